@@ -1,0 +1,283 @@
+//! The device: one engine behind one face, and the owner of every buffer.
+//!
+//! Two engines exist: wgpu on an adapter, and the CPU twins. Which one `auto` takes: a discrete GPU,
+//! then an integrated one, then the CPU twins. A software Vulkan driver is taken only when named,
+//! for it is several times slower than the twins.
+
+use std::time::Instant;
+
+use super::{
+    ComputeError, DType, KernelTime, Program, Tensor, Traits,
+    cpu::Host,
+    gpu::Gpu,
+    memory::ALIGNMENT,
+    record::Call,
+};
+
+/// What an adapter is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdapterKind {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the CPU's memory.
+    Integrated,
+    /// A virtual GPU.
+    Virtual,
+    /// A driver that computes on the CPU (llvmpipe, WARP).
+    Software,
+    /// danlu's own CPU twins.
+    Cpu,
+}
+
+/// One adapter of this machine.
+#[derive(Clone, Debug)]
+pub struct AdapterInfo {
+    /// The name that `--adapter` matches a part of.
+    pub name: String,
+    /// What it is made of.
+    pub kind: AdapterKind,
+    /// `vulkan`, `metal`, `dx12` or `cpu`.
+    pub backend: String,
+    /// Driver name and version.
+    pub driver: String,
+    /// Largest storage binding in bytes; 0 where there is no limit.
+    pub max_binding: u64,
+    /// Optional features that danlu can use there, by name.
+    pub features: Vec<String>,
+}
+
+/// The engine that runs, for the screen and for state.json.
+#[derive(Clone, Debug)]
+pub struct EngineInfo {
+    /// `cpu` or `wgpu`.
+    pub engine: &'static str,
+    /// The adapter's name.
+    pub adapter: String,
+    /// Backend and driver.
+    pub driver: String,
+}
+
+/// A read-back under way; see [`Device::request`].
+#[derive(Debug)]
+pub struct Ticket {
+    pub(super) id: u64,
+    /// Filled at once on the CPU engine.
+    pub(super) ready: Option<Vec<f32>>,
+}
+
+enum Engine {
+    Cpu(Host),
+    Gpu(Box<Gpu>),
+}
+
+/// An opened engine with its buffers.
+pub struct Device {
+    engine: Engine,
+    info: EngineInfo,
+    /// Bytes allocated and not freed.
+    used: u64,
+    /// Bytes that may be used; allocation beyond it is refused.
+    budget: u64,
+    next: usize,
+}
+
+impl Device {
+    /// Every adapter of this machine, the CPU twins last.
+    pub fn adapters() -> Vec<AdapterInfo> {
+        let mut all = Gpu::list();
+        all.push(Host::info());
+        all
+    }
+
+    /// The adapter that `auto` takes among `adapters`, and why.
+    pub fn choose(adapters: &[AdapterInfo]) -> (usize, &'static str) {
+        let find = |kind| adapters.iter().position(|a: &AdapterInfo| a.kind == kind);
+        if let Some(i) = find(AdapterKind::Discrete) {
+            return (i, "a discrete GPU");
+        }
+        if let Some(i) = find(AdapterKind::Integrated) {
+            return (i, "an integrated GPU; no discrete one is there");
+        }
+        let cpu = find(AdapterKind::Cpu).unwrap_or(adapters.len().saturating_sub(1));
+        (cpu, "no GPU is there; a software driver is taken only when named")
+    }
+
+    /// Opens `auto`, `cpu`, or the first adapter whose name contains `wanted` in any case.
+    pub fn open(wanted: &str) -> Result<Device, ComputeError> {
+        if wanted.eq_ignore_ascii_case("cpu") {
+            return Ok(Device::cpu());
+        }
+        let adapters = Device::adapters();
+        let index = if wanted.is_empty() || wanted.eq_ignore_ascii_case("auto") {
+            Device::choose(&adapters).0
+        } else {
+            let needle = wanted.to_lowercase();
+            let found = adapters.iter().position(|a| a.name.to_lowercase().contains(&needle));
+            found.ok_or_else(|| ComputeError::NoAdapter {
+                wanted: wanted.to_owned(),
+                available: adapters.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", "),
+            })?
+        };
+        match adapters.get(index) {
+            Some(a) if a.kind != AdapterKind::Cpu => {
+                let gpu = Gpu::open(index)?;
+                let info = EngineInfo { engine: "wgpu", adapter: a.name.clone(), driver: format!("{} {}", a.backend, a.driver) };
+                let budget = gpu.budget();
+                Ok(Device { engine: Engine::Gpu(Box::new(gpu)), info, used: 0, budget, next: 0 })
+            }
+            _ => Ok(Device::cpu()),
+        }
+    }
+
+    /// The CPU engine on all cores.
+    pub fn cpu() -> Device {
+        let host = Host::info();
+        let info = EngineInfo { engine: "cpu", adapter: host.name, driver: host.driver };
+        Device { engine: Engine::Cpu(Host::default()), info, used: 0, budget: Host::budget(), next: 0 }
+    }
+
+    /// What runs here.
+    pub fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    /// What a recording must know.
+    pub fn traits(&self) -> Traits {
+        match &self.engine {
+            Engine::Cpu(_) => Host::traits(),
+            Engine::Gpu(gpu) => gpu.traits(),
+        }
+    }
+
+    /// Bytes allocated now and bytes that may be.
+    pub fn memory(&self) -> (u64, u64) {
+        (self.used, self.budget)
+    }
+
+    /// Lowers (or raises) the memory budget, in bytes.
+    pub fn set_budget(&mut self, bytes: u64) {
+        self.budget = bytes;
+    }
+
+    /// A zeroed tensor in a buffer of its own.
+    pub fn alloc(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor, ComputeError> {
+        let len = shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)).unwrap_or(usize::MAX / 8);
+        let bytes = len.max(1).next_multiple_of(ALIGNMENT) as u64 * 4;
+        if self.used.saturating_add(bytes) > self.budget {
+            return Err(ComputeError::Memory {
+                what: name.to_owned(),
+                need: self.used.saturating_add(bytes),
+                there: self.budget,
+                advice: "choose a smaller --size, batch or context".to_owned(),
+            });
+        }
+        let index = self.next;
+        match &mut self.engine {
+            Engine::Cpu(host) => host.alloc(index, bytes as usize / 4),
+            Engine::Gpu(gpu) => gpu.alloc(index, name, bytes)?,
+        }
+        self.next += 1;
+        self.used += bytes;
+        Ok(Tensor { name: name.into(), buffer: index, offset: 0, shape: shape.to_vec(), dtype })
+    }
+
+    /// Gives back the buffer under a tensor. Views of it must not be used again.
+    pub fn free(&mut self, tensor: &Tensor) {
+        let elements = match &mut self.engine {
+            Engine::Cpu(host) => host.free(tensor.buffer),
+            Engine::Gpu(gpu) => gpu.free(tensor.buffer),
+        };
+        self.used = self.used.saturating_sub(elements as u64 * 4);
+    }
+
+    /// Writes four-byte elements at the start of a tensor, before the next replay.
+    pub fn write<T: bytemuck::NoUninit>(&mut self, tensor: &Tensor, data: &[T]) -> Result<(), ComputeError> {
+        if size_of::<T>() != 4 || data.len() > tensor.len() {
+            return Err(ComputeError::Shape {
+                op: "write",
+                what: format!("{} holds {} elements of 4 bytes, {} of {} were given", tensor.name, tensor.len(), data.len(), size_of::<T>()),
+            });
+        }
+        let bytes = bytemuck::cast_slice(data);
+        match &mut self.engine {
+            Engine::Cpu(host) => host.write(tensor, bytes),
+            Engine::Gpu(gpu) => gpu.write(tensor.buffer, tensor.offset, bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Reads a tensor back and waits for it.
+    pub fn read(&mut self, tensor: &Tensor) -> Result<Vec<f32>, ComputeError> {
+        match &mut self.engine {
+            Engine::Cpu(host) => Ok(host.read(tensor)),
+            Engine::Gpu(gpu) => gpu.read(tensor.buffer, tensor.offset, tensor.len()),
+        }
+    }
+
+    /// Asks for a tensor as it is after the replays so far, without waiting.
+    pub fn request(&mut self, tensor: &Tensor) -> Result<Ticket, ComputeError> {
+        match &mut self.engine {
+            Engine::Cpu(host) => Ok(Ticket { id: 0, ready: Some(host.read(tensor)) }),
+            Engine::Gpu(gpu) => gpu.request(tensor.buffer, tensor.offset, tensor.len()),
+        }
+    }
+
+    /// The values of a ticket if they are there; with `wait`, blocks until they are. A ticket is
+    /// answered once.
+    pub fn collect(&mut self, ticket: &mut Ticket, wait: bool) -> Result<Option<Vec<f32>>, ComputeError> {
+        if let Some(ready) = ticket.ready.take() {
+            return Ok(Some(ready));
+        }
+        match &mut self.engine {
+            Engine::Cpu(_) => Ok(None),
+            Engine::Gpu(gpu) => gpu.collect(ticket.id, wait),
+        }
+    }
+
+    /// Makes pipelines and bind groups for a list of calls, once.
+    pub(super) fn compile(&mut self, calls: Vec<Call>) -> Result<Program, ComputeError> {
+        let gpu = match &mut self.engine {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(gpu) => Some(gpu.compile(&calls)?),
+        };
+        Ok(Program { calls, gpu })
+    }
+
+    /// Runs programs in order: one submit on a GPU.
+    pub fn replay(&mut self, programs: &[&Program]) -> Result<(), ComputeError> {
+        match &mut self.engine {
+            Engine::Cpu(host) => {
+                for program in programs {
+                    host.run(&program.calls)?;
+                }
+                Ok(())
+            }
+            Engine::Gpu(gpu) => gpu.replay(programs),
+        }
+    }
+
+    /// Runs programs once and measures each kernel: by timestamp queries on a GPU that has them
+    /// (an empty list where it has none), by the clock on the CPU engine.
+    pub fn profile(&mut self, programs: &[&Program]) -> Result<Vec<KernelTime>, ComputeError> {
+        match &mut self.engine {
+            Engine::Gpu(gpu) => gpu.profile(programs),
+            Engine::Cpu(host) => {
+                let mut times = Vec::new();
+                for call in programs.iter().flat_map(|p| &p.calls) {
+                    let start = Instant::now();
+                    host.run(std::slice::from_ref(call))?;
+                    KernelTime::add(&mut times, call.kernel.name, start.elapsed().as_secs_f64() * 1e3);
+                }
+                Ok(times)
+            }
+        }
+    }
+
+    /// Waits until everything submitted is done.
+    pub fn wait(&mut self) -> Result<(), ComputeError> {
+        match &mut self.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(gpu) => gpu.wait(),
+        }
+    }
+}

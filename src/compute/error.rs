@@ -1,0 +1,67 @@
+//! What can go wrong below the model: shapes, devices, memory.
+
+/// An error of the compute layer. Every variant says what was asked and what was there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComputeError {
+    /// An operation was given tensors whose shapes do not fit it.
+    #[error("{op}: {what}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// Which tensor, what was found and what was expected.
+        what: String,
+    },
+    /// No adapter bears the requested name.
+    #[error("no adapter is named like {wanted:?}; there are: {available}. Choose one of them, \"cpu\" or \"auto\"")]
+    NoAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// The names that exist, joined by commas.
+        available: String,
+    },
+    /// The driver refused to open the device.
+    #[error("the adapter {adapter:?} cannot be opened: {reason}. Try --adapter cpu")]
+    Open {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The memory asked for is more than the device (or its budget) has.
+    #[error("out of device memory: {need} bytes are needed for {what}, {there} bytes are there; {advice}")]
+    Memory {
+        /// What the memory was for.
+        what: String,
+        /// Bytes asked for.
+        need: u64,
+        /// Bytes available.
+        there: u64,
+        /// A setting that would fit, or what to try.
+        advice: String,
+    },
+    /// A tensor is larger than one binding of this adapter.
+    #[error("{tensor} takes {need} bytes in one binding, but this adapter binds at most {limit}; choose a smaller model or --adapter cpu")]
+    Binding {
+        /// The tensor's name.
+        tensor: String,
+        /// Bytes of the binding.
+        need: u64,
+        /// The adapter's limit.
+        limit: u64,
+    },
+    /// A kernel's source failed to translate.
+    #[error("kernel {kernel}: {reason}")]
+    Kernel {
+        /// The kernel's name.
+        kernel: String,
+        /// The compiler's words.
+        reason: String,
+    },
+    /// The device went away or reported an error.
+    #[error("the device failed: {reason}. The last checkpoint stands; start again, or use --adapter cpu")]
+    Lost {
+        /// The driver's words.
+        reason: String,
+    },
+}

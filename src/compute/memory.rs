@@ -1,0 +1,87 @@
+//! Tensors: names and shapes over device buffers.
+//!
+//! A [`Tensor`] is a view; the [`super::Device`] owns the bytes. Cloning a tensor copies the view.
+
+use std::sync::Arc;
+
+/// Elements to which the start of every bound view is aligned: 64 × 4 bytes = 256 bytes, the
+/// offset alignment that WebGPU's default limits demand.
+pub const ALIGNMENT: usize = 64;
+
+/// The element type of a tensor. Both are four bytes wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DType {
+    /// 32-bit float.
+    F32,
+    /// 32-bit unsigned integer (also signed ones, by their bits).
+    U32,
+}
+
+/// A shaped view of a part of one device buffer.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// What it is called in errors and memory plans.
+    pub name: Arc<str>,
+    /// The buffer it lies in.
+    pub(super) buffer: usize,
+    /// First element within the buffer.
+    pub(super) offset: usize,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Element type.
+    pub dtype: DType,
+}
+
+impl Tensor {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True when there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows of the two-dimensional reading: the product of all but the last size.
+    pub fn rows(&self) -> usize {
+        let n = self.shape.len().saturating_sub(1);
+        self.shape.iter().take(n).product()
+    }
+
+    /// The last size.
+    pub fn cols(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// The rows `start .. start + count` of the two-dimensional reading. The caller keeps
+    /// `start · cols` a multiple of [`ALIGNMENT`]; a kernel call refuses it otherwise.
+    #[must_use]
+    pub fn slice_rows(&self, start: usize, count: usize) -> Tensor {
+        let mut view = self.clone();
+        view.offset += start * self.cols();
+        view.shape = vec![count, self.cols()];
+        view
+    }
+
+    /// The same elements under another shape of equal length.
+    #[must_use]
+    pub fn view(&self, shape: &[usize]) -> Tensor {
+        debug_assert_eq!(shape.iter().product::<usize>(), self.len(), "a view keeps the element count");
+        let mut view = self.clone();
+        view.shape = shape.to_vec();
+        view
+    }
+
+    /// A named part: `len` elements from element `start`, with a shape of that length.
+    #[must_use]
+    pub fn part(&self, name: &str, start: usize, shape: &[usize]) -> Tensor {
+        Tensor {
+            name: name.into(),
+            buffer: self.buffer,
+            offset: self.offset + start,
+            shape: shape.to_vec(),
+            dtype: self.dtype,
+        }
+    }
+}

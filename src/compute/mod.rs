@@ -1,0 +1,26 @@
+//! Tensors, kernels, recordings: the engine room.
+//!
+//! Purpose: run a fixed list of kernel calls over named buffers, on a GPU through wgpu or on the
+//! CPU through twins of the same kernels. Owns every device buffer. It has never heard of a token,
+//! a model or a file.
+//!
+//! The path of a number: [`ops`] check shapes and append [`Call`]s to a [`Recording`];
+//! [`Device::compile`] turns the recording into a [`Program`] once; [`Device::replay`] runs it.
+
+pub mod cpu;
+mod device;
+mod error;
+mod gpu;
+mod kernel;
+mod matmul;
+mod memory;
+pub mod ops;
+mod record;
+pub mod rng;
+
+pub use device::{AdapterInfo, AdapterKind, Device, EngineInfo, Ticket};
+pub use error::ComputeError;
+pub use kernel::{Access, Arity, KERNELS, Kernel, kernel};
+pub use matmul::{Layout, matmul};
+pub use memory::{ALIGNMENT, DType, Tensor};
+pub use record::{Args, Call, KernelTime, PARAM_WORDS, Params, Program, Recording, Traits};

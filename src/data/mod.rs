@@ -1,0 +1,1 @@
+//! Text to tokens to batches. Takes `impl Read`; opens no file itself.

@@ -1,0 +1,15 @@
+//! danlu: a terminal workbench that trains a small ChatGPT from nothing.
+//!
+//! The house, bottom to top: [`compute`] (tensors, kernels, recordings), then the peers [`nn`],
+//! [`data`] and [`store`], then [`train`] (stages and the loop), [`session`] (the wall between
+//! threads), `ui` and `cli`. Arrows point down only; `tests/layers.rs` keeps it so.
+
+pub mod compute;
+pub mod data;
+pub mod nn;
+pub mod session;
+pub mod store;
+pub mod train;
+
+pub mod cli;
+pub mod ui;

@@ -1,0 +1,1 @@
+//! The mathematics of the model: configuration, parameters, forward and backward, generation.

@@ -1,0 +1,1 @@
+//! Stages and the loop. No terminal, no stdout.

@@ -1,0 +1,1 @@
+//! The terminal. Knows session's types and nothing below.
