@@ -1,1 +1,3 @@
 //! Stages and the loop. No terminal, no stdout.
+
+pub mod event;
