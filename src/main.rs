@@ -1,1 +1,2 @@
+//! The binary: everything is in `cli`.
 fn main() {}

@@ -194,7 +194,7 @@ pub struct KernelTime {
 }
 
 /// A CPU twin: the same name and arguments as the WGSL kernel.
-pub type Twin = fn(&Params, Args<'_>) -> Result<(), Arity>;
+pub(super) type Twin = fn(&Params, Args<'_>) -> Result<(), Arity>;
 
 impl KernelTime {
     /// Adds one call of `name` to a profile.
