@@ -1,1 +1,32 @@
 //! The mathematics of the model: configuration, parameters, forward and backward, generation.
+//!
+//! Llama's layout under Hugging Face's names. Knows tensors and token ids; knows no text, no file and
+//! no schedule of a stage. Shape letters as in [`crate::compute::ops`].
+
+mod arithmetic;
+mod config;
+mod decode;
+mod evaluate;
+mod forward;
+mod learner;
+mod params;
+mod sample;
+mod schedule;
+
+pub use arithmetic::{Estimate, estimate};
+pub use config::{ConfigError, ModelConfig, PRESETS, Preset, preset};
+pub use decode::Decoder;
+pub use evaluate::Evaluator;
+pub use learner::{AdamW, Learner, MicroBatch, StepOutcome};
+pub use params::{ParamTable, ParamTensor, Weights};
+pub use sample::{Sampling, sample};
+pub use schedule::{Schedule, ScheduleKind};
+
+/// A label that is not trained on, as in PyTorch and Hugging Face.
+pub const IGNORE_INDEX: i32 = -100;
+
+/// Targets for rows of ids: the label of the next position (shifted here), [`IGNORE_INDEX`] at the end.
+pub fn shift_labels(labels: &[i32], context: usize) -> Vec<i32> {
+    let row = |row: &[i32]| row.iter().skip(1).copied().chain([IGNORE_INDEX]).collect::<Vec<_>>();
+    labels.chunks(context).flat_map(row).collect()
+}

@@ -1,0 +1,379 @@
+//! The model's configuration under Hugging Face's names, read from and written to `config.json`.
+
+use serde_json::{Map, Value, json};
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("config: {0}")]
+pub struct ConfigError(pub String);
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError(what.into()))
+}
+
+/// A decoder-only Transformer in Llama's layout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Rows of the embedding table, V.
+    pub vocab_size: usize,
+    /// Width of the residual stream, C.
+    pub hidden_size: usize,
+    /// Width of the feed-forward layer, F.
+    pub intermediate_size: usize,
+    /// Layers, L.
+    pub num_hidden_layers: usize,
+    /// Query heads, Hq.
+    pub num_attention_heads: usize,
+    /// Key/value heads, Hk; divides Hq.
+    pub num_key_value_heads: usize,
+    /// Head size, D; even.
+    pub head_dim: usize,
+    /// Positions the model is made for.
+    pub max_position_embeddings: usize,
+    /// ε of RMSNorm.
+    pub rms_norm_eps: f32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+    /// Whether the output layer is the embedding table.
+    pub tie_word_embeddings: bool,
+    /// Standard deviation of initial weights.
+    pub initializer_range: f32,
+    /// Dropout on the residual branches while training; danlu's own field, 0 by default.
+    pub dropout: f32,
+    /// End-of-text token.
+    pub eos_token_id: Option<u32>,
+    /// Padding token; never the end-of-text token.
+    pub pad_token_id: Option<u32>,
+}
+
+/// A named size: shape, and what goes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// `1m` …
+    pub name: &'static str,
+    /// Layers, hidden, query heads, key/value heads, feed-forward, vocabulary.
+    pub shape: [usize; 6],
+    /// `max_position_embeddings`.
+    pub positions: usize,
+}
+
+/// The sizes of DESIGN §5.
+pub static PRESETS: &[Preset] = &[
+    Preset { name: "1m", shape: [4, 128, 4, 4, 384, 4096], positions: 256 },
+    Preset { name: "5m", shape: [6, 256, 4, 2, 704, 4096], positions: 256 },
+    Preset { name: "12m", shape: [6, 384, 6, 6, 1024, 4096], positions: 256 },
+    Preset { name: "27m", shape: [8, 512, 8, 4, 1408, 6400], positions: 512 },
+    Preset { name: "124m", shape: [12, 768, 12, 12, 2048, 50_304], positions: 1024 },
+];
+
+/// The preset of that name.
+pub fn preset(name: &str) -> Result<&'static Preset, ConfigError> {
+    let names = || PRESETS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
+    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| ConfigError(format!("there is no size {name:?}; choose one of {}", names())))
+}
+
+impl Preset {
+    /// The preset as a configuration, embeddings tied.
+    pub fn config(&self) -> ModelConfig {
+        let [layers, hidden, heads, kv, ffn, vocab] = self.shape;
+        ModelConfig::llama(layers, hidden, heads, kv, ffn, vocab, self.positions)
+    }
+}
+
+impl ModelConfig {
+    /// A configuration with tied embeddings and Llama's usual constants.
+    pub fn llama(layers: usize, hidden: usize, heads: usize, kv: usize, ffn: usize, vocab: usize, positions: usize) -> ModelConfig {
+        ModelConfig {
+            vocab_size: vocab,
+            hidden_size: hidden,
+            intermediate_size: ffn,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv,
+            head_dim: hidden / heads.max(1),
+            max_position_embeddings: positions,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: true,
+            initializer_range: 0.02,
+            dropout: 0.0,
+            eos_token_id: None,
+            pad_token_id: None,
+        }
+    }
+
+    /// Refuses what no model can be: zero sizes, odd heads, absurd numbers.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let ranges = [
+            ("vocab_size", self.vocab_size, 1 << 20),
+            ("hidden_size", self.hidden_size, 65_536),
+            ("intermediate_size", self.intermediate_size, 1 << 20),
+            ("num_hidden_layers", self.num_hidden_layers, 512),
+            ("num_attention_heads", self.num_attention_heads, 1024),
+            ("num_key_value_heads", self.num_key_value_heads, 1024),
+            ("head_dim", self.head_dim, 256),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
+        ];
+        for (name, value, most) in ranges {
+            if value == 0 || value > most {
+                return wrong(format!("{name} is {value}; expected 1 to {most}"));
+            }
+        }
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
+            return wrong(format!(
+                "num_attention_heads {} is not a multiple of num_key_value_heads {}",
+                self.num_attention_heads, self.num_key_value_heads
+            ));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return wrong(format!("head_dim {} is odd; rotary embeddings need pairs", self.head_dim));
+        }
+        let positive = [("rms_norm_eps", self.rms_norm_eps), ("rope_theta", self.rope_theta)];
+        for (name, value) in positive {
+            if !(value.is_finite() && value > 0.0) {
+                return wrong(format!("{name} is {value}; expected a positive number"));
+            }
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return wrong(format!("dropout is {}; expected 0 or more and less than 1", self.dropout));
+        }
+        if !(self.initializer_range.is_finite() && self.initializer_range >= 0.0) {
+            return wrong(format!("initializer_range is {}; expected 0 or more", self.initializer_range));
+        }
+        for (name, id) in [("eos_token_id", self.eos_token_id), ("pad_token_id", self.pad_token_id)] {
+            if id.is_some_and(|id| id as usize >= self.vocab_size) {
+                return wrong(format!("{name} is {id:?}, outside the vocabulary of {}", self.vocab_size));
+            }
+        }
+        Ok(())
+    }
+
+    /// Heads, for the compute layer.
+    pub fn heads(&self) -> crate::compute::ops::Heads {
+        crate::compute::ops::Heads { query: self.num_attention_heads, key: self.num_key_value_heads, size: self.head_dim }
+    }
+
+    /// `config.json` as transformers 5 reads it; both spellings of the rotary base are written.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": exact(self.rms_norm_eps),
+            "rope_theta": exact(self.rope_theta),
+            "rope_parameters": {"rope_type": "default", "rope_theta": exact(self.rope_theta)},
+            "tie_word_embeddings": self.tie_word_embeddings,
+            "initializer_range": exact(self.initializer_range),
+            "hidden_act": "silu",
+            "attention_bias": false,
+            "attention_dropout": 0.0,
+            "mlp_bias": false,
+            "danlu_dropout": exact(self.dropout),
+            "bos_token_id": null,
+            "eos_token_id": self.eos_token_id,
+            "pad_token_id": self.pad_token_id,
+            "dtype": "float32",
+            "torch_dtype": "float32",
+            "use_cache": true,
+        })
+    }
+
+    /// Reads `config.json`, refusing whatever this program would not compute as written.
+    pub fn from_json(text: &str) -> Result<ModelConfig, ConfigError> {
+        let value: Value = serde_json::from_str(text).map_err(|e| ConfigError(format!("config.json is not JSON: {e}")))?;
+        let Value::Object(map) = value else { return wrong("config.json is not a JSON object") };
+        Reader(&map).read()
+    }
+}
+
+/// The shortest decimal that reads back as the same f32.
+fn exact(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or(f64::from(x))
+}
+
+struct Reader<'a>(&'a Map<String, Value>);
+
+impl Reader<'_> {
+    /// A field that is there and not null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|v| !v.is_null())
+    }
+
+    fn size(&self, key: &str) -> Result<Option<usize>, ConfigError> {
+        let Some(v) = self.get(key) else { return Ok(None) };
+        match v.as_u64().and_then(|n| usize::try_from(n).ok()) {
+            Some(n) => Ok(Some(n)),
+            None => wrong(format!("{key} is {v}; expected a whole number")),
+        }
+    }
+
+    fn need(&self, key: &str) -> Result<usize, ConfigError> {
+        self.size(key)?.map_or_else(|| wrong(format!("{key} is missing; expected a whole number")), Ok)
+    }
+
+    fn number(&self, key: &str, default: f32) -> Result<f32, ConfigError> {
+        let Some(v) = self.get(key) else { return Ok(default) };
+        v.as_f64().map_or_else(|| wrong(format!("{key} is {v}; expected a number")), |n| Ok(n as f32))
+    }
+
+    fn flag(&self, key: &str, default: bool) -> Result<bool, ConfigError> {
+        let Some(v) = self.get(key) else { return Ok(default) };
+        v.as_bool().map_or_else(|| wrong(format!("{key} is {v}; expected true or false")), Ok)
+    }
+
+    /// A token id; of a list the first is taken.
+    fn token(&self, key: &str) -> Result<Option<u32>, ConfigError> {
+        let Some(v) = self.get(key) else { return Ok(None) };
+        let first = v.as_array().and_then(|a| a.first()).unwrap_or(v);
+        match first.as_u64().and_then(|n| u32::try_from(n).ok()) {
+            Some(n) => Ok(Some(n)),
+            None => wrong(format!("{key} is {v}; expected a token id")),
+        }
+    }
+
+    /// Refuses a field that is there with another value than the only one computed.
+    fn only(&self, key: &str, known: &Value) -> Result<(), ConfigError> {
+        match self.get(key) {
+            Some(v) if v != known && !(v.as_f64().is_some() && v.as_f64() == known.as_f64()) => {
+                wrong(format!("{key} is {v}; only {known} is computed here. Convert the model, or use one with {key} {known}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The rotary base, from either spelling; refuses any scaling.
+    fn rope_theta(&self) -> Result<f32, ConfigError> {
+        let mut found: Option<f32> = None;
+        for key in ["rope_parameters", "rope_scaling"] {
+            let Some(v) = self.get(key) else { continue };
+            let Value::Object(map) = v else { return wrong(format!("{key} is {v}; expected an object or null")) };
+            let inner = Reader(map);
+            inner.only("rope_type", &json!("default"))?;
+            inner.only("type", &json!("default"))?;
+            inner.only("partial_rotary_factor", &json!(1.0))?;
+            for (name, value) in map {
+                let known = ["rope_type", "type", "rope_theta", "partial_rotary_factor"].contains(&name.as_str());
+                if !known && !value.is_null() {
+                    return wrong(format!("{key}.{name} is {value}; only plain rotary embeddings (rope_type \"default\") are computed here"));
+                }
+            }
+            if inner.get("rope_theta").is_some() {
+                found = Some(inner.number("rope_theta", 0.0)?);
+            }
+        }
+        if self.get("rope_theta").is_some() {
+            let top = self.number("rope_theta", 0.0)?;
+            if found.is_some_and(|f| f != top) {
+                return wrong(format!("rope_theta is {top} at the top and {found:?} in rope_parameters; make them agree"));
+            }
+            found = Some(top);
+        }
+        Ok(found.unwrap_or(10_000.0))
+    }
+
+    fn read(&self) -> Result<ModelConfig, ConfigError> {
+        self.only("model_type", &json!("llama"))?;
+        self.only("architectures", &json!(["LlamaForCausalLM"]))?;
+        self.only("hidden_act", &json!("silu"))?;
+        self.only("attention_bias", &json!(false))?;
+        self.only("mlp_bias", &json!(false))?;
+        self.only("attention_dropout", &json!(0.0))?;
+        self.only("partial_rotary_factor", &json!(1.0))?;
+        for key in ["quantization_config", "sliding_window"] {
+            if let Some(v) = self.get(key) {
+                return wrong(format!("{key} is set ({v}); it is not computed here"));
+            }
+        }
+        for key in ["dtype", "torch_dtype"] {
+            if let Some(v) = self.get(key) {
+                let known = ["float32", "float16", "bfloat16"];
+                if !v.as_str().is_some_and(|s| known.contains(&s.trim_start_matches("torch."))) {
+                    return wrong(format!("{key} is {v}; expected one of {}", known.join(", ")));
+                }
+            }
+        }
+        let hidden_size = self.need("hidden_size")?;
+        let num_attention_heads = self.need("num_attention_heads")?;
+        let head_dim = self.size("head_dim")?.unwrap_or(hidden_size / num_attention_heads.max(1));
+        let config = ModelConfig {
+            vocab_size: self.need("vocab_size")?,
+            hidden_size,
+            intermediate_size: self.need("intermediate_size")?,
+            num_hidden_layers: self.need("num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads: self.size("num_key_value_heads")?.unwrap_or(num_attention_heads),
+            head_dim,
+            max_position_embeddings: self.size("max_position_embeddings")?.unwrap_or(2048),
+            rms_norm_eps: self.number("rms_norm_eps", 1e-6)?,
+            rope_theta: self.rope_theta()?,
+            tie_word_embeddings: self.flag("tie_word_embeddings", false)?,
+            initializer_range: self.number("initializer_range", 0.02)?,
+            dropout: self.number("danlu_dropout", 0.0)?,
+            eos_token_id: self.token("eos_token_id")?,
+            pad_token_id: self.token("pad_token_id")?,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn with(key: &str, value: Value) -> Result<ModelConfig, ConfigError> {
+        let mut json = PRESETS[0].config().to_json();
+        json[key] = value;
+        ModelConfig::from_json(&json.to_string())
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for preset in PRESETS {
+            let config = preset.config();
+            assert_eq!(ModelConfig::from_json(&config.to_json().to_string()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn what_would_not_be_computed_is_refused() {
+        let refused = [
+            ("hidden_act", json!("gelu")),
+            ("attention_bias", json!(true)),
+            ("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0})),
+            ("rope_parameters", json!({"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0})),
+            ("rope_theta", json!(20_000.0)),
+            ("dtype", json!("int4")),
+            ("num_key_value_heads", json!(3)),
+            ("vocab_size", json!("many")),
+            ("hidden_size", json!(0)),
+            ("head_dim", json!(33)),
+            ("model_type", json!("gpt2")),
+            ("eos_token_id", json!(9999)),
+        ];
+        for (key, value) in refused {
+            let error = with(key, value.clone()).unwrap_err().to_string();
+            assert!(error.contains(key) || error.contains("rope"), "{key} = {value}: {error}");
+        }
+    }
+
+    #[test]
+    fn either_rope_spelling_is_read() {
+        let mut old = PRESETS[0].config().to_json();
+        old.as_object_mut().unwrap().remove("rope_parameters");
+        old["rope_theta"] = json!(500_000.0);
+        assert_eq!(ModelConfig::from_json(&old.to_string()).unwrap().rope_theta, 500_000.0);
+        let mut new = PRESETS[0].config().to_json();
+        new.as_object_mut().unwrap().remove("rope_theta");
+        new["rope_parameters"]["rope_theta"] = json!(500_000.0);
+        assert_eq!(ModelConfig::from_json(&new.to_string()).unwrap().rope_theta, 500_000.0);
+    }
+}

@@ -1,0 +1,222 @@
+//! The parameter table: which tensor lies where in the slab.
+//!
+//! Parameters, gradients and both moments are one flat buffer each, with the same layout: matrices
+//! first (weight decay applies to them), vectors after. Query, key and value weights of a layer lie
+//! one after another, so that they are one matrix to a kernel and three tensors to a file; gate and
+//! up likewise.
+
+use std::sync::Arc;
+
+use super::ModelConfig;
+use crate::compute::{ALIGNMENT, ComputeError, DType, Device, Tensor, rng};
+
+/// One tensor under its Hugging Face name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamTensor {
+    /// `model.layers.0.self_attn.q_proj.weight` …
+    pub name: String,
+    /// \[out, in\] of a matrix, \[C\] of a vector.
+    pub shape: Vec<usize>,
+    /// First element in the slab.
+    pub offset: usize,
+    /// Standard deviation of the initial values; None for a norm, which starts at 1.
+    pub std: Option<f32>,
+}
+
+impl ParamTensor {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True when there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A matrix or vector as kernels bind it.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    offset: usize,
+    rows: usize,
+    cols: usize,
+}
+
+/// The blocks of one layer.
+#[derive(Clone, Copy, Debug)]
+struct LayerBlocks {
+    qkv: Block,
+    o: Block,
+    gate_up: Block,
+    down: Block,
+    input_norm: Block,
+    post_norm: Block,
+}
+
+/// Where every parameter of a configuration lies.
+#[derive(Clone, Debug)]
+pub struct ParamTable {
+    /// The tensors, in slab order.
+    pub tensors: Vec<ParamTensor>,
+    /// Elements of a slab, padding included.
+    pub slab_len: usize,
+    /// Elements at the slab's start that weight decay applies to.
+    pub decayed: usize,
+    embed: Block,
+    head: Block,
+    norm: Block,
+    layers: Vec<LayerBlocks>,
+}
+
+/// Lays blocks one after another.
+struct Layout {
+    tensors: Vec<ParamTensor>,
+    next: usize,
+}
+
+impl Layout {
+    /// A block of one or more tensors that share their columns.
+    fn block(&mut self, parts: &[(String, usize)], cols: usize, std: Option<f32>) -> Block {
+        let offset = self.next;
+        let mut at = offset;
+        for (name, rows) in parts {
+            let shape = if std.is_some() { vec![*rows, cols] } else { vec![cols] };
+            self.tensors.push(ParamTensor { name: name.clone(), shape, offset: at, std });
+            at += rows * cols;
+        }
+        self.next = at.next_multiple_of(ALIGNMENT);
+        Block { offset, rows: parts.iter().map(|p| p.1).sum(), cols }
+    }
+}
+
+impl ParamTable {
+    /// The table of a configuration.
+    pub fn new(c: &ModelConfig) -> ParamTable {
+        let std = Some(c.initializer_range);
+        // GPT-2's scaling: 2 L branches add into the residual stream.
+        let residual = Some(c.initializer_range / (2.0 * c.num_hidden_layers as f32).sqrt());
+        let mut l = Layout { tensors: Vec::new(), next: 0 };
+        let (q, kv) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
+        let (hidden, ffn) = (c.hidden_size, c.intermediate_size);
+        let embed = l.block(&[("model.embed_tokens.weight".to_owned(), c.vocab_size)], hidden, std);
+        let mut layers = Vec::new();
+        for i in 0..c.num_hidden_layers {
+            let name = |part: &str| format!("model.layers.{i}.{part}.weight");
+            let attention = |part: &str| name(&format!("self_attn.{part}_proj"));
+            let mlp = |part: &str| name(&format!("mlp.{part}_proj"));
+            let qkv = l.block(&[(attention("q"), q), (attention("k"), kv), (attention("v"), kv)], hidden, std);
+            let o = l.block(&[(attention("o"), hidden)], q, residual);
+            let gate_up = l.block(&[(mlp("gate"), ffn), (mlp("up"), ffn)], hidden, std);
+            let down = l.block(&[(mlp("down"), hidden)], ffn, residual);
+            layers.push(LayerBlocks { qkv, o, gate_up, down, input_norm: embed, post_norm: embed });
+        }
+        let head = if c.tie_word_embeddings { embed } else { l.block(&[("lm_head.weight".to_owned(), c.vocab_size)], hidden, std) };
+        let decayed = l.next;
+        for (i, layer) in layers.iter_mut().enumerate() {
+            let name = |part: &str| format!("model.layers.{i}.{part}.weight");
+            layer.input_norm = l.block(&[(name("input_layernorm"), 1)], hidden, None);
+            layer.post_norm = l.block(&[(name("post_attention_layernorm"), 1)], hidden, None);
+        }
+        let norm = l.block(&[("model.norm.weight".to_owned(), 1)], hidden, None);
+        ParamTable { tensors: l.tensors, slab_len: l.next, decayed, embed, head, norm, layers }
+    }
+
+    /// Number of parameters, padding excluded.
+    pub fn parameters(&self) -> usize {
+        self.tensors.iter().map(ParamTensor::len).sum()
+    }
+
+    /// The elements of a tensor within a slab read back to the host.
+    pub fn slice<'a>(&self, slab: &'a [f32], tensor: &ParamTensor) -> &'a [f32] {
+        &slab[tensor.offset..tensor.offset + tensor.len()]
+    }
+
+    /// Initial values of the whole slab: N(0, std) by counter, 1 in norms, 0 in padding.
+    pub fn initial(&self, seed: u64) -> Vec<f32> {
+        use rayon::prelude::*;
+        let mut slab = vec![0.0; self.slab_len];
+        for (stream, tensor) in self.tensors.iter().enumerate() {
+            let part = &mut slab[tensor.offset..tensor.offset + tensor.len()];
+            match tensor.std {
+                None => part.fill(1.0),
+                Some(std) => part.par_chunks_mut(4096).enumerate().for_each(|(chunk, part)| {
+                    for (i, x) in part.iter_mut().enumerate() {
+                        *x = std * rng::normal(seed, rng::Purpose::Init, stream as u64, (chunk * 4096 + i) as u64);
+                    }
+                }),
+            }
+        }
+        slab
+    }
+}
+
+/// A slab on a device with the blocks of the model in it: parameters, or gradients of the same layout.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// The whole slab.
+    pub slab: Tensor,
+    table: Arc<ParamTable>,
+}
+
+impl Weights {
+    /// A zeroed slab.
+    pub fn alloc(device: &mut Device, name: &str, table: &Arc<ParamTable>) -> Result<Weights, ComputeError> {
+        let slab = device.alloc(name, &[table.slab_len], DType::F32)?;
+        Ok(Weights { slab, table: Arc::clone(table) })
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Arc<ParamTable> {
+        &self.table
+    }
+
+    fn block(&self, name: &str, b: Block) -> Tensor {
+        self.slab.part(&format!("{}.{name}", self.slab.name), b.offset, &[b.rows, b.cols])
+    }
+
+    /// \[V, C\].
+    pub fn embed(&self) -> Tensor {
+        self.block("embed_tokens", self.table.embed)
+    }
+
+    /// \[V, C\]; the embedding table when tied.
+    pub fn head(&self) -> Tensor {
+        self.block("lm_head", self.table.head)
+    }
+
+    /// \[1, C\].
+    pub fn norm(&self) -> Tensor {
+        self.block("norm", self.table.norm)
+    }
+
+    /// \[(Hq+2Hk)·D, C\].
+    pub fn qkv(&self, layer: usize) -> Tensor {
+        self.block("qkv_proj", self.table.layers[layer].qkv)
+    }
+
+    /// \[C, Hq·D\].
+    pub fn o(&self, layer: usize) -> Tensor {
+        self.block("o_proj", self.table.layers[layer].o)
+    }
+
+    /// \[2F, C\].
+    pub fn gate_up(&self, layer: usize) -> Tensor {
+        self.block("gate_up_proj", self.table.layers[layer].gate_up)
+    }
+
+    /// \[C, F\].
+    pub fn down(&self, layer: usize) -> Tensor {
+        self.block("down_proj", self.table.layers[layer].down)
+    }
+
+    /// \[1, C\]: the norm before attention.
+    pub fn input_norm(&self, layer: usize) -> Tensor {
+        self.block("input_layernorm", self.table.layers[layer].input_norm)
+    }
+
+    /// \[1, C\]: the norm before the feed-forward layer.
+    pub fn post_norm(&self, layer: usize) -> Tensor {
+        self.block("post_attention_layernorm", self.table.layers[layer].post_norm)
+    }
+}
