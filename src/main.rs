@@ -1,2 +1,5 @@
 //! The binary: everything is in `cli`.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    danlu::cli::main()
+}

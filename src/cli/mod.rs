@@ -1,1 +1,98 @@
 //! The command line: one verb a file.
+//!
+//! `--json` prints one JSON object a line on stdout and nothing else there; progress and errors go to
+//! stderr. Exit codes: 0 done, 1 the work failed, 2 bad usage or input, 3 run locked, 4 device or
+//! memory, 101 a bug.
+
+mod adapters;
+mod bench;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use failure::{Failure, Outcome};
+
+/// danlu（丹炉）: train a small ChatGPT in the terminal and watch it learn.
+#[derive(Parser)]
+#[command(name = "danlu", version, about, subcommand_required = false)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// Options that every verb takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// Engine: auto, cpu, or any part of an adapter's name
+    #[arg(long, global = true, default_value = "auto")]
+    pub adapter: String,
+    /// Language of the screen: zh or en
+    #[arg(long, global = true)]
+    pub lang: Option<String>,
+    /// Number format: auto or f32
+    #[arg(long, global = true, default_value = "auto")]
+    pub precision: String,
+    /// Seed of everything random
+    #[arg(long, global = true)]
+    pub seed: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List adapters and say which one `auto` takes
+    Adapters(adapters::Adapters),
+    /// Measure a training step on random tokens
+    Bench(bench::Bench),
+}
+
+/// Parses, runs, and turns the result into an exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { 2 } else { 0 };
+            // Nothing is left to report to if the terminal is gone.
+            let _ = e.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::error(&failure.to_string());
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    let common = cli.common;
+    common.check()?;
+    match cli.verb {
+        Some(Verb::Adapters(verb)) => verb.run(&common),
+        Some(Verb::Bench(verb)) => verb.run(&common),
+        None => Err(Failure::usage("the workbench is not built yet")),
+    }
+}
+
+impl Common {
+    fn check(&self) -> Outcome {
+        if !["auto", "f32"].contains(&self.precision.as_str()) {
+            return Err(Failure::usage(format!("--precision is {:?}; auto and f32 can be computed", self.precision)));
+        }
+        if let Some(lang) = self.lang.as_deref().filter(|l| !["zh", "en"].contains(l)) {
+            return Err(Failure::usage(format!("--lang is {lang:?}; zh and en are there")));
+        }
+        Ok(())
+    }
+
+    /// Opens the chosen engine.
+    pub(crate) fn device(&self) -> Result<crate::compute::Device, Failure> {
+        Ok(crate::compute::Device::open(&self.adapter)?)
+    }
+}

@@ -77,7 +77,7 @@ pub(in crate::compute) fn attention_forward(p: &Params, args: Args<'_>) -> Ran {
             let q = view(&qkv[start * stride + h * s.d..], rows, s.d, stride, 1);
             let k = view(&qkv[s.key(h)..], s.d, keys, 1, stride);
             product(q, k, view_mut(&mut scores, rows, keys, keys), 0.0);
-            simd::wide(|| {
+            simd::wide(#[inline(always)] || {
                 for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
                     let (seen, hidden) = row.split_at_mut(start + i + 1);
                     let top = simd::max(seen) * s.scale;
@@ -105,7 +105,7 @@ pub(in crate::compute) fn attention_delta(p: &Params, args: Args<'_>) -> Ran {
     let [_, t, hq, d] = p.sizes();
     let width = hq * d;
     parallel::run(delta.chunks_mut(hq * t).enumerate(), |(sequence, delta)| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (i, delta) in delta.iter_mut().enumerate() {
                 let at = (sequence * t + i % t) * width + i / t * d;
                 *delta = simd::dot(&dout[at..at + d], &out[at..at + d]);
@@ -118,7 +118,7 @@ pub(in crate::compute) fn attention_delta(p: &Params, args: Args<'_>) -> Ran {
 /// Turns scores into P and dP into dS, in place: P = e^(scores·scale − lse), dS = P (dP − δ) scale.
 /// Row i of the tile sees the columns for which `seen(i)` holds a range; the rest become zero.
 fn soften(scores: &mut [f32], dp: &mut [f32], cols: usize, scale: f32, row: impl Fn(usize) -> (usize, usize, f32, f32)) {
-    simd::wide(|| {
+    simd::wide(#[inline(always)] || {
         for (i, (p, dp)) in scores.chunks_exact_mut(cols).zip(dp.chunks_exact_mut(cols)).enumerate() {
             let (first, last, lse, delta) = row(i);
             p[..first].fill(0.0);

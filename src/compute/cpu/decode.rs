@@ -28,7 +28,7 @@ pub(in crate::compute) fn attention_decode(p: &Params, args: Args<'_>) -> Ran {
     let rows = parallel::rows_per_task(positions.len(), 2 * hq * d * furthest.min(known));
     parallel::run(out.chunks_mut(rows * hq * d).enumerate(), |(c, out)| {
         let mut scores = vec![0.0; known];
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (j, out) in out.chunks_exact_mut(hq * d).enumerate() {
                 let row = c * rows + j;
                 let seen = (positions[row] as usize + 1).min(known);

@@ -19,7 +19,7 @@ pub(in crate::compute) fn add(p: &Params, args: Args<'_>) -> Ran {
     let [n] = p.sizes();
     let each = span(n);
     parallel::run(out.chunks_mut(each).zip(a.chunks(each).zip(b.chunks(each))), |(o, (a, b))| {
-        simd::wide(|| o.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (a, b))| *o = a + b));
+        simd::wide(#[inline(always)] || o.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (a, b))| *o = a + b));
     });
     Ok(())
 }
@@ -28,7 +28,7 @@ pub(in crate::compute) fn scale(p: &Params, args: Args<'_>) -> Ran {
     let [x] = args.write else { return Err(Arity) };
     let factor = p.f32(1);
     let each = span(x.len());
-    parallel::run(x.chunks_mut(each), |x| simd::wide(|| x.iter_mut().for_each(|v| *v *= factor)));
+    parallel::run(x.chunks_mut(each), |x| simd::wide(#[inline(always)] || x.iter_mut().for_each(|v| *v *= factor)));
     Ok(())
 }
 
@@ -56,7 +56,7 @@ pub(in crate::compute) fn dropout(p: &Params, args: Args<'_>) -> Ran {
 fn total(x: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> f32 {
     const CHUNK: usize = 4096;
     let f = &f;
-    let part = |c: &[f32]| f64::from(simd::wide(|| simd::sum_by(c.len(), |i| f(c[i]))));
+    let part = |c: &[f32]| f64::from(simd::wide(#[inline(always)] || simd::sum_by(c.len(), |i| f(c[i]))));
     x.chunks(CHUNK).map(part).sum::<f64>() as f32
 }
 
@@ -75,9 +75,9 @@ pub(in crate::compute) fn column_sum(p: &Params, args: Args<'_>) -> Ran {
     }
     let mut sums = vec![0.0; c];
     for row in partials.chunks_exact(c) {
-        simd::wide(|| simd::axpy(1.0, row, &mut sums));
+        simd::wide(#[inline(always)] || simd::axpy(1.0, row, &mut sums));
     }
-    simd::wide(|| simd::axpy(1.0, &sums, out));
+    simd::wide(#[inline(always)] || simd::axpy(1.0, &sums, out));
     Ok(())
 }
 
@@ -104,7 +104,7 @@ pub(in crate::compute) fn rope(p: &Params, args: Args<'_>) -> Ran {
     let sign = if inverse == 1 { -1.0 } else { 1.0 };
     let rows = parallel::rows_per_task(positions.len(), heads * d);
     parallel::run(qkv.chunks_mut(rows * stride).zip(positions.chunks(rows)), |(qkv, positions)| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (row, position) in qkv.chunks_exact_mut(stride).zip(positions) {
                 let at = (*position as usize).min(known - 1) * d;
                 let (cos, sin) = table[at..at + d].split_at(half);
@@ -127,7 +127,7 @@ pub(in crate::compute) fn swiglu_forward(p: &Params, args: Args<'_>) -> Ran {
     let [n, f] = p.sizes();
     let rows = parallel::rows_per_task(n, 4 * f);
     parallel::run(act.chunks_mut(rows * f).zip(gate_up.chunks(rows * 2 * f)), |(act, gate_up)| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (act, gate_up) in act.chunks_exact_mut(f).zip(gate_up.chunks_exact(2 * f)) {
                 let (gate, up) = gate_up.split_at(f);
                 for i in 0..f {
@@ -145,7 +145,7 @@ pub(in crate::compute) fn swiglu_backward(p: &Params, args: Args<'_>) -> Ran {
     let rows = parallel::rows_per_task(n, 4 * f);
     let inputs = gate_up.chunks(rows * 2 * f).zip(dact.chunks(rows * f));
     parallel::run(dgate_up.chunks_mut(rows * 2 * f).zip(inputs), |(out, (gate_up, dact))| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (out, (gate_up, dact)) in out.chunks_exact_mut(2 * f).zip(gate_up.chunks_exact(2 * f).zip(dact.chunks_exact(f))) {
                 let (gate, up) = gate_up.split_at(f);
                 let (dgate, dup) = out.split_at_mut(f);

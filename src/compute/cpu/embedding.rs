@@ -20,7 +20,7 @@ pub(in crate::compute) fn embedding_backward(p: &Params, args: Args<'_>) -> Ran 
     let (order, starts): (&[u32], &[u32]) = (bytemuck::cast_slice(order), bytemuck::cast_slice(starts));
     let rows = parallel::rows_per_task(v, c);
     parallel::run(dtable.chunks_mut(rows * c).enumerate(), |(i, part)| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (j, out) in part.chunks_exact_mut(c).enumerate() {
                 let id = i * rows + j;
                 for at in &order[starts[id] as usize..starts[id + 1] as usize] {

@@ -39,7 +39,7 @@ fn vector_nt(x: &[f32], w: &[f32], out: &mut [f32], beta: f32) {
     let k = x.len();
     let rows = parallel::rows_per_task(out.len(), k);
     parallel::run(out.chunks_mut(rows).zip(w.chunks(rows * k)), |(out, w)| {
-        super::simd::wide(|| {
+        super::simd::wide(#[inline(always)] || {
             for (o, row) in out.iter_mut().zip(w.chunks_exact(k)) {
                 *o = super::simd::dot(x, row) + if beta == 0.0 { 0.0 } else { *o };
             }

@@ -11,7 +11,7 @@ pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {
     let rows = parallel::rows_per_task(r, 4 * v);
     let outputs = logits.chunks_mut(rows * v).zip(losses.chunks_mut(rows));
     parallel::run(outputs.zip(targets.chunks(rows)), |((logits, losses), targets)| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for ((row, loss), target) in logits.chunks_exact_mut(v).zip(losses).zip(targets) {
                 let Some(target) = usize::try_from(*target).ok().filter(|t| *t < v) else {
                     *loss = 0.0;

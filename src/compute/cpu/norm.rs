@@ -20,7 +20,7 @@ pub(in crate::compute) fn rmsnorm_forward(p: &Params, args: Args<'_>) -> Ran {
     let eps = p.f32(2);
     let rows = parallel::rows_per_task(n, 2 * c);
     parallel::run(y.chunks_mut(rows * c).zip(rstd.chunks_mut(rows)).zip(x.chunks(rows * c)), |((y, rstd), x)| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for ((y, r), x) in y.chunks_exact_mut(c).zip(rstd).zip(x.chunks_exact(c)) {
                 *r = normalise(x, w, y, eps);
             }
@@ -37,7 +37,7 @@ pub(in crate::compute) fn add_rmsnorm_forward(p: &Params, args: Args<'_>) -> Ran
     let outputs = sum.chunks_mut(rows * c).zip(y.chunks_mut(rows * c)).zip(rstd.chunks_mut(rows));
     let inputs = x.chunks(rows * c).zip(delta.chunks(rows * c));
     parallel::run(outputs.zip(inputs), |(((sum, y), rstd), (x, delta))| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             let outputs = sum.chunks_exact_mut(c).zip(y.chunks_exact_mut(c)).zip(rstd);
             let inputs = x.chunks_exact(c).zip(delta.chunks_exact(c));
             for (((sum, y), r), (x, delta)) in outputs.zip(inputs) {
@@ -59,7 +59,7 @@ pub(in crate::compute) fn rmsnorm_backward(p: &Params, args: Args<'_>) -> Ran {
     let rows = parallel::rows_per_task(n, 4 * c);
     let inputs = dy.chunks(rows * c).zip(x.chunks(rows * c)).zip(rstd.chunks(rows));
     parallel::run(dx.chunks_mut(rows * c).zip(inputs), |(dx, ((dy, x), rstd))| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             let inputs = dy.chunks_exact(c).zip(x.chunks_exact(c)).zip(rstd);
             for (dx, ((dy, x), r)) in dx.chunks_exact_mut(c).zip(inputs) {
                 let mean = simd::sum_by(c, |i| dy[i] * w[i] * x[i]) / c as f32;
@@ -78,7 +78,7 @@ pub(in crate::compute) fn rmsnorm_backward(p: &Params, args: Args<'_>) -> Ran {
     });
     let stripes = parallel::rows_per_task(g, 2 * c * n.div_ceil(g));
     parallel::run(partials.chunks_mut(stripes * c).enumerate(), |(i, part)| {
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (j, out) in part.chunks_exact_mut(c).enumerate() {
                 out.fill(0.0);
                 for row in (i * stripes + j..n).step_by(g) {

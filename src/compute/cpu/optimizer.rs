@@ -40,7 +40,7 @@ pub(in crate::compute) fn adamw(p: &Params, args: Args<'_>) -> Ran {
     let outputs = params.chunks_mut(each).zip(m.chunks_mut(each)).zip(v.chunks_mut(each));
     parallel::run(outputs.zip(grads.chunks(each)).enumerate(), |(c, (((params, m), v), grads))| {
         let split = decayed.saturating_sub(c * each).min(params.len());
-        simd::wide(|| {
+        simd::wide(#[inline(always)] || {
             for (range, shrink) in [(0..split, 1.0 - rate * decay), (split..params.len(), 1.0)] {
                 for i in range {
                     let g = grads[i] * factor;

@@ -1,0 +1,126 @@
+//! `danlu bench`: a whole training step on random tokens.
+
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Common, Outcome, output};
+use crate::{
+    compute::rng::{self, Purpose},
+    nn::{AdamW, Learner, MicroBatch, ModelConfig, estimate},
+};
+
+/// Measure a training step on random tokens: forward, backward, clip, AdamW; embeddings tied
+#[derive(Args)]
+pub(super) struct Bench {
+    /// Layers
+    #[arg(long, default_value_t = 4)]
+    layers: usize,
+    /// Width
+    #[arg(long, default_value_t = 128)]
+    hidden: usize,
+    /// Query heads
+    #[arg(long, default_value_t = 4)]
+    heads: usize,
+    /// Key/value heads (as many as query heads if not given)
+    #[arg(long)]
+    kv_heads: Option<usize>,
+    /// Feed-forward width
+    #[arg(long, default_value_t = 384)]
+    ffn: usize,
+    /// Tokens of a row
+    #[arg(long, default_value_t = 128)]
+    ctx: usize,
+    /// Vocabulary
+    #[arg(long, default_value_t = 4096)]
+    vocab: usize,
+    /// Rows of a batch
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Timed steps
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    pub(super) fn run(&self, common: &Common) -> Outcome {
+        let kv = self.kv_heads.unwrap_or(self.heads);
+        let config = ModelConfig::llama(self.layers, self.hidden, self.heads, kv, self.ffn, self.vocab, self.ctx);
+        config.validate()?;
+        if self.steps == 0 || self.batch == 0 || self.ctx == 0 {
+            return Err(super::Failure::usage("--steps, --batch and --ctx are whole numbers from 1 up"));
+        }
+        let mut device = common.device()?;
+        let seed = common.seed.unwrap_or(0);
+        let mut learner = Learner::new(&mut device, &config, self.batch, self.ctx, AdamW::default())?;
+        let slab = learner.table().initial(seed);
+        learner.write_params(&mut device, &slab)?;
+        let tokens = self.batch * self.ctx;
+        let batches: Vec<(Vec<u32>, Vec<i32>)> = (0..8)
+            .map(|b| {
+                let id = |i: usize| rng::below(seed, Purpose::Bench, b, i as u64, self.vocab) as u32;
+                let ids: Vec<u32> = (0..tokens).map(id).collect();
+                let targets = (0..tokens).map(|i| id(tokens + i) as i32).collect();
+                (ids, targets)
+            })
+            .collect();
+        let mut times = Vec::with_capacity(self.steps);
+        let warmup = 3.max(self.steps / 5);
+        let mut waiting = std::collections::VecDeque::new();
+        let mut last = Instant::now();
+        for step in 0..warmup + self.steps {
+            let (ids, targets) = &batches[step % batches.len()];
+            waiting.push_back(learner.step(&mut device, &[MicroBatch { ids, targets }], 3e-4, seed, step)?);
+            // Two steps in flight, as the trainer keeps them.
+            if waiting.len() > 2
+                && let Some(mut ticket) = waiting.pop_front()
+            {
+                device.collect(&mut ticket, true)?;
+            }
+            if step + 1 == warmup {
+                device.wait()?;
+                waiting.clear();
+            } else if step + 1 > warmup {
+                times.push(last.elapsed().as_secs_f64() * 1e3);
+            }
+            last = Instant::now();
+        }
+        device.wait()?;
+        // Steps in flight overlap: the first times of a GPU are short and the wait comes later, so the
+        // median is taken over the settled half.
+        let settled = times.split_off(times.len().min(times.len() / 4));
+        let ms = median(settled);
+        let cost = estimate(&config, self.batch, self.ctx, 0);
+        let rate = tokens as f64 / ms * 1e3;
+        let tflops = cost.flops_per_token as f64 * rate / 1e12;
+        let kernels = learner.profile(&mut device)?;
+        let info = device.info();
+        if self.json {
+            output::json(&json!({
+                "engine": info.engine, "adapter": info.adapter, "driver": info.driver, "precision": "f32",
+                "params": cost.parameters, "tokens_per_second": rate, "ms_per_step": ms, "tflops": tflops,
+                "dispatches": learner.calls(), "memory_bytes": device.memory().0,
+                "kernels": kernels.iter().map(|k| json!({"name": k.name, "ms": k.ms, "calls": k.calls})).collect::<Vec<_>>(),
+            }));
+            return Ok(());
+        }
+        output::text(&format!("{} · {} · {}", info.engine, info.adapter, info.driver));
+        output::text(&format!("{:.2} M parameters, {} kernel calls a step, {:.1} MiB", cost.parameters as f64 / 1e6, learner.calls(), device.memory().0 as f64 / 1048576.0));
+        let mut sorted = kernels;
+        sorted.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+        for k in &sorted {
+            output::text(&format!("  {:<26}{:>9.3} ms{:>6} calls", k.name, k.ms, k.calls));
+        }
+        output::text(&format!("{rate:.0} tokens/s · {ms:.2} ms a step · {tflops:.3} TFLOP/s"));
+        Ok(())
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}

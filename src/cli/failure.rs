@@ -1,0 +1,49 @@
+//! What a verb fails with: a sentence and an exit code.
+
+use std::fmt;
+
+use crate::compute::ComputeError;
+
+/// Why a verb ended, and the process's exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub code: u8,
+    message: String,
+}
+
+/// The result of a verb.
+pub(crate) type Outcome = Result<(), Failure>;
+
+impl Failure {
+    /// Bad usage or bad input: 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure { code: 2, message: message.into() }
+    }
+
+    /// The work itself failed: 1.
+    pub(crate) fn work(message: impl Into<String>) -> Failure {
+        Failure { code: 1, message: message.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<ComputeError> for Failure {
+    fn from(e: ComputeError) -> Failure {
+        let code = match e {
+            ComputeError::NoAdapter { .. } | ComputeError::Shape { .. } => 2,
+            _ => 4,
+        };
+        Failure { code, message: e.to_string() }
+    }
+}
+
+impl From<crate::nn::ConfigError> for Failure {
+    fn from(e: crate::nn::ConfigError) -> Failure {
+        Failure::usage(e.to_string())
+    }
+}
