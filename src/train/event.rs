@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+pub use crate::nn::Sampling;
+
 /// A wish from outside, applied between steps (or between two generated tokens).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -34,28 +36,6 @@ pub enum Command {
         /// Whether to save.
         save: bool,
     },
-}
-
-/// How tokens are drawn from the model's distribution.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// Divides the logits; 0 takes the likeliest token.
-    pub temperature: f32,
-    /// Keeps the k likeliest; 0 keeps all.
-    pub top_k: usize,
-    /// Keeps the smallest set whose probabilities sum to p; 1 keeps all.
-    pub top_p: f32,
-    /// Divides (or multiplies, where negative) the logits of tokens seen before; 1 changes nothing
-    /// (Keskar et al. 2019, CTRL).
-    pub repetition_penalty: f32,
-    /// Seed of the draw.
-    pub seed: u64,
-}
-
-impl Default for Sampling {
-    fn default() -> Sampling {
-        Sampling { temperature: 0.8, top_k: 40, top_p: 1.0, repetition_penalty: 1.0, seed: 42 }
-    }
 }
 
 /// A source as the run sees it.

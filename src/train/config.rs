@@ -1,0 +1,433 @@
+//! `run.toml`: the whole configuration of a run. Everything has a default; unknown keys are errors
+//! that name the nearest known one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::nn::{AdamW, ModelConfig, Sampling, Schedule, ScheduleKind, preset};
+
+/// Why a configuration cannot be used: what, where, expected, what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("run.toml: {0}")]
+pub struct ConfigIssue(pub String);
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
+    Err(ConfigIssue(what.into()))
+}
+
+/// Which tokenizer a run trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerKind {
+    /// One token a character, bytes for the rest.
+    #[default]
+    Char,
+    /// Byte-level byte-pair encoding trained on the run's text.
+    Bpe,
+}
+
+/// `[[source]]`: one file, folder or glob of text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Its name on screen and in logs.
+    pub name: String,
+    /// File, folder or glob; relative to the run's folder, or absolute.
+    pub path: String,
+    /// Share of drawn tokens, relative to the other sources.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// `[[probe]]`: a fixed prompt completed again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// The prompt.
+    pub prompt: String,
+    /// What should follow.
+    pub expected: String,
+}
+
+/// `[model]`: fields that override the size's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names are Hugging Face's; see ModelConfig")]
+pub struct ModelOverrides {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocab_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intermediate_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_hidden_layers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_attention_heads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_key_value_heads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_position_embeddings: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rms_norm_eps: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tie_word_embeddings: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initializer_range: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
+}
+
+/// `[pretrain]`: fields that override the size's defaults.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented at StagePlan")]
+pub struct StageOverrides {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_accumulation_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_scheduler_type: Option<ScheduleKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adam_beta1: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adam_beta2: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adam_epsilon: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_grad_norm: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_steps: Option<usize>,
+}
+
+/// `[sampling]`: how prompts on the screen are answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented at nn::Sampling")]
+pub struct SamplingOverrides {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repetition_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_new_tokens: Option<usize>,
+}
+
+/// The whole of `run.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// `auto` or a preset's name.
+    #[serde(default = "auto")]
+    pub size: String,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Which tokenizer is trained.
+    #[serde(default)]
+    pub tokenizer: TokenizerKind,
+    /// The data; empty for the built-in corpus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<SourceConfig>,
+    /// The probes; empty for 春晓.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probe: Vec<ProbeConfig>,
+    /// Overrides of the model.
+    #[serde(default)]
+    pub model: ModelOverrides,
+    /// Overrides of pretraining.
+    #[serde(default)]
+    pub pretrain: StageOverrides,
+    /// Overrides of sampling.
+    #[serde(default)]
+    pub sampling: SamplingOverrides,
+}
+
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+/// A stage with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagePlan {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Rows of one micro-batch.
+    pub batch_size: usize,
+    /// Micro-batches of one step.
+    pub accumulation: usize,
+    /// Tokens of a row.
+    pub context: usize,
+    /// The learning rate of every step.
+    pub schedule: Schedule,
+    /// The optimiser.
+    pub adamw: AdamW,
+    /// Steps between validations; 0 for none.
+    pub eval_steps: usize,
+    /// Steps between checkpoints; 0 for the last only.
+    pub save_steps: usize,
+    /// Steps between probes; 0 for none.
+    pub probe_steps: usize,
+}
+
+/// Defaults of pretraining at a size: steps, rows, context, learning rate.
+///
+/// The `1m` row is measured on two cores without a GPU (docs/performance.md); larger sizes follow the
+/// usual fall of the rate with width and assume a GPU.
+fn pretrain_defaults(size: &str) -> (usize, usize, usize, f64) {
+    match size {
+        "1m" => (1200, 16, 64, 3e-3),
+        "5m" => (1500, 32, 128, 2e-3),
+        "12m" => (2000, 64, 256, 1e-3),
+        "27m" => (3000, 64, 512, 6e-4),
+        _ => (5000, 16, 1024, 6e-4),
+    }
+}
+
+impl RunConfig {
+    /// Reads `run.toml` with `--set` pairs applied on top of it.
+    ///
+    /// A key of a pair is a path (`pretrain.steps`, `model.dropout`, `seed`); one without a dot that is
+    /// no top-level key belongs to `stage`.
+    pub fn parse(text: &str, sets: &[(String, String)], stage: &str) -> Result<RunConfig, ConfigIssue> {
+        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigIssue(trim(&e.to_string())))?;
+        for (key, value) in sets {
+            set(&mut table, key, value, stage)?;
+        }
+        let config: RunConfig = table.try_into().map_err(|e: toml::de::Error| ConfigIssue(suggest(&trim(&e.to_string()))))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The text of `run.toml`.
+    pub fn to_toml(&self) -> Result<String, ConfigIssue> {
+        toml::to_string(self).map_err(|e| ConfigIssue(e.to_string()))
+    }
+
+    fn check(&self) -> Result<(), ConfigIssue> {
+        if self.size != "auto" {
+            preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?;
+        }
+        for s in &self.source {
+            if !(s.weight.is_finite() && s.weight >= 0.0) {
+                return wrong(format!("source {:?} has weight {}; expected 0 or more", s.name, s.weight));
+            }
+            let good = !s.name.is_empty() && self.source.iter().filter(|o| o.name == s.name).count() == 1;
+            if !good {
+                return wrong(format!("source name {:?} is empty or used twice; give each source a name of its own", s.name));
+            }
+        }
+        if !self.source.is_empty() && self.source.iter().all(|s| s.weight == 0.0) {
+            return wrong("every source has weight 0; give one a weight above 0");
+        }
+        let p = &self.pretrain;
+        let counts = [
+            ("steps", p.steps),
+            ("batch_size", p.batch_size),
+            ("gradient_accumulation_steps", p.gradient_accumulation_steps),
+            ("context", p.context),
+        ];
+        for (name, value) in counts {
+            if value == Some(0) {
+                return wrong(format!("pretrain.{name} is 0; expected 1 or more"));
+            }
+        }
+        for (name, value) in [("learning_rate", p.learning_rate), ("max_grad_norm", p.max_grad_norm.map(f64::from))] {
+            if value.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
+                return wrong(format!("pretrain.{name} is {value:?}; expected 0 or more"));
+            }
+        }
+        let fractions = [("adam_beta1", p.adam_beta1), ("adam_beta2", p.adam_beta2)];
+        for (name, value) in fractions {
+            if value.is_some_and(|v| !(0.0..1.0).contains(&v)) {
+                return wrong(format!("pretrain.{name} is {value:?}; expected 0 or more and less than 1"));
+            }
+        }
+        for (name, value) in [("weight_decay", p.weight_decay), ("adam_epsilon", p.adam_epsilon)] {
+            if value.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
+                return wrong(format!("pretrain.{name} is {value:?}; expected 0 or more"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The model of this run; `size` is settled by now.
+    pub fn model(&self) -> Result<ModelConfig, ConfigIssue> {
+        let mut c = preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?.config();
+        let o = &self.model;
+        let shaped = o.hidden_size.is_some() || o.num_attention_heads.is_some();
+        c.vocab_size = o.vocab_size.unwrap_or(c.vocab_size);
+        c.hidden_size = o.hidden_size.unwrap_or(c.hidden_size);
+        c.intermediate_size = o.intermediate_size.unwrap_or(c.intermediate_size);
+        c.num_hidden_layers = o.num_hidden_layers.unwrap_or(c.num_hidden_layers);
+        c.num_attention_heads = o.num_attention_heads.unwrap_or(c.num_attention_heads);
+        let heads = if o.num_attention_heads.is_some() { c.num_attention_heads } else { c.num_key_value_heads };
+        c.num_key_value_heads = o.num_key_value_heads.unwrap_or(heads);
+        if shaped && o.head_dim.is_none() && !c.hidden_size.is_multiple_of(c.num_attention_heads.max(1)) {
+            return wrong(format!("model.hidden_size {} does not divide into {} heads; set model.head_dim", c.hidden_size, c.num_attention_heads));
+        }
+        c.head_dim = o.head_dim.unwrap_or(c.hidden_size / c.num_attention_heads.max(1));
+        c.max_position_embeddings = o.max_position_embeddings.unwrap_or(c.max_position_embeddings);
+        c.rms_norm_eps = o.rms_norm_eps.unwrap_or(c.rms_norm_eps);
+        c.rope_theta = o.rope_theta.unwrap_or(c.rope_theta);
+        c.tie_word_embeddings = o.tie_word_embeddings.unwrap_or(c.tie_word_embeddings);
+        c.initializer_range = o.initializer_range.unwrap_or(c.initializer_range);
+        c.dropout = o.dropout.unwrap_or(c.dropout);
+        c.validate().map_err(|e| ConfigIssue(e.to_string()))?;
+        Ok(c)
+    }
+
+    /// Pretraining with every default filled in.
+    pub fn pretrain(&self) -> Result<StagePlan, ConfigIssue> {
+        let o = &self.pretrain;
+        let (steps, batch, context, rate) = pretrain_defaults(&self.size);
+        let steps = o.steps.unwrap_or(steps);
+        let context = o.context.unwrap_or(context);
+        let most = self.model()?.max_position_embeddings;
+        if context > most {
+            return wrong(format!("pretrain.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"));
+        }
+        let d = AdamW::default();
+        let schedule = Schedule {
+            kind: o.lr_scheduler_type.unwrap_or_default(),
+            peak: o.learning_rate.unwrap_or(rate),
+            warmup: o.warmup_steps.unwrap_or_else(|| (steps / 40).clamp(1, 200)),
+            steps,
+            decay: o.decay_steps.unwrap_or(steps / 5),
+        };
+        Ok(StagePlan {
+            steps,
+            batch_size: o.batch_size.unwrap_or(batch),
+            accumulation: o.gradient_accumulation_steps.unwrap_or(1),
+            context,
+            schedule,
+            adamw: AdamW {
+                beta1: o.adam_beta1.unwrap_or(d.beta1),
+                beta2: o.adam_beta2.unwrap_or(d.beta2),
+                eps: o.adam_epsilon.unwrap_or(d.eps),
+                weight_decay: o.weight_decay.unwrap_or(d.weight_decay),
+                clip: o.max_grad_norm.unwrap_or(d.clip),
+            },
+            eval_steps: o.eval_steps.unwrap_or(200),
+            save_steps: o.save_steps.unwrap_or(400),
+            probe_steps: o.probe_steps.unwrap_or(25),
+        })
+    }
+
+    /// How prompts are answered, and how many tokens at most.
+    pub fn sampling(&self) -> (Sampling, usize) {
+        let (o, d) = (&self.sampling, Sampling::default());
+        let how = Sampling {
+            temperature: o.temperature.unwrap_or(d.temperature),
+            top_k: o.top_k.unwrap_or(d.top_k),
+            top_p: o.top_p.unwrap_or(d.top_p),
+            repetition_penalty: o.repetition_penalty.unwrap_or(d.repetition_penalty),
+            seed: self.seed,
+        };
+        (how, o.max_new_tokens.unwrap_or(64))
+    }
+}
+
+/// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.
+fn set(table: &mut toml::Table, key: &str, value: &str, stage: &str) -> Result<(), ConfigIssue> {
+    let top = ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sampling"];
+    let path: Vec<&str> = if key.contains('.') || top.contains(&key) { key.split('.').collect() } else { vec![stage, key] };
+    let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let Some((last, folders)) = path.split_last() else { return wrong(format!("--set {key:?} names no key")) };
+    let mut at = table;
+    for folder in folders {
+        let entry = at.entry((*folder).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let toml::Value::Table(inner) = entry else { return wrong(format!("--set {key}: {folder} is not a table")) };
+        at = inner;
+    }
+    at.insert((*last).to_owned(), parsed);
+    Ok(())
+}
+
+/// The message without the drawing that toml puts under it, on one line.
+fn trim(message: &str) -> String {
+    message.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|')).collect::<Vec<_>>().join(" ")
+}
+
+/// Adds the nearest known name to serde's «unknown field `x`, expected one of …».
+fn suggest(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
+        return message.to_owned();
+    };
+    let near = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), k)).min();
+    match near {
+        Some((distance, name)) if distance <= 1 + unknown.len() / 3 => format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", ")),
+        _ => format!("unknown key {unknown:?}; known here: {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn parse(text: &str, sets: &[(&str, &str)]) -> Result<RunConfig, ConfigIssue> {
+        let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        RunConfig::parse(text, &sets, "pretrain")
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let c = parse("", &[("size", "1m")]).unwrap();
+        assert_eq!(c.pretrain().unwrap().steps, 1200);
+        assert_eq!(c.model().unwrap(), preset("1m").unwrap().config());
+    }
+
+    #[test]
+    fn pairs_override_the_file() {
+        let c = parse("size = \"1m\"\n[pretrain]\nsteps = 5\n", &[("steps", "9"), ("model.dropout", "0.1"), ("seed", "3")]).unwrap();
+        assert_eq!((c.pretrain().unwrap().steps, c.model().unwrap().dropout, c.seed), (9, 0.1, 3));
+    }
+
+    #[test]
+    fn mistakes_name_the_nearest_key() {
+        let error = parse("[pretrain]\nlerning_rate = 1.0\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("learning_rate"), "{error}");
+        let error = parse("", &[("model.hiden_size", "3")]).unwrap_err().to_string();
+        assert!(error.contains("hidden_size"), "{error}");
+        for bad in ["size = \"9m\"", "seed = \"x\"", "[pretrain]\nsteps = 0", "[pretrain]\nadam_beta1 = 2.0", "[[source]]\nname = \"a\"\npath = \"x\"\nweight = -1.0", "size = "] {
+            parse(bad, &[]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let c = parse("size = \"1m\"\n[[source]]\nname = \"a\"\npath = \"x\"\n[model]\ndropout = 0.5\n", &[]).unwrap();
+        assert_eq!(parse(&c.to_toml().unwrap(), &[]).unwrap(), c);
+    }
+}
