@@ -11,7 +11,7 @@ use crate::compute::{
 type Done = Result<(), ComputeError>;
 
 /// Bytes of one chunk of logits: small enough to stay in a CPU's cache, large enough to fill a GPU.
-const CPU_LOGITS: usize = 4 << 20;
+const CPU_LOGITS: usize = 8 << 20;
 const GPU_LOGITS: usize = 256 << 20;
 
 /// Sizes of one micro-batch.

@@ -25,13 +25,14 @@ pub(super) fn product(a: Option<ArrayView2<'_, f32>>, b: Option<ArrayView2<'_, f
     }
 }
 
-/// Rows of C in one task: matrixmultiply packs all of B for each, so tasks are few and large, cut by
-/// shape alone.
+/// Rows of C in one task: one task a core, since matrixmultiply packs all of B for each. The cut may
+/// follow the cores here: an element's sum runs over k in blocks of a fixed size, whichever rows stand
+/// beside it.
 fn task_rows(m: usize, n: usize, k: usize) -> usize {
     if m * n * k < 1 << 18 {
         return m;
     }
-    m.div_ceil(8).next_multiple_of(8).max(8)
+    m.div_ceil(rayon::current_num_threads()).next_multiple_of(8)
 }
 
 /// A row of one: y = W·x for each row of W. matrixmultiply packs B, which costs more than it saves here.
