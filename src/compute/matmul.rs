@@ -16,14 +16,24 @@ pub enum Layout {
 /// out \[M, N\] = A·B in the given layout, or += with `accumulate`.
 ///
 /// Sizes are read from the two-dimensional reading of the tensors (all but the last size make rows).
-pub fn matmul(rec: &mut Recording<'_>, layout: Layout, a: &Tensor, b: &Tensor, out: &Tensor, accumulate: bool) -> Result<(), ComputeError> {
+pub fn matmul(
+    rec: &mut Recording<'_>,
+    layout: Layout,
+    a: &Tensor,
+    b: &Tensor,
+    out: &Tensor,
+    accumulate: bool,
+) -> Result<(), ComputeError> {
     let ((m, k), (kb, n), name) = match layout {
         Layout::NN => ((a.rows(), a.cols()), (b.rows(), b.cols()), "matmul_nn"),
         Layout::NT => ((a.rows(), a.cols()), (b.cols(), b.rows()), "matmul_nt"),
         Layout::TN => ((a.cols(), a.rows()), (b.rows(), b.cols()), "matmul_tn"),
     };
     if k != kb {
-        return Err(ops::wrong(name, format!("{} {:?} and {} {:?} do not share an inner size", a.name, a.shape, b.name, b.shape)));
+        return Err(ops::wrong(
+            name,
+            format!("{} {:?} and {} {:?} do not share an inner size", a.name, a.shape, b.name, b.shape),
+        ));
     }
     ops::expect_len(name, out, m * n)?;
     let grid = [n.div_ceil(TILE) as u32, m.div_ceil(TILE) as u32, 1];

@@ -1,6 +1,9 @@
 //! The CPU engine: a twin of every kernel, and the memory they work on.
 
-use super::{AdapterInfo, AdapterKind, Arity, ComputeError, Tensor, Traits, record::{Args, Call, Params}};
+use super::{
+    AdapterInfo, AdapterKind, Arity, ComputeError, Tensor, Traits,
+    record::{Args, Call, Params},
+};
 
 pub(super) fn fill(_p: &Params, _a: Args<'_>) -> Result<(), Arity> {
     Err(Arity)
@@ -103,7 +106,14 @@ impl Host {
     }
 
     pub(super) fn traits() -> Traits {
-        Traits { cpu: true, software: false, max_binding: u64::MAX, max_groups: 65_535, workgroup_storage: 0, max_invocations: 0 }
+        Traits {
+            cpu: true,
+            software: false,
+            max_binding: u64::MAX,
+            max_groups: 65_535,
+            workgroup_storage: 0,
+            max_invocations: 0,
+        }
     }
 
     pub(super) fn budget() -> u64 {
@@ -137,14 +147,18 @@ impl Host {
             let split = call.kernel.bindings.iter().filter(|a| **a == super::Access::Read).count();
             let (reads, writes) = call.args.split_at(split);
             let mut taken: Vec<Vec<f32>> = writes.iter().map(|t| std::mem::take(&mut self.buffers[t.buffer])).collect();
-            let read: Vec<&[f32]> = reads.iter().map(|t| &self.buffers[t.buffer][t.offset..t.offset + t.len()]).collect();
+            let read: Vec<&[f32]> =
+                reads.iter().map(|t| &self.buffers[t.buffer][t.offset..t.offset + t.len()]).collect();
             let mut write: Vec<&mut [f32]> =
                 taken.iter_mut().zip(writes).map(|(b, t)| &mut b[t.offset..t.offset + t.len()]).collect();
             let done = (call.kernel.twin)(&call.params, Args { read: &read, write: &mut write });
             for (buffer, tensor) in taken.into_iter().zip(writes) {
                 self.buffers[tensor.buffer] = buffer;
             }
-            done.map_err(|Arity| ComputeError::Kernel { kernel: call.kernel.name.into(), reason: "the CPU twin binds other tensors".into() })?;
+            done.map_err(|Arity| ComputeError::Kernel {
+                kernel: call.kernel.name.into(),
+                reason: "the CPU twin binds other tensors".into(),
+            })?;
         }
         Ok(())
     }

@@ -21,7 +21,14 @@ impl Gpu {
         0
     }
     pub(super) fn traits(&self) -> Traits {
-        Traits { cpu: false, software: false, max_binding: 1 << 27, max_groups: 65_535, workgroup_storage: 16_384, max_invocations: 256 }
+        Traits {
+            cpu: false,
+            software: false,
+            max_binding: 1 << 27,
+            max_groups: 65_535,
+            workgroup_storage: 16_384,
+            max_invocations: 256,
+        }
     }
     pub(super) fn alloc(&mut self, _index: usize, _name: &str, _bytes: u64) -> Result<(), ComputeError> {
         Ok(())
