@@ -70,7 +70,11 @@ fn arrows_point_down() {
             if known && name != layer && !allowed.contains(&name) {
                 wrong.push(format!("{}: {layer} names {name}", path.display()));
             }
-            assert!(known || !name.is_empty(), "{}: group imports after `crate::` hide the layer; name one a line", path.display());
+            assert!(
+                known || !name.is_empty(),
+                "{}: group imports after `crate::` hide the layer; name one a line",
+                path.display()
+            );
         }
         for up in ["super::super::super::super"] {
             assert!(!text.contains(up), "{}: {up} leaves the house", path.display());
@@ -84,7 +88,9 @@ fn the_terminal_stays_in_its_layer() {
     for path in sources("src", "rs") {
         let layer = layer(&path);
         let text = fs::read_to_string(&path).expect("UTF-8");
-        for (crate_name, home) in [("ratatui", "ui"), ("crossterm", "ui"), ("wgpu::", "compute"), ("tokenizers::", "data")] {
+        for (crate_name, home) in
+            [("ratatui", "ui"), ("crossterm", "ui"), ("wgpu::", "compute"), ("tokenizers::", "data")]
+        {
             let uses = text.lines().any(|l| !l.trim_start().starts_with("//") && l.contains(crate_name));
             assert!(!uses || layer == home, "{}: {crate_name} is used outside {home}", path.display());
         }
@@ -107,7 +113,8 @@ fn one_file_writes() {
 
 #[test]
 fn files_stay_short() {
-    for (folder, ending) in [("src", "rs"), ("shaders", "wgsl"), ("tests", "rs"), ("benches", "rs"), ("examples", "rs")] {
+    for (folder, ending) in [("src", "rs"), ("shaders", "wgsl"), ("tests", "rs"), ("benches", "rs"), ("examples", "rs")]
+    {
         for path in sources(folder, ending) {
             let lines = fs::read_to_string(&path).expect("UTF-8").lines().count();
             assert!(lines <= LONGEST, "{} has {lines} lines, more than {LONGEST}", path.display());
