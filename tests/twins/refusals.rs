@@ -195,3 +195,20 @@ fn writing_more_than_there_is() {
     device.write(&t, &[1.0_f32, 2.0]).unwrap();
     assert_eq!(device.read(&t).unwrap(), [1.0, 2.0, 0.0]);
 }
+
+/// Found here: a part or view that reached past its buffer's end made the engine panic at the replay.
+#[test]
+fn views_past_their_buffer() {
+    let mut device = Device::cpu();
+    let t = device.alloc("t", &[4, 64], DType::F32).unwrap();
+    let gone = device.alloc("gone", &[64], DType::F32).unwrap();
+    device.free(&gone);
+    for view in [t.slice_rows(3, 2), t.slice_rows(9, 1), t.part("p", 0, &[257]), t.part("p", usize::MAX / 64 * 64, &[64]), gone] {
+        let mut rec = Recording::new(&mut device);
+        ops::scale(&mut rec, &view, 2.0).unwrap();
+        let ran = rec.compile().and_then(|program| device.replay(&[&program]));
+        assert!(matches!(ran, Err(ComputeError::Shape { .. })), "{} {:?}: {ran:?}", view.name, view.shape);
+    }
+    // A call that was refused has taken nothing away.
+    assert_eq!(device.read(&t).unwrap(), [0.0; 256]);
+}
