@@ -4,6 +4,9 @@ use danlu::compute::{Layout, Tensor, matmul, ops};
 
 use crate::rig::{Rig, bits, heads, noise};
 
+/// Pools that are compared with the default one.
+const THREADS: &[usize] = &[1, 2, 3];
+
 /// Every operation once, large enough to be cut among tasks; all outputs, by their bits.
 fn everything() -> Vec<(&'static str, Vec<u32>)> {
     let mut rig = Rig::new();
@@ -103,10 +106,36 @@ fn two_runs_give_the_same_bits() {
 #[test]
 fn threads_do_not_change_bits() {
     let here = everything();
-    for threads in [1, 2, 3] {
+    for &threads in THREADS {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         for turn in 0..2 {
             compare(&format!("{threads} threads, turn {turn}"), &here, &pool.install(everything));
+        }
+    }
+}
+
+/// Matrix products may be cut by the core: the cut must not reach the bits, not even where the last
+/// task is one row and the inner size is several of the product's blocks.
+#[test]
+fn cuts_of_matmul_do_not_change_bits() {
+    for (m, n, k) in [(17, 1025, 257), (9, 4096, 64), (65, 64, 1000), (1025, 1, 300), (387, 97, 600), (1, 1031, 384), (2, 300, 513), (33, 65, 2049)] {
+        for layout in [Layout::NN, Layout::NT, Layout::TN] {
+            let product = || {
+                let mut rig = Rig::new();
+                let (sa, sb) = (if layout == Layout::TN { [k, m] } else { [m, k] }, if layout == Layout::NT { [n, k] } else { [k, n] });
+                let (a, b) = (rig.put(&sa, &noise(200, m * k)), rig.put(&sb, &noise(201, k * n)));
+                let (once, more) = (rig.blank(&[m, n]), rig.put(&[m, n], &noise(202, m * n)));
+                rig.run(|r| {
+                    matmul(r, layout, &a, &b, &once, false)?;
+                    matmul(r, layout, &a, &b, &more, true)
+                });
+                [bits(&rig.read(&once)), bits(&rig.read(&more))]
+            };
+            let here = product();
+            for threads in [1, 2, 3, 5, 8] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                assert!(here == pool.install(product), "{layout:?} {m}×{n}×{k} on {threads} threads");
+            }
         }
     }
 }
