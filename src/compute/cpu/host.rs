@@ -56,6 +56,14 @@ impl Host {
 
     pub(in crate::compute) fn run(&mut self, calls: &[Call]) -> Result<(), ComputeError> {
         for call in calls {
+            // A recording does not know how long buffers are: a view past the end is refused here.
+            for t in &call.args {
+                let there = self.buffers[t.buffer].len();
+                if t.offset.checked_add(t.len()).is_none_or(|end| end > there) {
+                    let what = format!("{} reaches past its buffer: {} elements from {}, {there} are there", t.name, t.len(), t.offset);
+                    return Err(ComputeError::Shape { op: call.kernel.name, what });
+                }
+            }
             // Written buffers leave the table for the length of the call; the recording has checked
             // that none of them is bound twice, so the reads are all still there.
             let split = call.kernel.bindings.iter().filter(|a| **a == Access::Read).count();
