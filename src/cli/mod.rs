@@ -14,6 +14,7 @@ mod overfit;
 mod score;
 mod signals;
 mod train;
+mod workbench;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,8 @@ pub(crate) use failure::{Failure, Outcome};
 struct Cli {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    workbench: workbench::Workbench,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -94,7 +97,7 @@ fn run(cli: Cli) -> Outcome {
         Some(Verb::Overfit(verb)) => verb.run(&common),
         Some(Verb::Adapters(verb)) => verb.run(&common),
         Some(Verb::Bench(verb)) => verb.run(&common),
-        None => Err(Failure::usage("the workbench is not built yet")),
+        None => cli.workbench.run(&common),
     }
 }
 
