@@ -1,1 +1,34 @@
 //! Durable bytes: run folder, lock, checkpoints, safetensors, logs. One file writes: `fs.rs`.
+//!
+//! Purpose: what was saved is whole or not there, after any crash, full disk or power cut, and damage is
+//! found before it is loaded. It knows files, hashes and tensors by name; it has never heard of a loss.
+//!
+//! The path of a save: [`Run::open`] takes the lock and gives a [`Saver`]; [`Saver::save`] writes a hidden
+//! folder, syncs every file, writes the manifest, renames, syncs. The path back:
+//! [`Checkpoints::newest_verified`] takes the newest whose manifest, lengths and hashes agree, and reports
+//! those it passed over.
+
+mod checkpoint;
+mod error;
+mod fault;
+mod fs;
+mod lock;
+mod log;
+mod manifest;
+mod names;
+mod run;
+mod safetensors;
+
+pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
+pub use error::StoreError;
+pub use fault::{Data, Fault, FaultFs, Names};
+pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, read_limited};
+pub use lock::RunLock;
+pub use log::{Log, Tail, read_from};
+pub use manifest::{CheckpointId, FileInfo, MANIFEST};
+pub use names::{MAX_NAME, is_plain, is_stage};
+pub use run::{Run, RunView, newest_run, next_run_name};
+pub use safetensors::{
+    Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, TensorData, TensorEntry, TensorFile, TensorRef, Written,
+    export_tensors, read_header, read_model, read_tensors, tensors_len, write_tensors,
+};

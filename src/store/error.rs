@@ -1,0 +1,142 @@
+//! What can go wrong with bytes on disk, each in one sentence: what, where, what to do.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// An error of the store. [`StoreError::exit_code`] gives the process's answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file or name that was given is not what it should be.
+    #[error("{path:?}: {what}")]
+    Input {
+        /// The file, folder or name.
+        path: PathBuf,
+        /// What was found, what was expected, what to do.
+        what: String,
+    },
+    /// A checkpoint's bytes are not the ones that were saved.
+    #[error("the checkpoint {path:?} is damaged: {what}")]
+    Damaged {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// Which file, and how it differs.
+        what: String,
+    },
+    /// Another process owns the run.
+    #[error("the run {dir:?} is in use by {}; wait until it ends, or choose another run with --run", holder(*pid))]
+    Locked {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The owner, as written in the lock file.
+        pid: Option<u32>,
+    },
+    /// The disk has no room for what is about to be written; nothing was written.
+    #[error(
+        "no room for {path:?}: {need} bytes are needed (a reserve of {reserve} among them), {there} are free; free some space and save again"
+    )]
+    NoRoom {
+        /// What would have been written.
+        path: PathBuf,
+        /// Bytes needed, the reserve among them.
+        need: u64,
+        /// The reserve.
+        reserve: u64,
+        /// Bytes there.
+        there: u64,
+    },
+    /// The system refused an operation.
+    #[error("cannot {doing} {path:?}: {source}; {}", advice(source))]
+    Io {
+        /// The operation, as a verb: "write", "rename" …
+        doing: &'static str,
+        /// Its file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "free some space (or raise the quota) and try again"
+        }
+        io::ErrorKind::PermissionDenied => "check who owns the folder and its permissions",
+        io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
+        io::ErrorKind::NotFound => "check the path",
+        io::ErrorKind::AlreadyExists => "choose another name; nothing is replaced",
+        io::ErrorKind::Unsupported => "this file system lacks the operation; use a local disk",
+        _ => "check the disk (dmesg, free space, network mounts) and try again",
+    }
+}
+
+impl StoreError {
+    /// A bad file, folder or name.
+    pub(crate) fn input(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Self::Input { path: path.into(), what: what.into() }
+    }
+
+    /// A checkpoint that does not verify.
+    pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Self::Damaged { path: path.into(), what: what.into() }
+    }
+
+    /// The exit code of a process that ends with this error: 1 the disk, 2 bad input, 3 locked.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input { .. } | Self::Damaged { .. } => 2,
+            Self::Locked { .. } => 3,
+            Self::NoRoom { .. } | Self::Io { .. } => 1,
+        }
+    }
+
+    /// Whether space was missing, so that freeing some and trying again is the cure.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::NoRoom { .. } => true,
+            Self::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the bytes themselves are bad, so that an older checkpoint may serve instead. A refusal of the
+    /// system (permissions, too many open files) is not: falling back then would lose good work.
+    pub(crate) fn is_about_the_bytes(&self) -> bool {
+        match self {
+            Self::Input { .. } | Self::Damaged { .. } => true,
+            // EIO is what a dying sector says.
+            Self::Io { source, .. } => {
+                source.raw_os_error() == Some(EIO)
+                    || matches!(
+                        source.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotADirectory
+                    )
+            }
+            _ => false,
+        }
+    }
+}
+
+/// EIO on every Unix.
+pub(crate) const EIO: i32 = 5;
+
+/// Adds the operation and the path to the system's error.
+pub(crate) trait At<T> {
+    /// `doing` is a verb: "write", "rename" …
+    fn at(self, doing: &'static str, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, doing: &'static str, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Io { doing, path: path.to_owned(), source })
+    }
+}

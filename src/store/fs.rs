@@ -1,0 +1,394 @@
+//! The one file that creates, writes, renames and removes.
+//!
+//! Everything durable goes through the trait [`Fs`], which has two implementors: [`RealFs`], and
+//! [`FaultFs`](super::FaultFs), a disk in memory that fails and loses power on command. Links are never
+//! followed when writing or removing; only regular files are opened; folders are made 0700, files 0600.
+
+use std::{
+    fmt::Debug,
+    fs::{self, File, FileType, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::error::{At, StoreError};
+
+/// A file open for reading.
+pub trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+/// A file open for writing, at its end.
+pub trait WriteFile: Write + Send {
+    /// Waits until the bytes and the length are on the disk.
+    fn sync(&mut self) -> io::Result<Synced>;
+    /// Cuts the file (or extends it with zeros).
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// Bytes in the file.
+    fn len(&mut self) -> io::Result<u64>;
+}
+
+/// Whether a sync reached the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    /// The bytes survive a power cut.
+    Yes,
+    /// This file system cannot promise it (some network shares); the person is told.
+    Unsupported,
+}
+
+/// Whether a link may stand for the file. Inside a run never; a model or data folder may be made of links,
+/// as the Hugging Face cache is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// A link is an error.
+    Refuse,
+    /// A link is read as what it points to.
+    Follow,
+}
+
+/// What a name in a folder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Dir,
+    /// A link, whatever it points to.
+    Link,
+    /// A pipe, socket or device.
+    Other,
+}
+
+/// One name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name. Names that are not UTF-8 are left out of listings: none of ours is such.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes, of a file.
+    pub len: u64,
+    /// When it was last written, where the system says so.
+    pub modified: Option<SystemTime>,
+}
+
+/// The answer to [`Fs::lock`].
+pub enum Lock {
+    /// Ours until the value is dropped or the process ends, however it ends.
+    Held(Box<dyn Send + Sync>),
+    /// Another's, with the text it left.
+    Busy(String),
+}
+
+/// The operations of a disk. None of them replaces anything but `replace`.
+pub trait Fs: Debug + Send + Sync {
+    /// Makes one folder; an error if the name is taken.
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a new file; an error if the name is taken.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
+    /// Opens a file to write at its end, making it if it is missing.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
+    /// Opens a regular file for reading and says how long it is.
+    fn open(&self, path: &Path, links: Links) -> io::Result<(Box<dyn ReadSeek>, u64)>;
+    /// Renames a file or folder; an error if the new name is taken.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Puts a file in the place of another in one step.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file, a link (not its target) or an empty folder.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// What is in a folder, sorted by name.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+    /// What a path is, links not followed; `None` if nothing is there.
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
+    /// Waits until the names in a folder are on the disk.
+    fn sync_dir(&self, path: &Path) -> io::Result<Synced>;
+    /// Bytes this process may still write; `None` where the system does not say.
+    fn free_space(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// Takes the lock that is the file at `path` and leaves `holder` in it, or says who has it.
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Lock>;
+}
+
+/// The disk of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl RealFs {
+    /// The disk as the store takes it.
+    pub fn shared() -> Arc<dyn Fs> {
+        Arc::new(Self)
+    }
+}
+
+/// How files are opened: close-on-exec (std does that), links refused unless asked for, and without waiting
+/// for the other end should the name be a pipe.
+fn options(links: Links) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut flags = OFlags::NONBLOCK;
+        if links == Links::Refuse {
+            flags |= OFlags::NOFOLLOW;
+        }
+        options.custom_flags(flags.bits() as i32).mode(0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = links;
+    options
+}
+
+/// Opens with `options`, regular files only. Where links cannot be refused while opening they are looked for
+/// before.
+fn open_regular(options: &OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+    if cfg!(not(unix)) && links == Links::Refuse && fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a link stands where a file is expected"));
+    }
+    let file = options.open(path).map_err(|error| {
+        let link = links == Links::Refuse && fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
+        if link { io::Error::new(io::ErrorKind::InvalidInput, "a link stands where a file is expected") } else { error }
+    })?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a folder, not a file" } else { "a pipe or device, not a regular file" };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(file)
+}
+
+fn kind_of(kind: FileType) -> Kind {
+    match kind {
+        k if k.is_symlink() => Kind::Link,
+        k if k.is_dir() => Kind::Dir,
+        k if k.is_file() => Kind::File,
+        _ => Kind::Other,
+    }
+}
+
+/// Tells a sync this file system does not know from one that failed.
+fn synced(result: io::Result<()>) -> io::Result<Synced> {
+    match result {
+        Ok(()) => Ok(Synced::Yes),
+        // EINVAL and ENOTSUP are what SMB, 9p and FUSE say to a sync they do not know.
+        Err(e) if matches!(e.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
+            Ok(Synced::Unsupported)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+impl WriteFile for File {
+    fn sync(&mut self) -> io::Result<Synced> {
+        synced(self.sync_all())
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        Self::set_len(self, len)
+    }
+
+    fn len(&mut self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+impl Fs for RealFs {
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(options(Links::Refuse).write(true).create_new(true).open(path)?))
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(open_regular(options(Links::Refuse).append(true).create(true), path, Links::Refuse)?))
+    }
+
+    fn open(&self, path: &Path, links: Links) -> io::Result<(Box<dyn ReadSeek>, u64)> {
+        let file = open_regular(options(links).read(true), path, links)?;
+        let len = file.metadata()?.len();
+        Ok((Box::new(file), len))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            use rustix::{
+                fs::{CWD, RenameFlags, renameat_with},
+                io::Errno,
+            };
+            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+                // Old kernels and some network shares do not know the flag.
+                Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => {}
+                result => return Ok(result?),
+            }
+        }
+        // Nobody else makes names here while the lock is held, so looking first is enough.
+        if fs::symlink_metadata(to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(from, to)
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // Of the link itself, not of what it points to.
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since the folder was read.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e),
+            };
+            entries.push(Entry {
+                name,
+                kind: kind_of(metadata.file_type()),
+                len: metadata.len(),
+                modified: metadata.modified().ok(),
+            });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(kind_of(metadata.file_type()))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    #[cfg(unix)]
+    fn sync_dir(&self, path: &Path) -> io::Result<Synced> {
+        synced(File::open(path)?.sync_all())
+    }
+
+    /// Windows has no sync of a folder: NTFS journals names. The promise there is "the old or the new
+    /// checkpoint", not "the very last one".
+    #[cfg(not(unix))]
+    fn sync_dir(&self, _path: &Path) -> io::Result<Synced> {
+        Ok(Synced::Yes)
+    }
+
+    #[cfg(unix)]
+    fn free_space(&self, path: &Path) -> io::Result<Option<u64>> {
+        let stat = rustix::fs::statvfs(path)?;
+        // `bavail`, not `bfree`: the blocks kept for root are not ours.
+        Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
+    #[cfg(not(unix))]
+    fn free_space(&self, _path: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Lock> {
+        let mut options = options(Links::Refuse);
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = open_regular(&options, path, Links::Refuse)?;
+        match file.try_lock() {
+            Ok(()) => {
+                // The text only names the owner; the lock itself is the kernel's, which frees it when the
+                // process ends, by kill -9 too.
+                file.set_len(0)?;
+                file.write_all(holder.as_bytes())?;
+                Ok(Lock::Held(Box::new(file)))
+            }
+            Err(TryLockError::WouldBlock) => {
+                // Windows lets nobody read a locked file; the owner stays unnamed there.
+                let mut text = String::new();
+                let _unread = file.take(64).read_to_string(&mut text);
+                Ok(Lock::Busy(text))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Makes the folder, and the folders above it, where they are missing; each new name is synced.
+pub(crate) fn ensure_dirs(disk: &dyn Fs, path: &Path) -> Result<(), StoreError> {
+    if path.as_os_str().is_empty() || disk.kind(path).at("look at", path)?.is_some() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    ensure_dirs(disk, parent)?;
+    match disk.make_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made.at("make the folder", path)?,
+    }
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    disk.sync_dir(parent).at("sync the folder", parent)?;
+    Ok(())
+}
+
+/// Removes a file, or a folder and all in it. Links inside are removed, not followed.
+pub(crate) fn clear_away(disk: &dyn Fs, path: &Path, kind: Kind) -> Result<(), StoreError> {
+    if kind == Kind::Dir {
+        for entry in disk.list(path).at("list", path)? {
+            clear_away(disk, &path.join(&entry.name), entry.kind)?;
+        }
+    }
+    disk.remove(path).at("remove", path)
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub fn read_limited(disk: &dyn Fs, path: &Path, limit: u64, links: Links) -> Result<Vec<u8>, StoreError> {
+    let (reader, len) = open_input(disk, path, links)?;
+    if len > limit {
+        let what =
+            format!("the file has {len} bytes, more than the {limit} such a file may have; is it the right one?");
+        return Err(StoreError::input(path, what));
+    }
+    // A file that grows meanwhile is cut at the limit, not followed.
+    let mut bytes = Vec::with_capacity(len as usize);
+    reader.take(limit).read_to_end(&mut bytes).at("read", path)?;
+    Ok(bytes)
+}
+
+/// Opens a file that somebody named: that it is missing, or no file at all, is a matter of input.
+pub(crate) fn open_input(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Box<dyn ReadSeek>, u64), StoreError> {
+    disk.open(path, links).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::input(path, "there is no such file; check the path"),
+        io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+            StoreError::input(path, format!("a regular file was expected, but: {source}"))
+        }
+        _ => StoreError::Io { doing: "open", path: path.to_owned(), source },
+    })
+}
+
+/// Puts `bytes` in the place of the file at `path` in one step, durable when it returns. `scratch` is a name
+/// beside it that nobody has.
+pub(crate) fn write_atomically(disk: &dyn Fs, path: &Path, scratch: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let temporary = dir.join(scratch);
+    let written = (|| {
+        let mut file = disk.create(&temporary).at("create", &temporary)?;
+        file.write_all(bytes).at("write", &temporary)?;
+        file.sync().at("sync", &temporary)?;
+        drop(file);
+        disk.replace(&temporary, path).at("replace", path)
+    })();
+    if written.is_err() {
+        // Best effort: the error that matters is the first; a left-over is swept when the run is opened.
+        let _left = disk.remove(&temporary);
+    }
+    written?;
+    disk.sync_dir(dir).at("sync the folder", dir)?;
+    Ok(())
+}

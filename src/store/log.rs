@@ -1,0 +1,314 @@
+//! Append-only logs of JSON, one object a line: metrics.jsonl, events.jsonl, preferences.jsonl.
+//!
+//! A line is given to the system whole; what a crash tears is cut when the log is opened next. Lines past a
+//! step that is resumed from are moved to a file of their own, never dropped.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::Value;
+
+use super::{
+    error::{At, StoreError},
+    fs::{Fs, Links, ReadSeek, Synced, WriteFile, open_input},
+    names::Scratch,
+};
+
+/// Longest line.
+const LONGEST: usize = 1 << 20;
+
+/// Most bytes [`read_from`] reads in one call.
+const PORTION: u64 = 4 << 20;
+
+/// A log open for appending. Only the owner of the run's lock has one.
+pub struct Log {
+    disk: Arc<dyn Fs>,
+    path: PathBuf,
+    /// Closed while the file is put in another's place, and opened again when needed.
+    file: Option<Box<dyn WriteFile>>,
+    len: u64,
+    cut: u64,
+    torn: bool,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("path", &self.path).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// One line as it lies in the file.
+struct Line {
+    bytes: Vec<u8>,
+    /// Where it ends, its newline included.
+    end: u64,
+    /// A whole line of JSON.
+    good: bool,
+}
+
+/// The lines of a file, never more than one of them in memory.
+struct Lines {
+    reader: BufReader<Box<dyn ReadSeek>>,
+    at: u64,
+}
+
+impl Lines {
+    fn next(&mut self) -> io::Result<Option<Line>> {
+        let mut bytes = Vec::new();
+        let read = Read::take(&mut self.reader, LONGEST as u64 + 1).read_until(b'\n', &mut bytes)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.at += read as u64;
+        let mut whole = bytes.last() == Some(&b'\n');
+        if !whole && bytes.len() > LONGEST {
+            // Longer than any of ours: walk to its end without keeping it.
+            self.at += skip_line(&mut self.reader)?;
+            whole = false;
+        }
+        let good = whole && serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+        Ok(Some(Line { bytes, end: self.at, good }))
+    }
+}
+
+fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
+    let mut skipped = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(skipped);
+        }
+        let newline = buffer.iter().position(|b| *b == b'\n');
+        let used = newline.map_or(buffer.len(), |at| at + 1);
+        reader.consume(used);
+        skipped += used as u64;
+        if newline.is_some() {
+            return Ok(skipped);
+        }
+    }
+}
+
+/// What a line says of itself.
+#[derive(Deserialize)]
+struct Mark {
+    stage: Option<String>,
+    step: Option<u64>,
+}
+
+impl Log {
+    /// Opens the log at `path`, making it if it is missing, and cuts what a crash tore at its end.
+    pub fn open(disk: Arc<dyn Fs>, path: &Path) -> Result<Self, StoreError> {
+        let mut file = disk.append(path).at("open", path)?;
+        let mut lines = lines(&*disk, path)?;
+        // After a power cut the end may be whole lines of zeros, too: all after the last good line goes.
+        let mut good_end = 0;
+        while let Some(line) = lines.next().at("read", path)? {
+            if line.good {
+                good_end = line.end;
+            }
+        }
+        let cut = lines.at - good_end;
+        drop(lines);
+        if cut > 0 {
+            file.set_len(good_end).at("cut the torn end of", path)?;
+        }
+        Ok(Self { disk, path: path.to_owned(), file: Some(file), len: good_end, cut, torn: false })
+    }
+
+    /// Bytes that were cut when the log was opened.
+    pub fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends one object as one line and hands it to the system. After an error the log is as before, and
+    /// appending again is right.
+    pub fn append(&mut self, record: &impl Serialize) -> Result<(), StoreError> {
+        let mut line = serde_json::to_vec(record)
+            .map_err(|e| StoreError::input(&self.path, format!("a record cannot be written as JSON: {e}")))?;
+        line.push(b'\n');
+        if line.len() > LONGEST {
+            let what = format!("a record of {} bytes is longer than a line may be ({LONGEST})", line.len());
+            return Err(StoreError::input(&self.path, what));
+        }
+        self.mend()?;
+        let path = &self.path;
+        let file = opened(&*self.disk, path, &mut self.file)?;
+        if let Err(error) = file.write_all(&line) {
+            // Part of the line may be there. Cut it now, or, if that fails too, before the next.
+            self.torn = file.set_len(self.len).is_err();
+            return Err(error).at("append to", path);
+        }
+        self.len += line.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until all lines are on the disk. To be called before a checkpoint is saved, so that no checkpoint
+    /// outlives its metrics.
+    pub fn sync(&mut self) -> Result<Synced, StoreError> {
+        self.mend()?;
+        let file = opened(&*self.disk, &self.path, &mut self.file)?;
+        let bytes = file.sync().at("sync", &self.path)?;
+        let dir = self.dir();
+        let name = self.disk.sync_dir(dir).at("sync the folder", dir)?;
+        Ok(if bytes == Synced::Yes { name } else { bytes })
+    }
+
+    /// Moves the lines with a step above `step` (of `stage`, if one is named) to `<name>.<n>.old.jsonl`, where
+    /// n counts from 1, and says how many and where to. Lines without a step stay. For a resume.
+    pub fn truncate_after_step(
+        &mut self,
+        stage: Option<&str>,
+        step: u64,
+    ) -> Result<Option<(usize, PathBuf)>, StoreError> {
+        self.mend()?;
+        let past = |line: &Line| {
+            serde_json::from_slice::<Mark>(&line.bytes).is_ok_and(|mark| {
+                mark.step.is_some_and(|s| s > step) && (stage.is_none() || mark.stage.as_deref() == stage)
+            })
+        };
+        let mut moved = 0;
+        let mut reading = lines(&*self.disk, &self.path)?;
+        while let Some(line) = reading.next().at("read", &self.path)? {
+            moved += usize::from(past(&line));
+        }
+        drop(reading);
+        if moved == 0 {
+            return Ok(None);
+        }
+        let dir = self.dir().to_owned();
+        let old = self.old_name(&dir)?;
+        // First what is taken out, durable under its name; then what stays, in one step. A crash between the
+        // two leaves lines in both places, none in neither.
+        let (hidden, _) = self.write_part("old", &past)?;
+        self.or_clean(&hidden, self.disk.rename(&hidden, &old).at("name", &old))?;
+        self.disk.sync_dir(&dir).at("sync the folder", &dir)?;
+        let (hidden, kept) = self.write_part("kept", &|line| !past(line))?;
+        self.file = None;
+        self.or_clean(&hidden, self.disk.replace(&hidden, &self.path).at("replace", &self.path))?;
+        self.len = kept;
+        self.disk.sync_dir(&dir).at("sync the folder", &dir)?;
+        Ok(Some((moved, old)))
+    }
+
+    /// Cuts what a failed append left.
+    fn mend(&mut self) -> Result<(), StoreError> {
+        if self.torn {
+            let file = opened(&*self.disk, &self.path, &mut self.file)?;
+            file.set_len(self.len).at("cut the torn end of", &self.path)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    fn dir(&self) -> &Path {
+        self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// The next free `metrics.<n>.old.jsonl`.
+    fn old_name(&self, dir: &Path) -> Result<PathBuf, StoreError> {
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let number =
+            |name: &str| name.strip_prefix(&stem)?.strip_prefix('.')?.strip_suffix(".old.jsonl")?.parse::<u64>().ok();
+        let entries = self.disk.list(dir).at("list", dir)?;
+        let last = entries.iter().filter_map(|entry| number(&entry.name)).max().unwrap_or(0);
+        Ok(dir.join(format!("{stem}.{}.old.jsonl", last.saturating_add(1))))
+    }
+
+    /// Writes the lines that `chosen` picks to a hidden file, synced, and says how long it is.
+    fn write_part(&self, what: &str, chosen: &dyn Fn(&Line) -> bool) -> Result<(PathBuf, u64), StoreError> {
+        let hidden = self.dir().join(Scratch::Making.name(what));
+        let written = (|| {
+            let mut to = io::BufWriter::new(self.disk.create(&hidden).at("create", &hidden)?);
+            let mut reading = lines(&*self.disk, &self.path)?;
+            let mut len = 0;
+            while let Some(line) = reading.next().at("read", &self.path)? {
+                if chosen(&line) {
+                    to.write_all(&line.bytes).at("write", &hidden)?;
+                    len += line.bytes.len() as u64;
+                }
+            }
+            to.flush().at("write", &hidden)?;
+            let (mut file, _) = to.into_parts();
+            file.sync().at("sync", &hidden)?;
+            Ok(len)
+        })();
+        let len = self.or_clean(&hidden, written)?;
+        Ok((hidden, len))
+    }
+
+    /// Removes a hidden file if `result` is an error; the run's next opening sweeps what stays.
+    fn or_clean<T>(&self, hidden: &Path, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.is_err() {
+            let _left = self.disk.remove(hidden);
+        }
+        result
+    }
+}
+
+fn opened<'a>(
+    disk: &dyn Fs,
+    path: &Path,
+    file: &'a mut Option<Box<dyn WriteFile>>,
+) -> Result<&'a mut dyn WriteFile, StoreError> {
+    let open = match file.take() {
+        Some(open) => open,
+        None => disk.append(path).at("open", path)?,
+    };
+    Ok(&mut **file.insert(open))
+}
+
+fn lines(disk: &dyn Fs, path: &Path) -> Result<Lines, StoreError> {
+    let (reader, _) = open_input(disk, path, Links::Refuse)?;
+    Ok(Lines { reader: BufReader::with_capacity(1 << 16, reader), at: 0 })
+}
+
+/// What [`read_from`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tail {
+    /// The records, oldest first.
+    pub records: Vec<Value>,
+    /// Where to go on reading.
+    pub next: u64,
+    /// Lines that are no JSON and were passed over.
+    pub bad: usize,
+    /// The log was shorter than where reading was to go on (a resume cut it): these records are from its start.
+    pub restarted: bool,
+}
+
+/// Reads whole lines from byte `from` on, at most 4 MiB of them, without a lock: how a log is watched while
+/// another process writes it. A log that is not there yet is empty.
+pub fn read_from(disk: &dyn Fs, path: &Path, from: u64) -> Result<Tail, StoreError> {
+    let (mut reader, len) = match disk.open(path, Links::Refuse) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Tail::default()),
+        opened => opened.at("open", path)?,
+    };
+    let restarted = from > len;
+    let from = if restarted { 0 } else { from };
+    reader.seek(SeekFrom::Start(from)).at("read", path)?;
+    let mut lines = Lines { reader: BufReader::with_capacity(1 << 16, reader), at: from };
+    let mut tail = Tail { next: from, restarted, ..Tail::default() };
+    while let Some(line) = lines.next().at("read", path)? {
+        if line.bytes.last() != Some(&b'\n') && line.bytes.len() <= LONGEST {
+            // Still being written.
+            break;
+        }
+        tail.next = line.end;
+        match serde_json::from_slice(&line.bytes) {
+            Ok(record) if line.good => tail.records.push(record),
+            _ => tail.bad += 1,
+        }
+        if line.end - from >= PORTION {
+            break;
+        }
+    }
+    Ok(tail)
+}

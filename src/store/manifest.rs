@@ -1,0 +1,193 @@
+//! The last file written into a checkpoint: the name, length and hash of every other, and a hash of itself.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::StoreError,
+    fs::{Fs, Links, read_limited},
+    names::{is_plain, is_stage},
+};
+
+/// The manifest's file name.
+pub const MANIFEST: &str = "manifest.json";
+
+/// The format this danlu writes.
+const FORMAT: u32 = 1;
+
+/// Longest manifest that is read: ten thousand files and more.
+const LONGEST: u64 = 4 << 20;
+
+/// Which checkpoint: its stage, its step, and a revision where the name was taken. Ordered in that order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckpointId {
+    /// The stage, as in `pretrain`.
+    pub stage: String,
+    /// The step after which it was saved.
+    pub step: u64,
+    /// 0 but for a step that was saved again, after damage or a roll-back.
+    pub revision: u32,
+}
+
+impl fmt::Display for CheckpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:08}", self.stage, self.step)?;
+        if self.revision > 0 { write!(f, "-r{}", self.revision) } else { Ok(()) }
+    }
+}
+
+impl CheckpointId {
+    /// The id of the first save of a step.
+    pub fn new(stage: &str, step: u64) -> Self {
+        Self { stage: stage.to_owned(), step, revision: 0 }
+    }
+
+    /// Reads a folder's name back, as in `pretrain-00001200` or `pretrain-00001200-r1`.
+    pub fn parse(name: &str) -> Option<Self> {
+        let (stage, rest) = name.split_once('-')?;
+        let (step, revision) = match rest.split_once("-r") {
+            Some((step, revision)) => (step, revision.parse().ok()?),
+            None => (rest, 0),
+        };
+        let id = Self { stage: stage.to_owned(), step: step.parse().ok()?, revision };
+        // Only the one spelling: `+5`, missing zeros and `-r0` name nothing.
+        (is_stage(stage) && id.to_string() == name).then_some(id)
+    }
+}
+
+/// A file of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileInfo {
+    /// Its length.
+    pub bytes: u64,
+    /// blake3 of its bytes, in hexadecimal.
+    pub blake3: String,
+}
+
+/// What the manifest says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    format: u32,
+    pub(crate) stage: String,
+    pub(crate) step: u64,
+    pub(crate) revision: u32,
+    /// Counts the saves of the run, over all stages: the order of saving without a clock.
+    pub(crate) serial: u64,
+    pub(crate) files: BTreeMap<String, FileInfo>,
+    /// blake3 of the manifest with this field empty. It names the checkpoint as a whole.
+    pub(crate) digest: String,
+}
+
+impl Manifest {
+    pub(crate) fn new(id: &CheckpointId, serial: u64, files: BTreeMap<String, FileInfo>) -> Self {
+        let mut manifest = Self {
+            format: FORMAT,
+            stage: id.stage.clone(),
+            step: id.step,
+            revision: id.revision,
+            serial,
+            files,
+            digest: String::new(),
+        };
+        manifest.digest = manifest.own_digest();
+        manifest
+    }
+
+    /// The one spelling of this manifest.
+    pub(crate) fn text(&self) -> String {
+        // A struct of numbers, strings and a map with string keys always serialises.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    fn own_digest(&self) -> String {
+        let empty = Self { digest: String::new(), ..self.clone() };
+        blake3::hash(empty.text().as_bytes()).to_hex().to_string()
+    }
+
+    /// Reads and checks the manifest of the folder `dir`, which must be that of `id`.
+    pub(crate) fn read(disk: &dyn Fs, dir: &Path, id: &CheckpointId) -> Result<Self, StoreError> {
+        let damaged = |what: String| StoreError::damaged(dir, what);
+        let bytes = match read_limited(disk, &dir.join(MANIFEST), LONGEST, Links::Refuse) {
+            Err(StoreError::Input { what, .. }) => return Err(damaged(format!("{MANIFEST}: {what}"))),
+            read => read?,
+        };
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        // The version first: the fields of a later one are not ours to judge.
+        if let Ok(Format { format }) = serde_json::from_slice(&bytes)
+            && format > FORMAT
+        {
+            let what = format!(
+                "{MANIFEST} has format {format}, and this danlu reads up to {FORMAT}; it was written by a newer danlu, update this one"
+            );
+            return Err(StoreError::input(dir, what));
+        }
+        let manifest: Self =
+            serde_json::from_slice(&bytes).map_err(|e| damaged(format!("{MANIFEST} is not what was written: {e}")))?;
+        // The same text to the byte, so that no flipped bit, in a space or a name, passes.
+        if manifest.text().as_bytes() != bytes || manifest.own_digest() != manifest.digest {
+            return Err(damaged(format!("{MANIFEST} is not what was written (its own hash differs)")));
+        }
+        let named = CheckpointId { stage: manifest.stage.clone(), step: manifest.step, revision: manifest.revision };
+        if named != *id {
+            return Err(damaged(format!("its {MANIFEST} is that of {named}; the folder was renamed or copied")));
+        }
+        if let Some(name) = manifest.files.keys().find(|name| !is_inside(name)) {
+            return Err(damaged(format!("{MANIFEST} names {name:?}, which is no file of a checkpoint")));
+        }
+        Ok(manifest)
+    }
+}
+
+/// Whether `name` may name a file of a checkpoint: a plain name, or one in one folder (`value/config.json`).
+pub(crate) fn is_inside(name: &str) -> bool {
+    let mut parts = name.split('/');
+    parts.clone().count() <= 2 && parts.all(is_plain) && name != MANIFEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_one_spelling() {
+        for name in ["pretrain-00001200", "ppo-00000000", "sft-123456789", "reward-00000001-r12"] {
+            assert_eq!(CheckpointId::parse(name).expect(name).to_string(), name);
+        }
+        for name in [
+            "",
+            "pretrain",
+            "pretrain-",
+            "pretrain-1200",
+            "pretrain-+0001200",
+            "Pretrain-00001200",
+            "-00000001",
+            "a-00000001-r0",
+            "a-00000001-r01",
+            "a-00000001-rx",
+            ".tmp-a-00000001",
+            "a-99999999999999999999999",
+            "../a-00000001",
+        ] {
+            assert_eq!(CheckpointId::parse(name), None, "{name}");
+        }
+        assert!(CheckpointId::new("a", 9) < CheckpointId::new("a", 10));
+    }
+
+    #[test]
+    fn file_names_stay_inside() {
+        for name in ["config.json", "value/model.safetensors"] {
+            assert!(is_inside(name), "{name}");
+        }
+        for name in ["", "/a", "a/", "../a", "a/../b", "a/b/c", "a\\b", "manifest.json", ".x", "value/.x", "a//b"] {
+            assert!(!is_inside(name), "{name}");
+        }
+    }
+}

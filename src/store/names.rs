@@ -1,0 +1,80 @@
+//! The names the store accepts and the temporary names it makes.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    process,
+};
+
+/// Longest name of a run, a checkpoint or a file in one.
+pub const MAX_NAME: usize = 64;
+
+/// Whether `name` may name a run or a file of ours: `[A-Za-z0-9._-]{1,64}`, no leading dot.
+pub fn is_plain(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Whether `name` may name a stage: lower case, so that no file system confuses two, and no `-`, which ends
+/// the stage in a checkpoint's name.
+pub fn is_stage(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// What a left-over was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scratch {
+    /// Being written.
+    Making,
+    /// Being removed.
+    Removing,
+}
+
+impl Scratch {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Making => ".tmp-",
+            Self::Removing => ".del-",
+        }
+    }
+
+    /// A hidden name nobody else has: process and chance are in it.
+    pub(crate) fn name(self, base: &str) -> String {
+        // RandomState is seeded by the system; chance here names a folder and never touches training.
+        let chance = RandomState::new().build_hasher().finish();
+        format!("{}{base}-{}-{chance:016x}", self.prefix(), process::id())
+    }
+}
+
+/// Whether `name` is one that [`Scratch::name`] made. Sweeping removes nothing else.
+pub(crate) fn is_scratch(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(".tmp-").or_else(|| name.strip_prefix(".del-")) else { return false };
+    let Some((rest, chance)) = rest.rsplit_once('-') else { return false };
+    let Some((base, pid)) = rest.rsplit_once('-') else { return false };
+    chance.len() == 16 && chance.bytes().all(|b| b.is_ascii_hexdigit()) && pid.parse::<u32>().is_ok() && is_plain(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names() {
+        for good in ["a", "run-0001", "A.b_c-9"] {
+            assert!(is_plain(good), "{good}");
+        }
+        for bad in ["", ".", "..", ".x", "a/b", "a\\b", "a\0", "诗", "a b", &"a".repeat(65)] {
+            assert!(!is_plain(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn scratch_names_are_ours_alone() {
+        assert!(is_scratch(&Scratch::Making.name("pretrain-00000001")));
+        assert!(is_scratch(&Scratch::Removing.name("run.toml")));
+        assert_ne!(Scratch::Making.name("a"), Scratch::Making.name("a"));
+        for other in [".tmp-", ".tmp-mine", ".del-a-b-c", ".tmp-a-1-zzzzzzzzzzzzzzzz", "tmp-a-1-0123456789abcdef"] {
+            assert!(!is_scratch(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! A run: a folder with its configuration, its lock, its logs and its checkpoints.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{
+    checkpoint::{Checkpoints, Saver, sweep},
+    error::{At, StoreError},
+    fs::{Fs, Kind, Links, ensure_dirs, read_limited, write_atomically},
+    lock::RunLock,
+    log::Log,
+    names::{MAX_NAME, Scratch, is_plain, is_scratch},
+};
+
+/// The configuration's file name.
+const CONFIG: &str = "run.toml";
+/// Longest configuration.
+const LONGEST_CONFIG: u64 = 1 << 20;
+/// Folders of a run.
+const FOLDERS: [&str; 2] = ["checkpoints", "data"];
+/// Files of a run whose writing shows that it was used.
+const FILES: [&str; 5] = [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl"];
+
+/// A run that is looked at: needs no lock, changes nothing.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    disk: Arc<dyn Fs>,
+    dir: PathBuf,
+}
+
+impl RunView {
+    /// Looks at the run in `dir`, which must hold a run.toml.
+    pub fn open(disk: Arc<dyn Fs>, dir: &Path) -> Result<Self, StoreError> {
+        let config = disk.kind(&dir.join(CONFIG)).at("look at", dir)?;
+        if config != Some(Kind::File) {
+            let what = match disk.kind(dir).at("look at", dir)? {
+                None => "there is no such run; check --run, or make it with danlu train --run",
+                _ => "the folder holds no run.toml, so it is no run; check --run",
+            };
+            return Err(StoreError::input(dir, what));
+        }
+        Ok(Self { disk, dir: dir.to_owned() })
+    }
+
+    /// The run's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The run's name: the last part of its path.
+    pub fn name(&self) -> String {
+        self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// The disk it is on.
+    pub fn disk(&self) -> &Arc<dyn Fs> {
+        &self.disk
+    }
+
+    /// Where run.toml lies.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
+    /// The text of run.toml.
+    pub fn config(&self) -> Result<String, StoreError> {
+        let path = self.config_path();
+        let bytes = read_limited(&*self.disk, &path, LONGEST_CONFIG, Links::Refuse)?;
+        String::from_utf8(bytes).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            StoreError::input(&path, format!("byte {at} is no UTF-8; save the file as UTF-8"))
+        })
+    }
+
+    /// The run's checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(Arc::clone(&self.disk), self.dir.join("checkpoints"))
+    }
+
+    /// The folder for prepared data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Where the metrics lie.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.dir.join("metrics.jsonl")
+    }
+
+    /// Where the events lie.
+    pub fn events_path(&self) -> PathBuf {
+        self.dir.join("events.jsonl")
+    }
+
+    /// Where the preferences lie.
+    pub fn preferences_path(&self) -> PathBuf {
+        self.dir.join("preferences.jsonl")
+    }
+}
+
+/// A run that this process owns until the value (and every [`Saver`] made from it) is dropped.
+#[derive(Debug)]
+pub struct Run {
+    view: RunView,
+    lock: Arc<RunLock>,
+    swept: Vec<String>,
+}
+
+impl Run {
+    /// Takes the run in `dir`, makes what is missing of its layout, and sweeps what a killed process left. The
+    /// folder must hold a run.toml, and may hold nothing else.
+    pub fn open(disk: Arc<dyn Fs>, dir: &Path) -> Result<Self, StoreError> {
+        RunView::open(Arc::clone(&disk), dir)?;
+        Self::own(disk, dir, None)
+    }
+
+    /// Makes a new run in `dir` with the text `config` as its run.toml. The folder may be missing or empty;
+    /// a run that is there is an error.
+    pub fn create(disk: Arc<dyn Fs>, dir: &Path, config: &str) -> Result<Self, StoreError> {
+        if disk.kind(&dir.join(CONFIG)).at("look at", dir)?.is_some() {
+            return Err(StoreError::input(dir, "the run is there already; open it, or choose another name"));
+        }
+        Self::prepare(&*disk, dir)?;
+        Self::own(disk, dir, Some(config))
+    }
+
+    /// Takes the run in `dir`, or makes it with `config`.
+    pub fn open_or_create(disk: Arc<dyn Fs>, dir: &Path, config: impl FnOnce() -> String) -> Result<Self, StoreError> {
+        match disk.kind(&dir.join(CONFIG)).at("look at", dir)? {
+            Some(_) => Self::open(disk, dir),
+            None => Self::create(disk, dir, &config()),
+        }
+    }
+
+    /// Makes a new run with the next free name in the folder `runs`, as in `runs/run-0001`.
+    pub fn create_next(disk: Arc<dyn Fs>, runs: &Path, config: &str) -> Result<Self, StoreError> {
+        ensure_dirs(&*disk, runs)?;
+        loop {
+            let dir = runs.join(next_run_name(&*disk, runs)?);
+            match disk.make_dir(&dir) {
+                // Another process took the name; the next one is free.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made.at("make the folder", &dir)?;
+                    disk.sync_dir(runs).at("sync the folder", runs)?;
+                    return Self::own(disk, &dir, Some(config));
+                }
+            }
+        }
+    }
+
+    /// Makes the folder, or sees that it holds nothing of anybody else's.
+    fn prepare(disk: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
+        match disk.list(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let name = dir.file_name().unwrap_or_default().to_string_lossy();
+                if !is_plain(&name) {
+                    let what =
+                        format!("a run's name has 1 to {MAX_NAME} of A-Z, a-z, 0-9, ., _ and -, and no dot first");
+                    return Err(StoreError::input(dir, what));
+                }
+                ensure_dirs(disk, dir)
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                Err(StoreError::input(dir, "a run is a folder, and this is none; choose another name"))
+            }
+            listed => {
+                let entries = listed.at("list", dir)?;
+                let ours = |name: &str| FILES.contains(&name) || FOLDERS.contains(&name) || is_scratch(name);
+                let Some(other) = entries.iter().find(|entry| !ours(&entry.name)) else { return Ok(()) };
+                let what = format!(
+                    "the folder holds {:?} and no run.toml, so it is not a run; choose an empty or a new folder",
+                    other.name
+                );
+                Err(StoreError::input(dir, what))
+            }
+        }
+    }
+
+    /// Takes the lock and brings the folder in order.
+    fn own(disk: Arc<dyn Fs>, dir: &Path, config: Option<&str>) -> Result<Self, StoreError> {
+        let lock = Arc::new(RunLock::take(&*disk, dir)?);
+        let mut swept = sweep(&*disk, dir)?;
+        for name in FOLDERS {
+            let path = dir.join(name);
+            match disk.kind(&path).at("look at", &path)? {
+                Some(Kind::Dir) => {}
+                None => disk.make_dir(&path).at("make the folder", &path)?,
+                Some(_) => {
+                    let what =
+                        "a folder of the run is expected here, and nothing is written through a link; move it away";
+                    return Err(StoreError::input(path, what));
+                }
+            }
+        }
+        for name in FOLDERS {
+            swept.extend(sweep(&*disk, &dir.join(name))?);
+        }
+        let view = RunView { disk, dir: dir.to_owned() };
+        let run = Self { view, lock, swept };
+        if let Some(config) = config {
+            // Another process may have made the run since it was looked for.
+            let there = run.view.disk.kind(&run.view.config_path()).at("look at", dir)?;
+            if there.is_some() {
+                return Err(StoreError::input(dir, "the run is there already; open it, or choose another name"));
+            }
+            run.write_config(config)?;
+        }
+        run.view.disk.sync_dir(dir).at("sync the folder", dir)?;
+        Ok(run)
+    }
+
+    /// The run as one that is looked at.
+    pub fn view(&self) -> &RunView {
+        &self.view
+    }
+
+    /// Left-overs of a killed process that were removed when the run was opened.
+    pub fn swept(&self) -> &[String] {
+        &self.swept
+    }
+
+    /// The right to save checkpoints, for the writer thread.
+    pub fn saver(&self) -> Saver {
+        Saver::new(self.view.checkpoints(), Arc::clone(&self.lock))
+    }
+
+    /// Puts a new text in the place of run.toml, in one step.
+    pub fn write_config(&self, text: &str) -> Result<(), StoreError> {
+        let path = self.view.config_path();
+        if text.len() as u64 > LONGEST_CONFIG {
+            return Err(StoreError::input(path, format!("run.toml may have {LONGEST_CONFIG} bytes at most")));
+        }
+        write_atomically(&*self.view.disk, &path, &Scratch::Making.name(CONFIG), text.as_bytes())
+    }
+
+    /// Puts bytes in the place of a file in `data/`, in one step: prepared data, the tokenizer.
+    pub fn write_data(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        let dir = self.view.data_dir();
+        if !is_plain(name) {
+            let what = format!("{name:?} cannot name a file of the run: letters, digits, ., _, - expected");
+            return Err(StoreError::input(dir, what));
+        }
+        let path = dir.join(name);
+        write_atomically(&*self.view.disk, &path, &Scratch::Making.name(name), bytes)?;
+        Ok(path)
+    }
+
+    /// Opens metrics.jsonl for appending.
+    pub fn metrics(&self) -> Result<Log, StoreError> {
+        Log::open(Arc::clone(&self.view.disk), &self.view.metrics_path())
+    }
+
+    /// Opens events.jsonl for appending.
+    pub fn events(&self) -> Result<Log, StoreError> {
+        Log::open(Arc::clone(&self.view.disk), &self.view.events_path())
+    }
+
+    /// Opens preferences.jsonl for appending.
+    pub fn preferences(&self) -> Result<Log, StoreError> {
+        Log::open(Arc::clone(&self.view.disk), &self.view.preferences_path())
+    }
+}
+
+/// The run in the folder `runs` that was last written to; of several at the same time the last by name.
+pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let mut newest: Option<(SystemTime, String)> = None;
+    for run in list_runs(disk, runs)? {
+        let dir = runs.join(&run);
+        let entries = disk.list(&dir).at("list", &dir)?;
+        if !entries.iter().any(|entry| entry.name == CONFIG && entry.kind == Kind::File) {
+            continue;
+        }
+        let files = entries.iter().filter(|entry| FILES.contains(&entry.name.as_str()));
+        let used = files.filter_map(|entry| entry.modified).max().unwrap_or(SystemTime::UNIX_EPOCH);
+        newest = newest.max(Some((used, run)));
+    }
+    Ok(newest.map(|(_, name)| runs.join(name)))
+}
+
+/// The next free name in the folder `runs`: `run-0001`, `run-0002` …
+pub fn next_run_name(disk: &dyn Fs, runs: &Path) -> Result<String, StoreError> {
+    let entries = match disk.list(runs) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.at("list", runs)?,
+    };
+    let numbers = entries.iter().filter_map(|entry| entry.name.strip_prefix("run-")?.parse::<u64>().ok());
+    Ok(format!("run-{:04}", numbers.max().unwrap_or(0).saturating_add(1)))
+}
+
+fn list_runs(disk: &dyn Fs, runs: &Path) -> Result<Vec<String>, StoreError> {
+    match disk.list(runs) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => {
+            let folders = listed.at("list", runs)?.into_iter().filter(|entry| entry.kind == Kind::Dir);
+            Ok(folders.map(|entry| entry.name).filter(|name| is_plain(name)).collect())
+        }
+    }
+}

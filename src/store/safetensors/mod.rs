@@ -1,0 +1,231 @@
+//! Tensors in files: the safetensors format, read with limits and written the same way every time.
+//!
+//! The header is judged before a byte of data is read or a buffer is made: its length against the file's,
+//! every product checked, every tensor's place against its neighbours' (that by the `safetensors` crate).
+//! What is read is f32, whatever half precision the file holds; whole numbers are counters, as i64.
+
+mod header;
+mod model;
+mod write;
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use ::safetensors::Dtype;
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+
+pub use self::{
+    header::{Header, TensorEntry, read_header},
+    model::read_model,
+    write::{TensorRef, Written, export_tensors, tensors_len, write_tensors},
+};
+use super::{
+    error::{At, StoreError},
+    fs::{Fs, Links},
+};
+
+/// Longest header that is read; the format's own limit is 100 MB, ten thousand names need a tenth of ours.
+pub const MAX_HEADER: u64 = 16 << 20;
+/// Most tensors in a file or a model.
+pub const MAX_TENSORS: usize = 10_000;
+/// Most dimensions of a tensor.
+pub const MAX_RANK: usize = 4;
+
+/// Elements turned into f32 at once.
+const CHUNK: usize = 1 << 18;
+
+/// A tensor in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorData {
+    /// Its Hugging Face name.
+    pub name: String,
+    /// Its dimensions, slowest first; none for a scalar.
+    pub shape: Vec<usize>,
+    /// Its elements in row order.
+    pub data: Vec<f32>,
+}
+
+/// A tensor some of whose elements are infinite or no numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonFinite {
+    /// The tensor.
+    pub name: String,
+    /// How many elements.
+    pub count: usize,
+    /// The first of them.
+    pub first: usize,
+}
+
+/// What a file (or a model of many files) holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TensorFile {
+    /// The file or folder, for messages.
+    pub path: PathBuf,
+    /// Floating-point tensors by name.
+    pub tensors: BTreeMap<String, TensorData>,
+    /// Whole numbers (U32, I64) by name.
+    pub counters: BTreeMap<String, Vec<i64>>,
+    /// Tensors that hold an infinity or a NaN.
+    pub non_finite: Vec<NonFinite>,
+}
+
+impl TensorFile {
+    /// Takes out a tensor of exactly this shape.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, StoreError> {
+        let Some(tensor) = self.tensors.get(name) else {
+            let what = format!("the tensor {name:?} is missing; is this the weights file of this model?");
+            return Err(StoreError::input(&self.path, what));
+        };
+        if tensor.shape != shape {
+            let what = format!(
+                "the tensor {name:?} has shape {:?}, and {shape:?} is expected; does config.json belong to it?",
+                tensor.shape
+            );
+            return Err(StoreError::input(&self.path, what));
+        }
+        Ok(self.tensors.remove(name).map(|tensor| tensor.data).unwrap_or_default())
+    }
+
+    /// A counter of one element.
+    pub fn counter(&self, name: &str) -> Result<i64, StoreError> {
+        match self.counters.get(name).map(Vec::as_slice) {
+            Some([value]) => Ok(*value),
+            Some(values) => {
+                let what = format!("the counter {name:?} has {} elements, and 1 is expected", values.len());
+                Err(StoreError::input(&self.path, what))
+            }
+            None => Err(StoreError::input(&self.path, format!("the counter {name:?} is missing"))),
+        }
+    }
+
+    /// An error if a tensor holds an infinity or a NaN.
+    pub fn require_finite(&self) -> Result<(), StoreError> {
+        let Some(worst) = self.non_finite.first() else { return Ok(()) };
+        let more = match self.non_finite.len() {
+            1 => String::new(),
+            n => format!(", and {} more tensors", n - 1),
+        };
+        let what = format!(
+            "{} elements of the tensor {:?} are not finite (the first at {}){more}; these weights cannot be used",
+            worst.count, worst.name, worst.first
+        );
+        Err(StoreError::input(&self.path, what))
+    }
+
+    /// An error if tensors are left that nobody took.
+    pub fn require_empty(&self) -> Result<(), StoreError> {
+        let Some(name) = self.tensors.keys().next() else { return Ok(()) };
+        let what = format!(
+            "{} tensors are there that the model has no place for, {name:?} among them; does config.json belong to it?",
+            self.tensors.len()
+        );
+        Err(StoreError::input(&self.path, what))
+    }
+
+    fn add(&mut self, name: &str, shape: &[usize], values: Values) {
+        match values {
+            Values::Whole(values) => {
+                self.counters.insert(name.to_owned(), values);
+            }
+            Values::Float(data) => {
+                // Bits, not arithmetic: the exponent of infinities and NaNs is all ones.
+                let bad = |x: &f32| x.to_bits() & 0x7f80_0000 == 0x7f80_0000;
+                if let Some(first) = data.iter().position(bad) {
+                    let count = data[first..].iter().filter(|x| bad(x)).count();
+                    self.non_finite.push(NonFinite { name: name.to_owned(), count, first });
+                }
+                let tensor = TensorData { name: name.to_owned(), shape: shape.to_vec(), data };
+                self.tensors.insert(name.to_owned(), tensor);
+            }
+        }
+    }
+}
+
+enum Values {
+    Float(Vec<f32>),
+    Whole(Vec<i64>),
+}
+
+/// Reads all tensors of a file.
+pub fn read_tensors(disk: &dyn Fs, path: &Path, links: Links) -> Result<TensorFile, StoreError> {
+    let mut file = TensorFile { path: path.to_owned(), ..TensorFile::default() };
+    read_into(disk, path, links, &mut file, &|_| true)?;
+    Ok(file)
+}
+
+/// Reads the tensors of a file into `file`; one that `wanted` does not know is an error.
+fn read_into(
+    disk: &dyn Fs,
+    path: &Path,
+    links: Links,
+    file: &mut TensorFile,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<(), StoreError> {
+    let (header, mut reader) = header::open(disk, path, links)?;
+    // In the order of their bytes, so that the file is read from front to back.
+    for entry in &header.tensors {
+        if !wanted(&entry.name) {
+            let what = format!("the tensor {:?} is not in the index; the files do not belong together", entry.name);
+            return Err(StoreError::input(path, what));
+        }
+        let values = read_values(&mut *reader, entry.dtype, entry.elements).at("read", path)?;
+        let Some(values) = values else {
+            let what = format!(
+                "the tensor {:?} is {}, and F32, F16, BF16, U32 or I64 is expected; convert the model with transformers",
+                entry.name, entry.dtype
+            );
+            return Err(StoreError::input(path, what));
+        };
+        file.add(&entry.name, &entry.shape, values);
+    }
+    Ok(())
+}
+
+/// Reads `n` elements; `None` for a type that is not read. Buffers are made only after the header was compared
+/// with the file's length, so they are at most twice the file.
+fn read_values(reader: &mut dyn Read, dtype: Dtype, n: usize) -> std::io::Result<Option<Values>> {
+    Ok(Some(match dtype {
+        Dtype::F32 => {
+            let mut data = vec![0f32; n];
+            reader.read_exact(bytemuck::cast_slice_mut(&mut data))?;
+            for x in &mut data {
+                *x = f32::from_bits(u32::from_le(x.to_bits()));
+            }
+            Values::Float(data)
+        }
+        Dtype::F16 | Dtype::BF16 => {
+            let mut data = vec![0f32; n];
+            let mut bits = vec![0u16; CHUNK.min(n)];
+            for part in data.chunks_mut(CHUNK) {
+                let bits = &mut bits[..part.len()];
+                reader.read_exact(bytemuck::cast_slice_mut(bits))?;
+                for x in &mut *bits {
+                    *x = u16::from_le(*x);
+                }
+                if dtype == Dtype::F16 {
+                    bytemuck::cast_slice::<u16, f16>(bits).convert_to_f32_slice(part);
+                } else {
+                    bytemuck::cast_slice::<u16, bf16>(bits).convert_to_f32_slice(part);
+                }
+            }
+            Values::Float(data)
+        }
+        Dtype::I64 => {
+            let mut data = vec![0i64; n];
+            reader.read_exact(bytemuck::cast_slice_mut(&mut data))?;
+            for x in &mut data {
+                *x = i64::from_le(*x);
+            }
+            Values::Whole(data)
+        }
+        Dtype::U32 => {
+            let mut data = vec![0u32; n];
+            reader.read_exact(bytemuck::cast_slice_mut(&mut data))?;
+            Values::Whole(data.iter().map(|x| i64::from(u32::from_le(*x))).collect())
+        }
+        _ => return Ok(None),
+    }))
+}
