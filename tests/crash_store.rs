@@ -279,10 +279,31 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
         for data in Data::ALL {
             for names in Names::ALL {
                 let context = format!("after {prefix}, {data:?} {names:?}");
-                let disk = disk.crash(prefix, data, names);
+                let crashed = disk.crash(prefix, data, names);
+                if prefix == disk.changes() {
+                    RunView::open(crashed.shared(), dir).expect("it was made, so it is there");
+                }
+                let disk = crashed;
                 let run = Run::open_or_create(disk.shared(), dir, || CONFIG.to_owned()).expect(&context);
                 assert_eq!(run.view().config().expect(&context), CONFIG, "{context}");
             }
+        }
+    }
+}
+
+/// The layout of a folder that held only run.toml is as durable as that of a run made by us.
+#[test]
+fn the_first_save_in_a_bare_folder_lasts() {
+    let disk = FaultFs::new();
+    disk.make_dir(Path::new("/runs")).expect("makes");
+    disk.make_dir(Path::new(DIR)).expect("makes");
+    disk.poke(&Path::new(DIR).join("run.toml"), CONFIG.as_bytes()).expect("writes");
+    disk.mark();
+    let run = open(&disk).expect("opens");
+    save(&run.saver(), "pretrain", 1).expect("saves");
+    for data in Data::ALL {
+        for names in Names::ALL {
+            assert_eq!(newest(&disk.crash(disk.changes(), data, names), &format!("{data:?} {names:?}")), 1);
         }
     }
 }
