@@ -555,9 +555,9 @@ fn a_log_survives_faults_and_tears() {
                 log.append(&record(1)).expect("appends");
                 // With a second fault the cut after a failed append fails, too.
                 if second.is_some() {
-                    disk.fail_from(n, fault)
+                    disk.fail_from(n, fault);
                 } else {
-                    disk.fail_at(n, fault)
+                    disk.fail_at(n, fault);
                 }
                 let result = log.append(&record(2)).and_then(|()| log.sync());
                 let fired = disk.fired();
@@ -597,7 +597,7 @@ fn a_log_survives_faults_and_tears() {
 
 /// Whole lines in the file; a torn one at the end is none.
 fn lines_or_torn(disk: &FaultFs, path: &Path) -> usize {
-    disk.peek(path).unwrap_or_default().iter().filter(|b| **b == b'\n').count()
+    String::from_utf8_lossy(&disk.peek(path).unwrap_or_default()).matches('\n').count()
 }
 
 #[test]

@@ -353,6 +353,7 @@ impl FaultFs {
     }
 
     /// A second, independent disk with the same contents, all of it synced, nothing locked, no fault planned.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.state();
         Self::of(state.disk.clone().after_power_cut(Data::Kept, Names::Kept), state.free)
@@ -407,6 +408,7 @@ impl FaultFs {
     }
 
     /// The disk after the first `prefix` changes since [`Self::mark`] and then a power cut.
+    #[must_use]
     pub fn crash(&self, prefix: usize, data: Data, names: Names) -> Self {
         let state = self.state();
         let mut disk = state.base.clone();
@@ -505,15 +507,6 @@ impl WriteFile for Writer {
         state.step()?;
         state.change(Op::Change(self.number, Change::SetLen(len as usize)))?;
         Ok(())
-    }
-
-    fn len(&mut self) -> io::Result<u64> {
-        let mut state = self.fs.state();
-        state.step()?;
-        match &state.disk.nodes[self.number] {
-            Node::File { live, .. } => Ok(live.len() as u64),
-            Node::Dir { .. } => Err(io::ErrorKind::IsADirectory.into()),
-        }
     }
 }
 
