@@ -331,7 +331,7 @@ fn a_poem_trained_in_one_source_is_never_held_out_of_another() {
     let taken = normalise(free[0].documents[first[0]].body());
     let kept = Source {
         name: "kept".into(),
-        documents: vec![Document::plain(format!(" {}！\n", taken))],
+        documents: vec![Document::plain(format!(" {taken}！\n"))],
         weight: 1.0,
         hold_out: false,
     };
