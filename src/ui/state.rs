@@ -317,7 +317,7 @@ pub struct AppState {
 impl AppState {
     /// A screen before the first word.
     pub fn new(lang: Lang, theme: Theme, glyph_set: GlyphSet) -> AppState {
-        AppState { lang, theme, glyph_set, smoothing: 1, next_id: 1, ..AppState::default() }
+        AppState { lang, theme, glyph_set, smoothing: 1, log_y: true, next_id: 1, ..AppState::default() }
     }
 
     /// Who gets the keys.

@@ -158,6 +158,8 @@ pub struct Glyphs {
     pub dot: &'static str,
     /// Times.
     pub times: &'static str,
+    /// Corners of a popup: top left, top right, bottom left, bottom right.
+    pub corners: [&'static str; 4],
     /// A full cell of a bar.
     pub full: &'static str,
     /// An empty cell of a bar.
@@ -191,13 +193,15 @@ impl GlyphSet {
     }
 }
 
-const LINE: Glyphs = Glyphs { rule: "─", divider: "│", dot: "·", times: "×", ..SAFE };
+const LINE: Glyphs =
+    Glyphs { rule: "─", divider: "│", dot: "·", times: "×", corners: ["╭", "╮", "╰", "╯"], ..SAFE };
 const SAFE: Glyphs = Glyphs {
     rule: "╌",
     divider: "╎",
     axis: "╎",
     dot: "⋅",
     times: "x",
+    corners: ["╌"; 4],
     full: "⣿",
     empty: "⣀",
     prompt: "❯",
@@ -215,6 +219,7 @@ const ASCII: Glyphs = Glyphs {
     axis: "|",
     dot: "-",
     times: "x",
+    corners: ["+"; 4],
     full: "#",
     empty: ".",
     prompt: ">",

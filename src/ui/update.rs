@@ -192,6 +192,8 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
         Act::ShowLog => focus(state, Panel::Log),
         Act::Save | Act::Probe => {}
         Act::NewLine => state.field.insert("\n"),
+        Act::PrevProbe => state.probe = state.probe.saturating_sub(1),
+        Act::NextProbe => state.probe = (state.probe + 1).min(state.probes.len().saturating_sub(1)),
         _ => move_or_edit(state, act),
     }
     Vec::new()
@@ -238,10 +240,6 @@ fn move_or_edit(state: &mut AppState, act: Act) {
             Act::Down => state.scroll = state.scroll.saturating_sub(1),
             Act::First => state.scroll = limit,
             Act::Last => state.scroll = 0,
-            Act::Left if state.focus == Panel::Probe => state.probe = state.probe.saturating_sub(1),
-            Act::Right if state.focus == Panel::Probe => {
-                state.probe = (state.probe + 1).min(state.probes.len().saturating_sub(1));
-            }
             _ => {}
         },
     }
@@ -266,8 +264,8 @@ fn edit(field: &mut Editor, act: Act) {
         Act::KillBefore => field.kill_before(),
         Act::KillAfter => field.kill_after(),
         Act::KillWord => field.kill_word(),
-        Act::Up => field.older(),
-        Act::Down => field.newer(),
+        Act::Older => field.older(),
+        Act::Newer => field.newer(),
         _ => {}
     }
 }
@@ -367,13 +365,17 @@ fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
 fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     match event {
         Event::Started(info) => {
-            let path = info.path.display().to_string();
+            let (path, resumed_at) = (info.path.display().to_string(), info.resumed_at);
             state.run = Some(Run::new(*info, state.lang));
             state.started = Some(state.now);
             if state.phase == Phase::Starting {
                 state.phase = Phase::Running;
             }
-            let text = format!("{}  {path}", state.tr(strings::LOG_STARTED));
+            let mut text = format!("{}  {path}", state.tr(strings::LOG_STARTED));
+            if resumed_at > 0 {
+                let from = format!("  {} {}", state.tr(strings::LOG_RESUMED_AT), strings::at_step(state.lang, resumed_at));
+                text.push_str(&from);
+            }
             state.record(Level::State, &text);
         }
         Event::Steps(steps) => {
@@ -384,7 +386,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
                 state.grad.push(step.step, step.grad_norm);
                 state.speed.push(step.step, step.tokens_per_second);
                 if !step.applied {
-                    let text = format!("{} {}", state.tr(strings::LOG_SKIPPED), grouped(step.step as u64));
+                    let at = strings::at_step(state.lang, step.step);
+                    let text = format!("{at}  {}", state.tr(strings::LOG_SKIPPED));
                     state.record(Level::Alert, &text);
                 }
                 state.step = Some(step);
@@ -410,7 +413,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Paused { step } => {
             state.phase = Phase::Paused;
             state.paused_since = state.paused_since.or(Some(state.now));
-            let text = format!("{} {}", state.tr(strings::LOG_PAUSED), grouped(step as u64));
+            let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_PAUSED));
             state.record(Level::State, &text);
         }
         Event::Resumed { step } => {
@@ -418,14 +421,17 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             if let Some(since) = state.paused_since.take() {
                 state.paused_for += state.now.saturating_sub(since);
             }
-            let text = format!("{} {}", state.tr(strings::LOG_RESUMED), grouped(step as u64));
+            let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_RESUMED));
             state.record(Level::State, &text);
         }
         Event::Saved { step, path, seconds, bytes: n } => {
             state.saving = false;
             state.trouble = None;
+            let run = state.run.as_ref().map(|r| r.info.path.as_path());
+            let inside = run.and_then(|run| path.strip_prefix(run).ok()).unwrap_or(&path);
+            let text = format!("{}  {}  {seconds:.1} s", inside.display(), bytes(n));
+            state.record(Level::Save, &text);
             let path = path.display().to_string();
-            state.record(Level::Save, &format!("{path}  {}  {seconds:.1} s", bytes(n)));
             state.saved = Some(Checkpoint { step, path: Clean::line(&path) });
         }
         Event::SaveFailed { error, .. } => {
@@ -441,7 +447,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         }
         Event::Note { text, .. } => state.record(Level::Note, &text),
         Event::Finished { step, reason, failed } => {
-            let text = format!("{} {reason} {}", state.tr(strings::LOG_FINISHED), grouped(step as u64));
+            let words = strings::end_reason(&reason).map_or(reason.as_str(), |r| state.tr(r));
+            let text = format!("{}  {} {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
             state.record(if failed { Level::Alert } else { Level::State }, &text);
             state.finish(&reason, failed);
             if matches!(state.overlay, Some(Overlay::Quit { .. })) {

@@ -1,5 +1,5 @@
 //! A trainer that only tells: a plausible stream of events for tests of the screen.
-#![allow(dead_code, reason = "each test file uses its part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 use std::{
     path::PathBuf,

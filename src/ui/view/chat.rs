@@ -2,7 +2,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Caret, Pen, probe::step_words};
+use super::{Caret, Pen};
 use crate::session::Sampling;
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
@@ -30,12 +30,10 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
         return caret;
     }
     if state.chat.is_empty() {
-        if !state.is_finished() {
-            let text = state.tr(strings::NO_CHAT);
-            for (row, line) in wrap(text, body.width.saturating_sub(5) as usize, 2).into_iter().enumerate() {
-                if row < body.height as usize {
-                    put(buf, body.x + 2, body.y + row as u16, body.right(), &text[line], pen.style(Role::Dim));
-                }
+        let text = state.tr(if state.is_finished() { strings::CHAT_OVER } else { strings::NO_CHAT });
+        for (row, line) in wrap(text, body.width.saturating_sub(5) as usize, 2).into_iter().enumerate() {
+            if row < body.height as usize {
+                put(buf, body.x + 2, body.y + row as u16, body.right(), &text[line], pen.style(Role::Dim));
             }
         }
         return caret;
@@ -85,7 +83,7 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pi
 fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> Option<(std::borrow::Cow<'a, str>, ratatui::style::Style)> {
     let state = pen.state;
     let dot = format!(" {} ", pen.glyphs.dot);
-    let mut facts: Vec<String> = exchange.step.map(|s| step_words(pen, s)).into_iter().collect();
+    let mut facts: Vec<String> = exchange.step.map(|s| strings::at_step(state.lang, s)).into_iter().collect();
     let mut role = Role::Dim;
     match &exchange.ending {
         None if exchange.step.is_none() => facts.push(state.tr(strings::WAITING).to_owned()),
