@@ -3,6 +3,7 @@
 //! The program under test is this test binary itself, running the workbench on the fake trainer: the
 //! same `ui::run`, the same process, no model. `#[ignore]`d, `workbench` is only ever run by the others.
 #![cfg(unix)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
 mod fake;
 
@@ -72,7 +73,9 @@ impl Pty {
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "");
         command.env_remove("NO_COLOR");
-        vars.iter().for_each(|(name, value)| command.env(name, value));
+        for (name, value) in vars {
+            command.env(name, value);
+        }
         let termios = format!("{:?}", pair.master.get_termios());
         let child = pair.slave.spawn_command(command).expect("a process");
         drop(pair.slave);
@@ -81,7 +84,7 @@ impl Pty {
         let (to, bytes) = channel();
         if read {
             thread::spawn(move || {
-                let mut buf = [0; 65536];
+                let mut buf = vec![0; 65536];
                 while let Ok(n @ 1..) = reader.read(&mut buf) {
                     if to.send(buf[..n].to_vec()).is_err() {
                         return;
@@ -274,7 +277,9 @@ fn a_new_size_is_painted_at_once() {
         pty.master.as_ref().expect("a terminal").resize(size).expect("a size");
         thread::sleep(Duration::from_millis(150));
     }
-    pty.until("the new width", |pty| pty.screen.screen().rows(0, 140).nth(38).is_some_and(|r| r.starts_with("────") && r.len() >= 140));
+    pty.until("the new width", |pty| {
+        pty.screen.screen().rows(0, 140).nth(38).is_some_and(|r| r.starts_with("────") && r.len() >= 140)
+    });
     pty.signal(rustix::process::Signal::TERM);
     pty.gives_back(0);
 }
@@ -360,7 +365,7 @@ fn a_helpers_panic_is_logged_and_the_screen_lives() {
 /// A step's change is small: ten frames a second must go over a slow link.
 #[test]
 fn updates_are_small() {
-    let mut pty = Pty::open(&[("FAKE_PACE", "100"), ("FAKE_FROM", "640")]);
+    let pty = Pty::open(&[("FAKE_PACE", "100"), ("FAKE_FROM", "640")]);
     thread::sleep(Duration::from_millis(500));
     while pty.bytes.try_recv().is_ok() {}
     thread::sleep(Duration::from_secs(3));

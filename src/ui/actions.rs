@@ -305,9 +305,14 @@ mod tests {
 
     #[test]
     fn the_palette_finds_by_chinese_english_and_full_width() {
-        let mut state = AppState::default();
-        state.phase = Phase::Running;
-        for (typed, act) in [("存", Act::Save), ("save", Act::Save), ("ｐａｕ", Act::Pause), ("平滑", Act::Smoothing), ("qt", Act::Quit)] {
+        let state = AppState { phase: Phase::Running, ..AppState::default() };
+        for (typed, act) in [
+            ("存", Act::Save),
+            ("save", Act::Save),
+            ("ｐａｕ", Act::Pause),
+            ("平滑", Act::Smoothing),
+            ("qt", Act::Quit),
+        ] {
             assert_eq!(search(&state, typed).first().map(|a| a.act), Some(act), "{typed}");
         }
         assert!(search(&state, "没有这个").is_empty());

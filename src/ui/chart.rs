@@ -119,7 +119,8 @@ impl Scale {
         let most = most.max(1) as f64;
         if self.log {
             let (low, high) = (self.low.exp(), self.high.exp());
-            let rungs: &[&[f64]] = &[&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 4.0, 8.0], &[1.0, 3.0], &[1.0]];
+            let rungs: &[&[f64]] =
+                &[&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 4.0, 8.0], &[1.0, 3.0], &[1.0]];
             for rung in rungs {
                 let ticks: Vec<f64> = (low.log10().floor() as i32..=high.log10().floor() as i32)
                     .flat_map(|decade| rung.iter().map(move |m| m * 10_f64.powi(decade)))

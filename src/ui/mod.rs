@@ -120,13 +120,13 @@ pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
     }
     let (to, inputs) = bounded(INPUTS);
     let _hook = PanicHook::install(to.clone(), options.stderr.is_some());
-    let _guard = Guard;
+    let guard = Guard;
     let trainer = Session { commands: session.commands.clone(), events: session.events.clone() };
     let result = panic::catch_unwind(AssertUnwindSafe(|| Loop::new(session, options, to, inputs)?.run()));
     match result {
         Ok(outcome) => outcome.map_err(UiError::Setup),
         Err(panicked) => {
-            drop(_guard);
+            drop(guard);
             save_and_unwind(&trainer, panicked)
         }
     }
@@ -154,6 +154,7 @@ enum Dirty {
     Now,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is one plain fact about the terminal or the trainer")]
 struct Loop {
     session: Session,
     stop: Arc<AtomicBool>,
@@ -329,8 +330,10 @@ impl Loop {
             Input::Leave => return self.leave(),
             Input::Abandon => return Some(End::Abandoned),
             Input::Suspend => self.suspend(),
-            Input::Continue if self.stopped.take().is_some() || self.blind => {}
-            Input::Continue if self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {}
+            Input::Continue
+                if self.stopped.take().is_some()
+                    || self.blind
+                    || self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {}
             Input::Continue => {
                 // After a stop nobody announced, the shell has had the terminal: take it anew.
                 terminal::restore();
@@ -407,14 +410,10 @@ impl Loop {
     /// No key waits for the trainer: what it cannot take now is offered again at the next turn.
     fn flush_outbox(&mut self) {
         while let Some(command) = self.outbox.pop_front() {
-            match self.session.commands.try_send(command) {
-                Ok(()) => {}
-                Err(TrySendError::Full(command)) => {
-                    self.outbox.push_front(command);
-                    return;
-                }
-                // Its end is told by the events.
-                Err(TrySendError::Disconnected(_)) => {}
+            // A trainer that is gone takes nothing more; its end is told by the events.
+            if let Err(TrySendError::Full(command)) = self.session.commands.try_send(command) {
+                self.outbox.push_front(command);
+                return;
             }
         }
     }

@@ -110,12 +110,9 @@ strings! {
     QUIT_SAVE = "存盘并退出", "save and quit";
     QUIT_DISCARD = "不存盘退出", "quit without saving";
     QUIT_CANCEL = "继续训练", "go on training";
-    QUIT_UNSAVED = "离上次存盘", "steps since the last save:";
-    QUIT_UNSAVED_END = "步", "";
     QUIT_ALL_SAVED = "最近一步已经存好", "the latest step is saved";
     SUMMARY_LOSS = "损失", "loss";
     SUMMARY_CHECKPOINT = "检查点", "checkpoint";
-    SUMMARY_UNSAVED = "没有存盘，最近", "not saved; steps lost:";
     SUMMARY_TIMEOUT = "等不及存盘就离开了；已有的检查点完好", "left before the save was done; earlier checkpoints stand";
     ON = "开", "on";
     OFF = "关", "off";
@@ -129,6 +126,24 @@ pub fn at_step(lang: Lang, step: usize) -> String {
     match lang {
         Lang::Zh => format!("第 {step} 步"),
         Lang::En => format!("step {step}"),
+    }
+}
+
+/// How much would be lost.
+pub fn since_save(lang: Lang, steps: usize) -> String {
+    let steps = crate::ui::text::grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("离上次存盘 {steps} 步"),
+        Lang::En => format!("{steps} steps since the last save"),
+    }
+}
+
+/// How much is lost.
+pub fn lost(lang: Lang, steps: usize) -> String {
+    let steps = crate::ui::text::grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("最近 {steps} 步没有存盘"),
+        Lang::En => format!("the last {steps} steps were not saved"),
     }
 }
 

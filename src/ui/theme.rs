@@ -101,8 +101,7 @@ impl Theme {
     /// The style for a role.
     pub fn style(self, role: Role) -> Style {
         let style = match role {
-            Role::Bright | Role::Good => Style::new().add_modifier(Modifier::BOLD),
-            Role::Focus | Role::Bad => Style::new().add_modifier(Modifier::BOLD),
+            Role::Bright | Role::Good | Role::Focus | Role::Bad => Style::new().add_modifier(Modifier::BOLD),
             Role::Chosen => Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD),
             _ => Style::new(),
         };

@@ -288,7 +288,10 @@ impl Screen {
 
     /// One frame inside a synchronized update, the caret with it, so that neither flicker nor the
     /// input method's window chases the painting.
-    pub(super) fn draw(&mut self, paint: impl FnOnce(Rect, &mut ratatui::buffer::Buffer) -> Option<Caret>) -> io::Result<()> {
+    pub(super) fn draw(
+        &mut self,
+        paint: impl FnOnce(Rect, &mut ratatui::buffer::Buffer) -> Option<Caret>,
+    ) -> io::Result<()> {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| {
             let area = frame.area();

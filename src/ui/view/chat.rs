@@ -1,6 +1,8 @@
 //! Talking to the weights as they are at this step; the answer streams in and is stamped with it.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use std::borrow::Cow;
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{Caret, Pen};
 use crate::session::Sampling;
@@ -73,14 +75,12 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pi
     for range in wrap(answer, cells.saturating_sub(2), 2) {
         lines.push(vec![pen.piece("  ", Role::Text), pen.piece(&answer[range], Role::Text)]);
     }
-    if let Some(stamp) = stamp(pen, exchange) {
-        lines.push(vec![pen.piece("  ", Role::Text), stamp]);
-    }
+    lines.push(vec![pen.piece("  ", Role::Text), stamp(pen, exchange)]);
     lines.push(Vec::new());
     lines
 }
 
-fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> Option<(std::borrow::Cow<'a, str>, ratatui::style::Style)> {
+fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> (Cow<'a, str>, Style) {
     let state = pen.state;
     let dot = format!(" {} ", pen.glyphs.dot);
     let mut facts: Vec<String> = exchange.step.map(|s| strings::at_step(state.lang, s)).into_iter().collect();
@@ -95,16 +95,15 @@ fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> Option<(std::borrow::Cow<'a, str
                     facts.push(format!("{} tok/s", figure(ending.tokens as f64 / ending.seconds)));
                 }
             }
-            match strings::finish_reason(&ending.reason) {
-                Some(words) => facts.push(state.tr(words).to_owned()),
-                None => {
-                    facts.push(format!("{} {}", pen.glyphs.cross, ending.reason));
-                    role = Role::Bad;
-                }
+            if let Some(words) = strings::finish_reason(&ending.reason) {
+                facts.push(state.tr(words).to_owned());
+            } else {
+                facts.push(format!("{} {}", pen.glyphs.cross, ending.reason));
+                role = Role::Bad;
             }
         }
     }
-    Some(pen.piece(facts.join(&dot), role))
+    pen.piece(facts.join(&dot), role)
 }
 
 /// The field at the panel's foot; returns its rows and the caret, if it has the keys.
@@ -121,7 +120,14 @@ fn field(pen: &Pen, area: Rect, buf: &mut Buffer) -> (u16, Option<Caret>) {
     let first = (caret_row + 1).saturating_sub(high).min(rows.len() - high);
     let top = area.bottom() - high as u16;
     let role = if state.typing { Role::Bright } else { Role::Dim };
-    put(buf, area.x + 2, top, area.right(), pen.glyphs.prompt, pen.style(if state.typing { Role::Focus } else { Role::Dim }));
+    put(
+        buf,
+        area.x + 2,
+        top,
+        area.right(),
+        pen.glyphs.prompt,
+        pen.style(if state.typing { Role::Focus } else { Role::Dim }),
+    );
     for (at, row) in rows[first..first + high].iter().enumerate() {
         put(buf, left, top + at as u16, area.right(), row, pen.style(role));
     }

@@ -8,7 +8,7 @@ use crate::ui::{
     paint::{Pieces, clear, put, put_pieces, put_right, rule},
     state::{Overlay, QUIT_CHOICES},
     strings,
-    text::{grouped, pad, width, wrap},
+    text::{pad, width, wrap},
     theme::Role,
 };
 
@@ -74,7 +74,7 @@ fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
     let mut right = section(Mode::Text, strings::HELP_TEXT);
     let note = state.tr(strings::HELP_HAN);
     right.push(Vec::new());
-    for range in wrap(note, column as usize, 2) {
+    for range in wrap(note, column.saturating_sub(2) as usize, 2) {
         right.push(vec![pen.piece(&note[range], Role::Dim)]);
     }
     if !two {
@@ -123,7 +123,14 @@ fn palette(pen: &Pen, field: &crate::ui::editor::Editor, chosen: usize, area: Re
         let role = if here { Role::Chosen } else { Role::Text };
         let mark = if here { pen.glyphs.chosen } else { " " };
         let other = if state.lang == strings::Lang::Zh { action.name.1 } else { action.name.0 };
-        put(buf, inner.x, y, inner.right(), &pad(&format!("{mark} {}", actions::name(action, state.lang)), inner.width as usize), pen.style(role));
+        put(
+            buf,
+            inner.x,
+            y,
+            inner.right(),
+            &pad(&format!("{mark} {}", actions::name(action, state.lang)), inner.width as usize),
+            pen.style(role),
+        );
         let keys = actions::keys_text(action, Mode::Nav).unwrap_or_else(|| other.to_owned());
         let used = width(actions::name(action, state.lang)) + 4;
         if used + width(&keys) <= inner.width as usize {
@@ -140,8 +147,7 @@ fn quit(pen: &Pen, chosen: usize, area: Rect, buf: &mut Buffer) {
     let words = if unsaved == 0 {
         state.tr(strings::QUIT_ALL_SAVED).to_owned()
     } else {
-        let end = state.tr(strings::QUIT_UNSAVED_END);
-        format!("{} {} {end}", state.tr(strings::QUIT_UNSAVED), grouped(unsaved as u64))
+        strings::since_save(state.lang, unsaved)
     };
     let inner = popup(pen, 40, 5, state.tr(strings::QUIT_TITLE), area, buf);
     let row = |buf: &mut Buffer, row: u16, text: &str, role: Role| {

@@ -30,8 +30,8 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     if let (Some(probe), Some(entry)) = (probe, newest) {
         facts.push(pen.piece(strings::at_step(state.lang, entry.step), Role::Dim));
         let all = entry.matched == probe.length;
-        let mark = if all { pen.glyphs.tick } else { " " };
-        let score = format!(" {mark} {}/{}", entry.matched, probe.length);
+        let mark = if all { format!("{} ", pen.glyphs.tick) } else { String::new() };
+        let score = format!("  {mark}{}/{}", entry.matched, probe.length);
         facts.push(pen.piece(score, if all { Role::Good } else { Role::Bright }));
     }
     let inner = pen.title(buf, area, Panel::Probe, &facts);
@@ -118,10 +118,8 @@ fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Buffer) {
         let text = shorten(&format!("{}{}", entry.right, entry.rest), cells);
         let common = text.bytes().zip(entry.right.bytes()).take_while(|(a, b)| a == b).count();
         let split = (0..=common).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-        let pieces: Pieces = vec![
-            ((&text[..split]).into(), right_style(pen)),
-            ((&text[split..]).into(), pen.style(Role::Text)),
-        ];
+        let pieces: Pieces =
+            vec![((&text[..split]).into(), right_style(pen)), ((&text[split..]).into(), pen.style(Role::Text))];
         put_pieces(buf, area.x + 10, y, end, &pieces);
     }
 }

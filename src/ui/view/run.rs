@@ -117,7 +117,8 @@ fn progress(pen: &Pen, run: &Run, area: Rect, buf: &mut Buffer) {
     let end = area.right().saturating_sub(2);
     let styles = (pen.style(Role::Train), pen.style(Role::Dim));
     put_pieces(buf, area.x + 2, area.y, end, &words);
-    let right = put_right(buf, area.x + 2 + pieces_width(&words) as u16, area.y, end, &percent, pen.style(Role::Bright));
+    let right =
+        put_right(buf, area.x + 2 + pieces_width(&words) as u16, area.y, end, &percent, pen.style(Role::Bright));
     if area.height > 1 {
         bar(buf, area.x + 2, area.y + 1, area.width.saturating_sub(4), share, styles, pen.glyphs);
     } else {
