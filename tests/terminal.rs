@@ -67,9 +67,13 @@ impl Pty {
 
     /// With `read`, a thread takes in what the program writes; without, the terminal is stalled.
     fn start(vars: &[(&str, &str)], read: bool) -> Pty {
-        let pair = native_pty_system().openpty(SIZE).expect("a pty");
         let mut command = CommandBuilder::new(std::env::current_exe().expect("a path"));
         command.args(["--ignored", "--exact", "workbench", "--nocapture"]);
+        Pty::spawn(command, vars, read)
+    }
+
+    fn spawn(mut command: CommandBuilder, vars: &[(&str, &str)], read: bool) -> Pty {
+        let pair = native_pty_system().openpty(SIZE).expect("a pty");
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "");
         command.env_remove("NO_COLOR");
@@ -246,7 +250,7 @@ fn han_typed_anywhere_prompts_and_the_caret_follows() {
     });
     pty.send(b"\r");
     pty.wait_for("处处闻啼鸟。夜来风雨声，");
-    pty.wait_for("tok/s");
+    pty.wait_for("54 tok");
     pty.send(b"\x1b[200~\xe5\xba\x8a\xe5\x89\x8d\n?q\x1b[201~");
     pty.wait_for("❯ 床前");
     pty.wait_for("?q");
@@ -376,4 +380,28 @@ fn updates_are_small() {
     assert!(total > 0 && total / 30 <= 1024, "{} bytes a frame", total / 30);
     pty.signal(rustix::process::Signal::TERM);
     pty.gives_back(0);
+}
+
+/// The program itself on a run of its own: it trains, answers while it trains, saves and gives the
+/// terminal back.
+#[test]
+#[ignore = "until `danlu` with no verb opens the workbench"]
+fn danlu_trains_answers_and_leaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_danlu"));
+    command.args(["--adapter", "cpu", "--lang", "zh", "--run"]);
+    command.arg(folder.path().join("run"));
+    let mut pty = Pty::spawn(command, &[], true);
+    pty.wait_for("训练中");
+    pty.until("a first step", |pty| pty.contents().contains("tok/s") && !pty.contents().contains("还没有第一步"));
+    pty.send("春眠不觉晓，\r".as_bytes());
+    pty.until("an answer's stamp", |pty| pty.contents().contains(" tok "));
+    // By itself: Esc and q in one breath are Alt-q.
+    pty.send(b"\x1b");
+    thread::sleep(Duration::from_millis(200));
+    pty.send(b"q");
+    pty.wait_for("存盘并退出");
+    pty.send(b"\r");
+    let shell = pty.gives_back(0);
+    assert!(shell.contains("检查点"), "{shell}");
 }

@@ -10,7 +10,7 @@ use crate::ui::{
     paint::{Pieces, put, put_pieces},
     state::{Exchange, Panel},
     strings,
-    text::{figure, wrap},
+    text::wrap,
     theme::Role,
 };
 
@@ -90,10 +90,7 @@ fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> (Cow<'a, str>, Style) {
         None => facts.push(pen.glyphs.pulse[exchange.answer.len() % 4].to_owned()),
         Some(ending) => {
             if ending.tokens > 0 {
-                facts.push(format!("{} tok", ending.tokens));
-                if ending.seconds > 0.0 {
-                    facts.push(format!("{} tok/s", figure(ending.tokens as f64 / ending.seconds)));
-                }
+                facts.push(format!("{} tok {:.1} s", ending.tokens, ending.seconds));
             }
             if let Some(words) = strings::finish_reason(&ending.reason) {
                 facts.push(state.tr(words).to_owned());
