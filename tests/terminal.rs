@@ -32,7 +32,14 @@ fn workbench() {
             panic!("a helper thread fell");
         });
     }
-    let outcome = ui::run(session, UiOptions { lang, ..UiOptions::default() }).expect("a terminal");
+    let stderr = std::env::var_os("FAKE_STDERR").map(|path| std::fs::File::create(path).expect("a file"));
+    if stderr.is_some() {
+        thread::spawn(|| {
+            thread::sleep(Duration::from_millis(800));
+            std::io::stderr().write_all(b"a driver's noise\n").expect("a line");
+        });
+    }
+    let outcome = ui::run(session, UiOptions { lang, stderr, ..UiOptions::default() }).expect("a terminal");
     if !outcome.terminal_gone {
         println!("{:?} {}", outcome.end, outcome.summary.join(" | "));
     }
@@ -362,6 +369,18 @@ fn a_helpers_panic_is_logged_and_the_screen_lives() {
     assert!(pty.screen.screen().alternate_screen());
     pty.send(b"?");
     pty.wait_for("帮助 help");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// Drivers print on standard error; with a file to go to, not a word of it reaches the screen.
+#[test]
+fn standard_error_goes_to_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("stderr.log");
+    let mut pty = Pty::open(&[("FAKE_STDERR", path.to_str().expect("UTF-8"))]);
+    pty.until("the noise in the file", |_| std::fs::read_to_string(&path).is_ok_and(|s| s.contains("driver's noise")));
+    assert!(!String::from_utf8_lossy(&pty.raw).contains("driver's noise"));
     pty.signal(rustix::process::Signal::TERM);
     pty.gives_back(0);
 }

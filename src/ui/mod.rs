@@ -303,7 +303,7 @@ impl Loop {
         // `kill` may return before the stop takes hold of this thread; whoever then takes the terminal
         // back is stopped holding it. So only the continuation counts, or proof that no stop came.
         if self.stopped.is_some_and(|s| s.elapsed() > STOP_HOLDS) {
-            self.stopped = None;
+            self.went_on();
         }
         if self.blind && !self.gone && self.stopped.is_none() && terminal::foreground() {
             self.wake();
@@ -330,10 +330,8 @@ impl Loop {
             Input::Leave => return self.leave(),
             Input::Abandon => return Some(End::Abandoned),
             Input::Suspend => self.suspend(),
-            Input::Continue
-                if self.stopped.take().is_some()
-                    || self.blind
-                    || self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {}
+            Input::Continue if self.went_on() || self.blind || self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {
+            }
             Input::Continue => {
                 // After a stop nobody announced, the shell has had the terminal: take it anew.
                 terminal::restore();
@@ -444,6 +442,13 @@ impl Loop {
         self.stopped = Some(Instant::now());
         // Should nothing stop (a container's first process cannot), the terminal is taken back soon.
         let _ = terminal::suspend();
+    }
+
+    /// After a stop: its time was not spent on the run. Whether there was one.
+    fn went_on(&mut self) -> bool {
+        let Some(since) = self.stopped.take() else { return false };
+        self.opened += since.elapsed();
+        true
     }
 
     /// Takes the terminal again, if the shell has given it back; with `bg` it has not.
