@@ -43,8 +43,8 @@ const D4 = ${D4}u;
 const LD = D4 + 1u;
 // The same for a row of probabilities, which is SIDE vectors of R elements used.
 const LP = SIDE + 1u;
-// The least float: a score that counts for nothing.
-const LEAST = -3.4028235e38;
+// About the least float: a score that counts for nothing.
+const LEAST = -3.4e38;
 
 var<workgroup> own: array<vec4<f32>, TILE * LD>;
 var<workgroup> other: array<vec4<f32>, TILE * LD>;

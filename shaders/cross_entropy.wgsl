@@ -7,8 +7,8 @@ struct Params { r: u32, v: u32, gradient: u32 }
 @group(0) @binding(3) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> losses: array<f32>;
 
-// The least float: stands for "nothing yet", and e^(it − it) is still 1.
-const LEAST = -3.4028235e38;
+// About the least float: it stands for "nothing yet", and e^(it − it) is still 1.
+const LEAST = -3.4e38;
 
 var<workgroup> tops: array<f32, 256>;
 var<workgroup> sums: array<f32, 256>;
@@ -24,8 +24,9 @@ fn main(
         return;
     }
     let first = row * p.v;
-    let wanted = targets[row];
-    if wanted < 0 || u32(wanted) >= p.v {
+    // Negative targets are large ones here.
+    let wanted = u32(targets[row]);
+    if wanted >= p.v {
         if lane == 0u {
             losses[row] = 0.0;
         }
@@ -66,7 +67,7 @@ fn main(
     top = tops[0];
     total = sums[0];
     if lane == 0u {
-        losses[row] = log(total) - (logits[first + u32(wanted)] - top);
+        losses[row] = log(total) - (logits[first + wanted] - top);
     }
     if p.gradient == 1u {
         // The target's logit is read above before any lane overwrites it.
@@ -76,7 +77,7 @@ fn main(
         let factor = scale / total;
         for (var i = lane; i < p.v; i += 256u) {
             let share = exp(logits[first + i] - top) * factor;
-            logits[first + i] = select(share, share - scale, i == u32(wanted));
+            logits[first + i] = select(share, share - scale, i == wanted);
         }
     }
 }

@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #for j in 0..4
     var acc${j} = 0.0;
 #endfor
-    var top = -3.4028235e38;
+    var top = -3.4e38;
     var total = 0.0;
     workgroupBarrier();
     for (var start = 0u; start < seen; start += 64u) {

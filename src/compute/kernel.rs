@@ -4,7 +4,7 @@
 //! `ops.rs`. `tests/kernels.rs` compares every row's WGSL with its twin and, by reflection, its
 //! bindings and `struct Params` with the row.
 
-use super::{Traits, cpu, record::Twin};
+use super::{ComputeError, Traits, cpu, record::Twin};
 
 /// How a kernel uses a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,11 @@ impl Kernel {
     /// True when a device of these traits can run it.
     pub fn runs_on(&self, traits: &Traits) -> bool {
         traits.cpu || self.storage <= traits.workgroup_storage
+    }
+
+    /// Its WGSL, expanded by the preprocessor.
+    pub fn wgsl(&self) -> Result<String, ComputeError> {
+        super::gpu::wgsl(self)
     }
 
     /// A constant of the row; 0 where it has none of that name.
@@ -190,6 +195,6 @@ pub fn kernel(name: &str) -> Option<&'static Kernel> {
 }
 
 /// The variants of a kernel, in the order of the table.
-pub fn variants(base: &str) -> impl Iterator<Item = &'static Kernel> {
+pub(super) fn variants(base: &str) -> impl Iterator<Item = &'static Kernel> {
     KERNELS.iter().filter(move |k| k.base() == base)
 }
