@@ -1,16 +1,26 @@
 //! The wall between threads: commands in, events out.
 //!
 //! A [`Session`] is the screen's whole view of a trainer: a sender of [`Command`]s and a receiver of
-//! [`Event`]s. The trainer runs on its own thread behind it.
+//! [`Event`]s. The trainer runs on its own thread behind it, which nothing the screen does can block.
 
-use crossbeam_channel::{Receiver, Sender};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 pub use crate::train::event::{Command, Event, RunInfo, Sampling, SourceInfo, SourceUse, StepReport};
+use crate::train::{TrainError, Trainer};
 
 /// Commands that may wait for the trainer.
 pub const COMMANDS: usize = 64;
-/// Events that may wait for the screen; steps beyond it are gathered by the trainer.
+/// Events that may wait for the screen; what comes beyond it waits with the trainer, steps gathered.
 pub const EVENTS: usize = 256;
+/// How long the last events wait for a screen that does not read.
+const LAST: Duration = Duration::from_secs(10);
 
 /// A running stage, seen from outside.
 pub struct Session {
@@ -18,4 +28,61 @@ pub struct Session {
     pub commands: Sender<Command>,
     /// What the trainer tells. Disconnected after [`Event::Finished`].
     pub events: Receiver<Event>,
+}
+
+impl Session {
+    /// Starts a trainer on a thread of its own.
+    pub fn start(trainer: Trainer) -> Result<Session, TrainError> {
+        let (commands, wishes) = bounded(COMMANDS);
+        let (tell, events) = bounded(EVENTS);
+        let work = move || {
+            let mut outbox = Outbox { tell, waiting: VecDeque::new() };
+            // A panic here is a bug, but not the end of the screen: it is told as the stage's end.
+            let result = catch_unwind(AssertUnwindSafe(|| trainer.run(&wishes, &mut |event| outbox.push(event))));
+            if let Err(panic) = result {
+                let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+                let reason = format!("failed: the trainer panicked ({}); the newest checkpoint stands", words.unwrap_or_default());
+                outbox.push(Event::Finished { step: 0, reason, failed: true });
+            }
+            outbox.flush();
+        };
+        let thread = thread::Builder::new().name("trainer".to_owned()).spawn(work);
+        thread.map_err(|e| TrainError::Work(format!("no thread for the trainer: {e}")))?;
+        Ok(Session { commands, events })
+    }
+}
+
+/// Events on their way out: in order, none lost, none waited for.
+struct Outbox {
+    tell: Sender<Event>,
+    waiting: VecDeque<Event>,
+}
+
+impl Outbox {
+    fn push(&mut self, event: Event) {
+        if let (Event::Steps(new), Some(Event::Steps(old))) = (&event, self.waiting.back_mut()) {
+            old.extend(new.iter().cloned());
+        } else {
+            self.waiting.push_back(event);
+        }
+        while let Some(first) = self.waiting.pop_front() {
+            match self.tell.try_send(first) {
+                Ok(()) => {}
+                Err(TrySendError::Full(first)) => {
+                    self.waiting.push_front(first);
+                    return;
+                }
+                // Nobody reads any more; the run's logs have it all.
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for event in self.waiting.drain(..) {
+            if self.tell.send_timeout(event, LAST).is_err() {
+                return;
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::compute::ComputeError;
+use crate::{compute::ComputeError, train::TrainError};
 
 /// Why a verb ended, and the process's exit code.
 #[derive(Debug)]
@@ -32,18 +32,20 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<TrainError> for Failure {
+    fn from(e: TrainError) -> Failure {
+        Failure { code: e.exit_code(), message: e.to_string() }
+    }
+}
+
 impl From<ComputeError> for Failure {
     fn from(e: ComputeError) -> Failure {
-        let code = match e {
-            ComputeError::NoAdapter { .. } | ComputeError::Shape { .. } => 2,
-            _ => 4,
-        };
-        Failure { code, message: e.to_string() }
+        TrainError::from(e).into()
     }
 }
 
 impl From<crate::nn::ConfigError> for Failure {
     fn from(e: crate::nn::ConfigError) -> Failure {
-        Failure::usage(e.to_string())
+        TrainError::from(e).into()
     }
 }

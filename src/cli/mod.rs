@@ -7,7 +7,14 @@
 mod adapters;
 mod bench;
 mod failure;
+mod generate;
+mod ids;
 mod output;
+mod overfit;
+mod score;
+mod signals;
+mod train;
+mod workbench;
 
 use std::process::ExitCode;
 
@@ -21,6 +28,8 @@ pub(crate) use failure::{Failure, Outcome};
 struct Cli {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    workbench: workbench::Workbench,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -44,6 +53,14 @@ pub(crate) struct Common {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Train one stage without a screen; goes on from the newest checkpoint
+    Train(train::Train),
+    /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
+    Generate(generate::Generate),
+    /// Log-probabilities of every next token, and the loss
+    Score(score::Score),
+    /// Train on one batch at a constant rate: loss and gradient norms
+    Overfit(overfit::Overfit),
     /// List adapters and say which one `auto` takes
     Adapters(adapters::Adapters),
     /// Measure a training step on random tokens
@@ -74,9 +91,13 @@ fn run(cli: Cli) -> Outcome {
     let common = cli.common;
     common.check()?;
     match cli.verb {
+        Some(Verb::Train(verb)) => verb.run(&common),
+        Some(Verb::Generate(verb)) => verb.run(&common),
+        Some(Verb::Score(verb)) => verb.run(&common),
+        Some(Verb::Overfit(verb)) => verb.run(&common),
         Some(Verb::Adapters(verb)) => verb.run(&common),
         Some(Verb::Bench(verb)) => verb.run(&common),
-        None => Err(Failure::usage("the workbench is not built yet")),
+        None => cli.workbench.run(&common),
     }
 }
 

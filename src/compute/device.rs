@@ -204,6 +204,23 @@ impl Device {
         Ok(Tensor { name: name.into(), buffer: index, offset: 0, shape: shape.to_vec(), dtype })
     }
 
+    /// A mark for [`Device::release`].
+    pub fn mark(&self) -> usize {
+        self.next
+    }
+
+    /// Gives back every buffer allocated since the mark. Tensors and programs made since then must not
+    /// be used again.
+    pub fn release(&mut self, mark: usize) {
+        for index in mark..self.next {
+            let elements = match &mut self.engine {
+                Engine::Cpu(host) => host.free(index),
+                Engine::Gpu(gpu) => gpu.free(index),
+            };
+            self.used = self.used.saturating_sub(elements as u64 * 4);
+        }
+    }
+
     /// Gives back the buffer under a tensor. Views of it must not be used again.
     pub fn free(&mut self, tensor: &Tensor) {
         let elements = match &mut self.engine {

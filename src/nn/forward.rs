@@ -278,7 +278,7 @@ pub(super) struct Head<'a> {
 }
 
 /// Rows of one chunk of logits on this device: a multiple of the alignment.
-pub(super) fn logit_rows(device: &Device, vocab: usize, rows: usize) -> usize {
+pub fn logit_rows(device: &Device, vocab: usize, rows: usize) -> usize {
     let traits = device.traits();
     let bytes = if traits.cpu { CPU_LOGITS } else { GPU_LOGITS.min(traits.max_binding as usize) };
     let fit = bytes / 4 / vocab.max(1) / 64 * 64;

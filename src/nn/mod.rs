@@ -16,6 +16,7 @@ mod schedule;
 pub use arithmetic::{Estimate, estimate};
 pub use config::{ConfigError, ModelConfig, PRESETS, Preset, preset};
 pub use decode::Decoder;
+pub use forward::logit_rows;
 pub use evaluate::Evaluator;
 pub use learner::{AdamW, Learner, MicroBatch, StepOutcome};
 pub use params::{ParamTable, ParamTensor, Weights};

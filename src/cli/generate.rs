@@ -1,0 +1,208 @@
+//! `danlu generate`: continue a text or token ids.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Common, Failure, Outcome, ids::Ids, output};
+use crate::{
+    compute::Device,
+    data::Tokenizer,
+    nn::{Decoder, ModelConfig, Sampling, Weights, sample},
+    store::{RealFs, RunView, newest_run},
+    train::{TrainError, model_folder},
+};
+
+/// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
+#[derive(Args)]
+pub(super) struct Generate {
+    /// A run's folder; its newest checkpoint of the furthest stage is taken
+    #[arg(long, conflicts_with = "model")]
+    run: Option<PathBuf>,
+    /// A model's folder: config.json and model.safetensors
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// The stage whose newest checkpoint is taken
+    #[arg(long)]
+    stage: Option<String>,
+    /// Text to continue
+    #[arg(long, conflicts_with = "ids")]
+    prompt: Option<String>,
+    /// File of {"input_ids": [[…]]}
+    #[arg(long)]
+    ids: Option<PathBuf>,
+    /// Most tokens to draw
+    #[arg(long, default_value_t = 64)]
+    max_new_tokens: usize,
+    /// Divides the logits; 0 takes the likeliest token
+    #[arg(long, default_value_t = 0.8)]
+    temperature: f32,
+    /// Keep the k likeliest tokens; 0 keeps all
+    #[arg(long, default_value_t = 40)]
+    top_k: usize,
+    /// Keep the likeliest tokens up to this probability
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f32,
+    /// Divide the logits of tokens seen before; 1 changes nothing
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// Do not stop at the end-of-text token
+    #[arg(long)]
+    ignore_eos: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// An opened model.
+struct Opened {
+    folder: PathBuf,
+    config: ModelConfig,
+    device: Device,
+    weights: Weights,
+}
+
+impl Generate {
+    pub(super) fn run(&self, common: &Common) -> Outcome {
+        let sampling = self.sampling(common)?;
+        let folder = self.folder()?;
+        let (config, table, slab) = model_folder::load(&folder)?;
+        let mut device = common.device()?;
+        let weights = Weights::alloc(&mut device, "params", &table.into())?;
+        device.write(&weights.slab, &slab)?;
+        let mut model = Opened { folder, config, device, weights };
+        match (&self.prompt, &self.ids) {
+            (Some(prompt), None) => self.text(&mut model, prompt, &sampling),
+            (None, Some(path)) => self.rows(&mut model, path, &sampling),
+            _ => Err(Failure::usage("give --prompt TEXT or --ids FILE")),
+        }
+    }
+
+    fn sampling(&self, common: &Common) -> Result<Sampling, Failure> {
+        let s = Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: common.seed.unwrap_or(42),
+        };
+        let wrong = |what: String| Err(Failure::usage(what));
+        if !(s.temperature.is_finite() && s.temperature >= 0.0) {
+            return wrong(format!("--temperature is {}; expected 0 or more", s.temperature));
+        }
+        if !(s.top_p > 0.0 && s.top_p <= 1.0) {
+            return wrong(format!("--top-p is {}; expected more than 0, at most 1", s.top_p));
+        }
+        if !(s.repetition_penalty.is_finite() && s.repetition_penalty > 0.0) {
+            return wrong(format!("--repetition-penalty is {}; expected more than 0", s.repetition_penalty));
+        }
+        Ok(s)
+    }
+
+    /// The model's folder: the one named, or a run's newest checkpoint that verifies.
+    fn folder(&self) -> Result<PathBuf, Failure> {
+        if let Some(model) = &self.model {
+            return Ok(model.clone());
+        }
+        let run = match &self.run {
+            Some(run) => run.clone(),
+            None => newest_run(&RealFs, Path::new("runs"))
+                .map_err(TrainError::from)?
+                .ok_or_else(|| Failure::usage("there is no run in ./runs; name one with --run, or a model's folder with --model"))?,
+        };
+        let view = RunView::open(RealFs::shared(), &run).map_err(TrainError::from)?;
+        let found = view.checkpoints().newest_verified(self.stage.as_deref()).map_err(TrainError::from)?;
+        for s in &found.skipped {
+            output::note(&format!("checkpoint {} was passed over: {}", s.id, s.error));
+        }
+        found.found.map(|c| c.path).ok_or_else(|| {
+            let stage = self.stage.as_deref().unwrap_or("pretrain");
+            Failure::usage(format!("{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}", run.display(), run.display()))
+        })
+    }
+
+    fn text(&self, model: &mut Opened, prompt: &str, how: &Sampling) -> Outcome {
+        let text = model_folder::read_text(&model.folder, "tokenizer.json")?;
+        let Some(json) = text else {
+            return Err(Failure::usage(format!("{} has no tokenizer.json; --prompt needs one, --ids does not", model.folder.display())));
+        };
+        let settings = model_folder::read_text(&model.folder, "tokenizer_config.json")?;
+        let tokenizer = Tokenizer::from_json(&json, settings.as_deref()).map_err(TrainError::from)?;
+        let tokens = tokenizer.encode(prompt).map_err(TrainError::from)?;
+        if tokens.is_empty() {
+            return Err(Failure::usage("--prompt is empty; give at least one character"));
+        }
+        let end = model.config.eos_token_id.or(tokenizer.end_of_text());
+        let known = tokenizer.vocab_size().min(model.config.vocab_size);
+        let mut stream = tokenizer.stream(true);
+        let mut text = String::new();
+        let json = self.json;
+        let mut show = |piece: Option<String>| {
+            if let Some(piece) = piece {
+                if !json {
+                    output::piece(&super::train::visible(&piece));
+                }
+                text.push_str(&piece);
+            }
+        };
+        let (ids, reason) = self.draw(model, &tokens, known, end, how, |id| show(stream.push(id)))?;
+        show(stream.finish());
+        if self.json {
+            output::json(&json!({"text": text, "ids": ids[tokens.len()..], "finish_reason": reason}));
+        } else {
+            output::text("");
+        }
+        Ok(())
+    }
+
+    fn rows(&self, model: &mut Opened, path: &Path, how: &Sampling) -> Outcome {
+        let ids = Ids::read(path, model.config.vocab_size)?;
+        let (known, end) = (model.config.vocab_size, model.config.eos_token_id);
+        let rows = ids
+            .rows
+            .iter()
+            .map(|row| Ok(self.draw(model, row, known, end, how, |_| ())?.0))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        if self.json {
+            output::json(&json!({"ids": rows}));
+        } else {
+            for row in rows {
+                output::text(&row.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            }
+        }
+        Ok(())
+    }
+
+    /// Continues `tokens`, choosing among the first `known` ids; the whole text, and why it ended.
+    fn draw(
+        &self,
+        model: &mut Opened,
+        tokens: &[u32],
+        known: usize,
+        end: Option<u32>,
+        how: &Sampling,
+        mut each: impl FnMut(u32),
+    ) -> Result<(Vec<u32>, &'static str), Failure> {
+        let mut all = tokens.to_vec();
+        let mark = model.device.mark();
+        let capacity = tokens.len() + self.max_new_tokens;
+        let mut decoder = Decoder::new(&mut model.device, &model.config, &model.weights, capacity)?;
+        let mut reason = "length";
+        let mut unread = tokens.len();
+        for _ in 0..self.max_new_tokens {
+            let logits = decoder.feed(&mut model.device, &all[all.len() - unread..])?;
+            let next = sample(&logits[..known], &all, how, all.len() as u64);
+            unread = 1;
+            if end == Some(next) && !self.ignore_eos {
+                reason = "stop";
+                break;
+            }
+            all.push(next);
+            each(next);
+        }
+        drop(decoder);
+        model.device.release(mark);
+        Ok((all, reason))
+    }
+}

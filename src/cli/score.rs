@@ -1,0 +1,88 @@
+//! `danlu score`: the log-probability of every next token.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Common, Outcome, ids::Ids, output};
+use crate::{
+    nn::{Evaluator, IGNORE_INDEX, Weights},
+    train::model_folder,
+};
+
+/// Log-probabilities of every next token, and the loss
+#[derive(Args)]
+pub(super) struct Score {
+    /// Folder with config.json and model.safetensors
+    #[arg(long)]
+    model: PathBuf,
+    /// File of {"input_ids": [[…]], "labels": [[…]]}
+    #[arg(long)]
+    ids: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tokens of one pass.
+const TOKENS: usize = 8192;
+
+impl Score {
+    pub(super) fn run(&self, common: &Common) -> Outcome {
+        let (config, table, slab) = model_folder::load(&self.model)?;
+        let ids = Ids::read(&self.ids, config.vocab_size)?;
+        let mut device = common.device()?;
+        let weights = Weights::alloc(&mut device, "params", &table.into())?;
+        device.write(&weights.slab, &slab)?;
+        drop(slab);
+        let width = ids.width();
+        let rows = (TOKENS / width).clamp(1, ids.rows.len());
+        let eval = Evaluator::new(&mut device, &config, &weights, rows, width)?;
+        let (mut logprobs, mut total, mut trained) = (Vec::new(), 0.0_f64, 0_usize);
+        for start in (0..ids.rows.len()).step_by(rows) {
+            let end = (start + rows).min(ids.rows.len());
+            let (mut block, mut targets) = ids.block(start..end, width);
+            block.resize(rows * width, 0);
+            targets.resize(rows * width, IGNORE_INDEX);
+            // Every next token is scored, whatever the labels say; the loss counts the labelled ones,
+            // which a second pass scores only where a label is another token than the text's.
+            let next = next_tokens(&ids, start..end, rows, width);
+            let losses = eval.losses(&mut device, &block, &next)?;
+            for (r, row) in ids.rows[start..end].iter().enumerate() {
+                logprobs.push(losses[r * width..r * width + row.len() - 1].iter().map(|x| -f64::from(*x)).collect::<Vec<_>>());
+            }
+            let same = next.iter().zip(&targets).all(|(n, t)| *t == IGNORE_INDEX || n == t);
+            let labelled = if same { losses } else { eval.losses(&mut device, &block, &targets)? };
+            for (loss, target) in labelled.iter().zip(&targets) {
+                if *target != IGNORE_INDEX {
+                    total += f64::from(*loss);
+                    trained += 1;
+                }
+            }
+        }
+        // No trained label: null, as a mean of nothing is no number.
+        let loss = (trained > 0).then(|| total / trained as f64);
+        if self.json {
+            output::json(&json!({"logprobs": logprobs, "loss": loss}));
+            return Ok(());
+        }
+        for (r, row) in logprobs.iter().enumerate() {
+            let mean = row.iter().sum::<f64>() / row.len().max(1) as f64;
+            output::text(&format!("row {r}: {} next tokens, mean log-probability {mean:.4}", row.len()));
+        }
+        output::text(&format!("loss {}", loss.map_or("none: no label is trained on".to_owned(), |l| format!("{l:.6}"))));
+        Ok(())
+    }
+}
+
+/// The text's own next tokens as targets.
+fn next_tokens(ids: &Ids, range: std::ops::Range<usize>, rows: usize, width: usize) -> Vec<i32> {
+    let mut next = vec![IGNORE_INDEX; rows * width];
+    for (r, row) in ids.rows[range].iter().enumerate() {
+        for (t, id) in row.iter().skip(1).enumerate() {
+            next[r * width + t] = *id as i32;
+        }
+    }
+    next
+}

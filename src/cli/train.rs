@@ -1,0 +1,126 @@
+//! `danlu train`: one stage, no screen.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{Common, Failure, Outcome, output};
+use crate::train::{
+    STAGES, Setup, Trainer,
+    event::{Command, Event},
+    lines, open_run,
+};
+
+/// Train one stage without a screen; goes on from the newest checkpoint
+#[derive(Args)]
+pub(super) struct Train {
+    /// The stage: pretrain
+    #[arg(long, default_value = "pretrain")]
+    stage: String,
+    /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
+    #[arg(long)]
+    run: Option<PathBuf>,
+    /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
+    #[arg(long)]
+    size: Option<String>,
+    /// Train up to this step; where the stage is already there, as many steps more
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Override a key of run.toml: learning_rate=1e-3, model.dropout=0.1, …
+    #[arg(long, value_parser = pair)]
+    set: Vec<(String, String)>,
+    /// One JSON object a line: steps, and events as {"event": …}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Splits `key=value`.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not key=value"))?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl Train {
+    pub(super) fn run(&self, common: &Common) -> Outcome {
+        if !STAGES.contains(&self.stage.as_str()) {
+            return Err(Failure::usage(format!("--stage is {:?}; stages that can be trained: {}", self.stage, STAGES.join(", "))));
+        }
+        if self.steps == Some(0) {
+            return Err(Failure::usage("--steps is 0; expected 1 or more"));
+        }
+        let setup = Setup {
+            stage: self.stage.clone(),
+            size: self.size.clone(),
+            seed: common.seed,
+            sets: self.set.clone(),
+            steps: self.steps,
+            interactive: false,
+        };
+        let mut device = common.device()?;
+        let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
+        let trainer = Trainer::new(run, config, device, &setup)?;
+        let (send, commands) = crossbeam_channel::bounded(8);
+        let stopped = Arc::new(AtomicBool::new(false));
+        super::signals::on_stop(&stopped, move || {
+            // The trainer may be gone already; then there is nothing to stop.
+            let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
+        })?;
+        let stage = self.stage.as_str();
+        let json = self.json;
+        let mut emit = |event: Event| print(stage, json, &event);
+        let summary = trainer.run(&commands, &mut emit)?;
+        if !json {
+            let place = summary.checkpoint.map_or("nothing new to save".to_owned(), |p| p.display().to_string());
+            output::note(&format!("{stage} {} at step {}: {place}", summary.reason, summary.step));
+        }
+        Ok(())
+    }
+}
+
+fn print(stage: &str, json: bool, event: &Event) {
+    if json {
+        if let Event::Steps(steps) = event {
+            steps.iter().for_each(|s| output::json(&lines::step(stage, s)));
+        } else if let Some(line) = lines::event(stage, event) {
+            output::json(&line);
+        }
+        return;
+    }
+    match event {
+        Event::Started(i) => output::note(&format!(
+            "{} · {stage} · {} · {:.2} M parameters on {} ({}) · {} steps of {} × {} tokens",
+            i.name,
+            i.size,
+            i.parameters as f64 / 1e6,
+            i.adapter,
+            i.engine,
+            i.steps,
+            i.batch,
+            i.context
+        )),
+        Event::Steps(steps) => {
+            for s in steps.iter().filter(|s| s.step % 10 == 0) {
+                output::note(&format!("step {:>6}  loss {:.4}  lr {:.2e}  grad {:.3}  {:.0} tokens/s", s.step, s.loss, s.learning_rate, s.grad_norm, s.tokens_per_second));
+            }
+        }
+        Event::Eval { step, source, eval_loss, eval_bits_per_byte } => {
+            output::note(&format!("step {step:>6}  held-out {source}: loss {eval_loss:.4}, {eval_bits_per_byte:.3} bits a byte"));
+        }
+        Event::Probe { step, prompt, text, matched, length, .. } => {
+            output::note(&format!("step {step:>6}  {} {}  {matched}/{length}", visible(prompt), visible(text)));
+        }
+        Event::Saved { step, path, .. } => output::note(&format!("step {step:>6}  saved {}", path.display())),
+        Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
+        Event::Note { step, text } => output::note(&format!("step {step:>6}  {text}")),
+        Event::Paused { .. } | Event::Resumed { .. } | Event::Finished { .. } | Event::PromptText { .. } | Event::PromptDone { .. } => {}
+    }
+}
+
+/// Model output for a terminal: no control characters.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '␦' } else { c }).collect()
+}

@@ -1,0 +1,68 @@
+//! `danlu` without a verb: the workbench.
+
+use std::{
+    io::IsTerminal,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use clap::Args;
+
+use super::{Common, Failure, Outcome, output, train::pair};
+use crate::{
+    session::Session,
+    train::{Setup, Trainer, open_run},
+    ui::{self, Lang, UiOptions},
+};
+
+/// Options of the workbench.
+#[derive(Args, Debug)]
+pub(super) struct Workbench {
+    /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
+    #[arg(long)]
+    run: Option<PathBuf>,
+    /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
+    #[arg(long)]
+    size: Option<String>,
+    /// Override a key of run.toml: learning_rate=1e-3, model.dropout=0.1, …
+    #[arg(long, value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+impl Workbench {
+    pub(super) fn run(&self, common: &Common) -> Outcome {
+        if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+            return Err(Failure::usage("the workbench needs a terminal; without one use `danlu train --stage pretrain`"));
+        }
+        let setup = Setup {
+            stage: "pretrain".to_owned(),
+            size: self.size.clone(),
+            seed: common.seed,
+            sets: self.set.clone(),
+            steps: None,
+            interactive: true,
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut device = common.device()?;
+        let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
+        let trainer = Trainer::new(run, config, device, &setup)?;
+        let session = Session::start(trainer)?;
+        let options = UiOptions { lang: common.language(), stop, ..UiOptions::default() };
+        let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;
+        if !outcome.terminal_gone {
+            outcome.summary.iter().for_each(|line| output::text(line));
+        }
+        if outcome.failed { Err(Failure::work("the stage failed; the newest checkpoint stands")) } else { Ok(()) }
+    }
+}
+
+impl Common {
+    /// The language asked for, or the one of the environment.
+    fn language(&self) -> Lang {
+        let named = self.lang.clone().or_else(|| ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|k| std::env::var(k).ok().filter(|v| !v.is_empty())));
+        match named {
+            Some(name) if !name.starts_with("zh") && !name.starts_with('C') && !name.starts_with("POSIX") => Lang::En,
+            _ => Lang::Zh,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Drawing batches: a pure function of seed, step, micro-batch and the mix's history.
+//!
+//! A source of short documents (poems) is drawn by document: every row starts where a document
+//! starts and is filled with other documents, so that a prompt at the very start of a row is what
+//! the model has seen. Each epoch of rows starts once with each document, in shuffled order, and a
+//! document's head (title and poet) is left out of every second one by chance: a prompt is usually
+//! the poem's first words, without its title. A long stream is cut into windows, shuffled and
+//! shifted anew in each epoch.
+
+use std::sync::Arc;
+
+use crate::compute::rng::{self, Purpose};
+use crate::data::{
+    error::DataError,
+    mix::{Cursor, History, Shape},
+    source::{Packed, Stream},
+};
+
+/// One micro-batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Input ids, rows × window.
+    pub ids: Vec<u32>,
+    /// The token that follows each input, rows × window. Every place is trained on.
+    pub targets: Vec<i32>,
+    /// The source of each row.
+    pub sources: Vec<usize>,
+    /// Its rows and window; `micros` as in the step.
+    pub shape: Shape,
+}
+
+/// Draws batches from packed sources.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    sources: Arc<Vec<Packed>>,
+    seed: u64,
+    history: History,
+    /// Saves counting from the first row again; never changes what a batch holds.
+    cursor: Cursor,
+    /// The window the layouts are for.
+    window: usize,
+    layouts: Vec<Layout>,
+}
+
+/// How a source's rows are cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Layout {
+    /// Rows start at documents, long ones cut into parts: (document, first token).
+    Documents(Vec<(usize, usize)>),
+    /// Rows are windows: how many an epoch has, and the tokens left over to shift them by.
+    Windows { count: usize, slack: usize },
+}
+
+/// What a random number of this file is for; part of its stream.
+#[derive(Clone, Copy)]
+enum Use {
+    RowOrder = 0,
+    Shift = 1,
+    Filling = 2,
+    Head = 3,
+}
+
+/// The stream of random numbers for one use by one source in one epoch (or row).
+fn stream(source: usize, what: Use, epoch: u64) -> u64 {
+    // The top bit stays free: `rng::below` uses it.
+    ((source as u64 & 0x7FFF) << 48) | ((what as u64) << 44) | (epoch & 0xFFF_FFFF_FFFF)
+}
+
+impl Batcher {
+    /// A batcher. Every source of some weight must have something to train on.
+    pub fn new(sources: Arc<Vec<Packed>>, seed: u64, history: History) -> Result<Self, DataError> {
+        check(&sources, &history)?;
+        let cursor = Cursor::new(&history);
+        Ok(Self { sources, seed, history, cursor, window: 0, layouts: Vec::new() })
+    }
+
+    /// The mix's history, to be saved.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The sources drawn from.
+    pub fn sources(&self) -> &Arc<Vec<Packed>> {
+        &self.sources
+    }
+
+    /// Changes the mix from a step on (the next one to be drawn).
+    pub fn change(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
+        let mut history = self.history.clone();
+        history.change(from_step, weights, shape)?;
+        check(&self.sources, &history)?;
+        self.cursor = Cursor::new(&history);
+        self.history = history;
+        Ok(())
+    }
+
+    /// The batch of a step's micro-batch. The order of calls does not matter; going forward is fast.
+    pub fn batch(&mut self, step: u64, micro: usize) -> Result<Batch, DataError> {
+        let shape = self.history.at(step).shape;
+        if micro >= shape.micros {
+            return Err(DataError::Mix(format!("step {step} has {} micro-batches, not {}", shape.micros, micro + 1)));
+        }
+        self.lay_out(shape.window);
+        self.move_to(step, micro);
+        let size = shape.rows * shape.window;
+        let mut batch = Batch {
+            ids: Vec::with_capacity(size),
+            targets: Vec::with_capacity(size),
+            sources: Vec::with_capacity(shape.rows),
+            shape,
+        };
+        let mut row = Vec::with_capacity(shape.window + 1);
+        for _ in 0..shape.rows {
+            let phase = self.cursor.phase(&self.history);
+            let (source, ordinal) = self.cursor.draw(phase);
+            row.clear();
+            self.fill(source, ordinal, shape.window, &mut row);
+            batch.ids.extend_from_slice(&row[..shape.window]);
+            batch.targets.extend(row[1..].iter().map(|id| *id as i32));
+            batch.sources.push(source);
+        }
+        Ok(batch)
+    }
+
+    /// Tokens trained on from each source before a step.
+    pub fn tokens_drawn(&mut self, step: u64) -> Vec<u64> {
+        self.move_to(step, 0);
+        self.cursor.tokens().to_vec()
+    }
+
+    /// How often each source was seen as a whole before a step.
+    pub fn epochs(&mut self, step: u64) -> Vec<f64> {
+        let drawn = self.tokens_drawn(step);
+        let size = |p: &Packed| p.train.tokens().len().max(1) as f64;
+        drawn.iter().zip(self.sources.iter()).map(|(n, p)| *n as f64 / size(p)).collect()
+    }
+
+    fn move_to(&mut self, step: u64, micro: usize) {
+        if !self.cursor.is_before(&self.history, step, micro) {
+            self.cursor = Cursor::new(&self.history);
+        }
+        self.cursor.advance(&self.history, step, micro);
+    }
+
+    fn lay_out(&mut self, window: usize) {
+        if self.window != window {
+            self.layouts = self.sources.iter().map(|p| layout(&p.train, window)).collect();
+            self.window = window;
+        }
+    }
+
+    /// Appends window + 1 tokens: the source's row of that ordinal.
+    fn fill(&self, source: usize, ordinal: u64, window: usize, row: &mut Vec<u32>) {
+        let train = &self.sources[source].train;
+        match &self.layouts[source] {
+            Layout::Windows { count, slack } => {
+                let epoch = ordinal / *count as u64;
+                let at = (ordinal % *count as u64) as usize;
+                let slot = permute(self.seed, stream(source, Use::RowOrder, epoch), *count, at);
+                let shift = rng::below(self.seed, Purpose::Batch, stream(source, Use::Shift, epoch), 0, slack + 1);
+                let start = shift + slot * window;
+                row.extend_from_slice(&train.tokens()[start..=start + window]);
+            }
+            Layout::Documents(parts) => {
+                let epoch = ordinal / parts.len() as u64;
+                let at = (ordinal % parts.len() as u64) as usize;
+                let (first, offset) = parts[permute(self.seed, stream(source, Use::RowOrder, epoch), parts.len(), at)];
+                let heads = stream(source, Use::Head, ordinal);
+                let mut chosen = 0;
+                let mut take = |row: &mut Vec<u32>, document: usize, offset: usize| {
+                    let bare = offset == 0
+                        && train.has_head(document)
+                        && rng::bits(self.seed, Purpose::Batch, heads, chosen) >> 31 == 1;
+                    chosen += 1;
+                    let tokens = if bare { train.body(document) } else { &train.document(document)[offset..] };
+                    let room = window + 1 - row.len();
+                    row.extend_from_slice(&tokens[..tokens.len().min(room)]);
+                };
+                take(row, first, offset);
+                let documents = train.documents();
+                let filling = stream(source, Use::Filling, ordinal);
+                let mut next = 0;
+                while row.len() <= window {
+                    let document = permute(self.seed, filling, documents, next % documents);
+                    next += 1;
+                    // The row's first document comes a second time only when all others are used up.
+                    if document != first || documents == 1 || next > documents {
+                        take(row, document, 0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check(sources: &[Packed], history: &History) -> Result<(), DataError> {
+    if sources.len() != history.sources() {
+        return Err(DataError::Mix(format!("{} weights for {} sources", history.sources(), sources.len())));
+    }
+    for phase in history.phases() {
+        for (source, share) in sources.iter().zip(&phase.weights) {
+            if *share > 0.0 && source.train.is_empty() {
+                return Err(DataError::Mix(format!("the source {:?} has a weight but no document", source.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Poems and other documents shorter than a window are drawn by document, as are streams too short
+/// to be cut.
+fn layout(train: &Stream, window: usize) -> Layout {
+    let (tokens, documents) = (train.tokens().len(), train.documents());
+    let headed = (0..documents).filter(|i| train.has_head(*i)).count();
+    if headed * 2 <= documents && tokens > documents.saturating_mul(window) && tokens > 2 * window {
+        let count = ((tokens - 1) / window - 1).max(1);
+        return Layout::Windows { count, slack: tokens - 1 - count * window };
+    }
+    let parts = (0..documents).flat_map(|i| {
+        // The last token is only a target.
+        let length = train.document(i).len() - 1;
+        (0..length.div_ceil(window).max(1)).map(move |part| (i, part * window))
+    });
+    Layout::Documents(parts.collect())
+}
+
+/// The place `at` of a shuffled 0..n, without a table: a Feistel network over the next power of
+/// four, walked until it falls below n.
+fn permute(seed: u64, stream: u64, n: usize, at: usize) -> usize {
+    let bits = n.next_power_of_two().trailing_zeros().div_ceil(2).max(1);
+    let mask = (1_u64 << bits) - 1;
+    let mut x = at as u64;
+    loop {
+        let (mut left, mut right) = (x >> bits, x & mask);
+        for round in 0..6_u64 {
+            let f = u64::from(rng::bits(seed, Purpose::Shuffle, stream, (round << 40) | right)) & mask;
+            (left, right) = (right, left ^ f);
+        }
+        x = (left << bits) | right;
+        if x < n as u64 {
+            return x as usize;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_is_one() {
+        for n in [1, 2, 3, 4, 5, 34, 63, 64, 65, 1000] {
+            let mut seen: Vec<usize> = (0..n).map(|i| permute(7, 9, n, i)).collect();
+            assert!(n < 34 || seen != (0..n).collect::<Vec<_>>());
+            seen.sort_unstable();
+            assert_eq!(seen, (0..n).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn permutations_place_evenly() {
+        // Each of 34 documents comes first about equally often over 3400 epochs.
+        let mut first = [0_u32; 34];
+        for epoch in 0..3400 {
+            first[permute(1, stream(0, Use::RowOrder, epoch), 34, 0)] += 1;
+        }
+        assert!(first.iter().all(|n| (50..160).contains(n)), "{first:?}");
+    }
+}

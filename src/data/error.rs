@@ -1,0 +1,60 @@
+//! What can go wrong between bytes and batches. All of it is bad input; the callers map it to exit 2.
+
+/// An error of the data layer. It names the place inside the input; the caller, who opened the
+/// file, adds its name.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The input could not be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    /// The bytes are not UTF-8.
+    #[error(
+        "is not UTF-8: byte {offset} (line {line}) does not continue a character; convert the file to UTF-8 (for example with iconv)"
+    )]
+    InvalidUtf8 {
+        /// Offset of the first bad byte, from 0.
+        offset: u64,
+        /// The line it stands in, from 1.
+        line: u64,
+    },
+    /// The JSON cannot be parsed at all.
+    #[error("is not JSON: {reason} at line {line}, column {column}")]
+    Json {
+        /// The parser's words.
+        reason: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// The input is larger than a reader takes.
+    #[error("is too large: {what} has more than {limit} bytes")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// No document was found.
+    #[error("holds no document{}", hint(*.rejected, .first.as_ref()))]
+    Empty {
+        /// Records that were rejected on the way.
+        rejected: u64,
+        /// Where and why the first of them was.
+        first: Option<(u64, String)>,
+    },
+    /// A tokenizer file that cannot be used, or a vocabulary that cannot be trained.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// A mix that cannot be drawn from.
+    #[error("mix: {0}")]
+    Mix(String),
+}
+
+fn hint(rejected: u64, first: Option<&(u64, String)>) -> String {
+    match first {
+        Some((place, reason)) => format!("; {rejected} records were rejected, the first at {place}: {reason}"),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,76 @@
+//! Held-out streams as windows, and the entropies an evaluation loss is measured against.
+
+use std::collections::HashMap;
+
+use crate::data::source::Stream;
+
+/// The label of a place that is not scored.
+pub const IGNORED: i32 = -100;
+
+/// Windows over a stream, one a row. Every token but the first is a target exactly once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// Input ids, rows × window.
+    pub ids: Vec<u32>,
+    /// The following tokens, rows × window; [`IGNORED`] in the padding of the last row.
+    pub targets: Vec<i32>,
+    /// Rows.
+    pub rows: usize,
+    /// Tokens of a row.
+    pub window: usize,
+    /// Targets that are scored.
+    pub scored: usize,
+}
+
+/// Cuts a stream into windows that do not overlap; the last one is padded with `pad`. At most
+/// `most_rows` rows are made.
+pub fn windows(stream: &Stream, window: usize, pad: u32, most_rows: usize) -> Windows {
+    let tokens = stream.tokens();
+    let targets = tokens.len().saturating_sub(1);
+    let rows = if window == 0 { 0 } else { targets.div_ceil(window).min(most_rows) };
+    let scored = targets.min(rows * window);
+    let mut ids = tokens[..scored].to_vec();
+    let mut labels: Vec<i32> = tokens.iter().skip(1).take(scored).map(|id| *id as i32).collect();
+    ids.resize(rows * window, pad);
+    labels.resize(rows * window, IGNORED);
+    Windows { ids, targets: labels, rows, window, scored }
+}
+
+/// Bits per byte from a loss in nats per token.
+pub fn bits_per_byte(loss: f64, stream: &Stream) -> f64 {
+    loss / std::f64::consts::LN_2 / stream.bytes_per_token()
+}
+
+/// What a model that knows only how frequent each token is would reach, in nats per token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Baseline {
+    /// The entropy of the training stream's own token frequencies.
+    pub entropy: f64,
+    /// The loss of those frequencies on the held-out stream, tokens unseen in training smoothed.
+    pub held_out: Option<f64>,
+}
+
+/// The unigram baseline of a source.
+///
+/// Unseen tokens share the mass D/(N+D) of Witten and Bell (N tokens, D different ones): a seen token
+/// has c/(N+D), an unseen one an equal part of the rest of the vocabulary.
+pub fn baseline(train: &Stream, held_out: &Stream, vocab_size: usize) -> Baseline {
+    let mut counts: HashMap<u32, u64> = HashMap::new();
+    for id in train.tokens() {
+        *counts.entry(*id).or_default() += 1;
+    }
+    let total = train.tokens().len() as f64;
+    let different = counts.len() as f64;
+    let mut sorted: Vec<u64> = counts.values().copied().collect();
+    // A fixed order of summing gives the same last bit every time.
+    sorted.sort_unstable();
+    let entropy = sorted.iter().map(|c| *c as f64 / total).map(|p| -p * p.ln()).sum();
+    let unseen = (vocab_size as f64 - different).max(1.0);
+    let loss = |id: &u32| match counts.get(id) {
+        Some(c) => -(*c as f64 / (total + different)).ln(),
+        None => -(different.max(1.0) / (total + different.max(1.0)) / unseen).ln(),
+    };
+    let tokens = held_out.tokens();
+    let held_out = (!tokens.is_empty()).then(|| tokens.iter().map(loss).sum::<f64>() / tokens.len() as f64);
+    Baseline { entropy, held_out }
+}

@@ -1,0 +1,285 @@
+//! Reading a `tokenizer.json`, also a hostile one: the crate trusts its files (a merge whose result
+//! is longer than every token makes it panic), so everything it relies on is checked first.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Decoding, END_OF_TEXT, Inner, PAD, Tokenizer};
+use crate::data::error::DataError;
+
+/// Bytes a `tokenizer.json` may have.
+pub const LARGEST_FILE: usize = 64 << 20;
+/// Ids a vocabulary may have.
+const MOST_IDS: u32 = 1 << 20;
+
+#[derive(Deserialize)]
+struct File {
+    model: Value,
+    #[serde(default)]
+    decoder: Value,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    dropout: Option<f32>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    byte_fallback: bool,
+    vocab: HashMap<String, u32>,
+    merges: Vec<Merge>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Pair(String, String),
+    Joined(String),
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, DataError> {
+    Err(DataError::Tokenizer(what.into()))
+}
+
+impl Tokenizer {
+    /// A tokenizer from the text of its `tokenizer.json` and, if there is one, of its
+    /// `tokenizer_config.json` (which names EOS and PAD).
+    pub fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Self, DataError> {
+        if tokenizer.len() > LARGEST_FILE || config.is_some_and(|c| c.len() > LARGEST_FILE) {
+            return Err(DataError::TooLarge { what: "tokenizer.json".into(), limit: LARGEST_FILE as u64 });
+        }
+        let file: File = serde_json::from_str(tokenizer).map_err(|e| DataError::Json {
+            reason: format!("tokenizer.json: {e}"),
+            line: e.line(),
+            column: e.column(),
+        })?;
+        if names_type(&file.normalizer, "Precompiled") {
+            return wrong("a Precompiled normalizer (SentencePiece's character map) is not supported");
+        }
+        let model = check_model(file.model)?;
+        for added in &file.added_tokens {
+            if added.id >= MOST_IDS {
+                return wrong(format!(
+                    "the id {} of the added token {:?} is above {MOST_IDS}",
+                    added.id, added.content
+                ));
+            }
+        }
+        let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer)
+            .map_err(|e| DataError::Tokenizer(format!("tokenizer.json is refused: {e}")))?;
+        if inner.with_truncation(None).is_err() {
+            return wrong("truncation cannot be switched off");
+        }
+        inner.with_padding(None);
+        let json = inner.to_string(true).map_err(|e| DataError::Tokenizer(format!("cannot be written: {e}")))?;
+        // Not part of the file: text that spells a special token is text.
+        inner.set_encode_special_tokens(true);
+        let decoding = decoding(&file.decoder);
+        let mut tokens: Vec<Option<String>> = Vec::new();
+        for (token, id) in model.vocab {
+            place(&mut tokens, id, token);
+        }
+        let mut special = Vec::new();
+        for added in file.added_tokens {
+            // The crate numbers added tokens itself where the vocabulary has a gap.
+            if !added.content.is_empty() && inner.token_to_id(&added.content) != Some(added.id) {
+                return wrong(format!(
+                    "the added token {:?} does not come to stand at its id {}",
+                    added.content, added.id
+                ));
+            }
+            if added.special {
+                special.push(added.id);
+            }
+            place(&mut tokens, added.id, added.content);
+        }
+        let mut is_special = vec![false; tokens.len()];
+        for id in special {
+            is_special[id as usize] = true;
+        }
+        let bytes =
+            tokens.iter().map(|t| t.as_deref().map_or_else(Box::default, |t| token_bytes(t, decoding))).collect();
+        let (end, pad) = named_tokens(&inner, config)?;
+        Ok(Self(Arc::new(Inner {
+            model: inner,
+            json,
+            decoding,
+            tokens,
+            bytes,
+            special: is_special,
+            end,
+            pad: pad.filter(|p| Some(*p) != end),
+            byte_fallback: model.byte_fallback,
+        })))
+    }
+}
+
+/// Whether a part of a tokenizer, or a part of that part, is of a type.
+fn names_type(part: &Value, wanted: &str) -> bool {
+    match part {
+        Value::Object(fields) => {
+            fields.get("type").and_then(Value::as_str) == Some(wanted) || fields.values().any(|v| names_type(v, wanted))
+        }
+        Value::Array(parts) => parts.iter().any(|v| names_type(v, wanted)),
+        _ => false,
+    }
+}
+
+fn place(tokens: &mut Vec<Option<String>>, id: u32, token: String) {
+    let at = id as usize;
+    if tokens.len() <= at {
+        tokens.resize(at + 1, None);
+    }
+    tokens[at] = Some(token);
+}
+
+/// Takes a BPE model that the crate can build without panicking and that encodes the same text the
+/// same way every time.
+fn check_model(model: Value) -> Result<Model, DataError> {
+    match model.get("type") {
+        Some(Value::String(kind)) if kind == "BPE" => {}
+        Some(Value::String(kind)) => {
+            return wrong(format!(
+                "the model's type is {kind:?}; only \"BPE\" can be used (byte-level or with byte fallback)"
+            ));
+        }
+        _ => return wrong("tokenizer.json names no model type; \"BPE\" was expected"),
+    }
+    let model: Model =
+        serde_json::from_value(model).map_err(|e| DataError::Tokenizer(format!("the BPE model: {e}")))?;
+    if model.vocab.is_empty() {
+        return wrong("the vocabulary is empty");
+    }
+    if model.dropout.is_some_and(|p| p != 0.0) {
+        return wrong("BPE dropout would encode the same text differently each time; set it to null");
+    }
+    if model.continuing_subword_prefix.as_ref().is_some_and(|p| !p.is_empty()) {
+        return wrong("a continuing_subword_prefix is not supported");
+    }
+    if let Some(unknown) = model.unk_token.as_ref().filter(|t| !model.vocab.contains_key(*t)) {
+        return wrong(format!("the unk_token {unknown:?} is not in the vocabulary"));
+    }
+    let mut seen = HashSet::with_capacity(model.vocab.len());
+    for (token, id) in &model.vocab {
+        if *id >= MOST_IDS {
+            return wrong(format!("the id {id} of {token:?} is above {MOST_IDS}"));
+        }
+        if !seen.insert(*id) {
+            return wrong(format!("two tokens share the id {id}; one is {token:?}"));
+        }
+    }
+    for (rank, merge) in model.merges.iter().enumerate() {
+        let (a, b) = match merge {
+            Merge::Pair(a, b) => (a.as_str(), b.as_str()),
+            Merge::Joined(text) if text.starts_with("#version") => continue,
+            Merge::Joined(text) => match text.split_once(' ') {
+                Some((a, b)) if !b.contains(' ') => (a, b),
+                _ => return wrong(format!("merge {rank} is {text:?}; two tokens and one space were expected")),
+            },
+        };
+        for token in [a, b, &format!("{a}{b}")] {
+            if token.is_empty() || !model.vocab.contains_key(token) {
+                return wrong(format!("merge {rank} needs {token:?}, which is not in the vocabulary"));
+            }
+        }
+    }
+    Ok(model)
+}
+
+/// Which of the known decodings a file's decoder is.
+fn decoding(decoder: &Value) -> Decoding {
+    let kind = |v: &Value| v.get("type").and_then(Value::as_str).map(str::to_owned);
+    match kind(decoder).as_deref() {
+        Some("ByteLevel") => Decoding::ByteLevel,
+        Some("Sequence") => {
+            let parts: Option<Vec<String>> =
+                decoder.get("decoders").and_then(Value::as_array).and_then(|d| d.iter().map(kind).collect());
+            match parts.as_deref() {
+                Some([a, b]) if a == "ByteFallback" && b == "Fuse" => Decoding::ByteFallback,
+                _ => Decoding::Other,
+            }
+        }
+        _ => Decoding::Other,
+    }
+}
+
+/// The bytes a token writes.
+fn token_bytes(token: &str, decoding: Decoding) -> Box<[u8]> {
+    match decoding {
+        Decoding::ByteFallback => match token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>')) {
+            Some(hex) if hex.len() == 2 => match u8::from_str_radix(hex, 16) {
+                Ok(byte) => Box::new([byte]),
+                Err(_) => token.as_bytes().into(),
+            },
+            _ => token.as_bytes().into(),
+        },
+        // A token outside the table (an added one) is its own text, as in the crate.
+        Decoding::ByteLevel => {
+            let bytes: Option<Vec<u8>> = token.chars().map(byte_of).collect();
+            bytes.map_or_else(|| token.as_bytes().into(), Vec::into_boxed_slice)
+        }
+        Decoding::Other => Box::default(),
+    }
+}
+
+/// The byte GPT-2's table writes as `c`: printable ones as themselves, the others from U+0100 on.
+fn byte_of(c: char) -> Option<u8> {
+    match c as u32 {
+        code @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => Some(code as u8),
+        code @ 0x100..=0x143 => Some(match code - 0x100 {
+            n @ 0..=0x20 => n as u8,
+            n @ 0x21..=0x42 => (n - 0x21 + 0x7F) as u8,
+            _ => 0xAD,
+        }),
+        _ => None,
+    }
+}
+
+/// EOS and PAD: what the config names, else the usual spellings.
+fn named_tokens(inner: &tokenizers::Tokenizer, config: Option<&str>) -> Result<(Option<u32>, Option<u32>), DataError> {
+    let config: Value = match config {
+        None => Value::Null,
+        Some(text) => serde_json::from_str(text).map_err(|e| DataError::Json {
+            reason: format!("tokenizer_config.json: {e}"),
+            line: e.line(),
+            column: e.column(),
+        })?,
+    };
+    let find = |key: &str, usual: &[&str]| match config.get(key) {
+        Some(Value::String(content)) => inner.token_to_id(content),
+        Some(Value::Object(token)) => token.get("content").and_then(Value::as_str).and_then(|c| inner.token_to_id(c)),
+        _ => usual.iter().find_map(|t| inner.token_to_id(t)),
+    };
+    Ok((find("eos_token", &[END_OF_TEXT, "</s>", "<|end_of_text|>"]), find("pad_token", &[PAD, "<pad>"])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_byte_table_is_gpt2s() {
+        let mut found: Vec<u8> = (0..0x144_u32).filter_map(char::from_u32).filter_map(byte_of).collect();
+        found.sort_unstable();
+        assert_eq!(found, (0..=255).collect::<Vec<u8>>());
+        assert_eq!(byte_of('Ġ'), Some(b' '));
+        assert_eq!(byte_of('Ċ'), Some(b'\n'));
+    }
+}

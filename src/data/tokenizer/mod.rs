@@ -1,0 +1,183 @@
+//! Text to token ids and back, through the `tokenizers` crate, in files that transformers reads.
+//!
+//! Two kinds are trained here (`train.rs`): `char`, a BPE model without merges that falls back to
+//! bytes, and `bpe`, byte-level. A `tokenizer.json` of another maker is taken if its model is BPE
+//! (`load.rs`).
+
+mod load;
+mod pieces;
+mod stream;
+mod train;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+pub use load::LARGEST_FILE;
+pub use stream::StreamDecoder;
+pub use train::{TextGroup, train_bpe, train_char};
+
+use crate::data::error::DataError;
+
+/// Ends a document; also the model's EOS token.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+/// Fills a row; never EOS, so that a mask can tell them apart.
+pub const PAD: &str = "<|pad|>";
+/// Opens a turn of a ChatML conversation.
+pub const TURN_START: &str = "<|im_start|>";
+/// Closes a turn of a ChatML conversation.
+pub const TURN_END: &str = "<|im_end|>";
+/// The special tokens reserved in every tokenizer trained here; their ids are their places.
+pub const SPECIAL_TOKENS: [&str; 4] = [END_OF_TEXT, PAD, TURN_START, TURN_END];
+
+/// How token strings become bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decoding {
+    /// `<0xNN>` is a byte, everything else is itself (ByteFallback, then Fuse).
+    ByteFallback,
+    /// Every character stands for a byte (GPT-2's table).
+    ByteLevel,
+    /// A decoder of another maker: left to the crate.
+    Other,
+}
+
+#[derive(Debug)]
+struct Inner {
+    model: tokenizers::Tokenizer,
+    json: String,
+    decoding: Decoding,
+    /// Token strings by id; `None` where the vocabulary has a hole.
+    tokens: Vec<Option<String>>,
+    /// What each token writes, for the two decodings known here.
+    bytes: Vec<Box<[u8]>>,
+    special: Vec<bool>,
+    end: Option<u32>,
+    pad: Option<u32>,
+    byte_fallback: bool,
+}
+
+/// A tokenizer. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Tokenizer(Arc<Inner>);
+
+impl Tokenizer {
+    /// The ids of a text. Never a special token's, whatever the text spells; no BOS, no EOS.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let mut ids = Vec::with_capacity(text.len() / 2);
+        for piece in pieces::pieces(text, pieces::ENCODED_AT_ONCE) {
+            let encoding = self
+                .0
+                .model
+                .encode_fast(piece, false)
+                .map_err(|e| DataError::Tokenizer(format!("encoding failed: {e}")))?;
+            ids.extend_from_slice(encoding.get_ids());
+        }
+        Ok(ids)
+    }
+
+    /// The text of ids. Ids without a token write nothing; bytes that are no UTF-8 become U+FFFD.
+    /// Equal to what a [`StreamDecoder`] writes for the same ids.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        if self.0.decoding == Decoding::Other {
+            return self.0.model.decode(ids, skip_special).unwrap_or_default();
+        }
+        let mut bytes = Vec::with_capacity(ids.len() * 3);
+        for id in ids {
+            bytes.extend_from_slice(self.bytes_of(*id, skip_special));
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Decodes ids one at a time, holding back the bytes of an unfinished character.
+    pub fn stream(&self, skip_special: bool) -> StreamDecoder {
+        StreamDecoder::new(self.clone(), skip_special)
+    }
+
+    /// The number of ids: the greatest and one.
+    pub fn vocab_size(&self) -> usize {
+        self.0.tokens.len()
+    }
+
+    /// The number of ids rounded up, for embedding tables that like round sizes. The ids above
+    /// [`Self::vocab_size`] are never encoded and decode to nothing.
+    pub fn padded_vocab_size(&self, multiple: usize) -> usize {
+        self.vocab_size().next_multiple_of(multiple.max(1))
+    }
+
+    /// A token's string as it stands in the file (`<0xE6>`, `Ġthe`); `None` where there is none.
+    pub fn token(&self, id: u32) -> Option<&str> {
+        self.0.tokens.get(id as usize)?.as_deref()
+    }
+
+    /// The id of a token's string.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.0.model.token_to_id(token)
+    }
+
+    /// Whether an id is a special token.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.0.special.get(id as usize).copied().unwrap_or(false)
+    }
+
+    /// The token that ends a document. Always there in tokenizers trained here.
+    pub fn end_of_text(&self) -> Option<u32> {
+        self.0.end
+    }
+
+    /// The token that fills rows, different from [`Self::end_of_text`]. Always there in tokenizers
+    /// trained here.
+    pub fn pad(&self) -> Option<u32> {
+        self.0.pad
+    }
+
+    /// The tokens that open and close a ChatML turn.
+    pub fn turn_marks(&self) -> Option<(u32, u32)> {
+        Some((self.id(TURN_START)?, self.id(TURN_END)?))
+    }
+
+    /// Whether unknown characters become byte tokens (`char`), rather than bytes always (`bpe`).
+    pub fn is_char(&self) -> bool {
+        self.0.byte_fallback
+    }
+
+    /// The contents of `tokenizer.json`.
+    pub fn json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// The contents of `tokenizer_config.json`. The class is named, for `AutoTokenizer` would
+    /// otherwise rebuild the tokenizer as the model type's own class.
+    pub fn config_json(&self, model_max_length: usize, chat_template: Option<&str>) -> String {
+        let text_of = |id: Option<u32>| id.and_then(|id| self.token(id));
+        let decoder: serde_json::Map<String, Value> = (0..self.vocab_size() as u32)
+            .filter(|id| self.is_special(*id))
+            .filter_map(|id| {
+                let content = self.token(id)?;
+                let entry = json!({"content": content, "lstrip": false, "normalized": false, "rstrip": false, "single_word": false, "special": true});
+                Some((id.to_string(), entry))
+            })
+            .collect();
+        let mut config = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": model_max_length,
+            "bos_token": null,
+            "eos_token": text_of(self.0.end),
+            "pad_token": text_of(self.0.pad),
+            "unk_token": null,
+            "clean_up_tokenization_spaces": false,
+            "added_tokens_decoder": decoder,
+        });
+        if let (Some(template), Value::Object(fields)) = (chat_template, &mut config) {
+            fields.insert("chat_template".into(), template.into());
+        }
+        format!("{config:#}\n")
+    }
+
+    /// What a token writes, for the two known decodings.
+    fn bytes_of(&self, id: u32, skip_special: bool) -> &[u8] {
+        if skip_special && self.is_special(id) {
+            return &[];
+        }
+        self.0.bytes.get(id as usize).map_or(&[], |b| b)
+    }
+}

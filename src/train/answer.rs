@@ -1,0 +1,122 @@
+//! Completing texts with the live weights: probes at once, prompts a few tokens between steps.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    error::TrainError,
+    event::{Event, Sampling},
+};
+use crate::{
+    compute::Device,
+    data::{StreamDecoder, Tokenizer},
+    nn::{Decoder, sample},
+};
+
+/// A prompt under way.
+pub(super) struct Answer {
+    pub id: u64,
+    seen: Vec<u32>,
+    /// Tokens of `seen` that the decoder has not read.
+    unread: usize,
+    sampling: Sampling,
+    left: usize,
+    drawn: usize,
+    text: StreamDecoder,
+    /// Time spent drawing, waiting between steps included.
+    started: Instant,
+}
+
+impl Answer {
+    pub(super) fn new(id: u64, tokens: Vec<u32>, sampling: Sampling, max_new_tokens: usize, tokenizer: &Tokenizer) -> Answer {
+        let unread = tokens.len();
+        Answer { id, seen: tokens, unread, sampling, left: max_new_tokens, drawn: 0, text: tokenizer.stream(true), started: Instant::now() }
+    }
+
+    /// Draws tokens for about `budget` (at least one). True when the answer has ended.
+    pub(super) fn advance(
+        &mut self,
+        device: &mut Device,
+        decoder: &mut Decoder,
+        tokenizer: &Tokenizer,
+        step: usize,
+        budget: Duration,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<bool, TrainError> {
+        let begun = Instant::now();
+        let mut piece = String::new();
+        let reason = loop {
+            if self.left == 0 || self.seen.len() >= decoder.capacity() {
+                break Some("length");
+            }
+            let next = draw(device, decoder, tokenizer, &self.seen, self.unread, &self.sampling)?;
+            self.unread = 1;
+            if tokenizer.end_of_text() == Some(next) {
+                break Some("stop");
+            }
+            self.seen.push(next);
+            self.left -= 1;
+            self.drawn += 1;
+            if let Some(text) = self.text.push(next) {
+                piece.push_str(&text);
+            }
+            if begun.elapsed() >= budget {
+                break None;
+            }
+        };
+        if reason.is_some()
+            && let Some(rest) = self.text.finish()
+        {
+            piece.push_str(&rest);
+        }
+        if !piece.is_empty() {
+            emit(Event::PromptText { id: self.id, text: piece, step });
+        }
+        if let Some(reason) = reason {
+            self.end(step, reason, emit);
+        }
+        Ok(reason.is_some())
+    }
+
+    /// Makes the decoder read the whole text again, after it held another one.
+    pub(super) fn reread(&mut self, decoder: &mut Decoder) {
+        decoder.reset();
+        self.unread = self.seen.len();
+    }
+
+    /// Reports the end.
+    pub(super) fn end(&self, step: usize, reason: &str, emit: &mut dyn FnMut(Event)) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        emit(Event::PromptDone { id: self.id, step, tokens: self.drawn, seconds, finish_reason: reason.to_owned() });
+    }
+}
+
+/// Reads the last `unread` of `seen` and draws the next token among those the tokenizer knows.
+pub(super) fn draw(device: &mut Device, decoder: &mut Decoder, tokenizer: &Tokenizer, seen: &[u32], unread: usize, how: &Sampling) -> Result<u32, TrainError> {
+    let logits = decoder.feed(device, &seen[seen.len() - unread..])?;
+    let known = logits.len().min(tokenizer.vocab_size());
+    Ok(sample(&logits[..known], seen, how, seen.len() as u64))
+}
+
+/// Completes a probe greedily: as many tokens as the expected text has, until the end of text.
+/// Returns the continuation and how many leading characters of `expected` it has right.
+pub(super) fn probe(device: &mut Device, decoder: &mut Decoder, tokenizer: &Tokenizer, prompt: &str, expected: &str) -> Result<(String, usize), TrainError> {
+    let mut seen = tokenizer.encode(prompt)?;
+    let start = seen.len();
+    let room = tokenizer.encode(expected)?.len();
+    if start == 0 || start + room > decoder.capacity() {
+        return Ok((String::new(), 0));
+    }
+    decoder.reset();
+    let mut unread = start;
+    for _ in 0..room {
+        let next = draw(device, decoder, tokenizer, &seen, unread, &Sampling::greedy())?;
+        if tokenizer.end_of_text() == Some(next) {
+            break;
+        }
+        seen.push(next);
+        unread = 1;
+    }
+    let text = tokenizer.decode(&seen[start..], true);
+    let matched = text.chars().zip(expected.chars()).take_while(|(a, b)| a == b).count();
+    Ok((text, matched))
+}

@@ -1,0 +1,143 @@
+//! What a training checkpoint holds, and the way there and back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{error::TrainError, model_folder};
+use crate::{
+    data::{History, Tokenizer},
+    nn::{ModelConfig, ParamTable},
+    store::{Checkpoint, NewFile, StoreError, TensorRef},
+};
+
+/// Version of state.json.
+const FORMAT: u32 = 1;
+/// Largest state.json that is read.
+const STATE_LIMIT: u64 = 16 << 20;
+
+/// `state.json`: everything of a stage that is no tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this file.
+    pub format: u32,
+    /// The stage.
+    pub stage: String,
+    /// Steps done.
+    pub step: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The mix and its changes, from which every batch follows.
+    pub history: History,
+    /// Hash over the token streams.
+    pub data: String,
+    /// Tokens trained on.
+    pub total_tokens: u64,
+    /// Steps skipped because a number was not finite.
+    pub skipped_steps: u64,
+    /// The checkpoint this stage started from; none for pretraining.
+    pub parent: Option<String>,
+    /// The engine, the adapter and the driver of the last step: on the same ones a resume is bit-exact.
+    pub engine: String,
+    /// See `engine`.
+    pub adapter: String,
+    /// See `engine`.
+    pub driver: String,
+    /// Version of danlu that wrote it.
+    pub danlu: String,
+}
+
+impl State {
+    /// A state of this format and version.
+    pub fn new(stage: &str, seed: u64, history: History, data: String) -> State {
+        State {
+            format: FORMAT,
+            stage: stage.to_owned(),
+            step: 0,
+            seed,
+            history,
+            data,
+            total_tokens: 0,
+            skipped_steps: 0,
+            parent: None,
+            engine: String::new(),
+            adapter: String::new(),
+            driver: String::new(),
+            danlu: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// The tensors of a checkpoint as slabs: parameters, both moments, control block.
+pub type Slabs = [Vec<f32>; 4];
+
+/// The files of a checkpoint, in Hugging Face's layout and our three.
+pub fn files<'a>(
+    config: &ModelConfig,
+    table: &'a ParamTable,
+    slabs: &'a Slabs,
+    tokenizer: &Tokenizer,
+    state: &State,
+    names: &'a MomentNames,
+) -> Result<Vec<NewFile<'a>>, StoreError> {
+    let [params, m, v, control] = slabs;
+    let mut optimizer: Vec<TensorRef<'a>> = Vec::with_capacity(2 * table.tensors.len() + 1);
+    for (t, (first, second)) in table.tensors.iter().zip(&names.0) {
+        optimizer.push(TensorRef { name: first, shape: &t.shape, data: table.slice(m, t) });
+        optimizer.push(TensorRef { name: second, shape: &t.shape, data: table.slice(v, t) });
+    }
+    optimizer.push(TensorRef { name: "control", shape: &CONTROL_SHAPE, data: control });
+    let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    let generation = json!({
+        "do_sample": true, "temperature": 0.8, "top_k": 40,
+        "eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id,
+    });
+    Ok(vec![
+        NewFile::bytes("config.json", pretty(&config.to_json())),
+        NewFile::bytes("generation_config.json", pretty(&generation)),
+        NewFile::bytes("tokenizer.json", tokenizer.json()),
+        NewFile::bytes("tokenizer_config.json", tokenizer.config_json(config.max_position_embeddings, None)),
+        NewFile::tensors("model.safetensors", model_folder::tensors(table, params), BTreeMap::new())?,
+        NewFile::tensors("optimizer.safetensors", optimizer, BTreeMap::new())?,
+        NewFile::bytes("state.json", pretty(&json!(state))),
+    ])
+}
+
+const CONTROL_SHAPE: [usize; 1] = [crate::compute::ops::CONTROL];
+
+/// The names of both moments of every tensor, kept for the length of a save.
+pub struct MomentNames(Vec<(String, String)>);
+
+impl MomentNames {
+    /// `exp_avg.<tensor>` and `exp_avg_sq.<tensor>`, as PyTorch calls them.
+    pub fn new(table: &ParamTable) -> MomentNames {
+        MomentNames(table.tensors.iter().map(|t| (format!("exp_avg.{}", t.name), format!("exp_avg_sq.{}", t.name))).collect())
+    }
+}
+
+/// Reads a verified checkpoint of `config` back. Errors about the bytes let the caller pass to an
+/// older one.
+pub fn load(checkpoint: &Checkpoint, config: &ModelConfig, table: &ParamTable) -> Result<(State, Slabs), StoreError> {
+    let wrong = |what: String| StoreError::Input { path: checkpoint.path.clone(), what };
+    let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
+    let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
+    if state.format != FORMAT {
+        return Err(wrong(format!("state.json has format {}, this danlu reads {FORMAT}; use the danlu {} that wrote it", state.format, state.danlu)));
+    }
+    let text = checkpoint.read("config.json", STATE_LIMIT)?;
+    let saved = ModelConfig::from_json(&String::from_utf8_lossy(&text)).map_err(|e| wrong(e.to_string()))?;
+    let same = ModelConfig { dropout: config.dropout, initializer_range: config.initializer_range, ..saved } == *config;
+    if !same {
+        return Err(wrong("config.json is another model than run.toml describes; set size and [model] back, or start a new run".to_owned()));
+    }
+    let mut model = checkpoint.tensors("model.safetensors")?;
+    model.require_finite()?;
+    let bad = |e: TrainError| wrong(e.to_string());
+    let params = model_folder::fill(table, &mut model, "").map_err(bad)?;
+    let mut optimizer = checkpoint.tensors("optimizer.safetensors")?;
+    let m = model_folder::fill(table, &mut optimizer, "exp_avg.").map_err(bad)?;
+    let v = model_folder::fill(table, &mut optimizer, "exp_avg_sq.").map_err(bad)?;
+    let control = optimizer.take("control", &CONTROL_SHAPE)?;
+    Ok((state, [params, m, v, control]))
+}

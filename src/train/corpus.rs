@@ -1,0 +1,143 @@
+//! A run's text as token streams, with its tokenizer.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    config::{ProbeConfig, RunConfig, TokenizerKind},
+    error::TrainError,
+    model_folder::read_text,
+};
+use crate::{
+    data::{self, Packed, Source, Tokenizer},
+    store::{Links, RealFs, StoreError, read_limited},
+};
+
+/// Largest source file: the streaming reader arrives with the data room.
+const FILE_LIMIT: u64 = 512 << 20;
+
+/// Sources, tokenizer and probes of a run.
+pub struct Corpus {
+    /// Token streams, training and held out, per source.
+    pub packed: Arc<Vec<Packed>>,
+    /// The run's tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The fixed prompts.
+    pub probes: Vec<ProbeConfig>,
+    /// Hash over all text, in order: tells a resume whether the data are what they were.
+    pub digest: String,
+    /// What a person should know: files passed over, records rejected.
+    pub notes: Vec<String>,
+}
+
+impl Corpus {
+    /// Reads the sources and takes the tokenizer from `known` (a folder with tokenizer.json), or trains
+    /// one of at most `vocab_size` tokens.
+    pub fn load(config: &RunConfig, run_dir: &Path, known: &Path, vocab_size: usize) -> Result<Corpus, TrainError> {
+        let mut notes = Vec::new();
+        let sources = if config.source.is_empty() { data::builtin_sources()? } else { read_sources(config, run_dir, &mut notes)? };
+        let probes = probes(config);
+        let protected: Vec<String> = probes.iter().map(|p| format!("{}{}", p.prompt, p.expected)).collect();
+        let protected: Vec<&str> = protected.iter().map(String::as_str).collect();
+        let split = data::split(&sources, &protected);
+        let tokenizer = match read_text(known, "tokenizer.json")? {
+            Some(json) => Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?,
+            None => {
+                let texts = data::training_texts(&sources, &split);
+                match config.tokenizer {
+                    TokenizerKind::Char => data::train_char(&texts, vocab_size)?,
+                    TokenizerKind::Bpe => data::train_bpe(&texts, vocab_size)?,
+                }
+            }
+        };
+        if tokenizer.vocab_size() > vocab_size {
+            return Err(TrainError::Input(format!(
+                "the tokenizer has {} tokens, the model's vocab_size is {vocab_size}; raise model.vocab_size",
+                tokenizer.vocab_size()
+            )));
+        }
+        let packed = data::pack(&sources, &split, &tokenizer)?;
+        let digest = digest(&packed);
+        Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, notes })
+    }
+}
+
+/// The configured probes, or 春晓.
+fn probes(config: &RunConfig) -> Vec<ProbeConfig> {
+    if !config.probe.is_empty() {
+        return config.probe.clone();
+    }
+    data::PROBES.iter().map(|p| ProbeConfig { prompt: p.prompt.to_owned(), expected: p.expected.to_owned() }).collect()
+}
+
+fn digest(packed: &[Packed]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for source in packed {
+        hash.update(source.name.as_bytes());
+        for stream in [&source.train, &source.held_out] {
+            hash.update(&(stream.tokens().len() as u64).to_le_bytes());
+            hash.update(bytemuck::cast_slice(stream.tokens()));
+        }
+    }
+    hash.finalize().to_hex().to_string()
+}
+
+fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> Result<Vec<Source>, TrainError> {
+    config
+        .source
+        .iter()
+        .map(|s| {
+            let files = files(run_dir, &s.name, &s.path)?;
+            let mut documents = Vec::new();
+            for (path, format) in &files {
+                let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Follow)?;
+                let reading = match data::read(*format, bytes.as_slice()) {
+                    Ok(reading) => reading,
+                    // One file without text among others is counted, not fatal.
+                    Err(e @ data::DataError::Empty { .. }) if files.len() > 1 => {
+                        notes.push(format!("source {}: {} {e}", s.name, path.display()));
+                        continue;
+                    }
+                    Err(e) => return Err(TrainError::Input(format!("source {}: {} {e}", s.name, path.display()))),
+                };
+                if let (Some((place, why)), n) = (reading.reasons.first(), reading.rejected) {
+                    notes.push(format!("source {}: {}: {n} records passed over, the first at {place}: {why}", s.name, path.display()));
+                }
+                documents.extend(reading.documents);
+            }
+            if documents.is_empty() {
+                return Err(TrainError::Input(format!("source {}: {:?} holds no document; expected text in .txt, .jsonl or .json files", s.name, s.path)));
+            }
+            Ok(Source { name: s.name.clone(), documents, weight: s.weight, hold_out: true })
+        })
+        .collect()
+}
+
+/// The files that a source's path names: one file, all readable ones of a folder, or a glob; sorted.
+fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::Format)>, TrainError> {
+    let joined = run_dir.join(path);
+    let format = |p: &Path| p.extension().and_then(|e| data::Format::of_extension(&e.to_string_lossy()));
+    if joined.is_file() {
+        let Some(found) = format(&joined) else {
+            return Err(TrainError::Input(format!("source {name}: {} has an ending that is not read; .txt, .jsonl and .json are", joined.display())));
+        };
+        return Ok(vec![(joined, found)]);
+    }
+    let pattern = if joined.is_dir() { joined.join("**/*") } else { joined.clone() };
+    let pattern = pattern.to_string_lossy().into_owned();
+    let paths = glob::glob(&pattern).map_err(|e| TrainError::Input(format!("source {name}: {path:?} is no path or glob: {e}")))?;
+    let mut found = Vec::new();
+    for path in paths {
+        let path = path.map_err(|e| StoreError::Io { doing: "list", path: e.path().to_owned(), source: e.into() })?;
+        if let (true, Some(format)) = (path.is_file(), format(&path)) {
+            found.push((path, format));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    if found.is_empty() {
+        return Err(TrainError::Input(format!("source {name}: {} names no .txt, .jsonl or .json file; check source.path in run.toml", joined.display())));
+    }
+    Ok(found)
+}

@@ -1,0 +1,49 @@
+//! What a stage or a verb fails with; each knows its exit code.
+
+use crate::{
+    compute::ComputeError,
+    data::DataError,
+    nn::ConfigError,
+    store::StoreError,
+    train::config::ConfigIssue,
+};
+
+/// An error of training, in a sentence a person can act on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The device, its memory, or shapes on it.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+    /// Files.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Text and tokens.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A model's configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A run's configuration.
+    #[error(transparent)]
+    Run(#[from] ConfigIssue),
+    /// Anything else that was put in wrong.
+    #[error("{0}")]
+    Input(String),
+    /// The work itself failed.
+    #[error("{0}")]
+    Work(String),
+}
+
+impl TrainError {
+    /// The process's exit code: 1 work, 2 input, 3 locked, 4 device or memory.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            TrainError::Compute(ComputeError::NoAdapter { .. } | ComputeError::Shape { .. }) => 2,
+            TrainError::Compute(_) => 4,
+            TrainError::Store(e) => e.exit_code(),
+            TrainError::Data(_) | TrainError::Config(_) | TrainError::Run(_) | TrainError::Input(_) => 2,
+            TrainError::Work(_) => 1,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Steps and events as JSON objects: what `train --json` prints and what the run's logs hold.
+
+use serde_json::{Map, Value, json};
+
+use super::event::{Event, StepReport};
+
+/// A step, under Hugging Face's names.
+pub fn step(stage: &str, s: &StepReport) -> Value {
+    json!({
+        "stage": stage, "step": s.step, "loss": s.loss, "learning_rate": s.learning_rate, "grad_norm": s.grad_norm,
+        "tokens_per_second": s.tokens_per_second, "total_tokens": s.total_tokens, "epoch": s.epoch, "applied": s.applied,
+        "step_ms": s.step_ms,
+    })
+}
+
+/// An event that concerns a log; None for steps and for the pieces of an answer.
+pub fn event(stage: &str, event: &Event) -> Option<Value> {
+    let (name, mut fields) = match event {
+        Event::Started(info) => (
+            "started",
+            json!({
+                "run": info.name, "size": info.size, "engine": info.engine, "adapter": info.adapter, "parameters": info.parameters,
+                "batch": info.batch, "context": info.context, "steps": info.steps, "step": info.resumed_at, "memory_bytes": info.memory,
+                "sources": info.sources.iter().map(|s| json!({
+                    "name": s.name, "weight": s.weight, "documents": s.documents, "tokens": s.tokens, "held_out_tokens": s.held_out_tokens,
+                })).collect::<Vec<_>>(),
+            }),
+        ),
+        Event::Eval { step, source, eval_loss, eval_bits_per_byte } => {
+            ("eval", json!({"step": step, "source": source, "eval_loss": eval_loss, "eval_bits_per_byte": eval_bits_per_byte}))
+        }
+        Event::Probe { step, prompt, text, expected, matched, length } => {
+            ("probe", json!({"step": step, "prompt": prompt, "text": text, "expected": expected, "match": matched, "length": length}))
+        }
+        Event::Paused { step } => ("paused", json!({"step": step})),
+        Event::Resumed { step } => ("resumed", json!({"step": step})),
+        Event::Saved { step, path, seconds, bytes } => {
+            ("saved", json!({"step": step, "path": path.to_string_lossy(), "seconds": seconds, "bytes": bytes}))
+        }
+        Event::SaveFailed { step, error } => ("save_failed", json!({"step": step, "error": error})),
+        Event::Note { step, text } => ("note", json!({"step": step, "text": text})),
+        Event::Finished { step, reason, failed } => ("finished", json!({"step": step, "reason": reason, "failed": failed})),
+        Event::Steps(_) | Event::PromptText { .. } | Event::PromptDone { .. } => return None,
+    };
+    let mut line = Map::new();
+    line.insert("event".to_owned(), json!(name));
+    line.insert("stage".to_owned(), json!(stage));
+    if let Value::Object(fields) = &mut fields {
+        line.append(fields);
+    }
+    Some(Value::Object(line))
+}

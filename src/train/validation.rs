@@ -1,0 +1,77 @@
+//! Held-out losses by source.
+
+use super::{corpus::Corpus, error::TrainError, event::Event};
+use crate::{
+    compute::Device,
+    data::{self, Windows},
+    nn::{Evaluator, IGNORE_INDEX, ModelConfig, Weights},
+};
+
+/// Rows of one source that a validation during training looks at; the last one looks at all.
+const ROWS: usize = 32;
+/// Tokens of one pass.
+const TOKENS: usize = 2048;
+
+/// Recorded passes over the held-out windows.
+pub(super) struct Validation {
+    evaluator: Evaluator,
+    context: usize,
+    pad: u32,
+}
+
+/// A source's held-out loss.
+pub(super) struct Measured {
+    pub source: String,
+    pub loss: f64,
+    pub bits_per_byte: f64,
+    pub scored: usize,
+}
+
+impl Validation {
+    pub(super) fn new(device: &mut Device, config: &ModelConfig, weights: &Weights, context: usize) -> Result<Validation, TrainError> {
+        let rows = (TOKENS / context).max(1);
+        let evaluator = Evaluator::new(device, config, weights, rows, context)?;
+        Ok(Validation { evaluator, context, pad: config.pad_token_id.unwrap_or(0) })
+    }
+
+    /// The held-out loss of every source that has one; of all its text with `whole`.
+    pub(super) fn measure(&self, device: &mut Device, corpus: &Corpus, whole: bool) -> Result<Vec<Measured>, TrainError> {
+        let mut all = Vec::new();
+        for source in corpus.packed.iter() {
+            let w = data::windows(&source.held_out, self.context, self.pad, if whole { usize::MAX } else { ROWS });
+            if w.scored == 0 {
+                continue;
+            }
+            let loss = self.mean_loss(device, &w)?;
+            let bits_per_byte = data::bits_per_byte(loss, &source.held_out);
+            all.push(Measured { source: source.name.clone(), loss, bits_per_byte, scored: w.scored });
+        }
+        Ok(all)
+    }
+
+    fn mean_loss(&self, device: &mut Device, w: &Windows) -> Result<f64, TrainError> {
+        let rows = self.evaluator.shape().0;
+        let mut total = 0.0;
+        for start in (0..w.rows).step_by(rows) {
+            let cut = start * w.window..((start + rows) * w.window).min(w.ids.len());
+            let (mut ids, mut targets) = (w.ids[cut.clone()].to_vec(), w.targets[cut].to_vec());
+            ids.resize(rows * w.window, self.pad);
+            targets.resize(rows * w.window, IGNORE_INDEX);
+            let losses = self.evaluator.losses(device, &ids, &targets)?;
+            total += losses.iter().map(|x| f64::from(*x)).sum::<f64>();
+        }
+        Ok(total / w.scored as f64)
+    }
+}
+
+/// The events of a validation: one a source, and `all` weighted by tokens.
+pub(super) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
+    let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64| Event::Eval { step, source: source.to_owned(), eval_loss, eval_bits_per_byte };
+    let scored: usize = measured.iter().map(|m| m.scored).sum();
+    let mean = |f: fn(&Measured) -> f64| measured.iter().map(|m| f(m) * m.scored as f64).sum::<f64>() / scored as f64;
+    let mut all: Vec<Event> = measured.iter().map(|m| event(&m.source, m.loss, m.bits_per_byte)).collect();
+    if scored > 0 {
+        all.push(event("all", mean(|m| m.loss), mean(|m| m.bits_per_byte)));
+    }
+    all
+}

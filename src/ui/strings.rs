@@ -1,0 +1,195 @@
+//! Every word on the screen, Chinese and English. Chinese first with English beside it where both
+//! are short, since the field's words are English.
+
+/// The language of the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lang {
+    /// Chinese.
+    #[default]
+    Zh,
+    /// English.
+    En,
+}
+
+/// One text in both languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tr(pub &'static str, pub &'static str);
+
+impl Tr {
+    /// In this language.
+    pub fn get(self, lang: Lang) -> &'static str {
+        match lang {
+            Lang::Zh => self.0,
+            Lang::En => self.1,
+        }
+    }
+}
+
+macro_rules! strings {
+    ($($name:ident = $zh:literal, $en:literal;)*) => {
+        $(#[doc = $en] pub const $name: Tr = Tr($zh, $en);)*
+        /// Every text, for tests.
+        pub const ALL: &[Tr] = &[$($name),*];
+    };
+}
+
+strings! {
+    PREPARING = "准备中", "preparing";
+    RUNNING = "训练中", "training";
+    PAUSING = "将暂停", "pausing";
+    PAUSED = "已暂停", "paused";
+    RESUMING = "将继续", "resuming";
+    SAVING = "存盘中", "saving";
+    DONE = "已完成", "done";
+    STOPPED = "已停止", "stopped";
+    FAILED = "失败", "failed";
+    LEAVING = "正在存盘，存好就退出", "saving, then leaving";
+    LEAVING_UNSAVED = "正在停止", "stopping";
+    LEAVE_NOW = "Ctrl-C 不等了，立即离开", "Ctrl-C leaves at once, without waiting";
+    LEFT = "剩", "left";
+    PANEL_LOSS = "损失 loss", "loss";
+    PANEL_PROBE = "探针 probe", "probe";
+    PANEL_CHAT = "对话 chat", "chat";
+    PANEL_MIX = "数据配比 data mix", "data mix";
+    PANEL_RUN = "引擎 engine", "engine";
+    PANEL_LOG = "事件 log", "log";
+    TRAIN = "训练", "train";
+    VALID = "验证", "valid";
+    BEST = "最好", "best";
+    RAW = "原值", "raw";
+    NO_STEP = "还没有第一步", "no step yet";
+    NO_PROBE = "第一次探针还没到", "no probe yet";
+    NO_RUN = "正在准备数据与模型", "preparing data and model";
+    NO_CHAT = "按 i 或直接输入汉字，对正在训练的模型说一句开头，它会接着写", "press i and type a beginning; the model goes on from there while it trains";
+    NO_LOG = "还没有事件", "nothing yet";
+    CHAT_OVER = "本阶段已结束，模型不再作答", "the stage has ended; the model no longer answers";
+    NO_PROBE_CAME = "这一次没有做探针", "no probe was completed";
+    LEARNING_RATE = "学习率 lr", "lr";
+    GRAD_NORM = "梯度 grad norm", "grad norm";
+    SPEED = "词元/秒 tok/s", "tok/s";
+    SOURCE = "来源", "source";
+    WEIGHT = "权重", "weight";
+    TOKENS = "词元", "tokens";
+    SEEN = "遍数", "epochs";
+    SHARE = "实占", "drawn";
+    EPOCH = "遍", "epochs";
+    PARAMETERS = "参数", "params";
+    LAYERS = "层", "layers";
+    HEADS = "头", "heads";
+    HIDDEN = "宽", "width";
+    VOCAB = "词表", "vocab";
+    BATCH = "批", "batch";
+    MEMORY = "显存", "memory";
+    MEMORY_CPU = "内存", "memory";
+    STEP_TIME = "每步", "step";
+    STEP = "步", "step";
+    LOG_RESUMED_AT = "续自", "going on from";
+    WAITING = "等这一步做完", "after this step";
+    CANCELLED = "已停下", "stopped";
+    TAG_SAVE = "存盘", "save";
+    TAG_NOTE = "说明", "note";
+    TAG_ALERT = "警告", "ALERT";
+    TAG_STATE = "状态", "state";
+    LOG_STARTED = "开炉", "the furnace lights";
+    LOG_PAUSED = "已暂停", "paused";
+    LOG_RESUMED = "继续训练", "resumed";
+    LOG_SKIPPED = "未采用，出现了非有限数", "not applied, a number was not finite";
+    LOG_SAVE_FAILED = "存盘失败", "save failed";
+    LOG_FINISHED = "本阶段", "the stage is";
+    LOG_DIED = "训练线程没有道别就结束了", "the trainer ended without a word";
+    LOG_STDERR = "来自别的线程", "from another thread";
+    MODE_TEXT = "输入", "TEXT";
+    MODE_DIALOG = "选择", "CHOOSE";
+    HELP_TITLE = "帮助 help", "help";
+    HELP_NAV = "看", "Looking";
+    HELP_TEXT = "输入时", "Typing";
+    HELP_HAN = "直接输入汉字也会开始对话；全角按键照样有效。暂停的是训练，不是画面；Ctrl-Z 会让训练一起停住", "Typing any Han character starts a prompt; full-width keys work. Pausing pauses training, not the screen; Ctrl-Z stops training too";
+    PALETTE_TITLE = "命令 commands", "commands";
+    PALETTE_NONE = "没有这个命令", "no such command";
+    QUIT_TITLE = "退出？", "Quit?";
+    QUIT_SAVE = "存盘并退出", "save and quit";
+    QUIT_DISCARD = "不存盘退出", "quit without saving";
+    QUIT_CANCEL = "继续训练", "go on training";
+    QUIT_ALL_SAVED = "最近一步已经存好", "the latest step is saved";
+    SUMMARY_LOSS = "损失", "loss";
+    SUMMARY_CHECKPOINT = "检查点", "checkpoint";
+    SUMMARY_TIMEOUT = "等不及存盘就离开了；已有的检查点完好", "left before the save was done; earlier checkpoints stand";
+    ON = "开", "on";
+    OFF = "关", "off";
+    LINEAR = "线性", "linear";
+    LOG_Y = "对数", "log y";
+}
+
+/// `第 640 步`, `step 640`.
+pub fn at_step(lang: Lang, step: usize) -> String {
+    let step = crate::ui::text::grouped(step as u64);
+    match lang {
+        Lang::Zh => format!("第 {step} 步"),
+        Lang::En => format!("step {step}"),
+    }
+}
+
+/// How much would be lost.
+pub fn since_save(lang: Lang, steps: usize) -> String {
+    let steps = crate::ui::text::grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("离上次存盘 {steps} 步"),
+        Lang::En => format!("{steps} steps since the last save"),
+    }
+}
+
+/// How much is lost.
+pub fn lost(lang: Lang, steps: usize) -> String {
+    let steps = crate::ui::text::grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("最近 {steps} 步没有存盘"),
+        Lang::En => format!("the last {steps} steps were not saved"),
+    }
+}
+
+/// Why a stage ended, where the trainer used one of its own words.
+pub fn end_reason(reason: &str) -> Option<Tr> {
+    match reason {
+        "done" => Some(DONE),
+        "stopped" => Some(STOPPED),
+        _ => None,
+    }
+}
+
+/// A stage's name.
+pub fn stage(name: &str) -> Option<Tr> {
+    Some(match name {
+        "pretrain" => Tr("预训练 pretrain", "pretrain"),
+        "sft" => Tr("微调 sft", "sft"),
+        "reward" => Tr("奖励 reward", "reward"),
+        "ppo" => Tr("对齐 ppo", "ppo"),
+        "dpo" => Tr("对齐 dpo", "dpo"),
+        "grpo" => Tr("对齐 grpo", "grpo"),
+        _ => return None,
+    })
+}
+
+/// Why an answer ended, where the trainer used one of its own words.
+pub fn finish_reason(reason: &str) -> Option<Tr> {
+    Some(match reason {
+        "stop" => Tr("写完", "end of text"),
+        "length" => Tr("写满", "length"),
+        "cancelled" => CANCELLED,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Box drawing, bullets, dots and arrows are two cells wide on CJK-set terminals (UAX 11 class A),
+    /// so none may hide in a text; glyphs of that kind come from the glyph set.
+    #[test]
+    fn no_text_holds_a_character_of_ambiguous_width() {
+        use unicode_width::UnicodeWidthStr as _;
+        for text in ALL.iter().flat_map(|t| [t.0, t.1]) {
+            assert_eq!(text.width(), text.width_cjk(), "{text}");
+        }
+    }
+}

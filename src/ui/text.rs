@@ -1,0 +1,332 @@
+//! Text on a grid of cells: cleaning, widths, wrapping, cutting, numbers.
+//!
+//! Data, model output and file names may hold anything: escape sequences, bidi overrides, characters
+//! of no width. [`Clean`] is the only door by which they reach the screen.
+
+use std::{fmt, fmt::Write as _, ops::Deref, ops::Range};
+
+use unicode_linebreak::{BreakOpportunity, linebreaks};
+use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Bytes of one shown field.
+pub const LONGEST_FIELD: usize = 4096;
+/// Bytes of one shown text of many lines.
+pub const LONGEST_BLOCK: usize = 65_536;
+/// Marks on one letter; more are a prank and smear over the lines around.
+const MOST_MARKS: usize = 4;
+
+/// Text that is safe to show: controls have become pictures (`␛`), invisible and direction-changing
+/// characters their numbers (`⟨U+202E⟩`), tabs spaces, and the length has a bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clean(String);
+
+impl Clean {
+    /// One line: a line feed becomes `␊`.
+    pub fn line(text: &str) -> Clean {
+        Clean::new(text, false, LONGEST_FIELD)
+    }
+
+    /// Text that keeps its line feeds.
+    pub fn block(text: &str) -> Clean {
+        Clean::new(text, true, LONGEST_BLOCK)
+    }
+
+    fn new(text: &str, keep_lines: bool, longest: usize) -> Clean {
+        let mut clean = String::with_capacity(text.len().min(longest));
+        let mut marks = 0;
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            if clean.len() + 16 > longest {
+                clean.push('⋯');
+                break;
+            }
+            marks = if c.width() == Some(0) { marks + 1 } else { 0 };
+            match c {
+                '\n' if keep_lines => clean.push('\n'),
+                '\r' if keep_lines && chars.peek() == Some(&'\n') => {}
+                '\t' => clean.push_str("    "),
+                '\0'..='\u{1f}' => clean.push(char::from_u32(0x2400 + c as u32).unwrap_or('?')),
+                '\u{7f}' => clean.push('\u{2421}'),
+                _ if c.is_control() || is_invisible(c) => {
+                    // Writing to a String cannot fail.
+                    let _ = write!(clean, "⟨U+{:04X}⟩", c as u32);
+                }
+                _ if marks > MOST_MARKS => {}
+                _ => clean.push(c),
+            }
+        }
+        Clean(clean)
+    }
+
+    /// Adds more text of the same kind, as it streams in.
+    pub fn push_block(&mut self, text: &str) {
+        let more = Clean::block(text).0;
+        if self.0.len() + more.len() <= LONGEST_BLOCK {
+            self.0.push_str(&more);
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for Clean {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Clean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Characters a terminal shows as nothing, or that turn the writing around (Unicode's Cf and
+/// Default_Ignorable_Code_Point, private use beside them, since fonts disagree on it).
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{8e2}' | '\u{110bd}' | '\u{110cd}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
+}
+
+/// Cells a text takes.
+pub fn width(text: &str) -> usize {
+    text.graphemes(true).map(UnicodeWidthStr::width).sum()
+}
+
+/// The longest beginning of `text` that fits `cells`.
+pub fn fit(text: &str, cells: usize) -> &str {
+    let mut used = 0;
+    for (at, grapheme) in text.grapheme_indices(true) {
+        used += grapheme.width();
+        if used > cells {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+/// `text`, or its beginning and a mark that it goes on, within `cells`.
+pub fn shorten(text: &str, cells: usize) -> String {
+    if width(text) <= cells {
+        return text.to_owned();
+    }
+    if cells == 0 {
+        return String::new();
+    }
+    format!("{}⋯", fit(text, cells - 1))
+}
+
+/// `text` and spaces up to `cells`; cut if longer.
+pub fn pad(text: &str, cells: usize) -> String {
+    let mut padded = shorten(text, cells);
+    let missing = cells.saturating_sub(width(&padded));
+    padded.extend(std::iter::repeat_n(' ', missing));
+    padded
+}
+
+/// Closing marks that may stand outside the margin, as a Chinese typesetter would hang them.
+fn hangs(c: char) -> bool {
+    matches!(
+        c,
+        '，' | '。'
+            | '、'
+            | '；'
+            | '：'
+            | '？'
+            | '！'
+            | '）'
+            | '》'
+            | '」'
+            | '』'
+            | '】'
+            | '”'
+            | '’'
+            | '…'
+            | '．'
+    )
+}
+
+/// Lines of at most `cells` cells as ranges of bytes, broken by UAX 14; closing punctuation may hang
+/// up to `hang` cells outside. `Paragraph::wrap` knows spaces only, so a Han sentence is one word to it.
+pub fn wrap(text: &str, cells: usize, hang: usize) -> Vec<Range<usize>> {
+    let cells = cells.max(2);
+    let mut lines = Vec::new();
+    let (mut start, mut end, mut used) = (0, 0, 0);
+    let mut from = 0;
+    for (to, kind) in linebreaks(text) {
+        let piece = &text[from..to];
+        let shown = piece.trim_end_matches(['\n', '\r', ' ', '\u{b}', '\u{c}', '\u{85}']);
+        let wide = width(shown);
+        let last = shown.chars().next_back().filter(|&c| hangs(c)).and_then(UnicodeWidthChar::width).unwrap_or(0);
+        let fits = |used: usize| used + wide <= cells || (used + wide - last <= cells && used + wide <= cells + hang);
+        if used > 0 && wide > 0 && !fits(used) {
+            lines.push(start..end);
+            (start, end, used) = (from, from, 0);
+        }
+        if fits(used) {
+            used += wide;
+        } else {
+            // One unbreakable piece longer than a line: cut between graphemes.
+            for (at, grapheme) in shown.grapheme_indices(true) {
+                if used > 0 && used + grapheme.width() > cells {
+                    lines.push(start..from + at);
+                    (start, used) = (from + at, 0);
+                }
+                used += grapheme.width();
+            }
+        }
+        if wide > 0 {
+            end = from + shown.len();
+        }
+        used += piece[shown.len()..].matches(' ').count();
+        from = to;
+        if kind == BreakOpportunity::Mandatory && (to < text.len() || text.ends_with('\n') || end > start) {
+            lines.push(start..end);
+            (start, end, used) = (to, to, 0);
+        }
+    }
+    lines
+}
+
+/// `12402` as `12,402`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `18400` as `18.4k`: at most five cells, so that columns hold still.
+pub fn short(n: f64) -> String {
+    if !n.is_finite() {
+        return "-".to_owned();
+    }
+    let (value, unit) = match n.abs() {
+        a if a >= 999_500_000.0 => (n / 1e9, "B"),
+        a if a >= 999_500.0 => (n / 1e6, "M"),
+        a if a >= 999.5 => (n / 1e3, "k"),
+        _ => (n, ""),
+    };
+    match value.abs() {
+        _ if unit.is_empty() && value.fract() == 0.0 => format!("{value:.0}"),
+        a if a >= 99.95 => format!("{value:.0}{unit}"),
+        a if a >= 9.995 => format!("{value:.1}{unit}"),
+        _ => format!("{value:.2}{unit}"),
+    }
+}
+
+/// A loss or a norm in six cells at most; what is not finite is said.
+pub fn figure(x: f64) -> String {
+    match x.abs() {
+        _ if x.is_nan() => "NaN".to_owned(),
+        _ if x.is_infinite() => "inf".to_owned(),
+        a if a >= 1000.0 => short(x),
+        a if a >= 100.0 => format!("{x:.1}"),
+        a if a >= 10.0 => format!("{x:.2}"),
+        _ => format!("{x:.3}"),
+    }
+}
+
+/// A learning rate: `2.41e-4`.
+pub fn rate(x: f64) -> String {
+    if x == 0.0 { "0".to_owned() } else { format!("{x:.2e}") }
+}
+
+/// Bytes in binary units.
+pub fn bytes(n: u64) -> String {
+    let mut value = n as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1023.95 {
+            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// Seconds as `00:42:17`, with days before it if there are any.
+pub fn clock(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let hms = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    if days > 0 { format!("{days}d {hms}") } else { hms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str, cells: usize, hang: usize) -> Vec<&str> {
+        wrap(text, cells, hang).into_iter().map(|r| &text[r]).collect()
+    }
+
+    #[test]
+    fn controls_become_pictures() {
+        assert_eq!(Clean::line("a\x1b[31mb\r\n\t\u{7f}\u{9b}").as_str(), "a␛[31mb␍␊    ␡⟨U+009B⟩");
+        assert_eq!(Clean::line("夜\u{202e}来\u{200b}").as_str(), "夜⟨U+202E⟩来⟨U+200B⟩");
+        assert_eq!(Clean::block("一\r\n二\n").as_str(), "一\n二\n");
+        assert_eq!(Clean::line("e\u{301}").as_str(), "e\u{301}");
+        let zalgo = format!("e{}", "\u{301}".repeat(100));
+        assert_eq!(Clean::line(&zalgo).chars().count(), 1 + MOST_MARKS);
+        assert!(Clean::line(&"春".repeat(10_000)).len() <= LONGEST_FIELD);
+    }
+
+    #[test]
+    fn a_stream_has_a_bound() {
+        let mut text = Clean::default();
+        for _ in 0..100 {
+            text.push_block(&"花".repeat(1000));
+        }
+        assert!(text.len() <= LONGEST_BLOCK && text.len() > LONGEST_BLOCK / 2);
+    }
+
+    #[test]
+    fn han_text_wraps_by_cells_and_punctuation_hangs() {
+        assert_eq!(lines("处处闻啼鸟。夜来风雨声，", 10, 2), ["处处闻啼鸟。", "夜来风雨声，"]);
+        assert_eq!(lines("处处闻啼鸟。夜来风雨声，", 10, 0), ["处处闻啼", "鸟。夜来风", "雨声，"]);
+        assert_eq!(lines("GPT 是一种模型", 8, 0), ["GPT 是一", "种模型"]);
+        assert_eq!(lines("one two three", 7, 0), ["one two", "three"]);
+        assert_eq!(lines("abcdefghij", 4, 0), ["abcd", "efgh", "ij"]);
+        assert_eq!(lines("春\n\n秋", 4, 0), ["春", "", "秋"]);
+        assert_eq!(lines("春\n", 4, 0), ["春"]);
+        assert_eq!(lines("", 4, 0), Vec::<&str>::new());
+        assert_eq!(lines("xx abcdefghij yy", 4, 0), ["xx", "abcd", "efgh", "ij", "yy"]);
+    }
+
+    #[test]
+    fn texts_are_cut_by_cells() {
+        assert_eq!(fit("春眠不觉晓", 5), "春眠");
+        assert_eq!(shorten("春眠不觉晓", 5), "春眠⋯");
+        assert_eq!(pad("春", 4), "春  ");
+        assert_eq!(pad("春眠不觉晓", 4), "春⋯ ");
+    }
+
+    #[test]
+    fn numbers_keep_their_width() {
+        assert_eq!(grouped(12_402), "12,402");
+        assert_eq!(grouped(7), "7");
+        assert_eq!(short(18_400.0), "18.4k");
+        assert_eq!(short(999_999.0), "1.00M");
+        assert_eq!(short(12.0), "12");
+        assert_eq!(figure(f64::NAN), "NaN");
+        assert_eq!(figure(2.4137), "2.414");
+        assert_eq!(bytes(43_830_000), "41.8 MiB");
+        assert_eq!(clock(2537), "00:42:17");
+        assert_eq!(clock(90_000), "1d 01:00:00");
+    }
+}

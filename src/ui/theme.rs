@@ -1,0 +1,271 @@
+//! Colours and glyphs: what this terminal can show.
+//!
+//! Hues are Okabe & Ito's (2008), which people with any colour vision tell apart, and no meaning is
+//! ever in colour alone. No background is set: the terminal's own stays, light or dark.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::ui::strings::Tr;
+
+/// How many colours the terminal has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// 24 bits.
+    True,
+    /// The xterm cube.
+    #[default]
+    Cube,
+    /// The terminal's own sixteen.
+    Sixteen,
+    /// None, as `NO_COLOR` asks; bold, underline and reverse remain.
+    Mono,
+}
+
+impl Depth {
+    /// From the environment (<https://no-color.org>: any value that is not empty).
+    pub fn detect(var: impl Fn(&str) -> Option<String>) -> Depth {
+        let value = |name: &str| var(name).unwrap_or_default();
+        if !value("NO_COLOR").is_empty() || value("TERM") == "dumb" {
+            Depth::Mono
+        } else if matches!(value("COLORTERM").as_str(), "truecolor" | "24bit") {
+            Depth::True
+        } else if value("TERM").contains("256color") || !value("WT_SESSION").is_empty() {
+            Depth::Cube
+        } else {
+            Depth::Sixteen
+        }
+    }
+}
+
+/// Which colours are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Palette {
+    /// The safe palette.
+    #[default]
+    Furnace,
+    /// The terminal's own sixteen colours.
+    Terminal,
+    /// No colours.
+    Mono,
+}
+
+impl Palette {
+    /// All, in the order they are cycled through.
+    pub const ALL: [Palette; 3] = [Palette::Furnace, Palette::Terminal, Palette::Mono];
+
+    /// Its name.
+    pub fn name(self) -> Tr {
+        match self {
+            Palette::Furnace => Tr("炉火", "furnace"),
+            Palette::Terminal => Tr("终端", "terminal"),
+            Palette::Mono => Tr("单色", "mono"),
+        }
+    }
+}
+
+/// What a colour is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Ordinary text.
+    Text,
+    /// The number now.
+    Bright,
+    /// Labels, rules, guides.
+    Dim,
+    /// Where the keys go.
+    Focus,
+    /// The training curve.
+    Train,
+    /// The span of raw values behind it.
+    Band,
+    /// Validation.
+    Valid,
+    /// Right characters, saved, done.
+    Good,
+    /// Not finite, failed.
+    Bad,
+    /// The chosen row of a list.
+    Chosen,
+}
+
+/// The style of every role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Theme {
+    /// What the terminal can do.
+    pub depth: Depth,
+    /// What is wanted.
+    pub palette: Palette,
+}
+
+impl Theme {
+    /// The style for a role.
+    pub fn style(self, role: Role) -> Style {
+        let style = match role {
+            Role::Bright | Role::Good | Role::Focus | Role::Bad => Style::new().add_modifier(Modifier::BOLD),
+            Role::Chosen => Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD),
+            _ => Style::new(),
+        };
+        let depth = match self.palette {
+            Palette::Furnace => self.depth,
+            Palette::Terminal if self.depth == Depth::Mono => Depth::Mono,
+            Palette::Terminal => Depth::Sixteen,
+            Palette::Mono => Depth::Mono,
+        };
+        // Hue in 24 bits, its nearest in the xterm cube, its nearest of sixteen.
+        let (rgb, cube, sixteen) = match role {
+            Role::Text | Role::Bright | Role::Chosen => return style,
+            Role::Dim => ((0x80, 0x80, 0x80), 244, Color::DarkGray),
+            Role::Focus => ((0xcc, 0x79, 0xa7), 175, Color::Magenta),
+            Role::Train => ((0x56, 0xb4, 0xe9), 74, Color::LightCyan),
+            Role::Band => ((0x33, 0x6a, 0x89), 24, Color::Blue),
+            Role::Valid => ((0xe6, 0x9f, 0x00), 178, Color::Yellow),
+            Role::Good => ((0x00, 0x9e, 0x73), 36, Color::Green),
+            Role::Bad => ((0xd5, 0x5e, 0x00), 166, Color::Red),
+        };
+        match depth {
+            Depth::True => style.fg(Color::Rgb(rgb.0, rgb.1, rgb.2)),
+            Depth::Cube => style.fg(Color::Indexed(cube)),
+            Depth::Sixteen => style.fg(sixteen),
+            Depth::Mono if matches!(role, Role::Dim | Role::Band) => style.add_modifier(Modifier::DIM),
+            Depth::Mono => style,
+        }
+    }
+}
+
+/// Which characters frames and charts are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GlyphSet {
+    /// Box drawing; for terminals where it takes one cell.
+    #[default]
+    Line,
+    /// Dashes, braille and others that are one cell wide everywhere.
+    Safe,
+    /// Seven bits, for consoles without braille.
+    Ascii,
+}
+
+/// The characters of a set.
+#[derive(Clone, Copy, Debug)]
+pub struct Glyphs {
+    /// Horizontal rule.
+    pub rule: &'static str,
+    /// Vertical divider.
+    pub divider: &'static str,
+    /// A chart's axis.
+    pub axis: &'static str,
+    /// Between facts.
+    pub dot: &'static str,
+    /// Times.
+    pub times: &'static str,
+    /// Corners of a popup: top left, top right, bottom left, bottom right.
+    pub corners: [&'static str; 4],
+    /// A full cell of a bar.
+    pub full: &'static str,
+    /// An empty cell of a bar.
+    pub empty: &'static str,
+    /// Before what a person typed.
+    pub prompt: &'static str,
+    /// The chosen row.
+    pub chosen: &'static str,
+    /// Done.
+    pub tick: &'static str,
+    /// Failed.
+    pub cross: &'static str,
+    /// The breathing dot, by turns.
+    pub pulse: [&'static str; 4],
+    /// What a training line looks like, for the legend.
+    pub train: &'static str,
+    /// What a validation point looks like.
+    pub valid: &'static str,
+    /// Whether charts may use braille.
+    pub braille: bool,
+}
+
+impl GlyphSet {
+    /// Its characters.
+    pub fn glyphs(self) -> &'static Glyphs {
+        match self {
+            GlyphSet::Line => &LINE,
+            GlyphSet::Safe => &SAFE,
+            GlyphSet::Ascii => &ASCII,
+        }
+    }
+}
+
+const LINE: Glyphs =
+    Glyphs { rule: "─", divider: "│", dot: "·", times: "×", corners: ["╭", "╮", "╰", "╯"], ..SAFE };
+const SAFE: Glyphs = Glyphs {
+    rule: "╌",
+    divider: "╎",
+    axis: "╎",
+    dot: "⋅",
+    times: "x",
+    corners: ["╌"; 4],
+    full: "⣿",
+    empty: "⣀",
+    prompt: "❯",
+    chosen: "▸",
+    tick: "✓",
+    cross: "✗",
+    pulse: ["⠶", "⠷", "⠿", "⠾"],
+    train: "⠤⠤",
+    valid: "⠶",
+    braille: true,
+};
+const ASCII: Glyphs = Glyphs {
+    rule: "-",
+    divider: "|",
+    axis: "|",
+    dot: "-",
+    times: "x",
+    corners: ["+"; 4],
+    full: "#",
+    empty: ".",
+    prompt: ">",
+    chosen: ">",
+    tick: "ok",
+    cross: "!!",
+    pulse: ["-", "\\", "|", "/"],
+    train: "*",
+    valid: "o",
+    braille: false,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_safe_set_is_one_cell_wide_everywhere() {
+        use unicode_width::UnicodeWidthStr as _;
+        let g = GlyphSet::Safe.glyphs();
+        for glyph in [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.valid] {
+            assert_eq!((glyph.width(), glyph.width_cjk()), (1, 1), "{glyph}");
+        }
+    }
+
+    #[test]
+    fn the_ascii_set_is_ascii() {
+        let g = GlyphSet::Ascii.glyphs();
+        for glyph in [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.tick, g.cross] {
+            assert!(glyph.is_ascii(), "{glyph}");
+        }
+    }
+
+    #[test]
+    fn no_color_leaves_attributes() {
+        let detect = |pairs: &'static [(&str, &str)]| {
+            Depth::detect(move |name| pairs.iter().find(|p| p.0 == name).map(|p| p.1.to_owned()))
+        };
+        assert_eq!(detect(&[("NO_COLOR", "1"), ("COLORTERM", "truecolor")]), Depth::Mono);
+        assert_eq!(detect(&[("NO_COLOR", ""), ("COLORTERM", "truecolor")]), Depth::True);
+        assert_eq!(detect(&[("TERM", "xterm-256color")]), Depth::Cube);
+        assert_eq!(detect(&[("TERM", "xterm")]), Depth::Sixteen);
+        let mono = Theme { depth: Depth::Mono, palette: Palette::Furnace };
+        for role in [Role::Train, Role::Good, Role::Dim, Role::Chosen] {
+            assert_eq!(mono.style(role).fg, None);
+        }
+        assert_ne!(mono.style(Role::Chosen), mono.style(Role::Text));
+        assert_ne!(mono.style(Role::Good), mono.style(Role::Text));
+    }
+}

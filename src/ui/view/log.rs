@@ -1,0 +1,71 @@
+//! What happened, newest last.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::Pen;
+use crate::ui::{
+    paint::{Pieces, put, put_pieces},
+    state::{Level, LogLine, Panel},
+    strings,
+    text::{clock, pad, wrap},
+    theme::Role,
+};
+
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let mut facts: Pieces = Vec::new();
+    if !state.log.is_empty() {
+        facts.push(pen.piece(state.log.len().to_string(), Role::Dim));
+    }
+    let inner = pen.title(buf, area, Panel::Log, &facts);
+    if inner.height == 0 {
+        return;
+    }
+    if state.log.is_empty() {
+        put(buf, inner.x + 2, inner.y, inner.right(), state.tr(strings::NO_LOG), pen.style(Role::Dim));
+        return;
+    }
+    let rows = inner.height as usize;
+    let scroll = if state.focus == Panel::Log { state.scroll } else { 0 };
+    let mut lines: Vec<Pieces> = Vec::new();
+    let mut all = true;
+    for line in state.log.iter().rev() {
+        if lines.len() >= rows + scroll + 16 {
+            all = false;
+            break;
+        }
+        lines.extend(entry(pen, line, inner.width as usize).into_iter().rev());
+    }
+    let most = lines.len().saturating_sub(rows);
+    if state.focus == Panel::Log {
+        state.scroll_limit.set(if all { most } else { most.max(scroll + 16) });
+    }
+    let from = scroll.min(most);
+    let shown = (lines.len() - from).min(rows);
+    for (up, line) in lines[from..].iter().take(rows).enumerate() {
+        put_pieces(buf, inner.x + 1, inner.y + (shown - 1 - up) as u16, inner.right().saturating_sub(1), line);
+    }
+}
+
+fn entry<'a>(pen: &Pen, line: &'a LogLine, width: usize) -> Vec<Pieces<'a>> {
+    let (tag, role) = match line.level {
+        Level::Save => (strings::TAG_SAVE, Role::Good),
+        Level::Note => (strings::TAG_NOTE, Role::Text),
+        Level::State => (strings::TAG_STATE, Role::Text),
+        Level::Alert => (strings::TAG_ALERT, Role::Bad),
+    };
+    let text = line.text.as_str();
+    let head = 18;
+    let mut lines: Vec<Pieces> = Vec::new();
+    for (at, range) in wrap(text, width.saturating_sub(head + 3).max(8), 2).into_iter().enumerate() {
+        let mut pieces: Pieces = if at == 0 {
+            let tag = pad(pen.state.tr(tag), 6);
+            vec![pen.piece(format!(" {}  ", clock(line.at.as_secs())), Role::Dim), pen.piece(format!("{tag} "), role)]
+        } else {
+            vec![pen.piece(" ".repeat(head), Role::Text)]
+        };
+        pieces.push(pen.piece(&text[range], if line.level == Level::Alert { Role::Bad } else { Role::Text }));
+        lines.push(pieces);
+    }
+    lines
+}

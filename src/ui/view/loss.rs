@@ -1,0 +1,130 @@
+//! The loss: the span of raw values, the smoothed line, validation points; below it the learning
+//! rate, the gradient norm and the speed on the same steps.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{Pen, below};
+use crate::ui::{
+    chart::{Curve, Plot},
+    paint::{Pieces, put},
+    series::{SMOOTHINGS, Series},
+    state::Panel,
+    strings::{self, Tr},
+    text::{figure, grouped, rate, short},
+    theme::Role,
+};
+
+/// Rows of a small chart, its title among them.
+const SMALL: u16 = 4;
+
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let mut inner = pen.title(buf, area, Panel::Loss, &facts(pen));
+    if inner.height >= 12 + SMALL && inner.width >= 60 {
+        inner.height -= SMALL;
+        small_charts(pen, Rect { y: inner.bottom(), height: SMALL, ..inner }, buf);
+    }
+    if inner.height == 0 {
+        return;
+    }
+    if state.step.is_none() {
+        let words = if state.run.is_some() { strings::NO_STEP } else { strings::NO_RUN };
+        let y = inner.y + inner.height / 2;
+        put(buf, inner.x + 2, y, inner.right(), state.tr(words), pen.style(Role::Dim));
+        return;
+    }
+    if inner.height >= 8 {
+        legend(pen, Rect { height: 1, ..inner }, buf);
+        inner = below(inner, 1);
+    }
+    let plot = Plot {
+        steps: steps(pen),
+        now: Some(state.steps_done()),
+        log: state.log_y,
+        curves: vec![
+            Curve {
+                series: &state.loss,
+                smoothing: state.smoothing,
+                band: Some(pen.style(Role::Band)),
+                line: pen.style(Role::Train),
+                points: false,
+            },
+            Curve { series: &state.valid, smoothing: 0, band: None, line: pen.style(Role::Valid), points: true },
+        ],
+        axes: true,
+    };
+    let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
+    plot.render(buf, margin, state.theme, pen.glyphs);
+}
+
+/// From the beginning to the end planned: the empty part is what is still to come.
+fn steps(pen: &Pen) -> (f64, f64) {
+    let planned = pen.state.run.as_ref().map_or(1, |r| r.info.steps);
+    (0.0, planned.max(pen.state.steps_done()).max(1) as f64)
+}
+
+fn facts<'a>(pen: &Pen) -> Pieces<'a> {
+    let state = pen.state;
+    let mut facts: Pieces = Vec::new();
+    let mut add = |label: Tr, value: String, role| {
+        let space = if facts.is_empty() { "" } else { "  " };
+        facts.push(pen.piece(format!("{space}{} ", state.tr(label)), Role::Dim));
+        facts.push(pen.piece(value, role));
+    };
+    if let Some((step, loss)) = state.best {
+        add(strings::BEST, format!("{} @{}", figure(loss), grouped(step as u64)), Role::Text);
+    }
+    if let Some((_, loss)) = state.valid.last() {
+        add(strings::VALID, figure(loss), if loss.is_finite() { Role::Valid } else { Role::Bad });
+    }
+    if let Some((_, raw)) = state.loss.last() {
+        let shown = if raw.is_finite() { state.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
+        add(strings::TRAIN, figure(shown), if raw.is_finite() { Role::Train } else { Role::Bad });
+    }
+    facts
+}
+
+fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let smoothing = SMOOTHINGS[state.smoothing];
+    let smoothing = if smoothing == 0.0 { state.tr(strings::OFF).to_owned() } else { format!("{smoothing}") };
+    let axis = state.tr(if state.log_y { strings::LOG_Y } else { strings::LINEAR });
+    let g = pen.glyphs;
+    let pieces: Pieces = vec![
+        pen.piece(g.full, Role::Band),
+        pen.piece(format!(" {}  ", state.tr(strings::RAW)), Role::Dim),
+        pen.piece(g.train, Role::Train),
+        pen.piece(format!(" EMA {smoothing}  "), Role::Dim),
+        pen.piece(g.valid, Role::Valid),
+        pen.piece(format!(" {}  {} {axis}", state.tr(strings::VALID), g.dot), Role::Dim),
+    ];
+    let wide = crate::ui::paint::pieces_width(&pieces) as u16;
+    let x = area.right().saturating_sub(wide + 2).max(area.x + 1);
+    crate::ui::paint::put_pieces(buf, x, area.y, area.right(), &pieces);
+}
+
+/// Three small charts side by side, each under a title that says the number now.
+fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let number =
+        |format: fn(f64) -> String, series: &Series| series.last().map_or_else(|| "-".to_owned(), |l| format(l.1));
+    let charts: [(Tr, String, &Series); 3] = [
+        (strings::LEARNING_RATE, number(rate, &state.rate), &state.rate),
+        (strings::GRAD_NORM, number(figure, &state.grad), &state.grad),
+        (strings::SPEED, number(short, &state.speed), &state.speed),
+    ];
+    for (at, (title, value, series)) in charts.into_iter().enumerate() {
+        let from = area.width * at as u16 / 3;
+        let to = area.width * (at as u16 + 1) / 3;
+        let place = Rect { x: area.x + from, width: to - from, ..area };
+        let facts = vec![pen.piece(value, Role::Bright)];
+        crate::ui::paint::rule(buf, place, state.tr(title), &facts, false, state.theme, pen.glyphs);
+        let bad = series.last().is_some_and(|l| !l.1.is_finite());
+        let line = pen.style(if bad { Role::Bad } else { Role::Train });
+        let curve = Curve { series, smoothing: 0, band: Some(pen.style(Role::Band)), line, points: false };
+        let plot = Plot { steps: steps(pen), now: None, log: false, curves: vec![curve], axes: false };
+        let inner = below(place, 1);
+        let margin = Rect { x: inner.x + 1, width: inner.width.saturating_sub(3), ..inner };
+        plot.render(buf, margin, state.theme, pen.glyphs);
+    }
+}

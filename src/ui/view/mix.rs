@@ -1,0 +1,86 @@
+//! The data: what share of the batches each source has, and how often it was read.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::Pen;
+use crate::ui::{
+    paint::{Pieces, bar, put, put_right},
+    state::Panel,
+    strings::{self, Tr},
+    text::{figure, pad, short},
+    theme::Role,
+};
+
+/// Columns from the right: title and cells.
+const COLUMNS: [(Tr, u16); 4] = [(strings::VALID, 8), (strings::SEEN, 9), (strings::SHARE, 8), (strings::TOKENS, 9)];
+
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let mut facts: Pieces = Vec::new();
+    if let Some(step) = &state.step {
+        facts.push(pen.piece(format!("{} {}", short(step.total_tokens as f64), state.tr(strings::TOKENS)), Role::Text));
+        facts.push(pen.piece(format!("  {:.2} {}", step.epoch, state.tr(strings::EPOCH)), Role::Text));
+    }
+    let inner = pen.title(buf, area, Panel::Mix, &facts);
+    let Some(run) = &state.run else { return };
+    let uses = state.step.as_ref().map_or(&[][..], |s| &s.sources);
+    let drawn: u64 = uses.iter().map(|u| u.tokens).sum();
+    let total: f64 = run.sources.iter().map(|s| s.weight).sum();
+    let name = (inner.width / 4).clamp(6, 22);
+    let mut y = inner.y;
+    // The widest columns fall off first where the panel is narrow.
+    let columns = if inner.width >= 64 {
+        4
+    } else if inner.width >= 50 {
+        3
+    } else {
+        2
+    };
+    if inner.height > run.sources.len() as u16 {
+        let dim = pen.style(Role::Dim);
+        put(buf, inner.x + 2, y, inner.right(), state.tr(strings::SOURCE), dim);
+        put(buf, inner.x + 2 + name + 1, y, inner.right(), state.tr(strings::WEIGHT), dim);
+        let mut end = inner.right().saturating_sub(2);
+        for (title, wide) in &COLUMNS[4 - columns..] {
+            put_right(buf, end.saturating_sub(*wide), y, end, state.tr(*title), dim);
+            end = end.saturating_sub(*wide);
+        }
+        y += 1;
+    }
+    let first = if state.focus == Panel::Mix {
+        let limit = run.sources.len().saturating_sub((inner.bottom() - y) as usize);
+        state.scroll_limit.set(limit);
+        limit - state.scroll.min(limit)
+    } else {
+        0
+    };
+    for (at, source) in run.sources.iter().enumerate().skip(first) {
+        if y >= inner.bottom() {
+            break;
+        }
+        put(buf, inner.x + 2, y, inner.right(), &pad(&source.name, name as usize), pen.style(Role::Text));
+        let mut end = inner.right().saturating_sub(2);
+        let used = uses.get(at);
+        for (title, wide) in &COLUMNS[4 - columns..] {
+            let none = || "-".to_owned();
+            let text = match *title {
+                strings::VALID => source.eval_loss.map_or_else(none, figure),
+                strings::SEEN => used.map_or_else(none, |u| format!("{:.2}", u.epoch)),
+                strings::SHARE => match used {
+                    Some(u) if drawn > 0 => format!("{:.0}%", 100.0 * u.tokens as f64 / drawn as f64),
+                    _ => none(),
+                },
+                _ => short(source.tokens as f64),
+            };
+            put_right(buf, end.saturating_sub(*wide), y, end, &text, pen.style(Role::Text));
+            end = end.saturating_sub(*wide);
+        }
+        let x = inner.x + 2 + name + 1;
+        let weight = if total > 0.0 { source.weight / total } else { 0.0 };
+        let number = format!("{:>3.0}%", 100.0 * weight);
+        let cells = end.saturating_sub(x + 6).min(40);
+        bar(buf, x, y, cells, weight, (pen.style(Role::Train), pen.style(Role::Dim)), pen.glyphs);
+        put(buf, x + cells + 1, y, inner.right(), &number, pen.style(Role::Bright));
+        y += 1;
+    }
+}

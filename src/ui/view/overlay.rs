@@ -1,0 +1,181 @@
+//! What lies over the panels: help, palette, the question before leaving, the wait for a save.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{Caret, Pen, below};
+use crate::ui::{
+    actions::{self, ACTIONS, Mode},
+    paint::{Pieces, clear, put, put_pieces, put_right, rule},
+    state::{Overlay, QUIT_CHOICES},
+    strings,
+    text::{pad, width, wrap},
+    theme::Role,
+};
+
+/// Draws the topmost; `caret` is the panels' own, kept where nothing lies above.
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer, caret: Option<Caret>) -> Option<Caret> {
+    match &pen.state.overlay {
+        Some(Overlay::Help { scroll }) => help(pen, *scroll, area, buf),
+        Some(Overlay::Palette { field, chosen }) => return palette(pen, field, *chosen, area, buf),
+        Some(Overlay::Quit { chosen }) => quit(pen, *chosen, area, buf),
+        None if pen.state.leaving.is_some() && !pen.state.is_finished() => leaving(pen, area, buf),
+        None => return caret,
+    }
+    None
+}
+
+/// A cleared place in the middle with a frame around it; what is inside the frame.
+fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buffer) -> Rect {
+    let wide = (wide + 4).min(area.width);
+    let high = (high + 2).min(area.height);
+    let x = area.x + (area.width - wide) / 2;
+    let y = area.y + (area.height - high) / 2;
+    let place = Rect { x, y, width: wide, height: high };
+    clear(buf, place);
+    rule(buf, place, title, &Vec::new(), false, pen.state.theme, pen.glyphs);
+    let dim = pen.style(Role::Dim);
+    if high > 1 {
+        let last = place.bottom() - 1;
+        for x in place.left()..place.right() {
+            put(buf, x, last, place.right(), pen.glyphs.rule, dim);
+        }
+        for y in place.top()..place.bottom() {
+            let [left, right] = match y {
+                _ if y == place.y => [pen.glyphs.corners[0], pen.glyphs.corners[1]],
+                _ if y == last => [pen.glyphs.corners[2], pen.glyphs.corners[3]],
+                _ => [pen.glyphs.divider; 2],
+            };
+            put(buf, place.x, y, place.right(), left, dim);
+            put(buf, place.right() - 1, y, place.right(), right, dim);
+        }
+    }
+    Rect { x: x + 2, y: y + 1, width: wide.saturating_sub(4), height: high.saturating_sub(2) }
+}
+
+fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    // All between the first row and the last.
+    let edge = u16::from(area.height > 3);
+    let place = Rect { y: area.y + edge, height: area.height - 2 * edge, ..area };
+    clear(buf, place);
+    let two = place.width >= 100;
+    let inside = Rect { x: place.x + 2, width: place.width.saturating_sub(4), ..below(place, 1) };
+    let column = if two { inside.width / 2 - 1 } else { inside.width };
+    let section = |mode: Mode, title: strings::Tr| {
+        let mut lines: Vec<Pieces> = vec![Vec::new(), vec![pen.piece(state.tr(title), Role::Focus)]];
+        for action in ACTIONS.iter().filter(|a| actions::enabled(state, a.act)) {
+            let Some(keys) = actions::keys_text(action, mode) else { continue };
+            let keys = pad(&keys, 20.min(column as usize / 2));
+            lines.push(vec![pen.piece(keys, Role::Bright), pen.piece(actions::name(action, state.lang), Role::Text)]);
+        }
+        lines
+    };
+    let mut left = section(Mode::Nav, strings::HELP_NAV);
+    let mut right = section(Mode::Text, strings::HELP_TEXT);
+    let note = state.tr(strings::HELP_HAN);
+    right.push(Vec::new());
+    for range in wrap(note, column.saturating_sub(2) as usize, 2) {
+        right.push(vec![pen.piece(&note[range], Role::Dim)]);
+    }
+    if !two {
+        left.append(&mut right);
+    }
+    let high = left.len().max(right.len());
+    let limit = high.saturating_sub(inside.height as usize);
+    state.scroll_limit.set(limit);
+    let mut facts: Pieces = Vec::new();
+    if limit > 0 {
+        let seen = (scroll.min(limit) + inside.height as usize).min(high);
+        facts.push(pen.piece(format!("{seen}/{high}"), Role::Dim));
+    }
+    rule(buf, place, state.tr(strings::HELP_TITLE), &facts, false, state.theme, pen.glyphs);
+    for (lines, x) in [(left, inside.x), (right, inside.x + column + 2)] {
+        for (row, line) in lines.iter().skip(scroll.min(limit)).take(inside.height as usize).enumerate() {
+            put_pieces(buf, x, inside.y + row as u16, (x + column).min(place.right()), line);
+        }
+    }
+}
+
+fn palette(pen: &Pen, field: &crate::ui::editor::Editor, chosen: usize, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+    let state = pen.state;
+    let found = actions::search(state, field.text());
+    let rows = (area.height.saturating_sub(6)).clamp(1, 14) as usize;
+    let wide = area.width.saturating_sub(4).min(56);
+    let inner = popup(pen, wide, rows as u16 + 1, state.tr(strings::PALETTE_TITLE), area, buf);
+    if inner.width < 4 || inner.height == 0 {
+        return None;
+    }
+    let mut x = put(buf, inner.x, inner.y, inner.right(), ": ", pen.style(Role::Focus));
+    let (lines, (row, column)) = field.layout((inner.right() - x) as usize);
+    x = put(buf, x, inner.y, inner.right(), &lines[row], pen.style(Role::Bright)).min(x + column as u16);
+    let caret = (x.min(inner.right() - 1), inner.y);
+    if found.is_empty() {
+        put(buf, inner.x + 2, inner.y + 1, inner.right(), state.tr(strings::PALETTE_NONE), pen.style(Role::Dim));
+    }
+    let shown = (inner.height as usize).saturating_sub(1).max(1);
+    let first = (chosen + 1).saturating_sub(shown);
+    for (row, action) in found.iter().skip(first).take(shown).enumerate() {
+        let y = inner.y + 1 + row as u16;
+        if y >= inner.bottom() {
+            break;
+        }
+        let here = first + row == chosen;
+        let role = if here { Role::Chosen } else { Role::Text };
+        let mark = if here { pen.glyphs.chosen } else { " " };
+        let other = if state.lang == strings::Lang::Zh { action.name.1 } else { action.name.0 };
+        put(
+            buf,
+            inner.x,
+            y,
+            inner.right(),
+            &pad(&format!("{mark} {}", actions::name(action, state.lang)), inner.width as usize),
+            pen.style(role),
+        );
+        let keys = actions::keys_text(action, Mode::Nav).unwrap_or_else(|| other.to_owned());
+        let used = width(actions::name(action, state.lang)) + 4;
+        if used + width(&keys) <= inner.width as usize {
+            let dim = if here { Role::Chosen } else { Role::Dim };
+            put_right(buf, inner.x, y, inner.right(), &keys, pen.style(dim));
+        }
+    }
+    Some(caret)
+}
+
+fn quit(pen: &Pen, chosen: usize, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let unsaved = state.unsaved_steps();
+    let words = if unsaved == 0 {
+        state.tr(strings::QUIT_ALL_SAVED).to_owned()
+    } else {
+        strings::since_save(state.lang, unsaved)
+    };
+    let inner = popup(pen, 40, 5, state.tr(strings::QUIT_TITLE), area, buf);
+    let row = |buf: &mut Buffer, row: u16, text: &str, role: Role| {
+        if row < inner.height {
+            put(buf, inner.x, inner.y + row, inner.right(), text, pen.style(role));
+        }
+    };
+    // The answers stand even where there is no room for the rest.
+    let top = inner.height.saturating_sub(QUIT_CHOICES.len() as u16);
+    if top > 0 {
+        row(buf, 0, &words, Role::Dim);
+    }
+    for (at, choice) in QUIT_CHOICES.iter().enumerate() {
+        let here = at == chosen;
+        let mark = if here { pen.glyphs.chosen } else { " " };
+        let text = pad(&format!("{mark} {}", state.tr(*choice)), inner.width as usize);
+        row(buf, top + at as u16, &text, if here { Role::Chosen } else { Role::Text });
+    }
+}
+
+fn leaving(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let save = state.leaving.as_ref().is_some_and(|l| l.save);
+    let words = state.tr(if save { strings::LEAVING } else { strings::LEAVING_UNSAVED });
+    let high = if area.height < 8 { 1 } else { 3 };
+    let inner = popup(pen, 40, high, "", area, buf);
+    if inner.height > 0 {
+        let text = format!("{} {words}", pen.glyphs.pulse[state.now.as_secs() as usize % 4]);
+        put(buf, inner.x, inner.y + high / 2, inner.right(), &text, pen.style(Role::Bright));
+    }
+}

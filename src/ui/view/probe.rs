@@ -1,0 +1,125 @@
+//! The probe: one fixed prompt, its newest completion large, the earlier ones below as a time-lapse.
+//! Right characters are coloured, bold and underlined, so that no colour is needed to see them.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use super::{Pen, below};
+use crate::ui::{
+    paint::{Pieces, bar, put, put_pieces, put_right},
+    state::{Panel, Probe, ProbeEntry},
+    strings,
+    text::{grouped, shorten, wrap},
+    theme::Role,
+};
+
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let probe = state.probes.get(state.probe);
+    let newest = probe.and_then(|p| p.entries.last());
+    let mut facts: Pieces = Vec::new();
+    if state.probes.len() > 1 {
+        facts.push(pen.piece(format!("{}/{}  ", state.probe + 1, state.probes.len()), Role::Dim));
+    }
+    if state.probing {
+        facts.push(pen.piece(format!("{}  ", state.tr(strings::WAITING)), Role::Focus));
+    }
+    if let (Some(probe), Some(entry)) = (probe, newest) {
+        facts.push(pen.piece(strings::at_step(state.lang, entry.step), Role::Dim));
+        let all = entry.matched == probe.length;
+        let mark = if all { format!("{} ", pen.glyphs.tick) } else { String::new() };
+        let score = format!("  {mark}{}/{}", entry.matched, probe.length);
+        facts.push(pen.piece(score, if all { Role::Good } else { Role::Bright }));
+    }
+    let inner = pen.title(buf, area, Panel::Probe, &facts);
+    if inner.height == 0 {
+        return;
+    }
+    let (Some(probe), Some(entry)) = (probe, newest) else {
+        let words = if state.is_finished() { strings::NO_PROBE_CAME } else { strings::NO_PROBE };
+        put(buf, inner.x + 2, inner.y, inner.right(), state.tr(words), pen.style(Role::Dim));
+        return;
+    };
+    let mut rest = below(inner, newest_lines(pen, probe, entry, inner, buf));
+    if rest.height > 0 {
+        let share = entry.matched as f64 / probe.length.max(1) as f64;
+        let styles = (pen.style(Role::Good), pen.style(Role::Dim));
+        bar(buf, rest.x + 2, rest.y, rest.width.saturating_sub(4), share, styles, pen.glyphs);
+        rest = below(rest, 2);
+        history(pen, probe, rest, buf);
+    }
+}
+
+fn right_style(pen: &Pen) -> Style {
+    pen.style(Role::Good).add_modifier(Modifier::UNDERLINED)
+}
+
+/// Prompt and newest completion, wrapped; returns the rows used.
+fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &mut Buffer) -> u16 {
+    let text = format!("{}{}{}", probe.prompt, entry.right, entry.rest);
+    let marks = [probe.prompt.len(), probe.prompt.len() + entry.right.len()];
+    // Where there is room the prompt has its own row.
+    let apart = area.height >= 5;
+    let mut lines = Vec::new();
+    let cells = area.width.saturating_sub(5) as usize;
+    if apart {
+        lines.extend(wrap(&text[..marks[0]], cells, 2));
+        lines.extend(wrap(&text[marks[0]..], cells, 2).into_iter().map(|r| r.start + marks[0]..r.end + marks[0]));
+    } else {
+        lines.extend(wrap(&text, cells, 2));
+    }
+    let most = if area.height > 8 { area.height / 2 } else { area.height };
+    let styles = [pen.style(Role::Dim), right_style(pen), pen.style(Role::Text)];
+    let shown = lines.len().min(most as usize);
+    for (row, line) in lines.into_iter().take(shown).enumerate() {
+        let mut x = area.x + 2;
+        let y = area.y + row as u16;
+        for (part, style) in [0..marks[0], marks[0]..marks[1], marks[1]..text.len()].into_iter().zip(styles) {
+            let (from, to) = (line.start.max(part.start), line.end.min(part.end));
+            if from < to {
+                x = put(buf, x, y, area.right().saturating_sub(1), &text[from..to], style);
+            }
+        }
+    }
+    shown as u16
+}
+
+/// Earlier completions, oldest first, evenly thinned by a power of two so that rows hold still.
+fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Buffer) {
+    let earlier = &probe.entries[..probe.entries.len() - 1];
+    let rows = area.height as usize;
+    if rows == 0 {
+        return;
+    }
+    let mut stride = 1;
+    while earlier.len().div_ceil(stride) > rows {
+        stride *= 2;
+    }
+    let limit = if pen.state.focus == Panel::Probe { earlier.len().saturating_sub(rows) } else { 0 };
+    let shown: Vec<&ProbeEntry> = if limit > 0 && pen.state.scroll > 0 {
+        let end = earlier.len() - pen.state.scroll.min(limit);
+        earlier[end.saturating_sub(rows)..end].iter().collect()
+    } else {
+        earlier.iter().step_by(stride).collect()
+    };
+    if pen.state.focus == Panel::Probe {
+        pen.state.scroll_limit.set(limit);
+    }
+    for (row, entry) in shown.into_iter().enumerate() {
+        let y = area.y + row as u16;
+        let step = grouped(entry.step as u64);
+        put_right(buf, area.x, y, area.x + 8, &step, pen.style(Role::Dim));
+        let score = format!("{}/{}", entry.matched, probe.length);
+        let end = put_right(buf, area.x + 8, y, area.right().saturating_sub(1), &score, pen.style(Role::Dim));
+        let cells = end.saturating_sub(area.x + 10 + 1) as usize;
+        let text = shorten(&format!("{}{}", entry.right, entry.rest), cells);
+        let common = text.bytes().zip(entry.right.bytes()).take_while(|(a, b)| a == b).count();
+        let split = (0..=common).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        let pieces: Pieces =
+            vec![((&text[..split]).into(), right_style(pen)), ((&text[split..]).into(), pen.style(Role::Text))];
+        put_pieces(buf, area.x + 10, y, end, &pieces);
+    }
+}

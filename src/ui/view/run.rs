@@ -1,0 +1,128 @@
+//! What computes, what is computed, and how far it is.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::Pen;
+use crate::ui::{
+    paint::{Pieces, bar, pieces_width, put_pieces, put_right},
+    state::{Panel, Run},
+    strings,
+    text::{bytes, figure, grouped, rate, short, shorten, width},
+    theme::Role,
+};
+
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let Some(run) = &state.run else {
+        pen.title(buf, area, Panel::Run, &Vec::new());
+        return;
+    };
+    let engine = format!("{} {} ", run.engine, pen.glyphs.dot);
+    let title = width(state.tr(Panel::Run.title()));
+    let room = (area.width as usize).saturating_sub(title + 10 + width(&engine));
+    let small = area.height <= 4;
+    let mut facts: Pieces = Vec::new();
+    if small {
+        facts = vec![pen.piece(engine.clone(), Role::Dim), pen.piece(shorten(&run.adapter, room), Role::Text)];
+    }
+    let inner = pen.title(buf, area, Panel::Run, &facts);
+    let mut rows = Vec::new();
+    let progress = inner.height.min(2);
+    if small {
+        // Little room: speed and norms in one row, progress in the other.
+        rows.push(live(pen));
+    } else {
+        rows.push(vec![pen.piece(engine, Role::Dim), pen.piece(run.adapter.as_str(), Role::Bright)]);
+        rows.push(pen.dotted([
+            format!("{} {}", state.tr(strings::PARAMETERS), short(run.info.parameters as f64)),
+            format!("{} {}", state.tr(strings::VOCAB), grouped(run.info.vocab_size as u64)),
+        ]));
+        rows.push(pen.dotted([
+            format!("{} {}", run.info.layers, state.tr(strings::LAYERS)),
+            format!("{} {}", state.tr(strings::HIDDEN), run.info.hidden_size),
+            format!("{} {}", run.info.heads, state.tr(strings::HEADS)),
+        ]));
+        rows.push(taken(pen, run));
+        rows.push(speed(pen));
+    }
+    let mut y = inner.y;
+    for row in rows.iter_mut().take((inner.height - progress.min(inner.height)).max(1) as usize) {
+        // A fact that does not fit goes whole.
+        while row.len() > 2 && pieces_width(row) > inner.width.saturating_sub(3) as usize {
+            row.truncate(row.len() - 2);
+        }
+        put_pieces(buf, inner.x + 2, y, inner.right().saturating_sub(1), row);
+        y += 1;
+    }
+    if y < inner.bottom() {
+        let room = inner.bottom() - y;
+        let top = if room >= 3 { y + 1 } else { y };
+        self::progress(pen, run, Rect { y: top, height: inner.bottom() - top, ..inner }, buf);
+    }
+}
+
+/// The numbers of this moment, narrow enough for 38 cells.
+fn live<'a>(pen: &Pen) -> Pieces<'a> {
+    let state = pen.state;
+    let Some(step) = &state.step else {
+        return vec![pen.piece(state.tr(strings::NO_STEP), Role::Dim)];
+    };
+    let mut pieces: Pieces = Vec::new();
+    for (label, value) in [
+        (state.tr(strings::STEP_TIME), format!("{} ms", figure(step.step_ms))),
+        ("tok/s", short(step.tokens_per_second)),
+        ("lr", rate(step.learning_rate)),
+        ("grad", figure(step.grad_norm)),
+    ] {
+        if !pieces.is_empty() {
+            pieces.push(pen.piece("  ", Role::Text));
+        }
+        pieces.push(pen.piece(format!("{label} "), Role::Dim));
+        pieces.push(pen.piece(value, Role::Bright));
+    }
+    pieces
+}
+
+/// As measured.
+fn speed<'a>(pen: &Pen) -> Pieces<'a> {
+    let Some(step) = &pen.state.step else { return Vec::new() };
+    pen.dotted([
+        format!("{} {} ms", pen.state.tr(strings::STEP_TIME), figure(step.step_ms)),
+        format!("{} tok/s", short(step.tokens_per_second)),
+    ])
+}
+
+/// The batch, and the memory the run took.
+fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
+    let state = pen.state;
+    let batch = format!("{} {} {} {}", state.tr(strings::BATCH), run.info.batch, pen.glyphs.times, run.info.context);
+    let mut facts = vec![batch];
+    if run.info.memory > 0 {
+        let label = if run.engine.as_str() == "cpu" { strings::MEMORY_CPU } else { strings::MEMORY };
+        facts.push(format!("{} {}", state.tr(label), bytes(run.info.memory)));
+    }
+    pen.dotted(facts)
+}
+
+/// Steps done of those planned, as numbers and as a bar; side by side where there is one row.
+fn progress(pen: &Pen, run: &Run, area: Rect, buf: &mut Buffer) {
+    let done = pen.state.steps_done();
+    let share = done as f64 / run.info.steps.max(1) as f64;
+    let words: Pieces = vec![
+        pen.piece(format!("{} ", pen.state.tr(strings::STEP)), Role::Dim),
+        pen.piece(grouped(done as u64), Role::Bright),
+        pen.piece(format!(" / {}", grouped(run.info.steps as u64)), Role::Dim),
+    ];
+    let percent = format!("{:.0}%", (100.0 * share).floor());
+    let end = area.right().saturating_sub(2);
+    let styles = (pen.style(Role::Train), pen.style(Role::Dim));
+    put_pieces(buf, area.x + 2, area.y, end, &words);
+    let right =
+        put_right(buf, area.x + 2 + pieces_width(&words) as u16, area.y, end, &percent, pen.style(Role::Bright));
+    if area.height > 1 {
+        bar(buf, area.x + 2, area.y + 1, area.width.saturating_sub(4), share, styles, pen.glyphs);
+    } else {
+        let x = area.x + 2 + pieces_width(&words) as u16 + 2;
+        bar(buf, x, area.y, right.saturating_sub(x + 2), share, styles, pen.glyphs);
+    }
+}

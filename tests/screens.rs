@@ -1,0 +1,273 @@
+//! What stands on the screen, by size, language and state; and that nothing makes it fall over.
+#![allow(
+    clippy::expect_used,
+    clippy::format_push_string,
+    reason = "a test may fail by panicking, and need not be fast"
+)]
+
+mod fake;
+
+use std::time::Duration;
+
+use danlu::{
+    session::Event,
+    ui::{
+        keys::{Code, Key},
+        state::{AppState, Panel},
+        strings::Lang,
+        theme::{Depth, GlyphSet, Theme},
+        update::{Cmd, Msg, update},
+        view,
+    },
+};
+use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
+use unicode_width::UnicodeWidthStr as _;
+
+fn screen(lang: Lang, events: Vec<Event>) -> AppState {
+    let mut state = AppState::new(lang, Theme { depth: Depth::Cube, ..Theme::default() }, GlyphSet::Line);
+    for event in events {
+        if let Event::Steps(steps) = &event {
+            let at = steps.last().map_or(0, |s| s.step as u64);
+            update(&mut state, Msg::Tick(Duration::from_millis(at * 112)));
+        }
+        update(&mut state, Msg::Event(event));
+    }
+    state
+}
+
+fn press(state: &mut AppState, keys: &[Key]) -> Vec<Cmd> {
+    keys.iter().flat_map(|key| update(state, Msg::Key(*key))).collect()
+}
+
+fn type_in(state: &mut AppState, text: &str) {
+    for c in text.chars() {
+        press(state, &[Key::char(c)]);
+    }
+}
+
+fn painted(state: &AppState, wide: u16, high: u16) -> (Buffer, Option<(u16, u16)>) {
+    let mut buf = Buffer::empty(Rect::new(0, 0, wide, high));
+    let caret = view::draw(state, buf.area, &mut buf);
+    (buf, caret)
+}
+
+/// The rows as a terminal would show them. Every row must be exactly as wide as the screen.
+fn rows(buf: &Buffer) -> Vec<String> {
+    (0..buf.area.height)
+        .map(|y| {
+            let (mut row, mut x) = (String::new(), 0);
+            while x < buf.area.width {
+                let symbol = buf[(x, y)].symbol();
+                assert!(!symbol.chars().any(char::is_control), "a control character in row {y}: {symbol:?}");
+                row.push_str(symbol);
+                for covered in x + 1..x + symbol.width().max(1) as u16 {
+                    assert_eq!(buf[(covered, y)].symbol(), " ", "a wide glyph is halved in row {y}: {row}");
+                }
+                x += symbol.width().max(1) as u16;
+            }
+            assert_eq!(row.width(), buf.area.width as usize, "row {y}: {row:?}");
+            row
+        })
+        .collect()
+}
+
+fn shown(state: &AppState, wide: u16, high: u16) -> String {
+    let (buf, caret) = painted(state, wide, high);
+    let mut text = rows(&buf).iter().map(|r| r.trim_end()).collect::<Vec<_>>().join("\n");
+    if let Some((x, y)) = caret {
+        text += &format!("\ncaret {x},{y}");
+    }
+    text
+}
+
+/// The states a screen can be in.
+fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
+    let mut states = vec![
+        ("empty", screen(lang, Vec::new())),
+        ("one_point", screen(lang, fake::run_until(1))),
+        ("running", screen(lang, fake::run_until(640))),
+    ];
+    let mut nan = fake::run_until(300);
+    for at in 301..=320 {
+        let mut step = fake::step(at);
+        (step.loss, step.grad_norm, step.applied) = (f64::NAN, f64::INFINITY, at < 318);
+        nan.push(Event::Steps(vec![step]));
+    }
+    nan.extend((321..=400).map(|at| Event::Steps(vec![fake::step(at)])));
+    nan.push(Event::SaveFailed { step: 400, error: "disk full: 12.0 MiB needed, 3.1 MiB free".to_owned() });
+    states.push(("not_finite", screen(lang, nan)));
+    let mut paused = fake::run_until(640);
+    paused.push(Event::Paused { step: 640 });
+    states.push(("paused", screen(lang, paused)));
+    let mut done = fake::run_until(fake::STEPS);
+    done.push(Event::Finished { step: fake::STEPS, reason: "done".to_owned(), failed: false });
+    states.push(("finished", screen(lang, done)));
+    for (name, key) in [("help", Key::char('?')), ("quit", Key::char('q')), ("palette", Key::char(':'))] {
+        let mut state = screen(lang, fake::run_until(640));
+        press(&mut state, &[key]);
+        states.push((name, state));
+    }
+    let mut chat = screen(lang, fake::run_until(640));
+    type_in(&mut chat, "春眠不觉晓，");
+    press(&mut chat, &[Key::plain(Code::Enter)]);
+    for text in ["处处闻啼鸟。", "夜来", "风雨声，花落"] {
+        update(&mut chat, Msg::Event(Event::PromptText { id: 1, text: text.to_owned(), step: 640 }));
+    }
+    type_in(&mut chat, "床前明月光");
+    states.push(("chat", chat));
+    states
+}
+
+#[test]
+fn snapshots() {
+    for (lang, language) in [(Lang::Zh, "zh"), (Lang::En, "en")] {
+        for (name, state) in states(lang) {
+            for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+                insta::assert_snapshot!(format!("{name}_{language}_{wide}x{high}"), shown(&state, wide, high));
+            }
+        }
+    }
+}
+
+#[test]
+fn other_glyph_sets() {
+    let mut state = screen(Lang::Zh, fake::run_until(640));
+    state.log_y = true;
+    state.glyph_set = GlyphSet::Safe;
+    insta::assert_snapshot!("safe_glyphs_120x36", shown(&state, 120, 36));
+    state.glyph_set = GlyphSet::Ascii;
+    insta::assert_snapshot!("ascii_glyphs_80x24", shown(&state, 80, 24));
+}
+
+/// In the safe set nothing the program itself draws may take two cells on a terminal set to CJK widths.
+#[test]
+fn the_safe_set_keeps_its_promise() {
+    for (name, mut state) in states(Lang::Zh) {
+        state.glyph_set = GlyphSet::Safe;
+        let (buf, _) = painted(&state, 120, 36);
+        for row in rows(&buf) {
+            assert_eq!(row.width(), row.width_cjk(), "{name}: {row}");
+        }
+    }
+}
+
+#[test]
+fn every_panel_alone_and_expanded() {
+    for (name, mut state) in states(Lang::Zh) {
+        for panel in Panel::ALL {
+            state.focus = panel;
+            for expanded in [false, true] {
+                state.expanded = expanded;
+                for (wide, high) in [(60, 16), (80, 24), (120, 36), (200, 60), (300, 100)] {
+                    let (buf, _) = painted(&state, wide, high);
+                    assert_eq!(rows(&buf).len(), high as usize, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_size_makes_it_panic() {
+    for (_, mut state) in states(Lang::Zh) {
+        for panel in [Panel::Loss, Panel::Chat, Panel::Mix] {
+            state.focus = panel;
+            for wide in 1..=40 {
+                for high in 1..=20 {
+                    rows(&painted(&state, wide, high).0);
+                }
+            }
+            for (wide, high) in [(70, 20), (99, 29), (100, 30), (101, 31), (1, 100), (300, 1), (300, 100)] {
+                rows(&painted(&state, wide, high).0);
+            }
+        }
+    }
+    painted(&screen(Lang::En, Vec::new()), 0, 0);
+}
+
+/// Right characters are marked by more than colour.
+#[test]
+fn matched_characters_are_underlined() {
+    let state = screen(Lang::Zh, fake::run_until(640));
+    let (buf, _) = painted(&state, 120, 36);
+    let underlined =
+        buf.content().iter().filter(|c| c.modifier.contains(Modifier::UNDERLINED) && c.symbol() == "处").count();
+    assert!(underlined >= 2, "both characters of 处处, in the newest completion at least");
+    let mut mono = state;
+    mono.theme.depth = Depth::Mono;
+    let (buf, _) = painted(&mono, 120, 36);
+    assert!(buf.content().iter().all(|c| c.fg == ratatui::style::Color::Reset), "NO_COLOR means none");
+    assert!(buf.content().iter().any(|c| c.modifier.contains(Modifier::UNDERLINED)));
+}
+
+/// Everything the trainer may say is full of escape sequences; none of it reaches a cell.
+#[test]
+fn hostile_text_is_shown_not_obeyed() {
+    let evil = "\x1b]0;x\x07\x1b[2J\u{202e}春\u{200b}\r\n\u{9b}31m";
+    let text = || evil.to_owned();
+    let mut info = fake::info();
+    (info.name, info.stage, info.size) = (text(), text(), text());
+    (info.engine, info.adapter, info.path) = (text(), text(), evil.into());
+    info.sources.iter_mut().for_each(|s| s.name = text());
+    let mut events = vec![Event::Started(Box::new(info)), Event::Steps(vec![fake::step(1)])];
+    events.push(Event::Eval { step: 1, source: text(), eval_loss: 2.0, eval_bits_per_byte: 1.0 });
+    events.push(Event::Probe { step: 1, prompt: text(), text: text(), expected: text(), matched: 3, length: 9 });
+    events.push(Event::Note { step: 1, text: text() });
+    events.push(Event::Saved { step: 1, path: evil.into(), seconds: 0.1, bytes: 1 });
+    events.push(Event::SaveFailed { step: 1, error: text() });
+    let mut state = screen(Lang::Zh, events);
+    update(&mut state, Msg::Paste(text()));
+    assert!(matches!(&press(&mut state, &[Key::plain(Code::Enter)])[..], [Cmd::Send(_)]));
+    update(&mut state, Msg::Event(Event::PromptText { id: 1, text: text(), step: 1 }));
+    update(
+        &mut state,
+        Msg::Event(Event::PromptDone { id: 1, step: 1, tokens: 1, seconds: 1.0, finish_reason: text() }),
+    );
+    update(&mut state, Msg::Background(text()));
+    update(&mut state, Msg::Paste(text()));
+    update(&mut state, Msg::Event(Event::Finished { step: 1, reason: text(), failed: true }));
+    for panel in Panel::ALL {
+        state.focus = panel;
+        for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+            let all = rows(&painted(&state, wide, high).0).concat();
+            assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'), "{panel:?}");
+        }
+    }
+    let summary = danlu::ui::update::summary(&state).concat();
+    assert!(!summary.chars().any(char::is_control), "{summary:?}");
+}
+
+/// The caret stands in the field, after the text, in cells.
+#[test]
+fn the_caret_is_where_the_text_ends() {
+    for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+        let mut state = screen(Lang::Zh, fake::run_until(10));
+        type_in(&mut state, "春眠");
+        let (buf, caret) = painted(&state, wide, high);
+        let (x, y) = caret.expect("the field has the keys");
+        assert_eq!((buf[(x - 4, y)].symbol(), buf[(x - 2, y)].symbol()), ("春", "眠"), "{wide}x{high}");
+        press(&mut state, &[Key::plain(Code::Esc)]);
+        assert_eq!(painted(&state, wide, high).1, None);
+        assert!(shown(&state, wide, high).contains("春眠"), "the draft is kept and shown");
+    }
+}
+
+/// Ten frames a second may cost a hundredth of one core: a frame must be painted within a millisecond
+/// (measured: a fifth of that), however long the run.
+#[test]
+fn a_frame_is_cheap_after_a_million_steps() {
+    let mut state = screen(Lang::Zh, fake::run_until(600));
+    for at in 601..1_000_000 {
+        state.loss.push(at, 2.0 + (at % 97) as f64 / 50.0);
+        state.grad.push(at, 1.0);
+    }
+    let mut buf = Buffer::empty(Rect::new(0, 0, 120, 36));
+    let mut best = Duration::MAX;
+    for _ in 0..50 {
+        let start = std::time::Instant::now();
+        buf.reset();
+        view::draw(&state, buf.area, &mut buf);
+        best = best.min(start.elapsed());
+    }
+    assert!(best < Duration::from_millis(1), "{best:?}");
+}
