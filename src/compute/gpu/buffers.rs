@@ -23,6 +23,8 @@ struct Slot {
     ticket: Option<u64>,
     bytes: u64,
     state: Arc<AtomicU8>,
+    /// The submission that fills it.
+    submission: Option<wgpu::SubmissionIndex>,
 }
 
 pub(super) struct Buffers {
@@ -132,7 +134,7 @@ impl Buffers {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let staging = &self.slots[slot].buffer;
         encoder.copy_buffer_to_buffer(source, offset as u64 * 4, staging, 0, bytes);
-        self.queue.submit([encoder.finish()]);
+        let submission = self.queue.submit([encoder.finish()]);
         self.faults.check()?;
         let state = Arc::new(AtomicU8::new(PENDING));
         let done = state.clone();
@@ -140,7 +142,7 @@ impl Buffers {
             done.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
         });
         let slot = &mut self.slots[slot];
-        (slot.ticket, slot.bytes, slot.state) = (Some(id), bytes, state);
+        (slot.ticket, slot.bytes, slot.state, slot.submission) = (Some(id), bytes, state, Some(submission));
         Ok(Ticket { id, ready: None })
     }
 
@@ -152,7 +154,7 @@ impl Buffers {
         }
         let size = bytes.next_power_of_two().max(256).min(self.device.limits().max_buffer_size);
         let buffer = self.create("a read-back", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
-        let slot = Slot { buffer, ticket: None, bytes: 0, state: Arc::default() };
+        let slot = Slot { buffer, ticket: None, bytes: 0, state: Arc::default(), submission: None };
         if self.slots.len() < RING {
             self.slots.push(slot);
             return Ok(self.slots.len() - 1);
@@ -169,7 +171,10 @@ impl Buffers {
         };
         let state = self.slots[i].state.clone();
         if state.load(Ordering::Acquire) == PENDING {
-            self.poll(wait)?;
+            // Only the submission that fills this one is waited for: later steps stay under way.
+            let submission_index = self.slots[i].submission.clone();
+            let kind = if wait { wgpu::PollType::Wait { submission_index, timeout: None } } else { wgpu::PollType::Poll };
+            self.polled(kind)?;
         }
         match state.load(Ordering::Acquire) {
             PENDING if wait => Err(ComputeError::Lost { reason: "a read-back did not arrive".into() }),
@@ -195,7 +200,10 @@ impl Buffers {
 
     /// Lets callbacks run; with `wait`, until all submitted work is done.
     pub(super) fn poll(&self, wait: bool) -> Result<(), ComputeError> {
-        let kind = if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll };
+        self.polled(if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll })
+    }
+
+    fn polled(&self, kind: wgpu::PollType) -> Result<(), ComputeError> {
         let polled = self.device.poll(kind);
         self.faults.check()?;
         polled.map(|_| ()).map_err(|e| ComputeError::Lost { reason: e.to_string() })
