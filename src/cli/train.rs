@@ -27,6 +27,9 @@ pub(super) struct Train {
     /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
     #[arg(long)]
     size: Option<String>,
+    /// Start a stage that has no checkpoint yet from this checkpoint or model's folder
+    #[arg(long)]
+    from: Option<PathBuf>,
     /// Train up to this step; where the stage is already there, as many steps more
     #[arg(long)]
     steps: Option<usize>,
@@ -57,6 +60,7 @@ impl Train {
             size: self.size.clone(),
             seed: common.seed,
             sets: self.set.clone(),
+            from: self.from.clone(),
             steps: self.steps,
             interactive: false,
         };

@@ -39,6 +39,7 @@ impl Workbench {
             size: self.size.clone(),
             seed: common.seed,
             sets: self.set.clone(),
+            from: None,
             steps: None,
             interactive: true,
         };

@@ -248,6 +248,21 @@ impl RunConfig {
         if !self.source.is_empty() && self.source.iter().all(|s| s.weight == 0.0) {
             return wrong("every source has weight 0; give one a weight above 0");
         }
+        for p in &self.probe {
+            if p.prompt.is_empty() || p.expected.is_empty() {
+                return wrong("a probe has an empty prompt or expected text; give both, or leave the probe out");
+            }
+        }
+        let s = &self.sampling;
+        if s.temperature.is_some_and(|t| !(t.is_finite() && t >= 0.0)) {
+            return wrong(format!("sampling.temperature is {:?}; expected 0 or more", s.temperature));
+        }
+        if s.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+            return wrong(format!("sampling.top_p is {:?}; expected more than 0, at most 1", s.top_p));
+        }
+        if s.repetition_penalty.is_some_and(|r| !(r.is_finite() && r > 0.0)) {
+            return wrong(format!("sampling.repetition_penalty is {:?}; expected more than 0", s.repetition_penalty));
+        }
         let p = &self.pretrain;
         let counts = [
             ("steps", p.steps),
@@ -380,7 +395,9 @@ fn trim(message: &str) -> String {
 
 /// Adds the nearest known name to serde's «unknown field `x`, expected one of …».
 fn suggest(message: &str) -> String {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    // toml ends with «in `table`», which is no key.
+    let list = message.rsplit_once(" in `").map_or(message, |(list, _)| list);
+    let quoted: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
         return message.to_owned();
     };
@@ -417,7 +434,7 @@ mod tests {
     #[test]
     fn mistakes_name_the_nearest_key() {
         let error = parse("[pretrain]\nlerning_rate = 1.0\n", &[]).unwrap_err().to_string();
-        assert!(error.contains("learning_rate"), "{error}");
+        assert!(error.contains("learning_rate") && !error.contains(", pretrain"), "{error}");
         let error = parse("", &[("model.hiden_size", "3")]).unwrap_err().to_string();
         assert!(error.contains("hidden_size"), "{error}");
         for bad in ["size = \"9m\"", "seed = \"x\"", "[pretrain]\nsteps = 0", "[pretrain]\nadam_beta1 = 2.0", "[[source]]\nname = \"a\"\npath = \"x\"\nweight = -1.0", "size = "] {

@@ -1,6 +1,10 @@
 //! From a folder and some wishes to a trainer that is ready to step.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{
     checkpoint::{self, State},
@@ -30,6 +34,8 @@ pub struct Setup {
     pub seed: Option<u64>,
     /// `--set` pairs.
     pub sets: Vec<(String, String)>,
+    /// `--from`: the folder whose weights and tokenizer a stage without checkpoints starts from.
+    pub from: Option<PathBuf>,
     /// `--steps`: up to this step, or as many more where the stage is already there.
     pub steps: Option<usize>,
     /// Whether a person watches: then a failed save pauses, and the end waits.
@@ -156,7 +162,9 @@ pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &S
     let plan = config.pretrain()?;
     let mut notes: Vec<String> = run.swept().iter().map(|name| format!("{name}, left by a killed save, was removed")).collect();
     let data_dir = run.view().data_dir();
-    let corpus = Corpus::load(&config, run.view().dir(), &data_dir, model.vocab_size)?;
+    let begun = data_dir.join("tokenizer.json").is_file();
+    let known = setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
+    let corpus = Corpus::load(&config, run.view().dir(), known, model.vocab_size)?;
     notes.extend(corpus.notes.iter().cloned());
     model.eos_token_id = corpus.tokenizer.end_of_text();
     model.pad_token_id = corpus.tokenizer.pad();
@@ -185,7 +193,14 @@ pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &S
         }
         state = saved;
     } else {
-        learner.write_params(&mut device, &learner.table().initial(config.seed))?;
+        let slab = match &setup.from {
+            None => learner.table().initial(config.seed),
+            Some(from) => {
+                state.parent = Some(from.display().to_string());
+                parent(from, &model)?
+            }
+        };
+        learner.write_params(&mut device, &slab)?;
         run.write_data("tokenizer.json", corpus.tokenizer.json().as_bytes())?;
         run.write_data("tokenizer_config.json", corpus.tokenizer.config_json(model.max_position_embeddings, None).as_bytes())?;
     }
@@ -210,6 +225,24 @@ pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &S
     let mut plan = plan;
     plan.schedule.steps = plan.schedule.steps.max(target);
     Ok(Ready { run, config, model, plan, device, corpus, learner, decoder, batcher, state, info, target, notes })
+}
+
+/// The weights of another checkpoint or model, if it is the same model.
+fn parent(from: &Path, model: &ModelConfig) -> Result<Vec<f32>, TrainError> {
+    let (theirs, _, slab) = super::model_folder::load(from)?;
+    let mut same = theirs.clone();
+    // What training may change, or what the tokenizer settles, is no matter of shape.
+    (same.dropout, same.initializer_range) = (model.dropout, model.initializer_range);
+    (same.eos_token_id, same.pad_token_id) = (model.eos_token_id, model.pad_token_id);
+    same.max_position_embeddings = model.max_position_embeddings;
+    if same != *model {
+        return Err(TrainError::Input(format!(
+            "--from {}: its config.json is another model than run.toml describes; set size and [model] to {}",
+            from.display(),
+            theirs.to_json()
+        )));
+    }
+    Ok(slab)
 }
 
 /// The history of a state, with today's weights and shape from its step on if they differ.
