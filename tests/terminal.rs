@@ -404,7 +404,6 @@ fn updates_are_small() {
 /// The program itself on a run of its own: it trains, answers while it trains, saves and gives the
 /// terminal back.
 #[test]
-#[ignore = "until `danlu` with no verb opens the workbench"]
 fn danlu_trains_answers_and_leaves() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_danlu"));
