@@ -88,6 +88,8 @@ pub struct Device {
     /// Bytes that may be used; allocation beyond it is refused.
     budget: u64,
     next: usize,
+    /// Buffers that calls borrow for their partial results; see [`super::Recording::scratch`].
+    scratch: Vec<Tensor>,
 }
 
 impl Device {
@@ -137,7 +139,7 @@ impl Device {
                 let gpu = Gpu::open(index, opening)?;
                 let info = EngineInfo { engine: "wgpu", adapter: a.name.clone(), driver: format!("{} {}", a.backend, a.driver) };
                 let budget = gpu.budget();
-                Ok(Device { engine: Engine::Gpu(Box::new(gpu)), info, used: 0, budget, next: 0 })
+                Ok(Device { engine: Engine::Gpu(Box::new(gpu)), info, used: 0, budget, next: 0, scratch: Vec::new() })
             }
             _ => Ok(Device::cpu()),
         }
@@ -156,7 +158,7 @@ impl Device {
     pub fn cpu() -> Device {
         let host = Host::info();
         let info = EngineInfo { engine: "cpu", adapter: host.name, driver: host.driver };
-        Device { engine: Engine::Cpu(Host::default()), info, used: 0, budget: Host::budget(), next: 0 }
+        Device { engine: Engine::Cpu(Host::default()), info, used: 0, budget: Host::budget(), next: 0, scratch: Vec::new() }
     }
 
     /// What runs here.
@@ -219,6 +221,17 @@ impl Device {
             };
             self.used = self.used.saturating_sub(elements as u64 * 4);
         }
+    }
+
+    /// A scratch buffer of at least `len` elements: one that is there, or a new one. It stays with the
+    /// device, so that programs made one after another do not each leave one behind.
+    pub(super) fn scratch(&mut self, len: usize) -> Result<Tensor, ComputeError> {
+        if let Some(found) = self.scratch.iter().find(|t| t.len() >= len) {
+            return Ok(found.clone());
+        }
+        let made = self.alloc("scratch", &[len], DType::F32)?;
+        self.scratch.push(made.clone());
+        Ok(made)
     }
 
     /// Gives back the buffer under a tensor. Views of it must not be used again.

@@ -43,7 +43,11 @@ pub fn matmul(rec: &mut Recording<'_>, layout: Layout, a: &Tensor, b: &Tensor, o
     }
     ops::expect_len(name, out, m * n)?;
     let s = Sizes { m, n, k };
-    let plan = choose(rec, layout, name, s).ok_or_else(|| ops::wrong(name, "no variant fits".into()))?;
+    let plan = match rec.forced().filter(|row| row.base().starts_with(name)) {
+        Some(row) => Some(Plan { row, splits: if row.has("SPLIT") { 3 } else { 1 } }).filter(|plan| fits(plan.row, layout, s)),
+        None => choose(&rec.traits(), layout, name, s),
+    };
+    let plan = plan.ok_or_else(|| ops::wrong(name, "no variant fits".into()))?;
     let (bm, bn) = (plan.row.constant("BM"), plan.row.constant("BN"));
     let grid = |z: usize| [n.div_ceil(bn) as u32, m.div_ceil(bm) as u32, z as u32];
     if plan.splits == 1 {
@@ -70,27 +74,22 @@ fn fits(row: &Kernel, layout: Layout, s: Sizes) -> bool {
     !row.has("VEC4") || along.iter().all(|size| size % 4 == 0)
 }
 
-fn choose(rec: &Recording<'_>, layout: Layout, name: &'static str, s: Sizes) -> Option<Plan> {
-    let traits = rec.traits();
-    if let Some(row) = rec.forced().filter(|row| row.base().starts_with(name)) {
-        let splits = if row.has("SPLIT") { 3 } else { 1 };
-        return fits(row, layout, s).then_some(Plan { row, splits });
-    }
+fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes) -> Option<Plan> {
     if traits.cpu {
         return Some(Plan { row: kernel(name)?, splits: 1 });
     }
     let rows = variants(name);
-    let rows = rows.filter(|row| row.runs_on(&traits) && fits(row, layout, s));
+    let rows = rows.filter(|row| row.runs_on(traits) && fits(row, layout, s));
     if traits.software {
         // The shape of the tile hardly matters there, its compilation does.
         return rows.min_by_key(|row| row.constant("RM") * row.constant("RN")).map(|row| Plan { row, splits: 1 });
     }
-    let whole = rows.map(|row| (cost(&traits, row, s, 1), row, 1));
+    let whole = rows.map(|row| (cost(traits, row, s, 1), row, 1));
     let split_name = format!("{name}_split");
     let rooms = |splits: &usize| (splits * s.m * s.n) as u64 * 4 <= traits.max_binding.min(MOST_PARTIAL);
-    let split = variants(&split_name).filter(|row| row.runs_on(&traits) && fits(row, layout, s)).flat_map(|row| {
+    let split = variants(&split_name).filter(|row| row.runs_on(traits) && fits(row, layout, s)).flat_map(|row| {
         let counts = [2, 4, 8, 16, 32, 64].into_iter().filter(|c| s.k >= c * 64).filter(rooms);
-        counts.map(|c| (cost(&traits, row, s, c), row, c)).collect::<Vec<_>>()
+        counts.map(|c| (cost(traits, row, s, c), row, c)).collect::<Vec<_>>()
     });
     let best = whole.chain(split).min_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(Plan { row: best.1, splits: best.2 })
@@ -122,4 +121,72 @@ fn cost(traits: &Traits, row: &Kernel, s: Sizes, splits: usize) -> f64 {
     // A second dispatch, and partial products written and read again.
     let sum = if splits == 1 { 0.0 } else { 4e5 + 0.4 * (splits * s.m * s.n) as f64 };
     work + sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An H100's.
+    const LARGE: Traits = Traits {
+        cpu: false,
+        software: false,
+        max_binding: (1 << 31) - 4,
+        max_groups: 65_535,
+        workgroup_storage: 49_152,
+        max_invocations: 1024,
+        units: 132,
+    };
+
+    fn chosen(traits: &Traits, layout: Layout, name: &'static str, m: usize, n: usize, k: usize) -> (&'static str, usize) {
+        let plan = choose(traits, layout, name, Sizes { m, n, k }).expect("a variant fits");
+        (plan.row.name, plan.splits)
+    }
+
+    #[test]
+    fn large_products_take_large_tiles() {
+        let (name, splits) = chosen(&LARGE, Layout::NT, "matmul_nt", 16_384, 4096, 384);
+        assert!(name == "matmul_nt.128v" || name == "matmul_nt.64x128v", "{name}");
+        assert_eq!(splits, 1);
+    }
+
+    #[test]
+    fn few_tiles_of_long_sums_are_split() {
+        let (name, splits) = chosen(&LARGE, Layout::TN, "matmul_tn", 384, 384, 16_384);
+        assert!(name.starts_with("matmul_tn_split"), "{name}");
+        assert!(splits >= 4, "{splits}");
+        // Not where partial products would not fit a binding.
+        let small = Traits { max_binding: 384 * 384 * 4, ..LARGE };
+        assert_eq!(chosen(&small, Layout::TN, "matmul_tn", 384, 384, 16_384).1, 1);
+    }
+
+    #[test]
+    fn sizes_that_are_not_whole_vectors_take_scalar_tiles() {
+        for (layout, name, m, n, k) in
+            [(Layout::NT, "matmul_nt", 128, 128, 130), (Layout::NN, "matmul_nn", 128, 130, 128), (Layout::TN, "matmul_tn", 130, 128, 128)]
+        {
+            let (name, _) = chosen(&LARGE, layout, name, m, n, k);
+            assert!(!name.ends_with('v'), "{name}");
+        }
+        assert!(chosen(&LARGE, Layout::NT, "matmul_nt", 1, 128, 128).0.ends_with('v'), "rows may be any number");
+    }
+
+    #[test]
+    fn the_cpu_engine_has_no_variants() {
+        let host = Traits { cpu: true, ..LARGE };
+        assert_eq!(chosen(&host, Layout::TN, "matmul_tn", 64, 64, 100_000), ("matmul_tn", 1));
+    }
+
+    #[test]
+    fn pieces_cover_the_sum() {
+        for row in variants("matmul_tn_split") {
+            for k in [200, 1000, 16_384, 16_390] {
+                for splits in [2, 3, 8, 64] {
+                    let span = span(row, k, splits);
+                    let pieces = k.div_ceil(span);
+                    assert!(pieces <= splits && pieces * span >= k && (pieces - 1) * span < k, "{k} in {splits}");
+                }
+            }
+        }
+    }
 }

@@ -251,7 +251,7 @@ impl Heads {
 pub fn rope(rec: &mut Recording<'_>, positions: &Tensor, table: &Tensor, qkv: &Tensor, heads: Heads, inverse: bool) -> Done {
     let n = positions.len();
     expect_len("rope", qkv, n * heads.qkv())?;
-    if heads.size % 2 != 0 || table.cols() != heads.size {
+    if !heads.size.is_multiple_of(2) || table.cols() != heads.size {
         return Err(wrong("rope", format!("head size {} and table {:?} do not fit", heads.size, table.shape)));
     }
     let rotated = heads.query + heads.key;
@@ -284,7 +284,7 @@ pub const HEAD_SIZE: usize = 256;
 fn push_attention(rec: &mut Recording<'_>, name: &'static str, owners: usize, b: usize, t: usize, heads: Heads, args: &[&Tensor]) -> Done {
     let traits = rec.traits();
     let d = heads.size;
-    let fits = |row: &&Kernel| d <= 4 * row.constant("D4") && row.runs_on(&traits) && !(row.has("VEC4") && d % 4 != 0);
+    let fits = |row: &&Kernel| d <= 4 * row.constant("D4") && row.runs_on(&traits) && (d.is_multiple_of(4) || !row.has("VEC4"));
     // Of the variants that hold the head, the one with the smallest one, and of these the largest tile.
     let side = |row: &&Kernel| (row.constant("D4"), std::cmp::Reverse(row.constant("R")));
     let row = match rec.forced().filter(|row| row.base() == name) {

@@ -96,7 +96,6 @@ impl Traits {
 pub struct Recording<'d> {
     device: &'d mut Device,
     calls: Vec<Call>,
-    scratch: Vec<Tensor>,
     /// The variant that a check wants, whatever the shapes.
     forced: Option<&'static Kernel>,
 }
@@ -104,7 +103,7 @@ pub struct Recording<'d> {
 impl<'d> Recording<'d> {
     /// Starts an empty recording on a device.
     pub fn new(device: &'d mut Device) -> Recording<'d> {
-        Recording { device, calls: Vec::new(), scratch: Vec::new(), forced: None }
+        Recording { device, calls: Vec::new(), forced: None }
     }
 
     /// Calls of the same kernel take this row of the table from now on.
@@ -123,16 +122,10 @@ impl<'d> Recording<'d> {
     }
 
     /// A scratch tensor that holds from one call to the next one that asks for scratch: calls are
-    /// ordered, so the buffer is used again by every such call of this recording.
+    /// ordered, so the buffer is used again by every such call of every recording of the device.
     pub fn scratch(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
         let len: usize = shape.iter().product();
-        let fits = self.scratch.iter().find(|t| t.len() >= len);
-        if let Some(found) = fits {
-            return Ok(found.part("scratch", 0, shape));
-        }
-        let made = self.device.alloc("scratch", &[len], super::DType::F32)?;
-        self.scratch.push(made.clone());
-        Ok(made.part("scratch", 0, shape))
+        Ok(self.device.scratch(len)?.part("scratch", 0, shape))
     }
 
     /// Appends a call after checking the rules that every engine relies on: as many tensors as the

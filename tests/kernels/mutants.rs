@@ -1,6 +1,6 @@
 //! Wrong kernels: each must fail its check, or the check proves nothing.
 
-use danlu::compute::{KERNELS, Opening, check, kernel};
+use danlu::compute::{KERNELS, Kernel, Opening, check, kernel};
 use libtest_mimic::{Failed, Trial};
 
 /// A kernel, a piece of its expanded WGSL, and what stands there instead.
@@ -96,6 +96,6 @@ pub(super) fn trials(ignored: bool) -> Vec<Trial> {
 /// Every kernel has a mutant, in one of its variants at least.
 pub(super) fn complete() -> Result<(), Failed> {
     let covered = |base: &str| MUTANTS.iter().any(|(name, ..)| name.split('.').next() == Some(base));
-    let missing: Vec<&str> = KERNELS.iter().map(|k| k.base()).filter(|base| !covered(base)).collect();
+    let missing: Vec<&str> = KERNELS.iter().map(Kernel::base).filter(|base| !covered(base)).collect();
     if missing.is_empty() { Ok(()) } else { Err(format!("no mutant of {missing:?}").into()) }
 }

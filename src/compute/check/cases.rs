@@ -306,7 +306,7 @@ fn products(b: &mut Bench<'_>, layout: Layout) -> Done {
     let (bm, bn, bk) = (kernel.constant("BM"), kernel.constant("BN"), kernel.constant("BK"));
     let sizes = if kernel.has("VEC4") {
         // Rows along memory are whole vectors; M need not be one except in TN.
-        let odd = if layout == Layout::TN { 0 } else { 1 };
+        let odd = usize::from(layout != Layout::TN);
         vec![(4, 4, 4), (8 - odd, 12, 20), (bm - 4 + odd, bn + 4, bk - 4), (bm, bn, 2 * bk), (bm + 4 - odd, bn - 4, 3 * bk + 4), (2 * bm + 8, 2 * bn, 5 * bk + 8)]
     } else {
         vec![(1, 1, 1), (3, 5, 7), (1, 70, 33), (bm - 1, bn + 1, bk - 1), (bm, bn, 2 * bk), (bm + 1, bn - 1, 3 * bk + 1), (2 * bm + 3, bn, 5 * bk + 2)]

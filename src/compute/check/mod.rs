@@ -127,16 +127,6 @@ impl Bench<'_> {
                 self.rows.push(CheckRow { kernel: call.kernel.name, shape: shape.to_owned(), error, bound, passed: error <= bound });
             }
         }
-        let mut scratch: Vec<&Tensor> = Vec::new();
-        for t in calls.iter().flat_map(|c| &c.args) {
-            let known = self.tensors.iter().chain(scratch.iter().copied()).any(|k| k.buffer == t.buffer);
-            if !known {
-                scratch.push(t);
-            }
-        }
-        for t in scratch {
-            self.device.free(t);
-        }
         self.clear();
         Ok(())
     }

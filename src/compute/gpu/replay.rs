@@ -5,7 +5,7 @@ use crate::compute::{ComputeError, KernelTime, Program};
 
 /// Longest estimated work of one submit: a desktop stays usable and no watchdog bites.
 const SUBMIT_MS: f64 = 100.0;
-/// Replays that may be in flight before the next one waits.
+/// Submits that may be in flight before the next one waits.
 const IN_FLIGHT: usize = 8;
 /// Calls timed at once: two queries each, 4096 in a set.
 const TIMED: usize = 2048;
@@ -33,8 +33,8 @@ impl Gpu {
             self.in_flight.push_back(index);
         }
         self.faults.check()?;
-        let oldest = if self.in_flight.len() > IN_FLIGHT { self.in_flight.pop_front() } else { None };
-        let kind = match oldest {
+        let late = self.in_flight.len().saturating_sub(IN_FLIGHT);
+        let kind = match self.in_flight.drain(..late).next_back() {
             Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: None },
             // Polling is also what frees dropped buffers.
             None => wgpu::PollType::Poll,
