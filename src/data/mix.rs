@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::error::DataError;
 
 /// Tokens a step may hold.
-const MOST_TOKENS: usize = 1 << 28;
+pub const MOST_TOKENS: usize = 1 << 28;
 
 /// A batch's shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,18 +45,26 @@ impl TryFrom<Vec<Phase>> for History {
     type Error = DataError;
 
     fn try_from(phases: Vec<Phase>) -> Result<Self, DataError> {
-        let mut phases = phases.into_iter();
-        let Some(first) = phases.next() else {
+        // Weights stay the very numbers they were: scaled a second time they would differ in the last
+        // bit, and a resume would take that for a change of the mix.
+        let Some(first) = phases.first() else {
             return Err(DataError::Mix("the history holds no phase".into()));
         };
         if first.from_step != 0 {
             return Err(DataError::Mix(format!("the history starts at step {}, not 0", first.from_step)));
         }
-        let mut history = Self::new(&first.weights, first.shape)?;
-        for phase in phases {
-            history.change(phase.from_step, &phase.weights, phase.shape)?;
+        let sources = first.weights.len();
+        for (at, phase) in phases.iter().enumerate() {
+            let sum: f64 = shares(&phase.weights).and(checked(phase.shape)).map(|_| phase.weights.iter().sum())?;
+            if phase.weights.len() != sources || (sum - 1.0).abs() > 1e-9 {
+                let what = format!("the history's phase {} has {} weights with a sum of {sum}", at + 1, phase.weights.len());
+                return Err(DataError::Mix(format!("{what}; {sources} with a sum of 1 are expected")));
+            }
+            if at > 0 && phase.from_step <= phases[at - 1].from_step {
+                return Err(DataError::Mix(format!("the history's phase {} does not start after the one before", at + 1)));
+            }
         }
-        Ok(history)
+        Ok(Self { phases })
     }
 }
 
@@ -217,5 +225,37 @@ impl Cursor {
 
     pub(crate) fn tokens(&self) -> &[u64] {
         &self.tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// A resume compared shares that had been scaled once more, and read with an error in the last bit,
+    /// with fresh ones, and began a new phase: every later batch was another than without the stop.
+    #[test]
+    fn a_saved_history_reads_back_to_the_bit() {
+        let shape = Shape { rows: 3, window: 8, micros: 2 };
+        for n in 1..200_u32 {
+            let weights: Vec<f64> = (1..=5).map(|i| f64::from(n * i % 17 + 1) / f64::from(n)).collect();
+            let mut history = History::new(&weights, shape).unwrap();
+            history.change(7, &[0.35, 0.25, 0.15, 0.15, 0.10], shape).unwrap();
+            let text = serde_json::to_string(&history).unwrap();
+            assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history);
+        }
+    }
+
+    #[test]
+    fn a_history_that_no_run_has_is_refused() {
+        let phase = |from_step, weights: &str| {
+            format!("{{\"from_step\":{from_step},\"weights\":{weights},\"shape\":{{\"rows\":1,\"window\":4,\"micros\":1}}}}")
+        };
+        let good = phase(0, "[0.5,0.5]");
+        serde_json::from_str::<History>(&format!("[{good}]")).unwrap();
+        for bad in [String::new(), phase(1, "[1]"), phase(0, "[1,1]"), format!("{good},{}", phase(4, "[1]")), format!("{good},{good}")] {
+            serde_json::from_str::<History>(&format!("[{bad}]")).unwrap_err();
+        }
     }
 }
