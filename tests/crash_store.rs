@@ -253,6 +253,25 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
             }
         }
     }
+    for fault in FAULTS {
+        for n in 0.. {
+            let disk = FaultFs::new();
+            let runs = Path::new("/runs");
+            disk.fail_at(n, fault);
+            let result = Run::create_next(disk.shared(), runs, CONFIG);
+            let fired = disk.fired();
+            disk.heal();
+            if let Err(error) = &result {
+                assert!(error.to_string().contains('/'), "{error}");
+            }
+            assert_eq!(result.is_err(), fired, "{fault:?} at {n}");
+            drop(result);
+            Run::create_next(disk.shared(), runs, CONFIG).expect("the second time");
+            if !fired {
+                break;
+            }
+        }
+    }
     let disk = FaultFs::new();
     disk.mark();
     drop(Run::create(disk.shared(), dir, CONFIG).expect("creates"));
@@ -260,10 +279,31 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
         for data in Data::ALL {
             for names in Names::ALL {
                 let context = format!("after {prefix}, {data:?} {names:?}");
-                let disk = disk.crash(prefix, data, names);
+                let crashed = disk.crash(prefix, data, names);
+                if prefix == disk.changes() {
+                    RunView::open(crashed.shared(), dir).expect("it was made, so it is there");
+                }
+                let disk = crashed;
                 let run = Run::open_or_create(disk.shared(), dir, || CONFIG.to_owned()).expect(&context);
                 assert_eq!(run.view().config().expect(&context), CONFIG, "{context}");
             }
+        }
+    }
+}
+
+/// The layout of a folder that held only run.toml is as durable as that of a run made by us.
+#[test]
+fn the_first_save_in_a_bare_folder_lasts() {
+    let disk = FaultFs::new();
+    disk.make_dir(Path::new("/runs")).expect("makes");
+    disk.make_dir(Path::new(DIR)).expect("makes");
+    disk.poke(&Path::new(DIR).join("run.toml"), CONFIG.as_bytes()).expect("writes");
+    disk.mark();
+    let run = open(&disk).expect("opens");
+    save(&run.saver(), "pretrain", 1).expect("saves");
+    for data in Data::ALL {
+        for names in Names::ALL {
+            assert_eq!(newest(&disk.crash(disk.changes(), data, names), &format!("{data:?} {names:?}")), 1);
         }
     }
 }
@@ -515,9 +555,9 @@ fn a_log_survives_faults_and_tears() {
                 log.append(&record(1)).expect("appends");
                 // With a second fault the cut after a failed append fails, too.
                 if second.is_some() {
-                    disk.fail_from(n, fault)
+                    disk.fail_from(n, fault);
                 } else {
-                    disk.fail_at(n, fault)
+                    disk.fail_at(n, fault);
                 }
                 let result = log.append(&record(2)).and_then(|()| log.sync());
                 let fired = disk.fired();
@@ -557,7 +597,7 @@ fn a_log_survives_faults_and_tears() {
 
 /// Whole lines in the file; a torn one at the end is none.
 fn lines_or_torn(disk: &FaultFs, path: &Path) -> usize {
-    disk.peek(path).unwrap_or_default().iter().filter(|b| **b == b'\n').count()
+    String::from_utf8_lossy(&disk.peek(path).unwrap_or_default()).matches('\n').count()
 }
 
 #[test]

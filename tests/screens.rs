@@ -1,4 +1,9 @@
 //! What stands on the screen, by size, language and state; and that nothing makes it fall over.
+#![allow(
+    clippy::expect_used,
+    clippy::format_push_string,
+    reason = "a test may fail by panicking, and need not be fast"
+)]
 
 mod fake;
 
@@ -21,9 +26,12 @@ use unicode_width::UnicodeWidthStr as _;
 fn screen(lang: Lang, events: Vec<Event>) -> AppState {
     let mut state = AppState::new(lang, Theme { depth: Depth::Cube, ..Theme::default() }, GlyphSet::Line);
     for event in events {
+        if let Event::Steps(steps) = &event {
+            let at = steps.last().map_or(0, |s| s.step as u64);
+            update(&mut state, Msg::Tick(Duration::from_millis(at * 112)));
+        }
         update(&mut state, Msg::Event(event));
     }
-    update(&mut state, Msg::Tick(Duration::from_secs(137)));
     state
 }
 
@@ -67,7 +75,7 @@ fn shown(state: &AppState, wide: u16, high: u16) -> String {
     let (buf, caret) = painted(state, wide, high);
     let mut text = rows(&buf).iter().map(|r| r.trim_end()).collect::<Vec<_>>().join("\n");
     if let Some((x, y)) = caret {
-        text.push_str(&format!("\ncaret {x},{y}"));
+        text += &format!("\ncaret {x},{y}");
     }
     text
 }
@@ -182,7 +190,8 @@ fn no_size_makes_it_panic() {
 fn matched_characters_are_underlined() {
     let state = screen(Lang::Zh, fake::run_until(640));
     let (buf, _) = painted(&state, 120, 36);
-    let underlined = buf.content().iter().filter(|c| c.modifier.contains(Modifier::UNDERLINED) && c.symbol() == "处").count();
+    let underlined =
+        buf.content().iter().filter(|c| c.modifier.contains(Modifier::UNDERLINED) && c.symbol() == "处").count();
     assert!(underlined >= 2, "both characters of 处处, in the newest completion at least");
     let mut mono = state;
     mono.theme.depth = Depth::Mono;
@@ -210,7 +219,10 @@ fn hostile_text_is_shown_not_obeyed() {
     update(&mut state, Msg::Paste(text()));
     assert!(matches!(&press(&mut state, &[Key::plain(Code::Enter)])[..], [Cmd::Send(_)]));
     update(&mut state, Msg::Event(Event::PromptText { id: 1, text: text(), step: 1 }));
-    update(&mut state, Msg::Event(Event::PromptDone { id: 1, step: 1, tokens: 1, seconds: 1.0, finish_reason: text() }));
+    update(
+        &mut state,
+        Msg::Event(Event::PromptDone { id: 1, step: 1, tokens: 1, seconds: 1.0, finish_reason: text() }),
+    );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));
     update(&mut state, Msg::Event(Event::Finished { step: 1, reason: text(), failed: true }));
@@ -238,4 +250,17 @@ fn the_caret_is_where_the_text_ends() {
         assert_eq!(painted(&state, wide, high).1, None);
         assert!(shown(&state, wide, high).contains("春眠"), "the draft is kept and shown");
     }
+}
+
+/// Ten frames a second may cost a hundredth of one core: a frame must be painted within a millisecond
+/// (measured: a fifth of that), however long the run.
+#[test]
+fn a_million_steps_are_drawn_from_a_bounded_number_of_buckets() {
+    let mut state = screen(Lang::Zh, fake::run_until(600));
+    for at in 601..1_000_000 {
+        state.loss.push(at, 2.0 + (at % 97) as f64 / 50.0);
+    }
+    assert!(state.loss.buckets().len() <= 4096, "{} buckets", state.loss.buckets().len());
+    let mut buf = Buffer::empty(Rect::new(0, 0, 120, 36));
+    view::draw(&state, buf.area, &mut buf);
 }

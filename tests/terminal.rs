@@ -3,11 +3,13 @@
 //! The program under test is this test binary itself, running the workbench on the fake trainer: the
 //! same `ui::run`, the same process, no model. `#[ignore]`d, `workbench` is only ever run by the others.
 #![cfg(unix)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
 mod fake;
 
 use std::{
     io::{Read as _, Write as _},
+    num::NonZero,
     sync::mpsc::{Receiver, channel},
     thread,
     time::{Duration, Instant},
@@ -30,9 +32,394 @@ fn workbench() {
             panic!("a helper thread fell");
         });
     }
-    let outcome = ui::run(session, UiOptions { lang, ..UiOptions::default() }).expect("a terminal");
+    let stderr = std::env::var_os("FAKE_STDERR").map(|path| std::fs::File::create(path).expect("a file"));
+    if stderr.is_some() {
+        thread::spawn(|| {
+            thread::sleep(Duration::from_millis(800));
+            std::io::stderr().write_all(b"a driver's noise\n").expect("a line");
+        });
+    }
+    let outcome = ui::run(session, UiOptions { lang, stderr, ..UiOptions::default() }).expect("a terminal");
     if !outcome.terminal_gone {
         println!("{:?} {}", outcome.end, outcome.summary.join(" | "));
     }
     std::process::exit(i32::from(outcome.failed));
+}
+
+/// A terminal with the workbench in it.
+struct Pty {
+    master: Option<Box<dyn MasterPty + Send>>,
+    child: Box<dyn Child + Send + Sync>,
+    bytes: Receiver<Vec<u8>>,
+    keys: Box<dyn std::io::Write + Send>,
+    screen: vt100::Parser,
+    raw: Vec<u8>,
+    termios: String,
+    /// What a terminal answers when asked where its cursor is.
+    cursor_report: Option<&'static [u8]>,
+}
+
+const SIZE: PtySize = PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 };
+
+fn cells(n: u16) -> NonZero<u16> {
+    NonZero::new(n).expect("a size")
+}
+
+impl Pty {
+    fn open(vars: &[(&str, &str)]) -> Pty {
+        let mut pty = Pty::start(vars, true);
+        pty.wait_for("训练中");
+        pty
+    }
+
+    /// With `read`, a thread takes in what the program writes; without, the terminal is stalled.
+    fn start(vars: &[(&str, &str)], read: bool) -> Pty {
+        let mut command = CommandBuilder::new(std::env::current_exe().expect("a path"));
+        command.args(["--ignored", "--exact", "workbench", "--nocapture"]);
+        Pty::spawn(command, vars, read)
+    }
+
+    fn spawn(mut command: CommandBuilder, vars: &[(&str, &str)], read: bool) -> Pty {
+        let pair = native_pty_system().openpty(SIZE).expect("a pty");
+        command.env("TERM", "xterm-256color");
+        command.env("COLORTERM", "");
+        command.env_remove("NO_COLOR");
+        for (name, value) in vars {
+            command.env(name, value);
+        }
+        let termios = format!("{:?}", pair.master.get_termios());
+        let child = pair.slave.spawn_command(command).expect("a process");
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().expect("a reader");
+        let keys = pair.master.take_writer().expect("a writer");
+        let (to, bytes) = channel();
+        if read {
+            thread::spawn(move || {
+                let mut buf = vec![0; 65536];
+                while let Ok(n @ 1..) = reader.read(&mut buf) {
+                    if to.send(buf[..n].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let screen = vt100::Parser::new(cells(SIZE.rows), cells(SIZE.cols), 0);
+        let raw = Vec::new();
+        Pty { master: Some(pair.master), child, bytes, keys, screen, raw, termios, cursor_report: None }
+    }
+
+    fn pid(&self) -> rustix::process::Pid {
+        let pid = self.child.process_id().expect("a process id");
+        rustix::process::Pid::from_raw(pid as i32).expect("not zero")
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("a signal");
+    }
+
+    fn send(&mut self, keys: &[u8]) {
+        self.keys.write_all(keys).expect("a key");
+        self.keys.flush().expect("a key");
+    }
+
+    fn contents(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// Takes output in until `done`, for ten seconds at most.
+    fn until(&mut self, what: &str, done: impl Fn(&Pty) -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !done(self) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited in vain for {what}; the screen:\n{}", self.contents());
+            if let Ok(bytes) = self.bytes.recv_timeout(left.min(Duration::from_millis(50))) {
+                if let Some(report) = self.cursor_report.filter(|_| bytes.windows(4).any(|w| w == b"\x1b[6n")) {
+                    self.send(report);
+                }
+                self.screen.process(&bytes);
+                self.raw.extend(bytes);
+            }
+        }
+    }
+
+    fn wait_for(&mut self, text: &str) {
+        self.until(text, |pty| pty.contents().contains(text));
+    }
+
+    /// Waits for the end; the terminal must be as it was.
+    fn gives_back(mut self, code: u32) -> String {
+        let end = Instant::now() + Duration::from_secs(10);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                break status;
+            }
+            assert!(Instant::now() < end, "still there after ten seconds:\n{}", self.contents());
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(status.exit_code(), code, "{}", self.contents());
+        thread::sleep(Duration::from_millis(100));
+        while let Ok(bytes) = self.bytes.try_recv() {
+            self.screen.process(&bytes);
+        }
+        self.is_given_back();
+        self.contents()
+    }
+
+    fn is_given_back(&self) {
+        let screen = self.screen.screen();
+        assert!(!screen.alternate_screen(), "still on the alternate screen");
+        assert!(!screen.hide_cursor(), "the cursor is hidden");
+        assert!(!screen.bracketed_paste(), "pastes are still bracketed");
+        let master = self.master.as_ref().expect("a terminal");
+        assert_eq!(format!("{:?}", master.get_termios()), self.termios, "the line discipline is not as it was");
+    }
+}
+
+#[test]
+fn q_asks_saves_and_gives_the_terminal_back() {
+    let mut pty = Pty::open(&[]);
+    assert!(pty.screen.screen().alternate_screen() && pty.screen.screen().bracketed_paste());
+    pty.send(b"q");
+    pty.wait_for("存盘并退出");
+    pty.send(b"\r");
+    pty.wait_for("正在存盘");
+    let shell = pty.gives_back(0);
+    assert!(shell.contains("Stopped") && shell.contains("检查点"), "{shell}");
+}
+
+#[test]
+fn signals_save_and_give_the_terminal_back() {
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT, rustix::process::Signal::HUP] {
+        let pty = Pty::open(&[]);
+        pty.signal(signal);
+        let shell = pty.gives_back(0);
+        assert!(shell.contains("Signalled") && shell.contains("检查点"), "{shell}");
+    }
+}
+
+#[test]
+fn ctrl_c_twice_saves_and_leaves() {
+    let mut pty = Pty::open(&[]);
+    pty.send(b"\x03");
+    pty.wait_for("存盘并退出");
+    pty.send(b"\x03");
+    assert!(pty.gives_back(0).contains("Stopped"));
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_to_the_shell_and_takes_it_back() {
+    let mut pty = Pty::open(&[]);
+    pty.send(b"\x1a");
+    let stat = format!("/proc/{}/stat", pty.pid().as_raw_nonzero());
+    if cfg!(target_os = "linux") {
+        pty.until("a stopped process", |_| {
+            std::fs::read_to_string(&stat).is_ok_and(|s| s.rsplit(')').next().is_some_and(|s| s.starts_with(" T")))
+        });
+    }
+    pty.until("the shell's screen", |pty| !pty.screen.screen().alternate_screen());
+    pty.is_given_back();
+    rustix::process::kill_process_group(pty.pid(), rustix::process::Signal::CONT).expect("a signal");
+    pty.until("the workbench's screen", |pty| pty.screen.screen().alternate_screen());
+    pty.wait_for("训练中");
+    pty.send(b"?");
+    pty.wait_for("帮助 help");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// A stop from outside (SIGSTOP cannot be caught) leaves the terminal to the shell, which changes it.
+#[test]
+fn going_on_after_a_stop_takes_the_terminal_anew() {
+    let mut pty = Pty::open(&[]);
+    pty.signal(rustix::process::Signal::STOP);
+    thread::sleep(Duration::from_millis(200));
+    while pty.bytes.try_recv().is_ok() {}
+    pty.screen.process(b"\x1b[?1049l\x1b[2J\x1b[H");
+    pty.signal(rustix::process::Signal::CONT);
+    pty.until("the workbench's screen", |pty| pty.screen.screen().alternate_screen());
+    pty.wait_for("探针 probe");
+    pty.send(b"q");
+    pty.wait_for("存盘并退出");
+    pty.send(b"\r");
+    pty.gives_back(0);
+}
+
+#[test]
+fn han_typed_anywhere_prompts_and_the_caret_follows() {
+    let mut pty = Pty::open(&[]);
+    pty.send("春眠不觉晓，".as_bytes());
+    pty.wait_for("❯ 春眠不觉晓，");
+    pty.until("the caret behind the text", |pty| {
+        let screen = pty.screen.screen();
+        let (row, column) = screen.cursor_position();
+        let before = screen.cell(row, column.saturating_sub(2)).map(|c| c.contents().to_owned());
+        !screen.hide_cursor() && before.as_deref() == Some("，")
+    });
+    pty.send(b"\r");
+    pty.wait_for("处处闻啼鸟。夜来风雨声，");
+    pty.wait_for("54 tok");
+    pty.send(b"\x1b[200~\xe5\xba\x8a\xe5\x89\x8d\n?q\x1b[201~");
+    pty.wait_for("❯ 床前");
+    pty.wait_for("?q");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// With an input method on, letters come full-width and Ctrl-combinations come as they are.
+#[test]
+fn full_width_keys_and_ctrl_keys_work() {
+    let mut pty = Pty::open(&[]);
+    pty.send("　".as_bytes());
+    pty.wait_for("已暂停");
+    pty.send(b"\x07");
+    pty.wait_for("训练中");
+    pty.send("？".as_bytes());
+    pty.wait_for("帮助 help");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+#[test]
+fn a_new_size_is_painted_at_once() {
+    let mut pty = Pty::open(&[("FAKE_LANG", "zh")]);
+    for (rows, cols) in [(24, 80), (16, 60), (3, 12), (1, 1), (40, 140)] {
+        pty.screen.screen_mut().set_size(cells(rows), cells(cols));
+        let size = PtySize { rows, cols, ..SIZE };
+        pty.master.as_ref().expect("a terminal").resize(size).expect("a size");
+        thread::sleep(Duration::from_millis(150));
+    }
+    pty.until("the new width", |pty| {
+        pty.screen.screen().rows(0, 140).nth(38).is_some_and(|r| r.starts_with("────") && r.len() >= 140)
+    });
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+#[test]
+fn no_color_keeps_bold_and_reverse() {
+    let mut pty = Pty::open(&[("NO_COLOR", "1")]);
+    pty.send(b"q");
+    pty.wait_for("存盘并退出");
+    let (mut reversed, mut bold) = (false, false);
+    for row in 0..SIZE.rows {
+        for column in 0..SIZE.cols {
+            let cell = pty.screen.screen().cell(row, column).expect("a cell");
+            assert_eq!(cell.fgcolor(), vt100::Color::Default, "row {row}: {}", cell.contents());
+            (reversed, bold) = (reversed || cell.inverse(), bold || cell.bold());
+        }
+    }
+    assert!(reversed, "the chosen answer is not to be seen");
+    assert!(bold);
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+#[test]
+fn a_terminal_of_cjk_widths_gets_safe_glyphs() {
+    let mut pty = Pty::start(&[], true);
+    pty.cursor_report = Some(b"\x1b[1;3R");
+    pty.wait_for("训练中");
+    pty.wait_for("╌╌╌");
+    assert!(!pty.contents().contains('─') && !pty.contents().contains('│'));
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// The terminal goes away without a word: the run is saved and the process ends.
+#[test]
+fn a_closed_terminal_ends_the_process() {
+    let mut pty = Pty::open(&[]);
+    let master = pty.master.take();
+    drop(master);
+    let Pty { mut child, keys, bytes, .. } = pty;
+    drop((keys, bytes));
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(status) = child.try_wait().expect("a status") {
+            assert_eq!(status.exit_code(), 0);
+            break;
+        }
+        assert!(Instant::now() < end, "still there after ten seconds");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Nobody reads what is written (Ctrl-S, a stalled link): a signal still saves and ends.
+#[test]
+fn a_stalled_terminal_does_not_hold_a_signal_up() {
+    let mut pty = Pty::start(&[("FAKE_PACE", "5")], false);
+    thread::sleep(Duration::from_secs(3));
+    pty.signal(rustix::process::Signal::TERM);
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(status) = pty.child.try_wait().expect("a status") {
+            assert_eq!(status.exit_code(), 0);
+            break;
+        }
+        assert!(Instant::now() < end, "still there after ten seconds");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Another thread's panic is a line of the log, not a torn screen.
+#[test]
+fn a_helpers_panic_is_logged_and_the_screen_lives() {
+    let mut pty = Pty::open(&[("FAKE_PANIC", "1")]);
+    pty.wait_for("helper thread fell");
+    assert!(pty.screen.screen().alternate_screen());
+    pty.send(b"?");
+    pty.wait_for("帮助 help");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// Drivers print on standard error; with a file to go to, not a word of it reaches the screen.
+#[test]
+fn standard_error_goes_to_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("stderr.log");
+    let mut pty = Pty::open(&[("FAKE_STDERR", path.to_str().expect("UTF-8"))]);
+    pty.until("the noise in the file", |_| std::fs::read_to_string(&path).is_ok_and(|s| s.contains("driver's noise")));
+    assert!(!String::from_utf8_lossy(&pty.raw).contains("driver's noise"));
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// A step's change is small: ten frames a second must go over a slow link.
+#[test]
+fn updates_are_small() {
+    let pty = Pty::open(&[("FAKE_PACE", "100"), ("FAKE_FROM", "640")]);
+    thread::sleep(Duration::from_millis(500));
+    while pty.bytes.try_recv().is_ok() {}
+    thread::sleep(Duration::from_secs(3));
+    let mut total = 0;
+    while let Ok(bytes) = pty.bytes.try_recv() {
+        total += bytes.len();
+    }
+    assert!(total > 0 && total / 30 <= 1024, "{} bytes a frame", total / 30);
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// The program itself on a run of its own: it trains, answers while it trains, saves and gives the
+/// terminal back.
+#[test]
+fn danlu_trains_answers_and_leaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_danlu"));
+    command.args(["--adapter", "cpu", "--lang", "zh", "--run"]);
+    command.arg(folder.path().join("run"));
+    let mut pty = Pty::spawn(command, &[], true);
+    pty.wait_for("训练中");
+    pty.until("a first step", |pty| pty.contents().contains("tok/s") && !pty.contents().contains("还没有第一步"));
+    pty.send("春眠不觉晓，\r".as_bytes());
+    pty.until("an answer's stamp", |pty| pty.contents().contains(" tok "));
+    // By itself: Esc and q in one breath are Alt-q.
+    pty.send(b"\x1b");
+    thread::sleep(Duration::from_millis(200));
+    pty.send(b"q");
+    pty.wait_for("存盘并退出");
+    pty.send(b"\r");
+    let shell = pty.gives_back(0);
+    assert!(shell.contains("检查点"), "{shell}");
 }

@@ -79,32 +79,23 @@ impl Bench {
                 (ids, targets)
             })
             .collect();
-        let mut times = Vec::with_capacity(self.steps);
+        // Marks are taken where a step's numbers arrive, two steps behind the newest, as in the trainer:
+        // the time between marks is the time of a step, however far ahead the host has submitted.
+        let mut marks = Vec::with_capacity(self.steps + 1);
         let warmup = 3.max(self.steps / 5);
         let mut waiting = std::collections::VecDeque::new();
-        let mut last = Instant::now();
         for step in 0..warmup + self.steps {
             let (ids, targets) = &batches[step % batches.len()];
             waiting.push_back(learner.step(&mut device, &[MicroBatch { ids, targets }], 3e-4, seed, step)?);
-            // Two steps in flight, as the trainer keeps them.
-            if waiting.len() > 2
+            let behind = if step + 1 == warmup + self.steps { 0 } else { IN_FLIGHT };
+            while waiting.len() > behind
                 && let Some(mut ticket) = waiting.pop_front()
             {
                 device.collect(&mut ticket, true)?;
+                marks.push(Instant::now());
             }
-            if step + 1 == warmup {
-                device.wait()?;
-                waiting.clear();
-            } else if step + 1 > warmup {
-                times.push(last.elapsed().as_secs_f64() * 1e3);
-            }
-            last = Instant::now();
         }
-        device.wait()?;
-        // Steps in flight overlap: the first times of a GPU are short and the wait comes later, so the
-        // median is taken over the settled half.
-        let settled = times.split_off(times.len().min(times.len() / 4));
-        let ms = median(settled);
+        let ms = median_step(&marks[warmup - 1..]);
         let cost = estimate(&config, self.batch, self.ctx, 0);
         let rate = tokens as f64 / ms * 1e3;
         let tflops = cost.flops_per_token as f64 * rate / 1e12;
@@ -131,7 +122,16 @@ impl Bench {
     }
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
+/// Steps that a GPU may be ahead of the host.
+const IN_FLIGHT: usize = 2;
+/// Steps of one timing: single ones jitter.
+const WINDOW: usize = 5;
+
+/// The median, in milliseconds a step, over windows of marks.
+fn median_step(marks: &[Instant]) -> f64 {
+    let window = WINDOW.min(marks.len() - 1).max(1);
+    let span = |w: &[Instant]| w[w.len() - 1].duration_since(w[0]).as_secs_f64() * 1e3 / window as f64;
+    let mut times: Vec<f64> = marks.windows(window + 1).map(span).collect();
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }

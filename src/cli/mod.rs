@@ -6,6 +6,7 @@
 
 mod adapters;
 mod bench;
+mod check;
 mod failure;
 mod generate;
 mod ids;
@@ -63,6 +64,8 @@ enum Verb {
     Overfit(overfit::Overfit),
     /// List adapters and say which one `auto` takes
     Adapters(adapters::Adapters),
+    /// Compare every kernel with its CPU twin on this adapter
+    Check(check::Check),
     /// Measure a training step on random tokens
     Bench(bench::Bench),
 }
@@ -96,6 +99,7 @@ fn run(cli: Cli) -> Outcome {
         Some(Verb::Score(verb)) => verb.run(&common),
         Some(Verb::Overfit(verb)) => verb.run(&common),
         Some(Verb::Adapters(verb)) => verb.run(&common),
+        Some(Verb::Check(verb)) => verb.run(&common),
         Some(Verb::Bench(verb)) => verb.run(&common),
         None => cli.workbench.run(&common),
     }

@@ -65,6 +65,15 @@ pub struct Ticket {
     pub(super) ready: Option<Vec<f32>>,
 }
 
+/// How to open an adapter. The default is what training takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening {
+    /// wgpu's default limits and no optional features: what every adapter has.
+    pub minimal: bool,
+    /// Keep runtime checks in the kernels that usually go without.
+    pub checked: bool,
+}
+
 enum Engine {
     Cpu(Host),
     Gpu(Box<Gpu>),
@@ -104,6 +113,11 @@ impl Device {
 
     /// Opens `auto`, `cpu`, or the first adapter whose name contains `wanted` in any case.
     pub fn open(wanted: &str) -> Result<Device, ComputeError> {
+        Device::open_with(wanted, Opening::default())
+    }
+
+    /// [`Device::open`] in a certain manner.
+    pub fn open_with(wanted: &str, opening: Opening) -> Result<Device, ComputeError> {
         if wanted.eq_ignore_ascii_case("cpu") {
             return Ok(Device::cpu());
         }
@@ -120,12 +134,21 @@ impl Device {
         };
         match adapters.get(index) {
             Some(a) if a.kind != AdapterKind::Cpu => {
-                let gpu = Gpu::open(index)?;
+                let gpu = Gpu::open(index, opening)?;
                 let info = EngineInfo { engine: "wgpu", adapter: a.name.clone(), driver: format!("{} {}", a.backend, a.driver) };
                 let budget = gpu.budget();
                 Ok(Device { engine: Engine::Gpu(Box::new(gpu)), info, used: 0, budget, next: 0 })
             }
             _ => Ok(Device::cpu()),
+        }
+    }
+
+    /// From now on, programs compiled here take this WGSL for that kernel: for tests that a check fails
+    /// when a kernel is wrong. The CPU engine has no use for it.
+    #[doc(hidden)]
+    pub fn alter(&mut self, kernel: &'static str, wgsl: String) {
+        if let Engine::Gpu(gpu) = &mut self.engine {
+            gpu.alter(kernel, wgsl);
         }
     }
 

@@ -7,6 +7,7 @@
 //! The path of a number: [`ops`] check shapes and append [`Call`]s to a [`Recording`];
 //! [`Device::compile`] turns the recording into a [`Program`] once; [`Device::replay`] runs it.
 
+pub mod check;
 pub mod cpu;
 mod device;
 mod error;
@@ -18,9 +19,9 @@ pub mod ops;
 mod record;
 pub mod rng;
 
-pub use device::{AdapterInfo, AdapterKind, Device, EngineInfo, Ticket};
+pub use device::{AdapterInfo, AdapterKind, Device, EngineInfo, Opening, Ticket};
 pub use error::ComputeError;
-pub use kernel::{Access, Arity, KERNELS, Kernel, kernel};
+pub use kernel::{Access, Arity, Defines, KERNELS, Kernel, kernel};
 pub use matmul::{Layout, matmul};
 pub use memory::{ALIGNMENT, DType, Tensor};
 pub use record::{Args, Call, KernelTime, PARAM_WORDS, Params, Program, Recording, Traits};

@@ -4,12 +4,15 @@
 //! Hq query heads, Hk key/value heads, D head size, F feed-forward size, G partial rows. All tensors
 //! are dense and row-major. Matrix products are in `matmul.rs`.
 
-use super::{Call, ComputeError, Params, Recording, Tensor, kernel::kernel};
+use super::{
+    Call, ComputeError, Kernel, Params, Recording, Tensor,
+    kernel::{kernel, variants},
+};
 
 /// Rows of partial sums that [`square_sum`] makes.
 pub const NORM_PARTIALS: usize = 512;
-/// Most rows of partial weight gradients that [`rmsnorm_backward`] makes.
-pub const RMSNORM_PARTIALS: usize = 128;
+/// Most rows of partial weight gradients that [`rmsnorm_backward`] makes, on the CPU and on a GPU.
+pub const RMSNORM_PARTIALS: [usize; 2] = [128, 512];
 /// Words of the hyper-parameter block, in order: learning rate, loss scale (1 / trained tokens),
 /// weight decay, β₁, β₂, ε, clip (0: none), unused.
 pub const HYPER: usize = 8;
@@ -34,6 +37,11 @@ pub(super) fn expect_len(op: &'static str, tensor: &Tensor, len: usize) -> Done 
 /// Appends a call of the kernel `name` over `groups` workgroups in one dimension.
 pub(super) fn push(rec: &mut Recording<'_>, name: &'static str, params: Params, args: &[&Tensor], grid: [u32; 3]) -> Done {
     let row = kernel(name).ok_or_else(|| wrong(name, "no such kernel".to_owned()))?;
+    push_row(rec, row, params, args, grid)
+}
+
+/// Appends a call of a certain row of the table.
+pub(super) fn push_row(rec: &mut Recording<'_>, row: &'static Kernel, params: Params, args: &[&Tensor], grid: [u32; 3]) -> Done {
     rec.push(Call { kernel: row, params, args: args.iter().map(|t| (*t).clone()).collect(), grid })
 }
 
@@ -101,9 +109,15 @@ pub fn column_sum(rec: &mut Recording<'_>, partials: &Tensor, out: &Tensor, accu
         return Err(wrong("column_sum", format!("{:?} does not divide into columns of {c}", partials.shape)));
     }
     let g = partials.len() / c;
-    let grid = line(rec, c, 256);
-    push(rec, "column_sum", Params::new(&[g, c, usize::from(accumulate)]), &[partials, out], grid)
+    let params = Params::new(&[g, c, usize::from(accumulate)]);
+    let wide = rec.forced().map_or(c >= WIDE, |row| row.has("WIDE"));
+    let (name, each) = if wide && !rec.traits().cpu { ("column_sum.wide", 256) } else { ("column_sum", 16) };
+    let grid = line(rec, c, each);
+    push(rec, name, params, &[partials, out], grid)
 }
+
+/// Columns from which [`column_sum`] gives each an invocation of its own.
+const WIDE: usize = 16_384;
 
 /// Sums of squares for the global norm: partials\[g\] = Σ x², x cut among [`NORM_PARTIALS`] rows
 /// (fewer where `x` is short). One call a segment; returns nothing, `partials` holds them all and
@@ -176,7 +190,7 @@ pub fn add_rmsnorm_forward(
 
 /// dx = (or +=) rstd · (dy·w − x · rstd² · mean(dy·w·x)), and dw += Σ_rows dy · x · rstd.
 ///
-/// dy, x, dx \[N, C\], w, dw \[C\], rstd \[N\]. Rows are cut into G = min(N, [`RMSNORM_PARTIALS`])
+/// dy, x, dx \[N, C\], w, dw \[C\], rstd \[N\]. Rows are cut into G = min(N, one of [`RMSNORM_PARTIALS`])
 /// stripes (stripe g: rows g, g + G, …), one workgroup each, which leave partials \[G, C\] that
 /// [`column_sum`] adds into dw.
 pub fn rmsnorm_backward(
@@ -194,7 +208,7 @@ pub fn rmsnorm_backward(
         expect_len("rmsnorm_backward", t, n * c)?;
     }
     expect_len("rmsnorm_backward", dw, c)?;
-    let g = n.min(RMSNORM_PARTIALS);
+    let g = n.min(RMSNORM_PARTIALS[usize::from(!rec.traits().cpu)]);
     let partials = rec.scratch(&[g, c])?;
     let params = Params::new(&[n, c, g, usize::from(accumulate)]);
     push(rec, "rmsnorm_backward", params, &[dy, x, w, rstd, dx, &partials], [g as u32, 1, 1])?;
@@ -259,17 +273,38 @@ pub fn attention_forward(rec: &mut Recording<'_>, qkv: &Tensor, out: &Tensor, ls
     let t = rows_per_sequence("attention_forward", qkv, b, heads)?;
     expect_len("attention_forward", out, b * t * heads.out())?;
     expect_len("attention_forward", lse, b * heads.query * t)?;
-    let grid = [t.div_ceil(ATTENTION_TILE) as u32, heads.query as u32, b as u32];
-    push(rec, "attention_forward", attention_params(b, t, heads), &[qkv, out, lse], grid)
+    push_attention(rec, "attention_forward", heads.query, b, t, heads, &[qkv, out, lse])
 }
 
-/// Query (or key) rows of one attention workgroup.
-pub const ATTENTION_TILE: usize = 32;
+/// Largest head size that the kernels take.
+pub const HEAD_SIZE: usize = 256;
+
+/// Appends an attention kernel in the variant for this head size, a workgroup for each tile of rows of
+/// each of `owners` heads of each sequence.
+fn push_attention(rec: &mut Recording<'_>, name: &'static str, owners: usize, b: usize, t: usize, heads: Heads, args: &[&Tensor]) -> Done {
+    let traits = rec.traits();
+    let d = heads.size;
+    let fits = |row: &&Kernel| d <= 4 * row.constant("D4") && row.runs_on(&traits) && !(row.has("VEC4") && d % 4 != 0);
+    // Of the variants that hold the head, the one with the smallest one, and of these the largest tile.
+    let side = |row: &&Kernel| (row.constant("D4"), std::cmp::Reverse(row.constant("R")));
+    let row = match rec.forced().filter(|row| row.base() == name) {
+        Some(row) => Some(row).filter(fits),
+        None if traits.cpu => kernel(name),
+        None => variants(name).filter(fits).min_by_key(side),
+    };
+    let row = row.ok_or_else(|| wrong(name, format!("no variant takes heads of {d}")))?;
+    let tile = row.constant("SIDE") * row.constant("R");
+    let grid = [owners as u32, b as u32, t.div_ceil(tile) as u32];
+    push_row(rec, row, attention_params(b, t, heads), args, grid)
+}
 
 fn rows_per_sequence(op: &'static str, qkv: &Tensor, b: usize, heads: Heads) -> Result<usize, ComputeError> {
     let per_row = b * heads.qkv();
     if per_row == 0 || !qkv.len().is_multiple_of(per_row) || heads.key == 0 || !heads.query.is_multiple_of(heads.key) {
         return Err(wrong(op, format!("{} {:?} does not hold {b} sequences of {heads:?}", qkv.name, qkv.shape)));
+    }
+    if heads.size > HEAD_SIZE {
+        return Err(wrong(op, format!("heads of {} are larger than {HEAD_SIZE}", heads.size)));
     }
     Ok(qkv.len() / per_row)
 }
@@ -295,13 +330,11 @@ pub fn attention_backward(
     expect_len("attention_backward", dqkv, qkv.len())?;
     // delta[b, h, t] = Σ_d dout · out
     let delta = rec.scratch(&[b, heads.query, t])?;
-    let grid = line(rec, b * t * heads.query, 256);
+    let grid = line(rec, b * t * heads.query, 32);
     push(rec, "attention_delta", Params::new(&[b, t, heads.query, heads.size]), &[dout, out, &delta], grid)?;
-    let params = attention_params(b, t, heads);
-    let tiles = t.div_ceil(ATTENTION_TILE) as u32;
     let args = [qkv, dout, lse, &delta, dqkv];
-    push(rec, "attention_backward_q", params, &args, [tiles, heads.query as u32, b as u32])?;
-    push(rec, "attention_backward_kv", params, &args, [tiles, heads.key as u32, b as u32])
+    push_attention(rec, "attention_backward_q", heads.query, b, t, heads, &args)?;
+    push_attention(rec, "attention_backward_kv", heads.key, b, t, heads, &args)
 }
 
 /// Writes the keys and values of new rows into a cache at their positions.

@@ -76,6 +76,8 @@ pub struct Traits {
     pub workgroup_storage: u32,
     /// Invocations in one workgroup.
     pub max_invocations: u32,
+    /// Multiprocessors that want work at once, about: nothing in WebGPU tells.
+    pub units: u32,
 }
 
 impl Traits {
@@ -95,12 +97,24 @@ pub struct Recording<'d> {
     device: &'d mut Device,
     calls: Vec<Call>,
     scratch: Vec<Tensor>,
+    /// The variant that a check wants, whatever the shapes.
+    forced: Option<&'static Kernel>,
 }
 
 impl<'d> Recording<'d> {
     /// Starts an empty recording on a device.
     pub fn new(device: &'d mut Device) -> Recording<'d> {
-        Recording { device, calls: Vec::new(), scratch: Vec::new() }
+        Recording { device, calls: Vec::new(), scratch: Vec::new(), forced: None }
+    }
+
+    /// Calls of the same kernel take this row of the table from now on.
+    pub(super) fn force(&mut self, row: &'static Kernel) {
+        self.forced = Some(row);
+    }
+
+    /// The row set by [`Recording::force`].
+    pub(super) fn forced(&self) -> Option<&'static Kernel> {
+        self.forced
     }
 
     /// The device's traits.

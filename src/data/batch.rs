@@ -9,13 +9,11 @@
 
 use std::sync::Arc;
 
-use crate::{
-    compute::rng::{self, Purpose},
-    data::{
-        error::DataError,
-        mix::{Cursor, History, Shape},
-        source::{Packed, Stream},
-    },
+use crate::compute::rng::{self, Purpose};
+use crate::data::{
+    error::DataError,
+    mix::{Cursor, History, Shape},
+    source::{Packed, Stream},
 };
 
 /// One micro-batch.

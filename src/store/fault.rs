@@ -71,11 +71,16 @@ pub enum Names {
     Kept,
     /// The folder is as it was when last synced.
     Lost,
+    /// Lost in the oldest folder that has any such names, kept in the others: a rename that did not last of a
+    /// folder whose removed files stay removed.
+    OldestLost,
+    /// Lost in the newest such folder, kept in the others.
+    NewestLost,
 }
 
 impl Names {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Kept, Self::Lost];
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Kept, Self::Lost, Self::OldestLost, Self::NewestLost];
 }
 
 /// Something that changed the disk. Files are known by number, as an open file is.
@@ -218,12 +223,24 @@ impl Disk {
 
     /// The disk after the power is back: what it holds then is all synced.
     fn after_power_cut(mut self, data: Data, names: Names) -> Self {
-        for node in &mut self.nodes {
+        let unsynced = |node: &Node| matches!(node, Node::Dir { live, synced } if live != synced);
+        let oldest = self.nodes.iter().position(unsynced);
+        let newest = self.nodes.iter().rposition(unsynced);
+        for (number, node) in self.nodes.iter_mut().enumerate() {
             match node {
-                Node::Dir { live, synced } => match names {
-                    Names::Kept => synced.clone_from(live),
-                    Names::Lost => live.clone_from(synced),
-                },
+                Node::Dir { live, synced } => {
+                    let lost = match names {
+                        Names::Kept => false,
+                        Names::Lost => true,
+                        Names::OldestLost => oldest == Some(number),
+                        Names::NewestLost => newest == Some(number),
+                    };
+                    if lost {
+                        live.clone_from(synced);
+                    } else {
+                        synced.clone_from(live);
+                    }
+                }
                 Node::File { live, synced, pending, .. } => {
                     match data {
                         Data::Kept => {}
@@ -336,6 +353,7 @@ impl FaultFs {
     }
 
     /// A second, independent disk with the same contents, all of it synced, nothing locked, no fault planned.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.state();
         Self::of(state.disk.clone().after_power_cut(Data::Kept, Names::Kept), state.free)
@@ -390,6 +408,7 @@ impl FaultFs {
     }
 
     /// The disk after the first `prefix` changes since [`Self::mark`] and then a power cut.
+    #[must_use]
     pub fn crash(&self, prefix: usize, data: Data, names: Names) -> Self {
         let state = self.state();
         let mut disk = state.base.clone();
@@ -488,15 +507,6 @@ impl WriteFile for Writer {
         state.step()?;
         state.change(Op::Change(self.number, Change::SetLen(len as usize)))?;
         Ok(())
-    }
-
-    fn len(&mut self) -> io::Result<u64> {
-        let mut state = self.fs.state();
-        state.step()?;
-        match &state.disk.nodes[self.number] {
-            Node::File { live, .. } => Ok(live.len() as u64),
-            Node::Dir { .. } => Err(io::ErrorKind::IsADirectory.into()),
-        }
     }
 }
 

@@ -25,8 +25,6 @@ pub trait WriteFile: Write + Send {
     fn sync(&mut self) -> io::Result<Synced>;
     /// Cuts the file (or extends it with zeros).
     fn set_len(&mut self, len: u64) -> io::Result<()>;
-    /// Bytes in the file.
-    fn len(&mut self) -> io::Result<u64>;
 }
 
 /// Whether a sync reached the disk.
@@ -186,10 +184,6 @@ impl WriteFile for File {
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         Self::set_len(self, len)
-    }
-
-    fn len(&mut self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
     }
 }
 

@@ -81,6 +81,12 @@ pub(crate) struct Manifest {
     pub(crate) digest: String,
 }
 
+/// The one field that every version of the manifest has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 impl Manifest {
     pub(crate) fn new(id: &CheckpointId, serial: u64, files: BTreeMap<String, FileInfo>) -> Self {
         let mut manifest = Self {
@@ -116,10 +122,6 @@ impl Manifest {
             Err(StoreError::Input { what, .. }) => return Err(damaged(format!("{MANIFEST}: {what}"))),
             read => read?,
         };
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
         // The version first: the fields of a later one are not ours to judge.
         if let Ok(Format { format }) = serde_json::from_slice(&bytes)
             && format > FORMAT

@@ -47,6 +47,10 @@ pub enum Act {
     Quit,
     Up,
     Down,
+    Older,
+    Newer,
+    PrevProbe,
+    NextProbe,
     PageUp,
     PageDown,
     First,
@@ -138,14 +142,18 @@ pub const ACTIONS: &[Action] = &[
     action!(Palette, "命令板", "command palette", hint "命令" "commands", false, Nav: [c(':'), ctrl('p')]),
     action!(Back, "退一层；输入的草稿留着", "one level back; a draft is kept", hint "返回" "back", false, Nav: [key(Code::Esc)], Text: [key(Code::Esc)], Palette: [key(Code::Esc)], Dialog: [key(Code::Esc)], Help: [key(Code::Esc), c('q'), c('?'), key(Code::F(1)), key(Code::Enter)]),
     action!(PrevPanel, "上一栏", "previous panel", false, Nav: [key(Code::BackTab)]),
-    action!(Up, "向上；输入时是更早的一句", "up; when typing, an older prompt", false, Nav: [key(Code::Up), c('k')], Text: [key(Code::Up)], Palette: [key(Code::Up)], Dialog: [key(Code::Up), key(Code::Left), key(Code::BackTab)], Help: [key(Code::Up), c('k')]),
-    action!(Down, "向下；输入时是更晚的一句", "down; when typing, a newer prompt", false, Nav: [key(Code::Down), c('j')], Text: [key(Code::Down)], Palette: [key(Code::Down)], Dialog: [key(Code::Down), key(Code::Right), key(Code::Tab)], Help: [key(Code::Down), c('j')]),
+    action!(Up, "向上", "up", false, Nav: [key(Code::Up), c('k')], Palette: [key(Code::Up)], Dialog: [key(Code::Up), key(Code::Left), key(Code::BackTab)], Help: [key(Code::Up), c('k')]),
+    action!(Down, "向下", "down", false, Nav: [key(Code::Down), c('j')], Palette: [key(Code::Down)], Dialog: [key(Code::Down), key(Code::Right), key(Code::Tab)], Help: [key(Code::Down), c('j')]),
     action!(PageUp, "上一页", "page up", false, Nav: [key(Code::PageUp)], Text: [key(Code::PageUp)], Help: [key(Code::PageUp)]),
     action!(PageDown, "下一页", "page down", false, Nav: [key(Code::PageDown)], Text: [key(Code::PageDown)], Help: [key(Code::PageDown)]),
     action!(First, "到开头", "to the start", false, Nav: [key(Code::Home)], Help: [key(Code::Home)]),
     action!(Last, "到最新", "to the newest", false, Nav: [key(Code::End)], Help: [key(Code::End)]),
-    action!(Left, "左移；探针栏里是上一个探针", "left; in the probe panel, the previous probe", false, Nav: [key(Code::Left), c('h')], Text: [key(Code::Left)], Palette: [key(Code::Left)]),
-    action!(Right, "右移；探针栏里是下一个探针", "right; in the probe panel, the next probe", false, Nav: [key(Code::Right), c('l')], Text: [key(Code::Right)], Palette: [key(Code::Right)]),
+    action!(PrevProbe, "上一个探针", "previous probe", false, Nav: [key(Code::Left), c('h')]),
+    action!(NextProbe, "下一个探针", "next probe", false, Nav: [key(Code::Right), c('l')]),
+    action!(Older, "更早的一句", "an older prompt", false, Text: [key(Code::Up)]),
+    action!(Newer, "更晚的一句", "a newer prompt", false, Text: [key(Code::Down)]),
+    action!(Left, "左移", "left", false, Text: [key(Code::Left)], Palette: [key(Code::Left)]),
+    action!(Right, "右移", "right", false, Text: [key(Code::Right)], Palette: [key(Code::Right)]),
     action!(Home, "到行首", "to the line's start", false, Text: [ctrl('a'), key(Code::Home)], Palette: [ctrl('a'), key(Code::Home)]),
     action!(End, "到行尾", "to the line's end", false, Text: [ctrl('e'), key(Code::End)], Palette: [ctrl('e'), key(Code::End)]),
     action!(Backspace, "删前一字", "delete back", false, Text: [key(Code::Backspace), ctrl('h')], Palette: [key(Code::Backspace), ctrl('h')]),
@@ -153,7 +161,7 @@ pub const ACTIONS: &[Action] = &[
     action!(KillBefore, "删到行首", "delete to the line's start", false, Text: [ctrl('u')], Palette: [ctrl('u')]),
     action!(KillAfter, "删到行尾", "delete to the line's end", false, Text: [ctrl('k')], Palette: [ctrl('k')]),
     action!(KillWord, "删前一词", "delete the word before", false, Text: [ctrl('w')], Palette: [ctrl('w')]),
-    action!(Interrupt, "停下回答、清空、关闭；再按就问是否退出", "stop the answer, clear, close; then ask to quit", false, Nav: [ctrl('c')], Text: [ctrl('c')], Palette: [ctrl('c')], Dialog: [ctrl('c')], Help: [ctrl('c')]),
+    action!(Interrupt, "停下回答、清空或关闭；否则问是否退出", "stop the answer, clear, close; then ask to quit", false, Nav: [ctrl('c')], Text: [ctrl('c')], Palette: [ctrl('c')], Dialog: [ctrl('c')], Help: [ctrl('c')]),
     action!(Redraw, "重画屏幕", "redraw", true, Nav: [ctrl('l')], Text: [ctrl('l')], Palette: [ctrl('l')], Dialog: [ctrl('l')], Help: [ctrl('l')]),
     action!(Suspend, "挂起到 shell，训练也停住", "suspend to the shell, training stops too", true, Nav: [ctrl('z')], Text: [ctrl('z')], Palette: [ctrl('z')], Dialog: [ctrl('z')], Help: [ctrl('z')]),
     action!(Lang, "English 界面", "用中文 (Chinese)", true,),
@@ -178,6 +186,7 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
     match act {
         Act::Pause | Act::Save | Act::Prompt | Act::Probe => live && state.phase != Phase::Starting,
         Act::Suspend => cfg!(unix),
+        Act::PrevProbe | Act::NextProbe => state.probes.len() > 1,
         Act::Quit => state.leaving.is_none(),
         _ => true,
     }
@@ -296,9 +305,14 @@ mod tests {
 
     #[test]
     fn the_palette_finds_by_chinese_english_and_full_width() {
-        let mut state = AppState::default();
-        state.phase = Phase::Running;
-        for (typed, act) in [("存", Act::Save), ("save", Act::Save), ("ｐａｕ", Act::Pause), ("平滑", Act::Smoothing), ("qt", Act::Quit)] {
+        let state = AppState { phase: Phase::Running, ..AppState::default() };
+        for (typed, act) in [
+            ("存", Act::Save),
+            ("save", Act::Save),
+            ("ｐａｕ", Act::Pause),
+            ("平滑", Act::Smoothing),
+            ("qt", Act::Quit),
+        ] {
             assert_eq!(search(&state, typed).first().map(|a| a.act), Some(act), "{typed}");
         }
         assert!(search(&state, "没有这个").is_empty());

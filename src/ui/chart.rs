@@ -100,6 +100,14 @@ impl Scale {
         Scale { low: a - air, high: b + air, log }
     }
 
+    /// Without an axis to read, noise of a few percent must not look like a mountain range.
+    fn widen(&mut self) {
+        let least = 0.25 * self.low.abs().max(self.high.abs());
+        let missing = (least - (self.high - self.low)).max(0.0) / 2.0;
+        self.low -= missing;
+        self.high += missing;
+    }
+
     /// 0 at the bottom, 1 at the top.
     fn place(&self, value: f64) -> f64 {
         let v = if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
@@ -111,7 +119,8 @@ impl Scale {
         let most = most.max(1) as f64;
         if self.log {
             let (low, high) = (self.low.exp(), self.high.exp());
-            let rungs: &[&[f64]] = &[&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 4.0, 8.0], &[1.0, 3.0], &[1.0]];
+            let rungs: &[&[f64]] =
+                &[&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 4.0, 8.0], &[1.0, 3.0], &[1.0]];
             for rung in rungs {
                 let ticks: Vec<f64> = (low.log10().floor() as i32..=high.log10().floor() as i32)
                     .flat_map(|decade| rung.iter().map(move |m| m * 10_f64.powi(decade)))
@@ -223,7 +232,7 @@ impl Plot<'_> {
     /// Draws it.
     pub fn render(&self, buf: &mut Buffer, area: Rect, theme: Theme, glyphs: &Glyphs) {
         let area = area.intersection(buf.area);
-        let (left, below) = if self.axes { (7, 1) } else { (0, 0) };
+        let (left, below) = if self.axes { (6, 1) } else { (0, 0) };
         if area.width <= left + 1 || area.height <= below {
             return;
         }
@@ -234,7 +243,10 @@ impl Plot<'_> {
         if self.axes {
             self.axis(buf, area, inner, theme, glyphs);
         }
-        let Some(scale) = self.scale(&columns) else { return };
+        let Some(mut scale) = self.scale(&columns) else { return };
+        if !self.axes {
+            scale.widen();
+        }
         if self.axes {
             let dim = theme.style(Role::Dim);
             for tick in scale.ticks(usize::from(inner.height / 3).max(2)) {
@@ -311,10 +323,10 @@ impl Plot<'_> {
         if let Some(now) = self.now {
             labels.push((now as f64, grouped(now as u64), theme.style(Role::Bright)));
         }
-        labels.push((self.steps.1, short(self.steps.1), dim));
-        labels.push((self.steps.0, short(self.steps.0), dim));
+        labels.push((self.steps.1, step_label(self.steps.1), dim));
+        labels.push((self.steps.0, step_label(self.steps.0), dim));
         for tick in linear_ticks(self.steps.0, self.steps.1, f64::from(inner.width / 14).max(1.0)) {
-            labels.push((tick, short(tick), dim));
+            labels.push((tick, step_label(tick), dim));
         }
         let mut taken: Vec<(u16, u16)> = Vec::new();
         for (step, label, style) in labels {
@@ -328,6 +340,17 @@ impl Plot<'_> {
             put(buf, x, y, area.right(), &label, style);
             taken.push((x, x + wide));
         }
+    }
+}
+
+/// `1.2k`, `10k`: no zeros that say nothing.
+fn step_label(step: f64) -> String {
+    let text = short(step);
+    match text.strip_suffix(['k', 'M', 'B']) {
+        Some(number) if number.contains('.') => {
+            format!("{}{}", number.trim_end_matches('0').trim_end_matches('.'), &text[number.len()..])
+        }
+        _ => text,
     }
 }
 

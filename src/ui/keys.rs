@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn full_width_keys_become_commands() {
-        for (typed, meant) in [('ｑ', 'q'), ('？', '?'), ('：', ':'), ('　', ' '), ('、', '/'), ('１', '1'), ('q', 'q')] {
+        for (typed, meant) in [('ｑ', 'q'), ('？', '?'), ('：', ':'), ('　', ' '), ('、', '/'), ('１', '1'), ('q', 'q')]
+        {
             assert_eq!(Key::char(typed).normalised(), Key::char(meant));
         }
     }

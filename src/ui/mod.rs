@@ -55,6 +55,8 @@ const STREAM: Duration = Duration::from_millis(33);
 const UNSEEN: Duration = Duration::from_millis(500);
 /// Most a frame should take; a slower terminal gets half as many.
 const SLOW: Duration = Duration::from_millis(50);
+/// Time in which a stop signal takes hold of every thread.
+const STOP_HOLDS: Duration = Duration::from_millis(500);
 /// Time a save may take after a signal.
 const DEADLINE: Duration = Duration::from_secs(8);
 
@@ -95,7 +97,7 @@ pub struct Outcome {
     pub failed: bool,
     /// Lines for the shell, cleaned; for standard output unless [`Outcome::terminal_gone`].
     pub summary: Vec<String>,
-    /// Nobody is there to read.
+    /// The terminal has hung up or takes no output: print nothing, it would fail or block.
     pub terminal_gone: bool,
 }
 
@@ -118,13 +120,13 @@ pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
     }
     let (to, inputs) = bounded(INPUTS);
     let _hook = PanicHook::install(to.clone(), options.stderr.is_some());
-    let _guard = Guard;
+    let guard = Guard;
     let trainer = Session { commands: session.commands.clone(), events: session.events.clone() };
     let result = panic::catch_unwind(AssertUnwindSafe(|| Loop::new(session, options, to, inputs)?.run()));
     match result {
         Ok(outcome) => outcome.map_err(UiError::Setup),
         Err(panicked) => {
-            drop(_guard);
+            drop(guard);
             save_and_unwind(&trainer, panicked)
         }
     }
@@ -152,6 +154,7 @@ enum Dirty {
     Now,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is one plain fact about the terminal or the trainer")]
 struct Loop {
     session: Session,
     stop: Arc<AtomicBool>,
@@ -169,8 +172,12 @@ struct Loop {
     trainer_gone: bool,
     /// When saving has to be done, once a signal came.
     deadline: Option<Instant>,
-    /// The terminal can neither be read nor written.
+    /// The terminal is not ours now: neither read nor painted.
     blind: bool,
+    /// The process asked to be stopped; not to be taken back before it was continued.
+    stopped: Option<Instant>,
+    /// When the terminal was last taken back.
+    woken: Option<Instant>,
     gone: bool,
     focused: bool,
     may_read: Arc<AtomicBool>,
@@ -215,6 +222,8 @@ impl Loop {
             trainer_gone: false,
             deadline: None,
             blind: false,
+            stopped: None,
+            woken: None,
             gone: false,
             focused: true,
             may_read,
@@ -291,7 +300,12 @@ impl Loop {
         if clock_moved && (clock_shown || self.state.leaving.is_some()) || had_notice && self.state.notice.is_none() {
             self.soil(Dirty::Metrics);
         }
-        if self.blind && !self.gone && terminal::foreground() {
+        // `kill` may return before the stop takes hold of this thread; whoever then takes the terminal
+        // back is stopped holding it. So only the continuation counts, or proof that no stop came.
+        if self.stopped.is_some_and(|s| s.elapsed() > STOP_HOLDS) {
+            self.went_on();
+        }
+        if self.blind && !self.gone && self.stopped.is_none() && terminal::foreground() {
             self.wake();
         }
     }
@@ -316,6 +330,8 @@ impl Loop {
             Input::Leave => return self.leave(),
             Input::Abandon => return Some(End::Abandoned),
             Input::Suspend => self.suspend(),
+            Input::Continue if self.went_on() || self.blind || self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {
+            }
             Input::Continue => {
                 // After a stop nobody announced, the shell has had the terminal: take it anew.
                 terminal::restore();
@@ -392,14 +408,10 @@ impl Loop {
     /// No key waits for the trainer: what it cannot take now is offered again at the next turn.
     fn flush_outbox(&mut self) {
         while let Some(command) = self.outbox.pop_front() {
-            match self.session.commands.try_send(command) {
-                Ok(()) => {}
-                Err(TrySendError::Full(command)) => {
-                    self.outbox.push_front(command);
-                    return;
-                }
-                // Its end is told by the events.
-                Err(TrySendError::Disconnected(_)) => {}
+            // A trainer that is gone takes nothing more; its end is told by the events.
+            if let Err(TrySendError::Full(command)) = self.session.commands.try_send(command) {
+                self.outbox.push_front(command);
+                return;
             }
         }
     }
@@ -427,8 +439,16 @@ impl Loop {
         self.may_read.store(false, Ordering::Release);
         terminal::restore();
         self.blind = true;
-        // Without job control nothing stopped; the next turn takes the terminal again.
+        self.stopped = Some(Instant::now());
+        // Should nothing stop (a container's first process cannot), the terminal is taken back soon.
         let _ = terminal::suspend();
+    }
+
+    /// After a stop: its time was not spent on the run. Whether there was one.
+    fn went_on(&mut self) -> bool {
+        let Some(since) = self.stopped.take() else { return false };
+        self.opened += since.elapsed();
+        true
     }
 
     /// Takes the terminal again, if the shell has given it back; with `bg` it has not.
@@ -438,6 +458,8 @@ impl Loop {
             return;
         }
         self.blind = false;
+        self.woken = Some(Instant::now());
+        // An error shows itself at the frame that follows.
         let _ = self.screen.forget();
         self.may_read.store(true, Ordering::Release);
         self.soil(Dirty::Now);
@@ -449,6 +471,10 @@ impl Loop {
         if end == End::Abandoned {
             summary.push(self.state.tr(strings::SUMMARY_TIMEOUT).to_owned());
         }
-        Outcome { end, failed, summary, terminal_gone: self.gone }
+        if end == End::Signalled && !failed {
+            self.pulse.store(terminal::DONE, Ordering::Release);
+        }
+        terminal::restore();
+        Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf() }
     }
 }

@@ -99,11 +99,15 @@ pub fn rule(buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces, focused: 
 /// Empties an area for a popup. A wide glyph that would be cut by its edge goes whole.
 pub fn clear(buf: &mut Buffer, area: Rect) {
     let area = area.intersection(buf.area);
+    if area.width == 0 {
+        return;
+    }
     for y in area.top()..area.bottom() {
         if area.x > buf.area.x && buf[(area.x - 1, y)].symbol().width() > 1 {
             buf[(area.x - 1, y)].reset();
         }
-        for x in area.left()..area.right() {
+        let cut = area.right() < buf.area.right() && buf[(area.right() - 1, y)].symbol().width() > 1;
+        for x in area.left()..area.right() + u16::from(cut) {
             buf[(x, y)].reset();
         }
     }

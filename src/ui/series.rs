@@ -140,6 +140,7 @@ impl Series {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test may fail by panicking")]
 mod tests {
     use super::*;
 

@@ -317,7 +317,7 @@ pub struct AppState {
 impl AppState {
     /// A screen before the first word.
     pub fn new(lang: Lang, theme: Theme, glyph_set: GlyphSet) -> AppState {
-        AppState { lang, theme, glyph_set, smoothing: 1, next_id: 1, ..AppState::default() }
+        AppState { lang, theme, glyph_set, smoothing: 1, log_y: true, next_id: 1, ..AppState::default() }
     }
 
     /// Who gets the keys.
@@ -376,8 +376,8 @@ impl AppState {
         if self.is_finished() || step.tokens_per_second <= 0.0 || !step.tokens_per_second.is_finite() {
             return None;
         }
-        let tokens = run.info.steps.saturating_sub(step.step) * run.info.batch * run.info.context;
-        Some(tokens as f64 / step.tokens_per_second)
+        let tokens_a_step = run.info.batch as f64 * run.info.context as f64;
+        Some(run.info.steps.saturating_sub(step.step) as f64 * tokens_a_step / step.tokens_per_second)
     }
 
     /// Writes a line into the log.

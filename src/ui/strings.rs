@@ -62,6 +62,8 @@ strings! {
     NO_RUN = "正在准备数据与模型", "preparing data and model";
     NO_CHAT = "按 i 或直接输入汉字，对正在训练的模型说一句开头，它会接着写", "press i and type a beginning; the model goes on from there while it trains";
     NO_LOG = "还没有事件", "nothing yet";
+    CHAT_OVER = "本阶段已结束，模型不再作答", "the stage has ended; the model no longer answers";
+    NO_PROBE_CAME = "这一次没有做探针", "no probe was completed";
     LEARNING_RATE = "学习率 lr", "lr";
     GRAD_NORM = "梯度 grad norm", "grad norm";
     SPEED = "词元/秒 tok/s", "tok/s";
@@ -81,23 +83,19 @@ strings! {
     MEMORY_CPU = "内存", "memory";
     STEP_TIME = "每步", "step";
     STEP = "步", "step";
-    AT_STEP = "第", "step";
-    PEAK_RATE = "峰值学习率", "peak lr";
-    RESUMED = "续自", "resumed at";
-    HINT_TYPE = "i 输入", "i to type";
+    LOG_RESUMED_AT = "续自", "going on from";
     WAITING = "等这一步做完", "after this step";
     CANCELLED = "已停下", "stopped";
-    MORE_ABOVE = "上面还有", "more above";
     TAG_SAVE = "存盘", "save";
     TAG_NOTE = "说明", "note";
     TAG_ALERT = "警告", "ALERT";
     TAG_STATE = "状态", "state";
     LOG_STARTED = "开炉", "the furnace lights";
-    LOG_PAUSED = "已暂停于第", "paused at step";
-    LOG_RESUMED = "继续，自第", "resumed at step";
-    LOG_SKIPPED = "这一步未采用：数值不是有限数，第", "step not applied, a number was not finite: step";
+    LOG_PAUSED = "已暂停", "paused";
+    LOG_RESUMED = "继续训练", "resumed";
+    LOG_SKIPPED = "未采用，出现了非有限数", "not applied, a number was not finite";
     LOG_SAVE_FAILED = "存盘失败", "save failed";
-    LOG_FINISHED = "本阶段结束", "the stage has ended";
+    LOG_FINISHED = "本阶段", "the stage is";
     LOG_DIED = "训练线程没有道别就结束了", "the trainer ended without a word";
     LOG_STDERR = "来自别的线程", "from another thread";
     MODE_TEXT = "输入", "TEXT";
@@ -105,9 +103,6 @@ strings! {
     HELP_TITLE = "帮助 help", "help";
     HELP_NAV = "看", "Looking";
     HELP_TEXT = "输入时", "Typing";
-    HELP_HELP = "读帮助时", "Reading help";
-    HELP_PALETTE = "命令板里", "In the palette";
-    HELP_DIALOG = "问话时", "When asked";
     HELP_HAN = "直接输入汉字也会开始对话；全角按键照样有效。暂停的是训练，不是画面；Ctrl-Z 会让训练一起停住", "Typing any Han character starts a prompt; full-width keys work. Pausing pauses training, not the screen; Ctrl-Z stops training too";
     PALETTE_TITLE = "命令 commands", "commands";
     PALETTE_NONE = "没有这个命令", "no such command";
@@ -115,17 +110,50 @@ strings! {
     QUIT_SAVE = "存盘并退出", "save and quit";
     QUIT_DISCARD = "不存盘退出", "quit without saving";
     QUIT_CANCEL = "继续训练", "go on training";
-    QUIT_UNSAVED = "离上次存盘", "steps since the last save:";
-    QUIT_UNSAVED_END = "步", "";
     QUIT_ALL_SAVED = "最近一步已经存好", "the latest step is saved";
     SUMMARY_LOSS = "损失", "loss";
     SUMMARY_CHECKPOINT = "检查点", "checkpoint";
-    SUMMARY_UNSAVED = "没有存盘，最近", "not saved; steps lost:";
     SUMMARY_TIMEOUT = "等不及存盘就离开了；已有的检查点完好", "left before the save was done; earlier checkpoints stand";
     ON = "开", "on";
     OFF = "关", "off";
     LINEAR = "线性", "linear";
     LOG_Y = "对数", "log y";
+}
+
+/// `第 640 步`, `step 640`.
+pub fn at_step(lang: Lang, step: usize) -> String {
+    let step = crate::ui::text::grouped(step as u64);
+    match lang {
+        Lang::Zh => format!("第 {step} 步"),
+        Lang::En => format!("step {step}"),
+    }
+}
+
+/// How much would be lost.
+pub fn since_save(lang: Lang, steps: usize) -> String {
+    let steps = crate::ui::text::grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("离上次存盘 {steps} 步"),
+        Lang::En => format!("{steps} steps since the last save"),
+    }
+}
+
+/// How much is lost.
+pub fn lost(lang: Lang, steps: usize) -> String {
+    let steps = crate::ui::text::grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("最近 {steps} 步没有存盘"),
+        Lang::En => format!("the last {steps} steps were not saved"),
+    }
+}
+
+/// Why a stage ended, where the trainer used one of its own words.
+pub fn end_reason(reason: &str) -> Option<Tr> {
+    match reason {
+        "done" => Some(DONE),
+        "stopped" => Some(STOPPED),
+        _ => None,
+    }
 }
 
 /// A stage's name.

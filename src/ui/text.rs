@@ -7,7 +7,7 @@ use std::{fmt, fmt::Write as _, ops::Deref, ops::Range};
 
 use unicode_linebreak::{BreakOpportunity, linebreaks};
 use unicode_segmentation::UnicodeSegmentation as _;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Bytes of one shown field.
 pub const LONGEST_FIELD: usize = 4096;
@@ -101,7 +101,7 @@ fn is_invisible(c: char) -> bool {
 
 /// Cells a text takes.
 pub fn width(text: &str) -> usize {
-    text.graphemes(true).map(|g| g.width()).sum()
+    text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
 /// The longest beginning of `text` that fits `cells`.
@@ -139,7 +139,21 @@ pub fn pad(text: &str, cells: usize) -> String {
 fn hangs(c: char) -> bool {
     matches!(
         c,
-        '，' | '。' | '、' | '；' | '：' | '？' | '！' | '）' | '》' | '」' | '』' | '】' | '”' | '’' | '…' | '．'
+        '，' | '。'
+            | '、'
+            | '；'
+            | '：'
+            | '？'
+            | '！'
+            | '）'
+            | '》'
+            | '」'
+            | '』'
+            | '】'
+            | '”'
+            | '’'
+            | '…'
+            | '．'
     )
 }
 
@@ -154,9 +168,8 @@ pub fn wrap(text: &str, cells: usize, hang: usize) -> Vec<Range<usize>> {
         let piece = &text[from..to];
         let shown = piece.trim_end_matches(['\n', '\r', ' ', '\u{b}', '\u{c}', '\u{85}']);
         let wide = width(shown);
-        let last = shown.chars().next_back().filter(|&c| hangs(c)).and_then(|c| c.width()).unwrap_or(0);
-        let fits =
-            |used: usize| used + wide <= cells || (used + wide - last <= cells && used + wide <= cells + hang);
+        let last = shown.chars().next_back().filter(|&c| hangs(c)).and_then(UnicodeWidthChar::width).unwrap_or(0);
+        let fits = |used: usize| used + wide <= cells || (used + wide - last <= cells && used + wide <= cells + hang);
         if used > 0 && wide > 0 && !fits(used) {
             lines.push(start..end);
             (start, end, used) = (from, from, 0);

@@ -101,8 +101,7 @@ impl Theme {
     /// The style for a role.
     pub fn style(self, role: Role) -> Style {
         let style = match role {
-            Role::Bright | Role::Good => Style::new().add_modifier(Modifier::BOLD),
-            Role::Focus | Role::Bad => Style::new().add_modifier(Modifier::BOLD),
+            Role::Bright | Role::Good | Role::Focus | Role::Bad => Style::new().add_modifier(Modifier::BOLD),
             Role::Chosen => Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD),
             _ => Style::new(),
         };
@@ -158,6 +157,8 @@ pub struct Glyphs {
     pub dot: &'static str,
     /// Times.
     pub times: &'static str,
+    /// Corners of a popup: top left, top right, bottom left, bottom right.
+    pub corners: [&'static str; 4],
     /// A full cell of a bar.
     pub full: &'static str,
     /// An empty cell of a bar.
@@ -191,13 +192,15 @@ impl GlyphSet {
     }
 }
 
-const LINE: Glyphs = Glyphs { rule: "─", divider: "│", dot: "·", times: "×", ..SAFE };
+const LINE: Glyphs =
+    Glyphs { rule: "─", divider: "│", dot: "·", times: "×", corners: ["╭", "╮", "╰", "╯"], ..SAFE };
 const SAFE: Glyphs = Glyphs {
     rule: "╌",
     divider: "╎",
     axis: "╎",
     dot: "⋅",
     times: "x",
+    corners: ["╌"; 4],
     full: "⣿",
     empty: "⣀",
     prompt: "❯",
@@ -215,6 +218,7 @@ const ASCII: Glyphs = Glyphs {
     axis: "|",
     dot: "-",
     times: "x",
+    corners: ["+"; 4],
     full: "#",
     empty: ".",
     prompt: ">",

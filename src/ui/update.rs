@@ -139,11 +139,8 @@ fn focus(state: &mut AppState, panel: Panel) {
 fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
     match act {
         Act::Pause => {
-            let (phase, command) = if state.is_paused() {
-                (Phase::Resuming, Command::Resume)
-            } else {
-                (Phase::Pausing, Command::Pause)
-            };
+            let (phase, command) =
+                if state.is_paused() { (Phase::Resuming, Command::Resume) } else { (Phase::Pausing, Command::Pause) };
             state.phase = phase;
             return vec![Cmd::Send(command)];
         }
@@ -192,6 +189,8 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
         Act::ShowLog => focus(state, Panel::Log),
         Act::Save | Act::Probe => {}
         Act::NewLine => state.field.insert("\n"),
+        Act::PrevProbe => state.probe = state.probe.saturating_sub(1),
+        Act::NextProbe => state.probe = (state.probe + 1).min(state.probes.len().saturating_sub(1)),
         _ => move_or_edit(state, act),
     }
     Vec::new()
@@ -238,10 +237,6 @@ fn move_or_edit(state: &mut AppState, act: Act) {
             Act::Down => state.scroll = state.scroll.saturating_sub(1),
             Act::First => state.scroll = limit,
             Act::Last => state.scroll = 0,
-            Act::Left if state.focus == Panel::Probe => state.probe = state.probe.saturating_sub(1),
-            Act::Right if state.focus == Panel::Probe => {
-                state.probe = (state.probe + 1).min(state.probes.len().saturating_sub(1));
-            }
             _ => {}
         },
     }
@@ -266,8 +261,8 @@ fn edit(field: &mut Editor, act: Act) {
         Act::KillBefore => field.kill_before(),
         Act::KillAfter => field.kill_after(),
         Act::KillWord => field.kill_word(),
-        Act::Up => field.older(),
-        Act::Down => field.newer(),
+        Act::Older => field.older(),
+        Act::Newer => field.newer(),
         _ => {}
     }
 }
@@ -367,13 +362,18 @@ fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
 fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     match event {
         Event::Started(info) => {
-            let path = info.path.display().to_string();
+            let (path, resumed_at) = (info.path.display().to_string(), info.resumed_at);
             state.run = Some(Run::new(*info, state.lang));
             state.started = Some(state.now);
             if state.phase == Phase::Starting {
                 state.phase = Phase::Running;
             }
-            let text = format!("{}  {path}", state.tr(strings::LOG_STARTED));
+            let mut text = format!("{}  {path}", state.tr(strings::LOG_STARTED));
+            if resumed_at > 0 {
+                let from =
+                    format!("  {} {}", state.tr(strings::LOG_RESUMED_AT), strings::at_step(state.lang, resumed_at));
+                text.push_str(&from);
+            }
             state.record(Level::State, &text);
         }
         Event::Steps(steps) => {
@@ -384,7 +384,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
                 state.grad.push(step.step, step.grad_norm);
                 state.speed.push(step.step, step.tokens_per_second);
                 if !step.applied {
-                    let text = format!("{} {}", state.tr(strings::LOG_SKIPPED), grouped(step.step as u64));
+                    let at = strings::at_step(state.lang, step.step);
+                    let text = format!("{at}  {}", state.tr(strings::LOG_SKIPPED));
                     state.record(Level::Alert, &text);
                 }
                 state.step = Some(step);
@@ -410,7 +411,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Paused { step } => {
             state.phase = Phase::Paused;
             state.paused_since = state.paused_since.or(Some(state.now));
-            let text = format!("{} {}", state.tr(strings::LOG_PAUSED), grouped(step as u64));
+            let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_PAUSED));
             state.record(Level::State, &text);
         }
         Event::Resumed { step } => {
@@ -418,14 +419,17 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             if let Some(since) = state.paused_since.take() {
                 state.paused_for += state.now.saturating_sub(since);
             }
-            let text = format!("{} {}", state.tr(strings::LOG_RESUMED), grouped(step as u64));
+            let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_RESUMED));
             state.record(Level::State, &text);
         }
         Event::Saved { step, path, seconds, bytes: n } => {
             state.saving = false;
             state.trouble = None;
+            let run = state.run.as_ref().map(|r| r.info.path.as_path());
+            let inside = run.and_then(|run| path.strip_prefix(run).ok()).unwrap_or(&path);
+            let text = format!("{}  {}  {seconds:.1} s", inside.display(), bytes(n));
+            state.record(Level::Save, &text);
             let path = path.display().to_string();
-            state.record(Level::Save, &format!("{path}  {}  {seconds:.1} s", bytes(n)));
             state.saved = Some(Checkpoint { step, path: Clean::line(&path) });
         }
         Event::SaveFailed { error, .. } => {
@@ -441,7 +445,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         }
         Event::Note { text, .. } => state.record(Level::Note, &text),
         Event::Finished { step, reason, failed } => {
-            let text = format!("{} {reason} {}", state.tr(strings::LOG_FINISHED), grouped(step as u64));
+            let words = strings::end_reason(&reason).map_or(reason.as_str(), |r| state.tr(r));
+            let text = format!("{}  {} {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
             state.record(if failed { Level::Alert } else { Level::State }, &text);
             state.finish(&reason, failed);
             if matches!(state.overlay, Some(Overlay::Quit { .. })) {
@@ -480,7 +485,12 @@ pub fn summary(state: &AppState) -> Vec<String> {
     let dot = state.glyph_set.glyphs().dot;
     let mut facts = vec![
         format!("{} {dot} {}", run.name, run.stage),
-        format!("{} {} / {}", state.tr(strings::STEP), grouped(state.steps_done() as u64), grouped(run.info.steps as u64)),
+        format!(
+            "{} {} / {}",
+            state.tr(strings::STEP),
+            grouped(state.steps_done() as u64),
+            grouped(run.info.steps as u64)
+        ),
     ];
     if let Some(loss) = state.loss.smoothed(state.smoothing) {
         facts.push(format!("{} {loss:.4}", state.tr(strings::SUMMARY_LOSS)));
@@ -501,8 +511,252 @@ pub fn summary(state: &AppState) -> Vec<String> {
         lines.push(format!("{}: {reason}", state.tr(strings::FAILED)));
     }
     if state.unsaved_steps() > 0 {
-        let n = grouped(state.unsaved_steps() as u64);
-        lines.push(format!("{} {n} {}", state.tr(strings::SUMMARY_UNSAVED), state.tr(strings::QUIT_UNSAVED_END)));
+        lines.push(strings::lost(state.lang, state.unsaved_steps()));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{RunInfo, StepReport};
+    use crate::ui::keys::Code;
+
+    const ENTER: Key = Key::plain(Code::Enter);
+    const ESC: Key = Key::plain(Code::Esc);
+
+    fn started() -> AppState {
+        let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
+        let info = RunInfo {
+            name: "r".to_owned(),
+            path: "runs/r".into(),
+            stage: "pretrain".to_owned(),
+            size: "1m".to_owned(),
+            engine: "cpu".to_owned(),
+            adapter: "cpu".to_owned(),
+            parameters: 1,
+            vocab_size: 2,
+            layers: 1,
+            hidden_size: 1,
+            heads: 1,
+            batch: 2,
+            context: 8,
+            learning_rate: 1e-3,
+            steps: 100,
+            resumed_at: 0,
+            memory: 0,
+            sources: Vec::new(),
+        };
+        event(&mut state, Event::Started(Box::new(info)));
+        state
+    }
+
+    fn step(step: usize, loss: f64) -> StepReport {
+        StepReport {
+            step,
+            loss,
+            learning_rate: 1e-3,
+            grad_norm: 1.0,
+            applied: loss.is_finite(),
+            tokens_per_second: 16.0,
+            total_tokens: 0,
+            epoch: 0.0,
+            step_ms: 1.0,
+            sources: Vec::new(),
+        }
+    }
+
+    fn event(state: &mut AppState, event: Event) -> Vec<Cmd> {
+        update(state, Msg::Event(event))
+    }
+
+    fn press(state: &mut AppState, keys: &[Key]) -> Vec<Cmd> {
+        keys.iter().flat_map(|key| update(state, Msg::Key(*key))).collect()
+    }
+
+    fn saved(step: usize) -> Event {
+        Event::Saved { step, path: "runs/r/checkpoints/pretrain-000001".into(), seconds: 0.1, bytes: 9 }
+    }
+
+    #[test]
+    fn a_wish_is_shown_at_once_and_done_when_answered() {
+        let mut state = started();
+        assert_eq!(press(&mut state, &[Key::char(' ')]), [Cmd::Send(Command::Pause)]);
+        assert_eq!(state.phase, Phase::Pausing);
+        event(&mut state, Event::Paused { step: 3 });
+        assert_eq!(state.phase, Phase::Paused);
+        assert_eq!(press(&mut state, &[Key::ctrl('g')]), [Cmd::Send(Command::Resume)]);
+        event(&mut state, Event::Resumed { step: 3 });
+        assert_eq!(state.phase, Phase::Running);
+        assert_eq!(
+            press(&mut state, &[Key::char('w'), Key::char('w')]),
+            [Cmd::Send(Command::Save)],
+            "one save at a time"
+        );
+        event(&mut state, saved(3));
+        assert!(!state.saving);
+        assert_eq!(press(&mut state, &[Key::char('p'), Key::char('p')]), [Cmd::Send(Command::Probe)]);
+    }
+
+    #[test]
+    fn a_han_character_opens_the_prompt_with_itself() {
+        let mut state = started();
+        press(&mut state, &[Key::char('春'), Key::char('q'), Key::char('？')]);
+        assert_eq!((state.mode(), state.field.text()), (Mode::Text, "春q？"));
+        press(&mut state, &[ESC]);
+        assert_eq!((state.mode(), state.field.text()), (Mode::Nav, "春q？"), "the draft is kept");
+        press(&mut state, &[Key::char('i')]);
+        let sent = press(&mut state, &[ENTER]);
+        assert!(matches!(&sent[..], [Cmd::Send(Command::Prompt { id: 1, text, .. })] if text == "春q？"));
+        assert_eq!(state.mode(), Mode::Text, "one prompt after the other");
+        event(&mut state, Event::PromptText { id: 1, text: "夜来".to_owned(), step: 7 });
+        assert_eq!(state.chat[0].answer.as_str(), "夜来");
+        assert_eq!(press(&mut state, &[Key::ctrl('c')]), [Cmd::Send(Command::Cancel { id: 1 })]);
+    }
+
+    #[test]
+    fn an_empty_prompt_is_not_sent() {
+        let mut state = started();
+        assert!(press(&mut state, &[Key::char('i'), Key::char(' '), ENTER]).is_empty());
+    }
+
+    #[test]
+    fn a_paste_into_commands_is_a_prompt_not_commands() {
+        let mut state = started();
+        assert!(update(&mut state, Msg::Paste("qq\nw".to_owned())).is_empty());
+        assert_eq!((state.mode(), state.field.text()), (Mode::Text, "qq\nw"));
+    }
+
+    #[test]
+    fn quitting_asks_saves_and_waits() {
+        let mut state = started();
+        event(&mut state, Event::Steps(vec![step(1, 2.0)]));
+        assert!(press(&mut state, &[Key::char('q')]).is_empty());
+        assert_eq!(state.mode(), Mode::Dialog);
+        assert_eq!(press(&mut state, &[ENTER]), [Cmd::Send(Command::Stop { save: true })]);
+        assert!(press(&mut state, &[Key::char(' '), Key::char('q'), Key::char('w')]).is_empty(), "too late for more");
+        assert!(event(&mut state, saved(1)).is_empty(), "not before the stage has ended");
+        let end = Event::Finished { step: 1, reason: "stopped".to_owned(), failed: false };
+        assert_eq!(event(&mut state, end), [Cmd::Close]);
+    }
+
+    #[test]
+    fn quitting_can_be_taken_back_or_go_without_saving() {
+        let mut state = started();
+        press(&mut state, &[Key::char('q'), ESC]);
+        assert_eq!(state.mode(), Mode::Nav);
+        let third = [Key::char('q'), Key::plain(Code::Down), Key::plain(Code::Down), ENTER];
+        assert!(press(&mut state, &third).is_empty());
+        assert!(state.leaving.is_none());
+        let second = [Key::char('q'), Key::plain(Code::Right), ENTER];
+        assert_eq!(press(&mut state, &second), [Cmd::Send(Command::Stop { save: false })]);
+    }
+
+    #[test]
+    fn ctrl_c_climbs_from_cancelling_to_leaving_at_once() {
+        let mut state = started();
+        let ctrl_c = Key::ctrl('c');
+        press(&mut state, &[Key::char('i'), Key::char('x')]);
+        press(&mut state, &[ctrl_c]);
+        assert!(state.field.is_empty() && state.typing);
+        press(&mut state, &[ctrl_c]);
+        assert_eq!(state.mode(), Mode::Nav);
+        press(&mut state, &[ctrl_c]);
+        assert_eq!(state.mode(), Mode::Dialog);
+        assert_eq!(press(&mut state, &[ctrl_c]), [Cmd::Send(Command::Stop { save: true })]);
+        assert_eq!(press(&mut state, &[ctrl_c]), [Cmd::Abandon]);
+    }
+
+    #[test]
+    fn a_save_that_fails_on_the_way_out_asks_again() {
+        let mut state = started();
+        press(&mut state, &[Key::char('q'), ENTER]);
+        event(&mut state, Event::SaveFailed { step: 1, error: "disk full".to_owned() });
+        assert_eq!(state.mode(), Mode::Dialog);
+        assert!(state.trouble.is_some() && state.leaving.is_none());
+        press(&mut state, &[ENTER]);
+        event(&mut state, saved(1));
+        assert!(state.trouble.is_none(), "the next good save settles it");
+    }
+
+    #[test]
+    fn a_signal_asks_nobody() {
+        let mut state = started();
+        press(&mut state, &[Key::char('q')]);
+        assert_eq!(update(&mut state, Msg::Leave), [Cmd::Send(Command::Stop { save: true })]);
+        assert!(update(&mut state, Msg::Leave).is_empty(), "once is enough");
+        event(&mut state, Event::SaveFailed { step: 1, error: "disk full".to_owned() });
+        let end = Event::Finished { step: 1, reason: "failed: disk full".to_owned(), failed: true };
+        assert_eq!(event(&mut state, end), [Cmd::Close]);
+    }
+
+    #[test]
+    fn a_finished_run_stays_until_the_person_goes() {
+        let mut state = started();
+        let end = Event::Finished { step: 100, reason: "done".to_owned(), failed: false };
+        assert!(event(&mut state, end).is_empty());
+        assert!(press(&mut state, &[Key::char(' '), Key::char('w'), Key::char('i'), Key::char('春')]).is_empty());
+        assert_eq!(state.mode(), Mode::Nav, "nobody answers any more");
+        assert!(update(&mut state, Msg::TrainerGone).is_empty());
+        assert_eq!(press(&mut state, &[Key::char('q')]), [Cmd::Close]);
+    }
+
+    #[test]
+    fn a_trainer_that_dies_is_a_failure() {
+        let mut state = started();
+        update(&mut state, Msg::TrainerGone);
+        assert!(matches!(state.phase, Phase::Finished { failed: true, .. }));
+    }
+
+    #[test]
+    fn pauses_are_not_counted_as_training() {
+        let mut state = started();
+        update(&mut state, Msg::Tick(Duration::from_secs(10)));
+        event(&mut state, Event::Paused { step: 1 });
+        update(&mut state, Msg::Tick(Duration::from_secs(70)));
+        assert_eq!(state.elapsed(), Duration::from_secs(10));
+        event(&mut state, Event::Resumed { step: 1 });
+        update(&mut state, Msg::Tick(Duration::from_secs(75)));
+        assert_eq!(state.elapsed(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn the_time_left_comes_from_the_measured_rate() {
+        let mut state = started();
+        assert_eq!(state.seconds_left(), None, "no number that no code measured");
+        event(&mut state, Event::Steps(vec![step(40, 2.0)]));
+        assert_eq!(state.seconds_left(), Some(60.0));
+    }
+
+    #[test]
+    fn a_step_that_was_not_applied_is_an_alert() {
+        let mut state = started();
+        event(&mut state, Event::Steps(vec![step(1, 2.0), step(2, f64::NAN)]));
+        assert_eq!(state.log.back().map(|l| l.level), Some(Level::Alert));
+        assert_eq!(state.loss.last().map(|l| l.0), Some(2));
+    }
+
+    #[test]
+    fn the_palette_runs_what_it_shows() {
+        let mut state = started();
+        press(&mut state, &[Key::ctrl('p')]);
+        press(&mut state, &[Key::char('存')]);
+        assert_eq!(press(&mut state, &[ENTER]), [Cmd::Send(Command::Save)]);
+        press(&mut state, &[Key::char('：'), Key::char('E'), Key::char('n'), Key::char('g'), ENTER]);
+        assert_eq!(state.lang, Lang::En);
+        press(&mut state, &[Key::char(':'), Key::plain(Code::Up), ESC]);
+        assert_eq!(state.mode(), Mode::Nav);
+    }
+
+    #[test]
+    fn keys_before_the_first_word_do_no_harm() {
+        let mut state = AppState::default();
+        for act in actions::ACTIONS {
+            for (_, keys) in act.keys {
+                for key in *keys {
+                    press(&mut state, &[*key]);
+                }
+            }
+        }
+    }
 }

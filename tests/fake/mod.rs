@@ -1,5 +1,5 @@
 //! A trainer that only tells: a plausible stream of events for tests of the screen.
-#![allow(dead_code, reason = "each test file uses its part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 use std::{
     path::PathBuf,
@@ -59,7 +59,10 @@ pub fn step(step: usize) -> StepReport {
     let t = step as f64;
     let done = t / STEPS as f64;
     let total = step as u64 * 16 * 128;
-    let of = |share: f64, tokens: f64| SourceUse { tokens: (total as f64 * share) as u64, epoch: total as f64 * share / tokens };
+    let of = |share: f64, tokens: f64| SourceUse {
+        tokens: (total as f64 * share) as u64,
+        epoch: total as f64 * share / tokens,
+    };
     StepReport {
         step,
         loss: 2.1 + 6.2 * (-t / 130.0).exp() + 0.5 * (-t / 700.0).exp() + noise(step) * 0.22,
@@ -168,7 +171,13 @@ pub fn play(pace: Duration, from: usize) -> Session {
                     if let Some(i) = answers.iter().position(|a| a.0 == id) {
                         let (id, _, tokens, since) = answers.remove(i);
                         let seconds = since.elapsed().as_secs_f64();
-                        tell(Event::PromptDone { id, step: at, tokens, seconds, finish_reason: "cancelled".to_owned() });
+                        tell(Event::PromptDone {
+                            id,
+                            step: at,
+                            tokens,
+                            seconds,
+                            finish_reason: "cancelled".to_owned(),
+                        });
                     }
                 }
                 Ok(Command::Stop { save }) => {
@@ -187,7 +196,13 @@ pub fn play(pace: Duration, from: usize) -> Session {
                             return tell(Event::PromptText { id: *id, text: c.to_string(), step: at });
                         }
                         let seconds = since.elapsed().as_secs_f64();
-                        tell(Event::PromptDone { id: *id, step: at, tokens: *drawn, seconds, finish_reason: "length".to_owned() });
+                        tell(Event::PromptDone {
+                            id: *id,
+                            step: at,
+                            tokens: *drawn,
+                            seconds,
+                            finish_reason: "length".to_owned(),
+                        });
                         false
                     });
                     if paused {
@@ -196,7 +211,9 @@ pub fn play(pace: Duration, from: usize) -> Session {
                     at += 1;
                     tell(Event::Steps(vec![step(at)]));
                     if at % 50 == 0 {
-                        evals(at).into_iter().for_each(|e| _ = tell(e));
+                        for event in evals(at) {
+                            tell(event);
+                        }
                         tell(probe(at));
                     }
                     if at == STEPS {

@@ -84,3 +84,25 @@ pub(in crate::compute) fn matmul_tn(p: &Params, args: Args<'_>) -> Ran {
     });
     Ok(())
 }
+
+/// Partial products: piece s of out [S, M, N] is the product over inner indices s·span … (s+1)·span.
+pub(in crate::compute) fn matmul_nn_split(p: &Params, args: Args<'_>) -> Ran {
+    let (&[a, b], [out]) = (args.read, args.write) else { return Err(Arity) };
+    let [m, n, k, span] = p.sizes();
+    parallel::run(out.chunks_mut(m * n).zip((0..k).step_by(span)), |(out, first)| {
+        let count = span.min(k - first);
+        product(view(&a[first..], m, count, k, 1), view(&b[first * n..], count, n, n, 1), view_mut(out, m, n, n), 0.0);
+    });
+    Ok(())
+}
+
+/// The same of Aᵀ·B.
+pub(in crate::compute) fn matmul_tn_split(p: &Params, args: Args<'_>) -> Ran {
+    let (&[a, b], [out]) = (args.read, args.write) else { return Err(Arity) };
+    let [m, n, k, span] = p.sizes();
+    parallel::run(out.chunks_mut(m * n).zip((0..k).step_by(span)), |(out, first)| {
+        let count = span.min(k - first);
+        product(view(&a[first * m..], m, count, 1, m), view(&b[first * n..], count, n, n, 1), view_mut(out, m, n, n), 0.0);
+    });
+    Ok(())
+}

@@ -21,7 +21,7 @@ impl Host {
     }
 
     pub(in crate::compute) fn traits() -> Traits {
-        Traits { cpu: true, software: false, max_binding: u64::MAX, max_groups: u32::MAX, workgroup_storage: 0, max_invocations: 0 }
+        Traits { cpu: true, software: false, max_binding: u64::MAX, max_groups: u32::MAX, workgroup_storage: 0, max_invocations: 0, units: 0 }
     }
 
     /// Bytes that tensors may take: what the system says is available where it says so (Linux), else

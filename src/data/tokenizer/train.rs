@@ -91,7 +91,7 @@ pub fn train_bpe(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokenize
     let failed = |e: tokenizers::Error| DataError::Tokenizer(format!("training failed: {e}"));
     let words = ByteLevel::new(false, true, true);
     let mut tokenizer = tokenizers::Tokenizer::new(BPE::default());
-    tokenizer.with_pre_tokenizer(Some(words)).with_decoder(Some(words));
+    tokenizer.with_pre_tokenizer(Some(words)).with_decoder(Some(ByteLevel::default()));
     // A special token in a training text is text, there as anywhere.
     tokenizer.set_encode_special_tokens(true);
     let special = SPECIAL_TOKENS.iter().map(|s| AddedToken::from(*s, true).normalized(false)).collect();

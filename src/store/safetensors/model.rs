@@ -29,11 +29,11 @@ struct Index {
 pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile, StoreError> {
     let single = dir.join(SINGLE);
     // transformers, too, takes the single file where both are there.
-    if is_there(disk, &single, links)? {
+    if is_there(disk, &single, links) {
         return read_tensors(disk, &single, links);
     }
     let index = dir.join(INDEX);
-    if !is_there(disk, &index, links)? {
+    if !is_there(disk, &index, links) {
         return Err(StoreError::input(dir, nothing_here(disk, dir)));
     }
     let text = read_limited(disk, &index, MAX_HEADER, links)?;
@@ -65,12 +65,10 @@ pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile,
     Ok(file)
 }
 
-fn is_there(disk: &dyn Fs, path: &Path, links: Links) -> Result<bool, StoreError> {
-    match disk.open(path, links) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
-        // Anything else is said by whoever reads it.
-        _ => Ok(true),
-    }
+fn is_there(disk: &dyn Fs, path: &Path, links: Links) -> bool {
+    // Any other error is said by whoever reads it next.
+    let gone = |e: io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    !disk.open(path, links).is_err_and(gone)
 }
 
 /// A shard is a file in the same folder, by a plain name.
@@ -80,7 +78,7 @@ fn check_shard_name(index: &Path, shard: &str) -> Result<(), StoreError> {
         || shard.starts_with('.')
         || shard.contains(['/', '\\', ':'])
         || shard.chars().any(char::is_control)
-        || !Path::new(shard).extension().is_some_and(|e| e == "safetensors");
+        || Path::new(shard).extension().is_none_or(|e| e != "safetensors");
     if outside {
         let what = format!("{shard:?} is no name of a .safetensors file in the same folder");
         return Err(StoreError::input(index, what));

@@ -58,14 +58,14 @@ fn layout<'a, 'b>(
     if order.len() + counters.len() > MAX_TENSORS {
         return wrong("", &format!("there are more than {MAX_TENSORS}"));
     }
-    let mut header = String::from(r#"{"__metadata__":{"format":"pt"}"#);
+    let mut entries = vec![r#""__metadata__":{"format":"pt"}"#.to_owned()];
     let mut at = 0u64;
     let mut entry = |name: &str, dtype: &str, shape: &[usize], bytes: u64| {
         // A string, a list of numbers: these always serialise.
         let name = serde_json::to_string(name).unwrap_or_default();
         let shape = serde_json::to_string(shape).unwrap_or_default();
         let end = at + bytes;
-        header.push_str(&format!(r#",{name}:{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{at},{end}]}}"#));
+        entries.push(format!(r#"{name}:{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{at},{end}]}}"#));
         at = end;
     };
     for (name, values) in counters {
@@ -86,7 +86,7 @@ fn layout<'a, 'b>(
         }
         entry(tensor.name, "F32", tensor.shape, tensor.data.len() as u64 * 4);
     }
-    header.push('}');
+    let mut header = format!("{{{}}}", entries.join(","));
     // Spaces, so that the data begins on a multiple of eight, as the format asks.
     while !header.len().is_multiple_of(8) {
         header.push(' ');

@@ -11,6 +11,7 @@ mod other;
 use std::{
     fs::File,
     io::{self, BufWriter, Stdout, Write as _},
+    mem::ManuallyDrop,
     panic::{self, PanicHookInfo},
     sync::{
         Arc, Mutex, PoisonError,
@@ -27,7 +28,7 @@ use crossterm::{
 };
 #[cfg(not(unix))]
 use other as platform;
-pub(super) use platform::{Signals, foreground, is_utf8_console, suspend, wide_rules, writable};
+pub(super) use platform::{DONE, Signals, foreground, is_utf8_console, suspend, wide_rules, writable};
 use ratatui::{Terminal, backend::CrosstermBackend, layout::Rect};
 
 use crate::ui::{
@@ -154,7 +155,7 @@ impl PanicHook {
                 return;
             }
             // try_send: a dying thread must not wait for the screen.
-            let _ = to.try_send(Input::Background(info.to_string()));
+            let _ = to.try_send(Input::Background(info.to_string().replace('\n', " ")));
             if stderr_is_file {
                 next(info);
             }
@@ -170,6 +171,11 @@ impl Drop for PanicHook {
             panic::set_hook(Box::new(move |info| before(info)));
         }
     }
+}
+
+/// The terminal has hung up, or takes nothing: nobody reads what is printed now.
+pub(super) fn is_deaf() -> bool {
+    matches!(platform::wait_for_input(Duration::ZERO), platform::Wait::Gone) || !writable(Duration::from_millis(200))
 }
 
 /// Reads keys on a thread of its own, for as long as the terminal lives. Never joined: it may be stuck
@@ -259,7 +265,9 @@ fn translate_key(key: ct::KeyEvent) -> Option<Key> {
 
 /// The painted side: one frame, one write.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// Never dropped: its drop shows the cursor, which [`restore`] has done; on a stalled terminal it
+    /// would wait for ever, and on a dead one it prints to standard error and panics.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
 }
 
 /// Bytes of a whole frame of a large terminal, so that it leaves in one piece.
@@ -268,7 +276,7 @@ const FRAME: usize = 256 * 1024;
 impl Screen {
     pub(super) fn new() -> io::Result<Screen> {
         let out = BufWriter::with_capacity(FRAME, io::stdout());
-        Ok(Screen { terminal: Terminal::new(CrosstermBackend::new(out))? })
+        Ok(Screen { terminal: ManuallyDrop::new(Terminal::new(CrosstermBackend::new(out))?) })
     }
 
     /// Paints everything anew at the next frame. Not `Terminal::clear`, which asks the terminal where
@@ -280,7 +288,10 @@ impl Screen {
 
     /// One frame inside a synchronized update, the caret with it, so that neither flicker nor the
     /// input method's window chases the painting.
-    pub(super) fn draw(&mut self, paint: impl FnOnce(Rect, &mut ratatui::buffer::Buffer) -> Option<Caret>) -> io::Result<()> {
+    pub(super) fn draw(
+        &mut self,
+        paint: impl FnOnce(Rect, &mut ratatui::buffer::Buffer) -> Option<Caret>,
+    ) -> io::Result<()> {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| {
             let area = frame.area();

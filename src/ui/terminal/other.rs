@@ -11,6 +11,9 @@ use crossbeam_channel::Sender;
 use super::Input;
 use crate::session::Session;
 
+/// The pulse of a UI thread that has ended well.
+pub(in crate::ui) const DONE: u64 = u64::MAX;
+
 /// What waiting for a key brought.
 pub(in crate::ui) enum Wait {
     Ready,

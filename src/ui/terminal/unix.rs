@@ -33,6 +33,9 @@ const SAVING: Duration = Duration::from_millis(6500);
 /// Two of SIGTERM and SIGINT within this are one person's one wish.
 const TWICE: Duration = Duration::from_millis(300);
 
+/// The pulse of a UI thread that has ended well: what holds the process up now is not the screen.
+pub(in crate::ui) const DONE: u64 = u64::MAX;
+
 /// What waiting for a key brought.
 pub(in crate::ui) enum Wait {
     Ready,
@@ -210,7 +213,7 @@ fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
             }
         }
         restore();
-        process::exit(i32::from(!saved));
+        process::exit(i32::from(!saved && pulse.load(Ordering::Acquire) != DONE));
     });
     // Without a thread to spare the UI thread has to manage alone.
     drop(spawned);

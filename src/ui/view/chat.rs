@@ -1,14 +1,16 @@
 //! Talking to the weights as they are at this step; the answer streams in and is stamped with it.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use std::borrow::Cow;
 
-use super::{Caret, Pen, probe::step_words};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::{Caret, Pen};
 use crate::session::Sampling;
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
     state::{Exchange, Panel},
     strings,
-    text::{figure, wrap},
+    text::wrap,
     theme::Role,
 };
 
@@ -30,12 +32,10 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
         return caret;
     }
     if state.chat.is_empty() {
-        if !state.is_finished() {
-            let text = state.tr(strings::NO_CHAT);
-            for (row, line) in wrap(text, body.width.saturating_sub(5) as usize, 2).into_iter().enumerate() {
-                if row < body.height as usize {
-                    put(buf, body.x + 2, body.y + row as u16, body.right(), &text[line], pen.style(Role::Dim));
-                }
+        let text = state.tr(if state.is_finished() { strings::CHAT_OVER } else { strings::NO_CHAT });
+        for (row, line) in wrap(text, body.width.saturating_sub(5) as usize, 2).into_iter().enumerate() {
+            if row < body.height as usize {
+                put(buf, body.x + 2, body.y + row as u16, body.right(), &text[line], pen.style(Role::Dim));
             }
         }
         return caret;
@@ -75,38 +75,32 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pi
     for range in wrap(answer, cells.saturating_sub(2), 2) {
         lines.push(vec![pen.piece("  ", Role::Text), pen.piece(&answer[range], Role::Text)]);
     }
-    if let Some(stamp) = stamp(pen, exchange) {
-        lines.push(vec![pen.piece("  ", Role::Text), stamp]);
-    }
+    lines.push(vec![pen.piece("  ", Role::Text), stamp(pen, exchange)]);
     lines.push(Vec::new());
     lines
 }
 
-fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> Option<(std::borrow::Cow<'a, str>, ratatui::style::Style)> {
+fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> (Cow<'a, str>, Style) {
     let state = pen.state;
     let dot = format!(" {} ", pen.glyphs.dot);
-    let mut facts: Vec<String> = exchange.step.map(|s| step_words(pen, s)).into_iter().collect();
+    let mut facts: Vec<String> = exchange.step.map(|s| strings::at_step(state.lang, s)).into_iter().collect();
     let mut role = Role::Dim;
     match &exchange.ending {
         None if exchange.step.is_none() => facts.push(state.tr(strings::WAITING).to_owned()),
         None => facts.push(pen.glyphs.pulse[exchange.answer.len() % 4].to_owned()),
         Some(ending) => {
             if ending.tokens > 0 {
-                facts.push(format!("{} tok", ending.tokens));
-                if ending.seconds > 0.0 {
-                    facts.push(format!("{} tok/s", figure(ending.tokens as f64 / ending.seconds)));
-                }
+                facts.push(format!("{} tok {:.1} s", ending.tokens, ending.seconds));
             }
-            match strings::finish_reason(&ending.reason) {
-                Some(words) => facts.push(state.tr(words).to_owned()),
-                None => {
-                    facts.push(format!("{} {}", pen.glyphs.cross, ending.reason));
-                    role = Role::Bad;
-                }
+            if let Some(words) = strings::finish_reason(&ending.reason) {
+                facts.push(state.tr(words).to_owned());
+            } else {
+                facts.push(format!("{} {}", pen.glyphs.cross, ending.reason));
+                role = Role::Bad;
             }
         }
     }
-    Some(pen.piece(facts.join(&dot), role))
+    pen.piece(facts.join(&dot), role)
 }
 
 /// The field at the panel's foot; returns its rows and the caret, if it has the keys.
@@ -123,7 +117,14 @@ fn field(pen: &Pen, area: Rect, buf: &mut Buffer) -> (u16, Option<Caret>) {
     let first = (caret_row + 1).saturating_sub(high).min(rows.len() - high);
     let top = area.bottom() - high as u16;
     let role = if state.typing { Role::Bright } else { Role::Dim };
-    put(buf, area.x + 2, top, area.right(), pen.glyphs.prompt, pen.style(if state.typing { Role::Focus } else { Role::Dim }));
+    put(
+        buf,
+        area.x + 2,
+        top,
+        area.right(),
+        pen.glyphs.prompt,
+        pen.style(if state.typing { Role::Focus } else { Role::Dim }),
+    );
     for (at, row) in rows[first..first + high].iter().enumerate() {
         put(buf, left, top + at as u16, area.right(), row, pen.style(role));
     }

@@ -27,7 +27,9 @@ pub(super) fn header(pen: &Pen, area: Rect, buf: &mut Buffer) {
         }
         left.push(pen.piece(shorten(&run.name, 24), Role::Bright));
         left.push(pen.piece(dot.clone(), Role::Dim));
-        left.push(pen.piece(run.stage.as_str(), Role::Text));
+        // The stage's English name goes first where room is short.
+        let stage = if area.width >= 76 { run.stage.as_str() } else { run.stage.split(' ').next().unwrap_or_default() };
+        left.push(pen.piece(stage, Role::Text));
         if area.width >= 90 {
             left.push(pen.piece(dot, Role::Dim));
             left.push(pen.piece(run.size.as_str(), Role::Text));

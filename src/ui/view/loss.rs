@@ -106,7 +106,8 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
 /// Three small charts side by side, each under a title that says the number now.
 fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
-    let number = |format: fn(f64) -> String, series: &Series| series.last().map_or_else(|| "-".to_owned(), |l| format(l.1));
+    let number =
+        |format: fn(f64) -> String, series: &Series| series.last().map_or_else(|| "-".to_owned(), |l| format(l.1));
     let charts: [(Tr, String, &Series); 3] = [
         (strings::LEARNING_RATE, number(rate, &state.rate), &state.rate),
         (strings::GRAD_NORM, number(figure, &state.grad), &state.grad),

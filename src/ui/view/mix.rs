@@ -12,8 +12,7 @@ use crate::ui::{
 };
 
 /// Columns from the right: title and cells.
-const COLUMNS: [(Tr, u16); 4] =
-    [(strings::VALID, 8), (strings::SEEN, 9), (strings::SHARE, 8), (strings::TOKENS, 9)];
+const COLUMNS: [(Tr, u16); 4] = [(strings::VALID, 8), (strings::SEEN, 9), (strings::SHARE, 8), (strings::TOKENS, 9)];
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
@@ -30,7 +29,13 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let name = (inner.width / 4).clamp(6, 22);
     let mut y = inner.y;
     // The widest columns fall off first where the panel is narrow.
-    let columns = if inner.width >= 64 { 4 } else if inner.width >= 50 { 3 } else { 2 };
+    let columns = if inner.width >= 64 {
+        4
+    } else if inner.width >= 50 {
+        3
+    } else {
+        2
+    };
     if inner.height > run.sources.len() as u16 {
         let dim = pen.style(Role::Dim);
         put(buf, inner.x + 2, y, inner.right(), state.tr(strings::SOURCE), dim);

@@ -97,8 +97,7 @@ fn arrange(state: &AppState, body: Rect, room: Room) -> (Vec<(Panel, Rect)>, Opt
             Panel::Mix => (Panel::Mix, sources.min(6) + 2),
             _ => (Panel::Log, 4),
         };
-        let probe = if last == Panel::Chat { 3 } else { 4 };
-        return (stack(body, &[(Panel::Loss, 0), (Panel::Probe, probe), (Panel::Run, 3), (last, high)]), None);
+        return (stack(body, &[(Panel::Loss, 0), (Panel::Probe, 3), (Panel::Run, 3), (last, high)]), None);
     }
     let left = Rect { width: body.width * 65 / 100 / 2 * 2, ..body };
     let right = Rect { x: left.right() + 1, width: body.width - left.width - 1, ..body };
@@ -106,7 +105,7 @@ fn arrange(state: &AppState, body: Rect, room: Room) -> (Vec<(Panel, Rect)>, Opt
     let log = (body.height / 6).max(4);
     let mut panels = stack(left, &[(Panel::Loss, 0), (Panel::Mix, mix), (Panel::Log, log)]);
     let run = 9;
-    let probe = (body.height - run) / 2;
+    let probe = (body.height - run).div_ceil(2);
     panels.extend(stack(right, &[(Panel::Probe, probe), (Panel::Chat, 0), (Panel::Run, run)]));
     (panels, Some(left.right()))
 }

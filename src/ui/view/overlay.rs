@@ -2,13 +2,13 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Caret, Pen};
+use super::{Caret, Pen, below};
 use crate::ui::{
     actions::{self, ACTIONS, Mode},
     paint::{Pieces, clear, put, put_pieces, put_right, rule},
     state::{Overlay, QUIT_CHOICES},
     strings,
-    text::{grouped, pad, width, wrap},
+    text::{pad, width, wrap},
     theme::Role,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer, caret: Option<Caret>
     None
 }
 
-/// A cleared place in the middle with a rule above and below; the rows between.
+/// A cleared place in the middle with a frame around it; what is inside the frame.
 fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buffer) -> Rect {
     let wide = (wide + 4).min(area.width);
     let high = (high + 2).min(area.height);
@@ -33,9 +33,20 @@ fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buf
     let place = Rect { x, y, width: wide, height: high };
     clear(buf, place);
     rule(buf, place, title, &Vec::new(), false, pen.state.theme, pen.glyphs);
+    let dim = pen.style(Role::Dim);
     if high > 1 {
+        let last = place.bottom() - 1;
         for x in place.left()..place.right() {
-            put(buf, x, place.bottom() - 1, place.right(), pen.glyphs.rule, pen.style(Role::Dim));
+            put(buf, x, last, place.right(), pen.glyphs.rule, dim);
+        }
+        for y in place.top()..place.bottom() {
+            let [left, right] = match y {
+                _ if y == place.y => [pen.glyphs.corners[0], pen.glyphs.corners[1]],
+                _ if y == last => [pen.glyphs.corners[2], pen.glyphs.corners[3]],
+                _ => [pen.glyphs.divider; 2],
+            };
+            put(buf, place.x, y, place.right(), left, dim);
+            put(buf, place.right() - 1, y, place.right(), right, dim);
         }
     }
     Rect { x: x + 2, y: y + 1, width: wide.saturating_sub(4), height: high.saturating_sub(2) }
@@ -43,44 +54,45 @@ fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buf
 
 fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
-    let wide = area.width.saturating_sub(8).min(108);
-    let two = wide >= 90;
-    let column = if two { (wide - 4) / 2 } else { wide };
+    // All between the first row and the last.
+    let edge = u16::from(area.height > 3);
+    let place = Rect { y: area.y + edge, height: area.height - 2 * edge, ..area };
+    clear(buf, place);
+    let two = place.width >= 100;
+    let inside = Rect { x: place.x + 2, width: place.width.saturating_sub(4), ..below(place, 1) };
+    let column = if two { inside.width / 2 - 1 } else { inside.width };
     let section = |mode: Mode, title: strings::Tr| {
-        let mut lines: Vec<Pieces> = vec![vec![pen.piece(state.tr(title), Role::Focus)]];
-        for action in ACTIONS {
+        let mut lines: Vec<Pieces> = vec![Vec::new(), vec![pen.piece(state.tr(title), Role::Focus)]];
+        for action in ACTIONS.iter().filter(|a| actions::enabled(state, a.act)) {
             let Some(keys) = actions::keys_text(action, mode) else { continue };
             let keys = pad(&keys, 20.min(column as usize / 2));
             lines.push(vec![pen.piece(keys, Role::Bright), pen.piece(actions::name(action, state.lang), Role::Text)]);
         }
-        lines.push(Vec::new());
         lines
     };
     let mut left = section(Mode::Nav, strings::HELP_NAV);
-    let note = state.tr(strings::HELP_HAN);
-    for range in wrap(note, column as usize, 2) {
-        left.push(vec![pen.piece(&note[range], Role::Dim)]);
-    }
     let mut right = section(Mode::Text, strings::HELP_TEXT);
-    right.extend(section(Mode::Palette, strings::HELP_PALETTE).into_iter().take(4));
+    let note = state.tr(strings::HELP_HAN);
     right.push(Vec::new());
-    right.extend(section(Mode::Dialog, strings::HELP_DIALOG));
+    for range in wrap(note, column.saturating_sub(2) as usize, 2) {
+        right.push(vec![pen.piece(&note[range], Role::Dim)]);
+    }
     if !two {
-        left.push(Vec::new());
         left.append(&mut right);
     }
-    let high = left.len().max(right.len()) as u16;
-    let inner = popup(pen, wide, high, state.tr(strings::HELP_TITLE), area, buf);
-    let limit = (high as usize).saturating_sub(inner.height as usize);
+    let high = left.len().max(right.len());
+    let limit = high.saturating_sub(inside.height as usize);
     state.scroll_limit.set(limit);
-    for (lines, x) in [(left, inner.x), (right, inner.x + column + 4)] {
-        for (row, line) in lines.iter().skip(scroll.min(limit)).take(inner.height as usize).enumerate() {
-            put_pieces(buf, x, inner.y + row as u16, (x + column).min(inner.right()), line);
-        }
+    let mut facts: Pieces = Vec::new();
+    if limit > 0 {
+        let seen = (scroll.min(limit) + inside.height as usize).min(high);
+        facts.push(pen.piece(format!("{seen}/{high}"), Role::Dim));
     }
-    if limit > 0 && inner.height > 0 {
-        let more = format!(" {}/{} ", scroll.min(limit) + inner.height as usize, high);
-        put_right(buf, inner.x, inner.bottom(), inner.right(), &more, pen.style(Role::Dim));
+    rule(buf, place, state.tr(strings::HELP_TITLE), &facts, false, state.theme, pen.glyphs);
+    for (lines, x) in [(left, inside.x), (right, inside.x + column + 2)] {
+        for (row, line) in lines.iter().skip(scroll.min(limit)).take(inside.height as usize).enumerate() {
+            put_pieces(buf, x, inside.y + row as u16, (x + column).min(place.right()), line);
+        }
     }
 }
 
@@ -111,7 +123,14 @@ fn palette(pen: &Pen, field: &crate::ui::editor::Editor, chosen: usize, area: Re
         let role = if here { Role::Chosen } else { Role::Text };
         let mark = if here { pen.glyphs.chosen } else { " " };
         let other = if state.lang == strings::Lang::Zh { action.name.1 } else { action.name.0 };
-        put(buf, inner.x, y, inner.right(), &pad(&format!("{mark} {}", actions::name(action, state.lang)), inner.width as usize), pen.style(role));
+        put(
+            buf,
+            inner.x,
+            y,
+            inner.right(),
+            &pad(&format!("{mark} {}", actions::name(action, state.lang)), inner.width as usize),
+            pen.style(role),
+        );
         let keys = actions::keys_text(action, Mode::Nav).unwrap_or_else(|| other.to_owned());
         let used = width(actions::name(action, state.lang)) + 4;
         if used + width(&keys) <= inner.width as usize {
@@ -128,8 +147,7 @@ fn quit(pen: &Pen, chosen: usize, area: Rect, buf: &mut Buffer) {
     let words = if unsaved == 0 {
         state.tr(strings::QUIT_ALL_SAVED).to_owned()
     } else {
-        let end = state.tr(strings::QUIT_UNSAVED_END);
-        format!("{} {} {end}", state.tr(strings::QUIT_UNSAVED), grouped(unsaved as u64))
+        strings::since_save(state.lang, unsaved)
     };
     let inner = popup(pen, 40, 5, state.tr(strings::QUIT_TITLE), area, buf);
     let row = |buf: &mut Buffer, row: u16, text: &str, role: Role| {

@@ -28,34 +28,28 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         facts.push(pen.piece(format!("{}  ", state.tr(strings::WAITING)), Role::Focus));
     }
     if let (Some(probe), Some(entry)) = (probe, newest) {
-        facts.push(pen.piece(step_words(pen, entry.step), Role::Dim));
+        facts.push(pen.piece(strings::at_step(state.lang, entry.step), Role::Dim));
         let all = entry.matched == probe.length;
-        facts.push(pen.piece(format!("  {}/{}", entry.matched, probe.length), if all { Role::Good } else { Role::Bright }));
+        let mark = if all { format!("{} ", pen.glyphs.tick) } else { String::new() };
+        let score = format!("  {mark}{}/{}", entry.matched, probe.length);
+        facts.push(pen.piece(score, if all { Role::Good } else { Role::Bright }));
     }
     let inner = pen.title(buf, area, Panel::Probe, &facts);
     if inner.height == 0 {
         return;
     }
     let (Some(probe), Some(entry)) = (probe, newest) else {
-        let words = if state.is_finished() { strings::NO_LOG } else { strings::NO_PROBE };
+        let words = if state.is_finished() { strings::NO_PROBE_CAME } else { strings::NO_PROBE };
         put(buf, inner.x + 2, inner.y, inner.right(), state.tr(words), pen.style(Role::Dim));
         return;
     };
     let mut rest = below(inner, newest_lines(pen, probe, entry, inner, buf));
-    if rest.height >= 3 {
+    if rest.height > 0 {
         let share = entry.matched as f64 / probe.length.max(1) as f64;
         let styles = (pen.style(Role::Good), pen.style(Role::Dim));
         bar(buf, rest.x + 2, rest.y, rest.width.saturating_sub(4), share, styles, pen.glyphs);
         rest = below(rest, 2);
         history(pen, probe, rest, buf);
-    }
-}
-
-pub(super) fn step_words(pen: &Pen, step: usize) -> String {
-    let at = pen.state.tr(strings::AT_STEP);
-    match pen.state.lang {
-        strings::Lang::Zh => format!("{at} {} {}", grouped(step as u64), strings::STEP.0),
-        strings::Lang::En => format!("{at} {}", grouped(step as u64)),
     }
 }
 
@@ -67,8 +61,8 @@ fn right_style(pen: &Pen) -> Style {
 fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &mut Buffer) -> u16 {
     let text = format!("{}{}{}", probe.prompt, entry.right, entry.rest);
     let marks = [probe.prompt.len(), probe.prompt.len() + entry.right.len()];
-    // On three rows or more the prompt has its own.
-    let apart = area.height >= 3;
+    // Where there is room the prompt has its own row.
+    let apart = area.height >= 5;
     let mut lines = Vec::new();
     let cells = area.width.saturating_sub(5) as usize;
     if apart {
@@ -117,17 +111,15 @@ fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Buffer) {
     for (row, entry) in shown.into_iter().enumerate() {
         let y = area.y + row as u16;
         let step = grouped(entry.step as u64);
-        put_right(buf, area.x, y, area.x + 9, &step, pen.style(Role::Dim));
+        put_right(buf, area.x, y, area.x + 8, &step, pen.style(Role::Dim));
         let score = format!("{}/{}", entry.matched, probe.length);
-        let end = put_right(buf, area.x + 9, y, area.right().saturating_sub(1), &score, pen.style(Role::Dim));
-        let cells = (end.saturating_sub(area.x + 11 + 1)) as usize;
+        let end = put_right(buf, area.x + 8, y, area.right().saturating_sub(1), &score, pen.style(Role::Dim));
+        let cells = end.saturating_sub(area.x + 10 + 1) as usize;
         let text = shorten(&format!("{}{}", entry.right, entry.rest), cells);
         let common = text.bytes().zip(entry.right.bytes()).take_while(|(a, b)| a == b).count();
         let split = (0..=common).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-        let pieces: Pieces = vec![
-            ((&text[..split]).into(), right_style(pen)),
-            ((&text[split..]).into(), pen.style(Role::Text)),
-        ];
-        put_pieces(buf, area.x + 11, y, end, &pieces);
+        let pieces: Pieces =
+            vec![((&text[..split]).into(), right_style(pen)), ((&text[split..]).into(), pen.style(Role::Text))];
+        put_pieces(buf, area.x + 10, y, end, &pieces);
     }
 }

@@ -7,7 +7,7 @@ use crate::ui::{
     paint::{Pieces, bar, pieces_width, put_pieces, put_right},
     state::{Panel, Run},
     strings,
-    text::{bytes, figure, grouped, rate, short, shorten},
+    text::{bytes, figure, grouped, rate, short, shorten, width},
     theme::Role,
 };
 
@@ -18,31 +18,39 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         return;
     };
     let engine = format!("{} {} ", run.engine, pen.glyphs.dot);
-    let room = (area.width as usize).saturating_sub(28 + engine.len());
-    let facts = vec![pen.piece(engine, Role::Dim), pen.piece(shorten(&run.adapter, room), Role::Text)];
+    let title = width(state.tr(Panel::Run.title()));
+    let room = (area.width as usize).saturating_sub(title + 10 + width(&engine));
+    let small = area.height <= 4;
+    let mut facts: Pieces = Vec::new();
+    if small {
+        facts = vec![pen.piece(engine.clone(), Role::Dim), pen.piece(shorten(&run.adapter, room), Role::Text)];
+    }
     let inner = pen.title(buf, area, Panel::Run, &facts);
     let mut rows = Vec::new();
     let progress = inner.height.min(2);
-    if inner.height <= 3 {
+    if small {
         // Little room: speed and norms in one row, progress in the other.
         rows.push(live(pen));
     } else {
+        rows.push(vec![pen.piece(engine, Role::Dim), pen.piece(run.adapter.as_str(), Role::Bright)]);
         rows.push(pen.dotted([
             format!("{} {}", state.tr(strings::PARAMETERS), short(run.info.parameters as f64)),
             format!("{} {}", state.tr(strings::VOCAB), grouped(run.info.vocab_size as u64)),
-            format!("{} {} {}", run.info.batch, pen.glyphs.times, run.info.context),
         ]));
         rows.push(pen.dotted([
             format!("{} {}", run.info.layers, state.tr(strings::LAYERS)),
             format!("{} {}", state.tr(strings::HIDDEN), run.info.hidden_size),
             format!("{} {}", run.info.heads, state.tr(strings::HEADS)),
-            format!("{} {}", state.tr(strings::PEAK_RATE), rate(run.info.learning_rate)),
         ]));
-        rows.push(live(pen));
-        rows.push(memory(pen, run));
+        rows.push(taken(pen, run));
+        rows.push(speed(pen));
     }
     let mut y = inner.y;
-    for row in rows.iter().take((inner.height - progress.min(inner.height)).max(1) as usize) {
+    for row in rows.iter_mut().take((inner.height - progress.min(inner.height)).max(1) as usize) {
+        // A fact that does not fit goes whole.
+        while row.len() > 2 && pieces_width(row) > inner.width.saturating_sub(3) as usize {
+            row.truncate(row.len() - 2);
+        }
         put_pieces(buf, inner.x + 2, y, inner.right().saturating_sub(1), row);
         y += 1;
     }
@@ -75,15 +83,23 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
     pieces
 }
 
-fn memory<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
+/// As measured.
+fn speed<'a>(pen: &Pen) -> Pieces<'a> {
+    let Some(step) = &pen.state.step else { return Vec::new() };
+    pen.dotted([
+        format!("{} {} ms", pen.state.tr(strings::STEP_TIME), figure(step.step_ms)),
+        format!("{} tok/s", short(step.tokens_per_second)),
+    ])
+}
+
+/// The batch, and the memory the run took.
+fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
     let state = pen.state;
-    let label = if run.engine.as_str() == "cpu" { strings::MEMORY_CPU } else { strings::MEMORY };
-    let mut facts = Vec::new();
+    let batch = format!("{} {} {} {}", state.tr(strings::BATCH), run.info.batch, pen.glyphs.times, run.info.context);
+    let mut facts = vec![batch];
     if run.info.memory > 0 {
+        let label = if run.engine.as_str() == "cpu" { strings::MEMORY_CPU } else { strings::MEMORY };
         facts.push(format!("{} {}", state.tr(label), bytes(run.info.memory)));
-    }
-    if run.info.resumed_at > 0 {
-        facts.push(format!("{} {}", state.tr(strings::RESUMED), grouped(run.info.resumed_at as u64)));
     }
     pen.dotted(facts)
 }
@@ -101,7 +117,8 @@ fn progress(pen: &Pen, run: &Run, area: Rect, buf: &mut Buffer) {
     let end = area.right().saturating_sub(2);
     let styles = (pen.style(Role::Train), pen.style(Role::Dim));
     put_pieces(buf, area.x + 2, area.y, end, &words);
-    let right = put_right(buf, area.x + 2 + pieces_width(&words) as u16, area.y, end, &percent, pen.style(Role::Bright));
+    let right =
+        put_right(buf, area.x + 2 + pieces_width(&words) as u16, area.y, end, &percent, pen.style(Role::Bright));
     if area.height > 1 {
         bar(buf, area.x + 2, area.y + 1, area.width.saturating_sub(4), share, styles, pen.glyphs);
     } else {

@@ -1,0 +1,44 @@
+// fill, add, scale: four elements an invocation, one workgroup apart, so that lanes read side by side.
+
+struct Params {
+    n: u32,
+#ifdef FILL
+    value: f32,
+#endif
+#ifdef SCALE
+    factor: f32,
+#endif
+}
+@group(0) @binding(0) var<uniform> p: Params;
+#ifdef ADD
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+#else
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#endif
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let first = (wg.x + wg.y * groups.x) * 1024u + lane;
+#for j in 0..4
+    {
+        let i = first + ${j}u * 256u;
+        if i < p.n {
+#ifdef FILL
+            out[i] = p.value;
+#endif
+#ifdef SCALE
+            out[i] = out[i] * p.factor;
+#endif
+#ifdef ADD
+            out[i] = a[i] + b[i];
+#endif
+        }
+    }
+#endfor
+}

@@ -1,0 +1,103 @@
+// Sums in a fixed order: of everything (by one workgroup), of columns, of squares.
+#ifndef COLUMN_SUM
+#import workgroup_sum
+#endif
+
+#ifdef SUM
+struct Params { n: u32, accumulate: u32 }
+#endif
+#ifdef COLUMN_SUM
+struct Params { g: u32, c: u32, accumulate: u32 }
+#endif
+#ifdef SQUARE_SUM
+struct Params { n: u32, g: u32, first: u32 }
+#endif
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+#ifdef COLUMN_SUM
+#ifdef WIDE
+// Many columns, few rows: an invocation a column.
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let column = (wg.x + wg.y * groups.x) * 256u + lane;
+    if column >= p.c {
+        return;
+    }
+    var total = 0.0;
+    for (var row = 0u; row < p.g; row += 1u) {
+        total += x[row * p.c + column];
+    }
+    if p.accumulate == 1u {
+        total += out[column];
+    }
+    out[column] = total;
+}
+#else
+// Many rows, few columns: a workgroup takes 16 columns, 16 invocations each.
+var<workgroup> parts: array<f32, 256>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let column = (wg.x + wg.y * groups.x) * 16u + lane % 16u;
+    var part = 0.0;
+    if column < p.c {
+        for (var row = lane / 16u; row < p.g; row += 16u) {
+            part += x[row * p.c + column];
+        }
+    }
+    parts[lane] = part;
+    workgroupBarrier();
+    if lane < 16u && column < p.c {
+        var total = 0.0;
+#for j in 0..16
+        total += parts[lane + ${j}u * 16u];
+#endfor
+        if p.accumulate == 1u {
+            total += out[column];
+        }
+        out[column] = total;
+    }
+}
+#endif
+#else
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+#ifdef SUM
+    var part = 0.0;
+    for (var i = lane; i < p.n; i += 256u) {
+        part += x[i];
+    }
+    let total = workgroup_sum(lane, part);
+    if lane == 0u {
+        if p.accumulate == 1u {
+            out[0] = total + out[0];
+        } else {
+            out[0] = total;
+        }
+    }
+#else
+    // Row g of the partials sums a contiguous piece, as the twin does.
+    let each = ((p.n + p.g - 1u) / p.g + 3u) / 4u * 4u;
+    let start = min(wg.x * each, p.n);
+    let end = min(start + each, p.n);
+    var part = 0.0;
+    for (var i = start + lane; i < end; i += 256u) {
+        part = fma(x[i], x[i], part);
+    }
+    let total = workgroup_sum(lane, part);
+    if lane == 0u {
+        out[p.first + wg.x] = total;
+    }
+#endif
+}
+#endif

@@ -1,0 +1,330 @@
+//! The shapes each kernel is checked on: 1, odd, around a tile, and large where that costs nothing.
+
+use super::Bench;
+use crate::compute::{
+    ComputeError, Layout, matmul,
+    ops::{self, HYPER, Heads, NORM_PARTIALS},
+    rng::{Purpose, below},
+};
+
+type Done = Result<(), ComputeError>;
+
+/// Lengths of elementwise kernels.
+const LENGTHS: &[usize] = &[1, 3, 255, 256, 1023, 1024, 1025, 5003];
+/// Rows and columns of row-wise kernels.
+const TABLES: &[(usize, usize)] = &[(1, 1), (2, 3), (5, 63), (3, 64), (7, 65), (129, 10), (2, 1030)];
+/// Rows past what one dimension of a grid holds.
+const TALL: (usize, usize) = (65_600, 1);
+
+pub(super) fn run(b: &mut Bench<'_>) -> Done {
+    match b.kernel.base() {
+        "fill" | "add" | "scale" | "dropout" | "sum" | "square_sum" => elementwise(b),
+        "column_sum" => column_sum(b),
+        "embedding_forward" | "embedding_backward" => embedding(b),
+        "rmsnorm_forward" | "add_rmsnorm_forward" | "rmsnorm_backward" => rmsnorm(b),
+        "rope" => rope(b),
+        "attention_forward" | "attention_delta" | "attention_backward_q" | "attention_backward_kv" => attention(b),
+        "cache_append" | "attention_decode" => decode(b),
+        "swiglu_forward" | "swiglu_backward" => swiglu(b),
+        "cross_entropy" => cross_entropy(b),
+        "adamw_prepare" | "adamw" => adamw(b),
+        "matmul_nn" | "matmul_nn_split" => products(b, Layout::NN),
+        "matmul_nt" => products(b, Layout::NT),
+        "matmul_tn" | "matmul_tn_split" => products(b, Layout::TN),
+        name => Err(ComputeError::Kernel { kernel: name.into(), reason: "no case checks it".into() }),
+    }
+}
+
+/// `shapes`, and one more on a real GPU.
+fn shapes<T: Copy>(b: &Bench<'_>, shapes: &[T], large: T) -> Vec<T> {
+    let more = b.large().then_some(large);
+    shapes.iter().copied().chain(more).collect()
+}
+
+/// `n` numbers below `limit`.
+fn ids(n: usize, limit: usize) -> Vec<u32> {
+    (0..n).map(|i| below(9, Purpose::Bench, 1, i as u64, limit) as u32).collect()
+}
+
+fn elementwise(b: &mut Bench<'_>) -> Done {
+    let name = b.kernel.base();
+    for n in shapes(b, LENGTHS, 1_000_003) {
+        let x = b.noise(&[n])?;
+        let shape = format!("n={n}");
+        match name {
+            "fill" => b.judge(&shape, 1, |r| ops::fill(r, &x, 0.37))?,
+            "scale" => b.judge(&shape, 1, |r| ops::scale(r, &x, -1.7))?,
+            "add" => {
+                let (y, out) = (b.noise(&[n])?, b.blank(&[n])?);
+                b.judge(&shape, 1, |r| ops::add(r, &x, &y, &out))?;
+            }
+            "dropout" => {
+                let (clock, out) = (b.words(&[1, 2, 3, n as u32])?, b.blank(&[n])?);
+                b.judge(&shape, 1, |r| ops::dropout(r, &clock, &x, &out, 7, 0.3))?;
+            }
+            "sum" => {
+                let out = b.floats(&[1], &[2.5])?;
+                b.judge(&shape, n, |r| ops::sum(r, &x, &out, n % 2 == 1))?;
+            }
+            _ => {
+                let out = b.blank(&[NORM_PARTIALS])?;
+                b.judge(&shape, n, |r| ops::square_sum(r, &x, &out))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn column_sum(b: &mut Bench<'_>) -> Done {
+    for (g, c) in shapes(b, TABLES, (512, 20_000)) {
+        for accumulate in [false, true] {
+            let x = b.noise(&[g, c])?;
+            let out = if accumulate { b.noise(&[c])? } else { b.blank(&[c])? };
+            b.judge(&format!("g={g} c={c}"), g, |r| ops::column_sum(r, &x, &out, accumulate))?;
+        }
+    }
+    Ok(())
+}
+
+fn embedding(b: &mut Bench<'_>) -> Done {
+    let forward = b.kernel.base() == "embedding_forward";
+    for (v, c) in shapes(b, &[(1, 1), (7, 3), (5, 64), (40, 65), (3, 200), TALL], (4096, 384)) {
+        for n in [1, 37, 130] {
+            if n == 37 && (v, c) == TALL {
+                continue;
+            }
+            let shape = format!("n={n} c={c} v={v}");
+            if forward {
+                // One id past the table reads its last row.
+                let mut chosen = ids(n, v);
+                chosen[0] = v as u32 + 5;
+                let (chosen, table, out) = (b.words(&chosen)?, b.noise(&[v, c])?, b.blank(&[n, c])?);
+                b.judge(&shape, 1, |r| ops::embedding_forward(r, &chosen, &table, &out))?;
+                continue;
+            }
+            let chosen = ids(n, v);
+            let mut order: Vec<u32> = (0..n as u32).collect();
+            order.sort_by_key(|i| chosen[*i as usize]);
+            let starts: Vec<u32> = (0..=v as u32).map(|id| chosen.iter().filter(|c| **c < id).count() as u32).collect();
+            let (order, starts) = (b.words(&order)?, b.words(&starts)?);
+            let (dout, dtable) = (b.noise(&[n, c])?, b.noise(&[v, c])?);
+            b.judge(&shape, n, |r| ops::embedding_backward(r, &order, &starts, &dout, &dtable))?;
+        }
+    }
+    Ok(())
+}
+
+fn rmsnorm(b: &mut Bench<'_>) -> Done {
+    let name = b.kernel.base();
+    let mut tables = shapes(b, TABLES, (3000, 384));
+    if name == "rmsnorm_forward" {
+        tables.push(TALL);
+    } else {
+        // More rows than stripes.
+        tables.push((1100, 5));
+    }
+    for (n, c) in tables {
+        let shape = format!("n={n} c={c}");
+        let (x, w) = (b.noise(&[n, c])?, b.noise(&[c])?);
+        match name {
+            "rmsnorm_forward" => {
+                let (y, rstd) = (b.blank(&[n, c])?, b.blank(&[n])?);
+                b.judge(&shape, c, |r| ops::rmsnorm_forward(r, &x, &w, &y, &rstd, 1e-5))?;
+            }
+            "add_rmsnorm_forward" => {
+                let (delta, sum, y, rstd) = (b.noise(&[n, c])?, b.blank(&[n, c])?, b.blank(&[n, c])?, b.blank(&[n])?);
+                b.judge(&shape, c, |r| ops::add_rmsnorm_forward(r, &x, &delta, &w, &sum, &y, &rstd, 1e-5))?;
+            }
+            _ => {
+                let accumulate = n % 2 == 1;
+                let dy = b.noise(&[n, c])?;
+                let rstd: Vec<f32> = (0..n).map(|i| 0.5 + i as f32 / n as f32).collect();
+                let rstd = b.floats(&[n], &rstd)?;
+                let dx = if accumulate { b.noise(&[n, c])? } else { b.blank(&[n, c])? };
+                let dw = b.noise(&[c])?;
+                b.judge(&shape, c, |r| ops::rmsnorm_backward(r, &dy, &x, &w, &rstd, &dx, &dw, accumulate))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rope(b: &mut Bench<'_>) -> Done {
+    for (n, query, key, d) in shapes(b, &[(1, 1, 1, 2), (5, 3, 1, 6), (17, 2, 2, 64), (33, 4, 2, 20)], (2048, 6, 2, 64)) {
+        let heads = Heads { query, key, size: d };
+        for inverse in [false, true] {
+            // Positions past the table read its last row.
+            let positions = b.words(&ids(n, 40))?;
+            let (table, qkv) = (b.noise(&[33, d])?, b.noise(&[n, heads.qkv()])?);
+            let shape = format!("n={n} hq={query} hk={key} d={d}");
+            b.judge(&shape, 1, |r| ops::rope(r, &positions, &table, &qkv, heads, inverse))?;
+        }
+    }
+    Ok(())
+}
+
+fn attention(b: &mut Bench<'_>) -> Done {
+    // A row that sees one key has a gradient of zero, by cancellation.
+    b.terms = 0.1;
+    let kernel = b.kernel;
+    let tile = (kernel.constant("SIDE") * kernel.constant("R")).max(4);
+    let most = if kernel.has("VEC4") || kernel.constant("D4") > 0 { 4 * kernel.constant("D4") } else { 256 };
+    let sizes = [2, 4, 6, 12, 20, 32, 48, 64, 100, 128, 130, 256];
+    // The largest sizes that the variant takes, and two small ones.
+    let fitting: Vec<usize> = sizes.into_iter().filter(|d| *d <= most && (!kernel.has("VEC4") || d % 4 == 0)).collect();
+    let sizes = fitting.iter().take(1).chain(fitting.iter().rev().take(3));
+    let groups = [(1, 1), (4, 2), (3, 1), (2, 2)];
+    for (i, d) in sizes.enumerate() {
+        for (j, t) in shapes(b, &[1, tile - 1, tile, tile + 1, 2 * tile + 3], 300).into_iter().enumerate() {
+            let (query, key) = groups[(i + j) % groups.len()];
+            let heads = Heads { query, key, size: *d };
+            let sequences = 1 + j % 2;
+            let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d}");
+            let qkv = b.noise(&[sequences * t, heads.qkv()])?;
+            let out = b.blank(&[sequences * t, heads.out()])?;
+            let lse = b.blank(&[sequences, query, t])?;
+            let inner = t.max(*d);
+            if kernel.base() == "attention_forward" {
+                b.judge(&shape, inner, |r| ops::attention_forward(r, &qkv, &out, &lse, sequences, heads))?;
+                continue;
+            }
+            let (dout, dqkv) = (b.noise(&[sequences * t, heads.out()])?, b.blank(&[sequences * t, heads.qkv()])?);
+            b.judge(&shape, inner, |r| {
+                ops::attention_forward(r, &qkv, &out, &lse, sequences, heads)?;
+                ops::attention_backward(r, &qkv, &out, &lse, &dout, &dqkv, sequences, heads)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn decode(b: &mut Bench<'_>) -> Done {
+    for (sequences, n, p, query, key, d) in shapes(
+        b,
+        &[(1, 1, 1, 1, 1, 2), (2, 3, 9, 4, 2, 6), (1, 2, 64, 2, 1, 64), (3, 1, 65, 3, 3, 20), (1, 4, 200, 2, 2, 130), (1, 1, 70, 1, 1, 256)],
+        (8, 16, 1000, 6, 2, 64),
+    ) {
+        let heads = Heads { query, key, size: d };
+        let shape = format!("b={sequences} n={n} p={p} hq={query} hk={key} d={d}");
+        let qkv = b.noise(&[sequences * n, heads.qkv()])?;
+        let cache = b.noise(&[sequences, p, 2 * key * d])?;
+        // Each sequence's rows stand at positions of their own, the last one past the cache's end.
+        let mut positions: Vec<u32> = (0..sequences * n).map(|i| ((i * 7 + p / 2) % p) as u32).collect();
+        for first in (0..sequences).map(|s| s * n) {
+            let start = (first * 3 + p / 2) as u32 % p as u32;
+            positions[first..first + n].iter_mut().enumerate().for_each(|(i, at)| *at = start + i as u32);
+        }
+        let positions = b.words(&positions)?;
+        if b.kernel.base() == "cache_append" {
+            b.judge(&shape, 1, |r| ops::cache_append(r, &qkv, &positions, &cache, sequences, heads))?;
+        } else {
+            let out = b.blank(&[sequences * n, heads.out()])?;
+            b.judge(&shape, p.max(d), |r| ops::attention_decode(r, &qkv, &cache, &positions, &out, sequences, heads))?;
+        }
+    }
+    Ok(())
+}
+
+fn swiglu(b: &mut Bench<'_>) -> Done {
+    for (n, f) in shapes(b, TABLES, (2000, 704)) {
+        let shape = format!("n={n} f={f}");
+        let gate_up = b.noise(&[n, 2 * f])?;
+        if b.kernel.base() == "swiglu_forward" {
+            let act = b.blank(&[n, f])?;
+            b.judge(&shape, 1, |r| {
+                ops::scale(r, &gate_up, 8.0)?;
+                ops::swiglu_forward(r, &gate_up, &act)
+            })?;
+        } else {
+            let (dact, out) = (b.noise(&[n, f])?, b.blank(&[n, 2 * f])?);
+            b.judge(&shape, 1, |r| {
+                ops::scale(r, &gate_up, 8.0)?;
+                ops::swiglu_backward(r, &gate_up, &dact, &out)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn cross_entropy(b: &mut Bench<'_>) -> Done {
+    for (n, v) in shapes(b, &[(1, 1), (2, 3), (5, 255), (3, 256), (4, 257), (3, 1500)], (2000, 4096)) {
+        for gradient in [false, true] {
+            // Some are ignored: −100, −1 and what is past the vocabulary.
+            let mut targets: Vec<i32> = ids(n, v).into_iter().map(|t| t as i32).collect();
+            for (i, odd) in [-100, v as i32, -1].into_iter().enumerate() {
+                if let Some(t) = targets.get_mut(i * 2 + 1) {
+                    *t = odd;
+                }
+            }
+            let targets: Vec<u32> = targets.into_iter().map(i32::cast_unsigned).collect();
+            let (targets, logits, losses) = (b.words(&targets)?, b.noise(&[n, v])?, b.blank(&[n])?);
+            let hyper = b.floats(&[HYPER], &[1e-3, 0.01, 0.1, 0.9, 0.95, 1e-8, 1.0, 0.0])?;
+            b.judge(&format!("r={n} v={v} gradient={gradient}"), v, |r| {
+                ops::scale(r, &logits, 20.0)?;
+                ops::cross_entropy(r, &targets, &hyper, &logits, &losses, gradient)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn adamw(b: &mut Bench<'_>) -> Done {
+    // What the step is like: (clip, β powers and count already there, a gradient that is no number, a loss that is none).
+    let steps = [(1.0, 0.0, false, false), (0.0, 3.0, false, false), (0.5, 3.0, true, false), (1.0, 7.0, false, true)];
+    for n in shapes(b, &[1, 3, 1023, 1024, 1030, 5000], 3_000_001) {
+        for (clip, count, bad_gradient, bad_loss) in steps {
+            let mut grads: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) / (n as f32).sqrt()).collect();
+            if bad_gradient {
+                grads[n / 2] = if n % 2 == 0 { f32::INFINITY } else { f32::NAN };
+            }
+            let params = b.noise(&[n])?;
+            let (m, v): (Vec<f32>, Vec<f32>) = grads.iter().map(|g| if g.is_finite() { (g * 0.5, g * g * 0.3) } else { (0.0, 0.0) }).unzip();
+            let (grads, m, v) = (b.floats(&[n], &grads)?, b.floats(&[n], &m)?, b.floats(&[n], &v)?);
+            let loss = b.floats(&[1], &[if bad_loss { f32::NAN } else { 3.5 }])?;
+            let hyper = b.floats(&[HYPER], &[0.01, 0.25, 0.1, 0.9, 0.95, 1e-8, clip, 0.0])?;
+            let powers = if count == 0.0 { (0.0, 0.0) } else { (0.9_f32.powf(count), 0.95_f32.powf(count)) };
+            let control = b.floats(&[ops::CONTROL], &[0.0, 0.0, 0.0, count, powers.0, powers.1, 0.0, 1.0])?;
+            let shape = format!("n={n} clip={clip} count={count} finite={}", !bad_gradient && !bad_loss);
+            let update = ops::Update {
+                params: &params,
+                grads: &grads,
+                m: &m,
+                v: &v,
+                decayed: n / 2,
+                loss: &loss,
+                hyper: &hyper,
+                control: &control,
+            };
+            b.judge(&shape, 1, |r| ops::adamw(r, &update))?;
+        }
+    }
+    Ok(())
+}
+
+fn products(b: &mut Bench<'_>, layout: Layout) -> Done {
+    let kernel = b.kernel;
+    let (bm, bn, bk) = (kernel.constant("BM"), kernel.constant("BN"), kernel.constant("BK"));
+    let sizes = if kernel.has("VEC4") {
+        // Rows along memory are whole vectors; M need not be one except in TN.
+        let odd = if layout == Layout::TN { 0 } else { 1 };
+        vec![(4, 4, 4), (8 - odd, 12, 20), (bm - 4 + odd, bn + 4, bk - 4), (bm, bn, 2 * bk), (bm + 4 - odd, bn - 4, 3 * bk + 4), (2 * bm + 8, 2 * bn, 5 * bk + 8)]
+    } else {
+        vec![(1, 1, 1), (3, 5, 7), (1, 70, 33), (bm - 1, bn + 1, bk - 1), (bm, bn, 2 * bk), (bm + 1, bn - 1, 3 * bk + 1), (2 * bm + 3, bn, 5 * bk + 2)]
+    };
+    for (m, n, k) in shapes(b, &sizes, (1028, 772, 1044)) {
+        for accumulate in [false, true] {
+            if accumulate && kernel.has("SPLIT") {
+                continue;
+            }
+            let (left, right) = match layout {
+                Layout::NN => ([m, k], [k, n]),
+                Layout::NT => ([m, k], [n, k]),
+                Layout::TN => ([k, m], [k, n]),
+            };
+            let (x, y) = (b.noise(&left)?, b.noise(&right)?);
+            let out = if accumulate { b.noise(&[m, n])? } else { b.blank(&[m, n])? };
+            b.judge(&format!("m={m} n={n} k={k}"), k, |r| matmul(r, layout, &x, &y, &out, accumulate))?;
+        }
+    }
+    Ok(())
+}

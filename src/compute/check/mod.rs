@@ -1,0 +1,205 @@
+//! Every kernel against its CPU twin, on the device at hand: what `danlu check` and tests/kernels.rs run.
+//!
+//! A case makes tensors, records an operation and runs its calls one by one; before each, the tensors
+//! it binds are read back and given to the twin, so that one call's error does not reach the next.
+
+mod cases;
+
+use super::{
+    Access, ComputeError, DType, Device, KERNELS, Kernel, Recording, Tensor,
+    record::{Args, Call},
+    rng::{Purpose, uniform},
+};
+
+/// One kernel on one shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckRow {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// The sizes it ran on.
+    pub shape: String,
+    /// Largest difference between the kernel's and the twin's outputs; infinite where one of them is
+    /// not a number, or where the kernel wrote past its output.
+    pub error: f64,
+    /// The largest difference allowed: 10⁻⁵ of the largest output, times √(K/1024) for longer sums.
+    pub bound: f64,
+    /// True when the error is within the bound.
+    pub passed: bool,
+}
+
+/// Checks every kernel that this device can run.
+pub fn run(device: &mut Device) -> Result<Vec<CheckRow>, ComputeError> {
+    let traits = device.traits();
+    let mut rows = Vec::new();
+    for kernel in KERNELS.iter().filter(|k| k.runs_on(&traits)) {
+        rows.extend(check(device, kernel)?);
+    }
+    Ok(rows)
+}
+
+/// Checks one kernel over its shapes.
+pub fn check(device: &mut Device, kernel: &'static Kernel) -> Result<Vec<CheckRow>, ComputeError> {
+    let mut bench = Bench { device, kernel, rows: Vec::new(), tensors: Vec::new(), terms: 0.0, made: 0 };
+    let done = cases::run(&mut bench);
+    bench.clear();
+    done.map(|()| bench.rows)
+}
+
+/// Elements behind each tensor that nobody may write.
+const GUARD: usize = 64;
+
+/// The bits that stand behind tensor `i`: no number, so that a kernel that reads them shows it, and
+/// another one for each, so that moving one is seen.
+fn sentinel(i: usize) -> u32 {
+    0x7fc0_0001 + i as u32
+}
+
+/// Where cases are set up and judged.
+struct Bench<'d> {
+    device: &'d mut Device,
+    kernel: &'static Kernel,
+    rows: Vec<CheckRow>,
+    /// Every tensor with its guard.
+    tensors: Vec<Tensor>,
+    /// The size of an output's terms where they may cancel: the bound is relative to it at least.
+    terms: f64,
+    /// Tensors made so far: a stream of random numbers for each.
+    made: u64,
+}
+
+impl Bench<'_> {
+    /// True on a real GPU, where larger shapes cost nothing.
+    fn large(&self) -> bool {
+        let traits = self.device.traits();
+        !traits.cpu && !traits.software
+    }
+
+    fn put<T: bytemuck::NoUninit + bytemuck::AnyBitPattern>(&mut self, shape: &[usize], data: &[T], dtype: DType) -> Result<Tensor, ComputeError> {
+        let len: usize = shape.iter().product();
+        let whole = self.device.alloc("checked", &[len + GUARD], dtype)?;
+        let mut all: Vec<u32> = bytemuck::cast_slice(data).to_vec();
+        all.resize(len + GUARD, sentinel(self.tensors.len()));
+        self.device.write(&whole, &all)?;
+        self.tensors.push(whole.clone());
+        Ok(whole.part("checked", 0, shape))
+    }
+
+    /// Given numbers.
+    fn floats(&mut self, shape: &[usize], data: &[f32]) -> Result<Tensor, ComputeError> {
+        self.put(shape, data, DType::F32)
+    }
+
+    /// Given words.
+    fn words(&mut self, data: &[u32]) -> Result<Tensor, ComputeError> {
+        self.put(&[data.len()], data, DType::U32)
+    }
+
+    /// Random numbers in −1..1, the same at every run.
+    fn noise(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
+        let (len, stream) = (shape.iter().product::<usize>(), self.made);
+        self.made += 1;
+        let data: Vec<f32> = (0..len).map(|i| uniform(5, Purpose::Bench, stream, i as u64) * 2.0 - 1.0).collect();
+        self.floats(shape, &data)
+    }
+
+    /// An output: no number stands in it, so that reading it, or not writing it, shows.
+    fn blank(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
+        let len = shape.iter().product();
+        self.floats(shape, &vec![f32::NAN; len])
+    }
+
+    /// Records an operation and judges every call of the kernel under check. `inner` is the length of
+    /// the longest sum.
+    fn judge(
+        &mut self,
+        shape: &str,
+        inner: usize,
+        record: impl FnOnce(&mut Recording<'_>) -> Result<(), ComputeError>,
+    ) -> Result<(), ComputeError> {
+        let mut rec = Recording::new(self.device);
+        rec.force(self.kernel);
+        record(&mut rec)?;
+        let calls = rec.calls().to_vec();
+        drop(rec);
+        for call in &calls {
+            let (error, bound) = self.call(call, inner)?;
+            if call.kernel.name == self.kernel.name {
+                self.rows.push(CheckRow { kernel: call.kernel.name, shape: shape.to_owned(), error, bound, passed: error <= bound });
+            }
+        }
+        let mut scratch: Vec<&Tensor> = Vec::new();
+        for t in calls.iter().flat_map(|c| &c.args) {
+            let known = self.tensors.iter().chain(scratch.iter().copied()).any(|k| k.buffer == t.buffer);
+            if !known {
+                scratch.push(t);
+            }
+        }
+        for t in scratch {
+            self.device.free(t);
+        }
+        self.clear();
+        Ok(())
+    }
+
+    /// Runs one call and its twin; the worst output's error and bound.
+    fn call(&mut self, call: &Call, inner: usize) -> Result<(f64, f64), ComputeError> {
+        let mut values: Vec<Vec<f32>> = Vec::new();
+        for t in &call.args {
+            values.push(self.device.read(t)?);
+        }
+        let split = call.kernel.bindings.iter().filter(|a| **a == Access::Read).count();
+        let (reads, writes) = values.split_at_mut(split);
+        let read: Vec<&[f32]> = reads.iter().map(Vec::as_slice).collect();
+        let mut write: Vec<&mut [f32]> = writes.iter_mut().map(Vec::as_mut_slice).collect();
+        (call.kernel.twin)(&call.params, Args { read: &read, write: &mut write }).map_err(|_| ComputeError::Kernel {
+            kernel: call.kernel.name.into(),
+            reason: "the CPU twin binds other tensors".into(),
+        })?;
+        let program = self.device.compile(vec![call.clone()])?;
+        self.device.replay(&[&program])?;
+        let mut worst = (0.0, f64::MIN_POSITIVE);
+        for (t, expected) in call.args.iter().zip(&values).skip(split) {
+            let got = self.device.read(t)?;
+            let (error, bound) = compare(&got, expected, inner, self.terms);
+            if error / bound > worst.0 / worst.1 {
+                worst = (error, bound);
+            }
+            if !self.guarded(t)? {
+                worst = (f64::INFINITY, bound);
+            }
+        }
+        Ok(worst)
+    }
+
+    /// True when the guard behind a tensor is whole (scratch has none).
+    fn guarded(&mut self, tensor: &Tensor) -> Result<bool, ComputeError> {
+        let Some(i) = self.tensors.iter().position(|t| t.buffer == tensor.buffer) else { return Ok(true) };
+        let all = self.device.read(&self.tensors[i])?;
+        Ok(all[all.len() - GUARD..].iter().all(|x| x.to_bits() == sentinel(i)))
+    }
+
+    fn clear(&mut self) {
+        for t in self.tensors.drain(..) {
+            self.device.free(&t);
+        }
+    }
+}
+
+/// The largest difference, and what is allowed.
+fn compare(got: &[f32], expected: &[f32], inner: usize, terms: f64) -> (f64, f64) {
+    let mut error = 0.0_f64;
+    let mut largest = terms;
+    for (a, b) in got.iter().zip(expected) {
+        if b.is_finite() {
+            largest = largest.max(f64::from(b.abs()));
+        }
+        // Equal bits are equal, also where both are the same non-number.
+        if a.to_bits() != b.to_bits() {
+            let difference = (f64::from(*a) - f64::from(*b)).abs();
+            let unequal = if a.is_nan() && b.is_nan() { 0.0 } else { f64::INFINITY };
+            error = error.max(if difference.is_nan() { unequal } else { difference });
+        }
+    }
+    let bound = 1e-5 * largest * (inner as f64 / 1024.0).sqrt().max(1.0);
+    (error, bound.max(f64::MIN_POSITIVE))
+}

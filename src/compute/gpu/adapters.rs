@@ -1,0 +1,112 @@
+//! The adapters of this machine: found once, in a stable order, each device once.
+
+use std::sync::OnceLock;
+
+use crate::compute::{AdapterInfo, AdapterKind};
+
+/// One adapter as wgpu sees it, and what danlu says of it.
+pub(super) struct Found {
+    pub(super) adapter: wgpu::Adapter,
+    pub(super) info: AdapterInfo,
+}
+
+/// Every adapter that can compute, best kind first. The instance behind them lives as long as the
+/// process: making it takes tens of milliseconds, and a driver may not survive being loaded twice.
+pub(super) fn all() -> &'static [Found] {
+    static FOUND: OnceLock<Vec<Found>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
+            flags: wgpu::InstanceFlags::DISCARD_HAL_LABELS,
+            memory_budget_thresholds: wgpu::MemoryBudgetThresholds { for_resource_creation: Some(95), for_device_loss: None },
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+        sift(adapters.into_iter().filter(computes).map(describe).collect(), key)
+    })
+}
+
+/// True when compute shaders run there within the limits that every kernel keeps to.
+fn computes(adapter: &wgpu::Adapter) -> bool {
+    let flags = adapter.get_downlevel_capabilities().flags;
+    flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) && wgpu::Limits::default().check_limits(&needed(&adapter.limits()))
+}
+
+/// Of an adapter's limits, those that kernels care for; the rest as the defaults, so as to compare equal.
+fn needed(there: &wgpu::Limits) -> wgpu::Limits {
+    wgpu::Limits {
+        max_storage_buffers_per_shader_stage: there.max_storage_buffers_per_shader_stage,
+        max_storage_buffer_binding_size: there.max_storage_buffer_binding_size,
+        max_compute_workgroup_storage_size: there.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: there.max_compute_invocations_per_workgroup,
+        max_compute_workgroups_per_dimension: there.max_compute_workgroups_per_dimension,
+        ..wgpu::Limits::default()
+    }
+}
+
+/// Optional features that the engine uses where they are.
+pub(super) fn useful() -> wgpu::Features {
+    wgpu::Features::TIMESTAMP_QUERY
+}
+
+fn describe(adapter: wgpu::Adapter) -> Found {
+    let info = adapter.get_info();
+    let software = ["llvmpipe", "lavapipe", "swiftshader", "basic render"];
+    let name = info.name.to_lowercase();
+    let kind = match info.device_type {
+        _ if software.iter().any(|s| name.contains(s)) => AdapterKind::Software,
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => AdapterKind::Virtual,
+    };
+    let features = (adapter.features() & useful()).iter_names().map(|(name, _)| name.to_owned()).collect();
+    let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned();
+    let info = AdapterInfo {
+        name: info.name,
+        kind,
+        backend: info.backend.to_str().to_owned(),
+        driver,
+        max_binding: adapter.limits().max_storage_buffer_binding_size,
+        features,
+    };
+    Found { adapter, info }
+}
+
+/// What tells one device from another: the same under every backend.
+fn key(found: &Found) -> (u32, u32, String) {
+    let info = found.adapter.get_info();
+    (info.vendor, info.device, found.info.name.to_lowercase())
+}
+
+/// Sorts by kind, then backend, then as the driver lists them, and keeps each device under the first
+/// backend that has it. Two equal cards under one backend are two devices.
+fn sift(mut found: Vec<Found>, key: impl Fn(&Found) -> (u32, u32, String)) -> Vec<Found> {
+    found.sort_by_key(|f| (kind_rank(f.info.kind), backend_rank(&f.info.backend)));
+    let mut kept: Vec<Found> = Vec::new();
+    for f in found {
+        let elsewhere = kept.iter().any(|k| k.info.backend != f.info.backend && key(k) == key(&f));
+        if !elsewhere {
+            kept.push(f);
+        }
+    }
+    kept
+}
+
+fn kind_rank(kind: AdapterKind) -> u8 {
+    match kind {
+        AdapterKind::Discrete => 0,
+        AdapterKind::Integrated => 1,
+        AdapterKind::Virtual => 2,
+        AdapterKind::Software => 3,
+        AdapterKind::Cpu => 4,
+    }
+}
+
+fn backend_rank(backend: &str) -> u8 {
+    match backend {
+        "metal" => 0,
+        "vulkan" => 1,
+        _ => 2,
+    }
+}

@@ -1,0 +1,215 @@
+//! Buffers, and a ring of staging buffers for reading them back.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use super::fault::Faults;
+use crate::compute::{ComputeError, Ticket};
+
+/// Read-backs that may be under way; asking for more gives up the oldest.
+const RING: usize = 64;
+/// Bytes moved in one piece: larger transfers are cut, so that staging memory stays small.
+const PIECE: usize = 64 << 20;
+
+const PENDING: u8 = 0;
+const MAPPED: u8 = 1;
+const FAILED: u8 = 2;
+
+/// A staging buffer; free when it has no ticket.
+struct Slot {
+    buffer: wgpu::Buffer,
+    ticket: Option<u64>,
+    bytes: u64,
+    state: Arc<AtomicU8>,
+    /// The submission that fills it.
+    submission: Option<wgpu::SubmissionIndex>,
+}
+
+pub(super) struct Buffers {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    faults: Faults,
+    all: Vec<Option<wgpu::Buffer>>,
+    slots: Vec<Slot>,
+    next_ticket: u64,
+}
+
+fn memory(what: &str, need: u64, there: u64) -> ComputeError {
+    ComputeError::Memory { what: what.to_owned(), need, there, advice: "choose a smaller --size, batch or context".into() }
+}
+
+impl Buffers {
+    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue, faults: &Faults) -> Buffers {
+        Buffers {
+            device: device.clone(),
+            queue: queue.clone(),
+            faults: faults.clone(),
+            all: Vec::new(),
+            slots: Vec::new(),
+            next_ticket: 1,
+        }
+    }
+
+    /// A buffer within error scopes: what the driver cannot give is an error here, not a lost device.
+    pub(super) fn create(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, ComputeError> {
+        let limit = self.device.limits().max_buffer_size;
+        if bytes > limit {
+            return Err(memory(&format!("{what} in one buffer"), bytes, limit));
+        }
+        let full = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let wrong = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false });
+        let wrong = pollster::block_on(wrong.pop());
+        let full = pollster::block_on(full.pop());
+        self.faults.check()?;
+        match (full, wrong) {
+            (None, None) => Ok(buffer),
+            (Some(_), _) => Err(memory(what, bytes, 0)),
+            (None, Some(error)) => Err(ComputeError::Lost { reason: error.to_string() }),
+        }
+    }
+
+    pub(super) fn alloc(&mut self, index: usize, what: &str, bytes: u64) -> Result<(), ComputeError> {
+        use wgpu::BufferUsages as U;
+        let buffer = self.create(what, bytes, U::STORAGE | U::COPY_SRC | U::COPY_DST)?;
+        if self.all.len() <= index {
+            self.all.resize_with(index + 1, || None);
+        }
+        self.all[index] = Some(buffer);
+        Ok(())
+    }
+
+    /// Lets go of a buffer; returns its bytes. Programs that bind it keep it alive.
+    pub(super) fn free(&mut self, index: usize) -> u64 {
+        self.all.get_mut(index).and_then(Option::take).map_or(0, |b| b.size())
+    }
+
+    /// The part of a buffer that a view spans.
+    pub(super) fn get(&self, index: usize, offset: usize, len: usize) -> Result<&wgpu::Buffer, ComputeError> {
+        let buffer = self.all.get(index).and_then(Option::as_ref);
+        let wrong = |what: String| ComputeError::Shape { op: "buffer", what };
+        let buffer = buffer.ok_or_else(|| wrong(format!("buffer {index} was freed")))?;
+        let there = buffer.size() / 4;
+        if (offset as u64).checked_add(len as u64).is_none_or(|end| end > there) {
+            return Err(wrong(format!("a view reaches past its buffer: {len} elements from {offset}, {there} are there")));
+        }
+        Ok(buffer)
+    }
+
+    pub(super) fn write(&mut self, index: usize, offset: usize, bytes: &[u8]) -> Result<(), ComputeError> {
+        let buffer = self.get(index, offset, bytes.len() / 4)?;
+        for (i, piece) in bytes.chunks(PIECE).enumerate() {
+            self.queue.write_buffer(buffer, (offset * 4 + i * PIECE) as u64, piece);
+            if bytes.len() > PIECE {
+                self.queue.submit([]);
+                self.poll(true)?;
+            }
+        }
+        self.faults.check()
+    }
+
+    pub(super) fn read(&mut self, index: usize, offset: usize, len: usize) -> Result<Vec<f32>, ComputeError> {
+        self.get(index, offset, len)?;
+        let mut out = Vec::with_capacity(len);
+        while out.len() < len {
+            let count = (PIECE / 4).min(len - out.len());
+            let ticket = self.request(index, offset + out.len(), count)?;
+            let piece = self.collect(ticket.id, true)?;
+            out.extend(piece.ok_or_else(|| ComputeError::Lost { reason: "a read-back did not arrive".into() })?);
+        }
+        Ok(out)
+    }
+
+    pub(super) fn request(&mut self, index: usize, offset: usize, len: usize) -> Result<Ticket, ComputeError> {
+        let id = self.next_ticket;
+        self.next_ticket += 1;
+        if len == 0 {
+            return Ok(Ticket { id, ready: Some(Vec::new()) });
+        }
+        let bytes = len as u64 * 4;
+        let slot = self.slot(bytes)?;
+        let source = self.get(index, offset, len)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let staging = &self.slots[slot].buffer;
+        encoder.copy_buffer_to_buffer(source, offset as u64 * 4, staging, 0, bytes);
+        let submission = self.queue.submit([encoder.finish()]);
+        self.faults.check()?;
+        let state = Arc::new(AtomicU8::new(PENDING));
+        let done = state.clone();
+        staging.slice(..bytes).map_async(wgpu::MapMode::Read, move |result| {
+            done.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
+        });
+        let slot = &mut self.slots[slot];
+        (slot.ticket, slot.bytes, slot.state, slot.submission) = (Some(id), bytes, state, Some(submission));
+        Ok(Ticket { id, ready: None })
+    }
+
+    /// A free staging buffer of at least `bytes`: one that is there, or a new one, or the oldest taken back.
+    fn slot(&mut self, bytes: u64) -> Result<usize, ComputeError> {
+        let fits = |s: &Slot| s.ticket.is_none() && s.buffer.size() >= bytes && s.buffer.size() / 16 <= bytes.max(4096);
+        if let Some(i) = self.slots.iter().position(fits) {
+            return Ok(i);
+        }
+        let size = bytes.next_power_of_two().max(256).min(self.device.limits().max_buffer_size);
+        let buffer = self.create("a read-back", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
+        let slot = Slot { buffer, ticket: None, bytes: 0, state: Arc::default(), submission: None };
+        if self.slots.len() < RING {
+            self.slots.push(slot);
+            return Ok(self.slots.len() - 1);
+        }
+        let oldest = (0..self.slots.len()).min_by_key(|i| self.slots[*i].ticket).unwrap_or(0);
+        self.slots[oldest] = slot;
+        Ok(oldest)
+    }
+
+    pub(super) fn collect(&mut self, id: u64, wait: bool) -> Result<Option<Vec<f32>>, ComputeError> {
+        let Some(i) = self.slots.iter().position(|s| s.ticket == Some(id)) else {
+            let what = "this ticket was answered before, or given up for newer ones".to_owned();
+            return Err(ComputeError::Shape { op: "collect", what });
+        };
+        let state = self.slots[i].state.clone();
+        if state.load(Ordering::Acquire) == PENDING {
+            // Only the submission that fills this one is waited for: later steps stay under way.
+            let submission_index = self.slots[i].submission.clone();
+            let kind = if wait { wgpu::PollType::Wait { submission_index, timeout: None } } else { wgpu::PollType::Poll };
+            self.polled(kind)?;
+        }
+        match state.load(Ordering::Acquire) {
+            PENDING if wait => Err(ComputeError::Lost { reason: "a read-back did not arrive".into() }),
+            PENDING => Ok(None),
+            FAILED => {
+                self.faults.check()?;
+                Err(ComputeError::Lost { reason: "a read-back could not be mapped".into() })
+            }
+            _ => {
+                let slot = &mut self.slots[i];
+                let view = slot.buffer.slice(..slot.bytes).get_mapped_range();
+                let values = view.map_err(|e| ComputeError::Lost { reason: e.to_string() })?.chunks_exact(4).map(word).collect();
+                slot.buffer.unmap();
+                slot.ticket = None;
+                // Large staging buffers are for checkpoints: they are not kept between them.
+                if slot.buffer.size() > 4 << 20 {
+                    self.slots.swap_remove(i);
+                }
+                Ok(Some(values))
+            }
+        }
+    }
+
+    /// Lets callbacks run; with `wait`, until all submitted work is done.
+    pub(super) fn poll(&self, wait: bool) -> Result<(), ComputeError> {
+        self.polled(if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll })
+    }
+
+    fn polled(&self, kind: wgpu::PollType) -> Result<(), ComputeError> {
+        let polled = self.device.poll(kind);
+        self.faults.check()?;
+        polled.map(|_| ()).map_err(|e| ComputeError::Lost { reason: e.to_string() })
+    }
+}
+
+fn word(bytes: &[u8]) -> f32 {
+    bytes.first_chunk().map_or(0.0, |b| f32::from_le_bytes(*b))
+}

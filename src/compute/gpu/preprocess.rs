@@ -1,0 +1,129 @@
+//! The preprocessor of `shaders/`: imports, conditions, constants and textual repetition.
+//!
+//! `#import name` puts another file here, once; `#ifdef X`, `#ifndef X`, `#else`, `#endif` choose;
+//! `#for i in 0..4` … `#endfor` repeats, with `${i}` in its body; `${NAME}` is a constant of the
+//! kernel's row. Repetition is textual because WGSL has no way to ask for an unrolled loop, and an
+//! accumulator without a name of its own need not live in a register. Anything unknown is an error.
+
+/// Definitions: a constant has a value, a flag an empty one.
+pub(super) type Define = (&'static str, &'static str);
+
+/// Expands `source` (an entry of [`super::sources`]) under `defines`.
+pub(super) fn expand(source: &str, defines: &[Define]) -> Result<String, String> {
+    let mut state = Expansion { defines, variables: Vec::new(), imported: Vec::new(), out: String::new() };
+    state.import(source, 0)?;
+    Ok(state.out)
+}
+
+struct Expansion<'a> {
+    defines: &'a [Define],
+    /// Loop variables, innermost last.
+    variables: Vec<(String, usize)>,
+    imported: Vec<String>,
+    out: String,
+}
+
+/// A line with its place in the file.
+type Line<'a> = (usize, &'a str);
+
+impl Expansion<'_> {
+    fn import(&mut self, name: &str, depth: usize) -> Result<(), String> {
+        if self.imported.iter().any(|i| i == name) {
+            return Ok(());
+        }
+        self.imported.push(name.to_owned());
+        let text = super::sources::text(name).ok_or_else(|| format!("no shader is called {name}"))?;
+        let lines: Vec<Line<'_>> = text.lines().enumerate().map(|(i, l)| (i + 1, l)).collect();
+        self.run(name, &lines, depth)
+    }
+
+    fn run(&mut self, file: &str, lines: &[Line<'_>], depth: usize) -> Result<(), String> {
+        if depth > 32 {
+            return Err(format!("{file}: nested too deeply"));
+        }
+        let mut at = 0;
+        while let Some(&(number, line)) = lines.get(at) {
+            let wrong = |what: String| format!("{file}.wgsl:{number}: {what}");
+            if !line.trim_start().starts_with('#') {
+                let line = self.substitute(line).map_err(wrong)?;
+                self.out.push_str(&line);
+                self.out.push('\n');
+                at += 1;
+                continue;
+            }
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match *words.as_slice() {
+                ["#import", name] => self.import(name, depth + 1)?,
+                [word @ ("#ifdef" | "#ifndef"), name] => {
+                    let (middle, end) = matching(lines, at).map_err(wrong)?;
+                    let defined = self.defines.iter().any(|(n, _)| *n == name);
+                    let chosen = if defined == (word == "#ifdef") { at + 1..middle } else { (middle + 1).min(end)..end };
+                    self.run(file, &lines[chosen], depth + 1)?;
+                    at = end;
+                }
+                ["#for", name, "in", range] => {
+                    let (middle, end) = matching(lines, at).map_err(wrong)?;
+                    if middle != end {
+                        return Err(wrong("#else inside #for".into()));
+                    }
+                    let range = self.substitute(range).map_err(wrong)?;
+                    let bounds = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+                    let (first, last): (usize, usize) = bounds.ok_or_else(|| wrong(format!("{range} is no range")))?;
+                    for i in first..last {
+                        self.variables.push((name.to_owned(), i));
+                        self.run(file, &lines[at + 1..end], depth + 1)?;
+                        self.variables.pop();
+                    }
+                    at = end;
+                }
+                _ => return Err(wrong(format!("{} is not understood", line.trim()))),
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    fn substitute(&self, line: &str) -> Result<String, String> {
+        let mut out = String::with_capacity(line.len());
+        let mut rest = line;
+        while let Some((before, after)) = rest.split_once("${") {
+            out.push_str(before);
+            let (name, after) = after.split_once('}').ok_or("${ without }")?;
+            if let Some((_, i)) = self.variables.iter().rev().find(|(n, _)| n == name) {
+                out.push_str(&i.to_string());
+            } else {
+                match self.defines.iter().find(|(n, _)| *n == name) {
+                    Some((_, "")) => return Err(format!("{name} is a flag and has no value")),
+                    Some((_, value)) => out.push_str(value),
+                    None => return Err(format!("{name} is not defined")),
+                }
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+}
+
+/// The places of the `#else` (or of the end, if there is none) and the end of the block opened at `open`.
+fn matching(lines: &[Line<'_>], open: usize) -> Result<(usize, usize), String> {
+    let ends = |line: &str| if line.starts_with("#for") { "#endfor" } else { "#endif" };
+    let mut stack = Vec::new();
+    let mut middle = None;
+    for (at, (_, line)) in lines.iter().enumerate().skip(open) {
+        let line = line.trim();
+        if line.starts_with("#if") || line.starts_with("#for") {
+            stack.push(ends(line));
+        } else if line == "#else" && stack.len() == 1 && middle.replace(at).is_some() {
+            return Err("two #else in one block".into());
+        } else if line == "#endif" || line == "#endfor" {
+            if stack.pop() != Some(line) {
+                return Err(format!("{line} ends another kind of block"));
+            }
+            if stack.is_empty() {
+                return Ok((middle.unwrap_or(at), at));
+            }
+        }
+    }
+    Err("the block does not end".into())
+}

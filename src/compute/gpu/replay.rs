@@ -1,0 +1,106 @@
+//! Running programs: one encoder, one pass, one submit, unless that would hold the device too long.
+
+use super::Gpu;
+use crate::compute::{ComputeError, KernelTime, Program};
+
+/// Longest estimated work of one submit: a desktop stays usable and no watchdog bites.
+const SUBMIT_MS: f64 = 100.0;
+/// Replays that may be in flight before the next one waits.
+const IN_FLIGHT: usize = 8;
+/// Calls timed at once: two queries each, 4096 in a set.
+const TIMED: usize = 2048;
+
+impl Gpu {
+    pub(in crate::compute) fn replay(&mut self, programs: &[&Program]) -> Result<(), ComputeError> {
+        self.faults.check()?;
+        let steps: Vec<_> = programs.iter().filter_map(|p| p.gpu.as_ref()).map(|c| c.steps.as_slice()).collect();
+        let mut all = steps.into_iter().flatten().peekable();
+        while all.peek().is_some() {
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let (mut spent, mut set) = (0.0, None);
+            while let Some(step) = all.next_if(|s| spent == 0.0 || spent + s.estimate_ms <= SUBMIT_MS) {
+                if set.replace(step.pipeline_id) != Some(step.pipeline_id) {
+                    pass.set_pipeline(&step.pipeline);
+                }
+                pass.set_bind_group(0, &step.group, &[]);
+                let [x, y, z] = step.grid;
+                pass.dispatch_workgroups(x, y, z);
+                spent += step.estimate_ms.max(1e-6);
+            }
+            drop(pass);
+            let index = self.queue.submit([encoder.finish()]);
+            self.in_flight.push_back(index);
+        }
+        self.faults.check()?;
+        let oldest = if self.in_flight.len() > IN_FLIGHT { self.in_flight.pop_front() } else { None };
+        let kind = match oldest {
+            Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: None },
+            // Polling is also what frees dropped buffers.
+            None => wgpu::PollType::Poll,
+        };
+        let polled = self.device.poll(kind);
+        self.faults.check()?;
+        polled.map(|_| ()).map_err(|e| ComputeError::Lost { reason: e.to_string() })
+    }
+
+    pub(in crate::compute) fn profile(&mut self, programs: &[&Program]) -> Result<Vec<KernelTime>, ComputeError> {
+        let mut times = Vec::new();
+        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            self.replay(programs)?;
+            return Ok(times);
+        }
+        for program in programs {
+            let steps = program.gpu.as_ref().map_or(&[][..], |c| c.steps.as_slice());
+            for (calls, steps) in program.calls.chunks(TIMED).zip(steps.chunks(TIMED)) {
+                let ms = self.timed(steps)?;
+                for (call, ms) in calls.iter().zip(ms) {
+                    KernelTime::add(&mut times, call.kernel.name, ms);
+                }
+            }
+        }
+        times.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+        Ok(times)
+    }
+
+    /// Milliseconds of each step: a pass of its own with a timestamp at either end.
+    fn timed(&mut self, steps: &[super::program::Step]) -> Result<Vec<f64>, ComputeError> {
+        use wgpu::BufferUsages as U;
+        self.faults.check()?;
+        let count = steps.len() as u32 * 2;
+        let bytes = u64::from(count) * 8;
+        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
+        let resolved = self.buffers.create("timestamps", bytes, U::QUERY_RESOLVE | U::COPY_SRC)?;
+        let staging = self.buffers.create("timestamps", bytes, U::MAP_READ | U::COPY_DST)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for (i, step) in steps.iter().enumerate() {
+            let at = i as u32 * 2;
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                    query_set: &queries,
+                    beginning_of_pass_write_index: Some(at),
+                    end_of_pass_write_index: Some(at + 1),
+                }),
+            });
+            pass.set_pipeline(&step.pipeline);
+            pass.set_bind_group(0, &step.group, &[]);
+            let [x, y, z] = step.grid;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
+        encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        staging.slice(..).map_async(wgpu::MapMode::Read, |_| ());
+        self.buffers.poll(true)?;
+        let view = staging.slice(..).get_mapped_range().map_err(|e| ComputeError::Lost { reason: e.to_string() })?;
+        let ticks: Vec<u64> = view.chunks_exact(8).map(|b| b.first_chunk().map_or(0, |b| u64::from_le_bytes(*b))).collect();
+        let period = f64::from(self.queue.get_timestamp_period()) * 1e-6;
+        Ok(ticks.chunks_exact(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period).collect())
+    }
+
+    pub(in crate::compute) fn wait(&mut self) -> Result<(), ComputeError> {
+        self.in_flight.clear();
+        self.buffers.poll(true)
+    }
+}

@@ -1,0 +1,168 @@
+//! The GPU engine itself: replays repeat, read-backs wait their turn, errors are errors.
+
+use danlu::compute::{ComputeError, DType, Device, Layout, Opening, Recording, Tensor, matmul, ops};
+use libtest_mimic::Failed;
+
+type Test = fn() -> Result<(), Failed>;
+
+pub(super) const TESTS: [(&str, Test); 8] = [
+    ("replays_repeat_bit_by_bit", replays_repeat_bit_by_bit),
+    ("read_backs_wait_their_turn", read_backs_wait_their_turn),
+    ("forgotten_tickets_do_no_harm", forgotten_tickets_do_no_harm),
+    ("large_transfers_arrive", large_transfers_arrive),
+    ("too_much_memory_is_refused", too_much_memory_is_refused),
+    ("a_view_past_its_buffer_is_refused", a_view_past_its_buffer_is_refused),
+    ("a_bad_kernel_is_an_error", a_bad_kernel_is_an_error),
+    ("a_profile_names_every_kernel", a_profile_names_every_kernel),
+];
+
+fn device() -> Device {
+    super::open(Opening::default())
+}
+
+fn ramp(device: &mut Device, shape: &[usize]) -> Tensor {
+    let tensor = device.alloc("ramp", shape, DType::F32).unwrap();
+    let data: Vec<f32> = (0..tensor.len()).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    device.write(&tensor, &data).unwrap();
+    tensor
+}
+
+fn replays_repeat_bit_by_bit() -> Result<(), Failed> {
+    let mut device = device();
+    let heads = ops::Heads { query: 2, key: 1, size: 32 };
+    let (x, w) = (ramp(&mut device, &[70, 64]), ramp(&mut device, &[heads.qkv(), 64]));
+    let qkv = device.alloc("qkv", &[70, heads.qkv()], DType::F32)?;
+    let (out, lse) = (device.alloc("out", &[70, heads.out()], DType::F32)?, device.alloc("lse", &[2, 2, 35], DType::F32)?);
+    let (dqkv, dw) = (device.alloc("dqkv", &[70, heads.qkv()], DType::F32)?, device.alloc("dw", &[heads.qkv(), 64], DType::F32)?);
+    let total = device.alloc("total", &[1], DType::F32)?;
+    let mut rec = Recording::new(&mut device);
+    matmul(&mut rec, Layout::NT, &x, &w, &qkv, false)?;
+    ops::attention_forward(&mut rec, &qkv, &out, &lse, 2, heads)?;
+    ops::attention_backward(&mut rec, &qkv, &out, &lse, &out, &dqkv, 2, heads)?;
+    matmul(&mut rec, Layout::TN, &dqkv, &x, &dw, false)?;
+    ops::sum(&mut rec, &dw, &total, false)?;
+    let program = rec.compile()?;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        device.replay(&[&program])?;
+        let mut bits: Vec<u32> = Vec::new();
+        for tensor in [&out, &dqkv, &dw, &total] {
+            bits.extend(device.read(tensor)?.iter().map(|x| x.to_bits()));
+        }
+        seen.push(bits);
+    }
+    assert!(seen[0].iter().any(|b| *b != 0), "something was computed");
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
+    Ok(())
+}
+
+fn read_backs_wait_their_turn() -> Result<(), Failed> {
+    let mut device = device();
+    let x = device.alloc("x", &[3], DType::F32)?;
+    device.write(&x, &[1.0_f32, 2.0, 3.0])?;
+    let mut rec = Recording::new(&mut device);
+    ops::scale(&mut rec, &x, 2.0)?;
+    let program = rec.compile()?;
+    let mut tickets = Vec::new();
+    for _ in 0..5 {
+        tickets.push(device.request(&x)?);
+        device.replay(&[&program])?;
+    }
+    // Asked for in order, collected in another; each holds what stood there when it was asked for.
+    for i in [4, 0, 2, 1, 3] {
+        let values = device.collect(&mut tickets[i], true)?.expect("it waited");
+        assert_eq!(values, [1.0, 2.0, 3.0].map(|x: f32| x * f32::from(1_u8 << i)));
+    }
+    assert!(device.collect(&mut tickets[0], true).is_err(), "a ticket is answered once");
+    Ok(())
+}
+
+fn forgotten_tickets_do_no_harm() -> Result<(), Failed> {
+    let mut device = device();
+    let x = ramp(&mut device, &[5]);
+    let mut first = device.request(&x)?;
+    for _ in 0..200 {
+        device.request(&x)?;
+    }
+    assert!(device.collect(&mut first, true).is_err(), "given up long ago");
+    let mut last = device.request(&x)?;
+    assert!(device.collect(&mut last, true)?.is_some());
+    Ok(())
+}
+
+fn large_transfers_arrive() -> Result<(), Failed> {
+    // More than one piece of 64 MiB.
+    let mut device = device();
+    let n = (64 << 18) + 1234;
+    let x = device.alloc("x", &[n], DType::F32)?;
+    let data: Vec<f32> = (0..n).map(|i| i as f32).collect();
+    device.write(&x, &data)?;
+    assert!(device.read(&x)? == data);
+    Ok(())
+}
+
+fn too_much_memory_is_refused() -> Result<(), Failed> {
+    let mut device = device();
+    device.set_budget(u64::MAX);
+    let error = device.alloc("huge", &[1 << 45], DType::F32).expect_err("128 TiB");
+    assert!(matches!(error, ComputeError::Memory { .. }), "{error}");
+    device.set_budget(1 << 20);
+    let before = device.memory().0;
+    let error = device.alloc("above", &[1 << 19], DType::F32).expect_err("above the budget");
+    assert!(matches!(error, ComputeError::Memory { .. }), "{error}");
+    assert_eq!(device.memory().0, before);
+    // The device still works.
+    let x = ramp(&mut device, &[100]);
+    assert_eq!(device.read(&x)?.len(), 100);
+    device.free(&x);
+    assert_eq!(device.memory().0, before);
+    Ok(())
+}
+
+fn a_view_past_its_buffer_is_refused() -> Result<(), Failed> {
+    let mut device = device();
+    let x = ramp(&mut device, &[10]);
+    let mut rec = Recording::new(&mut device);
+    ops::scale(&mut rec, &x.part("past", 0, &[100]), 2.0)?;
+    let error = rec.compile().err().expect("90 elements too many");
+    assert!(matches!(error, ComputeError::Shape { .. }), "{error}");
+    assert!(device.read(&x.part("past", 64, &[1])).is_err());
+    assert!(device.read(&x).is_ok());
+    Ok(())
+}
+
+fn a_bad_kernel_is_an_error() -> Result<(), Failed> {
+    let mut device = device();
+    let x = ramp(&mut device, &[10]);
+    device.alter("scale", "fn main( {".into());
+    let mut rec = Recording::new(&mut device);
+    ops::scale(&mut rec, &x, 2.0)?;
+    let error = rec.compile().err().expect("no WGSL");
+    assert!(matches!(&error, ComputeError::Kernel { kernel, .. } if kernel == "scale"), "{error}");
+    let mut rec = Recording::new(&mut device);
+    ops::fill(&mut rec, &x, 2.0)?;
+    let program = rec.compile()?;
+    device.replay(&[&program])?;
+    assert_eq!(device.read(&x)?, [2.0; 10]);
+    Ok(())
+}
+
+fn a_profile_names_every_kernel() -> Result<(), Failed> {
+    let mut device = device();
+    let x = ramp(&mut device, &[1000]);
+    let mut rec = Recording::new(&mut device);
+    ops::scale(&mut rec, &x, 2.0)?;
+    ops::fill(&mut rec, &x, 2.0)?;
+    ops::scale(&mut rec, &x, 2.0)?;
+    let program = rec.compile()?;
+    let times = device.profile(&[&program])?;
+    assert_eq!(device.read(&x)?[999], 4.0, "a profile also runs");
+    if times.is_empty() {
+        return Ok(()); // No timestamps there.
+    }
+    let calls = |name: &str| times.iter().find(|t| t.name == name).map(|t| t.calls);
+    assert_eq!((calls("scale"), calls("fill"), times.len()), (Some(2), Some(1), 2));
+    assert!(times.iter().all(|t| t.ms.is_finite() && t.ms >= 0.0), "{times:?}");
+    Ok(())
+}

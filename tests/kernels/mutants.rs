@@ -1,0 +1,101 @@
+//! Wrong kernels: each must fail its check, or the check proves nothing.
+
+use danlu::compute::{KERNELS, Opening, check, kernel};
+use libtest_mimic::{Failed, Trial};
+
+/// A kernel, a piece of its expanded WGSL, and what stands there instead.
+const MUTANTS: &[(&str, &str, &str)] = &[
+    ("fill", "out[i] = p.value", "out[i] = -p.value"),
+    ("fill", "if i < p.n {", "if i + 1u < p.n {"),
+    ("add", "a[i] + b[i]", "a[i] - b[i]"),
+    ("add", "if i < p.n {", "if i < p.n + 1u {"),
+    ("scale", "* p.factor", "* abs(p.factor)"),
+    ("dropout", "mix(key ^ i)", "mix(key ^ (i + 1u))"),
+    ("dropout", ">= limit", "< limit"),
+    ("sum", "i < p.n", "i + 1u < p.n"),
+    ("sum", "total + out[0]", "total"),
+    ("column_sum", "row < p.g; row += 16u", "row < p.g; row += 32u"),
+    ("column_sum", "total += out[column]", "total -= out[column]"),
+    ("column_sum.wide", "row < p.g", "row + 1u < p.g"),
+    ("square_sum", "+ 3u) / 4u * 4u", "+ 3u)"),
+    ("embedding_forward", "p.v - 1u", "p.v - 2u"),
+    ("embedding_backward", " + parts[lane + 192u]", ""),
+    ("embedding_backward", "+= total", "= total"),
+    ("rmsnorm_forward", "+ p.eps", "- p.eps * 100.0"),
+    ("rmsnorm_forward", "i < p.c", "i + 1u < p.c"),
+    ("add_rmsnorm_forward", "x[i] + delta[i]", "x[i]"),
+    ("rmsnorm_backward", "- v * pull", "+ v * pull"),
+    ("rmsnorm_backward", "row != wg.x", "row == wg.x"),
+    ("rope", "x * c - y * s", "x * c + y * s"),
+    ("rope", "p.inverse == 1u", "p.inverse == 0u"),
+    ("attention_forward", "<= query", "< query"),
+    ("attention_forward.32v", "*= keep", "*= 1.0"),
+    ("attention_forward.64v", "head / (p.hq / p.hk)", "head % p.hk"),
+    ("attention_forward.64", "log(total)", "total"),
+    ("attention_forward.128v", "start <= first", "start < first"),
+    ("attention_delta", "total += parts[lane + 7u];", ""),
+    ("attention_backward_q", "- delta0", "+ delta0"),
+    ("attention_backward_q.64v", "<= query3", "< query3"),
+    ("attention_backward_kv", "<= query0 &&", "< query0 &&"),
+    ("attention_backward_kv.64v", "head < (key_head + 1u) * heads", "head < key_head * heads + 1u"),
+    ("attention_backward_kv.32v", "* p.scale;", ";"),
+    ("cache_append", "position < p.p", "position + 1u < p.p"),
+    ("attention_decode", "positions[row] + 1u", "positions[row]"),
+    ("attention_decode", "total *= keep", "total *= 1.0"),
+    ("swiglu_forward", "exp(-g)", "exp(g)"),
+    ("swiglu_backward", "(1.0 - s)", "(1.0 + s)"),
+    ("cross_entropy", "share - scale", "share + scale"),
+    ("cross_entropy", ">= p.v", "> p.v"),
+    ("cross_entropy", "let half = 128u >> 7u", "let half = 0u"),
+    ("adamw_prepare", "&& finite(mean)", ""),
+    ("adamw_prepare", "select(control[4], 1.0, fresh)", "control[4]"),
+    ("adamw", "i < p.decayed", "i <= p.decayed"),
+    ("adamw", "control[2] == 0.0", "control[2] == 2.0"),
+    ("matmul_nn", "row >= p.m", "row > p.m"),
+    ("matmul_nt.64v", "row < rows && col < cols", "row < rows || col < cols"),
+    ("matmul_nn.128v", "SKEW * q) % BM4", "SKEW * q + 1u) % BM4"),
+    ("matmul_nt", "k < end; k += BK", "k + BK < end; k += BK"),
+    ("matmul_nt.32v", "out[at / 4u] += value", "out[at / 4u] = value"),
+    ("matmul_nt.64x128v", "block_b(line0, k + BK", "block_b(line0, k"),
+    ("matmul_tn", "place0.y * 4u", "place0.y * 3u"),
+    ("matmul_tn.32", "transpose", "transpose"),
+    ("matmul_tn_split", "min(start + p.span, p.k)", "start + p.span"),
+    ("matmul_nn_split.64x128v", "matrix * p.m", "matrix * p.n"),
+];
+
+/// Mutants that are no change at all: they prove that the alteration itself does not fail a check.
+fn unchanged(from: &str, to: &str) -> bool {
+    from == to
+}
+
+fn run(name: &'static str, from: &str, to: &str) -> Result<(), Failed> {
+    let kernel = kernel(name).ok_or("no such kernel")?;
+    let source = kernel.wgsl()?;
+    if !source.contains(from) && !unchanged(from, to) {
+        return Err(format!("{from:?} is not in the kernel any more").into());
+    }
+    let mut device = super::open(Opening { minimal: false, checked: true });
+    device.alter(name, source.replace(from, to));
+    let rows = check::check(&mut device, kernel)?;
+    let failed = rows.iter().filter(|r| !r.passed).count();
+    match (failed, unchanged(from, to)) {
+        (0, false) => Err(format!("{from:?} became {to:?}, and all {} checks passed", rows.len()).into()),
+        (1.., true) => Err("the altered path fails an unchanged kernel".into()),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn trials(ignored: bool) -> Vec<Trial> {
+    let trial = |(i, (name, from, to)): (usize, &(&'static str, &'static str, &'static str))| {
+        let (name, from, to) = (*name, *from, *to);
+        Trial::test(format!("mutant::{i:02}::{name}"), move || run(name, from, to)).with_ignored_flag(ignored)
+    };
+    MUTANTS.iter().enumerate().map(trial).collect()
+}
+
+/// Every kernel has a mutant, in one of its variants at least.
+pub(super) fn complete() -> Result<(), Failed> {
+    let covered = |base: &str| MUTANTS.iter().any(|(name, ..)| name.split('.').next() == Some(base));
+    let missing: Vec<&str> = KERNELS.iter().map(|k| k.base()).filter(|base| !covered(base)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("no mutant of {missing:?}").into()) }
+}

@@ -1,0 +1,85 @@
+//! A row's WGSL by naga: valid, translatable for Vulkan, Metal and Direct3D, and bound as the row says.
+
+use danlu::compute::{Access, Kernel, PARAM_WORDS};
+use libtest_mimic::Failed;
+use naga::{
+    AddressSpace, Module, StorageAccess, TypeInner,
+    back::{hlsl, msl, spv},
+    valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
+};
+
+/// Workgroup memory of any adapter, and invocations of a workgroup.
+const INVOCATIONS: u32 = 256;
+
+pub(super) fn run(kernel: &'static Kernel) -> Result<(), Failed> {
+    let source = kernel.wgsl()?;
+    let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).map_err(|e| e.emit_to_string(&source))?;
+    translate(&module, &info)?;
+    bindings(kernel, &module)?;
+    workgroup(kernel, &module)
+}
+
+fn translate(module: &Module, info: &ModuleInfo) -> Result<(), Failed> {
+    spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
+    let options = msl::Options { lang_version: (2, 4), ..Default::default() };
+    msl::write_string(module, info, &options, &msl::PipelineOptions::default()).map_err(|e| format!("Metal: {e}"))?;
+    let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| format!("HLSL: {e}"))?;
+    Ok(())
+}
+
+fn bindings(kernel: &Kernel, module: &Module) -> Result<(), Failed> {
+    let mut found: Vec<Option<Access>> = vec![None; kernel.bindings.len()];
+    let mut params = false;
+    for (_, global) in module.global_variables.iter() {
+        let Some(at) = &global.binding else { continue };
+        if at.group != 0 {
+            return Err(format!("group {} is bound", at.group).into());
+        }
+        match global.space {
+            AddressSpace::Uniform if at.binding == 0 => {
+                params = true;
+                let TypeInner::Struct { members, .. } = &module.types[global.ty].inner else { return Err("Params is no struct".into()) };
+                let names: Vec<&str> = members.iter().filter_map(|m| m.name.as_deref()).collect();
+                if names != kernel.params || members.len() > PARAM_WORDS {
+                    return Err(format!("Params has {names:?}, the row {:?}", kernel.params).into());
+                }
+                for (i, member) in members.iter().enumerate() {
+                    let scalar = matches!(module.types[member.ty].inner, TypeInner::Scalar(s) if s.width == 4);
+                    if !scalar || member.offset != i as u32 * 4 {
+                        return Err(format!("{:?} is not word {i}", member.name).into());
+                    }
+                }
+            }
+            AddressSpace::Storage { access } => {
+                let writes = access.contains(StorageAccess::STORE);
+                let slot = found.get_mut((at.binding as usize).wrapping_sub(1)).ok_or_else(|| format!("binding {} is not in the row", at.binding))?;
+                *slot = Some(if writes { Access::Write } else { Access::Read });
+            }
+            other => return Err(format!("binding {} is in {other:?}", at.binding).into()),
+        }
+    }
+    let expected: Vec<Option<Access>> = kernel.bindings.iter().copied().map(Some).collect();
+    if found != expected {
+        return Err(format!("bindings are {found:?}, the row says {expected:?}").into());
+    }
+    // A kernel without a use for its parameters would lose the block; none is so.
+    if params { Ok(()) } else { Err("no parameter block".into()) }
+}
+
+fn workgroup(kernel: &Kernel, module: &Module) -> Result<(), Failed> {
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
+    let shared = module.global_variables.iter().filter(|(_, g)| g.space == AddressSpace::WorkGroup);
+    let bytes: u32 = shared.map(|(_, g)| layouter[g.ty].size.next_multiple_of(16)).sum();
+    if bytes > kernel.storage {
+        return Err(format!("{bytes} bytes of workgroup memory, the row says {}", kernel.storage).into());
+    }
+    let size: u32 = module.entry_points.iter().map(|e| e.workgroup_size.iter().product::<u32>()).sum();
+    if module.entry_points.len() != 1 || module.entry_points[0].name != "main" || size > INVOCATIONS {
+        return Err(format!("{} entry points, {size} invocations", module.entry_points.len()).into());
+    }
+    Ok(())
+}
