@@ -46,6 +46,11 @@ pub(super) struct Bench {
     json: bool,
 }
 
+/// Tokens of a step, as the trainer has it.
+const MOST_TOKENS: usize = crate::data::MOST_TOKENS;
+/// Timed steps.
+const MOST_STEPS: usize = 1 << 20;
+
 impl Bench {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let kv = self.kv_heads.unwrap_or(self.heads);
@@ -53,6 +58,12 @@ impl Bench {
         config.validate()?;
         if self.steps == 0 || self.batch == 0 || self.ctx == 0 {
             return Err(super::Failure::usage("--steps, --batch and --ctx are whole numbers from 1 up"));
+        }
+        if self.batch.checked_mul(self.ctx).is_none_or(|tokens| tokens > MOST_TOKENS) {
+            return Err(super::Failure::usage(format!("--batch {} times --ctx {} is more than {MOST_TOKENS} tokens a step; lower one of them", self.batch, self.ctx)));
+        }
+        if self.steps > MOST_STEPS {
+            return Err(super::Failure::usage(format!("--steps is {}; expected 1 to {MOST_STEPS}", self.steps)));
         }
         let mut device = common.device()?;
         let seed = common.seed.unwrap_or(0);

@@ -55,6 +55,9 @@ pub(super) struct Generate {
     json: bool,
 }
 
+/// Tokens of a prompt and its continuation: no model is made for more positions.
+const MOST_TOKENS: usize = 1 << 20;
+
 /// An opened model.
 struct Opened {
     folder: PathBuf,
@@ -186,7 +189,10 @@ impl Generate {
     ) -> Result<(Vec<u32>, &'static str), Failure> {
         let mut all = tokens.to_vec();
         let mark = model.device.mark();
-        let capacity = tokens.len() + self.max_new_tokens;
+        let capacity = tokens.len().checked_add(self.max_new_tokens).filter(|all| *all <= MOST_TOKENS).ok_or_else(|| {
+            let (new, read) = (self.max_new_tokens, tokens.len());
+            Failure::usage(format!("--max-new-tokens is {new}; with the {read} of the prompt a text may have {MOST_TOKENS} tokens, choose fewer"))
+        })?;
         let mut decoder = Decoder::new(&mut model.device, &model.config, &model.weights, capacity)?;
         let mut reason = "length";
         let mut unread = tokens.len();

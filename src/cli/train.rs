@@ -1,6 +1,7 @@
 //! `danlu train`: one stage, no screen.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -64,19 +65,34 @@ impl Train {
             steps: self.steps,
             interactive: false,
         };
-        let mut device = common.device()?;
-        let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
-        let trainer = Trainer::new(run, config, device, &setup)?;
+        // From the start: a signal while data are read waits for the trainer, who then stops at once.
         let (send, commands) = crossbeam_channel::bounded(8);
         let stopped = Arc::new(AtomicBool::new(false));
+        let stop = send.clone();
         super::signals::on_stop(&stopped, move || {
             // The trainer may be gone already; then there is nothing to stop.
             let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         })?;
+        let mut device = common.device()?;
+        let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
+        let trainer = Trainer::new(run, config, device, &setup)?;
         let stage = self.stage.as_str();
         let json = self.json;
-        let mut emit = |event: Event| print(stage, json, &event);
+        let mut unread: Option<io::Error> = None;
+        let mut emit = |event: Event| {
+            if unread.is_some() {
+                return;
+            }
+            if let Err(e) = print(stage, json, &event) {
+                // Nobody reads on. What is learned is worth a checkpoint all the same.
+                unread = Some(e);
+                let _ = stop.try_send(Command::Stop { save: true });
+            }
+        };
         let summary = trainer.run(&commands, &mut emit)?;
+        if let Some(e) = unread {
+            output::unwritten(&e)?;
+        }
         if !json {
             let place = summary.checkpoint.map_or("nothing new to save".to_owned(), |p| p.display().to_string());
             output::note(&format!("{stage} {} at step {}: {place}", summary.reason, summary.step));
@@ -85,14 +101,13 @@ impl Train {
     }
 }
 
-fn print(stage: &str, json: bool, event: &Event) {
+/// One event on stdout as JSON, or on stderr in words.
+fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
     if json {
         if let Event::Steps(steps) = event {
-            steps.iter().for_each(|s| output::json(&lines::step(stage, s)));
-        } else if let Some(line) = lines::event(stage, event) {
-            output::json(&line);
+            return steps.iter().try_for_each(|s| output::try_json(&lines::step(stage, s)));
         }
-        return;
+        return lines::event(stage, event).map_or(Ok(()), |line| output::try_json(&line));
     }
     match event {
         Event::Started(i) => output::note(&format!(
@@ -122,6 +137,7 @@ fn print(stage: &str, json: bool, event: &Event) {
         Event::Note { step, text } => output::note(&format!("step {step:>6}  {text}")),
         Event::Paused { .. } | Event::Resumed { .. } | Event::Finished { .. } | Event::PromptText { .. } | Event::PromptDone { .. } => {}
     }
+    Ok(())
 }
 
 /// Model output for a terminal: no control characters.

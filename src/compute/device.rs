@@ -186,7 +186,8 @@ impl Device {
 
     /// A zeroed tensor in a buffer of its own.
     pub fn alloc(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor, ComputeError> {
-        let len = shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)).unwrap_or(usize::MAX / 8);
+        // Sizes past counting are sizes past any budget.
+        let len = shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)).unwrap_or(usize::MAX).min(usize::MAX / 8);
         let bytes = len.max(1).next_multiple_of(ALIGNMENT) as u64 * 4;
         if self.used.saturating_add(bytes) > self.budget {
             return Err(ComputeError::Memory {

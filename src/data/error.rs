@@ -55,6 +55,6 @@ pub enum DataError {
 fn hint(rejected: u64, first: Option<&(u64, String)>) -> String {
     match first {
         Some((place, reason)) => format!("; {rejected} records were rejected, the first at {place}: {reason}"),
-        None => String::new(),
+        None => "; expected text in it".to_owned(),
     }
 }

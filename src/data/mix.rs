@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::error::DataError;
 
 /// Tokens a step may hold.
-const MOST_TOKENS: usize = 1 << 28;
+pub const MOST_TOKENS: usize = 1 << 28;
 /// Parts all shares together have.
 const PARTS: u32 = 1_000_000;
 

@@ -20,7 +20,7 @@ pub use error::DataError;
 pub use batch::{Batch, Batcher};
 pub use builtin::{PROBES, sources as builtin_sources};
 pub use evaluate::{Windows, baseline, bits_per_byte, windows};
-pub use mix::{History, Shape};
+pub use mix::{History, MOST_TOKENS, Shape};
 pub use reader::{Format, read};
 pub use source::{Packed, Source, pack, training_texts};
 pub use split::split;

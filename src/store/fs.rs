@@ -263,7 +263,8 @@ impl Fs for RealFs {
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
         match fs::symlink_metadata(path) {
             Ok(metadata) => Ok(Some(kind_of(metadata.file_type()))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            // Below a file there is nothing, as there is nothing below a missing folder.
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(e) => Err(e),
         }
     }

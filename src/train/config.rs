@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::MOST_TOKENS;
 use crate::nn::{AdamW, ModelConfig, Sampling, Schedule, ScheduleKind, preset};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
@@ -277,18 +278,29 @@ impl RunConfig {
         }
         for (name, value) in [("learning_rate", p.learning_rate), ("max_grad_norm", p.max_grad_norm.map(f64::from))] {
             if value.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
-                return wrong(format!("pretrain.{name} is {value:?}; expected 0 or more"));
+                return wrong(format!("pretrain.{name} is {}; expected 0 or more", value.unwrap_or_default()));
             }
         }
         let fractions = [("adam_beta1", p.adam_beta1), ("adam_beta2", p.adam_beta2)];
         for (name, value) in fractions {
             if value.is_some_and(|v| !(0.0..1.0).contains(&v)) {
-                return wrong(format!("pretrain.{name} is {value:?}; expected 0 or more and less than 1"));
+                return wrong(format!("pretrain.{name} is {}; expected 0 or more and less than 1", value.unwrap_or_default()));
             }
         }
         for (name, value) in [("weight_decay", p.weight_decay), ("adam_epsilon", p.adam_epsilon)] {
             if value.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
-                return wrong(format!("pretrain.{name} is {value:?}; expected 0 or more"));
+                return wrong(format!("pretrain.{name} is {}; expected 0 or more", value.unwrap_or_default()));
+            }
+        }
+        let s = &self.sampling;
+        let ranges = [
+            ("temperature", s.temperature, s.temperature.is_none_or(|v| v.is_finite() && v >= 0.0), "0 or more"),
+            ("top_p", s.top_p, s.top_p.is_none_or(|v| v > 0.0 && v <= 1.0), "more than 0, at most 1"),
+            ("repetition_penalty", s.repetition_penalty, s.repetition_penalty.is_none_or(|v| v.is_finite() && v > 0.0), "more than 0"),
+        ];
+        for (name, value, good, expected) in ranges {
+            if !good {
+                return wrong(format!("sampling.{name} is {}; expected {expected}", value.unwrap_or_default()));
             }
         }
         Ok(())
@@ -326,6 +338,12 @@ impl RunConfig {
         let (steps, batch, context, rate) = pretrain_defaults(&self.size);
         let steps = o.steps.unwrap_or(steps);
         let context = o.context.unwrap_or(context);
+        let (rows, micros) = (o.batch_size.unwrap_or(batch), o.gradient_accumulation_steps.unwrap_or(1));
+        if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
+            return wrong(format!(
+                "pretrain.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
+            ));
+        }
         let most = self.model()?.max_position_embeddings;
         if context > most {
             return wrong(format!("pretrain.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"));
@@ -340,8 +358,8 @@ impl RunConfig {
         };
         Ok(StagePlan {
             steps,
-            batch_size: o.batch_size.unwrap_or(batch),
-            accumulation: o.gradient_accumulation_steps.unwrap_or(1),
+            batch_size: rows,
+            accumulation: micros,
             context,
             schedule,
             adamw: AdamW {
@@ -399,13 +417,29 @@ fn suggest(message: &str) -> String {
     let list = message.rsplit_once(" in `").map_or(message, |(list, _)| list);
     let quoted: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
-        return message.to_owned();
+        return in_words(message);
     };
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), k)).min();
     match near {
         Some((distance, name)) if distance <= 1 + unknown.len() / 3 => format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", ")),
         _ => format!("unknown key {unknown:?}; known here: {}", known.join(", ")),
     }
+}
+
+/// serde's names of Rust types, as a person calls them.
+fn in_words(message: &str) -> String {
+    let names = [
+        ("expected usize", "expected a whole number from 0 up"),
+        ("expected u64", "expected a whole number from 0 up"),
+        ("expected f32", "expected a number"),
+        ("expected f64", "expected a number"),
+        ("expected struct ModelOverrides", "expected a table of its keys"),
+        ("expected struct StageOverrides", "expected a table of its keys"),
+        ("expected struct SamplingOverrides", "expected a table of its keys"),
+        ("expected struct SourceConfig", "expected a table with name and path"),
+        ("expected struct ProbeConfig", "expected a table with prompt and expected"),
+    ];
+    names.iter().fold(message.to_owned(), |text, (rust, words)| text.replace(rust, words))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    config::{ProbeConfig, RunConfig, TokenizerKind},
+    config::{ProbeConfig, RunConfig, SourceConfig, TokenizerKind},
     error::TrainError,
     model_folder::read_text,
 };
@@ -115,9 +115,18 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
         .collect()
 }
 
+/// Checks that every source names files, for a run whose folder is not made yet. A path relative to a
+/// folder that is not there cannot be looked up; it is when the run is opened.
+pub(super) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
+    let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
+    config.source.iter().filter(there).try_for_each(|s| files(run_dir, &s.name, &s.path).map(drop))
+}
+
 /// The files that a source's path names: one file, all readable ones of a folder, or a glob; sorted.
+/// Only what stands in run.toml is a pattern: a run's folder may have brackets in its name.
 fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::Format)>, TrainError> {
     let joined = run_dir.join(path);
+    let literal = |p: &Path| PathBuf::from(glob::Pattern::escape(&p.to_string_lossy()));
     let format = |p: &Path| p.extension().and_then(|e| data::Format::of_extension(&e.to_string_lossy()));
     if joined.is_file() {
         let Some(found) = format(&joined) else {
@@ -125,7 +134,7 @@ fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::F
         };
         return Ok(vec![(joined, found)]);
     }
-    let pattern = if joined.is_dir() { joined.join("**/*") } else { joined.clone() };
+    let pattern = if joined.is_dir() { literal(&joined).join("**/*") } else { literal(run_dir).join(path) };
     let pattern = pattern.to_string_lossy().into_owned();
     let paths = glob::glob(&pattern).map_err(|e| TrainError::Input(format!("source {name}: {path:?} is no path or glob: {e}")))?;
     let mut found = Vec::new();

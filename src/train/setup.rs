@@ -9,7 +9,7 @@ use std::{
 use super::{
     checkpoint::{self, State},
     config::{RunConfig, StagePlan},
-    corpus::Corpus,
+    corpus::{self, Corpus},
     error::TrainError,
     event::{RunInfo, SourceInfo},
 };
@@ -57,11 +57,14 @@ impl Setup {
 pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Result<(Run, RunConfig), TrainError> {
     let disk = RealFs::shared();
     let pairs = setup.pairs();
-    let fresh = |device: &mut Device| -> Result<(RunConfig, String), TrainError> {
+    // A setting that cannot be trained with is refused before there is a folder that holds it.
+    let fresh = |device: &mut Device, dir: &Path| -> Result<(RunConfig, String), TrainError> {
         let mut config = RunConfig::parse("", &pairs, &setup.stage)?;
         if config.size == "auto" {
             auto_size(device)?.clone_into(&mut config.size);
         }
+        fit(device, &config.model()?, &config.pretrain()?)?;
+        corpus::find_sources(&config, dir)?;
         let text = config.to_toml()?;
         Ok((config, text))
     };
@@ -71,11 +74,11 @@ pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Resul
         None => newest()?.map_or((None, false), |dir| (Some(dir), true)),
     };
     let Some(dir) = dir else {
-        let (config, text) = fresh(device)?;
+        let (config, text) = fresh(device, &Path::new(RUNS).join("run"))?;
         return Ok((Run::create_next(disk, Path::new(RUNS), &text)?, config));
     };
     if !exists {
-        let (config, text) = fresh(device)?;
+        let (config, text) = fresh(device, &dir)?;
         return Ok((Run::create(disk, &dir, &text)?, config));
     }
     let run = Run::open(disk, &dir)?;

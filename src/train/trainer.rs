@@ -148,6 +148,8 @@ impl Trainer {
         loop {
             if let Some(save) = self.obey(commands, emit)? {
                 self.drain(emit)?;
+                // One under way may be of this very step; two writers at once would meet in one name.
+                self.finish_writing(true, emit)?;
                 if save && self.saved_at < self.done {
                     self.save(emit)?;
                 }
