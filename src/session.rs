@@ -40,8 +40,14 @@ impl Session {
             // A panic here is a bug, but not the end of the screen: it is told as the stage's end.
             let result = catch_unwind(AssertUnwindSafe(|| trainer.run(&wishes, &mut |event| outbox.push(event))));
             if let Err(panic) = result {
-                let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-                let reason = format!("failed: the trainer panicked ({}); the newest checkpoint stands", words.unwrap_or_default());
+                let words = panic
+                    .downcast_ref::<&str>()
+                    .map(|s| (*s).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned());
+                let reason = format!(
+                    "failed: the trainer panicked ({}); the newest checkpoint stands",
+                    words.unwrap_or_default()
+                );
                 outbox.push(Event::Finished { step: 0, reason, failed: true });
             }
             outbox.flush();

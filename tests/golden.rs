@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use danlu::{
     compute::{AdapterKind, Device},
-    nn::{AdamW, Decoder, Evaluator, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, StepOutcome, Weights, shift_labels},
+    nn::{
+        AdamW, Decoder, Evaluator, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, StepOutcome, Weights, shift_labels,
+    },
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
@@ -36,7 +38,8 @@ fn case(name: &str) -> Case {
     let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
     let values = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
     let tensors = file.tensors().into_iter().map(|(n, t)| (n, values(t.data()))).collect();
-    let golden: Value = serde_json::from_str(&std::fs::read_to_string(folder(name).join("golden.json")).unwrap()).unwrap();
+    let golden: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder(name).join("golden.json")).unwrap()).unwrap();
     let ids = serde_json::from_value(golden["input_ids"].clone()).unwrap();
     let labels = serde_json::from_value(golden["labels"].clone()).unwrap();
     Case { config: ModelConfig::from_json(&text).expect("a config"), tensors, golden, ids, labels }
@@ -67,7 +70,11 @@ impl Case {
 }
 
 fn close(what: &str, got: f64, want: f64, bound: f64) -> Result<(), Failed> {
-    if (got - want).abs() <= bound { Ok(()) } else { Err(format!("{what}: {got} where transformers has {want} (bound {bound})").into()) }
+    if (got - want).abs() <= bound {
+        Ok(())
+    } else {
+        Err(format!("{what}: {got} where transformers has {want} (bound {bound})").into())
+    }
 }
 
 fn logprobs(case: &str, mut device: Device) -> Result<(), Failed> {
@@ -202,10 +209,15 @@ fn main() {
         for case in CASES {
             for (name, test) in tests {
                 let open = open.clone();
-                trials.push(Trial::test(format!("{engine}/{case}/{name}"), move || test(case, open()?)).with_ignored_flag(ignored));
+                trials.push(
+                    Trial::test(format!("{engine}/{case}/{name}"), move || test(case, open()?))
+                        .with_ignored_flag(ignored),
+                );
             }
         }
-        trials.push(Trial::test(format!("{engine}/accumulation"), move || accumulation(open()?)).with_ignored_flag(ignored));
+        trials.push(
+            Trial::test(format!("{engine}/accumulation"), move || accumulation(open()?)).with_ignored_flag(ignored),
+        );
     }
     libtest_mimic::run(&args, trials).exit();
 }

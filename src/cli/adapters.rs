@@ -30,8 +30,15 @@ impl Adapters {
                 continue;
             }
             let mark = if taken { "*" } else { " " };
-            let binding = if a.max_binding == 0 { "no limit".to_owned() } else { format!("{} MiB", a.max_binding >> 20) };
-            output::text(&format!("{mark} {} [{kind}, {}] {} · binding {binding} {}", a.name, a.backend, a.driver, a.features.join(" ")));
+            let binding =
+                if a.max_binding == 0 { "no limit".to_owned() } else { format!("{} MiB", a.max_binding >> 20) };
+            output::text(&format!(
+                "{mark} {} [{kind}, {}] {} · binding {binding} {}",
+                a.name,
+                a.backend,
+                a.driver,
+                a.features.join(" ")
+            ));
         }
         if !self.json {
             output::text(&format!("* auto takes this one: {why}"));

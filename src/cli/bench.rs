@@ -60,7 +60,10 @@ impl Bench {
             return Err(super::Failure::usage("--steps, --batch and --ctx are whole numbers from 1 up"));
         }
         if self.batch.checked_mul(self.ctx).is_none_or(|tokens| tokens > MOST_TOKENS) {
-            return Err(super::Failure::usage(format!("--batch {} times --ctx {} is more than {MOST_TOKENS} tokens a step; lower one of them", self.batch, self.ctx)));
+            return Err(super::Failure::usage(format!(
+                "--batch {} times --ctx {} is more than {MOST_TOKENS} tokens a step; lower one of them",
+                self.batch, self.ctx
+            )));
         }
         if self.steps > MOST_STEPS {
             return Err(super::Failure::usage(format!("--steps is {}; expected 1 to {MOST_STEPS}", self.steps)));
@@ -111,7 +114,12 @@ impl Bench {
             return Ok(());
         }
         output::text(&format!("{} · {} · {}", info.engine, info.adapter, info.driver));
-        output::text(&format!("{:.2} M parameters, {} kernel calls a step, {:.1} MiB", cost.parameters as f64 / 1e6, learner.calls(), device.memory().0 as f64 / 1048576.0));
+        output::text(&format!(
+            "{:.2} M parameters, {} kernel calls a step, {:.1} MiB",
+            cost.parameters as f64 / 1e6,
+            learner.calls(),
+            device.memory().0 as f64 / 1048576.0
+        ));
         let mut sorted = kernels;
         sorted.sort_by(|a, b| b.ms.total_cmp(&a.ms));
         for k in &sorted {

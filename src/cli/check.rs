@@ -23,7 +23,10 @@ impl Check {
         let info = device.info().clone();
         if !self.json {
             output::text(&format!("{} · {} · {}", info.engine, info.adapter, info.driver));
-            output::text(&format!("{:<28} {:<34} {:>7} {:>11} {:>11}", "kernel", "worst shape", "shapes", "error", "bound"));
+            output::text(&format!(
+                "{:<28} {:<34} {:>7} {:>11} {:>11}",
+                "kernel", "worst shape", "shapes", "error", "bound"
+            ));
         }
         let rows = check::run(&mut device)?;
         for row in &rows {
@@ -49,7 +52,11 @@ impl Check {
         }
         let failed = rows.iter().filter(|r| !r.passed).count();
         if failed > 0 {
-            return Err(Failure::work(format!("{failed} of {} checks are out of bound on {}; use --adapter cpu and report the adapter and driver above", rows.len(), info.adapter)));
+            return Err(Failure::work(format!(
+                "{failed} of {} checks are out of bound on {}; use --adapter cpu and report the adapter and driver above",
+                rows.len(),
+                info.adapter
+            )));
         }
         if !self.json {
             output::text(&format!("{} checks of {} kernels passed", rows.len(), crate::compute::KERNELS.len()));
@@ -60,5 +67,8 @@ impl Check {
 
 fn line(row: &CheckRow, shapes: usize) {
     let mark = if row.passed { "ok" } else { "FAILED" };
-    output::text(&format!("{:<28} {:<34} {shapes:>7} {:>11.2e} {:>11.2e} {mark}", row.kernel, row.shape, row.error, row.bound));
+    output::text(&format!(
+        "{:<28} {:<34} {shapes:>7} {:>11.2e} {:>11.2e} {mark}",
+        row.kernel, row.shape, row.error, row.bound
+    ));
 }

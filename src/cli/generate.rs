@@ -110,9 +110,9 @@ impl Generate {
         }
         let run = match &self.run {
             Some(run) => run.clone(),
-            None => newest_run(&RealFs, Path::new("runs"))
-                .map_err(TrainError::from)?
-                .ok_or_else(|| Failure::usage("there is no run in ./runs; name one with --run, or a model's folder with --model"))?,
+            None => newest_run(&RealFs, Path::new("runs")).map_err(TrainError::from)?.ok_or_else(|| {
+                Failure::usage("there is no run in ./runs; name one with --run, or a model's folder with --model")
+            })?,
         };
         let view = RunView::open(RealFs::shared(), &run).map_err(TrainError::from)?;
         let found = view.checkpoints().newest_verified(self.stage.as_deref()).map_err(TrainError::from)?;
@@ -121,14 +121,21 @@ impl Generate {
         }
         found.found.map(|c| c.path).ok_or_else(|| {
             let stage = self.stage.as_deref().unwrap_or("pretrain");
-            Failure::usage(format!("{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}", run.display(), run.display()))
+            Failure::usage(format!(
+                "{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}",
+                run.display(),
+                run.display()
+            ))
         })
     }
 
     fn text(&self, model: &mut Opened, prompt: &str, how: &Sampling) -> Outcome {
         let text = model_folder::read_text(&model.folder, "tokenizer.json")?;
         let Some(json) = text else {
-            return Err(Failure::usage(format!("{} has no tokenizer.json; --prompt needs one, --ids does not", model.folder.display())));
+            return Err(Failure::usage(format!(
+                "{} has no tokenizer.json; --prompt needs one, --ids does not",
+                model.folder.display()
+            )));
         };
         let settings = model_folder::read_text(&model.folder, "tokenizer_config.json")?;
         let tokenizer = Tokenizer::from_json(&json, settings.as_deref()).map_err(TrainError::from)?;

@@ -31,8 +31,9 @@ impl Ids {
     pub(crate) fn read(path: &Path, vocab: usize) -> Result<Ids, Failure> {
         let bytes = read_limited(&RealFs, path, LIMIT, Links::Follow).map_err(crate::train::TrainError::from)?;
         let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()));
-        let file: File = serde_json::from_slice(&bytes)
-            .map_err(|e| wrong(format!("{e}; expected {{\"input_ids\": [[…], …]}} and, optionally, \"labels\" of the same shape")))?;
+        let file: File = serde_json::from_slice(&bytes).map_err(|e| {
+            wrong(format!("{e}; expected {{\"input_ids\": [[…], …]}} and, optionally, \"labels\" of the same shape"))
+        })?;
         if file.input_ids.is_empty() {
             return Err(wrong("input_ids has no row".to_owned()));
         }
@@ -57,7 +58,9 @@ impl Ids {
                 return Err(wrong(format!("labels row {r} has {} numbers, its input_ids {}", row.len(), ids.len())));
             }
             if let Some((t, l)) = row.iter().enumerate().find(|(_, l)| **l != i64::from(IGNORE_INDEX) && !inside(**l)) {
-                return Err(wrong(format!("labels row {r}, place {t}: {l} is neither {IGNORE_INDEX} nor in the vocabulary of {vocab}")));
+                return Err(wrong(format!(
+                    "labels row {r}, place {t}: {l} is neither {IGNORE_INDEX} nor in the vocabulary of {vocab}"
+                )));
             }
             checked.push(row.iter().map(|l| *l as i32).collect());
         }

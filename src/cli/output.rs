@@ -47,7 +47,9 @@ pub(crate) fn unwritten(e: &io::Error) -> Outcome {
     if e.kind() == io::ErrorKind::BrokenPipe {
         return Ok(());
     }
-    Err(Failure::work(format!("stdout cannot be written: {e}; check where it is redirected to (free space, permissions)")))
+    Err(Failure::work(format!(
+        "stdout cannot be written: {e}; check where it is redirected to (free space, permissions)"
+    )))
 }
 
 /// One line of progress on stderr.

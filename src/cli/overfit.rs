@@ -54,7 +54,10 @@ impl Overfit {
         drop(slab);
         let (block, targets) = ids.block(0..ids.rows.len(), width);
         if targets.iter().all(|t| *t == crate::nn::IGNORE_INDEX) {
-            return Err(Failure::usage(format!("{}: no label is trained on (all are -100, or rows have one token)", self.ids.display())));
+            return Err(Failure::usage(format!(
+                "{}: no label is trained on (all are -100, or rows have one token)",
+                self.ids.display()
+            )));
         }
         for step in 0..self.steps {
             let batch = MicroBatch { ids: &block, targets: &targets };
@@ -71,7 +74,10 @@ impl Overfit {
                 output::text(&format!("step {:>4}  loss {:.6}  grad_norm {:.6}", step + 1, got.loss, got.grad_norm));
             }
             if !got.applied {
-                return Err(Failure::work(format!("step {}: loss or gradient is not finite; nothing was changed. Try a lower --lr", step + 1)));
+                return Err(Failure::work(format!(
+                    "step {}: loss or gradient is not finite; nothing was changed. Try a lower --lr",
+                    step + 1
+                )));
             }
         }
         Ok(())

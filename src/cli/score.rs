@@ -50,7 +50,9 @@ impl Score {
             let next = next_tokens(&ids, start..end, rows, width);
             let losses = eval.losses(&mut device, &block, &next)?;
             for (r, row) in ids.rows[start..end].iter().enumerate() {
-                logprobs.push(losses[r * width..r * width + row.len() - 1].iter().map(|x| -f64::from(*x)).collect::<Vec<_>>());
+                logprobs.push(
+                    losses[r * width..r * width + row.len() - 1].iter().map(|x| -f64::from(*x)).collect::<Vec<_>>(),
+                );
             }
             let same = next.iter().zip(&targets).all(|(n, t)| *t == IGNORE_INDEX || n == t);
             let labelled = if same { losses } else { eval.losses(&mut device, &block, &targets)? };
@@ -71,7 +73,10 @@ impl Score {
             let mean = row.iter().sum::<f64>() / row.len().max(1) as f64;
             output::text(&format!("row {r}: {} next tokens, mean log-probability {mean:.4}", row.len()));
         }
-        output::text(&format!("loss {}", loss.map_or("none: no label is trained on".to_owned(), |l| format!("{l:.6}"))));
+        output::text(&format!(
+            "loss {}",
+            loss.map_or("none: no label is trained on".to_owned(), |l| format!("{l:.6}"))
+        ));
         Ok(())
     }
 }

@@ -51,7 +51,11 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 impl Train {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         if !STAGES.contains(&self.stage.as_str()) {
-            return Err(Failure::usage(format!("--stage is {:?}; stages that can be trained: {}", self.stage, STAGES.join(", "))));
+            return Err(Failure::usage(format!(
+                "--stage is {:?}; stages that can be trained: {}",
+                self.stage,
+                STAGES.join(", ")
+            )));
         }
         if self.steps == Some(0) {
             return Err(Failure::usage("--steps is 0; expected 1 or more"));
@@ -123,11 +127,16 @@ fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         )),
         Event::Steps(steps) => {
             for s in steps.iter().filter(|s| s.step % 10 == 0) {
-                output::note(&format!("step {:>6}  loss {:.4}  lr {:.2e}  grad {:.3}  {:.0} tokens/s", s.step, s.loss, s.learning_rate, s.grad_norm, s.tokens_per_second));
+                output::note(&format!(
+                    "step {:>6}  loss {:.4}  lr {:.2e}  grad {:.3}  {:.0} tokens/s",
+                    s.step, s.loss, s.learning_rate, s.grad_norm, s.tokens_per_second
+                ));
             }
         }
         Event::Eval { step, source, eval_loss, eval_bits_per_byte } => {
-            output::note(&format!("step {step:>6}  held-out {source}: loss {eval_loss:.4}, {eval_bits_per_byte:.3} bits a byte"));
+            output::note(&format!(
+                "step {step:>6}  held-out {source}: loss {eval_loss:.4}, {eval_bits_per_byte:.3} bits a byte"
+            ));
         }
         Event::Probe { step, prompt, text, matched, length, .. } => {
             output::note(&format!("step {step:>6}  {} {}  {matched}/{length}", visible(prompt), visible(text)));
@@ -135,7 +144,11 @@ fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         Event::Saved { step, path, .. } => output::note(&format!("step {step:>6}  saved {}", path.display())),
         Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
         Event::Note { step, text } => output::note(&format!("step {step:>6}  {text}")),
-        Event::Paused { .. } | Event::Resumed { .. } | Event::Finished { .. } | Event::PromptText { .. } | Event::PromptDone { .. } => {}
+        Event::Paused { .. }
+        | Event::Resumed { .. }
+        | Event::Finished { .. }
+        | Event::PromptText { .. }
+        | Event::PromptDone { .. } => {}
     }
     Ok(())
 }

@@ -32,7 +32,9 @@ pub(super) struct Workbench {
 impl Workbench {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-            return Err(Failure::usage("the workbench needs a terminal; without one use `danlu train --stage pretrain`"));
+            return Err(Failure::usage(
+                "the workbench needs a terminal; without one use `danlu train --stage pretrain`",
+            ));
         }
         let setup = Setup {
             stage: "pretrain".to_owned(),
@@ -60,7 +62,9 @@ impl Workbench {
 impl Common {
     /// The language asked for, or the one of the environment.
     fn language(&self) -> Lang {
-        let named = self.lang.clone().or_else(|| ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|k| std::env::var(k).ok().filter(|v| !v.is_empty())));
+        let named = self.lang.clone().or_else(|| {
+            ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|k| std::env::var(k).ok().filter(|v| !v.is_empty()))
+        });
         match named {
             Some(name) if !name.starts_with("zh") && !name.starts_with('C') && !name.starts_with("POSIX") => Lang::En,
             _ => Lang::Zh,

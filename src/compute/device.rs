@@ -7,11 +7,7 @@
 use std::time::Instant;
 
 use super::{
-    ComputeError, DType, KernelTime, Program, Tensor, Traits,
-    cpu::Host,
-    gpu::Gpu,
-    memory::ALIGNMENT,
-    record::Call,
+    ComputeError, DType, KernelTime, Program, Tensor, Traits, cpu::Host, gpu::Gpu, memory::ALIGNMENT, record::Call,
 };
 
 /// What an adapter is made of.
@@ -137,7 +133,11 @@ impl Device {
         match adapters.get(index) {
             Some(a) if a.kind != AdapterKind::Cpu => {
                 let gpu = Gpu::open(index, opening)?;
-                let info = EngineInfo { engine: "wgpu", adapter: a.name.clone(), driver: format!("{} {}", a.backend, a.driver) };
+                let info = EngineInfo {
+                    engine: "wgpu",
+                    adapter: a.name.clone(),
+                    driver: format!("{} {}", a.backend, a.driver),
+                };
                 let budget = gpu.budget();
                 Ok(Device { engine: Engine::Gpu(Box::new(gpu)), info, used: 0, budget, next: 0, scratch: Vec::new() })
             }
@@ -158,7 +158,14 @@ impl Device {
     pub fn cpu() -> Device {
         let host = Host::info();
         let info = EngineInfo { engine: "cpu", adapter: host.name, driver: host.driver };
-        Device { engine: Engine::Cpu(Host::default()), info, used: 0, budget: Host::budget(), next: 0, scratch: Vec::new() }
+        Device {
+            engine: Engine::Cpu(Host::default()),
+            info,
+            used: 0,
+            budget: Host::budget(),
+            next: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// What runs here.
@@ -249,7 +256,13 @@ impl Device {
         if size_of::<T>() != 4 || data.len() > tensor.len() {
             return Err(ComputeError::Shape {
                 op: "write",
-                what: format!("{} holds {} elements of 4 bytes, {} of {} were given", tensor.name, tensor.len(), data.len(), size_of::<T>()),
+                what: format!(
+                    "{} holds {} elements of 4 bytes, {} of {} were given",
+                    tensor.name,
+                    tensor.len(),
+                    data.len(),
+                    size_of::<T>()
+                ),
             });
         }
         let bytes = bytemuck::cast_slice(data);

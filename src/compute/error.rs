@@ -41,7 +41,9 @@ pub enum ComputeError {
         advice: String,
     },
     /// A tensor is larger than one binding of this adapter.
-    #[error("{tensor} takes {need} bytes in one binding, but this adapter binds at most {limit}; choose a smaller model or --adapter cpu")]
+    #[error(
+        "{tensor} takes {need} bytes in one binding, but this adapter binds at most {limit}; choose a smaller model or --adapter cpu"
+    )]
     Binding {
         /// The tensor's name.
         tensor: String,

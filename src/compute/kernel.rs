@@ -85,10 +85,14 @@ const SUM_256: Defines = &[("SIDE", "16")];
 const NN: Defines = &[("NN", "")];
 const NT: Defines = &[("NT", "")];
 const TN: Defines = &[("TN", "")];
-const TILE_32: Defines = &[("BM", "32"), ("BN", "32"), ("BK", "32"), ("RM", "1"), ("RN", "1"), ("THREADS", "64"), ("LOADS", "2")];
-const TILE_64: Defines = &[("BM", "64"), ("BN", "64"), ("BK", "32"), ("RM", "1"), ("RN", "1"), ("THREADS", "256"), ("LOADS", "1")];
-const TILE_64X128: Defines = &[("BM", "64"), ("BN", "128"), ("BK", "16"), ("RM", "2"), ("RN", "1"), ("THREADS", "256"), ("LOADS", "1")];
-const TILE_128: Defines = &[("BM", "128"), ("BN", "128"), ("BK", "16"), ("RM", "2"), ("RN", "2"), ("THREADS", "256"), ("LOADS", "1")];
+const TILE_32: Defines =
+    &[("BM", "32"), ("BN", "32"), ("BK", "32"), ("RM", "1"), ("RN", "1"), ("THREADS", "64"), ("LOADS", "2")];
+const TILE_64: Defines =
+    &[("BM", "64"), ("BN", "64"), ("BK", "32"), ("RM", "1"), ("RN", "1"), ("THREADS", "256"), ("LOADS", "1")];
+const TILE_64X128: Defines =
+    &[("BM", "64"), ("BN", "128"), ("BK", "16"), ("RM", "2"), ("RN", "1"), ("THREADS", "256"), ("LOADS", "1")];
+const TILE_128: Defines =
+    &[("BM", "128"), ("BN", "128"), ("BK", "16"), ("RM", "2"), ("RN", "2"), ("THREADS", "256"), ("LOADS", "1")];
 
 const QUERIES: Defines = &[("BACKWARD_Q", "")];
 const KEYS: Defines = &[("BACKWARD_KV", "")];

@@ -32,19 +32,31 @@ struct Plan {
 /// Sizes are read from the two-dimensional reading of the tensors (all but the last size make rows).
 /// Where M·N makes too few tiles for the device and K is long, `matmul_nn_split` and `matmul_tn_split`
 /// cut K into spans that leave partial products \[S, M, N\], which `column_sum` adds in order.
-pub fn matmul(rec: &mut Recording<'_>, layout: Layout, a: &Tensor, b: &Tensor, out: &Tensor, accumulate: bool) -> Result<(), ComputeError> {
+pub fn matmul(
+    rec: &mut Recording<'_>,
+    layout: Layout,
+    a: &Tensor,
+    b: &Tensor,
+    out: &Tensor,
+    accumulate: bool,
+) -> Result<(), ComputeError> {
     let ((m, k), (kb, n), name) = match layout {
         Layout::NN => ((a.rows(), a.cols()), (b.rows(), b.cols()), "matmul_nn"),
         Layout::NT => ((a.rows(), a.cols()), (b.cols(), b.rows()), "matmul_nt"),
         Layout::TN => ((a.cols(), a.rows()), (b.rows(), b.cols()), "matmul_tn"),
     };
     if k != kb {
-        return Err(ops::wrong(name, format!("{} {:?} and {} {:?} do not share an inner size", a.name, a.shape, b.name, b.shape)));
+        return Err(ops::wrong(
+            name,
+            format!("{} {:?} and {} {:?} do not share an inner size", a.name, a.shape, b.name, b.shape),
+        ));
     }
     ops::expect_len(name, out, m * n)?;
     let s = Sizes { m, n, k };
     let plan = match rec.forced().filter(|row| row.base().starts_with(name)) {
-        Some(row) => Some(Plan { row, splits: if row.has("SPLIT") { 3 } else { 1 } }).filter(|plan| fits(plan.row, layout, s)),
+        Some(row) => {
+            Some(Plan { row, splits: if row.has("SPLIT") { 3 } else { 1 } }).filter(|plan| fits(plan.row, layout, s))
+        }
         None => choose(&rec.traits(), layout, name, s),
     };
     let plan = plan.ok_or_else(|| ops::wrong(name, "no variant fits".into()))?;
@@ -138,7 +150,14 @@ mod tests {
         units: 132,
     };
 
-    fn chosen(traits: &Traits, layout: Layout, name: &'static str, m: usize, n: usize, k: usize) -> (&'static str, usize) {
+    fn chosen(
+        traits: &Traits,
+        layout: Layout,
+        name: &'static str,
+        m: usize,
+        n: usize,
+        k: usize,
+    ) -> (&'static str, usize) {
         let plan = choose(traits, layout, name, Sizes { m, n, k }).expect("a variant fits");
         (plan.row.name, plan.splits)
     }
@@ -162,9 +181,11 @@ mod tests {
 
     #[test]
     fn sizes_that_are_not_whole_vectors_take_scalar_tiles() {
-        for (layout, name, m, n, k) in
-            [(Layout::NT, "matmul_nt", 128, 128, 130), (Layout::NN, "matmul_nn", 128, 130, 128), (Layout::TN, "matmul_tn", 130, 128, 128)]
-        {
+        for (layout, name, m, n, k) in [
+            (Layout::NT, "matmul_nt", 128, 128, 130),
+            (Layout::NN, "matmul_nn", 128, 130, 128),
+            (Layout::TN, "matmul_tn", 130, 128, 128),
+        ] {
             let (name, _) = chosen(&LARGE, layout, name, m, n, k);
             assert!(!name.ends_with('v'), "{name}");
         }

@@ -35,13 +35,25 @@ pub(super) fn expect_len(op: &'static str, tensor: &Tensor, len: usize) -> Done 
 }
 
 /// Appends a call of the kernel `name` over `groups` workgroups in one dimension.
-pub(super) fn push(rec: &mut Recording<'_>, name: &'static str, params: Params, args: &[&Tensor], grid: [u32; 3]) -> Done {
+pub(super) fn push(
+    rec: &mut Recording<'_>,
+    name: &'static str,
+    params: Params,
+    args: &[&Tensor],
+    grid: [u32; 3],
+) -> Done {
     let row = kernel(name).ok_or_else(|| wrong(name, "no such kernel".to_owned()))?;
     push_row(rec, row, params, args, grid)
 }
 
 /// Appends a call of a certain row of the table.
-pub(super) fn push_row(rec: &mut Recording<'_>, row: &'static Kernel, params: Params, args: &[&Tensor], grid: [u32; 3]) -> Done {
+pub(super) fn push_row(
+    rec: &mut Recording<'_>,
+    row: &'static Kernel,
+    params: Params,
+    args: &[&Tensor],
+    grid: [u32; 3],
+) -> Done {
     rec.push(Call { kernel: row, params, args: args.iter().map(|t| (*t).clone()).collect(), grid })
 }
 
@@ -150,7 +162,13 @@ pub fn embedding_forward(rec: &mut Recording<'_>, ids: &Tensor, table: &Tensor, 
 ///
 /// The host sorts positions by id: `order` \[N\] (u32) lists them, `starts` \[V+1\] (u32) says where
 /// each id's begin. dout \[N, C\] → dtable \[V, C\]; the sum runs in the order of `order`.
-pub fn embedding_backward(rec: &mut Recording<'_>, order: &Tensor, starts: &Tensor, dout: &Tensor, dtable: &Tensor) -> Done {
+pub fn embedding_backward(
+    rec: &mut Recording<'_>,
+    order: &Tensor,
+    starts: &Tensor,
+    dout: &Tensor,
+    dtable: &Tensor,
+) -> Done {
     let (n, c, v) = (order.len(), dtable.cols(), dtable.rows());
     expect_len("embedding_backward", dout, n * c)?;
     expect_len("embedding_backward", starts, v + 1)?;
@@ -248,7 +266,14 @@ impl Heads {
 ///
 /// `positions` \[N\] (u32) gives each row's position; `table` \[P, D\] holds cos in its first D/2
 /// columns and sin in the rest. `inverse` rotates back: the backward pass.
-pub fn rope(rec: &mut Recording<'_>, positions: &Tensor, table: &Tensor, qkv: &Tensor, heads: Heads, inverse: bool) -> Done {
+pub fn rope(
+    rec: &mut Recording<'_>,
+    positions: &Tensor,
+    table: &Tensor,
+    qkv: &Tensor,
+    heads: Heads,
+    inverse: bool,
+) -> Done {
     let n = positions.len();
     expect_len("rope", qkv, n * heads.qkv())?;
     if !heads.size.is_multiple_of(2) || table.cols() != heads.size {
@@ -269,7 +294,14 @@ fn attention_params(b: usize, t: usize, heads: Heads) -> Params {
 ///
 /// qkv \[B·T, (Hq+2Hk)·D\] → out \[B·T, Hq·D\], lse \[B, Hq, T\] (log of the softmax's denominator,
 /// maximum included).
-pub fn attention_forward(rec: &mut Recording<'_>, qkv: &Tensor, out: &Tensor, lse: &Tensor, b: usize, heads: Heads) -> Done {
+pub fn attention_forward(
+    rec: &mut Recording<'_>,
+    qkv: &Tensor,
+    out: &Tensor,
+    lse: &Tensor,
+    b: usize,
+    heads: Heads,
+) -> Done {
     let t = rows_per_sequence("attention_forward", qkv, b, heads)?;
     expect_len("attention_forward", out, b * t * heads.out())?;
     expect_len("attention_forward", lse, b * heads.query * t)?;
@@ -281,10 +313,20 @@ pub const HEAD_SIZE: usize = 256;
 
 /// Appends an attention kernel in the variant for this head size, a workgroup for each tile of rows of
 /// each of `owners` heads of each sequence.
-fn push_attention(rec: &mut Recording<'_>, name: &'static str, owners: usize, b: usize, t: usize, heads: Heads, args: &[&Tensor]) -> Done {
+fn push_attention(
+    rec: &mut Recording<'_>,
+    name: &'static str,
+    owners: usize,
+    b: usize,
+    t: usize,
+    heads: Heads,
+    args: &[&Tensor],
+) -> Done {
     let traits = rec.traits();
     let d = heads.size;
-    let fits = |row: &&Kernel| d <= 4 * row.constant("D4") && row.runs_on(&traits) && (d.is_multiple_of(4) || !row.has("VEC4"));
+    let fits = |row: &&Kernel| {
+        d <= 4 * row.constant("D4") && row.runs_on(&traits) && (d.is_multiple_of(4) || !row.has("VEC4"))
+    };
     // Of the variants that hold the head, the one with the smallest one, and of these the largest tile.
     let side = |row: &&Kernel| (row.constant("D4"), std::cmp::Reverse(row.constant("R")));
     let row = match rec.forced().filter(|row| row.base() == name) {
@@ -341,7 +383,14 @@ pub fn attention_backward(
 ///
 /// qkv \[B·n, (Hq+2Hk)·D\] (keys already rotated), positions \[B·n\] (u32) → cache \[B, P, 2·Hk·D\]
 /// (keys, then values). A position ≥ P is left out.
-pub fn cache_append(rec: &mut Recording<'_>, qkv: &Tensor, positions: &Tensor, cache: &Tensor, b: usize, heads: Heads) -> Done {
+pub fn cache_append(
+    rec: &mut Recording<'_>,
+    qkv: &Tensor,
+    positions: &Tensor,
+    cache: &Tensor,
+    b: usize,
+    heads: Heads,
+) -> Done {
     let (n, p) = decode_sizes("cache_append", qkv, positions, cache, b, heads)?;
     let params = Params::new(&[b, n, p, heads.query, heads.key, heads.size]);
     let grid = line(rec, b * n * 2 * heads.key * heads.size, 256);
@@ -352,14 +401,29 @@ pub fn cache_append(rec: &mut Recording<'_>, qkv: &Tensor, positions: &Tensor, c
 ///
 /// qkv \[B·n, (Hq+2Hk)·D\] (only queries are read), cache \[B, P, 2·Hk·D\], positions \[B·n\] (u32)
 /// → out \[B·n, Hq·D\]. One workgroup a row and head.
-pub fn attention_decode(rec: &mut Recording<'_>, qkv: &Tensor, cache: &Tensor, positions: &Tensor, out: &Tensor, b: usize, heads: Heads) -> Done {
+pub fn attention_decode(
+    rec: &mut Recording<'_>,
+    qkv: &Tensor,
+    cache: &Tensor,
+    positions: &Tensor,
+    out: &Tensor,
+    b: usize,
+    heads: Heads,
+) -> Done {
     let (n, p) = decode_sizes("attention_decode", qkv, positions, cache, b, heads)?;
     expect_len("attention_decode", out, b * n * heads.out())?;
     let params = Params::new(&[b, n, p, heads.query, heads.key, heads.size]).with_f32(6, heads.scale());
     push(rec, "attention_decode", params, &[qkv, cache, positions, out], [(b * n) as u32, heads.query as u32, 1])
 }
 
-fn decode_sizes(op: &'static str, qkv: &Tensor, positions: &Tensor, cache: &Tensor, b: usize, heads: Heads) -> Result<(usize, usize), ComputeError> {
+fn decode_sizes(
+    op: &'static str,
+    qkv: &Tensor,
+    positions: &Tensor,
+    cache: &Tensor,
+    b: usize,
+    heads: Heads,
+) -> Result<(usize, usize), ComputeError> {
     let n = rows_per_sequence(op, qkv, b, heads)?;
     expect_len(op, positions, b * n)?;
     let row = b * 2 * heads.key * heads.size;
@@ -392,7 +456,14 @@ pub fn swiglu_backward(rec: &mut Recording<'_>, gate_up: &Tensor, dact: &Tensor,
 /// targets \[R\] (i32 by its bits; −100, or anything outside 0..V, is ignored), hyper \[HYPER\] (word
 /// 1: the loss scale), logits \[R, V\] → losses \[R\] = −log p(target), 0 where ignored. With
 /// `gradient`, logits become (softmax − onehot) · scale, zero where ignored. One workgroup a row.
-pub fn cross_entropy(rec: &mut Recording<'_>, targets: &Tensor, hyper: &Tensor, logits: &Tensor, losses: &Tensor, gradient: bool) -> Done {
+pub fn cross_entropy(
+    rec: &mut Recording<'_>,
+    targets: &Tensor,
+    hyper: &Tensor,
+    logits: &Tensor,
+    losses: &Tensor,
+    gradient: bool,
+) -> Done {
     let r = targets.len();
     expect_len("cross_entropy", losses, r)?;
     expect_len("cross_entropy", hyper, HYPER)?;

@@ -143,7 +143,10 @@ impl<'d> Recording<'d> {
                 return Err(wrong(format!("{} is empty", tensor.name)));
             }
             if tensor.offset % ALIGNMENT != 0 {
-                return Err(wrong(format!("{} starts at element {}, not a multiple of {ALIGNMENT}", tensor.name, tensor.offset)));
+                return Err(wrong(format!(
+                    "{} starts at element {}, not a multiple of {ALIGNMENT}",
+                    tensor.name, tensor.offset
+                )));
             }
             let bytes = tensor.len() as u64 * 4;
             if bytes > limit {

@@ -35,7 +35,9 @@ pub fn mix(word: u32) -> u32 {
 /// 32 random bits for (seed, purpose, stream, index).
 pub fn bits(seed: u64, purpose: Purpose, stream: u64, index: u64) -> u32 {
     let mut h = mix(seed as u32);
-    for word in [(seed >> 32) as u32, purpose as u32, stream as u32, (stream >> 32) as u32, (index >> 32) as u32, index as u32] {
+    for word in
+        [(seed >> 32) as u32, purpose as u32, stream as u32, (stream >> 32) as u32, (index >> 32) as u32, index as u32]
+    {
         h = mix(h ^ word);
     }
     h
@@ -55,6 +57,7 @@ pub fn normal(seed: u64, purpose: Purpose, stream: u64, index: u64) -> f32 {
 
 /// An integer in 0..n (n > 0) by the high half of a 64-bit product.
 pub fn below(seed: u64, purpose: Purpose, stream: u64, index: u64, n: usize) -> usize {
-    let wide = (u64::from(bits(seed, purpose, stream, index)) << 32) | u64::from(bits(seed, purpose, stream ^ (1 << 63), index));
+    let wide = (u64::from(bits(seed, purpose, stream, index)) << 32)
+        | u64::from(bits(seed, purpose, stream ^ (1 << 63), index));
     ((u128::from(wide) * n as u128) >> 64) as usize
 }

@@ -69,7 +69,10 @@ pub static PRESETS: &[Preset] = &[
 /// The preset of that name.
 pub fn preset(name: &str) -> Result<&'static Preset, ConfigError> {
     let names = || PRESETS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
-    PRESETS.iter().find(|p| p.name == name).ok_or_else(|| ConfigError(format!("there is no size {name:?}; choose one of {}", names())))
+    PRESETS
+        .iter()
+        .find(|p| p.name == name)
+        .ok_or_else(|| ConfigError(format!("there is no size {name:?}; choose one of {}", names())))
 }
 
 impl Preset {
@@ -82,7 +85,15 @@ impl Preset {
 
 impl ModelConfig {
     /// A configuration with tied embeddings and Llama's usual constants.
-    pub fn llama(layers: usize, hidden: usize, heads: usize, kv: usize, ffn: usize, vocab: usize, positions: usize) -> ModelConfig {
+    pub fn llama(
+        layers: usize,
+        hidden: usize,
+        heads: usize,
+        kv: usize,
+        ffn: usize,
+        vocab: usize,
+        positions: usize,
+    ) -> ModelConfig {
         ModelConfig {
             vocab_size: vocab,
             hidden_size: hidden,
@@ -150,7 +161,11 @@ impl ModelConfig {
 
     /// Heads, for the compute layer.
     pub fn heads(&self) -> crate::compute::ops::Heads {
-        crate::compute::ops::Heads { query: self.num_attention_heads, key: self.num_key_value_heads, size: self.head_dim }
+        crate::compute::ops::Heads {
+            query: self.num_attention_heads,
+            key: self.num_key_value_heads,
+            size: self.head_dim,
+        }
     }
 
     /// `config.json` as transformers 5 reads it; both spellings of the rotary base are written.
@@ -187,7 +202,8 @@ impl ModelConfig {
 
     /// Reads `config.json`, refusing whatever this program would not compute as written.
     pub fn from_json(text: &str) -> Result<ModelConfig, ConfigError> {
-        let value: Value = serde_json::from_str(text).map_err(|e| ConfigError(format!("config.json is not JSON: {e}")))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|e| ConfigError(format!("config.json is not JSON: {e}")))?;
         let Value::Object(map) = value else { return wrong("config.json is not a JSON object") };
         Reader(&map).read()
     }
@@ -241,9 +257,9 @@ impl Reader<'_> {
     /// Refuses a field that is there with another value than the only one computed.
     fn only(&self, key: &str, known: &Value) -> Result<(), ConfigError> {
         match self.get(key) {
-            Some(v) if v != known && !(v.as_f64().is_some() && v.as_f64() == known.as_f64()) => {
-                wrong(format!("{key} is {v}; only {known} is computed here. Convert the model, or use one with {key} {known}"))
-            }
+            Some(v) if v != known && !(v.as_f64().is_some() && v.as_f64() == known.as_f64()) => wrong(format!(
+                "{key} is {v}; only {known} is computed here. Convert the model, or use one with {key} {known}"
+            )),
             _ => Ok(()),
         }
     }
@@ -261,7 +277,9 @@ impl Reader<'_> {
             for (name, value) in map {
                 let known = ["rope_type", "type", "rope_theta", "partial_rotary_factor"].contains(&name.as_str());
                 if !known && !value.is_null() {
-                    return wrong(format!("{key}.{name} is {value}; only plain rotary embeddings (rope_type \"default\") are computed here"));
+                    return wrong(format!(
+                        "{key}.{name} is {value}; only plain rotary embeddings (rope_type \"default\") are computed here"
+                    ));
                 }
             }
             if inner.get("rope_theta").is_some() {
@@ -271,7 +289,9 @@ impl Reader<'_> {
         if self.get("rope_theta").is_some() {
             let top = self.number("rope_theta", 0.0)?;
             if found.is_some_and(|f| f != top) {
-                return wrong(format!("rope_theta is {top} at the top and {found:?} in rope_parameters; make them agree"));
+                return wrong(format!(
+                    "rope_theta is {top} at the top and {found:?} in rope_parameters; make them agree"
+                ));
             }
             found = Some(top);
         }

@@ -28,7 +28,12 @@ pub struct Decoder {
 
 impl Decoder {
     /// Records passes over `weights` for texts of at most `capacity` tokens.
-    pub fn new(device: &mut Device, config: &ModelConfig, weights: &Weights, capacity: usize) -> Result<Decoder, ComputeError> {
+    pub fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        weights: &Weights,
+        capacity: usize,
+    ) -> Result<Decoder, ComputeError> {
         let rope = rope_table(device, config, capacity)?;
         let width = 2 * config.num_key_value_heads * config.head_dim;
         let caches = (0..config.num_hidden_layers)
@@ -42,7 +47,12 @@ impl Decoder {
             let acts = Acts::alloc(device, config, shape, false)?;
             let mut rec = Recording::new(device);
             let trunk = Trunk { config, weights, acts: &acts, shape };
-            trunk.forward(&mut rec, &Inputs { ids: &ids, positions: &positions, rope: &rope }, &Attend::Cache(&caches), None)?;
+            trunk.forward(
+                &mut rec,
+                &Inputs { ids: &ids, positions: &positions, rope: &rope },
+                &Attend::Cache(&caches),
+                None,
+            )?;
             matmul(&mut rec, Layout::NT, &acts.y, &weights.head(), &logits, false)?;
             Ok(Pass { rows, ids, positions, logits, program: rec.compile()? })
         };
@@ -74,7 +84,12 @@ impl Decoder {
     pub fn feed(&mut self, device: &mut Device, tokens: &[u32]) -> Result<Vec<f32>, ComputeError> {
         let wrong = |what: String| ComputeError::Shape { op: "decode", what };
         if tokens.is_empty() || self.length + tokens.len() > self.capacity {
-            return Err(wrong(format!("{} tokens after {} do not fit in {}", tokens.len(), self.length, self.capacity)));
+            return Err(wrong(format!(
+                "{} tokens after {} do not fit in {}",
+                tokens.len(),
+                self.length,
+                self.capacity
+            )));
         }
         if let Some(id) = tokens.iter().find(|id| **id as usize >= self.vocab) {
             return Err(wrong(format!("token id {id} is outside the vocabulary of {}", self.vocab)));

@@ -18,7 +18,13 @@ pub struct Evaluator {
 
 impl Evaluator {
     /// Records the pass over live weights.
-    pub fn new(device: &mut Device, config: &ModelConfig, weights: &Weights, batch: usize, context: usize) -> Result<Evaluator, ComputeError> {
+    pub fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        weights: &Weights,
+        batch: usize,
+        context: usize,
+    ) -> Result<Evaluator, ComputeError> {
         let shape = Shape { b: batch, t: context };
         let n = shape.rows();
         let ids = device.alloc("eval.ids", &[n], DType::U32)?;
@@ -49,7 +55,10 @@ impl Evaluator {
     /// −log p(target) of every position, 0 where the target is −100. `ids` and `targets` are B·T.
     pub fn losses(&self, device: &mut Device, ids: &[u32], targets: &[i32]) -> Result<Vec<f32>, ComputeError> {
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) {
-            return Err(ComputeError::Shape { op: "evaluate", what: format!("token id {id} is outside the vocabulary of {}", self.vocab) });
+            return Err(ComputeError::Shape {
+                op: "evaluate",
+                what: format!("token id {id} is outside the vocabulary of {}", self.vocab),
+            });
         }
         device.write(&self.ids, ids)?;
         device.write(&self.targets, targets)?;

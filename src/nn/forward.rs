@@ -91,7 +91,13 @@ impl Acts {
         };
         // Without `keep` the stream swings between `x` and `mid` of the one set.
         let last = if keep { make("last", c.hidden_size)? } else { layers[0].x.clone() };
-        Ok(Acts { layers, last, y: make("y", c.hidden_size)?, rstd: make("rstd", 1)?.view(&[n]), delta: make("delta", c.hidden_size)? })
+        Ok(Acts {
+            layers,
+            last,
+            y: make("y", c.hidden_size)?,
+            rstd: make("rstd", 1)?.view(&[n]),
+            delta: make("delta", c.hidden_size)?,
+        })
     }
 }
 
@@ -148,7 +154,13 @@ pub(super) struct Trunk<'a> {
 
 impl Trunk<'_> {
     /// Embedding, layers and final norm: fills `acts`, ending in `acts.y` \[N, C\].
-    pub(super) fn forward(&self, rec: &mut Recording<'_>, inputs: &Inputs<'_>, attend: &Attend<'_>, dropout: Option<Dropout<'_>>) -> Done {
+    pub(super) fn forward(
+        &self,
+        rec: &mut Recording<'_>,
+        inputs: &Inputs<'_>,
+        attend: &Attend<'_>,
+        dropout: Option<Dropout<'_>>,
+    ) -> Done {
         let (w, a, eps) = (self.weights, self.acts, self.config.rms_norm_eps);
         let heads = self.config.heads();
         let Some(first) = a.layers.first() else {
@@ -181,7 +193,14 @@ impl Trunk<'_> {
     }
 
     /// input·Wᵀ, with dropout where there is any.
-    fn branch(&self, rec: &mut Recording<'_>, input: &Tensor, w: &Tensor, dropout: Option<Dropout<'_>>, stream: usize) -> Result<Tensor, ComputeError> {
+    fn branch(
+        &self,
+        rec: &mut Recording<'_>,
+        input: &Tensor,
+        w: &Tensor,
+        dropout: Option<Dropout<'_>>,
+        stream: usize,
+    ) -> Result<Tensor, ComputeError> {
         let delta = &self.acts.delta;
         matmul(rec, Layout::NT, input, w, delta, false)?;
         let Some(d) = dropout else { return Ok(delta.clone()) };
@@ -191,7 +210,14 @@ impl Trunk<'_> {
     }
 
     /// The way back: from `grads.dy` = ∂loss/∂acts.y to every gradient of the slab (added to).
-    pub(super) fn backward(&self, rec: &mut Recording<'_>, inputs: &Inputs<'_>, back: &Backward, sorted: &Sorted<'_>, dropout: Option<Dropout<'_>>) -> Done {
+    pub(super) fn backward(
+        &self,
+        rec: &mut Recording<'_>,
+        inputs: &Inputs<'_>,
+        back: &Backward,
+        sorted: &Sorted<'_>,
+        dropout: Option<Dropout<'_>>,
+    ) -> Done {
         let (w, g, a) = (self.weights, &back.grads, self.acts);
         let heads: Heads = self.config.heads();
         let dx = &back.dx;
@@ -216,7 +242,13 @@ impl Trunk<'_> {
         ops::embedding_backward(rec, sorted.order, sorted.starts, dx, &g.embed())
     }
 
-    fn branch_backward(&self, rec: &mut Recording<'_>, dx: &Tensor, dropout: Option<Dropout<'_>>, stream: usize) -> Result<Tensor, ComputeError> {
+    fn branch_backward(
+        &self,
+        rec: &mut Recording<'_>,
+        dx: &Tensor,
+        dropout: Option<Dropout<'_>>,
+        stream: usize,
+    ) -> Result<Tensor, ComputeError> {
         let Some(d) = dropout else { return Ok(dx.clone()) };
         // The forward branch is spent by now; its buffer holds the masked gradient.
         ops::dropout(rec, d.clock, dx, &self.acts.delta, stream, d.rate)?;
@@ -249,7 +281,12 @@ pub(super) struct Backward {
 }
 
 impl Backward {
-    pub(super) fn alloc(device: &mut Device, c: &ModelConfig, s: Shape, grads: Weights) -> Result<Backward, ComputeError> {
+    pub(super) fn alloc(
+        device: &mut Device,
+        c: &ModelConfig,
+        s: Shape,
+        grads: Weights,
+    ) -> Result<Backward, ComputeError> {
         let mut make = |name: &str, cols: usize| device.alloc(name, &[s.rows(), cols], DType::F32);
         Ok(Backward {
             grads,

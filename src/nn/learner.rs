@@ -86,7 +86,13 @@ pub struct Learner {
 
 impl Learner {
     /// Allocates and records everything for micro-batches of `batch` × `context`.
-    pub fn new(device: &mut Device, config: &ModelConfig, batch: usize, context: usize, adamw: AdamW) -> Result<Learner, ComputeError> {
+    pub fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        batch: usize,
+        context: usize,
+        adamw: AdamW,
+    ) -> Result<Learner, ComputeError> {
         let wrong = |e: &ConfigError| ComputeError::Shape { op: "model", what: e.to_string() };
         config.validate().map_err(|e| wrong(&e))?;
         let table = Arc::new(ParamTable::new(config));
@@ -219,7 +225,14 @@ impl Learner {
     /// all micro-batches, so accumulation equals the large batch. `seed` and `step` key the dropout.
     ///
     /// Returns a ticket for the control block ([`StepOutcome::from_control`]).
-    pub fn step(&mut self, device: &mut Device, batches: &[MicroBatch<'_>], rate: f32, seed: u64, step: usize) -> Result<Ticket, ComputeError> {
+    pub fn step(
+        &mut self,
+        device: &mut Device,
+        batches: &[MicroBatch<'_>],
+        rate: f32,
+        seed: u64,
+        step: usize,
+    ) -> Result<Ticket, ComputeError> {
         let trained: usize = batches.iter().map(|b| b.targets.iter().filter(|t| **t != IGNORE_INDEX).count()).sum();
         let scale = if trained == 0 { 0.0 } else { 1.0 / trained as f32 };
         let a = self.adamw;
@@ -256,12 +269,18 @@ impl Learner {
         let (n, v) = (self.shape.rows(), self.config.vocab_size);
         let wrong = |what: String| ComputeError::Shape { op: "step", what };
         if batch.ids.len() != n || batch.targets.len() != n {
-            return Err(wrong(format!("{} ids and {} targets were given, {n} of each are expected", batch.ids.len(), batch.targets.len())));
+            return Err(wrong(format!(
+                "{} ids and {} targets were given, {n} of each are expected",
+                batch.ids.len(),
+                batch.targets.len()
+            )));
         }
         if let Some(id) = batch.ids.iter().find(|id| **id as usize >= v) {
             return Err(wrong(format!("token id {id} is outside the vocabulary of {v}")));
         }
-        if let Some(t) = batch.targets.iter().find(|t| **t != IGNORE_INDEX && usize::try_from(**t).map_or(true, |t| t >= v)) {
+        if let Some(t) =
+            batch.targets.iter().find(|t| **t != IGNORE_INDEX && usize::try_from(**t).map_or(true, |t| t >= v))
+        {
             return Err(wrong(format!("target {t} is neither {IGNORE_INDEX} nor in the vocabulary of {v}")));
         }
         let (order, starts) = sort_by_id(batch.ids, v);

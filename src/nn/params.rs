@@ -111,7 +111,11 @@ impl ParamTable {
             let down = l.block(&[(mlp("down"), hidden)], ffn, residual);
             layers.push(LayerBlocks { qkv, o, gate_up, down, input_norm: embed, post_norm: embed });
         }
-        let head = if c.tie_word_embeddings { embed } else { l.block(&[("lm_head.weight".to_owned(), c.vocab_size)], hidden, std) };
+        let head = if c.tie_word_embeddings {
+            embed
+        } else {
+            l.block(&[("lm_head.weight".to_owned(), c.vocab_size)], hidden, std)
+        };
         let decayed = l.next;
         for (i, layer) in layers.iter_mut().enumerate() {
             let name = |part: &str| format!("model.layers.{i}.{part}.weight");

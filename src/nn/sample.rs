@@ -55,11 +55,19 @@ pub fn sample(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> u32 {
         order.retain(|i| logits[*i as usize] >= least);
     }
     let Some(top) = order.first().map(|i| logits[*i as usize]) else { return best(&logits) };
-    let mut weights: Vec<f64> = order.iter().map(|i| f64::from((logits[*i as usize] - top) / how.temperature).exp()).collect();
+    let mut weights: Vec<f64> =
+        order.iter().map(|i| f64::from((logits[*i as usize] - top) / how.temperature).exp()).collect();
     if how.top_p < 1.0 {
         let goal = f64::from(how.top_p.max(0.0)) * weights.iter().sum::<f64>();
         let mut reached = 0.0;
-        let keep = weights.iter().take_while(|w| { let more = reached < goal; reached += **w; more }).count();
+        let keep = weights
+            .iter()
+            .take_while(|w| {
+                let more = reached < goal;
+                reached += **w;
+                more
+            })
+            .count();
         weights.truncate(keep.max(1));
     }
     let mut draw = f64::from(rng::uniform(how.seed, rng::Purpose::Sample, 0, index)) * weights.iter().sum::<f64>();
@@ -79,7 +87,8 @@ mod tests {
     #[test]
     fn filters_keep_what_they_should() {
         let logits = [0.0, 3.0, 2.0, 1.0, -5.0];
-        let draw = |how: Sampling| (0..400).map(|i| sample(&logits, &[], &how, i)).collect::<std::collections::BTreeSet<_>>();
+        let draw =
+            |how: Sampling| (0..400).map(|i| sample(&logits, &[], &how, i)).collect::<std::collections::BTreeSet<_>>();
         let all = Sampling { temperature: 1.5, top_k: 0, ..Sampling::default() };
         assert_eq!(draw(Sampling::greedy()).into_iter().collect::<Vec<_>>(), [1]);
         assert!(draw(all).len() >= 4);

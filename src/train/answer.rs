@@ -27,9 +27,24 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(id: u64, tokens: Vec<u32>, sampling: Sampling, max_new_tokens: usize, tokenizer: &Tokenizer) -> Answer {
+    pub(super) fn new(
+        id: u64,
+        tokens: Vec<u32>,
+        sampling: Sampling,
+        max_new_tokens: usize,
+        tokenizer: &Tokenizer,
+    ) -> Answer {
         let unread = tokens.len();
-        Answer { id, seen: tokens, unread, sampling, left: max_new_tokens, drawn: 0, text: tokenizer.stream(true), started: Instant::now() }
+        Answer {
+            id,
+            seen: tokens,
+            unread,
+            sampling,
+            left: max_new_tokens,
+            drawn: 0,
+            text: tokenizer.stream(true),
+            started: Instant::now(),
+        }
     }
 
     /// Draws tokens for about `budget` (at least one). True when the answer has ended.
@@ -91,7 +106,14 @@ impl Answer {
 }
 
 /// Reads the last `unread` of `seen` and draws the next token among those the tokenizer knows.
-pub(super) fn draw(device: &mut Device, decoder: &mut Decoder, tokenizer: &Tokenizer, seen: &[u32], unread: usize, how: &Sampling) -> Result<u32, TrainError> {
+pub(super) fn draw(
+    device: &mut Device,
+    decoder: &mut Decoder,
+    tokenizer: &Tokenizer,
+    seen: &[u32],
+    unread: usize,
+    how: &Sampling,
+) -> Result<u32, TrainError> {
     let logits = decoder.feed(device, &seen[seen.len() - unread..])?;
     let known = logits.len().min(tokenizer.vocab_size());
     Ok(sample(&logits[..known], seen, how, seen.len() as u64))
@@ -99,7 +121,13 @@ pub(super) fn draw(device: &mut Device, decoder: &mut Decoder, tokenizer: &Token
 
 /// Completes a probe greedily: as many tokens as the expected text has, until the end of text.
 /// Returns the continuation and how many leading characters of `expected` it has right.
-pub(super) fn probe(device: &mut Device, decoder: &mut Decoder, tokenizer: &Tokenizer, prompt: &str, expected: &str) -> Result<(String, usize), TrainError> {
+pub(super) fn probe(
+    device: &mut Device,
+    decoder: &mut Decoder,
+    tokenizer: &Tokenizer,
+    prompt: &str,
+    expected: &str,
+) -> Result<(String, usize), TrainError> {
     let mut seen = tokenizer.encode(prompt)?;
     let start = seen.len();
     let room = tokenizer.encode(expected)?.len();

@@ -112,7 +112,9 @@ pub struct MomentNames(Vec<(String, String)>);
 impl MomentNames {
     /// `exp_avg.<tensor>` and `exp_avg_sq.<tensor>`, as PyTorch calls them.
     pub fn new(table: &ParamTable) -> MomentNames {
-        MomentNames(table.tensors.iter().map(|t| (format!("exp_avg.{}", t.name), format!("exp_avg_sq.{}", t.name))).collect())
+        MomentNames(
+            table.tensors.iter().map(|t| (format!("exp_avg.{}", t.name), format!("exp_avg_sq.{}", t.name))).collect(),
+        )
     }
 }
 
@@ -123,13 +125,19 @@ pub fn load(checkpoint: &Checkpoint, config: &ModelConfig, table: &ParamTable) -
     let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
     let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
     if state.format != FORMAT {
-        return Err(wrong(format!("state.json has format {}, this danlu reads {FORMAT}; use the danlu {} that wrote it", state.format, state.danlu)));
+        return Err(wrong(format!(
+            "state.json has format {}, this danlu reads {FORMAT}; use the danlu {} that wrote it",
+            state.format, state.danlu
+        )));
     }
     let text = checkpoint.read("config.json", STATE_LIMIT)?;
     let saved = ModelConfig::from_json(&String::from_utf8_lossy(&text)).map_err(|e| wrong(e.to_string()))?;
     let same = ModelConfig { dropout: config.dropout, initializer_range: config.initializer_range, ..saved } == *config;
     if !same {
-        return Err(wrong("config.json is another model than run.toml describes; set size and [model] back, or start a new run".to_owned()));
+        return Err(wrong(
+            "config.json is another model than run.toml describes; set size and [model] back, or start a new run"
+                .to_owned(),
+        ));
     }
     let mut model = checkpoint.tensors("model.safetensors")?;
     model.require_finite()?;

@@ -223,7 +223,8 @@ impl RunConfig {
         for (key, value) in sets {
             set(&mut table, key, value, stage)?;
         }
-        let config: RunConfig = table.try_into().map_err(|e: toml::de::Error| ConfigIssue(suggest(&trim(&e.to_string()))))?;
+        let config: RunConfig =
+            table.try_into().map_err(|e: toml::de::Error| ConfigIssue(suggest(&trim(&e.to_string()))))?;
         config.check()?;
         Ok(config)
     }
@@ -243,7 +244,10 @@ impl RunConfig {
             }
             let good = !s.name.is_empty() && self.source.iter().filter(|o| o.name == s.name).count() == 1;
             if !good {
-                return wrong(format!("source name {:?} is empty or used twice; give each source a name of its own", s.name));
+                return wrong(format!(
+                    "source name {:?} is empty or used twice; give each source a name of its own",
+                    s.name
+                ));
             }
         }
         if !self.source.is_empty() && self.source.iter().all(|s| s.weight == 0.0) {
@@ -284,7 +288,10 @@ impl RunConfig {
         let fractions = [("adam_beta1", p.adam_beta1), ("adam_beta2", p.adam_beta2)];
         for (name, value) in fractions {
             if value.is_some_and(|v| !(0.0..1.0).contains(&v)) {
-                return wrong(format!("pretrain.{name} is {}; expected 0 or more and less than 1", value.unwrap_or_default()));
+                return wrong(format!(
+                    "pretrain.{name} is {}; expected 0 or more and less than 1",
+                    value.unwrap_or_default()
+                ));
             }
         }
         for (name, value) in [("weight_decay", p.weight_decay), ("adam_epsilon", p.adam_epsilon)] {
@@ -296,7 +303,12 @@ impl RunConfig {
         let ranges = [
             ("temperature", s.temperature, s.temperature.is_none_or(|v| v.is_finite() && v >= 0.0), "0 or more"),
             ("top_p", s.top_p, s.top_p.is_none_or(|v| v > 0.0 && v <= 1.0), "more than 0, at most 1"),
-            ("repetition_penalty", s.repetition_penalty, s.repetition_penalty.is_none_or(|v| v.is_finite() && v > 0.0), "more than 0"),
+            (
+                "repetition_penalty",
+                s.repetition_penalty,
+                s.repetition_penalty.is_none_or(|v| v.is_finite() && v > 0.0),
+                "more than 0",
+            ),
         ];
         for (name, value, good, expected) in ranges {
             if !good {
@@ -319,7 +331,10 @@ impl RunConfig {
         let heads = if o.num_attention_heads.is_some() { c.num_attention_heads } else { c.num_key_value_heads };
         c.num_key_value_heads = o.num_key_value_heads.unwrap_or(heads);
         if shaped && o.head_dim.is_none() && !c.hidden_size.is_multiple_of(c.num_attention_heads.max(1)) {
-            return wrong(format!("model.hidden_size {} does not divide into {} heads; set model.head_dim", c.hidden_size, c.num_attention_heads));
+            return wrong(format!(
+                "model.hidden_size {} does not divide into {} heads; set model.head_dim",
+                c.hidden_size, c.num_attention_heads
+            ));
         }
         c.head_dim = o.head_dim.unwrap_or(c.hidden_size / c.num_attention_heads.max(1));
         c.max_position_embeddings = o.max_position_embeddings.unwrap_or(c.max_position_embeddings);
@@ -346,7 +361,9 @@ impl RunConfig {
         }
         let most = self.model()?.max_position_embeddings;
         if context > most {
-            return wrong(format!("pretrain.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"));
+            return wrong(format!(
+                "pretrain.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"
+            ));
         }
         let d = AdamW::default();
         let schedule = Schedule {
@@ -392,7 +409,8 @@ impl RunConfig {
 /// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.
 fn set(table: &mut toml::Table, key: &str, value: &str, stage: &str) -> Result<(), ConfigIssue> {
     let top = ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sampling"];
-    let path: Vec<&str> = if key.contains('.') || top.contains(&key) { key.split('.').collect() } else { vec![stage, key] };
+    let path: Vec<&str> =
+        if key.contains('.') || top.contains(&key) { key.split('.').collect() } else { vec![stage, key] };
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
     let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let Some((last, folders)) = path.split_last() else { return wrong(format!("--set {key:?} names no key")) };
@@ -421,7 +439,9 @@ fn suggest(message: &str) -> String {
     };
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), k)).min();
     match near {
-        Some((distance, name)) if distance <= 1 + unknown.len() / 3 => format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", ")),
+        Some((distance, name)) if distance <= 1 + unknown.len() / 3 => {
+            format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", "))
+        }
         _ => format!("unknown key {unknown:?}; known here: {}", known.join(", ")),
     }
 }
@@ -461,7 +481,9 @@ mod tests {
 
     #[test]
     fn pairs_override_the_file() {
-        let c = parse("size = \"1m\"\n[pretrain]\nsteps = 5\n", &[("steps", "9"), ("model.dropout", "0.1"), ("seed", "3")]).unwrap();
+        let c =
+            parse("size = \"1m\"\n[pretrain]\nsteps = 5\n", &[("steps", "9"), ("model.dropout", "0.1"), ("seed", "3")])
+                .unwrap();
         assert_eq!((c.pretrain().unwrap().steps, c.model().unwrap().dropout, c.seed), (9, 0.1, 3));
     }
 
@@ -471,7 +493,14 @@ mod tests {
         assert!(error.contains("learning_rate") && !error.contains(", pretrain"), "{error}");
         let error = parse("", &[("model.hiden_size", "3")]).unwrap_err().to_string();
         assert!(error.contains("hidden_size"), "{error}");
-        for bad in ["size = \"9m\"", "seed = \"x\"", "[pretrain]\nsteps = 0", "[pretrain]\nadam_beta1 = 2.0", "[[source]]\nname = \"a\"\npath = \"x\"\nweight = -1.0", "size = "] {
+        for bad in [
+            "size = \"9m\"",
+            "seed = \"x\"",
+            "[pretrain]\nsteps = 0",
+            "[pretrain]\nadam_beta1 = 2.0",
+            "[[source]]\nname = \"a\"\npath = \"x\"\nweight = -1.0",
+            "size = ",
+        ] {
             parse(bad, &[]).unwrap_err();
         }
     }

@@ -37,7 +37,11 @@ impl Corpus {
     /// one of at most `vocab_size` tokens.
     pub fn load(config: &RunConfig, run_dir: &Path, known: &Path, vocab_size: usize) -> Result<Corpus, TrainError> {
         let mut notes = Vec::new();
-        let sources = if config.source.is_empty() { data::builtin_sources()? } else { read_sources(config, run_dir, &mut notes)? };
+        let sources = if config.source.is_empty() {
+            data::builtin_sources()?
+        } else {
+            read_sources(config, run_dir, &mut notes)?
+        };
         let probes = probes(config);
         let protected: Vec<String> = probes.iter().map(|p| format!("{}{}", p.prompt, p.expected)).collect();
         let protected: Vec<&str> = protected.iter().map(String::as_str).collect();
@@ -103,12 +107,19 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
                     Err(e) => return Err(TrainError::Input(format!("source {}: {} {e}", s.name, path.display()))),
                 };
                 if let (Some((place, why)), n) = (reading.reasons.first(), reading.rejected) {
-                    notes.push(format!("source {}: {}: {n} records passed over, the first at {place}: {why}", s.name, path.display()));
+                    notes.push(format!(
+                        "source {}: {}: {n} records passed over, the first at {place}: {why}",
+                        s.name,
+                        path.display()
+                    ));
                 }
                 documents.extend(reading.documents);
             }
             if documents.is_empty() {
-                return Err(TrainError::Input(format!("source {}: {:?} holds no document; expected text in .txt, .jsonl or .json files", s.name, s.path)));
+                return Err(TrainError::Input(format!(
+                    "source {}: {:?} holds no document; expected text in .txt, .jsonl or .json files",
+                    s.name, s.path
+                )));
             }
             Ok(Source { name: s.name.clone(), documents, weight: s.weight, hold_out: true })
         })
@@ -130,13 +141,17 @@ fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::F
     let format = |p: &Path| p.extension().and_then(|e| data::Format::of_extension(&e.to_string_lossy()));
     if joined.is_file() {
         let Some(found) = format(&joined) else {
-            return Err(TrainError::Input(format!("source {name}: {} has an ending that is not read; .txt, .jsonl and .json are", joined.display())));
+            return Err(TrainError::Input(format!(
+                "source {name}: {} has an ending that is not read; .txt, .jsonl and .json are",
+                joined.display()
+            )));
         };
         return Ok(vec![(joined, found)]);
     }
     let pattern = if joined.is_dir() { literal(&joined).join("**/*") } else { literal(run_dir).join(path) };
     let pattern = pattern.to_string_lossy().into_owned();
-    let paths = glob::glob(&pattern).map_err(|e| TrainError::Input(format!("source {name}: {path:?} is no path or glob: {e}")))?;
+    let paths = glob::glob(&pattern)
+        .map_err(|e| TrainError::Input(format!("source {name}: {path:?} is no path or glob: {e}")))?;
     let mut found = Vec::new();
     for path in paths {
         let path = path.map_err(|e| StoreError::Io { doing: "list", path: e.path().to_owned(), source: e.into() })?;
@@ -146,7 +161,10 @@ fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::F
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     if found.is_empty() {
-        return Err(TrainError::Input(format!("source {name}: {} names no .txt, .jsonl or .json file; check source.path in run.toml", joined.display())));
+        return Err(TrainError::Input(format!(
+            "source {name}: {} names no .txt, .jsonl or .json file; check source.path in run.toml",
+            joined.display()
+        )));
     }
     Ok(found)
 }

@@ -1,12 +1,6 @@
 //! What a stage or a verb fails with; each knows its exit code.
 
-use crate::{
-    compute::ComputeError,
-    data::DataError,
-    nn::ConfigError,
-    store::StoreError,
-    train::config::ConfigIssue,
-};
+use crate::{compute::ComputeError, data::DataError, nn::ConfigError, store::StoreError, train::config::ConfigIssue};
 
 /// An error of training, in a sentence a person can act on.
 #[derive(Debug, thiserror::Error)]

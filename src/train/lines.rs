@@ -26,12 +26,14 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
                 })).collect::<Vec<_>>(),
             }),
         ),
-        Event::Eval { step, source, eval_loss, eval_bits_per_byte } => {
-            ("eval", json!({"step": step, "source": source, "eval_loss": eval_loss, "eval_bits_per_byte": eval_bits_per_byte}))
-        }
-        Event::Probe { step, prompt, text, expected, matched, length } => {
-            ("probe", json!({"step": step, "prompt": prompt, "text": text, "expected": expected, "match": matched, "length": length}))
-        }
+        Event::Eval { step, source, eval_loss, eval_bits_per_byte } => (
+            "eval",
+            json!({"step": step, "source": source, "eval_loss": eval_loss, "eval_bits_per_byte": eval_bits_per_byte}),
+        ),
+        Event::Probe { step, prompt, text, expected, matched, length } => (
+            "probe",
+            json!({"step": step, "prompt": prompt, "text": text, "expected": expected, "match": matched, "length": length}),
+        ),
         Event::Paused { step } => ("paused", json!({"step": step})),
         Event::Resumed { step } => ("resumed", json!({"step": step})),
         Event::Saved { step, path, seconds, bytes } => {
@@ -39,7 +41,9 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
         }
         Event::SaveFailed { step, error } => ("save_failed", json!({"step": step, "error": error})),
         Event::Note { step, text } => ("note", json!({"step": step, "text": text})),
-        Event::Finished { step, reason, failed } => ("finished", json!({"step": step, "reason": reason, "failed": failed})),
+        Event::Finished { step, reason, failed } => {
+            ("finished", json!({"step": step, "reason": reason, "failed": failed}))
+        }
         Event::Steps(_) | Event::PromptText { .. } | Event::PromptDone { .. } => return None,
     };
     let mut line = Map::new();

@@ -26,8 +26,14 @@ pub fn read_text(dir: &Path, name: &str) -> Result<Option<String>, TrainError> {
 /// parameter slab.
 pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainError> {
     let text = read_text(dir, "config.json")?;
-    let text = text.ok_or_else(|| TrainError::Input(format!("{} has no config.json; expected a model's folder with config.json and model.safetensors", dir.display())))?;
-    let config = ModelConfig::from_json(&text).map_err(|e| TrainError::Input(format!("{}: {e}", dir.join("config.json").display())))?;
+    let text = text.ok_or_else(|| {
+        TrainError::Input(format!(
+            "{} has no config.json; expected a model's folder with config.json and model.safetensors",
+            dir.display()
+        ))
+    })?;
+    let config = ModelConfig::from_json(&text)
+        .map_err(|e| TrainError::Input(format!("{}: {e}", dir.join("config.json").display())))?;
     let mut file = read_model(&RealFs, dir, Links::Follow)?;
     file.require_finite()?;
     // Old transformers stored the rotary frequencies, which follow from the configuration.
@@ -37,7 +43,10 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainErro
         && let Some(head) = file.tensors.remove("lm_head.weight")
         && file.tensors.get("model.embed_tokens.weight").is_some_and(|e| e.data != head.data)
     {
-        return Err(TrainError::Input(format!("{}: lm_head.weight differs from the embedding, but config.json says tie_word_embeddings", dir.display())));
+        return Err(TrainError::Input(format!(
+            "{}: lm_head.weight differs from the embedding, but config.json says tie_word_embeddings",
+            dir.display()
+        )));
     }
     let slab = fill(&table, &mut file, "")?;
     file.require_empty()?;

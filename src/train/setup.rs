@@ -163,7 +163,8 @@ pub(super) struct Ready {
 pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &Setup) -> Result<Ready, TrainError> {
     let mut model = config.model()?;
     let plan = config.pretrain()?;
-    let mut notes: Vec<String> = run.swept().iter().map(|name| format!("{name}, left by a killed save, was removed")).collect();
+    let mut notes: Vec<String> =
+        run.swept().iter().map(|name| format!("{name}, left by a killed save, was removed")).collect();
     let data_dir = run.view().data_dir();
     let begun = data_dir.join("tokenizer.json").is_file();
     let known = setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
@@ -175,12 +176,16 @@ pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &S
 
     let learner = Learner::new(&mut device, &model, plan.batch_size, plan.context, plan.adamw)?;
     let decoder = Decoder::new(&mut device, &model, learner.params(), model.max_position_embeddings)?;
-    let found = run.view().checkpoints().newest_that(Some(&setup.stage), |c| checkpoint::load(&c, &model, learner.table()))?;
+    let found =
+        run.view().checkpoints().newest_that(Some(&setup.stage), |c| checkpoint::load(&c, &model, learner.table()))?;
     for s in &found.skipped {
         notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
     }
     if let (None, Some(first)) = (&found.found, found.skipped.first()) {
-        return Err(TrainError::Input(format!("no checkpoint of this run can be gone on from; the newest, {}: {}", first.id, first.error)));
+        return Err(TrainError::Input(format!(
+            "no checkpoint of this run can be gone on from; the newest, {}: {}",
+            first.id, first.error
+        )));
     }
     let shape = Shape { rows: plan.batch_size, window: plan.context, micros: plan.accumulation };
     let weights: Vec<f64> = corpus.packed.iter().map(|s| s.weight).collect();
@@ -192,7 +197,10 @@ pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &S
             notes.push("the data have changed since the checkpoint: from here on the batches are others".to_owned());
         }
         if saved.seed != config.seed {
-            return Err(TrainError::Input(format!("the run's seed is {}, {} was asked for; a run keeps its seed", saved.seed, config.seed)));
+            return Err(TrainError::Input(format!(
+                "the run's seed is {}, {} was asked for; a run keeps its seed",
+                saved.seed, config.seed
+            )));
         }
         state = saved;
     } else {
@@ -205,14 +213,25 @@ pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &S
         };
         learner.write_params(&mut device, &slab)?;
         run.write_data("tokenizer.json", corpus.tokenizer.json().as_bytes())?;
-        run.write_data("tokenizer_config.json", corpus.tokenizer.config_json(model.max_position_embeddings, None).as_bytes())?;
+        run.write_data(
+            "tokenizer_config.json",
+            corpus.tokenizer.config_json(model.max_position_embeddings, None).as_bytes(),
+        )?;
     }
     let engine = device.info().clone();
-    let same = (state.engine.as_str(), &state.adapter, &state.driver) == (engine.engine, &engine.adapter, &engine.driver);
+    let same =
+        (state.engine.as_str(), &state.adapter, &state.driver) == (engine.engine, &engine.adapter, &engine.driver);
     if state.step > 0 && !same {
-        notes.push(format!("the checkpoint was made on {} ({}); on {} the losses go on, but not to the bit", state.adapter, state.driver, engine.adapter));
+        notes.push(format!(
+            "the checkpoint was made on {} ({}); on {} the losses go on, but not to the bit",
+            state.adapter, state.driver, engine.adapter
+        ));
     }
-    (engine.engine.clone_into(&mut state.engine), state.adapter.clone_from(&engine.adapter), state.driver.clone_from(&engine.driver));
+    (
+        engine.engine.clone_into(&mut state.engine),
+        state.adapter.clone_from(&engine.adapter),
+        state.driver.clone_from(&engine.driver),
+    );
     state.data.clone_from(&corpus.digest);
     let history = mixed(&state, &weights, shape, &mut notes)?;
     let batcher = Batcher::new(Arc::clone(&corpus.packed), config.seed, history)?;
@@ -267,7 +286,8 @@ fn mixed(state: &State, weights: &[f64], shape: Shape, notes: &mut Vec<String>) 
 /// Refuses a run that does not fit, naming a setting that does.
 fn fit(device: &Device, model: &ModelConfig, plan: &StagePlan) -> Result<(), TrainError> {
     let need = |batch: usize| {
-        let e = estimate(model, batch, plan.context, crate::nn::logit_rows(device, model.vocab_size, batch * plan.context));
+        let e =
+            estimate(model, batch, plan.context, crate::nn::logit_rows(device, model.vocab_size, batch * plan.context));
         e.state_bytes + e.activation_bytes
     };
     let (used, budget) = device.memory();

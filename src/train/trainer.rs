@@ -202,7 +202,13 @@ impl Trainer {
                     self.tell(Event::Paused { step: self.done }, emit);
                 }
                 Command::Resume if self.paused && self.submitted >= self.r.target => {
-                    self.note(format!("{} is complete at step {}; `danlu train --stage {} --steps N` goes on", self.stage, self.done, self.stage), emit);
+                    self.note(
+                        format!(
+                            "{} is complete at step {}; `danlu train --stage {} --steps N` goes on",
+                            self.stage, self.done, self.stage
+                        ),
+                        emit,
+                    );
                 }
                 Command::Resume if self.paused => {
                     self.paused = false;
@@ -224,7 +230,13 @@ impl Trainer {
                             // A text longer than the model's window is answered from its end.
                             let most = self.r.decoder.capacity().saturating_sub(1);
                             tokens.drain(..tokens.len().saturating_sub(most));
-                            self.waiting.push_back(Answer::new(id, tokens, sampling, max_new_tokens, &self.r.corpus.tokenizer));
+                            self.waiting.push_back(Answer::new(
+                                id,
+                                tokens,
+                                sampling,
+                                max_new_tokens,
+                                &self.r.corpus.tokenizer,
+                            ));
                         }
                         Ok(_) => self.refuse(id, "the prompt is empty".to_owned(), emit),
                         Err(e) => self.refuse(id, e.to_string(), emit),
@@ -253,8 +265,11 @@ impl Trainer {
         let begun = Instant::now();
         let step = self.submitted;
         let rate = self.r.plan.schedule.rate(step);
-        let batches = (0..self.r.plan.accumulation).map(|micro| self.r.batcher.batch(step as u64, micro)).collect::<Result<Vec<_>, _>>()?;
-        let micros: Vec<MicroBatch<'_>> = batches.iter().map(|b| MicroBatch { ids: &b.ids, targets: &b.targets }).collect();
+        let batches = (0..self.r.plan.accumulation)
+            .map(|micro| self.r.batcher.batch(step as u64, micro))
+            .collect::<Result<Vec<_>, _>>()?;
+        let micros: Vec<MicroBatch<'_>> =
+            batches.iter().map(|b| MicroBatch { ids: &b.ids, targets: &b.targets }).collect();
         let ticket = self.r.learner.step(&mut self.r.device, &micros, rate as f32, self.r.config.seed, step)?;
         self.flying.push_back(Flying { step, rate, ticket });
         self.submitted += 1;
@@ -282,7 +297,13 @@ impl Trainer {
         self.collect(0, emit)
     }
 
-    fn report(&mut self, step: usize, rate: f64, outcome: StepOutcome, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    fn report(
+        &mut self,
+        step: usize,
+        rate: f64,
+        outcome: StepOutcome,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<(), TrainError> {
         let seconds = std::mem::take(&mut self.active);
         self.recent.push_back(seconds);
         if self.recent.len() > SPEED_WINDOW {
@@ -296,7 +317,10 @@ impl Trainer {
         let sources: Vec<SourceUse> = drawn
             .iter()
             .zip(self.r.corpus.packed.iter())
-            .map(|(tokens, s)| SourceUse { tokens: *tokens, epoch: *tokens as f64 / s.train.tokens().len().max(1) as f64 })
+            .map(|(tokens, s)| SourceUse {
+                tokens: *tokens,
+                epoch: *tokens as f64 / s.train.tokens().len().max(1) as f64,
+            })
             .collect();
         let all: usize = self.r.corpus.packed.iter().map(|s| s.train.tokens().len()).sum();
         let report = StepReport {
@@ -319,7 +343,13 @@ impl Trainer {
         }
         self.r.state.skipped_steps += 1;
         self.skipped_in_a_row += 1;
-        self.note(format!("step {}: loss {} or gradient norm {} is not finite; the step was not applied", self.done, outcome.loss, outcome.grad_norm), emit);
+        self.note(
+            format!(
+                "step {}: loss {} or gradient norm {} is not finite; the step was not applied",
+                self.done, outcome.loss, outcome.grad_norm
+            ),
+            emit,
+        );
         if self.skipped_in_a_row >= PATIENCE {
             return Err(TrainError::Work(format!(
                 "{PATIENCE} steps in a row were not finite, the last at step {}; the newest checkpoint stands. Lower learning_rate (now {rate:.1e}) or look at the data of these steps",
@@ -332,7 +362,8 @@ impl Trainer {
     /// What falls due after a step.
     fn between(&mut self, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
         let due = |every: usize| every > 0 && self.submitted.is_multiple_of(every) && self.submitted < self.r.target;
-        let (eval, probe, save) = (due(self.r.plan.eval_steps), due(self.r.plan.probe_steps), due(self.r.plan.save_steps));
+        let (eval, probe, save) =
+            (due(self.r.plan.eval_steps), due(self.r.plan.probe_steps), due(self.r.plan.save_steps));
         if eval || probe || save {
             self.drain(emit)?;
         }
@@ -373,7 +404,10 @@ impl Trainer {
             for m in &measured {
                 let Some(s) = packed.iter().find(|s| s.name == m.source) else { continue };
                 let entropy = baseline(&s.train, &s.held_out, self.r.model.vocab_size).entropy;
-                self.note(format!("{}: held-out loss {:.3}, unigram entropy {entropy:.3} nats a token", m.source, m.loss), emit);
+                self.note(
+                    format!("{}: held-out loss {:.3}, unigram entropy {entropy:.3} nats a token", m.source, m.loss),
+                    emit,
+                );
             }
         }
         Ok(())
@@ -382,9 +416,18 @@ impl Trainer {
     fn probe(&mut self, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
         // The decoder holds one text; an answer under way reads its own again afterwards.
         for p in self.r.corpus.probes.clone() {
-            let (text, matched) = answer::probe(&mut self.r.device, &mut self.r.decoder, &self.r.corpus.tokenizer, &p.prompt, &p.expected)?;
+            let (text, matched) = answer::probe(
+                &mut self.r.device,
+                &mut self.r.decoder,
+                &self.r.corpus.tokenizer,
+                &p.prompt,
+                &p.expected,
+            )?;
             let length = p.expected.chars().count();
-            self.tell(Event::Probe { step: self.done, prompt: p.prompt, text, expected: p.expected, matched, length }, emit);
+            self.tell(
+                Event::Probe { step: self.done, prompt: p.prompt, text, expected: p.expected, matched, length },
+                emit,
+            );
         }
         if let Some(answer) = &mut self.answer {
             answer.reread(&mut self.r.decoder);
@@ -446,7 +489,10 @@ impl Trainer {
                 self.checkpoint = Some(path.clone());
                 self.tell(Event::Saved { step, path, seconds: begun.elapsed().as_secs_f64(), bytes }, emit);
                 if !saved.durable {
-                    self.note("this file system does not promise that the checkpoint survives a power cut".to_owned(), emit);
+                    self.note(
+                        "this file system does not promise that the checkpoint survives a power cut".to_owned(),
+                        emit,
+                    );
                 }
                 Ok(())
             }

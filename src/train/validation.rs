@@ -28,14 +28,24 @@ pub(super) struct Measured {
 }
 
 impl Validation {
-    pub(super) fn new(device: &mut Device, config: &ModelConfig, weights: &Weights, context: usize) -> Result<Validation, TrainError> {
+    pub(super) fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        weights: &Weights,
+        context: usize,
+    ) -> Result<Validation, TrainError> {
         let rows = (TOKENS / context).max(1);
         let evaluator = Evaluator::new(device, config, weights, rows, context)?;
         Ok(Validation { evaluator, context, pad: config.pad_token_id.unwrap_or(0) })
     }
 
     /// The held-out loss of every source that has one; of all its text with `whole`.
-    pub(super) fn measure(&self, device: &mut Device, corpus: &Corpus, whole: bool) -> Result<Vec<Measured>, TrainError> {
+    pub(super) fn measure(
+        &self,
+        device: &mut Device,
+        corpus: &Corpus,
+        whole: bool,
+    ) -> Result<Vec<Measured>, TrainError> {
         let mut all = Vec::new();
         for source in corpus.packed.iter() {
             let w = data::windows(&source.held_out, self.context, self.pad, if whole { usize::MAX } else { ROWS });
@@ -66,7 +76,12 @@ impl Validation {
 
 /// The events of a validation: one a source, and `all` weighted by tokens.
 pub(super) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
-    let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64| Event::Eval { step, source: source.to_owned(), eval_loss, eval_bits_per_byte };
+    let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64| Event::Eval {
+        step,
+        source: source.to_owned(),
+        eval_loss,
+        eval_bits_per_byte,
+    };
     let scored: usize = measured.iter().map(|m| m.scored).sum();
     let mean = |f: fn(&Measured) -> f64| measured.iter().map(|m| f(m) * m.scored as f64).sum::<f64>() / scored as f64;
     let mut all: Vec<Event> = measured.iter().map(|m| event(&m.source, m.loss, m.bits_per_byte)).collect();

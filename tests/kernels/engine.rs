@@ -32,8 +32,10 @@ fn replays_repeat_bit_by_bit() -> Result<(), Failed> {
     let heads = ops::Heads { query: 2, key: 1, size: 32 };
     let (x, w) = (ramp(&mut device, &[70, 64]), ramp(&mut device, &[heads.qkv(), 64]));
     let qkv = device.alloc("qkv", &[70, heads.qkv()], DType::F32)?;
-    let (out, lse) = (device.alloc("out", &[70, heads.out()], DType::F32)?, device.alloc("lse", &[2, 2, 35], DType::F32)?);
-    let (dqkv, dw) = (device.alloc("dqkv", &[70, heads.qkv()], DType::F32)?, device.alloc("dw", &[heads.qkv(), 64], DType::F32)?);
+    let (out, lse) =
+        (device.alloc("out", &[70, heads.out()], DType::F32)?, device.alloc("lse", &[2, 2, 35], DType::F32)?);
+    let (dqkv, dw) =
+        (device.alloc("dqkv", &[70, heads.qkv()], DType::F32)?, device.alloc("dw", &[heads.qkv(), 64], DType::F32)?);
     let total = device.alloc("total", &[1], DType::F32)?;
     let mut rec = Recording::new(&mut device);
     matmul(&mut rec, Layout::NT, &x, &w, &qkv, false)?;

@@ -53,11 +53,15 @@ fn main() {
         trials.push(Trial::test(format!("translate::{}", kernel.name), || translate::run(kernel)));
         // With everything the adapter has, as training runs it.
         let full = Opening::default();
-        trials.push(Trial::test(format!("twin::{}", kernel.name), move || judge(kernel, full)).with_ignored_flag(ignored));
+        trials.push(
+            Trial::test(format!("twin::{}", kernel.name), move || judge(kernel, full)).with_ignored_flag(ignored),
+        );
         // With what every adapter has, and runtime checks; large tiles keep only the checks.
         let minimal = Opening { minimal: kernel.storage <= 16_384, checked: true };
         let name = if minimal.minimal { "minimal" } else { "checked" };
-        trials.push(Trial::test(format!("{name}::{}", kernel.name), move || judge(kernel, minimal)).with_ignored_flag(ignored));
+        trials.push(
+            Trial::test(format!("{name}::{}", kernel.name), move || judge(kernel, minimal)).with_ignored_flag(ignored),
+        );
     }
     for (name, test) in engine::TESTS {
         trials.push(Trial::test(format!("engine::{name}"), test).with_ignored_flag(ignored));

@@ -14,7 +14,9 @@ const INVOCATIONS: u32 = 256;
 pub(super) fn run(kernel: &'static Kernel) -> Result<(), Failed> {
     let source = kernel.wgsl()?;
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module).map_err(|e| e.emit_to_string(&source))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|e| e.emit_to_string(&source))?;
     translate(&module, &info)?;
     bindings(kernel, &module)?;
     workgroup(kernel, &module)
@@ -41,7 +43,9 @@ fn bindings(kernel: &Kernel, module: &Module) -> Result<(), Failed> {
         match global.space {
             AddressSpace::Uniform if at.binding == 0 => {
                 params = true;
-                let TypeInner::Struct { members, .. } = &module.types[global.ty].inner else { return Err("Params is no struct".into()) };
+                let TypeInner::Struct { members, .. } = &module.types[global.ty].inner else {
+                    return Err("Params is no struct".into());
+                };
                 let names: Vec<&str> = members.iter().filter_map(|m| m.name.as_deref()).collect();
                 if names != kernel.params || members.len() > PARAM_WORDS {
                     return Err(format!("Params has {names:?}, the row {:?}", kernel.params).into());
@@ -55,7 +59,9 @@ fn bindings(kernel: &Kernel, module: &Module) -> Result<(), Failed> {
             }
             AddressSpace::Storage { access } => {
                 let writes = access.contains(StorageAccess::STORE);
-                let slot = found.get_mut((at.binding as usize).wrapping_sub(1)).ok_or_else(|| format!("binding {} is not in the row", at.binding))?;
+                let slot = found
+                    .get_mut((at.binding as usize).wrapping_sub(1))
+                    .ok_or_else(|| format!("binding {} is not in the row", at.binding))?;
                 *slot = Some(if writes { Access::Write } else { Access::Read });
             }
             other => return Err(format!("binding {} is in {other:?}", at.binding).into()),

@@ -39,11 +39,14 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
     };
     let (added, dropped) = (out(&mut rig, "add", &[100_003]), out(&mut rig, "dropout", &[100_003]));
     let (total, columns) = (out(&mut rig, "sum", &[1]), out(&mut rig, "column_sum", &[c]));
-    let (embedded, dtable) = (out(&mut rig, "embedding_forward", &[n, c]), out(&mut rig, "embedding_backward", &[v, c]));
+    let (embedded, dtable) =
+        (out(&mut rig, "embedding_forward", &[n, c]), out(&mut rig, "embedding_backward", &[v, c]));
     let (normed, rstd) = (out(&mut rig, "rmsnorm_forward", &[n, c]), out(&mut rig, "rstd", &[n]));
-    let (summed, normed2, rstd2) = (out(&mut rig, "add_rmsnorm", &[n, c]), out(&mut rig, "its y", &[n, c]), out(&mut rig, "its rstd", &[n]));
+    let (summed, normed2, rstd2) =
+        (out(&mut rig, "add_rmsnorm", &[n, c]), out(&mut rig, "its y", &[n, c]), out(&mut rig, "its rstd", &[n]));
     let (dx, dw) = (out(&mut rig, "rmsnorm_backward", &[n, c]), out(&mut rig, "its dw", &[c]));
-    let (attended, lse) = (out(&mut rig, "attention_forward", &[n, heads.out()]), out(&mut rig, "lse", &[b, heads.query, t]));
+    let (attended, lse) =
+        (out(&mut rig, "attention_forward", &[n, heads.out()]), out(&mut rig, "lse", &[b, heads.query, t]));
     let dqkv = out(&mut rig, "attention_backward", &[n, heads.qkv()]);
     let cache = out(&mut rig, "cache_append", &[b, t, 2 * heads.key * heads.size]);
     let decoded = out(&mut rig, "attention_decode", &[n, heads.out()]);
@@ -51,11 +54,18 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
     let (plain, losses) = (out(&mut rig, "loss", &[n]), out(&mut rig, "loss with gradient", &[n]));
     let (m, second) = (out(&mut rig, "m", &[100_003]), out(&mut rig, "v", &[100_003]));
     let (loss, control) = (rig.put(&[1], &[3.0]), rig.put(&[ops::CONTROL], &[0.0; 8]));
-    let (nt, nn, tn) = (out(&mut rig, "matmul_nt", &[n, f]), out(&mut rig, "matmul_nn", &[n, c]), out(&mut rig, "matmul_tn", &[f, c]));
+    let (nt, nn, tn) =
+        (out(&mut rig, "matmul_nt", &[n, f]), out(&mut rig, "matmul_nn", &[n, c]), out(&mut rig, "matmul_tn", &[f, c]));
     let vector = out(&mut rig, "matmul_nt of one row", &[1, v]);
     let filled = out(&mut rig, "fill", &[100_003]);
     let row = put(&mut rig, &[1, c]);
-    outputs.extend([("rope", qkv.clone()), ("scale", other.clone()), ("cross_entropy", logits.clone()), ("adamw", params.clone()), ("control", control.clone())]);
+    outputs.extend([
+        ("rope", qkv.clone()),
+        ("scale", other.clone()),
+        ("cross_entropy", logits.clone()),
+        ("adamw", params.clone()),
+        ("control", control.clone()),
+    ]);
     rig.run(|r| {
         ops::fill(r, &filled, 0.1)?;
         ops::add(r, &long, &other, &added)?;
@@ -81,7 +91,16 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
         matmul(r, Layout::NN, &dact, &weight, &nn, false)?;
         matmul(r, Layout::TN, &dact, &x, &tn, true)?;
         matmul(r, Layout::NT, &row, &table, &vector, true)?;
-        let update = ops::Update { params: &params, grads: &grads, m: &m, v: &second, decayed: 70_001, loss: &loss, hyper: &hyper, control: &control };
+        let update = ops::Update {
+            params: &params,
+            grads: &grads,
+            m: &m,
+            v: &second,
+            decayed: 70_001,
+            loss: &loss,
+            hyper: &hyper,
+            control: &control,
+        };
         ops::adamw(r, &update)?;
         ops::adamw(r, &update)
     });
@@ -99,7 +118,10 @@ fn compare(what: &str, first: &[(&str, Vec<u32>)], second: &[(&str, Vec<u32>)]) 
 #[test]
 fn two_runs_give_the_same_bits() {
     let first = everything();
-    assert!(first.iter().all(|(_, b)| b.iter().all(|b| f32::from_bits(*b).is_finite())), "finite, so that bits mean something");
+    assert!(
+        first.iter().all(|(_, b)| b.iter().all(|b| f32::from_bits(*b).is_finite())),
+        "finite, so that bits mean something"
+    );
     compare("run again", &first, &everything());
 }
 
@@ -118,11 +140,23 @@ fn threads_do_not_change_bits() {
 /// task is one row and the inner size is several of the product's blocks.
 #[test]
 fn cuts_of_matmul_do_not_change_bits() {
-    for (m, n, k) in [(17, 1025, 257), (9, 4096, 64), (65, 64, 1000), (1025, 1, 300), (387, 97, 600), (1, 1031, 384), (2, 300, 513), (33, 65, 2049)] {
+    for (m, n, k) in [
+        (17, 1025, 257),
+        (9, 4096, 64),
+        (65, 64, 1000),
+        (1025, 1, 300),
+        (387, 97, 600),
+        (1, 1031, 384),
+        (2, 300, 513),
+        (33, 65, 2049),
+    ] {
         for layout in [Layout::NN, Layout::NT, Layout::TN] {
             let product = || {
                 let mut rig = Rig::new();
-                let (sa, sb) = (if layout == Layout::TN { [k, m] } else { [m, k] }, if layout == Layout::NT { [n, k] } else { [k, n] });
+                let (sa, sb) = (
+                    if layout == Layout::TN { [k, m] } else { [m, k] },
+                    if layout == Layout::NT { [n, k] } else { [k, n] },
+                );
                 let (a, b) = (rig.put(&sa, &noise(200, m * k)), rig.put(&sb, &noise(201, k * n)));
                 let (once, more) = (rig.blank(&[m, n]), rig.put(&[m, n], &noise(202, m * n)));
                 rig.run(|r| {

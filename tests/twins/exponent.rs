@@ -55,7 +55,12 @@ fn softmax_far_below_is_all_but_nothing_and_never_less() {
     let (p, losses) = softmax_of_two(&sweep(17.5, 1e4, 10_000));
     assert!(p.iter().all(|p| *p == 1.0), "e^−x beside 1 is nothing");
     let want: Vec<f64> = wide(&sweep(17.5, 1e4, 10_000));
-    Judge::new("loss of two logits, far").check("target is the smaller", &losses, &want.iter().map(|x| x + (-x).exp().ln_1p()).collect::<Vec<_>>(), 2);
+    Judge::new("loss of two logits, far").check(
+        "target is the smaller",
+        &losses,
+        &want.iter().map(|x| x + (-x).exp().ln_1p()).collect::<Vec<_>>(),
+        2,
+    );
 }
 
 #[test]

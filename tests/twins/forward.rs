@@ -115,7 +115,9 @@ fn embedding_follows_the_reference() {
                 let mut rig = Rig::new();
                 let case = format!("n {n} v {v} c {c}");
                 // A third of the ids stand close together, so that rows repeat; the rest are anywhere.
-                let ids: Vec<u32> = (0..n as u32).map(|i| if i % 3 == 0 { (i / 9) % v } else { i.wrapping_mul(2_654_435_761) % v }).collect();
+                let ids: Vec<u32> = (0..n as u32)
+                    .map(|i| if i % 3 == 0 { (i / 9) % v } else { i.wrapping_mul(2_654_435_761) % v })
+                    .collect();
                 let (table, dout, start) = (noise(7, v as usize * c), noise(8, n * c), noise(9, v as usize * c));
                 let (order, starts) = reference::sort_ids(&ids, v as usize);
                 let (ti, tt, out) = (rig.words(&ids), rig.put(&[v as usize, c], &table), rig.blank(&[n, c]));
@@ -171,7 +173,8 @@ fn rmsnorm_follows_the_reference() {
             summed.check(&format!("{case} rstd"), &rig.read(&rstd2), &want_rstd2, c);
             let (want_dx, want_dw) = reference::rmsnorm_backward(&wide(&dy), &wide(&x), &wide(&w), eps);
             // dx is what is left of dy·w·rstd when its part along x is taken away: all but nothing for c = 1.
-            let terms: Vec<f64> = (0..n * c).map(|i| f64::from(dy[i]) * f64::from(w[i % c]) * want_rstd[i / c]).collect();
+            let terms: Vec<f64> =
+                (0..n * c).map(|i| f64::from(dy[i]) * f64::from(w[i % c]) * want_rstd[i / c]).collect();
             let plus = |a: &[f64], b: &[f32]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a + f64::from(*b)).collect() };
             let floor = if c == 1 { largest(&terms) } else { 0.0 };
             backward.check_floor(&format!("{case} dx"), &rig.read(&dx), &want_dx, c, floor);
@@ -367,7 +370,16 @@ fn matmul_follows_the_reference() {
         }
     }
     // Cut among tasks, with a last task that is shorter; and long inner sizes.
-    for (m, n, k) in [(257, 300, 97), (1025, 33, 65), (9, 4096, 64), (65, 64, 4096), (1, 4097, 384), (4097, 1, 65), (1, 1, 16_385), (2, 3, 16_385)] {
+    for (m, n, k) in [
+        (257, 300, 97),
+        (1025, 33, 65),
+        (9, 4096, 64),
+        (65, 64, 4096),
+        (1, 4097, 384),
+        (4097, 1, 65),
+        (1, 1, 16_385),
+        (2, 3, 16_385),
+    ] {
         matmul_case(&mut judge, m, n, k);
     }
 }

@@ -19,7 +19,8 @@ fn cross_entropy_ignores() {
     let mut rig = Rig::new();
     let words: Vec<u32> = targets.iter().map(|t| *t as u32).collect();
     let (tt, plain, taught) = (rig.words(&words), rig.put(&[9, v], &logits), rig.put(&[9, v], &logits));
-    let (hyper, one, two) = (rig.put(&[ops::HYPER], &[0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[9]), rig.blank(&[9]));
+    let (hyper, one, two) =
+        (rig.put(&[ops::HYPER], &[0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[9]), rig.blank(&[9]));
     rig.run(|r| {
         ops::cross_entropy(r, &tt, &hyper, &plain, &one, false)?;
         ops::cross_entropy(r, &tt, &hyper, &taught, &two, true)
@@ -109,12 +110,17 @@ fn adamw_is_torchs_over_ten_steps() {
                 let control = trainee.control();
                 norms.check(&format!("{case} norm"), &control[..1], &[norm], n);
                 norms.check(&format!("{case} factor"), &control[1..2], &[factor], n);
-                assert_eq!((control[2], control[3], control[6], control[7]), (1.0, step as f32 + 1.0, loss * 0.25, 0.0), "{case}");
+                assert_eq!(
+                    (control[2], control[3], control[6], control[7]),
+                    (1.0, step as f32 + 1.0, loss * 0.25, 0.0),
+                    "{case}"
+                );
                 let powers = [f64::from(hyper[3]).powi(torch.steps), f64::from(hyper[4]).powi(torch.steps)];
                 norms.check(&format!("{case} powers"), &control[4..6], &powers, 1);
             }
             // The way gone, not the place: a parameter is large beside its updates.
-            let way: Vec<f32> = trainee.rig.read(&trainee.params.clone()).iter().zip(&start).map(|(p, s)| p - s).collect();
+            let way: Vec<f32> =
+                trainee.rig.read(&trainee.params.clone()).iter().zip(&start).map(|(p, s)| p - s).collect();
             let want: Vec<f64> = torch.params.iter().zip(&start).map(|(p, s)| p - f64::from(*s)).collect();
             judge.check(&format!("{case} params"), &way, &want, 1);
             judge.check(&format!("{case} m"), &trainee.rig.read(&trainee.m.clone()), &torch.m, 1);
@@ -132,20 +138,23 @@ fn adamw_bias_correction_holds_near_one() {
     let mut trainee = Trainee::new(n, 0, &hyper);
     let start = noise(61, n);
     let wide_hyper: [f64; 8] = std::array::from_fn(|i| f64::from(hyper[i]));
-    let mut torch = AdamW { params: wide(&start), m: vec![0.0; n], v: vec![0.0; n], steps: 0, decayed: 0, hyper: wide_hyper };
+    let mut torch =
+        AdamW { params: wide(&start), m: vec![0.0; n], v: vec![0.0; n], steps: 0, decayed: 0, hyper: wide_hyper };
     for step in 1..=2000 {
         let grads: Vec<f32> = noise(1000 + step, n).iter().map(|g| g + 0.5).collect();
         trainee.step(&grads, 1.0);
         torch.step(&wide(&grads));
         if [1, 2, 3, 10, 30, 100, 300, 1000, 2000].contains(&step) {
             let control = trainee.control();
-            let corrections = [1.0 - f64::from(hyper[3]).powi(torch.steps), 1.0 - f64::from(hyper[4]).powi(torch.steps)];
+            let corrections =
+                [1.0 - f64::from(hyper[3]).powi(torch.steps), 1.0 - f64::from(hyper[4]).powi(torch.steps)];
             // What AdamW divides by; the second under a root.
             judge.check(&format!("step {step} β₁"), &[1.0 - control[4]], &corrections[..1], 1);
             judge.check(&format!("step {step} √β₂"), &[(1.0 - control[5]).sqrt()], &[corrections[1].sqrt()], 1);
             judge.check(&format!("step {step} m"), &trainee.rig.read(&trainee.m.clone()), &torch.m, 1);
             judge.check(&format!("step {step} v"), &trainee.rig.read(&trainee.v.clone()), &torch.v, 1);
-            let way: Vec<f32> = trainee.rig.read(&trainee.params.clone()).iter().zip(&start).map(|(p, s)| p - s).collect();
+            let way: Vec<f32> =
+                trainee.rig.read(&trainee.params.clone()).iter().zip(&start).map(|(p, s)| p - s).collect();
             let want: Vec<f64> = torch.params.iter().zip(&start).map(|(p, s)| p - f64::from(*s)).collect();
             // A parameter is rounded once a step: the way is 10⁻² a step beside places of up to 4.
             judge.check_floor(&format!("step {step} params"), &way, &want, 1, 4.0);
@@ -217,7 +226,10 @@ fn dropout_keeps_its_fraction_and_is_pure() {
         let other = mask(clock, stream, 0.5);
         let same = first.iter().zip(&other).filter(|(a, b)| a == b).count() as f64;
         let spread = (n as f64 * 0.25).sqrt();
-        assert!((same - n as f64 / 2.0).abs() <= 5.0 * spread, "{clock:?}/{stream} is not independent of {base:?}/3: {same} agree");
+        assert!(
+            (same - n as f64 / 2.0).abs() <= 5.0 * spread,
+            "{clock:?}/{stream} is not independent of {base:?}/3: {same} agree"
+        );
     }
 }
 
@@ -269,7 +281,9 @@ fn decode_equals_forward() {
                     ops::cache_append(r, &tq, &tp, &cache, b, heads)?;
                     ops::attention_decode(r, &tq, &cache, &tp, &new, b, heads)
                 });
-                let want: Vec<f64> = (0..b).flat_map(|s| whole[(s * t + done) * heads.out()..(s * t + done + n) * heads.out()].to_vec()).collect();
+                let want: Vec<f64> = (0..b)
+                    .flat_map(|s| whole[(s * t + done) * heads.out()..(s * t + done + n) * heads.out()].to_vec())
+                    .collect();
                 judge.check(&format!("t {t} row {done} {heads:?}"), &rig.read(&new), &want, t);
                 done += n;
             }
@@ -310,14 +324,19 @@ fn rope_turns_back_and_leaves_values_alone() {
 #[test]
 fn rmsnorm_of_zeros_is_finite() {
     let mut rig = Rig::new();
-    let (x, w, dy) = (rig.put(&[2, 65], &[0.0; 130]), rig.put(&[65], &noise(68, 65)), rig.put(&[2, 65], &noise(69, 130)));
+    let (x, w, dy) =
+        (rig.put(&[2, 65], &[0.0; 130]), rig.put(&[65], &noise(68, 65)), rig.put(&[2, 65], &noise(69, 130)));
     let (y, rstd, dx, dw) = (rig.blank(&[2, 65]), rig.blank(&[2]), rig.blank(&[2, 65]), rig.put(&[65], &[0.0; 65]));
     rig.run(|r| {
         ops::rmsnorm_forward(r, &x, &w, &y, &rstd, 1e-5)?;
         ops::rmsnorm_backward(r, &dy, &x, &w, &rstd, &dx, &dw, false)
     });
     assert!(rig.read(&y).iter().chain(&rig.read(&dw)).all(|v| *v == 0.0));
-    let want: Vec<f64> = noise(69, 130).iter().zip(noise(68, 65).iter().cycle()).map(|(d, w)| f64::from(*d) * f64::from(*w) / f64::from(1e-5_f32).sqrt()).collect();
+    let want: Vec<f64> = noise(69, 130)
+        .iter()
+        .zip(noise(68, 65).iter().cycle())
+        .map(|(d, w)| f64::from(*d) * f64::from(*w) / f64::from(1e-5_f32).sqrt())
+        .collect();
     Judge::new("rmsnorm of zeros").check("dx", &rig.read(&dx), &want, 65);
 }
 
@@ -338,7 +357,11 @@ fn attention_is_causal() {
     for row in [69, 65, 64, 63, 31, 1] {
         qkv[row * heads.qkv()..(row + 1) * heads.qkv()].iter_mut().for_each(|x| *x = -*x + 1.0);
         let after = forward(&qkv);
-        assert_eq!(bits(&before[..row * heads.out()]), bits(&after[..row * heads.out()]), "row {row} is seen from before it");
+        assert_eq!(
+            bits(&before[..row * heads.out()]),
+            bits(&after[..row * heads.out()]),
+            "row {row} is seen from before it"
+        );
         assert_ne!(before[row * heads.out()], after[row * heads.out()], "row {row} sees itself");
     }
 }
@@ -351,7 +374,8 @@ fn sequences_do_not_mix() {
     let both = |b: usize, qkv: &[f32], dout: &[f32]| {
         let mut rig = Rig::new();
         let (tq, td) = (rig.put(&[b * t, heads.qkv()], qkv), rig.put(&[b * t, heads.out()], dout));
-        let (out, lse, grad) = (rig.blank(&[b * t, heads.out()]), rig.blank(&[b, 2, t]), rig.blank(&[b * t, heads.qkv()]));
+        let (out, lse, grad) =
+            (rig.blank(&[b * t, heads.out()]), rig.blank(&[b, 2, t]), rig.blank(&[b * t, heads.qkv()]));
         rig.run(|r| {
             ops::attention_forward(r, &tq, &out, &lse, b, heads)?;
             ops::attention_backward(r, &tq, &out, &lse, &td, &grad, b, heads)
@@ -360,7 +384,8 @@ fn sequences_do_not_mix() {
     };
     let (out, grad) = both(b, &qkv, &dout);
     for s in 0..b {
-        let (rows, outs) = (s * t * heads.qkv()..(s + 1) * t * heads.qkv(), s * t * heads.out()..(s + 1) * t * heads.out());
+        let (rows, outs) =
+            (s * t * heads.qkv()..(s + 1) * t * heads.qkv(), s * t * heads.out()..(s + 1) * t * heads.out());
         let (one, one_grad) = both(1, &qkv[rows.clone()], &dout[outs.clone()]);
         assert_eq!(bits(&out[outs]), bits(&one), "sequence {s}, forward");
         assert_eq!(bits(&grad[rows]), bits(&one_grad), "sequence {s}, backward");

@@ -144,7 +144,8 @@ impl Attention<'_> {
                     let o = ((b * t + i) * query + h) * size;
                     let q = self.places(b, i, h)[0];
                     let value = |j: usize| self.places(b, j, h)[2];
-                    let dp: Vec<f64> = (0..=i).map(|j| (0..size).map(|c| dout[o + c] * self.qkv[value(j) + c]).sum()).collect();
+                    let dp: Vec<f64> =
+                        (0..=i).map(|j| (0..size).map(|c| dout[o + c] * self.qkv[value(j) + c]).sum()).collect();
                     let mean: f64 = p.iter().zip(&dp).map(|(p, d)| p * d).sum();
                     for j in 0..=i {
                         let [_, k, v] = self.places(b, j, h);

@@ -83,9 +83,12 @@ fn sizes_that_do_not_fit() {
     d.sort("embedding_backward", [&[5], &[10], &[5, 6], &[9, 6]], backward, &all(4));
     let forward = |r: &mut Recording<'_>, [x, w, y, s]: &[Tensor; 4]| ops::rmsnorm_forward(r, x, w, y, s, 1e-5);
     d.sort("rmsnorm_forward", [&[5, 6], &[6], &[5, 6], &[5]], forward, &all(4));
-    let forward = |r: &mut Recording<'_>, [x, e, w, s, y, q]: &[Tensor; 6]| ops::add_rmsnorm_forward(r, x, e, w, s, y, q, 1e-5);
+    let forward =
+        |r: &mut Recording<'_>, [x, e, w, s, y, q]: &[Tensor; 6]| ops::add_rmsnorm_forward(r, x, e, w, s, y, q, 1e-5);
     d.sort("add_rmsnorm_forward", [&[5, 6], &[5, 6], &[6], &[5, 6], &[5, 6], &[5]], forward, &all(6));
-    let backward = |r: &mut Recording<'_>, [dy, x, w, s, dx, dw]: &[Tensor; 6]| ops::rmsnorm_backward(r, dy, x, w, s, dx, dw, false);
+    let backward = |r: &mut Recording<'_>, [dy, x, w, s, dx, dw]: &[Tensor; 6]| {
+        ops::rmsnorm_backward(r, dy, x, w, s, dx, dw, false)
+    };
     d.sort("rmsnorm_backward", [&[5, 6], &[5, 6], &[6], &[5], &[5, 6], &[6]], backward, &all(6));
     d.sort("swiglu_forward", [&[5, 12], &[5, 6]], |r, [g, a]| ops::swiglu_forward(r, g, a), &all(2));
     d.sort("swiglu_backward", [&[5, 12], &[5, 6], &[5, 12]], |r, [g, a, o]| ops::swiglu_backward(r, g, a, o), &all(3));
@@ -102,7 +105,8 @@ fn sizes_that_do_not_fit() {
     d.sort("rope", [&[6], &[9, 8], &[6, 64]], rope, &all(3));
     let forward = |r: &mut Recording<'_>, [x, o, l]: &[Tensor; 3]| ops::attention_forward(r, x, o, l, 2, h);
     d.sort("attention_forward", [&[6, 64], &[6, 32], &[2, 4, 3]], forward, &all(3));
-    let backward = |r: &mut Recording<'_>, [x, o, l, g, dx]: &[Tensor; 5]| ops::attention_backward(r, x, o, l, g, dx, 2, h);
+    let backward =
+        |r: &mut Recording<'_>, [x, o, l, g, dx]: &[Tensor; 5]| ops::attention_backward(r, x, o, l, g, dx, 2, h);
     d.sort("attention_backward", [&[6, 64], &[6, 32], &[2, 4, 3], &[6, 32], &[6, 64]], backward, &all(5));
     let append = |r: &mut Recording<'_>, [x, p, c]: &[Tensor; 3]| ops::cache_append(r, x, p, c, 2, h);
     d.sort("cache_append", [&[6, 64], &[6], &[2, 9, 32]], append, &all(3));
@@ -117,7 +121,14 @@ fn sizes_that_do_not_fit() {
 #[test]
 fn heads_that_do_not_fit() {
     let mut d = Desk::new();
-    for (b, h) in [(0, heads(4, 2, 8)), (2, heads(4, 0, 8)), (2, heads(3, 2, 8)), (2, heads(4, 2, 0)), (2, heads(0, 2, 8)), (5, heads(4, 2, 8))] {
+    for (b, h) in [
+        (0, heads(4, 2, 8)),
+        (2, heads(4, 0, 8)),
+        (2, heads(3, 2, 8)),
+        (2, heads(4, 2, 0)),
+        (2, heads(0, 2, 8)),
+        (5, heads(4, 2, 8)),
+    ] {
         let case = format!("b {b} {h:?}");
         let [x, o, l] = d.many([&[6, 64], &[6, 32], &[2, 4, 3]]);
         let [g, dx, p, c] = d.many([&[6, 32], &[6, 64], &[6], &[2, 9, 32]]);
@@ -145,7 +156,9 @@ fn nothing_is_not_a_tensor() {
         ops::rmsnorm_backward(r, &rows, &rows, &w, &none, &dx, &x.part("dw", 0, &[8]), false)
     });
     d.refused("cross_entropy of no rows", |r| ops::cross_entropy(r, &none, &w, &rows, &k.view(&[0]), false));
-    d.refused("cross_entropy of no vocabulary", |r| ops::cross_entropy(r, &w.part("t", 0, &[3]), &w, &k, &x.part("l", 0, &[3]), false));
+    d.refused("cross_entropy of no vocabulary", |r| {
+        ops::cross_entropy(r, &w.part("t", 0, &[3]), &w, &k, &x.part("l", 0, &[3]), false)
+    });
     d.refused("matmul over nothing", |r| matmul(r, Layout::NN, &k, &rows, &x.part("out", 0, &[3, 8]), false));
     d.refused("embedding of an empty table", |r| ops::embedding_forward(r, &w.part("ids", 0, &[3]), &rows, &x));
 }
@@ -173,13 +186,27 @@ fn one_buffer_written_and_bound_again() {
     d.refused("disjoint parts of one buffer", |r| ops::add(r, &o.slice_rows(0, 4), &b, &o.slice_rows(4, 4)));
     let [w, rstd] = d.many([&[64], &[4]]);
     d.refused("rmsnorm in place", |r| ops::rmsnorm_forward(r, &a, &w, &a, &rstd, 1e-5));
-    d.refused("two outputs in one buffer", |r| ops::rmsnorm_forward(r, &a, &w, &o.slice_rows(0, 4), &o.part("rstd", 256, &[4]), 1e-5));
+    d.refused("two outputs in one buffer", |r| {
+        ops::rmsnorm_forward(r, &a, &w, &o.slice_rows(0, 4), &o.part("rstd", 256, &[4]), 1e-5)
+    });
     let [sq, out] = d.many([&[64, 64], &[64, 64]]);
     d.refused("matmul onto its input", |r| matmul(r, Layout::NN, &sq, &out, &sq, true));
     d.taken("matmul of one with itself", |r| matmul(r, Layout::NT, &sq, &sq, &out, false));
     let [p, g, m, loss, hyper, control] = d.many([&[70], &[70], &[70], &[1], &[8], &[8]]);
     d.refused("adamw with one tensor for both moments", |r| {
-        ops::adamw(r, &ops::Update { params: &p, grads: &g, m: &m, v: &m, decayed: 0, loss: &loss, hyper: &hyper, control: &control })
+        ops::adamw(
+            r,
+            &ops::Update {
+                params: &p,
+                grads: &g,
+                m: &m,
+                v: &m,
+                decayed: 0,
+                loss: &loss,
+                hyper: &hyper,
+                control: &control,
+            },
+        )
     });
     let h = heads(2, 1, 16);
     let [x, y, l, dy] = d.many([&[4, 64], &[4, 32], &[1, 2, 4], &[4, 32]]);
@@ -203,7 +230,9 @@ fn views_past_their_buffer() {
     let t = device.alloc("t", &[4, 64], DType::F32).unwrap();
     let gone = device.alloc("gone", &[64], DType::F32).unwrap();
     device.free(&gone);
-    for view in [t.slice_rows(3, 2), t.slice_rows(9, 1), t.part("p", 0, &[257]), t.part("p", usize::MAX / 64 * 64, &[64]), gone] {
+    for view in
+        [t.slice_rows(3, 2), t.slice_rows(9, 1), t.part("p", 0, &[257]), t.part("p", usize::MAX / 64 * 64, &[64]), gone]
+    {
         let mut rec = Recording::new(&mut device);
         ops::scale(&mut rec, &view, 2.0).unwrap();
         let ran = rec.compile().and_then(|program| device.replay(&[&program]));

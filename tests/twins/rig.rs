@@ -104,7 +104,11 @@ impl Judge {
         let bound = 1e-5 * size * (terms as f64 / 1024.0).sqrt().max(1.0);
         for (i, (g, w)) in got.iter().zip(want).enumerate() {
             let error = (f64::from(*g) - w).abs();
-            assert!(error <= bound, "{} {case}: element {i} is {g:e}, want {w:e}; error {error:e} > {bound:e}", self.op);
+            assert!(
+                error <= bound,
+                "{} {case}: element {i} is {g:e}, want {w:e}; error {error:e} > {bound:e}",
+                self.op
+            );
             if error > 0.0 && error / size > self.worst {
                 self.worst = error / size;
                 case.clone_into(&mut self.at);
@@ -125,7 +129,10 @@ impl Judge {
 impl Drop for Judge {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            eprintln!("twins: {:<28} {:>5} comparisons, largest relative error {:.2e} {}", self.op, self.cases, self.worst, self.at);
+            eprintln!(
+                "twins: {:<28} {:>5} comparisons, largest relative error {:.2e} {}",
+                self.op, self.cases, self.worst, self.at
+            );
         }
     }
 }

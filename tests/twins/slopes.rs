@@ -49,7 +49,9 @@ fn rope() {
 #[test]
 fn attention() {
     let mut judge = Judge::new("slope of attention");
-    for (b, t, hq, hk, d) in [(1, 1, 1, 1, 2), (2, 2, 2, 1, 8), (1, 7, 3, 1, 20), (2, 5, 4, 2, 4), (1, 33, 2, 2, 8), (1, 65, 2, 1, 2)] {
+    for (b, t, hq, hk, d) in
+        [(1, 1, 1, 1, 2), (2, 2, 2, 1, 8), (1, 7, 3, 1, 20), (2, 5, 4, 2, 4), (1, 33, 2, 2, 8), (1, 65, 2, 1, 2)]
+    {
         let mut rig = Rig::new();
         let heads = heads(hq, hk, d);
         let (qkv, dout) = (noise(35, b * t * heads.qkv()), noise(36, b * t * heads.out()));

@@ -150,7 +150,8 @@ fn rmsnorm(b: &mut Bench<'_>) -> Done {
 }
 
 fn rope(b: &mut Bench<'_>) -> Done {
-    for (n, query, key, d) in shapes(b, &[(1, 1, 1, 2), (5, 3, 1, 6), (17, 2, 2, 64), (33, 4, 2, 20)], (2048, 6, 2, 64)) {
+    for (n, query, key, d) in shapes(b, &[(1, 1, 1, 2), (5, 3, 1, 6), (17, 2, 2, 64), (33, 4, 2, 20)], (2048, 6, 2, 64))
+    {
         let heads = Heads { query, key, size: d };
         for inverse in [false, true] {
             // Positions past the table read its last row.
@@ -201,7 +202,14 @@ fn attention(b: &mut Bench<'_>) -> Done {
 fn decode(b: &mut Bench<'_>) -> Done {
     for (sequences, n, p, query, key, d) in shapes(
         b,
-        &[(1, 1, 1, 1, 1, 2), (2, 3, 9, 4, 2, 6), (1, 2, 64, 2, 1, 64), (3, 1, 65, 3, 3, 20), (1, 4, 200, 2, 2, 130), (1, 1, 70, 1, 1, 256)],
+        &[
+            (1, 1, 1, 1, 1, 2),
+            (2, 3, 9, 4, 2, 6),
+            (1, 2, 64, 2, 1, 64),
+            (3, 1, 65, 3, 3, 20),
+            (1, 4, 200, 2, 2, 130),
+            (1, 1, 70, 1, 1, 256),
+        ],
         (8, 16, 1000, 6, 2, 64),
     ) {
         let heads = Heads { query, key, size: d };
@@ -273,12 +281,14 @@ fn adamw(b: &mut Bench<'_>) -> Done {
     let steps = [(1.0, 0.0, false, false), (0.0, 3.0, false, false), (0.5, 3.0, true, false), (1.0, 7.0, false, true)];
     for n in shapes(b, &[1, 3, 1023, 1024, 1030, 5000], 3_000_001) {
         for (clip, count, bad_gradient, bad_loss) in steps {
-            let mut grads: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) / (n as f32).sqrt()).collect();
+            let mut grads: Vec<f32> =
+                (0..n).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) / (n as f32).sqrt()).collect();
             if bad_gradient {
                 grads[n / 2] = if n % 2 == 0 { f32::INFINITY } else { f32::NAN };
             }
             let params = b.noise(&[n])?;
-            let (m, v): (Vec<f32>, Vec<f32>) = grads.iter().map(|g| if g.is_finite() { (g * 0.5, g * g * 0.3) } else { (0.0, 0.0) }).unzip();
+            let (m, v): (Vec<f32>, Vec<f32>) =
+                grads.iter().map(|g| if g.is_finite() { (g * 0.5, g * g * 0.3) } else { (0.0, 0.0) }).unzip();
             let (grads, m, v) = (b.floats(&[n], &grads)?, b.floats(&[n], &m)?, b.floats(&[n], &v)?);
             let loss = b.floats(&[1], &[if bad_loss { f32::NAN } else { 3.5 }])?;
             let hyper = b.floats(&[HYPER], &[0.01, 0.25, 0.1, 0.9, 0.95, 1e-8, clip, 0.0])?;
@@ -307,9 +317,24 @@ fn products(b: &mut Bench<'_>, layout: Layout) -> Done {
     let sizes = if kernel.has("VEC4") {
         // Rows along memory are whole vectors; M need not be one except in TN.
         let odd = usize::from(layout != Layout::TN);
-        vec![(4, 4, 4), (8 - odd, 12, 20), (bm - 4 + odd, bn + 4, bk - 4), (bm, bn, 2 * bk), (bm + 4 - odd, bn - 4, 3 * bk + 4), (2 * bm + 8, 2 * bn, 5 * bk + 8)]
+        vec![
+            (4, 4, 4),
+            (8 - odd, 12, 20),
+            (bm - 4 + odd, bn + 4, bk - 4),
+            (bm, bn, 2 * bk),
+            (bm + 4 - odd, bn - 4, 3 * bk + 4),
+            (2 * bm + 8, 2 * bn, 5 * bk + 8),
+        ]
     } else {
-        vec![(1, 1, 1), (3, 5, 7), (1, 70, 33), (bm - 1, bn + 1, bk - 1), (bm, bn, 2 * bk), (bm + 1, bn - 1, 3 * bk + 1), (2 * bm + 3, bn, 5 * bk + 2)]
+        vec![
+            (1, 1, 1),
+            (3, 5, 7),
+            (1, 70, 33),
+            (bm - 1, bn + 1, bk - 1),
+            (bm, bn, 2 * bk),
+            (bm + 1, bn - 1, 3 * bk + 1),
+            (2 * bm + 3, bn, 5 * bk + 2),
+        ]
     };
     for (m, n, k) in shapes(b, &sizes, (1028, 772, 1044)) {
         for accumulate in [false, true] {

@@ -74,7 +74,12 @@ impl Bench<'_> {
         !traits.cpu && !traits.software
     }
 
-    fn put<T: bytemuck::NoUninit + bytemuck::AnyBitPattern>(&mut self, shape: &[usize], data: &[T], dtype: DType) -> Result<Tensor, ComputeError> {
+    fn put<T: bytemuck::NoUninit + bytemuck::AnyBitPattern>(
+        &mut self,
+        shape: &[usize],
+        data: &[T],
+        dtype: DType,
+    ) -> Result<Tensor, ComputeError> {
         let len: usize = shape.iter().product();
         let whole = self.device.alloc("checked", &[len + GUARD], dtype)?;
         let mut all: Vec<u32> = bytemuck::cast_slice(data).to_vec();
@@ -124,7 +129,13 @@ impl Bench<'_> {
         for call in &calls {
             let (error, bound) = self.call(call, inner)?;
             if call.kernel.name == self.kernel.name {
-                self.rows.push(CheckRow { kernel: call.kernel.name, shape: shape.to_owned(), error, bound, passed: error <= bound });
+                self.rows.push(CheckRow {
+                    kernel: call.kernel.name,
+                    shape: shape.to_owned(),
+                    error,
+                    bound,
+                    passed: error <= bound,
+                });
             }
         }
         self.clear();
@@ -141,9 +152,8 @@ impl Bench<'_> {
         let (reads, writes) = values.split_at_mut(split);
         let read: Vec<&[f32]> = reads.iter().map(Vec::as_slice).collect();
         let mut write: Vec<&mut [f32]> = writes.iter_mut().map(Vec::as_mut_slice).collect();
-        (call.kernel.twin)(&call.params, Args { read: &read, write: &mut write }).map_err(|_| ComputeError::Kernel {
-            kernel: call.kernel.name.into(),
-            reason: "the CPU twin binds other tensors".into(),
+        (call.kernel.twin)(&call.params, Args { read: &read, write: &mut write }).map_err(|_| {
+            ComputeError::Kernel { kernel: call.kernel.name.into(), reason: "the CPU twin binds other tensors".into() }
         })?;
         let program = self.device.compile(vec![call.clone()])?;
         self.device.replay(&[&program])?;

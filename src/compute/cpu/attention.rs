@@ -6,7 +6,10 @@ use super::{
     gemm::{product, view, view_mut},
     parallel, simd,
 };
-use crate::compute::{Arity, record::{Args, Params}};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+};
 
 /// Rows of one tile.
 const TILE: usize = 64;
@@ -77,17 +80,20 @@ pub(in crate::compute) fn attention_forward(p: &Params, args: Args<'_>) -> Ran {
             let q = view(&qkv[start * stride + h * s.d..], rows, s.d, stride, 1);
             let k = view(&qkv[s.key(h)..], s.d, keys, 1, stride);
             product(q, k, view_mut(&mut scores, rows, keys, keys), 0.0);
-            simd::wide(#[inline(always)] || {
-                for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-                    let (seen, hidden) = row.split_at_mut(start + i + 1);
-                    let top = simd::max(seen) * s.scale;
-                    let total = simd::exp_sum(seen, s.scale, top);
-                    hidden.fill(0.0);
-                    let inverse = 1.0 / total;
-                    seen.iter_mut().for_each(|x| *x *= inverse);
-                    sums[i * s.hq + h] = top + total.ln();
-                }
-            });
+            simd::wide(
+                #[inline(always)]
+                || {
+                    for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+                        let (seen, hidden) = row.split_at_mut(start + i + 1);
+                        let top = simd::max(seen) * s.scale;
+                        let total = simd::exp_sum(seen, s.scale, top);
+                        hidden.fill(0.0);
+                        let inverse = 1.0 / total;
+                        seen.iter_mut().for_each(|x| *x *= inverse);
+                        sums[i * s.hq + h] = top + total.ln();
+                    }
+                },
+            );
             let v = view(&qkv[s.value(h)..], keys, s.d, stride, 1);
             product(view(&scores, rows, keys, keys, 1), v, view_mut(&mut out[h * s.d..], rows, s.d, s.width()), 0.0);
         }
@@ -105,32 +111,44 @@ pub(in crate::compute) fn attention_delta(p: &Params, args: Args<'_>) -> Ran {
     let [_, t, hq, d] = p.sizes();
     let width = hq * d;
     parallel::run(delta.chunks_mut(hq * t).enumerate(), |(sequence, delta)| {
-        simd::wide(#[inline(always)] || {
-            for (i, delta) in delta.iter_mut().enumerate() {
-                let at = (sequence * t + i % t) * width + i / t * d;
-                *delta = simd::dot(&dout[at..at + d], &out[at..at + d]);
-            }
-        });
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (i, delta) in delta.iter_mut().enumerate() {
+                    let at = (sequence * t + i % t) * width + i / t * d;
+                    *delta = simd::dot(&dout[at..at + d], &out[at..at + d]);
+                }
+            },
+        );
     });
     Ok(())
 }
 
 /// Turns scores into P and dP into dS, in place: P = e^(scores·scale − lse), dS = P (dP − δ) scale.
 /// Row i of the tile sees the columns for which `seen(i)` holds a range; the rest become zero.
-fn soften(scores: &mut [f32], dp: &mut [f32], cols: usize, scale: f32, row: impl Fn(usize) -> (usize, usize, f32, f32)) {
-    simd::wide(#[inline(always)] || {
-        for (i, (p, dp)) in scores.chunks_exact_mut(cols).zip(dp.chunks_exact_mut(cols)).enumerate() {
-            let (first, last, lse, delta) = row(i);
-            p[..first].fill(0.0);
-            dp[..first].fill(0.0);
-            p[last..].fill(0.0);
-            dp[last..].fill(0.0);
-            for (p, dp) in p[first..last].iter_mut().zip(&mut dp[first..last]) {
-                *p = simd::exp(p.mul_add(scale, -lse));
-                *dp = *p * (*dp - delta) * scale;
+fn soften(
+    scores: &mut [f32],
+    dp: &mut [f32],
+    cols: usize,
+    scale: f32,
+    row: impl Fn(usize) -> (usize, usize, f32, f32),
+) {
+    simd::wide(
+        #[inline(always)]
+        || {
+            for (i, (p, dp)) in scores.chunks_exact_mut(cols).zip(dp.chunks_exact_mut(cols)).enumerate() {
+                let (first, last, lse, delta) = row(i);
+                p[..first].fill(0.0);
+                dp[..first].fill(0.0);
+                p[last..].fill(0.0);
+                dp[last..].fill(0.0);
+                for (p, dp) in p[first..last].iter_mut().zip(&mut dp[first..last]) {
+                    *p = simd::exp(p.mul_add(scale, -lse));
+                    *dp = *p * (*dp - delta) * scale;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 pub(in crate::compute) fn attention_backward_q(p: &Params, args: Args<'_>) -> Ran {

@@ -1,7 +1,10 @@
 //! Twins of attention over a key/value cache.
 
 use super::{Ran, parallel, simd};
-use crate::compute::{Arity, record::{Args, Params}};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+};
 
 pub(in crate::compute) fn cache_append(p: &Params, args: Args<'_>) -> Ran {
     let (&[qkv, positions], [cache]) = (args.read, args.write) else { return Err(Arity) };
@@ -28,27 +31,30 @@ pub(in crate::compute) fn attention_decode(p: &Params, args: Args<'_>) -> Ran {
     let rows = parallel::rows_per_task(positions.len(), 2 * hq * d * furthest.min(known));
     parallel::run(out.chunks_mut(rows * hq * d).enumerate(), |(c, out)| {
         let mut scores = vec![0.0; known];
-        simd::wide(#[inline(always)] || {
-            for (j, out) in out.chunks_exact_mut(hq * d).enumerate() {
-                let row = c * rows + j;
-                let seen = (positions[row] as usize + 1).min(known);
-                let entries = &cache[row / n * known * width..][..seen * width];
-                for (h, out) in out.chunks_exact_mut(d).enumerate() {
-                    let q = &qkv[row * stride + h * d..][..d];
-                    let key = h / (hq / hk) * d;
-                    let scores = &mut scores[..seen];
-                    for (s, entry) in scores.iter_mut().zip(entries.chunks_exact(width)) {
-                        *s = simd::dot(q, &entry[key..key + d]);
-                    }
-                    let top = simd::max(scores) * scale;
-                    let total = simd::exp_sum(scores, scale, top);
-                    out.fill(0.0);
-                    for (s, entry) in scores.iter().zip(entries.chunks_exact(width)) {
-                        simd::axpy(*s / total, &entry[(hk * d) + key..][..d], out);
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (j, out) in out.chunks_exact_mut(hq * d).enumerate() {
+                    let row = c * rows + j;
+                    let seen = (positions[row] as usize + 1).min(known);
+                    let entries = &cache[row / n * known * width..][..seen * width];
+                    for (h, out) in out.chunks_exact_mut(d).enumerate() {
+                        let q = &qkv[row * stride + h * d..][..d];
+                        let key = h / (hq / hk) * d;
+                        let scores = &mut scores[..seen];
+                        for (s, entry) in scores.iter_mut().zip(entries.chunks_exact(width)) {
+                            *s = simd::dot(q, &entry[key..key + d]);
+                        }
+                        let top = simd::max(scores) * scale;
+                        let total = simd::exp_sum(scores, scale, top);
+                        out.fill(0.0);
+                        for (s, entry) in scores.iter().zip(entries.chunks_exact(width)) {
+                            simd::axpy(*s / total, &entry[(hk * d) + key..][..d], out);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }

@@ -1,7 +1,11 @@
 //! Twins of the elementwise kernels, the sums, RoPE and SwiGLU.
 
 use super::{Ran, parallel, simd};
-use crate::compute::{Arity, record::{Args, Params}, rng::mix};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+    rng::mix,
+};
 
 /// Elements of one task of an elementwise kernel.
 fn span(n: usize) -> usize {
@@ -19,7 +23,10 @@ pub(in crate::compute) fn add(p: &Params, args: Args<'_>) -> Ran {
     let [n] = p.sizes();
     let each = span(n);
     parallel::run(out.chunks_mut(each).zip(a.chunks(each).zip(b.chunks(each))), |(o, (a, b))| {
-        simd::wide(#[inline(always)] || o.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (a, b))| *o = a + b));
+        simd::wide(
+            #[inline(always)]
+            || o.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (a, b))| *o = a + b),
+        );
     });
     Ok(())
 }
@@ -28,7 +35,12 @@ pub(in crate::compute) fn scale(p: &Params, args: Args<'_>) -> Ran {
     let [x] = args.write else { return Err(Arity) };
     let factor = p.f32(1);
     let each = span(x.len());
-    parallel::run(x.chunks_mut(each), |x| simd::wide(#[inline(always)] || x.iter_mut().for_each(|v| *v *= factor)));
+    parallel::run(x.chunks_mut(each), |x| {
+        simd::wide(
+            #[inline(always)]
+            || x.iter_mut().for_each(|v| *v *= factor),
+        )
+    });
     Ok(())
 }
 
@@ -56,7 +68,12 @@ pub(in crate::compute) fn dropout(p: &Params, args: Args<'_>) -> Ran {
 fn total(x: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> f32 {
     const CHUNK: usize = 4096;
     let f = &f;
-    let part = |c: &[f32]| f64::from(simd::wide(#[inline(always)] || simd::sum_by(c.len(), |i| f(c[i]))));
+    let part = |c: &[f32]| {
+        f64::from(simd::wide(
+            #[inline(always)]
+            || simd::sum_by(c.len(), |i| f(c[i])),
+        ))
+    };
     x.chunks(CHUNK).map(part).sum::<f64>() as f32
 }
 
@@ -75,9 +92,15 @@ pub(in crate::compute) fn column_sum(p: &Params, args: Args<'_>) -> Ran {
     }
     let mut sums = vec![0.0; c];
     for row in partials.chunks_exact(c) {
-        simd::wide(#[inline(always)] || simd::axpy(1.0, row, &mut sums));
+        simd::wide(
+            #[inline(always)]
+            || simd::axpy(1.0, row, &mut sums),
+        );
     }
-    simd::wide(#[inline(always)] || simd::axpy(1.0, &sums, out));
+    simd::wide(
+        #[inline(always)]
+        || simd::axpy(1.0, &sums, out),
+    );
     Ok(())
 }
 
@@ -104,20 +127,23 @@ pub(in crate::compute) fn rope(p: &Params, args: Args<'_>) -> Ran {
     let sign = if inverse == 1 { -1.0 } else { 1.0 };
     let rows = parallel::rows_per_task(positions.len(), heads * d);
     parallel::run(qkv.chunks_mut(rows * stride).zip(positions.chunks(rows)), |(qkv, positions)| {
-        simd::wide(#[inline(always)] || {
-            for (row, position) in qkv.chunks_exact_mut(stride).zip(positions) {
-                let at = (*position as usize).min(known - 1) * d;
-                let (cos, sin) = table[at..at + d].split_at(half);
-                for head in row[..heads * d].chunks_exact_mut(d) {
-                    let (a, b) = head.split_at_mut(half);
-                    for i in 0..half {
-                        let (x, y, s) = (a[i], b[i], sin[i] * sign);
-                        a[i] = x * cos[i] - y * s;
-                        b[i] = y * cos[i] + x * s;
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (row, position) in qkv.chunks_exact_mut(stride).zip(positions) {
+                    let at = (*position as usize).min(known - 1) * d;
+                    let (cos, sin) = table[at..at + d].split_at(half);
+                    for head in row[..heads * d].chunks_exact_mut(d) {
+                        let (a, b) = head.split_at_mut(half);
+                        for i in 0..half {
+                            let (x, y, s) = (a[i], b[i], sin[i] * sign);
+                            a[i] = x * cos[i] - y * s;
+                            b[i] = y * cos[i] + x * s;
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }
@@ -127,14 +153,17 @@ pub(in crate::compute) fn swiglu_forward(p: &Params, args: Args<'_>) -> Ran {
     let [n, f] = p.sizes();
     let rows = parallel::rows_per_task(n, 4 * f);
     parallel::run(act.chunks_mut(rows * f).zip(gate_up.chunks(rows * 2 * f)), |(act, gate_up)| {
-        simd::wide(#[inline(always)] || {
-            for (act, gate_up) in act.chunks_exact_mut(f).zip(gate_up.chunks_exact(2 * f)) {
-                let (gate, up) = gate_up.split_at(f);
-                for i in 0..f {
-                    act[i] = gate[i] / (1.0 + simd::exp(-gate[i])) * up[i];
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (act, gate_up) in act.chunks_exact_mut(f).zip(gate_up.chunks_exact(2 * f)) {
+                    let (gate, up) = gate_up.split_at(f);
+                    for i in 0..f {
+                        act[i] = gate[i] / (1.0 + simd::exp(-gate[i])) * up[i];
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }
@@ -145,18 +174,23 @@ pub(in crate::compute) fn swiglu_backward(p: &Params, args: Args<'_>) -> Ran {
     let rows = parallel::rows_per_task(n, 4 * f);
     let inputs = gate_up.chunks(rows * 2 * f).zip(dact.chunks(rows * f));
     parallel::run(dgate_up.chunks_mut(rows * 2 * f).zip(inputs), |(out, (gate_up, dact))| {
-        simd::wide(#[inline(always)] || {
-            for (out, (gate_up, dact)) in out.chunks_exact_mut(2 * f).zip(gate_up.chunks_exact(2 * f).zip(dact.chunks_exact(f))) {
-                let (gate, up) = gate_up.split_at(f);
-                let (dgate, dup) = out.split_at_mut(f);
-                for i in 0..f {
-                    let (g, d) = (gate[i], dact[i]);
-                    let s = 1.0 / (1.0 + simd::exp(-g));
-                    dgate[i] = d * up[i] * s * (g * (1.0 - s) + 1.0);
-                    dup[i] = d * g * s;
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (out, (gate_up, dact)) in
+                    out.chunks_exact_mut(2 * f).zip(gate_up.chunks_exact(2 * f).zip(dact.chunks_exact(f)))
+                {
+                    let (gate, up) = gate_up.split_at(f);
+                    let (dgate, dup) = out.split_at_mut(f);
+                    for i in 0..f {
+                        let (g, d) = (gate[i], dact[i]);
+                        let s = 1.0 / (1.0 + simd::exp(-g));
+                        dgate[i] = d * up[i] * s * (g * (1.0 - s) + 1.0);
+                        dup[i] = d * g * s;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Twins of the embedding kernels.
 
 use super::{Ran, parallel, simd};
-use crate::compute::{Arity, record::{Args, Params}};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+};
 
 pub(in crate::compute) fn embedding_forward(p: &Params, args: Args<'_>) -> Ran {
     let (&[ids, table], [out]) = (args.read, args.write) else { return Err(Arity) };
@@ -20,15 +23,18 @@ pub(in crate::compute) fn embedding_backward(p: &Params, args: Args<'_>) -> Ran 
     let (order, starts): (&[u32], &[u32]) = (bytemuck::cast_slice(order), bytemuck::cast_slice(starts));
     let rows = parallel::rows_per_task(v, c);
     parallel::run(dtable.chunks_mut(rows * c).enumerate(), |(i, part)| {
-        simd::wide(#[inline(always)] || {
-            for (j, out) in part.chunks_exact_mut(c).enumerate() {
-                let id = i * rows + j;
-                for at in &order[starts[id] as usize..starts[id + 1] as usize] {
-                    let at = *at as usize;
-                    simd::axpy(1.0, &dout[at * c..(at + 1) * c], out);
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (j, out) in part.chunks_exact_mut(c).enumerate() {
+                    let id = i * rows + j;
+                    for at in &order[starts[id] as usize..starts[id + 1] as usize] {
+                        let at = *at as usize;
+                        simd::axpy(1.0, &dout[at * c..(at + 1) * c], out);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }

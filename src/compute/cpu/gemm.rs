@@ -3,7 +3,10 @@
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, linalg::general_mat_mul};
 
 use super::{Ran, parallel};
-use crate::compute::{Arity, record::{Args, Params}};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+};
 
 /// A strided view of a matrix: `rows` × `cols`, element (i, j) at i·rs + j·cs. None where the slice is
 /// too short for it.
@@ -17,7 +20,12 @@ pub(super) fn view_mut(data: &mut [f32], rows: usize, cols: usize, rs: usize) ->
 }
 
 /// C = A·B + beta·C where all three views exist.
-pub(super) fn product(a: Option<ArrayView2<'_, f32>>, b: Option<ArrayView2<'_, f32>>, c: Option<ArrayViewMut2<'_, f32>>, beta: f32) {
+pub(super) fn product(
+    a: Option<ArrayView2<'_, f32>>,
+    b: Option<ArrayView2<'_, f32>>,
+    c: Option<ArrayViewMut2<'_, f32>>,
+    beta: f32,
+) {
     if let (Some(a), Some(b), Some(mut c)) = (a, b, c) {
         general_mat_mul(1.0, &a, &b, beta, &mut c);
     } else {
@@ -40,11 +48,14 @@ fn vector_nt(x: &[f32], w: &[f32], out: &mut [f32], beta: f32) {
     let k = x.len();
     let rows = parallel::rows_per_task(out.len(), k);
     parallel::run(out.chunks_mut(rows).zip(w.chunks(rows * k)), |(out, w)| {
-        super::simd::wide(#[inline(always)] || {
-            for (o, row) in out.iter_mut().zip(w.chunks_exact(k)) {
-                *o = super::simd::dot(x, row) + if beta == 0.0 { 0.0 } else { *o };
-            }
-        });
+        super::simd::wide(
+            #[inline(always)]
+            || {
+                for (o, row) in out.iter_mut().zip(w.chunks_exact(k)) {
+                    *o = super::simd::dot(x, row) + if beta == 0.0 { 0.0 } else { *o };
+                }
+            },
+        );
     });
 }
 
@@ -102,7 +113,12 @@ pub(in crate::compute) fn matmul_tn_split(p: &Params, args: Args<'_>) -> Ran {
     let [m, n, k, span] = p.sizes();
     parallel::run(out.chunks_mut(m * n).zip((0..k).step_by(span)), |(out, first)| {
         let count = span.min(k - first);
-        product(view(&a[first * m..], m, count, 1, m), view(&b[first * n..], count, n, n, 1), view_mut(out, m, n, n), 0.0);
+        product(
+            view(&a[first * m..], m, count, 1, m),
+            view(&b[first * n..], count, n, n, 1),
+            view_mut(out, m, n, n),
+            0.0,
+        );
     });
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Host memory and the loop that runs calls on it.
 
-use crate::compute::{Access, AdapterInfo, AdapterKind, Arity, ComputeError, Tensor, Traits, record::{Args, Call}};
+use crate::compute::{
+    Access, AdapterInfo, AdapterKind, Arity, ComputeError, Tensor, Traits,
+    record::{Args, Call},
+};
 
 /// The buffers of the CPU engine.
 #[derive(Default)]
@@ -21,7 +24,15 @@ impl Host {
     }
 
     pub(in crate::compute) fn traits() -> Traits {
-        Traits { cpu: true, software: false, max_binding: u64::MAX, max_groups: u32::MAX, workgroup_storage: 0, max_invocations: 0, units: 0 }
+        Traits {
+            cpu: true,
+            software: false,
+            max_binding: u64::MAX,
+            max_groups: u32::MAX,
+            workgroup_storage: 0,
+            max_invocations: 0,
+            units: 0,
+        }
     }
 
     /// Bytes that tensors may take: what the system says is available where it says so (Linux), else
@@ -60,7 +71,12 @@ impl Host {
             for t in &call.args {
                 let there = self.buffers[t.buffer].len();
                 if t.offset.checked_add(t.len()).is_none_or(|end| end > there) {
-                    let what = format!("{} reaches past its buffer: {} elements from {}, {there} are there", t.name, t.len(), t.offset);
+                    let what = format!(
+                        "{} reaches past its buffer: {} elements from {}, {there} are there",
+                        t.name,
+                        t.len(),
+                        t.offset
+                    );
                     return Err(ComputeError::Shape { op: call.kernel.name, what });
                 }
             }
@@ -69,7 +85,8 @@ impl Host {
             let split = call.kernel.bindings.iter().filter(|a| **a == Access::Read).count();
             let (reads, writes) = call.args.split_at(split);
             let mut taken: Vec<Vec<f32>> = writes.iter().map(|t| std::mem::take(&mut self.buffers[t.buffer])).collect();
-            let read: Vec<&[f32]> = reads.iter().map(|t| &self.buffers[t.buffer][t.offset..t.offset + t.len()]).collect();
+            let read: Vec<&[f32]> =
+                reads.iter().map(|t| &self.buffers[t.buffer][t.offset..t.offset + t.len()]).collect();
             let mut write: Vec<&mut [f32]> =
                 taken.iter_mut().zip(writes).map(|(b, t)| &mut b[t.offset..t.offset + t.len()]).collect();
             let done = (call.kernel.twin)(&call.params, Args { read: &read, write: &mut write });

@@ -1,7 +1,10 @@
 //! Twins of RMSNorm.
 
 use super::{Ran, parallel, simd};
-use crate::compute::{Arity, record::{Args, Params}};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+};
 
 /// One row: rstd from x, then y = x · rstd · w.
 #[inline(always)]
@@ -20,11 +23,14 @@ pub(in crate::compute) fn rmsnorm_forward(p: &Params, args: Args<'_>) -> Ran {
     let eps = p.f32(2);
     let rows = parallel::rows_per_task(n, 2 * c);
     parallel::run(y.chunks_mut(rows * c).zip(rstd.chunks_mut(rows)).zip(x.chunks(rows * c)), |((y, rstd), x)| {
-        simd::wide(#[inline(always)] || {
-            for ((y, r), x) in y.chunks_exact_mut(c).zip(rstd).zip(x.chunks_exact(c)) {
-                *r = normalise(x, w, y, eps);
-            }
-        });
+        simd::wide(
+            #[inline(always)]
+            || {
+                for ((y, r), x) in y.chunks_exact_mut(c).zip(rstd).zip(x.chunks_exact(c)) {
+                    *r = normalise(x, w, y, eps);
+                }
+            },
+        );
     });
     Ok(())
 }
@@ -37,16 +43,19 @@ pub(in crate::compute) fn add_rmsnorm_forward(p: &Params, args: Args<'_>) -> Ran
     let outputs = sum.chunks_mut(rows * c).zip(y.chunks_mut(rows * c)).zip(rstd.chunks_mut(rows));
     let inputs = x.chunks(rows * c).zip(delta.chunks(rows * c));
     parallel::run(outputs.zip(inputs), |(((sum, y), rstd), (x, delta))| {
-        simd::wide(#[inline(always)] || {
-            let outputs = sum.chunks_exact_mut(c).zip(y.chunks_exact_mut(c)).zip(rstd);
-            let inputs = x.chunks_exact(c).zip(delta.chunks_exact(c));
-            for (((sum, y), r), (x, delta)) in outputs.zip(inputs) {
-                for i in 0..c {
-                    sum[i] = x[i] + delta[i];
+        simd::wide(
+            #[inline(always)]
+            || {
+                let outputs = sum.chunks_exact_mut(c).zip(y.chunks_exact_mut(c)).zip(rstd);
+                let inputs = x.chunks_exact(c).zip(delta.chunks_exact(c));
+                for (((sum, y), r), (x, delta)) in outputs.zip(inputs) {
+                    for i in 0..c {
+                        sum[i] = x[i] + delta[i];
+                    }
+                    *r = normalise(sum, w, y, eps);
                 }
-                *r = normalise(sum, w, y, eps);
-            }
-        });
+            },
+        );
     });
     Ok(())
 }
@@ -59,36 +68,42 @@ pub(in crate::compute) fn rmsnorm_backward(p: &Params, args: Args<'_>) -> Ran {
     let rows = parallel::rows_per_task(n, 4 * c);
     let inputs = dy.chunks(rows * c).zip(x.chunks(rows * c)).zip(rstd.chunks(rows));
     parallel::run(dx.chunks_mut(rows * c).zip(inputs), |(dx, ((dy, x), rstd))| {
-        simd::wide(#[inline(always)] || {
-            let inputs = dy.chunks_exact(c).zip(x.chunks_exact(c)).zip(rstd);
-            for (dx, ((dy, x), r)) in dx.chunks_exact_mut(c).zip(inputs) {
-                let mean = simd::sum_by(c, |i| dy[i] * w[i] * x[i]) / c as f32;
-                let pull = r * r * r * mean;
-                if accumulate == 1 {
-                    for i in 0..c {
-                        dx[i] += dy[i] * w[i] * r - x[i] * pull;
-                    }
-                } else {
-                    for i in 0..c {
-                        dx[i] = dy[i] * w[i] * r - x[i] * pull;
+        simd::wide(
+            #[inline(always)]
+            || {
+                let inputs = dy.chunks_exact(c).zip(x.chunks_exact(c)).zip(rstd);
+                for (dx, ((dy, x), r)) in dx.chunks_exact_mut(c).zip(inputs) {
+                    let mean = simd::sum_by(c, |i| dy[i] * w[i] * x[i]) / c as f32;
+                    let pull = r * r * r * mean;
+                    if accumulate == 1 {
+                        for i in 0..c {
+                            dx[i] += dy[i] * w[i] * r - x[i] * pull;
+                        }
+                    } else {
+                        for i in 0..c {
+                            dx[i] = dy[i] * w[i] * r - x[i] * pull;
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
     let stripes = parallel::rows_per_task(g, 2 * c * n.div_ceil(g));
     parallel::run(partials.chunks_mut(stripes * c).enumerate(), |(i, part)| {
-        simd::wide(#[inline(always)] || {
-            for (j, out) in part.chunks_exact_mut(c).enumerate() {
-                out.fill(0.0);
-                for row in (i * stripes + j..n).step_by(g) {
-                    let (dy, x, r) = (&dy[row * c..(row + 1) * c], &x[row * c..(row + 1) * c], rstd[row]);
-                    for k in 0..c {
-                        out[k] += dy[k] * x[k] * r;
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (j, out) in part.chunks_exact_mut(c).enumerate() {
+                    out.fill(0.0);
+                    for row in (i * stripes + j..n).step_by(g) {
+                        let (dy, x, r) = (&dy[row * c..(row + 1) * c], &x[row * c..(row + 1) * c], rstd[row]);
+                        for k in 0..c {
+                            out[k] += dy[k] * x[k] * r;
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }

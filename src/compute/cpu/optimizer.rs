@@ -1,7 +1,10 @@
 //! Twins of AdamW and of the step's control block.
 
 use super::{Ran, parallel, simd};
-use crate::compute::{Arity, record::{Args, Params}};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+};
 
 pub(in crate::compute) fn adamw_prepare(_p: &Params, args: Args<'_>) -> Ran {
     let (&[partials, loss, hyper], [control]) = (args.read, args.write) else { return Err(Arity) };
@@ -40,17 +43,20 @@ pub(in crate::compute) fn adamw(p: &Params, args: Args<'_>) -> Ran {
     let outputs = params.chunks_mut(each).zip(m.chunks_mut(each)).zip(v.chunks_mut(each));
     parallel::run(outputs.zip(grads.chunks(each)).enumerate(), |(c, (((params, m), v), grads))| {
         let split = decayed.saturating_sub(c * each).min(params.len());
-        simd::wide(#[inline(always)] || {
-            for (range, shrink) in [(0..split, 1.0 - rate * decay), (split..params.len(), 1.0)] {
-                for i in range {
-                    let g = grads[i] * factor;
-                    m[i] = beta1 * m[i] + (1.0 - beta1) * g;
-                    v[i] = beta2 * v[i] + (1.0 - beta2) * g * g;
-                    let step = (m[i] * c1) / ((v[i] * c2).sqrt() + eps);
-                    params[i] = params[i] * shrink - rate * step;
+        simd::wide(
+            #[inline(always)]
+            || {
+                for (range, shrink) in [(0..split, 1.0 - rate * decay), (split..params.len(), 1.0)] {
+                    for i in range {
+                        let g = grads[i] * factor;
+                        m[i] = beta1 * m[i] + (1.0 - beta1) * g;
+                        v[i] = beta2 * v[i] + (1.0 - beta2) * g * g;
+                        let step = (m[i] * c1) / ((v[i] * c2).sqrt() + eps);
+                        params[i] = params[i] * shrink - rate * step;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     Ok(())
 }

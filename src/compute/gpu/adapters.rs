@@ -18,7 +18,10 @@ pub(super) fn all() -> &'static [Found] {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12,
             flags: wgpu::InstanceFlags::DISCARD_HAL_LABELS,
-            memory_budget_thresholds: wgpu::MemoryBudgetThresholds { for_resource_creation: Some(95), for_device_loss: None },
+            memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
+                for_resource_creation: Some(95),
+                for_device_loss: None,
+            },
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
@@ -29,7 +32,8 @@ pub(super) fn all() -> &'static [Found] {
 /// True when compute shaders run there within the limits that every kernel keeps to.
 fn computes(adapter: &wgpu::Adapter) -> bool {
     let flags = adapter.get_downlevel_capabilities().flags;
-    flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) && wgpu::Limits::default().check_limits(&needed(&adapter.limits()))
+    flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+        && wgpu::Limits::default().check_limits(&needed(&adapter.limits()))
 }
 
 /// Of an adapter's limits, those that kernels care for; the rest as the defaults, so as to compare equal.

@@ -37,7 +37,12 @@ pub(super) struct Buffers {
 }
 
 fn memory(what: &str, need: u64, there: u64) -> ComputeError {
-    ComputeError::Memory { what: what.to_owned(), need, there, advice: "choose a smaller --size, batch or context".into() }
+    ComputeError::Memory {
+        what: what.to_owned(),
+        need,
+        there,
+        advice: "choose a smaller --size, batch or context".into(),
+    }
 }
 
 impl Buffers {
@@ -53,14 +58,24 @@ impl Buffers {
     }
 
     /// A buffer within error scopes: what the driver cannot give is an error here, not a lost device.
-    pub(super) fn create(&self, what: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, ComputeError> {
+    pub(super) fn create(
+        &self,
+        what: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, ComputeError> {
         let limit = self.device.limits().max_buffer_size;
         if bytes > limit {
             return Err(memory(&format!("{what} in one buffer"), bytes, limit));
         }
         let full = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let wrong = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false });
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: bytes,
+            usage,
+            mapped_at_creation: false,
+        });
         let wrong = pollster::block_on(wrong.pop());
         let full = pollster::block_on(full.pop());
         self.faults.check()?;
@@ -93,7 +108,9 @@ impl Buffers {
         let buffer = buffer.ok_or_else(|| wrong(format!("buffer {index} was freed")))?;
         let there = buffer.size() / 4;
         if (offset as u64).checked_add(len as u64).is_none_or(|end| end > there) {
-            return Err(wrong(format!("a view reaches past its buffer: {len} elements from {offset}, {there} are there")));
+            return Err(wrong(format!(
+                "a view reaches past its buffer: {len} elements from {offset}, {there} are there"
+            )));
         }
         Ok(buffer)
     }
@@ -173,7 +190,8 @@ impl Buffers {
         if state.load(Ordering::Acquire) == PENDING {
             // Only the submission that fills this one is waited for: later steps stay under way.
             let submission_index = self.slots[i].submission.clone();
-            let kind = if wait { wgpu::PollType::Wait { submission_index, timeout: None } } else { wgpu::PollType::Poll };
+            let kind =
+                if wait { wgpu::PollType::Wait { submission_index, timeout: None } } else { wgpu::PollType::Poll };
             self.polled(kind)?;
         }
         match state.load(Ordering::Acquire) {
@@ -186,7 +204,8 @@ impl Buffers {
             _ => {
                 let slot = &mut self.slots[i];
                 let view = slot.buffer.slice(..slot.bytes).get_mapped_range();
-                let values = view.map_err(|e| ComputeError::Lost { reason: e.to_string() })?.chunks_exact(4).map(word).collect();
+                let values =
+                    view.map_err(|e| ComputeError::Lost { reason: e.to_string() })?.chunks_exact(4).map(word).collect();
                 slot.buffer.unmap();
                 slot.ticket = None;
                 // Large staging buffers are for checkpoints: they are not kept between them.

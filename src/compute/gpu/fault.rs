@@ -53,7 +53,9 @@ impl From<wgpu::Error> for Fault {
     fn from(error: wgpu::Error) -> Fault {
         match error {
             wgpu::Error::OutOfMemory { source } => Fault::Memory(source.to_string()),
-            wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => Fault::Lost(description),
+            wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+                Fault::Lost(description)
+            }
         }
     }
 }

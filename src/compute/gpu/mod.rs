@@ -43,13 +43,15 @@ impl Gpu {
     /// Opens adapter `index` of [`Gpu::list`].
     pub(super) fn open(index: usize, opening: Opening) -> Result<Gpu, ComputeError> {
         let wrong = |adapter: &str, reason: String| ComputeError::Open { adapter: adapter.to_owned(), reason };
-        let found = adapters::all().get(index).ok_or_else(|| wrong(&index.to_string(), "there is no such adapter".into()))?;
+        let found =
+            adapters::all().get(index).ok_or_else(|| wrong(&index.to_string(), "there is no such adapter".into()))?;
         let (limits, features) = if opening.minimal {
             (wgpu::Limits::default(), wgpu::Features::empty())
         } else {
             (found.adapter.limits(), found.adapter.features() & adapters::useful())
         };
-        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, required_features: features, ..Default::default() };
+        let descriptor =
+            wgpu::DeviceDescriptor { required_limits: limits, required_features: features, ..Default::default() };
         let asked = pollster::block_on(found.adapter.request_device(&descriptor));
         let (device, queue) = asked.map_err(|e| wrong(&found.info.name, e.to_string()))?;
         let faults = fault::Faults::listen(&device);

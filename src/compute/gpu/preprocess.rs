@@ -57,7 +57,8 @@ impl Expansion<'_> {
                 [word @ ("#ifdef" | "#ifndef"), name] => {
                     let (middle, end) = matching(lines, at).map_err(wrong)?;
                     let defined = self.defines.iter().any(|(n, _)| *n == name);
-                    let chosen = if defined == (word == "#ifdef") { at + 1..middle } else { (middle + 1).min(end)..end };
+                    let chosen =
+                        if defined == (word == "#ifdef") { at + 1..middle } else { (middle + 1).min(end)..end };
                     self.run(file, &lines[chosen], depth + 1)?;
                     at = end;
                 }

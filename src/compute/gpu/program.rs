@@ -40,7 +40,8 @@ const TRUSTED: &[&str] = &["matmul", "attention"];
 /// The WGSL of a kernel, expanded.
 pub(in crate::compute) fn wgsl(kernel: &Kernel) -> Result<String, ComputeError> {
     let defines: Vec<preprocess::Define> = kernel.defines.iter().flat_map(|group| group.iter().copied()).collect();
-    preprocess::expand(kernel.source, &defines).map_err(|reason| ComputeError::Kernel { kernel: kernel.name.into(), reason })
+    preprocess::expand(kernel.source, &defines)
+        .map_err(|reason| ComputeError::Kernel { kernel: kernel.name.into(), reason })
 }
 
 impl Gpu {
@@ -66,7 +67,8 @@ impl Gpu {
                 let buffer = self.buffers.get(tensor.buffer, tensor.offset, tensor.len())?;
                 entries.push(entry(binding as u32 + 1, buffer, tensor.offset as u64 * 4, span(tensor, buffer)));
             }
-            let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &self.ready[id].layout, entries: &entries };
+            let descriptor =
+                wgpu::BindGroupDescriptor { label: None, layout: &self.ready[id].layout, entries: &entries };
             steps.push(Step {
                 pipeline: self.ready[id].pipeline.clone(),
                 pipeline_id: id,
@@ -113,14 +115,17 @@ impl Gpu {
         for (i, access) in kernel.bindings.iter().enumerate() {
             entries.push(buffer(i + 1, wgpu::BufferBindingType::Storage { read_only: *access == Access::Read }, 16));
         }
-        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let layout =
+            self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
         let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(source.into()) };
-        let module = if trusted { self.trusted_module(descriptor) } else { self.device.create_shader_module(descriptor) };
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        let module =
+            if trusted { self.trusted_module(descriptor) } else { self.device.create_shader_module(descriptor) };
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
             layout: Some(&pipeline_layout),
@@ -136,7 +141,10 @@ impl Gpu {
         Ready { name: kernel.name, layout, pipeline }
     }
 
-    #[allow(unsafe_code, reason = "wgpu marks the absence of runtime checks so; the same WGSL passes with them, on every adapter, in tests/kernels.rs")]
+    #[allow(
+        unsafe_code,
+        reason = "wgpu marks the absence of runtime checks so; the same WGSL passes with them, on every adapter, in tests/kernels.rs"
+    )]
     fn trusted_module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         // SAFETY: kernels guard every index by the sizes in their parameters, which the functions of
         // `ops` check against the tensors bound; loops end by those sizes.
@@ -165,5 +173,8 @@ fn span(tensor: &Tensor, buffer: &wgpu::Buffer) -> u64 {
 
 fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
     let size = NonZeroU64::new(size);
-    wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }) }
+    wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size }),
+    }
 }

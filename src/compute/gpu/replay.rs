@@ -69,7 +69,11 @@ impl Gpu {
         self.faults.check()?;
         let count = steps.len() as u32 * 2;
         let bytes = u64::from(count) * 8;
-        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count });
+        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: None,
+            ty: wgpu::QueryType::Timestamp,
+            count,
+        });
         let resolved = self.buffers.create("timestamps", bytes, U::QUERY_RESOLVE | U::COPY_SRC)?;
         let staging = self.buffers.create("timestamps", bytes, U::MAP_READ | U::COPY_DST)?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -94,7 +98,8 @@ impl Gpu {
         staging.slice(..).map_async(wgpu::MapMode::Read, |_| ());
         self.buffers.poll(true)?;
         let view = staging.slice(..).get_mapped_range().map_err(|e| ComputeError::Lost { reason: e.to_string() })?;
-        let ticks: Vec<u64> = view.chunks_exact(8).map(|b| b.first_chunk().map_or(0, |b| u64::from_le_bytes(*b))).collect();
+        let ticks: Vec<u64> =
+            view.chunks_exact(8).map(|b| b.first_chunk().map_or(0, |b| u64::from_le_bytes(*b))).collect();
         let period = f64::from(self.queue.get_timestamp_period()) * 1e-6;
         Ok(ticks.chunks_exact(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period).collect())
     }
