@@ -136,6 +136,7 @@ fn cost(traits: &Traits, row: &Kernel, s: Sizes, splits: usize) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

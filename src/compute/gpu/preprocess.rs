@@ -128,3 +128,42 @@ fn matching(lines: &[Line<'_>], open: usize) -> Result<(usize, usize), String> {
     }
     Err("the block does not end".into())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn run(text: &str) -> Result<String, String> {
+        let mut state = Expansion { defines: &[("N", "3"), ("FLAG", "")], variables: Vec::new(), imported: Vec::new(), out: String::new() };
+        let lines: Vec<Line<'_>> = text.lines().enumerate().map(|(i, l)| (i + 1, l)).collect();
+        state.run("test", &lines, 0)?;
+        Ok(state.out)
+    }
+
+    #[test]
+    fn chooses_and_nests() {
+        assert_eq!(run("#ifdef FLAG\na\n#else\nb\n#endif\nc").unwrap(), "a\nc\n");
+        assert_eq!(run("#ifndef FLAG\na\n#ifdef N\nx\n#else\ny\n#endif\n#else\nb\n#endif").unwrap(), "b\n");
+        assert_eq!(run("#ifdef OTHER\n${UNKNOWN}\n#endif").unwrap(), "", "what is left out is not read");
+    }
+
+    #[test]
+    fn repeats_with_variables() {
+        let text = "#for i in 0..2\n#for j in 1..${N}\nx${i}_${j}\n#endfor\n#endfor";
+        assert_eq!(run(text).unwrap(), "x0_1\nx0_2\nx1_1\nx1_2\n");
+        assert_eq!(run("#for i in 0..0\nx\n#endfor").unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_unknown_is_an_error() {
+        for text in [
+            "${M}", "${FLAG}", "${N", "#define X", "#import nothing", "#ifdef", "#ifdef N", "#ifdef N\n#endfor",
+            "#for i in 0..x\n#endfor", "#for i in 0..2\n#else\n#endfor", "#ifdef N\n#else\n#else\n#endif", "#endif",
+        ] {
+            assert!(run(text).is_err(), "{text}");
+        }
+        let error = run("a\n${M}").unwrap_err();
+        assert_eq!(error, "test.wgsl:2: M is not defined");
+    }
+}
