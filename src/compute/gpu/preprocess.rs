@@ -135,7 +135,12 @@ mod tests {
     use super::*;
 
     fn run(text: &str) -> Result<String, String> {
-        let mut state = Expansion { defines: &[("N", "3"), ("FLAG", "")], variables: Vec::new(), imported: Vec::new(), out: String::new() };
+        let mut state = Expansion {
+            defines: &[("N", "3"), ("FLAG", "")],
+            variables: Vec::new(),
+            imported: Vec::new(),
+            out: String::new(),
+        };
         let lines: Vec<Line<'_>> = text.lines().enumerate().map(|(i, l)| (i + 1, l)).collect();
         state.run("test", &lines, 0)?;
         Ok(state.out)
@@ -158,8 +163,18 @@ mod tests {
     #[test]
     fn what_is_unknown_is_an_error() {
         for text in [
-            "${M}", "${FLAG}", "${N", "#define X", "#import nothing", "#ifdef", "#ifdef N", "#ifdef N\n#endfor",
-            "#for i in 0..x\n#endfor", "#for i in 0..2\n#else\n#endfor", "#ifdef N\n#else\n#else\n#endif", "#endif",
+            "${M}",
+            "${FLAG}",
+            "${N",
+            "#define X",
+            "#import nothing",
+            "#ifdef",
+            "#ifdef N",
+            "#ifdef N\n#endfor",
+            "#for i in 0..x\n#endfor",
+            "#for i in 0..2\n#else\n#endfor",
+            "#ifdef N\n#else\n#else\n#endif",
+            "#endif",
         ] {
             assert!(run(text).is_err(), "{text}");
         }
