@@ -1,6 +1,8 @@
 //! The house rules, kept by a test: arrows between layers point down, files stay short, shaders stay
 //! out of Rust strings.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

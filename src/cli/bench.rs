@@ -118,7 +118,7 @@ impl Bench {
             "{:.2} M parameters, {} kernel calls a step, {:.1} MiB",
             cost.parameters as f64 / 1e6,
             learner.calls(),
-            device.memory().0 as f64 / 1048576.0
+            device.memory().0 as f64 / 1_048_576.0
         ));
         let mut sorted = kernels;
         sorted.sort_by(|a, b| b.ms.total_cmp(&a.ms));

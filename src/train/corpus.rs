@@ -46,14 +46,13 @@ impl Corpus {
         let protected: Vec<String> = probes.iter().map(|p| format!("{}{}", p.prompt, p.expected)).collect();
         let protected: Vec<&str> = protected.iter().map(String::as_str).collect();
         let split = data::split(&sources, &protected);
-        let tokenizer = match read_text(known, "tokenizer.json")? {
-            Some(json) => Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?,
-            None => {
-                let texts = data::training_texts(&sources, &split);
-                match config.tokenizer {
-                    TokenizerKind::Char => data::train_char(&texts, vocab_size)?,
-                    TokenizerKind::Bpe => data::train_bpe(&texts, vocab_size)?,
-                }
+        let tokenizer = if let Some(json) = read_text(known, "tokenizer.json")? {
+            Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?
+        } else {
+            let texts = data::training_texts(&sources, &split);
+            match config.tokenizer {
+                TokenizerKind::Char => data::train_char(&texts, vocab_size)?,
+                TokenizerKind::Bpe => data::train_bpe(&texts, vocab_size)?,
             }
         };
         if tokenizer.vocab_size() > vocab_size {

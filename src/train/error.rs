@@ -33,10 +33,13 @@ impl TrainError {
     /// The process's exit code: 1 work, 2 input, 3 locked, 4 device or memory.
     pub fn exit_code(&self) -> u8 {
         match self {
-            TrainError::Compute(ComputeError::NoAdapter { .. } | ComputeError::Shape { .. }) => 2,
+            TrainError::Compute(ComputeError::NoAdapter { .. } | ComputeError::Shape { .. })
+            | TrainError::Data(_)
+            | TrainError::Config(_)
+            | TrainError::Run(_)
+            | TrainError::Input(_) => 2,
             TrainError::Compute(_) => 4,
             TrainError::Store(e) => e.exit_code(),
-            TrainError::Data(_) | TrainError::Config(_) | TrainError::Run(_) | TrainError::Input(_) => 2,
             TrainError::Work(_) => 1,
         }
     }

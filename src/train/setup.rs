@@ -227,11 +227,9 @@ pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &S
             state.adapter, state.driver, engine.adapter
         ));
     }
-    (
-        engine.engine.clone_into(&mut state.engine),
-        state.adapter.clone_from(&engine.adapter),
-        state.driver.clone_from(&engine.driver),
-    );
+    engine.engine.clone_into(&mut state.engine);
+    state.adapter.clone_from(&engine.adapter);
+    state.driver.clone_from(&engine.driver);
     state.data.clone_from(&corpus.digest);
     let history = mixed(&state, &weights, shape, &mut notes)?;
     let batcher = Batcher::new(Arc::clone(&corpus.packed), config.seed, history)?;

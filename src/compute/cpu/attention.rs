@@ -89,7 +89,9 @@ pub(in crate::compute) fn attention_forward(p: &Params, args: Args<'_>) -> Ran {
                         let total = simd::exp_sum(seen, s.scale, top);
                         hidden.fill(0.0);
                         let inverse = 1.0 / total;
-                        seen.iter_mut().for_each(|x| *x *= inverse);
+                        for x in seen.iter_mut() {
+                            *x *= inverse;
+                        }
                         sums[i * s.hq + h] = top + total.ln();
                     }
                 },

@@ -38,8 +38,12 @@ pub(in crate::compute) fn scale(p: &Params, args: Args<'_>) -> Ran {
     parallel::run(x.chunks_mut(each), |x| {
         simd::wide(
             #[inline(always)]
-            || x.iter_mut().for_each(|v| *v *= factor),
-        )
+            || {
+                for v in x.iter_mut() {
+                    *v *= factor;
+                }
+            },
+        );
     });
     Ok(())
 }

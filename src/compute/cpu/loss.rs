@@ -31,7 +31,9 @@ pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {
                         let total = simd::exp_sum(row, 1.0, top);
                         *loss = total.ln() - aim;
                         let factor = scale / total;
-                        row.iter_mut().for_each(|x| *x *= factor);
+                        for x in row.iter_mut() {
+                            *x *= factor;
+                        }
                         row[target] -= scale;
                     } else {
                         let row = &*row;
