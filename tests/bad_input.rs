@@ -12,7 +12,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{DANLU, Done, Running, checkpoint, checkpoints, command, copy, danlu, golden, ids_file, metrics, no_leftovers, scratch, snapshot, text, train, train_args};
+use common::{
+    DANLU, Done, Running, checkpoint, checkpoints, command, copy, danlu, golden, ids_file, metrics, no_leftovers,
+    scratch, snapshot, text, train, train_args,
+};
 use serde_json::{Value, json};
 
 /// Refused, and the folder is as it was before.
@@ -74,11 +77,19 @@ fn settings_that_cannot_be_used_make_no_run() {
     for (more, words) in args {
         let folder = text(&run);
         let alone = [&["train", "--run", &folder], *more].concat();
-        let run = || -> Done { Command::new(DANLU).args(&alone).env("RUST_BACKTRACE", "0").output().unwrap().into() };
+        // Mesa's drivers write to stderr themselves where this folder is missing.
+        let envs = [("RUST_BACKTRACE", "0"), ("XDG_RUNTIME_DIR", dir.path().to_str().unwrap())];
+        let run = || -> Done { Command::new(DANLU).args(&alone).envs(envs).output().unwrap().into() };
         refused_untouched(dir.path(), run, 2, words);
     }
     // The argument parser has its own form: a line of what, and one of where help is.
-    for bad in [&["train", "--set", "nokey"][..], &["train", "--steps", "-3"], &["trian"], &["score"], &["generate", "--prompt", "x", "--ids", "y"]] {
+    for bad in [
+        &["train", "--set", "nokey"][..],
+        &["train", "--steps", "-3"],
+        &["trian"],
+        &["score"],
+        &["generate", "--prompt", "x", "--ids", "y"],
+    ] {
         let done: Done = Command::new(DANLU).args(bad).current_dir(dir.path()).output().unwrap().into();
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{bad:?}: {}", done.err);
         assert!(done.err.starts_with("error: ") && done.err.contains("--help"), "{}", done.err);
@@ -99,7 +110,10 @@ fn a_run_toml_that_cannot_be_used_is_left_as_it_is() {
         (b"seed = \"x\"\n", &["seed", "whole number"]),
         (b"size = \"1m\"\nsize = \"5m\"\n", &["run.toml", "size"]),
         (b"\xff\xfe", &["run.toml", "UTF-8"]),
-        (b"[[source]]\nname = \"a\"\npath = \"x.txt\"\n[[source]]\nname = \"a\"\npath = \"y.txt\"\n", &["\"a\"", "used twice"]),
+        (
+            b"[[source]]\nname = \"a\"\npath = \"x.txt\"\n[[source]]\nname = \"a\"\npath = \"y.txt\"\n",
+            &["\"a\"", "used twice"],
+        ),
         (b"[[source]]\nname = \"a\"\npath = \"x.txt\"\nweight = 0\n", &["weight 0"]),
     ];
     for (i, (toml, words)) in cases.iter().enumerate() {
@@ -162,7 +176,9 @@ fn files_of_ids() {
             refused_untouched(dir.path(), || danlu(args), 2, &[words, &["bad.json"][..]].concat());
         }
     }
-    for (name, bytes, words) in [("text", &b"hello"[..], "line 1"), ("empty", b"", "EOF"), ("bytes", b"\xff\x00", "line 1")] {
+    for (name, bytes, words) in
+        [("text", &b"hello"[..], "line 1"), ("empty", b"", "EOF"), ("bytes", b"\xff\x00", "line 1")]
+    {
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
         danlu(["score", "--model", &model, "--ids", &text(&path)]).refused(2, &[name, words, "expected"]);
@@ -193,7 +209,8 @@ fn sizes_past_counting() {
     let model = text(&golden("tied"));
     let ids = ids_file(dir.path(), "ids.json", &json!({"input_ids": [[1, 2]]}));
     for n in ["18446744073709551615", "100000000"] {
-        danlu(["generate", "--model", &model, "--ids", &ids, "--max-new-tokens", n]).refused(2, &["--max-new-tokens", n, "fewer"]);
+        danlu(["generate", "--model", &model, "--ids", &ids, "--max-new-tokens", n])
+            .refused(2, &["--max-new-tokens", n, "fewer"]);
         danlu(["bench", "--batch", n, "--ctx", "1024"]).refused(2, &["--batch", n, "lower"]);
         danlu(["bench", "--batch", "1", "--ctx", "1", "--steps", n]).refused(2, &["--steps", n]);
     }
@@ -203,7 +220,8 @@ fn sizes_past_counting() {
             assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{flag} {n}: {}", done.err);
         }
     }
-    danlu(["bench", "--layers", "512", "--hidden", "65536", "--heads", "512", "--ffn", "1048576"]).refused(4, &["bytes"]);
+    danlu(["bench", "--layers", "512", "--hidden", "65536", "--heads", "512", "--ffn", "1048576"])
+        .refused(4, &["bytes"]);
 }
 
 #[test]
@@ -273,7 +291,8 @@ fn model_configs_that_cannot_be_honoured() {
     copy(&golden("tied"), &model);
     let refused = |text_of: &str, words: &[&str]| {
         fs::write(model.join("config.json"), text_of).unwrap();
-        danlu(["score", "--model", &text(&model), "--ids", &ids, "--json"]).refused(2, &[&["config.json"], words].concat());
+        danlu(["score", "--model", &text(&model), "--ids", &ids, "--json"])
+            .refused(2, &[&["config.json"], words].concat());
     };
     let changes: &[(&str, Value, &[&str])] = &[
         ("hidden_act", json!("gelu"), &["hidden_act", "gelu", "silu"]),
@@ -306,7 +325,12 @@ fn model_configs_that_cannot_be_honoured() {
     refused("[]", &["not a JSON object"]);
     refused(&"[".repeat(100_000), &["not JSON"]);
     // Right by itself, but not what the weights are.
-    for (key, value) in [("tie_word_embeddings", json!(false)), ("num_hidden_layers", json!(4)), ("num_hidden_layers", json!(2)), ("hidden_size", json!(64))] {
+    for (key, value) in [
+        ("tie_word_embeddings", json!(false)),
+        ("num_hidden_layers", json!(4)),
+        ("num_hidden_layers", json!(2)),
+        ("hidden_size", json!(64)),
+    ] {
         let mut config = good.clone();
         config[key] = value;
         fs::write(model.join("config.json"), config.to_string()).unwrap();
@@ -318,7 +342,8 @@ fn model_configs_that_cannot_be_honoured() {
 fn run_with(dir: &Path, name: &str, path: &str) -> PathBuf {
     let run = dir.join(name);
     fs::create_dir_all(&run).unwrap();
-    fs::write(run.join("run.toml"), format!("size = \"1m\"\n[[source]]\nname = \"letters\"\npath = {path:?}\n")).unwrap();
+    fs::write(run.join("run.toml"), format!("size = \"1m\"\n[[source]]\nname = \"letters\"\npath = {path:?}\n"))
+        .unwrap();
     run
 }
 
@@ -357,7 +382,11 @@ fn sources_that_hold_no_text() {
         let before = fs::read(run.join("run.toml")).unwrap();
         danlu(train_args(&run, &["steps=1"], &[])).refused(2, &[words, &["source letters"][..]].concat());
         assert_eq!(fs::read(run.join("run.toml")).unwrap(), before);
-        assert!(!run.join("metrics.jsonl").exists() && !run.join("data/tokenizer.json").exists() && checkpoints(&run).is_empty());
+        assert!(
+            !run.join("metrics.jsonl").exists()
+                && !run.join("data/tokenizer.json").exists()
+                && checkpoints(&run).is_empty()
+        );
         no_leftovers(&run);
     }
     // The cure is to correct the file; the run is none the worse for it.
@@ -379,7 +408,8 @@ fn brackets_in_the_name_of_a_folder_are_no_pattern() {
     let odd = dir.path().join("we[ird] *");
     fs::create_dir_all(odd.join("texts")).unwrap();
     fs::write(odd.join("texts/a.txt"), "The furnace is warm.\n\n".repeat(40)).unwrap();
-    for (i, path) in ["../texts", "../texts/*.txt", "../t?xts/[a-c].txt", &text(&odd.join("texts"))].iter().enumerate() {
+    for (i, path) in ["../texts", "../texts/*.txt", "../t?xts/[a-c].txt", &text(&odd.join("texts"))].iter().enumerate()
+    {
         let run = run_with(&odd, &format!("run{i}"), path);
         train(&run, &["steps=1"], &[]).good();
     }
@@ -388,8 +418,14 @@ fn brackets_in_the_name_of_a_folder_are_no_pattern() {
 #[test]
 fn a_model_that_does_not_fit_is_refused_before_it_is_begun() {
     let dir = scratch();
-    let run = || danlu(["train", "--run", &text(&dir.path().join("run")), "--size", "124m", "--set", "batch_size=200000"]);
-    refused_untouched(dir.path(), run, 4, &["out of device memory", "bytes are needed", "bytes are there", "batch_size="]);
+    let run =
+        || danlu(["train", "--run", &text(&dir.path().join("run")), "--size", "124m", "--set", "batch_size=200000"]);
+    refused_untouched(
+        dir.path(),
+        run,
+        4,
+        &["out of device memory", "bytes are needed", "bytes are there", "batch_size="],
+    );
 }
 
 #[test]
@@ -424,7 +460,8 @@ fn a_folder_that_cannot_be_written() {
     let run = dir.path().join("run");
     train(&run, &["steps=2"], &[]).good();
     let before = snapshot(&run);
-    let root = fs::metadata(dir.path()).is_ok_and(|_| fs::read("/proc/self/status").is_ok_and(|s| String::from_utf8_lossy(&s).contains("Uid:\t0\t")));
+    let root = fs::metadata(dir.path())
+        .is_ok_and(|_| fs::read("/proc/self/status").is_ok_and(|s| String::from_utf8_lossy(&s).contains("Uid:\t0\t")));
     let all = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     all(dir.path(), 0o755);
     for path in before.keys().chain([&run]) {
@@ -467,7 +504,13 @@ fn a_save_without_room_fails_aloud_and_leaves_the_old_checkpoint() {
     let limited = ["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\"", DANLU];
     let done: Done = Command::new("sh").args(limited).args(&args).env("RUST_BACKTRACE", "0").output().unwrap().into();
     assert_eq!(done.code, Some(1), "{}", done.err);
-    assert!(done.err.starts_with("danlu: ") && done.err.contains("model.safetensors") && done.err.contains("free some space"), "{}", done.err);
+    assert!(
+        done.err.starts_with("danlu: ")
+            && done.err.contains("model.safetensors")
+            && done.err.contains("free some space"),
+        "{}",
+        done.err
+    );
     let lines = done.objects();
     assert!(lines.iter().any(|l| l["event"] == "save_failed"), "{}", done.out);
     assert_eq!((&lines.last().unwrap()["event"], &lines.last().unwrap()["failed"]), (&json!("finished"), &json!(true)));
@@ -476,7 +519,10 @@ fn a_save_without_room_fails_aloud_and_leaves_the_old_checkpoint() {
     let whole = dir.path().join("whole");
     train(&whole, &sets, &[]).good();
     train(&run, &sets, &[]).good();
-    assert!(common::tensors(&checkpoint(&run, 6)) == common::tensors(&checkpoint(&whole, 6)), "after room was made the run goes on to the bit");
+    assert!(
+        common::tensors(&checkpoint(&run, 6)) == common::tensors(&checkpoint(&whole, 6)),
+        "after room was made the run goes on to the bit"
+    );
 }
 
 /// A disk of 8 MiB, where mounting one is permitted: refused before a byte is written.
@@ -486,7 +532,8 @@ fn a_small_disk_is_refused_before_the_save() {
     let dir = scratch();
     let disk = dir.path().join("disk");
     fs::create_dir(&disk).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&disk).stderr(Stdio::null()).status();
+    let mount =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&disk).stderr(Stdio::null()).status();
     if !mount.is_ok_and(|s| s.success()) {
         eprintln!("not permitted to mount: not tested here");
         return;
@@ -517,7 +564,11 @@ fn a_closed_pipe_is_a_quiet_end_and_training_is_saved() {
     assert!(step >= 5 && checkpoint(&run, step).is_dir(), "step {step}: {:?}", checkpoints(&run));
     // Closed before the first line.
     let ids = ids_file(dir.path(), "ids.json", &json!({"input_ids": [[1, 2, 3]]}));
-    for args in [vec!["score", "--ids", &ids, "--json"], vec!["overfit", "--ids", &ids, "--steps", "300"], vec!["generate", "--ids", &ids]] {
+    for args in [
+        vec!["score", "--ids", &ids, "--json"],
+        vec!["overfit", "--ids", &ids, "--steps", "300"],
+        vec!["generate", "--ids", &ids],
+    ] {
         let mut command = command([&args[..], &["--model", &text(&golden("tied"))]].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
@@ -533,7 +584,14 @@ fn a_result_that_cannot_be_written_is_a_failure() {
     let dir = scratch();
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let ids = ids_file(dir.path(), "ids.json", &json!({"input_ids": [[1, 2, 3]]}));
-    let done: Done = command(["score", "--model", &text(&golden("tied")), "--ids", &ids, "--json"]).stdout(full()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap().into();
+    let done: Done = command(["score", "--model", &text(&golden("tied")), "--ids", &ids, "--json"])
+        .stdout(full())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap()
+        .into();
     done.refused(1, &["stdout cannot be written", "free space"]);
     let run = dir.path().join("run");
     let train = command(train_args(&run, &["steps=50"], &[])).stdout(full()).stderr(Stdio::piped()).spawn().unwrap();

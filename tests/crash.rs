@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use common::{Chance, checkpoint, checkpoints, command, copy_all, danlu, metrics, no_leftovers, objects, scratch, tensors, text, train, train_args};
+use common::{
+    Chance, checkpoint, checkpoints, command, copy_all, danlu, metrics, no_leftovers, objects, scratch, tensors, text,
+    train, train_args,
+};
 
 // Saves fall on no multiple of the 20 rows after which the built-in mix repeats.
 const STEPS: usize = 1200;
@@ -70,7 +73,8 @@ fn kill_often(kills: usize, seed: u64) -> Tally {
         let mut saved = false;
         loop {
             // The last kill is followed by a launch that may go to its end.
-            let wait = if tally.kills < kills { Duration::from_millis(chance.below(1500)) } else { Duration::from_secs(3600) };
+            let wait =
+                if tally.kills < kills { Duration::from_millis(chance.below(1500)) } else { Duration::from_secs(3600) };
             let killed = if tally.kills < kills {
                 launch(&run, &out, wait)
             } else {
@@ -210,7 +214,8 @@ fn with_every_checkpoint_damaged_nothing_is_begun_anew_in_silence() {
         flip(&checkpoint(&run, step).join("model.safetensors"), &mut Chance(step as u64));
     }
     let before = (checkpoints(&run), metrics(&run));
-    train(&run, &["steps=16"], &[]).refused(2, &["no checkpoint of this run", "pretrain-00000012", "model.safetensors"]);
+    train(&run, &["steps=16"], &[])
+        .refused(2, &["no checkpoint of this run", "pretrain-00000012", "model.safetensors"]);
     assert_eq!((checkpoints(&run), metrics(&run)), before);
 }
 

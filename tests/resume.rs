@@ -22,7 +22,10 @@ fn same(a: &Path, b: &Path, step: usize, what: &str) {
         assert_eq!(x, y, "{what}");
     }
     assert_eq!(one.len(), other.len(), "{what}");
-    assert!(tensors(&checkpoint(a, step)) == tensors(&checkpoint(b, step)), "{what}: the tensors at step {step} differ");
+    assert!(
+        tensors(&checkpoint(a, step)) == tensors(&checkpoint(b, step)),
+        "{what}: the tensors at step {step} differ"
+    );
     no_leftovers(b);
 }
 
@@ -55,7 +58,8 @@ fn with_accumulation_and_dropout() {
 
 #[test]
 fn with_cosine_grouped_heads_and_untied_head() {
-    let sets = ["steps=12", "lr_scheduler_type=cosine", "model.num_key_value_heads=1", "model.tie_word_embeddings=false"];
+    let sets =
+        ["steps=12", "lr_scheduler_type=cosine", "model.num_key_value_heads=1", "model.tie_word_embeddings=false"];
     stopped_and_gone_on(&sets, 12, &[&[6]]);
 }
 
@@ -152,7 +156,8 @@ fn a_signal_while_a_save_is_under_way_waits_for_it() {
         running.signal("TERM");
         let (done, rest) = running.end();
         done.good();
-        let failed: Vec<_> = rest.iter().filter(|line| line["event"] == "save_failed" || line["failed"] == true).collect();
+        let failed: Vec<_> =
+            rest.iter().filter(|line| line["event"] == "save_failed" || line["failed"] == true).collect();
         assert!(failed.is_empty(), "{failed:?}");
         let step = rest.last().unwrap()["step"].as_u64().unwrap() as usize;
         let twice = checkpoints(&run).into_iter().find(|name| name.contains("-r"));
@@ -169,14 +174,19 @@ fn a_signal_before_the_first_step_ends_the_run_in_order() {
     let dir = scratch();
     let run = dir.path().join("run");
     fs::create_dir(&run).unwrap();
-    let line = |i: usize| format!("document {i}: the furnace is warm and the elixir of number {} is not done\n\n", i * 7919 % 104_729);
+    let line = |i: usize| {
+        format!("document {i}: the furnace is warm and the elixir of number {} is not done\n\n", i * 7919 % 104_729)
+    };
     fs::write(run.join("t.txt"), (0..100_000).map(line).collect::<String>()).unwrap();
     fs::write(run.join("run.toml"), "size = \"1m\"\n[[source]]\nname = \"a\"\npath = \"t.txt\"\n").unwrap();
     let running = Running::start(&run, &["steps=1000000"]);
     let status = format!("/proc/{}/status", running.child.id());
     let caught = || {
         let text = fs::read_to_string(&status).unwrap_or_default();
-        let mask = text.lines().find_map(|l| l.strip_prefix("SigCgt:")).map_or(0, |m| u64::from_str_radix(m.trim(), 16).unwrap());
+        let mask = text
+            .lines()
+            .find_map(|l| l.strip_prefix("SigCgt:"))
+            .map_or(0, |m| u64::from_str_radix(m.trim(), 16).unwrap());
         mask >> 14 & 1 == 1
     };
     while !caught() {

@@ -56,7 +56,13 @@ fn score(model: &Path, ids: &str, adapter: &str) -> Value {
 
 /// Runs the binary on an adapter.
 fn run(args: &[&str], adapter: &str) -> Done {
-    Command::new(DANLU).args(args).args(["--adapter", adapter]).env("RUST_BACKTRACE", "0").output().expect("it starts").into()
+    Command::new(DANLU)
+        .args(args)
+        .args(["--adapter", adapter])
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .expect("it starts")
+        .into()
 }
 
 fn scores_are_transformers(adapter: &str) {
@@ -64,7 +70,8 @@ fn scores_are_transformers(adapter: &str) {
     for case in CASES {
         let g = answers(case);
         let plain = ids_file(dir.path(), "plain.json", &json!({"input_ids": g["input_ids"]}));
-        let labelled = ids_file(dir.path(), "labelled.json", &json!({"input_ids": g["input_ids"], "labels": g["labels"]}));
+        let labelled =
+            ids_file(dir.path(), "labelled.json", &json!({"input_ids": g["input_ids"], "labels": g["labels"]}));
         for (ids, loss) in [(plain, "loss_all"), (labelled, "loss")] {
             let got = score(&golden(case), &ids, adapter);
             assert_eq!(keys(&got), ["logprobs", "loss"]);
@@ -84,8 +91,20 @@ fn overfit_is_transformers(adapter: &str) {
         let number = |key: &str| a[key].to_string();
         let done = run(
             &[
-                "overfit", "--model", &text(&golden(case)), "--ids", &ids, "--json", "--steps", &number("steps"), "--lr",
-                &number("learning_rate"), "--weight-decay", &number("weight_decay"), "--clip", &number("clip"),
+                "overfit",
+                "--model",
+                &text(&golden(case)),
+                "--ids",
+                &ids,
+                "--json",
+                "--steps",
+                &number("steps"),
+                "--lr",
+                &number("learning_rate"),
+                "--weight-decay",
+                &number("weight_decay"),
+                "--clip",
+                &number("clip"),
             ],
             adapter,
         );
@@ -93,7 +112,8 @@ fn overfit_is_transformers(adapter: &str) {
         let (losses, norms) = (floats(&a["loss"]), floats(&a["grad_norm"]));
         assert_eq!((lines.len(), losses.len()), (20, 20));
         for (i, line) in lines.iter().enumerate() {
-            let wanted: &[&str] = if i == 0 { &["grad_norm", "grad_norms", "loss", "step"] } else { &["grad_norm", "loss", "step"] };
+            let wanted: &[&str] =
+                if i == 0 { &["grad_norm", "grad_norms", "loss", "step"] } else { &["grad_norm", "loss", "step"] };
             assert_eq!(keys(line), wanted);
             assert_eq!(line["step"], i + 1);
             close(&format!("{case} loss {i}"), &line["loss"], losses[i], 1e-4);
@@ -115,8 +135,17 @@ fn greedy_is_transformers(adapter: &str) {
         let ids = ids_file(dir.path(), "ids.json", &json!({"input_ids": g["prompts"]}));
         let most = g["max_new_tokens"].to_string();
         let args = [
-            "generate", "--model", &text(&golden(case)), "--ids", &ids, "--json", "--temperature", "0", "--max-new-tokens",
-            &most, "--ignore-eos",
+            "generate",
+            "--model",
+            &text(&golden(case)),
+            "--ids",
+            &ids,
+            "--json",
+            "--temperature",
+            "0",
+            "--max-new-tokens",
+            &most,
+            "--ignore-eos",
         ];
         let got = run(&args, adapter).object();
         assert_eq!(got, json!({"ids": g["ids"]}), "{case}");
@@ -176,7 +205,8 @@ fn rewrite(case: &str, to: &Path, dtype: Dtype, shards: usize) {
     }
     let view = |t: &(String, Vec<usize>, Vec<u8>)| (t.0.clone(), t.1.clone(), t.2.clone());
     let write = |part: Vec<(String, Vec<usize>, Vec<u8>)>, name: &str| {
-        let views: BTreeMap<_, _> = part.iter().map(|t| (t.0.clone(), TensorView::new(dtype, t.1.clone(), &t.2).unwrap())).collect();
+        let views: BTreeMap<_, _> =
+            part.iter().map(|t| (t.0.clone(), TensorView::new(dtype, t.1.clone(), &t.2).unwrap())).collect();
         fs::write(to.join(name), safetensors::serialize(views, None).unwrap()).unwrap();
     };
     if shards == 1 {
@@ -202,7 +232,9 @@ fn other_files_of_the_same_model() {
         let ids = ids_file(dir.path(), "ids.json", &json!({"input_ids": g["input_ids"]}));
         let exact = score(&golden(case), &ids, "cpu");
         // Half precision keeps 11 bits of a weight, bfloat16 8; the logits here reach 10.
-        for (dtype, shards, bound) in [(Dtype::F32, 3, 0.0), (Dtype::F16, 1, 0.02), (Dtype::F16, 2, 0.02), (Dtype::BF16, 1, 0.15)] {
+        for (dtype, shards, bound) in
+            [(Dtype::F32, 3, 0.0), (Dtype::F16, 1, 0.02), (Dtype::F16, 2, 0.02), (Dtype::BF16, 1, 0.15)]
+        {
             let folder = dir.path().join(format!("{case}-{dtype:?}-{shards}"));
             rewrite(case, &folder, dtype, shards);
             let got = score(&folder, &ids, "cpu");
@@ -246,7 +278,10 @@ fn train_lines() {
 
     assert_eq!((lines[0]["event"].as_str(), of("started").len()), (Some("started"), 1));
     let started = of("started")[0];
-    assert_eq!((&started["engine"], &started["step"], &started["steps"], &started["size"]), (&json!("cpu"), &json!(0), &json!(6), &json!("1m")));
+    assert_eq!(
+        (&started["engine"], &started["step"], &started["steps"], &started["size"]),
+        (&json!("cpu"), &json!(0), &json!(6), &json!("1m"))
+    );
     let shares: f64 = started["sources"].as_array().unwrap().iter().map(|s| s["weight"].as_f64().unwrap()).sum();
     assert!((shares - 1.0).abs() < 1e-9, "shares are fractions of 1");
     let probes: Vec<u64> = of("probe").iter().map(|l| l["step"].as_u64().unwrap()).collect();
@@ -256,24 +291,37 @@ fn train_lines() {
         assert!(probe["prompt"].as_str().unwrap() == "春眠不觉晓，" && length == 18 && matched <= length, "{probe}");
         assert!(probe["text"].is_string(), "{probe}");
     }
-    let evals: Vec<(u64, &str)> = of("eval").iter().map(|l| (l["step"].as_u64().unwrap(), l["source"].as_str().unwrap())).collect();
+    let evals: Vec<(u64, &str)> =
+        of("eval").iter().map(|l| (l["step"].as_u64().unwrap(), l["source"].as_str().unwrap())).collect();
     for wanted in [(3, "all"), (6, "all"), (3, "tang300"), (6, "english")] {
         assert!(evals.contains(&wanted), "{evals:?}");
     }
     for eval in of("eval") {
-        assert!(eval["eval_loss"].as_f64().unwrap() > 0.0 && eval["eval_bits_per_byte"].as_f64().unwrap() > 0.0, "{eval}");
+        assert!(
+            eval["eval_loss"].as_f64().unwrap() > 0.0 && eval["eval_bits_per_byte"].as_f64().unwrap() > 0.0,
+            "{eval}"
+        );
     }
     let saved: Vec<u64> = of("saved").iter().map(|l| l["step"].as_u64().unwrap()).collect();
     assert_eq!(saved, [4, 6]);
     for saved in of("saved") {
         let folder = PathBuf::from(saved["path"].as_str().unwrap());
-        let bytes: u64 = fs::read_dir(folder).unwrap().map(|e| e.unwrap()).filter(|e| e.file_name() != "manifest.json").map(|e| e.metadata().unwrap().len()).sum();
+        let bytes: u64 = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap())
+            .filter(|e| e.file_name() != "manifest.json")
+            .map(|e| e.metadata().unwrap().len())
+            .sum();
         assert_eq!(saved["bytes"], bytes, "{saved}");
     }
     let last = lines.last().unwrap();
-    assert_eq!((&last["event"], &last["reason"], &last["failed"], &last["step"]), (&json!("finished"), &json!("done"), &json!(false), &json!(6)));
+    assert_eq!(
+        (&last["event"], &last["reason"], &last["failed"], &last["step"]),
+        (&json!("finished"), &json!("done"), &json!(false), &json!(6))
+    );
     // The run's logs hold the same lines.
-    let [metrics, events] = ["metrics.jsonl", "events.jsonl"].map(|n| objects(&fs::read_to_string(run.join(n)).unwrap()));
+    let [metrics, events] =
+        ["metrics.jsonl", "events.jsonl"].map(|n| objects(&fs::read_to_string(run.join(n)).unwrap()));
     assert!(metrics.iter().eq(steps.iter().copied()));
     assert!(events.iter().eq(lines.iter().filter(|l| !l["event"].is_null())));
 }
@@ -282,7 +330,8 @@ fn train_lines() {
 fn train_in_words() {
     let dir = scratch();
     let run = dir.path().join("run");
-    let args: Vec<String> = common::train_args(&run, &["steps=10"], &[]).into_iter().filter(|a| a != "--json").collect();
+    let args: Vec<String> =
+        common::train_args(&run, &["steps=10"], &[]).into_iter().filter(|a| a != "--json").collect();
     let done = danlu(args);
     assert_eq!(done.good().out, "");
     for word in ["parameters on cpu", "step     10", "saved", "pretrain done at step 10"] {
@@ -304,15 +353,28 @@ fn generate_from_a_run() {
     assert_eq!((got["ids"].as_array().unwrap().len(), &got["finish_reason"]), (9, &json!("length")));
     assert!(got["ids"].as_array().unwrap().iter().all(|id| id.as_u64().unwrap() < 600));
     // Drawing is a function of the seed; words and JSON show the same.
-    let [one, same, other] = ["5", "5", "6"].map(|seed| made(&["--json", "--temperature", "2", "--top-k", "0", "--seed", seed]).object());
+    let [one, same, other] =
+        ["5", "5", "6"].map(|seed| made(&["--json", "--temperature", "2", "--top-k", "0", "--seed", seed]).object());
     assert_eq!(one, same);
     assert_ne!(one, other, "another seed, another text");
     let words = made(&["--temperature", "0"]);
     let greedy = made(&["--json", "--temperature", "0"]).object();
-    let shown: String = greedy["text"].as_str().unwrap().chars().map(|c| if c.is_control() { '␦' } else { c }).collect();
+    let shown: String =
+        greedy["text"].as_str().unwrap().chars().map(|c| if c.is_control() { '␦' } else { c }).collect();
     assert_eq!(words.good().out, shown + "\n");
     // The checkpoint by itself is a model's folder.
-    let args = ["generate", "--model", &text(&checkpoint(&run, 8)), "--prompt", "春眠", "--max-new-tokens", "9", "--json", "--temperature", "0"];
+    let args = [
+        "generate",
+        "--model",
+        &text(&checkpoint(&run, 8)),
+        "--prompt",
+        "春眠",
+        "--max-new-tokens",
+        "9",
+        "--json",
+        "--temperature",
+        "0",
+    ];
     assert_eq!(danlu(args).object(), greedy);
     // Top-k of one is greedy at any temperature.
     assert_eq!(made(&["--json", "--top-k", "1", "--temperature", "1.5"]).object(), greedy);
@@ -332,15 +394,34 @@ fn eos_stops_unless_ignored() {
     config["eos_token_id"] = end.clone();
     fs::write(model.join("config.json"), config.to_string()).unwrap();
     let ids = ids_file(dir.path(), "ids.json", &json!({"input_ids": [prompt]}));
-    let args = ["generate", "--model", &text(&model), "--ids", &ids, "--temperature", "0", "--max-new-tokens", "12", "--json"];
+    let args =
+        ["generate", "--model", &text(&model), "--ids", &ids, "--temperature", "0", "--max-new-tokens", "12", "--json"];
     assert_eq!(danlu(args).object(), json!({"ids": [whole[..n + 2]]}));
     assert_eq!(danlu([&args[..], &["--ignore-eos"]].concat()).object(), json!({"ids": [whole]}));
 }
 
 fn bench_and_adapters() {
     let shape = [
-        "bench", "--layers", "1", "--hidden", "32", "--heads", "4", "--kv-heads", "2", "--ffn", "64", "--ctx", "16", "--vocab", "50", "--batch",
-        "2", "--steps", "3", "--json",
+        "bench",
+        "--layers",
+        "1",
+        "--hidden",
+        "32",
+        "--heads",
+        "4",
+        "--kv-heads",
+        "2",
+        "--ffn",
+        "64",
+        "--ctx",
+        "16",
+        "--vocab",
+        "50",
+        "--batch",
+        "2",
+        "--steps",
+        "3",
+        "--json",
     ];
     let got = danlu(shape).object();
     for key in ["engine", "adapter", "params", "tokens_per_second", "ms_per_step", "tflops", "kernels"] {
@@ -357,7 +438,10 @@ fn bench_and_adapters() {
     }
     let lines = danlu(["adapters", "--json"]).good().objects();
     assert_eq!(lines.iter().filter(|l| l["auto"] == true).count(), 1, "auto takes one of them");
-    assert!(lines.iter().any(|l| l["kind"] == "cpu" && l["name"].is_string() && l["backend"].is_string()), "the CPU engine is always there");
+    assert!(
+        lines.iter().any(|l| l["kind"] == "cpu" && l["name"].is_string() && l["backend"].is_string()),
+        "the CPU engine is always there"
+    );
 }
 
 /// What is printed on stdout is the same number of JSON lines for all verbs that promise one.
@@ -395,7 +479,8 @@ fn main() {
     for (name, test) in gpu {
         let adapter = found.clone();
         let test = move || test(&adapter.expect("no adapter is there, and DANLU_REQUIRE_ADAPTER=1 asks for one"));
-        trials.push(trial(&format!("gpu/{name}_are_transformers"), test).with_ignored_flag(found.is_none() && !required));
+        trials
+            .push(trial(&format!("gpu/{name}_are_transformers"), test).with_ignored_flag(found.is_none() && !required));
     }
     libtest_mimic::run(&args, trials).exit();
 }

@@ -216,7 +216,9 @@ pub fn checkpoint(run: &Path, step: usize) -> PathBuf {
 pub fn metrics(run: &Path) -> Vec<String> {
     let all = objects(&fs::read_to_string(run.join("metrics.jsonl")).expect("metrics.jsonl"));
     let exact = ["step", "loss", "grad_norm", "learning_rate", "total_tokens", "epoch", "applied"];
-    all.iter().map(|line| exact.iter().map(|key| format!("{key} {}", line[*key])).collect::<Vec<_>>().join(" ")).collect()
+    all.iter()
+        .map(|line| exact.iter().map(|key| format!("{key} {}", line[*key])).collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 /// The bytes of both tensor files of a checkpoint.
