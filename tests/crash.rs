@@ -74,7 +74,7 @@ fn kill_often(kills: usize, seed: u64) -> Tally {
         loop {
             // The last kill is followed by a launch that may go to its end.
             let wait =
-                if tally.kills < kills { Duration::from_millis(chance.below(1500)) } else { Duration::from_secs(3600) };
+                if tally.kills < kills { Duration::from_millis(chance.below(1500)) } else { Duration::from_hours(1) };
             let killed = if tally.kills < kills {
                 launch(&run, &out, wait)
             } else {
@@ -171,11 +171,12 @@ fn a_flipped_bit_in_any_file_falls_back_to_the_checkpoint_before() {
     }
 }
 
+type Hurt = fn(&Path);
+
 #[test]
 fn cut_grown_and_missing_files_fall_back_too() {
     let dir = scratch();
     let (a, b) = two_runs(dir.path());
-    type Hurt = fn(&Path);
     let hurts: [(&str, usize, Hurt); 6] = [
         ("cut", 8, |run| fs::write(checkpoint(run, 12).join("model.safetensors"), "").unwrap()),
         ("grown", 8, |run| {

@@ -216,7 +216,9 @@ fn rewrite(case: &str, to: &Path, dtype: Dtype, shards: usize) {
     for shard in 0..shards {
         let name = format!("model-{:05}-of-{shards:05}.safetensors", shard + 1);
         let part: Vec<_> = all.iter().enumerate().filter(|(i, _)| i % shards == shard).map(|(_, t)| view(t)).collect();
-        part.iter().for_each(|t| drop(map.insert(t.0.clone(), json!(name))));
+        for t in &part {
+            map.insert(t.0.clone(), json!(name));
+        }
         write(part, &name);
     }
     let size: usize = all.iter().map(|t| t.2.len()).sum();
@@ -444,6 +446,8 @@ fn bench_and_adapters() {
     );
 }
 
+type Check = fn(&str);
+
 /// What is printed on stdout is the same number of JSON lines for all verbs that promise one.
 fn help_names_what_works() {
     let help = danlu(["--help"]);
@@ -474,7 +478,7 @@ fn main() {
     let required = std::env::var_os("DANLU_REQUIRE_ADAPTER").is_some_and(|v| v == "1");
     let listed = danlu(["adapters", "--json"]).good().objects();
     let found = listed.iter().find(|l| l["kind"] != "cpu").map(|l| l["name"].as_str().unwrap().to_owned());
-    let gpu: [(&str, fn(&str)); 3] =
+    let gpu: [(&str, Check); 3] =
         [("scores", scores_are_transformers), ("overfit", overfit_is_transformers), ("greedy", greedy_is_transformers)];
     for (name, test) in gpu {
         let adapter = found.clone();

@@ -5,7 +5,7 @@
 //! a model or a file.
 //!
 //! The path of a number: [`ops`] check shapes and append [`Call`]s to a [`Recording`];
-//! [`Device::compile`] turns the recording into a [`Program`] once; [`Device::replay`] runs it.
+//! [`Recording::compile`] turns the recording into a [`Program`] once; [`Device::replay`] runs it.
 
 pub mod check;
 pub mod cpu;

@@ -1,6 +1,6 @@
 //! Text to tokens to batches. Takes `impl Read`; opens no file itself.
 //!
-//! The way of a text: [`reader`] makes documents of bytes, [`split`] decides which are held out,
+//! The way of a text: [`reader`] makes documents of bytes, [`mod@split`] decides which are held out,
 //! [`tokenizer`] turns them into ids, [`source`] packs them into streams, [`mix`] says how often
 //! each source is drawn, [`batch`] draws, [`evaluate`] cuts the held-out streams into windows.
 

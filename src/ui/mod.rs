@@ -1,6 +1,6 @@
 //! The terminal. Knows session's types and nothing below.
 //!
-//! Elm with layers: [`state`] is data, [`update`] takes one message in and gives wishes out, [`view`]
+//! Elm with layers: [`state`] is data, [`mod@update`] takes one message in and gives wishes out, [`view`]
 //! paints the state; all three are pure. [`run`] is the loop around them: keys are shown at once,
 //! metrics ten times a second, streaming text thirty times, and nothing is painted when nothing changed.
 
