@@ -166,7 +166,7 @@ fn greedy(case: &str, mut device: Device) -> Result<(), Failed> {
 
 /// Three micro-batches of one row equal one micro-batch of three rows.
 fn accumulation(mut device: Device) -> Result<(), Failed> {
-    let c = self::case("gqa_untied");
+    let c = case("gqa_untied");
     let (ids, _, targets) = c.flat();
     let mut large = c.learner(&mut device, AdamW::default());
     large.step(&mut device, &[MicroBatch { ids: &ids, targets: &targets }], 1e-3, 0, 0)?;
@@ -191,12 +191,13 @@ fn old_rope_spelling() -> Result<(), Failed> {
     Ok(())
 }
 
+type Test = fn(&str, Device) -> Result<(), Failed>;
+
 fn main() {
     let args = Arguments::from_args();
     let required = std::env::var_os("DANLU_REQUIRE_ADAPTER").is_some_and(|v| v == "1");
     let adapter = Device::adapters().into_iter().find(|a| a.kind != AdapterKind::Cpu).map(|a| a.name);
     let mut trials = vec![Trial::test("old_rope_spelling", old_rope_spelling)];
-    type Test = fn(&str, Device) -> Result<(), Failed>;
     let tests: [(&str, Test); 4] =
         [("logprobs", logprobs), ("gradients", gradients), ("twenty_steps", twenty_steps), ("greedy", greedy)];
     for engine in ["cpu", "gpu"] {
