@@ -222,6 +222,8 @@ impl Device {
     /// Gives back every buffer allocated since the mark. Tensors and programs made since then must not
     /// be used again.
     pub fn release(&mut self, mark: usize) {
+        // Scratch made since then goes too, so nobody may be lent it again.
+        self.scratch.retain(|t| t.buffer < mark);
         for index in mark..self.next {
             let elements = match &mut self.engine {
                 Engine::Cpu(host) => host.free(index),

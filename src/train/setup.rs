@@ -104,9 +104,9 @@ fn settle(text: &str, size: &str) -> String {
 }
 
 /// The size that `auto` means here: `1m` on the CPU engine; on a GPU the largest one whose default
-/// pretraining, at the speed measured now on `1m`, stays within two minutes.
+/// pretraining, at the speed measured now on `1m`, stays within half a minute.
 fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
-    const SECONDS: f64 = 120.0;
+    const SECONDS: f64 = 30.0;
     if device.traits().cpu {
         return Ok("1m");
     }

@@ -5,7 +5,7 @@ use libtest_mimic::Failed;
 
 type Test = fn() -> Result<(), Failed>;
 
-pub(super) const TESTS: [(&str, Test); 8] = [
+pub(super) const TESTS: [(&str, Test); 9] = [
     ("replays_repeat_bit_by_bit", replays_repeat_bit_by_bit),
     ("read_backs_wait_their_turn", read_backs_wait_their_turn),
     ("forgotten_tickets_do_no_harm", forgotten_tickets_do_no_harm),
@@ -14,6 +14,7 @@ pub(super) const TESTS: [(&str, Test); 8] = [
     ("a_view_past_its_buffer_is_refused", a_view_past_its_buffer_is_refused),
     ("a_bad_kernel_is_an_error", a_bad_kernel_is_an_error),
     ("a_profile_names_every_kernel", a_profile_names_every_kernel),
+    ("released_scratch_is_not_lent_again", released_scratch_is_not_lent_again),
 ];
 
 fn device() -> Device {
@@ -166,5 +167,25 @@ fn a_profile_names_every_kernel() -> Result<(), Failed> {
     let calls = |name: &str| times.iter().find(|t| t.name == name).map(|t| t.calls);
     assert_eq!((calls("scale"), calls("fill"), times.len()), (Some(2), Some(1), 2));
     assert!(times.iter().all(|t| t.ms.is_finite() && t.ms >= 0.0), "{times:?}");
+    Ok(())
+}
+
+/// Sizing a run measures a small model and gives its memory back; what is recorded next must not be lent
+/// the scratch that went with it.
+fn released_scratch_is_not_lent_again() -> Result<(), Failed> {
+    let mut device = device();
+    let norm = |device: &mut Device| -> Result<Vec<f32>, Failed> {
+        let (x, w) = (ramp(device, &[40, 64]), ramp(device, &[64]));
+        let (rstd, dx, dw) = (ramp(device, &[40]), ramp(device, &[40, 64]), ramp(device, &[64]));
+        let mut rec = Recording::new(device);
+        ops::rmsnorm_backward(&mut rec, &x, &x, &w, &rstd, &dx, &dw, false)?;
+        let program = rec.compile()?;
+        device.replay(&[&program])?;
+        Ok(device.read(&dw)?)
+    };
+    let mark = device.mark();
+    let first = norm(&mut device)?;
+    device.release(mark);
+    assert_eq!(first, norm(&mut device)?);
     Ok(())
 }

@@ -266,7 +266,10 @@ fn cross_entropy(b: &mut Bench<'_>) -> Done {
             }
             let targets: Vec<u32> = targets.into_iter().map(i32::cast_unsigned).collect();
             let (targets, logits, losses) = (b.words(&targets)?, b.noise(&[n, v])?, b.blank(&[n])?);
-            let hyper = b.floats(&[HYPER], &[1e-3, 0.01, 0.1, 0.9, 0.95, 1e-8, 1.0, 0.0])?;
+            let hyper = b.floats(&[HYPER], &[1e-3, 1.0, 0.1, 0.9, 0.95, 1e-8, 1.0, 0.0])?;
+            // A loss near 0 is what is left of the logarithm of a number near 1, which WGSL allows to be
+            // wrong by 2⁻²¹: its size is no measure.
+            b.terms = 1.0;
             b.judge(&format!("r={n} v={v} gradient={gradient}"), v, |r| {
                 ops::scale(r, &logits, 20.0)?;
                 ops::cross_entropy(r, &targets, &hyper, &logits, &losses, gradient)
