@@ -258,16 +258,6 @@ impl RunConfig {
                 return wrong("a probe has an empty prompt or expected text; give both, or leave the probe out");
             }
         }
-        let s = &self.sampling;
-        if s.temperature.is_some_and(|t| !(t.is_finite() && t >= 0.0)) {
-            return wrong(format!("sampling.temperature is {:?}; expected 0 or more", s.temperature));
-        }
-        if s.top_p.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
-            return wrong(format!("sampling.top_p is {:?}; expected more than 0, at most 1", s.top_p));
-        }
-        if s.repetition_penalty.is_some_and(|r| !(r.is_finite() && r > 0.0)) {
-            return wrong(format!("sampling.repetition_penalty is {:?}; expected more than 0", s.repetition_penalty));
-        }
         let p = &self.pretrain;
         let counts = [
             ("steps", p.steps),
