@@ -11,6 +11,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -100,10 +101,14 @@ pub fn objects(text: &str) -> Vec<Value> {
     text.lines().map(parse).collect()
 }
 
-/// A command of the binary on the CPU engine.
+/// The adapter that every command of this test names, where it is not the CPU engine.
+pub static ADAPTER: OnceLock<String> = OnceLock::new();
+
+/// A command of the binary on the CPU engine, or on [`ADAPTER`].
 pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(DANLU);
-    command.args(args).args(["--adapter", "cpu"]).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    let adapter = ADAPTER.get().map_or("cpu", String::as_str);
+    command.args(args).args(["--adapter", adapter]).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
     command
 }
 
