@@ -85,14 +85,46 @@ const SUM_256: Defines = &[("SIDE", "16")];
 const NN: Defines = &[("NN", "")];
 const NT: Defines = &[("NT", "")];
 const TN: Defines = &[("TN", "")];
-const TILE_32: Defines =
-    &[("BM", "32"), ("BN", "32"), ("BK", "32"), ("RM", "1"), ("RN", "1"), ("THREADS", "64"), ("LOADS", "2")];
-const TILE_64: Defines =
-    &[("BM", "64"), ("BN", "64"), ("BK", "32"), ("RM", "1"), ("RN", "1"), ("THREADS", "256"), ("LOADS", "1")];
-const TILE_64X128: Defines =
-    &[("BM", "64"), ("BN", "128"), ("BK", "16"), ("RM", "2"), ("RN", "1"), ("THREADS", "256"), ("LOADS", "1")];
-const TILE_128: Defines =
-    &[("BM", "128"), ("BN", "128"), ("BK", "16"), ("RM", "2"), ("RN", "2"), ("THREADS", "256"), ("LOADS", "1")];
+const TILE_32: Defines = &[
+    ("BM", "32"),
+    ("BN", "32"),
+    ("BK", "32"),
+    ("RM", "1"),
+    ("RN", "1"),
+    ("THREADS", "64"),
+    ("LOADS", "2"),
+    ("UNROLL", "1"),
+];
+const TILE_64: Defines = &[
+    ("BM", "64"),
+    ("BN", "64"),
+    ("BK", "32"),
+    ("RM", "1"),
+    ("RN", "1"),
+    ("THREADS", "256"),
+    ("LOADS", "1"),
+    ("UNROLL", "1"),
+];
+const TILE_64X128: Defines = &[
+    ("BM", "64"),
+    ("BN", "128"),
+    ("BK", "32"),
+    ("RM", "2"),
+    ("RN", "2"),
+    ("THREADS", "128"),
+    ("LOADS", "3"),
+    ("UNROLL", "8"),
+];
+const TILE_128: Defines = &[
+    ("BM", "128"),
+    ("BN", "128"),
+    ("BK", "32"),
+    ("RM", "2"),
+    ("RN", "2"),
+    ("THREADS", "256"),
+    ("LOADS", "2"),
+    ("UNROLL", "8"),
+];
 
 const QUERIES: Defines = &[("BACKWARD_Q", "")];
 const KEYS: Defines = &[("BACKWARD_KV", "")];
@@ -102,6 +134,82 @@ const HEAD_64: Defines = &[("SIDE", "8"), ("R", "2"), ("D4", "16"), ("C4", "2"),
 const HEAD_32V: Defines = &[("SIDE", "8"), ("R", "4"), ("D4", "8"), ("C4", "1"), ("LOADS", "4")];
 const HEAD_64V: Defines = &[("SIDE", "8"), ("R", "4"), ("D4", "16"), ("C4", "2"), ("LOADS", "8")];
 const HEAD_128V: Defines = &[("SIDE", "8"), ("R", "2"), ("D4", "32"), ("C4", "4"), ("LOADS", "8")];
+
+/// Tiles of attention_wide.wgsl by the head size they take, one for each kernel.
+const WIDE_32: Defines = &[
+    ("OWN", "64"),
+    ("TY", "16"),
+    ("RO", "4"),
+    ("RS", "4"),
+    ("D4", "8"),
+    ("C4", "1"),
+    ("LOADS", "2"),
+    ("OWN_LOADS", "4"),
+    ("EXACT", "32"),
+    ("UNROLL", "4"),
+];
+const WIDE_32Q: Defines = &[
+    ("OWN", "64"),
+    ("TY", "16"),
+    ("RO", "4"),
+    ("RS", "4"),
+    ("D4", "8"),
+    ("C4", "1"),
+    ("LOADS", "2"),
+    ("OWN_LOADS", "4"),
+    ("EXACT", "32"),
+    ("UNROLL", "1"),
+    ("SHARED", "512"),
+];
+const WIDE_32KV: Defines = &[
+    ("OWN", "64"),
+    ("TY", "16"),
+    ("RO", "4"),
+    ("RS", "2"),
+    ("D4", "8"),
+    ("C4", "1"),
+    ("LOADS", "1"),
+    ("OWN_LOADS", "4"),
+    ("EXACT", "32"),
+    ("UNROLL", "1"),
+];
+const WIDE_64: Defines = &[
+    ("OWN", "64"),
+    ("TY", "32"),
+    ("RO", "2"),
+    ("RS", "4"),
+    ("D4", "16"),
+    ("C4", "2"),
+    ("LOADS", "2"),
+    ("OWN_LOADS", "4"),
+    ("EXACT", "64"),
+    ("UNROLL", "4"),
+];
+const WIDE_64Q: Defines = &[
+    ("OWN", "64"),
+    ("TY", "16"),
+    ("RO", "4"),
+    ("RS", "4"),
+    ("D4", "16"),
+    ("C4", "2"),
+    ("LOADS", "4"),
+    ("OWN_LOADS", "8"),
+    ("EXACT", "64"),
+    ("UNROLL", "4"),
+    ("SHARED", "512"),
+];
+const WIDE_64KV: Defines = &[
+    ("OWN", "64"),
+    ("TY", "32"),
+    ("RO", "2"),
+    ("RS", "2"),
+    ("D4", "16"),
+    ("C4", "2"),
+    ("LOADS", "1"),
+    ("OWN_LOADS", "4"),
+    ("EXACT", "64"),
+    ("UNROLL", "1"),
+];
 
 const ATTENTION: &[&str] = &["b", "t", "hq", "hk", "d", "scale"];
 const PRODUCT: &[&str] = &["m", "n", "k", "accumulate"];
@@ -123,23 +231,33 @@ pub static KERNELS: &[Kernel] = &[
     row("rmsnorm_forward", "rmsnorm", &[FORWARD, SUM_64], &[R, R, W, W], &["n", "c", "eps"], cpu::rmsnorm_forward),
     row("add_rmsnorm_forward", "rmsnorm", &[FORWARD, &[("ADD", "")], SUM_64], &[R, R, R, W, W, W], &["n", "c", "eps"], cpu::add_rmsnorm_forward),
     row("rmsnorm_backward", "rmsnorm", &[BACKWARD, SUM_64], &[R, R, R, R, W, W], &["n", "c", "g", "accumulate"], cpu::rmsnorm_backward),
+    row("rmsnorm_backward.256v", "rmsnorm_backward_wide", &[&[("U", "1")], VEC4], &[R, R, R, R, W, W], &["n", "c", "g", "accumulate"], cpu::rmsnorm_backward),
+    row("rmsnorm_backward.512v", "rmsnorm_backward_wide", &[&[("U", "2")], VEC4], &[R, R, R, R, W, W], &["n", "c", "g", "accumulate"], cpu::rmsnorm_backward),
+    row("rmsnorm_backward.768v", "rmsnorm_backward_wide", &[&[("U", "3")], VEC4], &[R, R, R, R, W, W], &["n", "c", "g", "accumulate"], cpu::rmsnorm_backward),
+    row("rmsnorm_backward.1024v", "rmsnorm_backward_wide", &[&[("U", "4")], VEC4], &[R, R, R, R, W, W], &["n", "c", "g", "accumulate"], cpu::rmsnorm_backward),
     row("rope", "rope", &[], &[R, R, W], &["n", "heads", "d", "stride", "inverse", "positions"], cpu::rope),
     row("attention_forward", "attention", &[FORWARD, HEAD_256], &[R, W, W], ATTENTION, cpu::attention_forward),
     row("attention_forward.64", "attention", &[FORWARD, HEAD_64], &[R, W, W], ATTENTION, cpu::attention_forward),
     row("attention_forward.32v", "attention", &[FORWARD, HEAD_32V, VEC4], &[R, W, W], ATTENTION, cpu::attention_forward),
     row("attention_forward.64v", "attention", &[FORWARD, HEAD_64V, VEC4], &[R, W, W], ATTENTION, cpu::attention_forward).storage(23_040),
     row("attention_forward.128v", "attention", &[FORWARD, HEAD_128V, VEC4], &[R, W, W], ATTENTION, cpu::attention_forward).storage(19_712),
+    row("attention_forward.32w", "attention_wide", &[FORWARD, WIDE_32, VEC4], &[R, W, W], ATTENTION, cpu::attention_forward).storage(26_624),
+    row("attention_forward.64w", "attention_wide", &[FORWARD, WIDE_64, VEC4], &[R, W, W], ATTENTION, cpu::attention_forward).storage(43_008),
     row("attention_delta", "attention_delta", &[], &[R, R, W], &["b", "t", "hq", "d"], cpu::attention_delta),
     row("attention_backward_q", "attention", &[QUERIES, HEAD_256], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_q),
     row("attention_backward_q.64", "attention", &[QUERIES, HEAD_64], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_q),
     row("attention_backward_q.32v", "attention", &[QUERIES, HEAD_32V, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_q).storage(18_432),
     row("attention_backward_q.64v", "attention", &[QUERIES, HEAD_64V, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_q).storage(30_720),
     row("attention_backward_q.128v", "attention", &[QUERIES, HEAD_128V, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_q).storage(27_648),
+    row("attention_backward_q.32w", "attention_wide", &[QUERIES, WIDE_32Q, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_q).storage(28_672),
+    row("attention_backward_q.64w", "attention_wide", &[QUERIES, WIDE_64Q, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_q).storage(49_152),
     row("attention_backward_kv", "attention", &[KEYS, HEAD_256], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_kv),
     row("attention_backward_kv.64", "attention", &[KEYS, HEAD_64], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_kv),
     row("attention_backward_kv.32v", "attention", &[KEYS, HEAD_32V, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_kv).storage(18_432),
     row("attention_backward_kv.64v", "attention", &[KEYS, HEAD_64V, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_kv).storage(30_720),
     row("attention_backward_kv.128v", "attention", &[KEYS, HEAD_128V, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_kv).storage(27_648),
+    row("attention_backward_kv.32w", "attention_wide", &[KEYS, WIDE_32KV, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_kv).storage(28_672),
+    row("attention_backward_kv.64w", "attention_wide", &[KEYS, WIDE_64KV, VEC4], &[R, R, R, R, W], ATTENTION, cpu::attention_backward_kv).storage(49_152),
     row("cache_append", "decode", &[&[("APPEND", "")]], &[R, R, W], &["b", "n", "p", "hq", "hk", "d"], cpu::cache_append),
     row("attention_decode", "decode", &[&[("ATTEND", "")]], &[R, R, R, W], &["b", "n", "p", "hq", "hk", "d", "scale"], cpu::attention_decode),
     row("swiglu_forward", "swiglu", &[FORWARD], &[R, W], &["n", "f"], cpu::swiglu_forward),
@@ -151,28 +269,28 @@ pub static KERNELS: &[Kernel] = &[
     row("matmul_nn.32", "matmul", &[NN, TILE_32], &[R, R, W], PRODUCT, cpu::matmul_nn),
     row("matmul_nn.32v", "matmul", &[NN, TILE_32, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nn),
     row("matmul_nn.64v", "matmul", &[NN, TILE_64, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nn),
-    row("matmul_nn.64x128v", "matmul", &[NN, TILE_64X128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nn),
-    row("matmul_nn.128v", "matmul", &[NN, TILE_128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nn),
+    row("matmul_nn.64x128v", "matmul", &[NN, TILE_64X128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nn).storage(24_576),
+    row("matmul_nn.128v", "matmul", &[NN, TILE_128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nn).storage(32_768),
     row("matmul_nt", "matmul", &[NT, TILE_64], &[R, R, W], PRODUCT, cpu::matmul_nt),
     row("matmul_nt.32", "matmul", &[NT, TILE_32], &[R, R, W], PRODUCT, cpu::matmul_nt),
     row("matmul_nt.32v", "matmul", &[NT, TILE_32, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nt),
     row("matmul_nt.64v", "matmul", &[NT, TILE_64, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nt),
-    row("matmul_nt.64x128v", "matmul", &[NT, TILE_64X128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nt),
-    row("matmul_nt.128v", "matmul", &[NT, TILE_128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nt),
+    row("matmul_nt.64x128v", "matmul", &[NT, TILE_64X128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nt).storage(24_576),
+    row("matmul_nt.128v", "matmul", &[NT, TILE_128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_nt).storage(32_768),
     row("matmul_tn", "matmul", &[TN, TILE_64], &[R, R, W], PRODUCT, cpu::matmul_tn),
     row("matmul_tn.32", "matmul", &[TN, TILE_32], &[R, R, W], PRODUCT, cpu::matmul_tn),
     row("matmul_tn.32v", "matmul", &[TN, TILE_32, VEC4], &[R, R, W], PRODUCT, cpu::matmul_tn),
     row("matmul_tn.64v", "matmul", &[TN, TILE_64, VEC4], &[R, R, W], PRODUCT, cpu::matmul_tn),
-    row("matmul_tn.64x128v", "matmul", &[TN, TILE_64X128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_tn),
-    row("matmul_tn.128v", "matmul", &[TN, TILE_128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_tn),
+    row("matmul_tn.64x128v", "matmul", &[TN, TILE_64X128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_tn).storage(24_576),
+    row("matmul_tn.128v", "matmul", &[TN, TILE_128, VEC4], &[R, R, W], PRODUCT, cpu::matmul_tn).storage(32_768),
     row("matmul_nn_split", "matmul", &[NN, SPLIT, TILE_64], &[R, R, W], PARTIAL, cpu::matmul_nn_split),
     row("matmul_nn_split.64v", "matmul", &[NN, SPLIT, TILE_64, VEC4], &[R, R, W], PARTIAL, cpu::matmul_nn_split),
-    row("matmul_nn_split.64x128v", "matmul", &[NN, SPLIT, TILE_64X128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_nn_split),
-    row("matmul_nn_split.128v", "matmul", &[NN, SPLIT, TILE_128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_nn_split),
+    row("matmul_nn_split.64x128v", "matmul", &[NN, SPLIT, TILE_64X128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_nn_split).storage(24_576),
+    row("matmul_nn_split.128v", "matmul", &[NN, SPLIT, TILE_128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_nn_split).storage(32_768),
     row("matmul_tn_split", "matmul", &[TN, SPLIT, TILE_64], &[R, R, W], PARTIAL, cpu::matmul_tn_split),
     row("matmul_tn_split.64v", "matmul", &[TN, SPLIT, TILE_64, VEC4], &[R, R, W], PARTIAL, cpu::matmul_tn_split),
-    row("matmul_tn_split.64x128v", "matmul", &[TN, SPLIT, TILE_64X128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_tn_split),
-    row("matmul_tn_split.128v", "matmul", &[TN, SPLIT, TILE_128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_tn_split),
+    row("matmul_tn_split.64x128v", "matmul", &[TN, SPLIT, TILE_64X128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_tn_split).storage(24_576),
+    row("matmul_tn_split.128v", "matmul", &[TN, SPLIT, TILE_128, VEC4], &[R, R, W], PARTIAL, cpu::matmul_tn_split).storage(32_768),
 ];
 
 const fn row(

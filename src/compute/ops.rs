@@ -4,6 +4,8 @@
 //! Hq query heads, Hk key/value heads, D head size, F feed-forward size, G partial rows. All tensors
 //! are dense and row-major. Matrix products are in `matmul.rs`.
 
+use std::cmp::Reverse;
+
 use super::{
     Call, ComputeError, Kernel, Params, Recording, Tensor,
     kernel::{kernel, variants},
@@ -229,7 +231,16 @@ pub fn rmsnorm_backward(
     let g = n.min(RMSNORM_PARTIALS[usize::from(!rec.traits().cpu)]);
     let partials = rec.scratch(&[g, c])?;
     let params = Params::new(&[n, c, g, usize::from(accumulate)]);
-    push(rec, "rmsnorm_backward", params, &[dy, x, w, rstd, dx, &partials], [g as u32, 1, 1])?;
+    // Of the variants that hold a row in registers, the smallest; else the general one.
+    let holds = |row: &&Kernel| c.is_multiple_of(4) && c <= 256 * row.constant("U");
+    let row = match rec.forced().filter(|row| row.base() == "rmsnorm_backward") {
+        Some(row) if row.has("VEC4") => Some(row).filter(holds),
+        None if !rec.traits().cpu => variants("rmsnorm_backward").filter(holds).min_by_key(|row| row.constant("U")),
+        _ => None,
+    };
+    let row =
+        row.or_else(|| kernel("rmsnorm_backward")).ok_or_else(|| wrong("rmsnorm_backward", "no such kernel".into()))?;
+    push_row(rec, row, params, &[dy, x, w, rstd, dx, &partials], [g as u32, 1, 1])?;
     column_sum(rec, &partials, dw, true)
 }
 
@@ -325,17 +336,22 @@ fn push_attention(
     let traits = rec.traits();
     let d = heads.size;
     let fits = |row: &&Kernel| {
-        d <= 4 * row.constant("D4") && row.runs_on(&traits) && (d.is_multiple_of(4) || !row.has("VEC4"))
+        let exact = row.constant("EXACT");
+        d <= 4 * row.constant("D4")
+            && (exact == 0 || exact == d)
+            && row.runs_on(&traits)
+            && (d.is_multiple_of(4) || !row.has("VEC4"))
     };
-    // Of the variants that hold the head, the one with the smallest one, and of these the largest tile.
-    let side = |row: &&Kernel| (row.constant("D4"), std::cmp::Reverse(row.constant("R")));
+    // Of the variants that hold the head, those with the smallest one; of these, one made for exactly this
+    // size, else the largest tile.
+    let side = |row: &&Kernel| (row.constant("D4"), Reverse(row.constant("EXACT")), Reverse(row.constant("R")));
     let row = match rec.forced().filter(|row| row.base() == name) {
         Some(row) => Some(row).filter(fits),
         None if traits.cpu => kernel(name),
         None => variants(name).filter(fits).min_by_key(side),
     };
     let row = row.ok_or_else(|| wrong(name, format!("no variant takes heads of {d}")))?;
-    let tile = row.constant("SIDE") * row.constant("R");
+    let tile = row.constant("OWN").max(row.constant("SIDE") * row.constant("R"));
     let grid = [owners as u32, b as u32, t.div_ceil(tile) as u32];
     push_row(rec, row, attention_params(b, t, heads), args, grid)
 }

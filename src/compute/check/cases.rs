@@ -120,8 +120,8 @@ fn rmsnorm(b: &mut Bench<'_>) -> Done {
     if name == "rmsnorm_forward" {
         tables.push(TALL);
     } else {
-        // More rows than stripes.
-        tables.push((1100, 5));
+        // More rows than stripes, and sizes for the variants that hold a row in registers.
+        tables.extend([(1100, 5), (2100, 8), (7, 260), (6, 516), (5, 772), (4, 1024)]);
     }
     for (n, c) in tables {
         let shape = format!("n={n} c={c}");
@@ -168,11 +168,13 @@ fn attention(b: &mut Bench<'_>) -> Done {
     // A row that sees one key has a gradient of zero, by cancellation.
     b.terms = 0.1;
     let kernel = b.kernel;
-    let tile = (kernel.constant("SIDE") * kernel.constant("R")).max(4);
+    let tile = (kernel.constant("SIDE") * kernel.constant("R")).max(kernel.constant("OWN")).max(4);
     let most = if kernel.has("VEC4") || kernel.constant("D4") > 0 { 4 * kernel.constant("D4") } else { 256 };
     let sizes = [2, 4, 6, 12, 20, 32, 48, 64, 100, 128, 130, 256];
     // The largest sizes that the variant takes, and two small ones.
-    let fitting: Vec<usize> = sizes.into_iter().filter(|d| *d <= most && (!kernel.has("VEC4") || d % 4 == 0)).collect();
+    let fitting = sizes.into_iter().filter(|d| *d <= most && (!kernel.has("VEC4") || d % 4 == 0));
+    let exact = kernel.constant("EXACT");
+    let fitting: Vec<usize> = fitting.filter(|d| exact == 0 || *d == exact).collect();
     let sizes = fitting.iter().take(1).chain(fitting.iter().rev().take(3));
     let groups = [(1, 1), (4, 2), (3, 1), (2, 2)];
     for (i, d) in sizes.enumerate() {

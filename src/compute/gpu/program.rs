@@ -35,7 +35,7 @@ pub(super) struct Ready {
 
 /// Shaders that are compiled without bounds and loop checks, which cost them dearly; the same WGSL runs
 /// checked over the same shapes in tests/kernels.rs.
-const TRUSTED: &[&str] = &["matmul", "attention"];
+const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide"];
 
 /// The WGSL of a kernel, expanded.
 pub(in crate::compute) fn wgsl(kernel: &Kernel) -> Result<String, ComputeError> {
@@ -156,7 +156,7 @@ impl Gpu {
         let [a, b, c, _, e] = call.params.sizes().map(|x| x as f64);
         let flops = match call.kernel.source {
             "matmul" => 2.0 * a * b * c,
-            "attention" => 5.0 * a * b * b * c * e,
+            "attention" | "attention_wide" => 5.0 * a * b * b * c * e,
             _ => 0.0,
         };
         let bytes: f64 = call.args.iter().map(|t| t.len() as f64 * 4.0).sum();
