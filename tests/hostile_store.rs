@@ -490,8 +490,8 @@ fn a_killed_owner_leaves_the_run_free() {
 #[cfg(unix)]
 #[test]
 fn links_and_pipes_are_not_followed() {
-    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
     use std::os::unix::fs::symlink;
+    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
     let temporary = tempfile::tempdir().expect("a folder");
     let outside = temporary.path().join("outside");
     fs::create_dir(&outside).expect("makes");
