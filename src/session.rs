@@ -12,7 +12,10 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-pub use crate::train::event::{Command, Event, RunInfo, Sampling, SourceInfo, SourceUse, StepReport};
+pub use crate::train::event::{
+    Ask, BatchView, Command, Event, Role, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, TaskInfo,
+    TaskReport, TokenView, Turn, Who,
+};
 use crate::train::{TrainError, Trainer};
 
 /// Commands that may wait for the trainer.

@@ -144,7 +144,20 @@ fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         Event::Saved { step, path, .. } => output::note(&format!("step {step:>6}  saved {}", path.display())),
         Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
         Event::Note { step, text } => output::note(&format!("step {step:>6}  {text}")),
-        Event::Paused { .. }
+        Event::Task(t) => output::note(&format!(
+            "step {:>6}  {}: exact {:.1} %, char F1 {:.3}, ended {:.1} %, held-out loss {:.3} ({} examples)",
+            t.step,
+            t.task,
+            100.0 * t.exact_match,
+            t.char_f1,
+            100.0 * t.end_rate,
+            t.eval_loss,
+            t.examples
+        )),
+        Event::Refused { text } => output::note(text),
+        Event::Demonstrated { step, count } => output::note(&format!("step {step:>6}  {count} demonstrations")),
+        Event::Batch(_)
+        | Event::Paused { .. }
         | Event::Resumed { .. }
         | Event::Finished { .. }
         | Event::PromptText { .. }

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod builtin;
+pub mod chat;
 pub mod document;
 pub mod error;
 pub mod evaluate;

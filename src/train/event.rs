@@ -2,7 +2,28 @@
 
 use std::path::PathBuf;
 
-pub use crate::nn::Sampling;
+pub use crate::{
+    data::chat::{Role, Turn},
+    nn::Sampling,
+};
+
+/// What a model is asked to go on with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// A text, continued as it is.
+    Text(String),
+    /// A conversation that ends with the user, answered in the template.
+    Chat(Vec<Turn>),
+}
+
+/// Whose weights answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// The weights under training, as they are now.
+    Live,
+    /// Those of the checkpoint that the stage started from.
+    Parent,
+}
 
 /// A wish from outside, applied between steps (or between two generated tokens).
 #[derive(Clone, Debug, PartialEq)]
@@ -15,12 +36,14 @@ pub enum Command {
     Save,
     /// Complete the probes now.
     Probe,
-    /// Complete a text with the live weights; tokens come as [`Event::PromptText`].
+    /// Answer a prompt; tokens come as [`Event::PromptText`].
     Prompt {
         /// The asker's number for it; answers bear it.
         id: u64,
-        /// The text to continue.
-        text: String,
+        /// What to go on with. A stage before fine-tuning continues the last turn of a chat as text.
+        ask: Ask,
+        /// Whose weights answer.
+        who: Who,
         /// How to draw tokens.
         sampling: Sampling,
         /// Most tokens to draw.
@@ -31,11 +54,87 @@ pub enum Command {
         /// The prompt's number.
         id: u64,
     },
+    /// Keep a corrected conversation as a demonstration, trained on from the next batch
+    /// ([`Event::Demonstrated`], or [`Event::Refused`]).
+    Demonstrate {
+        /// The turns, the corrected answer last.
+        turns: Vec<Turn>,
+    },
+    /// Tell the newest step's batch, token by token ([`Event::Batch`]).
+    ShowBatch,
+    /// Save this stage and go to another one ([`Event::Started`] of that one, or [`Event::Refused`]).
+    Stage {
+        /// Its name.
+        name: String,
+    },
     /// End the stage here, saving first if asked.
     Stop {
         /// Whether to save.
         save: bool,
     },
+}
+
+/// A stage of the line, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageInfo {
+    /// Its name.
+    pub name: String,
+    /// The stage it starts from, if any.
+    pub parent: Option<String>,
+    /// Steps in its newest checkpoint; None where it was never trained.
+    pub step: Option<usize>,
+}
+
+/// A task of fine-tuning as the run sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskInfo {
+    /// Its name.
+    pub name: String,
+    /// Examples trained on.
+    pub examples: usize,
+    /// Examples held out.
+    pub held_out: usize,
+}
+
+/// How well held-out examples of a task are answered, greedily.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskReport {
+    /// After this step.
+    pub step: usize,
+    /// The task.
+    pub task: String,
+    /// Held-out examples answered.
+    pub examples: usize,
+    /// Share of answers equal to the reference, character by character.
+    pub exact_match: f64,
+    /// Mean F1 over the answer's characters as a bag (as SQuAD's over words).
+    pub char_f1: f64,
+    /// Share of answers that ended by themselves.
+    pub end_rate: f64,
+    /// Nats a trained token of the reference answers.
+    pub eval_loss: f64,
+}
+
+/// One token of a batch as it was trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenView {
+    /// Its text; special tokens by their spelling, bytes of a cut character as `<0xNN>`.
+    pub text: String,
+    /// Whether it is a target (the label is not −100).
+    pub trained: bool,
+    /// −ln p of it, where it is.
+    pub loss: Option<f32>,
+    /// Whether an example starts with it.
+    pub first: bool,
+}
+
+/// The newest step's batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchView {
+    /// The step it belongs to.
+    pub step: usize,
+    /// Rows of tokens, padding left out, and the source each was drawn from.
+    pub rows: Vec<(String, Vec<TokenView>)>,
 }
 
 /// A source as the run sees it.
@@ -88,6 +187,16 @@ pub struct RunInfo {
     pub steps: usize,
     /// Step gone on from; 0 for a new run.
     pub resumed_at: usize,
+    /// Whether prompts are answered in the chat template.
+    pub chat: bool,
+    /// The checkpoint that the stage started from.
+    pub parent: Option<String>,
+    /// All stages, first to last.
+    pub stages: Vec<StageInfo>,
+    /// The tasks of fine-tuning; none while pretraining.
+    pub tasks: Vec<TaskInfo>,
+    /// Demonstrations written by hand so far.
+    pub demonstrations: usize,
     /// Bytes of device memory taken.
     pub memory: u64,
     /// The data.
@@ -146,10 +255,28 @@ pub enum Event {
         /// Bits a byte of text.
         eval_bits_per_byte: f64,
     },
+    /// Held-out scores of a task.
+    Task(TaskReport),
+    /// The answer to [`Command::ShowBatch`].
+    Batch(Box<BatchView>),
+    /// A demonstration is on disk and in the mix.
+    Demonstrated {
+        /// The first step that can draw it.
+        step: usize,
+        /// Demonstrations so far.
+        count: usize,
+    },
+    /// A wish that cannot be fulfilled: why, and what to do first. Work goes on.
+    Refused {
+        /// In words.
+        text: String,
+    },
     /// A probe's completion.
     Probe {
         /// After this step.
         step: usize,
+        /// The task it belongs to; none for a probe of plain text.
+        task: Option<String>,
         /// The fixed prompt.
         prompt: String,
         /// The continuation, greedy.
@@ -218,11 +345,12 @@ pub enum Event {
         /// In words.
         text: String,
     },
-    /// The stage has ended; last event.
+    /// The stage has ended. The last event, unless the reason is `switched`: then the next stage's
+    /// [`Event::Started`] follows.
     Finished {
         /// Steps done.
         step: usize,
-        /// `done`, `stopped`, or `failed: …`.
+        /// `done`, `stopped`, `switched`, or `failed: …`.
         reason: String,
         /// True when the work itself failed.
         failed: bool,

@@ -30,10 +30,16 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
             "eval",
             json!({"step": step, "source": source, "eval_loss": eval_loss, "eval_bits_per_byte": eval_bits_per_byte}),
         ),
-        Event::Probe { step, prompt, text, expected, matched, length } => (
+        Event::Probe { step, task, prompt, text, expected, matched, length } => (
             "probe",
-            json!({"step": step, "prompt": prompt, "text": text, "expected": expected, "match": matched, "length": length}),
+            json!({"step": step, "task": task, "prompt": prompt, "text": text, "expected": expected, "match": matched, "length": length}),
         ),
+        Event::Task(t) => (
+            "task",
+            json!({"step": t.step, "task": t.task, "examples": t.examples, "exact_match": t.exact_match, "char_f1": t.char_f1, "end_rate": t.end_rate, "eval_loss": t.eval_loss}),
+        ),
+        Event::Demonstrated { step, count } => ("demonstrated", json!({"step": step, "count": count})),
+        Event::Refused { text } => ("refused", json!({"text": text})),
         Event::Paused { step } => ("paused", json!({"step": step})),
         Event::Resumed { step } => ("resumed", json!({"step": step})),
         Event::Saved { step, path, seconds, bytes } => {
@@ -44,7 +50,7 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
         Event::Finished { step, reason, failed } => {
             ("finished", json!({"step": step, "reason": reason, "failed": failed}))
         }
-        Event::Steps(_) | Event::PromptText { .. } | Event::PromptDone { .. } => return None,
+        Event::Steps(_) | Event::Batch(_) | Event::PromptText { .. } | Event::PromptDone { .. } => return None,
     };
     let mut line = Map::new();
     line.insert("event".to_owned(), json!(name));

@@ -346,6 +346,11 @@ fn info(
         learning_rate: plan.schedule.peak,
         steps: target,
         resumed_at: done,
+        chat: false,
+        parent: None,
+        stages: Vec::new(),
+        tasks: Vec::new(),
+        demonstrations: 0,
         memory: device.memory().0,
         sources: sources.collect(),
     }

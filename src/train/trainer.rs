@@ -15,7 +15,7 @@ use super::{
     checkpoint::{self, MomentNames},
     config::RunConfig,
     error::TrainError,
-    event::{Command, Event, SourceUse, StepReport},
+    event::{Ask, Command, Event, SourceUse, StepReport},
     lines,
     setup::{Ready, Setup, prepare},
     validation::{self, Validation},
@@ -224,7 +224,12 @@ impl Trainer {
                     self.drain(emit)?;
                     self.probe(emit)?;
                 }
-                Command::Prompt { id, text, sampling, max_new_tokens } => {
+                Command::ShowBatch | Command::Demonstrate { .. } | Command::Stage { .. } => {}
+                Command::Prompt { id, ask, who: _, sampling, max_new_tokens } => {
+                    let text = match ask {
+                        Ask::Text(text) => text,
+                        Ask::Chat(turns) => turns.into_iter().next_back().map(|t| t.content).unwrap_or_default(),
+                    };
                     match self.r.corpus.tokenizer.encode(&text) {
                         Ok(mut tokens) if !tokens.is_empty() => {
                             // A text longer than the model's window is answered from its end.
@@ -425,7 +430,15 @@ impl Trainer {
             )?;
             let length = p.expected.chars().count();
             self.tell(
-                Event::Probe { step: self.done, prompt: p.prompt, text, expected: p.expected, matched, length },
+                Event::Probe {
+                    step: self.done,
+                    task: None,
+                    prompt: p.prompt,
+                    text,
+                    expected: p.expected,
+                    matched,
+                    length,
+                },
                 emit,
             );
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::session::{Command, Event, Sampling};
+use crate::session::{Ask, Command, Event, Sampling, Who};
 use crate::ui::{
     actions::{self, Act, Mode},
     editor::Editor,
@@ -285,7 +285,13 @@ fn accept(state: &mut AppState, mode: Mode) -> Vec<Cmd> {
             let id = state.ask(&text);
             state.scroll = 0;
             let sampling = Sampling::default();
-            vec![Cmd::Send(Command::Prompt { id, text, sampling, max_new_tokens: ANSWER })]
+            vec![Cmd::Send(Command::Prompt {
+                id,
+                ask: Ask::Text(text),
+                who: Who::Live,
+                sampling,
+                max_new_tokens: ANSWER,
+            })]
         }
         Mode::Palette => {
             let Some(Overlay::Palette { field, chosen }) = state.overlay.take() else { return Vec::new() };
@@ -443,7 +449,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
                 state.overlay = Some(Overlay::Quit { chosen: 0 });
             }
         }
-        Event::Note { text, .. } => state.record(Level::Note, &text),
+        Event::Note { text, .. } | Event::Refused { text } => state.record(Level::Note, &text),
+        Event::Task(_) | Event::Batch(_) | Event::Demonstrated { .. } => {}
         Event::Finished { step, reason, failed } => {
             let words = strings::end_reason(&reason).map_or(reason.as_str(), |r| state.tr(r));
             let text = format!("{}  {} {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
@@ -544,6 +551,11 @@ mod tests {
             learning_rate: 1e-3,
             steps: 100,
             resumed_at: 0,
+            chat: false,
+            parent: None,
+            stages: Vec::new(),
+            tasks: Vec::new(),
+            demonstrations: 0,
             memory: 0,
             sources: Vec::new(),
         };
@@ -607,7 +619,9 @@ mod tests {
         assert_eq!((state.mode(), state.field.text()), (Mode::Nav, "春q？"), "the draft is kept");
         press(&mut state, &[Key::char('i')]);
         let sent = press(&mut state, &[ENTER]);
-        assert!(matches!(&sent[..], [Cmd::Send(Command::Prompt { id: 1, text, .. })] if text == "春q？"));
+        assert!(
+            matches!(&sent[..], [Cmd::Send(Command::Prompt { id: 1, ask: Ask::Text(text), .. })] if text == "春q？")
+        );
         assert_eq!(state.mode(), Mode::Text, "one prompt after the other");
         event(&mut state, Event::PromptText { id: 1, text: "夜来".to_owned(), step: 7 });
         assert_eq!(state.chat[0].answer.as_str(), "夜来");
