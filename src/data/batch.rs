@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::compute::rng::{self, Purpose};
 use crate::data::{
+    chat_rows::ChatRows,
     error::DataError,
     mix::{Cursor, History, Shape},
     source::{Packed, Stream},
@@ -21,10 +22,14 @@ use crate::data::{
 pub struct Batch {
     /// Input ids, rows × window.
     pub ids: Vec<u32>,
-    /// The token that follows each input, rows × window. Every place is trained on.
+    /// The token that follows each input, rows × window; −100 where it is not trained on.
     pub targets: Vec<i32>,
-    /// The source of each row.
+    /// For every place the first place, within its row, that it sees; None where that is the row's first.
+    pub starts: Option<Vec<u32>>,
+    /// The source of each row: texts first, then conversations.
     pub sources: Vec<usize>,
+    /// Places that are no padding.
+    pub tokens: usize,
     /// Its rows and window; `micros` as in the step.
     pub shape: Shape,
 }
@@ -33,6 +38,7 @@ pub struct Batch {
 #[derive(Clone, Debug)]
 pub struct Batcher {
     sources: Arc<Vec<Packed>>,
+    chats: Option<ChatRows>,
     seed: u64,
     history: History,
     /// Saves counting from the first row again; never changes what a batch holds.
@@ -67,11 +73,27 @@ fn stream(source: usize, what: Use, epoch: u64) -> u64 {
 }
 
 impl Batcher {
-    /// A batcher. Every source of some weight must have something to train on.
+    /// A batcher of texts. Every source of some weight must have something to train on.
     pub fn new(sources: Arc<Vec<Packed>>, seed: u64, history: History) -> Result<Self, DataError> {
-        check(&sources, &history)?;
+        Self::with_chats(sources, None, seed, history)
+    }
+
+    /// A batcher of texts and conversations: the sources of the history are the texts, then the sets of
+    /// conversations, then the demonstrations by hand.
+    pub fn with_chats(
+        sources: Arc<Vec<Packed>>,
+        chats: Option<ChatRows>,
+        seed: u64,
+        history: History,
+    ) -> Result<Self, DataError> {
+        check(&sources, chats.as_ref(), &history)?;
         let cursor = Cursor::new(&history);
-        Ok(Self { sources, seed, history, cursor, window: 0, layouts: Vec::new() })
+        Ok(Self { sources, chats, seed, history, cursor, window: 0, layouts: Vec::new() })
+    }
+
+    /// The conversations, to be added to.
+    pub fn chats_mut(&mut self) -> Option<&mut ChatRows> {
+        self.chats.as_mut()
     }
 
     /// The mix's history, to be saved.
@@ -88,7 +110,7 @@ impl Batcher {
     pub fn change(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
         let mut history = self.history.clone();
         history.change(from_step, weights, shape)?;
-        check(&self.sources, &history)?;
+        check(&self.sources, self.chats.as_ref(), &history)?;
         self.cursor = Cursor::new(&history);
         self.history = history;
         Ok(())
@@ -106,18 +128,34 @@ impl Batcher {
         let mut batch = Batch {
             ids: Vec::with_capacity(size),
             targets: Vec::with_capacity(size),
+            starts: self.chats.is_some().then(|| Vec::with_capacity(size)),
             sources: Vec::with_capacity(shape.rows),
+            tokens: 0,
             shape,
         };
         let mut row = Vec::with_capacity(shape.window + 1);
         for _ in 0..shape.rows {
             let phase = self.cursor.phase(&self.history);
             let (source, ordinal) = self.cursor.draw(phase);
+            batch.sources.push(source);
+            if let (Some(chats), Some(starts)) = (&mut self.chats, &mut batch.starts)
+                && source >= self.sources.len()
+            {
+                let packed = chats.row(source - self.sources.len(), ordinal, step)?;
+                batch.tokens += packed.places();
+                batch.ids.extend(packed.ids);
+                batch.targets.extend(packed.targets);
+                starts.extend(packed.starts);
+                continue;
+            }
             row.clear();
             self.fill(source, ordinal, shape.window, &mut row);
             batch.ids.extend_from_slice(&row[..shape.window]);
             batch.targets.extend(row[1..].iter().map(|id| *id as i32));
-            batch.sources.push(source);
+            if let Some(starts) = &mut batch.starts {
+                starts.resize(starts.len() + shape.window, 0);
+            }
+            batch.tokens += shape.window;
         }
         Ok(batch)
     }
@@ -130,9 +168,15 @@ impl Batcher {
 
     /// How often each source was seen as a whole before a step.
     pub fn epochs(&mut self, step: u64) -> Vec<f64> {
+        let window = self.history.at(step).shape.window as f64;
         let drawn = self.tokens_drawn(step);
-        let size = |p: &Packed| p.train.tokens().len().max(1) as f64;
-        drawn.iter().zip(self.sources.iter()).map(|(n, p)| *n as f64 / size(p)).collect()
+        let texts = self.sources.len();
+        let size = |i: usize| match (self.sources.get(i), &self.chats) {
+            (Some(p), _) => p.train.tokens().len().max(1) as f64,
+            (None, Some(chats)) => chats.rows_per_epoch(i - texts) as f64 * window,
+            (None, None) => 1.0,
+        };
+        drawn.iter().enumerate().map(|(i, n)| *n as f64 / size(i)).collect()
     }
 
     fn move_to(&mut self, step: u64, micro: usize) {
@@ -193,14 +237,21 @@ impl Batcher {
     }
 }
 
-fn check(sources: &[Packed], history: &History) -> Result<(), DataError> {
-    if sources.len() != history.sources() {
-        return Err(DataError::Mix(format!("{} weights for {} sources", history.sources(), sources.len())));
+fn check(sources: &[Packed], chats: Option<&ChatRows>, history: &History) -> Result<(), DataError> {
+    // The demonstrations come after the last set.
+    let all = sources.len() + chats.map_or(0, |c| c.sets() + 1);
+    if all != history.sources() {
+        return Err(DataError::Mix(format!("{} weights for {all} sources", history.sources())));
     }
     for phase in history.phases() {
-        for (source, share) in sources.iter().zip(&phase.weights) {
-            if *share > 0.0 && source.train.is_empty() {
-                return Err(DataError::Mix(format!("the source {:?} has a weight but no document", source.name)));
+        for (i, share) in phase.weights.iter().enumerate() {
+            let empty = match sources.get(i) {
+                Some(source) => source.train.is_empty(),
+                None => chats.is_none_or(|c| c.is_empty(i - sources.len())),
+            };
+            if *share > 0.0 && empty {
+                let name = sources.get(i).map_or("conversations", |s| s.name.as_str());
+                return Err(DataError::Mix(format!("the source {name:?} has a weight but nothing to train on")));
             }
         }
     }
@@ -226,7 +277,7 @@ fn layout(train: &Stream, window: usize) -> Layout {
 
 /// The place `at` of a shuffled 0..n, without a table: a Feistel network over the next power of
 /// four, walked until it falls below n.
-fn permute(seed: u64, stream: u64, n: usize, at: usize) -> usize {
+pub(super) fn permute(seed: u64, stream: u64, n: usize, at: usize) -> usize {
     let bits = n.next_power_of_two().trailing_zeros().div_ceil(2).max(1);
     let mask = (1_u64 << bits) - 1;
     let mut x = at as u64;

@@ -4,6 +4,7 @@
 //! no schedule of a stage. Shape letters as in [`crate::compute::ops`].
 
 mod arithmetic;
+mod batch_decode;
 mod config;
 mod decode;
 mod evaluate;
@@ -14,6 +15,7 @@ mod sample;
 mod schedule;
 
 pub use arithmetic::{Estimate, estimate};
+pub use batch_decode::{BatchDecoder, Completion, Prompt};
 pub use config::{ConfigError, ModelConfig, PRESETS, Preset, preset};
 pub use decode::Decoder;
 pub use evaluate::Evaluator;

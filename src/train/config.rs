@@ -3,15 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::MOST_TOKENS;
-use crate::nn::{AdamW, ModelConfig, Sampling, Schedule, ScheduleKind, preset};
+use crate::nn::{ModelConfig, Sampling, ScheduleKind, preset};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("run.toml: {0}")]
 pub struct ConfigIssue(pub String);
 
-fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
+pub(super) fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
     Err(ConfigIssue(what.into()))
 }
 
@@ -43,7 +42,8 @@ fn one() -> f64 {
     1.0
 }
 
-/// `[[probe]]`: a fixed prompt completed again and again.
+/// `[[probe]]`: a fixed prompt completed again and again. `[[sft.probe]]`: a question answered again and
+/// again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeConfig {
@@ -86,7 +86,7 @@ pub struct ModelOverrides {
     pub dropout: Option<f32>,
 }
 
-/// `[pretrain]`: fields that override the size's defaults.
+/// `[pretrain]`, `[sft]`: fields that override the size's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented at StagePlan")]
@@ -123,6 +123,21 @@ pub struct StageOverrides {
     pub save_steps: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_steps: Option<usize>,
+    /// Fine-tuning only: share of rows that are pretraining text, against forgetting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrain_share: Option<f64>,
+    /// Fine-tuning only: share of rows given to demonstrations written by hand, once there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_hand_share: Option<f64>,
+    /// Fine-tuning only: whether a row holds several examples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packing: Option<bool>,
+    /// Fine-tuning only: `[[sft.source]]`, files of conversations; empty for the built-in ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<SourceConfig>,
+    /// Fine-tuning only: `[[sft.probe]]`; empty for the built-in ones (or the first held-out example of each task).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probe: Vec<ProbeConfig>,
 }
 
 /// `[sampling]`: how prompts on the screen are answered.
@@ -167,6 +182,9 @@ pub struct RunConfig {
     /// Overrides of pretraining.
     #[serde(default)]
     pub pretrain: StageOverrides,
+    /// Overrides of fine-tuning.
+    #[serde(default)]
+    pub sft: StageOverrides,
     /// Overrides of sampling.
     #[serde(default)]
     pub sampling: SamplingOverrides,
@@ -174,43 +192,6 @@ pub struct RunConfig {
 
 fn auto() -> String {
     "auto".to_owned()
-}
-
-/// A stage with every default filled in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StagePlan {
-    /// Optimiser steps.
-    pub steps: usize,
-    /// Rows of one micro-batch.
-    pub batch_size: usize,
-    /// Micro-batches of one step.
-    pub accumulation: usize,
-    /// Tokens of a row.
-    pub context: usize,
-    /// The learning rate of every step.
-    pub schedule: Schedule,
-    /// The optimiser.
-    pub adamw: AdamW,
-    /// Steps between validations; 0 for none.
-    pub eval_steps: usize,
-    /// Steps between checkpoints; 0 for the last only.
-    pub save_steps: usize,
-    /// Steps between probes; 0 for none.
-    pub probe_steps: usize,
-}
-
-/// Defaults of pretraining at a size: steps, rows, context, learning rate.
-///
-/// Measured (docs/performance.md): 1.2 to 1.4 million tokens are where the built-in corpus is learned
-/// and not yet learned by heart. The sizes from `27m` up are for text of one's own.
-fn pretrain_defaults(size: &str) -> (usize, usize, usize, f64) {
-    match size {
-        "1m" => (1200, 16, 64, 3e-3),
-        "5m" => (350, 32, 128, 2e-3),
-        "12m" => (350, 16, 256, 1e-3),
-        "27m" => (3000, 32, 512, 6e-4),
-        _ => (5000, 16, 1024, 6e-4),
-    }
 }
 
 impl RunConfig {
@@ -238,57 +219,16 @@ impl RunConfig {
         if self.size != "auto" {
             preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?;
         }
-        for s in &self.source {
-            if !(s.weight.is_finite() && s.weight >= 0.0) {
-                return wrong(format!("source {:?} has weight {}; expected 0 or more", s.name, s.weight));
-            }
-            let good = !s.name.is_empty() && self.source.iter().filter(|o| o.name == s.name).count() == 1;
-            if !good {
-                return wrong(format!(
-                    "source name {:?} is empty or used twice; give each source a name of its own",
-                    s.name
-                ));
-            }
-        }
-        if !self.source.is_empty() && self.source.iter().all(|s| s.weight == 0.0) {
-            return wrong("every source has weight 0; give one a weight above 0");
-        }
-        for p in &self.probe {
+        check_sources("source", &self.source)?;
+        check_sources("sft.source", &self.sft.source)?;
+        for p in self.probe.iter().chain(&self.sft.probe) {
             if p.prompt.is_empty() || p.expected.is_empty() {
                 return wrong("a probe has an empty prompt or expected text; give both, or leave the probe out");
             }
         }
-        let p = &self.pretrain;
-        let counts = [
-            ("steps", p.steps),
-            ("batch_size", p.batch_size),
-            ("gradient_accumulation_steps", p.gradient_accumulation_steps),
-            ("context", p.context),
-        ];
-        for (name, value) in counts {
-            if value == Some(0) {
-                return wrong(format!("pretrain.{name} is 0; expected 1 or more"));
-            }
-        }
-        for (name, value) in [("learning_rate", p.learning_rate), ("max_grad_norm", p.max_grad_norm.map(f64::from))] {
-            if value.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
-                return wrong(format!("pretrain.{name} is {}; expected 0 or more", value.unwrap_or_default()));
-            }
-        }
-        let fractions = [("adam_beta1", p.adam_beta1), ("adam_beta2", p.adam_beta2)];
-        for (name, value) in fractions {
-            if value.is_some_and(|v| !(0.0..1.0).contains(&v)) {
-                return wrong(format!(
-                    "pretrain.{name} is {}; expected 0 or more and less than 1",
-                    value.unwrap_or_default()
-                ));
-            }
-        }
-        for (name, value) in [("weight_decay", p.weight_decay), ("adam_epsilon", p.adam_epsilon)] {
-            if value.is_some_and(|v| !(v.is_finite() && v >= 0.0)) {
-                return wrong(format!("pretrain.{name} is {}; expected 0 or more", value.unwrap_or_default()));
-            }
-        }
+        self.pretrain.check("pretrain")?;
+        self.sft.check("sft")?;
+        self.pretrain.has_nothing_of_sft()?;
         let s = &self.sampling;
         let ranges = [
             ("temperature", s.temperature, s.temperature.is_none_or(|v| v.is_finite() && v >= 0.0), "0 or more"),
@@ -337,51 +277,6 @@ impl RunConfig {
         Ok(c)
     }
 
-    /// Pretraining with every default filled in.
-    pub fn pretrain(&self) -> Result<StagePlan, ConfigIssue> {
-        let o = &self.pretrain;
-        let (steps, batch, context, rate) = pretrain_defaults(&self.size);
-        let steps = o.steps.unwrap_or(steps);
-        let context = o.context.unwrap_or(context);
-        let (rows, micros) = (o.batch_size.unwrap_or(batch), o.gradient_accumulation_steps.unwrap_or(1));
-        if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
-            return wrong(format!(
-                "pretrain.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
-            ));
-        }
-        let most = self.model()?.max_position_embeddings;
-        if context > most {
-            return wrong(format!(
-                "pretrain.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"
-            ));
-        }
-        let d = AdamW::default();
-        let schedule = Schedule {
-            kind: o.lr_scheduler_type.unwrap_or_default(),
-            peak: o.learning_rate.unwrap_or(rate),
-            warmup: o.warmup_steps.unwrap_or_else(|| (steps / 40).clamp(1, 200)),
-            steps,
-            decay: o.decay_steps.unwrap_or(steps / 5),
-        };
-        Ok(StagePlan {
-            steps,
-            batch_size: rows,
-            accumulation: micros,
-            context,
-            schedule,
-            adamw: AdamW {
-                beta1: o.adam_beta1.unwrap_or(d.beta1),
-                beta2: o.adam_beta2.unwrap_or(d.beta2),
-                eps: o.adam_epsilon.unwrap_or(d.eps),
-                weight_decay: o.weight_decay.unwrap_or(d.weight_decay),
-                clip: o.max_grad_norm.unwrap_or(d.clip),
-            },
-            eval_steps: o.eval_steps.unwrap_or(if steps < 1000 { 100 } else { 200 }),
-            save_steps: o.save_steps.unwrap_or(400),
-            probe_steps: o.probe_steps.unwrap_or(25),
-        })
-    }
-
     /// How prompts are answered, and how many tokens at most.
     pub fn sampling(&self) -> (Sampling, usize) {
         let (o, d) = (&self.sampling, Sampling::default());
@@ -396,9 +291,88 @@ impl RunConfig {
     }
 }
 
+impl StageOverrides {
+    fn check(&self, stage: &str) -> Result<(), ConfigIssue> {
+        let counts = [
+            ("steps", self.steps),
+            ("batch_size", self.batch_size),
+            ("gradient_accumulation_steps", self.gradient_accumulation_steps),
+            ("context", self.context),
+        ];
+        for (name, value) in counts {
+            if value == Some(0) {
+                return wrong(format!("{stage}.{name} is 0; expected 1 or more"));
+            }
+        }
+        let amounts = [
+            ("learning_rate", self.learning_rate),
+            ("max_grad_norm", self.max_grad_norm.map(f64::from)),
+            ("weight_decay", self.weight_decay.map(f64::from)),
+            ("adam_epsilon", self.adam_epsilon.map(f64::from)),
+        ];
+        for (name, value) in amounts {
+            if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0)) {
+                return wrong(format!("{stage}.{name} is {v}; expected 0 or more"));
+            }
+        }
+        let fractions = [
+            ("adam_beta1", self.adam_beta1.map(f64::from)),
+            ("adam_beta2", self.adam_beta2.map(f64::from)),
+            ("pretrain_share", self.pretrain_share),
+            ("by_hand_share", self.by_hand_share),
+        ];
+        for (name, value) in fractions {
+            if let Some(v) = value.filter(|v| !(0.0..1.0).contains(v)) {
+                return wrong(format!("{stage}.{name} is {v}; expected 0 or more and less than 1"));
+            }
+        }
+        let shares = self.pretrain_share.unwrap_or(0.0) + self.by_hand_share.unwrap_or(0.0);
+        if shares >= 1.0 {
+            return wrong(format!(
+                "{stage}.pretrain_share and by_hand_share are {shares} together; less than 1 leaves room for the conversations"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Pretraining has no conversations.
+    fn has_nothing_of_sft(&self) -> Result<(), ConfigIssue> {
+        let set = [
+            ("pretrain_share", self.pretrain_share.is_some()),
+            ("by_hand_share", self.by_hand_share.is_some()),
+            ("packing", self.packing.is_some()),
+            ("source", !self.source.is_empty()),
+            ("probe", !self.probe.is_empty()),
+        ];
+        match set.iter().find(|(_, there)| *there) {
+            Some((name, _)) => wrong(format!("pretrain.{name} is no key of pretraining; write it under [sft]")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names are unique, weights are numbers, and not all are 0.
+fn check_sources(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
+    for s in sources {
+        if !(s.weight.is_finite() && s.weight >= 0.0) {
+            return wrong(format!("{table} {:?} has weight {}; expected 0 or more", s.name, s.weight));
+        }
+        if s.name.is_empty() || sources.iter().filter(|o| o.name == s.name).count() > 1 {
+            return wrong(format!(
+                "{table} name {:?} is empty or used twice; give each source a name of its own",
+                s.name
+            ));
+        }
+    }
+    if !sources.is_empty() && sources.iter().all(|s| s.weight == 0.0) {
+        return wrong(format!("every {table} has weight 0; give one a weight above 0"));
+    }
+    Ok(())
+}
+
 /// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.
 fn set(table: &mut toml::Table, key: &str, value: &str, stage: &str) -> Result<(), ConfigIssue> {
-    let top = ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sampling"];
+    let top = ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sft", "sampling"];
     let path: Vec<&str> =
         if key.contains('.') || top.contains(&key) { key.split('.').collect() } else { vec![stage, key] };
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
@@ -456,6 +430,7 @@ fn in_words(message: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::train::stage::STAGES;
 
     fn parse(text: &str, sets: &[(&str, &str)]) -> Result<RunConfig, ConfigIssue> {
         let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -465,7 +440,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_all_defaults() {
         let c = parse("", &[("size", "1m")]).unwrap();
-        assert_eq!(c.pretrain().unwrap().steps, 1200);
+        assert_eq!(c.plan(&STAGES[0]).unwrap().steps, 1200);
         assert_eq!(c.model().unwrap(), preset("1m").unwrap().config());
     }
 
@@ -474,7 +449,7 @@ mod tests {
         let c =
             parse("size = \"1m\"\n[pretrain]\nsteps = 5\n", &[("steps", "9"), ("model.dropout", "0.1"), ("seed", "3")])
                 .unwrap();
-        assert_eq!((c.pretrain().unwrap().steps, c.model().unwrap().dropout, c.seed), (9, 0.1, 3));
+        assert_eq!((c.plan(&STAGES[0]).unwrap().steps, c.model().unwrap().dropout, c.seed), (9, 0.1, 3));
     }
 
     #[test]

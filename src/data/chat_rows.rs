@@ -1,0 +1,147 @@
+//! Rows of examples: a pure function of seed, source, ordinal and, for demonstrations, the step.
+//!
+//! A source is gone through in epochs. Each has its own shuffled order, packed into rows anew, so that
+//! examples meet others every time; a row is found by its number over the whole run. Demonstrations
+//! written by hand are a source that grows: at a step it holds those that were there by then, and every
+//! row of it begins with the newest.
+
+use super::{
+    batch::permute,
+    chat::Example,
+    error::DataError,
+    examples::ExampleSet,
+    packing::{self, PackedRow},
+};
+
+/// The name of the source that grows.
+pub const BY_HAND: &str = "by-hand";
+
+/// The examples that rows are made of.
+#[derive(Clone, Debug)]
+pub struct ChatRows {
+    sets: Vec<Set>,
+    /// The steps from which each demonstration can be drawn, and the demonstrations; in their order.
+    by_hand: Vec<(u64, Example)>,
+    seed: u64,
+    window: usize,
+    packing: bool,
+    pad: u32,
+}
+
+/// One source with the plan of the epoch last looked at.
+#[derive(Clone, Debug)]
+struct Set {
+    examples: Vec<Example>,
+    lengths: Vec<usize>,
+    /// The epoch, the number of its first row over the whole run, and its rows.
+    epoch: u64,
+    first: u64,
+    rows: Vec<Vec<usize>>,
+}
+
+impl ChatRows {
+    /// Rows of `window` places; without `packing` each holds one example.
+    pub fn new(sets: &[ExampleSet], seed: u64, window: usize, packing: bool, pad: u32) -> Result<ChatRows, DataError> {
+        let set = |s: &ExampleSet| Set {
+            lengths: s.examples.iter().map(|e| e.ids.len()).collect(),
+            examples: s.examples.clone(),
+            epoch: 0,
+            first: 0,
+            rows: Vec::new(),
+        };
+        let mut rows =
+            ChatRows { sets: sets.iter().map(set).collect(), by_hand: Vec::new(), seed, window, packing, pad };
+        for at in 0..rows.sets.len() {
+            rows.plan(at, 0, 0)?;
+        }
+        Ok(rows)
+    }
+
+    /// The sources that do not grow.
+    pub fn sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether a source has no example.
+    pub fn is_empty(&self, source: usize) -> bool {
+        self.sets.get(source).map_or(self.by_hand.is_empty(), |s| s.examples.is_empty())
+    }
+
+    /// Rows of one pass over a source.
+    pub fn rows_per_epoch(&self, source: usize) -> usize {
+        self.sets.get(source).map_or(self.by_hand.len(), |s| s.rows.len()).max(1)
+    }
+
+    /// Adds a demonstration that can be drawn from `step` on.
+    pub fn demonstrate(&mut self, step: u64, example: Example) {
+        self.by_hand.push((step, example));
+    }
+
+    /// Row `ordinal` of a source at a step; the source after the last set is the one that grows.
+    pub fn row(&mut self, source: usize, ordinal: u64, step: u64) -> Result<PackedRow, DataError> {
+        if source < self.sets.len() {
+            self.seek(source, ordinal)?;
+            let set = &self.sets[source];
+            let row = &set.rows[(ordinal - set.first) as usize];
+            let examples: Vec<&Example> = row.iter().map(|i| &set.examples[*i]).collect();
+            return packing::fill_row(&examples, self.window, self.pad);
+        }
+        self.by_hand_row(source, ordinal, step)
+    }
+
+    /// Makes the plan of the epoch that holds a row the current one.
+    fn seek(&mut self, source: usize, ordinal: u64) -> Result<(), DataError> {
+        if ordinal < self.sets[source].first {
+            self.plan(source, 0, 0)?;
+        }
+        loop {
+            let set = &self.sets[source];
+            let next = set.first + set.rows.len() as u64;
+            if ordinal < next {
+                return Ok(());
+            }
+            if set.rows.is_empty() {
+                return Err(DataError::Mix(format!("source {} has no example to draw", source + 1)));
+            }
+            let epoch = set.epoch + 1;
+            self.plan(source, epoch, next)?;
+        }
+    }
+
+    fn plan(&mut self, source: usize, epoch: u64, first: u64) -> Result<(), DataError> {
+        let n = self.sets[source].examples.len();
+        let order: Vec<usize> = (0..n).map(|at| permute(self.seed, stream(source, epoch), n, at)).collect();
+        let rows = if self.packing {
+            packing::plan(&self.sets[source].lengths, &order, self.window)?
+        } else {
+            order.into_iter().map(|i| vec![i]).collect()
+        };
+        let set = &mut self.sets[source];
+        (set.epoch, set.first, set.rows) = (epoch, first, rows);
+        Ok(())
+    }
+
+    /// The newest demonstration, then others by chance until the row is full.
+    fn by_hand_row(&self, source: usize, ordinal: u64, step: u64) -> Result<PackedRow, DataError> {
+        let there = self.by_hand.partition_point(|(from, _)| *from <= step);
+        let Some((_, newest)) = self.by_hand[..there].last() else {
+            return Err(DataError::Mix(format!("step {step} draws a demonstration before there is one")));
+        };
+        let mut examples = vec![newest];
+        let mut used = newest.ids.len().saturating_sub(1);
+        for at in 0..there - 1 {
+            let (_, other) = &self.by_hand[permute(self.seed, stream(source, ordinal), there - 1, at)];
+            let places = other.ids.len().saturating_sub(1);
+            if self.packing && used + places <= self.window {
+                examples.push(other);
+                used += places;
+            }
+        }
+        packing::fill_row(&examples, self.window, self.pad)
+    }
+}
+
+/// The stream of random numbers of a source's epoch; the bits above those of text sources.
+fn stream(source: usize, epoch: u64) -> u64 {
+    (1 << 47) | ((source as u64 & 0x7FFF) << 48) | (epoch & 0xFFF_FFFF_FFFF)
+}

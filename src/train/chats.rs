@@ -1,0 +1,213 @@
+//! A run's conversations: the files of `[[sft.source]]` or the built-in ones, and what was written by hand.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    config::{ProbeConfig, RunConfig},
+    corpus::{FILE_LIMIT, files},
+    error::TrainError,
+};
+use crate::{
+    data::{
+        self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn, chat_rows::BY_HAND,
+        encode, example_sets, read_chats,
+    },
+    store::{Links, RealFs, read_limited},
+};
+
+/// Conversations, encoded.
+pub struct Chats {
+    /// The sources.
+    pub sets: Vec<ExampleSet>,
+    /// Demonstrations written by hand, and the step from which each can be drawn.
+    pub by_hand: Vec<(u64, Example)>,
+    /// Questions asked again and again.
+    pub probes: Vec<ChatProbe>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// A question that is asked again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChatProbe {
+    /// The task it shows, or none.
+    pub task: Option<String>,
+    /// The question.
+    pub prompt: String,
+    /// The answer hoped for.
+    pub expected: String,
+}
+
+impl Chats {
+    /// Reads and encodes everything for rows of `context` tokens.
+    pub fn load(config: &RunConfig, run_dir: &Path, tokenizer: &Tokenizer, context: usize) -> Result<Chats, TrainError> {
+        let mut notes = Vec::new();
+        let sets = if config.sft.source.is_empty() {
+            data::builtin_chats(tokenizer, context)?
+        } else {
+            let sources = read_sources(config, run_dir, &mut notes)?;
+            let asked: Vec<&str> = config.sft.probe.iter().map(|p| p.prompt.as_str()).collect();
+            example_sets(sources, &asked, tokenizer, context)?
+        };
+        for set in &sets {
+            notes.extend(told(&set.name, &set.fitted));
+        }
+        if sets.iter().all(|s| s.examples.is_empty()) {
+            return Err(TrainError::Input(format!(
+                "no conversation fits the context of {context} tokens; raise sft.context, or shorten the answers"
+            )));
+        }
+        let probes = probes(config, &sets);
+        let by_hand = read_by_hand(&path(run_dir), tokenizer, context, &mut notes)?;
+        Ok(Chats { sets, by_hand, probes, notes })
+    }
+}
+
+/// What fitting to the context did, where it did something.
+fn told(name: &str, f: &Fitted) -> Option<String> {
+    if f.shortened + f.dropped == 0 {
+        return None;
+    }
+    let at: Vec<String> = f.dropped_at.iter().take(3).map(|(n, tokens)| format!("{n} ({tokens} tokens)")).collect();
+    let which = if at.is_empty() { String::new() } else { format!(": number {}", at.join(", ")) };
+    Some(format!(
+        "source {name}: {} conversations lost their first exchanges to fit the context, {} do not fit at all and are left out{which}",
+        f.shortened, f.dropped
+    ))
+}
+
+/// The configured questions; else the demonstrations of the built-in data, and the first held-out
+/// example of every task.
+fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
+    if !config.sft.probe.is_empty() {
+        let probe = |p: &ProbeConfig| ChatProbe { task: None, prompt: p.prompt.clone(), expected: p.expected.clone() };
+        return config.sft.probe.iter().map(probe).collect();
+    }
+    let mut all = Vec::new();
+    if config.sft.source.is_empty() {
+        all.extend(data::CHAT_PROBES.iter().map(|p| ChatProbe {
+            task: Some(p.task.to_owned()),
+            prompt: p.prompt.to_owned(),
+            expected: p.expected.to_owned(),
+        }));
+    }
+    for set in sets {
+        let task = |c: &Conversation| c.task.clone().unwrap_or_else(|| set.name.clone());
+        // Of a conversation of several exchanges the question alone would say nothing.
+        let short = set.held_out.iter().map(|h| &h.conversation).find(|c| {
+            c.turns.len() == 2 && !all.iter().any(|p: &ChatProbe| p.task.as_ref() == Some(&task(c)))
+        });
+        if let Some([question, answer]) = short.map(|c| c.turns.as_slice()) {
+            all.push(ChatProbe {
+                task: short.map(task),
+                prompt: question.content.clone(),
+                expected: answer.content.clone(),
+            });
+        }
+    }
+    all
+}
+
+fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> Result<Vec<ChatSource>, TrainError> {
+    let mut sources = Vec::new();
+    for s in &config.sft.source {
+        let files = files(run_dir, "sft.source", &s.name, &s.path)?;
+        let mut conversations = Vec::new();
+        for (path, format) in &files {
+            if *format == Format::Text {
+                if files.len() == 1 {
+                    return Err(TrainError::Input(format!(
+                        "sft.source {}: {} is plain text; conversations are read from .jsonl and .json files",
+                        s.name,
+                        path.display()
+                    )));
+                }
+                continue;
+            }
+            let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Follow)?;
+            let reading = match read_chats(*format, bytes.as_slice()) {
+                Ok(reading) => reading,
+                Err(e @ DataError::NoConversation { .. }) if files.len() > 1 => {
+                    notes.push(format!("sft.source {}: {} {e}", s.name, path.display()));
+                    continue;
+                }
+                Err(e) => return Err(TrainError::Input(format!("sft.source {}: {} {e}", s.name, path.display()))),
+            };
+            let forms: Vec<String> = reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect();
+            notes.push(format!("sft.source {}: {}: {}", s.name, path.display(), forms.join(", ")));
+            if let Some((place, why)) = reading.reasons.first() {
+                notes.push(format!(
+                    "sft.source {}: {}: {} records passed over, the first at {place}: {why}",
+                    s.name,
+                    path.display(),
+                    reading.rejected
+                ));
+            }
+            conversations.extend(reading.conversations);
+        }
+        if conversations.is_empty() {
+            return Err(TrainError::Input(format!(
+                "sft.source {}: {:?} holds no conversation; expected .jsonl or .json files of messages, conversations, instruction and output, or prompt and completion",
+                s.name, s.path
+            )));
+        }
+        sources.push(ChatSource { name: s.name.clone(), conversations, weight: s.weight, hold_out: true });
+    }
+    Ok(sources)
+}
+
+/// Where demonstrations by hand lie.
+fn path(run_dir: &Path) -> PathBuf {
+    run_dir.join("data").join("sft").join("by-hand.jsonl")
+}
+
+/// A line of the file of demonstrations: a conversation, and the step from which it is drawn.
+pub(super) fn demonstration(turns: &[Turn], step: u64) -> Value {
+    let messages: Vec<Value> =
+        turns.iter().map(|t| json!({"role": t.role.to_string(), "content": t.content})).collect();
+    json!({"messages": messages, "task": BY_HAND, "step": step})
+}
+
+#[derive(Deserialize)]
+struct Mark {
+    #[serde(default)]
+    step: u64,
+}
+
+/// The demonstrations of a run, by the step from which they are drawn. A person may have written some
+/// of the lines: what is no conversation is told and passed over.
+fn read_by_hand(
+    path: &Path,
+    tokenizer: &Tokenizer,
+    context: usize,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(u64, Example)>, TrainError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Refuse)?;
+    let mut found = Vec::new();
+    for (i, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty()) {
+        let mut pass = |why: String| notes.push(format!("{} line {}: passed over: {why}", path.display(), i + 1));
+        let conversation = match read_chats(Format::JsonLines, line) {
+            Ok(reading) => reading.conversations.into_iter().next(),
+            Err(e) => {
+                pass(e.to_string());
+                continue;
+            }
+        };
+        let Some(conversation) = conversation else { continue };
+        let example = encode(&conversation, tokenizer)?;
+        if example.ids.len() > context + 1 {
+            pass(format!("it has {} tokens, more than the context of {context}", example.ids.len()));
+            continue;
+        }
+        let step = serde_json::from_slice::<Mark>(line).map_or(0, |m| m.step);
+        found.push((step, example));
+    }
+    found.sort_by_key(|(step, _)| *step);
+    Ok(found)
+}

@@ -1,0 +1,123 @@
+//! A stage with every default of its size filled in.
+
+use super::{
+    config::{ConfigIssue, RunConfig, StageOverrides, wrong},
+    stage::Stage,
+};
+use crate::{
+    data::MOST_TOKENS,
+    nn::{AdamW, Schedule},
+};
+
+/// What a stage does, step by step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagePlan {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Rows of one micro-batch.
+    pub batch_size: usize,
+    /// Micro-batches of one step.
+    pub accumulation: usize,
+    /// Tokens of a row.
+    pub context: usize,
+    /// The learning rate of every step.
+    pub schedule: Schedule,
+    /// The optimiser.
+    pub adamw: AdamW,
+    /// Steps between validations; 0 for none.
+    pub eval_steps: usize,
+    /// Steps between checkpoints; 0 for the last only.
+    pub save_steps: usize,
+    /// Steps between probes; 0 for none.
+    pub probe_steps: usize,
+    /// Share of rows that are pretraining text (fine-tuning).
+    pub pretrain_share: f64,
+    /// Share of rows given to demonstrations by hand (fine-tuning).
+    pub by_hand_share: f64,
+    /// Whether a row holds several examples (fine-tuning).
+    pub packing: bool,
+}
+
+/// Steps, rows, context, learning rate, steps between validations.
+type Defaults = (usize, usize, usize, f64, usize);
+
+/// Defaults of pretraining at a size.
+///
+/// Measured (docs/performance.md): 1.2 to 1.4 million tokens are where the built-in corpus is learned
+/// and not yet learned by heart. The sizes from `27m` up are for text of one's own.
+fn pretrain_defaults(size: &str) -> Defaults {
+    match size {
+        "1m" => (1200, 16, 64, 3e-3, 200),
+        "5m" => (350, 32, 128, 2e-3, 100),
+        "12m" => (350, 16, 256, 1e-3, 100),
+        "27m" => (3000, 32, 512, 6e-4, 200),
+        _ => (5000, 16, 1024, 6e-4, 200),
+    }
+}
+
+/// Defaults of fine-tuning at a size.
+fn sft_defaults(size: &str) -> Defaults {
+    match size {
+        "1m" => (500, 16, 128, 2e-3, 250),
+        "5m" => (500, 16, 128, 1e-3, 250),
+        "12m" => (500, 16, 256, 6e-4, 250),
+        "27m" => (1000, 32, 512, 3e-4, 500),
+        _ => (1000, 16, 1024, 1e-4, 500),
+    }
+}
+
+impl RunConfig {
+    /// A stage's own table.
+    pub fn overrides(&self, stage: &Stage) -> &StageOverrides {
+        if stage.chat { &self.sft } else { &self.pretrain }
+    }
+
+    /// A stage with every default filled in; `size` is settled by now.
+    pub fn plan(&self, stage: &Stage) -> Result<StagePlan, ConfigIssue> {
+        let (o, name) = (self.overrides(stage), stage.name);
+        let defaults = if stage.chat { sft_defaults } else { pretrain_defaults };
+        let (steps, batch, context, rate, eval) = defaults(&self.size);
+        let steps = o.steps.unwrap_or(steps);
+        let context = o.context.unwrap_or(context);
+        let (rows, micros) = (o.batch_size.unwrap_or(batch), o.gradient_accumulation_steps.unwrap_or(1));
+        if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
+            return wrong(format!(
+                "{name}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
+            ));
+        }
+        let most = self.model()?.max_position_embeddings;
+        if context > most {
+            return wrong(format!(
+                "{name}.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"
+            ));
+        }
+        let d = AdamW::default();
+        let schedule = Schedule {
+            kind: o.lr_scheduler_type.unwrap_or_default(),
+            peak: o.learning_rate.unwrap_or(rate),
+            warmup: o.warmup_steps.unwrap_or_else(|| (steps / 40).clamp(1, 200)),
+            steps,
+            decay: o.decay_steps.unwrap_or(if stage.chat { steps / 2 } else { steps / 5 }),
+        };
+        Ok(StagePlan {
+            steps,
+            batch_size: rows,
+            accumulation: micros,
+            context,
+            schedule,
+            adamw: AdamW {
+                beta1: o.adam_beta1.unwrap_or(d.beta1),
+                beta2: o.adam_beta2.unwrap_or(d.beta2),
+                eps: o.adam_epsilon.unwrap_or(d.eps),
+                weight_decay: o.weight_decay.unwrap_or(d.weight_decay),
+                clip: o.max_grad_norm.unwrap_or(d.clip),
+            },
+            eval_steps: o.eval_steps.unwrap_or(eval),
+            save_steps: o.save_steps.unwrap_or(400),
+            probe_steps: o.probe_steps.unwrap_or(25),
+            pretrain_share: o.pretrain_share.unwrap_or(0.1),
+            by_hand_share: o.by_hand_share.unwrap_or(0.1),
+            packing: o.packing.unwrap_or(true),
+        })
+    }
+}
