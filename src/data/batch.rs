@@ -142,7 +142,7 @@ impl Batcher {
                 && source >= self.sources.len()
             {
                 let packed = chats.row(source - self.sources.len(), ordinal, step)?;
-                batch.tokens += packed.places();
+                batch.tokens += packed.places;
                 batch.ids.extend(packed.ids);
                 batch.targets.extend(packed.targets);
                 starts.extend(packed.starts);

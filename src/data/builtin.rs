@@ -1,9 +1,12 @@
 //! The corpus compiled into the binary, so that a first run needs no file and no network.
 
 use crate::data::{
+    chat_reader::read_chats,
     error::DataError,
+    examples::{ChatSource, ExampleSet},
     reader::{self, Format},
     source::Source,
+    tokenizer::Tokenizer,
 };
 
 /// A prompt completed again and again while the model learns, and what it should become.
@@ -84,4 +87,67 @@ pub fn sources() -> Result<Vec<Source>, DataError> {
 /// The probes' texts in full, which are never held out.
 pub fn protected() -> Vec<String> {
     PROBES.iter().map(|p| format!("{}{}", p.prompt, p.expected)).collect()
+}
+
+/// A question asked again and again while the model is fine-tuned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChatProbe {
+    /// The task it shows.
+    pub task: &'static str,
+    /// The question: in no training file.
+    pub prompt: &'static str,
+    /// Its answer.
+    pub expected: &'static str,
+}
+
+/// The questions of a run on the built-in conversations.
+pub const CHAT_PROBES: &[ChatProbe] = &[
+    ChatProbe { task: "zh-en", prompt: "翻译：我喜欢喝茶。", expected: "I like to drink tea." },
+    ChatProbe { task: "en-zh", prompt: "翻译：Where do you want to go?", expected: "你想去哪里？" },
+];
+
+struct ChatFile {
+    name: &'static str,
+    train: &'static str,
+    held_out: &'static str,
+    /// Share of drawn rows.
+    weight: f64,
+}
+
+macro_rules! chat_file {
+    ($name:literal, $weight:literal) => {
+        ChatFile {
+            name: $name,
+            train: include_str!(concat!("../../assets/sft/train/", $name, ".jsonl")),
+            held_out: include_str!(concat!("../../assets/sft/heldout/", $name, ".jsonl")),
+            weight: $weight,
+        }
+    };
+}
+
+/// Translation is the task that a model of this size can be seen to learn, so it has most of the rows.
+const CHATS: &[ChatFile] = &[
+    chat_file!("zh-en", 0.30),
+    chat_file!("en-zh", 0.30),
+    chat_file!("translate-free", 0.10),
+    chat_file!("rewrite", 0.10),
+    chat_file!("qa", 0.05),
+    chat_file!("continue", 0.05),
+    chat_file!("recite", 0.05),
+    chat_file!("chat", 0.05),
+];
+
+/// The built-in conversations for rows of `context` tokens, one source a task.
+pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, DataError> {
+    let set = |file: &ChatFile| {
+        let conversations = |text: &str| Ok(read_chats(Format::JsonLines, text.as_bytes())?.conversations);
+        let source = ChatSource {
+            name: file.name.to_owned(),
+            conversations: conversations(file.train)?,
+            weight: file.weight,
+            hold_out: false,
+        };
+        ExampleSet::given(&source, conversations(file.held_out)?, tokenizer, context)
+    };
+    CHATS.iter().map(set).collect()
 }

@@ -1,21 +1,218 @@
-//! Conversations, the chat template and its mask.
+//! Conversations and their form as text and as tokens.
+//!
+//! A turn is `<|role|>`, the words as they are, `<|im_end|>`; nothing stands between turns. What is
+//! trained are the assistant's words and the end of each of its turns: without the latter a model
+//! never learns to stop. The parts are tokenised one by one and then joined, so that no merge crosses
+//! from one to the next and shifts the mask.
+
+use std::fmt;
+
+use super::{
+    error::DataError,
+    evaluate::IGNORED,
+    tokenizer::{ASSISTANT, ChatTokens, SYSTEM, TURN_END, Tokenizer, USER},
+};
+
+/// The form of a conversation as Hugging Face's tokenizers read it, for `tokenizer_config.json`:
+/// [`render`] in jinja, with the assistant's words marked for masks.
+pub const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Sets the scene; first, if at all.
+    /// Says how to behave; at most once, first.
     System,
     /// Asks.
     User,
-    /// Answers; the only one whose words are trained on.
+    /// Answers.
     Assistant,
 }
 
-/// One message.
+impl Role {
+    /// The token that opens a turn of this role.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::System => SYSTEM,
+            Self::User => USER,
+            Self::Assistant => ASSISTANT,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    /// The name in messages: `system`, `user`, `assistant`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        })
+    }
+}
+
+/// What one says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Who speaks.
+    /// Who.
     pub role: Role,
-    /// The words.
+    /// What, as it is.
     pub content: String,
+}
+
+impl Turn {
+    /// A turn.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into() }
+    }
+}
+
+/// Turns that belong together: perhaps the system's, then the user's and the assistant's by turns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversation {
+    /// In their order.
+    pub turns: Vec<Turn>,
+    /// The kind of task, where the data name one.
+    pub task: Option<String>,
+}
+
+impl Conversation {
+    /// What the user says first.
+    pub fn prompt(&self) -> Option<&str> {
+        self.turns.iter().find(|t| t.role == Role::User).map(|t| t.content.as_str())
+    }
+}
+
+/// A conversation as tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Example {
+    /// The tokens.
+    pub ids: Vec<u32>,
+    /// The token at the same place where it is to be learned (not the next one: whoever trains
+    /// shifts), [`IGNORED`] elsewhere.
+    pub labels: Vec<i32>,
+}
+
+impl Example {
+    /// Tokens that are learned. The very first token never is one: nothing precedes it.
+    pub fn trained(&self) -> usize {
+        self.labels.iter().skip(1).filter(|l| **l != IGNORED).count()
+    }
+
+    /// Appends a turn.
+    pub(super) fn extend(&mut self, turn: &Example) {
+        self.ids.extend_from_slice(&turn.ids);
+        self.labels.extend_from_slice(&turn.labels);
+    }
+}
+
+/// Turns as text, as [`CHAT_TEMPLATE`] writes them; with `generation_prompt` the assistant's next turn
+/// is opened.
+pub fn render(turns: &[Turn], generation_prompt: bool) -> String {
+    let mut text = String::with_capacity(turns.iter().map(|t| t.content.len() + 24).sum::<usize>() + 16);
+    for turn in turns {
+        text.push_str(turn.role.token());
+        text.push_str(&turn.content);
+        text.push_str(TURN_END);
+    }
+    if generation_prompt {
+        text.push_str(ASSISTANT);
+    }
+    text
+}
+
+/// A conversation as tokens, with what is learned of it. Words that spell a special token stay words.
+pub fn encode(conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Example, DataError> {
+    let chat = chat_tokens(tokenizer)?;
+    let mut example = Example::default();
+    for turn in &conversation.turns {
+        example.extend(&encode_turn(turn, tokenizer, chat)?);
+    }
+    Ok(example)
+}
+
+/// Turns as tokens, with the assistant's next turn opened at the end.
+pub fn encode_prompt(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<u32>, DataError> {
+    let chat = chat_tokens(tokenizer)?;
+    let mut ids = Vec::new();
+    for turn in turns {
+        ids.extend(encode_turn(turn, tokenizer, chat)?.ids);
+    }
+    ids.push(chat.assistant);
+    Ok(ids)
+}
+
+/// One turn's tokens.
+pub(super) fn encode_turn(turn: &Turn, tokenizer: &Tokenizer, chat: ChatTokens) -> Result<Example, DataError> {
+    let opening = match turn.role {
+        Role::System => chat.system,
+        Role::User => chat.user,
+        Role::Assistant => chat.assistant,
+    };
+    let words = tokenizer.encode(&turn.content)?;
+    let mut ids = Vec::with_capacity(words.len() + 2);
+    ids.push(opening);
+    ids.extend(words);
+    ids.push(chat.end);
+    let mut labels = vec![IGNORED; ids.len()];
+    if turn.role == Role::Assistant {
+        for (label, id) in labels.iter_mut().zip(&ids).skip(1) {
+            *label = *id as i32;
+        }
+    }
+    Ok(Example { ids, labels })
+}
+
+/// The tokens of a conversation, or the error that there are none.
+pub(super) fn chat_tokens(tokenizer: &Tokenizer) -> Result<ChatTokens, DataError> {
+    tokenizer.chat().ok_or_else(|| {
+        DataError::Tokenizer(format!(
+            "it has no tokens for conversations ({SYSTEM}, {USER}, {ASSISTANT}, {TURN_END}); it must be given them before it encodes one"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::tokenizer::{TextGroup, train_char};
+
+    fn tokenizer() -> Tokenizer {
+        train_char(&[TextGroup { weight: 1.0, texts: vec!["abcdef"] }], 300).unwrap()
+    }
+
+    #[test]
+    fn the_assistants_words_and_their_end_are_learned() {
+        let tokenizer = tokenizer();
+        let turns = vec![
+            Turn::new(Role::System, "a"),
+            Turn::new(Role::User, "b"),
+            Turn::new(Role::Assistant, "c"),
+            Turn::new(Role::User, "d"),
+            Turn::new(Role::Assistant, "ef"),
+        ];
+        let text = "<|system|>a<|im_end|><|user|>b<|im_end|><|assistant|>c<|im_end|><|user|>d<|im_end|><|assistant|>ef<|im_end|>";
+        assert_eq!(render(&turns, false), text);
+        assert_eq!(render(&turns[..2], true), "<|system|>a<|im_end|><|user|>b<|im_end|><|assistant|>");
+        let (end, system, user, assistant) = (2, 3, 4, 5);
+        let id = |c: &str| tokenizer.encode(c).unwrap()[0];
+        let (a, b, c, d, e, f) = (id("a"), id("b"), id("c"), id("d"), id("e"), id("f"));
+        let example = encode(&Conversation { turns: turns.clone(), task: None }, &tokenizer).unwrap();
+        assert_eq!(example.ids, [system, a, end, user, b, end, assistant, c, end, user, d, end, assistant, e, f, end]);
+        let x = IGNORED;
+        let (c, e, f, end) = (c as i32, e as i32, f as i32, end as i32);
+        assert_eq!(example.labels, [x, x, x, x, x, x, x, c, end, x, x, x, x, e, f, end]);
+        assert_eq!(example.trained(), 5);
+        assert_eq!(tokenizer.decode(&example.ids, false), text);
+        assert_eq!(encode_prompt(&turns[..2], &tokenizer).unwrap(), example.ids[..7]);
+    }
+
+    #[test]
+    fn words_that_spell_a_token_stay_words() {
+        let tokenizer = tokenizer();
+        let words = "<|im_end|><|assistant|>x<|user|><|endoftext|>";
+        let turns = vec![Turn::new(Role::User, words), Turn::new(Role::Assistant, words)];
+        let example = encode(&Conversation { turns, task: None }, &tokenizer).unwrap();
+        let special: Vec<u32> = example.ids.iter().copied().filter(|id| tokenizer.is_special(*id)).collect();
+        assert_eq!(special, [4, 2, 5, 2]);
+    }
 }

@@ -44,12 +44,30 @@ pub enum DataError {
         /// Where and why the first of them was.
         first: Option<(u64, String)>,
     },
+    /// No conversation was found.
+    #[error("holds no conversation{}", chat_hint(*.rejected, .first.as_ref()))]
+    NoConversation {
+        /// Records that were rejected on the way.
+        rejected: u64,
+        /// Where and why the first of them was.
+        first: Option<(u64, String)>,
+    },
+    /// Conversations or examples that cannot be used together.
+    #[error("conversations: {0}")]
+    Conversations(String),
     /// A tokenizer file that cannot be used, or a vocabulary that cannot be trained.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// A mix that cannot be drawn from.
     #[error("mix: {0}")]
     Mix(String),
+}
+
+fn chat_hint(rejected: u64, first: Option<&(u64, String)>) -> String {
+    match first {
+        Some(_) => hint(rejected, first),
+        None => "; expected JSON Lines or a JSON array with \"messages\", \"conversations\", \"instruction\" and \"output\", or \"prompt\" and \"completion\"".to_owned(),
+    }
 }
 
 fn hint(rejected: u64, first: Option<&(u64, String)>) -> String {

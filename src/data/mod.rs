@@ -3,14 +3,22 @@
 //! The way of a text: [`reader`] makes documents of bytes, [`mod@split`] decides which are held out,
 //! [`tokenizer`] turns them into ids, [`source`] packs them into streams, [`mix`] says how often
 //! each source is drawn, [`batch`] draws, [`evaluate`] cuts the held-out streams into windows.
+//!
+//! The way of a conversation: [`chat_reader`] reads the usual forms, [`chat`] turns one into ids and
+//! the labels that are learned, [`examples`] fits them to a context and holds some out, [`packing`]
+//! fills rows with whole examples, [`chat_rows`] says which in which step.
 
 pub mod batch;
 pub mod builtin;
 pub mod chat;
+pub mod chat_reader;
+pub mod chat_rows;
 pub mod document;
 pub mod error;
 pub mod evaluate;
+pub mod examples;
 pub mod mix;
+pub mod packing;
 pub mod reader;
 pub mod source;
 pub mod split;
@@ -19,10 +27,14 @@ pub mod tokenizer;
 pub use error::DataError;
 
 pub use batch::{Batch, Batcher};
-pub use builtin::{PROBES, sources as builtin_sources};
+pub use builtin::{CHAT_PROBES, ChatProbe, PROBES, chats as builtin_chats, sources as builtin_sources};
+pub use chat::{CHAT_TEMPLATE, Conversation, Example, Role, Turn, encode, encode_prompt};
+pub use chat_reader::{ChatReading, Form, read_chats};
 pub use evaluate::{Windows, baseline, bits_per_byte, windows};
+pub use examples::{ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_sets};
 pub use mix::{History, MOST_TOKENS, Shape};
+pub use packing::{PackedRow, fill_row, plan};
 pub use reader::{Format, read};
 pub use source::{Packed, Source, pack, training_texts};
 pub use split::split;
-pub use tokenizer::{StreamDecoder, Tokenizer, train_bpe, train_char};
+pub use tokenizer::{ChatTokens, StreamDecoder, Tokenizer, train_bpe, train_char};

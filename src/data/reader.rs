@@ -87,27 +87,41 @@ pub fn read(format: Format, input: impl Read) -> Result<Reading, DataError> {
     }
 }
 
+/// The buffer of a reading.
+pub(super) fn buffered<R: Read>(input: R) -> BufReader<R> {
+    BufReader::with_capacity(1 << 16, input)
+}
+
 /// Lines of UTF-8 with the place of the first bad byte, in bounded memory.
-struct Lines<R> {
+pub(super) struct Lines<R> {
     input: BufReader<R>,
-    offset: u64,
-    line: u64,
+    /// Bytes read.
+    pub(super) offset: u64,
+    /// Lines read.
+    pub(super) line: u64,
     buffer: Vec<u8>,
 }
 
 /// One line, or the reason it cannot be taken.
-enum Line<'a> {
+pub(super) enum Line<'a> {
     Text(&'a str),
     TooLong,
+    /// With the offset of the first bad byte within the line, from 0.
+    NotUtf8(usize),
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: R) -> Self {
-        Self { input: BufReader::with_capacity(1 << 16, input), offset: 0, line: 0, buffer: Vec::new() }
+    pub(super) fn new(input: BufReader<R>) -> Self {
+        Self { input, offset: 0, line: 0, buffer: Vec::new() }
+    }
+
+    /// The error of a line that is not UTF-8, where that ends the reading.
+    fn not_utf8(&self, at: usize) -> DataError {
+        DataError::InvalidUtf8 { offset: self.offset - self.buffer.len() as u64 + at as u64, line: self.line }
     }
 
     /// The next line without its ending (`\n` or `\r\n`) and without a leading byte order mark.
-    fn next(&mut self) -> Result<Option<Line<'_>>, DataError> {
+    pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, DataError> {
         self.buffer.clear();
         let start = self.offset;
         let limit = LONGEST_LINE as u64 + 2;
@@ -124,8 +138,10 @@ impl<R: Read> Lines<R> {
         let mut line: &[u8] = &self.buffer;
         line = line.strip_suffix(b"\n").unwrap_or(line);
         line = line.strip_suffix(b"\r").unwrap_or(line);
-        let text = std::str::from_utf8(line)
-            .map_err(|e| DataError::InvalidUtf8 { offset: start + e.valid_up_to() as u64, line: self.line })?;
+        let text = match std::str::from_utf8(line) {
+            Ok(text) => text,
+            Err(e) => return Ok(Some(Line::NotUtf8(e.valid_up_to()))),
+        };
         let text = if start == 0 { text.strip_prefix('\u{FEFF}').unwrap_or(text) } else { text };
         Ok(Some(Line::Text(text)))
     }
@@ -150,7 +166,7 @@ impl<R: Read> Lines<R> {
 
 fn read_text(input: impl Read) -> Result<Reading, DataError> {
     let mut reading = Reading::default();
-    let mut lines = Lines::new(input);
+    let mut lines = Lines::new(buffered(input));
     let mut text = String::new();
     loop {
         let line = match lines.next()? {
@@ -159,6 +175,7 @@ fn read_text(input: impl Read) -> Result<Reading, DataError> {
                 reading.reject(lines.line, format!("a line of more than {LONGEST_LINE} bytes"));
                 continue;
             }
+            Some(Line::NotUtf8(at)) => return Err(lines.not_utf8(at)),
             Some(Line::Text(line)) => line,
         };
         if line.trim().is_empty() {
@@ -181,13 +198,14 @@ fn read_text(input: impl Read) -> Result<Reading, DataError> {
 
 fn read_json_lines(input: impl Read) -> Result<Reading, DataError> {
     let mut reading = Reading::default();
-    let mut lines = Lines::new(input);
+    let mut lines = Lines::new(buffered(input));
     loop {
         // The number of the line about to be read; the borrow of its text forbids asking later.
         let place = lines.line + 1;
         match lines.next()? {
             None => break,
             Some(Line::TooLong) => reading.reject(place, format!("a line of more than {LONGEST_LINE} bytes")),
+            Some(Line::NotUtf8(at)) => return Err(lines.not_utf8(at)),
             Some(Line::Text(line)) if line.trim().is_empty() => {}
             Some(Line::Text(line)) => match serde_json::from_str::<Value>(line) {
                 Ok(record) => reading.take(place, &record),

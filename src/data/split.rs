@@ -55,8 +55,13 @@ pub fn split(sources: &[Source], protected: &[&str]) -> Split {
             documents.collect()
         })
         .collect();
+    split_keys(&keys, keep)
+}
+
+/// Splits what has these keys, per source; those in `keep` are never held out.
+pub(super) fn split_keys(keys: &[Vec<Key>], mut keep: HashSet<Key>) -> Split {
     loop {
-        let held = chosen(&keys, &keep);
+        let held = chosen(keys, &keep);
         // A small source whose every document is held out elsewhere would be left with nothing.
         let emptied: Vec<&Vec<Key>> =
             keys.iter().filter(|k| !k.is_empty() && k.iter().all(|key| held.contains(key))).collect();

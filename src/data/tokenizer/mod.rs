@@ -2,8 +2,9 @@
 //!
 //! Two kinds are trained here (`train.rs`): `char`, a BPE model without merges that falls back to
 //! bytes, and `bpe`, byte-level. A `tokenizer.json` of another maker is taken if its model is BPE
-//! (`load.rs`).
+//! (`load.rs`), and given the tokens of a conversation where it lacks them (`grow.rs`).
 
+mod grow;
 mod load;
 mod pieces;
 mod stream;
@@ -23,12 +24,32 @@ use crate::data::error::DataError;
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 /// Fills a row; never EOS, so that a mask can tell them apart.
 pub const PAD: &str = "<|pad|>";
-/// Opens a turn of a ChatML conversation.
-pub const TURN_START: &str = "<|im_start|>";
-/// Closes a turn of a ChatML conversation.
+/// Closes a turn of a conversation, as in ChatML.
 pub const TURN_END: &str = "<|im_end|>";
+/// Opens the system's turn.
+pub const SYSTEM: &str = "<|system|>";
+/// Opens a user's turn.
+pub const USER: &str = "<|user|>";
+/// Opens the assistant's turn.
+pub const ASSISTANT: &str = "<|assistant|>";
 /// The special tokens reserved in every tokenizer trained here; their ids are their places.
-pub const SPECIAL_TOKENS: [&str; 4] = [END_OF_TEXT, PAD, TURN_START, TURN_END];
+///
+/// A turn opens with one token that says whose it is, where ChatML has `<|im_start|>`, the role's
+/// name and a line break: with one token a character, the names would be a third of every example.
+pub const SPECIAL_TOKENS: [&str; 6] = [END_OF_TEXT, PAD, TURN_END, SYSTEM, USER, ASSISTANT];
+
+/// The ids that mark a conversation's turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChatTokens {
+    /// Opens the system's turn.
+    pub system: u32,
+    /// Opens a user's turn.
+    pub user: u32,
+    /// Opens the assistant's turn.
+    pub assistant: u32,
+    /// Closes every turn.
+    pub end: u32,
+}
 
 /// How token strings become bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,9 +151,16 @@ impl Tokenizer {
         self.0.pad
     }
 
-    /// The tokens that open and close a ChatML turn.
-    pub fn turn_marks(&self) -> Option<(u32, u32)> {
-        Some((self.id(TURN_START)?, self.id(TURN_END)?))
+    /// The tokens that mark a conversation's turns; `None` if one is missing or no special token.
+    /// Always there in tokenizers trained here; [`Self::with_chat`] adds them to another.
+    pub fn chat(&self) -> Option<ChatTokens> {
+        let special = |token: &str| self.id(token).filter(|id| self.is_special(*id));
+        Some(ChatTokens {
+            system: special(SYSTEM)?,
+            user: special(USER)?,
+            assistant: special(ASSISTANT)?,
+            end: special(TURN_END)?,
+        })
     }
 
     /// Whether unknown characters become byte tokens (`char`), rather than bytes always (`bpe`).

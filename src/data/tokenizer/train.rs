@@ -36,7 +36,8 @@ fn check_size(vocab_size: usize) -> Result<(), DataError> {
         return Ok(());
     }
     Err(DataError::Tokenizer(format!(
-        "a vocabulary of {vocab_size} cannot be trained; it must be between {least} (4 special tokens, 256 bytes and one more) and {LARGEST_VOCABULARY}"
+        "a vocabulary of {vocab_size} cannot be trained; it must be between {least} ({} special tokens, 256 bytes and one more) and {LARGEST_VOCABULARY}",
+        SPECIAL_TOKENS.len()
     )))
 }
 

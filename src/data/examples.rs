@@ -1,0 +1,220 @@
+//! Conversations as examples that fit a context, and which of them are held out.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+
+use super::{
+    chat::{self, Conversation, Example, Role},
+    error::DataError,
+    split::{self, Key},
+    tokenizer::{ChatTokens, Tokenizer},
+};
+
+/// Dropped conversations whose place and length are kept.
+const KEPT_PLACES: usize = 20;
+
+/// One named body of conversations.
+#[derive(Clone, Debug)]
+pub struct ChatSource {
+    /// Its name.
+    pub name: String,
+    /// Its conversations.
+    pub conversations: Vec<Conversation>,
+    /// Its share of drawn examples, relative to the other sources' weights.
+    pub weight: f64,
+    /// Whether some conversations may be held out; `false` where all are to be memorised.
+    pub hold_out: bool,
+}
+
+/// A source's examples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExampleSet {
+    /// The source's name.
+    pub name: String,
+    /// Its share, as given.
+    pub weight: f64,
+    /// What is trained on.
+    pub examples: Vec<Example>,
+    /// What is evaluated on; may be empty.
+    pub held_out: Vec<HeldOut>,
+    /// What fitting did to the examples that are trained on.
+    pub fitted: Fitted,
+    /// What it did to those held out.
+    pub held_out_fitted: Fitted,
+}
+
+/// A conversation that is evaluated on: as tokens for the loss, in words for questions and tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldOut {
+    /// The conversation, whole.
+    pub conversation: Conversation,
+    /// It as tokens, perhaps shortened.
+    pub example: Example,
+}
+
+/// What fitting conversations to a context did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fitted {
+    /// Conversations that became an example.
+    pub kept: usize,
+    /// Those of them that lost their first exchanges.
+    pub shortened: usize,
+    /// Conversations whose last exchange alone is too long.
+    pub dropped: usize,
+    /// The first of these: their number in the source, from 1, and the tokens that exchange has
+    /// with the system turn.
+    pub dropped_at: Vec<(usize, usize)>,
+    /// Tokens of the longest example.
+    pub longest: usize,
+    /// Tokens that are learned.
+    pub trained_tokens: u64,
+    /// Tokens in all.
+    pub tokens: u64,
+}
+
+/// A conversation after fitting.
+enum Fit {
+    Whole(Example),
+    Shortened(Example),
+    /// With the tokens its last exchange has.
+    TooLong(usize),
+}
+
+/// Every conversation as an example of at most `context` + 1 tokens (the last one is only a target).
+/// A longer one loses exchanges from the front and keeps its system turn; an answer is never cut. One
+/// whose last exchange does not fit is dropped.
+pub fn encode_all(
+    conversations: &[Conversation],
+    tokenizer: &Tokenizer,
+    context: usize,
+) -> Result<(Vec<Example>, Fitted), DataError> {
+    let all: Vec<usize> = (0..conversations.len()).collect();
+    let (examples, fitted) = encode_some(conversations, &all, tokenizer, context)?;
+    Ok((examples.into_iter().map(|(_, example)| example).collect(), fitted))
+}
+
+/// The sources' examples, with some held out. What is held out is decided by the first question:
+/// conversations that ask the same, in whichever sources they stand, fall on one side. `protected`
+/// questions (probes) are never held out.
+pub fn example_sets(
+    sources: Vec<ChatSource>,
+    protected: &[&str],
+    tokenizer: &Tokenizer,
+    context: usize,
+) -> Result<Vec<ExampleSet>, DataError> {
+    let mut keep: HashSet<Key> = protected.iter().map(|t| split::key(t)).collect();
+    let mut keys = Vec::with_capacity(sources.len());
+    for source in &sources {
+        let of: Vec<Key> = source.conversations.iter().map(|c| split::key(c.prompt().unwrap_or_default())).collect();
+        if !source.hold_out {
+            keep.extend(&of);
+        }
+        keys.push(of);
+    }
+    let split = split::split_keys(&keys, keep);
+    let sides = split.train.iter().zip(&split.held_out);
+    let mut sets = Vec::with_capacity(sources.len());
+    for (mut source, (train, held_out)) in sources.into_iter().zip(sides) {
+        let (examples, fitted) = encode_some(&source.conversations, train, tokenizer, context)?;
+        let (held, held_out_fitted) = encode_some(&source.conversations, held_out, tokenizer, context)?;
+        let held_out = held
+            .into_iter()
+            .map(|(at, example)| HeldOut { conversation: std::mem::take(&mut source.conversations[at]), example });
+        sets.push(ExampleSet {
+            name: source.name,
+            weight: source.weight,
+            examples: examples.into_iter().map(|(_, example)| example).collect(),
+            held_out: held_out.collect(),
+            fitted,
+            held_out_fitted,
+        });
+    }
+    Ok(sets)
+}
+
+impl ExampleSet {
+    /// A source whose held-out conversations are given, not chosen.
+    pub fn given(
+        source: &ChatSource,
+        held_out: Vec<Conversation>,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<ExampleSet, DataError> {
+        let (examples, fitted) = encode_all(&source.conversations, tokenizer, context)?;
+        let all: Vec<usize> = (0..held_out.len()).collect();
+        let (held, held_out_fitted) = encode_some(&held_out, &all, tokenizer, context)?;
+        let mut held_out: Vec<Option<Conversation>> = held_out.into_iter().map(Some).collect();
+        let held_out = held.into_iter().filter_map(|(at, example)| {
+            Some(HeldOut { conversation: held_out.get_mut(at)?.take()?, example })
+        });
+        Ok(ExampleSet {
+            name: source.name.clone(),
+            weight: source.weight,
+            examples,
+            held_out: held_out.collect(),
+            fitted,
+            held_out_fitted,
+        })
+    }
+}
+
+/// Some of the conversations as examples, each with its index.
+fn encode_some(
+    conversations: &[Conversation],
+    which: &[usize],
+    tokenizer: &Tokenizer,
+    context: usize,
+) -> Result<(Vec<(usize, Example)>, Fitted), DataError> {
+    let chat = chat::chat_tokens(tokenizer)?;
+    let fits: Result<Vec<Fit>, DataError> =
+        which.par_iter().map(|at| fit(&conversations[*at], tokenizer, chat, context + 1)).collect();
+    let mut fitted = Fitted::default();
+    let mut examples = Vec::with_capacity(which.len());
+    for (at, found) in which.iter().zip(fits?) {
+        let example = match found {
+            Fit::Whole(example) => example,
+            Fit::Shortened(example) => {
+                fitted.shortened += 1;
+                example
+            }
+            Fit::TooLong(tokens) => {
+                fitted.dropped += 1;
+                if fitted.dropped_at.len() < KEPT_PLACES {
+                    fitted.dropped_at.push((at + 1, tokens));
+                }
+                continue;
+            }
+        };
+        fitted.kept += 1;
+        fitted.longest = fitted.longest.max(example.ids.len());
+        fitted.trained_tokens += example.trained() as u64;
+        fitted.tokens += example.ids.len() as u64;
+        examples.push((*at, example));
+    }
+    Ok((examples, fitted))
+}
+
+/// A conversation as at most `most` tokens.
+fn fit(conversation: &Conversation, tokenizer: &Tokenizer, chat: ChatTokens, most: usize) -> Result<Fit, DataError> {
+    let turns: Result<Vec<Example>, DataError> =
+        conversation.turns.iter().map(|turn| chat::encode_turn(turn, tokenizer, chat)).collect();
+    let turns = turns?;
+    let system = usize::from(conversation.turns.first().is_some_and(|t| t.role == Role::System));
+    // An exchange starts with a question.
+    let starts = (system..turns.len()).filter(|at| conversation.turns[*at].role == Role::User || *at == system);
+    let tokens = |turns: &[Example]| turns.iter().map(|t| t.ids.len()).sum::<usize>();
+    let head = tokens(&turns[..system]);
+    let mut last = head + tokens(&turns[system..]);
+    for start in starts {
+        last = head + tokens(&turns[start..]);
+        if last <= most {
+            let mut example = Example::default();
+            for turn in turns[..system].iter().chain(&turns[start..]) {
+                example.extend(turn);
+            }
+            return Ok(if start == system { Fit::Whole(example) } else { Fit::Shortened(example) });
+        }
+    }
+    Ok(Fit::TooLong(last))
+}

@@ -1,0 +1,92 @@
+//! Filling rows with whole examples.
+//!
+//! An example of n tokens takes n − 1 places of a row: its last token is only a target. Examples of
+//! one row do not see each other: `starts` says for every place where its example begins, which is
+//! all that attention and positions need.
+
+use std::collections::BTreeSet;
+
+use super::{chat::Example, error::DataError, evaluate::IGNORED};
+
+/// Rows that are still open while a plan is made.
+const OPEN_ROWS: usize = 128;
+
+/// A row of examples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedRow {
+    /// The inputs.
+    pub ids: Vec<u32>,
+    /// The token that follows each where it is learned, [`IGNORED`] elsewhere and in the padding.
+    pub targets: Vec<i32>,
+    /// For every place the first place of its example; a place of the padding is its own.
+    pub starts: Vec<u32>,
+    /// Places that are no padding.
+    pub places: usize,
+}
+
+/// Which examples share a row of `window` places. `lengths` are the examples' numbers of tokens;
+/// those in `order` are placed one by one, each into the fullest open row that has room, else into
+/// a new one. Rows come in the order they were opened, so a shuffled order gives shuffled rows. The
+/// same arguments give the same plan.
+pub fn plan(lengths: &[usize], order: &[usize], window: usize) -> Result<Vec<Vec<usize>>, DataError> {
+    let mut rows: Vec<Vec<usize>> = Vec::new();
+    // The open rows by (free places, row).
+    let mut open: BTreeSet<(usize, usize)> = BTreeSet::new();
+    for example in order {
+        let Some(length) = lengths.get(*example) else {
+            return Err(DataError::Conversations(format!(
+                "the order names example {example}, of {} examples",
+                lengths.len()
+            )));
+        };
+        let places = length.saturating_sub(1);
+        if places > window {
+            return Err(too_long(*example, places, window));
+        }
+        let (free, row) = match open.range((places, 0)..).next() {
+            Some(found) => *found,
+            None => {
+                rows.push(Vec::new());
+                (window, rows.len() - 1)
+            }
+        };
+        open.remove(&(free, row));
+        rows[row].push(*example);
+        open.insert((free - places, row));
+        if open.len() > OPEN_ROWS {
+            open.pop_first();
+        }
+    }
+    Ok(rows)
+}
+
+/// A row of these examples, filled up with `pad`.
+pub fn fill_row(examples: &[&Example], window: usize, pad: u32) -> Result<PackedRow, DataError> {
+    let mut row = PackedRow {
+        ids: Vec::with_capacity(window),
+        targets: Vec::with_capacity(window),
+        starts: Vec::with_capacity(window),
+        places: 0,
+    };
+    for (at, example) in examples.iter().enumerate() {
+        let places = example.ids.len().saturating_sub(1);
+        if row.ids.len() + places > window {
+            return Err(too_long(at, row.ids.len() + places, window));
+        }
+        let start = row.ids.len() as u32;
+        row.ids.extend_from_slice(&example.ids[..places]);
+        row.targets.extend(example.labels.iter().skip(1));
+        row.starts.resize(row.ids.len(), start);
+    }
+    row.places = row.ids.len();
+    row.starts.extend(row.ids.len() as u32..window as u32);
+    row.ids.resize(window, pad);
+    row.targets.resize(window, IGNORED);
+    Ok(row)
+}
+
+fn too_long(example: usize, places: usize, window: usize) -> DataError {
+    DataError::Conversations(format!(
+        "with example {example} a row would have {places} places, more than its {window}; fit the examples to this window first"
+    ))
+}

@@ -1,0 +1,71 @@
+//! Giving an imported tokenizer the tokens of a conversation.
+
+use serde_json::{Value, json};
+
+use super::{ASSISTANT, END_OF_TEXT, PAD, SYSTEM, TURN_END, Tokenizer, USER};
+use crate::data::error::DataError;
+
+impl Tokenizer {
+    /// A tokenizer that has the four tokens of a conversation, an EOS and a PAD: what is missing is
+    /// appended as special tokens, from the id [`Self::vocab_size`] on. Every old id and every
+    /// encoding of a text stays as it was. A tokenizer that lacks nothing is given back as it is.
+    pub fn with_chat(&self) -> Result<Self, DataError> {
+        let end = self.end_of_text().is_none().then_some(END_OF_TEXT);
+        let pad = self.pad().is_none().then_some(PAD);
+        let turns = [TURN_END, SYSTEM, USER, ASSISTANT];
+        let is_special = |token: &str| self.id(token).is_some_and(|id| self.is_special(id));
+        let missing: Vec<&str> =
+            end.into_iter().chain(pad).chain(turns.into_iter().filter(|t| !is_special(t))).collect();
+        if missing.is_empty() {
+            return Ok(self.clone());
+        }
+        // The config says which tokens EOS and PAD are: those of before, else the new ones.
+        let name = |id: Option<u32>, new: &str| id.and_then(|id| self.token(id)).unwrap_or(new).to_owned();
+        let config = json!({
+            "eos_token": name(self.end_of_text(), END_OF_TEXT),
+            "pad_token": name(self.pad(), PAD),
+        })
+        .to_string();
+        let file: Value = serde_json::from_str(self.json())
+            .map_err(|e| DataError::Tokenizer(format!("its own file does not parse: {e}")))?;
+        let grown = match Self::from_json(&self.appended(file.clone(), &missing, false)?, Some(&config)) {
+            Ok(grown) => grown,
+            // The crate numbers added tokens from the number of tokens on, which in a vocabulary with
+            // holes is an id in use; there the new ones get their ids from the vocabulary itself.
+            Err(_) => Self::from_json(&self.appended(file, &missing, true)?, Some(&config))?,
+        };
+        for token in missing {
+            let taken = grown.id(token).is_none_or(|id| !grown.is_special(id));
+            if taken || grown.encode(token)?.iter().any(|id| grown.is_special(*id)) {
+                return Err(DataError::Tokenizer(format!(
+                    "{token:?} cannot become a special token: a text can spell it here; take a tokenizer without it"
+                )));
+            }
+        }
+        Ok(grown)
+    }
+
+    /// The file with more special tokens, which may have to stand in the vocabulary too.
+    fn appended(&self, mut file: Value, tokens: &[&str], in_vocabulary: bool) -> Result<String, DataError> {
+        let mut next = self.vocab_size() as u32;
+        let mut vocabulary = Vec::new();
+        let Some(Value::Array(added)) = file.get_mut("added_tokens") else {
+            return Err(DataError::Tokenizer("its file has no list of added tokens".into()));
+        };
+        for token in tokens {
+            let id = self.id(token).unwrap_or_else(|| {
+                vocabulary.push((token.to_string(), Value::from(next)));
+                next += 1;
+                next - 1
+            });
+            // A token that is there, but not special, becomes it.
+            added.retain(|a| a.get("content").and_then(Value::as_str) != Some(*token));
+            added.push(json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}));
+        }
+        added.sort_by_key(|a| a.get("id").and_then(Value::as_u64));
+        if in_vocabulary && let Some(Value::Object(vocab)) = file.pointer_mut("/model/vocab") {
+            vocab.extend(vocabulary);
+        }
+        Ok(file.to_string())
+    }
+}
