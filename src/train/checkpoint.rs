@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{error::TrainError, model_folder};
 use crate::{
-    data::{History, Tokenizer},
+    data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{ModelConfig, ParamTable},
     store::{Checkpoint, NewFile, StoreError, TensorRef},
 };
@@ -36,8 +36,12 @@ pub struct State {
     pub total_tokens: u64,
     /// Steps skipped because a number was not finite.
     pub skipped_steps: u64,
-    /// The checkpoint this stage started from; none for pretraining.
+    /// The checkpoint this stage started from (`pretrain-00001200`, or a folder outside the run); none
+    /// for random weights.
     pub parent: Option<String>,
+    /// Its hash, where it is one of the run.
+    #[serde(default)]
+    pub parent_digest: Option<String>,
     /// The engine, the adapter and the driver of the last step: on the same ones a resume is bit-exact.
     pub engine: String,
     /// See `engine`.
@@ -61,6 +65,7 @@ impl State {
             total_tokens: 0,
             skipped_steps: 0,
             parent: None,
+            parent_digest: None,
             engine: String::new(),
             adapter: String::new(),
             driver: String::new(),
@@ -97,11 +102,16 @@ pub fn files<'a>(
         NewFile::bytes("config.json", pretty(&config.to_json())),
         NewFile::bytes("generation_config.json", pretty(&generation)),
         NewFile::bytes("tokenizer.json", tokenizer.json()),
-        NewFile::bytes("tokenizer_config.json", tokenizer.config_json(config.max_position_embeddings, None)),
+        NewFile::bytes("tokenizer_config.json", tokenizer.config_json(config.max_position_embeddings, chat_template(tokenizer))),
         NewFile::tensors("model.safetensors", model_folder::tensors(table, params), BTreeMap::new())?,
         NewFile::tensors("optimizer.safetensors", optimizer, BTreeMap::new())?,
         NewFile::bytes("state.json", pretty(&json!(state))),
     ])
+}
+
+/// The template, for a tokenizer that has its tokens.
+pub(super) fn chat_template(tokenizer: &Tokenizer) -> Option<&'static str> {
+    tokenizer.chat().map(|_| CHAT_TEMPLATE)
 }
 
 const CONTROL_SHAPE: [usize; 1] = [crate::compute::ops::CONTROL];

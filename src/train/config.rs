@@ -210,6 +210,11 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// Whether a key stands at the top of run.toml.
+    pub fn is_top_level(key: &str) -> bool {
+        ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sft", "sampling"].contains(&key)
+    }
+
     /// The text of `run.toml`.
     pub fn to_toml(&self) -> Result<String, ConfigIssue> {
         toml::to_string(self).map_err(|e| ConfigIssue(e.to_string()))
@@ -372,9 +377,8 @@ fn check_sources(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssu
 
 /// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.
 fn set(table: &mut toml::Table, key: &str, value: &str, stage: &str) -> Result<(), ConfigIssue> {
-    let top = ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sft", "sampling"];
     let path: Vec<&str> =
-        if key.contains('.') || top.contains(&key) { key.split('.').collect() } else { vec![stage, key] };
+        if key.contains('.') || RunConfig::is_top_level(key) { key.split('.').collect() } else { vec![stage, key] };
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
     let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let Some((last, folders)) = path.split_last() else { return wrong(format!("--set {key:?} names no key")) };

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Largest source file: the streaming reader arrives with the data room.
-const FILE_LIMIT: u64 = 512 << 20;
+pub(super) const FILE_LIMIT: u64 = 512 << 20;
 
 /// Sources, tokenizer and probes of a run.
 pub struct Corpus {
@@ -92,7 +92,7 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
         .source
         .iter()
         .map(|s| {
-            let files = files(run_dir, &s.name, &s.path)?;
+            let files = files(run_dir, "source", &s.name, &s.path)?;
             let mut documents = Vec::new();
             for (path, format) in &files {
                 let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Follow)?;
@@ -129,19 +129,25 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
 /// folder that is not there cannot be looked up; it is when the run is opened.
 pub(super) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
     let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
-    config.source.iter().filter(there).try_for_each(|s| files(run_dir, &s.name, &s.path).map(drop))
+    config.source.iter().filter(there).try_for_each(|s| files(run_dir, "source", &s.name, &s.path).map(drop))?;
+    config.sft.source.iter().filter(there).try_for_each(|s| files(run_dir, "sft.source", &s.name, &s.path).map(drop))
 }
 
 /// The files that a source's path names: one file, all readable ones of a folder, or a glob; sorted.
 /// Only what stands in run.toml is a pattern: a run's folder may have brackets in its name.
-fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::Format)>, TrainError> {
+pub(super) fn files(
+    run_dir: &Path,
+    table: &str,
+    name: &str,
+    path: &str,
+) -> Result<Vec<(PathBuf, data::Format)>, TrainError> {
     let joined = run_dir.join(path);
     let literal = |p: &Path| PathBuf::from(glob::Pattern::escape(&p.to_string_lossy()));
     let format = |p: &Path| p.extension().and_then(|e| data::Format::of_extension(&e.to_string_lossy()));
     if joined.is_file() {
         let Some(found) = format(&joined) else {
             return Err(TrainError::Input(format!(
-                "source {name}: {} has an ending that is not read; .txt, .jsonl and .json are",
+                "{table} {name}: {} has an ending that is not read; .txt, .jsonl and .json are",
                 joined.display()
             )));
         };
@@ -150,7 +156,7 @@ fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::F
     let pattern = if joined.is_dir() { literal(&joined).join("**/*") } else { literal(run_dir).join(path) };
     let pattern = pattern.to_string_lossy().into_owned();
     let paths = glob::glob(&pattern)
-        .map_err(|e| TrainError::Input(format!("source {name}: {path:?} is no path or glob: {e}")))?;
+        .map_err(|e| TrainError::Input(format!("{table} {name}: {path:?} is no path or glob: {e}")))?;
     let mut found = Vec::new();
     for path in paths {
         let path = path.map_err(|e| StoreError::Io { doing: "list", path: e.path().to_owned(), source: e.into() })?;
@@ -161,7 +167,7 @@ fn files(run_dir: &Path, name: &str, path: &str) -> Result<Vec<(PathBuf, data::F
     found.sort_by(|a, b| a.0.cmp(&b.0));
     if found.is_empty() {
         return Err(TrainError::Input(format!(
-            "source {name}: {} names no .txt, .jsonl or .json file; check source.path in run.toml",
+            "{table} {name}: {} names no .txt, .jsonl or .json file; check its path in run.toml",
             joined.display()
         )));
     }

@@ -1,23 +1,23 @@
-//! From a folder and some wishes to a trainer that is ready to step.
+//! From a folder and some wishes to a run that is open, with its size settled.
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
 use super::{
-    checkpoint::{self, State},
-    config::{RunConfig, StagePlan},
-    corpus::{self, Corpus},
+    config::{ModelOverrides, RunConfig},
+    corpus,
     error::TrainError,
-    event::{RunInfo, SourceInfo},
+    model_folder,
+    plan::StagePlan,
+    stage::{STAGES, Stage},
 };
 use crate::{
-    compute::Device,
-    data::{Batcher, History, Shape},
-    nn::{AdamW, Decoder, Learner, MicroBatch, ModelConfig, estimate, preset},
-    store::{RealFs, Run, newest_run},
+    compute::{ComputeError, Device},
+    data::Tokenizer,
+    nn::{AdamW, Learner, MicroBatch, ModelConfig, PRESETS, estimate, logit_rows, preset},
+    store::{RealFs, Run, RunView, newest_run},
 };
 
 /// Where runs are made and looked for.
@@ -50,6 +50,17 @@ impl Setup {
         pairs.extend(self.seed.iter().map(|s| ("seed".to_owned(), s.to_string())));
         pairs
     }
+
+    /// The same wishes for another stage of the same sitting: what was asked of one stage alone is not
+    /// asked of the next, and short keys of `--set` still mean the stage they were given for.
+    pub fn for_stage(&self, stage: &str) -> Setup {
+        let full = |key: &String| {
+            let known = key.contains('.') || RunConfig::is_top_level(key);
+            if known { key.clone() } else { format!("{}.{key}", self.stage) }
+        };
+        let sets = self.sets.iter().map(|(key, value)| (full(key), value.clone())).collect();
+        Setup { stage: stage.to_owned(), sets, from: None, steps: None, ..self.clone() }
+    }
 }
 
 /// Takes the run in `dir` (made if it is missing, with the wishes in its run.toml), or without one the
@@ -60,10 +71,16 @@ pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Resul
     // A setting that cannot be trained with is refused before there is a folder that holds it.
     let fresh = |device: &mut Device, dir: &Path| -> Result<(RunConfig, String), TrainError> {
         let mut config = RunConfig::parse("", &pairs, &setup.stage)?;
+        let stage = Stage::named(&setup.stage)?;
+        match &setup.from {
+            Some(from) => adopt(&mut config, from)?,
+            None if stage.parent.is_some() => return Err(no_parent(stage, dir)),
+            None => {}
+        }
         if config.size == "auto" {
             auto_size(device)?.clone_into(&mut config.size);
         }
-        fit(device, &config.model()?, &config.pretrain()?)?;
+        fit(device, &config.model()?, &config.plan(stage)?)?;
         corpus::find_sources(&config, dir)?;
         let text = config.to_toml()?;
         Ok((config, text))
@@ -82,13 +99,79 @@ pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Resul
         return Ok((Run::create(disk, &dir, &text)?, config));
     }
     let run = Run::open(disk, &dir)?;
+    let config = settled(&run, setup, device)?;
+    Ok((run, config))
+}
+
+/// The configuration of an open run as its run.toml stands now, with a size of `auto` settled.
+pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfig, TrainError> {
     let text = run.view().config()?;
-    let mut config = RunConfig::parse(&text, &pairs, &setup.stage)?;
+    let mut config = RunConfig::parse(&text, &setup.pairs(), &setup.stage)?;
     if config.size == "auto" {
         auto_size(device)?.clone_into(&mut config.size);
         run.write_config(&settle(&text, &config.size))?;
     }
-    Ok((run, config))
+    Ok(config)
+}
+
+/// The stage that a person who names none goes on with: the furthest that has a checkpoint.
+pub fn furthest_stage(dir: Option<&Path>) -> Result<&'static str, TrainError> {
+    let dir = match dir {
+        Some(dir) => Some(dir.to_owned()),
+        None => newest_run(&RealFs, Path::new(RUNS))?,
+    };
+    let Some(dir) = dir.filter(|dir| dir.join("run.toml").is_file()) else { return Ok(STAGES[0].name) };
+    let there = RunView::open(RealFs::shared(), &dir)?.checkpoints().list()?;
+    let trained = |s: &&&Stage| there.iter().any(|id| id.stage == s.name);
+    Ok(STAGES.iter().rev().find(|s| trained(&s)).unwrap_or(&STAGES[0]).name)
+}
+
+/// A stage that starts from another one, in a run that is not there yet.
+fn no_parent(stage: &Stage, dir: &Path) -> TrainError {
+    let (name, parent, dir) = (stage.name, stage.parent.unwrap_or_default(), dir.display());
+    TrainError::Input(format!(
+        "{name} starts from a checkpoint of {parent}, and {dir} is no run yet; train it first: danlu train --stage {parent} --run {dir}; or give a model's folder with --from"
+    ))
+}
+
+/// Makes a new run's model the one in a folder: its shape, and a vocabulary with room for the tokens of
+/// the chat template. The size, which settles batch and learning rate, becomes the nearest one.
+fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
+    let (theirs, table, _) = model_folder::load(from)?;
+    let mut vocab_size = theirs.vocab_size;
+    if let Some(json) = model_folder::read_text(from, "tokenizer.json")? {
+        let settings = model_folder::read_text(from, "tokenizer_config.json")?;
+        let tokenizer = Tokenizer::from_json(&json, settings.as_deref())?.with_chat()?;
+        vocab_size = vocab_size.max(tokenizer.vocab_size());
+    }
+    if config.size == "auto" {
+        let far = |p: &&crate::nn::Preset| {
+            let ours = crate::nn::ParamTable::new(&p.config()).parameters() as f64;
+            ((ours / table.parameters() as f64).ln().abs() * 1e6) as u64
+        };
+        config.size = PRESETS.iter().min_by_key(far).map_or("1m", |p| p.name).to_owned();
+    }
+    let given = std::mem::take(&mut config.model);
+    config.model = ModelOverrides {
+        vocab_size: Some(vocab_size),
+        hidden_size: Some(theirs.hidden_size),
+        intermediate_size: Some(theirs.intermediate_size),
+        num_hidden_layers: Some(theirs.num_hidden_layers),
+        num_attention_heads: Some(theirs.num_attention_heads),
+        num_key_value_heads: Some(theirs.num_key_value_heads),
+        head_dim: Some(theirs.head_dim),
+        max_position_embeddings: Some(theirs.max_position_embeddings),
+        rms_norm_eps: Some(theirs.rms_norm_eps),
+        rope_theta: Some(theirs.rope_theta),
+        tie_word_embeddings: Some(theirs.tie_word_embeddings),
+        initializer_range: given.initializer_range,
+        dropout: given.dropout,
+    };
+    // The text that it was trained on is not here; the built-in text would be something new to it.
+    if config.source.is_empty() && config.sft.pretrain_share.is_none() {
+        config.sft.pretrain_share = Some(0.0);
+    }
+    Ok(())
 }
 
 /// The text of run.toml with `size` settled; everything else stays as the person wrote it.
@@ -120,7 +203,7 @@ fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
     for step in 0..6 {
         device.wait()?;
         let start = Instant::now();
-        learner.step(device, &[MicroBatch { ids: &ids, targets: &targets }], 0.0, 0, step)?;
+        learner.step(device, &[MicroBatch { ids: &ids, targets: &targets, starts: None }], 0.0, 0, step)?;
         device.wait()?;
         seconds = seconds.min(start.elapsed().as_secs_f64());
     }
@@ -129,7 +212,7 @@ fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
     let speed = estimate(&config, batch, context, 0).flops_per_token as f64 * (batch * context) as f64 / seconds;
     let fits = |size: &&str| -> Result<bool, TrainError> {
         let run = RunConfig { size: (*size).to_owned(), ..RunConfig::default() };
-        let (model, plan) = (run.model()?, run.pretrain()?);
+        let (model, plan) = (run.model()?, run.plan(&STAGES[0])?);
         let tokens = (plan.steps * plan.batch_size * plan.accumulation * plan.context) as f64;
         Ok(estimate(&model, plan.batch_size, plan.context, 0).flops_per_token as f64 * tokens / speed < SECONDS)
     };
@@ -141,151 +224,11 @@ fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
     Ok("1m")
 }
 
-/// Everything a trainer works with, made and loaded.
-pub(super) struct Ready {
-    pub run: Run,
-    pub config: RunConfig,
-    pub model: ModelConfig,
-    pub plan: StagePlan,
-    pub device: Device,
-    pub corpus: Corpus,
-    pub learner: Learner,
-    pub decoder: Decoder,
-    pub batcher: Batcher,
-    pub state: State,
-    pub info: RunInfo,
-    /// Step at which the stage ends.
-    pub target: usize,
-    pub notes: Vec<String>,
-}
-
-/// Reads data, makes the model, and loads the newest checkpoint that verifies.
-pub(super) fn prepare(run: Run, config: RunConfig, mut device: Device, setup: &Setup) -> Result<Ready, TrainError> {
-    let mut model = config.model()?;
-    let plan = config.pretrain()?;
-    let mut notes: Vec<String> =
-        run.swept().iter().map(|name| format!("{name}, left by a killed save, was removed")).collect();
-    let data_dir = run.view().data_dir();
-    let begun = data_dir.join("tokenizer.json").is_file();
-    let known = setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
-    let corpus = Corpus::load(&config, run.view().dir(), known, model.vocab_size)?;
-    notes.extend(corpus.notes.iter().cloned());
-    model.eos_token_id = corpus.tokenizer.end_of_text();
-    model.pad_token_id = corpus.tokenizer.pad();
-    fit(&device, &model, &plan)?;
-
-    let learner = Learner::new(&mut device, &model, plan.batch_size, plan.context, plan.adamw)?;
-    let decoder = Decoder::new(&mut device, &model, learner.params(), model.max_position_embeddings)?;
-    let found =
-        run.view().checkpoints().newest_that(Some(&setup.stage), |c| checkpoint::load(&c, &model, learner.table()))?;
-    for s in &found.skipped {
-        notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
-    }
-    if let (None, Some(first)) = (&found.found, found.skipped.first()) {
-        return Err(TrainError::Input(format!(
-            "no checkpoint of this run can be gone on from; the newest, {}: {}",
-            first.id, first.error
-        )));
-    }
-    let shape = Shape { rows: plan.batch_size, window: plan.context, micros: plan.accumulation };
-    let weights: Vec<f64> = corpus.packed.iter().map(|s| s.weight).collect();
-    let history = History::new(&weights, shape)?;
-    let mut state = State::new(&setup.stage, config.seed, history, corpus.digest.clone());
-    if let Some((saved, slabs)) = found.found {
-        learner.write_state(&mut device, &slabs)?;
-        if saved.data != corpus.digest {
-            notes.push("the data have changed since the checkpoint: from here on the batches are others".to_owned());
-        }
-        if saved.seed != config.seed {
-            return Err(TrainError::Input(format!(
-                "the run's seed is {}, {} was asked for; a run keeps its seed",
-                saved.seed, config.seed
-            )));
-        }
-        state = saved;
-    } else {
-        let slab = match &setup.from {
-            None => learner.table().initial(config.seed),
-            Some(from) => {
-                state.parent = Some(from.display().to_string());
-                parent(from, &model)?
-            }
-        };
-        learner.write_params(&mut device, &slab)?;
-        run.write_data("tokenizer.json", corpus.tokenizer.json().as_bytes())?;
-        run.write_data(
-            "tokenizer_config.json",
-            corpus.tokenizer.config_json(model.max_position_embeddings, None).as_bytes(),
-        )?;
-    }
-    let engine = device.info().clone();
-    let same =
-        (state.engine.as_str(), &state.adapter, &state.driver) == (engine.engine, &engine.adapter, &engine.driver);
-    if state.step > 0 && !same {
-        notes.push(format!(
-            "the checkpoint was made on {} ({}); on {} the losses go on, but not to the bit",
-            state.adapter, state.driver, engine.adapter
-        ));
-    }
-    engine.engine.clone_into(&mut state.engine);
-    state.adapter.clone_from(&engine.adapter);
-    state.driver.clone_from(&engine.driver);
-    state.data.clone_from(&corpus.digest);
-    let history = mixed(&state, &weights, shape, &mut notes)?;
-    let batcher = Batcher::new(Arc::clone(&corpus.packed), config.seed, history)?;
-
-    let done = state.step as usize;
-    let target = match setup.steps {
-        Some(n) if n > done => n,
-        Some(n) => done + n,
-        None => plan.steps,
-    };
-    let info = info(&run, &config, &model, &plan, &device, &corpus, &batcher, &learner, target, done, &setup.stage);
-    // A stage taken past its length decays at its new end.
-    let mut plan = plan;
-    plan.schedule.steps = plan.schedule.steps.max(target);
-    Ok(Ready { run, config, model, plan, device, corpus, learner, decoder, batcher, state, info, target, notes })
-}
-
-/// The weights of another checkpoint or model, if it is the same model.
-fn parent(from: &Path, model: &ModelConfig) -> Result<Vec<f32>, TrainError> {
-    let (theirs, _, slab) = super::model_folder::load(from)?;
-    let mut same = theirs.clone();
-    // What training may change, or what the tokenizer settles, is no matter of shape.
-    (same.dropout, same.initializer_range) = (model.dropout, model.initializer_range);
-    (same.eos_token_id, same.pad_token_id) = (model.eos_token_id, model.pad_token_id);
-    same.max_position_embeddings = model.max_position_embeddings;
-    if same != *model {
-        return Err(TrainError::Input(format!(
-            "--from {}: its config.json is another model than run.toml describes; set size and [model] to {}",
-            from.display(),
-            theirs.to_json()
-        )));
-    }
-    Ok(slab)
-}
-
-/// The history of a state, with today's weights and shape from its step on if they differ.
-fn mixed(state: &State, weights: &[f64], shape: Shape, notes: &mut Vec<String>) -> Result<History, TrainError> {
-    let mut history = state.history.clone();
-    if history.sources() != weights.len() {
-        // Other sources: counts of old ones mean nothing for them.
-        notes.push("the sources have changed since the checkpoint: the mix starts anew".to_owned());
-        return Ok(History::new(weights, shape)?);
-    }
-    let now = History::new(weights, shape)?;
-    if history.newest().weights != now.newest().weights || history.newest().shape != shape {
-        history.change(state.step, weights, shape)?;
-        notes.push(format!("mix and batch of run.toml hold from step {}", state.step + 1));
-    }
-    Ok(history)
-}
-
 /// Refuses a run that does not fit, naming a setting that does.
-fn fit(device: &Device, model: &ModelConfig, plan: &StagePlan) -> Result<(), TrainError> {
+pub(super) fn fit(device: &Device, model: &ModelConfig, plan: &StagePlan) -> Result<(), TrainError> {
     let need = |batch: usize| {
         let e =
-            estimate(model, batch, plan.context, crate::nn::logit_rows(device, model.vocab_size, batch * plan.context));
+            estimate(model, batch, plan.context, logit_rows(device, model.vocab_size, batch * plan.context));
         e.state_bytes + e.activation_bytes
     };
     let (used, budget) = device.memory();
@@ -304,54 +247,6 @@ fn fit(device: &Device, model: &ModelConfig, plan: &StagePlan) -> Result<(), Tra
     } else {
         "even one row does not fit; choose a smaller --size or context".to_owned()
     };
-    Err(crate::compute::ComputeError::Memory { what: "training".to_owned(), need: wanted, there, advice }.into())
+    Err(ComputeError::Memory { what: "training".to_owned(), need: wanted, there, advice }.into())
 }
 
-#[allow(clippy::too_many_arguments, reason = "it gathers what is spread over all of them")]
-fn info(
-    run: &Run,
-    config: &RunConfig,
-    model: &ModelConfig,
-    plan: &StagePlan,
-    device: &Device,
-    corpus: &Corpus,
-    batcher: &Batcher,
-    learner: &Learner,
-    target: usize,
-    done: usize,
-    stage: &str,
-) -> RunInfo {
-    let shares = &batcher.history().newest().weights;
-    let sources = corpus.packed.iter().zip(shares).map(|(s, share)| SourceInfo {
-        name: s.name.clone(),
-        weight: *share,
-        documents: s.train.documents(),
-        tokens: s.train.tokens().len(),
-        held_out_tokens: s.held_out.tokens().len(),
-    });
-    RunInfo {
-        name: run.view().name(),
-        path: run.view().dir().to_owned(),
-        stage: stage.to_owned(),
-        size: config.size.clone(),
-        engine: device.info().engine.to_owned(),
-        adapter: device.info().adapter.clone(),
-        parameters: learner.table().parameters(),
-        vocab_size: model.vocab_size,
-        layers: model.num_hidden_layers,
-        hidden_size: model.hidden_size,
-        heads: model.num_attention_heads,
-        batch: plan.batch_size * plan.accumulation,
-        context: plan.context,
-        learning_rate: plan.schedule.peak,
-        steps: target,
-        resumed_at: done,
-        chat: false,
-        parent: None,
-        stages: Vec::new(),
-        tasks: Vec::new(),
-        demonstrations: 0,
-        memory: device.memory().0,
-        sources: sources.collect(),
-    }
-}

@@ -1,0 +1,204 @@
+//! How well held-out questions are answered: exact answers, their characters, their ends, their loss.
+
+use std::collections::HashMap;
+
+use super::{error::TrainError, event::TaskReport};
+use crate::{
+    compute::Device,
+    data::{Example, ExampleSet, HeldOut, Tokenizer, encode_prompt, fill_row, plan},
+    nn::{BatchDecoder, Completion, Evaluator, ModelConfig, Prompt, Sampling, Weights},
+};
+
+/// Texts written at once.
+const ROWS: usize = 64;
+/// Held-out examples of a task that a measurement on the way looks at; the last one looks at all.
+pub(super) const SOME: usize = 24;
+/// Tokens that an answer may have beyond its reference, before it counts as one that does not end.
+const BEYOND: usize = 24;
+/// Tokens of one pass of the loss.
+const TOKENS: usize = 2048;
+
+/// Recorded passes over the live weights.
+pub(super) struct Examiner {
+    decoder: BatchDecoder,
+    evaluator: Evaluator,
+    context: usize,
+    pad: u32,
+    /// Ids that the tokenizer knows.
+    known: usize,
+    /// What ends an answer.
+    end: u32,
+}
+
+/// The held-out examples of each task: its name, its source's place, the examples. A source whose
+/// records name tasks of their own has several.
+pub(super) fn by_task(sets: &[ExampleSet]) -> Vec<(String, usize, Vec<&HeldOut>)> {
+    let mut all: Vec<(String, usize, Vec<&HeldOut>)> = Vec::new();
+    for (at, set) in sets.iter().enumerate() {
+        for held in &set.held_out {
+            let name = held.conversation.task.as_ref().unwrap_or(&set.name);
+            match all.iter_mut().find(|(task, of, _)| *of == at && task == name) {
+                Some((_, _, examples)) => examples.push(held),
+                None => all.push((name.clone(), at, vec![held])),
+            }
+        }
+    }
+    all
+}
+
+/// The first `most` of a task's examples, spread over all of them.
+pub(super) fn some<'a>(held: &[&'a HeldOut], most: usize) -> Vec<&'a HeldOut> {
+    let n = held.len().min(most);
+    (0..n).map(|i| held[i * held.len() / n]).collect()
+}
+
+/// Sums over the examples of one task.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    examples: usize,
+    exact: usize,
+    f1: f64,
+    ended: usize,
+}
+
+impl Examiner {
+    /// Records the passes.
+    pub(super) fn new(
+        device: &mut Device,
+        model: &ModelConfig,
+        weights: &Weights,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<Examiner, TrainError> {
+        let chat = tokenizer.chat().ok_or_else(|| {
+            TrainError::Input("the tokenizer has no tokens of the chat template; start a new run".to_owned())
+        })?;
+        let decoder = BatchDecoder::new(device, model, weights, ROWS, model.max_position_embeddings)?;
+        let evaluator = Evaluator::new(device, model, weights, (TOKENS / context).max(1), context)?;
+        let known = tokenizer.vocab_size().min(model.vocab_size);
+        Ok(Examiner { decoder, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end: chat.end })
+    }
+
+    /// Answers to questions, greedily.
+    pub(super) fn answers(
+        &mut self,
+        device: &mut Device,
+        questions: Vec<(Vec<u32>, usize)>,
+    ) -> Result<Vec<Completion>, TrainError> {
+        let capacity = self.decoder.capacity();
+        let prompt = |(ids, new): (Vec<u32>, usize)| Prompt {
+            max_new_tokens: new.min(capacity.saturating_sub(ids.len())),
+            ids,
+            sampling: Sampling::greedy(),
+        };
+        let prompts: Vec<Prompt> = questions.into_iter().map(prompt).collect();
+        Ok(self.decoder.complete(device, &prompts, self.known, Some(self.end))?)
+    }
+
+    /// Scores of every task, over at most `most` held-out examples of each.
+    pub(super) fn examine(
+        &mut self,
+        device: &mut Device,
+        tokenizer: &Tokenizer,
+        sets: &[ExampleSet],
+        step: usize,
+        most: usize,
+    ) -> Result<Vec<TaskReport>, TrainError> {
+        let tasks: Vec<(String, Vec<&HeldOut>)> =
+            by_task(sets).into_iter().map(|(name, _, held)| (name, some(&held, most))).collect();
+        let mut questions = Vec::new();
+        let mut references = Vec::new();
+        for (task, (_, held)) in tasks.iter().enumerate() {
+            for h in held {
+                let Some((answer, before)) = h.conversation.turns.split_last() else { continue };
+                let ids = encode_prompt(before, tokenizer)?;
+                // A question longer than the model's window cannot be asked.
+                if ids.len() >= self.decoder.capacity() {
+                    continue;
+                }
+                let reference = tokenizer.encode(&answer.content)?.len();
+                questions.push((ids, reference + BEYOND));
+                references.push((task, answer.content.as_str()));
+            }
+        }
+        let answers = self.answers(device, questions)?;
+        let mut marks = vec![Marks::default(); tasks.len()];
+        for ((task, reference), answer) in references.into_iter().zip(answers) {
+            let text = tokenizer.decode(&answer.ids, false);
+            let m = &mut marks[task];
+            m.examples += 1;
+            m.exact += usize::from(answer.ended && text == reference);
+            m.f1 += char_f1(&text, reference);
+            m.ended += usize::from(answer.ended);
+        }
+        let mut reports = Vec::new();
+        for ((task, held), m) in tasks.into_iter().zip(marks) {
+            let examples: Vec<&Example> = held.iter().map(|h| &h.example).collect();
+            let (eval_loss, _) = self.loss(device, &examples)?;
+            let n = m.examples.max(1) as f64;
+            reports.push(TaskReport {
+                step,
+                task,
+                examples: m.examples,
+                exact_match: m.exact as f64 / n,
+                char_f1: m.f1 / n,
+                end_rate: m.ended as f64 / n,
+                eval_loss,
+            });
+        }
+        Ok(reports)
+    }
+
+    /// Mean nats a trained token over examples, and how many tokens that are.
+    pub(super) fn loss(&mut self, device: &mut Device, examples: &[&Example]) -> Result<(f64, usize), TrainError> {
+        let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
+        let order: Vec<usize> = (0..examples.len()).collect();
+        let (mut total, mut trained) = (0.0, 0);
+        let rows = self.evaluator.shape().0;
+        for group in plan(&lengths, &order, self.context)?.chunks(rows) {
+            let (mut ids, mut targets, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+            for at in 0..rows {
+                let members: Vec<&Example> =
+                    group.get(at).map(|row| row.iter().map(|i| examples[*i]).collect()).unwrap_or_default();
+                let row = fill_row(&members, self.context, self.pad)?;
+                ids.extend(row.ids);
+                targets.extend(row.targets);
+                starts.extend(row.starts);
+            }
+            let losses = self.evaluator.losses(device, &ids, &targets, Some(&starts))?;
+            total += losses.iter().map(|x| f64::from(*x)).sum::<f64>();
+            trained += targets.iter().filter(|t| **t >= 0).count();
+        }
+        Ok((total / trained.max(1) as f64, trained))
+    }
+}
+
+/// F1 over characters as a bag, spaces left out: twice what both have over what they have together.
+pub(super) fn char_f1(answer: &str, reference: &str) -> f64 {
+    let bag = |text: &str| {
+        let mut counts: HashMap<char, usize> = HashMap::new();
+        text.chars().filter(|c| !c.is_whitespace()).for_each(|c| *counts.entry(c).or_default() += 1);
+        counts
+    };
+    let (a, b) = (bag(answer), bag(reference));
+    let size = |m: &HashMap<char, usize>| m.values().sum::<usize>();
+    let common: usize = a.iter().map(|(c, n)| (*n).min(b.get(c).copied().unwrap_or(0))).sum();
+    match size(&a) + size(&b) {
+        0 => 1.0,
+        both => 2.0 * common as f64 / both as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f1_counts_characters_as_a_bag() {
+        assert_eq!(char_f1("", ""), 1.0);
+        assert_eq!(char_f1("a", ""), 0.0);
+        assert_eq!(char_f1("I like tea.", "I like tea."), 1.0);
+        assert_eq!(char_f1("ab", "bc"), 0.5);
+        assert!((char_f1("aab", "ab") - 0.8).abs() < 1e-12);
+    }
+}
