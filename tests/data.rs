@@ -22,7 +22,7 @@ use danlu::data::{
     mix::{History, Phase, Shape, shares},
     source::{Packed, Source, Stream, pack, training_texts},
     split::{key, normalise, split},
-    tokenizer::{SPECIAL_TOKENS, TextGroup, Tokenizer, train_bpe, train_char},
+    tokenizer::{ChatTokens, SPECIAL_TOKENS, TextGroup, Tokenizer, train_bpe, train_char},
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -67,7 +67,7 @@ fn numbered(documents: usize, length: usize) -> Stream {
         .map(|d| Document::plain((0..length).map(|_| char::from_u32(0x4E00 + d as u32).unwrap()).collect::<String>()))
         .collect();
     let groups = [TextGroup { weight: 1.0, texts: texts.iter().map(Document::text).collect() }];
-    let tokenizer = train_char(&groups, 261 + documents).unwrap();
+    let tokenizer = train_char(&groups, 263 + documents).unwrap();
     Stream::pack(&texts, &tokenizer).unwrap()
 }
 
@@ -132,8 +132,8 @@ fn the_vocabulary_is_laid_out_as_designed() {
         TextGroup { weight: 10.0, texts: vec!["春"] },
         TextGroup { weight: 0.0, texts: vec!["never"] },
     ];
-    let tokenizer = train_char(&groups, 263).unwrap();
-    assert_eq!(tokenizer.vocab_size(), 263);
+    let tokenizer = train_char(&groups, 265).unwrap();
+    assert_eq!(tokenizer.vocab_size(), 265);
     assert_eq!(tokenizer.padded_vocab_size(64), 320);
     for (id, special) in SPECIAL_TOKENS.iter().enumerate() {
         assert_eq!(tokenizer.token(id as u32), Some(*special));
@@ -141,16 +141,16 @@ fn the_vocabulary_is_laid_out_as_designed() {
     }
     assert_eq!(tokenizer.end_of_text(), Some(0));
     assert_eq!(tokenizer.pad(), Some(1));
-    assert_eq!(tokenizer.turn_marks(), Some((2, 3)));
-    assert_eq!(tokenizer.token(4), Some("<0x00>"));
-    assert_eq!(tokenizer.token(259), Some("<0xFF>"));
+    assert_eq!(tokenizer.chat(), Some(ChatTokens { end: 2, system: 3, user: 4, assistant: 5 }));
+    assert_eq!(tokenizer.token(6), Some("<0x00>"));
+    assert_eq!(tokenizer.token(261), Some("<0xFF>"));
     // By weighted count, ties by code point; "c" finds no room and falls back to its byte.
-    assert_eq!((260..264).map(|i| tokenizer.token(i)).collect::<Vec<_>>(), [Some("春"), Some("b"), Some("a"), None]);
-    assert_eq!(tokenizer.encode("春abc").unwrap(), [260, 262, 261, 4 + u32::from(b'c')]);
+    assert_eq!((262..266).map(|i| tokenizer.token(i)).collect::<Vec<_>>(), [Some("春"), Some("b"), Some("a"), None]);
+    assert_eq!(tokenizer.encode("春abc").unwrap(), [262, 264, 263, 6 + u32::from(b'c')]);
     assert!(tokenizer.is_char() && !small_bpe().is_char());
     let bpe = small_bpe();
     assert_eq!(bpe.token(0), Some(SPECIAL_TOKENS[0]));
-    assert!((261..=320).contains(&bpe.vocab_size()));
+    assert!((263..=320).contains(&bpe.vocab_size()));
     assert!(bpe.encode("The fox").unwrap().len() < 7);
 }
 
@@ -168,7 +168,7 @@ fn special_tokens_in_a_text_are_text() {
         }
     }
     // Nor does training on such a text make one.
-    let texts = "<|endoftext|> <|im_start|> <|endoftext|> <|im_start|>";
+    let texts = "<|endoftext|> <|user|> <|endoftext|> <|user|>";
     let tokenizer = train_bpe(&group(&[texts]), 300).unwrap();
     assert!(tokenizer.encode(texts).unwrap().iter().all(|id| !tokenizer.is_special(*id)));
 }
@@ -218,7 +218,7 @@ fn unusable_tokenizers_are_refused_with_the_reason() {
     }
     let huge = " ".repeat((64 << 20) + 1);
     assert!(Tokenizer::from_json(&huge, None).unwrap_err().to_string().contains("too large"));
-    assert!(train_char(&group(SAMPLE), 260).is_err());
+    assert!(train_char(&group(SAMPLE), 262).is_err());
     assert!(train_bpe(&group(SAMPLE), 0).is_err());
     assert!(train_bpe(&group(SAMPLE), usize::MAX).is_err());
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-SPECIAL = ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"]
+SPECIAL = ["<|endoftext|>", "<|pad|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 PLAIN = [
     "The fox walked home. The fox said nothing at all, and the bird sang.\n\nThe fox didn't sleep; 2026 birds sang.",
     "春天来了，小雨推开窗户，发现院子里的柳树变绿了。",
@@ -27,7 +27,7 @@ ASKED = [
     "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。",
     "The fox said: we'll see!  Two  spaces,\ttab\r\nand\n\nlines   ",
     "龘靐 héllo \U0001F600 \u0000 \u0301",
-    "<0x41> <|endoftext|><|im_start|>user\nhi<|im_end|>",
+    "<0x41> <|endoftext|><|user|>hi<|im_end|><|assistant|>",
     "a" * 300,
     "鸟" * 50,
 ]
@@ -85,7 +85,7 @@ def golden(tokenizer, vocab_size):
         Path(folder, "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
         auto = AutoTokenizer.from_pretrained(folder)
         assert (auto.eos_token_id, auto.pad_token_id) == (0, 1), auto
-        assert auto.encode(SPECIAL[2]) == [2]
+        assert auto.encode("".join(SPECIAL)) == list(range(len(SPECIAL)))
         cases = []
         for text in ASKED:
             # danlu encodes text that spells a special token as plain text.
