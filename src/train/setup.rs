@@ -120,7 +120,7 @@ fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
     for step in 0..6 {
         device.wait()?;
         let start = Instant::now();
-        learner.step(device, &[MicroBatch { ids: &ids, targets: &targets }], 0.0, 0, step)?;
+        learner.step(device, &[MicroBatch { ids: &ids, targets: &targets, starts: None }], 0.0, 0, step)?;
         device.wait()?;
         seconds = seconds.min(start.elapsed().as_secs_f64());
     }
