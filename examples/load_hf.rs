@@ -33,8 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The target of a position is the token after it; the last one has none.
     let own: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
     let targets = shift_labels(&own, ids.len());
-    let evaluator = Evaluator::new(&mut device, &config, &weights, 1, ids.len())?;
-    let losses = evaluator.losses(&mut device, &ids, &targets)?;
+    let mut evaluator = Evaluator::new(&mut device, &config, &weights, 1, ids.len())?;
+    let losses = evaluator.losses(&mut device, &ids, &targets, None)?;
     for (next, loss) in ids.iter().skip(1).zip(&losses) {
         println!("log p({next} | the tokens before) = {:.6}", -loss);
     }

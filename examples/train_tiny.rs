@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut batcher = Batcher::new(packed, seed, history)?;
     for step in 0..steps {
         let batch = batcher.batch(step as u64, 0)?;
-        let micro = MicroBatch { ids: &batch.ids, targets: &batch.targets };
+        let micro = MicroBatch { ids: &batch.ids, targets: &batch.targets, starts: None };
         let mut ticket = learner.step(&mut device, &[micro], 5e-3, seed, step)?;
         // A loop for speed would collect the answer a step or two later.
         let control = device.collect(&mut ticket, true)?.unwrap_or_default();

@@ -6,6 +6,11 @@
 // rows tx + SIDE·j of the streamed one, i, j < R, and of the results the vectors tx + SIDE·c, c < C4.
 // D4 is the head size in vectors, filled up with zeros. VEC4 reads storage by vectors: the head size
 // is then a multiple of 4.
+//
+// Row i sees the keys begins[i] ..= i of its sequence. Begins do not fall, so tiles of keys before the
+// begin of the first owned row are left out, and tiles of queries that begin after the owned keys. The
+// mask is one comparison of unsigned numbers: key - begin <= query - begin, since a key before the
+// begin wraps to a large number.
 
 struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -14,25 +19,26 @@ struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 #else
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;
 #endif
+@group(0) @binding(2) var<storage, read> begins: array<u32>;
 #ifdef FORWARD
 #ifdef VEC4
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 #else
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
 #endif
-@group(0) @binding(3) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 #else
 #ifdef VEC4
-@group(0) @binding(2) var<storage, read> dout: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> dout: array<vec4<f32>>;
 #else
-@group(0) @binding(2) var<storage, read> dout: array<f32>;
+@group(0) @binding(3) var<storage, read> dout: array<f32>;
 #endif
-@group(0) @binding(3) var<storage, read> lse: array<f32>;
-@group(0) @binding(4) var<storage, read> delta: array<f32>;
+@group(0) @binding(4) var<storage, read> lse: array<f32>;
+@group(0) @binding(5) var<storage, read> delta: array<f32>;
 #ifdef VEC4
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 #else
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;
 #endif
 #endif
 
@@ -53,6 +59,29 @@ var<workgroup> weights: array<vec4<f32>, TILE * LP>;
 var<workgroup> rows: array<f32, TILE * SIDE>;
 #else
 var<workgroup> second: array<vec4<f32>, TILE * LD>;
+#endif
+
+// The first key that a row of a sequence sees: `begins`, at most the row itself.
+fn first_key(sequence: u32, row: u32) -> u32 {
+    return min(begins[sequence * p.t + row], row);
+}
+
+#ifdef BACKWARD_KV
+// One past the last row that sees a key before `limit`. Begins do not fall, so it is found by bisection;
+// where even the last row sees one, as in rows of one text, at once.
+fn end_of_rows(sequence: u32, first: u32, limit: u32) -> u32 {
+    var high = p.t;
+    var low = select(first, high, first_key(sequence, high - 1u) < limit);
+    while low < high {
+        let middle = (low + high) / 2u;
+        if first_key(sequence, middle) < limit {
+            low = middle + 1u;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
 #endif
 
 // Vector c of the head at `column` in `row` of sequence `sequence` of qkv; zero outside.

@@ -9,6 +9,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let first = wg.z * TILE;
     let key_column = (p.hq + key_head) * p.d;
     let heads = p.hq / p.hk;
+    let end = end_of_rows(sequence, first, first + TILE);
     let tx = lane % SIDE;
     let ty = lane / SIDE;
     stage_own(lane, sequence, first, key_column);
@@ -21,7 +22,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #endfor
 
     for (var head = key_head * heads; head < (key_head + 1u) * heads; head += 1u) {
-        for (var start = first; start < p.t; start += TILE) {
+        for (var start = first; start < end; start += TILE) {
             workgroupBarrier();
             stage_other(lane, sequence, start, head * p.d);
             workgroupBarrier();
@@ -48,6 +49,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             }
 #for j in 0..${R}
             let query${j} = start + tx + ${j}u * SIDE;
+            let begin${j} = first_key(sequence, min(query${j}, p.t - 1u));
+            let span${j} = query${j} - begin${j};
             let row${j} = (sequence * p.hq + head) * p.t + min(query${j}, p.t - 1u);
             let lse${j} = lse[row${j}];
             let delta${j} = delta[row${j}];
@@ -55,7 +58,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #for i in 0..${R}
 #for j in 0..${R}
             {
-                let seen = first + ty + ${i}u * SIDE <= query${j} && query${j} < p.t;
+                let seen = first + ty + ${i}u * SIDE - begin${j} <= span${j} && query${j} < p.t;
                 s${i}_${j} = select(0.0, exp(s${i}_${j} * p.scale - lse${j}), seen);
             }
 #endfor

@@ -18,6 +18,8 @@ fn main(
     stage_second(lane, sequence, first, head * p.d);
 #for i in 0..${R}
     let query${i} = first + ty + ${i}u * SIDE;
+    let begin${i} = first_key(sequence, min(query${i}, p.t - 1u));
+    let span${i} = query${i} - begin${i};
     let row${i} = (sequence * p.hq + head) * p.t + min(query${i}, p.t - 1u);
     let lse${i} = lse[row${i}];
     let delta${i} = delta[row${i}];
@@ -26,7 +28,7 @@ fn main(
 #endfor
 #endfor
 
-    for (var start = 0u; start <= first; start += TILE) {
+    for (var start = first_key(sequence, first) / TILE * TILE; start <= first; start += TILE) {
         workgroupBarrier();
         stage_other(lane, sequence, start, key_column + p.hk * p.d);
         workgroupBarrier();
@@ -72,7 +74,7 @@ fn main(
 #for i in 0..${R}
 #for j in 0..${R}
         {
-            let seen = start + tx + ${j}u * SIDE <= query${i};
+            let seen = start + tx + ${j}u * SIDE - begin${i} <= span${i};
             let chance = select(0.0, exp(s${i}_${j} * p.scale - lse${i}), seen);
             d${i}_${j} = chance * (d${i}_${j} - delta${i}) * p.scale;
         }

@@ -15,6 +15,9 @@ fn main(
     let ty = lane / SIDE;
     stage_own(lane, sequence, first, head * p.d);
 #for i in 0..${R}
+    let query${i} = first + ty + ${i}u * SIDE;
+    let begin${i} = first_key(sequence, min(query${i}, p.t - 1u));
+    let span${i} = query${i} - begin${i};
     var top${i} = LEAST;
     // The part of the row's sum over the keys of this invocation.
     var total${i} = 0.0;
@@ -23,7 +26,7 @@ fn main(
 #endfor
 #endfor
 
-    for (var start = 0u; start <= first; start += TILE) {
+    for (var start = first_key(sequence, first) / TILE * TILE; start <= first; start += TILE) {
         workgroupBarrier();
         stage_other(lane, sequence, start, key_column);
         workgroupBarrier();
@@ -49,10 +52,9 @@ fn main(
         }
 #for i in 0..${R}
         {
-            let query = first + ty + ${i}u * SIDE;
             var best = LEAST;
 #for j in 0..${R}
-            s${i}_${j} = select(LEAST, s${i}_${j} * p.scale, start + tx + ${j}u * SIDE <= query);
+            s${i}_${j} = select(LEAST, s${i}_${j} * p.scale, start + tx + ${j}u * SIDE - begin${i} <= span${i});
             best = max(best, s${i}_${j});
 #endfor
             rows[(ty + ${i}u * SIDE) * SIDE + tx] = best;
@@ -107,12 +109,11 @@ fn main(
 #for x in 0..${SIDE}
         total += rows[(ty + ${i}u * SIDE) * SIDE + ${x}u];
 #endfor
-        let query = first + ty + ${i}u * SIDE;
 #for c in 0..${C4}
-        write(sequence, query, p.hq * p.d, head * p.d, tx + ${c}u * SIDE, o${i}_${c} / total);
+        write(sequence, query${i}, p.hq * p.d, head * p.d, tx + ${c}u * SIDE, o${i}_${c} / total);
 #endfor
-        if tx == 0u && query < p.t {
-            lse[(sequence * p.hq + head) * p.t + query] = top${i} + log(total);
+        if tx == 0u && query${i} < p.t {
+            lse[(sequence * p.hq + head) * p.t + query${i}] = top${i} + log(total);
         }
     }
 #endfor

@@ -1,6 +1,6 @@
 // Causal attention and its gradient for heads of exactly 4·D4 elements, where workgroup memory is
-// ample: as attention.wgsl, but keys and values (or queries and dout) lie side by side, the next tile
-// is fetched while this one is used, and a workgroup owns more rows.
+// ample: as attention.wgsl, begins and mask alike, but keys and values (or queries and dout) lie side
+// by side, the next tile is fetched while this one is used, and a workgroup owns more rows.
 //
 // A workgroup of TY × 8 invocations owns OWN = TY · RO rows and streams ROWS = 8 · RS others. Invocation
 // (ty, tx) has rows ty + TY·i of the owned, i < RO, and tx + 8·j of the streamed, j < RS, and of the
@@ -11,14 +11,15 @@
 struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> begins: array<u32>;
 #ifdef FORWARD
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 #else
-@group(0) @binding(2) var<storage, read> dout: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> lse: array<f32>;
-@group(0) @binding(4) var<storage, read> delta: array<f32>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> dout: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> lse: array<f32>;
+@group(0) @binding(5) var<storage, read> delta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
 #endif
 
 const TY = ${TY}u;
@@ -28,6 +29,29 @@ const ROWS = 8u * ${RS}u;
 const D4 = ${D4}u;
 // About the least float: a score that counts for nothing.
 const LEAST = -3.4e38;
+
+// The first key that a row of a sequence sees: `begins`, at most the row itself.
+fn first_key(sequence: u32, row: u32) -> u32 {
+    return min(begins[sequence * p.t + row], row);
+}
+
+#ifdef BACKWARD_KV
+// One past the last row that sees a key before `limit`. Begins do not fall, so it is found by bisection;
+// where even the last row sees one, as in rows of one text, at once.
+fn end_of_rows(sequence: u32, first: u32, limit: u32) -> u32 {
+    var high = p.t;
+    var low = select(first, high, first_key(sequence, high - 1u) < limit);
+    while low < high {
+        let middle = (low + high) / 2u;
+        if first_key(sequence, middle) < limit {
+            low = middle + 1u;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+#endif
 
 // Vector i of a tile of qkv that starts at `row`.
 fn qkv_vector(sequence: u32, row: u32, column: u32, i: u32) -> vec4<f32> {

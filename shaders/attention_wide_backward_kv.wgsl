@@ -17,6 +17,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let key_column = (p.hq + key_head) * D4;
     let value_column = key_column + p.hk * D4;
     let heads = p.hq / p.hk;
+    let end = end_of_rows(sequence, first, first + OWN);
     let tx = lane / 2u % 8u;
     let ty = lane / 16u * 2u + lane % 2u;
     let turn = ty % 8u;
@@ -36,7 +37,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #endfor
 
     for (var head = key_head * heads; head < (key_head + 1u) * heads; head += 1u) {
-        for (var start = first; start < p.t; start += ROWS) {
+        for (var start = first; start < end; start += ROWS) {
             workgroupBarrier();
 #for u in 0..${LOADS}
             queries[place(lane + ${u}u * THREADS)] = query${u};
@@ -44,7 +45,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #endfor
             workgroupBarrier();
             // The next tile: of this head, or the first of the next one; after the last, one again.
-            let over = start + ROWS >= p.t;
+            let over = start + ROWS >= end;
             let next_start = select(start + ROWS, first, over);
             let next_head = min(head + select(0u, 1u, over), p.hq - 1u);
 #for u in 0..${LOADS}
@@ -53,6 +54,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #endfor
 #for j in 0..${RS}
             let seen${j} = start + tx + ${j}u * 8u;
+            let begin${j} = first_key(sequence, min(seen${j}, p.t - 1u));
+            let span${j} = seen${j} - begin${j};
             let row${j} = (sequence * p.hq + head) * p.t + min(seen${j}, p.t - 1u);
             let lse${j} = lse[row${j}];
             let delta${j} = delta[row${j}];
@@ -103,7 +106,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
 #for i in 0..${RO}
 #for j in 0..${RS}
             {
-                let seen = first + ty + ${i}u * TY <= seen${j} && seen${j} < p.t;
+                let seen = first + ty + ${i}u * TY - begin${j} <= span${j} && seen${j} < p.t;
                 let chance = select(0.0, exp(s${i}_${j} * p.scale - lse${j}), seen);
                 weights[(ty + ${i}u * TY) * 8u + (tx ^ turn)][${j}] = chance;
                 slopes[(ty + ${i}u * TY) * 8u + (tx ^ turn)][${j}] = chance * (d${i}_${j} - delta${j}) * p.scale;

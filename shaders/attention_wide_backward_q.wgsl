@@ -28,12 +28,15 @@ fn main(
     queries[place(lane + ${u}u * THREADS)] = qkv_vector(sequence, first, head * D4, lane + ${u}u * THREADS);
     douts[place(lane + ${u}u * THREADS)] = dout_vector(sequence, first, head * D4, lane + ${u}u * THREADS);
 #endfor
+    let least = first_key(sequence, first) / ROWS * ROWS;
 #for u in 0..${LOADS}
-    var key${u} = qkv_vector(sequence, 0u, key_column, lane + ${u}u * THREADS);
-    var value${u} = qkv_vector(sequence, 0u, value_column, lane + ${u}u * THREADS);
+    var key${u} = qkv_vector(sequence, least, key_column, lane + ${u}u * THREADS);
+    var value${u} = qkv_vector(sequence, least, value_column, lane + ${u}u * THREADS);
 #endfor
 #for i in 0..${RO}
     let query${i} = first + ty + ${i}u * TY;
+    let begin${i} = first_key(sequence, min(query${i}, p.t - 1u));
+    let span${i} = query${i} - begin${i};
     let row${i} = (sequence * p.hq + head) * p.t + min(query${i}, p.t - 1u);
     let lse${i} = lse[row${i}];
     let delta${i} = delta[row${i}];
@@ -42,7 +45,7 @@ fn main(
 #endfor
 #endfor
 
-    for (var start = 0u; start < end; start += ROWS) {
+    for (var start = least; start < end; start += ROWS) {
         workgroupBarrier();
 #for u in 0..${LOADS}
         keys[place(lane + ${u}u * THREADS)] = key${u};
@@ -100,7 +103,7 @@ fn main(
 #for i in 0..${RO}
 #for j in 0..${RS}
         {
-            let seen = start + tx + ${j}u * 8u <= query${i};
+            let seen = start + tx + ${j}u * 8u - begin${i} <= span${i};
             let chance = select(0.0, exp(s${i}_${j} * p.scale - lse${i}), seen);
             d${i}_${j} = chance * (d${i}_${j} - delta${i}) * p.scale;
         }

@@ -25,11 +25,15 @@ fn main(
 #for u in 0..${OWN_LOADS}
     queries[place(lane + ${u}u * THREADS)] = qkv_vector(sequence, first, head * D4, lane + ${u}u * THREADS);
 #endfor
+    let least = first_key(sequence, first) / ROWS * ROWS;
 #for u in 0..${LOADS}
-    var key${u} = qkv_vector(sequence, 0u, key_column, lane + ${u}u * THREADS);
-    var value${u} = qkv_vector(sequence, 0u, value_column, lane + ${u}u * THREADS);
+    var key${u} = qkv_vector(sequence, least, key_column, lane + ${u}u * THREADS);
+    var value${u} = qkv_vector(sequence, least, value_column, lane + ${u}u * THREADS);
 #endfor
 #for i in 0..${RO}
+    let query${i} = first + ty + ${i}u * TY;
+    let begin${i} = first_key(sequence, min(query${i}, p.t - 1u));
+    let span${i} = query${i} - begin${i};
     var top${i} = LEAST;
     // The part of the row's sum over the keys of this invocation.
     var total${i} = 0.0;
@@ -38,7 +42,7 @@ fn main(
 #endfor
 #endfor
 
-    for (var start = 0u; start < end; start += ROWS) {
+    for (var start = least; start < end; start += ROWS) {
         workgroupBarrier();
 #for u in 0..${LOADS}
         keys[place(lane + ${u}u * THREADS)] = key${u};
@@ -76,10 +80,9 @@ fn main(
         }
 #for i in 0..${RO}
         {
-            let query = first + ty + ${i}u * TY;
             var best = LEAST;
 #for j in 0..${RS}
-            s${i}_${j} = select(LEAST, s${i}_${j} * p.scale, start + tx + ${j}u * 8u <= query);
+            s${i}_${j} = select(LEAST, s${i}_${j} * p.scale, start + tx + ${j}u * 8u - begin${i} <= span${i});
             best = max(best, s${i}_${j});
 #endfor
             rows[(ty + ${i}u * TY) * 8u + tx] = best;
@@ -133,13 +136,12 @@ fn main(
 #for x in 0..8
         total += rows[(ty + ${i}u * TY) * 8u + ${x}u];
 #endfor
-        let query = first + ty + ${i}u * TY;
-        if query < p.t {
+        if query${i} < p.t {
 #for c in 0..${C4}
-            out[((sequence * p.t + query) * p.hq + head) * D4 + tx + ${c}u * 8u] = o${i}_${c} / total;
+            out[((sequence * p.t + query${i}) * p.hq + head) * D4 + tx + ${c}u * 8u] = o${i}_${c} / total;
 #endfor
             if tx == 0u {
-                lse[(sequence * p.hq + head) * p.t + query] = top${i} + log(total);
+                lse[(sequence * p.hq + head) * p.t + query${i}] = top${i} + log(total);
             }
         }
     }

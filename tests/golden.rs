@@ -82,8 +82,8 @@ fn logprobs(case: &str, mut device: Device) -> Result<(), Failed> {
     let learner = c.learner(&mut device, AdamW::default());
     let (ids, own, labels) = c.flat();
     let context = c.ids[0].len();
-    let eval = Evaluator::new(&mut device, &c.config, learner.params(), c.ids.len(), context)?;
-    let losses = eval.losses(&mut device, &ids, &own)?;
+    let mut eval = Evaluator::new(&mut device, &c.config, learner.params(), c.ids.len(), context)?;
+    let losses = eval.losses(&mut device, &ids, &own, None)?;
     for (r, row) in c.golden["logprobs"].as_array().unwrap().iter().enumerate() {
         for (t, want) in floats(row).into_iter().enumerate() {
             close(&format!("logprob {r},{t}"), -f64::from(losses[r * context + t]), want, 1e-4)?;
@@ -94,7 +94,7 @@ fn logprobs(case: &str, mut device: Device) -> Result<(), Failed> {
         losses.iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64
     };
     close("loss_all", mean(&losses, &own), c.golden["loss_all"].as_f64().unwrap(), 1e-4)?;
-    let losses = eval.losses(&mut device, &ids, &labels)?;
+    let losses = eval.losses(&mut device, &ids, &labels, None)?;
     close("loss", mean(&losses, &labels), c.golden["loss"].as_f64().unwrap(), 1e-4)
 }
 
@@ -102,7 +102,7 @@ fn gradients(case: &str, mut device: Device) -> Result<(), Failed> {
     let c = self::case(case);
     let mut learner = c.learner(&mut device, AdamW::default());
     let (ids, _, targets) = c.flat();
-    learner.step(&mut device, &[MicroBatch { ids: &ids, targets: &targets }], 0.0, 0, 0)?;
+    learner.step(&mut device, &[MicroBatch { ids: &ids, targets: &targets, starts: None }], 0.0, 0, 0)?;
     let grads = learner.read_grads(&mut device)?;
     let norms = c.golden["grad_norms"].as_object().unwrap();
     assert_eq!(norms.len(), learner.table().tensors.len(), "every tensor has a golden norm");
@@ -130,7 +130,7 @@ fn twenty_steps(case: &str, mut device: Device) -> Result<(), Failed> {
     let (ids, _, targets) = c.flat();
     let (losses, norms) = (floats(&spec["loss"]), floats(&spec["grad_norm"]));
     for (step, (loss, norm)) in losses.into_iter().zip(norms).enumerate() {
-        let batch = [MicroBatch { ids: &ids, targets: &targets }];
+        let batch = [MicroBatch { ids: &ids, targets: &targets, starts: None }];
         let mut ticket = learner.step(&mut device, &batch, number("learning_rate"), 0, step)?;
         let control = device.collect(&mut ticket, true)?.expect("a waited ticket");
         let got = StepOutcome::from_control(&control);
@@ -169,13 +169,16 @@ fn accumulation(mut device: Device) -> Result<(), Failed> {
     let c = case("gqa_untied");
     let (ids, _, targets) = c.flat();
     let mut large = c.learner(&mut device, AdamW::default());
-    large.step(&mut device, &[MicroBatch { ids: &ids, targets: &targets }], 1e-3, 0, 0)?;
+    large.step(&mut device, &[MicroBatch { ids: &ids, targets: &targets, starts: None }], 1e-3, 0, 0)?;
     let context = c.ids[0].len();
     let mut small = Learner::new(&mut device, &c.config, 1, context, AdamW::default())?;
     let slab = c.slab(&small);
     small.write_params(&mut device, &slab)?;
-    let rows: Vec<MicroBatch<'_>> =
-        ids.chunks(context).zip(targets.chunks(context)).map(|(ids, targets)| MicroBatch { ids, targets }).collect();
+    let rows: Vec<MicroBatch<'_>> = ids
+        .chunks(context)
+        .zip(targets.chunks(context))
+        .map(|(ids, targets)| MicroBatch { ids, targets, starts: None })
+        .collect();
     small.step(&mut device, &rows, 1e-3, 0, 0)?;
     let (a, b) = (large.read_grads(&mut device)?, small.read_grads(&mut device)?);
     let top = a.iter().fold(0.0_f32, |m, x| m.max(x.abs()));

@@ -90,7 +90,7 @@ impl Bench {
         // The last steps only keep the device as busy as the others found it; they are not timed.
         for step in 0..warmup + self.steps + IN_FLIGHT {
             let (ids, targets) = &batches[step % batches.len()];
-            let batch = MicroBatch { ids, targets };
+            let batch = MicroBatch { ids, targets, starts: None };
             waiting.push_back(learner.step(&mut device, &[batch], 3e-4, seed, step)?);
             if waiting.len() > IN_FLIGHT
                 && let Some(mut ticket) = waiting.pop_front()

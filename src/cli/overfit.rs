@@ -60,7 +60,7 @@ impl Overfit {
             )));
         }
         for step in 0..self.steps {
-            let batch = MicroBatch { ids: &block, targets: &targets };
+            let batch = MicroBatch { ids: &block, targets: &targets, starts: None };
             let mut ticket = learner.step(&mut device, &[batch], self.lr, common.seed.unwrap_or(0), step)?;
             let control = device.collect(&mut ticket, true)?.unwrap_or_default();
             let got = StepOutcome::from_control(&control);

@@ -38,7 +38,7 @@ impl Score {
         drop(slab);
         let width = ids.width();
         let rows = (TOKENS / width).clamp(1, ids.rows.len());
-        let eval = Evaluator::new(&mut device, &config, &weights, rows, width)?;
+        let mut eval = Evaluator::new(&mut device, &config, &weights, rows, width)?;
         let (mut logprobs, mut total, mut trained) = (Vec::new(), 0.0_f64, 0_usize);
         for start in (0..ids.rows.len()).step_by(rows) {
             let end = (start + rows).min(ids.rows.len());
@@ -48,14 +48,14 @@ impl Score {
             // Every next token is scored, whatever the labels say; the loss counts the labelled ones,
             // which a second pass scores only where a label is another token than the text's.
             let next = next_tokens(&ids, start..end, rows, width);
-            let losses = eval.losses(&mut device, &block, &next)?;
+            let losses = eval.losses(&mut device, &block, &next, None)?;
             for (r, row) in ids.rows[start..end].iter().enumerate() {
                 logprobs.push(
                     losses[r * width..r * width + row.len() - 1].iter().map(|x| -f64::from(*x)).collect::<Vec<_>>(),
                 );
             }
             let same = next.iter().zip(&targets).all(|(n, t)| *t == IGNORE_INDEX || n == t);
-            let labelled = if same { losses } else { eval.losses(&mut device, &block, &targets)? };
+            let labelled = if same { losses } else { eval.losses(&mut device, &block, &targets, None)? };
             for (loss, target) in labelled.iter().zip(&targets) {
                 if *target != IGNORE_INDEX {
                     total += f64::from(*loss);

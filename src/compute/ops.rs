@@ -300,23 +300,28 @@ fn attention_params(b: usize, t: usize, heads: Heads) -> Params {
     Params::new(&[b, t, heads.query, heads.key, heads.size]).with_f32(5, heads.scale())
 }
 
-/// Causal attention over B sequences of T rows: softmax(q·kᵀ·D^−½)·v, row i seeing keys 0..=i, in
-/// tiles; no T×T matrix is stored.
+/// Causal attention over B sequences of T rows: softmax(q·kᵀ·D^−½)·v in tiles; no T×T matrix is stored.
+/// Row i sees keys begins\[i\]..=i: all zeros is plain causal attention, and the first rows of examples
+/// packed one after another keep each to itself.
 ///
-/// qkv \[B·T, (Hq+2Hk)·D\] → out \[B·T, Hq·D\], lse \[B, Hq, T\] (log of the softmax's denominator,
-/// maximum included).
+/// qkv \[B·T, (Hq+2Hk)·D\], begins \[B·T\] (u32, counted within the sequence) → out \[B·T, Hq·D\],
+/// lse \[B, Hq, T\] (log of the softmax's denominator, maximum included). Begins do not fall within a
+/// sequence and are at most i, so that whole tiles can be left out; one past i counts as i, and what
+/// falling ones come to is not defined.
 pub fn attention_forward(
     rec: &mut Recording<'_>,
     qkv: &Tensor,
+    begins: &Tensor,
     out: &Tensor,
     lse: &Tensor,
     b: usize,
     heads: Heads,
 ) -> Done {
     let t = rows_per_sequence("attention_forward", qkv, b, heads)?;
+    expect_len("attention_forward", begins, b * t)?;
     expect_len("attention_forward", out, b * t * heads.out())?;
     expect_len("attention_forward", lse, b * heads.query * t)?;
-    push_attention(rec, "attention_forward", heads.query, b, t, heads, &[qkv, out, lse])
+    push_attention(rec, "attention_forward", heads.query, b, t, heads, &[qkv, begins, out, lse])
 }
 
 /// Largest head size that the kernels take.
@@ -370,10 +375,11 @@ fn rows_per_sequence(op: &'static str, qkv: &Tensor, b: usize, heads: Heads) -> 
 /// The backward pass of [`attention_forward`]: probabilities are computed again from lse (Dao et al.
 /// 2022, FlashAttention, without its atomics: one kernel owns queries, one owns keys).
 ///
-/// qkv, out, lse as there, dout \[B·T, Hq·D\] → dqkv \[B·T, (Hq+2Hk)·D\], every element written.
+/// qkv, begins, out, lse as there, dout \[B·T, Hq·D\] → dqkv \[B·T, (Hq+2Hk)·D\], every element written.
 pub fn attention_backward(
     rec: &mut Recording<'_>,
     qkv: &Tensor,
+    begins: &Tensor,
     out: &Tensor,
     lse: &Tensor,
     dout: &Tensor,
@@ -382,6 +388,7 @@ pub fn attention_backward(
     heads: Heads,
 ) -> Done {
     let t = rows_per_sequence("attention_backward", qkv, b, heads)?;
+    expect_len("attention_backward", begins, b * t)?;
     expect_len("attention_backward", dout, b * t * heads.out())?;
     expect_len("attention_backward", out, b * t * heads.out())?;
     expect_len("attention_backward", lse, b * heads.query * t)?;
@@ -390,7 +397,7 @@ pub fn attention_backward(
     let delta = rec.scratch(&[b, heads.query, t])?;
     let grid = line(rec, b * t * heads.query, 32);
     push(rec, "attention_delta", Params::new(&[b, t, heads.query, heads.size]), &[dout, out, &delta], grid)?;
-    let args = [qkv, dout, lse, &delta, dqkv];
+    let args = [qkv, begins, dout, lse, &delta, dqkv];
     push_attention(rec, "attention_backward_q", heads.query, b, t, heads, &args)?;
     push_attention(rec, "attention_backward_kv", heads.key, b, t, heads, &args)
 }

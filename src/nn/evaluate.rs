@@ -3,6 +3,7 @@
 use super::{
     ModelConfig, Weights,
     forward::{Acts, Attend, Head, Inputs, Shape, Trunk, logit_rows, rope_table},
+    layout::Layout,
 };
 use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, ops::HYPER};
 
@@ -12,6 +13,7 @@ pub struct Evaluator {
     vocab: usize,
     ids: Tensor,
     targets: Tensor,
+    layout: Layout,
     losses: Tensor,
     program: Program,
 }
@@ -29,9 +31,7 @@ impl Evaluator {
         let n = shape.rows();
         let ids = device.alloc("eval.ids", &[n], DType::U32)?;
         let targets = device.alloc("eval.targets", &[n], DType::U32)?;
-        let positions = device.alloc("eval.positions", &[n], DType::U32)?;
-        let rows: Vec<u32> = (0..n).map(|i| (i % context) as u32).collect();
-        device.write(&positions, &rows)?;
+        let layout = Layout::new(device, "eval.", shape)?;
         let losses = device.alloc("eval.losses", &[n], DType::F32)?;
         let hyper = device.alloc("eval.hyper", &[HYPER], DType::F32)?;
         let rope = rope_table(device, config, context)?;
@@ -40,11 +40,12 @@ impl Evaluator {
         let logits = device.alloc("eval.logits", &[chunk, config.vocab_size], DType::F32)?;
         let mut rec = Recording::new(device);
         let trunk = Trunk { config, weights, acts: &acts, shape };
-        trunk.forward(&mut rec, &Inputs { ids: &ids, positions: &positions, rope: &rope }, &Attend::Rows, None)?;
+        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
+        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), None)?;
         let head = Head { y: &acts.y, weight: weights.head(), targets: &targets, hyper: &hyper, losses: &losses };
         head.record(&mut rec, &logits, None)?;
         let program = rec.compile()?;
-        Ok(Evaluator { shape, vocab: config.vocab_size, ids, targets, losses, program })
+        Ok(Evaluator { shape, vocab: config.vocab_size, ids, targets, layout, losses, program })
     }
 
     /// Rows and positions of one pass.
@@ -52,14 +53,23 @@ impl Evaluator {
         (self.shape.b, self.shape.t)
     }
 
-    /// −log p(target) of every position, 0 where the target is −100. `ids` and `targets` are B·T.
-    pub fn losses(&self, device: &mut Device, ids: &[u32], targets: &[i32]) -> Result<Vec<f32>, ComputeError> {
+    /// −log p(target) of every position, 0 where the target is −100. `ids` and `targets` are B·T;
+    /// `starts` are those of [`super::MicroBatch`].
+    pub fn losses(
+        &mut self,
+        device: &mut Device,
+        ids: &[u32],
+        targets: &[i32],
+        starts: Option<&[u32]>,
+    ) -> Result<Vec<f32>, ComputeError> {
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) {
             return Err(ComputeError::Shape {
                 op: "evaluate",
                 what: format!("token id {id} is outside the vocabulary of {}", self.vocab),
             });
         }
+        self.layout.check("evaluate", starts)?;
+        self.layout.write(device, starts)?;
         device.write(&self.ids, ids)?;
         device.write(&self.targets, targets)?;
         device.replay(&[&self.program])?;

@@ -103,8 +103,8 @@ impl Acts {
 
 /// Where attention gets its keys from.
 pub(super) enum Attend<'a> {
-    /// The rows themselves, causally.
-    Rows,
+    /// The rows themselves, causally, each from its begin on: \[N\] (u32).
+    Rows(&'a Tensor),
     /// A cache a layer, \[B, P, 2·Hk·D\], which the rows are appended to first.
     Cache(&'a [Tensor]),
 }
@@ -172,7 +172,9 @@ impl Trunk<'_> {
             matmul(rec, Layout::NT, &l.y1, &w.qkv(i), &l.qkv, false)?;
             ops::rope(rec, inputs.positions, inputs.rope, &l.qkv, heads, false)?;
             match attend {
-                Attend::Rows => ops::attention_forward(rec, &l.qkv, &l.attn, &l.lse, self.shape.b, heads)?,
+                Attend::Rows(begins) => {
+                    ops::attention_forward(rec, &l.qkv, begins, &l.attn, &l.lse, self.shape.b, heads)?;
+                }
                 Attend::Cache(caches) => {
                     ops::cache_append(rec, &l.qkv, inputs.positions, &caches[i], self.shape.b, heads)?;
                     ops::attention_decode(rec, &l.qkv, &caches[i], inputs.positions, &l.attn, self.shape.b, heads)?;
@@ -209,11 +211,13 @@ impl Trunk<'_> {
         Ok(dropped)
     }
 
-    /// The way back: from `grads.dy` = ∂loss/∂acts.y to every gradient of the slab (added to).
+    /// The way back of [`Attend::Rows`]: from `grads.dy` = ∂loss/∂acts.y to every gradient of the slab
+    /// (added to).
     pub(super) fn backward(
         &self,
         rec: &mut Recording<'_>,
         inputs: &Inputs<'_>,
+        begins: &Tensor,
         back: &Backward,
         sorted: &Sorted<'_>,
         dropout: Option<Dropout<'_>>,
@@ -233,10 +237,11 @@ impl Trunk<'_> {
             let ddelta = self.branch_backward(rec, dx, dropout, 2 * i)?;
             matmul(rec, Layout::TN, &ddelta, &l.attn, &g.o(i), true)?;
             matmul(rec, Layout::NN, &ddelta, &w.o(i), &back.dattn, false)?;
-            ops::attention_backward(rec, &l.qkv, &l.attn, &l.lse, &back.dattn, &back.dqkv, self.shape.b, heads)?;
-            ops::rope(rec, inputs.positions, inputs.rope, &back.dqkv, heads, true)?;
-            matmul(rec, Layout::TN, &back.dqkv, &l.y1, &g.qkv(i), true)?;
-            matmul(rec, Layout::NN, &back.dqkv, &w.qkv(i), &back.dy, false)?;
+            let (dattn, dqkv) = (&back.dattn, &back.dqkv);
+            ops::attention_backward(rec, &l.qkv, begins, &l.attn, &l.lse, dattn, dqkv, self.shape.b, heads)?;
+            ops::rope(rec, inputs.positions, inputs.rope, dqkv, heads, true)?;
+            matmul(rec, Layout::TN, dqkv, &l.y1, &g.qkv(i), true)?;
+            matmul(rec, Layout::NN, dqkv, &w.qkv(i), &back.dy, false)?;
             ops::rmsnorm_backward(rec, &back.dy, &l.x, &w.input_norm(i), &l.rstd1, dx, &g.input_norm(i), true)?;
         }
         ops::embedding_backward(rec, sorted.order, sorted.starts, dx, &g.embed())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     ConfigError, IGNORE_INDEX, ModelConfig, ParamTable, Weights,
     forward::{Acts, Attend, Backward, Dropout, Head, Inputs, Shape, Sorted, Trunk, logit_rows, rope_table},
+    layout::Layout,
 };
 use crate::compute::{
     ComputeError, DType, Device, Program, Recording, Tensor, Ticket,
@@ -52,13 +53,17 @@ impl StepOutcome {
     }
 }
 
-/// A micro-batch: ids and already shifted targets, B·T each.
+/// A micro-batch: ids and already shifted targets, B·T each, and how its rows are laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct MicroBatch<'a> {
     /// Token ids, row by row.
     pub ids: &'a [u32],
     /// The id that follows each, or −100.
     pub targets: &'a [i32],
+    /// Of rows packed with several examples, B·T: for each token the place within its row where its
+    /// example starts. It is at most the token's own place and does not fall along a row. A token
+    /// attends to its example alone, and its position counts from the start. `None`: a row is one text.
+    pub starts: Option<&'a [u32]>,
 }
 
 /// A model under training.
@@ -76,6 +81,7 @@ pub struct Learner {
     clock: Tensor,
     ids: Tensor,
     targets: Tensor,
+    layout: Layout,
     order: Tensor,
     starts: Tensor,
     losses: Tensor,
@@ -111,9 +117,7 @@ impl Learner {
         let starts = device.alloc("starts", &[config.vocab_size + 1], DType::U32)?;
         let losses = device.alloc("losses", &[n], DType::F32)?;
         let loss = device.alloc("loss", &[1], DType::F32)?;
-        let positions = device.alloc("positions", &[n], DType::U32)?;
-        let rows: Vec<u32> = (0..n).map(|i| (i % context) as u32).collect();
-        device.write(&positions, &rows)?;
+        let layout = Layout::new(device, "", shape)?;
         let rope = rope_table(device, config, context)?;
         let acts = Acts::alloc(device, config, shape, true)?;
         let back = Backward::alloc(device, config, shape, grads.clone())?;
@@ -126,14 +130,15 @@ impl Learner {
         let zero = rec.compile()?;
 
         let mut rec = Recording::new(device);
-        let inputs = Inputs { ids: &ids, positions: &positions, rope: &rope };
+        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
         let dropout = (config.dropout > 0.0).then_some(Dropout { clock: &clock, rate: config.dropout });
         let trunk = Trunk { config, weights: &params, acts: &acts, shape };
-        trunk.forward(&mut rec, &inputs, &Attend::Rows, dropout)?;
+        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), dropout)?;
         let head = Head { y: &acts.y, weight: params.head(), targets: &targets, hyper: &hyper, losses: &losses };
         head.record(&mut rec, &logits, Some(&back))?;
         ops::sum(&mut rec, &losses, &loss, true)?;
-        trunk.backward(&mut rec, &inputs, &back, &Sorted { order: &order, starts: &starts }, dropout)?;
+        let sorted = Sorted { order: &order, starts: &starts };
+        trunk.backward(&mut rec, &inputs, &layout.begins, &back, &sorted, dropout)?;
         let micro = rec.compile()?;
 
         let mut rec = Recording::new(device);
@@ -163,6 +168,7 @@ impl Learner {
             clock,
             ids,
             targets,
+            layout,
             order,
             starts,
             losses,
@@ -265,7 +271,7 @@ impl Learner {
         self.zero.len() + self.micro.len() + self.update.len()
     }
 
-    fn write_inputs(&self, device: &mut Device, batch: MicroBatch<'_>) -> Result<(), ComputeError> {
+    fn write_inputs(&mut self, device: &mut Device, batch: MicroBatch<'_>) -> Result<(), ComputeError> {
         let (n, v) = (self.shape.rows(), self.config.vocab_size);
         let wrong = |what: String| ComputeError::Shape { op: "step", what };
         if batch.ids.len() != n || batch.targets.len() != n {
@@ -283,7 +289,9 @@ impl Learner {
         {
             return Err(wrong(format!("target {t} is neither {IGNORE_INDEX} nor in the vocabulary of {v}")));
         }
+        self.layout.check("step", batch.starts)?;
         let (order, starts) = sort_by_id(batch.ids, v);
+        self.layout.write(device, batch.starts)?;
         device.write(&self.ids, batch.ids)?;
         device.write(&self.targets, batch.targets)?;
         device.write(&self.order, &order)?;

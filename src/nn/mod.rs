@@ -9,6 +9,7 @@ mod config;
 mod decode;
 mod evaluate;
 mod forward;
+mod layout;
 mod learner;
 mod params;
 mod sample;

@@ -41,7 +41,7 @@ impl Validation {
 
     /// The held-out loss of every source that has one; of all its text with `whole`.
     pub(super) fn measure(
-        &self,
+        &mut self,
         device: &mut Device,
         corpus: &Corpus,
         whole: bool,
@@ -59,7 +59,7 @@ impl Validation {
         Ok(all)
     }
 
-    fn mean_loss(&self, device: &mut Device, w: &Windows) -> Result<f64, TrainError> {
+    fn mean_loss(&mut self, device: &mut Device, w: &Windows) -> Result<f64, TrainError> {
         let rows = self.evaluator.shape().0;
         let mut total = 0.0;
         for start in (0..w.rows).step_by(rows) {
@@ -67,7 +67,7 @@ impl Validation {
             let (mut ids, mut targets) = (w.ids[cut.clone()].to_vec(), w.targets[cut].to_vec());
             ids.resize(rows * w.window, self.pad);
             targets.resize(rows * w.window, IGNORE_INDEX);
-            let losses = self.evaluator.losses(device, &ids, &targets)?;
+            let losses = self.evaluator.losses(device, &ids, &targets, None)?;
             total += losses.iter().map(|x| f64::from(*x)).sum::<f64>();
         }
         Ok(total / w.scored as f64)

@@ -38,10 +38,13 @@ fn replays_repeat_bit_by_bit() -> Result<(), Failed> {
     let (dqkv, dw) =
         (device.alloc("dqkv", &[70, heads.qkv()], DType::F32)?, device.alloc("dw", &[heads.qkv(), 64], DType::F32)?);
     let total = device.alloc("total", &[1], DType::F32)?;
+    // Two texts in the first sequence, one in the second.
+    let begins = device.alloc("begins", &[70], DType::U32)?;
+    device.write(&begins, &[[0; 20].as_slice(), &[20; 15], &[0; 35]].concat())?;
     let mut rec = Recording::new(&mut device);
     matmul(&mut rec, Layout::NT, &x, &w, &qkv, false)?;
-    ops::attention_forward(&mut rec, &qkv, &out, &lse, 2, heads)?;
-    ops::attention_backward(&mut rec, &qkv, &out, &lse, &out, &dqkv, 2, heads)?;
+    ops::attention_forward(&mut rec, &qkv, &begins, &out, &lse, 2, heads)?;
+    ops::attention_backward(&mut rec, &qkv, &begins, &out, &lse, &out, &dqkv, 2, heads)?;
     matmul(&mut rec, Layout::TN, &dqkv, &x, &dw, false)?;
     ops::sum(&mut rec, &dw, &total, false)?;
     let program = rec.compile()?;

@@ -28,6 +28,10 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
     let (order, starts) = crate::reference::sort_ids(&ids, v);
     let (ids, order, starts) = (rig.words(&ids), rig.words(&order), rig.words(&starts));
     let positions = rig.words(&(0..n as u32).map(|i| i % t as u32).collect::<Vec<_>>());
+    // One text, texts of three lengths, and the last few rows.
+    let packed = (0..t as u32).map(|i| [0, 40, 81][usize::from(i >= 40) + usize::from(i >= 81)]);
+    let begins = (0..t).map(|_| 0).chain(packed).chain((0..t as u32).map(|i| i.saturating_sub(11)));
+    let begins = rig.words(&begins.collect::<Vec<_>>());
     let (targets, clock) = (rig.words(&(0..n as u32).collect::<Vec<_>>()), rig.words(&[1, 2, 3, 4]));
     let hyper = rig.put(&[ops::HYPER], &[0.01, 0.5, 0.1, 0.9, 0.95, 1e-8, 1.0, 0.0]);
     let mut outputs: Vec<(&'static str, Tensor)> = Vec::new();
@@ -79,8 +83,8 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
         ops::add_rmsnorm_forward(r, &x, &y, &w, &summed, &normed2, &rstd2, 1e-5)?;
         ops::rmsnorm_backward(r, &y, &x, &w, &rstd, &dx, &dw, true)?;
         ops::rope(r, &positions, &rope_table, &qkv, heads, false)?;
-        ops::attention_forward(r, &qkv, &attended, &lse, b, heads)?;
-        ops::attention_backward(r, &qkv, &attended, &lse, &dout, &dqkv, b, heads)?;
+        ops::attention_forward(r, &qkv, &begins, &attended, &lse, b, heads)?;
+        ops::attention_backward(r, &qkv, &begins, &attended, &lse, &dout, &dqkv, b, heads)?;
         ops::cache_append(r, &qkv, &positions, &cache, b, heads)?;
         ops::attention_decode(r, &qkv, &cache, &positions, &decoded, b, heads)?;
         ops::swiglu_forward(r, &gate_up, &act)?;

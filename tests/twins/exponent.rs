@@ -162,16 +162,18 @@ fn attention_with_huge_and_equal_scores() {
             let mut rig = Rig::new();
             let (tq, td) = (rig.put(&[t, heads.qkv()], &qkv), rig.put(&[t, heads.out()], &dout));
             let (out, lse, grad) = (rig.blank(&[t, heads.out()]), rig.blank(&[1, 2, t]), rig.blank(&[t, heads.qkv()]));
+            let zeros = vec![0; t];
+            let begins = rig.words(&zeros);
             let (cache, decoded) = (rig.blank(&[1, t, 2 * d]), rig.blank(&[t, heads.out()]));
             let positions = rig.words(&(0..t as u32).collect::<Vec<_>>());
             rig.run(|r| {
-                ops::attention_forward(r, &tq, &out, &lse, 1, heads)?;
-                ops::attention_backward(r, &tq, &out, &lse, &td, &grad, 1, heads)?;
+                ops::attention_forward(r, &tq, &begins, &out, &lse, 1, heads)?;
+                ops::attention_backward(r, &tq, &begins, &out, &lse, &td, &grad, 1, heads)?;
                 ops::cache_append(r, &tq, &positions, &cache, 1, heads)?;
                 ops::attention_decode(r, &tq, &cache, &positions, &decoded, 1, heads)
             });
             let qkv = wide(&qkv);
-            let reference = Attention { qkv: &qkv, b: 1, heads };
+            let reference = Attention { qkv: &qkv, begins: &zeros, b: 1, heads };
             let (want, want_lse) = reference.forward();
             let case = format!("{kind} t {t}");
             judge.check(&case, &rig.read(&out), &want, t);

@@ -4,7 +4,7 @@ use danlu::compute::{Layout, matmul, ops};
 
 use crate::{
     reference::{self, Attention},
-    rig::{GROUPS, HEAD_SIZES, Judge, LENGTHS, POSITIONS, Rig, heads, largest, noise, wide},
+    rig::{GROUPS, HEAD_SIZES, Judge, LENGTHS, POSITIONS, Rig, heads, largest, layouts, noise, wide},
 };
 
 const EPS: f32 = 1e-5;
@@ -219,23 +219,27 @@ fn rope_follows_the_reference() {
 fn attention_follows_the_reference() {
     let mut forward = Judge::new("attention_forward");
     let mut backward = Judge::new("attention_backward");
-    for &t in POSITIONS {
+    for (t, layout) in layouts() {
         for &(hq, hk) in GROUPS {
             for &d in HEAD_SIZES {
                 let b = if t % 2 == 1 { 2 } else { 1 };
                 let heads = heads(hq, hk, d);
                 let mut rig = Rig::new();
+                // A second sequence is plain.
+                let mut begins = layout.clone();
+                begins.resize(b * t, 0);
+                let ts = rig.words(&begins);
                 let (qkv, dout) = (noise(17, b * t * heads.qkv()), noise(18, b * t * heads.out()));
                 let tq = rig.put(&[b * t, heads.qkv()], &qkv);
                 let (out, lse) = (rig.blank(&[b * t, heads.out()]), rig.blank(&[b, hq, t]));
                 let (td, grad) = (rig.put(&[b * t, heads.out()], &dout), rig.blank(&[b * t, heads.qkv()]));
                 rig.run(|r| {
-                    ops::attention_forward(r, &tq, &out, &lse, b, heads)?;
-                    ops::attention_backward(r, &tq, &out, &lse, &td, &grad, b, heads)
+                    ops::attention_forward(r, &tq, &ts, &out, &lse, b, heads)?;
+                    ops::attention_backward(r, &tq, &ts, &out, &lse, &td, &grad, b, heads)
                 });
-                let case = format!("b {b} t {t} {heads:?}");
+                let case = format!("b {b} t {t} {heads:?} begins {layout:?}");
                 let wide_qkv = wide(&qkv);
-                let reference = Attention { qkv: &wide_qkv, b, heads };
+                let reference = Attention { qkv: &wide_qkv, begins: &begins, b, heads };
                 let (want, want_lse) = reference.forward();
                 forward.check(&case, &rig.read(&out), &want, t);
                 // With one key the lse is a single score, which may be small beside its terms.

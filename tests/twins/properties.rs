@@ -1,10 +1,13 @@
 //! What the documentation promises beside numbers.
 
-use danlu::compute::{Layout, Tensor, matmul, ops};
+use danlu::compute::{
+    Layout, Tensor, matmul, ops,
+    rng::{Purpose, below},
+};
 
 use crate::{
     reference::{self, AdamW, Attention},
-    rig::{Judge, Rig, bits, heads, noise, wide},
+    rig::{Judge, Rig, bits, heads, noise, packed, wide},
 };
 
 /// −100 and everything outside 0..V: no loss, a gradient row of zeros, and no trace in other rows.
@@ -267,7 +270,8 @@ fn decode_equals_forward() {
             let (out, lse) = (rig.blank(&[b * t, heads.out()]), rig.blank(&[b, hq, t]));
             // The cache is longer than the text, and what lies past it must not be seen.
             let cache = rig.blank(&[b, t + 3, 2 * hk * d]);
-            rig.run(|r| ops::attention_forward(r, &all, &out, &lse, b, heads));
+            let begins = rig.words(&vec![0; b * t]);
+            rig.run(|r| ops::attention_forward(r, &all, &begins, &out, &lse, b, heads));
             let whole = wide(&rig.read(&out));
             let mut done = 0;
             while done < t {
@@ -350,7 +354,8 @@ fn attention_is_causal() {
         let mut rig = Rig::new();
         let tq = rig.put(&[t, heads.qkv()], qkv);
         let (out, lse) = (rig.blank(&[t, heads.out()]), rig.blank(&[1, 4, t]));
-        rig.run(|r| ops::attention_forward(r, &tq, &out, &lse, 1, heads));
+        let begins = rig.words(&vec![0; t]);
+        rig.run(|r| ops::attention_forward(r, &tq, &begins, &out, &lse, 1, heads));
         rig.read(&out)
     };
     let before = forward(&qkv);
@@ -366,6 +371,75 @@ fn attention_is_causal() {
     }
 }
 
+/// Row i sees keys begins\[i\]..=i: a text packed between others is, within rounding, what it is alone, and
+/// no bit of it depends on them, whatever stands there.
+#[test]
+fn packed_texts_do_not_see_each_other() {
+    let mut forward = Judge::new("packed beside alone, forward");
+    let mut backward = Judge::new("packed beside alone, backward");
+    let heads = heads(4, 2, 16);
+    for (t, lengths) in [(130, [40, 25, 1, 64].as_slice()), (128, &[63, 1, 64]), (128, &[64]), (129, &[65]), (7, &[1])]
+    {
+        let begins = packed(lengths, t);
+        let run = |qkv: &[f32], dout: &[f32], begins: &[u32]| {
+            let mut rig = Rig::new();
+            let t = begins.len();
+            let (tq, td, ts) = (rig.put(&[t, heads.qkv()], qkv), rig.put(&[t, heads.out()], dout), rig.words(begins));
+            let (out, lse, grad) = (rig.blank(&[t, heads.out()]), rig.blank(&[1, 4, t]), rig.blank(&[t, heads.qkv()]));
+            rig.run(|r| {
+                ops::attention_forward(r, &tq, &ts, &out, &lse, 1, heads)?;
+                ops::attention_backward(r, &tq, &ts, &out, &lse, &td, &grad, 1, heads)
+            });
+            (rig.read(&out), rig.read(&grad))
+        };
+        let (qkv, dout) = (noise(171, t * heads.qkv()), noise(172, t * heads.out()));
+        let (out, grad) = run(&qkv, &dout, &begins);
+        let mut first = 0;
+        while first < t {
+            let end = (first..t).find(|i| begins[*i] as usize > first).unwrap_or(t);
+            let (rows, outs) = (first * heads.qkv()..end * heads.qkv(), first * heads.out()..end * heads.out());
+            let case = format!("t {t} rows {first}..{end}");
+            let (one, one_grad) = run(&qkv[rows.clone()], &dout[outs.clone()], &vec![0; end - first]);
+            forward.check(&case, &out[outs.clone()], &wide(&one), end - first);
+            backward.check_floor(&case, &grad[rows.clone()], &wide(&one_grad), end - first, 0.1);
+            // Other texts around it.
+            let (mut other, mut pull) = (noise(173, t * heads.qkv()), noise(174, t * heads.out()));
+            other[rows.clone()].copy_from_slice(&qkv[rows.clone()]);
+            pull[outs.clone()].copy_from_slice(&dout[outs.clone()]);
+            let (among, among_grad) = run(&other, &pull, &begins);
+            assert_eq!(bits(&out[outs.clone()]), bits(&among[outs]), "{case}: another text is seen");
+            assert_eq!(bits(&grad[rows.clone()]), bits(&among_grad[rows]), "{case}: another text is seen, backward");
+            first = end;
+        }
+    }
+}
+
+/// Begins past the row count as the row, and what falls stays within bounds and finite.
+#[test]
+fn begins_out_of_contract_stay_inside() {
+    let (heads, t) = (heads(2, 1, 8), 150);
+    let (qkv, dout) = (noise(175, t * heads.qkv()), noise(176, t * heads.out()));
+    let run = |begins: &[u32]| {
+        let mut rig = Rig::new();
+        let (tq, td, ts) = (rig.put(&[t, heads.qkv()], &qkv), rig.put(&[t, heads.out()], &dout), rig.words(begins));
+        let (out, lse, grad) = (rig.blank(&[t, heads.out()]), rig.blank(&[1, 2, t]), rig.blank(&[t, heads.qkv()]));
+        rig.run(|r| {
+            ops::attention_forward(r, &tq, &ts, &out, &lse, 1, heads)?;
+            ops::attention_backward(r, &tq, &ts, &out, &lse, &td, &grad, 1, heads)
+        });
+        [bits(&rig.read(&out)), bits(&rig.read(&lse)), bits(&rig.read(&grad))]
+    };
+    let own: Vec<u32> = (0..t as u32).collect();
+    let past: Vec<u32> = (0..t as u32).map(|i| if i % 4 == 1 { u32::MAX } else { i + i % 3 }).collect();
+    assert!(run(&past) == run(&own), "a begin past the row is the row");
+    for seed in 0..20 {
+        let wild: Vec<u32> = (0..t).map(|i| below(seed, Purpose::Bench, 3, i as u64, 2 * t) as u32).collect();
+        for (i, x) in run(&wild).concat().iter().enumerate() {
+            assert!(f32::from_bits(*x).is_finite(), "seed {seed}: number {i} was not written");
+        }
+    }
+}
+
 /// A batch is its sequences, one by one.
 #[test]
 fn sequences_do_not_mix() {
@@ -376,9 +450,10 @@ fn sequences_do_not_mix() {
         let (tq, td) = (rig.put(&[b * t, heads.qkv()], qkv), rig.put(&[b * t, heads.out()], dout));
         let (out, lse, grad) =
             (rig.blank(&[b * t, heads.out()]), rig.blank(&[b, 2, t]), rig.blank(&[b * t, heads.qkv()]));
+        let begins = rig.words(&vec![0; b * t]);
         rig.run(|r| {
-            ops::attention_forward(r, &tq, &out, &lse, b, heads)?;
-            ops::attention_backward(r, &tq, &out, &lse, &td, &grad, b, heads)
+            ops::attention_forward(r, &tq, &begins, &out, &lse, b, heads)?;
+            ops::attention_backward(r, &tq, &begins, &out, &lse, &td, &grad, b, heads)
         });
         (rig.read(&out), rig.read(&grad))
     };
@@ -391,7 +466,7 @@ fn sequences_do_not_mix() {
         assert_eq!(bits(&grad[rows]), bits(&one_grad), "sequence {s}, backward");
     }
     // The references know nothing of each other either.
-    assert_eq!(Attention { qkv: &wide(&qkv), b, heads }.t(), t);
+    assert_eq!(Attention { qkv: &wide(&qkv), begins: &[], b, heads }.t(), t);
 }
 
 /// Aligned parts of one buffer are tensors like others, and a call touches nothing beside them.

@@ -76,9 +76,11 @@ pub(crate) fn rope(qkv: &[f64], table: &[f64], positions: &[u32], heads: Heads, 
     out
 }
 
-/// One attention: qkv rows and where the heads lie in them.
+/// One attention: qkv rows, the first key that each sees, and where the heads lie in them.
 pub(crate) struct Attention<'a> {
     pub(crate) qkv: &'a [f64],
+    /// B·T, counted within the sequence.
+    pub(crate) begins: &'a [u32],
     pub(crate) b: usize,
     pub(crate) heads: Heads,
 }
@@ -100,11 +102,16 @@ impl Attention<'_> {
         (0..self.heads.size).map(|i| self.qkv[x + i] * self.qkv[y + i]).sum()
     }
 
-    /// The probabilities of one query over keys 0..=i, and the logarithm of their denominator.
+    /// The keys that row i sees.
+    fn keys(&self, b: usize, i: usize) -> std::ops::RangeInclusive<usize> {
+        self.begins[b * self.t() + i] as usize..=i
+    }
+
+    /// The probabilities of one query over its keys, and the logarithm of their denominator.
     fn row(&self, b: usize, i: usize, h: usize) -> (Vec<f64>, f64) {
         let scale = 1.0 / (self.heads.size as f64).sqrt();
         let q = self.places(b, i, h)[0];
-        let scores: Vec<f64> = (0..=i).map(|j| self.dot(q, self.places(b, j, h)[1]) * scale).collect();
+        let scores: Vec<f64> = self.keys(b, i).map(|j| self.dot(q, self.places(b, j, h)[1]) * scale).collect();
         let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let lse = top + scores.iter().map(|s| (s - top).exp()).sum::<f64>().ln();
         (scores.iter().map(|s| (s - lse).exp()).collect(), lse)
@@ -120,7 +127,7 @@ impl Attention<'_> {
                 for i in 0..t {
                     let (p, sum) = self.row(b, i, h);
                     lse[(b * query + h) * t + i] = sum;
-                    for (j, p) in p.iter().enumerate() {
+                    for (j, p) in self.keys(b, i).zip(&p) {
                         let v = self.places(b, j, h)[2];
                         for c in 0..size {
                             out[((b * t + i) * query + h) * size + c] += p * self.qkv[v + c];
@@ -144,14 +151,16 @@ impl Attention<'_> {
                     let o = ((b * t + i) * query + h) * size;
                     let q = self.places(b, i, h)[0];
                     let value = |j: usize| self.places(b, j, h)[2];
-                    let dp: Vec<f64> =
-                        (0..=i).map(|j| (0..size).map(|c| dout[o + c] * self.qkv[value(j) + c]).sum()).collect();
+                    let dp: Vec<f64> = self
+                        .keys(b, i)
+                        .map(|j| (0..size).map(|c| dout[o + c] * self.qkv[value(j) + c]).sum())
+                        .collect();
                     let mean: f64 = p.iter().zip(&dp).map(|(p, d)| p * d).sum();
-                    for j in 0..=i {
+                    for ((j, p), dp) in self.keys(b, i).zip(&p).zip(&dp) {
                         let [_, k, v] = self.places(b, j, h);
-                        let ds = p[j] * (dp[j] - mean) * scale;
+                        let ds = p * (dp - mean) * scale;
                         for c in 0..size {
-                            grad[v + c] += p[j] * dout[o + c];
+                            grad[v + c] += p * dout[o + c];
                             grad[q + c] += ds * self.qkv[k + c];
                             grad[k + c] += ds * self.qkv[q + c];
                         }

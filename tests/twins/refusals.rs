@@ -103,11 +103,11 @@ fn sizes_that_do_not_fit() {
     let h = heads(4, 2, 8);
     let rope = |r: &mut Recording<'_>, [p, t, x]: &[Tensor; 3]| ops::rope(r, p, t, x, h, false);
     d.sort("rope", [&[6], &[9, 8], &[6, 64]], rope, &all(3));
-    let forward = |r: &mut Recording<'_>, [x, o, l]: &[Tensor; 3]| ops::attention_forward(r, x, o, l, 2, h);
-    d.sort("attention_forward", [&[6, 64], &[6, 32], &[2, 4, 3]], forward, &all(3));
+    let forward = |r: &mut Recording<'_>, [x, s, o, l]: &[Tensor; 4]| ops::attention_forward(r, x, s, o, l, 2, h);
+    d.sort("attention_forward", [&[6, 64], &[6], &[6, 32], &[2, 4, 3]], forward, &all(4));
     let backward =
-        |r: &mut Recording<'_>, [x, o, l, g, dx]: &[Tensor; 5]| ops::attention_backward(r, x, o, l, g, dx, 2, h);
-    d.sort("attention_backward", [&[6, 64], &[6, 32], &[2, 4, 3], &[6, 32], &[6, 64]], backward, &all(5));
+        |r: &mut Recording<'_>, [x, s, o, l, g, dx]: &[Tensor; 6]| ops::attention_backward(r, x, s, o, l, g, dx, 2, h);
+    d.sort("attention_backward", [&[6, 64], &[6], &[6, 32], &[2, 4, 3], &[6, 32], &[6, 64]], backward, &all(6));
     let append = |r: &mut Recording<'_>, [x, p, c]: &[Tensor; 3]| ops::cache_append(r, x, p, c, 2, h);
     d.sort("cache_append", [&[6, 64], &[6], &[2, 9, 32]], append, &all(3));
     let decode = |r: &mut Recording<'_>, [x, c, p, o]: &[Tensor; 4]| ops::attention_decode(r, x, c, p, o, 2, h);
@@ -132,8 +132,8 @@ fn heads_that_do_not_fit() {
         let case = format!("b {b} {h:?}");
         let [x, o, l] = d.many([&[6, 64], &[6, 32], &[2, 4, 3]]);
         let [g, dx, p, c] = d.many([&[6, 32], &[6, 64], &[6], &[2, 9, 32]]);
-        d.refused(&format!("attention_forward {case}"), |r| ops::attention_forward(r, &x, &o, &l, b, h));
-        d.refused(&format!("attention_backward {case}"), |r| ops::attention_backward(r, &x, &o, &l, &g, &dx, b, h));
+        d.refused(&format!("attention_forward {case}"), |r| ops::attention_forward(r, &x, &p, &o, &l, b, h));
+        d.refused(&format!("attention_backward {case}"), |r| ops::attention_backward(r, &x, &p, &o, &l, &g, &dx, b, h));
         d.refused(&format!("cache_append {case}"), |r| ops::cache_append(r, &x, &p, &c, b, h));
         d.refused(&format!("attention_decode {case}"), |r| ops::attention_decode(r, &x, &c, &p, &o, b, h));
     }
@@ -209,8 +209,8 @@ fn one_buffer_written_and_bound_again() {
         )
     });
     let h = heads(2, 1, 16);
-    let [x, y, l, dy] = d.many([&[4, 64], &[4, 32], &[1, 2, 4], &[4, 32]]);
-    d.refused("attention_backward onto qkv", |r| ops::attention_backward(r, &x, &y, &l, &dy, &x, 1, h));
+    let [x, s, y, l, dy] = d.many([&[4, 64], &[4], &[4, 32], &[1, 2, 4], &[4, 32]]);
+    d.refused("attention_backward onto qkv", |r| ops::attention_backward(r, &x, &s, &y, &l, &dy, &x, 1, h));
 }
 
 #[test]

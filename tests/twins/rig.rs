@@ -20,6 +20,42 @@ pub(crate) fn heads(query: usize, key: usize, size: usize) -> Heads {
     Heads { query, key, size }
 }
 
+/// Begins of `t` rows packed with texts of these lengths, again and again.
+pub(crate) fn packed(lengths: &[usize], t: usize) -> Vec<u32> {
+    let mut all = Vec::new();
+    for length in lengths.iter().cycle() {
+        if all.len() >= t {
+            break;
+        }
+        all.resize(all.len() + length, all.len() as u32);
+    }
+    all.truncate(t);
+    all
+}
+
+/// Rows and the begins of one sequence of them: one text, each row its own, short ones of odd lengths,
+/// ones that end at the edge of a tile of 64 and beside it, pieces about as long as the twin cuts, and
+/// the last few rows only.
+pub(crate) fn layouts() -> Vec<(usize, Vec<u32>)> {
+    let mut all = Vec::new();
+    for &t in POSITIONS {
+        let mut these = vec![
+            vec![0; t],
+            packed(&[1], t),
+            packed(&[5, 1, 11, 3, 23], t),
+            packed(&[40], t),
+            packed(&[16, 1, 15, 17], t),
+            packed(&[63, 1, 1, 63, 1], t),
+            packed(&[65], t),
+            (0..t as u32).map(|i| i.saturating_sub(9)).collect(),
+        ];
+        these.sort();
+        these.dedup();
+        all.extend(these.into_iter().map(|begins| (t, begins)));
+    }
+    all
+}
+
 /// A CPU engine of its own.
 pub(crate) struct Rig {
     pub(crate) device: Device,

@@ -5,7 +5,7 @@ use danlu::compute::{Layout, matmul, ops};
 
 use crate::{
     reference::{self, Attention, inner, slope},
-    rig::{Judge, Rig, heads, noise, wide},
+    rig::{Judge, Rig, heads, noise, packed, wide},
 };
 
 #[test]
@@ -49,24 +49,38 @@ fn rope() {
 #[test]
 fn attention() {
     let mut judge = Judge::new("slope of attention");
-    for (b, t, hq, hk, d) in
-        [(1, 1, 1, 1, 2), (2, 2, 2, 1, 8), (1, 7, 3, 1, 20), (2, 5, 4, 2, 4), (1, 33, 2, 2, 8), (1, 65, 2, 1, 2)]
-    {
+    for (b, t, hq, hk, d, lengths) in [
+        (1, 1, 1, 1, 2, [1, 1, 1].as_slice()),
+        (2, 2, 2, 1, 8, &[2]),
+        (2, 2, 2, 1, 8, &[1]),
+        (1, 7, 3, 1, 20, &[7]),
+        (1, 7, 3, 1, 20, &[1, 3, 2, 1]),
+        (2, 5, 4, 2, 4, &[5]),
+        (2, 5, 4, 2, 4, &[2, 3]),
+        (1, 33, 2, 2, 8, &[33]),
+        (1, 33, 2, 2, 8, &[17, 15, 1]),
+        (1, 65, 2, 1, 2, &[65]),
+        (1, 65, 2, 1, 2, &[63, 2]),
+        (1, 65, 2, 1, 2, &[20, 20]),
+        (1, 66, 2, 1, 2, &[65, 1]),
+    ] {
         let mut rig = Rig::new();
         let heads = heads(hq, hk, d);
+        let begins = packed(lengths, t).repeat(b);
+        let ts = rig.words(&begins);
         let (qkv, dout) = (noise(35, b * t * heads.qkv()), noise(36, b * t * heads.out()));
         let (tq, td) = (rig.put(&[b * t, heads.qkv()], &qkv), rig.put(&[b * t, heads.out()], &dout));
         let (out, lse) = (rig.blank(&[b * t, heads.out()]), rig.blank(&[b, hq, t]));
         let grad = rig.blank(&[b * t, heads.qkv()]);
         rig.run(|r| {
-            ops::attention_forward(r, &tq, &out, &lse, b, heads)?;
-            ops::attention_backward(r, &tq, &out, &lse, &td, &grad, b, heads)
+            ops::attention_forward(r, &tq, &ts, &out, &lse, b, heads)?;
+            ops::attention_backward(r, &tq, &ts, &out, &lse, &td, &grad, b, heads)
         });
         let dout = wide(&dout);
-        let want = slope(&wide(&qkv), |qkv| inner(&dout, &Attention { qkv, b, heads }.forward().0));
-        judge.check(&format!("b {b} t {t} {heads:?}"), &rig.read(&grad), &want, t);
+        let want = slope(&wide(&qkv), |qkv| inner(&dout, &Attention { qkv, begins: &begins, b, heads }.forward().0));
+        judge.check(&format!("b {b} t {t} {heads:?} texts {lengths:?}"), &rig.read(&grad), &want, t);
         // The reference of the larger shapes stands on the same differences.
-        let formula = Attention { qkv: &wide(&qkv), b, heads }.backward(&dout);
+        let formula = Attention { qkv: &wide(&qkv), begins: &begins, b, heads }.backward(&dout);
         assert!(formula.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-7), "the reference's own gradient");
     }
 }

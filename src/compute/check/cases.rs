@@ -182,23 +182,58 @@ fn attention(b: &mut Bench<'_>) -> Done {
             let (query, key) = groups[(i + j) % groups.len()];
             let heads = Heads { query, key, size: *d };
             let sequences = 1 + j % 2;
-            let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d}");
-            let qkv = b.noise(&[sequences * t, heads.qkv()])?;
-            let out = b.blank(&[sequences * t, heads.out()])?;
-            let lse = b.blank(&[sequences, query, t])?;
-            let inner = t.max(*d);
-            if kernel.base() == "attention_forward" {
-                b.judge(&shape, inner, |r| ops::attention_forward(r, &qkv, &out, &lse, sequences, heads))?;
-                continue;
+            // Every layout on the longest rows, and on the others plain ones and those of whole tiles.
+            let layouts = if t > tile + 1 { LAYOUTS.len() } else { t.min(2) };
+            for layout in 0..layouts {
+                let begins: Vec<u32> = (0..sequences).flat_map(|s| begins(layout + s, t, tile)).collect();
+                let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d} begins={}", LAYOUTS[layout]);
+                let begins = b.words(&begins)?;
+                let qkv = b.noise(&[sequences * t, heads.qkv()])?;
+                let out = b.blank(&[sequences * t, heads.out()])?;
+                let lse = b.blank(&[sequences, query, t])?;
+                let inner = t.max(*d);
+                if kernel.base() == "attention_forward" {
+                    b.judge(&shape, inner, |r| ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads))?;
+                    continue;
+                }
+                let (dout, dqkv) = (b.noise(&[sequences * t, heads.out()])?, b.blank(&[sequences * t, heads.qkv()])?);
+                b.judge(&shape, inner, |r| {
+                    ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads)?;
+                    ops::attention_backward(r, &qkv, &begins, &out, &lse, &dout, &dqkv, sequences, heads)
+                })?;
             }
-            let (dout, dqkv) = (b.noise(&[sequences * t, heads.out()])?, b.blank(&[sequences * t, heads.qkv()])?);
-            b.judge(&shape, inner, |r| {
-                ops::attention_forward(r, &qkv, &out, &lse, sequences, heads)?;
-                ops::attention_backward(r, &qkv, &out, &lse, &dout, &dqkv, sequences, heads)
-            })?;
         }
     }
     Ok(())
+}
+
+/// Ways to lay out the rows of a sequence, by the names that check rows give them.
+const LAYOUTS: [&str; 6] = ["plain", "tiles", "short", "single", "window", "past"];
+
+/// The begins of one sequence in a layout: one text; texts that end at a tile's edge, beside it and
+/// across it; short ones of odd lengths; each row its own; the last few rows; and numbers past the row,
+/// which count as it.
+fn begins(layout: usize, t: usize, tile: usize) -> Vec<u32> {
+    let packed = |lengths: &[usize]| -> Vec<u32> {
+        let mut all = Vec::new();
+        for length in lengths.iter().cycle() {
+            if all.len() >= t {
+                break;
+            }
+            all.resize(all.len() + length, all.len() as u32);
+        }
+        all.truncate(t);
+        all
+    };
+    let rows = 0..t as u32;
+    match LAYOUTS[layout % LAYOUTS.len()] {
+        "plain" => vec![0; t],
+        "tiles" => packed(&[tile - 1, 2, tile - 1, 1, 1]),
+        "short" => packed(&[5, 1, 11, 3, 23]),
+        "single" => rows.collect(),
+        "window" => rows.map(|i| i.saturating_sub(9)).collect(),
+        _ => rows.map(|i| if i % 3 == 0 { u32::MAX } else { i + 1 }).collect(),
+    }
 }
 
 fn decode(b: &mut Bench<'_>) -> Done {

@@ -1,5 +1,8 @@
 //! Twins of causal attention, in tiles of query (or key) rows: scores live in a tile-sized buffer, a
 //! T×T matrix is never stored.
+//!
+//! Row i sees keys begins\[i\]..=i. A tile is cut where begins rise into pieces, each with the columns
+//! that any of its rows sees, so that examples packed into a row cost about what they cost alone.
 
 use super::{
     Ran,
@@ -13,6 +16,8 @@ use crate::compute::{
 
 /// Rows of one tile.
 const TILE: usize = 64;
+/// Rows from which a piece of a tile ends where begins rise: shorter ones cost more calls than they save.
+const PIECE: usize = 16;
 
 /// The sizes of one call, and where things lie in a row of qkv.
 #[derive(Clone, Copy)]
@@ -59,45 +64,91 @@ impl Shape {
     }
 }
 
+/// The first keys that the rows of one sequence see.
+#[derive(Clone, Copy)]
+struct Begins<'a>(&'a [u32]);
+
+impl Begins<'_> {
+    /// Those of sequence `sequence`.
+    fn of(begins: &[f32], sequence: usize, t: usize) -> Begins<'_> {
+        Begins(&bytemuck::cast_slice(begins)[sequence * t..(sequence + 1) * t])
+    }
+
+    /// The first key that row `i` sees, at most the row itself.
+    fn at(self, i: usize) -> usize {
+        (self.0[i] as usize).min(i)
+    }
+
+    /// One past the last row that sees a key before `limit`; begins do not fall.
+    fn end(self, limit: usize) -> usize {
+        let (mut low, mut high) = (limit, self.0.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.at(middle) < limit { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Cuts the tile of `rows` rows from `start` where begins rise: (first row, end) of each piece.
+    fn pieces(self, start: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut next = start;
+        std::iter::from_fn(move || {
+            let first = next;
+            let rises = |i: &usize| self.at(*i) != self.at(*i - 1);
+            next = (first + PIECE..start + rows).find(rises).unwrap_or(start + rows);
+            (first < next).then_some((first, next))
+        })
+    }
+}
+
 /// Cuts rows of `stride` columns into the pieces of [`Shape::tiles`].
 fn cut(data: &mut [f32], s: Shape, stride: usize) -> impl Iterator<Item = &mut [f32]> {
     data.chunks_mut(s.t * stride).flat_map(move |sequence| sequence.chunks_mut(TILE * stride))
 }
 
 pub(in crate::compute) fn attention_forward(p: &Params, args: Args<'_>) -> Ran {
-    let (&[qkv], [out, lse]) = (args.read, args.write) else { return Err(Arity) };
+    let (&[qkv, begins], [out, lse]) = (args.read, args.write) else { return Err(Arity) };
     let s = Shape::new(p);
     let [b] = p.sizes();
-    let stride = s.stride();
+    let (stride, width) = (s.stride(), s.width());
     // lse lies [B, Hq, T], so a tile's part of it is in pieces: it is filled beside and copied.
     let mut sums = vec![0.0; b * s.t * s.hq];
-    let tasks = s.tiles(b).zip(cut(out, s, s.width())).zip(cut(&mut sums, s, s.hq));
+    let tasks = s.tiles(b).zip(cut(out, s, width)).zip(cut(&mut sums, s, s.hq));
     parallel::run(tasks, |(((sequence, start, rows), out), sums)| {
         let qkv = &qkv[sequence * s.t * stride..];
-        let keys = start + rows;
-        let mut scores = vec![0.0; rows * keys];
-        for h in 0..s.hq {
-            let q = view(&qkv[start * stride + h * s.d..], rows, s.d, stride, 1);
-            let k = view(&qkv[s.key(h)..], s.d, keys, 1, stride);
-            product(q, k, view_mut(&mut scores, rows, keys, keys), 0.0);
-            simd::wide(
-                #[inline(always)]
-                || {
-                    for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-                        let (seen, hidden) = row.split_at_mut(start + i + 1);
-                        let top = simd::max(seen) * s.scale;
-                        let total = simd::exp_sum(seen, s.scale, top);
-                        hidden.fill(0.0);
-                        let inverse = 1.0 / total;
-                        for x in seen.iter_mut() {
-                            *x *= inverse;
+        let begins = Begins::of(begins, sequence, s.t);
+        for (first, end) in begins.pieces(start, rows) {
+            let (rows, low) = (end - first, begins.at(first));
+            let keys = end - low;
+            let out = &mut out[(first - start) * width..];
+            let sums = &mut sums[(first - start) * s.hq..];
+            let mut scores = vec![0.0; rows * keys];
+            for h in 0..s.hq {
+                let q = view(&qkv[first * stride + h * s.d..], rows, s.d, stride, 1);
+                let k = view(&qkv[low * stride + s.key(h)..], s.d, keys, 1, stride);
+                product(q, k, view_mut(&mut scores, rows, keys, keys), 0.0);
+                simd::wide(
+                    #[inline(always)]
+                    || {
+                        for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+                            let query = first + i;
+                            let (row, later) = row.split_at_mut(query + 1 - low);
+                            let (earlier, seen) = row.split_at_mut(begins.at(query).saturating_sub(low));
+                            let top = simd::max(seen) * s.scale;
+                            let total = simd::exp_sum(seen, s.scale, top);
+                            earlier.fill(0.0);
+                            later.fill(0.0);
+                            let inverse = 1.0 / total;
+                            for x in seen.iter_mut() {
+                                *x *= inverse;
+                            }
+                            sums[i * s.hq + h] = top + total.ln();
                         }
-                        sums[i * s.hq + h] = top + total.ln();
-                    }
-                },
-            );
-            let v = view(&qkv[s.value(h)..], keys, s.d, stride, 1);
-            product(view(&scores, rows, keys, keys, 1), v, view_mut(&mut out[h * s.d..], rows, s.d, s.width()), 0.0);
+                    },
+                );
+                let v = view(&qkv[low * stride + s.value(h)..], keys, s.d, stride, 1);
+                product(view(&scores, rows, keys, keys, 1), v, view_mut(&mut out[h * s.d..], rows, s.d, width), 0.0);
+            }
         }
     });
     for (row, sums) in sums.chunks_exact(s.hq).enumerate() {
@@ -127,19 +178,19 @@ pub(in crate::compute) fn attention_delta(p: &Params, args: Args<'_>) -> Ran {
 }
 
 /// Turns scores into P and dP into dS, in place: P = e^(scores·scale − lse), dS = P (dP − δ) scale.
-/// Row i of the tile sees the columns for which `seen(i)` holds a range; the rest become zero.
+/// `row(i)` is the range of columns that row i sees, its lse and its δ; the rest become zero.
 fn soften(
     scores: &mut [f32],
     dp: &mut [f32],
     cols: usize,
     scale: f32,
-    row: impl Fn(usize) -> (usize, usize, f32, f32),
+    row: impl Fn(usize) -> ((usize, usize), f32, f32),
 ) {
     simd::wide(
         #[inline(always)]
         || {
             for (i, (p, dp)) in scores.chunks_exact_mut(cols).zip(dp.chunks_exact_mut(cols)).enumerate() {
-                let (first, last, lse, delta) = row(i);
+                let ((first, last), lse, delta) = row(i);
                 p[..first].fill(0.0);
                 dp[..first].fill(0.0);
                 p[last..].fill(0.0);
@@ -154,54 +205,70 @@ fn soften(
 }
 
 pub(in crate::compute) fn attention_backward_q(p: &Params, args: Args<'_>) -> Ran {
-    let (&[qkv, dout, lse, delta], [dqkv]) = (args.read, args.write) else { return Err(Arity) };
+    let (&[qkv, begins, dout, lse, delta], [dqkv]) = (args.read, args.write) else { return Err(Arity) };
     let s = Shape::new(p);
     let [b] = p.sizes();
     let (stride, width) = (s.stride(), s.width());
     parallel::run(s.tiles(b).zip(cut(dqkv, s, stride)), |((sequence, start, rows), dqkv)| {
         let qkv = &qkv[sequence * s.t * stride..];
-        let dout = &dout[(sequence * s.t + start) * width..];
-        let keys = start + rows;
-        let (mut scores, mut dp) = (vec![0.0; rows * keys], vec![0.0; rows * keys]);
-        for h in 0..s.hq {
-            let q = view(&qkv[start * stride + h * s.d..], rows, s.d, stride, 1);
-            let k = view(&qkv[s.key(h)..], s.d, keys, 1, stride);
-            product(q, k, view_mut(&mut scores, rows, keys, keys), 0.0);
-            let v = view(&qkv[s.value(h)..], s.d, keys, 1, stride);
-            product(view(&dout[h * s.d..], rows, s.d, width, 1), v, view_mut(&mut dp, rows, keys, keys), 0.0);
-            let at = (sequence * s.hq + h) * s.t + start;
-            soften(&mut scores, &mut dp, keys, s.scale, |i| (0, start + i + 1, lse[at + i], delta[at + i]));
-            let k = view(&qkv[s.key(h)..], keys, s.d, stride, 1);
-            product(view(&dp, rows, keys, keys, 1), k, view_mut(&mut dqkv[h * s.d..], rows, s.d, stride), 0.0);
+        let begins = Begins::of(begins, sequence, s.t);
+        for (first, end) in begins.pieces(start, rows) {
+            let (rows, low) = (end - first, begins.at(first));
+            let keys = end - low;
+            let dout = &dout[(sequence * s.t + first) * width..];
+            let dqkv = &mut dqkv[(first - start) * stride..];
+            let (mut scores, mut dp) = (vec![0.0; rows * keys], vec![0.0; rows * keys]);
+            for h in 0..s.hq {
+                let q = view(&qkv[first * stride + h * s.d..], rows, s.d, stride, 1);
+                let k = view(&qkv[low * stride + s.key(h)..], s.d, keys, 1, stride);
+                product(q, k, view_mut(&mut scores, rows, keys, keys), 0.0);
+                let v = view(&qkv[low * stride + s.value(h)..], s.d, keys, 1, stride);
+                product(view(&dout[h * s.d..], rows, s.d, width, 1), v, view_mut(&mut dp, rows, keys, keys), 0.0);
+                let at = (sequence * s.hq + h) * s.t + first;
+                soften(&mut scores, &mut dp, keys, s.scale, |i| {
+                    let seen = (begins.at(first + i).saturating_sub(low), first + i + 1 - low);
+                    (seen, lse[at + i], delta[at + i])
+                });
+                let k = view(&qkv[low * stride + s.key(h)..], keys, s.d, stride, 1);
+                product(view(&dp, rows, keys, keys, 1), k, view_mut(&mut dqkv[h * s.d..], rows, s.d, stride), 0.0);
+            }
         }
     });
     Ok(())
 }
 
 pub(in crate::compute) fn attention_backward_kv(p: &Params, args: Args<'_>) -> Ran {
-    let (&[qkv, dout, lse, delta], [dqkv]) = (args.read, args.write) else { return Err(Arity) };
+    let (&[qkv, begins, dout, lse, delta], [dqkv]) = (args.read, args.write) else { return Err(Arity) };
     let s = Shape::new(p);
     let [b] = p.sizes();
     let (stride, width) = (s.stride(), s.width());
     let group = s.hq / s.hk;
     parallel::run(s.tiles(b).zip(cut(dqkv, s, stride)), |((sequence, start, keys), dqkv)| {
         let qkv = &qkv[sequence * s.t * stride..];
-        let rows = s.t - start;
-        let dout = &dout[(sequence * s.t + start) * width..];
-        let (mut scores, mut dp) = (vec![0.0; rows * keys], vec![0.0; rows * keys]);
-        for h in 0..s.hq {
-            let beta = f32::from(u8::from(h % group != 0));
-            let q = &qkv[start * stride + h * s.d..];
-            let k = view(&qkv[start * stride + s.key(h)..], s.d, keys, 1, stride);
-            product(view(q, rows, s.d, stride, 1), k, view_mut(&mut scores, rows, keys, keys), 0.0);
-            let v = view(&qkv[start * stride + s.value(h)..], s.d, keys, 1, stride);
-            product(view(&dout[h * s.d..], rows, s.d, width, 1), v, view_mut(&mut dp, rows, keys, keys), 0.0);
-            let at = (sequence * s.hq + h) * s.t + start;
-            soften(&mut scores, &mut dp, keys, s.scale, |i| (0, keys.min(i + 1), lse[at + i], delta[at + i]));
-            let dv = view_mut(&mut dqkv[s.value(h)..], keys, s.d, stride);
-            product(view(&scores, keys, rows, 1, keys), view(&dout[h * s.d..], rows, s.d, width, 1), dv, beta);
-            let dk = view_mut(&mut dqkv[s.key(h)..], keys, s.d, stride);
-            product(view(&dp, keys, rows, 1, keys), view(q, rows, s.d, stride, 1), dk, beta);
+        let begins = Begins::of(begins, sequence, s.t);
+        for (first, end) in begins.pieces(start, keys) {
+            let (keys, rows) = (end - first, begins.end(end) - first);
+            let dout = &dout[(sequence * s.t + first) * width..];
+            let dqkv = &mut dqkv[(first - start) * stride..];
+            let (mut scores, mut dp) = (vec![0.0; rows * keys], vec![0.0; rows * keys]);
+            for h in 0..s.hq {
+                let beta = f32::from(u8::from(h % group != 0));
+                let q = &qkv[first * stride + h * s.d..];
+                let k = view(&qkv[first * stride + s.key(h)..], s.d, keys, 1, stride);
+                product(view(q, rows, s.d, stride, 1), k, view_mut(&mut scores, rows, keys, keys), 0.0);
+                let v = view(&qkv[first * stride + s.value(h)..], s.d, keys, 1, stride);
+                product(view(&dout[h * s.d..], rows, s.d, width, 1), v, view_mut(&mut dp, rows, keys, keys), 0.0);
+                let at = (sequence * s.hq + h) * s.t + first;
+                soften(&mut scores, &mut dp, keys, s.scale, |i| {
+                    let last = keys.min(i + 1);
+                    let seen = (begins.at(first + i).saturating_sub(first).min(last), last);
+                    (seen, lse[at + i], delta[at + i])
+                });
+                let dv = view_mut(&mut dqkv[s.value(h)..], keys, s.d, stride);
+                product(view(&scores, keys, rows, 1, keys), view(&dout[h * s.d..], rows, s.d, width, 1), dv, beta);
+                let dk = view_mut(&mut dqkv[s.key(h)..], keys, s.d, stride);
+                product(view(&dp, keys, rows, 1, keys), view(q, rows, s.d, stride, 1), dk, beta);
+            }
         }
     });
     Ok(())

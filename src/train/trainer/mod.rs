@@ -185,7 +185,7 @@ impl Trainer {
             .map(|micro| self.r.batcher.batch(step as u64, micro))
             .collect::<Result<Vec<_>, _>>()?;
         let micros: Vec<MicroBatch<'_>> =
-            batches.iter().map(|b| MicroBatch { ids: &b.ids, targets: &b.targets }).collect();
+            batches.iter().map(|b| MicroBatch { ids: &b.ids, targets: &b.targets, starts: None }).collect();
         let ticket = self.r.learner.step(&mut self.r.device, &micros, rate as f32, self.r.config.seed, step)?;
         self.flying.push_back(Flying { step, rate, ticket });
         self.submitted += 1;
