@@ -16,7 +16,7 @@ pub use crate::train::event::{
     Ask, BatchView, Command, Event, Role, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, TaskInfo,
     TaskReport, TokenView, Turn, Who,
 };
-use crate::train::{TrainError, Trainer};
+use crate::train::{Setup, TrainError, Trainer, Unready, Workshop, settled};
 
 /// Commands that may wait for the trainer.
 pub const COMMANDS: usize = 64;
@@ -34,14 +34,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a trainer on a thread of its own.
-    pub fn start(trainer: Trainer) -> Result<Session, TrainError> {
+    /// Starts a trainer on a thread of its own. When it is told to go to another stage, that one is made
+    /// ready from the same `setup` and goes on behind the same session.
+    pub fn start(trainer: Trainer, setup: Setup) -> Result<Session, TrainError> {
         let (commands, wishes) = bounded(COMMANDS);
         let (tell, events) = bounded(EVENTS);
         let work = move || {
             let mut outbox = Outbox { tell, waiting: VecDeque::new() };
             // A panic here is a bug, but not the end of the screen: it is told as the stage's end.
-            let result = catch_unwind(AssertUnwindSafe(|| trainer.run(&wishes, &mut |event| outbox.push(event))));
+            let result = catch_unwind(AssertUnwindSafe(|| train(trainer, setup, &wishes, &mut outbox)));
             if let Err(panic) = result {
                 let words = panic
                     .downcast_ref::<&str>()
@@ -58,6 +59,42 @@ impl Session {
         let thread = thread::Builder::new().name("trainer".to_owned()).spawn(work);
         thread.map_err(|e| TrainError::Work(format!("no thread for the trainer: {e}")))?;
         Ok(Session { commands, events })
+    }
+}
+
+/// One stage after the other, until none is asked for.
+fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, outbox: &mut Outbox) {
+    loop {
+        let (result, workshop) = trainer.run(wishes, &mut |event| outbox.push(event));
+        let Some(next) = result.ok().and_then(|summary| summary.next) else { return };
+        let here = setup.for_stage(&setup.stage);
+        setup = setup.for_stage(next.name);
+        let unready = match open(workshop, &setup) {
+            Ok(ready) => {
+                trainer = ready;
+                continue;
+            }
+            Err(unready) => unready,
+        };
+        // Back to where one came from: it was saved, and could be trained a moment ago.
+        outbox.push(Event::Refused { text: unready.error.to_string() });
+        setup = here;
+        match open(unready.workshop, &setup) {
+            Ok(ready) => trainer = ready,
+            Err(unready) => {
+                let reason = format!("failed: {}", unready.error);
+                outbox.push(Event::Finished { step: 0, reason, failed: true });
+                return;
+            }
+        }
+    }
+}
+
+/// A stage, with run.toml as it stands now.
+fn open(mut workshop: Workshop, setup: &Setup) -> Result<Trainer, Box<Unready>> {
+    match settled(&workshop.run, setup, &mut workshop.device) {
+        Ok(config) => Trainer::new(workshop, config, setup),
+        Err(error) => Err(Box::new(Unready { error, workshop })),
     }
 }
 

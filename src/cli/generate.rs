@@ -8,10 +8,10 @@ use serde_json::json;
 use super::{Common, Failure, Outcome, ids::Ids, output};
 use crate::{
     compute::Device,
-    data::Tokenizer,
+    data::{self, Role, Tokenizer, Turn},
     nn::{Decoder, ModelConfig, Sampling, Weights, sample},
     store::{RealFs, RunView, newest_run},
-    train::{TrainError, model_folder},
+    train::{STAGES, Stage, TrainError, model_folder},
 };
 
 /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
@@ -47,7 +47,10 @@ pub(super) struct Generate {
     /// Divide the logits of tokens seen before; 1 changes nothing
     #[arg(long, default_value_t = 1.0)]
     repetition_penalty: f32,
-    /// Do not stop at the end-of-text token
+    /// Ask in the chat template: the prompt is what the user says, the answer ends with its turn
+    #[arg(long, conflicts_with = "ids")]
+    chat: bool,
+    /// Do not stop at the end-of-text token (in a chat: at the end of the turn)
     #[arg(long)]
     ignore_eos: bool,
     /// One JSON object
@@ -115,18 +118,25 @@ impl Generate {
             })?,
         };
         let view = RunView::open(RealFs::shared(), &run).map_err(TrainError::from)?;
-        let found = view.checkpoints().newest_verified(self.stage.as_deref()).map_err(TrainError::from)?;
-        for s in &found.skipped {
-            output::note(&format!("checkpoint {} was passed over: {}", s.id, s.error));
+        let stages: Vec<&str> = match &self.stage {
+            Some(name) => vec![Stage::named(name)?.name],
+            None => STAGES.iter().rev().map(|s| s.name).collect(),
+        };
+        for stage in &stages {
+            let found = view.checkpoints().newest_verified(Some(stage)).map_err(TrainError::from)?;
+            for s in &found.skipped {
+                output::note(&format!("checkpoint {} was passed over: {}", s.id, s.error));
+            }
+            if let Some(checkpoint) = found.found {
+                return Ok(checkpoint.path);
+            }
         }
-        found.found.map(|c| c.path).ok_or_else(|| {
-            let stage = self.stage.as_deref().unwrap_or("pretrain");
-            Failure::usage(format!(
-                "{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}",
-                run.display(),
-                run.display()
-            ))
-        })
+        let stage = self.stage.as_deref().unwrap_or(STAGES[0].name);
+        Err(Failure::usage(format!(
+            "{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}",
+            run.display(),
+            run.display()
+        )))
     }
 
     fn text(&self, model: &mut Opened, prompt: &str, how: &Sampling) -> Outcome {
@@ -139,11 +149,22 @@ impl Generate {
         };
         let settings = model_folder::read_text(&model.folder, "tokenizer_config.json")?;
         let tokenizer = Tokenizer::from_json(&json, settings.as_deref()).map_err(TrainError::from)?;
-        let tokens = tokenizer.encode(prompt).map_err(TrainError::from)?;
-        if tokens.is_empty() {
+        if prompt.is_empty() {
             return Err(Failure::usage("--prompt is empty; give at least one character"));
         }
-        let end = model.config.eos_token_id.or(tokenizer.end_of_text());
+        let mut ends: Vec<u32> = model.config.eos_token_id.or(tokenizer.end_of_text()).into_iter().collect();
+        let tokens = if self.chat {
+            let Some(chat) = tokenizer.chat() else {
+                return Err(Failure::usage(format!(
+                    "{} has no tokens of the chat template in its tokenizer.json, so it was never fine-tuned here; leave --chat out, or train it: danlu train --stage sft",
+                    model.folder.display()
+                )));
+            };
+            ends.push(chat.end);
+            data::encode_prompt(&[Turn::new(Role::User, prompt)], &tokenizer).map_err(TrainError::from)?
+        } else {
+            tokenizer.encode(prompt).map_err(TrainError::from)?
+        };
         let known = tokenizer.vocab_size().min(model.config.vocab_size);
         let mut stream = tokenizer.stream(true);
         let mut text = String::new();
@@ -156,7 +177,7 @@ impl Generate {
                 text.push_str(&piece);
             }
         };
-        let (ids, reason) = self.draw(model, &tokens, known, end, how, |id| show(stream.push(id)))?;
+        let (ids, reason) = self.draw(model, &tokens, known, &ends, how, |id| show(stream.push(id)))?;
         show(stream.finish());
         if self.json {
             output::json(&json!({"text": text, "ids": ids[tokens.len()..], "finish_reason": reason}));
@@ -168,11 +189,12 @@ impl Generate {
 
     fn rows(&self, model: &mut Opened, path: &Path, how: &Sampling) -> Outcome {
         let ids = Ids::read(path, model.config.vocab_size)?;
-        let (known, end) = (model.config.vocab_size, model.config.eos_token_id);
+        let known = model.config.vocab_size;
+        let ends: Vec<u32> = model.config.eos_token_id.into_iter().collect();
         let rows = ids
             .rows
             .iter()
-            .map(|row| Ok(self.draw(model, row, known, end, how, |_| ())?.0))
+            .map(|row| Ok(self.draw(model, row, known, &ends, how, |_| ())?.0))
             .collect::<Result<Vec<_>, Failure>>()?;
         if self.json {
             output::json(&json!({"ids": rows}));
@@ -190,7 +212,7 @@ impl Generate {
         model: &mut Opened,
         tokens: &[u32],
         known: usize,
-        end: Option<u32>,
+        ends: &[u32],
         how: &Sampling,
         mut each: impl FnMut(u32),
     ) -> Result<(Vec<u32>, &'static str), Failure> {
@@ -207,7 +229,7 @@ impl Generate {
             let logits = decoder.feed(&mut model.device, &all[all.len() - unread..])?;
             let next = sample(&logits[..known], &all, how, all.len() as u64);
             unread = 1;
-            if end == Some(next) && !self.ignore_eos {
+            if ends.contains(&next) && !self.ignore_eos {
                 reason = "stop";
                 break;
             }

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{Common, Failure, Outcome, output};
 use crate::train::{
-    STAGES, Setup, Trainer,
+    Setup, Stage, Trainer, Workshop,
     event::{Command, Event},
     lines, open_run,
 };
@@ -19,7 +19,7 @@ use crate::train::{
 /// Train one stage without a screen; goes on from the newest checkpoint
 #[derive(Args)]
 pub(super) struct Train {
-    /// The stage: pretrain
+    /// The stage: pretrain, sft
     #[arg(long, default_value = "pretrain")]
     stage: String,
     /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
@@ -50,13 +50,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 
 impl Train {
     pub(super) fn run(&self, common: &Common) -> Outcome {
-        if !STAGES.contains(&self.stage.as_str()) {
-            return Err(Failure::usage(format!(
-                "--stage is {:?}; stages that can be trained: {}",
-                self.stage,
-                STAGES.join(", ")
-            )));
-        }
+        Stage::named(&self.stage)?;
         if self.steps == Some(0) {
             return Err(Failure::usage("--steps is 0; expected 1 or more"));
         }
@@ -79,7 +73,7 @@ impl Train {
         })?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
-        let trainer = Trainer::new(run, config, device, &setup)?;
+        let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
         let stage = self.stage.as_str();
         let json = self.json;
         let mut unread: Option<io::Error> = None;
@@ -93,7 +87,7 @@ impl Train {
                 let _ = stop.try_send(Command::Stop { save: true });
             }
         };
-        let summary = trainer.run(&commands, &mut emit)?;
+        let summary = trainer.run(&commands, &mut emit).0?;
         if let Some(e) = unread {
             output::unwritten(&e)?;
         }

@@ -11,7 +11,7 @@ use clap::Args;
 use super::{Common, Failure, Outcome, output, train::pair};
 use crate::{
     session::Session,
-    train::{Setup, Trainer, open_run},
+    train::{Setup, Trainer, Workshop, furthest_stage, open_run},
     ui::{self, Lang, UiOptions},
 };
 
@@ -37,7 +37,7 @@ impl Workbench {
             ));
         }
         let setup = Setup {
-            stage: "pretrain".to_owned(),
+            stage: furthest_stage(self.run.as_deref())?.to_owned(),
             size: self.size.clone(),
             seed: common.seed,
             sets: self.set.clone(),
@@ -48,8 +48,8 @@ impl Workbench {
         let stop = Arc::new(AtomicBool::new(false));
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
-        let trainer = Trainer::new(run, config, device, &setup)?;
-        let session = Session::start(trainer)?;
+        let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
+        let session = Session::start(trainer, setup)?;
         let options = UiOptions { lang: common.language(), stop, ..UiOptions::default() };
         let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;
         if !outcome.terminal_gone {

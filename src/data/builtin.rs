@@ -1,6 +1,7 @@
 //! The corpus compiled into the binary, so that a first run needs no file and no network.
 
 use crate::data::{
+    chat::Conversation,
     chat_reader::read_chats,
     error::DataError,
     examples::{ChatSource, ExampleSet},
@@ -140,7 +141,9 @@ const CHATS: &[ChatFile] = &[
 /// The built-in conversations for rows of `context` tokens, one source a task.
 pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, DataError> {
     let set = |file: &ChatFile| {
-        let conversations = |text: &str| Ok(read_chats(Format::JsonLines, text.as_bytes())?.conversations);
+        let conversations = |text: &str| -> Result<Vec<Conversation>, DataError> {
+            Ok(read_chats(Format::JsonLines, text.as_bytes())?.conversations)
+        };
         let source = ChatSource {
             name: file.name.to_owned(),
             conversations: conversations(file.train)?,

@@ -145,9 +145,9 @@ impl ExampleSet {
         let all: Vec<usize> = (0..held_out.len()).collect();
         let (held, held_out_fitted) = encode_some(&held_out, &all, tokenizer, context)?;
         let mut held_out: Vec<Option<Conversation>> = held_out.into_iter().map(Some).collect();
-        let held_out = held.into_iter().filter_map(|(at, example)| {
-            Some(HeldOut { conversation: held_out.get_mut(at)?.take()?, example })
-        });
+        let held_out = held
+            .into_iter()
+            .filter_map(|(at, example)| Some(HeldOut { conversation: held_out.get_mut(at)?.take()?, example }));
         Ok(ExampleSet {
             name: source.name.clone(),
             weight: source.weight,

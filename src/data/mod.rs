@@ -30,6 +30,7 @@ pub use batch::{Batch, Batcher};
 pub use builtin::{CHAT_PROBES, ChatProbe, PROBES, chats as builtin_chats, sources as builtin_sources};
 pub use chat::{CHAT_TEMPLATE, Conversation, Example, Role, Turn, encode, encode_prompt};
 pub use chat_reader::{ChatReading, Form, read_chats};
+pub use chat_rows::ChatRows;
 pub use evaluate::{Windows, baseline, bits_per_byte, windows};
 pub use examples::{ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_sets};
 pub use mix::{History, MOST_TOKENS, Shape};

@@ -260,6 +260,13 @@ impl Run {
         Log::open(Arc::clone(&self.view.disk), &self.view.events_path())
     }
 
+    /// Opens data/sft/by-hand.jsonl, the demonstrations written by hand, for appending.
+    pub fn demonstrations(&self) -> Result<Log, StoreError> {
+        let dir = self.view.data_dir().join("sft");
+        ensure_dirs(&*self.view.disk, &dir)?;
+        Log::open(Arc::clone(&self.view.disk), &dir.join("by-hand.jsonl"))
+    }
+
     /// Opens preferences.jsonl for appending.
     pub fn preferences(&self) -> Result<Log, StoreError> {
         Log::open(Arc::clone(&self.view.disk), &self.view.preferences_path())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     error::TrainError,
-    event::{Event, Sampling},
+    event::{Event, Sampling, Who},
 };
 use crate::{
     compute::Device,
@@ -15,9 +15,12 @@ use crate::{
 /// A prompt under way.
 pub(super) struct Answer {
     pub id: u64,
+    who: Who,
     seen: Vec<u32>,
-    /// Tokens of `seen` that the decoder has not read.
-    unread: usize,
+    /// Tokens of `seen` that the decoder has not read; all of them before it was first asked.
+    unread: Option<usize>,
+    /// Tokens that end it.
+    ends: Vec<u32>,
     sampling: Sampling,
     left: usize,
     drawn: usize,
@@ -30,21 +33,29 @@ impl Answer {
     pub(super) fn new(
         id: u64,
         tokens: Vec<u32>,
+        who: Who,
         sampling: Sampling,
         max_new_tokens: usize,
+        ends: Vec<u32>,
         tokenizer: &Tokenizer,
     ) -> Answer {
-        let unread = tokens.len();
         Answer {
             id,
+            who,
             seen: tokens,
-            unread,
+            unread: None,
+            ends,
             sampling,
             left: max_new_tokens,
             drawn: 0,
             text: tokenizer.stream(true),
             started: Instant::now(),
         }
+    }
+
+    /// Whose weights answer.
+    pub(super) fn who(&self) -> Who {
+        self.who
     }
 
     /// Draws tokens for about `budget` (at least one). True when the answer has ended.
@@ -63,9 +74,13 @@ impl Answer {
             if self.left == 0 || self.seen.len() >= decoder.capacity() {
                 break Some("length");
             }
-            let next = draw(device, decoder, tokenizer, &self.seen, self.unread, &self.sampling)?;
-            self.unread = 1;
-            if tokenizer.end_of_text() == Some(next) {
+            let unread = self.unread.unwrap_or_else(|| {
+                decoder.reset();
+                self.seen.len()
+            });
+            let next = draw(device, decoder, tokenizer, &self.seen, unread, &self.sampling)?;
+            self.unread = Some(1);
+            if self.ends.contains(&next) {
                 break Some("stop");
             }
             self.seen.push(next);
@@ -93,9 +108,8 @@ impl Answer {
     }
 
     /// Makes the decoder read the whole text again, after it held another one.
-    pub(super) fn reread(&mut self, decoder: &mut Decoder) {
-        decoder.reset();
-        self.unread = self.seen.len();
+    pub(super) fn reread(&mut self) {
+        self.unread = None;
     }
 
     /// Reports the end.

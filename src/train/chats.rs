@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     data::{
-        self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn, chat_rows::BY_HAND,
-        encode, example_sets, read_chats,
+        self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn,
+        chat_rows::BY_HAND, encode, example_sets, read_chats,
     },
     store::{Links, RealFs, read_limited},
 };
 
 /// Conversations, encoded.
-pub struct Chats {
+pub(super) struct Chats {
     /// The sources.
     pub sets: Vec<ExampleSet>,
     /// Demonstrations written by hand, and the step from which each can be drawn.
@@ -32,7 +32,7 @@ pub struct Chats {
 
 /// A question that is asked again and again.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ChatProbe {
+pub(super) struct ChatProbe {
     /// The task it shows, or none.
     pub task: Option<String>,
     /// The question.
@@ -43,7 +43,12 @@ pub struct ChatProbe {
 
 impl Chats {
     /// Reads and encodes everything for rows of `context` tokens.
-    pub fn load(config: &RunConfig, run_dir: &Path, tokenizer: &Tokenizer, context: usize) -> Result<Chats, TrainError> {
+    pub(super) fn load(
+        config: &RunConfig,
+        run_dir: &Path,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<Chats, TrainError> {
         let mut notes = Vec::new();
         let sets = if config.sft.source.is_empty() {
             data::builtin_chats(tokenizer, context)?
@@ -97,9 +102,11 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     for set in sets {
         let task = |c: &Conversation| c.task.clone().unwrap_or_else(|| set.name.clone());
         // Of a conversation of several exchanges the question alone would say nothing.
-        let short = set.held_out.iter().map(|h| &h.conversation).find(|c| {
-            c.turns.len() == 2 && !all.iter().any(|p: &ChatProbe| p.task.as_ref() == Some(&task(c)))
-        });
+        let short = set
+            .held_out
+            .iter()
+            .map(|h| &h.conversation)
+            .find(|c| c.turns.len() == 2 && !all.iter().any(|p: &ChatProbe| p.task.as_ref() == Some(&task(c))));
         if let Some([question, answer]) = short.map(|c| c.turns.as_slice()) {
             all.push(ChatProbe {
                 task: short.map(task),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{error::TrainError, model_folder};
+use super::{error::TrainError, model_folder, stage::Stage};
 use crate::{
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{ModelConfig, ParamTable},
@@ -94,15 +94,22 @@ pub fn files<'a>(
     }
     optimizer.push(TensorRef { name: "control", shape: &CONTROL_SHAPE, data: control });
     let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    let mut ends: Vec<u32> = config.eos_token_id.into_iter().collect();
+    if Stage::named(&state.stage).is_ok_and(|s| s.chat) {
+        // An answer ends with its turn.
+        ends.extend(tokenizer.chat().map(|c| c.end));
+    }
     let generation = json!({
-        "do_sample": true, "temperature": 0.8, "top_k": 40,
-        "eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id,
+        "do_sample": true, "temperature": 0.8, "top_k": 40, "eos_token_id": ends, "pad_token_id": config.pad_token_id,
     });
     Ok(vec![
         NewFile::bytes("config.json", pretty(&config.to_json())),
         NewFile::bytes("generation_config.json", pretty(&generation)),
         NewFile::bytes("tokenizer.json", tokenizer.json()),
-        NewFile::bytes("tokenizer_config.json", tokenizer.config_json(config.max_position_embeddings, chat_template(tokenizer))),
+        NewFile::bytes(
+            "tokenizer_config.json",
+            tokenizer.config_json(config.max_position_embeddings, chat_template(tokenizer)),
+        ),
         NewFile::tensors("model.safetensors", model_folder::tensors(table, params), BTreeMap::new())?,
         NewFile::tensors("optimizer.safetensors", optimizer, BTreeMap::new())?,
         NewFile::bytes("state.json", pretty(&json!(state))),

@@ -34,8 +34,15 @@ pub struct Corpus {
 
 impl Corpus {
     /// Reads the sources and takes the tokenizer from `known` (a folder with tokenizer.json), or trains
-    /// one of at most `vocab_size` tokens.
-    pub fn load(config: &RunConfig, run_dir: &Path, known: &Path, vocab_size: usize) -> Result<Corpus, TrainError> {
+    /// one of at most `vocab_size` tokens. For a stage of `chat` a tokenizer from elsewhere gets the tokens of
+    /// the chat template that it lacks.
+    pub fn load(
+        config: &RunConfig,
+        run_dir: &Path,
+        known: &Path,
+        vocab_size: usize,
+        chat: bool,
+    ) -> Result<Corpus, TrainError> {
         let mut notes = Vec::new();
         let sources = if config.source.is_empty() {
             data::builtin_sources()?
@@ -47,7 +54,8 @@ impl Corpus {
         let protected: Vec<&str> = protected.iter().map(String::as_str).collect();
         let split = data::split(&sources, &protected);
         let tokenizer = if let Some(json) = read_text(known, "tokenizer.json")? {
-            Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?
+            let tokenizer = Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?;
+            if chat { tokenizer.with_chat()? } else { tokenizer }
         } else {
             let texts = data::training_texts(&sources, &split);
             match config.tokenizer {

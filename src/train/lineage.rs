@@ -18,11 +18,8 @@ const STATE_LIMIT: u64 = 16 << 20;
 pub(super) fn stages(view: &RunView) -> Result<Vec<StageInfo>, TrainError> {
     let there = view.checkpoints().list()?;
     let step = |name: &str| there.iter().filter(|id| id.stage == name).map(|id| id.step as usize).max();
-    let info = |s: &Stage| StageInfo {
-        name: s.name.to_owned(),
-        parent: s.parent.map(str::to_owned),
-        step: step(s.name),
-    };
+    let info =
+        |s: &Stage| StageInfo { name: s.name.to_owned(), parent: s.parent.map(str::to_owned), step: step(s.name) };
     Ok(STAGES.iter().map(info).collect())
 }
 
@@ -87,7 +84,10 @@ pub(super) fn started_from(
     };
     let checkpoint = view.checkpoints().verify(&id)?;
     if state.parent_digest.as_ref().is_some_and(|d| *d != checkpoint.digest) {
-        return Err(TrainError::Input(format!("{name} is not the checkpoint any more that {} started from", state.stage)));
+        return Err(TrainError::Input(format!(
+            "{name} is not the checkpoint any more that {} started from",
+            state.stage
+        )));
     }
     let (_, [params, ..]) = checkpoint::load(&checkpoint, model, table)?;
     Ok(params)

@@ -5,21 +5,28 @@
 //! its business.
 
 mod answer;
+mod chats;
 pub mod checkpoint;
 pub mod config;
 mod corpus;
 mod error;
 pub mod event;
+mod lineage;
 pub mod lines;
 pub mod model_folder;
+mod plan;
+mod prepare;
 mod setup;
+mod stage;
+mod tasks;
 mod trainer;
 mod validation;
+mod workshop;
 
 pub use corpus::Corpus;
 pub use error::TrainError;
-pub use setup::{Setup, open_run};
+pub use plan::StagePlan;
+pub use setup::{Setup, furthest_stage, open_run, settled};
+pub use stage::{STAGES, Stage};
 pub use trainer::{Summary, Trainer};
-
-/// The stages that can be trained.
-pub const STAGES: &[&str] = &["pretrain"];
+pub use workshop::{Unready, Workshop};

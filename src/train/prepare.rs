@@ -59,7 +59,7 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let data_dir = run.view().data_dir();
     let begun = data_dir.join("tokenizer.json").is_file();
     let known = setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
-    let corpus = Corpus::load(&config, run.view().dir(), known, model.vocab_size)?;
+    let corpus = Corpus::load(&config, run.view().dir(), known, model.vocab_size, stage.chat)?;
     notes.extend(corpus.notes.iter().cloned());
     model.eos_token_id = corpus.tokenizer.end_of_text();
     model.pad_token_id = corpus.tokenizer.pad();
@@ -99,7 +99,10 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
             )));
         }
         if setup.from.is_some() {
-            notes.push(format!("{} goes on from its own checkpoint; --from starts only a stage that has none", stage.name));
+            notes.push(format!(
+                "{} goes on from its own checkpoint; --from starts only a stage that has none",
+                stage.name
+            ));
         }
         state = saved;
     } else {

@@ -227,8 +227,7 @@ fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
 /// Refuses a run that does not fit, naming a setting that does.
 pub(super) fn fit(device: &Device, model: &ModelConfig, plan: &StagePlan) -> Result<(), TrainError> {
     let need = |batch: usize| {
-        let e =
-            estimate(model, batch, plan.context, logit_rows(device, model.vocab_size, batch * plan.context));
+        let e = estimate(model, batch, plan.context, logit_rows(device, model.vocab_size, batch * plan.context));
         e.state_bytes + e.activation_bytes
     };
     let (used, budget) = device.memory();
@@ -249,4 +248,3 @@ pub(super) fn fit(device: &Device, model: &ModelConfig, plan: &StagePlan) -> Res
     };
     Err(ComputeError::Memory { what: "training".to_owned(), need: wanted, there, advice }.into())
 }
-

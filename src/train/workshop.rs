@@ -1,10 +1,7 @@
 //! What stages of one run share: the run, which is locked, and the device.
 
 use super::error::TrainError;
-use crate::{
-    compute::Device,
-    store::Run,
-};
+use crate::{compute::Device, store::Run};
 
 /// A run and a device, handed from stage to stage.
 pub struct Workshop {

@@ -130,6 +130,12 @@ impl Tokenizer {
         self.0.tokens.get(id as usize)?.as_deref()
     }
 
+    /// What an id writes on its own: a special token's spelling, `<0xNN>` for bytes that are no character.
+    pub fn written(&self, id: u32) -> String {
+        let text = self.decode(&[id], false);
+        if text.contains('\u{FFFD}') { self.token(id).unwrap_or_default().to_owned() } else { text }
+    }
+
     /// The id of a token's string.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.0.model.token_to_id(token)

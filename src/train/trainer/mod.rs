@@ -1,31 +1,42 @@
 //! The loop: steps, and between them commands, validation, probes, prompts and saves.
 
+mod answering;
+mod measuring;
+mod saving;
+mod wishes;
+
 use std::{
     collections::VecDeque,
     path::PathBuf,
-    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::Receiver;
 
+use self::{answering::Parent, wishes::Way};
 use super::{
-    answer::{self, Answer},
-    checkpoint::{self, MomentNames},
+    answer::Answer,
     config::RunConfig,
     error::TrainError,
-    event::{Ask, Command, Event, SourceUse, StepReport},
+    event::{Command, Event, SourceUse, StepReport},
     lines,
-    setup::{Ready, Setup, prepare},
-    validation::{self, Validation},
+    prepare::{Ready, prepare},
+    setup::Setup,
+    stage::Stage,
+    tasks::Examiner,
+    validation::Validation,
+    workshop::{Unready, Workshop},
 };
 use crate::{
-    compute::{Device, Ticket},
-    data::baseline,
+    compute::Ticket,
+    data::Batch,
     nn::{MicroBatch, StepOutcome},
-    store::{Log, Run, Saved, StoreError},
+    store::{Log, Saved, StoreError},
 };
+
+/// Where events go.
+type Emit<'a> = &'a mut dyn FnMut(Event);
 
 /// Steps that a GPU may be ahead of the host.
 const IN_FLIGHT: usize = 2;
@@ -44,16 +55,19 @@ const PROMPT_LEAST: Duration = Duration::from_millis(2);
 pub struct Summary {
     /// Steps done.
     pub step: usize,
-    /// `done` or `stopped`.
+    /// `done`, `stopped` or `switched`.
     pub reason: String,
     /// The newest checkpoint written by this call.
     pub checkpoint: Option<PathBuf>,
+    /// The stage to go to next, where that was asked.
+    pub next: Option<&'static Stage>,
 }
 
 /// A step that has been submitted.
 struct Flying {
     step: usize,
     rate: f64,
+    tokens: usize,
     ticket: Ticket,
 }
 
@@ -62,15 +76,17 @@ type Writing = (usize, Instant, JoinHandle<Result<Saved, StoreError>>);
 
 /// One stage of one run, ready to step.
 pub struct Trainer {
+    shop: Workshop,
     r: Ready,
     interactive: bool,
-    stage: String,
     validation: Validation,
+    /// For a stage that answers questions.
+    examiner: Option<Examiner>,
     metrics: Log,
     events: Log,
     flying: VecDeque<Flying>,
-    /// Seconds of the recent steps, everything else left out.
-    recent: VecDeque<f64>,
+    /// Seconds and tokens of the recent steps, everything else left out.
+    recent: VecDeque<(f64, usize)>,
     /// Seconds spent stepping since the last collected step.
     active: f64,
     /// Steps submitted and steps answered for.
@@ -82,27 +98,55 @@ pub struct Trainer {
     writing: Option<Writing>,
     answer: Option<Answer>,
     waiting: VecDeque<Answer>,
+    /// The model that the stage started from, once it was asked.
+    parent: Option<Parent>,
+    /// The newest step's last micro-batch.
+    shown: Option<Batch>,
+    demonstrations: usize,
     paused: bool,
 }
 
 impl Trainer {
-    /// Makes everything ready: data, model, newest checkpoint.
-    pub fn new(run: Run, config: RunConfig, device: Device, setup: &Setup) -> Result<Trainer, TrainError> {
-        let mut r = prepare(run, config, device, setup)?;
-        let validation = Validation::new(&mut r.device, &r.model, r.learner.params(), r.plan.context)?;
-        r.info.memory = r.device.memory().0;
-        let (mut metrics, mut events) = (r.run.metrics()?, r.run.events()?);
+    /// Makes everything ready: data, model, newest checkpoint (or the parent stage's). On failure the
+    /// workshop comes back, for another stage to be tried in.
+    pub fn new(mut shop: Workshop, config: RunConfig, setup: &Setup) -> Result<Trainer, Box<Unready>> {
+        match Self::make(&mut shop, config, setup) {
+            Ok(make) => Ok(make(shop)),
+            Err(error) => {
+                // A device that is lost says so where it is used next.
+                let _ = shop.clear();
+                Err(Box::new(Unready { error, workshop: shop }))
+            }
+        }
+    }
+
+    fn make(
+        shop: &mut Workshop,
+        config: RunConfig,
+        setup: &Setup,
+    ) -> Result<impl FnOnce(Workshop) -> Trainer + use<>, TrainError> {
+        let mut r = prepare(shop, config, setup)?;
+        let device = &mut shop.device;
+        let validation = Validation::new(device, &r.model, r.learner.params(), r.plan.context)?;
+        let examiner = match r.stage.chat {
+            true => Some(Examiner::new(device, &r.model, r.learner.params(), &r.corpus.tokenizer, r.plan.context)?),
+            false => None,
+        };
+        r.info.memory = device.memory().0;
+        let (mut metrics, mut events) = (shop.run.metrics()?, shop.run.events()?);
         let done = r.state.step as usize;
         for log in [&mut metrics, &mut events] {
-            if let Some((lines, path)) = log.truncate_after_step(Some(&setup.stage), r.state.step)? {
+            if let Some((lines, path)) = log.truncate_after_step(Some(r.stage.name), r.state.step)? {
                 r.notes.push(format!("{lines} lines past step {done} were moved to {}", path.display()));
             }
         }
-        Ok(Trainer {
+        let (interactive, demonstrations) = (setup.interactive, r.info.demonstrations);
+        Ok(move |shop| Trainer {
+            shop,
             r,
-            interactive: setup.interactive,
-            stage: setup.stage.clone(),
+            interactive,
             validation,
+            examiner,
             metrics,
             events,
             flying: VecDeque::new(),
@@ -116,50 +160,74 @@ impl Trainer {
             writing: None,
             answer: None,
             waiting: VecDeque::new(),
+            parent: None,
+            shown: None,
+            demonstrations,
             paused: false,
         })
     }
 
-    /// Trains until the stage's end, a stop, or an error. The last event is `Finished`.
-    pub fn run(mut self, commands: &Receiver<Command>, emit: &mut dyn FnMut(Event)) -> Result<Summary, TrainError> {
+    /// Trains until the stage's end, a stop, a switch, or an error. The last event is `Finished`. The
+    /// workshop comes back cleared, for the next stage.
+    pub fn run(mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> (Result<Summary, TrainError>, Workshop) {
         let result = self.work(commands, emit);
         // A save under way is worth waiting for, however the work ended.
         let wrote = self.finish_writing(true, emit);
-        let result = result.and_then(|reason| wrote.map(|()| reason));
+        let result = result.and_then(|end| wrote.map(|()| end));
         let (reason, failed) = match &result {
-            Ok(reason) => ((*reason).to_owned(), false),
+            Ok((reason, _)) => ((*reason).to_owned(), false),
             Err(e) => (format!("failed: {e}"), true),
         };
-        let step = self.done;
+        self.cancel_all(emit);
+        let (step, checkpoint) = (self.done, self.checkpoint.clone());
         self.tell(Event::Finished { step, reason, failed }, emit);
-        result.map(|reason| Summary { step, reason: reason.to_owned(), checkpoint: self.checkpoint })
+        let Trainer { mut shop, r, validation, examiner, parent, .. } = self;
+        drop((r, validation, examiner, parent));
+        let cleared = shop.clear();
+        let summary = result
+            .and_then(|(reason, next)| cleared.map(|()| Summary { step, reason: reason.to_owned(), checkpoint, next }));
+        (summary, shop)
     }
 
-    fn work(&mut self, commands: &Receiver<Command>, emit: &mut dyn FnMut(Event)) -> Result<&'static str, TrainError> {
+    fn work(
+        &mut self,
+        commands: &Receiver<Command>,
+        emit: Emit<'_>,
+    ) -> Result<(&'static str, Option<&'static Stage>), TrainError> {
         self.tell(Event::Started(Box::new(self.r.info.clone())), emit);
         for text in std::mem::take(&mut self.r.notes) {
             self.note(text, emit);
         }
         if self.done >= self.r.target {
-            self.note(format!("{} is complete at step {}; --steps N trains N steps more", self.stage, self.done), emit);
+            let stage = self.r.stage.name;
+            self.note(format!("{stage} is complete at step {}; --steps N trains N steps more", self.done), emit);
         } else {
             self.probe(emit)?;
         }
         loop {
-            if let Some(save) = self.obey(commands, emit)? {
+            if let Some(way) = self.obey(commands, emit)? {
                 self.drain(emit)?;
                 // One under way may be of this very step; two writers at once would meet in one name.
                 self.finish_writing(true, emit)?;
+                let (save, next) = match way {
+                    Way::Stop { save } => (save, None),
+                    Way::To(stage) => (true, Some(stage)),
+                };
                 if save && self.saved_at < self.done {
                     self.save(emit)?;
+                    self.finish_writing(true, emit)?;
                 }
-                return Ok("stopped");
+                if next.is_some() && self.saved_at < self.done {
+                    // The save failed, which was told: nothing is left behind unsaved.
+                    continue;
+                }
+                return Ok((if next.is_some() { "switched" } else { "stopped" }, next));
             }
             self.finish_writing(false, emit)?;
             if self.submitted >= self.r.target {
                 self.end(emit)?;
                 if !self.interactive {
-                    return Ok("done");
+                    return Ok(("done", None));
                 }
                 if !self.paused {
                     self.paused = true;
@@ -177,81 +245,74 @@ impl Trainer {
     }
 
     /// Submits one optimiser step and collects those that are answered.
-    fn step(&mut self, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    fn step(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         let begun = Instant::now();
         let step = self.submitted;
         let rate = self.r.plan.schedule.rate(step);
         let batches = (0..self.r.plan.accumulation)
             .map(|micro| self.r.batcher.batch(step as u64, micro))
             .collect::<Result<Vec<_>, _>>()?;
-        let micros: Vec<MicroBatch<'_>> =
-            batches.iter().map(|b| MicroBatch { ids: &b.ids, targets: &b.targets, starts: None }).collect();
-        let ticket = self.r.learner.step(&mut self.r.device, &micros, rate as f32, self.r.config.seed, step)?;
-        self.flying.push_back(Flying { step, rate, ticket });
+        let micros: Vec<MicroBatch<'_>> = batches
+            .iter()
+            .map(|b| MicroBatch { ids: &b.ids, targets: &b.targets, starts: b.starts.as_deref() })
+            .collect();
+        let ticket = self.r.learner.step(&mut self.shop.device, &micros, rate as f32, self.r.config.seed, step)?;
+        let tokens = batches.iter().map(|b| b.tokens).sum();
+        self.flying.push_back(Flying { step, rate, tokens, ticket });
+        self.shown = batches.into_iter().next_back();
         self.submitted += 1;
         self.active += begun.elapsed().as_secs_f64();
         self.collect(IN_FLIGHT, emit)
     }
 
     /// Reports answered steps, waiting until at most `most` are in flight.
-    fn collect(&mut self, most: usize, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    fn collect(&mut self, most: usize, emit: Emit<'_>) -> Result<(), TrainError> {
         while let Some(mut first) = self.flying.pop_front() {
             let wait = self.flying.len() >= most;
             let begun = Instant::now();
-            let control = self.r.device.collect(&mut first.ticket, wait)?;
+            let control = self.shop.device.collect(&mut first.ticket, wait)?;
             self.active += begun.elapsed().as_secs_f64();
             let Some(control) = control else {
                 self.flying.push_front(first);
                 return Ok(());
             };
-            self.report(first.step, first.rate, StepOutcome::from_control(&control), emit)?;
+            self.report(&first, StepOutcome::from_control(&control), emit)?;
         }
         Ok(())
     }
 
-    fn drain(&mut self, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    fn drain(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         self.collect(0, emit)
     }
 
-    fn report(
-        &mut self,
-        step: usize,
-        rate: f64,
-        outcome: StepOutcome,
-        emit: &mut dyn FnMut(Event),
-    ) -> Result<(), TrainError> {
+    fn report(&mut self, flown: &Flying, outcome: StepOutcome, emit: Emit<'_>) -> Result<(), TrainError> {
         let seconds = std::mem::take(&mut self.active);
-        self.recent.push_back(seconds);
+        let (step, rate) = (flown.step, flown.rate);
+        self.recent.push_back((seconds, flown.tokens));
         if self.recent.len() > SPEED_WINDOW {
             self.recent.pop_front();
         }
-        let plan = &self.r.plan;
-        let tokens = (plan.batch_size * plan.accumulation * plan.context) as u64;
         self.done = step + 1;
-        self.r.state.total_tokens += tokens;
+        self.r.state.total_tokens += flown.tokens as u64;
         let drawn = self.r.batcher.tokens_drawn(self.done as u64);
-        let sources: Vec<SourceUse> = drawn
-            .iter()
-            .zip(self.r.corpus.packed.iter())
-            .map(|(tokens, s)| SourceUse {
-                tokens: *tokens,
-                epoch: *tokens as f64 / s.train.tokens().len().max(1) as f64,
-            })
-            .collect();
-        let all: usize = self.r.corpus.packed.iter().map(|s| s.train.tokens().len()).sum();
+        let epochs = self.r.batcher.epochs(self.done as u64);
+        let uses = drawn.iter().zip(&epochs).map(|(tokens, epoch)| SourceUse { tokens: *tokens, epoch: *epoch });
+        let sources: Vec<SourceUse> = uses.collect();
+        let all: u64 = self.r.info.sources.iter().map(|s| s.tokens as u64).sum();
+        let (time, tokens) = self.recent.iter().fold((0.0, 0), |sum, r| (sum.0 + r.0, sum.1 + r.1));
         let report = StepReport {
             step: self.done,
             loss: outcome.loss.into(),
             learning_rate: rate,
             grad_norm: outcome.grad_norm.into(),
             applied: outcome.applied,
-            tokens_per_second: tokens as f64 * self.recent.len() as f64 / self.recent.iter().sum::<f64>(),
+            tokens_per_second: tokens as f64 / time,
             total_tokens: self.r.state.total_tokens,
             epoch: self.r.state.total_tokens as f64 / all.max(1) as f64,
             step_ms: seconds * 1e3,
             sources,
         };
-        self.metrics.append(&lines::step(&self.stage, &report))?;
+        self.metrics.append(&lines::step(self.r.stage.name, &report))?;
         emit(Event::Steps(vec![report]));
         if outcome.applied {
             self.skipped_in_a_row = 0;
@@ -276,7 +337,7 @@ impl Trainer {
     }
 
     /// What falls due after a step.
-    fn between(&mut self, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    fn between(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         let due = |every: usize| every > 0 && self.submitted.is_multiple_of(every) && self.submitted < self.r.target;
         let (eval, probe, save) =
             (due(self.r.plan.eval_steps), due(self.r.plan.probe_steps), due(self.r.plan.save_steps));
@@ -293,12 +354,12 @@ impl Trainer {
             self.finish_writing(true, emit)?;
             self.save(emit)?;
         }
-        let step = self.recent.back().copied().unwrap_or(0.0);
+        let step = self.recent.back().map_or(0.0, |r| r.0);
         self.answer(Duration::from_secs_f64(step * PROMPT_SHARE).max(PROMPT_LEAST), emit)
     }
 
     /// The stage's end: last probe, whole validation, checkpoint. Done once.
-    fn end(&mut self, emit: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    fn end(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         self.drain(emit)?;
         if self.saved_at >= self.done {
             return Ok(());
@@ -310,14 +371,14 @@ impl Trainer {
         self.finish_writing(true, emit)
     }
 
-    fn note(&mut self, text: String, emit: &mut dyn FnMut(Event)) {
+    fn note(&mut self, text: String, emit: Emit<'_>) {
         self.tell(Event::Note { step: self.done, text }, emit);
     }
 
     /// Writes an event to the run's log and tells it. A log that cannot be written is told once a
     /// line; the work does not stop for it.
-    fn tell(&mut self, event: Event, emit: &mut dyn FnMut(Event)) {
-        if let Some(line) = lines::event(&self.stage, &event)
+    fn tell(&mut self, event: Event, emit: Emit<'_>) {
+        if let Some(line) = lines::event(self.r.stage.name, &event)
             && let Err(e) = self.events.append(&line)
         {
             emit(Event::Note { step: self.done, text: e.to_string() });

@@ -1,0 +1,149 @@
+//! Prompts: those that wait, the one that is answered, and whose weights answer.
+
+use std::time::Duration;
+
+use super::{Emit, Trainer};
+use crate::{
+    data::{Turn, encode_prompt},
+    nn::{Decoder, Sampling, Weights},
+    train::{
+        answer::Answer,
+        error::TrainError,
+        event::{Ask, Event, Who},
+        lineage,
+        stage::Stage,
+    },
+};
+
+/// The model that a stage started from, loaded when it is first asked.
+pub(super) struct Parent {
+    decoder: Decoder,
+    /// Whether it was trained to answer in the template.
+    chat: bool,
+}
+
+impl Trainer {
+    /// Puts a prompt at the end of the queue, or says why not.
+    pub(super) fn queue(
+        &mut self,
+        id: u64,
+        ask: Ask,
+        who: Who,
+        sampling: Sampling,
+        max_new_tokens: usize,
+        emit: Emit<'_>,
+    ) {
+        match self.answer_to(id, ask, who, sampling, max_new_tokens) {
+            Ok(answer) => self.waiting.push_back(answer),
+            Err(e) => {
+                let finish_reason = e.to_string();
+                emit(Event::PromptDone { id, step: self.done, tokens: 0, seconds: 0.0, finish_reason });
+            }
+        }
+    }
+
+    fn answer_to(
+        &mut self,
+        id: u64,
+        ask: Ask,
+        who: Who,
+        sampling: Sampling,
+        max_new_tokens: usize,
+    ) -> Result<Answer, TrainError> {
+        let chat = match who {
+            Who::Live => self.r.stage.chat,
+            Who::Parent => self.parent()?.chat,
+        };
+        let tokenizer = &self.r.corpus.tokenizer;
+        let most = self.r.decoder.capacity().saturating_sub(1);
+        let tokens = match ask {
+            Ask::Chat(turns) if chat => last_that_fit(&turns, most, |turns| Ok(encode_prompt(turns, tokenizer)?))?,
+            Ask::Text(text) => tokenizer.encode(&text)?,
+            // A model that knows no turns goes on with the words.
+            Ask::Chat(turns) => tokenizer.encode(turns.last().map_or("", |t| t.content.as_str()))?,
+        };
+        if tokens.is_empty() {
+            return Err(TrainError::Input("the prompt is empty".to_owned()));
+        }
+        // A text longer than the model's window is answered from its end.
+        let tokens = tokens[tokens.len().saturating_sub(most)..].to_vec();
+        let mut ends: Vec<u32> = tokenizer.end_of_text().into_iter().collect();
+        if let (true, Some(c)) = (chat, tokenizer.chat()) {
+            ends.extend([c.end, c.system, c.user, c.assistant]);
+        }
+        Ok(Answer::new(id, tokens, who, sampling, max_new_tokens, ends, tokenizer))
+    }
+
+    /// Works on the prompt in front for `budget`.
+    pub(super) fn answer(&mut self, budget: Duration, emit: Emit<'_>) -> Result<(), TrainError> {
+        if self.answer.is_none() {
+            self.answer = self.waiting.pop_front();
+            if let Some(answer) = &mut self.answer {
+                answer.reread();
+            }
+        }
+        let Some(mut answer) = self.answer.take() else { return Ok(()) };
+        let decoder = match (answer.who(), &mut self.parent) {
+            (Who::Parent, Some(parent)) => &mut parent.decoder,
+            _ => &mut self.r.decoder,
+        };
+        let (device, tokenizer) = (&mut self.shop.device, &self.r.corpus.tokenizer);
+        if !answer.advance(device, decoder, tokenizer, self.done, budget, emit)? {
+            self.answer = Some(answer);
+        }
+        Ok(())
+    }
+
+    /// Stops answering a prompt.
+    pub(super) fn cancel(&mut self, id: u64, emit: Emit<'_>) {
+        if let Some(answer) = self.answer.take_if(|a| a.id == id) {
+            answer.end(self.done, "cancelled", emit);
+        }
+        if let Some(at) = self.waiting.iter().position(|a| a.id == id)
+            && let Some(answer) = self.waiting.remove(at)
+        {
+            answer.end(self.done, "cancelled", emit);
+        }
+    }
+
+    /// Ends every answer: the model goes away.
+    pub(super) fn cancel_all(&mut self, emit: Emit<'_>) {
+        for answer in self.answer.take().into_iter().chain(std::mem::take(&mut self.waiting)) {
+            answer.end(self.done, "cancelled", emit);
+        }
+    }
+
+    fn parent(&mut self) -> Result<&Parent, TrainError> {
+        if self.parent.is_none() {
+            let (model, table) = (&self.r.model, self.r.learner.table());
+            let slab = lineage::started_from(self.shop.run.view(), &self.r.state, model, table)?;
+            let device = &mut self.shop.device;
+            let weights = Weights::alloc(device, "parent", table)?;
+            device.write(&weights.slab, &slab)?;
+            let decoder = Decoder::new(device, model, &weights, self.r.decoder.capacity())?;
+            let chat = self.r.stage.parent.is_some_and(|p| Stage::named(p).is_ok_and(|s| s.chat));
+            self.parent = Some(Parent { decoder, chat });
+        }
+        self.parent.as_ref().ok_or_else(|| TrainError::Work("the base is not there".to_owned()))
+    }
+}
+
+/// The longest end of a conversation that starts with a question and fits; a system turn stays in front.
+fn last_that_fit(
+    turns: &[Turn],
+    most: usize,
+    encode: impl Fn(&[Turn]) -> Result<Vec<u32>, TrainError>,
+) -> Result<Vec<u32>, TrainError> {
+    use crate::data::Role;
+    let system = usize::from(turns.first().is_some_and(|t| t.role == Role::System));
+    let (head, rest) = turns.split_at(system);
+    let starts = (0..rest.len()).filter(|i| rest[*i].role == Role::User);
+    let mut ids = Vec::new();
+    for start in starts {
+        ids = encode(&[head, &rest[start..]].concat())?;
+        if ids.len() <= most {
+            break;
+        }
+    }
+    Ok(ids)
+}

@@ -1,0 +1,74 @@
+//! Saving: the state is copied to the host here and written on a thread of its own, one at a time.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{Emit, KEEP, Trainer};
+use crate::{
+    store::StoreError,
+    train::{
+        checkpoint::{self, MomentNames},
+        error::TrainError,
+        event::Event,
+    },
+};
+
+impl Trainer {
+    /// Copies the state to the host and starts writing it.
+    pub(super) fn save(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
+        let slabs = self.r.learner.read_state(&mut self.shop.device)?;
+        self.metrics.sync()?;
+        self.events.sync()?;
+        let r = &mut self.r;
+        r.state.step = self.done as u64;
+        r.state.history = r.batcher.history().clone();
+        let (saver, state, stage) = (self.shop.run.saver(), r.state.clone(), r.stage.name);
+        let (model, table, tokenizer) = (r.model.clone(), Arc::clone(r.learner.table()), r.corpus.tokenizer.clone());
+        let (step, pinned) = (self.done, r.pinned.clone());
+        let handle = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let names = MomentNames::new(&table);
+            let files = checkpoint::files(&model, &table, &slabs, &tokenizer, &state, &names)?;
+            let saved = saver.save(stage, state.step, files)?;
+            saver.retain(stage, KEEP, &pinned)?;
+            Ok(saved)
+        });
+        let handle = handle.map_err(|e| TrainError::Work(format!("no thread for the writer: {e}")))?;
+        self.writing = Some((step, Instant::now(), handle));
+        self.finish_writing(false, emit)
+    }
+
+    /// Reports a save that has ended; with `wait`, waits for it.
+    pub(super) fn finish_writing(&mut self, wait: bool, emit: Emit<'_>) -> Result<(), TrainError> {
+        let Some((step, begun, handle)) = self.writing.take_if(|w| wait || w.2.is_finished()) else { return Ok(()) };
+        let result = handle.join().unwrap_or_else(|_| {
+            let path = self.shop.run.view().dir().to_owned();
+            Err(StoreError::Io { doing: "save", path, source: std::io::Error::other("the writer panicked") })
+        });
+        match result {
+            Ok(saved) => {
+                let path = saved.checkpoint.path.clone();
+                let bytes = saved.checkpoint.files.values().map(|f| f.bytes).sum();
+                self.saved_at = step;
+                self.checkpoint = Some(path.clone());
+                self.tell(Event::Saved { step, path, seconds: begun.elapsed().as_secs_f64(), bytes }, emit);
+                if !saved.durable {
+                    self.note(
+                        "this file system does not promise that the checkpoint survives a power cut".to_owned(),
+                        emit,
+                    );
+                }
+                Ok(())
+            }
+            Err(e) => {
+                self.tell(Event::SaveFailed { step, error: e.to_string() }, emit);
+                if !self.interactive {
+                    return Err(e.into());
+                }
+                if !self.paused {
+                    self.paused = true;
+                    self.tell(Event::Paused { step: self.done }, emit);
+                }
+                Ok(())
+            }
+        }
+    }
+}

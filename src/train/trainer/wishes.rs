@@ -1,0 +1,169 @@
+//! Commands, applied between steps.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+
+use super::{Emit, Trainer};
+use crate::{
+    data::{Conversation, Role, Turn, chat_rows::BY_HAND, encode},
+    train::{
+        chats::demonstration,
+        error::TrainError,
+        event::{Command, Event},
+        lineage,
+        prepare::Shares,
+        stage::Stage,
+    },
+};
+
+/// How a stage ends before its time.
+pub(super) enum Way {
+    /// For good.
+    Stop {
+        /// Whether to save.
+        save: bool,
+    },
+    /// To another stage.
+    To(&'static Stage),
+}
+
+impl Trainer {
+    /// Applies the commands that are there; waits for one while paused with nothing to do. Some
+    /// means that the stage ends here.
+    pub(super) fn obey(&mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> Result<Option<Way>, TrainError> {
+        loop {
+            let idle = self.paused && self.answer.is_none() && self.waiting.is_empty();
+            let command = if idle {
+                match commands.recv_timeout(Duration::from_millis(50)) {
+                    Ok(command) => command,
+                    Err(RecvTimeoutError::Timeout) => return Ok(None),
+                    // Whoever gave commands is gone: keep what there is.
+                    Err(RecvTimeoutError::Disconnected) => return Ok(Some(Way::Stop { save: true })),
+                }
+            } else {
+                match commands.try_recv() {
+                    Ok(command) => command,
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(None),
+                }
+            };
+            match command {
+                Command::Stop { save } => return Ok(Some(Way::Stop { save })),
+                Command::Pause if !self.paused => {
+                    self.drain(emit)?;
+                    self.paused = true;
+                    self.tell(Event::Paused { step: self.done }, emit);
+                }
+                Command::Resume if self.paused && self.submitted >= self.r.target => {
+                    self.note(
+                        format!(
+                            "{} is complete at step {}; `danlu train --stage {} --steps N` goes on",
+                            self.r.stage.name, self.done, self.r.stage.name
+                        ),
+                        emit,
+                    );
+                }
+                Command::Resume if self.paused => {
+                    self.paused = false;
+                    self.tell(Event::Resumed { step: self.done }, emit);
+                }
+                Command::Pause | Command::Resume => {}
+                Command::Save => {
+                    self.drain(emit)?;
+                    self.finish_writing(true, emit)?;
+                    self.save(emit)?;
+                }
+                Command::Probe => {
+                    self.drain(emit)?;
+                    self.probe(emit)?;
+                }
+                Command::ShowBatch => self.show_batch(emit)?,
+                Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
+                Command::Stage { name } => {
+                    if let Some(stage) = self.may_switch(&name, emit)? {
+                        return Ok(Some(Way::To(stage)));
+                    }
+                }
+                Command::Prompt { id, ask, who, sampling, max_new_tokens } => {
+                    self.queue(id, ask, who, sampling, max_new_tokens, emit);
+                }
+                Command::Cancel { id } => self.cancel(id, emit),
+            }
+        }
+    }
+
+    /// The stage to go to, if it can be trained; else it is said what to train first.
+    fn may_switch(&mut self, name: &str, emit: Emit<'_>) -> Result<Option<&'static Stage>, TrainError> {
+        let stage = match Stage::named(name) {
+            Ok(stage) => stage,
+            Err(e) => {
+                self.refuse(e.to_string(), emit);
+                return Ok(None);
+            }
+        };
+        if stage.name == self.r.stage.name {
+            self.refuse(format!("{name} is the stage that runs"), emit);
+            return Ok(None);
+        }
+        // What this stage has learned so far is about to be saved, and may be all that is missing.
+        let is_parent = stage.parent == Some(self.r.stage.name) && self.done > 0;
+        if !is_parent && let Some(missing) = lineage::missing_parent(self.shop.run.view(), stage)? {
+            self.refuse(missing, emit);
+            return Ok(None);
+        }
+        Ok(Some(stage))
+    }
+
+    fn refuse(&mut self, text: String, emit: Emit<'_>) {
+        self.tell(Event::Refused { text }, emit);
+    }
+
+    /// Keeps a corrected conversation: on disk first, then in the mix from the next batch on.
+    fn demonstrate(&mut self, turns: &[Turn], emit: Emit<'_>) -> Result<(), TrainError> {
+        let spoken = |role: Role| turns.iter().any(|t| t.role == role && !t.content.trim().is_empty());
+        let whole = spoken(Role::User)
+            && turns.last().is_some_and(|t| t.role == Role::Assistant && !t.content.trim().is_empty());
+        if !whole {
+            self.refuse("a demonstration needs a question and an answer that is not empty".to_owned(), emit);
+            return Ok(());
+        }
+        let conversation = Conversation { turns: turns.to_vec(), task: Some(BY_HAND.to_owned()) };
+        let step = match self.r.stage.chat {
+            true => self.submitted as u64,
+            // Before fine-tuning: for its next batch, whichever that is.
+            false => lineage::stages(self.shop.run.view())?
+                .iter()
+                .filter(|s| Stage::named(&s.name).is_ok_and(|s| s.chat))
+                .find_map(|s| s.step)
+                .unwrap_or(0) as u64,
+        };
+        let example = match encode(&conversation, &self.r.corpus.tokenizer) {
+            Ok(example) => example,
+            Err(e) => {
+                self.refuse(e.to_string(), emit);
+                return Ok(());
+            }
+        };
+        let most = self.r.plan.context + 1;
+        if self.r.stage.chat && example.ids.len() > most {
+            let n = example.ids.len();
+            self.refuse(
+                format!("the demonstration has {n} tokens, more than the context of {}; shorten it", most - 1),
+                emit,
+            );
+            return Ok(());
+        }
+        let mut log = self.shop.run.demonstrations()?;
+        log.append(&demonstration(turns, step))?;
+        log.sync()?;
+        self.demonstrations += 1;
+        if let (Some(rows), Some(chats)) = (self.r.batcher.chats_mut(), &self.r.chats) {
+            rows.demonstrate(step, example);
+            let shares = Shares::new(&self.r.corpus, Some(chats), &self.r.plan).of(true);
+            let shape = self.r.batcher.history().newest().shape;
+            self.r.batcher.change(step, &shares, shape)?;
+        }
+        self.tell(Event::Demonstrated { step: step as usize + 1, count: self.demonstrations }, emit);
+        Ok(())
+    }
+}
