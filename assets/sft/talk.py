@@ -1,0 +1,2 @@
+def make(rng, train, held):
+    pass
