@@ -1238,7 +1238,9 @@ def goes_to_do(g):  # 她去商店买鞋子。
 
 @frame(4)
 def goes_by(g):  # 他坐火车去上海。
-    s, p, w = g.subject(), g.pick(GOALS), g.pick(L.VEHICLES)
+    s, w = g.subject(), g.pick(L.VEHICLES)
+    near = ("厨房", "教室", "院子", "花园", "办公室")
+    p = g.pick([p for p in GOALS if (p[0] not in near if w[0] == "汽车" else "city" in p[4] or p[0] == "海边")])
     v = VP("坐", w[0] + "去" + p[0], "go", p[3] + " " + w[1], ["坐", w[0], "去", p[0]], [])
     r = g.rng.random()
     if r < 0.4:
@@ -1348,7 +1350,7 @@ def limits(x):
 
 def rarity(x, counts):
     """How much a sentence does for the words, and for the pattern, that have had too little use."""
-    words = set(x.words) | {"frame:" + x.frame}
+    words = sorted(set(x.words) | {"frame:" + x.frame})  # a fixed order, for the sum to be the same in every run
     return sum(1.0 / (4 + counts[w]) ** 2 for w in words) / len(x.words) ** 0.5
 
 

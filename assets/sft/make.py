@@ -314,7 +314,7 @@ def check(train, held, pairs, held_pairs, counts, vocabulary, banned):
     for x in held["rewrite"]:
         if norm(re.split("：|: ", x["prompt"], maxsplit=1)[1]) in seen or norm(x["completion"]) in seen:
             fail("held-out rewriting in training:", x["prompt"])
-    # Each prompt once in a file; demonstrations nowhere; no answer above 2% (chat says thanks more often than that).
+    # Each prompt once in a file; demonstrations nowhere; no answer above 2%.
     for split in (train, held):
         for task, rows in split.items():
             mine = [norm(prompt_of(x)) for x in rows]
@@ -329,7 +329,8 @@ def check(train, held, pairs, held_pairs, counts, vocabulary, banned):
                     if re.search(r"[\u4e00-\u9fff][,.?!:]", t) or "  " in t:
                         fail("half-width punctuation in", task, t)
             answer, n = collections.Counter(answer_of(x) for x in rows).most_common(1)[0]
-            limit = max(0.02 * len(rows), 2)
+            # A poem to recite is asked for in every phrasing, so its text is the answer each time.
+            limit = 4 if task == "recite" else max(0.02 * len(rows), 2)
             if n > limit:
                 fail("answer too common in", task, ":", answer, n, "of", len(rows))
     # Words.
@@ -355,13 +356,14 @@ def report(train, held, counts, vocabulary, pairs):
           f" patterns {len({x.frame for x in pairs})} of {len(G.FRAMES)} frames")
     print("mean length: Chinese", round(statistics.mean(len(x.zh) for x in pairs), 1), "English",
           round(statistics.mean(len(x.en) for x in pairs), 1))
-    known = set()
+    known = collections.Counter()
     for f in os.listdir(CORPUS):
         with open(os.path.join(CORPUS, f), encoding="utf-8") as h:
-            known |= set(h.read())
+            known.update(h.read())
     used = collections.Counter(ch for rows in list(train.values()) + list(held.values()) for x in rows
                                for t in texts_of(x) for ch in t)
     print("characters not in the corpus:", {ch: n for ch, n in used.items() if ch not in known} or "none")
+    print("only once in the corpus, here often:", {ch: n for ch, n in used.most_common() if known[ch] == 1 and n >= 10})
 
 
 def main():
