@@ -335,13 +335,14 @@ def make_chat(rng):
 
     for q, a in SINGLE:
         put(train, talk(q, a), 9)
-    sights = []
-    for c, (x, y, z) in SIGHTS.items():
-        for q, a in SIGHT_WAYS:
-            sights.append(talk(q.format(c=c), a.format(c=c, x=x, y=y, z=z)))
-    rng.shuffle(sights)
-    for x in sights[10:]:
-        put(train, x, 9)
+    sights = []  # one phrasing for each town is held out
+    for i, (c, (x, y, z)) in enumerate(SIGHTS.items()):
+        for j, (q, a) in enumerate(SIGHT_WAYS):
+            t = talk(q.format(c=c), a.format(c=c, x=x, y=y, z=z))
+            if j == i % len(SIGHT_WAYS):
+                sights.append(t)
+            else:
+                put(train, t, 9)
     for system in SYSTEMS:
         for q, a in ([("你是谁？", "我是丹炉，一个很小的语言模型。"), ("你会做什么？", "我会翻译、续写和背诵古诗。")] if system[0] == "你" else
                      [("Who are you?", "I am danlu, a very small language model.")]):
@@ -357,7 +358,7 @@ def make_chat(rng):
     answers.clear()
     for q, a in SINGLE_HELD:
         put(held, talk(q, a), 2)
-    for x in sights[:10]:
+    for x in sights:
         put(held, x, 2)
     while len(held) < 50:
         turns, _, system = conversation(rng, ms)
