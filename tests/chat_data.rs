@@ -1,7 +1,12 @@
 //! Promises of the conversations' side of the data layer: every record is either read or rejected with
 //! its place and a reason, no answer is cut, no question stands on both sides, no example is lost.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking and report on stdout")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and report on stdout"
+)]
 
 use std::{
     collections::HashSet,
@@ -410,6 +415,95 @@ fn a_tokenizer_without_the_tokens_is_refused_with_advice() {
     assert!(encode_all(&[conversation.clone()], &bare, 24).is_err());
     let grown = bare.with_chat().unwrap();
     assert_eq!(encode(&conversation, &grown).unwrap().ids, [6, 0, 4, 7, 0, 4]);
+}
+
+// A vocabulary that grows
+
+/// A file with this vocabulary, merges and added tokens.
+fn foreign(vocab: &serde_json::Value, merges: &[&str], added: &[(u32, &str, bool)], ignore_merges: bool) -> String {
+    let added: Vec<serde_json::Value> = added
+        .iter()
+        .map(|(id, content, special)| {
+            serde_json::json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": special})
+        })
+        .collect();
+    serde_json::json!({"version": "1.0", "added_tokens": added,
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges, "ignore_merges": ignore_merges}})
+    .to_string()
+}
+
+#[test]
+fn a_vocabulary_grows_at_its_end_and_changes_nothing_before() {
+    let plain = serde_json::json!({"a": 0, "b": 1, "ab": 2, "<": 3, "|": 4, ">": 5});
+    let holes = serde_json::json!({"a": 0, "b": 1, "ab": 7, "<": 3, "|": 9, ">": 5});
+    let texts = ["", "ab", "aab<|ab|>", "<|pad|>ab<|user|><|endoftext|>"];
+    for (json, config, before, after, end, pad) in [
+        (foreign(&plain, &["a b"], &[], false), None, 6, 12, Some("<|endoftext|>"), Some("<|pad|>")),
+        // EOS stays what it was; PAD, where the config makes it EOS, becomes a token of its own.
+        (
+            foreign(&plain, &["a b"], &[(6, "</s>", true)], false),
+            Some(r#"{"eos_token":"</s>","pad_token":"</s>"}"#),
+            7,
+            12,
+            Some("</s>"),
+            Some("<|pad|>"),
+        ),
+        // What is there is not added again, wherever it stands; what is no special token becomes one.
+        (
+            foreign(&plain, &["a b"], &[(6, "<|user|>", false), (7, "<|im_end|>", true), (8, "[P]", true)], false),
+            Some(r#"{"eos_token":{"content":"<|im_end|>"},"pad_token":"[P]"}"#),
+            9,
+            11,
+            Some("<|im_end|>"),
+            Some("[P]"),
+        ),
+        // Holes stay holes.
+        (foreign(&holes, &["a b"], &[], false), None, 10, 16, Some("<|endoftext|>"), Some("<|pad|>")),
+        (foreign(&holes, &["a b"], &[], true), None, 10, 16, Some("<|endoftext|>"), Some("<|pad|>")),
+    ] {
+        let old = Tokenizer::from_json(&json, config).unwrap();
+        assert_eq!((old.vocab_size(), old.chat()), (before, None));
+        if json.contains("\"ignore_merges\":true") {
+            // There a word that is a token is that token, so a text could spell the new ones.
+            assert!(old.with_chat().unwrap_err().to_string().contains("a text can spell it"));
+            continue;
+        }
+        let new = old.with_chat().unwrap();
+        assert_eq!(new.vocab_size(), after, "{json}");
+        for id in 0..before as u32 {
+            assert_eq!(new.token(id), old.token(id));
+        }
+        assert_eq!(new.end_of_text().and_then(|id| new.token(id)), end);
+        assert_eq!(new.pad().and_then(|id| new.token(id)), pad);
+        let chat = new.chat().unwrap();
+        for id in [chat.system, chat.user, chat.assistant, chat.end, new.pad().unwrap(), new.end_of_text().unwrap()] {
+            assert!(new.is_special(id));
+            assert_eq!(new.decode(&[id], true), "");
+            let spelled = new.encode(new.token(id).unwrap()).unwrap();
+            assert!(spelled.iter().all(|id| !new.is_special(*id)));
+        }
+        for text in texts.iter().filter(|t| !json.contains("<|user|>") || !t.contains("<|user|>")) {
+            assert_eq!(new.encode(text).unwrap(), old.encode(text).unwrap(), "{text}");
+        }
+        // Saved and opened again it lacks nothing.
+        let saved = Tokenizer::from_json(new.json(), Some(&new.config_json(256, None))).unwrap();
+        let again = saved.with_chat().unwrap();
+        assert_eq!((again.json(), again.chat()), (new.json(), new.chat()));
+        assert_eq!((again.end_of_text(), again.pad()), (new.end_of_text(), new.pad()));
+    }
+    // A tokenizer trained here lacks nothing.
+    let own = tokenizer();
+    assert_eq!(own.with_chat().unwrap().json(), own.json());
+}
+
+#[test]
+fn a_token_that_merges_make_cannot_become_special() {
+    let vocab = serde_json::json!({"<|user": 0, "|>": 1, "<|user|>": 2, "<": 3, "|": 4, "u": 5, "s": 6, "e": 7, "r": 8, ">": 9,
+        "<|": 10, "us": 11, "er": 12, "user": 13});
+    let merges = ["< |", "| >", "u s", "e r", "us er", "<| user", "<|user |>"];
+    let old = Tokenizer::from_json(&foreign(&vocab, &merges, &[], false), None).unwrap();
+    assert_eq!(old.encode("<|user|>").unwrap(), [2]);
+    assert!(old.with_chat().unwrap_err().to_string().contains("\"<|user|>\" cannot become a special token"));
 }
 
 fn source(name: &str, hold_out: bool, questions: impl IntoIterator<Item = String>) -> ChatSource {

@@ -1,6 +1,6 @@
 //! Conversations against transformers: text, ids and labels written by `tests/golden/make_chat.py`.
 
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use danlu::data::{
     CHAT_TEMPLATE, Conversation, Example, Role, Tokenizer, Turn,
