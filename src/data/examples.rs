@@ -201,20 +201,24 @@ fn fit(conversation: &Conversation, tokenizer: &Tokenizer, chat: ChatTokens, mos
         conversation.turns.iter().map(|turn| chat::encode_turn(turn, tokenizer, chat)).collect();
     let turns = turns?;
     let system = usize::from(conversation.turns.first().is_some_and(|t| t.role == Role::System));
-    // An exchange starts with a question.
-    let starts = (system..turns.len()).filter(|at| conversation.turns[*at].role == Role::User || *at == system);
     let tokens = |turns: &[Example]| turns.iter().map(|t| t.ids.len()).sum::<usize>();
     let head = tokens(&turns[..system]);
-    let mut last = head + tokens(&turns[system..]);
-    for start in starts {
-        last = head + tokens(&turns[start..]);
-        if last <= most {
-            let mut example = Example::default();
-            for turn in turns[..system].iter().chain(&turns[start..]) {
-                example.extend(turn);
+    // Tokens with everything before the turn left out, and the same at the newest exchange.
+    let mut left = head + tokens(&turns[system..]);
+    let mut last = left;
+    for start in system..turns.len() {
+        // An exchange starts with a question.
+        if start == system || conversation.turns[start].role == Role::User {
+            last = left;
+            if left <= most {
+                let mut example = Example::default();
+                for turn in turns[..system].iter().chain(&turns[start..]) {
+                    example.extend(turn);
+                }
+                return Ok(if start == system { Fit::Whole(example) } else { Fit::Shortened(example) });
             }
-            return Ok(if start == system { Fit::Whole(example) } else { Fit::Shortened(example) });
         }
+        left -= turns[start].ids.len();
     }
     Ok(Fit::TooLong(last))
 }

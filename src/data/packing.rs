@@ -43,13 +43,11 @@ pub fn plan(lengths: &[usize], order: &[usize], window: usize) -> Result<Vec<Vec
         if places > window {
             return Err(too_long(*example, places, window));
         }
-        let (free, row) = match open.range((places, 0)..).next() {
-            Some(found) => *found,
-            None => {
-                rows.push(Vec::new());
-                (window, rows.len() - 1)
-            }
-        };
+        let fullest = open.range((places, 0)..).next().copied();
+        let (free, row) = fullest.unwrap_or((window, rows.len()));
+        if row == rows.len() {
+            rows.push(Vec::new());
+        }
         open.remove(&(free, row));
         rows[row].push(*example);
         open.insert((free - places, row));

@@ -124,7 +124,7 @@ fn message_turn(message: &Value) -> Result<Turn, String> {
     let Value::Object(fields) = message else {
         return Err(format!("expected an object, found {}", kind(message)));
     };
-    let pick = |names: [&'static str; 2]| names.into_iter().find_map(|n| Some((n, field(fields, n)?)));
+    let pick = |names: [&'static str; 2]| names.into_iter().find_map(|n| Some((n, fields.get(n)?)));
     let Some((_, role)) = pick(["role", "from"]) else {
         return Err("it has neither \"role\" nor \"from\"".into());
     };

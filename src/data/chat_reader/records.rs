@@ -28,19 +28,28 @@ pub(super) struct Records<R> {
     ended: bool,
 }
 
-/// Where a byte stands.
+/// Where the reading stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before a record.
     Between,
     /// In an object or an array, that many brackets deep.
     Nested(usize),
-    /// In a string of such.
+    /// In a string of such, or in one that is the record itself (0 deep).
     Text(usize),
     /// After a backslash of such.
     Escape(usize),
-    /// In something that is neither: a number, a word, a string.
+    /// In a number, a word or nonsense.
     Bare,
+}
+
+/// What a byte does.
+enum Step {
+    To(State),
+    /// It is the record's last.
+    Ends,
+    /// The one before it was the record's last.
+    Ended,
 }
 
 impl<R: BufRead> Records<R> {
@@ -63,52 +72,25 @@ impl<R: BufRead> Records<R> {
                 self.ended = true;
                 break;
             }
-            // The record's part of this chunk, and whether it ends there.
-            let (mut used, mut done, mut from) = (0, false, 0);
-            for byte in chunk {
-                let before = state;
-                let mut keep = true;
-                state = match (state, byte) {
-                    (State::Between, b'[') if !self.in_array => {
-                        self.in_array = true;
-                        State::Between
+            // The record's part of this chunk: from where to where.
+            let (mut from, mut used, mut done) = (0, 0, false);
+            while used < chunk.len() && !done {
+                match step(state, chunk[used], &mut self.in_array) {
+                    Step::To(next) => {
+                        state = next;
+                        used += 1;
                     }
-                    (State::Between, b']') if self.in_array => {
-                        self.in_array = false;
-                        State::Between
-                    }
-                    (State::Between, b'{' | b'[') => State::Nested(1),
-                    (State::Between, b',') => State::Between,
-                    (State::Between, b) if b.is_ascii_whitespace() => State::Between,
-                    (State::Between, _) => State::Bare,
-                    (State::Nested(depth), b'{' | b'[') => State::Nested(depth + 1),
-                    (State::Nested(1), b'}' | b']') => {
+                    Step::Ends => {
+                        used += 1;
                         done = true;
-                        State::Between
                     }
-                    (State::Nested(depth), b'}' | b']') => State::Nested(depth - 1),
-                    (State::Nested(depth), b'"') => State::Text(depth),
-                    (State::Nested(depth), _) => State::Nested(depth),
-                    (State::Text(depth), b'\\') => State::Escape(depth),
-                    (State::Text(depth), b'"') => State::Nested(depth),
-                    (State::Text(depth) | State::Escape(depth), _) => State::Text(depth),
-                    (State::Bare, b',' | b']' | b'{' | b'\n') => {
-                        // The byte belongs to what follows.
-                        done = true;
-                        keep = false;
-                        State::Between
-                    }
-                    (State::Bare, _) => State::Bare,
-                };
-                if before == State::Between && state == State::Between && !done {
-                    from = used + 1;
+                    Step::Ended => done = true,
                 }
-                used += usize::from(keep);
-                if done {
-                    break;
+                if state == State::Between {
+                    from = used;
                 }
             }
-            let part = &chunk[from.min(used)..used];
+            let part = &chunk[from..used];
             self.length += part.len();
             let room = LONGEST_LINE.saturating_sub(self.buffer.len());
             self.buffer.extend_from_slice(&part[..part.len().min(room)]);
@@ -131,6 +113,33 @@ impl<R: BufRead> Records<R> {
     fn record(&self) -> Record<'_> {
         if self.length > LONGEST_LINE { Record::TooLong } else { Record::Whole(&self.buffer) }
     }
+}
+
+/// What the next byte does; outside a record it may also open or close the array of them.
+fn step(state: State, byte: u8, in_array: &mut bool) -> Step {
+    let next = match (state, byte) {
+        (State::Between, b'[') if !*in_array => {
+            *in_array = true;
+            state
+        }
+        (State::Between, b']') if *in_array => {
+            *in_array = false;
+            state
+        }
+        (State::Between, b'{' | b'[') => State::Nested(1),
+        (State::Between, b'"') => State::Text(0),
+        (State::Between, _) if byte == b',' || byte.is_ascii_whitespace() => state,
+        (State::Between, _) => State::Bare,
+        (State::Nested(1), b'}' | b']') | (State::Text(0), b'"') => return Step::Ends,
+        (State::Nested(depth), b'}' | b']') => State::Nested(depth - 1),
+        (State::Nested(depth), b'{' | b'[') => State::Nested(depth + 1),
+        (State::Text(depth), b'"') => State::Nested(depth),
+        (State::Text(depth), b'\\') => State::Escape(depth),
+        (State::Nested(depth), b'"') | (State::Escape(depth), _) => State::Text(depth),
+        (State::Bare, b',' | b']' | b'{' | b'\n') => return Step::Ended,
+        (State::Nested(_) | State::Text(_) | State::Bare, _) => state,
+    };
+    Step::To(next)
 }
 
 #[cfg(test)]
@@ -164,6 +173,7 @@ mod tests {
                     vec!["{\"a\":[1,{\"b\":\"]}\\\"\"}]}", "3", "\"x\"", "[1]"],
                 ),
                 ("{\"春\":1}\n{}\r\n{}", vec!["{\"春\":1}", "{}", "{}"]),
+                ("[\"a,\\\"]\",{}]", vec!["\"a,\\\"]\"", "{}"]),
                 ("[{} {}]", vec!["{}", "{}"]),
                 ("[{},", vec!["{}", "unclosed"]),
                 ("[{},{\"a\":\"", vec!["{}", "unfinished"]),
