@@ -241,12 +241,12 @@ def make_free_held(rng, pairs):
     bare = [x for x in order if bare_fits(x)][:66]
     used = {x.zh for x in bare}
     rest = [x for x in order if x.zh not in used][:134]
-    out = [dict(free("{}", x, i % 2 == 0), kind="bare") for i, x in enumerate(bare)]
+    out = [dict(free("{}", x, i % 2 == 0), task="translate-bare") for i, x in enumerate(bare)]
     for i, x in enumerate(rest[:67]):
-        out.append(dict(free((ZH_EN if i % 2 == 0 else EN_ZH)[i // 2 % 5], x, i % 2 == 0), kind="paraphrase"))
+        out.append(dict(free((ZH_EN if i % 2 == 0 else EN_ZH)[i // 2 % 5], x, i % 2 == 0), task="translate-paraphrase"))
     for i, x in enumerate(rest[67:]):
         lang, phrase = UNSEEN[i % 3]
-        out.append(dict(free(phrase, x, lang == "zh"), kind="unseen-phrasing"))
+        out.append(dict(free(phrase, x, lang == "zh"), task="translate-unseen"))
     rng.shuffle(out)
     return out
 

@@ -177,9 +177,9 @@ def make_poems(rng):
     for p in strangers:
         for q, a in steps(p, two=False):
             if not {q.split("：")[1], a} & spoken:
-                held.append(dict(pair("continue", q, a), kind="unknown-poem"))
+                held.append(dict(pair("continue", q, a), task="continue-unknown"))
     held = held[:60]
-    recall = [dict(pair("continue", q, a), kind="recall") for p in short if p["title"] in hidden for q, a in steps(p, two=False)
+    recall = [dict(pair("continue", q, a), task="continue-recall") for p in short if p["title"] in hidden for q, a in steps(p, two=False)
               if not {q.split("：")[1], a} & spoken]
     rng.shuffle(recall)
     held += recall[:20]

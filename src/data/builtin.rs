@@ -138,19 +138,26 @@ const CHATS: &[ChatFile] = &[
     chat_file!("chat", 0.05),
 ];
 
+fn read_conversations(text: &str) -> Result<Vec<Conversation>, DataError> {
+    Ok(read_chats(Format::JsonLines, text.as_bytes())?.conversations)
+}
+
+/// The built-in conversations that are trained on.
+pub fn conversations() -> Result<Vec<Conversation>, DataError> {
+    let all: Result<Vec<_>, _> = CHATS.iter().map(|file| read_conversations(file.train)).collect();
+    Ok(all?.concat())
+}
+
 /// The built-in conversations for rows of `context` tokens, one source a task.
 pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, DataError> {
     let set = |file: &ChatFile| {
-        let conversations = |text: &str| -> Result<Vec<Conversation>, DataError> {
-            Ok(read_chats(Format::JsonLines, text.as_bytes())?.conversations)
-        };
         let source = ChatSource {
             name: file.name.to_owned(),
-            conversations: conversations(file.train)?,
+            conversations: read_conversations(file.train)?,
             weight: file.weight,
             hold_out: false,
         };
-        ExampleSet::given(&source, conversations(file.held_out)?, tokenizer, context)
+        ExampleSet::given(&source, read_conversations(file.held_out)?, tokenizer, context)
     };
     CHATS.iter().map(set).collect()
 }

@@ -27,7 +27,10 @@ pub mod tokenizer;
 pub use error::DataError;
 
 pub use batch::{Batch, Batcher};
-pub use builtin::{CHAT_PROBES, ChatProbe, PROBES, chats as builtin_chats, sources as builtin_sources};
+pub use builtin::{
+    CHAT_PROBES, ChatProbe, PROBES, chats as builtin_chats, conversations as builtin_conversations,
+    sources as builtin_sources,
+};
 pub use chat::{CHAT_TEMPLATE, Conversation, Example, Role, Turn, encode, encode_prompt};
 pub use chat_reader::{ChatReading, Form, read_chats};
 pub use chat_rows::ChatRows;
@@ -36,6 +39,6 @@ pub use examples::{ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_
 pub use mix::{History, MOST_TOKENS, Shape};
 pub use packing::{PackedRow, fill_row, plan};
 pub use reader::{Format, read};
-pub use source::{Packed, Source, pack, training_texts};
+pub use source::{Packed, Source, chat_texts, pack, training_texts};
 pub use split::split;
 pub use tokenizer::{ChatTokens, StreamDecoder, Tokenizer, train_bpe, train_char};

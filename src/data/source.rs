@@ -1,6 +1,7 @@
 //! Sources and their packed token streams.
 
 use crate::data::{
+    chat::Conversation,
     document::Document,
     error::DataError,
     split::Split,
@@ -138,4 +139,11 @@ pub fn training_texts<'a>(sources: &'a [Source], split: &Split) -> Vec<TextGroup
             TextGroup { weight: source.weight / characters.max(1) as f64, texts }
         })
         .collect()
+}
+
+/// Conversations as the tokenizer's trainer wants them; all their characters together count `weight`.
+pub fn chat_texts(conversations: &[Conversation], weight: f64) -> TextGroup<'_> {
+    let texts: Vec<&str> = conversations.iter().flat_map(|c| &c.turns).map(|t| t.content.as_str()).collect();
+    let characters: usize = texts.iter().map(|t| t.chars().count()).sum();
+    TextGroup { weight: weight / characters.max(1) as f64, texts }
 }

@@ -71,6 +71,17 @@ impl Chats {
     }
 }
 
+/// The conversations that fine-tuning will train on, where they are there already.
+pub(super) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Conversation>, TrainError> {
+    if config.sft.source.is_empty() {
+        // A run of one's own text has other uses for its vocabulary than the built-in conversations.
+        return Ok(if config.source.is_empty() { data::builtin_conversations()? } else { Vec::new() });
+    }
+    // What is wrong with a file is told when fine-tuning begins.
+    let sources = read_sources(config, run_dir, &mut Vec::new()).unwrap_or_default();
+    Ok(sources.into_iter().flat_map(|s| s.conversations).collect())
+}
+
 /// What fitting to the context did, where it did something.
 fn told(name: &str, f: &Fitted) -> Option<String> {
     if f.shortened + f.dropped == 0 {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    chats,
     config::{ProbeConfig, RunConfig, SourceConfig, TokenizerKind},
     error::TrainError,
     model_folder::read_text,
@@ -17,6 +18,10 @@ use crate::{
 
 /// Largest source file: the streaming reader arrives with the data room.
 pub(super) const FILE_LIMIT: u64 = 512 << 20;
+
+/// What a character of the conversations counts when a tokenizer is trained, all of them together, where
+/// all text together counts 1.
+const CHAT_WEIGHT: f64 = 0.25;
 
 /// Sources, tokenizer and probes of a run.
 pub struct Corpus {
@@ -57,7 +62,11 @@ impl Corpus {
             let tokenizer = Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?;
             if chat { tokenizer.with_chat()? } else { tokenizer }
         } else {
-            let texts = data::training_texts(&sources, &split);
+            let mut texts = data::training_texts(&sources, &split);
+            // The stages of a run share a tokenizer, so it is made for what the later ones say as well.
+            let all: f64 = sources.iter().map(|s| s.weight).sum();
+            let conversations = chats::conversations(config, run_dir)?;
+            texts.push(data::chat_texts(&conversations, CHAT_WEIGHT * all));
             match config.tokenizer {
                 TokenizerKind::Char => data::train_char(&texts, vocab_size)?,
                 TokenizerKind::Bpe => data::train_bpe(&texts, vocab_size)?,
