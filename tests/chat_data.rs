@@ -334,7 +334,8 @@ fn two_hundred_thousand_lines_are_quick() {
     let start = Instant::now();
     let rows = plan(&lengths, &order, 128).unwrap();
     println!("read {read:?}, as an array {cut:?}, encoded {encoded:?}, {} rows in {:?}", rows.len(), start.elapsed());
-    assert!(read.as_secs_f64() < 5.0 && cut.as_secs_f64() < 5.0 && encoded.as_secs_f64() < 20.0);
+    // Far above what they take, far below what anything quadratic would.
+    assert!(read.as_secs_f64() < 30.0 && cut.as_secs_f64() < 30.0 && encoded.as_secs_f64() < 60.0);
 }
 
 proptest! {
@@ -412,7 +413,7 @@ fn a_tokenizer_without_the_tokens_is_refused_with_advice() {
     let conversation = sized(None, &[(1, 1)]);
     let error = encode(&conversation, &bare).unwrap_err().to_string();
     assert!(error.contains("no tokens for conversations (<|system|>, <|user|>, <|assistant|>, <|im_end|>)"), "{error}");
-    assert!(encode_all(&[conversation.clone()], &bare, 24).is_err());
+    assert!(encode_all(std::slice::from_ref(&conversation), &bare, 24).is_err());
     let grown = bare.with_chat().unwrap();
     assert_eq!(encode(&conversation, &grown).unwrap().ids, [6, 0, 4, 7, 0, 4]);
 }
@@ -605,7 +606,7 @@ fn two_million_examples_are_planned_quickly() {
     let start = Instant::now();
     let rows = plan(&lengths, &order, 128).unwrap();
     println!("{} rows in {:?}", rows.len(), start.elapsed());
-    assert!(start.elapsed().as_secs_f64() < 10.0);
+    assert!(start.elapsed().as_secs_f64() < 30.0);
 }
 
 #[test]
