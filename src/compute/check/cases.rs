@@ -184,9 +184,9 @@ fn attention(b: &mut Bench<'_>) -> Done {
             let sequences = 1 + j % 2;
             // Every layout on the longest rows, and on the others plain ones and those of whole tiles.
             let layouts = if t > tile + 1 { LAYOUTS.len() } else { t.min(2) };
-            for layout in 0..layouts {
+            for (layout, name) in LAYOUTS.iter().enumerate().take(layouts) {
                 let begins: Vec<u32> = (0..sequences).flat_map(|s| begins(layout + s, t, tile)).collect();
-                let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d} begins={}", LAYOUTS[layout]);
+                let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d} begins={name}");
                 let begins = b.words(&begins)?;
                 let qkv = b.noise(&[sequences * t, heads.qkv()])?;
                 let out = b.blank(&[sequences * t, heads.out()])?;

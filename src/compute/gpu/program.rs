@@ -147,7 +147,8 @@ impl Gpu {
     )]
     fn trusted_module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         // SAFETY: kernels guard every index by the sizes in their parameters, which the functions of
-        // `ops` check against the tensors bound; loops end by those sizes.
+        // `ops` check against the tensors bound; numbers read from a tensor are cut to those sizes
+        // before they index or bound anything (`first_key` of attention.wgsl); loops end by the sizes.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 
