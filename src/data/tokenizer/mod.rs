@@ -1,10 +1,11 @@
 //! Text to token ids and back, through the `tokenizers` crate, in files that transformers reads.
 //!
-//! Two kinds are trained here (`train.rs`): `char`, a BPE model without merges that falls back to
-//! bytes, and `bpe`, byte-level. A `tokenizer.json` of another maker is taken if its model is BPE
+//! Two kinds are trained here (`train.rs`): `char`, a BPE model that merges nothing but Latin letters and
+//! falls back to bytes, and `bpe`, byte-level. A `tokenizer.json` of another maker is taken if its model is BPE
 //! (`load.rs`), and given the tokens of a conversation where it lacks them (`grow.rs`).
 
 mod grow;
+mod latin;
 mod load;
 mod pieces;
 mod stream;

@@ -1,6 +1,6 @@
 //! Making vocabularies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 use tokenizers::{
@@ -12,11 +12,13 @@ use tokenizers::{
     pre_tokenizers::byte_level::ByteLevel,
 };
 
-use super::{SPECIAL_TOKENS, Tokenizer, pieces};
+use super::{SPECIAL_TOKENS, Tokenizer, latin, pieces};
 use crate::data::error::DataError;
 
 /// Bytes the `bpe` trainer is shown; its counts are 32-bit, and more text changes few merges.
 const TRAINED_BYTES: usize = 64 << 20;
+/// A `char` vocabulary gives one in so many tokens to words of Latin letters.
+const LATIN_SHARE: usize = 4;
 /// The largest vocabulary trained here.
 const LARGEST_VOCABULARY: usize = 1 << 18;
 
@@ -42,7 +44,8 @@ fn check_size(vocab_size: usize) -> Result<(), DataError> {
 }
 
 /// Trains a `char` tokenizer: special tokens, 256 byte tokens, then the characters of the greatest
-/// weighted count (ties by code point) until the vocabulary is full or the characters are used up.
+/// weighted count (ties by code point) until the vocabulary is full or the characters are used up. A
+/// quarter of the vocabulary at most is for words of Latin letters (`latin.rs`).
 pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokenizer, DataError> {
     check_size(vocab_size)?;
     let mut weighted: HashMap<char, f64> = HashMap::new();
@@ -59,7 +62,14 @@ pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokeniz
     let mut ranked: Vec<(char, f64)> = weighted.into_iter().filter(|(_, w)| *w > 0.0).collect();
     ranked.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let bytes = (0..=255_u8).map(|b| format!("<0x{b:02X}>"));
-    let characters = ranked.into_iter().map(|(c, _)| c.to_string());
+    let room = vocab_size - SPECIAL_TOKENS.len() - 256;
+    let mut merges = latin::merges(groups, room / LATIN_SHARE)?;
+    ranked.truncate(room - merges.len());
+    // A merge stands on its parts, and a letter may be too rare for the vocabulary.
+    let mut there: HashSet<String> = ranked.iter().map(|(c, _)| c.to_string()).collect();
+    merges.retain(|(a, b)| there.contains(a) && there.contains(b) && there.insert(format!("{a}{b}")));
+    let merged = merges.iter().map(|(a, b)| format!("{a}{b}"));
+    let characters = ranked.into_iter().map(|(c, _)| c.to_string()).chain(merged);
     let vocab: serde_json::Map<String, Value> = SPECIAL_TOKENS
         .iter()
         .map(|s| (*s).to_owned())
@@ -80,7 +90,7 @@ pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokeniz
         "version": "1.0",
         "added_tokens": special,
         "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
-        "model": {"type": "BPE", "fuse_unk": false, "byte_fallback": true, "ignore_merges": false, "vocab": vocab, "merges": []},
+        "model": {"type": "BPE", "fuse_unk": false, "byte_fallback": true, "ignore_merges": false, "vocab": vocab, "merges": merges},
     });
     Tokenizer::from_json(&file.to_string(), None)
 }
