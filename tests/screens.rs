@@ -10,7 +10,7 @@ mod fake;
 use std::time::Duration;
 
 use danlu::{
-    session::Event,
+    session::{BatchView, Event, TaskReport, TokenView},
     ui::{
         keys::{Code, Key},
         state::{AppState, Panel},
@@ -25,10 +25,11 @@ use unicode_width::UnicodeWidthStr as _;
 
 fn screen(lang: Lang, events: Vec<Event>) -> AppState {
     let mut state = AppState::new(lang, Theme { depth: Depth::Cube, ..Theme::default() }, GlyphSet::Line);
+    let mut now = Duration::ZERO;
     for event in events {
         if let Event::Steps(steps) = &event {
-            let at = steps.last().map_or(0, |s| s.step as u64);
-            update(&mut state, Msg::Tick(Duration::from_millis(at * 112)));
+            now += Duration::from_millis(112) * steps.len() as u32;
+            update(&mut state, Msg::Tick(now));
         }
         update(&mut state, Msg::Event(event));
     }
@@ -282,7 +283,9 @@ fn matched_characters_are_underlined() {
 fn hostile_text_is_shown_not_obeyed() {
     let evil = "\x1b]0;x\x07\x1b[2J\u{202e}春\u{200b}\r\n\u{9b}31m";
     let text = || evil.to_owned();
-    let mut info = fake::info();
+    let mut info = fake::sft_info(0);
+    info.tasks.iter_mut().for_each(|t| t.name = text());
+    info.stages.iter_mut().for_each(|s| s.name = text());
     (info.name, info.stage, info.size) = (text(), text(), text());
     (info.engine, info.adapter, info.path) = (text(), text(), evil.into());
     info.sources.iter_mut().for_each(|s| s.name = text());
@@ -297,6 +300,19 @@ fn hostile_text_is_shown_not_obeyed() {
         matched: 3,
         length: 9,
     });
+    let token = TokenView { text: text(), trained: true, loss: Some(f32::NAN), first: true };
+    let drawn = vec![(text(), vec![token; 9])];
+    events.push(Event::Batch(Box::new(BatchView { step: 1, rows: drawn })));
+    events.push(Event::Task(TaskReport {
+        step: 1,
+        task: text(),
+        examples: 1,
+        exact_match: f64::NAN,
+        char_f1: f64::INFINITY,
+        end_rate: -1.0,
+        eval_loss: f64::NAN,
+    }));
+    events.push(Event::Refused { text: text() });
     events.push(Event::Note { step: 1, text: text() });
     events.push(Event::Saved { step: 1, path: evil.into(), seconds: 0.1, bytes: 1 });
     events.push(Event::SaveFailed { step: 1, error: text() });
@@ -349,4 +365,37 @@ fn a_million_steps_are_drawn_from_a_bounded_number_of_buckets() {
     assert!(buckets <= 4096, "{buckets} buckets");
     let mut buf = Buffer::empty(Rect::new(0, 0, 120, 36));
     view::draw(&state, buf.area, &mut buf);
+}
+
+/// How well a token was known is told by more than hue, and what is not trained on is dim.
+#[test]
+fn a_batchs_losses_are_seen_without_colour() {
+    let mut state = screen(Lang::Zh, fake::sft_until(200));
+    state.theme.depth = Depth::Mono;
+    state.focus = Panel::Batch;
+    state.expanded = true;
+    let (buf, _) = painted(&state, 120, 36);
+    let looks = |symbol: &str| -> Vec<Modifier> {
+        let mut looks: Vec<Modifier> =
+            buf.content().iter().filter(|c| c.symbol() == symbol).map(|c| c.modifier).collect();
+        looks.sort_by_key(Modifier::bits);
+        looks.dedup();
+        looks
+    };
+    assert!(looks("›").iter().all(|m| *m == Modifier::DIM || !m.contains(Modifier::DIM)));
+    assert!(looks("e").len() >= 3, "{:?}", looks("e"));
+}
+
+/// The held token is seen, and said with its numbers.
+#[test]
+fn a_held_token_says_what_it_cost() {
+    let mut state = screen(Lang::En, fake::sft_until(200));
+    state.focus = Panel::Batch;
+    painted(&state, 80, 24);
+    // Past the question to the answer's first token.
+    press(&mut state, &[Key::plain(Code::Right); 27]);
+    let text = shown(&state, 80, 24);
+    assert!(text.contains("[浙]  loss") && text.contains("trained on"), "{text}");
+    let (buf, _) = painted(&state, 80, 24);
+    assert!(buf.content().iter().any(|c| c.symbol() == "浙" && c.modifier.contains(Modifier::REVERSED)));
 }

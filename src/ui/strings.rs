@@ -127,7 +127,9 @@ strings! {
     TRAINED_BEFORE = "按 g 接着训练；打开之前的曲线不在屏上", "g goes on; curves from before this sitting are not shown";
     LEFT_OFF = "停在这里，按 g 接着训练", "stopped here; g goes on";
     COMPLETE = "练完了", "complete";
+    COMPLETE_HERE = "这个阶段练完了", "this stage is complete";
     KEPT = "预训练验证", "pretrain valid";
+    KEPT_SHORT = "预训练", "pretrain";
     TASK = "任务", "task";
     EXACT = "全对", "exact";
     CHANGE = "变化", "change";
@@ -141,6 +143,9 @@ strings! {
     NO_BATCH_HERE = "这个阶段训练时，这里是它用的词元", "its tokens stand here while the stage trains";
     UNTRAINED = "不训练", "not trained on";
     TRAINED = "训练", "trained on";
+    SCALE = "训练的词元，概率", "trained tokens, p";
+    ROWS = "行", "rows";
+    BY_HAND = "手写", "by hand";
     PROBABILITY = "概率", "p";
     HELD = "按住不动", "held";
     NO_TALK = "按 i 或直接输入汉字，和正在训练的模型说话", "press i and say something to the model while it trains";

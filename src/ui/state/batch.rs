@@ -77,6 +77,14 @@ fn special(text: &str) -> Option<String> {
     })
 }
 
+/// Whether a line may end between two tokens.
+fn may_break(before: &Token, after: &Token) -> bool {
+    let (Some(last), Some(first)) = (before.shown.chars().next_back(), after.shown.chars().next()) else { return true };
+    let in_a_word = last.is_ascii_alphanumeric() && first.is_ascii_alphanumeric();
+    let closes = "›，。、；：？！）》」』】”’…,.;:?!)".contains(first);
+    !in_a_word && !closes && last != '‹'
+}
+
 impl Batch {
     /// Cleans a batch and shortens the template's tokens.
     pub fn new(view: &BatchView) -> Batch {
@@ -123,18 +131,29 @@ impl Batch {
         Spot { row, token: spot.token.min(last) }
     }
 
-    /// Lines of a row in `cells` cells, as ranges of tokens.
+    /// Lines of a row in `cells` cells, as ranges of tokens. Words stay whole where they can, and no line
+    /// begins with a closing mark.
     pub fn lines(&self, row: usize, cells: usize) -> Vec<std::ops::Range<usize>> {
         let Some(row) = self.rows.get(row) else { return Vec::new() };
+        let wide = |at: usize| width(&row.tokens[at].shown).min(cells);
         let mut lines = Vec::new();
-        let (mut from, mut used) = (0, 0);
-        for (at, token) in row.tokens.iter().enumerate() {
-            let wide = width(&token.shown).min(cells);
-            if at > from && (used + wide > cells || token.first) {
+        // Where the line begins, its cells, and the last place in it that may begin the next.
+        let (mut from, mut used, mut soft) = (0, 0, 0);
+        for at in 0..row.tokens.len() {
+            if at > from && row.tokens[at].first {
                 lines.push(from..at);
-                (from, used) = (at, 0);
+                (from, used, soft) = (at, 0, at);
+            } else if at > from && may_break(&row.tokens[at - 1], &row.tokens[at]) {
+                soft = at;
             }
-            used += wide;
+            if at > from && used + wide(at) > cells {
+                let next = if soft > from { soft } else { at };
+                lines.push(from..next);
+                from = next;
+                used = (from..at).map(wide).sum();
+                soft = from;
+            }
+            used += wide(at);
         }
         if from < row.tokens.len() {
             lines.push(from..row.tokens.len());
@@ -232,6 +251,9 @@ mod tests {
     fn the_cursor_walks_tokens_and_lines() {
         let batch = view(&["春", "眠", "不", "觉", "晓", "，"]);
         assert_eq!(batch.lines(0, 6), [0..3, 3..6]);
+        assert_eq!(batch.lines(0, 10), [0..4, 4..6], "a comma begins no line");
+        assert_eq!(view(&["我", "a", "b", "c"]).lines(0, 4), [0..1, 1..4], "a word stays whole");
+        assert_eq!(view(&["a", "b", "c", "d", "e", "f"]).lines(0, 4), [0..4, 4..6], "if it fits");
         let at = |token| Spot { row: 0, token };
         assert_eq!(batch.below(at(1), true, 6), at(4));
         assert_eq!(batch.below(at(4), false, 6), at(1));

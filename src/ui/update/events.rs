@@ -165,6 +165,6 @@ fn on_demonstrated(state: &mut AppState, step: usize, count: usize) {
         state.chat.correct(id, &text, step);
     }
     let text = strings::demonstrated(state.lang, count, step);
-    state.record(Level::Save, &text);
+    state.record(Level::Note, &text);
     state.remark(&text);
 }

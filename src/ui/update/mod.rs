@@ -153,6 +153,11 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
     match act {
         Act::Pause => {
             let paused = live.is_paused();
+            if paused && live.is_complete() {
+                let words = state.tr(strings::COMPLETE_HERE);
+                state.remark(words);
+                return Vec::new();
+            }
             live.phase = if paused { Phase::Resuming } else { Phase::Pausing };
             return vec![Cmd::Send(if paused { Command::Resume } else { Command::Pause })];
         }

@@ -20,7 +20,7 @@ use crate::ui::{
 };
 
 /// Cells of the column that names sources, its gap among them.
-const GUTTER: u16 = 9;
+const GUTTER: u16 = 12;
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, stage) = (pen.state, pen.stage);
@@ -30,7 +30,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         if spot.is_some() {
             facts.push(pen.piece(format!("{}  ", state.tr(strings::HELD)), Role::Focus));
         }
-        let size = format!("{} {}  ", state.tr(strings::BATCH), batch.rows.len() + batch.more);
+        let size = format!("{} {}  ", batch.rows.len() + batch.more, state.tr(strings::ROWS));
         facts.push(pen.piece(size, Role::Dim));
         facts.push(pen.piece(strings::at_step(state.lang, batch.step), Role::Dim));
     }
@@ -117,8 +117,7 @@ fn held<'a>(pen: &Pen, token: &Token) -> Pieces<'a> {
 /// The scale: how likely a trained token was.
 fn legend<'a>(pen: &Pen, wide: u16) -> Pieces<'a> {
     let state = pen.state;
-    let mut pieces: Pieces =
-        vec![pen.piece(format!("{} {} ", state.tr(strings::TRAINED), state.tr(strings::PROBABILITY)), Role::Text)];
+    let mut pieces: Pieces = vec![pen.piece(format!("{} ", state.tr(strings::SCALE)), Role::Text)];
     for heat in 0..=LIKELY.len() {
         let text = match LIKELY.get(heat) {
             Some(least) => format!(">{:.0}%", 100.0 * least),

@@ -57,13 +57,14 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
         };
         pen.words(buf, body, state.tr(words));
     } else {
-        scrollback(pen, state.chat.exchanges.len(), body, buf);
+        scrollback(pen, state.chat.exchanges.len(), false, body, buf);
     }
     caret
 }
 
-/// The first `count` exchanges, built from the newest backwards and no further than is seen.
-fn scrollback(pen: &Pen, count: usize, area: Rect, buf: &mut Buffer) {
+/// The first `count` exchanges, built from the newest backwards and no further than is seen; few of them
+/// stand at the top, or at the foot.
+fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Buffer) {
     let chat = &pen.state.chat;
     let focused = pen.state.focus == Panel::Chat;
     let rows = area.height as usize;
@@ -104,7 +105,11 @@ fn scrollback(pen: &Pen, count: usize, area: Rect, buf: &mut Buffer) {
         from = from.clamp(high.saturating_sub(rows).min(low), low.max(high.saturating_sub(rows))).min(most);
     }
     for (up, line) in lines[from..].iter().take(rows).enumerate() {
-        let y = if lines.len() < rows { area.y + (lines.len() - 1 - up) as u16 } else { area.bottom() - 1 - up as u16 };
+        let y = if lines.len() < rows && !foot {
+            area.y + (lines.len() - 1 - up) as u16
+        } else {
+            area.bottom() - 1 - up as u16
+        };
         put_pieces(buf, area.x, y, area.right().saturating_sub(1), line);
     }
 }
@@ -185,18 +190,35 @@ fn answer_lines<'a>(
         lines.push(vec![pen.piece(pad(mark, indent), Role::Good), pen.piece(&text[range], Role::Text)]);
     }
     let (facts, role) = stamp(pen, exchange, answer);
-    for line in wrap(&facts, room, 0) {
-        lines.push(vec![pen.piece(" ".repeat(indent), Role::Text), pen.piece(facts[line].to_owned(), role)]);
+    let dot = format!(" {} ", pen.glyphs.dot);
+    let mut rows: Vec<String> = Vec::new();
+    for fact in facts {
+        match rows.last_mut() {
+            Some(row) if width(row) + width(&dot) + width(&fact) <= room => {
+                row.push_str(&dot);
+                row.push_str(&fact);
+            }
+            _ => rows.push(fact),
+        }
+    }
+    for row in rows {
+        lines.extend(
+            wrap(&row, room, 0)
+                .into_iter()
+                .map(|part| vec![pen.piece(" ".repeat(indent), Role::Text), pen.piece(row[part].to_owned(), role)]),
+        );
     }
     lines
 }
 
-fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (String, Role) {
+/// The facts under an answer. The stage is among them where it is not the one that would answer now.
+fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role) {
     let state = pen.state;
     let is_parent = exchange.answer.id != answer.id;
-    let whose = if is_parent { base(pen) } else { word(pen, &exchange.stage) };
+    let named = exchange.parent.is_none() && exchange.stage != state.live().name;
+    let whose = if named { format!("{} ", word(pen, &exchange.stage)) } else { String::new() };
     let mut facts: Vec<String> = Vec::new();
-    facts.extend(answer.step.map(|s| format!("{whose} {}", strings::at_step(state.lang, s))));
+    facts.extend(answer.step.map(|s| format!("{whose}{}", strings::at_step(state.lang, s))));
     let mut role = Role::Dim;
     match &answer.ending {
         None if answer.step.is_none() => facts.push(state.tr(strings::WAITING).to_owned()),
@@ -222,7 +244,7 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (String, Role) {
         facts.push(state.tr(strings::SENT).to_owned());
         role = Role::Focus;
     }
-    (facts.join(&format!(" {} ", pen.glyphs.dot)), role)
+    (facts, role)
 }
 
 /// A stage in one word.
@@ -257,7 +279,7 @@ fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Buffer) -> Option<Ca
     above.height -= shown as u16;
     let (from, last) = (chat.exchanges[at].first, at);
     if !from && last > 0 {
-        scrollback(pen, last, above, buf);
+        scrollback(pen, last, true, above, buf);
     }
     caret
 }

@@ -45,12 +45,13 @@ enum Path {
     Here,
 }
 
-const LENGTHS: [Length; 7] = [
+const LENGTHS: [Length; 8] = [
     Length { brand: true, name: 24, path: Path::Whole },
     Length { brand: false, name: 24, path: Path::Whole },
     Length { brand: false, name: 14, path: Path::Whole },
     Length { brand: false, name: 24, path: Path::Stages },
     Length { brand: false, name: 14, path: Path::Stages },
+    Length { brand: false, name: 0, path: Path::Stages },
     Length { brand: false, name: 14, path: Path::Here },
     Length { brand: false, name: 0, path: Path::Here },
 ];

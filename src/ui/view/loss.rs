@@ -6,11 +6,11 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::{Pen, below};
 use crate::ui::{
     chart::{Curve, Plot},
-    paint::{Pieces, put},
+    paint::{Pieces, pieces_width, put, put_pieces},
     series::{SMOOTHINGS, Series},
     state::{Panel, Phase},
     strings::{self, Tr},
-    text::{figure, grouped, rate, short},
+    text::{figure, grouped, rate, short, width},
     theme::Role,
 };
 
@@ -19,7 +19,7 @@ const SMALL: u16 = 4;
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, stage) = (pen.state, pen.stage);
-    let mut inner = pen.title(buf, area, Panel::Loss, &facts(pen));
+    let mut inner = pen.title(buf, area, Panel::Loss, &facts(pen, area.width as usize));
     if inner.height >= 12 + SMALL && inner.width >= 60 {
         inner.height -= SMALL;
         small_charts(pen, Rect { y: inner.bottom(), height: SMALL, ..inner }, buf);
@@ -28,13 +28,16 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         return;
     }
     if stage.step.is_none() {
+        let here = state.switching() == Some(stage.name.as_str());
+        let going = format!("{} {}", state.tr(strings::SWITCHING), stage.title(state.lang));
         let words = match (&stage.phase, &stage.run) {
             (Phase::Resting, _) if stage.told_step.is_none() => strings::NEVER_TRAINED,
             (Phase::Resting, _) => strings::TRAINED_BEFORE,
             (_, Some(_)) => strings::NO_STEP,
             (_, None) => strings::NO_RUN,
         };
-        pen.words(buf, below(inner, inner.height / 2), state.tr(words));
+        let words = if here { going.as_str() } else { state.tr(words) };
+        pen.words(buf, below(inner, inner.height / 2), words);
         return;
     }
     if inner.height >= 8 {
@@ -68,7 +71,8 @@ fn steps(pen: &Pen) -> (f64, f64) {
     (0.0, planned.max(pen.stage.steps_done()).max(1) as f64)
 }
 
-fn facts<'a>(pen: &Pen) -> Pieces<'a> {
+/// Labels and numbers; where there is not room for all, a label goes with its number.
+fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
     let (state, stage) = (pen.state, pen.stage);
     let mut facts: Pieces = Vec::new();
     let mut add = |label: Tr, value: String, role| {
@@ -78,7 +82,11 @@ fn facts<'a>(pen: &Pen) -> Pieces<'a> {
     };
     if let (Some((_, loss)), Some(first)) = (stage.kept.last(), stage.kept_first) {
         let change = if loss.is_finite() { format!(" {:+.3}", loss - first) } else { String::new() };
-        add(strings::KEPT, format!("{}{change}", figure(loss)), Role::Kept);
+        add(
+            if cells < 70 { strings::KEPT_SHORT } else { strings::KEPT },
+            format!("{}{change}", figure(loss)),
+            Role::Kept,
+        );
     }
     if let Some((step, loss)) = stage.best.filter(|_| !stage.is_tuning()) {
         add(strings::BEST, format!("{} @{}", figure(loss), grouped(step as u64)), Role::Text);
@@ -89,6 +97,10 @@ fn facts<'a>(pen: &Pen) -> Pieces<'a> {
     if let Some((_, raw)) = stage.loss.last() {
         let shown = if raw.is_finite() { stage.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
         add(strings::TRAIN, figure(shown), if raw.is_finite() { Role::Train } else { Role::Bad });
+    }
+    let room = cells.saturating_sub(width(state.tr(Panel::Loss.title())) + 9);
+    while facts.len() > 2 && pieces_width(&facts) > room {
+        facts.drain(..2);
     }
     facts
 }
@@ -112,11 +124,15 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
         pieces.push(pen.piece(format!(" {}  ", state.tr(strings::KEPT)), Role::Dim));
     }
     pieces.push(pen.piece(format!("{} {axis}", g.dot), Role::Dim));
-    let wide = crate::ui::paint::pieces_width(&pieces) as u16;
-    let x = area.right().saturating_sub(wide + 2).max(area.x + 1);
-    crate::ui::paint::put_pieces(buf, x, area.y, area.right(), &pieces);
+    let wide = pieces_width(&pieces) as u16;
+    let mut from = area.x + 1;
     if stage.phase == Phase::Resting {
-        put(buf, area.x + 2, area.y, x.saturating_sub(1), state.tr(strings::LEFT_OFF), pen.style(Role::Focus));
+        let words = if stage.is_complete() { strings::COMPLETE_HERE } else { strings::LEFT_OFF };
+        from = put(buf, area.x + 2, area.y, area.right(), state.tr(words), pen.style(Role::Focus)) + 1;
+    }
+    let x = area.right().saturating_sub(wide + 2);
+    if x >= from || stage.phase != Phase::Resting {
+        put_pieces(buf, x.max(from), area.y, area.right(), &pieces);
     }
 }
 

@@ -76,10 +76,9 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
         ("lr", rate(step.learning_rate)),
         ("grad", figure(step.grad_norm)),
     ] {
-        if !pieces.is_empty() {
-            pieces.push(pen.piece("  ", Role::Text));
-        }
-        pieces.push(pen.piece(format!("{label} "), Role::Dim));
+        // Label and value are dropped together where there is not room.
+        let gap = if pieces.is_empty() { "" } else { "  " };
+        pieces.push(pen.piece(format!("{gap}{label} "), Role::Dim));
         pieces.push(pen.piece(value, Role::Bright));
     }
     pieces

@@ -58,6 +58,10 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let seen = format!("{}-{} / {}  ", first + 1, first + rows, stage.tasks.len());
         facts.push(pen.piece(seen, Role::Dim));
     }
+    if stage.demonstrations > 0 {
+        let by_hand = format!("{} {}  ", state.tr(strings::BY_HAND), stage.demonstrations);
+        facts.push(pen.piece(by_hand, Role::Text));
+    }
     if let Some(step) = step {
         facts.push(pen.piece(strings::at_step(state.lang, step), Role::Dim));
     }
