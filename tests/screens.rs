@@ -154,6 +154,10 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     press(&mut back, &[Key::char('2')]);
     states.push(("looking_back", back));
 
+    let mut probe = tuning();
+    press(&mut probe, &[tab, tab, Key::plain(Code::Right), Key::plain(Code::Right), Key::char('z')]);
+    states.push(("probe_expanded", probe));
+
     let mut batch = tuning();
     press(&mut batch, &[tab, tab, tab]);
     painted(&batch, 120, 36);
@@ -248,7 +252,7 @@ fn every_panel_alone_and_expanded() {
 #[test]
 fn no_size_makes_it_panic() {
     for (_, mut state) in states(Lang::Zh) {
-        for panel in [Panel::Loss, Panel::Chat, Panel::Mix] {
+        for panel in [Panel::Loss, Panel::Tasks, Panel::Probe, Panel::Batch, Panel::Chat, Panel::Mix] {
             state.focus = panel;
             for wide in 1..=40 {
                 for high in 1..=20 {

@@ -143,9 +143,9 @@ pub const ACTIONS: &[Action] = &[
     action!(Go, "训练正在看的阶段", "train the stage in view", hint "训练这个阶段" "train this stage", true, Nav: [c('g')]),
     action!(Pretrain, "看预训练", "view pretraining", hint "预训练" "pretrain", true, Nav: [c('2'), Key::alt(Code::Char('2'))]),
     action!(Sft, "看微调", "view fine-tuning", hint "微调" "fine-tune", true, Nav: [c('3'), Key::alt(Code::Char('3'))]),
-    action!(Correct, "把回答改写成示范，拿去训练", "correct the answer; it is trained on", hint "改写" "correct", true, Nav: [c('e'), ctrl('e')]),
+    action!(Correct, "把回答改写成示范，拿去训练", "correct the answer; train on it", hint "改写" "correct", true, Nav: [c('e'), ctrl('e')]),
     action!(NewChat, "开始新的对话", "start a new conversation", hint "新对话" "new chat", true, Nav: [c('n'), ctrl('n')]),
-    action!(Beside, "同时让它的起点作答，并排看", "ask the checkpoint it started from as well", hint "并排" "side by side", true, Nav: [c('b'), ctrl('b')]),
+    action!(Beside, "同时让它的起点作答，并排看", "ask its starting point as well", hint "并排" "side by side", true, Nav: [c('b'), ctrl('b')]),
     action!(Quit, "退出", "quit", hint "退出" "quit", true, Nav: [c('q')]),
     action!(Help, "帮助", "help", hint "帮助" "help", true, Nav: [c('?'), key(Code::F(1))]),
     action!(Accept, "发送、选定", "send, choose", hint "发送" "send", false, Text: [key(Code::Enter)], Edit: [key(Code::Enter), ctrl('s')], Palette: [key(Code::Enter)], Dialog: [key(Code::Enter)]),
@@ -177,9 +177,9 @@ pub const ACTIONS: &[Action] = &[
     action!(KillBefore, "删到行首", "delete to the line's start", false, Text: [ctrl('u')], Edit: [ctrl('u')], Palette: [ctrl('u')]),
     action!(KillAfter, "删到行尾", "delete to the line's end", false, Text: [ctrl('k')], Edit: [ctrl('k')], Palette: [ctrl('k')]),
     action!(KillWord, "删前一词", "delete the word before", false, Text: [ctrl('w')], Edit: [ctrl('w')], Palette: [ctrl('w')]),
-    action!(Interrupt, "停下回答、清空或关闭；否则问是否退出", "stop the answer, clear, close; then ask to quit", false, Nav: [ctrl('c')], Text: [ctrl('c')], Edit: [ctrl('c')], Palette: [ctrl('c')], Dialog: [ctrl('c')], Help: [ctrl('c')]),
+    action!(Interrupt, "停下回答、清空或关闭；否则问是否退出", "stop, clear, close; or ask to quit", false, Nav: [ctrl('c')], Text: [ctrl('c')], Edit: [ctrl('c')], Palette: [ctrl('c')], Dialog: [ctrl('c')], Help: [ctrl('c')]),
     action!(Redraw, "重画屏幕", "redraw", true, Nav: [ctrl('l')], Text: [ctrl('l')], Edit: [ctrl('l')], Palette: [ctrl('l')], Dialog: [ctrl('l')], Help: [ctrl('l')]),
-    action!(Suspend, "挂起到 shell，训练也停住", "suspend to the shell, training stops too", true, Nav: [ctrl('z')], Text: [ctrl('z')], Edit: [ctrl('z')], Palette: [ctrl('z')], Dialog: [ctrl('z')], Help: [ctrl('z')]),
+    action!(Suspend, "挂起到 shell，训练也停住", "suspend; training stops too", true, Nav: [ctrl('z')], Text: [ctrl('z')], Edit: [ctrl('z')], Palette: [ctrl('z')], Dialog: [ctrl('z')], Help: [ctrl('z')]),
     action!(Lang, "English 界面", "用中文 (Chinese)", true,),
     action!(Theme, "换配色", "change theme", true,),
     action!(ShowLoss, "看损失", "show loss", true,),
@@ -198,6 +198,17 @@ pub fn lookup(mode: Mode, pressed: Key) -> Option<Act> {
     ACTIONS.iter().find(bound).map(|a| a.act)
 }
 
+/// Whether it could do something at some time in this run.
+pub fn exists(state: &AppState, act: Act) -> bool {
+    match act {
+        Act::Pretrain => state.stages.find("pretrain").is_some(),
+        Act::Sft | Act::Correct | Act::NewChat | Act::Beside => state.stages.find("sft").is_some(),
+        Act::Go => state.stages.all().len() > 1,
+        Act::Suspend => cfg!(unix),
+        _ => true,
+    }
+}
+
 /// Whether it would do something now.
 pub fn enabled(state: &AppState, act: Act) -> bool {
     let (live, shown) = (state.live(), state.shown());
@@ -205,13 +216,11 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
     let here = works && state.switching().is_none();
     match act {
         Act::Pause | Act::Save | Act::Prompt | Act::Probe => here,
-        Act::Pretrain => state.stages.find("pretrain").is_some(),
-        Act::Sft => state.stages.find("sft").is_some(),
+        Act::Pretrain | Act::Sft | Act::Suspend => exists(state, act),
         Act::Go => here && (!state.stages.live_is_shown() || live.phase == Phase::Paused && !live.is_complete()),
         Act::Correct => here && live.talks() && state.focus == Panel::Chat && state.chat.correctable().is_some(),
         Act::NewChat => here && state.chat.exchanges.back().is_some_and(|e| e.talk) && !state.chat.fresh,
         Act::Beside => here && live.parent().is_some(),
-        Act::Suspend => cfg!(unix),
         Act::Previous | Act::Next => match state.focus {
             Panel::Chat => !state.chat.exchanges.is_empty(),
             Panel::Batch => shown.batch.is_some(),

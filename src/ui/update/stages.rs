@@ -6,7 +6,7 @@ use super::Cmd;
 use crate::session::Command;
 use crate::ui::{
     actions::Act,
-    state::{AppState, Overlay, Panel, Phase, Question, Wish},
+    state::{AppState, Overlay, Panel, Phase, Question, Wish, batch::Spot},
 };
 
 /// At least this between two batches.
@@ -74,7 +74,7 @@ pub(super) fn move_spot(state: &mut AppState, act: Act) {
     let stage = state.stages.shown_mut();
     let Some(batch) = &stage.batch else { return };
     let Some(spot) = stage.spot else {
-        stage.spot = Some(batch.nearest(Default::default()));
+        stage.spot = Some(batch.nearest(Spot::default()));
         return;
     };
     stage.spot = Some(match act {

@@ -21,21 +21,18 @@ const BESIDE: usize = 60;
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     let state = pen.state;
     let edit = state.chat.edit.as_ref().filter(|e| e.open);
-    let facts = match edit {
-        Some(_) => vec![pen.piece(state.tr(strings::EDIT_TITLE), Role::Focus)],
-        None => {
-            let drawn = Sampling::default();
-            let mut facts: Pieces = Vec::new();
-            if state.asks_parent() {
-                let both = format!("{} + {}  ", word(pen, &state.live().name), state.tr(strings::BASE));
-                facts.push(pen.piece(both, Role::Text));
-            }
-            facts.push(
-                pen.piece(format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k), Role::Dim),
-            );
-            facts
+    let mut facts: Pieces = Vec::new();
+    if edit.is_some() {
+        facts.push(pen.piece(state.tr(strings::EDIT_TITLE), Role::Focus));
+    } else {
+        if state.asks_parent() {
+            let both = format!("{} + {}  ", word(pen, &state.live().name), state.tr(strings::BASE));
+            facts.push(pen.piece(both, Role::Text));
         }
-    };
+        let drawn = Sampling::default();
+        let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
+        facts.push(pen.piece(sampling, Role::Dim));
+    }
     let inner = pen.title(buf, area, Panel::Chat, &facts);
     if inner.height == 0 {
         return None;

@@ -98,9 +98,10 @@ fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
         let shown = if raw.is_finite() { stage.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
         add(strings::TRAIN, figure(shown), if raw.is_finite() { Role::Train } else { Role::Bad });
     }
-    let room = cells.saturating_sub(width(state.tr(Panel::Loss.title())) + 9);
+    let room = cells.saturating_sub(width(state.tr(Panel::Loss.title())) + 6);
     while facts.len() > 2 && pieces_width(&facts) > room {
         facts.drain(..2);
+        facts[0].0 = facts[0].0.trim_start().to_owned().into();
     }
     facts
 }

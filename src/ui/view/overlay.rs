@@ -63,10 +63,13 @@ fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
     let column = if two { inside.width / 2 - 1 } else { inside.width };
     let section = |mode: Mode, title: strings::Tr| {
         let mut lines: Vec<Pieces> = vec![Vec::new(), vec![pen.piece(state.tr(title), Role::Focus)]];
-        for action in ACTIONS.iter().filter(|a| actions::enabled(state, a.act)) {
+        for action in ACTIONS.iter().filter(|a| actions::exists(state, a.act)) {
             let Some(keys) = actions::keys_text(action, mode) else { continue };
             let keys = pad(&keys, 20.min(column as usize / 2));
-            lines.push(vec![pen.piece(keys, Role::Bright), pen.piece(actions::name(action, state.lang), Role::Text)]);
+            // What cannot be done now is told, but dim.
+            let now = mode != Mode::Nav || actions::enabled(state, action.act);
+            let roles = if now { (Role::Bright, Role::Text) } else { (Role::Dim, Role::Dim) };
+            lines.push(vec![pen.piece(keys, roles.0), pen.piece(actions::name(action, state.lang), roles.1)]);
         }
         lines
     };

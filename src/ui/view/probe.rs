@@ -22,6 +22,9 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let probe = stage.probes.get(stage.probe);
     let newest = probe.and_then(|p| p.entries.last());
     let mut facts: Pieces = Vec::new();
+    if let Some(task) = probe.filter(|_| state.expanded).and_then(|p| p.task(state.lang)) {
+        facts.push(pen.piece(format!("{}  ", pen.glyphs.arrows(task)), Role::Bright));
+    }
     if stage.probes.len() > 1 {
         facts.push(pen.piece(format!("{}/{}  ", stage.probe + 1, stage.probes.len()), Role::Dim));
     }
