@@ -235,7 +235,9 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
 /// Whether a hint would tell something that the screen does not say already.
 fn worth_a_hint(state: &AppState, act: Act) -> bool {
     match act {
-        Act::Back => state.mode() != Mode::Nav || state.expanded || state.shown().spot.is_some(),
+        Act::Back => {
+            state.mode() != Mode::Nav || state.expanded || state.shown().spot.is_some() || state.chat.picked.is_some()
+        }
         Act::Pretrain => state.shown().name != "pretrain",
         Act::Sft => state.shown().name != "sft",
         Act::Go => !state.stages.live_is_shown(),

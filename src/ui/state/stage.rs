@@ -93,8 +93,6 @@ impl Run {
 pub struct Task {
     raw: String,
     name: Clean,
-    /// Examples trained on; 0 where the run did not say.
-    pub examples: usize,
     /// The newest scores.
     pub newest: Option<TaskReport>,
     /// Those before.
@@ -102,8 +100,8 @@ pub struct Task {
 }
 
 impl Task {
-    fn new(raw: &str, examples: usize) -> Task {
-        Task { raw: raw.to_owned(), name: Clean::line(raw), examples, newest: None, before: None }
+    fn new(raw: &str) -> Task {
+        Task { raw: raw.to_owned(), name: Clean::line(raw), newest: None, before: None }
     }
 
     /// Its name in the screen's language, or the trainer's.
@@ -312,9 +310,8 @@ impl Stage {
         self.phase = Phase::Running;
         self.demonstrations = info.demonstrations;
         for task in &info.tasks {
-            match self.tasks.iter_mut().find(|t| t.raw == task.name) {
-                Some(known) => known.examples = task.examples,
-                None => self.tasks.push(Task::new(&task.name, task.examples)),
+            if self.tasks.iter().all(|t| t.raw != task.name) {
+                self.tasks.push(Task::new(&task.name));
             }
         }
         let old = self.run.take();
@@ -337,7 +334,7 @@ impl Stage {
     /// Adds a task's scores.
     pub fn add_scores(&mut self, report: TaskReport) {
         let at = self.tasks.iter().position(|t| t.raw == report.task).unwrap_or_else(|| {
-            self.tasks.push(Task::new(&report.task, 0));
+            self.tasks.push(Task::new(&report.task));
             self.tasks.len() - 1
         });
         let task = &mut self.tasks[at];

@@ -14,7 +14,11 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Steps(steps) => on_steps(state, steps),
         Event::Eval { step, source, eval_loss, .. } => on_eval(state.stages.live_mut(), step, &source, eval_loss),
         Event::Task(report) => state.stages.live_mut().add_scores(report),
-        Event::Batch(batch) => state.stages.live_mut().batch = Some(Batch::new(&batch)),
+        // A token that is held is not taken away by an answer that was on its way.
+        Event::Batch(batch) if state.live().spot.is_none() => {
+            state.stages.live_mut().batch = Some(Batch::new(&batch));
+        }
+        Event::Batch(_) => {}
         Event::Probe { step, task, prompt, text, expected, matched, length } => {
             let stage = state.stages.live_mut();
             stage.probing = false;

@@ -438,6 +438,9 @@ fn the_batch_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
     press(&mut state, &[Key::plain(Code::Right), Key::plain(Code::Right)]);
     assert_eq!(state.shown().spot.map(|s| s.token), Some(1));
     assert!(tick(&mut state, 12_000).is_empty(), "a token is held");
+    let late = crate::session::BatchView { step: 9, rows: Vec::new() };
+    event(&mut state, Event::Batch(Box::new(late)));
+    assert_eq!(state.shown().batch.as_ref().map(|b| b.step), Some(1), "nor taken away");
     press(&mut state, &[ESC]);
     assert_eq!(tick(&mut state, 12_100), show);
 }
