@@ -10,7 +10,7 @@ mod fake;
 use std::time::Duration;
 
 use danlu::{
-    session::Event,
+    session::{BatchView, Event, TaskReport, TokenView},
     ui::{
         keys::{Code, Key},
         state::{AppState, Panel},
@@ -25,10 +25,11 @@ use unicode_width::UnicodeWidthStr as _;
 
 fn screen(lang: Lang, events: Vec<Event>) -> AppState {
     let mut state = AppState::new(lang, Theme { depth: Depth::Cube, ..Theme::default() }, GlyphSet::Line);
+    let mut now = Duration::ZERO;
     for event in events {
         if let Event::Steps(steps) = &event {
-            let at = steps.last().map_or(0, |s| s.step as u64);
-            update(&mut state, Msg::Tick(Duration::from_millis(at * 112)));
+            now += Duration::from_millis(112) * steps.len() as u32;
+            update(&mut state, Msg::Tick(now));
         }
         update(&mut state, Msg::Event(event));
     }
@@ -115,6 +116,87 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     }
     type_in(&mut chat, "床前明月光");
     states.push(("chat", chat));
+    states.extend(tuning_states(lang));
+    states
+}
+
+fn said(state: &mut AppState, id: u64, text: &str, step: usize) {
+    update(state, Msg::Event(Event::PromptText { id, text: text.to_owned(), step }));
+    let (tokens, seconds, finish_reason) = (text.chars().count(), 0.4, "stop".to_owned());
+    update(state, Msg::Event(Event::PromptDone { id, step, tokens, seconds, finish_reason }));
+}
+
+/// Those of fine-tuning.
+fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
+    let (esc, enter, tab) = (Key::plain(Code::Esc), Key::plain(Code::Enter), Key::plain(Code::Tab));
+    let tuning = || screen(lang, fake::sft_until(200));
+    let mut states = vec![("tuning", tuning())];
+
+    let mut before = screen(lang, fake::run_until(640));
+    press(&mut before, &[Key::char('3')]);
+    states.push(("tuning_before", before));
+
+    let mut ask = screen(lang, fake::run_until(640));
+    press(&mut ask, &[Key::char('3'), Key::char('g')]);
+    states.push(("switch", ask));
+
+    let mut switching = screen(lang, fake::run_until(640));
+    press(&mut switching, &[Key::char('3'), Key::char('g'), enter]);
+    states.push(("switching", switching));
+
+    let mut refused = screen(lang, fake::run_until(1));
+    press(&mut refused, &[Key::char('3'), Key::char('g'), enter]);
+    let text = "sft starts from pretrain, which has no checkpoint yet: train pretrain first (2, then g)".to_owned();
+    update(&mut refused, Msg::Event(Event::Refused { text }));
+    states.push(("refused", refused));
+
+    let mut back = tuning();
+    press(&mut back, &[Key::char('2')]);
+    states.push(("looking_back", back));
+
+    let mut probe = tuning();
+    press(&mut probe, &[tab, tab, Key::plain(Code::Right), Key::plain(Code::Right), Key::char('z')]);
+    states.push(("probe_expanded", probe));
+
+    let mut batch = tuning();
+    press(&mut batch, &[tab, tab, tab]);
+    painted(&batch, 120, 36);
+    press(&mut batch, &[Key::plain(Code::Right); 22]);
+    states.push(("batch_cursor", batch));
+
+    let mut talk = tuning();
+    type_in(&mut talk, "杭州在哪个省？");
+    press(&mut talk, &[enter]);
+    said(&mut talk, 1, "浙江省。", 200);
+    press(&mut talk, &[esc, Key::char('n'), Key::char('b')]);
+    type_in(&mut talk, "春天来了，请写两句话。");
+    press(&mut talk, &[enter]);
+    said(&mut talk, 2, "春天来了，花都开了。燕子从南方飞回来，在屋檐下做窝。", 200);
+    said(&mut talk, 3, "春天来了，请写两句话。春天来了，请写两句话的人，不知道春天来了", 1200);
+    states.push(("side_by_side", talk));
+
+    let mut edit = tuning();
+    type_in(&mut edit, "杭州在哪个省？");
+    press(&mut edit, &[enter]);
+    said(&mut edit, 1, "浙江省。", 200);
+    type_in(&mut edit, "那里有什么好玩的？");
+    press(&mut edit, &[enter]);
+    said(&mut edit, 2, "有西湖。", 200);
+    press(&mut edit, &[esc, Key::char('e'), Key::plain(Code::Backspace)]);
+    type_in(&mut edit, "，还有灵隐寺和雷峰塔。");
+    press(&mut edit, &[Key::ctrl('j')]);
+    type_in(&mut edit, "春天去最好。");
+    states.push(("correcting", edit));
+
+    let mut corrected = tuning();
+    type_in(&mut corrected, "杭州在哪个省？");
+    press(&mut corrected, &[enter]);
+    said(&mut corrected, 1, "江苏省。", 200);
+    press(&mut corrected, &[esc, Key::char('e'), Key::ctrl('u')]);
+    type_in(&mut corrected, "浙江省。");
+    press(&mut corrected, &[enter]);
+    update(&mut corrected, Msg::Event(Event::Demonstrated { step: 201, count: 3 }));
+    states.push(("corrected", corrected));
     states
 }
 
@@ -170,7 +252,7 @@ fn every_panel_alone_and_expanded() {
 #[test]
 fn no_size_makes_it_panic() {
     for (_, mut state) in states(Lang::Zh) {
-        for panel in [Panel::Loss, Panel::Chat, Panel::Mix] {
+        for panel in [Panel::Loss, Panel::Tasks, Panel::Probe, Panel::Batch, Panel::Chat, Panel::Mix] {
             state.focus = panel;
             for wide in 1..=40 {
                 for high in 1..=20 {
@@ -205,13 +287,36 @@ fn matched_characters_are_underlined() {
 fn hostile_text_is_shown_not_obeyed() {
     let evil = "\x1b]0;x\x07\x1b[2J\u{202e}春\u{200b}\r\n\u{9b}31m";
     let text = || evil.to_owned();
-    let mut info = fake::info();
+    let mut info = fake::sft_info(0);
+    info.tasks.iter_mut().for_each(|t| t.name = text());
+    info.stages.iter_mut().for_each(|s| s.name = text());
     (info.name, info.stage, info.size) = (text(), text(), text());
     (info.engine, info.adapter, info.path) = (text(), text(), evil.into());
     info.sources.iter_mut().for_each(|s| s.name = text());
     let mut events = vec![Event::Started(Box::new(info)), Event::Steps(vec![fake::step(1)])];
     events.push(Event::Eval { step: 1, source: text(), eval_loss: 2.0, eval_bits_per_byte: 1.0 });
-    events.push(Event::Probe { step: 1, prompt: text(), text: text(), expected: text(), matched: 3, length: 9 });
+    events.push(Event::Probe {
+        step: 1,
+        task: Some(text()),
+        prompt: text(),
+        text: text(),
+        expected: text(),
+        matched: 3,
+        length: 9,
+    });
+    let token = TokenView { text: text(), trained: true, loss: Some(f32::NAN), first: true };
+    let drawn = vec![(text(), vec![token; 9])];
+    events.push(Event::Batch(Box::new(BatchView { step: 1, rows: drawn })));
+    events.push(Event::Task(TaskReport {
+        step: 1,
+        task: text(),
+        examples: 1,
+        exact_match: f64::NAN,
+        char_f1: f64::INFINITY,
+        end_rate: -1.0,
+        eval_loss: f64::NAN,
+    }));
+    events.push(Event::Refused { text: text() });
     events.push(Event::Note { step: 1, text: text() });
     events.push(Event::Saved { step: 1, path: evil.into(), seconds: 0.1, bytes: 1 });
     events.push(Event::SaveFailed { step: 1, error: text() });
@@ -258,9 +363,43 @@ fn the_caret_is_where_the_text_ends() {
 fn a_million_steps_are_drawn_from_a_bounded_number_of_buckets() {
     let mut state = screen(Lang::Zh, fake::run_until(600));
     for at in 601..1_000_000 {
-        state.loss.push(at, 2.0 + (at % 97) as f64 / 50.0);
+        state.stages.live_mut().loss.push(at, 2.0 + (at % 97) as f64 / 50.0);
     }
-    assert!(state.loss.buckets().len() <= 4096, "{} buckets", state.loss.buckets().len());
+    let buckets = state.live().loss.buckets().len();
+    assert!(buckets <= 4096, "{buckets} buckets");
     let mut buf = Buffer::empty(Rect::new(0, 0, 120, 36));
     view::draw(&state, buf.area, &mut buf);
+}
+
+/// How well a token was known is told by more than hue, and what is not trained on is dim.
+#[test]
+fn a_batchs_losses_are_seen_without_colour() {
+    let mut state = screen(Lang::Zh, fake::sft_until(200));
+    state.theme.depth = Depth::Mono;
+    state.focus = Panel::Batch;
+    state.expanded = true;
+    let (buf, _) = painted(&state, 120, 36);
+    let looks = |symbol: &str| -> Vec<Modifier> {
+        let mut looks: Vec<Modifier> =
+            buf.content().iter().filter(|c| c.symbol() == symbol).map(|c| c.modifier).collect();
+        looks.sort_by_key(Modifier::bits);
+        looks.dedup();
+        looks
+    };
+    assert!(looks("›").iter().all(|m| *m == Modifier::DIM || !m.contains(Modifier::DIM)));
+    assert!(looks("e").len() >= 3, "{:?}", looks("e"));
+}
+
+/// The held token is seen, and said with its numbers.
+#[test]
+fn a_held_token_says_what_it_cost() {
+    let mut state = screen(Lang::En, fake::sft_until(200));
+    state.focus = Panel::Batch;
+    painted(&state, 80, 24);
+    // Past the question to the answer's first token.
+    press(&mut state, &[Key::plain(Code::Right); 27]);
+    let text = shown(&state, 80, 24);
+    assert!(text.contains("[浙]  loss") && text.contains("trained on"), "{text}");
+    let (buf, _) = painted(&state, 80, 24);
+    assert!(buf.content().iter().any(|c| c.symbol() == "浙" && c.modifier.contains(Modifier::REVERSED)));
 }

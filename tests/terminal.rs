@@ -385,6 +385,43 @@ fn standard_error_goes_to_its_file() {
     pty.gives_back(0);
 }
 
+/// From school to university and back by keystrokes: the view changes nothing, going asks, saves and
+/// goes, a conversation is held on the way, and the old curve goes on.
+#[test]
+fn stages_are_looked_at_gone_to_and_come_back_to() {
+    let mut pty = Pty::open(&[("FAKE_FROM", "40")]);
+    pty.send(b"3");
+    pty.wait_for("还没有训练过");
+    pty.wait_for("▸2 小学中学 pretrain");
+    pty.send(b"g");
+    pty.wait_for("换一个阶段");
+    pty.send(b"\r");
+    pty.wait_for("正在转到");
+    pty.wait_for("▸3 大学 sft");
+    pty.wait_for("‹user›杭州在哪个省？");
+    pty.send("你好\r".as_bytes());
+    pty.wait_for("我是答话1号。");
+    pty.wait_for("写满");
+    pty.send(b"\x1b");
+    thread::sleep(Duration::from_millis(200));
+    pty.send(b"b");
+    pty.wait_for("微调 + 基座");
+    pty.send("再见\r".as_bytes());
+    pty.wait_for("我是答话2号。");
+    pty.until("both to end", |pty| pty.contents().matches("写满").count() >= 3);
+    pty.send(b"\x1b");
+    thread::sleep(Duration::from_millis(200));
+    pty.send("e\x7f呀\r".as_bytes());
+    pty.wait_for("已改写");
+    pty.send(b"2");
+    pty.wait_for("停在这里");
+    pty.send(b"g\r");
+    pty.wait_for("▸2 小学中学 pretrain");
+    pty.wait_for("训练中");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
 /// A step's change is small: ten frames a second must go over a slow link.
 #[test]
 fn updates_are_small() {

@@ -163,36 +163,64 @@ impl Editor {
         self.at = self.text.len();
     }
 
+    /// One row up, where rows are `cells` wide; from the first, to the start.
+    pub fn up(&mut self, cells: usize) {
+        let (_, (row, column)) = self.layout(cells);
+        self.at = if row == 0 { 0 } else { self.place(cells, row - 1, column) };
+    }
+
+    /// One row down; from the last, to the end.
+    pub fn down(&mut self, cells: usize) {
+        let (rows, (row, column)) = self.layout(cells);
+        self.at = if row + 1 >= rows.len() { self.text.len() } else { self.place(cells, row + 1, column) };
+    }
+
+    /// The last place in a row that is not beyond `column`.
+    fn place(&self, cells: usize, row: usize, column: usize) -> usize {
+        let mut found = self.at;
+        self.walk(cells, |at, place| {
+            if place.0 == row && place.1 <= column {
+                found = at;
+            }
+        });
+        found
+    }
+
     /// Rows of at most `cells` cells, and the caret's row and column.
     pub fn layout(&self, cells: usize) -> (Vec<String>, (usize, usize)) {
+        let (mut rows, mut caret) = (Vec::new(), (0, 0));
+        self.walk(cells, |at, (row, column)| {
+            rows.resize(row + 1, String::new());
+            if let Some(grapheme) = self.text[at..].graphemes(true).next().filter(|g| *g != "\n") {
+                rows[row].push_str(grapheme);
+            }
+            if at == self.at {
+                caret = (row, column);
+            }
+        });
+        (rows, caret)
+    }
+
+    /// Every place a caret can have, with its row and column.
+    fn walk(&self, cells: usize, mut visit: impl FnMut(usize, (usize, usize))) {
         let cells = cells.max(2);
-        let mut rows = vec![String::new()];
-        let (mut used, mut caret) = (0, (0, 0));
+        let (mut row, mut used) = (0, 0);
         for (at, grapheme) in self.text.grapheme_indices(true) {
             let wide = if grapheme == "\n" { 0 } else { grapheme.width() };
             if used + wide > cells {
-                rows.push(String::new());
-                used = 0;
+                (row, used) = (row + 1, 0);
             }
-            if at == self.at {
-                caret = (rows.len() - 1, used);
-            }
+            visit(at, (row, used));
             if grapheme == "\n" {
-                rows.push(String::new());
-                used = 0;
-            } else if let Some(row) = rows.last_mut() {
-                row.push_str(grapheme);
+                (row, used) = (row + 1, 0);
+            } else {
                 used += wide;
             }
         }
-        if self.at == self.text.len() {
-            if used >= cells {
-                rows.push(String::new());
-                used = 0;
-            }
-            caret = (rows.len() - 1, used);
+        if used >= cells {
+            (row, used) = (row + 1, 0);
         }
-        (rows, caret)
+        visit(self.text.len(), (row, used));
     }
 }
 
@@ -216,6 +244,25 @@ mod tests {
         assert_eq!(editor.layout(40).1, (0, 0));
         editor.right();
         assert_eq!(editor.layout(40).1, (0, 2));
+    }
+
+    #[test]
+    fn rows_are_walked_by_cells() {
+        let mut editor = with("春眠不觉晓\nab");
+        assert_eq!(editor.layout(6), (vec!["春眠不".into(), "觉晓".into(), "ab".into()], (2, 2)));
+        editor.up(6);
+        assert_eq!(editor.layout(6).1, (1, 2));
+        editor.up(6);
+        editor.up(6);
+        assert_eq!(editor.layout(6).1, (0, 0), "from the first row to the start");
+        editor.end();
+        editor.down(6);
+        editor.down(6);
+        assert_eq!(editor.layout(6).1, (2, 2), "from the last row to the end");
+        let mut empty = Editor::default();
+        empty.up(6);
+        empty.down(6);
+        assert_eq!(empty.layout(6), (vec![String::new()], (0, 0)));
     }
 
     #[test]

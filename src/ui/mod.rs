@@ -269,7 +269,7 @@ impl Loop {
 
     /// Time to the next turn: the next frame if one is due, else the next look at the trainer.
     fn wait(&self) -> Duration {
-        let look = if self.state.answering().is_some() { STREAM } else { METRICS };
+        let look = if self.state.chat.answering().next().is_some() { STREAM } else { METRICS };
         let frame = match self.dirty {
             Dirty::No => return look,
             dirty => self.interval(dirty).saturating_sub(self.drawn.elapsed()),
@@ -296,7 +296,7 @@ impl Loop {
         let clock_moved = now.as_secs() != self.state.now.as_secs();
         let had_notice = self.state.notice.is_some();
         self.update(Msg::Tick(now));
-        let clock_shown = !self.state.is_finished() && !matches!(self.state.phase, Phase::Paused);
+        let clock_shown = !self.state.is_finished() && !matches!(self.state.live().phase, Phase::Paused);
         if clock_moved && (clock_shown || self.state.leaving.is_some()) || had_notice && self.state.notice.is_none() {
             self.soil(Dirty::Metrics);
         }
@@ -466,7 +466,8 @@ impl Loop {
     }
 
     fn outcome(self, end: End) -> Outcome {
-        let failed = matches!(self.state.phase, Phase::Finished { failed: true, .. }) || self.state.trouble.is_some();
+        let failed =
+            matches!(self.state.live().phase, Phase::Finished { failed: true, .. }) || self.state.trouble.is_some();
         let mut summary = update::summary(&self.state);
         if end == End::Abandoned {
             summary.push(self.state.tr(strings::SUMMARY_TIMEOUT).to_owned());

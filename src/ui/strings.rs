@@ -48,6 +48,8 @@ strings! {
     LEAVE_NOW = "Ctrl-C 不等了，立即离开", "Ctrl-C leaves at once, without waiting";
     LEFT = "剩", "left";
     PANEL_LOSS = "损失 loss", "loss";
+    PANEL_TASKS = "任务 tasks", "tasks";
+    PANEL_BATCH = "这一批 batch", "batch";
     PANEL_PROBE = "探针 probe", "probe";
     PANEL_CHAT = "对话 chat", "chat";
     PANEL_MIX = "数据配比 data mix", "data mix";
@@ -99,10 +101,12 @@ strings! {
     LOG_DIED = "训练线程没有道别就结束了", "the trainer ended without a word";
     LOG_STDERR = "来自别的线程", "from another thread";
     MODE_TEXT = "输入", "TEXT";
+    MODE_EDIT = "改写", "CORRECT";
     MODE_DIALOG = "选择", "CHOOSE";
     HELP_TITLE = "帮助 help", "help";
     HELP_NAV = "看", "Looking";
     HELP_TEXT = "输入时", "Typing";
+    HELP_EDIT = "改写回答时", "Correcting an answer";
     HELP_HAN = "直接输入汉字也会开始对话；全角按键照样有效。暂停的是训练，不是画面；Ctrl-Z 会让训练一起停住", "Typing any Han character starts a prompt; full-width keys work. Pausing pauses training, not the screen; Ctrl-Z stops training too";
     PALETTE_TITLE = "命令 commands", "commands";
     PALETTE_NONE = "没有这个命令", "no such command";
@@ -111,6 +115,51 @@ strings! {
     QUIT_DISCARD = "不存盘退出", "quit without saving";
     QUIT_CANCEL = "继续训练", "go on training";
     QUIT_ALL_SAVED = "最近一步已经存好", "the latest step is saved";
+    SWITCHING = "正在转到", "going to";
+    SWITCH_TITLE = "换一个阶段？", "Change the stage?";
+    SWITCH_GO = "保存并转过去", "save and go there";
+    SWITCH_STAY = "留在这里", "stay here";
+    SWITCH_KEPT = "这里的曲线留着，回来时接着走", "its curves stay, and go on when you return";
+    LOG_SWITCHED = "存好，让给下一个阶段", "saved; the next stage takes over";
+    LOG_REFUSED = "没有照办", "not done";
+    NOT_HERE = "这个阶段没有在训练", "this stage is not training";
+    NEVER_TRAINED = "这个阶段还没有训练过，按 g 从上一阶段开始", "never trained; g starts it from the stage before";
+    TRAINED_BEFORE = "按 g 接着训练；打开之前的曲线不在屏上", "g goes on; curves from before this sitting are not shown";
+    LEFT_OFF = "停在这里，按 g 接着训练", "stopped here; g goes on";
+    COMPLETE = "练完了", "complete";
+    COMPLETE_HERE = "这个阶段练完了", "this stage is complete";
+    KEPT = "预训练验证", "pretrain valid";
+    KEPT_SHORT = "预训练", "pretrain";
+    TASK = "任务", "task";
+    EXACT = "全对", "exact";
+    CHANGE = "变化", "change";
+    ENDED = "收尾", "ended";
+    LOSS = "损失", "loss";
+    EXAMPLES = "题", "items";
+    NO_TASK = "这个阶段没有任务", "this stage has no tasks";
+    NO_SCORE = "第一次评测还没到", "no evaluation yet";
+    WANTED = "应为", "should be";
+    NO_BATCH = "下一步做完，这里就是它训练用的词元", "after the next step its tokens stand here";
+    NO_BATCH_HERE = "这个阶段训练时，这里是它用的词元", "its tokens stand here while the stage trains";
+    UNTRAINED = "不训练", "not trained on";
+    TRAINED = "训练", "trained on";
+    SCALE = "训练的词元，概率", "trained tokens, p";
+    ROWS = "行", "rows";
+    BY_HAND = "手写", "by hand";
+    PROBABILITY = "概率", "p";
+    HELD = "按住不动", "held";
+    NO_TALK = "按 i 或直接输入汉字，和正在训练的模型说话", "press i and say something to the model while it trains";
+    NEW_TALK = "新的对话", "new conversation";
+    ROLE_USER = "问", "Q";
+    ROLE_MODEL = "答", "A";
+    BASE = "基座", "base";
+    WAIT_ANSWER = "等它答完，再说下一句；Ctrl-C 停下", "wait for the answer, or Ctrl-C stops it";
+    EDIT_TITLE = "改写成示范", "correct the answer";
+    DRAFT_KEPT = "草稿留着，按 e 接着改", "the draft is kept; e goes on with it";
+    SENT = "已交给训练", "handed to the trainer";
+    CORRECTED = "已改写", "corrected";
+    BESIDE_ON = "每一句也问它的起点", "its starting point is asked as well";
+    BESIDE_OFF = "只问正在训练的模型", "only the model under training is asked";
     SUMMARY_LOSS = "损失", "loss";
     SUMMARY_CHECKPOINT = "检查点", "checkpoint";
     SUMMARY_TIMEOUT = "等不及存盘就离开了；已有的检查点完好", "left before the save was done; earlier checkpoints stand";
@@ -145,6 +194,74 @@ pub fn lost(lang: Lang, steps: usize) -> String {
         Lang::Zh => format!("最近 {steps} 步没有存盘"),
         Lang::En => format!("the last {steps} steps were not saved"),
     }
+}
+
+/// What is asked before another stage gets the trainer.
+pub fn switch(lang: Lang, from: &str, step: usize, to: &str) -> String {
+    let at = at_step(lang, step);
+    match lang {
+        Lang::Zh => format!("保存 {from} {at}并转到{to}？"),
+        Lang::En => format!("Save {from} at {at} and go to {to}?"),
+    }
+}
+
+/// How many demonstrations there are, and since when the newest is trained on.
+pub fn demonstrated(lang: Lang, count: usize, step: usize) -> String {
+    let at = at_step(lang, step);
+    match lang {
+        Lang::Zh => format!("示范共 {count} 条，{at}起训练"),
+        Lang::En => format!("{count} demonstrations; trained on from {at}"),
+    }
+}
+
+/// Since when a corrected answer is trained on.
+pub fn corrected(lang: Lang, step: usize) -> String {
+    let at = at_step(lang, step);
+    match lang {
+        Lang::Zh => format!("已改写，{at}起训练"),
+        Lang::En => format!("corrected, trained on from {at}"),
+    }
+}
+
+/// Where on a person's path a stage stands.
+pub const PATH: [Tr; 4] =
+    [Tr("婴儿", "newborn"), Tr("小学中学", "school"), Tr("大学", "university"), Tr("工作", "work")];
+
+/// The place on [`PATH`] that a stage leads to.
+pub fn path(stage: &str) -> usize {
+    match stage {
+        "pretrain" => 1,
+        "sft" => 2,
+        _ => 3,
+    }
+}
+
+/// A task's name.
+pub fn task(name: &str) -> Option<Tr> {
+    Some(match name {
+        // Drawn with the glyph set's own arrow.
+        "zh-en" => Tr("中→英", "zh→en"),
+        "en-zh" => Tr("英→中", "en→zh"),
+        "translate-free" => Tr("自由翻译", "translate-free"),
+        "rewrite" => Tr("改写", "rewrite"),
+        "qa" => Tr("问答", "qa"),
+        "continue" => Tr("续写", "continue"),
+        "recite" => Tr("背诵", "recite"),
+        "chat" => Tr("聊天", "chat"),
+        "by-hand" => Tr("手写示范", "by-hand"),
+        _ => return None,
+    })
+}
+
+/// A stage's name in one word.
+pub fn stage_word(name: &str) -> Option<Tr> {
+    Some(match name {
+        "pretrain" => Tr("预训练", "pretrain"),
+        "sft" => Tr("微调", "SFT"),
+        "reward" => Tr("奖励", "reward"),
+        "ppo" | "dpo" | "grpo" => Tr("对齐", "aligned"),
+        _ => return None,
+    })
 }
 
 /// Why a stage ended, where the trainer used one of its own words.

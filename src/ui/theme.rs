@@ -84,6 +84,8 @@ pub enum Role {
     Good,
     /// Not finite, failed.
     Bad,
+    /// What an earlier stage taught, measured in a later one.
+    Kept,
     /// The chosen row of a list.
     Chosen,
 }
@@ -120,6 +122,7 @@ impl Theme {
             Role::Band => ((0x33, 0x6a, 0x89), 24, Color::Blue),
             Role::Valid => ((0xe6, 0x9f, 0x00), 178, Color::Yellow),
             Role::Good => ((0x00, 0x9e, 0x73), 36, Color::Green),
+            Role::Kept => ((0xcc, 0x79, 0xa7), 175, Color::LightMagenta),
             Role::Bad => ((0xd5, 0x5e, 0x00), 166, Color::Red),
         };
         match depth {
@@ -128,6 +131,31 @@ impl Theme {
             Depth::Sixteen => style.fg(sixteen),
             Depth::Mono if matches!(role, Role::Dim | Role::Band) => style.add_modifier(Modifier::DIM),
             Depth::Mono => style,
+        }
+    }
+}
+
+impl Theme {
+    /// How a trained token looks by its place on the scale of losses, 0 likely to 4 a surprise: by hue,
+    /// and in one colour by underlining, bold, both, and reversed.
+    pub fn heat(self, heat: usize) -> Style {
+        let mono = self.style(Role::Text) == self.style(Role::Train);
+        if mono {
+            let modifiers = [
+                Modifier::empty(),
+                Modifier::UNDERLINED,
+                Modifier::BOLD,
+                Modifier::BOLD | Modifier::UNDERLINED,
+                Modifier::REVERSED,
+            ];
+            return Style::new().add_modifier(modifiers[heat.min(4)]);
+        }
+        match heat {
+            0 => self.style(Role::Good).remove_modifier(Modifier::BOLD),
+            1 => self.style(Role::Train),
+            2 => self.style(Role::Valid),
+            3 => self.style(Role::Bad),
+            _ => self.style(Role::Bad).add_modifier(Modifier::REVERSED),
         }
     }
 }
@@ -173,6 +201,8 @@ pub struct Glyphs {
     pub cross: &'static str,
     /// The breathing dot, by turns.
     pub pulse: [&'static str; 4],
+    /// From one thing to the next.
+    pub then: &'static str,
     /// What a training line looks like, for the legend.
     pub train: &'static str,
     /// What a validation point looks like.
@@ -192,8 +222,17 @@ impl GlyphSet {
     }
 }
 
+impl Glyphs {
+    /// A text with its arrows drawn from this set.
+    pub fn arrows(&self, text: &str) -> String {
+        text.replace('→', self.then)
+    }
+}
+
 const LINE: Glyphs =
-    Glyphs { rule: "─", divider: "│", dot: "·", times: "×", corners: ["╭", "╮", "╰", "╯"], ..SAFE };
+    Glyphs {
+        rule: "─", divider: "│", dot: "·", times: "×", corners: ["╭", "╮", "╰", "╯"], then: "→", ..SAFE
+    };
 const SAFE: Glyphs = Glyphs {
     rule: "╌",
     divider: "╎",
@@ -208,6 +247,7 @@ const SAFE: Glyphs = Glyphs {
     tick: "✓",
     cross: "✗",
     pulse: ["⠶", "⠷", "⠿", "⠾"],
+    then: "▸",
     train: "⠤⠤",
     valid: "⠶",
     braille: true,
@@ -226,6 +266,7 @@ const ASCII: Glyphs = Glyphs {
     tick: "ok",
     cross: "!!",
     pulse: ["-", "\\", "|", "/"],
+    then: ">",
     train: "*",
     valid: "o",
     braille: false,
@@ -239,7 +280,7 @@ mod tests {
     fn the_safe_set_is_one_cell_wide_everywhere() {
         use unicode_width::UnicodeWidthStr as _;
         let g = GlyphSet::Safe.glyphs();
-        for glyph in [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.valid] {
+        for glyph in [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.then, g.valid] {
             assert_eq!((glyph.width(), glyph.width_cjk()), (1, 1), "{glyph}");
         }
     }
@@ -247,7 +288,9 @@ mod tests {
     #[test]
     fn the_ascii_set_is_ascii() {
         let g = GlyphSet::Ascii.glyphs();
-        for glyph in [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.tick, g.cross] {
+        for glyph in
+            [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.then, g.tick, g.cross]
+        {
             assert!(glyph.is_ascii(), "{glyph}");
         }
     }
@@ -267,5 +310,9 @@ mod tests {
         }
         assert_ne!(mono.style(Role::Chosen), mono.style(Role::Text));
         assert_ne!(mono.style(Role::Good), mono.style(Role::Text));
+        for theme in [mono, Theme::default()] {
+            let looks: Vec<Style> = (0..5).map(|heat| theme.heat(heat)).collect();
+            assert!(looks.iter().enumerate().all(|(at, look)| !looks[..at].contains(look)), "{looks:?}");
+        }
     }
 }

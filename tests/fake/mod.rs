@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use danlu::session::{COMMANDS, Command, EVENTS, Event, RunInfo, Session, SourceInfo, SourceUse, StepReport};
+use danlu::session::{
+    Ask, BatchView, COMMANDS, Command, EVENTS, Event, RunInfo, Session, SourceInfo, SourceUse, StageInfo, StepReport,
+    TaskInfo, TaskReport, TokenView, Who,
+};
 
 pub const POEM: &str = "处处闻啼鸟。夜来风雨声，花落知多少。";
 pub const STEPS: usize = 1200;
@@ -37,6 +40,11 @@ pub fn info() -> RunInfo {
         learning_rate: 3e-3,
         steps: STEPS,
         resumed_at: 0,
+        chat: false,
+        parent: None,
+        stages: stages(None, None),
+        tasks: Vec::new(),
+        demonstrations: 0,
         memory: 43_830_000,
         sources: vec![
             source("唐诗 tang300", 0.4, 48_200),
@@ -84,6 +92,7 @@ pub fn probe(step: usize) -> Event {
     text.extend(wrong.chars().cycle().skip(step / 50 % 7).take(18 - right));
     Event::Probe {
         step,
+        task: None,
         prompt: "春眠不觉晓，".to_owned(),
         matched: right,
         text,
@@ -108,6 +117,158 @@ pub fn evals(step: usize) -> Vec<Event> {
     ]
 }
 
+pub fn stages(pretrain: Option<usize>, sft: Option<usize>) -> Vec<StageInfo> {
+    let stage = |name: &str, parent: Option<&str>, step| StageInfo {
+        name: name.to_owned(),
+        parent: parent.map(str::to_owned),
+        step,
+    };
+    vec![stage("pretrain", None, pretrain), stage("sft", Some("pretrain"), sft)]
+}
+
+pub const SFT_STEPS: usize = 400;
+pub const TASKS: [(&str, f64); 6] =
+    [("zh-en", 0.62), ("en-zh", 0.55), ("rewrite", 0.8), ("qa", 0.71), ("recite", 0.95), ("by-hand", 0.4)];
+
+pub fn sft_info(resumed_at: usize) -> RunInfo {
+    let source = |name: &str| SourceInfo {
+        name: name.to_owned(),
+        weight: 1.0 / 6.0,
+        documents: 400,
+        tokens: 24_000,
+        held_out_tokens: 1200,
+    };
+    RunInfo {
+        stage: "sft".to_owned(),
+        learning_rate: 5e-4,
+        steps: SFT_STEPS,
+        resumed_at,
+        chat: true,
+        parent: Some("pretrain-001200".to_owned()),
+        stages: stages(Some(STEPS), (resumed_at > 0).then_some(resumed_at)),
+        tasks: TASKS.map(|(name, _)| TaskInfo { name: name.to_owned(), examples: 400, held_out: 24 }).to_vec(),
+        demonstrations: 2,
+        sources: TASKS.map(|(name, _)| source(name)).to_vec(),
+        ..info()
+    }
+}
+
+pub fn sft_step(at: usize) -> StepReport {
+    let t = at as f64;
+    StepReport {
+        loss: 0.6 + 2.4 * (-t / 60.0).exp() + noise(at) * 0.12,
+        learning_rate: 5e-4 * (t / 20.0).min(1.0),
+        grad_norm: 0.5 + 1.5 * (-t / 40.0).exp() + noise(at + 7).abs() * 0.2,
+        sources: vec![SourceUse { tokens: at as u64 * 340, epoch: t * 340.0 / 24_000.0 }; TASKS.len()],
+        ..step(at)
+    }
+}
+
+pub fn sft_evals(step: usize) -> Vec<Event> {
+    let learned = 1.0 - (-(step as f64) / 120.0).exp();
+    let eval = |source: &str, loss: f64| Event::Eval {
+        step,
+        source: source.to_owned(),
+        eval_loss: loss,
+        eval_bits_per_byte: loss / 2.08,
+    };
+    let mut events = Vec::new();
+    for (at, (task, best)) in TASKS.iter().enumerate() {
+        let share = best * learned - if at == 2 && step > 150 { 0.02 } else { 0.0 };
+        events.push(Event::Task(TaskReport {
+            step,
+            task: (*task).to_owned(),
+            examples: 24,
+            exact_match: share.max(0.0),
+            char_f1: (0.3 + 0.7 * share).max(0.0),
+            end_rate: 0.5 + 0.5 * learned,
+            eval_loss: 2.9 - 2.2 * share,
+        }));
+        events.push(eval(task, 2.9 - 2.2 * share));
+    }
+    events.push(eval("all", 2.9 - 1.9 * learned));
+    events.push(eval("pretrain", 2.252 + 0.13 * learned));
+    events
+}
+
+pub fn sft_probes(step: usize) -> Vec<Event> {
+    let probe = |task: &str, prompt: &str, expected: &str, speed: usize| {
+        let length = expected.chars().count();
+        let matched = (step * length / speed).min(length);
+        let mut text: String = expected.chars().take(matched).collect();
+        text.extend("的一是不了人我在有他这".chars().cycle().take((length - matched).min(9)));
+        let (task, prompt) = (Some(task.to_owned()), prompt.to_owned());
+        Event::Probe { step, task, prompt, text, expected: expected.to_owned(), matched, length }
+    };
+    vec![
+        probe(
+            "zh-en",
+            "翻译：他每天早上六点起床，然后去跑步。",
+            "He gets up at six every morning and goes running.",
+            300,
+        ),
+        probe("qa", "杭州在哪个省？", "浙江省。", 100),
+        probe("recite", "背诵《春晓》", "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。", 220),
+    ]
+}
+
+pub fn batch(step: usize) -> Event {
+    let mut drawn = step;
+    let mut row = |source: &str, turns: &[(&str, &str)]| {
+        let mut tokens = Vec::new();
+        let mut token = |text: &str, trained: bool, first: bool| {
+            drawn += 1;
+            let loss = trained.then(|| (noise(drawn).abs() * noise(drawn + 50).abs() * 6.0) as f32);
+            tokens.push(TokenView { text: text.to_owned(), trained, loss, first });
+        };
+        for (user, assistant) in turns {
+            for (role, text) in [("user", user), ("assistant", assistant)] {
+                token("<|im_start|>", false, role == "user");
+                role.chars().for_each(|c| token(&c.to_string(), false, false));
+                token("\n", false, false);
+                text.chars().for_each(|c| token(&c.to_string(), role == "assistant", false));
+                token("<|im_end|>", role == "assistant", false);
+                token("\n", false, false);
+            }
+        }
+        (source.to_owned(), tokens)
+    };
+    let rows = vec![
+        row("qa", &[("杭州在哪个省？", "浙江省。"), ("水在多少度结冰？", "水在零度结冰。")]),
+        row("zh-en", &[("翻译：我们明天去看电影，你来吗？", "We are going to the cinema tomorrow. Are you coming?")]),
+        row("recite", &[("背诵《春晓》", "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。")]),
+        row("rewrite", &[("改得客气一点：把门关上。", "请您把门关上，好吗？谢谢。")]),
+    ];
+    Event::Batch(Box::new(BatchView { step, rows }))
+}
+
+/// What fine-tuning tells from `from` up to `last`.
+pub fn sft_between(from: usize, last: usize) -> Vec<Event> {
+    let mut events = vec![Event::Started(Box::new(sft_info(from)))];
+    if from == 0 {
+        events.extend(sft_evals(0));
+        events.extend(sft_probes(0));
+    }
+    for at in from + 1..=last {
+        events.push(Event::Steps(vec![sft_step(at)]));
+        if at % 40 == 0 {
+            events.extend(sft_evals(at));
+            events.extend(sft_probes(at));
+        }
+    }
+    events
+}
+
+/// Pretraining to its end, then fine-tuning up to `last`.
+pub fn sft_until(last: usize) -> Vec<Event> {
+    let mut events = run_until(STEPS);
+    events.push(saved(STEPS));
+    events.push(Event::Finished { step: STEPS, reason: "switched".to_owned(), failed: false });
+    events.extend(sft_between(0, last));
+    events.push(batch(last));
+    events
+}
+
 /// What a run tells up to `last`, without prompts.
 pub fn run_until(last: usize) -> Vec<Event> {
     let mut events = vec![Event::Started(Box::new(info())), probe(0)];
@@ -129,6 +290,64 @@ pub fn saved(step: usize) -> Event {
     Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000 }
 }
 
+/// A stage of the fake trainer.
+#[derive(Clone, Copy, PartialEq)]
+enum Line {
+    Pretrain,
+    Sft,
+}
+
+impl Line {
+    fn name(self) -> &'static str {
+        if self == Line::Sft { "sft" } else { "pretrain" }
+    }
+
+    fn steps(self) -> usize {
+        if self == Line::Sft { SFT_STEPS } else { STEPS }
+    }
+
+    /// What one step tells.
+    fn step(self, at: usize) -> Vec<Event> {
+        let due = at.is_multiple_of(if self == Line::Sft { 40 } else { 50 });
+        let mut events = vec![Event::Steps(vec![if self == Line::Sft { sft_step(at) } else { step(at) }])];
+        match self {
+            Line::Pretrain if due => {
+                events.extend(evals(at));
+                events.push(probe(at));
+            }
+            Line::Sft if due => {
+                events.extend(sft_evals(at));
+                events.extend(sft_probes(at));
+            }
+            _ => {}
+        }
+        events
+    }
+
+    fn saved(self, step: usize) -> Event {
+        let path = PathBuf::from(format!("runs/chunxiao-0007/checkpoints/{}-{step:06}", self.name()));
+        Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000 }
+    }
+
+    /// Its first word when it is gone to.
+    fn started(self, done: [usize; 2]) -> Event {
+        let mut info = if self == Line::Sft { sft_info(done[1]) } else { RunInfo { resumed_at: done[0], ..info() } };
+        let step = |n: usize| (n > 0).then_some(n);
+        info.stages = stages(step(done[0]), step(done[1]));
+        Event::Started(Box::new(info))
+    }
+}
+
+/// What is answered: a poem to a text, turns to a conversation; the parent goes on with the poem.
+fn answer_to(ask: &Ask, who: Who) -> String {
+    match ask {
+        Ask::Text(text) if text.contains('\u{1b}') => "?".repeat(3),
+        Ask::Text(_) => POEM.repeat(3),
+        Ask::Chat(_) if who == Who::Parent => POEM.to_owned(),
+        Ask::Chat(turns) => format!("我是答话{}号。", turns.len().div_ceil(2)),
+    }
+}
+
 /// A trainer on a thread that steps every `pace` and answers commands like the real one.
 pub fn play(pace: Duration, from: usize) -> Session {
     let (to_trainer, commands) = crossbeam_channel::bounded(COMMANDS);
@@ -139,13 +358,24 @@ pub fn play(pace: Duration, from: usize) -> Session {
         for event in run_until(from) {
             tell(event);
         }
-        let (mut at, mut paused) = (from, false);
+        let (mut line, mut done, mut paused, mut shown_by_hand) = (Line::Pretrain, [from, 0], false, 2);
         let mut answers: Vec<(u64, Vec<char>, usize, Instant)> = Vec::new();
         let mut next = Instant::now();
         let finish = |at: usize, reason: &str| {
             tell(Event::Finished { step: at, reason: reason.to_owned(), failed: false });
         };
+        let refuse = |text: &str| {
+            tell(Event::Refused { text: text.to_owned() });
+        };
         loop {
+            let at = done[line as usize];
+            let ended = |id, tokens, since: Instant, reason: &str| Event::PromptDone {
+                id,
+                step: at,
+                tokens,
+                seconds: since.elapsed().as_secs_f64(),
+                finish_reason: reason.to_owned(),
+            };
             let wait = next.saturating_duration_since(Instant::now());
             match commands.recv_timeout(wait) {
                 Ok(Command::Pause) => {
@@ -158,32 +388,53 @@ pub fn play(pace: Duration, from: usize) -> Session {
                 }
                 Ok(Command::Save) => {
                     thread::sleep(Duration::from_millis(300));
-                    tell(saved(at));
+                    tell(line.saved(at));
                 }
                 Ok(Command::Probe) => {
-                    tell(probe(at));
+                    let probes = if line == Line::Sft { sft_probes(at) } else { vec![probe(at)] };
+                    for event in probes {
+                        tell(event);
+                    }
                 }
-                Ok(Command::Prompt { id, text, .. }) => {
-                    let answer = if text.contains('\u{1b}') { "?" } else { POEM };
-                    answers.push((id, answer.repeat(3).chars().collect(), 0, Instant::now()));
+                Ok(Command::Prompt { id, ask, who, .. }) => {
+                    answers.push((id, answer_to(&ask, who).chars().collect(), 0, Instant::now()));
                 }
                 Ok(Command::Cancel { id }) => {
                     if let Some(i) = answers.iter().position(|a| a.0 == id) {
                         let (id, _, tokens, since) = answers.remove(i);
-                        let seconds = since.elapsed().as_secs_f64();
-                        tell(Event::PromptDone {
-                            id,
-                            step: at,
-                            tokens,
-                            seconds,
-                            finish_reason: "cancelled".to_owned(),
-                        });
+                        tell(ended(id, tokens, since, "cancelled"));
                     }
+                }
+                Ok(Command::ShowBatch) => {
+                    tell(batch(at));
+                }
+                Ok(Command::Demonstrate { .. }) if line == Line::Sft => {
+                    shown_by_hand += 1;
+                    tell(Event::Demonstrated { step: at + 1, count: shown_by_hand });
+                }
+                Ok(Command::Demonstrate { .. }) => refuse("demonstrations are trained on in sft"),
+                Ok(Command::Stage { name }) => {
+                    let to = match name.as_str() {
+                        "pretrain" => Line::Pretrain,
+                        "sft" if at > 0 => Line::Sft,
+                        _ => {
+                            refuse(&format!(
+                                "{name} starts from pretrain, which has no checkpoint yet: train it first"
+                            ));
+                            continue;
+                        }
+                    };
+                    thread::sleep(Duration::from_millis(300));
+                    tell(line.saved(at));
+                    finish(at, "switched");
+                    thread::sleep(Duration::from_millis(300));
+                    (line, paused) = (to, false);
+                    tell(line.started(done));
                 }
                 Ok(Command::Stop { save }) => {
                     if save {
                         thread::sleep(Duration::from_millis(400));
-                        tell(saved(at));
+                        tell(line.saved(at));
                     }
                     return finish(at, "stopped");
                 }
@@ -195,30 +446,19 @@ pub fn play(pace: Duration, from: usize) -> Session {
                             *drawn += 1;
                             return tell(Event::PromptText { id: *id, text: c.to_string(), step: at });
                         }
-                        let seconds = since.elapsed().as_secs_f64();
-                        tell(Event::PromptDone {
-                            id: *id,
-                            step: at,
-                            tokens: *drawn,
-                            seconds,
-                            finish_reason: "length".to_owned(),
-                        });
+                        tell(ended(*id, *drawn, *since, "length"));
                         false
                     });
                     if paused {
                         continue;
                     }
-                    at += 1;
-                    tell(Event::Steps(vec![step(at)]));
-                    if at % 50 == 0 {
-                        for event in evals(at) {
-                            tell(event);
-                        }
-                        tell(probe(at));
+                    done[line as usize] += 1;
+                    for event in line.step(at + 1) {
+                        tell(event);
                     }
-                    if at == STEPS {
-                        tell(saved(at));
-                        return finish(at, "done");
+                    if at + 1 == line.steps() {
+                        tell(line.saved(at + 1));
+                        return finish(at + 1, "done");
                     }
                 }
             }

@@ -1,134 +1,282 @@
-//! Talking to the weights as they are at this step; the answer streams in and is stamped with it.
+//! Talking to the weights as they are at this step: conversations in turns where the stage has learned
+//! them, plain continuation before. The answer streams in and is stamped with stage and step.
 
-use std::borrow::Cow;
+use ratatui::{buffer::Buffer, layout::Rect};
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
-
-use super::{Caret, Pen};
+use super::{Caret, Pen, field};
 use crate::session::Sampling;
 use crate::ui::{
-    paint::{Pieces, put, put_pieces},
-    state::{Exchange, Panel},
+    paint::{Pieces, pieces_width, put_pieces},
+    state::{Answer, Exchange, Panel, chat::Edit},
     strings,
-    text::wrap,
+    text::{pad, width, wrap},
     theme::Role,
 };
 
-/// Rows the field may grow to.
-const FIELD: usize = 4;
+/// Rows the prompt may grow to.
+const FIELD: u16 = 4;
+/// Cells from which two answers stand beside each other.
+const BESIDE: usize = 60;
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     let state = pen.state;
-    let drawn = Sampling::default();
-    let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
-    let facts = vec![pen.piece(sampling, Role::Dim)];
+    let edit = state.chat.edit.as_ref().filter(|e| e.open);
+    let mut facts: Pieces = Vec::new();
+    if edit.is_some() {
+        facts.push(pen.piece(state.tr(strings::EDIT_TITLE), Role::Focus));
+    } else {
+        if state.asks_parent() {
+            let both = format!("{} + {}  ", word(pen, &state.live().name), state.tr(strings::BASE));
+            facts.push(pen.piece(both, Role::Text));
+        }
+        let drawn = Sampling::default();
+        let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
+        facts.push(pen.piece(sampling, Role::Dim));
+    }
     let inner = pen.title(buf, area, Panel::Chat, &facts);
     if inner.height == 0 {
         return None;
     }
-    let (field, caret) = field(pen, inner, buf);
-    let body = Rect { height: inner.height - field, ..inner };
-    if body.height == 0 {
-        return caret;
+    if let Some(edit) = edit {
+        return correcting(pen, edit, inner, buf);
     }
-    if state.chat.is_empty() {
-        let text = state.tr(if state.is_finished() { strings::CHAT_OVER } else { strings::NO_CHAT });
-        for (row, line) in wrap(text, body.width.saturating_sub(5) as usize, 2).into_iter().enumerate() {
-            if row < body.height as usize {
-                put(buf, body.x + 2, body.y + row as u16, body.right(), &text[line], pen.style(Role::Dim));
-            }
-        }
-        return caret;
-    }
-    // Built from the newest backwards, and no further than is seen.
-    let rows = body.height as usize;
-    let scroll = if state.focus == Panel::Chat { state.scroll } else { 0 };
-    let mut lines: Vec<Pieces> = Vec::new();
-    let mut all = true;
-    for exchange in state.chat.iter().rev() {
-        if lines.len() >= rows + scroll + 16 {
-            all = false;
-            break;
-        }
-        lines.extend(exchange_lines(pen, exchange, body.width.saturating_sub(5) as usize).into_iter().rev());
-    }
-    let most = lines.len().saturating_sub(rows);
-    if state.focus == Panel::Chat {
-        state.scroll_limit.set(if all { most } else { most.max(scroll + 16) });
-    }
-    let from = scroll.min(most);
-    for (up, line) in lines[from..].iter().take(rows).enumerate() {
-        let y = if lines.len() < rows { body.y + (lines.len() - 1 - up) as u16 } else { body.bottom() - 1 - up as u16 };
-        put_pieces(buf, body.x + 2, y, body.right().saturating_sub(1), line);
+    let (rows, caret) = if state.typing || !state.field.is_empty() {
+        field::draw(pen, &state.field, pen.glyphs.prompt, state.typing, FIELD, inner, buf)
+    } else {
+        (0, None)
+    };
+    let body = Rect { height: inner.height - rows, ..inner };
+    if state.chat.exchanges.is_empty() {
+        let words = match state.live() {
+            live if live.is_finished() => strings::CHAT_OVER,
+            live if live.talks() => strings::NO_TALK,
+            _ => strings::NO_CHAT,
+        };
+        pen.words(buf, body, state.tr(words));
+    } else {
+        scrollback(pen, state.chat.exchanges.len(), false, body, buf);
     }
     caret
 }
 
-fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pieces<'a>> {
+/// The first `count` exchanges, built from the newest backwards and no further than is seen; few of them
+/// stand at the top, or at the foot.
+fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Buffer) {
+    let chat = &pen.state.chat;
+    let focused = pen.state.focus == Panel::Chat;
+    let rows = area.height as usize;
+    if rows == 0 {
+        return;
+    }
+    let scroll = if focused { pen.state.scroll } else { 0 };
+    let cells = area.width.saturating_sub(3) as usize;
+    let mut lines: Vec<Pieces> = Vec::new();
+    if chat.fresh && count == chat.exchanges.len() {
+        lines.push(separator(pen, cells));
+    }
+    // The lines of the chosen exchange, counted from the newest.
+    let mut chosen = None;
+    let mut all = true;
+    for (at, exchange) in chat.exchanges.iter().enumerate().take(count).rev() {
+        let wanted = chat.picked.is_some() && chosen.is_none();
+        if lines.len() >= rows + scroll + 16 && !wanted {
+            all = false;
+            break;
+        }
+        let from = lines.len();
+        let picked = chat.picked == Some(exchange.answer.id);
+        lines.extend(exchange_lines(pen, exchange, cells, picked).into_iter().rev());
+        if picked {
+            chosen = Some((from, lines.len()));
+        }
+        if exchange.talk && exchange.first && at > 0 {
+            lines.push(separator(pen, cells));
+        }
+    }
+    let most = lines.len().saturating_sub(rows);
+    if focused {
+        pen.state.scroll_limit.set(if all { most } else { most.max(scroll + 16) });
+    }
+    let mut from = scroll.min(most);
+    if let Some((low, high)) = chosen {
+        from = from.clamp(high.saturating_sub(rows).min(low), low.max(high.saturating_sub(rows))).min(most);
+    }
+    for (up, line) in lines[from..].iter().take(rows).enumerate() {
+        let y = if lines.len() < rows && !foot {
+            area.y + (lines.len() - 1 - up) as u16
+        } else {
+            area.bottom() - 1 - up as u16
+        };
+        put_pieces(buf, area.x, y, area.right().saturating_sub(1), line);
+    }
+}
+
+fn separator<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
+    let words = pen.state.tr(strings::NEW_TALK);
+    let side = pen.glyphs.rule.repeat(cells.saturating_sub(width(words) + 4).min(24) / 2);
+    vec![pen.piece(format!("  {side} {words} {side}"), Role::Dim)]
+}
+
+fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: bool) -> Vec<Pieces<'a>> {
+    let state = pen.state;
+    // In a conversation the turns bear who speaks; a plain text is one, begun by a person.
+    let (asks, answers) = if exchange.talk {
+        (state.tr(strings::ROLE_USER).to_owned(), state.tr(strings::ROLE_MODEL).to_owned())
+    } else {
+        (pen.glyphs.prompt.to_owned(), String::new())
+    };
+    let indent = width(&asks).max(width(&answers)) + 1;
+    let room = cells.saturating_sub(indent + 1);
     let mut lines: Vec<Pieces> = Vec::new();
     let prompt = exchange.prompt.as_str();
-    for (at, range) in wrap(prompt, cells.saturating_sub(2), 2).into_iter().enumerate() {
-        let mark = if at == 0 { pen.glyphs.prompt } else { " " };
-        lines.push(vec![pen.piece(format!("{mark} "), Role::Focus), pen.piece(&prompt[range], Role::Dim)]);
+    for (at, range) in wrap(prompt, room, 2).into_iter().enumerate() {
+        let (mark, role) = if at == 0 { (asks.as_str(), Role::Focus) } else { ("", Role::Text) };
+        lines.push(vec![pen.piece(pad(mark, indent), role), pen.piece(&prompt[range], Role::Dim)]);
     }
-    let answer = exchange.answer.as_str();
-    for range in wrap(answer, cells.saturating_sub(2), 2) {
-        lines.push(vec![pen.piece("  ", Role::Text), pen.piece(&answer[range], Role::Text)]);
+    match &exchange.parent {
+        None => lines.extend(answer_lines(pen, exchange, &exchange.answer, &answers, indent, room)),
+        Some(parent) if cells >= BESIDE => {
+            let half = (cells - 3) / 2;
+            let room = half.saturating_sub(2);
+            let mut columns =
+                [(&exchange.answer, word(pen, &exchange.stage)), (parent, base(pen))].map(|(a, label)| {
+                    let mut lines = vec![vec![pen.piece(label, Role::Bright)]];
+                    lines.extend(answer_lines(pen, exchange, a, "", 0, room));
+                    lines
+                });
+            let high = columns[0].len().max(columns[1].len());
+            let [left, right] = &mut columns;
+            left.resize(high, Vec::new());
+            right.resize(high, Vec::new());
+            for (mut line, other) in std::mem::take(left).into_iter().zip(std::mem::take(right)) {
+                let gap = half.saturating_sub(pieces_width(&line));
+                line.push(pen.piece(" ".repeat(gap), Role::Text));
+                line.push(pen.piece(format!("{} ", pen.glyphs.divider), Role::Dim));
+                line.extend(other);
+                lines.push(line);
+            }
+        }
+        Some(parent) => {
+            for (answer, label) in [(&exchange.answer, word(pen, &exchange.stage)), (parent, base(pen))] {
+                lines.push(vec![pen.piece(label, Role::Bright)]);
+                lines.extend(answer_lines(pen, exchange, answer, "", indent, room));
+            }
+        }
     }
-    lines.push(vec![pen.piece("  ", Role::Text), stamp(pen, exchange)]);
+    for (at, line) in lines.iter_mut().enumerate() {
+        let mark = if picked && at == 0 { format!(" {}", pen.glyphs.chosen) } else { "  ".to_owned() };
+        line.insert(0, pen.piece(mark, Role::Focus));
+    }
     lines.push(Vec::new());
     lines
 }
 
-fn stamp<'a>(pen: &Pen, exchange: &Exchange) -> (Cow<'a, str>, Style) {
-    let state = pen.state;
+/// An answer and the stamp under it.
+fn answer_lines<'a>(
+    pen: &Pen,
+    exchange: &Exchange,
+    answer: &'a Answer,
+    label: &str,
+    indent: usize,
+    room: usize,
+) -> Vec<Pieces<'a>> {
+    let text = answer.text.as_str();
+    let mut lines: Vec<Pieces> = Vec::new();
+    for (at, range) in wrap(text, room, 2).into_iter().enumerate() {
+        let mark = if at == 0 { label } else { "" };
+        lines.push(vec![pen.piece(pad(mark, indent), Role::Good), pen.piece(&text[range], Role::Text)]);
+    }
+    let (facts, role) = stamp(pen, exchange, answer);
     let dot = format!(" {} ", pen.glyphs.dot);
-    let mut facts: Vec<String> = exchange.step.map(|s| strings::at_step(state.lang, s)).into_iter().collect();
+    let mut rows: Vec<String> = Vec::new();
+    for fact in facts {
+        match rows.last_mut() {
+            Some(row) if width(row) + width(&dot) + width(&fact) <= room => {
+                row.push_str(&dot);
+                row.push_str(&fact);
+            }
+            _ => rows.push(fact),
+        }
+    }
+    for row in rows {
+        lines.extend(
+            wrap(&row, room, 0)
+                .into_iter()
+                .map(|part| vec![pen.piece(" ".repeat(indent), Role::Text), pen.piece(row[part].to_owned(), role)]),
+        );
+    }
+    lines
+}
+
+/// The facts under an answer. The stage is among them where it is not the one that would answer now.
+fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role) {
+    let state = pen.state;
+    let is_parent = exchange.answer.id != answer.id;
+    let named = exchange.parent.is_none() && exchange.stage != state.live().name;
+    let whose = if named { format!("{} ", word(pen, &exchange.stage)) } else { String::new() };
+    let mut facts: Vec<String> = Vec::new();
+    facts.extend(answer.step.map(|s| format!("{whose}{}", strings::at_step(state.lang, s))));
     let mut role = Role::Dim;
-    match &exchange.ending {
-        None if exchange.step.is_none() => facts.push(state.tr(strings::WAITING).to_owned()),
-        None => facts.push(pen.glyphs.pulse[exchange.answer.len() % 4].to_owned()),
+    match &answer.ending {
+        None if answer.step.is_none() => facts.push(state.tr(strings::WAITING).to_owned()),
+        None => facts.push(pen.glyphs.pulse[answer.text.len() % 4].to_owned()),
         Some(ending) => {
             if ending.tokens > 0 {
                 facts.push(format!("{} tok {:.1} s", ending.tokens, ending.seconds));
             }
-            if let Some(words) = strings::finish_reason(&ending.reason) {
-                facts.push(state.tr(words).to_owned());
-            } else {
-                facts.push(format!("{} {}", pen.glyphs.cross, ending.reason));
-                role = Role::Bad;
+            match (strings::finish_reason(&ending.reason), exchange.corrected.filter(|_| !is_parent)) {
+                (_, Some(step)) => {
+                    facts.push(format!("{} {}", pen.glyphs.tick, strings::corrected(state.lang, step)));
+                    role = Role::Good;
+                }
+                (Some(words), None) => facts.push(state.tr(words).to_owned()),
+                (None, None) => {
+                    facts.push(format!("{} {}", pen.glyphs.cross, ending.reason));
+                    role = Role::Bad;
+                }
             }
         }
     }
-    pen.piece(facts.join(&dot), role)
+    if state.wishes.iter().any(|w| matches!(w, crate::ui::state::Wish::Demonstrate(id, _) if *id == answer.id)) {
+        facts.push(state.tr(strings::SENT).to_owned());
+        role = Role::Focus;
+    }
+    (facts, role)
 }
 
-/// The field at the panel's foot; returns its rows and the caret, if it has the keys.
-fn field(pen: &Pen, area: Rect, buf: &mut Buffer) -> (u16, Option<Caret>) {
-    let state = pen.state;
-    if !state.typing && state.field.is_empty() {
-        return (0, None);
+/// A stage in one word.
+fn word(pen: &Pen, stage: &str) -> String {
+    strings::stage_word(stage).map(|w| pen.state.tr(w).to_owned()).unwrap_or_default()
+}
+
+fn base(pen: &Pen) -> String {
+    pen.state.tr(strings::BASE).to_owned()
+}
+
+/// The conversation up to the question, and the answer to it as a field.
+fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+    let chat = &pen.state.chat;
+    let most = area.height.saturating_sub(3).max(1);
+    let label = pen.state.tr(strings::ROLE_MODEL);
+    let (rows, caret) = field::draw(pen, &edit.field, label, true, most, area, buf);
+    let mut above = Rect { height: area.height - rows, ..area };
+    let Some(at) = chat.find(edit.id).filter(|_| above.height > 0) else { return caret };
+    let prompt = chat.exchanges[at].prompt.as_str();
+    let label = pen.state.tr(strings::ROLE_USER);
+    let lines = wrap(prompt, area.width.saturating_sub(6) as usize, 2);
+    let shown = lines.len().min(above.height as usize);
+    // A long question shows its end.
+    for (row, line) in lines[lines.len() - shown..].iter().enumerate() {
+        let y = above.bottom() - (shown - row) as u16;
+        let mark = if row == 0 { label } else { "" };
+        let pieces =
+            vec![pen.piece(pad(mark, width(label) + 1), Role::Focus), pen.piece(&prompt[line.clone()], Role::Dim)];
+        put_pieces(buf, area.x + 2, y, area.right().saturating_sub(1), &pieces);
     }
-    let left = area.x + 4;
-    let cells = area.right().saturating_sub(left + 1) as usize;
-    let (rows, (caret_row, caret_column)) = state.field.layout(cells);
-    let high = rows.len().min(FIELD).min(area.height as usize);
-    // The rows around the caret.
-    let first = (caret_row + 1).saturating_sub(high).min(rows.len() - high);
-    let top = area.bottom() - high as u16;
-    let role = if state.typing { Role::Bright } else { Role::Dim };
-    put(
-        buf,
-        area.x + 2,
-        top,
-        area.right(),
-        pen.glyphs.prompt,
-        pen.style(if state.typing { Role::Focus } else { Role::Dim }),
-    );
-    for (at, row) in rows[first..first + high].iter().enumerate() {
-        put(buf, left, top + at as u16, area.right(), row, pen.style(role));
+    above.height -= shown as u16;
+    let (from, last) = (chat.exchanges[at].first, at);
+    if !from && last > 0 {
+        scrollback(pen, last, true, above, buf);
     }
-    let x = (left + caret_column as u16).min(area.right().saturating_sub(1));
-    let caret = (x, top + (caret_row - first) as u16);
-    (high as u16, state.typing.then_some(caret))
+    caret
 }

@@ -1,70 +1,180 @@
 //! The first row and the last: what runs, how far it is, what the keys do.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use super::Pen;
 use crate::ui::{
     actions::{self, Mode},
-    paint::{Pieces, pieces_width, put, put_pieces, put_right},
-    state::{Leaving, Phase},
+    paint::{Pieces, clear, pieces_width, put, put_pieces, put_right, rule},
+    state::{Leaving, Level, Phase, Stage},
     strings,
-    text::{clock, shorten, width},
+    text::{clock, grouped, shorten, width, wrap},
     theme::Role,
 };
 
 pub(super) fn header(pen: &Pen, area: Rect, buf: &mut Buffer) {
-    let state = pen.state;
     let right = status(pen);
     let x = area.right().saturating_sub(pieces_width(&right) as u16 + 1).max(area.x);
-    let dot = format!(" {} ", pen.glyphs.dot);
-    let mut left: Pieces = vec![pen.piece(" ", Role::Text)];
-    if area.width >= 76 {
-        left.push(pen.piece("丹炉 danlu", Role::Bright));
-    }
-    if let Some(run) = &state.run {
-        if left.len() > 1 {
-            left.push(pen.piece(dot.clone(), Role::Dim));
-        }
-        left.push(pen.piece(shorten(&run.name, 24), Role::Bright));
-        left.push(pen.piece(dot.clone(), Role::Dim));
-        // The stage's English name goes first where room is short.
-        let stage = if area.width >= 76 { run.stage.as_str() } else { run.stage.split(' ').next().unwrap_or_default() };
-        left.push(pen.piece(stage, Role::Text));
-        if area.width >= 90 {
-            left.push(pen.piece(dot, Role::Dim));
-            left.push(pen.piece(run.size.as_str(), Role::Text));
-        }
-    } else if left.len() == 1 {
-        left.push(pen.piece("丹炉 danlu", Role::Bright));
-    }
+    let room = x.saturating_sub(area.x + 1) as usize;
+    // The longest that fits; where none does, the last is cut.
+    let mut lefts = LENGTHS.iter().map(|length| left(pen, *length));
+    let last = left(pen, LENGTHS[LENGTHS.len() - 1]);
+    let left = lefts.find(|l| pieces_width(l) <= room).unwrap_or(last);
     put_pieces(buf, area.x, area.y, x.saturating_sub(1), &left);
     put_pieces(buf, x, area.y, area.right(), &right);
 }
 
-/// What the stage is doing, for how long, and how long still.
-fn status<'a>(pen: &Pen) -> Pieces<'a> {
+/// How much the header says, from all to little.
+#[derive(Clone, Copy)]
+struct Length {
+    /// The program's name.
+    brand: bool,
+    /// Cells for the run's name.
+    name: usize,
+    /// How much of the path.
+    path: Path,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Path {
+    /// From newborn to work, with the stages and their keys.
+    Whole,
+    /// The stages there are.
+    Stages,
+    /// The stage looked at.
+    Here,
+}
+
+const LENGTHS: [Length; 8] = [
+    Length { brand: true, name: 24, path: Path::Whole },
+    Length { brand: false, name: 24, path: Path::Whole },
+    Length { brand: false, name: 14, path: Path::Whole },
+    Length { brand: false, name: 24, path: Path::Stages },
+    Length { brand: false, name: 14, path: Path::Stages },
+    Length { brand: false, name: 0, path: Path::Stages },
+    Length { brand: false, name: 14, path: Path::Here },
+    Length { brand: false, name: 0, path: Path::Here },
+];
+
+fn left<'a>(pen: &Pen<'a>, length: Length) -> Pieces<'a> {
     let state = pen.state;
+    let dot = format!(" {} ", pen.glyphs.dot);
+    let mut left: Pieces = vec![pen.piece(" ", Role::Text)];
+    let run = state.live().run.as_ref();
+    if length.brand || run.is_none() {
+        left.push(pen.piece("丹炉 danlu", Role::Bright));
+    }
+    let Some(run) = run else { return left };
+    if length.name > 0 {
+        if left.len() > 1 {
+            left.push(pen.piece(dot.clone(), Role::Dim));
+        }
+        left.push(pen.piece(shorten(&run.name, length.name), Role::Bright));
+    }
+    if left.len() > 1 {
+        left.push(pen.piece(dot, Role::Dim));
+    }
+    path(pen, length.path, &mut left);
+    left
+}
+
+/// The way from random weights to work: which stages there are, how far each is, where training stands
+/// and which is looked at.
+fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
+    let state = pen.state;
+    let stages = &state.stages;
+    let then = format!(" {} ", pen.glyphs.then);
+    let whole = path == Path::Whole;
+    if path == Path::Here {
+        stop(pen, pen.stage, false, pieces);
+        return;
+    }
+    let mut first = true;
+    for (place, name) in strings::PATH.iter().enumerate() {
+        let here: Vec<_> = stages
+            .all()
+            .iter()
+            .filter(|s| place > 0 && !s.name.is_empty() && strings::path(&s.name) == place)
+            .collect();
+        if here.is_empty() && !whole {
+            continue;
+        }
+        if !std::mem::take(&mut first) {
+            pieces.push(pen.piece(then.clone(), Role::Dim));
+        }
+        if here.is_empty() {
+            pieces.push(pen.piece(state.tr(*name), Role::Dim));
+        }
+        for (at, stage) in here.into_iter().enumerate() {
+            if at > 0 {
+                pieces.push(pen.piece(" ", Role::Dim));
+            }
+            stop(pen, stage, whole && at == 0, pieces);
+        }
+    }
+}
+
+/// A stage on the path: `2 小学中学 pretrain 640`.
+fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: bool, pieces: &mut Pieces<'a>) {
+    let state = pen.state;
+    let live = state.stages.is_live(stage);
+    let mark = if live { pen.glyphs.chosen } else { "" };
+    pieces.push(pen.piece(mark, Role::Focus));
+    let mut style = pen.style(if state.stages.is_shown(stage) { Role::Bright } else { Role::Text });
+    if state.stages.is_shown(stage) {
+        style = style.add_modifier(Modifier::UNDERLINED);
+    }
+    if whole {
+        if let Some(key) = actions::view_key(&stage.name) {
+            pieces.push(pen.piece(format!("{key} "), Role::Dim));
+        }
+        pieces.push((state.tr(strings::PATH[strings::path(&stage.name)]).into(), style));
+        pieces.push((format!(" {}", shorten(stage.short(), 10)).into(), style));
+    } else {
+        let word = strings::stage_word(&stage.name).map_or(stage.short(), |w| state.tr(w));
+        pieces.push((shorten(word, 16).into(), style));
+    }
+    let steps = stage.steps_done();
+    if steps > 0 {
+        pieces.push(pen.piece(format!(" {}", grouped(steps as u64)), if live { Role::Bright } else { Role::Dim }));
+    }
+}
+
+/// What the stage that has the trainer is doing, for how long, and how long still.
+fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
+    let state = pen.state;
+    let live = state.live();
     let g = pen.glyphs;
-    let (mark, words, role) = match (&state.leaving, &state.phase) {
+    if let Some(to) = state.switching().filter(|_| state.leaving.is_none()) {
+        let to = strings::stage_word(to).map_or("", |w| state.tr(w));
+        return vec![pen.piece(format!("{} {} {to}", g.pulse[0], state.tr(strings::SWITCHING)), Role::Focus)];
+    }
+    let (mark, words, role) = match (&state.leaving, &live.phase) {
         (_, Phase::Finished { failed: true, .. }) => (g.cross, strings::FAILED, Role::Bad),
         (_, Phase::Finished { reason, .. }) if reason.as_str() == "done" => (g.tick, strings::DONE, Role::Good),
         (_, Phase::Finished { .. }) => (g.tick, strings::STOPPED, Role::Text),
         (Some(Leaving { save: true, .. }), _) => (g.pulse[0], strings::SAVING, Role::Focus),
         (Some(_), _) => (g.pulse[0], strings::LEAVING_UNSAVED, Role::Focus),
-        (_, Phase::Starting) => (g.pulse[0], strings::PREPARING, Role::Dim),
-        (_, Phase::Running) => (g.pulse[state.beats % g.pulse.len()], strings::RUNNING, Role::Good),
+        (_, Phase::Starting | Phase::Resting) => (g.pulse[0], strings::PREPARING, Role::Dim),
+        (_, Phase::Running) => (g.pulse[live.beats % g.pulse.len()], strings::RUNNING, Role::Good),
         (_, Phase::Pausing) => (g.pulse[0], strings::PAUSING, Role::Focus),
+        (_, Phase::Paused) if live.is_complete() => (g.tick, strings::COMPLETE, Role::Good),
         (_, Phase::Paused) => (g.empty, strings::PAUSED, Role::Focus),
         (_, Phase::Resuming) => (g.pulse[0], strings::RESUMING, Role::Focus),
     };
-    let mut pieces: Pieces = vec![pen.piece(format!("{mark} {}", state.tr(words)), role)];
+    // Whose state it is has to be said where another stage is looked at.
+    let whose = match strings::stage_word(&live.name).filter(|_| !state.stages.live_is_shown()) {
+        Some(word) => format!("{} ", state.tr(word)),
+        None => String::new(),
+    };
+    let mut pieces: Pieces = vec![pen.piece(format!("{mark} {whose}{}", state.tr(words)), role)];
     if state.saving && state.leaving.is_none() {
         pieces.push(pen.piece(format!("  {}", state.tr(strings::SAVING)), Role::Focus));
     }
-    if state.started.is_some() {
-        pieces.push(pen.piece(format!("  {}", clock(state.elapsed().as_secs())), Role::Text));
+    if live.started.is_some() {
+        pieces.push(pen.piece(format!("  {}", clock(live.elapsed(state.now).as_secs())), Role::Text));
     }
-    if let Some(seconds) = state.seconds_left() {
+    if let Some(seconds) = live.seconds_left() {
         let left = clock(seconds.min(1e9).ceil() as u64);
         pieces.push(pen.piece(format!("  {} ", state.tr(strings::LEFT)), Role::Dim));
         pieces.push(pen.piece(left, Role::Text));
@@ -89,6 +199,7 @@ pub(super) fn footer(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let mut x = area.x + 1;
     let badge = match state.mode() {
         Mode::Text => Some(strings::MODE_TEXT),
+        Mode::Edit => Some(strings::MODE_EDIT),
         Mode::Dialog => Some(strings::MODE_DIALOG),
         _ => None,
     };
@@ -116,8 +227,25 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
         let words = state.tr(strings::LOG_SAVE_FAILED);
         return Some((format!("{} {words}: {trouble}", pen.glyphs.cross), Role::Bad));
     }
-    if let Phase::Finished { reason, failed: true } = &state.phase {
+    if let Phase::Finished { reason, failed: true } = &state.live().phase {
         return Some((format!("{} {reason}", pen.glyphs.cross), Role::Bad));
     }
-    state.notice.as_ref().map(|n| (n.0.as_str().to_owned(), Role::Text))
+    state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.as_str().to_owned(), Role::Text))
+}
+
+/// Why a wish was not fulfilled: in full, over the foot of the panels, until it has been read.
+pub(super) fn refusal(pen: &Pen, body: Rect, buf: &mut Buffer) {
+    let Some((text, Level::Alert, _)) = &pen.state.notice else { return };
+    let lines = wrap(text, body.width.saturating_sub(6) as usize, 2);
+    let high = (lines.len() as u16 + 1).min(body.height).min(6);
+    let place = Rect { y: body.bottom() - high, height: high, ..body };
+    clear(buf, place);
+    let esc = vec![pen.piece("Esc", Role::Dim)];
+    rule(buf, place, pen.state.tr(strings::LOG_REFUSED), &esc, true, pen.state.theme, pen.glyphs);
+    for (row, line) in lines.into_iter().take(high.saturating_sub(1) as usize).enumerate() {
+        let y = place.y + 1 + row as u16;
+        let mark = if row == 0 { pen.glyphs.cross } else { "" };
+        put(buf, place.x + 1, y, place.right(), mark, pen.style(Role::Bad));
+        put(buf, place.x + 4, y, place.right(), &text[line], pen.style(Role::Bad));
+    }
 }

@@ -6,11 +6,11 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::{Pen, below};
 use crate::ui::{
     chart::{Curve, Plot},
-    paint::{Pieces, put},
+    paint::{Pieces, pieces_width, put, put_pieces},
     series::{SMOOTHINGS, Series},
-    state::Panel,
+    state::{Panel, Phase},
     strings::{self, Tr},
-    text::{figure, grouped, rate, short},
+    text::{figure, grouped, rate, short, width},
     theme::Role,
 };
 
@@ -18,8 +18,8 @@ use crate::ui::{
 const SMALL: u16 = 4;
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
-    let state = pen.state;
-    let mut inner = pen.title(buf, area, Panel::Loss, &facts(pen));
+    let (state, stage) = (pen.state, pen.stage);
+    let mut inner = pen.title(buf, area, Panel::Loss, &facts(pen, area.width as usize));
     if inner.height >= 12 + SMALL && inner.width >= 60 {
         inner.height -= SMALL;
         small_charts(pen, Rect { y: inner.bottom(), height: SMALL, ..inner }, buf);
@@ -27,10 +27,17 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     if inner.height == 0 {
         return;
     }
-    if state.step.is_none() {
-        let words = if state.run.is_some() { strings::NO_STEP } else { strings::NO_RUN };
-        let y = inner.y + inner.height / 2;
-        put(buf, inner.x + 2, y, inner.right(), state.tr(words), pen.style(Role::Dim));
+    if stage.step.is_none() {
+        let here = state.switching() == Some(stage.name.as_str());
+        let going = format!("{} {}", state.tr(strings::SWITCHING), stage.title(state.lang));
+        let words = match (&stage.phase, &stage.run) {
+            (Phase::Resting, _) if stage.told_step.is_none() => strings::NEVER_TRAINED,
+            (Phase::Resting, _) => strings::TRAINED_BEFORE,
+            (_, Some(_)) => strings::NO_STEP,
+            (_, None) => strings::NO_RUN,
+        };
+        let words = if here { going.as_str() } else { state.tr(words) };
+        pen.words(buf, below(inner, inner.height / 2), words);
         return;
     }
     if inner.height >= 8 {
@@ -39,17 +46,18 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
     let plot = Plot {
         steps: steps(pen),
-        now: Some(state.steps_done()),
+        now: Some(stage.steps_done()),
         log: state.log_y,
         curves: vec![
             Curve {
-                series: &state.loss,
+                series: &stage.loss,
                 smoothing: state.smoothing,
                 band: Some(pen.style(Role::Band)),
                 line: pen.style(Role::Train),
                 points: false,
             },
-            Curve { series: &state.valid, smoothing: 0, band: None, line: pen.style(Role::Valid), points: true },
+            Curve { series: &stage.kept, smoothing: 0, band: None, line: pen.style(Role::Kept), points: true },
+            Curve { series: &stage.valid, smoothing: 0, band: None, line: pen.style(Role::Valid), points: true },
         ],
         axes: true,
     };
@@ -59,59 +67,85 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 
 /// From the beginning to the end planned: the empty part is what is still to come.
 fn steps(pen: &Pen) -> (f64, f64) {
-    let planned = pen.state.run.as_ref().map_or(1, |r| r.info.steps);
-    (0.0, planned.max(pen.state.steps_done()).max(1) as f64)
+    let planned = pen.stage.run.as_ref().map_or(1, |r| r.info.steps);
+    (0.0, planned.max(pen.stage.steps_done()).max(1) as f64)
 }
 
-fn facts<'a>(pen: &Pen) -> Pieces<'a> {
-    let state = pen.state;
+/// Labels and numbers; where there is not room for all, a label goes with its number.
+fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
+    let (state, stage) = (pen.state, pen.stage);
     let mut facts: Pieces = Vec::new();
     let mut add = |label: Tr, value: String, role| {
         let space = if facts.is_empty() { "" } else { "  " };
         facts.push(pen.piece(format!("{space}{} ", state.tr(label)), Role::Dim));
         facts.push(pen.piece(value, role));
     };
-    if let Some((step, loss)) = state.best {
+    if let (Some((_, loss)), Some(first)) = (stage.kept.last(), stage.kept_first) {
+        let change = if loss.is_finite() { format!(" {:+.3}", loss - first) } else { String::new() };
+        add(
+            if cells < 70 { strings::KEPT_SHORT } else { strings::KEPT },
+            format!("{}{change}", figure(loss)),
+            Role::Kept,
+        );
+    }
+    if let Some((step, loss)) = stage.best.filter(|_| !stage.is_tuning()) {
         add(strings::BEST, format!("{} @{}", figure(loss), grouped(step as u64)), Role::Text);
     }
-    if let Some((_, loss)) = state.valid.last() {
+    if let Some((_, loss)) = stage.valid.last() {
         add(strings::VALID, figure(loss), if loss.is_finite() { Role::Valid } else { Role::Bad });
     }
-    if let Some((_, raw)) = state.loss.last() {
-        let shown = if raw.is_finite() { state.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
+    if let Some((_, raw)) = stage.loss.last() {
+        let shown = if raw.is_finite() { stage.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
         add(strings::TRAIN, figure(shown), if raw.is_finite() { Role::Train } else { Role::Bad });
+    }
+    let room = cells.saturating_sub(width(state.tr(Panel::Loss.title())) + 6);
+    while facts.len() > 2 && pieces_width(&facts) > room {
+        facts.drain(..2);
+        facts[0].0 = facts[0].0.trim_start().to_owned().into();
     }
     facts
 }
 
 fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
-    let state = pen.state;
+    let (state, stage) = (pen.state, pen.stage);
     let smoothing = SMOOTHINGS[state.smoothing];
     let smoothing = if smoothing == 0.0 { state.tr(strings::OFF).to_owned() } else { format!("{smoothing}") };
     let axis = state.tr(if state.log_y { strings::LOG_Y } else { strings::LINEAR });
     let g = pen.glyphs;
-    let pieces: Pieces = vec![
+    let mut pieces: Pieces = vec![
         pen.piece(g.full, Role::Band),
         pen.piece(format!(" {}  ", state.tr(strings::RAW)), Role::Dim),
         pen.piece(g.train, Role::Train),
         pen.piece(format!(" EMA {smoothing}  "), Role::Dim),
         pen.piece(g.valid, Role::Valid),
-        pen.piece(format!(" {}  {} {axis}", state.tr(strings::VALID), g.dot), Role::Dim),
+        pen.piece(format!(" {}  ", state.tr(strings::VALID)), Role::Dim),
     ];
-    let wide = crate::ui::paint::pieces_width(&pieces) as u16;
-    let x = area.right().saturating_sub(wide + 2).max(area.x + 1);
-    crate::ui::paint::put_pieces(buf, x, area.y, area.right(), &pieces);
+    if !stage.kept.is_empty() {
+        pieces.push(pen.piece(g.valid, Role::Kept));
+        pieces.push(pen.piece(format!(" {}  ", state.tr(strings::KEPT)), Role::Dim));
+    }
+    pieces.push(pen.piece(format!("{} {axis}", g.dot), Role::Dim));
+    let wide = pieces_width(&pieces) as u16;
+    let mut from = area.x + 1;
+    if stage.phase == Phase::Resting {
+        let words = if stage.is_complete() { strings::COMPLETE_HERE } else { strings::LEFT_OFF };
+        from = put(buf, area.x + 2, area.y, area.right(), state.tr(words), pen.style(Role::Focus)) + 1;
+    }
+    let x = area.right().saturating_sub(wide + 2);
+    if x >= from || stage.phase != Phase::Resting {
+        put_pieces(buf, x.max(from), area.y, area.right(), &pieces);
+    }
 }
 
 /// Three small charts side by side, each under a title that says the number now.
 fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
-    let state = pen.state;
+    let (state, stage) = (pen.state, pen.stage);
     let number =
         |format: fn(f64) -> String, series: &Series| series.last().map_or_else(|| "-".to_owned(), |l| format(l.1));
     let charts: [(Tr, String, &Series); 3] = [
-        (strings::LEARNING_RATE, number(rate, &state.rate), &state.rate),
-        (strings::GRAD_NORM, number(figure, &state.grad), &state.grad),
-        (strings::SPEED, number(short, &state.speed), &state.speed),
+        (strings::LEARNING_RATE, number(rate, &stage.rate), &stage.rate),
+        (strings::GRAD_NORM, number(figure, &stage.grad), &stage.grad),
+        (strings::SPEED, number(short, &stage.speed), &stage.speed),
     ];
     for (at, (title, value, series)) in charts.into_iter().enumerate() {
         let from = area.width * at as u16 / 3;

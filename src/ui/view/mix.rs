@@ -17,13 +17,16 @@ const COLUMNS: [(Tr, u16); 4] = [(strings::VALID, 8), (strings::SEEN, 9), (strin
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
-    if let Some(step) = &state.step {
+    if let Some(step) = &pen.stage.step {
         facts.push(pen.piece(format!("{} {}", short(step.total_tokens as f64), state.tr(strings::TOKENS)), Role::Text));
         facts.push(pen.piece(format!("  {:.2} {}", step.epoch, state.tr(strings::EPOCH)), Role::Text));
     }
     let inner = pen.title(buf, area, Panel::Mix, &facts);
-    let Some(run) = &state.run else { return };
-    let uses = state.step.as_ref().map_or(&[][..], |s| &s.sources);
+    let Some(run) = &pen.stage.run else {
+        pen.words(buf, inner, pen.nothing(strings::NO_RUN));
+        return;
+    };
+    let uses = pen.stage.step.as_ref().map_or(&[][..], |s| &s.sources);
     let drawn: u64 = uses.iter().map(|u| u.tokens).sum();
     let total: f64 = run.sources.iter().map(|s| s.weight).sum();
     let name = (inner.width / 4).clamp(6, 22);

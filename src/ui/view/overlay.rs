@@ -6,9 +6,9 @@ use super::{Caret, Pen, below};
 use crate::ui::{
     actions::{self, ACTIONS, Mode},
     paint::{Pieces, clear, put, put_pieces, put_right, rule},
-    state::{Overlay, QUIT_CHOICES},
+    state::{Overlay, Question},
     strings,
-    text::{pad, width, wrap},
+    text::{pad, shorten, width, wrap},
     theme::Role,
 };
 
@@ -17,7 +17,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer, caret: Option<Caret>
     match &pen.state.overlay {
         Some(Overlay::Help { scroll }) => help(pen, *scroll, area, buf),
         Some(Overlay::Palette { field, chosen }) => return palette(pen, field, *chosen, area, buf),
-        Some(Overlay::Quit { chosen }) => quit(pen, *chosen, area, buf),
+        Some(Overlay::Ask { question, chosen }) => ask(pen, question, *chosen, area, buf),
         None if pen.state.leaving.is_some() && !pen.state.is_finished() => leaving(pen, area, buf),
         None => return caret,
     }
@@ -63,16 +63,22 @@ fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
     let column = if two { inside.width / 2 - 1 } else { inside.width };
     let section = |mode: Mode, title: strings::Tr| {
         let mut lines: Vec<Pieces> = vec![Vec::new(), vec![pen.piece(state.tr(title), Role::Focus)]];
-        for action in ACTIONS.iter().filter(|a| actions::enabled(state, a.act)) {
+        for action in ACTIONS.iter().filter(|a| actions::exists(state, a.act)) {
             let Some(keys) = actions::keys_text(action, mode) else { continue };
             let keys = pad(&keys, 20.min(column as usize / 2));
-            lines.push(vec![pen.piece(keys, Role::Bright), pen.piece(actions::name(action, state.lang), Role::Text)]);
+            // What cannot be done now is told, but dim.
+            let now = mode != Mode::Nav || actions::enabled(state, action.act);
+            let roles = if now { (Role::Bright, Role::Text) } else { (Role::Dim, Role::Dim) };
+            lines.push(vec![pen.piece(keys, roles.0), pen.piece(actions::name(action, state.lang), roles.1)]);
         }
         lines
     };
     let mut left = section(Mode::Nav, strings::HELP_NAV);
     let mut right = section(Mode::Text, strings::HELP_TEXT);
     let note = state.tr(strings::HELP_HAN);
+    if state.live().talks() {
+        right.extend(section(Mode::Edit, strings::HELP_EDIT));
+    }
     right.push(Vec::new());
     for range in wrap(note, column.saturating_sub(2) as usize, 2) {
         right.push(vec![pen.piece(&note[range], Role::Dim)]);
@@ -141,26 +147,39 @@ fn palette(pen: &Pen, field: &crate::ui::editor::Editor, chosen: usize, area: Re
     Some(caret)
 }
 
-fn quit(pen: &Pen, chosen: usize, area: Rect, buf: &mut Buffer) {
+fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
-    let unsaved = state.unsaved_steps();
-    let words = if unsaved == 0 {
-        state.tr(strings::QUIT_ALL_SAVED).to_owned()
-    } else {
-        strings::since_save(state.lang, unsaved)
+    let live = state.live();
+    let (title, words) = match question {
+        Question::Quit if live.unsaved_steps() == 0 => {
+            (strings::QUIT_TITLE, vec![(state.tr(strings::QUIT_ALL_SAVED).to_owned(), Role::Dim)])
+        }
+        Question::Quit => {
+            (strings::QUIT_TITLE, vec![(strings::since_save(state.lang, live.unsaved_steps()), Role::Dim)])
+        }
+        Question::Switch(name) => {
+            let word = |name: &str, or: &str| strings::stage_word(name).map_or(or, |w| state.tr(w)).to_owned();
+            let to = word(name, pen.stage.short());
+            let text = strings::switch(state.lang, live.short(), live.steps_done(), &to);
+            let kept = state.tr(strings::SWITCH_KEPT).to_owned();
+            (strings::SWITCH_TITLE, vec![(text, Role::Text), (kept, Role::Dim)])
+        }
     };
-    let inner = popup(pen, 40, 5, state.tr(strings::QUIT_TITLE), area, buf);
+    let choices = question.choices();
+    let wide = words.iter().map(|w| width(&w.0)).max().unwrap_or(0).max(40) as u16;
+    let high = (words.len() + choices.len() + 1) as u16;
+    let inner = popup(pen, wide, high, state.tr(title), area, buf);
     let row = |buf: &mut Buffer, row: u16, text: &str, role: Role| {
         if row < inner.height {
             put(buf, inner.x, inner.y + row, inner.right(), text, pen.style(role));
         }
     };
     // The answers stand even where there is no room for the rest.
-    let top = inner.height.saturating_sub(QUIT_CHOICES.len() as u16);
-    if top > 0 {
-        row(buf, 0, &words, Role::Dim);
+    let top = inner.height.saturating_sub(choices.len() as u16);
+    for (at, (text, role)) in words.iter().enumerate().take(top as usize) {
+        row(buf, at as u16, &shorten(text, inner.width as usize), *role);
     }
-    for (at, choice) in QUIT_CHOICES.iter().enumerate() {
+    for (at, choice) in choices.iter().enumerate() {
         let here = at == chosen;
         let mark = if here { pen.glyphs.chosen } else { " " };
         let text = pad(&format!("{mark} {}", state.tr(*choice)), inner.width as usize);

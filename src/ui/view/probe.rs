@@ -1,4 +1,5 @@
-//! The probe: one fixed prompt, its newest completion large, the earlier ones below as a time-lapse.
+//! The probe: one fixed prompt, its newest completion large, the earlier ones below as a time-lapse;
+//! where the probes belong to tasks, a list of their newest completions until the panel is expanded.
 //! Right characters are coloured, bold and underlined, so that no colour is needed to see them.
 
 use ratatui::{
@@ -17,14 +18,17 @@ use crate::ui::{
 };
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
-    let state = pen.state;
-    let probe = state.probes.get(state.probe);
+    let (state, stage) = (pen.state, pen.stage);
+    let probe = stage.probes.get(stage.probe);
     let newest = probe.and_then(|p| p.entries.last());
     let mut facts: Pieces = Vec::new();
-    if state.probes.len() > 1 {
-        facts.push(pen.piece(format!("{}/{}  ", state.probe + 1, state.probes.len()), Role::Dim));
+    if let Some(task) = probe.filter(|_| state.expanded).and_then(|p| p.task(state.lang)) {
+        facts.push(pen.piece(format!("{}  ", pen.glyphs.arrows(task)), Role::Bright));
     }
-    if state.probing {
+    if stage.probes.len() > 1 {
+        facts.push(pen.piece(format!("{}/{}  ", stage.probe + 1, stage.probes.len()), Role::Dim));
+    }
+    if stage.probing {
         facts.push(pen.piece(format!("{}  ", state.tr(strings::WAITING)), Role::Focus));
     }
     if let (Some(probe), Some(entry)) = (probe, newest) {
@@ -39,10 +43,14 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         return;
     }
     let (Some(probe), Some(entry)) = (probe, newest) else {
-        let words = if state.is_finished() { strings::NO_PROBE_CAME } else { strings::NO_PROBE };
-        put(buf, inner.x + 2, inner.y, inner.right(), state.tr(words), pen.style(Role::Dim));
+        let words = if stage.is_finished() { strings::NO_PROBE_CAME } else { strings::NO_PROBE };
+        pen.words(buf, inner, pen.nothing(words));
         return;
     };
+    if stage.is_tuning() && !state.expanded {
+        list(pen, inner, buf);
+        return;
+    }
     let mut rest = below(inner, newest_lines(pen, probe, entry, inner, buf));
     if rest.height > 0 {
         let share = entry.matched as f64 / probe.length.max(1) as f64;
@@ -51,6 +59,56 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         rest = below(rest, 2);
         history(pen, probe, rest, buf);
     }
+}
+
+/// Prompt, completion and what it should be, one probe below the other, the chosen one in sight.
+fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let (state, stage) = (pen.state, pen.stage);
+    let height = area.height as usize;
+    // With room for it, what it should be stands below each.
+    let high = if 3 * stage.probes.len() <= height || height == 3 { 3 } else { 2.min(height) };
+    let first = (stage.probe + 1).saturating_sub((height / high).max(1));
+    let end = area.right().saturating_sub(2);
+    let mut y = area.y;
+    for (at, probe) in stage.probes.iter().enumerate().skip(first) {
+        let Some(entry) = probe.entries.last() else { continue };
+        if y + high.min(2) as u16 > area.bottom() {
+            break;
+        }
+        let chosen = at == stage.probe && stage.probes.len() > 1;
+        let mark = if chosen { pen.glyphs.chosen } else { " " };
+        put(buf, area.x + 1, y, end, mark, pen.style(Role::Focus));
+        let all = entry.matched == probe.length;
+        let tick = if all { format!("{} ", pen.glyphs.tick) } else { String::new() };
+        let score = format!("{tick}{}/{}", entry.matched, probe.length);
+        let role = if all { Role::Good } else { Role::Dim };
+        let edge = put_right(buf, area.x + 2, y, end, &score, pen.style(role)).saturating_sub(1);
+        let mut x = area.x + 2;
+        if let Some(task) = probe.task(state.lang) {
+            x = put(buf, x, y, edge, &format!("{} ", pen.glyphs.arrows(task)), pen.style(Role::Bright));
+        }
+        put(buf, x, y, edge, &shorten(&probe.prompt, edge.saturating_sub(x) as usize), pen.style(Role::Dim));
+        let text = format!("{}{}", entry.right, entry.rest);
+        let shown = shorten(&text, end.saturating_sub(area.x + 4) as usize);
+        let split = common(&shown, &entry.right);
+        if high > 1 {
+            let pieces: Pieces =
+                vec![((&shown[..split]).into(), right_style(pen)), ((&shown[split..]).into(), pen.style(Role::Text))];
+            put_pieces(buf, area.x + 4, y + 1, end, &pieces);
+        }
+        if high > 2 && y + 2 < area.bottom() {
+            let wanted = format!("{} {}", state.tr(strings::WANTED), probe.expected);
+            let wanted = shorten(&wanted, end.saturating_sub(area.x + 4) as usize);
+            put(buf, area.x + 4, y + 2, end, &wanted, pen.style(Role::Dim));
+        }
+        y += high as u16;
+    }
+}
+
+/// Bytes with which both begin.
+fn common(text: &str, other: &str) -> usize {
+    let same = text.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    (0..=same).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
 }
 
 fn right_style(pen: &Pen) -> Style {
@@ -116,8 +174,7 @@ fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Buffer) {
         let end = put_right(buf, area.x + 8, y, area.right().saturating_sub(1), &score, pen.style(Role::Dim));
         let cells = end.saturating_sub(area.x + 10 + 1) as usize;
         let text = shorten(&format!("{}{}", entry.right, entry.rest), cells);
-        let common = text.bytes().zip(entry.right.bytes()).take_while(|(a, b)| a == b).count();
-        let split = (0..=common).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        let split = common(&text, &entry.right);
         let pieces: Pieces =
             vec![((&text[..split]).into(), right_style(pen)), ((&text[split..]).into(), pen.style(Role::Text))];
         put_pieces(buf, area.x + 10, y, end, &pieces);

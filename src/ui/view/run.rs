@@ -13,8 +13,9 @@ use crate::ui::{
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
-    let Some(run) = &state.run else {
-        pen.title(buf, area, Panel::Run, &Vec::new());
+    let Some(run) = &pen.stage.run else {
+        let inner = pen.title(buf, area, Panel::Run, &Vec::new());
+        pen.words(buf, inner, pen.nothing(strings::NO_RUN));
         return;
     };
     let engine = format!("{} {} ", run.engine, pen.glyphs.dot);
@@ -34,6 +35,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     } else {
         rows.push(vec![pen.piece(engine, Role::Dim), pen.piece(run.adapter.as_str(), Role::Bright)]);
         rows.push(pen.dotted([
+            run.size.as_str().to_owned(),
             format!("{} {}", state.tr(strings::PARAMETERS), short(run.info.parameters as f64)),
             format!("{} {}", state.tr(strings::VOCAB), grouped(run.info.vocab_size as u64)),
         ]));
@@ -64,7 +66,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 /// The numbers of this moment, narrow enough for 38 cells.
 fn live<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
-    let Some(step) = &state.step else {
+    let Some(step) = &pen.stage.step else {
         return vec![pen.piece(state.tr(strings::NO_STEP), Role::Dim)];
     };
     let mut pieces: Pieces = Vec::new();
@@ -74,10 +76,9 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
         ("lr", rate(step.learning_rate)),
         ("grad", figure(step.grad_norm)),
     ] {
-        if !pieces.is_empty() {
-            pieces.push(pen.piece("  ", Role::Text));
-        }
-        pieces.push(pen.piece(format!("{label} "), Role::Dim));
+        // Label and value are dropped together where there is not room.
+        let gap = if pieces.is_empty() { "" } else { "  " };
+        pieces.push(pen.piece(format!("{gap}{label} "), Role::Dim));
         pieces.push(pen.piece(value, Role::Bright));
     }
     pieces
@@ -85,7 +86,7 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
 
 /// As measured.
 fn speed<'a>(pen: &Pen) -> Pieces<'a> {
-    let Some(step) = &pen.state.step else { return Vec::new() };
+    let Some(step) = &pen.stage.step else { return Vec::new() };
     pen.dotted([
         format!("{} {} ms", pen.state.tr(strings::STEP_TIME), figure(step.step_ms)),
         format!("{} tok/s", short(step.tokens_per_second)),
@@ -106,7 +107,7 @@ fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
 
 /// Steps done of those planned, as numbers and as a bar; side by side where there is one row.
 fn progress(pen: &Pen, run: &Run, area: Rect, buf: &mut Buffer) {
-    let done = pen.state.steps_done();
+    let done = pen.stage.steps_done();
     let share = done as f64 / run.info.steps.max(1) as f64;
     let words: Pieces = vec![
         pen.piece(format!("{} ", pen.state.tr(strings::STEP)), Role::Dim),

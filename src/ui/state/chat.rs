@@ -1,0 +1,291 @@
+//! What was said to the model and what it answered, in every stage; and the answer being corrected.
+
+use std::collections::VecDeque;
+
+use crate::session::{Ask, Role, Turn};
+use crate::ui::{
+    editor::Editor,
+    text::{Clean, LONGEST_BLOCK},
+};
+
+/// Questions and answers kept.
+const CHAT: usize = 200;
+
+/// How an answer ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// Tokens drawn.
+    pub tokens: usize,
+    /// Seconds taken.
+    pub seconds: f64,
+    /// `stop`, `length`, `cancelled` or an error.
+    pub reason: Clean,
+}
+
+/// An answer as it streams in.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// Its prompt's number.
+    pub id: u64,
+    /// As the model wrote it; what goes back to it.
+    raw: String,
+    /// As it is shown.
+    pub text: Clean,
+    /// The step whose weights spoke last.
+    pub step: Option<usize>,
+    /// Its end, once there.
+    pub ending: Option<Ending>,
+}
+
+impl Answer {
+    fn new(id: u64) -> Answer {
+        Answer { id, ..Answer::default() }
+    }
+
+    /// More of it.
+    pub fn push(&mut self, text: &str, step: usize) {
+        if self.raw.len() + text.len() <= LONGEST_BLOCK {
+            self.raw.push_str(text);
+        }
+        self.text.push_block(text);
+        self.step = Some(step);
+    }
+}
+
+/// A prompt and its answer.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// What was typed, as it was sent.
+    raw: String,
+    /// What was typed.
+    pub prompt: Clean,
+    /// The stage that was asked, as the trainer names it.
+    pub stage: String,
+    /// Asked in the chat template, with what was said before.
+    pub talk: bool,
+    /// A conversation starts here.
+    pub first: bool,
+    /// The answer of the weights under training.
+    pub answer: Answer,
+    /// The answer of those they started from, if asked for.
+    pub parent: Option<Answer>,
+    /// The first step that can train on the corrected answer, if a person corrected it.
+    pub corrected: Option<usize>,
+}
+
+/// An answer being corrected.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// The answer's number.
+    pub id: u64,
+    /// The text.
+    pub field: Editor,
+    /// The keys go there; else it is a draft.
+    pub open: bool,
+}
+
+/// Everything said.
+#[derive(Debug, Default)]
+pub struct Chat {
+    /// In order.
+    pub exchanges: VecDeque<Exchange>,
+    last_id: u64,
+    /// The next prompt starts a conversation.
+    pub fresh: bool,
+    /// The parent is asked as well.
+    pub beside: bool,
+    /// The answer chosen, by its number; the newest if none.
+    pub picked: Option<u64>,
+    /// The answer being corrected.
+    pub edit: Option<Edit>,
+}
+
+impl Chat {
+    /// Adds a question to stage `stage`; in the template if `talk`, to the parent too if `beside`.
+    pub fn ask(&mut self, prompt: String, stage: &str, talk: bool, beside: bool) -> &Exchange {
+        let changed = self.exchanges.back().is_none_or(|last| last.talk != talk);
+        let first = std::mem::take(&mut self.fresh) || changed || !talk;
+        if self.exchanges.len() == CHAT {
+            self.exchanges.pop_front();
+        }
+        self.picked = None;
+        let answer = Answer::new(self.next_id());
+        let parent = beside.then(|| Answer::new(self.next_id()));
+        let (shown, stage) = (Clean::block(&prompt), stage.to_owned());
+        self.exchanges.push_back(Exchange {
+            raw: prompt,
+            prompt: shown,
+            stage,
+            talk,
+            first,
+            answer,
+            parent,
+            corrected: None,
+        });
+        &self.exchanges[self.exchanges.len() - 1]
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The answer with this number.
+    pub fn answer_mut(&mut self, id: u64) -> Option<&mut Answer> {
+        self.exchanges.iter_mut().flat_map(|e| std::iter::once(&mut e.answer).chain(&mut e.parent)).find(|a| a.id == id)
+    }
+
+    /// The exchange of the live weights' answer with this number.
+    pub fn find(&self, id: u64) -> Option<usize> {
+        self.exchanges.iter().position(|e| e.answer.id == id)
+    }
+
+    /// Answers still being written.
+    pub fn answering(&self) -> impl Iterator<Item = &Answer> {
+        self.exchanges.iter().flat_map(|e| std::iter::once(&e.answer).chain(&e.parent)).filter(|a| a.ending.is_none())
+    }
+
+    /// Ends those that nobody will go on with.
+    pub fn end_all(&mut self) {
+        let answers = self.exchanges.iter_mut().flat_map(|e| std::iter::once(&mut e.answer).chain(&mut e.parent));
+        for answer in answers.filter(|a| a.ending.is_none()) {
+            answer.ending = Some(Ending { tokens: 0, seconds: 0.0, reason: Clean::line("cancelled") });
+        }
+    }
+
+    /// What is asked at place `at`: the conversation up to there, or the text alone.
+    pub fn asked(&self, at: usize) -> Ask {
+        let exchange = &self.exchanges[at];
+        if !exchange.talk {
+            return Ask::Text(exchange.raw.clone());
+        }
+        let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+        let from = (0..=at).rev().find(|i| self.exchanges[*i].first).unwrap_or(0);
+        let mut turns = Vec::new();
+        // A question that got no answer is no part of the conversation.
+        for earlier in self.exchanges.range(from..at).filter(|e| !e.answer.raw.is_empty()) {
+            turns.push(turn(Role::User, &earlier.raw));
+            turns.push(turn(Role::Assistant, &earlier.answer.raw));
+        }
+        turns.push(turn(Role::User, &exchange.raw));
+        Ask::Chat(turns)
+    }
+
+    /// The chosen exchange, or the newest.
+    pub fn chosen(&self) -> Option<usize> {
+        self.picked.and_then(|id| self.find(id)).or(self.exchanges.len().checked_sub(1))
+    }
+
+    /// Chooses the exchange before or after; after the newest none is chosen.
+    pub fn pick(&mut self, later: bool) {
+        let Some(at) = self.chosen() else { return };
+        let next = match later {
+            true => at + 1,
+            false if self.picked.is_none() => at,
+            false => at.saturating_sub(1),
+        };
+        self.picked = self.exchanges.get(next).map(|e| e.answer.id);
+    }
+
+    /// The chosen exchange, if its answer can be corrected.
+    pub fn correctable(&self) -> Option<usize> {
+        self.chosen().filter(|at| self.exchanges[*at].talk && self.exchanges[*at].answer.ending.is_some())
+    }
+
+    /// Opens the chosen answer, or the draft of it, for correcting.
+    pub fn open_edit(&mut self) {
+        let Some(at) = self.correctable() else { return };
+        let answer = &self.exchanges[at].answer;
+        match &mut self.edit {
+            Some(edit) if edit.id == answer.id => edit.open = true,
+            _ => {
+                let mut field = Editor::default();
+                field.insert(&answer.raw);
+                self.edit = Some(Edit { id: answer.id, field, open: true });
+            }
+        }
+    }
+
+    /// The conversation with the corrected answer last, if there is one to send.
+    pub fn demonstration(&self) -> Option<Vec<Turn>> {
+        let edit = self.edit.as_ref().filter(|e| !e.field.text().trim().is_empty())?;
+        let Ask::Chat(mut turns) = self.asked(self.find(edit.id)?) else { return None };
+        turns.push(Turn { role: Role::Assistant, content: edit.field.text().to_owned() });
+        Some(turns)
+    }
+
+    /// The corrected answer takes the place of the model's.
+    pub fn correct(&mut self, id: u64, text: &str, step: usize) {
+        if self.edit.as_ref().is_some_and(|e| e.id == id && !e.open) {
+            self.edit = None;
+        }
+        if let Some(at) = self.find(id) {
+            let exchange = &mut self.exchanges[at];
+            (exchange.answer.raw, exchange.answer.text) = (text.to_owned(), Clean::block(text));
+            exchange.corrected = Some(step);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(chat: &mut Chat, prompt: &str, answer: &str) {
+        let id = chat.ask(prompt.to_owned(), "sft", true, false).answer.id;
+        if let Some(a) = chat.answer_mut(id) {
+            a.push(answer, 1);
+        }
+        chat.end_all();
+    }
+
+    fn contents(ask: Ask) -> Vec<String> {
+        match ask {
+            Ask::Chat(turns) => turns.into_iter().map(|t| t.content).collect(),
+            Ask::Text(text) => vec![text],
+        }
+    }
+
+    #[test]
+    fn a_conversation_holds_what_was_answered_since_it_began() {
+        let mut chat = Chat::default();
+        said(&mut chat, "一", "1");
+        said(&mut chat, "二", "");
+        said(&mut chat, "三", "3");
+        assert_eq!(contents(chat.asked(2)), ["一", "1", "三"]);
+        chat.fresh = true;
+        said(&mut chat, "四", "4");
+        assert_eq!(contents(chat.asked(3)), ["四"]);
+        chat.ask("春".to_owned(), "pretrain", false, false);
+        assert_eq!(chat.asked(4), Ask::Text("春".to_owned()));
+        said(&mut chat, "五", "5");
+        assert_eq!(contents(chat.asked(5)), ["五"], "after plain text a conversation starts anew");
+    }
+
+    #[test]
+    fn the_chosen_answer_is_corrected_within_its_conversation() {
+        let mut chat = Chat::default();
+        said(&mut chat, "一", "1");
+        said(&mut chat, "二", "2");
+        chat.pick(false);
+        assert_eq!(chat.chosen(), Some(1), "the newest first");
+        chat.pick(false);
+        chat.pick(false);
+        assert_eq!(chat.chosen(), Some(0));
+        chat.open_edit();
+        assert_eq!(chat.edit.as_ref().map(|e| e.field.text()), Some("1"));
+        if let Some(edit) = &mut chat.edit {
+            edit.field.insert("一");
+            edit.open = false;
+        }
+        let turns = chat.demonstration().unwrap_or_default();
+        assert_eq!(turns.iter().map(|t| t.content.as_str()).collect::<Vec<_>>(), ["一", "1一"]);
+        chat.correct(1, "1一", 9);
+        assert!(chat.edit.is_none());
+        assert_eq!((chat.exchanges[0].answer.text.as_str(), chat.exchanges[0].corrected), ("1一", Some(9)));
+        assert_eq!(contents(chat.asked(1)), ["一", "1一", "二"]);
+        chat.pick(true);
+        chat.pick(true);
+        assert_eq!(chat.picked, None);
+    }
+}

@@ -1,0 +1,302 @@
+//! What the screen knows. Pure data: no terminal, no clock, no channel.
+
+pub mod batch;
+pub mod chat;
+pub mod stage;
+
+use std::{cell::Cell, collections::VecDeque, time::Duration};
+
+use crate::ui::{
+    actions::Mode,
+    editor::Editor,
+    strings::{self, Lang, Tr},
+    text::Clean,
+    theme::{GlyphSet, Theme},
+};
+
+pub use self::{
+    chat::{Answer, Chat, Ending, Exchange},
+    stage::{Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
+};
+
+/// Events kept to look back at.
+const LOG: usize = 1000;
+/// How long a remark stands in the footer.
+const NOTICE: Duration = Duration::from_secs(4);
+/// How long a refusal does.
+const REFUSAL: Duration = Duration::from_secs(12);
+
+/// A part of the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Panel {
+    /// The loss curve and its small companions.
+    #[default]
+    Loss,
+    /// How well each task is answered.
+    Tasks,
+    /// Fixed prompts completed again and again.
+    Probe,
+    /// The newest step's tokens.
+    Batch,
+    /// Prompts to the live weights.
+    Chat,
+    /// Sources, their weights and how much was drawn.
+    Mix,
+    /// Engine, model, progress.
+    Run,
+    /// What happened.
+    Log,
+}
+
+impl Panel {
+    /// Every one.
+    pub const ALL: [Panel; 8] =
+        [Panel::Loss, Panel::Tasks, Panel::Probe, Panel::Batch, Panel::Chat, Panel::Mix, Panel::Run, Panel::Log];
+
+    /// Those of a stage, in the order Tab walks.
+    pub fn of(stage: &Stage) -> &'static [Panel] {
+        const PRETRAIN: [Panel; 7] =
+            [Panel::Loss, Panel::Probe, Panel::Chat, Panel::Mix, Panel::Run, Panel::Log, Panel::Batch];
+        if stage.is_tuning() { &Panel::ALL } else { &PRETRAIN }
+    }
+
+    /// Its name.
+    pub fn title(self) -> Tr {
+        match self {
+            Panel::Loss => strings::PANEL_LOSS,
+            Panel::Tasks => strings::PANEL_TASKS,
+            Panel::Probe => strings::PANEL_PROBE,
+            Panel::Batch => strings::PANEL_BATCH,
+            Panel::Chat => strings::PANEL_CHAT,
+            Panel::Mix => strings::PANEL_MIX,
+            Panel::Run => strings::PANEL_RUN,
+            Panel::Log => strings::PANEL_LOG,
+        }
+    }
+}
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A checkpoint.
+    Save,
+    /// A remark.
+    Note,
+    /// A change of state.
+    State,
+    /// Something is wrong.
+    Alert,
+}
+
+/// A line of the log.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    /// When, since the screen opened.
+    pub at: Duration,
+    /// How loud.
+    pub level: Level,
+    /// What.
+    pub text: Clean,
+}
+
+/// The person (or a signal) wants to go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaving {
+    /// Saving first.
+    pub save: bool,
+    /// Since when, since the screen opened.
+    pub since: Duration,
+    /// By a signal or a dead terminal: then a deadline holds and no question is asked.
+    pub forced: bool,
+}
+
+/// A wish the trainer has not answered yet. It answers them in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wish {
+    /// Go to the stage of that name.
+    Stage(String),
+    /// Keep a corrected answer: its number and the text.
+    Demonstrate(u64, String),
+}
+
+/// Something asked before it is done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// Whether to save before leaving.
+    Quit,
+    /// Whether to leave the running stage for the one of that name.
+    Switch(String),
+}
+
+impl Question {
+    /// The answers.
+    pub fn choices(&self) -> &'static [Tr] {
+        match self {
+            Question::Quit => &[strings::QUIT_SAVE, strings::QUIT_DISCARD, strings::QUIT_CANCEL],
+            Question::Switch(_) => &[strings::SWITCH_GO, strings::SWITCH_STAY],
+        }
+    }
+}
+
+/// What lies over the panels and takes the keys first.
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    /// The key table.
+    Help {
+        /// Lines scrolled.
+        scroll: usize,
+    },
+    /// The commands.
+    Palette {
+        /// What was typed.
+        field: Editor,
+        /// The chosen row.
+        chosen: usize,
+    },
+    /// A question.
+    Ask {
+        /// Which.
+        question: Question,
+        /// The chosen answer, of [`Question::choices`].
+        chosen: usize,
+    },
+}
+
+/// Everything the screen shows.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one switch a person can see on the screen")]
+pub struct AppState {
+    /// The screen's language.
+    pub lang: Lang,
+    /// Colours.
+    pub theme: Theme,
+    /// Glyphs.
+    pub glyph_set: GlyphSet,
+    /// Since the screen opened.
+    pub now: Duration,
+    /// The stages and what is known of each.
+    pub stages: Stages,
+    /// What was said to the model, whatever the stage.
+    pub chat: Chat,
+    /// Wishes not answered yet.
+    pub wishes: VecDeque<Wish>,
+    /// What happened.
+    pub log: VecDeque<LogLine>,
+    /// A save was asked for.
+    pub saving: bool,
+    /// A save failed and none has worked since: stands until one does.
+    pub trouble: Option<Clean>,
+    /// A passing remark, how loud, and when it goes.
+    pub notice: Option<(Clean, Level, Duration)>,
+    /// On the way out.
+    pub leaving: Option<Leaving>,
+    /// Where arrows go.
+    pub focus: Panel,
+    /// The focused panel has the whole screen.
+    pub expanded: bool,
+    /// A logarithmic loss axis.
+    pub log_y: bool,
+    /// Index into [`crate::ui::series::SMOOTHINGS`].
+    pub smoothing: usize,
+    /// Keys are text for the model.
+    pub typing: bool,
+    /// The prompt field.
+    pub field: Editor,
+    /// What lies on top.
+    pub overlay: Option<Overlay>,
+    /// Rows scrolled back in the focused panel; 0 follows the newest.
+    pub scroll: usize,
+    /// The most [`AppState::scroll`] can mean, found out while drawing.
+    pub scroll_limit: Cell<usize>,
+    /// Cells of the batch's flow where it was drawn; 0 where it was not.
+    pub batch_cells: Cell<usize>,
+    /// Cells of the field where it was drawn.
+    pub field_cells: Cell<usize>,
+}
+
+impl AppState {
+    /// A screen before the first word.
+    pub fn new(lang: Lang, theme: Theme, glyph_set: GlyphSet) -> AppState {
+        AppState { lang, theme, glyph_set, smoothing: 1, log_y: true, ..AppState::default() }
+    }
+
+    /// Who gets the keys.
+    pub fn mode(&self) -> Mode {
+        match self.overlay {
+            Some(Overlay::Help { .. }) => Mode::Help,
+            Some(Overlay::Palette { .. }) => Mode::Palette,
+            Some(Overlay::Ask { .. }) => Mode::Dialog,
+            None if self.chat.edit.as_ref().is_some_and(|e| e.open) => Mode::Edit,
+            None if self.typing => Mode::Text,
+            None => Mode::Nav,
+        }
+    }
+
+    /// In the screen's language.
+    pub fn tr(&self, text: Tr) -> &'static str {
+        text.get(self.lang)
+    }
+
+    /// The stage that has the trainer.
+    pub fn live(&self) -> &Stage {
+        self.stages.live()
+    }
+
+    /// The stage looked at.
+    pub fn shown(&self) -> &Stage {
+        self.stages.shown()
+    }
+
+    /// The trainer has ended.
+    pub fn is_finished(&self) -> bool {
+        self.live().is_finished()
+    }
+
+    /// The stage being gone to.
+    pub fn switching(&self) -> Option<&str> {
+        self.wishes.iter().find_map(|w| match w {
+            Wish::Stage(name) => Some(name.as_str()),
+            Wish::Demonstrate(..) => None,
+        })
+    }
+
+    /// Whether prompts are answered by the parent as well.
+    pub fn asks_parent(&self) -> bool {
+        self.chat.beside && self.live().parent().is_some()
+    }
+
+    /// Writes a line into the log.
+    pub fn record(&mut self, level: Level, text: &str) {
+        if self.log.len() == LOG {
+            self.log.pop_front();
+        }
+        self.log.push_back(LogLine { at: self.now, level, text: Clean::line(text) });
+    }
+
+    /// Shows a remark for a moment.
+    pub fn remark(&mut self, text: &str) {
+        self.notice = Some((Clean::line(text), Level::Note, self.now + NOTICE));
+    }
+
+    /// Shows why a wish was not fulfilled, and keeps it in the log.
+    pub fn refuse(&mut self, text: &str) {
+        let line = format!("{}: {text}", self.tr(strings::LOG_REFUSED));
+        self.record(Level::Alert, &line);
+        self.notice = Some((Clean::line(text), Level::Alert, self.now + REFUSAL));
+    }
+
+    /// The trainer has ended.
+    pub fn finish(&mut self, reason: &str, failed: bool) {
+        let now = self.now;
+        let stage = self.stages.live_mut();
+        stage.phase = Phase::Finished { reason: Clean::line(reason), failed };
+        stage.ended = Some(now);
+        stage.probing = false;
+        (self.saving, self.typing) = (false, false);
+        if let Some(edit) = &mut self.chat.edit {
+            edit.open = false;
+        }
+        self.wishes.clear();
+        self.chat.end_all();
+    }
+}

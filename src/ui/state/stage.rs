@@ -1,0 +1,487 @@
+//! What the screen knows of one stage of the line: its curves, scores, probes and batch stay here while
+//! another stage runs, and go on where they stopped.
+
+use std::time::Duration;
+
+use super::batch::{Batch, Spot};
+use crate::session::{RunInfo, StageInfo, StepReport, TaskReport};
+use crate::ui::{
+    series::Series,
+    strings::{self, Lang},
+    text::Clean,
+};
+
+/// Completions kept of one probe; beyond it every second one goes.
+const PROBES: usize = 4096;
+
+/// What the stage is doing, as far as it has said so; `Pausing` and `Resuming` are asked, not answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Phase {
+    /// No word from the trainer yet.
+    #[default]
+    Starting,
+    /// Stepping.
+    Running,
+    /// Asked to pause.
+    Pausing,
+    /// Not stepping.
+    Paused,
+    /// Asked to go on.
+    Resuming,
+    /// Another stage has the trainer, or has had it ever since the screen opened.
+    Resting,
+    /// Ended, and the trainer with it.
+    Finished {
+        /// Why.
+        reason: Clean,
+        /// Whether the work itself failed.
+        failed: bool,
+    },
+}
+
+/// A source's name, cleaned, with its numbers.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub name: Clean,
+    /// Share of drawn tokens asked for.
+    pub weight: f64,
+    /// Tokens of one pass.
+    pub tokens: usize,
+    /// Newest validation loss on it.
+    pub eval_loss: Option<f64>,
+}
+
+/// The run, its texts cleaned.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The numbers; its texts are for no eye.
+    pub info: RunInfo,
+    /// The run's name.
+    pub name: Clean,
+    /// The size preset.
+    pub size: Clean,
+    /// `cpu` or `wgpu`.
+    pub engine: Clean,
+    /// The adapter.
+    pub adapter: Clean,
+    /// The data.
+    pub sources: Vec<Source>,
+}
+
+impl Run {
+    /// Cleans what the trainer says of its run.
+    pub fn new(info: RunInfo) -> Run {
+        let sources = info
+            .sources
+            .iter()
+            .map(|s| Source { name: Clean::line(&s.name), weight: s.weight, tokens: s.tokens, eval_loss: None })
+            .collect();
+        Run {
+            name: Clean::line(&info.name),
+            size: Clean::line(&info.size),
+            engine: Clean::line(&info.engine),
+            adapter: Clean::line(&info.adapter),
+            sources,
+            info,
+        }
+    }
+}
+
+/// A task and how well it is answered.
+#[derive(Clone, Debug)]
+pub struct Task {
+    raw: String,
+    name: Clean,
+    /// The newest scores.
+    pub newest: Option<TaskReport>,
+    /// Those before.
+    pub before: Option<TaskReport>,
+}
+
+impl Task {
+    fn new(raw: &str) -> Task {
+        Task { raw: raw.to_owned(), name: Clean::line(raw), newest: None, before: None }
+    }
+
+    /// Its name in the screen's language, or the trainer's.
+    pub fn name(&self, lang: Lang) -> &str {
+        strings::task(&self.raw).map_or(&self.name, |t| t.get(lang))
+    }
+
+    /// How much one of the scores has changed since the last evaluation.
+    pub fn change(&self, score: fn(&TaskReport) -> f64) -> Option<f64> {
+        Some(score(self.newest.as_ref()?) - score(self.before.as_ref()?))
+    }
+}
+
+/// One completion of a probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeEntry {
+    /// After this step.
+    pub step: usize,
+    /// The leading characters that are right.
+    pub right: Clean,
+    /// The rest.
+    pub rest: Clean,
+    /// How many are right.
+    pub matched: usize,
+}
+
+/// A probe over time.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// As the trainer names it, to tell probes apart.
+    raw: String,
+    /// The task it belongs to, as the trainer names it.
+    task: Option<String>,
+    task_name: Clean,
+    /// The fixed prompt.
+    pub prompt: Clean,
+    /// What should follow.
+    pub expected: Clean,
+    /// Characters to get right.
+    pub length: usize,
+    /// Its completions in order.
+    pub entries: Vec<ProbeEntry>,
+}
+
+impl Probe {
+    /// The task it belongs to, in the screen's language.
+    pub fn task(&self, lang: Lang) -> Option<&str> {
+        let raw = self.task.as_ref()?;
+        Some(strings::task(raw).map_or(&self.task_name, |t| t.get(lang)))
+    }
+}
+
+/// A durable checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Steps in it.
+    pub step: usize,
+    /// Its folder.
+    pub path: Clean,
+}
+
+/// One stage.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    /// As the trainer names it; for no eye, see [`Stage::title`].
+    pub name: String,
+    clean_name: Clean,
+    /// Steps in its newest checkpoint when the line of stages was last told.
+    pub told_step: Option<usize>,
+    /// The run, once this stage has run in this sitting.
+    pub run: Option<Run>,
+    /// What it is doing.
+    pub phase: Phase,
+    /// When its first word came.
+    pub started: Option<Duration>,
+    /// Time spent not stepping, up to the last resume.
+    pub paused_for: Duration,
+    /// When the present pause began.
+    pub paused_since: Option<Duration>,
+    /// When it ended or was left.
+    pub ended: Option<Duration>,
+    /// The newest step.
+    pub step: Option<StepReport>,
+    /// Training loss.
+    pub loss: Series,
+    /// Validation loss over all sources.
+    pub valid: Series,
+    /// Validation loss on the text of pretraining while something else is learned: forgetting.
+    pub kept: Series,
+    /// The first value of it in this stage.
+    pub kept_first: Option<f64>,
+    /// Least validation loss and its step.
+    pub best: Option<(usize, f64)>,
+    /// Learning rate.
+    pub rate: Series,
+    /// Gradient norm.
+    pub grad: Series,
+    /// Tokens a second.
+    pub speed: Series,
+    /// Step events seen: turns the breathing dot.
+    pub beats: usize,
+    /// Tasks, in the run's order.
+    pub tasks: Vec<Task>,
+    /// Probes, in the order first seen.
+    pub probes: Vec<Probe>,
+    /// The probe looked at.
+    pub probe: usize,
+    /// A probe was asked for.
+    pub probing: bool,
+    /// The newest batch told.
+    pub batch: Option<Batch>,
+    /// The token held, if one is.
+    pub spot: Option<Spot>,
+    /// When a batch was last asked for, while the panel is in sight.
+    pub batch_asked: Option<Duration>,
+    /// Demonstrations written by hand.
+    pub demonstrations: usize,
+    /// The newest durable checkpoint of this sitting.
+    pub saved: Option<Checkpoint>,
+}
+
+impl Stage {
+    fn named(name: &str) -> Stage {
+        Stage { name: name.to_owned(), clean_name: Clean::line(name), phase: Phase::Resting, ..Stage::default() }
+    }
+
+    /// Its name in words.
+    pub fn title(&self, lang: Lang) -> &str {
+        strings::stage(&self.name).map_or(&self.clean_name, |s| s.get(lang))
+    }
+
+    /// Its name as the field writes it, cleaned.
+    pub fn short(&self) -> &str {
+        &self.clean_name
+    }
+
+    /// Whether it learns tasks rather than text.
+    pub fn is_tuning(&self) -> bool {
+        self.name == "sft" || !self.tasks.is_empty()
+    }
+
+    /// Whether it answers in the chat template.
+    pub fn talks(&self) -> bool {
+        self.run.as_ref().is_some_and(|r| r.info.chat)
+    }
+
+    /// The stage whose checkpoint it started from, as the field writes it.
+    pub fn parent(&self) -> Option<&str> {
+        self.run.as_ref()?.info.parent.as_deref()
+    }
+
+    /// Ended, and the trainer with it.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished { .. })
+    }
+
+    /// Not stepping, or asked not to.
+    pub fn is_paused(&self) -> bool {
+        matches!(self.phase, Phase::Paused | Phase::Pausing)
+    }
+
+    /// All its planned steps are done.
+    pub fn is_complete(&self) -> bool {
+        self.run.as_ref().is_some_and(|r| self.steps_done() >= r.info.steps)
+    }
+
+    /// Steps done, as far as known.
+    pub fn steps_done(&self) -> usize {
+        let run = self.run.as_ref().map(|r| r.info.resumed_at);
+        self.step.as_ref().map(|s| s.step).or(run).or(self.told_step).unwrap_or(0)
+    }
+
+    /// Steps done since the newest durable checkpoint this screen knows of.
+    pub fn unsaved_steps(&self) -> usize {
+        let resumed_at = self.run.as_ref().map_or(0, |r| r.info.resumed_at);
+        let saved = self.saved.as_ref().map_or(0, |c| c.step);
+        self.steps_done().saturating_sub(saved.max(resumed_at))
+    }
+
+    /// Time spent stepping, pauses left out.
+    pub fn elapsed(&self, now: Duration) -> Duration {
+        let Some(started) = self.started else { return Duration::ZERO };
+        let until = self.ended.unwrap_or(now);
+        let pause = self.paused_since.map_or(Duration::ZERO, |since| until.saturating_sub(since));
+        until.saturating_sub(started).saturating_sub(self.paused_for).saturating_sub(pause)
+    }
+
+    /// Seconds to the stage's end at the measured rate.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let (run, step) = (self.run.as_ref()?, self.step.as_ref()?);
+        let still = self.is_finished() || self.phase == Phase::Resting || self.is_complete();
+        if still || step.tokens_per_second <= 0.0 || !step.tokens_per_second.is_finite() {
+            return None;
+        }
+        let tokens_a_step = run.info.batch as f64 * run.info.context as f64;
+        Some(run.info.steps.saturating_sub(step.step) as f64 * tokens_a_step / step.tokens_per_second)
+    }
+
+    /// It begins, or goes on after another stage had the trainer.
+    fn begin(&mut self, info: RunInfo, now: Duration) {
+        if let (Some(_), Some(ended)) = (self.started, self.ended.take()) {
+            let since = self.paused_since.take().unwrap_or(ended);
+            self.paused_for += now.saturating_sub(since);
+        }
+        self.started = self.started.or(Some(now));
+        self.phase = Phase::Running;
+        self.demonstrations = info.demonstrations;
+        for task in &info.tasks {
+            if self.tasks.iter().all(|t| t.raw != task.name) {
+                self.tasks.push(Task::new(&task.name));
+            }
+        }
+        let old = self.run.take();
+        let mut run = Run::new(info);
+        for source in &mut run.sources {
+            let known = old.iter().flat_map(|o| &o.sources).find(|s| s.name == source.name);
+            source.eval_loss = known.and_then(|k| k.eval_loss);
+        }
+        self.run = Some(run);
+    }
+
+    /// Another stage gets the trainer.
+    pub fn rest(&mut self, now: Duration) {
+        self.phase = Phase::Resting;
+        self.ended = Some(now);
+        self.probing = false;
+        self.batch_asked = None;
+    }
+
+    /// Adds a task's scores.
+    pub fn add_scores(&mut self, report: TaskReport) {
+        let at = self.tasks.iter().position(|t| t.raw == report.task).unwrap_or_else(|| {
+            self.tasks.push(Task::new(&report.task));
+            self.tasks.len() - 1
+        });
+        let task = &mut self.tasks[at];
+        // The same step measured again replaces its scores; the change is to the evaluation before.
+        if task.newest.as_ref().is_some_and(|n| n.step != report.step) {
+            task.before = task.newest.take();
+        }
+        task.newest = Some(report);
+    }
+
+    /// Adds a probe's completion.
+    pub fn add_probe(&mut self, said: Said) {
+        let known = |p: &Probe| p.raw == said.prompt && p.task.as_deref() == said.task;
+        let at = self.probes.iter().position(known).unwrap_or_else(|| {
+            self.probes.push(Probe {
+                raw: said.prompt.to_owned(),
+                task: said.task.map(str::to_owned),
+                task_name: Clean::line(said.task.unwrap_or_default()),
+                prompt: Clean::line(said.prompt),
+                expected: Clean::default(),
+                length: said.length,
+                entries: Vec::new(),
+            });
+            self.probes.len() - 1
+        });
+        let probe = &mut self.probes[at];
+        let split = said.text.char_indices().nth(said.matched).map_or(said.text.len(), |(i, _)| i);
+        let (right, rest) = said.text.split_at(split);
+        probe.length = said.length;
+        probe.expected = Clean::line(said.expected);
+        let (right, rest) = (Clean::line(right), Clean::line(rest));
+        probe.entries.push(ProbeEntry { step: said.step, right, rest, matched: said.matched });
+        if probe.entries.len() > PROBES {
+            let mut index = 0;
+            probe.entries.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+    }
+}
+
+/// A probe's completion as the trainer tells it.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "as in Event::Probe")]
+pub struct Said<'a> {
+    pub step: usize,
+    pub task: Option<&'a str>,
+    pub prompt: &'a str,
+    pub text: &'a str,
+    pub expected: &'a str,
+    pub matched: usize,
+    pub length: usize,
+}
+
+/// The stages, which of them has the trainer, and which is looked at. Never none.
+#[derive(Debug)]
+pub struct Stages {
+    all: Vec<Stage>,
+    live: usize,
+    shown: usize,
+}
+
+impl Default for Stages {
+    fn default() -> Stages {
+        Stages { all: vec![Stage::default()], live: 0, shown: 0 }
+    }
+}
+
+impl Stages {
+    /// First to last.
+    pub fn all(&self) -> &[Stage] {
+        &self.all
+    }
+
+    /// The one that has the trainer.
+    pub fn live(&self) -> &Stage {
+        &self.all[self.live]
+    }
+
+    /// The one that has the trainer.
+    pub fn live_mut(&mut self) -> &mut Stage {
+        &mut self.all[self.live]
+    }
+
+    /// The one looked at.
+    pub fn shown(&self) -> &Stage {
+        &self.all[self.shown]
+    }
+
+    /// The one looked at.
+    pub fn shown_mut(&mut self) -> &mut Stage {
+        &mut self.all[self.shown]
+    }
+
+    /// Whether the one looked at has the trainer.
+    pub fn live_is_shown(&self) -> bool {
+        self.live == self.shown
+    }
+
+    /// Whether this is the one that has the trainer.
+    pub fn is_live(&self, stage: &Stage) -> bool {
+        std::ptr::eq(stage, self.live())
+    }
+
+    /// Whether this is the one looked at.
+    pub fn is_shown(&self, stage: &Stage) -> bool {
+        std::ptr::eq(stage, self.shown())
+    }
+
+    /// The stage of that name, if the line has one.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.all.iter().position(|s| s.name == name)
+    }
+
+    /// Looks at another stage; whether there is one of that name.
+    pub fn show(&mut self, name: &str) -> bool {
+        let found = self.find(name);
+        self.shown = found.unwrap_or(self.shown);
+        found.is_some()
+    }
+
+    /// A stage has got the trainer, and is looked at from now on.
+    pub fn begin(&mut self, info: RunInfo, now: Duration) {
+        for StageInfo { name, step, .. } in &info.stages {
+            let at = self.place(name);
+            self.all[at].told_step = *step;
+        }
+        self.live = self.place(&info.stage);
+        // The line of stages stands in the trainer's order.
+        let order = |s: &Stage| info.stages.iter().position(|i| i.name == s.name).unwrap_or(usize::MAX);
+        let live = self.all[self.live].name.clone();
+        self.all.sort_by_key(order);
+        self.live = self.find(&live).unwrap_or(0);
+        self.shown = self.live;
+        self.all[self.live].begin(info, now);
+    }
+
+    /// The place of a stage; the nameless one from before the first word becomes it if it can.
+    fn place(&mut self, name: &str) -> usize {
+        if let Some(at) = self.find(name) {
+            return at;
+        }
+        match self.all.iter().position(|s| s.name.is_empty()) {
+            Some(at) => self.all[at] = Stage::named(name),
+            None => self.all.push(Stage::named(name)),
+        }
+        self.find(name).unwrap_or(0)
+    }
+}

@@ -1,0 +1,174 @@
+//! What the trainer tells, taken into the state. It speaks of the stage that has it.
+
+use super::{Cmd, leaving::close_if_leaving};
+use crate::session::{Event, RunInfo, StepReport};
+use crate::ui::{
+    state::{AppState, Checkpoint, Ending, Level, Overlay, Phase, Question, Said, Stage, Wish, batch::Batch},
+    strings,
+    text::{Clean, bytes},
+};
+
+pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
+    match event {
+        Event::Started(info) => on_started(state, *info),
+        Event::Steps(steps) => on_steps(state, steps),
+        Event::Eval { step, source, eval_loss, .. } => on_eval(state.stages.live_mut(), step, &source, eval_loss),
+        Event::Task(report) => state.stages.live_mut().add_scores(report),
+        // A token that is held is not taken away by an answer that was on its way.
+        Event::Batch(batch) if state.live().spot.is_none() => {
+            state.stages.live_mut().batch = Some(Batch::new(&batch));
+        }
+        Event::Batch(_) => {}
+        Event::Probe { step, task, prompt, text, expected, matched, length } => {
+            let stage = state.stages.live_mut();
+            stage.probing = false;
+            let task = task.as_deref();
+            stage.add_probe(Said { step, task, prompt: &prompt, text: &text, expected: &expected, matched, length });
+        }
+        Event::PromptText { id, text, step } => {
+            if let Some(answer) = state.chat.answer_mut(id) {
+                answer.push(&text, step);
+            }
+        }
+        Event::PromptDone { id, step, tokens, seconds, finish_reason } => {
+            if let Some(answer) = state.chat.answer_mut(id) {
+                answer.step = Some(step);
+                answer.ending = Some(Ending { tokens, seconds, reason: Clean::line(&finish_reason) });
+            }
+        }
+        Event::Paused { step } => {
+            let now = state.now;
+            let stage = state.stages.live_mut();
+            stage.phase = Phase::Paused;
+            stage.paused_since = stage.paused_since.or(Some(now));
+            let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_PAUSED));
+            state.record(Level::State, &text);
+        }
+        Event::Resumed { step } => {
+            let now = state.now;
+            let stage = state.stages.live_mut();
+            stage.phase = Phase::Running;
+            if let Some(since) = stage.paused_since.take() {
+                stage.paused_for += now.saturating_sub(since);
+            }
+            let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_RESUMED));
+            state.record(Level::State, &text);
+        }
+        Event::Saved { step, path, seconds, bytes: n } => {
+            state.saving = false;
+            state.trouble = None;
+            let run = state.live().run.as_ref().map(|r| r.info.path.as_path());
+            let inside = run.and_then(|run| path.strip_prefix(run).ok()).unwrap_or(&path);
+            let text = format!("{}  {}  {seconds:.1} s", inside.display(), bytes(n));
+            state.record(Level::Save, &text);
+            let path = path.display().to_string();
+            state.stages.live_mut().saved = Some(Checkpoint { step, path: Clean::line(&path) });
+        }
+        Event::SaveFailed { error, .. } => {
+            state.saving = false;
+            state.trouble = Some(Clean::line(&error));
+            let text = format!("{}: {error}", state.tr(strings::LOG_SAVE_FAILED));
+            state.record(Level::Alert, &text);
+            // The stage goes on living; whoever wanted to leave it is asked again, knowing this.
+            state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
+            if state.leaving.as_ref().is_some_and(|l| !l.forced) {
+                state.leaving = None;
+                state.overlay = Some(Overlay::Ask { question: Question::Quit, chosen: 0 });
+            }
+        }
+        Event::Note { text, .. } => state.record(Level::Note, &text),
+        Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
+        Event::Refused { text } => {
+            state.wishes.pop_front();
+            state.refuse(&text);
+        }
+        Event::Finished { step, reason, .. } if reason == "switched" => {
+            let now = state.now;
+            state.stages.live_mut().rest(now);
+            state.saving = false;
+            state.chat.end_all();
+            let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_SWITCHED));
+            state.record(Level::State, &text);
+        }
+        Event::Finished { step, reason, failed } => {
+            let words = strings::end_reason(&reason).map_or(reason.as_str(), |r| state.tr(r));
+            let text = format!("{}  {} {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
+            state.record(if failed { Level::Alert } else { Level::State }, &text);
+            state.finish(&reason, failed);
+            if matches!(state.overlay, Some(Overlay::Ask { .. })) {
+                state.overlay = None;
+            }
+            return close_if_leaving(state);
+        }
+    }
+    Vec::new()
+}
+
+fn on_started(state: &mut AppState, info: RunInfo) {
+    let (path, resumed_at) = (info.path.display().to_string(), info.resumed_at);
+    state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
+    state.stages.begin(info, state.now);
+    super::stages::keep_focus(state);
+    let name = state.live().title(state.lang).to_owned();
+    let mut text = format!("{}  {name}  {path}", state.tr(strings::LOG_STARTED));
+    if resumed_at > 0 {
+        let from = format!("  {} {}", state.tr(strings::LOG_RESUMED_AT), strings::at_step(state.lang, resumed_at));
+        text.push_str(&from);
+    }
+    state.record(Level::State, &text);
+}
+
+fn on_steps(state: &mut AppState, steps: Vec<StepReport>) {
+    state.stages.live_mut().beats += 1;
+    for step in steps {
+        let stage = state.stages.live_mut();
+        stage.loss.push(step.step, step.loss);
+        stage.rate.push(step.step, step.learning_rate);
+        stage.grad.push(step.step, step.grad_norm);
+        stage.speed.push(step.step, step.tokens_per_second);
+        let (at, applied) = (step.step, step.applied);
+        stage.step = Some(step);
+        if !applied {
+            let text = format!("{}  {}", strings::at_step(state.lang, at), state.tr(strings::LOG_SKIPPED));
+            state.record(Level::Alert, &text);
+        }
+    }
+}
+
+fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64) {
+    let Some(run) = &mut stage.run else { return };
+    let only = run.info.sources.len() == 1;
+    let mut known = false;
+    for (raw, shown) in run.info.sources.iter().zip(&mut run.sources) {
+        if raw.name == source {
+            shown.eval_loss = Some(eval_loss);
+            known = true;
+        }
+    }
+    // What pretraining taught, measured while something else is learned.
+    if source == "pretrain" && stage.name != "pretrain" {
+        stage.kept.push(step, eval_loss);
+        stage.kept_first = stage.kept_first.or(Some(eval_loss)).filter(|l| l.is_finite());
+        return;
+    }
+    if source == "all" || (only && known && stage.valid.last().is_none_or(|l| l.0 < step)) {
+        if only && source == "all" && stage.valid.last().is_some_and(|l| l.0 == step) {
+            return;
+        }
+        stage.valid.push(step, eval_loss);
+        if eval_loss.is_finite() && stage.best.is_none_or(|b| eval_loss < b.1) {
+            stage.best = Some((step, eval_loss));
+        }
+    }
+}
+
+fn on_demonstrated(state: &mut AppState, step: usize, count: usize) {
+    state.stages.live_mut().demonstrations = count;
+    let at = state.wishes.iter().position(|w| matches!(w, Wish::Demonstrate(..)));
+    if let Some(Wish::Demonstrate(id, text)) = at.and_then(|at| state.wishes.remove(at)) {
+        state.chat.correct(id, &text, step);
+    }
+    let text = strings::demonstrated(state.lang, count, step);
+    state.record(Level::Note, &text);
+    state.remark(&text);
+}

@@ -1,0 +1,133 @@
+//! Stopping an answer, closing what is open, and leaving.
+
+use super::Cmd;
+use crate::session::Command;
+use crate::ui::{
+    state::{AppState, Leaving, Overlay, Phase, Question},
+    strings,
+    text::grouped,
+};
+
+/// Ctrl-C: stop the answer, clear the field, close what is open; else ask; asked, save and go; going,
+/// go at once.
+pub(super) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
+    if state.leaving.is_some() {
+        return vec![Cmd::Abandon];
+    }
+    match state.overlay.take() {
+        Some(Overlay::Ask { question: Question::Quit, .. }) => return leave(state, true, false),
+        Some(_) => return Vec::new(),
+        None => {}
+    }
+    if super::talk::close_edit(state) {
+        return Vec::new();
+    }
+    // An answer and the parent's beside it are one.
+    if let Some(exchange) = state
+        .chat
+        .exchanges
+        .iter()
+        .find(|e| e.answer.ending.is_none() || e.parent.as_ref().is_some_and(|p| p.ending.is_none()))
+    {
+        let answers = std::iter::once(&exchange.answer).chain(&exchange.parent);
+        let unfinished = answers.filter(|a| a.ending.is_none());
+        return unfinished.map(|a| Cmd::Send(Command::Cancel { id: a.id })).collect();
+    }
+    if state.typing {
+        if state.field.is_empty() {
+            state.typing = false;
+        } else {
+            state.field.clear();
+        }
+        return Vec::new();
+    }
+    ask_to_quit(state)
+}
+
+pub(super) fn ask_to_quit(state: &mut AppState) -> Vec<Cmd> {
+    if state.is_finished() {
+        return vec![Cmd::Close];
+    }
+    if state.leaving.is_none() {
+        state.overlay = Some(Overlay::Ask { question: Question::Quit, chosen: 0 });
+    }
+    Vec::new()
+}
+
+pub(super) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> {
+    if state.is_finished() {
+        return vec![Cmd::Close];
+    }
+    state.overlay = None;
+    state.typing = false;
+    if let Some(edit) = &mut state.chat.edit {
+        edit.open = false;
+    }
+    if let Some(leaving) = &mut state.leaving {
+        leaving.forced |= forced;
+        return Vec::new();
+    }
+    state.leaving = Some(Leaving { save, since: state.now, forced });
+    vec![Cmd::Send(Command::Stop { save })]
+}
+
+pub(super) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
+    match &state.leaving {
+        // A save that failed is not left behind unseen, unless nobody is there to see it.
+        Some(leaving) if leaving.forced || !leaving.save || state.trouble.is_none() => vec![Cmd::Close],
+        _ => Vec::new(),
+    }
+}
+
+/// Lines for the shell after the screen has closed.
+pub fn summary(state: &AppState) -> Vec<String> {
+    let stage = state.live();
+    let Some(run) = &stage.run else { return Vec::new() };
+    let glyphs = state.glyph_set.glyphs();
+    let mut facts = vec![
+        format!("{} {} {}", run.name, glyphs.dot, stage.title(state.lang)),
+        format!(
+            "{} {} / {}",
+            state.tr(strings::STEP),
+            grouped(stage.steps_done() as u64),
+            grouped(run.info.steps as u64)
+        ),
+    ];
+    if let Some(loss) = stage.loss.smoothed(state.smoothing) {
+        facts.push(format!("{} {loss:.4}", state.tr(strings::SUMMARY_LOSS)));
+    }
+    if let Some((_, loss)) = stage.valid.last() {
+        facts.push(format!("{} {loss:.4}", state.tr(strings::VALID)));
+    }
+    let mut lines = vec![facts.join("  ")];
+    for task in &stage.tasks {
+        if let Some(newest) = &task.newest {
+            let name = glyphs.arrows(task.name(state.lang));
+            lines.push(format!(
+                "{name}  {} {:.1}%  F1 {:.1}%",
+                state.tr(strings::EXACT),
+                100.0 * newest.exact_match,
+                100.0 * newest.char_f1
+            ));
+        }
+    }
+    for probe in &stage.probes {
+        if let Some(entry) = probe.entries.last() {
+            let gap = if probe.task(state.lang).is_some() { "  " } else { "" };
+            lines.push(format!(
+                "{}{gap}{}{}  {}/{}",
+                probe.prompt, entry.right, entry.rest, entry.matched, probe.length
+            ));
+        }
+    }
+    if let Some(saved) = &stage.saved {
+        lines.push(format!("{} {}", state.tr(strings::SUMMARY_CHECKPOINT), saved.path));
+    }
+    if let Phase::Finished { reason, failed: true } = &stage.phase {
+        lines.push(format!("{}: {reason}", state.tr(strings::FAILED)));
+    }
+    if stage.unsaved_steps() > 0 {
+        lines.push(strings::lost(state.lang, stage.unsaved_steps()));
+    }
+    lines
+}

@@ -1,0 +1,38 @@
+//! A field that a person types into, at a panel's foot.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{Caret, Pen};
+use crate::ui::{editor::Editor, paint::put, text::width, theme::Role};
+
+/// Draws the rows around the caret, `most` at most; returns how many, and the caret.
+pub(super) fn draw(
+    pen: &Pen,
+    editor: &Editor,
+    mark: &str,
+    has_keys: bool,
+    most: u16,
+    area: Rect,
+    buf: &mut Buffer,
+) -> (u16, Option<Caret>) {
+    let left = area.x + 3 + width(mark) as u16;
+    let cells = area.right().saturating_sub(left + 1) as usize;
+    if has_keys {
+        pen.state.field_cells.set(cells);
+    }
+    let (rows, (caret_row, caret_column)) = editor.layout(cells);
+    let high = rows.len().min(most.min(area.height) as usize);
+    if high == 0 {
+        return (0, None);
+    }
+    let first = (caret_row + 1).saturating_sub(high).min(rows.len() - high);
+    let top = area.bottom() - high as u16;
+    let (mark_role, role) = if has_keys { (Role::Focus, Role::Bright) } else { (Role::Dim, Role::Dim) };
+    put(buf, area.x + 2, top, area.right(), mark, pen.style(mark_role));
+    for (at, row) in rows[first..first + high].iter().enumerate() {
+        put(buf, left, top + at as u16, area.right(), row, pen.style(role));
+    }
+    let x = (left + caret_column as u16).min(area.right().saturating_sub(1));
+    let caret = (x, top + (caret_row - first) as u16);
+    (high as u16, has_keys.then_some(caret))
+}
