@@ -522,24 +522,12 @@ def habit_place(g):  # 她在公园跑步。
     return statement("habit-place", clause(s, v, place=g.place()))
 
 
-@frame(2)
-def place_time(g):  # 我晚上在家看书。
-    s, v = plain(g, "noplace", rich=False)
-    return statement("place-time", clause(s, v, place=g.place(), time=g.time("p")))
-
-
 @frame(4)
 def clock_habit(g):  # 他每天六点起床。
     v = g.act(with_="clock") if g.chance(0.6) else g.doing("skill", rich=False)
     if "clock" not in v.tags and v.zh_v not in ("吃", "看", "学习", "听", "做"):
         return None
     return statement("clock-habit", clause(g.subject(), v, time=g.clock()))
-
-
-@frame(3)
-def company(g):  # 我和朋友一起打球。
-    s, v = plain(g, "self", rich=False)
-    return statement("company", clause(s, v, comp=g.other(s)))
 
 
 @frame(4)
@@ -564,25 +552,6 @@ def not_modal(g):  # 她不想睡觉。
 def modal(g):  # 他想买书。
     m = g.modal()
     return statement("modal", clause(g.subject(), g.able(m), modal=m))
-
-
-@frame(2)
-def modal_place(g):  # 她喜欢在公园散步。
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "喜欢", "可以", "应该", "必须")])
-    return statement("modal-place", clause(g.subject(), g.vp("noplace bad", rich=False), modal=m, place=g.place()))
-
-
-@frame(2)
-def modal_company(g):  # 我想和你一起跑步。
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "喜欢", "可以", "希望")])
-    s = g.subject()
-    return statement("modal-company", clause(s, g.vp("self bad", rich=False), modal=m, comp=g.other(s)))
-
-
-@frame(2)
-def modal_time(g):  # 我明天想去北京。
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "应该", "必须", "需要", "打算", "可以")])
-    return statement("modal-time", clause(g.subject(), g.able(m), modal=m, time=g.time("f")))
 
 
 @frame(5)
@@ -611,12 +580,6 @@ def progress(g):  # 她正在睡觉。
     return statement("progress", clause(s, v, "prog"))
 
 
-@frame(2)
-def progress_place(g):  # 他们正在院子跑步。
-    s, v = plain(g, "noprog noplace", rich=False)
-    return statement("progress-place", clause(s, v, "prog", place=g.place()))
-
-
 @frame(4)
 def ask_habit(g):  # 你喝茶吗？
     s, v = plain(g, rich=False)
@@ -640,12 +603,6 @@ def ask_progress(g):  # 她正在睡觉吗？
 def ask_past(g):  # 你昨天工作了吗？
     s, v = plain(g, rich=False)
     return question("ask-past", clause(s, v, "past", time=g.time("d")))
-
-
-@frame(2)
-def ask_future(g):  # 你明天要去北京吗？
-    v = g.going() if g.chance(0.4) else g.vp("bad", rich=False)
-    return question("ask-future", clause(g.subject(), v, "future", time=g.time("f")))
 
 
 def whatable(g):
@@ -685,13 +642,6 @@ def where_go(g):  # 你想去哪里？
 
 
 @frame(3)
-def where_do(g):  # 他在哪里工作？
-    s, v = plain(g, "noplace", rich=False)
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "喜欢", "应该", "可以")]) if g.chance(0.4) else None
-    return question("where-do", clause(s, v, modal=m), "where")
-
-
-@frame(3)
 def when_do(g):  # 你什么时候起床？
     s = g.subject()
     r = g.rng.random()
@@ -713,14 +663,6 @@ def why_do(g):  # 你为什么哭？
     return question("why-do", clause(s, g.vp(rich=False), modal=m), "why")
 
 
-@frame(2)
-def how_go(g):  # 你怎么去学校？
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "应该", "打算")]) if g.chance(0.3) else None
-    s = g.subject()
-    zh, en, w = render(clause(s, g.going(), modal=m), question=True, gap="how")
-    return Sentence(zh + "？", sentence(en, "?"), w, "how-go", None)
-
-
 @frame(4)
 def who_does(g):  # 谁会游泳？
     r = g.rng.random()
@@ -732,16 +674,6 @@ def who_does(g):  # 谁会游泳？
     if r < 0.85:
         return question("who-past", clause(WHO, g.vp(rich=False), "past", time=g.time("d")))
     return question("who-habit", clause(WHO, g.vp(rich=False), time=g.time("p") if g.chance(0.6) else None))
-
-
-@frame(2)
-def whose(g):  # 这是谁的书？
-    n = g.thing(count=True)
-    if not NOUN[n][2]:
-        return None
-    this = g.pick(["这", "那"])
-    return Sentence(f"{this}是谁的{n}？", f"Whose {NOUN[n][1]} is {'this' if this == '这' else 'that'}?",
-                    [this, "是", "谁", "的", n], "whose", None)
 
 
 @frame(3)
@@ -760,13 +692,6 @@ def how_many(g):  # 你有几本书？
     do = "does" if s.third else "do"
     return Sentence(f"{s.zh}有几{m[3]}{n}？", f"How many {m[2]} {do} {s.en} have?", s.words + ["有", "几", m[3], n],
                     "how-many", None)
-
-
-@frame(2)
-def how_much(g):  # 这本书多少钱？
-    n = g.noun("thing", "fruit", "animal", count=True)
-    p = pointed(g.pick(["这", "那"]), n)
-    return Sentence(f"{p[0]}多少钱？", f"How much is {p[1]}?", p[2] + ["多少", "钱"], "how-much", None)
 
 
 @frame(3)
@@ -928,14 +853,6 @@ def rain(g):  # 明天要下雨。
     return Sentence(f"{at}{t[0]}要{v[0]}{ma}{mark}", sentence(en, m), w + ["要"] + t[2], "rain-future", None)
 
 
-@frame(5)
-def compare_people(g):  # 我比你高。
-    s = g.subject()
-    o, adj = g.other(s), g.adj("person", compare=True)
-    return Sentence(f"{s.zh}比{o.zh}{adj[0]}。", sentence(f"{s.en} {s.be} {adj[2]} than {o.obj}"),
-                    s.words + ["比"] + o.words + [adj[0]], "compare-people", None)
-
-
 @frame(7)
 def compare_things(g):  # 这本书比那本书新。
     n = g.noun("thing", "pet", "read", "plant", "fruit", "animal", count=True)
@@ -1046,22 +963,6 @@ def person_at(g):  # 我妈妈在厨房。
                     "person-at-ask", None)
 
 
-@frame(2)
-def lives(g):  # 他住在北京。
-    s = g.subject()
-    p = g.pick([p for p in L.PLACES if "city" in p[4] or p[0] in ("农场", "海边")])
-    live = "lives" if s.third else "live"
-    r = g.rng.random()
-    if r < 0.6:
-        return Sentence(f"{s.zh}住在{p[0]}。", sentence(f"{s.en} {live} {p[2]}"), s.words + ["住", "在", p[0]], "lives", None)
-    do = "does" if s.third else "do"
-    if r < 0.8:
-        return Sentence(f"{s.zh}住在{p[0]}吗？", sentence(f"{do} {s.en} live {p[2]}", "?"),
-                        s.words + ["住", "在", p[0], "吗"], "lives-ask", None)
-    return Sentence(f"{s.zh}住在哪里？", sentence(f"where {do} {s.en} live", "?"), s.words + ["住", "在", "哪里"],
-                    "lives-where", None)
-
-
 def liked(g):
     """Things one may like: cats, red flowers, music, spring."""
     r = g.rng.random()
@@ -1138,28 +1039,6 @@ def gives(g):  # 她给了我两个苹果。
                     s.words + ["给", "了"] + o.words + x[2], "gives", None)
 
 
-@frame(3)
-def does_for(g):  # 他给妈妈买花。
-    s = g.subject()
-    o = g.other(s)
-    v = g.doing(rich=False)
-    if v.zh_v not in ("买", "做", "洗", "修", "借", "找", "画", "写"):
-        return None
-    en = vp_en(v)
-    r = g.rng.random()
-    if r < 0.35:
-        return Sentence(f"{s.zh}给{o.zh}{v.zh_v}{v.zh_o}。",
-                        sentence(f"{s.en} {verb_form(en, 0) if s.third else en} for {o.obj}"),
-                        s.words + ["给"] + o.words + v.words, "does-for", None)
-    if r < 0.65:
-        return Sentence(f"{s.zh}正在给{o.zh}{v.zh_v}{v.zh_o}。", sentence(f"{s.en} {s.be} {verb_form(en, 1)} for {o.obj}"),
-                        s.words + ["正在", "给"] + o.words + v.words, "does-for-progress", None)
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "应该", "可以", "打算")])
-    head = m[1] if m[2] == "aux" else (verb_form(m[1], 0) if s.third else m[1]) + " to"
-    return Sentence(f"{s.zh}{m[0]}给{o.zh}{v.zh_v}{v.zh_o}。", sentence(f"{s.en} {head} {en} for {o.obj}"),
-                    s.words + [m[0], "给"] + o.words + v.words, "does-for-modal", None)
-
-
 @frame(5)
 def please(g):  # 请打开门。
     r = g.rng.random()
@@ -1197,21 +1076,6 @@ def do_not(g):  # 请不要哭。不要在教室跑步。
     p = g.place()
     return Sentence(f"不要在{p[0]}{v.zh_v}{v.zh_o}。", sentence("do not " + vp_en(v) + " " + p[1]),
                     ["不要", "在", p[0]] + v.words, "do-not-place", None)
-
-
-@frame(2)
-def here(g):  # 我可以在这里休息吗？
-    h = g.pick([("这里", "here", ["这里"]), ("那里", "there", ["那里"])])
-    s = g.subject()
-    v = g.vp("noplace bad", rich=False)
-    r = g.rng.random()
-    if r < 0.4:
-        m = g.pick([m for m in L.MODALS if m[0] in ("可以", "想", "应该")])
-        return question("here-ask", clause(s, v, modal=m, place=h))
-    if r < 0.7:
-        m = g.pick([m for m in L.MODALS if m[0] in ("可以", "想", "喜欢", "必须")])
-        return statement("here-modal", clause(s, v, modal=m, place=h))
-    return statement("here", clause(s, v, place=h))
 
 
 @frame(4)
@@ -1275,69 +1139,6 @@ def clock_then(g):  # 他每天六点起床，然后跑步。
     a_, b_ = (verb_form(vp_en(v), 0) if s.third else vp_en(v) for v in (x, y))
     return Sentence(f"{s.zh}{t[0]}{x.zh_v}{x.zh_o}，然后{y.zh_v}{y.zh_o}。", sentence(f"{s.en} {a_} {t[1]} and then {b_}"),
                     s.words + t[2] + x.words + ["然后"] + y.words, "clock-then", None)
-
-
-@frame(3)
-def but(g):  # 我很累，但是很高兴。
-    s = g.subject()
-    x, y = g.adj("person"), g.adj("person")
-    if x == y:
-        return None
-    return Sentence(f"{s.zh}很{x[0]}，但是很{y[0]}。", sentence(f"{s.en} {s.be} {x[1]} but {y[1]}"),
-                    s.words + ["很", x[0], "但是", "很", y[0]], "but", None)
-
-
-@frame(3)
-def so(g):  # 我很累，所以我想睡觉。
-    p = g.pron()
-    s, x = pronoun(p), g.adj("feel")
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "需要", "应该")])
-    v = g.vp("bad", rich=False)
-    neg = g.chance(0.35)
-    zh, en, w = render(clause(s, v, modal=m), negative=neg)
-    return Sentence(f"{s.zh}很{x[0]}，所以{zh}。", sentence(f"{s.en} {s.be} {x[1]}, so {en}"),
-                    s.words + ["很", x[0], "所以"] + w, "so", None)
-
-
-@frame(1)
-def clock_now(g):  # 现在三点。
-    zh, en = g.pick(L.HOURS)
-    if g.chance(0.5):
-        return Sentence(f"现在{zh}点。", f"It is {en} o'clock now.", ["现在", zh, "点"], "clock-now", None)
-    t = g.pick([("早上", "in the morning"), ("下午", "in the afternoon"), ("晚上", "in the evening")])
-    hours = {"早上": (4, 10), "下午": (0, 6), "晚上": (5, 10)}[t[0]]
-    zh, en = g.pick(L.HOURS[hours[0]:hours[1]])
-    return Sentence(f"现在是{t[0]}{zh}点。", f"It is {en} o'clock {t[1]} now.", ["现在", "是", t[0], zh, "点"],
-                    "clock-now-day", None)
-
-
-@frame(6)
-def doing_is(g):  # 学习英语很有意思。
-    v = g.vp(rich=False)
-    if "bad" in v.tags:
-        return None
-    s = (v.zh_v + v.zh_o, verb_form(vp_en(v), 1), v.words)
-    return degrees(g, "doing-is", s, g.adj("doing"))
-
-
-@frame(3)
-def place_quality(g):  # 公园很漂亮。
-    p = g.pick([p for p in L.PLACES if p[1]])
-    s = (p[0], p[1], [p[0]])
-    if "city" not in p[4] and g.chance(0.4):
-        q = g.pick(["这", "那"])
-        s = (q + "个" + p[0], ("this " if q == "这" else "that ") + p[1][4:], [q, "个", p[0]])
-    return degrees(g, "place-quality", s, g.adj("place"))
-
-
-@frame(2)
-def we_all(g):  # 我们都喜欢唱歌。
-    s = pronoun(g.pick([L.PRONOUNS[4], L.PRONOUNS[5]]))
-    m = g.pick([m for m in L.MODALS if m[0] in ("想", "喜欢", "需要", "会", "必须", "应该")])
-    v = g.able(m)
-    head = m[1] if m[2] == "aux" else m[1] + " to"
-    return Sentence(f"{s.zh}都{m[0]}{v.zh_v}{v.zh_o}。", sentence(f"{s.en} all {head} {vp_en(v)}"),
-                    s.words + ["都", m[0]] + v.words, "we-all", None)
 
 
 def limits(x):

@@ -335,7 +335,7 @@ def check(train, held, pairs, held_pairs, counts, vocabulary, banned):
                 fail("answer too common in", task, ":", answer, n, "of", len(rows))
     # Words.
     short = [(w, counts[w]) for w in vocabulary if counts[w] < LEAST]
-    if short or not 320 <= len(vocabulary) <= 380:
+    if short or not 300 <= len(vocabulary) <= 380:
         fail("words:", len(vocabulary), short)
     frames = {x.frame for x in pairs}
     for x in held_pairs:

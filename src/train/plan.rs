@@ -58,7 +58,7 @@ fn pretrain_defaults(size: &str) -> Defaults {
 /// Defaults of fine-tuning at a size.
 fn sft_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (500, 16, 128, 2e-3, 250),
+        "1m" => (1000, 8, 128, 5e-3, 500),
         "5m" => (500, 16, 128, 1e-3, 250),
         "12m" => (500, 16, 256, 6e-4, 250),
         "27m" => (1000, 32, 512, 3e-4, 500),
@@ -114,8 +114,8 @@ impl RunConfig {
             },
             eval_steps: o.eval_steps.unwrap_or(eval),
             save_steps: o.save_steps.unwrap_or(400),
-            probe_steps: o.probe_steps.unwrap_or(25),
-            pretrain_share: o.pretrain_share.unwrap_or(0.1),
+            probe_steps: o.probe_steps.unwrap_or(if stage.chat { 50 } else { 25 }),
+            pretrain_share: o.pretrain_share.unwrap_or(0.05),
             by_hand_share: o.by_hand_share.unwrap_or(0.1),
             packing: o.packing.unwrap_or(true),
         })
