@@ -64,10 +64,8 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     model.eos_token_id = corpus.tokenizer.end_of_text();
     model.pad_token_id = corpus.tokenizer.pad();
     fit(device, &model, &plan)?;
-    let chats = match stage.chat {
-        true => Some(Chats::load(&config, run.view().dir(), &corpus.tokenizer, plan.context)?),
-        false => None,
-    };
+    let chats =
+        if stage.chat { Some(Chats::load(&config, run.view().dir(), &corpus.tokenizer, plan.context)?) } else { None };
     notes.extend(chats.iter().flat_map(|c| c.notes.iter().cloned()));
 
     let learner = Learner::new(device, &model, plan.batch_size, plan.context, plan.adamw)?;

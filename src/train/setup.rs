@@ -53,6 +53,7 @@ impl Setup {
 
     /// The same wishes for another stage of the same sitting: what was asked of one stage alone is not
     /// asked of the next, and short keys of `--set` still mean the stage they were given for.
+    #[must_use]
     pub fn for_stage(&self, stage: &str) -> Setup {
         let full = |key: &String| {
             let known = key.contains('.') || RunConfig::is_top_level(key);
@@ -149,7 +150,7 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
             let ours = crate::nn::ParamTable::new(&p.config()).parameters() as f64;
             ((ours / table.parameters() as f64).ln().abs() * 1e6) as u64
         };
-        config.size = PRESETS.iter().min_by_key(far).map_or("1m", |p| p.name).to_owned();
+        PRESETS.iter().min_by_key(far).map_or("1m", |p| p.name).clone_into(&mut config.size);
     }
     let given = std::mem::take(&mut config.model);
     config.model = ModelOverrides {

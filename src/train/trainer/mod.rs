@@ -128,9 +128,10 @@ impl Trainer {
         let mut r = prepare(shop, config, setup)?;
         let device = &mut shop.device;
         let validation = Validation::new(device, &r.model, r.learner.params(), r.plan.context)?;
-        let examiner = match r.stage.chat {
-            true => Some(Examiner::new(device, &r.model, r.learner.params(), &r.corpus.tokenizer, r.plan.context)?),
-            false => None,
+        let examiner = if r.stage.chat {
+            Some(Examiner::new(device, &r.model, r.learner.params(), &r.corpus.tokenizer, r.plan.context)?)
+        } else {
+            None
         };
         r.info.memory = device.memory().0;
         let (mut metrics, mut events) = (shop.run.metrics()?, shop.run.events()?);

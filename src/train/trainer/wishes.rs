@@ -128,14 +128,13 @@ impl Trainer {
             return Ok(());
         }
         let conversation = Conversation { turns: turns.to_vec(), task: Some(BY_HAND.to_owned()) };
-        let step = match self.r.stage.chat {
-            true => self.submitted as u64,
+        let step = if self.r.stage.chat {
+            self.submitted as u64
+        } else {
             // Before fine-tuning: for its next batch, whichever that is.
-            false => lineage::stages(self.shop.run.view())?
-                .iter()
-                .filter(|s| Stage::named(&s.name).is_ok_and(|s| s.chat))
-                .find_map(|s| s.step)
-                .unwrap_or(0) as u64,
+            let stages = lineage::stages(self.shop.run.view())?;
+            let chat = stages.iter().filter(|s| Stage::named(&s.name).is_ok_and(|s| s.chat));
+            chat.filter_map(|s| s.step).next().unwrap_or(0) as u64
         };
         let example = match encode(&conversation, &self.r.corpus.tokenizer) {
             Ok(example) => example,
