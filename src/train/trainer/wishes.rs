@@ -133,8 +133,8 @@ impl Trainer {
         } else {
             // Before fine-tuning: for its next batch, whichever that is.
             let stages = lineage::stages(self.shop.run.view())?;
-            let chat = stages.iter().filter(|s| Stage::named(&s.name).is_ok_and(|s| s.chat));
-            chat.filter_map(|s| s.step).next().unwrap_or(0) as u64
+            let mut chat = stages.iter().filter(|s| Stage::named(&s.name).is_ok_and(|s| s.chat));
+            chat.find_map(|s| s.step).unwrap_or(0) as u64
         };
         let example = match encode(&conversation, &self.r.corpus.tokenizer) {
             Ok(example) => example,
