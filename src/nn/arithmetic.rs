@@ -25,7 +25,8 @@ pub fn estimate(config: &ModelConfig, batch: usize, context: usize, logit_rows: 
     let (c, f) = (config.hidden_size as u64, config.intermediate_size as u64);
     let (qkv, out) = (heads.qkv() as u64, heads.out() as u64);
     let layer = 4 * c + qkv + out + 3 * f + heads.query as u64 + 2;
-    let shared = 5 * c + f + 2 * f + out + qkv + 1;
+    // Two rows more than training needs: those of the heads over trained rows alone.
+    let shared = 7 * c + f + 2 * f + out + qkv + 1;
     let work = n * (layer * config.num_hidden_layers as u64 + shared) + (logit_rows * config.vocab_size) as u64;
     let input_rows = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
     let products = (table.parameters() - input_rows) as u64;

@@ -328,8 +328,9 @@ pub fn logit_rows(device: &Device, vocab: usize, rows: usize) -> usize {
 }
 
 impl Head<'_> {
-    /// Losses of every row; with `back`, also ∂loss/∂y into `dy` and the output layer's gradient.
-    pub(super) fn record(&self, rec: &mut Recording<'_>, logits: &Tensor, back: Option<&Backward>) -> Done {
+    /// Losses of every row; with gradients, also the output layer's (added to) and ∂loss/∂y into the second
+    /// of `back`, \[N, C\] or longer.
+    pub(super) fn record(&self, rec: &mut Recording<'_>, logits: &Tensor, back: Option<(&Weights, &Tensor)>) -> Done {
         let (n, v) = (self.y.rows(), self.weight.rows());
         let each = logits.len() / v;
         for start in (0..n).step_by(each.max(1)) {
@@ -339,9 +340,9 @@ impl Head<'_> {
             matmul(rec, Layout::NT, &y, &self.weight, &logits, false)?;
             let cut = |t: &Tensor| t.part(&t.name, start, &[rows]);
             ops::cross_entropy(rec, &cut(self.targets), self.hyper, &logits, &cut(self.losses), back.is_some())?;
-            if let Some(back) = back {
-                matmul(rec, Layout::TN, &logits, &y, &back.grads.head(), true)?;
-                matmul(rec, Layout::NN, &logits, &self.weight, &back.dy.slice_rows(start, rows), false)?;
+            if let Some((grads, dy)) = back {
+                matmul(rec, Layout::TN, &logits, &y, &grads.head(), true)?;
+                matmul(rec, Layout::NN, &logits, &self.weight, &dy.slice_rows(start, rows), false)?;
             }
         }
         Ok(())

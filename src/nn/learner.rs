@@ -7,6 +7,7 @@ use super::{
     ConfigError, IGNORE_INDEX, ModelConfig, ParamTable, Weights,
     forward::{Acts, Attend, Backward, Dropout, Head, Inputs, Shape, Sorted, Trunk, logit_rows, rope_table},
     layout::Layout,
+    masked::{MaskedHead, Shared},
 };
 use crate::compute::{
     ComputeError, DType, Device, Program, Recording, Tensor, Ticket,
@@ -86,7 +87,13 @@ pub struct Learner {
     starts: Tensor,
     losses: Tensor,
     zero: Program,
-    micro: Program,
+    forward: Program,
+    head: Program,
+    /// Heads over trained rows alone, the smallest first.
+    masked: Vec<MaskedHead>,
+    /// Which of them the last micro-batch took; None for the head over all rows.
+    taken: Option<usize>,
+    backward: Program,
     update: Program,
 }
 
@@ -134,12 +141,20 @@ impl Learner {
         let dropout = (config.dropout > 0.0).then_some(Dropout { clock: &clock, rate: config.dropout });
         let trunk = Trunk { config, weights: &params, acts: &acts, shape };
         trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), dropout)?;
+        let forward = rec.compile()?;
+
+        let mut rec = Recording::new(device);
         let head = Head { y: &acts.y, weight: params.head(), targets: &targets, hyper: &hyper, losses: &losses };
-        head.record(&mut rec, &logits, Some(&back))?;
+        head.record(&mut rec, &logits, Some((&back.grads, &back.dy)))?;
         ops::sum(&mut rec, &losses, &loss, true)?;
+        let head = rec.compile()?;
+        let shared = Shared { y: &acts.y, weights: &params, hyper: &hyper, logits: &logits, loss: &loss, back: &back };
+        let masked = MaskedHead::all(device, n, &shared)?;
+
+        let mut rec = Recording::new(device);
         let sorted = Sorted { order: &order, starts: &starts };
         trunk.backward(&mut rec, &inputs, &layout.begins, &back, &sorted, dropout)?;
-        let micro = rec.compile()?;
+        let backward = rec.compile()?;
 
         let mut rec = Recording::new(device);
         let update = ops::Update {
@@ -173,7 +188,11 @@ impl Learner {
             starts,
             losses,
             zero,
-            micro,
+            forward,
+            head,
+            masked,
+            taken: None,
+            backward,
             update,
         })
     }
@@ -223,8 +242,11 @@ impl Learner {
     }
 
     /// The loss of every row of the last micro-batch, 0 where ignored.
-    pub fn losses(&self) -> &Tensor {
-        &self.losses
+    pub fn losses(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
+        match self.taken.and_then(|at| self.masked.get(at)) {
+            Some(head) => head.losses(device),
+            None => device.read(&self.losses),
+        }
     }
 
     /// One optimiser step over `batches`, at `rate`. The loss is the mean over all trained tokens of
@@ -248,11 +270,11 @@ impl Learner {
             if self.config.dropout > 0.0 {
                 device.write(&self.clock, &[seed as u32, (seed >> 32) as u32, step as u32, i as u32])?;
             }
-            let mut programs = Vec::with_capacity(3);
+            let mut programs = Vec::with_capacity(5);
             if i == 0 {
                 programs.push(&self.zero);
             }
-            programs.push(&self.micro);
+            programs.extend(self.micro());
             if i + 1 == batches.len() {
                 programs.push(&self.update);
             }
@@ -263,12 +285,19 @@ impl Learner {
 
     /// Time per kernel of one whole step on the inputs of the last one (it is applied once more).
     pub fn profile(&self, device: &mut Device) -> Result<Vec<crate::compute::KernelTime>, ComputeError> {
-        device.profile(&[&self.zero, &self.micro, &self.update])
+        let [forward, head, backward] = self.micro();
+        device.profile(&[&self.zero, forward, head, backward, &self.update])
     }
 
     /// Kernel calls of one step with a single micro-batch.
     pub fn calls(&self) -> usize {
-        self.zero.len() + self.micro.len() + self.update.len()
+        self.zero.len() + self.micro().iter().map(|p| p.len()).sum::<usize>() + self.update.len()
+    }
+
+    /// The programs of a micro-batch whose inputs are written.
+    fn micro(&self) -> [&Program; 3] {
+        let masked = self.taken.and_then(|at| self.masked.get(at));
+        [&self.forward, masked.map_or(&self.head, MaskedHead::program), &self.backward]
     }
 
     fn write_inputs(&mut self, device: &mut Device, batch: MicroBatch<'_>) -> Result<(), ComputeError> {
@@ -293,7 +322,12 @@ impl Learner {
         let (order, starts) = sort_by_id(batch.ids, v);
         self.layout.write(device, batch.starts)?;
         device.write(&self.ids, batch.ids)?;
-        device.write(&self.targets, batch.targets)?;
+        let trained = batch.targets.iter().filter(|t| **t != IGNORE_INDEX).count();
+        self.taken = self.masked.iter().position(|head| trained <= head.rows());
+        match self.taken.and_then(|at| self.masked.get(at)) {
+            Some(head) => head.write(device, batch.targets)?,
+            None => device.write(&self.targets, batch.targets)?,
+        }
         device.write(&self.order, &order)?;
         device.write(&self.starts, &starts)
     }

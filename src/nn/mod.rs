@@ -11,6 +11,7 @@ mod evaluate;
 mod forward;
 mod layout;
 mod learner;
+mod masked;
 mod params;
 mod sample;
 mod schedule;

@@ -129,7 +129,7 @@ impl Trainer {
     pub(super) fn show_batch(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         self.drain(emit)?;
         let Some(batch) = &self.shown else { return Ok(()) };
-        let losses: Vec<f32> = self.shop.device.read(self.r.learner.losses())?;
+        let losses = self.r.learner.losses(&mut self.shop.device)?;
         let tokenizer = &self.r.corpus.tokenizer;
         let window = batch.shape.window;
         let name = |source: usize| -> String {

@@ -1,0 +1,102 @@
+//! The output layer over trained rows alone.
+//!
+//! Logits are the dearest part of a small model, and of a conversation only the answers are trained on. So
+//! the rows with a target are gathered first, and their gradients scattered back; rows without one have the
+//! gradient zero, as they would have had.
+
+use super::{
+    IGNORE_INDEX, Weights,
+    forward::{Backward, Head},
+};
+use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, ops};
+
+/// Parts of a micro-batch's rows that heads are recorded for: the smallest that holds the trained rows runs.
+const PARTS: [usize; 3] = [8, 4, 2];
+/// Rows below which nothing is gained.
+const FEWEST: usize = 64;
+
+/// A recorded head over at most `rows` trained rows.
+pub(super) struct MaskedHead {
+    rows: usize,
+    /// \[M\] (u32): where each trained row lies among all.
+    index: Tensor,
+    /// \[N\] (u32): where each row lies among the trained ones; M, a row of zeros, where it is none of them.
+    inverse: Tensor,
+    /// \[M\].
+    targets: Tensor,
+    /// \[M\].
+    losses: Tensor,
+    program: Program,
+}
+
+/// What all heads of a learner share.
+pub(super) struct Shared<'a> {
+    pub y: &'a Tensor,
+    pub weights: &'a Weights,
+    pub hyper: &'a Tensor,
+    pub logits: &'a Tensor,
+    pub loss: &'a Tensor,
+    pub back: &'a Backward,
+}
+
+impl MaskedHead {
+    /// Heads for the parts of `n` rows that are worth one, the smallest first.
+    pub(super) fn all(device: &mut Device, n: usize, s: &Shared<'_>) -> Result<Vec<MaskedHead>, ComputeError> {
+        let worth = |part: &&usize| n.is_multiple_of(**part * FEWEST);
+        PARTS.iter().filter(worth).map(|part| Self::new(device, n, n / part, s)).collect()
+    }
+
+    fn new(device: &mut Device, n: usize, rows: usize, s: &Shared<'_>) -> Result<MaskedHead, ComputeError> {
+        let c = s.y.cols();
+        let index = device.alloc("trained", &[rows], DType::U32)?;
+        let inverse = device.alloc("trained.inverse", &[n], DType::U32)?;
+        let targets = device.alloc("trained.targets", &[rows], DType::U32)?;
+        let losses = device.alloc("trained.losses", &[rows], DType::F32)?;
+        let y = device.alloc("trained.y", &[rows, c], DType::F32)?;
+        // The last row is never written: it stays the zeros it is made of.
+        let dy = device.alloc("trained.dy", &[rows + 1, c], DType::F32)?;
+        let mut rec = Recording::new(device);
+        ops::embedding_forward(&mut rec, &index, s.y, &y)?;
+        let head = Head { y: &y, weight: s.weights.head(), targets: &targets, hyper: s.hyper, losses: &losses };
+        head.record(&mut rec, s.logits, Some((&s.back.grads, &dy)))?;
+        ops::embedding_forward(&mut rec, &inverse, &dy, &s.back.dy)?;
+        ops::sum(&mut rec, &losses, s.loss, true)?;
+        Ok(MaskedHead { rows, index, inverse, targets, losses, program: rec.compile()? })
+    }
+
+    /// Trained rows that it takes.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The recorded head.
+    pub(super) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Tells the device which rows are trained; there are at most [`Self::rows`].
+    pub(super) fn write(&self, device: &mut Device, targets: &[i32]) -> Result<(), ComputeError> {
+        let mut index = Vec::with_capacity(self.rows);
+        let mut inverse = vec![self.rows as u32; targets.len()];
+        let mut trained = Vec::with_capacity(self.rows);
+        for (row, target) in targets.iter().enumerate().filter(|(_, t)| **t != IGNORE_INDEX) {
+            inverse[row] = index.len() as u32;
+            index.push(row as u32);
+            trained.push(*target);
+        }
+        // What is left over reads some row and is ignored.
+        index.resize(self.rows, 0);
+        trained.resize(self.rows, IGNORE_INDEX);
+        device.write(&self.index, &index)?;
+        device.write(&self.inverse, &inverse)?;
+        device.write(&self.targets, &trained)
+    }
+
+    /// The losses of all rows, in their order, for the targets last written.
+    pub(super) fn losses(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
+        let trained: Vec<f32> = device.read(&self.losses)?;
+        let inverse: Vec<f32> = device.read(&self.inverse)?;
+        // Read back by its bits: every tensor comes as f32.
+        Ok(inverse.iter().map(|at| trained.get(at.to_bits() as usize).copied().unwrap_or(0.0)).collect())
+    }
+}
