@@ -114,7 +114,7 @@ def make_pairs(rng, pairs, vocabulary):
 # ---------------------------------------------------------------- rewriting
 
 def rewrite(kind, rng, g):
-    """One example of a kind of edit: (prompt, completion, sources and targets in Chinese or English), or None."""
+    """One example of a kind of edit: (prompt, completion, source and target), or None."""
     x = G.draw(g, tries=8)
     c = x.clause
     simple = isinstance(c, G.Clause) and c.tense == "present" and not c.freq
@@ -153,33 +153,10 @@ def rewrite(kind, rng, g):
         new = rng.choice([p[0] for p in L.PRONOUNS if p[0] != found[0]])
         target = x.zh.replace(found[0], new)
         return f"把“{found[0]}”改成“{new}”：{x.zh}", target, x.zh, target
-    if kind == "en-negative":
-        if c is None or len(x.en) > 40:
-            return None
-        if isinstance(c, G.Clause):
-            if c.tense not in ("present", "prog") or c.freq or c.tense == "present" and not (
-                    c.modal and c.modal[1] in ("can", "should")):
-                return None
-            if "counted" in c.vp.tags:
-                return None
-            target = G.sentence(G.render(c, negative=True)[1])
-        elif isinstance(c, G.Quality):
-            target = G.sentence(G.render_quality(c, negative=True)[1])
-        else:
-            target = re.sub(r" (is|are|am) ", r" \1 not ", x.en, count=1)
-        return "Make it negative: " + x.en, target, x.en, target
-    if kind == "en-swap":
-        first, _, rest = x.en[:-1].partition(" ")
-        new = {"He": "she", "She": "he", "We": "they", "They": "we"}.get(first)
-        if not new or re.search(r"\b(he|she|his|her|him|we|they|our|us|their|them)\b", rest) or len(x.en) > 38:
-            return None
-        target = new.capitalize() + " " + rest + "."
-        return f'Change "{first.lower()}" to "{new}": {x.en}', target, x.en, target
     raise ValueError(kind)
 
 
-KINDS = [("negative", 160), ("question", 140), ("future", 120), ("past", 120), ("swap", 160), ("en-negative", 100),
-         ("en-swap", 100)]
+KINDS = [("negative", 220), ("question", 200), ("future", 160), ("past", 160), ("swap", 240)]
 
 
 def make_rewrites(rng, counts, refused, share, seen_prompts):

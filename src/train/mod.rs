@@ -14,6 +14,7 @@ pub mod event;
 mod lineage;
 pub mod lines;
 pub mod model_folder;
+mod past;
 mod plan;
 mod prepare;
 mod setup;

@@ -58,7 +58,7 @@ fn pretrain_defaults(size: &str) -> Defaults {
 /// Defaults of fine-tuning at a size.
 fn sft_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (1000, 8, 128, 5e-3, 500),
+        "1m" => (1200, 8, 128, 3e-3, 300),
         "5m" => (500, 16, 128, 1e-3, 250),
         "12m" => (500, 16, 256, 6e-4, 250),
         "27m" => (1000, 32, 512, 3e-4, 500),

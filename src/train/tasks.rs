@@ -9,10 +9,11 @@ use crate::{
     nn::{BatchDecoder, Completion, Evaluator, ModelConfig, Prompt, Sampling, Weights},
 };
 
-/// Texts written at once.
+/// Texts written at once; few are the questions of a probe.
 const ROWS: usize = 64;
+const FEW: usize = 12;
 /// Held-out examples of a task that a measurement on the way looks at; the last one looks at all.
-pub(super) const SOME: usize = 24;
+pub(super) const SOME: usize = 16;
 /// Tokens that an answer may have beyond its reference, before it counts as one that does not end.
 const BEYOND: usize = 24;
 /// Tokens of one pass of the loss.
@@ -21,6 +22,7 @@ const TOKENS: usize = 2048;
 /// Recorded passes over the live weights.
 pub(super) struct Examiner {
     decoder: BatchDecoder,
+    few: BatchDecoder,
     evaluator: Evaluator,
     context: usize,
     pad: u32,
@@ -74,9 +76,10 @@ impl Examiner {
             TrainError::Input("the tokenizer has no tokens of the chat template; start a new run".to_owned())
         })?;
         let decoder = BatchDecoder::new(device, model, weights, ROWS, model.max_position_embeddings)?;
+        let few = BatchDecoder::new(device, model, weights, FEW, model.max_position_embeddings)?;
         let evaluator = Evaluator::new(device, model, weights, (TOKENS / context).max(1), context)?;
         let known = tokenizer.vocab_size().min(model.vocab_size);
-        Ok(Examiner { decoder, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end: chat.end })
+        Ok(Examiner { decoder, few, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end: chat.end })
     }
 
     /// Answers to questions, greedily.
@@ -92,7 +95,8 @@ impl Examiner {
             sampling: Sampling::greedy(),
         };
         let prompts: Vec<Prompt> = questions.into_iter().map(prompt).collect();
-        Ok(self.decoder.complete(device, &prompts, self.known, Some(self.end))?)
+        let decoder = if prompts.len() <= FEW { &mut self.few } else { &mut self.decoder };
+        Ok(decoder.complete(device, &prompts, self.known, Some(self.end))?)
     }
 
     /// Scores of every task, over at most `most` held-out examples of each.

@@ -20,7 +20,7 @@ use super::{
     config::RunConfig,
     error::TrainError,
     event::{Command, Event, SourceUse, StepReport},
-    lines,
+    lines, past,
     prepare::{Ready, prepare},
     setup::Setup,
     stage::Stage,
@@ -198,6 +198,14 @@ impl Trainer {
         self.tell(Event::Started(Box::new(self.r.info.clone())), emit);
         for text in std::mem::take(&mut self.r.notes) {
             self.note(text, emit);
+        }
+        if self.interactive && self.done > 0 {
+            // Looked at anew: the curves of earlier sittings, which are told to the screen and not logged again.
+            past::events(self.shop.run.view(), self.r.stage.name, self.done)?.into_iter().for_each(&mut *emit);
+        }
+        if self.examiner.is_some() && self.done == 0 {
+            // What is learned and what is forgotten counts from here.
+            self.validate(false, emit)?;
         }
         if self.done >= self.r.target {
             let stage = self.r.stage.name;

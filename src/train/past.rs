@@ -1,0 +1,103 @@
+//! What a stage did in earlier sittings, from the run's logs, for a screen that is opened anew.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::event::{Event, StepReport, TaskReport};
+use crate::store::{RunView, StoreError, read_from};
+
+/// Steps that are told; of more, every n-th.
+const MOST: usize = 8192;
+
+/// The steps, validations, scores and probes of a stage up to step `done`, in the logs' order.
+pub(super) fn events(view: &RunView, stage: &str, done: usize) -> Result<Vec<Event>, StoreError> {
+    let mut steps = Vec::new();
+    each(view, &view.metrics_path(), stage, done, |record| steps.extend(step(record)))?;
+    let every = steps.len().div_ceil(MOST).max(1);
+    let last = steps.len().saturating_sub(1);
+    let steps: Vec<StepReport> =
+        steps.into_iter().enumerate().filter(|(i, _)| i % every == 0 || *i == last).map(|(_, s)| s).collect();
+    let mut all = if steps.is_empty() { Vec::new() } else { vec![Event::Steps(steps)] };
+    each(view, &view.events_path(), stage, done, |record| all.extend(event(record)))?;
+    Ok(all)
+}
+
+/// Calls `take` with every record of a log that is the stage's and not past `done`.
+fn each(view: &RunView, path: &Path, stage: &str, done: usize, mut take: impl FnMut(&Value)) -> Result<(), StoreError> {
+    let mut from = 0;
+    loop {
+        let tail = read_from(&**view.disk(), path, from)?;
+        let ours = |r: &&Value| {
+            r.get("stage").and_then(Value::as_str) == Some(stage)
+                && r.get("step").and_then(Value::as_u64).is_some_and(|s| s as usize <= done)
+        };
+        tail.records.iter().filter(ours).for_each(&mut take);
+        if tail.next == from {
+            return Ok(());
+        }
+        from = tail.next;
+    }
+}
+
+/// A number; JSON has none for what is not finite, and writes null.
+fn number(record: &Value, key: &str) -> Option<f64> {
+    match record.get(key)? {
+        Value::Null => Some(f64::NAN),
+        value => value.as_f64(),
+    }
+}
+
+fn whole(record: &Value, key: &str) -> Option<usize> {
+    record.get(key)?.as_u64().and_then(|n| usize::try_from(n).ok())
+}
+
+fn text(record: &Value, key: &str) -> Option<String> {
+    record.get(key)?.as_str().map(str::to_owned)
+}
+
+fn step(r: &Value) -> Option<StepReport> {
+    Some(StepReport {
+        step: whole(r, "step")?,
+        loss: number(r, "loss")?,
+        learning_rate: number(r, "learning_rate")?,
+        grad_norm: number(r, "grad_norm")?,
+        applied: r.get("applied")?.as_bool()?,
+        tokens_per_second: number(r, "tokens_per_second")?,
+        total_tokens: r.get("total_tokens")?.as_u64()?,
+        epoch: number(r, "epoch")?,
+        step_ms: number(r, "step_ms")?,
+        sources: Vec::new(),
+    })
+}
+
+fn event(r: &Value) -> Option<Event> {
+    let step = whole(r, "step")?;
+    Some(match r.get("event")?.as_str()? {
+        "eval" => Event::Eval {
+            step,
+            source: text(r, "source")?,
+            eval_loss: number(r, "eval_loss")?,
+            eval_bits_per_byte: number(r, "eval_bits_per_byte")?,
+        },
+        "task" => Event::Task(TaskReport {
+            step,
+            task: text(r, "task")?,
+            examples: whole(r, "examples")?,
+            exact_match: number(r, "exact_match")?,
+            char_f1: number(r, "char_f1")?,
+            end_rate: number(r, "end_rate")?,
+            eval_loss: number(r, "eval_loss")?,
+        }),
+        "probe" => Event::Probe {
+            step,
+            task: text(r, "task"),
+            prompt: text(r, "prompt")?,
+            text: text(r, "text")?,
+            expected: text(r, "expected")?,
+            matched: whole(r, "match")?,
+            length: whole(r, "length")?,
+        },
+        _ => return None,
+    })
+}
