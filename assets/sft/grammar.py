@@ -548,7 +548,7 @@ def not_modal(g):  # 她不想睡觉。
     return statement("not-modal", clause(g.subject(), g.able(m), modal=m), negative=True)
 
 
-@frame(9)
+@frame(15)
 def modal(g):  # 他想买书。
     m = g.modal()
     return statement("modal", clause(g.subject(), g.able(m), modal=m))
@@ -586,7 +586,7 @@ def ask_habit(g):  # 你喝茶吗？
     return question("ask-habit", clause(s, v))
 
 
-@frame(5)
+@frame(6)
 def ask_modal(g):  # 你会游泳吗？
     m = g.pick([m for m in L.MODALS if m[0] in ("会", "想", "喜欢", "可以", "需要", "应该")])
     s = pronoun(L.PRONOUNS[1]) if g.chance(0.4) else g.subject()
@@ -773,7 +773,7 @@ def this_is(g):  # 这是我的书。
     return Sentence(f"{this}是{o[0]}吗？", sentence(f"is {th} {o[1]}", "?"), [this, "是", "吗"] + o[2], "this-ask", None)
 
 
-@frame(15)
+@frame(11)
 def thing_quality(g):  # 这本书很有意思。
     n = g.pick(list(dict.fromkeys(BY_TAG["thing"] + BY_TAG["animal"] + BY_TAG["fruit"] + BY_TAG["text"] +
                                   BY_TAG["read"] + BY_TAG["plant"] + BY_TAG["bowl"] + BY_TAG["cup"])))
@@ -806,7 +806,7 @@ def degrees(g, name, s, adj, time=None, very=True):
     return quality(name + "-ask", s, adj, "", time, ask=True)
 
 
-@frame(16)
+@frame(12)
 def person_quality(g):  # 他很高兴。
     s, adj = g.subject(), g.adj("person")
     t = g.adverb(L.TIMES[5]) if "feel" in adj[3] and g.chance(0.35) else None
@@ -983,7 +983,7 @@ def liked(g):
     return x[0], x[1], [x[0]]
 
 
-@frame(9)
+@frame(6)
 def likes(g):  # 她喜欢红色的花。
     s, o = g.subject(), liked(g)
     if not o:
