@@ -438,6 +438,9 @@ class Grammar:
     def modal(self, kind=None):
         return self.pick([m for m in L.MODALS if kind in (None, m[2])])
 
+    def fond(self):
+        return next(m for m in L.MODALS if m[0] == "喜欢")
+
     def able(self, modal):
         """A verb phrase that goes with a modal: only skills go with 会."""
         if modal[0] == "会":
@@ -548,9 +551,10 @@ def not_modal(g):  # 她不想睡觉。
     return statement("not-modal", clause(g.subject(), g.able(m), modal=m), negative=True)
 
 
-@frame(15)
+@frame(16)
 def modal(g):  # 他想买书。
-    m = g.modal()
+    # Rare words are picked first, and 喜欢 is not rare: it stands before nouns as well.
+    m = g.fond() if g.chance(0.3) else g.modal()
     return statement("modal", clause(g.subject(), g.able(m), modal=m))
 
 
@@ -983,7 +987,7 @@ def liked(g):
     return x[0], x[1], [x[0]]
 
 
-@frame(6)
+@frame(4)
 def likes(g):  # 她喜欢红色的花。
     s, o = g.subject(), liked(g)
     if not o:

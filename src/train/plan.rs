@@ -58,9 +58,9 @@ fn pretrain_defaults(size: &str) -> Defaults {
 /// Defaults of fine-tuning at a size.
 fn sft_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (1200, 8, 128, 3e-3, 300),
-        "5m" => (500, 16, 128, 1e-3, 250),
-        "12m" => (500, 16, 256, 6e-4, 250),
+        "1m" => (1600, 6, 128, 3e-3, 400),
+        "5m" => (600, 16, 128, 2e-3, 200),
+        "12m" => (600, 16, 256, 1e-3, 200),
         "27m" => (1000, 32, 512, 3e-4, 500),
         _ => (1000, 16, 1024, 1e-4, 500),
     }
