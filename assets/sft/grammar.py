@@ -553,9 +553,17 @@ def not_modal(g):  # 她不想睡觉。
 
 @frame(16)
 def modal(g):  # 他想买书。
-    # Rare words are picked first, and 喜欢 is not rare: it stands before nouns as well.
-    m = g.fond() if g.chance(0.3) else g.modal()
+    m = g.modal()
     return statement("modal", clause(g.subject(), g.able(m), modal=m))
+
+
+@frame(7)
+def fond(g):  # 他喜欢喝茶。
+    # Rare words and patterns are preferred, and 喜欢 is not rare, since it stands before nouns as well; so
+    # every verb after it is a pattern of its own.
+    m = g.fond()
+    v = g.able(m)
+    return statement("fond-" + v.zh_v, clause(g.subject(), v, modal=m))
 
 
 @frame(5)

@@ -109,7 +109,8 @@ impl RunConfig {
                 beta1: o.adam_beta1.unwrap_or(d.beta1),
                 beta2: o.adam_beta2.unwrap_or(d.beta2),
                 eps: o.adam_epsilon.unwrap_or(d.eps),
-                weight_decay: o.weight_decay.unwrap_or(d.weight_decay),
+                // Measured: fine-tuning for many epochs on few sentences generalises better with more of it.
+                weight_decay: o.weight_decay.unwrap_or(if stage.chat { 0.3 } else { d.weight_decay }),
                 clip: o.max_grad_norm.unwrap_or(d.clip),
             },
             eval_steps: o.eval_steps.unwrap_or(eval),
