@@ -161,7 +161,12 @@ pub struct Running {
 impl Running {
     /// Starts `train --json` on a tiny run.
     pub fn start(dir: &Path, sets: &[&str]) -> Running {
-        let mut command = command(train_args(dir, sets, &[]));
+        Running::start_with(dir, sets, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(dir: &Path, sets: &[&str], more: &[&str]) -> Running {
+        let mut command = command(train_args(dir, sets, more));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
         Running { child, lines }
