@@ -1,5 +1,5 @@
 //! The model against transformers: numbers written by `tests/golden/make.py`, reproduced by every
-//! engine this machine has.
+//! engine this machine has. A masked step over packed rows is by `tests/golden/make_chat.py --step`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use danlu::{
     compute::{AdapterKind, Device},
+    data::{Example, PackedRow, fill_row},
     nn::{
         AdamW, Decoder, Evaluator, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, StepOutcome, Weights, shift_labels,
     },
@@ -188,6 +189,82 @@ fn accumulation(mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Packed rows with masked labels (`make_chat.py --step`): loss, gradients and log-probabilities of
+/// transformers' Llama with attention inside each example and positions that start anew.
+fn packed_step(case: &str, mut device: Device) -> Result<(), Failed> {
+    let all: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder("packed_step.json")).expect("packed_step.json")).unwrap();
+    let g = &all[case];
+    let rows = |key: &str| g[key].as_array().expect("rows").iter().flat_map(|row| row.as_array().unwrap().clone());
+    let ids: Vec<u32> = rows("ids").map(|x| x.as_u64().unwrap() as u32).collect();
+    let targets: Vec<i32> = rows("targets").map(|x| x.as_i64().unwrap() as i32).collect();
+    let starts: Vec<u32> = rows("starts").map(|x| x.as_u64().unwrap() as u32).collect();
+    let wanted: Vec<f64> = rows("logprobs").map(|x| x.as_f64().unwrap()).collect();
+    let number = |key: &str| g[key].as_f64().expect("a number");
+    let window = g["window"].as_u64().unwrap() as usize;
+    assert!((number("loss_naive") - number("loss")).abs() > 1e-3, "the layout matters");
+
+    // The rows are ours as well: packing the same examples in the same order writes them.
+    let examples: Vec<Example> = g["examples"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| Example {
+            ids: serde_json::from_value(e["ids"].clone()).unwrap(),
+            labels: serde_json::from_value(e["labels"].clone()).unwrap(),
+        })
+        .collect();
+    let packed: Vec<PackedRow> = g["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let members: Vec<&Example> =
+                row.as_array().unwrap().iter().map(|at| &examples[at.as_u64().unwrap() as usize]).collect();
+            fill_row(&members, window, number("pad") as u32).unwrap()
+        })
+        .collect();
+    assert_eq!(packed.iter().flat_map(|r| r.ids.clone()).collect::<Vec<_>>(), ids);
+    assert_eq!(packed.iter().flat_map(|r| r.targets.clone()).collect::<Vec<_>>(), targets);
+    assert_eq!(packed.iter().flat_map(|r| r.starts.clone()).collect::<Vec<_>>(), starts);
+    assert_eq!(examples.iter().map(Example::trained).sum::<usize>() as f64, number("trained"));
+
+    let c = self::case(case);
+    let mut learner = Learner::new(&mut device, &c.config, packed.len(), window, AdamW::default())?;
+    let slab = c.slab(&learner);
+    learner.write_params(&mut device, &slab)?;
+    let batch = [MicroBatch { ids: &ids, targets: &targets, starts: Some(&starts) }];
+    let mut ticket = learner.step(&mut device, &batch, 0.0, 0, 0)?;
+    let control = device.collect(&mut ticket, true)?.expect("a waited ticket");
+    let outcome = StepOutcome::from_control(&control);
+    close("loss", outcome.loss.into(), number("loss"), 1e-5 * number("loss"))?;
+    close("grad_norm", outcome.grad_norm.into(), number("grad_norm"), 1e-4 * number("grad_norm"))?;
+    let grads = learner.read_grads(&mut device)?;
+    let norms = g["grad_norms"].as_object().unwrap();
+    assert_eq!(norms.len(), learner.table().tensors.len(), "every tensor has a golden norm");
+    for t in &learner.table().tensors {
+        let ours = learner.table().slice(&grads, t);
+        let norm = ours.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let want = norms[&t.name].as_f64().unwrap();
+        close(&t.name, norm, want, 1e-4 * want)?;
+        let ends = ours[..4].iter().chain(&ours[ours.len() - 4..]);
+        let golden = floats(&g["grads"][&t.name]);
+        assert_eq!(golden.len(), 8);
+        for (i, (x, want)) in ends.zip(golden).enumerate() {
+            // Of a mean size in this tensor; sums of many terms have no more digits than that.
+            let size = norm / (ours.len() as f64).sqrt();
+            close(&format!("{} value {i}", t.name), f64::from(*x), want, 1e-4 * want.abs() + 1e-4 * size)?;
+        }
+    }
+    let mut eval = Evaluator::new(&mut device, &c.config, learner.params(), packed.len(), window)?;
+    let losses = eval.losses(&mut device, &ids, &targets, Some(&starts))?;
+    for (at, (loss, want)) in losses.iter().zip(&wanted).enumerate() {
+        close(&format!("logprob {at}"), -f64::from(*loss), *want, 1e-4)?;
+    }
+    let mean = losses.iter().map(|x| f64::from(*x)).sum::<f64>() / number("trained");
+    close("mean of the losses", mean, number("loss"), 1e-5 * number("loss"))
+}
+
 fn old_rope_spelling() -> Result<(), Failed> {
     let text = std::fs::read_to_string(folder("tied").join("config.rope_theta.json"))?;
     assert_eq!(ModelConfig::from_json(&text).unwrap(), case("tied").config);
@@ -218,6 +295,13 @@ fn main() {
                         .with_ignored_flag(ignored),
                 );
             }
+        }
+        for case in ["gqa_untied", "tied"] {
+            let open = open.clone();
+            trials.push(
+                Trial::test(format!("{engine}/{case}/packed_step"), move || packed_step(case, open()?))
+                    .with_ignored_flag(ignored),
+            );
         }
         trials.push(
             Trial::test(format!("{engine}/accumulation"), move || accumulation(open()?)).with_ignored_flag(ignored),

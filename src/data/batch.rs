@@ -106,10 +106,10 @@ impl Batcher {
         &self.sources
     }
 
-    /// Changes the mix from a step on (the next one to be drawn).
-    pub fn change(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
+    /// This mix from a step on (the next one to be drawn), unless it holds there already.
+    pub fn turn_to(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
         let mut history = self.history.clone();
-        history.change(from_step, weights, shape)?;
+        history.turn_to(from_step, weights, shape)?;
         check(&self.sources, self.chats.as_ref(), &history)?;
         self.cursor = Cursor::new(&history);
         self.history = history;
@@ -247,7 +247,8 @@ fn check(sources: &[Packed], chats: Option<&ChatRows>, history: &History) -> Res
         for (i, share) in phase.weights.iter().enumerate() {
             let empty = match sources.get(i) {
                 Some(source) => source.train.is_empty(),
-                None => chats.is_none_or(|c| c.is_empty(i - sources.len())),
+                // Of what was drawn in the past only the counts are needed, and a file may have gone since.
+                None => phase == history.newest() && chats.is_none_or(|c| c.is_empty(i - sources.len())),
             };
             if *share > 0.0 && empty {
                 let name = sources.get(i).map_or("conversations", |s| s.name.as_str());

@@ -72,9 +72,11 @@ impl ChatRows {
         self.sets.get(source).map_or(self.by_hand.len(), |s| s.rows.len()).max(1)
     }
 
-    /// Adds a demonstration that can be drawn from `step` on.
+    /// Adds a demonstration that can be drawn from `step` on, behind those of the same step.
     pub fn demonstrate(&mut self, step: u64, example: Example) {
-        self.by_hand.push((step, example));
+        // A stage that went on from before its last ones has some that lie ahead.
+        let at = self.by_hand.partition_point(|(from, _)| *from <= step);
+        self.by_hand.insert(at, (step, example));
     }
 
     /// Row `ordinal` of a source at a step; the source after the last set is the one that grows.

@@ -105,6 +105,17 @@ impl History {
         Ok(())
     }
 
+    /// This mix and shape from a step on, unless they hold there already. What was to come later is
+    /// forgotten: it was foreseen, and never drawn.
+    pub fn turn_to(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
+        self.phases.retain(|p| p.from_step <= from_step);
+        let newest = self.newest();
+        if newest.weights == shares(weights)? && newest.shape == shape {
+            return Ok(());
+        }
+        self.change(from_step, weights, shape)
+    }
+
     /// The phases, oldest first.
     pub fn phases(&self) -> &[Phase] {
         &self.phases

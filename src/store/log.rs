@@ -119,6 +119,24 @@ impl Log {
         Ok(Self { disk, path: path.to_owned(), file: Some(file), len: good_end, cut, torn: false })
     }
 
+    /// Opens a log in which a person may have written as well, making it if it is missing. Nothing is cut;
+    /// a last line that has no end gets one.
+    pub fn open_whole(disk: Arc<dyn Fs>, path: &Path) -> Result<Self, StoreError> {
+        let mut file = disk.append(path).at("open", path)?;
+        let mut lines = lines(&*disk, path)?;
+        let mut ended = true;
+        while let Some(line) = lines.next().at("read", path)? {
+            ended = line.bytes.last() == Some(&b'\n');
+        }
+        let mut len = lines.at;
+        drop(lines);
+        if !ended {
+            file.write_all(b"\n").at("append to", path)?;
+            len += 1;
+        }
+        Ok(Self { disk, path: path.to_owned(), file: Some(file), len, cut: 0, torn: false })
+    }
+
     /// Bytes that were cut when the log was opened.
     pub fn cut(&self) -> u64 {
         self.cut

@@ -260,11 +260,12 @@ impl Run {
         Log::open(Arc::clone(&self.view.disk), &self.view.events_path())
     }
 
-    /// Opens data/sft/by-hand.jsonl, the demonstrations written by hand, for appending.
+    /// Opens data/sft/by-hand.jsonl, the demonstrations written by hand, for appending. What a person wrote
+    /// there stays.
     pub fn demonstrations(&self) -> Result<Log, StoreError> {
         let dir = self.view.data_dir().join("sft");
         ensure_dirs(&*self.view.disk, &dir)?;
-        Log::open(Arc::clone(&self.view.disk), &dir.join("by-hand.jsonl"))
+        Log::open_whole(Arc::clone(&self.view.disk), &dir.join("by-hand.jsonl"))
     }
 
     /// Opens preferences.jsonl for appending.

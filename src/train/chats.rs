@@ -59,6 +59,7 @@ impl Chats {
         };
         for set in &sets {
             notes.extend(told(&set.name, &set.fitted));
+            notes.extend(told(&format!("{} (held out)", set.name), &set.held_out_fitted));
         }
         if sets.iter().all(|s| s.examples.is_empty()) {
             return Err(TrainError::Input(format!(
@@ -189,10 +190,29 @@ pub(super) fn demonstration(turns: &[Turn], step: u64) -> Value {
     json!({"messages": messages, "task": BY_HAND, "step": step})
 }
 
+/// The conversation of such a line, or why it is none.
+pub(super) fn read_demonstration(line: &[u8]) -> Result<Conversation, String> {
+    match read_chats(Format::JsonLines, line) {
+        Ok(reading) => reading.conversations.into_iter().next().ok_or_else(|| "it is empty".to_owned()),
+        Err(DataError::NoConversation { first: Some((_, why)), .. }) => Err(why),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
 #[derive(Deserialize)]
 struct Mark {
     #[serde(default)]
     step: u64,
+}
+
+/// How many demonstrations a run has, for a stage that does not draw them.
+pub(super) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
+    let path = path(run_dir);
+    if !path.exists() {
+        return Ok(0);
+    }
+    let bytes = read_limited(&RealFs, &path, FILE_LIMIT, Links::Refuse)?;
+    Ok(bytes.split(|b| *b == b'\n').filter(|line| read_demonstration(line).is_ok()).count())
 }
 
 /// The demonstrations of a run, by the step from which they are drawn. A person may have written some
@@ -210,14 +230,13 @@ fn read_by_hand(
     let mut found = Vec::new();
     for (i, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty()) {
         let mut pass = |why: String| notes.push(format!("{} line {}: passed over: {why}", path.display(), i + 1));
-        let conversation = match read_chats(Format::JsonLines, line) {
-            Ok(reading) => reading.conversations.into_iter().next(),
-            Err(e) => {
-                pass(e.to_string());
+        let conversation = match read_demonstration(line) {
+            Ok(conversation) => conversation,
+            Err(why) => {
+                pass(why);
                 continue;
             }
         };
-        let Some(conversation) = conversation else { continue };
         let example = encode(&conversation, tokenizer)?;
         if example.ids.len() > context + 1 {
             pass(format!("it has {} tokens, more than the context of {context}", example.ids.len()));

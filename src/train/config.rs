@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::{BY_HAND_SHARE, PRETRAIN_SHARE};
 use crate::nn::{ModelConfig, Sampling, ScheduleKind, preset};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
@@ -331,10 +332,11 @@ impl StageOverrides {
                 return wrong(format!("{stage}.{name} is {v}; expected 0 or more and less than 1"));
             }
         }
-        let shares = self.pretrain_share.unwrap_or(0.0) + self.by_hand_share.unwrap_or(0.0);
-        if shares >= 1.0 {
+        let text = self.pretrain_share.unwrap_or(PRETRAIN_SHARE);
+        let hand = self.by_hand_share.unwrap_or(BY_HAND_SHARE);
+        if text + hand >= 1.0 {
             return wrong(format!(
-                "{stage}.pretrain_share and by_hand_share are {shares} together; less than 1 leaves room for the conversations"
+                "{stage}.pretrain_share {text} and by_hand_share {hand} leave nothing for the conversations; lower one, for less than 1 together"
             ));
         }
         Ok(())

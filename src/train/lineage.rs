@@ -1,9 +1,12 @@
 //! Which checkpoint a stage starts from, and which one each stage has.
 
+use std::path::Path;
+
 use super::{
     checkpoint::{self, State},
     error::TrainError,
     event::StageInfo,
+    model_folder,
     stage::{STAGES, Stage},
 };
 use crate::{
@@ -63,6 +66,19 @@ pub(super) fn parent(
     }
 }
 
+/// What --from names, as state.json keeps it: a checkpoint of this run by its name and hash, anything else
+/// by its whole path.
+pub(super) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<String>), TrainError> {
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (checkpoints, from) = (view.checkpoints(), whole(from));
+    for id in checkpoints.list()? {
+        if whole(&checkpoints.path(&id)) == from {
+            return Ok((id.to_string(), Some(checkpoints.verify(&id)?.digest)));
+        }
+    }
+    Ok((from.display().to_string(), None))
+}
+
 /// The weights of the checkpoint that a stage started from: it may have been removed since, or changed.
 pub(super) fn started_from(
     view: &RunView,
@@ -76,11 +92,7 @@ pub(super) fn started_from(
     let there = view.checkpoints().list()?;
     let Some(id) = there.into_iter().find(|id| id.to_string() == *name) else {
         // Started from a folder outside the run.
-        let (_, _, slab) = super::model_folder::load(std::path::Path::new(name))?;
-        if slab.len() != table.slab_len {
-            return Err(TrainError::Input(format!("{name} is a model of another shape by now")));
-        }
-        return Ok(slab);
+        return weights_of(Path::new(name), model, table, state.seed);
     };
     let checkpoint = view.checkpoints().verify(&id)?;
     if state.parent_digest.as_ref().is_some_and(|d| *d != checkpoint.digest) {
@@ -107,4 +119,36 @@ pub(super) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
         }
     }
     Ok(there.into_iter().filter(|id| named.contains(&id.to_string())).collect())
+}
+
+/// The weights of another checkpoint or model, if it is the same model; a vocabulary that the chat
+/// template's tokens have made longer gets rows for them, the others stay as they are.
+pub(super) fn weights_of(
+    from: &Path,
+    model: &ModelConfig,
+    table: &ParamTable,
+    seed: u64,
+) -> Result<Vec<f32>, TrainError> {
+    let (theirs, their_table, their_slab) = model_folder::load(from)?;
+    let mut same = theirs.clone();
+    // What training may change, or what the tokenizer settles, is no matter of shape.
+    (same.dropout, same.initializer_range) = (model.dropout, model.initializer_range);
+    (same.eos_token_id, same.pad_token_id) = (model.eos_token_id, model.pad_token_id);
+    same.max_position_embeddings = model.max_position_embeddings;
+    if model.vocab_size > theirs.vocab_size {
+        same.vocab_size = model.vocab_size;
+    }
+    if same != *model {
+        return Err(TrainError::Input(format!(
+            "{}: its config.json is another model than run.toml describes; set size and [model] to {}",
+            from.display(),
+            theirs.to_json()
+        )));
+    }
+    let mut slab = table.initial(seed);
+    for (ours, t) in table.tensors.iter().zip(&their_table.tensors) {
+        // Both tables list the same tensors in the same order; of a longer vocabulary the first rows are theirs.
+        slab[ours.offset..ours.offset + t.len()].copy_from_slice(their_table.slice(&their_slab, t));
+    }
+    Ok(slab)
 }

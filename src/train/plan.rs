@@ -38,6 +38,11 @@ pub struct StagePlan {
     pub packing: bool,
 }
 
+/// Share of rows that are pretraining text while fine-tuning.
+pub(super) const PRETRAIN_SHARE: f64 = 0.05;
+/// Share of rows given to demonstrations by hand, once there are any.
+pub(super) const BY_HAND_SHARE: f64 = 0.1;
+
 /// Steps, rows, context, learning rate, steps between validations.
 type Defaults = (usize, usize, usize, f64, usize);
 
@@ -116,8 +121,8 @@ impl RunConfig {
             eval_steps: o.eval_steps.unwrap_or(eval),
             save_steps: o.save_steps.unwrap_or(400),
             probe_steps: o.probe_steps.unwrap_or(if stage.chat { 50 } else { 25 }),
-            pretrain_share: o.pretrain_share.unwrap_or(0.05),
-            by_hand_share: o.by_hand_share.unwrap_or(0.1),
+            pretrain_share: o.pretrain_share.unwrap_or(PRETRAIN_SHARE),
+            by_hand_share: o.by_hand_share.unwrap_or(BY_HAND_SHARE),
             packing: o.packing.unwrap_or(true),
         })
     }

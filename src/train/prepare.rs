@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    chats::Chats,
+    chats::{Chats, count_by_hand},
     checkpoint::{self, State, chat_template},
     config::RunConfig,
     corpus::Corpus,
@@ -17,8 +17,8 @@ use super::{
     workshop::Workshop,
 };
 use crate::{
-    data::{Batcher, ChatRows, History, Shape, chat_rows::BY_HAND},
-    nn::{Decoder, Learner, ModelConfig, ParamTable},
+    data::{Batcher, ChatRows, History, Shape, Tokenizer, chat_rows::BY_HAND},
+    nn::{Decoder, Learner, ModelConfig},
     store::CheckpointId,
 };
 
@@ -106,8 +106,10 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     } else {
         let slab = match &setup.from {
             Some(from) => {
-                state.parent = Some(from.display().to_string());
-                weights_of(from, &model, learner.table(), config.seed)?
+                same_tokenizer(from, &corpus.tokenizer, &mut notes)?;
+                let (parent, digest) = lineage::origin(run.view(), from)?;
+                (state.parent, state.parent_digest) = (Some(parent), digest);
+                lineage::weights_of(from, &model, learner.table(), config.seed)?
             }
             None => match lineage::parent(run.view(), stage, &model, learner.table(), &mut notes)? {
                 Some((parent, params)) => {
@@ -184,7 +186,10 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
         parent: state.parent.clone(),
         stages: with_this(stages, stage, done),
         tasks: chats.as_ref().map(|c| task_infos(&c.sets)).unwrap_or_default(),
-        demonstrations: chats.as_ref().map_or(0, |c| c.by_hand.len()),
+        demonstrations: match &chats {
+            Some(c) => c.by_hand.len(),
+            None => count_by_hand(run.view().dir())?,
+        },
         memory: device.memory().0,
         sources: source_infos(&corpus, chats.as_ref(), &batcher.history().newest().weights),
     };
@@ -323,52 +328,45 @@ fn mixed(
     let (without, with) = (shares.of(false), shares.of(true));
     let from = first_by_hand.map(|step| step.max(state.step));
     if history.sources() == without.len() {
-        let today = |w: &[f64]| -> Result<bool, TrainError> {
+        let is_today = |w: &[f64]| -> Result<bool, TrainError> {
             let now = History::new(w, shape)?;
-            Ok(history.newest().weights == now.newest().weights && history.newest().shape == shape)
+            let then = history.at(state.step);
+            Ok(then.weights == now.newest().weights && then.shape == shape)
         };
-        if from.is_some() && today(&with)? {
-            return Ok(history);
-        }
-        if !today(&without)? {
-            let now = if from == Some(state.step) { &with } else { &without };
-            history.change(state.step, now, shape)?;
+        if !is_today(&without)? && !is_today(&with)? {
             notes.push(format!("mix and batch of run.toml hold from step {}", state.step + 1));
         }
+        let now = if from == Some(state.step) { &with } else { &without };
+        history.turn_to(state.step, now, shape)?;
     } else {
         // Other sources: counts of old ones mean nothing for them.
         notes.push("the sources have changed since the checkpoint: the mix starts anew".to_owned());
         history = History::new(&without, shape)?;
     }
     if let Some(from) = from {
-        history.change(from, &with, shape)?;
+        history.turn_to(from, &with, shape)?;
     }
     Ok(history)
 }
 
-/// The weights of another checkpoint or model, if it is the same model; a vocabulary that the chat
-/// template's tokens have made longer gets rows for them, the others stay as they are.
-fn weights_of(from: &Path, model: &ModelConfig, table: &ParamTable, seed: u64) -> Result<Vec<f32>, TrainError> {
-    let (theirs, their_table, their_slab) = model_folder::load(from)?;
-    let mut same = theirs.clone();
-    // What training may change, or what the tokenizer settles, is no matter of shape.
-    (same.dropout, same.initializer_range) = (model.dropout, model.initializer_range);
-    (same.eos_token_id, same.pad_token_id) = (model.eos_token_id, model.pad_token_id);
-    same.max_position_embeddings = model.max_position_embeddings;
-    if model.vocab_size > theirs.vocab_size {
-        same.vocab_size = model.vocab_size;
-    }
-    if same != *model {
-        return Err(TrainError::Input(format!(
-            "--from {}: its config.json is another model than run.toml describes; set size and [model] to {}",
+/// Refuses weights for whom the run's ids would mean other words.
+fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Result<(), TrainError> {
+    let Some(json) = model_folder::read_text(from, "tokenizer.json")? else {
+        notes.push(format!(
+            "--from {}: it has no tokenizer.json; the run's own is used, and whether its ids mean the same to these weights cannot be told",
+            from.display()
+        ));
+        return Ok(());
+    };
+    let settings = model_folder::read_text(from, "tokenizer_config.json")?;
+    let theirs = Tokenizer::from_json(&json, settings.as_deref())?;
+    match (0..theirs.vocab_size() as u32).find(|id| theirs.token(*id) != ours.token(*id)) {
+        Some(id) => Err(TrainError::Input(format!(
+            "--from {}: its tokenizer is another one than the run's: id {id} is {:?} there and {:?} here; start a new run from it",
             from.display(),
-            theirs.to_json()
-        )));
+            theirs.token(id).unwrap_or_default(),
+            ours.token(id).unwrap_or_default()
+        ))),
+        None => Ok(()),
     }
-    let mut slab = table.initial(seed);
-    for (ours, t) in table.tensors.iter().zip(&their_table.tensors) {
-        // Both tables list the same tensors in the same order; of a longer vocabulary the first rows are theirs.
-        slab[ours.offset..ours.offset + t.len()].copy_from_slice(their_table.slice(&their_slab, t));
-    }
-    Ok(slab)
 }

@@ -133,6 +133,25 @@ pub fn train(dir: &Path, sets: &[&str], more: &[&str]) -> Done {
     danlu(train_args(dir, sets, more))
 }
 
+/// Fine-tunes a tiny run that is pretrained.
+pub fn finetune(dir: &Path, sets: &[&str], more: &[&str]) -> Done {
+    danlu(train_args(dir, sets, &[&["--stage", "sft"], more].concat()))
+}
+
+/// Sixty questions with answers of a few words, some of them held out, as JSON Lines in `dir`; and the
+/// `--set` that makes them a run's conversations.
+pub fn counting(dir: &Path) -> String {
+    let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    let line = |i: usize| {
+        let task = ["say", "count"][i % 2];
+        let answer = [names[i / 10], names[i % 10]].join(" ");
+        serde_json::json!({"task": task, "prompt": format!("{task} {i}"), "completion": answer}).to_string() + "\n"
+    };
+    let path = dir.join("counting.jsonl");
+    fs::write(&path, (10..70).map(line).collect::<String>()).expect("written");
+    format!("sft.source=[{{name=\"counting\",path={:?}}}]", text(&path))
+}
+
 /// A training process whose lines are read as they come.
 pub struct Running {
     pub child: Child,
@@ -142,7 +161,12 @@ pub struct Running {
 impl Running {
     /// Starts `train --json` on a tiny run.
     pub fn start(dir: &Path, sets: &[&str]) -> Running {
-        let mut command = command(train_args(dir, sets, &[]));
+        Running::start_with(dir, sets, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(dir: &Path, sets: &[&str], more: &[&str]) -> Running {
+        let mut command = command(train_args(dir, sets, more));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().expect("a pipe"));
         Running { child, lines }
@@ -212,16 +236,37 @@ pub fn checkpoints(run: &Path) -> Vec<String> {
     all
 }
 
-/// The folder of the checkpoint at a step.
+/// The folder of pretraining's checkpoint at a step.
 pub fn checkpoint(run: &Path, step: usize) -> PathBuf {
-    run.join("checkpoints").join(format!("pretrain-{step:08}"))
+    stage_checkpoint(run, "pretrain", step)
+}
+
+/// The folder of a stage's checkpoint at a step.
+pub fn stage_checkpoint(run: &Path, stage: &str, step: usize) -> PathBuf {
+    run.join("checkpoints").join(format!("{stage}-{step:08}"))
+}
+
+/// A JSON file.
+pub fn json_file(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// Everything of metrics.jsonl that a resume must repeat to the bit, line by line.
 pub fn metrics(run: &Path) -> Vec<String> {
+    exact_metrics(run, |_| true)
+}
+
+/// The same of one stage's lines.
+pub fn stage_metrics(run: &Path, stage: &str) -> Vec<String> {
+    exact_metrics(run, |line| line["stage"] == stage)
+}
+
+fn exact_metrics(run: &Path, which: impl Fn(&Value) -> bool) -> Vec<String> {
     let all = objects(&fs::read_to_string(run.join("metrics.jsonl")).expect("metrics.jsonl"));
     let exact = ["step", "loss", "grad_norm", "learning_rate", "total_tokens", "epoch", "applied"];
     all.iter()
+        .filter(|line| which(line))
         .map(|line| exact.iter().map(|key| format!("{key} {}", line[*key])).collect::<Vec<_>>().join(" "))
         .collect()
 }

@@ -307,7 +307,9 @@ impl Trainer {
         let epochs = self.r.batcher.epochs(self.done as u64);
         let uses = drawn.iter().zip(&epochs).map(|(tokens, epoch)| SourceUse { tokens: *tokens, epoch: *epoch });
         let sources: Vec<SourceUse> = uses.collect();
-        let all: u64 = self.r.info.sources.iter().map(|s| s.tokens as u64).sum();
+        // Without what is written by hand: that grows, and an epoch told once is not to change on a replay.
+        let fixed = self.r.corpus.packed.len() + self.r.chats.as_ref().map_or(0, |c| c.sets.len());
+        let all: u64 = self.r.info.sources.iter().take(fixed).map(|s| s.tokens as u64).sum();
         let (time, tokens) = self.recent.iter().fold((0.0, 0), |sum, r| (sum.0 + r.0, sum.1 + r.1));
         let report = StepReport {
             step: self.done,

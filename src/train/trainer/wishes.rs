@@ -6,9 +6,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::{Emit, Trainer};
 use crate::{
-    data::{Conversation, Role, Turn, chat_rows::BY_HAND, encode},
+    data::{Role, Turn, encode},
     train::{
-        chats::demonstration,
+        chats::{demonstration, read_demonstration},
         error::TrainError,
         event::{Command, Event},
         lineage,
@@ -127,7 +127,6 @@ impl Trainer {
             self.refuse("a demonstration needs a question and an answer that is not empty".to_owned(), emit);
             return Ok(());
         }
-        let conversation = Conversation { turns: turns.to_vec(), task: Some(BY_HAND.to_owned()) };
         let step = if self.r.stage.chat {
             self.submitted as u64
         } else {
@@ -136,10 +135,13 @@ impl Trainer {
             let mut chat = stages.iter().filter(|s| Stage::named(&s.name).is_ok_and(|s| s.chat));
             chat.find_map(|s| s.step).unwrap_or(0) as u64
         };
-        let example = match encode(&conversation, &self.r.corpus.tokenizer) {
+        // Read back from what will be written: a resume learns the same words, or it is refused here.
+        let line = demonstration(turns, step);
+        let read = read_demonstration(line.to_string().as_bytes());
+        let example = match read.and_then(|c| encode(&c, &self.r.corpus.tokenizer).map_err(|e| e.to_string())) {
             Ok(example) => example,
-            Err(e) => {
-                self.refuse(e.to_string(), emit);
+            Err(why) => {
+                self.refuse(format!("the demonstration is no conversation to learn from: {why}"), emit);
                 return Ok(());
             }
         };
@@ -153,14 +155,14 @@ impl Trainer {
             return Ok(());
         }
         let mut log = self.shop.run.demonstrations()?;
-        log.append(&demonstration(turns, step))?;
+        log.append(&line)?;
         log.sync()?;
         self.demonstrations += 1;
         if let (Some(rows), Some(chats)) = (self.r.batcher.chats_mut(), &self.r.chats) {
             rows.demonstrate(step, example);
             let shares = Shares::new(&self.r.corpus, Some(chats), &self.r.plan).of(true);
-            let shape = self.r.batcher.history().newest().shape;
-            self.r.batcher.change(step, &shares, shape)?;
+            let shape = self.r.batcher.history().at(step).shape;
+            self.r.batcher.turn_to(step, &shares, shape)?;
         }
         self.tell(Event::Demonstrated { step: step as usize + 1, count: self.demonstrations }, emit);
         Ok(())
