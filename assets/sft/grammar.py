@@ -557,7 +557,7 @@ def modal(g):  # 他想买书。
     return statement("modal", clause(g.subject(), g.able(m), modal=m))
 
 
-@frame(7)
+@frame(5)
 def fond(g):  # 他喜欢喝茶。
     # Rare words and patterns are preferred, and 喜欢 is not rare, since it stands before nouns as well; so
     # every verb after it is a pattern of its own.

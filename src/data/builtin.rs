@@ -128,14 +128,14 @@ macro_rules! chat_file {
 
 /// Translation is the task that a model of this size can be seen to learn, so it has most of the rows.
 const CHATS: &[ChatFile] = &[
-    chat_file!("zh-en", 0.33),
-    chat_file!("en-zh", 0.24),
+    chat_file!("zh-en", 0.32),
+    chat_file!("en-zh", 0.23),
     chat_file!("translate-free", 0.12),
-    chat_file!("rewrite", 0.13),
+    chat_file!("rewrite", 0.16),
     chat_file!("qa", 0.07),
-    chat_file!("continue", 0.03),
-    chat_file!("recite", 0.03),
-    chat_file!("chat", 0.05),
+    chat_file!("continue", 0.02),
+    chat_file!("recite", 0.02),
+    chat_file!("chat", 0.06),
 ];
 
 fn read_conversations(text: &str) -> Result<Vec<Conversation>, DataError> {
