@@ -226,6 +226,8 @@ pub struct StepReport {
     pub step_ms: f64,
     /// Per source: tokens drawn so far and passes over it.
     pub sources: Vec<SourceUse>,
+    /// What the stage tells beside these, under TRL's names.
+    pub extra: Vec<(&'static str, f64)>,
 }
 
 /// How much of a source was drawn so far.

@@ -4,13 +4,17 @@ use serde_json::{Map, Value, json};
 
 use super::event::{Event, StepReport};
 
-/// A step, under Hugging Face's names.
+/// A step, under Hugging Face's names; what a stage tells beside them under TRL's.
 pub fn step(stage: &str, s: &StepReport) -> Value {
-    json!({
+    let mut line = json!({
         "stage": stage, "step": s.step, "loss": s.loss, "learning_rate": s.learning_rate, "grad_norm": s.grad_norm,
         "tokens_per_second": s.tokens_per_second, "total_tokens": s.total_tokens, "epoch": s.epoch, "applied": s.applied,
         "step_ms": s.step_ms,
-    })
+    });
+    if let Value::Object(fields) = &mut line {
+        fields.extend(s.extra.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+    }
+    line
 }
 
 /// An event that concerns a log; None for steps and for the pieces of an answer.

@@ -13,15 +13,18 @@ mod error;
 pub mod event;
 mod lineage;
 pub mod lines;
+mod lm;
 pub mod model_folder;
 mod past;
 mod plan;
 mod prepare;
 mod setup;
+mod shares;
 mod stage;
 mod tasks;
 mod trainer;
 mod validation;
+mod work;
 mod workshop;
 
 pub use corpus::Corpus;

@@ -68,6 +68,7 @@ fn step(r: &Value) -> Option<StepReport> {
         epoch: number(r, "epoch")?,
         step_ms: number(r, "step_ms")?,
         sources: Vec::new(),
+        extra: Vec::new(),
     })
 }
 

@@ -1,9 +1,12 @@
 //! The line of stages: what each starts from, and what it does with text.
 
-use super::TrainError;
+use super::{
+    TrainError, lm,
+    prepare::{Opened, Opening},
+};
 
 /// One stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Stage {
     /// Its name: on the command line, in run.toml, in the names of checkpoints.
     pub name: &'static str,
@@ -11,12 +14,17 @@ pub struct Stage {
     pub parent: Option<&'static str>,
     /// Whether it trains on conversations, and answers in the chat template.
     pub chat: bool,
+    /// Makes it ready in an open run.
+    pub(super) open: Open,
 }
+
+/// How a stage is opened.
+pub(super) type Open = fn(&mut Opening<'_>) -> Result<Opened, TrainError>;
 
 /// The stages that can be trained, first to last.
 pub static STAGES: &[Stage] = &[
-    Stage { name: "pretrain", parent: None, chat: false },
-    Stage { name: "sft", parent: Some("pretrain"), chat: true },
+    Stage { name: "pretrain", parent: None, chat: false, open: lm::open },
+    Stage { name: "sft", parent: Some("pretrain"), chat: true, open: lm::open },
 ];
 
 impl Stage {

@@ -12,6 +12,7 @@ use crate::{
         event::{Ask, Event, Who},
         lineage,
         stage::Stage,
+        work::Model,
     },
 };
 
@@ -54,8 +55,8 @@ impl Trainer {
             Who::Live => self.r.stage.chat,
             Who::Parent => self.parent()?.chat,
         };
-        let tokenizer = &self.r.corpus.tokenizer;
-        let most = self.r.decoder.capacity().saturating_sub(1);
+        let tokenizer = &self.r.tokenizer;
+        let most = self.r.work.voice().capacity().saturating_sub(1);
         let tokens = match ask {
             Ask::Chat(turns) if chat => last_that_fit(&turns, most, |turns| Ok(encode_prompt(turns, tokenizer)?))?,
             Ask::Text(text) => tokenizer.encode(&text)?,
@@ -85,9 +86,9 @@ impl Trainer {
         let Some(mut answer) = self.answer.take() else { return Ok(()) };
         let decoder = match (answer.who(), &mut self.parent) {
             (Who::Parent, Some(parent)) => &mut parent.decoder,
-            _ => &mut self.r.decoder,
+            _ => self.r.work.voice(),
         };
-        let (device, tokenizer) = (&mut self.shop.device, &self.r.corpus.tokenizer);
+        let (device, tokenizer) = (&mut self.shop.device, &self.r.tokenizer);
         if !answer.advance(device, decoder, tokenizer, self.done, budget, emit)? {
             self.answer = Some(answer);
         }
@@ -115,12 +116,13 @@ impl Trainer {
 
     fn parent(&mut self) -> Result<&Parent, TrainError> {
         if self.parent.is_none() {
-            let (model, table) = (&self.r.model, self.r.learner.table());
+            let capacity = self.r.work.voice().capacity();
+            let Model { config: model, table } = self.r.work.model();
             let slab = lineage::started_from(self.shop.run.view(), &self.r.state, model, table)?;
             let device = &mut self.shop.device;
             let weights = Weights::alloc(device, "parent", table)?;
             device.write(&weights.slab, &slab)?;
-            let decoder = Decoder::new(device, model, &weights, self.r.decoder.capacity())?;
+            let decoder = Decoder::new(device, model, &weights, capacity)?;
             let chat = self.r.stage.parent.is_some_and(|p| Stage::named(p).is_ok_and(|s| s.chat));
             self.parent = Some(Parent { decoder, chat });
         }

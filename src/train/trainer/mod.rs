@@ -19,19 +19,16 @@ use super::{
     answer::Answer,
     config::RunConfig,
     error::TrainError,
-    event::{Command, Event, SourceUse, StepReport},
+    event::{Command, Event, StepReport},
     lines, past,
     prepare::{Ready, prepare},
     setup::Setup,
     stage::Stage,
-    tasks::Examiner,
-    validation::Validation,
+    work::Submitted,
     workshop::{Unready, Workshop},
 };
 use crate::{
-    compute::Ticket,
-    data::Batch,
-    nn::{MicroBatch, StepOutcome},
+    nn::StepOutcome,
     store::{Log, Saved, StoreError},
 };
 
@@ -51,7 +48,7 @@ const PROMPT_SHARE: f64 = 0.3;
 const PROMPT_LEAST: Duration = Duration::from_millis(2);
 
 /// What a stage came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Summary {
     /// Steps done.
     pub step: usize,
@@ -67,8 +64,7 @@ pub struct Summary {
 struct Flying {
     step: usize,
     rate: f64,
-    tokens: usize,
-    ticket: Ticket,
+    submitted: Submitted,
 }
 
 /// A save under way on its own thread.
@@ -79,9 +75,6 @@ pub struct Trainer {
     shop: Workshop,
     r: Ready,
     interactive: bool,
-    validation: Validation,
-    /// For a stage that answers questions.
-    examiner: Option<Examiner>,
     metrics: Log,
     events: Log,
     flying: VecDeque<Flying>,
@@ -100,8 +93,6 @@ pub struct Trainer {
     waiting: VecDeque<Answer>,
     /// The model that the stage started from, once it was asked.
     parent: Option<Parent>,
-    /// The newest step's last micro-batch.
-    shown: Option<Batch>,
     demonstrations: usize,
     paused: bool,
 }
@@ -126,14 +117,7 @@ impl Trainer {
         setup: &Setup,
     ) -> Result<impl FnOnce(Workshop) -> Trainer + use<>, TrainError> {
         let mut r = prepare(shop, config, setup)?;
-        let device = &mut shop.device;
-        let validation = Validation::new(device, &r.model, r.learner.params(), r.plan.context)?;
-        let examiner = if r.stage.chat {
-            Some(Examiner::new(device, &r.model, r.learner.params(), &r.corpus.tokenizer, r.plan.context)?)
-        } else {
-            None
-        };
-        r.info.memory = device.memory().0;
+        r.info.memory = shop.device.memory().0;
         let (mut metrics, mut events) = (shop.run.metrics()?, shop.run.events()?);
         let done = r.state.step as usize;
         for log in [&mut metrics, &mut events] {
@@ -146,8 +130,6 @@ impl Trainer {
             shop,
             r,
             interactive,
-            validation,
-            examiner,
             metrics,
             events,
             flying: VecDeque::new(),
@@ -162,7 +144,6 @@ impl Trainer {
             answer: None,
             waiting: VecDeque::new(),
             parent: None,
-            shown: None,
             demonstrations,
             paused: false,
         })
@@ -182,8 +163,8 @@ impl Trainer {
         self.cancel_all(emit);
         let (step, checkpoint) = (self.done, self.checkpoint.clone());
         self.tell(Event::Finished { step, reason, failed }, emit);
-        let Trainer { mut shop, r, validation, examiner, parent, .. } = self;
-        drop((r, validation, examiner, parent));
+        let Trainer { mut shop, r, parent, .. } = self;
+        drop((r, parent));
         let cleared = shop.clear();
         let summary = result
             .and_then(|(reason, next)| cleared.map(|()| Summary { step, reason: reason.to_owned(), checkpoint, next }));
@@ -203,8 +184,7 @@ impl Trainer {
             // Looked at anew: the curves of earlier sittings, which are told to the screen and not logged again.
             past::events(self.shop.run.view(), self.r.stage.name, self.done)?.into_iter().for_each(&mut *emit);
         }
-        if self.examiner.is_some() && self.done == 0 {
-            // What is learned and what is forgotten counts from here.
+        if self.r.work.starts_with_figures() && self.done == 0 {
             self.validate(false, emit)?;
         }
         if self.done >= self.r.target {
@@ -258,17 +238,8 @@ impl Trainer {
         let begun = Instant::now();
         let step = self.submitted;
         let rate = self.r.plan.schedule.rate(step);
-        let batches = (0..self.r.plan.accumulation)
-            .map(|micro| self.r.batcher.batch(step as u64, micro))
-            .collect::<Result<Vec<_>, _>>()?;
-        let micros: Vec<MicroBatch<'_>> = batches
-            .iter()
-            .map(|b| MicroBatch { ids: &b.ids, targets: &b.targets, starts: b.starts.as_deref() })
-            .collect();
-        let ticket = self.r.learner.step(&mut self.shop.device, &micros, rate as f32, self.r.config.seed, step)?;
-        let tokens = batches.iter().map(|b| b.tokens).sum();
-        self.flying.push_back(Flying { step, rate, tokens, ticket });
-        self.shown = batches.into_iter().next_back();
+        let submitted = self.r.work.step(&mut self.shop.device, step, rate as f32)?;
+        self.flying.push_back(Flying { step, rate, submitted });
         self.submitted += 1;
         self.active += begun.elapsed().as_secs_f64();
         self.collect(IN_FLIGHT, emit)
@@ -279,7 +250,7 @@ impl Trainer {
         while let Some(mut first) = self.flying.pop_front() {
             let wait = self.flying.len() >= most;
             let begun = Instant::now();
-            let control = self.shop.device.collect(&mut first.ticket, wait)?;
+            let control = self.shop.device.collect(&mut first.submitted.ticket, wait)?;
             self.active += begun.elapsed().as_secs_f64();
             let Some(control) = control else {
                 self.flying.push_front(first);
@@ -297,23 +268,18 @@ impl Trainer {
     fn report(&mut self, flown: &Flying, outcome: StepOutcome, emit: Emit<'_>) -> Result<(), TrainError> {
         let seconds = std::mem::take(&mut self.active);
         let (step, rate) = (flown.step, flown.rate);
-        self.recent.push_back((seconds, flown.tokens));
+        self.recent.push_back((seconds, flown.submitted.tokens));
         if self.recent.len() > SPEED_WINDOW {
             self.recent.pop_front();
         }
         self.done = step + 1;
-        self.r.state.total_tokens += flown.tokens as u64;
-        let drawn = self.r.batcher.tokens_drawn(self.done as u64);
-        let epochs = self.r.batcher.epochs(self.done as u64);
-        let uses = drawn.iter().zip(&epochs).map(|(tokens, epoch)| SourceUse { tokens: *tokens, epoch: *epoch });
-        let sources: Vec<SourceUse> = uses.collect();
-        // Without what is written by hand: that grows, and an epoch told once is not to change on a replay.
-        let fixed = self.r.corpus.packed.len() + self.r.chats.as_ref().map_or(0, |c| c.sets.len());
-        let all: u64 = self.r.info.sources.iter().take(fixed).map(|s| s.tokens as u64).sum();
+        self.r.state.total_tokens += flown.submitted.tokens as u64;
+        let sources = self.r.work.drawn(self.done);
+        let all = self.r.work.epoch_tokens();
         let (time, tokens) = self.recent.iter().fold((0.0, 0), |sum, r| (sum.0 + r.0, sum.1 + r.1));
         let report = StepReport {
             step: self.done,
-            loss: outcome.loss.into(),
+            loss: flown.submitted.loss.unwrap_or_else(|| outcome.loss.into()),
             learning_rate: rate,
             grad_norm: outcome.grad_norm.into(),
             applied: outcome.applied,
@@ -322,6 +288,7 @@ impl Trainer {
             epoch: self.r.state.total_tokens as f64 / all.max(1) as f64,
             step_ms: seconds * 1e3,
             sources,
+            extra: flown.submitted.extra.clone(),
         };
         self.metrics.append(&lines::step(self.r.stage.name, &report))?;
         emit(Event::Steps(vec![report]));

@@ -15,14 +15,15 @@ use crate::{
 impl Trainer {
     /// Copies the state to the host and starts writing it.
     pub(super) fn save(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        let slabs = self.r.learner.read_state(&mut self.shop.device)?;
+        let slabs = self.r.work.slabs(&mut self.shop.device)?;
         self.metrics.sync()?;
         self.events.sync()?;
         let r = &mut self.r;
         r.state.step = self.done as u64;
-        r.state.history = r.batcher.history().clone();
+        r.state.history = r.work.history().clone();
         let (saver, state, stage) = (self.shop.run.saver(), r.state.clone(), r.stage.name);
-        let (model, table, tokenizer) = (r.model.clone(), Arc::clone(r.learner.table()), r.corpus.tokenizer.clone());
+        let trained = r.work.model();
+        let (model, table, tokenizer) = (trained.config.clone(), Arc::clone(trained.table), r.tokenizer.clone());
         let (step, pinned) = (self.done, r.pinned.clone());
         let handle = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
             let names = MomentNames::new(&table);

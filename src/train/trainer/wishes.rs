@@ -12,7 +12,6 @@ use crate::{
         error::TrainError,
         event::{Command, Event},
         lineage,
-        prepare::Shares,
         stage::Stage,
     },
 };
@@ -138,7 +137,7 @@ impl Trainer {
         // Read back from what will be written: a resume learns the same words, or it is refused here.
         let line = demonstration(turns, step);
         let read = read_demonstration(line.to_string().as_bytes());
-        let example = match read.and_then(|c| encode(&c, &self.r.corpus.tokenizer).map_err(|e| e.to_string())) {
+        let example = match read.and_then(|c| encode(&c, &self.r.tokenizer).map_err(|e| e.to_string())) {
             Ok(example) => example,
             Err(why) => {
                 self.refuse(format!("the demonstration is no conversation to learn from: {why}"), emit);
@@ -158,12 +157,7 @@ impl Trainer {
         log.append(&line)?;
         log.sync()?;
         self.demonstrations += 1;
-        if let (Some(rows), Some(chats)) = (self.r.batcher.chats_mut(), &self.r.chats) {
-            rows.demonstrate(step, example);
-            let shares = Shares::new(&self.r.corpus, Some(chats), &self.r.plan).of(true);
-            let shape = self.r.batcher.history().at(step).shape;
-            self.r.batcher.turn_to(step, &shares, shape)?;
-        }
+        self.r.work.demonstrate(step, example)?;
         self.tell(Event::Demonstrated { step: step as usize + 1, count: self.demonstrations }, emit);
         Ok(())
     }

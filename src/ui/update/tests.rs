@@ -58,6 +58,7 @@ fn step(step: usize, loss: f64) -> StepReport {
         epoch: 0.0,
         step_ms: 1.0,
         sources: Vec::new(),
+        extra: Vec::new(),
     }
 }
 

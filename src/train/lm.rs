@@ -1,0 +1,376 @@
+//! Pretraining and fine-tuning: one process, next tokens, on different data.
+
+use std::sync::Arc;
+
+use super::{
+    answer,
+    chats::Chats,
+    corpus::Corpus,
+    error::TrainError,
+    event::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo, TokenView},
+    plan::StagePlan,
+    prepare::{Opened, Opening},
+    shares::{Shares, mixed},
+    tasks::{self, Examiner},
+    validation::{self, Validation},
+    work::{Model, Submitted, Work},
+};
+use crate::{
+    compute::Device,
+    data::{
+        Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, baseline, chat_rows::BY_HAND,
+        encode_prompt,
+    },
+    nn::{Decoder, IGNORE_INDEX, Learner, MicroBatch, ModelConfig},
+    train::checkpoint::Slabs,
+};
+
+/// The name under which the held-out loss of pretraining text is told while fine-tuning.
+const PRETRAIN: &str = "pretrain";
+/// Tokens beyond the expected ones that the answer to a probe may have.
+const BEYOND: usize = 16;
+
+/// A language model under training.
+pub(super) struct Lm {
+    model: ModelConfig,
+    plan: StagePlan,
+    seed: u64,
+    corpus: Corpus,
+    /// The conversations of a stage that has some.
+    chats: Option<Chats>,
+    learner: Learner,
+    decoder: Decoder,
+    batcher: Batcher,
+    validation: Validation,
+    /// For a stage that answers questions.
+    examiner: Option<Examiner>,
+    /// The newest step's last micro-batch.
+    shown: Option<Batch>,
+    by_hand: usize,
+}
+
+/// Makes the model and its data, and loads what there is of both.
+pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+    let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
+    let data_dir = o.run.view().data_dir();
+    let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
+    let corpus = Corpus::load(o.config, o.run.view().dir(), known, o.model.vocab_size, o.stage.chat)?;
+    o.notes.extend(corpus.notes.iter().cloned());
+    let (mut model, plan) = (o.model.clone(), o.plan.clone());
+    model.eos_token_id = corpus.tokenizer.end_of_text();
+    model.pad_token_id = corpus.tokenizer.pad();
+    let chats = if o.stage.chat {
+        Some(Chats::load(o.config, o.run.view().dir(), &corpus.tokenizer, plan.context)?)
+    } else {
+        None
+    };
+    o.notes.extend(chats.iter().flat_map(|c| c.notes.iter().cloned()));
+
+    let learner = Learner::new(o.device, &model, plan.batch_size, plan.context, plan.adamw)?;
+    let decoder = Decoder::new(o.device, &model, learner.params(), model.max_position_embeddings)?;
+    let shape = Shape { rows: plan.batch_size, window: plan.context, micros: plan.accumulation };
+    let shares = Shares::new(&corpus, chats.as_ref(), &plan);
+    let first = History::new(&shares.of(false), shape)?;
+    let resumed = o.resume(&model, learner.table(), &corpus.tokenizer, &digest(&corpus, chats.as_ref()), first)?;
+    match &resumed.slabs {
+        Some(slabs) => learner.write_state(o.device, slabs)?,
+        None => learner.write_params(o.device, &resumed.params)?,
+    }
+    let first_by_hand = chats.as_ref().and_then(|c| c.by_hand.first()).map(|(step, _)| *step);
+    let history = mixed(&resumed.state, &shares, first_by_hand, shape, o.notes)?;
+    let rows = match &chats {
+        Some(c) => {
+            let pad = model.pad_token_id.unwrap_or(0);
+            let mut rows = ChatRows::new(&c.sets, o.config.seed, plan.context, plan.packing, pad)?;
+            c.by_hand.iter().for_each(|(step, example)| rows.demonstrate(*step, example.clone()));
+            Some(rows)
+        }
+        None => None,
+    };
+    let batcher = Batcher::with_chats(Arc::clone(&corpus.packed), rows, o.config.seed, history)?;
+    let validation = Validation::new(o.device, &model, learner.params(), plan.context)?;
+    let examiner = if o.stage.chat {
+        Some(Examiner::new(o.device, &model, learner.params(), &corpus.tokenizer, plan.context)?)
+    } else {
+        None
+    };
+    let (tokenizer, by_hand) = (corpus.tokenizer.clone(), chats.as_ref().map_or(0, |c| c.by_hand.len()));
+    let work = Lm {
+        model,
+        plan,
+        seed: o.config.seed,
+        corpus,
+        chats,
+        learner,
+        decoder,
+        batcher,
+        validation,
+        examiner,
+        shown: None,
+        by_hand,
+    };
+    Ok(Opened { work: Box::new(work), tokenizer, state: resumed.state })
+}
+
+impl Work for Lm {
+    fn model(&self) -> Model<'_> {
+        Model { config: &self.model, table: self.learner.table() }
+    }
+
+    fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
+        let batches = (0..self.plan.accumulation)
+            .map(|micro| self.batcher.batch(step as u64, micro))
+            .collect::<Result<Vec<_>, _>>()?;
+        let micros: Vec<MicroBatch<'_>> = batches
+            .iter()
+            .map(|b| MicroBatch { ids: &b.ids, targets: &b.targets, starts: b.starts.as_deref() })
+            .collect();
+        let ticket = self.learner.step(device, &micros, rate, self.seed, step)?;
+        let tokens = batches.iter().map(|b| b.tokens).sum();
+        self.shown = batches.into_iter().next_back();
+        Ok(Submitted { tokens, ticket, loss: None, extra: Vec::new() })
+    }
+
+    fn drawn(&mut self, step: usize) -> Vec<SourceUse> {
+        let drawn = self.batcher.tokens_drawn(step as u64);
+        let epochs = self.batcher.epochs(step as u64);
+        drawn.iter().zip(&epochs).map(|(tokens, epoch)| SourceUse { tokens: *tokens, epoch: *epoch }).collect()
+    }
+
+    fn epoch_tokens(&self) -> u64 {
+        // Without what is written by hand: that grows, and an epoch told once is not to change on a replay.
+        let texts = self.corpus.packed.iter().map(|s| s.train.tokens().len() as u64);
+        let chats = self.chats.iter().flat_map(|c| c.sets.iter().map(|s| s.fitted.tokens));
+        texts.chain(chats).sum()
+    }
+
+    fn sources(&self) -> Vec<SourceInfo> {
+        source_infos(&self.corpus, self.chats.as_ref(), &self.batcher.history().newest().weights)
+    }
+
+    fn tasks(&self) -> Vec<TaskInfo> {
+        self.chats.as_ref().map(|c| task_infos(&c.sets)).unwrap_or_default()
+    }
+
+    fn validate(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError> {
+        let measured = self.validation.measure(device, &self.corpus, whole)?;
+        let mut events = validation::events(done, &measured);
+        if self.examiner.is_some() {
+            // Of the text one number is told: how much of it is forgotten.
+            let text = events.pop().map(|event| match event {
+                Event::Eval { step, eval_loss, eval_bits_per_byte, .. } => {
+                    Event::Eval { step, source: PRETRAIN.to_owned(), eval_loss, eval_bits_per_byte }
+                }
+                event => event,
+            });
+            let mut events: Vec<Event> = text.into_iter().collect();
+            events.extend(self.examine(device, done, whole)?);
+            return Ok(events);
+        }
+        if whole {
+            for m in &measured {
+                let Some(s) = self.corpus.packed.iter().find(|s| s.name == m.source) else { continue };
+                let entropy = baseline(&s.train, &s.held_out, self.model.vocab_size).entropy;
+                let text =
+                    format!("{}: held-out loss {:.3}, unigram entropy {entropy:.3} nats a token", m.source, m.loss);
+                events.push(Event::Note { step: done, text });
+            }
+        }
+        Ok(events)
+    }
+
+    fn starts_with_figures(&self) -> bool {
+        // What is learned and what is forgotten counts from the first step on.
+        self.examiner.is_some()
+    }
+
+    fn probe(&mut self, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError> {
+        let mut events = Vec::new();
+        let mut told = |task: Option<String>, prompt: &str, text: String, expected: &str, matched: usize| {
+            events.push(Event::Probe {
+                step: done,
+                task,
+                prompt: prompt.to_owned(),
+                text,
+                expected: expected.to_owned(),
+                matched,
+                length: expected.chars().count(),
+            });
+        };
+        for p in &self.corpus.probes {
+            let (text, matched) =
+                answer::probe(device, &mut self.decoder, &self.corpus.tokenizer, &p.prompt, &p.expected)?;
+            told(None, &p.prompt, text, &p.expected, matched);
+        }
+        let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(events) };
+        let tokenizer = &self.corpus.tokenizer;
+        let mut questions = Vec::with_capacity(chats.probes.len());
+        for p in &chats.probes {
+            let ids = encode_prompt(&[Turn::new(Role::User, p.prompt.as_str())], tokenizer)?;
+            questions.push((ids, tokenizer.encode(&p.expected)?.len() + BEYOND));
+        }
+        let answers = examiner.answers(device, questions)?;
+        for (p, answer) in chats.probes.iter().zip(&answers) {
+            let text = tokenizer.decode(&answer.ids, false);
+            let matched = text.chars().zip(p.expected.chars()).take_while(|(a, b)| a == b).count();
+            told(p.task.clone(), &p.prompt, text, &p.expected, matched);
+        }
+        Ok(events)
+    }
+
+    fn look(&mut self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError> {
+        let Some(batch) = &self.shown else { return Ok(None) };
+        let losses = self.learner.losses(device)?;
+        let tokenizer = &self.corpus.tokenizer;
+        let window = batch.shape.window;
+        let name = |source: usize| -> String {
+            let texts = self.corpus.packed.len();
+            match (self.corpus.packed.get(source), &self.chats) {
+                (Some(text), _) => text.name.clone(),
+                (None, Some(c)) => c.sets.get(source - texts).map_or(BY_HAND, |s| s.name.as_str()).to_owned(),
+                (None, None) => String::new(),
+            }
+        };
+        let mut rows = Vec::with_capacity(batch.shape.rows);
+        for (row, source) in batch.sources.iter().enumerate() {
+            let mut tokens = Vec::with_capacity(window + 1);
+            for at in row * window..(row + 1) * window {
+                let place = (at - row * window) as u32;
+                let start = batch.starts.as_ref().map_or(0, |s| s[at]);
+                let alone = start == place && batch.starts.as_ref().is_some_and(|s| s.get(at + 1) != Some(&start));
+                if alone && batch.targets[at] == IGNORE_INDEX {
+                    continue; // padding
+                }
+                if start == place {
+                    tokens.push(TokenView {
+                        text: tokenizer.written(batch.ids[at]),
+                        trained: false,
+                        loss: None,
+                        first: true,
+                    });
+                }
+                // What a place predicts is the next token: that is where its loss belongs.
+                let target = batch.targets[at];
+                let trained = target != IGNORE_INDEX;
+                let next = batch.starts.as_ref().is_none_or(|s| (at + 1) % window != 0 && s[at + 1] == start);
+                let id = match u32::try_from(target) {
+                    Ok(id) => id,
+                    Err(_) if next && (at + 1) % window != 0 => batch.ids[at + 1],
+                    Err(_) => continue,
+                };
+                let loss = trained.then(|| losses.get(at).copied()).flatten();
+                tokens.push(TokenView { text: tokenizer.written(id), trained, loss, first: false });
+            }
+            rows.push((name(*source), tokens));
+        }
+        Ok(Some(BatchView { step: done, rows }))
+    }
+
+    fn demonstrate(&mut self, step: u64, example: Example) -> Result<bool, TrainError> {
+        let (Some(rows), Some(chats)) = (self.batcher.chats_mut(), &self.chats) else { return Ok(false) };
+        rows.demonstrate(step, example);
+        self.by_hand += 1;
+        let shares = Shares::new(&self.corpus, Some(chats), &self.plan).of(true);
+        let shape = self.batcher.history().at(step).shape;
+        self.batcher.turn_to(step, &shares, shape)?;
+        Ok(true)
+    }
+
+    fn history(&self) -> &History {
+        self.batcher.history()
+    }
+
+    fn voice(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    fn slabs(&self, device: &mut Device) -> Result<Slabs, TrainError> {
+        Ok(self.learner.read_state(device)?)
+    }
+}
+
+impl Lm {
+    /// Scores of tasks, their losses, and the loss over all of them weighted by trained tokens.
+    fn examine(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError> {
+        let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(Vec::new()) };
+        let most = if whole { usize::MAX } else { tasks::SOME };
+        let reports = examiner.examine(device, &self.corpus.tokenizer, &chats.sets, done, most)?;
+        let mut told = Vec::new();
+        let (mut total, mut tokens, mut bytes) = (0.0, 0, 0);
+        for ((task, _, held), report) in tasks::by_task(&chats.sets).iter().zip(&reports) {
+            let held = tasks::some(held, most);
+            let trained: usize = held.iter().map(|h| h.example.trained()).sum();
+            let answers = held.iter().flat_map(|h| &h.conversation.turns).filter(|t| t.role == Role::Assistant);
+            let of: usize = answers.map(|t| t.content.len()).sum();
+            told.push((task.clone(), report.eval_loss, trained, of));
+            total += report.eval_loss * trained as f64;
+            (tokens, bytes) = (tokens + trained, bytes + of);
+        }
+        if tokens > 0 {
+            told.push(("all".to_owned(), total / tokens as f64, tokens, bytes));
+        }
+        let mut events = Vec::new();
+        for (source, eval_loss, tokens, bytes) in told {
+            let bits = eval_loss * tokens as f64 / std::f64::consts::LN_2 / bytes.max(1) as f64;
+            events.push(Event::Eval { step: done, source, eval_loss, eval_bits_per_byte: bits });
+        }
+        events.extend(reports.into_iter().map(Event::Task));
+        Ok(events)
+    }
+}
+
+/// Tasks with their held-out examples; a source's examples are counted for each of its tasks.
+fn task_infos(sets: &[ExampleSet]) -> Vec<TaskInfo> {
+    tasks::by_task(sets)
+        .into_iter()
+        .map(|(name, set, held_out)| TaskInfo { name, examples: sets[set].examples.len(), held_out: held_out.len() })
+        .collect()
+}
+
+/// Texts, then conversations, then what was written by hand.
+fn source_infos(corpus: &Corpus, chats: Option<&Chats>, shares: &[f64]) -> Vec<SourceInfo> {
+    let texts = corpus.packed.iter().map(|s| SourceInfo {
+        name: s.name.clone(),
+        weight: 0.0,
+        documents: s.train.documents(),
+        tokens: s.train.tokens().len(),
+        held_out_tokens: s.held_out.tokens().len(),
+    });
+    let mut all: Vec<SourceInfo> = texts.collect();
+    if let Some(c) = chats {
+        all.extend(c.sets.iter().map(|s| SourceInfo {
+            name: s.name.clone(),
+            weight: 0.0,
+            documents: s.examples.len(),
+            tokens: s.fitted.tokens as usize,
+            held_out_tokens: s.held_out_fitted.tokens as usize,
+        }));
+        all.push(SourceInfo {
+            name: BY_HAND.to_owned(),
+            weight: 0.0,
+            documents: c.by_hand.len(),
+            tokens: c.by_hand.iter().map(|(_, e)| e.ids.len()).sum(),
+            held_out_tokens: 0,
+        });
+    }
+    for (info, share) in all.iter_mut().zip(shares) {
+        info.weight = *share;
+    }
+    all
+}
+
+/// The hash of everything that batches are drawn from, demonstrations aside: those are known by step.
+fn digest(corpus: &Corpus, chats: Option<&Chats>) -> String {
+    let Some(chats) = chats else { return corpus.digest.clone() };
+    let mut hash = blake3::Hasher::new();
+    hash.update(corpus.digest.as_bytes());
+    for set in &chats.sets {
+        hash.update(set.name.as_bytes());
+        for e in &set.examples {
+            hash.update(&(e.ids.len() as u64).to_le_bytes());
+            hash.update(bytemuck::cast_slice(&e.ids));
+            hash.update(bytemuck::cast_slice(&e.labels));
+        }
+    }
+    hash.finalize().to_hex().to_string()
+}

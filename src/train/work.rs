@@ -1,0 +1,79 @@
+//! What a stage does, behind the loop that all stages share.
+
+use std::sync::Arc;
+
+use super::{
+    checkpoint::Slabs,
+    error::TrainError,
+    event::{BatchView, Event, SourceInfo, SourceUse, TaskInfo},
+};
+use crate::{
+    compute::{Device, Ticket},
+    data::Example,
+    nn::{Decoder, ModelConfig, ParamTable},
+};
+
+/// A step under way.
+pub(super) struct Submitted {
+    /// Tokens that it works on, padding left out.
+    pub tokens: usize,
+    /// The optimiser's control block, once the device is through.
+    pub ticket: Ticket,
+    /// Its loss, where the control block does not hold it.
+    pub loss: Option<f64>,
+    /// What the stage tells beside the loss, under the names that metrics.jsonl has.
+    pub extra: Vec<(&'static str, f64)>,
+}
+
+/// One model as a checkpoint holds it.
+pub(super) struct Model<'a> {
+    /// Its configuration.
+    pub config: &'a ModelConfig,
+    /// Where its tensors lie.
+    pub table: &'a Arc<ParamTable>,
+}
+
+/// A stage's own work.
+pub(super) trait Work {
+    /// The model under training.
+    fn model(&self) -> Model<'_>;
+
+    /// Submits step `step` (the first is 0) at a learning rate.
+    fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError>;
+
+    /// Tokens drawn from each source before a step, and how often each was gone through.
+    fn drawn(&mut self, step: usize) -> Vec<SourceUse>;
+
+    /// Tokens of one pass over what is trained on.
+    fn epoch_tokens(&self) -> u64;
+
+    /// What is trained on, with each source's share as it is now.
+    fn sources(&self) -> Vec<SourceInfo>;
+
+    /// The tasks whose scores are told.
+    fn tasks(&self) -> Vec<TaskInfo>;
+
+    /// Held-out figures, over everything held out with `whole`.
+    fn validate(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError>;
+
+    /// Whether the figures before the first step say something.
+    fn starts_with_figures(&self) -> bool;
+
+    /// Fixed prompts, completed.
+    fn probe(&mut self, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError>;
+
+    /// The newest step's batch, token by token.
+    fn look(&mut self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError>;
+
+    /// Adds a demonstration to what is trained on from a step on; false where the stage has no use for it.
+    fn demonstrate(&mut self, step: u64, example: Example) -> Result<bool, TrainError>;
+
+    /// The mix and its changes, from which every batch follows.
+    fn history(&self) -> &crate::data::History;
+
+    /// Who answers prompts meanwhile.
+    fn voice(&mut self) -> &mut Decoder;
+
+    /// Parameters, moments and control block, copied to the host.
+    fn slabs(&self, device: &mut Device) -> Result<Slabs, TrainError>;
+}
