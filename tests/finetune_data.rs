@@ -138,7 +138,9 @@ fn no_answer_is_much_of_its_file() {
             }
             looked_at += 1;
             let mut counts: HashMap<&str, usize> = HashMap::new();
-            conversations.iter().for_each(|c| *counts.entry(answer(c)).or_default() += 1);
+            for c in &conversations {
+                *counts.entry(answer(c)).or_default() += 1;
+            }
             let (words, most) = counts.iter().max_by_key(|(_, n)| **n).unwrap();
             let share = *most as f64 / conversations.len() as f64;
             assert!(share <= 0.02, "{name}/{task}: {words:?} is {share:.3} of it ({most} times)");

@@ -5,6 +5,7 @@
 #![cfg(unix)]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
+mod common;
 mod fake;
 
 use std::{
@@ -459,4 +460,86 @@ fn danlu_trains_answers_and_leaves() {
     pty.send(b"\r");
     let shell = pty.gives_back(0);
     assert!(shell.contains("检查点"), "{shell}");
+}
+
+/// From school to university and back, the program itself: 2, 3, 2 by keystrokes. Nothing is lost, and both
+/// stages are, to the bit, what they are without a screen and without a stop.
+#[test]
+fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
+    use common::{checkpoints, counting, danlu, json_file, stage_checkpoint, stage_metrics, tensors, text};
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let mut sets: Vec<String> = common::TINY[..6].iter().map(|s| (*s).to_owned()).collect();
+    for stage in ["pretrain", "sft"] {
+        let each = ["steps=100000", "batch_size=8", "context=64", "warmup_steps=2", "eval_steps=0", "probe_steps=50"];
+        sets.extend(each.map(|set| format!("{stage}.{set}")));
+    }
+    sets.push(counting(folder.path()));
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_danlu"));
+    command.args(["--adapter", "cpu", "--lang", "zh", "--size", "1m", "--run", &text(&run)]);
+    command.args(&sets);
+    let lines = |stage: &str| {
+        let log = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+        log.lines().filter(|line| line.contains(&format!("\"stage\":\"{stage}\""))).count()
+    };
+
+    let mut pty = Pty::spawn(command, &[], true);
+    pty.wait_for("训练中");
+    pty.until("some steps", |_| lines("pretrain") >= 10);
+    pty.send(b"3");
+    pty.wait_for("还没有训练过");
+    pty.send(b"g");
+    pty.wait_for("换一个阶段");
+    pty.send(b"\r");
+    pty.wait_for("▸3 大学 sft");
+    pty.until("steps of fine-tuning", |_| lines("sft") >= 10);
+    let left_at = lines("pretrain");
+    pty.send(b"2");
+    pty.wait_for("停在这里");
+    pty.send(b"g");
+    pty.wait_for("换一个阶段");
+    pty.send(b"\r");
+    pty.wait_for("▸2 小学中学 pretrain");
+    pty.until("more steps of pretraining", |_| lines("pretrain") >= left_at + 10);
+    pty.send(b"q");
+    pty.wait_for("存盘并退出");
+    pty.send(b"\r");
+    let shell = pty.gives_back(0);
+    assert!(shell.contains("检查点"), "{shell}");
+
+    let (school, university) = (lines("pretrain"), lines("sft"));
+    assert!(school > left_at);
+    let names = [("pretrain", left_at), ("pretrain", school), ("sft", university)];
+    assert_eq!(checkpoints(&run), names.map(|(stage, step)| format!("{stage}-{step:08}")));
+    let parent = format!("pretrain-{left_at:08}");
+    let state = json_file(&stage_checkpoint(&run, "sft", university).join("state.json"));
+    assert_eq!(state["parent"], parent);
+    common::no_leftovers(&run);
+
+    // The same without a screen: pretraining in one go; fine-tuning from where it began.
+    let train = |run: &std::path::Path, stage: &str, steps: usize| {
+        let (run, steps) = (text(run), steps.to_string());
+        let all = ["train", "--json", "--size", "1m", "--run", &run, "--stage", stage, "--steps", &steps];
+        danlu([&all[..], &sets].concat()).good();
+    };
+    let (whole, line) = (folder.path().join("whole"), folder.path().join("line"));
+    train(&whole, "pretrain", school);
+    train(&line, "pretrain", left_at);
+    train(&line, "sft", university);
+    let same = |other: &std::path::Path, stage: &str, step: usize| {
+        let metrics = (stage_metrics(&run, stage), stage_metrics(other, stage));
+        assert_eq!(metrics.0.len(), step);
+        assert!(metrics.0 == metrics.1, "{stage}: other steps");
+        let weights = [&run, other].map(|run| tensors(&stage_checkpoint(run, stage, step)));
+        assert!(weights[0] == weights[1], "{stage}: other tensors at step {step}");
+    };
+    same(&whole, "pretrain", school);
+    same(&line, "sft", university);
+    // And so they go on.
+    for (other, stage, step) in [(&whole, "pretrain", school + 3), (&line, "sft", university + 3)] {
+        train(&run, stage, step);
+        train(other, stage, step);
+        same(other, stage, step);
+    }
 }

@@ -106,10 +106,21 @@ impl Batcher {
         &self.sources
     }
 
-    /// This mix from a step on (the next one to be drawn), unless it holds there already.
+    /// Changes the mix from a step on (the next one to be drawn).
+    pub fn change(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
+        let mut history = self.history.clone();
+        history.change(from_step, weights, shape)?;
+        self.follow(history)
+    }
+
+    /// This mix from a step on (the next one to be drawn), unless it holds there; see [`History::turn_to`].
     pub fn turn_to(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
         let mut history = self.history.clone();
         history.turn_to(from_step, weights, shape)?;
+        self.follow(history)
+    }
+
+    fn follow(&mut self, history: History) -> Result<(), DataError> {
         check(&self.sources, self.chats.as_ref(), &history)?;
         self.cursor = Cursor::new(&history);
         self.history = history;
