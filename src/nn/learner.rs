@@ -100,8 +100,7 @@ impl Learner {
         let logits = device.alloc("logits", &[chunk, config.vocab_size], DType::F32)?;
         let mut rec = Recording::new(device);
         let t = &training;
-        let head =
-            Head { y: &t.y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
+        let head = Head { y: &t.y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
         let train = Ending::Train { weights: &weights, grads: &t.back.grads, dy: &t.back.dy };
         head.record(&mut rec, &logits, &train)?;
         ops::sum(&mut rec, &losses, &t.loss, true)?;
@@ -220,12 +219,7 @@ impl Learner {
     }
 
     /// Adds the gradient of Σ weight · loss of the rows written last.
-    pub(super) fn gather(
-        &mut self,
-        device: &mut Device,
-        targets: &[i32],
-        weights: &[f32],
-    ) -> Result<(), ComputeError> {
+    pub(super) fn gather(&mut self, device: &mut Device, targets: &[i32], weights: &[f32]) -> Result<(), ComputeError> {
         let masked = self.taken.and_then(|at| self.masked.get(at));
         match masked {
             Some(head) => head.write_weights(device, targets, weights)?,

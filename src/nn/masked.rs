@@ -78,13 +78,8 @@ impl MaskedHead {
         let t = s.training;
         let mut rec = Recording::new(device);
         ops::embedding_forward(&mut rec, &self.index, &t.y, &self.y)?;
-        let head = Head {
-            y: &self.y,
-            weight: t.params.head(),
-            targets: &self.targets,
-            hyper: &t.hyper,
-            losses: &self.losses,
-        };
+        let head =
+            Head { y: &self.y, weight: t.params.head(), targets: &self.targets, hyper: &t.hyper, losses: &self.losses };
         head.record(&mut rec, s.logits, &Ending::Score(Some(&entropies.part("entropies", 0, &[self.rows]))))?;
         rec.compile()
     }

@@ -90,12 +90,7 @@ impl ScalarLearner {
     /// Adds ∂L/∂θ to the gradients, `dscores` \[B·T\] being ∂L/∂score of every row, zero where a score
     /// does not matter. Right after [`scores`](ScalarLearner::scores) of the same rows the forward pass
     /// is not run again.
-    pub fn backward(
-        &mut self,
-        device: &mut Device,
-        rows: TokenRows<'_>,
-        dscores: &[f32],
-    ) -> Result<(), ComputeError> {
+    pub fn backward(&mut self, device: &mut Device, rows: TokenRows<'_>, dscores: &[f32]) -> Result<(), ComputeError> {
         self.training.check("score", rows.ids, rows.starts)?;
         let n = self.training.shape.rows();
         if dscores.len() != n {
