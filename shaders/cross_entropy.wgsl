@@ -1,11 +1,13 @@
-// Cross-entropy and, in place, its gradient: a workgroup a row, with an online softmax.
+// Cross-entropy and, in place, its weighted gradient: a workgroup a row, with an online softmax.
 
 struct Params { r: u32, v: u32, gradient: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> targets: array<i32>;
 @group(0) @binding(2) var<storage, read> hyper: array<f32>;
-@group(0) @binding(3) var<storage, read_write> logits: array<f32>;
-@group(0) @binding(4) var<storage, read_write> losses: array<f32>;
+// Without gradient anything may be bound here: it is not read.
+@group(0) @binding(3) var<storage, read> weights: array<f32>;
+@group(0) @binding(4) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(5) var<storage, read_write> losses: array<f32>;
 
 // About the least float: it stands for "nothing yet", and e^(it − it) is still 1.
 const LEAST = -3.4e38;
@@ -73,7 +75,7 @@ fn main(
         // The target's logit is read above before any lane overwrites it.
         storageBarrier();
         workgroupBarrier();
-        let scale = hyper[1];
+        let scale = hyper[1] * weights[row];
         let factor = scale / total;
         for (var i = lane; i < p.v; i += 256u) {
             let share = exp(logits[first + i] - top) * factor;

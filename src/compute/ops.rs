@@ -478,24 +478,43 @@ pub fn swiglu_backward(rec: &mut Recording<'_>, gate_up: &Tensor, dact: &Tensor,
 ///
 /// targets \[R\] (i32 by its bits; −100, or anything outside 0..V, is ignored), hyper \[HYPER\] (word
 /// 1: the loss scale), logits \[R, V\] → losses \[R\] = −log p(target), 0 where ignored. With
-/// `gradient`, logits become (softmax − onehot) · scale, zero where ignored. One workgroup a row.
+/// `weights` \[R\], logits become their gradient of Σ weight · scale · loss, which is
+/// (softmax − onehot) · scale · weight, zero where ignored; the losses are never weighted. One
+/// workgroup a row.
 pub fn cross_entropy(
     rec: &mut Recording<'_>,
     targets: &Tensor,
     hyper: &Tensor,
     logits: &Tensor,
     losses: &Tensor,
-    gradient: bool,
+    weights: Option<&Tensor>,
 ) -> Done {
     let r = targets.len();
     expect_len("cross_entropy", losses, r)?;
+    // What stands in for absent weights is not read.
+    let bound = weights.unwrap_or(targets);
+    expect_len("cross_entropy", bound, r)?;
     expect_len("cross_entropy", hyper, HYPER)?;
     if r == 0 || !logits.len().is_multiple_of(r) {
         return Err(wrong("cross_entropy", format!("logits {:?} are not {r} rows", logits.shape)));
     }
-    let params = Params::new(&[r, logits.len() / r, usize::from(gradient)]);
+    let params = Params::new(&[r, logits.len() / r, usize::from(weights.is_some())]);
     let grid = rec.traits().grid(r);
-    push(rec, "cross_entropy", params, &[targets, hyper, logits, losses], grid)
+    push(rec, "cross_entropy", params, &[targets, hyper, bound, logits, losses], grid)
+}
+
+/// The entropy of the softmax of each row, in nats: H = log Σ eˣ − Σ p·x.
+///
+/// targets \[R\] (as in [`cross_entropy`]), logits \[R, V\] → entropies \[R\], 0 where ignored. One
+/// workgroup a row.
+pub fn entropy(rec: &mut Recording<'_>, targets: &Tensor, logits: &Tensor, entropies: &Tensor) -> Done {
+    let r = targets.len();
+    expect_len("entropy", entropies, r)?;
+    if r == 0 || !logits.len().is_multiple_of(r) {
+        return Err(wrong("entropy", format!("logits {:?} are not {r} rows", logits.shape)));
+    }
+    let grid = rec.traits().grid(r);
+    push(rec, "entropy", Params::new(&[r, logits.len() / r]), &[targets, logits, entropies], grid)
 }
 
 /// One AdamW update of a flat slab (Loshchilov and Hutter 2019, as torch.optim.AdamW), with the

@@ -1,21 +1,63 @@
-//! Losses without gradients: validation and scoring.
+//! Forward passes without gradients: losses for validation and scoring, and the scores of a scalar model.
 
 use super::{
-    ModelConfig, Weights,
-    forward::{Acts, Attend, Head, Inputs, Shape, Trunk, logit_rows, rope_table},
+    ModelConfig, TokenRows, Weights,
+    forward::{Acts, Attend, Ending, Head, Inputs, Shape, Trunk, logit_rows, rope_table},
     layout::Layout,
 };
-use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, ops::HYPER};
+use crate::compute::{self, ComputeError, DType, Device, Program, Recording, Tensor, matmul, ops::HYPER};
 
-/// A forward pass over B × T rows that ends in the loss of each row.
-pub struct Evaluator {
+/// Rows, and the trunk over them.
+struct Pass {
     shape: Shape,
     vocab: usize,
     ids: Tensor,
-    targets: Tensor,
     layout: Layout,
-    losses: Tensor,
     program: Program,
+}
+
+impl Pass {
+    /// Records the trunk, and behind it an end that reads its output \[N, C\].
+    fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        weights: &Weights,
+        shape: Shape,
+        end: impl FnOnce(&mut Recording<'_>, &Tensor) -> Result<(), ComputeError>,
+    ) -> Result<Pass, ComputeError> {
+        let ids = device.alloc("eval.ids", &[shape.rows()], DType::U32)?;
+        let layout = Layout::new(device, "eval.", shape)?;
+        let rope = rope_table(device, config, shape.t)?;
+        let acts = Acts::alloc(device, config, shape, false)?;
+        let mut rec = Recording::new(device);
+        let trunk = Trunk { config, weights, acts: &acts, shape };
+        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
+        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), None)?;
+        end(&mut rec, &acts.y)?;
+        let program = rec.compile()?;
+        Ok(Pass { shape, vocab: config.vocab_size, ids, layout, program })
+    }
+
+    /// Checks and writes rows, and runs.
+    fn run(&mut self, device: &mut Device, ids: &[u32], starts: Option<&[u32]>) -> Result<(), ComputeError> {
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) {
+            return Err(ComputeError::Shape {
+                op: "evaluate",
+                what: format!("token id {id} is outside the vocabulary of {}", self.vocab),
+            });
+        }
+        self.layout.check("evaluate", starts)?;
+        self.layout.write(device, starts)?;
+        device.write(&self.ids, ids)?;
+        device.replay(&[&self.program])
+    }
+}
+
+/// A forward pass over B × T rows that ends in the loss of each row.
+pub struct Evaluator {
+    pass: Pass,
+    targets: Tensor,
+    losses: Tensor,
 }
 
 impl Evaluator {
@@ -29,28 +71,21 @@ impl Evaluator {
     ) -> Result<Evaluator, ComputeError> {
         let shape = Shape { b: batch, t: context };
         let n = shape.rows();
-        let ids = device.alloc("eval.ids", &[n], DType::U32)?;
         let targets = device.alloc("eval.targets", &[n], DType::U32)?;
-        let layout = Layout::new(device, "eval.", shape)?;
         let losses = device.alloc("eval.losses", &[n], DType::F32)?;
         let hyper = device.alloc("eval.hyper", &[HYPER], DType::F32)?;
-        let rope = rope_table(device, config, context)?;
-        let acts = Acts::alloc(device, config, shape, false)?;
         let chunk = logit_rows(device, config.vocab_size, n);
         let logits = device.alloc("eval.logits", &[chunk, config.vocab_size], DType::F32)?;
-        let mut rec = Recording::new(device);
-        let trunk = Trunk { config, weights, acts: &acts, shape };
-        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
-        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), None)?;
-        let head = Head { y: &acts.y, weight: weights.head(), targets: &targets, hyper: &hyper, losses: &losses };
-        head.record(&mut rec, &logits, None)?;
-        let program = rec.compile()?;
-        Ok(Evaluator { shape, vocab: config.vocab_size, ids, targets, layout, losses, program })
+        let pass = Pass::new(device, config, weights, shape, |rec, y| {
+            let head = Head { y, weight: weights.head(), targets: &targets, hyper: &hyper, losses: &losses };
+            head.record(rec, &logits, &Ending::Score(None))
+        })?;
+        Ok(Evaluator { pass, targets, losses })
     }
 
     /// Rows and positions of one pass.
     pub fn shape(&self) -> (usize, usize) {
-        (self.shape.b, self.shape.t)
+        (self.pass.shape.b, self.pass.shape.t)
     }
 
     /// −log p(target) of every position, 0 where the target is −100. `ids` and `targets` are B·T;
@@ -62,17 +97,48 @@ impl Evaluator {
         targets: &[i32],
         starts: Option<&[u32]>,
     ) -> Result<Vec<f32>, ComputeError> {
-        if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) {
-            return Err(ComputeError::Shape {
-                op: "evaluate",
-                what: format!("token id {id} is outside the vocabulary of {}", self.vocab),
-            });
-        }
-        self.layout.check("evaluate", starts)?;
-        self.layout.write(device, starts)?;
-        device.write(&self.ids, ids)?;
         device.write(&self.targets, targets)?;
-        device.replay(&[&self.program])?;
+        self.pass.run(device, ids, starts)?;
         device.read(&self.losses)
+    }
+}
+
+/// A forward pass over B × T rows that ends in the score of each row: a reward model, a value net.
+pub struct ScalarEvaluator {
+    pass: Pass,
+    scores: Tensor,
+}
+
+impl ScalarEvaluator {
+    /// Records the pass over live weights of a [`super::ParamTable::scalar`].
+    pub fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        weights: &Weights,
+        batch: usize,
+        context: usize,
+    ) -> Result<ScalarEvaluator, ComputeError> {
+        let shape = Shape { b: batch, t: context };
+        let score = weights.score()?;
+        let scores = device.alloc("eval.scores", &[shape.rows(), 1], DType::F32)?;
+        let pass = Pass::new(device, config, weights, shape, |rec, y| {
+            matmul(rec, compute::Layout::NT, y, &score, &scores, false)
+        })?;
+        Ok(ScalarEvaluator { pass, scores })
+    }
+
+    /// Rows and positions of one pass.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.pass.shape.b, self.pass.shape.t)
+    }
+
+    /// The score of every row, B·T.
+    pub fn scores(&mut self, device: &mut Device, rows: TokenRows<'_>) -> Result<Vec<f32>, ComputeError> {
+        if rows.ids.len() != self.pass.shape.rows() {
+            let what = format!("{} ids were given, {} are expected", rows.ids.len(), self.pass.shape.rows());
+            return Err(ComputeError::Shape { op: "score", what });
+        }
+        self.pass.run(device, rows.ids, rows.starts)?;
+        device.read(&self.scores)
     }
 }

@@ -327,10 +327,24 @@ pub fn logit_rows(device: &Device, vocab: usize, rows: usize) -> usize {
     fit.max(64).min(rows.next_multiple_of(64))
 }
 
+/// What becomes of each chunk of logits.
+pub(super) enum Ending<'a> {
+    /// Losses alone, and entropies \[N\] where they are wanted.
+    Score(Option<&'a Tensor>),
+    /// Losses and gradients.
+    Train {
+        /// \[N\]: what each row's gradient is multiplied with.
+        weights: &'a Tensor,
+        /// The output layer's gradient is added to.
+        grads: &'a Weights,
+        /// \[N, C\] or longer: becomes ∂loss/∂y.
+        dy: &'a Tensor,
+    },
+}
+
 impl Head<'_> {
-    /// Losses of every row; with gradients, also the output layer's (added to) and ∂loss/∂y into the second
-    /// of `back`, \[N, C\] or longer.
-    pub(super) fn record(&self, rec: &mut Recording<'_>, logits: &Tensor, back: Option<(&Weights, &Tensor)>) -> Done {
+    /// Losses of every row, and what the ending asks for.
+    pub(super) fn record(&self, rec: &mut Recording<'_>, logits: &Tensor, ending: &Ending<'_>) -> Done {
         let (n, v) = (self.y.rows(), self.weight.rows());
         let each = logits.len() / v;
         for start in (0..n).step_by(each.max(1)) {
@@ -339,10 +353,19 @@ impl Head<'_> {
             let logits = logits.part("logits", 0, &[rows, v]);
             matmul(rec, Layout::NT, &y, &self.weight, &logits, false)?;
             let cut = |t: &Tensor| t.part(&t.name, start, &[rows]);
-            ops::cross_entropy(rec, &cut(self.targets), self.hyper, &logits, &cut(self.losses), back.is_some())?;
-            if let Some((grads, dy)) = back {
-                matmul(rec, Layout::TN, &logits, &y, &grads.head(), true)?;
-                matmul(rec, Layout::NN, &logits, &self.weight, &dy.slice_rows(start, rows), false)?;
+            let (targets, losses) = (cut(self.targets), cut(self.losses));
+            match ending {
+                Ending::Score(entropies) => {
+                    ops::cross_entropy(rec, &targets, self.hyper, &logits, &losses, None)?;
+                    if let Some(entropies) = entropies {
+                        ops::entropy(rec, &targets, &logits, &cut(entropies))?;
+                    }
+                }
+                Ending::Train { weights, grads, dy } => {
+                    ops::cross_entropy(rec, &targets, self.hyper, &logits, &losses, Some(&cut(weights)))?;
+                    matmul(rec, Layout::TN, &logits, &y, &grads.head(), true)?;
+                    matmul(rec, Layout::NN, &logits, &self.weight, &dy.slice_rows(start, rows), false)?;
+                }
             }
         }
         Ok(())

@@ -1,18 +1,15 @@
-//! One model with its optimiser on a device: a step is forward, loss, backward × micro-batches, then
-//! norm, clip and AdamW. Recorded once for a shape, replayed every step.
+//! One language model with its optimiser on a device: a step is forward, loss, backward × micro-batches,
+//! then norm, clip and AdamW. Recorded once for a shape, replayed every step.
 
 use std::sync::Arc;
 
 use super::{
-    ConfigError, IGNORE_INDEX, ModelConfig, ParamTable, Weights,
-    forward::{Acts, Attend, Backward, Dropout, Head, Inputs, Shape, Sorted, Trunk, logit_rows, rope_table},
-    layout::Layout,
+    IGNORE_INDEX, ModelConfig, ParamTable, Weights,
+    forward::{Ending, Head, Shape, logit_rows},
     masked::{MaskedHead, Shared},
+    training::Training,
 };
-use crate::compute::{
-    ComputeError, DType, Device, Program, Recording, Tensor, Ticket,
-    ops::{self, CONTROL, HYPER},
-};
+use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, Ticket, ops};
 
 /// Settings of AdamW; the defaults are nanoGPT's and Llama's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,32 +66,18 @@ pub struct MicroBatch<'a> {
 
 /// A model under training.
 pub struct Learner {
-    config: ModelConfig,
-    table: Arc<ParamTable>,
-    shape: Shape,
-    adamw: AdamW,
-    params: Weights,
-    grads: Weights,
-    m: Tensor,
-    v: Tensor,
-    hyper: Tensor,
-    control: Tensor,
-    clock: Tensor,
-    ids: Tensor,
-    targets: Tensor,
-    layout: Layout,
-    order: Tensor,
-    starts: Tensor,
-    losses: Tensor,
-    zero: Program,
-    forward: Program,
+    pub(super) training: Training,
+    pub(super) targets: Tensor,
+    /// \[N\]: what the gradient of each row is multiplied with; ones, unless a policy writes others.
+    weights: Tensor,
+    pub(super) losses: Tensor,
+    /// One chunk of logits.
+    pub(super) logits: Tensor,
     head: Program,
     /// Heads over trained rows alone, the smallest first.
-    masked: Vec<MaskedHead>,
+    pub(super) masked: Vec<MaskedHead>,
     /// Which of them the last micro-batch took; None for the head over all rows.
-    taken: Option<usize>,
-    backward: Program,
-    update: Program,
+    pub(super) taken: Option<usize>,
 }
 
 impl Learner {
@@ -106,144 +89,69 @@ impl Learner {
         context: usize,
         adamw: AdamW,
     ) -> Result<Learner, ComputeError> {
-        let wrong = |e: &ConfigError| ComputeError::Shape { op: "model", what: e.to_string() };
-        config.validate().map_err(|e| wrong(&e))?;
-        let table = Arc::new(ParamTable::new(config));
         let shape = Shape { b: batch, t: context };
         let n = shape.rows();
-        let params = Weights::alloc(device, "params", &table)?;
-        let grads = Weights::alloc(device, "grads", &table)?;
-        let m = device.alloc("exp_avg", &[table.slab_len], DType::F32)?;
-        let v = device.alloc("exp_avg_sq", &[table.slab_len], DType::F32)?;
-        let hyper = device.alloc("hyper", &[HYPER], DType::F32)?;
-        let control = device.alloc("control", &[CONTROL], DType::F32)?;
-        let clock = device.alloc("clock", &[4], DType::U32)?;
-        let ids = device.alloc("ids", &[n], DType::U32)?;
+        let training = Training::new(device, config, ParamTable::new(config), shape, adamw)?;
         let targets = device.alloc("targets", &[n], DType::U32)?;
-        let order = device.alloc("order", &[n], DType::U32)?;
-        let starts = device.alloc("starts", &[config.vocab_size + 1], DType::U32)?;
+        let weights = device.alloc("weights", &[n], DType::F32)?;
+        device.write(&weights, &vec![1.0_f32; n])?;
         let losses = device.alloc("losses", &[n], DType::F32)?;
-        let loss = device.alloc("loss", &[1], DType::F32)?;
-        let layout = Layout::new(device, "", shape)?;
-        let rope = rope_table(device, config, context)?;
-        let acts = Acts::alloc(device, config, shape, true)?;
-        let back = Backward::alloc(device, config, shape, grads.clone())?;
         let chunk = logit_rows(device, config.vocab_size, n);
         let logits = device.alloc("logits", &[chunk, config.vocab_size], DType::F32)?;
-
         let mut rec = Recording::new(device);
-        ops::fill(&mut rec, &grads.slab, 0.0)?;
-        ops::fill(&mut rec, &loss, 0.0)?;
-        let zero = rec.compile()?;
-
-        let mut rec = Recording::new(device);
-        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
-        let dropout = (config.dropout > 0.0).then_some(Dropout { clock: &clock, rate: config.dropout });
-        let trunk = Trunk { config, weights: &params, acts: &acts, shape };
-        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), dropout)?;
-        let forward = rec.compile()?;
-
-        let mut rec = Recording::new(device);
-        let head = Head { y: &acts.y, weight: params.head(), targets: &targets, hyper: &hyper, losses: &losses };
-        head.record(&mut rec, &logits, Some((&back.grads, &back.dy)))?;
-        ops::sum(&mut rec, &losses, &loss, true)?;
+        let t = &training;
+        let head = Head { y: &t.y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
+        let train = Ending::Train { weights: &weights, grads: &t.back.grads, dy: &t.back.dy };
+        head.record(&mut rec, &logits, &train)?;
+        ops::sum(&mut rec, &losses, &t.loss, true)?;
         let head = rec.compile()?;
-        let shared = Shared { y: &acts.y, weights: &params, hyper: &hyper, logits: &logits, loss: &loss, back: &back };
-        let masked = MaskedHead::all(device, n, &shared)?;
-
-        let mut rec = Recording::new(device);
-        let sorted = Sorted { order: &order, starts: &starts };
-        trunk.backward(&mut rec, &inputs, &layout.begins, &back, &sorted, dropout)?;
-        let backward = rec.compile()?;
-
-        let mut rec = Recording::new(device);
-        let update = ops::Update {
-            params: &params.slab,
-            grads: &grads.slab,
-            m: &m,
-            v: &v,
-            decayed: table.decayed,
-            loss: &loss,
-            hyper: &hyper,
-            control: &control,
-        };
-        ops::adamw(&mut rec, &update)?;
-        let update = rec.compile()?;
-        Ok(Learner {
-            config: config.clone(),
-            table,
-            shape,
-            adamw,
-            params,
-            grads,
-            m,
-            v,
-            hyper,
-            control,
-            clock,
-            ids,
-            targets,
-            layout,
-            order,
-            starts,
-            losses,
-            zero,
-            forward,
-            head,
-            masked,
-            taken: None,
-            backward,
-            update,
-        })
+        let masked = MaskedHead::all(device, n, &Shared { training: t, logits: &logits })?;
+        Ok(Learner { training, targets, weights, losses, logits, head, masked, taken: None })
     }
 
     /// The configuration.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.training.config
     }
 
     /// The parameter table.
     pub fn table(&self) -> &Arc<ParamTable> {
-        &self.table
+        &self.training.table
     }
 
     /// The live parameters, for evaluators and decoders on the same device.
     pub fn params(&self) -> &Weights {
-        &self.params
+        &self.training.params
     }
 
     /// Rows and positions of a micro-batch.
     pub fn shape(&self) -> (usize, usize) {
-        (self.shape.b, self.shape.t)
+        (self.training.shape.b, self.training.shape.t)
     }
 
     /// Writes the whole parameter slab.
     pub fn write_params(&self, device: &mut Device, slab: &[f32]) -> Result<(), ComputeError> {
-        device.write(&self.params.slab, slab)
+        device.write(&self.training.params.slab, slab)
     }
 
     /// Reads parameters, first and second moments and the control block, in this order.
     pub fn read_state(&self, device: &mut Device) -> Result<[Vec<f32>; 4], ComputeError> {
-        Ok([device.read(&self.params.slab)?, device.read(&self.m)?, device.read(&self.v)?, device.read(&self.control)?])
+        self.training.read_state(device)
     }
 
     /// Writes what [`Learner::read_state`] read.
     pub fn write_state(&self, device: &mut Device, state: &[Vec<f32>; 4]) -> Result<(), ComputeError> {
-        let [params, m, v, control] = state;
-        device.write(&self.params.slab, params)?;
-        device.write(&self.m, m)?;
-        device.write(&self.v, v)?;
-        device.write(&self.control, control)
+        self.training.write_state(device, state)
     }
 
     /// The gradient slab as the last step left it.
     pub fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
-        device.read(&self.grads.slab)
+        self.training.read_grads(device)
     }
 
     /// The loss of every row of the last micro-batch, 0 where ignored.
     pub fn losses(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
-        match self.taken.and_then(|at| self.masked.get(at)) {
+        match self.masked_head() {
             Some(head) => head.losses(device),
             None => device.read(&self.losses),
         }
@@ -263,46 +171,71 @@ impl Learner {
     ) -> Result<Ticket, ComputeError> {
         let trained: usize = batches.iter().map(|b| b.targets.iter().filter(|t| **t != IGNORE_INDEX).count()).sum();
         let scale = if trained == 0 { 0.0 } else { 1.0 / trained as f32 };
-        let a = self.adamw;
-        device.write(&self.hyper, &[rate, scale, a.weight_decay, a.beta1, a.beta2, a.eps, a.clip, 0.0])?;
+        self.training.write_hyper(device, rate, scale)?;
         for (i, batch) in batches.iter().enumerate() {
-            self.write_inputs(device, *batch)?;
-            if self.config.dropout > 0.0 {
-                device.write(&self.clock, &[seed as u32, (seed >> 32) as u32, step as u32, i as u32])?;
-            }
+            self.write_inputs(device, "step", *batch)?;
+            self.training.write_clock(device, seed, step, i)?;
             let mut programs = Vec::with_capacity(5);
             if i == 0 {
-                programs.push(&self.zero);
+                programs.push(&self.training.zero);
             }
             programs.extend(self.micro());
             if i + 1 == batches.len() {
-                programs.push(&self.update);
+                programs.push(&self.training.update);
             }
             device.replay(&programs)?;
         }
-        device.request(&self.control)
+        device.request(&self.training.control)
     }
 
     /// Time per kernel of one whole step on the inputs of the last one (it is applied once more).
     pub fn profile(&self, device: &mut Device) -> Result<Vec<crate::compute::KernelTime>, ComputeError> {
         let [forward, head, backward] = self.micro();
-        device.profile(&[&self.zero, forward, head, backward, &self.update])
+        device.profile(&[&self.training.zero, forward, head, backward, &self.training.update])
     }
 
     /// Kernel calls of one step with a single micro-batch.
     pub fn calls(&self) -> usize {
-        self.zero.len() + self.micro().iter().map(|p| p.len()).sum::<usize>() + self.update.len()
+        self.training.zero.len() + self.micro().iter().map(|p| p.len()).sum::<usize>() + self.training.update.len()
     }
 
     /// The programs of a micro-batch whose inputs are written.
     fn micro(&self) -> [&Program; 3] {
-        let masked = self.taken.and_then(|at| self.masked.get(at));
-        [&self.forward, masked.map_or(&self.head, MaskedHead::program), &self.backward]
+        [&self.training.forward, self.head(), &self.training.backward]
     }
 
-    fn write_inputs(&mut self, device: &mut Device, batch: MicroBatch<'_>) -> Result<(), ComputeError> {
-        let (n, v) = (self.shape.rows(), self.config.vocab_size);
-        let wrong = |what: String| ComputeError::Shape { op: "step", what };
+    fn masked_head(&self) -> Option<&MaskedHead> {
+        self.taken.and_then(|at| self.masked.get(at))
+    }
+
+    /// The head that the last micro-batch took.
+    fn head(&self) -> &Program {
+        self.masked_head().map_or(&self.head, MaskedHead::program)
+    }
+
+    /// Where the head that the last micro-batch took leaves its losses.
+    pub(super) fn row_losses(&self) -> Tensor {
+        self.masked_head().map_or(&self.losses, MaskedHead::row_losses).clone()
+    }
+
+    /// Adds the gradient of Σ weight · loss of the rows written last.
+    pub(super) fn gather(&mut self, device: &mut Device, targets: &[i32], weights: &[f32]) -> Result<(), ComputeError> {
+        let masked = self.taken.and_then(|at| self.masked.get(at));
+        match masked {
+            Some(head) => head.write_weights(device, targets, weights)?,
+            None => device.write(&self.weights, weights)?,
+        }
+        self.training.gather(device, masked.map_or(&self.head, MaskedHead::program))
+    }
+
+    pub(super) fn write_inputs(
+        &mut self,
+        device: &mut Device,
+        op: &'static str,
+        batch: MicroBatch<'_>,
+    ) -> Result<(), ComputeError> {
+        let (n, v) = (self.training.shape.rows(), self.training.config.vocab_size);
+        let wrong = |what: String| ComputeError::Shape { op, what };
         if batch.ids.len() != n || batch.targets.len() != n {
             return Err(wrong(format!(
                 "{} ids and {} targets were given, {n} of each are expected",
@@ -310,44 +243,18 @@ impl Learner {
                 batch.targets.len()
             )));
         }
-        if let Some(id) = batch.ids.iter().find(|id| **id as usize >= v) {
-            return Err(wrong(format!("token id {id} is outside the vocabulary of {v}")));
-        }
+        self.training.check(op, batch.ids, batch.starts)?;
         if let Some(t) =
             batch.targets.iter().find(|t| **t != IGNORE_INDEX && usize::try_from(**t).map_or(true, |t| t >= v))
         {
             return Err(wrong(format!("target {t} is neither {IGNORE_INDEX} nor in the vocabulary of {v}")));
         }
-        self.layout.check("step", batch.starts)?;
-        let (order, starts) = sort_by_id(batch.ids, v);
-        self.layout.write(device, batch.starts)?;
-        device.write(&self.ids, batch.ids)?;
+        self.training.write_rows(device, batch.ids, batch.starts)?;
         let trained = batch.targets.iter().filter(|t| **t != IGNORE_INDEX).count();
         self.taken = self.masked.iter().position(|head| trained <= head.rows());
-        match self.taken.and_then(|at| self.masked.get(at)) {
-            Some(head) => head.write(device, batch.targets)?,
-            None => device.write(&self.targets, batch.targets)?,
+        match self.masked_head() {
+            Some(head) => head.write(device, batch.targets),
+            None => device.write(&self.targets, batch.targets),
         }
-        device.write(&self.order, &order)?;
-        device.write(&self.starts, &starts)
     }
-}
-
-/// Positions in order of their ids (a stable counting sort), and where each id's positions begin.
-fn sort_by_id(ids: &[u32], vocab: usize) -> (Vec<u32>, Vec<u32>) {
-    let mut starts = vec![0_u32; vocab + 1];
-    for id in ids {
-        starts[*id as usize + 1] += 1;
-    }
-    for i in 0..vocab {
-        starts[i + 1] += starts[i];
-    }
-    let mut next = starts.clone();
-    let mut order = vec![0; ids.len()];
-    for (position, id) in ids.iter().enumerate() {
-        let slot = &mut next[*id as usize];
-        order[*slot as usize] = position as u32;
-        *slot += 1;
-    }
-    (order, starts)
 }

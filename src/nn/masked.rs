@@ -5,8 +5,9 @@
 //! gradient zero, as they would have had.
 
 use super::{
-    IGNORE_INDEX, Weights,
-    forward::{Backward, Head},
+    IGNORE_INDEX,
+    forward::{Ending, Head},
+    training::Training,
 };
 use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, ops};
 
@@ -24,19 +25,19 @@ pub(super) struct MaskedHead {
     inverse: Tensor,
     /// \[M\].
     targets: Tensor,
+    /// \[M\]: ones, unless others are written.
+    weights: Tensor,
     /// \[M\].
     losses: Tensor,
+    /// \[M, C\]: the gathered rows.
+    y: Tensor,
     program: Program,
 }
 
 /// What all heads of a learner share.
 pub(super) struct Shared<'a> {
-    pub y: &'a Tensor,
-    pub weights: &'a Weights,
-    pub hyper: &'a Tensor,
+    pub training: &'a Training,
     pub logits: &'a Tensor,
-    pub loss: &'a Tensor,
-    pub back: &'a Backward,
 }
 
 impl MaskedHead {
@@ -47,21 +48,52 @@ impl MaskedHead {
     }
 
     fn new(device: &mut Device, n: usize, rows: usize, s: &Shared<'_>) -> Result<MaskedHead, ComputeError> {
-        let c = s.y.cols();
+        let t = s.training;
+        let c = t.y.cols();
         let index = device.alloc("trained", &[rows], DType::U32)?;
         let inverse = device.alloc("trained.inverse", &[n], DType::U32)?;
         let targets = device.alloc("trained.targets", &[rows], DType::U32)?;
+        let weights = device.alloc("trained.weights", &[rows], DType::F32)?;
+        device.write(&weights, &vec![1.0_f32; rows])?;
         let losses = device.alloc("trained.losses", &[rows], DType::F32)?;
         let y = device.alloc("trained.y", &[rows, c], DType::F32)?;
         // The last row is never written: it stays the zeros it is made of.
         let dy = device.alloc("trained.dy", &[rows + 1, c], DType::F32)?;
         let mut rec = Recording::new(device);
-        ops::embedding_forward(&mut rec, &index, s.y, &y)?;
-        let head = Head { y: &y, weight: s.weights.head(), targets: &targets, hyper: s.hyper, losses: &losses };
-        head.record(&mut rec, s.logits, Some((&s.back.grads, &dy)))?;
-        ops::embedding_forward(&mut rec, &inverse, &dy, &s.back.dy)?;
-        ops::sum(&mut rec, &losses, s.loss, true)?;
-        Ok(MaskedHead { rows, index, inverse, targets, losses, program: rec.compile()? })
+        ops::embedding_forward(&mut rec, &index, &t.y, &y)?;
+        let head = Head { y: &y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
+        head.record(&mut rec, s.logits, &Ending::Train { weights: &weights, grads: &t.back.grads, dy: &dy })?;
+        ops::embedding_forward(&mut rec, &inverse, &dy, &t.back.dy)?;
+        ops::sum(&mut rec, &losses, &t.loss, true)?;
+        Ok(MaskedHead { rows, index, inverse, targets, weights, losses, y, program: rec.compile()? })
+    }
+
+    /// The same rows read off without gradients: losses, and entropies into the first of `entropies`.
+    pub(super) fn score(
+        &self,
+        device: &mut Device,
+        s: &Shared<'_>,
+        entropies: &Tensor,
+    ) -> Result<Program, ComputeError> {
+        let t = s.training;
+        let mut rec = Recording::new(device);
+        ops::embedding_forward(&mut rec, &self.index, &t.y, &self.y)?;
+        let head =
+            Head { y: &self.y, weight: t.params.head(), targets: &self.targets, hyper: &t.hyper, losses: &self.losses };
+        head.record(&mut rec, s.logits, &Ending::Score(Some(&entropies.part("entropies", 0, &[self.rows]))))?;
+        rec.compile()
+    }
+
+    /// Writes what the gradients of the rows with a target are multiplied with; `weights` are those of
+    /// all rows.
+    pub(super) fn write_weights(
+        &self,
+        device: &mut Device,
+        targets: &[i32],
+        weights: &[f32],
+    ) -> Result<(), ComputeError> {
+        let rows = targets.iter().zip(weights).filter(|(t, _)| **t != IGNORE_INDEX);
+        device.write(&self.weights, &rows.map(|(_, w)| *w).collect::<Vec<_>>())
     }
 
     /// Trained rows that it takes.
@@ -90,6 +122,11 @@ impl MaskedHead {
         device.write(&self.index, &index)?;
         device.write(&self.inverse, &inverse)?;
         device.write(&self.targets, &trained)
+    }
+
+    /// \[M\]: the losses of the trained rows.
+    pub(super) fn row_losses(&self) -> &Tensor {
+        &self.losses
     }
 
     /// The losses of all rows, in their order, for the targets last written.

@@ -8,23 +8,29 @@ mod batch_decode;
 mod config;
 mod decode;
 mod evaluate;
+pub mod feedback;
 mod forward;
 mod layout;
 mod learner;
 mod masked;
 mod params;
+mod policy;
 mod sample;
+mod scalar;
 mod schedule;
+mod training;
 
 pub use arithmetic::{Estimate, estimate};
 pub use batch_decode::{BatchDecoder, Completion, Prompt};
 pub use config::{ConfigError, ModelConfig, PRESETS, Preset, preset};
 pub use decode::Decoder;
-pub use evaluate::Evaluator;
+pub use evaluate::{Evaluator, ScalarEvaluator};
 pub use forward::logit_rows;
 pub use learner::{AdamW, Learner, MicroBatch, StepOutcome};
 pub use params::{ParamTable, ParamTensor, Weights};
+pub use policy::PolicyLearner;
 pub use sample::{Sampling, sample};
+pub use scalar::{ScalarLearner, TokenRows};
 pub use schedule::{Schedule, ScheduleKind};
 
 /// A label that is not trained on, as in PyTorch and Hugging Face.

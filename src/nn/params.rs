@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::ModelConfig;
+use super::{ConfigError, ModelConfig};
 use crate::compute::{ALIGNMENT, ComputeError, DType, Device, Tensor, rng};
 
 /// One tensor under its Hugging Face name.
@@ -67,6 +67,30 @@ pub struct ParamTable {
     head: Block,
     norm: Block,
     layers: Vec<LayerBlocks>,
+    end: End,
+}
+
+/// What the trunk ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The embedding table again.
+    Tied,
+    /// An output layer of its own.
+    Head,
+    /// One number.
+    Score,
+}
+
+const SCORE: &str = "score.weight";
+
+/// N(0, std) by counter.
+fn fill_normal(part: &mut [f32], std: f32, seed: u64, stream: usize) {
+    use rayon::prelude::*;
+    part.par_chunks_mut(4096).enumerate().for_each(|(chunk, part)| {
+        for (i, x) in part.iter_mut().enumerate() {
+            *x = std * rng::normal(seed, rng::Purpose::Init, stream as u64, (chunk * 4096 + i) as u64);
+        }
+    });
 }
 
 /// Lays blocks one after another.
@@ -91,8 +115,19 @@ impl Layout {
 }
 
 impl ParamTable {
-    /// The table of a configuration.
+    /// The table of a language model: `LlamaForCausalLM`.
     pub fn new(c: &ModelConfig) -> ParamTable {
+        ParamTable::ending_in(c, if c.tie_word_embeddings { End::Tied } else { End::Head })
+    }
+
+    /// The table of a scalar model, for rewards and values: `LlamaForSequenceClassification` of one label.
+    /// The trunk's tensors are those of [`ParamTable::new`], and `score.weight` \[1, C\] takes the place of
+    /// an output layer.
+    pub fn scalar(c: &ModelConfig) -> ParamTable {
+        ParamTable::ending_in(c, End::Score)
+    }
+
+    fn ending_in(c: &ModelConfig, end: End) -> ParamTable {
         let std = Some(c.initializer_range);
         // GPT-2's scaling: 2 L branches add into the residual stream.
         let residual = Some(c.initializer_range / (2.0 * c.num_hidden_layers as f32).sqrt());
@@ -111,10 +146,10 @@ impl ParamTable {
             let down = l.block(&[(mlp("down"), hidden)], ffn, residual);
             layers.push(LayerBlocks { qkv, o, gate_up, down, input_norm: embed, post_norm: embed });
         }
-        let head = if c.tie_word_embeddings {
-            embed
-        } else {
-            l.block(&[("lm_head.weight".to_owned(), c.vocab_size)], hidden, std)
+        let head = match end {
+            End::Tied => embed,
+            End::Head => l.block(&[("lm_head.weight".to_owned(), c.vocab_size)], hidden, std),
+            End::Score => l.block(&[(SCORE.to_owned(), 1)], hidden, std),
         };
         let decayed = l.next;
         for (i, layer) in layers.iter_mut().enumerate() {
@@ -123,7 +158,35 @@ impl ParamTable {
             layer.post_norm = l.block(&[(name("post_attention_layernorm"), 1)], hidden, None);
         }
         let norm = l.block(&[("model.norm.weight".to_owned(), 1)], hidden, None);
-        ParamTable { tensors: l.tensors, slab_len: l.next, decayed, embed, head, norm, layers }
+        ParamTable { tensors: l.tensors, slab_len: l.next, decayed, embed, head, norm, layers, end }
+    }
+
+    /// The trunk of a language model under a score of N(0, `std`) by counter: a reward model or value net
+    /// at its start. `self` is a scalar table; `slab` lies as `lm` says. A `std` of 0 scores 0 everywhere.
+    pub fn from_language_model(
+        &self,
+        lm: &ParamTable,
+        slab: &[f32],
+        std: f32,
+        seed: u64,
+    ) -> Result<Vec<f32>, ConfigError> {
+        let mut ours = vec![0.0; self.slab_len];
+        if slab.len() != lm.slab_len {
+            return Err(ConfigError(format!("{} parameters were given, {} are expected", slab.len(), lm.slab_len)));
+        }
+        for (stream, tensor) in self.tensors.iter().enumerate() {
+            let part = &mut ours[tensor.offset..tensor.offset + tensor.len()];
+            if tensor.name == SCORE {
+                fill_normal(part, std, seed, stream);
+                continue;
+            }
+            let theirs = lm.tensors.iter().find(|t| t.name == tensor.name && t.shape == tensor.shape);
+            let theirs = theirs.ok_or_else(|| {
+                ConfigError(format!("the language model has no {} of shape {:?}", tensor.name, tensor.shape))
+            })?;
+            part.copy_from_slice(lm.slice(slab, theirs));
+        }
+        Ok(ours)
     }
 
     /// Number of parameters, padding excluded.
@@ -138,17 +201,12 @@ impl ParamTable {
 
     /// Initial values of the whole slab: N(0, std) by counter, 1 in norms, 0 in padding.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
-        use rayon::prelude::*;
         let mut slab = vec![0.0; self.slab_len];
         for (stream, tensor) in self.tensors.iter().enumerate() {
             let part = &mut slab[tensor.offset..tensor.offset + tensor.len()];
             match tensor.std {
                 None => part.fill(1.0),
-                Some(std) => part.par_chunks_mut(4096).enumerate().for_each(|(chunk, part)| {
-                    for (i, x) in part.iter_mut().enumerate() {
-                        *x = std * rng::normal(seed, rng::Purpose::Init, stream as u64, (chunk * 4096 + i) as u64);
-                    }
-                }),
+                Some(std) => fill_normal(part, std, seed, stream),
             }
         }
         slab
@@ -187,6 +245,15 @@ impl Weights {
     /// \[V, C\]; the embedding table when tied.
     pub fn head(&self) -> Tensor {
         self.block("lm_head", self.table.head)
+    }
+
+    /// \[1, C\]: the score of a scalar model; a language model has none.
+    pub fn score(&self) -> Result<Tensor, ComputeError> {
+        if self.table.end != End::Score {
+            let what = "these are the weights of a language model, not of a scalar one".to_owned();
+            return Err(ComputeError::Shape { op: "score", what });
+        }
+        Ok(self.block("score", self.table.head))
     }
 
     /// \[1, C\].

@@ -56,13 +56,14 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
     let decoded = out(&mut rig, "attention_decode", &[n, heads.out()]);
     let (act, dgate_up) = (out(&mut rig, "swiglu_forward", &[n, f]), out(&mut rig, "swiglu_backward", &[n, 2 * f]));
     let (plain, losses) = (out(&mut rig, "loss", &[n]), out(&mut rig, "loss with gradient", &[n]));
+    let entropies = out(&mut rig, "entropy", &[n]);
     let (m, second) = (out(&mut rig, "m", &[100_003]), out(&mut rig, "v", &[100_003]));
     let (loss, control) = (rig.put(&[1], &[3.0]), rig.put(&[ops::CONTROL], &[0.0; 8]));
     let (nt, nn, tn) =
         (out(&mut rig, "matmul_nt", &[n, f]), out(&mut rig, "matmul_nn", &[n, c]), out(&mut rig, "matmul_tn", &[f, c]));
     let vector = out(&mut rig, "matmul_nt of one row", &[1, v]);
     let filled = out(&mut rig, "fill", &[100_003]);
-    let row = put(&mut rig, &[1, c]);
+    let (row, row_weights) = (put(&mut rig, &[1, c]), put(&mut rig, &[n]));
     outputs.extend([
         ("rope", qkv.clone()),
         ("scale", other.clone()),
@@ -89,8 +90,9 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
         ops::attention_decode(r, &qkv, &cache, &positions, &decoded, b, heads)?;
         ops::swiglu_forward(r, &gate_up, &act)?;
         ops::swiglu_backward(r, &gate_up, &dact, &dgate_up)?;
-        ops::cross_entropy(r, &targets, &hyper, &logits, &plain, false)?;
-        ops::cross_entropy(r, &targets, &hyper, &logits, &losses, true)?;
+        ops::cross_entropy(r, &targets, &hyper, &logits, &plain, None)?;
+        ops::entropy(r, &targets, &logits, &entropies)?;
+        ops::cross_entropy(r, &targets, &hyper, &logits, &losses, Some(&row_weights))?;
         matmul(r, Layout::NT, &x, &weight, &nt, true)?;
         matmul(r, Layout::NN, &dact, &weight, &nn, false)?;
         matmul(r, Layout::TN, &dact, &x, &tn, true)?;

@@ -21,7 +21,8 @@ fn softmax_of_two(x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let rows: Vec<f32> = x.iter().flat_map(|x| [*x, 0.0]).collect();
     let (targets, logits) = (rig.words(&vec![1; x.len()]), rig.put(&[x.len(), 2], &rows));
     let (hyper, losses) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[x.len()]));
-    rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &losses, true));
+    let ones = rig.put(&[x.len()], &vec![1.0; x.len()]);
+    rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &losses, Some(&ones)));
     (rig.read(&logits).chunks(2).map(|row| row[0]).collect(), rig.read(&losses))
 }
 
@@ -110,7 +111,8 @@ fn equal_logits_are_uniform() {
             let mut rig = Rig::new();
             let (targets, logits) = (rig.words(&[0]), rig.put(&[1, v], &vec![value; v]));
             let (hyper, loss) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[1]));
-            rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &loss, true));
+            let one = rig.put(&[1], &[1.0]);
+            rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &loss, Some(&one)));
             let share = 1.0 / v as f32;
             let mut want = vec![share; v];
             want[0] = share - 1.0;
@@ -131,7 +133,8 @@ fn huge_logits_choose_one() {
         let words: Vec<u32> = targets.iter().map(|t| *t as u32).collect();
         let (tt, tl) = (rig.words(&words), rig.put(&[rows, v], &logits));
         let (hyper, losses) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[rows]));
-        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, true));
+        let ones = rig.put(&[rows], &vec![1.0; rows]);
+        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, Some(&ones)));
         let (want, grads) = reference::cross_entropy(&wide(&logits), &targets, v, 1.0);
         judge.check_floor(&format!("v {v} loss"), &rig.read(&losses), &want, v, 1.0);
         judge.check(&format!("v {v} gradient"), &rig.read(&tl), &grads, v);
@@ -204,9 +207,10 @@ fn what_is_not_a_number_stays_so() {
             row[place] = poison;
             let (targets, logits) = (rig.words(&[3]), rig.put(&[1, 33], &row));
             let (hyper, loss) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[1]));
+            let one = rig.put(&[1], &[1.0]);
             rig.run(|r| {
                 ops::fill(r, &loss, 0.0)?;
-                ops::cross_entropy(r, &targets, &hyper, &logits, &loss, true)
+                ops::cross_entropy(r, &targets, &hyper, &logits, &loss, Some(&one))
             });
             assert!(!rig.read(&loss)[0].is_finite(), "a loss over {poison} at {place} must not be finite");
         }

@@ -320,15 +320,21 @@ fn cross_entropy_follows_the_reference() {
             let targets: Vec<i32> = (0..n).map(|i| if i % 5 == 4 { -100 } else { (i * 7919 % v) as i32 }).collect();
             let scale = 0.25_f32;
             let words: Vec<u32> = targets.iter().map(|t| *t as u32).collect();
+            let weights = noise(27, n);
+            let (tw, spread) = (rig.put(&[n], &weights), rig.blank(&[n]));
             let hyper = rig.put(&[ops::HYPER], &[9.0, scale, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0]);
             let (tt, plain) = (rig.words(&words), rig.put(&[n, v], &logits));
             let (taught, losses, again) = (rig.put(&[n, v], &logits), rig.blank(&[n]), rig.blank(&[n]));
             rig.run(|r| {
-                ops::cross_entropy(r, &tt, &hyper, &plain, &losses, false)?;
-                ops::cross_entropy(r, &tt, &hyper, &taught, &again, true)
+                ops::cross_entropy(r, &tt, &hyper, &plain, &losses, None)?;
+                ops::entropy(r, &tt, &plain, &spread)?;
+                ops::cross_entropy(r, &tt, &hyper, &taught, &again, Some(&tw))
             });
             let case = format!("r {n} v {v}");
-            let (want, grads) = reference::cross_entropy(&wide(&logits), &targets, v, f64::from(scale));
+            let (want, mut grads) = reference::cross_entropy(&wide(&logits), &targets, v, f64::from(scale));
+            grads.chunks_mut(v).zip(&weights).for_each(|(g, w)| g.iter_mut().for_each(|g| *g *= f64::from(*w)));
+            let entropies = reference::entropy(&wide(&logits), &targets, v);
+            judge.check_floor(&format!("{case} entropy"), &rig.read(&spread), &entropies, v, 1.0);
             judge.exact(&format!("{case}: logits stay without gradient"), &rig.read(&plain), &logits);
             judge.check(&format!("{case} loss"), &rig.read(&losses), &want, v);
             judge.check(&format!("{case} loss with gradient"), &rig.read(&again), &want, v);

@@ -24,9 +24,10 @@ fn cross_entropy_ignores() {
     let (tt, plain, taught) = (rig.words(&words), rig.put(&[9, v], &logits), rig.put(&[9, v], &logits));
     let (hyper, one, two) =
         (rig.put(&[ops::HYPER], &[0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[9]), rig.blank(&[9]));
+    let weights = rig.put(&[9], &[2.0, f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN, 1.0, 0.5, f32::NAN]);
     rig.run(|r| {
-        ops::cross_entropy(r, &tt, &hyper, &plain, &one, false)?;
-        ops::cross_entropy(r, &tt, &hyper, &taught, &two, true)
+        ops::cross_entropy(r, &tt, &hyper, &plain, &one, None)?;
+        ops::cross_entropy(r, &tt, &hyper, &taught, &two, Some(&weights))
     });
     let (one, two, grads) = (rig.read(&one), rig.read(&two), rig.read(&taught));
     assert_eq!(bits(&rig.read(&plain)), bits(&logits), "without gradient the logits stay");

@@ -240,6 +240,18 @@ pub(crate) fn cross_entropy(logits: &[f64], targets: &[i32], v: usize, scale: f6
     (losses, grads)
 }
 
+/// −Σ p log p of the softmax of rows of `v` logits, 0 where the target is ignored.
+pub(crate) fn entropy(logits: &[f64], targets: &[i32], v: usize) -> Vec<f64> {
+    let row = |(row, target): (&[f64], &i32)| {
+        if !usize::try_from(*target).is_ok_and(|t| t < v) {
+            return 0.0;
+        }
+        let total: f64 = row.iter().map(|x| x.exp()).sum();
+        -row.iter().map(|x| x.exp() / total).map(|p| p * p.ln()).sum::<f64>()
+    };
+    logits.chunks(v).zip(targets).map(row).collect()
+}
+
 pub(crate) fn embedding(table: &[f64], ids: &[u32], c: usize) -> Vec<f64> {
     let last = table.len() / c - 1;
     ids.iter().flat_map(|id| table[(*id as usize).min(last) * c..][..c].iter().copied()).collect()

@@ -92,10 +92,12 @@ fn sizes_that_do_not_fit() {
     d.sort("rmsnorm_backward", [&[5, 6], &[5, 6], &[6], &[5], &[5, 6], &[6]], backward, &all(6));
     d.sort("swiglu_forward", [&[5, 12], &[5, 6]], |r, [g, a]| ops::swiglu_forward(r, g, a), &all(2));
     d.sort("swiglu_backward", [&[5, 12], &[5, 6], &[5, 12]], |r, [g, a, o]| ops::swiglu_backward(r, g, a, o), &all(3));
-    let loss = |r: &mut Recording<'_>, [t, h, l, o]: &[Tensor; 4]| ops::cross_entropy(r, t, h, l, o, true);
+    let loss = |r: &mut Recording<'_>, [t, h, w, l, o]: &[Tensor; 5]| ops::cross_entropy(r, t, h, l, o, Some(w));
     // Logits of other whole rows are another vocabulary; 31 elements are not 5 rows.
-    d.sort("cross_entropy", [&[5], &[8], &[5, 6], &[5]], loss, &[0, 1, 3]);
-    d.sort("cross_entropy", [&[5], &[8], &[30], &[5]], loss, &[2]);
+    d.sort("cross_entropy", [&[5], &[8], &[5], &[5, 6], &[5]], loss, &[0, 1, 2, 4]);
+    d.sort("cross_entropy", [&[5], &[8], &[5], &[30], &[5]], loss, &[3]);
+    d.sort("entropy", [&[5], &[5, 6], &[5]], |r, [t, l, o]| ops::entropy(r, t, l, o), &[0, 2]);
+    d.sort("entropy", [&[5], &[30], &[5]], |r, [t, l, o]| ops::entropy(r, t, l, o), &[1]);
     let adamw = |r: &mut Recording<'_>, [params, grads, m, v, loss, hyper, control]: &[Tensor; 7]| {
         ops::adamw(r, &ops::Update { params, grads, m, v, decayed: 3, loss, hyper, control })
     };
@@ -155,9 +157,9 @@ fn nothing_is_not_a_tensor() {
         let dx = k.view(&[0, 8]);
         ops::rmsnorm_backward(r, &rows, &rows, &w, &none, &dx, &x.part("dw", 0, &[8]), false)
     });
-    d.refused("cross_entropy of no rows", |r| ops::cross_entropy(r, &none, &w, &rows, &k.view(&[0]), false));
+    d.refused("cross_entropy of no rows", |r| ops::cross_entropy(r, &none, &w, &rows, &k.view(&[0]), None));
     d.refused("cross_entropy of no vocabulary", |r| {
-        ops::cross_entropy(r, &w.part("t", 0, &[3]), &w, &k, &x.part("l", 0, &[3]), false)
+        ops::cross_entropy(r, &w.part("t", 0, &[3]), &w, &k, &x.part("l", 0, &[3]), None)
     });
     d.refused("matmul over nothing", |r| matmul(r, Layout::NN, &k, &rows, &x.part("out", 0, &[3, 8]), false));
     d.refused("embedding of an empty table", |r| ops::embedding_forward(r, &w.part("ids", 0, &[3]), &rows, &x));

@@ -102,7 +102,7 @@ fn swiglu() {
 #[test]
 fn cross_entropy() {
     let mut judge = Judge::new("slope of cross_entropy");
-    for (n, v) in [(1, 2), (5, 17), (3, 97)] {
+    for (n, v) in [(1, 2), (2, 5), (5, 17), (3, 97)] {
         let mut rig = Rig::new();
         let logits = noise(39, n * v);
         let targets: Vec<i32> = (0..n).map(|i| if i == 1 { -100 } else { (i * 11 % v) as i32 }).collect();
@@ -110,8 +110,13 @@ fn cross_entropy() {
         let scale = 1.0 / 3.0_f32;
         let (tt, tl, losses) = (rig.words(&words), rig.put(&[n, v], &logits), rig.blank(&[n]));
         let hyper = rig.put(&[ops::HYPER], &[0.0, scale, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, true));
-        let loss = |x: &[f64]| reference::cross_entropy(x, &targets, v, 1.0).0.iter().sum::<f64>() * f64::from(scale);
+        // Weights of either sign, one of them 0: a policy's.
+        let mut weights = noise(47, n);
+        weights[n / 2] = 0.0;
+        let tw = rig.put(&[n], &weights);
+        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, Some(&tw)));
+        let weights = wide(&weights);
+        let loss = |x: &[f64]| inner(&weights, &reference::cross_entropy(x, &targets, v, 1.0).0) * f64::from(scale);
         judge.check(&format!("r {n} v {v}"), &rig.read(&tl), &slope(&wide(&logits), loss), v);
     }
 }

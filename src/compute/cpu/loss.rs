@@ -1,4 +1,4 @@
-//! Twin of the fused cross-entropy.
+//! Twins of the fused cross-entropy and of the entropy.
 
 use super::{Ran, parallel, simd};
 use crate::compute::{
@@ -7,17 +7,18 @@ use crate::compute::{
 };
 
 pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {
-    let (&[targets, hyper], [logits, losses]) = (args.read, args.write) else { return Err(Arity) };
+    let (&[targets, hyper, weights], [logits, losses]) = (args.read, args.write) else { return Err(Arity) };
     let [r, v, gradient] = p.sizes();
     let targets: &[i32] = bytemuck::cast_slice(targets);
-    let scale = hyper[1];
     let rows = parallel::rows_per_task(r, 4 * v);
     let outputs = logits.chunks_mut(rows * v).zip(losses.chunks_mut(rows));
-    parallel::run(outputs.zip(targets.chunks(rows)), |((logits, losses), targets)| {
+    let inputs = targets.chunks(rows).zip(weights.chunks(rows));
+    parallel::run(outputs.zip(inputs), |((logits, losses), (targets, weights))| {
         simd::wide(
             #[inline(always)]
             || {
-                for ((row, loss), target) in logits.chunks_exact_mut(v).zip(losses).zip(targets) {
+                let outputs = logits.chunks_exact_mut(v).zip(losses);
+                for ((row, loss), (target, weight)) in outputs.zip(targets.iter().zip(weights)) {
                     let Some(target) = usize::try_from(*target).ok().filter(|t| *t < v) else {
                         *loss = 0.0;
                         if gradient == 1 {
@@ -30,6 +31,7 @@ pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {
                     if gradient == 1 {
                         let total = simd::exp_sum(row, 1.0, top);
                         *loss = total.ln() - aim;
+                        let scale = hyper[1] * weight;
                         let factor = scale / total;
                         for x in row.iter_mut() {
                             *x *= factor;
@@ -39,6 +41,32 @@ pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {
                         let row = &*row;
                         *loss = simd::sum_by(v, |i| simd::exp(row[i] - top)).ln() - aim;
                     }
+                }
+            },
+        );
+    });
+    Ok(())
+}
+
+pub(in crate::compute) fn entropy(p: &Params, args: Args<'_>) -> Ran {
+    let (&[targets, logits], [entropies]) = (args.read, args.write) else { return Err(Arity) };
+    let [r, v] = p.sizes();
+    let targets: &[i32] = bytemuck::cast_slice(targets);
+    let rows = parallel::rows_per_task(r, 8 * v);
+    let inputs = targets.chunks(rows).zip(logits.chunks(rows * v));
+    parallel::run(entropies.chunks_mut(rows).zip(inputs), |(entropies, (targets, logits))| {
+        simd::wide(
+            #[inline(always)]
+            || {
+                for ((out, target), row) in entropies.iter_mut().zip(targets).zip(logits.chunks_exact(v)) {
+                    if usize::try_from(*target).map_or(true, |t| t >= v) {
+                        *out = 0.0;
+                        continue;
+                    }
+                    let top = simd::max(row);
+                    let total = simd::sum_by(v, |i| simd::exp(row[i] - top));
+                    let mean = simd::sum_by(v, |i| simd::exp(row[i] - top) * (row[i] - top)) / total;
+                    *out = total.ln() - mean;
                 }
             },
         );

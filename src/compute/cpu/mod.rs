@@ -25,7 +25,7 @@ pub(super) use elementwise::{
 pub(super) use embedding::{embedding_backward, embedding_forward};
 pub(super) use gemm::{matmul_nn, matmul_nn_split, matmul_nt, matmul_tn, matmul_tn_split};
 pub(super) use host::Host;
-pub(super) use loss::cross_entropy;
+pub(super) use loss::{cross_entropy, entropy};
 pub(super) use norm::{add_rmsnorm_forward, rmsnorm_backward, rmsnorm_forward};
 pub(super) use optimizer::{adamw, adamw_prepare};
 

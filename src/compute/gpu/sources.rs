@@ -27,6 +27,7 @@ static SOURCES: &[(&str, &str)] = sources![
     "dropout",
     "elementwise",
     "embedding",
+    "entropy",
     "matmul",
     "reduce",
     "rmsnorm",

@@ -1,0 +1,133 @@
+//! A model that ends in one number a row, under training: a reward model, a value net.
+
+use std::sync::Arc;
+
+use super::{AdamW, ModelConfig, ParamTable, Weights, forward::Shape, training::Training};
+use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, Ticket, matmul};
+
+/// Rows of token ids, B·T, and how examples are packed in them (see [`super::MicroBatch::starts`]).
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRows<'a> {
+    /// Token ids, row by row.
+    pub ids: &'a [u32],
+    /// For each token the place within its row where its example starts; `None`: a row is one text.
+    pub starts: Option<&'a [u32]>,
+}
+
+/// A trunk with a score head (`LlamaForSequenceClassification` of one label), under training.
+///
+/// score = `score.weight` · norm(x) for every row, so that the caller chooses where to read it: a reward
+/// model at the last token of an answer, a value net at the token before each action. There is no
+/// dropout: what is scored is what is differentiated.
+///
+/// A step is [`scores`](ScalarLearner::scores), a loss and its gradient on the host,
+/// [`backward`](ScalarLearner::backward) for every micro-batch, [`update`](ScalarLearner::update).
+pub struct ScalarLearner {
+    training: Training,
+    /// \[N, 1\].
+    scores: Tensor,
+    /// \[N, 1\].
+    dscores: Tensor,
+    read: Program,
+    teach: Program,
+}
+
+impl ScalarLearner {
+    /// Allocates and records everything for micro-batches of `batch` × `context`. The parameters are
+    /// those of [`ParamTable::scalar`].
+    pub fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        batch: usize,
+        context: usize,
+        adamw: AdamW,
+    ) -> Result<ScalarLearner, ComputeError> {
+        let config = ModelConfig { dropout: 0.0, ..config.clone() };
+        let shape = Shape { b: batch, t: context };
+        let training = Training::new(device, &config, ParamTable::scalar(&config), shape, adamw)?;
+        let scores = device.alloc("scores", &[shape.rows(), 1], DType::F32)?;
+        let dscores = device.alloc("dscores", &[shape.rows(), 1], DType::F32)?;
+        let t = &training;
+        let (weight, grad) = (t.params.score()?, t.back.grads.score()?);
+        let mut rec = Recording::new(device);
+        matmul(&mut rec, Layout::NT, &t.y, &weight, &scores, false)?;
+        let read = rec.compile()?;
+        let mut rec = Recording::new(device);
+        matmul(&mut rec, Layout::TN, &dscores, &t.y, &grad, true)?;
+        matmul(&mut rec, Layout::NN, &dscores, &weight, &t.back.dy, false)?;
+        let teach = rec.compile()?;
+        Ok(ScalarLearner { training, scores, dscores, read, teach })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.training.config
+    }
+
+    /// The parameter table.
+    pub fn table(&self) -> &Arc<ParamTable> {
+        &self.training.table
+    }
+
+    /// The live parameters, for evaluators on the same device.
+    pub fn params(&self) -> &Weights {
+        &self.training.params
+    }
+
+    /// Rows and positions of a micro-batch.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.training.shape.b, self.training.shape.t)
+    }
+
+    /// The score of every row, B·T.
+    pub fn scores(&mut self, device: &mut Device, rows: TokenRows<'_>) -> Result<Vec<f32>, ComputeError> {
+        self.training.check("score", rows.ids, rows.starts)?;
+        self.training.write_rows(device, rows.ids, rows.starts)?;
+        self.training.read_off(device, &self.read)?;
+        device.read(&self.scores)
+    }
+
+    /// Adds ∂L/∂θ to the gradients, `dscores` \[B·T\] being ∂L/∂score of every row, zero where a score
+    /// does not matter. Right after [`scores`](ScalarLearner::scores) of the same rows the forward pass
+    /// is not run again.
+    pub fn backward(&mut self, device: &mut Device, rows: TokenRows<'_>, dscores: &[f32]) -> Result<(), ComputeError> {
+        self.training.check("score", rows.ids, rows.starts)?;
+        let n = self.training.shape.rows();
+        if dscores.len() != n {
+            let what = format!("{} gradients were given, {n} are expected", dscores.len());
+            return Err(ComputeError::Shape { op: "score", what });
+        }
+        self.training.write_rows(device, rows.ids, rows.starts)?;
+        device.write(&self.dscores, dscores)?;
+        self.training.gather(device, &self.teach)
+    }
+
+    /// Clips the gradients gathered since the last update and takes an AdamW step at `rate`. `loss` is
+    /// the caller's, for the outcome; where it or the gradient's norm is not finite nothing is changed.
+    /// Returns a ticket for the control block ([`super::StepOutcome::from_control`]).
+    pub fn update(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
+        self.training.finish(device, rate, loss)
+    }
+
+    /// Writes the whole parameter slab.
+    pub fn write_params(&mut self, device: &mut Device, slab: &[f32]) -> Result<(), ComputeError> {
+        self.training.disturb();
+        device.write(&self.training.params.slab, slab)
+    }
+
+    /// Reads parameters, first and second moments and the control block, in this order.
+    pub fn read_state(&self, device: &mut Device) -> Result<[Vec<f32>; 4], ComputeError> {
+        self.training.read_state(device)
+    }
+
+    /// Writes what [`ScalarLearner::read_state`] read; gradients gathered before are forgotten.
+    pub fn write_state(&mut self, device: &mut Device, state: &[Vec<f32>; 4]) -> Result<(), ComputeError> {
+        self.training.disturb();
+        self.training.write_state(device, state)
+    }
+
+    /// The gradients gathered since the last update, or as it left them.
+    pub fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
+        self.training.read_grads(device)
+    }
+}

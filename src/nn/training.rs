@@ -1,0 +1,274 @@
+//! What every model under training has, whatever it ends in: the trunk with its gradients, AdamW, and
+//! the rows that stand on the device. A learner adds an end: a language head, or a score.
+
+use std::sync::Arc;
+
+use super::{
+    AdamW, ConfigError, ModelConfig, ParamTable, Weights,
+    forward::{Acts, Attend, Backward, Dropout, Inputs, Shape, Sorted, Trunk, rope_table},
+    layout::Layout,
+};
+use crate::compute::{
+    ComputeError, DType, Device, Program, Recording, Tensor, Ticket,
+    ops::{self, CONTROL, HYPER},
+};
+
+/// A trunk with its optimiser; the end is recorded by its owner, from `y` to [`Backward::dy`].
+pub(super) struct Training {
+    pub(super) config: ModelConfig,
+    pub(super) table: Arc<ParamTable>,
+    pub(super) shape: Shape,
+    adamw: AdamW,
+    pub(super) params: Weights,
+    m: Tensor,
+    v: Tensor,
+    pub(super) hyper: Tensor,
+    pub(super) control: Tensor,
+    clock: Tensor,
+    ids: Tensor,
+    layout: Layout,
+    order: Tensor,
+    starts: Tensor,
+    /// \[1\]: what the step's losses are summed in.
+    pub(super) loss: Tensor,
+    /// \[N, C\]: the trunk's output.
+    pub(super) y: Tensor,
+    pub(super) back: Backward,
+    pub(super) zero: Program,
+    pub(super) forward: Program,
+    pub(super) backward: Program,
+    pub(super) update: Program,
+    /// Ids and starts as they stand on the device.
+    written: (Vec<u32>, Option<Vec<u32>>),
+    /// Whether the activations are those of the rows and the parameters that stand there.
+    stands: bool,
+    /// Whether gradients have been added up since the last update.
+    gathered: bool,
+}
+
+impl Training {
+    /// Allocates and records everything for micro-batches of `shape`.
+    pub(super) fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        table: ParamTable,
+        shape: Shape,
+        adamw: AdamW,
+    ) -> Result<Training, ComputeError> {
+        let wrong = |e: &ConfigError| ComputeError::Shape { op: "model", what: e.to_string() };
+        config.validate().map_err(|e| wrong(&e))?;
+        let table = Arc::new(table);
+        let n = shape.rows();
+        let params = Weights::alloc(device, "params", &table)?;
+        let grads = Weights::alloc(device, "grads", &table)?;
+        let m = device.alloc("exp_avg", &[table.slab_len], DType::F32)?;
+        let v = device.alloc("exp_avg_sq", &[table.slab_len], DType::F32)?;
+        let hyper = device.alloc("hyper", &[HYPER], DType::F32)?;
+        let control = device.alloc("control", &[CONTROL], DType::F32)?;
+        let clock = device.alloc("clock", &[4], DType::U32)?;
+        let ids = device.alloc("ids", &[n], DType::U32)?;
+        let order = device.alloc("order", &[n], DType::U32)?;
+        let starts = device.alloc("starts", &[config.vocab_size + 1], DType::U32)?;
+        let loss = device.alloc("loss", &[1], DType::F32)?;
+        let layout = Layout::new(device, "", shape)?;
+        let rope = rope_table(device, config, shape.t)?;
+        let acts = Acts::alloc(device, config, shape, true)?;
+        let back = Backward::alloc(device, config, shape, grads)?;
+
+        let mut rec = Recording::new(device);
+        ops::fill(&mut rec, &back.grads.slab, 0.0)?;
+        ops::fill(&mut rec, &loss, 0.0)?;
+        let zero = rec.compile()?;
+
+        let mut rec = Recording::new(device);
+        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
+        let dropout = (config.dropout > 0.0).then_some(Dropout { clock: &clock, rate: config.dropout });
+        let trunk = Trunk { config, weights: &params, acts: &acts, shape };
+        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), dropout)?;
+        let forward = rec.compile()?;
+
+        let mut rec = Recording::new(device);
+        let sorted = Sorted { order: &order, starts: &starts };
+        trunk.backward(&mut rec, &inputs, &layout.begins, &back, &sorted, dropout)?;
+        let backward = rec.compile()?;
+
+        let mut rec = Recording::new(device);
+        let update = ops::Update {
+            params: &params.slab,
+            grads: &back.grads.slab,
+            m: &m,
+            v: &v,
+            decayed: table.decayed,
+            loss: &loss,
+            hyper: &hyper,
+            control: &control,
+        };
+        ops::adamw(&mut rec, &update)?;
+        let update = rec.compile()?;
+        let y = acts.y.clone();
+        let mut made = Training {
+            config: config.clone(),
+            table,
+            shape,
+            adamw,
+            params,
+            m,
+            v,
+            hyper,
+            control,
+            clock,
+            ids,
+            layout,
+            order,
+            starts,
+            loss,
+            y,
+            back,
+            zero,
+            forward,
+            backward,
+            update,
+            written: (Vec::new(), None),
+            stands: false,
+            gathered: false,
+        };
+        made.write_hyper(device, 0.0, 1.0)?;
+        Ok(made)
+    }
+
+    /// Writes rate and loss scale beside AdamW's settings.
+    pub(super) fn write_hyper(&mut self, device: &mut Device, rate: f32, scale: f32) -> Result<(), ComputeError> {
+        let a = self.adamw;
+        device.write(&self.hyper, &[rate, scale, a.weight_decay, a.beta1, a.beta2, a.eps, a.clip, 0.0])
+    }
+
+    /// Keys the dropout of the next micro-batch, where there is any.
+    pub(super) fn write_clock(
+        &self,
+        device: &mut Device,
+        seed: u64,
+        step: usize,
+        micro: usize,
+    ) -> Result<(), ComputeError> {
+        if self.config.dropout > 0.0 {
+            device.write(&self.clock, &[seed as u32, (seed >> 32) as u32, step as u32, micro as u32])?;
+        }
+        Ok(())
+    }
+
+    /// Refuses rows that are none of this model.
+    pub(super) fn check(&self, op: &'static str, ids: &[u32], starts: Option<&[u32]>) -> Result<(), ComputeError> {
+        let (n, v) = (self.shape.rows(), self.config.vocab_size);
+        let wrong = |what: String| Err(ComputeError::Shape { op, what });
+        if ids.len() != n {
+            return wrong(format!("{} ids were given, {n} are expected", ids.len()));
+        }
+        if let Some(id) = ids.iter().find(|id| **id as usize >= v) {
+            return wrong(format!("token id {id} is outside the vocabulary of {v}"));
+        }
+        self.layout.check(op, starts)
+    }
+
+    /// Puts checked rows in place, unless they stand there already.
+    pub(super) fn write_rows(
+        &mut self,
+        device: &mut Device,
+        ids: &[u32],
+        starts: Option<&[u32]>,
+    ) -> Result<(), ComputeError> {
+        if self.written.0 == ids && self.written.1.as_deref() == starts {
+            return Ok(());
+        }
+        (self.stands, self.written) = (false, (Vec::new(), None));
+        let (order, begins) = sort_by_id(ids, self.config.vocab_size);
+        self.layout.write(device, starts)?;
+        device.write(&self.ids, ids)?;
+        device.write(&self.order, &order)?;
+        device.write(&self.starts, &begins)?;
+        self.written = (ids.to_vec(), starts.map(<[u32]>::to_vec));
+        Ok(())
+    }
+
+    /// The parameters are others from now on: activations and gathered gradients are none of theirs.
+    pub(super) fn disturb(&mut self) {
+        (self.stands, self.gathered) = (false, false);
+    }
+
+    /// Runs an end that only reads `y`, after the trunk where its activations do not stand.
+    pub(super) fn read_off(&mut self, device: &mut Device, end: &Program) -> Result<(), ComputeError> {
+        if self.stands {
+            return device.replay(&[end]);
+        }
+        device.replay(&[&self.forward, end])?;
+        self.stands = true;
+        Ok(())
+    }
+
+    /// Runs an end that leaves ∂L/∂y, and the way back: gradients are added to those since the last
+    /// update.
+    pub(super) fn gather(&mut self, device: &mut Device, end: &Program) -> Result<(), ComputeError> {
+        let mut programs = Vec::with_capacity(4);
+        if !self.gathered {
+            programs.push(&self.zero);
+        }
+        if !self.stands {
+            programs.push(&self.forward);
+        }
+        programs.extend([end, &self.backward]);
+        device.replay(&programs)?;
+        (self.stands, self.gathered) = (true, true);
+        Ok(())
+    }
+
+    /// Clips and takes an AdamW step on what was gathered. `loss` is the caller's own number, for the
+    /// outcome and its check alone.
+    pub(super) fn finish(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
+        if !self.gathered {
+            let what = "there is no gradient: nothing went backward since the last update".to_owned();
+            return Err(ComputeError::Shape { op: "update", what });
+        }
+        self.write_hyper(device, rate, 1.0)?;
+        device.write(&self.loss, &[loss])?;
+        device.replay(&[&self.update])?;
+        (self.stands, self.gathered) = (false, false);
+        device.request(&self.control)
+    }
+
+    /// Reads parameters, first and second moments and the control block, in this order.
+    pub(super) fn read_state(&self, device: &mut Device) -> Result<[Vec<f32>; 4], ComputeError> {
+        Ok([device.read(&self.params.slab)?, device.read(&self.m)?, device.read(&self.v)?, device.read(&self.control)?])
+    }
+
+    /// Writes what [`Training::read_state`] read.
+    pub(super) fn write_state(&self, device: &mut Device, state: &[Vec<f32>; 4]) -> Result<(), ComputeError> {
+        let [params, m, v, control] = state;
+        device.write(&self.params.slab, params)?;
+        device.write(&self.m, m)?;
+        device.write(&self.v, v)?;
+        device.write(&self.control, control)
+    }
+
+    /// The gradient slab.
+    pub(super) fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
+        device.read(&self.back.grads.slab)
+    }
+}
+
+/// Positions in order of their ids (a stable counting sort), and where each id's positions begin.
+fn sort_by_id(ids: &[u32], vocab: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut starts = vec![0_u32; vocab + 1];
+    for id in ids {
+        starts[*id as usize + 1] += 1;
+    }
+    for i in 0..vocab {
+        starts[i + 1] += starts[i];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0; ids.len()];
+    for (position, id) in ids.iter().enumerate() {
+        let slot = &mut next[*id as usize];
+        order[*slot as usize] = position as u32;
+        *slot += 1;
+    }
+    (order, starts)
+}
