@@ -141,6 +141,51 @@ pub struct StageOverrides {
     pub probe: Vec<ProbeConfig>,
 }
 
+/// `[ppo]`: learning from the reward model. Names are TRL's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "documented at train::plan::PpoPlan")]
+pub struct PpoOverrides {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_length: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_learning_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_ppo_epochs: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_mini_batches: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl_coef: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_kl: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cliprange: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cliprange_value: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lam: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_eos_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_warmup_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_grad_norm: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_steps: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_steps: Option<usize>,
+}
+
 /// `[sampling]`: how prompts on the screen are answered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,6 +231,12 @@ pub struct RunConfig {
     /// Overrides of fine-tuning.
     #[serde(default)]
     pub sft: StageOverrides,
+    /// Overrides of the reward model's training.
+    #[serde(default)]
+    pub reward: StageOverrides,
+    /// Overrides of PPO.
+    #[serde(default)]
+    pub ppo: PpoOverrides,
     /// Overrides of sampling.
     #[serde(default)]
     pub sampling: SamplingOverrides,
@@ -213,7 +264,8 @@ impl RunConfig {
 
     /// Whether a key stands at the top of run.toml.
     pub fn is_top_level(key: &str) -> bool {
-        ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sft", "sampling"].contains(&key)
+        ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sft", "reward", "ppo", "sampling"]
+            .contains(&key)
     }
 
     /// The text of `run.toml`.
@@ -234,7 +286,10 @@ impl RunConfig {
         }
         self.pretrain.check("pretrain")?;
         self.sft.check("sft")?;
-        self.pretrain.has_nothing_of_sft()?;
+        self.pretrain.has_nothing_of_sft("pretrain")?;
+        self.reward.check("reward")?;
+        self.reward.has_nothing_of_sft("reward")?;
+        self.ppo.check()?;
         let s = &self.sampling;
         let ranges = [
             ("temperature", s.temperature, s.temperature.is_none_or(|v| v.is_finite() && v >= 0.0), "0 or more"),
@@ -342,8 +397,8 @@ impl StageOverrides {
         Ok(())
     }
 
-    /// Pretraining has no conversations.
-    fn has_nothing_of_sft(&self) -> Result<(), ConfigIssue> {
+    /// Only fine-tuning draws conversations and text together.
+    fn has_nothing_of_sft(&self, stage: &str) -> Result<(), ConfigIssue> {
         let set = [
             ("pretrain_share", self.pretrain_share.is_some()),
             ("by_hand_share", self.by_hand_share.is_some()),
@@ -352,9 +407,51 @@ impl StageOverrides {
             ("probe", !self.probe.is_empty()),
         ];
         match set.iter().find(|(_, there)| *there) {
-            Some((name, _)) => wrong(format!("pretrain.{name} is no key of pretraining; write it under [sft]")),
+            Some((name, _)) => wrong(format!("{stage}.{name} is no key of {stage}; write it under [sft]")),
             None => Ok(()),
         }
+    }
+}
+
+impl PpoOverrides {
+    fn check(&self) -> Result<(), ConfigIssue> {
+        let counts = [
+            ("steps", self.steps),
+            ("rollouts", self.rollouts),
+            ("response_length", self.response_length),
+            ("num_ppo_epochs", self.num_ppo_epochs),
+            ("num_mini_batches", self.num_mini_batches),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, v)| *v == Some(0)) {
+            return wrong(format!("ppo.{name} is 0; expected 1 or more"));
+        }
+        let single = |v: Option<f32>| v.map(f64::from);
+        let amounts = [
+            ("learning_rate", self.learning_rate, f64::INFINITY),
+            ("value_learning_rate", self.value_learning_rate, f64::INFINITY),
+            ("kl_coef", self.kl_coef, f64::INFINITY),
+            ("target_kl", self.target_kl, f64::INFINITY),
+            ("cliprange", single(self.cliprange), f64::INFINITY),
+            ("cliprange_value", single(self.cliprange_value), f64::INFINITY),
+            ("gamma", single(self.gamma), 1.0),
+            ("lam", single(self.lam), 1.0),
+            ("temperature", single(self.temperature), f64::INFINITY),
+            ("missing_eos_penalty", single(self.missing_eos_penalty), f64::INFINITY),
+            ("max_grad_norm", single(self.max_grad_norm), f64::INFINITY),
+        ];
+        for (name, value, most) in amounts {
+            if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0 && *v <= most)) {
+                let upto = if most.is_finite() { format!("0 to {most}") } else { "0 or more".to_owned() };
+                return wrong(format!("ppo.{name} is {v}; expected {upto}"));
+            }
+        }
+        if self.temperature == Some(0.0) {
+            return wrong("ppo.temperature is 0; the policy learns from answers that are drawn, so it is more than 0");
+        }
+        if self.rollouts.unwrap_or(usize::MAX) < self.num_mini_batches.unwrap_or(1) {
+            return wrong("ppo.rollouts is less than num_mini_batches; each minibatch needs an answer at least");
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     data::MOST_TOKENS,
-    nn::{AdamW, Schedule},
+    nn::{AdamW, Schedule, ScheduleKind},
 };
 
 /// What a stage does, step by step.
@@ -71,17 +71,107 @@ fn sft_defaults(size: &str) -> Defaults {
     }
 }
 
+/// Defaults of the reward model: steps, pairs a step, tokens of a row, learning rate.
+fn reward_defaults(size: &str) -> Defaults {
+    match size {
+        "1m" => (300, 32, 128, 3e-4, 100),
+        "5m" | "12m" => (300, 32, 128, 1e-4, 100),
+        _ => (300, 32, 256, 5e-5, 100),
+    }
+}
+
+/// Defaults of PPO: updates, rows of one pass, tokens of a row, the policy's learning rate.
+fn ppo_defaults(size: &str) -> Defaults {
+    match size {
+        "1m" => (40, 8, 128, 1e-4, 10),
+        "5m" | "12m" => (40, 8, 128, 5e-5, 10),
+        _ => (40, 8, 256, 2e-5, 10),
+    }
+}
+
+/// What PPO does, update by update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PpoPlan {
+    /// Answers drawn for an update.
+    pub rollouts: usize,
+    /// Tokens that an answer may have, its end included.
+    pub response_length: usize,
+    /// What the logits are divided by when answers are drawn.
+    pub temperature: f32,
+    /// The value net's rate.
+    pub value_rate: f64,
+    /// Passes over an update's answers.
+    pub epochs: usize,
+    /// Minibatches of a pass.
+    pub minibatches: usize,
+    /// β of the KL in the reward, at the start.
+    pub kl_coef: f64,
+    /// The KL of an answer that an adaptive β aims at, in nats; None holds β.
+    pub target_kl: Option<f64>,
+    /// ε of the policy's clip.
+    pub clip: f32,
+    /// ε of the value's clip.
+    pub value_clip: f32,
+    /// Discount.
+    pub gamma: f32,
+    /// λ of generalised advantage estimation.
+    pub lambda: f32,
+    /// Taken from the score of an answer that does not end.
+    pub missing_end: f32,
+    /// Updates in which only the value net learns.
+    pub value_warmup: usize,
+}
+
 impl RunConfig {
-    /// A stage's own table.
-    pub fn overrides(&self, stage: &Stage) -> &StageOverrides {
-        if stage.chat { &self.sft } else { &self.pretrain }
+    /// PPO with every default filled in.
+    pub fn ppo_plan(&self) -> PpoPlan {
+        let o = &self.ppo;
+        PpoPlan {
+            rollouts: o.rollouts.unwrap_or(128),
+            response_length: o.response_length.unwrap_or(40),
+            temperature: o.temperature.unwrap_or(1.0),
+            value_rate: o.value_learning_rate.unwrap_or(3e-4),
+            epochs: o.num_ppo_epochs.unwrap_or(4),
+            minibatches: o.num_mini_batches.unwrap_or(4),
+            kl_coef: o.kl_coef.unwrap_or(0.05),
+            target_kl: o.target_kl,
+            clip: o.cliprange.unwrap_or(0.2),
+            value_clip: o.cliprange_value.unwrap_or(0.2),
+            gamma: o.gamma.unwrap_or(1.0),
+            lambda: o.lam.unwrap_or(0.95),
+            missing_end: o.missing_eos_penalty.unwrap_or(1.5),
+            value_warmup: o.value_warmup_steps.unwrap_or(5),
+        }
+    }
+
+    /// A stage's own table; PPO's in the words that all stages share.
+    pub fn overrides(&self, stage: &Stage) -> StageOverrides {
+        match stage.name {
+            "pretrain" => self.pretrain.clone(),
+            "reward" => self.reward.clone(),
+            "ppo" => StageOverrides {
+                steps: self.ppo.steps,
+                learning_rate: self.ppo.learning_rate,
+                max_grad_norm: self.ppo.max_grad_norm,
+                eval_steps: self.ppo.eval_steps,
+                save_steps: self.ppo.save_steps,
+                ..StageOverrides::default()
+            },
+            _ => self.sft.clone(),
+        }
     }
 
     /// A stage with every default filled in; `size` is settled by now.
     pub fn plan(&self, stage: &Stage) -> Result<StagePlan, ConfigIssue> {
         let (o, name) = (self.overrides(stage), stage.name);
-        let defaults = if stage.chat { sft_defaults } else { pretrain_defaults };
-        let (steps, batch, context, rate, eval) = defaults(&self.size);
+        let (steps, batch, context, rate, eval) = match name {
+            "pretrain" => pretrain_defaults(&self.size),
+            "reward" => reward_defaults(&self.size),
+            "ppo" => ppo_defaults(&self.size),
+            _ => sft_defaults(&self.size),
+        };
+        // Feedback is learned at small rates and as PyTorch's trainers do: a larger ε, no decay.
+        let feedback = matches!(name, "reward" | "ppo");
         let steps = o.steps.unwrap_or(steps);
         let context = o.context.unwrap_or(context);
         let (rows, micros) = (o.batch_size.unwrap_or(batch), o.gradient_accumulation_steps.unwrap_or(1));
@@ -98,9 +188,9 @@ impl RunConfig {
         }
         let d = AdamW::default();
         let schedule = Schedule {
-            kind: o.lr_scheduler_type.unwrap_or_default(),
+            kind: o.lr_scheduler_type.unwrap_or(if name == "ppo" { ScheduleKind::Constant } else { ScheduleKind::Wsd }),
             peak: o.learning_rate.unwrap_or(rate),
-            warmup: o.warmup_steps.unwrap_or_else(|| (steps / 40).clamp(1, 200)),
+            warmup: o.warmup_steps.unwrap_or_else(|| if name == "ppo" { 0 } else { (steps / 40).clamp(1, 200) }),
             steps,
             decay: o.decay_steps.unwrap_or(if stage.chat { steps / 2 } else { steps / 5 }),
         };
@@ -113,14 +203,22 @@ impl RunConfig {
             adamw: AdamW {
                 beta1: o.adam_beta1.unwrap_or(d.beta1),
                 beta2: o.adam_beta2.unwrap_or(d.beta2),
-                eps: o.adam_epsilon.unwrap_or(d.eps),
+                eps: o.adam_epsilon.unwrap_or(if feedback { 1e-5 } else { d.eps }),
                 // Measured: fine-tuning for many epochs on few sentences generalises better with more of it.
-                weight_decay: o.weight_decay.unwrap_or(if stage.chat { 0.3 } else { d.weight_decay }),
+                weight_decay: o.weight_decay.unwrap_or(match name {
+                    "sft" => 0.3,
+                    "reward" | "ppo" => 0.0,
+                    _ => d.weight_decay,
+                }),
                 clip: o.max_grad_norm.unwrap_or(d.clip),
             },
             eval_steps: o.eval_steps.unwrap_or(eval),
             save_steps: o.save_steps.unwrap_or(400),
-            probe_steps: o.probe_steps.unwrap_or(if stage.chat { 50 } else { 25 }),
+            probe_steps: o.probe_steps.unwrap_or(match name {
+                "sft" => 50,
+                "ppo" => 5,
+                _ => 25,
+            }),
             pretrain_share: o.pretrain_share.unwrap_or(PRETRAIN_SHARE),
             by_hand_share: o.by_hand_share.unwrap_or(BY_HAND_SHARE),
             packing: o.packing.unwrap_or(true),

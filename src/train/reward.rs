@@ -1,0 +1,263 @@
+//! The reward model: which of two answers a person would rather have.
+//!
+//! It starts from the fine-tuned model, with one number in the place of the output layer, read at the token
+//! that ends the answer. A step takes pairs; all pairs of a prompt stand in one step or are near each other.
+
+use std::sync::Arc;
+
+use super::{
+    checkpoint::{Part, State},
+    error::TrainError,
+    event::{BatchView, Event, SourceInfo, SourceUse, TaskInfo},
+    lineage,
+    pairs::{self, Judged, Pairs},
+    plan::StagePlan,
+    prepare::{Opened, Opening},
+    rows::{self, Micro},
+    work::{Model, Submitted, Work},
+};
+use crate::{
+    compute::Device,
+    data::{Example, History, PairExample, Shape},
+    nn::{
+        Decoder, Head, ModelConfig, ParamTable, ScalarLearner, Weights,
+        feedback::{Pair, pairwise_loss},
+    },
+};
+
+/// Rows of one pass.
+const ROWS: usize = 8;
+/// Deviation of the new score's weights.
+const STD: f32 = 0.02;
+/// Holds the scores' mean near 0 (`center_rewards_coefficient` of TRL).
+const CENTRE: f32 = 0.01;
+
+/// A reward model under training.
+pub(super) struct Reward {
+    model: ModelConfig,
+    plan: StagePlan,
+    seed: u64,
+    pad: u32,
+    learner: ScalarLearner,
+    /// The fine-tuned model, which answers prompts meanwhile.
+    voice: Decoder,
+    pairs: Pairs,
+    history: History,
+    /// Mean and deviation of the scores of reference answers, when they were last measured.
+    scale: (f64, f64),
+}
+
+pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+    let tokenizer = o.known_tokenizer()?;
+    let (mut model, plan) = (o.model.clone(), o.plan.clone());
+    model.eos_token_id = tokenizer.end_of_text();
+    model.pad_token_id = tokenizer.pad();
+    let lm_table = Arc::new(ParamTable::new(&model));
+    let learner = ScalarLearner::new(o.device, &model, ROWS, plan.context, plan.adamw)?;
+    let shape = Shape { rows: plan.batch_size, window: plan.context, micros: 1 };
+    let history = History::new(&[1.0], shape)?;
+    let found = o.own(&model, learner.table(), Head::Score)?;
+    let (state, mut learner, lm) = match found {
+        Some((state, slabs)) => {
+            let lm = lineage::started_from(o.run.view(), &state, &model, &lm_table)?;
+            let mut learner = learner;
+            learner.write_state(o.device, &slabs)?;
+            (state, learner, lm)
+        }
+        None => {
+            let (parent, lm) = o.parent(&model, &lm_table)?;
+            let mut state = State::new(o.stage.name, o.config.seed, history.clone(), String::new());
+            state.parent = Some(parent.id.to_string());
+            state.parent_digest = Some(parent.digest);
+            let slab = learner.table().from_language_model(&lm_table, &lm, STD, o.config.seed)?;
+            let mut learner = learner;
+            learner.write_params(o.device, &slab)?;
+            (state, learner, lm)
+        }
+    };
+    let weights = Weights::alloc(o.device, "sft", &lm_table)?;
+    o.device.write(&weights.slab, &lm)?;
+    let voice = Decoder::new(o.device, &model, &weights, model.max_position_embeddings)?;
+    let pairs = pairs::gather(o, &model, &weights, &tokenizer)?;
+    let mut state = state;
+    o.same_data(&mut state, &pairs.digest)?;
+    let scale = state.reward_scale.unwrap_or((0.0, 1.0));
+    let pad = model.pad_token_id.unwrap_or(0);
+    // Nothing is cached over the parameters that were just written.
+    learner.scores(o.device, rows_of_nothing(ROWS * plan.context, pad).rows())?;
+    let work = Reward { model, plan, seed: o.config.seed, pad, learner, voice, pairs, history, scale };
+    Ok(Opened { work: Box::new(work), tokenizer, state })
+}
+
+fn rows_of_nothing(n: usize, pad: u32) -> Micro {
+    Micro { ids: vec![pad; n], targets: vec![-100; n], starts: vec![0; n], spans: Vec::new() }
+}
+
+/// An answer's ids as something that is scored at its last token: one more id makes that an input.
+pub(super) fn scored(ids: &[u32], pad: u32) -> Example {
+    let mut ids = ids.to_vec();
+    ids.push(pad);
+    let labels = vec![crate::nn::IGNORE_INDEX; ids.len()];
+    Example { ids, labels }
+}
+
+impl Reward {
+    /// The pairs of a step: all of them in a shuffled order, epoch after epoch.
+    fn draw(&self, step: usize) -> Vec<&PairExample> {
+        let n = self.pairs.train.len();
+        let each = self.plan.batch_size;
+        let pair = |i: usize| {
+            let at = step * each + i;
+            &self.pairs.train[pairs::shuffled(self.seed, (at / n) as u64, n, at % n)]
+        };
+        (0..each.min(n)).map(pair).collect()
+    }
+
+    /// Scores of both sides of pairs, and what is needed to go back.
+    fn score(&mut self, device: &mut Device, pairs: &[&PairExample]) -> Result<Vec<f32>, TrainError> {
+        let examples: Vec<Example> =
+            pairs.iter().flat_map(|p| [scored(&p.chosen, self.pad), scored(&p.rejected, self.pad)]).collect();
+        let mut scores = vec![0.0; examples.len()];
+        for micro in rows::micros(&examples, ROWS, self.plan.context, self.pad)? {
+            let all = self.learner.scores(device, micro.rows())?;
+            for (example, place) in &micro.spans {
+                scores[*example] = all[place + examples[*example].ids.len() - 2];
+            }
+        }
+        Ok(scores)
+    }
+}
+
+impl Work for Reward {
+    fn model(&self) -> Model<'_> {
+        Model { config: &self.model, table: self.learner.table() }
+    }
+
+    fn language_model(&self) -> Arc<ParamTable> {
+        Arc::new(ParamTable::new(&self.model))
+    }
+
+    fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
+        let drawn: Vec<PairExample> = self.draw(step).into_iter().cloned().collect();
+        let pairs: Vec<&PairExample> = drawn.iter().collect();
+        let scores = self.score(device, &pairs)?;
+        let sides: Vec<Pair> = scores.chunks_exact(2).map(|s| Pair::new(s[0], s[1])).collect();
+        let loss = pairwise_loss(&sides, CENTRE);
+        let examples: Vec<Example> =
+            pairs.iter().flat_map(|p| [scored(&p.chosen, self.pad), scored(&p.rejected, self.pad)]).collect();
+        let mut tokens = 0;
+        for micro in rows::micros(&examples, ROWS, self.plan.context, self.pad)? {
+            let mut slopes = vec![0.0; micro.ids.len()];
+            for (example, place) in &micro.spans {
+                let side = if example % 2 == 0 { &loss.dchosen } else { &loss.drejected };
+                slopes[place + examples[*example].ids.len() - 2] = side[example / 2];
+                tokens += examples[*example].ids.len() - 1;
+            }
+            self.learner.backward(device, micro.rows(), &slopes)?;
+        }
+        let ticket = self.learner.update(device, rate, loss.loss as f32)?;
+        Ok(Submitted {
+            tokens,
+            ticket,
+            loss: Some(loss.loss),
+            extra: vec![
+                ("accuracy", loss.accuracy),
+                ("margin", loss.margin),
+                ("mean_reward", loss.mean_reward),
+            ],
+        })
+    }
+
+    fn drawn(&mut self, step: usize) -> Vec<SourceUse> {
+        let drawn = step * self.plan.batch_size;
+        let epoch = drawn as f64 / self.pairs.train.len().max(1) as f64;
+        vec![SourceUse { tokens: (epoch * self.epoch_tokens() as f64) as u64, epoch }]
+    }
+
+    fn epoch_tokens(&self) -> u64 {
+        self.pairs.train.iter().map(|p| (p.chosen.len() + p.rejected.len()) as u64).sum()
+    }
+
+    fn sources(&self) -> Vec<SourceInfo> {
+        vec![SourceInfo {
+            name: "pairs".to_owned(),
+            weight: 1.0,
+            documents: self.pairs.train.len(),
+            tokens: self.epoch_tokens() as usize,
+            held_out_tokens: self.pairs.held_out.iter().map(|p| p.chosen.len() + p.rejected.len()).sum(),
+        }]
+    }
+
+    fn tasks(&self) -> Vec<TaskInfo> {
+        Vec::new()
+    }
+
+    /// Accuracy on held-out pairs with its interval, beside that of «the longer one is better».
+    fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
+        let held = self.pairs.held_out.clone();
+        let pairs: Vec<&PairExample> = held.iter().collect();
+        let scores = self.score(device, &pairs)?;
+        let sides: Vec<Pair> = scores.chunks_exact(2).map(|s| Pair::new(s[0], s[1])).collect();
+        let all = pairwise_loss(&sides, 0.0);
+        let longer = held.iter().map(|p| match p.chosen.len().cmp(&p.rejected.len()) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        });
+        let n = held.len();
+        // Reference answers are both sides of the held-out pairs.
+        let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / scores.len().max(1) as f64;
+        let var = scores.iter().map(|s| (f64::from(*s) - mean).powi(2)).sum::<f64>() / scores.len().max(1) as f64;
+        self.scale = (mean, var.sqrt().max(1e-6));
+        let judged = Judged {
+            step: done,
+            task: "pairs".to_owned(),
+            examples: n,
+            accuracy: all.accuracy,
+            ci95: pairs::wilson(all.accuracy, n),
+            by_length: longer.sum::<f64>() / n.max(1) as f64,
+            margin: all.margin,
+        };
+        Ok(vec![
+            Event::Eval { step: done, source: "all".to_owned(), eval_loss: all.loss, eval_bits_per_byte: 0.0 },
+            Event::RewardAccuracy(judged),
+        ])
+    }
+
+    fn starts_with_figures(&self) -> bool {
+        true
+    }
+
+    fn probe(&mut self, _device: &mut Device, _done: usize) -> Result<Vec<Event>, TrainError> {
+        Ok(Vec::new())
+    }
+
+    fn look(&mut self, _device: &mut Device, _done: usize) -> Result<Option<BatchView>, TrainError> {
+        Ok(None)
+    }
+
+    fn demonstrate(&mut self, _step: u64, _example: Example) -> Result<bool, TrainError> {
+        Ok(false)
+    }
+
+    fn history(&self) -> &History {
+        &self.history
+    }
+
+    fn voice(&mut self) -> &mut Decoder {
+        &mut self.voice
+    }
+
+    fn parts(&self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
+        Ok(vec![Part {
+            folder: "",
+            config: self.model.to_json_as(Head::Score),
+            table: Arc::clone(self.learner.table()),
+            slabs: self.learner.read_state(device)?,
+        }])
+    }
+
+    fn note(&self, state: &mut State) {
+        state.reward_scale = Some(self.scale);
+    }
+}
