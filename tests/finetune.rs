@@ -319,6 +319,20 @@ fn conversations_that_are_too_long_are_told_and_none_is_cut_in_silence() {
     assert_eq!((checkpoints(&run), metrics(&run)), before);
 }
 
+/// The last measurement stands before the checkpoint: it asks many questions, not all of any number.
+#[test]
+fn of_a_large_source_the_last_measurement_asks_a_thousand_questions() {
+    let dir = scratch();
+    let (run, _) = pretrained(dir.path());
+    let path = dir.path().join("many.jsonl");
+    let line = |i: usize| json!({"prompt": format!("say {i}"), "completion": "yes"}).to_string() + "\n";
+    fs::write(&path, (0..15_000).map(line).collect::<String>()).unwrap();
+    let source = format!("sft.source=[{{name=\"many\",path={:?}}}]", text(&path));
+    let lines = finetune(&run, &["eval_steps=1", &source], &["--steps", "2"]).good().objects();
+    let asked: Vec<u64> = events(&lines, "task").iter().map(|t| t["examples"].as_u64().unwrap()).collect();
+    assert_eq!(asked, [24, 1000]);
+}
+
 #[test]
 fn sources_without_a_conversation_are_refused() {
     let dir = scratch();

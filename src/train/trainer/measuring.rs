@@ -20,7 +20,8 @@ const PRETRAIN: &str = "pretrain";
 const BEYOND: usize = 16;
 
 impl Trainer {
-    /// Held-out losses, and the scores of tasks; over everything held out with `whole`.
+    /// Held-out losses, and the scores of tasks; with `whole` over all text held out and up to
+    /// [`tasks::MOST`] questions of each task.
     pub(super) fn validate(&mut self, whole: bool, emit: Emit<'_>) -> Result<(), TrainError> {
         let measured = self.validation.measure(&mut self.shop.device, &self.r.corpus, whole)?;
         if self.examiner.is_some() {
@@ -52,7 +53,7 @@ impl Trainer {
     /// Scores of tasks, their losses, and the loss over all of them weighted by trained tokens.
     fn examine(&mut self, whole: bool, emit: Emit<'_>) -> Result<(), TrainError> {
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.r.chats) else { return Ok(()) };
-        let most = if whole { usize::MAX } else { tasks::SOME };
+        let most = if whole { tasks::MOST } else { tasks::SOME };
         let (device, tokenizer) = (&mut self.shop.device, &self.r.corpus.tokenizer);
         let reports = examiner.examine(device, tokenizer, &chats.sets, self.done, most)?;
         let mut told = Vec::new();
