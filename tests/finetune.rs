@@ -7,14 +7,13 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use common::{
-    Done, checkpoint, checkpoints, copy_all, counting, danlu, finetune, golden, json_file, metrics, no_leftovers,
-    objects, scratch, snapshot, stage_checkpoint, stage_metrics, tensors, text, train,
+    Done, checkpoint, checkpoints, copy_all, counting, danlu, finetune, golden, imported, json_file, metrics,
+    no_leftovers, objects, scratch, snapshot, stage_checkpoint, stage_metrics, tensors, text, train,
 };
 use danlu::data::{CHAT_TEMPLATE, Tokenizer};
 use serde_json::{Value, json};
@@ -319,6 +318,20 @@ fn conversations_that_are_too_long_are_told_and_none_is_cut_in_silence() {
     assert_eq!((checkpoints(&run), metrics(&run)), before);
 }
 
+/// The last measurement stands before the checkpoint: it asks many questions, not all of any number.
+#[test]
+fn of_a_large_source_the_last_measurement_asks_a_thousand_questions() {
+    let dir = scratch();
+    let (run, _) = pretrained(dir.path());
+    let path = dir.path().join("many.jsonl");
+    let line = |i: usize| json!({"prompt": format!("say {i}"), "completion": "yes"}).to_string() + "\n";
+    fs::write(&path, (0..15_000).map(line).collect::<String>()).unwrap();
+    let source = format!("sft.source=[{{name=\"many\",path={:?}}}]", text(&path));
+    let lines = finetune(&run, &["eval_steps=1", &source], &["--steps", "2"]).good().objects();
+    let asked: Vec<u64> = events(&lines, "task").iter().map(|t| t["examples"].as_u64().unwrap()).collect();
+    assert_eq!(asked, [16, 16, 1000]);
+}
+
 #[test]
 fn sources_without_a_conversation_are_refused() {
     let dir = scratch();
@@ -401,37 +414,10 @@ fn the_share_of_pretraining_text_is_kept() {
     }
 }
 
-/// A model folder as another maker has it: Llama, a byte-level tokenizer with one token of ours.
-fn imported(dir: &Path, settings: &str) -> PathBuf {
-    let folder = dir.join("theirs");
-    fs::create_dir_all(&folder).unwrap();
-    let all = json_file(&golden("chat.json"));
-    let vocab = all["grown"]["vocab_size"][0].as_u64().unwrap() as usize;
-    let mut config = json_file(&golden("tied").join("config.json"));
-    config["vocab_size"] = json!(vocab);
-    fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    fs::write(folder.join("tokenizer.json"), all["grown"]["tokenizer"].to_string()).unwrap();
-    fs::write(folder.join("tokenizer_config.json"), settings).unwrap();
-    // The golden model with as many rows in its embedding as that tokenizer has tokens.
-    let bytes = fs::read(golden("tied").join("model.safetensors")).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> =
-        file.tensors().into_iter().map(|(n, t)| (n, (t.shape().to_vec(), t.data().to_vec()))).collect();
-    let (shape, data) = tensors.get_mut("model.embed_tokens.weight").unwrap();
-    let width = shape[1];
-    *data = (0..vocab * width).flat_map(|i| (((i * 7919 % 1009) as f32 - 504.0) / 20_000.0).to_le_bytes()).collect();
-    shape[0] = vocab;
-    let views = tensors.iter().map(|(name, (shape, data))| {
-        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap())
-    });
-    fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-    folder
-}
-
 #[test]
 fn an_imported_model_gets_the_templates_tokens_and_keeps_every_row() {
     let dir = scratch();
-    let theirs = imported(dir.path(), "{\"eos_token\": \"</s>\"}");
+    let theirs = imported(dir.path());
     let (run, talk) = (dir.path().join("run"), counting(dir.path()));
     let arguments = |more: &[&str]| -> Vec<String> {
         let mut args: Vec<String> = ["train", "--json", "--stage", "sft", "--run"].map(str::to_owned).into();
@@ -484,7 +470,7 @@ fn folders_that_cannot_be_started_from_make_no_run() {
     let run = dir.path().join("run");
     let from = |folder: &Path| finetune(&run, &[&talk], &["--steps", "1", "--from", &text(folder)]);
     from(&dir.path().join("nowhere")).refused(2, &["nowhere", "config.json"]);
-    let theirs = imported(dir.path(), "{\"eos_token\": \"</s>\"}");
+    let theirs = imported(dir.path());
     fs::remove_file(theirs.join("model.safetensors")).unwrap();
     from(&theirs).refused(2, &["model.safetensors"]);
     fs::write(theirs.join("tokenizer.json"), "{").unwrap();

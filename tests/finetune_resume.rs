@@ -12,14 +12,14 @@ use std::{
 };
 
 use common::{
-    Running, TINY, checkpoints, copy_all, counting, finetune, no_leftovers, objects, scratch, stage_checkpoint,
-    stage_metrics, tensors, text, train,
+    Running, TINY, checkpoints, copy_all, counting, danlu, finetune, imported, no_leftovers, objects, scratch,
+    stage_checkpoint, stage_metrics, tensors, text, train,
 };
 use danlu::{
     compute::Device,
     train::{
         Setup, Summary, Trainer, Workshop,
-        event::{BatchView, Command, Event, Role, Turn},
+        event::{Ask, BatchView, Command, Event, Role, Sampling, Turn, Who},
         open_run,
     },
 };
@@ -155,7 +155,18 @@ fn kills_in_mid_stage_change_no_bit() {
 
 /// Trains on this thread; `script` is told every event and answers with commands, which are obeyed before
 /// the next step.
-fn played(run: &Path, stage: &str, sets: &[&str], mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+    let sets: Vec<&str> = TINY.iter().chain(sets).copied().collect();
+    played_from(None, run, stage, &sets, script)
+}
+
+fn played_from(
+    from: Option<PathBuf>,
+    run: &Path,
+    stage: &str,
+    sets: &[&str],
+    mut script: impl FnMut(&Event) -> Vec<Command>,
+) -> Summary {
     let pair = |set: &&str| {
         let (key, value) = set.split_once('=').unwrap();
         (key.to_owned(), value.to_owned())
@@ -163,7 +174,8 @@ fn played(run: &Path, stage: &str, sets: &[&str], mut script: impl FnMut(&Event)
     let setup = Setup {
         stage: stage.to_owned(),
         size: Some("1m".to_owned()),
-        sets: TINY.iter().chain(sets).map(pair).collect(),
+        sets: sets.iter().map(pair).collect(),
+        from,
         ..Setup::default()
     };
     let mut device = Device::open("cpu").unwrap();
@@ -424,4 +436,59 @@ fn demonstrations_that_were_removed() {
     for run in [&run, &rest] {
         assert_eq!(stage_metrics(run, "sft").len(), 9);
     }
+}
+
+/// What the base says to a text, asked after a step.
+fn base_says(asked: &mut Vec<(String, String)>, event: &Event, step: usize) -> Vec<Command> {
+    match event {
+        _ if is_step(event, step) => vec![Command::Prompt {
+            id: 7,
+            ask: Ask::Text("say 12".to_owned()),
+            who: Who::Parent,
+            sampling: Sampling::greedy(),
+            max_new_tokens: 8,
+        }],
+        Event::PromptText { id: 7, text, .. } => {
+            asked.push((text.clone(), String::new()));
+            Vec::new()
+        }
+        Event::PromptDone { id: 7, finish_reason, .. } => {
+            asked.push((String::new(), finish_reason.clone()));
+            Vec::new()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Asked side by side, the base is the checkpoint that fine-tuning started from, however far both have come.
+#[test]
+fn the_base_beside_is_what_it_started_from() {
+    let dir = scratch();
+    let run = pretrained(dir.path());
+    let name = text(&run);
+    let ask = ["generate", "--run", &name, "--stage", "pretrain", "--prompt", "say 12", "--temperature", "0"];
+    let before = danlu([&ask[..], &["--max-new-tokens", "8", "--json"]].concat()).object();
+    finetune(&run, &["steps=40", "learning_rate=1e-2"], &["--steps", "20"]).good();
+    train(&run, &["steps=40", "learning_rate=1e-2"], &[]).good();
+    let mut said = Vec::new();
+    // As many steps more as an answer needs that is drawn between them.
+    played(&run, "sft", &["steps=400"], |event| base_says(&mut said, event, 21));
+    let (words, reasons): (Vec<String>, Vec<String>) = said.into_iter().unzip();
+    assert_eq!(words.concat(), before["text"].as_str().unwrap());
+    assert_eq!(reasons.concat(), before["finish_reason"].as_str().unwrap());
+    let now = danlu([&ask[..], &["--max-new-tokens", "8", "--json"]].concat()).object();
+    assert_ne!(now["text"], before["text"], "pretraining has gone on");
+}
+
+/// A base outside the run, whose vocabulary has grown since, answers too.
+#[test]
+fn the_base_of_an_imported_model_answers() {
+    let dir = scratch();
+    let (theirs, run) = (imported(dir.path()), dir.path().join("run"));
+    let talk = counting(dir.path());
+    let sets = ["steps=400", "batch_size=2", "context=64", "eval_steps=0", "probe_steps=0", &talk];
+    let mut said = Vec::new();
+    played_from(Some(theirs), &run, "sft", &sets, |event| base_says(&mut said, event, 1));
+    let (words, reasons): (Vec<String>, Vec<String>) = said.into_iter().unzip();
+    assert!(["length", "stop"].contains(&reasons.concat().as_str()), "{reasons:?} after {words:?}");
 }

@@ -399,14 +399,14 @@ impl StageOverrides {
 
     /// Only fine-tuning draws conversations and text together.
     fn has_nothing_of_sft(&self, stage: &str) -> Result<(), ConfigIssue> {
-        let set = [
-            ("pretrain_share", self.pretrain_share.is_some()),
-            ("by_hand_share", self.by_hand_share.is_some()),
-            ("packing", self.packing.is_some()),
-            ("source", !self.source.is_empty()),
-            ("probe", !self.probe.is_empty()),
+        let there = [
+            self.pretrain_share.is_some(),
+            self.by_hand_share.is_some(),
+            self.packing.is_some(),
+            !self.source.is_empty(),
+            !self.probe.is_empty(),
         ];
-        match set.iter().find(|(_, there)| *there) {
+        match OF_SFT.iter().zip(there).find(|(_, there)| *there) {
             Some((name, _)) => wrong(format!("{stage}.{name} is no key of {stage}; write it under [sft]")),
             None => Ok(()),
         }
@@ -496,11 +496,17 @@ fn trim(message: &str) -> String {
     message.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|')).collect::<Vec<_>>().join(" ")
 }
 
+/// Keys of a stage's table that only fine-tuning has.
+const OF_SFT: [&str; 5] = ["pretrain_share", "by_hand_share", "packing", "source", "probe"];
+
 /// Adds the nearest known name to serde's «unknown field `x`, expected one of …».
 fn suggest(message: &str) -> String {
     // toml ends with «in `table`», which is no key.
-    let list = message.rsplit_once(" in `").map_or(message, |(list, _)| list);
-    let quoted: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    let (list, table) = message.rsplit_once(" in `").unwrap_or((message, ""));
+    let mut quoted: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+    if table.trim_end_matches('`') == "pretrain" {
+        quoted.retain(|key| !OF_SFT.contains(key));
+    }
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
         return in_words(message);
     };

@@ -184,7 +184,7 @@ pub(super) fn files(
     found.sort_by(|a, b| a.0.cmp(&b.0));
     if found.is_empty() {
         return Err(TrainError::Input(format!(
-            "{table} {name}: {} names no .txt, .jsonl or .json file; check its path in run.toml",
+            "{table} {name}: {} names no .txt, .jsonl or .json file; check {table}.path in run.toml",
             joined.display()
         )));
     }

@@ -293,7 +293,7 @@ impl Lm {
     /// Scores of tasks, their losses, and the loss over all of them weighted by trained tokens.
     fn examine(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError> {
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(Vec::new()) };
-        let most = if whole { usize::MAX } else { tasks::SOME };
+        let most = if whole { tasks::MOST } else { tasks::SOME };
         let reports = examiner.examine(device, &self.corpus.tokenizer, &chats.sets, done, most)?;
         let mut told = Vec::new();
         let (mut total, mut tokens, mut bytes) = (0.0, 0, 0);

@@ -12,8 +12,10 @@ use crate::{
 /// Texts written at once; few are the questions of a probe.
 const ROWS: usize = 64;
 const FEW: usize = 12;
-/// Held-out examples of a task that a measurement on the way looks at; the last one looks at all.
+/// Held-out examples of a task that a measurement on the way looks at.
 pub(super) const SOME: usize = 16;
+/// Those that the last one looks at: it stands between the last step and its checkpoint.
+pub(super) const MOST: usize = 1000;
 /// Tokens that an answer may have beyond its reference, before it counts as one that does not end.
 const BEYOND: usize = 24;
 /// Tokens of one pass of the loss.

@@ -341,3 +341,30 @@ impl Chance {
         (z ^ (z >> 31)) % n
     }
 }
+
+/// A model folder as another maker has it: Llama, a byte-level tokenizer with one token of ours.
+pub fn imported(dir: &Path) -> PathBuf {
+    let folder = dir.join("theirs");
+    fs::create_dir_all(&folder).unwrap();
+    let all = json_file(&golden("chat.json"));
+    let vocab = all["grown"]["vocab_size"][0].as_u64().unwrap() as usize;
+    let mut config = json_file(&golden("tied").join("config.json"));
+    config["vocab_size"] = serde_json::json!(vocab);
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    fs::write(folder.join("tokenizer.json"), all["grown"]["tokenizer"].to_string()).unwrap();
+    fs::write(folder.join("tokenizer_config.json"), "{\"eos_token\": \"</s>\"}").unwrap();
+    // The golden model with as many rows in its embedding as that tokenizer has tokens.
+    let bytes = fs::read(golden("tied").join("model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> =
+        file.tensors().into_iter().map(|(n, t)| (n, (t.shape().to_vec(), t.data().to_vec()))).collect();
+    let (shape, data) = tensors.get_mut("model.embed_tokens.weight").unwrap();
+    let width = shape[1];
+    *data = (0..vocab * width).flat_map(|i| (((i * 7919 % 1009) as f32 - 504.0) / 20_000.0).to_le_bytes()).collect();
+    shape[0] = vocab;
+    let views = tensors.iter().map(|(name, (shape, data))| {
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap())
+    });
+    fs::write(folder.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    folder
+}
