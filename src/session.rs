@@ -13,8 +13,8 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 pub use crate::train::event::{
-    Ask, BatchView, Command, Event, Role, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, TaskInfo,
-    TaskReport, TokenView, Turn, Who,
+    Ask, BatchView, Command, Event, PolicyReport, RewardReport, Role, RunInfo, Sampling, SourceInfo, SourceUse,
+    StageInfo, StepReport, TaskInfo, TaskReport, TokenView, Turn, Who,
 };
 use crate::train::{Setup, TrainError, Trainer, Unready, Workshop, settled};
 

@@ -120,7 +120,7 @@ impl Generate {
         let view = RunView::open(RealFs::shared(), &run).map_err(TrainError::from)?;
         let stages: Vec<&str> = match &self.stage {
             Some(name) => vec![Stage::named(name)?.name],
-            None => STAGES.iter().rev().map(|s| s.name).collect(),
+            None => STAGES.iter().rev().filter(|s| s.speaks).map(|s| s.name).collect(),
         };
         for stage in &stages {
             let found = view.checkpoints().newest_verified(Some(stage)).map_err(TrainError::from)?;

@@ -148,6 +148,29 @@ fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
             t.eval_loss,
             t.examples
         )),
+        Event::Reward(r) => output::note(&format!(
+            "step {:>6}  held-out pairs: {:.1} % right (95 %: {:.1} to {:.1}), the longer one {:.1} %, margin {:.3} ({} pairs)",
+            r.step,
+            100.0 * r.accuracy,
+            100.0 * r.ci95.0,
+            100.0 * r.ci95.1,
+            100.0 * r.by_length,
+            r.margin,
+            r.pairs
+        )),
+        Event::Policy(p) => output::note(&format!(
+            "step {:>6}  {}: true {:.3} (95 %: {:.3} to {:.3}), reward {:.2}, KL {:.2}, ended {:.1} %, distinct-2 {:.3} ({} prompts)",
+            p.step,
+            p.task,
+            p.true_score,
+            p.ci95.0,
+            p.ci95.1,
+            p.reward,
+            p.kl,
+            100.0 * p.end_rate,
+            p.distinct2,
+            p.prompts
+        )),
         Event::Refused { text } => output::note(text),
         Event::Demonstrated { step, count } => output::note(&format!("step {step:>6}  {count} demonstrations")),
         Event::Batch(_)

@@ -289,7 +289,7 @@ fn layout(train: &Stream, window: usize) -> Layout {
 
 /// The place `at` of a shuffled 0..n, without a table: a Feistel network over the next power of
 /// four, walked until it falls below n.
-pub(super) fn permute(seed: u64, stream: u64, n: usize, at: usize) -> usize {
+pub(crate) fn permute(seed: u64, stream: u64, n: usize, at: usize) -> usize {
     let bits = n.next_power_of_two().trailing_zeros().div_ceil(2).max(1);
     let mask = (1_u64 << bits) - 1;
     let mut x = at as u64;

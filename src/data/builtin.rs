@@ -161,3 +161,26 @@ pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, D
     };
     CHATS.iter().map(set).collect()
 }
+
+/// The built-in material of human feedback, as JSON Lines.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltinPreferences {
+    /// Pairs to train on; a tenth of the labels are flipped.
+    pub pairs: &'static str,
+    /// Pairs with the rule's own verdict.
+    pub held_out: &'static str,
+    /// Prompts for answers to be drawn.
+    pub prompts: &'static str,
+    /// Prompts that stand in no training file: for the report.
+    pub judge: &'static str,
+}
+
+/// The built-in material of human feedback.
+pub fn preferences() -> BuiltinPreferences {
+    BuiltinPreferences {
+        pairs: include_str!("../../assets/preference/pairs.jsonl"),
+        held_out: include_str!("../../assets/preference/heldout.jsonl"),
+        prompts: include_str!("../../assets/preference/prompts.jsonl"),
+        judge: include_str!("../../assets/preference/judge.jsonl"),
+    }
+}

@@ -13,6 +13,7 @@ pub mod builtin;
 pub mod chat;
 pub mod chat_reader;
 pub mod chat_rows;
+pub mod diversity;
 pub mod document;
 pub mod error;
 pub mod evaluate;
@@ -20,6 +21,7 @@ pub mod examples;
 pub mod mix;
 pub mod packing;
 pub mod reader;
+pub mod rules;
 pub mod source;
 pub mod split;
 pub mod tokenizer;
@@ -28,8 +30,8 @@ pub use error::DataError;
 
 pub use batch::{Batch, Batcher};
 pub use builtin::{
-    CHAT_PROBES, ChatProbe, PROBES, chats as builtin_chats, conversations as builtin_conversations,
-    sources as builtin_sources,
+    BuiltinPreferences, CHAT_PROBES, ChatProbe, PROBES, chats as builtin_chats, conversations as builtin_conversations,
+    preferences as builtin_preferences, sources as builtin_sources,
 };
 pub use chat::{CHAT_TEMPLATE, Conversation, Example, Role, Turn, encode, encode_prompt};
 pub use chat_reader::{ChatReading, Form, read_chats};

@@ -11,6 +11,25 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError(what.into()))
 }
 
+/// What a trunk ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Logits: `LlamaForCausalLM`.
+    Language,
+    /// One score: `LlamaForSequenceClassification` of one label.
+    Score,
+}
+
+impl Head {
+    /// The class of transformers that opens it.
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Head::Language => "LlamaForCausalLM",
+            Head::Score => "LlamaForSequenceClassification",
+        }
+    }
+}
+
 /// A decoder-only Transformer in Llama's layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -168,10 +187,25 @@ impl ModelConfig {
         }
     }
 
-    /// `config.json` as transformers 5 reads it; both spellings of the rotary base are written.
+    /// `config.json` of a language model as transformers 5 reads it; both spellings of the rotary base are
+    /// written.
     pub fn to_json(&self) -> Value {
+        self.to_json_as(Head::Language)
+    }
+
+    /// `config.json` of a model that ends in `head`.
+    pub fn to_json_as(&self, head: Head) -> Value {
+        let mut config = self.fields(head);
+        if let (Head::Score, Value::Object(fields)) = (head, &mut config) {
+            fields.insert("id2label".to_owned(), json!({"0": "reward"}));
+            fields.insert("label2id".to_owned(), json!({"reward": 0}));
+        }
+        config
+    }
+
+    fn fields(&self, head: Head) -> Value {
         json!({
-            "architectures": ["LlamaForCausalLM"],
+            "architectures": [head.architecture()],
             "model_type": "llama",
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
@@ -200,12 +234,17 @@ impl ModelConfig {
         })
     }
 
-    /// Reads `config.json`, refusing whatever this program would not compute as written.
+    /// Reads a language model's `config.json`, refusing whatever this program would not compute as written.
     pub fn from_json(text: &str) -> Result<ModelConfig, ConfigError> {
+        Self::from_json_as(text, Head::Language)
+    }
+
+    /// Reads the `config.json` of a model that ends in `head`.
+    pub fn from_json_as(text: &str, head: Head) -> Result<ModelConfig, ConfigError> {
         let value: Value =
             serde_json::from_str(text).map_err(|e| ConfigError(format!("config.json is not JSON: {e}")))?;
         let Value::Object(map) = value else { return wrong("config.json is not a JSON object") };
-        Reader(&map).read()
+        Reader(&map).read(head)
     }
 }
 
@@ -298,9 +337,9 @@ impl Reader<'_> {
         Ok(found.unwrap_or(10_000.0))
     }
 
-    fn read(&self) -> Result<ModelConfig, ConfigError> {
+    fn read(&self, head: Head) -> Result<ModelConfig, ConfigError> {
         self.only("model_type", &json!("llama"))?;
-        self.only("architectures", &json!(["LlamaForCausalLM"]))?;
+        self.only("architectures", &json!([head.architecture()]))?;
         self.only("hidden_act", &json!("silu"))?;
         self.only("attention_bias", &json!(false))?;
         self.only("mlp_bias", &json!(false))?;

@@ -115,6 +115,48 @@ pub struct TaskReport {
     pub eval_loss: f64,
 }
 
+/// How well a reward model tells held-out pairs apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RewardReport {
+    /// After this step.
+    pub step: usize,
+    /// Held-out pairs.
+    pub pairs: usize,
+    /// Share of them whose better answer scores higher.
+    pub accuracy: f64,
+    /// Its 95 % interval (Wilson).
+    pub ci95: (f64, f64),
+    /// The share that «the longer one is better» gets right.
+    pub by_length: f64,
+    /// Mean score of the better answers less that of the others.
+    pub margin: f64,
+}
+
+/// What a policy's answers are worth, on prompts that stand in no training file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyReport {
+    /// After this update.
+    pub step: usize,
+    /// The task, or `all`.
+    pub task: String,
+    /// Prompts, one answer each, drawn as the rollouts are.
+    pub prompts: usize,
+    /// Share of answers that the task's rule calls good. The rule judges; it trains nothing.
+    pub true_score: f64,
+    /// Its 95 % interval (Wilson).
+    pub ci95: (f64, f64),
+    /// Mean score of the reward model, normalised.
+    pub reward: f64,
+    /// Mean Σ (log π − log π_ref) of an answer, in nats.
+    pub kl: f64,
+    /// Share of answers that ended by themselves.
+    pub end_rate: f64,
+    /// Different pairs of neighbouring characters over all such pairs.
+    pub distinct2: f64,
+    /// Mean characters of an answer.
+    pub length: f64,
+}
+
 /// One token of a batch as it was trained on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenView {
@@ -259,6 +301,10 @@ pub enum Event {
     },
     /// Held-out scores of a task.
     Task(TaskReport),
+    /// Held-out figures of a reward model.
+    Reward(RewardReport),
+    /// Held-out figures of a policy.
+    Policy(PolicyReport),
     /// The answer to [`Command::ShowBatch`].
     Batch(Box<BatchView>),
     /// A demonstration is on disk and in the mix.

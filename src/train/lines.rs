@@ -42,6 +42,14 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
             "task",
             json!({"step": t.step, "task": t.task, "examples": t.examples, "exact_match": t.exact_match, "char_f1": t.char_f1, "end_rate": t.end_rate, "eval_loss": t.eval_loss}),
         ),
+        Event::Reward(r) => (
+            "reward",
+            json!({"step": r.step, "pairs": r.pairs, "heldout_accuracy": r.accuracy, "ci95": [r.ci95.0, r.ci95.1], "length_accuracy": r.by_length, "margin": r.margin}),
+        ),
+        Event::Policy(p) => (
+            "policy",
+            json!({"step": p.step, "task": p.task, "prompts": p.prompts, "true": p.true_score, "ci95": [p.ci95.0, p.ci95.1], "reward": p.reward, "kl": p.kl, "end_rate": p.end_rate, "distinct2": p.distinct2, "length": p.length}),
+        ),
         Event::Demonstrated { step, count } => ("demonstrated", json!({"step": step, "count": count})),
         Event::Refused { text } => ("refused", json!({"text": text})),
         Event::Paused { step } => ("paused", json!({"step": step})),

@@ -21,8 +21,8 @@ use crate::{
         Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, baseline, chat_rows::BY_HAND,
         encode_prompt,
     },
-    nn::{Decoder, IGNORE_INDEX, Learner, MicroBatch, ModelConfig},
-    train::checkpoint::Slabs,
+    nn::{Decoder, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable},
+    train::checkpoint::Part,
 };
 
 /// The name under which the held-out loss of pretraining text is told while fine-tuning.
@@ -284,8 +284,13 @@ impl Work for Lm {
         &mut self.decoder
     }
 
-    fn slabs(&self, device: &mut Device) -> Result<Slabs, TrainError> {
-        Ok(self.learner.read_state(device)?)
+    fn language_model(&self) -> Arc<ParamTable> {
+        Arc::clone(self.learner.table())
+    }
+
+    fn parts(&self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
+        let (config, table) = (self.model.to_json(), Arc::clone(self.learner.table()));
+        Ok(vec![Part { folder: "", config, table, slabs: self.learner.read_state(device)? }])
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     compute::Device,
     data::{History, Tokenizer},
     nn::{ModelConfig, ParamTable},
-    store::{CheckpointId, Run},
+    store::{Checkpoint, CheckpointId, Run, StoreError},
 };
 
 /// Everything a trainer works with, made and loaded.
@@ -136,6 +136,61 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
 }
 
 impl Opening<'_> {
+    /// The tokenizer that the run's earlier stages made.
+    pub(super) fn known_tokenizer(&self) -> Result<Tokenizer, TrainError> {
+        let dir = self.run.view().data_dir();
+        let json = model_folder::read_text(&dir, "tokenizer.json")?.ok_or_else(|| {
+            TrainError::Input(format!("{} has no tokenizer.json; train the stage before this one first", dir.display()))
+        })?;
+        let settings = model_folder::read_text(&dir, "tokenizer_config.json")?;
+        Ok(Tokenizer::from_json(&json, settings.as_deref())?)
+    }
+
+    /// The newest checkpoint of the stage itself that verifies.
+    pub(super) fn own(
+        &mut self,
+        read: impl Fn(&Checkpoint) -> Result<(State, Vec<Slabs>), StoreError>,
+    ) -> Result<Option<(State, Vec<Slabs>)>, TrainError> {
+        let found = self.run.view().checkpoints().newest_that(Some(self.stage.name), |c| read(&c))?;
+        for s in &found.skipped {
+            self.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
+        }
+        if let (None, Some(first)) = (&found.found, found.skipped.first()) {
+            return Err(TrainError::Input(format!(
+                "no checkpoint of this run can be gone on from; the newest, {}: {}",
+                first.id, first.error
+            )));
+        }
+        if let Some((state, _)) = &found.found
+            && state.seed != self.config.seed
+        {
+            return Err(TrainError::Input(format!(
+                "the run's seed is {}, {} was asked for; a run keeps its seed",
+                state.seed, self.config.seed
+            )));
+        }
+        Ok(found.found)
+    }
+
+    /// The newest checkpoint of the parent stage, a language model.
+    pub(super) fn parent(
+        &mut self,
+        model: &ModelConfig,
+        table: &ParamTable,
+    ) -> Result<(Checkpoint, Vec<f32>), TrainError> {
+        lineage::parent(self.run.view(), self.stage, model, table, self.notes)?
+            .ok_or_else(|| TrainError::Input(format!("{} has no stage to start from", self.stage.name)))
+    }
+
+    /// Notes in the state what it is drawn from, and tells where that has changed.
+    pub(super) fn same_data(&mut self, state: &mut State, digest: &str) {
+        if state.step > 0 && state.data != digest {
+            self.notes
+                .push("the data have changed since the checkpoint: from here on the batches are others".to_owned());
+        }
+        digest.clone_into(&mut state.data);
+    }
+
     /// The stage's newest checkpoint that verifies; else a new state, with the weights of the parent stage,
     /// of `--from`, or of nobody.
     pub(super) fn resume(

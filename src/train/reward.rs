@@ -6,19 +6,19 @@
 use std::sync::Arc;
 
 use super::{
-    checkpoint::{Part, State},
+    checkpoint::{self, Part, State},
     error::TrainError,
-    event::{BatchView, Event, SourceInfo, SourceUse, TaskInfo},
+    event::{BatchView, Event, RewardReport, SourceInfo, SourceUse, TaskInfo},
     lineage,
-    pairs::{self, Judged, Pairs},
+    pairs::{self, PairExample, Pairs},
     plan::StagePlan,
     prepare::{Opened, Opening},
-    rows::{self, Micro},
+    rows,
     work::{Model, Submitted, Work},
 };
 use crate::{
     compute::Device,
-    data::{Example, History, PairExample, Shape},
+    data::{Example, History, Shape},
     nn::{
         Decoder, Head, ModelConfig, ParamTable, ScalarLearner, Weights,
         feedback::{Pair, pairwise_loss},
@@ -56,41 +56,34 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let learner = ScalarLearner::new(o.device, &model, ROWS, plan.context, plan.adamw)?;
     let shape = Shape { rows: plan.batch_size, window: plan.context, micros: 1 };
     let history = History::new(&[1.0], shape)?;
-    let found = o.own(&model, learner.table(), Head::Score)?;
-    let (state, mut learner, lm) = match found {
-        Some((state, slabs)) => {
-            let lm = lineage::started_from(o.run.view(), &state, &model, &lm_table)?;
-            let mut learner = learner;
-            learner.write_state(o.device, &slabs)?;
-            (state, learner, lm)
+    let table = Arc::clone(learner.table());
+    let found =
+        o.own(|c| checkpoint::load_as(c, &model, &table, Head::Score).map(|(state, slabs)| (state, vec![slabs])))?;
+    let mut learner = learner;
+    let (mut state, lm) = if let Some((state, slabs)) = found {
+        let lm = lineage::started_from(o.run.view(), &state, &model, &lm_table)?;
+        if let Some(slabs) = slabs.first() {
+            learner.write_state(o.device, slabs)?;
         }
-        None => {
-            let (parent, lm) = o.parent(&model, &lm_table)?;
-            let mut state = State::new(o.stage.name, o.config.seed, history.clone(), String::new());
-            state.parent = Some(parent.id.to_string());
-            state.parent_digest = Some(parent.digest);
-            let slab = learner.table().from_language_model(&lm_table, &lm, STD, o.config.seed)?;
-            let mut learner = learner;
-            learner.write_params(o.device, &slab)?;
-            (state, learner, lm)
-        }
+        (state, lm)
+    } else {
+        let (parent, lm) = o.parent(&model, &lm_table)?;
+        let mut state = State::new(o.stage.name, o.config.seed, history.clone(), String::new());
+        state.parent = Some(parent.id.to_string());
+        state.parent_digest = Some(parent.digest);
+        let slab = table.from_language_model(&lm_table, &lm, STD, o.config.seed)?;
+        learner.write_params(o.device, &slab)?;
+        (state, lm)
     };
     let weights = Weights::alloc(o.device, "sft", &lm_table)?;
     o.device.write(&weights.slab, &lm)?;
     let voice = Decoder::new(o.device, &model, &weights, model.max_position_embeddings)?;
     let pairs = pairs::gather(o, &model, &weights, &tokenizer)?;
-    let mut state = state;
-    o.same_data(&mut state, &pairs.digest)?;
+    o.same_data(&mut state, &pairs.digest);
     let scale = state.reward_scale.unwrap_or((0.0, 1.0));
     let pad = model.pad_token_id.unwrap_or(0);
-    // Nothing is cached over the parameters that were just written.
-    learner.scores(o.device, rows_of_nothing(ROWS * plan.context, pad).rows())?;
     let work = Reward { model, plan, seed: o.config.seed, pad, learner, voice, pairs, history, scale };
     Ok(Opened { work: Box::new(work), tokenizer, state })
-}
-
-fn rows_of_nothing(n: usize, pad: u32) -> Micro {
-    Micro { ids: vec![pad; n], targets: vec![-100; n], starts: vec![0; n], spans: Vec::new() }
 }
 
 /// An answer's ids as something that is scored at its last token: one more id makes that an input.
@@ -160,11 +153,7 @@ impl Work for Reward {
             tokens,
             ticket,
             loss: Some(loss.loss),
-            extra: vec![
-                ("accuracy", loss.accuracy),
-                ("margin", loss.margin),
-                ("mean_reward", loss.mean_reward),
-            ],
+            extra: vec![("accuracy", loss.accuracy), ("margin", loss.margin), ("mean_reward", loss.mean_reward)],
         })
     }
 
@@ -209,10 +198,9 @@ impl Work for Reward {
         let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / scores.len().max(1) as f64;
         let var = scores.iter().map(|s| (f64::from(*s) - mean).powi(2)).sum::<f64>() / scores.len().max(1) as f64;
         self.scale = (mean, var.sqrt().max(1e-6));
-        let judged = Judged {
+        let report = RewardReport {
             step: done,
-            task: "pairs".to_owned(),
-            examples: n,
+            pairs: n,
             accuracy: all.accuracy,
             ci95: pairs::wilson(all.accuracy, n),
             by_length: longer.sum::<f64>() / n.max(1) as f64,
@@ -220,7 +208,7 @@ impl Work for Reward {
         };
         Ok(vec![
             Event::Eval { step: done, source: "all".to_owned(), eval_loss: all.loss, eval_bits_per_byte: 0.0 },
-            Event::RewardAccuracy(judged),
+            Event::Reward(report),
         ])
     }
 

@@ -27,12 +27,7 @@ impl Micro {
 
 /// Packs examples into as many micro-batches of `rows` × `context` as they need. An example of n tokens
 /// takes n − 1 places.
-pub(super) fn micros(
-    examples: &[Example],
-    rows: usize,
-    context: usize,
-    pad: u32,
-) -> Result<Vec<Micro>, TrainError> {
+pub(super) fn micros(examples: &[Example], rows: usize, context: usize, pad: u32) -> Result<Vec<Micro>, TrainError> {
     let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
     let order: Vec<usize> = (0..examples.len()).collect();
     let mut all = Vec::new();

@@ -3,6 +3,7 @@
 use super::{
     TrainError, lm,
     prepare::{Opened, Opening},
+    reward,
 };
 
 /// One stage.
@@ -12,8 +13,10 @@ pub struct Stage {
     pub name: &'static str,
     /// The stage whose newest checkpoint it starts from; none starts from random weights.
     pub parent: Option<&'static str>,
-    /// Whether it trains on conversations, and answers in the chat template.
+    /// Whether it answers in the chat template.
     pub chat: bool,
+    /// Whether its checkpoints are language models, which go on with a text.
+    pub speaks: bool,
     /// Makes it ready in an open run.
     pub(super) open: Open,
 }
@@ -23,8 +26,9 @@ pub(super) type Open = fn(&mut Opening<'_>) -> Result<Opened, TrainError>;
 
 /// The stages that can be trained, first to last.
 pub static STAGES: &[Stage] = &[
-    Stage { name: "pretrain", parent: None, chat: false, open: lm::open },
-    Stage { name: "sft", parent: Some("pretrain"), chat: true, open: lm::open },
+    Stage { name: "pretrain", parent: None, chat: false, speaks: true, open: lm::open },
+    Stage { name: "sft", parent: Some("pretrain"), chat: true, speaks: true, open: lm::open },
+    Stage { name: "reward", parent: Some("sft"), chat: true, speaks: false, open: reward::open },
 ];
 
 impl Stage {

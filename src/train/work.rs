@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    checkpoint::Slabs,
+    checkpoint::{Part, State},
     error::TrainError,
     event::{BatchView, Event, SourceInfo, SourceUse, TaskInfo},
 };
@@ -74,6 +74,12 @@ pub(super) trait Work {
     /// Who answers prompts meanwhile.
     fn voice(&mut self) -> &mut Decoder;
 
-    /// Parameters, moments and control block, copied to the host.
-    fn slabs(&self, device: &mut Device) -> Result<Slabs, TrainError>;
+    /// The table of the run's language model, whose weights are laid beside those of the stage.
+    fn language_model(&self) -> Arc<ParamTable>;
+
+    /// What a checkpoint holds, copied to the host: the model first.
+    fn parts(&self, device: &mut Device) -> Result<Vec<Part>, TrainError>;
+
+    /// Notes in the state what the stage goes on from beside its tensors.
+    fn note(&self, _state: &mut State) {}
 }

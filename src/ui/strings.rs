@@ -236,6 +236,22 @@ pub fn path(stage: &str) -> usize {
     }
 }
 
+/// What a reward model gets right, in per cent, beside the guess by length.
+pub fn reward_figures(lang: Lang, step: usize, right: f64, longer: f64) -> String {
+    match lang {
+        Lang::Zh => format!("{}  没见过的对子判对 {right:.1}%，只看长短 {longer:.1}%", at_step(lang, step)),
+        Lang::En => format!("{}  held-out pairs {right:.1}% right, by length {longer:.1}%", at_step(lang, step)),
+    }
+}
+
+/// What a policy's answers are worth.
+pub fn policy_figures(lang: Lang, step: usize, task: &str, truth: f64, reward: f64, kl: f64) -> String {
+    match lang {
+        Lang::Zh => format!("{}  {task} 真分 {truth:.3}，奖励 {reward:.2}，KL {kl:.2}", at_step(lang, step)),
+        Lang::En => format!("{}  {task} true {truth:.3}, reward {reward:.2}, KL {kl:.2}", at_step(lang, step)),
+    }
+}
+
 /// A task's name.
 pub fn task(name: &str) -> Option<Tr> {
     Some(match name {

@@ -12,7 +12,6 @@ use crate::{
         event::{Ask, Event, Who},
         lineage,
         stage::Stage,
-        work::Model,
     },
 };
 
@@ -117,10 +116,11 @@ impl Trainer {
     fn parent(&mut self) -> Result<&Parent, TrainError> {
         if self.parent.is_none() {
             let capacity = self.r.work.voice().capacity();
-            let Model { config: model, table } = self.r.work.model();
-            let slab = lineage::started_from(self.shop.run.view(), &self.r.state, model, table)?;
+            let table = self.r.work.language_model();
+            let model = self.r.work.model().config;
+            let slab = lineage::started_from(self.shop.run.view(), &self.r.state, model, &table)?;
             let device = &mut self.shop.device;
-            let weights = Weights::alloc(device, "parent", table)?;
+            let weights = Weights::alloc(device, "parent", &table)?;
             device.write(&weights.slab, &slab)?;
             let decoder = Decoder::new(device, model, &weights, capacity)?;
             let chat = self.r.stage.parent.is_some_and(|p| Stage::named(p).is_ok_and(|s| s.chat));

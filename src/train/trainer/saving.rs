@@ -1,6 +1,6 @@
 //! Saving: the state is copied to the host here and written on a thread of its own, one at a time.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use super::{Emit, KEEP, Trainer};
 use crate::{
@@ -15,19 +15,20 @@ use crate::{
 impl Trainer {
     /// Copies the state to the host and starts writing it.
     pub(super) fn save(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        let slabs = self.r.work.slabs(&mut self.shop.device)?;
+        let parts = self.r.work.parts(&mut self.shop.device)?;
         self.metrics.sync()?;
         self.events.sync()?;
         let r = &mut self.r;
         r.state.step = self.done as u64;
         r.state.history = r.work.history().clone();
+        r.work.note(&mut r.state);
         let (saver, state, stage) = (self.shop.run.saver(), r.state.clone(), r.stage.name);
-        let trained = r.work.model();
-        let (model, table, tokenizer) = (trained.config.clone(), Arc::clone(trained.table), r.tokenizer.clone());
+        let (model, tokenizer) = (r.work.model().config.clone(), r.tokenizer.clone());
         let (step, pinned) = (self.done, r.pinned.clone());
         let handle = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            let names = MomentNames::new(&table);
-            let files = checkpoint::files(&model, &table, &slabs, &tokenizer, &state, &names)?;
+            let parts: Vec<_> = parts.into_iter().map(|part| (MomentNames::new(&part.table), part)).collect();
+            let parts: Vec<_> = parts.into_iter().map(|(names, part)| (part, names)).collect();
+            let files = checkpoint::files(&parts, &model, &tokenizer, &state)?;
             let saved = saver.save(stage, state.step, files)?;
             saver.retain(stage, KEEP, &pinned)?;
             Ok(saved)

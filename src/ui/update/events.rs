@@ -13,6 +13,14 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Started(info) => on_started(state, *info),
         Event::Steps(steps) => on_steps(state, steps),
         Event::Eval { step, source, eval_loss, .. } => on_eval(state.stages.live_mut(), step, &source, eval_loss),
+        Event::Reward(r) => {
+            let text = strings::reward_figures(state.lang, r.step, 100.0 * r.accuracy, 100.0 * r.by_length);
+            state.record(Level::Note, &text);
+        }
+        Event::Policy(p) => {
+            let text = strings::policy_figures(state.lang, p.step, &p.task, p.true_score, p.reward, p.kl);
+            state.record(Level::Note, &text);
+        }
         Event::Task(report) => state.stages.live_mut().add_scores(report),
         // A token that is held is not taken away by an answer that was on its way.
         Event::Batch(batch) if state.live().spot.is_none() => {
