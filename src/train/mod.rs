@@ -18,6 +18,7 @@ pub mod model_folder;
 mod pairs;
 mod past;
 mod plan;
+mod ppo;
 mod prepare;
 mod reward;
 mod rows;

@@ -18,7 +18,9 @@ use crate::{
 /// The file of the run's own answers, in its `data/`.
 const OWN: &str = "reward-own.jsonl";
 /// Answers drawn for a prompt.
-const EACH: usize = 6;
+const EACH: usize = 16;
+/// Pairs made of one prompt's answers.
+const PAIRS_EACH: usize = 5;
 /// Texts written at once.
 const ROWS: usize = 128;
 /// Tokens that an answer may have.
@@ -37,8 +39,6 @@ pub(super) struct PairExample {
 pub(super) struct Pairs {
     pub train: Vec<PairExample>,
     pub held_out: Vec<PairExample>,
-    /// Pairs of `train` that are the model's own answers.
-    pub own: usize,
     /// Hash over all of them.
     pub digest: String,
 }
@@ -142,7 +142,7 @@ pub(super) fn gather(
             hash.update(bytemuck::cast_slice(side));
         }
     }
-    Ok(Pairs { train, held_out, own: n_own, digest: hash.finalize().to_hex().to_string() })
+    Ok(Pairs { train, held_out, digest: hash.finalize().to_hex().to_string() })
 }
 
 /// Answers of the fine-tuned model, and of two to one question that the rule tells apart a pair. The rule
@@ -186,7 +186,10 @@ fn draw_own(
             }
         }
         let (good, bad) = (sides.remove(&true).unwrap_or_default(), sides.remove(&false).unwrap_or_default());
-        for (good, bad) in good.iter().zip(&bad) {
+        // Each answer of the rarer kind may stand in several pairs.
+        let sides = good.iter().cycle().zip(bad.iter().cycle());
+        let most = if good.is_empty() || bad.is_empty() { 0 } else { good.len().max(bad.len()).min(PAIRS_EACH) };
+        for (good, bad) in sides.take(most) {
             let flip = f64::from(rng::uniform(seed, Purpose::Shuffle, 1 << 45, pairs)) < FLIPPED;
             let (chosen, rejected) = if flip { (bad, good) } else { (good, bad) };
             let line =

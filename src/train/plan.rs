@@ -74,8 +74,8 @@ fn sft_defaults(size: &str) -> Defaults {
 /// Defaults of the reward model: steps, pairs a step, tokens of a row, learning rate.
 fn reward_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (300, 32, 128, 3e-4, 100),
-        "5m" | "12m" => (300, 32, 128, 1e-4, 100),
+        "1m" => (120, 32, 128, 3e-4, 40),
+        "5m" | "12m" => (120, 32, 128, 1e-4, 40),
         _ => (300, 32, 256, 5e-5, 100),
     }
 }

@@ -1,7 +1,7 @@
 //! The line of stages: what each starts from, and what it does with text.
 
 use super::{
-    TrainError, lm,
+    TrainError, lm, ppo,
     prepare::{Opened, Opening},
     reward,
 };
@@ -29,6 +29,7 @@ pub static STAGES: &[Stage] = &[
     Stage { name: "pretrain", parent: None, chat: false, speaks: true, open: lm::open },
     Stage { name: "sft", parent: Some("pretrain"), chat: true, speaks: true, open: lm::open },
     Stage { name: "reward", parent: Some("sft"), chat: true, speaks: false, open: reward::open },
+    Stage { name: "ppo", parent: Some("sft"), chat: true, speaks: true, open: ppo::open },
 ];
 
 impl Stage {
