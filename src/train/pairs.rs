@@ -18,9 +18,9 @@ use crate::{
 /// The file of the run's own answers, in its `data/`.
 const OWN: &str = "reward-own.jsonl";
 /// Answers drawn for a prompt.
-const EACH: usize = 16;
+const EACH: usize = 24;
 /// Pairs made of one prompt's answers.
-const PAIRS_EACH: usize = 5;
+const PAIRS_EACH: usize = 8;
 /// Texts written at once.
 const ROWS: usize = 128;
 /// Tokens that an answer may have.

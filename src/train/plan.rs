@@ -74,7 +74,7 @@ fn sft_defaults(size: &str) -> Defaults {
 /// Defaults of the reward model: steps, pairs a step, tokens of a row, learning rate.
 fn reward_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (120, 32, 128, 3e-4, 40),
+        "1m" => (150, 32, 128, 3e-4, 50),
         "5m" | "12m" => (120, 32, 128, 1e-4, 40),
         _ => (300, 32, 256, 5e-5, 100),
     }
@@ -83,9 +83,9 @@ fn reward_defaults(size: &str) -> Defaults {
 /// Defaults of PPO: updates, rows of one pass, tokens of a row, the policy's learning rate.
 fn ppo_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (40, 8, 128, 1e-4, 10),
-        "5m" | "12m" => (40, 8, 128, 5e-5, 10),
-        _ => (40, 8, 256, 2e-5, 10),
+        "1m" => (20, 8, 128, 1e-4, 5),
+        "5m" | "12m" => (20, 8, 128, 5e-5, 5),
+        _ => (20, 8, 256, 2e-5, 5),
     }
 }
 
@@ -133,7 +133,7 @@ impl RunConfig {
             value_rate: o.value_learning_rate.unwrap_or(3e-4),
             epochs: o.num_ppo_epochs.unwrap_or(4),
             minibatches: o.num_mini_batches.unwrap_or(4),
-            kl_coef: o.kl_coef.unwrap_or(0.05),
+            kl_coef: o.kl_coef.unwrap_or(0.1),
             target_kl: o.target_kl,
             clip: o.cliprange.unwrap_or(0.2),
             value_clip: o.cliprange_value.unwrap_or(0.2),
