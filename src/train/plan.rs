@@ -74,9 +74,9 @@ fn sft_defaults(size: &str) -> Defaults {
 /// Defaults of the reward model: steps, pairs a step, tokens of a row, learning rate.
 fn reward_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (150, 32, 128, 3e-4, 50),
-        "5m" | "12m" => (120, 32, 128, 1e-4, 40),
-        _ => (300, 32, 256, 5e-5, 100),
+        "1m" => (200, 32, 128, 6e-4, 50),
+        "5m" | "12m" => (200, 32, 128, 3e-4, 50),
+        _ => (200, 32, 256, 1e-4, 50),
     }
 }
 
