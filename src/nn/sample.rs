@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::compute::rng;
+use crate::compute::{exponentials, rng};
 
 /// How tokens are drawn from the model's distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -112,6 +112,9 @@ fn likeliest(logits: &[f32]) -> Drawn {
     Drawn { id, logprob: 0.0 }
 }
 
+/// Tokens that are summed up together.
+const PART: usize = 64;
+
 /// A token of the whole distribution: ids are passed in their order until `lot` of the whole is reached.
 fn draw_from_all(logits: &[f32], temperature: f32, lot: f64) -> Drawn {
     // What is not finite is never drawn.
@@ -120,18 +123,29 @@ fn draw_from_all(logits: &[f32], temperature: f32, lot: f64) -> Drawn {
     if top == f32::NEG_INFINITY {
         return likeliest(logits);
     }
-    let scaled = |x: f32| (x - top) / temperature;
-    let weight = |x: &f32| if x.is_finite() { scaled(*x).exp() } else { 0.0 };
-    let weights: Vec<f32> = logits.iter().map(weight).collect();
-    let total: f64 = weights.iter().map(|w| f64::from(*w)).sum();
+    let mut weights = exponentials(logits, top, 1.0 / temperature);
+    for (weight, x) in weights.iter_mut().zip(logits) {
+        *weight = if finite(x) { *weight } else { 0.0 };
+    }
+    let sum = |part: &[f32]| part.iter().map(|w| f64::from(*w)).sum::<f64>();
+    let parts: Vec<f64> = weights.chunks(PART).map(sum).collect();
+    let total: f64 = parts.iter().sum();
+    // Whole parts first, then tokens.
     let mut rest = lot * total;
-    let past = weights.iter().position(|weight| {
+    let mut part = 0;
+    while part + 1 < parts.len() && rest >= parts[part] {
+        rest -= parts[part];
+        part += 1;
+    }
+    let past = weights.iter().skip(part * PART).position(|weight| {
         rest -= f64::from(*weight);
         rest < 0.0
     });
     // Past the end by a rounding: the last that could be drawn.
-    let at = past.or_else(|| weights.iter().rposition(|w| *w > 0.0)).unwrap_or(0);
-    Drawn { id: at as u32, logprob: (f64::from(scaled(logits[at])) - total.ln()) as f32 }
+    let last = || weights.iter().rposition(|w| *w > 0.0);
+    let at = past.map(|at| part * PART + at).or_else(last).unwrap_or(0);
+    let exponent = f64::from(logits[at] - top) / f64::from(temperature);
+    Drawn { id: at as u32, logprob: (exponent - total.ln()) as f32 }
 }
 
 #[cfg(test)]
