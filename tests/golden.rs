@@ -320,11 +320,12 @@ fn main() {
                 trials.push(Trial::test(format!("{engine}/{case}/feedback_{name}"), run).with_ignored_flag(ignored));
             }
         }
-        let learners: [(&str, Alone); 5] = [
+        let learners: [(&str, Alone); 6] = [
             ("supervised", learners::supervised),
             ("accumulation", learners::accumulation),
             ("scalars", learners::scalars),
             ("slopes", learners::slopes),
+            ("rollouts", learners::rollouts),
             ("refusals", learners::refusals),
         ];
         for (name, test) in learners {

@@ -200,14 +200,46 @@ impl ModelConfig {
         })
     }
 
-    /// Reads `config.json`, refusing whatever this program would not compute as written.
+    /// `config.json` of a scalar model ([`super::ParamTable::scalar`]): a classification of one label, whose
+    /// logit is the score of the last token that is not padding.
+    pub fn to_scalar_json(&self) -> Value {
+        let mut all = self.to_json();
+        all["architectures"] = json!([SCALAR]);
+        all["id2label"] = json!({"0": "LABEL_0"});
+        all["label2id"] = json!({"LABEL_0": 0});
+        all
+    }
+
+    /// Reads `config.json` of a language model, refusing whatever this program would not compute as
+    /// written.
     pub fn from_json(text: &str) -> Result<ModelConfig, ConfigError> {
+        ModelConfig::read(text, "LlamaForCausalLM")
+    }
+
+    /// The same of a scalar model, which must have one label.
+    pub fn from_scalar_json(text: &str) -> Result<ModelConfig, ConfigError> {
+        ModelConfig::read(text, SCALAR)
+    }
+
+    fn read(text: &str, architecture: &str) -> Result<ModelConfig, ConfigError> {
         let value: Value =
             serde_json::from_str(text).map_err(|e| ConfigError(format!("config.json is not JSON: {e}")))?;
         let Value::Object(map) = value else { return wrong("config.json is not a JSON object") };
-        Reader(&map).read()
+        let reader = Reader(&map);
+        reader.only("architectures", &json!([architecture]))?;
+        if architecture == SCALAR {
+            let labels = reader.get("id2label").and_then(Value::as_object).map(Map::len);
+            // transformers takes two where nothing is said.
+            if labels != Some(1) {
+                return wrong(format!("id2label has {} labels; a score is one", labels.unwrap_or(2)));
+            }
+        }
+        reader.read()
     }
 }
+
+/// The architecture of a scalar model.
+const SCALAR: &str = "LlamaForSequenceClassification";
 
 /// The shortest decimal that reads back as the same f32.
 fn exact(x: f32) -> f64 {
@@ -300,7 +332,6 @@ impl Reader<'_> {
 
     fn read(&self) -> Result<ModelConfig, ConfigError> {
         self.only("model_type", &json!("llama"))?;
-        self.only("architectures", &json!(["LlamaForCausalLM"]))?;
         self.only("hidden_act", &json!("silu"))?;
         self.only("attention_bias", &json!(false))?;
         self.only("mlp_bias", &json!(false))?;
@@ -383,6 +414,19 @@ mod tests {
             let error = with(key, value.clone()).unwrap_err().to_string();
             assert!(error.contains(key) || error.contains("rope"), "{key} = {value}: {error}");
         }
+    }
+
+    #[test]
+    fn a_scalar_model_is_no_language_model() {
+        let config = ModelConfig { pad_token_id: Some(1), ..PRESETS[0].config() };
+        let mut json = config.to_scalar_json();
+        assert_eq!(ModelConfig::from_scalar_json(&json.to_string()).unwrap(), config);
+        let error = ModelConfig::from_json(&json.to_string()).unwrap_err().to_string();
+        assert!(error.contains("architectures"), "{error}");
+        assert!(ModelConfig::from_scalar_json(&config.to_json().to_string()).is_err());
+        json["id2label"] = json!({"0": "good", "1": "bad"});
+        let error = ModelConfig::from_scalar_json(&json.to_string()).unwrap_err().to_string();
+        assert!(error.contains("2 labels"), "{error}");
     }
 
     #[test]

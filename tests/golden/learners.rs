@@ -6,8 +6,8 @@ use danlu::{
         rng::{Purpose, below, normal},
     },
     nn::{
-        AdamW, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, PolicyLearner, ScalarEvaluator,
-        ScalarLearner, StepOutcome, TokenRows,
+        AdamW, BatchDecoder, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, PolicyLearner, Prompt,
+        Sampling, ScalarEvaluator, ScalarLearner, StepOutcome, TokenRows,
     },
 };
 use libtest_mimic::Failed;
@@ -215,6 +215,55 @@ pub(crate) fn slopes(mut device: Device) -> Result<(), Failed> {
         let size = grads.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
         close("slope", slope, want, 1e-2 * size)?;
     }
+    Ok(())
+}
+
+/// Rollouts from the cache say the log-probabilities that the scoring forward pass has, each answer's end
+/// included; another temperature is another distribution.
+pub(crate) fn rollouts(mut device: Device) -> Result<(), Failed> {
+    let mut policy = policy(&mut device)?;
+    let mut decoder = BatchDecoder::new(&mut device, &config(), policy.params(), 3, T)?;
+    let sampling = |seed: u64, temperature: f32| Sampling { temperature, top_k: 0, seed, ..Sampling::default() };
+    // More prompts than rows, of lengths of their own.
+    let prompt = |i: usize| -> Vec<u32> { (0..3 + 2 * i).map(|j| (i * 17 + j * 5) as u32 % 101).collect() };
+    let prompts = |temperature: f32| -> Vec<Prompt> {
+        let one = |i| Prompt { ids: prompt(i), max_new_tokens: 30, sampling: sampling(i as u64, temperature) };
+        (0..2 * B).map(one).collect()
+    };
+    let end = 100;
+    let (mut ends, mut compared) = (0, 0);
+    let mut answers = decoder.complete(&mut device, &prompts(1.0), VOCAB, Some(end))?;
+    // Seeds that end are rare: one answer is cut where any token stands.
+    let cut = answers[0].ids[5];
+    answers.truncate(B);
+    answers.extend(decoder.complete(&mut device, &prompts(1.0), VOCAB, Some(cut))?.into_iter().skip(B));
+    for (half, (answers, end)) in answers.chunks(B).zip([end, cut]).enumerate() {
+        let (mut ids, mut targets) = (vec![0; B * T], vec![IGNORE_INDEX; B * T]);
+        for (row, answer) in answers.iter().enumerate() {
+            let prompt = prompt(half * B + row);
+            let actions: Vec<u32> = answer.ids.iter().copied().chain(answer.ended.then_some(end)).collect();
+            assert_eq!(actions.len(), answer.logprobs.len());
+            ends += usize::from(answer.ended);
+            let text: Vec<u32> = prompt.iter().copied().chain(answer.ids.iter().copied()).collect();
+            ids[row * T..][..text.len()].copy_from_slice(&text);
+            for (i, action) in actions.iter().enumerate() {
+                targets[row * T + prompt.len() - 1 + i] = *action as i32;
+            }
+        }
+        let batch = MicroBatch { ids: &ids, targets: &targets, starts: None };
+        let scored = policy.logprobs(&mut device, batch)?;
+        let mut scored = scored.iter().zip(&targets).filter(|(_, t)| **t != IGNORE_INDEX).map(|(p, _)| *p);
+        for (drawn, scored) in answers.iter().flat_map(|a| &a.logprobs).zip(&mut scored) {
+            close("sampler's log-probability", f64::from(*drawn), f64::from(scored), 1e-4)?;
+            compared += 1;
+        }
+        assert_eq!(scored.next(), None);
+    }
+    assert!(compared > 100 && ends > 0, "{compared} tokens, {ends} ends");
+    let cold = decoder.complete(&mut device, &prompts(0.5), VOCAB, Some(end))?;
+    assert!(cold[0].logprobs != answers[0].logprobs, "the temperature matters");
+    let greedy = decoder.complete(&mut device, &prompts(0.0), VOCAB, None)?;
+    assert!(greedy.iter().all(|a| a.logprobs == [0.0; 30]), "the likeliest token is certain");
     Ok(())
 }
 
