@@ -1,7 +1,13 @@
 //! The model against transformers: numbers written by `tests/golden/make.py`, reproduced by every
-//! engine this machine has. A masked step over packed rows is by `tests/golden/make_chat.py --step`.
+//! engine this machine has. A masked step over packed rows is by `tests/golden/make_chat.py --step`; human
+//! feedback has its own numbers in `golden/feedback.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "golden/feedback.rs"]
+mod feedback;
+#[path = "golden/learners.rs"]
+mod learners;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -9,7 +15,8 @@ use danlu::{
     compute::{AdapterKind, Device},
     data::{Example, PackedRow, fill_row},
     nn::{
-        AdamW, Decoder, Evaluator, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, StepOutcome, Weights, shift_labels,
+        AdamW, Decoder, Evaluator, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, StepOutcome, Weights,
+        shift_labels,
     },
 };
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -47,9 +54,9 @@ fn case(name: &str) -> Case {
 }
 
 impl Case {
-    fn slab(&self, learner: &Learner) -> Vec<f32> {
-        let mut slab = vec![0.0; learner.table().slab_len];
-        for t in &learner.table().tensors {
+    fn slab(&self, table: &ParamTable) -> Vec<f32> {
+        let mut slab = vec![0.0; table.slab_len];
+        for t in &table.tensors {
             slab[t.offset..t.offset + t.len()].copy_from_slice(&self.tensors[&t.name]);
         }
         slab
@@ -57,7 +64,7 @@ impl Case {
 
     fn learner(&self, device: &mut Device, adamw: AdamW) -> Learner {
         let learner = Learner::new(device, &self.config, self.ids.len(), self.ids[0].len(), adamw).expect("a learner");
-        let slab = self.slab(&learner);
+        let slab = self.slab(learner.table());
         learner.write_params(device, &slab).unwrap();
         learner
     }
@@ -173,7 +180,7 @@ fn accumulation(mut device: Device) -> Result<(), Failed> {
     large.step(&mut device, &[MicroBatch { ids: &ids, targets: &targets, starts: None }], 1e-3, 0, 0)?;
     let context = c.ids[0].len();
     let mut small = Learner::new(&mut device, &c.config, 1, context, AdamW::default())?;
-    let slab = c.slab(&small);
+    let slab = c.slab(small.table());
     small.write_params(&mut device, &slab)?;
     let rows: Vec<MicroBatch<'_>> = ids
         .chunks(context)
@@ -231,7 +238,7 @@ fn packed_step(case: &str, mut device: Device) -> Result<(), Failed> {
 
     let c = self::case(case);
     let mut learner = Learner::new(&mut device, &c.config, packed.len(), window, AdamW::default())?;
-    let slab = c.slab(&learner);
+    let slab = c.slab(learner.table());
     learner.write_params(&mut device, &slab)?;
     let batch = [MicroBatch { ids: &ids, targets: &targets, starts: Some(&starts) }];
     let mut ticket = learner.step(&mut device, &batch, 0.0, 0, 0)?;
@@ -272,12 +279,14 @@ fn old_rope_spelling() -> Result<(), Failed> {
 }
 
 type Test = fn(&str, Device) -> Result<(), Failed>;
+type Alone = fn(Device) -> Result<(), Failed>;
 
 fn main() {
     let args = Arguments::from_args();
     let required = std::env::var_os("DANLU_REQUIRE_ADAPTER").is_some_and(|v| v == "1");
     let adapter = Device::adapters().into_iter().find(|a| a.kind != AdapterKind::Cpu).map(|a| a.name);
-    let mut trials = vec![Trial::test("old_rope_spelling", old_rope_spelling)];
+    let mut trials =
+        vec![Trial::test("old_rope_spelling", old_rope_spelling), Trial::test("feedback_losses", feedback::losses)];
     let tests: [(&str, Test); 4] =
         [("logprobs", logprobs), ("gradients", gradients), ("twenty_steps", twenty_steps), ("greedy", greedy)];
     for engine in ["cpu", "gpu"] {
@@ -302,6 +311,27 @@ fn main() {
                 Trial::test(format!("{engine}/{case}/packed_step"), move || packed_step(case, open()?))
                     .with_ignored_flag(ignored),
             );
+        }
+        let feedback: [(&str, Test); 2] = [("score", feedback::score), ("step", feedback::step)];
+        for case in ["gqa_untied", "tied"] {
+            for (name, test) in feedback {
+                let open = open.clone();
+                let run = move || test(case, open()?);
+                trials.push(Trial::test(format!("{engine}/{case}/feedback_{name}"), run).with_ignored_flag(ignored));
+            }
+        }
+        let learners: [(&str, Alone); 6] = [
+            ("supervised", learners::supervised),
+            ("accumulation", learners::accumulation),
+            ("scalars", learners::scalars),
+            ("slopes", learners::slopes),
+            ("rollouts", learners::rollouts),
+            ("refusals", learners::refusals),
+        ];
+        for (name, test) in learners {
+            let open = open.clone();
+            let run = move || test(open()?);
+            trials.push(Trial::test(format!("{engine}/learners/{name}"), run).with_ignored_flag(ignored));
         }
         trials.push(
             Trial::test(format!("{engine}/accumulation"), move || accumulation(open()?)).with_ignored_flag(ignored),

@@ -19,6 +19,7 @@ pub mod ops;
 mod record;
 pub mod rng;
 
+pub use cpu::exponentials;
 pub use device::{AdapterInfo, AdapterKind, Device, EngineInfo, Opening, Ticket};
 pub use error::ComputeError;
 pub use kernel::{Access, Arity, Defines, KERNELS, Kernel, kernel};

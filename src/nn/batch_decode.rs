@@ -6,9 +6,9 @@
 use rayon::prelude::*;
 
 use super::{
-    ModelConfig, Sampling, Weights,
+    ModelConfig, Sampling, Weights, draw,
     forward::{Acts, Attend, Inputs, Shape, Trunk, rope_table},
-    sample,
+    sample::Drawn,
 };
 use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, matmul};
 
@@ -24,10 +24,13 @@ pub struct Prompt {
 }
 
 /// What was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Completion {
     /// The drawn ids, the one that ends the text left out.
     pub ids: Vec<u32>,
+    /// The log-probability of each draw, as the sampler had it ([`Drawn::logprob`]); one more than ids
+    /// where the text ended: that of its end.
+    pub logprobs: Vec<f32>,
     /// Whether the text ended by itself.
     pub ended: bool,
 }
@@ -47,6 +50,7 @@ pub struct BatchDecoder {
 struct Row {
     prompt: usize,
     text: Vec<u32>,
+    logprobs: Vec<f32>,
     read: usize,
 }
 
@@ -109,7 +113,7 @@ impl BatchDecoder {
         waiting.sort_by_key(|i| prompts[*i].ids.len() + prompts[*i].max_new_tokens);
         let mut start = || {
             let prompt = waiting.pop()?;
-            Some(Row { prompt, text: prompts[prompt].ids.clone(), read: 0 })
+            Some(Row { prompt, text: prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0 })
         };
         let mut rows: Vec<Option<Row>> = (0..self.rows).map(|_| start()).collect();
         let (mut ids, mut positions) = (vec![0_u32; self.rows], vec![0_u32; self.rows]);
@@ -123,26 +127,28 @@ impl BatchDecoder {
             device.replay(&[&self.program])?;
             let drawing = rows.iter().flatten().any(|r| r.read + 1 == r.text.len());
             let logits = if drawing { device.read(&self.logits)? } else { Vec::new() };
-            let drawn: Vec<Option<u32>> = rows
+            let drawn: Vec<Option<Drawn>> = rows
                 .par_iter()
                 .enumerate()
                 .map(|(i, row)| {
                     let row = row.as_ref().filter(|r| r.read + 1 == r.text.len())?;
                     let logits = &logits[i * self.vocab..][..known];
-                    Some(sample(logits, &row.text, &prompts[row.prompt].sampling, row.text.len() as u64))
+                    Some(draw(logits, &row.text, &prompts[row.prompt].sampling, row.text.len() as u64))
                 })
                 .collect();
             for (row, next) in rows.iter_mut().zip(drawn) {
                 let Some(r) = row else { continue };
                 r.read += 1;
                 let Some(next) = next else { continue };
-                let (prompt, ended) = (&prompts[r.prompt], end == Some(next));
+                let (prompt, ended) = (&prompts[r.prompt], end == Some(next.id));
+                r.logprobs.push(next.logprob);
                 if !ended {
-                    r.text.push(next);
+                    r.text.push(next.id);
                 }
                 let new = r.text.len() - prompt.ids.len();
                 if ended || new == prompt.max_new_tokens || r.text.len() > self.capacity {
-                    done[r.prompt] = Completion { ids: r.text.split_off(prompt.ids.len()), ended };
+                    let logprobs = std::mem::take(&mut r.logprobs);
+                    done[r.prompt] = Completion { ids: r.text.split_off(prompt.ids.len()), logprobs, ended };
                     *row = start();
                 }
             }

@@ -20,16 +20,6 @@ pub enum Head {
     Score,
 }
 
-impl Head {
-    /// The class of transformers that opens it.
-    pub fn architecture(self) -> &'static str {
-        match self {
-            Head::Language => "LlamaForCausalLM",
-            Head::Score => "LlamaForSequenceClassification",
-        }
-    }
-}
-
 /// A decoder-only Transformer in Llama's layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -187,25 +177,10 @@ impl ModelConfig {
         }
     }
 
-    /// `config.json` of a language model as transformers 5 reads it; both spellings of the rotary base are
-    /// written.
+    /// `config.json` as transformers 5 reads it; both spellings of the rotary base are written.
     pub fn to_json(&self) -> Value {
-        self.to_json_as(Head::Language)
-    }
-
-    /// `config.json` of a model that ends in `head`.
-    pub fn to_json_as(&self, head: Head) -> Value {
-        let mut config = self.fields(head);
-        if let (Head::Score, Value::Object(fields)) = (head, &mut config) {
-            fields.insert("id2label".to_owned(), json!({"0": "reward"}));
-            fields.insert("label2id".to_owned(), json!({"reward": 0}));
-        }
-        config
-    }
-
-    fn fields(&self, head: Head) -> Value {
         json!({
-            "architectures": [head.architecture()],
+            "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
@@ -234,19 +209,62 @@ impl ModelConfig {
         })
     }
 
-    /// Reads a language model's `config.json`, refusing whatever this program would not compute as written.
+    /// `config.json` of a scalar model ([`super::ParamTable::scalar`]): a classification of one label, whose
+    /// logit is the score of the last token that is not padding.
+    pub fn to_scalar_json(&self) -> Value {
+        let mut all = self.to_json();
+        all["architectures"] = json!([SCALAR]);
+        all["id2label"] = json!({"0": "LABEL_0"});
+        all["label2id"] = json!({"LABEL_0": 0});
+        all
+    }
+
+    /// Reads `config.json` of a language model, refusing whatever this program would not compute as
+    /// written.
     pub fn from_json(text: &str) -> Result<ModelConfig, ConfigError> {
-        Self::from_json_as(text, Head::Language)
+        ModelConfig::read(text, "LlamaForCausalLM")
+    }
+
+    /// The same of a scalar model, which must have one label.
+    pub fn from_scalar_json(text: &str) -> Result<ModelConfig, ConfigError> {
+        ModelConfig::read(text, SCALAR)
+    }
+
+    /// `config.json` of a model that ends in `head`.
+    pub fn to_json_as(&self, head: Head) -> Value {
+        match head {
+            Head::Language => self.to_json(),
+            Head::Score => self.to_scalar_json(),
+        }
     }
 
     /// Reads the `config.json` of a model that ends in `head`.
     pub fn from_json_as(text: &str, head: Head) -> Result<ModelConfig, ConfigError> {
+        match head {
+            Head::Language => ModelConfig::from_json(text),
+            Head::Score => ModelConfig::from_scalar_json(text),
+        }
+    }
+
+    fn read(text: &str, architecture: &str) -> Result<ModelConfig, ConfigError> {
         let value: Value =
             serde_json::from_str(text).map_err(|e| ConfigError(format!("config.json is not JSON: {e}")))?;
         let Value::Object(map) = value else { return wrong("config.json is not a JSON object") };
-        Reader(&map).read(head)
+        let reader = Reader(&map);
+        reader.only("architectures", &json!([architecture]))?;
+        if architecture == SCALAR {
+            let labels = reader.get("id2label").and_then(Value::as_object).map(Map::len);
+            // transformers takes two where nothing is said.
+            if labels != Some(1) {
+                return wrong(format!("id2label has {} labels; a score is one", labels.unwrap_or(2)));
+            }
+        }
+        reader.read()
     }
 }
+
+/// The architecture of a scalar model.
+const SCALAR: &str = "LlamaForSequenceClassification";
 
 /// The shortest decimal that reads back as the same f32.
 fn exact(x: f32) -> f64 {
@@ -337,9 +355,8 @@ impl Reader<'_> {
         Ok(found.unwrap_or(10_000.0))
     }
 
-    fn read(&self, head: Head) -> Result<ModelConfig, ConfigError> {
+    fn read(&self) -> Result<ModelConfig, ConfigError> {
         self.only("model_type", &json!("llama"))?;
-        self.only("architectures", &json!([head.architecture()]))?;
         self.only("hidden_act", &json!("silu"))?;
         self.only("attention_bias", &json!(false))?;
         self.only("mlp_bias", &json!(false))?;
@@ -422,6 +439,19 @@ mod tests {
             let error = with(key, value.clone()).unwrap_err().to_string();
             assert!(error.contains(key) || error.contains("rope"), "{key} = {value}: {error}");
         }
+    }
+
+    #[test]
+    fn a_scalar_model_is_no_language_model() {
+        let config = ModelConfig { pad_token_id: Some(1), ..PRESETS[0].config() };
+        let mut json = config.to_scalar_json();
+        assert_eq!(ModelConfig::from_scalar_json(&json.to_string()).unwrap(), config);
+        let error = ModelConfig::from_json(&json.to_string()).unwrap_err().to_string();
+        assert!(error.contains("architectures"), "{error}");
+        assert!(ModelConfig::from_scalar_json(&config.to_json().to_string()).is_err());
+        json["id2label"] = json!({"0": "good", "1": "bad"});
+        let error = ModelConfig::from_scalar_json(&json.to_string()).unwrap_err().to_string();
+        assert!(error.contains("2 labels"), "{error}");
     }
 
     #[test]

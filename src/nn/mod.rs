@@ -29,7 +29,7 @@ pub use forward::logit_rows;
 pub use learner::{AdamW, Learner, MicroBatch, StepOutcome};
 pub use params::{ParamTable, ParamTensor, Weights};
 pub use policy::PolicyLearner;
-pub use sample::{Sampling, sample};
+pub use sample::{Drawn, Sampling, draw, sample};
 pub use scalar::{ScalarLearner, TokenRows};
 pub use schedule::{Schedule, ScheduleKind};
 

@@ -1,6 +1,8 @@
 //! Drawing a token from logits.
 
-use crate::compute::rng;
+use std::borrow::Cow;
+
+use crate::compute::{exponentials, rng};
 
 /// How tokens are drawn from the model's distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,30 +33,54 @@ impl Sampling {
     }
 }
 
+/// A token, and how likely it was to be drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    /// The token.
+    pub id: u32,
+    /// The logarithm of its probability in the distribution it was drawn from: after penalty, temperature
+    /// and filters, so 0 where the likeliest is taken. At temperature 1 without filters it is the model's.
+    pub logprob: f32,
+}
+
+/// The token of [`draw`].
+pub fn sample(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> u32 {
+    draw(logits, seen, how, index).id
+}
+
 /// Draws the token at place `index` of a text, after `seen`, in Hugging Face's order: repetition
 /// penalty, temperature, top-k, top-p. A pure function of its arguments; ties go to the lower id.
-pub fn sample(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> u32 {
-    let mut logits = logits.to_vec();
+///
+/// Without filters nothing is sorted; with top-k only what it keeps.
+pub fn draw(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> Drawn {
+    let mut logits = Cow::Borrowed(logits);
     if how.repetition_penalty != 1.0 {
         let mut done = std::collections::HashSet::new();
         for id in seen {
-            if let (true, Some(x)) = (done.insert(*id), logits.get_mut(*id as usize)) {
+            if let (true, Some(x)) = (done.insert(*id), logits.to_mut().get_mut(*id as usize)) {
                 *x = if *x > 0.0 { *x / how.repetition_penalty } else { *x * how.repetition_penalty };
             }
         }
     }
-    let best = |x: &[f32]| x.iter().enumerate().fold(0, |b, (i, v)| if *v > x[b] { i } else { b }) as u32;
+    let logits = &*logits;
     if how.temperature <= 0.0 || how.top_k == 1 {
-        return best(&logits);
+        return likeliest(logits);
     }
-    let mut order: Vec<u32> = (0..logits.len() as u32).filter(|i| logits[*i as usize].is_finite()).collect();
-    order.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
-    if how.top_k > 0 {
+    let lot = f64::from(rng::uniform(how.seed, rng::Purpose::Sample, 0, index));
+    if how.top_k == 0 && how.top_p >= 1.0 {
+        return draw_from_all(logits, how.temperature, lot);
+    }
+    let finite = |i: &u32| logits[*i as usize].is_finite();
+    let mut order: Vec<u32> = (0..logits.len() as u32).filter(finite).collect();
+    let down = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    if how.top_k > 0 && how.top_k < order.len() {
+        let (_, least, _) = order.select_nth_unstable_by(how.top_k - 1, down);
         // Tokens as likely as the k-th stay, as in Hugging Face.
-        let least = order.get(how.top_k - 1).map_or(f32::NEG_INFINITY, |i| logits[*i as usize]);
+        let least = logits[*least as usize];
         order.retain(|i| logits[*i as usize] >= least);
     }
-    let Some(top) = order.first().map(|i| logits[*i as usize]) else { return best(&logits) };
+    order.sort_unstable_by(down);
+    let Some(top) = order.first().map(|i| logits[*i as usize]) else { return likeliest(logits) };
     let mut weights: Vec<f64> =
         order.iter().map(|i| f64::from((logits[*i as usize] - top) / how.temperature).exp()).collect();
     if how.top_p < 1.0 {
@@ -70,14 +96,56 @@ pub fn sample(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> u32 {
             .count();
         weights.truncate(keep.max(1));
     }
-    let mut draw = f64::from(rng::uniform(how.seed, rng::Purpose::Sample, 0, index)) * weights.iter().sum::<f64>();
-    for (id, weight) in order.iter().zip(&weights) {
-        draw -= weight;
-        if draw < 0.0 {
-            return *id;
-        }
+    let total = weights.iter().sum::<f64>();
+    let mut rest = lot * total;
+    let past = weights.iter().position(|weight| {
+        rest -= weight;
+        rest < 0.0
+    });
+    let at = past.unwrap_or(weights.len() - 1);
+    Drawn { id: order[at], logprob: (weights[at] / total).ln() as f32 }
+}
+
+/// The likeliest token, for certain.
+fn likeliest(logits: &[f32]) -> Drawn {
+    let id = logits.iter().enumerate().fold(0, |b, (i, v)| if *v > logits[b] { i } else { b }) as u32;
+    Drawn { id, logprob: 0.0 }
+}
+
+/// Tokens that are summed up together.
+const PART: usize = 64;
+
+/// A token of the whole distribution: ids are passed in their order until `lot` of the whole is reached.
+fn draw_from_all(logits: &[f32], temperature: f32, lot: f64) -> Drawn {
+    // What is not finite is never drawn.
+    let finite = |x: &f32| x.is_finite();
+    let top = logits.iter().copied().filter(finite).fold(f32::NEG_INFINITY, f32::max);
+    if top == f32::NEG_INFINITY {
+        return likeliest(logits);
     }
-    order[weights.len() - 1]
+    let mut weights = exponentials(logits, top, 1.0 / temperature);
+    for (weight, x) in weights.iter_mut().zip(logits) {
+        *weight = if finite(x) { *weight } else { 0.0 };
+    }
+    let sum = |part: &[f32]| part.iter().map(|w| f64::from(*w)).sum::<f64>();
+    let parts: Vec<f64> = weights.chunks(PART).map(sum).collect();
+    let total: f64 = parts.iter().sum();
+    // Whole parts first, then tokens.
+    let mut rest = lot * total;
+    let mut part = 0;
+    while part + 1 < parts.len() && rest >= parts[part] {
+        rest -= parts[part];
+        part += 1;
+    }
+    let past = weights.iter().skip(part * PART).position(|weight| {
+        rest -= f64::from(*weight);
+        rest < 0.0
+    });
+    // Past the end by a rounding: the last that could be drawn.
+    let last = || weights.iter().rposition(|w| *w > 0.0);
+    let at = past.map(|at| part * PART + at).or_else(last).unwrap_or(0);
+    let exponent = f64::from(logits[at] - top) / f64::from(temperature);
+    Drawn { id: at as u32, logprob: (exponent - total.ln()) as f32 }
 }
 
 #[cfg(test)]
@@ -104,5 +172,88 @@ mod tests {
         let how = Sampling { temperature: 1.0, top_k: 0, ..Sampling::default() };
         let ones = (0..4000).filter(|i| sample(&logits, &[], &how, *i) == 1).count();
         assert!((2850..3150).contains(&ones), "{ones} of 4000 where 3000 are expected");
+    }
+
+    /// The whole vocabulary in order of likelihood: what top-k and top-p are defined on.
+    fn by_sorting(logits: &[f32], how: &Sampling, index: u64) -> u32 {
+        let mut order: Vec<u32> = (0..logits.len() as u32).filter(|i| logits[*i as usize].is_finite()).collect();
+        order.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+        if how.top_k > 0 {
+            let least = order.get(how.top_k - 1).map_or(f32::NEG_INFINITY, |i| logits[*i as usize]);
+            order.retain(|i| logits[*i as usize] >= least);
+        }
+        let top = logits[order[0] as usize];
+        let weights: Vec<f64> =
+            order.iter().map(|i| f64::from((logits[*i as usize] - top) / how.temperature).exp()).collect();
+        let mut rest = f64::from(rng::uniform(how.seed, rng::Purpose::Sample, 0, index)) * weights.iter().sum::<f64>();
+        for (id, weight) in order.iter().zip(&weights) {
+            rest -= weight;
+            if rest < 0.0 {
+                return *id;
+            }
+        }
+        order[weights.len() - 1]
+    }
+
+    /// Logits of few values, so that many are equal, and some that are none.
+    fn crowded(row: u64, v: usize) -> Vec<f32> {
+        let value = |i: usize| match rng::below(3, rng::Purpose::Bench, row, i as u64, 40) {
+            0 => f32::NEG_INFINITY,
+            1 => f32::NAN,
+            n => n as f32 / 8.0,
+        };
+        (0..v).map(value).collect()
+    }
+
+    #[test]
+    fn top_k_draws_what_sorting_everything_draws() {
+        for row in 0..60 {
+            let logits = crowded(row, 300);
+            for top_k in [2, 5, 40, 299, 300, 1000] {
+                let how = Sampling { temperature: 0.7, top_k, ..Sampling::default() };
+                for index in 0..20 {
+                    assert_eq!(sample(&logits, &[], &how, index), by_sorting(&logits, &how, index));
+                }
+            }
+        }
+    }
+
+    /// Draws without filters and their log-probabilities, against the softmax.
+    #[test]
+    fn the_whole_distribution_is_drawn_from() {
+        let logits = [1.0, f32::NAN, -0.5, 2.0, f32::NEG_INFINITY, 0.0, 2.0];
+        let how = Sampling { temperature: 0.5, top_k: 0, ..Sampling::default() };
+        let weight = |x: f32| if x.is_finite() { (2.0 * f64::from(x)).exp() } else { 0.0 };
+        let total: f64 = logits.iter().map(|x| weight(*x)).sum();
+        let n = 40_000;
+        let mut seen = [0; 7];
+        for i in 0..n {
+            let drawn = draw(&logits, &[], &how, i);
+            let share = weight(logits[drawn.id as usize]) / total;
+            assert!((f64::from(drawn.logprob) - share.ln()).abs() < 1e-6);
+            seen[drawn.id as usize] += 1;
+        }
+        for (count, x) in seen.iter().zip(logits) {
+            let share = weight(x) / total;
+            let deviation = (n as f64 * share * (1.0 - share)).sqrt();
+            assert!((f64::from(*count) - n as f64 * share).abs() <= 4.0 * deviation, "{count} of {n}, share {share}");
+        }
+        assert_eq!(draw(&[f32::NAN; 3], &[], &how, 0).id, 0);
+        assert_eq!(draw(&[f32::NEG_INFINITY, 5.0], &[], &how, 7), Drawn { id: 1, logprob: 0.0 });
+    }
+
+    #[test]
+    fn log_probabilities_are_those_of_what_the_filters_keep() {
+        let logits = [0.0, 3.0, 2.0, 1.0, -5.0];
+        let plain = Sampling { temperature: 1.0, top_k: 0, ..Sampling::default() };
+        for (how, kept) in [(Sampling { top_k: 2, ..plain }, 2), (Sampling { top_p: 0.9, ..plain }, 3)] {
+            let total: f64 = [3.0_f64, 2.0, 1.0].iter().take(kept).map(|x| x.exp()).sum();
+            for index in 0..50 {
+                let drawn = draw(&logits, &[], &how, index);
+                let want = f64::from(logits[drawn.id as usize]) - total.ln();
+                assert!((f64::from(drawn.logprob) - want).abs() < 1e-6, "{drawn:?}, want {want}");
+            }
+        }
+        assert_eq!(draw(&logits, &[], &Sampling::greedy(), 0), Drawn { id: 1, logprob: 0.0 });
     }
 }

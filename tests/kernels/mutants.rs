@@ -88,7 +88,7 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("entropy", "- mean", "+ mean"),
     ("entropy", "moment += e * x", "moment += x"),
     ("entropy", ">= p.v", "> p.v"),
-    ("entropy", "let half = 128u >> 7u", "let half = 0u"),
+    ("entropy", "share += e;", "share += 1.0;"),
     ("cross_entropy", "let half = 128u >> 7u", "let half = 0u"),
     ("adamw_prepare", "&& finite(mean)", ""),
     ("adamw_prepare", "select(control[4], 1.0, fresh)", "control[4]"),

@@ -52,7 +52,7 @@ pub(in crate::compute) fn entropy(p: &Params, args: Args<'_>) -> Ran {
     let (&[targets, logits], [entropies]) = (args.read, args.write) else { return Err(Arity) };
     let [r, v] = p.sizes();
     let targets: &[i32] = bytemuck::cast_slice(targets);
-    let rows = parallel::rows_per_task(r, 8 * v);
+    let rows = parallel::rows_per_task(r, 4 * v);
     let inputs = targets.chunks(rows).zip(logits.chunks(rows * v));
     parallel::run(entropies.chunks_mut(rows).zip(inputs), |(entropies, (targets, logits))| {
         simd::wide(
@@ -64,9 +64,8 @@ pub(in crate::compute) fn entropy(p: &Params, args: Args<'_>) -> Ran {
                         continue;
                     }
                     let top = simd::max(row);
-                    let total = simd::sum_by(v, |i| simd::exp(row[i] - top));
-                    let mean = simd::sum_by(v, |i| simd::exp(row[i] - top) * (row[i] - top)) / total;
-                    *out = total.ln() - mean;
+                    let (total, moment) = simd::exp_moments(row, top);
+                    *out = total.ln() - moment / total;
                 }
             },
         );

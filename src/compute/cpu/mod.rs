@@ -28,6 +28,7 @@ pub(super) use host::Host;
 pub(super) use loss::{cross_entropy, entropy};
 pub(super) use norm::{add_rmsnorm_forward, rmsnorm_backward, rmsnorm_forward};
 pub(super) use optimizer::{adamw, adamw_prepare};
+pub use simd::exponentials;
 
 /// The result of a twin.
 type Ran = Result<(), super::Arity>;

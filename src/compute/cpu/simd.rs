@@ -33,6 +33,48 @@ pub(super) fn exp(x: f32) -> f32 {
     e * power
 }
 
+/// e^((x − shift)·scale) of every element, to about 2 ulp and with the same bits on every machine; an
+/// exponent below −87 counts as that. For what the host itself does with logits.
+pub fn exponentials(x: &[f32], shift: f32, scale: f32) -> Vec<f32> {
+    let mut out = x.to_vec();
+    wide(
+        #[inline(always)]
+        || {
+            for v in &mut out {
+                *v = exp((*v - shift) * scale);
+            }
+        },
+    );
+    out
+}
+
+/// (Σ eˣ, Σ x·eˣ) of the elements less `top`, in lanes combined in a fixed order.
+#[inline(always)]
+pub(super) fn exp_moments(x: &[f32], top: f32) -> (f32, f32) {
+    let (mut sums, mut moments) = ([0.0_f32; 16], [0.0_f32; 16]);
+    let chunks = x.chunks_exact(16);
+    let (mut sum, mut moment) = (0.0, 0.0);
+    for v in chunks.remainder() {
+        let e = exp(v - top);
+        sum += e;
+        moment = e.mul_add(v - top, moment);
+    }
+    for chunk in chunks {
+        for l in 0..16 {
+            let e = exp(chunk[l] - top);
+            sums[l] += e;
+            moments[l] = e.mul_add(chunk[l] - top, moments[l]);
+        }
+    }
+    for width in [8, 4, 2, 1] {
+        for l in 0..width {
+            sums[l] += sums[l + width];
+            moments[l] += moments[l + width];
+        }
+    }
+    (sums[0] + sum, moments[0] + moment)
+}
+
 /// Σ f(i) over 0..n in eight lanes, combined in a fixed order.
 #[inline(always)]
 pub(super) fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
