@@ -35,8 +35,8 @@ TOWNS = """杭州 北京 上海 南京 苏州 西安 洛阳 成都 武汉 桂林
 峨眉 天山 庐山 泰山 华山 嵩山 衡山 东山 南山 西山""".split()
 # The phrasings that fine-tuning has, and close ones. What is farther away a model of this size takes for something else.
 WAYS = ["我想去{}玩，有哪些好玩的地点？", "{}有什么好玩的地方？", "请推荐几个{}的地点。", "我要去{}旅行，你推荐哪里？",
-        "我要去{}玩，有哪些好玩的地点？", "我想去{}旅行，你推荐哪里？", "我要去{}旅行，有哪些好玩的地点？",
-        "我想去{}玩，你推荐哪里？", "我要去{}玩，你推荐哪里？"]
+        "我要去{}旅行，有哪些好玩的地点？", "去{}旅行，有哪些好玩的地点？", "我想去{}旅行，你推荐哪里？",
+        "我想到{}旅行，你推荐哪里？", "我要到{}旅行，你推荐哪里？", "请推荐几个{}的地方。", "推荐几个{}的地点。"]
 
 
 def fail(*what):
@@ -222,7 +222,8 @@ class Places:
         if kind == "lead":
             return self.say(town, names, lead="")
         if kind == "name":
-            names[at] = rng.choice([names[at] + rng.choice(["可以看", "在很大的", "里没有"]) + rng.choice(self.known), rng.choice(LAST)])
+            more = rng.choice(["可以看", "在很大的", "里没有"]) + rng.choice(self.known)
+            names[at] = rng.choice([names[at] + more, rng.choice(LAST)])
             return self.say(town, names)
         if kind == "joint":
             return self.say(town, names, joint="、") if rng.random() < 0.6 else self.say(town, names).replace("、", "和")
