@@ -1,11 +1,15 @@
 //! The corpus compiled into the binary, so that a first run needs no file and no network.
 
+use serde::Deserialize;
+
 use crate::data::{
     chat::Conversation,
     chat_reader::read_chats,
     error::DataError,
     examples::{ChatSource, ExampleSet},
+    preference::{Preference, read_preferences},
     reader::{self, Format},
+    rules::Rule,
     source::Source,
     tokenizer::Tokenizer,
 };
@@ -162,25 +166,56 @@ pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, D
     CHATS.iter().map(set).collect()
 }
 
-/// The built-in material of human feedback, as JSON Lines.
-#[derive(Clone, Copy, Debug)]
-pub struct BuiltinPreferences {
-    /// Pairs to train on; a tenth of the labels are flipped.
-    pub pairs: &'static str,
-    /// Pairs with the rule's own verdict.
-    pub held_out: &'static str,
-    /// Prompts for answers to be drawn.
-    pub prompts: &'static str,
-    /// Prompts that stand in no training file: for the report.
-    pub judge: &'static str,
+/// A question of one of the tasks that have a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskPrompt {
+    /// The task, which is its rule.
+    pub task: Rule,
+    /// The question.
+    pub prompt: String,
 }
 
-/// The built-in material of human feedback.
-pub fn preferences() -> BuiltinPreferences {
-    BuiltinPreferences {
-        pairs: include_str!("../../assets/preference/pairs.jsonl"),
-        held_out: include_str!("../../assets/preference/heldout.jsonl"),
-        prompts: include_str!("../../assets/preference/prompts.jsonl"),
-        judge: include_str!("../../assets/preference/judge.jsonl"),
+const PAIRS: &str = include_str!("../../assets/preference/pairs.jsonl");
+const RANKED: &str = include_str!("../../assets/preference/ranked.jsonl");
+const HELD_OUT_PAIRS: &str = include_str!("../../assets/preference/heldout.jsonl");
+const PROMPTS: &str = include_str!("../../assets/preference/prompts.jsonl");
+const JUDGE: &str = include_str!("../../assets/preference/judge.jsonl");
+
+/// The built-in pairs to train on, rankings among them. A tenth of the labels of `pairs.jsonl` are wrong on
+/// purpose.
+pub fn preferences() -> Result<Vec<Preference>, DataError> {
+    let mut all = read_preferences(Format::JsonLines, PAIRS.as_bytes())?.preferences;
+    all.extend(read_preferences(Format::JsonLines, RANKED.as_bytes())?.preferences);
+    Ok(all)
+}
+
+/// The built-in pairs to be examined with; every label is the rule's.
+pub fn held_out_preferences() -> Result<Vec<Preference>, DataError> {
+    Ok(read_preferences(Format::JsonLines, HELD_OUT_PAIRS.as_bytes())?.preferences)
+}
+
+/// The built-in questions to sample answers to while training.
+pub fn prompts() -> Result<Vec<TaskPrompt>, DataError> {
+    read_prompts(PROMPTS)
+}
+
+/// The built-in questions that answers are judged by at the end: in no training file of any stage.
+pub fn judge_prompts() -> Result<Vec<TaskPrompt>, DataError> {
+    read_prompts(JUDGE)
+}
+
+fn read_prompts(text: &str) -> Result<Vec<TaskPrompt>, DataError> {
+    #[derive(Deserialize)]
+    struct Record {
+        task: String,
+        prompt: String,
     }
+    let prompt = |line: &str| {
+        let record: Record =
+            serde_json::from_str(line).map_err(|e| DataError::Preferences(format!("a built-in question: {e}")))?;
+        let task = Rule::of_task(&record.task)
+            .ok_or_else(|| DataError::Preferences(format!("no rule is named {:?}", record.task)))?;
+        Ok(TaskPrompt { task, prompt: record.prompt })
+    };
+    text.lines().map(prompt).collect()
 }

@@ -52,6 +52,19 @@ pub enum DataError {
         /// Where and why the first of them was.
         first: Option<(u64, String)>,
     },
+    /// No pair of answers was found.
+    #[error("holds no preference{}", preference_hint(*.rejected, *.undecided, .first.as_ref()))]
+    NoPreference {
+        /// Records that were rejected on the way.
+        rejected: u64,
+        /// Votes that preferred neither answer.
+        undecided: u64,
+        /// Where and why the first rejected one was.
+        first: Option<(u64, String)>,
+    },
+    /// Preferences that cannot be used.
+    #[error("preferences: {0}")]
+    Preferences(String),
     /// Conversations or examples that cannot be used together.
     #[error("conversations: {0}")]
     Conversations(String),
@@ -67,6 +80,14 @@ fn chat_hint(rejected: u64, first: Option<&(u64, String)>) -> String {
     match first {
         Some(_) => hint(rejected, first),
         None => "; expected JSON Lines or a JSON array with \"messages\", \"conversations\", \"instruction\" and \"output\", or \"prompt\" and \"completion\"".to_owned(),
+    }
+}
+
+fn preference_hint(rejected: u64, undecided: u64, first: Option<&(u64, String)>) -> String {
+    match first {
+        Some(_) => hint(rejected, first),
+        None if undecided > 0 => format!("; {undecided} votes preferred neither answer, and there is no other record"),
+        None => "; expected JSON Lines or a JSON array with \"prompt\", \"chosen\" and \"rejected\" (or a form of LLaMA-Factory, minimind or hh-rlhf)".to_owned(),
     }
 }
 

@@ -7,6 +7,9 @@
 //! The way of a conversation: [`chat_reader`] reads the usual forms, [`chat`] turns one into ids and
 //! the labels that are learned, [`examples`] fits them to a context and holds some out, [`packing`]
 //! fills rows with whole examples, [`chat_rows`] says which in which step.
+//!
+//! The way of a preference: [`preference`] reads the usual forms, makes pairs of tokens and holds some
+//! out; [`rules`] are the truth of the built-in tasks, [`diversity`] what can be seen without it.
 
 pub mod batch;
 pub mod builtin;
@@ -20,6 +23,7 @@ pub mod evaluate;
 pub mod examples;
 pub mod mix;
 pub mod packing;
+pub mod preference;
 pub mod reader;
 pub mod rules;
 pub mod source;
@@ -30,17 +34,24 @@ pub use error::DataError;
 
 pub use batch::{Batch, Batcher};
 pub use builtin::{
-    BuiltinPreferences, CHAT_PROBES, ChatProbe, PROBES, chats as builtin_chats, conversations as builtin_conversations,
-    preferences as builtin_preferences, sources as builtin_sources,
+    CHAT_PROBES, ChatProbe, PROBES, TaskPrompt, chats as builtin_chats, conversations as builtin_conversations,
+    held_out_preferences as builtin_held_out_preferences, judge_prompts as builtin_judge_prompts,
+    preferences as builtin_preferences, prompts as builtin_prompts, sources as builtin_sources,
 };
 pub use chat::{CHAT_TEMPLATE, Conversation, Example, Role, Turn, encode, encode_prompt};
 pub use chat_reader::{ChatReading, Form, read_chats};
 pub use chat_rows::ChatRows;
+pub use diversity::{Indicators, distinct2, indicators, repetition};
 pub use evaluate::{Windows, baseline, bits_per_byte, windows};
 pub use examples::{ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_sets};
 pub use mix::{History, MOST_TOKENS, Shape};
 pub use packing::{PackedRow, fill_row, plan};
+pub use preference::{
+    PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, Side, encode_pairs, read_preferences,
+    split_preferences,
+};
 pub use reader::{Format, read};
+pub use rules::{Fault, RULES, Rule, Verdict};
 pub use source::{Packed, Source, chat_texts, pack, training_texts};
 pub use split::split;
 pub use tokenizer::{ChatTokens, StreamDecoder, Tokenizer, train_bpe, train_char};

@@ -288,7 +288,8 @@ impl RunConfig {
         self.sft.check("sft")?;
         self.pretrain.has_nothing_of_sft("pretrain")?;
         self.reward.check("reward")?;
-        self.reward.has_nothing_of_sft("reward")?;
+        StageOverrides { source: Vec::new(), ..self.reward.clone() }.has_nothing_of_sft("reward")?;
+        check_sources("reward.source", &self.reward.source)?;
         self.ppo.check()?;
         let s = &self.sampling;
         let ranges = [

@@ -5,14 +5,21 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{config::ConfigIssue, error::TrainError, prepare::Opening};
+use super::{
+    corpus::{FILE_LIMIT, files},
+    error::TrainError,
+    prepare::Opening,
+};
 use crate::{
     compute::rng::{self, Purpose},
-    data::{self, DataError, Role, Tokenizer, Turn, encode_prompt, rules::Rule},
+    data::{
+        self, DataError, Format, PairExample, Preference, Role, Tokenizer, Turn, encode_pairs, encode_prompt,
+        read_preferences, split_preferences,
+    },
     nn::{BatchDecoder, ModelConfig, Prompt, Sampling, Weights},
+    store::{Links, RealFs, read_limited},
 };
 
 /// The file of the run's own answers, in its `data/`.
@@ -28,50 +35,12 @@ pub(super) const LONGEST: usize = 40;
 /// Of the labels of pairs that are trained on, this share is flipped: people err, and so do the built-in pairs.
 const FLIPPED: f64 = 0.1;
 
-/// Two answers to one question, as whole conversations that end with the end token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PairExample {
-    pub chosen: Vec<u32>,
-    pub rejected: Vec<u32>,
-}
-
 /// What a reward model is trained and judged on.
 pub(super) struct Pairs {
     pub train: Vec<PairExample>,
     pub held_out: Vec<PairExample>,
     /// Hash over all of them.
     pub digest: String,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    task: Option<String>,
-    prompt: String,
-    #[serde(default)]
-    chosen: String,
-    #[serde(default)]
-    rejected: String,
-}
-
-/// Prompts of a file, with the task whose rule judges them.
-pub(super) fn prompts(text: &str) -> Result<Vec<(Rule, String)>, TrainError> {
-    let prompt = |line: Line| Some((Rule::of_task(line.task.as_deref()?)?, line.prompt));
-    Ok(lines(text)?.into_iter().filter_map(prompt).collect())
-}
-
-fn lines(text: &str) -> Result<Vec<Line>, TrainError> {
-    let line = |(i, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map_err(|e| TrainError::Data(DataError::Json { reason: e.to_string(), line: i + 1, column: e.column() }))
-    };
-    text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).map(line).collect()
-}
-
-/// A question and its answer as ids, the end token last.
-pub(super) fn conversation(prompt: &str, answer: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, TrainError> {
-    let turns = [Turn::new(Role::User, prompt), Turn::new(Role::Assistant, answer)];
-    let conversation = data::Conversation { turns: turns.to_vec(), task: None };
-    Ok(data::encode(&conversation, tokenizer)?.ids)
 }
 
 /// The question's ids, the assistant's turn opened.
@@ -85,64 +54,91 @@ pub(super) fn shuffled(seed: u64, epoch: u64, n: usize, at: usize) -> usize {
     data::batch::permute(seed, (1 << 46) | epoch, n, at)
 }
 
-/// Reads the built-in pairs, and draws the model's own where that has not been done.
+/// The run's pairs: of `[[reward.source]]`, or the built-in ones and the model's own answers, which are drawn
+/// where that has not been done.
 pub(super) fn gather(
     o: &mut Opening<'_>,
     model: &ModelConfig,
     weights: &Weights,
     tokenizer: &Tokenizer,
 ) -> Result<Pairs, TrainError> {
-    let built_in = data::builtin_preferences();
-    let own = match super::model_folder::read_text(&o.run.view().data_dir(), OWN)? {
-        Some(text) => text,
-        None => {
-            let text = draw_own(o, model, weights, tokenizer, built_in.prompts)?;
-            o.run.write_data(OWN, text.as_bytes())?;
-            text
+    let (train, held_out) = if o.config.reward.source.is_empty() {
+        let own = match super::model_folder::read_text(&o.run.view().data_dir(), OWN)? {
+            Some(text) => text,
+            None => {
+                let text = draw_own(o, model, weights, tokenizer)?;
+                o.run.write_data(OWN, text.as_bytes())?;
+                text
+            }
+        };
+        let own = match read_preferences(Format::JsonLines, own.as_bytes()) {
+            Ok(reading) => reading.preferences,
+            // A model whose answers are all good or all bad tells nothing apart.
+            Err(DataError::Empty { .. } | DataError::NoConversation { .. }) => Vec::new(),
+            Err(e) => return Err(e.into()),
+        };
+        let mut train = data::builtin_preferences()?;
+        // Half at least are the model's own; of the built-in ones as many as that leaves room for.
+        if !own.is_empty() {
+            train.truncate(own.len());
         }
+        o.notes.push(format!("{} pairs of the model's own answers, {} built-in ones", own.len(), train.len()));
+        train.extend(own);
+        (train, data::builtin_held_out_preferences()?)
+    } else {
+        let all = read_sources(o)?;
+        let (train, held_out) = split_preferences(&all);
+        let of = |which: Vec<usize>| which.into_iter().map(|i| all[i].clone()).collect::<Vec<Preference>>();
+        (of(train), of(held_out))
     };
     let most = o.plan.context;
-    let mut dropped = 0;
-    let mut encode = |all: Vec<Line>| -> Result<Vec<PairExample>, TrainError> {
-        let mut pairs = Vec::new();
-        for line in all {
-            let chosen = conversation(&line.prompt, &line.chosen, tokenizer)?;
-            let rejected = conversation(&line.prompt, &line.rejected, tokenizer)?;
-            if chosen.len().max(rejected.len()) > most {
-                dropped += 1;
-            } else {
-                pairs.push(PairExample { chosen, rejected });
-            }
+    let mut encode = |which: &str, all: &[Preference]| -> Result<Vec<PairExample>, TrainError> {
+        let (pairs, fitted) = encode_pairs(all, tokenizer, most)?;
+        if fitted.dropped > 0 {
+            o.notes.push(format!("{} {which} do not fit the context of {most} and are left out", fitted.dropped));
         }
         Ok(pairs)
     };
-    let own = encode(lines(&own)?)?;
-    let held_out = encode(lines(built_in.held_out)?)?;
-    let mut train = encode(lines(built_in.pairs)?)?;
-    if dropped > 0 {
-        o.notes.push(format!("{dropped} pairs do not fit the context of {most} and are left out"));
-    }
-    // Half at least are the model's own; of the built-in ones as many as that leaves room for.
-    train.truncate(own.len().max(1));
-    let (n_own, n_built_in) = (own.len(), train.len());
-    train.extend(own);
+    let (train, held_out) = (encode("pairs", &train)?, encode("held-out pairs", &held_out)?);
     if train.is_empty() || held_out.is_empty() {
-        return Err(TrainError::Run(ConfigIssue(format!(
-            "reward: no pair is left that fits the context of {most}; raise reward.context"
-        ))));
+        return Err(TrainError::Input(format!(
+            "reward: {} pairs are left to train on and {} to be examined with; give more pairs about different prompts, or raise reward.context (now {most})",
+            train.len(),
+            held_out.len()
+        )));
     }
-    o.notes.push(format!(
-        "{n_own} pairs of the model's own answers, {n_built_in} built-in ones, {} held out",
-        held_out.len()
-    ));
     let mut hash = blake3::Hasher::new();
     for pair in train.iter().chain(&held_out) {
-        for side in [&pair.chosen, &pair.rejected] {
+        for side in [&pair.chosen.ids, &pair.rejected.ids] {
             hash.update(&(side.len() as u64).to_le_bytes());
             hash.update(bytemuck::cast_slice(side));
         }
     }
     Ok(Pairs { train, held_out, digest: hash.finalize().to_hex().to_string() })
+}
+
+/// Preferences of the files that run.toml names.
+fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
+    let mut all = Vec::new();
+    for s in &o.config.reward.source {
+        for (path, format) in files(o.run.view().dir(), "reward.source", &s.name, &s.path)? {
+            let bytes = read_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
+            let reading = read_preferences(format, bytes.as_slice())
+                .map_err(|e| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display())))?;
+            let forms: Vec<String> = reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect();
+            o.notes.push(format!("reward.source {}: {}: {}", s.name, path.display(), forms.join(", ")));
+            if let Some((place, why)) = reading.reasons.first() {
+                o.notes.push(format!(
+                    "reward.source {}: {}: {} records passed over, the first at {place}: {why}",
+                    s.name,
+                    path.display(),
+                    reading.rejected
+                ));
+            }
+            all.extend(reading.preferences);
+        }
+    }
+    Ok(all)
 }
 
 /// Answers of the fine-tuned model, and of two to one question that the rule tells apart a pair. The rule
@@ -152,17 +148,16 @@ fn draw_own(
     model: &ModelConfig,
     weights: &Weights,
     tokenizer: &Tokenizer,
-    asked: &str,
 ) -> Result<String, TrainError> {
     let seed = o.config.seed;
     let mark = o.device.mark();
-    let asked = prompts(asked)?;
+    let asked = data::builtin_prompts()?;
     let mut decoder = BatchDecoder::new(o.device, model, weights, ROWS, model.max_position_embeddings)?;
     let end = tokenizer.chat().map(|c| c.end);
     let known = tokenizer.vocab_size().min(model.vocab_size);
     let mut questions = Vec::with_capacity(asked.len() * EACH);
-    for (i, (_, prompt)) in asked.iter().enumerate() {
-        let ids = question(prompt, tokenizer)?;
+    for (i, asked) in asked.iter().enumerate() {
+        let ids = question(&asked.prompt, tokenizer)?;
         for j in 0..EACH {
             questions.push(Prompt {
                 max_new_tokens: LONGEST.min(decoder.capacity().saturating_sub(ids.len())),
@@ -176,7 +171,8 @@ fn draw_own(
     o.device.release(mark);
     let mut text = String::new();
     let mut pairs = 0_u64;
-    for ((rule, prompt), answers) in asked.iter().zip(answers.chunks(EACH)) {
+    for (asked, answers) in asked.iter().zip(answers.chunks(EACH)) {
+        let (rule, prompt) = (asked.task, &asked.prompt);
         let mut sides: BTreeMap<bool, Vec<String>> = BTreeMap::new();
         for a in answers {
             let answer = tokenizer.decode(&a.ids, true);

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     compute::Device,
-    data::{self, Example, History, Shape, Tokenizer, diversity::indicators, rules::Rule},
+    data::{self, Example, History, Shape, TaskPrompt, Tokenizer, diversity::indicators},
     nn::{
         BatchDecoder, Decoder, Evaluator, Head, IGNORE_INDEX, ModelConfig, ParamTable, PolicyLearner, Prompt,
         ScalarEvaluator, ScalarLearner, Weights,
@@ -46,8 +46,8 @@ pub(super) struct Ppo {
     reward: ScalarEvaluator,
     writer: BatchDecoder,
     voice: Decoder,
-    prompts: Vec<(Rule, String)>,
-    judge: Vec<(Rule, String)>,
+    prompts: Vec<TaskPrompt>,
+    judge: Vec<TaskPrompt>,
     kl: AdaptiveKl,
     scale: (f64, f64),
     reward_model: (String, String),
@@ -149,10 +149,12 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let reward = ScalarEvaluator::new(o.device, &model, &of_reward, rows, context)?;
     let writer = BatchDecoder::new(o.device, &model, policy.params(), ppo.rollouts.min(128), context)?;
     let voice = Decoder::new(o.device, &model, policy.params(), model.max_position_embeddings)?;
-    let built_in = data::builtin_preferences();
-    let prompts = pairs::prompts(built_in.prompts)?;
-    let judge = pairs::prompts(built_in.judge)?;
-    let digest = blake3::hash(built_in.prompts.as_bytes()).to_hex().to_string();
+    let (prompts, judge) = (data::builtin_prompts()?, data::builtin_judge_prompts()?);
+    let mut hash = blake3::Hasher::new();
+    for p in &prompts {
+        hash.update(p.prompt.as_bytes()).update(&[0]);
+    }
+    let digest = hash.finalize().to_hex().to_string();
     o.same_data(&mut state, &digest);
     let kl = AdaptiveKl {
         coefficient: state.kl_coef.unwrap_or(ppo.kl_coef),
@@ -276,7 +278,7 @@ impl Ppo {
 
     /// What the policy is worth on the prompts that no training file holds.
     fn report(&mut self, device: &mut Device, done: usize) -> Result<Vec<PolicyReport>, TrainError> {
-        let asked: Vec<String> = self.judge.iter().map(|(_, prompt)| prompt.clone()).collect();
+        let asked: Vec<String> = self.judge.iter().map(|p| p.prompt.clone()).collect();
         // The same draws every time, so that two reports differ by their weights alone.
         let all = self.rollout(device, &asked, usize::MAX / 2)?;
         let rewards = self.rewards(device, &all)?;
@@ -285,7 +287,8 @@ impl Ppo {
         let mut reports = Vec::new();
         let tasks = data::rules::RULES.iter().map(|rule| (Some(*rule), rule.name())).chain([(None, "all")]);
         for (rule, name) in tasks {
-            let of: Vec<usize> = (0..all.len()).filter(|i| rule.is_none_or(|rule| self.judge[*i].0 == rule)).collect();
+            let of: Vec<usize> =
+                (0..all.len()).filter(|i| rule.is_none_or(|rule| self.judge[*i].task == rule)).collect();
             let n = of.len();
             if n == 0 {
                 continue;
@@ -295,8 +298,8 @@ impl Ppo {
                 .map(|i| (self.tokenizer.decode(&all[*i].ids[all[*i].start..], true), all[*i].ended))
                 .collect();
             let good = of.iter().zip(&texts).filter(|(i, (text, ended))| {
-                let (rule, prompt) = &self.judge[**i];
-                rule.judge(prompt, text, *ended).good
+                let asked = &self.judge[**i];
+                asked.task.judge(&asked.prompt, text, *ended).good
             });
             let true_score = good.count() as f64 / n as f64;
             let kl = of
@@ -335,7 +338,7 @@ impl Work for Ppo {
         let (n, of) = (self.ppo.rollouts, self.prompts.len());
         let prompt = |i: usize| {
             let at = step * n + i;
-            self.prompts[pairs::shuffled(self.seed, (at / of) as u64, of, at % of)].1.clone()
+            self.prompts[pairs::shuffled(self.seed, (at / of) as u64, of, at % of)].prompt.clone()
         };
         let asked: Vec<String> = (0..n).map(prompt).collect();
         let all = self.rollout(device, &asked, step * n)?;

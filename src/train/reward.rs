@@ -10,7 +10,7 @@ use super::{
     error::TrainError,
     event::{BatchView, Event, RewardReport, SourceInfo, SourceUse, TaskInfo},
     lineage,
-    pairs::{self, PairExample, Pairs},
+    pairs::{self, Pairs},
     plan::StagePlan,
     prepare::{Opened, Opening},
     rows,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     compute::Device,
-    data::{Example, History, Shape},
+    data::{Example, History, PairExample, Shape},
     nn::{
         Decoder, Head, ModelConfig, ParamTable, ScalarLearner, Weights,
         feedback::{Pair, pairwise_loss},
@@ -109,7 +109,7 @@ impl Reward {
     /// Scores of both sides of pairs, and what is needed to go back.
     fn score(&mut self, device: &mut Device, pairs: &[&PairExample]) -> Result<Vec<f32>, TrainError> {
         let examples: Vec<Example> =
-            pairs.iter().flat_map(|p| [scored(&p.chosen, self.pad), scored(&p.rejected, self.pad)]).collect();
+            pairs.iter().flat_map(|p| [scored(&p.chosen.ids, self.pad), scored(&p.rejected.ids, self.pad)]).collect();
         let mut scores = vec![0.0; examples.len()];
         for micro in rows::micros(&examples, ROWS, self.plan.context, self.pad)? {
             let all = self.learner.scores(device, micro.rows())?;
@@ -137,7 +137,7 @@ impl Work for Reward {
         let sides: Vec<Pair> = scores.chunks_exact(2).map(|s| Pair::new(s[0], s[1])).collect();
         let loss = pairwise_loss(&sides, CENTRE);
         let examples: Vec<Example> =
-            pairs.iter().flat_map(|p| [scored(&p.chosen, self.pad), scored(&p.rejected, self.pad)]).collect();
+            pairs.iter().flat_map(|p| [scored(&p.chosen.ids, self.pad), scored(&p.rejected.ids, self.pad)]).collect();
         let mut tokens = 0;
         for micro in rows::micros(&examples, ROWS, self.plan.context, self.pad)? {
             let mut slopes = vec![0.0; micro.ids.len()];
@@ -164,7 +164,7 @@ impl Work for Reward {
     }
 
     fn epoch_tokens(&self) -> u64 {
-        self.pairs.train.iter().map(|p| (p.chosen.len() + p.rejected.len()) as u64).sum()
+        self.pairs.train.iter().map(|p| (p.chosen.ids.len() + p.rejected.ids.len()) as u64).sum()
     }
 
     fn sources(&self) -> Vec<SourceInfo> {
@@ -173,7 +173,7 @@ impl Work for Reward {
             weight: 1.0,
             documents: self.pairs.train.len(),
             tokens: self.epoch_tokens() as usize,
-            held_out_tokens: self.pairs.held_out.iter().map(|p| p.chosen.len() + p.rejected.len()).sum(),
+            held_out_tokens: self.pairs.held_out.iter().map(|p| p.chosen.ids.len() + p.rejected.ids.len()).sum(),
         }]
     }
 
@@ -188,7 +188,7 @@ impl Work for Reward {
         let scores = self.score(device, &pairs)?;
         let sides: Vec<Pair> = scores.chunks_exact(2).map(|s| Pair::new(s[0], s[1])).collect();
         let all = pairwise_loss(&sides, 0.0);
-        let longer = held.iter().map(|p| match p.chosen.len().cmp(&p.rejected.len()) {
+        let longer = held.iter().map(|p| match p.chosen.ids.len().cmp(&p.rejected.ids.len()) {
             std::cmp::Ordering::Greater => 1.0,
             std::cmp::Ordering::Equal => 0.5,
             std::cmp::Ordering::Less => 0.0,

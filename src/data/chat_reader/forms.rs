@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Form;
 use crate::data::chat::{Conversation, Role, Turn};
 
-type Fields = Map<String, Value>;
+pub(in crate::data) type Fields = Map<String, Value>;
 
 /// The conversation a record stands for, or the reason there is none.
 pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), String> {
@@ -40,12 +40,12 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Strin
 }
 
 /// A field that is there and not null.
-fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
+pub(in crate::data) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
     fields.get(name).filter(|v| !v.is_null())
 }
 
 /// What a value is, in words.
-fn kind(value: &Value) -> &'static str {
+pub(in crate::data) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -57,7 +57,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// A string with its line ends as `\n`, otherwise as it is.
-fn text(value: &Value, what: &str) -> Result<String, String> {
+pub(in crate::data) fn text(value: &Value, what: &str) -> Result<String, String> {
     match value {
         Value::String(text) if text.contains('\r') => Ok(text.replace("\r\n", "\n")),
         Value::String(text) => Ok(text.clone()),
@@ -65,7 +65,7 @@ fn text(value: &Value, what: &str) -> Result<String, String> {
     }
 }
 
-fn task(fields: &Fields) -> Result<Option<String>, String> {
+pub(in crate::data) fn task(fields: &Fields) -> Result<Option<String>, String> {
     match field(fields, "task") {
         None => Ok(None),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
@@ -73,9 +73,16 @@ fn task(fields: &Fields) -> Result<Option<String>, String> {
     }
 }
 
-/// `instruction` and `input` ask together, as in LLaMA-Factory: on a line each.
+/// `instruction` and `input`, answered by `output`.
 fn alpaca(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, String> {
     let output = field(fields, "output").ok_or("\"instruction\" without \"output\"; both are expected")?;
+    let mut turns = alpaca_question(fields, instruction)?;
+    turns.push(Turn::new(Role::Assistant, text(output, "\"output\"")?));
+    Ok(turns)
+}
+
+/// `history`, then `instruction` and `input`, which ask together, as in LLaMA-Factory: on a line each.
+pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, String> {
     let mut turns = Vec::new();
     if let Some(history) = field(fields, "history") {
         let wrong = || "\"history\" is no list of pairs [question, answer]".to_owned();
@@ -96,12 +103,11 @@ fn alpaca(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, String> {
         }
     }
     turns.push(Turn::new(Role::User, question));
-    turns.push(Turn::new(Role::Assistant, text(output, "\"output\"")?));
     Ok(turns)
 }
 
 /// A side of prompt and completion: a string of one role, or messages.
-fn side(value: &Value, name: &str, role: Role) -> Result<Vec<Turn>, String> {
+pub(in crate::data) fn side(value: &Value, name: &str, role: Role) -> Result<Vec<Turn>, String> {
     match value {
         Value::Array(_) => list(value, name),
         Value::String(_) => Ok(vec![Turn::new(role, text(value, name)?)]),
@@ -110,7 +116,7 @@ fn side(value: &Value, name: &str, role: Role) -> Result<Vec<Turn>, String> {
 }
 
 /// A list of messages, each with `role` and `content`, or `from` and `value`.
-fn list(value: &Value, name: &str) -> Result<Vec<Turn>, String> {
+pub(in crate::data) fn list(value: &Value, name: &str) -> Result<Vec<Turn>, String> {
     let Value::Array(messages) = value else {
         return Err(format!("\"{name}\" is {}, not a list of messages", kind(value)));
     };
@@ -120,7 +126,7 @@ fn list(value: &Value, name: &str) -> Result<Vec<Turn>, String> {
     messages.iter().enumerate().map(turn).collect()
 }
 
-fn message_turn(message: &Value) -> Result<Turn, String> {
+pub(in crate::data) fn message_turn(message: &Value) -> Result<Turn, String> {
     let Value::Object(fields) = message else {
         return Err(format!("expected an object, found {}", kind(message)));
     };
@@ -158,7 +164,7 @@ fn role_of(name: &str) -> Result<Role, String> {
 
 /// Refuses turns that are no conversation to learn from: perhaps a system turn, then questions and
 /// answers by turns, an answer last.
-fn check(turns: &[Turn]) -> Result<(), String> {
+pub(in crate::data) fn check(turns: &[Turn]) -> Result<(), String> {
     if turns.is_empty() {
         return Err("it has no turns".into());
     }

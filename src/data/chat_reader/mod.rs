@@ -4,7 +4,7 @@
 //! and passed over; bad UTF-8 spoils only its own record. Only one record is held at a time beside
 //! what was read.
 
-mod forms;
+pub(super) mod forms;
 mod records;
 
 use std::{
@@ -98,6 +98,27 @@ pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataE
             "a .txt file holds none; expected JSON Lines (.jsonl) or a JSON array (.json)".into(),
         ));
     }
+    let mut reading = ChatReading::default();
+    reading.bytes = each_record(format, input, |place, text| match text {
+        Ok(text) => reading.take(place, text),
+        Err(reason) => reading.reject(place, reason),
+    })?;
+    if reading.conversations.is_empty() {
+        return Err(DataError::NoConversation {
+            rejected: reading.rejected,
+            first: reading.reasons.into_iter().next(),
+        });
+    }
+    Ok(reading)
+}
+
+/// Hands over the text of every record of JSON Lines or of a JSON array, or the reason there is none,
+/// each with its place: the line, or the item, from 1. Returns the bytes read.
+pub(super) fn each_record(
+    format: Format,
+    input: impl Read,
+    take: impl FnMut(u64, Result<&str, String>),
+) -> Result<u64, DataError> {
     let mut input = buffered(input);
     let head = head(&mut input)?;
     let start = head.trim_ascii_start();
@@ -107,14 +128,7 @@ pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataE
         Format::JsonLines | Format::Text => start.first() == Some(&b'['),
     };
     let input = buffered(head.as_slice().chain(input));
-    let reading = if items { read_items(input)? } else { read_lines(Lines::new(input))? };
-    if reading.conversations.is_empty() {
-        return Err(DataError::NoConversation {
-            rejected: reading.rejected,
-            first: reading.reasons.into_iter().next(),
-        });
-    }
-    Ok(reading)
+    if items { each_item(input, take) } else { each_line(Lines::new(input), take) }
 }
 
 /// The input up to the end of its first line that is not blank, without a byte order mark.
@@ -136,45 +150,40 @@ fn head(input: &mut impl BufRead) -> Result<Vec<u8>, DataError> {
     Ok(head)
 }
 
-fn read_lines<R: Read>(mut lines: Lines<R>) -> Result<ChatReading, DataError> {
-    let mut reading = ChatReading::default();
+fn each_line<R: Read>(mut lines: Lines<R>, mut take: impl FnMut(u64, Result<&str, String>)) -> Result<u64, DataError> {
     loop {
         // The number of the line about to be read; the borrow of its text forbids asking later.
         let place = lines.line + 1;
         match lines.next()? {
-            None => break,
-            Some(Line::TooLong) => reading.reject(place, format!("the line has more than {LONGEST_LINE} bytes")),
-            Some(Line::NotUtf8(at)) => reading.reject(place, not_utf8(at)),
+            None => return Ok(lines.offset),
+            Some(Line::TooLong) => take(place, Err(format!("the line has more than {LONGEST_LINE} bytes"))),
+            Some(Line::NotUtf8(at)) => take(place, Err(not_utf8(at))),
             Some(Line::Text(line)) if line.trim().is_empty() => {}
-            Some(Line::Text(line)) => reading.take(place, line),
+            Some(Line::Text(line)) => take(place, Ok(line)),
         }
     }
-    reading.bytes = lines.offset;
-    Ok(reading)
 }
 
-fn read_items(input: impl BufRead) -> Result<ChatReading, DataError> {
-    let mut reading = ChatReading::default();
+fn each_item(input: impl BufRead, mut take: impl FnMut(u64, Result<&str, String>)) -> Result<u64, DataError> {
     let mut records = Records::new(input);
     let mut place = 0;
     while let Some(record) = records.next()? {
         place += 1;
         match record {
             Record::Whole(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => reading.take(place, text),
-                Err(e) => reading.reject(place, not_utf8(e.valid_up_to())),
+                Ok(text) => take(place, Ok(text)),
+                Err(e) => take(place, Err(not_utf8(e.valid_up_to()))),
             },
-            Record::TooLong => reading.reject(place, format!("the record has more than {LONGEST_LINE} bytes")),
+            Record::TooLong => take(place, Err(format!("the record has more than {LONGEST_LINE} bytes"))),
             Record::Unfinished => {
-                reading.reject(place, "the file ends in the middle of this record; it may have been cut off");
+                take(place, Err("the file ends in the middle of this record; it may have been cut off".into()));
             }
             Record::Unclosed => {
-                reading.reject(place, "the file ends before the array does (no ]); it may have been cut off");
+                take(place, Err("the file ends before the array does (no ]); it may have been cut off".into()));
             }
         }
     }
-    reading.bytes = records.offset();
-    Ok(reading)
+    Ok(records.offset())
 }
 
 fn not_utf8(at: usize) -> String {

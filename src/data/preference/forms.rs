@@ -1,0 +1,226 @@
+//! A record to its pairs: the seven forms, and what a preference must be.
+
+use serde_json::Value;
+
+use super::{Preference, PreferenceForm};
+use crate::data::{
+    chat::{Role, Turn},
+    chat_reader::forms::{Fields, alpaca_question, check, field, kind, list, message_turn, side, task, text},
+};
+
+/// Answers that a ranking may have; all their pairs are made.
+const MOST_RANKED: usize = 64;
+/// What opens a turn in hh-rlhf's strings.
+const HUMAN: &str = "\n\nHuman:";
+const ASSISTANT: &str = "\n\nAssistant:";
+
+/// What a record says.
+pub(super) enum Found {
+    Pairs(Vec<Preference>),
+    /// A vote for neither: as good as one another.
+    Tie,
+    /// A vote for neither: both bad.
+    BothBad,
+}
+
+/// What a record says, or the reason that it says nothing.
+pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), String> {
+    let Value::Object(fields) = record else {
+        return Err(format!("expected an object, found {}", kind(record)));
+    };
+    if let Some(ranked) = field(fields, "ranked") {
+        return Ok((PreferenceForm::Ranked, Found::Pairs(ranking(fields, ranked)?)));
+    }
+    let vote = match field(fields, "choice") {
+        None => false,
+        Some(choice) => match text(choice, "\"choice\"")?.as_str() {
+            "a" | "b" => true,
+            "tie" => return Ok((PreferenceForm::Vote, Found::Tie)),
+            "both_bad" => return Ok((PreferenceForm::Vote, Found::BothBad)),
+            other => {
+                let short: String = other.chars().take(40).collect();
+                return Err(format!("unknown choice {short:?}; known are a, b, tie and both_bad"));
+            }
+        },
+    };
+    let (chosen, rejected) = match (field(fields, "chosen"), field(fields, "rejected")) {
+        (Some(chosen), Some(rejected)) => (chosen, rejected),
+        (Some(_), None) => return Err("\"chosen\" without \"rejected\"; both are expected".into()),
+        (None, Some(_)) => return Err("\"rejected\" without \"chosen\"; both are expected".into()),
+        (None, None) => {
+            return Err("no field that is known: \"chosen\" and \"rejected\", or \"prompt\" with \"ranked\"".into());
+        }
+    };
+    let (form, mut prompt, chosen, rejected) = if let Some(asked) = field(fields, "conversations") {
+        let prompt = list(asked, "conversations")?;
+        (PreferenceForm::ShareGpt, prompt, message(chosen, "chosen")?, message(rejected, "rejected")?)
+    } else if let Some(instruction) = field(fields, "instruction") {
+        let prompt = alpaca_question(fields, instruction)?;
+        (PreferenceForm::Alpaca, prompt, text(chosen, "\"chosen\"")?, text(rejected, "\"rejected\"")?)
+    } else if let Some(asked) = field(fields, "prompt") {
+        let prompt = side(asked, "prompt", Role::User)?;
+        let answers = (answer(chosen, "chosen", &prompt)?, answer(rejected, "rejected", &prompt)?);
+        (PreferenceForm::PromptPair, prompt, answers.0, answers.1)
+    } else {
+        implicit(chosen, rejected)?
+    };
+    if let Some(system) = field(fields, "system") {
+        prompt.insert(0, Turn::new(Role::System, text(system, "\"system\"")?));
+    }
+    let task = task(fields)?;
+    let pair = pair(&tidy(prompt), chosen, rejected, task, vote)?;
+    Ok((if vote { PreferenceForm::Vote } else { form }, Found::Pairs(vec![pair])))
+}
+
+/// A prompt without an empty system turn, which says nothing.
+fn tidy(mut prompt: Vec<Turn>) -> Vec<Turn> {
+    prompt.retain(|t| t.role != Role::System || !t.content.trim().is_empty());
+    prompt
+}
+
+/// A pair that can be learned from.
+fn pair(
+    prompt: &[Turn],
+    chosen: String,
+    rejected: String,
+    task: Option<String>,
+    vote: bool,
+) -> Result<Preference, String> {
+    check_prompt(prompt)?;
+    for (name, answer) in [("chosen", &chosen), ("rejected", &rejected)] {
+        if answer.trim().is_empty() {
+            return Err(format!("the {name} answer is empty"));
+        }
+    }
+    if chosen.trim() == rejected.trim() {
+        return Err("the chosen answer equals the rejected one, so nothing is preferred".into());
+    }
+    Ok(Preference::new(prompt.to_vec(), chosen, rejected, task, vote))
+}
+
+/// Refuses turns that do not ask for an answer.
+fn check_prompt(prompt: &[Turn]) -> Result<(), String> {
+    match prompt.last() {
+        None => return Err("the prompt has no turns".into()),
+        Some(last) if last.role != Role::User => {
+            return Err(format!("the prompt ends with the {}; it must end with the user", last.role));
+        }
+        Some(_) => {}
+    }
+    // What a conversation must be is asked of the prompt with some answer.
+    let mut whole = prompt.to_vec();
+    whole.push(Turn::new(Role::Assistant, "x"));
+    check(&whole).map_err(|reason| format!("the prompt: {reason}"))
+}
+
+/// All pairs of a ranking.
+fn ranking(fields: &Fields, ranked: &Value) -> Result<Vec<Preference>, String> {
+    let asked = field(fields, "prompt").ok_or("\"ranked\" without \"prompt\"; both are expected")?;
+    let mut prompt = side(asked, "prompt", Role::User)?;
+    let Value::Array(ranked) = ranked else {
+        return Err(format!("\"ranked\" is {}, not a list of answers", kind(ranked)));
+    };
+    if !(2..=MOST_RANKED).contains(&ranked.len()) {
+        return Err(format!("\"ranked\" has {} answers; 2 to {MOST_RANKED} are expected", ranked.len()));
+    }
+    let answers: Result<Vec<String>, String> = ranked.iter().map(|value| answer(value, "ranked", &prompt)).collect();
+    let answers = answers?;
+    if let Some(system) = field(fields, "system") {
+        prompt.insert(0, Turn::new(Role::System, text(system, "\"system\"")?));
+    }
+    let (prompt, task) = (tidy(prompt), task(fields)?);
+    let mut pairs = Vec::new();
+    for (at, better) in answers.iter().enumerate() {
+        for (after, worse) in answers.iter().enumerate().skip(at + 1) {
+            let made = pair(&prompt, better.clone(), worse.clone(), task.clone(), false);
+            pairs.push(made.map_err(|reason| format!("answers {} and {} of \"ranked\": {reason}", at + 1, after + 1))?);
+        }
+    }
+    Ok(pairs)
+}
+
+/// A message that answers.
+fn message(value: &Value, name: &str) -> Result<String, String> {
+    let turn = message_turn(value).map_err(|reason| format!("\"{name}\": {reason}"))?;
+    spoken(turn, name)
+}
+
+fn spoken(turn: Turn, name: &str) -> Result<String, String> {
+    match turn.role {
+        Role::Assistant => Ok(turn.content),
+        role => Err(format!("\"{name}\" is said by the {role}; an answer of the assistant is expected")),
+    }
+}
+
+/// An answer to a prompt: a string, a message in a list, or the whole conversation, prompt and all.
+fn answer(value: &Value, name: &str, prompt: &[Turn]) -> Result<String, String> {
+    if !value.is_array() {
+        return text(value, &format!("\"{name}\""));
+    }
+    let mut turns = list(value, name)?;
+    if turns.len() > 1 && turns.starts_with(prompt) {
+        turns.drain(..prompt.len());
+    }
+    match <[Turn; 1]>::try_from(turns) {
+        Ok([turn]) => spoken(turn, name),
+        Err(turns) => Err(format!("\"{name}\" has {} messages; one answer is expected", turns.len())),
+    }
+}
+
+type Parts = (PreferenceForm, Vec<Turn>, String, String);
+
+/// Sides that hold the prompt themselves.
+fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, String> {
+    let (form, mut chosen, mut rejected) = match (chosen, rejected) {
+        (Value::Array(_), Value::Array(_)) => {
+            (PreferenceForm::Messages, list(chosen, "chosen")?, list(rejected, "rejected")?)
+        }
+        (Value::String(chosen), Value::String(rejected)) => {
+            (PreferenceForm::HhRlhf, spoken_turns(chosen, "chosen")?, spoken_turns(rejected, "rejected")?)
+        }
+        _ => {
+            return Err(format!(
+                "\"chosen\" is {} and \"rejected\" {}; without \"prompt\" two lists of messages or two strings are expected",
+                kind(chosen),
+                kind(rejected)
+            ));
+        }
+    };
+    let last = |turns: &mut Vec<Turn>, name: &str| {
+        spoken(turns.pop().ok_or_else(|| format!("\"{name}\" has no messages"))?, name)
+    };
+    let answers = (last(&mut chosen, "chosen")?, last(&mut rejected, "rejected")?);
+    if chosen != rejected {
+        return Err(
+            "\"chosen\" and \"rejected\" differ before their last answer, so they do not answer one prompt".into()
+        );
+    }
+    Ok((form, chosen, answers.0, answers.1))
+}
+
+/// The turns of a string with `Human:` and `Assistant:` in it.
+fn spoken_turns(whole: &str, name: &str) -> Result<Vec<Turn>, String> {
+    let whole = whole.replace("\r\n", "\n");
+    let opening = |text: &str| {
+        let human = text.find(HUMAN).map(|at| (at, Role::User, HUMAN));
+        let assistant = text.find(ASSISTANT).map(|at| (at, Role::Assistant, ASSISTANT));
+        human.into_iter().chain(assistant).min_by_key(|(at, ..)| *at)
+    };
+    let none =
+        || format!("\"{name}\" is a string without \"prompt\" beside it, and does not open with \"\\n\\nHuman:\"");
+    // Files that were trimmed have lost the first line breaks.
+    let mut rest = if whole.starts_with("Human:") { format!("\n\n{whole}") } else { whole };
+    let mut turns = Vec::new();
+    match opening(&rest) {
+        Some((at, ..)) if rest[..at].trim().is_empty() => rest.drain(..at),
+        _ => return Err(none()),
+    };
+    let mut rest = rest.as_str();
+    while let Some((_, role, marker)) = opening(rest) {
+        rest = &rest[marker.len()..];
+        let end = opening(rest).map_or(rest.len(), |(at, ..)| at);
+        turns.push(Turn::new(role, rest[..end].trim()));
+        rest = &rest[end..];
+    }
+    Ok(turns)
+}
