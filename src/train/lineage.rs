@@ -30,14 +30,17 @@ pub(super) fn stages(view: &RunView) -> Result<Vec<StageInfo>, TrainError> {
 pub(super) fn missing_parent(view: &RunView, stage: &Stage) -> Result<Option<String>, TrainError> {
     let Some(parent) = stage.parent else { return Ok(None) };
     let there = view.checkpoints().list()?;
-    if there.iter().any(|id| id.stage == parent || id.stage == stage.name) {
-        return Ok(None);
+    let trained = |name: &str| there.iter().any(|id| id.stage == name);
+    let words = |what: &str, missing: &str| {
+        let (name, dir) = (stage.name, view.dir().display());
+        format!(
+            "{name} {what} {missing}, and this run has none; train it first: danlu train --stage {missing} --run {dir}"
+        )
+    };
+    if !trained(parent) && !trained(stage.name) {
+        return Ok(Some(words("starts from a checkpoint of", parent)));
     }
-    Ok(Some(format!(
-        "{} starts from a checkpoint of {parent}, and this run has none; train it first: danlu train --stage {parent} --run {}",
-        stage.name,
-        view.dir().display()
-    )))
+    Ok(stage.needs.filter(|name| !trained(name)).map(|name| words("needs a checkpoint of", name)))
 }
 
 /// The weights of the newest checkpoint of a stage's parent that verifies, and the checkpoint.

@@ -13,6 +13,8 @@ pub struct Stage {
     pub name: &'static str,
     /// The stage whose newest checkpoint it starts from; none starts from random weights.
     pub parent: Option<&'static str>,
+    /// Another stage that it needs a checkpoint of.
+    pub needs: Option<&'static str>,
     /// Whether it answers in the chat template.
     pub chat: bool,
     /// Whether its checkpoints are language models, which go on with a text.
@@ -26,10 +28,10 @@ pub(super) type Open = fn(&mut Opening<'_>) -> Result<Opened, TrainError>;
 
 /// The stages that can be trained, first to last.
 pub static STAGES: &[Stage] = &[
-    Stage { name: "pretrain", parent: None, chat: false, speaks: true, open: lm::open },
-    Stage { name: "sft", parent: Some("pretrain"), chat: true, speaks: true, open: lm::open },
-    Stage { name: "reward", parent: Some("sft"), chat: true, speaks: false, open: reward::open },
-    Stage { name: "ppo", parent: Some("sft"), chat: true, speaks: true, open: ppo::open },
+    Stage { name: "pretrain", parent: None, needs: None, chat: false, speaks: true, open: lm::open },
+    Stage { name: "sft", parent: Some("pretrain"), needs: None, chat: true, speaks: true, open: lm::open },
+    Stage { name: "reward", parent: Some("sft"), needs: None, chat: true, speaks: false, open: reward::open },
+    Stage { name: "ppo", parent: Some("sft"), needs: Some("reward"), chat: true, speaks: true, open: ppo::open },
 ];
 
 impl Stage {

@@ -40,6 +40,8 @@ pub enum Act {
     Prompt,
     Pretrain,
     Sft,
+    Reward,
+    Ppo,
     Go,
     Correct,
     NewChat,
@@ -143,6 +145,8 @@ pub const ACTIONS: &[Action] = &[
     action!(Go, "训练正在看的阶段", "train the stage in view", hint "训练这个阶段" "train this stage", true, Nav: [c('g')]),
     action!(Pretrain, "看预训练", "view pretraining", hint "预训练" "pretrain", true, Nav: [c('2'), Key::alt(Code::Char('2'))]),
     action!(Sft, "看微调", "view fine-tuning", hint "微调" "fine-tune", true, Nav: [c('3'), Key::alt(Code::Char('3'))]),
+    action!(Reward, "看奖励模型", "view the reward model", hint "奖励" "reward", true, Nav: [c('4'), Key::alt(Code::Char('4'))]),
+    action!(Ppo, "看对齐", "view PPO", hint "对齐" "PPO", true, Nav: [c('5'), Key::alt(Code::Char('5'))]),
     action!(Correct, "把回答改写成示范，拿去训练", "correct the answer; train on it", hint "改写" "correct", true, Nav: [c('e'), ctrl('e')]),
     action!(NewChat, "开始新的对话", "start a new conversation", hint "新对话" "new chat", true, Nav: [c('n'), ctrl('n')]),
     action!(Beside, "同时让它的起点作答，并排看", "ask its starting point as well", hint "并排" "side by side", true, Nav: [c('b'), ctrl('b')]),
@@ -202,6 +206,8 @@ pub fn lookup(mode: Mode, pressed: Key) -> Option<Act> {
 pub fn exists(state: &AppState, act: Act) -> bool {
     match act {
         Act::Pretrain => state.stages.find("pretrain").is_some(),
+        Act::Reward => state.stages.find("reward").is_some(),
+        Act::Ppo => state.stages.find("ppo").is_some(),
         Act::Sft | Act::Correct | Act::NewChat | Act::Beside => state.stages.find("sft").is_some(),
         Act::Go => state.stages.all().len() > 1,
         Act::Suspend => cfg!(unix),
@@ -216,7 +222,7 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
     let here = works && state.switching().is_none();
     match act {
         Act::Pause | Act::Save | Act::Prompt | Act::Probe => here,
-        Act::Pretrain | Act::Sft | Act::Suspend => exists(state, act),
+        Act::Pretrain | Act::Sft | Act::Reward | Act::Ppo | Act::Suspend => exists(state, act),
         Act::Go => here && (!state.stages.live_is_shown() || live.phase == Phase::Paused && !live.is_complete()),
         Act::Correct => here && live.talks() && state.focus == Panel::Chat && state.chat.correctable().is_some(),
         Act::NewChat => here && state.chat.exchanges.back().is_some_and(|e| e.talk) && !state.chat.fresh,
@@ -240,6 +246,8 @@ fn worth_a_hint(state: &AppState, act: Act) -> bool {
         }
         Act::Pretrain => state.shown().name != "pretrain",
         Act::Sft => state.shown().name != "sft",
+        Act::Reward => state.shown().name != "reward",
+        Act::Ppo => state.shown().name != "ppo",
         Act::Go => !state.stages.live_is_shown(),
         Act::NewChat => state.focus == Panel::Chat,
         _ => true,
@@ -277,6 +285,8 @@ pub fn view_key(stage: &str) -> Option<Key> {
     let act = match stage {
         "pretrain" => Act::Pretrain,
         "sft" => Act::Sft,
+        "reward" => Act::Reward,
+        "ppo" => Act::Ppo,
         _ => return None,
     };
     ACTIONS.iter().find(|a| a.act == act)?.keys.first()?.1.first().copied()

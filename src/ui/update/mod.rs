@@ -173,6 +173,8 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
         Act::Go => return stages::go(state),
         Act::Pretrain => stages::view(state, "pretrain"),
         Act::Sft => stages::view(state, "sft"),
+        Act::Reward => stages::view(state, "reward"),
+        Act::Ppo => stages::view(state, "ppo"),
         Act::Prompt => talk::open_prompt(state),
         Act::Correct => state.chat.open_edit(),
         Act::NewChat => {
