@@ -25,7 +25,7 @@ ASSETS = os.path.join(HERE, "..")
 import rules as R  # noqa: E402
 
 SEED = 20240701
-JUDGED, HELD, PAIRED, MORE, ASKED = 130, 130, 240, 40, 260
+JUDGED, HELD, PAIRED, EACH, ASKED = 130, 130, 480, 3, 260
 FLIPPED = 0.1
 
 TOWNS = """杭州 北京 上海 南京 苏州 西安 洛阳 成都 武汉 桂林 扬州 广州 天津 长沙 昆明 大理 青岛 厦门 福州 无锡 常州 镇江 徐州
@@ -333,15 +333,14 @@ def main():
         for p in take(HELD):
             x = make_pair(task, maker, p)
             sets["heldout"].append(dict(x, faults=R.RULES[task](p, x["rejected"])))
-        for i, p in enumerate(take(PAIRED)):
-            x = make_pair(task, maker, p)
-            sets["pairs"].append(x)
-            if i < MORE:
-                other = make_pair(task, maker, p)
-                if (other["chosen"], other["rejected"]) != (x["chosen"], x["rejected"]):
-                    sets["pairs"].append(other)
         sets["ranked"] += [make_ranked(task, maker, p) for p in take(6)]
-        sets["prompts"] += [{"task": task, "prompt": p} for p in take(min(ASKED, len(free)))]
+        sets["prompts"] += [{"task": task, "prompt": p} for p in take(ASKED)]
+        for p in take(PAIRED):
+            made = {}
+            while len(made) < EACH:
+                x = make_pair(task, maker, p)
+                made[x["chosen"], x["rejected"]] = x
+            sets["pairs"] += made.values()
         print(task, "prompts left", len(free))
     sets["ranked"].insert(0, HANGZHOU)
     for rows in sets.values():
