@@ -63,13 +63,12 @@ pub(super) fn gather(
     tokenizer: &Tokenizer,
 ) -> Result<Pairs, TrainError> {
     let (train, held_out) = if o.config.reward.source.is_empty() {
-        let own = match super::model_folder::read_text(&o.run.view().data_dir(), OWN)? {
-            Some(text) => text,
-            None => {
-                let text = draw_own(o, model, weights, tokenizer)?;
-                o.run.write_data(OWN, text.as_bytes())?;
-                text
-            }
+        let own = if let Some(text) = super::model_folder::read_text(&o.run.view().data_dir(), OWN)? {
+            text
+        } else {
+            let text = draw_own(o, model, weights, tokenizer)?;
+            o.run.write_data(OWN, text.as_bytes())?;
+            text
         };
         let own = match read_preferences(Format::JsonLines, own.as_bytes()) {
             Ok(reading) => reading.preferences,
@@ -209,11 +208,12 @@ pub(super) fn wilson(share: f64, n: usize) -> (f64, f64) {
     if n == 0 {
         return (0.0, 1.0);
     }
-    const Z: f64 = 1.959_963_984_540_054;
+    // The normal distribution's 97.5 % quantile.
+    let z = 1.959_963_984_540_054_f64;
     let n = n as f64;
-    let centre = share + Z * Z / (2.0 * n);
-    let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let by = 1.0 + Z * Z / n;
+    let centre = share + z * z / (2.0 * n);
+    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let by = 1.0 + z * z / n;
     (((centre - spread) / by).max(0.0), ((centre + spread) / by).min(1.0))
 }
 

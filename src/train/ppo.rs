@@ -37,7 +37,7 @@ const HORIZON: f64 = 10.0;
 pub(super) struct Ppo {
     model: ModelConfig,
     plan: StagePlan,
-    ppo: PpoPlan,
+    how: PpoPlan,
     seed: u64,
     tokenizer: Tokenizer,
     policy: PolicyLearner,
@@ -77,8 +77,11 @@ impl Episode {
     }
 }
 
+/// A number for every action of every episode.
+type Actions = Vec<Vec<f32>>;
+
 /// Per-action numbers of episodes, out of the rows of their micro-batches.
-fn actions(all: &[Episode], micros: &[Micro], outputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+fn actions(all: &[Episode], micros: &[Micro], outputs: &[Vec<f32>]) -> Actions {
     let mut found = vec![Vec::new(); all.len()];
     for (micro, output) in micros.iter().zip(outputs) {
         for (i, place) in &micro.spans {
@@ -102,7 +105,7 @@ fn into_rows(micro: &Micro, of: &[usize], starts: &[usize], values: &[f32]) -> V
 
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let tokenizer = o.known_tokenizer()?;
-    let (mut model, plan, ppo) = (o.model.clone(), o.plan.clone(), o.config.ppo_plan());
+    let (mut model, plan, how) = (o.model.clone(), o.plan.clone(), o.config.ppo_plan());
     model.eos_token_id = tokenizer.end_of_text();
     model.pad_token_id = tokenizer.pad();
     let (rows, context) = (plan.batch_size, plan.context);
@@ -147,7 +150,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     o.device.write(&of_reward.slab, &judge_slab)?;
     let reference = Evaluator::new(o.device, &model, &of_reference, rows, context)?;
     let reward = ScalarEvaluator::new(o.device, &model, &of_reward, rows, context)?;
-    let writer = BatchDecoder::new(o.device, &model, policy.params(), ppo.rollouts.min(128), context)?;
+    let writer = BatchDecoder::new(o.device, &model, policy.params(), how.rollouts.min(128), context)?;
     let voice = Decoder::new(o.device, &model, policy.params(), model.max_position_embeddings)?;
     let (prompts, judge) = (data::builtin_prompts()?, data::builtin_judge_prompts()?);
     let mut hash = blake3::Hasher::new();
@@ -157,14 +160,14 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let digest = hash.finalize().to_hex().to_string();
     o.same_data(&mut state, &digest);
     let kl = AdaptiveKl {
-        coefficient: state.kl_coef.unwrap_or(ppo.kl_coef),
-        target: ppo.target_kl.unwrap_or(f64::INFINITY),
-        horizon: HORIZON * ppo.rollouts as f64,
+        coefficient: state.kl_coef.unwrap_or(how.kl_coef),
+        target: how.target_kl.unwrap_or(f64::INFINITY),
+        horizon: HORIZON * how.rollouts as f64,
     };
     let work = Ppo {
         model,
         plan,
-        ppo,
+        how,
         seed: o.config.seed,
         tokenizer: tokenizer.clone(),
         policy,
@@ -217,9 +220,9 @@ impl Ppo {
             let ids = question(prompt, &self.tokenizer)?;
             let room = self.writer.capacity().saturating_sub(ids.len() + 1);
             questions.push(Prompt {
-                max_new_tokens: self.ppo.response_length.min(room).max(1),
+                max_new_tokens: self.how.response_length.min(room).max(1),
                 ids,
-                sampling: drawn(self.seed, self.ppo.temperature, first + i),
+                sampling: drawn(self.seed, self.how.temperature, first + i),
             });
         }
         let known = self.tokenizer.vocab_size().min(self.model.vocab_size);
@@ -250,7 +253,7 @@ impl Ppo {
         }
         for (score, e) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
             let _ = e;
-            *score -= self.ppo.missing_end;
+            *score -= self.how.missing_end;
         }
         Ok(scores)
     }
@@ -266,7 +269,7 @@ impl Ppo {
         device: &mut Device,
         all: &[Episode],
         micros: &[Micro],
-    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>), TrainError> {
+    ) -> Result<(Actions, Actions), TrainError> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for micro in micros {
             ours.push(self.policy.logprobs(device, micro.batch())?);
@@ -335,7 +338,7 @@ impl Work for Ppo {
     }
 
     fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
-        let (n, of) = (self.ppo.rollouts, self.prompts.len());
+        let (n, of) = (self.how.rollouts, self.prompts.len());
         let prompt = |i: usize| {
             let at = step * n + i;
             self.prompts[pairs::shuffled(self.seed, (at / of) as u64, of, at % of)].prompt.clone()
@@ -356,18 +359,18 @@ impl Work for Ppo {
         let given =
             kl_rewards(&old.concat(), &reference.concat(), &rewards, &lengths, beta as f32).map_err(mismatch)?;
         let mut targets =
-            gae(&given.rewards, &values.concat(), &lengths, self.ppo.gamma, self.ppo.lambda).map_err(mismatch)?;
+            gae(&given.rewards, &values.concat(), &lengths, self.how.gamma, self.how.lambda).map_err(mismatch)?;
         whiten(&mut targets.advantages, true);
         let mean = |v: &[f32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / v.len().max(1) as f64;
         let kl = mean(&given.kl);
 
         let mut sums = [0.0_f64; 8];
         let (mut passes, mut ticket, mut first_ratio) = (0.0, None, None);
-        let warming = step < self.ppo.value_warmup;
-        let each = n.div_ceil(self.ppo.minibatches);
-        for epoch in 0..self.ppo.epochs {
+        let warming = step < self.how.value_warmup;
+        let each = n.div_ceil(self.how.minibatches);
+        for epoch in 0..self.how.epochs {
             let order: Vec<usize> = (0..n)
-                .map(|at| pairs::shuffled(self.seed, (1 << 40) | (step * self.ppo.epochs + epoch) as u64, n, at))
+                .map(|at| pairs::shuffled(self.seed, (1 << 40) | (step * self.how.epochs + epoch) as u64, n, at))
                 .collect();
             for batch in order.chunks(each) {
                 let of = |v: &[Vec<f32>]| batch.iter().flat_map(|i| v[*i].clone()).collect::<Vec<f32>>();
@@ -394,7 +397,7 @@ impl Work for Ppo {
                     advantages: &flat(&targets.advantages),
                     lengths: &counts,
                 };
-                let loss = policy_loss(&tokens, &Objective::ppo(self.ppo.clip)).map_err(mismatch)?;
+                let loss = policy_loss(&tokens, &Objective::ppo(self.how.clip)).map_err(mismatch)?;
                 first_ratio.get_or_insert(loss.ratio);
                 if !warming {
                     for micro in &micros {
@@ -409,12 +412,12 @@ impl Work for Ppo {
                 }
                 let now = actions(&episodes, &micros, &now).concat();
                 let fit =
-                    value_loss(&now, &of(&values), &flat(&targets.returns), self.ppo.value_clip).map_err(mismatch)?;
+                    value_loss(&now, &of(&values), &flat(&targets.returns), self.how.value_clip).map_err(mismatch)?;
                 for micro in &micros {
                     let slopes = into_rows(micro, &counts, &starts, &fit.dvalues);
                     self.value.backward(device, micro.rows(), &slopes)?;
                 }
-                let of_value = self.value.update(device, self.ppo.value_rate as f32, fit.loss as f32)?;
+                let of_value = self.value.update(device, self.how.value_rate as f32, fit.loss as f32)?;
                 if warming {
                     ticket = Some(of_value);
                 }
@@ -434,7 +437,7 @@ impl Work for Ppo {
                 passes += 1.0;
             }
         }
-        if self.ppo.target_kl.is_some() {
+        if self.how.target_kl.is_some() {
             self.kl.update(kl, n);
         }
         let Some(ticket) = ticket else {
@@ -466,12 +469,12 @@ impl Work for Ppo {
     }
 
     fn drawn(&mut self, step: usize) -> Vec<SourceUse> {
-        let epoch = (step * self.ppo.rollouts) as f64 / self.prompts.len().max(1) as f64;
+        let epoch = (step * self.how.rollouts) as f64 / self.prompts.len().max(1) as f64;
         vec![SourceUse { tokens: 0, epoch }]
     }
 
     fn epoch_tokens(&self) -> u64 {
-        (self.prompts.len() * self.ppo.response_length) as u64
+        (self.prompts.len() * self.how.response_length) as u64
     }
 
     fn sources(&self) -> Vec<SourceInfo> {
