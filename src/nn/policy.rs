@@ -24,8 +24,8 @@ pub struct PolicyLearner {
     learner: Learner,
     /// \[N\]; a head over trained rows alone fills as many as it has.
     entropies: Tensor,
-    /// The targets last scored.
-    scored: Vec<i32>,
+    /// The targets last scored, and whether by a head over trained rows alone.
+    scored: (Vec<i32>, bool),
     /// Output layers without gradients: over all rows, then those of the learner's masked heads.
     score: Vec<Program>,
 }
@@ -57,7 +57,7 @@ impl PolicyLearner {
         for head in &learner.masked {
             score.push(head.score(device, &shared, &entropies)?);
         }
-        Ok(PolicyLearner { learner, entropies, scored: Vec::new(), score })
+        Ok(PolicyLearner { learner, entropies, scored: (Vec::new(), false), score })
     }
 
     /// The configuration.
@@ -88,7 +88,7 @@ impl PolicyLearner {
             return Err(ComputeError::Shape { op: "score", what: "no output layer takes these rows".to_owned() });
         };
         self.learner.training.read_off(device, end)?;
-        batch.targets.clone_into(&mut self.scored);
+        self.scored = (batch.targets.to_vec(), self.learner.taken.is_some());
         let losses = self.learner.row_losses();
         Ok(self.spread(&device.read(&losses)?, |loss| -loss))
     }
@@ -149,15 +149,15 @@ impl PolicyLearner {
 
     /// Values as an output layer leaves them, at the rows they belong to; 0 elsewhere.
     fn spread(&self, values: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
-        let masked = self.learner.taken.is_some();
+        let (targets, masked) = &self.scored;
         let mut trained = values.iter();
         let mut row = |(at, target): (usize, &i32)| {
             if *target == IGNORE_INDEX {
                 return 0.0;
             }
-            let value = if masked { trained.next() } else { values.get(at) };
+            let value = if *masked { trained.next() } else { values.get(at) };
             value.copied().map_or(0.0, &f)
         };
-        self.scored.iter().enumerate().map(&mut row).collect()
+        targets.iter().enumerate().map(&mut row).collect()
     }
 }

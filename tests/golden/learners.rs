@@ -130,7 +130,11 @@ pub(crate) fn accumulation(mut device: Device) -> Result<(), Failed> {
     b.logprobs(&mut device, two.batch(true))?;
     let first = b.logprobs(&mut device, one.batch(true))?;
     b.logprobs(&mut device, two.batch(false))?;
+    let entropies = b.entropies(&mut device)?;
     b.backward(&mut device, one.batch(true), &w1)?;
+    same("entropies of what was scored last", &b.entropies(&mut device)?, &entropies)?;
+    let among = |(h, t): (&f32, &i32)| (*t == IGNORE_INDEX) == (*h == 0.0) && *h <= (VOCAB as f32).ln();
+    assert!(entropies.iter().zip(&two.targets).all(among), "entropies of the rows with a target");
     same("scored again", &b.logprobs(&mut device, one.batch(true))?, &first)?;
     b.backward(&mut device, two.batch(false), &w2)?;
     same("gradients", &b.read_grads(&mut device)?, &want)?;
