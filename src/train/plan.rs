@@ -83,7 +83,7 @@ fn reward_defaults(size: &str) -> Defaults {
 /// Defaults of PPO: updates, rows of one pass, tokens of a row, the policy's learning rate.
 fn ppo_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (16, 8, 128, 1e-4, 4),
+        "1m" => (15, 8, 128, 1e-4, 5),
         "5m" | "12m" => (20, 8, 128, 5e-5, 5),
         _ => (20, 8, 256, 2e-5, 5),
     }
