@@ -21,6 +21,8 @@ const OWN: &str = "reward-own.jsonl";
 const EACH: usize = 24;
 /// Pairs made of one prompt's answers.
 const PAIRS_EACH: usize = 8;
+/// With fewer pairs of the model's own all built-in ones are learned from.
+const LEAST_OWN: usize = 100;
 /// Texts written at once.
 const ROWS: usize = 128;
 /// Tokens that an answer may have.
@@ -116,14 +118,26 @@ pub(super) fn gather(
         }
         Ok(pairs)
     };
-    let own = encode(lines(&own)?)?;
+    let unreadable = |e: TrainError| {
+        let path = o.run.view().data_dir().join(OWN);
+        TrainError::Input(format!("{}: {e}; remove it to have the answers drawn anew", path.display()))
+    };
+    let own = encode(lines(&own).map_err(unreadable)?)?;
     let held_out = encode(lines(built_in.held_out)?)?;
     let mut train = encode(lines(built_in.pairs)?)?;
     if dropped > 0 {
         o.notes.push(format!("{dropped} pairs do not fit the context of {most} and are left out"));
     }
-    // Half at least are the model's own; of the built-in ones as many as that leaves room for.
-    train.truncate(own.len().max(1));
+    // Half at least are the model's own, where it has answered well and badly often enough; of the built-in
+    // ones as many as that leaves room for.
+    if own.len() >= LEAST_OWN {
+        train.truncate(own.len());
+    } else {
+        o.notes.push(format!(
+            "the model told good answers from bad in {} pairs only: most of what is learned are built-in pairs; fine-tune it further for more of its own",
+            own.len()
+        ));
+    }
     let (n_own, n_built_in) = (own.len(), train.len());
     train.extend(own);
     if train.is_empty() || held_out.is_empty() {
