@@ -95,13 +95,12 @@ pub(super) fn gather(
     tokenizer: &Tokenizer,
 ) -> Result<Pairs, TrainError> {
     let built_in = data::builtin_preferences();
-    let own = match super::model_folder::read_text(&o.run.view().data_dir(), OWN)? {
-        Some(text) => text,
-        None => {
-            let text = draw_own(o, model, weights, tokenizer, built_in.prompts)?;
-            o.run.write_data(OWN, text.as_bytes())?;
-            text
-        }
+    let own = if let Some(text) = super::model_folder::read_text(&o.run.view().data_dir(), OWN)? {
+        text
+    } else {
+        let text = draw_own(o, model, weights, tokenizer, built_in.prompts)?;
+        o.run.write_data(OWN, text.as_bytes())?;
+        text
     };
     let most = o.plan.context;
     let mut dropped = 0;
@@ -224,10 +223,10 @@ pub(super) fn drawn(seed: u64, temperature: f32, which: usize) -> Sampling {
 
 /// Wilson's 95 % interval of a share.
 pub(super) fn wilson(share: f64, n: usize) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054;
     if n == 0 {
         return (0.0, 1.0);
     }
-    const Z: f64 = 1.959_963_984_540_054;
     let n = n as f64;
     let centre = share + Z * Z / (2.0 * n);
     let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();

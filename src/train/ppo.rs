@@ -38,7 +38,7 @@ const HORIZON: f64 = 10.0;
 pub(super) struct Ppo {
     model: ModelConfig,
     plan: StagePlan,
-    ppo: PpoPlan,
+    how: PpoPlan,
     seed: u64,
     tokenizer: Tokenizer,
     policy: PolicyLearner,
@@ -78,8 +78,11 @@ impl Episode {
     }
 }
 
+/// A number for each action of each episode.
+type PerAction = Vec<Vec<f32>>;
+
 /// Per-action numbers of episodes, out of the rows of their micro-batches.
-fn actions(all: &[Episode], micros: &[Micro], outputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+fn actions(all: &[Episode], micros: &[Micro], outputs: &[Vec<f32>]) -> PerAction {
     let mut found = vec![Vec::new(); all.len()];
     for (micro, output) in micros.iter().zip(outputs) {
         for (i, place) in &micro.spans {
@@ -158,7 +161,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let work = Ppo {
         model,
         plan,
-        ppo,
+        how: ppo,
         seed: o.config.seed,
         tokenizer: tokenizer.clone(),
         policy,
@@ -234,9 +237,9 @@ impl Ppo {
             let ids = question(prompt, &self.tokenizer)?;
             let room = self.writer.capacity().saturating_sub(ids.len() + 1);
             questions.push(Prompt {
-                max_new_tokens: self.ppo.response_length.min(room).max(1),
+                max_new_tokens: self.how.response_length.min(room).max(1),
                 ids,
-                sampling: drawn(self.seed, self.ppo.temperature, first + i),
+                sampling: drawn(self.seed, self.how.temperature, first + i),
             });
         }
         let known = self.tokenizer.vocab_size().min(self.model.vocab_size);
@@ -266,7 +269,7 @@ impl Ppo {
             }
         }
         for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
-            *score -= self.ppo.missing_end;
+            *score -= self.how.missing_end;
         }
         Ok(scores)
     }
@@ -282,7 +285,7 @@ impl Ppo {
         device: &mut Device,
         all: &[Episode],
         micros: &[Micro],
-    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>), TrainError> {
+    ) -> Result<(PerAction, PerAction), TrainError> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for micro in micros {
             ours.push(self.policy.logprobs(device, micro.batch())?);
@@ -350,7 +353,7 @@ impl Work for Ppo {
     }
 
     fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
-        let (n, of) = (self.ppo.rollouts, self.prompts.len());
+        let (n, of) = (self.how.rollouts, self.prompts.len());
         let prompt = |i: usize| {
             let at = step * n + i;
             self.prompts[pairs::shuffled(self.seed, (at / of) as u64, of, at % of)].1.clone()
@@ -371,18 +374,18 @@ impl Work for Ppo {
         let given =
             kl_rewards(&old.concat(), &reference.concat(), &rewards, &lengths, beta as f32).map_err(mismatch)?;
         let mut targets =
-            gae(&given.rewards, &values.concat(), &lengths, self.ppo.gamma, self.ppo.lambda).map_err(mismatch)?;
+            gae(&given.rewards, &values.concat(), &lengths, self.how.gamma, self.how.lambda).map_err(mismatch)?;
         whiten(&mut targets.advantages, true);
         let mean = |v: &[f32]| v.iter().map(|x| f64::from(*x)).sum::<f64>() / v.len().max(1) as f64;
         let kl = mean(&given.kl);
 
         let mut sums = [0.0_f64; 8];
         let (mut passes, mut ticket, mut first_ratio) = (0.0, None, None);
-        let warming = step < self.ppo.value_warmup;
-        let each = n.div_ceil(self.ppo.minibatches);
-        for epoch in 0..self.ppo.epochs {
+        let warming = step < self.how.value_warmup;
+        let each = n.div_ceil(self.how.minibatches);
+        for epoch in 0..self.how.epochs {
             let order: Vec<usize> = (0..n)
-                .map(|at| pairs::shuffled(self.seed, (1 << 40) | (step * self.ppo.epochs + epoch) as u64, n, at))
+                .map(|at| pairs::shuffled(self.seed, (1 << 40) | (step * self.how.epochs + epoch) as u64, n, at))
                 .collect();
             for batch in order.chunks(each) {
                 let of = |v: &[Vec<f32>]| batch.iter().flat_map(|i| v[*i].clone()).collect::<Vec<f32>>();
@@ -409,7 +412,7 @@ impl Work for Ppo {
                     advantages: &flat(&targets.advantages),
                     lengths: &counts,
                 };
-                let loss = policy_loss(&tokens, &Objective::ppo(self.ppo.clip)).map_err(mismatch)?;
+                let loss = policy_loss(&tokens, &Objective::ppo(self.how.clip)).map_err(mismatch)?;
                 first_ratio.get_or_insert(loss.ratio);
                 if !warming {
                     for micro in &micros {
@@ -424,12 +427,12 @@ impl Work for Ppo {
                 }
                 let now = actions(&episodes, &micros, &now).concat();
                 let fit =
-                    value_loss(&now, &of(&values), &flat(&targets.returns), self.ppo.value_clip).map_err(mismatch)?;
+                    value_loss(&now, &of(&values), &flat(&targets.returns), self.how.value_clip).map_err(mismatch)?;
                 for micro in &micros {
                     let slopes = into_rows(micro, &counts, &starts, &fit.dvalues);
                     self.value.backward(device, micro.rows(), &slopes)?;
                 }
-                let of_value = self.value.update(device, self.ppo.value_rate as f32, fit.loss as f32)?;
+                let of_value = self.value.update(device, self.how.value_rate as f32, fit.loss as f32)?;
                 if warming {
                     ticket = Some(of_value);
                 }
@@ -449,7 +452,7 @@ impl Work for Ppo {
                 passes += 1.0;
             }
         }
-        if self.ppo.target_kl.is_some() {
+        if self.how.target_kl.is_some() {
             self.kl.update(kl, n);
         }
         let Some(ticket) = ticket else {
@@ -481,12 +484,12 @@ impl Work for Ppo {
     }
 
     fn drawn(&mut self, step: usize) -> Vec<SourceUse> {
-        let epoch = (step * self.ppo.rollouts) as f64 / self.prompts.len().max(1) as f64;
+        let epoch = (step * self.how.rollouts) as f64 / self.prompts.len().max(1) as f64;
         vec![SourceUse { tokens: 0, epoch }]
     }
 
     fn epoch_tokens(&self) -> u64 {
-        (self.prompts.len() * self.ppo.response_length) as u64
+        (self.prompts.len() * self.how.response_length) as u64
     }
 
     fn sources(&self) -> Vec<SourceInfo> {
