@@ -3,8 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{BY_HAND_SHARE, PRETRAIN_SHARE};
-use crate::nn::{ModelConfig, Sampling, ScheduleKind, preset};
+use super::plan::{BY_HAND_SHARE, MINI_BATCHES, PRETRAIN_SHARE, RESPONSE_LENGTH, ROLLOUTS};
+use crate::{
+    data::MOST_TOKENS,
+    nn::{ModelConfig, Sampling, ScheduleKind, preset},
+};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -290,6 +293,11 @@ impl RunConfig {
         self.reward.check("reward")?;
         StageOverrides { source: Vec::new(), ..self.reward.clone() }.has_nothing_of_sft("reward")?;
         check_sources("reward.source", &self.reward.source)?;
+        if self.reward.gradient_accumulation_steps.is_some_and(|n| n > 1) {
+            return wrong(
+                "reward.gradient_accumulation_steps is no key of reward; batch_size is the pairs of a step, in as many passes as they need",
+            );
+        }
         self.ppo.check()?;
         let s = &self.sampling;
         let ranges = [
@@ -426,6 +434,15 @@ impl PpoOverrides {
         if let Some((name, _)) = counts.iter().find(|(_, v)| *v == Some(0)) {
             return wrong(format!("ppo.{name} is 0; expected 1 or more"));
         }
+        let (answers, tokens) = (self.rollouts.unwrap_or(ROLLOUTS), self.response_length.unwrap_or(RESPONSE_LENGTH));
+        if answers.checked_mul(tokens).is_none_or(|all| all > MOST_TOKENS) {
+            return wrong(format!(
+                "ppo.rollouts {answers} × response_length {tokens} is more than {MOST_TOKENS} tokens an update; lower one of them"
+            ));
+        }
+        if self.target_kl == Some(0.0) {
+            return wrong("ppo.target_kl is 0; expected more than 0, or leave it out for a β that is held");
+        }
         let single = |v: Option<f32>| v.map(f64::from);
         let amounts = [
             ("learning_rate", self.learning_rate, f64::INFINITY),
@@ -449,7 +466,7 @@ impl PpoOverrides {
         if self.temperature == Some(0.0) {
             return wrong("ppo.temperature is 0; the policy learns from answers that are drawn, so it is more than 0");
         }
-        if self.rollouts.unwrap_or(usize::MAX) < self.num_mini_batches.unwrap_or(1) {
+        if answers < self.num_mini_batches.unwrap_or(MINI_BATCHES) {
             return wrong("ppo.rollouts is less than num_mini_batches; each minibatch needs an answer at least");
         }
         Ok(())
@@ -505,7 +522,8 @@ fn suggest(message: &str) -> String {
     // toml ends with «in `table`», which is no key.
     let (list, table) = message.rsplit_once(" in `").unwrap_or((message, ""));
     let mut quoted: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
-    if table.trim_end_matches('`') == "pretrain" {
+    let table = table.trim_end_matches('`');
+    if matches!(table, "pretrain" | "reward") {
         quoted.retain(|key| !OF_SFT.contains(key));
     }
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {

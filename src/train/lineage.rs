@@ -119,6 +119,7 @@ pub(super) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
         let bytes = newest.read("state.json", STATE_LIMIT)?;
         if let Ok(state) = serde_json::from_slice::<State>(&bytes) {
             named.extend(state.parent);
+            named.extend(state.reward_model.map(|(name, _)| name));
         }
     }
     Ok(there.into_iter().filter(|id| named.contains(&id.to_string())).collect())

@@ -288,7 +288,7 @@ impl Work for Lm {
         Arc::clone(self.learner.table())
     }
 
-    fn parts(&self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
+    fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
         let (config, table) = (self.model.to_json(), Arc::clone(self.learner.table()));
         Ok(vec![Part { folder: "", config, table, slabs: self.learner.read_state(device)? }])
     }

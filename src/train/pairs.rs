@@ -15,8 +15,8 @@ use super::{
 use crate::{
     compute::rng::{self, Purpose},
     data::{
-        self, DataError, Format, PairExample, Preference, Role, Tokenizer, Turn, encode_pairs, encode_prompt,
-        read_preferences, split_preferences,
+        self, Format, PairExample, Preference, Role, Tokenizer, Turn, encode_pairs, encode_prompt, read_preferences,
+        split_preferences,
     },
     nn::{BatchDecoder, ModelConfig, Prompt, Sampling, Weights},
     store::{Links, RealFs, read_limited},
@@ -28,6 +28,8 @@ const OWN: &str = "reward-own.jsonl";
 const EACH: usize = 24;
 /// Pairs made of one prompt's answers.
 const PAIRS_EACH: usize = 8;
+/// With fewer pairs of the model's own all built-in ones are learned from.
+const LEAST_OWN: usize = 100;
 /// Texts written at once.
 const ROWS: usize = 128;
 /// Tokens that an answer may have.
@@ -70,16 +72,18 @@ pub(super) fn gather(
             o.run.write_data(OWN, text.as_bytes())?;
             text
         };
-        let own = match read_preferences(Format::JsonLines, own.as_bytes()) {
-            Ok(reading) => reading.preferences,
-            // A model whose answers are all good or all bad tells nothing apart.
-            Err(DataError::Empty { .. } | DataError::NoConversation { .. }) => Vec::new(),
-            Err(e) => return Err(e.into()),
-        };
+        // A model whose answers are all good or all bad tells nothing apart.
+        let own = if own.is_empty() { Vec::new() } else { own_pairs(o, &own)? };
         let mut train = data::builtin_preferences()?;
-        // Half at least are the model's own; of the built-in ones as many as that leaves room for.
-        if !own.is_empty() {
+        // Half at least are the model's own, where it has answered well and badly often enough; of the built-in
+        // ones as many as that leaves room for.
+        if own.len() >= LEAST_OWN {
             train.truncate(own.len());
+        } else {
+            o.notes.push(format!(
+                "the model told good answers from bad in {} pairs only: most of what is learned are built-in pairs; fine-tune it further for more of its own",
+                own.len()
+            ));
         }
         o.notes.push(format!("{} pairs of the model's own answers, {} built-in ones", own.len(), train.len()));
         train.extend(own);
@@ -201,6 +205,19 @@ fn draw_own(
 pub(super) fn drawn(seed: u64, temperature: f32, which: usize) -> Sampling {
     let mixed = u64::from(rng::bits(seed, Purpose::Sample, 1 << 44, which as u64));
     Sampling { temperature, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: (mixed << 32) | which as u64 }
+}
+
+/// The pairs of the run's own answers. A line that is none is an error: danlu wrote them all.
+fn own_pairs(o: &Opening<'_>, text: &str) -> Result<Vec<Preference>, TrainError> {
+    let unreadable = |e: String| {
+        let path = o.run.view().data_dir().join(OWN);
+        TrainError::Input(format!("{}: {e}; remove it to have the answers drawn anew", path.display()))
+    };
+    let reading = read_preferences(Format::JsonLines, text.as_bytes()).map_err(|e| unreadable(e.to_string()))?;
+    if let Some((line, why)) = reading.reasons.first() {
+        return Err(unreadable(format!("line {line}: {why}")));
+    }
+    Ok(reading.preferences)
 }
 
 /// Wilson's 95 % interval of a share.

@@ -43,6 +43,11 @@ pub(super) const PRETRAIN_SHARE: f64 = 0.05;
 /// Share of rows given to demonstrations by hand, once there are any.
 pub(super) const BY_HAND_SHARE: f64 = 0.1;
 
+/// Answers of an update of PPO, tokens of an answer, and minibatches.
+pub(super) const ROLLOUTS: usize = 128;
+pub(super) const RESPONSE_LENGTH: usize = 40;
+pub(super) const MINI_BATCHES: usize = 4;
+
 /// Steps, rows, context, learning rate, steps between validations.
 type Defaults = (usize, usize, usize, f64, usize);
 
@@ -127,12 +132,12 @@ impl RunConfig {
     pub fn ppo_plan(&self) -> PpoPlan {
         let o = &self.ppo;
         PpoPlan {
-            rollouts: o.rollouts.unwrap_or(128),
-            response_length: o.response_length.unwrap_or(40),
+            rollouts: o.rollouts.unwrap_or(ROLLOUTS),
+            response_length: o.response_length.unwrap_or(RESPONSE_LENGTH),
             temperature: o.temperature.unwrap_or(1.0),
             value_rate: o.value_learning_rate.unwrap_or(3e-4),
             epochs: o.num_ppo_epochs.unwrap_or(4),
-            minibatches: o.num_mini_batches.unwrap_or(4),
+            minibatches: o.num_mini_batches.unwrap_or(MINI_BATCHES),
             kl_coef: o.kl_coef.unwrap_or(0.1),
             target_kl: o.target_kl,
             clip: o.cliprange.unwrap_or(0.2),
@@ -173,14 +178,15 @@ impl RunConfig {
         // Feedback is learned at small rates and as PyTorch's trainers do: a larger ε, no decay.
         let feedback = matches!(name, "reward" | "ppo");
         let steps = o.steps.unwrap_or(steps);
-        let context = o.context.unwrap_or(context);
+        let most = self.model()?.max_position_embeddings;
+        // Feedback's rows hold one exchange each: a model with shorter ones has it in those.
+        let context = o.context.unwrap_or(if feedback { context.min(most) } else { context });
         let (rows, micros) = (o.batch_size.unwrap_or(batch), o.gradient_accumulation_steps.unwrap_or(1));
         if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return wrong(format!(
                 "{name}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
             ));
         }
-        let most = self.model()?.max_position_embeddings;
         if context > most {
             return wrong(format!(
                 "{name}.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"

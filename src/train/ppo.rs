@@ -26,6 +26,7 @@ use crate::{
         ScalarEvaluator, ScalarLearner, Weights,
         feedback::{AdaptiveKl, Objective, PolicyTokens, gae, kl_rewards, policy_loss, value_loss, whiten},
     },
+    store::{Checkpoint, StoreError},
 };
 
 /// The folder of the value net in a checkpoint.
@@ -118,18 +119,12 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         let (state, slabs) = checkpoint::load(c, &model, &table)?;
         Ok((state, vec![slabs, checkpoint::load_part(c, VALUE, &model, &scalar, Head::Score)?]))
     })?;
-    let (judge_scale, judge_slab, judge_id) = reward_model(o, &model, &scalar)?;
+    let learned_from = found.as_ref().and_then(|(state, _)| state.reward_model.clone());
+    let (judge_scale, judge_slab, judge_id) = reward_model(o, &model, &scalar, learned_from)?;
     let (mut state, reference) = if let Some((state, slabs)) = found {
         if let [of_policy, of_value] = slabs.as_slice() {
             policy.write_state(o.device, of_policy)?;
             value.write_state(o.device, of_value)?;
-        }
-        if state.reward_model.as_ref().is_some_and(|m| *m != judge_id) {
-            return Err(TrainError::Input(format!(
-                "ppo learns from {}, and the newest reward model of this run is {}; a stage keeps its reward model: start a new run for another",
-                state.reward_model.as_ref().map_or("", |m| m.0.as_str()),
-                judge_id.0
-            )));
         }
         let reference = lineage::started_from(o.run.view(), &state, &model, &table)?;
         (state, reference)
@@ -160,7 +155,8 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let digest = hash.finalize().to_hex().to_string();
     o.same_data(&mut state, &digest);
     let kl = AdaptiveKl {
-        coefficient: state.kl_coef.unwrap_or(how.kl_coef),
+        // One that is held is what run.toml says now; one that adapts goes on from where it was.
+        coefficient: how.target_kl.and(state.kl_coef).unwrap_or(how.kl_coef),
         target: how.target_kl.unwrap_or(f64::INFINITY),
         horizon: HORIZON * how.rollouts as f64,
     };
@@ -186,18 +182,41 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     Ok(Opened { work: Box::new(work), tokenizer, state })
 }
 
-/// The newest reward model of the run: its scale, its weights, its name and hash.
+/// A reward model: its scale, its weights, its name and hash.
 type Judge = ((f64, f64), Vec<f32>, (String, String));
 
-fn reward_model(o: &mut Opening<'_>, model: &ModelConfig, table: &ParamTable) -> Result<Judge, TrainError> {
-    let found = o.run.view().checkpoints().newest_that(Some("reward"), |c| {
+/// The reward model that the stage has learned from so far; at its start the newest of the run.
+fn reward_model(
+    o: &mut Opening<'_>,
+    model: &ModelConfig,
+    table: &ParamTable,
+    known: Option<(String, String)>,
+) -> Result<Judge, TrainError> {
+    let checkpoints = o.run.view().checkpoints();
+    let read = |c: Checkpoint| {
         let (state, [params, ..]) = checkpoint::load_as(&c, model, table, Head::Score)?;
-        Ok((state, params, (c.id.to_string(), c.digest)))
-    })?;
-    for s in &found.skipped {
-        o.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
-    }
-    let Some((state, params, id)) = found.found else {
+        Ok::<_, StoreError>((state, params, (c.id.to_string(), c.digest)))
+    };
+    let found = if let Some((name, digest)) = known {
+        let lost = |why: String| {
+            TrainError::Input(format!(
+                "ppo learns from {name}, {why}; a stage keeps its reward model: start a new run for another"
+            ))
+        };
+        let id = checkpoints.list()?.into_iter().find(|id| id.to_string() == name);
+        let checkpoint = checkpoints.verify(&id.ok_or_else(|| lost("which is not there any more".to_owned()))?)?;
+        if checkpoint.digest != digest {
+            return Err(lost("which is another one by now".to_owned()));
+        }
+        Some(read(checkpoint)?)
+    } else {
+        let found = checkpoints.newest_that(Some("reward"), read)?;
+        for s in &found.skipped {
+            o.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
+        }
+        found.found
+    };
+    let Some((state, params, id)) = found else {
         return Err(TrainError::Input(format!(
             "ppo learns from a reward model, and this run has none; train it first: danlu train --stage reward --run {}",
             o.run.view().dir().display()
@@ -251,8 +270,7 @@ impl Ppo {
                 scores[*i] = ((raw - self.scale.0) / self.scale.1) as f32;
             }
         }
-        for (score, e) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
-            let _ = e;
+        for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
             *score -= self.how.missing_end;
         }
         Ok(scores)
@@ -519,7 +537,7 @@ impl Work for Ppo {
         &mut self.voice
     }
 
-    fn parts(&self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
+    fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
         let policy = Part {
             folder: "",
             config: self.model.to_json(),

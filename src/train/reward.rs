@@ -43,8 +43,10 @@ pub(super) struct Reward {
     voice: Decoder,
     pairs: Pairs,
     history: History,
-    /// Mean and deviation of the scores of reference answers, when they were last measured.
+    /// Mean and deviation of the scores of reference answers, as they were last measured.
     scale: (f64, f64),
+    /// Whether the weights have changed since.
+    moved: bool,
 }
 
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
@@ -82,7 +84,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     o.same_data(&mut state, &pairs.digest);
     let scale = state.reward_scale.unwrap_or((0.0, 1.0));
     let pad = model.pad_token_id.unwrap_or(0);
-    let work = Reward { model, plan, seed: o.config.seed, pad, learner, voice, pairs, history, scale };
+    let work = Reward { model, plan, seed: o.config.seed, pad, learner, voice, pairs, history, scale, moved: false };
     Ok(Opened { work: Box::new(work), tokenizer, state })
 }
 
@@ -119,6 +121,20 @@ impl Reward {
         }
         Ok(scores)
     }
+
+    /// Scores of both sides of the held-out pairs: the reference answers.
+    fn held_out(&mut self, device: &mut Device) -> Result<Vec<f32>, TrainError> {
+        let held = self.pairs.held_out.clone();
+        self.score(device, &held.iter().collect::<Vec<_>>())
+    }
+
+    fn measure(&mut self, scores: &[f32]) {
+        let n = scores.len().max(1) as f64;
+        let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / n;
+        let var = scores.iter().map(|s| (f64::from(*s) - mean).powi(2)).sum::<f64>() / n;
+        self.scale = (mean, var.sqrt().max(1e-6));
+        self.moved = false;
+    }
 }
 
 impl Work for Reward {
@@ -149,6 +165,7 @@ impl Work for Reward {
             self.learner.backward(device, micro.rows(), &slopes)?;
         }
         let ticket = self.learner.update(device, rate, loss.loss as f32)?;
+        self.moved = true;
         Ok(Submitted {
             tokens,
             ticket,
@@ -183,9 +200,9 @@ impl Work for Reward {
 
     /// Accuracy on held-out pairs with its interval, beside that of «the longer one is better».
     fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
-        let held = self.pairs.held_out.clone();
-        let pairs: Vec<&PairExample> = held.iter().collect();
-        let scores = self.score(device, &pairs)?;
+        let scores = self.held_out(device)?;
+        self.measure(&scores);
+        let held = &self.pairs.held_out;
         let sides: Vec<Pair> = scores.chunks_exact(2).map(|s| Pair::new(s[0], s[1])).collect();
         let all = pairwise_loss(&sides, 0.0);
         let longer = held.iter().map(|p| match p.chosen.ids.len().cmp(&p.rejected.ids.len()) {
@@ -194,10 +211,6 @@ impl Work for Reward {
             std::cmp::Ordering::Less => 0.0,
         });
         let n = held.len();
-        // Reference answers are both sides of the held-out pairs.
-        let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / scores.len().max(1) as f64;
-        let var = scores.iter().map(|s| (f64::from(*s) - mean).powi(2)).sum::<f64>() / scores.len().max(1) as f64;
-        self.scale = (mean, var.sqrt().max(1e-6));
         let report = RewardReport {
             step: done,
             pairs: n,
@@ -236,7 +249,12 @@ impl Work for Reward {
         &mut self.voice
     }
 
-    fn parts(&self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
+    fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
+        if self.moved {
+            // Whoever learns from this checkpoint needs the scale of its own scores.
+            let scores = self.held_out(device)?;
+            self.measure(&scores);
+        }
         Ok(vec![Part {
             folder: "",
             config: self.model.to_json_as(Head::Score),

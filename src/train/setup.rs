@@ -69,6 +69,16 @@ impl Setup {
 pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Result<(Run, RunConfig), TrainError> {
     let disk = RealFs::shared();
     let pairs = setup.pairs();
+    if let (Some(from), Ok(stage)) = (&setup.from, Stage::named(&setup.stage))
+        && !stage.starts_elsewhere()
+    {
+        return Err(TrainError::Input(format!(
+            "{0} starts from the run's own {1}, not from --from {2}; give that to a new run first: danlu train --stage sft --from {2}",
+            stage.name,
+            stage.parent.unwrap_or_default(),
+            from.display()
+        )));
+    }
     // A setting that cannot be trained with is refused before there is a folder that holds it.
     let fresh = |device: &mut Device, dir: &Path| -> Result<(RunConfig, String), TrainError> {
         let mut config = RunConfig::parse("", &pairs, &setup.stage)?;
@@ -130,8 +140,9 @@ pub fn furthest_stage(dir: Option<&Path>) -> Result<&'static str, TrainError> {
 /// A stage that starts from another one, in a run that is not there yet.
 fn no_parent(stage: &Stage, dir: &Path) -> TrainError {
     let (name, parent, dir) = (stage.name, stage.parent.unwrap_or_default(), dir.display());
+    let or = if stage.starts_elsewhere() { "; or give a model's folder with --from" } else { "" };
     TrainError::Input(format!(
-        "{name} starts from a checkpoint of {parent}, and {dir} is no run yet; train it first: danlu train --stage {parent} --run {dir}; or give a model's folder with --from"
+        "{name} starts from a checkpoint of {parent}, and {dir} is no run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
     ))
 }
 

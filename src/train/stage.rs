@@ -35,6 +35,11 @@ pub static STAGES: &[Stage] = &[
 ];
 
 impl Stage {
+    /// Whether `--from` may name its start: feedback is about the run's own model.
+    pub(super) fn starts_elsewhere(&self) -> bool {
+        matches!(self.name, "pretrain" | "sft")
+    }
+
     /// The stage of that name.
     pub fn named(name: &str) -> Result<&'static Stage, TrainError> {
         STAGES.iter().find(|s| s.name == name).ok_or_else(|| {

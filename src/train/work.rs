@@ -78,7 +78,7 @@ pub(super) trait Work {
     fn language_model(&self) -> Arc<ParamTable>;
 
     /// What a checkpoint holds, copied to the host: the model first.
-    fn parts(&self, device: &mut Device) -> Result<Vec<Part>, TrainError>;
+    fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError>;
 
     /// Notes in the state what the stage goes on from beside its tensors.
     fn note(&self, _state: &mut State) {}

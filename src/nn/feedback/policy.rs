@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn value_gradients_are_slopes() {
-        for clip in [0.2, 0.45, f32::INFINITY] {
+        // None of them where the clip begins: there is no slope there.
+        for clip in [0.2, 0.4, f32::INFINITY] {
             let l = value_loss(&NEW, &OLD, &REFERENCE, clip).unwrap();
             slope::check(&NEW, &l.dvalues, |new| value_loss(new, &OLD, &REFERENCE, clip).unwrap().loss);
             assert_eq!(l.clip_fraction > 0.0, clip < 1.0);
