@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     checkpoint::{self, Part, State},
     error::TrainError,
-    event::{BatchView, Event, PolicyReport, SourceInfo, SourceUse, TaskInfo},
+    event::{Event, PolicyReport, SourceInfo, SourceUse},
     lineage,
     pairs::{self, drawn, question, wilson},
     plan::{PpoPlan, StagePlan},
@@ -505,28 +505,8 @@ impl Work for Ppo {
         }]
     }
 
-    fn tasks(&self) -> Vec<TaskInfo> {
-        Vec::new()
-    }
-
     fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
         Ok(self.report(device, done)?.into_iter().map(Event::Policy).collect())
-    }
-
-    fn starts_with_figures(&self) -> bool {
-        true
-    }
-
-    fn probe(&mut self, _device: &mut Device, _done: usize) -> Result<Vec<Event>, TrainError> {
-        Ok(Vec::new())
-    }
-
-    fn look(&mut self, _device: &mut Device, _done: usize) -> Result<Option<BatchView>, TrainError> {
-        Ok(None)
-    }
-
-    fn demonstrate(&mut self, _step: u64, _example: Example) -> Result<bool, TrainError> {
-        Ok(false)
     }
 
     fn history(&self) -> &History {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{
     checkpoint::{self, Part, State},
     error::TrainError,
-    event::{BatchView, Event, RewardReport, SourceInfo, SourceUse, TaskInfo},
+    event::{Event, RewardReport, SourceInfo, SourceUse},
     lineage,
     pairs::{self, Pairs},
     plan::StagePlan,
@@ -194,10 +194,6 @@ impl Work for Reward {
         }]
     }
 
-    fn tasks(&self) -> Vec<TaskInfo> {
-        Vec::new()
-    }
-
     /// Accuracy on held-out pairs with its interval, beside that of «the longer one is better».
     fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
         let scores = self.held_out(device)?;
@@ -223,22 +219,6 @@ impl Work for Reward {
             Event::Eval { step: done, source: "all".to_owned(), eval_loss: all.loss, eval_bits_per_byte: 0.0 },
             Event::Reward(report),
         ])
-    }
-
-    fn starts_with_figures(&self) -> bool {
-        true
-    }
-
-    fn probe(&mut self, _device: &mut Device, _done: usize) -> Result<Vec<Event>, TrainError> {
-        Ok(Vec::new())
-    }
-
-    fn look(&mut self, _device: &mut Device, _done: usize) -> Result<Option<BatchView>, TrainError> {
-        Ok(None)
-    }
-
-    fn demonstrate(&mut self, _step: u64, _example: Example) -> Result<bool, TrainError> {
-        Ok(false)
     }
 
     fn history(&self) -> &History {

@@ -50,23 +50,33 @@ pub(super) trait Work {
     /// What is trained on, with each source's share as it is now.
     fn sources(&self) -> Vec<SourceInfo>;
 
-    /// The tasks whose scores are told.
-    fn tasks(&self) -> Vec<TaskInfo>;
+    /// The tasks whose scores are told; of the stage that has none, nothing.
+    fn tasks(&self) -> Vec<TaskInfo> {
+        Vec::new()
+    }
 
     /// Held-out figures, over everything held out with `whole`.
     fn validate(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError>;
 
     /// Whether the figures before the first step say something.
-    fn starts_with_figures(&self) -> bool;
+    fn starts_with_figures(&self) -> bool {
+        true
+    }
 
-    /// Fixed prompts, completed.
-    fn probe(&mut self, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError>;
+    /// Fixed prompts, completed; none where the stage has none.
+    fn probe(&mut self, _device: &mut Device, _done: usize) -> Result<Vec<Event>, TrainError> {
+        Ok(Vec::new())
+    }
 
-    /// The newest step's batch, token by token.
-    fn look(&mut self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError>;
+    /// The newest step's batch, token by token, where the stage can show it.
+    fn look(&mut self, _device: &mut Device, _done: usize) -> Result<Option<BatchView>, TrainError> {
+        Ok(None)
+    }
 
     /// Adds a demonstration to what is trained on from a step on; false where the stage has no use for it.
-    fn demonstrate(&mut self, step: u64, example: Example) -> Result<bool, TrainError>;
+    fn demonstrate(&mut self, _step: u64, _example: Example) -> Result<bool, TrainError> {
+        Ok(false)
+    }
 
     /// The mix and its changes, from which every batch follows.
     fn history(&self) -> &crate::data::History;
