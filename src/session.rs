@@ -13,8 +13,9 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 pub use crate::train::event::{
-    Ask, BatchView, Command, Event, PolicyReport, RewardReport, Role, RunInfo, Sampling, SourceInfo, SourceUse,
-    StageInfo, StepReport, TaskInfo, TaskReport, TokenView, Turn, Who,
+    ActionView, Ask, BatchView, Choice, Command, Event, Lamp, Offer, PolicyReport, Refit, RewardReport, Role,
+    RolloutView, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, Tally, TaskInfo, TaskReport,
+    TokenView, Turn, VotedPair, Who,
 };
 use crate::train::{Setup, TrainError, Trainer, Unready, Workshop, settled};
 

@@ -123,7 +123,7 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
 fn said(state: &mut AppState, id: u64, text: &str, step: usize) {
     update(state, Msg::Event(Event::PromptText { id, text: text.to_owned(), step }));
     let (tokens, seconds, finish_reason) = (text.chars().count(), 0.4, "stop".to_owned());
-    update(state, Msg::Event(Event::PromptDone { id, step, tokens, seconds, finish_reason }));
+    update(state, Msg::Event(Event::PromptDone { id, step, tokens, seconds, finish_reason, score: None }));
 }
 
 /// Those of fine-tuning.
@@ -326,7 +326,7 @@ fn hostile_text_is_shown_not_obeyed() {
     update(&mut state, Msg::Event(Event::PromptText { id: 1, text: text(), step: 1 }));
     update(
         &mut state,
-        Msg::Event(Event::PromptDone { id: 1, step: 1, tokens: 1, seconds: 1.0, finish_reason: text() }),
+        Msg::Event(Event::PromptDone { id: 1, step: 1, tokens: 1, seconds: 1.0, finish_reason: text(), score: None }),
     );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));

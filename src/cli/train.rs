@@ -173,7 +173,31 @@ fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         )),
         Event::Refused { text } => output::note(text),
         Event::Demonstrated { step, count } => output::note(&format!("step {step:>6}  {count} demonstrations")),
+        Event::Lamps { step, lamps } => {
+            for l in lamps {
+                let verdict = if l.holds() { "holds" } else { "DOES NOT HOLD" };
+                output::note(&format!(
+                    "step {step:>6}  {} {:.2e}, at most {:.0e}: {verdict}",
+                    l.name, l.value, l.bound
+                ));
+            }
+        }
+        Event::Guarded { step, reason, checkpoint } => output::note(&format!(
+            "step {step:>6}  stopped by the guard: {reason}; {}",
+            checkpoint.as_ref().map_or("no checkpoint was written yet".to_owned(), |c| format!("{c} stands"))
+        )),
+        Event::Refitted(r) => output::note(&format!(
+            "reward model fitted to {} votes (each as {:.0} pairs): agrees with {:.0} %, before {:.0} %",
+            r.votes,
+            r.weight,
+            100.0 * r.agreement.1,
+            100.0 * r.agreement.0
+        )),
         Event::Batch(_)
+        | Event::Rollout(_)
+        | Event::Offered(_)
+        | Event::Voted(_)
+        | Event::Unvoted { .. }
         | Event::Paused { .. }
         | Event::Resumed { .. }
         | Event::Finished { .. }

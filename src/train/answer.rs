@@ -115,7 +115,14 @@ impl Answer {
     /// Reports the end.
     pub(super) fn end(&self, step: usize, reason: &str, emit: &mut dyn FnMut(Event)) {
         let seconds = self.started.elapsed().as_secs_f64();
-        emit(Event::PromptDone { id: self.id, step, tokens: self.drawn, seconds, finish_reason: reason.to_owned() });
+        emit(Event::PromptDone {
+            id: self.id,
+            step,
+            tokens: self.drawn,
+            seconds,
+            finish_reason: reason.to_owned(),
+            score: None,
+        });
     }
 }
 

@@ -62,7 +62,28 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
         Event::Finished { step, reason, failed } => {
             ("finished", json!({"step": step, "reason": reason, "failed": failed}))
         }
-        Event::Steps(_) | Event::Batch(_) | Event::PromptText { .. } | Event::PromptDone { .. } => return None,
+        Event::Lamps { step, lamps } => (
+            "lamps",
+            json!({"step": step, "lamps": lamps.iter().map(|l| json!({"name": l.name, "value": l.value, "bound": l.bound, "holds": l.holds()})).collect::<Vec<_>>()}),
+        ),
+        Event::Guarded { step, reason, checkpoint } => {
+            ("guarded", json!({"step": step, "reason": reason, "checkpoint": checkpoint}))
+        }
+        Event::Voted(v) => (
+            "voted",
+            json!({"pair": v.pair, "choice": v.choice.name(), "scores": v.scores, "agreement": v.tally.agreement, "decided": v.tally.decided}),
+        ),
+        Event::Unvoted { pair, tally } => ("unvoted", json!({"pair": pair, "decided": tally.decided})),
+        Event::Refitted(r) => (
+            "refitted",
+            json!({"version": r.version, "votes": r.votes, "pairs": r.pairs, "weight": r.weight, "steps": r.steps, "seconds": r.seconds, "agreement": r.agreement, "accuracy": r.accuracy, "checkpoint": r.checkpoint}),
+        ),
+        Event::Steps(_)
+        | Event::Batch(_)
+        | Event::Rollout(_)
+        | Event::Offered(_)
+        | Event::PromptText { .. }
+        | Event::PromptDone { .. } => return None,
     };
     let mut line = Map::new();
     line.insert("event".to_owned(), json!(name));

@@ -214,6 +214,7 @@ impl Work for Reward {
             ci95: pairs::wilson(all.accuracy, n),
             by_length: longer.sum::<f64>() / n.max(1) as f64,
             margin: all.margin,
+            margins: sides.iter().map(|s| s.chosen - s.rejected).collect(),
         };
         Ok(vec![
             Event::Eval { step: done, source: "all".to_owned(), eval_loss: all.loss, eval_bits_per_byte: 0.0 },

@@ -376,6 +376,7 @@ pub fn play(pace: Duration, from: usize) -> Session {
                 tokens,
                 seconds: since.elapsed().as_secs_f64(),
                 finish_reason: reason.to_owned(),
+                score: None,
             };
             let wait = next.saturating_duration_since(Instant::now());
             match commands.recv_timeout(wait) {
@@ -406,6 +407,13 @@ pub fn play(pace: Duration, from: usize) -> Session {
                         tell(ended(id, tokens, since, "cancelled"));
                     }
                 }
+                Ok(
+                    Command::ShowRollout { .. }
+                    | Command::Offer { .. }
+                    | Command::Vote { .. }
+                    | Command::Unvote
+                    | Command::Refit,
+                ) => refuse("this stage knows no votes"),
                 Ok(Command::ShowBatch) => {
                     tell(batch(at));
                 }

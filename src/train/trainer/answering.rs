@@ -37,7 +37,7 @@ impl Trainer {
             Ok(answer) => self.waiting.push_back(answer),
             Err(e) => {
                 let finish_reason = e.to_string();
-                emit(Event::PromptDone { id, step: self.done, tokens: 0, seconds: 0.0, finish_reason });
+                emit(Event::PromptDone { id, step: self.done, tokens: 0, seconds: 0.0, finish_reason, score: None });
             }
         }
     }
@@ -53,6 +53,7 @@ impl Trainer {
         let chat = match who {
             Who::Live => self.r.stage.chat,
             Who::Parent => self.parent()?.chat,
+            Who::Base => return Err(TrainError::Input("the base answers nowhere yet".to_owned())),
         };
         let tokenizer = &self.r.tokenizer;
         let most = self.r.work.voice().capacity().saturating_sub(1);

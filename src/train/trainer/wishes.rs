@@ -77,6 +77,11 @@ impl Trainer {
                     self.probe(emit)?;
                 }
                 Command::ShowBatch => self.show_batch(emit)?,
+                Command::ShowRollout { .. }
+                | Command::Offer { .. }
+                | Command::Vote { .. }
+                | Command::Unvote
+                | Command::Refit => self.refuse("this stage knows no votes".to_owned(), emit),
                 Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
                 Command::Stage { name } => {
                     if let Some(stage) = self.may_switch(&name, emit)? {

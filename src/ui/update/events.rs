@@ -26,7 +26,14 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Batch(batch) if state.live().spot.is_none() => {
             state.stages.live_mut().batch = Some(Batch::new(&batch));
         }
-        Event::Batch(_) => {}
+        Event::Batch(_)
+        | Event::Lamps { .. }
+        | Event::Guarded { .. }
+        | Event::Rollout(_)
+        | Event::Offered(_)
+        | Event::Voted(_)
+        | Event::Unvoted { .. }
+        | Event::Refitted(_) => {}
         Event::Probe { step, task, prompt, text, expected, matched, length } => {
             let stage = state.stages.live_mut();
             stage.probing = false;
@@ -38,7 +45,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
                 answer.push(&text, step);
             }
         }
-        Event::PromptDone { id, step, tokens, seconds, finish_reason } => {
+        Event::PromptDone { id, step, tokens, seconds, finish_reason, score: _ } => {
             if let Some(answer) = state.chat.answer_mut(id) {
                 answer.step = Some(step);
                 answer.ending = Some(Ending { tokens, seconds, reason: Clean::line(&finish_reason) });

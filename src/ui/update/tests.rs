@@ -355,7 +355,7 @@ fn asked(sent: &[Cmd]) -> Vec<(u64, Who, Vec<String>)> {
 fn answer(state: &mut AppState, id: u64, text: &str) {
     event(state, Event::PromptText { id, text: text.to_owned(), step: 7 });
     let finish_reason = "stop".to_owned();
-    event(state, Event::PromptDone { id, step: 7, tokens: 2, seconds: 0.1, finish_reason });
+    event(state, Event::PromptDone { id, step: 7, tokens: 2, seconds: 0.1, finish_reason, score: None });
 }
 
 #[test]

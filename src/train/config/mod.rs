@@ -1,20 +1,20 @@
 //! `run.toml`: the whole configuration of a run. Everything has a default; unknown keys are errors
 //! that name the nearest known one.
 
+mod feedback;
+mod stages;
+
 use serde::{Deserialize, Serialize};
 
-use super::plan::{BY_HAND_SHARE, MINI_BATCHES, PRETRAIN_SHARE, RESPONSE_LENGTH, ROLLOUTS};
-use crate::{
-    data::MOST_TOKENS,
-    nn::{ModelConfig, Sampling, ScheduleKind, preset},
-};
+pub use self::{feedback::PpoOverrides, stages::StageOverrides};
+use crate::nn::{ModelConfig, Sampling, preset};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("run.toml: {0}")]
 pub struct ConfigIssue(pub String);
 
-pub(super) fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
+pub(in crate::train) fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
     Err(ConfigIssue(what.into()))
 }
 
@@ -88,105 +88,6 @@ pub struct ModelOverrides {
     pub initializer_range: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f32>,
-}
-
-/// `[pretrain]`, `[sft]`: fields that override the size's defaults.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented at StagePlan")]
-pub struct StageOverrides {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_size: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gradient_accumulation_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub context: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lr_scheduler_type: Option<ScheduleKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warmup_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub decay_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_decay: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub adam_beta1: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub adam_beta2: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub adam_epsilon: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_grad_norm: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub save_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe_steps: Option<usize>,
-    /// Fine-tuning only: share of rows that are pretraining text, against forgetting.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pretrain_share: Option<f64>,
-    /// Fine-tuning only: share of rows given to demonstrations written by hand, once there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by_hand_share: Option<f64>,
-    /// Fine-tuning only: whether a row holds several examples.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub packing: Option<bool>,
-    /// Fine-tuning only: `[[sft.source]]`, files of conversations; empty for the built-in ones.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source: Vec<SourceConfig>,
-    /// Fine-tuning only: `[[sft.probe]]`; empty for the built-in ones (or the first held-out example of each task).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub probe: Vec<ProbeConfig>,
-}
-
-/// `[ppo]`: learning from the reward model. Names are TRL's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented at train::plan::PpoPlan")]
-pub struct PpoOverrides {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rollouts: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_length: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value_learning_rate: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_ppo_epochs: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_mini_batches: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kl_coef: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_kl: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cliprange: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cliprange_value: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gamma: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lam: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missing_eos_penalty: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value_warmup_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_grad_norm: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub save_steps: Option<usize>,
 }
 
 /// `[sampling]`: how prompts on the screen are answered.
@@ -361,118 +262,6 @@ impl RunConfig {
     }
 }
 
-impl StageOverrides {
-    fn check(&self, stage: &str) -> Result<(), ConfigIssue> {
-        let counts = [
-            ("steps", self.steps),
-            ("batch_size", self.batch_size),
-            ("gradient_accumulation_steps", self.gradient_accumulation_steps),
-            ("context", self.context),
-        ];
-        for (name, value) in counts {
-            if value == Some(0) {
-                return wrong(format!("{stage}.{name} is 0; expected 1 or more"));
-            }
-        }
-        let amounts = [
-            ("learning_rate", self.learning_rate),
-            ("max_grad_norm", self.max_grad_norm.map(f64::from)),
-            ("weight_decay", self.weight_decay.map(f64::from)),
-            ("adam_epsilon", self.adam_epsilon.map(f64::from)),
-        ];
-        for (name, value) in amounts {
-            if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0)) {
-                return wrong(format!("{stage}.{name} is {v}; expected 0 or more"));
-            }
-        }
-        let fractions = [
-            ("adam_beta1", self.adam_beta1.map(f64::from)),
-            ("adam_beta2", self.adam_beta2.map(f64::from)),
-            ("pretrain_share", self.pretrain_share),
-            ("by_hand_share", self.by_hand_share),
-        ];
-        for (name, value) in fractions {
-            if let Some(v) = value.filter(|v| !(0.0..1.0).contains(v)) {
-                return wrong(format!("{stage}.{name} is {v}; expected 0 or more and less than 1"));
-            }
-        }
-        let text = self.pretrain_share.unwrap_or(PRETRAIN_SHARE);
-        let hand = self.by_hand_share.unwrap_or(BY_HAND_SHARE);
-        if text + hand >= 1.0 {
-            return wrong(format!(
-                "{stage}.pretrain_share {text} and by_hand_share {hand} leave nothing for the conversations; lower one, for less than 1 together"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Only fine-tuning draws conversations and text together.
-    fn has_nothing_of_sft(&self, stage: &str) -> Result<(), ConfigIssue> {
-        let there = [
-            self.pretrain_share.is_some(),
-            self.by_hand_share.is_some(),
-            self.packing.is_some(),
-            !self.source.is_empty(),
-            !self.probe.is_empty(),
-        ];
-        match OF_SFT.iter().zip(there).find(|(_, there)| *there) {
-            Some((name, _)) => wrong(format!("{stage}.{name} is no key of {stage}; write it under [sft]")),
-            None => Ok(()),
-        }
-    }
-}
-
-impl PpoOverrides {
-    fn check(&self) -> Result<(), ConfigIssue> {
-        let counts = [
-            ("steps", self.steps),
-            ("rollouts", self.rollouts),
-            ("response_length", self.response_length),
-            ("num_ppo_epochs", self.num_ppo_epochs),
-            ("num_mini_batches", self.num_mini_batches),
-        ];
-        if let Some((name, _)) = counts.iter().find(|(_, v)| *v == Some(0)) {
-            return wrong(format!("ppo.{name} is 0; expected 1 or more"));
-        }
-        let (answers, tokens) = (self.rollouts.unwrap_or(ROLLOUTS), self.response_length.unwrap_or(RESPONSE_LENGTH));
-        if answers.checked_mul(tokens).is_none_or(|all| all > MOST_TOKENS) {
-            return wrong(format!(
-                "ppo.rollouts {answers} × response_length {tokens} is more than {MOST_TOKENS} tokens an update; lower one of them"
-            ));
-        }
-        if self.target_kl == Some(0.0) {
-            return wrong("ppo.target_kl is 0; expected more than 0, or leave it out for a β that is held");
-        }
-        let single = |v: Option<f32>| v.map(f64::from);
-        let amounts = [
-            ("learning_rate", self.learning_rate, f64::INFINITY),
-            ("value_learning_rate", self.value_learning_rate, f64::INFINITY),
-            ("kl_coef", self.kl_coef, f64::INFINITY),
-            ("target_kl", self.target_kl, f64::INFINITY),
-            ("cliprange", single(self.cliprange), f64::INFINITY),
-            ("cliprange_value", single(self.cliprange_value), f64::INFINITY),
-            ("gamma", single(self.gamma), 1.0),
-            ("lam", single(self.lam), 1.0),
-            ("temperature", single(self.temperature), f64::INFINITY),
-            ("missing_eos_penalty", single(self.missing_eos_penalty), f64::INFINITY),
-            ("max_grad_norm", single(self.max_grad_norm), f64::INFINITY),
-        ];
-        for (name, value, most) in amounts {
-            if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0 && *v <= most)) {
-                let upto = if most.is_finite() { format!("0 to {most}") } else { "0 or more".to_owned() };
-                return wrong(format!("ppo.{name} is {v}; expected {upto}"));
-            }
-        }
-        if self.temperature == Some(0.0) {
-            return wrong("ppo.temperature is 0; the policy learns from answers that are drawn, so it is more than 0");
-        }
-        if answers < self.num_mini_batches.unwrap_or(MINI_BATCHES) {
-            return wrong("ppo.rollouts is less than num_mini_batches; each minibatch needs an answer at least");
-        }
-        Ok(())
-    }
-}
-
 /// Names are unique, weights are numbers, and not all are 0.
 fn check_sources(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
     for s in sources {
@@ -514,9 +303,6 @@ fn trim(message: &str) -> String {
     message.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|')).collect::<Vec<_>>().join(" ")
 }
 
-/// Keys of a stage's table that only fine-tuning has.
-const OF_SFT: [&str; 5] = ["pretrain_share", "by_hand_share", "packing", "source", "probe"];
-
 /// Adds the nearest known name to serde's «unknown field `x`, expected one of …».
 fn suggest(message: &str) -> String {
     // toml ends with «in `table`», which is no key.
@@ -524,7 +310,7 @@ fn suggest(message: &str) -> String {
     let mut quoted: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
     let table = table.trim_end_matches('`');
     if matches!(table, "pretrain" | "reward") {
-        quoted.retain(|key| !OF_SFT.contains(key));
+        quoted.retain(|key| !stages::OF_SFT.contains(key));
     }
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
         return in_words(message);

@@ -1,11 +1,14 @@
 //! What a trainer is told and what it tells: the vocabulary of the wall between threads.
 
+mod feedback;
+
 use std::path::PathBuf;
 
 pub use crate::{
     data::chat::{Role, Turn},
     nn::Sampling,
 };
+pub use feedback::{ActionView, Choice, Lamp, Offer, PolicyReport, Refit, RewardReport, RolloutView, Tally, VotedPair};
 
 /// What a model is asked to go on with.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +26,8 @@ pub enum Who {
     Live,
     /// Those of the checkpoint that the stage started from.
     Parent,
+    /// Those of the run's pretrained model, which knows no template.
+    Base,
 }
 
 /// A wish from outside, applied between steps (or between two generated tokens).
@@ -62,6 +67,30 @@ pub enum Command {
     },
     /// Tell the newest step's batch, token by token ([`Event::Batch`]).
     ShowBatch,
+    /// Tell one answer of the newest update, token by token ([`Event::Rollout`]).
+    ShowRollout {
+        /// Which of them; taken modulo their number.
+        which: usize,
+    },
+    /// Draw two answers of the live weights to be chosen between ([`Event::Offered`], or
+    /// [`Event::Refused`]).
+    Offer {
+        /// What to ask; the run's own prompts in turn where it is none.
+        prompt: Option<String>,
+    },
+    /// Choose between the answers of an offer ([`Event::Voted`]).
+    Vote {
+        /// The offer's number.
+        pair: u64,
+        /// The choice.
+        choice: Choice,
+        /// Seconds from the sight of the pair to the choice.
+        seconds: f64,
+    },
+    /// Take the newest vote back ([`Event::Unvoted`], or [`Event::Refused`]).
+    Unvote,
+    /// Fit the reward model to the votes now ([`Event::Refitted`], or [`Event::Refused`]).
+    Refit,
     /// Save this stage and go to another one ([`Event::Started`] of that one, or [`Event::Refused`]).
     Stage {
         /// Its name.
@@ -113,48 +142,6 @@ pub struct TaskReport {
     pub end_rate: f64,
     /// Nats a trained token of the reference answers.
     pub eval_loss: f64,
-}
-
-/// How well a reward model tells held-out pairs apart.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RewardReport {
-    /// After this step.
-    pub step: usize,
-    /// Held-out pairs.
-    pub pairs: usize,
-    /// Share of them whose better answer scores higher.
-    pub accuracy: f64,
-    /// Its 95 % interval (Wilson).
-    pub ci95: (f64, f64),
-    /// The share that «the longer one is better» gets right.
-    pub by_length: f64,
-    /// Mean score of the better answers less that of the others.
-    pub margin: f64,
-}
-
-/// What a policy's answers are worth, on prompts that stand in no training file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PolicyReport {
-    /// After this update.
-    pub step: usize,
-    /// The task, or `all`.
-    pub task: String,
-    /// Prompts, one answer each, drawn as the rollouts are.
-    pub prompts: usize,
-    /// Share of answers that the task's rule calls good. The rule judges; it trains nothing.
-    pub true_score: f64,
-    /// Its 95 % interval (Wilson).
-    pub ci95: (f64, f64),
-    /// Mean score of the reward model, normalised.
-    pub reward: f64,
-    /// Mean Σ (log π − log π_ref) of an answer, in nats.
-    pub kl: f64,
-    /// Share of answers that ended by themselves.
-    pub end_rate: f64,
-    /// Different pairs of neighbouring characters over all such pairs.
-    pub distinct2: f64,
-    /// Mean characters of an answer.
-    pub length: f64,
 }
 
 /// One token of a batch as it was trained on.
@@ -305,6 +292,37 @@ pub enum Event {
     Reward(RewardReport),
     /// Held-out figures of a policy.
     Policy(PolicyReport),
+    /// What must hold before the first update of a policy, measured.
+    Lamps {
+        /// After this update.
+        step: usize,
+        /// Each with its bound.
+        lamps: Vec<Lamp>,
+    },
+    /// The guard has stopped the stage: what it saw. The weights are not saved.
+    Guarded {
+        /// After this update.
+        step: usize,
+        /// In words.
+        reason: String,
+        /// The newest checkpoint, which stands.
+        checkpoint: Option<String>,
+    },
+    /// The answer to [`Command::ShowRollout`].
+    Rollout(Box<RolloutView>),
+    /// Two answers to choose between.
+    Offered(Box<Offer>),
+    /// A choice is on disk.
+    Voted(Box<VotedPair>),
+    /// The newest vote was taken back.
+    Unvoted {
+        /// The pair it was about.
+        pair: u64,
+        /// The votes without it.
+        tally: Tally,
+    },
+    /// The reward model was fitted to the votes.
+    Refitted(Refit),
     /// The answer to [`Command::ShowBatch`].
     Batch(Box<BatchView>),
     /// A demonstration is on disk and in the mix.
@@ -357,6 +375,8 @@ pub enum Event {
         seconds: f64,
         /// `stop` (end of text), `length`, `cancelled`, or an error in words.
         finish_reason: String,
+        /// The reward model's normalised score of the answer, where the stage has such a model.
+        score: Option<f64>,
     },
     /// Stepping has stopped.
     Paused {
