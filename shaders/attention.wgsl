@@ -61,28 +61,7 @@ var<workgroup> rows: array<f32, TILE * SIDE>;
 var<workgroup> second: array<vec4<f32>, TILE * LD>;
 #endif
 
-// The first key that a row of a sequence sees: `begins`, at most the row itself.
-fn first_key(sequence: u32, row: u32) -> u32 {
-    return min(begins[sequence * p.t + row], row);
-}
-
-#ifdef BACKWARD_KV
-// One past the last row that sees a key before `limit`. Begins do not fall, so it is found by bisection;
-// where even the last row sees one, as in rows of one text, at once.
-fn end_of_rows(sequence: u32, first: u32, limit: u32) -> u32 {
-    var high = p.t;
-    var low = select(first, high, first_key(sequence, high - 1u) < limit);
-    while low < high {
-        let middle = (low + high) / 2u;
-        if first_key(sequence, middle) < limit {
-            low = middle + 1u;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-#endif
+#import begins
 
 // Vector c of the head at `column` in `row` of sequence `sequence` of qkv; zero outside.
 fn qkv_vector(sequence: u32, row: u32, column: u32, c: u32) -> vec4<f32> {

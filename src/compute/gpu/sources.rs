@@ -22,6 +22,7 @@ static SOURCES: &[(&str, &str)] = sources![
     "attention_wide_backward_kv",
     "attention_wide_backward_q",
     "attention_wide_forward",
+    "begins",
     "cross_entropy",
     "decode",
     "dropout",
