@@ -335,8 +335,8 @@ pub(super) enum Ending<'a> {
     Train {
         /// \[N\]: what each row's gradient is multiplied with.
         weights: &'a Tensor,
-        /// The output layer's gradient is added to.
-        grads: &'a Weights,
+        /// \[V, C\]: the output layer's gradient is added to.
+        grad: &'a Tensor,
         /// \[N, C\] or longer: becomes ∂loss/∂y.
         dy: &'a Tensor,
     },
@@ -361,9 +361,9 @@ impl Head<'_> {
                         ops::entropy(rec, &targets, &logits, &cut(entropies))?;
                     }
                 }
-                Ending::Train { weights, grads, dy } => {
+                Ending::Train { weights, grad, dy } => {
                     ops::cross_entropy(rec, &targets, self.hyper, &logits, &losses, Some(&cut(weights)))?;
-                    matmul(rec, Layout::TN, &logits, &y, &grads.head(), true)?;
+                    matmul(rec, Layout::TN, &logits, &y, grad, true)?;
                     matmul(rec, Layout::NN, &logits, &self.weight, &dy.slice_rows(start, rows), false)?;
                 }
             }

@@ -101,7 +101,8 @@ impl Learner {
         let mut rec = Recording::new(device);
         let t = &training;
         let head = Head { y: &t.y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
-        let train = Ending::Train { weights: &weights, grads: &t.back.grads, dy: &t.back.dy };
+        let grad = t.back.grads.head();
+        let train = Ending::Train { weights: &weights, grad: &grad, dy: &t.back.dy };
         head.record(&mut rec, &logits, &train)?;
         ops::sum(&mut rec, &losses, &t.loss, true)?;
         let head = rec.compile()?;

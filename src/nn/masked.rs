@@ -62,7 +62,8 @@ impl MaskedHead {
         let mut rec = Recording::new(device);
         ops::embedding_forward(&mut rec, &index, &t.y, &y)?;
         let head = Head { y: &y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
-        head.record(&mut rec, s.logits, &Ending::Train { weights: &weights, grads: &t.back.grads, dy: &dy })?;
+        let grad = t.back.grads.head();
+        head.record(&mut rec, s.logits, &Ending::Train { weights: &weights, grad: &grad, dy: &dy })?;
         ops::embedding_forward(&mut rec, &inverse, &dy, &t.back.dy)?;
         ops::sum(&mut rec, &losses, &t.loss, true)?;
         Ok(MaskedHead { rows, index, inverse, targets, weights, losses, y, program: rec.compile()? })

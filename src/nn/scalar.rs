@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{AdamW, ModelConfig, ParamTable, Weights, forward::Shape, training::Training};
+use super::{
+    AdamW, MicroBatch, ModelConfig, ParamTable, Weights,
+    forward::{Ending, Head, Shape, logit_rows},
+    training::Training,
+};
 use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, Ticket, matmul};
 
 /// Rows of token ids, B·T, and how examples are packed in them (see [`super::MicroBatch::starts`]).
@@ -30,6 +34,18 @@ pub struct ScalarLearner {
     dscores: Tensor,
     read: Program,
     teach: Program,
+    language: Option<Language>,
+}
+
+/// A language head on the trunk's own embeddings, beside the score.
+struct Language {
+    /// \[N\] (i32).
+    targets: Tensor,
+    /// \[N\].
+    weights: Tensor,
+    /// \[N\].
+    losses: Tensor,
+    teach: Program,
 }
 
 impl ScalarLearner {
@@ -56,7 +72,7 @@ impl ScalarLearner {
         matmul(&mut rec, Layout::TN, &dscores, &t.y, &grad, true)?;
         matmul(&mut rec, Layout::NN, &dscores, &weight, &t.back.dy, false)?;
         let teach = rec.compile()?;
-        Ok(ScalarLearner { training, scores, dscores, read, teach })
+        Ok(ScalarLearner { training, scores, dscores, read, teach, language: None })
     }
 
     /// The configuration.
@@ -100,6 +116,54 @@ impl ScalarLearner {
         self.training.write_rows(device, rows.ids, rows.starts)?;
         device.write(&self.dscores, dscores)?;
         self.training.gather(device, &self.teach)
+    }
+
+    /// Records a language head whose weights are the embeddings: what a language model with tied ones has.
+    /// For [`ScalarLearner::imitate`].
+    pub fn add_language_head(&mut self, device: &mut Device) -> Result<(), ComputeError> {
+        let t = &self.training;
+        let (n, v) = (t.shape.rows(), t.config.vocab_size);
+        let targets = device.alloc("targets", &[n], DType::U32)?;
+        let weights = device.alloc("weights", &[n], DType::F32)?;
+        let losses = device.alloc("losses", &[n], DType::F32)?;
+        let logits = device.alloc("logits", &[logit_rows(device, v, n), v], DType::F32)?;
+        let mut rec = Recording::new(device);
+        let head = Head { y: &t.y, weight: t.params.embed(), targets: &targets, hyper: &t.hyper, losses: &losses };
+        let grad = t.back.grads.embed();
+        head.record(&mut rec, &logits, &Ending::Train { weights: &weights, grad: &grad, dy: &t.back.dy })?;
+        let teach = rec.compile()?;
+        self.language = Some(Language { targets, weights, losses, teach });
+        Ok(())
+    }
+
+    /// Adds ∂L/∂θ of L = Σ weights\[r\] · (−log p(target of r)) to the gradients, with p by the language head,
+    /// and returns −log p of every row, B·T, 0 where it has no target. Right after
+    /// [`backward`](ScalarLearner::backward) of the same rows the forward pass is not run again.
+    pub fn imitate(
+        &mut self,
+        device: &mut Device,
+        batch: MicroBatch<'_>,
+        weights: &[f32],
+    ) -> Result<Vec<f32>, ComputeError> {
+        let wrong = |what: String| ComputeError::Shape { op: "imitate", what };
+        self.training.check("imitate", batch.ids, batch.starts)?;
+        let n = self.training.shape.rows();
+        if batch.targets.len() != n || weights.len() != n {
+            let (targets, weights) = (batch.targets.len(), weights.len());
+            return Err(wrong(format!("{targets} targets and {weights} weights were given, {n} are expected")));
+        }
+        let vocab = self.training.config.vocab_size;
+        if let Some(t) = batch.targets.iter().find(|t| usize::try_from(**t).is_ok_and(|t| t >= vocab)) {
+            return Err(wrong(format!("the target {t} is outside the vocabulary of {vocab}")));
+        }
+        let Some(language) = &self.language else {
+            return Err(wrong("there is no language head".to_owned()));
+        };
+        self.training.write_rows(device, batch.ids, batch.starts)?;
+        device.write(&language.targets, batch.targets)?;
+        device.write(&language.weights, weights)?;
+        self.training.gather(device, &language.teach)?;
+        device.read(&language.losses)
     }
 
     /// Clips the gradients gathered since the last update and takes an AdamW step at `rate`. `loss` is

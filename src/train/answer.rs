@@ -9,12 +9,14 @@ use super::{
 use crate::{
     compute::Device,
     data::{StreamDecoder, Tokenizer},
-    nn::{Decoder, sample},
+    nn::{self, Decoder, Drawn},
 };
 
 /// A prompt under way.
 pub(super) struct Answer {
     pub id: u64,
+    /// What was asked as the reward model reads it, where the answer is to be scored.
+    pub asked: Option<Vec<u32>>,
     who: Who,
     seen: Vec<u32>,
     /// Tokens of `seen` that the decoder has not read; all of them before it was first asked.
@@ -23,7 +25,10 @@ pub(super) struct Answer {
     ends: Vec<u32>,
     sampling: Sampling,
     left: usize,
-    drawn: usize,
+    /// Where what is drawn starts in `seen`.
+    start: usize,
+    /// log p of each drawn token, the one that ended it included.
+    logprobs: Vec<f32>,
     text: StreamDecoder,
     /// Time spent drawing, waiting between steps included.
     started: Instant,
@@ -41,13 +46,15 @@ impl Answer {
     ) -> Answer {
         Answer {
             id,
+            asked: None,
             who,
+            start: tokens.len(),
             seen: tokens,
             unread: None,
             ends,
             sampling,
             left: max_new_tokens,
-            drawn: 0,
+            logprobs: Vec::new(),
             text: tokenizer.stream(true),
             started: Instant::now(),
         }
@@ -58,7 +65,18 @@ impl Answer {
         self.who
     }
 
-    /// Draws tokens for about `budget` (at least one). True when the answer has ended.
+    /// What was drawn so far, without the token that ended it.
+    pub(super) fn drawn(&self) -> &[u32] {
+        &self.seen[self.start..]
+    }
+
+    /// Mean log p of the drawn tokens as they were drawn, the one that ended it included.
+    pub(super) fn logprob(&self) -> f64 {
+        let sum: f64 = self.logprobs.iter().map(|p| f64::from(*p)).sum();
+        sum / self.logprobs.len().max(1) as f64
+    }
+
+    /// Draws tokens for about `budget` (at least one). Some is the reason when the answer has ended.
     pub(super) fn advance(
         &mut self,
         device: &mut Device,
@@ -67,7 +85,7 @@ impl Answer {
         step: usize,
         budget: Duration,
         emit: &mut dyn FnMut(Event),
-    ) -> Result<bool, TrainError> {
+    ) -> Result<Option<&'static str>, TrainError> {
         let begun = Instant::now();
         let mut piece = String::new();
         let reason = loop {
@@ -78,14 +96,14 @@ impl Answer {
                 decoder.reset();
                 self.seen.len()
             });
-            let next = draw(device, decoder, tokenizer, &self.seen, unread, &self.sampling)?;
+            let Drawn { id: next, logprob } = draw(device, decoder, tokenizer, &self.seen, unread, &self.sampling)?;
             self.unread = Some(1);
+            self.logprobs.push(logprob);
             if self.ends.contains(&next) {
                 break Some("stop");
             }
             self.seen.push(next);
             self.left -= 1;
-            self.drawn += 1;
             if let Some(text) = self.text.push(next) {
                 piece.push_str(&text);
             }
@@ -101,10 +119,7 @@ impl Answer {
         if !piece.is_empty() {
             emit(Event::PromptText { id: self.id, text: piece, step });
         }
-        if let Some(reason) = reason {
-            self.end(step, reason, emit);
-        }
-        Ok(reason.is_some())
+        Ok(reason)
     }
 
     /// Makes the decoder read the whole text again, after it held another one.
@@ -112,16 +127,16 @@ impl Answer {
         self.unread = None;
     }
 
-    /// Reports the end.
-    pub(super) fn end(&self, step: usize, reason: &str, emit: &mut dyn FnMut(Event)) {
+    /// Reports the end, with the reward model's score where there is one.
+    pub(super) fn end(&self, step: usize, reason: &str, score: Option<f64>, emit: &mut dyn FnMut(Event)) {
         let seconds = self.started.elapsed().as_secs_f64();
         emit(Event::PromptDone {
             id: self.id,
             step,
-            tokens: self.drawn,
+            tokens: self.drawn().len(),
             seconds,
             finish_reason: reason.to_owned(),
-            score: None,
+            score,
         });
     }
 }
@@ -134,10 +149,10 @@ pub(super) fn draw(
     seen: &[u32],
     unread: usize,
     how: &Sampling,
-) -> Result<u32, TrainError> {
+) -> Result<Drawn, TrainError> {
     let logits = decoder.feed(device, &seen[seen.len() - unread..])?;
     let known = logits.len().min(tokenizer.vocab_size());
-    Ok(sample(&logits[..known], seen, how, seen.len() as u64))
+    Ok(nn::draw(&logits[..known], seen, how, seen.len() as u64))
 }
 
 /// Completes a probe greedily: as many tokens as the expected text has, until the end of text.
@@ -158,7 +173,7 @@ pub(super) fn probe(
     decoder.reset();
     let mut unread = start;
     for _ in 0..room {
-        let next = draw(device, decoder, tokenizer, &seen, unread, &Sampling::greedy())?;
+        let next = draw(device, decoder, tokenizer, &seen, unread, &Sampling::greedy())?.id;
         if tokenizer.end_of_text() == Some(next) {
             break;
         }

@@ -9,7 +9,7 @@ use super::{error::TrainError, model_folder, stage::Stage};
 use crate::{
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
-    store::{Checkpoint, NewFile, StoreError, TensorRef},
+    store::{Checkpoint, CheckpointId, NewFile, Saved, Saver, StoreError, TensorRef},
 };
 
 /// Version of state.json.
@@ -42,10 +42,16 @@ pub struct State {
     /// Its hash, where it is one of the run.
     #[serde(default)]
     pub parent_digest: Option<String>,
-    /// Of a reward model: mean and deviation of the scores of reference answers. A score less the mean, over
-    /// the deviation, is what PPO learns from.
+    /// Of a reward model: mean and deviation of the scores of reference answers, as the optimiser has them.
     #[serde(default)]
     pub reward_scale: Option<(f64, f64)>,
+    /// Of a reward model: what its score lies above the normalised one. `score.weight` of model.safetensors has
+    /// the deviation divided out already, so that score − shift is what PPO learns from.
+    #[serde(default)]
+    pub reward_shift: Option<f64>,
+    /// Of a reward model: the times that it was fitted to votes after its end.
+    #[serde(default)]
+    pub refits: Vec<Span>,
     /// Of PPO: β of the KL in the reward, as it is now.
     #[serde(default)]
     pub kl_coef: Option<f64>,
@@ -62,7 +68,29 @@ pub struct State {
     pub danlu: String,
 }
 
+/// Steps of a stage that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The first, counted from 0.
+    pub step: u64,
+    /// How many.
+    pub steps: u64,
+}
+
+impl Span {
+    /// The step after its last.
+    pub fn end(&self) -> u64 {
+        self.step + self.steps
+    }
+}
+
 impl State {
+    /// What is taken from a reward model's score, and what the rest is divided by.
+    pub fn normaliser(&self) -> Option<(f64, f64)> {
+        // Older checkpoints have the deviation beside the weight.
+        self.reward_shift.map(|shift| (shift, 1.0)).or(self.reward_scale)
+    }
+
     /// A state of this format and version.
     pub fn new(stage: &str, seed: u64, history: History, data: String) -> State {
         State {
@@ -77,6 +105,8 @@ impl State {
             parent: None,
             parent_digest: None,
             reward_scale: None,
+            reward_shift: None,
+            refits: Vec::new(),
             kl_coef: None,
             reward_model: None,
             engine: String::new(),
@@ -100,7 +130,15 @@ pub struct Part {
     pub table: Arc<ParamTable>,
     /// Its tensors.
     pub slabs: Slabs,
+    /// What `score.weight` is divided by on its way to model.safetensors; optimizer.safetensors keeps it as the
+    /// optimiser has it ([`MASTER`]), for a division cannot be undone to the bit.
+    pub divisor: Option<f64>,
 }
+
+/// `score.weight` as the optimiser has it, where model.safetensors holds it divided.
+const MASTER: &str = "master.score.weight";
+/// The score's tensor.
+const SCORE: &str = "score.weight";
 
 fn pretty(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
@@ -108,24 +146,30 @@ fn pretty(value: &serde_json::Value) -> String {
 
 /// The files of a checkpoint, in Hugging Face's layout and our three.
 pub fn files<'a>(
-    parts: &'a [(Part, MomentNames)],
+    parts: &'a [(Part, Beside)],
     config: &ModelConfig,
     tokenizer: &Tokenizer,
     state: &State,
 ) -> Result<Vec<NewFile<'a>>, StoreError> {
     let mut files = Vec::new();
-    for (part, names) in parts {
+    for (part, Beside { names, folded }) in parts {
         let [params, m, v, control] = &part.slabs;
         let table = &*part.table;
-        let mut optimizer: Vec<TensorRef<'a>> = Vec::with_capacity(2 * table.tensors.len() + 1);
-        for (t, (first, second)) in table.tensors.iter().zip(&names.0) {
+        let mut optimizer: Vec<TensorRef<'a>> = Vec::with_capacity(2 * table.tensors.len() + 2);
+        for (t, (first, second)) in table.tensors.iter().zip(names) {
             optimizer.push(TensorRef { name: first, shape: &t.shape, data: table.slice(m, t) });
             optimizer.push(TensorRef { name: second, shape: &t.shape, data: table.slice(v, t) });
         }
         optimizer.push(TensorRef { name: "control", shape: &CONTROL_SHAPE, data: control });
         let name = |file: &str| format!("{}{file}", part.folder);
         files.push(NewFile::bytes(&name("config.json"), pretty(&part.config)));
-        let tensors = model_folder::tensors(table, params);
+        let mut tensors = model_folder::tensors(table, params);
+        if let Some(folded) = folded {
+            for tensor in tensors.iter_mut().filter(|t| t.name == SCORE) {
+                optimizer.push(TensorRef { name: MASTER, shape: tensor.shape, data: tensor.data });
+                tensor.data = folded;
+            }
+        }
         files.push(NewFile::tensors(&name("model.safetensors"), tensors, BTreeMap::new())?);
         files.push(NewFile::tensors(&name("optimizer.safetensors"), optimizer, BTreeMap::new())?);
     }
@@ -156,16 +200,43 @@ pub(super) fn chat_template(tokenizer: &Tokenizer) -> Option<&'static str> {
 
 const CONTROL_SHAPE: [usize; 1] = [crate::compute::ops::CONTROL];
 
-/// The names of both moments of every tensor, kept for the length of a save.
-pub struct MomentNames(Vec<(String, String)>);
+/// What a part's files need beside it, kept for the length of a save.
+pub struct Beside {
+    /// The names of both moments of every tensor.
+    names: Vec<(String, String)>,
+    /// The score's weights over the part's divisor.
+    folded: Option<Vec<f32>>,
+}
 
-impl MomentNames {
-    /// `exp_avg.<tensor>` and `exp_avg_sq.<tensor>`, as PyTorch calls them.
-    pub fn new(table: &ParamTable) -> MomentNames {
-        MomentNames(
-            table.tensors.iter().map(|t| (format!("exp_avg.{}", t.name), format!("exp_avg_sq.{}", t.name))).collect(),
-        )
+impl Beside {
+    /// `exp_avg.<tensor>` and `exp_avg_sq.<tensor>`, as PyTorch calls them, and the score as it is saved.
+    pub fn new(part: &Part) -> Beside {
+        let names = part.table.tensors.iter();
+        let names = names.map(|t| (format!("exp_avg.{}", t.name), format!("exp_avg_sq.{}", t.name))).collect();
+        let score = part.table.tensors.iter().find(|t| t.name == SCORE);
+        let folded = part.divisor.zip(score).map(|(divisor, t)| {
+            part.table.slice(&part.slabs[0], t).iter().map(|w| (f64::from(*w) / divisor) as f32).collect()
+        });
+        Beside { names, folded }
     }
+}
+
+/// Saves a stage's checkpoint, and removes those beyond the newest `keep` and the pinned ones.
+pub(super) fn save(
+    saver: &Saver,
+    parts: Vec<Part>,
+    model: &ModelConfig,
+    tokenizer: &Tokenizer,
+    state: &State,
+    keep: usize,
+    pinned: &[CheckpointId],
+) -> Result<Saved, StoreError> {
+    let parts: Vec<_> = parts.into_iter().map(|part| (Beside::new(&part), part)).collect();
+    let parts: Vec<_> = parts.into_iter().map(|(beside, part)| (part, beside)).collect();
+    let files = files(&parts, model, tokenizer, state)?;
+    let saved = saver.save(&state.stage, state.step, files)?;
+    saver.retain(&state.stage, keep, pinned)?;
+    Ok(saved)
 }
 
 /// Reads a verified checkpoint of a language model back. Errors about the bytes let the caller pass to an
@@ -191,6 +262,17 @@ pub fn load_as(
         )));
     }
     Ok((state, load_part(checkpoint, "", config, table, head)?))
+}
+
+/// Puts the score's weights as the optimiser has them in the place of those that are read by others.
+pub fn unfold(checkpoint: &Checkpoint, table: &ParamTable, params: &mut [f32]) -> Result<(), StoreError> {
+    let mut optimizer = checkpoint.tensors("optimizer.safetensors")?;
+    if let Some(t) = table.tensors.iter().find(|t| t.name == SCORE)
+        && optimizer.tensors.contains_key(MASTER)
+    {
+        params[t.offset..t.offset + t.len()].copy_from_slice(&optimizer.take(MASTER, &t.shape)?);
+    }
+    Ok(())
 }
 
 /// Reads one model of a verified checkpoint back.

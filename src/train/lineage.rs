@@ -108,6 +108,35 @@ pub(super) fn started_from(
     Ok(params)
 }
 
+/// The weights of the run's pretrained model: what the first stage made, from which all others come.
+pub(super) fn base(
+    view: &RunView,
+    state: &State,
+    model: &ModelConfig,
+    table: &ParamTable,
+) -> Result<Vec<f32>, TrainError> {
+    let (checkpoints, mut state) = (view.checkpoints(), state.clone());
+    loop {
+        let there = checkpoints.list()?;
+        let Some(id) = there.into_iter().find(|id| Some(id.to_string()) == state.parent) else { break };
+        if STAGES.iter().any(|s| s.name == id.stage && s.parent.is_none()) {
+            break;
+        }
+        let bytes = checkpoints.verify(&id)?.read("state.json", STATE_LIMIT)?;
+        state = serde_json::from_slice(&bytes)
+            .map_err(|e| TrainError::Input(format!("{id}: state.json: {e}; its base cannot be found")))?;
+    }
+    started_from(view, &state, model, table)
+}
+
+/// Checkpoints that a stage under way depends on: its parent, and the reward model it learns from.
+pub(super) fn needed(view: &RunView, state: &State) -> Result<Vec<CheckpointId>, TrainError> {
+    let mut all = pinned(view)?;
+    let named = [state.parent.as_ref(), state.reward_model.as_ref().map(|(name, _)| name)];
+    all.extend(named.into_iter().flatten().filter_map(|name| CheckpointId::parse(name)));
+    Ok(all)
+}
+
 /// Checkpoints that others started from: they stay when their stage goes on.
 pub(super) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
     let checkpoints = view.checkpoints();

@@ -290,7 +290,7 @@ impl Work for Lm {
 
     fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
         let (config, table) = (self.model.to_json(), Arc::clone(self.learner.table()));
-        Ok(vec![Part { folder: "", config, table, slabs: self.learner.read_state(device)? }])
+        Ok(vec![Part { folder: "", config, table, slabs: self.learner.read_state(device)?, divisor: None }])
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{
@@ -56,22 +57,26 @@ pub(super) fn shuffled(seed: u64, epoch: u64, n: usize, at: usize) -> usize {
     data::batch::permute(seed, (1 << 46) | epoch, n, at)
 }
 
+/// Where the run's own answers come from.
+pub(super) enum Answers<'a> {
+    /// From this model where there are none.
+    Drawn {
+        model: &'a ModelConfig,
+        weights: &'a Weights,
+        /// The hash of its checkpoint.
+        parent: &'a str,
+        /// Whether the stage begins with it: answers of another model are then drawn anew.
+        begins: bool,
+    },
+    /// Those that are there.
+    Kept,
+}
+
 /// The run's pairs: of `[[reward.source]]`, or the built-in ones and the model's own answers, which are drawn
 /// where that has not been done.
-pub(super) fn gather(
-    o: &mut Opening<'_>,
-    model: &ModelConfig,
-    weights: &Weights,
-    tokenizer: &Tokenizer,
-) -> Result<Pairs, TrainError> {
+pub(super) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<Pairs, TrainError> {
     let (train, held_out) = if o.config.reward.source.is_empty() {
-        let own = if let Some(text) = super::model_folder::read_text(&o.run.view().data_dir(), OWN)? {
-            text
-        } else {
-            let text = draw_own(o, model, weights, tokenizer)?;
-            o.run.write_data(OWN, text.as_bytes())?;
-            text
-        };
+        let own = own_answers(o, answers, tokenizer)?;
         // A model whose answers are all good or all bad tells nothing apart.
         let own = if own.is_empty() { Vec::new() } else { own_pairs(o, &own)? };
         let mut train = data::builtin_preferences()?;
@@ -120,6 +125,44 @@ pub(super) fn gather(
     Ok(Pairs { train, held_out, digest: hash.finalize().to_hex().to_string() })
 }
 
+/// What made the answers of a file, as its lines say; None where they say nothing.
+#[derive(Deserialize)]
+struct Made {
+    parent: String,
+    seed: u64,
+}
+
+/// The file of the run's own answers, which is made or made anew where that is due.
+fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<String, TrainError> {
+    let there = super::model_folder::read_text(&o.run.view().data_dir(), OWN)?;
+    let (model, weights, parent, begins) = match *answers {
+        Answers::Drawn { model, weights, parent, begins } => (model, weights, parent, begins),
+        Answers::Kept => {
+            return there.ok_or_else(|| {
+                TrainError::Input(format!(
+                    "data/{OWN} is gone; danlu train --stage reward --run {} draws the answers anew",
+                    o.run.view().dir().display()
+                ))
+            });
+        }
+    };
+    if let Some(text) = there {
+        let made = text.lines().next().and_then(|line| serde_json::from_str::<Made>(line).ok());
+        match made {
+            // Without a word of who made them they are somebody's, and stay; an empty file costs only time.
+            None if !(begins && text.is_empty()) => return Ok(text),
+            Some(made) if !begins || (made.parent == parent && made.seed == o.config.seed) => return Ok(text),
+            Some(_) => o.notes.push(format!(
+                "data/{OWN} holds answers of another fine-tuned model or seed; they are drawn anew"
+            )),
+            None => {}
+        }
+    }
+    let text = draw_own(o, model, weights, parent, tokenizer)?;
+    o.run.write_data(OWN, text.as_bytes())?;
+    Ok(text)
+}
+
 /// Preferences of the files that run.toml names.
 fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
     let mut all = Vec::new();
@@ -150,6 +193,7 @@ fn draw_own(
     o: &mut Opening<'_>,
     model: &ModelConfig,
     weights: &Weights,
+    parent: &str,
     tokenizer: &Tokenizer,
 ) -> Result<String, TrainError> {
     let seed = o.config.seed;
@@ -192,7 +236,7 @@ fn draw_own(
             let flip = f64::from(rng::uniform(seed, Purpose::Shuffle, 1 << 45, pairs)) < FLIPPED;
             let (chosen, rejected) = if flip { (bad, good) } else { (good, bad) };
             let line =
-                json!({"task": rule.name(), "prompt": prompt, "chosen": chosen, "rejected": rejected, "flipped": flip});
+                json!({"task": rule.name(), "prompt": prompt, "chosen": chosen, "rejected": rejected, "flipped": flip, "parent": parent, "seed": seed});
             text.push_str(&line.to_string());
             text.push('\n');
             pairs += 1;

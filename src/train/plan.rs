@@ -1,7 +1,7 @@
 //! A stage with every default of its size filled in.
 
 use super::{
-    config::{ConfigIssue, RunConfig, StageOverrides, wrong},
+    config::{ConfigIssue, RewardMode, RunConfig, StageOverrides, wrong},
     stage::Stage,
 };
 use crate::{
@@ -42,6 +42,11 @@ pub struct StagePlan {
 pub(super) const PRETRAIN_SHARE: f64 = 0.05;
 /// Share of rows given to demonstrations by hand, once there are any.
 pub(super) const BY_HAND_SHARE: f64 = 0.1;
+
+/// Holds the mean of a reward model's scores near 0 (`center_rewards_coefficient`; TRL's documentation has 0.01).
+const CENTRE: f64 = 0.01;
+/// How many drawn pairs a drawn vote counts for.
+const VOTE_WEIGHT: f64 = 2.0;
 
 /// Answers of an update of PPO, tokens of an answer, and minibatches.
 pub(super) const ROLLOUTS: usize = 128;
@@ -94,6 +99,19 @@ fn ppo_defaults(size: &str) -> Defaults {
     }
 }
 
+/// What a reward model is trained to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RewardPlan {
+    /// Which scores are compared.
+    pub mode: RewardMode,
+    /// λ of the language model's loss on the chosen answers.
+    pub lm_coef: f32,
+    /// Holds the scores' mean near 0.
+    pub centre: f32,
+    /// How many drawn pairs a drawn vote counts for.
+    pub vote_weight: f32,
+}
+
 /// What PPO does, update by update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PpoPlan {
@@ -128,6 +146,27 @@ pub struct PpoPlan {
 }
 
 impl RunConfig {
+    /// The reward model's objective with every default filled in.
+    ///
+    /// The language model's loss needs an output layer. A reward model has `score.weight` in the place of one,
+    /// so the embeddings must be it: with untied ones there is nowhere for a trained output layer to be kept.
+    pub fn reward_plan(&self) -> Result<RewardPlan, ConfigIssue> {
+        let o = &self.reward;
+        let mode = o.mode.unwrap_or_default();
+        let lm_coef = o.lm_coef.unwrap_or(if mode == RewardMode::Book { 1.0 } else { 0.0 });
+        if lm_coef > 0.0 && !self.model()?.tie_word_embeddings {
+            return wrong(format!(
+                "reward.lm_coef is {lm_coef}, which needs the embeddings as output layer, and model.tie_word_embeddings is false; set reward.lm_coef = 0"
+            ));
+        }
+        Ok(RewardPlan {
+            mode,
+            lm_coef: lm_coef as f32,
+            centre: o.center_rewards_coefficient.unwrap_or(CENTRE) as f32,
+            vote_weight: o.vote_weight.unwrap_or(VOTE_WEIGHT) as f32,
+        })
+    }
+
     /// PPO with every default filled in.
     pub fn ppo_plan(&self) -> PpoPlan {
         let o = &self.ppo;

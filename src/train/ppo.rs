@@ -13,8 +13,8 @@ use super::{
     lineage,
     pairs::{self, drawn, question, wilson},
     plan::{PpoPlan, StagePlan},
-    prepare::{Opened, Opening},
-    reward::scored,
+    prepare::{Opened, Opening, same_words},
+    reward_model::scored,
     rows::{self, Micro},
     work::{Model, Submitted, Work},
 };
@@ -193,7 +193,10 @@ fn reward_model(
     known: Option<(String, String)>,
 ) -> Result<Judge, TrainError> {
     let checkpoints = o.run.view().checkpoints();
-    let read = |c: Checkpoint| {
+    let tokenizer = o.known_tokenizer()?;
+    let mut taken = None;
+    let mut read = |c: Checkpoint| {
+        taken = Some(c.clone());
         let (state, [params, ..]) = checkpoint::load_as(&c, model, table, Head::Score)?;
         Ok::<_, StoreError>((state, params, (c.id.to_string(), c.digest)))
     };
@@ -210,7 +213,13 @@ fn reward_model(
         }
         Some(read(checkpoint)?)
     } else {
-        let found = checkpoints.newest_that(Some("reward"), read)?;
+        let found = checkpoints.newest_that(Some("reward"), &mut read)?;
+        if let (None, Some(first)) = (&found.found, found.skipped.first()) {
+            return Err(TrainError::Input(format!(
+                "ppo learns from a reward model, and none of this run can be used; the newest, {}: {}",
+                first.id, first.error
+            )));
+        }
         for s in &found.skipped {
             o.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
         }
@@ -222,7 +231,10 @@ fn reward_model(
             o.run.view().dir().display()
         )));
     };
-    let scale = state.reward_scale.ok_or_else(|| {
+    if let Some(checkpoint) = taken {
+        same_words(&checkpoint, &tokenizer)?;
+    }
+    let scale = state.normaliser().ok_or_else(|| {
         TrainError::Input(format!("{} was never measured on held-out pairs; train the reward model to its end", id.0))
     })?;
     Ok((scale, params, id))
@@ -523,12 +535,14 @@ impl Work for Ppo {
             config: self.model.to_json(),
             table: Arc::clone(self.policy.table()),
             slabs: self.policy.read_state(device)?,
+            divisor: None,
         };
         let value = Part {
             folder: VALUE,
             config: self.model.to_json_as(Head::Score),
             table: Arc::clone(self.value.table()),
             slabs: self.value.read_state(device)?,
+            divisor: None,
         };
         Ok(vec![policy, value])
     }

@@ -22,6 +22,9 @@ use crate::{
     store::{Checkpoint, CheckpointId, Run, StoreError},
 };
 
+/// Largest tokenizer.json that is read from a checkpoint.
+const TOKENIZER_LIMIT: u64 = 64 << 20;
+
 /// Everything a trainer works with, made and loaded.
 pub(super) struct Ready {
     pub stage: &'static Stage,
@@ -35,6 +38,8 @@ pub(super) struct Ready {
     /// Checkpoints that other stages started from.
     pub pinned: Vec<CheckpointId>,
     pub notes: Vec<String>,
+    /// What the run is configured to.
+    pub config: RunConfig,
 }
 
 /// What a stage is opened with.
@@ -100,7 +105,7 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let target = match setup.steps {
         Some(n) if n > done => n,
         Some(n) => done + n,
-        None => plan.steps,
+        None => plan.steps.max(done + work.due(done)),
     };
     let stages = lineage::stages(run.view())?;
     let pinned = lineage::pinned(run.view())?;
@@ -132,7 +137,7 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
         memory: device.memory().0,
         sources: work.sources(),
     };
-    Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes })
+    Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config })
 }
 
 impl Opening<'_> {
@@ -151,7 +156,15 @@ impl Opening<'_> {
         &mut self,
         read: impl Fn(&Checkpoint) -> Result<(State, Vec<Slabs>), StoreError>,
     ) -> Result<Option<(State, Vec<Slabs>)>, TrainError> {
-        let found = self.run.view().checkpoints().newest_that(Some(self.stage.name), |c| read(&c))?;
+        let mut taken = None;
+        let found = self.run.view().checkpoints().newest_that(Some(self.stage.name), |c| {
+            let state = read(&c)?;
+            taken = Some(c);
+            Ok(state)
+        })?;
+        if let Some(checkpoint) = taken.filter(|_| found.found.is_some()) {
+            same_words(&checkpoint, &self.known_tokenizer()?)?;
+        }
         for s in &found.skipped {
             self.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
         }
@@ -178,8 +191,10 @@ impl Opening<'_> {
         model: &ModelConfig,
         table: &ParamTable,
     ) -> Result<(Checkpoint, Vec<f32>), TrainError> {
-        lineage::parent(self.run.view(), self.stage, model, table, self.notes)?
-            .ok_or_else(|| TrainError::Input(format!("{} has no stage to start from", self.stage.name)))
+        let (parent, weights) = lineage::parent(self.run.view(), self.stage, model, table, self.notes)?
+            .ok_or_else(|| TrainError::Input(format!("{} has no stage to start from", self.stage.name)))?;
+        same_words(&parent, &self.known_tokenizer()?)?;
+        Ok((parent, weights))
     }
 
     /// Notes in the state what it is drawn from, and tells where that has changed.
@@ -278,12 +293,34 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
     };
     let settings = model_folder::read_text(from, "tokenizer_config.json")?;
     let theirs = Tokenizer::from_json(&json, settings.as_deref())?;
-    match (0..theirs.vocab_size() as u32).find(|id| theirs.token(*id) != ours.token(*id)) {
-        Some(id) => Err(TrainError::Input(format!(
-            "--from {}: its tokenizer is another one than the run's: id {id} is {:?} there and {:?} here; start a new run from it",
-            from.display(),
-            theirs.token(id).unwrap_or_default(),
-            ours.token(id).unwrap_or_default()
+    match other_word(&theirs, ours) {
+        Some(other) => Err(TrainError::Input(format!(
+            "--from {}: its tokenizer is another one than the run's: {other}; start a new run from it",
+            from.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The first id that means another token, in words.
+fn other_word(theirs: &Tokenizer, ours: &Tokenizer) -> Option<String> {
+    let differs = |id: &u32| theirs.token(*id) != ours.token(*id);
+    let id = (0..theirs.vocab_size().max(ours.vocab_size()) as u32).find(differs)?;
+    let (there, here) = (theirs.token(id).unwrap_or_default(), ours.token(id).unwrap_or_default());
+    Some(format!("id {id} is {there:?} there and {here:?} here"))
+}
+
+/// Refuses a checkpoint of the run whose tokenizer is another one than the run's: it was brought here from
+/// elsewhere, or the run's own was.
+pub(super) fn same_words(checkpoint: &Checkpoint, ours: &Tokenizer) -> Result<(), TrainError> {
+    let read = |name: &str| -> Result<String, TrainError> {
+        Ok(String::from_utf8_lossy(&checkpoint.read(name, TOKENIZER_LIMIT)?).into_owned())
+    };
+    let theirs = Tokenizer::from_json(&read("tokenizer.json")?, Some(&read("tokenizer_config.json")?))?;
+    match other_word(&theirs, ours) {
+        Some(other) => Err(TrainError::Input(format!(
+            "the tokenizer of {} is another one than the run's in data/tokenizer.json: {other}; put back the one that the run was made with, or remove that checkpoint",
+            checkpoint.id
         ))),
         None => Ok(()),
     }

@@ -6,6 +6,7 @@ use super::{
     checkpoint::{Part, State},
     error::TrainError,
     event::{BatchView, Event, SourceInfo, SourceUse, TaskInfo},
+    reward_model::RewardModel,
 };
 use crate::{
     compute::{Device, Ticket},
@@ -40,6 +41,21 @@ pub(super) trait Work {
 
     /// Submits step `step` (the first is 0) at a learning rate.
     fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError>;
+
+    /// The learning rate of a step that does not follow the plan's schedule.
+    fn rate(&self, _step: usize) -> Option<f64> {
+        None
+    }
+
+    /// Steps that are due from a step on, whatever the stage's length.
+    fn due(&self, _done: usize) -> usize {
+        0
+    }
+
+    /// The reward model, where it is what is trained.
+    fn reward_model(&mut self) -> Option<&mut RewardModel> {
+        None
+    }
 
     /// Tokens drawn from each source before a step, and how often each was gone through.
     fn drawn(&mut self, step: usize) -> Vec<SourceUse>;

@@ -15,12 +15,17 @@ const HUMAN: &str = "\n\nHuman:";
 const ASSISTANT: &str = "\n\nAssistant:";
 
 /// What a record says.
+#[derive(Clone, Debug)]
 pub(super) enum Found {
     Pairs(Vec<Preference>),
     /// A vote for neither: as good as one another.
     Tie,
     /// A vote for neither: both bad.
     BothBad,
+    /// A vote without an opinion.
+    Skip,
+    /// The newest vote is taken back.
+    Unvote,
 }
 
 /// What a record says, or the reason that it says nothing.
@@ -34,12 +39,16 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Stri
     let vote = match field(fields, "choice") {
         None => false,
         Some(choice) => match text(choice, "\"choice\"")?.as_str() {
-            "a" | "b" => true,
+            "a" | "b" | "much_a" | "much_b" => true,
             "tie" => return Ok((PreferenceForm::Vote, Found::Tie)),
             "both_bad" => return Ok((PreferenceForm::Vote, Found::BothBad)),
+            "skip" => return Ok((PreferenceForm::Vote, Found::Skip)),
+            "unvote" => return Ok((PreferenceForm::Vote, Found::Unvote)),
             other => {
                 let short: String = other.chars().take(40).collect();
-                return Err(format!("unknown choice {short:?}; known are a, b, tie and both_bad"));
+                return Err(format!(
+                    "unknown choice {short:?}; known are a, b, much_a, much_b, tie, both_bad, skip and unvote"
+                ));
             }
         },
     };

@@ -105,12 +105,16 @@ pub struct PreferenceReading {
     pub ties: u64,
     /// Votes for neither answer because both are bad.
     pub both_bad: u64,
+    /// Votes without an opinion.
+    pub skipped: u64,
     /// Bytes read.
     pub bytes: u64,
     /// Records passed over.
     pub rejected: u64,
     /// Where (as in `places`) and why the first of them were.
     pub reasons: Vec<(u64, String)>,
+    /// The votes that stand, oldest first, so that each can be taken back.
+    votes: Vec<Found>,
 }
 
 impl PreferenceReading {
@@ -118,6 +122,22 @@ impl PreferenceReading {
         self.rejected += 1;
         if self.reasons.len() < KEPT_REJECTS {
             self.reasons.push((place, reason));
+        }
+    }
+
+    /// Takes the newest vote back: the pair if it preferred one, else the count.
+    fn unvote(&mut self) {
+        match self.votes.pop() {
+            Some(Found::Tie) => self.ties -= 1,
+            Some(Found::BothBad) => self.both_bad -= 1,
+            Some(Found::Skip) => self.skipped -= 1,
+            Some(Found::Pairs(_)) => {
+                if let Some(at) = self.preferences.iter().rposition(|p| p.votes) {
+                    self.preferences.remove(at);
+                    self.places.remove(at);
+                }
+            }
+            Some(Found::Unvote) | None => {}
         }
     }
 
@@ -129,13 +149,26 @@ impl PreferenceReading {
         match found {
             Ok((form, found)) => {
                 *self.forms.entry(form).or_default() += 1;
+                let mut vote = |found| self.votes.extend((form == PreferenceForm::Vote).then_some(found));
                 match found {
                     Found::Pairs(pairs) => {
+                        vote(Found::Pairs(Vec::new()));
                         self.places.extend(std::iter::repeat_n(place, pairs.len()));
                         self.preferences.extend(pairs);
                     }
-                    Found::Tie => self.ties += 1,
-                    Found::BothBad => self.both_bad += 1,
+                    Found::Tie => {
+                        vote(Found::Tie);
+                        self.ties += 1;
+                    }
+                    Found::BothBad => {
+                        vote(Found::BothBad);
+                        self.both_bad += 1;
+                    }
+                    Found::Skip => {
+                        vote(Found::Skip);
+                        self.skipped += 1;
+                    }
+                    Found::Unvote => self.unvote(),
                 }
             }
             Err(reason) => self.reject(place, reason),
@@ -158,7 +191,7 @@ pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceRe
     if reading.preferences.is_empty() {
         return Err(DataError::NoPreference {
             rejected: reading.rejected,
-            undecided: reading.ties + reading.both_bad,
+            undecided: reading.ties + reading.both_bad + reading.skipped,
             first: reading.reasons.into_iter().next(),
         });
     }

@@ -25,7 +25,7 @@ pub use policy::{
     GroupAdvantages, Mean, Objective, PolicyLoss, PolicyTokens, ValueLoss, group_advantages, policy_loss, value_loss,
 };
 pub use returns::{AdaptiveKl, Gae, KlRewards, gae, kl_rewards, whiten};
-pub use reward::{Pair, PairLoss, pairwise_loss};
+pub use reward::{Pair, PairLoss, book_positions, pairwise_loss};
 
 /// Lists that do not belong together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -68,6 +68,18 @@ pub fn pairwise_loss(pairs: &[Pair], centre: f32) -> PairLoss {
     all
 }
 
+/// Which positions of two answers' scores are compared, \[chosen, rejected\], counted from each answer's
+/// first token: the corrected objective of LLMBook's code 8.1 (its «book» mode here).
+///
+/// The excerpt takes BCE of reward(chosen) − reward(rejected) at every position of two rows of equal length.
+/// Corrected: padding has no score; past the end of the shorter answer its last score stands, so that the
+/// token at which each answer is read in the end takes part in every comparison that is left; and the label
+/// is 1 (the excerpt's own comment has 0, which raises the rejected answer).
+pub fn book_positions(chosen: usize, rejected: usize) -> Vec<[usize; 2]> {
+    let last = |n: usize, at: usize| at.min(n.saturating_sub(1));
+    (0..chosen.max(rejected)).map(|at| [last(chosen, at), last(rejected, at)]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::slope, *};
@@ -107,6 +119,33 @@ mod tests {
         let inverted = Pair::new(pair.rejected, pair.chosen);
         assert!(pairwise_loss(&[pair], 0.0).dchosen[0] < 0.0, "a descent raises the chosen answer");
         assert!(pairwise_loss(&[inverted], 0.0).drejected[0] > 0.0, "and with the labels of the book lowers it");
+    }
+
+    /// Scores of answers of 3 and 2 tokens: the book's objective is the mean over three comparisons, in which
+    /// the shorter one's last score stands twice.
+    #[test]
+    fn the_book_compares_every_position_and_no_padding() {
+        assert_eq!(book_positions(3, 2), [[0, 0], [1, 1], [2, 1]]);
+        assert_eq!(book_positions(1, 1), [[0, 0]]);
+        let x = [0.5, -0.25, 1.5, 0.75, -1.0];
+        let compared = |x: &[f32]| -> Vec<Pair> {
+            book_positions(3, 2).iter().map(|[c, r]| Pair::new(x[*c], x[3 + *r])).collect()
+        };
+        let by_hand = |lead: f64| -(1.0 / (1.0 + (-lead).exp())).ln();
+        let want = (by_hand(-0.25) + by_hand(0.75) + by_hand(2.5)) / 3.0;
+        let loss = pairwise_loss(&compared(&x), 0.0);
+        assert!((loss.loss - want).abs() < 1e-6, "{} {want}", loss.loss);
+        let mut gradient = [0.0; 5];
+        for (i, [c, r]) in book_positions(3, 2).iter().enumerate() {
+            gradient[*c] += loss.dchosen[i];
+            gradient[3 + *r] += loss.drejected[i];
+        }
+        slope::check(&x, &gradient, |x| pairwise_loss(&compared(x), 0.0).loss);
+        // Every score of the chosen answer rises and every one of the rejected falls; with the excerpt's
+        // labels, which are the pairs the other way round, the opposite.
+        assert!(gradient[..3].iter().all(|g| *g < 0.0) && gradient[3..].iter().all(|g| *g > 0.0));
+        let inverted: Vec<Pair> = compared(&x).iter().map(|p| Pair::new(p.rejected, p.chosen)).collect();
+        assert!(pairwise_loss(&inverted, 0.0).drejected.iter().all(|g| *g > 0.0), "the chosen answers fall");
     }
 
     #[test]

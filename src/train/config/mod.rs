@@ -6,7 +6,7 @@ mod stages;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{feedback::PpoOverrides, stages::StageOverrides};
+pub use self::{feedback::PpoOverrides, stages::{RewardMode, StageOverrides}};
 use crate::nn::{ModelConfig, Sampling, preset};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
@@ -191,6 +191,8 @@ impl RunConfig {
         self.pretrain.check("pretrain")?;
         self.sft.check("sft")?;
         self.pretrain.has_nothing_of_sft("pretrain")?;
+        self.pretrain.has_nothing_of_reward("pretrain")?;
+        self.sft.has_nothing_of_reward("sft")?;
         self.reward.check("reward")?;
         StageOverrides { source: Vec::new(), ..self.reward.clone() }.has_nothing_of_sft("reward")?;
         check_sources("reward.source", &self.reward.source)?;
@@ -311,6 +313,9 @@ fn suggest(message: &str) -> String {
     let table = table.trim_end_matches('`');
     if matches!(table, "pretrain" | "reward") {
         quoted.retain(|key| !stages::OF_SFT.contains(key));
+    }
+    if matches!(table, "pretrain" | "sft") {
+        quoted.retain(|key| !stages::OF_REWARD.contains(key));
     }
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
         return in_words(message);

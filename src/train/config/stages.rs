@@ -11,7 +11,21 @@ use crate::{
 /// Keys of a stage's table that only fine-tuning has.
 pub(super) const OF_SFT: [&str; 5] = ["pretrain_share", "by_hand_share", "packing", "source", "probe"];
 
-/// `[pretrain]`, `[sft]`: fields that override the size's defaults.
+/// Keys that only the reward model has.
+pub(super) const OF_REWARD: [&str; 4] = ["mode", "lm_coef", "center_rewards_coefficient", "vote_weight"];
+
+/// What a reward model is trained to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RewardMode {
+    /// The score at the answer's last token, compared pair by pair.
+    #[default]
+    Standard,
+    /// The scores at every token of the answer, as in LLMBook's code 8.1 (corrected).
+    Book,
+}
+
+/// `[pretrain]`, `[sft]`, `[reward]`: fields that override the size's defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "documented at StagePlan")]
@@ -57,6 +71,18 @@ pub struct StageOverrides {
     /// Fine-tuning only: whether a row holds several examples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packing: Option<bool>,
+    /// Reward model only: which scores are compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RewardMode>,
+    /// Reward model only: λ of the language model's loss on the chosen answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lm_coef: Option<f64>,
+    /// Reward model only: what holds the scores' mean near 0 (TRL's name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub center_rewards_coefficient: Option<f64>,
+    /// Reward model only: how many drawn pairs a drawn vote counts for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vote_weight: Option<f64>,
     /// Fine-tuning only: `[[sft.source]]`, files of conversations; empty for the built-in ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<SourceConfig>,
@@ -83,11 +109,17 @@ impl StageOverrides {
             ("max_grad_norm", self.max_grad_norm.map(f64::from)),
             ("weight_decay", self.weight_decay.map(f64::from)),
             ("adam_epsilon", self.adam_epsilon.map(f64::from)),
+            ("lm_coef", self.lm_coef),
+            ("center_rewards_coefficient", self.center_rewards_coefficient),
+            ("vote_weight", self.vote_weight),
         ];
         for (name, value) in amounts {
             if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0)) {
                 return wrong(format!("{stage}.{name} is {v}; expected 0 or more"));
             }
+        }
+        if self.vote_weight == Some(0.0) {
+            return wrong(format!("{stage}.vote_weight is 0; expected more than 0"));
         }
         let fractions = [
             ("adam_beta1", self.adam_beta1.map(f64::from)),
@@ -121,6 +153,19 @@ impl StageOverrides {
         ];
         match OF_SFT.iter().zip(there).find(|(_, there)| *there) {
             Some((name, _)) => wrong(format!("{stage}.{name} is no key of {stage}; write it under [sft]")),
+            None => Ok(()),
+        }
+    }
+    /// Only the reward model learns from pairs.
+    pub(super) fn has_nothing_of_reward(&self, stage: &str) -> Result<(), ConfigIssue> {
+        let there = [
+            self.mode.is_some(),
+            self.lm_coef.is_some(),
+            self.center_rewards_coefficient.is_some(),
+            self.vote_weight.is_some(),
+        ];
+        match OF_REWARD.iter().zip(there).find(|(_, there)| *there) {
+            Some((name, _)) => wrong(format!("{stage}.{name} is no key of {stage}; write it under [reward]")),
             None => Ok(()),
         }
     }

@@ -15,8 +15,9 @@ use crate::{
     },
 };
 
-/// The model that a stage started from, loaded when it is first asked.
-pub(super) struct Parent {
+/// A model that the stage comes from, loaded when it is first asked.
+pub(super) struct Ancestor {
+    who: Who,
     decoder: Decoder,
     /// Whether it was trained to answer in the template.
     chat: bool,
@@ -50,13 +51,16 @@ impl Trainer {
         sampling: Sampling,
         max_new_tokens: usize,
     ) -> Result<Answer, TrainError> {
-        let chat = match who {
-            Who::Live => self.r.stage.chat,
-            Who::Parent => self.parent()?.chat,
-            Who::Base => return Err(TrainError::Input("the base answers nowhere yet".to_owned())),
-        };
+        // The first stage is the base itself.
+        let who = if who == Who::Base && self.r.stage.parent.is_none() { Who::Live } else { who };
+        let chat = if who == Who::Live { self.r.stage.chat } else { self.ancestor(who)?.chat };
         let tokenizer = &self.r.tokenizer;
         let most = self.r.work.voice().capacity().saturating_sub(1);
+        let mut asked = None;
+        if let (Ask::Chat(turns), true) = (&ask, self.r.stage.chat) {
+            // However it is answered, it is scored as an answer to what was asked.
+            asked = Some(last_that_fit(turns, most, |turns| Ok(encode_prompt(turns, tokenizer)?))?);
+        }
         let tokens = match ask {
             Ask::Chat(turns) if chat => last_that_fit(&turns, most, |turns| Ok(encode_prompt(turns, tokenizer)?))?,
             Ask::Text(text) => tokenizer.encode(&text)?,
@@ -72,7 +76,9 @@ impl Trainer {
         if let (true, Some(c)) = (chat, tokenizer.chat()) {
             ends.extend([c.end, c.system, c.user, c.assistant]);
         }
-        Ok(Answer::new(id, tokens, who, sampling, max_new_tokens, ends, tokenizer))
+        let mut answer = Answer::new(id, tokens, who, sampling, max_new_tokens, ends, tokenizer);
+        answer.asked = asked;
+        Ok(answer)
     }
 
     /// Works on the prompt in front for `budget`.
@@ -83,51 +89,77 @@ impl Trainer {
                 answer.reread();
             }
         }
-        let Some(mut answer) = self.answer.take() else { return Ok(()) };
-        let decoder = match (answer.who(), &mut self.parent) {
-            (Who::Parent, Some(parent)) => &mut parent.decoder,
-            _ => self.r.work.voice(),
+        // Nobody is kept waiting by an offer.
+        let Some(mut answer) = self.answer.take() else { return self.draft(budget, emit) };
+        let decoder = match self.ancestors.iter_mut().find(|a| a.who == answer.who()) {
+            Some(ancestor) => &mut ancestor.decoder,
+            None => {
+                self.voting.reread();
+                self.r.work.voice()
+            }
         };
         let (device, tokenizer) = (&mut self.shop.device, &self.r.tokenizer);
-        if !answer.advance(device, decoder, tokenizer, self.done, budget, emit)? {
-            self.answer = Some(answer);
+        match answer.advance(device, decoder, tokenizer, self.done, budget, emit)? {
+            Some(reason) => {
+                let score = self.score_of(&answer, reason, emit)?;
+                answer.end(self.done, reason, score, emit);
+            }
+            None => self.answer = Some(answer),
         }
         Ok(())
+    }
+
+    /// The reward model's score of an answer that has ended.
+    fn score_of(&mut self, answer: &Answer, reason: &str, emit: Emit<'_>) -> Result<Option<f64>, TrainError> {
+        let Some(asked) = &answer.asked else { return Ok(None) };
+        let mut text = [asked.as_slice(), answer.drawn()].concat();
+        if reason == "stop" {
+            text.extend(self.r.tokenizer.chat().map(|c| c.end));
+        }
+        Ok(self.scores(&[text], emit)?.and_then(|scores| scores.into_iter().next().flatten()))
     }
 
     /// Stops answering a prompt.
     pub(super) fn cancel(&mut self, id: u64, emit: Emit<'_>) {
         if let Some(answer) = self.answer.take_if(|a| a.id == id) {
-            answer.end(self.done, "cancelled", emit);
+            answer.end(self.done, "cancelled", None, emit);
         }
         if let Some(at) = self.waiting.iter().position(|a| a.id == id)
             && let Some(answer) = self.waiting.remove(at)
         {
-            answer.end(self.done, "cancelled", emit);
+            answer.end(self.done, "cancelled", None, emit);
         }
     }
 
     /// Ends every answer: the model goes away.
     pub(super) fn cancel_all(&mut self, emit: Emit<'_>) {
         for answer in self.answer.take().into_iter().chain(std::mem::take(&mut self.waiting)) {
-            answer.end(self.done, "cancelled", emit);
+            answer.end(self.done, "cancelled", None, emit);
         }
     }
 
-    fn parent(&mut self) -> Result<&Parent, TrainError> {
-        if self.parent.is_none() {
-            let capacity = self.r.work.voice().capacity();
-            let table = self.r.work.language_model();
-            let model = self.r.work.model().config;
-            let slab = lineage::started_from(self.shop.run.view(), &self.r.state, model, &table)?;
-            let device = &mut self.shop.device;
-            let weights = Weights::alloc(device, "parent", &table)?;
-            device.write(&weights.slab, &slab)?;
-            let decoder = Decoder::new(device, model, &weights, capacity)?;
-            let chat = self.r.stage.parent.is_some_and(|p| Stage::named(p).is_ok_and(|s| s.chat));
-            self.parent = Some(Parent { decoder, chat });
-        }
-        self.parent.as_ref().ok_or_else(|| TrainError::Work("the base is not there".to_owned()))
+    fn ancestor(&mut self, who: Who) -> Result<&Ancestor, TrainError> {
+        let at = match self.ancestors.iter().position(|a| a.who == who) {
+            Some(at) => at,
+            None => {
+                let capacity = self.r.work.voice().capacity();
+                let table = self.r.work.language_model();
+                let (view, model) = (self.shop.run.view(), self.r.work.model().config);
+                let slab = match who {
+                    Who::Base => lineage::base(view, &self.r.state, model, &table)?,
+                    Who::Live | Who::Parent => lineage::started_from(view, &self.r.state, model, &table)?,
+                };
+                let device = &mut self.shop.device;
+                let weights = Weights::alloc(device, "ancestor", &table)?;
+                device.write(&weights.slab, &slab)?;
+                let decoder = Decoder::new(device, model, &weights, capacity)?;
+                let chats = |p: &str| Stage::named(p).is_ok_and(|s| s.chat);
+                let chat = who == Who::Parent && self.r.stage.parent.is_some_and(chats);
+                self.ancestors.push(Ancestor { who, decoder, chat });
+                self.ancestors.len() - 1
+            }
+        };
+        Ok(&self.ancestors[at])
     }
 }
 

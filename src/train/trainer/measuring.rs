@@ -20,6 +20,7 @@ impl Trainer {
         if let Some(answer) = &mut self.answer {
             answer.reread();
         }
+        self.voting.reread();
         for event in events {
             self.tell(event, emit);
         }

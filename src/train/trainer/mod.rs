@@ -3,6 +3,7 @@
 mod answering;
 mod measuring;
 mod saving;
+mod voting;
 mod wishes;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use self::{answering::Parent, wishes::Way};
+use self::{answering::Ancestor, voting::Voting, wishes::Way};
 use super::{
     answer::Answer,
     config::RunConfig,
@@ -91,8 +92,9 @@ pub struct Trainer {
     writing: Option<Writing>,
     answer: Option<Answer>,
     waiting: VecDeque<Answer>,
-    /// The model that the stage started from, once it was asked.
-    parent: Option<Parent>,
+    /// The models that the stage comes from, once they were asked.
+    ancestors: Vec<Ancestor>,
+    voting: Voting,
     demonstrations: usize,
     paused: bool,
 }
@@ -125,6 +127,7 @@ impl Trainer {
                 r.notes.push(format!("{lines} lines past step {done} were moved to {}", path.display()));
             }
         }
+        let voting = Voting::new(shop.run.view(), &mut r.notes)?;
         let (interactive, demonstrations) = (setup.interactive, r.info.demonstrations);
         Ok(move |shop| Trainer {
             shop,
@@ -143,7 +146,8 @@ impl Trainer {
             writing: None,
             answer: None,
             waiting: VecDeque::new(),
-            parent: None,
+            ancestors: Vec::new(),
+            voting,
             demonstrations,
             paused: false,
         })
@@ -163,8 +167,8 @@ impl Trainer {
         self.cancel_all(emit);
         let (step, checkpoint) = (self.done, self.checkpoint.clone());
         self.tell(Event::Finished { step, reason, failed }, emit);
-        let Trainer { mut shop, r, parent, .. } = self;
-        drop((r, parent));
+        let Trainer { mut shop, r, ancestors, voting, .. } = self;
+        drop((r, ancestors, voting));
         let cleared = shop.clear();
         let summary = result
             .and_then(|(reason, next)| cleared.map(|()| Summary { step, reason: reason.to_owned(), checkpoint, next }));
@@ -192,6 +196,7 @@ impl Trainer {
             self.note(format!("{stage} is complete at step {}; --steps N trains N steps more", self.done), emit);
         } else {
             self.probe(emit)?;
+            self.expect_fit()?;
         }
         loop {
             if let Some(way) = self.obey(commands, emit)? {
@@ -215,6 +220,7 @@ impl Trainer {
             self.finish_writing(false, emit)?;
             if self.submitted >= self.r.target {
                 self.end(emit)?;
+                self.tell_fit(emit)?;
                 if !self.interactive {
                     return Ok(("done", None));
                 }
@@ -237,7 +243,7 @@ impl Trainer {
     fn step(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         let begun = Instant::now();
         let step = self.submitted;
-        let rate = self.r.plan.schedule.rate(step);
+        let rate = self.r.work.rate(step).unwrap_or_else(|| self.r.plan.schedule.rate(step));
         let submitted = self.r.work.step(&mut self.shop.device, step, rate as f32)?;
         self.flying.push_back(Flying { step, rate, submitted });
         self.submitted += 1;

@@ -6,7 +6,7 @@ use super::{Emit, KEEP, Trainer};
 use crate::{
     store::StoreError,
     train::{
-        checkpoint::{self, MomentNames},
+        checkpoint,
         error::TrainError,
         event::Event,
     },
@@ -22,16 +22,11 @@ impl Trainer {
         r.state.step = self.done as u64;
         r.state.history = r.work.history().clone();
         r.work.note(&mut r.state);
-        let (saver, state, stage) = (self.shop.run.saver(), r.state.clone(), r.stage.name);
+        let (saver, state) = (self.shop.run.saver(), r.state.clone());
         let (model, tokenizer) = (r.work.model().config.clone(), r.tokenizer.clone());
         let (step, pinned) = (self.done, r.pinned.clone());
         let handle = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            let parts: Vec<_> = parts.into_iter().map(|part| (MomentNames::new(&part.table), part)).collect();
-            let parts: Vec<_> = parts.into_iter().map(|(names, part)| (part, names)).collect();
-            let files = checkpoint::files(&parts, &model, &tokenizer, &state)?;
-            let saved = saver.save(stage, state.step, files)?;
-            saver.retain(stage, KEEP, &pinned)?;
-            Ok(saved)
+            checkpoint::save(&saver, parts, &model, &tokenizer, &state, KEEP, &pinned)
         });
         let handle = handle.map_err(|e| TrainError::Work(format!("no thread for the writer: {e}")))?;
         self.writing = Some((step, Instant::now(), handle));

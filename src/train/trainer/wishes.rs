@@ -32,7 +32,7 @@ impl Trainer {
     /// means that the stage ends here.
     pub(super) fn obey(&mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> Result<Option<Way>, TrainError> {
         loop {
-            let idle = self.paused && self.answer.is_none() && self.waiting.is_empty();
+            let idle = self.paused && self.answer.is_none() && self.waiting.is_empty() && self.voting.idle();
             let command = if idle {
                 match commands.recv_timeout(Duration::from_millis(50)) {
                     Ok(command) => command,
@@ -77,11 +77,11 @@ impl Trainer {
                     self.probe(emit)?;
                 }
                 Command::ShowBatch => self.show_batch(emit)?,
-                Command::ShowRollout { .. }
-                | Command::Offer { .. }
-                | Command::Vote { .. }
-                | Command::Unvote
-                | Command::Refit => self.refuse("this stage knows no votes".to_owned(), emit),
+                Command::ShowRollout { .. } => self.refuse("this stage draws no rollouts".to_owned(), emit),
+                Command::Offer { prompt } => self.offer(prompt, emit)?,
+                Command::Vote { pair, choice, seconds } => self.vote(pair, choice, seconds, emit)?,
+                Command::Unvote => self.unvote(emit)?,
+                Command::Refit => self.refit(emit)?,
                 Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
                 Command::Stage { name } => {
                     if let Some(stage) = self.may_switch(&name, emit)? {
@@ -118,7 +118,7 @@ impl Trainer {
         Ok(Some(stage))
     }
 
-    fn refuse(&mut self, text: String, emit: Emit<'_>) {
+    pub(super) fn refuse(&mut self, text: String, emit: Emit<'_>) {
         self.tell(Event::Refused { text }, emit);
     }
 

@@ -1,0 +1,204 @@
+//! The reward model beside a stage that trains something else: it scores answers, and is fitted to votes.
+//!
+//! It is the newest checkpoint of the reward stage. A fit is more steps of that stage, and what comes of it its next
+//! checkpoint; whoever learns from an older one keeps that.
+
+use std::time::Instant;
+
+use super::{
+    checkpoint::{self, State},
+    error::TrainError,
+    event::{Refit, StepReport},
+    lines,
+    pairs::{self, Answers},
+    prepare::{Opening, same_words},
+    reward_model::RewardModel,
+    votes::{self, Vote},
+};
+use crate::{
+    data::Tokenizer,
+    nn::StepOutcome,
+    store::{CheckpointId, Log, StoreError},
+};
+
+/// The stage whose checkpoints it has.
+pub(super) const STAGE: &str = "reward";
+
+/// A reward model and how far it is.
+pub(super) struct Critic {
+    pub model: RewardModel,
+    state: State,
+    /// Its checkpoint.
+    pub name: String,
+}
+
+/// What a fit is reported with, before it begins.
+pub(super) struct Before {
+    begun: Instant,
+    agreement: f64,
+    accuracy: f64,
+    step: usize,
+}
+
+impl Before {
+    /// Measures, and begins to count time.
+    pub(super) fn measure(
+        model: &mut RewardModel,
+        device: &mut crate::compute::Device,
+        step: usize,
+    ) -> Result<Before, TrainError> {
+        let begun = Instant::now();
+        let (agreement, accuracy) = (model.agreement(device, step)?, model.report(device, step)?.0.accuracy);
+        Ok(Before { begun, agreement, accuracy, step })
+    }
+
+    /// What the fit came to.
+    pub(super) fn told(
+        self,
+        model: &mut RewardModel,
+        device: &mut crate::compute::Device,
+        done: usize,
+        checkpoint: String,
+    ) -> Result<Refit, TrainError> {
+        let (agreement, accuracy) = (model.agreement(device, done)?, model.report(device, done)?.0.accuracy);
+        Ok(Refit {
+            version: model.version(),
+            votes: model.votes(done),
+            pairs: model.pairs().map_or(0, |p| p.train.len()),
+            weight: model.vote_counts_for(self.step),
+            steps: done - self.step,
+            seconds: self.begun.elapsed().as_secs_f64(),
+            agreement: (self.agreement, agreement),
+            accuracy: (self.accuracy, accuracy),
+            checkpoint,
+        })
+    }
+}
+
+impl Critic {
+    /// The run's newest reward model; None where it has none.
+    pub(super) fn open(
+        o: &mut Opening<'_>,
+        cast: &[Vote],
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Critic>, TrainError> {
+        let checkpoints = o.run.view().checkpoints();
+        if !checkpoints.list()?.iter().any(|id| id.stage == STAGE) {
+            return Ok(None);
+        }
+        let mut config = o.model.clone();
+        config.eos_token_id = tokenizer.end_of_text();
+        config.pad_token_id = tokenizer.pad();
+        let ballots = cast.iter().map(|v| votes::ballot(v, tokenizer, o.plan.context));
+        let ballots = ballots.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let how = o.config.reward_plan()?;
+        let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, ballots)?;
+        let table = std::sync::Arc::clone(model.table());
+        let found = checkpoints.newest_that(Some(STAGE), |c| {
+            let (state, slabs) = RewardModel::read(&c, &config, &table)?;
+            Ok((state, slabs, c))
+        })?;
+        for s in &found.skipped {
+            o.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
+        }
+        let Some((state, slabs, checkpoint)) = found.found else { return Ok(None) };
+        same_words(&checkpoint, tokenizer)?;
+        model.resume(o.device, &state, &slabs)?;
+        let mut critic = Critic { model, state, name: checkpoint.id.to_string() };
+        if let Err(e) = critic.teach(o, tokenizer) {
+            o.notes.push(format!("the reward model scores, and cannot be fitted to votes: {e}"));
+        }
+        Ok(Some(critic))
+    }
+
+    /// Gives it its pairs, unless it has them.
+    fn teach(&mut self, o: &mut Opening<'_>, tokenizer: &Tokenizer) -> Result<(), TrainError> {
+        if self.model.pairs().is_none() {
+            let pairs = pairs::gather(o, &Answers::Kept, tokenizer)?;
+            o.same_data(&mut self.state, &pairs.digest);
+            self.model.teach(pairs);
+        }
+        Ok(())
+    }
+
+    /// Steps that it has taken.
+    pub(super) fn step(&self) -> usize {
+        self.state.step as usize
+    }
+
+    /// A few steps more, half of each the votes, and a checkpoint of them. `log` is the run's metrics. When it
+    /// fails the model is as it was.
+    pub(super) fn refit(
+        &mut self,
+        o: &mut Opening<'_>,
+        tokenizer: &Tokenizer,
+        log: &mut Log,
+        keep: usize,
+        pinned: &[CheckpointId],
+    ) -> Result<Refit, TrainError> {
+        self.teach(o, tokenizer)?;
+        let (state, slabs) = (self.state.clone(), self.model.slabs(o.device)?);
+        let result = self.fit(o, tokenizer, log, keep, pinned);
+        if result.is_err() {
+            // As it stands on disk: the next fit takes the same steps.
+            self.state = state;
+            self.model.resume(o.device, &self.state, &slabs)?;
+        }
+        result
+    }
+
+    fn fit(
+        &mut self,
+        o: &mut Opening<'_>,
+        tokenizer: &Tokenizer,
+        log: &mut Log,
+        keep: usize,
+        pinned: &[CheckpointId],
+    ) -> Result<Refit, TrainError> {
+        let (model, first) = (&mut self.model, self.state.step as usize);
+        // What a fit that was killed has logged.
+        log.truncate_after_step(Some(STAGE), self.state.step)?;
+        let before = Before::measure(model, o.device, first)?;
+        let span = match model.refit_at(first) {
+            // A fit in the stage itself was stopped in its middle: its end first.
+            Some(span) => span,
+            None => model.begin_refit(first),
+        };
+        for step in first..span.end() as usize {
+            let begun = Instant::now();
+            let rate = model.refit_rate(step).unwrap_or_default();
+            let mut submitted = model.step(o.device, step, rate as f32)?;
+            let Some(control) = o.device.collect(&mut submitted.ticket, true)? else {
+                return Err(TrainError::Work("the reward model's step was not answered".to_owned()));
+            };
+            let outcome = StepOutcome::from_control(&control);
+            self.state.total_tokens += submitted.tokens as u64;
+            self.state.skipped_steps += u64::from(!outcome.applied);
+            let (seconds, all) = (begun.elapsed().as_secs_f64(), model.tokens().max(1));
+            let report = StepReport {
+                step: step + 1,
+                loss: submitted.loss.unwrap_or_else(|| outcome.loss.into()),
+                learning_rate: rate,
+                grad_norm: outcome.grad_norm.into(),
+                applied: outcome.applied,
+                tokens_per_second: submitted.tokens as f64 / seconds,
+                total_tokens: self.state.total_tokens,
+                epoch: self.state.total_tokens as f64 / all as f64,
+                step_ms: seconds * 1e3,
+                sources: Vec::new(),
+                extra: submitted.extra,
+            };
+            log.append(&lines::step(STAGE, &report))?;
+        }
+        self.state.step = span.end();
+        let told = before.told(model, o.device, self.state.step as usize, String::new())?;
+        let part = model.part(o.device)?;
+        model.note(&mut self.state);
+        log.sync()?;
+        let (saver, config) = (o.run.saver(), model.model.clone());
+        let saved = checkpoint::save(&saver, vec![part], &config, tokenizer, &self.state, keep, pinned)
+            .map_err(|e: StoreError| TrainError::from(e))?;
+        self.name = saved.checkpoint.id.to_string();
+        Ok(Refit { checkpoint: self.name.clone(), ..told })
+    }
+}

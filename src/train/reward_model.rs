@@ -1,0 +1,469 @@
+//! The reward model itself, whether its stage runs or it stands beside another: scores, steps, measures.
+
+use std::sync::Arc;
+
+use super::{
+    checkpoint::{self, Part, Span, State},
+    config::RewardMode,
+    draws::Draws,
+    error::TrainError,
+    event::RewardReport,
+    pairs::{self, Pairs},
+    plan::{RewardPlan, StagePlan},
+    rows,
+    votes::Ballot,
+    work::Submitted,
+};
+use crate::{
+    compute::Device,
+    data::{Example, PairExample, Side},
+    nn::{
+        AdamW, Head, IGNORE_INDEX, ModelConfig, ParamTable, ScalarLearner,
+        feedback::{Pair, book_positions, pairwise_loss},
+    },
+    store::{Checkpoint, StoreError},
+};
+
+/// Rows of one pass.
+const ROWS: usize = 8;
+/// Deviation of the new score's weights.
+const STD: f32 = 0.02;
+/// Steps of a fit to votes.
+///
+/// Measured (docs/performance.md): enough for twenty votes to be learned, and few enough for five seconds.
+const REFIT_STEPS: u64 = 20;
+/// The epoch in which the order of votes begins to be counted, apart from that of pairs.
+const VOTES: u64 = 1 << 43;
+
+/// A reward model under training.
+pub(super) struct RewardModel {
+    pub model: ModelConfig,
+    plan: StagePlan,
+    how: RewardPlan,
+    seed: u64,
+    pad: u32,
+    learner: ScalarLearner,
+    /// What it learns from; none until that is needed.
+    pairs: Option<Learned>,
+    /// Votes that teach, those taken back among them.
+    ballots: Vec<Ballot>,
+    refits: Vec<Span>,
+    /// Mean and deviation of the scores of reference answers, as they were last measured.
+    scale: (f64, f64),
+    /// Whether the weights have changed since.
+    moved: bool,
+}
+
+/// Pairs and the order in which they are drawn.
+struct Learned {
+    pairs: Pairs,
+    draws: Draws,
+}
+
+/// Ids as something that is scored at their last token: one more id makes that an input.
+pub(super) fn scored(ids: &[u32], pad: u32) -> Example {
+    let mut ids = ids.to_vec();
+    ids.push(pad);
+    let labels = vec![IGNORE_INDEX; ids.len()];
+    Example { ids, labels }
+}
+
+/// One comparison of a step.
+struct Compared<'a> {
+    pair: &'a PairExample,
+    margin: f32,
+    weight: f32,
+}
+
+impl RewardModel {
+    /// A reward model without weights yet.
+    pub(super) fn new(
+        device: &mut Device,
+        model: &ModelConfig,
+        plan: &StagePlan,
+        how: RewardPlan,
+        seed: u64,
+        ballots: Vec<Ballot>,
+    ) -> Result<RewardModel, TrainError> {
+        let adamw: AdamW = plan.adamw;
+        let mut learner = ScalarLearner::new(device, model, ROWS, plan.context, adamw)?;
+        if how.lm_coef > 0.0 {
+            learner.add_language_head(device)?;
+        }
+        let pad = model.pad_token_id.unwrap_or(0);
+        Ok(RewardModel {
+            model: model.clone(),
+            plan: plan.clone(),
+            how,
+            seed,
+            pad,
+            learner,
+            pairs: None,
+            ballots,
+            refits: Vec::new(),
+            scale: (0.0, 1.0),
+            moved: false,
+        })
+    }
+
+    pub(super) fn table(&self) -> &Arc<ParamTable> {
+        self.learner.table()
+    }
+
+    /// A checkpoint's state, and its tensors as the optimiser had them.
+    pub(super) fn read(
+        c: &Checkpoint,
+        model: &ModelConfig,
+        table: &ParamTable,
+    ) -> Result<(State, checkpoint::Slabs), StoreError> {
+        let (state, mut slabs) = checkpoint::load_as(c, model, table, Head::Score)?;
+        checkpoint::unfold(c, table, &mut slabs[0])?;
+        Ok((state, slabs))
+    }
+
+    /// Goes on from a checkpoint.
+    pub(super) fn resume(
+        &mut self,
+        device: &mut Device,
+        state: &State,
+        slabs: &checkpoint::Slabs,
+    ) -> Result<(), TrainError> {
+        self.learner.write_state(device, slabs)?;
+        self.scale = state.reward_scale.unwrap_or((0.0, 1.0));
+        self.refits.clone_from(&state.refits);
+        self.moved = false;
+        Ok(())
+    }
+
+    /// Starts from a language model.
+    pub(super) fn start(&mut self, device: &mut Device, lm_table: &ParamTable, lm: &[f32]) -> Result<(), TrainError> {
+        let slab = self.table().from_language_model(lm_table, lm, STD, self.seed)?;
+        Ok(self.learner.write_params(device, &slab)?)
+    }
+
+    /// Gives it what it learns from.
+    pub(super) fn teach(&mut self, pairs: Pairs) {
+        let draws = Draws::new(self.seed, &pairs.train);
+        self.pairs = Some(Learned { pairs, draws });
+    }
+
+    pub(super) fn pairs(&self) -> Option<&Pairs> {
+        self.pairs.as_ref().map(|l| &l.pairs)
+    }
+
+    fn learned(&self) -> Result<&Pairs, TrainError> {
+        self.pairs().ok_or_else(|| TrainError::Work("the reward model has no pairs".to_owned()))
+    }
+
+    // ---- scores ----
+
+    /// Scores at every token of each text, as the optimiser has them.
+    fn all_scores(&mut self, device: &mut Device, texts: &[Example]) -> Result<Vec<Vec<f32>>, TrainError> {
+        let mut scores = vec![Vec::new(); texts.len()];
+        for micro in rows::micros(texts, ROWS, self.plan.context, self.pad)? {
+            let all = self.learner.scores(device, micro.rows())?;
+            for (text, place) in &micro.spans {
+                scores[*text] = all[*place..place + texts[*text].ids.len() - 1].to_vec();
+            }
+        }
+        Ok(scores)
+    }
+
+    /// Scores of both sides of pairs, read at their ends.
+    fn score(&mut self, device: &mut Device, pairs: &[&PairExample]) -> Result<Vec<Pair>, TrainError> {
+        let pad = self.pad;
+        let texts: Vec<Example> =
+            pairs.iter().flat_map(|p| [scored(&p.chosen.ids, pad), scored(&p.rejected.ids, pad)]).collect();
+        let scores = self.all_scores(device, &texts)?;
+        let last = |s: &[f32]| s.last().copied().unwrap_or(0.0);
+        Ok(scores.chunks_exact(2).map(|s| Pair::new(last(&s[0]), last(&s[1]))).collect())
+    }
+
+    /// Normalised scores of texts that end with their answer; None of one that is longer than the context.
+    pub(super) fn judge(&mut self, device: &mut Device, texts: &[Vec<u32>]) -> Result<Vec<Option<f64>>, TrainError> {
+        let fits: Vec<&Vec<u32>> = texts.iter().filter(|t| (1..=self.plan.context).contains(&t.len())).collect();
+        let examples: Vec<Example> = fits.iter().map(|t| scored(t, self.pad)).collect();
+        let (mean, deviation) = self.scale;
+        let mut scores = self.all_scores(device, &examples)?.into_iter();
+        let mut next = || scores.next().and_then(|s| s.last().map(|s| (f64::from(*s) - mean) / deviation));
+        Ok(texts.iter().map(|t| if (1..=self.plan.context).contains(&t.len()) { next() } else { None }).collect())
+    }
+
+    // ---- votes ----
+
+    /// Adds a vote.
+    pub(super) fn vote(&mut self, ballot: Ballot) {
+        self.ballots.push(ballot);
+    }
+
+    /// Takes a vote back from a step on.
+    pub(super) fn unvote(&mut self, pair: u64, step: u64) {
+        if let Some(ballot) = self.ballots.iter_mut().rev().find(|b| b.pair == pair && b.until.is_none()) {
+            ballot.until = Some(step);
+        }
+    }
+
+    fn ballots_at(&self, step: usize) -> impl Iterator<Item = &Ballot> {
+        self.ballots.iter().filter(move |b| b.counts(step as u64))
+    }
+
+    /// Votes that stand and that no step before `step` has drawn.
+    pub(super) fn waiting(&self, step: usize) -> usize {
+        self.ballots_at(step).filter(|b| b.from >= step as u64).count()
+    }
+
+    /// Votes that are learned from.
+    pub(super) fn votes(&self, step: usize) -> usize {
+        self.ballots_at(step).count()
+    }
+
+    /// Share of the votes that it agrees with; equal scores count half.
+    pub(super) fn agreement(&mut self, device: &mut Device, step: usize) -> Result<f64, TrainError> {
+        let all: Vec<PairExample> = self.ballots_at(step).map(|b| b.example.clone()).collect();
+        let scores = self.score(device, &all.iter().collect::<Vec<_>>())?;
+        Ok(pairwise_loss(&scores, 0.0).accuracy)
+    }
+
+    /// Begins a fit to the votes at a step.
+    pub(super) fn begin_refit(&mut self, step: usize) -> Span {
+        let span = Span { step: step as u64, steps: REFIT_STEPS };
+        self.refits.push(span);
+        span
+    }
+
+    /// The fit that a step is part of.
+    pub(super) fn refit_at(&self, step: usize) -> Option<Span> {
+        self.refits.iter().find(|s| (s.step..s.end()).contains(&(step as u64))).copied()
+    }
+
+    /// Times that it was fitted to votes.
+    pub(super) fn version(&self) -> usize {
+        self.refits.len()
+    }
+
+    /// The rate of a fit's step: the stage's own, falling to nothing over the fit.
+    pub(super) fn refit_rate(&self, step: usize) -> Option<f64> {
+        let span = self.refit_at(step)?;
+        Some(self.plan.schedule.peak * (span.end() - step as u64) as f64 / span.steps as f64)
+    }
+
+    /// How many votes and how many pairs a step takes, about, and what a drawn vote counts for beside a drawn pair.
+    ///
+    /// In a fit half of the batch is votes; of fewer votes than that each counts for as many draws. In the stage
+    /// itself each vote is drawn once a step at most, so that the first one does not outweigh everything.
+    fn shares_in(&self, step: usize, fit: bool) -> (usize, usize, f64) {
+        let (batch, there) = (self.plan.batch_size, self.ballots_at(step).count());
+        let half = (batch / 2).max(1);
+        let votes = there.min(half);
+        if votes == 0 {
+            return (0, batch, 0.0);
+        }
+        let weight = f64::from(self.how.vote_weight);
+        if fit {
+            (votes, (batch - half).max(1), weight * half as f64 / votes as f64)
+        } else {
+            (votes, (batch - votes).max(1), weight)
+        }
+    }
+
+    fn shares(&self, step: usize) -> (usize, usize, f64) {
+        self.shares_in(step, self.refit_at(step).is_some())
+    }
+
+    /// How many built-in pairs a vote counts for in a fit that takes a step: its share of the loss over that of a
+    /// pair. 0 without votes or pairs.
+    pub(super) fn vote_counts_for(&self, step: usize) -> f64 {
+        let (votes, pairs, weight) = self.shares_in(step, true);
+        let (all_votes, all_pairs) = (self.votes(step), self.pairs().map_or(0, |p| p.train.len()));
+        if votes == 0 || all_pairs == 0 {
+            return 0.0;
+        }
+        (weight * votes as f64 / all_votes as f64) / (pairs as f64 / all_pairs as f64)
+    }
+
+    // ---- steps ----
+
+    /// The comparisons of a step: pairs, then votes.
+    fn draw(&mut self, step: usize) -> Result<Vec<(PairExample, f32, f32)>, TrainError> {
+        let Some(mut learned) = self.pairs.take() else {
+            return Err(TrainError::Work("the reward model has no pairs".to_owned()));
+        };
+        let drawn = learned.draws.step(step, |at| self.shares(at).1);
+        let mut all: Vec<_> = drawn.iter().map(|i| (learned.pairs.train[*i].clone(), 0.0, 1.0)).collect();
+        self.pairs = Some(learned);
+        let (votes, _, weight) = self.shares(step);
+        let there: Vec<&Ballot> = self.ballots_at(step).collect();
+        for at in (0..votes).map(|i| step * votes + i) {
+            let n = there.len();
+            let ballot = there[pairs::shuffled(self.seed, VOTES | (at / n) as u64, n, at % n)];
+            all.push((ballot.example.clone(), ballot.margin, weight as f32));
+        }
+        Ok(all)
+    }
+
+    /// Which positions of a pair are compared, counted from each text's first token.
+    fn positions(&self, chosen: &Side, rejected: &Side) -> Vec<[usize; 2]> {
+        match self.how.mode {
+            RewardMode::Standard => vec![[chosen.last, rejected.last]],
+            RewardMode::Book => {
+                let n = |side: &Side| side.last + 1 - side.first;
+                let all = book_positions(n(chosen), n(rejected)).into_iter();
+                all.map(|[c, r]| [chosen.first + c, rejected.first + r]).collect()
+            }
+        }
+    }
+
+    /// Submits a step.
+    pub(super) fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
+        let drawn = self.draw(step)?;
+        let compared: Vec<Compared<'_>> =
+            drawn.iter().map(|(pair, margin, weight)| Compared { pair, margin: *margin, weight: *weight }).collect();
+        let mut texts: Vec<Example> = Vec::with_capacity(2 * compared.len());
+        for c in &compared {
+            let mut chosen = scored(&c.pair.chosen.ids, self.pad);
+            if self.how.lm_coef > 0.0 {
+                // The language model's targets: every token of prompt and answer but the first.
+                let tokens = c.pair.chosen.ids.len();
+                for (label, id) in chosen.labels.iter_mut().zip(&c.pair.chosen.ids).skip(1).take(tokens - 1) {
+                    *label = *id as i32;
+                }
+            }
+            texts.extend([chosen, scored(&c.pair.rejected.ids, self.pad)]);
+        }
+        let scores = self.all_scores(device, &texts)?;
+        let mut places = Vec::new();
+        let mut sides = Vec::new();
+        let mut ends = Vec::new();
+        for (i, c) in compared.iter().enumerate() {
+            let (chosen, rejected) = (&scores[2 * i], &scores[2 * i + 1]);
+            let pair = |at: [usize; 2]| Pair {
+                margin: c.margin,
+                weight: c.weight,
+                ..Pair::new(chosen[at[0]], rejected[at[1]])
+            };
+            ends.push(pair([c.pair.chosen.last, c.pair.rejected.last]));
+            for at in self.positions(&c.pair.chosen, &c.pair.rejected) {
+                places.push((i, at));
+                sides.push(pair(at));
+            }
+        }
+        let loss = pairwise_loss(&sides, self.how.centre);
+        let mut slopes: Vec<Vec<f32>> = scores.iter().map(|s| vec![0.0; s.len()]).collect();
+        for (n, (i, [c, r])) in places.iter().enumerate() {
+            slopes[2 * i][*c] += loss.dchosen[n];
+            slopes[2 * i + 1][*r] += loss.drejected[n];
+        }
+        let targets: usize = texts.iter().map(Example::trained).sum();
+        let (mut tokens, mut imitation) = (0, 0.0);
+        for micro in rows::micros(&texts, ROWS, self.plan.context, self.pad)? {
+            let mut row = vec![0.0; micro.ids.len()];
+            for (text, place) in &micro.spans {
+                row[*place..place + slopes[*text].len()].copy_from_slice(&slopes[*text]);
+                tokens += texts[*text].ids.len() - 1;
+            }
+            self.learner.backward(device, micro.rows(), &row)?;
+            if targets > 0 {
+                let each = self.how.lm_coef / targets as f32;
+                let losses = self.learner.imitate(device, micro.batch(), &vec![each; micro.ids.len()])?;
+                imitation += losses.iter().map(|l| f64::from(*l)).sum::<f64>() / targets as f64;
+            }
+        }
+        let total = loss.loss + f64::from(self.how.lm_coef) * imitation;
+        let ticket = self.learner.update(device, rate, total as f32)?;
+        self.moved = true;
+        // Whatever is compared, a score is read at the end.
+        let read = pairwise_loss(&ends, 0.0);
+        let all = || ends.iter().flat_map(|p| [f64::from(p.chosen), f64::from(p.rejected)]);
+        let mut extra = vec![
+            ("accuracy", read.accuracy),
+            ("margin", read.margin),
+            ("mean_reward", read.mean_reward),
+            ("min_reward", all().fold(f64::INFINITY, f64::min)),
+            ("max_reward", all().fold(f64::NEG_INFINITY, f64::max)),
+        ];
+        if targets > 0 {
+            extra.push(("lm_loss", imitation));
+        }
+        Ok(Submitted { tokens, ticket, loss: Some(total), extra })
+    }
+
+    /// Tokens of one pass over the pairs.
+    pub(super) fn tokens(&self) -> u64 {
+        let pairs = self.pairs().map_or(&[][..], |p| &p.train);
+        pairs.iter().map(|p| (p.chosen.ids.len() + p.rejected.ids.len()) as u64).sum()
+    }
+
+    /// Passes over the pairs before a step.
+    pub(super) fn epochs(&mut self, step: usize) -> f64 {
+        let Some(mut learned) = self.pairs.take() else { return 0.0 };
+        let epochs = learned.draws.epochs(step, |at| self.shares(at).1);
+        self.pairs = Some(learned);
+        epochs
+    }
+
+    // ---- measures ----
+
+    /// Scores of both sides of the held-out pairs, the reference answers; the scale is theirs from here on.
+    fn held_out(&mut self, device: &mut Device) -> Result<Vec<Pair>, TrainError> {
+        let held = self.learned()?.held_out.clone();
+        let sides = self.score(device, &held.iter().collect::<Vec<_>>())?;
+        let scores = || sides.iter().flat_map(|s| [f64::from(s.chosen), f64::from(s.rejected)]);
+        let n = (2 * sides.len()).max(1) as f64;
+        let mean = scores().sum::<f64>() / n;
+        let var = scores().map(|s| (s - mean).powi(2)).sum::<f64>() / n;
+        self.scale = (mean, var.sqrt().max(1e-6));
+        self.moved = false;
+        Ok(sides)
+    }
+
+    /// Accuracy on held-out pairs with its interval, beside that of «the longer one is better», and their loss.
+    pub(super) fn report(&mut self, device: &mut Device, done: usize) -> Result<(RewardReport, f64), TrainError> {
+        let sides = self.held_out(device)?;
+        let held = &self.learned()?.held_out;
+        let all = pairwise_loss(&sides, 0.0);
+        let longer = held.iter().map(|p| match p.chosen.ids.len().cmp(&p.rejected.ids.len()) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        });
+        let n = held.len();
+        let report = RewardReport {
+            step: done,
+            pairs: n,
+            accuracy: all.accuracy,
+            ci95: pairs::wilson(all.accuracy, n),
+            by_length: longer.sum::<f64>() / n.max(1) as f64,
+            margin: all.margin,
+            margins: sides.iter().map(|s| s.chosen - s.rejected).collect(),
+        };
+        Ok((report, all.loss))
+    }
+
+    /// What a checkpoint holds of it.
+    pub(super) fn part(&mut self, device: &mut Device) -> Result<Part, TrainError> {
+        if self.moved {
+            // Whoever learns from this checkpoint needs the scale of its own scores.
+            self.held_out(device)?;
+        }
+        Ok(Part {
+            folder: "",
+            config: self.model.to_json_as(Head::Score),
+            table: Arc::clone(self.learner.table()),
+            slabs: self.learner.read_state(device)?,
+            divisor: Some(self.scale.1),
+        })
+    }
+
+    /// Parameters, moments and control block, for a way back.
+    pub(super) fn slabs(&self, device: &mut Device) -> Result<checkpoint::Slabs, TrainError> {
+        Ok(self.learner.read_state(device)?)
+    }
+
+    /// Notes in the state what it goes on from beside its tensors.
+    pub(super) fn note(&self, state: &mut State) {
+        let (mean, deviation) = self.scale;
+        state.reward_scale = Some(self.scale);
+        state.reward_shift = Some(mean / deviation);
+        state.refits.clone_from(&self.refits);
+    }
+}

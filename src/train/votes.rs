@@ -1,0 +1,341 @@
+//! A person's votes between two answers: the run's `preferences.jsonl`, and what they come to.
+//!
+//! A line is a vote in TRL's shape (`prompt`, `chosen`, `rejected`, lists of messages) with fields of our own
+//! beside it; ties, «both bad» and skips have `answers` instead and are never trained on. A vote that is taken
+//! back stays, and a line after it says so: the file only grows. Each line bears the reward model's step from
+//! which it counts, so that a stage gone on from an older checkpoint draws the same.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    error::TrainError,
+    event::{Choice, Tally},
+};
+use crate::{
+    data::{PairExample, Preference, Role, Tokenizer, Turn, encode_pairs},
+    store::{RunView, read_from},
+};
+
+/// Votes for a side after which the reward model is fitted to them.
+pub(super) const REFIT_AFTER: usize = 5;
+/// Newest votes that agreement is told over.
+const RECENT: usize = 25;
+/// By how much the better answer of «much better» should lead, in the reward model's own units (Touvron et al. 2023
+/// grade their margins likewise, 3 for «significantly better» on their scale).
+const MUCH: f32 = 1.0;
+/// The choice of a line that takes a vote back.
+const UNVOTE: &str = "unvote";
+
+/// A vote.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Vote {
+    /// The offer's number.
+    pub pair: u64,
+    pub choice: Choice,
+    pub prompt: String,
+    /// The answer on the left, and the one on the right.
+    pub answers: [String; 2],
+    /// The reward model's step from which it is drawn, and from which it is not any more.
+    pub from: u64,
+    pub until: Option<u64>,
+    pub about: About,
+}
+
+/// What a vote is about and how it came about.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// The stage whose weights answered, its step, and its newest checkpoint then, or what it started from.
+    pub stage: String,
+    pub step: u64,
+    pub checkpoint: Option<String>,
+    /// Whether the answer that was drawn first stood on the right.
+    pub swapped: bool,
+    /// The pair that was shown again.
+    pub repeat: Option<u64>,
+    /// Whether the answers were seen before, so that no score is one of something unseen.
+    #[serde(default)]
+    pub seen: bool,
+    /// The reward model's checkpoint or step whose scores stand here, and its normalised scores of left and right.
+    pub reward_model: Option<String>,
+    pub scores: Option<[f64; 2]>,
+    /// Tokens, left and right.
+    pub lengths: [usize; 2],
+    /// Mean log π of a token as it was drawn, its end included, left and right.
+    pub logprobs: [f64; 2],
+    /// Whether they ended by themselves.
+    pub ended: [bool; 2],
+    /// From the sight of the pair to the vote.
+    pub seconds: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    role: String,
+    content: String,
+}
+
+fn message(role: Role, content: &str) -> Vec<Message> {
+    vec![Message { role: role.to_string(), content: content.to_owned() }]
+}
+
+/// A line of the file.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prompt: Option<Vec<Message>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chosen: Option<Vec<Message>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rejected: Option<Vec<Message>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answers: Option<[String; 2]>,
+    choice: String,
+    pair: u64,
+    from: u64,
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    about: Option<About>,
+}
+
+const CHOICES: [Choice; 7] =
+    [Choice::A, Choice::B, Choice::MuchA, Choice::MuchB, Choice::Tie, Choice::BothBad, Choice::Skip];
+
+/// Whether a choice is for the left one; None where it is for neither.
+pub(super) fn left(choice: Choice) -> Option<bool> {
+    match choice {
+        Choice::A | Choice::MuchA => Some(true),
+        Choice::B | Choice::MuchB => Some(false),
+        Choice::Tie | Choice::BothBad | Choice::Skip => None,
+    }
+}
+
+impl Vote {
+    /// Its line of the file.
+    pub(super) fn line(&self) -> Result<Value, serde_json::Error> {
+        let [a, b] = &self.answers;
+        let sides = left(self.choice).map(|left| if left { (a, b) } else { (b, a) });
+        serde_json::to_value(Line {
+            prompt: Some(message(Role::User, &self.prompt)),
+            chosen: sides.map(|(better, _)| message(Role::Assistant, better)),
+            rejected: sides.map(|(_, worse)| message(Role::Assistant, worse)),
+            answers: sides.is_none().then(|| self.answers.clone()),
+            choice: self.choice.name().to_owned(),
+            pair: self.pair,
+            from: self.from,
+            about: Some(self.about.clone()),
+        })
+    }
+
+    /// Whether it is one to learn from: for a side, and no second vote on a pair, which is a check of the person.
+    pub(super) fn teaches(&self) -> bool {
+        left(self.choice).is_some() && self.about.repeat.is_none()
+    }
+
+    /// Whether the reward model thought the same before it learned from it; None where it was not asked, or
+    /// knew the pair.
+    fn agreed(&self) -> Option<bool> {
+        let (left, [a, b]) = (left(self.choice)?, self.about.scores?);
+        (!self.about.seen && self.about.repeat.is_none()).then_some(if left { a > b } else { b > a })
+    }
+
+    /// The same prompt and the same two answers, whichever side.
+    pub(super) fn same_pair(&self, prompt: &str, answers: &[String; 2]) -> bool {
+        let [a, b] = answers;
+        self.prompt == prompt && (self.answers == *answers || self.answers == [b.clone(), a.clone()])
+    }
+}
+
+/// The line that takes a vote back, from a step of the reward model on.
+pub(super) fn unvote_line(pair: u64, from: u64) -> Value {
+    serde_json::json!({"choice": UNVOTE, "pair": pair, "from": from})
+}
+
+/// The votes of a run, those taken back among them, in the file's order. A line that is none of ours is told and
+/// passed over.
+pub(super) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>, TrainError> {
+    let (path, mut all, mut from, mut strange) = (view.preferences_path(), Vec::new(), 0, 0);
+    loop {
+        let tail = read_from(&**view.disk(), &path, from)?;
+        strange += tail.bad;
+        for record in tail.records {
+            if !take(&mut all, record) {
+                strange += 1;
+            }
+        }
+        if tail.next == from {
+            break;
+        }
+        from = tail.next;
+    }
+    if strange > 0 {
+        notes.push(format!("{}: {strange} lines are no votes of this program and were passed over", path.display()));
+    }
+    Ok(all)
+}
+
+/// Adds what a line says; false where it says nothing.
+fn take(all: &mut Vec<Vote>, record: Value) -> bool {
+    let Ok(line) = serde_json::from_value::<Line>(record) else { return false };
+    if line.choice == UNVOTE {
+        let voted = all.iter_mut().rev().find(|v| v.pair == line.pair && v.until.is_none());
+        return voted.map(|v| v.until = Some(line.from)).is_some();
+    }
+    let text = |m: Option<Vec<Message>>| m.and_then(|m| m.into_iter().next()).map(|m| m.content);
+    let Some(choice) = CHOICES.into_iter().find(|c| c.name() == line.choice) else { return false };
+    let answers = match left(choice) {
+        None => line.answers,
+        Some(left) => text(line.chosen).zip(text(line.rejected)).map(|(c, r)| if left { [c, r] } else { [r, c] }),
+    };
+    let (Some(prompt), Some(answers), Some(about)) = (text(line.prompt), answers, line.about) else { return false };
+    all.push(Vote { pair: line.pair, choice, prompt, answers, from: line.from, until: None, about });
+    true
+}
+
+/// A vote as a reward model learns from it.
+#[derive(Clone, Debug)]
+pub(super) struct Ballot {
+    pub pair: u64,
+    pub example: PairExample,
+    /// By how much the better answer should lead.
+    pub margin: f32,
+    pub from: u64,
+    pub until: Option<u64>,
+}
+
+impl Ballot {
+    /// Whether it is drawn at a step.
+    pub(super) fn counts(&self, step: u64) -> bool {
+        self.from <= step && self.until.is_none_or(|until| step < until)
+    }
+}
+
+/// The ballot of a vote; None of one that teaches nothing or does not fit the context.
+pub(super) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<Ballot>, TrainError> {
+    let Some(left) = left(vote.choice).filter(|_| vote.teaches()) else { return Ok(None) };
+    let [a, b] = vote.answers.clone();
+    let (chosen, rejected) = if left { (a, b) } else { (b, a) };
+    let prompt = vec![Turn::new(Role::User, vote.prompt.as_str())];
+    let (pairs, _) =
+        encode_pairs(&[Preference::new(prompt, chosen, rejected, None, true)], tokenizer, context)?;
+    let much = matches!(vote.choice, Choice::MuchA | Choice::MuchB);
+    let ballot = |example| Ballot {
+        pair: vote.pair,
+        example,
+        margin: if much { MUCH } else { 0.0 },
+        from: vote.from,
+        until: vote.until,
+    };
+    Ok(pairs.into_iter().next().map(ballot))
+}
+
+/// What the votes that stand come to; the rest of the tally is the reward model's.
+pub(super) fn tally(votes: &[Vote]) -> Tally {
+    let mut t = Tally::default();
+    let mut recent = VecDeque::with_capacity(RECENT);
+    let mut seconds = 0.0;
+    let standing: Vec<&Vote> = votes.iter().filter(|v| v.until.is_none()).collect();
+    for vote in &standing {
+        seconds += vote.about.seconds;
+        match vote.choice {
+            Choice::Tie => t.ties += 1,
+            Choice::BothBad => t.both_bad += 1,
+            Choice::Skip => t.skipped += 1,
+            Choice::A | Choice::B | Choice::MuchA | Choice::MuchB => {}
+        }
+        let Some(is_left) = left(vote.choice) else { continue };
+        t.decided += 1;
+        t.left += usize::from(is_left);
+        let [a, b] = vote.about.lengths;
+        if a != b && vote.about.repeat.is_none() {
+            t.longer.1 += 1;
+            t.longer.0 += usize::from((a > b) == is_left);
+        }
+        if let Some(agreed) = vote.agreed() {
+            t.agreed.push(agreed);
+            recent.push_back(agreed);
+            if recent.len() > RECENT {
+                recent.pop_front();
+            }
+        }
+        // The same answer, not the same side.
+        if let Some(first) = vote.about.repeat
+            && let Some(first) = standing.iter().find(|v| v.pair == first)
+            && let Some(was_left) = left(first.choice)
+        {
+            let of = |v: &Vote, left: bool| v.answers[usize::from(!left)].clone();
+            t.repeats.1 += 1;
+            t.repeats.0 += usize::from(of(vote, is_left) == of(first, was_left));
+        }
+    }
+    t.agreement = (recent.iter().filter(|a| **a).count(), recent.len());
+    t.seconds = seconds / standing.len().max(1) as f64;
+    t
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn vote(pair: u64, choice: Choice, scores: [f64; 2], repeat: Option<u64>) -> Vote {
+        let answers = ["left".to_owned(), "right".to_owned()];
+        let about = About {
+            stage: "sft".to_owned(),
+            scores: Some(scores),
+            lengths: [pair as usize, 3],
+            repeat,
+            seconds: 2.0,
+            ..About::default()
+        };
+        Vote { pair, choice, prompt: "q".to_owned(), answers, from: pair, until: None, about }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let all = [
+            vote(1, Choice::A, [1.0, 0.0], None),
+            vote(2, Choice::MuchB, [1.0, 0.0], None),
+            vote(3, Choice::Tie, [0.0, 0.0], None),
+            vote(4, Choice::Skip, [0.0, 0.0], None),
+            vote(5, Choice::B, [0.5, 0.25], Some(1)),
+        ];
+        let mut read = Vec::new();
+        for vote in &all {
+            let line = vote.line().unwrap();
+            assert_eq!(line.get("chosen").is_some(), left(vote.choice).is_some(), "{line}");
+            assert!(take(&mut read, line));
+        }
+        assert_eq!(read, all);
+        assert!(take(&mut read, unvote_line(5, 9)));
+        assert_eq!(read[4].until, Some(9));
+        assert!(!take(&mut read, unvote_line(5, 9)), "once");
+        for strange in ["{}", r#"{"prompt":"q","chosen":"a","rejected":"b"}"#, r#"{"choice":"a","pair":1,"from":0}"#] {
+            assert!(!take(&mut read, serde_json::from_str(strange).unwrap()), "{strange}");
+        }
+    }
+
+    #[test]
+    fn the_tally_counts_what_it_says() {
+        let mut all = vec![
+            vote(1, Choice::A, [1.0, 0.0], None),
+            vote(2, Choice::B, [1.0, 0.0], None),
+            vote(3, Choice::Tie, [0.0, 0.0], None),
+            vote(4, Choice::MuchA, [0.5, 0.25], None),
+            vote(5, Choice::A, [0.0, 1.0], Some(1)),
+            vote(6, Choice::BothBad, [0.0, 1.0], None),
+        ];
+        let t = tally(&all);
+        assert_eq!((t.decided, t.left, t.ties, t.both_bad, t.skipped), (4, 3, 1, 1, 0));
+        assert_eq!(t.agreed, [true, false, true], "a pair shown again is no proof");
+        assert_eq!((t.agreement, t.repeats, t.longer, t.seconds), ((2, 3), (1, 1), (2, 3), 2.0));
+        // Taken back, it counts nowhere.
+        all[1].until = Some(7);
+        let t = tally(&all);
+        assert_eq!((t.decided, t.agreement), (3, (2, 2)));
+        // The other side and another answer: not the same choice.
+        all[4].choice = Choice::B;
+        assert_eq!(tally(&all).repeats, (0, 1));
+    }
+}
