@@ -53,6 +53,13 @@ impl Trainer {
                     self.paused = true;
                     self.tell(Event::Paused { step: self.done }, emit);
                 }
+                Command::Resume | Command::Save if self.guarded => {
+                    let name = self.r.stage.name;
+                    self.refuse(
+                        format!("the guard has stopped {name}; open {name} again, from its newest checkpoint"),
+                        emit,
+                    );
+                }
                 Command::Resume if self.paused && self.submitted >= self.r.target => {
                     self.note(
                         format!(
@@ -77,11 +84,10 @@ impl Trainer {
                     self.probe(emit)?;
                 }
                 Command::ShowBatch => self.show_batch(emit)?,
-                Command::ShowRollout { .. }
-                | Command::Offer { .. }
-                | Command::Vote { .. }
-                | Command::Unvote
-                | Command::Refit => self.refuse("this stage knows no votes".to_owned(), emit),
+                Command::ShowRollout { which } => self.show_rollout(which, emit)?,
+                Command::Offer { .. } | Command::Vote { .. } | Command::Unvote | Command::Refit => {
+                    self.refuse("this stage knows no votes".to_owned(), emit);
+                }
                 Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
                 Command::Stage { name } => {
                     if let Some(stage) = self.may_switch(&name, emit)? {
@@ -105,6 +111,9 @@ impl Trainer {
                 return Ok(None);
             }
         };
+        if stage.name == self.r.stage.name && self.guarded {
+            return Ok(Some(stage));
+        }
         if stage.name == self.r.stage.name {
             self.refuse(format!("{name} is the stage that runs"), emit);
             return Ok(None);
@@ -118,7 +127,7 @@ impl Trainer {
         Ok(Some(stage))
     }
 
-    fn refuse(&mut self, text: String, emit: Emit<'_>) {
+    pub(super) fn refuse(&mut self, text: String, emit: Emit<'_>) {
         self.tell(Event::Refused { text }, emit);
     }
 
