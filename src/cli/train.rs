@@ -19,7 +19,7 @@ use crate::train::{
 /// Train one stage without a screen; goes on from the newest checkpoint
 #[derive(Args)]
 pub(super) struct Train {
-    /// The stage: pretrain, sft, reward, ppo
+    /// The stage: pretrain, sft, reward, ppo, dpo, grpo
     #[arg(long, default_value = "pretrain")]
     stage: String,
     /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there

@@ -187,12 +187,19 @@ impl Log {
         stage: Option<&str>,
         step: u64,
     ) -> Result<Option<(usize, PathBuf)>, StoreError> {
+        self.move_out(&|mark| {
+            mark.step.is_some_and(|s| s > step) && (stage.is_none() || mark.stage.as_deref() == stage)
+        })
+    }
+
+    /// The same with every line of a stage: for one that begins anew.
+    pub fn truncate_stage(&mut self, stage: &str) -> Result<Option<(usize, PathBuf)>, StoreError> {
+        self.move_out(&|mark| mark.stage.as_deref() == Some(stage))
+    }
+
+    fn move_out(&mut self, which: &dyn Fn(&Mark) -> bool) -> Result<Option<(usize, PathBuf)>, StoreError> {
         self.mend()?;
-        let past = |line: &Line| {
-            serde_json::from_slice::<Mark>(&line.bytes).is_ok_and(|mark| {
-                mark.step.is_some_and(|s| s > step) && (stage.is_none() || mark.stage.as_deref() == stage)
-            })
-        };
+        let past = |line: &Line| serde_json::from_slice::<Mark>(&line.bytes).is_ok_and(|mark| which(&mark));
         let mut moved = 0;
         let mut reading = lines(&*self.disk, &self.path)?;
         while let Some(line) = reading.next().at("read", &self.path)? {

@@ -22,6 +22,8 @@ const CONFIG: &str = "run.toml";
 const LONGEST_CONFIG: u64 = 1 << 20;
 /// Folders of a run.
 const FOLDERS: [&str; 2] = ["checkpoints", "data"];
+/// The folder for what a run is judged by, made when there is something.
+const REPORT: &str = "report";
 /// Files of a run whose writing shows that it was used.
 const FILES: [&str; 5] = [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl"];
 
@@ -84,6 +86,11 @@ impl RunView {
     /// The folder for prepared data.
     pub fn data_dir(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// The folder for what a run is judged by.
+    pub fn report_dir(&self) -> PathBuf {
+        self.dir.join(REPORT)
     }
 
     /// Where the metrics lie.
@@ -170,7 +177,8 @@ impl Run {
             }
             listed => {
                 let entries = listed.at("list", dir)?;
-                let ours = |name: &str| FILES.contains(&name) || FOLDERS.contains(&name) || is_scratch(name);
+                let ours =
+                    |name: &str| FILES.contains(&name) || FOLDERS.contains(&name) || name == REPORT || is_scratch(name);
                 let Some(other) = entries.iter().find(|entry| !ours(&entry.name)) else { return Ok(()) };
                 let what = format!(
                     "the folder holds {:?} and no run.toml, so it is not a run; choose an empty or a new folder",
@@ -199,6 +207,9 @@ impl Run {
         }
         for name in FOLDERS {
             swept.extend(sweep(&*disk, &dir.join(name))?);
+        }
+        if disk.kind(&dir.join(REPORT)).at("look at", dir)? == Some(Kind::Dir) {
+            swept.extend(sweep(&*disk, &dir.join(REPORT))?);
         }
         let view = RunView { disk, dir: dir.to_owned() };
         let run = Self { view, lock, swept };
@@ -266,6 +277,13 @@ impl Run {
         let dir = self.view.data_dir().join("sft");
         ensure_dirs(&*self.view.disk, &dir)?;
         Log::open_whole(Arc::clone(&self.view.disk), &dir.join("by-hand.jsonl"))
+    }
+
+    /// Opens report/answers.jsonl, the judged answers, for appending.
+    pub fn answers(&self) -> Result<Log, StoreError> {
+        let dir = self.view.report_dir();
+        ensure_dirs(&*self.view.disk, &dir)?;
+        Log::open(Arc::clone(&self.view.disk), &dir.join("answers.jsonl"))
     }
 
     /// Opens preferences.jsonl for appending.

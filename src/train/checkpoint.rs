@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{error::TrainError, model_folder, stage::Stage};
+use super::{error::TrainError, model_folder, policy::GuardState, stage::Stage};
 use crate::{
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
@@ -55,9 +55,12 @@ pub struct State {
     /// Of PPO: β of the KL in the reward, as it is now.
     #[serde(default)]
     pub kl_coef: Option<f64>,
-    /// Of PPO: the reward model's checkpoint and its hash.
+    /// Of PPO, GRPO and DPO: the reward model's checkpoint and its hash.
     #[serde(default)]
     pub reward_model: Option<(String, String)>,
+    /// Of the same: what the guard goes by.
+    #[serde(default)]
+    pub guard: Option<GuardState>,
     /// The engine, the adapter and the driver of the last step: on the same ones a resume is bit-exact.
     pub engine: String,
     /// See `engine`.
@@ -109,6 +112,7 @@ impl State {
             refits: Vec::new(),
             kl_coef: None,
             reward_model: None,
+            guard: None,
             engine: String::new(),
             adapter: String::new(),
             driver: String::new(),

@@ -48,11 +48,6 @@ const CENTRE: f64 = 0.01;
 /// How many drawn pairs a drawn vote counts for.
 const VOTE_WEIGHT: f64 = 2.0;
 
-/// Answers of an update of PPO, tokens of an answer, and minibatches.
-pub(super) const ROLLOUTS: usize = 128;
-pub(super) const RESPONSE_LENGTH: usize = 40;
-pub(super) const MINI_BATCHES: usize = 4;
-
 /// Steps, rows, context, learning rate, steps between validations.
 type Defaults = (usize, usize, usize, f64, usize);
 
@@ -93,6 +88,15 @@ fn reward_defaults(size: &str) -> Defaults {
 /// Defaults of PPO: updates, rows of one pass, tokens of a row, the policy's learning rate.
 fn ppo_defaults(size: &str) -> Defaults {
     match size {
+        "1m" => (20, 8, 128, 1e-4, 5),
+        "5m" | "12m" => (20, 8, 128, 5e-5, 5),
+        _ => (20, 8, 256, 2e-5, 5),
+    }
+}
+
+/// Defaults of GRPO: updates, rows of one pass, tokens of a row, learning rate.
+fn grpo_defaults(size: &str) -> Defaults {
+    match size {
         "1m" => (15, 8, 128, 1e-4, 5),
         "5m" | "12m" => (20, 8, 128, 5e-5, 5),
         _ => (20, 8, 256, 2e-5, 5),
@@ -112,37 +116,13 @@ pub struct RewardPlan {
     pub vote_weight: f32,
 }
 
-/// What PPO does, update by update.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PpoPlan {
-    /// Answers drawn for an update.
-    pub rollouts: usize,
-    /// Tokens that an answer may have, its end included.
-    pub response_length: usize,
-    /// What the logits are divided by when answers are drawn.
-    pub temperature: f32,
-    /// The value net's rate.
-    pub value_rate: f64,
-    /// Passes over an update's answers.
-    pub epochs: usize,
-    /// Minibatches of a pass.
-    pub minibatches: usize,
-    /// β of the KL in the reward, at the start.
-    pub kl_coef: f64,
-    /// The KL of an answer that an adaptive β aims at, in nats; None holds β.
-    pub target_kl: Option<f64>,
-    /// ε of the policy's clip.
-    pub clip: f32,
-    /// ε of the value's clip.
-    pub value_clip: f32,
-    /// Discount.
-    pub gamma: f32,
-    /// λ of generalised advantage estimation.
-    pub lambda: f32,
-    /// Taken from the score of an answer that does not end.
-    pub missing_end: f32,
-    /// Updates in which only the value net learns.
-    pub value_warmup: usize,
+/// Defaults of DPO: steps, pairs a step, tokens of a row, learning rate.
+fn dpo_defaults(size: &str) -> Defaults {
+    match size {
+        "1m" => (150, 32, 128, 5e-5, 50),
+        "5m" | "12m" => (150, 32, 128, 2e-5, 50),
+        _ => (150, 32, 256, 5e-6, 50),
+    }
 }
 
 impl RunConfig {
@@ -167,28 +147,7 @@ impl RunConfig {
         })
     }
 
-    /// PPO with every default filled in.
-    pub fn ppo_plan(&self) -> PpoPlan {
-        let o = &self.ppo;
-        PpoPlan {
-            rollouts: o.rollouts.unwrap_or(ROLLOUTS),
-            response_length: o.response_length.unwrap_or(RESPONSE_LENGTH),
-            temperature: o.temperature.unwrap_or(1.0),
-            value_rate: o.value_learning_rate.unwrap_or(3e-4),
-            epochs: o.num_ppo_epochs.unwrap_or(4),
-            minibatches: o.num_mini_batches.unwrap_or(MINI_BATCHES),
-            kl_coef: o.kl_coef.unwrap_or(0.1),
-            target_kl: o.target_kl,
-            clip: o.cliprange.unwrap_or(0.2),
-            value_clip: o.cliprange_value.unwrap_or(0.2),
-            gamma: o.gamma.unwrap_or(1.0),
-            lambda: o.lam.unwrap_or(0.95),
-            missing_end: o.missing_eos_penalty.unwrap_or(1.5),
-            value_warmup: o.value_warmup_steps.unwrap_or(5),
-        }
-    }
-
-    /// A stage's own table; PPO's in the words that all stages share.
+    /// A stage's own table; those of alignment in the words that all stages share.
     pub fn overrides(&self, stage: &Stage) -> StageOverrides {
         match stage.name {
             "pretrain" => self.pretrain.clone(),
@@ -199,6 +158,23 @@ impl RunConfig {
                 max_grad_norm: self.ppo.max_grad_norm,
                 eval_steps: self.ppo.eval_steps,
                 save_steps: self.ppo.save_steps,
+                ..StageOverrides::default()
+            },
+            "grpo" => StageOverrides {
+                steps: self.grpo.steps,
+                learning_rate: self.grpo.learning_rate,
+                max_grad_norm: self.grpo.max_grad_norm,
+                eval_steps: self.grpo.eval_steps,
+                save_steps: self.grpo.save_steps,
+                ..StageOverrides::default()
+            },
+            "dpo" => StageOverrides {
+                steps: self.dpo.steps,
+                batch_size: self.dpo.batch_size,
+                learning_rate: self.dpo.learning_rate,
+                max_grad_norm: self.dpo.max_grad_norm,
+                eval_steps: self.dpo.eval_steps,
+                save_steps: self.dpo.save_steps,
                 ..StageOverrides::default()
             },
             _ => self.sft.clone(),
@@ -212,10 +188,13 @@ impl RunConfig {
             "pretrain" => pretrain_defaults(&self.size),
             "reward" => reward_defaults(&self.size),
             "ppo" => ppo_defaults(&self.size),
+            "grpo" => grpo_defaults(&self.size),
+            "dpo" => dpo_defaults(&self.size),
             _ => sft_defaults(&self.size),
         };
         // Feedback is learned at small rates and as PyTorch's trainers do: a larger ε, no decay.
-        let feedback = matches!(name, "reward" | "ppo");
+        let aligns = stage.aligns();
+        let feedback = name == "reward" || aligns;
         let steps = o.steps.unwrap_or(steps);
         let most = self.model()?.max_position_embeddings;
         // Feedback's rows hold one exchange each: a model with shorter ones has it in those.
@@ -233,9 +212,9 @@ impl RunConfig {
         }
         let d = AdamW::default();
         let schedule = Schedule {
-            kind: o.lr_scheduler_type.unwrap_or(if name == "ppo" { ScheduleKind::Constant } else { ScheduleKind::Wsd }),
+            kind: o.lr_scheduler_type.unwrap_or(if aligns { ScheduleKind::Constant } else { ScheduleKind::Wsd }),
             peak: o.learning_rate.unwrap_or(rate),
-            warmup: o.warmup_steps.unwrap_or_else(|| if name == "ppo" { 0 } else { (steps / 40).clamp(1, 200) }),
+            warmup: o.warmup_steps.unwrap_or_else(|| if aligns { 0 } else { (steps / 40).clamp(1, 200) }),
             steps,
             decay: o.decay_steps.unwrap_or(if stage.chat { steps / 2 } else { steps / 5 }),
         };
@@ -252,16 +231,21 @@ impl RunConfig {
                 // Measured: fine-tuning for many epochs on few sentences generalises better with more of it.
                 weight_decay: o.weight_decay.unwrap_or(match name {
                     "sft" => 0.3,
-                    "reward" | "ppo" => 0.0,
+                    _ if feedback => 0.0,
                     _ => d.weight_decay,
                 }),
                 clip: o.max_grad_norm.unwrap_or(d.clip),
             },
             eval_steps: o.eval_steps.unwrap_or(eval),
-            save_steps: o.save_steps.unwrap_or(400),
+            // A policy can be spoilt within a few updates: the checkpoint before is to be near.
+            save_steps: o.save_steps.unwrap_or(match name {
+                "ppo" | "grpo" => 5,
+                "dpo" => 25,
+                _ => 400,
+            }),
             probe_steps: o.probe_steps.unwrap_or(match name {
                 "sft" => 50,
-                "ppo" => 5,
+                "ppo" | "grpo" => 5,
                 _ => 25,
             }),
             pretrain_share: o.pretrain_share.unwrap_or(PRETRAIN_SHARE),

@@ -1,7 +1,7 @@
 //! The line of stages: what each starts from, and what it does with text.
 
 use super::{
-    TrainError, lm, ppo,
+    TrainError, dpo, grpo, lm, ppo,
     prepare::{Opened, Opening},
     reward,
 };
@@ -32,12 +32,19 @@ pub static STAGES: &[Stage] = &[
     Stage { name: "sft", parent: Some("pretrain"), needs: None, chat: true, speaks: true, open: lm::open },
     Stage { name: "reward", parent: Some("sft"), needs: None, chat: true, speaks: false, open: reward::open },
     Stage { name: "ppo", parent: Some("sft"), needs: Some("reward"), chat: true, speaks: true, open: ppo::open },
+    Stage { name: "dpo", parent: Some("sft"), needs: None, chat: true, speaks: true, open: dpo::open },
+    Stage { name: "grpo", parent: Some("sft"), needs: Some("reward"), chat: true, speaks: true, open: grpo::open },
 ];
 
 impl Stage {
     /// Whether `--from` may name its start: feedback is about the run's own model.
     pub(super) fn starts_elsewhere(&self) -> bool {
         matches!(self.name, "pretrain" | "sft")
+    }
+
+    /// Whether it teaches a policy by feedback.
+    pub(super) fn aligns(&self) -> bool {
+        matches!(self.name, "ppo" | "dpo" | "grpo")
     }
 
     /// The stage of that name.

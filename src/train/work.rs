@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     checkpoint::{Part, State},
     error::TrainError,
-    event::{BatchView, Event, SourceInfo, SourceUse, TaskInfo},
+    event::{BatchView, Event, RolloutView, SourceInfo, SourceUse, TaskInfo},
     reward_model::RewardModel,
 };
 use crate::{
@@ -32,6 +32,23 @@ pub(super) struct Model<'a> {
     pub config: &'a ModelConfig,
     /// Where its tensors lie.
     pub table: &'a Arc<ParamTable>,
+}
+
+/// What a step has shown beside its figures.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// What is to be told.
+    pub told: Vec<Event>,
+    /// Why the stage does not go on after it.
+    pub halt: Option<Halt>,
+}
+
+/// Why a stage does not go on; the weights are not saved.
+pub(super) enum Halt {
+    /// Something does not hold without which whatever is learned is noise.
+    Broken(String),
+    /// The model is being spoilt.
+    Guarded(String),
 }
 
 /// A stage's own work.
@@ -87,6 +104,16 @@ pub(super) trait Work {
     /// The newest step's batch, token by token, where the stage can show it.
     fn look(&mut self, _device: &mut Device, _done: usize) -> Result<Option<BatchView>, TrainError> {
         Ok(None)
+    }
+
+    /// What the newest step has shown; asked once after each.
+    fn watch(&mut self) -> Watch {
+        Watch::default()
+    }
+
+    /// Answer `which` of the newest update (modulo their number), token by token; else in words why not.
+    fn rollout(&mut self, _which: usize) -> Result<RolloutView, String> {
+        Err("this stage draws no answers to learn from".to_owned())
     }
 
     /// Adds a demonstration to what is trained on from a step on; false where the stage has no use for it.

@@ -289,6 +289,47 @@ def step(name, seed, dtype):
             "loss": loss.item()} | learn(model)
 
 
+def pairs(name, seed, dtype):
+    """DPO: two preferred answers, then two others; the reference's sums are given."""
+    rng = np.random.default_rng(seed)
+    model = LlamaForCausalLM.from_pretrained(HERE / name, attn_implementation="eager", dtype=torch.float32)
+    model = model.to(dtype).eval()
+    width, spans, beta = 32, [(6, 12), (10, 9), (6, 20), (10, 11)], 0.1
+    ids = torch.full((len(spans), width), PAD)
+    targets = torch.full((len(spans), width), IGNORED)
+    for row, (prompt, answer) in enumerate(spans):
+        text = torch.from_numpy(rng.integers(2, model.config.vocab_size, prompt + answer))
+        ids[row, : prompt + answer] = text
+        targets[row, prompt - 1 : prompt + answer - 1] = text[prompt:]
+    log_p = model(input_ids=ids, use_cache=False).logits.log_softmax(-1)
+    token = log_p.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * (targets != IGNORED)
+    sums = token.sum(1)
+    reference = torch.tensor(np.round(sums.detach().double().numpy() + rng.standard_normal(4) * 5, 2), dtype=dtype)
+    lead = (sums - reference)[:2] - (sums - reference)[2:]
+    loss = -F.logsigmoid(beta * lead).mean()
+    loss.backward()
+    return {"window": width, "ids": ids.tolist(), "targets": targets.tolist(), "beta": beta, "sums": sums.tolist(),
+            "reference": reference.tolist(), "loss": loss.item()} | learn(model)
+
+
+def ptx(name, seed, dtype):
+    """PPO-ptx: the clipped loss of one batch, and coefficient times the language model's loss of another."""
+    rng = np.random.default_rng(seed)
+    model = LlamaForCausalLM.from_pretrained(HERE / name, attn_implementation="eager", dtype=torch.float32)
+    model = model.to(dtype).eval()
+    width, coefficient = 32, 0.3
+    texts = torch.from_numpy(rng.integers(2, model.config.vocab_size, (2, 4, width + 1)))
+    log_p = [model(input_ids=t[:, :-1], use_cache=False).logits.log_softmax(-1) for t in texts]
+    of = [p.gather(-1, t[:, 1:, None])[..., 0].flatten() for p, t in zip(log_p, texts, strict=True)]
+    advantages = torch.tensor(np.round(rng.standard_normal(of[0].numel()), 3), dtype=dtype)
+    ratio = (of[0] - of[0].detach()).exp()
+    policy = torch.max(-advantages * ratio, -advantages * ratio.clamp(0.8, 1.2)).mean()
+    language = -of[1].mean()
+    (policy + coefficient * language).backward()
+    return {"window": width, "texts": texts.tolist(), "advantages": advantages.tolist(), "coefficient": coefficient,
+            "policy": policy.item(), "language": language.item()} | learn(model)
+
+
 def rounded(value):
     """Floats with the nine digits that fix a float32."""
     if isinstance(value, dict):
@@ -305,7 +346,7 @@ if __name__ == "__main__":
     transformers.utils.logging.disable_progress_bar()
     out, gaps = {}, {}
     out["losses"], gaps["losses"] = both(losses)
-    for kind, make in (("score", score), ("step", step)):
+    for kind, make in (("score", score), ("step", step), ("pairs", pairs), ("ptx", ptx)):
         out[kind] = {}
         for name, seed in (("gqa_untied", 21), ("tied", 22)):
             out[kind][name], gaps[f"{kind}/{name}"] = both(lambda dtype: make(name, seed, dtype))

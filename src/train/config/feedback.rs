@@ -1,105 +1,258 @@
-//! The table of PPO in run.toml.
+//! The tables of PPO, GRPO, DPO and their guard in run.toml.
 
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigIssue, wrong};
 use crate::{
     data::MOST_TOKENS,
-    train::plan::{MINI_BATCHES, RESPONSE_LENGTH, ROLLOUTS},
+    train::policy::{GENERATIONS, LossType, MINI_BATCHES, RESPONSE_LENGTH, ROLLOUTS},
 };
 
-/// `[ppo]`: learning from the reward model. Names are TRL's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs, reason = "documented at train::plan::PpoPlan")]
-pub struct PpoOverrides {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rollouts: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_length: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value_learning_rate: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_ppo_epochs: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_mini_batches: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kl_coef: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_kl: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cliprange: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cliprange_value: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gamma: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lam: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missing_eos_penalty: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value_warmup_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_grad_norm: Option<f32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eval_steps: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub save_steps: Option<usize>,
+/// Makes a table of optional keys, as run.toml has them.
+macro_rules! table {
+    ($(#[$about:meta])* $name:ident { $($key:ident: $type:ty,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(missing_docs, reason = "documented at the plan of that stage")]
+        pub struct $name {
+            $(#[serde(skip_serializing_if = "Option::is_none")] pub $key: Option<$type>,)*
+        }
+    };
 }
+
+table! {
+    /// `[ppo]`: learning from the reward model, see `PpoPlan`. Names are TRL's.
+    PpoOverrides {
+        steps: usize,
+        rollouts: usize,
+        response_length: usize,
+        self_prompts: f64,
+        learning_rate: f64,
+        value_learning_rate: f64,
+        num_ppo_epochs: usize,
+        num_mini_batches: usize,
+        kl_coef: f64,
+        target_kl: f64,
+        max_approx_kl: f64,
+        ptx_coef: f64,
+        whiten_rewards: bool,
+        cliprange: f32,
+        cliprange_value: f32,
+        gamma: f32,
+        lam: f32,
+        missing_eos_penalty: f32,
+        value_warmup_steps: usize,
+        max_grad_norm: f32,
+        eval_steps: usize,
+        save_steps: usize,
+    }
+}
+
+table! {
+    /// `[grpo]`: the same by comparing answers to one question, see `GrpoPlan`. Names are TRL's.
+    GrpoOverrides {
+        steps: usize,
+        rollouts: usize,
+        num_generations: usize,
+        response_length: usize,
+        learning_rate: f64,
+        num_iterations: usize,
+        num_mini_batches: usize,
+        beta: f32,
+        epsilon: f32,
+        epsilon_high: f32,
+        loss_type: LossType,
+        scale_rewards: bool,
+        missing_eos_penalty: f32,
+        max_grad_norm: f32,
+        eval_steps: usize,
+        save_steps: usize,
+    }
+}
+
+table! {
+    /// `[dpo]`: learning from pairs, see `DpoPlan`. Names are TRL's.
+    DpoOverrides {
+        steps: usize,
+        batch_size: usize,
+        response_length: usize,
+        learning_rate: f64,
+        beta: f32,
+        label_smoothing: f32,
+        max_grad_norm: f32,
+        eval_steps: usize,
+        save_steps: usize,
+    }
+}
+
+table! {
+    /// `[guard]`: when PPO, GRPO and DPO are stopped, see `GuardPlan`.
+    GuardOverrides {
+        enabled: bool,
+        distinct2: f64,
+        repetition: f64,
+        end_rate: f64,
+        length: f64,
+        kl: f64,
+        patience: usize,
+    }
+}
+
+/// None of these may be 0.
+fn counts(table: &str, all: &[(&str, Option<usize>)]) -> Result<(), ConfigIssue> {
+    match all.iter().find(|(_, v)| *v == Some(0)) {
+        Some((name, _)) => wrong(format!("{table}.{name} is 0; expected 1 or more")),
+        None => Ok(()),
+    }
+}
+
+/// All of these are numbers from 0 up, and at most so much.
+fn amounts(table: &str, all: &[(&str, Option<f64>, f64)]) -> Result<(), ConfigIssue> {
+    for (name, value, most) in all {
+        if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0 && v <= most)) {
+            let upto = if most.is_finite() { format!("0 to {most}") } else { "0 or more".to_owned() };
+            return wrong(format!("{table}.{name} is {v}; expected {upto}"));
+        }
+    }
+    Ok(())
+}
+
+fn single(v: Option<f32>) -> Option<f64> {
+    v.map(f64::from)
+}
+
+/// An update's answers are not beyond all measure.
+fn fits(table: &str, answers: usize, tokens: usize) -> Result<(), ConfigIssue> {
+    if answers.checked_mul(tokens).is_none_or(|all| all > MOST_TOKENS) {
+        return wrong(format!(
+            "{table}.rollouts {answers} × response_length {tokens} is more than {MOST_TOKENS} tokens an update; lower one of them"
+        ));
+    }
+    Ok(())
+}
+
+const ANY: f64 = f64::INFINITY;
 
 impl PpoOverrides {
     pub(super) fn check(&self) -> Result<(), ConfigIssue> {
-        let counts = [
-            ("steps", self.steps),
-            ("rollouts", self.rollouts),
-            ("response_length", self.response_length),
-            ("num_ppo_epochs", self.num_ppo_epochs),
-            ("num_mini_batches", self.num_mini_batches),
-        ];
-        if let Some((name, _)) = counts.iter().find(|(_, v)| *v == Some(0)) {
-            return wrong(format!("ppo.{name} is 0; expected 1 or more"));
-        }
-        let (answers, tokens) = (self.rollouts.unwrap_or(ROLLOUTS), self.response_length.unwrap_or(RESPONSE_LENGTH));
-        if answers.checked_mul(tokens).is_none_or(|all| all > MOST_TOKENS) {
-            return wrong(format!(
-                "ppo.rollouts {answers} × response_length {tokens} is more than {MOST_TOKENS} tokens an update; lower one of them"
-            ));
-        }
+        counts(
+            "ppo",
+            &[
+                ("steps", self.steps),
+                ("rollouts", self.rollouts),
+                ("response_length", self.response_length),
+                ("num_ppo_epochs", self.num_ppo_epochs),
+                ("num_mini_batches", self.num_mini_batches),
+            ],
+        )?;
+        let answers = self.rollouts.unwrap_or(ROLLOUTS);
+        fits("ppo", answers, self.response_length.unwrap_or(RESPONSE_LENGTH))?;
         if self.target_kl == Some(0.0) {
             return wrong("ppo.target_kl is 0; expected more than 0, or leave it out for a β that is held");
         }
-        let single = |v: Option<f32>| v.map(f64::from);
-        let amounts = [
-            ("learning_rate", self.learning_rate, f64::INFINITY),
-            ("value_learning_rate", self.value_learning_rate, f64::INFINITY),
-            ("kl_coef", self.kl_coef, f64::INFINITY),
-            ("target_kl", self.target_kl, f64::INFINITY),
-            ("cliprange", single(self.cliprange), f64::INFINITY),
-            ("cliprange_value", single(self.cliprange_value), f64::INFINITY),
-            ("gamma", single(self.gamma), 1.0),
-            ("lam", single(self.lam), 1.0),
-            ("temperature", single(self.temperature), f64::INFINITY),
-            ("missing_eos_penalty", single(self.missing_eos_penalty), f64::INFINITY),
-            ("max_grad_norm", single(self.max_grad_norm), f64::INFINITY),
-        ];
-        for (name, value, most) in amounts {
-            if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0 && *v <= most)) {
-                let upto = if most.is_finite() { format!("0 to {most}") } else { "0 or more".to_owned() };
-                return wrong(format!("ppo.{name} is {v}; expected {upto}"));
-            }
+        if self.max_approx_kl == Some(0.0) {
+            return wrong("ppo.max_approx_kl is 0; expected more than 0; a large one goes over all minibatches");
         }
-        if self.temperature == Some(0.0) {
-            return wrong("ppo.temperature is 0; the policy learns from answers that are drawn, so it is more than 0");
-        }
+        amounts(
+            "ppo",
+            &[
+                ("learning_rate", self.learning_rate, ANY),
+                ("value_learning_rate", self.value_learning_rate, ANY),
+                ("kl_coef", self.kl_coef, ANY),
+                ("target_kl", self.target_kl, ANY),
+                ("max_approx_kl", self.max_approx_kl, ANY),
+                ("ptx_coef", self.ptx_coef, ANY),
+                ("self_prompts", self.self_prompts, 1.0),
+                ("cliprange", single(self.cliprange), ANY),
+                ("cliprange_value", single(self.cliprange_value), ANY),
+                ("gamma", single(self.gamma), 1.0),
+                ("lam", single(self.lam), 1.0),
+                ("missing_eos_penalty", single(self.missing_eos_penalty), ANY),
+                ("max_grad_norm", single(self.max_grad_norm), ANY),
+            ],
+        )?;
         if answers < self.num_mini_batches.unwrap_or(MINI_BATCHES) {
             return wrong("ppo.rollouts is less than num_mini_batches; each minibatch needs an answer at least");
         }
         Ok(())
+    }
+}
+
+impl GrpoOverrides {
+    pub(super) fn check(&self) -> Result<(), ConfigIssue> {
+        counts(
+            "grpo",
+            &[
+                ("steps", self.steps),
+                ("rollouts", self.rollouts),
+                ("num_generations", self.num_generations),
+                ("response_length", self.response_length),
+                ("num_iterations", self.num_iterations),
+                ("num_mini_batches", self.num_mini_batches),
+            ],
+        )?;
+        let answers = self.rollouts.unwrap_or(ROLLOUTS);
+        fits("grpo", answers, self.response_length.unwrap_or(RESPONSE_LENGTH))?;
+        let each = self.num_generations.unwrap_or(GENERATIONS);
+        if each < 2 || !answers.is_multiple_of(each) {
+            return wrong(format!(
+                "grpo.rollouts {answers} and num_generations {each}: expected 2 generations or more, and rollouts a multiple of them"
+            ));
+        }
+        amounts(
+            "grpo",
+            &[
+                ("learning_rate", self.learning_rate, ANY),
+                ("beta", single(self.beta), ANY),
+                ("epsilon", single(self.epsilon), 1.0),
+                ("epsilon_high", single(self.epsilon_high), ANY),
+                ("missing_eos_penalty", single(self.missing_eos_penalty), ANY),
+                ("max_grad_norm", single(self.max_grad_norm), ANY),
+            ],
+        )?;
+        if answers < self.num_mini_batches.unwrap_or(MINI_BATCHES) {
+            return wrong("grpo.rollouts is less than num_mini_batches; each minibatch needs an answer at least");
+        }
+        Ok(())
+    }
+}
+
+impl DpoOverrides {
+    pub(super) fn check(&self) -> Result<(), ConfigIssue> {
+        let positive =
+            [("steps", self.steps), ("batch_size", self.batch_size), ("response_length", self.response_length)];
+        counts("dpo", &positive)?;
+        if self.beta == Some(0.0) {
+            return wrong("dpo.beta is 0; expected more than 0, for with 0 nothing is learned");
+        }
+        amounts(
+            "dpo",
+            &[
+                ("learning_rate", self.learning_rate, ANY),
+                ("beta", single(self.beta), ANY),
+                ("label_smoothing", single(self.label_smoothing), 0.5),
+                ("max_grad_norm", single(self.max_grad_norm), ANY),
+            ],
+        )
+    }
+}
+
+impl GuardOverrides {
+    pub(super) fn check(&self) -> Result<(), ConfigIssue> {
+        counts("guard", &[("patience", self.patience)])?;
+        if let Some(times) = self.length.filter(|v| *v < 1.0) {
+            return wrong(format!("guard.length is {times}; expected 1 or more: how many times longer or shorter"));
+        }
+        amounts(
+            "guard",
+            &[
+                ("distinct2", self.distinct2, 1.0),
+                ("repetition", self.repetition, 1.0),
+                ("end_rate", self.end_rate, 1.0),
+                ("length", self.length, ANY),
+                ("kl", self.kl, ANY),
+            ],
+        )
     }
 }

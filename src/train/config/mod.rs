@@ -6,7 +6,10 @@ mod stages;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{feedback::PpoOverrides, stages::{RewardMode, StageOverrides}};
+pub use self::{
+    feedback::{DpoOverrides, GrpoOverrides, GuardOverrides, PpoOverrides},
+    stages::{RewardMode, StageOverrides},
+};
 use crate::nn::{ModelConfig, Sampling, preset};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
@@ -141,6 +144,15 @@ pub struct RunConfig {
     /// Overrides of PPO.
     #[serde(default)]
     pub ppo: PpoOverrides,
+    /// Overrides of DPO.
+    #[serde(default)]
+    pub dpo: DpoOverrides,
+    /// Overrides of GRPO.
+    #[serde(default)]
+    pub grpo: GrpoOverrides,
+    /// Overrides of the guard of these three.
+    #[serde(default)]
+    pub guard: GuardOverrides,
     /// Overrides of sampling.
     #[serde(default)]
     pub sampling: SamplingOverrides,
@@ -168,8 +180,23 @@ impl RunConfig {
 
     /// Whether a key stands at the top of run.toml.
     pub fn is_top_level(key: &str) -> bool {
-        ["size", "seed", "tokenizer", "source", "probe", "model", "pretrain", "sft", "reward", "ppo", "sampling"]
-            .contains(&key)
+        [
+            "size",
+            "seed",
+            "tokenizer",
+            "source",
+            "probe",
+            "model",
+            "pretrain",
+            "sft",
+            "reward",
+            "ppo",
+            "dpo",
+            "grpo",
+            "guard",
+            "sampling",
+        ]
+        .contains(&key)
     }
 
     /// The text of `run.toml`.
@@ -202,6 +229,9 @@ impl RunConfig {
             );
         }
         self.ppo.check()?;
+        self.dpo.check()?;
+        self.grpo.check()?;
+        self.guard.check()?;
         let s = &self.sampling;
         let ranges = [
             ("temperature", s.temperature, s.temperature.is_none_or(|v| v.is_finite() && v >= 0.0), "0 or more"),

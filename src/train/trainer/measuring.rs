@@ -35,4 +35,14 @@ impl Trainer {
         }
         Ok(())
     }
+
+    /// Tells one answer of the newest update, token by token.
+    pub(super) fn show_rollout(&mut self, which: usize, emit: Emit<'_>) -> Result<(), TrainError> {
+        self.drain(emit)?;
+        match self.r.work.rollout(which) {
+            Ok(view) => emit(Event::Rollout(Box::new(view))),
+            Err(why) => self.refuse(why, emit),
+        }
+        Ok(())
+    }
 }

@@ -25,7 +25,7 @@ use super::{
     prepare::{Ready, prepare},
     setup::Setup,
     stage::Stage,
-    work::Submitted,
+    work::{Halt, Submitted},
     workshop::{Unready, Workshop},
 };
 use crate::{
@@ -97,6 +97,8 @@ pub struct Trainer {
     voting: Voting,
     demonstrations: usize,
     paused: bool,
+    /// Whether the guard has stopped the stage: nothing is stepped or saved any more.
+    guarded: bool,
 }
 
 impl Trainer {
@@ -150,6 +152,7 @@ impl Trainer {
             voting,
             demonstrations,
             paused: false,
+            guarded: false,
         })
     }
 
@@ -207,18 +210,18 @@ impl Trainer {
                     Way::Stop { save } => (save, None),
                     Way::To(stage) => (true, Some(stage)),
                 };
-                if save && self.saved_at < self.done {
+                if save && self.saved_at < self.done && !self.guarded {
                     self.save(emit)?;
                     self.finish_writing(true, emit)?;
                 }
-                if next.is_some() && self.saved_at < self.done {
+                if next.is_some() && self.saved_at < self.done && !self.guarded {
                     // The save failed, which was told: nothing is left behind unsaved.
                     continue;
                 }
                 return Ok((if next.is_some() { "switched" } else { "stopped" }, next));
             }
             self.finish_writing(false, emit)?;
-            if self.submitted >= self.r.target {
+            if self.submitted >= self.r.target && !self.guarded {
                 self.end(emit)?;
                 self.tell_fit(emit)?;
                 if !self.interactive {
@@ -235,7 +238,9 @@ impl Trainer {
                 continue;
             }
             self.step(emit)?;
-            self.between(emit)?;
+            if !self.guarded {
+                self.between(emit)?;
+            }
         }
     }
 
@@ -248,7 +253,46 @@ impl Trainer {
         self.flying.push_back(Flying { step, rate, submitted });
         self.submitted += 1;
         self.active += begun.elapsed().as_secs_f64();
-        self.collect(IN_FLIGHT, emit)
+        self.collect(IN_FLIGHT, emit)?;
+        self.watch(emit)
+    }
+
+    /// Tells what the newest step has shown, and stops where that forbids to go on.
+    fn watch(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
+        let watch = self.r.work.watch();
+        for event in watch.told {
+            self.tell(event, emit);
+        }
+        match watch.halt {
+            None => Ok(()),
+            Some(Halt::Broken(why)) => {
+                self.drain(emit)?;
+                Err(TrainError::Work(why))
+            }
+            Some(Halt::Guarded(reason)) => self.stop_guarded(reason, emit),
+        }
+    }
+
+    /// The guard's verdict: the weights are not saved. Where a person watches, the stage pauses, to be opened
+    /// again from its newest checkpoint; else it ends.
+    fn stop_guarded(&mut self, reason: String, emit: Emit<'_>) -> Result<(), TrainError> {
+        self.drain(emit)?;
+        self.finish_writing(true, emit)?;
+        self.guarded = true;
+        let (stage, step) = (self.r.stage.name, self.done);
+        let newest = self.shop.run.view().checkpoints().newest_verified(Some(stage))?.found;
+        let checkpoint = newest.map(|c| c.id.to_string());
+        let stands = match &checkpoint {
+            Some(name) => format!("{name} stands, and {stage} goes on from there"),
+            None => format!("no checkpoint was written yet: {stage} starts anew"),
+        };
+        self.tell(Event::Guarded { step, reason: reason.clone(), checkpoint }, emit);
+        if !self.interactive {
+            return Err(TrainError::Work(format!("the guard stopped {stage} at update {step}: {reason}; {stands}")));
+        }
+        self.paused = true;
+        self.tell(Event::Paused { step }, emit);
+        Ok(())
     }
 
     /// Reports answered steps, waiting until at most `most` are in flight.

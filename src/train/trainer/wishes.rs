@@ -53,6 +53,13 @@ impl Trainer {
                     self.paused = true;
                     self.tell(Event::Paused { step: self.done }, emit);
                 }
+                Command::Resume | Command::Save if self.guarded => {
+                    let name = self.r.stage.name;
+                    self.refuse(
+                        format!("the guard has stopped {name}; open {name} again, from its newest checkpoint"),
+                        emit,
+                    );
+                }
                 Command::Resume if self.paused && self.submitted >= self.r.target => {
                     self.note(
                         format!(
@@ -77,7 +84,7 @@ impl Trainer {
                     self.probe(emit)?;
                 }
                 Command::ShowBatch => self.show_batch(emit)?,
-                Command::ShowRollout { .. } => self.refuse("this stage draws no rollouts".to_owned(), emit),
+                Command::ShowRollout { which } => self.show_rollout(which, emit)?,
                 Command::Offer { prompt } => self.offer(prompt, emit)?,
                 Command::Vote { pair, choice, seconds } => self.vote(pair, choice, seconds, emit)?,
                 Command::Unvote => self.unvote(emit)?,
@@ -105,6 +112,9 @@ impl Trainer {
                 return Ok(None);
             }
         };
+        if stage.name == self.r.stage.name && self.guarded {
+            return Ok(Some(stage));
+        }
         if stage.name == self.r.stage.name {
             self.refuse(format!("{name} is the stage that runs"), emit);
             return Ok(None);

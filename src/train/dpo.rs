@@ -1,0 +1,199 @@
+//! Learning from pairs without a reward model: direct preference optimisation (Rafailov et al. 2023).
+//!
+//! The policy itself is the reward model: β·(log π − log π_ref) of the better answer is to exceed that of the
+//! other. A reward model is used in the reports alone, where the run has one. No answers are drawn to learn
+//! from; some are drawn now and then for the guard.
+
+use super::{
+    error::TrainError,
+    event::{Event, SourceInfo},
+    pairs::{self, Answers, Pairs},
+    policy::{
+        Aligned, Asked, Begun, DpoPlan, Method, Shared,
+        episode::{Actions, Episode, pack, scatter, zeros},
+        lamps,
+        roles::{Measured, Roles, largest},
+    },
+    prepare::{Opened, Opening},
+    work::Submitted,
+};
+use crate::{
+    compute::Device,
+    data::PairExample,
+    nn::{
+        Weights,
+        feedback::{DpoLoss, DpoPair, dpo_loss},
+    },
+    train::rows::Micro,
+};
+
+/// Rows of one pass.
+const ROWS: usize = 8;
+/// Answers drawn for the guard, and steps from one time to the next.
+const WATCHED: usize = 128;
+const WATCH_STEPS: usize = 10;
+
+/// DPO as a stage.
+struct Dpo {
+    how: DpoPlan,
+    pairs: Pairs,
+    /// Pairs of a step.
+    each: usize,
+}
+
+/// Pairs as they are scored: chosen and rejected by turns.
+struct Scored {
+    sides: Vec<Episode>,
+    micros: Vec<Micro>,
+    loss: DpoLoss,
+    /// Mean log π of the better and of the other answers.
+    logps: (f64, f64),
+    /// The largest |margin| of a pair.
+    margin: f64,
+}
+
+pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+    let how = o.config.dpo_plan();
+    let asked =
+        Asked { rollouts: WATCHED, response_length: how.response_length, missing_end: how.missing_end, rows: ROWS };
+    let Begun { shared, mut state, reference, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
+    let weights = Weights::alloc(o.device, "sft", shared.roles.policy.table())?;
+    o.device.write(&weights.slab, &reference)?;
+    let parent = state.parent_digest.clone().unwrap_or_default();
+    let answers = Answers::Drawn { model: &shared.model, weights: &weights, parent: &parent, begins: state.step == 0 };
+    let pairs = pairs::gather(o, &answers, &shared.tokenizer)?;
+    o.same_data(&mut state, &pairs.digest);
+    let (each, tokenizer) = (o.plan.batch_size, shared.tokenizer.clone());
+    let method = Dpo { how, pairs, each };
+    Ok(Opened { work: Box::new(Aligned { shared, method }), tokenizer, state })
+}
+
+impl Dpo {
+    /// The pairs of a step: all of them in a shuffled order, epoch after epoch.
+    fn draw(&self, seed: u64, step: usize) -> Vec<PairExample> {
+        let (n, each) = (self.pairs.train.len(), self.each);
+        let pair = |i: usize| {
+            let at = step * each + i;
+            self.pairs.train[pairs::shuffled(seed, (1 << 42) | (at / n) as u64, n, at % n)].clone()
+        };
+        (0..each.min(n)).map(pair).collect()
+    }
+
+    /// What policy and reference say of pairs.
+    fn score(&self, roles: &mut Roles, device: &mut Device, pairs: &[PairExample]) -> Result<Scored, TrainError> {
+        let sides: Vec<Episode> =
+            pairs.iter().flat_map(|p| [Episode::of_side(&p.chosen), Episode::of_side(&p.rejected)]).collect();
+        let which: Vec<usize> = (0..sides.len()).collect();
+        let micros = pack(&sides, &which, roles.frame)?;
+        let (mut ours, mut theirs) = (zeros(&sides), zeros(&sides));
+        roles.logprobs(device, &sides, &micros, &mut ours)?;
+        roles.reference(device, &sides, &micros, &mut theirs)?;
+        let sum = |of: &Actions, i: usize| of[i].iter().map(|x| f64::from(*x)).sum::<f64>() as f32;
+        let pair = |i: usize| DpoPair {
+            chosen: sum(&ours, 2 * i),
+            rejected: sum(&ours, 2 * i + 1),
+            chosen_reference: sum(&theirs, 2 * i),
+            rejected_reference: sum(&theirs, 2 * i + 1),
+        };
+        let all: Vec<DpoPair> = (0..pairs.len()).map(pair).collect();
+        let loss = dpo_loss(&all, self.how.beta, self.how.label_smoothing);
+        let n = all.len().max(1) as f64;
+        let mean = |f: &dyn Fn(&DpoPair) -> f32| all.iter().map(|p| f64::from(f(p))).sum::<f64>() / n;
+        let logps = (mean(&|p| p.chosen), mean(&|p| p.rejected));
+        let lead = |p: &DpoPair| {
+            let [w, l, rw, rl] = [p.chosen, p.rejected, p.chosen_reference, p.rejected_reference].map(f64::from);
+            (f64::from(self.how.beta) * ((w - rw) - (l - rl))).abs()
+        };
+        let margin = all.iter().map(lead).fold(0.0, largest);
+        Ok(Scored { sides, micros, loss, logps, margin })
+    }
+
+    /// Answers to some questions, as the policy is: for the guard and for the lamps.
+    fn answers(&self, shared: &mut Shared, device: &mut Device, step: usize) -> Result<Measured, TrainError> {
+        let prompts = shared.prompts.take(step * WATCHED, WATCHED);
+        let episodes = shared.draw(device, &prompts, step * WATCHED)?;
+        shared.roles.measure(device, episodes, shared.split(step, 1, 1))
+    }
+}
+
+impl Method for Dpo {
+    fn update(
+        &mut self,
+        shared: &mut Shared,
+        device: &mut Device,
+        step: usize,
+        rate: f32,
+    ) -> Result<Submitted, TrainError> {
+        let looks = step.is_multiple_of(WATCH_STEPS);
+        let drawn = if looks || shared.opening { Some(self.answers(shared, device, step)?) } else { None };
+        let pairs = self.draw(shared.seed, step);
+        let scored = self.score(&mut shared.roles, device, &pairs)?;
+        let Scored { sides, micros, loss, logps, margin } = scored;
+        shared.lamps(step, |fresh| {
+            // At a resume the policy is not its reference any more.
+            let first = fresh.then(|| lamps::dpo(loss.loss, margin));
+            let kl = drawn.as_ref().filter(|_| fresh).map(lamps::kl);
+            let sampler = drawn.as_ref().map(lamps::sampler);
+            first.into_iter().flatten().chain(kl).chain(sampler).collect()
+        });
+        let both = loss.chosen_weights.iter().zip(&loss.rejected_weights).flat_map(|(w, l)| [*w, *l]);
+        let weights: Actions = both.zip(&sides).map(|(w, side)| vec![w; side.actions()]).collect();
+        for micro in &micros {
+            shared.roles.policy.backward(device, micro.batch(), &scatter(&sides, micro, &weights))?;
+        }
+        let ticket = shared.roles.policy.update(device, rate, loss.loss as f32)?;
+        let mut extra = vec![
+            ("rewards/chosen", loss.chosen),
+            ("rewards/rejected", loss.rejected),
+            ("rewards/accuracies", loss.accuracies),
+            ("rewards/margins", loss.margins),
+            ("logps/chosen", logps.0),
+            ("logps/rejected", logps.1),
+        ];
+        if let Some(measured) = drawn.filter(|_| looks) {
+            let kl = measured.kl();
+            extra.push(("objective/kl", kl.iter().sum::<f64>() / kl.len().max(1) as f64));
+            extra.extend(shared.guarded(&measured));
+        }
+        let tokens = sides.iter().map(|s| s.ids.len()).sum();
+        Ok(Submitted { tokens, ticket, loss: Some(loss.loss), extra })
+    }
+
+    fn source(&self, _shared: &Shared, step: usize) -> (SourceInfo, f64) {
+        let documents = self.pairs.train.len();
+        let held_out_tokens = self.pairs.held_out.iter().map(|p| p.chosen.ids.len() + p.rejected.ids.len()).sum();
+        let source = SourceInfo {
+            name: "pairs".to_owned(),
+            weight: 1.0,
+            documents,
+            tokens: tokens(&self.pairs.train) as usize,
+            held_out_tokens,
+        };
+        (source, (step * self.each) as f64 / documents.max(1) as f64)
+    }
+
+    fn epoch_tokens(&self, _shared: &Shared) -> u64 {
+        tokens(&self.pairs.train)
+    }
+
+    /// The loss on held-out pairs.
+    fn validate(&mut self, shared: &mut Shared, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError> {
+        let held = self.pairs.held_out.clone();
+        let loss = self.score(&mut shared.roles, device, &held)?.loss;
+        Ok(vec![
+            Event::Eval { step: done, source: "all".to_owned(), eval_loss: loss.loss, eval_bits_per_byte: 0.0 },
+            Event::Note {
+                step: done,
+                text: format!(
+                    "held-out pairs: the policy prefers the better answer more than its reference does in {:.1} %",
+                    100.0 * loss.accuracies
+                ),
+            },
+        ])
+    }
+}
+
+/// Tokens of both sides of pairs.
+fn tokens(pairs: &[PairExample]) -> u64 {
+    pairs.iter().map(|p| (p.chosen.ids.len() + p.rejected.ids.len()) as u64).sum()
+}

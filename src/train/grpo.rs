@@ -1,0 +1,146 @@
+//! Learning from the reward model by GRPO (Shao et al. 2024): answers to one question are compared with each
+//! other, so that no value net is needed. The KL to the reference is a term of the loss.
+
+use super::{
+    error::TrainError,
+    event::SourceInfo,
+    policy::{
+        Aligned, Asked, Begun, GrpoPlan, LossType, Method, Shared,
+        episode::{Actions, Episode, zeros},
+        lamps,
+        microscope::Slide,
+        passes::{Passes, mean, mismatch},
+    },
+    prepare::{Opened, Opening},
+    work::Submitted,
+};
+use crate::{
+    compute::Device,
+    nn::feedback::{Mean, Objective, group_advantages},
+};
+
+/// GRPO as a stage.
+struct Grpo {
+    how: GrpoPlan,
+}
+
+pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+    let how = o.config.grpo_plan();
+    let asked = Asked {
+        rollouts: how.rollouts,
+        response_length: how.response_length,
+        missing_end: how.missing_end,
+        rows: o.plan.batch_size,
+    };
+    let Begun { shared, mut state, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
+    o.same_data(&mut state, &shared.prompts.digest());
+    let tokenizer = shared.tokenizer.clone();
+    Ok(Opened { work: Box::new(Aligned { shared, method: Grpo { how } }), tokenizer, state })
+}
+
+impl Grpo {
+    fn objective(&self, answers: usize) -> Objective {
+        let mean = match self.how.loss_type {
+            LossType::Grpo => Mean::Answers,
+            LossType::Dapo => Mean::Tokens,
+            LossType::DrGrpo => Mean::Fixed((answers * self.how.response_length) as f64),
+        };
+        Objective { clip_low: self.how.clip.0, clip_high: self.how.clip.1, kl: self.how.beta, mean }
+    }
+
+    /// Questions of an update.
+    fn questions(&self) -> usize {
+        self.how.rollouts / self.how.generations
+    }
+}
+
+/// Each answer's number at every one of its actions.
+fn spread(all: &[Episode], of: &[f32]) -> Actions {
+    all.iter().zip(of).map(|(e, x)| vec![*x; e.actions()]).collect()
+}
+
+impl Method for Grpo {
+    fn update(
+        &mut self,
+        shared: &mut Shared,
+        device: &mut Device,
+        step: usize,
+        rate: f32,
+    ) -> Result<Submitted, TrainError> {
+        let (questions, each) = (self.questions(), self.how.generations);
+        let n = questions * each;
+        let asked = shared.prompts.take(step * questions, questions);
+        let prompts: Vec<String> = asked.into_iter().flat_map(|p| std::iter::repeat_n(p, each)).collect();
+        let episodes = shared.draw(device, &prompts, step * n)?;
+        let scores = shared.scores(device, &episodes, self.how.missing_end)?;
+        let groups = group_advantages(&scores, &vec![each; questions], self.how.scale_rewards).map_err(mismatch)?;
+        let advantages = spread(&episodes, &groups.advantages);
+        let split = shared.split(step, self.how.iterations, self.how.minibatches.min(n));
+        let measured = shared.roles.measure(device, episodes, split)?;
+        let passes = Passes {
+            split,
+            // Minibatches are of one size but the last, which may be smaller.
+            objective: self.objective(n.div_ceil(split.minibatches)),
+            advantages: &advantages,
+            max_approx_kl: None,
+            hold: false,
+            rate,
+        };
+        let mut passed = passes.run(device, &mut shared.roles, &measured, None)?;
+        let Some(ticket) = passed.ticket.take() else {
+            return Err(TrainError::Work("an update had no minibatch".to_owned()));
+        };
+        shared.lamps(step, |fresh| {
+            let kl = fresh.then(|| lamps::kl(&measured));
+            kl.into_iter().chain(lamps::first(passed.first)).chain([lamps::sampler(&measured)]).collect()
+        });
+        let all = &measured.episodes;
+        let cut = all.iter().filter(|e| !e.ended).count();
+        let tokens: usize = all.iter().map(Episode::actions).sum();
+        let kl = measured.kl();
+        let (score, count) = (mean(&scores), n as f64);
+        let var = scores.iter().map(|s| (f64::from(*s) - score).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+        let mut extra = vec![
+            ("reward", score),
+            ("reward_std", var.sqrt()),
+            ("frac_reward_zero_std", groups.flat),
+            ("kl", passed.reference_kl),
+            ("entropy", passed.entropy),
+            ("clip_ratio/region_mean", passed.clip_fraction),
+            ("completions/mean_length", tokens as f64 / count),
+            ("completions/clipped_ratio", cut as f64 / count),
+            ("objective/kl", kl.iter().sum::<f64>() / count),
+            ("objective/scores", score),
+            ("policy/approxkl_avg", passed.approx_kl),
+            ("val/ratio_gap", passed.first.0),
+        ];
+        extra.extend(shared.guarded(&measured));
+        let mut rewards = zeros(&measured.episodes);
+        for (of, score) in rewards.iter_mut().zip(&scores) {
+            if let Some(last) = of.last_mut() {
+                *last = *score;
+            }
+        }
+        let loss = passed.loss;
+        shared.keep(Slide {
+            step: step + 1,
+            prompts,
+            measured,
+            scores,
+            values: None,
+            rewards,
+            advantages,
+            newest: passed.newest,
+            clip: self.how.clip,
+        });
+        Ok(Submitted { tokens, ticket, loss: Some(loss), extra })
+    }
+
+    fn source(&self, shared: &Shared, step: usize) -> (SourceInfo, f64) {
+        shared.questions_asked(step, self.questions())
+    }
+
+    fn epoch_tokens(&self, shared: &Shared) -> u64 {
+        (shared.prompts.len() * self.how.generations * self.how.response_length) as u64
+    }
+}

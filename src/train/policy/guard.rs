@@ -1,0 +1,151 @@
+//! The second judge, which the policy never learns from: has it begun to deceive its reward?
+//!
+//! A reward that is being deceived rises while the answers spoil: they repeat themselves, all become one, no
+//! longer end, or run away from the model they came from. Those are counted in each update's answers, beside
+//! what they were at the stage's start. No reward and no rule is read here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    data::{Indicators, indicators},
+    train::policy::GuardPlan,
+};
+
+/// What the guard goes by, kept in state.json.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GuardState {
+    /// The stage's first answers: different pairs of neighbouring characters over all, share of pairs repeated
+    /// within an answer, characters of an answer.
+    start: Option<(f64, f64, f64)>,
+    /// Updates in a row that were out of bounds.
+    strikes: usize,
+}
+
+/// The guard of a stage.
+pub(in crate::train) struct Guard {
+    plan: GuardPlan,
+    pub state: GuardState,
+}
+
+/// What was seen of one update.
+pub(in crate::train) struct Seen {
+    /// Under the names of metrics.jsonl.
+    pub figures: Vec<(&'static str, f64)>,
+    /// Why the stage should stop, in words.
+    pub verdict: Option<String>,
+}
+
+impl Guard {
+    pub(in crate::train) fn new(plan: GuardPlan, state: Option<GuardState>) -> Guard {
+        Guard { plan, state: state.unwrap_or_default() }
+    }
+
+    /// Looks at the answers of one update, each with whether it ended, and their mean KL in nats.
+    pub(in crate::train) fn look(&mut self, answers: &[(String, bool)], kl: f64) -> Seen {
+        let now = indicators(answers);
+        let start = *self.state.start.get_or_insert((now.distinct2, now.repetition, now.length));
+        let faults = self.faults(&now, kl, start);
+        self.state.strikes = if faults.is_empty() { 0 } else { self.state.strikes + 1 };
+        let figures = vec![
+            ("guard/distinct2", now.distinct2),
+            ("guard/repetition", now.repetition),
+            ("guard/length", now.length),
+            ("guard/end_rate", now.end_rate),
+            ("guard/strikes", self.state.strikes as f64),
+        ];
+        let out = self.plan.enabled && self.state.strikes >= self.plan.patience;
+        let times = self.state.strikes;
+        let verdict = out.then(|| format!("{} ({times} updates in a row out of bounds)", faults.join("; ")));
+        Seen { figures, verdict }
+    }
+
+    fn faults(&self, now: &Indicators, kl: f64, start: (f64, f64, f64)) -> Vec<String> {
+        let (p, (distinct2, repetition, length)) = (&self.plan, start);
+        let mut faults = Vec::new();
+        let mut fault = |out: bool, words: String| {
+            if out {
+                faults.push(words);
+            }
+        };
+        fault(
+            now.distinct2 < p.distinct2 * distinct2,
+            format!("the answers become one: distinct-2 is {:.3}, at the start {distinct2:.3}", now.distinct2),
+        );
+        fault(
+            now.repetition > repetition + p.repetition,
+            format!(
+                "the answers repeat themselves: {:.3} of their pairs of characters, at the start {repetition:.3}",
+                now.repetition
+            ),
+        );
+        fault(now.end_rate < p.end_rate, format!("the answers no longer end: {:.1} % do", 100.0 * now.end_rate));
+        fault(
+            now.length > p.length * length.max(1.0) || now.length * p.length < length,
+            format!("the answers have {:.1} characters, at the start {length:.1}", now.length),
+        );
+        fault(
+            kl.is_nan() || kl.abs() > p.kl,
+            format!("the policy runs away: {kl:.1} nats an answer from where it started"),
+        );
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> GuardPlan {
+        GuardPlan { enabled: true, distinct2: 0.5, repetition: 0.25, end_rate: 0.5, length: 3.0, kl: 40.0, patience: 2 }
+    }
+
+    /// Ten answers that share nothing.
+    fn varied() -> Vec<(String, bool)> {
+        let answer = |i: u32| (0..8).filter_map(|j| char::from_u32(0x4E00 + 8 * i + j)).collect::<String>();
+        (0..10).map(|i| (answer(i), true)).collect()
+    }
+
+    fn after_a_start(answers: &[(String, bool)], kl: f64) -> Vec<Option<String>> {
+        let mut guard = Guard::new(plan(), None);
+        assert_eq!(guard.look(&varied(), 0.0).verdict, None);
+        (0..2).map(|_| guard.look(answers, kl).verdict).collect()
+    }
+
+    #[test]
+    fn each_way_to_collapse_is_named_at_its_second_sight() {
+        let one = |text: &str, ended: bool| vec![(text.to_owned(), ended); 10];
+        let some = |ended: usize| -> Vec<_> {
+            varied().into_iter().enumerate().map(|(i, (text, _))| (text, i < ended)).collect()
+        };
+        let cases = [
+            (one("春眠不觉晓处处闻", true), 1.0, "become one"),
+            (one("好好好好好好好好", true), 1.0, "repeat themselves"),
+            (some(4), 1.0, "no longer end"),
+            (one("好", true), 1.0, "have 1.0 characters"),
+            (one(&"春眠不觉".repeat(7), true), 1.0, "have 28.0 characters"),
+            (varied(), 41.0, "runs away"),
+            (varied(), f64::NAN, "runs away"),
+        ];
+        for (answers, kl, words) in cases {
+            let verdicts = after_a_start(&answers, kl);
+            assert_eq!(verdicts[0], None, "{words}");
+            assert!(verdicts[1].as_ref().is_some_and(|v| v.contains(words)), "{words}: {verdicts:?}");
+        }
+        assert_eq!(after_a_start(&some(5), 39.0), [None, None], "at the bounds it is quiet");
+    }
+
+    #[test]
+    fn a_good_update_between_makes_it_count_anew() {
+        let bad = vec![("好".repeat(8), true); 10];
+        let mut guard = Guard::new(plan(), None);
+        for answers in [varied(), bad.clone(), varied(), bad.clone()] {
+            assert_eq!(guard.look(&answers, 0.0).verdict, None);
+        }
+        // What it goes by survives: the next guard stops where this one would.
+        let mut next = Guard::new(plan(), Some(guard.state));
+        assert!(next.look(&bad, 0.0).verdict.is_some());
+        let mut off = Guard::new(GuardPlan { enabled: false, ..plan() }, Some(guard.state));
+        let seen = off.look(&bad, 0.0);
+        assert!(seen.verdict.is_none() && seen.figures.contains(&("guard/strikes", 2.0)));
+    }
+}

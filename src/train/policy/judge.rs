@@ -1,0 +1,95 @@
+//! What a policy is worth on questions that no training file holds.
+//!
+//! The rule judges here and nowhere else: its score enters no reward, no advantage, no stop, no guard and no
+//! choice of a checkpoint. Every judged answer is kept in the run's report/answers.jsonl.
+
+use serde_json::json;
+
+use super::{
+    episode::Episode,
+    roles::{Roles, Scorer, Split, missing_ends},
+    rollouts::{Sampler, asked},
+};
+use crate::{
+    compute::Device,
+    data::{TaskPrompt, Tokenizer, diversity::indicators, rules::RULES},
+    store::Log,
+    train::{error::TrainError, event::PolicyReport, pairs::wilson},
+};
+
+/// The draws of judged answers: the same every time, so that two reports differ by their weights alone.
+const DRAWS: usize = usize::MAX / 2;
+
+/// Judges a policy.
+pub(in crate::train) struct Judge {
+    pub prompts: Vec<TaskPrompt>,
+    pub stage: &'static str,
+    pub seed: u64,
+    /// Taken from the score of an answer that does not end.
+    pub missing_end: f32,
+    pub log: Log,
+}
+
+impl Judge {
+    /// One answer to each question, drawn as rollouts are: figures of each task and of all.
+    pub(in crate::train) fn report(
+        &mut self,
+        device: &mut Device,
+        roles: &mut Roles,
+        reward: Option<&mut Scorer>,
+        sampler: &mut Sampler,
+        tokenizer: &Tokenizer,
+        done: usize,
+    ) -> Result<Vec<PolicyReport>, TrainError> {
+        let questions: Vec<String> = self.prompts.iter().map(|p| p.prompt.clone()).collect();
+        let all = sampler.answers(device, asked(&questions, tokenizer)?, DRAWS)?;
+        let rewards = match reward {
+            Some(model) => {
+                let mut scores = model.scores(device, &all)?;
+                missing_ends(&mut scores, &all, self.missing_end);
+                Some(scores)
+            }
+            None => None,
+        };
+        let measured = roles.measure(device, all, Split { seed: self.seed, step: 0, epochs: 1, minibatches: 1 })?;
+        let kl = measured.kl();
+        let all = measured.episodes;
+        let text = |e: &Episode| tokenizer.decode(&e.ids[e.start..], true);
+        let answers: Vec<(String, bool)> = all.iter().map(|e| (text(e), e.ended)).collect();
+        let judged = |(p, (text, ended)): (&TaskPrompt, &(String, bool))| p.task.judge(&p.prompt, text, *ended).good;
+        let good: Vec<bool> = self.prompts.iter().zip(&answers).map(judged).collect();
+        let role = if done == 0 { "sft" } else { self.stage };
+        for (i, (p, (text, ended))) in self.prompts.iter().zip(&answers).enumerate() {
+            self.log.append(&json!({
+                "stage": self.stage, "step": done, "task": p.task.name(), "prompt": p.prompt, "role": role,
+                "seed": self.seed, "text": text, "ended": ended, "true": good[i],
+                "reward": rewards.as_ref().map(|r| r[i]), "kl": kl[i],
+            }))?;
+        }
+        let mut reports = Vec::new();
+        for (rule, name) in RULES.iter().map(|rule| (Some(*rule), rule.name())).chain([(None, "all")]) {
+            let of: Vec<usize> =
+                (0..all.len()).filter(|i| rule.is_none_or(|rule| self.prompts[*i].task == rule)).collect();
+            let n = of.len();
+            if n == 0 {
+                continue;
+            }
+            let mean = |f: &dyn Fn(usize) -> f64| of.iter().map(|i| f(*i)).sum::<f64>() / n as f64;
+            let true_score = mean(&|i| f64::from(u8::from(good[i])));
+            let shape = indicators(&of.iter().map(|i| (answers[*i].0.as_str(), answers[*i].1)).collect::<Vec<_>>());
+            reports.push(PolicyReport {
+                step: done,
+                task: name.to_owned(),
+                prompts: n,
+                true_score,
+                ci95: wilson(true_score, n),
+                reward: rewards.as_ref().map_or(f64::NAN, |r| mean(&|i| r[i].into())),
+                kl: mean(&|i| kl[i]),
+                end_rate: shape.end_rate,
+                distinct2: shape.distinct2,
+                length: shape.length,
+            });
+        }
+        Ok(reports)
+    }
+}

@@ -1,0 +1,372 @@
+//! Stages that teach a policy by feedback: what PPO, GRPO and DPO share.
+//!
+//! All three start from the fine-tuned model, which stays beside the policy as its reference; [`roles`] says
+//! what each of them, and the reward model, makes of an answer. [`rollouts`] draws answers, [`passes`] goes over
+//! them under the clip, [`lamps`] says whether drawing, scoring and learning agree, [`guard`] watches for
+//! collapse, [`microscope`] shows one answer token by token, and [`judge`] reports on questions that no training
+//! file holds. A [`Method`] is what is left: the update.
+
+pub(super) mod episode;
+pub(super) mod guard;
+pub(super) mod judge;
+pub(super) mod lamps;
+pub(super) mod microscope;
+pub(super) mod passes;
+mod plan;
+pub(super) mod ptx;
+pub(super) mod roles;
+pub(super) mod rollouts;
+#[cfg(test)]
+mod toy;
+
+use std::sync::Arc;
+
+pub(super) use self::plan::{
+    DpoPlan, GENERATIONS, GrpoPlan, GuardPlan, MINI_BATCHES, PpoPlan, RESPONSE_LENGTH, ROLLOUTS,
+};
+use self::{
+    episode::Episode,
+    guard::Guard,
+    judge::Judge,
+    microscope::Slide,
+    roles::{Measured, Roles, Scorer, Split},
+    rollouts::{Prompts, Sampler, asked},
+};
+pub use self::{guard::GuardState, plan::LossType};
+use super::{
+    checkpoint::{self, Part, Slabs, State},
+    error::TrainError,
+    event::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
+    lineage,
+    prepare::Opening,
+    work::{Halt, Model, Submitted, Watch, Work},
+};
+use crate::{
+    compute::Device,
+    data::{self, History, Shape, Tokenizer},
+    nn::{Decoder, ModelConfig, ParamTable, PolicyLearner},
+    store::{Checkpoint, StoreError},
+};
+
+/// What all methods work with.
+pub(super) struct Shared {
+    pub model: ModelConfig,
+    pub seed: u64,
+    pub stage: &'static str,
+    pub tokenizer: Tokenizer,
+    pub roles: Roles,
+    /// None where the method needs none and the run has none.
+    pub reward: Option<Scorer>,
+    pub sampler: Sampler,
+    pub prompts: Prompts,
+    judge: Judge,
+    pub guard: Guard,
+    voice: Decoder,
+    history: History,
+    watch: Watch,
+    /// Whether the next update is the first of this sitting.
+    pub opening: bool,
+    slide: Option<Slide>,
+}
+
+/// What a method asks for when it is opened.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// Answers drawn at once.
+    pub rollouts: usize,
+    /// Tokens of an answer.
+    pub response_length: usize,
+    /// Taken from the score of an answer that does not end.
+    pub missing_end: f32,
+    /// Rows of one pass.
+    pub rows: usize,
+}
+
+/// A stage that is about to go on.
+pub(super) struct Begun {
+    pub shared: Shared,
+    pub state: State,
+    /// The models beside the policy, where there is a checkpoint.
+    pub beside: Option<Vec<Slabs>>,
+    /// The reference's parameters.
+    pub reference: Vec<f32>,
+}
+
+/// What PPO, GRPO and DPO each do in their own way.
+pub(super) trait Method {
+    /// Update `step` (the first is 0) at a learning rate.
+    fn update(
+        &mut self,
+        shared: &mut Shared,
+        device: &mut Device,
+        step: usize,
+        rate: f32,
+    ) -> Result<Submitted, TrainError>;
+
+    /// Passes over what is learned from, before a step, and what that is.
+    fn source(&self, shared: &Shared, step: usize) -> (SourceInfo, f64);
+
+    /// Tokens of one pass over it.
+    fn epoch_tokens(&self, shared: &Shared) -> u64;
+
+    /// Held-out figures beside the judge's.
+    fn validate(&mut self, _shared: &mut Shared, _device: &mut Device, _done: usize) -> Result<Vec<Event>, TrainError> {
+        Ok(Vec::new())
+    }
+
+    /// The models beside the policy that a checkpoint holds.
+    fn parts(&mut self, _device: &mut Device) -> Result<Vec<Part>, TrainError> {
+        Ok(Vec::new())
+    }
+
+    /// Notes in the state what the method goes on from beside its tensors.
+    fn note(&self, _state: &mut State) {}
+}
+
+impl Shared {
+    /// Makes everything ready; `beside` reads what a checkpoint holds beside the policy. Nothing is written
+    /// before all of it is found to fit.
+    pub(in crate::train) fn open(
+        o: &mut Opening<'_>,
+        asked: Asked,
+        beside: impl Fn(&Checkpoint, &ModelConfig) -> Result<Vec<Slabs>, StoreError>,
+    ) -> Result<Begun, TrainError> {
+        let tokenizer = o.known_tokenizer()?;
+        let chat = tokenizer
+            .chat()
+            .ok_or_else(|| TrainError::Input("the tokenizer has no tokens of the chat template".to_owned()))?;
+        let (mut model, plan) = (o.model.clone(), o.plan);
+        model.eos_token_id = tokenizer.end_of_text();
+        model.pad_token_id = tokenizer.pad();
+        let frame = (asked.rows, plan.context, model.pad_token_id.unwrap_or(0));
+        let mut policy = PolicyLearner::new(o.device, &model, frame.0, frame.1, plan.adamw)?;
+        let table = Arc::clone(policy.table());
+        let history = History::new(&[1.0], Shape { rows: frame.0, window: frame.1, micros: 1 })?;
+        let found = o.own(|c| {
+            let (state, slabs) = checkpoint::load(c, &model, &table)?;
+            let mut all = vec![slabs];
+            all.extend(beside(c, &model)?);
+            Ok((state, all))
+        })?;
+        let (state, reference, beside) = if let Some((state, mut slabs)) = found {
+            policy.write_state(o.device, &slabs.remove(0))?;
+            (state.clone(), lineage::started_from(o.run.view(), &state, &model, &table)?, Some(slabs))
+        } else {
+            let (parent, slab) = o.parent(&model, &table)?;
+            let mut state = State::new(o.stage.name, o.config.seed, history.clone(), String::new());
+            state.parent = Some(parent.id.to_string());
+            state.parent_digest = Some(parent.digest);
+            policy.write_params(o.device, &slab)?;
+            (state, slab, None)
+        };
+        let reward = reward_model(o, &model, state.reward_model.as_ref(), frame)?;
+        let roles = Roles::new(o.device, policy, &reference, frame.2)?;
+        let weights = roles.policy.params();
+        let how = (chat.end, asked.response_length, o.config.seed);
+        let sampler = Sampler::new(o.device, &model, weights, asked.rollouts, plan.context, how)?;
+        let voice = Decoder::new(o.device, &model, weights, model.max_position_embeddings)?;
+        let judged = data::builtin_judge_prompts()?;
+        let prompts = Prompts::new(data::builtin_prompts()?, &judged, o.config.seed);
+        let mut log = o.run.answers()?;
+        let cut = if beside.is_some() {
+            log.truncate_after_step(Some(o.stage.name), state.step)?
+        } else {
+            log.truncate_stage(o.stage.name)?
+        };
+        if let Some((lines, path)) = cut {
+            o.notes.push(format!("{lines} judged answers past step {} were moved to {}", state.step, path.display()));
+        }
+        let judge =
+            Judge { prompts: judged, stage: o.stage.name, seed: o.config.seed, missing_end: asked.missing_end, log };
+        let shared = Shared {
+            model,
+            seed: o.config.seed,
+            stage: o.stage.name,
+            tokenizer,
+            roles,
+            reward,
+            sampler,
+            prompts,
+            judge,
+            guard: Guard::new(o.config.guard_plan(), state.guard),
+            voice,
+            history,
+            watch: Watch::default(),
+            opening: true,
+            slide: None,
+        };
+        Ok(Begun { shared, state, beside, reference })
+    }
+
+    /// Answers to questions, drawn from the policy as it is.
+    pub(in crate::train) fn draw(
+        &mut self,
+        device: &mut Device,
+        prompts: &[String],
+        first: usize,
+    ) -> Result<Vec<Episode>, TrainError> {
+        self.sampler.answers(device, asked(prompts, &self.tokenizer)?, first)
+    }
+
+    /// The normalised scores of answers, less what a missing end costs.
+    pub(in crate::train) fn scores(
+        &mut self,
+        device: &mut Device,
+        all: &[Episode],
+        missing: f32,
+    ) -> Result<Vec<f32>, TrainError> {
+        let Some(reward) = &mut self.reward else {
+            return Err(TrainError::Work(format!("{} has no reward model", self.stage)));
+        };
+        let mut scores = reward.scores(device, all)?;
+        roles::missing_ends(&mut scores, all, missing);
+        Ok(scores)
+    }
+
+    /// How this update's answers are gone over.
+    pub(in crate::train) fn split(&self, step: usize, epochs: usize, minibatches: usize) -> Split {
+        Split { seed: self.seed, step, epochs, minibatches }
+    }
+
+    /// Shows an update's answers to the guard: the figures that it counts.
+    pub(in crate::train) fn guarded(&mut self, measured: &Measured) -> Vec<(&'static str, f64)> {
+        let text = |e: &Episode| (self.tokenizer.decode(&e.ids[e.start..], true), e.ended);
+        let answers: Vec<(String, bool)> = measured.episodes.iter().map(text).collect();
+        let kl = measured.kl();
+        let seen = self.guard.look(&answers, kl.iter().sum::<f64>() / kl.len().max(1) as f64);
+        if let Some(why) = seen.verdict {
+            self.watch.halt.get_or_insert(Halt::Guarded(why));
+        }
+        seen.figures
+    }
+
+    /// The lamps of the first update of a sitting.
+    pub(in crate::train) fn lamps(&mut self, step: usize, lamps: impl FnOnce(bool) -> Vec<Lamp>) {
+        if !std::mem::take(&mut self.opening) {
+            return;
+        }
+        let lamps = lamps(step == 0);
+        if let Some(why) = lamps::broken(self.stage, &lamps) {
+            self.watch.halt = Some(Halt::Broken(why));
+        }
+        self.watch.told.push(Event::Lamps { step: step + 1, lamps });
+    }
+
+    /// The questions as a source, and how often they were gone through before a step that asks `each` of them.
+    pub(in crate::train) fn questions_asked(&self, step: usize, each: usize) -> (SourceInfo, f64) {
+        let documents = self.prompts.len();
+        let source = SourceInfo { name: "prompts".to_owned(), weight: 1.0, documents, tokens: 0, held_out_tokens: 0 };
+        (source, (step * each) as f64 / documents.max(1) as f64)
+    }
+
+    /// Keeps an update's answers to be looked at.
+    pub(in crate::train) fn keep(&mut self, slide: Slide) {
+        self.slide = Some(slide);
+    }
+}
+
+/// The reward model, where the stage needs one or the run has one that can be used.
+fn reward_model(
+    o: &mut Opening<'_>,
+    model: &ModelConfig,
+    known: Option<&(String, String)>,
+    frame: (usize, usize, u32),
+) -> Result<Option<Scorer>, TrainError> {
+    let needed = o.stage.needs.is_some();
+    match Scorer::find(o, model, known, frame) {
+        Ok(None) if needed => Err(TrainError::Input(format!(
+            "{} learns from a reward model, and this run has none; train it first: danlu train --stage reward --run {}",
+            o.stage.name,
+            o.run.view().dir().display()
+        ))),
+        Err(e) if !needed => {
+            o.notes.push(format!("the reports are without rewards: {e}"));
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
+/// A method at work.
+pub(super) struct Aligned<M> {
+    pub shared: Shared,
+    pub method: M,
+}
+
+impl<M: Method> Work for Aligned<M> {
+    fn model(&self) -> Model<'_> {
+        Model { config: &self.shared.model, table: self.shared.roles.policy.table() }
+    }
+
+    fn language_model(&self) -> Arc<ParamTable> {
+        Arc::clone(self.shared.roles.policy.table())
+    }
+
+    fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
+        self.shared.watch = Watch::default();
+        self.method.update(&mut self.shared, device, step, rate)
+    }
+
+    fn watch(&mut self) -> Watch {
+        std::mem::take(&mut self.shared.watch)
+    }
+
+    fn rollout(&mut self, which: usize) -> Result<RolloutView, String> {
+        match &self.shared.slide {
+            Some(slide) => Ok(slide.view(which, &self.shared.tokenizer)),
+            None if self.shared.stage == "dpo" => {
+                Err("dpo learns from pairs and draws no answers to learn from; look at ppo or grpo".to_owned())
+            }
+            None => Err("no update was made in this sitting yet; look again after the next".to_owned()),
+        }
+    }
+
+    fn drawn(&mut self, step: usize) -> Vec<SourceUse> {
+        let (_, epoch) = self.method.source(&self.shared, step);
+        vec![SourceUse { tokens: (epoch * self.epoch_tokens() as f64) as u64, epoch }]
+    }
+
+    fn epoch_tokens(&self) -> u64 {
+        self.method.epoch_tokens(&self.shared)
+    }
+
+    fn sources(&self) -> Vec<SourceInfo> {
+        vec![self.method.source(&self.shared, 0).0]
+    }
+
+    fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
+        let mut events = self.method.validate(&mut self.shared, device, done)?;
+        let Shared { judge, roles, reward, sampler, tokenizer, .. } = &mut self.shared;
+        let reports = judge.report(device, roles, reward.as_mut(), sampler, tokenizer, done)?;
+        events.extend(reports.into_iter().map(Event::Policy));
+        Ok(events)
+    }
+
+    fn history(&self) -> &History {
+        &self.shared.history
+    }
+
+    fn voice(&mut self) -> &mut Decoder {
+        &mut self.shared.voice
+    }
+
+    fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
+        self.shared.judge.log.sync()?;
+        let policy = &self.shared.roles.policy;
+        let mut all = vec![Part {
+            folder: "",
+            config: self.shared.model.to_json(),
+            table: Arc::clone(policy.table()),
+            slabs: policy.read_state(device)?,
+            divisor: None,
+        }];
+        all.extend(self.method.parts(device)?);
+        Ok(all)
+    }
+
+    fn note(&self, state: &mut State) {
+        state.reward_model = self.shared.reward.as_ref().map(|r| r.id.clone());
+        state.guard = Some(self.shared.guard.state);
+        self.method.note(state);
+    }
+}

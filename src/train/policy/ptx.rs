@@ -1,0 +1,50 @@
+//! The pretraining term (Ouyang et al. 2022, eq. 2: PPO-ptx): next tokens of the text and the conversations
+//! that the policy was made of, against forgetting them.
+
+use crate::{
+    compute::Device,
+    data::{Batcher, ChatRows, History, Shape, Tokenizer},
+    nn::{IGNORE_INDEX, MicroBatch, PolicyLearner},
+    train::{chats::Chats, corpus::Corpus, error::TrainError, prepare::Opening, shares::Shares, stage::Stage},
+};
+
+/// Rows of the run's text and conversations, mixed as fine-tuning mixes them.
+pub(in crate::train) struct Ptx {
+    batcher: Batcher,
+    coefficient: f64,
+}
+
+impl Ptx {
+    pub(in crate::train) fn open(
+        o: &Opening<'_>,
+        tokenizer: &Tokenizer,
+        coefficient: f64,
+        (rows, window, pad): (usize, usize, u32),
+    ) -> Result<Ptx, TrainError> {
+        let (dir, data) = (o.run.view().dir(), o.run.view().data_dir());
+        let corpus = Corpus::load(o.config, dir, &data, o.model.vocab_size, true)?;
+        let chats = Chats::load(o.config, dir, tokenizer, window)?;
+        let plan = o.config.plan(Stage::named("sft")?)?;
+        let chat_rows = ChatRows::new(&chats.sets, o.config.seed, window, true, pad)?;
+        let weights = Shares::new(&corpus, Some(&chats), &plan).of(false);
+        let history = History::new(&weights, Shape { rows, window, micros: 1 })?;
+        let batcher = Batcher::with_chats(corpus.packed, Some(chat_rows), o.config.seed, history)?;
+        Ok(Ptx { batcher, coefficient })
+    }
+
+    /// Adds coefficient · mean (−log p) of batch `at` to the gradients; gives the mean, in nats a token.
+    pub(in crate::train) fn backward(
+        &mut self,
+        device: &mut Device,
+        policy: &mut PolicyLearner,
+        at: usize,
+    ) -> Result<f64, TrainError> {
+        let batch = self.batcher.batch(at as u64, 0)?;
+        let rows = MicroBatch { ids: &batch.ids, targets: &batch.targets, starts: batch.starts.as_deref() };
+        let trained = batch.targets.iter().filter(|t| **t != IGNORE_INDEX).count().max(1) as f64;
+        let logprobs = policy.logprobs(device, rows)?;
+        let weight = (self.coefficient / trained) as f32;
+        policy.backward(device, rows, &vec![weight; batch.targets.len()])?;
+        Ok(-logprobs.iter().map(|x| f64::from(*x)).sum::<f64>() / trained)
+    }
+}

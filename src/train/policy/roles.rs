@@ -1,0 +1,235 @@
+//! The roles beside the policy, and what each says of an answer.
+
+use super::episode::{Actions, Episode, gather, pack, zeros};
+use crate::{
+    compute::Device,
+    data::Example,
+    nn::{Evaluator, ModelConfig, PolicyLearner, ScalarEvaluator, Weights},
+    train::{
+        checkpoint,
+        error::TrainError,
+        pairs::shuffled,
+        prepare::{Opening, same_words},
+        reward_model::scored,
+        rows::{self, Micro},
+    },
+};
+
+/// The policy and the model that it started from.
+pub(in crate::train) struct Roles {
+    pub policy: PolicyLearner,
+    reference: Evaluator,
+    /// Rows and tokens of a micro-batch, and what fills them up.
+    pub frame: (usize, usize, u32),
+}
+
+/// Episodes that an update goes over together.
+pub(in crate::train) struct Minibatch {
+    /// Their places among the update's.
+    pub which: Vec<usize>,
+    pub micros: Vec<Micro>,
+}
+
+/// How an update's answers are gone over.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::train) struct Split {
+    pub seed: u64,
+    pub step: usize,
+    pub epochs: usize,
+    pub minibatches: usize,
+}
+
+/// An update's answers, with the log-probabilities that they had before it.
+pub(in crate::train) struct Measured {
+    pub episodes: Vec<Episode>,
+    /// The minibatches of the first pass: scored in the very rows that the update differentiates, so that the
+    /// first ratio is 1.
+    pub first: Vec<Minibatch>,
+    pub old: Actions,
+    pub reference: Actions,
+}
+
+impl Measured {
+    /// Each answer's Σ (log π − log π_ref), in nats.
+    pub(in crate::train) fn kl(&self) -> Vec<f64> {
+        let kl = |(old, reference): (&Vec<f32>, &Vec<f32>)| {
+            old.iter().zip(reference).map(|(a, b)| f64::from(*a) - f64::from(*b)).sum()
+        };
+        self.old.iter().zip(&self.reference).map(kl).collect()
+    }
+
+    /// The largest difference between the sampler's log-probabilities and the scoring's.
+    pub(in crate::train) fn sampler_gap(&self) -> f64 {
+        let gap = |(e, old): (&Episode, &Vec<f32>)| {
+            let of = e.sampled.iter().zip(old).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
+            of.fold(0.0, largest)
+        };
+        self.episodes.iter().zip(&self.old).map(gap).fold(0.0, largest)
+    }
+}
+
+/// The larger of two; what is no number stays.
+pub(in crate::train) fn largest(a: f64, b: f64) -> f64 {
+    if a >= b { a } else { b }
+}
+
+impl Roles {
+    /// The policy beside its reference, whose parameters are the slab's.
+    pub(in crate::train) fn new(
+        device: &mut Device,
+        policy: PolicyLearner,
+        reference: &[f32],
+        pad: u32,
+    ) -> Result<Roles, TrainError> {
+        let (rows, context) = policy.shape();
+        let weights = Weights::alloc(device, "reference", policy.table())?;
+        device.write(&weights.slab, reference)?;
+        let reference = Evaluator::new(device, policy.config(), &weights, rows, context)?;
+        Ok(Roles { policy, reference, frame: (rows, context, pad) })
+    }
+
+    /// The minibatches of a pass, in an order of its own.
+    pub(in crate::train) fn minibatches(
+        &self,
+        all: &[Episode],
+        split: Split,
+        epoch: usize,
+    ) -> Result<Vec<Minibatch>, TrainError> {
+        let n = all.len();
+        let pass = (1 << 40) | (split.step * split.epochs + epoch) as u64;
+        let order: Vec<usize> = (0..n).map(|at| shuffled(split.seed, pass, n, at)).collect();
+        let batch = |which: &[usize]| Ok(Minibatch { which: which.to_vec(), micros: pack(all, which, self.frame)? });
+        order.chunks(n.div_ceil(split.minibatches).max(1)).map(batch).collect()
+    }
+
+    /// log π of the actions in some rows.
+    pub(in crate::train) fn logprobs(
+        &mut self,
+        device: &mut Device,
+        all: &[Episode],
+        micros: &[Micro],
+        into: &mut Actions,
+    ) -> Result<(), TrainError> {
+        for micro in micros {
+            let rows = self.policy.logprobs(device, micro.batch())?;
+            gather(all, micro, &rows, into);
+        }
+        Ok(())
+    }
+
+    /// log π_ref of the same.
+    pub(in crate::train) fn reference(
+        &mut self,
+        device: &mut Device,
+        all: &[Episode],
+        micros: &[Micro],
+        into: &mut Actions,
+    ) -> Result<(), TrainError> {
+        for micro in micros {
+            let losses = self.reference.losses(device, &micro.ids, &micro.targets, Some(&micro.starts))?;
+            gather(all, micro, &losses.into_iter().map(|loss| -loss).collect::<Vec<f32>>(), into);
+        }
+        Ok(())
+    }
+
+    /// What both say of answers, in the rows that the first pass will go over.
+    pub(in crate::train) fn measure(
+        &mut self,
+        device: &mut Device,
+        episodes: Vec<Episode>,
+        split: Split,
+    ) -> Result<Measured, TrainError> {
+        let first = self.minibatches(&episodes, split, 0)?;
+        let (mut old, mut reference) = (zeros(&episodes), zeros(&episodes));
+        for batch in &first {
+            self.logprobs(device, &episodes, &batch.micros, &mut old)?;
+            self.reference(device, &episodes, &batch.micros, &mut reference)?;
+        }
+        Ok(Measured { episodes, first, old, reference })
+    }
+}
+
+/// The reward model, which scores whole answers.
+pub(in crate::train) struct Scorer {
+    scorer: ScalarEvaluator,
+    /// Mean and deviation of its scores of reference answers.
+    scale: (f64, f64),
+    /// Its checkpoint and that one's hash.
+    pub id: (String, String),
+    frame: (usize, usize, u32),
+}
+
+impl Scorer {
+    /// The reward model that a stage has learned from so far; at its start the newest of the run. None where
+    /// the run has none.
+    pub(in crate::train) fn find(
+        o: &mut Opening<'_>,
+        model: &ModelConfig,
+        known: Option<&(String, String)>,
+        frame: (usize, usize, u32),
+    ) -> Result<Option<Scorer>, TrainError> {
+        let stage = o.stage.name;
+        let table = std::sync::Arc::new(crate::nn::ParamTable::scalar(model));
+        let checkpoints = o.run.view().checkpoints();
+        let found = if let Some((name, digest)) = known {
+            let lost = |why: &str| {
+                TrainError::Input(format!(
+                    "{stage} learns from {name}, {why}; a stage keeps its reward model: start a new run for another"
+                ))
+            };
+            let id = checkpoints.list()?.into_iter().find(|id| id.to_string() == *name);
+            let found = checkpoints.verify(&id.ok_or_else(|| lost("which is not there any more"))?)?;
+            if found.digest != *digest {
+                return Err(lost("which is another one by now"));
+            }
+            Some(found)
+        } else {
+            let found = checkpoints.newest_verified(Some("reward"))?;
+            if let (None, Some(first)) = (&found.found, found.skipped.first()) {
+                return Err(TrainError::Input(format!(
+                    "{stage} learns from a reward model, and none of this run can be used; the newest, {}: {}",
+                    first.id, first.error
+                )));
+            }
+            for s in &found.skipped {
+                o.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
+            }
+            found.found
+        };
+        let Some(found) = found else { return Ok(None) };
+        let (state, [params, ..]) = checkpoint::load_as(&found, model, &table, crate::nn::Head::Score)?;
+        same_words(&found, &o.known_tokenizer()?)?;
+        let scale = state.normaliser().ok_or_else(|| {
+            TrainError::Input(format!(
+                "{} was never measured on held-out pairs; train the reward model to its end",
+                found.id
+            ))
+        })?;
+        let weights = Weights::alloc(o.device, "reward", &table)?;
+        o.device.write(&weights.slab, &params)?;
+        let scorer = ScalarEvaluator::new(o.device, model, &weights, frame.0, frame.1)?;
+        Ok(Some(Scorer { scorer, scale, id: (found.id.to_string(), found.digest), frame }))
+    }
+
+    /// The normalised score of each answer, read at its last token.
+    pub(in crate::train) fn scores(&mut self, device: &mut Device, all: &[Episode]) -> Result<Vec<f32>, TrainError> {
+        let (rows, context, pad) = self.frame;
+        let examples: Vec<Example> = all.iter().map(|e| scored(&e.ids, pad)).collect();
+        let mut scores = vec![0.0; all.len()];
+        for micro in rows::micros(&examples, rows, context, pad)? {
+            let output = self.scorer.scores(device, micro.rows())?;
+            for (i, place) in &micro.spans {
+                let raw = f64::from(output[place + examples[*i].ids.len() - 2]);
+                scores[*i] = ((raw - self.scale.0) / self.scale.1) as f32;
+            }
+        }
+        Ok(scores)
+    }
+}
+
+/// Takes what a missing end costs from the scores of answers that do not end.
+pub(in crate::train) fn missing_ends(scores: &mut [f32], all: &[Episode], penalty: f32) {
+    for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
+        *score -= penalty;
+    }
+}
