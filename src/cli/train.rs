@@ -100,7 +100,7 @@ impl Train {
 }
 
 /// One event on stdout as JSON, or on stderr in words.
-fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
+pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
     if json {
         if let Event::Steps(steps) = event {
             return steps.iter().try_for_each(|s| output::try_json(&lines::step(stage, s)));

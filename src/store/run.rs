@@ -22,6 +22,8 @@ const CONFIG: &str = "run.toml";
 const LONGEST_CONFIG: u64 = 1 << 20;
 /// Folders of a run.
 const FOLDERS: [&str; 2] = ["checkpoints", "data"];
+/// The folder of reports, made with the first one.
+const REPORT: &str = "report";
 /// Files of a run whose writing shows that it was used.
 const FILES: [&str; 5] = [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl"];
 
@@ -99,6 +101,11 @@ impl RunView {
     /// Where the preferences lie.
     pub fn preferences_path(&self) -> PathBuf {
         self.dir.join("preferences.jsonl")
+    }
+
+    /// Where reports lie.
+    pub fn report_dir(&self) -> PathBuf {
+        self.dir.join(REPORT)
     }
 }
 
@@ -200,6 +207,9 @@ impl Run {
         for name in FOLDERS {
             swept.extend(sweep(&*disk, &dir.join(name))?);
         }
+        if disk.kind(&dir.join(REPORT)).at("look at", dir)? == Some(Kind::Dir) {
+            swept.extend(sweep(&*disk, &dir.join(REPORT))?);
+        }
         let view = RunView { disk, dir: dir.to_owned() };
         let run = Self { view, lock, swept };
         if let Some(config) = config {
@@ -246,6 +256,26 @@ impl Run {
             return Err(StoreError::input(dir, what));
         }
         let path = dir.join(name);
+        write_atomically(&*self.view.disk, &path, &Scratch::Making.name(name), bytes)?;
+        Ok(path)
+    }
+
+    /// Makes the folder of reports where it is missing.
+    pub fn make_report_dir(&self) -> Result<PathBuf, StoreError> {
+        let path = self.view.report_dir();
+        ensure_dirs(&*self.view.disk, &path)?;
+        match self.view.disk.kind(&path).at("look at", &path)? {
+            Some(Kind::Dir) => Ok(path),
+            _ => Err(StoreError::input(
+                path,
+                "a folder of the run is expected here, and nothing is written through a link; move it away",
+            )),
+        }
+    }
+
+    /// Puts bytes in the place of a file in `report/`, in one step.
+    pub fn write_report(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        let path = self.make_report_dir()?.join(name);
         write_atomically(&*self.view.disk, &path, &Scratch::Making.name(name), bytes)?;
         Ok(path)
     }

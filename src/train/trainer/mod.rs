@@ -13,6 +13,7 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
+use serde_json::Value;
 
 use self::{answering::Parent, wishes::Way};
 use super::{
@@ -95,6 +96,9 @@ pub struct Trainer {
     parent: Option<Parent>,
     demonstrations: usize,
     paused: bool,
+    /// When the stage was opened, and how long it has stood still since because somebody paused it.
+    begun: Instant,
+    idle: Duration,
 }
 
 impl Trainer {
@@ -116,6 +120,7 @@ impl Trainer {
         config: RunConfig,
         setup: &Setup,
     ) -> Result<impl FnOnce(Workshop) -> Trainer + use<>, TrainError> {
+        let begun = Instant::now();
         let mut r = prepare(shop, config, setup)?;
         r.info.memory = shop.device.memory().0;
         let (mut metrics, mut events) = (shop.run.metrics()?, shop.run.events()?);
@@ -146,6 +151,8 @@ impl Trainer {
             parent: None,
             demonstrations,
             paused: false,
+            begun,
+            idle: Duration::ZERO,
         })
     }
 
@@ -162,7 +169,7 @@ impl Trainer {
         };
         self.cancel_all(emit);
         let (step, checkpoint) = (self.done, self.checkpoint.clone());
-        self.tell(Event::Finished { step, reason, failed }, emit);
+        self.finish(step, reason, failed, emit);
         let Trainer { mut shop, r, parent, .. } = self;
         drop((r, parent));
         let cleared = shop.clear();
@@ -194,6 +201,7 @@ impl Trainer {
             self.probe(emit)?;
         }
         loop {
+            let (since, idle) = (Instant::now(), self.paused);
             if let Some(way) = self.obey(commands, emit)? {
                 self.drain(emit)?;
                 // One under way may be of this very step; two writers at once would meet in one name.
@@ -226,6 +234,9 @@ impl Trainer {
             if self.paused {
                 // Nothing else waits for the device: an answer gets it to itself.
                 self.answer(Duration::from_millis(30), emit)?;
+                if idle {
+                    self.idle += since.elapsed();
+                }
                 continue;
             }
             self.step(emit)?;
@@ -353,14 +364,32 @@ impl Trainer {
         self.tell(Event::Note { step: self.done, text }, emit);
     }
 
-    /// Writes an event to the run's log and tells it. A log that cannot be written is told once a
-    /// line; the work does not stop for it.
+    /// Writes an event to the run's log and tells it.
     fn tell(&mut self, event: Event, emit: Emit<'_>) {
-        if let Some(line) = lines::event(self.r.stage.name, &event)
-            && let Err(e) = self.events.append(&line)
-        {
-            emit(Event::Note { step: self.done, text: e.to_string() });
+        if let Some(line) = lines::event(self.r.stage.name, &event) {
+            self.log(&line, emit);
         }
         emit(event);
+    }
+
+    /// Tells the end. The log also keeps the seconds since the stage was opened, pauses left out: of all
+    /// sittings they add up to what the stage has taken.
+    fn finish(&mut self, step: usize, reason: String, failed: bool, emit: Emit<'_>) {
+        let end = Event::Finished { step, reason, failed };
+        if let Some(mut line) = lines::event(self.r.stage.name, &end) {
+            let seconds = self.begun.elapsed().saturating_sub(self.idle).as_secs_f64();
+            if let Some(fields) = line.as_object_mut() {
+                fields.insert("seconds".to_owned(), seconds.into());
+            }
+            self.log(&line, emit);
+        }
+        emit(end);
+    }
+
+    /// A log that cannot be written is told once a line; the work does not stop for it.
+    fn log(&mut self, line: &Value, emit: Emit<'_>) {
+        if let Err(e) = self.events.append(line) {
+            emit(Event::Note { step: self.done, text: e.to_string() });
+        }
     }
 }
