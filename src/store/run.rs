@@ -177,7 +177,8 @@ impl Run {
             }
             listed => {
                 let entries = listed.at("list", dir)?;
-                let ours = |name: &str| FILES.contains(&name) || FOLDERS.contains(&name) || is_scratch(name);
+                let ours =
+                    |name: &str| FILES.contains(&name) || FOLDERS.contains(&name) || name == REPORT || is_scratch(name);
                 let Some(other) = entries.iter().find(|entry| !ours(&entry.name)) else { return Ok(()) };
                 let what = format!(
                     "the folder holds {:?} and no run.toml, so it is not a run; choose an empty or a new folder",

@@ -1,6 +1,6 @@
 //! The figures of one stage, out of its log. Pure.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use serde_json::Value;
 
@@ -156,11 +156,11 @@ impl Reward {
 impl Policy {
     pub(super) fn new(log: &StageLog, answers: &[Value]) -> Policy {
         let told: Vec<&Value> = log.events.iter().filter(|e| is(e, "policy")).collect();
-        let before = |task: &str| told.iter().find(|e| says(e, "task", task) && whole(e, "step") == Some(0)).copied();
-        let after = |task: &str| {
-            let late = |e: &&&Value| says(e, "task", task) && whole(e, "step").is_some_and(|s| s > 0);
-            told.iter().rev().find(late).copied()
+        let newest_of = |task: &str, late: bool| {
+            let wanted = |e: &&&Value| says(e, "task", task) && whole(e, "step").is_some_and(|s| (s > 0) == late);
+            told.iter().rev().find(wanted).copied()
         };
+        let (before, after) = (|task: &str| newest_of(task, false), |task: &str| newest_of(task, true));
         let (first, newest) = (before(ALL), after(ALL));
         let was = |key: &str| first.and_then(|e| number(e, key));
         let is_now = |key: &str| newest.and_then(|e| number(e, key));
@@ -180,7 +180,7 @@ impl Policy {
             (task, value)
         };
         let measured_at = newest.and_then(|e| whole(e, "step"));
-        let wins = measured_at.and_then(|step| wins(answers, log.name, step));
+        let won = |figure| measured_at.and_then(|step| wins(answers, log.name, step, figure));
         let (distinct2_before, distinct2_after) = (was("distinct2"), is_now("distinct2"));
         Policy {
             true_before: was("true"),
@@ -199,8 +199,8 @@ impl Policy {
                 .and_then(|before| distinct2_after.map(|after| after / before)),
             length_before: was("length"),
             length_after: is_now("length"),
-            win_rate: wins.map(|w| w.0),
-            win_rate_true: wins.map(|w| w.1),
+            win_rate: won(|a| number(a, "reward")),
+            win_rate_true: won(verdict),
             prompts: newest.or(first).and_then(|e| whole(e, "prompts")),
             prompts_trained: documents(log),
             measured_at,
@@ -211,31 +211,31 @@ impl Policy {
 }
 
 /// Of the prompts that both the fine-tuned model and the policy answered: the share whose answer of the policy
-/// has the higher reward, and the share on which it alone is good; ties count half.
-fn wins(answers: &[Value], stage: &str, step: u64) -> Option<(f64, f64)> {
-    let of = |step: u64| -> HashMap<(&str, &str), (f64, f64)> {
+/// has the higher figure; ties count half.
+fn wins(answers: &[Value], stage: &str, step: u64, figure: fn(&Value) -> Option<f64>) -> Option<f64> {
+    let of = |step: u64| -> HashMap<(&str, &str), f64> {
         let those = answers.iter().filter(|a| says(a, "stage", stage) && whole(a, "step") == Some(step));
-        let one = |a: &Value| Some((number(a, "reward")?, truth(a)?));
         // One judged again at the same step stands for itself: the last.
-        those.filter_map(|a| Some(((a.get("task")?.as_str()?, a.get("prompt")?.as_str()?), one(a)?))).collect()
+        those.filter_map(|a| Some(((a.get("task")?.as_str()?, a.get("prompt")?.as_str()?), figure(a)?))).collect()
     };
     let (before, after) = (of(0), of(step));
-    let both: Vec<_> = after.iter().filter_map(|(key, now)| Some((before.get(key)?, now))).collect();
-    let share = |pick: fn(&(f64, f64)) -> f64| {
-        let points = both.iter().map(|(was, now)| match pick(now).total_cmp(&pick(was)) {
-            std::cmp::Ordering::Greater => 1.0,
-            std::cmp::Ordering::Equal => 0.5,
-            std::cmp::Ordering::Less => 0.0,
-        });
-        points.sum::<f64>() / both.len() as f64
-    };
-    (!both.is_empty()).then(|| (share(|v| v.0), share(|v| v.1)))
+    let points: Vec<f64> = after
+        .iter()
+        .filter_map(|(key, now)| {
+            Some(match now.total_cmp(before.get(key)?) {
+                Ordering::Greater => 1.0,
+                Ordering::Equal => 0.5,
+                Ordering::Less => 0.0,
+            })
+        })
+        .collect();
+    (!points.is_empty()).then(|| points.iter().sum::<f64>() / points.len() as f64)
 }
 
 /// The rule's verdict as a number.
-fn truth(answer: &Value) -> Option<f64> {
-    let verdict = answer.get("true")?;
-    verdict.as_bool().map(f64::from).or_else(|| verdict.as_f64())
+fn verdict(answer: &Value) -> Option<f64> {
+    let said = answer.get("true")?;
+    said.as_bool().map(f64::from).or_else(|| said.as_f64())
 }
 
 /// What a stage is trained on, counted: the documents of its only source.

@@ -11,10 +11,6 @@ mod words;
 use std::{
     io,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -24,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender};
 use self::report::{Facts, Failed, Report};
 use super::{
     Common, Failure, Outcome, output,
+    signals::Stopping,
     train::{pair, print},
 };
 use crate::{
@@ -93,9 +90,9 @@ impl Recipe {
             interactive: false,
         };
         let (send, commands) = crossbeam_channel::bounded(8);
-        let stopped = Arc::new(AtomicBool::new(false));
+        let stopping = Stopping::default();
         let stop = send.clone();
-        super::signals::on_stop(&stopped, move || {
+        super::signals::on_stop(&stopping, move || {
             // Between two stages nobody takes it; then the flag is seen.
             let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         })?;
@@ -106,7 +103,7 @@ impl Recipe {
         run.make_report_dir().map_err(TrainError::from)?;
         let view = run.view().clone();
         let mut sitting =
-            Sitting { json: self.json, setup, stopped, stop, commands, trained: Vec::new(), unread: None };
+            Sitting { json: self.json, setup, stopping, stop, commands, trained: Vec::new(), unread: None };
         let (end, shop) = sitting.train(&line, Workshop::new(run, device));
         if let Some(e) = sitting.unread {
             output::unwritten(&e)?;
@@ -168,8 +165,7 @@ fn make(view: &RunView, facts: Facts, trained: &[&'static str]) -> Result<Report
 struct Sitting {
     json: bool,
     setup: Setup,
-    /// Set by a signal.
-    stopped: Arc<AtomicBool>,
+    stopping: Stopping,
     /// To stop a stage whose lines nobody reads.
     stop: Sender<Command>,
     commands: Receiver<Command>,
@@ -183,7 +179,7 @@ impl Sitting {
     /// Trains what is left of every stage. The workshop comes back, for the run is locked as long as it lives.
     fn train(&mut self, line: &[&'static Stage], mut shop: Workshop) -> (End, Workshop) {
         for stage in line {
-            if self.stopped.load(Ordering::SeqCst) || self.unread.is_some() {
+            if self.stopping.asked() || self.unread.is_some() {
                 return (End::Stopped, shop);
             }
             if stage.name != self.setup.stage {
@@ -209,7 +205,9 @@ impl Sitting {
                     let _ = stop.try_send(Command::Stop { save: true });
                 }
             };
+            self.stopping.stepping(true);
             let (result, back) = trainer.run(&self.commands, &mut emit);
+            self.stopping.stepping(false);
             shop = back;
             match result {
                 Ok(summary) if summary.reason == "stopped" => return (End::Stopped, shop),

@@ -187,6 +187,12 @@ fn win_rates_compare_answers_to_the_same_prompt() {
     answers.retain(|a| a["prompt"] == "a");
     let p = report(&logs(), &answers)["ppo"].take();
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&json!(1.0), &json!(1.0)));
+    // A stage without a reward model is judged by the rule alone.
+    for a in &mut answers {
+        a["reward"] = Value::Null;
+    }
+    let p = report(&logs(), &answers)["ppo"].take();
+    assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&Value::Null, &json!(1.0)));
     answers.retain(|a| a["step"] != 0);
     assert!(report(&logs(), &answers)["ppo"]["win_rate"].is_null(), "nothing to compare with");
 }

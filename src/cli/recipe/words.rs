@@ -41,13 +41,14 @@ pub(super) fn document(report: &Report, view: &RunView, lang: Lang) -> Vec<Block
     if let Some((_, first)) = policies.first() {
         blocks.push(Block::Heading(say("人类反馈之后：强化学习前后", "After human feedback: before and after")));
         blocks.push(before_and_after(&policies, lang));
-        let prompts = first.prompts.map_or(NONE.to_owned(), |n| n.to_string());
+        let [prompts, trained] =
+            [first.prompts, first.prompts_trained].map(|n| n.map_or(NONE.to_owned(), |n| n.to_string()));
         let text = match lang {
             Lang::Zh => format!(
-                "在 {prompts} 个任何训练文件里都没有的问题上，每题一答，抽样方式与训练时相同。“好答案”由代码里的规则判定；规则只做裁判，从不参与训练。胜率：与微调模型的答案相比更好的比例，平局算一半。"
+                "在 {prompts} 个任何训练文件里都没有的问题上，每题一答，抽样方式与训练时相同。“好答案”由代码里的规则判定；规则只做裁判，从不参与训练。胜率：与微调模型的答案相比更好的比例，平局算一半。训练用的是另外 {trained} 个问题。"
             ),
             Lang::En => format!(
-                "Over {prompts} prompts that stand in no training file, one answer each, drawn as the rollouts are. Good is what the task's rule in code says; the rule judges and trains nothing. Win rate: the share of prompts on which the answer is better than the fine-tuned model's, ties counting half."
+                "Over {prompts} prompts that stand in no training file, one answer each, drawn as the rollouts are. Good is what the task's rule in code says; the rule judges and trains nothing. Win rate: the share of prompts on which the answer is better than the fine-tuned model's, ties counting half. The updates draw from {trained} other prompts."
             ),
         };
         blocks.push(Block::Text(text));
