@@ -309,6 +309,18 @@ fn what_train_has_trained_stands() {
     assert!(seconds(report) > seconds(whole().lines.last().unwrap()), "both sittings count");
 }
 
+/// As in a run that was fine-tuned from another's model: there is nothing to pretrain for.
+#[test]
+fn a_stage_that_the_next_one_did_without_is_left_out() {
+    let dir = scratch();
+    let run = copied(dir.path(), "run");
+    fs::remove_dir_all(run.join("checkpoints/pretrain-00000008")).unwrap();
+    let lines = danlu(recipe_args(&run, &["--json"])).good().objects();
+    let note = newest(&lines, "pretrain", "note", "stage", &json!("pretrain"));
+    assert!(note["text"].as_str().unwrap().contains("left out"), "{note}");
+    assert!(steps(&lines, "pretrain").is_empty() && lines.last().unwrap()["ppo"].is_object());
+}
+
 /// Judged answers, where a stage has kept them, say how often the policy's is the better one.
 #[test]
 fn win_rates_come_from_the_judged_answers() {

@@ -131,7 +131,7 @@ impl Recipe {
             // Nothing was measured: there is the error alone.
             return failure(end);
         }
-        let words = words::document(&report, &view, common.language());
+        let words = words::document(&report, view.dir(), common.language());
         let written = [
             ("report.json", serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"),
             ("report.md", document::markdown(&words)),
@@ -232,7 +232,9 @@ impl Sitting {
             Standing::Passed(step) => {
                 (step, format!("{name} stays at step {step}: another stage has started from there"))
             }
-            Standing::LeftOut => (0, format!("{name} is left out: the stage after it has started without it")),
+            Standing::LeftOut => {
+                (0, format!("{name} has no checkpoint and is left out: the stage after it has started already"))
+            }
         };
         if let Some(from) = &self.setup.from {
             let text = format!("--from {} starts only a stage that is to be trained: it is not used", from.display());

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -10,10 +12,7 @@ use super::{
     report::{Facts, Failed, Report},
     words,
 };
-use crate::{
-    store::{RealFs, RunView},
-    ui::Lang,
-};
+use crate::ui::Lang;
 
 fn log(name: &'static str, now: bool, events: Vec<Value>, steps: &[(u64, f64)]) -> StageLog {
     StageLog { name, events, steps: steps.to_vec(), now }
@@ -200,14 +199,11 @@ fn win_rates_compare_answers_to_the_same_prompt() {
 /// Every language, whole and with holes, for paper and terminal.
 #[test]
 fn words_are_there_for_every_report() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("run.toml"), "").unwrap();
-    let view = RunView::open(RealFs::shared(), dir.path()).unwrap();
     let failed = Some(Failed { stage: "ppo", error: "the guard stopped it".to_owned() });
     for lang in [Lang::Zh, Lang::En] {
         for upto in 0..=4 {
             let report = Report::new(Facts { failed: failed.clone(), ..facts() }, &logs()[..upto], &[]);
-            let blocks = words::document(&report, &view, lang);
+            let blocks = words::document(&report, Path::new("runs/a run"), lang);
             let (paper, terminal) = (markdown(&blocks), plain(&blocks));
             assert!(paper.contains("the guard stopped it") && terminal.contains("the guard stopped it"));
             assert!(paper.contains("a\\|run") && terminal.contains("a|run"));
@@ -218,6 +214,7 @@ fn words_are_there_for_every_report() {
             }
             assert_eq!(paper.contains("75.0 %"), upto >= 2, "{paper}");
             assert!(!paper.contains("NaN"), "{paper}");
+            assert_eq!(paper.contains("--run 'runs/a run' "), upto >= 2, "a path as a shell takes it: {paper}");
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The report in words, Chinese or English: what report.md holds and the terminal shows.
 
+use std::path::Path;
+
 use super::{
     document::Block,
     report::{Policy, Pretrain, Report, Reward, Sft, Work},
 };
-use crate::{
-    store::RunView,
-    ui::{Lang, strings::Tr},
-};
+use crate::ui::{Lang, strings::Tr};
 
 /// Characters of 春晓 after its first line.
 const CHUNXIAO: f64 = 18.0;
@@ -21,7 +20,7 @@ const MOST_KL: f64 = 10.0;
 const NONE: &str = "–";
 
 /// The whole document.
-pub(super) fn document(report: &Report, view: &RunView, lang: Lang) -> Vec<Block> {
+pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
     let mut blocks = vec![
         Block::Title(format!("{}{}", say("炼丹报告：", "Report of the run "), report.run)),
@@ -57,7 +56,7 @@ pub(super) fn document(report: &Report, view: &RunView, lang: Lang) -> Vec<Block
     }
     if report.sft.is_some() {
         blocks.push(Block::Heading(say("同它说话", "Talk to it")));
-        let dir = quoted(&view.dir().to_string_lossy());
+        let dir = quoted(&dir.to_string_lossy());
         let prompt = "我想去杭州玩，有哪些好玩的地点？";
         blocks.push(Block::Command(format!("danlu generate --run {dir} --chat --prompt {prompt}")));
     }

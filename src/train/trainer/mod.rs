@@ -13,7 +13,6 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
-use serde_json::Value;
 
 use self::{answering::Parent, wishes::Way};
 use super::{
@@ -169,7 +168,8 @@ impl Trainer {
         };
         self.cancel_all(emit);
         let (step, checkpoint) = (self.done, self.checkpoint.clone());
-        self.finish(step, reason, failed, emit);
+        let seconds = self.begun.elapsed().saturating_sub(self.idle).as_secs_f64();
+        self.tell(Event::Finished { step, reason, failed, seconds }, emit);
         let Trainer { mut shop, r, parent, .. } = self;
         drop((r, parent));
         let cleared = shop.clear();
@@ -364,32 +364,14 @@ impl Trainer {
         self.tell(Event::Note { step: self.done, text }, emit);
     }
 
-    /// Writes an event to the run's log and tells it.
+    /// Writes an event to the run's log and tells it. A log that cannot be written is told once a
+    /// line; the work does not stop for it.
     fn tell(&mut self, event: Event, emit: Emit<'_>) {
-        if let Some(line) = lines::event(self.r.stage.name, &event) {
-            self.log(&line, emit);
-        }
-        emit(event);
-    }
-
-    /// Tells the end. The log also keeps the seconds since the stage was opened, pauses left out: of all
-    /// sittings they add up to what the stage has taken.
-    fn finish(&mut self, step: usize, reason: String, failed: bool, emit: Emit<'_>) {
-        let end = Event::Finished { step, reason, failed };
-        if let Some(mut line) = lines::event(self.r.stage.name, &end) {
-            let seconds = self.begun.elapsed().saturating_sub(self.idle).as_secs_f64();
-            if let Some(fields) = line.as_object_mut() {
-                fields.insert("seconds".to_owned(), seconds.into());
-            }
-            self.log(&line, emit);
-        }
-        emit(end);
-    }
-
-    /// A log that cannot be written is told once a line; the work does not stop for it.
-    fn log(&mut self, line: &Value, emit: Emit<'_>) {
-        if let Err(e) = self.events.append(line) {
+        if let Some(line) = lines::event(self.r.stage.name, &event)
+            && let Err(e) = self.events.append(&line)
+        {
             emit(Event::Note { step: self.done, text: e.to_string() });
         }
+        emit(event);
     }
 }
