@@ -53,7 +53,7 @@ impl Session {
                     "failed: the trainer panicked ({}); the newest checkpoint stands",
                     words.unwrap_or_default()
                 );
-                outbox.push(Event::Finished { step: 0, reason, failed: true });
+                outbox.push(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
             }
             outbox.flush();
         };
@@ -84,7 +84,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
             Ok(ready) => trainer = ready,
             Err(unready) => {
                 let reason = format!("failed: {}", unready.error);
-                outbox.push(Event::Finished { step: 0, reason, failed: true });
+                outbox.push(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
                 return;
             }
         }

@@ -101,7 +101,7 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     paused.push(Event::Paused { step: 640 });
     states.push(("paused", screen(lang, paused)));
     let mut done = fake::run_until(fake::STEPS);
-    done.push(Event::Finished { step: fake::STEPS, reason: "done".to_owned(), failed: false });
+    done.push(Event::Finished { step: fake::STEPS, reason: "done".to_owned(), failed: false, seconds: 0.0 });
     states.push(("finished", screen(lang, done)));
     for (name, key) in [("help", Key::char('?')), ("quit", Key::char('q')), ("palette", Key::char(':'))] {
         let mut state = screen(lang, fake::run_until(640));
@@ -330,7 +330,7 @@ fn hostile_text_is_shown_not_obeyed() {
     );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));
-    update(&mut state, Msg::Event(Event::Finished { step: 1, reason: text(), failed: true }));
+    update(&mut state, Msg::Event(Event::Finished { step: 1, reason: text(), failed: true, seconds: 0.0 }));
     for panel in Panel::ALL {
         state.focus = panel;
         for (wide, high) in [(60, 16), (80, 24), (120, 36)] {

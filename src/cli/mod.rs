@@ -12,6 +12,7 @@ mod generate;
 mod ids;
 mod output;
 mod overfit;
+mod recipe;
 mod score;
 mod signals;
 mod train;
@@ -56,6 +57,8 @@ pub(crate) struct Common {
 enum Verb {
     /// Train one stage without a screen; goes on from the newest checkpoint
     Train(train::Train),
+    /// All stages unattended, from random weights to PPO, with a report; goes on from where it stopped
+    Recipe(recipe::Recipe),
     /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
     Generate(generate::Generate),
     /// Log-probabilities of every next token, and the loss
@@ -95,6 +98,7 @@ fn run(cli: Cli) -> Outcome {
     common.check()?;
     match cli.verb {
         Some(Verb::Train(verb)) => verb.run(&common),
+        Some(Verb::Recipe(verb)) => verb.run(&common),
         Some(Verb::Generate(verb)) => verb.run(&common),
         Some(Verb::Score(verb)) => verb.run(&common),
         Some(Verb::Overfit(verb)) => verb.run(&common),

@@ -1,15 +1,10 @@
 //! `danlu train`: one stage, no screen.
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{Common, Failure, Outcome, output};
+use super::{Common, Failure, Outcome, output, signals::Stopping};
 use crate::train::{
     Setup, Stage, Trainer, Workshop,
     event::{Command, Event},
@@ -65,15 +60,16 @@ impl Train {
         };
         // From the start: a signal while data are read waits for the trainer, who then stops at once.
         let (send, commands) = crossbeam_channel::bounded(8);
-        let stopped = Arc::new(AtomicBool::new(false));
+        let stopping = Stopping::default();
         let stop = send.clone();
-        super::signals::on_stop(&stopped, move || {
+        super::signals::on_stop(&stopping, move || {
             // The trainer may be gone already; then there is nothing to stop.
             let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         })?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
         let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
+        stopping.stepping(true);
         let stage = self.stage.as_str();
         let json = self.json;
         let mut unread: Option<io::Error> = None;
@@ -100,7 +96,7 @@ impl Train {
 }
 
 /// One event on stdout as JSON, or on stderr in words.
-fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
+pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
     if json {
         if let Event::Steps(steps) = event {
             return steps.iter().try_for_each(|s| output::try_json(&lines::step(stage, s)));

@@ -61,7 +61,7 @@ impl Workbench {
 
 impl Common {
     /// The language asked for, or the one of the environment.
-    fn language(&self) -> Lang {
+    pub(super) fn language(&self) -> Lang {
         let named = self.lang.clone().or_else(|| {
             ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|k| std::env::var(k).ok().filter(|v| !v.is_empty()))
         });

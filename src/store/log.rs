@@ -337,3 +337,16 @@ pub fn read_from(disk: &dyn Fs, path: &Path, from: u64) -> Result<Tail, StoreErr
     }
     Ok(tail)
 }
+
+/// Gives every whole record of a log to `take`, oldest first. A log that is not there yet has none.
+pub fn each_record(disk: &dyn Fs, path: &Path, mut take: impl FnMut(&Value)) -> Result<(), StoreError> {
+    let mut from = 0;
+    loop {
+        let tail = read_from(disk, path, from)?;
+        tail.records.iter().for_each(&mut take);
+        if tail.next == from {
+            return Ok(());
+        }
+        from = tail.next;
+    }
+}

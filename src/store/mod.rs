@@ -24,7 +24,7 @@ pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
 pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, read_limited};
 pub use lock::RunLock;
-pub use log::{Log, Tail, read_from};
+pub use log::{Log, Tail, each_record, read_from};
 pub use manifest::{CheckpointId, FileInfo, MANIFEST};
 pub use names::{MAX_NAME, is_plain, is_stage};
 pub use run::{Run, RunView, newest_run, next_run_name};

@@ -261,6 +261,26 @@ impl Run {
         Ok(path)
     }
 
+    /// Makes the folder of reports where it is missing.
+    pub fn make_report_dir(&self) -> Result<PathBuf, StoreError> {
+        let path = self.view.report_dir();
+        ensure_dirs(&*self.view.disk, &path)?;
+        match self.view.disk.kind(&path).at("look at", &path)? {
+            Some(Kind::Dir) => Ok(path),
+            _ => Err(StoreError::input(
+                path,
+                "a folder of the run is expected here, and nothing is written through a link; move it away",
+            )),
+        }
+    }
+
+    /// Puts bytes in the place of a file in `report/`, in one step.
+    pub fn write_report(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        let path = self.make_report_dir()?.join(name);
+        write_atomically(&*self.view.disk, &path, &Scratch::Making.name(name), bytes)?;
+        Ok(path)
+    }
+
     /// Opens metrics.jsonl for appending.
     pub fn metrics(&self) -> Result<Log, StoreError> {
         Log::open(Arc::clone(&self.view.disk), &self.view.metrics_path())
@@ -281,9 +301,7 @@ impl Run {
 
     /// Opens report/answers.jsonl, the judged answers, for appending.
     pub fn answers(&self) -> Result<Log, StoreError> {
-        let dir = self.view.report_dir();
-        ensure_dirs(&*self.view.disk, &dir)?;
-        Log::open(Arc::clone(&self.view.disk), &dir.join("answers.jsonl"))
+        Log::open(Arc::clone(&self.view.disk), &self.make_report_dir()?.join("answers.jsonl"))
     }
 
     /// Opens preferences.jsonl for appending.

@@ -146,8 +146,12 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
 /// folder that is not there cannot be looked up; it is when the run is opened.
 pub(super) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
     let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
-    config.source.iter().filter(there).try_for_each(|s| files(run_dir, "source", &s.name, &s.path).map(drop))?;
-    config.sft.source.iter().filter(there).try_for_each(|s| files(run_dir, "sft.source", &s.name, &s.path).map(drop))
+    let tables =
+        [("source", &config.source), ("sft.source", &config.sft.source), ("reward.source", &config.reward.source)];
+    for (table, sources) in tables {
+        sources.iter().filter(there).try_for_each(|s| files(run_dir, table, &s.name, &s.path).map(drop))?;
+    }
+    Ok(())
 }
 
 /// The files that a source's path names: one file, all readable ones of a folder, or a glob; sorted.

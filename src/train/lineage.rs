@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{
     checkpoint::{self, State},
+    config::RunConfig,
     error::TrainError,
     event::StageInfo,
     model_folder,
@@ -24,6 +25,36 @@ pub(super) fn stages(view: &RunView) -> Result<Vec<StageInfo>, TrainError> {
     let info =
         |s: &Stage| StageInfo { name: s.name.to_owned(), parent: s.parent.map(str::to_owned), step: step(s.name) };
     Ok(STAGES.iter().map(info).collect())
+}
+
+/// What there is left to do for a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is to be trained.
+    Due,
+    /// It has made all its steps, this many.
+    Complete(usize),
+    /// It stands at this step, and another stage has started from it: what it learned further would reach nobody.
+    Passed(usize),
+    /// It was never trained, and the stage after it has started without it.
+    LeftOut,
+}
+
+/// How a stage of a run stands.
+pub fn standing(view: &RunView, config: &RunConfig, stage: &Stage) -> Result<Standing, TrainError> {
+    let checkpoints = view.checkpoints();
+    let there = checkpoints.list()?;
+    let has = |name: &str| there.iter().any(|id| id.stage == name);
+    let follows = |s: &&Stage| s.parent == Some(stage.name) || s.needs == Some(stage.name);
+    let passed = STAGES.iter().filter(follows).any(|s| has(s.name));
+    // One that does not verify counts for nothing: the stage goes on before it, or says so when it is opened.
+    let step = checkpoints.newest_verified(Some(stage.name))?.found.map(|c| c.id.step as usize);
+    Ok(match step {
+        Some(step) if step >= config.plan(stage)?.steps => Standing::Complete(step),
+        Some(step) if passed => Standing::Passed(step),
+        None if passed && !has(stage.name) => Standing::LeftOut,
+        _ => Standing::Due,
+    })
 }
 
 /// Why a stage cannot be trained yet, in words that say what to train first.

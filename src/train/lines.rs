@@ -59,8 +59,8 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
         }
         Event::SaveFailed { step, error } => ("save_failed", json!({"step": step, "error": error})),
         Event::Note { step, text } => ("note", json!({"step": step, "text": text})),
-        Event::Finished { step, reason, failed } => {
-            ("finished", json!({"step": step, "reason": reason, "failed": failed}))
+        Event::Finished { step, reason, failed, seconds } => {
+            ("finished", json!({"step": step, "reason": reason, "failed": failed, "seconds": seconds}))
         }
         Event::Lamps { step, lamps } => (
             "lamps",

@@ -40,9 +40,10 @@ mod workshop;
 
 pub use corpus::Corpus;
 pub use error::TrainError;
+pub use lineage::{Standing, standing};
 pub use plan::StagePlan;
 pub use policy::{GuardState, LossType};
-pub use setup::{Setup, furthest_stage, open_run, settled};
+pub use setup::{Setup, furthest_stage, open_line, open_run, settled};
 pub use stage::{STAGES, Stage};
 pub use trainer::{Summary, Trainer};
 pub use workshop::{Unready, Workshop};

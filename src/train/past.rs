@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::event::{Event, StepReport, TaskReport};
-use crate::store::{RunView, StoreError, read_from};
+use crate::store::{RunView, StoreError, each_record};
 
 /// Steps that are told; of more, every n-th.
 const MOST: usize = 8192;
@@ -25,19 +25,15 @@ pub(super) fn events(view: &RunView, stage: &str, done: usize) -> Result<Vec<Eve
 
 /// Calls `take` with every record of a log that is the stage's and not past `done`.
 fn each(view: &RunView, path: &Path, stage: &str, done: usize, mut take: impl FnMut(&Value)) -> Result<(), StoreError> {
-    let mut from = 0;
-    loop {
-        let tail = read_from(&**view.disk(), path, from)?;
-        let ours = |r: &&Value| {
-            r.get("stage").and_then(Value::as_str) == Some(stage)
-                && r.get("step").and_then(Value::as_u64).is_some_and(|s| s as usize <= done)
-        };
-        tail.records.iter().filter(ours).for_each(&mut take);
-        if tail.next == from {
-            return Ok(());
+    let ours = |r: &Value| {
+        r.get("stage").and_then(Value::as_str) == Some(stage)
+            && r.get("step").and_then(Value::as_u64).is_some_and(|s| s as usize <= done)
+    };
+    each_record(&**view.disk(), path, |record| {
+        if ours(record) {
+            take(record);
         }
-        from = tail.next;
-    }
+    })
 }
 
 /// A number; JSON has none for what is not finite, and writes null.

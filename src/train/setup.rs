@@ -67,6 +67,17 @@ impl Setup {
 /// Takes the run in `dir` (made if it is missing, with the wishes in its run.toml), or without one the
 /// newest in ./runs, or a new one there. A size of `auto` is settled here, once, and written.
 pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Result<(Run, RunConfig), TrainError> {
+    open_line(dir, setup, &[Stage::named(&setup.stage)?], device)
+}
+
+/// The same for `stages` that will be trained one after the other, the first of them `setup`'s: what cannot
+/// be planned of any of them is refused now.
+pub fn open_line(
+    dir: Option<&Path>,
+    setup: &Setup,
+    stages: &[&'static Stage],
+    device: &mut Device,
+) -> Result<(Run, RunConfig), TrainError> {
     let disk = RealFs::shared();
     let pairs = setup.pairs();
     if let (Some(from), Ok(stage)) = (&setup.from, Stage::named(&setup.stage))
@@ -91,7 +102,9 @@ pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Resul
         if config.size == "auto" {
             auto_size(device)?.clone_into(&mut config.size);
         }
-        fit(device, &config.model()?, &config.plan(stage)?)?;
+        for stage in stages {
+            fit(device, &config.model()?, &config.plan(stage)?)?;
+        }
         corpus::find_sources(&config, dir)?;
         let text = config.to_toml()?;
         Ok((config, text))
@@ -111,6 +124,13 @@ pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Resul
     }
     let run = Run::open(disk, &dir)?;
     let config = settled(&run, setup, device)?;
+    for stage in stages {
+        config.plan(stage)?;
+    }
+    if stages.len() > 1 {
+        // Nobody watches: what a later stage would miss is said before the first one begins.
+        corpus::find_sources(&config, &dir)?;
+    }
     Ok((run, config))
 }
 

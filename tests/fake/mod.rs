@@ -264,7 +264,7 @@ pub fn sft_between(from: usize, last: usize) -> Vec<Event> {
 pub fn sft_until(last: usize) -> Vec<Event> {
     let mut events = run_until(STEPS);
     events.push(saved(STEPS));
-    events.push(Event::Finished { step: STEPS, reason: "switched".to_owned(), failed: false });
+    events.push(Event::Finished { step: STEPS, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     events.extend(sft_between(0, last));
     events.push(batch(last));
     events
@@ -363,7 +363,7 @@ pub fn play(pace: Duration, from: usize) -> Session {
         let mut answers: Vec<(u64, Vec<char>, usize, Instant)> = Vec::new();
         let mut next = Instant::now();
         let finish = |at: usize, reason: &str| {
-            tell(Event::Finished { step: at, reason: reason.to_owned(), failed: false });
+            tell(Event::Finished { step: at, reason: reason.to_owned(), failed: false, seconds: 0.0 });
         };
         let refuse = |text: &str| {
             tell(Event::Refused { text: text.to_owned() });

@@ -422,5 +422,7 @@ pub enum Event {
         reason: String,
         /// True when the work itself failed.
         failed: bool,
+        /// Seconds since the stage was opened, pauses left out: of all sittings they add up to what it took.
+        seconds: f64,
     },
 }

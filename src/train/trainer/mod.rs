@@ -99,6 +99,9 @@ pub struct Trainer {
     paused: bool,
     /// Whether the guard has stopped the stage: nothing is stepped or saved any more.
     guarded: bool,
+    /// When the stage was opened, and how long it has stood still since because somebody paused it.
+    begun: Instant,
+    idle: Duration,
 }
 
 impl Trainer {
@@ -120,6 +123,7 @@ impl Trainer {
         config: RunConfig,
         setup: &Setup,
     ) -> Result<impl FnOnce(Workshop) -> Trainer + use<>, TrainError> {
+        let begun = Instant::now();
         let mut r = prepare(shop, config, setup)?;
         r.info.memory = shop.device.memory().0;
         let (mut metrics, mut events) = (shop.run.metrics()?, shop.run.events()?);
@@ -153,6 +157,8 @@ impl Trainer {
             demonstrations,
             paused: false,
             guarded: false,
+            begun,
+            idle: Duration::ZERO,
         })
     }
 
@@ -169,7 +175,8 @@ impl Trainer {
         };
         self.cancel_all(emit);
         let (step, checkpoint) = (self.done, self.checkpoint.clone());
-        self.tell(Event::Finished { step, reason, failed }, emit);
+        let seconds = self.begun.elapsed().saturating_sub(self.idle).as_secs_f64();
+        self.tell(Event::Finished { step, reason, failed, seconds }, emit);
         let Trainer { mut shop, r, ancestors, voting, .. } = self;
         drop((r, ancestors, voting));
         let cleared = shop.clear();
@@ -202,6 +209,7 @@ impl Trainer {
             self.expect_fit()?;
         }
         loop {
+            let (since, idle) = (Instant::now(), self.paused);
             if let Some(way) = self.obey(commands, emit)? {
                 self.drain(emit)?;
                 // One under way may be of this very step; two writers at once would meet in one name.
@@ -235,6 +243,9 @@ impl Trainer {
             if self.paused {
                 // Nothing else waits for the device: an answer gets it to itself.
                 self.answer(Duration::from_millis(30), emit)?;
+                if idle {
+                    self.idle += since.elapsed();
+                }
                 continue;
             }
             self.step(emit)?;

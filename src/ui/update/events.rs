@@ -105,7 +105,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_SWITCHED));
             state.record(Level::State, &text);
         }
-        Event::Finished { step, reason, failed } => {
+        Event::Finished { step, reason, failed, .. } => {
             let words = strings::end_reason(&reason).map_or(reason.as_str(), |r| state.tr(r));
             let text = format!("{}  {} {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
             state.record(if failed { Level::Alert } else { Level::State }, &text);

@@ -128,7 +128,7 @@ fn quitting_asks_saves_and_waits() {
     assert_eq!(press(&mut state, &[ENTER]), [Cmd::Send(Command::Stop { save: true })]);
     assert!(press(&mut state, &[Key::char(' '), Key::char('q'), Key::char('w')]).is_empty(), "too late for more");
     assert!(event(&mut state, saved(1)).is_empty(), "not before the stage has ended");
-    let end = Event::Finished { step: 1, reason: "stopped".to_owned(), failed: false };
+    let end = Event::Finished { step: 1, reason: "stopped".to_owned(), failed: false, seconds: 0.0 };
     assert_eq!(event(&mut state, end), [Cmd::Close]);
 }
 
@@ -178,14 +178,14 @@ fn a_signal_asks_nobody() {
     assert_eq!(update(&mut state, Msg::Leave), [Cmd::Send(Command::Stop { save: true })]);
     assert!(update(&mut state, Msg::Leave).is_empty(), "once is enough");
     event(&mut state, Event::SaveFailed { step: 1, error: "disk full".to_owned() });
-    let end = Event::Finished { step: 1, reason: "failed: disk full".to_owned(), failed: true };
+    let end = Event::Finished { step: 1, reason: "failed: disk full".to_owned(), failed: true, seconds: 0.0 };
     assert_eq!(event(&mut state, end), [Cmd::Close]);
 }
 
 #[test]
 fn a_finished_run_stays_until_the_person_goes() {
     let mut state = started();
-    let end = Event::Finished { step: 100, reason: "done".to_owned(), failed: false };
+    let end = Event::Finished { step: 100, reason: "done".to_owned(), failed: false, seconds: 0.0 };
     assert!(event(&mut state, end).is_empty());
     assert!(press(&mut state, &[Key::char(' '), Key::char('w'), Key::char('i'), Key::char('春')]).is_empty());
     assert_eq!(state.mode(), Mode::Nav, "nobody answers any more");
@@ -254,7 +254,7 @@ fn keys_before_the_first_word_do_no_harm() {
 
 fn switched(state: &mut AppState, to: &str) {
     let step = state.live().steps_done();
-    event(state, Event::Finished { step, reason: "switched".to_owned(), failed: false });
+    event(state, Event::Finished { step, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     event(state, Event::Started(Box::new(info(to))));
 }
 
@@ -288,7 +288,7 @@ fn g_asks_and_then_goes_to_the_stage_in_view() {
     assert_eq!(state.switching(), Some("sft"));
     assert!(press(&mut state, &[Key::char(' '), Key::char('g'), Key::char('w')]).is_empty(), "one wish at a time");
     event(&mut state, saved(3));
-    event(&mut state, Event::Finished { step: 3, reason: "switched".to_owned(), failed: false });
+    event(&mut state, Event::Finished { step: 3, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     assert!(!state.is_finished());
     assert!(press(&mut state, &[Key::char('q'), ESC]).is_empty(), "the trainer is still there");
     event(&mut state, Event::Started(Box::new(info("sft"))));

@@ -1,0 +1,257 @@
+//! `danlu recipe`: all stages unattended, each going on from where it stopped, and a report at the end.
+
+mod document;
+mod figures;
+mod logs;
+mod report;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use crossbeam_channel::{Receiver, Sender};
+
+use self::report::{Facts, Failed, Report};
+use super::{
+    Common, Failure, Outcome, output,
+    signals::Stopping,
+    train::{pair, print},
+};
+use crate::{
+    store::RunView,
+    train::{
+        Setup, Stage, Standing, TrainError, Trainer, Workshop,
+        config::RunConfig,
+        event::{Command, Event},
+        lines, open_line, settled, standing,
+    },
+};
+
+/// The stages of a recipe, first to last. The others of `STAGES` are their siblings: where they have been
+/// trained the report tells of them.
+const LINE: [&str; 4] = ["pretrain", "sft", "reward", "ppo"];
+
+/// All stages unattended, from random weights to PPO, with a report; goes on from where it stopped
+#[derive(Args)]
+pub(super) struct Recipe {
+    /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
+    #[arg(long)]
+    run: Option<PathBuf>,
+    /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
+    #[arg(long)]
+    size: Option<String>,
+    /// Start pretraining, where it has no checkpoint yet, from this checkpoint or model's folder
+    #[arg(long)]
+    from: Option<PathBuf>,
+    /// Override a key of run.toml: sft.steps=400, model.dropout=0.1, …
+    #[arg(long, value_parser = pair)]
+    set: Vec<(String, String)>,
+    /// One JSON object a line: steps, events as {"event": …}, the report last
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the line of stages came to its end.
+enum End {
+    /// All stages are trained.
+    Done,
+    /// Somebody asked to stop; what was learned is saved.
+    Stopped,
+    /// A stage failed.
+    Failed(&'static Stage, TrainError),
+}
+
+impl Recipe {
+    pub(super) fn run(&self, common: &Common) -> Outcome {
+        let begun = Instant::now();
+        let line = LINE.into_iter().map(Stage::named).collect::<Result<Vec<_>, _>>()?;
+        for (key, _) in &self.set {
+            if !key.contains('.') && !RunConfig::is_top_level(key) {
+                let named: Vec<String> = LINE.iter().map(|stage| format!("{stage}.{key}")).collect();
+                return Err(Failure::usage(format!(
+                    "--set {key}: a recipe has several stages; name the one that is meant: {}",
+                    named.join(", ")
+                )));
+            }
+        }
+        let setup = Setup {
+            stage: LINE[0].to_owned(),
+            size: self.size.clone(),
+            seed: common.seed,
+            sets: self.set.clone(),
+            from: self.from.clone(),
+            steps: None,
+            interactive: false,
+        };
+        let (send, commands) = crossbeam_channel::bounded(8);
+        let stopping = Stopping::default();
+        let stop = send.clone();
+        super::signals::on_stop(&stopping, move || {
+            // Between two stages nobody takes it; then the flag is seen.
+            let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
+        })?;
+        let mut device = common.device()?;
+        let engine = device.info().clone();
+        let (run, config) = open_line(self.run.as_deref(), &setup, &line, &mut device)?;
+        // What could not be written at the end is not begun.
+        run.make_report_dir().map_err(TrainError::from)?;
+        let view = run.view().clone();
+        let mut sitting =
+            Sitting { json: self.json, setup, stopping, stop, commands, trained: Vec::new(), unread: None };
+        let (end, shop) = sitting.train(&line, Workshop::new(run, device));
+        if let Some(e) = sitting.unread {
+            output::unwritten(&e)?;
+            return Ok(());
+        }
+        let failed = match &end {
+            End::Done => None,
+            End::Stopped => {
+                output::note("stopped; the same command goes on from here");
+                return Ok(());
+            }
+            End::Failed(stage, error) => Some(Failed { stage: stage.name, error: error.to_string() }),
+        };
+        let facts = Facts {
+            run: view.name(),
+            size: config.size.clone(),
+            seed: config.seed,
+            engine: engine.engine,
+            adapter: engine.adapter,
+            seconds: begun.elapsed().as_secs_f64(),
+            failed,
+        };
+        let report = make(&view, facts, &sitting.trained)?;
+        if report.is_empty() {
+            // Nothing was measured: there is the error alone.
+            return failure(end);
+        }
+        let words = words::document(&report, view.dir(), common.language());
+        let written = [
+            ("report.json", serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"),
+            ("report.md", document::markdown(&words)),
+        ]
+        .into_iter()
+        .try_for_each(|(name, text)| shop.run.write_report(name, text.as_bytes()).map(drop));
+        if self.json {
+            output::json(&report);
+        } else {
+            output::piece(&document::plain(&words));
+        }
+        failure(end)?;
+        Ok(written.map_err(TrainError::from)?)
+    }
+}
+
+fn failure(end: End) -> Outcome {
+    match end {
+        End::Failed(_, error) => Err(error.into()),
+        End::Done | End::Stopped => Ok(()),
+    }
+}
+
+/// The report, out of what the run's logs hold of all its sittings.
+fn make(view: &RunView, facts: Facts, trained: &[&'static str]) -> Result<Report, TrainError> {
+    let logs = logs::read(view, trained)?;
+    Ok(Report::new(facts, &logs, &logs::answers(view)?))
+}
+
+/// One call of the recipe.
+struct Sitting {
+    json: bool,
+    setup: Setup,
+    stopping: Stopping,
+    /// To stop a stage whose lines nobody reads.
+    stop: Sender<Command>,
+    commands: Receiver<Command>,
+    /// Stages opened in this sitting.
+    trained: Vec<&'static str>,
+    /// Why stdout takes no more.
+    unread: Option<io::Error>,
+}
+
+impl Sitting {
+    /// Trains what is left of every stage. The workshop comes back, for the run is locked as long as it lives.
+    fn train(&mut self, line: &[&'static Stage], mut shop: Workshop) -> (End, Workshop) {
+        for stage in line {
+            if self.stopping.asked() || self.unread.is_some() {
+                return (End::Stopped, shop);
+            }
+            if stage.name != self.setup.stage {
+                self.setup = self.setup.for_stage(stage.name);
+            }
+            let config = match self.left(stage, &mut shop) {
+                Ok(Some(config)) => config,
+                Ok(None) => continue,
+                Err(error) => return (End::Failed(stage, error), shop),
+            };
+            let trainer = match Trainer::new(shop, config, &self.setup) {
+                Ok(trainer) => trainer,
+                Err(unready) => return (End::Failed(stage, unready.error), unready.workshop),
+            };
+            self.trained.push(stage.name);
+            let (json, stop, unread) = (self.json, &self.stop, &mut self.unread);
+            let mut emit = |event: Event| {
+                if unread.is_none()
+                    && let Err(e) = print(stage.name, json, &event)
+                {
+                    // Nobody reads on. What is learned is worth a checkpoint all the same.
+                    *unread = Some(e);
+                    let _ = stop.try_send(Command::Stop { save: true });
+                }
+            };
+            self.stopping.stepping(true);
+            let (result, back) = trainer.run(&self.commands, &mut emit);
+            self.stopping.stepping(false);
+            shop = back;
+            match result {
+                Ok(summary) if summary.reason == "stopped" => return (End::Stopped, shop),
+                Ok(summary) => {
+                    if !self.json {
+                        output::note(&format!("{} {} at step {}", stage.name, summary.reason, summary.step));
+                    }
+                }
+                Err(error) => return (End::Failed(stage, error), shop),
+            }
+        }
+        (End::Done, shop)
+    }
+
+    /// The configuration to train a stage with, where there is something left to train; else it is said why not.
+    fn left(&mut self, stage: &Stage, shop: &mut Workshop) -> Result<Option<RunConfig>, TrainError> {
+        let config = settled(&shop.run, &self.setup, &mut shop.device)?;
+        let name = stage.name;
+        let (step, text) = match standing(shop.run.view(), &config, stage)? {
+            Standing::Due => return Ok(Some(config)),
+            Standing::Complete(step) => (step, format!("{name} is complete at step {step} and not trained again")),
+            Standing::Passed(step) => {
+                (step, format!("{name} stays at step {step}: another stage has started from there"))
+            }
+            Standing::LeftOut => {
+                (0, format!("{name} has no checkpoint and is left out: the stage after it has started already"))
+            }
+        };
+        if let Some(from) = &self.setup.from {
+            let text = format!("--from {} starts only a stage that is to be trained: it is not used", from.display());
+            self.note(name, step, text);
+        }
+        self.note(name, step, text);
+        Ok(None)
+    }
+
+    fn note(&mut self, stage: &str, step: usize, text: String) {
+        let event = Event::Note { step, text };
+        let told = match lines::event(stage, &event).filter(|_| self.json) {
+            Some(line) => output::try_json(&line),
+            None => print(stage, false, &event),
+        };
+        if let Err(e) = told {
+            self.unread.get_or_insert(e);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The report: a run's figures, out of what its logs hold. Pure: no file, no clock.
+//!
+//! Shares are fractions of 1. What was not measured is null, never 0.
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::{
+    LINE,
+    figures::{last, seconds, whole},
+    logs::StageLog,
+};
+
+/// What the logs do not say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    /// The run's name.
+    pub run: String,
+    /// Its size.
+    pub size: String,
+    /// Its seed.
+    pub seed: u64,
+    /// `cpu` or `wgpu`, in this sitting.
+    pub engine: &'static str,
+    /// The adapter's name.
+    pub adapter: String,
+    /// Seconds since this sitting began.
+    pub seconds: f64,
+    /// The stage that failed, if one did.
+    pub failed: Option<Failed>,
+}
+
+/// A stage that failed. What was measured before it stands.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Failed {
+    /// The stage.
+    pub stage: &'static str,
+    /// Its error.
+    pub error: String,
+}
+
+/// Values by name, in an order of their own.
+#[derive(Clone, Debug)]
+pub(super) struct Named<T>(pub Vec<(String, T)>);
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+/// What every stage has.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Work {
+    /// Wall seconds, its data's making and its validations among them, over all sittings.
+    pub seconds: f64,
+    /// Steps made.
+    pub steps: u64,
+    /// `this` where it was trained in this sitting, `earlier`, or `both`.
+    pub sitting: &'static str,
+    /// The engine of its last sitting.
+    pub engine: Option<String>,
+    /// The adapter of its last sitting.
+    pub adapter: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Pretrain {
+    /// Leading characters of 春晓 that are right, over all 18.
+    pub chunxiao_match: Option<f64>,
+    /// Nats a token of held-out text.
+    pub eval_loss: Option<f64>,
+    pub eval_bits_per_byte: Option<f64>,
+    #[serde(flatten)]
+    pub work: Work,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Task {
+    pub exact_match: f64,
+    pub char_f1: f64,
+    pub end_rate: f64,
+    /// Nats a token of the reference answers.
+    pub eval_loss: f64,
+    /// Held-out examples answered.
+    pub examples: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Sft {
+    /// Share of held-out answers that ended by themselves.
+    pub end_rate: Option<f64>,
+    /// Share of held-out answers equal to the reference, over all tasks.
+    pub exact_match: Option<f64>,
+    /// The same, task by task.
+    pub tasks: Named<Task>,
+    /// Nats a token of the reference answers.
+    pub eval_loss: Option<f64>,
+    #[serde(flatten)]
+    pub work: Work,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Reward {
+    /// Share of held-out pairs whose better answer scores higher.
+    pub heldout_accuracy: Option<f64>,
+    /// Its 95 % interval.
+    pub ci95: Option<[f64; 2]>,
+    /// The share that «the longer one is better» gets right.
+    pub length_accuracy: Option<f64>,
+    pub margin: Option<f64>,
+    /// Held-out pairs.
+    pub pairs: Option<u64>,
+    /// Pairs trained on.
+    pub pairs_trained: Option<u64>,
+    #[serde(flatten)]
+    pub work: Work,
+}
+
+/// A policy before its first update, which is the fine-tuned model, and after its last one.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Policy {
+    /// Share of answers that the task's rule calls good.
+    pub true_before: Option<f64>,
+    pub true_after: Option<f64>,
+    pub ci95_before: Option<[f64; 2]>,
+    pub ci95_after: Option<[f64; 2]>,
+    /// Mean normalised score of the reward model.
+    pub rm_before: Option<f64>,
+    pub rm_after: Option<f64>,
+    /// Nats an answer, to the fine-tuned model.
+    pub kl: Option<f64>,
+    pub end_rate: Option<f64>,
+    pub end_rate_before: Option<f64>,
+    pub distinct2_before: Option<f64>,
+    pub distinct2_after: Option<f64>,
+    /// The latter over the former.
+    pub distinct2_ratio: Option<f64>,
+    /// Mean characters of an answer.
+    pub length_before: Option<f64>,
+    pub length_after: Option<f64>,
+    /// Share of prompts whose answer has the higher reward than the fine-tuned model's; half for as high.
+    pub win_rate: Option<f64>,
+    /// The same by the rule's verdict.
+    pub win_rate_true: Option<f64>,
+    /// Prompts judged, one answer each.
+    pub prompts: Option<u64>,
+    /// Prompts of the updates.
+    pub prompts_trained: Option<u64>,
+    /// The update after which it was measured last.
+    pub measured_at: Option<u64>,
+    /// The true score by task.
+    pub tasks: Named<Truth>,
+    #[serde(flatten)]
+    pub work: Work,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Truth {
+    pub true_before: Option<f64>,
+    pub true_after: Option<f64>,
+    pub prompts: Option<u64>,
+}
+
+/// All of it. A stage that was never trained is null.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Report {
+    event: &'static str,
+    pub pretrain: Option<Pretrain>,
+    pub sft: Option<Sft>,
+    pub reward: Option<Reward>,
+    pub ppo: Option<Policy>,
+    /// Other ways to learn from the same preferences, where the run has them.
+    pub siblings: Named<Policy>,
+    pub run: String,
+    pub size: String,
+    pub seed: u64,
+    pub engine: &'static str,
+    pub adapter: String,
+    pub parameters: Option<u64>,
+    /// Wall seconds in all: of this sitting, and of the stages' earlier ones.
+    pub seconds: f64,
+    /// Of this sitting alone.
+    pub sitting_seconds: f64,
+    pub failed: Option<Failed>,
+    version: &'static str,
+}
+
+impl Report {
+    /// The report of a run whose logs these are, with the answers that were judged on the way.
+    pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[Value]) -> Report {
+        let begun = |name: &str| logs.iter().find(|l| l.name == name).filter(|l| !l.steps.is_empty());
+        let sibling = |l: &&StageLog| !LINE.contains(&l.name) && !l.steps.is_empty();
+        let policy = |l: &StageLog| Policy::new(l, answers);
+        let earlier: f64 = logs.iter().map(|l| seconds(l, true)).sum();
+        let first = logs.iter().find_map(|l| last(&l.events, "started"));
+        Report {
+            event: "report",
+            pretrain: begun("pretrain").map(Pretrain::new),
+            sft: begun("sft").map(Sft::new),
+            reward: begun("reward").map(Reward::new),
+            ppo: begun("ppo").map(policy),
+            siblings: Named(logs.iter().filter(sibling).map(|l| (l.name.to_owned(), policy(l))).collect()),
+            run: facts.run,
+            size: facts.size,
+            seed: facts.seed,
+            engine: facts.engine,
+            adapter: facts.adapter,
+            parameters: first.and_then(|s| whole(s, "parameters")),
+            seconds: facts.seconds + earlier,
+            sitting_seconds: facts.seconds,
+            failed: facts.failed,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// Whether no stage has made a step.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pretrain.is_none() && self.sft.is_none() && self.reward.is_none() && self.ppo.is_none()
+    }
+
+    /// What the stages have in common, first to last, siblings after the line.
+    pub(super) fn works(&self) -> Vec<(&str, &Work)> {
+        let line = [
+            self.pretrain.as_ref().map(|s| ("pretrain", &s.work)),
+            self.sft.as_ref().map(|s| ("sft", &s.work)),
+            self.reward.as_ref().map(|s| ("reward", &s.work)),
+            self.ppo.as_ref().map(|s| ("ppo", &s.work)),
+        ];
+        let siblings = self.siblings.0.iter().map(|(name, p)| (name.as_str(), &p.work));
+        line.into_iter().flatten().chain(siblings).collect()
+    }
+
+    /// The policies, PPO first.
+    pub(super) fn policies(&self) -> Vec<(&str, &Policy)> {
+        let ppo = self.ppo.iter().map(|p| ("ppo", p));
+        ppo.chain(self.siblings.0.iter().map(|(name, p)| (name.as_str(), p))).collect()
+    }
+}

@@ -1,0 +1,284 @@
+//! The report in words, Chinese or English: what report.md holds and the terminal shows.
+
+use std::path::Path;
+
+use super::{
+    document::Block,
+    report::{Policy, Pretrain, Report, Reward, Sft, Work},
+};
+use crate::ui::{Lang, strings::Tr};
+
+/// Characters of 春晓 after its first line.
+const CHUNXIAO: f64 = 18.0;
+/// Where a policy begins to look as if it hacked the reward: distinct-2 over the fine-tuned model's, share of
+/// answers that end, nats an answer.
+const LEAST_DISTINCT: f64 = 0.8;
+const LEAST_ENDED: f64 = 0.95;
+const MOST_KL: f64 = 10.0;
+
+/// A figure that nobody measured.
+const NONE: &str = "–";
+
+/// The whole document.
+pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
+    let say = |zh, en| Tr(zh, en).get(lang).to_owned();
+    let mut blocks = vec![
+        Block::Title(format!("{}{}", say("炼丹报告：", "Report of the run "), report.run)),
+        Block::Text(in_one_line(report, lang)),
+    ];
+    if let Some(failed) = &report.failed {
+        let text = say("失败，原因如下；此前测得的数字仍然有效。", "failed; what was measured before stands.");
+        blocks.push(Block::Text(format!("{} {text} {}", failed.stage, failed.error)));
+    }
+    blocks.push(Block::Heading(say("各阶段", "Stages")));
+    blocks.push(stages(report, lang));
+    if let Some(tasks) = report.sft.as_ref().and_then(|sft| tasks(sft, lang)) {
+        blocks.push(Block::Heading(say("微调之后：没有学过的题", "After fine-tuning: questions held out")));
+        blocks.push(tasks);
+    }
+    let policies = report.policies();
+    if let Some((_, first)) = policies.first() {
+        blocks.push(Block::Heading(say("人类反馈之后：强化学习前后", "After human feedback: before and after")));
+        blocks.push(before_and_after(&policies, lang));
+        let [prompts, trained] =
+            [first.prompts, first.prompts_trained].map(|n| n.map_or(NONE.to_owned(), |n| n.to_string()));
+        let text = match lang {
+            Lang::Zh => format!(
+                "在 {prompts} 个任何训练文件里都没有的问题上，每题一答，抽样方式与训练时相同。“好答案”由代码里的规则判定；规则只做裁判，从不参与训练。胜率：与微调模型的答案相比更好的比例，平局算一半。训练用的是另外 {trained} 个问题。"
+            ),
+            Lang::En => format!(
+                "Over {prompts} prompts that stand in no training file, one answer each, drawn as the rollouts are. Good is what the task's rule in code says; the rule judges and trains nothing. Win rate: the share of prompts on which the answer is better than the fine-tuned model's, ties counting half. The updates draw from {trained} other prompts."
+            ),
+        };
+        blocks.push(Block::Text(text));
+        blocks.push(Block::Heading(say("有没有钻奖励的空子", "Signs of reward hacking")));
+        blocks.push(signs(&policies, lang));
+    }
+    if report.sft.is_some() {
+        blocks.push(Block::Heading(say("同它说话", "Talk to it")));
+        let dir = quoted(&dir.to_string_lossy());
+        let prompt = "我想去杭州玩，有哪些好玩的地点？";
+        blocks.push(Block::Command(format!("danlu generate --run {dir} --chat --prompt {prompt}")));
+    }
+    blocks
+}
+
+/// What ran, on what, how long.
+fn in_one_line(r: &Report, lang: Lang) -> String {
+    let millions = r.parameters.map_or(NONE.to_owned(), |n| format!("{:.2}", n as f64 / 1e6));
+    let (size, seed) = (&r.size, r.seed);
+    // The CPU engine's adapter bears its name already.
+    let engine =
+        if r.adapter.starts_with(r.engine) { r.adapter.clone() } else { format!("{} ({})", r.engine, r.adapter) };
+    let again = r.seconds - r.sitting_seconds > 0.05;
+    let (all, now) = (time(r.seconds, lang), time(r.sitting_seconds, lang));
+    match (lang, again) {
+        (Lang::Zh, false) => format!("{size} · {millions} M 参数 · 种子 {seed} · {engine} · 共 {all}"),
+        (Lang::Zh, true) => {
+            format!("{size} · {millions} M 参数 · 种子 {seed} · {engine} · 共 {all}，其中这一次 {now}")
+        }
+        (Lang::En, false) => {
+            format!("{size} · {millions} M parameters · seed {seed} · {engine} · {all} in all")
+        }
+        (Lang::En, true) => {
+            format!("{size} · {millions} M parameters · seed {seed} · {engine} · {all} in all, {now} of them now")
+        }
+    }
+}
+
+fn stages(r: &Report, lang: Lang) -> Block {
+    let say = |zh, en| Tr(zh, en).get(lang).to_owned();
+    let works = r.works();
+    let came_to = |name: &str| match name {
+        "pretrain" => r.pretrain.as_ref().map(|p| pretrained(p, lang)),
+        "sft" => r.sft.as_ref().map(|s| tuned(s, lang)),
+        "reward" => r.reward.as_ref().map(|w| rewarded(w, lang)),
+        _ => r.policies().iter().find(|(n, _)| *n == name).map(|(_, p)| aligned(p, lang)),
+    };
+    // Where all of it is of this sitting and of one engine there is nothing to tell apart.
+    let earlier = works.iter().any(|(_, w)| w.sitting != "this");
+    let elsewhere = works.iter().any(|(_, w)| w.adapter.as_ref().is_some_and(|a| *a != r.adapter));
+    let mut head = vec![say("阶段", "stage"), say("结果", "came to"), say("步数", "steps"), say("用时", "time")];
+    if earlier {
+        head.push(say("何时", "when"));
+    }
+    if elsewhere {
+        head.push(say("引擎", "engine"));
+    }
+    let row = |(name, work): &(&str, &Work)| {
+        let result = came_to(name).unwrap_or_default();
+        let mut row = vec![(*name).to_owned(), result, work.steps.to_string(), time(work.seconds, lang)];
+        if earlier {
+            row.push(match work.sitting {
+                "this" => say("这一次", "now"),
+                "both" => say("以前和这一次", "earlier and now"),
+                _ => say("以前", "earlier"),
+            });
+        }
+        if elsewhere {
+            row.push(work.adapter.clone().unwrap_or_default());
+        }
+        row
+    };
+    Block::Table(head, works.iter().map(row).collect())
+}
+
+fn pretrained(p: &Pretrain, lang: Lang) -> String {
+    let matched = p.chunxiao_match.map_or(NONE.to_owned(), |m| format!("{:.0}", m * CHUNXIAO));
+    let loss = figure(p.eval_loss, 3);
+    match lang {
+        Lang::Zh => format!("春晓 {matched}/18 字，验证损失 {loss}"),
+        Lang::En => format!("春晓 {matched} of 18 characters, held-out loss {loss}"),
+    }
+}
+
+fn tuned(s: &Sft, lang: Lang) -> String {
+    let (exact, ended) = (percent(s.exact_match), percent(s.end_rate));
+    match lang {
+        Lang::Zh => format!("{exact} 的答案一字不差，{ended} 自己收尾"),
+        Lang::En => format!("{exact} of answers exact, {ended} end by themselves"),
+    }
+}
+
+fn rewarded(w: &Reward, lang: Lang) -> String {
+    let (right, longer) = (percent(w.heldout_accuracy), percent(w.length_accuracy));
+    let interval = w.ci95.map_or(NONE.to_owned(), |[a, b]| format!("{} – {}", percent(Some(a)), percent(Some(b))));
+    let pairs = w.pairs.map_or(NONE.to_owned(), |n| n.to_string());
+    match lang {
+        Lang::Zh => format!("{pairs} 对没学过的答案判对 {right}（95 % 区间 {interval}）；只看长短 {longer}"),
+        Lang::En => {
+            format!("{right} of {pairs} held-out pairs right (95 %: {interval}); the longer one alone {longer}")
+        }
+    }
+}
+
+fn aligned(p: &Policy, lang: Lang) -> String {
+    let (before, after) = (percent(p.true_before), percent(p.true_after));
+    match lang {
+        Lang::Zh => format!("好答案 {before} → {after}"),
+        Lang::En => format!("good answers {before} → {after}"),
+    }
+}
+
+fn tasks(s: &Sft, lang: Lang) -> Option<Block> {
+    let say = |zh, en| Tr(zh, en).get(lang).to_owned();
+    let head = vec![
+        say("任务", "task"),
+        say("题数", "questions"),
+        say("一字不差", "exact"),
+        say("字 F1", "character F1"),
+        say("自己收尾", "ended"),
+        say("验证损失", "loss"),
+    ];
+    let rows = s.tasks.0.iter().map(|(name, t)| {
+        vec![
+            name.clone(),
+            t.examples.to_string(),
+            percent(Some(t.exact_match)),
+            figure(Some(t.char_f1), 3),
+            percent(Some(t.end_rate)),
+            figure(Some(t.eval_loss), 3),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    (!rows.is_empty()).then_some(Block::Table(head, rows))
+}
+
+/// The fine-tuned model beside each policy.
+fn before_and_after(policies: &[(&str, &Policy)], lang: Lang) -> Block {
+    let say = |zh, en| Tr(zh, en).get(lang).to_owned();
+    let mut head = vec![String::new(), "sft".to_owned()];
+    head.extend(policies.iter().map(|(name, _)| (*name).to_owned()));
+    let first = policies.first().map(|(_, p)| *p);
+    let row = |name: String, before: String, after: &dyn Fn(&Policy) -> String| {
+        let mut row = vec![name, before];
+        row.extend(policies.iter().map(|(_, p)| after(p)));
+        row
+    };
+    let was = |get: fn(&Policy) -> Option<f64>| first.and_then(get);
+    let share = |x: Option<f64>, ci: Option<[f64; 2]>| match ci {
+        Some([a, b]) => format!("{} ({} – {})", percent(x), percent(Some(a)), percent(Some(b))),
+        None => percent(x),
+    };
+    let mut rows = vec![row(
+        say("好答案（95 % 区间）", "good answers (95 % interval)"),
+        share(was(|p| p.true_before), first.and_then(|p| p.ci95_before)),
+        &|p| share(p.true_after, p.ci95_after),
+    )];
+    for (name, truth) in first.iter().flat_map(|p| &p.tasks.0) {
+        let said = format!("{} {name}", say("其中", "of them"));
+        rows.push(row(said, percent(truth.true_before), &|p| {
+            percent(p.tasks.0.iter().find(|(n, _)| n == name).and_then(|(_, t)| t.true_after))
+        }));
+    }
+    rows.extend([
+        row(say("胜率：按奖励模型", "win rate by the reward model"), NONE.to_owned(), &|p| percent(p.win_rate)),
+        row(say("胜率：按规则", "win rate by the rule"), NONE.to_owned(), &|p| percent(p.win_rate_true)),
+        row(say("奖励模型打分", "reward model's score"), figure(was(|p| p.rm_before), 2), &|p| {
+            figure(p.rm_after, 2)
+        }),
+        row(say("每答的 KL（nat）", "KL, nats an answer"), figure(Some(0.0), 2), &|p| figure(p.kl, 2)),
+        row(say("自己收尾", "end by themselves"), percent(was(|p| p.end_rate_before)), &|p| percent(p.end_rate)),
+        row(say("distinct-2", "distinct-2"), figure(was(|p| p.distinct2_before), 3), &|p| figure(p.distinct2_after, 3)),
+        row(say("每答字数", "characters an answer"), figure(was(|p| p.length_before), 1), &|p| {
+            figure(p.length_after, 1)
+        }),
+    ]);
+    Block::Table(head, rows)
+}
+
+/// What a policy that hacks its reward gives itself away by, each beside its bound.
+fn signs(policies: &[(&str, &Policy)], lang: Lang) -> Block {
+    let say = |zh, en| Tr(zh, en).get(lang).to_owned();
+    let verdict = |value: Option<f64>, good: fn(f64) -> bool| match value {
+        Some(v) if good(v) => say("正常", "as it should be"),
+        Some(_) => say("越界", "past its bound"),
+        None => NONE.to_owned(),
+    };
+    let mut rows = Vec::new();
+    for (name, p) in policies {
+        rows.push(vec![
+            (*name).to_owned(),
+            say("distinct-2 与微调模型之比", "distinct-2 over the fine-tuned model's"),
+            figure(p.distinct2_ratio, 2),
+            format!("≥ {LEAST_DISTINCT}"),
+            verdict(p.distinct2_ratio, |v| v >= LEAST_DISTINCT),
+        ]);
+        rows.push(vec![
+            (*name).to_owned(),
+            say("自己收尾", "end by themselves"),
+            percent(p.end_rate),
+            format!("≥ {}", percent(Some(LEAST_ENDED))),
+            verdict(p.end_rate, |v| v >= LEAST_ENDED),
+        ]);
+        rows.push(vec![
+            (*name).to_owned(),
+            say("每答的 KL（nat）", "KL, nats an answer"),
+            figure(p.kl, 2),
+            format!("≤ {MOST_KL}"),
+            verdict(p.kl, |v| v <= MOST_KL),
+        ]);
+    }
+    let head =
+        vec![say("阶段", "stage"), say("迹象", "sign"), say("测得", "measured"), say("界限", "bound"), String::new()];
+    Block::Table(head, rows)
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or(NONE.to_owned(), |s| format!("{:.1} %", 100.0 * s))
+}
+
+fn figure(value: Option<f64>, places: usize) -> String {
+    value.map_or(NONE.to_owned(), |v| format!("{v:.places$}"))
+}
+
+fn time(seconds: f64, lang: Lang) -> String {
+    let unit = Tr("秒", "s").get(lang);
+    if seconds < 10.0 { format!("{seconds:.1} {unit}") } else { format!("{seconds:.0} {unit}") }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
