@@ -5,246 +5,18 @@
 
 mod common;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::BufReader,
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::OnceLock,
-};
+use std::{fs, path::Path};
 
 use common::{
-    Done, Running, checkpoints, copy_all, danlu, json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint,
-    tensors, text,
+    checkpoints, danlu,
+    feedback::{
+        NAMES, PPO, REWARD, bases, copied, events, files, given, is_scalar, killed, logged, number, rewarded, same,
+        stage, steps, stopped, tensor, tensor_names, tuned,
+    },
+    json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, tensors, text,
 };
 use danlu::data::rules::Rule;
 use serde_json::{Value, json};
-
-/// A model whose steps take milliseconds and whose vocabulary holds most of what the pairs say.
-const MODEL: [&str; 6] = [
-    "model.num_hidden_layers=1",
-    "model.hidden_size=32",
-    "model.num_attention_heads=2",
-    "model.intermediate_size=64",
-    "model.vocab_size=1500",
-    "model.max_position_embeddings=128",
-];
-/// A few steps of each stage, measured at both ends.
-const REWARD: [&str; 5] = ["steps=6", "batch_size=4", "eval_steps=0", "save_steps=2", "learning_rate=1e-3"];
-const PPO: [&str; 10] = [
-    "steps=6",
-    "rollouts=8",
-    "response_length=8",
-    "num_ppo_epochs=2",
-    "num_mini_batches=2",
-    "value_warmup_steps=2",
-    "learning_rate=1e-3",
-    "target_kl=0.5",
-    "eval_steps=0",
-    "save_steps=2",
-];
-/// The names under which TRL tells a step of PPO.
-const NAMES: [&str; 12] = [
-    "objective/kl",
-    "objective/entropy",
-    "objective/non_score_reward",
-    "objective/rlhf_reward",
-    "objective/scores",
-    "policy/approxkl_avg",
-    "policy/clipfrac_avg",
-    "loss/policy_avg",
-    "loss/value_avg",
-    "val/clipfrac_avg",
-    "val/ratio",
-    "val/num_eos_tokens",
-];
-
-fn args(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Vec<String> {
-    let mut args: Vec<String> = ["train", "--json", "--stage", stage, "--run"].map(str::to_owned).into();
-    args.push(text(run));
-    for set in sets {
-        args.extend(["--set".to_owned(), (*set).to_owned()]);
-    }
-    args.extend(more.iter().map(|s| (*s).to_owned()));
-    args
-}
-
-fn stage(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Done {
-    danlu(args(run, stage, sets, more))
-}
-
-/// The built-in pairs, as if the run's own model had given those answers.
-fn given() -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl");
-    fs::read_to_string(path).unwrap()
-}
-
-/// Conversations whose answers are a few canned ones, one of them right for Hangzhou.
-fn canned(dir: &Path) -> String {
-    let answers = ["杭州有西湖、断桥和灵隐寺，都很好玩。", "不知道。"];
-    let prompts = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl"));
-    let line = |(i, line): (usize, &str)| {
-        let prompt = serde_json::from_str::<Value>(line).unwrap()["prompt"].clone();
-        json!({"task": "canned", "prompt": prompt, "completion": answers[i % 2]}).to_string() + "\n"
-    };
-    let path = dir.join("canned.jsonl");
-    fs::write(&path, prompts.unwrap().lines().enumerate().map(line).collect::<String>()).unwrap();
-    format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
-}
-
-/// Runs that every test copies: fine-tuned; and with a reward model.
-struct Bases {
-    _dir: tempfile::TempDir,
-    pretrained: PathBuf,
-    tuned: PathBuf,
-    rewarded: PathBuf,
-}
-
-fn bases() -> &'static Bases {
-    static BASES: OnceLock<Bases> = OnceLock::new();
-    BASES.get_or_init(|| {
-        let dir = scratch();
-        let [pretrained, tuned, rewarded] = ["pretrained", "tuned", "rewarded"].map(|name| dir.path().join(name));
-        let quiet = ["eval_steps=0", "probe_steps=0", "warmup_steps=2"];
-        let talk = canned(dir.path());
-        let first = [&MODEL[..], &quiet, &["steps=4", "batch_size=2", "context=32", &talk]].concat();
-        stage(&pretrained, "pretrain", &first, &["--size", "1m"]).good();
-        copy_all(&pretrained, &tuned);
-        let second = [&quiet[..], &["steps=60", "batch_size=4", "learning_rate=1e-2", "save_steps=20"]].concat();
-        stage(&tuned, "sft", &second, &[]).good();
-        copy_all(&tuned, &rewarded);
-        fs::write(rewarded.join("data/reward-own.jsonl"), given()).unwrap();
-        stage(&rewarded, "reward", &REWARD, &[]).good();
-        Bases { _dir: dir, pretrained, tuned, rewarded }
-    })
-}
-
-/// A copy of a base in a folder of the test's own.
-fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
-    let run = dir.join(name);
-    copy_all(base, &run);
-    run
-}
-
-/// A fine-tuned run with answers at hand.
-fn tuned(dir: &Path, name: &str) -> PathBuf {
-    let run = copied(&bases().tuned, dir, name);
-    fs::write(run.join("data/reward-own.jsonl"), given()).unwrap();
-    run
-}
-
-fn rewarded(dir: &Path, name: &str) -> PathBuf {
-    copied(&bases().rewarded, dir, name)
-}
-
-/// A run's files, less the lock, which bears the last one who had it.
-fn files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    snapshot(run).into_iter().filter(|(path, _)| !path.ends_with("lock")).collect()
-}
-
-fn events<'a>(lines: &'a [Value], name: &str) -> Vec<&'a Value> {
-    lines.iter().filter(|l| l["event"] == name).collect()
-}
-
-fn steps(lines: &[Value]) -> Vec<&Value> {
-    lines.iter().filter(|l| l["event"].is_null()).collect()
-}
-
-fn number(line: &Value, key: &str) -> f64 {
-    line[key].as_f64().unwrap_or_else(|| panic!("no number {key}: {line}"))
-}
-
-/// A stage's lines of metrics.jsonl, all but the clock.
-fn logged(run: &Path, stage: &str) -> Vec<Value> {
-    let all = objects(&fs::read_to_string(run.join("metrics.jsonl")).unwrap());
-    let mut all: Vec<Value> = all.into_iter().filter(|l| l["stage"] == stage).collect();
-    for line in &mut all {
-        for clock in ["step_ms", "tokens_per_second"] {
-            line.as_object_mut().unwrap().remove(clock).unwrap();
-        }
-    }
-    all
-}
-
-/// The same lines, tensors, and state.
-fn same(a: &Path, b: &Path, stage: &str, step: usize, what: &str) {
-    let (one, other) = (logged(a, stage), logged(b, stage));
-    assert_eq!(one.len(), step, "{what}: a line for every step");
-    for (x, y) in one.iter().zip(&other) {
-        assert_eq!(x, y, "{what}");
-    }
-    assert_eq!(one.len(), other.len(), "{what}");
-    let folder = |run: &Path| stage_checkpoint(run, stage, step);
-    let relative = |run: &Path| -> Vec<(PathBuf, Vec<u8>)> {
-        // A manifest has the time of its making.
-        let all = snapshot(&folder(run)).into_iter().filter(|(path, _)| !path.ends_with("manifest.json"));
-        all.map(|(path, bytes)| (path.strip_prefix(folder(run)).unwrap().to_owned(), bytes)).collect()
-    };
-    for ((name, x), (other, y)) in relative(a).into_iter().zip(relative(b)) {
-        assert_eq!(name, other, "{what}");
-        assert!(x == y, "{what}: {} differs at step {step}", name.display());
-    }
-    no_leftovers(b);
-}
-
-fn tensor(folder: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
-    let bytes = fs::read(folder.join("model.safetensors")).unwrap();
-    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-    let view = file.tensor(name).unwrap();
-    let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    (view.shape().to_vec(), values)
-}
-
-fn tensor_names(folder: &Path) -> Vec<String> {
-    let bytes = fs::read(folder.join("model.safetensors")).unwrap();
-    safetensors::SafeTensors::deserialize(&bytes).unwrap().names().into_iter().map(str::to_owned).collect()
-}
-
-/// A folder that transformers opens as a scalar model.
-fn is_scalar(folder: &Path, hidden: usize) {
-    let config = json_file(&folder.join("config.json"));
-    assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
-    let labels = config["id2label"].as_object().map_or(config["num_labels"].as_u64(), |l| Some(l.len() as u64));
-    assert_eq!(labels, Some(1), "{config}");
-    assert!(config["pad_token_id"].is_u64() && config["pad_token_id"] != config["eos_token_id"], "{config}");
-    let (shape, values) = tensor(folder, "score.weight");
-    assert_eq!(shape, [1, hidden]);
-    assert!(values.iter().any(|v| *v != 0.0) && values.iter().all(|v| v.is_finite()));
-    assert!(!tensor_names(folder).iter().any(|n| n.contains("lm_head")));
-}
-
-/// Kills the stage at steps that follow each other, goes on, and compares with one that was let be.
-fn killed(a: &Path, b: &Path, name: &str, sets: &[&str], step: usize) {
-    stage(a, name, sets, &[]).good();
-    let mut kills = 0;
-    for after in [1, 3, 5, 8, 11] {
-        let mut command = common::command(args(b, name, sets, &[]));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut running = Running { child, lines };
-        running.until(|line| {
-            line["event"].is_null() && line["step"].as_u64() >= Some(after) || line["event"] == "finished"
-        });
-        running.child.kill().unwrap();
-        kills += usize::from(running.child.wait().unwrap().code().is_none());
-    }
-    assert!(kills >= 3, "{kills} kills came before the end: the test saw too little");
-    stage(b, name, sets, &[]).good();
-    same(a, b, name, step, "killed");
-    objects(&fs::read_to_string(b.join("events.jsonl")).unwrap());
-}
-
-fn stopped(a: &Path, b: &[(PathBuf, &[usize])], name: &str, sets: &[&str], step: usize) {
-    stage(a, name, sets, &[]).good();
-    for (run, stops) in b {
-        for stop in *stops {
-            stage(run, name, sets, &["--steps", &stop.to_string()]).good();
-        }
-        stage(run, name, sets, &[]).good();
-        same(a, run, name, step, &format!("{name} stopped at {stops:?}"));
-    }
-}
 
 // ---- the reward model ----
 
@@ -428,7 +200,7 @@ fn from_is_no_start_of_feedback() {
     let dir = scratch();
     let run = rewarded(dir.path(), "run");
     let from = text(&stage_checkpoint(&run, "sft", 40));
-    for name in ["reward", "ppo"] {
+    for name in ["reward", "ppo", "dpo", "grpo"] {
         let words = [name, "--from", "--stage sft"];
         stage(&run, name, &[], &["--from", &from]).refused(2, &words);
         stage(&dir.path().join("new"), name, &[], &["--from", &from]).refused(2, &words);
@@ -459,7 +231,7 @@ fn ppo_tells_what_it_measures_and_keeps_two_models() {
         for name in NAMES {
             assert!(number(line, name).is_finite(), "{name}: {line}");
         }
-        assert!((number(line, "val/first_ratio") - 1.0).abs() <= 1e-6, "{line}");
+        assert!(number(line, "val/ratio_gap") <= 1e-6, "{line}");
         assert!((0.0..=1.0).contains(&number(line, "policy/clipfrac_avg")), "{line}");
         let sum = number(line, "objective/scores") + number(line, "objective/non_score_reward");
         assert!((sum - number(line, "objective/rlhf_reward")).abs() < 1e-4, "{line}");
@@ -601,7 +373,9 @@ fn feedback_is_learned_from() {
     assert!(low > 0.6, "{report}");
     let sets =
         ["steps=30", "rollouts=32", "response_length=24", "value_warmup_steps=2", "learning_rate=2e-3", "kl_coef=0.02"];
-    let lines = stage(&run, "ppo", &[&sets[..], &["eval_steps=0"]].concat(), &[]).good().objects();
+    // There is one good answer that it knows, so that all become one: the guard would be right to stop it.
+    let lines =
+        stage(&run, "ppo", &[&sets[..], &["eval_steps=0", "guard.enabled=false"]].concat(), &[]).good().objects();
     let all: Vec<&Value> = events(&lines, "policy").into_iter().filter(|p| p["task"] == "all").collect();
     let (before, after) = (number(all[0], "reward"), number(all[1], "reward"));
     assert!(after > before + 0.2, "{before} to {after}");
@@ -632,8 +406,30 @@ fn settings_of_feedback_are_checked() {
         ("ppo.num_mini_batches=200", &["ppo.rollouts", "num_mini_batches"]),
         ("ppo.gamma=1.5", &["ppo.gamma is 1.5", "0 to 1"]),
         ("ppo.lam=-0.5", &["ppo.lam is -0.5"]),
-        ("ppo.temperature=0", &["ppo.temperature is 0"]),
-        ("ppo.temperature=nan", &["ppo.temperature"]),
+        // The policy learns of the answers that it would give, so they are drawn at 1 and no other temperature.
+        ("ppo.temperature=1", &["unknown key \"temperature\""]),
+        ("ppo.max_approx_kl=0", &["ppo.max_approx_kl is 0"]),
+        ("ppo.ptx_coef=-1", &["ppo.ptx_coef is -1"]),
+        ("ppo.self_prompts=1.5", &["ppo.self_prompts is 1.5", "0 to 1"]),
+        ("ppo.ptx_coeff=1", &["did you mean \"ptx_coef\""]),
+        ("ppo.whiten_rewards=1", &["whiten_rewards"]),
+        ("grpo.rollout=1", &["did you mean \"rollouts\""]),
+        ("grpo.num_generation=1", &["did you mean \"num_generations\""]),
+        ("grpo.num_generations=1", &["num_generations 1", "2 generations or more"]),
+        ("grpo.rollouts=12", &["grpo.rollouts 12", "multiple"]),
+        ("grpo.epsilon=2", &["grpo.epsilon is 2", "0 to 1"]),
+        ("grpo.loss_type=\"ppo\"", &["dapo", "dr_grpo"]),
+        ("grpo.steps=0", &["grpo.steps is 0"]),
+        ("grpo.kl_coef=1", &["unknown key \"kl_coef\""]),
+        ("dpo.betta=1", &["did you mean \"beta\""]),
+        ("dpo.beta=0", &["dpo.beta is 0"]),
+        ("dpo.label_smoothing=0.75", &["dpo.label_smoothing is 0.75", "0 to 0.5"]),
+        ("dpo.batch_size=0", &["dpo.batch_size is 0"]),
+        ("guard.distinct=1", &["did you mean \"distinct2\""]),
+        ("guard.distinct2=2", &["guard.distinct2 is 2", "0 to 1"]),
+        ("guard.length=0.5", &["guard.length is 0.5"]),
+        ("guard.patience=0", &["guard.patience is 0"]),
+        ("guard.kl=nan", &["guard.kl"]),
         ("ppo.kl_coef=-1", &["ppo.kl_coef is -1"]),
         ("ppo.target_kl=inf", &["ppo.target_kl"]),
         ("ppo.target_kl=0", &["ppo.target_kl is 0"]),
@@ -651,7 +447,8 @@ fn settings_of_feedback_are_checked() {
     ];
     let before = files(&run);
     for (set, words) in cases {
-        let which = if set.starts_with("ppo") { "ppo" } else { "reward" };
+        let name = set.split(['.', '=']).next().unwrap();
+        let which = if ["ppo", "grpo", "dpo"].contains(&name) { name } else { "reward" };
         stage(&run, which, &[set], &["--steps", "1"]).refused(2, words);
     }
     let done = stage(&run, "reward", &["reward.packng=true"], &[]);

@@ -312,7 +312,8 @@ fn main() {
                     .with_ignored_flag(ignored),
             );
         }
-        let feedback: [(&str, Test); 2] = [("score", feedback::score), ("step", feedback::step)];
+        let feedback: [(&str, Test); 4] =
+            [("score", feedback::score), ("step", feedback::step), ("pairs", feedback::pairs), ("ptx", feedback::ptx)];
         for case in ["gqa_untied", "tied"] {
             for (name, test) in feedback {
                 let open = open.clone();

@@ -9,7 +9,7 @@ use super::{
     event::{Event, SourceInfo},
     pairs::{self, Answers, Pairs},
     policy::{
-        Aligned, Asked, Begun, DpoPlan, Method, Shared,
+        self, Asked, Begun, DpoPlan, Method, Shared,
         episode::{Actions, Episode, pack, scatter, zeros},
         lamps,
         roles::{Measured, Roles, largest},
@@ -63,9 +63,9 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let answers = Answers::Drawn { model: &shared.model, weights: &weights, parent: &parent, begins: state.step == 0 };
     let pairs = pairs::gather(o, &answers, &shared.tokenizer)?;
     o.same_data(&mut state, &pairs.digest);
-    let (each, tokenizer) = (o.plan.batch_size, shared.tokenizer.clone());
+    let each = o.plan.batch_size;
     let method = Dpo { how, pairs, each };
-    Ok(Opened { work: Box::new(Aligned { shared, method }), tokenizer, state })
+    policy::ready(o, shared, method, state)
 }
 
 impl Dpo {
@@ -107,13 +107,13 @@ impl Dpo {
         let margin = all.iter().map(lead).fold(0.0, largest);
         Ok(Scored { sides, micros, loss, logps, margin })
     }
+}
 
-    /// Answers to some questions, as the policy is: for the guard and for the lamps.
-    fn answers(&self, shared: &mut Shared, device: &mut Device, step: usize) -> Result<Measured, TrainError> {
-        let prompts = shared.prompts.take(step * WATCHED, WATCHED);
-        let episodes = shared.draw(device, &prompts, step * WATCHED)?;
-        shared.roles.measure(device, episodes, shared.split(step, 1, 1))
-    }
+/// Answers to some questions, as the policy is: for the guard and for the lamps.
+fn answers(shared: &mut Shared, device: &mut Device, step: usize) -> Result<Measured, TrainError> {
+    let prompts = shared.prompts.take(step * WATCHED, WATCHED);
+    let episodes = shared.draw(device, &prompts, step * WATCHED)?;
+    shared.roles.measure(device, episodes, shared.split(step, 1, 1))
 }
 
 impl Method for Dpo {
@@ -125,7 +125,7 @@ impl Method for Dpo {
         rate: f32,
     ) -> Result<Submitted, TrainError> {
         let looks = step.is_multiple_of(WATCH_STEPS);
-        let drawn = if looks || shared.opening { Some(self.answers(shared, device, step)?) } else { None };
+        let drawn = if looks || shared.opening { Some(answers(shared, device, step)?) } else { None };
         let pairs = self.draw(shared.seed, step);
         let scored = self.score(&mut shared.roles, device, &pairs)?;
         let Scored { sides, micros, loss, logps, margin } = scored;

@@ -5,7 +5,7 @@ use super::{
     error::TrainError,
     event::SourceInfo,
     policy::{
-        Aligned, Asked, Begun, GrpoPlan, LossType, Method, Shared,
+        self, Asked, Begun, GrpoPlan, LossType, Method, Shared,
         episode::{Actions, Episode, zeros},
         lamps,
         microscope::Slide,
@@ -34,8 +34,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     };
     let Begun { shared, mut state, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
     o.same_data(&mut state, &shared.prompts.digest());
-    let tokenizer = shared.tokenizer.clone();
-    Ok(Opened { work: Box::new(Aligned { shared, method: Grpo { how } }), tokenizer, state })
+    policy::ready(o, shared, Grpo { how }, state)
 }
 
 impl Grpo {

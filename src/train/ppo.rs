@@ -10,7 +10,7 @@ use super::{
     error::TrainError,
     event::SourceInfo,
     policy::{
-        Aligned, Asked, Begun, Method, PpoPlan, Shared,
+        self, Asked, Begun, Method, PpoPlan, Shared,
         episode::{Actions, Episode, flat, gather, scatter, unflat, zeros},
         lamps,
         microscope::Slide,
@@ -91,9 +91,8 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     o.same_data(&mut state, &shared.prompts.digest());
     // One that is held is what run.toml says now; one that adapts goes on from where it was.
     let coefficient = how.target_kl.and(state.kl_coef).unwrap_or(how.kl_coef);
-    let tokenizer = shared.tokenizer.clone();
     let method = Ppo { model, learner: Learner::new(how, value, coefficient), ptx };
-    Ok(Opened { work: Box::new(Aligned { shared, method }), tokenizer, state })
+    policy::ready(o, shared, method, state)
 }
 
 impl Learner {

@@ -7,7 +7,7 @@ use danlu::{
         ScalarLearner, StepOutcome, TokenRows,
         feedback::{
             DpoPair, Mean, Objective, Pair, PolicyTokens, dpo_loss, gae, group_advantages, kl_rewards, pairwise_loss,
-            policy_loss, value_loss, whiten,
+            policy_loss, spread, sums, value_loss, whiten,
         },
     },
 };
@@ -272,6 +272,82 @@ pub(crate) fn step(name: &str, mut device: Device) -> Result<(), Failed> {
     halves.update(&mut device, rate, 0.0)?;
     let [after, ..] = halves.read_state(&mut device)?;
     learnt(g, rate, halves.table(), [&slab, &grads, &after])
+}
+
+/// DPO's step: sums of answers, the loss and what it teaches; the first two rows are preferred to the last two.
+pub(crate) fn pairs(name: &str, mut device: Device) -> Result<(), Failed> {
+    let all = golden();
+    let (adamw, rate) = adamw(&all);
+    let g = &all["pairs"][name];
+    let c: Case = case(name);
+    let rows: Vec<Vec<u32>> = serde_json::from_value(g["ids"].clone()).unwrap();
+    let targets: Vec<Vec<i32>> = serde_json::from_value(g["targets"].clone()).unwrap();
+    let lengths: Vec<usize> = targets.iter().map(|row| row.iter().filter(|t| **t != IGNORE_INDEX).count()).collect();
+    let (b, t) = (rows.len(), rows[0].len());
+    let (ids, targets) = (rows.concat(), targets.concat());
+    let batch = MicroBatch { ids: &ids, targets: &targets, starts: None };
+    let mut policy = PolicyLearner::new(&mut device, &c.config, b, t, adamw)?;
+    let slab = c.slab(policy.table());
+    policy.write_params(&mut device, &slab)?;
+    let logprobs = policy.logprobs(&mut device, batch)?;
+    let acted: Vec<f32> = logprobs.iter().zip(&targets).filter(|(_, t)| **t != IGNORE_INDEX).map(|(x, _)| *x).collect();
+    let ours = sums(&acted, &lengths)?;
+    for (got, want) in ours.iter().zip(floats(&g["sums"])) {
+        close("sum", f64::from(*got), want, 1e-5 * want.abs())?;
+    }
+    let reference = singles(&g["reference"]);
+    let pair = |i: usize| DpoPair {
+        chosen: ours[i],
+        rejected: ours[i + 2],
+        chosen_reference: reference[i],
+        rejected_reference: reference[i + 2],
+    };
+    let loss = dpo_loss(&[pair(0), pair(1)], number(&g["beta"]) as f32, 0.0);
+    close("loss", loss.loss, number(&g["loss"]), 1e-5)?;
+    let mut rest = spread(&[loss.chosen_weights, loss.rejected_weights].concat(), &lengths)?.into_iter();
+    let weights: Vec<f32> =
+        targets.iter().map(|t| if *t == IGNORE_INDEX { f32::NAN } else { rest.next().unwrap() }).collect();
+    policy.backward(&mut device, batch, &weights)?;
+    let grads = policy.read_grads(&mut device)?;
+    policy.update(&mut device, rate, loss.loss as f32)?;
+    let [after, ..] = policy.read_state(&mut device)?;
+    learnt(g, rate, policy.table(), [&slab, &grads, &after])
+}
+
+/// PPO with a pretraining term: the gradients of both losses are summed before one update.
+pub(crate) fn ptx(name: &str, mut device: Device) -> Result<(), Failed> {
+    let all = golden();
+    let (adamw, rate) = adamw(&all);
+    let g = &all["ptx"][name];
+    let c: Case = case(name);
+    let texts: Vec<Vec<Vec<u32>>> = serde_json::from_value(g["texts"].clone()).unwrap();
+    let (b, t) = (texts[0].len(), texts[0][0].len() - 1);
+    let mut policy = PolicyLearner::new(&mut device, &c.config, b, t, adamw)?;
+    let slab = c.slab(policy.table());
+    policy.write_params(&mut device, &slab)?;
+    for (i, rows) in texts.iter().enumerate() {
+        let ids: Vec<u32> = rows.iter().flat_map(|row| row[..t].to_vec()).collect();
+        let targets: Vec<i32> = rows.iter().flat_map(|row| row[1..].iter().map(|id| *id as i32)).collect();
+        let batch = MicroBatch { ids: &ids, targets: &targets, starts: None };
+        let new = policy.logprobs(&mut device, batch)?;
+        let weights = if i == 0 {
+            let advantages = singles(&g["advantages"]);
+            let tokens =
+                PolicyTokens { new: &new, old: &new, reference: &[], advantages: &advantages, lengths: &[new.len()] };
+            let loss = policy_loss(&tokens, &Objective::ppo(0.2))?;
+            close("policy loss", loss.loss, number(&g["policy"]), 1e-5)?;
+            loss.weights
+        } else {
+            let mean = -new.iter().map(|x| f64::from(*x)).sum::<f64>() / new.len() as f64;
+            close("language loss", mean, number(&g["language"]), 1e-5)?;
+            vec![(number(&g["coefficient"]) / new.len() as f64) as f32; new.len()]
+        };
+        policy.backward(&mut device, batch, &weights)?;
+    }
+    let grads = policy.read_grads(&mut device)?;
+    policy.update(&mut device, rate, 0.0)?;
+    let [after, ..] = policy.read_state(&mut device)?;
+    learnt(g, rate, policy.table(), [&slab, &grads, &after])
 }
 
 /// The reward model: scores at the last token, a pairwise loss and what it teaches.

@@ -14,9 +14,9 @@ use crate::{
 /// What the guard goes by, kept in state.json.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardState {
-    /// The stage's first answers: different pairs of neighbouring characters over all, share of pairs repeated
-    /// within an answer, characters of an answer.
-    start: Option<(f64, f64, f64)>,
+    /// The stage's first answers: distinct-2 of all, share of pairs of characters repeated within an answer,
+    /// characters of an answer, share that end.
+    start: Option<(f64, f64, f64, f64)>,
     /// Updates in a row that were out of bounds.
     strikes: usize,
 }
@@ -43,7 +43,7 @@ impl Guard {
     /// Looks at the answers of one update, each with whether it ended, and their mean KL in nats.
     pub(in crate::train) fn look(&mut self, answers: &[(String, bool)], kl: f64) -> Seen {
         let now = indicators(answers);
-        let start = *self.state.start.get_or_insert((now.distinct2, now.repetition, now.length));
+        let start = *self.state.start.get_or_insert((now.distinct2, now.repetition, now.length, now.end_rate));
         let faults = self.faults(&now, kl, start);
         self.state.strikes = if faults.is_empty() { 0 } else { self.state.strikes + 1 };
         let figures = vec![
@@ -59,8 +59,8 @@ impl Guard {
         Seen { figures, verdict }
     }
 
-    fn faults(&self, now: &Indicators, kl: f64, start: (f64, f64, f64)) -> Vec<String> {
-        let (p, (distinct2, repetition, length)) = (&self.plan, start);
+    fn faults(&self, now: &Indicators, kl: f64, start: (f64, f64, f64, f64)) -> Vec<String> {
+        let (p, (distinct2, repetition, length, end_rate)) = (&self.plan, start);
         let mut faults = Vec::new();
         let mut fault = |out: bool, words: String| {
             if out {
@@ -78,7 +78,14 @@ impl Guard {
                 now.repetition
             ),
         );
-        fault(now.end_rate < p.end_rate, format!("the answers no longer end: {:.1} % do", 100.0 * now.end_rate));
+        fault(
+            now.end_rate < p.end_rate * end_rate,
+            format!(
+                "the answers no longer end: {:.1} % do, at the start {:.1} %",
+                100.0 * now.end_rate,
+                100.0 * end_rate
+            ),
+        );
         fault(
             now.length > p.length * length.max(1.0) || now.length * p.length < length,
             format!("the answers have {:.1} characters, at the start {length:.1}", now.length),

@@ -27,7 +27,8 @@ pub(in crate::train) struct Judge {
     pub seed: u64,
     /// Taken from the score of an answer that does not end.
     pub missing_end: f32,
-    pub log: Log,
+    /// Where they are kept, once the stage is ready.
+    pub log: Option<Log>,
 }
 
 impl Judge {
@@ -60,7 +61,8 @@ impl Judge {
         let good: Vec<bool> = self.prompts.iter().zip(&answers).map(judged).collect();
         let role = if done == 0 { "sft" } else { self.stage };
         for (i, (p, (text, ended))) in self.prompts.iter().zip(&answers).enumerate() {
-            self.log.append(&json!({
+            let Some(log) = &mut self.log else { break };
+            log.append(&json!({
                 "stage": self.stage, "step": done, "task": p.task.name(), "prompt": p.prompt, "role": role,
                 "seed": self.seed, "text": text, "ended": ended, "true": good[i],
                 "reward": rewards.as_ref().map(|r| r[i]), "kl": kl[i],

@@ -38,7 +38,7 @@ use super::{
     error::TrainError,
     event::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
     lineage,
-    prepare::Opening,
+    prepare::{Opened, Opening},
     work::{Halt, Model, Submitted, Watch, Work},
 };
 use crate::{
@@ -167,17 +167,13 @@ impl Shared {
         let voice = Decoder::new(o.device, &model, weights, model.max_position_embeddings)?;
         let judged = data::builtin_judge_prompts()?;
         let prompts = Prompts::new(data::builtin_prompts()?, &judged, o.config.seed);
-        let mut log = o.run.answers()?;
-        let cut = if beside.is_some() {
-            log.truncate_after_step(Some(o.stage.name), state.step)?
-        } else {
-            log.truncate_stage(o.stage.name)?
+        let judge = Judge {
+            prompts: judged,
+            stage: o.stage.name,
+            seed: o.config.seed,
+            missing_end: asked.missing_end,
+            log: None,
         };
-        if let Some((lines, path)) = cut {
-            o.notes.push(format!("{lines} judged answers past step {} were moved to {}", state.step, path.display()));
-        }
-        let judge =
-            Judge { prompts: judged, stage: o.stage.name, seed: o.config.seed, missing_end: asked.missing_end, log };
         let shared = Shared {
             model,
             seed: o.config.seed,
@@ -265,6 +261,28 @@ impl Shared {
     }
 }
 
+/// The stage, once everything is found to fit: now its judged answers get their place, those past the checkpoint
+/// (of a stage that begins anew all) out of the way.
+pub(super) fn ready<M: Method + Send + 'static>(
+    o: &mut Opening<'_>,
+    mut shared: Shared,
+    method: M,
+    state: State,
+) -> Result<Opened, TrainError> {
+    let mut log = o.run.answers()?;
+    let cut = if state.step > 0 {
+        log.truncate_after_step(Some(o.stage.name), state.step)?
+    } else {
+        log.truncate_stage(o.stage.name)?
+    };
+    if let Some((lines, path)) = cut {
+        o.notes.push(format!("{lines} judged answers past step {} were moved to {}", state.step, path.display()));
+    }
+    shared.judge.log = Some(log);
+    let tokenizer = shared.tokenizer.clone();
+    Ok(Opened { work: Box::new(Aligned { shared, method }), tokenizer, state })
+}
+
 /// The reward model, where the stage needs one or the run has one that can be used.
 fn reward_model(
     o: &mut Opening<'_>,
@@ -288,9 +306,9 @@ fn reward_model(
 }
 
 /// A method at work.
-pub(super) struct Aligned<M> {
-    pub shared: Shared,
-    pub method: M,
+struct Aligned<M> {
+    shared: Shared,
+    method: M,
 }
 
 impl<M: Method> Work for Aligned<M> {
@@ -351,7 +369,9 @@ impl<M: Method> Work for Aligned<M> {
     }
 
     fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
-        self.shared.judge.log.sync()?;
+        if let Some(log) = &mut self.shared.judge.log {
+            log.sync()?;
+        }
         let policy = &self.shared.roles.policy;
         let mut all = vec![Part {
             folder: "",

@@ -110,7 +110,7 @@ pub(in crate::train) struct GuardPlan {
     pub distinct2: f64,
     /// By how much the share of repeated pairs in an answer may rise above the start's.
     pub repetition: f64,
-    /// Least share of answers that end.
+    /// Least share of answers that end, as a share of the start's.
     pub end_rate: f64,
     /// How many times longer or shorter than at the start answers may be.
     pub length: f64,

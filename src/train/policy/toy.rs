@@ -26,8 +26,9 @@ use crate::{
 const NODES: usize = 10;
 const EDGES: usize = 3;
 const LONGEST: usize = 6;
-/// Updates, at a rate that falls to 0.
-const UPDATES: usize = 60;
+/// Updates, and their rate, which falls to 0.
+const UPDATES: usize = 90;
+const RATE: f32 = 1e-3;
 /// What ends a walk; the nodes are the ids before.
 const END: u32 = NODES as u32;
 
@@ -105,7 +106,7 @@ fn ppo_finds_the_shortest_ways() {
     let how = PpoPlan {
         kl_coef: 0.0,
         epochs: 4,
-        value_rate: 3e-3,
+        value_rate: f64::from(RATE),
         value_warmup: 0,
         max_approx_kl: None,
         ..RunConfig::default().ppo_plan()
@@ -116,7 +117,7 @@ fn ppo_finds_the_shortest_ways() {
     for step in 0..UPDATES {
         let walks = sampler.answers(&mut device, starts.clone(), step * starts.len()).unwrap();
         let paid: Vec<f32> = walks.iter().map(|w| graph.optimality(w)).collect();
-        let rate = 3e-3 * (UPDATES - step) as f32 / UPDATES as f32;
+        let rate = RATE * (UPDATES - step) as f32 / UPDATES as f32;
         let split = Split { seed: 1, step, epochs, minibatches };
         learner.update(&mut device, &mut roles, None, (split, rate), (walks, &paid)).unwrap();
         scores.push(mean(&paid));

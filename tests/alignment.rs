@@ -1,0 +1,400 @@
+//! The stages that align a policy, from outside and behind a session: lamps, guard, microscope, judged answers, and
+//! PPO's siblings.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{fs, path::Path, time::Duration};
+
+use common::{
+    Done, checkpoints, danlu,
+    feedback::{
+        PPO, bases, copied, events, files, given, killed, number, rewarded, same, stage, steps, stopped, tuned,
+    },
+    json_file, objects, scratch, stage_checkpoint, tensors, text,
+};
+use danlu::{
+    compute::Device,
+    session::{Command, Event, RolloutView, Session},
+    train::{Setup, Trainer, Workshop, open_run},
+};
+use serde_json::{Value, json};
+
+const GRPO: [&str; 10] = [
+    "steps=6",
+    "rollouts=8",
+    "num_generations=4",
+    "response_length=8",
+    "num_mini_batches=2",
+    "beta=0.1",
+    "guard.enabled=false",
+    "learning_rate=1e-3",
+    "eval_steps=0",
+    "save_steps=2",
+];
+const DPO: [&str; 6] =
+    ["guard.enabled=false", "steps=12", "batch_size=4", "learning_rate=1e-3", "eval_steps=0", "save_steps=3"];
+
+/// The judged answers of a run.
+fn answers(run: &Path) -> Vec<Value> {
+    objects(&fs::read_to_string(run.join("report/answers.jsonl")).unwrap())
+}
+
+fn lamps(lines: &[Value]) -> Vec<String> {
+    let all = events(lines, "lamps");
+    assert_eq!(all.len(), 1, "once a sitting");
+    let lamp = |l: &Value| {
+        let (value, bound) = (number(l, "value"), number(l, "bound"));
+        assert!(l["holds"] == true && value <= bound, "{l}");
+        l["name"].as_str().unwrap().to_owned()
+    };
+    all[0]["lamps"].as_array().unwrap().iter().map(lamp).collect()
+}
+
+// ---- lamps ----
+
+/// Measured at every start; after a resume the policy is not its reference any more.
+#[test]
+fn lamps_are_measured_at_every_start() {
+    let dir = scratch();
+    for (name, sets, first, later) in [
+        ("ppo", &PPO[..], vec!["kl", "ratio", "clipfrac", "sampler"], vec!["ratio", "clipfrac", "sampler"]),
+        ("grpo", &GRPO[..], vec!["kl", "ratio", "clipfrac", "sampler"], vec!["ratio", "clipfrac", "sampler"]),
+        ("dpo", &DPO[..], vec!["loss", "margin", "kl", "sampler"], vec!["sampler"]),
+    ] {
+        let run = rewarded(dir.path(), name);
+        assert_eq!(lamps(&stage(&run, name, sets, &["--steps", "5"]).good().objects()), first);
+        assert_eq!(lamps(&stage(&run, name, sets, &[]).good().objects()), later);
+    }
+}
+
+// ---- siblings ----
+
+#[test]
+fn dpo_starts_at_ln_2_and_needs_no_reward_model() {
+    let dir = scratch();
+    let run = tuned(dir.path(), "run");
+    let lines = stage(&run, "dpo", &[&DPO[..], &["steps=40"]].concat(), &[]).good().objects();
+    let told = steps(&lines);
+    assert!((number(told[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6, "{}", told[0]);
+    assert_eq!(number(told[0], "rewards/accuracies"), 0.0, "{}", told[0]);
+    for line in &told {
+        for key in ["rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected"] {
+            assert!(number(line, key).is_finite(), "{line}");
+        }
+        let margin = number(line, "rewards/chosen") - number(line, "rewards/rejected");
+        assert!((margin - number(line, "rewards/margins")).abs() < 1e-5, "{line}");
+    }
+    let losses: Vec<f64> = events(&lines, "eval").iter().map(|l| number(l, "eval_loss")).collect();
+    assert!((losses[0] - std::f64::consts::LN_2).abs() < 1e-6 && losses[1] < losses[0], "{losses:?}");
+    // Judged all the same, without rewards.
+    let all: Vec<&Value> = events(&lines, "policy").into_iter().filter(|p| p["task"] == "all").collect();
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|p| p["reward"].is_null() && p["true"].is_number()), "{all:?}");
+    assert!(answers(&run).iter().all(|a| a["reward"].is_null()));
+    let state = json_file(&stage_checkpoint(&run, "dpo", 40).join("state.json"));
+    assert_eq!((&state["parent"], &state["reward_model"]), (&json!("sft-00000060"), &Value::Null));
+    // With one it is told what that thinks.
+    let run = rewarded(dir.path(), "with");
+    let lines = stage(&run, "dpo", &DPO, &[]).good().objects();
+    assert!(events(&lines, "policy").iter().all(|p| p["reward"].is_number()));
+}
+
+#[test]
+fn grpo_compares_answers_to_one_question() {
+    let dir = scratch();
+    let run = rewarded(dir.path(), "run");
+    let lines = stage(&run, "grpo", &GRPO, &[]).good().objects();
+    for line in steps(&lines) {
+        for key in ["reward", "reward_std", "kl", "entropy", "objective/kl", "clip_ratio/region_mean"] {
+            assert!(number(line, key).is_finite(), "{line}");
+        }
+        for share in ["frac_reward_zero_std", "completions/clipped_ratio", "guard/end_rate"] {
+            assert!((0.0..=1.0).contains(&number(line, share)), "{line}");
+        }
+        assert!(number(line, "val/ratio_gap") <= 1e-6, "{line}");
+    }
+    let moved = steps(&lines);
+    assert!(number(moved[0], "objective/kl").abs() < 1e-4 && number(moved[5], "kl") > 1e-4, "{}", moved[5]);
+    let folder = stage_checkpoint(&run, "grpo", 6);
+    assert!(!folder.join("value").exists(), "there is no value net");
+    assert!(tensors(&folder)[0] != tensors(&stage_checkpoint(&run, "sft", 60))[0]);
+    let bare = copied(&bases().tuned, dir.path(), "bare");
+    let before = files(&bare);
+    stage(&bare, "grpo", &GRPO, &[]).refused(2, &["grpo needs a checkpoint of reward", "--stage reward"]);
+    assert!(files(&bare) == before, "nothing is written");
+}
+
+#[test]
+fn siblings_stopped_and_killed_go_on_to_the_bit() {
+    let dir = scratch();
+    for (name, sets, step, stops) in [("grpo", &GRPO[..], 6, &[1, 2, 5][..]), ("dpo", &DPO[..], 12, &[1, 4, 11][..])] {
+        let run = |which: &str| rewarded(dir.path(), &format!("{name}-{which}"));
+        let (a, b) = (run("a"), run("b"));
+        stopped(&a, &[(b.clone(), stops)], name, sets, step);
+        // The one that was stopped was judged at each of its ends.
+        let ends = |run: &Path| -> Vec<Value> {
+            answers(run).into_iter().filter(|a| a["step"] == 0 || a["step"] == step).collect()
+        };
+        assert!(ends(&a) == ends(&b) && ends(&a) == answers(&a), "{name}: the judged answers are the same");
+        let long = if name == "dpo" { "steps=60" } else { "steps=16" };
+        let end = if name == "dpo" { 60 } else { 16 };
+        let (c, d) = (run("c"), run("d"));
+        killed(&c, &d, name, &[sets, &[long]].concat(), end);
+        assert!(answers(&c) == answers(&d), "{name}: the judged answers are the same after kills");
+    }
+}
+
+/// What PPO can do beside its default goes on to the bit as well.
+#[test]
+fn ppo_with_text_and_questions_of_its_own_goes_on_to_the_bit() {
+    let dir = scratch();
+    let more = ["ptx_coef=0.3", "self_prompts=0.5", "whiten_rewards=true", "max_approx_kl=0.02"];
+    let sets = [&PPO[..], &more].concat();
+    let (a, b) = (rewarded(dir.path(), "a"), rewarded(dir.path(), "b"));
+    stopped(&a, &[(b, &[2, 3])], "ppo", &sets, 6);
+    let lines = common::feedback::logged(&a, "ppo");
+    for line in &lines[2..] {
+        assert!(number(line, "loss/ptx_avg") > 0.0, "{line}");
+        assert!((0.0..=4.0).contains(&number(line, "self_prompts")), "{line}");
+        assert!((1.0..=4.0).contains(&number(line, "policy/updates")), "{line}");
+    }
+    assert!(lines[2..].iter().any(|l| number(l, "policy/updates") < 4.0), "an update ended early");
+}
+
+// ---- judged answers ----
+
+#[test]
+fn every_judged_answer_is_kept() {
+    let dir = scratch();
+    let run = rewarded(dir.path(), "run");
+    let lines = stage(&run, "ppo", &[&PPO[..], &["eval_steps=3"]].concat(), &[]).good().objects();
+    let kept = answers(&run);
+    for (step, role) in [(0, "sft"), (3, "ppo"), (6, "ppo")] {
+        let of: Vec<&Value> = kept.iter().filter(|a| a["step"] == step).collect();
+        assert!(of.len() >= 200 && of.iter().all(|a| a["role"] == role && a["stage"] == "ppo" && a["seed"] == 0));
+        let mean = |key: &str| of.iter().map(|a| number(a, key)).sum::<f64>() / of.len() as f64;
+        let good = of.iter().filter(|a| a["true"] == true).count() as f64 / of.len() as f64;
+        let ended = of.iter().filter(|a| a["ended"] == true).count() as f64 / of.len() as f64;
+        let report = *events(&lines, "policy").iter().find(|p| p["step"] == step && p["task"] == "all").unwrap();
+        for (key, got) in [("true", good), ("end_rate", ended), ("reward", mean("reward")), ("kl", mean("kl"))] {
+            assert!((number(report, key) - got).abs() < 1e-6, "{key}: {got} in {report}");
+        }
+        for a in of {
+            assert!(a["prompt"].is_string() && a["text"].is_string() && a["task"].is_string(), "{a}");
+        }
+    }
+    // A stage that begins anew takes its old answers out of the way.
+    for name in checkpoints(&run).iter().filter(|n| n.starts_with("ppo")) {
+        fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
+    }
+    stage(&run, "ppo", &PPO, &["--steps", "1"]).good();
+    assert!(answers(&run).len() < kept.len() && run.join("report/answers.1.old.jsonl").is_file());
+}
+
+// ---- the guard ----
+
+/// A rate at which the policy is spoilt at once, and nothing that holds it.
+const SPOILT: [&str; 6] = [
+    "ppo.kl_coef=0",
+    "ppo.learning_rate=0.3",
+    "ppo.value_warmup_steps=3",
+    "ppo.steps=40",
+    "ppo.rollouts=16",
+    "guard.kl=20",
+];
+
+fn spoilt(done: &Done, stands: &str) {
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains("the guard stopped ppo at update 6") && done.err.contains(stands), "{}", done.err);
+}
+
+#[test]
+fn the_guard_stops_a_policy_that_is_spoilt() {
+    let dir = scratch();
+    let run = rewarded(dir.path(), "run");
+    let sets = [&SPOILT[..], &["ppo.max_approx_kl=1e9", "response_length=24", "save_steps=2", "eval_steps=0"]].concat();
+    let done = stage(&run, "ppo", &sets, &[]);
+    spoilt(&done, "ppo-00000004 stands");
+    let lines = objects(&done.out);
+    let guarded = events(&lines, "guarded");
+    assert_eq!(guarded.len(), 1);
+    let at = guarded[0]["step"].as_u64().unwrap();
+    assert_eq!(guarded[0]["checkpoint"], "ppo-00000004", "{}", guarded[0]);
+    assert_eq!(at, 6, "two updates after the first that was spoilt: {}", guarded[0]);
+    assert_eq!(number(steps(&lines).last().unwrap(), "guard/strikes"), 2.0);
+    assert!(!checkpoints(&run).iter().any(|n| n == "ppo-00000006"), "what is spoilt is not saved");
+    // What it goes by is kept: it stops at the same update when the stage goes on, and after a stop before.
+    let start = json_file(&stage_checkpoint(&run, "ppo", 4).join("state.json"))["guard"].clone();
+    assert!(start["start"].is_array(), "{start}");
+    spoilt(&stage(&run, "ppo", &sets, &[]), "ppo-00000004 stands");
+    let other = rewarded(dir.path(), "other");
+    stage(&other, "ppo", &sets, &["--steps", "5"]).good();
+    let state = json_file(&stage_checkpoint(&other, "ppo", 5).join("state.json"));
+    assert_eq!((&state["guard"]["start"], &state["guard"]["strikes"]), (&start["start"], &json!(1)));
+    spoilt(&stage(&other, "ppo", &sets, &[]), "ppo-00000005 stands");
+    // It can be told to look and do nothing.
+    let free = rewarded(dir.path(), "free");
+    let sets = [&sets[..], &["guard.enabled=false", "ppo.steps=8"]].concat();
+    let lines = stage(&free, "ppo", &sets, &[]).good().objects();
+    assert!(number(steps(&lines).last().unwrap(), "guard/strikes") >= 2.0);
+}
+
+fn session(run: &Path, name: &str, sets: &[&str]) -> Session {
+    let pair = |s: &&str| s.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
+    let setup =
+        Setup { stage: name.to_owned(), sets: sets.iter().map(pair).collect(), interactive: true, ..Setup::default() };
+    let mut device = Device::cpu();
+    let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
+    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();
+    Session::start(trainer, setup).unwrap()
+}
+
+/// Waits for an event that is wanted.
+fn until<T>(session: &Session, want: impl Fn(Event) -> Option<T>) -> T {
+    loop {
+        let event = session.events.recv_timeout(Duration::from_mins(1)).expect("an event in time");
+        if let Event::Finished { reason, .. } = &event
+            && reason != "switched"
+        {
+            panic!("it ended too early: {reason}");
+        }
+        if let Some(found) = want(event) {
+            return found;
+        }
+    }
+}
+
+fn refused(session: &Session, command: Command, words: &str) {
+    session.commands.send(command).unwrap();
+    let text = until(session, |e| if let Event::Refused { text } = e { Some(text) } else { None });
+    assert!(text.contains(words), "{text}");
+}
+
+/// Before a person's eyes it pauses; the stage is opened again by its own name, from its newest checkpoint.
+#[test]
+fn a_guarded_stage_is_opened_again_from_its_newest_checkpoint() {
+    let dir = scratch();
+    let run = rewarded(dir.path(), "run");
+    let sets =
+        [&SPOILT[..], &["ppo.max_approx_kl=1e9", "ppo.response_length=24", "ppo.save_steps=2", "ppo.eval_steps=0"]]
+            .concat();
+    let s = session(&run, "ppo", &sets);
+    let at = until(&s, |e| if let Event::Guarded { step, .. } = e { Some(step) } else { None });
+    until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
+    refused(&s, Command::Resume, "the guard has stopped ppo");
+    refused(&s, Command::Save, "the guard has stopped ppo");
+    s.commands.send(Command::Stage { name: "ppo".to_owned() }).unwrap();
+    let resumed = until(&s, |e| if let Event::Started(info) = e { Some(info.resumed_at) } else { None });
+    assert_eq!((at, resumed), (6, 4));
+    until(&s, |e| matches!(e, Event::Guarded { step: 6, .. }).then_some(()));
+    s.commands.send(Command::Stop { save: true }).unwrap();
+    while !matches!(s.events.recv_timeout(Duration::from_mins(1)).unwrap(), Event::Finished { .. }) {}
+    assert!(!checkpoints(&run).iter().any(|n| n == "ppo-00000006"), "what is spoilt is not saved");
+}
+
+// ---- the microscope ----
+
+fn rollout(session: &Session, which: usize) -> RolloutView {
+    session.commands.send(Command::ShowRollout { which }).unwrap();
+    *until(session, |e| if let Event::Rollout(view) = e { Some(view) } else { None })
+}
+
+/// One answer token by token adds up to what the update used.
+#[test]
+fn a_rollout_is_seen_token_by_token() {
+    let dir = scratch();
+    for (name, sets) in [("ppo", &PPO[..]), ("grpo", &GRPO[..])] {
+        let run = rewarded(dir.path(), name);
+        let sets: Vec<String> =
+            sets.iter().map(|s| if s.contains("guard") { (*s).to_owned() } else { format!("{name}.{s}") }).collect();
+        let s = session(&run, name, &sets.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut told = None;
+        until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
+        for which in 0..8 {
+            let view = rollout(&s, which);
+            assert_eq!((view.step, view.which, view.of), (6, which, 8));
+            assert!(!view.prompt.is_empty() && (1..=8).contains(&view.actions.len()), "{view:?}");
+            assert_eq!(view.ended, view.actions.last().unwrap().text == "<|im_end|>", "{view:?}");
+            let paid: f64 = view.actions.iter().map(|a| f64::from(a.reward)).sum();
+            let kl: f64 = view.actions.iter().map(|a| f64::from(a.logprob) - f64::from(a.reference)).sum();
+            if name == "grpo" {
+                assert!((paid - view.score).abs() < 1e-4 && view.actions.iter().all(|a| a.value.is_none()));
+            } else if kl.abs() > 1e-2 {
+                // One β for all of them.
+                let beta = (view.score - paid) / kl;
+                let of = *told.get_or_insert(beta);
+                assert!(beta > 0.0 && (beta / of - 1.0).abs() < 1e-2, "{beta} and {of}");
+            }
+            for a in &view.actions {
+                assert!(a.logprob <= 0.0 && a.ratio > 0.0 && a.advantage.is_finite(), "{a:?}");
+                assert!(!a.clipped || (a.ratio - 1.0).abs() > 0.2, "{a:?}");
+                assert_eq!(a.value.is_some(), name == "ppo");
+            }
+        }
+        let far = rollout(&s, 8 + 3);
+        assert_eq!(far, rollout(&s, 3));
+        s.commands.send(Command::Stop { save: false }).unwrap();
+    }
+    let run = rewarded(dir.path(), "dpo");
+    let s = session(&run, "dpo", &["dpo.steps=2", "dpo.batch_size=4"]);
+    until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
+    refused(&s, Command::ShowRollout { which: 0 }, "dpo learns from pairs");
+    s.commands.send(Command::Stop { save: false }).unwrap();
+}
+
+// ---- what does not fit ----
+
+#[test]
+fn models_that_do_not_fit_are_refused() {
+    let dir = scratch();
+    // A reward model of another tokenizer: it is another file inside a checkpoint that verifies otherwise.
+    let run = rewarded(dir.path(), "words");
+    let path = run.join("data/tokenizer.json");
+    let mut json: Value = json_file(&path);
+    let vocab = json["model"]["vocab"].as_object_mut().unwrap();
+    let named = |id: u64| vocab.iter().find(|(_, v)| v.as_u64() == Some(id)).unwrap().0.clone();
+    let (a, b) = (named(1400), named(1401));
+    (vocab[&a], vocab[&b]) = (json!(1401), json!(1400));
+    fs::write(&path, json.to_string()).unwrap();
+    let before = files(&run);
+    for name in ["ppo", "grpo"] {
+        stage(&run, name, &[], &["--steps", "1"])
+            .refused(2, &["reward-00000006", "tokenizer is another one", "id 1400"]);
+    }
+    assert!(files(&run) == before, "nothing is written");
+    // Another shape: of the reference, of the reward model, and of both.
+    let run = rewarded(dir.path(), "shape");
+    let before = files(&run);
+    for name in ["ppo", "grpo", "dpo"] {
+        let words = [&*format!("{name} starts from a checkpoint of sft"), "another model than run.toml describes"];
+        stage(&run, name, &["model.intermediate_size=96"], &["--steps", "1"]).refused(2, &words);
+    }
+    assert!(files(&run) == before, "nothing is written");
+    // No pair left.
+    let run = tuned(dir.path(), "pairs");
+    let pairs = dir.path().join("pairs.jsonl");
+    fs::write(&pairs, given().lines().take(1).collect::<String>() + "\n").unwrap();
+    let source = format!("reward.source=[{{name=\"few\",path={:?}}}]", text(&pairs));
+    let before = files(&run);
+    stage(&run, "dpo", &[&source], &["--steps", "1"]).refused(2, &["pairs are left to train on"]);
+    assert!(files(&run) == before, "nothing is written");
+}
+
+/// A stage is found and named everywhere.
+#[test]
+fn siblings_are_listed() {
+    let help = danlu(["train", "--help"]);
+    assert!(help.out.contains("pretrain, sft, reward, ppo, dpo, grpo"), "{}", help.out);
+    let dir = scratch();
+    stage(&dir.path().join("none"), "dppo", &[], &[]).refused(2, &["pretrain, sft, reward, ppo, dpo, grpo"]);
+    let (a, b) = (rewarded(dir.path(), "a"), rewarded(dir.path(), "b"));
+    stage(&a, "dpo", &DPO, &[]).good();
+    stage(&b, "dpo", &DPO, &[]).good();
+    same(&a, &b, "dpo", 12, "twice");
+    let ask = ["generate", "--run", &text(&a), "--chat", "--prompt", "你好", "--temperature", "0", "--json"];
+    let of = |more: &[&str]| danlu([&ask[..], more].concat()).object();
+    assert_eq!(of(&[]), of(&["--stage", "dpo"]));
+}
