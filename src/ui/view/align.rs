@@ -74,6 +74,7 @@ pub(super) fn score(pen: &Pen, area: Rect, buf: &mut Buffer) {
         ]),
         None => Vec::new(),
     };
+    let facts = pen.fitting(facts, Panel::Score, area.width as usize);
     let inner = pen.title(buf, area, Panel::Score, &facts);
     if inner.height == 0 {
         return;
@@ -142,6 +143,7 @@ pub(super) fn drift(pen: &Pen, area: Rect, buf: &mut Buffer) {
             facts.push(pen.piece(figure(value), Role::Text));
         }
     }
+    let facts = pen.fitting(facts, Panel::Drift, area.width as usize);
     let inner = pen.title(buf, area, Panel::Drift, &facts);
     let gauges = gauges(&pen.stage.name);
     // In a column two by two, where there are rows for that.

@@ -10,7 +10,7 @@ use crate::ui::{
     series::{SMOOTHINGS, Series},
     state::{Panel, Phase},
     strings::{self, Tr},
-    text::{figure, grouped, rate, short, width},
+    text::{figure, grouped, rate, short},
     theme::Role,
 };
 
@@ -93,12 +93,7 @@ fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
         let shown = if raw.is_finite() { stage.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
         add(strings::TRAIN, figure(shown), if raw.is_finite() { Role::Train } else { Role::Bad });
     }
-    let room = cells.saturating_sub(width(state.tr(Panel::Loss.title())) + 6);
-    while facts.len() > 2 && pieces_width(&facts) > room {
-        facts.drain(..2);
-        facts[0].0 = facts[0].0.trim_start().to_owned().into();
-    }
-    facts
+    pen.fitting(facts, Panel::Loss, cells)
 }
 
 fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {

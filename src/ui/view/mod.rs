@@ -99,6 +99,17 @@ impl Pen<'_> {
         pieces
     }
 
+    /// Label and value pairs for a panel's title: those in front go first where there is not room for all, a
+    /// label with its value.
+    pub(crate) fn fitting<'p>(&self, mut facts: Pieces<'p>, panel: Panel, cells: usize) -> Pieces<'p> {
+        let room = cells.saturating_sub(crate::ui::text::width(self.state.tr(panel.title())) + 6);
+        while facts.len() > 2 && crate::ui::paint::pieces_width(&facts) > room {
+            facts.drain(..2);
+            facts[0].0 = facts[0].0.trim_start().to_owned().into();
+        }
+        facts
+    }
+
     /// Facts in one row, with dots between.
     pub(crate) fn dotted<'p>(&self, facts: impl IntoIterator<Item = String>) -> Pieces<'p> {
         let mut pieces: Pieces = Vec::new();

@@ -31,6 +31,7 @@ pub(super) fn accuracy(pen: &Pen, area: Rect, buf: &mut Buffer) {
             ("95%", interval, Role::Text),
         ]);
     }
+    let facts = pen.fitting(facts, Panel::Accuracy, area.width as usize);
     let mut inner = pen.title(buf, area, Panel::Accuracy, &facts);
     if inner.height == 0 {
         return;
@@ -96,13 +97,10 @@ pub(super) fn margins(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let report = pen.stage.feedback.reward.as_ref();
     let mut facts: Pieces = Vec::new();
     if let Some(r) = report {
-        facts = pen.labelled([
-            (state.tr(strings::CHOSEN_LESS), format!("{:+.2}", r.margin), Role::Bright),
-            ("", strings::at_step(state.lang, r.step), Role::Dim),
-        ]);
-        if crate::ui::paint::pieces_width(&facts) + 20 > area.width as usize {
-            facts.drain(..1);
-        }
+        facts = vec![
+            pen.piece(format!("{:+.2}  ", r.margin), Role::Bright),
+            pen.piece(strings::at_step(state.lang, r.step), Role::Dim),
+        ];
     }
     let mut inner = pen.title(buf, area, Panel::Margins, &facts);
     let Some(r) = report else {
