@@ -7,10 +7,11 @@
 
 mod fake;
 
+use fake::Line;
 use std::time::Duration;
 
 use danlu::{
-    session::{BatchView, Event, TaskReport, TokenView},
+    session::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
     ui::{
         keys::{Code, Key},
         state::{AppState, Panel},
@@ -117,13 +118,131 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     type_in(&mut chat, "床前明月光");
     states.push(("chat", chat));
     states.extend(tuning_states(lang));
+    states.extend(feedback_states(lang));
     states
 }
 
+/// Those of human feedback.
+fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
+    let (esc, enter) = (Key::plain(Code::Esc), Key::plain(Code::Enter));
+    let mut states = vec![
+        ("reward_before", screen(lang, fake::feedback::reward_until(0))),
+        ("reward", screen(lang, fake::feedback::reward_until(45))),
+        ("ppo_before", screen(lang, vec![Event::Started(Box::new(fake::feedback::feedback_info(Line::Ppo, 0)))])),
+        ("ppo", screen(lang, fake::feedback::policy_until(Line::Ppo, 22))),
+    ];
+    // DPO after PPO: the frontiers lie over each other.
+    let mut dpo = fake::feedback::policy_until(Line::Ppo, 22);
+    dpo.push(Event::Finished { step: 22, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
+    dpo.extend(fake::feedback::policy_until(Line::Dpo, 60));
+    let mut dpo = screen(lang, dpo);
+    dpo.focus = Panel::Frontier;
+    states.push(("dpo", dpo));
+
+    let mut guarded = fake::feedback::policy_until(Line::Ppo, 12);
+    guarded.extend([fake::feedback::guarded(12), Event::Paused { step: 12 }]);
+    states.push(("guarded", screen(lang, guarded)));
+
+    let mut rollout = screen(lang, fake::feedback::policy_until(Line::Grpo, 12));
+    rollout.focus = Panel::Rollout;
+    press(&mut rollout, &[Key::plain(Code::Down); 6]);
+    states.push(("rollout", rollout));
+
+    let mut three = screen(lang, fake::feedback::policy_until(Line::Ppo, 22));
+    press(&mut three, &[Key::char('b'), Key::char('b')]);
+    type_in(&mut three, fake::feedback::HANGZHOU);
+    press(&mut three, &[enter, esc]);
+    scored(&mut three, 1, "西湖、灵隐寺、雷峰塔，都值得一去。", 22, Some(0.914));
+    scored(&mut three, 2, "杭州很好。", 400, Some(-0.08));
+    scored(&mut three, 3, "我想去杭州玩，不知何处是他乡。", 1200, Some(-1.3));
+    states.push(("three_beside", three));
+
+    let mut waiting = screen(lang, fake::feedback::policy_until(Line::Ppo, 8));
+    press(&mut waiting, &[Key::char('v')]);
+    states.push(("pick_waiting", waiting));
+
+    let mut refused = screen(lang, fake::feedback::policy_until(Line::Ppo, 8));
+    press(&mut refused, &[Key::char('v')]);
+    let text =
+        "6 answers to \"嗯\" were all the same: there is nothing to choose between; ask something else".to_owned();
+    update(&mut refused, Msg::Event(Event::Refused { text }));
+    states.push(("pick_refused", refused));
+
+    let choices = [('a', true), ('b', true), ('=', true), ('B', true), ('a', true), ('x', true), ('b', false)];
+    let (mut pick, mut votes) = picking(lang, &choices);
+    press(&mut pick, &[Key::char('t')]);
+    states.push(("pick", pick));
+
+    let (mut own, _) = picking(lang, &[('a', true)]);
+    press(&mut own, &[Key::char('i')]);
+    type_in(&mut own, "苏州有什么好玩的？");
+    states.push(("pick_own", own));
+
+    let (mut rewrite, _) = picking(lang, &[('a', true)]);
+    press(&mut rewrite, &[Key::char('e'), Key::plain(Code::Tab)]);
+    type_in(&mut rewrite, "春天去最好。");
+    states.push(("pick_rewrite", rewrite));
+
+    // A question and answers that no screen holds.
+    let (mut long, _) = picking(lang, &[('a', true)]);
+    press(&mut long, &[Key::char('n')]);
+    if let Event::Offered(mut offer) = votes.offer(9, Some(fake::feedback::HANGZHOU.repeat(20))) {
+        (offer.a, offer.b) = (offer.a.repeat(30), "Yes.".to_owned());
+        update(&mut long, Msg::Event(Event::Offered(offer)));
+    }
+    painted(&long, 120, 36);
+    press(&mut long, &[Key::plain(Code::PageDown)]);
+    states.push(("pick_long", long));
+
+    let (mut voted, _) = picking(lang, &choices);
+    press(&mut voted, &[Key::char('5')]);
+    voted.focus = Panel::Votes;
+    states.push(("votes", voted));
+    states
+}
+
+/// Choosing while PPO runs: these votes, each after five seconds; the last is taken back where it says so.
+fn picking(lang: Lang, choices: &[(char, bool)]) -> (AppState, fake::feedback::Votes) {
+    let mut state = screen(lang, fake::feedback::policy_until(Line::Ppo, 8));
+    let mut votes = fake::feedback::Votes::default();
+    let mut cmds = press(&mut state, &[Key::char('v')]);
+    for (key, stands) in choices {
+        answer(&mut state, &mut votes, cmds);
+        let later = state.now + Duration::from_secs(5);
+        update(&mut state, Msg::Tick(later));
+        cmds = press(&mut state, &[Key::char(*key)]);
+        if !stands {
+            answer(&mut state, &mut votes, std::mem::take(&mut cmds));
+            cmds = press(&mut state, &[Key::char('u')]);
+        }
+    }
+    answer(&mut state, &mut votes, cmds);
+    (state, votes)
+}
+
+/// What the trainer would answer.
+fn answer(state: &mut AppState, votes: &mut fake::feedback::Votes, cmds: Vec<Cmd>) {
+    for cmd in cmds {
+        let told = match cmd {
+            Cmd::Send(Command::Offer { prompt }) => vec![votes.offer(8, prompt)],
+            Cmd::Send(Command::Vote { pair, choice, seconds }) => votes.vote(pair, choice, seconds),
+            Cmd::Send(Command::Unvote) => vec![votes.unvote()],
+            _ => Vec::new(),
+        };
+        for event in told {
+            update(state, Msg::Event(event));
+        }
+    }
+}
+
 fn said(state: &mut AppState, id: u64, text: &str, step: usize) {
+    scored(state, id, text, step, None);
+}
+
+fn scored(state: &mut AppState, id: u64, text: &str, step: usize, score: Option<f64>) {
     update(state, Msg::Event(Event::PromptText { id, text: text.to_owned(), step }));
     let (tokens, seconds, finish_reason) = (text.chars().count(), 0.4, "stop".to_owned());
-    update(state, Msg::Event(Event::PromptDone { id, step, tokens, seconds, finish_reason, score: None }));
+    update(state, Msg::Event(Event::PromptDone { id, step, tokens, seconds, finish_reason, score }));
 }
 
 /// Those of fine-tuning.
@@ -200,11 +319,20 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states
 }
 
+/// How the names of feedback's states begin.
+const OF_FEEDBACK: [&str; 8] = ["reward", "ppo", "dpo", "guarded", "rollout", "three", "pick", "votes"];
+
 #[test]
 fn snapshots() {
     for (lang, language) in [(Lang::Zh, "zh"), (Lang::En, "en")] {
         for (name, state) in states(lang) {
             for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+                // The screens of feedback are many: one language each at the small size, and where little
+                // is shown.
+                let small = lang == Lang::En && (wide == 60 || name.starts_with("pick_"));
+                if small && OF_FEEDBACK.iter().any(|of| name.starts_with(of)) {
+                    continue;
+                }
                 insta::assert_snapshot!(format!("{name}_{language}_{wide}x{high}"), shown(&state, wide, high));
             }
         }
@@ -252,10 +380,10 @@ fn every_panel_alone_and_expanded() {
 #[test]
 fn no_size_makes_it_panic() {
     for (_, mut state) in states(Lang::Zh) {
-        for panel in [Panel::Loss, Panel::Tasks, Panel::Probe, Panel::Batch, Panel::Chat, Panel::Mix] {
-            state.focus = panel;
+        for panel in Panel::of(state.shown()) {
+            state.focus = *panel;
             for wide in 1..=40 {
-                for high in 1..=20 {
+                for high in [1, 2, 3, 4, 5, 8, 13, 20] {
                     rows(&painted(&state, wide, high).0);
                 }
             }
@@ -316,6 +444,40 @@ fn hostile_text_is_shown_not_obeyed() {
         end_rate: -1.0,
         eval_loss: f64::NAN,
     }));
+    events.push(Event::Policy(PolicyReport {
+        step: 1,
+        task: text(),
+        prompts: 0,
+        true_score: f64::NAN,
+        ci95: (f64::NAN, f64::INFINITY),
+        reward: f64::NAN,
+        kl: f64::NAN,
+        end_rate: f64::NAN,
+        distinct2: f64::NAN,
+        length: f64::NAN,
+    }));
+    let action = ActionView {
+        text: text(),
+        logprob: f32::NAN,
+        reference: f32::INFINITY,
+        value: Some(f32::NAN),
+        reward: f32::NAN,
+        advantage: f32::NAN,
+        ratio: f32::NAN,
+        clipped: true,
+    };
+    let rollout = RolloutView {
+        step: 1,
+        which: 0,
+        of: 0,
+        prompt: text(),
+        score: f64::NAN,
+        ended: false,
+        actions: vec![action; 40],
+    };
+    events.push(Event::Rollout(Box::new(rollout)));
+    events.push(Event::Offered(Box::new(Offer { pair: 1, step: 1, prompt: text(), a: text(), b: text().repeat(99) })));
+    events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()) });
     events.push(Event::Refused { text: text() });
     events.push(Event::Note { step: 1, text: text() });
     events.push(Event::Saved { step: 1, path: evil.into(), seconds: 0.1, bytes: 1 });
@@ -330,6 +492,11 @@ fn hostile_text_is_shown_not_obeyed() {
     );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));
+    state.pick.open = true;
+    for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+        let all = rows(&painted(&state, wide, high).0).concat();
+        assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'));
+    }
     update(&mut state, Msg::Event(Event::Finished { step: 1, reason: text(), failed: true, seconds: 0.0 }));
     for panel in Panel::ALL {
         state.focus = panel;

@@ -26,7 +26,13 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 fn workbench() {
     let var = |name: &str, or: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(or);
     let lang = if std::env::var("FAKE_LANG").is_ok_and(|l| l == "en") { Lang::En } else { Lang::Zh };
-    let session = fake::play(Duration::from_millis(var("FAKE_PACE", 20)), var("FAKE_FROM", 0) as usize);
+    let line = std::env::var("FAKE_STAGE").unwrap_or_default();
+    let session = fake::play(fake::Script {
+        pace: Duration::from_millis(var("FAKE_PACE", 20)),
+        line: fake::Line::ALL.into_iter().find(|l| l.name() == line).unwrap_or(fake::Line::Pretrain),
+        from: var("FAKE_FROM", 0) as usize,
+        guard: var("FAKE_GUARD", 0) > 0,
+    });
     if std::env::var("FAKE_PANIC").is_ok() {
         thread::spawn(|| {
             thread::sleep(Duration::from_millis(500));
@@ -419,6 +425,60 @@ fn stages_are_looked_at_gone_to_and_come_back_to() {
     pty.send(b"g\r");
     pty.wait_for("▸2 小学中学 pretrain");
     pty.wait_for("训练中");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// Two answers are chosen between while PPO runs: votes by arrows and by full-width letters, the refit seen,
+/// a vote taken back and cast anew, an answer rewritten, a prompt of one's own, and back.
+#[test]
+fn pairs_are_voted_on_while_the_policy_learns() {
+    let mut pty = Pty::start(&[("FAKE_STAGE", "ppo"), ("FAKE_FROM", "5"), ("FAKE_PACE", "50")], true);
+    pty.wait_for("得分与 KL frontier");
+    pty.wait_for("显微镜");
+    pty.wait_for("西湖、灵隐寺");
+    pty.send(b"v");
+    pty.wait_for("正在写两个回答");
+    pty.wait_for("#1");
+    assert!(!pty.contents().contains("RM "), "no opinion before the vote");
+    let votes: [&[u8]; 5] = [b"\x1b[D", b"\x1b[C", "ａ".as_bytes(), b"B", b"a"];
+    for (at, key) in votes.into_iter().enumerate() {
+        pty.send(key);
+        pty.wait_for(&format!("#{}", at + 2));
+    }
+    pty.wait_for("你 A 更好");
+    pty.wait_for("v1");
+    pty.wait_for("62.0% → 81.0%");
+    pty.send(b"u");
+    pty.wait_for("收回一票");
+    pty.wait_for("#5");
+    pty.send(b"=");
+    pty.wait_for("你 差不多");
+    pty.wait_for("#6");
+    pty.send("e好\r".as_bytes());
+    pty.wait_for("示范共 3 条");
+    pty.wait_for("#7");
+    pty.send("苏州呢？\r".as_bytes());
+    pty.wait_for("#8");
+    pty.wait_for("苏州呢？");
+    pty.send(b"4");
+    pty.wait_for("判对 accuracy");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// The guard's stop is shown with its reason and the way on, and `g` takes it.
+#[test]
+fn a_policy_that_was_stopped_is_opened_from_its_checkpoint() {
+    let vars = [("FAKE_STAGE", "ppo"), ("FAKE_FROM", "9"), ("FAKE_PACE", "50"), ("FAKE_GUARD", "1")];
+    let mut pty = Pty::start(&vars, true);
+    pty.wait_for("护栏停下");
+    pty.wait_for("the answers become one");
+    pty.wait_for("按 g 从 ppo-00000005 接着练");
+    pty.send(b"g");
+    pty.wait_for("正在转到");
+    pty.wait_for("训练中");
+    pty.until("the guard's word to go", |pty| !pty.contents().contains("护栏停下训练"));
     pty.signal(rustix::process::Signal::TERM);
     pty.gives_back(0);
 }

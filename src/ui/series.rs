@@ -96,6 +96,15 @@ impl Series {
         bucket.count += 1;
     }
 
+    /// Adds a value and the interval it is known within, which the bucket's span then holds.
+    pub fn push_within(&mut self, step: usize, value: f64, interval: (f64, f64)) {
+        self.push(step, value);
+        if let Some(bucket) = self.buckets.last_mut().filter(|_| interval.0.is_finite() && interval.1.is_finite()) {
+            bucket.min = bucket.min.min(interval.0);
+            bucket.max = bucket.max.max(interval.1);
+        }
+    }
+
     fn widen(&mut self) {
         self.shift += 1;
         let mut merged: Vec<Bucket> = Vec::with_capacity(MOST);

@@ -1,16 +1,22 @@
 //! A trainer that only tells: a plausible stream of events for tests of the screen.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod feedback;
+
 use std::{
+    collections::VecDeque,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use danlu::session::{
     Ask, BatchView, COMMANDS, Command, EVENTS, Event, RunInfo, Session, SourceInfo, SourceUse, StageInfo, StepReport,
     TaskInfo, TaskReport, TokenView, Who,
 };
+
+use self::feedback::Votes;
 
 pub const POEM: &str = "处处闻啼鸟。夜来风雨声，花落知多少。";
 pub const STEPS: usize = 1200;
@@ -55,7 +61,7 @@ pub fn info() -> RunInfo {
 }
 
 /// Noise that is the same everywhere.
-fn noise(step: usize) -> f64 {
+pub fn noise(step: usize) -> f64 {
     let mut x = (step as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x ^= x >> 29;
     x = x.wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -119,12 +125,22 @@ pub fn evals(step: usize) -> Vec<Event> {
 }
 
 pub fn stages(pretrain: Option<usize>, sft: Option<usize>) -> Vec<StageInfo> {
-    let stage = |name: &str, parent: Option<&str>, step| StageInfo {
-        name: name.to_owned(),
-        parent: parent.map(str::to_owned),
-        step,
+    stages_at([pretrain.unwrap_or(0), sft.unwrap_or(0), 0, 0, 0, 0])
+}
+
+/// All stages, as far as each is.
+pub fn stages_at(done: [usize; 6]) -> Vec<StageInfo> {
+    let parent = |line: Line| match line {
+        Line::Pretrain => None,
+        Line::Sft => Some("pretrain"),
+        _ => Some("sft"),
     };
-    vec![stage("pretrain", None, pretrain), stage("sft", Some("pretrain"), sft)]
+    let stage = |(line, step): (Line, usize)| StageInfo {
+        name: line.name().to_owned(),
+        parent: parent(line).map(str::to_owned),
+        step: (step > 0).then_some(step),
+    };
+    Line::ALL.into_iter().zip(done).map(stage).collect()
 }
 
 pub const SFT_STEPS: usize = 400;
@@ -292,186 +308,358 @@ pub fn saved(step: usize) -> Event {
 }
 
 /// A stage of the fake trainer.
-#[derive(Clone, Copy, PartialEq)]
-enum Line {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Line {
     Pretrain,
     Sft,
+    Reward,
+    Ppo,
+    Dpo,
+    Grpo,
 }
 
 impl Line {
-    fn name(self) -> &'static str {
-        if self == Line::Sft { "sft" } else { "pretrain" }
+    pub const ALL: [Line; 6] = [Line::Pretrain, Line::Sft, Line::Reward, Line::Ppo, Line::Dpo, Line::Grpo];
+
+    pub fn name(self) -> &'static str {
+        ["pretrain", "sft", "reward", "ppo", "dpo", "grpo"][self as usize]
     }
 
-    fn steps(self) -> usize {
-        if self == Line::Sft { SFT_STEPS } else { STEPS }
+    pub fn steps(self) -> usize {
+        [STEPS, SFT_STEPS, 60, 40, 120, 40][self as usize]
     }
 
     /// What one step tells.
-    fn step(self, at: usize) -> Vec<Event> {
-        let due = at.is_multiple_of(if self == Line::Sft { 40 } else { 50 });
-        let mut events = vec![Event::Steps(vec![if self == Line::Sft { sft_step(at) } else { step(at) }])];
+    pub fn step(self, at: usize) -> Vec<Event> {
+        let every = [50, 40, 10, 5, 20, 5][self as usize];
+        let due = at.is_multiple_of(every);
         match self {
-            Line::Pretrain if due => {
-                events.extend(evals(at));
-                events.push(probe(at));
+            Line::Pretrain => {
+                let told = if due { [evals(at), vec![probe(at)]].concat() } else { Vec::new() };
+                [vec![Event::Steps(vec![step(at)])], told].concat()
             }
-            Line::Sft if due => {
-                events.extend(sft_evals(at));
-                events.extend(sft_probes(at));
+            Line::Sft => {
+                let told = if due { [sft_evals(at), sft_probes(at)].concat() } else { Vec::new() };
+                [vec![Event::Steps(vec![sft_step(at)])], told].concat()
             }
-            _ => {}
+            Line::Reward => {
+                let all = || Event::Eval {
+                    step: at,
+                    source: "all".to_owned(),
+                    eval_loss: 0.68 - 0.48 * (1.0 - (-(at as f64) / 18.0).exp()),
+                    eval_bits_per_byte: 0.0,
+                };
+                let told = if due { vec![all(), feedback::reward_report(at)] } else { Vec::new() };
+                [vec![Event::Steps(vec![feedback::reward_step(at)])], told].concat()
+            }
+            Line::Ppo | Line::Dpo | Line::Grpo => {
+                let mut told = vec![Event::Steps(vec![feedback::policy_step(self, at)])];
+                if at == 1 {
+                    told.push(feedback::lamps(1));
+                }
+                if due {
+                    told.extend(feedback::policy_reports(self, at));
+                }
+                told
+            }
         }
-        events
     }
 
-    fn saved(self, step: usize) -> Event {
-        let path = PathBuf::from(format!("runs/chunxiao-0007/checkpoints/{}-{step:06}", self.name()));
-        Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000 }
+    fn saved(self, at: usize) -> Event {
+        match self {
+            Line::Pretrain => saved(at),
+            line => feedback::checkpoint(line, at),
+        }
     }
 
     /// Its first word when it is gone to.
-    fn started(self, done: [usize; 2]) -> Event {
-        let mut info = if self == Line::Sft { sft_info(done[1]) } else { RunInfo { resumed_at: done[0], ..info() } };
-        let step = |n: usize| (n > 0).then_some(n);
-        info.stages = stages(step(done[0]), step(done[1]));
+    fn started(self, done: [usize; 6]) -> Event {
+        let at = done[self as usize];
+        let mut info = match self {
+            Line::Pretrain => RunInfo { resumed_at: at, ..info() },
+            Line::Sft => sft_info(at),
+            line => feedback::feedback_info(line, at),
+        };
+        info.stages = stages_at(done);
         Event::Started(Box::new(info))
+    }
+
+    /// Why it cannot be gone to, if it cannot.
+    fn missing(self, done: [usize; 6]) -> Option<String> {
+        let needs: &[Line] = match self {
+            Line::Pretrain => &[],
+            Line::Sft => &[Line::Pretrain],
+            Line::Reward | Line::Dpo => &[Line::Sft],
+            Line::Ppo | Line::Grpo => &[Line::Sft, Line::Reward],
+        };
+        let parent = needs.iter().find(|l| done[**l as usize] == 0)?.name();
+        Some(format!("{} starts from {parent}, which has no checkpoint yet: train it first", self.name()))
     }
 }
 
 /// What is answered: a poem to a text, turns to a conversation; the parent goes on with the poem.
-fn answer_to(ask: &Ask, who: Who) -> String {
+fn answer_to(line: Line, ask: &Ask, who: Who) -> String {
     match ask {
         Ask::Text(text) if text.contains('\u{1b}') => "?".repeat(3),
         Ask::Text(_) => POEM.repeat(3),
-        Ask::Chat(_) if who == Who::Parent => POEM.to_owned(),
+        Ask::Chat(_) if who == Who::Base || who == Who::Parent && line == Line::Sft => POEM.to_owned(),
+        Ask::Chat(_) if who == Who::Parent => "去西湖玩吧。".to_owned(),
         Ask::Chat(turns) => format!("我是答话{}号。", turns.len().div_ceil(2)),
     }
 }
 
+/// How a fake trainer plays.
+#[derive(Clone, Copy)]
+pub struct Script {
+    /// Between steps.
+    pub pace: Duration,
+    /// The stage that it begins in; those before it are trained.
+    pub line: Line,
+    /// Steps done when the screen opens.
+    pub from: usize,
+    /// The policy's guard stops it, once, after update 12.
+    pub guard: bool,
+}
+
 /// A trainer on a thread that steps every `pace` and answers commands like the real one.
-pub fn play(pace: Duration, from: usize) -> Session {
+pub fn play(script: Script) -> Session {
     let (to_trainer, commands) = crossbeam_channel::bounded(COMMANDS);
     let (to_screen, events) = crossbeam_channel::bounded(EVENTS);
-    thread::spawn(move || {
-        let tell = |event| to_screen.send(event).is_ok();
-        thread::sleep(pace);
-        for event in run_until(from) {
-            tell(event);
+    thread::spawn(move || Player::new(script, to_screen).run(&commands));
+    Session { commands: to_trainer, events }
+}
+
+struct Player {
+    script: Script,
+    to_screen: Sender<Event>,
+    line: Line,
+    done: [usize; 6],
+    paused: bool,
+    guarded: bool,
+    by_hand: usize,
+    answers: Vec<(u64, Vec<char>, usize, Instant)>,
+    /// Offers being written: their prompts, and turns until they are done.
+    drafts: VecDeque<(Option<String>, usize)>,
+    votes: Votes,
+}
+
+impl Player {
+    fn new(script: Script, to_screen: Sender<Event>) -> Player {
+        let mut done = [0; 6];
+        for before in Line::ALL.into_iter().take(script.line as usize) {
+            // What comes after the reward model goes beside it, not on top of one another.
+            done[before as usize] = if before as usize > Line::Reward as usize { 0 } else { before.steps() };
         }
-        let (mut line, mut done, mut paused, mut shown_by_hand) = (Line::Pretrain, [from, 0], false, 2);
-        let mut answers: Vec<(u64, Vec<char>, usize, Instant)> = Vec::new();
+        done[script.line as usize] = script.from;
+        Player {
+            script,
+            to_screen,
+            line: script.line,
+            done,
+            paused: false,
+            guarded: false,
+            by_hand: 2,
+            answers: Vec::new(),
+            drafts: VecDeque::new(),
+            votes: Votes::default(),
+        }
+    }
+
+    fn tell(&self, event: Event) -> bool {
+        self.to_screen.send(event).is_ok()
+    }
+
+    fn tell_all(&self, events: Vec<Event>) {
+        for event in events {
+            self.tell(event);
+        }
+    }
+
+    fn refuse(&self, text: &str) {
+        self.tell(Event::Refused { text: text.to_owned() });
+    }
+
+    fn finish(&self, reason: &str) {
+        self.tell(Event::Finished { step: self.at(), reason: reason.to_owned(), failed: false, seconds: 0.0 });
+    }
+
+    fn at(&self) -> usize {
+        self.done[self.line as usize]
+    }
+
+    fn ended(&self, id: u64, tokens: usize, since: Instant, reason: &str) -> Event {
+        Event::PromptDone {
+            id,
+            step: self.at(),
+            tokens,
+            seconds: since.elapsed().as_secs_f64(),
+            finish_reason: reason.to_owned(),
+            score: (self.line as usize >= Line::Reward as usize).then_some(0.1 * id as f64 - 0.2),
+        }
+    }
+
+    fn begin(&self) {
+        let before = match self.line {
+            Line::Pretrain => run_until(self.script.from),
+            Line::Sft => sft_between(0, self.script.from),
+            Line::Reward => feedback::reward_until(self.script.from),
+            line => feedback::policy_until(line, self.script.from),
+        };
+        for mut event in before {
+            if let Event::Started(info) = &mut event {
+                info.stages = stages_at(self.done);
+            }
+            self.tell(event);
+        }
+    }
+
+    fn run(mut self, commands: &Receiver<Command>) {
+        thread::sleep(self.script.pace);
+        self.begin();
         let mut next = Instant::now();
-        let finish = |at: usize, reason: &str| {
-            tell(Event::Finished { step: at, reason: reason.to_owned(), failed: false, seconds: 0.0 });
-        };
-        let refuse = |text: &str| {
-            tell(Event::Refused { text: text.to_owned() });
-        };
         loop {
-            let at = done[line as usize];
-            let ended = |id, tokens, since: Instant, reason: &str| Event::PromptDone {
-                id,
-                step: at,
-                tokens,
-                seconds: since.elapsed().as_secs_f64(),
-                finish_reason: reason.to_owned(),
-                score: None,
-            };
-            let wait = next.saturating_duration_since(Instant::now());
-            match commands.recv_timeout(wait) {
-                Ok(Command::Pause) => {
-                    paused = true;
-                    tell(Event::Paused { step: at });
-                }
-                Ok(Command::Resume) => {
-                    paused = false;
-                    tell(Event::Resumed { step: at });
-                }
-                Ok(Command::Save) => {
-                    thread::sleep(Duration::from_millis(300));
-                    tell(line.saved(at));
-                }
-                Ok(Command::Probe) => {
-                    let probes = if line == Line::Sft { sft_probes(at) } else { vec![probe(at)] };
-                    for event in probes {
-                        tell(event);
-                    }
-                }
-                Ok(Command::Prompt { id, ask, who, .. }) => {
-                    answers.push((id, answer_to(&ask, who).chars().collect(), 0, Instant::now()));
-                }
-                Ok(Command::Cancel { id }) => {
-                    if let Some(i) = answers.iter().position(|a| a.0 == id) {
-                        let (id, _, tokens, since) = answers.remove(i);
-                        tell(ended(id, tokens, since, "cancelled"));
-                    }
-                }
-                Ok(
-                    Command::ShowRollout { .. }
-                    | Command::Offer { .. }
-                    | Command::Vote { .. }
-                    | Command::Unvote
-                    | Command::Refit,
-                ) => refuse("this stage knows no votes"),
-                Ok(Command::ShowBatch) => {
-                    tell(batch(at));
-                }
-                Ok(Command::Demonstrate { .. }) if line == Line::Sft => {
-                    shown_by_hand += 1;
-                    tell(Event::Demonstrated { step: at + 1, count: shown_by_hand });
-                }
-                Ok(Command::Demonstrate { .. }) => refuse("demonstrations are trained on in sft"),
-                Ok(Command::Stage { name }) => {
-                    let to = match name.as_str() {
-                        "pretrain" => Line::Pretrain,
-                        "sft" if at > 0 => Line::Sft,
-                        _ => {
-                            refuse(&format!(
-                                "{name} starts from pretrain, which has no checkpoint yet: train it first"
-                            ));
-                            continue;
-                        }
-                    };
-                    thread::sleep(Duration::from_millis(300));
-                    tell(line.saved(at));
-                    finish(at, "switched");
-                    thread::sleep(Duration::from_millis(300));
-                    (line, paused) = (to, false);
-                    tell(line.started(done));
-                }
+            match commands.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(Command::Stop { save }) => {
                     if save {
                         thread::sleep(Duration::from_millis(400));
-                        tell(line.saved(at));
+                        self.tell(self.line.saved(self.at()));
                     }
-                    return finish(at, "stopped");
+                    return self.finish("stopped");
                 }
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
-                    next = Instant::now() + pace;
-                    answers.retain_mut(|(id, text, drawn, since)| {
-                        if let Some(c) = text.get(*drawn) {
-                            *drawn += 1;
-                            return tell(Event::PromptText { id: *id, text: c.to_string(), step: at });
-                        }
-                        tell(ended(*id, *drawn, *since, "length"));
-                        false
-                    });
-                    if paused {
-                        continue;
-                    }
-                    done[line as usize] += 1;
-                    for event in line.step(at + 1) {
-                        tell(event);
-                    }
-                    if at + 1 == line.steps() {
-                        tell(line.saved(at + 1));
-                        return finish(at + 1, "done");
+                Ok(command) => self.obey(command),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    next = Instant::now() + self.script.pace;
+                    if self.turn() {
+                        return self.finish("done");
                     }
                 }
             }
         }
-    });
-    Session { commands: to_trainer, events }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let at = self.at();
+        let chats = self.line != Line::Pretrain;
+        match command {
+            Command::Pause => {
+                self.paused = true;
+                self.tell(Event::Paused { step: at });
+            }
+            Command::Resume | Command::Save if self.guarded => self.refuse("the guard has stopped it; open it again"),
+            Command::Resume => {
+                self.paused = false;
+                self.tell(Event::Resumed { step: at });
+            }
+            Command::Save => {
+                thread::sleep(Duration::from_millis(300));
+                self.tell(self.line.saved(at));
+            }
+            Command::Probe => {
+                let probes = if self.line == Line::Sft { sft_probes(at) } else { vec![probe(at)] };
+                self.tell_all(probes);
+            }
+            Command::Prompt { id, ask, who, .. } => {
+                self.answers.push((id, answer_to(self.line, &ask, who).chars().collect(), 0, Instant::now()));
+            }
+            Command::Cancel { id } => {
+                if let Some(i) = self.answers.iter().position(|a| a.0 == id) {
+                    let (id, _, tokens, since) = self.answers.remove(i);
+                    self.tell(self.ended(id, tokens, since, "cancelled"));
+                }
+            }
+            Command::ShowRollout { which } => {
+                self.tell(feedback::rollout(at, which));
+            }
+            Command::Offer { .. } if !chats => {
+                self.refuse("pretrain answers no questions yet; fine-tune the model first");
+            }
+            Command::Offer { prompt } => self.drafts.push_back((prompt, 4)),
+            Command::Vote { pair, choice, seconds } => {
+                let told = self.votes.vote(pair, choice, seconds);
+                self.tell_all(told);
+            }
+            Command::Unvote => {
+                let told = self.votes.unvote();
+                self.tell(told);
+            }
+            Command::Refit => {
+                let told = self.votes.refit();
+                self.tell(told);
+            }
+            Command::ShowBatch => {
+                self.tell(batch(at));
+            }
+            Command::Demonstrate { .. } => {
+                self.by_hand += 1;
+                self.tell(Event::Demonstrated { step: at + 1, count: self.by_hand });
+            }
+            Command::Stage { name } => self.switch(&name),
+            Command::Stop { .. } => {}
+        }
+    }
+
+    fn switch(&mut self, name: &str) {
+        let Some(to) = Line::ALL.into_iter().find(|l| l.name() == name) else {
+            return self.refuse("there is no such stage");
+        };
+        if let Some(why) = to.missing(self.done) {
+            return self.refuse(&why);
+        }
+        thread::sleep(Duration::from_millis(300));
+        if self.guarded {
+            self.done[self.line as usize] = 5;
+        } else {
+            self.tell(self.line.saved(self.at()));
+        }
+        self.finish("switched");
+        thread::sleep(Duration::from_millis(300));
+        (self.line, self.paused, self.script.guard) = (to, false, self.script.guard && !self.guarded);
+        (self.guarded, self.drafts) = (false, VecDeque::new());
+        self.tell(to.started(self.done));
+    }
+
+    /// A turn of the loop; true at the line's end.
+    fn turn(&mut self) -> bool {
+        let at = self.at();
+        let mut answers = std::mem::take(&mut self.answers);
+        answers.retain_mut(|(id, text, drawn, since)| {
+            if let Some(c) = text.get(*drawn) {
+                *drawn += 1;
+                return self.tell(Event::PromptText { id: *id, text: c.to_string(), step: at });
+            }
+            self.tell(self.ended(*id, *drawn, *since, "length"));
+            false
+        });
+        self.answers = answers;
+        if let Some((prompt, left)) = self.drafts.pop_front() {
+            if left > 0 {
+                self.drafts.push_front((prompt, left - 1));
+            } else {
+                let offered = self.votes.offer(at, prompt);
+                self.tell(offered);
+            }
+        }
+        if self.paused {
+            return false;
+        }
+        self.done[self.line as usize] += 1;
+        self.tell_all(self.line.step(at + 1));
+        if self.script.guard && self.line == Line::Ppo && at + 1 == 12 {
+            (self.guarded, self.paused) = (true, true);
+            self.tell(feedback::guarded(at + 1));
+            self.tell(Event::Paused { step: at + 1 });
+        }
+        if at + 1 < self.line.steps() {
+            return false;
+        }
+        self.tell(self.line.saved(at + 1));
+        // A stage of feedback stays open at its end, as the real one does: votes go on.
+        if self.line as usize >= Line::Reward as usize {
+            self.paused = true;
+            self.tell(Event::Paused { step: at + 1 });
+            return false;
+        }
+        true
+    }
 }

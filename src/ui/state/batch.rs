@@ -67,7 +67,7 @@ pub struct Spot {
 }
 
 /// `<|im_end|>` as `end`; other special tokens by their name.
-fn special(text: &str) -> Option<String> {
+pub(super) fn special(text: &str) -> Option<String> {
     let name = text.strip_prefix("<|").and_then(|t| t.strip_suffix("|>"))?;
     Some(match name {
         "im_start" => "‹".to_owned(),

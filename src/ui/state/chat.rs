@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::session::{Ask, Role, Turn};
+use crate::session::{Ask, Role, Turn, Who};
 use crate::ui::{
     editor::Editor,
     text::{Clean, LONGEST_BLOCK},
@@ -20,13 +20,17 @@ pub struct Ending {
     pub seconds: f64,
     /// `stop`, `length`, `cancelled` or an error.
     pub reason: Clean,
+    /// The reward model's normalised score, where there is such a model.
+    pub score: Option<f64>,
 }
 
 /// An answer as it streams in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// Its prompt's number.
     pub id: u64,
+    /// Whose weights were asked.
+    pub who: Who,
     /// As the model wrote it; what goes back to it.
     raw: String,
     /// As it is shown.
@@ -38,8 +42,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn new(id: u64) -> Answer {
-        Answer { id, ..Answer::default() }
+    fn new(id: u64, who: Who) -> Answer {
+        Answer { id, who, raw: String::new(), text: Clean::default(), step: None, ending: None }
     }
 
     /// More of it.
@@ -67,17 +71,37 @@ pub struct Exchange {
     pub first: bool,
     /// The answer of the weights under training.
     pub answer: Answer,
-    /// The answer of those they started from, if asked for.
-    pub parent: Option<Answer>,
+    /// The answers of those they came from, as far as asked for.
+    pub beside: Vec<Answer>,
     /// The first step that can train on the corrected answer, if a person corrected it.
     pub corrected: Option<usize>,
+}
+
+impl Exchange {
+    /// All its answers, the live weights' first.
+    pub fn answers(&self) -> impl Iterator<Item = &Answer> {
+        std::iter::once(&self.answer).chain(&self.beside)
+    }
+
+    fn answers_mut(&mut self) -> impl Iterator<Item = &mut Answer> {
+        std::iter::once(&mut self.answer).chain(&mut self.beside)
+    }
+}
+
+/// What a corrected answer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A prompt, by the number of the live weights' answer.
+    Answer(u64),
+    /// The prompt of an offered pair, by its number.
+    Pair(u64),
 }
 
 /// An answer being corrected.
 #[derive(Clone, Debug)]
 pub struct Edit {
-    /// The answer's number.
-    pub id: u64,
+    /// What it answers.
+    pub target: Target,
     /// The text.
     pub field: Editor,
     /// The keys go there; else it is a draft.
@@ -92,8 +116,8 @@ pub struct Chat {
     last_id: u64,
     /// The next prompt starts a conversation.
     pub fresh: bool,
-    /// The parent is asked as well.
-    pub beside: bool,
+    /// How many of those the live weights came from are asked as well.
+    pub beside: usize,
     /// The answer chosen, by its number; the newest if none.
     pub picked: Option<u64>,
     /// The answer being corrected.
@@ -101,16 +125,16 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Adds a question to stage `stage`; in the template if `talk`, to the parent too if `beside`.
-    pub fn ask(&mut self, prompt: String, stage: &str, talk: bool, beside: bool) -> &Exchange {
+    /// Adds a question to stage `stage`; in the template if `talk`, to those in `beside` too.
+    pub fn ask(&mut self, prompt: String, stage: &str, talk: bool, beside: &[Who]) -> &Exchange {
         let changed = self.exchanges.back().is_none_or(|last| last.talk != talk);
         let first = std::mem::take(&mut self.fresh) || changed || !talk;
         if self.exchanges.len() == CHAT {
             self.exchanges.pop_front();
         }
         self.picked = None;
-        let answer = Answer::new(self.next_id());
-        let parent = beside.then(|| Answer::new(self.next_id()));
+        let answer = Answer::new(self.next_id(), Who::Live);
+        let beside = beside.iter().map(|who| Answer::new(self.next_id(), *who)).collect();
         let (shown, stage) = (Clean::block(&prompt), stage.to_owned());
         self.exchanges.push_back(Exchange {
             raw: prompt,
@@ -119,7 +143,7 @@ impl Chat {
             talk,
             first,
             answer,
-            parent,
+            beside,
             corrected: None,
         });
         &self.exchanges[self.exchanges.len() - 1]
@@ -132,7 +156,7 @@ impl Chat {
 
     /// The answer with this number.
     pub fn answer_mut(&mut self, id: u64) -> Option<&mut Answer> {
-        self.exchanges.iter_mut().flat_map(|e| std::iter::once(&mut e.answer).chain(&mut e.parent)).find(|a| a.id == id)
+        self.exchanges.iter_mut().flat_map(Exchange::answers_mut).find(|a| a.id == id)
     }
 
     /// The exchange of the live weights' answer with this number.
@@ -142,14 +166,14 @@ impl Chat {
 
     /// Answers still being written.
     pub fn answering(&self) -> impl Iterator<Item = &Answer> {
-        self.exchanges.iter().flat_map(|e| std::iter::once(&e.answer).chain(&e.parent)).filter(|a| a.ending.is_none())
+        self.exchanges.iter().flat_map(Exchange::answers).filter(|a| a.ending.is_none())
     }
 
     /// Ends those that nobody will go on with.
     pub fn end_all(&mut self) {
-        let answers = self.exchanges.iter_mut().flat_map(|e| std::iter::once(&mut e.answer).chain(&mut e.parent));
+        let answers = self.exchanges.iter_mut().flat_map(Exchange::answers_mut);
         for answer in answers.filter(|a| a.ending.is_none()) {
-            answer.ending = Some(Ending { tokens: 0, seconds: 0.0, reason: Clean::line("cancelled") });
+            answer.ending = Some(Ending { tokens: 0, seconds: 0.0, reason: Clean::line("cancelled"), score: None });
         }
     }
 
@@ -196,12 +220,18 @@ impl Chat {
     pub fn open_edit(&mut self) {
         let Some(at) = self.correctable() else { return };
         let answer = &self.exchanges[at].answer;
+        let (id, text) = (answer.id, answer.raw.clone());
+        self.open_edit_of(Target::Answer(id), &text);
+    }
+
+    /// Opens an answer, or the draft of it, for correcting.
+    pub fn open_edit_of(&mut self, target: Target, text: &str) {
         match &mut self.edit {
-            Some(edit) if edit.id == answer.id => edit.open = true,
+            Some(edit) if edit.target == target => edit.open = true,
             _ => {
                 let mut field = Editor::default();
-                field.insert(&answer.raw);
-                self.edit = Some(Edit { id: answer.id, field, open: true });
+                field.insert(text);
+                self.edit = Some(Edit { target, field, open: true });
             }
         }
     }
@@ -209,16 +239,18 @@ impl Chat {
     /// The conversation with the corrected answer last, if there is one to send.
     pub fn demonstration(&self) -> Option<Vec<Turn>> {
         let edit = self.edit.as_ref().filter(|e| !e.field.text().trim().is_empty())?;
-        let Ask::Chat(mut turns) = self.asked(self.find(edit.id)?) else { return None };
+        let Target::Answer(id) = edit.target else { return None };
+        let Ask::Chat(mut turns) = self.asked(self.find(id)?) else { return None };
         turns.push(Turn { role: Role::Assistant, content: edit.field.text().to_owned() });
         Some(turns)
     }
 
     /// The corrected answer takes the place of the model's.
-    pub fn correct(&mut self, id: u64, text: &str, step: usize) {
-        if self.edit.as_ref().is_some_and(|e| e.id == id && !e.open) {
+    pub fn correct(&mut self, target: Target, text: &str, step: usize) {
+        if self.edit.as_ref().is_some_and(|e| e.target == target && !e.open) {
             self.edit = None;
         }
+        let Target::Answer(id) = target else { return };
         if let Some(at) = self.find(id) {
             let exchange = &mut self.exchanges[at];
             (exchange.answer.raw, exchange.answer.text) = (text.to_owned(), Clean::block(text));
@@ -232,7 +264,7 @@ mod tests {
     use super::*;
 
     fn said(chat: &mut Chat, prompt: &str, answer: &str) {
-        let id = chat.ask(prompt.to_owned(), "sft", true, false).answer.id;
+        let id = chat.ask(prompt.to_owned(), "sft", true, &[]).answer.id;
         if let Some(a) = chat.answer_mut(id) {
             a.push(answer, 1);
         }
@@ -256,7 +288,7 @@ mod tests {
         chat.fresh = true;
         said(&mut chat, "四", "4");
         assert_eq!(contents(chat.asked(3)), ["四"]);
-        chat.ask("春".to_owned(), "pretrain", false, false);
+        chat.ask("春".to_owned(), "pretrain", false, &[]);
         assert_eq!(chat.asked(4), Ask::Text("春".to_owned()));
         said(&mut chat, "五", "5");
         assert_eq!(contents(chat.asked(5)), ["五"], "after plain text a conversation starts anew");
@@ -280,7 +312,7 @@ mod tests {
         }
         let turns = chat.demonstration().unwrap_or_default();
         assert_eq!(turns.iter().map(|t| t.content.as_str()).collect::<Vec<_>>(), ["一", "1一"]);
-        chat.correct(1, "1一", 9);
+        chat.correct(Target::Answer(1), "1一", 9);
         assert!(chat.edit.is_none());
         assert_eq!((chat.exchanges[0].answer.text.as_str(), chat.exchanges[0].corrected), ("1一", Some(9)));
         assert_eq!(contents(chat.asked(1)), ["一", "1一", "二"]);

@@ -2,10 +2,14 @@
 
 pub mod batch;
 pub mod chat;
+pub mod feedback;
+mod panel;
+pub mod pick;
 pub mod stage;
 
 use std::{cell::Cell, collections::VecDeque, time::Duration};
 
+use crate::session::Who;
 use crate::ui::{
     actions::Mode,
     editor::Editor,
@@ -15,7 +19,10 @@ use crate::ui::{
 };
 
 pub use self::{
-    chat::{Answer, Chat, Ending, Exchange},
+    chat::{Answer, Chat, Ending, Exchange, Target},
+    feedback::{Feedback, Guard, Rollout},
+    panel::{ALIGNED, Panel, View},
+    pick::Pick,
     stage::{Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
 };
 
@@ -25,55 +32,6 @@ const LOG: usize = 1000;
 const NOTICE: Duration = Duration::from_secs(4);
 /// How long a refusal does.
 const REFUSAL: Duration = Duration::from_secs(12);
-
-/// A part of the screen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Panel {
-    /// The loss curve and its small companions.
-    #[default]
-    Loss,
-    /// How well each task is answered.
-    Tasks,
-    /// Fixed prompts completed again and again.
-    Probe,
-    /// The newest step's tokens.
-    Batch,
-    /// Prompts to the live weights.
-    Chat,
-    /// Sources, their weights and how much was drawn.
-    Mix,
-    /// Engine, model, progress.
-    Run,
-    /// What happened.
-    Log,
-}
-
-impl Panel {
-    /// Every one.
-    pub const ALL: [Panel; 8] =
-        [Panel::Loss, Panel::Tasks, Panel::Probe, Panel::Batch, Panel::Chat, Panel::Mix, Panel::Run, Panel::Log];
-
-    /// Those of a stage, in the order Tab walks.
-    pub fn of(stage: &Stage) -> &'static [Panel] {
-        const PRETRAIN: [Panel; 7] =
-            [Panel::Loss, Panel::Probe, Panel::Chat, Panel::Mix, Panel::Run, Panel::Log, Panel::Batch];
-        if stage.is_tuning() { &Panel::ALL } else { &PRETRAIN }
-    }
-
-    /// Its name.
-    pub fn title(self) -> Tr {
-        match self {
-            Panel::Loss => strings::PANEL_LOSS,
-            Panel::Tasks => strings::PANEL_TASKS,
-            Panel::Probe => strings::PANEL_PROBE,
-            Panel::Batch => strings::PANEL_BATCH,
-            Panel::Chat => strings::PANEL_CHAT,
-            Panel::Mix => strings::PANEL_MIX,
-            Panel::Run => strings::PANEL_RUN,
-            Panel::Log => strings::PANEL_LOG,
-        }
-    }
-}
 
 /// How loud an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +73,18 @@ pub struct Leaving {
 pub enum Wish {
     /// Go to the stage of that name.
     Stage(String),
-    /// Keep a corrected answer: its number and the text.
-    Demonstrate(u64, String),
+    /// Keep a corrected answer: what it answers and the text.
+    Demonstrate(Target, String),
+    /// Tell an answer of the newest update.
+    Rollout,
+    /// Offer two answers.
+    Offer,
+    /// Take a vote on the pair of that number.
+    Vote(u64),
+    /// Take the newest vote back.
+    Unvote,
+    /// Fit the reward model to the votes.
+    Refit,
 }
 
 /// Something asked before it is done.
@@ -178,6 +146,8 @@ pub struct AppState {
     pub stages: Stages,
     /// What was said to the model, whatever the stage.
     pub chat: Chat,
+    /// Choosing between two answers, whatever the stage.
+    pub pick: Pick,
     /// Wishes not answered yet.
     pub wishes: VecDeque<Wish>,
     /// What happened.
@@ -210,6 +180,8 @@ pub struct AppState {
     pub scroll_limit: Cell<usize>,
     /// Cells of the batch's flow where it was drawn; 0 where it was not.
     pub batch_cells: Cell<usize>,
+    /// Whether a rollout's tokens were drawn.
+    pub rollout_seen: Cell<bool>,
     /// Cells of the field where it was drawn.
     pub field_cells: Cell<usize>,
 }
@@ -228,6 +200,7 @@ impl AppState {
             Some(Overlay::Ask { .. }) => Mode::Dialog,
             None if self.chat.edit.as_ref().is_some_and(|e| e.open) => Mode::Edit,
             None if self.typing => Mode::Text,
+            None if self.pick.open => Mode::Pick,
             None => Mode::Nav,
         }
     }
@@ -256,13 +229,46 @@ impl AppState {
     pub fn switching(&self) -> Option<&str> {
         self.wishes.iter().find_map(|w| match w {
             Wish::Stage(name) => Some(name.as_str()),
-            Wish::Demonstrate(..) => None,
+            _ => None,
         })
     }
 
-    /// Whether prompts are answered by the parent as well.
-    pub fn asks_parent(&self) -> bool {
-        self.chat.beside && self.live().parent().is_some()
+    /// Whether the trainer has not answered a wish of this kind yet.
+    pub fn awaits(&self, wish: &Wish) -> bool {
+        self.wishes.contains(wish)
+    }
+
+    /// Whether the guard has stopped the stage in view, and it can be opened anew from a checkpoint.
+    pub fn reopens(&self) -> bool {
+        self.stages.live_is_shown() && self.live().feedback.guard.is_some()
+    }
+
+    /// Who else could answer a prompt: those the live weights came from, newest first.
+    pub fn ancestors(&self) -> &'static [Who] {
+        let live = self.live();
+        match live.parent() {
+            None => &[],
+            Some(_) if self.stages.parent_of(&live.name).is_some_and(|p| self.stages.parent_of(p).is_some()) => {
+                &[Who::Parent, Who::Base]
+            }
+            Some(_) => &[Who::Parent],
+        }
+    }
+
+    /// Whose weights answer, in a word, where stage `stage` is asked.
+    pub fn whose(&self, who: Who, stage: &str) -> &'static str {
+        let word = |stage: &str| strings::stage_word(stage).map_or("", |w| self.tr(w));
+        match (who, self.stages.parent_of(stage)) {
+            (Who::Live, _) => word(stage),
+            (Who::Parent, Some(parent)) if parent != "pretrain" => word(parent),
+            (Who::Parent | Who::Base, _) => self.tr(strings::BASE),
+        }
+    }
+
+    /// Who else is asked.
+    pub fn asked_beside(&self) -> &'static [Who] {
+        let all = self.ancestors();
+        &all[..self.chat.beside.min(all.len())]
     }
 
     /// Writes a line into the log.
@@ -293,6 +299,7 @@ impl AppState {
         stage.ended = Some(now);
         stage.probing = false;
         (self.saving, self.typing) = (false, false);
+        self.pick.close();
         if let Some(edit) = &mut self.chat.edit {
             edit.open = false;
         }

@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use super::batch::{Batch, Spot};
+use super::{
+    batch::{Batch, Spot},
+    feedback::Feedback,
+    panel::ALIGNED,
+};
 use crate::session::{RunInfo, StageInfo, StepReport, TaskReport};
 use crate::ui::{
     series::Series,
@@ -171,6 +175,8 @@ pub struct Stage {
     clean_name: Clean,
     /// Steps in its newest checkpoint when the line of stages was last told.
     pub told_step: Option<usize>,
+    /// The stage it starts from, as the trainer names it.
+    pub from: Option<String>,
     /// The run, once this stage has run in this sitting.
     pub run: Option<Run>,
     /// What it is doing.
@@ -217,6 +223,8 @@ pub struct Stage {
     pub spot: Option<Spot>,
     /// When a batch was last asked for, while the panel is in sight.
     pub batch_asked: Option<Duration>,
+    /// What a stage of human feedback tells beside.
+    pub feedback: Feedback,
     /// Demonstrations written by hand.
     pub demonstrations: usize,
     /// The newest durable checkpoint of this sitting.
@@ -243,6 +251,11 @@ impl Stage {
         self.name == "sft" || !self.tasks.is_empty()
     }
 
+    /// Whether it teaches a policy from preferences.
+    pub fn aligns(&self) -> bool {
+        ALIGNED.contains(&self.name.as_str())
+    }
+
     /// Whether it answers in the chat template.
     pub fn talks(&self) -> bool {
         self.run.as_ref().is_some_and(|r| r.info.chat)
@@ -261,6 +274,11 @@ impl Stage {
     /// Not stepping, or asked not to.
     pub fn is_paused(&self) -> bool {
         matches!(self.phase, Phase::Paused | Phase::Pausing)
+    }
+
+    /// It could go on stepping where it was paused.
+    pub fn resumes(&self) -> bool {
+        self.phase == Phase::Paused && !self.is_complete() && self.feedback.guard.is_none()
     }
 
     /// All its planned steps are done.
@@ -308,6 +326,7 @@ impl Stage {
         }
         self.started = self.started.or(Some(now));
         self.phase = Phase::Running;
+        self.feedback.guard = None;
         self.demonstrations = info.demonstrations;
         for task in &info.tasks {
             if self.tasks.iter().all(|t| t.raw != task.name) {
@@ -329,6 +348,7 @@ impl Stage {
         self.ended = Some(now);
         self.probing = false;
         self.batch_asked = None;
+        self.feedback.rollout_asked = None;
     }
 
     /// Adds a task's scores.
@@ -450,6 +470,22 @@ impl Stages {
         self.all.iter().position(|s| s.name == name)
     }
 
+    /// The stage of alignment to look at next: after the one looked at, or the one that has the trainer, or
+    /// the first there is.
+    pub fn next_aligned(&self) -> Option<&str> {
+        let there = || ALIGNED.into_iter().filter(|name| self.find(name).is_some());
+        if let Some(at) = ALIGNED.iter().position(|name| *name == self.shown().name) {
+            let later = ALIGNED[at + 1..].iter().copied();
+            return later.chain(ALIGNED).find(|name| self.find(name).is_some());
+        }
+        there().find(|name| *name == self.live().name).or(there().next())
+    }
+
+    /// The stage that the one of that name starts from.
+    pub fn parent_of(&self, name: &str) -> Option<&str> {
+        self.all[self.find(name)?].from.as_deref()
+    }
+
     /// Looks at another stage; whether there is one of that name.
     pub fn show(&mut self, name: &str) -> bool {
         let found = self.find(name);
@@ -459,9 +495,9 @@ impl Stages {
 
     /// A stage has got the trainer, and is looked at from now on.
     pub fn begin(&mut self, info: RunInfo, now: Duration) {
-        for StageInfo { name, step, .. } in &info.stages {
+        for StageInfo { name, step, parent } in &info.stages {
             let at = self.place(name);
-            self.all[at].told_step = *step;
+            (self.all[at].told_step, self.all[at].from) = (*step, parent.clone());
         }
         self.live = self.place(&info.stage);
         // The line of stages stands in the trainer's order.

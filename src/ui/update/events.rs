@@ -1,39 +1,65 @@
 //! What the trainer tells, taken into the state. It speaks of the stage that has it.
 
-use super::{Cmd, leaving::close_if_leaving};
+use super::{Cmd, leaving::close_if_leaving, pick};
 use crate::session::{Event, RunInfo, StepReport};
 use crate::ui::{
-    state::{AppState, Checkpoint, Ending, Level, Overlay, Phase, Question, Said, Stage, Wish, batch::Batch},
+    actions::{self, Act},
+    state::{
+        AppState, Checkpoint, Ending, Guard, Level, Overlay, Phase, Question, Rollout, Said, Stage, Wish, batch::Batch,
+        feedback,
+    },
     strings,
     text::{Clean, bytes},
 };
 
 pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     match event {
-        Event::Started(info) => on_started(state, *info),
+        Event::Started(info) => return on_started(state, *info),
         Event::Steps(steps) => on_steps(state, steps),
         Event::Eval { step, source, eval_loss, .. } => on_eval(state.stages.live_mut(), step, &source, eval_loss),
         Event::Reward(r) => {
             let text = strings::reward_figures(state.lang, r.step, 100.0 * r.accuracy, 100.0 * r.by_length);
             state.record(Level::Note, &text);
+            state.stages.live_mut().feedback.add_reward(r);
         }
         Event::Policy(p) => {
-            let text = strings::policy_figures(state.lang, p.step, &p.task, p.true_score, p.reward, p.kl);
-            state.record(Level::Note, &text);
+            if p.task == feedback::ALL {
+                let text = strings::policy_figures(state.lang, p.step, p.true_score, p.reward, p.kl);
+                state.record(Level::Note, &text);
+            }
+            state.stages.live_mut().feedback.add_policy(p);
         }
+        Event::Lamps { lamps, .. } => {
+            for lamp in lamps.iter().filter(|l| !l.holds()) {
+                let text = format!("{}  {:.2e} > {:.0e}", lamp.name, lamp.value, lamp.bound);
+                state.record(Level::Alert, &text);
+            }
+            state.stages.live_mut().feedback.lamps = lamps;
+        }
+        Event::Guarded { step, reason, checkpoint } => {
+            let text = format!("{}: {reason}", state.tr(strings::GUARDED));
+            state.record(Level::Alert, &text);
+            let (reason, checkpoint) = (Clean::line(&reason), checkpoint.map(|c| Clean::line(&c)));
+            state.stages.live_mut().feedback.guard = Some(Guard { step, reason, checkpoint, read: false });
+        }
+        Event::Rollout(rollout) => {
+            pick::answered(state, &Wish::Rollout);
+            let feedback = &mut state.stages.live_mut().feedback;
+            // A token that is held is not taken away.
+            if feedback.token.is_none() {
+                feedback.rollout = Some(Rollout::new(&rollout));
+            }
+        }
+        Event::Offered(offer) => pick::on_offered(state, *offer),
+        Event::Voted(voted) => pick::on_voted(state, *voted),
+        Event::Unvoted { pair, tally } => pick::on_unvoted(state, pair, tally),
+        Event::Refitted(refit) => pick::on_refitted(state, refit),
         Event::Task(report) => state.stages.live_mut().add_scores(report),
         // A token that is held is not taken away by an answer that was on its way.
         Event::Batch(batch) if state.live().spot.is_none() => {
             state.stages.live_mut().batch = Some(Batch::new(&batch));
         }
-        Event::Batch(_)
-        | Event::Lamps { .. }
-        | Event::Guarded { .. }
-        | Event::Rollout(_)
-        | Event::Offered(_)
-        | Event::Voted(_)
-        | Event::Unvoted { .. }
-        | Event::Refitted(_) => {}
+        Event::Batch(_) => {}
         Event::Probe { step, task, prompt, text, expected, matched, length } => {
             let stage = state.stages.live_mut();
             stage.probing = false;
@@ -45,10 +71,10 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
                 answer.push(&text, step);
             }
         }
-        Event::PromptDone { id, step, tokens, seconds, finish_reason, score: _ } => {
+        Event::PromptDone { id, step, tokens, seconds, finish_reason, score } => {
             if let Some(answer) = state.chat.answer_mut(id) {
                 answer.step = Some(step);
-                answer.ending = Some(Ending { tokens, seconds, reason: Clean::line(&finish_reason) });
+                answer.ending = Some(Ending { tokens, seconds, reason: Clean::line(&finish_reason), score });
             }
         }
         Event::Paused { step } => {
@@ -93,15 +119,14 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         }
         Event::Note { text, .. } => state.record(Level::Note, &text),
         Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
-        Event::Refused { text } => {
-            state.wishes.pop_front();
-            state.refuse(&text);
-        }
+        Event::Refused { text } => pick::on_refused(state, &text),
         Event::Finished { step, reason, .. } if reason == "switched" => {
             let now = state.now;
             state.stages.live_mut().rest(now);
             state.saving = false;
             state.chat.end_all();
+            state.pick.forget();
+            state.wishes.retain(|w| matches!(w, Wish::Stage(_)));
             let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_SWITCHED));
             state.record(Level::State, &text);
         }
@@ -119,11 +144,16 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     Vec::new()
 }
 
-fn on_started(state: &mut AppState, info: RunInfo) {
+fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
     let (path, resumed_at) = (info.path.display().to_string(), info.resumed_at);
     state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
     state.stages.begin(info, state.now);
     super::stages::keep_focus(state);
+    // Whoever is choosing goes on with the answers of the new stage, if it answers at all.
+    let mut cmds = Vec::new();
+    if std::mem::take(&mut state.pick.open) && actions::enabled(state, Act::Pick) {
+        cmds = pick::perform(state, Act::Pick);
+    }
     let name = state.live().title(state.lang).to_owned();
     let mut text = format!("{}  {name}  {path}", state.tr(strings::LOG_STARTED));
     if resumed_at > 0 {
@@ -131,6 +161,7 @@ fn on_started(state: &mut AppState, info: RunInfo) {
         text.push_str(&from);
     }
     state.record(Level::State, &text);
+    cmds
 }
 
 fn on_steps(state: &mut AppState, steps: Vec<StepReport>) {
@@ -141,6 +172,7 @@ fn on_steps(state: &mut AppState, steps: Vec<StepReport>) {
         stage.rate.push(step.step, step.learning_rate);
         stage.grad.push(step.step, step.grad_norm);
         stage.speed.push(step.step, step.tokens_per_second);
+        stage.feedback.add_metrics(step.step, &step.extra);
         let (at, applied) = (step.step, step.applied);
         stage.step = Some(step);
         if !applied {
@@ -180,8 +212,8 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64) {
 fn on_demonstrated(state: &mut AppState, step: usize, count: usize) {
     state.stages.live_mut().demonstrations = count;
     let at = state.wishes.iter().position(|w| matches!(w, Wish::Demonstrate(..)));
-    if let Some(Wish::Demonstrate(id, text)) = at.and_then(|at| state.wishes.remove(at)) {
-        state.chat.correct(id, &text, step);
+    if let Some(Wish::Demonstrate(target, text)) = at.and_then(|at| state.wishes.remove(at)) {
+        state.chat.correct(target, &text, step);
     }
     let text = strings::demonstrated(state.lang, count, step);
     state.record(Level::Note, &text);

@@ -3,7 +3,7 @@
 use super::Cmd;
 use crate::session::Command;
 use crate::ui::{
-    state::{AppState, Leaving, Overlay, Phase, Question},
+    state::{AppState, Exchange, Leaving, Overlay, Phase, Question},
     strings,
     text::grouped,
 };
@@ -22,15 +22,10 @@ pub(super) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
     if super::talk::close_edit(state) {
         return Vec::new();
     }
-    // An answer and the parent's beside it are one.
-    if let Some(exchange) = state
-        .chat
-        .exchanges
-        .iter()
-        .find(|e| e.answer.ending.is_none() || e.parent.as_ref().is_some_and(|p| p.ending.is_none()))
-    {
-        let answers = std::iter::once(&exchange.answer).chain(&exchange.parent);
-        let unfinished = answers.filter(|a| a.ending.is_none());
+    // An answer and those beside it are one.
+    let writing = |e: &&Exchange| e.answers().any(|a| a.ending.is_none());
+    if let Some(exchange) = state.chat.exchanges.iter().find(writing) {
+        let unfinished = exchange.answers().filter(|a| a.ending.is_none());
         return unfinished.map(|a| Cmd::Send(Command::Cancel { id: a.id })).collect();
     }
     if state.typing {
@@ -60,6 +55,7 @@ pub(super) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
     }
     state.overlay = None;
     state.typing = false;
+    state.pick.open = false;
     if let Some(edit) = &mut state.chat.edit {
         edit.open = false;
     }

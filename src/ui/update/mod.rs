@@ -2,6 +2,7 @@
 
 mod events;
 mod leaving;
+mod pick;
 mod stages;
 mod talk;
 #[cfg(test)]
@@ -78,7 +79,9 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
             if state.notice.as_ref().is_some_and(|n| n.2 <= now) {
                 state.notice = None;
             }
-            stages::ask_batch(state)
+            let mut wanted = stages::ask_batch(state);
+            wanted.extend(stages::ask_rollout(state));
+            wanted
         }
         Msg::Leave => leaving::leave(state, true, true),
         Msg::Background(text) => {
@@ -100,8 +103,7 @@ fn on_key(state: &mut AppState, key: Key) -> Vec<Cmd> {
         let text = &*c.encode_utf8(&mut utf8);
         if mode.is_text() {
             type_text(state, text);
-        } else if mode == Mode::Nav && can_only_be_text(c) && actions::enabled(state, Act::Prompt) {
-            talk::open_prompt(state);
+        } else if can_only_be_text(c) && begins_text(state, mode) {
             state.field.insert(text);
         }
     }
@@ -111,13 +113,20 @@ fn on_key(state: &mut AppState, key: Key) -> Vec<Cmd> {
 fn on_paste(state: &mut AppState, text: &str) -> Vec<Cmd> {
     match state.mode() {
         mode if mode.is_text() => type_text(state, text),
-        Mode::Nav if actions::enabled(state, Act::Prompt) => {
-            talk::open_prompt(state);
-            state.field.insert(text);
-        }
+        mode if begins_text(state, mode) => state.field.insert(text),
         _ => {}
     }
     Vec::new()
+}
+
+/// Opens the prompt field where text may be typed unasked; whether it did.
+fn begins_text(state: &mut AppState, mode: Mode) -> bool {
+    match mode {
+        Mode::Nav if actions::enabled(state, Act::Prompt) => talk::open_prompt(state),
+        Mode::Pick if actions::enabled(state, Act::OwnPrompt) => state.typing = true,
+        _ => return false,
+    }
+    true
 }
 
 /// The field that has the keys.
@@ -174,7 +183,7 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
         Act::Pretrain => stages::view(state, "pretrain"),
         Act::Sft => stages::view(state, "sft"),
         Act::Reward => stages::view(state, "reward"),
-        Act::Ppo => stages::view(state, "ppo"),
+        Act::Align => stages::view_aligned(state),
         Act::Prompt => talk::open_prompt(state),
         Act::Correct => state.chat.open_edit(),
         Act::NewChat => {
@@ -182,12 +191,7 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
             state.scroll = 0;
             focus(state, Panel::Chat);
         }
-        Act::Beside => {
-            state.chat.beside = !state.chat.beside;
-            let words = if state.chat.beside { strings::BESIDE_ON } else { strings::BESIDE_OFF };
-            let words = state.tr(words);
-            state.remark(words);
-        }
+        Act::Beside => talk::ask_others(state),
         Act::NextPanel => step_focus(state, true),
         Act::PrevPanel => step_focus(state, false),
         Act::Expand => state.expanded = !state.expanded,
@@ -208,14 +212,27 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
             let name = state.tr(state.theme.palette.name());
             state.remark(name);
         }
-        Act::ShowLoss => focus(state, Panel::Loss),
-        Act::ShowTasks => focus(state, Panel::Tasks),
-        Act::ShowProbe => focus(state, Panel::Probe),
-        Act::ShowBatch => focus(state, Panel::Batch),
-        Act::ShowChat => focus(state, Panel::Chat),
-        Act::ShowMix => focus(state, Panel::Mix),
-        Act::ShowRun => focus(state, Panel::Run),
-        Act::ShowLog => focus(state, Panel::Log),
+        Act::Show(panel) => {
+            state.pick.open = false;
+            focus(state, panel);
+        }
+        Act::Pick
+        | Act::VoteA
+        | Act::VoteB
+        | Act::VoteMuchA
+        | Act::VoteMuchB
+        | Act::VoteTie
+        | Act::VoteBothBad
+        | Act::Skip
+        | Act::Unvote
+        | Act::Rewrite
+        | Act::OtherAnswer
+        | Act::OwnPrompt
+        | Act::Marks
+        | Act::Refit => return pick::perform(state, act),
+        Act::Previous | Act::Next if mode == Mode::Nav && state.focus == Panel::Rollout => {
+            return stages::other_rollout(state, act == Act::Next);
+        }
         Act::NewLine => field(state).insert("\n"),
         _ => move_or_edit(state, mode, act),
     }
@@ -266,6 +283,8 @@ fn move_or_edit(state: &mut AppState, mode: Mode, act: Act) {
             }
         }
         None => match act {
+            // Answers to choose between are read from their beginning.
+            Act::PageUp | Act::PageDown if mode == Mode::Pick => pick::scroll(state, act == Act::PageDown),
             Act::PageUp => state.scroll = (state.scroll + PAGE).min(limit),
             Act::PageDown => state.scroll = state.scroll.saturating_sub(PAGE),
             _ if mode.is_text() => {
@@ -273,6 +292,7 @@ fn move_or_edit(state: &mut AppState, mode: Mode, act: Act) {
                 edit(field(state), act, cells);
             }
             _ if state.focus == Panel::Batch => stages::move_spot(state, act),
+            _ if state.focus == Panel::Rollout => stages::move_token(state, act),
             Act::Previous | Act::Next if state.focus == Panel::Chat => state.chat.pick(act == Act::Next),
             Act::Previous | Act::Next => {
                 let stage = state.stages.shown_mut();
@@ -317,10 +337,18 @@ fn back(state: &mut AppState) {
     if state.overlay.take().is_some() || refused && state.notice.take().is_some() || talk::close_edit(state) {
         return;
     }
+    if let Some(guard) = state.stages.live_mut().feedback.guard.as_mut().filter(|g| !g.read) {
+        guard.read = true;
+        return;
+    }
     if state.typing {
         state.typing = false;
+    } else if state.pick.open {
+        state.pick.open = false;
     } else if state.focus == Panel::Batch && state.shown().spot.is_some() {
         state.stages.shown_mut().spot = None;
+    } else if state.focus == Panel::Rollout && state.shown().feedback.token.is_some() {
+        state.stages.shown_mut().feedback.token = None;
     } else if state.chat.picked.is_some() {
         state.chat.picked = None;
     } else {
@@ -330,6 +358,7 @@ fn back(state: &mut AppState) {
 
 fn accept(state: &mut AppState, mode: Mode) -> Vec<Cmd> {
     match mode {
+        Mode::Text if state.pick.open => pick::ask_own(state),
         Mode::Text => talk::send_prompt(state),
         Mode::Edit => talk::demonstrate(state),
         Mode::Palette => {

@@ -14,19 +14,37 @@ const BATCH: Duration = Duration::from_secs(1);
 
 /// Looks at the stage of that name. Changes nothing but what is seen.
 pub(super) fn view(state: &mut AppState, name: &str) {
+    state.pick.open = false;
     state.stages.show(name);
     keep_focus(state);
 }
 
-/// The focus stays where it is if the stage in view has such a panel.
+/// Looks at a stage of alignment; at the next one if one is looked at.
+pub(super) fn view_aligned(state: &mut AppState) {
+    // Coming back from choosing is not going on.
+    let back = state.pick.open && state.shown().aligns();
+    let name = if back { Some(state.shown().name.as_str()) } else { state.stages.next_aligned() };
+    let name = name.map(str::to_owned);
+    if let Some(name) = name {
+        view(state, &name);
+    }
+}
+
+/// The focus stays where it is if the stage in view has such a panel; from the loss, where it is at first, it
+/// goes to what the view is about.
 pub(super) fn keep_focus(state: &mut AppState) {
-    if !Panel::of(state.shown()).contains(&state.focus) {
-        super::focus(state, Panel::Loss);
+    let panels = Panel::of(state.shown());
+    if state.focus == Panel::Loss || !panels.contains(&state.focus) {
+        super::focus(state, panels[0]);
     }
 }
 
 /// Trains the stage in view: asks first if another has the trainer.
 pub(super) fn go(state: &mut AppState) -> Vec<Cmd> {
+    if state.reopens() {
+        let name = state.live().name.clone();
+        return switch(state, name);
+    }
     if state.stages.live_is_shown() {
         state.stages.live_mut().phase = Phase::Resuming;
         return vec![Cmd::Send(Command::Resume)];
@@ -66,6 +84,56 @@ pub(super) fn ask_batch(state: &mut AppState) -> Vec<Cmd> {
     }
     stage.batch_asked = Some(now);
     vec![Cmd::Send(Command::ShowBatch)]
+}
+
+/// Asks for an answer of the newest update when its panel comes into sight and then once a second while
+/// updates are made, unless a token is held.
+pub(super) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
+    let now = state.now;
+    let seen = state.rollout_seen.get() && state.stages.live_is_shown() && state.leaving.is_none();
+    let quiet = state.switching().is_some() || state.awaits(&Wish::Rollout);
+    let stage = state.stages.live_mut();
+    let rested = stage.feedback.rollout_asked.is_none_or(|at| now.saturating_sub(at) >= BATCH);
+    if !seen {
+        if rested {
+            stage.feedback.rollout_asked = None;
+        }
+        return Vec::new();
+    }
+    let told = stage.feedback.rollout.as_ref().map(|r| r.step);
+    let newer = stage.step.as_ref().is_some_and(|s| told.is_none_or(|told| told < s.step));
+    if !rested || quiet || !newer || stage.is_finished() || stage.feedback.token.is_some() {
+        return Vec::new();
+    }
+    stage.feedback.rollout_asked = Some(now);
+    let which = stage.feedback.which;
+    state.wishes.push_back(Wish::Rollout);
+    vec![Cmd::Send(Command::ShowRollout { which })]
+}
+
+/// The answer before or after the one looked at.
+pub(super) fn other_rollout(state: &mut AppState, on: bool) -> Vec<Cmd> {
+    let live = state.stages.live_is_shown() && !state.is_finished() && state.switching().is_none();
+    let feedback = &mut state.stages.shown_mut().feedback;
+    let Some(of) = feedback.rollout.as_ref().map(|r| r.of.max(1)).filter(|_| live) else { return Vec::new() };
+    feedback.which = (feedback.which % of + if on { 1 } else { of - 1 }) % of;
+    feedback.token = None;
+    let which = feedback.which;
+    state.wishes.push_back(Wish::Rollout);
+    vec![Cmd::Send(Command::ShowRollout { which })]
+}
+
+/// Arrows up and down in an answer hold a token and move on from it.
+pub(super) fn move_token(state: &mut AppState, act: Act) {
+    let feedback = &mut state.stages.shown_mut().feedback;
+    let Some(last) = feedback.rollout.as_ref().and_then(|r| r.actions.len().checked_sub(1)) else { return };
+    feedback.token = Some(match (act, feedback.token) {
+        (Act::Last, _) => last,
+        (Act::First, _) | (_, None) => 0,
+        (Act::Up, Some(at)) => at.saturating_sub(1),
+        (Act::Down, Some(at)) => (at + 1).min(last),
+        (_, Some(at)) => at,
+    });
 }
 
 /// Arrows in the batch hold a token and move on from it.

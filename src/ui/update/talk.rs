@@ -3,7 +3,7 @@
 use super::{Cmd, focus};
 use crate::session::{Command, Sampling, Who};
 use crate::ui::{
-    state::{AppState, Panel, Wish},
+    state::{AppState, Panel, Target, Wish},
     strings,
 };
 
@@ -29,16 +29,28 @@ pub(super) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
         return Vec::new();
     }
     let text = state.field.take();
-    let beside = state.asks_parent();
+    let beside = state.asked_beside();
     state.scroll = 0;
     let exchange = state.chat.ask(text, &state.stages.live().name, talk, beside);
-    let asked = [Some((exchange.answer.id, Who::Live)), exchange.parent.as_ref().map(|p| (p.id, Who::Parent))];
+    let asked: Vec<(u64, Who)> = exchange.answers().map(|a| (a.id, a.who)).collect();
     let ask = state.chat.asked(state.chat.exchanges.len() - 1);
     let prompt = |(id, who)| {
         let sampling = Sampling::default();
         Cmd::Send(Command::Prompt { id, ask: ask.clone(), who, sampling, max_new_tokens: ANSWER })
     };
-    asked.into_iter().flatten().map(prompt).collect()
+    asked.into_iter().map(prompt).collect()
+}
+
+/// One more of those that the live weights came from is asked as well; after all of them, none.
+pub(super) fn ask_others(state: &mut AppState) {
+    let most = state.ancestors().len();
+    state.chat.beside = if state.chat.beside >= most { 0 } else { state.chat.beside + 1 };
+    let names: Vec<&str> = state.asked_beside().iter().map(|who| state.whose(*who, &state.live().name)).collect();
+    let words = match names.as_slice() {
+        [] => state.tr(strings::BESIDE_OFF).to_owned(),
+        names => strings::beside(state.lang, &names.join(" + ")),
+    };
+    state.remark(&words);
 }
 
 /// Closes the answer being corrected, if one is open; whether there was one.
@@ -52,10 +64,20 @@ pub(super) fn close_edit(state: &mut AppState) -> bool {
 
 /// Hands the conversation with the corrected answer to the trainer. The draft is kept until it is taken.
 pub(super) fn demonstrate(state: &mut AppState) -> Vec<Cmd> {
-    let Some(turns) = state.chat.demonstration() else { return Vec::new() };
-    let Some(edit) = &mut state.chat.edit else { return Vec::new() };
-    edit.open = false;
-    let wish = Wish::Demonstrate(edit.id, edit.field.text().to_owned());
-    state.wishes.push_back(wish);
-    vec![Cmd::Send(Command::Demonstrate { turns })]
+    let Some(edit) = state.chat.edit.as_ref().filter(|e| !e.field.text().trim().is_empty()) else { return Vec::new() };
+    let (target, text) = (edit.target, edit.field.text().to_owned());
+    let turns = match target {
+        Target::Answer(_) => state.chat.demonstration(),
+        Target::Pair(number) => state.pick.demonstration(number, &text),
+    };
+    let Some(turns) = turns else { return Vec::new() };
+    if let Some(edit) = &mut state.chat.edit {
+        edit.open = false;
+    }
+    state.wishes.push_back(Wish::Demonstrate(target, text));
+    let mut cmds = vec![Cmd::Send(Command::Demonstrate { turns })];
+    if matches!(target, Target::Pair(_)) {
+        cmds.extend(super::pick::next(state));
+    }
+    cmds
 }

@@ -4,10 +4,10 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{Caret, Pen, field};
-use crate::session::Sampling;
+use crate::session::{Sampling, Who};
 use crate::ui::{
     paint::{Pieces, pieces_width, put_pieces},
-    state::{Answer, Exchange, Panel, chat::Edit},
+    state::{Answer, Exchange, Panel, Target, Wish, chat::Edit},
     strings,
     text::{pad, width, wrap},
     theme::Role,
@@ -17,17 +17,21 @@ use crate::ui::{
 const FIELD: u16 = 4;
 /// Cells from which two answers stand beside each other.
 const BESIDE: usize = 60;
+/// Cells that each further answer takes.
+const MORE: usize = 12;
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     let state = pen.state;
-    let edit = state.chat.edit.as_ref().filter(|e| e.open);
+    let edit = state.chat.edit.as_ref().filter(|e| e.open && matches!(e.target, Target::Answer(_)));
     let mut facts: Pieces = Vec::new();
     if edit.is_some() {
         facts.push(pen.piece(state.tr(strings::EDIT_TITLE), Role::Focus));
     } else {
-        if state.asks_parent() {
-            let both = format!("{} + {}  ", word(pen, &state.live().name), state.tr(strings::BASE));
-            facts.push(pen.piece(both, Role::Text));
+        let stage = state.live().name.as_str();
+        let asked = std::iter::once(&Who::Live).chain(state.asked_beside());
+        let names: Vec<&str> = asked.map(|who| state.whose(*who, stage)).collect();
+        if names.len() > 1 {
+            facts.push(pen.piece(format!("{}  ", names.join(" + ")), Role::Text));
         }
         let drawn = Sampling::default();
         let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
@@ -133,34 +137,15 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: b
         let (mark, role) = if at == 0 { (asks.as_str(), Role::Focus) } else { ("", Role::Text) };
         lines.push(vec![pen.piece(pad(mark, indent), role), pen.piece(&prompt[range], Role::Dim)]);
     }
-    match &exchange.parent {
-        None => lines.extend(answer_lines(pen, exchange, &exchange.answer, &answers, indent, room)),
-        Some(parent) if cells >= BESIDE => {
-            let half = (cells - 3) / 2;
-            let room = half.saturating_sub(2);
-            let mut columns =
-                [(&exchange.answer, word(pen, &exchange.stage)), (parent, base(pen))].map(|(a, label)| {
-                    let mut lines = vec![vec![pen.piece(label, Role::Bright)]];
-                    lines.extend(answer_lines(pen, exchange, a, "", 0, room));
-                    lines
-                });
-            let high = columns[0].len().max(columns[1].len());
-            let [left, right] = &mut columns;
-            left.resize(high, Vec::new());
-            right.resize(high, Vec::new());
-            for (mut line, other) in std::mem::take(left).into_iter().zip(std::mem::take(right)) {
-                let gap = half.saturating_sub(pieces_width(&line));
-                line.push(pen.piece(" ".repeat(gap), Role::Text));
-                line.push(pen.piece(format!("{} ", pen.glyphs.divider), Role::Dim));
-                line.extend(other);
-                lines.push(line);
-            }
-        }
-        Some(parent) => {
-            for (answer, label) in [(&exchange.answer, word(pen, &exchange.stage)), (parent, base(pen))] {
-                lines.push(vec![pen.piece(label, Role::Bright)]);
-                lines.extend(answer_lines(pen, exchange, answer, "", indent, room));
-            }
+    let n = 1 + exchange.beside.len();
+    if n == 1 {
+        lines.extend(answer_lines(pen, exchange, &exchange.answer, &answers, indent, room));
+    } else if cells >= BESIDE + MORE * (n - 2) {
+        lines.extend(columns(pen, exchange, cells));
+    } else {
+        for answer in exchange.answers() {
+            lines.push(vec![pen.piece(state.whose(answer.who, &exchange.stage), Role::Bright)]);
+            lines.extend(answer_lines(pen, exchange, answer, "", indent, room));
         }
     }
     for (at, line) in lines.iter_mut().enumerate() {
@@ -169,6 +154,30 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: b
     }
     lines.push(Vec::new());
     lines
+}
+
+/// The answers beside each other.
+fn columns<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pieces<'a>> {
+    let n = 1 + exchange.beside.len();
+    let wide = (cells - 3) / n;
+    let mut rows: Vec<Pieces> = Vec::new();
+    for (at, answer) in exchange.answers().enumerate() {
+        let label = pen.piece(pen.state.whose(answer.who, &exchange.stage), Role::Bright);
+        let mut column = vec![vec![label]];
+        column.extend(answer_lines(pen, exchange, answer, "", 0, wide.saturating_sub(2)));
+        let high = rows.len().max(column.len());
+        rows.resize(high, Vec::new());
+        column.resize(high, Vec::new());
+        for (row, piece) in rows.iter_mut().zip(column) {
+            if at > 0 {
+                let gap = (at * wide).saturating_sub(pieces_width(row));
+                row.push(pen.piece(" ".repeat(gap), Role::Text));
+                row.push(pen.piece(format!("{} ", pen.glyphs.divider), Role::Dim));
+            }
+            row.extend(piece);
+        }
+    }
+    rows
 }
 
 /// An answer and the stamp under it.
@@ -211,8 +220,8 @@ fn answer_lines<'a>(
 /// The facts under an answer. The stage is among them where it is not the one that would answer now.
 fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role) {
     let state = pen.state;
-    let is_parent = exchange.answer.id != answer.id;
-    let named = exchange.parent.is_none() && exchange.stage != state.live().name;
+    let is_live = answer.who == Who::Live;
+    let named = exchange.beside.is_empty() && exchange.stage != state.live().name;
     let whose = if named { format!("{} ", word(pen, &exchange.stage)) } else { String::new() };
     let mut facts: Vec<String> = Vec::new();
     facts.extend(answer.step.map(|s| format!("{whose}{}", strings::at_step(state.lang, s))));
@@ -221,10 +230,13 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role)
         None if answer.step.is_none() => facts.push(state.tr(strings::WAITING).to_owned()),
         None => facts.push(pen.glyphs.pulse[answer.text.len() % 4].to_owned()),
         Some(ending) => {
+            if let Some(score) = ending.score {
+                facts.insert(0, format!("{} {score:+.2}", state.tr(strings::RM)));
+            }
             if ending.tokens > 0 {
                 facts.push(format!("{} tok {:.1} s", ending.tokens, ending.seconds));
             }
-            match (strings::finish_reason(&ending.reason), exchange.corrected.filter(|_| !is_parent)) {
+            match (strings::finish_reason(&ending.reason), exchange.corrected.filter(|_| is_live)) {
                 (_, Some(step)) => {
                     facts.push(format!("{} {}", pen.glyphs.tick, strings::corrected(state.lang, step)));
                     role = Role::Good;
@@ -237,7 +249,8 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role)
             }
         }
     }
-    if state.wishes.iter().any(|w| matches!(w, crate::ui::state::Wish::Demonstrate(id, _) if *id == answer.id)) {
+    let sent = |w: &Wish| matches!(w, Wish::Demonstrate(Target::Answer(id), _) if *id == answer.id);
+    if state.wishes.iter().any(sent) {
         facts.push(state.tr(strings::SENT).to_owned());
         role = Role::Focus;
     }
@@ -249,10 +262,6 @@ fn word(pen: &Pen, stage: &str) -> String {
     strings::stage_word(stage).map(|w| pen.state.tr(w).to_owned()).unwrap_or_default()
 }
 
-fn base(pen: &Pen) -> String {
-    pen.state.tr(strings::BASE).to_owned()
-}
-
 /// The conversation up to the question, and the answer to it as a field.
 fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     let chat = &pen.state.chat;
@@ -260,7 +269,8 @@ fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Buffer) -> Option<Ca
     let label = pen.state.tr(strings::ROLE_MODEL);
     let (rows, caret) = field::draw(pen, &edit.field, label, true, most, area, buf);
     let mut above = Rect { height: area.height - rows, ..area };
-    let Some(at) = chat.find(edit.id).filter(|_| above.height > 0) else { return caret };
+    let Target::Answer(id) = edit.target else { return caret };
+    let Some(at) = chat.find(id).filter(|_| above.height > 0) else { return caret };
     let prompt = chat.exchanges[at].prompt.as_str();
     let label = pen.state.tr(strings::ROLE_USER);
     let lines = wrap(prompt, area.width.saturating_sub(6) as usize, 2);

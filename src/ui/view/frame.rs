@@ -45,10 +45,11 @@ enum Path {
     Here,
 }
 
-const LENGTHS: [Length; 8] = [
+const LENGTHS: [Length; 9] = [
     Length { brand: true, name: 24, path: Path::Whole },
     Length { brand: false, name: 24, path: Path::Whole },
     Length { brand: false, name: 14, path: Path::Whole },
+    Length { brand: false, name: 0, path: Path::Whole },
     Length { brand: false, name: 24, path: Path::Stages },
     Length { brand: false, name: 14, path: Path::Stages },
     Length { brand: false, name: 0, path: Path::Stages },
@@ -86,15 +87,19 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     let then = format!(" {} ", pen.glyphs.then);
     let whole = path == Path::Whole;
     if path == Path::Here {
-        stop(pen, pen.stage, false, pieces);
+        stop(pen, pen.stage, None, pieces);
         return;
     }
+    // Of the siblings that align one stands for all: the one looked at, or the next to be.
+    let shown = state.shown();
+    let aligned = if shown.aligns() { Some(shown.name.as_str()) } else { stages.next_aligned() };
     let mut first = true;
     for (place, name) in strings::PATH.iter().enumerate() {
         let here: Vec<_> = stages
             .all()
             .iter()
             .filter(|s| place > 0 && !s.name.is_empty() && strings::path(&s.name) == place)
+            .filter(|s| !s.aligns() || aligned.is_none_or(|a| a == s.name))
             .collect();
         if here.is_empty() && !whole {
             continue;
@@ -109,13 +114,13 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
             if at > 0 {
                 pieces.push(pen.piece(" ", Role::Dim));
             }
-            stop(pen, stage, whole && at == 0, pieces);
+            stop(pen, stage, whole.then_some(at == 0), pieces);
         }
     }
 }
 
-/// A stage on the path: `2 小学中学 pretrain 640`.
-fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: bool, pieces: &mut Pieces<'a>) {
+/// A stage on the path: `2 小学中学 pretrain 640`, where it is told whole and is the first of its place.
+fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut Pieces<'a>) {
     let state = pen.state;
     let live = state.stages.is_live(stage);
     let mark = if live { pen.glyphs.chosen } else { "" };
@@ -124,12 +129,14 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: bool, pieces: &mut Pieces<'a
     if state.stages.is_shown(stage) {
         style = style.add_modifier(Modifier::UNDERLINED);
     }
-    if whole {
+    if let Some(first) = whole {
         if let Some(key) = actions::view_key(&stage.name) {
             pieces.push(pen.piece(format!("{key} "), Role::Dim));
         }
-        pieces.push((state.tr(strings::PATH[strings::path(&stage.name)]).into(), style));
-        pieces.push((format!(" {}", shorten(stage.short(), 10)).into(), style));
+        if first {
+            pieces.push((format!("{} ", state.tr(strings::PATH[strings::path(&stage.name)])).into(), style));
+        }
+        pieces.push((shorten(stage.short(), 10).into(), style));
     } else {
         let word = strings::stage_word(&stage.name).map_or(stage.short(), |w| state.tr(w));
         pieces.push((shorten(word, 16).into(), style));
@@ -155,6 +162,7 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
         (_, Phase::Finished { .. }) => (g.tick, strings::STOPPED, Role::Text),
         (Some(Leaving { save: true, .. }), _) => (g.pulse[0], strings::SAVING, Role::Focus),
         (Some(_), _) => (g.pulse[0], strings::LEAVING_UNSAVED, Role::Focus),
+        (None, _) if live.feedback.guard.is_some() => (g.cross, strings::GUARDED_SHORT, Role::Bad),
         (_, Phase::Starting | Phase::Resting) => (g.pulse[0], strings::PREPARING, Role::Dim),
         (_, Phase::Running) => (g.pulse[live.beats % g.pulse.len()], strings::RUNNING, Role::Good),
         (_, Phase::Pausing) => (g.pulse[0], strings::PAUSING, Role::Focus),
@@ -174,7 +182,7 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     if live.started.is_some() {
         pieces.push(pen.piece(format!("  {}", clock(live.elapsed(state.now).as_secs())), Role::Text));
     }
-    if let Some(seconds) = live.seconds_left() {
+    if let Some(seconds) = live.seconds_left().filter(|_| live.feedback.guard.is_none()) {
         let left = clock(seconds.min(1e9).ceil() as u64);
         pieces.push(pen.piece(format!("  {} ", state.tr(strings::LEFT)), Role::Dim));
         pieces.push(pen.piece(left, Role::Text));
@@ -200,6 +208,7 @@ pub(super) fn footer(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let badge = match state.mode() {
         Mode::Text => Some(strings::MODE_TEXT),
         Mode::Edit => Some(strings::MODE_EDIT),
+        Mode::Pick => Some(strings::MODE_PICK),
         Mode::Dialog => Some(strings::MODE_DIALOG),
         _ => None,
     };
@@ -233,15 +242,22 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
     state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.as_str().to_owned(), Role::Text))
 }
 
-/// Why a wish was not fulfilled: in full, over the foot of the panels, until it has been read.
-pub(super) fn refusal(pen: &Pen, body: Rect, buf: &mut Buffer) {
-    let Some((text, Level::Alert, _)) = &pen.state.notice else { return };
-    let lines = wrap(text, body.width.saturating_sub(6) as usize, 2);
+/// Over the foot of the panels, in full, until it has been read: why a wish was not fulfilled, or why the
+/// guard has stopped the stage and what to do.
+pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let guard = state.live().feedback.guard.as_ref().filter(|g| !g.read);
+    let (title, text) = match (&state.notice, guard) {
+        (Some((text, Level::Alert, _)), _) => (strings::LOG_REFUSED, text.as_str().to_owned()),
+        (_, Some(guard)) => (strings::GUARDED, format!("{}\n{}", guard.reason, super::guard::advice(pen, guard))),
+        _ => return,
+    };
+    let lines = wrap(&text, body.width.saturating_sub(6) as usize, 2);
     let high = (lines.len() as u16 + 1).min(body.height).min(6);
     let place = Rect { y: body.bottom() - high, height: high, ..body };
     clear(buf, place);
     let esc = vec![pen.piece("Esc", Role::Dim)];
-    rule(buf, place, pen.state.tr(strings::LOG_REFUSED), &esc, true, pen.state.theme, pen.glyphs);
+    rule(buf, place, state.tr(title), &esc, true, state.theme, pen.glyphs);
     for (row, line) in lines.into_iter().take(high.saturating_sub(1) as usize).enumerate() {
         let y = place.y + 1 + row as u16;
         let mark = if row == 0 { pen.glyphs.cross } else { "" };

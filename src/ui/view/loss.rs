@@ -10,7 +10,7 @@ use crate::ui::{
     series::{SMOOTHINGS, Series},
     state::{Panel, Phase},
     strings::{self, Tr},
-    text::{figure, grouped, rate, short, width},
+    text::{figure, grouped, rate, short},
     theme::Role,
 };
 
@@ -45,7 +45,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         inner = below(inner, 1);
     }
     let plot = Plot {
-        steps: steps(pen),
+        steps: pen.steps(),
         now: Some(stage.steps_done()),
         log: state.log_y,
         curves: vec![
@@ -60,15 +60,10 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
             Curve { series: &stage.valid, smoothing: 0, band: None, line: pen.style(Role::Valid), points: true },
         ],
         axes: true,
+        holds: None,
     };
     let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
     plot.render(buf, margin, state.theme, pen.glyphs);
-}
-
-/// From the beginning to the end planned: the empty part is what is still to come.
-fn steps(pen: &Pen) -> (f64, f64) {
-    let planned = pen.stage.run.as_ref().map_or(1, |r| r.info.steps);
-    (0.0, planned.max(pen.stage.steps_done()).max(1) as f64)
 }
 
 /// Labels and numbers; where there is not room for all, a label goes with its number.
@@ -98,12 +93,7 @@ fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
         let shown = if raw.is_finite() { stage.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
         add(strings::TRAIN, figure(shown), if raw.is_finite() { Role::Train } else { Role::Bad });
     }
-    let room = cells.saturating_sub(width(state.tr(Panel::Loss.title())) + 6);
-    while facts.len() > 2 && pieces_width(&facts) > room {
-        facts.drain(..2);
-        facts[0].0 = facts[0].0.trim_start().to_owned().into();
-    }
-    facts
+    pen.fitting(facts, Panel::Loss, cells)
 }
 
 fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
@@ -156,7 +146,7 @@ fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let bad = series.last().is_some_and(|l| !l.1.is_finite());
         let line = pen.style(if bad { Role::Bad } else { Role::Train });
         let curve = Curve { series, smoothing: 0, band: Some(pen.style(Role::Band)), line, points: false };
-        let plot = Plot { steps: steps(pen), now: None, log: false, curves: vec![curve], axes: false };
+        let plot = Plot { steps: pen.steps(), now: None, log: false, curves: vec![curve], axes: false, holds: None };
         let inner = below(place, 1);
         let margin = Rect { x: inner.x + 1, width: inner.width.saturating_sub(3), ..inner };
         plot.render(buf, margin, state.theme, pen.glyphs);

@@ -1,21 +1,29 @@
 //! The screen as a function of the state: which panels where, and what lies over them.
 
+mod align;
 mod batch;
 mod chat;
 mod field;
 mod frame;
+mod guard;
 mod log;
 mod loss;
 mod mix;
 mod overlay;
+mod pick;
+mod places;
 mod probe;
+mod reward;
+mod rollout;
 mod run;
 mod tasks;
+mod votes;
 
 use std::borrow::Cow;
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
+use self::places::Room;
 use crate::ui::{
     paint::{Pieces, put},
     state::{AppState, Panel, Phase, Stage},
@@ -38,6 +46,18 @@ pub(crate) struct Pen<'a> {
 impl Pen<'_> {
     pub(crate) fn style(&self, role: Role) -> Style {
         self.state.theme.style(role)
+    }
+
+    /// A small chart's or a column's rule, which no focus goes to; the rows below it.
+    pub(crate) fn subtitle(&self, buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces) -> Rect {
+        crate::ui::paint::rule(buf, area, title, facts, false, self.state.theme, self.glyphs);
+        below(area, 1)
+    }
+
+    /// From the stage's beginning to the end planned: the empty part is what is still to come.
+    pub(crate) fn steps(&self) -> (f64, f64) {
+        let planned = self.stage.run.as_ref().map_or(1, |r| r.info.steps);
+        (0.0, planned.max(self.stage.steps_done()).max(1) as f64)
     }
 
     /// A rule with the panel's title; the rows below it.
@@ -67,6 +87,29 @@ impl Pen<'_> {
         }
     }
 
+    /// Label and value pairs in one row.
+    pub(crate) fn labelled<'p>(&self, facts: impl IntoIterator<Item = (&'p str, String, Role)>) -> Pieces<'p> {
+        let mut pieces: Pieces = Vec::new();
+        for (label, value, role) in facts {
+            let gap = if pieces.is_empty() { "" } else { "  " };
+            let space = if label.is_empty() { "" } else { " " };
+            pieces.push(self.piece(format!("{gap}{label}{space}"), Role::Dim));
+            pieces.push(self.piece(value, role));
+        }
+        pieces
+    }
+
+    /// Label and value pairs for a panel's title: those in front go first where there is not room for all, a
+    /// label with its value.
+    pub(crate) fn fitting<'p>(&self, mut facts: Pieces<'p>, panel: Panel, cells: usize) -> Pieces<'p> {
+        let room = cells.saturating_sub(crate::ui::text::width(self.state.tr(panel.title())) + 6);
+        while facts.len() > 2 && crate::ui::paint::pieces_width(&facts) > room {
+            facts.drain(..2);
+            facts[0].0 = facts[0].0.trim_start().to_owned().into();
+        }
+        facts
+    }
+
     /// Facts in one row, with dots between.
     pub(crate) fn dotted<'p>(&self, facts: impl IntoIterator<Item = String>) -> Pieces<'p> {
         let mut pieces: Pieces = Vec::new();
@@ -80,99 +123,21 @@ impl Pen<'_> {
     }
 }
 
+/// Rows of pieces below each other, whole pairs dropped from the end where a row is too long.
+pub(crate) fn put_rows(buf: &mut Buffer, area: Rect, rows: Vec<Pieces>) {
+    let end = area.right().saturating_sub(1);
+    for (at, mut row) in rows.into_iter().take(area.height as usize).enumerate() {
+        while row.len() > 2 && crate::ui::paint::pieces_width(&row) > end.saturating_sub(area.x + 2) as usize {
+            row.truncate((row.len() - 1) / 2 * 2);
+        }
+        crate::ui::paint::put_pieces(buf, area.x + 2, area.y + at as u16, end, &row);
+    }
+}
+
 /// `area` without its first rows.
 pub(crate) fn below(area: Rect, rows: u16) -> Rect {
     let rows = rows.min(area.height);
     Rect { y: area.y + rows, height: area.height - rows, ..area }
-}
-
-/// How much room there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    /// Two columns.
-    Wide,
-    /// One column of several panels.
-    Tall,
-    /// One panel at a time.
-    Small,
-}
-
-fn room(area: Rect) -> Room {
-    match (area.width, area.height) {
-        (100.., 30..) => Room::Wide,
-        (70.., 20..) => Room::Tall,
-        _ => Room::Small,
-    }
-}
-
-/// Where every visible panel goes, and the divider's column.
-fn arrange(state: &AppState, body: Rect, room: Room) -> (Vec<(Panel, Rect)>, Option<u16>) {
-    if state.expanded || room == Room::Small {
-        return (vec![(state.focus, body)], None);
-    }
-    let stage = state.shown();
-    let sources = stage.run.as_ref().map_or(1, |r| r.sources.len()) as u16;
-    let tasks = stage.tasks.len().max(1) as u16;
-    let mut panels;
-    let mut divider = None;
-    if room == Room::Tall {
-        // The last place shows whatever the person went to that has no place of its own.
-        let last = match state.focus {
-            Panel::Chat => (Panel::Chat, 8),
-            Panel::Mix => (Panel::Mix, sources.min(6) + 2),
-            Panel::Batch => (Panel::Batch, 8),
-            Panel::Probe | Panel::Loss | Panel::Tasks if stage.is_tuning() => (Panel::Probe, 5),
-            Panel::Run if stage.is_tuning() => (Panel::Run, 4),
-            _ => (Panel::Log, 4),
-        };
-        panels = if stage.is_tuning() {
-            stack(body, &[(Panel::Loss, 0), (Panel::Tasks, tasks.min(6) + 2), last])
-        } else {
-            stack(body, &[(Panel::Loss, 0), (Panel::Probe, 3), (Panel::Run, 3), last])
-        };
-    } else {
-        let left = Rect { width: body.width * 65 / 100 / 2 * 2, ..body };
-        let right = Rect { x: left.right() + 1, width: body.width - left.width - 1, ..body };
-        divider = Some(left.right());
-        if stage.is_tuning() {
-            // Two answers side by side need the wide column; the batch makes room for them.
-            let (low, high) =
-                if state.asks_parent() { (Panel::Chat, Panel::Batch) } else { (Panel::Batch, Panel::Chat) };
-            let tasks = (tasks + 2).min(body.height / 3);
-            panels = stack(left, &[(Panel::Loss, 0), (Panel::Tasks, tasks), (low, (body.height / 3).max(8))]);
-            let probe = (3 * stage.probes.len().max(1) as u16 + 1).min((body.height - 8) / 2);
-            panels.extend(stack(right, &[(Panel::Probe, probe), (high, 0), (Panel::Run, 3), (Panel::Log, 5)]));
-        } else {
-            let mix = sources.min(body.height / 5) + 2;
-            let log = (body.height / 6).max(4);
-            panels = stack(left, &[(Panel::Loss, 0), (Panel::Mix, mix), (Panel::Log, log)]);
-            let run = 9;
-            let probe = (body.height - run).div_ceil(2);
-            panels.extend(stack(right, &[(Panel::Probe, probe), (Panel::Chat, 0), (Panel::Run, run)]));
-        }
-        // What has no place of its own takes the log's while it has the focus.
-        if panels.iter().all(|p| p.0 != state.focus)
-            && let Some(log) = panels.iter_mut().find(|p| p.0 == Panel::Log)
-        {
-            log.0 = state.focus;
-        }
-    }
-    panels.retain(|p| p.1.height > 0);
-    (panels, divider)
-}
-
-/// Panels from top to bottom; the one of height 0 takes what the others leave.
-fn stack(area: Rect, panels: &[(Panel, u16)]) -> Vec<(Panel, Rect)> {
-    let fixed: u16 = panels.iter().map(|p| p.1).sum();
-    let mut y = area.y;
-    let mut placed = Vec::new();
-    for (panel, height) in panels {
-        let height = if *height == 0 { area.height.saturating_sub(fixed) } else { *height };
-        let height = height.min(area.bottom().saturating_sub(y));
-        placed.push((*panel, Rect { y, height, ..area }));
-        y += height;
-    }
-    placed
 }
 
 /// Draws everything; returns where the terminal's own caret belongs, if a field has the keys.
@@ -182,7 +147,7 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Option<Caret> {
         return None;
     }
     let pen = Pen { state, stage: state.shown(), glyphs: state.glyph_set.glyphs() };
-    let room = room(area);
+    let room = places::room(area);
     let header = u16::from(area.height > 2);
     let footer = match (room, area.height) {
         (_, 0..=3) => 0,
@@ -195,29 +160,49 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     }
     state.scroll_limit.set(0);
     state.batch_cells.set(0);
-    let (panels, divider) = arrange(state, body, room);
-    let mut caret = None;
-    for (panel, place) in &panels {
-        match panel {
-            Panel::Loss => loss::draw(&pen, *place, buf),
-            Panel::Tasks => tasks::draw(&pen, *place, buf),
-            Panel::Probe => probe::draw(&pen, *place, buf),
-            Panel::Batch => batch::draw(&pen, *place, buf),
-            Panel::Chat => caret = chat::draw(&pen, *place, buf),
-            Panel::Mix => mix::draw(&pen, *place, buf),
-            Panel::Run => run::draw(&pen, *place, buf),
-            Panel::Log => log::draw(&pen, *place, buf),
-        }
-    }
-    if let Some(x) = divider {
-        for y in body.top()..body.bottom() {
-            put(buf, x, y, x + 1, pen.glyphs.divider, pen.style(Role::Dim));
-        }
-    }
+    state.rollout_seen.set(false);
+    let caret = if state.pick.open { pick::draw(&pen, room, body, buf) } else { panels(&pen, room, body, buf) };
     if footer > 0 {
         let place = Rect { y: area.bottom() - footer, height: footer, ..area };
         frame::footer(&pen, place, buf);
     }
-    frame::refusal(&pen, body, buf);
+    frame::strip(&pen, body, buf);
     overlay::draw(&pen, area, buf, caret)
+}
+
+/// The panels of the view, each in its place.
+fn panels(pen: &Pen, room: Room, body: Rect, buf: &mut Buffer) -> Option<Caret> {
+    let (panels, divider) = places::arrange(pen.state, body, room);
+    let mut caret = None;
+    for (panel, place) in &panels {
+        match panel {
+            Panel::Loss => loss::draw(pen, *place, buf),
+            Panel::Tasks => tasks::draw(pen, *place, buf),
+            Panel::Probe => probe::draw(pen, *place, buf),
+            Panel::Batch => batch::draw(pen, *place, buf),
+            Panel::Accuracy => reward::accuracy(pen, *place, buf),
+            Panel::Margins => reward::margins(pen, *place, buf),
+            Panel::Votes => votes::draw(pen, *place, buf),
+            Panel::Score => align::score(pen, *place, buf),
+            Panel::Drift => align::drift(pen, *place, buf),
+            Panel::Frontier => align::frontier(pen, *place, buf),
+            Panel::Lamps => guard::draw(pen, *place, buf),
+            Panel::Rollout => rollout::draw(pen, *place, buf),
+            Panel::Chat => caret = chat::draw(pen, *place, buf),
+            Panel::Mix => mix::draw(pen, *place, buf),
+            Panel::Run => run::draw(pen, *place, buf),
+            Panel::Log => log::draw(pen, *place, buf),
+        }
+    }
+    if let Some(x) = divider {
+        upright(pen, x, body, buf);
+    }
+    caret
+}
+
+/// A divider over the area's height.
+fn upright(pen: &Pen, x: u16, area: Rect, buf: &mut Buffer) {
+    for y in area.top()..area.bottom() {
+        put(buf, x, y, x + 1, pen.glyphs.divider, pen.style(Role::Dim));
+    }
 }

@@ -65,6 +65,10 @@ fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
         let mut lines: Vec<Pieces> = vec![Vec::new(), vec![pen.piece(state.tr(title), Role::Focus)]];
         for action in ACTIONS.iter().filter(|a| actions::exists(state, a.act)) {
             let Some(keys) = actions::keys_text(action, mode) else { continue };
+            // What its keys do everywhere is told once.
+            if mode == Mode::Pick && actions::keys_text(action, Mode::Nav).as_ref() == Some(&keys) {
+                continue;
+            }
             let keys = pad(&keys, 20.min(column as usize / 2));
             // What cannot be done now is told, but dim.
             let now = mode != Mode::Nav || actions::enabled(state, action.act);
@@ -78,6 +82,9 @@ fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
     let note = state.tr(strings::HELP_HAN);
     if state.live().talks() {
         right.extend(section(Mode::Edit, strings::HELP_EDIT));
+    }
+    if actions::exists(state, actions::Act::Pick) {
+        right.extend(section(Mode::Pick, strings::HELP_PICK));
     }
     right.push(Vec::new());
     for range in wrap(note, column.saturating_sub(2) as usize, 2) {

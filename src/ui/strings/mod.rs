@@ -29,9 +29,14 @@ macro_rules! strings {
     ($($name:ident = $zh:literal, $en:literal;)*) => {
         $(#[doc = $en] pub const $name: Tr = Tr($zh, $en);)*
         /// Every text, for tests.
-        pub const ALL: &[Tr] = &[$($name),*];
+        #[cfg(test)]
+        pub(super) const ALL: &[Tr] = &[$($name),*];
     };
 }
+
+mod feedback;
+
+pub use self::feedback::*;
 
 strings! {
     PREPARING = "准备中", "preparing";
@@ -158,7 +163,6 @@ strings! {
     DRAFT_KEPT = "草稿留着，按 e 接着改", "the draft is kept; e goes on with it";
     SENT = "已交给训练", "handed to the trainer";
     CORRECTED = "已改写", "corrected";
-    BESIDE_ON = "每一句也问它的起点", "its starting point is asked as well";
     BESIDE_OFF = "只问正在训练的模型", "only the model under training is asked";
     SUMMARY_LOSS = "损失", "loss";
     SUMMARY_CHECKPOINT = "检查点", "checkpoint";
@@ -236,22 +240,6 @@ pub fn path(stage: &str) -> usize {
     }
 }
 
-/// What a reward model gets right, in per cent, beside the guess by length.
-pub fn reward_figures(lang: Lang, step: usize, right: f64, longer: f64) -> String {
-    match lang {
-        Lang::Zh => format!("{}  没见过的对子判对 {right:.1}%，只看长短 {longer:.1}%", at_step(lang, step)),
-        Lang::En => format!("{}  held-out pairs {right:.1}% right, by length {longer:.1}%", at_step(lang, step)),
-    }
-}
-
-/// What a policy's answers are worth.
-pub fn policy_figures(lang: Lang, step: usize, task: &str, truth: f64, reward: f64, kl: f64) -> String {
-    match lang {
-        Lang::Zh => format!("{}  {task} 真分 {truth:.3}，奖励 {reward:.2}，KL {kl:.2}", at_step(lang, step)),
-        Lang::En => format!("{}  {task} true {truth:.3}, reward {reward:.2}, KL {kl:.2}", at_step(lang, step)),
-    }
-}
-
 /// A task's name.
 pub fn task(name: &str) -> Option<Tr> {
     Some(match name {
@@ -269,6 +257,7 @@ pub fn task(name: &str) -> Option<Tr> {
         "continue" => Tr("续写", "continue"),
         "recite" => Tr("背诵", "recite"),
         "chat" => Tr("聊天", "chat"),
+        "recommend" => Tr("推荐", "recommend"),
         "by-hand" => Tr("手写示范", "by-hand"),
         _ => return None,
     })
@@ -280,7 +269,9 @@ pub fn stage_word(name: &str) -> Option<Tr> {
         "pretrain" => Tr("预训练", "pretrain"),
         "sft" => Tr("微调", "SFT"),
         "reward" => Tr("奖励", "reward"),
-        "ppo" | "dpo" | "grpo" => Tr("对齐", "aligned"),
+        "ppo" => Tr("PPO", "PPO"),
+        "dpo" => Tr("DPO", "DPO"),
+        "grpo" => Tr("GRPO", "GRPO"),
         _ => return None,
     })
 }
@@ -326,7 +317,7 @@ mod tests {
     #[test]
     fn no_text_holds_a_character_of_ambiguous_width() {
         use unicode_width::UnicodeWidthStr as _;
-        for text in ALL.iter().flat_map(|t| [t.0, t.1]) {
+        for text in ALL.iter().chain(feedback::ALL).flat_map(|t| [t.0, t.1]) {
             assert_eq!(text.width(), text.width_cjk(), "{text}");
         }
     }

@@ -1,6 +1,12 @@
+mod feedback;
+mod pick;
+
 use super::*;
 use crate::session::{Ask, RunInfo, StageInfo, StepReport, Turn, Who};
-use crate::ui::{keys::Code, state::Wish};
+use crate::ui::{
+    keys::Code,
+    state::{Target, Wish},
+};
 
 const ENTER: Key = Key::plain(Code::Enter);
 const ESC: Key = Key::plain(Code::Esc);
@@ -393,7 +399,7 @@ fn a_corrected_answer_becomes_a_demonstration() {
     event(&mut state, Event::Refused { text: "disk full".to_owned() });
     assert!(state.wishes.is_empty() && state.chat.edit.is_some(), "the draft survives a refusal");
     press(&mut state, &[ESC, Key::char('e'), ENTER]);
-    assert_eq!(state.wishes.front(), Some(&Wish::Demonstrate(1, "我们".to_owned())));
+    assert_eq!(state.wishes.front(), Some(&Wish::Demonstrate(Target::Answer(1), "我们".to_owned())));
     event(&mut state, Event::Demonstrated { step: 9, count: 4 });
     let exchange = &state.chat.exchanges[0];
     assert_eq!((exchange.answer.text.as_str(), exchange.corrected), ("我们", Some(9)));
@@ -407,7 +413,7 @@ fn a_plain_text_cannot_be_corrected() {
     answer(&mut state, 1, "眠");
     press(&mut state, &[ESC, Key::char('e'), Key::char('n'), Key::char('b')]);
     assert_eq!(state.mode(), Mode::Nav);
-    assert!(!state.chat.fresh && !state.chat.beside);
+    assert!(!state.chat.fresh && state.chat.beside == 0);
     press(&mut state, &[Key::char('z')]);
     assert!(state.expanded);
 }

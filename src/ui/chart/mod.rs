@@ -1,152 +1,27 @@
 //! A plot on a grid of cells: braille dots (or ASCII), series painted one over the other so that
 //! colours do not bleed, ticks at round numbers, and what is not finite shown as a gap with a mark.
 
+mod canvas;
+mod histogram;
+mod scale;
+mod trails;
+
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
+use self::{
+    canvas::Canvas,
+    scale::{Scale, linear_ticks, step_label, tick_label},
+};
+pub use self::{
+    histogram::Histogram,
+    trails::{Trail, Trails},
+};
 use crate::ui::{
     paint::put,
     series::Series,
-    text::{figure, grouped, short, width},
+    text::{grouped, width},
     theme::{Glyphs, Role, Theme},
 };
-
-/// The bit of a braille character for a dot, by column and row.
-const DOTS: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
-
-/// Dots on a grid of cells; a later layer takes a cell over from an earlier one.
-struct Canvas {
-    area: Rect,
-    cells: Vec<(u8, u8)>,
-}
-
-impl Canvas {
-    fn new(area: Rect) -> Canvas {
-        Canvas { area, cells: vec![(0, 0); area.width as usize * area.height as usize] }
-    }
-
-    fn dots_wide(&self) -> usize {
-        self.area.width as usize * 2
-    }
-
-    fn dots_high(&self) -> usize {
-        self.area.height as usize * 4
-    }
-
-    fn dot(&mut self, layer: u8, x: usize, y: usize) {
-        if x >= self.dots_wide() || y >= self.dots_high() {
-            return;
-        }
-        let cell = &mut self.cells[y / 4 * self.area.width as usize + x / 2];
-        if cell.0 != layer {
-            *cell = (layer, 0);
-        }
-        cell.1 |= DOTS[x % 2][y % 4];
-    }
-
-    /// A line between two dots (Bresenham 1965).
-    fn line(&mut self, layer: u8, from: (usize, usize), to: (usize, usize)) {
-        let (mut x, mut y) = (from.0 as i64, from.1 as i64);
-        let (to_x, to_y) = (to.0 as i64, to.1 as i64);
-        let (dx, dy) = ((to_x - x).abs(), -(to_y - y).abs());
-        let (step_x, step_y) = ((to_x - x).signum(), (to_y - y).signum());
-        let mut error = dx + dy;
-        loop {
-            self.dot(layer, x as usize, y as usize);
-            if (x, y) == (to_x, to_y) {
-                return;
-            }
-            let twice = 2 * error;
-            if twice >= dy {
-                error += dy;
-                x += step_x;
-            }
-            if twice <= dx {
-                error += dx;
-                y += step_y;
-            }
-        }
-    }
-
-    fn paint(&self, buf: &mut Buffer, glyphs: &Glyphs, styles: &[Style], ascii: &[&str]) {
-        for (at, &(layer, dots)) in self.cells.iter().enumerate().filter(|(_, c)| c.1 != 0) {
-            let x = self.area.x + (at % self.area.width as usize) as u16;
-            let y = self.area.y + (at / self.area.width as usize) as u16;
-            let layer = layer as usize - 1;
-            let braille = char::from_u32(0x2800 + u32::from(dots)).unwrap_or(' ');
-            let mut utf8 = [0; 4];
-            let glyph = if glyphs.braille { braille.encode_utf8(&mut utf8) } else { ascii[layer] };
-            put(buf, x, y, self.area.right(), glyph, styles[layer]);
-        }
-    }
-}
-
-/// From values to rows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scale {
-    low: f64,
-    high: f64,
-    log: bool,
-}
-
-impl Scale {
-    /// Holds everything from `low` to `high` with some air; logarithmic only over positive values.
-    pub fn new(low: f64, high: f64, log: bool) -> Scale {
-        if !low.is_finite() || !high.is_finite() || low > high {
-            return Scale { low: 0.0, high: 1.0, log: false };
-        }
-        let log = log && low > 0.0;
-        let (a, b) = if log { (low.ln(), high.ln()) } else { (low, high) };
-        let air = if b > a { (b - a) * 0.04 } else { (a.abs() * 0.1).max(1e-9) };
-        Scale { low: a - air, high: b + air, log }
-    }
-
-    /// Without an axis to read, noise of a few percent must not look like a mountain range.
-    fn widen(&mut self) {
-        let least = 0.25 * self.low.abs().max(self.high.abs());
-        let missing = (least - (self.high - self.low)).max(0.0) / 2.0;
-        self.low -= missing;
-        self.high += missing;
-    }
-
-    /// 0 at the bottom, 1 at the top.
-    fn place(&self, value: f64) -> f64 {
-        let v = if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
-        (v - self.low) / (self.high - self.low)
-    }
-
-    /// Round numbers inside, at most about `most`.
-    pub fn ticks(&self, most: usize) -> Vec<f64> {
-        let most = most.max(1) as f64;
-        if self.log {
-            let (low, high) = (self.low.exp(), self.high.exp());
-            let rungs: &[&[f64]] =
-                &[&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 4.0, 8.0], &[1.0, 3.0], &[1.0]];
-            for rung in rungs {
-                let ticks: Vec<f64> = (low.log10().floor() as i32..=high.log10().floor() as i32)
-                    .flat_map(|decade| rung.iter().map(move |m| m * 10_f64.powi(decade)))
-                    .filter(|t| (low..=high).contains(t))
-                    .collect();
-                if ticks.len() as f64 <= most && ticks.len() >= 2 {
-                    return ticks;
-                }
-            }
-            return linear_ticks(low, high, most);
-        }
-        linear_ticks(self.low, self.high, most)
-    }
-}
-
-fn linear_ticks(low: f64, high: f64, most: f64) -> Vec<f64> {
-    let rough = (high - low) / most;
-    if !rough.is_finite() || rough <= 0.0 {
-        return Vec::new();
-    }
-    let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(10.0 * power);
-    let first = (low / step).ceil() as i64;
-    let last = (high / step).floor() as i64;
-    (first..=last).take(100).map(|i| i as f64 * step).collect()
-}
 
 /// What is drawn of one series.
 pub struct Curve<'a> {
@@ -154,7 +29,7 @@ pub struct Curve<'a> {
     pub series: &'a Series,
     /// Index into the smoothings.
     pub smoothing: usize,
-    /// Style of the span between least and greatest.
+    /// Style of the span between least and greatest; of points, their intervals.
     pub band: Option<Style>,
     /// Style of the line.
     pub line: Style,
@@ -208,12 +83,14 @@ pub struct Plot<'a> {
     pub curves: Vec<Curve<'a>>,
     /// With ticks and labels.
     pub axes: bool,
+    /// Values that the scale holds whatever the curves are.
+    pub holds: Option<(f64, f64)>,
 }
 
 impl Plot<'_> {
     /// The scale that holds every curve.
     fn scale(&self, columns: &[Vec<Option<Column>>]) -> Option<Scale> {
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (mut low, mut high) = self.holds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
         for (curve, columns) in self.curves.iter().zip(columns) {
             for column in columns.iter().flatten() {
                 let values: &[f64] = if curve.band.is_some() || curve.points {
@@ -343,28 +220,6 @@ impl Plot<'_> {
     }
 }
 
-/// `1.2k`, `10k`: no zeros that say nothing.
-fn step_label(step: f64) -> String {
-    let text = short(step);
-    match text.strip_suffix(['k', 'M', 'B']) {
-        Some(number) if number.contains('.') => {
-            format!("{}{}", number.trim_end_matches('0').trim_end_matches('.'), &text[number.len()..])
-        }
-        _ => text,
-    }
-}
-
-fn tick_label(tick: f64) -> String {
-    if tick == 0.0 {
-        "0".to_owned()
-    } else if tick.abs() >= 1000.0 || tick.abs() < 0.01 {
-        short(tick)
-    } else {
-        let text = figure(tick);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,7 +233,7 @@ mod tests {
 
     fn plot(series: &Series, steps: f64, axes: bool) -> Plot<'_> {
         let curve = Curve { series, smoothing: 0, band: None, line: Style::new(), points: false };
-        Plot { steps: (0.0, steps), now: None, log: false, curves: vec![curve], axes }
+        Plot { steps: (0.0, steps), now: None, log: false, curves: vec![curve], axes, holds: None }
     }
 
     #[test]
@@ -409,15 +264,6 @@ mod tests {
             s
         };
         drawn(&plot(&only_broken, 10.0, true), 30, 6);
-    }
-
-    #[test]
-    fn ticks_are_round_and_few() {
-        assert_eq!(Scale::new(2.0, 8.0, false).ticks(4), [2.0, 4.0, 6.0, 8.0]);
-        let log = Scale::new(0.5, 80.0, true).ticks(6);
-        assert!(log.len() >= 2 && log.len() <= 6, "{log:?}");
-        assert!(Scale::new(f64::NAN, 1.0, false).ticks(4).len() <= 6);
-        assert!(!Scale::new(3.0, 3.0, true).ticks(3).is_empty());
     }
 
     #[test]

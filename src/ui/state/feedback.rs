@@ -1,0 +1,243 @@
+//! What the screen knows of a reward model or a policy: held-out figures, metrics under TRL's names,
+//! lamps, the guard, and one answer of the newest update token by token.
+
+use std::time::Duration;
+
+use super::batch::special;
+use crate::session::{Lamp, PolicyReport, RewardReport, RolloutView};
+use crate::ui::{series::Series, text::Clean};
+
+/// The task that stands for all of them.
+pub const ALL: &str = "all";
+/// Evaluations kept for the frontier; beyond it every second one goes.
+const REPORTS: usize = 1024;
+
+/// The guard has stopped the stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    /// After this update.
+    pub step: usize,
+    /// What it saw.
+    pub reason: Clean,
+    /// The checkpoint that stands.
+    pub checkpoint: Option<Clean>,
+    /// Whether a person has read it.
+    pub read: bool,
+}
+
+/// A drawn token, cleaned, with the update's numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    /// Its text; special ones short.
+    pub text: Clean,
+    /// log π of it when it was drawn.
+    pub logprob: f64,
+    /// log π_ref of it.
+    pub reference: f64,
+    /// The value net's estimate before it.
+    pub value: Option<f64>,
+    /// −β·KL, and at the last token the score.
+    pub reward: f64,
+    /// Its advantage.
+    pub advantage: f64,
+    /// π_new / π_old.
+    pub ratio: f64,
+    /// Whether that was clipped.
+    pub clipped: bool,
+}
+
+impl Action {
+    /// The KL's estimate at this token, in nats.
+    pub fn kl(&self) -> f64 {
+        self.logprob - self.reference
+    }
+}
+
+/// One answer of an update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rollout {
+    /// The update that drew it.
+    pub step: usize,
+    /// Which of the update's answers.
+    pub which: usize,
+    /// How many there are.
+    pub of: usize,
+    /// What was asked.
+    pub prompt: Clean,
+    /// The reward model's score.
+    pub score: f64,
+    /// Whether it ended by itself.
+    pub ended: bool,
+    /// Its tokens.
+    pub actions: Vec<Action>,
+}
+
+impl Rollout {
+    /// Cleans an answer.
+    pub fn new(view: &RolloutView) -> Rollout {
+        let actions = view.actions.iter().map(|a| Action {
+            text: special(&a.text).map_or_else(|| Clean::line(&a.text), |s| Clean::line(&s)),
+            logprob: a.logprob.into(),
+            reference: a.reference.into(),
+            value: a.value.map(f64::from),
+            reward: a.reward.into(),
+            advantage: a.advantage.into(),
+            ratio: a.ratio.into(),
+            clipped: a.clipped,
+        });
+        Rollout {
+            step: view.step,
+            which: view.which,
+            of: view.of,
+            prompt: Clean::line(&view.prompt),
+            score: view.score,
+            ended: view.ended,
+            actions: actions.collect(),
+        }
+    }
+}
+
+/// What a stage of human feedback tells beside its steps.
+#[derive(Clone, Debug, Default)]
+pub struct Feedback {
+    /// What steps tell beside the loss, by TRL's names.
+    metrics: Vec<(&'static str, Series)>,
+    /// The newest held-out figures of a reward model.
+    pub reward: Option<RewardReport>,
+    /// Held-out accuracy with its interval, and that of the guess by length.
+    pub accuracy: Series,
+    /// The share that the guess by length gets right.
+    pub by_length: Series,
+    /// Held-out figures of a policy over all tasks, an evaluation each, in order.
+    pub policy: Vec<PolicyReport>,
+    /// The newest figures of each task.
+    pub tasks: Vec<(Clean, PolicyReport)>,
+    /// The rule's share of good answers, with its interval.
+    pub true_score: Series,
+    /// The reward model's mean score at the evaluations.
+    pub evaluated: Series,
+    /// KL at the evaluations.
+    pub kl: Series,
+    /// Answers that ended by themselves.
+    pub end_rate: Series,
+    /// Characters of an answer.
+    pub length: Series,
+    /// What must hold before the first update, as measured.
+    pub lamps: Vec<Lamp>,
+    /// The guard has stopped the stage, and it has not begun anew.
+    pub guard: Option<Guard>,
+    /// The answer looked at.
+    pub rollout: Option<Rollout>,
+    /// Which of the update's answers is wanted.
+    pub which: usize,
+    /// The token held, if one is.
+    pub token: Option<usize>,
+    /// When an answer was last asked for, while the panel is in sight.
+    pub rollout_asked: Option<Duration>,
+}
+
+impl Feedback {
+    /// Adds what a step tells beside its loss.
+    pub fn add_metrics(&mut self, step: usize, extra: &[(&'static str, f64)]) {
+        for (name, value) in extra {
+            let at = self.metrics.iter().position(|m| m.0 == *name).unwrap_or_else(|| {
+                self.metrics.push((*name, Series::default()));
+                self.metrics.len() - 1
+            });
+            self.metrics[at].1.push(step, *value);
+        }
+    }
+
+    /// The first of these metrics that the stage tells.
+    pub fn metric(&self, names: &[&str]) -> Option<&Series> {
+        names.iter().find_map(|name| self.metrics.iter().find(|m| m.0 == *name)).map(|m| &m.1)
+    }
+
+    /// Its newest value.
+    pub fn newest(&self, names: &[&str]) -> Option<f64> {
+        Some(self.metric(names)?.last()?.1)
+    }
+
+    /// Adds held-out figures of a reward model.
+    pub fn add_reward(&mut self, report: RewardReport) {
+        self.accuracy.push_within(report.step, report.accuracy, report.ci95);
+        self.by_length.push(report.step, report.by_length);
+        self.reward = Some(report);
+    }
+
+    /// Adds held-out figures of a policy.
+    pub fn add_policy(&mut self, report: PolicyReport) {
+        if report.task != ALL {
+            let name = Clean::line(&report.task);
+            match self.tasks.iter_mut().find(|t| t.1.task == report.task) {
+                Some(known) => known.1 = report,
+                None => self.tasks.push((name, report)),
+            }
+            return;
+        }
+        self.true_score.push_within(report.step, report.true_score, report.ci95);
+        // Without a reward model there is no such number.
+        if report.reward.is_finite() {
+            self.evaluated.push(report.step, report.reward);
+        }
+        self.kl.push(report.step, report.kl);
+        self.end_rate.push(report.step, report.end_rate);
+        self.length.push(report.step, report.length);
+        // The same step measured again replaces its figures.
+        self.policy.pop_if(|p| p.step == report.step);
+        self.policy.push(report);
+        if self.policy.len() > REPORTS {
+            let mut index = 0;
+            self.policy.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(step: usize, task: &str, true_score: f64) -> PolicyReport {
+        PolicyReport {
+            step,
+            task: task.to_owned(),
+            prompts: 10,
+            true_score,
+            ci95: (true_score - 0.1, true_score + 0.1),
+            reward: 0.0,
+            kl: step as f64,
+            end_rate: 1.0,
+            distinct2: 0.5,
+            length: 9.0,
+        }
+    }
+
+    #[test]
+    fn figures_of_all_tasks_make_the_curve_and_each_task_its_row() {
+        let mut feedback = Feedback::default();
+        for (step, score) in [(0, 0.2), (0, 0.25), (5, 0.4)] {
+            feedback.add_policy(report(step, "recommend", score));
+            feedback.add_policy(report(step, ALL, score));
+        }
+        assert_eq!(feedback.policy.iter().map(|p| (p.step, p.true_score)).collect::<Vec<_>>(), [(0, 0.25), (5, 0.4)]);
+        assert_eq!((feedback.tasks.len(), feedback.tasks[0].1.step), (1, 5));
+        let last = feedback.true_score.buckets().last().map(|b| (b.min, b.max));
+        assert_eq!(last, Some((0.4 - 0.1, 0.5)));
+        for step in 6..5000 {
+            feedback.add_policy(report(step, ALL, 0.5));
+        }
+        assert!(feedback.policy.len() <= REPORTS && feedback.policy[0].step == 0);
+    }
+
+    #[test]
+    fn metrics_are_found_by_the_first_name_that_is_told() {
+        let mut feedback = Feedback::default();
+        feedback.add_metrics(1, &[("kl", 0.5), ("reward", 1.0)]);
+        feedback.add_metrics(2, &[("kl", 0.75)]);
+        assert_eq!(feedback.newest(&["objective/kl", "kl"]), Some(0.75));
+        assert_eq!(feedback.newest(&["objective/entropy"]), None);
+    }
+}

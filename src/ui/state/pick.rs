@@ -1,0 +1,267 @@
+//! Choosing between two answers: the pair that awaits a vote, the newest vote and what the reward model
+//! thought of it, and what all votes come to.
+
+use std::{collections::VecDeque, ops::Range, time::Duration};
+
+use super::chat::{Chat, Target};
+use crate::session::{Offer, Refit, Role, Tally, Turn, VotedPair};
+use crate::ui::{series::Series, text::Clean};
+
+/// Votes that a point of the agreement's curve looks back over.
+pub const WINDOW: usize = 25;
+/// Characters of an answer that are compared for the marks.
+const COMPARED: usize = 1000;
+/// Pairs kept to go back to.
+const EARLIER: usize = 10;
+
+/// Two answers as they are shown.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The trainer's number for it.
+    pub number: u64,
+    /// After this step.
+    pub step: usize,
+    /// What was asked, as it was asked.
+    pub raw: String,
+    /// What was asked.
+    pub prompt: Clean,
+    /// The answers as the model wrote them.
+    pub answers: [String; 2],
+    /// As they are shown.
+    pub shown: [Clean; 2],
+    /// What each has that the other has not, as ranges of bytes of what is shown.
+    pub marks: [Vec<Range<usize>>; 2],
+}
+
+impl Pair {
+    fn new(offer: Offer) -> Pair {
+        let shown = [Clean::block(&offer.a), Clean::block(&offer.b)];
+        let marks = differences(&shown[0], &shown[1]);
+        Pair {
+            number: offer.pair,
+            step: offer.step,
+            prompt: Clean::block(&offer.prompt),
+            raw: offer.prompt,
+            answers: [offer.a, offer.b],
+            shown,
+            marks,
+        }
+    }
+}
+
+/// Everything about choosing.
+#[derive(Debug, Default)]
+pub struct Pick {
+    /// The keys go there.
+    pub open: bool,
+    /// The pair that awaits a vote.
+    pub pair: Option<Pair>,
+    /// Since when it is looked at.
+    pub since: Duration,
+    /// Why no pair came, if none came.
+    pub refused: Option<Clean>,
+    /// Differences are marked.
+    pub marked: bool,
+    /// The newest vote.
+    pub last: Option<VotedPair>,
+    /// What the votes come to, once the trainer has said so.
+    pub tally: Option<Tally>,
+    /// Agreement with the reward model over the last [`WINDOW`] votes, by vote.
+    pub agreement: Series,
+    /// The newest fit of the reward model to votes.
+    pub refit: Option<Refit>,
+    /// Pairs that were voted on, to go back to when a vote is taken back.
+    earlier: VecDeque<Pair>,
+    /// The pair that stood when a vote was taken back.
+    aside: Option<Pair>,
+}
+
+impl Pick {
+    /// A pair has come; while another one is voted on anew, it waits.
+    pub fn offer(&mut self, offer: Offer, now: Duration) {
+        self.refused = None;
+        let pair = Pair::new(offer);
+        if self.pair.is_some() {
+            self.aside = Some(pair);
+        } else {
+            self.pair = Some(pair);
+            self.since = now;
+        }
+    }
+
+    /// Takes the pair away, voted on; its number, and the seconds it was looked at. The one that was set
+    /// aside for it comes back.
+    pub fn take(&mut self, now: Duration) -> Option<(u64, f64)> {
+        let pair = self.pair.take()?;
+        let taken = (pair.number, now.saturating_sub(self.since).as_secs_f64());
+        self.earlier.push_back(pair);
+        if self.earlier.len() > EARLIER {
+            self.earlier.pop_front();
+        }
+        self.pair = self.aside.take();
+        self.since = now;
+        Some(taken)
+    }
+
+    /// The pair goes without a vote.
+    pub fn drop_pair(&mut self, now: Duration) {
+        self.pair = self.aside.take();
+        self.since = now;
+    }
+
+    /// What the votes come to now.
+    pub fn count(&mut self, tally: Tally) {
+        let mut series = Series::default();
+        for at in 0..tally.agreed.len() {
+            let window = &tally.agreed[(at + 1).saturating_sub(WINDOW)..=at];
+            let agreed = window.iter().filter(|a| **a).count();
+            series.push(at + 1, agreed as f64 / window.len() as f64);
+        }
+        self.agreement = series;
+        self.tally = Some(tally);
+    }
+
+    /// A vote is on disk.
+    pub fn voted(&mut self, voted: VotedPair) {
+        self.count(voted.tally.clone());
+        self.last = Some(voted);
+    }
+
+    /// The newest vote was taken back: its pair, if it is still known, is voted on anew.
+    pub fn unvoted(&mut self, number: u64, tally: Tally, now: Duration) {
+        self.count(tally);
+        self.last.take_if(|l| l.pair == number);
+        if let Some(at) = self.earlier.iter().position(|p| p.number == number)
+            && let Some(pair) = self.earlier.remove(at)
+        {
+            self.aside = self.pair.replace(pair);
+            self.since = now;
+        }
+    }
+
+    /// Whether there is a vote to take back, as far as known.
+    pub fn has_votes(&self) -> bool {
+        self.tally.as_ref().is_some_and(|t| t.decided + t.ties + t.both_bad + t.skipped > 0)
+    }
+
+    /// Whether an answer of the present pair is being rewritten.
+    pub fn edits(&self, chat: &Chat) -> bool {
+        let target = chat.edit.as_ref().filter(|e| e.open).map(|e| e.target);
+        target.is_some() && target == self.pair.as_ref().map(|p| Target::Pair(p.number))
+    }
+
+    /// The present pair's prompt with an answer of a person's own, if it is the pair of that number.
+    pub fn demonstration(&self, number: u64, text: &str) -> Option<Vec<Turn>> {
+        let pair = self.pair.as_ref().filter(|p| p.number == number)?;
+        let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+        Some(vec![turn(Role::User, &pair.raw), turn(Role::Assistant, text)])
+    }
+
+    /// The trainer goes away, or to another stage: its pair is void.
+    pub fn forget(&mut self) {
+        (self.pair, self.aside, self.refused) = (None, None, None);
+        self.earlier.clear();
+    }
+
+    /// Nobody chooses any more.
+    pub fn close(&mut self) {
+        self.open = false;
+        self.forget();
+    }
+}
+
+/// Whether a share this far from half is more than chance would give in one of twenty cases
+/// (normal approximation of the binomial with Yates's correction, two-sided).
+pub fn leans(count: usize, of: usize) -> bool {
+    let (count, of) = (count as f64, of as f64);
+    (count - of / 2.0).abs() - 0.5 > 1.96 * of.sqrt() / 2.0
+}
+
+/// What each text has that the other has not: all but a longest common subsequence of characters. Texts
+/// longer than a bound differ from there on.
+fn differences(a: &str, b: &str) -> [Vec<Range<usize>>; 2] {
+    let chars = |text: &str| -> Vec<(usize, char)> { text.char_indices().take(COMPARED).collect() };
+    let (left, right) = (chars(a), chars(b));
+    let wide = right.len() + 1;
+    // Lengths of the longest common subsequences of what is left from (i, j) on.
+    let mut longest = vec![0_u16; (left.len() + 1) * wide];
+    for i in (0..left.len()).rev() {
+        for j in (0..right.len()).rev() {
+            longest[i * wide + j] = if left[i].1 == right[j].1 {
+                longest[(i + 1) * wide + j + 1] + 1
+            } else {
+                longest[(i + 1) * wide + j].max(longest[i * wide + j + 1])
+            };
+        }
+    }
+    let mut marks = [Vec::new(), Vec::new()];
+    let mut mark = |side: usize, from: usize, to: usize| match marks[side].last_mut() {
+        Some(Range { end, .. }) if *end == from => *end = to,
+        _ if from < to => marks[side].push(from..to),
+        _ => {}
+    };
+    let (mut i, mut j) = (0, 0);
+    while i < left.len() && j < right.len() {
+        let ((at_a, of_a), (at_b, of_b)) = (left[i], right[j]);
+        if of_a == of_b {
+            (i, j) = (i + 1, j + 1);
+        } else if longest[(i + 1) * wide + j] >= longest[i * wide + j + 1] {
+            mark(0, at_a, at_a + of_a.len_utf8());
+            i += 1;
+        } else {
+            mark(1, at_b, at_b + of_b.len_utf8());
+            j += 1;
+        }
+    }
+    // What is left over, compared or not.
+    let from = |chars: &[(usize, char)], at: usize| match chars.get(at) {
+        Some(c) => c.0,
+        None => chars.last().map_or(0, |c| c.0 + c.1.len_utf8()),
+    };
+    let (from_a, from_b) = (from(&left, i), from(&right, j));
+    mark(0, from_a, a.len());
+    mark(1, from_b, b.len());
+    marks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(a: &str, b: &str) -> (Vec<String>, Vec<String>) {
+        let [left, right] = differences(a, b);
+        (left.into_iter().map(|r| a[r].to_owned()).collect(), right.into_iter().map(|r| b[r].to_owned()).collect())
+    }
+
+    fn texts(marked: &[&str]) -> Vec<String> {
+        marked.iter().map(|m| (*m).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_only_one_answer_has_is_marked() {
+        assert_eq!(marked("西湖、灵隐寺。", "西湖、千岛湖。"), (texts(&["灵隐寺"]), texts(&["千岛湖"])));
+        assert_eq!(marked("一样", "一样"), (vec![], vec![]));
+        assert_eq!(marked("", "全新"), (vec![], texts(&["全新"])));
+        assert_eq!(marked("abcd", "abXcd!"), (vec![], texts(&["X", "!"])));
+        let (left, right) = marked(&"花".repeat(COMPARED), &format!("{}落", "花".repeat(COMPARED)));
+        assert_eq!((left.len(), right), (0, texts(&["落"])));
+    }
+
+    #[test]
+    fn agreement_is_counted_over_a_window() {
+        let mut pick = Pick::default();
+        let agreed = (0..40).map(|at| at >= 20).collect();
+        pick.count(Tally { agreed, decided: 40, ..Tally::default() });
+        assert_eq!(pick.agreement.last(), Some((40, 20.0 / 25.0)));
+        assert!(pick.has_votes());
+    }
+
+    #[test]
+    fn a_lean_is_told_only_where_chance_would_hardly_give_it() {
+        for (count, of, expected) in
+            [(0, 0, false), (4, 4, false), (6, 10, false), (9, 10, true), (58, 100, false), (61, 100, true)]
+        {
+            assert_eq!(leans(count, of), expected, "{count} of {of}");
+        }
+    }
+}

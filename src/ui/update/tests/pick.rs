@@ -1,0 +1,227 @@
+//! Every key of choosing between two answers.
+
+use super::*;
+use crate::session::{Choice, Offer, Refit, Tally, VotedPair};
+
+pub(super) fn started_with_feedback(stage: &str) -> AppState {
+    let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
+    event(&mut state, Event::Started(Box::new(feedback_info(stage))));
+    state
+}
+
+pub(super) fn feedback_info(stage: &str) -> RunInfo {
+    let line = [
+        ("pretrain", None),
+        ("sft", Some("pretrain")),
+        ("reward", Some("sft")),
+        ("ppo", Some("sft")),
+        ("dpo", Some("sft")),
+        ("grpo", Some("sft")),
+    ];
+    let parent = line.iter().find(|s| s.0 == stage).and_then(|s| s.1).map(|p| format!("{p}-00000003"));
+    let stages = line
+        .map(|(name, parent)| StageInfo { name: name.to_owned(), parent: parent.map(str::to_owned), step: Some(3) })
+        .to_vec();
+    RunInfo { chat: stage != "pretrain", parent, stages, ..info(stage) }
+}
+
+fn offer(pair: u64) -> Event {
+    let text = |t: &str| t.to_owned();
+    Event::Offered(Box::new(Offer {
+        pair, step: 4, prompt: text("去哪里？"), a: text("西湖。"), b: text("西溪。")
+    }))
+}
+
+fn tally(decided: usize) -> Tally {
+    Tally { decided, left: decided, agreed: vec![true; decided], until_refit: 5, weight: 8.0, ..Tally::default() }
+}
+
+fn voted(pair: u64, choice: Choice) -> Event {
+    Event::Voted(Box::new(VotedPair {
+        pair,
+        choice,
+        scores: Some((0.5, -0.25)),
+        lengths: (3, 3),
+        logprobs: (-1.0, -2.0),
+        repeat: false,
+        swapped: false,
+        tally: tally(1),
+    }))
+}
+
+fn asks(prompt: Option<&str>) -> Cmd {
+    Cmd::Send(Command::Offer { prompt: prompt.map(str::to_owned) })
+}
+
+/// A pair on the screen.
+fn choosing() -> AppState {
+    let mut state = started_with_feedback("ppo");
+    assert_eq!(press(&mut state, &[Key::char('v')]), [asks(None)]);
+    event(&mut state, offer(7));
+    assert_eq!(state.mode(), Mode::Pick);
+    state
+}
+
+#[test]
+fn every_vote_has_its_keys_and_the_next_pair_is_asked_for_at_once() {
+    let keys = [
+        (Key::plain(Code::Left), Choice::A),
+        (Key::char('a'), Choice::A),
+        (Key::char('ａ'), Choice::A),
+        (Key::plain(Code::Right), Choice::B),
+        (Key::char('b'), Choice::B),
+        (Key::char('A'), Choice::MuchA),
+        (Key::alt(Code::Left), Choice::MuchA),
+        (Key::char('Ｂ'), Choice::MuchB),
+        (Key::alt(Code::Right), Choice::MuchB),
+        (Key::plain(Code::Down), Choice::Tie),
+        (Key::char('＝'), Choice::Tie),
+        (Key::char('x'), Choice::BothBad),
+        (Key::ctrl('x'), Choice::BothBad),
+        (Key::char('n'), Choice::Skip),
+        (Key::ctrl('n'), Choice::Skip),
+    ];
+    for (key, choice) in keys {
+        let mut state = choosing();
+        update(&mut state, Msg::Tick(Duration::from_millis(2500)));
+        let vote = Cmd::Send(Command::Vote { pair: 7, choice, seconds: 2.5 });
+        assert_eq!(press(&mut state, &[key]), [vote, asks(None)], "{key}");
+        assert!(press(&mut state, &[key]).is_empty(), "{key}: no pair, no vote, no second wish");
+        event(&mut state, voted(7, choice));
+        event(&mut state, offer(8));
+        assert!(state.wishes.is_empty(), "{key}");
+        assert_eq!(state.pick.last.as_ref().map(|l| (l.pair, l.choice)), Some((7, choice)));
+    }
+}
+
+#[test]
+fn nothing_of_it_is_there_before_fine_tuning() {
+    let mut state = started_with_feedback("pretrain");
+    assert!(press(&mut state, &[Key::char('v')]).is_empty());
+    assert_eq!(state.mode(), Mode::Nav);
+    let mut old = started_in("sft");
+    assert!(press(&mut old, &[Key::char('v')]).is_empty(), "a run without a reward stage has no votes");
+}
+
+#[test]
+fn a_vote_taken_back_is_cast_anew() {
+    let mut state = choosing();
+    assert!(press(&mut state, &[Key::char('u')]).is_empty(), "no vote yet");
+    press(&mut state, &[Key::char('a')]);
+    event(&mut state, voted(7, Choice::A));
+    event(&mut state, offer(8));
+    assert_eq!(press(&mut state, &[Key::char('u'), Key::plain(Code::Backspace)]), [Cmd::Send(Command::Unvote)]);
+    event(&mut state, Event::Unvoted { pair: 7, tally: tally(0) });
+    assert_eq!(state.pick.pair.as_ref().map(|p| p.number), Some(7));
+    assert!(state.pick.last.is_none());
+    let again = press(&mut state, &[Key::char('b')]);
+    assert!(matches!(&again[..], [Cmd::Send(Command::Vote { pair: 7, choice: Choice::B, .. })]), "{again:?}");
+    assert_eq!(state.pick.pair.as_ref().map(|p| p.number), Some(8), "the pair set aside is back");
+}
+
+#[test]
+fn a_pair_is_rewritten_into_a_demonstration() {
+    for key in [Key::char('e'), Key::ctrl('e')] {
+        let mut state = choosing();
+        press(&mut state, &[key]);
+        assert_eq!(state.mode(), Mode::Edit);
+        let field = |s: &AppState| s.chat.edit.as_ref().map(|e| e.field.text().to_owned());
+        assert_eq!(field(&state).as_deref(), Some("西湖。"));
+        press(&mut state, &[Key::plain(Code::Tab)]);
+        assert_eq!(field(&state).as_deref(), Some("西溪。"));
+        press(&mut state, &[Key::plain(Code::Backspace), Key::char('吧')]);
+        press(&mut state, &[Key::plain(Code::Tab)]);
+        assert_eq!(field(&state).as_deref(), Some("西溪吧"), "what was written is not lost");
+        press(&mut state, &[ESC]);
+        assert_eq!(state.mode(), Mode::Pick, "the draft waits");
+        let sent = press(&mut state, &[key, ENTER]);
+        let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+        let turns = vec![turn(crate::session::Role::User, "去哪里？"), turn(crate::session::Role::Assistant, "西溪吧")];
+        assert_eq!(sent, [Cmd::Send(Command::Demonstrate { turns }), asks(None)]);
+        event(&mut state, Event::Demonstrated { step: 9, count: 1 });
+        event(&mut state, offer(8));
+        assert!(state.wishes.is_empty() && state.chat.edit.is_none());
+        assert_eq!(state.mode(), Mode::Pick);
+    }
+}
+
+#[test]
+fn a_prompt_of_ones_own_is_asked_from_anywhere_in_it() {
+    for open in [vec![Key::char('i')], vec![ENTER], vec![]] {
+        let mut state = choosing();
+        press(&mut state, &open);
+        press(&mut state, &[Key::char('杭'), Key::char('a')]);
+        assert_eq!((state.mode(), state.field.text()), (Mode::Text, "杭a"), "letters are text there");
+        press(&mut state, &[ESC]);
+        assert_eq!((state.mode(), state.field.text()), (Mode::Pick, "杭a"));
+        assert_eq!(press(&mut state, &[Key::char('i'), ENTER]), [asks(Some("杭a"))]);
+        assert!(state.pick.pair.is_none() && state.mode() == Mode::Pick);
+    }
+    let mut state = choosing();
+    update(&mut state, Msg::Paste("苏州呢？".to_owned()));
+    assert_eq!(press(&mut state, &[ENTER]), [asks(Some("苏州呢？"))]);
+}
+
+#[test]
+fn digits_stay_stages_and_esc_goes_back() {
+    let mut state = choosing();
+    assert!(press(&mut state, &[Key::char('4')]).is_empty());
+    assert_eq!((state.mode(), state.shown().name.as_str()), (Mode::Nav, "reward"));
+    assert!(press(&mut state, &[Key::char('v')]).is_empty(), "the pair is still there");
+    press(&mut state, &[ESC]);
+    assert_eq!((state.mode(), state.shown().name.as_str()), (Mode::Nav, "reward"));
+    assert_eq!(press(&mut state, &[Key::char('v'), Key::char(' ')]), [Cmd::Send(Command::Pause)]);
+    press(&mut state, &[Key::char('t')]);
+    assert!(state.pick.marked);
+    press(&mut state, &[Key::ctrl('t')]);
+    assert!(!state.pick.marked);
+}
+
+#[test]
+fn an_offer_refused_says_why_and_can_be_asked_for_again() {
+    let mut state = started_with_feedback("reward");
+    press(&mut state, &[Key::char('v')]);
+    event(&mut state, Event::Refused { text: "all the same".to_owned() });
+    assert_eq!(state.pick.refused.as_ref().map(ToString::to_string).as_deref(), Some("all the same"));
+    assert!(press(&mut state, &[Key::char('a'), Key::char('e'), Key::char('t')]).is_empty());
+    assert_eq!(press(&mut state, &[Key::char('n')]), [asks(None)]);
+    assert!(state.pick.refused.is_none());
+}
+
+#[test]
+fn the_reward_model_is_refitted_by_votes_or_by_hand() {
+    let mut state = choosing();
+    assert!(press(&mut state, &[Key::char('r')]).is_empty(), "nothing to learn from");
+    press(&mut state, &[Key::char('a')]);
+    event(&mut state, voted(7, Choice::A));
+    event(&mut state, offer(8));
+    assert_eq!(press(&mut state, &[Key::char('r'), Key::ctrl('r')]), [Cmd::Send(Command::Refit)]);
+    let checkpoint = "reward-00000072".to_owned();
+    let refit = Refit {
+        version: 2,
+        votes: 6,
+        pairs: 40,
+        weight: 8.0,
+        steps: 9,
+        seconds: 2.0,
+        agreement: (0.5, 0.75),
+        accuracy: (0.9, 0.9),
+        checkpoint,
+    };
+    event(&mut state, Event::Refitted(refit));
+    assert!(state.wishes.is_empty());
+    assert_eq!(state.pick.tally.as_ref().map(|t| t.version), Some(2));
+    assert!(state.log.back().is_some_and(|l| l.text.contains("50% > 75%")));
+}
+
+#[test]
+fn another_stage_offers_answers_of_its_own() {
+    let mut state = choosing();
+    press(&mut state, &[Key::char('a')]);
+    event(&mut state, Event::Finished { step: 4, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
+    assert!(state.pick.pair.is_none() && state.wishes.is_empty());
+    assert_eq!(event(&mut state, Event::Started(Box::new(feedback_info("grpo")))), [asks(None)]);
+    assert_eq!(state.mode(), Mode::Pick);
+    event(&mut state, Event::Finished { step: 4, reason: "done".to_owned(), failed: false, seconds: 0.0 });
+    assert_eq!(state.mode(), Mode::Nav);
+}

@@ -1,0 +1,94 @@
+//! What must hold before the first update, as lamps, and the guard: what it watches, or why it stopped.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{Pen, put_rows, reward::percent};
+use crate::ui::{
+    paint::{Pieces, pieces_width},
+    state::{Guard, Panel},
+    strings,
+    text::wrap,
+    theme::Role,
+};
+
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let (state, feedback) = (pen.state, &pen.stage.feedback);
+    let holding = feedback.lamps.iter().filter(|l| l.holds()).count();
+    let mut facts: Pieces = Vec::new();
+    if !feedback.lamps.is_empty() {
+        let all = holding == feedback.lamps.len();
+        let (mark, role) = if all { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
+        facts.push(pen.piece(format!("{mark} {holding}/{}", feedback.lamps.len()), role));
+    }
+    let inner = pen.title(buf, area, Panel::Lamps, &facts);
+    let mut rows = Vec::new();
+    if let Some(guard) = &feedback.guard {
+        let head = format!("{}  {}", state.tr(strings::GUARDED), strings::at_step(state.lang, guard.step));
+        rows.push(vec![pen.piece(format!("{} {head}", pen.glyphs.cross), Role::Bad)]);
+        for text in [advice(pen, guard), guard.reason.as_str().to_owned()] {
+            let lines = wrap(&text, inner.width.saturating_sub(4) as usize, 2);
+            rows.extend(lines.into_iter().map(|l| vec![pen.piece(text[l].to_owned(), Role::Text)]));
+        }
+    }
+    rows.extend(lamps(pen, inner.width.saturating_sub(4) as usize));
+    if feedback.lamps.is_empty() && feedback.guard.is_none() {
+        rows.push(vec![pen.piece(pen.nothing(strings::NO_LAMPS), Role::Dim)]);
+    }
+    // What it looks at, update by update, once it does.
+    let watched = |name: &str| feedback.newest(&[name]);
+    if let (Some(distinct), None) = (watched("guard/distinct2"), &feedback.guard) {
+        let strikes = watched("guard/strikes").unwrap_or(0.0);
+        let (words, role) =
+            if strikes > 0.0 { (strings::GUARD_STRIKES, Role::Bad) } else { (strings::GUARD_QUIET, Role::Text) };
+        let mut row = vec![pen.piece(state.tr(words), role)];
+        if strikes > 0.0 {
+            row.push(pen.piece(format!(" {strikes:.0}"), role));
+        }
+        rows.push(row);
+        let told = |name: &str, format: fn(f64) -> String| watched(name).map_or_else(|| "-".to_owned(), format);
+        rows.push(pen.labelled([
+            ("distinct-2", format!("{distinct:.2}"), Role::Text),
+            (state.tr(strings::REPETITION), told("guard/repetition", percent), Role::Text),
+            (state.tr(strings::END_RATE), told("guard/end_rate", percent), Role::Text),
+            (state.tr(strings::LENGTH), told("guard/length", |x| format!("{x:.0}")), Role::Text),
+        ]));
+    }
+    put_rows(buf, inner, rows);
+}
+
+/// What to do once the guard has stopped a stage.
+pub(super) fn advice(pen: &Pen, guard: &Guard) -> String {
+    let state = pen.state;
+    match &guard.checkpoint {
+        None => state.tr(strings::GUARD_NO_CHECKPOINT).to_owned(),
+        Some(checkpoint) if state.is_finished() => strings::guard_next_time(state.lang, checkpoint),
+        Some(checkpoint) => strings::guard_reopens(state.lang, checkpoint),
+    }
+}
+
+/// `3e-8`, and 0 as it is.
+fn small(x: f64) -> String {
+    if x == 0.0 { "0".to_owned() } else { format!("{x:.0e}") }
+}
+
+/// Each lamp with its value and bound, as many in a row as fit.
+fn lamps<'a>(pen: &Pen, cells: usize) -> Vec<Pieces<'a>> {
+    let mut rows: Vec<Pieces> = Vec::new();
+    for lamp in &pen.stage.feedback.lamps {
+        let (mark, role) = if lamp.holds() { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
+        let mut lamp_pieces = vec![
+            pen.piece(format!("{mark} "), role),
+            pen.piece(format!("{} ", lamp.name), Role::Dim),
+            pen.piece(small(lamp.value), if lamp.holds() { Role::Text } else { Role::Bad }),
+            pen.piece(format!(" / {}", small(lamp.bound)), Role::Dim),
+        ];
+        match rows.last_mut() {
+            Some(row) if pieces_width(row) + pieces_width(&lamp_pieces) + 2 <= cells => {
+                row.push(pen.piece("  ", Role::Dim));
+                row.append(&mut lamp_pieces);
+            }
+            _ => rows.push(lamp_pieces),
+        }
+    }
+    rows
+}

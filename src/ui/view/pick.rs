@@ -1,0 +1,367 @@
+//! Choosing between two answers: the question, both answers, what the keys do, and below them the newest
+//! vote with the reward model's opinion of it. What could lead a person stands nowhere before the vote.
+
+use std::ops::Range;
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
+
+use super::{Caret, Pen, below, field, places::Room, put_rows, votes};
+use crate::session::{Choice, VotedPair};
+use crate::ui::{
+    actions::{self, Mode},
+    paint::{Pieces, pieces_width, put},
+    state::{Wish, pick::Pair},
+    strings,
+    text::{figure, grouped, shorten, wrap},
+    theme::Role,
+};
+
+/// Rows that a prompt of one's own may grow to.
+const FIELD: u16 = 4;
+
+pub(super) fn draw(pen: &Pen, room: Room, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+    let state = pen.state;
+    let pair = state.pick.pair.as_ref();
+    let foot = match room {
+        Room::Wide => (area.height / 3).max(11),
+        Room::Tall => 4,
+        Room::Small => 2,
+    };
+    let choose = if room == Room::Wide { 3 } else { 0 };
+    let foot = foot.min(area.height.saturating_sub(choose + 6));
+    let above = Rect { height: area.height.saturating_sub(foot + choose), ..area };
+    let (used, mut caret) = question(pen, pair, room, above, buf);
+    let middle = below(above, used);
+    match pair {
+        Some(_) if state.pick.edits(&state.chat) => caret = rewriting(pen, middle, buf),
+        Some(pair) => answers(pen, pair, room, middle, buf),
+        None => waiting(pen, middle, buf),
+    }
+    if choose > 0 {
+        keys(pen, Rect { y: above.bottom(), height: choose, ..area }, buf);
+    }
+    let bottom = Rect { y: above.bottom() + choose, height: foot, ..area };
+    if room == Room::Wide {
+        let half = area.width / 2;
+        last_vote(pen, true, Rect { width: half, ..bottom }, buf);
+        reward_model(pen, Rect { x: area.x + half + 1, width: area.width - half - 1, ..bottom }, buf);
+        super::upright(pen, area.x + half, bottom, buf);
+    } else {
+        last_vote(pen, false, bottom, buf);
+    }
+    caret
+}
+
+/// What was asked, or the field for a prompt of one's own; the rows it took.
+fn question(pen: &Pen, pair: Option<&Pair>, room: Room, area: Rect, buf: &mut Buffer) -> (u16, Option<Caret>) {
+    let state = pen.state;
+    let mut facts: Pieces = Vec::new();
+    if state.typing {
+        facts.push(pen.piece(state.tr(strings::PICK_OWN), Role::Focus));
+    } else if let Some(pair) = pair {
+        if state.pick.marked {
+            facts.push(pen.piece(format!("{}  ", state.tr(strings::PICK_MARKED)), Role::Focus));
+        }
+        facts.push(pen.piece(format!("{}  ", strings::at_step(state.lang, pair.step)), Role::Dim));
+        facts.push(pen.piece(format!("#{}", pair.number), Role::Text));
+    }
+    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_PROMPT), &facts);
+    if state.typing {
+        // The field stands at its place's foot; so its place is as high as the field.
+        let cells = area.width.saturating_sub(5) as usize;
+        let high = (state.field.layout(cells).0.len() as u16).clamp(1, FIELD).min(inner.height);
+        let place = Rect { height: high, ..inner };
+        let (_, caret) = field::draw(pen, &state.field, pen.glyphs.prompt, true, FIELD, place, buf);
+        return (high + 1, caret);
+    }
+    let text = pair.map_or("", |p| p.prompt.as_str());
+    let cells = inner.width.saturating_sub(4) as usize;
+    let lines = wrap(text, cells, 2);
+    let most = match room {
+        Room::Wide => (area.height / 4).max(1) as usize,
+        Room::Tall => 2,
+        Room::Small => 1,
+    };
+    let shown = lines.len().min(most).min(inner.height as usize);
+    for (row, line) in lines.iter().take(shown).enumerate() {
+        let y = inner.y + row as u16;
+        let cut = row + 1 == shown && lines.len() > shown;
+        let line = if cut { shorten(&text[line.start..], cells) } else { text[line.clone()].to_owned() };
+        put(buf, inner.x + 2, y, inner.right(), line.trim_end_matches('\n'), pen.style(Role::Bright));
+    }
+    (1 + shown.max(1) as u16, None)
+}
+
+/// Both answers: beside each other, or one over the other.
+fn answers(pen: &Pen, pair: &Pair, room: Room, area: Rect, buf: &mut Buffer) {
+    let limits = if room == Room::Wide {
+        let half = area.width / 2;
+        let left = Rect { width: half, ..area };
+        let right = Rect { x: area.x + half + 1, width: area.width - half - 1, ..area };
+        super::upright(pen, area.x + half, area, buf);
+        [answer(pen, pair, 0, left, buf), answer(pen, pair, 1, right, buf)]
+    } else {
+        // Whoever needs less than half leaves the rest to the other.
+        let cells = area.width.saturating_sub(4) as usize;
+        let wanted = [0, 1].map(|side| wrap(&pair.shown[side], cells, 2).len() as u16 + 1);
+        let half = area.height / 2;
+        let first = if wanted[0] <= half {
+            wanted[0].max(area.height.saturating_sub(wanted[1])).min(half)
+        } else {
+            half.max(area.height.saturating_sub(wanted[1])).min(wanted[0])
+        };
+        [answer(pen, pair, 0, Rect { height: first, ..area }, buf), answer(pen, pair, 1, below(area, first), buf)]
+    };
+    pen.state.scroll_limit.set(limits[0].max(limits[1]));
+}
+
+/// One answer; the rows it can be scrolled by.
+fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> usize {
+    let state = pen.state;
+    if area.height == 0 {
+        return 0;
+    }
+    let text = pair.shown[side].as_str();
+    let lines = wrap(text, area.width.saturating_sub(4) as usize, 2);
+    let rows = area.height.saturating_sub(1) as usize;
+    let limit = lines.len().saturating_sub(rows);
+    let from = state.scroll.min(limit);
+    let mut facts: Pieces = Vec::new();
+    if limit > 0 {
+        let last = from + rows;
+        facts.push(pen.piece(format!("PgUp PgDn {}-{last}/{}  ", from + 1, lines.len()), Role::Dim));
+    }
+    let act = if side == 0 { actions::Act::VoteA } else { actions::Act::VoteB };
+    facts.push(pen.piece(keys_of(act), Role::Bright));
+    let inner = pen.subtitle(buf, area, if side == 0 { "A" } else { "B" }, &facts);
+    let plain = pen.style(Role::Text);
+    let marked = pen.style(Role::Focus).add_modifier(Modifier::UNDERLINED);
+    for (row, line) in lines.into_iter().skip(from).take(rows).enumerate() {
+        let mut x = inner.x + 2;
+        for (part, mark) in parts(line, if state.pick.marked { &pair.marks[side] } else { &[] }) {
+            x = put(buf, x, inner.y + row as u16, inner.right(), &text[part], if mark { marked } else { plain });
+        }
+    }
+    if text.trim().is_empty() {
+        put(buf, inner.x + 2, inner.y, inner.right(), "-", pen.style(Role::Dim));
+    }
+    limit
+}
+
+/// A line cut where marks begin and end.
+fn parts(line: Range<usize>, marks: &[Range<usize>]) -> Vec<(Range<usize>, bool)> {
+    let mut parts = Vec::new();
+    let mut at = line.start;
+    for mark in marks.iter().filter(|m| m.end > line.start && m.start < line.end) {
+        let (from, to) = (mark.start.max(at), mark.end.min(line.end));
+        parts.push((at..from, false));
+        parts.push((from..to, true));
+        at = to;
+    }
+    parts.push((at..line.end, false));
+    parts
+}
+
+/// The answer being rewritten, as a field.
+fn rewriting(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+    let state = pen.state;
+    let facts = vec![pen.piece(state.tr(strings::PICK_EDIT), Role::Dim)];
+    let inner = pen.subtitle(buf, area, state.tr(strings::EDIT_TITLE), &facts);
+    let edit = state.chat.edit.as_ref()?;
+    let cells = inner.width.saturating_sub(6) as usize;
+    let high = (edit.field.layout(cells).0.len() as u16).max(1).min(inner.height);
+    let place = Rect { height: high, ..inner };
+    field::draw(pen, &edit.field, state.tr(strings::ROLE_MODEL), true, high, place, buf).1
+}
+
+/// No pair is there: one is being written, or why not and what to do.
+fn waiting(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let inner = pen.subtitle(buf, area, "A / B", &Vec::new());
+    let middle = below(inner, inner.height / 3);
+    if state.awaits(&Wish::Offer) {
+        let words =
+            format!("{} {}", pen.glyphs.pulse[state.now.as_secs() as usize % 4], state.tr(strings::PICK_WAITING));
+        pen.words(buf, middle, &words);
+        return;
+    }
+    if let Some(refused) = &state.pick.refused {
+        pen.words(buf, Rect { height: middle.height.min(3), ..middle }, refused);
+    }
+    pen.words(buf, below(middle, 3), state.tr(strings::PICK_NONE));
+}
+
+/// An action's keys here.
+fn keys_of(act: actions::Act) -> String {
+    let action = actions::ACTIONS.iter().find(|a| a.act == act);
+    action.and_then(|a| actions::keys_text(a, Mode::Pick)).unwrap_or_default()
+}
+
+/// What the keys do, in two rows.
+fn keys(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    use actions::Act;
+    let state = pen.state;
+    let facts = vec![pen.piece(state.tr(strings::PICK_HIDDEN), Role::Dim)];
+    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_CHOOSE), &facts);
+    let rows: [&[Act]; 2] = [
+        &[Act::VoteA, Act::VoteB, Act::VoteTie, Act::VoteBothBad, Act::Skip],
+        &[Act::VoteMuchA, Act::VoteMuchB, Act::Marks],
+    ];
+    let rows = rows.map(|acts| {
+        let mut row: Pieces = Vec::new();
+        for act in acts {
+            let Some(action) = actions::ACTIONS.iter().find(|a| a.act == *act) else { continue };
+            let gap = if row.is_empty() { "" } else { "   " };
+            let role =
+                if state.mode() == Mode::Pick && actions::enabled(state, *act) { Role::Bright } else { Role::Dim };
+            row.push(pen.piece(format!("{gap}{} ", keys_of(*act)), role));
+            row.push(pen.piece(actions::name(action, state.lang), Role::Dim));
+        }
+        row
+    });
+    put_rows(buf, inner, rows.into());
+}
+
+/// The side that a choice prefers.
+fn side(choice: Choice) -> Option<usize> {
+    match choice {
+        Choice::A | Choice::MuchA => Some(0),
+        Choice::B | Choice::MuchB => Some(1),
+        Choice::Tie | Choice::BothBad | Choice::Skip => None,
+    }
+}
+
+/// What the person chose, what the reward model would have, and whether they agree.
+fn opinion<'a>(pen: &Pen<'a>, last: &VotedPair) -> Pieces<'a> {
+    let state = pen.state;
+    let mut facts = vec![(state.tr(strings::YOU), state.tr(strings::choice(last.choice)).to_owned(), Role::Bright)];
+    match last.scores {
+        None => facts.push(("", state.tr(strings::NO_MODEL).to_owned(), Role::Dim)),
+        Some((a, b)) => {
+            let preferred = usize::from(b > a);
+            let text = format!("{} {:+.2}", ["A", "B"][preferred], (a - b).abs());
+            facts.push((state.tr(strings::RM), text, Role::Bright));
+            if let Some(chosen) = side(last.choice).filter(|_| a != b) {
+                let (words, role) =
+                    if chosen == preferred { (strings::AGREE, Role::Good) } else { (strings::DISAGREE, Role::Bad) };
+                facts.push(("", state.tr(words).to_owned(), role));
+            }
+        }
+    }
+    pen.labelled(facts)
+}
+
+/// The newest vote, and what all come to.
+fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    if area.height == 0 {
+        return;
+    }
+    let tally = state.pick.tally.as_ref();
+    let mut facts: Pieces = Vec::new();
+    if let Some(last) = &state.pick.last {
+        facts.push(pen.piece(format!("#{}", last.pair), Role::Text));
+    }
+    if let Some(tally) = tally.filter(|_| !wide) {
+        let mut version = votes::version(pen, tally);
+        version.truncate(3);
+        version.push(pen.piece("  ", Role::Dim));
+        version.append(&mut facts);
+        facts = version;
+    }
+    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_LAST), &facts);
+    let mut rows: Vec<Pieces> = Vec::new();
+    if let Some(last) = &state.pick.last {
+        let figures = [
+            (state.tr(strings::LENGTH), format!("{} / {}", last.lengths.0, last.lengths.1), Role::Text),
+            (
+                state.tr(strings::LOGPROB_A_TOKEN),
+                format!("{} / {}", figure(last.logprobs.0), figure(last.logprobs.1)),
+                Role::Text,
+            ),
+        ];
+        let mut first = opinion(pen, last);
+        if wide {
+            rows.push(first);
+            rows.push(pen.labelled(figures));
+            let yes = |is: bool| if is { pen.glyphs.tick } else { "-" }.to_owned();
+            rows.push(pen.labelled([
+                (state.tr(strings::SWAPPED), yes(last.swapped), Role::Text),
+                (state.tr(strings::REPEATED), yes(last.repeat), Role::Text),
+            ]));
+        } else {
+            first.push(pen.piece("  ", Role::Dim));
+            first.extend(pen.labelled(figures));
+            rows.push(first);
+        }
+    } else if tally.is_none() {
+        rows.push(vec![pen.piece(state.tr(strings::PICK_NO_LAST), Role::Dim)]);
+    }
+    if let Some(tally) = tally {
+        if wide {
+            if inner.height >= 9 {
+                rows.push(Vec::new());
+            }
+            rows.push(votes::counts(pen, tally));
+            rows.extend(votes::leanings(pen, tally));
+        } else {
+            let mut counts = votes::counts(pen, tally);
+            counts.push(pen.piece("  ", Role::Dim));
+            counts.extend(votes::agrees(pen, tally));
+            rows.push(counts);
+            let mut both: Pieces = Vec::new();
+            for lean in votes::leanings(pen, tally).into_iter().take(2) {
+                if !both.is_empty() {
+                    both.push(pen.piece("    ", Role::Dim));
+                }
+                both.extend(lean);
+            }
+            rows.push(both);
+        }
+    }
+    put_rows(buf, inner, rows);
+}
+
+/// How the reward model follows the votes, and the policy beside it.
+fn reward_model(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let tally = state.pick.tally.as_ref();
+    let mut facts: Pieces = Vec::new();
+    if let Some(tally) = tally {
+        facts = votes::version(pen, tally);
+    }
+    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_MODEL), &facts);
+    let mut rows = votes::refit(pen);
+    if state.awaits(&Wish::Refit) {
+        rows.insert(0, vec![pen.piece(state.tr(strings::REFITTING), Role::Focus)]);
+    }
+    rows.push(policy(pen));
+    rows.retain(|r| !r.is_empty());
+    let foot = (rows.len() as u16).min(inner.height);
+    let above = Rect { height: inner.height - foot, ..inner };
+    match tally {
+        Some(tally) => votes::agreement(pen, tally, above, buf),
+        None => pen.words(buf, above, state.tr(strings::PICK_NO_MODEL)),
+    }
+    put_rows(buf, Rect { y: above.bottom(), height: foot, ..inner }, rows);
+}
+
+/// The live policy's numbers of this moment, while one is under training.
+fn policy<'a>(pen: &Pen<'a>) -> Pieces<'a> {
+    let (state, live) = (pen.state, pen.state.live());
+    if !live.aligns() {
+        return Vec::new();
+    }
+    let number = |names: &[&str]| live.feedback.newest(names).map(figure);
+    let facts = [
+        (live.short(), Some(grouped(live.steps_done() as u64))),
+        ("KL", number(&["objective/kl", "kl"])),
+        (state.tr(strings::ENTROPY), number(&["objective/entropy", "entropy"])),
+        (state.tr(strings::REWARD_SCORE), number(&["objective/scores", "reward"])),
+    ];
+    let mut row = pen.labelled(facts.into_iter().filter_map(|(label, value)| Some((label, value?, Role::Bright))));
+    while pieces_width(&row) > 56 {
+        row.truncate(row.len() - 2);
+    }
+    row
+}
