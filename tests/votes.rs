@@ -12,7 +12,9 @@ use std::{
     sync::OnceLock,
 };
 
-use common::{Done, checkpoints, copy_all, danlu, json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, text};
+use common::{
+    Done, checkpoints, copy_all, danlu, json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
+};
 use danlu::{
     compute::Device,
     data::{Format, Role, Tokenizer, Turn, encode_prompt, read_preferences},
@@ -335,7 +337,10 @@ fn twenty_votes_teach_a_hidden_preference() {
         assert_eq!((summary.step, person.unseen.len(), person.votes), (150, 30, 20), "{name} {:?}", person.refused);
         let (was, is) = (person.agreement(&bases().rewarded, &before), person.agreement(&run, &newest(&run)));
         assert!(is >= was + 0.15, "{name}: {was} to {is}");
-        assert_eq!(person.refits.iter().map(|r| (r.version, r.votes)).collect::<Vec<_>>(), [(1, 5), (2, 10), (3, 15), (4, 20)]);
+        assert_eq!(
+            person.refits.iter().map(|r| (r.version, r.votes)).collect::<Vec<_>>(),
+            [(1, 5), (2, 10), (3, 15), (4, 20)]
+        );
         for r in &person.refits {
             assert!(r.weight > 1.0 && r.pairs > 400 && r.steps > 0, "{r:?}");
             assert!(r.accuracy.1 > r.accuracy.0 - 0.15, "{name}: the built-in pairs are not forgotten: {r:?}");
@@ -360,7 +365,8 @@ fn votes_are_kept_as_they_are_cast() {
     let dir = scratch();
     let run = copied(&bases().tuned, dir.path(), "run");
     let mut choices =
-        vec![Choice::A, Choice::B, Choice::MuchA, Choice::MuchB, Choice::Tie, Choice::BothBad, Choice::Skip].into_iter();
+        vec![Choice::A, Choice::B, Choice::MuchA, Choice::MuchB, Choice::Tie, Choice::BothBad, Choice::Skip]
+            .into_iter();
     let (mut offers, mut sizes, mut unvoted, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let file = run.join("preferences.jsonl");
     played(&run, "sft", &REWARD, |event| match event {
@@ -375,7 +381,12 @@ fn votes_are_kept_as_they_are_cast() {
             assert!(voted.logprobs.0 < 0.0 && voted.lengths.0 > 0 && voted.lengths.0 <= 40);
             sizes.push(fs::metadata(&file).unwrap().len());
             match choices.len() {
-                0 => vec![Command::Unvote, Command::Unvote, Command::Offer { prompt: Some(" ".to_owned()) }, Command::Offer { prompt: Some("长".repeat(200)) }],
+                0 => vec![
+                    Command::Unvote,
+                    Command::Unvote,
+                    Command::Offer { prompt: Some(" ".to_owned()) },
+                    Command::Offer { prompt: Some("长".repeat(200)) },
+                ],
                 _ => vec![OFFER],
             }
         }
@@ -399,7 +410,10 @@ fn votes_are_kept_as_they_are_cast() {
     assert_eq!(all.len(), 9);
     for (line, offer) in all.iter().zip(&offers) {
         assert_eq!(line["prompt"], json!([{"role": "user", "content": offer.prompt}]));
-        assert_eq!((&line["stage"], &line["checkpoint"], &line["from"]), (&json!("sft"), &json!("sft-00000150"), &json!(0)));
+        assert_eq!(
+            (&line["stage"], &line["checkpoint"], &line["from"]),
+            (&json!("sft"), &json!("sft-00000150"), &json!(0))
+        );
         let said = |words: &str| json!([{"role": "assistant", "content": words}]);
         match line["choice"].as_str().unwrap() {
             "a" | "much_a" => assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.a), &said(&offer.b))),
@@ -464,7 +478,8 @@ fn a_fit_is_the_same_wherever_it_runs() {
     let mut kills = 0;
     for after in [32, 37, 41, 46] {
         let mut command = common::command(args(&middle, "reward", &sets, &[]));
-        let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
         let lines = std::io::BufReader::new(child.stdout.take().unwrap());
         let mut running = common::Running { child, lines };
         running.until(|l| l["event"].is_null() && l["step"].as_u64() >= Some(after) || l["event"] == "finished");
@@ -618,7 +633,10 @@ fn answers_are_scored_and_the_base_speaks() {
         }
         _ => Vec::new(),
     });
-    assert!(seen[0].contains("fine-tune the model first") && ["stop", "length"].contains(&seen[1].as_str()), "{seen:?}");
+    assert!(
+        seen[0].contains("fine-tune the model first") && ["stop", "length"].contains(&seen[1].as_str()),
+        "{seen:?}"
+    );
 }
 
 /// Another fine-tuned model: its answers are drawn, not those of the one before.

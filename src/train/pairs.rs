@@ -152,9 +152,9 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
             // Without a word of who made them they are somebody's, and stay; an empty file costs only time.
             None if !(begins && text.is_empty()) => return Ok(text),
             Some(made) if !begins || (made.parent == parent && made.seed == o.config.seed) => return Ok(text),
-            Some(_) => o.notes.push(format!(
-                "data/{OWN} holds answers of another fine-tuned model or seed; they are drawn anew"
-            )),
+            Some(_) => o
+                .notes
+                .push(format!("data/{OWN} holds answers of another fine-tuned model or seed; they are drawn anew")),
             None => {}
         }
     }
@@ -235,8 +235,7 @@ fn draw_own(
         for (good, bad) in sides.take(most) {
             let flip = f64::from(rng::uniform(seed, Purpose::Shuffle, 1 << 45, pairs)) < FLIPPED;
             let (chosen, rejected) = if flip { (bad, good) } else { (good, bad) };
-            let line =
-                json!({"task": rule.name(), "prompt": prompt, "chosen": chosen, "rejected": rejected, "flipped": flip, "parent": parent, "seed": seed});
+            let line = json!({"task": rule.name(), "prompt": prompt, "chosen": chosen, "rejected": rejected, "flipped": flip, "parent": parent, "seed": seed});
             text.push_str(&line.to_string());
             text.push('\n');
             pairs += 1;

@@ -217,8 +217,7 @@ pub(super) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Resu
     let [a, b] = vote.answers.clone();
     let (chosen, rejected) = if left { (a, b) } else { (b, a) };
     let prompt = vec![Turn::new(Role::User, vote.prompt.as_str())];
-    let (pairs, _) =
-        encode_pairs(&[Preference::new(prompt, chosen, rejected, None, true)], tokenizer, context)?;
+    let (pairs, _) = encode_pairs(&[Preference::new(prompt, chosen, rejected, None, true)], tokenizer, context)?;
     let much = matches!(vote.choice, Choice::MuchA | Choice::MuchB);
     let ballot = |example| Ballot {
         pair: vote.pair,

@@ -6,7 +6,10 @@ mod stages;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{feedback::PpoOverrides, stages::{RewardMode, StageOverrides}};
+pub use self::{
+    feedback::PpoOverrides,
+    stages::{RewardMode, StageOverrides},
+};
 use crate::nn::{ModelConfig, Sampling, preset};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.

@@ -5,11 +5,7 @@ use std::time::Instant;
 use super::{Emit, KEEP, Trainer};
 use crate::{
     store::StoreError,
-    train::{
-        checkpoint,
-        error::TrainError,
-        event::Event,
-    },
+    train::{checkpoint, error::TrainError, event::Event},
 };
 
 impl Trainer {
@@ -25,9 +21,9 @@ impl Trainer {
         let (saver, state) = (self.shop.run.saver(), r.state.clone());
         let (model, tokenizer) = (r.work.model().config.clone(), r.tokenizer.clone());
         let (step, pinned) = (self.done, r.pinned.clone());
-        let handle = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            checkpoint::save(&saver, parts, &model, &tokenizer, &state, KEEP, &pinned)
-        });
+        let handle = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || checkpoint::save(&saver, parts, &model, &tokenizer, &state, KEEP, &pinned));
         let handle = handle.map_err(|e| TrainError::Work(format!("no thread for the writer: {e}")))?;
         self.writing = Some((step, Instant::now(), handle));
         self.finish_writing(false, emit)

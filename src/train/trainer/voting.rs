@@ -122,8 +122,7 @@ impl Voting {
     /// An earlier pair to be shown again, on sides drawn anew.
     fn again(&self, seed: u64, pair: u64) -> Option<Standing> {
         let shown = |v: &Vote| self.cast.iter().any(|w| w.about.repeat == Some(v.pair) && w.until.is_none());
-        let decided: Vec<&Vote> =
-            self.cast.iter().filter(|v| v.until.is_none() && v.teaches() && !shown(v)).collect();
+        let decided: Vec<&Vote> = self.cast.iter().filter(|v| v.until.is_none() && v.teaches() && !shown(v)).collect();
         let old = decided.len().checked_sub(FRESH).filter(|n| *n > 0)?;
         let vote = decided[rng::below(seed, Purpose::Shuffle, STREAM, pair, old)];
         let side = |i: usize| Answered {
@@ -199,7 +198,8 @@ impl Trainer {
         // Two answers and their ends must fit both the model and what the reward model reads.
         let most = self.r.work.voice().capacity().min(self.reward_context()?).saturating_sub(LONGEST + 2);
         if ids.len() > most {
-            let text = format!("the prompt has {} tokens, more than the {most} that leave room for an answer", ids.len());
+            let text =
+                format!("the prompt has {} tokens, more than the {most} that leave room for an answer", ids.len());
             self.refuse(text, emit);
             return Ok(());
         }
@@ -237,7 +237,10 @@ impl Trainer {
         if same || answered.text.trim().is_empty() {
             if draft.tries >= TRIES {
                 let what = if same { "all the same" } else { "empty" };
-                let text = format!("{} answers to {:?} were {what}: there is nothing to choose between; ask something else", draft.tries, draft.prompt);
+                let text = format!(
+                    "{} answers to {:?} were {what}: there is nothing to choose between; ask something else",
+                    draft.tries, draft.prompt
+                );
                 self.voting.drafts.pop_front();
                 self.refuse(text, emit);
             }
@@ -276,13 +279,7 @@ impl Trainer {
     }
 
     /// Keeps a choice: on disk first, with what the reward model thought before it.
-    pub(super) fn vote(
-        &mut self,
-        pair: u64,
-        choice: Choice,
-        seconds: f64,
-        emit: Emit<'_>,
-    ) -> Result<(), TrainError> {
+    pub(super) fn vote(&mut self, pair: u64, choice: Choice, seconds: f64, emit: Emit<'_>) -> Result<(), TrainError> {
         let Some(at) = self.voting.standing.iter().position(|s| s.pair == pair) else {
             self.refuse(format!("pair {pair} is not on offer any more; take another one"), emit);
             return Ok(());
@@ -343,7 +340,11 @@ impl Trainer {
         self.tell(Event::Voted(Box::new(told)), emit);
         // A reward model that is being trained learns from it at its next step.
         let trains = self.r.work.reward_model().is_some() && self.submitted < self.r.target;
-        if teaches && !trains && self.voting.waiting(from) >= REFIT_AFTER && reward_model(&mut *self.r.work, &mut self.voting.critic).is_some() {
+        if teaches
+            && !trains
+            && self.voting.waiting(from) >= REFIT_AFTER
+            && reward_model(&mut *self.r.work, &mut self.voting.critic).is_some()
+        {
             self.refit(emit)?;
         }
         Ok(())
@@ -376,7 +377,9 @@ impl Trainer {
         let step = self.reward_step()? as usize;
         let Some(model) = reward_model(&mut *self.r.work, &mut self.voting.critic) else {
             let dir = self.shop.run.view().dir().display();
-            let text = format!("the run has no reward model to be fitted; train it first: danlu train --stage reward --run {dir}");
+            let text = format!(
+                "the run has no reward model to be fitted; train it first: danlu train --stage reward --run {dir}"
+            );
             self.refuse(text, emit);
             return Ok(());
         };
@@ -392,7 +395,10 @@ impl Trainer {
     /// The stage that trains the reward model is at its end: it goes on.
     fn fit_itself(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         if self.submitted < self.r.target {
-            self.refuse("the reward model is being trained and learns from votes at every step already".to_owned(), emit);
+            self.refuse(
+                "the reward model is being trained and learns from votes at every step already".to_owned(),
+                emit,
+            );
             return Ok(());
         }
         let Some(model) = self.r.work.reward_model() else { return Ok(()) };
