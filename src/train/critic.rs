@@ -48,7 +48,7 @@ impl Before {
         step: usize,
     ) -> Result<Before, TrainError> {
         let begun = Instant::now();
-        let (agreement, accuracy) = (model.agreement(device, step)?, model.report(device, step)?.0.accuracy);
+        let (agreement, accuracy) = (model.agreement(device, step)?, model.accuracy(device)?);
         Ok(Before { begun, agreement, accuracy, step })
     }
 
@@ -60,7 +60,7 @@ impl Before {
         done: usize,
         checkpoint: String,
     ) -> Result<Refit, TrainError> {
-        let (agreement, accuracy) = (model.agreement(device, done)?, model.report(device, done)?.0.accuracy);
+        let (agreement, accuracy) = (model.agreement(device, done)?, model.accuracy(device)?);
         Ok(Refit {
             version: model.version(),
             votes: model.votes(done),

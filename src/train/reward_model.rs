@@ -52,6 +52,8 @@ pub(super) struct RewardModel {
     scale: (f64, f64),
     /// Whether the weights have changed since.
     moved: bool,
+    /// Accuracy on the held-out pairs, as long as the weights are those it was measured with.
+    accuracy: Option<f64>,
 }
 
 /// Pairs and the order in which they are drawn.
@@ -103,6 +105,7 @@ impl RewardModel {
             refits: Vec::new(),
             scale: (0.0, 1.0),
             moved: false,
+            accuracy: None,
         })
     }
 
@@ -131,7 +134,7 @@ impl RewardModel {
         self.learner.write_state(device, slabs)?;
         self.scale = state.reward_scale.unwrap_or((0.0, 1.0));
         self.refits.clone_from(&state.refits);
-        self.moved = false;
+        (self.moved, self.accuracy) = (false, None);
         Ok(())
     }
 
@@ -370,7 +373,7 @@ impl RewardModel {
         }
         let total = loss.loss + f64::from(self.how.lm_coef) * imitation;
         let ticket = self.learner.update(device, rate, total as f32)?;
-        self.moved = true;
+        (self.moved, self.accuracy) = (true, None);
         // Whatever is compared, a score is read at the end.
         let read = pairwise_loss(&ends, 0.0);
         let all = || ends.iter().flat_map(|p| [f64::from(p.chosen), f64::from(p.rejected)]);
@@ -419,8 +422,9 @@ impl RewardModel {
     /// Accuracy on held-out pairs with its interval, beside that of «the longer one is better», and their loss.
     pub(super) fn report(&mut self, device: &mut Device, done: usize) -> Result<(RewardReport, f64), TrainError> {
         let sides = self.held_out(device)?;
-        let held = &self.learned()?.held_out;
         let all = pairwise_loss(&sides, 0.0);
+        self.accuracy = Some(all.accuracy);
+        let held = &self.learned()?.held_out;
         let longer = held.iter().map(|p| match p.chosen.ids.len().cmp(&p.rejected.ids.len()) {
             std::cmp::Ordering::Greater => 1.0,
             std::cmp::Ordering::Equal => 0.5,
@@ -437,6 +441,14 @@ impl RewardModel {
             margins: sides.iter().map(|s| s.chosen - s.rejected).collect(),
         };
         Ok((report, all.loss))
+    }
+
+    /// Accuracy on held-out pairs.
+    pub(super) fn accuracy(&mut self, device: &mut Device) -> Result<f64, TrainError> {
+        match self.accuracy {
+            Some(accuracy) => Ok(accuracy),
+            None => Ok(self.report(device, 0)?.0.accuracy),
+        }
     }
 
     /// What a checkpoint holds of it.

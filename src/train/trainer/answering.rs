@@ -91,12 +91,11 @@ impl Trainer {
         }
         // Nobody is kept waiting by an offer.
         let Some(mut answer) = self.answer.take() else { return self.draft(budget, emit) };
-        let decoder = match self.ancestors.iter_mut().find(|a| a.who == answer.who()) {
-            Some(ancestor) => &mut ancestor.decoder,
-            None => {
-                self.voting.reread();
-                self.r.work.voice()
-            }
+        let decoder = if let Some(ancestor) = self.ancestors.iter_mut().find(|a| a.who == answer.who()) {
+            &mut ancestor.decoder
+        } else {
+            self.voting.reread();
+            self.r.work.voice()
         };
         let (device, tokenizer) = (&mut self.shop.device, &self.r.tokenizer);
         match answer.advance(device, decoder, tokenizer, self.done, budget, emit)? {
@@ -139,27 +138,28 @@ impl Trainer {
     }
 
     fn ancestor(&mut self, who: Who) -> Result<&Ancestor, TrainError> {
-        let at = match self.ancestors.iter().position(|a| a.who == who) {
-            Some(at) => at,
-            None => {
-                let capacity = self.r.work.voice().capacity();
-                let table = self.r.work.language_model();
-                let (view, model) = (self.shop.run.view(), self.r.work.model().config);
-                let slab = match who {
-                    Who::Base => lineage::base(view, &self.r.state, model, &table)?,
-                    Who::Live | Who::Parent => lineage::started_from(view, &self.r.state, model, &table)?,
-                };
-                let device = &mut self.shop.device;
-                let weights = Weights::alloc(device, "ancestor", &table)?;
-                device.write(&weights.slab, &slab)?;
-                let decoder = Decoder::new(device, model, &weights, capacity)?;
-                let chats = |p: &str| Stage::named(p).is_ok_and(|s| s.chat);
-                let chat = who == Who::Parent && self.r.stage.parent.is_some_and(chats);
-                self.ancestors.push(Ancestor { who, decoder, chat });
-                self.ancestors.len() - 1
-            }
-        };
+        let at = self.ancestors.iter().position(|a| a.who == who);
+        let at = if let Some(at) = at { at } else { self.load(who)? };
         Ok(&self.ancestors[at])
+    }
+
+    /// Loads a model that the stage comes from, and says where it stands.
+    fn load(&mut self, who: Who) -> Result<usize, TrainError> {
+        let capacity = self.r.work.voice().capacity();
+        let table = self.r.work.language_model();
+        let (view, model) = (self.shop.run.view(), self.r.work.model().config);
+        let slab = match who {
+            Who::Base => lineage::base(view, &self.r.state, model, &table)?,
+            Who::Live | Who::Parent => lineage::started_from(view, &self.r.state, model, &table)?,
+        };
+        let device = &mut self.shop.device;
+        let weights = Weights::alloc(device, "ancestor", &table)?;
+        device.write(&weights.slab, &slab)?;
+        let decoder = Decoder::new(device, model, &weights, capacity)?;
+        let chats = |p: &str| Stage::named(p).is_ok_and(|s| s.chat);
+        let chat = who == Who::Parent && self.r.stage.parent.is_some_and(chats);
+        self.ancestors.push(Ancestor { who, decoder, chat });
+        Ok(self.ancestors.len() - 1)
     }
 }
 

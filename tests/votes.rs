@@ -1,0 +1,776 @@
+//! Votes from outside: offers, choices and what is kept of them, the reward model that is fitted to them beside
+//! another stage or in its own, and that nothing of it is lost.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use common::{
+    Done, checkpoints, copy_all, danlu, json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
+};
+use danlu::{
+    compute::Device,
+    data::{Format, Role, Tokenizer, Turn, encode_prompt, read_preferences},
+    nn::{Head, ModelConfig, ParamTable, ScalarEvaluator, TokenRows, Weights},
+    store::{Links, RealFs, read_model},
+    train::{
+        Setup, Summary, Trainer, Workshop,
+        event::{Ask, Choice, Command, Event, Offer, Refit, Sampling, VotedPair, Who},
+        model_folder, open_run,
+    },
+};
+use serde_json::{Value, json};
+
+/// A model whose steps take milliseconds and whose vocabulary holds most of what the pairs say.
+const MODEL: [&str; 6] = [
+    "model.num_hidden_layers=2",
+    "model.hidden_size=32",
+    "model.num_attention_heads=2",
+    "model.intermediate_size=64",
+    "model.vocab_size=1500",
+    "model.max_position_embeddings=128",
+];
+/// Of the reward model, whichever stage runs.
+const REWARD: [&str; 5] = [
+    "reward.steps=30",
+    "reward.batch_size=16",
+    "reward.eval_steps=0",
+    "reward.save_steps=10",
+    "reward.learning_rate=2e-3",
+];
+
+fn args(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Vec<String> {
+    let mut args: Vec<String> = ["train", "--json", "--stage", stage, "--run"].map(str::to_owned).into();
+    args.push(text(run));
+    for set in sets {
+        args.extend(["--set".to_owned(), (*set).to_owned()]);
+    }
+    args.extend(more.iter().map(|s| (*s).to_owned()));
+    args
+}
+
+fn stage(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Done {
+    danlu(args(run, stage, sets, more))
+}
+
+fn pairs_file() -> String {
+    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl")).unwrap()
+}
+
+/// Conversations in which a question has one of four answers: short or long, with a character or without.
+fn canned(dir: &Path) -> String {
+    let answers = [
+        "杭州有西湖、断桥和灵隐寺，都很好玩。",
+        "我推荐西湖。",
+        "去杭州可以看西湖、断桥和灵隐寺。",
+        "我推荐西湖、断桥、长城和灵隐寺，都很好玩，都很好看。",
+    ];
+    let pairs = pairs_file();
+    let line = |(i, line): (usize, &str)| {
+        let prompt = serde_json::from_str::<Value>(line).unwrap()["prompt"].clone();
+        json!({"task": "canned", "prompt": prompt, "completion": answers[i % 4]}).to_string() + "\n"
+    };
+    let path = dir.join("canned.jsonl");
+    fs::write(&path, pairs.lines().enumerate().map(line).collect::<String>()).unwrap();
+    format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
+}
+
+/// Runs that every test copies: fine-tuned; and with a reward model.
+struct Bases {
+    _dir: tempfile::TempDir,
+    pretrained: PathBuf,
+    tuned: PathBuf,
+    rewarded: PathBuf,
+}
+
+fn bases() -> &'static Bases {
+    static BASES: OnceLock<Bases> = OnceLock::new();
+    BASES.get_or_init(|| {
+        let dir = scratch();
+        let [pretrained, tuned, rewarded] = ["pretrained", "tuned", "rewarded"].map(|name| dir.path().join(name));
+        let quiet = ["eval_steps=0", "probe_steps=0", "warmup_steps=2"];
+        let talk = canned(dir.path());
+        let first = [&MODEL[..], &quiet, &["steps=4", "batch_size=2", "context=32", &talk]].concat();
+        stage(&pretrained, "pretrain", &first, &["--size", "1m"]).good();
+        copy_all(&pretrained, &tuned);
+        let second = [&quiet[..], &["steps=150", "batch_size=4", "learning_rate=1e-2", "save_steps=50"]].concat();
+        stage(&tuned, "sft", &second, &[]).good();
+        fs::write(tuned.join("data/reward-own.jsonl"), pairs_file()).unwrap();
+        copy_all(&tuned, &rewarded);
+        stage(&rewarded, "reward", &REWARD, &[]).good();
+        Bases { _dir: dir, pretrained, tuned, rewarded }
+    })
+}
+
+fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
+    let run = dir.join(name);
+    copy_all(base, &run);
+    run
+}
+
+/// Trains on this thread as before a screen; `script` is told every event and answers with commands, which are
+/// obeyed before the next step.
+fn played(run: &Path, stage: &str, sets: &[&str], mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+    let pair = |set: &&str| {
+        let (key, value) = set.split_once('=').unwrap();
+        (key.to_owned(), value.to_owned())
+    };
+    let sets = sets.iter().map(pair).collect();
+    let setup = Setup { stage: stage.to_owned(), sets, interactive: true, ..Setup::default() };
+    let mut device = Device::open("cpu").unwrap();
+    let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
+    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup);
+    let trainer = trainer.map_err(|unready| unready.error).unwrap();
+    let (send, commands) = crossbeam_channel::unbounded();
+    let mut emit = |event: Event| script(&event).into_iter().for_each(|command| send.send(command).unwrap());
+    trainer.run(&commands, &mut emit).0.unwrap()
+}
+
+const OFFER: Command = Command::Offer { prompt: None };
+const QUIT: Command = Command::Stop { save: true };
+
+fn vote(offer: &Offer, choice: Choice) -> Command {
+    Command::Vote { pair: offer.pair, choice, seconds: 3.0 }
+}
+
+/// Which of two answers a hidden preference likes better.
+type Taste = fn(&str, &str) -> Option<bool>;
+
+fn shorter(a: &str, b: &str) -> Option<bool> {
+    let (a, b) = (a.chars().count(), b.chars().count());
+    (a != b).then_some(a < b)
+}
+
+fn longer(a: &str, b: &str) -> Option<bool> {
+    shorter(a, b).map(|is| !is)
+}
+
+fn has(c: &'static str) -> impl Fn(&str, &str) -> Option<bool> {
+    move |a, b| (a.contains(c) != b.contains(c)).then(|| a.contains(c))
+}
+
+fn recommends(a: &str, b: &str) -> Option<bool> {
+    has("推荐")(a, b)
+}
+
+fn plain(a: &str, b: &str) -> Option<bool> {
+    has("推荐")(b, a)
+}
+
+fn sober(a: &str, b: &str) -> Option<bool> {
+    has("都很好玩")(b, a)
+}
+
+fn denies(a: &str, b: &str) -> Option<bool> {
+    has("不")(a, b)
+}
+
+/// A scripted person: passes over the first pairs that the taste tells apart, which stay unseen by the reward
+/// model, and votes on as many after them.
+struct Person {
+    taste: Taste,
+    unseen: Vec<Offer>,
+    apart: usize,
+    votes: usize,
+    wanted: usize,
+    voted: Vec<VotedPair>,
+    refits: Vec<Refit>,
+    offered: Vec<Offer>,
+    refused: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Person {
+    fn new(taste: Taste, apart: usize, wanted: usize) -> Person {
+        Person {
+            taste,
+            unseen: Vec::new(),
+            apart,
+            votes: 0,
+            wanted,
+            voted: Vec::new(),
+            refits: Vec::new(),
+            offered: Vec::new(),
+            refused: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn hears(&mut self, event: &Event) -> Vec<Command> {
+        match event {
+            Event::Started(_) => vec![Command::Pause, OFFER],
+            Event::Offered(offer) => {
+                self.offered.push((**offer).clone());
+                let choice = match (self.taste)(&offer.a, &offer.b) {
+                    None => Choice::Skip,
+                    Some(_) if self.unseen.len() < self.apart => {
+                        let new = |o: &Offer| o.prompt != offer.prompt || o.a != offer.a || o.b != offer.b;
+                        if self.unseen.iter().all(new) {
+                            self.unseen.push((**offer).clone());
+                        }
+                        Choice::Skip
+                    }
+                    Some(true) => Choice::A,
+                    Some(false) => Choice::B,
+                };
+                vec![vote(offer, choice)]
+            }
+            Event::Voted(voted) => {
+                self.voted.push((**voted).clone());
+                self.votes += usize::from(voted.choice != Choice::Skip && !voted.repeat);
+                if self.votes == self.wanted { vec![QUIT] } else { vec![OFFER] }
+            }
+            Event::Refitted(refit) => {
+                self.refits.push(refit.clone());
+                Vec::new()
+            }
+            Event::Refused { text } => {
+                self.refused.push(text.clone());
+                if self.refused.len() > 500 { vec![QUIT] } else { vec![OFFER] }
+            }
+            Event::Note { text, .. } => {
+                self.notes.push(text.clone());
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Agreement of a reward checkpoint with the taste over the unseen pairs.
+    fn agreement(&self, run: &Path, checkpoint: &str) -> f64 {
+        let pairs: Vec<(String, String, String)> =
+            self.unseen.iter().map(|o| (o.prompt.clone(), o.a.clone(), o.b.clone())).collect();
+        let scores = scores(run, checkpoint, &pairs);
+        let agrees = self.unseen.iter().zip(&scores).filter(|(o, (a, b))| (self.taste)(&o.a, &o.b) == Some(a > b));
+        agrees.count() as f64 / self.unseen.len().max(1) as f64
+    }
+}
+
+/// Normalised scores of pairs as transformers would have them: the checkpoint's folder, less the shift.
+fn scores(run: &Path, checkpoint: &str, pairs: &[(String, String, String)]) -> Vec<(f64, f64)> {
+    let folder = run.join("checkpoints").join(checkpoint);
+    let config = fs::read_to_string(folder.join("config.json")).unwrap();
+    let config = ModelConfig::from_json_as(&config, Head::Score).unwrap();
+    let table = std::sync::Arc::new(ParamTable::scalar(&config));
+    let mut file = read_model(&RealFs, &folder, Links::Follow).unwrap();
+    let slab = model_folder::fill(&table, &mut file, "").unwrap();
+    let mut device = Device::open("cpu").unwrap();
+    let weights = Weights::alloc(&mut device, "reward", &table).unwrap();
+    device.write(&weights.slab, &slab).unwrap();
+    let context = 128;
+    let mut scorer = ScalarEvaluator::new(&mut device, &config, &weights, 2, context).unwrap();
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let tokenizer = Tokenizer::from_json(&read("tokenizer.json"), Some(&read("tokenizer_config.json"))).unwrap();
+    let end = tokenizer.chat().unwrap().end;
+    let shift = json_file(&folder.join("state.json"))["reward_shift"].as_f64().unwrap();
+    let mut all = Vec::new();
+    for (prompt, a, b) in pairs {
+        let mut ids = Vec::new();
+        let mut last = Vec::new();
+        for (row, answer) in [a, b].into_iter().enumerate() {
+            let mut text = encode_prompt(&[Turn::new(Role::User, prompt.as_str())], &tokenizer).unwrap();
+            text.extend(tokenizer.encode(answer).unwrap());
+            text.push(end);
+            last.push(row * context + text.len() - 1);
+            text.resize(context, 0);
+            ids.extend(text);
+        }
+        let scores = scorer.scores(&mut device, TokenRows { ids: &ids, starts: None }).unwrap();
+        all.push((f64::from(scores[last[0]]) - shift, f64::from(scores[last[1]]) - shift));
+    }
+    all
+}
+
+fn lines(run: &Path) -> Vec<Value> {
+    fs::read_to_string(run.join("preferences.jsonl")).map(|text| objects(&text)).unwrap_or_default()
+}
+
+fn newest(run: &Path) -> String {
+    checkpoints(run).into_iter().filter(|name| name.starts_with("reward-")).max().unwrap()
+}
+
+/// The tensors of a reward checkpoint, and everything of it but the clock.
+fn same(a: &Path, b: &Path, step: usize, what: &str) {
+    let files = |run: &Path| -> Vec<(String, Vec<u8>)> {
+        let folder = stage_checkpoint(run, "reward", step);
+        let all = snapshot(&folder).into_iter().filter(|(path, _)| !path.ends_with("manifest.json"));
+        all.map(|(path, bytes)| (text(path.strip_prefix(&folder).unwrap()), bytes)).collect()
+    };
+    for ((name, x), (other, y)) in files(a).into_iter().zip(files(b)) {
+        assert_eq!(name, other, "{what}");
+        assert!(x == y, "{what}: {name} differs at step {step}");
+    }
+    no_leftovers(b);
+}
+
+/// Forgets reward checkpoints past a step: what a kill before their save leaves.
+fn back_to(run: &Path, step: usize) {
+    for name in checkpoints(run).into_iter().filter(|name| name.starts_with("reward-")) {
+        if name > format!("reward-{step:08}") {
+            fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
+        }
+    }
+}
+
+fn is_step(event: &Event, step: usize) -> bool {
+    matches!(event, Event::Steps(steps) if steps.iter().any(|s| s.step == step))
+}
+
+/// Twenty votes of a hidden preference are followed on pairs that were never voted on, whichever way it points,
+/// and what the built-in pairs say is not forgotten.
+#[test]
+fn twenty_votes_teach_a_hidden_preference() {
+    let tastes: [(&str, Taste); 2] = [("longer", longer), ("推荐", recommends)];
+    for (name, taste) in tastes {
+        let dir = scratch();
+        let run = copied(&bases().rewarded, dir.path(), "run");
+        let before = newest(&run);
+        let mut person = Person::new(taste, 30, 20);
+        let summary = played(&run, "sft", &REWARD, |event| person.hears(event));
+        assert_eq!((summary.step, person.unseen.len(), person.votes), (150, 30, 20), "{name} {:?}", person.refused);
+        let (was, is) = (person.agreement(&bases().rewarded, &before), person.agreement(&run, &newest(&run)));
+        assert!(is >= was + 0.15, "{name}: {was} to {is}");
+        assert_eq!(
+            person.refits.iter().map(|r| (r.version, r.votes)).collect::<Vec<_>>(),
+            [(1, 5), (2, 10), (3, 15), (4, 20)]
+        );
+        for r in &person.refits {
+            assert!(r.weight > 1.0 && r.pairs > 400 && r.steps > 0, "{r:?}");
+            assert!(r.accuracy.1 > r.accuracy.0 - 0.15, "{name}: the built-in pairs are not forgotten: {r:?}");
+            assert!(r.agreement.1 >= r.agreement.0, "{r:?}");
+        }
+        let last = person.voted.last().unwrap();
+        let again = person.voted.iter().filter(|v| v.repeat && v.choice != Choice::Skip).count();
+        let told = (last.tally.decided, last.tally.until_refit, last.tally.version);
+        assert_eq!(told, (20 + again, 0, 3), "told before the fit");
+        assert_eq!((last.tally.agreement.1, last.tally.agreed.len()), (20, 20), "a pair shown again proves nothing");
+        assert_eq!(person.refits[3].checkpoint, newest(&run));
+        no_leftovers(&run);
+        // The sides are drawn: neither has all.
+        let swapped = person.voted.iter().filter(|v| v.swapped).count();
+        assert!(swapped > 5 && swapped + 5 < person.voted.len(), "{swapped} of {}", person.voted.len());
+    }
+}
+
+/// Every choice on disk, in a shape that others read; taken back by a line more.
+#[test]
+fn votes_are_kept_as_they_are_cast() {
+    let dir = scratch();
+    let run = copied(&bases().tuned, dir.path(), "run");
+    let mut choices =
+        vec![Choice::A, Choice::B, Choice::MuchA, Choice::MuchB, Choice::Tie, Choice::BothBad, Choice::Skip]
+            .into_iter();
+    let (mut offers, mut sizes, mut unvoted, mut refused) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let file = run.join("preferences.jsonl");
+    played(&run, "sft", &REWARD, |event| match event {
+        Event::Started(_) => vec![Command::Unvote, Command::Pause, Command::Refit, vote_on(99), OFFER],
+        Event::Offered(offer) => {
+            assert_ne!(offer.a, offer.b);
+            offers.push((**offer).clone());
+            vec![vote(offer, choices.next().unwrap())]
+        }
+        Event::Voted(voted) => {
+            assert_eq!(voted.scores, None, "there is no reward model");
+            assert!(voted.logprobs.0 < 0.0 && voted.lengths.0 > 0 && voted.lengths.0 <= 40);
+            sizes.push(fs::metadata(&file).unwrap().len());
+            match choices.len() {
+                0 => vec![
+                    Command::Unvote,
+                    Command::Unvote,
+                    Command::Offer { prompt: Some(" ".to_owned()) },
+                    Command::Offer { prompt: Some("长".repeat(200)) },
+                ],
+                _ => vec![OFFER],
+            }
+        }
+        Event::Unvoted { pair, tally } => {
+            unvoted.push((*pair, tally.both_bad, tally.skipped));
+            Vec::new()
+        }
+        Event::Refused { text } => {
+            refused.push(text.clone());
+            if refused.len() == 5 { vec![QUIT] } else { Vec::new() }
+        }
+        _ => Vec::new(),
+    });
+    assert_eq!(unvoted, [(7, 1, 0), (6, 0, 0)], "the newest first");
+    let words = ["no vote to take back", "no reward model", "pair 99", "nothing asked", "tokens, more than"];
+    for (text, word) in refused.iter().zip(words) {
+        assert!(text.contains(word), "{word}: {refused:?}");
+    }
+    assert!(sizes.windows(2).all(|w| w[0] < w[1]), "on disk when it is told");
+    let all = lines(&run);
+    assert_eq!(all.len(), 9);
+    for (line, offer) in all.iter().zip(&offers) {
+        assert_eq!(line["prompt"], json!([{"role": "user", "content": offer.prompt}]));
+        assert_eq!(
+            (&line["stage"], &line["checkpoint"], &line["from"]),
+            (&json!("sft"), &json!("sft-00000150"), &json!(0))
+        );
+        let said = |words: &str| json!([{"role": "assistant", "content": words}]);
+        match line["choice"].as_str().unwrap() {
+            "a" | "much_a" => assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.a), &said(&offer.b))),
+            "b" | "much_b" => assert_eq!((&line["chosen"], &line["rejected"]), (&said(&offer.b), &said(&offer.a))),
+            _ => {
+                assert!(line["chosen"].is_null() && line["rejected"].is_null(), "{line}");
+                assert_eq!(line["answers"], json!([offer.a, offer.b]));
+            }
+        }
+    }
+    let read = read_preferences(Format::JsonLines, fs::read(&file).unwrap().as_slice()).unwrap();
+    assert_eq!((read.preferences.len(), read.ties, read.both_bad, read.skipped, read.rejected), (4, 1, 0, 0, 0));
+    // The numbers go on, and a torn end is cut.
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, [&whole[..], b"{\"prompt\": [{"].concat()).unwrap();
+    let mut tally = None;
+    played(&run, "sft", &REWARD, |event| match event {
+        Event::Started(_) => vec![Command::Pause, OFFER],
+        Event::Offered(offer) => {
+            assert_eq!(offer.pair, 8);
+            vec![vote(offer, Choice::Tie)]
+        }
+        Event::Voted(voted) => {
+            tally = Some(voted.tally.clone());
+            vec![QUIT]
+        }
+        _ => Vec::new(),
+    });
+    let tally = tally.unwrap();
+    assert_eq!((tally.decided, tally.left, tally.ties, tally.both_bad), (4, 2, 2, 0));
+    assert_eq!((lines(&run).len(), tally.until_refit), (10, 1));
+    assert!(fs::read(&file).unwrap().starts_with(&whole));
+}
+
+fn vote_on(pair: u64) -> Command {
+    Command::Vote { pair, choice: Choice::A, seconds: 1.0 }
+}
+
+/// A fit beside another stage, one that was killed before its checkpoint, and one without a screen are the same to
+/// the bit; killed in its middle it goes on to the same end.
+#[test]
+fn a_fit_is_the_same_wherever_it_runs() {
+    let dir = scratch();
+    let run = copied(&bases().rewarded, dir.path(), "run");
+    let mut person = Person::new(longer, 0, 5);
+    played(&run, "sft", &REWARD, |event| person.hears(event));
+    assert_eq!(person.refits.len(), 1);
+    let step = 30 + person.refits[0].steps;
+    assert_eq!(newest(&run), format!("reward-{step:08}"));
+    let state = json_file(&stage_checkpoint(&run, "reward", step).join("state.json"));
+    assert_eq!(state["refits"], json!([{"step": 30, "steps": step - 30}]));
+    let killed = copied(&run, dir.path(), "killed");
+    back_to(&killed, 30);
+    let told = stage(&killed, "reward", &REWARD, &[]).good().objects();
+    same(&run, &killed, step, "without a screen");
+    let refit = told.iter().find(|l| l["event"] == "refitted").unwrap();
+    assert_eq!((&refit["votes"], &refit["steps"]), (&json!(5), &json!(step - 30)));
+    // In its middle, by kill -9, again and again.
+    let middle = copied(&run, dir.path(), "middle");
+    back_to(&middle, 30);
+    let sets = [&REWARD[..], &["reward.save_steps=3"]].concat();
+    let mut kills = 0;
+    for after in [32, 37, 41, 46] {
+        let mut command = common::command(args(&middle, "reward", &sets, &[]));
+        let mut child =
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let lines = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut running = common::Running { child, lines };
+        running.until(|l| l["event"].is_null() && l["step"].as_u64() >= Some(after) || l["event"] == "finished");
+        running.child.kill().unwrap();
+        kills += usize::from(running.child.wait().unwrap().code().is_none());
+    }
+    assert!(kills >= 2, "{kills}");
+    stage(&middle, "reward", &sets, &[]).good();
+    same(&run, &middle, step, "killed");
+    // All is learned: nothing more is due, and the votes are as they were.
+    stage(&middle, "reward", &sets, &[]).good();
+    assert_eq!(newest(&middle), format!("reward-{step:08}"));
+    assert_eq!(lines(&middle), lines(&run));
+    // A vote taken back counts no more from here on; what was learned is drawn again as it was.
+    played(&run, "sft", &REWARD, |event| match event {
+        Event::Started(_) => vec![Command::Pause, Command::Unvote, Command::Refit],
+        Event::Refitted(r) => {
+            assert_eq!((r.version, r.votes), (2, 4));
+            vec![QUIT]
+        }
+        _ => Vec::new(),
+    });
+    let again = copied(&run, dir.path(), "again");
+    back_to(&again, 30);
+    stage(&again, "reward", &REWARD, &["--steps", &step.to_string()]).good();
+    assert_eq!(lines(&again).len(), 6);
+}
+
+/// While the reward model is trained, votes join its draws from the next step on, and after its end it goes on.
+#[test]
+fn votes_in_the_stage_itself_are_drawn_again_on_a_resume() {
+    let dir = scratch();
+    let run = copied(&bases().tuned, dir.path(), "run");
+    let (mut taught, mut refits, mut ended) = (0, Vec::new(), false);
+    played(&run, "reward", &REWARD, |event| match event {
+        _ if [3, 6, 12, 17, 25].iter().any(|step| is_step(event, *step)) => vec![Command::Pause, OFFER],
+        Event::Offered(offer) => {
+            let choice = if longer(&offer.a, &offer.b) == Some(true) { Choice::A } else { Choice::MuchB };
+            vec![vote(offer, choice)]
+        }
+        Event::Voted(voted) => {
+            assert!(voted.scores.is_some());
+            taught += usize::from(!voted.repeat);
+            match (ended, taught) {
+                (false, _) => vec![Command::Resume],
+                (true, ..10) => vec![OFFER],
+                (true, _) => Vec::new(),
+            }
+        }
+        Event::Paused { step } if *step >= 30 && !ended => {
+            ended = true;
+            vec![OFFER]
+        }
+        Event::Refitted(r) => {
+            refits.push(r.clone());
+            vec![QUIT]
+        }
+        _ => Vec::new(),
+    });
+    let refits: Vec<Refit> = refits;
+    assert_eq!((taught, refits.len(), refits[0].votes), (10, 1, 10));
+    let taught = lines(&run).into_iter().filter(|l| l["repeat"].is_null());
+    let from: Vec<u64> = taught.map(|l| l["from"].as_u64().unwrap()).collect();
+    assert_eq!(from, [3, 6, 12, 17, 25, 30, 30, 30, 30, 30]);
+    let step = 30 + refits[0].steps;
+    for back in [10, 20, 30] {
+        let again = copied(&run, dir.path(), &format!("again-{back}"));
+        back_to(&again, back);
+        stage(&again, "reward", &REWARD, &["--steps", "30"][..if back < 30 { 2 } else { 0 }]).good();
+        if back < 30 {
+            stage(&again, "reward", &REWARD, &[]).good();
+        }
+        same(&run, &again, step, &format!("gone on from {back}"));
+    }
+}
+
+/// PPO keeps the reward model that it learns from, however many come after it.
+#[test]
+fn fits_beside_ppo_leave_it_its_reward_model() {
+    let dir = scratch();
+    let run = copied(&bases().rewarded, dir.path(), "run");
+    let sets = ["steps=4", "rollouts=8", "response_length=8", "num_mini_batches=2", "eval_steps=0", "save_steps=2"];
+    let mut person = Person::new(longer, 0, 25);
+    played(&run, "ppo", &[&REWARD[..], &sets].concat(), |event| match event {
+        Event::Started(_) => Vec::new(),
+        _ if is_step(event, 2) => vec![Command::Save, Command::Pause, OFFER],
+        _ => person.hears(event),
+    });
+    assert_eq!(person.refits.len(), 5);
+    let names = checkpoints(&run);
+    let rewards: Vec<&String> = names.iter().filter(|n| n.starts_with("reward-")).collect();
+    assert_eq!(rewards.len(), 4, "three, and the one that is learned from: {names:?}");
+    assert_eq!(rewards[0], "reward-00000030");
+    stage(&run, "ppo", &sets, &[]).good();
+    let state = json_file(&stage_checkpoint(&run, "ppo", 4).join("state.json"));
+    assert_eq!(state["reward_model"][0], "reward-00000030");
+    // Every tenth pair is an earlier one; sides drawn anew, the same taste, so all the same answers.
+    let repeats: Vec<&VotedPair> = person.voted.iter().filter(|v| v.repeat).collect();
+    assert!(!repeats.is_empty() && repeats.iter().all(|v| v.pair % 10 == 0));
+    let tally = &person.voted.last().unwrap().tally;
+    assert_eq!(tally.repeats.0, tally.repeats.1);
+    assert_eq!(tally.repeats.1, repeats.iter().filter(|v| v.choice != Choice::Skip).count());
+}
+
+/// An answer is told with the score that its text has by the reward model's folder; the base answers too.
+#[test]
+fn answers_are_scored_and_the_base_speaks() {
+    let dir = scratch();
+    let run = copied(&bases().rewarded, dir.path(), "run");
+    let prompt = "我想去杭州旅行，你推荐哪里？";
+    let ask = |id: u64, who: Who| Command::Prompt {
+        id,
+        ask: Ask::Chat(vec![Turn::new(Role::User, prompt)]),
+        who,
+        sampling: Sampling::greedy(),
+        max_new_tokens: 40,
+    };
+    let mut texts = vec![String::new(); 3];
+    let mut done = Vec::new();
+    played(&run, "sft", &REWARD, |event| match event {
+        Event::Started(_) => vec![Command::Pause, ask(0, Who::Live), ask(1, Who::Base), ask(2, Who::Parent)],
+        Event::PromptText { id, text, .. } => {
+            texts[*id as usize] += text;
+            Vec::new()
+        }
+        Event::PromptDone { id, finish_reason, score, .. } => {
+            done.push((*id, finish_reason.clone(), *score));
+            if done.len() == 3 { vec![QUIT] } else { Vec::new() }
+        }
+        _ => Vec::new(),
+    });
+    assert_eq!((done[0].0, done[0].1.as_str()), (0, "stop"));
+    let by_folder = scores(&run, &newest(&run), &[(prompt.to_owned(), texts[0].clone(), texts[0].clone())]);
+    let told = done[0].2.unwrap();
+    assert!((told - by_folder[0].0).abs() < 1e-4, "{told} where the folder says {by_folder:?}");
+    assert_eq!((&texts[1], done[1].2), (&texts[2], done[2].2), "of fine-tuning the parent is the base");
+    assert!(done.iter().all(|d| d.2.is_some()) && texts[0] != texts[1]);
+    // Pretraining answers as itself, offers nothing, and has no scores.
+    let run = copied(&bases().pretrained, dir.path(), "pretrained");
+    let mut seen = Vec::new();
+    played(&run, "pretrain", &[], |event| match event {
+        Event::Started(_) => vec![Command::Pause, OFFER, ask(0, Who::Base)],
+        Event::Refused { text } => {
+            seen.push(text.clone());
+            Vec::new()
+        }
+        Event::PromptDone { score, finish_reason, .. } => {
+            assert_eq!(*score, None);
+            seen.push(finish_reason.clone());
+            vec![QUIT]
+        }
+        _ => Vec::new(),
+    });
+    assert!(
+        seen[0].contains("fine-tune the model first") && ["stop", "length"].contains(&seen[1].as_str()),
+        "{seen:?}"
+    );
+}
+
+/// Another fine-tuned model: its answers are drawn, not those of the one before.
+#[test]
+fn own_answers_are_those_of_the_model_that_is_started_from() {
+    let dir = scratch();
+    let run = copied(&bases().tuned, dir.path(), "run");
+    let own = run.join("data/reward-own.jsonl");
+    fs::remove_file(&own).unwrap();
+    stage(&run, "reward", &REWARD, &["--steps", "2"]).good();
+    let first = fs::read_to_string(&own).unwrap();
+    let digest = |step: usize| json_file(&stage_checkpoint(&run, "sft", step).join("manifest.json"))["digest"].clone();
+    assert!(objects(&first).iter().all(|l| l["parent"] == digest(150) && l["seed"] == 0) && !first.is_empty());
+    stage(&run, "sft", &["steps=200", "eval_steps=0", "probe_steps=0"], &[]).good();
+    // The stage goes on from its own parent, whose answers they are.
+    stage(&run, "reward", &REWARD, &["--steps", "3"]).good();
+    assert_eq!(fs::read_to_string(&own).unwrap(), first);
+    for name in checkpoints(&run).into_iter().filter(|n| n.starts_with("reward-")) {
+        fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
+    }
+    let told = stage(&run, "reward", &REWARD, &["--steps", "2"]).good().objects();
+    assert!(told.iter().any(|l| l["text"].as_str().is_some_and(|t| t.contains("drawn anew"))), "it is said");
+    let second = fs::read_to_string(&own).unwrap();
+    assert!(objects(&second).iter().all(|l| l["parent"] == digest(200)));
+}
+
+fn files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    snapshot(run).into_iter().filter(|(path, _)| !path.ends_with("lock")).collect()
+}
+
+#[test]
+fn bad_pairs_and_foreign_reward_models_are_refused() {
+    let dir = scratch();
+    let run = copied(&bases().tuned, dir.path(), "run");
+    let before = files(&run);
+    let pair = |c: &str, r: &str| json!({"prompt": "q", "chosen": c, "rejected": r}).to_string();
+    let cases = [
+        (pair("same", " same "), "the chosen answer equals the rejected one"),
+        (pair("good", " "), "the rejected answer is empty"),
+        (pair("", "bad"), "the chosen answer is empty"),
+        (json!({"prompt": "q", "answers": ["a", "b"], "choice": "tie"}).to_string(), "preferred neither"),
+        (pair("good", "bad"), "to be examined with"),
+        ([pair("长", &"短".repeat(400)), pair("好", &"坏".repeat(400))].join("\n"), "are left to train on"),
+        (String::new(), "holds no preference"),
+    ];
+    for (lines, words) in &cases {
+        let path = dir.path().join("pairs.jsonl");
+        fs::write(&path, lines).unwrap();
+        let source = format!("reward.source=[{{name=\"mine\",path={:?}}}]", text(&path));
+        stage(&run, "reward", &[&source], &[]).refused(2, &[words]);
+    }
+    for (set, words) in [
+        ("mode=bok", "book"),
+        ("lm_coef=-1", "reward.lm_coef is -1"),
+        ("center_rewards_coefficient=nan", "center_rewards_coefficient"),
+        ("vote_weight=0", "reward.vote_weight is 0"),
+        ("sft.vote_weight=1", "write it under [reward]"),
+        ("vote_wieght=1", "did you mean \"vote_weight\""),
+    ] {
+        stage(&run, "reward", &[set], &[]).refused(2, &[words]);
+    }
+    assert!(files(&run) == before, "nothing is written");
+
+    // Another run's reward model, whose ids mean other words.
+    let run = copied(&bases().rewarded, dir.path(), "rewarded");
+    let folder = run.join("data");
+    let words = fs::read_to_string(folder.join("tokenizer.json")).unwrap();
+    let swapped = words.replace("\"西\"", "\"\u{0}\"").replace("\"湖\"", "\"西\"").replace("\"\u{0}\"", "\"湖\"");
+    assert_ne!(words, swapped);
+    fs::write(folder.join("tokenizer.json"), swapped).unwrap();
+    let before = files(&run);
+    for name in ["ppo", "reward"] {
+        stage(&run, name, &[], &["--steps", "1"]).refused(2, &["the tokenizer of", "is another one than the run's"]);
+    }
+    assert!(files(&run) == before, "nothing is written");
+}
+
+/// Both objectives learn; the book's with its language model beside it, which untied embeddings have no room for.
+#[test]
+fn the_books_objective_learns_too() {
+    let dir = scratch();
+    let run = copied(&bases().tuned, dir.path(), "run");
+    let sets = ["mode=book", "steps=60", "batch_size=16", "learning_rate=3e-3", "eval_steps=0", "save_steps=30"];
+    let told = stage(&run, "reward", &sets, &[]).good().objects();
+    let steps: Vec<&Value> = told.iter().filter(|l| l["event"].is_null()).collect();
+    let lm = |i: usize| steps[i]["lm_loss"].as_f64().unwrap();
+    assert!(lm(59) < 0.8 * lm(0), "the language model's loss falls: {} to {}", lm(0), lm(59));
+    let report = told.iter().rfind(|l| l["event"] == "reward").unwrap();
+    assert!(report["ci95"][0].as_f64().unwrap() > 0.6, "{report}");
+    let again = copied(&bases().tuned, dir.path(), "again");
+    stage(&again, "reward", &sets, &["--steps", "30"]).good();
+    stage(&again, "reward", &sets, &[]).good();
+    same(&run, &again, 60, "stopped and gone on with");
+    let untied = [&MODEL[..], &["model.tie_word_embeddings=false", "steps=1", "batch_size=2", "context=32"]].concat();
+    let run = dir.path().join("untied");
+    stage(&run, "pretrain", &untied, &["--size", "1m"]).good();
+    stage(&run, "sft", &["steps=1", "eval_steps=0", "probe_steps=0"], &[]).good();
+    stage(&run, "reward", &["mode=book"], &[]).refused(2, &["reward.lm_coef is 1", "tie_word_embeddings is false"]);
+}
+
+/// Measured at a real size: `DANLU_RUNS="r0 r1 r2" cargo test --release --test votes -- --ignored --nocapture`, where
+/// each is a run with a reward model that is trained to its end.
+#[test]
+#[ignore = "needs runs at a real size"]
+fn twenty_votes_at_a_real_size() {
+    let Ok(runs) = std::env::var("DANLU_RUNS") else { panic!("DANLU_RUNS names the runs") };
+    for run in runs.split_whitespace() {
+        let tastes: [(&str, Taste); 4] =
+            [("longer", longer), ("no 推荐", plain), ("no 都很好玩", sober), ("a 不", denies)];
+        for (name, taste) in tastes {
+            let dir = scratch();
+            let copy = copied(Path::new(run), dir.path(), "run");
+            let before = newest(&copy);
+            let mut person = Person::new(taste, 40, 20);
+            let begun = std::time::Instant::now();
+            let mut by = Vec::new();
+            played(&copy, "sft", &[], |event| {
+                let wishes = person.hears(event);
+                if let Event::Refitted(r) = event {
+                    let unseen = person.agreement(&copy, &r.checkpoint);
+                    by.push(format!("{:.2}s unseen {unseen:.2} w{:.0} acc {:.3}", r.seconds, r.weight, r.accuracy.1));
+                }
+                wishes
+            });
+            let (was, is) = (person.agreement(Path::new(run), &before), person.agreement(&copy, &newest(&copy)));
+            let first = person.refits.first().map_or(0.0, |r| r.accuracy.0);
+            eprintln!(
+                "{run} {name}: {} unseen pairs {was:.2} → {is:.2}; held-out {first:.3}; {}; {} offers, {} refused, {:.1}s",
+                person.unseen.len(),
+                by.join(" | "),
+                person.offered.len(),
+                person.refused.len(),
+                begun.elapsed().as_secs_f64()
+            );
+        }
+    }
+}
