@@ -151,7 +151,7 @@ impl Roles {
 
 /// The reward model, which scores whole answers.
 pub(in crate::train) struct Scorer {
-    scorer: ScalarEvaluator,
+    eye: ScalarEvaluator,
     /// Mean and deviation of its scores of reference answers.
     scale: (f64, f64),
     /// Its checkpoint and that one's hash.
@@ -207,8 +207,8 @@ impl Scorer {
         })?;
         let weights = Weights::alloc(o.device, "reward", &table)?;
         o.device.write(&weights.slab, &params)?;
-        let scorer = ScalarEvaluator::new(o.device, model, &weights, frame.0, frame.1)?;
-        Ok(Some(Scorer { scorer, scale, id: (found.id.to_string(), found.digest), frame }))
+        let eye = ScalarEvaluator::new(o.device, model, &weights, frame.0, frame.1)?;
+        Ok(Some(Scorer { eye, scale, id: (found.id.to_string(), found.digest), frame }))
     }
 
     /// The normalised score of each answer, read at its last token.
@@ -217,7 +217,7 @@ impl Scorer {
         let examples: Vec<Example> = all.iter().map(|e| scored(&e.ids, pad)).collect();
         let mut scores = vec![0.0; all.len()];
         for micro in rows::micros(&examples, rows, context, pad)? {
-            let output = self.scorer.scores(device, micro.rows())?;
+            let output = self.eye.scores(device, micro.rows())?;
             for (i, place) in &micro.spans {
                 let raw = f64::from(output[place + examples[*i].ids.len() - 2]);
                 scores[*i] = ((raw - self.scale.0) / self.scale.1) as f32;

@@ -125,15 +125,9 @@ impl Voting {
         let decided: Vec<&Vote> = self.cast.iter().filter(|v| v.until.is_none() && v.teaches() && !shown(v)).collect();
         let old = decided.len().checked_sub(FRESH).filter(|n| *n > 0)?;
         let vote = decided[rng::below(seed, Purpose::Shuffle, STREAM, pair, old)];
-        let side = |i: usize| Answered {
-            text: vote.answers[i].clone(),
-            tokens: vote.about.lengths[i],
-            logprob: vote.about.logprobs[i],
-            ended: vote.about.ended[i],
-        };
-        let first = usize::from(vote.about.swapped);
-        let about = About { repeat: Some(vote.pair), ..vote.about.clone() };
-        Some(sided(seed, pair, vote.prompt.clone(), side(first), side(1 - first), about))
+        let Standing { prompt, answers: [left, right], about, .. } = standing(vote);
+        let (first, second) = if about.swapped { (right, left) } else { (left, right) };
+        Some(sided(seed, pair, prompt, first, second, About { repeat: Some(vote.pair), ..about }))
     }
 
     /// Votes to learn from that stand and that the reward model, at this step, has not drawn.
@@ -159,6 +153,17 @@ fn sided(seed: u64, pair: u64, prompt: String, first: Answered, second: Answered
     let swapped = rng::bits(seed, Purpose::Shuffle, STREAM, pair) >> 31 == 1;
     let answers = if swapped { [second, first] } else { [first, second] };
     Standing { pair, prompt, answers, about: About { swapped, ..about } }
+}
+
+/// The offer that a vote was about.
+fn standing(vote: &Vote) -> Standing {
+    let side = |i: usize| Answered {
+        text: vote.answers[i].clone(),
+        tokens: vote.about.lengths[i],
+        logprob: vote.about.logprobs[i],
+        ended: vote.about.ended[i],
+    };
+    Standing { pair: vote.pair, prompt: vote.prompt.clone(), answers: [side(0), side(1)], about: vote.about.clone() }
 }
 
 /// The reward model that is there: the stage's own, or the one beside it.
@@ -366,6 +371,9 @@ impl Trainer {
         if let Some(model) = reward_model(&mut *self.r.work, &mut self.voting.critic) {
             model.unvote(pair, from);
         }
+        // It can be voted on again.
+        let offer = standing(&self.voting.cast[at]);
+        self.voting.standing.push_back(offer);
         let tally = self.tally()?;
         self.tell(Event::Unvoted { pair, tally }, emit);
         Ok(())
