@@ -96,10 +96,8 @@ fn digest(packed: &[Packed]) -> String {
     let mut hash = blake3::Hasher::new();
     for source in packed {
         hash.update(source.name.as_bytes());
-        for stream in [&source.train, &source.held_out] {
-            hash.update(&(stream.tokens().len() as u64).to_le_bytes());
-            hash.update(bytemuck::cast_slice(stream.tokens()));
-        }
+        source.train.digest(&mut hash);
+        source.held_out.digest(&mut hash);
     }
     hash.finalize().to_hex().to_string()
 }
