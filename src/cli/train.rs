@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{Common, Failure, Outcome, output};
 use crate::train::{
-    Setup, Stage, Trainer, Workshop,
+    Setup, Stage, TrainError, Trainer, Workshop,
     event::{Command, Event},
     lines, open_run,
 };
@@ -54,6 +54,7 @@ impl Train {
         if self.steps == Some(0) {
             return Err(Failure::usage("--steps is 0; expected 1 or more"));
         }
+        let stopped = Arc::new(AtomicBool::new(false));
         let setup = Setup {
             stage: self.stage.clone(),
             size: self.size.clone(),
@@ -62,10 +63,10 @@ impl Train {
             from: self.from.clone(),
             steps: self.steps,
             interactive: false,
+            stop: Arc::clone(&stopped),
         };
-        // From the start: a signal while data are read waits for the trainer, who then stops at once.
+        // From the start: a signal while data are read ends the reading, or waits for the trainer.
         let (send, commands) = crossbeam_channel::bounded(8);
-        let stopped = Arc::new(AtomicBool::new(false));
         let stop = send.clone();
         super::signals::on_stop(&stopped, move || {
             // The trainer may be gone already; then there is nothing to stop.
@@ -73,8 +74,14 @@ impl Train {
         })?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
-        let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
         let stage = self.stage.as_str();
+        let trainer = match Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error) {
+            Err(TrainError::Stopped) => {
+                let end = Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false };
+                return print(stage, self.json, &end).or_else(|e| output::unwritten(&e));
+            }
+            made => made?,
+        };
         let json = self.json;
         let mut unread: Option<io::Error> = None;
         let mut emit = |event: Event| {

@@ -54,7 +54,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
     let data_dir = o.run.view().data_dir();
     let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
-    let corpus = Corpus::load(o.config, o.run.view().dir(), known, o.model.vocab_size, o.stage.chat)?;
+    let corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat, &o.setup.stop)?;
     o.notes.extend(corpus.notes.iter().cloned());
     let (mut model, plan) = (o.model.clone(), o.plan.clone());
     model.eos_token_id = corpus.tokenizer.end_of_text();

@@ -92,7 +92,7 @@ impl<I: Read> Rows<I> {
                 }
                 // Too much: what follows of the row is parsed, and written over.
                 ReadRecordResult::OutputFull => {
-                    fault.get_or_insert_with(|| Fault::too_long("a row", LONGEST_DOCUMENT));
+                    fault.get_or_insert_with(|| Fault::too_long("row", LONGEST_DOCUMENT));
                     written = 0;
                 }
                 ReadRecordResult::OutputEndsFull => {

@@ -58,7 +58,7 @@ fn each_line<R: Read>(mut lines: Lines<R>, mut take: impl FnMut(u64, Result<&str
         let place = lines.line + 1;
         match lines.next()? {
             None => return Ok(lines.offset),
-            Some(Line::TooLong) => take(place, Err(Fault::too_long("a line", limit))),
+            Some(Line::TooLong) => take(place, Err(Fault::too_long("line", limit))),
             Some(Line::NotUtf8(at)) => take(place, Err(Fault::new(BAD_ENCODING, not_utf8(at)))),
             Some(Line::Text(line)) if line.trim().is_empty() => {}
             Some(Line::Text(line)) => take(place, Ok(line)),
@@ -79,7 +79,7 @@ fn each_item(
             Record::Whole(bytes) => {
                 std::str::from_utf8(bytes).map_err(|e| Fault::new(BAD_ENCODING, not_utf8(e.valid_up_to())))
             }
-            Record::TooLong => Err(Fault::too_long("a record", limit)),
+            Record::TooLong => Err(Fault::too_long("record", limit)),
             Record::Unfinished => {
                 Err(Fault::new(CUT_OFF, "the file ends in the middle of this record; it may have been cut off"))
             }

@@ -59,7 +59,7 @@ impl Fault {
 
     /// A line, row or record longer than `limit` bytes.
     pub(super) fn too_long(what: &str, limit: usize) -> Self {
-        Self::new(TOO_LONG, format!("{what} of more than {limit} bytes"))
+        Self::new(TOO_LONG, format!("the {what} has more than {limit} bytes"))
     }
 }
 

@@ -80,7 +80,7 @@ fn rows<R: Read + Seek + Send + 'static>(
         *bytes += fields.values().map(length).sum::<u64>();
         let found = record::document(&fields, Some(&text)).and_then(|document| {
             let fits = document.text().len() <= LONGEST_DOCUMENT;
-            if fits { Ok(document) } else { Err(Fault::too_long("a document", LONGEST_DOCUMENT)) }
+            if fits { Ok(document) } else { Err(Fault::too_long("document", LONGEST_DOCUMENT)) }
         });
         take(place, found);
     }

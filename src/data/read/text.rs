@@ -22,7 +22,7 @@ pub(super) fn read(
         let place = lines.line + 1;
         match lines.next()? {
             None => break,
-            Some(Line::TooLong) => open.spoil(place, Fault::too_long("a line", LONGEST_DOCUMENT)),
+            Some(Line::TooLong) => open.spoil(place, Fault::too_long("line", LONGEST_DOCUMENT)),
             Some(Line::NotUtf8(at)) => open.spoil(place, no_utf8(before + at as u64, place)),
             Some(Line::Text(line)) if whole => open.push(place, line),
             Some(Line::Text(line)) if line.trim().is_empty() => open.close(take),
@@ -75,7 +75,7 @@ impl Open {
             return;
         }
         if self.text.len() + line.len() >= LONGEST_DOCUMENT {
-            return self.spoil(place, Fault::too_long("a document", LONGEST_DOCUMENT));
+            return self.spoil(place, Fault::too_long("document", LONGEST_DOCUMENT));
         }
         if self.lines > 1 {
             self.text.push('\n');
