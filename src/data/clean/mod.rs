@@ -1,7 +1,7 @@
 //! Cleaning: every document gets a verdict, and a dropped one says by which rule, with what value, against what.
 //!
-//! [`rules`] is the table, [`measure`] what can be measured of a text, [`pii`] masks what belongs to a person,
-//! [`script`] brings traditional Chinese to simplified, [`funnel`] counts.
+//! `rules` is the table, `measure` what can be measured of a text, `pii` masks what belongs to a person,
+//! `script` brings traditional Chinese to simplified, `funnel` counts.
 
 pub mod funnel;
 mod measure;

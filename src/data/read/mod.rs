@@ -1,7 +1,7 @@
 //! Bytes to documents, one at a time: a format a file.
 //!
-//! The way of a file: [`unpack`] undoes gzip and zstd, [`encoding`] makes UTF-8 of it, a format's reader cuts it
-//! into records, [`record`] makes a document of each. A record that is none is handed over as a [`Fault`] with
+//! The way of a file: `unpack` undoes gzip and zstd, `encoding` makes UTF-8 of it, a format's reader cuts it
+//! into records, `record` makes a document of each. A record that is none is handed over as a [`Fault`] with
 //! its rule; what ends a file early is told with what was read until then. Nothing is opened here, and no more
 //! is held than a record and a buffer.
 

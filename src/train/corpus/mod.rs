@@ -1,7 +1,7 @@
 //! A run's text as token streams, with its tokenizer.
 //!
 //! The built-in corpus is small and chosen: it is encoded as it is, in memory. Text of one's own is cleaned
-//! ([`clean`]) and tokenised ([`tokens`]) to disk, once, and streamed from there.
+//! (`clean`) and tokenised (`tokens`) to disk, once, and streamed from there.
 
 mod clean;
 mod files;
