@@ -368,11 +368,11 @@ fn sources_that_hold_no_text() {
         ("empty.txt", &["holds no document", "expected text"]),
         ("blank.txt", &["holds no document"]),
         ("latin.txt", &["not UTF-8", "byte 3", "line 1", "iconv"]),
-        ("binary.txt", &["not UTF-8", "line 1"]),
-        ("binary.bin", &["ending", ".txt, .jsonl and .json"]),
-        ("broken.json", &["not JSON", "line 1"]),
+        ("binary.txt", &["is no text", "byte 7"]),
+        ("binary.bin", &["ending", ".txt, .md, .jsonl"]),
+        ("broken.json", &["ends in the middle", "first at 1"]),
         ("none.jsonl", &["no document", "2 records", "first at 1"]),
-        ("folder", &["names no .txt, .jsonl or .json file", "source.path"]),
+        ("folder", &["names no file that is read", ".parquet", "source.path"]),
         ("missing.txt", &["names no", "source.path"]),
         ("*.csv", &["names no", "source.path"]),
         ("[x", &["no path or glob"]),
@@ -392,13 +392,17 @@ fn sources_that_hold_no_text() {
     // The cure is to correct the file; the run is none the worse for it.
     fs::write(dir.path().join("empty.txt"), "The furnace is warm.\n\n".repeat(40)).unwrap();
     train(&dir.path().join("run0"), &["steps=1"], &[]).good();
-    // A bad file among good ones: text that is no text stops the run, a file without any is told.
+    // A bad file among good ones is told, and the rest goes on.
     let both = dir.path().join("both");
     fs::create_dir(&both).unwrap();
     fs::copy(dir.path().join("empty.txt"), both.join("good.txt")).unwrap();
     fs::write(both.join("blank.txt"), "").unwrap();
+    fs::copy(dir.path().join("binary.txt"), both.join("binary.txt")).unwrap();
     let run = run_with(dir.path(), "run-both", "../both");
-    assert!(train(&run, &["steps=1"], &[]).good().out.contains("blank.txt holds no document"));
+    let done = train(&run, &["steps=1"], &[]);
+    for words in ["blank.txt holds no document", "binary.txt is no text"] {
+        assert!(done.good().out.contains(words), "{words}: {}", done.out);
+    }
 }
 
 /// A run's folder was taken for a part of the pattern, and its sources were not found.

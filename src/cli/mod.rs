@@ -7,6 +7,7 @@
 mod adapters;
 mod bench;
 mod check;
+mod data;
 mod failure;
 mod generate;
 mod ids;
@@ -61,6 +62,8 @@ enum Verb {
     Recipe(recipe::Recipe),
     /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
     Generate(generate::Generate),
+    /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
+    Data(data::Data),
     /// Log-probabilities of every next token, and the loss
     Score(score::Score),
     /// Train on one batch at a constant rate: loss and gradient norms
@@ -100,6 +103,7 @@ fn run(cli: Cli) -> Outcome {
         Some(Verb::Train(verb)) => verb.run(&common),
         Some(Verb::Recipe(verb)) => verb.run(&common),
         Some(Verb::Generate(verb)) => verb.run(&common),
+        Some(Verb::Data(verb)) => verb.run(&common),
         Some(Verb::Score(verb)) => verb.run(&common),
         Some(Verb::Overfit(verb)) => verb.run(&common),
         Some(Verb::Adapters(verb)) => verb.run(&common),

@@ -23,6 +23,11 @@ pub(super) struct Stopping {
 }
 
 impl Stopping {
+    /// The flag of whether a signal came, for whoever looks at it in the midst of long work.
+    pub(super) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.asked)
+    }
+
     /// Whether a signal came.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Common, Failure, Outcome, output, signals::Stopping};
 use crate::train::{
-    Setup, Stage, Trainer, Workshop,
+    Setup, Stage, TrainError, Trainer, Workshop,
     event::{Command, Event},
     lines, open_run,
 };
@@ -49,6 +49,7 @@ impl Train {
         if self.steps == Some(0) {
             return Err(Failure::usage("--steps is 0; expected 1 or more"));
         }
+        let stopping = Stopping::default();
         let setup = Setup {
             stage: self.stage.clone(),
             size: self.size.clone(),
@@ -57,10 +58,10 @@ impl Train {
             from: self.from.clone(),
             steps: self.steps,
             interactive: false,
+            stop: stopping.flag(),
         };
-        // From the start: a signal while data are read waits for the trainer, who then stops at once.
+        // From the start: a signal while data are read ends the reading, or waits for the trainer.
         let (send, commands) = crossbeam_channel::bounded(8);
-        let stopping = Stopping::default();
         let stop = send.clone();
         super::signals::on_stop(&stopping, move || {
             // The trainer may be gone already; then there is nothing to stop.
@@ -68,9 +69,15 @@ impl Train {
         })?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
-        let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
-        stopping.stepping(true);
         let stage = self.stage.as_str();
+        let trainer = match Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error) {
+            Err(TrainError::Stopped) => {
+                let end = Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 };
+                return print(stage, self.json, &end).or_else(|e| output::unwritten(&e));
+            }
+            made => made?,
+        };
+        stopping.stepping(true);
         let json = self.json;
         let mut unread: Option<io::Error> = None;
         let mut emit = |event: Event| {

@@ -44,6 +44,7 @@ impl Workbench {
             from: None,
             steps: None,
             interactive: true,
+            stop: Arc::default(),
         };
         let stop = Arc::new(AtomicBool::new(false));
         let mut device = common.device()?;

@@ -160,7 +160,7 @@ impl Batcher {
                 continue;
             }
             row.clear();
-            self.fill(source, ordinal, shape.window, &mut row);
+            self.fill(source, ordinal, shape.window, &mut row)?;
             batch.ids.extend_from_slice(&row[..shape.window]);
             batch.targets.extend(row[1..].iter().map(|id| *id as i32));
             if let Some(starts) = &mut batch.starts {
@@ -183,7 +183,7 @@ impl Batcher {
         let drawn = self.tokens_drawn(step);
         let texts = self.sources.len();
         let size = |i: usize| match (self.sources.get(i), &self.chats) {
-            (Some(p), _) => p.train.tokens().len().max(1) as f64,
+            (Some(p), _) => p.train.len().max(1) as f64,
             (None, Some(chats)) => chats.rows_per_epoch(i - texts) as f64 * window,
             (None, None) => 1.0,
         };
@@ -205,7 +205,7 @@ impl Batcher {
     }
 
     /// Appends window + 1 tokens: the source's row of that ordinal.
-    fn fill(&self, source: usize, ordinal: u64, window: usize, row: &mut Vec<u32>) {
+    fn fill(&self, source: usize, ordinal: u64, window: usize, row: &mut Vec<u32>) -> Result<(), DataError> {
         let train = &self.sources[source].train;
         match &self.layouts[source] {
             Layout::Windows { count, slack } => {
@@ -214,7 +214,7 @@ impl Batcher {
                 let slot = permute(self.seed, stream(source, Use::RowOrder, epoch), *count, at);
                 let shift = rng::below(self.seed, Purpose::Batch, stream(source, Use::Shift, epoch), 0, slack + 1);
                 let start = shift + slot * window;
-                row.extend_from_slice(&train.tokens()[start..=start + window]);
+                train.read(start..start + window + 1, row)?;
             }
             Layout::Documents(parts) => {
                 let epoch = ordinal / parts.len() as u64;
@@ -222,16 +222,17 @@ impl Batcher {
                 let (first, offset) = parts[permute(self.seed, stream(source, Use::RowOrder, epoch), parts.len(), at)];
                 let heads = stream(source, Use::Head, ordinal);
                 let mut chosen = 0;
-                let mut take = |row: &mut Vec<u32>, document: usize, offset: usize| {
+                let mut take = |row: &mut Vec<u32>, document: usize, offset: usize| -> Result<(), DataError> {
                     let bare = offset == 0
                         && train.has_head(document)
                         && rng::bits(self.seed, Purpose::Batch, heads, chosen) >> 31 == 1;
                     chosen += 1;
-                    let tokens = if bare { train.body(document) } else { &train.document(document)[offset..] };
-                    let room = window + 1 - row.len();
-                    row.extend_from_slice(&tokens[..tokens.len().min(room)]);
+                    let mut tokens = if bare { train.body(document) } else { train.document(document) };
+                    tokens.start += offset;
+                    tokens.end = tokens.end.min(tokens.start + window + 1 - row.len());
+                    train.read(tokens, row)
                 };
-                take(row, first, offset);
+                take(row, first, offset)?;
                 let documents = train.documents();
                 let filling = stream(source, Use::Filling, ordinal);
                 let mut next = 0;
@@ -240,11 +241,12 @@ impl Batcher {
                     next += 1;
                     // The row's first document comes a second time only when all others are used up.
                     if document != first || documents == 1 || next > documents {
-                        take(row, document, 0);
+                        take(row, document, 0)?;
                     }
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -273,7 +275,7 @@ fn check(sources: &[Packed], chats: Option<&ChatRows>, history: &History) -> Res
 /// Poems and other documents shorter than a window are drawn by document, as are streams too short
 /// to be cut.
 fn layout(train: &Stream, window: usize) -> Layout {
-    let (tokens, documents) = (train.tokens().len(), train.documents());
+    let (tokens, documents) = (train.len(), train.documents());
     let headed = (0..documents).filter(|i| train.has_head(*i)).count();
     if headed * 2 <= documents && tokens > documents.saturating_mul(window) && tokens > 2 * window {
         let count = ((tokens - 1) / window - 1).max(1);

@@ -8,7 +8,7 @@ use crate::data::{
     error::DataError,
     examples::{ChatSource, ExampleSet},
     preference::{Preference, read_preferences},
-    reader::{self, Format},
+    read::{self, Format},
     rules::Rule,
     source::Source,
     tokenizer::Tokenizer,
@@ -81,7 +81,7 @@ pub fn sources() -> Result<Vec<Source>, DataError> {
     let source = |file: &File| {
         Ok(Source {
             name: file.name.to_owned(),
-            documents: reader::read(file.format, file.text.as_bytes())?.documents,
+            documents: read::read(file.format, file.text.as_bytes())?.documents,
             weight: file.weight,
             hold_out: file.hold_out,
         })

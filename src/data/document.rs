@@ -25,6 +25,14 @@ impl Document {
         Self { text, body: start }
     }
 
+    /// The document with its head and its body each made another.
+    pub fn mapped<E>(&self, mut by: impl FnMut(&str) -> Result<String, E>) -> Result<Self, E> {
+        let mut text = if self.body == 0 { String::new() } else { by(self.head())? };
+        let body = text.len();
+        text.push_str(&by(self.body())?);
+        Ok(Self { text, body })
+    }
+
     /// The whole text, head included.
     pub fn text(&self) -> &str {
         &self.text

@@ -28,6 +28,15 @@ pub enum DataError {
         /// Column, from 1.
         column: usize,
     },
+    /// The bytes are no text in any encoding.
+    #[error("is no text: byte {offset} is zero, as in a program or a picture; leave the file out of the source")]
+    Binary {
+        /// Offset of the first zero byte, from 0.
+        offset: u64,
+    },
+    /// The file as a whole is not what its ending says, or has no column of text.
+    #[error("{0}")]
+    Shape(String),
     /// The input is larger than a reader takes.
     #[error("is too large: {what} has more than {limit} bytes")]
     TooLarge {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::data::source::Stream;
+use crate::data::{error::DataError, source::Stream};
 
 /// The label of a place that is not scored.
 pub const IGNORED: i32 = -100;
@@ -24,16 +24,17 @@ pub struct Windows {
 
 /// Cuts a stream into windows that do not overlap; the last one is padded with `pad`. At most
 /// `most_rows` rows are made.
-pub fn windows(stream: &Stream, window: usize, pad: u32, most_rows: usize) -> Windows {
-    let tokens = stream.tokens();
-    let targets = tokens.len().saturating_sub(1);
+pub fn windows(stream: &Stream, window: usize, pad: u32, most_rows: usize) -> Result<Windows, DataError> {
+    let targets = stream.len().saturating_sub(1);
     let rows = if window == 0 { 0 } else { targets.div_ceil(window).min(most_rows) };
     let scored = targets.min(rows * window);
+    let mut tokens = Vec::new();
+    stream.read(0..scored + 1, &mut tokens)?;
     let mut ids = tokens[..scored].to_vec();
     let mut labels: Vec<i32> = tokens.iter().skip(1).take(scored).map(|id| *id as i32).collect();
     ids.resize(rows * window, pad);
     labels.resize(rows * window, IGNORED);
-    Windows { ids, targets: labels, rows, window, scored }
+    Ok(Windows { ids, targets: labels, rows, window, scored })
 }
 
 /// Bits per byte from a loss in nats per token.
@@ -54,12 +55,10 @@ pub struct Baseline {
 ///
 /// Unseen tokens share the mass D/(N+D) of Witten and Bell (N tokens, D different ones): a seen token
 /// has c/(N+D), an unseen one an equal part of the rest of the vocabulary.
-pub fn baseline(train: &Stream, held_out: &Stream, vocab_size: usize) -> Baseline {
+pub fn baseline(train: &Stream, held_out: &Stream, vocab_size: usize) -> Result<Baseline, DataError> {
     let mut counts: HashMap<u32, u64> = HashMap::new();
-    for id in train.tokens() {
-        *counts.entry(*id).or_default() += 1;
-    }
-    let total = train.tokens().len() as f64;
+    train.each(|ids| ids.iter().for_each(|id| *counts.entry(*id).or_default() += 1))?;
+    let total = train.len() as f64;
     let different = counts.len() as f64;
     let mut sorted: Vec<u64> = counts.values().copied().collect();
     // A fixed order of summing gives the same last bit every time.
@@ -70,7 +69,8 @@ pub fn baseline(train: &Stream, held_out: &Stream, vocab_size: usize) -> Baselin
         Some(c) => -(*c as f64 / (total + different)).ln(),
         None => -(different.max(1.0) / (total + different.max(1.0)) / unseen).ln(),
     };
-    let tokens = held_out.tokens();
-    let held_out = (!tokens.is_empty()).then(|| tokens.iter().map(loss).sum::<f64>() / tokens.len() as f64);
-    Baseline { entropy, held_out }
+    let mut sum = 0.0;
+    held_out.each(|ids| ids.iter().for_each(|id| sum += loss(id)))?;
+    let held_out = (!held_out.is_empty()).then(|| sum / held_out.len() as f64);
+    Ok(Baseline { entropy, held_out })
 }

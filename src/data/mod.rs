@@ -1,6 +1,6 @@
 //! Text to tokens to batches. Takes `impl Read`; opens no file itself.
 //!
-//! The way of a text: [`reader`] makes documents of bytes, [`mod@split`] decides which are held out,
+//! The way of a text: [`mod@read`] makes documents of bytes, [`mod@split`] decides which are held out,
 //! [`tokenizer`] turns them into ids, [`source`] packs them into streams, [`mix`] says how often
 //! each source is drawn, [`batch`] draws, [`evaluate`] cuts the held-out streams into windows.
 //!
@@ -16,6 +16,8 @@ pub mod builtin;
 pub mod chat;
 pub mod chat_reader;
 pub mod chat_rows;
+pub mod clean;
+pub mod dedup;
 pub mod diversity;
 pub mod document;
 pub mod error;
@@ -24,8 +26,9 @@ pub mod examples;
 pub mod mix;
 pub mod packing;
 pub mod preference;
-pub mod reader;
+pub mod read;
 pub mod rules;
+pub mod shard;
 pub mod source;
 pub mod split;
 pub mod tokenizer;
@@ -50,8 +53,8 @@ pub use preference::{
     PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, Side, encode_pairs, read_preferences,
     split_preferences,
 };
-pub use reader::{Format, read};
+pub use read::{Format, read};
 pub use rules::{Fault, RULES, Rule, Verdict};
 pub use source::{Packed, Source, chat_texts, pack, training_texts};
 pub use split::split;
-pub use tokenizer::{ChatTokens, StreamDecoder, Tokenizer, train_bpe, train_char};
+pub use tokenizer::{ChatTokens, StreamDecoder, TextGroup, Tokenizer, train_bpe, train_char};

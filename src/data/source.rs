@@ -1,12 +1,18 @@
 //! Sources and their packed token streams.
 
+use std::{borrow::Cow, ops::Range};
+
 use crate::data::{
     chat::Conversation,
     document::Document,
     error::DataError,
+    shard::Shard,
     split::Split,
     tokenizer::{TextGroup, Tokenizer},
 };
+
+/// Ids read at once where all are gone through.
+const READ_AT_ONCE: usize = 1 << 16;
 
 /// One named body of documents.
 #[derive(Clone, Debug)]
@@ -21,15 +27,27 @@ pub struct Source {
     pub hold_out: bool,
 }
 
-/// Documents as token ids, each followed by EOS.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Documents as token ids, each followed by EOS: in memory, or in a shard on disk that is read in windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    tokens: Vec<u32>,
+    ids: Ids,
     /// Where each document starts, and where the last one ends.
     starts: Vec<usize>,
     /// Tokens of each document's head.
     heads: Vec<u32>,
     bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ids {
+    Memory(Vec<u32>),
+    Disk(Shard),
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self { ids: Ids::Memory(Vec::new()), starts: vec![0], heads: Vec::new(), bytes: 0 }
+    }
 }
 
 /// A source's two streams.
@@ -54,22 +72,92 @@ impl Stream {
         let Some(end) = tokenizer.end_of_text() else {
             return Err(DataError::Tokenizer("it has no end-of-text token to put between documents".into()));
         };
-        let mut stream = Self { starts: vec![0], ..Self::default() };
+        let mut stream = Self::default();
+        let mut ids = Vec::new();
         for document in documents {
             let head = tokenizer.encode(document.head())?;
             stream.heads.push(head.len() as u32);
-            stream.tokens.extend(head);
-            stream.tokens.extend(tokenizer.encode(document.body())?);
-            stream.tokens.push(end);
-            stream.starts.push(stream.tokens.len());
+            ids.extend(head);
+            ids.extend(tokenizer.encode(document.body())?);
+            ids.push(end);
+            stream.starts.push(ids.len());
             stream.bytes += document.text().len() as u64;
         }
+        stream.ids = Ids::Memory(ids);
         Ok(stream)
     }
 
-    /// All ids.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens
+    /// The stream of a shard whose documents have these lengths and heads.
+    pub(super) fn of_shard(shard: Shard, lengths: &[u32], heads: Vec<u32>, bytes: u64) -> Self {
+        let mut starts = Vec::with_capacity(lengths.len() + 1);
+        starts.push(0);
+        let mut end = 0;
+        for length in lengths {
+            end += *length as usize;
+            starts.push(end);
+        }
+        Self { ids: Ids::Disk(shard), starts, heads, bytes }
+    }
+
+    /// The number of ids.
+    pub fn len(&self) -> usize {
+        match &self.ids {
+            Ids::Memory(ids) => ids.len(),
+            Ids::Disk(shard) => shard.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the ids of a range, cut at the stream's end.
+    pub fn read(&self, range: Range<usize>, into: &mut Vec<u32>) -> Result<(), DataError> {
+        let end = range.end.min(self.len());
+        let start = range.start.min(end);
+        match &self.ids {
+            Ids::Memory(ids) => into.extend_from_slice(&ids[start..end]),
+            Ids::Disk(shard) => shard.read(start, end - start, into)?,
+        }
+        Ok(())
+    }
+
+    /// All ids: for a stream that is small, or a test.
+    pub fn tokens(&self) -> Result<Cow<'_, [u32]>, DataError> {
+        match &self.ids {
+            Ids::Memory(ids) => Ok(Cow::Borrowed(ids)),
+            Ids::Disk(_) => {
+                let mut all = Vec::with_capacity(self.len());
+                self.read(0..self.len(), &mut all)?;
+                Ok(Cow::Owned(all))
+            }
+        }
+    }
+
+    /// Hands over all ids in order, some at a time.
+    pub fn each(&self, mut take: impl FnMut(&[u32])) -> Result<(), DataError> {
+        match &self.ids {
+            Ids::Memory(ids) => take(ids),
+            Ids::Disk(_) => {
+                let mut some = Vec::new();
+                for from in (0..self.len()).step_by(READ_AT_ONCE) {
+                    some.clear();
+                    self.read(from..from + READ_AT_ONCE, &mut some)?;
+                    take(&some);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what tells this stream from another to a hash.
+    pub fn digest(&self, hash: &mut blake3::Hasher) {
+        hash.update(&(self.len() as u64).to_le_bytes());
+        match &self.ids {
+            Ids::Memory(ids) => hash.update(bytemuck::cast_slice(ids)),
+            Ids::Disk(shard) => hash.update(shard.hash()),
+        };
     }
 
     /// The number of documents.
@@ -77,14 +165,14 @@ impl Stream {
         self.heads.len()
     }
 
-    /// The ids of a document, its EOS last.
-    pub fn document(&self, index: usize) -> &[u32] {
-        &self.tokens[self.starts[index]..self.starts[index + 1]]
+    /// Where the ids of a document stand, its EOS last.
+    pub fn document(&self, index: usize) -> Range<usize> {
+        self.starts[index]..self.starts[index + 1]
     }
 
-    /// The ids of a document without its head.
-    pub fn body(&self, index: usize) -> &[u32] {
-        &self.document(index)[self.heads[index] as usize..]
+    /// Where the ids of a document without its head stand.
+    pub fn body(&self, index: usize) -> Range<usize> {
+        self.starts[index] + self.heads[index] as usize..self.starts[index + 1]
     }
 
     /// Whether a document has a head that can be left out.
@@ -99,12 +187,7 @@ impl Stream {
 
     /// Bytes of text per token (EOS counts as a token, writes no byte).
     pub fn bytes_per_token(&self) -> f64 {
-        self.bytes as f64 / self.tokens.len().max(1) as f64
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+        self.bytes as f64 / self.len().max(1) as f64
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::data::source::Source;
+use crate::data::{clean::script::simple, source::Source};
 
 /// The share of documents held out.
 pub const SHARE: f64 = 0.08;
@@ -28,6 +28,12 @@ pub struct Split {
 /// A text's letters and digits, as duplicates are compared by.
 pub fn normalise(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The same in simplified characters, as probes are looked for.
+pub fn normalise_in_one_script(text: &str) -> String {
+    let letters = text.chars().filter(|c| c.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).map(simple).collect()
 }
 
 /// The hash of a text's [`normalise`]d form; of the text itself where nothing is left of it.
@@ -59,7 +65,7 @@ pub fn split(sources: &[Source], protected: &[&str]) -> Split {
 }
 
 /// Splits what has these keys, per source; those in `keep` are never held out.
-pub(super) fn split_keys(keys: &[Vec<Key>], mut keep: HashSet<Key>) -> Split {
+pub(crate) fn split_keys(keys: &[Vec<Key>], mut keep: HashSet<Key>) -> Split {
     loop {
         let held = chosen(keys, &keep);
         // A small source whose every document is held out elsewhere would be left with nothing.

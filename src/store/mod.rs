@@ -9,6 +9,7 @@
 //! those it passed over.
 
 mod checkpoint;
+mod draft;
 mod error;
 mod fault;
 mod fs;
@@ -20,13 +21,14 @@ mod run;
 mod safetensors;
 
 pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
+pub use draft::{Draft, DraftFile};
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
 pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, read_limited};
 pub use lock::RunLock;
 pub use log::{Log, Tail, each_record, read_from};
 pub use manifest::{CheckpointId, FileInfo, MANIFEST};
-pub use names::{MAX_NAME, is_plain, is_stage};
+pub use names::{MAX_NAME, is_plain, is_prepared, is_stage};
 pub use run::{Run, RunView, newest_run, next_run_name};
 pub use safetensors::{
     Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, TensorData, TensorEntry, TensorFile, TensorRef, Written,

@@ -21,6 +21,17 @@ pub fn is_stage(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// What prepared data in `data/` is called: one of these and a hash.
+const PREPARED: [&str; 3] = ["text-", "tokens-", "tokenizer-"];
+
+/// Whether `name` is that of prepared data: a person's own files lie beside it, and are neither removed with it nor
+/// mixed up with it.
+pub fn is_prepared(name: &str) -> bool {
+    let hash = PREPARED.iter().find_map(|kind| name.strip_prefix(kind));
+    let hash = hash.map(|rest| rest.strip_suffix(".json").unwrap_or(rest));
+    hash.is_some_and(|h| h.len() == 24 && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+}
+
 /// What a left-over was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scratch {
@@ -65,6 +76,18 @@ mod tests {
         }
         for bad in ["", ".", "..", ".x", "a/b", "a\\b", "a\0", "诗", "a b", &"a".repeat(65)] {
             assert!(!is_plain(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn prepared_names_are_ours_alone() {
+        for ours in ["text-0123456789abcdef01234567", "tokenizer-0123456789abcdef01234567.json"] {
+            assert!(is_prepared(ours), "{ours}");
+        }
+        for other in
+            ["text-files", "tokens-", "text-0123456789ABCDEF01234567", "tokens-0123456789abcdef0123456", "text"]
+        {
+            assert!(!is_prepared(other), "{other}");
         }
     }
 

@@ -9,11 +9,12 @@ use std::{
 
 use super::{
     checkpoint::{Checkpoints, Saver, sweep},
+    draft::Draft,
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, ensure_dirs, read_limited, write_atomically},
+    fs::{Fs, Kind, Links, clear_away, ensure_dirs, read_limited, write_atomically},
     lock::RunLock,
     log::Log,
-    names::{MAX_NAME, Scratch, is_plain, is_scratch},
+    names::{MAX_NAME, Scratch, is_plain, is_prepared, is_scratch},
 };
 
 /// The configuration's file name.
@@ -279,6 +280,23 @@ impl Run {
         let path = self.make_report_dir()?.join(name);
         write_atomically(&*self.view.disk, &path, &Scratch::Making.name(name), bytes)?;
         Ok(path)
+    }
+
+    /// A folder in `data/` for prepared data, hidden until it is published.
+    pub fn draft(&self, name: &str) -> Result<Draft, StoreError> {
+        Draft::new(Arc::clone(&self.view.disk), self.view.data_dir(), name)
+    }
+
+    /// Removes prepared data of a kind (`text-` …) that nobody reads any more.
+    pub fn clear_prepared(&self, kind: &str) -> Result<(), StoreError> {
+        let dir = self.view.data_dir();
+        for entry in self.view.disk.list(&dir).at("list", &dir)? {
+            if entry.name.starts_with(kind) && is_prepared(&entry.name) && matches!(entry.kind, Kind::Dir | Kind::File)
+            {
+                clear_away(&*self.view.disk, &dir.join(&entry.name), entry.kind)?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens metrics.jsonl for appending.

@@ -24,6 +24,9 @@ pub enum TrainError {
     /// Anything else that was put in wrong.
     #[error("{0}")]
     Input(String),
+    /// A signal came while text was prepared.
+    #[error("stopped while the text was prepared; nothing was changed")]
+    Stopped,
     /// The work itself failed.
     #[error("{0}")]
     Work(String),
@@ -40,6 +43,7 @@ impl TrainError {
             | TrainError::Input(_) => 2,
             TrainError::Compute(_) => 4,
             TrainError::Store(e) => e.exit_code(),
+            TrainError::Stopped => 0,
             TrainError::Work(_) => 1,
         }
     }

@@ -54,7 +54,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
     let data_dir = o.run.view().data_dir();
     let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
-    let corpus = Corpus::load(o.config, o.run.view().dir(), known, o.model.vocab_size, o.stage.chat)?;
+    let corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat, &o.setup.stop)?;
     o.notes.extend(corpus.notes.iter().cloned());
     let (mut model, plan) = (o.model.clone(), o.plan.clone());
     model.eos_token_id = corpus.tokenizer.end_of_text();
@@ -139,7 +139,7 @@ impl Work for Lm {
 
     fn epoch_tokens(&self) -> u64 {
         // Without what is written by hand: that grows, and an epoch told once is not to change on a replay.
-        let texts = self.corpus.packed.iter().map(|s| s.train.tokens().len() as u64);
+        let texts = self.corpus.packed.iter().map(|s| s.train.len() as u64);
         let chats = self.chats.iter().flat_map(|c| c.sets.iter().map(|s| s.fitted.tokens));
         texts.chain(chats).sum()
     }
@@ -170,7 +170,7 @@ impl Work for Lm {
         if whole {
             for m in &measured {
                 let Some(s) = self.corpus.packed.iter().find(|s| s.name == m.source) else { continue };
-                let entropy = baseline(&s.train, &s.held_out, self.model.vocab_size).entropy;
+                let entropy = baseline(&s.train, &s.held_out, self.model.vocab_size)?.entropy;
                 let text =
                     format!("{}: held-out loss {:.3}, unigram entropy {entropy:.3} nats a token", m.source, m.loss);
                 events.push(Event::Note { step: done, text });
@@ -338,8 +338,8 @@ fn source_infos(corpus: &Corpus, chats: Option<&Chats>, shares: &[f64]) -> Vec<S
         name: s.name.clone(),
         weight: 0.0,
         documents: s.train.documents(),
-        tokens: s.train.tokens().len(),
-        held_out_tokens: s.held_out.tokens().len(),
+        tokens: s.train.len(),
+        held_out_tokens: s.held_out.len(),
     });
     let mut all: Vec<SourceInfo> = texts.collect();
     if let Some(c) = chats {

@@ -89,7 +89,7 @@ fn reward_defaults(size: &str) -> Defaults {
 /// Defaults of PPO: updates, rows of one pass, tokens of a row, the policy's learning rate.
 fn ppo_defaults(size: &str) -> Defaults {
     match size {
-        "1m" => (20, 8, 128, 1e-4, 5),
+        "1m" => (24, 8, 128, 1e-4, 8),
         "5m" | "12m" => (20, 8, 128, 5e-5, 5),
         _ => (20, 8, 256, 2e-5, 5),
     }

@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -40,6 +41,8 @@ pub struct Setup {
     pub steps: Option<usize>,
     /// Whether a person watches: then a failed save pauses, and the end waits.
     pub interactive: bool,
+    /// Set by a signal: what is prepared before the first step is given up.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Setup {

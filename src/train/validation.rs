@@ -9,6 +9,8 @@ use crate::{
 
 /// Rows of one source that a validation during training looks at; the last one looks at all.
 const ROWS: usize = 32;
+/// Rows a source is measured on at the end: more would take longer than the training of a small model.
+const MOST_ROWS: usize = 4096;
 /// Tokens of one pass.
 const TOKENS: usize = 2048;
 
@@ -48,7 +50,7 @@ impl Validation {
     ) -> Result<Vec<Measured>, TrainError> {
         let mut all = Vec::new();
         for source in corpus.packed.iter() {
-            let w = data::windows(&source.held_out, self.context, self.pad, if whole { usize::MAX } else { ROWS });
+            let w = data::windows(&source.held_out, self.context, self.pad, if whole { MOST_ROWS } else { ROWS })?;
             if w.scored == 0 {
                 continue;
             }

@@ -80,6 +80,7 @@ impl Recipe {
                 )));
             }
         }
+        let stopping = Stopping::default();
         let setup = Setup {
             stage: LINE[0].to_owned(),
             size: self.size.clone(),
@@ -88,9 +89,9 @@ impl Recipe {
             from: self.from.clone(),
             steps: None,
             interactive: false,
+            stop: stopping.flag(),
         };
         let (send, commands) = crossbeam_channel::bounded(8);
-        let stopping = Stopping::default();
         let stop = send.clone();
         super::signals::on_stop(&stopping, move || {
             // Between two stages nobody takes it; then the flag is seen.
@@ -192,7 +193,13 @@ impl Sitting {
             };
             let trainer = match Trainer::new(shop, config, &self.setup) {
                 Ok(trainer) => trainer,
-                Err(unready) => return (End::Failed(stage, unready.error), unready.workshop),
+                Err(unready) => {
+                    let end = match unready.error {
+                        TrainError::Stopped => End::Stopped,
+                        error => End::Failed(stage, error),
+                    };
+                    return (end, unready.workshop);
+                }
             };
             self.trained.push(stage.name);
             let (json, stop, unread) = (self.json, &self.stop, &mut self.unread);

@@ -5,23 +5,16 @@
 //! what was read.
 
 pub(super) mod forms;
-mod records;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    io::{BufRead, Read},
-};
+use std::{collections::BTreeMap, fmt, io::Read};
 
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{
     chat::Conversation,
     error::DataError,
-    reader::{Format, LONGEST_LINE, Line, Lines, buffered},
+    read::{Format, json::each_record, lines::LONGEST_LINE},
 };
-use records::{Record, Records};
 
 /// Rejected records whose place and reason are kept.
 const KEPT_REJECTS: usize = 20;
@@ -93,15 +86,15 @@ impl ChatReading {
 
 /// Reads every conversation of one input. An input without a single one is an error.
 pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataError> {
-    if format == Format::Text {
+    if !matches!(format, Format::Json | Format::JsonLines) {
         return Err(DataError::Conversations(
             "a .txt file holds none; expected JSON Lines (.jsonl) or a JSON array (.json)".into(),
         ));
     }
     let mut reading = ChatReading::default();
-    reading.bytes = each_record(format, input, |place, text| match text {
+    reading.bytes = each_record(format, input, LONGEST_LINE, |place, text| match text {
         Ok(text) => reading.take(place, text),
-        Err(reason) => reading.reject(place, reason),
+        Err(fault) => reading.reject(place, fault.reason),
     })?;
     if reading.conversations.is_empty() {
         return Err(DataError::NoConversation {
@@ -110,82 +103,4 @@ pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataE
         });
     }
     Ok(reading)
-}
-
-/// Hands over the text of every record of JSON Lines or of a JSON array, or the reason there is none,
-/// each with its place: the line, or the item, from 1. Returns the bytes read.
-pub(super) fn each_record(
-    format: Format,
-    input: impl Read,
-    take: impl FnMut(u64, Result<&str, String>),
-) -> Result<u64, DataError> {
-    let mut input = buffered(input);
-    let head = head(&mut input)?;
-    let start = head.trim_ascii_start();
-    // What many tools call .json is JSON Lines, and the other way round; the first line tells.
-    let items = match format {
-        Format::Json => start.first() != Some(&b'{') || serde_json::from_slice::<IgnoredAny>(start).is_err(),
-        Format::JsonLines | Format::Text => start.first() == Some(&b'['),
-    };
-    let input = buffered(head.as_slice().chain(input));
-    if items { each_item(input, take) } else { each_line(Lines::new(input), take) }
-}
-
-/// The input up to the end of its first line that is not blank, without a byte order mark.
-fn head(input: &mut impl BufRead) -> Result<Vec<u8>, DataError> {
-    let mut head = Vec::new();
-    while head.len() < LONGEST_LINE {
-        let from = head.len();
-        let room = (LONGEST_LINE - from) as u64;
-        if input.take(room).read_until(b'\n', &mut head)? == 0 {
-            break;
-        }
-        if from == 0 && head.starts_with("\u{FEFF}".as_bytes()) {
-            head.drain(..3);
-        }
-        if !head[from.min(head.len())..].trim_ascii().is_empty() {
-            break;
-        }
-    }
-    Ok(head)
-}
-
-fn each_line<R: Read>(mut lines: Lines<R>, mut take: impl FnMut(u64, Result<&str, String>)) -> Result<u64, DataError> {
-    loop {
-        // The number of the line about to be read; the borrow of its text forbids asking later.
-        let place = lines.line + 1;
-        match lines.next()? {
-            None => return Ok(lines.offset),
-            Some(Line::TooLong) => take(place, Err(format!("the line has more than {LONGEST_LINE} bytes"))),
-            Some(Line::NotUtf8(at)) => take(place, Err(not_utf8(at))),
-            Some(Line::Text(line)) if line.trim().is_empty() => {}
-            Some(Line::Text(line)) => take(place, Ok(line)),
-        }
-    }
-}
-
-fn each_item(input: impl BufRead, mut take: impl FnMut(u64, Result<&str, String>)) -> Result<u64, DataError> {
-    let mut records = Records::new(input);
-    let mut place = 0;
-    while let Some(record) = records.next()? {
-        place += 1;
-        match record {
-            Record::Whole(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => take(place, Ok(text)),
-                Err(e) => take(place, Err(not_utf8(e.valid_up_to()))),
-            },
-            Record::TooLong => take(place, Err(format!("the record has more than {LONGEST_LINE} bytes"))),
-            Record::Unfinished => {
-                take(place, Err("the file ends in the middle of this record; it may have been cut off".into()));
-            }
-            Record::Unclosed => {
-                take(place, Err("the file ends before the array does (no ]); it may have been cut off".into()));
-            }
-        }
-    }
-    Ok(records.offset())
-}
-
-fn not_utf8(at: usize) -> String {
-    format!("not UTF-8: byte {} of it does not continue a character", at + 1)
 }

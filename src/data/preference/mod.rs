@@ -15,9 +15,8 @@ pub use pairs::{PairExample, PairsFitted, Side, encode_pairs, split_preferences}
 
 use super::{
     chat::{self, Turn},
-    chat_reader::each_record,
     error::DataError,
-    reader::Format,
+    read::{Format, json::each_record, lines::LONGEST_LINE},
     split::{self, Key},
 };
 use forms::Found;
@@ -178,15 +177,15 @@ impl PreferenceReading {
 
 /// Reads every preference of one input. An input without a single pair is an error.
 pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceReading, DataError> {
-    if format == Format::Text {
+    if !matches!(format, Format::Json | Format::JsonLines) {
         return Err(DataError::Preferences(
             "a .txt file holds none; expected JSON Lines (.jsonl) or a JSON array (.json)".into(),
         ));
     }
     let mut reading = PreferenceReading::default();
-    reading.bytes = each_record(format, input, |place, text| match text {
+    reading.bytes = each_record(format, input, LONGEST_LINE, |place, text| match text {
         Ok(text) => reading.take(place, text),
-        Err(reason) => reading.reject(place, reason),
+        Err(fault) => reading.reject(place, fault.reason),
     })?;
     if reading.preferences.is_empty() {
         return Err(DataError::NoPreference {

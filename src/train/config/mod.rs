@@ -2,12 +2,14 @@
 //! that name the nearest known one.
 
 mod feedback;
+mod source;
 mod stages;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     feedback::{DpoOverrides, GrpoOverrides, GuardOverrides, PpoOverrides},
+    source::{Documents, SourceConfig},
     stages::{RewardMode, StageOverrides},
 };
 use crate::nn::{ModelConfig, Sampling, preset};
@@ -32,23 +34,6 @@ pub enum TokenizerKind {
     Bpe,
 }
 
-/// `[[source]]`: one file, folder or glob of text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SourceConfig {
-    /// Its name on screen and in logs.
-    pub name: String,
-    /// File, folder or glob; relative to the run's folder, or absolute.
-    pub path: String,
-    /// Share of drawn tokens, relative to the other sources.
-    #[serde(default = "one")]
-    pub weight: f64,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
 /// `[[probe]]`: a fixed prompt completed again and again. `[[sft.probe]]`: a question answered again and
 /// again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +43,10 @@ pub struct ProbeConfig {
     pub prompt: String,
     /// What should follow.
     pub expected: String,
+    /// Whether the text is to be learned by heart. Otherwise documents that hold it are not trained on, so that
+    /// the probe shows what the model makes of words it has not seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recall: bool,
 }
 
 /// `[model]`: fields that override the size's.
@@ -208,12 +197,15 @@ impl RunConfig {
         if self.size != "auto" {
             preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?;
         }
-        check_sources("source", &self.source)?;
-        check_sources("sft.source", &self.sft.source)?;
+        source::check("source", &self.source)?;
+        source::check("sft.source", &self.sft.source)?;
         for p in self.probe.iter().chain(&self.sft.probe) {
             if p.prompt.is_empty() || p.expected.is_empty() {
                 return wrong("a probe has an empty prompt or expected text; give both, or leave the probe out");
             }
+        }
+        if self.sft.probe.iter().any(|p| p.recall) {
+            return wrong("recall is a key of [[probe]], not of [[sft.probe]]");
         }
         self.pretrain.check("pretrain")?;
         self.sft.check("sft")?;
@@ -222,7 +214,7 @@ impl RunConfig {
         self.sft.has_nothing_of_reward("sft")?;
         self.reward.check("reward")?;
         StageOverrides { source: Vec::new(), ..self.reward.clone() }.has_nothing_of_sft("reward")?;
-        check_sources("reward.source", &self.reward.source)?;
+        source::check("reward.source", &self.reward.source)?;
         if self.reward.gradient_accumulation_steps.is_some_and(|n| n > 1) {
             return wrong(
                 "reward.gradient_accumulation_steps is no key of reward; batch_size is the pairs of a step, in as many passes as they need",
@@ -292,25 +284,6 @@ impl RunConfig {
         };
         (how, o.max_new_tokens.unwrap_or(64))
     }
-}
-
-/// Names are unique, weights are numbers, and not all are 0.
-fn check_sources(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
-    for s in sources {
-        if !(s.weight.is_finite() && s.weight >= 0.0) {
-            return wrong(format!("{table} {:?} has weight {}; expected 0 or more", s.name, s.weight));
-        }
-        if s.name.is_empty() || sources.iter().filter(|o| o.name == s.name).count() > 1 {
-            return wrong(format!(
-                "{table} name {:?} is empty or used twice; give each source a name of its own",
-                s.name
-            ));
-        }
-    }
-    if !sources.is_empty() && sources.iter().all(|s| s.weight == 0.0) {
-        return wrong(format!("every {table} has weight 0; give one a weight above 0"));
-    }
-    Ok(())
 }
 
 /// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.

@@ -135,7 +135,7 @@ impl RunConfig {
             value_rate: o.value_learning_rate.unwrap_or(3e-4),
             epochs: o.num_ppo_epochs.unwrap_or(2),
             minibatches: o.num_mini_batches.unwrap_or(MINI_BATCHES),
-            kl_coef: o.kl_coef.unwrap_or(0.2),
+            kl_coef: o.kl_coef.unwrap_or(0.25),
             target_kl: o.target_kl,
             max_approx_kl: Some(o.max_approx_kl.unwrap_or(0.1)),
             ptx_coef: o.ptx_coef.unwrap_or(0.0),

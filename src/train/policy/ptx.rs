@@ -22,7 +22,7 @@ impl Ptx {
         (rows, window, pad): (usize, usize, u32),
     ) -> Result<Ptx, TrainError> {
         let (dir, data) = (o.run.view().dir(), o.run.view().data_dir());
-        let corpus = Corpus::load(o.config, dir, &data, o.model.vocab_size, true)?;
+        let corpus = Corpus::load(o.config, o.run, &data, o.model.vocab_size, true, &o.setup.stop)?;
         let chats = Chats::load(o.config, dir, tokenizer, window)?;
         let plan = o.config.plan(Stage::named("sft")?)?;
         let chat_rows = ChatRows::new(&chats.sets, o.config.seed, window, true, pad)?;

@@ -5,10 +5,10 @@
 
 use std::io::BufRead;
 
-use crate::data::{error::DataError, reader::LONGEST_LINE};
+use crate::data::error::DataError;
 
 /// A record, or the reason there is none.
-pub(super) enum Record<'a> {
+pub(in crate::data) enum Record<'a> {
     Whole(&'a [u8]),
     TooLong,
     /// The input ended inside it.
@@ -17,8 +17,9 @@ pub(super) enum Record<'a> {
     Unclosed,
 }
 
-pub(super) struct Records<R> {
+pub(in crate::data) struct Records<R> {
     input: R,
+    limit: usize,
     offset: u64,
     buffer: Vec<u8>,
     /// Bytes of the record, which may be more than are kept.
@@ -53,16 +54,16 @@ enum Step {
 }
 
 impl<R: BufRead> Records<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, offset: 0, buffer: Vec::new(), length: 0, in_array: false, ended: false }
+    pub(in crate::data) fn new(input: R, limit: usize) -> Self {
+        Self { input, limit, offset: 0, buffer: Vec::new(), length: 0, in_array: false, ended: false }
     }
 
     /// Bytes read.
-    pub(super) fn offset(&self) -> u64 {
+    pub(in crate::data) fn offset(&self) -> u64 {
         self.offset
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Record<'_>>, DataError> {
+    pub(in crate::data) fn next(&mut self) -> Result<Option<Record<'_>>, DataError> {
         self.buffer.clear();
         self.length = 0;
         let mut state = State::Between;
@@ -92,7 +93,7 @@ impl<R: BufRead> Records<R> {
             }
             let part = &chunk[from..used];
             self.length += part.len();
-            let room = LONGEST_LINE.saturating_sub(self.buffer.len());
+            let room = self.limit.saturating_sub(self.buffer.len());
             self.buffer.extend_from_slice(&part[..part.len().min(room)]);
             self.input.consume(used);
             self.offset += used as u64;
@@ -111,7 +112,7 @@ impl<R: BufRead> Records<R> {
     }
 
     fn record(&self) -> Record<'_> {
-        if self.length > LONGEST_LINE { Record::TooLong } else { Record::Whole(&self.buffer) }
+        if self.length > self.limit { Record::TooLong } else { Record::Whole(&self.buffer) }
     }
 }
 
@@ -148,7 +149,7 @@ mod tests {
     use std::io::BufReader;
 
     fn records(text: &str, chunk: usize) -> Vec<String> {
-        let mut records = Records::new(BufReader::with_capacity(chunk, text.as_bytes()));
+        let mut records = Records::new(BufReader::with_capacity(chunk, text.as_bytes()), 1 << 20);
         let mut found = Vec::new();
         while let Some(record) = records.next().unwrap() {
             found.push(match record {

@@ -1,0 +1,78 @@
+//! Cleaning: every document gets a verdict, and a dropped one says by which rule, with what value, against what.
+//!
+//! `rules` is the table, `measure` what can be measured of a text, `pii` masks what belongs to a person,
+//! `script` brings traditional Chinese to simplified, `funnel` counts.
+
+pub mod funnel;
+mod measure;
+mod pii;
+mod rules;
+pub(super) mod script;
+
+use serde::{Deserialize, Serialize};
+
+pub use funnel::{Funnel, Tally};
+pub use pii::{Masked, mask};
+pub use rules::{Bound, Rule, rules};
+pub use script::simplified;
+
+use super::document::Document;
+
+/// Which rules a source is cleaned by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// English prose from the web.
+    ProseEn,
+    /// Chinese prose from the web.
+    ProseZh,
+    /// Verse, which is short and repeats itself.
+    Poetry,
+    /// Programs.
+    Code,
+    /// No rule: text that somebody has chosen already.
+    #[default]
+    None,
+}
+
+impl Profile {
+    /// Its name in run.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ProseEn => "prose-en",
+            Self::ProseZh => "prose-zh",
+            Self::Poetry => "poetry",
+            Self::Code => "code",
+            Self::None => "none",
+        }
+    }
+
+    /// Whether what belongs to a person is masked. A poem has no telephone, and what somebody chose is left.
+    pub fn masks(self) -> bool {
+        matches!(self, Self::ProseEn | Self::ProseZh | Self::Code)
+    }
+}
+
+/// Why a document was dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The rule.
+    pub rule: String,
+    /// What was measured.
+    pub value: f64,
+    /// What it had to reach, or not to pass.
+    pub threshold: f64,
+}
+
+/// The first rule that a document breaks, if it breaks one. A poem is judged without its title.
+pub fn judge(profile: Profile, document: &Document) -> Option<Verdict> {
+    let text = measure::Text::new(document.body());
+    rules(profile).iter().find_map(|rule| {
+        let value = text.measure(rule.measure);
+        let (kept, threshold) = match rule.bound {
+            Bound::AtLeast(t) => (value >= t, t),
+            Bound::AtMost(t) => (value <= t, t),
+        };
+        (!kept).then(|| Verdict { rule: rule.name.to_owned(), value, threshold })
+    })
+}

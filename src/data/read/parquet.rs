@@ -1,0 +1,165 @@
+//! Apache Parquet: a column of text, and the columns that name it.
+//!
+//! Only the columns wanted are read, a page at a time. Pages packed with Zstandard are refused: the crate unpacks
+//! them with C code that is not linked here.
+
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use parquet::{
+    basic::Compression,
+    errors::ParquetError,
+    file::{
+        metadata::RowGroupMetaData,
+        reader::{ChunkReader, FileReader, Length, SerializedFileReader},
+    },
+    record::{Field, Row},
+    schema::types::Type,
+};
+use serde_json::{Map, Value};
+
+use super::{Fault, LONGEST_DOCUMENT, Passed, ReadOptions, record};
+use crate::data::{document::Document, error::DataError};
+
+/// Bytes a column's chunk of one row group may have: they are unpacked page by page, and a page is less.
+const LARGEST_CHUNK: i64 = 4 << 30;
+
+/// Reads a document a row. The place is the row's number.
+pub(super) fn read<R: Read + Seek + Send + 'static>(
+    options: &ReadOptions,
+    input: R,
+    take: &mut dyn FnMut(u64, Result<Document, Fault>),
+) -> Passed {
+    let mut passed = Passed::default();
+    // The crate checks most of what it reads; what it does not check ends in a panic of its own.
+    let outcome = catch_unwind(AssertUnwindSafe(|| rows(options, input, &mut passed.bytes, take)));
+    passed.ended = match outcome {
+        Ok(done) => done.err(),
+        Err(_) => Some(DataError::Shape("is damaged: its pages do not hold what its head says".into())),
+    };
+    passed
+}
+
+fn rows<R: Read + Seek + Send + 'static>(
+    options: &ReadOptions,
+    input: R,
+    bytes: &mut u64,
+    take: &mut dyn FnMut(u64, Result<Document, Fault>),
+) -> Result<(), DataError> {
+    let broken = |e: ParquetError| DataError::Shape(format!("is no Parquet that can be read: {e}"));
+    let reader = SerializedFileReader::new(File::new(input)?).map_err(broken)?;
+    let schema = reader.metadata().file_metadata().schema();
+    let names: Vec<&str> = schema.get_fields().iter().map(|f| f.name()).collect();
+    let text = record::text_field(options.field.as_deref(), |name| names.contains(&name))
+        .map_err(|fault| DataError::Shape(format!("{}; its columns are {names:?}", fault.reason)))?
+        .to_owned();
+    let wanted = |name: &str| name == text || record::names_a_text(name);
+    let fields = schema.get_fields().iter().filter(|f| wanted(f.name())).cloned().collect();
+    let projection = Type::group_type_builder(schema.name()).with_fields(fields).build().map_err(broken)?;
+    for column in reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        let of = column.column_path().parts().first();
+        if !of.is_some_and(|name| wanted(name)) {
+            continue;
+        }
+        if matches!(column.compression(), Compression::ZSTD(_)) {
+            return Err(DataError::Shape(
+                "is packed with Zstandard, which is not read within Parquet; write it again with compression=\"snappy\"".into(),
+            ));
+        }
+        if column.uncompressed_size() > LARGEST_CHUNK {
+            return Err(DataError::TooLarge { what: "a column of one row group".into(), limit: LARGEST_CHUNK as u64 });
+        }
+    }
+    let rows = reader.get_row_iter(Some(projection)).map_err(broken)?;
+    for (place, row) in (1..).zip(rows) {
+        let fields = fields_of(&row.map_err(broken)?);
+        *bytes += fields.values().map(length).sum::<u64>();
+        let found = record::document(&fields, Some(&text)).and_then(|document| {
+            let fits = document.text().len() <= LONGEST_DOCUMENT;
+            if fits { Ok(document) } else { Err(Fault::too_long("document", LONGEST_DOCUMENT)) }
+        });
+        take(place, found);
+    }
+    Ok(())
+}
+
+/// The strings of a row, and its lists of strings. Nothing is a text that is absent.
+fn fields_of(row: &Row) -> Map<String, Value> {
+    row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
+}
+
+fn value(field: &Field) -> Value {
+    match field {
+        Field::Str(text) => Value::String(text.clone()),
+        // Columns of text that do not say that they are.
+        Field::Bytes(bytes) => bytes.as_utf8().map_or(Value::Null, |text| Value::String(text.to_owned())),
+        Field::ListInternal(list) => Value::Array(list.elements().iter().map(value).collect()),
+        Field::Null => Value::String(String::new()),
+        _ => Value::Null,
+    }
+}
+
+fn length(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(parts) => parts.iter().map(length).sum(),
+        _ => 0,
+    }
+}
+
+/// An input as the crate wants it: read at any place, by several readers.
+struct File<R> {
+    input: Arc<Mutex<R>>,
+    length: u64,
+}
+
+impl<R: Read + Seek> File<R> {
+    fn new(mut input: R) -> io::Result<Self> {
+        let length = input.seek(SeekFrom::End(0))?;
+        Ok(Self { input: Arc::new(Mutex::new(input)), length })
+    }
+}
+
+impl<R: Send> Length for File<R> {
+    fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+impl<R: Read + Seek + Send> ChunkReader for File<R> {
+    type T = io::BufReader<Part<R>>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        Ok(io::BufReader::new(Part { input: Arc::clone(&self.input), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        // Before anything is taken for it.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} of {}", self.length)));
+        }
+        let mut bytes = vec![0; length];
+        Part { input: Arc::clone(&self.input), at: start }.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// A reader with a place of its own.
+struct Part<R> {
+    input: Arc<Mutex<R>>,
+    at: u64,
+}
+
+impl<R: Read + Seek> Read for Part<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        input.seek(SeekFrom::Start(self.at))?;
+        let read = input.read(buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}

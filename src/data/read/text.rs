@@ -1,0 +1,100 @@
+//! Plain text and Markdown.
+
+use std::io::Read;
+
+use super::{
+    BAD_ENCODING, Fault, LONGEST_DOCUMENT,
+    lines::{Line, Lines, buffered},
+};
+use crate::data::{document::Document, error::DataError};
+
+/// Reads documents between blank lines, or the whole input as one.
+pub(super) fn read(
+    input: impl Read,
+    whole: bool,
+    take: &mut dyn FnMut(u64, Result<Document, Fault>),
+) -> Result<(), DataError> {
+    let mut lines = Lines::new(buffered(input), LONGEST_DOCUMENT);
+    let mut open = Open::default();
+    loop {
+        let before = lines.offset;
+        // The number of the line about to be read; the borrow of its text forbids asking later.
+        let place = lines.line + 1;
+        match lines.next()? {
+            None => break,
+            Some(Line::TooLong) => open.spoil(place, Fault::too_long("line", LONGEST_DOCUMENT)),
+            Some(Line::NotUtf8(at)) => open.spoil(place, no_utf8(before + at as u64, place)),
+            Some(Line::Text(line)) if whole => open.push(place, line),
+            Some(Line::Text(line)) if line.trim().is_empty() => open.close(take),
+            Some(Line::Text(line)) => open.push(place, line),
+        }
+    }
+    open.close(take);
+    Ok(())
+}
+
+/// Reads Markdown: one document, without the settings (YAML between two `---`) at its head.
+pub(super) fn read_markdown(
+    input: impl Read,
+    take: &mut dyn FnMut(u64, Result<Document, Fault>),
+) -> Result<(), DataError> {
+    read(input, true, &mut |place, found| {
+        take(
+            place,
+            found.map(|document| {
+                let text = document.text();
+                let body = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n"));
+                Document::plain(body.map_or(text, |(_, body)| body).trim_matches('\n'))
+            }),
+        );
+    })
+}
+
+fn no_utf8(offset: u64, line: u64) -> Fault {
+    Fault::new(BAD_ENCODING, DataError::InvalidUtf8 { offset, line }.to_string())
+}
+
+/// The document being read.
+#[derive(Default)]
+struct Open {
+    text: String,
+    /// Where it began.
+    place: u64,
+    lines: u64,
+    /// Why it will not be taken, and where that stands.
+    fault: Option<(u64, Fault)>,
+}
+
+impl Open {
+    fn push(&mut self, place: u64, line: &str) {
+        if self.lines == 0 {
+            self.place = place;
+        }
+        self.lines += 1;
+        if self.fault.is_some() {
+            return;
+        }
+        if self.text.len() + line.len() >= LONGEST_DOCUMENT {
+            return self.spoil(place, Fault::too_long("document", LONGEST_DOCUMENT));
+        }
+        if self.lines > 1 {
+            self.text.push('\n');
+        }
+        self.text.push_str(line);
+    }
+
+    fn spoil(&mut self, place: u64, fault: Fault) {
+        self.lines += 1;
+        self.text = String::new();
+        self.fault.get_or_insert((place, fault));
+    }
+
+    fn close(&mut self, take: &mut dyn FnMut(u64, Result<Document, Fault>)) {
+        let open = std::mem::take(self);
+        match open.fault {
+            Some((place, fault)) => take(place, Err(fault)),
+            None if open.text.trim().is_empty() => {}
+            None => take(open.place, Ok(Document::plain(open.text.trim_end_matches('\n')))),
+        }
+    }
+}

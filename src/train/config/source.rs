@@ -1,0 +1,87 @@
+//! `[[source]]`: where text comes from, and what is done to it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigIssue, wrong};
+use crate::data::{clean::Profile, dedup::Dedup};
+
+/// How a text file is cut into documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Documents {
+    /// At blank lines.
+    #[default]
+    BlankLines,
+    /// Not at all.
+    File,
+}
+
+/// `[[source]]`: one file, folder or glob of text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Its name on screen and in logs.
+    pub name: String,
+    /// File, folder or glob; relative to the run's folder, or absolute.
+    pub path: String,
+    /// Share of drawn tokens, relative to the other sources.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Which rules clean it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub profile: Profile,
+    /// The field or column that holds the text; found by its name where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// How text files are cut.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub documents: Documents,
+    /// Whether traditional characters become simplified ones.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub simplify: bool,
+    /// Which duplicates are dropped; by the profile where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup: Option<Dedup>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl SourceConfig {
+    /// Which duplicates are dropped.
+    pub fn dedup(&self) -> Dedup {
+        self.dedup.unwrap_or_else(|| Dedup::of(self.profile))
+    }
+}
+
+/// Names are unique, weights are numbers, and not all are 0. Only text is cleaned.
+pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
+    for s in sources {
+        if !(s.weight.is_finite() && s.weight >= 0.0) {
+            return wrong(format!("{table} {:?} has weight {}; expected 0 or more", s.name, s.weight));
+        }
+        if s.name.is_empty() || sources.iter().filter(|o| o.name == s.name).count() > 1 {
+            return wrong(format!(
+                "{table} name {:?} is empty or used twice; give each source a name of its own",
+                s.name
+            ));
+        }
+        let plain =
+            SourceConfig { name: s.name.clone(), path: s.path.clone(), weight: s.weight, ..SourceConfig::default() };
+        if table != "source" && *s != plain {
+            return wrong(format!(
+                "{table} {:?}: profile, field, documents, simplify and dedup are keys of [[source]]; conversations and pairs are taken as they are",
+                s.name
+            ));
+        }
+    }
+    if !sources.is_empty() && sources.iter().all(|s| s.weight == 0.0) {
+        return wrong(format!("every {table} has weight 0; give one a weight above 0"));
+    }
+    Ok(())
+}

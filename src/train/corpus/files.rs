@@ -1,0 +1,198 @@
+//! The files that a source's path names, and what they are by content.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+
+use crate::{
+    data::read::{ENDINGS, Format, Packing},
+    store::{Fs as _, Links, RealFs, is_prepared},
+    train::{
+        config::{RunConfig, SourceConfig},
+        error::TrainError,
+    },
+};
+
+/// The endings of conversations and preferences.
+const RECORDS: &str = ".txt, .jsonl and .json";
+
+/// A file of text.
+#[derive(Clone, Debug)]
+pub(super) struct TextFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Format and packing.
+    pub kind: (Format, Packing),
+}
+
+/// Checks that every source names files, for a run whose folder is not made yet. A path relative to a
+/// folder that is not there cannot be looked up; it is when the run is opened.
+pub(in crate::train) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
+    let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
+    config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, s, &mut Vec::new()).map(drop))?;
+    for (table, sources) in [("sft.source", &config.sft.source), ("reward.source", &config.reward.source)] {
+        sources.iter().filter(there).try_for_each(|s| files(run_dir, table, &s.name, &s.path).map(drop))?;
+    }
+    Ok(())
+}
+
+/// The files of conversations or preferences that a path names.
+pub(in crate::train) fn files(
+    run_dir: &Path,
+    table: &str,
+    name: &str,
+    path: &str,
+) -> Result<Vec<(PathBuf, Format)>, TrainError> {
+    let plain = |p: &Path| {
+        let format = Format::of_extension(&p.extension()?.to_string_lossy())?;
+        matches!(format, Format::Text | Format::JsonLines | Format::Json).then_some(format)
+    };
+    named(run_dir, (table, name, path), RECORDS, plain, &mut Vec::new())
+}
+
+/// The files of text that a source's path names.
+pub(super) fn text_files(
+    run_dir: &Path,
+    source: &SourceConfig,
+    notes: &mut Vec<String>,
+) -> Result<Vec<TextFile>, TrainError> {
+    let kind = |p: &Path| Format::of_name(&p.file_name()?.to_string_lossy());
+    let found = named(run_dir, ("source", &source.name, &source.path), ENDINGS, kind, notes)?;
+    Ok(found.into_iter().map(|(path, kind)| TextFile { path, kind }).collect())
+}
+
+/// The files that a path names: one file, all readable ones of a folder, or a glob; sorted. Only what stands in
+/// run.toml is a pattern: a run's folder may have brackets in its name. What is passed over is noted.
+fn named<T>(
+    run_dir: &Path,
+    (table, name, path): (&str, &str, &str),
+    endings: &str,
+    kind: impl Fn(&Path) -> Option<T>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<(PathBuf, T)>, TrainError> {
+    let joined = run_dir.join(path);
+    let literal = |p: &Path| PathBuf::from(glob::Pattern::escape(&p.to_string_lossy()));
+    if joined.is_file() {
+        let Some(found) = kind(&joined) else {
+            return Err(TrainError::Input(format!(
+                "{table} {name}: {} has an ending that is not read; {endings} are",
+                joined.display()
+            )));
+        };
+        return Ok(vec![(joined, found)]);
+    }
+    let pattern = if joined.is_dir() { literal(&joined).join("**/*") } else { literal(run_dir).join(path) };
+    let pattern = pattern.to_string_lossy().into_owned();
+    let unusable =
+        |e: glob::PatternError| TrainError::Input(format!("{table} {name}: {path:?} is no path or glob: {e}"));
+    let mut note = |text: String| notes.push(format!("{table} {name}: {text}"));
+    let mut paths = Vec::new();
+    if joined.is_dir() {
+        walk(&joined, &mut paths, &mut note);
+    } else if pattern.contains("**") {
+        let wanted = glob::Pattern::new(&pattern).map_err(unusable)?;
+        let root: PathBuf = Path::new(path)
+            .components()
+            .take_while(|c| !c.as_os_str().to_string_lossy().contains(['*', '?', '[']))
+            .collect();
+        walk(&run_dir.join(root), &mut paths, &mut note);
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        paths.retain(|p| wanted.matches_path_with(p, options));
+    } else {
+        for found in glob::glob(&pattern).map_err(unusable)? {
+            match found {
+                Ok(path) => paths.push(path),
+                Err(e) => note(format!("{} cannot be listed: {}", e.path().display(), e.error())),
+            }
+        }
+    }
+    // What was made of text is no text: a source may be the folder that it lies in.
+    let ours = |p: &PathBuf| p.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()));
+    paths.retain(|p| !ours(p));
+    let mut found = Vec::new();
+    let mut others: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        match kind(&path) {
+            _ if path.is_dir() => {}
+            Some(kind) if path.is_file() => found.push((path, kind)),
+            Some(_) => note(format!(
+                "{} is no regular file (a pipe, a device, or a link to nothing) and is passed over",
+                path.display()
+            )),
+            None => others.push(path),
+        }
+    }
+    if let Some(first) = others.first() {
+        note(format!("{} files with other endings are passed over, the first {}", others.len(), first.display()));
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    if found.is_empty() {
+        return Err(TrainError::Input(format!(
+            "{table} {name}: {} names no file that is read ({endings}); check {table}.path in run.toml",
+            joined.display()
+        )));
+    }
+    Ok(found)
+}
+
+/// Everything below a folder but folders. A link to a folder is not followed: it may lead back.
+fn walk(dir: &Path, found: &mut Vec<PathBuf>, note: &mut dyn FnMut(String)) {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) => return note(format!("{} cannot be listed: {e}", dir.display())),
+    };
+    for entry in entries {
+        let Ok((entry, kind)) = entry.and_then(|e| e.file_type().map(|kind| (e, kind))) else {
+            note(format!("an entry of {} cannot be looked at", dir.display()));
+            continue;
+        };
+        let path = entry.path();
+        if kind.is_dir() {
+            walk(&path, found, note);
+        } else if kind.is_symlink() && path.is_dir() {
+            note(format!("{} is a link to a folder and is not followed; name that folder itself", path.display()));
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// A hash of everything that the documents of all sources follow from: their files' bytes, and what is done to
+/// them. `version` is that of the way.
+pub(super) fn key(version: &str, sources: &[(&SourceConfig, Vec<TextFile>)]) -> String {
+    let all: Vec<&TextFile> = sources.iter().flat_map(|(_, files)| files).collect();
+    let contents: Vec<Option<blake3::Hash>> = all.par_iter().map(|file| content(&file.path)).collect();
+    let mut hash = blake3::Hasher::new();
+    hash.update(version.as_bytes());
+    let mut contents = contents.into_iter();
+    for (source, files) in sources {
+        let how = (source.profile, &source.field, source.documents, source.simplify, source.dedup());
+        hash.update(format!("\n{how:?} {}", files.len()).as_bytes());
+        for file in files {
+            hash.update(format!("\n{:?} {} ", file.kind, file.path.display()).as_bytes());
+            // A file that cannot be read now is another than it will be.
+            match contents.next().flatten() {
+                Some(content) => hash.update(content.as_bytes()),
+                None => hash.update(b"unread"),
+            };
+        }
+    }
+    hash.finalize().to_hex()[..24].to_owned()
+}
+
+/// The hash of a file's bytes.
+fn content(path: &Path) -> Option<blake3::Hash> {
+    let (mut file, _) = RealFs.open(path, Links::Follow).ok()?;
+    let mut hash = blake3::Hasher::new();
+    let mut piece = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut piece).ok()? {
+            0 => return Some(hash.finalize()),
+            n => hash.update(&piece[..n]),
+        };
+    }
+}

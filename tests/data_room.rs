@@ -1,0 +1,279 @@
+//! `danlu data` and training on one's own folder, from outside.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{command, danlu, train};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn write(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A run with this text in run.toml after its size.
+fn run(dir: &TempDir, toml: &str) -> std::path::PathBuf {
+    let run = dir.path().join("run");
+    write(&run, "run.toml", format!("size = \"1m\"\n{toml}"));
+    run
+}
+
+fn data(run: &Path) -> Vec<Value> {
+    danlu(["data", "--json", "--run", run.to_str().unwrap()]).good().objects()
+}
+
+fn named<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|l| l["event"] == event).collect()
+}
+
+fn notes(lines: &[Value]) -> String {
+    named(lines, "note").iter().map(|l| l["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// Poems of which no two are alike.
+fn poem(i: u32) -> String {
+    let han = |n: u32| char::from_u32(0x4E00 + (n.wrapping_mul(2_654_435_761) >> 16) % 1500).unwrap();
+    let line = |l: u32| (0..5).map(|c| han(i * 97 + l * 11 + c + 1)).collect::<String>();
+    format!("{}，{}。{}，{}。", line(0), line(1), line(2), line(3))
+}
+
+fn jsonl(poems: impl IntoIterator<Item = String>) -> String {
+    poems.into_iter().map(|text| serde_json::json!({"text": text}).to_string() + "\n").collect()
+}
+
+#[test]
+fn the_built_in_data_is_told() {
+    let dir = TempDir::new().unwrap();
+    let lines = data(&dir.path().join("run"));
+    let sources = named(&lines, "source");
+    assert_eq!(sources.len(), 5);
+    assert!(sources.iter().all(|s| s["documents_in"] == s["documents_out"] && s["tokens"].as_u64().unwrap() > 0));
+    let funnel = named(&lines, "funnel")[0];
+    assert_eq!(lines.last().unwrap(), funnel);
+    assert_eq!(funnel["rules"], serde_json::json!({}));
+    let sum = |key: &str| sources.iter().map(|s| s[key].as_u64().unwrap()).sum::<u64>();
+    for key in ["documents_in", "documents_out", "tokens"] {
+        assert_eq!(funnel[key].as_u64().unwrap(), sum(key));
+    }
+    assert!(named(&lines, "tokenizer")[0]["characters_per_token"].as_f64().unwrap() > 0.9);
+}
+
+#[test]
+fn a_folder_of_poems_is_cleaned_once_and_trained_on() {
+    let dir = TempDir::new().unwrap();
+    let first = jsonl((0..200).map(poem));
+    let near = poem(3).replacen('。', "", 1);
+    let fragments = ["短句".to_owned(), "春眠不觉晓".to_owned()];
+    write(dir.path(), "a/first.jsonl", &first);
+    write(
+        dir.path(),
+        "b/second.jsonl",
+        jsonl((190..260).map(poem).chain([near]).chain(fragments)) + "{\"name\":\"李白\"}\n",
+    );
+    let toml = "[[source]]\nname = \"a\"\npath = \"../a\"\nprofile = \"poetry\"\n[[source]]\nname = \"b\"\npath = \"../b/*.jsonl\"\nweight = 2\nprofile = \"poetry\"\n[model]\nvocab_size = 600\n";
+    let run = run(&dir, toml);
+    let lines = data(&run);
+    let (sources, funnel) = (named(&lines, "source"), named(&lines, "funnel")[0]);
+    assert_eq!((&sources[0]["documents_in"], &sources[0]["documents_out"]), (&200.into(), &200.into()));
+    assert_eq!((&sources[1]["documents_in"], &sources[1]["documents_out"]), (&74.into(), &60.into()));
+    let rules = serde_json::json!({"exact_duplicate": 10, "near_duplicate": 1, "no_text_field": 1, "too_short": 2});
+    assert_eq!((&sources[1]["rules"], &funnel["rules"]), (&rules, &rules));
+    assert_eq!(sources[1]["weight"], 2.0);
+    assert!(notes(&lines).contains("no field \"text\""), "{}", notes(&lines));
+
+    // Nothing is done twice, and nothing of the user's is touched.
+    let made = || -> Vec<_> {
+        let entries = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap());
+        let mut all: Vec<_> = entries.map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap())).collect();
+        all.sort();
+        all
+    };
+    let before = made();
+    assert_eq!(before.len(), 3, "{before:?}");
+    let again = data(&run);
+    assert_eq!(named(&again, "source"), sources);
+    train(&run, &["steps=3"], &[]).good();
+    let after = made();
+    assert!(before.iter().all(|b| after.contains(b)), "training reads what is there: {before:?} {after:?}");
+    assert_eq!(fs::read_to_string(dir.path().join("a/first.jsonl")).unwrap(), first);
+
+    // A changed file is another key, and what was made of the old one goes.
+    write(dir.path(), "a/first.jsonl", jsonl((0..150).map(poem)));
+    assert_eq!(named(&data(&run), "source")[0]["documents_out"], 150);
+    assert_eq!(fs::read_dir(run.join("data")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 2);
+    train(&run, &["steps=5"], &[]).good();
+}
+
+/// A person's text may lie in the run's own data folder, under any name.
+#[test]
+fn text_within_the_run_is_read_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    let run = run(&dir, "[[source]]\nname = \"a\"\npath = \"data/**/*.jsonl\"\n");
+    for name in ["data/text-files/a.jsonl", "data/tokens-b.jsonl"] {
+        write(&run, name, jsonl((0..40).map(|i| poem(i + name.len() as u32 * 100))));
+    }
+    let lines = data(&run);
+    assert_eq!(named(&lines, "source")[0]["documents_in"], 80);
+    write(&run, "data/text-files/c.jsonl", jsonl((900..910).map(poem)));
+    assert_eq!(named(&data(&run), "source")[0]["documents_in"], 90, "what was prepared is not read again");
+    assert!(run.join("data/text-files/a.jsonl").is_file() && run.join("data/tokens-b.jsonl").is_file());
+}
+
+#[test]
+fn a_damaged_shard_is_made_again() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.jsonl", jsonl((0..60).map(poem)));
+    let run = run(&dir, "[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\n");
+    let lines = data(&run);
+    let folder = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap().path());
+    let folder = folder.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with("tokens-")).unwrap();
+    let mut bytes = fs::read(folder.join("0-train")).unwrap();
+    bytes[40] ^= 1;
+    fs::write(folder.join("0-train"), &bytes).unwrap();
+    assert_eq!(named(&data(&run), "source"), named(&lines, "source"));
+    bytes[40] ^= 1;
+    assert_eq!(fs::read(folder.join("0-train")).unwrap(), bytes);
+}
+
+#[test]
+fn a_probe_that_is_not_recall_is_trained_on_nowhere() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.jsonl", jsonl((0..60).map(poem)));
+    let (prompt, expected) = (&poem(7)[..18], &poem(7)[18..]);
+    let probe = |recall: bool| {
+        let toml = format!(
+            "[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\n[[probe]]\nprompt = {prompt:?}\nexpected = {expected:?}\nrecall = {recall}\n"
+        );
+        let lines = data(&run(&dir, &toml));
+        let funnel = named(&lines, "funnel")[0].clone();
+        (funnel["documents_out"].as_u64().unwrap(), funnel["rules"]["probe"].as_u64().unwrap_or(0))
+    };
+    assert_eq!((probe(false), probe(true)), ((59, 1), (60, 0)));
+}
+
+#[test]
+fn text_is_simplified_and_masked_where_it_is_asked_for() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.txt", "春眠不覺曉，處處聞啼鳥。\n夜來風雨聲，花落知多少。\n");
+    write(dir.path(), "b.txt", "fn mail() { send(\"someone@example.org\", \"10.1.2.3\") }\n");
+    let run = run(
+        &dir,
+        "[[source]]\nname = \"a\"\npath = \"../a.txt\"\nsimplify = true\n[[source]]\nname = \"b\"\npath = \"../b.txt\"\nprofile = \"code\"\n",
+    );
+    let lines = data(&run);
+    let funnel = named(&lines, "funnel")[0];
+    assert_eq!(funnel["masked"], serde_json::json!({"addresses": 1, "emails": 1, "identities": 0, "phones": 0}));
+    let folder = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap().path());
+    let folder = folder.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with("text-")).unwrap();
+    let texts = fs::read_to_string(folder.join("texts")).unwrap();
+    assert!(texts.starts_with("春眠不觉晓，处处闻啼鸟。") && texts.contains("**MASKED**EMAIL**"), "{texts}");
+    assert!(!texts.contains("someone"));
+}
+
+#[test]
+fn bad_files_are_said_and_the_rest_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let files = dir.path().join("files");
+    write(&files, "good.jsonl", jsonl((0..50).map(poem)));
+    write(&files, "binary.txt", b"\x7fELF\x02\x01\x01\x00\x80\xff\xfe\x00rest");
+    write(
+        &files,
+        "mixed.txt",
+        [poem(60).as_bytes(), b"\n\n\xB4\xBA\xC3\xDF\n\n", poem(61).as_bytes(), b"\n\n", poem(62).as_bytes()].concat(),
+    );
+    write(&files, "deep.json", format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000)));
+    write(
+        &files,
+        "cut.jsonl.gz",
+        &fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/poems.jsonl.gz")).unwrap()[..120],
+    );
+    write(
+        &files,
+        "bomb.txt.gz",
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bomb.txt.gz")).unwrap(),
+    );
+    write(&files, "fake.parquet", "PAR1 no parquet PAR1");
+    write(&files, "table.csv", "name,age\nx,1\n");
+    write(&files, "empty.md", "");
+    write(&files, "deeper/picture.png", "x");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&files, files.join("deeper/loop")).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all.txt", files.join("gone.txt")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(files.join("pipe.txt")).status().unwrap().success());
+    }
+    let run = run(&dir, "[[source]]\nname = \"all\"\npath = \"../files\"\n");
+    let lines = data(&run);
+    let notes = notes(&lines);
+    for words in [
+        "binary.txt is no text: byte 7",
+        "deep.json: ",
+        "cut.jsonl.gz cannot be read",
+        "bomb.txt.gz cannot be read",
+        "fake.parquet is no Parquet",
+        "table.csv no field \"text\"",
+        "empty.md holds no document",
+        "1 files with other endings",
+        "picture.png",
+    ] {
+        assert!(notes.contains(words), "{words:?} in:\n{notes}");
+    }
+    #[cfg(unix)]
+    for words in ["pipe.txt is no regular file", "gone.txt is no regular file", "deeper/loop is a link to a folder"] {
+        assert!(notes.contains(words), "{words:?} in:\n{notes}");
+    }
+    let source = named(&lines, "source")[0];
+    assert_eq!(source["documents_out"], 53, "{source} {notes}");
+    assert_eq!(source["rules"]["bad_encoding"], 1);
+    train(&run, &["steps=2"], &[]).good();
+}
+
+#[test]
+fn a_source_of_which_nothing_is_left_stops_only_where_it_is_alone() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.jsonl", jsonl((0..50).map(poem)));
+    write(dir.path(), "b.jsonl", jsonl(["短".to_owned(), "句".to_owned()]));
+    let b = "[[source]]\nname = \"b\"\npath = \"../b.jsonl\"\nprofile = \"prose-zh\"\n";
+    let both = run(&dir, &format!("[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\n{b}"));
+    let lines = data(&both);
+    assert!(notes(&lines).contains("source b") && notes(&lines).contains("2 by too_short"), "{}", notes(&lines));
+    train(&both, &["steps=2"], &[]).good();
+    let alone = TempDir::new().unwrap();
+    write(alone.path(), "b.jsonl", jsonl(["短".to_owned(), "句".to_owned()]));
+    let run = run(&alone, b);
+    danlu(["data", "--run", run.to_str().unwrap()]).refused(2, &["source b", "2 by too_short", "prose-zh", "profile"]);
+}
+
+#[test]
+fn wrong_keys_are_refused_with_the_right_ones() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.txt", "x");
+    for (toml, words) in [
+        ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofil = \"poetry\"\n", ["profil", "profile"]),
+        ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"verse\"\n", ["verse", "poetry"]),
+        ("[[sft.source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"poetry\"\n", ["sft.source", "[[source]]"]),
+    ] {
+        danlu(["data", "--run", run(&dir, toml).to_str().unwrap()]).refused(2, &words);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_while_text_is_prepared_ends_it_and_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.jsonl", jsonl((0..150_000).map(poem)));
+    let run = run(&dir, "[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\nprofile = \"poetry\"\n");
+    let mut child = command(["data", "--run", run.to_str().unwrap()]).spawn().unwrap();
+    let begun = || fs::read_dir(run.join("data")).is_ok_and(|mut d| d.next().is_some());
+    while !begun() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    assert!(std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    common::no_leftovers(&run);
+}
