@@ -158,6 +158,23 @@ fn votes_for_neither_are_counted_and_kept_out() {
     assert_eq!(none.to_string(), "holds no preference; 1 votes preferred neither answer, and there is no other record");
 }
 
+/// A vote taken back is one that was never cast; only the newest can be.
+#[test]
+fn votes_taken_back_do_not_count() {
+    let vote = |choice: &str, chosen: &str| {
+        json!({"prompt": "q", "chosen": chosen, "rejected": "bad", "choice": choice}).to_string()
+    };
+    let other = json!({"prompt": "q", "chosen": "theirs", "rejected": "bad"}).to_string();
+    let back = json!({"choice": "unvote", "pair": 1}).to_string();
+    let (skip, tie) = (vote("skip", ""), vote("tie", ""));
+    let much = [vote("much_b", "first"), vote("a", "second")];
+    let all = [&much[0], &much[1], &other, &skip, &tie, &back, &back, &back].map(String::as_str).join("\n");
+    let reading = lines(&all);
+    let chosen: Vec<&str> = reading.preferences.iter().map(|p| p.chosen.as_str()).collect();
+    assert_eq!(chosen, ["first", "theirs"], "what is no vote stays");
+    assert_eq!((reading.ties, reading.skipped, reading.rejected, reading.places.len()), (0, 0, 0, 2));
+}
+
 #[test]
 fn bad_records_are_passed_over_with_place_and_reason() {
     for (record, wanted) in [

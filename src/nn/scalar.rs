@@ -195,3 +195,55 @@ impl ScalarLearner {
         self.training.read_grads(device)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::nn::Learner;
+
+    /// The language model beside the score is the one that the trunk came from: the same losses, the same gradients.
+    #[test]
+    fn imitation_is_the_language_models_step() {
+        let mut device = Device::cpu();
+        let config = ModelConfig::llama(2, 32, 4, 2, 48, 70, 16);
+        let adamw = AdamW { clip: 0.0, ..AdamW::default() };
+        let (rows, context) = (3, 8);
+        let n = rows * context;
+        let ids: Vec<u32> = (0..n as u32).map(|i| (i * 31 + 7) % 70).collect();
+        let targets: Vec<i32> = (0..n as i32).map(|i| if i % 3 == 0 { -100 } else { (i * 17 + 5) % 70 }).collect();
+        let batch = MicroBatch { ids: &ids, targets: &targets, starts: None };
+        let mut learner = Learner::new(&mut device, &config, rows, context, adamw).unwrap();
+        let slab = learner.table().initial(5);
+        learner.write_params(&mut device, &slab).unwrap();
+        let mut scalar = ScalarLearner::new(&mut device, &config, rows, context, adamw).unwrap();
+        let ours = scalar.table().from_language_model(learner.table(), &slab, 0.02, 5).unwrap();
+        scalar.write_params(&mut device, &ours).unwrap();
+        let rows = TokenRows { ids: &ids, starts: None };
+        let zeros = vec![0.0; n];
+        assert!(scalar.imitate(&mut device, batch, &zeros).is_err(), "no head was added");
+        scalar.add_language_head(&mut device).unwrap();
+
+        learner.step(&mut device, &[batch], 0.0, 0, 0).unwrap();
+        let want = learner.read_grads(&mut device).unwrap();
+        let trained = targets.iter().filter(|t| **t >= 0).count();
+        // After a score's own way back, which here adds nothing.
+        scalar.scores(&mut device, rows).unwrap();
+        scalar.backward(&mut device, rows, &zeros).unwrap();
+        let losses = scalar.imitate(&mut device, batch, &vec![1.0 / trained as f32; n]).unwrap();
+        let grads = scalar.read_grads(&mut device).unwrap();
+        let by_learner = learner.losses(&mut device).unwrap();
+        for (t, loss) in losses.iter().enumerate() {
+            assert!(targets[t] < 0 && *loss == 0.0 || (loss - by_learner[t]).abs() < 1e-5, "{t}: {loss}");
+        }
+        let (ours, theirs) = (scalar.table(), learner.table());
+        for t in ours.tensors.iter().filter(|t| t.name != "score.weight") {
+            let other = theirs.tensors.iter().find(|o| o.name == t.name).unwrap();
+            let (a, b) = (ours.slice(&grads, t), theirs.slice(&want, other));
+            assert!(b.iter().any(|x| *x != 0.0), "{}", t.name);
+            for (x, y) in a.iter().zip(b) {
+                assert!((x - y).abs() < 1e-6 + 1e-4 * y.abs(), "{}: {x} where the learner has {y}", t.name);
+            }
+        }
+    }
+}
