@@ -114,7 +114,9 @@ mod tests {
                 let n = drawn.iter().filter(|i| all[**i].group == *group).count();
                 assert_eq!(n % sizes[*group as usize], 0, "a prompt is whole");
             }
-            drawn.iter().for_each(|i| seen[*i] += 1);
+            for i in &drawn {
+                seen[*i] += 1;
+            }
             step += 1;
         }
         assert!(seen.iter().all(|n| (3..=4).contains(n)), "{seen:?}");
