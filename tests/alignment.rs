@@ -362,7 +362,7 @@ fn models_that_do_not_fit_are_refused() {
     let before = files(&run);
     for name in ["ppo", "grpo"] {
         stage(&run, name, &[], &["--steps", "1"])
-            .refused(2, &["reward-00000006", "tokenizer is another one", "id 1400"]);
+            .refused(2, &["the tokenizer of sft-00000060 is another one", "id 1400"]);
     }
     assert!(files(&run) == before, "nothing is written");
     // Another shape: of the reference, of the reward model, and of both.

@@ -293,7 +293,8 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
     };
     let settings = model_folder::read_text(from, "tokenizer_config.json")?;
     let theirs = Tokenizer::from_json(&json, settings.as_deref())?;
-    match other_word(&theirs, ours) {
+    // Ours may have grown by the template's tokens since.
+    match other_word(&theirs, ours, theirs.vocab_size()) {
         Some(other) => Err(TrainError::Input(format!(
             "--from {}: its tokenizer is another one than the run's: {other}; start a new run from it",
             from.display()
@@ -302,10 +303,10 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
     }
 }
 
-/// The first id that means another token, in words.
-fn other_word(theirs: &Tokenizer, ours: &Tokenizer) -> Option<String> {
+/// The first of so many ids that means another token, in words.
+fn other_word(theirs: &Tokenizer, ours: &Tokenizer, ids: usize) -> Option<String> {
     let differs = |id: &u32| theirs.token(*id) != ours.token(*id);
-    let id = (0..theirs.vocab_size().max(ours.vocab_size()) as u32).find(differs)?;
+    let id = (0..ids as u32).find(differs)?;
     let (there, here) = (theirs.token(id).unwrap_or_default(), ours.token(id).unwrap_or_default());
     Some(format!("id {id} is {there:?} there and {here:?} here"))
 }
@@ -317,7 +318,7 @@ pub(super) fn same_words(checkpoint: &Checkpoint, ours: &Tokenizer) -> Result<()
         Ok(String::from_utf8_lossy(&checkpoint.read(name, TOKENIZER_LIMIT)?).into_owned())
     };
     let theirs = Tokenizer::from_json(&read("tokenizer.json")?, Some(&read("tokenizer_config.json")?))?;
-    match other_word(&theirs, ours) {
+    match other_word(&theirs, ours, theirs.vocab_size().max(ours.vocab_size())) {
         Some(other) => Err(TrainError::Input(format!(
             "the tokenizer of {} is another one than the run's in data/tokenizer.json: {other}; put back the one that the run was made with, or remove that checkpoint",
             checkpoint.id
