@@ -45,8 +45,8 @@ pub(super) const BY_HAND_SHARE: f64 = 0.1;
 
 /// Holds the mean of a reward model's scores near 0 (`center_rewards_coefficient`; TRL's documentation has 0.01).
 const CENTRE: f64 = 0.01;
-/// How many drawn pairs a drawn vote counts for. Measured: with 2 a vote against what the pairs say costs twice the
-/// accuracy on held-out pairs and is not followed further (docs/performance.md).
+/// How many drawn pairs a drawn vote counts for. Measured (docs/performance.md): 2 follows votes little further, and
+/// costs more of the accuracy on held-out pairs.
 const VOTE_WEIGHT: f64 = 1.0;
 
 /// Steps, rows, context, learning rate, steps between validations.
