@@ -135,7 +135,7 @@ pub struct Part {
     /// Its tensors.
     pub slabs: Slabs,
     /// What `score.weight` is divided by on its way to model.safetensors; optimizer.safetensors keeps it as the
-    /// optimiser has it ([`MASTER`]), for a division cannot be undone to the bit.
+    /// optimiser has it (`master.score.weight`), for a division cannot be undone to the bit.
     pub divisor: Option<f64>,
 }
 

@@ -24,8 +24,8 @@ use crate::{
     store::{Checkpoint, StoreError},
 };
 
-/// Rows of one pass.
-const ROWS: usize = 8;
+/// Rows of one pass: most steps of 32 pairs fit in one, whose forward pass is then not run again on the way back.
+const ROWS: usize = 16;
 /// Deviation of the new score's weights.
 const STD: f32 = 0.02;
 /// Steps of a fit to votes.
