@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 pub use crate::train::event::{
-    ActionView, Ask, BatchView, Choice, Command, Event, Lamp, Offer, PolicyReport, Refit, RewardReport, Role,
+    ActionView, Ask, BatchView, Choice, Command, Event, Lamp, Metric, Offer, PolicyReport, Refit, RewardReport, Role,
     RolloutView, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, Tally, TaskInfo, TaskReport,
     TokenView, Turn, VotedPair, Who,
 };

@@ -603,3 +603,108 @@ fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
         same(other, stage, step);
     }
 }
+
+/// A tiny line from nothing to PPO, whose answers are canned ones.
+fn line_of_stages(folder: &std::path::Path) -> Vec<String> {
+    let pairs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl");
+    let pairs = std::fs::read_to_string(pairs).expect("pairs");
+    let answers =
+        ["杭州有西湖、断桥和灵隐寺，都很好玩。", "我推荐西湖。", "去杭州可以看西湖、断桥和灵隐寺。", "我推荐长城。"];
+    let line = |(i, line): (usize, &str)| {
+        let pair: serde_json::Value = serde_json::from_str(line).expect("a pair");
+        serde_json::json!({"task": "canned", "prompt": pair["prompt"], "completion": answers[i % 4]}).to_string() + "\n"
+    };
+    let path = folder.join("canned.jsonl");
+    std::fs::write(&path, pairs.lines().enumerate().map(line).collect::<String>()).expect("written");
+    let sets = [
+        "model.num_hidden_layers=2 model.hidden_size=32 model.num_attention_heads=2 model.intermediate_size=64",
+        "model.vocab_size=1500 model.max_position_embeddings=128 guard.enabled=false",
+        "pretrain.steps=4 pretrain.batch_size=2 pretrain.context=32 pretrain.eval_steps=0 pretrain.probe_steps=0",
+        "sft.steps=150 sft.batch_size=4 sft.learning_rate=1e-2 sft.warmup_steps=2 sft.eval_steps=0 sft.probe_steps=0",
+        "reward.steps=30 reward.batch_size=16 reward.learning_rate=2e-3 reward.eval_steps=0",
+        "ppo.steps=100000 ppo.rollouts=8 ppo.response_length=24 ppo.num_ppo_epochs=1 ppo.num_mini_batches=1",
+        "ppo.value_warmup_steps=1 ppo.learning_rate=1e-4 ppo.eval_steps=0 ppo.save_steps=0",
+    ];
+    let sets = sets.iter().flat_map(|some| some.split(' ')).map(str::to_owned);
+    let talk = format!("sft.source=[{{name=\"canned\",path={:?}}}]", common::text(&path));
+    sets.chain([talk]).flat_map(|set| ["--set".to_owned(), set]).collect()
+}
+
+/// The whole line by keystrokes: 2, 3, 4, 5, five pairs voted on while PPO runs, the fit seen, and out. PPO and
+/// the reward model are, to the bit, what they are without a screen.
+#[test]
+fn danlu_goes_the_whole_line_learns_from_votes_and_loses_nothing() {
+    use common::{checkpoints, danlu, json_file, stage_checkpoint, tensors, text};
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let sets = line_of_stages(folder.path());
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_danlu"));
+    command.args(["--adapter", "cpu", "--lang", "zh", "--size", "1m", "--run", &text(&run)]);
+    command.args(&sets);
+    let mut pty = Pty::spawn(command, &[], true);
+    pty.wait_for("练完了");
+    for (key, live) in [(b"3", "▸3 大学 sft"), (b"4", "▸4 工作 reward")] {
+        pty.send(key);
+        pty.wait_for("还没有训练过");
+        pty.send(b"g");
+        pty.wait_for("换一个阶段");
+        pty.send(b"\r");
+        pty.wait_for(live);
+        pty.until("the stage's end", |pty| pty.contents().contains(live) && pty.contents().contains("练完了"));
+    }
+    pty.send(b"5");
+    pty.wait_for("还没有训练过");
+    pty.send(b"g");
+    pty.wait_for("换一个阶段");
+    pty.send(b"\r");
+    pty.wait_for("▸5 ppo");
+    pty.wait_for("显微镜");
+    pty.send(b"v");
+    for vote in 1..=5 {
+        pty.wait_for(&format!("#{vote} "));
+        pty.send(b"a");
+        pty.wait_for("你 A 更好");
+    }
+    pty.wait_for("v1");
+    pty.until("the fit on disk", |_| checkpoints(&run).contains(&"reward-00000050".to_owned()));
+    pty.send(b"\x1b");
+    thread::sleep(Duration::from_millis(200));
+    pty.send(b"q");
+    pty.wait_for("存盘并退出");
+    pty.send(b"\r");
+    pty.gives_back(0);
+    common::no_leftovers(&run);
+    let votes = std::fs::read_to_string(run.join("preferences.jsonl")).expect("votes");
+    assert_eq!(votes.lines().filter(|line| line.contains("\"choice\":\"a\"")).count(), 5, "{votes}");
+    let newest = checkpoints(&run).into_iter().filter(|name| name.starts_with("ppo-")).max().expect("a checkpoint");
+    let updates: usize = newest.trim_start_matches("ppo-").parse().expect("a number");
+    let state = json_file(&stage_checkpoint(&run, "ppo", updates).join("state.json"));
+    assert_eq!(state["reward_model"][0], "reward-00000030", "PPO keeps the one that it learns from");
+
+    // Without the screen: PPO in one go, and the fit from the votes as they lie in the file.
+    let other = folder.path().join("other");
+    common::copy_all(&run, &other);
+    for name in checkpoints(&other) {
+        if name.starts_with("ppo-") || name == "reward-00000050" {
+            std::fs::remove_dir_all(other.join("checkpoints").join(name)).expect("removed");
+        }
+    }
+    let train = |run: &std::path::Path, stage: &str, more: &[&str]| {
+        let all = ["train", "--json", "--run", &text(run), "--stage", stage];
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        danlu([&all[..], &sets, more].concat()).good();
+    };
+    let same = |stage: &str, step: usize| {
+        let [ours, theirs] = [&run, &other].map(|run| tensors(&stage_checkpoint(run, stage, step)));
+        assert!(ours == theirs, "{stage}: other tensors at step {step}");
+    };
+    train(&other, "ppo", &["--steps", &updates.to_string()]);
+    same("ppo", updates);
+    train(&other, "reward", &[]);
+    same("reward", 50);
+    // And so they go on.
+    let further = updates + 2;
+    train(&run, "ppo", &["--steps", &further.to_string()]);
+    train(&other, "ppo", &["--steps", &further.to_string()]);
+    same("ppo", further);
+}

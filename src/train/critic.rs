@@ -186,7 +186,7 @@ impl Critic {
                 epoch: self.state.total_tokens as f64 / all as f64,
                 step_ms: seconds * 1e3,
                 sources: Vec::new(),
-                extra: submitted.extra,
+                extra: submitted.extra.into_iter().map(|(name, value)| (name.into(), value)).collect(),
             };
             log.append(&lines::step(STAGE, &report))?;
         }

@@ -12,7 +12,7 @@ pub fn step(stage: &str, s: &StepReport) -> Value {
         "step_ms": s.step_ms,
     });
     if let Value::Object(fields) = &mut line {
-        fields.extend(s.extra.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+        fields.extend(s.extra.iter().map(|(name, value)| (name.to_string(), json!(value))));
     }
     line
 }

@@ -4,11 +4,25 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::event::{Event, StepReport, TaskReport};
+use super::event::{Event, Metric, PolicyReport, RewardReport, StepReport, TaskReport};
 use crate::store::{RunView, StoreError, each_record};
 
 /// Steps that are told; of more, every n-th.
 const MOST: usize = 8192;
+
+/// What every stage's step has; the rest is the stage's own.
+const OF_ALL: [&str; 10] = [
+    "stage",
+    "step",
+    "loss",
+    "learning_rate",
+    "grad_norm",
+    "applied",
+    "tokens_per_second",
+    "total_tokens",
+    "epoch",
+    "step_ms",
+];
 
 /// The steps, validations, scores and probes of a stage up to step `done`, in the logs' order.
 pub(super) fn events(view: &RunView, stage: &str, done: usize) -> Result<Vec<Event>, StoreError> {
@@ -64,8 +78,21 @@ fn step(r: &Value) -> Option<StepReport> {
         epoch: number(r, "epoch")?,
         step_ms: number(r, "step_ms")?,
         sources: Vec::new(),
-        extra: Vec::new(),
+        extra: extra(r).unwrap_or_default(),
     })
+}
+
+/// What a stage tells beside what all of them do.
+fn extra(r: &Value) -> Option<Vec<Metric>> {
+    let told = r.as_object()?.iter().filter(|(name, _)| !OF_ALL.contains(&name.as_str()));
+    Some(told.filter_map(|(name, _)| Some((name.clone().into(), number(r, name)?))).collect())
+}
+
+fn interval(r: &Value) -> Option<(f64, f64)> {
+    match r.get("ci95")?.as_array()?.as_slice() {
+        [low, high] => Some((low.as_f64()?, high.as_f64()?)),
+        _ => None,
+    }
 }
 
 fn event(r: &Value) -> Option<Event> {
@@ -95,6 +122,77 @@ fn event(r: &Value) -> Option<Event> {
             matched: whole(r, "match")?,
             length: whole(r, "length")?,
         },
+        "reward" => Event::Reward(RewardReport {
+            step,
+            pairs: whole(r, "pairs")?,
+            accuracy: number(r, "heldout_accuracy")?,
+            ci95: interval(r)?,
+            by_length: number(r, "length_accuracy")?,
+            margin: number(r, "margin")?,
+            // They are not logged: one a pair would be much.
+            margins: Vec::new(),
+        }),
+        "policy" => Event::Policy(PolicyReport {
+            step,
+            task: text(r, "task")?,
+            prompts: whole(r, "prompts")?,
+            true_score: number(r, "true")?,
+            ci95: interval(r)?,
+            reward: number(r, "reward")?,
+            kl: number(r, "kl")?,
+            end_rate: number(r, "end_rate")?,
+            distinct2: number(r, "distinct2")?,
+            length: number(r, "length")?,
+        }),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::train::lines;
+
+    #[test]
+    fn what_is_logged_is_told_again() {
+        let reward = RewardReport {
+            step: 50,
+            pairs: 260,
+            accuracy: 0.93,
+            ci95: (0.89, 0.96),
+            by_length: 0.55,
+            margin: 1.6,
+            margins: Vec::new(),
+        };
+        let policy = PolicyReport {
+            step: 8,
+            task: "all".to_owned(),
+            prompts: 260,
+            true_score: 0.5,
+            ci95: (0.44, 0.56),
+            reward: 0.25,
+            kl: 1.5,
+            end_rate: 1.0,
+            distinct2: 0.4,
+            length: 12.5,
+        };
+        for told in [Event::Reward(reward), Event::Policy(policy)] {
+            assert_eq!(event(&lines::event("ppo", &told).unwrap()), Some(told));
+        }
+        let told = StepReport {
+            step: 3,
+            loss: 0.5,
+            learning_rate: 1e-4,
+            grad_norm: 0.25,
+            applied: true,
+            tokens_per_second: 1000.0,
+            total_tokens: 4096,
+            epoch: 0.5,
+            step_ms: 20.0,
+            sources: Vec::new(),
+            extra: vec![("kl_coef".into(), 0.25), ("objective/kl".into(), 1.5)],
+        };
+        assert_eq!(step(&lines::step("ppo", &told)), Some(told));
+    }
 }

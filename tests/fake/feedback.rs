@@ -43,9 +43,9 @@ pub fn reward_step(at: usize) -> StepReport {
         grad_norm: 1.4 - learned + noise(at + 7).abs() * 0.3,
         sources: vec![SourceUse { tokens: at as u64 * 2100, epoch: t * 0.06 }],
         extra: vec![
-            ("accuracy", (0.52 + 0.41 * learned + noise(at + 3) * 0.06).min(1.0)),
-            ("margin", 2.1 * learned),
-            ("mean_reward", 0.1 * noise(at)),
+            ("accuracy".into(), (0.52 + 0.41 * learned + noise(at + 3) * 0.06).min(1.0)),
+            ("margin".into(), 2.1 * learned),
+            ("mean_reward".into(), 0.1 * noise(at)),
         ],
         ..step(at)
     }
@@ -79,36 +79,36 @@ pub fn policy_step(line: Line, at: usize) -> StepReport {
     let (kl, score) = (2.6 * gone + noise(at) * 0.1, -0.2 + 1.1 * gone + noise(at + 1) * 0.12);
     let mut extra = match line {
         Line::Dpo => vec![
-            ("rewards/chosen", 0.3 * gone),
-            ("rewards/rejected", -0.4 * gone),
-            ("rewards/accuracies", 0.5 + 0.4 * gone + noise(at) * 0.04),
-            ("rewards/margins", 0.7 * gone + noise(at) * 0.03),
+            ("rewards/chosen".into(), 0.3 * gone),
+            ("rewards/rejected".into(), -0.4 * gone),
+            ("rewards/accuracies".into(), 0.5 + 0.4 * gone + noise(at) * 0.04),
+            ("rewards/margins".into(), 0.7 * gone + noise(at) * 0.03),
         ],
         Line::Grpo => vec![
-            ("reward", score),
-            ("reward_std", 0.8 - 0.3 * gone),
-            ("frac_reward_zero_std", 0.1 * gone),
-            ("kl", kl / 24.0),
-            ("entropy", 2.3 - 0.4 * gone),
+            ("reward".into(), score),
+            ("reward_std".into(), 0.8 - 0.3 * gone),
+            ("frac_reward_zero_std".into(), 0.1 * gone),
+            ("kl".into(), kl / 24.0),
+            ("entropy".into(), 2.3 - 0.4 * gone),
         ],
         _ => vec![
-            ("objective/entropy", 41.0 - 9.0 * gone + noise(at + 2)),
-            ("objective/scores", score),
-            ("policy/approxkl_avg", 0.004 + 0.002 * noise(at).abs()),
-            ("policy/clipfrac_avg", 0.06 + 0.03 * noise(at).abs()),
-            ("loss/value_avg", 0.4 - 0.3 * gone),
-            ("val/num_eos_tokens", 126.0),
-            ("kl_coef", 0.05),
+            ("objective/entropy".into(), 41.0 - 9.0 * gone + noise(at + 2)),
+            ("objective/scores".into(), score),
+            ("policy/approxkl_avg".into(), 0.004 + 0.002 * noise(at).abs()),
+            ("policy/clipfrac_avg".into(), 0.06 + 0.03 * noise(at).abs()),
+            ("loss/value_avg".into(), 0.4 - 0.3 * gone),
+            ("val/num_eos_tokens".into(), 126.0),
+            ("kl_coef".into(), 0.05),
         ],
     };
-    extra.push(("objective/kl", kl));
+    extra.push(("objective/kl".into(), kl));
     if line != Line::Dpo {
         extra.extend([
-            ("guard/distinct2", 0.49 - 0.08 * gone),
-            ("guard/repetition", 0.01 + 0.02 * gone),
-            ("guard/length", 21.0 + 4.0 * gone),
-            ("guard/end_rate", 0.99),
-            ("guard/strikes", 0.0),
+            ("guard/distinct2".into(), 0.49 - 0.08 * gone),
+            ("guard/repetition".into(), 0.01 + 0.02 * gone),
+            ("guard/length".into(), 21.0 + 4.0 * gone),
+            ("guard/end_rate".into(), 0.99),
+            ("guard/strikes".into(), 0.0),
         ]);
     }
     StepReport {

@@ -2,7 +2,7 @@
 
 mod feedback;
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 pub use crate::{
     data::chat::{Role, Turn},
@@ -256,8 +256,11 @@ pub struct StepReport {
     /// Per source: tokens drawn so far and passes over it.
     pub sources: Vec<SourceUse>,
     /// What the stage tells beside these, under TRL's names.
-    pub extra: Vec<(&'static str, f64)>,
+    pub extra: Vec<Metric>,
 }
+
+/// A metric's name and value.
+pub type Metric = (Cow<'static, str>, f64);
 
 /// How much of a source was drawn so far.
 #[derive(Clone, Copy, Debug, PartialEq)]

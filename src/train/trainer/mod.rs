@@ -349,7 +349,7 @@ impl Trainer {
             epoch: self.r.state.total_tokens as f64 / all.max(1) as f64,
             step_ms: seconds * 1e3,
             sources,
-            extra: flown.submitted.extra.clone(),
+            extra: flown.submitted.extra.iter().map(|(name, value)| ((*name).into(), *value)).collect(),
         };
         self.metrics.append(&lines::step(self.r.stage.name, &report))?;
         emit(Event::Steps(vec![report]));

@@ -1,10 +1,10 @@
 //! What the screen knows of a reward model or a policy: held-out figures, metrics under TRL's names,
 //! lamps, the guard, and one answer of the newest update token by token.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::batch::special;
-use crate::session::{Lamp, PolicyReport, RewardReport, RolloutView};
+use crate::session::{Lamp, Metric, PolicyReport, RewardReport, RolloutView};
 use crate::ui::{series::Series, text::Clean};
 
 /// The task that stands for all of them.
@@ -101,7 +101,7 @@ impl Rollout {
 #[derive(Clone, Debug, Default)]
 pub struct Feedback {
     /// What steps tell beside the loss, by TRL's names.
-    metrics: Vec<(&'static str, Series)>,
+    metrics: Vec<(Cow<'static, str>, Series)>,
     /// The newest held-out figures of a reward model.
     pub reward: Option<RewardReport>,
     /// Held-out accuracy with its interval, and that of the guess by length.
@@ -138,10 +138,10 @@ pub struct Feedback {
 
 impl Feedback {
     /// Adds what a step tells beside its loss.
-    pub fn add_metrics(&mut self, step: usize, extra: &[(&'static str, f64)]) {
+    pub fn add_metrics(&mut self, step: usize, extra: &[Metric]) {
         for (name, value) in extra {
             let at = self.metrics.iter().position(|m| m.0 == *name).unwrap_or_else(|| {
-                self.metrics.push((*name, Series::default()));
+                self.metrics.push((name.clone(), Series::default()));
                 self.metrics.len() - 1
             });
             self.metrics[at].1.push(step, *value);
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn metrics_are_found_by_the_first_name_that_is_told() {
         let mut feedback = Feedback::default();
-        feedback.add_metrics(1, &[("kl", 0.5), ("reward", 1.0)]);
-        feedback.add_metrics(2, &[("kl", 0.75)]);
+        feedback.add_metrics(1, &[("kl".into(), 0.5), ("reward".into(), 1.0)]);
+        feedback.add_metrics(2, &[("kl".into(), 0.75)]);
         assert_eq!(feedback.newest(&["objective/kl", "kl"]), Some(0.75));
         assert_eq!(feedback.newest(&["objective/entropy"]), None);
     }
