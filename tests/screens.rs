@@ -431,6 +431,7 @@ fn hostile_text_is_shown_not_obeyed() {
         expected: text(),
         matched: 3,
         length: 9,
+        recall: true,
     });
     let token = TokenView { text: text(), trained: true, loss: Some(f32::NAN), first: true };
     let drawn = vec![(text(), vec![token; 9])];

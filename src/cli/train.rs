@@ -196,7 +196,15 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
             100.0 * r.agreement.1,
             100.0 * r.agreement.0
         )),
+        Event::Edited(e) => output::note(&format!("step {:>6}  {}: {}", e.step, e.cause.name(), visible(&e.text))),
+        Event::Broken { step, text } => output::note(&format!("step {step:>6}  {}", visible(text))),
         Event::Batch(_)
+        | Event::Room(_)
+        | Event::Document(_)
+        | Event::NextBatch(_)
+        | Event::Dropped(_)
+        | Event::Tried(_)
+        | Event::Marked { .. }
         | Event::Rollout(_)
         | Event::Offered(_)
         | Event::Voted(_)

@@ -34,9 +34,9 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
             "eval",
             json!({"step": step, "source": source, "eval_loss": eval_loss, "eval_bits_per_byte": eval_bits_per_byte}),
         ),
-        Event::Probe { step, task, prompt, text, expected, matched, length } => (
+        Event::Probe { step, task, prompt, text, expected, matched, length, recall } => (
             "probe",
-            json!({"step": step, "task": task, "prompt": prompt, "text": text, "expected": expected, "match": matched, "length": length}),
+            json!({"step": step, "task": task, "prompt": prompt, "text": text, "expected": expected, "match": matched, "length": length, "recall": recall}),
         ),
         Event::Task(t) => (
             "task",
@@ -78,7 +78,21 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
             "refitted",
             json!({"version": r.version, "votes": r.votes, "pairs": r.pairs, "weight": r.weight, "steps": r.steps, "seconds": r.seconds, "agreement": r.agreement, "accuracy": r.accuracy, "checkpoint": r.checkpoint}),
         ),
+        Event::Edited(e) => (
+            "edited",
+            json!({
+                "step": e.step, "cause": e.cause.name(), "text": e.text, "learning_rate": e.learning_rate, "seconds": e.seconds, "replayed": e.replayed,
+                "sources": e.sources.iter().map(|s| json!({"name": s.name, "weight": s.weight, "documents": s.documents, "tokens": s.tokens})).collect::<Vec<_>>(),
+            }),
+        ),
+        Event::Broken { step, text } => ("broken", json!({"step": step, "text": text})),
+        Event::Marked { keep, drop } => ("marked", json!({"keep": keep, "drop": drop})),
         Event::Steps(_)
+        | Event::Room(_)
+        | Event::Document(_)
+        | Event::NextBatch(_)
+        | Event::Dropped(_)
+        | Event::Tried(_)
         | Event::Batch(_)
         | Event::Rollout(_)
         | Event::Offered(_)

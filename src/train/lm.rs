@@ -186,21 +186,23 @@ impl Work for Lm {
 
     fn probe(&mut self, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError> {
         let mut events = Vec::new();
-        let mut told = |task: Option<String>, prompt: &str, text: String, expected: &str, matched: usize| {
-            events.push(Event::Probe {
-                step: done,
-                task,
-                prompt: prompt.to_owned(),
-                text,
-                expected: expected.to_owned(),
-                matched,
-                length: expected.chars().count(),
-            });
-        };
+        let mut told =
+            |task: Option<String>, prompt: &str, text: String, expected: &str, matched: usize, recall: bool| {
+                events.push(Event::Probe {
+                    step: done,
+                    task,
+                    prompt: prompt.to_owned(),
+                    text,
+                    expected: expected.to_owned(),
+                    matched,
+                    length: expected.chars().count(),
+                    recall,
+                });
+            };
         for p in &self.corpus.probes {
             let (text, matched) =
                 answer::probe(device, &mut self.decoder, &self.corpus.tokenizer, &p.prompt, &p.expected)?;
-            told(None, &p.prompt, text, &p.expected, matched);
+            told(None, &p.prompt, text, &p.expected, matched, p.recall);
         }
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(events) };
         let tokenizer = &self.corpus.tokenizer;
@@ -213,7 +215,7 @@ impl Work for Lm {
         for (p, answer) in chats.probes.iter().zip(&answers) {
             let text = tokenizer.decode(&answer.ids, false);
             let matched = text.chars().zip(p.expected.chars()).take_while(|(a, b)| a == b).count();
-            told(p.task.clone(), &p.prompt, text, &p.expected, matched);
+            told(p.task.clone(), &p.prompt, text, &p.expected, matched, false);
         }
         Ok(events)
     }

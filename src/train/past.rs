@@ -121,6 +121,8 @@ fn event(r: &Value) -> Option<Event> {
             expected: text(r, "expected")?,
             matched: whole(r, "match")?,
             length: whole(r, "length")?,
+            // Logs from before it was told know of recall alone.
+            recall: r.get("recall").and_then(Value::as_bool).unwrap_or(true),
         },
         "reward" => Event::Reward(RewardReport {
             step,

@@ -105,6 +105,7 @@ pub fn probe(step: usize) -> Event {
         text,
         expected: POEM.to_owned(),
         length: 18,
+        recall: true,
     }
 }
 
@@ -215,7 +216,7 @@ pub fn sft_probes(step: usize) -> Vec<Event> {
         let mut text: String = expected.chars().take(matched).collect();
         text.extend("的一是不了人我在有他这".chars().cycle().take((length - matched).min(9)));
         let (task, prompt) = (Some(task.to_owned()), prompt.to_owned());
-        Event::Probe { step, task, prompt, text, expected: expected.to_owned(), matched, length }
+        Event::Probe { step, task, prompt, text, expected: expected.to_owned(), matched, length, recall: false }
     };
     vec![
         probe(
@@ -542,6 +543,15 @@ impl Player {
         let at = self.at();
         let chats = self.line != Line::Pretrain;
         match command {
+            Command::ShowRoom
+            | Command::Weigh { .. }
+            | Command::ShowDocument { .. }
+            | Command::ShowNextBatch
+            | Command::ShowDropped { .. }
+            | Command::TryRule { .. }
+            | Command::SetRule { .. }
+            | Command::Mark { .. }
+            | Command::Reread => {}
             Command::Pause => {
                 self.paused = true;
                 self.tell(Event::Paused { step: at });

@@ -1,6 +1,7 @@
 //! What a trainer is told and what it tells: the vocabulary of the wall between threads.
 
 mod feedback;
+mod room;
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -9,6 +10,10 @@ pub use crate::{
     nn::Sampling,
 };
 pub use feedback::{ActionView, Choice, Lamp, Offer, PolicyReport, Refit, RewardReport, RolloutView, Tally, VotedPair};
+pub use room::{
+    Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView, RuleView,
+    TokenizerView, Trial, Twin,
+};
 
 /// What a model is asked to go on with.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +96,65 @@ pub enum Command {
     Unvote,
     /// Fit the reward model to the votes now ([`Event::Refitted`], or [`Event::Refused`]).
     Refit,
+    /// Tell the data as they are now ([`Event::Room`], or [`Event::Refused`]).
+    ShowRoom,
+    /// Give a source of text more (or less) of the batches: so many twentieths of them, rounded to whole ones;
+    /// written to run.toml ([`Event::Edited`], or [`Event::Refused`]).
+    Weigh {
+        /// The source.
+        source: String,
+        /// Twentieths; below 0 to take away.
+        by: i32,
+    },
+    /// Tell a document that is trained on, with its losses ([`Event::Document`]).
+    ShowDocument {
+        /// Its source.
+        source: String,
+        /// Which of the source's training documents; taken modulo their number.
+        index: usize,
+    },
+    /// Tell the batch that comes next ([`Event::NextBatch`]).
+    ShowNextBatch,
+    /// Tell documents that were dropped ([`Event::Dropped`]).
+    ShowDropped {
+        /// Of this source; of all where it is none.
+        source: Option<String>,
+        /// By this rule; by all where it is none.
+        rule: Option<String>,
+        /// The first of them, from 0.
+        from: usize,
+        /// How many.
+        count: usize,
+    },
+    /// Try another bound of a rule: its effect is told while it is counted ([`Event::Tried`]). A newer trial ends
+    /// the one before.
+    TryRule {
+        /// The source.
+        source: String,
+        /// The rule.
+        rule: String,
+        /// The bound.
+        threshold: f64,
+    },
+    /// Set a rule's bound in run.toml, or the table's own where it is none; the text is cleaned anew
+    /// ([`Event::Edited`], or [`Event::Refused`]).
+    SetRule {
+        /// The source.
+        source: String,
+        /// The rule.
+        rule: String,
+        /// The bound.
+        threshold: Option<f64>,
+    },
+    /// Keep for the quality classifier that texts like this one are wanted, or not ([`Event::Marked`]).
+    Mark {
+        /// The text, or its beginning.
+        text: String,
+        /// Whether they are; none takes the mark away.
+        keep: Option<bool>,
+    },
+    /// Read sources and run.toml again now, as if they had been saved.
+    Reread,
     /// Save this stage and go to another one ([`Event::Started`] of that one, or [`Event::Refused`]).
     Stage {
         /// Its name.
@@ -340,6 +404,32 @@ pub enum Event {
         /// In words.
         text: String,
     },
+    /// The answer to [`Command::ShowRoom`]; told again after every edit.
+    Room(Box<RoomView>),
+    /// A change of mix, data or learning rate is on disk and holds from the next batch on.
+    Edited(Box<Edit>),
+    /// A saved edit cannot be used: where it is broken. The old version is trained on.
+    Broken {
+        /// After this step.
+        step: usize,
+        /// In words.
+        text: String,
+    },
+    /// The answer to [`Command::ShowDocument`].
+    Document(Box<DocumentView>),
+    /// The answer to [`Command::ShowNextBatch`]: the batch of step `step`, without losses.
+    NextBatch(Box<BatchView>),
+    /// The answer to [`Command::ShowDropped`].
+    Dropped(Box<DroppedView>),
+    /// How far a trial is.
+    Tried(Box<Trial>),
+    /// A mark is on disk.
+    Marked {
+        /// Marks to keep and to drop, so far.
+        keep: usize,
+        /// See `keep`.
+        drop: usize,
+    },
     /// A probe's completion.
     Probe {
         /// After this step.
@@ -356,6 +446,8 @@ pub enum Event {
         matched: usize,
         /// Characters of `expected`.
         length: usize,
+        /// Whether the text is trained on, so that what is shown is recall.
+        recall: bool,
     },
     /// A piece of an answer to [`Command::Prompt`].
     PromptText {

@@ -90,6 +90,15 @@ impl Trainer {
                 Command::Unvote => self.unvote(emit)?,
                 Command::Refit => self.refit(emit)?,
                 Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
+                Command::ShowRoom
+                | Command::Weigh { .. }
+                | Command::ShowDocument { .. }
+                | Command::ShowNextBatch
+                | Command::ShowDropped { .. }
+                | Command::TryRule { .. }
+                | Command::SetRule { .. }
+                | Command::Mark { .. }
+                | Command::Reread => self.refuse("this stage draws no text".to_owned(), emit),
                 Command::Stage { name } => {
                     if let Some(stage) = self.may_switch(&name, emit)? {
                         return Ok(Some(Way::To(stage)));

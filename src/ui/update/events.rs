@@ -60,12 +60,20 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             state.stages.live_mut().batch = Some(Batch::new(&batch));
         }
         Event::Batch(_) => {}
-        Event::Probe { step, task, prompt, text, expected, matched, length } => {
+        Event::Probe { step, task, prompt, text, expected, matched, length, recall: _ } => {
             let stage = state.stages.live_mut();
             stage.probing = false;
             let task = task.as_deref();
             stage.add_probe(Said { step, task, prompt: &prompt, text: &text, expected: &expected, matched, length });
         }
+        Event::Room(_)
+        | Event::Edited(_)
+        | Event::Broken { .. }
+        | Event::Document(_)
+        | Event::NextBatch(_)
+        | Event::Dropped(_)
+        | Event::Tried(_)
+        | Event::Marked { .. } => {}
         Event::PromptText { id, text, step } => {
             if let Some(answer) = state.chat.answer_mut(id) {
                 answer.push(&text, step);
