@@ -19,6 +19,7 @@ mod manifest;
 mod names;
 mod run;
 mod safetensors;
+mod watch;
 
 pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
 pub use draft::{Draft, DraftFile};
@@ -34,3 +35,4 @@ pub use safetensors::{
     Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, TensorData, TensorEntry, TensorFile, TensorRef, Written,
     export_tensors, read_header, read_model, read_tensors, tensors_len, write_tensors,
 };
+pub use watch::{Place, Watch, Watching};

@@ -1,0 +1,149 @@
+//! Watching files that a person may save while a run works: by what the system tells, or by looking again and again
+//! where it tells nothing.
+//!
+//! Folders are watched and not files: an editor that saves puts a new file in the old one's place.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use notify::{
+    Config, Event, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
+
+/// Between two looks where the system tells nothing.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How files are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watching {
+    /// By what the system tells; by looking on file systems of a network, whose changes are not all told.
+    #[default]
+    Auto,
+    /// By looking.
+    Poll,
+    /// Not at all.
+    Off,
+}
+
+/// A folder that is watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Whether the folders in it are, too.
+    pub deep: bool,
+}
+
+/// Watches until it is dropped.
+pub struct Watch {
+    /// Kept for their threads.
+    _watchers: Vec<Box<dyn Watcher + Send>>,
+    how: &'static str,
+}
+
+impl Watch {
+    /// Calls `tell` from another thread with every path that may have changed in one of the places. A place that
+    /// cannot be watched is looked at; one that is not there is left out.
+    pub fn start(places: &[Place], how: Watching, tell: impl Fn(&Path) + Send + Clone + 'static) -> Watch {
+        let mut watch = Watch { _watchers: Vec::new(), how: "off" };
+        if how == Watching::Off {
+            return watch;
+        }
+        let hear = move |event: notify::Result<Event>| {
+            // What cannot be told is no change; the next one is told.
+            let Ok(event) = event else { return };
+            let changes = match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+                EventKind::Access(_) => false,
+                _ => true,
+            };
+            if changes || event.need_rescan() {
+                event.paths.iter().for_each(|path| tell(path));
+            }
+        };
+        let (mut told, mut looked): (Vec<&Place>, Vec<&Place>) =
+            places.iter().filter(|p| p.folder.is_dir()).partition(|p| how == Watching::Auto && !is_remote(&p.folder));
+        if !told.is_empty() {
+            match RecommendedWatcher::new(hear.clone(), Config::default()) {
+                Ok(mut watcher) => {
+                    // A system may allow few watches; what is beyond them is looked at.
+                    told.retain(|p| watcher.watch(&p.folder, mode(p)).inspect_err(|_| looked.push(p)).is_ok());
+                    if !told.is_empty() {
+                        watch._watchers.push(Box::new(watcher));
+                        watch.how = "notify";
+                    }
+                }
+                Err(_) => looked.append(&mut told),
+            }
+        }
+        if !looked.is_empty()
+            && let Ok(mut watcher) = PollWatcher::new(hear, Config::default().with_poll_interval(LOOK))
+        {
+            let watched = looked.iter().filter(|p| watcher.watch(&p.folder, mode(p)).is_ok()).count();
+            if watched > 0 {
+                watch._watchers.push(Box::new(watcher));
+                watch.how = if watch.how == "notify" { "notify, poll" } else { "poll" };
+            }
+        }
+        watch
+    }
+
+    /// `notify`, `poll`, both, or `off`.
+    pub fn how(&self) -> &'static str {
+        self.how
+    }
+}
+
+fn mode(place: &Place) -> RecursiveMode {
+    if place.deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive }
+}
+
+/// Whether a folder is on a file system whose other users' changes this system is not told.
+#[cfg(target_os = "linux")]
+fn is_remote(folder: &Path) -> bool {
+    // linux/magic.h and the file systems' own headers: NFS, SMB, SMB2, CIFS, FUSE, 9P, AFS, Ceph, Lustre, Coda, OCFS2, GPFS.
+    const REMOTE: [u32; 12] = [
+        0x6969, 0x517B, 0xFE53_4D42, 0xFF53_4D42, 0x6573_5546, 0x0102_1997, 0x6B41_4653, 0x00C3_6400, 0x0BD0_0BD0,
+        0x7375_7245, 0x7461_636F, 0x4750_4653,
+    ];
+    rustix::fs::statfs(folder).is_ok_and(|s| REMOTE.contains(&(s.f_type as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_remote(_folder: &Path) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::{fs, sync::mpsc};
+
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_told_either_way() {
+        for how in [Watching::Auto, Watching::Poll] {
+            let dir = tempfile::tempdir().unwrap();
+            let deep = dir.path().join("a/b");
+            fs::create_dir_all(&deep).unwrap();
+            let (send, receive) = mpsc::channel();
+            let place = Place { folder: dir.path().to_owned(), deep: true };
+            let watch = Watch::start(&[place], how, move |path| {
+                let _gone = send.send(path.to_owned());
+            });
+            assert_eq!(watch.how(), if how == Watching::Poll { "poll" } else { "notify" });
+            // As editors do it: a new file, then its name.
+            fs::write(deep.join("x~"), "one").unwrap();
+            fs::rename(deep.join("x~"), deep.join("x.txt")).unwrap();
+            let told = receive.iter().find(|p| p.ends_with("x.txt"));
+            assert!(told.is_some());
+        }
+        let watch = Watch::start(&[Place { folder: "/nowhere".into(), deep: true }], Watching::Auto, |_| {});
+        assert_eq!(watch.how(), "off");
+    }
+}
