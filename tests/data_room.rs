@@ -176,6 +176,22 @@ fn text_is_simplified_and_masked_where_it_is_asked_for() {
 }
 
 #[test]
+fn a_bound_of_the_source_s_own_holds_and_makes_the_text_anew() {
+    let dir = TempDir::new().unwrap();
+    let short = ["春眠不觉晓，处处闻啼鸟。", "夜来风雨声，花落知多少。"].map(str::to_owned);
+    write(dir.path(), "a.jsonl", jsonl((0..20).map(poem).chain(short)));
+    let told = |rules: &str| {
+        let toml = format!("[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\nprofile = \"poetry\"\n{rules}");
+        let lines = data(&run(&dir, &toml));
+        (named(&lines, "funnel")[0]["documents_out"].as_u64().unwrap(), named(&lines, "funnel")[0]["rules"].clone())
+    };
+    assert_eq!(told(""), (20, serde_json::json!({"too_short": 2})));
+    assert_eq!(told("rules = { too_short = 10 }\n"), (22, serde_json::json!({})));
+    assert_eq!(told("rules = { too_short = 10, too_long = 12.5 }\n"), (2, serde_json::json!({"too_long": 20})));
+    assert_eq!(told("[source.rules]\ntoo_short = false\n"), (22, serde_json::json!({})));
+}
+
+#[test]
 fn bad_files_are_said_and_the_rest_goes_on() {
     let dir = TempDir::new().unwrap();
     let files = dir.path().join("files");
@@ -253,10 +269,21 @@ fn a_source_of_which_nothing_is_left_stops_only_where_it_is_alone() {
 fn wrong_keys_are_refused_with_the_right_ones() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), "a.txt", "x");
+    let ruled = |profile: &str, rules: &str| {
+        format!("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"{profile}\"\nrules = {{ {rules} }}\n")
+    };
     for (toml, words) in [
         ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofil = \"poetry\"\n", ["profil", "profile"]),
         ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"verse\"\n", ["verse", "poetry"]),
         ("[[sft.source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"poetry\"\n", ["sft.source", "[[source]]"]),
+        (&ruled("poetry", "to_short = 20"), ["\"to_short\"", "did you mean \"too_short\"?"]),
+        (&ruled("poetry", "language = 0.5"), ["no rule \"language\"", "lost_characters, few_letters"]),
+        (&ruled("poetry", "too_short = -1"), ["too_short is -1", "false"]),
+        (&ruled("poetry", "too_short = nan"), ["too_short is NaN", "false"]),
+        (&ruled("poetry", "too_short = true"), ["`true`", "or false, which switches it off"]),
+        (&ruled("poetry", "too_short = \"off\""), ["\"off\"", "or false, which switches it off"]),
+        (&ruled("none", "too_short = 20"), ["profile none has no rules", "set another profile"]),
+        (&(ruled("poetry", "").replace("source", "sft.source")), ["sft.source", "[[source]]"]),
     ] {
         danlu(["data", "--run", run(&dir, toml).to_str().unwrap()]).refused(2, &words);
     }

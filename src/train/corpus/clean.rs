@@ -30,7 +30,7 @@ use super::{
 use crate::{
     data::{
         DataError,
-        clean::{Masked, Verdict, judge, mask, simplified},
+        clean::{Masked, Rule, Verdict, judge, mask, simplified},
         dedup::{
             BANDS, Bands, Dedup, EXACT_DUPLICATE, LEAST, NEAR_DUPLICATE, Shingling,
             bands::{self as band_store, Spill},
@@ -197,8 +197,9 @@ impl<'a> Cleaner<'a> {
             Message::Records { source, file, records } => (source, file, records),
         };
         let config = self.ledger.listed[source].0;
+        let rules = config.rules();
         let judged: Result<Vec<Judged>, DataError> =
-            records.into_par_iter().map(|(place, found)| judged(config, place, found)).collect();
+            records.into_par_iter().map(|(place, found)| judged(config, &rules, place, found)).collect();
         while self.firsts.len() <= source {
             self.firsts.push(self.heads.len() as u32);
         }
@@ -371,7 +372,12 @@ fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
 }
 
 /// Takes a record through the rules of its source.
-fn judged(config: &SourceConfig, place: u64, found: Result<Document, Fault>) -> Result<Judged, DataError> {
+fn judged(
+    config: &SourceConfig,
+    rules: &[Rule],
+    place: u64,
+    found: Result<Document, Fault>,
+) -> Result<Judged, DataError> {
     let mut document = match found {
         Ok(document) => document,
         Err(fault) => {
@@ -384,7 +390,7 @@ fn judged(config: &SourceConfig, place: u64, found: Result<Document, Fault>) -> 
     if config.simplify {
         document = document.mapped(simplified)?;
     }
-    if let Some(verdict) = judge(config.profile, &document) {
+    if let Some(verdict) = judge(rules, &document) {
         return Ok(Judged { place, bytes, fault: false, outcome: Err((verdict, document.text().to_owned())) });
     }
     let mut masked = Masked::default();

@@ -170,7 +170,7 @@ pub(super) fn key(version: &str, sources: &[(&SourceConfig, Vec<TextFile>)]) -> 
     hash.update(version.as_bytes());
     let mut contents = contents.into_iter();
     for (source, files) in sources {
-        let how = (source.profile, &source.field, source.documents, source.simplify, source.dedup());
+        let how = (source.profile, &source.rules, &source.field, source.documents, source.simplify, source.dedup());
         hash.update(format!("\n{how:?} {}", files.len()).as_bytes());
         for file in files {
             hash.update(format!("\n{:?} {} ", file.kind, file.path.display()).as_bytes());
