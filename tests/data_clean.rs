@@ -29,7 +29,7 @@ use danlu::{
         tokenizer::train_char,
     },
     store::{RealFs, Run},
-    train::{Corpus, TrainError, config::RunConfig},
+    train::{Corpus, TrainError, config::RunConfig, event::Trial, trial},
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 use tempfile::TempDir;
@@ -372,5 +372,72 @@ writeln!(toml, "[[source]]\nname = \"{i}\"\npath = \"../{i}.jsonl\"\nprofile = \
             }
         }
         prop_assert_eq!(told, counted);
+    }
+}
+
+// Trials
+
+/// Tries a bound of the only source of `toml`.
+fn tried(dir: &Path, toml: &str, rule: &str, threshold: f64, stop: bool) -> Result<Vec<Trial>, TrainError> {
+    let config = RunConfig::parse(toml, &[], "pretrain").unwrap();
+    let mut told = Vec::new();
+    let stop = AtomicBool::new(stop);
+    trial(dir, &config.source[0], rule, threshold, &stop, &mut |t| told.push(t)).map(|()| told)
+}
+
+#[test]
+fn a_trial_counts_what_cleaning_would_drop() {
+    let dir = TempDir::new().unwrap();
+    let mut chance = Chance(5);
+    let mut files = [String::new(), String::new()];
+    for i in 0..3000 {
+        let mut text: String = (0..6 + chance.below(20)).map(|_| chance.han()).collect();
+        match i % 10 {
+            0 => text.insert(0, '□'),
+            1 => text += "0123456789",
+            _ => {}
+        }
+        let line = if i % 50 == 0 { "{\"name\": 1}".to_owned() } else { serde_json::json!({"text": text}).to_string() };
+        files[i % 2] += &(line + "\n");
+    }
+    for (i, text) in files.iter().enumerate() {
+        fs::write(dir.path().join(format!("{i}.jsonl")), text).unwrap();
+    }
+    let toml = |rules: &str| {
+        format!(
+            "size = \"1m\"\n[[source]]\nname = \"a\"\npath = \"../*.jsonl\"\nprofile = \"poetry\"\ndedup = \"off\"\nrules = {{ {rules} }}\n"
+        )
+    };
+    let cleaned = |rules: &str| {
+        let folder = TempDir::new_in(dir.path()).unwrap();
+        let (corpus, _) = load(folder.path(), &toml(rules).replace("../*", "../../*")).unwrap();
+        let funnel = corpus.funnels[0].2.clone();
+        (funnel.documents_in, funnel.documents_in - funnel.kept.documents)
+    };
+    let folder = dir.path().join("run");
+    fs::create_dir(&folder).unwrap();
+    for (rules, rule, threshold) in [
+        ("", "too_short", 20.0),
+        ("", "too_short", 8.0),
+        ("", "lost_characters", 0.04),
+        ("too_short = false", "too_short", 14.0),
+        ("too_short = 10, few_letters = 0.7", "few_letters", 0.5),
+        ("too_short = 10, too_long = 20", "too_long", 20.0),
+    ] {
+        let told = tried(&folder, &toml(rules), rule, threshold, false).unwrap();
+        let last = told.last().unwrap();
+        let others: Vec<&str> = rules.split(", ").filter(|r| !r.is_empty() && !r.starts_with(rule)).collect();
+        let then = [others.join(", "), format!("{rule} = {threshold}")].join(if others.is_empty() { "" } else { ", " });
+        let ((all, now), (_, then)) = (cleaned(rules), cleaned(&then));
+        assert_eq!((last.documents, last.dropped_now, last.dropped_then), (all, now, then), "{rule} {threshold}");
+        assert!(last.done && told[..told.len() - 1].iter().all(|t| !t.done));
+        assert_eq!((last.back.len() == 8, last.gone.len() == 8), (then < now, then > now), "{rule} {threshold}");
+        let at_least = rule != "too_long" && rule != "lost_characters";
+        assert!(last.gone.iter().all(|(value, text)| (*value < threshold) == at_least && !text.is_empty()));
+        assert!(last.back.iter().all(|(value, text)| (*value >= threshold) == at_least && !text.is_empty()));
+    }
+    assert!(matches!(tried(&folder, &toml(""), "too_short", 20.0, true), Err(TrainError::Stopped)));
+    for (rule, threshold) in [("language", 0.5), ("too_short", f64::NAN), ("too_short", -1.0)] {
+        assert!(matches!(tried(&folder, &toml(""), rule, threshold, false), Err(TrainError::Input(_))), "{rule}");
     }
 }

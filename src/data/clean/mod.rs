@@ -69,10 +69,12 @@ pub fn judge(rules: &[Rule], document: &Document) -> Option<Verdict> {
     let text = measure::Text::new(document.body());
     rules.iter().find_map(|rule| {
         let value = text.measure(rule.measure);
-        let (kept, threshold) = match rule.bound {
-            Bound::AtLeast(t) => (value >= t, t),
-            Bound::AtMost(t) => (value <= t, t),
-        };
-        (!kept).then(|| Verdict { rule: rule.name.to_owned(), value, threshold })
+        let verdict = || Verdict { rule: rule.name.to_owned(), value, threshold: rule.bound.threshold() };
+        (!rule.bound.keeps(value)).then(verdict)
     })
+}
+
+/// What a rule measures of a document.
+pub fn measured(rule: &Rule, document: &Document) -> f64 {
+    measure::Text::new(document.body()).measure(rule.measure)
 }

@@ -35,6 +35,31 @@ pub enum Bound {
 }
 use Bound::{AtLeast, AtMost};
 
+impl Bound {
+    /// Whether a value is kept.
+    pub fn keeps(self, value: f64) -> bool {
+        match self {
+            AtLeast(t) => value >= t,
+            AtMost(t) => value <= t,
+        }
+    }
+
+    /// The number.
+    pub fn threshold(self) -> f64 {
+        let (AtLeast(t) | AtMost(t)) = self;
+        t
+    }
+
+    /// Another number in the same direction.
+    #[must_use]
+    pub fn moved(self, to: f64) -> Self {
+        match self {
+            AtLeast(_) => AtLeast(to),
+            AtMost(_) => AtMost(to),
+        }
+    }
+}
+
 /// One rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -204,11 +229,10 @@ pub fn rules(profile: Profile) -> &'static [Rule] {
 /// The same with a source's own settings, by rule name. A name that the profile does not have changes nothing; run.toml
 /// is checked for such when it is read.
 pub fn rules_with(profile: Profile, settings: &BTreeMap<String, Setting>) -> Vec<Rule> {
-    let set = |rule: &Rule| match (settings.get(rule.name), rule.bound) {
-        (None, _) => Some(*rule),
-        (Some(Setting::Off), _) => None,
-        (Some(Setting::Bound(t)), AtLeast(_)) => Some(Rule { bound: AtLeast(*t), ..*rule }),
-        (Some(Setting::Bound(t)), AtMost(_)) => Some(Rule { bound: AtMost(*t), ..*rule }),
+    let set = |rule: &Rule| match settings.get(rule.name) {
+        None => Some(*rule),
+        Some(Setting::Off) => None,
+        Some(Setting::Bound(to)) => Some(Rule { bound: rule.bound.moved(*to), ..*rule }),
     };
     rules(profile).iter().filter_map(set).collect()
 }

@@ -366,7 +366,7 @@ fn read_all(listed: &[Listed<'_>], send: &mpsc::SyncSender<Message>, given_up: &
 }
 
 /// Opens a file of the user's: a link is followed, a pipe or a device is not a file.
-fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
+pub(super) fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
     let opened = RealFs.open(path, Links::Follow);
     opened.map(|(file, _)| file).map_err(|source| StoreError::Io { doing: "open", path: path.to_owned(), source })
 }

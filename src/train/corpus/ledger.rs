@@ -152,7 +152,7 @@ impl<'a> Ledger<'a> {
 }
 
 /// The beginning of a text.
-fn clipped(text: &str) -> &str {
+pub(super) fn clipped(text: &str) -> &str {
     let mut end = text.len().min(SHOWN_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -7,6 +7,7 @@ mod clean;
 mod files;
 mod ledger;
 mod tokens;
+mod trial;
 
 use std::{
     path::Path,
@@ -27,6 +28,7 @@ use ledger::SourceMeta;
 use tokens::{Tokenizing, Tokens};
 
 pub(super) use files::{files, find_sources};
+pub use trial::trial;
 
 /// Largest file of conversations or preferences, which are held in memory.
 pub(super) const FILE_LIMIT: u64 = 512 << 20;
