@@ -26,6 +26,7 @@ pub mod examples;
 pub mod mix;
 pub mod packing;
 pub mod preference;
+pub mod quality;
 pub mod read;
 pub mod rules;
 pub mod shard;
