@@ -104,6 +104,11 @@ impl RunView {
         self.dir.join("events.jsonl")
     }
 
+    /// Where the marks of texts that are wanted, or not, lie.
+    pub fn marks_path(&self) -> PathBuf {
+        self.data_dir().join("marks.jsonl")
+    }
+
     /// Where the preferences lie.
     pub fn preferences_path(&self) -> PathBuf {
         self.dir.join("preferences.jsonl")
@@ -315,6 +320,11 @@ impl Run {
         let dir = self.view.data_dir().join("sft");
         ensure_dirs(&*self.view.disk, &dir)?;
         Log::open_whole(Arc::clone(&self.view.disk), &dir.join("by-hand.jsonl"))
+    }
+
+    /// Opens data/marks.jsonl, the texts marked as wanted or not, for appending. What a person wrote there stays.
+    pub fn marks(&self) -> Result<Log, StoreError> {
+        Log::open_whole(Arc::clone(&self.view.disk), &self.view.marks_path())
     }
 
     /// Opens report/answers.jsonl, the judged answers, for appending.

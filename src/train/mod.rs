@@ -38,7 +38,7 @@ mod votes;
 mod work;
 mod workshop;
 
-pub use corpus::{Corpus, trial};
+pub use corpus::{Corpus, Marks, trial};
 pub use error::TrainError;
 pub use lineage::{Standing, standing};
 pub use plan::StagePlan;

@@ -2,6 +2,7 @@
 //! that name the nearest known one.
 
 mod feedback;
+mod quality;
 mod source;
 mod stages;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     feedback::{DpoOverrides, GrpoOverrides, GuardOverrides, PpoOverrides},
+    quality::{QualityConfig, QualityRule},
     source::{Documents, SourceConfig},
     stages::{RewardMode, StageOverrides},
 };
@@ -115,6 +117,9 @@ pub struct RunConfig {
     /// The data; empty for the built-in corpus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<SourceConfig>,
+    /// The classifier that sources with `quality = true` are filtered by.
+    #[serde(default, skip_serializing_if = "source::is_default")]
+    pub quality: QualityConfig,
     /// The probes; empty for 春晓.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probe: Vec<ProbeConfig>,
@@ -174,6 +179,7 @@ impl RunConfig {
             "seed",
             "tokenizer",
             "source",
+            "quality",
             "probe",
             "model",
             "pretrain",
@@ -198,6 +204,7 @@ impl RunConfig {
             preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?;
         }
         source::check("source", &self.source)?;
+        self.quality.check(&self.source)?;
         source::check("sft.source", &self.sft.source)?;
         for p in self.probe.iter().chain(&self.sft.probe) {
             if p.prompt.is_empty() || p.expected.is_empty() {
@@ -345,6 +352,7 @@ fn in_words(message: &str) -> String {
         ("expected struct ModelOverrides", "expected a table of its keys"),
         ("expected struct StageOverrides", "expected a table of its keys"),
         ("expected struct SamplingOverrides", "expected a table of its keys"),
+        ("expected struct QualityConfig", "expected a table of its keys"),
         ("expected struct SourceConfig", "expected a table with name and path"),
         ("expected struct ProbeConfig", "expected a table with prompt and expected"),
     ];

@@ -50,13 +50,16 @@ pub struct SourceConfig {
     /// Which duplicates are dropped; by the profile where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<Dedup>,
+    /// Whether the quality classifier filters it, see [`super::QualityConfig`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub quality: bool,
 }
 
 fn one() -> f64 {
     1.0
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -89,7 +92,7 @@ pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigI
             SourceConfig { name: s.name.clone(), path: s.path.clone(), weight: s.weight, ..SourceConfig::default() };
         if table != "source" && *s != plain {
             return wrong(format!(
-                "{table} {:?}: profile, rules, field, documents, simplify and dedup are keys of [[source]]; conversations and pairs are taken as they are",
+                "{table} {:?}: profile, rules, field, documents, simplify, dedup and quality are keys of [[source]]; conversations and pairs are taken as they are",
                 s.name
             ));
         }

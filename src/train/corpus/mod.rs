@@ -6,6 +6,7 @@
 mod clean;
 mod files;
 mod ledger;
+mod marks;
 mod tokens;
 mod trial;
 
@@ -28,6 +29,7 @@ use ledger::SourceMeta;
 use tokens::{Tokenizing, Tokens};
 
 pub(super) use files::{files, find_sources};
+pub use marks::Marks;
 pub use trial::trial;
 
 /// Largest file of conversations or preferences, which are held in memory.
