@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Common, Outcome, output, signals::Stopping, train::visible};
 use crate::{
     data::clean::Funnel,
-    train::{Corpus, Setup, TrainError, open_run},
+    train::{Corpus, Setup, TrainError, corpus, open_run},
 };
 
 /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
@@ -40,6 +40,7 @@ impl Data {
             }
             loaded => loaded?,
         };
+        corpus::prune(&run.preparer(), &corpus.version, &[]).map_err(TrainError::from)?;
         let mut whole = Funnel::default();
         corpus.funnels.iter().for_each(|(_, _, funnel)| whole.merge(funnel));
         let tokenizer = measured(&corpus)?;

@@ -8,7 +8,7 @@ mod answer;
 mod chats;
 pub mod checkpoint;
 pub mod config;
-mod corpus;
+pub mod corpus;
 mod critic;
 mod dpo;
 mod draws;
