@@ -15,7 +15,7 @@ use std::{
 use danlu::{
     data::{
         Batcher, History, Packed, Shape,
-        clean::{Bound, Profile, judge, rules},
+        clean::{Bound, Profile, Setting, judge, rules, rules_with},
         dedup::{
             Shingling, candidates,
             minhash::{bands, jaccard},
@@ -67,7 +67,7 @@ Still, a child came with bread every evening and sat beside him, and asked what 
 
 #[test]
 fn a_rule_drops_what_it_names() {
-    let of = |profile, text: &str| judge(profile, &Document::plain(text)).map(|v| v.rule);
+    let of = |profile, text: &str| judge(rules(profile), &Document::plain(text)).map(|v| v.rule);
     let en = |text: &str| of(Profile::ProseEn, text);
     assert_eq!(en(PROSE), None);
     let french = "Le vieux fourneau était encore tiède ce matin quand la neige commença de tomber sur les toits du village endormi; personne ne croyait plus ce que racontait cet homme, sauf une petite fille qui apportait du pain chaque soir, restait assise près de lui, regardait longuement les flammes, demandait ce que l'on pouvait bien voir dedans to of.";
@@ -98,9 +98,9 @@ fn a_rule_drops_what_it_names() {
     assert_eq!(of(Profile::ProseZh, PROSE).as_deref(), Some("stop_words"));
     // Prose rules would drop every quatrain; its own do not.
     let poem = Document::poem("春晓", "孟浩然", "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。");
-    assert_eq!(judge(Profile::Poetry, &poem), None);
+    assert_eq!(judge(rules(Profile::Poetry), &poem), None);
     let verdict =
-        judge(Profile::Poetry, &Document::poem("一个很长很长很长很长的题目", "无名氏", "春眠不觉晓，")).unwrap();
+        judge(rules(Profile::Poetry), &Document::poem("一个很长很长很长很长的题目", "无名氏", "春眠不觉晓，")).unwrap();
     assert_eq!((verdict.rule.as_str(), verdict.value, verdict.threshold), ("too_short", 5.0, 14.0));
     let lost = of(Profile::Poetry, "□□不觉晓，处处闻啼鸟。□来风雨声，花落□多少。");
     assert_eq!(lost.as_deref(), Some("lost_characters"));
@@ -119,6 +119,21 @@ fn rules_are_named_once_and_say_where_they_come_from() {
             assert!(t.is_finite() && t >= 0.0);
         }
     }
+}
+
+#[test]
+fn a_source_has_bounds_of_its_own() {
+    let settings = |all: &[(&str, Setting)]| all.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect();
+    let poem = Document::plain("春眠不觉晓，处处闻啼鸟。");
+    let of = |all: &[(&str, Setting)]| judge(&rules_with(Profile::Poetry, &settings(all)), &poem);
+    let verdict = of(&[]).unwrap();
+    assert_eq!((verdict.rule.as_str(), verdict.value, verdict.threshold), ("too_short", 10.0, 14.0));
+    assert_eq!(of(&[("too_short", Setting::Bound(10.0))]), None);
+    assert_eq!(of(&[("too_short", Setting::Off)]), None);
+    let verdict = of(&[("too_short", Setting::Bound(0.0)), ("too_long", Setting::Bound(9.0))]).unwrap();
+    assert_eq!((verdict.rule.as_str(), verdict.value, verdict.threshold), ("too_long", 10.0, 9.0));
+    assert_eq!(rules_with(Profile::Poetry, &settings(&[])).len(), rules(Profile::Poetry).len());
+    assert_eq!(rules_with(Profile::Poetry, &settings(&[("too_long", Setting::Off)])).len(), 5);
 }
 
 // Duplicates

@@ -141,6 +141,33 @@ fn a_damaged_shard_is_made_again() {
     assert!(fs::read(&shard).unwrap() == bytes);
 }
 
+#[test]
+fn dropped_documents_are_told_with_their_reasons() {
+    let dir = TempDir::new().unwrap();
+    let near = poem(3).replacen('。', "", 1);
+    write(dir.path(), "a.jsonl", jsonl((0..60).map(poem)));
+    write(dir.path(), "b.jsonl", jsonl([poem(3), near.clone(), "短句".to_owned()]) + "{\"name\":\"李白\"}\n");
+    let source = |name: &str| format!("[[source]]\nname = \"{name}\"\npath = \"../{name}.jsonl\"\nprofile = \"poetry\"\n");
+    let run = run(&dir, &(source("a") + &source("b")));
+    let told = |rule: &[&str]| {
+        let args = ["data", "--json", "--run", run.to_str().unwrap(), "--dropped"];
+        let lines = danlu(args.iter().chain(rule)).good().objects();
+        assert_eq!(lines.last().unwrap()["event"], "funnel");
+        named(&lines, "dropped").into_iter().cloned().collect::<Vec<_>>()
+    };
+    let all = told(&[]);
+    let rules: Vec<&str> = all.iter().map(|d| d["rule"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["too_short", "no_text_field", "exact_duplicate", "near_duplicate"]);
+    assert!(all.iter().all(|d| d["source"] == "b" && d["file"].as_str().unwrap().ends_with("b.jsonl")));
+    assert_eq!((&all[0]["value"], &all[0]["threshold"], &all[0]["text"]), (&2.0.into(), &14.0.into(), &"短句".into()));
+    assert_eq!((&all[0]["place"], &all[0]["of"], &all[1]["place"]), (&3.into(), &Value::Null, &4.into()));
+    let pairs = told(&["near_duplicate"]);
+    assert_eq!(pairs, all[3..]);
+    assert_eq!((&pairs[0]["text"], &pairs[0]["of"]["text"]), (&near.into(), &poem(3).into()));
+    assert_eq!((&pairs[0]["of"]["source"], &pairs[0]["of"]["place"]), (&"a".into(), &4.into()));
+    assert!(pairs[0]["value"].as_f64().unwrap() >= 0.7 && told(&["nothing_such"]).is_empty());
+}
+
 /// Whatever byte of whatever prepared file is another one, or is missing: what comes out is the same.
 #[test]
 fn damage_to_prepared_data_is_noticed_and_made_again() {
@@ -211,6 +238,22 @@ fn text_is_simplified_and_masked_where_it_is_asked_for() {
     let texts: String = units.map(|p| String::from_utf8_lossy(&fs::read(p).unwrap()).into_owned()).collect();
     assert!(texts.contains("春眠不觉晓，处处闻啼鸟。") && texts.contains("**MASKED**EMAIL**"), "{texts}");
     assert!(!texts.contains("someone"));
+}
+
+#[test]
+fn a_bound_of_the_source_s_own_holds_and_makes_the_text_anew() {
+    let dir = TempDir::new().unwrap();
+    let short = ["春眠不觉晓，处处闻啼鸟。", "夜来风雨声，花落知多少。"].map(str::to_owned);
+    write(dir.path(), "a.jsonl", jsonl((0..20).map(poem).chain(short)));
+    let told = |rules: &str| {
+        let toml = format!("[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\nprofile = \"poetry\"\n{rules}");
+        let lines = data(&run(&dir, &toml));
+        (named(&lines, "funnel")[0]["documents_out"].as_u64().unwrap(), named(&lines, "funnel")[0]["rules"].clone())
+    };
+    assert_eq!(told(""), (20, serde_json::json!({"too_short": 2})));
+    assert_eq!(told("rules = { too_short = 10 }\n"), (22, serde_json::json!({})));
+    assert_eq!(told("rules = { too_short = 10, too_long = 12.5 }\n"), (2, serde_json::json!({"too_long": 20})));
+    assert_eq!(told("[source.rules]\ntoo_short = false\n"), (22, serde_json::json!({})));
 }
 
 #[test]
@@ -291,10 +334,21 @@ fn a_source_of_which_nothing_is_left_stops_only_where_it_is_alone() {
 fn wrong_keys_are_refused_with_the_right_ones() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), "a.txt", "x");
+    let ruled = |profile: &str, rules: &str| {
+        format!("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"{profile}\"\nrules = {{ {rules} }}\n")
+    };
     for (toml, words) in [
         ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofil = \"poetry\"\n", ["profil", "profile"]),
         ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"verse\"\n", ["verse", "poetry"]),
         ("[[sft.source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"poetry\"\n", ["sft.source", "[[source]]"]),
+        (&ruled("poetry", "to_short = 20"), ["\"to_short\"", "did you mean \"too_short\"?"]),
+        (&ruled("poetry", "language = 0.5"), ["no rule \"language\"", "lost_characters, few_letters"]),
+        (&ruled("poetry", "too_short = -1"), ["too_short is -1", "false"]),
+        (&ruled("poetry", "too_short = nan"), ["too_short is NaN", "false"]),
+        (&ruled("poetry", "too_short = true"), ["`true`", "or false, which switches it off"]),
+        (&ruled("poetry", "too_short = \"off\""), ["\"off\"", "or false, which switches it off"]),
+        (&ruled("none", "too_short = 20"), ["profile none has no rules", "set another profile"]),
+        (&(ruled("poetry", "").replace("source", "sft.source")), ["sft.source", "[[source]]"]),
     ] {
         danlu(["data", "--run", run(&dir, toml).to_str().unwrap()]).refused(2, &words);
     }

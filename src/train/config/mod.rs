@@ -323,13 +323,16 @@ fn suggest(message: &str) -> String {
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
         return in_words(message);
     };
-    let near = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), k)).min();
-    match near {
-        Some((distance, name)) if distance <= 1 + unknown.len() / 3 => {
-            format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", "))
-        }
-        _ => format!("unknown key {unknown:?}; known here: {}", known.join(", ")),
+    match nearest(unknown, known) {
+        Some(name) => format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", ")),
+        None => format!("unknown key {unknown:?}; known here: {}", known.join(", ")),
     }
+}
+
+/// The known name that somebody who wrote another may have meant.
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let (distance, name) = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), *k)).min()?;
+    (distance <= 1 + unknown.len() / 3).then_some(name)
 }
 
 /// serde's names of Rust types, as a person calls them.

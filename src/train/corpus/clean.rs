@@ -24,7 +24,7 @@ use super::{
 use crate::{
     data::{
         DataError,
-        clean::{Masked, Verdict, judge, mask, simplified},
+        clean::{Masked, Rule, Verdict, judge, mask, simplified},
         dedup::{Dedup, Shingling, fingerprint, minhash},
         document::Document,
         read::{Fault, Passed, ReadOptions, documents},
@@ -116,6 +116,7 @@ pub(super) fn clean(
 /// A unit that is made.
 struct Making<'a> {
     source: &'a SourceConfig,
+    rules: Vec<Rule>,
     planned: &'a Planned,
     writer: UnitWriter<Draft>,
     summary: Summary,
@@ -128,14 +129,15 @@ impl<'a> Making<'a> {
         let name = unit_name(&planned.key);
         let writer = UnitWriter::new(preparer.draft(&name)?).map_err(|e| failed(preparer, &name, e))?;
         let files = planned.files.iter().map(|(file, _)| file.path.display().to_string()).collect();
-        Ok(Self { source, planned, writer, summary: Summary { files, ..Summary::default() }, again: false })
+        let summary = Summary { files, ..Summary::default() };
+        Ok(Self { source, rules: source.rules(), planned, writer, summary, again: false })
     }
 
     /// Cleans what was read, in parallel, and writes it down, in order.
     fn take(&mut self, records: Vec<(u32, u64, Result<Document, Fault>)>) -> Result<(), TrainError> {
-        let source = self.source;
+        let (source, rules) = (self.source, &self.rules);
         let judged: Result<Vec<Judged>, DataError> =
-            records.into_par_iter().map(|(file, place, found)| judged(source, file, place, found)).collect();
+            records.into_par_iter().map(|(file, place, found)| judged(source, rules, (file, place), found)).collect();
         let (mut kept, mut verdicts) = (Vec::new(), Vec::new());
         let summary = &mut self.summary;
         for one in judged? {
@@ -276,8 +278,8 @@ enum Judged {
 /// Takes a record through the rules of its source.
 fn judged(
     config: &SourceConfig,
-    file: u32,
-    place: u64,
+    rules: &[Rule],
+    (file, place): (u32, u64),
     found: Result<Document, Fault>,
 ) -> Result<Judged, DataError> {
     let mut document = match found {
@@ -293,7 +295,7 @@ fn judged(
     if config.simplify {
         document = document.mapped(simplified)?;
     }
-    if let Some(verdict) = judge(config.profile, &document) {
+    if let Some(verdict) = judge(rules, &document) {
         let dropped = Dropped { file, place, verdict, text: Some(clipped(document.text()).to_owned()) };
         return Ok(Judged::Dropped { dropped, bytes, fault: false });
     }

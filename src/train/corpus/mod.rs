@@ -10,6 +10,7 @@ mod duplicates;
 mod files;
 mod library;
 mod prepare;
+mod room;
 mod select;
 mod stamps;
 mod tokens;
@@ -35,6 +36,7 @@ use crate::{
 use version::{Version, version_name};
 
 pub use dropped::dropped;
+pub use room::room;
 pub(super) use files::{files, find_sources};
 
 /// Largest file of conversations or preferences, which are held in memory.

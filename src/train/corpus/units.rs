@@ -57,7 +57,8 @@ pub(super) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, Trai
 
 /// Everything about a source that its cleaned documents depend on.
 fn settings(source: &SourceConfig) -> String {
-    format!("{:?}", (source.profile, &source.field, source.documents, source.simplify, source.dedup()))
+    let how = (source.profile, &source.rules, &source.field, source.documents, source.simplify, source.dedup());
+    format!("{how:?}")
 }
 
 fn of_source(source: &SourceConfig, files: Vec<(TextFile, Found)>) -> Vec<Planned> {
