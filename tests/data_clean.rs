@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
-    io::{self, Cursor, Read},
+    io::Cursor,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -17,19 +17,23 @@ use danlu::{
         Batcher, History, Packed, Shape,
         clean::{Bound, Profile, Setting, judge, rules, rules_with},
         dedup::{
-            BANDS, Bands, Shingling,
-            bands::Spill,
+            Shingling, candidates,
             minhash::{bands, jaccard},
             verified,
         },
         document::Document,
-        shard::{self, ShardWriter},
-        source::{Stream, pack},
+        shard::{self, ShardWriter, Shards},
+        source::{Picker, Stream, pack},
         split::split,
         tokenizer::train_char,
     },
     store::{RealFs, Run},
-    train::{Corpus, TrainError, config::RunConfig, event::Trial, trial},
+    train::{
+        Corpus, TrainError,
+        config::RunConfig,
+        corpus::{dropped, trial},
+        event::{DroppedDocument, Trial},
+    },
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 use tempfile::TempDir;
@@ -159,21 +163,6 @@ fn bands_are_shared_as_often_as_minhash_promises() {
     }
 }
 
-/// No file, or files in memory.
-#[derive(Default)]
-struct Files(HashMap<usize, Vec<u8>>);
-
-impl Spill for Files {
-    fn append(&mut self, band: usize, bytes: &[u8]) -> io::Result<()> {
-        self.0.entry(band).or_default().extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn open(&mut self, band: usize) -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(Cursor::new(self.0[&band].clone())))
-    }
-}
-
 /// A text, and one that is as alike as `similarity` by its shingles, or as near as changing characters comes.
 fn alike(chance: &mut Chance, shingling: Shingling, similarity: f64) -> (String, String, f64) {
     let a: Vec<char> = (0..600).map(|_| chance.han()).collect();
@@ -204,18 +193,22 @@ fn near_duplicates_are_found_and_others_are_not() {
         }
         let sets: Vec<Vec<u64>> = texts.iter().map(|t| shingling.shingles(t)).collect();
         let mut found = Vec::new();
-        // In memory, and with next to no memory.
-        for held in [usize::MAX, 900] {
-            let mut store = Bands::new(held);
-            let mut files = Files::default();
-            for (document, set) in (0..).zip(&sets) {
-                store.push(document, &bands(set).unwrap(), &mut files).unwrap();
-            }
-            assert_eq!(files.0.len(), if held == 900 { BANDS } else { 0 });
-            let candidates = store.candidates(&|_| false, &mut files).unwrap();
-            found.push(verified(&candidates, |d| Ok(sets[d as usize].clone())).unwrap());
+        let columns: Vec<[u64; 14]> = sets.iter().map(|set| bands(set).unwrap()).collect();
+        // At once, and with next to no memory.
+        for held in [usize::MAX, 300] {
+            let mut passes = 0;
+            let candidates = candidates(sets.len(), held, |band, take| {
+                passes += 1;
+                (0..).zip(&columns).for_each(|(document, bands)| take(document, bands[band]));
+                Ok(())
+            });
+            assert_eq!(passes, if held == 300 { 140 } else { 14 });
+            let some = |documents: &[u32]| Ok(documents.iter().map(|d| sets[*d as usize].clone()).collect());
+            // However long they are, that is how many are held against one another at once.
+            let size = if held == 300 { 5 << 20 } else { 600 };
+            found.push(verified(&candidates.unwrap(), |_| size, some).unwrap());
         }
-        assert_eq!(found[0], found[1], "disk and memory agree");
+        assert_eq!(found[0], found[1], "the passes make no difference");
         let hits = |low: f64, high: f64| {
             let pairs = found[0].iter().filter(|p| p.kept + 1 == p.dropped);
             pairs.filter(|p| (low..high).contains(&wanted[&p.dropped])).count()
@@ -235,7 +228,8 @@ fn traditional_and_simplified_are_one_poem() {
     assert!(Shingling::Five.shingles(" \n。…").is_empty());
     // A pair that is a duplicate of one that goes is held against the one that stays.
     let sets: Vec<Vec<u64>> = vec![(0..100).collect(), (10..105).collect(), (25..110).collect()];
-    let found = verified(&[(1, 0), (2, 1), (2, 0)], |d| Ok(sets[d as usize].clone())).unwrap();
+    let found = verified(&[(1, 0), (2, 0), (2, 1)], |_| 1, |some| Ok(some.iter().map(|d| sets[*d as usize].clone()).collect()));
+    let found = found.unwrap();
     assert_eq!(found.iter().map(|p| (p.dropped, p.kept)).collect::<Vec<_>>(), [(1, 0)]);
 }
 
@@ -248,23 +242,34 @@ fn both_ways() -> (Vec<Packed>, Vec<Packed>) {
     let tokenizer = train_char(&danlu::data::source::training_texts(&sources, &split), 2000).unwrap();
     let packed = pack(&sources, &split, &tokenizer).unwrap();
     let through = |stream: &Stream, wide: bool| {
-        let mut writer = ShardWriter::new(Vec::new(), if wide { 70_000 } else { 2000 }).unwrap();
+        let vocab_size = if wide { 70_000 } else { 2000 };
+        let mut writer = ShardWriter::new(Vec::new(), vocab_size).unwrap();
         for i in 0..stream.documents() {
             let mut ids = Vec::new();
             stream.read(stream.document(i), &mut ids).unwrap();
-            let bytes = if i == 0 { stream.bytes() } else { 0 };
+            let bytes = if i == 0 { stream.bytes() as u32 } else { 0 };
             writer.push(&ids, stream.body(i).start - stream.document(i).start, bytes).unwrap();
         }
         let bytes = writer.finish().unwrap();
         for at in [0, 9, 12, 20, bytes.len() / 2, bytes.len() - 1] {
             let mut bad = bytes.clone();
             bad[at] ^= 1;
-            assert!(shard::open(Box::new(Cursor::new(bad))).is_err(), "byte {at}");
+            assert!(shard::open(&mut Cursor::new(bad), vocab_size).is_err(), "byte {at}");
         }
         for cut in [0, 10, bytes.len() - 1] {
-            assert!(shard::open(Box::new(Cursor::new(bytes[..cut].to_vec()))).is_err());
+            assert!(shard::open(&mut Cursor::new(&bytes[..cut]), vocab_size).is_err());
         }
-        shard::open(Box::new(Cursor::new(bytes))).unwrap()
+        assert!(shard::open(&mut Cursor::new(&bytes), 72_000 - vocab_size).is_err(), "another width of ids");
+        // From several shards that hold the same, so that reads cross from one to another.
+        let table = shard::open(&mut Cursor::new(&bytes), vocab_size).unwrap();
+        let mut picker = Picker::default();
+        let mut from = 0;
+        for i in 0..stream.documents() {
+            picker.pick(i as u32 % 2 * (i as u32 % 3), &table, i, from);
+            from += u64::from(table.lengths[i]);
+        }
+        let opener = move |_| -> std::io::Result<Box<dyn shard::Source>> { Ok(Box::new(Cursor::new(bytes.clone()))) };
+        picker.stream(Arc::new(Shards::new(vocab_size, Box::new(opener))))
     };
     let disk = packed.iter().enumerate().map(|(i, p)| Packed {
         name: p.name.clone(),
@@ -308,11 +313,17 @@ fn load(dir: &Path, toml: &str) -> Result<(Corpus, Run), TrainError> {
     Ok((corpus, run))
 }
 
-fn dropped(run: &Run) -> Vec<serde_json::Value> {
-    let data = fs::read_dir(run.view().data_dir()).unwrap().map(|e| e.unwrap().path());
-    let folder = data.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with("text-")).unwrap();
-    let lines = fs::read_to_string(folder.join("dropped.jsonl")).unwrap();
-    lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+/// All dropped documents, read in pages.
+fn all_dropped(run: &Run, version: &str) -> Vec<DroppedDocument> {
+    let mut all = Vec::new();
+    loop {
+        let page = dropped(run.view(), version, (None, None), all.len(), 7).unwrap();
+        if page.items.is_empty() {
+            assert_eq!(all.len(), page.of);
+            return all;
+        }
+        all.extend(page.items);
+    }
 }
 
 proptest! {
@@ -364,11 +375,21 @@ writeln!(toml, "[[source]]\nname = \"{i}\"\npath = \"../{i}.jsonl\"\nprofile = \
         let packed: usize = corpus.packed.iter().map(|p| p.train.documents() + p.held_out.documents()).sum();
         prop_assert_eq!(packed as u64, kept);
         let mut told: BTreeMap<String, u64> = BTreeMap::new();
-        for line in dropped(&run) {
-            *told.entry(line["rule"].as_str().unwrap().to_owned()).or_default() += 1;
-            prop_assert!(line["place"].as_u64().unwrap() >= 1);
-            if line["rule"] == "near_duplicate" {
-                prop_assert!(line["value"].as_f64().unwrap() >= 0.7 && line["of"]["place"].as_u64().unwrap() >= 1);
+        for one in all_dropped(&run, &corpus.version) {
+            *told.entry(one.rule.clone()).or_default() += 1;
+            let file = format!("{}.jsonl", one.source);
+            prop_assert!(one.place >= 1 && one.file.ends_with(&file));
+            prop_assert_eq!(one.twin.is_some(), one.rule.ends_with("_duplicate"));
+            if let Some(twin) = &one.twin {
+                prop_assert!(one.value >= one.threshold && one.threshold >= 0.7 && twin.place >= 1);
+                prop_assert!(!twin.text.is_empty() && (one.value < 1.0 || one.rule == "exact_duplicate" || one.text.is_some()));
+            }
+        }
+        for (name, _, funnel) in &corpus.funnels {
+            for (rule, tally) in &funnel.dropped {
+                let page = dropped(run.view(), &corpus.version, (Some(name), Some(rule)), 0, 1000).unwrap();
+                prop_assert_eq!((page.of as u64, page.items.len() as u64), (tally.documents, tally.documents));
+                prop_assert!(page.items.iter().all(|d| d.source == *name && d.rule == *rule));
             }
         }
         prop_assert_eq!(told, counted);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     answer,
     chats::Chats,
-    corpus::Corpus,
+    corpus::{self, Corpus},
     error::TrainError,
     event::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo, TokenView},
     plan::StagePlan,
@@ -55,6 +55,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let data_dir = o.run.view().data_dir();
     let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
     let corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat, &o.setup.stop)?;
+    corpus::prune(&o.run.preparer(), &corpus.version, &[])?;
     o.notes.extend(corpus.notes.iter().cloned());
     let (mut model, plan) = (o.model.clone(), o.plan.clone());
     model.eos_token_id = corpus.tokenizer.end_of_text();

@@ -8,7 +8,7 @@ mod answer;
 mod chats;
 pub mod checkpoint;
 pub mod config;
-mod corpus;
+pub mod corpus;
 mod critic;
 mod dpo;
 mod draws;
@@ -38,7 +38,7 @@ mod votes;
 mod work;
 mod workshop;
 
-pub use corpus::{Corpus, Marks, trial};
+pub use corpus::Corpus;
 pub use error::TrainError;
 pub use lineage::{Standing, standing};
 pub use plan::StagePlan;

@@ -18,11 +18,13 @@ impl Shares {
             let sum: f64 = weights.iter().sum();
             weights.into_iter().map(|w| w / sum.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>()
         };
+        // Of a source with nothing left nothing can be drawn.
+        let texts = || corpus.packed.iter().map(|s| if s.train.is_empty() { 0.0 } else { s.weight });
         let weight = |s: &ExampleSet| if s.examples.is_empty() { 0.0 } else { s.weight };
         Shares {
             texts: match chats {
-                Some(_) => normal(corpus.packed.iter().map(|s| s.weight).collect()),
-                None => corpus.packed.iter().map(|s| s.weight).collect(),
+                Some(_) => normal(texts().collect()),
+                None => texts().collect(),
             },
             chats: normal(chats.iter().flat_map(|c| c.sets.iter().map(weight)).collect()),
             pretrain: plan.pretrain_share,

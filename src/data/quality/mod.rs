@@ -120,7 +120,7 @@ mod tests {
     use crate::data::{builtin_sources, document::Document};
 
     fn key(n: u64) -> Key {
-        *blake3::hash(&n.to_le_bytes()).as_bytes()
+        std::array::from_fn(|i| blake3::hash(&n.to_le_bytes()).as_bytes()[i])
     }
 
     #[test]

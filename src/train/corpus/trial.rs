@@ -19,9 +19,8 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    clean::open,
+    clean::{clipped, open},
     files::{TextFile, text_files},
-    ledger::clipped,
 };
 use crate::{
     data::{

@@ -50,7 +50,7 @@ pub struct RuleView {
     pub name: String,
     /// Whether the measured value has to reach the bound; else it may not pass it.
     pub at_least: bool,
-    /// The bound that holds.
+    /// The bound that holds; infinite where the rule is switched off.
     pub threshold: f64,
     /// The bound of the table, where run.toml has another.
     pub published: f64,
