@@ -23,7 +23,7 @@ pub fn is_stage(name: &str) -> bool {
 
 /// What prepared data in `data/` is called: one of these and a hash, or two. `text-` and `tokens-` are what earlier
 /// versions made.
-const PREPARED: [&str; 7] = ["files-", "unit-", "version-", "tokenizer-", "ids-", "text-", "tokens-"];
+const PREPARED: [&str; 8] = ["files-", "unit-", "version-", "tokenizer-", "ids-", "quality-", "text-", "tokens-"];
 
 /// Whether `name` is that of prepared data: a person's own files lie beside it, and are neither removed with it nor
 /// mixed up with it.
@@ -90,9 +90,14 @@ mod tests {
         ] {
             assert!(is_prepared(ours), "{ours}");
         }
-        for other in
-            ["text-files", "tokens-", "text-0123456789ABCDEF01234567", "tokens-0123456789abcdef0123456", "unit", "unit-0123456789abcdef01234567-0123456789abcdef01234567"]
-        {
+        for other in [
+            "text-files",
+            "tokens-",
+            "text-0123456789ABCDEF01234567",
+            "tokens-0123456789abcdef0123456",
+            "unit",
+            "unit-0123456789abcdef01234567-0123456789abcdef01234567",
+        ] {
             assert!(!is_prepared(other), "{other}");
         }
     }

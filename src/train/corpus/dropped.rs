@@ -3,7 +3,7 @@
 use super::{
     clean::{Dropped, clipped},
     library::{named, open_unit, unit_name},
-    version::{Gone, UnitMeta, Version},
+    version::{Gone, Version},
 };
 use crate::{
     data::{DataError, clean::Verdict, unit::Unit},
@@ -34,7 +34,7 @@ pub fn dropped(
         }
         let by_rules: u64 = unit.dropped.iter().filter(|(rule, _)| is_wanted(rule)).map(|(_, n)| n).sum();
         let by_rules = by_rules as usize;
-        let gone: Vec<&Gone> = gone_in(&version, unit, first).filter(|g| is_wanted(g.why.rule())).collect();
+        let gone: Vec<&Gone> = version.gone_in(unit, first).filter(|g| is_wanted(g.why.rule())).collect();
         let begins = page.of;
         page.of += by_rules + gone.len();
         let wanted = from.saturating_sub(begins)..(from + count).saturating_sub(begins).min(by_rules + gone.len());
@@ -49,7 +49,9 @@ pub fn dropped(
                 let some = wanted.start..wanted.end.min(by_rules);
                 items.extend(judged(&mut opened, name, some, is_wanted)?);
             }
-            for gone in gone.iter().take(wanted.end.saturating_sub(by_rules)).skip(wanted.start.saturating_sub(by_rules)) {
+            for gone in
+                gone.iter().take(wanted.end.saturating_sub(by_rules)).skip(wanted.start.saturating_sub(by_rules))
+            {
                 items.push(reader.repeated(&mut opened, name, gone, first)?);
             }
             Ok(items)
@@ -57,13 +59,6 @@ pub fn dropped(
         page.items.extend(of_unit().map_err(named(&unit_name(&unit.key)))?);
     }
     Ok(page)
-}
-
-/// What is out of use in a unit.
-fn gone_in<'a>(version: &'a Version, unit: &UnitMeta, first: u32) -> impl Iterator<Item = &'a Gone> {
-    let end = first + unit.documents;
-    let from = version.gone.partition_point(|g| g.document < first);
-    version.gone[from..].iter().take_while(move |g| g.document < end)
 }
 
 /// Documents of a unit that the rules dropped.
@@ -85,7 +80,16 @@ fn judged(
                 let Verdict { rule, value, threshold } = found.verdict;
                 let (file, place) = (file_of(unit, found.file), found.place);
                 let source = source.to_owned();
-                items.push(DroppedDocument { source, file, place, rule, value, threshold, text: found.text, twin: None });
+                items.push(DroppedDocument {
+                    source,
+                    file,
+                    place,
+                    rule,
+                    value,
+                    threshold,
+                    text: found.text,
+                    twin: None,
+                });
             }
             at += 1;
             if at >= wanted.end {
@@ -107,18 +111,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// A document that is out of use, with the one that it repeats.
-    fn repeated(
-        &self,
-        unit: &mut Unit,
-        source: &str,
-        gone: &Gone,
-        first: u32,
-    ) -> Result<DroppedDocument, DataError> {
+    fn repeated(&self, unit: &mut Unit, source: &str, gone: &Gone, first: u32) -> Result<DroppedDocument, DataError> {
         let (file, place, text) = beginning(unit, gone.document - first)?;
         let twin = gone.of.map(|of| self.twin(of)).transpose()?;
-        let (rule, threshold) = (gone.why.rule().to_owned(), gone.why.threshold());
-        let source = source.to_owned();
-        Ok(DroppedDocument { source, file, place, rule, value: gone.value, threshold, text: Some(text), twin })
+        let (rule, source) = (gone.why.rule().to_owned(), source.to_owned());
+        let (value, threshold) = (gone.value, gone.threshold);
+        Ok(DroppedDocument { source, file, place, rule, value, threshold, text: Some(text), twin })
     }
 
     fn twin(&self, document: u32) -> Result<Twin, DataError> {

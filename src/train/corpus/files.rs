@@ -109,7 +109,7 @@ fn named<T>(
     }
     // What was made of text is no text: a source may be the folder that it lies in.
     let ours = |p: &PathBuf| p.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()));
-    paths.retain(|p| !ours(p));
+    paths.retain(|p| !ours(p) && !is_marks(run_dir, p));
     let mut found = Vec::new();
     let mut others: Vec<PathBuf> = Vec::new();
     for path in paths {
@@ -134,6 +134,13 @@ fn named<T>(
         )));
     }
     Ok(found)
+}
+
+/// Whether a file is the run's own marks, which have texts that are none of a source's.
+fn is_marks(run_dir: &Path, path: &Path) -> bool {
+    let marks = run_dir.join("data/marks.jsonl");
+    path.file_name() == marks.file_name()
+        && fs::canonicalize(path).ok().is_some_and(|p| fs::canonicalize(marks).is_ok_and(|m| p == m))
 }
 
 /// Everything below a folder but folders. A link to a folder is not followed: it may lead back.

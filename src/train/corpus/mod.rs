@@ -11,6 +11,7 @@ mod files;
 mod library;
 mod marks;
 mod prepare;
+mod quality;
 mod room;
 mod select;
 mod stamps;
@@ -38,9 +39,9 @@ use crate::{
 use version::{Version, version_name};
 
 pub use dropped::dropped;
-pub use room::room;
 pub(super) use files::{files, find_sources};
 pub use marks::Marks;
+pub use room::room;
 pub use trial::trial;
 
 /// Largest file of conversations or preferences, which are held in memory.

@@ -8,6 +8,7 @@ use std::{
 use super::{
     CHAT_WEIGHT, Effort, clean, fits,
     library::{Library, open_unit, unit_name},
+    quality::Filter,
     select::{select, selection_key},
     tokens::{self, encode, tokenizer_key, trained_name},
     units::{Planned, plan},
@@ -61,7 +62,8 @@ impl Work<'_> {
             }
             done => done?,
         };
-        let notes = self.notes(plan.notes, &version.header.sources)?;
+        let mut notes = self.notes(plan.notes, &version.header.sources)?;
+        notes.extend(Some(version.header.quality.note).filter(|note| !note.is_empty()));
         let metas = self.config.source.iter().zip(version.header.sources);
         let funnels = metas.map(|(source, meta)| (meta.name, source.weight, meta.funnel)).collect();
         Ok(Prepared { packed, tokenizer, funnels, notes, version: key, effort })
@@ -79,7 +81,9 @@ impl Work<'_> {
         let view = self.preparer.view();
         let keys: Vec<Vec<String>> =
             planned.iter().map(|units| units.iter().map(|unit| unit.key.clone()).collect()).collect();
-        let selection = selection_key(self.config, &keys, self.probes);
+        let filter = Filter::of(self.config, view)?;
+        let filter_key = filter.as_ref().map(Filter::key).unwrap_or_default();
+        let selection = selection_key(self.config, &keys, self.probes, &filter_key);
         let tokenizer = match known {
             Some(tokenizer) => Some(tokenizer.clone()),
             None => self.trained_before(&selection, chats)?,
@@ -97,12 +101,15 @@ impl Work<'_> {
 
         let keys = self.cleaned(planned, effort)?;
         let library = Library::open(view, &keys)?;
-        let selection = selection_key(self.config, &keys, self.probes);
+        let selection = selection_key(self.config, &keys, self.probes, &filter_key);
         let before = self.newest();
         let mut version = match before {
             Some(before) if before.header.selection == selection => before,
             before => {
-                let (version, compared) = select(&library, self.config, &keys, self.probes, before.as_ref())?;
+                let judged = filter.map(|f| f.judge(&library, self.preparer, before.as_ref())).transpose()?;
+                let (judged, selection) = (judged.unwrap_or_default(), selection.clone());
+                let (version, compared) =
+                    select(&library, self.config, selection, self.probes, judged, before.as_ref())?;
                 effort.compared += compared;
                 version
             }

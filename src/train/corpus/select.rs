@@ -8,12 +8,14 @@ use super::{
     clean::by_rule,
     duplicates::{Before, Repeat, duplicates},
     library::Library,
+    quality::Judged,
     units::short,
     version::{GONE, Gone, HELD_OUT, Header, RECALLED, STATE, SourceMeta, TRAINED, UNSEEN, UnitMeta, Version, Why},
 };
 use crate::{
     data::{
         DataError,
+        dedup::LEAST,
         split::{self, Key},
         unit::Unit,
     },
@@ -28,9 +30,9 @@ const TELLING: usize = 13;
 const NOTES: usize = 20;
 
 /// Everything that the selection follows from.
-pub(super) fn selection_key(config: &RunConfig, keys: &[Vec<String>], probes: &[ProbeConfig]) -> String {
+pub(super) fn selection_key(config: &RunConfig, keys: &[Vec<String>], probes: &[ProbeConfig], filter: &str) -> String {
     let mut hash = blake3::Hasher::new();
-    hash.update(format!("{VERSION}\n{}", probes_key(probes)).as_bytes());
+    hash.update(format!("{VERSION}\n{} {filter}", probes_key(probes)).as_bytes());
     for (_, keys) in config.source.iter().zip(keys) {
         hash.update(b"\nsource");
         for key in keys {
@@ -49,50 +51,57 @@ fn probes_key(probes: &[ProbeConfig]) -> String {
     short(&hash)
 }
 
-/// Decides what all documents are for; of an earlier version what stays the same is taken. Gives how many documents
+/// Decides what all documents are for that the classifier leaves; of an earlier version what stays the same is taken. Gives how many documents
 /// were held against others as well.
 pub(super) fn select(
     library: &Library<'_>,
     config: &RunConfig,
-    keys: &[Vec<String>],
+    selection: String,
     probes: &[ProbeConfig],
+    judged: Judged,
     before: Option<&Version>,
 ) -> Result<(Version, usize), DataError> {
     let mut header = Header {
-        selection: selection_key(config, keys, probes),
+        selection,
         probes: probes_key(probes),
         sources: sources(library, config),
+        quality: judged.meta,
         ..Header::default()
     };
     // Documents that are out before duplicates are looked for.
-    let out: Vec<u32> = Vec::new();
+    let out: Vec<u32> = judged.gone.iter().map(|g| g.document).collect();
+    let out_before: Vec<u32> = before
+        .iter()
+        .flat_map(|version| version.gone.iter().filter(|g| g.why == Why::Quality).map(|g| g.document))
+        .collect();
     let earlier = before.map(|version| {
         let repeats = version.gone.iter().filter_map(|g| {
             let similarity = match g.why {
                 Why::Exact => None,
                 Why::Near => Some(g.value),
-                Why::Probe => return None,
+                Why::Probe | Why::Quality => return None,
             };
             Some(Repeat { document: g.document, kept: g.of?, similarity })
         });
         let units = version.units().map(|(unit, first)| (unit.key.as_str(), first, unit.documents)).collect();
-        Before { units, out: &[], repeats: repeats.collect() }
+        Before { units, out: &out_before, repeats: repeats.collect() }
     });
     let (repeats, decided) = duplicates(library, config, &out, earlier.as_ref())?;
     drop(earlier);
     let mut states = marks(library, probes, &header, before)?;
-    let mut gone: Vec<Gone> = Vec::with_capacity(repeats.len());
-    for repeat in repeats {
-        let (why, value) = repeat.similarity.map_or((Why::Exact, 1.0), |similarity| (Why::Near, similarity));
-        states[repeat.document as usize] |= GONE;
-        gone.push(Gone { document: repeat.document, of: Some(repeat.kept), why, value });
-    }
+    let mut gone = judged.gone;
+    gone.extend(repeats.into_iter().map(|Repeat { document, kept, similarity }| {
+        let same = (Why::Exact, 1.0, 1.0);
+        let (why, value, threshold) = similarity.map_or(same, |similarity| (Why::Near, similarity, LEAST));
+        Gone { document, of: Some(kept), why, value, threshold }
+    }));
+    gone.iter().for_each(|g| states[g.document as usize] |= GONE);
     hold_out(library, config.source.len(), &mut states)?;
     for (document, state) in (0..).zip(&mut states) {
         // A poem that is learned by heart stays, whatever else it holds.
         if *state & STATE != GONE && *state & UNSEEN != 0 && *state & RECALLED == 0 {
             *state = *state & !STATE | GONE;
-            gone.push(Gone { document, of: None, why: Why::Probe, value: 0.0 });
+            gone.push(Gone { document, of: None, why: Why::Probe, value: 0.0, threshold: 0.0 });
         }
     }
     gone.sort_unstable_by_key(|g| g.document);

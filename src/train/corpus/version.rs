@@ -3,8 +3,8 @@
 //! ```text
 //! data/version-<key>   "danlu-vs", version u32, length of the header u64, header: JSON, the sources and their units
 //!                      a byte a document: its state
-//!                      24 bytes a document that is out of use: its number u32, that of the one it repeats u32,
-//!                        the value u64 (a float's bits), why u32, 0 u32
+//!                      32 bytes a document that is out of use: its number u32, that of the one it repeats u32,
+//!                        the value and the bound u64 (floats' bits), why u32, 0 u32
 //!                      blake3 of everything before it (32 bytes)
 //! ```
 //! All numbers are little-endian; documents are numbered through all units in their order.
@@ -23,7 +23,8 @@ use crate::{
     data::{
         DataError, Packed,
         clean::Funnel,
-        dedup::{EXACT_DUPLICATE, LEAST, NEAR_DUPLICATE},
+        dedup::{EXACT_DUPLICATE, NEAR_DUPLICATE},
+        quality::QUALITY,
         shard::{self, Shards, Source, Table},
         source::Picker,
     },
@@ -32,8 +33,8 @@ use crate::{
 };
 
 const MAGIC: &[u8; 8] = b"danlu-vs";
-const VERSION: u32 = 1;
-const ROW: usize = 24;
+const VERSION: u32 = 2;
+const ROW: usize = 32;
 /// Longest version that is read.
 const LONGEST: u64 = 16 << 30;
 /// Shards whose tables are held at once.
@@ -61,11 +62,12 @@ pub(super) enum Why {
     Exact,
     Near,
     Probe,
+    Quality,
 }
 
 impl Why {
     /// All, as they are numbered on disk.
-    const ALL: [Self; 3] = [Self::Exact, Self::Near, Self::Probe];
+    const ALL: [Self; 4] = [Self::Exact, Self::Near, Self::Probe, Self::Quality];
 
     /// The rule it is counted under.
     pub(super) fn rule(self) -> &'static str {
@@ -73,15 +75,7 @@ impl Why {
             Self::Exact => EXACT_DUPLICATE,
             Self::Near => NEAR_DUPLICATE,
             Self::Probe => PROBE,
-        }
-    }
-
-    /// The bound of the value.
-    pub(super) fn threshold(self) -> f64 {
-        match self {
-            Self::Exact => 1.0,
-            Self::Near => LEAST,
-            Self::Probe => 0.0,
+            Self::Quality => QUALITY,
         }
     }
 }
@@ -93,8 +87,20 @@ pub(super) struct Gone {
     /// The document that it repeats.
     pub of: Option<u32>,
     pub why: Why,
-    /// What was measured.
+    /// What was measured, and the bound.
     pub value: f64,
+    pub threshold: f64,
+}
+
+/// The classifier that sources were filtered by; of a version without one, nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct QualityMeta {
+    /// The hash of everything that a document's verdict follows from beside its text.
+    pub key: String,
+    /// The classifier's own.
+    pub model: String,
+    /// What a person should know of it.
+    pub note: String,
 }
 
 /// A unit of a version.
@@ -128,6 +134,7 @@ pub(super) struct Header {
     /// The hash of the probes.
     pub probes: String,
     pub sources: Vec<SourceMeta>,
+    pub quality: QualityMeta,
     /// The tokenizer's key, and its tokens; empty before there is one.
     pub tokenizer: String,
     pub vocab_size: usize,
@@ -168,6 +175,13 @@ impl Version {
         })
     }
 
+    /// What is out of use in a unit of which `first` is the first document.
+    pub(super) fn gone_in(&self, unit: &UnitMeta, first: u32) -> impl Iterator<Item = &Gone> {
+        let end = first + unit.documents;
+        let from = self.gone.partition_point(|g| g.document < first);
+        self.gone[from..].iter().take_while(move |g| g.document < end)
+    }
+
     /// Writes it.
     pub(super) fn write(&self, preparer: &Preparer, key: &str) -> Result<(), StoreError> {
         let header = serde_json::to_vec(&self.header).unwrap_or_default();
@@ -181,6 +195,7 @@ impl Version {
             bytes.extend_from_slice(&gone.document.to_le_bytes());
             bytes.extend_from_slice(&gone.of.unwrap_or(u32::MAX).to_le_bytes());
             bytes.extend_from_slice(&gone.value.to_bits().to_le_bytes());
+            bytes.extend_from_slice(&gone.threshold.to_bits().to_le_bytes());
             bytes.extend_from_slice(&(gone.why as u32).to_le_bytes());
             bytes.extend_from_slice(&[0; 4]);
         }
@@ -211,13 +226,13 @@ impl Version {
         let small = |row: &[u8; ROW], at: usize| row[at..at + 4].iter().rev().fold(0, |n, b| (n << 8) | u32::from(*b));
         let mut gone = Vec::with_capacity(rows.len());
         for row in rows {
-            let value = u64::from(small(row, 8)) | u64::from(small(row, 12)) << 32;
+            let float = |at| f64::from_bits(u64::from(small(row, at)) | u64::from(small(row, at + 4)) << 32);
             let (document, of) = (small(row, 0), Some(small(row, 4)).filter(|n| *n != u32::MAX));
             if document >= documents || of.is_some_and(|of| of >= documents) {
                 return None;
             }
-            let why = *Why::ALL.get(small(row, 16) as usize)?;
-            gone.push(Gone { document, of, why, value: f64::from_bits(value) });
+            let why = *Why::ALL.get(small(row, 24) as usize)?;
+            gone.push(Gone { document, of, why, value: float(8), threshold: float(16) });
         }
         if !gone.is_sorted_by(|a, b| a.document < b.document) {
             return None;
@@ -233,8 +248,10 @@ impl Version {
         let mut pickers = vec![[Picker::default(), Picker::default()]; self.header.sources.len()];
         let mut states = self.states.as_slice();
         for (first, some) in (0..).step_by(SHARDS_AT_ONCE).zip(units.chunks(SHARDS_AT_ONCE)) {
-            let tables: Result<Vec<Table>, DataError> =
-                names[first..first + some.len()].par_iter().map(|name| table(view, name, self.header.vocab_size)).collect();
+            let tables: Result<Vec<Table>, DataError> = names[first..first + some.len()]
+                .par_iter()
+                .map(|name| table(view, name, self.header.vocab_size))
+                .collect();
             for (number, ((source, unit), table)) in (first..).zip(some.iter().zip(tables?)) {
                 if table.lengths.len() != unit.documents as usize {
                     return Err(DataError::Damaged(format!("{}: it has other documents than its unit", names[number])));
@@ -269,9 +286,11 @@ impl Version {
 
     /// The names of all files that it needs, its own aside.
     pub(super) fn needs(&self) -> impl Iterator<Item = String> {
-        self.units().flat_map(|(unit, _)| {
-            [super::library::unit_name(&unit.key), ids_name(&unit.key, &self.header.tokenizer)]
-        })
+        let model = Some(&self.header.quality.model).filter(|model| !model.is_empty());
+        let of_units = self
+            .units()
+            .flat_map(|(unit, _)| [super::library::unit_name(&unit.key), ids_name(&unit.key, &self.header.tokenizer)]);
+        of_units.chain(model.map(|model| super::quality::quality_name(model)))
     }
 }
 
