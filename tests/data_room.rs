@@ -369,3 +369,33 @@ fn a_signal_while_text_is_prepared_ends_it_and_leaves_nothing() {
     assert!(child.wait().unwrap().success());
     common::no_leftovers(&run);
 }
+
+#[test]
+#[cfg(unix)]
+fn a_kill_while_text_is_prepared_leaves_nothing_wrong() {
+    let dir = TempDir::new().unwrap();
+    for file in 0..30 {
+        // Each large enough to be a unit of its own, and a twin of a part of the one before.
+        write(dir.path(), &format!("a/{file:02}.jsonl"), jsonl((file * 2900..(file + 1) * 3000).map(poem)));
+    }
+    let toml = "[[source]]\nname = \"a\"\npath = \"../a\"\nprofile = \"poetry\"\n";
+    let run = run(&dir, toml);
+    let units = || {
+        let entries = fs::read_dir(run.join("data")).into_iter().flatten().map(|e| e.unwrap().file_name());
+        entries.filter(|name| name.to_string_lossy().starts_with("unit-")).count()
+    };
+    let mut child = command(["data", "--run", run.to_str().unwrap()]).spawn().unwrap();
+    while units() < 5 && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(units() >= 5);
+    let lines = data(&run);
+    common::no_leftovers(&run);
+    // The same as if nothing had happened.
+    fs::remove_dir_all(run.join("data")).unwrap();
+    let anew = data(&run);
+    assert_eq!(named(&lines, "source"), named(&anew, "source"));
+    assert_eq!(named(&lines, "tokenizer"), named(&anew, "tokenizer"));
+}

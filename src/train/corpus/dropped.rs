@@ -6,7 +6,11 @@ use super::{
     version::{Gone, Version},
 };
 use crate::{
-    data::{DataError, clean::Verdict, unit::Unit},
+    data::{
+        DataError,
+        clean::Verdict,
+        unit::{Entry, Unit},
+    },
     store::RunView,
     train::{
         error::TrainError,
@@ -27,6 +31,7 @@ pub fn dropped(
         DroppedView { source: source.map(Into::into), rule: rule.map(Into::into), from, ..DroppedView::default() };
     let Some(version) = Version::read(view, version) else { return Ok(page) };
     let is_wanted = |name: &str| rule.is_none_or(|rule| rule == name);
+    let mut reader = Reader { view, version: &version, tables: Vec::new() };
     let named_units = version.header.sources.iter().flat_map(|s| s.units.iter().map(move |_| s.name.as_str()));
     for (name, (unit, first)) in named_units.zip(version.units()) {
         if source.is_some_and(|source| source != name) {
@@ -41,7 +46,6 @@ pub fn dropped(
         if wanted.is_empty() {
             continue;
         }
-        let reader = Reader { view, version: &version };
         let mut opened = open_unit(view, &unit.key)?;
         let mut of_unit = || -> Result<Vec<DroppedDocument>, DataError> {
             let mut items = Vec::new();
@@ -52,7 +56,7 @@ pub fn dropped(
             for gone in
                 gone.iter().take(wanted.end.saturating_sub(by_rules)).skip(wanted.start.saturating_sub(by_rules))
             {
-                items.push(reader.repeated(&mut opened, name, gone, first)?);
+                items.push(reader.repeated(&mut opened, (name, &unit.key), gone, first)?);
             }
             Ok(items)
         };
@@ -104,43 +108,64 @@ fn file_of(unit: &Unit, file: u32) -> String {
     unit.index().summary().files.get(file as usize).cloned().unwrap_or_default()
 }
 
+/// Tables of blocks that are held.
+const TABLES: usize = 64;
+
 struct Reader<'a> {
     view: &'a RunView,
     version: &'a Version,
+    /// Tables that were read last, by unit and block: many documents lie in the same ones.
+    tables: Vec<(&'a str, usize, Vec<Entry>)>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// A document that is out of use, with the one that it repeats.
-    fn repeated(&self, unit: &mut Unit, source: &str, gone: &Gone, first: u32) -> Result<DroppedDocument, DataError> {
-        let (file, place, text) = beginning(unit, gone.document - first)?;
+    fn repeated(
+        &mut self,
+        unit: &mut Unit,
+        (source, key): (&str, &'a str),
+        gone: &Gone,
+        first: u32,
+    ) -> Result<DroppedDocument, DataError> {
+        let (file, place, text) = self.beginning(unit, key, gone.document - first)?;
         let twin = gone.of.map(|of| self.twin(of)).transpose()?;
         let (rule, source) = (gone.why.rule().to_owned(), source.to_owned());
         let (value, threshold) = (gone.value, gone.threshold);
         Ok(DroppedDocument { source, file, place, rule, value, threshold, text: Some(text), twin })
     }
 
-    fn twin(&self, document: u32) -> Result<Twin, DataError> {
-        let sources = self.version.header.sources.iter().flat_map(|s| s.units.iter().map(move |_| &s.name));
-        let mut units = sources.zip(self.version.units());
+    fn twin(&mut self, document: u32) -> Result<Twin, DataError> {
+        let version = self.version;
+        let sources = version.header.sources.iter().flat_map(|s| s.units.iter().map(move |_| &s.name));
+        let mut units = sources.zip(version.units());
         let here = units.find(|(_, (unit, first))| document - (*first).min(document) < unit.documents);
         let Some((source, (unit, first))) = here else { return Ok(Twin::default()) };
         let mut opened = open_unit(self.view, &unit.key)?;
-        let (file, place, text) = beginning(&mut opened, document - first).map_err(named(&unit_name(&unit.key)))?;
+        let found = self.beginning(&mut opened, &unit.key, document - first);
+        let (file, place, text) = found.map_err(named(&unit_name(&unit.key)))?;
         Ok(Twin { source: source.clone(), file, place, text })
     }
-}
-
-/// File, place and the beginning of the text of a document of a unit.
-fn beginning(unit: &mut Unit, row: u32) -> Result<(String, u64, String), DataError> {
-    let mut row = row as usize;
-    for block in 0..unit.index().blocks() {
-        let rows = unit.index().rows(block);
-        if row < rows {
-            let entry = unit.entries(block)?[row];
-            let text = unit.text(block, &entry)?;
-            return Ok((file_of(unit, entry.file), entry.place, clipped(&text).to_owned()));
+    /// File, place and the beginning of the text of a document of a unit.
+    fn beginning(&mut self, unit: &mut Unit, key: &'a str, row: u32) -> Result<(String, u64, String), DataError> {
+        let mut row = row as usize;
+        for block in 0..unit.index().blocks() {
+            let rows = unit.index().rows(block);
+            if row < rows {
+                let held = self.tables.iter().position(|(k, b, _)| (*k, *b) == (key, block));
+                let table = match held {
+                    Some(at) => self.tables.remove(at),
+                    None => (key, block, unit.entries(block)?),
+                };
+                let entry = table.2[row];
+                if self.tables.len() >= TABLES {
+                    self.tables.remove(0);
+                }
+                self.tables.push(table);
+                let text = unit.text(block, &entry)?;
+                return Ok((file_of(unit, entry.file), entry.place, clipped(&text).to_owned()));
+            }
+            row -= rows;
         }
-        row -= rows;
+        Err(DataError::Damaged("a document of the version is not in it".into()))
     }
-    Err(DataError::Damaged("a document of the version is not in it".into()))
 }
