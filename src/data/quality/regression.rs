@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use super::features::{BUCKETS, Features};
 
-/// λ. Of 18,000 Tang and Song poems, the two told apart on 2,000 others: the area under the curve is 0.845 at 1e-3, 0.897 at
-/// 1e-4, 0.926 at 1e-5, 0.932 at 1e-6; of 20 to 200 poems it is the same at all of them.
-const LAMBDA: f64 = 1e-5;
+/// λ is this, shared among the examples: the fewer there are, the less of each is learned by heart. Of 18,000 Tang and Song
+/// poems, told apart on 2,000 others, the area under the curve is 0.845 at λ = 1e-3, 0.897 at 1e-4, 0.926 at 1e-5 and
+/// 0.932 at 1e-6; of 2,000 it is 0.815, 0.838, 0.843 and 0.843; of 20 to 200 it is the same at all of them.
+const PRIOR: f64 = 0.2;
 /// Steps at most; fewer where the gradient's norm falls below this share of the first one's.
 const STEPS: usize = 100;
 const SETTLED: f64 = 1e-4;
@@ -38,6 +39,7 @@ fn softplus(z: f64) -> f64 {
 pub(super) struct Problem<'a> {
     samples: &'a [Sample],
     shares: Vec<f64>,
+    lambda: f64,
 }
 
 impl<'a> Problem<'a> {
@@ -45,15 +47,15 @@ impl<'a> Problem<'a> {
         let sum = |good: bool| samples.iter().filter(|s| s.good == good).map(|s| s.weight).sum::<f64>();
         let sums = [sum(false), sum(true)];
         let shares = samples.iter().map(|s| 0.5 * s.weight / sums[usize::from(s.good)]).collect();
-        Self { samples, shares }
+        Self { samples, shares, lambda: PRIOR / samples.len() as f64 }
     }
 
     /// L at `weights`, the last of which is b, and its slope.
     fn loss(&self, weights: &[f64], gradient: &mut [f64]) -> f64 {
         let (free, bound) = (weights[BUCKETS], &weights[..BUCKETS]);
-        gradient.iter_mut().zip(bound).for_each(|(g, w)| *g = LAMBDA * w);
+        gradient.iter_mut().zip(bound).for_each(|(g, w)| *g = self.lambda * w);
         gradient[BUCKETS] = 0.0;
-        let mut loss = 0.5 * LAMBDA * bound.iter().map(|w| w * w).sum::<f64>();
+        let mut loss = 0.5 * self.lambda * bound.iter().map(|w| w * w).sum::<f64>();
         for (sample, share) in self.samples.iter().zip(&self.shares) {
             let z = sample.features.dot(weights) + free;
             let sign = if sample.good { 1.0 } else { -1.0 };
@@ -123,8 +125,8 @@ fn downhill(gradient: &[f64], memory: &VecDeque<Pair>) -> Vec<f64> {
         add(&mut direction, -share, &pair.turned);
         shares.push(share);
     }
-    // With |x| = 1 and the 1 that b multiplies, L curves by ½ + λ at most.
-    let scale = memory.front().map_or(1.0 / (0.5 + LAMBDA), |p| p.curvature / dot(&p.turned, &p.turned));
+    // With |x| = 1 and the 1 that b multiplies, the mean of the logarithms curves by ½ at most.
+    let scale = memory.front().map_or(2.0, |p| p.curvature / dot(&p.turned, &p.turned));
     for d in &mut direction {
         *d *= scale;
     }
@@ -193,7 +195,7 @@ pub(super) mod tests {
         let start = problem.loss(&vec![0.0; BUCKETS + 1], &mut first);
         let end = problem.loss(&problem.minimum(), &mut last);
         // Without weights either class is as likely: log 2.
-        assert!((start - 2.0_f64.ln()).abs() < 1e-12 && end < 0.02 * start, "{start} {end}");
+        assert!((start - 2.0_f64.ln()).abs() < 1e-12 && end < 0.2 * start, "{start} {end}");
         assert!(norm(&last) <= SETTLED * norm(&first), "{}", norm(&last) / norm(&first));
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! It learns from documents of the reference source and texts marked to be kept, against documents of the sources that
 //! are filtered and texts marked to be dropped. Which documents are drawn follows from their keys, so the classifier
-//! is made anew only where one that is drawn, or a mark, comes or goes:
+//! is made anew only where one that is drawn, or a mark, comes or goes. It is two in truth, each learning from one half
+//! of the documents and judging the other: of a text that it has seen, a classifier knows by heart where it stood.
 //!
 //! ```text
-//! data/quality-<key>   a line of JSON: what it learned from, and how well it does; its weights; blake3 (32 bytes)
+//! data/quality-<key>   a line of JSON: what it learned from, and how well it does; the weights of both; blake3 (32 bytes)
 //! ```
 
 use std::{collections::HashMap, fmt};
@@ -33,14 +34,14 @@ use crate::{
 /// Changes when the same documents would be dropped otherwise.
 const VERSION: &str = "1";
 /// Documents of a side that are learned from.
-const DRAWN: usize = 10_000;
+const DRAWN: usize = 20_000;
 /// Texts that must be wanted: fewer say nothing of others.
 const FEWEST: usize = 10;
 /// Documents that a mark counts for, as far as all marks of a side count no more than its documents do. A document
 /// says something about its source in the mean; a mark is a person's answer to the very question, and there are few.
 const MARK: f64 = 100.0;
 /// Bytes of the largest classifier that is read.
-const LONGEST: u64 = 4 << 20;
+const LONGEST: u64 = 8 << 20;
 
 /// What a classifier's file is called.
 pub(super) fn quality_name(key: &str) -> String {
@@ -69,10 +70,8 @@ struct Report {
     /// Documents and marks it learned from: not wanted, wanted.
     documents: [usize; 2],
     marks: [usize; 2],
-    /// Documents that it did not learn from, of both sides.
-    held_out: usize,
-    /// The area under the ROC curve over these, and the mean of the shares of either side that are on the right side
-    /// of ½; none where a side has none.
+    /// The area under the ROC curve over these documents, none of which is judged by the half that learned from it,
+    /// and the mean of the shares of either side that are on the right side of ½; none where a side has none.
     auc: Option<f64>,
     accuracy: Option<f64>,
 }
@@ -86,11 +85,9 @@ impl fmt::Display for Report {
         )?;
         match (self.auc, self.accuracy) {
             (Some(auc), Some(accuracy)) => {
-                write!(f, "on {} others AUC {auc:.3}, accuracy {accuracy:.3}", self.held_out)
+                write!(f, "on documents that it did not learn from AUC {auc:.3}, accuracy {accuracy:.3}")
             }
-            _ => {
-                f.write_str("how well it does is not measured: [quality] names no reference with documents to hold out")
-            }
+            _ => f.write_str("how well it does is not measured: [quality] names no reference"),
         }
     }
 }
@@ -103,10 +100,13 @@ fn rank(key: &Key) -> u128 {
     u128::from_be_bytes(*key).rotate_left(32)
 }
 
-/// Whether the classifier is measured on a document: by the key's last byte, about one in ten.
-fn is_measured(rank: u128) -> bool {
-    (rank >> 32) & 0xFF < 26
+/// Which half of the classifier judges a document: by the key's last bit.
+fn half(rank: u128) -> usize {
+    ((rank >> 32) & 1) as usize
 }
+
+/// The classifier's halves.
+type Halves = [Classifier; 2];
 
 impl<'a> Filter<'a> {
     /// The filter of a run; none where no source has one. Without a text that is wanted there can be none.
@@ -165,7 +165,7 @@ impl<'a> Filter<'a> {
             )));
         }
         let model = self.model_key(&drawn);
-        let (classifier, report) = match read(preparer.view(), &model) {
+        let (halves, report) = match read(preparer.view(), &model) {
             Some(found) => found,
             None => self.learn(library, &drawn, preparer, &model)?,
         };
@@ -176,7 +176,7 @@ impl<'a> Filter<'a> {
         }
         let meta = QualityMeta { key: short(&hash), model, note: report.to_string() };
         let known = before.filter(|version| version.header.quality.key == meta.key);
-        let gone = self.verdicts(library, &classifier, &known.map(carried).unwrap_or_default())?;
+        let gone = self.verdicts(library, &halves, &known.map(carried).unwrap_or_default())?;
         Ok(Judged { gone, meta })
     }
 
@@ -229,45 +229,53 @@ impl<'a> Filter<'a> {
         drawn: &[Vec<Drawn>; 2],
         preparer: &Preparer,
         key: &str,
-    ) -> Result<(Classifier, Report), TrainError> {
+    ) -> Result<(Halves, Report), TrainError> {
         let mut report = Report::default();
-        let (mut samples, mut measured) = (Vec::new(), Vec::new());
+        let (mut documents, mut marks) = (Vec::new(), Vec::new());
         for (side, good) in [(0, false), (1, true)] {
-            let documents: Vec<u32> = drawn[side].iter().map(|d| d.1).collect();
-            let ranks = drawn[side].iter().map(|d| d.0);
-            for (features, rank) in features(library, &documents)?.into_iter().zip(ranks) {
-                let list = if is_measured(rank) { &mut measured } else { &mut samples };
-                list.push(Sample { features, good, weight: 1.0 });
-            }
-            report.documents[side] = samples.iter().filter(|s| s.good == good).count();
-            let marks = || self.marks.texts.iter().filter(|(_, keep)| *keep == good);
-            report.marks[side] = marks().count();
-            let share = report.documents[side] as f64 / report.marks[side] as f64;
-            let weight = if report.documents[side] == 0 { 1.0 } else { MARK.min(share) };
-            samples.extend(marks().map(|(text, _)| Sample { features: Features::of(text), good, weight }));
+            let numbers: Vec<u32> = drawn[side].iter().map(|d| d.1).collect();
+            let halves = drawn[side].iter().map(|d| half(d.0));
+            let of_side = features(library, &numbers)?.into_iter().zip(halves);
+            documents.extend(of_side.map(|(features, half)| (half, Sample { features, good, weight: 1.0 })));
+            let marked: Vec<&str> =
+                self.marks.texts.iter().filter(|(_, keep)| *keep == good).map(|(text, _)| text.as_str()).collect();
+            (report.documents[side], report.marks[side]) = (numbers.len(), marked.len());
+            let share = numbers.len() as f64 / marked.len() as f64;
+            let weight = if numbers.is_empty() { 1.0 } else { MARK.min(share) };
+            marks.extend(marked.iter().map(|text| Sample { features: Features::of(text), good, weight }));
         }
-        let classifier = Classifier::train(&samples)?;
-        let scores: Vec<(f64, bool)> = measured.iter().map(|s| (classifier.score(&s.features), s.good)).collect();
+        // Of very few documents one half may have none of a side; then it learns from all.
+        let of = |half: Option<usize>| -> Vec<Sample> {
+            let seen = documents.iter().filter(|(h, _)| Some(*h) != half).map(|(_, sample)| sample);
+            seen.chain(&marks).cloned().collect()
+        };
+        let train = |half: usize| {
+            let some = of(Some(half));
+            let has_both = some.iter().any(|s| s.good) && some.iter().any(|s| !s.good);
+            Classifier::train(&if has_both { some } else { of(None) })
+        };
+        let halves = [train(0)?, train(1)?];
+        let scores: Vec<(f64, bool)> =
+            documents.iter().map(|(half, s)| (halves[*half].score(&s.features), s.good)).collect();
         let right = |good: bool| {
             let side: Vec<&(f64, bool)> = scores.iter().filter(|s| s.1 == good).collect();
             side.iter().filter(|s| (s.0 >= 0.5) == good).count() as f64 / side.len() as f64
         };
-        report.held_out = scores.len();
         report.auc = auc(&scores);
         report.accuracy = report.auc.map(|_| 0.5 * (right(false) + right(true)));
         let mut bytes = serde_json::to_vec(&report).unwrap_or_default();
         bytes.push(b'\n');
-        bytes.extend(classifier.to_bytes());
+        bytes.extend(halves.iter().flat_map(Classifier::to_bytes));
         bytes.extend(*blake3::hash(&bytes).as_bytes());
         preparer.write(&quality_name(key), &bytes)?;
-        Ok((classifier, report))
+        Ok((halves, report))
     }
 
     /// The documents that go, of every unit that is filtered; `known` of those that were judged before.
     fn verdicts(
         &self,
         library: &Library<'_>,
-        classifier: &Classifier,
+        halves: &Halves,
         known: &HashMap<(&str, &str), Vec<Gone>>,
     ) -> Result<Vec<Gone>, DataError> {
         let selection = self.selection();
@@ -283,7 +291,7 @@ impl<'a> Filter<'a> {
             for block in 0..unit.index().blocks() {
                 let (keys, texts) = (unit.keys(block)?, unit.texts(block, |_| true)?);
                 gone.par_extend(texts.par_iter().filter_map(|(row, entry, text)| {
-                    let score = classifier.score(&Features::of(&text[entry.head as usize..]));
+                    let score = halves[half(rank(&keys[*row]))].score(&Features::of(&text[entry.head as usize..]));
                     let verdict = selection.verdict(score, &keys[*row])?;
                     let document = first + *row as u32;
                     Some(Gone { document, of: None, why: Why::Quality, value: score, threshold: verdict.threshold })
@@ -329,7 +337,7 @@ fn features(library: &Library<'_>, documents: &[u32]) -> Result<Vec<Features>, D
 }
 
 /// A classifier that was made before, if it is whole.
-fn read(view: &RunView, key: &str) -> Option<(Classifier, Report)> {
+fn read(view: &RunView, key: &str) -> Option<(Halves, Report)> {
     let path = view.data_dir().join(quality_name(key));
     let bytes = read_limited(&**view.disk(), &path, LONGEST, Links::Refuse).ok()?;
     let (body, hash) = bytes.split_last_chunk::<32>()?;
@@ -338,5 +346,6 @@ fn read(view: &RunView, key: &str) -> Option<(Classifier, Report)> {
     }
     let end = body.iter().position(|b| *b == b'\n')?;
     let report = serde_json::from_slice(&body[..end]).ok()?;
-    Some((Classifier::from_bytes(&body[end + 1..])?, report))
+    let (first, second) = body[end + 1..].split_at((body.len() - end - 1) / 2);
+    Some(([Classifier::from_bytes(first)?, Classifier::from_bytes(second)?], report))
 }
