@@ -95,7 +95,9 @@ pub(super) fn select(
         let (why, value, threshold) = similarity.map_or(same, |similarity| (Why::Near, similarity, LEAST));
         Gone { document, of: Some(kept), why, value, threshold }
     }));
-    gone.iter().for_each(|g| states[g.document as usize] |= GONE);
+    for g in &gone {
+        states[g.document as usize] |= GONE;
+    }
     hold_out(library, config.source.len(), &mut states)?;
     for (document, state) in (0..).zip(&mut states) {
         // A poem that is learned by heart stays, whatever else it holds.
