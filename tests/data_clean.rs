@@ -28,12 +28,7 @@ use danlu::{
         tokenizer::train_char,
     },
     store::{RealFs, Run},
-    train::{
-        Corpus, TrainError,
-        config::RunConfig,
-        corpus::dropped,
-        event::DroppedDocument,
-    },
+    train::{Corpus, TrainError, config::RunConfig, corpus::dropped, event::DroppedDocument},
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 use tempfile::TempDir;
@@ -228,7 +223,8 @@ fn traditional_and_simplified_are_one_poem() {
     assert!(Shingling::Five.shingles(" \n。…").is_empty());
     // A pair that is a duplicate of one that goes is held against the one that stays.
     let sets: Vec<Vec<u64>> = vec![(0..100).collect(), (10..105).collect(), (25..110).collect()];
-    let found = verified(&[(1, 0), (2, 0), (2, 1)], |_| 1, |some| Ok(some.iter().map(|d| sets[*d as usize].clone()).collect()));
+    let found =
+        verified(&[(1, 0), (2, 0), (2, 1)], |_| 1, |some| Ok(some.iter().map(|d| sets[*d as usize].clone()).collect()));
     let found = found.unwrap();
     assert_eq!(found.iter().map(|p| (p.dropped, p.kept)).collect::<Vec<_>>(), [(1, 0)]);
 }

@@ -147,7 +147,8 @@ fn dropped_documents_are_told_with_their_reasons() {
     let near = poem(3).replacen('。', "", 1);
     write(dir.path(), "a.jsonl", jsonl((0..60).map(poem)));
     write(dir.path(), "b.jsonl", jsonl([poem(3), near.clone(), "短句".to_owned()]) + "{\"name\":\"李白\"}\n");
-    let source = |name: &str| format!("[[source]]\nname = \"{name}\"\npath = \"../{name}.jsonl\"\nprofile = \"poetry\"\n");
+    let source =
+        |name: &str| format!("[[source]]\nname = \"{name}\"\npath = \"../{name}.jsonl\"\nprofile = \"poetry\"\n");
     let run = run(&dir, &(source("a") + &source("b")));
     let told = |rule: &[&str]| {
         let args = ["data", "--json", "--run", run.to_str().unwrap(), "--dropped"];

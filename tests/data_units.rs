@@ -251,10 +251,12 @@ fn a_unit_gives_back_what_was_put_in() {
         let entries = unit.entries(block).unwrap();
         let texts = unit.texts(block, |row| row % 4 != 3).unwrap();
         let (keys, last) = (unit.keys(block).unwrap(), unit.band(block, 13).unwrap());
+        let columns = unit.columns(block).unwrap();
         for row in 0..unit.index().rows(block) {
             let document = Document::poem("题", "人", &chance.poem());
             assert_eq!(unit.text(block, &entries[row]).unwrap(), document.text());
             assert_eq!((keys[row], last[row]), (split::key(document.body()), chance.next()));
+            assert_eq!((columns.bands(row), columns.fingerprint(row)), ([last[row]; 14], None));
             let listed = texts.iter().find(|(at, _, _)| *at == row).map(|(_, _, text)| text.as_str());
             assert_eq!(listed, (row % 4 != 3).then(|| document.text()));
         }
@@ -297,7 +299,9 @@ fn a_changed_file_makes_its_own_unit_anew() {
     let repeated = dropped(run.view(), &edited.version, (Some("a"), Some("exact_duplicate")), 0, 9).unwrap();
     assert_eq!((repeated.of, repeated.items[0].place), (1, 8), "the copy in the file that comes first stays");
     let twin = repeated.items[0].twin.as_ref().unwrap();
-    assert!(twin.file.ends_with("017.jsonl") && twin.place == 2 && repeated.items[0].text.as_deref() == Some(&twin.text));
+    assert!(
+        twin.file.ends_with("017.jsonl") && twin.place == 2 && repeated.items[0].text.as_deref() == Some(&twin.text)
+    );
 }
 
 #[test]
@@ -380,4 +384,3 @@ fn a_file_that_is_replaced_is_noticed() {
     let (anew, _run) = room.anew();
     assert_eq!(anew.digest, second.digest);
 }
-

@@ -22,8 +22,8 @@ pub(super) struct Data {
     #[arg(long)]
     json: bool,
     /// The dropped documents as well, each with its rule, value and bound; with RULE only those
-    #[arg(long, value_name = "RULE")]
-    dropped: Option<Option<String>>,
+    #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
+    dropped: Option<String>,
 }
 
 impl Data {
@@ -111,13 +111,13 @@ impl Data {
     /// Every dropped document that was asked for.
     fn tell_dropped(&self, run: &Run, version: &str) -> Result<(), TrainError> {
         let Some(rule) = &self.dropped else { return Ok(()) };
-        let (mut from, rule) = (0, rule.as_deref());
+        let (mut from, rule) = (0, Some(rule.as_str()).filter(|rule| !rule.is_empty()));
         loop {
             let page = corpus::dropped(run.view(), version, (None, rule), from, PAGE)?;
             for one in &page.items {
-                let of = one.twin.as_ref().map(|twin| {
-                    json!({"source": twin.source, "file": twin.file, "place": twin.place, "text": twin.text})
-                });
+                let of = one.twin.as_ref().map(
+                    |twin| json!({"source": twin.source, "file": twin.file, "place": twin.place, "text": twin.text}),
+                );
                 if self.json {
                     output::json(&json!({
                         "event": "dropped",

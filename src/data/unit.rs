@@ -23,14 +23,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    clean::Funnel,
-    dedup::BANDS,
-    document::Document,
-    error::DataError,
-    shard::Source,
-    split::Key,
-};
+use super::{clean::Funnel, dedup::BANDS, document::Document, error::DataError, shard::Source, split::Key};
 
 const MAGIC: &[u8; 8] = b"danlu-un";
 const VERSION: u32 = 1;
@@ -109,6 +102,8 @@ struct Block {
     verdicts: u64,
     texts: u64,
     hashes: Vec<u64>,
+    /// The hash of fingerprints and bands together.
+    columns: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -152,10 +147,16 @@ impl<W: Write> UnitWriter<W> {
     /// Adds documents, and the verdicts on those between them that were dropped: whole lines of JSON.
     pub fn push(&mut self, documents: &[Cleaned], verdicts: &[u8]) -> std::io::Result<()> {
         let mut hashes = Vec::with_capacity(PARTS);
+        let mut columns = blake3::Hasher::new();
         let mut piece = Vec::with_capacity(documents.len() * 32);
         let mut part = |writer: &mut Self, fill: &dyn Fn(&Cleaned, &mut Vec<u8>)| {
             piece.clear();
-            documents.iter().for_each(|d| fill(d, &mut piece));
+            for document in documents {
+                fill(document, &mut piece);
+            }
+            if hashes.len() >= 2 {
+                columns.update(&piece);
+            }
             hashes.push(short(&piece));
             writer.put(&piece)
         };
@@ -181,7 +182,8 @@ impl<W: Write> UnitWriter<W> {
             self.put(d.document.text().as_bytes())?;
         }
         let verdicts = verdicts.len() as u64;
-        self.blocks.push(Block { documents: documents.len() as u32, verdicts, texts, hashes });
+        let columns = number(&columns.finalize().as_bytes()[..8]);
+        self.blocks.push(Block { documents: documents.len() as u32, verdicts, texts, hashes, columns });
         Ok(())
     }
 
@@ -296,6 +298,7 @@ impl Unit {
     pub fn check(&mut self) -> Result<(), DataError> {
         for block in 0..self.index.blocks() {
             (0..PARTS).try_for_each(|part| self.part(block, part).map(drop))?;
+            self.columns(block)?;
             self.texts(block, |_| true)?;
         }
         Ok(())
@@ -359,6 +362,21 @@ impl Unit {
         Ok(bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect())
     }
 
+    /// Fingerprints and bands together: at once, where all are wanted.
+    pub fn columns(&mut self, block: usize) -> Result<Columns, DataError> {
+        let about = &self.index.footer.blocks[block];
+        let rows = about.documents as usize;
+        let before = (WIDTHS[0] + WIDTHS[1]) * u64::from(about.documents);
+        let mut bytes = vec![0; rows * (16 + 8 * BANDS)];
+        self.file.seek(SeekFrom::Start(self.index.starts[block] + before))?;
+        self.file.read_exact(&mut bytes)?;
+        if short(&bytes) == about.columns {
+            Ok(Columns { rows, bytes })
+        } else {
+            Err(damaged("a hash does not agree with its bytes"))
+        }
+    }
+
     /// The verdicts on what the rules dropped, a JSON line each.
     pub fn verdicts(&mut self, block: usize) -> Result<Vec<u8>, DataError> {
         self.part(block, PARTS - 1)
@@ -387,7 +405,8 @@ impl Unit {
         let mut found = Vec::new();
         let mut rows = (0..entries.len()).filter(|row| wanted(*row)).peekable();
         let about = &self.index.footer.blocks[block];
-        let before = self.index.starts[block] + u64::from(about.documents) * WIDTHS.iter().sum::<u64>() + about.verdicts;
+        let before =
+            self.index.starts[block] + u64::from(about.documents) * WIDTHS.iter().sum::<u64>() + about.verdicts;
         while let Some(first) = rows.next() {
             // Neighbours are read at once.
             let mut last = first;
@@ -406,6 +425,29 @@ impl Unit {
             }
         }
         Ok(found)
+    }
+}
+
+/// Fingerprints and bands of a block.
+pub struct Columns {
+    rows: usize,
+    bytes: Vec<u8>,
+}
+
+impl Columns {
+    /// A document's number among exact duplicates.
+    pub fn fingerprint(&self, row: usize) -> Option<NonZeroU128> {
+        let halves = [0, 8].map(|half| u128::from(number(&self.bytes[16 * row + half..][..8])));
+        NonZeroU128::new(halves[0] | halves[1] << 64)
+    }
+
+    /// A document's bands; 0 where there are none.
+    pub fn bands(&self, row: usize) -> [u64; BANDS] {
+        std::array::from_fn(|band| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&self.bytes[16 * self.rows + 8 * (band * self.rows + row)..][..8]);
+            u64::from_le_bytes(bytes)
+        })
     }
 }
 

@@ -90,9 +90,14 @@ mod tests {
         ] {
             assert!(is_prepared(ours), "{ours}");
         }
-        for other in
-            ["text-files", "tokens-", "text-0123456789ABCDEF01234567", "tokens-0123456789abcdef0123456", "unit", "unit-0123456789abcdef01234567-0123456789abcdef01234567"]
-        {
+        for other in [
+            "text-files",
+            "tokens-",
+            "text-0123456789ABCDEF01234567",
+            "tokens-0123456789abcdef0123456",
+            "unit",
+            "unit-0123456789abcdef01234567-0123456789abcdef01234567",
+        ] {
             assert!(!is_prepared(other), "{other}");
         }
     }

@@ -53,7 +53,9 @@ pub fn dropped(
                 let some = wanted.start..wanted.end.min(by_rules);
                 items.extend(judged(&mut opened, name, some, is_wanted)?);
             }
-            for gone in gone.iter().take(wanted.end.saturating_sub(by_rules)).skip(wanted.start.saturating_sub(by_rules)) {
+            for gone in
+                gone.iter().take(wanted.end.saturating_sub(by_rules)).skip(wanted.start.saturating_sub(by_rules))
+            {
                 items.push(reader.repeated(&mut opened, (name, &unit.key), gone, first)?);
             }
             Ok(items)
@@ -89,7 +91,16 @@ fn judged(
                 let Verdict { rule, value, threshold } = found.verdict;
                 let (file, place) = (file_of(unit, found.file), found.place);
                 let source = source.to_owned();
-                items.push(DroppedDocument { source, file, place, rule, value, threshold, text: found.text, twin: None });
+                items.push(DroppedDocument {
+                    source,
+                    file,
+                    place,
+                    rule,
+                    value,
+                    threshold,
+                    text: found.text,
+                    twin: None,
+                });
             }
             at += 1;
             if at >= wanted.end {

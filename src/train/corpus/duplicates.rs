@@ -85,14 +85,18 @@ fn is_in(sorted: &[u32], document: u32) -> bool {
 /// Looks at all documents.
 fn of_all(library: &Library<'_>, config: &RunConfig, out: &[u32]) -> Result<Vec<Repeat>, DataError> {
     let mut gone = vec![false; library.documents as usize];
-    out.iter().for_each(|d| gone[*d as usize] = true);
+    for document in out {
+        gone[*document as usize] = true;
+    }
     let exact = {
         let mut fingerprints: Vec<Option<NonZeroU128>> = Vec::with_capacity(library.documents as usize);
-        in_order(library, |unit, block| unit.fingerprints(block), &mut |_, some| fingerprints.extend(some))?;
+        in_order(library, Unit::fingerprints, &mut |_, some| fingerprints.extend(some))?;
         fingerprints.iter_mut().zip(&gone).filter(|(_, gone)| **gone).for_each(|(f, _)| *f = None);
         exact::duplicates(&fingerprints)
     };
-    exact.iter().for_each(|(d, _)| gone[*d as usize] = true);
+    for (document, _) in &exact {
+        gone[*document as usize] = true;
+    }
     let pairs = candidates(gone.len(), HELD, |band, take| {
         in_order(library, |unit, block| unit.band(block, band), &mut |first, column| {
             for (document, hash) in (first..).zip(column) {
@@ -144,15 +148,13 @@ struct Again {
 }
 
 /// Looks at some documents only: they and their columns, ascending.
-fn among(
-    library: &Library<'_>,
-    config: &RunConfig,
-    members: Vec<Member>,
-) -> Result<Again, DataError> {
+fn among(library: &Library<'_>, config: &RunConfig, members: Vec<Member>) -> Result<Again, DataError> {
     let fingerprints: Vec<Option<NonZeroU128>> = members.iter().map(|m| m.1).collect();
     let same = exact::duplicates(&fingerprints);
     let mut gone = vec![false; members.len()];
-    same.iter().for_each(|(at, _)| gone[*at as usize] = true);
+    for (at, _) in &same {
+        gone[*at as usize] = true;
+    }
     let pairs = candidates(members.len(), HELD, |band, take| {
         for (member, _) in members.iter().zip(&gone).filter(|(m, gone)| !**gone && m.2[band] != 0) {
             take(member.0, member.2[band]);
@@ -178,30 +180,30 @@ fn joined(
     wanted.dedup();
     let rows = located(library, &wanted)?;
     let at = |document: u32| wanted.binary_search(&document).unwrap_or_default();
-    let near = verified(pairs, |document| rows[at(document)].1.length as usize, |some| {
-        let numbers: Vec<usize> = some.iter().map(|d| library.unit_of(*d)).collect();
-        let groups: Vec<(usize, &[u32])> = runs(&numbers).map(|run| (numbers[run.start], &some[run])).collect();
-        let sets: Result<Vec<Vec<Vec<u64>>>, DataError> = groups
-            .par_iter()
-            .map(|(number, documents)| {
-                let held = &library.units[*number];
-                let mut unit = library.unit(*number)?;
-                let shingling = Shingling::of(config.source[held.source].profile);
-                let set = |document: &u32| {
-                    let (block, entry) = &rows[at(*document)];
-                    let text = unit.text(*block, entry).map_err(named(&unit_name(&held.key)))?;
-                    Ok(shingling.shingles(&text[entry.head as usize..]))
-                };
-                documents.iter().map(set).collect()
-            })
-            .collect();
-        Ok(sets?.into_iter().flatten().collect())
-    })?;
-    repeats.extend(near.iter().map(|p| Repeat {
-        document: p.dropped,
-        kept: p.kept,
-        similarity: Some(p.similarity),
-    }));
+    let near = verified(
+        pairs,
+        |document| rows[at(document)].1.length as usize,
+        |some| {
+            let numbers: Vec<usize> = some.iter().map(|d| library.unit_of(*d)).collect();
+            let groups: Vec<(usize, &[u32])> = runs(&numbers).map(|run| (numbers[run.start], &some[run])).collect();
+            let sets: Result<Vec<Vec<Vec<u64>>>, DataError> = groups
+                .par_iter()
+                .map(|(number, documents)| {
+                    let held = &library.units[*number];
+                    let mut unit = library.unit(*number)?;
+                    let shingling = Shingling::of(config.source[held.source].profile);
+                    let set = |document: &u32| {
+                        let (block, entry) = &rows[at(*document)];
+                        let text = unit.text(*block, entry).map_err(named(&unit_name(&held.key)))?;
+                        Ok(shingling.shingles(&text[entry.head as usize..]))
+                    };
+                    documents.iter().map(set).collect()
+                })
+                .collect();
+            Ok(sets?.into_iter().flatten().collect())
+        },
+    )?;
+    repeats.extend(near.iter().map(|p| Repeat { document: p.dropped, kept: p.kept, similarity: Some(p.similarity) }));
     repeats.sort_unstable_by_key(|r| r.document);
     Ok(repeats)
 }
@@ -358,14 +360,13 @@ fn scan(library: &Library<'_>, unit: &mut Scanned, wanted: Option<&Wanted>) -> R
         let rows = unit.held.index.rows(block);
         let fates = &mut unit.fates[first..first + rows];
         if fates.contains(&looked_for) {
-            let fingerprints = reader.fingerprints(block)?;
-            let bands: Vec<Vec<u64>> = (0..BANDS).map(|b| reader.band(block, b)).collect::<Result<_, _>>()?;
+            let columns = reader.columns(block)?;
             for (row, fate) in fates.iter_mut().enumerate().filter(|(_, fate)| **fate == looked_for) {
-                let columns: [u64; BANDS] = std::array::from_fn(|b| bands[b][row]);
-                if wanted.is_none_or(|wanted| wanted.has(fingerprints[row], &columns)) {
+                let (fingerprint, bands) = (columns.fingerprint(row), columns.bands(row));
+                if wanted.is_none_or(|wanted| wanted.has(fingerprint, &bands)) {
                     *fate = Fate::Past;
                     let number = unit.now.map_or(u32::MAX, |now| now + (first + row) as u32);
-                    found.push((number, fingerprints[row], columns));
+                    found.push((number, fingerprint, bands));
                 }
             }
         }
@@ -388,7 +389,7 @@ impl Wanted {
     fn new(members: &[Member]) -> Self {
         let mut wanted = Self { bits: vec![0; 1 << (FIRST_BITS - 6)], sets: vec![HashSet::new(); COLUMNS] };
         for (_, fingerprint, bands) in members {
-            for (column, hash) in columns(*fingerprint, bands) {
+            for (column, hash) in columns(*fingerprint, bands).into_iter().enumerate().filter(|(_, hash)| *hash != 0) {
                 let bit = (hash >> (64 - FIRST_BITS)) as usize;
                 wanted.bits[bit / 64] |= 1 << (bit % 64);
                 wanted.sets[column].insert(hash);
@@ -398,15 +399,17 @@ impl Wanted {
     }
 
     fn has(&self, fingerprint: Option<NonZeroU128>, bands: &[u64; BANDS]) -> bool {
-        columns(fingerprint, bands).any(|(column, hash)| {
+        columns(fingerprint, bands).iter().enumerate().any(|(column, hash)| {
             let bit = (hash >> (64 - FIRST_BITS)) as usize;
-            self.bits[bit / 64] >> (bit % 64) & 1 == 1 && self.sets[column].contains(&hash)
+            self.bits[bit / 64] >> (bit % 64) & 1 == 1 && self.sets[column].contains(hash)
         })
     }
 }
 
-/// A document's hashes with their columns. Of a fingerprint half is enough to say what may be connected.
-fn columns(fingerprint: Option<NonZeroU128>, bands: &[u64; BANDS]) -> impl Iterator<Item = (usize, u64)> {
-    let first = fingerprint.map(|f| (0, (f.get() >> 64) as u64));
-    first.into_iter().chain((1..).zip(bands.iter().copied()).filter(|(_, hash)| *hash != 0))
+/// A document's hashes by column, 0 where there is none. Of a fingerprint half is enough to say what may be connected.
+fn columns(fingerprint: Option<NonZeroU128>, bands: &[u64; BANDS]) -> [u64; COLUMNS] {
+    let mut columns = [0; COLUMNS];
+    columns[0] = fingerprint.map_or(0, |f| (f.get() >> 64) as u64);
+    columns[1..].copy_from_slice(bands);
+    columns
 }

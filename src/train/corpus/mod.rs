@@ -36,8 +36,8 @@ use crate::{
 use version::{Version, version_name};
 
 pub use dropped::dropped;
-pub use room::room;
 pub(super) use files::{files, find_sources};
+pub use room::room;
 
 /// Largest file of conversations or preferences, which are held in memory.
 pub(super) const FILE_LIMIT: u64 = 512 << 20;

@@ -108,18 +108,18 @@ impl Work<'_> {
             }
         };
         self.check_left(&version.header.sources)?;
-        let tokenizer = match known {
-            Some(tokenizer) => tokenizer.clone(),
-            None => match self.trained_before(&selection, chats)? {
-                Some(tokenizer) => tokenizer,
-                None => {
-                    let name = trained_name(self.config, &selection, self.vocab_size, chats);
-                    let tokenizer = tokens::train(&library, self.config, &version, self.vocab_size, chats)?;
-                    self.preparer.clear(|old| !old.starts_with("tokenizer-"))?;
-                    self.preparer.write(&name, tokenizer.json().as_bytes())?;
-                    tokenizer
-                }
-            },
+        let there = match known {
+            Some(tokenizer) => Some(tokenizer.clone()),
+            None => self.trained_before(&selection, chats)?,
+        };
+        let tokenizer = if let Some(tokenizer) = there {
+            tokenizer
+        } else {
+            let name = trained_name(self.config, &selection, self.vocab_size, chats);
+            let tokenizer = tokens::train(&library, self.config, &version, self.vocab_size, chats)?;
+            self.preparer.clear(|old| !old.starts_with("tokenizer-"))?;
+            self.preparer.write(&name, tokenizer.json().as_bytes())?;
+            tokenizer
         };
         let tokenizer = fits(tokenizer, self.vocab_size)?;
         let units: Vec<&str> = keys.iter().flatten().map(String::as_str).collect();

@@ -71,7 +71,9 @@ fn measured(corpus: &Corpus) -> Result<TokenizerView, TrainError> {
         tokens += some.len();
         characters += text.chars().count();
         bytes += text.len();
-        some.iter().for_each(|id| *counts.entry(*id).or_default() += 1);
+        for id in some {
+            *counts.entry(id).or_default() += 1;
+        }
     }
     if tokenizer.is_char() {
         let is_byte = |id: u32| tokenizer.token(id).is_some_and(|t| t.starts_with("<0x") && t.len() == 6);

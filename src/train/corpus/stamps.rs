@@ -86,7 +86,9 @@ pub(super) fn contents(preparer: &Preparer, files: &[&TextFile]) -> Result<Vec<F
         .collect();
     let mut next = Known::default();
     for (file, found) in files.iter().zip(&found) {
-        let (Some(path), Some(stamp), Some(content)) = (file.path.to_str(), found.stamp, &found.content) else { continue };
+        let (Some(path), Some(stamp), Some(content)) = (file.path.to_str(), found.stamp, &found.content) else {
+            continue;
+        };
         if stamp.modified.max(stamp.changed).saturating_add(RACY) < began {
             next.files.insert(path.to_owned(), (stamp, content.clone()));
         }

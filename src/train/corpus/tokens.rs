@@ -15,12 +15,7 @@ use super::{
     version::{STATE, TRAINED, Version, table},
 };
 use crate::{
-    data::{
-        self, DataError, TextGroup, Tokenizer,
-        shard::ShardWriter,
-        split::Key,
-        unit::Unit,
-    },
+    data::{self, DataError, TextGroup, Tokenizer, shard::ShardWriter, split::Key, unit::Unit},
     store::{Preparer, StoreError},
     train::{
         config::{RunConfig, TokenizerKind},

@@ -75,7 +75,7 @@ fn of_source(source: &SourceConfig, files: Vec<(TextFile, Found)>) -> Vec<Planne
             close(&mut vec![file]);
             continue;
         }
-        let cut = blake3::hash(file.0.path.to_string_lossy().as_bytes()).as_bytes()[0] % JOINED == 0;
+        let cut = blake3::hash(file.0.path.to_string_lossy().as_bytes()).as_bytes()[0].is_multiple_of(JOINED);
         run.push(file);
         if cut {
             close(&mut run);

@@ -233,8 +233,10 @@ impl Version {
         let mut pickers = vec![[Picker::default(), Picker::default()]; self.header.sources.len()];
         let mut states = self.states.as_slice();
         for (first, some) in (0..).step_by(SHARDS_AT_ONCE).zip(units.chunks(SHARDS_AT_ONCE)) {
-            let tables: Result<Vec<Table>, DataError> =
-                names[first..first + some.len()].par_iter().map(|name| table(view, name, self.header.vocab_size)).collect();
+            let tables: Result<Vec<Table>, DataError> = names[first..first + some.len()]
+                .par_iter()
+                .map(|name| table(view, name, self.header.vocab_size))
+                .collect();
             for (number, ((source, unit), table)) in (first..).zip(some.iter().zip(tables?)) {
                 if table.lengths.len() != unit.documents as usize {
                     return Err(DataError::Damaged(format!("{}: it has other documents than its unit", names[number])));
@@ -269,9 +271,8 @@ impl Version {
 
     /// The names of all files that it needs, its own aside.
     pub(super) fn needs(&self) -> impl Iterator<Item = String> {
-        self.units().flat_map(|(unit, _)| {
-            [super::library::unit_name(&unit.key), ids_name(&unit.key, &self.header.tokenizer)]
-        })
+        self.units()
+            .flat_map(|(unit, _)| [super::library::unit_name(&unit.key), ids_name(&unit.key, &self.header.tokenizer)])
     }
 }
 
