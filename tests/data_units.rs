@@ -17,7 +17,7 @@ use std::{
 use danlu::{
     data::{
         DataError, Packed,
-        clean::Profile,
+        clean::{Masked, Profile},
         document::Document,
         split,
         unit::{Cleaned, Summary, Unit, UnitWriter},
@@ -26,7 +26,7 @@ use danlu::{
     train::{
         Corpus, TrainError,
         config::{RunConfig, SourceConfig},
-        corpus::{Preparing, dropped, open_version, prune},
+        corpus::{Effort, Preparing, dropped, open_version, prune},
     },
 };
 use proptest::{prelude::*, test_runner::RngSeed};
@@ -157,7 +157,9 @@ proptest! {
             let name = format!("{}/{i}.jsonl", ["a", "b", "c"][i % 3]);
             files.insert(name, (0..3).map(|_| text(&mut chance, &mut known)).collect());
         }
-        files.iter().for_each(|(name, poems)| room.write(name, poems));
+        for (name, poems) in &files {
+            room.write(name, poems);
+        }
         let run = room.open();
         // A tokenizer that is there already, as in a run that is trained.
         let first = room.load(&run).unwrap();
@@ -233,7 +235,7 @@ fn unit_of(documents: u64) -> Vec<u8> {
         let mut some = Vec::new();
         for place in 0..documents * block {
             let document = Document::poem("题", "人", &chance.poem());
-            summary.funnel.keep(9, Default::default());
+            summary.funnel.keep(9, Masked::default());
             let (key, bands) = (split::key(document.body()), Some([chance.next(); 14]));
             some.push(Cleaned { document, key, fingerprint: None, bands, file: 0, place, bytes: 9 });
         }
@@ -288,7 +290,7 @@ fn a_changed_file_makes_its_own_unit_anew() {
     let units = room.prepared("unit-").len();
     assert!((5..20).contains(&units) && first.effort.cleaned == units && first.effort.tokenised == units);
     let same = room.load(&run).unwrap();
-    assert_eq!((same.effort, &same.digest), (Default::default(), &first.digest));
+    assert_eq!((same.effort, &same.digest), (Effort::default(), &first.digest));
     assert_eq!(same.version, first.version);
 
     room.write("a/017.jsonl", &[chance.poem(), large[7].clone()]);
@@ -368,7 +370,7 @@ fn a_source_of_which_nothing_is_left_keeps_its_place() {
 fn a_file_that_is_replaced_is_noticed() {
     let room = Room::new(&["a"]);
     let mut chance = filled(&room, 3);
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
     let set = |file: &str| fs::File::options().append(true).open(room.path(file)).unwrap().set_modified(old).unwrap();
     (0..3).for_each(|i| set(&format!("a/{i:03}.jsonl")));
     let run = room.open();
