@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 pub mod feedback;
+pub mod room;
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,7 @@ use danlu::session::{
     TaskInfo, TaskReport, TokenView, Who,
 };
 
-use self::feedback::Votes;
+use self::{feedback::Votes, room::Room};
 
 pub const POEM: &str = "处处闻啼鸟。夜来风雨声，花落知多少。";
 pub const STEPS: usize = 1200;
@@ -442,6 +443,7 @@ struct Player {
     /// Offers being written: their prompts, and turns until they are done.
     drafts: VecDeque<(Option<String>, usize)>,
     votes: Votes,
+    room: Room,
 }
 
 impl Player {
@@ -463,6 +465,7 @@ impl Player {
             answers: Vec::new(),
             drafts: VecDeque::new(),
             votes: Votes::default(),
+            room: Room::default(),
         }
     }
 
@@ -543,15 +546,42 @@ impl Player {
         let at = self.at();
         let chats = self.line != Line::Pretrain;
         match command {
-            Command::ShowRoom
-            | Command::Weigh { .. }
-            | Command::ShowDocument { .. }
-            | Command::ShowNextBatch
-            | Command::ShowDropped { .. }
-            | Command::TryRule { .. }
-            | Command::SetRule { .. }
-            | Command::Mark { .. }
-            | Command::Reread => {}
+            Command::ShowRoom | Command::ShowNextBatch | Command::ShowDocument { .. }
+                if self.line as usize > Line::Sft as usize =>
+            {
+                self.refuse("this stage draws no text");
+            }
+            Command::ShowRoom => {
+                self.tell(self.room.view());
+            }
+            Command::Weigh { source, by } => {
+                let told = self.room.weigh(&source, by, at);
+                self.tell_all(told);
+            }
+            Command::ShowDocument { source, index } => {
+                self.tell(self.room.document(&source, index, at));
+            }
+            Command::ShowNextBatch => {
+                self.tell(self.room.next_batch(at));
+            }
+            Command::ShowDropped { source, rule, from, count } => {
+                self.tell(self.room.dropped(source, rule, from, count));
+            }
+            Command::TryRule { source, rule, threshold } => {
+                self.tell_all(self.room.tried(&source, &rule, threshold));
+            }
+            Command::SetRule { source, rule, threshold } => {
+                let told = self.room.set_rule(&source, &rule, threshold, at);
+                self.tell_all(told);
+            }
+            Command::Mark { text, keep } => {
+                let told = self.room.mark(text, keep);
+                self.tell(told);
+            }
+            Command::Reread => {
+                let told = self.room.save_file(at);
+                self.tell_all(told);
+            }
             Command::Pause => {
                 self.paused = true;
                 self.tell(Event::Paused { step: at });

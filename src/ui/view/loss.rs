@@ -10,7 +10,7 @@ use crate::ui::{
     series::{SMOOTHINGS, Series},
     state::{Panel, Phase},
     strings::{self, Tr},
-    text::{figure, grouped, rate, short},
+    text::{figure, grouped, rate, short, shorten},
     theme::Role,
 };
 
@@ -60,7 +60,8 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
             Curve { series: &stage.valid, smoothing: 0, band: None, line: pen.style(Role::Valid), points: true },
         ],
         axes: true,
-        holds: None,
+        marks: stage.changes.iter().filter_map(|c| Some((c.step, strings::letter(c.cause?)))).collect(),
+        ..Plot::default()
     };
     let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
     plot.render(buf, margin, state.theme, pen.glyphs);
@@ -70,6 +71,11 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
     let (state, stage) = (pen.state, pen.stage);
     let mut facts: Pieces = Vec::new();
+    if let Some((change, cause)) = stage.changes.iter().rev().find_map(|c| Some((c, c.cause?))) {
+        facts.push(pen.piece(format!("{} ", strings::letter(cause)), Role::Focus));
+        let at = grouped(change.step as u64);
+        facts.push(pen.piece(format!("{} @{at}", shorten(&change.text, cells / 3)), Role::Text));
+    }
     let mut add = |label: Tr, value: String, role| {
         let space = if facts.is_empty() { "" } else { "  " };
         facts.push(pen.piece(format!("{space}{} ", state.tr(label)), Role::Dim));
@@ -146,7 +152,7 @@ fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let bad = series.last().is_some_and(|l| !l.1.is_finite());
         let line = pen.style(if bad { Role::Bad } else { Role::Train });
         let curve = Curve { series, smoothing: 0, band: Some(pen.style(Role::Band)), line, points: false };
-        let plot = Plot { steps: pen.steps(), now: None, log: false, curves: vec![curve], axes: false, holds: None };
+        let plot = Plot { steps: pen.steps(), curves: vec![curve], ..Plot::default() };
         let inner = below(place, 1);
         let margin = Rect { x: inner.x + 1, width: inner.width.saturating_sub(3), ..inner };
         plot.render(buf, margin, state.theme, pen.glyphs);
