@@ -11,7 +11,11 @@ use fake::Line;
 use std::time::Duration;
 
 use danlu::{
-    session::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
+    session::{
+        ActionView, BatchView, Cause, Command, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Event,
+        Funnel, Offer, PolicyReport, RolloutView, RoomSource, RoomView, RuleView, SourceInfo, TaskReport, TokenView,
+        TokenizerView, Trial, Twin,
+    },
     ui::{
         keys::{Code, Key},
         state::{AppState, Panel},
@@ -149,16 +153,7 @@ fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states.push(("room", open().0));
 
     // A weight that is asked for, one that is there, a file that was saved and one that is broken.
-    let (mut edited, mut room) = open();
-    keys(&mut edited, &mut room, &[Key::char('+')]);
-    for (seconds, told) in [(9, room.save_file(640)), (40, room.break_file(640))] {
-        let later = edited.now + Duration::from_secs(seconds);
-        update(&mut edited, Msg::Tick(later));
-        told.into_iter().for_each(|event| drop(update(&mut edited, Msg::Event(event))));
-    }
-    press(&mut edited, &[down, Key::char('-'), down]);
-    let mut charted = edited;
-    states.push(("room_edited", {
+    let edited = || {
         let (mut edited, mut room) = open();
         keys(&mut edited, &mut room, &[Key::char('+')]);
         for (seconds, told) in [(9, room.save_file(640)), (40, room.break_file(640))] {
@@ -168,7 +163,9 @@ fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
         }
         press(&mut edited, &[down, Key::char('-'), down]);
         edited
-    }));
+    };
+    states.push(("room_edited", edited()));
+    let mut charted = edited();
     press(&mut charted, &[Key::char('2')]);
     (641..=720).for_each(|at| drop(update(&mut charted, Msg::Event(Event::Steps(vec![fake::step(at)])))));
     states.push(("edits_on_the_chart", charted));
@@ -590,6 +587,7 @@ fn hostile_text_is_shown_not_obeyed() {
         actions: vec![action; 40],
     };
     events.push(Event::Rollout(Box::new(rollout)));
+    events.extend(hostile_room(evil));
     events.push(Event::Offered(Box::new(Offer { pair: 1, step: 1, prompt: text(), a: text(), b: text().repeat(99) })));
     events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()) });
     events.push(Event::Refused { text: text() });
@@ -606,6 +604,25 @@ fn hostile_text_is_shown_not_obeyed() {
     );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));
+    // In the room, with a trial and a page of what it dropped.
+    press(&mut state, &[Key::plain(Code::Esc), Key::plain(Code::Esc), Key::plain(Code::Esc), Key::char('1')]);
+    state.focus = Panel::Filters;
+    press(&mut state, &[Key::char('+')]);
+    state.room.browse = state.room.page.as_ref().map(|p| p.browse.clone()).unwrap_or_default();
+    for tried in [false, true] {
+        if tried {
+            for event in hostile_room(evil) {
+                update(&mut state, Msg::Event(event));
+            }
+        }
+        for panel in state.panels() {
+            state.focus = *panel;
+            for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+                let all = rows(&painted(&state, wide, high).0).concat();
+                assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'), "{panel:?}");
+            }
+        }
+    }
     state.pick.open = true;
     for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
         let all = rows(&painted(&state, wide, high).0).concat();
@@ -621,6 +638,125 @@ fn hostile_text_is_shown_not_obeyed() {
     }
     let summary = danlu::ui::update::summary(&state).concat();
     assert!(!summary.chars().any(char::is_control), "{summary:?}");
+}
+
+/// The data room's events with the same text in every place, and numbers that are none.
+fn hostile_room(evil: &str) -> Vec<Event> {
+    let text = || evil.to_owned();
+    let mut funnel = Funnel { documents_in: 3, ..Funnel::default() };
+    funnel.dropped.insert(text(), Documents { documents: u64::MAX / 4, bytes: u64::MAX / 4 });
+    let rule = RuleView { name: text(), at_least: true, threshold: 0.5, published: 0.25, source: text() };
+    let source = RoomSource {
+        name: text(),
+        path: text(),
+        profile: text(),
+        weight: f64::NAN,
+        funnel,
+        rules: vec![
+            rule,
+            RuleView {
+                name: "off".to_owned(),
+                at_least: false,
+                threshold: f64::INFINITY,
+                published: f64::NAN,
+                source: text(),
+            },
+        ],
+        broken: Some(text()),
+        ..RoomSource::default()
+    };
+    let tokenizer = TokenizerView {
+        kind: text(),
+        characters_per_token: f64::NAN,
+        fallback_share: f64::INFINITY,
+        top: vec![text(); 40],
+        ..TokenizerView::default()
+    };
+    let token = || TokenView { text: text(), trained: true, loss: Some(f32::NAN), first: true };
+    let twin = Twin { source: text(), file: text(), place: u64::MAX, text: text() };
+    let item = DroppedDocument {
+        source: text(),
+        file: text(),
+        rule: text(),
+        value: f64::NAN,
+        text: Some(text()),
+        twin: Some(twin),
+        ..DroppedDocument::default()
+    };
+    let edit = Edit {
+        step: 1,
+        cause: Cause::Files,
+        text: text(),
+        sources: vec![SourceInfo { name: text(), weight: f64::NAN, documents: 0, tokens: 0, held_out_tokens: 0 }],
+        learning_rate: f64::NAN,
+        seconds: Some(f64::NAN),
+        replayed: true,
+    };
+    let trial = Trial {
+        source: text(),
+        rule: text(),
+        threshold: 0.52,
+        back: vec![(f64::NAN, text()); 9],
+        gone: vec![(f64::INFINITY, text()); 9],
+        dropped_then: u64::MAX / 2,
+        ..Trial::default()
+    };
+    let document = DocumentView {
+        source: text(),
+        index: 7,
+        of: 0,
+        step: 1,
+        tokens: vec![token(); 9],
+        length: 2,
+        mark: Some(true),
+    };
+    vec![
+        Event::Room(Box::new(RoomView {
+            sources: vec![source.clone(), source],
+            tokenizer,
+            notes: vec![text()],
+            watching: text(),
+        })),
+        Event::Document(Box::new(document)),
+        Event::NextBatch(Box::new(BatchView { step: 2, rows: vec![(text(), vec![token(); 9])] })),
+        Event::Dropped(Box::new(DroppedView {
+            source: None,
+            rule: None,
+            from: 0,
+            of: 2,
+            items: vec![item.clone(), item],
+        })),
+        Event::Tried(Box::new(trial)),
+        Event::Marked { keep: 1, drop: 2 },
+        Event::Edited(Box::new(edit)),
+        Event::Broken { step: 1, text: text() },
+    ]
+}
+
+/// How well a character was known is told by the height of its bar, not by hue alone.
+#[test]
+fn a_documents_losses_are_seen_without_colour() {
+    let (_, mut state) = room_states(Lang::Zh).into_iter().find(|s| s.0 == "room_preview").expect("a preview");
+    state.theme.depth = Depth::Mono;
+    let text = shown(&state, 120, 36);
+    let heights = ["⣀", "⣄", "⣤", "⣦", "⣶"].iter().filter(|bar| text.contains(**bar)).count();
+    assert!(heights >= 3, "{text}");
+    let (buf, _) = painted(&state, 120, 36);
+    assert!(buf.content().iter().all(|c| c.fg == ratatui::style::Color::Reset));
+    state.glyph_set = GlyphSet::Ascii;
+    assert!(rows(&painted(&state, 120, 36).0).concat().contains("22"));
+}
+
+/// What differs between near duplicates is marked by more than hue.
+#[test]
+fn a_pairs_differences_are_underlined() {
+    let (_, mut state) = room_states(Lang::Zh).into_iter().find(|s| s.0 == "room_pair").expect("a pair");
+    state.theme.depth = Depth::Mono;
+    let (buf, _) = painted(&state, 120, 36);
+    for only in ["嗁", "啼", "昨"] {
+        let marked = |c: &&ratatui::buffer::Cell| c.symbol() == only && c.modifier.contains(Modifier::UNDERLINED);
+        assert_eq!(buf.content().iter().filter(marked).count(), 1, "{only}");
+    }
 }
 
 /// The caret stands in the field, after the text, in cells.

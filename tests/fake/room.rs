@@ -1,8 +1,8 @@
 //! The fake trainer's data room: sources with funnels that add up, documents, what was dropped, trials, edits.
 
 use danlu::session::{
-    BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Event, Funnel, RoomSource,
-    RoomView, RuleView, SourceInfo, TokenView, TokenizerView, Trial, Twin,
+    BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Event, Funnel, RoomSource, RoomView,
+    RuleView, SourceInfo, TokenView, TokenizerView, Trial, Twin,
 };
 
 use super::{info, noise};
@@ -109,7 +109,8 @@ impl Room {
         let token = |(at, c): (usize, char)| TokenView {
             text: c.to_string(),
             trained: true,
-            loss: (at > 0).then(|| ((noise(at * 3 + index).abs() * 2.0 + 6.0 * known) * (1.0 - 0.02 * at as f64)) as f32),
+            loss: (at > 0)
+                .then(|| ((noise(at * 3 + index).abs() * 2.0 + 6.0 * known) * (1.0 - 0.02 * at as f64)) as f32),
             first: at == 0,
         };
         let mark = self.marks.iter().rev().find(|m| m.0 == text).and_then(|m| m.1);
@@ -160,7 +161,7 @@ impl Room {
             let now = documents * 3 / 10;
             let more = documents / 40;
             let texts = vec![
-                (threshold - 0.004, "□□□□，□□□□。山中无历日".to_owned()),
+                (threshold - 0.004, "（缺字）（缺字）。山中无历日".to_owned()),
                 (threshold - 0.009, "目录　卷一　卷二　卷三".to_owned()),
             ];
             Event::Tried(Box::new(Trial {
@@ -200,7 +201,7 @@ impl Room {
             other.weight *= (1.0 - after) / (1.0 - before);
         }
         self.sources[at].weight = after;
-        let text = format!("{source} {:.0} % > {:.0} %", 100.0 * before, 100.0 * after);
+        let text = format!("{source} {:.0} % → {:.0} %", 100.0 * before, 100.0 * after);
         vec![self.edit(step + 1, Cause::Key, &text), self.view()]
     }
 
@@ -224,7 +225,7 @@ impl Room {
     pub fn save_file(&mut self, step: usize) -> Vec<Event> {
         self.sources[0].documents += 2;
         self.sources[0].tokens += 96;
-        vec![self.edit(step + 1, Cause::Files, "tang300.txt +2 -0 documents"), self.view()]
+        vec![self.edit(step + 1, Cause::Files, "tang300.txt +2 −0 documents"), self.view()]
     }
 
     /// A file is saved that cannot be read.

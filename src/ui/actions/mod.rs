@@ -241,7 +241,8 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
             Act::Accept if mode != Mode::Text => Tr("选定", "choose"),
             Act::Go if state.reopens() => Tr("从存盘接着练", "reopen"),
             Act::Skip if state.pick.pair.is_none() => Tr("要一对", "ask for a pair"),
-            Act::More | Act::Less if state.focus == Panel::Filters => Tr("试一个界限", "try a bound"),
+            Act::More if state.focus == Panel::Filters => Tr("试大些", "try higher"),
+            Act::Less if state.focus == Panel::Filters => Tr("试小些", "try lower"),
             Act::Open => opens(state).unwrap_or(action.hint),
             Act::AllSources if state.room.all => Tr("只看一个来源", "one source"),
             Act::Back if mode == Mode::Room && !state.expanded => Tr("不要了", "give up"),
@@ -251,7 +252,10 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
         };
         let keys = action.keys.iter().find(|(m, _)| *m == mode).map(|(_, keys)| *keys);
         if let Some(first) = keys.and_then(|keys| keys.first()) {
-            hints.push((*first, hint.get(state.lang)));
+            let hint = (*first, hint.get(state.lang));
+            // What gives a trial up stands beside what applies it.
+            let beside = action.act == Act::Back && mode == Mode::Room && state.room.trying.is_some();
+            hints.insert(if beside { hints.len().min(1) } else { hints.len() }, hint);
         }
     }
     hints
@@ -329,16 +333,8 @@ mod tests {
 
     use super::*;
 
-    const MODES: [Mode; 8] = [
-        Mode::Nav,
-        Mode::Text,
-        Mode::Edit,
-        Mode::Pick,
-        Mode::Room,
-        Mode::Palette,
-        Mode::Dialog,
-        Mode::Help,
-    ];
+    const MODES: [Mode; 8] =
+        [Mode::Nav, Mode::Text, Mode::Edit, Mode::Pick, Mode::Room, Mode::Palette, Mode::Dialog, Mode::Help];
 
     #[test]
     fn no_key_does_two_things_in_one_mode() {

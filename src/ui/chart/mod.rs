@@ -295,9 +295,9 @@ mod tests {
         }
         let marked = Plot { marks: vec![(50, "f"), (500, "k")], ..plot(&series, 100.0, false) };
         let rows = drawn(&marked, 20, 6);
-        assert_eq!(rows[0].chars().nth(9), Some('f'), "{rows:?}");
+        assert_eq!(rows[0].chars().nth(10), Some('f'), "{rows:?}");
         assert!(rows.iter().all(|r| !r.contains('k')), "a step outside the axis has no mark");
-        assert!(rows[1..].iter().all(|r| r.chars().nth(9) != Some(' ')), "{rows:?}");
+        assert!(rows[1..].iter().all(|r| r.chars().nth(10) != Some(' ')), "{rows:?}");
         let plain = drawn(&plot(&series, 100.0, false), 20, 6);
         let changed = plain.concat().chars().zip(rows.concat().chars()).filter(|(a, b)| a != b).count();
         assert_eq!(changed, 5, "only the cells above and below the curve");

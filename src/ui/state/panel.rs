@@ -96,9 +96,7 @@ impl View {
             NextBatch, Preview, Probe, Rollout, Run, Score, Sources, Tasks, Tokenizer, Votes,
         };
         match self {
-            View::Data => {
-                &[Sources, Filters, Dropped, Losses, Tokenizer, Preview, NextBatch, Changes, Chat, Log]
-            }
+            View::Data => &[Sources, Filters, Dropped, Losses, Tokenizer, Preview, NextBatch, Changes, Chat, Log],
             View::Pretrain => &[Loss, Probe, Chat, Mix, Run, Log, Batch],
             View::Tune => &[Loss, Tasks, Probe, Batch, Chat, Mix, Run, Log],
             View::Reward => &[Accuracy, Loss, Margins, Votes, Chat, Run, Log],

@@ -241,10 +241,8 @@ impl Dropped {
     fn new(view: &DroppedDocument) -> Dropped {
         let place = |source: &str, file: &str, place: u64| Clean::line(&format!("{source}  {file}:{place}"));
         let shown = Clean::block(view.text.as_deref().unwrap_or_default());
-        let twin = view
-            .twin
-            .as_ref()
-            .map(|t| Twin { place: place(&t.source, &t.file, t.place), text: Clean::block(&t.text) });
+        let twin =
+            view.twin.as_ref().map(|t| Twin { place: place(&t.source, &t.file, t.place), text: Clean::block(&t.text) });
         let marks = twin.as_ref().map_or_else(Default::default, |t| differences(&shown, &t.text));
         Dropped {
             place: place(&view.source, &view.file, view.place),

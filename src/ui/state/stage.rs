@@ -419,7 +419,7 @@ impl Stage {
             at: now,
             step: edit.step,
             cause: Some(edit.cause),
-            text: Clean::line(&edit.text),
+            text: Clean::line(&strings::plain(&edit.text)),
             seconds: edit.seconds,
             replayed: edit.replayed,
         };

@@ -50,7 +50,7 @@ strings! {
     WANTED_TEXT = "要", "keep";
     UNWANTED_TEXT = "不要", "drop";
     MARKS_TRAIN = "y 要 / x 不要：标记用来训练质量分类器", "y keep, x drop: marks train the quality classifier";
-    LOSS_SCALE = "每字的损失，满格", "loss by character, full at";
+    LOSS_SCALE = "字下是损失，满格", "loss below, full at";
     NONE_DROPPED = "一篇也没有丢", "none was dropped";
     WAIT_DROPPED = "在等丢掉的文字", "waiting for the dropped";
     ANY_RULE = "所有规则", "all rules";
@@ -80,7 +80,8 @@ strings! {
     HELP_101 = "权重加起来是 101%：论文里四舍五入过", "the weights add up to 101%: they are rounded in the paper";
     HELP_GPT1 = "GPT-1：BooksCorpus，约 7,000 本书，约 5 GB", "GPT-1: BooksCorpus, about 7,000 books, about 5 GB";
     HELP_GPT2 = "GPT-2：WebText，800 万篇网页，40 GB", "GPT-2: WebText, 8 million documents, 40 GB";
-    HELP_EPOCHS = "遍数 = 权重 × 读过的词元 / 这个来源的词元", "epochs = weight x tokens read / tokens of the source";
+    HELP_READ = "已经读过", "read so far";
+    HELP_EPOCHS = "遍数 = 权重 x 读过的词元 / 这个来源的词元", "epochs = weight x tokens read / tokens of the source";
     HELP_MARKS = "损失图上的竖线是改动：k 按键，c run.toml，f 数据文件，r 打开时", "uprights in the loss chart are changes: k by key, c run.toml, f data files, r on opening";
 }
 
@@ -123,17 +124,17 @@ pub fn from_step(lang: Lang, step: usize) -> String {
     }
 }
 
+/// A change in words, without the signs that take two cells on some terminals.
+pub fn plain(text: &str) -> String {
+    text.replace('→', "->").replace('−', "-")
+}
+
 /// A change in a line of the log.
 pub fn edited(lang: Lang, step: usize, by: Cause, text: &str, seconds: Option<f64>, replayed: bool) -> String {
-    let mut line = format!("{text}  {}  {}", from_step(lang, step), cause(by).get(lang));
-    if let Some(seconds) = seconds {
-        line.push_str(&format!("  {seconds:.1} s"));
-    }
-    if replayed {
-        line.push_str("  ");
-        line.push_str(REPLAYED.get(lang));
-    }
-    line
+    let mut facts = vec![plain(text), from_step(lang, step), cause(by).get(lang).to_owned()];
+    facts.extend(seconds.map(|s| format!("{s:.1} s")));
+    facts.extend(replayed.then(|| REPLAYED.get(lang).to_owned()));
+    facts.join("  ")
 }
 
 /// How long ago something was changed, in nine cells: `3 秒前改`, `edit 3s`.
@@ -156,6 +157,11 @@ pub fn counted(lang: Lang, documents: u64, of: u64) -> String {
         Lang::Zh => format!("看过 {documents} / {of} 篇"),
         Lang::En => format!("{documents} of {of} documents looked at"),
     }
+}
+
+/// Where a table has a number from: papers by their names.
+pub fn bound_source(lang: Lang, source: &str) -> &str {
+    if lang == Lang::Zh && source == "ours" { "自定" } else { source }
 }
 
 /// What a rule is about, in Chinese; its own name says it in English.

@@ -64,7 +64,16 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             let stage = state.stages.live_mut();
             stage.probing = false;
             let task = task.as_deref();
-            stage.add_probe(Said { step, task, prompt: &prompt, text: &text, expected: &expected, matched, length, recall });
+            stage.add_probe(Said {
+                step,
+                task,
+                prompt: &prompt,
+                text: &text,
+                expected: &expected,
+                matched,
+                length,
+                recall,
+            });
         }
         Event::Room(view) => {
             pick::answered(state, &Wish::Room);

@@ -243,16 +243,13 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
         | Act::Unmark
         | Act::Reread => return room::perform(state, act),
         _ if matches!(mode, Mode::Nav | Mode::Room) && room::is_walk(act) => {
-            return match room::walk(state, act) {
-                Some(cmds) => cmds,
-                None => {
-                    move_or_edit(state, mode, act);
-                    Vec::new()
-                }
-            };
-        }
-        Act::Previous | Act::Next if mode == Mode::Nav && state.focus == Panel::Rollout => {
-            return stages::other_rollout(state, act == Act::Next);
+            if let Some(cmds) = room::walk(state, act) {
+                return cmds;
+            }
+            if state.focus == Panel::Rollout && matches!(act, Act::Previous | Act::Next) {
+                return stages::other_rollout(state, act == Act::Next);
+            }
+            move_or_edit(state, mode, act);
         }
         Act::NewLine => field(state).insert("\n"),
         _ => move_or_edit(state, mode, act),

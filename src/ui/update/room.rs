@@ -87,9 +87,8 @@ pub(super) fn tick(state: &mut AppState) -> Vec<Cmd> {
     let running = state.live().phase == Phase::Running;
     let (done, now) = (state.live().steps_done(), state.now);
     let room = &state.room;
-    let old = |told: usize, asked: Duration, every: Duration| {
-        running && told < done && now.saturating_sub(asked) >= every
-    };
+    let old =
+        |told: usize, asked: Duration, every: Duration| running && told < done && now.saturating_sub(asked) >= every;
     let next = room.next_seen.get() && room.next.as_ref().is_some_and(|n| old(n.step, room.next_asked, NEXT));
     let document =
         room.document_seen.get() && room.document.as_ref().is_some_and(|d| old(d.step, room.document_asked, MEASURE));
@@ -175,8 +174,7 @@ fn try_rule(state: &mut AppState, up: bool) -> Vec<Cmd> {
         return Vec::new();
     }
     let (back, gone) = (Vec::new(), Vec::new());
-    room.trying =
-        Some(Trying { source: source.clone(), rule: rule.clone(), threshold, trial: None, back, gone });
+    room.trying = Some(Trying { source: source.clone(), rule: rule.clone(), threshold, trial: None, back, gone });
     // A newer trial ends the one before: so one answer is awaited.
     if !state.awaits(&Wish::Try) {
         state.wishes.push_back(Wish::Try);

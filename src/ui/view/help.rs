@@ -151,9 +151,8 @@ fn ours<'a>(pen: &Pen, cells: usize) -> Lines<'a> {
         lines.push(row(pen, &source.name, [&numbers[0], &numbers[1], &numbers[2]], Role::Text, cells));
     }
     if let Some(step) = &live.step {
-        let read = format!("{} {}", short(step.total_tokens as f64), state.tr(strings::TOKENS));
-        let epochs = format!("{:.2}", step.epoch);
-        lines.push(row(pen, "", [&read, "100%", &epochs], Role::Dim, cells));
+        let (read, epochs) = (short(step.total_tokens as f64), format!("{:.2}", step.epoch));
+        lines.push(row(pen, state.tr(strings::HELP_READ), [&read, "100%", &epochs], Role::Dim, cells));
     }
     notes(pen, strings::HELP_EPOCHS, cells, &mut lines);
     lines

@@ -71,11 +71,6 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
     let (state, stage) = (pen.state, pen.stage);
     let mut facts: Pieces = Vec::new();
-    if let Some((change, cause)) = stage.changes.iter().rev().find_map(|c| Some((c, c.cause?))) {
-        facts.push(pen.piece(format!("{} ", strings::letter(cause)), Role::Focus));
-        let at = grouped(change.step as u64);
-        facts.push(pen.piece(format!("{} @{at}", shorten(&change.text, cells / 3)), Role::Text));
-    }
     let mut add = |label: Tr, value: String, role| {
         let space = if facts.is_empty() { "" } else { "  " };
         facts.push(pen.piece(format!("{space}{} ", state.tr(label)), Role::Dim));
@@ -128,6 +123,18 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
         from = put(buf, area.x + 2, area.y, area.right(), state.tr(words), pen.style(Role::Focus)) + 1;
     }
     let x = area.right().saturating_sub(wide + 2);
+    // The newest change in words, at the left.
+    let newest = stage.changes.iter().rev().find_map(|c| Some((c, c.cause?)));
+    if let Some((change, cause)) = newest.filter(|_| stage.phase != Phase::Resting) {
+        let end = x.saturating_sub(2);
+        let at = format!(" @{}", grouped(change.step as u64));
+        let cells = (end.saturating_sub(area.x + 4) as usize).saturating_sub(at.len());
+        if cells >= 12 {
+            let words = format!("{}{at}", shorten(&change.text, cells));
+            let next = put(buf, area.x + 2, area.y, end, strings::letter(cause), pen.style(Role::Focus));
+            put(buf, next + 1, area.y, end, &words, pen.style(Role::Text));
+        }
+    }
     if x >= from || stage.phase != Phase::Resting {
         put_pieces(buf, x.max(from), area.y, area.right(), &pieces);
     }

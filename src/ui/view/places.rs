@@ -68,13 +68,18 @@ struct Places {
 
 const DATA: Places = Places {
     share: 52,
-    left: &[(Panel::Sources, Stock(4, 3)), (Panel::Filters, Rest), (Panel::Losses, Stock(1, 4)), (Panel::Tokenizer, Just(4))],
+    left: &[
+        (Panel::Sources, Stock(4, 3)),
+        (Panel::Filters, Rest),
+        (Panel::Losses, Stock(1, 4)),
+        (Panel::Tokenizer, Just(4)),
+    ],
     right: &[(Panel::Preview, Rest), (Panel::NextBatch, Part(4, 6)), (Panel::Changes, Part(4, 5))],
     makes_room: None,
     yields: Panel::Preview,
     tall: &[(Panel::Sources, Stock(3, 3)), (Panel::Filters, Rest)],
     last: &[
-        (Panel::Preview, Just(9)),
+        (Panel::Preview, Just(7)),
         (Panel::Dropped, Part(2, 10)),
         (Panel::Losses, Stock(1, 3)),
         (Panel::Tokenizer, Just(4)),

@@ -48,16 +48,12 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 fn entry<'a>(pen: &Pen, change: &'a Change, cells: usize) -> Vec<Pieces<'a>> {
     let state = pen.state;
     let mut head: Pieces = vec![pen.piece(format!("{}  ", clock(change.at.as_secs())), Role::Dim)];
-    match change.cause {
-        Some(cause) => {
-            head.push(pen.piece(format!("{} ", strings::letter(cause)), Role::Focus));
-            head.push(pen.piece(format!("{}  ", state.tr(strings::cause(cause))), Role::Text));
-            head.push(pen.piece(strings::from_step(state.lang, change.step), Role::Text));
-        }
-        None => {
-            let words = format!("{} {}", pen.glyphs.cross, state.tr(strings::BROKEN));
-            head.push(pen.piece(words, Role::Bad));
-        }
+    if let Some(cause) = change.cause {
+        head.push(pen.piece(format!("{} ", strings::letter(cause)), Role::Focus));
+        head.push(pen.piece(format!("{}  ", state.tr(strings::cause(cause))), Role::Text));
+        head.push(pen.piece(strings::from_step(state.lang, change.step), Role::Text));
+    } else {
+        head.push(pen.piece(format!("{} {}", pen.glyphs.cross, state.tr(strings::BROKEN)), Role::Bad));
     }
     if let Some(seconds) = change.seconds.filter(|s| s.is_finite()) {
         head.push(pen.piece(format!("  {seconds:.1} s"), Role::Dim));

@@ -8,7 +8,7 @@ use crate::ui::{
     paint::{Pieces, pieces_width, put, put_right},
     state::{Panel, room::Dropped},
     strings,
-    text::{fit, grouped, shorten, wrap},
+    text::{fit, grouped, shorten, shorten_front, wrap},
     theme::Role,
     view::{Pen, below, parts, upright},
 };
@@ -66,7 +66,9 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let rest = below(inner, rows);
     let facts = measured(pen, chosen);
     let room_for_place = (rest.width as usize).saturating_sub(pieces_width(&facts) + 8);
-    let inner = pen.subtitle(buf, rest, &shorten(&chosen.place, room_for_place), &facts);
+    // A pair has its places over its texts.
+    let place = if chosen.twin.is_some() { String::new() } else { shorten_front(&chosen.place, room_for_place) };
+    let inner = pen.subtitle(buf, rest, &place, &facts);
     text(pen, chosen, inner, buf);
 }
 
@@ -86,8 +88,9 @@ fn line(pen: &Pen, item: &Dropped, chosen: bool, area: Rect, y: u16, buf: &mut B
         let name = rule_name(pen.state, &item.raw, &item.rule);
         x = put(buf, x, y, end, &format!("{}  ", shorten(name, 18)), pen.style(Role::Dim));
     }
-    let beginning = item.shown.lines().find(|l| !l.trim().is_empty()).unwrap_or_default();
-    put(buf, x, y, end, &shorten(beginning, end.saturating_sub(x) as usize), pen.style(role));
+    let cells = end.saturating_sub(x) as usize;
+    let beginning = fit(&item.shown, 4 * cells).replace('\n', " ");
+    put(buf, x, y, end, &shorten(beginning.trim(), cells), pen.style(role));
 }
 
 /// `0.31 > 0.3`; of a duplicate its likeness.
@@ -122,7 +125,8 @@ fn text(pen: &Pen, item: &Dropped, area: Rect, buf: &mut Buffer) {
     };
     let head = |title, place: &str, area: Rect, buf: &mut Buffer| {
         let x = put(buf, area.x + 2, area.y, area.right(), state.tr(title), pen.style(Role::Focus));
-        put(buf, x + 2, area.y, area.right(), fit(place, area.right().saturating_sub(x + 3) as usize), pen.style(Role::Dim));
+        let place = shorten_front(place, area.right().saturating_sub(x + 4) as usize);
+        put(buf, x + 2, area.y, area.right(), &place, pen.style(Role::Dim));
         below(area, 1)
     };
     let (gone, stays) = if area.width >= BESIDE {

@@ -128,7 +128,10 @@ fn row(pen: &Pen, cut: &Cut, chosen: bool, columns: &Columns, area: Rect, y: u16
     {
         let role = if bound.is_moved() { Role::Focus } else { role };
         put_right(buf, area.x + 2 + columns.name, y, columns.bound, &says(pen, bound), pen.style(role));
-        let source = pad(&bound.source, area.right().saturating_sub(columns.share + 3) as usize);
+        let source = pad(
+            strings::bound_source(state.lang, &bound.source),
+            area.right().saturating_sub(columns.share + 3) as usize,
+        );
         put(buf, columns.share + 2, y, area.right(), &source, pen.style(Role::Dim));
     }
     put_right(buf, columns.bound, y, columns.documents, &grouped(cut.dropped.documents), pen.style(role));
@@ -156,7 +159,7 @@ fn about<'a>(pen: &Pen<'a>, bound: &'a Bound) -> Pieces<'a> {
         let table = format!("  {} {}", state.tr(strings::TABLE_HAS), number(bound.published));
         facts.push(pen.piece(table, Role::Focus));
     }
-    facts.push(pen.piece(format!("  {}", bound.source), Role::Dim));
+    facts.push(pen.piece(format!("  {}", strings::bound_source(state.lang, &bound.source)), Role::Dim));
     facts
 }
 

@@ -4,11 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
-    state::{
-        AppState, Panel, Wish,
-        batch::Token,
-        room::Document,
-    },
+    state::{AppState, Panel, Wish, batch::Token, room::Document},
     strings,
     text::{figure, fit, grouped, shorten, width},
     theme::Role,
@@ -71,7 +67,8 @@ fn flow(pen: &Pen, document: &Document, full: f64, area: Rect, buf: &mut Buffer)
         let mut x = area.x + 2;
         for token in &row.tokens[line] {
             let text = fit(&token.shown, cells);
-            let style = if token.special { pen.style(Role::Dim) } else { pen.style(Role::Text) };
+            let aside = token.special || text == "␊";
+            let style = pen.style(if aside { Role::Dim } else { Role::Text });
             let after = put(buf, x, y, end, text, style);
             if y + 1 < area.bottom() {
                 let bar = bar(pen, token, full).repeat(width(text));
@@ -128,7 +125,7 @@ fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
         first.push(pen.piece(figure(mean), Role::Bright));
     }
     first.push(pen.piece(format!("  {}", strings::at_step(state.lang, document.step)), Role::Dim));
-    first.push(pen.piece(format!("  {} {}", state.tr(strings::LOSS_SCALE), figure(full)), Role::Dim));
+    first.push(pen.piece(format!("  {} {full:.1}", state.tr(strings::LOSS_SCALE)), Role::Dim));
     vec![first, marks(pen)]
 }
 

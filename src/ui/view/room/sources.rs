@@ -9,14 +9,13 @@ use crate::ui::{
     paint::{Pieces, bar, put, put_right},
     state::{Panel, Source, Wish, room},
     strings::{self, Tr},
-    text::{figure, grouped, pad, short, shorten, wrap},
+    text::{Clean, figure, grouped, pad, short, shorten, wrap},
     theme::Role,
     view::Pen,
 };
 
 /// Columns from the right: title and cells.
-const COLUMNS: [(Tr, u16); 4] =
-    [(strings::STATE, 11), (strings::SEEN, 7), (strings::SHARE, 6), (strings::TOKENS, 7)];
+const COLUMNS: [(Tr, u16); 4] = [(strings::STATE, 11), (strings::SEEN, 7), (strings::SHARE, 6), (strings::TOKENS, 7)];
 /// How long a change is told of, in seconds.
 const RECENT: u64 = 24 * 3600;
 
@@ -100,8 +99,11 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let lines = wrap(&foot, inner.width.saturating_sub(4) as usize, 0);
     let spare = (inner.height as usize).saturating_sub(rows.len()).min(lines.len());
     inner.height -= spare as u16;
+    // Close to the list, with a row between them if there is one.
+    let gap = u16::from(inner.height as usize > rows.len());
+    let foot_at = inner.y + inner.height.min(rows.len() as u16) + gap;
     for (row, line) in lines.iter().take(spare).enumerate() {
-        put(buf, inner.x + 2, inner.bottom() + row as u16, right, &foot[line.clone()], pen.style(role));
+        put(buf, inner.x + 2, foot_at + row as u16, right, &foot[line.clone()], pen.style(role));
     }
     let from = first(chosen, inner.height as usize);
     for (at, row) in rows.iter().enumerate().skip(from).take(inner.height as usize) {
@@ -118,9 +120,7 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
                 strings::STATE => how(pen, row),
                 strings::SEEN => (row.used.map_or_else(none, |u| format!("{:.2}", u.epoch)), Role::Text),
                 strings::SHARE => match row.used {
-                    Some(u) if drawn > 0 => {
-                        (format!("{:.0}%", 100.0 * u.tokens as f64 / drawn as f64), Role::Text)
-                    }
+                    Some(u) if drawn > 0 => (format!("{:.0}%", 100.0 * u.tokens as f64 / drawn as f64), Role::Text),
                     _ => (none(), Role::Text),
                 },
                 _ => (short(row.tokens as f64), Role::Text),
@@ -168,14 +168,13 @@ fn about(pen: &Pen, row: &Row) -> (String, Role) {
         return (format!("{} {broken}", pen.glyphs.cross), Role::Bad);
     }
     let path = if source.path.is_empty() { state.tr(strings::BUILT_IN) } else { source.path.as_str() };
-    let profile = if source.profile.is_empty() { String::new() } else { format!(" {} {}", pen.glyphs.dot, source.profile) };
+    let profile =
+        if source.profile.is_empty() { String::new() } else { format!(" {} {}", pen.glyphs.dot, source.profile) };
     let (trained, held) = (grouped(source.told.documents as u64), grouped(source.told.held_out_documents as u64));
     let words = [strings::DOCUMENTS, strings::HELD_OUT_TOO].map(|w| state.tr(w));
-    let mut text = format!("{path}{profile} {} {trained} {} + {held} {}", pen.glyphs.dot, words[0], words[1]);
-    for note in &state.room.notes {
-        text.push_str(&format!("\n{note}"));
-    }
-    (text, Role::Dim)
+    let text = format!("{path}{profile} {} {trained} {} + {held} {}", pen.glyphs.dot, words[0], words[1]);
+    let lines: Vec<&str> = [text.as_str()].into_iter().chain(state.room.notes.iter().map(Clean::as_str)).collect();
+    (lines.join("\n"), Role::Dim)
 }
 
 /// Training and validation loss of every source, with the curve of the latter.
