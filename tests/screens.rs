@@ -11,11 +11,7 @@ use fake::Line;
 use std::time::Duration;
 
 use danlu::{
-    session::{
-        ActionView, BatchView, Cause, Command, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Event,
-        Funnel, Offer, PolicyReport, RolloutView, RoomSource, RoomView, RuleView, SourceInfo, TaskReport, TokenView,
-        TokenizerView, Trial, Twin,
-    },
+    session::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
     ui::{
         keys::{Code, Key},
         state::{AppState, Panel},
@@ -587,7 +583,7 @@ fn hostile_text_is_shown_not_obeyed() {
         actions: vec![action; 40],
     };
     events.push(Event::Rollout(Box::new(rollout)));
-    events.extend(hostile_room(evil));
+    events.extend(fake::room::hostile(evil));
     events.push(Event::Offered(Box::new(Offer { pair: 1, step: 1, prompt: text(), a: text(), b: text().repeat(99) })));
     events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()) });
     events.push(Event::Refused { text: text() });
@@ -611,7 +607,7 @@ fn hostile_text_is_shown_not_obeyed() {
     state.room.browse = state.room.page.as_ref().map(|p| p.browse.clone()).unwrap_or_default();
     for tried in [false, true] {
         if tried {
-            for event in hostile_room(evil) {
+            for event in fake::room::hostile(evil) {
                 update(&mut state, Msg::Event(event));
             }
         }
@@ -638,99 +634,6 @@ fn hostile_text_is_shown_not_obeyed() {
     }
     let summary = danlu::ui::update::summary(&state).concat();
     assert!(!summary.chars().any(char::is_control), "{summary:?}");
-}
-
-/// The data room's events with the same text in every place, and numbers that are none.
-fn hostile_room(evil: &str) -> Vec<Event> {
-    let text = || evil.to_owned();
-    let mut funnel = Funnel { documents_in: 3, ..Funnel::default() };
-    funnel.dropped.insert(text(), Documents { documents: u64::MAX / 4, bytes: u64::MAX / 4 });
-    let rule = RuleView { name: text(), at_least: true, threshold: 0.5, published: 0.25, source: text() };
-    let source = RoomSource {
-        name: text(),
-        path: text(),
-        profile: text(),
-        weight: f64::NAN,
-        funnel,
-        rules: vec![
-            rule,
-            RuleView {
-                name: "off".to_owned(),
-                at_least: false,
-                threshold: f64::INFINITY,
-                published: f64::NAN,
-                source: text(),
-            },
-        ],
-        broken: Some(text()),
-        ..RoomSource::default()
-    };
-    let tokenizer = TokenizerView {
-        kind: text(),
-        characters_per_token: f64::NAN,
-        fallback_share: f64::INFINITY,
-        top: vec![text(); 40],
-        ..TokenizerView::default()
-    };
-    let token = || TokenView { text: text(), trained: true, loss: Some(f32::NAN), first: true };
-    let twin = Twin { source: text(), file: text(), place: u64::MAX, text: text() };
-    let item = DroppedDocument {
-        source: text(),
-        file: text(),
-        rule: text(),
-        value: f64::NAN,
-        text: Some(text()),
-        twin: Some(twin),
-        ..DroppedDocument::default()
-    };
-    let edit = Edit {
-        step: 1,
-        cause: Cause::Files,
-        text: text(),
-        sources: vec![SourceInfo { name: text(), weight: f64::NAN, documents: 0, tokens: 0, held_out_tokens: 0 }],
-        learning_rate: f64::NAN,
-        seconds: Some(f64::NAN),
-        replayed: true,
-    };
-    let trial = Trial {
-        source: text(),
-        rule: text(),
-        threshold: 0.52,
-        back: vec![(f64::NAN, text()); 9],
-        gone: vec![(f64::INFINITY, text()); 9],
-        dropped_then: u64::MAX / 2,
-        ..Trial::default()
-    };
-    let document = DocumentView {
-        source: text(),
-        index: 7,
-        of: 0,
-        step: 1,
-        tokens: vec![token(); 9],
-        length: 2,
-        mark: Some(true),
-    };
-    vec![
-        Event::Room(Box::new(RoomView {
-            sources: vec![source.clone(), source],
-            tokenizer,
-            notes: vec![text()],
-            watching: text(),
-        })),
-        Event::Document(Box::new(document)),
-        Event::NextBatch(Box::new(BatchView { step: 2, rows: vec![(text(), vec![token(); 9])] })),
-        Event::Dropped(Box::new(DroppedView {
-            source: None,
-            rule: None,
-            from: 0,
-            of: 2,
-            items: vec![item.clone(), item],
-        })),
-        Event::Tried(Box::new(trial)),
-        Event::Marked { keep: 1, drop: 2 },
-        Event::Edited(Box::new(edit)),
-        Event::Broken { step: 1, text: text() },
-    ]
 }
 
 /// How well a character was known is told by the height of its bar, not by hue alone.

@@ -209,10 +209,13 @@ fn worth_a_hint(state: &AppState, act: Act) -> bool {
     let shown = if state.room.open { "" } else { state.shown().name.as_str() };
     match act {
         Act::Data => !state.room.open,
+        Act::AllSources => state.focus == Panel::Filters,
         Act::Back => {
             let held = state.shown().spot.is_some() || state.shown().feedback.token.is_some();
             let looking = matches!(state.mode(), Mode::Nav | Mode::Room);
-            !looking || state.expanded || held || state.chat.picked.is_some() || state.room.trying.is_some()
+            let inside = state.room.open && matches!(state.focus, Panel::Dropped | Panel::Preview);
+            let tried = inside || state.room.trying.is_some();
+            !looking || state.expanded || held || state.chat.picked.is_some() || tried
         }
         Act::Pretrain => shown != "pretrain",
         Act::Sft => shown != "sft",
@@ -245,7 +248,7 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
             Act::Less if state.focus == Panel::Filters => Tr("试小些", "try lower"),
             Act::Open => opens(state).unwrap_or(action.hint),
             Act::AllSources if state.room.all => Tr("只看一个来源", "one source"),
-            Act::Back if mode == Mode::Room && !state.expanded => Tr("不要了", "give up"),
+            Act::Back if mode == Mode::Room && state.room.trying.is_some() => Tr("不要了", "give up"),
             Act::Back if mode == Mode::Pick => Tr("返回训练", "back to training"),
             Act::Back if mode == Mode::Nav && !state.expanded => Tr("放开", "let go"),
             _ => action.hint,

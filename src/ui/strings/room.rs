@@ -46,11 +46,10 @@ strings! {
     HELD_OUT_TOO = "留出", "held out";
     MARKED_KEEP = "已标要", "marked keep";
     MARKED_DROP = "已标不要", "marked drop";
-    MARKS = "标记", "marks";
     WANTED_TEXT = "要", "keep";
     UNWANTED_TEXT = "不要", "drop";
     MARKS_TRAIN = "y 要 / x 不要：标记用来训练质量分类器", "y keep, x drop: marks train the quality classifier";
-    LOSS_SCALE = "字下是损失，满格", "loss below, full at";
+    LOSS_SCALE = "满格", "full bar";
     NONE_DROPPED = "一篇也没有丢", "none was dropped";
     WAIT_DROPPED = "在等丢掉的文字", "waiting for the dropped";
     ANY_RULE = "所有规则", "all rules";

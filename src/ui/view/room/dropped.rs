@@ -67,7 +67,11 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let facts = measured(pen, chosen);
     let room_for_place = (rest.width as usize).saturating_sub(pieces_width(&facts) + 8);
     // A pair has its places over its texts.
-    let place = if chosen.twin.is_some() { String::new() } else { shorten_front(&chosen.place, room_for_place) };
+    let place = if chosen.twin.is_some() {
+        rule_name(state, &chosen.raw, &chosen.rule).to_owned()
+    } else {
+        shorten_front(&chosen.place, room_for_place)
+    };
     let inner = pen.subtitle(buf, rest, &place, &facts);
     text(pen, chosen, inner, buf);
 }
@@ -96,18 +100,22 @@ fn line(pen: &Pen, item: &Dropped, chosen: bool, area: Rect, y: u16, buf: &mut B
 /// `0.31 > 0.3`; of a duplicate its likeness.
 fn measured<'a>(pen: &Pen, item: &Dropped) -> Pieces<'a> {
     let state = pen.state;
-    let name = rule_name(state, &item.raw, &item.rule).to_owned();
-    let mut facts: Pieces = vec![pen.piece(shorten(&name, 24), Role::Bright)];
+    let (value, threshold) = (number(item.value), number(item.threshold));
+    if item.twin.is_some() && item.value >= 1.0 {
+        return vec![pen.piece(state.tr(strings::SAME_TEXT), Role::Text)];
+    }
     if item.twin.is_some() {
-        if item.value >= 1.0 {
-            facts.push(pen.piece(format!("  {}", state.tr(strings::SAME_TEXT)), Role::Text));
-        } else {
-            facts.push(pen.piece(format!("  {} ", state.tr(strings::SIMILARITY)), Role::Dim));
-            facts.push(pen.piece(format!("{} >= {}", number(item.value), number(item.threshold)), Role::Text));
-        }
-    } else if item.value != item.threshold {
+        let likeness = format!("{value} >= {threshold}");
+        return vec![
+            pen.piece(format!("{} ", state.tr(strings::SIMILARITY)), Role::Dim),
+            pen.piece(likeness, Role::Bright),
+        ];
+    }
+    let name = shorten(rule_name(state, &item.raw, &item.rule), 24);
+    let mut facts: Pieces = vec![pen.piece(name, Role::Bright)];
+    if item.value != item.threshold {
         let sign = if item.value < item.threshold { "<" } else { ">" };
-        facts.push(pen.piece(format!("  {} {sign} {}", number(item.value), number(item.threshold)), Role::Text));
+        facts.push(pen.piece(format!("  {value} {sign} {threshold}"), Role::Text));
     }
     facts
 }

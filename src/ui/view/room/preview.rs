@@ -130,12 +130,12 @@ fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
 }
 
 /// How many texts are marked, and what that is for.
-pub(super) fn marks<'a>(pen: &Pen) -> Pieces<'a> {
+fn marks<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
     let mut pieces: Pieces = Vec::new();
     if let Some((keep, drop)) = state.room.marks {
         let [wanted, unwanted] = [strings::WANTED_TEXT, strings::UNWANTED_TEXT].map(|w| state.tr(w));
-        let counts = format!("{} {wanted} {keep} {unwanted} {drop}  ", state.tr(strings::MARKS));
+        let counts = format!("{wanted} {keep} {unwanted} {drop}  ");
         pieces.push(pen.piece(counts, Role::Text));
     }
     pieces.push(pen.piece(state.tr(strings::MARKS_TRAIN), Role::Dim));
