@@ -5,7 +5,10 @@ use crate::session::{
     Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView, RuleView,
     SourceInfo, TokenView, Trial,
 };
-use crate::ui::state::{Change, room::PAGE};
+use crate::ui::{
+    state::{Change, room::PAGE},
+    text::Clean,
+};
 
 fn source(name: &str, weight: f64) -> SourceInfo {
     SourceInfo { name: name.to_owned(), weight, documents: 9, tokens: 90, held_out_tokens: 9 }
@@ -264,7 +267,7 @@ fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
     for _ in 0..3 {
         event(&mut state, Event::Refused { text: "this stage draws no text".to_owned() });
     }
-    assert_eq!(state.room.refused.as_ref().map(|r| r.as_str()), Some("this stage draws no text"));
+    assert_eq!(state.room.refused.as_ref().map(Clean::as_str), Some("this stage draws no text"));
     assert!(state.notice.is_none(), "no key was refused");
     let said = state.log.iter().filter(|l| l.text.contains("draws no text")).count();
     assert_eq!((said, state.wishes.len()), (1, 0));
