@@ -47,8 +47,8 @@ const RULES: [(&str, bool, f64, &str); 6] = [
 
 impl Room {
     fn funnel(at: usize) -> Funnel {
-        let mut funnel = Funnel::default();
-        funnel.kept = Documents { documents: 4_210 + 1_000 * at as u64, bytes: 1_830_000 };
+        let kept = Documents { documents: 4_210 + 1_000 * at as u64, bytes: 1_830_000 };
+        let mut funnel = Funnel { kept, ..Funnel::default() };
         (funnel.documents_in, funnel.bytes_in) = (funnel.kept.documents, funnel.kept.bytes);
         for (name, documents, bytes) in DROPPED {
             let tally = Documents { documents: documents >> at, bytes: bytes >> at };
