@@ -155,7 +155,9 @@ fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
         for (seconds, told) in [(9, room.save_file(640)), (40, room.break_file(640))] {
             let later = edited.now + Duration::from_secs(seconds);
             update(&mut edited, Msg::Tick(later));
-            told.into_iter().for_each(|event| drop(update(&mut edited, Msg::Event(event))));
+            for event in told {
+                update(&mut edited, Msg::Event(event));
+            }
         }
         press(&mut edited, &[down, Key::char('-'), down]);
         edited
@@ -163,7 +165,9 @@ fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states.push(("room_edited", edited()));
     let mut charted = edited();
     press(&mut charted, &[Key::char('2')]);
-    (641..=720).for_each(|at| drop(update(&mut charted, Msg::Event(Event::Steps(vec![fake::step(at)])))));
+    for at in 641..=720 {
+        update(&mut charted, Msg::Event(Event::Steps(vec![fake::step(at)])));
+    }
     states.push(("edits_on_the_chart", charted));
 
     // A bound that is tried.
