@@ -6,6 +6,10 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -28,11 +32,14 @@ pub const EVENTS: usize = 256;
 const LAST: Duration = Duration::from_secs(10);
 
 /// A running stage, seen from outside.
+#[derive(Clone)]
 pub struct Session {
     /// Wishes to the trainer. Never blocks a key: use `try_send`.
     pub commands: Sender<Command>,
     /// What the trainer tells. Disconnected after [`Event::Finished`].
     pub events: Receiver<Event>,
+    /// To be set beside a command to stop: a stage that is being made ready, and hears no command, is given up.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -41,6 +48,7 @@ impl Session {
     pub fn start(trainer: Trainer, setup: Setup) -> Result<Session, TrainError> {
         let (commands, wishes) = bounded(COMMANDS);
         let (tell, events) = bounded(EVENTS);
+        let stop = Arc::clone(&setup.stop);
         let work = move || {
             let mut outbox = Outbox { tell, waiting: VecDeque::new() };
             // A panic here is a bug, but not the end of the screen: it is told as the stage's end.
@@ -60,7 +68,7 @@ impl Session {
         };
         let thread = thread::Builder::new().name("trainer".to_owned()).spawn(work);
         thread.map_err(|e| TrainError::Work(format!("no thread for the trainer: {e}")))?;
-        Ok(Session { commands, events })
+        Ok(Session { commands, events, stop })
     }
 }
 
@@ -78,6 +86,11 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
             }
             Err(unready) => unready,
         };
+        if setup.stop.load(Ordering::Acquire) {
+            // Given up: whoever asked for the stage has left since.
+            outbox.push(Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 });
+            return;
+        }
         // Back to where one came from: it was saved, and could be trained a moment ago.
         outbox.push(Event::Refused { text: unready.error.to_string() });
         setup = here;

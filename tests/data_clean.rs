@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt::Write as _,
     fs,
-    io::{self, Cursor, Read},
+    io::Cursor,
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -15,21 +15,25 @@ use std::{
 use danlu::{
     data::{
         Batcher, History, Packed, Shape,
-        clean::{Bound, Profile, judge, rules},
+        clean::{Bound, Profile, Setting, judge, rules, rules_with},
         dedup::{
-            BANDS, Bands, Shingling,
-            bands::Spill,
+            Shingling, candidates,
             minhash::{bands, jaccard},
             verified,
         },
         document::Document,
-        shard::{self, ShardWriter},
-        source::{Stream, pack},
+        shard::{self, ShardWriter, Shards},
+        source::{Picker, Stream, pack},
         split::split,
         tokenizer::train_char,
     },
     store::{RealFs, Run},
-    train::{Corpus, TrainError, config::RunConfig},
+    train::{
+        Corpus, TrainError,
+        config::RunConfig,
+        corpus::{dropped, trial},
+        event::{DroppedDocument, Trial},
+    },
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 use tempfile::TempDir;
@@ -63,7 +67,7 @@ Still, a child came with bread every evening and sat beside him, and asked what 
 
 #[test]
 fn a_rule_drops_what_it_names() {
-    let of = |profile, text: &str| judge(profile, &Document::plain(text)).map(|v| v.rule);
+    let of = |profile, text: &str| judge(rules(profile), &Document::plain(text)).map(|v| v.rule);
     let en = |text: &str| of(Profile::ProseEn, text);
     assert_eq!(en(PROSE), None);
     let french = "Le vieux fourneau était encore tiède ce matin quand la neige commença de tomber sur les toits du village endormi; personne ne croyait plus ce que racontait cet homme, sauf une petite fille qui apportait du pain chaque soir, restait assise près de lui, regardait longuement les flammes, demandait ce que l'on pouvait bien voir dedans to of.";
@@ -94,9 +98,9 @@ fn a_rule_drops_what_it_names() {
     assert_eq!(of(Profile::ProseZh, PROSE).as_deref(), Some("stop_words"));
     // Prose rules would drop every quatrain; its own do not.
     let poem = Document::poem("春晓", "孟浩然", "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。");
-    assert_eq!(judge(Profile::Poetry, &poem), None);
+    assert_eq!(judge(rules(Profile::Poetry), &poem), None);
     let verdict =
-        judge(Profile::Poetry, &Document::poem("一个很长很长很长很长的题目", "无名氏", "春眠不觉晓，")).unwrap();
+        judge(rules(Profile::Poetry), &Document::poem("一个很长很长很长很长的题目", "无名氏", "春眠不觉晓，")).unwrap();
     assert_eq!((verdict.rule.as_str(), verdict.value, verdict.threshold), ("too_short", 5.0, 14.0));
     let lost = of(Profile::Poetry, "□□不觉晓，处处闻啼鸟。□来风雨声，花落□多少。");
     assert_eq!(lost.as_deref(), Some("lost_characters"));
@@ -115,6 +119,21 @@ fn rules_are_named_once_and_say_where_they_come_from() {
             assert!(t.is_finite() && t >= 0.0);
         }
     }
+}
+
+#[test]
+fn a_source_has_bounds_of_its_own() {
+    let settings = |all: &[(&str, Setting)]| all.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect();
+    let poem = Document::plain("春眠不觉晓，处处闻啼鸟。");
+    let of = |all: &[(&str, Setting)]| judge(&rules_with(Profile::Poetry, &settings(all)), &poem);
+    let verdict = of(&[]).unwrap();
+    assert_eq!((verdict.rule.as_str(), verdict.value, verdict.threshold), ("too_short", 10.0, 14.0));
+    assert_eq!(of(&[("too_short", Setting::Bound(10.0))]), None);
+    assert_eq!(of(&[("too_short", Setting::Off)]), None);
+    let verdict = of(&[("too_short", Setting::Bound(0.0)), ("too_long", Setting::Bound(9.0))]).unwrap();
+    assert_eq!((verdict.rule.as_str(), verdict.value, verdict.threshold), ("too_long", 10.0, 9.0));
+    assert_eq!(rules_with(Profile::Poetry, &settings(&[])).len(), rules(Profile::Poetry).len());
+    assert_eq!(rules_with(Profile::Poetry, &settings(&[("too_long", Setting::Off)])).len(), 5);
 }
 
 // Duplicates
@@ -141,21 +160,6 @@ fn bands_are_shared_as_often_as_minhash_promises() {
         }
         let share = f64::from(shared as u32) / f64::from(trials);
         assert!((low..=high).contains(&share), "at {similarity}: {share}");
-    }
-}
-
-/// No file, or files in memory.
-#[derive(Default)]
-struct Files(HashMap<usize, Vec<u8>>);
-
-impl Spill for Files {
-    fn append(&mut self, band: usize, bytes: &[u8]) -> io::Result<()> {
-        self.0.entry(band).or_default().extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn open(&mut self, band: usize) -> io::Result<Box<dyn Read>> {
-        Ok(Box::new(Cursor::new(self.0[&band].clone())))
     }
 }
 
@@ -189,18 +193,22 @@ fn near_duplicates_are_found_and_others_are_not() {
         }
         let sets: Vec<Vec<u64>> = texts.iter().map(|t| shingling.shingles(t)).collect();
         let mut found = Vec::new();
-        // In memory, and with next to no memory.
-        for held in [usize::MAX, 900] {
-            let mut store = Bands::new(held);
-            let mut files = Files::default();
-            for (document, set) in (0..).zip(&sets) {
-                store.push(document, &bands(set).unwrap(), &mut files).unwrap();
-            }
-            assert_eq!(files.0.len(), if held == 900 { BANDS } else { 0 });
-            let candidates = store.candidates(&|_| false, &mut files).unwrap();
-            found.push(verified(&candidates, |d| Ok(sets[d as usize].clone())).unwrap());
+        let columns: Vec<[u64; 14]> = sets.iter().map(|set| bands(set).unwrap()).collect();
+        // At once, and with next to no memory.
+        for held in [usize::MAX, 300] {
+            let mut passes = 0;
+            let candidates = candidates(sets.len(), held, |band, take| {
+                passes += 1;
+                (0..).zip(&columns).for_each(|(document, bands)| take(document, bands[band]));
+                Ok(())
+            });
+            assert_eq!(passes, if held == 300 { 140 } else { 14 });
+            let some = |documents: &[u32]| Ok(documents.iter().map(|d| sets[*d as usize].clone()).collect());
+            // However long they are, that is how many are held against one another at once.
+            let size = if held == 300 { 5 << 20 } else { 600 };
+            found.push(verified(&candidates.unwrap(), |_| size, some).unwrap());
         }
-        assert_eq!(found[0], found[1], "disk and memory agree");
+        assert_eq!(found[0], found[1], "the passes make no difference");
         let hits = |low: f64, high: f64| {
             let pairs = found[0].iter().filter(|p| p.kept + 1 == p.dropped);
             pairs.filter(|p| (low..high).contains(&wanted[&p.dropped])).count()
@@ -220,7 +228,9 @@ fn traditional_and_simplified_are_one_poem() {
     assert!(Shingling::Five.shingles(" \n。…").is_empty());
     // A pair that is a duplicate of one that goes is held against the one that stays.
     let sets: Vec<Vec<u64>> = vec![(0..100).collect(), (10..105).collect(), (25..110).collect()];
-    let found = verified(&[(1, 0), (2, 1), (2, 0)], |d| Ok(sets[d as usize].clone())).unwrap();
+    let found =
+        verified(&[(1, 0), (2, 0), (2, 1)], |_| 1, |some| Ok(some.iter().map(|d| sets[*d as usize].clone()).collect()));
+    let found = found.unwrap();
     assert_eq!(found.iter().map(|p| (p.dropped, p.kept)).collect::<Vec<_>>(), [(1, 0)]);
 }
 
@@ -233,23 +243,34 @@ fn both_ways() -> (Vec<Packed>, Vec<Packed>) {
     let tokenizer = train_char(&danlu::data::source::training_texts(&sources, &split), 2000).unwrap();
     let packed = pack(&sources, &split, &tokenizer).unwrap();
     let through = |stream: &Stream, wide: bool| {
-        let mut writer = ShardWriter::new(Vec::new(), if wide { 70_000 } else { 2000 }).unwrap();
+        let vocab_size = if wide { 70_000 } else { 2000 };
+        let mut writer = ShardWriter::new(Vec::new(), vocab_size).unwrap();
         for i in 0..stream.documents() {
             let mut ids = Vec::new();
             stream.read(stream.document(i), &mut ids).unwrap();
-            let bytes = if i == 0 { stream.bytes() } else { 0 };
+            let bytes = if i == 0 { stream.bytes() as u32 } else { 0 };
             writer.push(&ids, stream.body(i).start - stream.document(i).start, bytes).unwrap();
         }
         let bytes = writer.finish().unwrap();
         for at in [0, 9, 12, 20, bytes.len() / 2, bytes.len() - 1] {
             let mut bad = bytes.clone();
             bad[at] ^= 1;
-            assert!(shard::open(Box::new(Cursor::new(bad))).is_err(), "byte {at}");
+            assert!(shard::open(&mut Cursor::new(bad), vocab_size).is_err(), "byte {at}");
         }
         for cut in [0, 10, bytes.len() - 1] {
-            assert!(shard::open(Box::new(Cursor::new(bytes[..cut].to_vec()))).is_err());
+            assert!(shard::open(&mut Cursor::new(&bytes[..cut]), vocab_size).is_err());
         }
-        shard::open(Box::new(Cursor::new(bytes))).unwrap()
+        assert!(shard::open(&mut Cursor::new(&bytes), 72_000 - vocab_size).is_err(), "another width of ids");
+        // From several shards that hold the same, so that reads cross from one to another.
+        let table = shard::open(&mut Cursor::new(&bytes), vocab_size).unwrap();
+        let mut picker = Picker::default();
+        let mut from = 0;
+        for i in 0..stream.documents() {
+            picker.pick(i as u32 % 2 * (i as u32 % 3), &table, i, from);
+            from += u64::from(table.lengths[i]);
+        }
+        let opener = move |_| -> std::io::Result<Box<dyn shard::Source>> { Ok(Box::new(Cursor::new(bytes.clone()))) };
+        picker.stream(Arc::new(Shards::new(vocab_size, Box::new(opener))))
     };
     let disk = packed.iter().enumerate().map(|(i, p)| Packed {
         name: p.name.clone(),
@@ -293,11 +314,17 @@ fn load(dir: &Path, toml: &str) -> Result<(Corpus, Run), TrainError> {
     Ok((corpus, run))
 }
 
-fn dropped(run: &Run) -> Vec<serde_json::Value> {
-    let data = fs::read_dir(run.view().data_dir()).unwrap().map(|e| e.unwrap().path());
-    let folder = data.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with("text-")).unwrap();
-    let lines = fs::read_to_string(folder.join("dropped.jsonl")).unwrap();
-    lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+/// All dropped documents, read in pages.
+fn all_dropped(run: &Run, version: &str) -> Vec<DroppedDocument> {
+    let mut all = Vec::new();
+    loop {
+        let page = dropped(run.view(), version, (None, None), all.len(), 7).unwrap();
+        if page.items.is_empty() {
+            assert_eq!(all.len(), page.of);
+            return all;
+        }
+        all.extend(page.items);
+    }
 }
 
 proptest! {
@@ -349,13 +376,90 @@ writeln!(toml, "[[source]]\nname = \"{i}\"\npath = \"../{i}.jsonl\"\nprofile = \
         let packed: usize = corpus.packed.iter().map(|p| p.train.documents() + p.held_out.documents()).sum();
         prop_assert_eq!(packed as u64, kept);
         let mut told: BTreeMap<String, u64> = BTreeMap::new();
-        for line in dropped(&run) {
-            *told.entry(line["rule"].as_str().unwrap().to_owned()).or_default() += 1;
-            prop_assert!(line["place"].as_u64().unwrap() >= 1);
-            if line["rule"] == "near_duplicate" {
-                prop_assert!(line["value"].as_f64().unwrap() >= 0.7 && line["of"]["place"].as_u64().unwrap() >= 1);
+        for one in all_dropped(&run, &corpus.version) {
+            *told.entry(one.rule.clone()).or_default() += 1;
+            let file = format!("{}.jsonl", one.source);
+            prop_assert!(one.place >= 1 && one.file.ends_with(&file));
+            prop_assert_eq!(one.twin.is_some(), one.rule.ends_with("_duplicate"));
+            if let Some(twin) = &one.twin {
+                prop_assert!(one.value >= one.threshold && one.threshold >= 0.7 && twin.place >= 1);
+                prop_assert!(!twin.text.is_empty() && (one.value < 1.0 || one.rule == "exact_duplicate" || one.text.is_some()));
+            }
+        }
+        for (name, _, funnel) in &corpus.funnels {
+            for (rule, tally) in &funnel.dropped {
+                let page = dropped(run.view(), &corpus.version, (Some(name), Some(rule)), 0, 1000).unwrap();
+                prop_assert_eq!((page.of as u64, page.items.len() as u64), (tally.documents, tally.documents));
+                prop_assert!(page.items.iter().all(|d| d.source == *name && d.rule == *rule));
             }
         }
         prop_assert_eq!(told, counted);
+    }
+}
+
+// Trials
+
+/// Tries a bound of the only source of `toml`.
+fn tried(dir: &Path, toml: &str, rule: &str, threshold: f64, stop: bool) -> Result<Vec<Trial>, TrainError> {
+    let config = RunConfig::parse(toml, &[], "pretrain").unwrap();
+    let mut told = Vec::new();
+    let stop = AtomicBool::new(stop);
+    trial(dir, &config.source[0], rule, threshold, &stop, &mut |t| told.push(t)).map(|()| told)
+}
+
+#[test]
+fn a_trial_counts_what_cleaning_would_drop() {
+    let dir = TempDir::new().unwrap();
+    let mut chance = Chance(5);
+    let mut files = [String::new(), String::new()];
+    for i in 0..3000 {
+        let mut text: String = (0..6 + chance.below(20)).map(|_| chance.han()).collect();
+        match i % 10 {
+            0 => text.insert(0, '□'),
+            1 => text += "0123456789",
+            _ => {}
+        }
+        let line = if i % 50 == 0 { "{\"name\": 1}".to_owned() } else { serde_json::json!({"text": text}).to_string() };
+        files[i % 2] += &(line + "\n");
+    }
+    for (i, text) in files.iter().enumerate() {
+        fs::write(dir.path().join(format!("{i}.jsonl")), text).unwrap();
+    }
+    let toml = |rules: &str| {
+        format!(
+            "size = \"1m\"\n[[source]]\nname = \"a\"\npath = \"../*.jsonl\"\nprofile = \"poetry\"\ndedup = \"off\"\nrules = {{ {rules} }}\n"
+        )
+    };
+    let cleaned = |rules: &str| {
+        let folder = TempDir::new_in(dir.path()).unwrap();
+        let (corpus, _) = load(folder.path(), &toml(rules).replace("../*", "../../*")).unwrap();
+        let funnel = corpus.funnels[0].2.clone();
+        (funnel.documents_in, funnel.documents_in - funnel.kept.documents)
+    };
+    let folder = dir.path().join("run");
+    fs::create_dir(&folder).unwrap();
+    for (rules, rule, threshold) in [
+        ("", "too_short", 20.0),
+        ("", "too_short", 8.0),
+        ("", "lost_characters", 0.04),
+        ("too_short = false", "too_short", 14.0),
+        ("too_short = 10, few_letters = 0.7", "few_letters", 0.5),
+        ("too_short = 10, too_long = 20", "too_long", 20.0),
+    ] {
+        let told = tried(&folder, &toml(rules), rule, threshold, false).unwrap();
+        let last = told.last().unwrap();
+        let others: Vec<&str> = rules.split(", ").filter(|r| !r.is_empty() && !r.starts_with(rule)).collect();
+        let then = [others.join(", "), format!("{rule} = {threshold}")].join(if others.is_empty() { "" } else { ", " });
+        let ((all, now), (_, then)) = (cleaned(rules), cleaned(&then));
+        assert_eq!((last.documents, last.dropped_now, last.dropped_then), (all, now, then), "{rule} {threshold}");
+        assert!(last.done && told[..told.len() - 1].iter().all(|t| !t.done));
+        assert_eq!((last.back.len() == 8, last.gone.len() == 8), (then < now, then > now), "{rule} {threshold}");
+        let at_least = rule != "too_long" && rule != "lost_characters";
+        assert!(last.gone.iter().all(|(value, text)| (*value < threshold) == at_least && !text.is_empty()));
+        assert!(last.back.iter().all(|(value, text)| (*value >= threshold) == at_least && !text.is_empty()));
+    }
+    assert!(matches!(tried(&folder, &toml(""), "too_short", 20.0, true), Err(TrainError::Stopped)));
+    for (rule, threshold) in [("language", 0.5), ("too_short", f64::NAN), ("too_short", -1.0)] {
+        assert!(matches!(tried(&folder, &toml(""), rule, threshold, false), Err(TrainError::Input(_))), "{rule}");
     }
 }

@@ -94,7 +94,8 @@ fn a_folder_of_poems_is_cleaned_once_and_trained_on() {
         all
     };
     let before = made();
-    assert_eq!(before.len(), 3, "{before:?}");
+    // Of either source a unit and its ids; the version, the tokenizer.
+    assert_eq!(before.len(), 6, "{before:?}");
     let again = data(&run);
     assert_eq!(named(&again, "source"), sources);
     train(&run, &["steps=3"], &[]).good();
@@ -102,11 +103,14 @@ fn a_folder_of_poems_is_cleaned_once_and_trained_on() {
     assert!(before.iter().all(|b| after.contains(b)), "training reads what is there: {before:?} {after:?}");
     assert_eq!(fs::read_to_string(dir.path().join("a/first.jsonl")).unwrap(), first);
 
-    // A changed file is another key, and what was made of the old one goes.
+    // A changed file is another unit, and what was made of the old one goes.
     write(dir.path(), "a/first.jsonl", jsonl((0..150).map(poem)));
     assert_eq!(named(&data(&run), "source")[0]["documents_out"], 150);
-    assert_eq!(fs::read_dir(run.join("data")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 2);
+    let count = |kind: &str| made().iter().filter(|(name, _)| name.to_string_lossy().starts_with(kind)).count();
+    // Until training goes on with it: a run gone on from its checkpoint begins with what that was trained on.
+    assert_eq!((count("unit-"), count("ids-"), count("version-")), (3, 3, 2));
     train(&run, &["steps=5"], &[]).good();
+    assert_eq!((count("unit-"), count("ids-"), count("version-")), (2, 2, 1));
 }
 
 /// A person's text may lie in the run's own data folder, under any name.
@@ -130,14 +134,78 @@ fn a_damaged_shard_is_made_again() {
     write(dir.path(), "a.jsonl", jsonl((0..60).map(poem)));
     let run = run(&dir, "[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\n");
     let lines = data(&run);
-    let folder = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap().path());
-    let folder = folder.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with("tokens-")).unwrap();
-    let mut bytes = fs::read(folder.join("0-train")).unwrap();
+    let shard = made(&run, "ids-");
+    let mut bytes = fs::read(&shard).unwrap();
     bytes[40] ^= 1;
-    fs::write(folder.join("0-train"), &bytes).unwrap();
+    fs::write(&shard, &bytes).unwrap();
     assert_eq!(named(&data(&run), "source"), named(&lines, "source"));
     bytes[40] ^= 1;
-    assert_eq!(fs::read(folder.join("0-train")).unwrap(), bytes);
+    assert!(fs::read(&shard).unwrap() == bytes);
+}
+
+#[test]
+fn dropped_documents_are_told_with_their_reasons() {
+    let dir = TempDir::new().unwrap();
+    let near = poem(3).replacen('。', "", 1);
+    write(dir.path(), "a.jsonl", jsonl((0..60).map(poem)));
+    write(dir.path(), "b.jsonl", jsonl([poem(3), near.clone(), "短句".to_owned()]) + "{\"name\":\"李白\"}\n");
+    let source =
+        |name: &str| format!("[[source]]\nname = \"{name}\"\npath = \"../{name}.jsonl\"\nprofile = \"poetry\"\n");
+    let run = run(&dir, &(source("a") + &source("b")));
+    let told = |rule: &[&str]| {
+        let args = ["data", "--json", "--run", run.to_str().unwrap(), "--dropped"];
+        let lines = danlu(args.iter().chain(rule)).good().objects();
+        assert_eq!(lines.last().unwrap()["event"], "funnel");
+        named(&lines, "dropped").into_iter().cloned().collect::<Vec<_>>()
+    };
+    let all = told(&[]);
+    let rules: Vec<&str> = all.iter().map(|d| d["rule"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["too_short", "no_text_field", "exact_duplicate", "near_duplicate"]);
+    assert!(all.iter().all(|d| d["source"] == "b" && d["file"].as_str().unwrap().ends_with("b.jsonl")));
+    assert_eq!((&all[0]["value"], &all[0]["threshold"], &all[0]["text"]), (&2.0.into(), &14.0.into(), &"短句".into()));
+    assert_eq!((&all[0]["place"], &all[0]["of"], &all[1]["place"]), (&3.into(), &Value::Null, &4.into()));
+    let pairs = told(&["near_duplicate"]);
+    assert_eq!(pairs, all[3..]);
+    assert_eq!((&pairs[0]["text"], &pairs[0]["of"]["text"]), (&near.into(), &poem(3).into()));
+    assert_eq!((&pairs[0]["of"]["source"], &pairs[0]["of"]["place"]), (&"a".into(), &4.into()));
+    assert!(pairs[0]["value"].as_f64().unwrap() >= 0.7 && told(&["nothing_such"]).is_empty());
+}
+
+/// Whatever byte of whatever prepared file is another one, or is missing: what comes out is the same.
+#[test]
+fn damage_to_prepared_data_is_noticed_and_made_again() {
+    let dir = TempDir::new().unwrap();
+    write(dir.path(), "a.jsonl", jsonl((0..60).map(poem).chain([poem(3)])));
+    let run = run(&dir, "[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\nprofile = \"poetry\"\n");
+    let lines = data(&run);
+    for kind in ["unit-", "ids-", "version-"] {
+        let path = made(&run, kind);
+        let whole = fs::read(&path).unwrap();
+        for at in [3, whole.len() / 3, whole.len() / 2, whole.len() - 50, whole.len() - 1] {
+            let mut bad = whole.clone();
+            bad[at] ^= 4;
+            for bytes in [&bad[..], &bad[..at], &[]] {
+                fs::write(&path, bytes).unwrap();
+                if kind == "unit-" {
+                    // Nobody looks at a unit while its ids and its version are whole.
+                    assert_eq!(named(&data(&run), "source"), named(&lines, "source"));
+                    fs::remove_file(made(&run, "ids-")).unwrap();
+                    fs::remove_file(made(&run, "version-")).unwrap();
+                }
+                assert_eq!(named(&data(&run), "source"), named(&lines, "source"), "{kind} at {at}");
+                assert!(fs::read(made(&run, kind)).unwrap() == whole, "{kind} at {at}");
+            }
+            fs::remove_file(&path).unwrap();
+            assert_eq!(named(&data(&run), "source"), named(&lines, "source"));
+            fs::write(&path, &whole).unwrap();
+        }
+    }
+}
+
+/// The one prepared file of a kind.
+fn made(run: &Path, kind: &str) -> std::path::PathBuf {
+    let paths = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap().path());
+    paths.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with(kind)).unwrap()
 }
 
 #[test]
@@ -168,11 +236,27 @@ fn text_is_simplified_and_masked_where_it_is_asked_for() {
     let lines = data(&run);
     let funnel = named(&lines, "funnel")[0];
     assert_eq!(funnel["masked"], serde_json::json!({"addresses": 1, "emails": 1, "identities": 0, "phones": 0}));
-    let folder = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap().path());
-    let folder = folder.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with("text-")).unwrap();
-    let texts = fs::read_to_string(folder.join("texts")).unwrap();
-    assert!(texts.starts_with("春眠不觉晓，处处闻啼鸟。") && texts.contains("**MASKED**EMAIL**"), "{texts}");
+    let paths = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap().path());
+    let units = paths.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("unit-"));
+    let texts: String = units.map(|p| String::from_utf8_lossy(&fs::read(p).unwrap()).into_owned()).collect();
+    assert!(texts.contains("春眠不觉晓，处处闻啼鸟。") && texts.contains("**MASKED**EMAIL**"), "{texts}");
     assert!(!texts.contains("someone"));
+}
+
+#[test]
+fn a_bound_of_the_source_s_own_holds_and_makes_the_text_anew() {
+    let dir = TempDir::new().unwrap();
+    let short = ["春眠不觉晓，处处闻啼鸟。", "夜来风雨声，花落知多少。"].map(str::to_owned);
+    write(dir.path(), "a.jsonl", jsonl((0..20).map(poem).chain(short)));
+    let told = |rules: &str| {
+        let toml = format!("[[source]]\nname = \"a\"\npath = \"../a.jsonl\"\nprofile = \"poetry\"\n{rules}");
+        let lines = data(&run(&dir, &toml));
+        (named(&lines, "funnel")[0]["documents_out"].as_u64().unwrap(), named(&lines, "funnel")[0]["rules"].clone())
+    };
+    assert_eq!(told(""), (20, serde_json::json!({"too_short": 2})));
+    assert_eq!(told("rules = { too_short = 10 }\n"), (22, serde_json::json!({})));
+    assert_eq!(told("rules = { too_short = 10, too_long = 12.5 }\n"), (2, serde_json::json!({"too_long": 20})));
+    assert_eq!(told("[source.rules]\ntoo_short = false\n"), (22, serde_json::json!({})));
 }
 
 #[test]
@@ -253,10 +337,21 @@ fn a_source_of_which_nothing_is_left_stops_only_where_it_is_alone() {
 fn wrong_keys_are_refused_with_the_right_ones() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), "a.txt", "x");
+    let ruled = |profile: &str, rules: &str| {
+        format!("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"{profile}\"\nrules = {{ {rules} }}\n")
+    };
     for (toml, words) in [
         ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofil = \"poetry\"\n", ["profil", "profile"]),
         ("[[source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"verse\"\n", ["verse", "poetry"]),
         ("[[sft.source]]\nname = \"a\"\npath = \"../a.txt\"\nprofile = \"poetry\"\n", ["sft.source", "[[source]]"]),
+        (&ruled("poetry", "to_short = 20"), ["\"to_short\"", "did you mean \"too_short\"?"]),
+        (&ruled("poetry", "language = 0.5"), ["no rule \"language\"", "lost_characters, few_letters"]),
+        (&ruled("poetry", "too_short = -1"), ["too_short is -1", "false"]),
+        (&ruled("poetry", "too_short = nan"), ["too_short is NaN", "false"]),
+        (&ruled("poetry", "too_short = true"), ["`true`", "or false, which switches it off"]),
+        (&ruled("poetry", "too_short = \"off\""), ["\"off\"", "or false, which switches it off"]),
+        (&ruled("none", "too_short = 20"), ["profile none has no rules", "set another profile"]),
+        (&(ruled("poetry", "").replace("source", "sft.source")), ["sft.source", "[[source]]"]),
     ] {
         danlu(["data", "--run", run(&dir, toml).to_str().unwrap()]).refused(2, &words);
     }
@@ -276,4 +371,34 @@ fn a_signal_while_text_is_prepared_ends_it_and_leaves_nothing() {
     assert!(std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
     assert!(child.wait().unwrap().success());
     common::no_leftovers(&run);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_kill_while_text_is_prepared_leaves_nothing_wrong() {
+    let dir = TempDir::new().unwrap();
+    for file in 0..30 {
+        // Each large enough to be a unit of its own, and a twin of a part of the one before.
+        write(dir.path(), &format!("a/{file:02}.jsonl"), jsonl((file * 2900..(file + 1) * 3000).map(poem)));
+    }
+    let toml = "[[source]]\nname = \"a\"\npath = \"../a\"\nprofile = \"poetry\"\n";
+    let run = run(&dir, toml);
+    let units = || {
+        let entries = fs::read_dir(run.join("data")).into_iter().flatten().map(|e| e.unwrap().file_name());
+        entries.filter(|name| name.to_string_lossy().starts_with("unit-")).count()
+    };
+    let mut child = command(["data", "--run", run.to_str().unwrap()]).spawn().unwrap();
+    while units() < 5 && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(units() >= 5);
+    let lines = data(&run);
+    common::no_leftovers(&run);
+    // The same as if nothing had happened.
+    fs::remove_dir_all(run.join("data")).unwrap();
+    let anew = data(&run);
+    assert_eq!(named(&lines, "source"), named(&anew, "source"));
+    assert_eq!(named(&lines, "tokenizer"), named(&anew, "tokenizer"));
 }

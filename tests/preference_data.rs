@@ -15,7 +15,7 @@ use danlu::data::{
     builtin_prompts,
     chat::encode,
     distinct2, encode_pairs, indicators, read_preferences, repetition,
-    split::{key, normalise},
+    split::{Key, key, normalise},
     split_preferences,
     tokenizer::{TextGroup, train_char},
 };
@@ -339,7 +339,7 @@ fn char_tokenizer() -> Tokenizer {
 
 #[test]
 fn what_is_judged_was_never_trained_on() {
-    let mut sets: Vec<(&str, HashSet<[u8; 32]>)> = Vec::new();
+    let mut sets: Vec<(&str, HashSet<Key>)> = Vec::new();
     let conversations = builtin_conversations().unwrap();
     let trained = conversations.iter().flat_map(|c| &c.turns).filter(|t| t.role == Role::User);
     sets.push(("fine-tuning", trained.map(|t| key(&t.content)).collect()));

@@ -119,7 +119,117 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states.push(("chat", chat));
     states.extend(tuning_states(lang));
     states.extend(feedback_states(lang));
+    states.extend(room_states(lang));
     states
+}
+
+/// Those of the data room.
+fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
+    let (enter, down, tab) = (Key::plain(Code::Enter), Key::plain(Code::Down), Key::plain(Code::Tab));
+    let open = || {
+        let mut state = screen(lang, fake::run_until(640));
+        let mut room = fake::room::Room::default();
+        keys(&mut state, &mut room, &[Key::char('1')]);
+        (state, room)
+    };
+    let mut states = Vec::new();
+
+    let mut waiting = screen(lang, fake::run_until(640));
+    press(&mut waiting, &[Key::char('1')]);
+    states.push(("room_waiting", waiting));
+
+    let mut refused = screen(lang, fake::feedback::reward_until(45));
+    press(&mut refused, &[Key::char('1')]);
+    let text = "this stage draws no text".to_owned();
+    for _ in 0..3 {
+        update(&mut refused, Msg::Event(Event::Refused { text: text.clone() }));
+    }
+    states.push(("room_refused", refused));
+
+    states.push(("room", open().0));
+
+    // A weight that is asked for, one that is there, a file that was saved and one that is broken.
+    let edited = || {
+        let (mut edited, mut room) = open();
+        keys(&mut edited, &mut room, &[Key::char('+')]);
+        for (seconds, told) in [(9, room.save_file(640)), (40, room.break_file(640))] {
+            let later = edited.now + Duration::from_secs(seconds);
+            update(&mut edited, Msg::Tick(later));
+            for event in told {
+                update(&mut edited, Msg::Event(event));
+            }
+        }
+        press(&mut edited, &[down, Key::char('-'), down]);
+        edited
+    };
+    states.push(("room_edited", edited()));
+    let mut charted = edited();
+    press(&mut charted, &[Key::char('2')]);
+    for at in 641..=720 {
+        update(&mut charted, Msg::Event(Event::Steps(vec![fake::step(at)])));
+    }
+    states.push(("edits_on_the_chart", charted));
+
+    // A bound that is tried.
+    let (mut trial, mut room) = open();
+    keys(&mut trial, &mut room, &[tab, down, down, down, Key::char('+'), Key::char('+')]);
+    states.push(("room_trial", trial));
+
+    // Pairs of near duplicates.
+    let (mut pair, mut room) = open();
+    keys(&mut pair, &mut room, &[tab, Key::plain(Code::End), enter, down, down]);
+    states.push(("room_pair", pair));
+
+    // What a rule dropped, of all sources; one is marked.
+    let (mut dropped, mut room) = open();
+    keys(&mut dropped, &mut room, &[tab, Key::char('a'), down, down, down, down, enter, down, Key::char('y')]);
+    states.push(("room_dropped", dropped));
+
+    let (mut preview, mut room) = open();
+    keys(&mut preview, &mut room, &[enter, Key::plain(Code::Right), Key::char('x')]);
+    states.push(("room_preview", preview));
+
+    let (mut changes, mut room) = open();
+    keys(&mut changes, &mut room, &[Key::char('+'), Key::char('r')]);
+    changes.focus = Panel::Changes;
+    states.push(("room_changes", changes));
+
+    let (mut help, mut room) = open();
+    keys(&mut help, &mut room, &[Key::char('?')]);
+    states.push(("room_help", help));
+    states
+}
+
+/// Presses keys, and the fake trainer answers what the data room asks.
+fn keys(state: &mut AppState, room: &mut fake::room::Room, keys: &[Key]) {
+    for key in keys {
+        let cmds = press(state, &[*key]);
+        hear(state, room, cmds);
+    }
+}
+
+fn hear(state: &mut AppState, room: &mut fake::room::Room, cmds: Vec<Cmd>) {
+    let at = state.live().steps_done();
+    for cmd in cmds {
+        let told = match cmd {
+            Cmd::Send(Command::ShowRoom) => vec![room.view()],
+            Cmd::Send(Command::ShowNextBatch) => vec![room.next_batch(at)],
+            Cmd::Send(Command::ShowDocument { source, index }) => vec![room.document(&source, index, at)],
+            Cmd::Send(Command::ShowDropped { source, rule, from, count }) => {
+                vec![room.dropped(source, rule, from, count)]
+            }
+            Cmd::Send(Command::TryRule { source, rule, threshold }) => room.tried(&source, &rule, threshold),
+            Cmd::Send(Command::SetRule { source, rule, threshold }) => room.set_rule(&source, &rule, threshold, at),
+            Cmd::Send(Command::Weigh { source, by }) => room.weigh(&source, by, at),
+            Cmd::Send(Command::Mark { text, keep }) => vec![room.mark(text, keep)],
+            Cmd::Send(Command::Reread) => room.save_file(at),
+            _ => Vec::new(),
+        };
+        for event in told {
+            let more = update(state, Msg::Event(event));
+            hear(state, room, more);
+        }
+    }
 }
 
 /// Those of human feedback.
@@ -380,7 +490,7 @@ fn every_panel_alone_and_expanded() {
 #[test]
 fn no_size_makes_it_panic() {
     for (_, mut state) in states(Lang::Zh) {
-        for panel in Panel::of(state.shown()) {
+        for panel in state.panels() {
             state.focus = *panel;
             for wide in 1..=40 {
                 for high in [1, 2, 3, 4, 5, 8, 13, 20] {
@@ -422,7 +532,7 @@ fn hostile_text_is_shown_not_obeyed() {
     (info.engine, info.adapter, info.path) = (text(), text(), evil.into());
     info.sources.iter_mut().for_each(|s| s.name = text());
     let mut events = vec![Event::Started(Box::new(info)), Event::Steps(vec![fake::step(1)])];
-    events.push(Event::Eval { step: 1, source: text(), eval_loss: 2.0, eval_bits_per_byte: 1.0 });
+    events.push(Event::Eval { step: 1, source: text(), eval_loss: 2.0, eval_bits_per_byte: 1.0, train_loss: None });
     events.push(Event::Probe {
         step: 1,
         task: Some(text()),
@@ -477,6 +587,7 @@ fn hostile_text_is_shown_not_obeyed() {
         actions: vec![action; 40],
     };
     events.push(Event::Rollout(Box::new(rollout)));
+    events.extend(fake::room::hostile(evil));
     events.push(Event::Offered(Box::new(Offer { pair: 1, step: 1, prompt: text(), a: text(), b: text().repeat(99) })));
     events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()) });
     events.push(Event::Refused { text: text() });
@@ -493,6 +604,25 @@ fn hostile_text_is_shown_not_obeyed() {
     );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));
+    // In the room, with a trial and a page of what it dropped.
+    press(&mut state, &[Key::plain(Code::Esc), Key::plain(Code::Esc), Key::plain(Code::Esc), Key::char('1')]);
+    state.focus = Panel::Filters;
+    press(&mut state, &[Key::char('+')]);
+    state.room.browse = state.room.page.as_ref().map(|p| p.browse.clone()).unwrap_or_default();
+    for tried in [false, true] {
+        if tried {
+            for event in fake::room::hostile(evil) {
+                update(&mut state, Msg::Event(event));
+            }
+        }
+        for panel in state.panels() {
+            state.focus = *panel;
+            for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+                let all = rows(&painted(&state, wide, high).0).concat();
+                assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'), "{panel:?}");
+            }
+        }
+    }
     state.pick.open = true;
     for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
         let all = rows(&painted(&state, wide, high).0).concat();
@@ -508,6 +638,32 @@ fn hostile_text_is_shown_not_obeyed() {
     }
     let summary = danlu::ui::update::summary(&state).concat();
     assert!(!summary.chars().any(char::is_control), "{summary:?}");
+}
+
+/// How well a character was known is told by the height of its bar, not by hue alone.
+#[test]
+fn a_documents_losses_are_seen_without_colour() {
+    let (_, mut state) = room_states(Lang::Zh).into_iter().find(|s| s.0 == "room_preview").expect("a preview");
+    state.theme.depth = Depth::Mono;
+    let text = shown(&state, 120, 36);
+    let heights = ["⣀", "⣄", "⣤", "⣦", "⣶"].iter().filter(|bar| text.contains(**bar)).count();
+    assert!(heights >= 3, "{text}");
+    let (buf, _) = painted(&state, 120, 36);
+    assert!(buf.content().iter().all(|c| c.fg == ratatui::style::Color::Reset));
+    state.glyph_set = GlyphSet::Ascii;
+    assert!(rows(&painted(&state, 120, 36).0).concat().contains("22"));
+}
+
+/// What differs between near duplicates is marked by more than hue.
+#[test]
+fn a_pairs_differences_are_underlined() {
+    let (_, mut state) = room_states(Lang::Zh).into_iter().find(|s| s.0 == "room_pair").expect("a pair");
+    state.theme.depth = Depth::Mono;
+    let (buf, _) = painted(&state, 120, 36);
+    for only in ["嗁", "啼", "昨"] {
+        let marked = |c: &&ratatui::buffer::Cell| c.symbol() == only && c.modifier.contains(Modifier::UNDERLINED);
+        assert_eq!(buf.content().iter().filter(marked).count(), 1, "{only}");
+    }
 }
 
 /// The caret stands in the field, after the text, in cells.

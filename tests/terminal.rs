@@ -429,6 +429,37 @@ fn stages_are_looked_at_gone_to_and_come_back_to() {
     pty.gives_back(0);
 }
 
+/// The data are looked at while pretraining runs: a source is weighed, a document read, a bound tried and applied,
+/// near duplicates seen, a text marked, and the change stands on the loss chart.
+#[test]
+fn data_are_looked_at_and_steered_while_it_trains() {
+    let mut pty = Pty::open(&[("FAKE_FROM", "40")]);
+    pty.send(b"1");
+    pty.wait_for("盯着文件");
+    pty.wait_for("春眠不觉晓");
+    pty.send("＋".as_bytes());
+    pty.wait_for(" 45%");
+    pty.wait_for("k 按键");
+    pty.send(b"\r\x1b[C");
+    pty.wait_for("2 / 300");
+    pty.send(b"x");
+    pty.wait_for("已标不要");
+    pty.send(b"\x1b");
+    thread::sleep(Duration::from_millis(200));
+    pty.send(b"\t+");
+    pty.wait_for("全看过");
+    pty.send(b"\r");
+    pty.wait_for(">= 15");
+    pty.send(b"\x1b[F\r");
+    pty.wait_for("相似 0.94");
+    pty.send(b"r");
+    pty.wait_for("f 文件");
+    pty.send(b"2");
+    pty.wait_for("tang300.txt +2 -0");
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
 /// Two answers are chosen between while PPO runs: votes by arrows and by full-width letters, the refit seen,
 /// a vote taken back and cast anew, an answer rewritten, a prompt of one's own, and back.
 #[test]

@@ -286,11 +286,15 @@ fn train_lines() {
     );
     let shares: f64 = started["sources"].as_array().unwrap().iter().map(|s| s["weight"].as_f64().unwrap()).sum();
     assert!((shares - 1.0).abs() < 1e-9, "shares are fractions of 1");
-    let probes: Vec<u64> = of("probe").iter().map(|l| l["step"].as_u64().unwrap()).collect();
-    assert_eq!(probes, [0, 2, 4, 6]);
+    // What is learned by heart, and what is in no training text, at the same steps.
+    for (recall, prompt) in [(true, "春眠不觉晓，"), (false, "人闲桂花落，")] {
+        let asked = of("probe").into_iter().filter(|p| p["prompt"] == prompt && p["recall"] == recall);
+        let steps: Vec<u64> = asked.map(|l| l["step"].as_u64().unwrap()).collect();
+        assert_eq!(steps, [0, 2, 4, 6], "{prompt}");
+    }
     for probe in of("probe") {
         let (length, matched) = (probe["length"].as_u64().unwrap(), probe["match"].as_u64().unwrap());
-        assert!(probe["prompt"].as_str().unwrap() == "春眠不觉晓，" && length == 18 && matched <= length, "{probe}");
+        assert!(length == 18 && matched <= length, "{probe}");
         assert!(probe["text"].is_string(), "{probe}");
     }
     let evals: Vec<(u64, &str)> =

@@ -1,4 +1,4 @@
-//! `danlu data`: the cleaning funnel, the mix, the tokenizer. What it prepares is what training reads.
+//! `danlu data`: the cleaning funnel, what was dropped, the mix, the tokenizer. What it prepares is what training reads.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::{Common, Outcome, output, signals::Stopping, train::visible};
 use crate::{
     data::clean::Funnel,
-    train::{Corpus, Setup, TrainError, open_run},
+    store::Run,
+    train::{Corpus, Setup, TrainError, corpus, open_run, prune_data},
 };
 
 /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
@@ -20,6 +21,9 @@ pub(super) struct Data {
     /// One JSON object a line: a source each, the tokenizer, and the funnel
     #[arg(long)]
     json: bool,
+    /// The dropped documents as well, each with its rule, value and bound; with RULE only those
+    #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
+    dropped: Option<String>,
 }
 
 impl Data {
@@ -40,9 +44,11 @@ impl Data {
             }
             loaded => loaded?,
         };
+        prune_data(&run, &corpus.version)?;
         let mut whole = Funnel::default();
         corpus.funnels.iter().for_each(|(_, _, funnel)| whole.merge(funnel));
-        let tokenizer = measured(&corpus)?;
+        let weights: Vec<f64> = corpus.funnels.iter().map(|(_, weight, _)| *weight).collect();
+        let tokenizer = corpus::room(&corpus, &config, &weights)?.tokenizer;
         let tokens: usize = corpus.packed.iter().map(|s| s.train.len() + s.held_out.len()).sum();
         let seconds = began.elapsed().as_secs_f64();
         if self.json {
@@ -59,7 +65,15 @@ impl Data {
                 line["held_out_documents"] = packed.map_or(0, |s| s.held_out.documents()).into();
                 output::json(&line);
             }
-            output::json(&tokenizer);
+            output::json(&json!({
+                "event": "tokenizer",
+                "kind": tokenizer.kind,
+                "vocab_size": tokenizer.vocab_size,
+                "characters_per_token": tokenizer.characters_per_token,
+                "bytes_per_token": tokenizer.bytes_per_token,
+                "fallback_share": tokenizer.fallback_share,
+            }));
+            self.tell_dropped(&run, &corpus.version)?;
             let mut line = counts(&whole);
             line["event"] = "funnel".into();
             line["tokens"] = tokens.into();
@@ -83,16 +97,59 @@ impl Data {
         output::text(&format!("out       {:>12} documents  {:>14} bytes", whole.kept.documents, whole.kept.bytes));
         output::text(&format!(
             "tokenizer {} of {} tokens: {:.2} characters and {:.2} bytes a token, {:.3} % byte fallback",
-            tokenizer["kind"].as_str().unwrap_or_default(),
-            tokenizer["vocab_size"],
-            tokenizer["characters_per_token"].as_f64().unwrap_or_default(),
-            tokenizer["bytes_per_token"].as_f64().unwrap_or_default(),
-            100.0 * tokenizer["fallback_share"].as_f64().unwrap_or_default(),
+            tokenizer.kind,
+            tokenizer.vocab_size,
+            tokenizer.characters_per_token,
+            tokenizer.bytes_per_token,
+            100.0 * tokenizer.fallback_share,
         ));
+        self.tell_dropped(&run, &corpus.version)?;
         output::text(&format!("{tokens} tokens in {seconds:.1} s"));
         Ok(())
     }
+
+    /// Every dropped document that was asked for.
+    fn tell_dropped(&self, run: &Run, version: &str) -> Result<(), TrainError> {
+        let Some(rule) = &self.dropped else { return Ok(()) };
+        let (mut from, rule) = (0, Some(rule.as_str()).filter(|rule| !rule.is_empty()));
+        loop {
+            let page = corpus::dropped(run.view(), version, (None, rule), from, PAGE)?;
+            for one in &page.items {
+                let of = one.twin.as_ref().map(
+                    |twin| json!({"source": twin.source, "file": twin.file, "place": twin.place, "text": twin.text}),
+                );
+                if self.json {
+                    output::json(&json!({
+                        "event": "dropped",
+                        "source": one.source,
+                        "file": one.file,
+                        "place": one.place,
+                        "rule": one.rule,
+                        "value": one.value,
+                        "threshold": one.threshold,
+                        "text": one.text,
+                        "of": of,
+                    }));
+                    continue;
+                }
+                let text: String = one.text.iter().flat_map(|t| t.chars()).take(BEGINNING).collect();
+                let twin = one.twin.as_ref().map_or_else(String::new, |t| format!("  of {} {}", t.file, t.place));
+                let (file, place, value) = (&one.file, one.place, one.value);
+                let line = format!("{file} {place}  {} {value:.3} ({}){twin}  {text}", one.rule, one.threshold);
+                output::text(&visible(&line));
+            }
+            from += page.items.len();
+            if page.items.is_empty() || from >= page.of {
+                return Ok(());
+            }
+        }
+    }
 }
+
+/// Dropped documents that are read at once.
+const PAGE: usize = 4096;
+/// Characters of a dropped document on a line.
+const BEGINNING: usize = 40;
 
 /// A funnel's numbers: what came in is what went out and what the rules dropped.
 fn counts(funnel: &Funnel) -> Value {
@@ -108,33 +165,4 @@ fn counts(funnel: &Funnel) -> Value {
         "rules": rules,
         "masked": {"emails": emails, "addresses": addresses, "phones": phones, "identities": identities},
     })
-}
-
-/// Ids of every source that the tokenizer is measured on.
-const MEASURED: usize = 1 << 20;
-
-/// The tokenizer on the beginning of every source's training text, all alike.
-fn measured(corpus: &Corpus) -> Result<Value, TrainError> {
-    let tokenizer = &corpus.tokenizer;
-    let (mut ids, mut characters, mut bytes, mut fallback) = (0, 0, 0, 0);
-    for source in corpus.packed.iter() {
-        let mut some = Vec::new();
-        source.train.read(0..MEASURED, &mut some)?;
-        some.retain(|id| !tokenizer.is_special(*id));
-        let text = tokenizer.decode(&some, true);
-        ids += some.len();
-        characters += text.chars().count();
-        bytes += text.len();
-        let is_byte = |id: &&u32| tokenizer.token(**id).is_some_and(|t| t.starts_with("<0x") && t.len() == 6);
-        fallback += if tokenizer.is_char() { some.iter().filter(is_byte).count() } else { 0 };
-    }
-    let per = |n: usize| n as f64 / ids.max(1) as f64;
-    Ok(json!({
-        "event": "tokenizer",
-        "kind": if tokenizer.is_char() { "char" } else { "bpe" },
-        "vocab_size": tokenizer.vocab_size(),
-        "characters_per_token": per(characters),
-        "bytes_per_token": per(bytes),
-        "fallback_share": per(fallback),
-    }))
 }

@@ -1,12 +1,17 @@
 //! `danlu train`: one stage, no screen.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Args;
 
 use super::{Common, Failure, Outcome, output, signals::Stopping};
 use crate::train::{
     Setup, Stage, TrainError, Trainer, Workshop,
+    config::RunConfig,
     event::{Command, Event},
     lines, open_run,
 };
@@ -43,6 +48,18 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
+/// Text of one's own may take a while the first time, in which nothing else is seen.
+pub(super) fn say_that_text_is_read(config: &RunConfig) {
+    if let Some(first) = config.source.first().filter(|_| io::stderr().is_terminal()) {
+        let more = config.source.len() - 1;
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let name = visible(&first.name);
+        output::note(&format!(
+            "reading the sources: {name}{rest}; what is prepared is kept in data/, so only the first time takes long"
+        ));
+    }
+}
+
 impl Train {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         Stage::named(&self.stage)?;
@@ -69,6 +86,7 @@ impl Train {
         })?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
+        say_that_text_is_read(&config);
         let stage = self.stage.as_str();
         let trainer = match Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error) {
             Err(TrainError::Stopped) => {
@@ -130,9 +148,10 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
                 ));
             }
         }
-        Event::Eval { step, source, eval_loss, eval_bits_per_byte } => {
+        Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss } => {
+            let trained = train_loss.map_or(String::new(), |loss| format!(", {loss:.4} on its training text"));
             output::note(&format!(
-                "step {step:>6}  held-out {source}: loss {eval_loss:.4}, {eval_bits_per_byte:.3} bits a byte"
+                "step {step:>6}  held-out {source}: loss {eval_loss:.4}, {eval_bits_per_byte:.3} bits a byte{trained}"
             ));
         }
         Event::Probe { step, prompt, text, matched, length, .. } => {

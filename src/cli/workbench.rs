@@ -49,6 +49,7 @@ impl Workbench {
         let stop = Arc::new(AtomicBool::new(false));
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
+        super::train::say_that_text_is_read(&config);
         let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
         let session = Session::start(trainer, setup)?;
         let options = UiOptions { lang: common.language(), stop, ..UiOptions::default() };

@@ -13,7 +13,7 @@ use crate::compute::rng::{self, Purpose};
 use crate::data::{
     chat_rows::ChatRows,
     error::DataError,
-    mix::{Cursor, History, Shape},
+    mix::{Cursor, History, Shape, shares},
     source::{Packed, Stream},
 };
 
@@ -118,6 +118,21 @@ impl Batcher {
         let mut history = self.history.clone();
         history.turn_to(from_step, weights, shape)?;
         self.follow(history)
+    }
+
+    /// Whether a step is drawn by this mix and shape.
+    pub fn draws_by(&self, step: u64, weights: &[f64], shape: Shape) -> Result<bool, DataError> {
+        let phase = self.history.at(step);
+        Ok(phase.shape == shape && phase.weights == shares(weights)?)
+    }
+
+    /// Draws from other texts from now on, by a history of theirs: rows are counted on as they were drawn.
+    pub fn draw_from(&mut self, sources: Arc<Vec<Packed>>, history: History) -> Result<(), DataError> {
+        check(&sources, self.chats.as_ref(), &history)?;
+        (self.sources, self.window) = (sources, 0);
+        self.cursor = Cursor::new(&history);
+        self.history = history;
+        Ok(())
     }
 
     fn follow(&mut self, history: History) -> Result<(), DataError> {

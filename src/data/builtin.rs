@@ -21,11 +21,20 @@ pub struct Probe {
     pub prompt: &'static str,
     /// What follows it in the corpus.
     pub expected: &'static str,
+    /// Whether it is trained on, to be learned by heart.
+    pub recall: bool,
 }
 
-/// The probes of a run on the built-in corpus.
-pub const PROBES: &[Probe] =
-    &[Probe { prompt: "春眠不觉晓，", expected: "处处闻啼鸟。夜来风雨声，花落知多少。" }];
+/// The probes of a run that names none. The first stands in no text of ours and is kept out of a person's own: beside it
+/// one sees what of the second is recall.
+pub const PROBES: &[Probe] = &[
+    Probe {
+        prompt: "人闲桂花落，", expected: "夜静春山空。月出惊山鸟，时鸣春涧中。", recall: false
+    },
+    Probe {
+        prompt: "春眠不觉晓，", expected: "处处闻啼鸟。夜来风雨声，花落知多少。", recall: true
+    },
+];
 
 struct File {
     name: &'static str,
@@ -76,6 +85,11 @@ const FILES: &[File] = &[
     },
 ];
 
+/// The built-in sources' names and default weights.
+pub fn weights() -> Vec<(&'static str, f64)> {
+    FILES.iter().map(|f| (f.name, f.weight)).collect()
+}
+
 /// The built-in sources with their default weights.
 pub fn sources() -> Result<Vec<Source>, DataError> {
     let source = |file: &File| {
@@ -89,9 +103,9 @@ pub fn sources() -> Result<Vec<Source>, DataError> {
     FILES.iter().map(source).collect()
 }
 
-/// The probes' texts in full, which are never held out.
+/// The texts in full of the probes that are learned by heart, which are never held out.
 pub fn protected() -> Vec<String> {
-    PROBES.iter().map(|p| format!("{}{}", p.prompt, p.expected)).collect()
+    PROBES.iter().filter(|p| p.recall).map(|p| format!("{}{}", p.prompt, p.expected)).collect()
 }
 
 /// A question asked again and again while the model is fine-tuned.

@@ -34,6 +34,9 @@ pub enum DataError {
         /// Offset of the first zero byte, from 0.
         offset: u64,
     },
+    /// Prepared data of ours that are not what was written.
+    #[error("is damaged: {0}")]
+    Damaged(String),
     /// The file as a whole is not what its ending says, or has no column of text.
     #[error("{0}")]
     Shape(String),

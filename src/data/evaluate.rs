@@ -37,6 +37,21 @@ pub fn windows(stream: &Stream, window: usize, pad: u32, most_rows: usize) -> Re
     Ok(Windows { ids, targets: labels, rows, window, scored })
 }
 
+/// Whole windows of a stream, spread over it evenly; `rows` at most, and none of a stream shorter than one.
+pub fn spread(stream: &Stream, window: usize, rows: usize) -> Result<Windows, DataError> {
+    let fit = stream.len().saturating_sub(1).checked_div(window).unwrap_or(0);
+    let rows = rows.min(fit);
+    let (mut ids, mut targets, mut row) = (Vec::new(), Vec::new(), Vec::new());
+    for at in 0..rows {
+        let start = at * (stream.len() - 1 - window) / rows.saturating_sub(1).max(1);
+        row.clear();
+        stream.read(start..start + window + 1, &mut row)?;
+        ids.extend_from_slice(&row[..window]);
+        targets.extend(row[1..].iter().map(|id| *id as i32));
+    }
+    Ok(Windows { scored: ids.len(), ids, targets, rows, window })
+}
+
 /// Bits per byte from a loss in nats per token.
 pub fn bits_per_byte(loss: f64, stream: &Stream) -> f64 {
     loss / std::f64::consts::LN_2 / stream.bytes_per_token()

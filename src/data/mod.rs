@@ -2,7 +2,8 @@
 //!
 //! The way of a text: [`mod@read`] makes documents of bytes, [`mod@split`] decides which are held out,
 //! [`tokenizer`] turns them into ids, [`source`] packs them into streams, [`mix`] says how often
-//! each source is drawn, [`batch`] draws, [`evaluate`] cuts the held-out streams into windows.
+//! each source is drawn, [`batch`] draws, [`evaluate`] cuts the held-out streams into windows. On disk
+//! cleaned documents lie in a [`unit`], their ids in a [`shard`].
 //!
 //! The way of a conversation: [`chat_reader`] reads the usual forms, [`chat`] turns one into ids and
 //! the labels that are learned, [`examples`] fits them to a context and holds some out, [`packing`]
@@ -26,12 +27,14 @@ pub mod examples;
 pub mod mix;
 pub mod packing;
 pub mod preference;
+pub mod quality;
 pub mod read;
 pub mod rules;
 pub mod shard;
 pub mod source;
 pub mod split;
 pub mod tokenizer;
+pub mod unit;
 
 pub use error::DataError;
 
@@ -40,14 +43,15 @@ pub use builtin::{
     CHAT_PROBES, ChatProbe, PROBES, TaskPrompt, chats as builtin_chats, conversations as builtin_conversations,
     held_out_preferences as builtin_held_out_preferences, judge_prompts as builtin_judge_prompts,
     preferences as builtin_preferences, prompts as builtin_prompts, sources as builtin_sources,
+    weights as builtin_weights,
 };
 pub use chat::{CHAT_TEMPLATE, Conversation, Example, Role, Turn, encode, encode_prompt};
 pub use chat_reader::{ChatReading, Form, read_chats};
 pub use chat_rows::ChatRows;
 pub use diversity::{Indicators, distinct2, indicators, repetition};
-pub use evaluate::{Windows, baseline, bits_per_byte, windows};
+pub use evaluate::{Windows, baseline, bits_per_byte, spread, windows};
 pub use examples::{ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_sets};
-pub use mix::{History, MOST_TOKENS, Shape};
+pub use mix::{History, MOST_TOKENS, Shape, shares};
 pub use packing::{PackedRow, fill_row, plan};
 pub use preference::{
     PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, Side, encode_pairs, read_preferences,

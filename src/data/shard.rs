@@ -1,9 +1,10 @@
-//! Token shards: a stream of ids on disk, with header and hash, read in windows.
+//! Token shards: the ids of a unit's documents on disk, with header and hash, read in windows.
 //!
 //! ```text
 //! header   "danlu-tk", version u32, bytes of an id (2 or 4) u32
 //! ids      one document after the other, each ended by end-of-text
-//! tables   tokens of each document u32; then of each document's head u32
+//! tables   tokens of each document u32; then of each document's head u32; then bytes of its text u32;
+//!          then a hash of its ids u64
 //! footer   ids u64, documents u64, bytes of text u64, blake3 of everything before it (32 bytes)
 //! ```
 //! All numbers are little-endian. Ids have two bytes where the vocabulary allows it.
@@ -11,43 +12,40 @@
 use std::{
     fmt,
     io::{self, Read, Seek, SeekFrom, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
-use super::{error::DataError, source::Stream};
+use super::{error::DataError, unit::number};
 
 const MAGIC: &[u8; 8] = b"danlu-tk";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: u64 = 16;
 const FOOTER: u64 = 24 + 32;
+/// Bytes of the tables a document takes.
+const ROW: u64 = 4 + 4 + 4 + 8;
+/// Shards that are open at once.
+const OPEN: usize = 64;
 
 /// A file that is read at any place.
 pub trait Source: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Source for T {}
 
-/// The ids of an open shard. Cloning shares the file.
-#[derive(Clone)]
-pub struct Shard {
-    file: Arc<Mutex<Box<dyn Source>>>,
+/// Opens the shard of a number.
+type Opener = Box<dyn Fn(u32) -> io::Result<Box<dyn Source>> + Send + Sync>;
+
+/// Shards that ids are read from. They are opened when they are needed, and few are open at once.
+pub struct Shards {
+    opener: Opener,
+    /// Those that are open, the one used last at the end.
+    opened: Mutex<Vec<(u32, Box<dyn Source>)>>,
     width: u64,
-    ids: u64,
-    /// blake3 of everything before the footer's end.
-    hash: [u8; 32],
 }
 
-impl fmt::Debug for Shard {
+impl fmt::Debug for Shards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shard").field("width", &self.width).field("ids", &self.ids).finish_non_exhaustive()
+        f.debug_struct("Shards").field("width", &self.width).finish_non_exhaustive()
     }
 }
-
-impl PartialEq for Shard {
-    fn eq(&self, other: &Self) -> bool {
-        (self.hash, self.ids) == (other.hash, other.ids)
-    }
-}
-
-impl Eq for Shard {}
 
 /// Writes a shard, one document after the other.
 pub struct ShardWriter<W> {
@@ -58,13 +56,25 @@ pub struct ShardWriter<W> {
     bytes: u64,
     lengths: Vec<u32>,
     heads: Vec<u32>,
+    texts: Vec<u32>,
+    hashes: Vec<u64>,
     piece: Vec<u8>,
+}
+
+/// Bytes of an id of a vocabulary.
+fn width(vocab_size: usize) -> usize {
+    if vocab_size <= 1 << 16 { 2 } else { 4 }
+}
+
+/// A hash of a document's ids.
+fn hash_of(ids: &[u32]) -> u64 {
+    number(&blake3::hash(bytemuck::cast_slice(ids)).as_bytes()[..8])
 }
 
 impl<W: Write> ShardWriter<W> {
     /// A shard of ids below `vocab_size`.
     pub fn new(out: W, vocab_size: usize) -> io::Result<Self> {
-        let width = if vocab_size <= 1 << 16 { 2 } else { 4 };
+        let width = width(vocab_size);
         let mut writer = Self {
             out,
             hash: blake3::Hasher::new(),
@@ -73,6 +83,8 @@ impl<W: Write> ShardWriter<W> {
             bytes: 0,
             lengths: Vec::new(),
             heads: Vec::new(),
+            texts: Vec::new(),
+            hashes: Vec::new(),
             piece: Vec::new(),
         };
         writer.piece.extend_from_slice(MAGIC);
@@ -83,14 +95,16 @@ impl<W: Write> ShardWriter<W> {
     }
 
     /// Adds a document's ids, end-of-text among them: the first `head` name it. `bytes` is its text's length.
-    pub fn push(&mut self, ids: &[u32], head: usize, bytes: u64) -> io::Result<()> {
+    pub fn push(&mut self, ids: &[u32], head: usize, bytes: u32) -> io::Result<()> {
         for id in ids {
             self.piece.extend_from_slice(&id.to_le_bytes()[..self.width]);
         }
         self.ids += ids.len() as u64;
-        self.bytes += bytes;
+        self.bytes += u64::from(bytes);
         self.lengths.push(ids.len() as u32);
         self.heads.push(head as u32);
+        self.texts.push(bytes);
+        self.hashes.push(hash_of(ids));
         if self.piece.len() >= 1 << 18 { self.flush() } else { Ok(()) }
     }
 
@@ -103,17 +117,13 @@ impl<W: Write> ShardWriter<W> {
 
     /// Writes tables and footer, and gives the file back.
     pub fn finish(mut self) -> io::Result<W> {
-        for table in [std::mem::take(&mut self.lengths), std::mem::take(&mut self.heads)] {
-            for some in table.chunks(1 << 16) {
-                for n in some {
-                    self.piece.extend_from_slice(&n.to_le_bytes());
-                }
-                self.flush()?;
-            }
-            // Both are as long as there are documents, which the footer counts.
-            self.lengths = table;
+        let documents = self.hashes.len() as u64;
+        for table in [&mut self.lengths, &mut self.heads, &mut self.texts].map(std::mem::take) {
+            self.piece.extend(table.iter().flat_map(|n| n.to_le_bytes()));
+            self.flush()?;
         }
-        let documents = self.lengths.len() as u64;
+        self.piece.extend(std::mem::take(&mut self.hashes).iter().flat_map(|n| n.to_le_bytes()));
+        self.flush()?;
         for number in [self.ids, documents, self.bytes] {
             self.piece.extend_from_slice(&number.to_le_bytes());
         }
@@ -124,9 +134,22 @@ impl<W: Write> ShardWriter<W> {
     }
 }
 
-/// Opens a shard as a stream, after its hash is found to be right.
-pub fn open(mut file: Box<dyn Source>) -> Result<Stream, DataError> {
-    let damaged = |what: &str| DataError::Shape(format!("is no token shard of ours: {what}"));
+/// What is known of a shard's documents without its ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Tokens of each document, end-of-text among them.
+    pub lengths: Vec<u32>,
+    /// Tokens of each document's head.
+    pub heads: Vec<u32>,
+    /// Bytes of each document's text.
+    pub texts: Vec<u32>,
+    /// A hash of each document's ids.
+    pub hashes: Vec<u64>,
+}
+
+/// Reads the table of a shard of ids below `vocab_size`, after the hash of the whole is found to be right.
+pub fn open(file: &mut dyn Source, vocab_size: usize) -> Result<Table, DataError> {
+    let damaged = |what: &str| DataError::Damaged(what.to_owned());
     let length = file.seek(SeekFrom::End(0))?;
     if length < HEADER + FOOTER {
         return Err(damaged("it is too short"));
@@ -150,61 +173,63 @@ pub fn open(mut file: Box<dyn Source>) -> Result<Stream, DataError> {
     if *hash.finalize().as_bytes() != given {
         return Err(damaged("its hash does not agree with its bytes"));
     }
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |n, b| (n << 8) | u64::from(*b));
-    let (version, width) = (number(&head[8..12]), number(&head[12..16]));
-    if &head[..8] != MAGIC || version != u64::from(VERSION) || ![2, 4].contains(&width) {
+    let width = width(vocab_size) as u64;
+    if &head[..8] != MAGIC || number(&head[8..12]) != u64::from(VERSION) || number(&head[12..16]) != width {
         return Err(damaged("it was written by another version"));
     }
     let mut counts = [0; 24];
     file.seek(SeekFrom::Start(length - FOOTER))?;
     file.read_exact(&mut counts)?;
     let [ids, documents, bytes] = [0, 8, 16].map(|at| number(&counts[at..at + 8]));
-    let fits = ids.checked_mul(width).zip(documents.checked_mul(8)).and_then(|(i, d)| i.checked_add(d));
+    let fits = ids.checked_mul(width).zip(documents.checked_mul(ROW)).and_then(|(i, d)| i.checked_add(d));
     if fits != Some(length - HEADER - FOOTER) {
         return Err(damaged("its length does not agree with its counts"));
     }
     file.seek(SeekFrom::Start(HEADER + ids * width))?;
-    let mut table = |file: &mut Box<dyn Source>| -> Result<Vec<u32>, DataError> {
-        let mut numbers = Vec::with_capacity(documents as usize);
-        let mut left = documents as usize * 4;
-        while left > 0 {
-            let some = left.min(piece.len());
-            file.read_exact(&mut piece[..some])?;
-            numbers.extend(piece[..some].chunks_exact(4).map(|b| number(b) as u32));
-            left -= some;
-        }
-        Ok(numbers)
+    let mut rows = vec![0; (documents * ROW) as usize];
+    file.read_exact(&mut rows)?;
+    let (small, hashes) = rows.split_at(documents as usize * 12);
+    let numbers = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+    let column = |at: usize| numbers(&small[at * documents as usize * 4..(at + 1) * documents as usize * 4]);
+    let table = Table {
+        lengths: column(0),
+        heads: column(1),
+        texts: column(2),
+        hashes: hashes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect(),
     };
-    let (lengths, heads) = (table(&mut file)?, table(&mut file)?);
-    if lengths.iter().map(|n| u64::from(*n)).sum::<u64>() != ids || heads.iter().zip(&lengths).any(|(h, l)| h >= l) {
+    let sum = |column: &[u32]| column.iter().map(|n| u64::from(*n)).sum::<u64>();
+    let empty = table.heads.iter().zip(&table.lengths).any(|(head, length)| head >= length);
+    if sum(&table.lengths) != ids || sum(&table.texts) != bytes || empty {
         return Err(damaged("its documents do not add up"));
     }
-    let shard = Shard { file: Arc::new(Mutex::new(file)), width, ids, hash: given };
-    Ok(Stream::of_shard(shard, &lengths, heads, bytes))
+    Ok(table)
 }
 
-impl Shard {
-    /// The number of ids.
-    pub(super) fn len(&self) -> usize {
-        self.ids as usize
+impl Shards {
+    /// Shards of ids below `vocab_size` that `opener` opens by their number.
+    pub fn new(vocab_size: usize, opener: Opener) -> Self {
+        Self { opener, opened: Mutex::new(Vec::new()), width: width(vocab_size) as u64 }
     }
 
-    /// The hash of the whole.
-    pub(super) fn hash(&self) -> &[u8; 32] {
-        &self.hash
-    }
-
-    /// Appends `count` ids from a place on.
-    pub(super) fn read(&self, from: usize, count: usize, into: &mut Vec<u32>) -> Result<(), DataError> {
+    /// Appends `count` ids of a shard from a place on.
+    pub(super) fn read(&self, shard: u32, from: u64, count: usize, into: &mut Vec<u32>) -> Result<(), DataError> {
         let mut bytes = vec![0; count * self.width as usize];
         {
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.seek(SeekFrom::Start(HEADER + from as u64 * self.width))?;
+            let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut file = match opened.iter().rposition(|(n, _)| *n == shard) {
+                Some(at) => opened.remove(at).1,
+                None => (self.opener)(shard)?,
+            };
+            file.seek(SeekFrom::Start(HEADER + from * self.width))?;
             file.read_exact(&mut bytes)?;
+            if opened.len() >= OPEN {
+                opened.remove(0);
+            }
+            opened.push((shard, file));
         }
         match self.width {
-            2 => into.extend(bytes.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]])))),
-            _ => into.extend(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
+            2 => into.extend(bytes.as_chunks::<2>().0.iter().map(|b| u32::from(u16::from_le_bytes(*b)))),
+            _ => into.extend(bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b))),
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! Sources and their packed token streams.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::data::{
     chat::Conversation,
     document::Document,
     error::DataError,
-    shard::Shard,
+    shard::{Shards, Table},
     split::Split,
     tokenizer::{TextGroup, Tokenizer},
 };
@@ -27,8 +27,9 @@ pub struct Source {
     pub hold_out: bool,
 }
 
-/// Documents as token ids, each followed by EOS: in memory, or in a shard on disk that is read in windows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Documents as token ids, each followed by EOS: in memory, or in shards on disk that are read in windows. A document
+/// costs 24 bytes of memory.
+#[derive(Clone, Debug)]
 pub struct Stream {
     ids: Ids,
     /// Where each document starts, and where the last one ends.
@@ -38,10 +39,53 @@ pub struct Stream {
     bytes: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Ids {
     Memory(Vec<u32>),
-    Disk(Shard),
+    Disk {
+        shards: Arc<Shards>,
+        /// Of each document its shard and where its ids begin in that.
+        places: Vec<(u32, [u32; 2])>,
+        /// A hash over the documents' hashes.
+        digest: [u8; 32],
+    },
+}
+
+/// Picks documents from shards, in order, to make a stream of them.
+#[derive(Clone, Debug)]
+pub struct Picker {
+    starts: Vec<usize>,
+    heads: Vec<u32>,
+    bytes: u64,
+    places: Vec<(u32, [u32; 2])>,
+    hash: blake3::Hasher,
+}
+
+impl Default for Picker {
+    fn default() -> Self {
+        Self { starts: vec![0], heads: Vec::new(), bytes: 0, places: Vec::new(), hash: blake3::Hasher::new() }
+    }
+}
+
+impl Picker {
+    /// Adds a document of a shard with this table, whose ids begin at `from`.
+    pub fn pick(&mut self, shard: u32, table: &Table, document: usize, from: u64) {
+        let end = self.starts[self.heads.len()] + table.lengths[document] as usize;
+        self.starts.push(end);
+        self.heads.push(table.heads[document]);
+        self.bytes += u64::from(table.texts[document]);
+        self.places.push((shard, [from as u32, (from >> 32) as u32]));
+        self.hash.update(&table.hashes[document].to_le_bytes());
+    }
+
+    /// The documents as a stream whose ids are read from `shards`.
+    pub fn stream(mut self, shards: Arc<Shards>) -> Stream {
+        self.starts.shrink_to_fit();
+        self.heads.shrink_to_fit();
+        self.places.shrink_to_fit();
+        let ids = Ids::Disk { shards, places: self.places, digest: *self.hash.finalize().as_bytes() };
+        Stream { ids, starts: self.starts, heads: self.heads, bytes: self.bytes }
+    }
 }
 
 impl Default for Stream {
@@ -51,7 +95,7 @@ impl Default for Stream {
 }
 
 /// A source's two streams.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Packed {
     /// The source's name.
     pub name: String,
@@ -87,24 +131,9 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The stream of a shard whose documents have these lengths and heads.
-    pub(super) fn of_shard(shard: Shard, lengths: &[u32], heads: Vec<u32>, bytes: u64) -> Self {
-        let mut starts = Vec::with_capacity(lengths.len() + 1);
-        starts.push(0);
-        let mut end = 0;
-        for length in lengths {
-            end += *length as usize;
-            starts.push(end);
-        }
-        Self { ids: Ids::Disk(shard), starts, heads, bytes }
-    }
-
     /// The number of ids.
     pub fn len(&self) -> usize {
-        match &self.ids {
-            Ids::Memory(ids) => ids.len(),
-            Ids::Disk(shard) => shard.len(),
-        }
+        self.starts[self.heads.len()]
     }
 
     /// Whether there is nothing in it.
@@ -116,9 +145,27 @@ impl Stream {
     pub fn read(&self, range: Range<usize>, into: &mut Vec<u32>) -> Result<(), DataError> {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
-        match &self.ids {
-            Ids::Memory(ids) => into.extend_from_slice(&ids[start..end]),
-            Ids::Disk(shard) => shard.read(start, end - start, into)?,
+        let (shards, places) = match &self.ids {
+            Ids::Memory(ids) => {
+                into.extend_from_slice(&ids[start..end]);
+                return Ok(());
+            }
+            Ids::Disk { shards, places, .. } => (shards, places),
+        };
+        let place = |document: usize| (places[document].0, wide(places[document].1));
+        let mut at = start;
+        while at < end {
+            let first = self.starts.partition_point(|s| *s <= at) - 1;
+            let (shard, begin) = place(first);
+            // Documents that lie one after the other in a shard as well are read at once.
+            let (mut last, mut next) = (first, self.starts[first + 1]);
+            while next < end && place(last + 1) == (shard, begin + (next - self.starts[first]) as u64) {
+                last += 1;
+                next = self.starts[last + 1];
+            }
+            let count = next.min(end) - at;
+            shards.read(shard, begin + (at - self.starts[first]) as u64, count, into)?;
+            at += count;
         }
         Ok(())
     }
@@ -127,7 +174,7 @@ impl Stream {
     pub fn tokens(&self) -> Result<Cow<'_, [u32]>, DataError> {
         match &self.ids {
             Ids::Memory(ids) => Ok(Cow::Borrowed(ids)),
-            Ids::Disk(_) => {
+            Ids::Disk { .. } => {
                 let mut all = Vec::with_capacity(self.len());
                 self.read(0..self.len(), &mut all)?;
                 Ok(Cow::Owned(all))
@@ -139,7 +186,7 @@ impl Stream {
     pub fn each(&self, mut take: impl FnMut(&[u32])) -> Result<(), DataError> {
         match &self.ids {
             Ids::Memory(ids) => take(ids),
-            Ids::Disk(_) => {
+            Ids::Disk { .. } => {
                 let mut some = Vec::new();
                 for from in (0..self.len()).step_by(READ_AT_ONCE) {
                     some.clear();
@@ -156,7 +203,7 @@ impl Stream {
         hash.update(&(self.len() as u64).to_le_bytes());
         match &self.ids {
             Ids::Memory(ids) => hash.update(bytemuck::cast_slice(ids)),
-            Ids::Disk(shard) => hash.update(shard.hash()),
+            Ids::Disk { digest, .. } => hash.update(digest),
         };
     }
 
@@ -189,6 +236,11 @@ impl Stream {
     pub fn bytes_per_token(&self) -> f64 {
         self.bytes as f64 / self.len().max(1) as f64
     }
+}
+
+/// A number of two halves: so a place takes twelve bytes rather than sixteen.
+fn wide([low, high]: [u32; 2]) -> u64 {
+    u64::from(low) | u64::from(high) << 32
 }
 
 /// Packs every source's two sides.

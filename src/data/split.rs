@@ -14,7 +14,7 @@ pub const SHARE: f64 = 0.08;
 const FEWEST: usize = 10;
 
 /// A document's identity under which duplicates meet.
-pub type Key = [u8; 32];
+pub type Key = [u8; 16];
 
 /// The documents' indices per source, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,10 @@ pub fn normalise_in_one_script(text: &str) -> String {
 /// The hash of a text's [`normalise`]d form; of the text itself where nothing is left of it.
 pub fn key(text: &str) -> Key {
     let normal = normalise(text);
-    *blake3::hash(if normal.is_empty() { text.trim() } else { &normal }.as_bytes()).as_bytes()
+    let hash = blake3::hash(if normal.is_empty() { text.trim() } else { &normal }.as_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.as_bytes()[..16]);
+    key
 }
 
 /// Splits all sources at once. `protected` texts (probes) are never held out, nor are documents that
@@ -86,15 +89,20 @@ pub(crate) fn split_keys(keys: &[Vec<Key>], mut keep: HashSet<Key>) -> Split {
 fn chosen(keys: &[Vec<Key>], keep: &HashSet<Key>) -> HashSet<Key> {
     let mut held = HashSet::new();
     for source in keys {
-        let different: HashSet<&Key> = source.iter().collect();
-        if different.len() < FEWEST {
+        let mut different = HashSet::new();
+        if !source.iter().any(|key| different.insert(key) && different.len() == FEWEST) {
             continue;
         }
-        let mut free: Vec<&Key> = different.into_iter().filter(|k| !keep.contains(*k)).collect();
-        free.sort_unstable();
-        let by_hash = free.iter().filter(|k| fraction(k) < SHARE).count();
-        // Sorted bytes are sorted fractions: the first ones are those below the share.
-        held.extend(free.into_iter().take(by_hash.max(1)).copied());
+        // Few of many: only those below the share are gathered.
+        let free = || source.iter().filter(|k| !keep.contains(*k));
+        let mut any = false;
+        for key in free().filter(|k| fraction(k) < SHARE) {
+            any = true;
+            held.insert(*key);
+        }
+        if !any {
+            held.extend(free().min());
+        }
     }
     held
 }

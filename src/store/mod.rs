@@ -9,7 +9,6 @@
 //! those it passed over.
 
 mod checkpoint;
-mod draft;
 mod error;
 mod fault;
 mod fs;
@@ -17,12 +16,12 @@ mod lock;
 mod log;
 mod manifest;
 mod names;
+mod prepared;
 mod run;
 mod safetensors;
 mod watch;
 
 pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
-pub use draft::{Draft, DraftFile};
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
 pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, read_limited};
@@ -30,6 +29,7 @@ pub use lock::RunLock;
 pub use log::{Log, Tail, each_record, read_from};
 pub use manifest::{CheckpointId, FileInfo, MANIFEST};
 pub use names::{MAX_NAME, is_plain, is_prepared, is_stage};
+pub use prepared::{Draft, Preparer};
 pub use run::{Run, RunView, newest_run, next_run_name};
 pub use safetensors::{
     Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, TensorData, TensorEntry, TensorFile, TensorRef, Written,

@@ -21,15 +21,17 @@ pub fn is_stage(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// What prepared data in `data/` is called: one of these and a hash.
-const PREPARED: [&str; 3] = ["text-", "tokens-", "tokenizer-"];
+/// What prepared data in `data/` is called: one of these and a hash, or two. `text-` and `tokens-` are what earlier
+/// versions made.
+const PREPARED: [&str; 8] = ["files-", "unit-", "version-", "tokenizer-", "ids-", "quality-", "text-", "tokens-"];
 
 /// Whether `name` is that of prepared data: a person's own files lie beside it, and are neither removed with it nor
 /// mixed up with it.
 pub fn is_prepared(name: &str) -> bool {
-    let hash = PREPARED.iter().find_map(|kind| name.strip_prefix(kind));
-    let hash = hash.map(|rest| rest.strip_suffix(".json").unwrap_or(rest));
-    hash.is_some_and(|h| h.len() == 24 && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+    let Some(rest) = PREPARED.iter().find_map(|kind| name.strip_prefix(kind)) else { return false };
+    let is_hash = |h: &str| h.len() == 24 && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let rest = rest.strip_suffix(".json").unwrap_or(rest);
+    is_hash(rest) || (name.starts_with("ids-") && rest.split_once('-').is_some_and(|(a, b)| is_hash(a) && is_hash(b)))
 }
 
 /// What a left-over was for.
@@ -81,12 +83,21 @@ mod tests {
 
     #[test]
     fn prepared_names_are_ours_alone() {
-        for ours in ["text-0123456789abcdef01234567", "tokenizer-0123456789abcdef01234567.json"] {
+        for ours in [
+            "unit-0123456789abcdef01234567",
+            "tokenizer-0123456789abcdef01234567.json",
+            "ids-0123456789abcdef01234567-0123456789abcdef01234567",
+        ] {
             assert!(is_prepared(ours), "{ours}");
         }
-        for other in
-            ["text-files", "tokens-", "text-0123456789ABCDEF01234567", "tokens-0123456789abcdef0123456", "text"]
-        {
+        for other in [
+            "text-files",
+            "tokens-",
+            "text-0123456789ABCDEF01234567",
+            "tokens-0123456789abcdef0123456",
+            "unit",
+            "unit-0123456789abcdef01234567-0123456789abcdef01234567",
+        ] {
             assert!(!is_prepared(other), "{other}");
         }
     }

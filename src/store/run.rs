@@ -9,12 +9,12 @@ use std::{
 
 use super::{
     checkpoint::{Checkpoints, Saver, sweep},
-    draft::Draft,
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, clear_away, ensure_dirs, read_limited, write_atomically},
+    fs::{Fs, Kind, Links, ensure_dirs, read_limited, write_atomically},
     lock::RunLock,
     log::Log,
-    names::{MAX_NAME, Scratch, is_plain, is_prepared, is_scratch},
+    names::{MAX_NAME, Scratch, is_plain, is_scratch},
+    prepared::Preparer,
 };
 
 /// The configuration's file name.
@@ -26,7 +26,7 @@ const FOLDERS: [&str; 2] = ["checkpoints", "data"];
 /// The folder for what a run is judged by, made when there is something.
 const REPORT: &str = "report";
 /// Files of a run whose writing shows that it was used.
-const FILES: [&str; 5] = [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl"];
+const FILES: [&str; 6] = [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl", "edits.jsonl"];
 
 /// A run that is looked at: needs no lock, changes nothing.
 #[derive(Clone, Debug)]
@@ -104,13 +104,24 @@ impl RunView {
         self.dir.join("events.jsonl")
     }
 
+    /// Where the edits lie.
+    pub fn edits_path(&self) -> PathBuf {
+        self.dir.join("edits.jsonl")
+    }
+
+    /// Where the marks of texts that are wanted, or not, lie.
+    pub fn marks_path(&self) -> PathBuf {
+        self.data_dir().join("marks.jsonl")
+    }
+
     /// Where the preferences lie.
     pub fn preferences_path(&self) -> PathBuf {
         self.dir.join("preferences.jsonl")
     }
 }
 
-/// A run that this process owns until the value (and every [`Saver`] made from it) is dropped.
+/// A run that this process owns until the value (and every [`Saver`] and [`Preparer`] made from it) is
+/// dropped.
 #[derive(Debug)]
 pub struct Run {
     view: RunView,
@@ -250,16 +261,14 @@ impl Run {
         write_atomically(&*self.view.disk, &path, &Scratch::Making.name(CONFIG), text.as_bytes())
     }
 
+    /// The right to write prepared data, for the thread that prepares them.
+    pub fn preparer(&self) -> Preparer {
+        Preparer::new(self.view.clone(), Arc::clone(&self.lock))
+    }
+
     /// Puts bytes in the place of a file in `data/`, in one step: prepared data, the tokenizer.
     pub fn write_data(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
-        let dir = self.view.data_dir();
-        if !is_plain(name) {
-            let what = format!("{name:?} cannot name a file of the run: letters, digits, ., _, - expected");
-            return Err(StoreError::input(dir, what));
-        }
-        let path = dir.join(name);
-        write_atomically(&*self.view.disk, &path, &Scratch::Making.name(name), bytes)?;
-        Ok(path)
+        self.preparer().write(name, bytes)
     }
 
     /// Makes the folder of reports where it is missing.
@@ -282,23 +291,6 @@ impl Run {
         Ok(path)
     }
 
-    /// A folder in `data/` for prepared data, hidden until it is published.
-    pub fn draft(&self, name: &str) -> Result<Draft, StoreError> {
-        Draft::new(Arc::clone(&self.view.disk), self.view.data_dir(), name)
-    }
-
-    /// Removes prepared data of a kind (`text-` …) that nobody reads any more.
-    pub fn clear_prepared(&self, kind: &str) -> Result<(), StoreError> {
-        let dir = self.view.data_dir();
-        for entry in self.view.disk.list(&dir).at("list", &dir)? {
-            if entry.name.starts_with(kind) && is_prepared(&entry.name) && matches!(entry.kind, Kind::Dir | Kind::File)
-            {
-                clear_away(&*self.view.disk, &dir.join(&entry.name), entry.kind)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Opens metrics.jsonl for appending.
     pub fn metrics(&self) -> Result<Log, StoreError> {
         Log::open(Arc::clone(&self.view.disk), &self.view.metrics_path())
@@ -317,9 +309,19 @@ impl Run {
         Log::open_whole(Arc::clone(&self.view.disk), &dir.join("by-hand.jsonl"))
     }
 
+    /// Opens data/marks.jsonl, the texts marked as wanted or not, for appending. What a person wrote there stays.
+    pub fn marks(&self) -> Result<Log, StoreError> {
+        Log::open_whole(Arc::clone(&self.view.disk), &self.view.marks_path())
+    }
+
     /// Opens report/answers.jsonl, the judged answers, for appending.
     pub fn answers(&self) -> Result<Log, StoreError> {
         Log::open(Arc::clone(&self.view.disk), &self.make_report_dir()?.join("answers.jsonl"))
+    }
+
+    /// Opens edits.jsonl for appending.
+    pub fn edits(&self) -> Result<Log, StoreError> {
+        Log::open(Arc::clone(&self.view.disk), &self.view.edits_path())
     }
 
     /// Opens preferences.jsonl for appending.

@@ -41,7 +41,7 @@ pub struct Place {
 /// Watches until it is dropped.
 pub struct Watch {
     /// Kept for their threads.
-    _watchers: Vec<Box<dyn Watcher + Send>>,
+    watchers: Vec<Box<dyn Watcher + Send>>,
     how: &'static str,
 }
 
@@ -49,7 +49,7 @@ impl Watch {
     /// Calls `tell` from another thread with every path that may have changed in one of the places. A place that
     /// cannot be watched is looked at; one that is not there is left out.
     pub fn start(places: &[Place], how: Watching, tell: impl Fn(&Path) + Send + Clone + 'static) -> Watch {
-        let mut watch = Watch { _watchers: Vec::new(), how: "off" };
+        let mut watch = Watch { watchers: Vec::new(), how: "off" };
         if how == Watching::Off {
             return watch;
         }
@@ -73,7 +73,7 @@ impl Watch {
                     // A system may allow few watches; what is beyond them is looked at.
                     told.retain(|p| watcher.watch(&p.folder, mode(p)).inspect_err(|_| looked.push(p)).is_ok());
                     if !told.is_empty() {
-                        watch._watchers.push(Box::new(watcher));
+                        watch.watchers.push(Box::new(watcher));
                         watch.how = "notify";
                     }
                 }
@@ -85,7 +85,7 @@ impl Watch {
         {
             let watched = looked.iter().filter(|p| watcher.watch(&p.folder, mode(p)).is_ok()).count();
             if watched > 0 {
-                watch._watchers.push(Box::new(watcher));
+                watch.watchers.push(Box::new(watcher));
                 watch.how = if watch.how == "notify" { "notify, poll" } else { "poll" };
             }
         }
@@ -107,8 +107,18 @@ fn mode(place: &Place) -> RecursiveMode {
 fn is_remote(folder: &Path) -> bool {
     // linux/magic.h and the file systems' own headers: NFS, SMB, SMB2, CIFS, FUSE, 9P, AFS, Ceph, Lustre, Coda, OCFS2, GPFS.
     const REMOTE: [u32; 12] = [
-        0x6969, 0x517B, 0xFE53_4D42, 0xFF53_4D42, 0x6573_5546, 0x0102_1997, 0x6B41_4653, 0x00C3_6400, 0x0BD0_0BD0,
-        0x7375_7245, 0x7461_636F, 0x4750_4653,
+        0x6969,
+        0x517B,
+        0xFE53_4D42,
+        0xFF53_4D42,
+        0x6573_5546,
+        0x0102_1997,
+        0x6B41_4653,
+        0x00C3_6400,
+        0x0BD0_0BD0,
+        0x7375_7245,
+        0x7461_636F,
+        0x4750_4653,
     ];
     rustix::fs::statfs(folder).is_ok_and(|s| REMOTE.contains(&(s.f_type as u32)))
 }

@@ -181,7 +181,13 @@ impl Method for Dpo {
         let held = self.pairs.held_out.clone();
         let loss = self.score(&mut shared.roles, device, &held)?.loss;
         Ok(vec![
-            Event::Eval { step: done, source: "all".to_owned(), eval_loss: loss.loss, eval_bits_per_byte: 0.0 },
+            Event::Eval {
+                step: done,
+                source: "all".to_owned(),
+                eval_loss: loss.loss,
+                eval_bits_per_byte: 0.0,
+                train_loss: None,
+            },
             Event::Note {
                 step: done,
                 text: format!(

@@ -30,9 +30,9 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
                 })).collect::<Vec<_>>(),
             }),
         ),
-        Event::Eval { step, source, eval_loss, eval_bits_per_byte } => (
+        Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss } => (
             "eval",
-            json!({"step": step, "source": source, "eval_loss": eval_loss, "eval_bits_per_byte": eval_bits_per_byte}),
+            json!({"step": step, "source": source, "eval_loss": eval_loss, "eval_bits_per_byte": eval_bits_per_byte, "train_loss": train_loss}),
         ),
         Event::Probe { step, task, prompt, text, expected, matched, length, recall } => (
             "probe",

@@ -103,6 +103,7 @@ fn event(r: &Value) -> Option<Event> {
             source: text(r, "source")?,
             eval_loss: number(r, "eval_loss")?,
             eval_bits_per_byte: number(r, "eval_bits_per_byte")?,
+            train_loss: r.get("train_loss").and_then(Value::as_f64),
         },
         "task" => Event::Task(TaskReport {
             step,

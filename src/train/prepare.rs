@@ -213,7 +213,6 @@ impl Opening<'_> {
         model: &ModelConfig,
         table: &Arc<ParamTable>,
         tokenizer: &Tokenizer,
-        digest: &str,
         history: History,
     ) -> Result<Resumed, TrainError> {
         let (run, stage) = (self.run, self.stage);
@@ -227,11 +226,7 @@ impl Opening<'_> {
                 first.id, first.error
             )));
         }
-        if let Some((mut state, slabs)) = found.found {
-            if state.data != digest {
-                self.notes
-                    .push("the data have changed since the checkpoint: from here on the batches are others".to_owned());
-            }
+        if let Some((state, slabs)) = found.found {
             if state.seed != self.config.seed {
                 return Err(TrainError::Input(format!(
                     "the run's seed is {}, {} was asked for; a run keeps its seed",
@@ -244,10 +239,9 @@ impl Opening<'_> {
                     stage.name
                 ));
             }
-            digest.clone_into(&mut state.data);
             return Ok(Resumed { state, slabs: Some(slabs), params: Vec::new() });
         }
-        let mut state = State::new(stage.name, self.config.seed, history, digest.to_owned());
+        let mut state = State::new(stage.name, self.config.seed, history, String::new());
         let params = match &self.setup.from {
             Some(from) => {
                 same_tokenizer(from, tokenizer, self.notes)?;

@@ -47,7 +47,7 @@ pub struct Setup {
 
 impl Setup {
     /// All pairs: those given, and the options that are keys of run.toml as well.
-    fn pairs(&self) -> Vec<(String, String)> {
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = self.sets.clone();
         pairs.extend(self.size.iter().map(|s| ("size".to_owned(), format!("{s:?}"))));
         pairs.extend(self.seed.iter().map(|s| ("seed".to_owned(), s.to_string())));

@@ -37,9 +37,14 @@ pub static STAGES: &[Stage] = &[
 ];
 
 impl Stage {
+    /// Whether the text of the run's sources is what it trains on.
+    pub(super) fn draws_text(&self) -> bool {
+        matches!(self.name, "pretrain" | "sft")
+    }
+
     /// Whether `--from` may name its start: feedback is about the run's own model.
     pub(super) fn starts_elsewhere(&self) -> bool {
-        matches!(self.name, "pretrain" | "sft")
+        self.draws_text()
     }
 
     /// Whether it teaches a policy by feedback.

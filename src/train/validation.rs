@@ -9,6 +9,8 @@ use crate::{
 
 /// Rows of one source that a validation during training looks at; the last one looks at all.
 const ROWS: usize = 32;
+/// Rows of its training text that it is compared with.
+const SAMPLE: usize = 16;
 /// Rows a source is measured on at the end: more would take longer than the training of a small model.
 const MOST_ROWS: usize = 4096;
 /// Tokens of one pass.
@@ -27,6 +29,8 @@ pub(super) struct Measured {
     pub loss: f64,
     pub bits_per_byte: f64,
     pub scored: usize,
+    /// The loss on a sample of what is trained on.
+    pub train: Option<f64>,
 }
 
 impl Validation {
@@ -41,12 +45,14 @@ impl Validation {
         Ok(Validation { evaluator, context, pad: config.pad_token_id.unwrap_or(0) })
     }
 
-    /// The held-out loss of every source that has one; of all its text with `whole`.
+    /// The held-out loss of every source that has one; of all its text with `whole`. With `trained` also the loss on a
+    /// sample of what is trained on.
     pub(super) fn measure(
         &mut self,
         device: &mut Device,
         corpus: &Corpus,
         whole: bool,
+        trained: bool,
     ) -> Result<Vec<Measured>, TrainError> {
         let mut all = Vec::new();
         for source in corpus.packed.iter() {
@@ -56,9 +62,24 @@ impl Validation {
             }
             let loss = self.mean_loss(device, &w)?;
             let bits_per_byte = data::bits_per_byte(loss, &source.held_out);
-            all.push(Measured { source: source.name.clone(), loss, bits_per_byte, scored: w.scored });
+            let sample = data::spread(&source.train, self.context, if trained { SAMPLE } else { 0 })?;
+            let train = if sample.scored > 0 { Some(self.mean_loss(device, &sample)?) } else { None };
+            all.push(Measured { source: source.name.clone(), loss, bits_per_byte, scored: w.scored, train });
         }
         Ok(all)
+    }
+
+    /// −ln p of every token of a row but the first, at most as many as the context has.
+    pub(super) fn losses(&mut self, device: &mut Device, row: &[u32]) -> Result<Vec<f32>, TrainError> {
+        let scored = row.len().saturating_sub(1).min(self.context);
+        let places = self.evaluator.shape().0 * self.context;
+        let (mut ids, mut targets) = (row[..scored].to_vec(), Vec::with_capacity(places));
+        targets.extend(row[..=scored.min(row.len().saturating_sub(1))].iter().skip(1).map(|id| *id as i32));
+        ids.resize(places, self.pad);
+        targets.resize(places, IGNORE_INDEX);
+        let mut losses = self.evaluator.losses(device, &ids, &targets, None)?;
+        losses.truncate(scored);
+        Ok(losses)
     }
 
     fn mean_loss(&mut self, device: &mut Device, w: &Windows) -> Result<f64, TrainError> {
@@ -78,17 +99,18 @@ impl Validation {
 
 /// The events of a validation: one a source, and `all` weighted by tokens.
 pub(super) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
-    let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64| Event::Eval {
+    let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64, train_loss: Option<f64>| Event::Eval {
         step,
         source: source.to_owned(),
         eval_loss,
         eval_bits_per_byte,
+        train_loss,
     };
     let scored: usize = measured.iter().map(|m| m.scored).sum();
     let mean = |f: fn(&Measured) -> f64| measured.iter().map(|m| f(m) * m.scored as f64).sum::<f64>() / scored as f64;
-    let mut all: Vec<Event> = measured.iter().map(|m| event(&m.source, m.loss, m.bits_per_byte)).collect();
+    let mut all: Vec<Event> = measured.iter().map(|m| event(&m.source, m.loss, m.bits_per_byte, m.train)).collect();
     if scored > 0 {
-        all.push(event("all", mean(|m| m.loss), mean(|m| m.bits_per_byte)));
+        all.push(event("all", mean(|m| m.loss), mean(|m| m.bits_per_byte), None));
     }
     all
 }

@@ -6,6 +6,7 @@ use super::{
     checkpoint::{Part, State},
     error::TrainError,
     event::{BatchView, Event, RolloutView, SourceInfo, SourceUse, TaskInfo},
+    lm::Lm,
     reward_model::RewardModel,
 };
 use crate::{
@@ -104,6 +105,21 @@ pub(super) trait Work {
     /// The newest step's batch, token by token, where the stage can show it.
     fn look(&mut self, _device: &mut Device, _done: usize) -> Result<Option<BatchView>, TrainError> {
         Ok(None)
+    }
+
+    /// The stage itself, where it draws text: what it goes by can be changed while it runs.
+    fn lm(&mut self) -> Option<&mut Lm> {
+        None
+    }
+
+    /// Brings the stage to what holds at a step that is about to be taken; tells what changes with it.
+    fn turn(&mut self, _step: usize) -> Result<Vec<Event>, TrainError> {
+        Ok(Vec::new())
+    }
+
+    /// The peak learning rate, where it is another one than the plan's.
+    fn peak(&self) -> Option<f64> {
+        None
     }
 
     /// What the newest step has shown; asked once after each.

@@ -121,7 +121,7 @@ pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
     let (to, inputs) = bounded(INPUTS);
     let _hook = PanicHook::install(to.clone(), options.stderr.is_some());
     let guard = Guard;
-    let trainer = Session { commands: session.commands.clone(), events: session.events.clone() };
+    let trainer = session.clone();
     let result = panic::catch_unwind(AssertUnwindSafe(|| Loop::new(session, options, to, inputs)?.run()));
     match result {
         Ok(outcome) => outcome.map_err(UiError::Setup),
@@ -408,6 +408,9 @@ impl Loop {
     /// No key waits for the trainer: what it cannot take now is offered again at the next turn.
     fn flush_outbox(&mut self) {
         while let Some(command) = self.outbox.pop_front() {
+            if matches!(command, Command::Stop { .. }) {
+                self.session.stop.store(true, Ordering::Release);
+            }
             // A trainer that is gone takes nothing more; its end is told by the events.
             if let Err(TrySendError::Full(command)) = self.session.commands.try_send(command) {
                 self.outbox.push_front(command);

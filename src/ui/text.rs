@@ -127,6 +127,22 @@ pub fn shorten(text: &str, cells: usize) -> String {
     format!("{}⋯", fit(text, cells - 1))
 }
 
+/// `text`, or a mark that something is left out and its end, within `cells`.
+pub fn shorten_front(text: &str, cells: usize) -> String {
+    let all = width(text);
+    if all <= cells {
+        return text.to_owned();
+    }
+    let mut left = all;
+    for (at, grapheme) in text.grapheme_indices(true) {
+        if left < cells {
+            return format!("⋯{}", &text[at..]);
+        }
+        left -= grapheme.width();
+    }
+    String::new()
+}
+
 /// `text` and spaces up to `cells`; cut if longer.
 pub fn pad(text: &str, cells: usize) -> String {
     let mut padded = shorten(text, cells);
@@ -312,6 +328,9 @@ mod tests {
     fn texts_are_cut_by_cells() {
         assert_eq!(fit("春眠不觉晓", 5), "春眠");
         assert_eq!(shorten("春眠不觉晓", 5), "春眠⋯");
+        assert_eq!(shorten_front("春眠不觉晓", 5), "⋯觉晓");
+        assert_eq!(shorten_front("春眠", 4), "春眠");
+        assert_eq!(shorten_front("春眠", 0), "");
         assert_eq!(pad("春", 4), "春  ");
         assert_eq!(pad("春眠不觉晓", 4), "春⋯ ");
     }

@@ -2,10 +2,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 pub mod feedback;
+pub mod room;
 
 use std::{
     collections::VecDeque,
     path::PathBuf,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +18,7 @@ use danlu::session::{
     TaskInfo, TaskReport, TokenView, Who,
 };
 
-use self::feedback::Votes;
+use self::{feedback::Votes, room::Room};
 
 pub const POEM: &str = "处处闻啼鸟。夜来风雨声，花落知多少。";
 pub const STEPS: usize = 1200;
@@ -116,6 +118,7 @@ pub fn evals(step: usize) -> Vec<Event> {
         source: source.to_owned(),
         eval_loss: loss,
         eval_bits_per_byte: loss / 2.08,
+        train_loss: (source != "all").then_some(loss - 0.0008 * step as f64),
     };
     vec![
         eval("唐诗 tang300", loss - 0.4),
@@ -189,6 +192,7 @@ pub fn sft_evals(step: usize) -> Vec<Event> {
         source: source.to_owned(),
         eval_loss: loss,
         eval_bits_per_byte: loss / 2.08,
+        train_loss: None,
     };
     let mut events = Vec::new();
     for (at, (task, best)) in TASKS.iter().enumerate() {
@@ -349,6 +353,7 @@ impl Line {
                     source: "all".to_owned(),
                     eval_loss: 0.68 - 0.48 * (1.0 - (-(at as f64) / 18.0).exp()),
                     eval_bits_per_byte: 0.0,
+                    train_loss: None,
                 };
                 let told = if due { vec![all(), feedback::reward_report(at)] } else { Vec::new() };
                 [vec![Event::Steps(vec![feedback::reward_step(at)])], told].concat()
@@ -427,7 +432,7 @@ pub fn play(script: Script) -> Session {
     let (to_trainer, commands) = crossbeam_channel::bounded(COMMANDS);
     let (to_screen, events) = crossbeam_channel::bounded(EVENTS);
     thread::spawn(move || Player::new(script, to_screen).run(&commands));
-    Session { commands: to_trainer, events }
+    Session { commands: to_trainer, events, stop: Arc::default() }
 }
 
 struct Player {
@@ -442,6 +447,7 @@ struct Player {
     /// Offers being written: their prompts, and turns until they are done.
     drafts: VecDeque<(Option<String>, usize)>,
     votes: Votes,
+    room: Room,
 }
 
 impl Player {
@@ -463,6 +469,7 @@ impl Player {
             answers: Vec::new(),
             drafts: VecDeque::new(),
             votes: Votes::default(),
+            room: Room::default(),
         }
     }
 
@@ -543,15 +550,42 @@ impl Player {
         let at = self.at();
         let chats = self.line != Line::Pretrain;
         match command {
-            Command::ShowRoom
-            | Command::Weigh { .. }
-            | Command::ShowDocument { .. }
-            | Command::ShowNextBatch
-            | Command::ShowDropped { .. }
-            | Command::TryRule { .. }
-            | Command::SetRule { .. }
-            | Command::Mark { .. }
-            | Command::Reread => {}
+            Command::ShowRoom | Command::ShowNextBatch | Command::ShowDocument { .. }
+                if self.line as usize > Line::Sft as usize =>
+            {
+                self.refuse("this stage draws no text");
+            }
+            Command::ShowRoom => {
+                self.tell(self.room.view());
+            }
+            Command::Weigh { source, by } => {
+                let told = self.room.weigh(&source, by, at);
+                self.tell_all(told);
+            }
+            Command::ShowDocument { source, index } => {
+                self.tell(self.room.document(&source, index, at));
+            }
+            Command::ShowNextBatch => {
+                self.tell(self.room.next_batch(at));
+            }
+            Command::ShowDropped { source, rule, from, count } => {
+                self.tell(self.room.dropped(source, rule, from, count));
+            }
+            Command::TryRule { source, rule, threshold } => {
+                self.tell_all(self.room.tried(&source, &rule, threshold));
+            }
+            Command::SetRule { source, rule, threshold } => {
+                let told = self.room.set_rule(&source, &rule, threshold, at);
+                self.tell_all(told);
+            }
+            Command::Mark { text, keep } => {
+                let told = self.room.mark(text, keep);
+                self.tell(told);
+            }
+            Command::Reread => {
+                let told = self.room.save_file(at);
+                self.tell_all(told);
+            }
             Command::Pause => {
                 self.paused = true;
                 self.tell(Event::Paused { step: at });

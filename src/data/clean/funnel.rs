@@ -66,20 +66,6 @@ impl Funnel {
         self.dropped.entry(rule.to_owned()).or_default().add(bytes);
     }
 
-    /// Documents that were kept so far are dropped after all.
-    pub fn drop_all(&mut self, rule: &str, dropped: Tally) {
-        if dropped.documents == 0 {
-            return;
-        }
-        // Masks may have made a text longer than it came in.
-        let bytes = dropped.bytes.min(self.kept.bytes);
-        self.kept.documents -= dropped.documents;
-        self.kept.bytes -= bytes;
-        let sum = self.dropped.entry(rule.to_owned()).or_default();
-        sum.documents += dropped.documents;
-        sum.bytes += bytes;
-    }
-
     /// Adds another source's.
     pub fn merge(&mut self, other: &Funnel) {
         self.documents_in += other.documents_in;

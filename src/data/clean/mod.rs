@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use funnel::{Funnel, Tally};
 pub use pii::{Masked, mask};
-pub use rules::{Bound, Rule, rules};
+pub use rules::{Bound, Rule, Setting, rules, rules_with};
 pub use script::simplified;
 
 use super::document::Document;
@@ -64,15 +64,17 @@ pub struct Verdict {
     pub threshold: f64,
 }
 
-/// The first rule that a document breaks, if it breaks one. A poem is judged without its title.
-pub fn judge(profile: Profile, document: &Document) -> Option<Verdict> {
+/// The first of the rules that a document breaks, if it breaks one. A poem is judged without its title.
+pub fn judge(rules: &[Rule], document: &Document) -> Option<Verdict> {
     let text = measure::Text::new(document.body());
-    rules(profile).iter().find_map(|rule| {
+    rules.iter().find_map(|rule| {
         let value = text.measure(rule.measure);
-        let (kept, threshold) = match rule.bound {
-            Bound::AtLeast(t) => (value >= t, t),
-            Bound::AtMost(t) => (value <= t, t),
-        };
-        (!kept).then(|| Verdict { rule: rule.name.to_owned(), value, threshold })
+        let verdict = || Verdict { rule: rule.name.to_owned(), value, threshold: rule.bound.threshold() };
+        (!rule.bound.keeps(value)).then(verdict)
     })
+}
+
+/// What a rule measures of a document.
+pub fn measured(rule: &Rule, document: &Document) -> f64 {
+    measure::Text::new(document.body()).measure(rule.measure)
 }

@@ -7,6 +7,13 @@
 //! The Chinese numbers were fitted to segmented words; a word here is one Han character, or a run of letters. The
 //! n-gram rules then see shorter n-grams, whose share is lower: they drop less than there, never more.
 
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
+
 use super::{
     Profile,
     measure::Measure::{
@@ -28,6 +35,31 @@ pub enum Bound {
 }
 use Bound::{AtLeast, AtMost};
 
+impl Bound {
+    /// Whether a value is kept.
+    pub fn keeps(self, value: f64) -> bool {
+        match self {
+            AtLeast(t) => value >= t,
+            AtMost(t) => value <= t,
+        }
+    }
+
+    /// The number.
+    pub fn threshold(self) -> f64 {
+        let (AtLeast(t) | AtMost(t)) = self;
+        t
+    }
+
+    /// Another number in the same direction.
+    #[must_use]
+    pub fn moved(self, to: f64) -> Self {
+        match self {
+            AtLeast(_) => AtLeast(to),
+            AtMost(_) => AtMost(to),
+        }
+    }
+}
+
 /// One rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -39,6 +71,50 @@ pub struct Rule {
     pub bound: Bound,
     /// Where the number comes from.
     pub source: &'static str,
+}
+
+/// What run.toml says of a rule: `too_short = 20` or `boilerplate = false`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Setting {
+    /// Another bound than the table's, in its direction.
+    Bound(f64),
+    /// The rule is not asked.
+    Off,
+}
+
+impl Serialize for Setting {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bound(bound) => to.serialize_f64(*bound),
+            Self::Off => to.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Setting;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, which is the rule's bound, or false, which switches it off")
+            }
+
+            fn visit_f64<E: de::Error>(self, bound: f64) -> Result<Setting, E> {
+                Ok(Setting::Bound(bound))
+            }
+
+            fn visit_i64<E: de::Error>(self, bound: i64) -> Result<Setting, E> {
+                Ok(Setting::Bound(bound as f64))
+            }
+
+            fn visit_bool<E: de::Error>(self, on: bool) -> Result<Setting, E> {
+                if on { Err(E::invalid_value(de::Unexpected::Bool(on), &self)) } else { Ok(Setting::Off) }
+            }
+        }
+        from.deserialize_any(Either)
+    }
 }
 
 const fn rule(name: &'static str, measure: Measure, bound: Bound, source: &'static str) -> Rule {
@@ -148,4 +224,15 @@ pub fn rules(profile: Profile) -> &'static [Rule] {
         Profile::Code => CODE,
         Profile::None => &[],
     }
+}
+
+/// The same with a source's own settings, by rule name. A name that the profile does not have changes nothing; run.toml
+/// is checked for such when it is read.
+pub fn rules_with(profile: Profile, settings: &BTreeMap<String, Setting>) -> Vec<Rule> {
+    let set = |rule: &Rule| match settings.get(rule.name) {
+        None => Some(*rule),
+        Some(Setting::Off) => None,
+        Some(Setting::Bound(to)) => Some(Rule { bound: rule.bound.moved(*to), ..*rule }),
+    };
+    rules(profile).iter().filter_map(set).collect()
 }

@@ -8,7 +8,7 @@ pub mod near;
 
 use serde::{Deserialize, Serialize};
 
-pub use bands::Bands;
+pub use bands::candidates;
 pub use exact::fingerprint;
 pub use minhash::{BANDS, Shingling};
 pub use near::{LEAST, Pair, verified};

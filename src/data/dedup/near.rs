@@ -7,8 +7,8 @@ use crate::data::error::DataError;
 
 /// The similarity from which documents are duplicates.
 pub const LEAST: f64 = 0.7;
-/// Later documents compared at once.
-const AT_ONCE: usize = 4096;
+/// Bytes of text compared at once. A set of shingles has some three times as many.
+const AT_ONCE: usize = 16 << 20;
 
 /// A document that is nearly an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,34 +22,40 @@ pub struct Pair {
 }
 
 /// Of candidates (later, earlier), ascending, those whose similarity is [`LEAST`] at least and whose earlier
-/// document stays. `shingles` gives a document's set.
+/// document stays. `size` says how long a document is, `sets` gives the shingles of some, which come ascending.
 pub fn verified(
     candidates: &[(u32, u32)],
-    shingles: impl Fn(u32) -> Result<Vec<u64>, DataError> + Sync,
+    size: impl Fn(u32) -> usize,
+    sets: impl Fn(&[u32]) -> Result<Vec<Vec<u64>>, DataError>,
 ) -> Result<Vec<Pair>, DataError> {
+    let mut alike: Vec<Pair> = Vec::new();
+    let mut rest = candidates;
+    while !rest.is_empty() {
+        // What fits, and one pair at least. A document that is in several pairs counts for each: that is no less.
+        let mut bytes = 0;
+        let fits = |pair: &&(u32, u32)| {
+            bytes += size(pair.0) + size(pair.1);
+            bytes <= AT_ONCE
+        };
+        let (some, left) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        rest = left;
+        let mut documents: Vec<u32> = some.iter().flat_map(|p| [p.0, p.1]).collect();
+        documents.sort_unstable();
+        documents.dedup();
+        let found = sets(&documents)?;
+        let set = |document: u32| documents.binary_search(&document).ok().and_then(|at| found.get(at));
+        let compared = some.par_iter().filter_map(|(dropped, kept)| {
+            let similarity = jaccard(set(*dropped)?, set(*kept)?);
+            (similarity >= LEAST).then_some(Pair { dropped: *dropped, kept: *kept, similarity })
+        });
+        alike.par_extend(compared);
+    }
     let mut found: Vec<Pair> = Vec::new();
-    let groups: Vec<&[(u32, u32)]> = candidates.chunk_by(|a, b| a.0 == b.0).collect();
-    for some in groups.chunks(AT_ONCE) {
-        let compared: Result<Vec<Vec<Pair>>, DataError> = some
-            .par_iter()
-            .map(|group| {
-                let later = shingles(group[0].0)?;
-                let mut alike = Vec::new();
-                for (dropped, kept) in *group {
-                    let similarity = jaccard(&later, &shingles(*kept)?);
-                    if similarity >= LEAST {
-                        alike.push(Pair { dropped: *dropped, kept: *kept, similarity });
-                    }
-                }
-                Ok(alike)
-            })
-            .collect();
-        for alike in compared? {
-            // Those before it are decided. `found` is in ascending order of what is dropped.
-            let stays = |p: &&Pair| found.binary_search_by_key(&p.kept, |f| f.dropped).is_err();
-            if let Some(pair) = alike.iter().find(stays) {
-                found.push(*pair);
-            }
+    for group in alike.chunk_by(|a, b| a.dropped == b.dropped) {
+        // Those before it are decided. `found` is in ascending order of what is dropped.
+        let stays = |p: &&Pair| found.binary_search_by_key(&p.kept, |f| f.dropped).is_err();
+        if let Some(pair) = group.iter().find(stays) {
+            found.push(*pair);
         }
     }
     Ok(found)

@@ -1,7 +1,6 @@
 //! Apache Parquet: a column of text, and the columns that name it.
 //!
-//! Only the columns wanted are read, a page at a time. Pages packed with Zstandard are refused: the crate unpacks
-//! them with C code that is not linked here.
+//! Only the columns wanted are read, a page at a time, and none is unpacked beyond the size that it says.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -11,7 +10,6 @@ use std::{
 
 use bytes::Bytes;
 use parquet::{
-    basic::Compression,
     errors::ParquetError,
     file::{
         metadata::RowGroupMetaData,
@@ -64,11 +62,6 @@ fn rows<R: Read + Seek + Send + 'static>(
         let of = column.column_path().parts().first();
         if !of.is_some_and(|name| wanted(name)) {
             continue;
-        }
-        if matches!(column.compression(), Compression::ZSTD(_)) {
-            return Err(DataError::Shape(
-                "is packed with Zstandard, which is not read within Parquet; write it again with compression=\"snappy\"".into(),
-            ));
         }
         if column.uncompressed_size() > LARGEST_CHUNK {
             return Err(DataError::TooLarge { what: "a column of one row group".into(), limit: LARGEST_CHUNK as u64 });

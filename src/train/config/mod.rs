@@ -2,17 +2,24 @@
 //! that name the nearest known one.
 
 mod feedback;
+mod quality;
 mod source;
 mod stages;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     feedback::{DpoOverrides, GrpoOverrides, GuardOverrides, PpoOverrides},
+    quality::{QualityConfig, QualityRule},
     source::{Documents, SourceConfig},
     stages::{RewardMode, StageOverrides},
 };
-use crate::nn::{ModelConfig, Sampling, preset};
+use crate::{
+    nn::{ModelConfig, Sampling, preset},
+    store::Watching,
+};
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +122,15 @@ pub struct RunConfig {
     /// The data; empty for the built-in corpus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<SourceConfig>,
+    /// Weights of the built-in sources, by their names, in place of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mix: BTreeMap<String, f64>,
+    /// How files and run.toml are watched for what is saved in them while a stage runs.
+    #[serde(default, skip_serializing_if = "source::is_default")]
+    pub watch: Watching,
+    /// The classifier that sources with `quality = true` are filtered by.
+    #[serde(default, skip_serializing_if = "source::is_default")]
+    pub quality: QualityConfig,
     /// The probes; empty for 春晓.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probe: Vec<ProbeConfig>,
@@ -167,6 +183,12 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// The weight that run.toml gives a source of text.
+    pub fn weight(&self, name: &str) -> Option<f64> {
+        let own = self.source.iter().find(|s| s.name == name).map(|s| s.weight);
+        own.or_else(|| self.mix.get(name).copied())
+    }
+
     /// Whether a key stands at the top of run.toml.
     pub fn is_top_level(key: &str) -> bool {
         [
@@ -174,6 +196,9 @@ impl RunConfig {
             "seed",
             "tokenizer",
             "source",
+            "mix",
+            "watch",
+            "quality",
             "probe",
             "model",
             "pretrain",
@@ -198,6 +223,8 @@ impl RunConfig {
             preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?;
         }
         source::check("source", &self.source)?;
+        source::check_mix(&self.mix, &self.source)?;
+        self.quality.check(&self.source)?;
         source::check("sft.source", &self.sft.source)?;
         for p in self.probe.iter().chain(&self.sft.probe) {
             if p.prompt.is_empty() || p.expected.is_empty() {
@@ -323,13 +350,16 @@ fn suggest(message: &str) -> String {
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
         return in_words(message);
     };
-    let near = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), k)).min();
-    match near {
-        Some((distance, name)) if distance <= 1 + unknown.len() / 3 => {
-            format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", "))
-        }
-        _ => format!("unknown key {unknown:?}; known here: {}", known.join(", ")),
+    match nearest(unknown, known) {
+        Some(name) => format!("unknown key {unknown:?}; did you mean {name:?}? Known here: {}", known.join(", ")),
+        None => format!("unknown key {unknown:?}; known here: {}", known.join(", ")),
     }
+}
+
+/// The known name that somebody who wrote another may have meant.
+fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let (distance, name) = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), *k)).min()?;
+    (distance <= 1 + unknown.len() / 3).then_some(name)
 }
 
 /// serde's names of Rust types, as a person calls them.
@@ -342,6 +372,7 @@ fn in_words(message: &str) -> String {
         ("expected struct ModelOverrides", "expected a table of its keys"),
         ("expected struct StageOverrides", "expected a table of its keys"),
         ("expected struct SamplingOverrides", "expected a table of its keys"),
+        ("expected struct QualityConfig", "expected a table of its keys"),
         ("expected struct SourceConfig", "expected a table with name and path"),
         ("expected struct ProbeConfig", "expected a table with prompt and expected"),
     ];

@@ -1,391 +1,303 @@
-//! Files to cleaned documents on disk: read, judged, freed of duplicates, each with its verdict.
+//! Files to units on disk: read, judged, hashed and signed.
 //!
-//! A thread reads; the others clean, hash and sign what was read, some documents at a time, and what stays goes to
-//! one file in the sources' order. Then the duplicates are found, and a table is written of what is left:
-//!
-//! ```text
-//! data/text-<key>/ texts           the documents' text, one after the other
-//!                  documents       48 bytes each: where, how long, how long the head is, key (split.rs)
-//!                  dropped.jsonl   what was dropped: place, rule, value, threshold, the document it repeats
-//!                  meta.json       the funnel of every source, and what a person should know
-//! ```
-//! The text is never held whole: a document costs 32 bytes of memory.
+//! A thread reads; the others clean what was read, a block at a time, and what comes of a unit's files goes to one file
+//! (`data/unit.rs`) in order. A text is never held longer than its block.
 
 use std::{
-    io::{self, BufReader, Read, Seek, SeekFrom, Write},
-    num::NonZeroU128,
-    path::{Path, PathBuf},
+    collections::BTreeMap,
+    path::Path,
     sync::{
-        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread,
 };
 
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
 use super::{
-    files::{key, text_files},
-    ledger::{Ledger, Listed, Meta},
+    library::unit_name,
+    stamps::stamp,
+    units::{Planned, short},
 };
 use crate::{
     data::{
         DataError,
-        clean::{Masked, Verdict, judge, mask, simplified},
-        dedup::{
-            BANDS, Bands, Dedup, EXACT_DUPLICATE, LEAST, NEAR_DUPLICATE, Shingling,
-            bands::{self as band_store, Spill},
-            exact, fingerprint, minhash, verified,
-        },
+        clean::{Masked, Rule, Verdict, judge, mask, simplified},
+        dedup::{Dedup, Shingling, fingerprint, minhash},
         document::Document,
         read::{Fault, Passed, ReadOptions, documents},
         split,
+        unit::{Cleaned, Summary, UnitWriter},
     },
-    store::{Draft, DraftFile, Fs as _, Links, ReadSeek, RealFs, Run, StoreError},
+    store::{Draft, Fs as _, Links, Preparer, ReadSeek, RealFs, StoreError},
     train::{
-        config::{Documents, RunConfig, SourceConfig},
+        config::{Documents, SourceConfig},
         error::TrainError,
     },
 };
-use rayon::prelude::*;
 
-/// Changes when the same files would come out otherwise.
-const VERSION: &str = "1";
-/// Documents, and bytes of them, that are worked on at once.
+/// Documents, and bytes of them, that are worked on at once, and make a block.
 const DOCUMENTS_AT_ONCE: usize = 4096;
 const BYTES_AT_ONCE: usize = 4 << 20;
-/// Bytes of a record of a document while it may still be a duplicate, and afterwards.
-const RECORD: usize = 64;
-pub(super) const ENTRY: usize = 48;
-/// Cleaned documents.
-pub(super) struct Cleaned {
-    /// The folder.
-    pub dir: PathBuf,
-    /// The hash of what they were made of.
-    pub key: String,
-    /// What came of the sources.
-    pub meta: Meta,
-}
+/// Dropped documents of a unit and rule whose beginning is kept beside the verdict, and bytes of it.
+const SHOWN: u64 = 1000;
+const SHOWN_BYTES: usize = 600;
+/// Notes of one unit that are kept.
+const NOTES: usize = 20;
 
-/// The cleaned documents of a run's sources: those that are there, if nothing has changed, or new ones.
-pub(super) fn cleaned(run: &Run, config: &RunConfig, stop: &AtomicBool) -> Result<Cleaned, TrainError> {
-    let mut listed = Vec::new();
-    let mut notes = Vec::new();
-    for source in &config.source {
-        let mut passed_over = Vec::new();
-        listed.push((source, text_files(run.view().dir(), source, &mut passed_over)?));
-        notes.push(passed_over);
-    }
-    let key = key(VERSION, &listed);
-    let name = format!("text-{key}");
-    let dir = run.view().data_dir().join(&name);
-    let there = read_meta(&dir).filter(|meta| !meta.again && meta.sources.len() == listed.len());
-    let mut meta = if let Some(meta) = there {
-        meta
-    } else {
-        let draft = run.draft(&name)?;
-        let meta = Cleaner::new(&listed, &draft)?.run(stop)?;
-        let mut file = draft.create("meta.json")?;
-        let written = serde_json::to_writer(&mut file, &meta).map_err(io::Error::from);
-        written.map_err(|e| draft.failed("meta.json", "write", e))?;
-        draft.finish("meta.json", file)?;
-        run.clear_prepared("text-")?;
-        draft.publish()?;
-        meta
-    };
-    for (meta, passed_over) in meta.sources.iter_mut().zip(notes) {
-        meta.notes.splice(0..0, passed_over);
-    }
-    Ok(Cleaned { dir, key, meta })
-}
-
-/// What an earlier run left, if it is whole.
-fn read_meta(dir: &Path) -> Option<Meta> {
-    let (file, _) = RealFs.open(&dir.join("meta.json"), Links::Refuse).ok()?;
-    let meta: Meta = serde_json::from_reader(BufReader::new(file.take(16 << 20))).ok()?;
-    let (_, length) = RealFs.open(&dir.join("documents"), Links::Refuse).ok()?;
-    let kept: u64 = meta.sources.iter().map(|s| s.funnel.kept.documents).sum();
-    (length == kept * ENTRY as u64).then_some(meta)
+/// A dropped document as it stands in a unit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Dropped {
+    /// Which of the unit's files.
+    pub file: u32,
+    /// The record's place in it.
+    pub place: u64,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// The beginning of its text, or why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// What the reading thread hands over.
 enum Message {
-    /// Records of a source's file.
-    Records { source: usize, file: usize, records: Vec<(u64, Result<Document, Fault>)> },
+    /// Records of a unit, each with its file and place.
+    Records(Vec<(u32, u64, Result<Document, Fault>)>),
     /// A file's end, or what ended it, and how many records it had.
-    End { source: usize, file: usize, records: u64, passed: Result<Passed, StoreError> },
+    End { file: u32, records: u64, passed: Result<Passed, StoreError>, changed: bool },
+    /// The unit's end.
+    Whole,
 }
 
-/// A record's way through the rules.
-struct Judged {
-    place: u64,
-    /// Bytes of the text as it was read.
-    bytes: u64,
-    /// Whether there was no document in it.
-    fault: bool,
-    outcome: Result<Kept, (Verdict, String)>,
-}
-
-struct Kept {
-    document: Document,
-    key: split::Key,
-    fingerprint: Option<NonZeroU128>,
-    bands: Option<[u64; BANDS]>,
-    masked: Masked,
-}
-
-struct Cleaner<'a> {
-    ledger: Ledger<'a>,
-    texts: DraftFile,
-    records: DraftFile,
-    fingerprints: Vec<Option<NonZeroU128>>,
-    /// Where each document's text begins, and the last one's ends.
-    offsets: Vec<u64>,
-    /// Bytes of each document's head.
-    heads: Vec<u32>,
-    /// The first document of each source.
-    firsts: Vec<u32>,
-    bands: Bands,
-    spill: Spilled<'a>,
-}
-
-impl<'a> Cleaner<'a> {
-    fn new(listed: &'a [Listed<'a>], draft: &'a Draft) -> Result<Self, TrainError> {
-        Ok(Self {
-            ledger: Ledger::new(listed, draft)?,
-            texts: draft.create("texts")?,
-            records: draft.create("records")?,
-            fingerprints: Vec::new(),
-            offsets: vec![0],
-            heads: Vec::new(),
-            firsts: Vec::new(),
-            bands: Bands::new(band_store::HELD),
-            spill: Spilled { draft, files: Vec::new() },
-        })
-    }
-
-    fn run(mut self, stop: &AtomicBool) -> Result<Meta, TrainError> {
-        let listed = self.ledger.listed;
-        let given_up = AtomicBool::new(false);
-        let stopped = || stop.load(Ordering::Relaxed) || given_up.load(Ordering::Relaxed);
-        thread::scope(|scope| -> Result<(), TrainError> {
-            // Few pieces wait: what is read faster than it is cleaned would fill the memory.
-            let (send, receive) = mpsc::sync_channel(2);
-            let given_up = &given_up;
-            scope.spawn(move || read_all(listed, &send, given_up));
-            let taken = receive.iter().try_for_each(|message| {
-                if stopped() {
-                    return Err(TrainError::Stopped);
+/// Cleans units, each of a source; gives the keys that they have now, in their order. A unit of which a file failed in
+/// a way that it may not fail in again has another key than was planned: the next time it is made anew.
+pub(super) fn clean(
+    work: &[(&SourceConfig, &Planned)],
+    preparer: &Preparer,
+    stop: &AtomicBool,
+) -> Result<Vec<String>, TrainError> {
+    let given_up = AtomicBool::new(false);
+    let mut keys = Vec::with_capacity(work.len());
+    thread::scope(|scope| {
+        // Few pieces wait: what is read faster than it is cleaned would fill the memory.
+        let (send, receive) = mpsc::sync_channel(2);
+        let given_up = &given_up;
+        scope.spawn(move || read_all(work, &send, given_up));
+        let mut making = None;
+        let taken = receive.iter().try_for_each(|message| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(TrainError::Stopped);
+            }
+            let Some((source, planned)) = work.get(keys.len()) else { return Ok(()) };
+            let mut unit = match making.take() {
+                Some(unit) => unit,
+                None => Making::new(source, planned, preparer)?,
+            };
+            match message {
+                Message::Records(records) => unit.take(records)?,
+                Message::End { file, records, passed, changed } => unit.end(file, records, passed, changed),
+                Message::Whole => {
+                    keys.push(unit.finish(preparer)?);
+                    return Ok(());
                 }
-                self.take(message)
-            });
-            given_up.store(true, Ordering::Relaxed);
-            taken
-        })?;
-        while self.firsts.len() <= listed.len() {
-            self.firsts.push(self.heads.len() as u32);
-        }
-        self.settle()
+            }
+            making = Some(unit);
+            Ok(())
+        });
+        given_up.store(true, Ordering::Relaxed);
+        taken
+    })?;
+    preparer.sync()?;
+    Ok(keys)
+}
+
+/// A unit that is made.
+struct Making<'a> {
+    source: &'a SourceConfig,
+    rules: Vec<Rule>,
+    planned: &'a Planned,
+    writer: UnitWriter<Draft>,
+    summary: Summary,
+    /// Whether a file failed in a way that it may not fail in again.
+    again: bool,
+}
+
+impl<'a> Making<'a> {
+    fn new(source: &'a SourceConfig, planned: &'a Planned, preparer: &Preparer) -> Result<Self, TrainError> {
+        let name = unit_name(&planned.key);
+        let writer = UnitWriter::new(preparer.draft(&name)?).map_err(|e| failed(preparer, &name, e))?;
+        let files = planned.files.iter().map(|(file, _)| file.path.display().to_string()).collect();
+        let summary = Summary { files, ..Summary::default() };
+        Ok(Self { source, rules: source.rules(), planned, writer, summary, again: false })
     }
 
     /// Cleans what was read, in parallel, and writes it down, in order.
-    fn take(&mut self, message: Message) -> Result<(), TrainError> {
-        let (source, file, records) = match message {
-            Message::End { source, file, records, passed } => {
-                self.ledger.end(source, file, records, passed);
-                return Ok(());
-            }
-            Message::Records { source, file, records } => (source, file, records),
-        };
-        let config = self.ledger.listed[source].0;
+    fn take(&mut self, records: Vec<(u32, u64, Result<Document, Fault>)>) -> Result<(), TrainError> {
+        let (source, rules) = (self.source, &self.rules);
         let judged: Result<Vec<Judged>, DataError> =
-            records.into_par_iter().map(|(place, found)| judged(config, place, found)).collect();
-        while self.firsts.len() <= source {
-            self.firsts.push(self.heads.len() as u32);
-        }
+            records.into_par_iter().map(|(file, place, found)| judged(source, rules, (file, place), found)).collect();
+        let (mut kept, mut verdicts) = (Vec::new(), Vec::new());
+        let summary = &mut self.summary;
         for one in judged? {
-            self.write(source, file, one)?;
+            match one {
+                Judged::Kept(document, masked) => {
+                    summary.funnel.keep(document.bytes, masked);
+                    kept.push(*document);
+                }
+                Judged::Dropped { mut dropped, bytes, fault } => {
+                    summary.funnel.drop_new(&dropped.verdict.rule, bytes);
+                    if fault {
+                        summary.faults += 1;
+                        let reason = || dropped.text.clone().unwrap_or_default();
+                        summary.first_fault.get_or_insert_with(|| (dropped.file, dropped.place, reason()));
+                    }
+                    let counted = summary.funnel.dropped.get(&dropped.verdict.rule);
+                    dropped.text = dropped.text.filter(|_| counted.is_none_or(|t| t.documents <= SHOWN));
+                    serde_json::to_writer(&mut verdicts, &dropped).map_err(|e| DataError::Io(e.into()))?;
+                    verdicts.push(b'\n');
+                }
+            }
         }
-        Ok(())
+        if kept.is_empty() && verdicts.is_empty() {
+            return Ok(());
+        }
+        let path = || Path::new(&unit_name(&self.planned.key)).to_owned();
+        let written = self.writer.push(&kept, &verdicts);
+        Ok(written.map_err(|source| StoreError::Io { doing: "write", path: path(), source })?)
     }
 
-    fn write(&mut self, source: usize, file: usize, one: Judged) -> Result<(), TrainError> {
-        let draft = self.ledger.draft;
-        let funnel = &mut self.ledger.metas[source].funnel;
-        let kept = match one.outcome {
-            Ok(kept) => kept,
-            Err((verdict, text)) => {
-                funnel.drop_new(&verdict.rule, one.bytes);
-                if one.fault {
-                    self.ledger.fault((source, file, one.place), &text);
-                }
-                return self.ledger.tell((source, file, one.place), &verdict, None, || Ok(text));
+    /// Notes what came of a file.
+    fn end(&mut self, file: u32, records: u64, passed: Result<Passed, StoreError>, changed: bool) {
+        let path = &self.summary.files[file as usize];
+        let notes = &mut self.summary.notes;
+        let mut note = |text: String| {
+            if notes.len() < NOTES {
+                notes.push(format!("{path} {text}"));
             }
         };
-        funnel.keep(one.bytes, kept.masked);
-        let (document, text) = (self.heads.len() as u32, kept.document.text());
-        if document == u32::MAX {
-            return Err(TrainError::Input(format!("the sources hold more than {document} documents; use fewer")));
+        if changed {
+            self.again = true;
+            note("changed while it was read; it is read again the next time".to_owned());
         }
-        let head = kept.document.head().len() as u32;
-        let mut record = Vec::with_capacity(RECORD);
-        record.extend_from_slice(&kept.key);
-        record.extend_from_slice(&(text.len() as u32).to_le_bytes());
-        record.extend_from_slice(&head.to_le_bytes());
-        for n in [file as u64, one.place, one.bytes] {
-            record.extend_from_slice(&n.to_le_bytes());
-        }
-        self.records.write_all(&record).map_err(|e| draft.failed("records", "write", e))?;
-        self.texts.write_all(text.as_bytes()).map_err(|e| draft.failed("texts", "write", e))?;
-        self.offsets.push(self.offsets[document as usize] + text.len() as u64);
-        self.heads.push(head);
-        self.fingerprints.push(kept.fingerprint);
-        if let Some(bands) = &kept.bands {
-            self.bands.push(document, bands, &mut self.spill).map_err(|e| draft.failed("bands", "write", e))?;
-        }
-        Ok(())
-    }
-
-    /// Finds the duplicates and writes the table of what is left.
-    fn settle(self) -> Result<Meta, TrainError> {
-        let Self { mut ledger, fingerprints, offsets, heads, firsts, bands, mut spill, .. } = self;
-        let (draft, listed) = (ledger.draft, ledger.listed);
-        draft.finish("texts", self.texts)?;
-        draft.finish("records", self.records)?;
-        let source_of = |document: u32| firsts.partition_point(|first| *first <= document) - 1;
-        let mut pairs: Vec<(u32, u32, Option<f64>)> =
-            exact::duplicates(&fingerprints).into_iter().map(|(d, k)| (d, k, None)).collect();
-        drop(fingerprints);
-        let same: Vec<u32> = pairs.iter().map(|p| p.0).collect();
-        let candidates = bands
-            .candidates(&|document| same.binary_search(&document).is_ok(), &mut spill)
-            .map_err(|e| draft.failed("bands", "read", e))?;
-        spill.remove()?;
-        let texts = Mutex::new(draft.open("texts")?);
-        let text_of = |document: u32| -> Result<String, DataError> {
-            let at = document as usize;
-            read_text(&texts, offsets[at], (offsets[at + 1] - offsets[at]) as usize)
-        };
-        let near = verified(&candidates, |document| {
-            let text = text_of(document)?;
-            let body = &text[heads[document as usize] as usize..];
-            Ok(Shingling::of(listed[source_of(document)].0.profile).shingles(body))
-        })?;
-        drop(candidates);
-        pairs.extend(near.iter().map(|p| (p.dropped, p.kept, Some(p.similarity))));
-        pairs.sort_unstable_by_key(|p| p.0);
-
-        // A second look at the records, now that it is known which of them go.
-        let mut table = draft.create("documents")?;
-        let mut records = BufReader::with_capacity(1 << 18, draft.open("records")?);
-        let mut originals = draft.open("records")?;
-        let mut gone = pairs.iter().peekable();
-        let mut record = [0; RECORD];
-        for document in 0..heads.len() as u32 {
-            records.read_exact(&mut record).map_err(|e| draft.failed("records", "read", e))?;
-            let Some((_, kept, similarity)) = gone.next_if(|p| p.0 == document) else {
-                let mut entry = Vec::with_capacity(ENTRY);
-                entry.extend_from_slice(&offsets[document as usize].to_le_bytes());
-                entry.extend_from_slice(&record[32..40]);
-                entry.extend_from_slice(&record[..32]);
-                table.write_all(&entry).map_err(|e| draft.failed("documents", "write", e))?;
-                continue;
-            };
-            let (rule, value, threshold) = match similarity {
-                Some(similarity) => (NEAR_DUPLICATE, *similarity, LEAST),
-                None => (EXACT_DUPLICATE, 1.0, 1.0),
-            };
-            let mut original = [0; RECORD];
-            originals
-                .seek(SeekFrom::Start(u64::from(*kept) * RECORD as u64))
-                .and_then(|_| originals.read_exact(&mut original))
-                .map_err(|e| draft.failed("records", "read", e))?;
-            let place = |source: usize, r: &[u8]| (source, number(&r[40..48]) as usize, number(&r[48..56]));
-            let source = source_of(document);
-            ledger.metas[source].funnel.drop_kept(rule, number(&record[56..]));
-            let verdict = Verdict { rule: rule.to_owned(), value, threshold };
-            let of = Some(place(source_of(*kept), &original));
-            ledger.tell(place(source, &record), &verdict, of, || text_of(document))?;
-        }
-        draft.finish("documents", table)?;
-        draft.remove("records")?;
-        ledger.finish()
-    }
-}
-
-/// A document's text.
-pub(super) fn read_text(texts: &Mutex<Box<dyn ReadSeek>>, offset: u64, length: usize) -> Result<String, DataError> {
-    let mut bytes = vec![0; length];
-    {
-        let mut file = texts.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut bytes)?;
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| DataError::Shape("the cleaned text on disk is damaged; remove data/text-*".into()))
-}
-
-/// A little-endian number.
-pub(super) fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |n, b| (n << 8) | u64::from(*b))
-}
-
-/// Reads every file of every source, and sends what it finds.
-fn read_all(listed: &[Listed<'_>], send: &mpsc::SyncSender<Message>, given_up: &AtomicBool) {
-    for (source, (config, files)) in listed.iter().enumerate() {
-        let options = ReadOptions { field: config.field.clone(), whole: config.documents == Documents::File };
-        for (file, entry) in files.iter().enumerate() {
-            let mut count = 0;
-            let passed = match open(&entry.path) {
-                Err(e) => Err(e),
-                Ok(input) => {
-                    let (mut records, mut bytes) = (Vec::new(), 0);
-                    let passed = documents(entry.kind, &options, input, &mut |place, found| {
-                        if given_up.load(Ordering::Relaxed) {
-                            return;
-                        }
-                        count += 1;
-                        bytes += found.as_ref().map_or(0, |d| d.text().len());
-                        records.push((place, found));
-                        if records.len() >= DOCUMENTS_AT_ONCE || bytes >= BYTES_AT_ONCE {
-                            bytes = 0;
-                            // Where nobody listens, the end of the thread is near.
-                            let _ = send.send(Message::Records { source, file, records: std::mem::take(&mut records) });
-                        }
-                    });
-                    let _ = send.send(Message::Records { source, file, records });
-                    Ok(passed)
+        match passed {
+            Ok(passed) => {
+                if let Some(encoding) = passed.encoding {
+                    note(format!("is converted from {encoding}"));
                 }
-            };
-            let end = Message::End { source, file, records: count, passed };
+                if records == 0 && passed.ended.is_none() {
+                    note("holds no document; expected text in it".to_owned());
+                }
+                if let Some(e) = passed.ended {
+                    // What the system refuses it may allow the next time; what is in a file stays.
+                    self.again |= matches!(&e, DataError::Io(e) if e.raw_os_error().is_some());
+                    note(e.to_string());
+                }
+                self.summary.funnel.bytes_read += passed.bytes;
+            }
+            Err(e) => {
+                self.again = true;
+                note(format!("is not read: {e}"));
+            }
+        }
+    }
+
+    fn finish(self, preparer: &Preparer) -> Result<String, TrainError> {
+        let name = unit_name(&self.planned.key);
+        let (draft, hash) = self.writer.finish(self.summary).map_err(|e| failed(preparer, &name, e))?;
+        if !self.again {
+            draft.publish(&name)?;
+            return Ok(self.planned.key.clone());
+        }
+        let mut key = blake3::Hasher::new();
+        key.update(self.planned.key.as_bytes()).update(hash.as_bytes());
+        let key = short(&key);
+        draft.publish(&unit_name(&key))?;
+        Ok(key)
+    }
+}
+
+fn failed(preparer: &Preparer, name: &str, source: std::io::Error) -> StoreError {
+    StoreError::Io { doing: "write", path: preparer.view().data_dir().join(name), source }
+}
+
+/// Reads every file of every unit, and sends what it finds.
+fn read_all(work: &[(&SourceConfig, &Planned)], send: &mpsc::SyncSender<Message>, given_up: &AtomicBool) {
+    for (source, unit) in work {
+        let options = ReadOptions { field: source.field.clone(), whole: source.documents == Documents::File };
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for (file, (entry, stamped)) in (0..).zip(&unit.files) {
+            let mut count = 0;
+            let passed = open(&entry.path).map(|input| {
+                documents(entry.kind, &options, input, &mut |place, found| {
+                    if given_up.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    count += 1;
+                    bytes += found.as_ref().map_or(0, |d| d.text().len());
+                    records.push((file, place, found));
+                    if records.len() >= DOCUMENTS_AT_ONCE || bytes >= BYTES_AT_ONCE {
+                        bytes = 0;
+                        // Where nobody listens, the end of the thread is near.
+                        let _ = send.send(Message::Records(std::mem::take(&mut records)));
+                    }
+                })
+            });
+            let changed = passed.is_ok() && stamp(&entry.path) != *stamped;
+            let end = Message::End { file, records: count, passed, changed };
             if given_up.load(Ordering::Relaxed) || send.send(end).is_err() {
                 return;
             }
+        }
+        let rest = Message::Records(std::mem::take(&mut records));
+        if send.send(rest).is_err() || send.send(Message::Whole).is_err() {
+            return;
         }
     }
 }
 
 /// Opens a file of the user's: a link is followed, a pipe or a device is not a file.
-fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
+pub(super) fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
     let opened = RealFs.open(path, Links::Follow);
     opened.map(|(file, _)| file).map_err(|source| StoreError::Io { doing: "open", path: path.to_owned(), source })
 }
 
+/// A record's way through the rules.
+enum Judged {
+    Kept(Box<Cleaned>, Masked),
+    Dropped {
+        dropped: Dropped,
+        /// Bytes of the text as it was read.
+        bytes: u64,
+        /// Whether there was no document in it.
+        fault: bool,
+    },
+}
+
 /// Takes a record through the rules of its source.
-fn judged(config: &SourceConfig, place: u64, found: Result<Document, Fault>) -> Result<Judged, DataError> {
+fn judged(
+    config: &SourceConfig,
+    rules: &[Rule],
+    (file, place): (u32, u64),
+    found: Result<Document, Fault>,
+) -> Result<Judged, DataError> {
     let mut document = match found {
         Ok(document) => document,
         Err(fault) => {
             // A record that is none has nothing to measure; the reason stands where its text would.
             let verdict = Verdict { rule: fault.rule.to_owned(), value: 0.0, threshold: 0.0 };
-            return Ok(Judged { place, bytes: 0, fault: true, outcome: Err((verdict, fault.reason)) });
+            let dropped = Dropped { file, place, verdict, text: Some(clipped(&fault.reason).to_owned()) };
+            return Ok(Judged::Dropped { dropped, bytes: 0, fault: true });
         }
     };
     let bytes = document.text().len() as u64;
     if config.simplify {
         document = document.mapped(simplified)?;
     }
-    if let Some(verdict) = judge(config.profile, &document) {
-        return Ok(Judged { place, bytes, fault: false, outcome: Err((verdict, document.text().to_owned())) });
+    if let Some(verdict) = judge(rules, &document) {
+        let dropped = Dropped { file, place, verdict, text: Some(clipped(document.text()).to_owned()) };
+        return Ok(Judged::Dropped { dropped, bytes, fault: false });
     }
     let mut masked = Masked::default();
     if config.profile.masks() {
@@ -400,42 +312,20 @@ fn judged(config: &SourceConfig, place: u64, found: Result<Document, Fault>) -> 
         Dedup::Off | Dedup::Exact => None,
     };
     let key = split::key(body);
-    Ok(Judged { place, bytes, fault: false, outcome: Ok(Kept { document, key, fingerprint, bands, masked }) })
+    let kept = Cleaned { document, key, fingerprint, bands, file, place, bytes };
+    Ok(Judged::Kept(Box::new(kept), masked))
 }
 
-/// Bands that went to disk.
-struct Spilled<'a> {
-    draft: &'a Draft,
-    files: Vec<Option<DraftFile>>,
+/// The beginning of a text.
+pub(super) fn clipped(text: &str) -> &str {
+    let mut end = text.len().min(SHOWN_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
-impl Spilled<'_> {
-    fn name(band: usize) -> String {
-        format!("band-{band}")
-    }
-
-    fn remove(self) -> Result<(), StoreError> {
-        (0..self.files.len()).try_for_each(|band| self.draft.remove(&Self::name(band)))
-    }
-}
-
-impl Spill for Spilled<'_> {
-    fn append(&mut self, band: usize, bytes: &[u8]) -> io::Result<()> {
-        while self.files.len() <= band {
-            let name = Self::name(self.files.len());
-            self.files.push(Some(self.draft.create(&name).map_err(io::Error::other)?));
-        }
-        match &mut self.files[band] {
-            Some(file) => file.write_all(bytes),
-            None => Err(io::Error::other("the band is being read")),
-        }
-    }
-
-    fn open(&mut self, band: usize) -> io::Result<Box<dyn Read>> {
-        // It is removed before it is of use to anybody after a power cut, so it is not synced.
-        if let Some(mut file) = self.files.get_mut(band).and_then(Option::take) {
-            file.flush()?;
-        }
-        Ok(self.draft.open(&Self::name(band)).map_err(io::Error::other)?)
-    }
+/// Documents that rules dropped, by rule.
+pub(super) fn by_rule(summary: &Summary) -> BTreeMap<String, u64> {
+    summary.funnel.dropped.iter().map(|(rule, tally)| (rule.clone(), tally.documents)).collect()
 }

@@ -1,16 +1,13 @@
-//! The files that a source's path names, and what they are by content.
+//! The files that a source's path names.
 
 use std::{
     fs,
-    io::Read,
     path::{Path, PathBuf},
 };
 
-use rayon::prelude::*;
-
 use crate::{
     data::read::{ENDINGS, Format, Packing},
-    store::{Fs as _, Links, RealFs, is_prepared},
+    store::is_prepared,
     train::{
         config::{RunConfig, SourceConfig},
         error::TrainError,
@@ -112,7 +109,7 @@ fn named<T>(
     }
     // What was made of text is no text: a source may be the folder that it lies in.
     let ours = |p: &PathBuf| p.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()));
-    paths.retain(|p| !ours(p));
+    paths.retain(|p| !ours(p) && !is_marks(run_dir, p));
     let mut found = Vec::new();
     let mut others: Vec<PathBuf> = Vec::new();
     for path in paths {
@@ -139,6 +136,13 @@ fn named<T>(
     Ok(found)
 }
 
+/// Whether a file is the run's own marks, which have texts that are none of a source's.
+fn is_marks(run_dir: &Path, path: &Path) -> bool {
+    let marks = run_dir.join("data/marks.jsonl");
+    path.file_name() == marks.file_name()
+        && fs::canonicalize(path).ok().is_some_and(|p| fs::canonicalize(marks).is_ok_and(|m| p == m))
+}
+
 /// Everything below a folder but folders. A link to a folder is not followed: it may lead back.
 fn walk(dir: &Path, found: &mut Vec<PathBuf>, note: &mut dyn FnMut(String)) {
     let entries = match fs::read_dir(dir) {
@@ -158,41 +162,5 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>, note: &mut dyn FnMut(String)) {
         } else {
             found.push(path);
         }
-    }
-}
-
-/// A hash of everything that the documents of all sources follow from: their files' bytes, and what is done to
-/// them. `version` is that of the way.
-pub(super) fn key(version: &str, sources: &[(&SourceConfig, Vec<TextFile>)]) -> String {
-    let all: Vec<&TextFile> = sources.iter().flat_map(|(_, files)| files).collect();
-    let contents: Vec<Option<blake3::Hash>> = all.par_iter().map(|file| content(&file.path)).collect();
-    let mut hash = blake3::Hasher::new();
-    hash.update(version.as_bytes());
-    let mut contents = contents.into_iter();
-    for (source, files) in sources {
-        let how = (source.profile, &source.field, source.documents, source.simplify, source.dedup());
-        hash.update(format!("\n{how:?} {}", files.len()).as_bytes());
-        for file in files {
-            hash.update(format!("\n{:?} {} ", file.kind, file.path.display()).as_bytes());
-            // A file that cannot be read now is another than it will be.
-            match contents.next().flatten() {
-                Some(content) => hash.update(content.as_bytes()),
-                None => hash.update(b"unread"),
-            };
-        }
-    }
-    hash.finalize().to_hex()[..24].to_owned()
-}
-
-/// The hash of a file's bytes.
-fn content(path: &Path) -> Option<blake3::Hash> {
-    let (mut file, _) = RealFs.open(path, Links::Follow).ok()?;
-    let mut hash = blake3::Hasher::new();
-    let mut piece = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut piece).ok()? {
-            0 => return Some(hash.finalize()),
-            n => hash.update(&piece[..n]),
-        };
     }
 }

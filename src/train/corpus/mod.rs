@@ -1,46 +1,63 @@
 //! A run's text as token streams, with its tokenizer.
 //!
-//! The built-in corpus is small and chosen: it is encoded as it is, in memory. Text of one's own is cleaned
-//! (`clean`) and tokenised (`tokens`) to disk, once, and streamed from there.
+//! The built-in corpus is small and chosen: it is encoded as it is, in memory. Text of one's own is cleaned unit by unit
+//! (`clean`), freed of duplicates (`duplicates`), parted (`select`) and tokenised (`tokens`) to disk, each once, and
+//! streamed from there. What all documents are for is a `version`; an edit of a file makes its unit anew, and a version.
 
 mod clean;
+mod dropped;
+mod duplicates;
 mod files;
-mod ledger;
+mod library;
+mod marks;
+mod prepare;
+mod quality;
+mod room;
+mod select;
+mod stamps;
 mod tokens;
+mod trial;
+mod units;
+mod version;
 
 use std::{
-    path::Path,
+    collections::HashSet,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
 };
 
 use super::{
     chats,
-    config::{ProbeConfig, RunConfig, SourceConfig, TokenizerKind},
+    config::{ProbeConfig, RunConfig, TokenizerKind},
     error::TrainError,
     model_folder::read_text,
 };
 use crate::{
     data::{self, Packed, Tokenizer, clean::Funnel},
-    store::Run,
+    store::{Preparer, Run, RunView, StoreError},
 };
-use ledger::SourceMeta;
-use tokens::{Tokenizing, Tokens};
+use version::{Version, version_name};
 
+pub use dropped::dropped;
 pub(super) use files::{files, find_sources};
+pub use marks::Marks;
+pub use room::room;
+pub use trial::trial;
 
 /// Largest file of conversations or preferences, which are held in memory.
 pub(super) const FILE_LIMIT: u64 = 512 << 20;
-
-/// The rule of a document that holds a probe which is to stay unseen.
-const PROBE: &str = "probe";
 
 /// What a character of the conversations counts when a tokenizer is trained, all of them together, where
 /// all text together counts 1.
 const CHAT_WEIGHT: f64 = 0.25;
 
+/// The version of the corpus in the binary.
+const BUILTIN: &str = "builtin";
+
 /// Sources, tokenizer and probes of a run.
+#[derive(Clone)]
 pub struct Corpus {
-    /// Token streams, training and held out, per source.
+    /// Token streams, training and held out, of every source in its order; also of one with nothing left.
     pub packed: Arc<Vec<Packed>>,
     /// The run's tokenizer.
     pub tokenizer: Tokenizer,
@@ -52,12 +69,52 @@ pub struct Corpus {
     pub funnels: Vec<(String, f64, Funnel)>,
     /// What a person should know: files passed over, records rejected.
     pub notes: Vec<String>,
+    /// The key of the version of the data that this is.
+    pub version: String,
+    /// What had to be done for it.
+    pub effort: Effort,
+}
+
+/// What was not there yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Units that were cleaned.
+    pub cleaned: usize,
+    /// Documents that were held against others for duplicates.
+    pub compared: usize,
+    /// Units that were tokenised.
+    pub tokenised: usize,
+}
+
+/// A preparation of a run's text that may go on in a thread beside the one that owns the run.
+#[derive(Debug)]
+pub struct Preparing {
+    /// The run's configuration.
+    pub config: RunConfig,
+    /// The right to write prepared data, from [`Run::preparer`].
+    pub preparer: Preparer,
+    /// A folder with tokenizer.json; where it has none, one is trained.
+    pub known: PathBuf,
+    /// The tokens that a tokenizer has at most.
+    pub vocab_size: usize,
+    /// Whether a tokenizer from elsewhere gets the tokens of the chat template that it lacks.
+    pub chat: bool,
+    /// Set where the work is to be given up, which then ends with [`TrainError::Stopped`].
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Preparing {
+    /// Reads the sources. What other versions need stays; see [`prune`].
+    pub fn run(&self) -> Result<Corpus, TrainError> {
+        load(&self.config, &self.preparer, &self.known, self.vocab_size, self.chat, &self.stop)
+    }
 }
 
 impl Corpus {
     /// Reads the sources and takes the tokenizer from `known` (a folder with tokenizer.json), or trains
     /// one of at most `vocab_size` tokens. For a stage of `chat` a tokenizer from elsewhere gets the tokens of
     /// the chat template that it lacks. Where `stop` is set meanwhile, the work ends with [`TrainError::Stopped`].
+    /// What was prepared earlier stays; see [`prune`].
     pub fn load(
         config: &RunConfig,
         run: &Run,
@@ -66,54 +123,16 @@ impl Corpus {
         chat: bool,
         stop: &AtomicBool,
     ) -> Result<Corpus, TrainError> {
-        let known = match read_text(known, "tokenizer.json")? {
-            Some(json) => {
-                let tokenizer = Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?;
-                Some(fits(if chat { tokenizer.with_chat()? } else { tokenizer }, vocab_size)?)
-            }
-            None => None,
-        };
-        let probes = probes(config);
-        if config.source.is_empty() {
-            return Self::builtin(config, run.view().dir(), known, vocab_size, probes);
+        load(config, &run.preparer(), known, vocab_size, chat, stop)
+    }
+
+    /// The same with the weights that a configuration gives its sources.
+    pub(super) fn weighed(&self, config: &RunConfig) -> Corpus {
+        let mut packed = Vec::clone(&self.packed);
+        for source in &mut packed {
+            source.weight = config.weight(&source.name).unwrap_or(source.weight);
         }
-        let cleaned = clean::cleaned(run, config, stop)?;
-        let mut notes: Vec<String> = cleaned.meta.sources.iter().flat_map(|s| s.notes.iter().cloned()).collect();
-        let sources = || config.source.iter().zip(&cleaned.meta.sources);
-        let mut funnels: Vec<_> = sources().map(|(s, meta)| (s.name.clone(), s.weight, meta.funnel.clone())).collect();
-        let all_gone = sources().all(|(_, meta)| meta.funnel.kept.documents == 0);
-        for (source, meta) in sources() {
-            if meta.funnel.kept.documents == 0 {
-                let words = nothing_left(source, meta);
-                if all_gone {
-                    return Err(TrainError::Input(words));
-                }
-                notes.push(words);
-            } else {
-                notes.extend(meta.first.iter().map(|first| format!("source {}: {first}", source.name)));
-            }
-        }
-        let conversations = if known.is_none() { chats::conversations(config, run.view().dir())? } else { Vec::new() };
-        let all: f64 = config.source.iter().map(|s| s.weight).sum();
-        let chats = data::chat_texts(&conversations, CHAT_WEIGHT * all);
-        let work = Tokenizing { run, config, cleaned: &cleaned, probes: &probes, stop };
-        let Tokens { mut packed, tokenizer, kept_out } = work.tokens(known, vocab_size, &chats)?;
-        for ((name, _, funnel), out) in funnels.iter_mut().zip(kept_out) {
-            if funnel.kept.documents > 0 && funnel.kept.documents == out.documents {
-                notes.push(format!(
-                    "source {name}: every document left in it holds a probe; set recall = true in [[probe]]"
-                ));
-            }
-            funnel.drop_all(PROBE, out);
-        }
-        // The others are drawn from; what is left of none is said above.
-        packed.retain(|source| !source.train.is_empty());
-        if packed.is_empty() {
-            return Err(TrainError::Input(notes.pop().unwrap_or_else(|| "no source holds a document".to_owned())));
-        }
-        let tokenizer = fits(tokenizer, vocab_size)?;
-        let digest = digest(&packed);
-        Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, funnels, notes })
+        Corpus { packed: Arc::new(packed), ..self.clone() }
     }
 
     /// The corpus in the binary.
@@ -124,8 +143,12 @@ impl Corpus {
         vocab_size: usize,
         probes: Vec<ProbeConfig>,
     ) -> Result<Corpus, TrainError> {
-        let sources = data::builtin_sources()?;
-        let protected: Vec<String> = probes.iter().map(|p| format!("{}{}", p.prompt, p.expected)).collect();
+        let mut sources = data::builtin_sources()?;
+        for source in &mut sources {
+            source.weight = config.weight(&source.name).unwrap_or(source.weight);
+        }
+        let protected: Vec<String> =
+            probes.iter().filter(|p| p.recall).map(|p| format!("{}{}", p.prompt, p.expected)).collect();
         let protected: Vec<&str> = protected.iter().map(String::as_str).collect();
         let split = data::split(&sources, &protected);
         let tokenizer = if let Some(tokenizer) = known {
@@ -153,8 +176,67 @@ impl Corpus {
             (source.name.clone(), source.weight, funnel)
         };
         let funnels = sources.iter().map(funnel).collect();
-        Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, funnels, notes: Vec::new() })
+        Ok(Corpus {
+            packed: Arc::new(packed),
+            tokenizer,
+            probes,
+            digest,
+            funnels,
+            notes: Vec::new(),
+            version: BUILTIN.to_owned(),
+            effort: Effort::default(),
+        })
     }
+}
+
+fn load(
+    config: &RunConfig,
+    preparer: &Preparer,
+    known: &Path,
+    vocab_size: usize,
+    chat: bool,
+    stop: &AtomicBool,
+) -> Result<Corpus, TrainError> {
+    let known = match read_text(known, "tokenizer.json")? {
+        Some(json) => {
+            let tokenizer = Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?;
+            Some(fits(if chat { tokenizer.with_chat()? } else { tokenizer }, vocab_size)?)
+        }
+        None => None,
+    };
+    let probes = probes(config);
+    if config.source.is_empty() {
+        return Corpus::builtin(config, preparer.view().dir(), known, vocab_size, probes);
+    }
+    let work = prepare::Work { config, preparer, probes: &probes, vocab_size, stop };
+    let prepare::Prepared { packed, tokenizer, funnels, notes, version, effort } = work.run(known)?;
+    let digest = digest(&packed);
+    Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, funnels, notes, version, effort })
+}
+
+/// The streams of an earlier version of a run's text, if all of it is still on disk and whole. Weights are those of
+/// the configuration, by name.
+pub fn open_version(view: &RunView, key: &str, config: &RunConfig) -> Option<Vec<Packed>> {
+    Version::read(view, key)?.streams(view, config).ok()
+}
+
+/// Removes what was prepared but for the version `current`, those in `keep`, and what they need. Streams of a version
+/// that is removed cannot be read any more.
+pub fn prune(preparer: &Preparer, current: &str, keep: &[String]) -> Result<(), StoreError> {
+    let mut wanted: HashSet<String> = HashSet::new();
+    for key in keep.iter().map(String::as_str).chain([current]) {
+        match Version::read(preparer.view(), key) {
+            Some(version) => {
+                wanted.extend(version.needs());
+                wanted.insert(version_name(key));
+            }
+            // It was read or written just now; if it cannot be read any more, nothing is known of what it needs.
+            None if key == current && key != BUILTIN => return Ok(()),
+            None => {}
+        }
+    }
+    let is_small = |name: &str| name.starts_with("files-") || name.starts_with("tokenizer-");
+    preparer.clear(|name| wanted.contains(name) || is_small(name))
 }
 
 /// Refuses a tokenizer that has more tokens than the model.
@@ -168,23 +250,6 @@ fn fits(tokenizer: Tokenizer, vocab_size: usize) -> Result<Tokenizer, TrainError
     )))
 }
 
-/// A source of which nothing is left: why.
-fn nothing_left(source: &SourceConfig, meta: &SourceMeta) -> String {
-    let name = &source.name;
-    if let Some(note) = meta.notes.last().filter(|_| meta.funnel.documents_in == 0) {
-        return note.clone();
-    }
-    let by_rule: Vec<String> =
-        meta.funnel.dropped.iter().map(|(rule, tally)| format!("{} by {rule}", tally.documents)).collect();
-    let why = if by_rule.is_empty() { "expected text in it".to_owned() } else { by_rule.join(", ") };
-    let first = meta.first.as_ref().map_or(String::new(), |first| format!("; {first}"));
-    format!(
-        "source {name}: {:?} holds no document that is left after cleaning ({}): {why}{first}; set another profile, or correct the files",
-        source.path,
-        source.profile.name()
-    )
-}
-
 /// The configured probes, or 春晓.
 fn probes(config: &RunConfig) -> Vec<ProbeConfig> {
     if !config.probe.is_empty() {
@@ -192,12 +257,7 @@ fn probes(config: &RunConfig) -> Vec<ProbeConfig> {
     }
     data::PROBES
         .iter()
-        .map(|p| ProbeConfig {
-            // The built-in probe is a poem of the training text: what it shows is recall.
-            recall: true,
-            prompt: p.prompt.to_owned(),
-            expected: p.expected.to_owned(),
-        })
+        .map(|p| ProbeConfig { recall: p.recall, prompt: p.prompt.to_owned(), expected: p.expected.to_owned() })
         .collect()
 }
 

@@ -352,6 +352,8 @@ pub enum Event {
         eval_loss: f64,
         /// Bits a byte of text.
         eval_bits_per_byte: f64,
+        /// Nats a token of a sample of the source's training text, spread over it, under the same weights.
+        train_loss: Option<f64>,
     },
     /// Held-out scores of a task.
     Task(TaskReport),

@@ -50,7 +50,7 @@ pub struct RuleView {
     pub name: String,
     /// Whether the measured value has to reach the bound; else it may not pass it.
     pub at_least: bool,
-    /// The bound that holds.
+    /// The bound that holds; infinite where the rule is switched off.
     pub threshold: f64,
     /// The bound of the table, where run.toml has another.
     pub published: f64,
@@ -88,7 +88,9 @@ pub struct DocumentView {
     pub of: usize,
     /// Steps of the weights that the losses are of.
     pub step: usize,
-    /// Its beginning, token by token, with the loss of each but the first.
+    /// Its beginning as it was written.
+    pub text: String,
+    /// The same, token by token, with the loss of each but the first.
     pub tokens: Vec<TokenView>,
     /// Tokens that it has in all.
     pub length: usize,

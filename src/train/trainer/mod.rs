@@ -1,6 +1,7 @@
 //! The loop: steps, and between them commands, validation, probes, prompts and saves.
 
 mod answering;
+mod editing;
 mod measuring;
 mod saving;
 mod voting;
@@ -96,6 +97,8 @@ pub struct Trainer {
     ancestors: Vec<Ancestor>,
     voting: Voting,
     demonstrations: usize,
+    /// What was saved last and cannot be used, in words.
+    unusable: Option<String>,
     paused: bool,
     /// Whether the guard has stopped the stage: nothing is stepped or saved any more.
     guarded: bool,
@@ -155,6 +158,7 @@ impl Trainer {
             ancestors: Vec::new(),
             voting,
             demonstrations,
+            unusable: None,
             paused: false,
             guarded: false,
             begun,
@@ -194,6 +198,7 @@ impl Trainer {
         for text in std::mem::take(&mut self.r.notes) {
             self.note(text, emit);
         }
+        self.prune_versions()?;
         if self.interactive && self.done > 0 {
             // Looked at anew: the curves of earlier sittings, which are told to the screen and not logged again.
             past::events(self.shop.run.view(), self.r.stage.name, self.done)?.into_iter().for_each(&mut *emit);
@@ -229,6 +234,7 @@ impl Trainer {
                 return Ok((if next.is_some() { "switched" } else { "stopped" }, next));
             }
             self.finish_writing(false, emit)?;
+            self.refresh(emit)?;
             if self.submitted >= self.r.target && !self.guarded {
                 self.end(emit)?;
                 self.tell_fit(emit)?;
@@ -259,7 +265,12 @@ impl Trainer {
     fn step(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         let begun = Instant::now();
         let step = self.submitted;
-        let rate = self.r.work.rate(step).unwrap_or_else(|| self.r.plan.schedule.rate(step));
+        for event in self.r.work.turn(step)? {
+            self.tell(event, emit);
+        }
+        let mut schedule = self.r.plan.schedule;
+        schedule.peak = self.r.work.peak().unwrap_or(schedule.peak);
+        let rate = self.r.work.rate(step).unwrap_or_else(|| schedule.rate(step));
         let submitted = self.r.work.step(&mut self.shop.device, step, rate as f32)?;
         self.flying.push_back(Flying { step, rate, submitted });
         self.submitted += 1;

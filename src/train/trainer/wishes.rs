@@ -10,7 +10,7 @@ use crate::{
     train::{
         chats::{demonstration, read_demonstration},
         error::TrainError,
-        event::{Command, Event},
+        event::{Command, DroppedView, Event},
         lineage,
         stage::Stage,
     },
@@ -90,15 +90,17 @@ impl Trainer {
                 Command::Unvote => self.unvote(emit)?,
                 Command::Refit => self.refit(emit)?,
                 Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
-                Command::ShowRoom
-                | Command::Weigh { .. }
-                | Command::ShowDocument { .. }
-                | Command::ShowNextBatch
-                | Command::ShowDropped { .. }
-                | Command::TryRule { .. }
-                | Command::SetRule { .. }
-                | Command::Mark { .. }
-                | Command::Reread => self.refuse("this stage draws no text".to_owned(), emit),
+                Command::ShowRoom => self.show_room(emit)?,
+                Command::Weigh { source, by } => self.weigh(&source, by, emit)?,
+                Command::ShowDocument { source, index } => self.show_document(&source, index, emit)?,
+                Command::ShowNextBatch => self.show_next_batch(emit)?,
+                Command::ShowDropped { source, rule, from, count } => {
+                    self.show_dropped(DroppedView { source, rule, from, ..DroppedView::default() }, count, emit)?;
+                }
+                Command::TryRule { source, rule, threshold } => self.try_rule(&source, rule, threshold, emit)?,
+                Command::SetRule { source, rule, threshold } => self.set_rule(&source, &rule, threshold, emit),
+                Command::Mark { text, keep } => self.mark(&text, keep, emit),
+                Command::Reread => self.reread(),
                 Command::Stage { name } => {
                     if let Some(stage) = self.may_switch(&name, emit)? {
                         return Ok(Some(Way::To(stage)));

@@ -21,6 +21,8 @@ pub enum Mode {
     Edit,
     /// Choosing between two answers.
     Pick,
+    /// Looking at the data.
+    Room,
     /// Typing into the palette.
     Palette,
     /// Answering a question.
@@ -43,6 +45,7 @@ pub enum Act {
     Pause,
     Save,
     Prompt,
+    Data,
     Pretrain,
     Sft,
     Reward,
@@ -61,6 +64,15 @@ pub enum Act {
     OwnPrompt,
     Marks,
     Refit,
+    Open,
+    More,
+    Less,
+    Published,
+    AllSources,
+    KeepText,
+    DropText,
+    Unmark,
+    Reread,
     Go,
     Correct,
     NewChat,
@@ -130,6 +142,7 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
     let works = !live.is_finished() && state.leaving.is_none() && live.phase != Phase::Starting;
     let here = works && state.switching().is_none();
     let votes = here && live.talks() && exists(state, Act::Pick);
+    let room = here && state.room.open;
     let pair = here && state.pick.open && state.pick.pair.is_some();
     match act {
         Act::Pause | Act::Save => here && live.feedback.guard.is_none(),
@@ -143,9 +156,19 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
             Panel::Chat => !state.chat.exchanges.is_empty(),
             Panel::Batch => shown.batch.is_some(),
             Panel::Rollout => shown.feedback.rollout.is_some(),
+            Panel::Sources | Panel::Preview => state.room.document.is_some(),
+            Panel::Dropped => state.room.page.is_some(),
+            _ if state.room.open => false,
             _ => shown.probes.len() > 1,
         },
-        Act::Show(panel) => Panel::of(shown).contains(&panel),
+        Act::Show(panel) => state.panels().contains(&panel),
+        Act::Open => room && opens(state).is_some(),
+        Act::More | Act::Less => here && (state.weighed().is_some() || moves_a_bound(state)),
+        Act::Published => room && moves_a_bound(state) && state.room.bound().is_some_and(|(_, b)| b.is_moved()),
+        Act::AllSources => state.room.open && state.room.sources.len() > 1,
+        Act::KeepText | Act::DropText => room && state.marked_text().is_some(),
+        Act::Unmark => room && state.marked_text().is_some() && state.mark().is_some(),
+        Act::Reread => room,
         Act::Pick => votes && !state.pick.open,
         Act::VoteA
         | Act::VoteB
@@ -166,13 +189,33 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
     }
 }
 
+/// What Enter opens in the data room.
+fn opens(state: &AppState) -> Option<Tr> {
+    match state.focus {
+        Panel::Sources => Some(Tr("预览", "preview")),
+        Panel::Filters if state.room.trying.is_some() => Some(Tr("采用这个界限", "apply the bound")),
+        Panel::Filters => (!state.room.funnel().cuts.is_empty()).then_some(Tr("看丢掉的", "see the dropped")),
+        _ => None,
+    }
+}
+
+/// Whether a rule's bound can be moved.
+fn moves_a_bound(state: &AppState) -> bool {
+    state.room.open && state.focus == Panel::Filters && state.room.bound().is_some()
+}
+
 /// Whether a hint would tell something that the screen does not say already.
 fn worth_a_hint(state: &AppState, act: Act) -> bool {
-    let shown = state.shown().name.as_str();
+    let shown = if state.room.open { "" } else { state.shown().name.as_str() };
     match act {
+        Act::Data => !state.room.open,
+        Act::AllSources => state.focus == Panel::Filters,
         Act::Back => {
             let held = state.shown().spot.is_some() || state.shown().feedback.token.is_some();
-            state.mode() != Mode::Nav || state.expanded || held || state.chat.picked.is_some()
+            let looking = matches!(state.mode(), Mode::Nav | Mode::Room);
+            let inside = state.room.open && matches!(state.focus, Panel::Dropped | Panel::Preview);
+            let tried = inside || state.room.trying.is_some();
+            !looking || state.expanded || held || state.chat.picked.is_some() || tried
         }
         Act::Pretrain => shown != "pretrain",
         Act::Sft => shown != "sft",
@@ -201,13 +244,21 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
             Act::Accept if mode != Mode::Text => Tr("选定", "choose"),
             Act::Go if state.reopens() => Tr("从存盘接着练", "reopen"),
             Act::Skip if state.pick.pair.is_none() => Tr("要一对", "ask for a pair"),
+            Act::More if state.focus == Panel::Filters => Tr("试大些", "try higher"),
+            Act::Less if state.focus == Panel::Filters => Tr("试小些", "try lower"),
+            Act::Open => opens(state).unwrap_or(action.hint),
+            Act::AllSources if state.room.all => Tr("只看一个来源", "one source"),
+            Act::Back if mode == Mode::Room && state.room.trying.is_some() => Tr("不要了", "give up"),
             Act::Back if mode == Mode::Pick => Tr("返回训练", "back to training"),
             Act::Back if mode == Mode::Nav && !state.expanded => Tr("放开", "let go"),
             _ => action.hint,
         };
         let keys = action.keys.iter().find(|(m, _)| *m == mode).map(|(_, keys)| *keys);
         if let Some(first) = keys.and_then(|keys| keys.first()) {
-            hints.push((*first, hint.get(state.lang)));
+            let hint = (*first, hint.get(state.lang));
+            // What gives a trial up stands beside what applies it.
+            let beside = action.act == Act::Back && mode == Mode::Room && state.room.trying.is_some();
+            hints.insert(if beside { hints.len().min(1) } else { hints.len() }, hint);
         }
     }
     hints
@@ -222,6 +273,11 @@ pub fn view_key(stage: &str) -> Option<Key> {
         name if ALIGNED.contains(&name) => Act::Align,
         _ => return None,
     };
+    key_of(act)
+}
+
+/// The key shown for an action.
+pub fn key_of(act: Act) -> Option<Key> {
     ACTIONS.iter().find(|a| a.act == act)?.keys.first()?.1.first().copied()
 }
 
@@ -263,6 +319,12 @@ pub fn keys_text(action: &Action, mode: Mode) -> Option<String> {
     Some(keys.iter().map(Key::to_string).collect::<Vec<_>>().join("  "))
 }
 
+/// Whether its keys in a mode do the same while looking.
+pub fn is_told(action: &Action, mode: Mode) -> bool {
+    let keys = |of: Mode| action.keys.iter().find(|(m, _)| *m == of).map_or(&[][..], |(_, keys)| *keys);
+    keys(mode).iter().all(|k| keys(Mode::Nav).contains(k))
+}
+
 /// A name for help: the language's own.
 pub fn name(action: &Action, lang: Lang) -> &'static str {
     action.name.get(lang)
@@ -274,7 +336,8 @@ mod tests {
 
     use super::*;
 
-    const MODES: [Mode; 7] = [Mode::Nav, Mode::Text, Mode::Edit, Mode::Pick, Mode::Palette, Mode::Dialog, Mode::Help];
+    const MODES: [Mode; 8] =
+        [Mode::Nav, Mode::Text, Mode::Edit, Mode::Pick, Mode::Room, Mode::Palette, Mode::Dialog, Mode::Help];
 
     #[test]
     fn no_key_does_two_things_in_one_mode() {
@@ -301,7 +364,9 @@ mod tests {
                 assert!(other_road || listed, "{:?} in {mode:?}", action.act);
             }
         }
-        assert_eq!(lookup(Mode::Nav, Key::ctrl('p')), Some(Act::Palette), "the palette itself needs no letter");
+        for mode in [Mode::Nav, Mode::Pick, Mode::Room] {
+            assert_eq!(lookup(mode, Key::ctrl('p')), Some(Act::Palette), "the palette itself needs no letter");
+        }
     }
 
     #[test]

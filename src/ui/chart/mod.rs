@@ -72,6 +72,7 @@ fn columns(curve: &Curve, steps: (f64, f64), wide: usize) -> Vec<Option<Column>>
 }
 
 /// A chart with axes.
+#[derive(Default)]
 pub struct Plot<'a> {
     /// First and last step of the axis; the end may lie in the future.
     pub steps: (f64, f64),
@@ -85,6 +86,8 @@ pub struct Plot<'a> {
     pub axes: bool,
     /// Values that the scale holds whatever the curves are.
     pub holds: Option<(f64, f64)>,
+    /// Steps at which something was changed, each with a letter for what.
+    pub marks: Vec<(usize, &'static str)>,
 }
 
 impl Plot<'_> {
@@ -139,6 +142,20 @@ impl Plot<'_> {
         };
         let mut styles = Vec::new();
         let mut ascii = Vec::new();
+        // Changes: a thin upright under everything, told from what is not finite by its letter.
+        styles.push(theme.style(Role::Dim));
+        ascii.push("|");
+        let span = (self.steps.1 - self.steps.0).max(1.0);
+        let changed: Vec<(usize, &str)> = self
+            .marks
+            .iter()
+            .map(|(step, letter)| ((*step as f64 - self.steps.0) / span, *letter))
+            .filter(|(place, _)| (0.0..=1.0).contains(place))
+            .map(|(place, letter)| (((place * (wide - 1) as f64).round() as usize).min(wide - 1), letter))
+            .collect();
+        for (x, _) in &changed {
+            (0..high).step_by(2).for_each(|y| canvas.dot(styles.len() as u8, *x, y));
+        }
         for (curve, columns) in self.curves.iter().zip(&columns) {
             if let Some(band) = curve.band {
                 styles.push(band);
@@ -181,6 +198,10 @@ impl Plot<'_> {
             }
         }
         canvas.paint(buf, glyphs, &styles, &ascii);
+        for (x, letter) in changed {
+            let x = inner.x + (x / 2) as u16;
+            put(buf, x, inner.y, inner.right(), letter, theme.style(Role::Focus));
+        }
     }
 
     /// The guide at the left and the steps below.
@@ -233,7 +254,7 @@ mod tests {
 
     fn plot(series: &Series, steps: f64, axes: bool) -> Plot<'_> {
         let curve = Curve { series, smoothing: 0, band: None, line: Style::new(), points: false };
-        Plot { steps: (0.0, steps), now: None, log: false, curves: vec![curve], axes, holds: None }
+        Plot { steps: (0.0, steps), curves: vec![curve], axes, ..Plot::default() }
     }
 
     #[test]
@@ -264,6 +285,22 @@ mod tests {
             s
         };
         drawn(&plot(&only_broken, 10.0, true), 30, 6);
+    }
+
+    #[test]
+    fn a_change_is_marked_at_its_step_and_hides_no_curve() {
+        let mut series = Series::default();
+        for step in 0..=100 {
+            series.push(step, 1.0 + step as f64);
+        }
+        let marked = Plot { marks: vec![(50, "f"), (500, "k")], ..plot(&series, 100.0, false) };
+        let rows = drawn(&marked, 20, 6);
+        assert_eq!(rows[0].chars().nth(10), Some('f'), "{rows:?}");
+        assert!(rows.iter().all(|r| !r.contains('k')), "a step outside the axis has no mark");
+        assert!(rows[1..].iter().all(|r| r.chars().nth(10) != Some(' ')), "{rows:?}");
+        let plain = drawn(&plot(&series, 100.0, false), 20, 6);
+        let changed = plain.concat().chars().zip(rows.concat().chars()).filter(|(a, b)| a != b).count();
+        assert_eq!(changed, 5, "only the cells above and below the curve");
     }
 
     #[test]

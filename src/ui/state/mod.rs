@@ -5,6 +5,7 @@ pub mod chat;
 pub mod feedback;
 mod panel;
 pub mod pick;
+pub mod room;
 pub mod stage;
 
 use std::{cell::Cell, collections::VecDeque, time::Duration};
@@ -23,7 +24,8 @@ pub use self::{
     feedback::{Feedback, Guard, Rollout},
     panel::{ALIGNED, Panel, View},
     pick::Pick,
-    stage::{Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
+    room::DataRoom,
+    stage::{Change, Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
 };
 
 /// Events kept to look back at.
@@ -40,6 +42,8 @@ pub enum Level {
     Save,
     /// A remark.
     Note,
+    /// A change of the data.
+    Edit,
     /// A change of state.
     State,
     /// Something is wrong.
@@ -85,6 +89,22 @@ pub enum Wish {
     Unvote,
     /// Fit the reward model to the votes.
     Refit,
+    /// Tell the data.
+    Room,
+    /// Tell a document.
+    Document,
+    /// Tell the batch that comes next.
+    NextBatch,
+    /// Tell dropped documents.
+    Dropped,
+    /// Give that source more or less of the batches.
+    Weigh(String),
+    /// Try another bound.
+    Try,
+    /// Set a bound.
+    SetRule,
+    /// Keep that such a text is wanted, or not, or neither.
+    Mark(String, Option<bool>),
 }
 
 /// Something asked before it is done.
@@ -148,6 +168,8 @@ pub struct AppState {
     pub chat: Chat,
     /// Choosing between two answers, whatever the stage.
     pub pick: Pick,
+    /// The data, whatever the stage.
+    pub room: DataRoom,
     /// Wishes not answered yet.
     pub wishes: VecDeque<Wish>,
     /// What happened.
@@ -201,6 +223,7 @@ impl AppState {
             None if self.chat.edit.as_ref().is_some_and(|e| e.open) => Mode::Edit,
             None if self.typing => Mode::Text,
             None if self.pick.open => Mode::Pick,
+            None if self.room.open => Mode::Room,
             None => Mode::Nav,
         }
     }
@@ -218,6 +241,44 @@ impl AppState {
     /// The stage looked at.
     pub fn shown(&self) -> &Stage {
         self.stages.shown()
+    }
+
+    /// What is looked at.
+    pub fn view(&self) -> View {
+        if self.room.open { View::Data } else { View::of(self.shown()) }
+    }
+
+    /// Its panels, in the order Tab walks.
+    pub fn panels(&self) -> &'static [Panel] {
+        self.view().panels()
+    }
+
+    /// The source whose weight can be moved here and now: one of text, of the stage that has the trainer.
+    pub fn weighed(&self) -> Option<&Source> {
+        let live = self.live();
+        let here = if self.room.open { self.focus == Panel::Sources } else { self.focus == Panel::Mix };
+        if !here || !self.stages.live_is_shown() || View::of(live) != View::Pretrain {
+            return None;
+        }
+        let run = live.run.as_ref()?;
+        run.chosen(&self.room.chosen)
+    }
+
+    /// The text that a mark would be about, as it was written.
+    pub fn marked_text(&self) -> Option<&str> {
+        match self.focus {
+            Panel::Preview => self.room.document.as_ref().map(|d| d.text.as_str()),
+            Panel::Dropped => self.room.dropped()?.text.as_deref(),
+            _ => None,
+        }
+        .filter(|t| !t.is_empty())
+    }
+
+    /// What was said of it, as far as known.
+    pub fn mark(&self) -> Option<bool> {
+        let text = self.marked_text()?;
+        let told = self.room.document.as_ref().filter(|d| d.text == text).and_then(|d| d.mark);
+        self.room.said(text).unwrap_or(told)
     }
 
     /// The trainer has ended.

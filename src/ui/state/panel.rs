@@ -35,15 +35,33 @@ pub enum Panel {
     Chat,
     /// Sources, their weights and how much was drawn.
     Mix,
+    /// The sources of the data room: weights, how much was read, and how they are.
+    Sources,
+    /// What each rule of cleaning took, and what another bound would.
+    Filters,
+    /// Documents that were dropped, and why.
+    Dropped,
+    /// Training and validation loss of each source.
+    Losses,
+    /// How well the tokenizer fits the text.
+    Tokenizer,
+    /// One document with the loss of each character.
+    Preview,
+    /// The batch that comes next.
+    NextBatch,
+    /// What was changed while training.
+    Changes,
     /// Engine, model, progress.
     Run,
     /// What happened.
     Log,
 }
 
-/// What kind of process a stage is to the eye.
+/// What is looked at: a kind of process, or the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
+    /// The data room.
+    Data,
     /// A language model on text.
     Pretrain,
     /// A language model on tasks.
@@ -74,10 +92,11 @@ impl View {
     /// Its panels, in the order Tab walks.
     pub fn panels(self) -> &'static [Panel] {
         use Panel::{
-            Accuracy, Batch, Chat, Drift, Frontier, Lamps, Log, Loss, Margins, Mix, Probe, Rollout, Run, Score, Tasks,
-            Votes,
+            Accuracy, Batch, Changes, Chat, Drift, Dropped, Filters, Frontier, Lamps, Log, Loss, Losses, Margins, Mix,
+            NextBatch, Preview, Probe, Rollout, Run, Score, Sources, Tasks, Tokenizer, Votes,
         };
         match self {
+            View::Data => &[Sources, Filters, Dropped, Losses, Tokenizer, Preview, NextBatch, Changes, Chat, Log],
             View::Pretrain => &[Loss, Probe, Chat, Mix, Run, Log, Batch],
             View::Tune => &[Loss, Tasks, Probe, Batch, Chat, Mix, Run, Log],
             View::Reward => &[Accuracy, Loss, Margins, Votes, Chat, Run, Log],
@@ -89,7 +108,7 @@ impl View {
 
 impl Panel {
     /// Every one.
-    pub const ALL: [Panel; 16] = [
+    pub const ALL: [Panel; 24] = [
         Panel::Loss,
         Panel::Tasks,
         Panel::Probe,
@@ -104,14 +123,17 @@ impl Panel {
         Panel::Rollout,
         Panel::Chat,
         Panel::Mix,
+        Panel::Sources,
+        Panel::Filters,
+        Panel::Dropped,
+        Panel::Losses,
+        Panel::Tokenizer,
+        Panel::Preview,
+        Panel::NextBatch,
+        Panel::Changes,
         Panel::Run,
         Panel::Log,
     ];
-
-    /// Those of a stage, in the order Tab walks.
-    pub fn of(stage: &Stage) -> &'static [Panel] {
-        View::of(stage).panels()
-    }
 
     /// Its name.
     pub fn title(self) -> Tr {
@@ -130,6 +152,14 @@ impl Panel {
             Panel::Rollout => strings::PANEL_ROLLOUT,
             Panel::Chat => strings::PANEL_CHAT,
             Panel::Mix => strings::PANEL_MIX,
+            Panel::Sources => strings::PANEL_SOURCES,
+            Panel::Filters => strings::PANEL_FILTERS,
+            Panel::Dropped => strings::PANEL_DROPPED,
+            Panel::Losses => strings::PANEL_LOSSES,
+            Panel::Tokenizer => strings::PANEL_TOKENIZER,
+            Panel::Preview => strings::PANEL_PREVIEW,
+            Panel::NextBatch => strings::PANEL_NEXT_BATCH,
+            Panel::Changes => strings::PANEL_CHANGES,
             Panel::Run => strings::PANEL_RUN,
             Panel::Log => strings::PANEL_LOG,
         }

@@ -179,7 +179,7 @@ pub fn leans(count: usize, of: usize) -> bool {
 
 /// What each text has that the other has not: all but a longest common subsequence of characters. Texts
 /// longer than a bound differ from there on.
-fn differences(a: &str, b: &str) -> [Vec<Range<usize>>; 2] {
+pub(super) fn differences(a: &str, b: &str) -> [Vec<Range<usize>>; 2] {
     let chars = |text: &str| -> Vec<(usize, char)> { text.char_indices().take(COMPARED).collect() };
     let (left, right) = (chars(a), chars(b));
     let wide = right.len() + 1;

@@ -8,13 +8,15 @@ use super::{
     feedback::Feedback,
     panel::ALIGNED,
 };
-use crate::session::{RunInfo, StageInfo, StepReport, TaskReport};
+use crate::session::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
 use crate::ui::{
     series::Series,
     strings::{self, Lang},
     text::Clean,
 };
 
+/// Changes kept.
+const CHANGES: usize = 500;
 /// Completions kept of one probe; beyond it every second one goes.
 const PROBES: usize = 4096;
 
@@ -52,8 +54,20 @@ pub struct Source {
     pub weight: f64,
     /// Tokens of one pass.
     pub tokens: usize,
-    /// Newest validation loss on it.
-    pub eval_loss: Option<f64>,
+    /// Validation loss on it.
+    pub valid: Series,
+    /// Loss on a sample of its training text.
+    pub train: Series,
+    /// When its weight or its files last changed in this sitting.
+    pub edited: Option<Duration>,
+}
+
+impl Source {
+    fn new(info: &SourceInfo) -> Source {
+        let (weight, tokens) = (info.weight, info.tokens);
+        let (valid, train) = (Series::default(), Series::default());
+        Source { name: Clean::line(&info.name), weight, tokens, valid, train, edited: None }
+    }
 }
 
 /// The run, its texts cleaned.
@@ -76,11 +90,7 @@ pub struct Run {
 impl Run {
     /// Cleans what the trainer says of its run.
     pub fn new(info: RunInfo) -> Run {
-        let sources = info
-            .sources
-            .iter()
-            .map(|s| Source { name: Clean::line(&s.name), weight: s.weight, tokens: s.tokens, eval_loss: None })
-            .collect();
+        let sources = info.sources.iter().map(Source::new).collect();
         Run {
             name: Clean::line(&info.name),
             size: Clean::line(&info.size),
@@ -90,6 +100,46 @@ impl Run {
             info,
         }
     }
+
+    /// The source of that name, or the first.
+    pub fn chosen(&self, raw: &str) -> Option<&Source> {
+        let at = self.info.sources.iter().position(|s| s.name == raw).unwrap_or(0);
+        self.sources.get(at)
+    }
+
+    /// Takes a change in: weights and tokens as they are now, curves as they were.
+    fn edit(&mut self, edit: &Edit, now: Duration) {
+        let old: Vec<(SourceInfo, Source)> = self.info.sources.drain(..).zip(self.sources.drain(..)).collect();
+        for info in &edit.sources {
+            let mut source = Source::new(info);
+            if let Some((before, known)) = old.iter().find(|o| o.0.name == info.name) {
+                (source.valid, source.train) = (known.valid.clone(), known.train.clone());
+                source.edited = if before == info { known.edited } else { Some(now) };
+            } else {
+                source.edited = Some(now);
+            }
+            self.sources.push(source);
+        }
+        self.info.sources.clone_from(&edit.sources);
+        self.info.learning_rate = edit.learning_rate;
+    }
+}
+
+/// A change of data, mix or learning rate, or an edit that cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// When it was told, since the screen opened.
+    pub at: Duration,
+    /// The first step that is taken with it; for what cannot be used, the steps done.
+    pub step: usize,
+    /// What asked for it; none for what cannot be used.
+    pub cause: Option<Cause>,
+    /// What changed.
+    pub text: Clean,
+    /// Seconds from the disk to the batch.
+    pub seconds: Option<f64>,
+    /// Whether the step was taken before.
+    pub replayed: bool,
 }
 
 /// A task and how well it is answered.
@@ -146,6 +196,8 @@ pub struct Probe {
     pub expected: Clean,
     /// Characters to get right.
     pub length: usize,
+    /// Whether the text is trained on.
+    pub recall: bool,
     /// Its completions in order.
     pub entries: Vec<ProbeEntry>,
 }
@@ -225,6 +277,8 @@ pub struct Stage {
     pub batch_asked: Option<Duration>,
     /// What a stage of human feedback tells beside.
     pub feedback: Feedback,
+    /// Changes of the data, oldest first.
+    pub changes: Vec<Change>,
     /// Demonstrations written by hand.
     pub demonstrations: usize,
     /// The newest durable checkpoint of this sitting.
@@ -336,8 +390,9 @@ impl Stage {
         let old = self.run.take();
         let mut run = Run::new(info);
         for source in &mut run.sources {
-            let known = old.iter().flat_map(|o| &o.sources).find(|s| s.name == source.name);
-            source.eval_loss = known.and_then(|k| k.eval_loss);
+            if let Some(known) = old.iter().flat_map(|o| &o.sources).find(|s| s.name == source.name) {
+                (source.valid, source.train) = (known.valid.clone(), known.train.clone());
+            }
         }
         self.run = Some(run);
     }
@@ -349,6 +404,38 @@ impl Stage {
         self.probing = false;
         self.batch_asked = None;
         self.feedback.rollout_asked = None;
+    }
+
+    /// Takes a change of the data in.
+    pub fn edit(&mut self, edit: &Edit, now: Duration) {
+        if let Some(run) = &mut self.run {
+            // What was drawn so far stays with its source.
+            if let Some(step) = &mut self.step {
+                let before = &run.info.sources;
+                let used = |name: &str| step.sources.get(before.iter().position(|s| s.name == name)?).copied();
+                let none = SourceUse { tokens: 0, epoch: 0.0 };
+                step.sources = edit.sources.iter().map(|s| used(&s.name).unwrap_or(none)).collect();
+            }
+            run.edit(edit, now);
+        }
+        let change = Change {
+            at: now,
+            step: edit.step,
+            cause: Some(edit.cause),
+            text: Clean::line(&strings::plain(&edit.text)),
+            seconds: edit.seconds,
+            replayed: edit.replayed,
+        };
+        self.change(change);
+    }
+
+    /// Adds a change. One that is told again when its step is taken again stands once.
+    pub fn change(&mut self, change: Change) {
+        self.changes.retain(|c| !(change.replayed && c.step == change.step && c.text == change.text));
+        if self.changes.len() == CHANGES {
+            self.changes.remove(0);
+        }
+        self.changes.push(change);
     }
 
     /// Adds a task's scores.
@@ -369,21 +456,25 @@ impl Stage {
     pub fn add_probe(&mut self, said: Said) {
         let known = |p: &Probe| p.raw == said.prompt && p.task.as_deref() == said.task;
         let at = self.probes.iter().position(known).unwrap_or_else(|| {
-            self.probes.push(Probe {
+            // What is learned by heart is looked at first.
+            let at = if said.recall { self.probes.iter().take_while(|p| p.recall).count() } else { self.probes.len() };
+            let probe = Probe {
                 raw: said.prompt.to_owned(),
                 task: said.task.map(str::to_owned),
                 task_name: Clean::line(said.task.unwrap_or_default()),
                 prompt: Clean::line(said.prompt),
                 expected: Clean::default(),
                 length: said.length,
+                recall: said.recall,
                 entries: Vec::new(),
-            });
-            self.probes.len() - 1
+            };
+            self.probes.insert(at, probe);
+            at
         });
         let probe = &mut self.probes[at];
         let split = said.text.char_indices().nth(said.matched).map_or(said.text.len(), |(i, _)| i);
         let (right, rest) = said.text.split_at(split);
-        probe.length = said.length;
+        (probe.length, probe.recall) = (said.length, said.recall);
         probe.expected = Clean::line(said.expected);
         let (right, rest) = (Clean::line(right), Clean::line(rest));
         probe.entries.push(ProbeEntry { step: said.step, right, rest, matched: said.matched });
@@ -408,6 +499,7 @@ pub struct Said<'a> {
     pub expected: &'a str,
     pub matched: usize,
     pub length: usize,
+    pub recall: bool,
 }
 
 /// The stages, which of them has the trainer, and which is looked at. Never none.

@@ -35,8 +35,9 @@ macro_rules! strings {
 }
 
 mod feedback;
+mod room;
 
-pub use self::feedback::*;
+pub use self::{feedback::*, room::*};
 
 strings! {
     PREPARING = "准备中", "preparing";
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn no_text_holds_a_character_of_ambiguous_width() {
         use unicode_width::UnicodeWidthStr as _;
-        for text in ALL.iter().chain(feedback::ALL).flat_map(|t| [t.0, t.1]) {
+        for text in ALL.iter().chain(feedback::ALL).chain(room::ALL).flat_map(|t| [t.0, t.1]) {
             assert_eq!(text.width(), text.width_cjk(), "{text}");
         }
     }

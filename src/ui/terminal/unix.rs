@@ -147,7 +147,7 @@ impl Signals {
     pub(in crate::ui) fn listen(to: Sender<Input>, session: &Session, pulse: Arc<AtomicU64>) -> io::Result<Signals> {
         let mut signals = Iterator::new([SIGTERM, SIGINT, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH])?;
         let handle = signals.handle();
-        let session = Session { commands: session.commands.clone(), events: session.events.clone() };
+        let session = session.clone();
         thread::Builder::new().name("danlu-signals".to_owned()).spawn(move || {
             let mut asked: Option<Instant> = None;
             for signal in signals.forever() {
@@ -194,12 +194,13 @@ fn turns(pulse: &AtomicU64, time: Duration) -> bool {
 
 /// Stands by after a signal; takes over from a UI thread that stands still.
 fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
-    let session = Session { commands: session.commands.clone(), events: session.events.clone() };
+    let session = session.clone();
     let pulse = Arc::clone(pulse);
     let spawned = thread::Builder::new().name("danlu-leave".to_owned()).spawn(move || {
         let start = Instant::now();
         while turns(&pulse, Duration::from_millis(1500)) {}
         // Both may fail only because the trainer is gone already.
+        session.stop.store(true, Ordering::Release);
         let _ = session.commands.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         let mut saved = false;
         while let Some(left) = SAVING.checked_sub(start.elapsed()) {

@@ -1,6 +1,6 @@
 //! What the trainer tells, taken into the state. It speaks of the stage that has it.
 
-use super::{Cmd, leaving::close_if_leaving, pick};
+use super::{Cmd, leaving::close_if_leaving, pick, room};
 use crate::session::{Event, RunInfo, StepReport};
 use crate::ui::{
     actions::{self, Act},
@@ -16,7 +16,9 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     match event {
         Event::Started(info) => return on_started(state, *info),
         Event::Steps(steps) => on_steps(state, steps),
-        Event::Eval { step, source, eval_loss, .. } => on_eval(state.stages.live_mut(), step, &source, eval_loss),
+        Event::Eval { step, source, eval_loss, train_loss, .. } => {
+            on_eval(state.stages.live_mut(), step, &source, eval_loss, train_loss);
+        }
         Event::Reward(r) => {
             let text = strings::reward_figures(state.lang, r.step, 100.0 * r.accuracy, 100.0 * r.by_length);
             state.record(Level::Note, &text);
@@ -60,20 +62,41 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             state.stages.live_mut().batch = Some(Batch::new(&batch));
         }
         Event::Batch(_) => {}
-        Event::Probe { step, task, prompt, text, expected, matched, length, recall: _ } => {
+        Event::Probe { step, task, prompt, text, expected, matched, length, recall } => {
             let stage = state.stages.live_mut();
             stage.probing = false;
             let task = task.as_deref();
-            stage.add_probe(Said { step, task, prompt: &prompt, text: &text, expected: &expected, matched, length });
+            stage.add_probe(Said {
+                step,
+                task,
+                prompt: &prompt,
+                text: &text,
+                expected: &expected,
+                matched,
+                length,
+                recall,
+            });
         }
-        Event::Room(_)
-        | Event::Edited(_)
-        | Event::Broken { .. }
-        | Event::Document(_)
-        | Event::NextBatch(_)
-        | Event::Dropped(_)
-        | Event::Tried(_)
-        | Event::Marked { .. } => {}
+        Event::Room(view) => {
+            pick::answered(state, &Wish::Room);
+            state.room.tell(*view);
+        }
+        Event::Edited(edit) => return room::on_edited(state, &edit),
+        Event::Broken { step, text } => room::on_broken(state, step, &text),
+        Event::Document(view) => {
+            pick::answered(state, &Wish::Document);
+            state.room.show(&view);
+        }
+        Event::NextBatch(batch) => {
+            pick::answered(state, &Wish::NextBatch);
+            state.room.next = Some(Batch::new(&batch));
+        }
+        Event::Dropped(view) => {
+            pick::answered(state, &Wish::Dropped);
+            state.room.turn(*view);
+        }
+        Event::Tried(trial) => room::on_tried(state, *trial),
+        Event::Marked { keep, drop } => room::on_marked(state, keep, drop),
         Event::PromptText { id, text, step } => {
             if let Some(answer) = state.chat.answer_mut(id) {
                 answer.push(&text, step);
@@ -157,10 +180,11 @@ fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
     state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
     state.stages.begin(info, state.now);
     super::stages::keep_focus(state);
+    state.room.forget();
     // Whoever is choosing goes on with the answers of the new stage, if it answers at all.
-    let mut cmds = Vec::new();
+    let mut cmds = room::ask_all(state);
     if std::mem::take(&mut state.pick.open) && actions::enabled(state, Act::Pick) {
-        cmds = pick::perform(state, Act::Pick);
+        cmds.extend(pick::perform(state, Act::Pick));
     }
     let name = state.live().title(state.lang).to_owned();
     let mut text = format!("{}  {name}  {path}", state.tr(strings::LOG_STARTED));
@@ -190,13 +214,16 @@ fn on_steps(state: &mut AppState, steps: Vec<StepReport>) {
     }
 }
 
-fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64) {
+fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_loss: Option<f64>) {
     let Some(run) = &mut stage.run else { return };
     let only = run.info.sources.len() == 1;
     let mut known = false;
     for (raw, shown) in run.info.sources.iter().zip(&mut run.sources) {
         if raw.name == source {
-            shown.eval_loss = Some(eval_loss);
+            shown.valid.push(step, eval_loss);
+            if let Some(loss) = train_loss {
+                shown.train.push(step, loss);
+            }
             known = true;
         }
     }

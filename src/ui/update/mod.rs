@@ -3,6 +3,7 @@
 mod events;
 mod leaving;
 mod pick;
+mod room;
 mod stages;
 mod talk;
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
             }
             let mut wanted = stages::ask_batch(state);
             wanted.extend(stages::ask_rollout(state));
+            wanted.extend(room::tick(state));
             wanted
         }
         Msg::Leave => leaving::leave(state, true, true),
@@ -122,7 +124,7 @@ fn on_paste(state: &mut AppState, text: &str) -> Vec<Cmd> {
 /// Opens the prompt field where text may be typed unasked; whether it did.
 fn begins_text(state: &mut AppState, mode: Mode) -> bool {
     match mode {
-        Mode::Nav if actions::enabled(state, Act::Prompt) => talk::open_prompt(state),
+        Mode::Nav | Mode::Room if actions::enabled(state, Act::Prompt) => talk::open_prompt(state),
         Mode::Pick if actions::enabled(state, Act::OwnPrompt) => state.typing = true,
         _ => return false,
     }
@@ -230,8 +232,24 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
         | Act::OwnPrompt
         | Act::Marks
         | Act::Refit => return pick::perform(state, act),
-        Act::Previous | Act::Next if mode == Mode::Nav && state.focus == Panel::Rollout => {
-            return stages::other_rollout(state, act == Act::Next);
+        Act::Data
+        | Act::Open
+        | Act::More
+        | Act::Less
+        | Act::Published
+        | Act::AllSources
+        | Act::KeepText
+        | Act::DropText
+        | Act::Unmark
+        | Act::Reread => return room::perform(state, act),
+        _ if matches!(mode, Mode::Nav | Mode::Room) && room::is_walk(act) => {
+            if let Some(cmds) = room::walk(state, act) {
+                return cmds;
+            }
+            if state.focus == Panel::Rollout && matches!(act, Act::Previous | Act::Next) {
+                return stages::other_rollout(state, act == Act::Next);
+            }
+            move_or_edit(state, mode, act);
         }
         Act::NewLine => field(state).insert("\n"),
         _ => move_or_edit(state, mode, act),
@@ -240,7 +258,7 @@ fn perform(state: &mut AppState, mode: Mode, act: Act) -> Vec<Cmd> {
 }
 
 fn step_focus(state: &mut AppState, on: bool) {
-    let panels = Panel::of(state.shown());
+    let panels = state.panels();
     let at = panels.iter().position(|p| *p == state.focus).unwrap_or(0);
     let by = if on { 1 } else { panels.len() - 1 };
     focus(state, panels[(at + by) % panels.len()]);
@@ -345,6 +363,8 @@ fn back(state: &mut AppState) {
         state.typing = false;
     } else if state.pick.open {
         state.pick.open = false;
+    } else if room::back(state) {
+        // One level is enough.
     } else if state.focus == Panel::Batch && state.shown().spot.is_some() {
         state.stages.shown_mut().spot = None;
     } else if state.focus == Panel::Rollout && state.shown().feedback.token.is_some() {

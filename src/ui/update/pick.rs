@@ -158,7 +158,13 @@ pub(super) fn on_refused(state: &mut AppState, text: &str) {
         }
         // Nobody pressed a key for it.
         Some(Wish::Rollout) => state.record(Level::Note, text),
-        _ => state.refuse(text),
+        Some(Wish::Room | Wish::Document | Wish::NextBatch | Wish::Dropped) => super::room::on_refused(state, text),
+        wish => {
+            if wish == Some(Wish::Try) {
+                state.room.trying = None;
+            }
+            state.refuse(text);
+        }
     }
 }
 

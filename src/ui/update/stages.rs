@@ -14,7 +14,7 @@ const BATCH: Duration = Duration::from_secs(1);
 
 /// Looks at the stage of that name. Changes nothing but what is seen.
 pub(super) fn view(state: &mut AppState, name: &str) {
-    state.pick.open = false;
+    (state.pick.open, state.room.open) = (false, false);
     state.stages.show(name);
     keep_focus(state);
 }
@@ -22,7 +22,7 @@ pub(super) fn view(state: &mut AppState, name: &str) {
 /// Looks at a stage of alignment; at the next one if one is looked at.
 pub(super) fn view_aligned(state: &mut AppState) {
     // Coming back from choosing is not going on.
-    let back = state.pick.open && state.shown().aligns();
+    let back = (state.pick.open || state.room.open) && state.shown().aligns();
     let name = if back { Some(state.shown().name.as_str()) } else { state.stages.next_aligned() };
     let name = name.map(str::to_owned);
     if let Some(name) = name {
@@ -33,7 +33,7 @@ pub(super) fn view_aligned(state: &mut AppState) {
 /// The focus stays where it is if the stage in view has such a panel; from the loss, where it is at first, it
 /// goes to what the view is about.
 pub(super) fn keep_focus(state: &mut AppState) {
-    let panels = Panel::of(state.shown());
+    let panels = state.panels();
     if state.focus == Panel::Loss || !panels.contains(&state.focus) {
         super::focus(state, panels[0]);
     }

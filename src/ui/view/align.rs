@@ -122,7 +122,7 @@ pub(super) fn score(pen: &Pen, area: Rect, buf: &mut Buffer) {
         put_pieces(buf, place.x + 2, place.y, place.right().saturating_sub(1), &legend[at]);
         let holds = (at == 0).then_some((0.0, 1.0));
         let now = Some(pen.stage.steps_done());
-        let plot = Plot { steps: pen.steps(), now, log: false, curves, axes: true, holds };
+        let plot = Plot { steps: pen.steps(), now, curves, axes: true, holds, ..Plot::default() };
         let place = below(place, 1);
         plot.render(buf, Rect { width: place.width.saturating_sub(1), ..place }, state.theme, pen.glyphs);
     }
@@ -178,7 +178,7 @@ fn gauge(pen: &Pen, gauge: &Gauge, area: Rect, buf: &mut Buffer) {
         Curve { series: evaluated, smoothing: 0, band: None, line: pen.style(Role::Valid), points: by_step.is_some() },
         Curve { series: by_step.unwrap_or(&empty), smoothing: 0, band: None, line, points: false },
     ];
-    let plot = Plot { steps: pen.steps(), now: None, log: false, curves, axes: false, holds: None };
+    let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
     let place = below(area, 1);
     let margin = Rect { x: place.x + 2, width: place.width.saturating_sub(4), ..place };
     plot.render(buf, margin, state.theme, pen.glyphs);

@@ -4,7 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
 use super::Pen;
 use crate::ui::{
-    actions::{self, Mode},
+    actions::{self, Act, Mode},
     paint::{Pieces, clear, pieces_width, put, put_pieces, put_right, rule},
     state::{Leaving, Level, Phase, Stage},
     strings,
@@ -86,6 +86,18 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     let stages = &state.stages;
     let then = format!(" {} ", pen.glyphs.then);
     let whole = path == Path::Whole;
+    if whole || state.room.open {
+        // What all of them are made of.
+        if let Some(key) = actions::key_of(Act::Data).filter(|_| whole) {
+            pieces.push(pen.piece(format!("{key} "), Role::Dim));
+        }
+        let mut style = pen.style(if state.room.open { Role::Bright } else { Role::Text });
+        if state.room.open {
+            style = style.add_modifier(Modifier::UNDERLINED);
+        }
+        pieces.push((state.tr(strings::DATA).into(), style));
+        pieces.push(pen.piece(then.clone(), Role::Dim));
+    }
     if path == Path::Here {
         stop(pen, pen.stage, None, pieces);
         return;
@@ -125,8 +137,9 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut P
     let live = state.stages.is_live(stage);
     let mark = if live { pen.glyphs.chosen } else { "" };
     pieces.push(pen.piece(mark, Role::Focus));
-    let mut style = pen.style(if state.stages.is_shown(stage) { Role::Bright } else { Role::Text });
-    if state.stages.is_shown(stage) {
+    let shown = state.stages.is_shown(stage) && !state.room.open;
+    let mut style = pen.style(if shown { Role::Bright } else { Role::Text });
+    if shown {
         style = style.add_modifier(Modifier::UNDERLINED);
     }
     if let Some(first) = whole {

@@ -51,6 +51,7 @@ fn entry<'a>(pen: &Pen, line: &'a LogLine, width: usize) -> Vec<Pieces<'a>> {
     let (tag, role) = match line.level {
         Level::Save => (strings::TAG_SAVE, Role::Good),
         Level::Note => (strings::TAG_NOTE, Role::Text),
+        Level::Edit => (strings::TAG_EDIT, Role::Focus),
         Level::State => (strings::TAG_STATE, Role::Text),
         Level::Alert => (strings::TAG_ALERT, Role::Bad),
     };

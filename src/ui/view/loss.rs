@@ -10,7 +10,7 @@ use crate::ui::{
     series::{SMOOTHINGS, Series},
     state::{Panel, Phase},
     strings::{self, Tr},
-    text::{figure, grouped, rate, short},
+    text::{figure, grouped, rate, short, shorten},
     theme::Role,
 };
 
@@ -60,7 +60,8 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
             Curve { series: &stage.valid, smoothing: 0, band: None, line: pen.style(Role::Valid), points: true },
         ],
         axes: true,
-        holds: None,
+        marks: stage.changes.iter().filter_map(|c| Some((c.step, strings::letter(c.cause?)))).collect(),
+        ..Plot::default()
     };
     let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
     plot.render(buf, margin, state.theme, pen.glyphs);
@@ -122,6 +123,18 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
         from = put(buf, area.x + 2, area.y, area.right(), state.tr(words), pen.style(Role::Focus)) + 1;
     }
     let x = area.right().saturating_sub(wide + 2);
+    // The newest change in words, at the left.
+    let newest = stage.changes.iter().rev().find_map(|c| Some((c, c.cause?)));
+    if let Some((change, cause)) = newest.filter(|_| stage.phase != Phase::Resting) {
+        let end = x.saturating_sub(2);
+        let at = format!(" @{}", grouped(change.step as u64));
+        let cells = (end.saturating_sub(area.x + 4) as usize).saturating_sub(at.len());
+        if cells >= 12 {
+            let words = format!("{}{at}", shorten(&change.text, cells));
+            let next = put(buf, area.x + 2, area.y, end, strings::letter(cause), pen.style(Role::Focus));
+            put(buf, next + 1, area.y, end, &words, pen.style(Role::Text));
+        }
+    }
     if x >= from || stage.phase != Phase::Resting {
         put_pieces(buf, x.max(from), area.y, area.right(), &pieces);
     }
@@ -146,7 +159,7 @@ fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let bad = series.last().is_some_and(|l| !l.1.is_finite());
         let line = pen.style(if bad { Role::Bad } else { Role::Train });
         let curve = Curve { series, smoothing: 0, band: Some(pen.style(Role::Band)), line, points: false };
-        let plot = Plot { steps: pen.steps(), now: None, log: false, curves: vec![curve], axes: false, holds: None };
+        let plot = Plot { steps: pen.steps(), curves: vec![curve], ..Plot::default() };
         let inner = below(place, 1);
         let margin = Rect { x: inner.x + 1, width: inner.width.saturating_sub(3), ..inner };
         plot.render(buf, margin, state.theme, pen.glyphs);

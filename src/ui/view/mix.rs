@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 use super::Pen;
 use crate::ui::{
     paint::{Pieces, bar, put, put_right},
-    state::Panel,
+    state::{Panel, Wish},
     strings::{self, Tr},
     text::{figure, pad, short},
     theme::Role,
@@ -50,16 +50,16 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         }
         y += 1;
     }
-    let first = if state.focus == Panel::Mix {
-        let limit = run.sources.len().saturating_sub((inner.bottom() - y) as usize);
-        state.scroll_limit.set(limit);
-        limit - state.scroll.min(limit)
-    } else {
-        0
-    };
+    let rows = inner.bottom().saturating_sub(y).max(1) as usize;
+    let focused = state.focus == Panel::Mix;
+    let chosen = run.info.sources.iter().position(|s| s.name == state.room.chosen).unwrap_or(0);
+    let first = if focused { (chosen + 1).saturating_sub(rows) } else { 0 };
     for (at, source) in run.sources.iter().enumerate().skip(first) {
         if y >= inner.bottom() {
             break;
+        }
+        if focused && at == chosen {
+            put(buf, inner.x + 1, y, inner.right(), pen.glyphs.chosen, pen.style(Role::Focus));
         }
         put(buf, inner.x + 2, y, inner.right(), &pad(&source.name, name as usize), pen.style(Role::Text));
         let mut end = inner.right().saturating_sub(2);
@@ -67,7 +67,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         for (title, wide) in &COLUMNS[4 - columns..] {
             let none = || "-".to_owned();
             let text = match *title {
-                strings::VALID => source.eval_loss.map_or_else(none, figure),
+                strings::VALID => source.valid.last().map_or_else(none, |l| figure(l.1)),
                 strings::SEEN => used.map_or_else(none, |u| format!("{:.2}", u.epoch)),
                 strings::SHARE => match used {
                     Some(u) if drawn > 0 => format!("{:.0}%", 100.0 * u.tokens as f64 / drawn as f64),
@@ -83,7 +83,11 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let number = format!("{:>3.0}%", 100.0 * weight);
         let cells = end.saturating_sub(x + 6).min(40);
         bar(buf, x, y, cells, weight, (pen.style(Role::Train), pen.style(Role::Dim)), pen.glyphs);
-        put(buf, x + cells + 1, y, inner.right(), &number, pen.style(Role::Bright));
+        // A weight that is asked for is not there yet.
+        let asked = state.awaits(&Wish::Weigh(run.info.sources[at].name.clone()));
+        let number = if asked { format!("{number}?") } else { number };
+        let role = if asked { Role::Focus } else { Role::Bright };
+        put(buf, x + cells + 1, y, inner.right(), &number, pen.style(role));
         y += 1;
     }
 }

@@ -6,6 +6,7 @@ mod chat;
 mod field;
 mod frame;
 mod guard;
+mod help;
 mod log;
 mod loss;
 mod mix;
@@ -15,15 +16,20 @@ mod places;
 mod probe;
 mod reward;
 mod rollout;
+mod room;
 mod run;
 mod tasks;
 mod votes;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
 
-use self::places::Room;
+use self::places::Size;
 use crate::ui::{
     paint::{Pieces, put},
     state::{AppState, Panel, Phase, Stage},
@@ -134,6 +140,25 @@ pub(crate) fn put_rows(buf: &mut Buffer, area: Rect, rows: Vec<Pieces>) {
     }
 }
 
+/// A line cut where marks begin and end.
+pub(crate) fn parts(line: Range<usize>, marks: &[Range<usize>]) -> Vec<(Range<usize>, bool)> {
+    let mut parts = Vec::new();
+    let mut at = line.start;
+    for mark in marks.iter().filter(|m| m.end > line.start && m.start < line.end) {
+        let (from, to) = (mark.start.max(at), mark.end.min(line.end));
+        parts.push((at..from, false));
+        parts.push((from..to, true));
+        at = to;
+    }
+    parts.push((at..line.end, false));
+    parts
+}
+
+/// How what differs between two texts looks.
+pub(crate) fn marked_style(pen: &Pen) -> Style {
+    pen.style(Role::Focus).add_modifier(Modifier::UNDERLINED)
+}
+
 /// `area` without its first rows.
 pub(crate) fn below(area: Rect, rows: u16) -> Rect {
     let rows = rows.min(area.height);
@@ -147,11 +172,11 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Option<Caret> {
         return None;
     }
     let pen = Pen { state, stage: state.shown(), glyphs: state.glyph_set.glyphs() };
-    let room = places::room(area);
+    let size = places::size(area);
     let header = u16::from(area.height > 2);
-    let footer = match (room, area.height) {
+    let footer = match (size, area.height) {
         (_, 0..=3) => 0,
-        (Room::Small, _) => 1,
+        (Size::Small, _) => 1,
         _ => 2,
     };
     let body = Rect { y: area.y + header, height: area.height - header - footer, ..area };
@@ -161,7 +186,9 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     state.scroll_limit.set(0);
     state.batch_cells.set(0);
     state.rollout_seen.set(false);
-    let caret = if state.pick.open { pick::draw(&pen, room, body, buf) } else { panels(&pen, room, body, buf) };
+    state.room.next_seen.set(false);
+    state.room.document_seen.set(false);
+    let caret = if state.pick.open { pick::draw(&pen, size, body, buf) } else { panels(&pen, size, body, buf) };
     if footer > 0 {
         let place = Rect { y: area.bottom() - footer, height: footer, ..area };
         frame::footer(&pen, place, buf);
@@ -171,8 +198,8 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Option<Caret> {
 }
 
 /// The panels of the view, each in its place.
-fn panels(pen: &Pen, room: Room, body: Rect, buf: &mut Buffer) -> Option<Caret> {
-    let (panels, divider) = places::arrange(pen.state, body, room);
+fn panels(pen: &Pen, size: Size, body: Rect, buf: &mut Buffer) -> Option<Caret> {
+    let (panels, divider) = places::arrange(pen.state, body, size);
     let mut caret = None;
     for (panel, place) in &panels {
         match panel {
@@ -190,6 +217,14 @@ fn panels(pen: &Pen, room: Room, body: Rect, buf: &mut Buffer) -> Option<Caret> 
             Panel::Rollout => rollout::draw(pen, *place, buf),
             Panel::Chat => caret = chat::draw(pen, *place, buf),
             Panel::Mix => mix::draw(pen, *place, buf),
+            Panel::Sources => room::sources(pen, *place, buf),
+            Panel::Filters => room::filters(pen, *place, buf),
+            Panel::Dropped => room::dropped(pen, *place, buf),
+            Panel::Losses => room::losses(pen, *place, buf),
+            Panel::Tokenizer => room::tokenizer(pen, *place, buf),
+            Panel::Preview => room::preview(pen, *place, buf),
+            Panel::NextBatch => room::next_batch(pen, *place, buf),
+            Panel::Changes => room::changes(pen, *place, buf),
             Panel::Run => run::draw(pen, *place, buf),
             Panel::Log => log::draw(pen, *place, buf),
         }

@@ -1,21 +1,21 @@
-//! What lies over the panels: help, palette, the question before leaving, the wait for a save.
+//! What lies over the panels: palette, the question before leaving, the wait for a save.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Caret, Pen, below};
+use super::{Caret, Pen, help};
 use crate::ui::{
-    actions::{self, ACTIONS, Mode},
-    paint::{Pieces, clear, put, put_pieces, put_right, rule},
+    actions::{self, Mode},
+    paint::{clear, put, put_right, rule},
     state::{Overlay, Question},
     strings,
-    text::{pad, shorten, width, wrap},
+    text::{pad, shorten, width},
     theme::Role,
 };
 
 /// Draws the topmost; `caret` is the panels' own, kept where nothing lies above.
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer, caret: Option<Caret>) -> Option<Caret> {
     match &pen.state.overlay {
-        Some(Overlay::Help { scroll }) => help(pen, *scroll, area, buf),
+        Some(Overlay::Help { scroll }) => help::draw(pen, *scroll, area, buf),
         Some(Overlay::Palette { field, chosen }) => return palette(pen, field, *chosen, area, buf),
         Some(Overlay::Ask { question, chosen }) => ask(pen, question, *chosen, area, buf),
         None if pen.state.leaving.is_some() && !pen.state.is_finished() => leaving(pen, area, buf),
@@ -50,63 +50,6 @@ fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buf
         }
     }
     Rect { x: x + 2, y: y + 1, width: wide.saturating_sub(4), height: high.saturating_sub(2) }
-}
-
-fn help(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
-    let state = pen.state;
-    // All between the first row and the last.
-    let edge = u16::from(area.height > 3);
-    let place = Rect { y: area.y + edge, height: area.height - 2 * edge, ..area };
-    clear(buf, place);
-    let two = place.width >= 100;
-    let inside = Rect { x: place.x + 2, width: place.width.saturating_sub(4), ..below(place, 1) };
-    let column = if two { inside.width / 2 - 1 } else { inside.width };
-    let section = |mode: Mode, title: strings::Tr| {
-        let mut lines: Vec<Pieces> = vec![Vec::new(), vec![pen.piece(state.tr(title), Role::Focus)]];
-        for action in ACTIONS.iter().filter(|a| actions::exists(state, a.act)) {
-            let Some(keys) = actions::keys_text(action, mode) else { continue };
-            // What its keys do everywhere is told once.
-            if mode == Mode::Pick && actions::keys_text(action, Mode::Nav).as_ref() == Some(&keys) {
-                continue;
-            }
-            let keys = pad(&keys, 20.min(column as usize / 2));
-            // What cannot be done now is told, but dim.
-            let now = mode != Mode::Nav || actions::enabled(state, action.act);
-            let roles = if now { (Role::Bright, Role::Text) } else { (Role::Dim, Role::Dim) };
-            lines.push(vec![pen.piece(keys, roles.0), pen.piece(actions::name(action, state.lang), roles.1)]);
-        }
-        lines
-    };
-    let mut left = section(Mode::Nav, strings::HELP_NAV);
-    let mut right = section(Mode::Text, strings::HELP_TEXT);
-    let note = state.tr(strings::HELP_HAN);
-    if state.live().talks() {
-        right.extend(section(Mode::Edit, strings::HELP_EDIT));
-    }
-    if actions::exists(state, actions::Act::Pick) {
-        right.extend(section(Mode::Pick, strings::HELP_PICK));
-    }
-    right.push(Vec::new());
-    for range in wrap(note, column.saturating_sub(2) as usize, 2) {
-        right.push(vec![pen.piece(&note[range], Role::Dim)]);
-    }
-    if !two {
-        left.append(&mut right);
-    }
-    let high = left.len().max(right.len());
-    let limit = high.saturating_sub(inside.height as usize);
-    state.scroll_limit.set(limit);
-    let mut facts: Pieces = Vec::new();
-    if limit > 0 {
-        let seen = (scroll.min(limit) + inside.height as usize).min(high);
-        facts.push(pen.piece(format!("{seen}/{high}"), Role::Dim));
-    }
-    rule(buf, place, state.tr(strings::HELP_TITLE), &facts, false, state.theme, pen.glyphs);
-    for (lines, x) in [(left, inside.x), (right, inside.x + column + 2)] {
-        for (row, line) in lines.iter().skip(scroll.min(limit)).take(inside.height as usize).enumerate() {
-            put_pieces(buf, x, inside.y + row as u16, (x + column).min(place.right()), line);
-        }
-    }
 }
 
 fn palette(pen: &Pen, field: &crate::ui::editor::Editor, chosen: usize, area: Rect, buf: &mut Buffer) -> Option<Caret> {

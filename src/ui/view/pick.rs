@@ -1,11 +1,9 @@
 //! Choosing between two answers: the question, both answers, what the keys do, and below them the newest
 //! vote with the reward model's opinion of it. What could lead a person stands nowhere before the vote.
 
-use std::ops::Range;
+use ratatui::{buffer::Buffer, layout::Rect};
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
-
-use super::{Caret, Pen, below, field, places::Room, put_rows, votes};
+use super::{Caret, Pen, below, field, marked_style, parts, places::Size, put_rows, votes};
 use crate::session::{Choice, VotedPair};
 use crate::ui::{
     actions::{self, Mode},
@@ -19,29 +17,29 @@ use crate::ui::{
 /// Rows that a prompt of one's own may grow to.
 const FIELD: u16 = 4;
 
-pub(super) fn draw(pen: &Pen, room: Room, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     let state = pen.state;
     let pair = state.pick.pair.as_ref();
-    let foot = match room {
-        Room::Wide => (area.height / 3).max(11),
-        Room::Tall => 4,
-        Room::Small => 2,
+    let foot = match size {
+        Size::Wide => (area.height / 3).max(11),
+        Size::Tall => 4,
+        Size::Small => 2,
     };
-    let choose = if room == Room::Wide { 3 } else { 0 };
+    let choose = if size == Size::Wide { 3 } else { 0 };
     let foot = foot.min(area.height.saturating_sub(choose + 6));
     let above = Rect { height: area.height.saturating_sub(foot + choose), ..area };
-    let (used, mut caret) = question(pen, pair, room, above, buf);
+    let (used, mut caret) = question(pen, pair, size, above, buf);
     let middle = below(above, used);
     match pair {
         Some(_) if state.pick.edits(&state.chat) => caret = rewriting(pen, middle, buf),
-        Some(pair) => answers(pen, pair, room, middle, buf),
+        Some(pair) => answers(pen, pair, size, middle, buf),
         None => waiting(pen, middle, buf),
     }
     if choose > 0 {
         keys(pen, Rect { y: above.bottom(), height: choose, ..area }, buf);
     }
     let bottom = Rect { y: above.bottom() + choose, height: foot, ..area };
-    if room == Room::Wide {
+    if size == Size::Wide {
         let half = area.width / 2;
         last_vote(pen, true, Rect { width: half, ..bottom }, buf);
         reward_model(pen, Rect { x: area.x + half + 1, width: area.width - half - 1, ..bottom }, buf);
@@ -53,7 +51,7 @@ pub(super) fn draw(pen: &Pen, room: Room, area: Rect, buf: &mut Buffer) -> Optio
 }
 
 /// What was asked, or the field for a prompt of one's own; the rows it took.
-fn question(pen: &Pen, pair: Option<&Pair>, room: Room, area: Rect, buf: &mut Buffer) -> (u16, Option<Caret>) {
+fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Buffer) -> (u16, Option<Caret>) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
     if state.typing {
@@ -77,10 +75,10 @@ fn question(pen: &Pen, pair: Option<&Pair>, room: Room, area: Rect, buf: &mut Bu
     let text = pair.map_or("", |p| p.prompt.as_str());
     let cells = inner.width.saturating_sub(4) as usize;
     let lines = wrap(text, cells, 2);
-    let most = match room {
-        Room::Wide => (area.height / 4).max(1) as usize,
-        Room::Tall => 2,
-        Room::Small => 1,
+    let most = match size {
+        Size::Wide => (area.height / 4).max(1) as usize,
+        Size::Tall => 2,
+        Size::Small => 1,
     };
     let shown = lines.len().min(most).min(inner.height as usize);
     for (row, line) in lines.iter().take(shown).enumerate() {
@@ -93,8 +91,8 @@ fn question(pen: &Pen, pair: Option<&Pair>, room: Room, area: Rect, buf: &mut Bu
 }
 
 /// Both answers: beside each other, or one over the other.
-fn answers(pen: &Pen, pair: &Pair, room: Room, area: Rect, buf: &mut Buffer) {
-    let limits = if room == Room::Wide {
+fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Buffer) {
+    let limits = if size == Size::Wide {
         let half = area.width / 2;
         let left = Rect { width: half, ..area };
         let right = Rect { x: area.x + half + 1, width: area.width - half - 1, ..area };
@@ -135,7 +133,7 @@ fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> 
     facts.push(pen.piece(keys_of(act), Role::Bright));
     let inner = pen.subtitle(buf, area, if side == 0 { "A" } else { "B" }, &facts);
     let plain = pen.style(Role::Text);
-    let marked = pen.style(Role::Focus).add_modifier(Modifier::UNDERLINED);
+    let marked = marked_style(pen);
     for (row, line) in lines.into_iter().skip(from).take(rows).enumerate() {
         let mut x = inner.x + 2;
         for (part, mark) in parts(line, if state.pick.marked { &pair.marks[side] } else { &[] }) {
@@ -146,20 +144,6 @@ fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> 
         put(buf, inner.x + 2, inner.y, inner.right(), "-", pen.style(Role::Dim));
     }
     limit
-}
-
-/// A line cut where marks begin and end.
-fn parts(line: Range<usize>, marks: &[Range<usize>]) -> Vec<(Range<usize>, bool)> {
-    let mut parts = Vec::new();
-    let mut at = line.start;
-    for mark in marks.iter().filter(|m| m.end > line.start && m.start < line.end) {
-        let (from, to) = (mark.start.max(at), mark.end.min(line.end));
-        parts.push((at..from, false));
-        parts.push((from..to, true));
-        at = to;
-    }
-    parts.push((at..line.end, false));
-    parts
 }
 
 /// The answer being rewritten, as a field.

@@ -4,9 +4,9 @@ use ratatui::layout::Rect;
 
 use crate::ui::state::{AppState, Panel, View};
 
-/// How much room there is.
+/// How much of the terminal there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Size {
     /// Two columns.
     Wide,
     /// One column of several panels.
@@ -15,11 +15,11 @@ pub(super) enum Room {
     Small,
 }
 
-pub(super) fn room(area: Rect) -> Room {
+pub(super) fn size(area: Rect) -> Size {
     match (area.width, area.height) {
-        (100.., 30..) => Room::Wide,
-        (70.., 20..) => Room::Tall,
-        _ => Room::Small,
+        (100.., 30..) => Size::Wide,
+        (70.., 20..) => Size::Tall,
+        _ => Size::Small,
     }
 }
 
@@ -36,31 +36,63 @@ enum Rows {
     Sources(u16),
     /// A row a task, and so many at most.
     Tasks(u16),
+    /// A row a source and so many more, within the body's height divided by the second.
+    Stock(u16, u16),
     /// Three rows a probe, within half of what the log and the engine leave.
     Probes,
     /// Half of what the engine leaves.
     Half(u16),
 }
 
-use Rows::{Half, Just, Part, Probes, Rest, Sources, Tasks};
+use Rows::{Half, Just, Part, Probes, Rest, Sources, Stock, Tasks};
 
 type Stack = &'static [(Panel, Rows)];
 
 /// Where the panels of a view stand.
 struct Places {
-    /// The wide column of a wide terminal.
+    /// How much of a wide terminal the left column has, in percent.
+    share: u16,
+    /// The left column of a wide terminal.
     left: Stack,
-    /// The narrow one beside it.
+    /// The one beside it.
     right: Stack,
     /// This one changes places with the chat when answers stand side by side, for they need the wide column.
     makes_room: Option<Panel>,
+    /// What has no place of its own takes this one's while it has the focus.
+    yields: Panel,
     /// One column.
     tall: Stack,
     /// What may stand below it: the panel that has the focus if it is one of these, else the first.
     last: Stack,
 }
 
+const DATA: Places = Places {
+    share: 52,
+    left: &[
+        (Panel::Sources, Stock(4, 3)),
+        (Panel::Filters, Rest),
+        (Panel::Losses, Stock(1, 4)),
+        (Panel::Tokenizer, Just(4)),
+    ],
+    right: &[(Panel::Preview, Rest), (Panel::NextBatch, Part(4, 6)), (Panel::Changes, Part(4, 5))],
+    makes_room: None,
+    yields: Panel::Preview,
+    tall: &[(Panel::Sources, Stock(3, 3)), (Panel::Filters, Rest)],
+    last: &[
+        (Panel::Preview, Just(7)),
+        (Panel::Dropped, Part(2, 10)),
+        (Panel::Losses, Stock(1, 3)),
+        (Panel::Tokenizer, Just(4)),
+        (Panel::NextBatch, Just(8)),
+        (Panel::Changes, Just(8)),
+        (Panel::Chat, Just(8)),
+        (Panel::Log, Just(6)),
+    ],
+};
+
 const PRETRAIN: Places = Places {
+    share: 65,
+    yields: Panel::Log,
     left: &[(Panel::Loss, Rest), (Panel::Mix, Sources(5)), (Panel::Log, Part(6, 4))],
     right: &[(Panel::Probe, Half(9)), (Panel::Chat, Rest), (Panel::Run, Just(9))],
     makes_room: None,
@@ -69,6 +101,8 @@ const PRETRAIN: Places = Places {
 };
 
 const TUNE: Places = Places {
+    share: 65,
+    yields: Panel::Log,
     left: &[(Panel::Loss, Rest), (Panel::Tasks, Tasks(0)), (Panel::Batch, Part(3, 8))],
     right: &[(Panel::Probe, Probes), (Panel::Chat, Rest), (Panel::Run, Just(3)), (Panel::Log, Just(5))],
     makes_room: Some(Panel::Batch),
@@ -84,6 +118,8 @@ const TUNE: Places = Places {
 };
 
 const REWARD: Places = Places {
+    share: 65,
+    yields: Panel::Log,
     left: &[(Panel::Accuracy, Rest), (Panel::Loss, Part(4, 7)), (Panel::Votes, Part(3, 9))],
     right: &[(Panel::Margins, Part(3, 8)), (Panel::Chat, Rest), (Panel::Run, Just(3)), (Panel::Log, Just(5))],
     makes_room: Some(Panel::Loss),
@@ -98,6 +134,8 @@ const REWARD: Places = Places {
 };
 
 const ALIGN: Places = Places {
+    share: 65,
+    yields: Panel::Log,
     left: &[(Panel::Score, Rest), (Panel::Drift, Just(5)), (Panel::Rollout, Part(3, 10))],
     right: &[
         (Panel::Frontier, Part(3, 8)),
@@ -137,6 +175,7 @@ impl Rows {
             Part(n, least) => (body / n).max(least),
             Sources(0) => sources.min(6) + 2,
             Sources(n) => sources.min(body / n) + 2,
+            Stock(more, n) => (sources.max(state.room.sources.len() as u16) + more).min((body / n).max(4)),
             Tasks(0) => (tasks + 2).min(body / 3),
             Tasks(most) => tasks.min(most) + 2,
             Probes => (3 * stage.probes.len().max(1) as u16 + 1).min(body.saturating_sub(8) / 2),
@@ -146,11 +185,12 @@ impl Rows {
 }
 
 /// Where every visible panel goes, and the divider's column.
-pub(super) fn arrange(state: &AppState, body: Rect, room: Room) -> (Vec<(Panel, Rect)>, Option<u16>) {
-    if state.expanded || room == Room::Small {
+pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, Rect)>, Option<u16>) {
+    if state.expanded || size == Size::Small {
         return (vec![(state.focus, body)], None);
     }
-    let places = match View::of(state.shown()) {
+    let places = match state.view() {
+        View::Data => &DATA,
         View::Pretrain => &PRETRAIN,
         View::Tune => &TUNE,
         View::Reward => &REWARD,
@@ -159,12 +199,12 @@ pub(super) fn arrange(state: &AppState, body: Rect, room: Room) -> (Vec<(Panel, 
     };
     let mut panels;
     let mut divider = None;
-    if room == Room::Tall {
+    if size == Size::Tall {
         let last = places.last.iter().find(|l| l.0 == state.focus).or(places.last.first());
         let all: Vec<_> = places.tall.iter().chain(last).copied().collect();
         panels = stack(state, body, &all);
     } else {
-        let left = Rect { width: body.width * 65 / 100 / 2 * 2, ..body };
+        let left = Rect { width: body.width * places.share / 100 / 2 * 2, ..body };
         let right = Rect { x: left.right() + 1, width: body.width - left.width - 1, ..body };
         divider = Some(left.right());
         panels = stack(state, left, places.left);
@@ -178,11 +218,10 @@ pub(super) fn arrange(state: &AppState, body: Rect, room: Room) -> (Vec<(Panel, 
                 };
             }
         }
-        // What has no place of its own takes the log's while it has the focus.
         if panels.iter().all(|p| p.0 != state.focus)
-            && let Some(log) = panels.iter_mut().find(|p| p.0 == Panel::Log)
+            && let Some(other) = panels.iter_mut().find(|p| p.0 == places.yields)
         {
-            log.0 = state.focus;
+            other.0 = state.focus;
         }
     }
     panels.retain(|p| p.1.height > 0);

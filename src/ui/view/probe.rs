@@ -28,6 +28,10 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     if stage.probes.len() > 1 {
         facts.push(pen.piece(format!("{}/{}  ", stage.probe + 1, stage.probes.len()), Role::Dim));
     }
+    if let Some(probe) = probe.filter(|p| !p.entries.is_empty()) {
+        let words = if probe.recall { strings::RECALL } else { strings::UNSEEN };
+        facts.push(pen.piece(format!("{}  ", state.tr(words)), Role::Kept));
+    }
     if stage.probing {
         facts.push(pen.piece(format!("{}  ", state.tr(strings::WAITING)), Role::Focus));
     }

@@ -71,7 +71,7 @@ pub(super) fn accuracy(pen: &Pen, area: Rect, buf: &mut Buffer) {
         Curve { series: &feedback.accuracy, smoothing: 0, band: Some(valid), line: valid, points: true },
     ];
     let now = Some(pen.stage.steps_done());
-    let plot = Plot { steps: pen.steps(), now, log: false, curves, axes: true, holds: Some((0.5, 1.0)) };
+    let plot = Plot { steps: pen.steps(), now, curves, axes: true, holds: Some((0.5, 1.0)), ..Plot::default() };
     let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
     plot.render(buf, margin, state.theme, pen.glyphs);
 }

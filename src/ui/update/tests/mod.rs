@@ -1,5 +1,6 @@
 mod feedback;
 mod pick;
+mod room;
 
 use super::*;
 use crate::session::{Ask, RunInfo, StageInfo, StepReport, Turn, Who};
@@ -270,7 +271,7 @@ fn looking_at_a_stage_changes_nothing() {
     event(&mut state, Event::Steps(vec![step(1, 2.0)]));
     assert!(press(&mut state, &[Key::char('３')]).is_empty(), "full-width digits count");
     assert_eq!((state.shown().name.as_str(), state.live().name.as_str()), ("sft", "pretrain"));
-    assert!(press(&mut state, &[Key::char('1'), Key::char('4'), Key::char('5')]).is_empty());
+    assert!(press(&mut state, &[Key::char('4'), Key::char('5')]).is_empty());
     assert_eq!(state.shown().name, "sft", "what does not exist is not looked at");
     event(&mut state, Event::Steps(vec![step(2, 2.0)]));
     assert_eq!(state.live().steps_done(), 2, "steps belong to the stage that runs");
@@ -308,10 +309,13 @@ fn curves_go_on_where_they_stopped() {
     update(&mut state, Msg::Tick(Duration::from_secs(10)));
     switched(&mut state, "sft");
     event(&mut state, Event::Steps(vec![step(1, 9.0)]));
-    event(&mut state, Event::Eval { step: 1, source: "all".to_owned(), eval_loss: 3.0, eval_bits_per_byte: 1.0 });
+    event(
+        &mut state,
+        Event::Eval { step: 1, source: "all".to_owned(), eval_loss: 3.0, eval_bits_per_byte: 1.0, train_loss: None },
+    );
     for loss in [2.0, 2.5] {
         let source = "pretrain".to_owned();
-        event(&mut state, Event::Eval { step: 1, source, eval_loss: loss, eval_bits_per_byte: 1.0 });
+        event(&mut state, Event::Eval { step: 1, source, eval_loss: loss, eval_bits_per_byte: 1.0, train_loss: None });
     }
     assert_eq!((state.live().kept.last(), state.live().kept_first), (Some((1, 2.5)), Some(2.0)), "forgetting");
     assert_eq!(state.live().valid.last(), Some((1, 3.0)), "and not the stage's own validation");

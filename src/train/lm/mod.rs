@@ -1,16 +1,23 @@
 //! Pretraining and fine-tuning: one process, next tokens, on different data.
 
-use std::sync::Arc;
+mod editing;
+mod look;
+
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     answer,
     chats::Chats,
-    corpus::Corpus,
+    checkpoint::State,
+    config::RunConfig,
+    corpus::{self, Corpus, Preparing},
+    edits::{Entry, Terms},
     error::TrainError,
-    event::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo, TokenView},
+    event::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo},
     plan::StagePlan,
     prepare::{Opened, Opening},
-    shares::{Shares, mixed},
+    room::Room,
+    stage::Stage,
     tasks::{self, Examiner},
     validation::{self, Validation},
     work::{Model, Submitted, Work},
@@ -21,7 +28,8 @@ use crate::{
         Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, baseline, chat_rows::BY_HAND,
         encode_prompt,
     },
-    nn::{Decoder, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable},
+    nn::{Decoder, Learner, MicroBatch, ModelConfig, ParamTable},
+    store::RunView,
     train::checkpoint::Part,
 };
 
@@ -46,7 +54,20 @@ pub(super) struct Lm {
     examiner: Option<Examiner>,
     /// The newest step's last micro-batch.
     shown: Option<Batch>,
-    by_hand: usize,
+    stage: &'static Stage,
+    config: RunConfig,
+    /// Where what is saved is read.
+    room: Room,
+    /// Where earlier versions of the data are.
+    run: RunView,
+    shape: Shape,
+    /// What holds, and what is known to come.
+    terms: Terms,
+    coming: VecDeque<Entry>,
+    /// The step from which the first demonstration can be drawn.
+    first_by_hand: Option<u64>,
+    /// The hash of what is drawn from.
+    digest: String,
 }
 
 /// Makes the model and its data, and loads what there is of both.
@@ -54,7 +75,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
     let data_dir = o.run.view().data_dir();
     let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
-    let corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat, &o.setup.stop)?;
+    let mut corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat, &o.setup.stop)?;
     o.notes.extend(corpus.notes.iter().cloned());
     let (mut model, plan) = (o.model.clone(), o.plan.clone());
     model.eos_token_id = corpus.tokenizer.end_of_text();
@@ -68,16 +89,36 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
 
     let learner = Learner::new(o.device, &model, plan.batch_size, plan.context, plan.adamw)?;
     let decoder = Decoder::new(o.device, &model, learner.params(), model.max_position_embeddings)?;
-    let shape = Shape { rows: plan.batch_size, window: plan.context, micros: plan.accumulation };
-    let shares = Shares::new(&corpus, chats.as_ref(), &plan);
-    let first = History::new(&shares.of(false), shape)?;
-    let resumed = o.resume(&model, learner.table(), &corpus.tokenizer, &digest(&corpus, chats.as_ref()), first)?;
+    let shape = editing::shape(&plan);
+    let now = editing::terms(&corpus, chats.as_ref(), &plan);
+    let first = History::new(&now.shares.of(false), shape)?;
+    let resumed = o.resume(&model, learner.table(), &corpus.tokenizer, first)?;
     match &resumed.slabs {
         Some(slabs) => learner.write_state(o.device, slabs)?,
         None => learner.write_params(o.device, &resumed.params)?,
     }
+    let mut state = resumed.state;
+    let preparing = Preparing {
+        config: o.config.clone(),
+        preparer: o.run.preparer(),
+        known: data_dir.clone(),
+        vocab_size: model.vocab_size,
+        chat: o.stage.chat,
+        stop: Arc::default(),
+    };
+    let room = Room::open(preparing, o.setup.pairs(), o.stage.name, &corpus)?;
+    let (terms, coming) = editing::settle(o, &state, &now)?;
+    if terms.data != now.data {
+        match corpus::open_version(o.run.view(), &terms.data, o.config) {
+            Some(packed) => corpus.packed = Arc::new(packed),
+            None => o.notes.push("the data that the next steps were taken with are gone; today's are used".to_owned()),
+        }
+    }
+    let digest = digest(&corpus, chats.as_ref());
+    o.same_data(&mut state, &digest);
     let first_by_hand = chats.as_ref().and_then(|c| c.by_hand.first()).map(|(step, _)| *step);
-    let history = mixed(&resumed.state, &shares, first_by_hand, shape, o.notes)?;
+    let by_hand = first_by_hand.is_some_and(|step| step <= state.step);
+    let history = editing::history(&state, &terms, by_hand, shape, o.notes)?;
     let rows = match &chats {
         Some(c) => {
             let pad = model.pad_token_id.unwrap_or(0);
@@ -94,7 +135,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     } else {
         None
     };
-    let (tokenizer, by_hand) = (corpus.tokenizer.clone(), chats.as_ref().map_or(0, |c| c.by_hand.len()));
+    let tokenizer = corpus.tokenizer.clone();
     let work = Lm {
         model,
         plan,
@@ -107,9 +148,17 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         validation,
         examiner,
         shown: None,
-        by_hand,
+        stage: o.stage,
+        config: o.config.clone(),
+        room,
+        run: o.run.view().clone(),
+        shape,
+        terms,
+        coming,
+        first_by_hand,
+        digest,
     };
-    Ok(Opened { work: Box::new(work), tokenizer, state: resumed.state })
+    Ok(Opened { work: Box::new(work), tokenizer, state })
 }
 
 impl Work for Lm {
@@ -153,13 +202,13 @@ impl Work for Lm {
     }
 
     fn validate(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError> {
-        let measured = self.validation.measure(device, &self.corpus, whole)?;
+        let measured = self.validation.measure(device, &self.corpus, whole, self.examiner.is_none())?;
         let mut events = validation::events(done, &measured);
         if self.examiner.is_some() {
             // Of the text one number is told: how much of it is forgotten.
             let text = events.pop().map(|event| match event {
                 Event::Eval { step, eval_loss, eval_bits_per_byte, .. } => {
-                    Event::Eval { step, source: PRETRAIN.to_owned(), eval_loss, eval_bits_per_byte }
+                    Event::Eval { step, source: PRETRAIN.to_owned(), eval_loss, eval_bits_per_byte, train_loss: None }
                 }
                 event => event,
             });
@@ -221,60 +270,25 @@ impl Work for Lm {
     }
 
     fn look(&mut self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError> {
-        let Some(batch) = &self.shown else { return Ok(None) };
-        let losses = self.learner.losses(device)?;
-        let tokenizer = &self.corpus.tokenizer;
-        let window = batch.shape.window;
-        let name = |source: usize| -> String {
-            let texts = self.corpus.packed.len();
-            match (self.corpus.packed.get(source), &self.chats) {
-                (Some(text), _) => text.name.clone(),
-                (None, Some(c)) => c.sets.get(source - texts).map_or(BY_HAND, |s| s.name.as_str()).to_owned(),
-                (None, None) => String::new(),
-            }
-        };
-        let mut rows = Vec::with_capacity(batch.shape.rows);
-        for (row, source) in batch.sources.iter().enumerate() {
-            let mut tokens = Vec::with_capacity(window + 1);
-            for at in row * window..(row + 1) * window {
-                let place = (at - row * window) as u32;
-                let start = batch.starts.as_ref().map_or(0, |s| s[at]);
-                let alone = start == place && batch.starts.as_ref().is_some_and(|s| s.get(at + 1) != Some(&start));
-                if alone && batch.targets[at] == IGNORE_INDEX {
-                    continue; // padding
-                }
-                if start == place {
-                    tokens.push(TokenView {
-                        text: tokenizer.written(batch.ids[at]),
-                        trained: false,
-                        loss: None,
-                        first: true,
-                    });
-                }
-                // What a place predicts is the next token: that is where its loss belongs.
-                let target = batch.targets[at];
-                let trained = target != IGNORE_INDEX;
-                let next = batch.starts.as_ref().is_none_or(|s| (at + 1) % window != 0 && s[at + 1] == start);
-                let id = match u32::try_from(target) {
-                    Ok(id) => id,
-                    Err(_) if next && (at + 1) % window != 0 => batch.ids[at + 1],
-                    Err(_) => continue,
-                };
-                let loss = trained.then(|| losses.get(at).copied()).flatten();
-                tokens.push(TokenView { text: tokenizer.written(id), trained, loss, first: false });
-            }
-            rows.push((name(*source), tokens));
-        }
-        Ok(Some(BatchView { step: done, rows }))
+        self.shown(device, done)
+    }
+
+    fn lm(&mut self) -> Option<&mut Lm> {
+        Some(self)
+    }
+
+    fn turn(&mut self, step: usize) -> Result<Vec<Event>, TrainError> {
+        self.turned(step as u64)
+    }
+
+    fn peak(&self) -> Option<f64> {
+        Some(self.terms.learning_rate)
     }
 
     fn demonstrate(&mut self, step: u64, example: Example) -> Result<bool, TrainError> {
-        let (Some(rows), Some(chats)) = (self.batcher.chats_mut(), &self.chats) else { return Ok(false) };
+        let Some(rows) = self.batcher.chats_mut() else { return Ok(false) };
         rows.demonstrate(step, example);
-        self.by_hand += 1;
-        let shares = Shares::new(&self.corpus, Some(chats), &self.plan).of(true);
-        let shape = self.batcher.history().at(step).shape;
-        self.batcher.turn_to(step, &shares, shape)?;
+        self.first_by_hand = Some(self.first_by_hand.map_or(step, |first| first.min(step)));
         Ok(true)
     }
 
@@ -284,6 +298,10 @@ impl Work for Lm {
 
     fn voice(&mut self) -> &mut Decoder {
         &mut self.decoder
+    }
+
+    fn note(&self, state: &mut State) {
+        state.data.clone_from(&self.digest);
     }
 
     fn language_model(&self) -> Arc<ParamTable> {
@@ -319,7 +337,7 @@ impl Lm {
         let mut events = Vec::new();
         for (source, eval_loss, tokens, bytes) in told {
             let bits = eval_loss * tokens as f64 / std::f64::consts::LN_2 / bytes.max(1) as f64;
-            events.push(Event::Eval { step: done, source, eval_loss, eval_bits_per_byte: bits });
+            events.push(Event::Eval { step: done, source, eval_loss, eval_bits_per_byte: bits, train_loss: None });
         }
         events.extend(reports.into_iter().map(Event::Task));
         Ok(events)

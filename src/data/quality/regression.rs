@@ -1,0 +1,201 @@
+//! Logistic regression: the loss, its slope and its minimum.
+
+use std::collections::VecDeque;
+
+use super::features::{BUCKETS, Features};
+
+/// λ is this, shared among the examples: the fewer there are, the less of each is learned by heart. Of 18,000 Tang and Song
+/// poems, told apart on 2,000 others, the area under the curve is 0.845 at λ = 1e-3, 0.897 at 1e-4, 0.926 at 1e-5 and
+/// 0.932 at 1e-6; of 2,000 it is 0.815, 0.838, 0.843 and 0.843; of 20 to 200 it is the same at all of them.
+const PRIOR: f64 = 0.2;
+/// Steps at most; fewer where the gradient's norm falls below this share of the first one's.
+const STEPS: usize = 100;
+const SETTLED: f64 = 1e-4;
+/// Steps that the next one is chosen by.
+const MEMORY: usize = 8;
+
+/// A text to learn from.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The text in buckets.
+    pub features: Features,
+    /// Whether texts like it are wanted.
+    pub good: bool,
+    /// What it counts beside the others of its class.
+    pub weight: f64,
+}
+
+/// 1 / (1 + e^−z).
+pub(super) fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}
+
+/// log(1 + e^z) without overflow.
+fn softplus(z: f64) -> f64 {
+    z.max(0.0) + (-z.abs()).exp().ln_1p()
+}
+
+/// The examples, each with its share of the loss: half for either class.
+pub(super) struct Problem<'a> {
+    samples: &'a [Sample],
+    shares: Vec<f64>,
+    lambda: f64,
+}
+
+impl<'a> Problem<'a> {
+    pub(super) fn new(samples: &'a [Sample]) -> Self {
+        let sum = |good: bool| samples.iter().filter(|s| s.good == good).map(|s| s.weight).sum::<f64>();
+        let sums = [sum(false), sum(true)];
+        let shares = samples.iter().map(|s| 0.5 * s.weight / sums[usize::from(s.good)]).collect();
+        Self { samples, shares, lambda: PRIOR / samples.len() as f64 }
+    }
+
+    /// L at `weights`, the last of which is b, and its slope.
+    fn loss(&self, weights: &[f64], gradient: &mut [f64]) -> f64 {
+        let (free, bound) = (weights[BUCKETS], &weights[..BUCKETS]);
+        gradient.iter_mut().zip(bound).for_each(|(g, w)| *g = self.lambda * w);
+        gradient[BUCKETS] = 0.0;
+        let mut loss = 0.5 * self.lambda * bound.iter().map(|w| w * w).sum::<f64>();
+        for (sample, share) in self.samples.iter().zip(&self.shares) {
+            let z = sample.features.dot(weights) + free;
+            let sign = if sample.good { 1.0 } else { -1.0 };
+            loss += share * softplus(-sign * z);
+            let slope = -sign * share * sigmoid(-sign * z);
+            for (at, x) in &sample.features.0 {
+                gradient[*at as usize] += slope * f64::from(*x);
+            }
+            gradient[BUCKETS] += slope;
+        }
+        loss
+    }
+
+    /// The minimum, by L-BFGS (Nocedal and Wright 2006, algorithm 7.5) with steps halved until the loss falls enough.
+    pub(super) fn minimum(&self) -> Vec<f64> {
+        let mut at = vec![0.0; BUCKETS + 1];
+        let mut gradient = vec![0.0; BUCKETS + 1];
+        let mut loss = self.loss(&at, &mut gradient);
+        let settled = SETTLED * dot(&gradient, &gradient).sqrt();
+        let mut memory: VecDeque<Pair> = VecDeque::new();
+        for _ in 0..STEPS {
+            if dot(&gradient, &gradient).sqrt() <= settled {
+                break;
+            }
+            let direction = downhill(&gradient, &memory);
+            let slope = dot(&gradient, &direction);
+            let (mut step, mut to, mut next) = (1.0, at.clone(), gradient.clone());
+            let fallen = loop {
+                to.iter_mut().zip(&at).zip(&direction).for_each(|((to, w), d)| *to = w + step * d);
+                let found = self.loss(&to, &mut next);
+                if found <= loss + 1e-4 * step * slope {
+                    break found;
+                }
+                step *= 0.5;
+                if step < 1e-9 {
+                    // Nothing lower can be told from here with f64.
+                    return at;
+                }
+            };
+            let moved: Vec<f64> = to.iter().zip(&at).map(|(to, w)| to - w).collect();
+            let turned: Vec<f64> = next.iter().zip(&gradient).map(|(to, g)| to - g).collect();
+            let curvature = dot(&moved, &turned);
+            if curvature > 0.0 {
+                memory.push_front(Pair { moved, turned, curvature });
+                memory.truncate(MEMORY);
+            }
+            (at, gradient, loss) = (to, next, fallen);
+        }
+        at
+    }
+}
+
+/// A step that was taken, and what it changed of the slope.
+struct Pair {
+    moved: Vec<f64>,
+    turned: Vec<f64>,
+    /// Their product.
+    curvature: f64,
+}
+
+/// −H⁻¹g, H as the last steps, newest first, show it (algorithm 7.4).
+fn downhill(gradient: &[f64], memory: &VecDeque<Pair>) -> Vec<f64> {
+    let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    let mut shares = Vec::with_capacity(memory.len());
+    for pair in memory {
+        let share = dot(&pair.moved, &direction) / pair.curvature;
+        add(&mut direction, -share, &pair.turned);
+        shares.push(share);
+    }
+    // With |x| = 1 and the 1 that b multiplies, the mean of the logarithms curves by ½ at most.
+    let scale = memory.front().map_or(2.0, |p| p.curvature / dot(&p.turned, &p.turned));
+    for d in &mut direction {
+        *d *= scale;
+    }
+    for (pair, share) in memory.iter().zip(shares).rev() {
+        let back = dot(&pair.turned, &direction) / pair.curvature;
+        add(&mut direction, share - back, &pair.moved);
+    }
+    direction
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add(to: &mut [f64], by: f64, what: &[f64]) {
+    to.iter_mut().zip(what).for_each(|(to, w)| *to += by * w);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::data::{builtin_sources, document::Document};
+
+    /// Documents of two built-in sources: those trained on, and every fifth held out.
+    pub(in super::super) fn told_apart(good: &str, bad: &str) -> (Vec<Sample>, Vec<Sample>) {
+        let sources = builtin_sources().unwrap();
+        let of = |name: &str| sources.iter().find(|s| s.name == name).unwrap().documents.iter().enumerate();
+        let sample = |good: bool| {
+            move |(i, d): (usize, &Document)| {
+                (i, Sample { features: Features::of(d.body()), good, weight: 1.0 + (i % 3) as f64 })
+            }
+        };
+        let all: Vec<(usize, Sample)> = of(good).map(sample(true)).chain(of(bad).map(sample(false))).collect();
+        let (test, train): (Vec<_>, Vec<_>) = all.into_iter().partition(|(i, _)| i % 5 == 0);
+        let plain = |v: Vec<(usize, Sample)>| v.into_iter().map(|(_, s)| s).collect();
+        (plain(train), plain(test))
+    }
+
+    #[test]
+    fn the_slope_is_that_of_finite_differences() {
+        let (train, _) = told_apart("tang300", "classical");
+        let train: Vec<Sample> = train.into_iter().step_by(8).collect();
+        let problem = Problem::new(&train);
+        let weights: Vec<f64> = (0..=BUCKETS).map(|i| ((i * 37) % 101) as f64 / 50.0 - 1.0).collect();
+        let mut slope = vec![0.0; BUCKETS + 1];
+        problem.loss(&weights, &mut slope);
+        let seen = train[0].features.0.iter().map(|(at, _)| *at as usize);
+        for at in seen.take(20).chain([0, BUCKETS]) {
+            let beside = |by: f64| {
+                let mut weights = weights.clone();
+                weights[at] += by;
+                problem.loss(&weights, &mut vec![0.0; BUCKETS + 1])
+            };
+            let found = (beside(1e-4) - beside(-1e-4)) / 2e-4;
+            assert!((found - slope[at]).abs() <= 1e-7 + 1e-6 * found.abs(), "{at}: {found} and {}", slope[at]);
+        }
+    }
+
+    #[test]
+    fn the_minimum_is_reached() {
+        let (train, _) = told_apart("tang300", "classical");
+        let problem = Problem::new(&train);
+        let (mut first, mut last) = (vec![0.0; BUCKETS + 1], vec![0.0; BUCKETS + 1]);
+        let norm = |g: &[f64]| g.iter().map(|g| g * g).sum::<f64>().sqrt();
+        let start = problem.loss(&vec![0.0; BUCKETS + 1], &mut first);
+        let end = problem.loss(&problem.minimum(), &mut last);
+        // Without weights either class is as likely: log 2.
+        assert!((start - 2.0_f64.ln()).abs() < 1e-12 && end < 0.2 * start, "{start} {end}");
+        assert!(norm(&last) <= SETTLED * norm(&first), "{}", norm(&last) / norm(&first));
+    }
+}

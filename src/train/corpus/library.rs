@@ -1,0 +1,109 @@
+//! The units of a run in the order of its sources, and their documents numbered through.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::{
+    data::{
+        DataError,
+        unit::{Index, Unit},
+    },
+    store::{ReadSeek, RunView},
+};
+
+/// What a unit's file is called.
+pub(super) fn unit_name(key: &str) -> String {
+    format!("unit-{key}")
+}
+
+/// Opens prepared data. What is not there any more is damaged.
+pub(super) fn open(view: &RunView, name: &str) -> Result<Box<dyn ReadSeek>, DataError> {
+    view.open_prepared(name).map_err(|e| DataError::Damaged(e.to_string()))
+}
+
+/// Names the file in what is wrong with it. One that ends too early is damaged.
+pub(super) fn named(name: &str) -> impl Fn(DataError) -> DataError + '_ {
+    move |e| match e {
+        DataError::Damaged(what) => DataError::Damaged(format!("{name}: {what}")),
+        DataError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            DataError::Damaged(format!("{name}: it is too short"))
+        }
+        e => e,
+    }
+}
+
+/// Opens a unit.
+pub(super) fn open_unit(view: &RunView, key: &str) -> Result<Unit, DataError> {
+    let name = unit_name(key);
+    Unit::open(Box::new(open(view, &name)?)).map_err(named(&name))
+}
+
+/// A unit in its place.
+#[derive(Clone)]
+pub(super) struct Held {
+    /// Its source.
+    pub source: usize,
+    pub key: String,
+    /// The number of its first document among all.
+    pub first: u32,
+    pub index: Arc<Index>,
+}
+
+/// All units.
+pub(super) struct Library<'a> {
+    pub view: &'a RunView,
+    pub units: Vec<Held>,
+    /// Documents of all.
+    pub documents: u32,
+}
+
+impl<'a> Library<'a> {
+    /// The units with these keys, by source.
+    pub(super) fn open(view: &'a RunView, keys: &[Vec<String>]) -> Result<Self, DataError> {
+        let all: Vec<(usize, &String)> =
+            keys.iter().enumerate().flat_map(|(source, keys)| keys.iter().map(move |key| (source, key))).collect();
+        let opened: Result<Vec<Arc<Index>>, DataError> =
+            all.par_iter().map(|(_, key)| Ok(Arc::clone(open_unit(view, key)?.index()))).collect();
+        let (mut units, mut documents) = (Vec::with_capacity(all.len()), 0_u32);
+        for ((source, key), index) in all.into_iter().zip(opened?) {
+            let next = documents.checked_add(index.documents()).filter(|n| *n < u32::MAX);
+            units.push(Held { source, key: key.clone(), first: documents, index });
+            documents = next.ok_or_else(|| {
+                DataError::Shape(format!("the sources hold more than {} documents; use fewer", u32::MAX - 1))
+            })?;
+        }
+        Ok(Self { view, units, documents })
+    }
+
+    /// Opens the unit of a number.
+    pub(super) fn unit(&self, number: usize) -> Result<Unit, DataError> {
+        let held = &self.units[number];
+        Ok(Unit::again(Box::new(open(self.view, &unit_name(&held.key))?), Arc::clone(&held.index)))
+    }
+
+    /// Does the same with every unit, several at a time; in their order.
+    pub(super) fn each<T: Send>(
+        &self,
+        work: impl Fn(usize, &mut Unit) -> Result<T, DataError> + Sync,
+    ) -> Result<Vec<T>, DataError> {
+        (0..self.units.len())
+            .into_par_iter()
+            .map(|number| {
+                let done = self.unit(number).and_then(|mut unit| work(number, &mut unit));
+                done.map_err(named(&unit_name(&self.units[number].key)))
+            })
+            .collect()
+    }
+
+    /// The unit that a document is in.
+    pub(super) fn unit_of(&self, document: u32) -> usize {
+        self.units.partition_point(|held| held.first <= document).saturating_sub(1)
+    }
+
+    /// Documents of a unit.
+    pub(super) fn range(&self, number: usize) -> std::ops::Range<u32> {
+        let held = &self.units[number];
+        held.first..held.first + held.index.documents()
+    }
+}

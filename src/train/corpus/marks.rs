@@ -1,0 +1,123 @@
+//! Texts that a person marked as wanted, or not: what the quality classifier learns from.
+//!
+//! ```text
+//! data/marks.jsonl   {"text", "keep", "time"} a line; the newest of a text holds, and `keep: null` takes it away
+//! ```
+
+use std::{
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    store::{Run, RunView, each_record},
+    train::error::TrainError,
+};
+
+/// Bytes of a marked text that are kept: its beginning, of which a person has seen no more.
+const LONGEST: usize = 64 << 10;
+
+/// A line of the log.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    text: String,
+    keep: Option<bool>,
+    /// Seconds since 1970, UTC. A line that a person wrote may have none.
+    #[serde(default)]
+    time: u64,
+}
+
+/// The marks that hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Each text in the order of the first marks, and whether texts like it are wanted.
+    pub texts: Vec<(String, bool)>,
+    /// Lines that are no marks, and were passed over.
+    pub bad: usize,
+}
+
+impl Marks {
+    /// A run's marks. One without the file has none.
+    pub fn read(run: &RunView) -> Result<Self, TrainError> {
+        let (mut found, mut at, mut bad) = (Vec::new(), HashMap::new(), 0);
+        each_record(&**run.disk(), &run.marks_path(), |record| match Line::deserialize(record) {
+            Ok(line) if !line.text.trim().is_empty() => {
+                let text = line.text.trim().to_owned();
+                let place = *at.entry(text.clone()).or_insert_with(|| {
+                    found.push((text, None));
+                    found.len() - 1
+                });
+                found[place].1 = line.keep;
+            }
+            _ => bad += 1,
+        })?;
+        let texts = found.into_iter().filter_map(|(text, keep)| Some((text, keep?))).collect();
+        Ok(Self { texts, bad })
+    }
+
+    /// Writes a mark to disk, or takes the text's away, and gives the marks that hold now.
+    pub fn append(run: &Run, text: &str, keep: Option<bool>) -> Result<Self, TrainError> {
+        let text = kept(text);
+        if text.is_empty() {
+            return Err(TrainError::Input("a text without a character cannot be marked".into()));
+        }
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        let mut log = run.marks()?;
+        log.append(&Line { text: text.to_owned(), keep, time })?;
+        log.sync()?;
+        Self::read(run.view())
+    }
+
+    /// What a text is marked as.
+    pub fn of(&self, text: &str) -> Option<bool> {
+        let text = kept(text);
+        self.texts.iter().find(|(marked, _)| marked == text).map(|(_, keep)| *keep)
+    }
+
+    /// How many are wanted, and how many not.
+    pub fn count(&self) -> (usize, usize) {
+        let keep = self.texts.iter().filter(|(_, keep)| *keep).count();
+        (keep, self.texts.len() - keep)
+    }
+}
+
+/// The part of a text that is kept.
+fn kept(text: &str) -> &str {
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].trim()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::store::RealFs;
+    use std::fs;
+
+    #[test]
+    fn the_newest_mark_of_a_text_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::create(RealFs::shared(), &dir.path().join("run"), "").unwrap();
+        assert_eq!(Marks::read(run.view()).unwrap(), Marks::default());
+        for (text, keep) in [("春眠", Some(true)), ("广告", Some(false)), ("水", Some(true)), (" 春眠\n", Some(false))]
+        {
+            Marks::append(&run, text, keep).unwrap();
+        }
+        let marks = Marks::append(&run, "水", None).unwrap();
+        assert_eq!(marks.texts, [("春眠".to_owned(), false), ("广告".to_owned(), false)]);
+        assert_eq!((marks.count(), marks.of("广告 "), marks.of("水")), ((0, 2), Some(false), None));
+        // What a person writes there counts as well; what is no mark is counted and passed over.
+        let path = run.view().marks_path();
+        let by_hand = "{\"text\": \"好\", \"keep\": true}\nnonsense\n{\"keep\": true}\n{\"text\": \" \", \"keep\": true}\n{\"text\": \"未完\"";
+        fs::write(&path, fs::read_to_string(&path).unwrap() + by_hand).unwrap();
+        let marks = Marks::append(&run, &"长".repeat(1 << 20), Some(true)).unwrap();
+        assert_eq!((marks.count(), marks.of("好")), ((2, 2), Some(true)));
+        assert_eq!(marks.of(&"长".repeat(1 << 20)), Some(true), "a long text by its beginning");
+        assert!(Marks::append(&run, " \n", Some(true)).is_err());
+    }
+}

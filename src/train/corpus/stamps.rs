@@ -1,0 +1,123 @@
+//! What files are by content, without reading one again that has not changed.
+//!
+//! ```text
+//! data/files-<version>   a line with the blake3 of the rest; then JSON: of every file its stamp and its hash
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::files::TextFile;
+use crate::store::{Fs as _, Links, Preparer, RealFs, StoreError, read_limited};
+
+/// The file's name; another where its form is another.
+const NAME: &str = "files-000000000000000000000001";
+/// Longest such file that is read.
+const LONGEST: u64 = 1 << 30;
+/// A file that was changed this shortly before it was read may change again within the same tick of the clock, so
+/// that nothing tells: its hash is not kept (git's rule for racy entries, which has a second). In nanoseconds.
+const RACY: i64 = 2_000_000_000;
+
+/// What tells that a file has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    /// Bytes.
+    pub length: u64,
+    /// When it was written, and when anything about it was changed, in nanoseconds.
+    pub modified: i64,
+    pub changed: i64,
+    /// Which file it is on its disk.
+    pub inode: u64,
+}
+
+/// A file's stamp; none where it cannot be looked at.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    let mut stamp = Stamp { length: found.len(), modified: nanoseconds(found.modified().ok()?), ..Stamp::default() };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        stamp.changed = found.ctime().saturating_mul(1_000_000_000).saturating_add(found.ctime_nsec());
+        stamp.inode = found.ino();
+    }
+    Some(stamp)
+}
+
+fn nanoseconds(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).ok().and_then(|t| i64::try_from(t.as_nanos()).ok()).unwrap_or(i64::MAX)
+}
+
+/// A file as it was found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    pub stamp: Option<Stamp>,
+    /// The hash of its bytes; none where it could not be read.
+    pub content: Option<String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Known {
+    files: BTreeMap<String, (Stamp, String)>,
+}
+
+/// What files are by content; those of the last time are read only where their stamp has changed.
+pub(super) fn contents(preparer: &Preparer, files: &[&TextFile]) -> Result<Vec<Found>, StoreError> {
+    let known = read(preparer).unwrap_or_default();
+    let began = nanoseconds(SystemTime::now());
+    let found: Vec<Found> = files
+        .par_iter()
+        .map(|file| {
+            let stamp = stamp(&file.path);
+            let before = file.path.to_str().and_then(|path| known.files.get(path));
+            let content = match before.filter(|(then, _)| stamp == Some(*then)) {
+                Some((_, content)) => Some(content.clone()),
+                None => content(&file.path),
+            };
+            Found { stamp, content }
+        })
+        .collect();
+    let mut next = Known::default();
+    for (file, found) in files.iter().zip(&found) {
+        let (Some(path), Some(stamp), Some(content)) = (file.path.to_str(), found.stamp, &found.content) else {
+            continue;
+        };
+        if stamp.modified.max(stamp.changed).saturating_add(RACY) < began {
+            next.files.insert(path.to_owned(), (stamp, content.clone()));
+        }
+    }
+    if next.files != known.files
+        && let Ok(json) = serde_json::to_string(&next)
+    {
+        preparer.write(NAME, format!("{}\n{json}", blake3::hash(json.as_bytes())).as_bytes())?;
+    }
+    Ok(found)
+}
+
+fn read(preparer: &Preparer) -> Option<Known> {
+    let view = preparer.view();
+    let bytes = read_limited(&**view.disk(), &view.data_dir().join(NAME), LONGEST, Links::Refuse).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (hash, json) = text.split_once('\n')?;
+    (blake3::hash(json.as_bytes()).to_string() == hash).then(|| serde_json::from_str(json).ok()).flatten()
+}
+
+/// The hash of a file's bytes.
+fn content(path: &Path) -> Option<String> {
+    let (mut file, _) = RealFs.open(path, Links::Follow).ok()?;
+    let mut hash = blake3::Hasher::new();
+    let mut piece = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut piece).ok()? {
+            0 => return Some(hash.finalize().to_hex()[..32].to_owned()),
+            n => hash.update(&piece[..n]),
+        };
+    }
+}

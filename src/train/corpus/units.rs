@@ -1,0 +1,149 @@
+//! Which files are cleaned together: a unit is a run of neighbours of one source.
+//!
+//! A large file is a unit of its own. Small ones are joined, and cut apart where the hash of a path says so, so that a
+//! file that comes or goes moves no other into another unit.
+
+use std::path::Path;
+
+use super::{
+    files::TextFile,
+    stamps::{self, Found},
+};
+use crate::{
+    store::Preparer,
+    train::{
+        config::{RunConfig, SourceConfig},
+        error::TrainError,
+    },
+};
+
+/// Changes when the same files would come out otherwise.
+const VERSION: &str = "1";
+/// Bytes from which a file is a unit of its own.
+const LARGE: u64 = 256 << 10;
+/// Small files that are joined, in the mean.
+const JOINED: u8 = 8;
+
+/// A unit as it is to be.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    /// The hash of everything that its documents follow from.
+    pub key: String,
+    /// Its files, with their stamps.
+    pub files: Vec<(TextFile, Option<stamps::Stamp>)>,
+}
+
+/// Sources, each with its units in order, and what was passed over when its files were listed.
+pub(super) struct Plan {
+    pub units: Vec<Vec<Planned>>,
+    pub notes: Vec<Vec<String>>,
+}
+
+/// Finds the files of all sources.
+pub(super) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, TrainError> {
+    let (mut listed, mut notes) = (Vec::new(), Vec::new());
+    for source in &config.source {
+        let mut passed_over = Vec::new();
+        listed.push(super::files::text_files(preparer.view().dir(), source, &mut passed_over)?);
+        notes.push(passed_over);
+    }
+    let all: Vec<&TextFile> = listed.iter().flatten().collect();
+    let mut found = stamps::contents(preparer, &all)?.into_iter();
+    let units = config.source.iter().zip(&listed).map(|(source, files)| {
+        let files = files.iter().map(|file| (file.clone(), found.next().unwrap_or_default())).collect();
+        of_source(source, files, preparer.view().dir())
+    });
+    let units = units.collect();
+    Ok(Plan { units, notes })
+}
+
+/// Everything about a source that its cleaned documents depend on.
+fn settings(source: &SourceConfig) -> String {
+    let how = (source.profile, &source.rules, &source.field, source.documents, source.simplify, source.dedup());
+    format!("{how:?}")
+}
+
+fn of_source(source: &SourceConfig, files: Vec<(TextFile, Found)>, run: &Path) -> Vec<Planned> {
+    let settings = settings(source);
+    let (mut units, mut joined) = (Vec::new(), Vec::new());
+    let mut close = |files: &mut Vec<(TextFile, Found)>| {
+        if !files.is_empty() {
+            units.push(planned(&settings, std::mem::take(files), run));
+        }
+    };
+    for file in files {
+        if file.1.stamp.is_some_and(|s| s.length >= LARGE) {
+            close(&mut joined);
+            close(&mut vec![file]);
+            continue;
+        }
+        let cut =
+            blake3::hash(within(&file.0.path, run).to_string_lossy().as_bytes()).as_bytes()[0].is_multiple_of(JOINED);
+        joined.push(file);
+        if cut {
+            close(&mut joined);
+        }
+    }
+    close(&mut joined);
+    units
+}
+
+/// A path as it stays when the run is moved.
+fn within<'p>(path: &'p Path, run: &Path) -> &'p Path {
+    path.strip_prefix(run).unwrap_or(path)
+}
+
+fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path) -> Planned {
+    let mut hash = blake3::Hasher::new();
+    hash.update(format!("{VERSION}\n{settings}").as_bytes());
+    for (file, found) in &files {
+        // A file that cannot be read now is another than it will be.
+        let content = found.content.as_deref().unwrap_or("unread");
+        hash.update(format!("\n{:?} {content} {}", file.kind, within(&file.path, run).display()).as_bytes());
+    }
+    let files = files.into_iter().map(|(file, found)| (file, found.stamp)).collect();
+    Planned { key: short(&hash), files }
+}
+
+/// A hash as names have it.
+pub(super) fn short(hash: &blake3::Hasher) -> String {
+    hash.finalize().to_hex()[..24].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::read::{Format, Packing};
+    use std::collections::HashSet;
+
+    fn files(numbers: impl IntoIterator<Item = u32>, large: u32) -> Vec<(TextFile, Found)> {
+        let one = |n: u32| {
+            let file = TextFile { path: format!("/poems/{n:04}.txt").into(), kind: (Format::Text, Packing::Plain) };
+            let length = if n == large { LARGE } else { 1000 };
+            let stamp = Some(stamps::Stamp { length, ..stamps::Stamp::default() });
+            (file, Found { stamp, content: Some(format!("{n}")) })
+        };
+        numbers.into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn a_file_that_comes_or_goes_moves_no_other() {
+        let keys = |files| -> HashSet<String> {
+            of_source(&SourceConfig::default(), files, Path::new("/run")).into_iter().map(|u| u.key).collect()
+        };
+        let all = keys(files(0..400, 200));
+        assert!((400 / 16..400 / 4).contains(&all.len()), "{} units of 400 files", all.len());
+        for n in 0..400 {
+            let less = keys(files((0..400).filter(|i| *i != n), 200));
+            // Its unit is another one, or gone; where it parted two, they are one.
+            let (old, new) = (all.difference(&less).count(), less.difference(&all).count());
+            assert!(new <= 1 && old <= if n == 200 { 3 } else { 2 }, "without {n}: {old} units became {new}");
+        }
+        let alone = of_source(&SourceConfig::default(), files(0..400, 200), Path::new("/run"));
+        assert!(alone.iter().any(|u| u.files.len() == 1 && u.files[0].0.path.ends_with("0200.txt")));
+        let poetry = SourceConfig { simplify: true, ..SourceConfig::default() };
+        let other: HashSet<String> =
+            of_source(&poetry, files(0..400, 200), Path::new("/run")).into_iter().map(|u| u.key).collect();
+        assert!(all.is_disjoint(&other), "other settings, other units");
+    }
+}

@@ -1,0 +1,300 @@
+//! Versions: what every document of the sources is for, and the streams that follow from it.
+//!
+//! ```text
+//! data/version-<key>   "danlu-vs", version u32, length of the header u64, header: JSON, the sources and their units
+//!                      a byte a document: its state
+//!                      32 bytes a document that is out of use: its number u32, that of the one it repeats u32,
+//!                        the value and the bound u64 (floats' bits), why u32, 0 u32
+//!                      blake3 of everything before it (32 bytes)
+//! ```
+//! All numbers are little-endian; documents are numbered through all units in their order.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    library::{named, open},
+    tokens::ids_name,
+    units::short,
+};
+use crate::{
+    data::{
+        DataError, Packed,
+        clean::Funnel,
+        dedup::{EXACT_DUPLICATE, NEAR_DUPLICATE},
+        quality::QUALITY,
+        shard::{self, Shards, Source, Table},
+        source::Picker,
+    },
+    store::{Links, Preparer, RunView, StoreError, read_limited},
+    train::config::RunConfig,
+};
+
+const MAGIC: &[u8; 8] = b"danlu-vs";
+const VERSION: u32 = 2;
+const ROW: usize = 32;
+/// Longest version that is read.
+const LONGEST: u64 = 16 << 30;
+/// Shards whose tables are held at once.
+const SHARDS_AT_ONCE: usize = 64;
+
+/// The rule of a document that holds a probe which is to stay unseen.
+pub(super) const PROBE: &str = "probe";
+
+/// The state of a document that is trained on.
+pub(super) const TRAINED: u8 = 0;
+/// That of one that is held out.
+pub(super) const HELD_OUT: u8 = 1;
+/// That of one that is out of use.
+pub(super) const GONE: u8 = 2;
+/// The bits of a state that say so.
+pub(super) const STATE: u8 = 3;
+/// Beside it: the document holds a probe that is recalled.
+pub(super) const RECALLED: u8 = 4;
+/// Or one that is to stay unseen.
+pub(super) const UNSEEN: u8 = 8;
+
+/// Why a document that the rules let pass is out of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    Exact,
+    Near,
+    Probe,
+    Quality,
+}
+
+impl Why {
+    /// All, as they are numbered on disk.
+    const ALL: [Self; 4] = [Self::Exact, Self::Near, Self::Probe, Self::Quality];
+
+    /// The rule it is counted under.
+    pub(super) fn rule(self) -> &'static str {
+        match self {
+            Self::Exact => EXACT_DUPLICATE,
+            Self::Near => NEAR_DUPLICATE,
+            Self::Probe => PROBE,
+            Self::Quality => QUALITY,
+        }
+    }
+}
+
+/// A document that is out of use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Gone {
+    pub document: u32,
+    /// The document that it repeats.
+    pub of: Option<u32>,
+    pub why: Why,
+    /// What was measured, and the bound.
+    pub value: f64,
+    pub threshold: f64,
+}
+
+/// The classifier that sources were filtered by; of a version without one, nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct QualityMeta {
+    /// The hash of everything that a document's verdict follows from beside its text.
+    pub key: String,
+    /// The classifier's own.
+    pub model: String,
+    /// What a person should know of it.
+    pub note: String,
+}
+
+/// A unit of a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct UnitMeta {
+    pub key: String,
+    /// Documents that the rules let pass.
+    pub documents: u32,
+    /// Documents that they dropped.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// What came of one source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct SourceMeta {
+    pub name: String,
+    pub units: Vec<UnitMeta>,
+    /// In, out, and what each rule took.
+    pub funnel: Funnel,
+    /// Files that were not read to their end, and why; what stood out.
+    pub notes: Vec<String>,
+    /// Where and why the first record was no document, and how many were none.
+    pub first: Option<String>,
+}
+
+/// What documents are for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Header {
+    /// The hash of everything that it follows from.
+    pub selection: String,
+    /// The hash of the probes.
+    pub probes: String,
+    pub sources: Vec<SourceMeta>,
+    pub quality: QualityMeta,
+    /// The tokenizer's key, and its tokens; empty before there is one.
+    pub tokenizer: String,
+    pub vocab_size: usize,
+}
+
+/// A version in memory.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Version {
+    pub header: Header,
+    /// A document each.
+    pub states: Vec<u8>,
+    /// In ascending order of documents.
+    pub gone: Vec<Gone>,
+}
+
+/// What a version's file is called.
+pub(super) fn version_name(key: &str) -> String {
+    format!("version-{key}")
+}
+
+/// A version's key.
+pub(super) fn version_key(selection: &str, tokenizer: &str, config: &RunConfig) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(format!("{VERSION}\n{selection}\n{tokenizer}").as_bytes());
+    for source in &config.source {
+        hash.update(format!("\n{:?}", source.name).as_bytes());
+    }
+    short(&hash)
+}
+
+impl Version {
+    /// Key, first document and documents of every unit.
+    pub(super) fn units(&self) -> impl Iterator<Item = (&UnitMeta, u32)> {
+        self.header.sources.iter().flat_map(|s| &s.units).scan(0, |next, unit| {
+            let first = *next;
+            *next += unit.documents;
+            Some((unit, first))
+        })
+    }
+
+    /// What is out of use in a unit of which `first` is the first document.
+    pub(super) fn gone_in(&self, unit: &UnitMeta, first: u32) -> impl Iterator<Item = &Gone> {
+        let end = first + unit.documents;
+        let from = self.gone.partition_point(|g| g.document < first);
+        self.gone[from..].iter().take_while(move |g| g.document < end)
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self, preparer: &Preparer, key: &str) -> Result<(), StoreError> {
+        let header = serde_json::to_vec(&self.header).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(20 + header.len() + self.states.len() + self.gone.len() * ROW + 32);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(&self.states);
+        for gone in &self.gone {
+            bytes.extend_from_slice(&gone.document.to_le_bytes());
+            bytes.extend_from_slice(&gone.of.unwrap_or(u32::MAX).to_le_bytes());
+            bytes.extend_from_slice(&gone.value.to_bits().to_le_bytes());
+            bytes.extend_from_slice(&gone.threshold.to_bits().to_le_bytes());
+            bytes.extend_from_slice(&(gone.why as u32).to_le_bytes());
+            bytes.extend_from_slice(&[0; 4]);
+        }
+        bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+        preparer.write(&version_name(key), &bytes).map(drop)
+    }
+
+    /// Reads the version of a key, if it is there and whole.
+    pub(super) fn read(view: &RunView, key: &str) -> Option<Self> {
+        let path = view.data_dir().join(version_name(key));
+        Self::parse(&read_limited(&**view.disk(), &path, LONGEST, Links::Refuse).ok()?)
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (body, hash) = bytes.split_last_chunk::<32>()?;
+        let (magic, rest) = body.split_first_chunk::<8>()?;
+        let (version, rest) = rest.split_first_chunk::<4>()?;
+        if magic != MAGIC || u32::from_le_bytes(*version) != VERSION || blake3::hash(body).as_bytes() != hash {
+            return None;
+        }
+        let (length, rest) = rest.split_first_chunk::<8>()?;
+        let (header, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let header: Header = serde_json::from_slice(header).ok()?;
+        let counts = header.sources.iter().flat_map(|s| &s.units).map(|u| u64::from(u.documents));
+        let documents = u32::try_from(counts.sum::<u64>()).ok()?;
+        let (states, rest) = rest.split_at_checked(documents as usize)?;
+        let (rows, []) = rest.as_chunks::<ROW>() else { return None };
+        let small = |row: &[u8; ROW], at: usize| row[at..at + 4].iter().rev().fold(0, |n, b| (n << 8) | u32::from(*b));
+        let mut gone = Vec::with_capacity(rows.len());
+        for row in rows {
+            let float = |at| f64::from_bits(u64::from(small(row, at)) | u64::from(small(row, at + 4)) << 32);
+            let (document, of) = (small(row, 0), Some(small(row, 4)).filter(|n| *n != u32::MAX));
+            if document >= documents || of.is_some_and(|of| of >= documents) {
+                return None;
+            }
+            let why = *Why::ALL.get(small(row, 24) as usize)?;
+            gone.push(Gone { document, of, why, value: float(8), threshold: float(16) });
+        }
+        if !gone.is_sorted_by(|a, b| a.document < b.document) {
+            return None;
+        }
+        Some(Self { header, states: states.to_vec(), gone })
+    }
+
+    /// The streams of every source, from the shards on disk; those are read once to see that they are whole.
+    pub(super) fn streams(&self, view: &RunView, config: &RunConfig) -> Result<Vec<Packed>, DataError> {
+        let names: Vec<String> = self.units().map(|(unit, _)| ids_name(&unit.key, &self.header.tokenizer)).collect();
+        let units: Vec<(usize, &UnitMeta)> =
+            self.header.sources.iter().enumerate().flat_map(|(i, s)| s.units.iter().map(move |u| (i, u))).collect();
+        let mut pickers = vec![[Picker::default(), Picker::default()]; self.header.sources.len()];
+        let mut states = self.states.as_slice();
+        for (first, some) in (0..).step_by(SHARDS_AT_ONCE).zip(units.chunks(SHARDS_AT_ONCE)) {
+            let tables: Result<Vec<Table>, DataError> = names[first..first + some.len()]
+                .par_iter()
+                .map(|name| table(view, name, self.header.vocab_size))
+                .collect();
+            for (number, ((source, unit), table)) in (first..).zip(some.iter().zip(tables?)) {
+                if table.lengths.len() != unit.documents as usize {
+                    return Err(DataError::Damaged(format!("{}: it has other documents than its unit", names[number])));
+                }
+                let (mine, rest) = states.split_at(table.lengths.len());
+                states = rest;
+                let mut from = 0;
+                for (document, state) in mine.iter().enumerate() {
+                    if let Some(picker) = pickers[*source].get_mut(usize::from(state & STATE)) {
+                        picker.pick(number as u32, &table, document, from);
+                    }
+                    from += u64::from(table.lengths[document]);
+                }
+            }
+        }
+        let opener = {
+            let view = view.clone();
+            move |number: u32| -> std::io::Result<Box<dyn Source>> {
+                let name = names.get(number as usize).ok_or(std::io::ErrorKind::NotFound)?;
+                Ok(Box::new(view.open_prepared(name).map_err(std::io::Error::other)?))
+            }
+        };
+        let shards = Arc::new(Shards::new(self.header.vocab_size, Box::new(opener)));
+        let packed = self.header.sources.iter().zip(pickers).map(|(source, [train, held_out])| Packed {
+            name: source.name.clone(),
+            weight: config.source.iter().find(|s| s.name == source.name).map_or(0.0, |s| s.weight),
+            train: train.stream(Arc::clone(&shards)),
+            held_out: held_out.stream(Arc::clone(&shards)),
+        });
+        Ok(packed.collect())
+    }
+
+    /// The names of all files that it needs, its own aside.
+    pub(super) fn needs(&self) -> impl Iterator<Item = String> {
+        let model = Some(&self.header.quality.model).filter(|model| !model.is_empty());
+        let of_units = self
+            .units()
+            .flat_map(|(unit, _)| [super::library::unit_name(&unit.key), ids_name(&unit.key, &self.header.tokenizer)]);
+        of_units.chain(model.map(|model| super::quality::quality_name(model)))
+    }
+}
+
+/// The table of a shard.
+pub(super) fn table(view: &RunView, name: &str, vocab_size: usize) -> Result<Table, DataError> {
+    shard::open(&mut open(view, name)?, vocab_size).map_err(named(name))
+}

@@ -1,0 +1,186 @@
+//! What a stage that draws text goes by, and when that changed: `edits.jsonl`.
+//!
+//! An entry says what holds from a step on: the mix, the version of the data, the learning rate. It is on disk before
+//! it acts, so that a stage gone on from any checkpoint goes by the same at the same steps, also after a kill. The
+//! first entry of a stage says what it began with. One for an earlier step than those before it takes their place:
+//! what had come later was undone.
+
+use serde::{Deserialize, Serialize};
+
+use super::{corpus, error::TrainError, event::Cause, shares::Shares, stage::STAGES};
+use crate::{
+    data::Shape,
+    store::{Log, Run, RunView, each_record},
+};
+
+/// Longest list of names in words.
+const NAMED: usize = 4;
+
+/// What is said of other data where no more is known.
+pub(super) const OTHER_DATA: &str = "other data";
+
+/// What holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Terms {
+    /// The sources drawn from: texts, sets of conversations, demonstrations.
+    pub sources: Vec<String>,
+    /// What share each has.
+    pub shares: Shares,
+    /// The batches' shape. It is that of the device's recording, and cannot change while the stage is open.
+    pub shape: Shape,
+    /// The version of the texts.
+    pub data: String,
+    /// The peak learning rate.
+    pub learning_rate: f64,
+}
+
+/// From which step on it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// The stage.
+    pub stage: String,
+    /// The first step that goes by it, counted from 0.
+    pub step: u64,
+    /// What asked for it.
+    pub cause: String,
+    /// What changed, in words.
+    pub text: String,
+    /// What holds.
+    #[serde(flatten)]
+    pub terms: Terms,
+}
+
+impl Entry {
+    pub(super) fn cause(&self) -> Cause {
+        let all = [Cause::Key, Cause::Config, Cause::Files, Cause::Reopened];
+        all.into_iter().find(|c| c.name() == self.cause).unwrap_or(Cause::Reopened)
+    }
+}
+
+/// The entries of a stage that hold, in order.
+pub(super) fn line(view: &RunView, stage: &str) -> Result<Vec<Entry>, TrainError> {
+    let mut line: Vec<Entry> = Vec::new();
+    each_record(&**view.disk(), &view.edits_path(), |record| {
+        // A line of a later version, or one that a person wrote, is no entry.
+        let Ok(entry) = serde_json::from_value::<Entry>(record.clone()) else { return };
+        if entry.stage == stage {
+            line.retain(|e| e.step < entry.step);
+            line.push(entry);
+        }
+    })?;
+    Ok(line)
+}
+
+/// Writes an entry down, to the disk.
+pub(super) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
+    let mut log: Log = run.edits()?;
+    log.append(entry)?;
+    log.sync()?;
+    Ok(())
+}
+
+/// What differs, in words.
+pub(super) fn difference(old: &Terms, new: &Terms) -> String {
+    let mut words = Vec::new();
+    let (before, now) = (old.weights(), new.weights());
+    if old.sources == new.sources {
+        let moved = old.sources.iter().zip(before.iter().zip(&now)).filter(|(_, (a, b))| a != b);
+        // Where one is given more the others have less: the one that moved most says it.
+        let all: Vec<_> = moved.collect();
+        let most = all.iter().rev().max_by(|a, b| (a.1.0 - a.1.1).abs().total_cmp(&(b.1.0 - b.1.1).abs()));
+        if let Some((name, (a, b))) = most {
+            words.push(format!("{name} {} → {}", percent(**a), percent(**b)));
+        }
+    } else {
+        for (sign, these, those) in [("+", &new.sources, &old.sources), ("−", &old.sources, &new.sources)] {
+            let other: Vec<&str> = these.iter().filter(|s| !those.contains(s)).map(String::as_str).collect();
+            let more = other.len().saturating_sub(NAMED);
+            if !other.is_empty() {
+                let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+                words.push(format!("{sign} {}{rest}", other[..other.len() - more].join(", ")));
+            }
+        }
+    }
+    if old.learning_rate != new.learning_rate {
+        words.push(format!("learning_rate {:e} → {:e}", old.learning_rate, new.learning_rate));
+    }
+    if old.shape != new.shape {
+        words.push(format!("batch {:?} → {:?}", old.shape, new.shape));
+    }
+    if old.data != new.data {
+        words.push(OTHER_DATA.to_owned());
+    }
+    if words.is_empty() {
+        words.push("shares of texts, conversations and demonstrations".to_owned());
+    }
+    words.join(", ")
+}
+
+/// Removes what was prepared of the data but for the version `current` and those that a checkpoint may come back to.
+pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
+    let view = run.view();
+    let there = view.checkpoints().list()?;
+    let mut keep = Vec::new();
+    for stage in STAGES.iter().filter(|s| s.draws_text()) {
+        let oldest = there.iter().filter(|id| id.stage == stage.name).map(|id| id.step).min();
+        let line = line(view, stage.name)?;
+        // From the one that held at the oldest checkpoint on; without a checkpoint the stage begins anew.
+        let from = line.iter().rposition(|e| e.step <= oldest.unwrap_or(0)).unwrap_or(0);
+        keep.extend(line.into_iter().skip(from).map(|e| e.terms.data));
+    }
+    Ok(corpus::prune(&run.preparer(), current, &keep)?)
+}
+
+fn percent(share: f64) -> String {
+    let percent = (share * 1000.0).round() / 10.0;
+    format!("{percent} %")
+}
+
+impl Terms {
+    /// Each source's share without demonstrations, of 1 in all.
+    fn weights(&self) -> Vec<f64> {
+        let weights = self.shares.of(false);
+        let sum: f64 = weights.iter().sum();
+        weights.into_iter().map(|w| w / sum.max(f64::MIN_POSITIVE)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::store::RealFs;
+
+    fn entry(step: u64, rate: f64) -> Entry {
+        let terms = Terms {
+            sources: vec!["a".into(), "b".into()],
+            shares: Shares::of_texts(vec![0.1 + 0.2, 0.7]),
+            shape: Shape { rows: 2, window: 8, micros: 1 },
+            data: "x".into(),
+            learning_rate: rate,
+        };
+        Entry { stage: "pretrain".into(), step, cause: "key".into(), text: String::new(), terms }
+    }
+
+    #[test]
+    fn a_later_line_for_an_earlier_step_undoes_what_came_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::create(RealFs::shared(), &dir.path().join("r"), "").unwrap();
+        for (step, rate) in [(0, 1e-3), (5, 2e-3), (9, 3e-3), (7, 4e-3), (7, 5e-3)] {
+            write(&run, &entry(step, rate)).unwrap();
+        }
+        write(&run, &Entry { stage: "sft".into(), ..entry(1, 1.0) }).unwrap();
+        let line = line(run.view(), "pretrain").unwrap();
+        assert_eq!(line, [entry(0, 1e-3), entry(5, 2e-3), entry(7, 5e-3)], "floats come back as they were");
+    }
+
+    #[test]
+    fn what_changed_is_said() {
+        let (old, mut new) = (entry(0, 1e-3).terms, entry(0, 5e-4).terms);
+        new.shares = Shares::of_texts(vec![0.5, 0.5]);
+        assert_eq!(difference(&old, &new), "a 30 % → 50 %, learning_rate 1e-3 → 5e-4");
+        new.sources = vec!["a".into(), "c".into()];
+        new.data = "y".into();
+        assert_eq!(difference(&old, &new), "+ c, − b, learning_rate 1e-3 → 5e-4, other data");
+    }
+}

@@ -1,0 +1,106 @@
+//! Batches and documents as a person looks at them, token by token.
+
+use super::Lm;
+use crate::{
+    compute::Device,
+    data::{Batch, chat_rows::BY_HAND},
+    nn::IGNORE_INDEX,
+    train::{
+        corpus::Marks,
+        error::TrainError,
+        event::{BatchView, DocumentView, TokenView},
+    },
+};
+
+impl Lm {
+    /// The rows of a batch, padding left out, with the loss of each target where there are `losses`.
+    fn rows(&self, batch: &Batch, losses: Option<&[f32]>) -> Vec<(String, Vec<TokenView>)> {
+        let tokenizer = &self.corpus.tokenizer;
+        let window = batch.shape.window;
+        let mut rows = Vec::with_capacity(batch.shape.rows);
+        for (row, source) in batch.sources.iter().enumerate() {
+            let mut tokens = Vec::with_capacity(window + 1);
+            for at in row * window..(row + 1) * window {
+                let place = (at - row * window) as u32;
+                let start = batch.starts.as_ref().map_or(0, |s| s[at]);
+                let alone = start == place && batch.starts.as_ref().is_some_and(|s| s.get(at + 1) != Some(&start));
+                if alone && batch.targets[at] == IGNORE_INDEX {
+                    continue; // padding
+                }
+                if start == place {
+                    let text = tokenizer.written(batch.ids[at]);
+                    tokens.push(TokenView { text, trained: false, loss: None, first: true });
+                }
+                // What a place predicts is the next token: that is where its loss belongs.
+                let target = batch.targets[at];
+                let trained = target != IGNORE_INDEX;
+                let next = batch.starts.as_ref().is_none_or(|s| (at + 1) % window != 0 && s[at + 1] == start);
+                let id = match u32::try_from(target) {
+                    Ok(id) => id,
+                    Err(_) if next && (at + 1) % window != 0 => batch.ids[at + 1],
+                    Err(_) => continue,
+                };
+                let loss = losses.filter(|_| trained).and_then(|l| l.get(at).copied());
+                tokens.push(TokenView { text: tokenizer.written(id), trained, loss, first: false });
+            }
+            rows.push((self.source_name(*source), tokens));
+        }
+        rows
+    }
+
+    fn source_name(&self, source: usize) -> String {
+        let texts = self.corpus.packed.len();
+        match (self.corpus.packed.get(source), &self.chats) {
+            (Some(text), _) => text.name.clone(),
+            (None, Some(c)) => c.sets.get(source - texts).map_or(BY_HAND, |s| s.name.as_str()).to_owned(),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// The newest step's last micro-batch.
+    pub(super) fn shown(&self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError> {
+        let Some(batch) = &self.shown else { return Ok(None) };
+        let losses = self.learner.losses(device)?;
+        Ok(Some(BatchView { step: done, rows: self.rows(batch, Some(&losses)) }))
+    }
+
+    /// The first micro-batch of a step that is still to be taken (counted from 0), as things stand now.
+    pub(in crate::train) fn next_batch(&mut self, step: usize) -> Result<BatchView, TrainError> {
+        let batch = self.batcher.batch(step as u64, 0)?;
+        Ok(BatchView { step: step + 1, rows: self.rows(&batch, None) })
+    }
+
+    /// A training document of a text source, with the losses of its beginning under the weights as they are.
+    pub(in crate::train) fn document(
+        &mut self,
+        device: &mut Device,
+        source: &str,
+        index: usize,
+        done: usize,
+    ) -> Result<Result<DocumentView, String>, TrainError> {
+        let Some(packed) = self.corpus.packed.iter().find(|s| s.name == source) else {
+            return Ok(Err(format!("{source} is no source of text; conversations are looked at in the batch")));
+        };
+        let of = packed.train.documents();
+        if of == 0 {
+            return Ok(Err(format!("{source} has no document to train on")));
+        }
+        let index = index % of;
+        let range = packed.train.document(index);
+        let length = range.len().saturating_sub(1);
+        let mut ids = Vec::new();
+        packed.train.read(range.start..range.end.min(range.start + self.plan.context + 1), &mut ids)?;
+        let losses = self.validation.losses(device, &ids)?;
+        let tokenizer = &self.corpus.tokenizer;
+        let end = tokenizer.end_of_text();
+        let tokens = ids.iter().enumerate().filter(|(_, id)| Some(**id) != end).map(|(at, id)| TokenView {
+            text: tokenizer.written(*id),
+            trained: at > 0,
+            loss: at.checked_sub(1).and_then(|before| losses.get(before).copied()),
+            first: at == 0,
+        });
+        let (tokens, text) = (tokens.collect(), tokenizer.decode(&ids, true));
+        let mark = Marks::read(&self.run)?.of(&text);
+        Ok(Ok(DocumentView { source: source.to_owned(), index, of, step: done, text, tokens, length, mark }))
+    }
+}

@@ -1,0 +1,371 @@
+//! The text of a run while a stage draws from it: watched, and read anew on a thread of its own when something was saved.
+//!
+//! The stage goes on meanwhile with what it has. What was read is handed over when it is whole; what is broken
+//! is told, and the old version stays.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+use super::{
+    config::{ConfigIssue, RunConfig, SourceConfig},
+    corpus::{Corpus, Preparing, trial},
+    error::TrainError,
+    event::{Cause, Trial},
+};
+use crate::store::{Place, RunView, Watch, is_prepared};
+
+/// Stillness after which what was saved is read: programs save in several writes.
+const STILL: Duration = Duration::from_millis(100);
+/// But not later than this after the first.
+const LATEST: Duration = Duration::from_secs(2);
+
+/// What was found when something had been saved.
+pub(super) enum Found {
+    /// Another configuration or other text.
+    Fresh(Box<Fresh>),
+    /// What was saved cannot be used: where it is broken.
+    Broken(String),
+}
+
+/// A configuration and what its sources hold.
+pub(super) struct Fresh {
+    /// The text of run.toml that it was read from.
+    pub text: String,
+    pub config: RunConfig,
+    pub corpus: Corpus,
+    pub cause: Cause,
+    /// When the first change was told.
+    pub since: Instant,
+}
+
+/// A bound of a rule that is tried.
+pub(super) struct Trying {
+    /// The run's folder.
+    pub dir: PathBuf,
+    pub source: SourceConfig,
+    pub rule: String,
+    pub threshold: f64,
+}
+
+impl Trying {
+    fn run(&self, stop: &AtomicBool, tell: &mut dyn FnMut(Trial)) -> Result<(), TrainError> {
+        trial(&self.dir, &self.source, &self.rule, self.threshold, stop, tell)
+    }
+}
+
+/// The folders in which a run's sources and its run.toml are.
+fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
+    let mut places = vec![Place { folder: run_dir.to_owned(), deep: false }];
+    for source in &config.source {
+        let path = run_dir.join(&source.path);
+        let is_pattern = |c: &std::path::Component<'_>| c.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+        places.push(if path.is_dir() {
+            Place { folder: path, deep: true }
+        } else if path.is_file() || !Path::new(&source.path).components().any(|c| is_pattern(&c)) {
+            Place { folder: path.parent().map_or_else(|| run_dir.to_owned(), Path::to_owned), deep: false }
+        } else {
+            let root: PathBuf = Path::new(&source.path).components().take_while(|c| !is_pattern(c)).collect();
+            Place { folder: run_dir.join(root), deep: true }
+        });
+    }
+    places.sort();
+    places.dedup();
+    // What is below a folder that is watched to its depths is watched.
+    let deep: Vec<PathBuf> = places.iter().filter(|p| p.deep).map(|p| p.folder.clone()).collect();
+    places.retain(|p| !deep.iter().any(|d| p.folder.starts_with(d) && p.folder != *d));
+    places
+}
+
+/// Watches and reads until it is dropped.
+pub(super) struct Room {
+    wake: Sender<Instant>,
+    /// What was found.
+    pub found: Receiver<Found>,
+    /// How far the newest trial is.
+    pub trials: Receiver<Trial>,
+    told: Sender<Trial>,
+    how: &'static str,
+    stop: Arc<AtomicBool>,
+    /// Held while something is read and handed over.
+    busy: Arc<Mutex<()>>,
+    reader: Option<JoinHandle<()>>,
+    trial: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+    _watch: Watch,
+}
+
+impl Room {
+    /// Watches the sources and run.toml of a run that has been read once, to `corpus`.
+    pub(super) fn open(
+        preparing: Preparing,
+        sets: Vec<(String, String)>,
+        stage: &'static str,
+        corpus: &Corpus,
+    ) -> Result<Room, TrainError> {
+        let view = preparing.preparer.view().clone();
+        let config = preparing.config.clone();
+        let (wake, woken) = unbounded();
+        let (tell, found) = bounded(16);
+        let (told, trials) = unbounded();
+        let toml = view.config_path();
+        let wake_up = wake.clone();
+        let watch = Watch::start(&places(&config, view.dir()), config.watch, move |path: &Path| {
+            if path == toml || is_source(path) {
+                // Where the reader has gone, the watch goes next.
+                let _gone = wake_up.send(Instant::now());
+            }
+        });
+        let stop = Arc::clone(&preparing.stop);
+        let threads = thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| TrainError::Work(format!("no threads for reading: {e}")))?;
+        let reader = Reader {
+            pool,
+            text: view.config()?,
+            view,
+            preparing,
+            sets,
+            stage,
+            faults: faults(corpus),
+            version: corpus.version.clone(),
+            config,
+        };
+        let (halt, busy) = (Arc::clone(&stop), Arc::new(Mutex::new(())));
+        let held = Arc::clone(&busy);
+        let thread =
+            thread::Builder::new().name("reader".to_owned()).spawn(move || reader.work(&woken, &tell, &halt, &held));
+        let reader = thread.map_err(|e| TrainError::Work(format!("no thread for reading: {e}")))?;
+        let how = watch.how();
+        Ok(Room { wake, found, trials, told, how, stop, busy, reader: Some(reader), trial: None, _watch: watch })
+    }
+
+    /// How files are watched.
+    pub(super) fn how(&self) -> &'static str {
+        self.how
+    }
+
+    /// Does something while nothing is read and all that was read is taken over; else not.
+    pub(super) fn at_rest<E>(&self, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        match self.busy.try_lock() {
+            Ok(_resting) if self.found.is_empty() => work(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads now, as if something had been saved.
+    pub(super) fn reread(&self) {
+        let _gone = self.wake.send(Instant::now());
+    }
+
+    /// Tries a bound of a rule, in the place of the trial before.
+    pub(super) fn try_rule(&mut self, trying: Trying) -> Result<(), TrainError> {
+        self.end_trial();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (halt, tell) = (Arc::clone(&stop), self.told.clone());
+        let work = move || {
+            let mut last = Trial {
+                source: trying.source.name.clone(),
+                rule: trying.rule.clone(),
+                threshold: trying.threshold,
+                ..Trial::default()
+            };
+            let done = trying.run(&halt, &mut |trial| {
+                last = trial.clone();
+                let _gone = tell.send(trial);
+            });
+            if done.is_err() && !halt.load(Ordering::Relaxed) {
+                // As far as it came.
+                let _gone = tell.send(Trial { done: true, ..last });
+            }
+        };
+        let thread = thread::Builder::new().name("trial".to_owned()).spawn(work);
+        self.trial = Some((stop, thread.map_err(|e| TrainError::Work(format!("no thread for a trial: {e}")))?));
+        Ok(())
+    }
+
+    fn end_trial(&mut self) {
+        if let Some((stop, thread)) = self.trial.take() {
+            stop.store(true, Ordering::Relaxed);
+            let _panicked = thread.join();
+        }
+        while self.trials.try_recv().is_ok() {}
+    }
+}
+
+impl Drop for Room {
+    /// Waits for the threads: they write in the run's folder, which is locked as long as the run is open.
+    fn drop(&mut self) {
+        self.end_trial();
+        self.stop.store(true, Ordering::Relaxed);
+        self.reread();
+        if let Some(reader) = self.reader.take() {
+            let _panicked = reader.join();
+        }
+    }
+}
+
+/// Whether a path may be a person's file: what the run prepares lies among them, and hidden files are an editor's own.
+fn is_source(path: &Path) -> bool {
+    let ours = |name: &str| is_prepared(name) || name.starts_with('.') || name.ends_with('~');
+    // Only the run's own logs are written at every step.
+    let log = ["metrics.jsonl", "events.jsonl", "edits.jsonl", "preferences.jsonl", "lock"];
+    path.file_name().is_some_and(|name| {
+        let name = name.to_string_lossy();
+        !ours(&name) && !log.contains(&&*name)
+    }) && !path.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()))
+}
+
+/// The thread that reads.
+struct Reader {
+    view: RunView,
+    preparing: Preparing,
+    sets: Vec<(String, String)>,
+    stage: &'static str,
+    /// Some of the cores: the stage's own products would wait for what is cleaned in theirs.
+    pool: rayon::ThreadPool,
+    /// run.toml as it was last read, and what it says.
+    text: String,
+    config: RunConfig,
+    /// The version that was read last, and the broken records of each source then.
+    version: String,
+    faults: Vec<(String, u64)>,
+}
+
+impl Reader {
+    fn work(mut self, woken: &Receiver<Instant>, tell: &Sender<Found>, stop: &AtomicBool, busy: &Mutex<()>) {
+        while let Ok(since) = woken.recv() {
+            while since.elapsed() < LATEST && !stop.load(Ordering::Relaxed) {
+                match woken.recv_timeout(STILL) {
+                    Ok(_) => {}
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = match self.look(since) {
+                Ok(Some(fresh)) => Found::Fresh(Box::new(fresh)),
+                Ok(None) => continue,
+                Err(TrainError::Stopped) => return,
+                Err(e) => Found::Broken(format!("{e}; the old version stays")),
+            };
+            if tell.send(found).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads run.toml and the sources; none where nothing has changed.
+    fn look(&mut self, since: Instant) -> Result<Option<Fresh>, TrainError> {
+        let text = self.view.config()?;
+        let saved = text != self.text;
+        let config = if saved {
+            let mut config = RunConfig::parse(&text, &self.sets, self.stage)?;
+            if config.size == "auto" {
+                config.size.clone_from(&self.config.size);
+            }
+            config
+        } else {
+            self.config.clone()
+        };
+        self.preparing.config = config.clone();
+        let corpus = self.pool.install(|| self.preparing.run())?;
+        let faults = faults(&corpus);
+        if let Some(broken) = worse(&self.faults, &faults) {
+            let about = format!("source {}: ", broken.0);
+            let first = corpus.notes.iter().find_map(|n| n.strip_prefix(&about).filter(|w| w.contains("rejected")));
+            return Err(TrainError::Input(format!(
+                "source {}: {} more broken records than before{}",
+                broken.0,
+                broken.1,
+                first.map_or(String::new(), |words| format!("; {words}"))
+            )));
+        }
+        let same = corpus.version == self.version;
+        if same && config == self.config {
+            self.text = text;
+            return Ok(None);
+        }
+        let cause = if config == self.config { Cause::Files } else { Cause::Config };
+        self.version.clone_from(&corpus.version);
+        (self.text, self.config, self.faults) = (text.clone(), config.clone(), faults);
+        Ok(Some(Fresh { text, config, corpus, cause, since }))
+    }
+}
+
+/// Records of each source that are broken: not what their format says.
+fn faults(corpus: &Corpus) -> Vec<(String, u64)> {
+    use crate::data::read::{BAD_ENCODING, CUT_OFF, MALFORMED, TOO_DEEP};
+    let broken = |rule: &&str| [BAD_ENCODING, CUT_OFF, MALFORMED, TOO_DEEP].contains(rule);
+    let count = |dropped: &std::collections::BTreeMap<String, crate::data::clean::Tally>| {
+        dropped.iter().filter(|(rule, _)| broken(&rule.as_str())).map(|(_, tally)| tally.documents).sum()
+    };
+    corpus.funnels.iter().map(|(name, _, funnel)| (name.clone(), count(&funnel.dropped))).collect()
+}
+
+/// The first source that has more of them than before, and how many more.
+fn worse(before: &[(String, u64)], now: &[(String, u64)]) -> Option<(String, u64)> {
+    now.iter().find_map(|(name, count)| {
+        let old = before.iter().find(|(n, _)| n == name)?.1;
+        (*count > old).then(|| (name.clone(), count - old))
+    })
+}
+
+/// What run.toml says now that the open stage cannot follow, by its keys: it holds when the stage is opened again.
+pub(super) fn held_back(old: &RunConfig, new: &RunConfig, stage: &str) -> Result<Vec<String>, ConfigIssue> {
+    let live = ["source", "mix", "probe", "watch", "quality", "sampling"];
+    let of_stage = ["learning_rate", "eval_steps", "probe_steps", "save_steps", "pretrain_share", "by_hand_share"];
+    let (old, new) = (flat(old)?, flat(new)?);
+    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differs = |key: &&&String| old.get(**key) != new.get(**key);
+    let held = keys.iter().filter(differs).filter(|key| {
+        let (table, rest) = key.split_once('.').unwrap_or((key, ""));
+        // Other stages read theirs when they are opened.
+        let mine = table == stage && !of_stage.contains(&rest);
+        !live.contains(&table) && (mine || ["size", "seed", "tokenizer", "model"].contains(&table))
+    });
+    Ok(held.map(|key| (*key).clone()).collect())
+}
+
+/// Every key of a configuration with its value, as text.
+fn flat(config: &RunConfig) -> Result<std::collections::BTreeMap<String, String>, ConfigIssue> {
+    fn walk(at: &str, value: &toml::Value, into: &mut std::collections::BTreeMap<String, String>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    walk(&if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, value, into);
+                }
+            }
+            value => drop(into.insert(at.to_owned(), value.to_string())),
+        }
+    }
+    let table: toml::Table = config.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigIssue(e.to_string()))?;
+    let mut keys = std::collections::BTreeMap::new();
+    walk("", &toml::Value::Table(table), &mut keys);
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ours_wakes_nobody() {
+        for path in ["r/metrics.jsonl", "r/data/version-0123456789abcdef01234567/x", "r/data/.tmp-a", "r/poem.txt~"] {
+            assert!(!is_source(&PathBuf::from(path)), "{path}");
+        }
+        for path in ["r/poems.jsonl", "r/data/sft/by-hand.jsonl", "诗.txt"] {
+            assert!(is_source(&PathBuf::from(path)), "{path}");
+        }
+    }
+}

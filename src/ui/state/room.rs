@@ -1,0 +1,559 @@
+//! The data room: the run's sources and what came of them, a document with its losses, what was dropped, and
+//! the batch to come. What is told arrives whole and is cleaned here.
+
+use std::{cell::Cell, collections::VecDeque, ops::Range, time::Duration};
+
+use super::{batch::Batch, pick::differences};
+use crate::session::{
+    BatchView, DocumentView, Documents, DroppedDocument, DroppedView, Funnel, RoomSource, RoomView, RuleView,
+    TokenizerView, Trial,
+};
+use crate::ui::text::Clean;
+
+/// Dropped documents asked for at once.
+pub const PAGE: usize = 40;
+/// Marks of this sitting kept.
+const SAYINGS: usize = 200;
+/// What drops documents after the profile's rules have been asked, in this order.
+const LATER: [&str; 4] = ["quality", "exact_duplicate", "near_duplicate", "probe"];
+
+/// A rule's bound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    /// Whether the measured value has to reach it; else it may not pass it.
+    pub at_least: bool,
+    /// The bound that holds; not finite where the rule is switched off.
+    pub threshold: f64,
+    /// The table's own.
+    pub published: f64,
+    /// Where the table has it from.
+    pub source: Clean,
+}
+
+impl Bound {
+    fn new(rule: &RuleView) -> Bound {
+        let (at_least, threshold, published) = (rule.at_least, rule.threshold, rule.published);
+        Bound { at_least, threshold, published, source: Clean::line(&rule.source) }
+    }
+
+    /// Whether run.toml has another bound than the table.
+    pub fn is_moved(&self) -> bool {
+        self.threshold != self.published
+    }
+}
+
+/// What one rule took out of the funnel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// The rule, as the trainer names it.
+    pub raw: String,
+    /// Cleaned.
+    pub name: Clean,
+    /// Its bound; none for what has none, or where sources differ in it.
+    pub bound: Option<Bound>,
+    /// What it dropped.
+    pub dropped: Documents,
+}
+
+/// A funnel row by row: what came in is what was cut and what was kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Funneled {
+    /// What came in.
+    pub into: Documents,
+    /// What was taken out, in the order it is asked.
+    pub cuts: Vec<Cut>,
+    /// What is left.
+    pub kept: Documents,
+}
+
+impl Funneled {
+    fn new(funnel: &Funnel, rules: &[RuleView]) -> Funneled {
+        let cut = |raw: &str, bound: Option<Bound>| Cut {
+            raw: raw.to_owned(),
+            name: Clean::line(raw),
+            bound,
+            dropped: funnel.dropped.get(raw).copied().unwrap_or_default(),
+        };
+        let known = |name: &str| rules.iter().any(|r| r.name == name) || LATER.contains(&name);
+        // What could not be read comes before the rules.
+        let mut cuts: Vec<Cut> = funnel.dropped.keys().filter(|n| !known(n)).map(|n| cut(n, None)).collect();
+        for rule in rules {
+            // A table may ask the same rule twice; what it dropped is counted once.
+            if cuts.iter().all(|c| c.raw != rule.name) {
+                cuts.push(cut(&rule.name, Some(Bound::new(rule))));
+            }
+        }
+        for name in LATER {
+            if funnel.dropped.contains_key(name) && cuts.iter().all(|c| c.raw != name) {
+                cuts.push(cut(name, None));
+            }
+        }
+        let into = Documents { documents: funnel.documents_in, bytes: funnel.bytes_in };
+        Funneled { into, cuts, kept: funnel.kept }
+    }
+
+    /// That of several sources together.
+    fn merge(all: &[Source]) -> Funneled {
+        let mut sum = Funneled::default();
+        let add = |to: &mut Documents, more: Documents| {
+            to.documents += more.documents;
+            to.bytes += more.bytes;
+        };
+        for one in all.iter().map(|s| &s.funnel) {
+            add(&mut sum.into, one.into);
+            add(&mut sum.kept, one.kept);
+            for cut in &one.cuts {
+                match sum.cuts.iter_mut().find(|c| c.raw == cut.raw) {
+                    Some(known) => {
+                        add(&mut known.dropped, cut.dropped);
+                        if known.bound != cut.bound {
+                            known.bound = None;
+                        }
+                    }
+                    None => sum.cuts.push(cut.clone()),
+                }
+            }
+        }
+        let asked = |cut: &Cut| all.iter().flat_map(|s| &s.funnel.cuts).any(|c| c.raw == cut.raw && c.bound.is_some());
+        let rank = |cut: &Cut| match LATER.iter().position(|l| *l == cut.raw) {
+            Some(at) => at + 2,
+            None => usize::from(asked(cut)),
+        };
+        sum.cuts.sort_by_key(rank);
+        sum
+    }
+}
+
+/// A source and what came of it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The numbers; its texts are for no eye.
+    pub told: RoomSource,
+    /// Its name.
+    pub name: Clean,
+    /// Where its files are.
+    pub path: Clean,
+    /// The profile it is cleaned by.
+    pub profile: Clean,
+    /// Where a file of it is broken.
+    pub broken: Option<Clean>,
+    /// What each rule took.
+    pub funnel: Funneled,
+}
+
+/// A document that is trained on.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its source, as the trainer names it.
+    pub raw: String,
+    /// Which of the source's documents, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Steps of the weights that the losses are of.
+    pub step: usize,
+    /// Its tokens, as the one row of a batch.
+    pub tokens: Batch,
+    /// Tokens that it has in all.
+    pub length: usize,
+    /// Its beginning, as it was written.
+    pub text: String,
+    /// Whether a person marked it to be kept (true) or dropped (false).
+    pub mark: Option<bool>,
+}
+
+impl Document {
+    fn new(view: &DocumentView) -> Document {
+        let mut tokens = view.tokens.clone();
+        // A line of the text is a line on the screen.
+        for at in 1..tokens.len() {
+            tokens[at].first = tokens[at - 1].text.ends_with('\n');
+        }
+        let text = view.text.clone();
+        let (index, of, step, length, mark) = (view.index, view.of, view.step, view.length, view.mark);
+        let tokens = Batch::new(&BatchView { step, rows: vec![(view.source.clone(), tokens)] });
+        Document { raw: view.source.clone(), index, of, step, tokens, length, text, mark }
+    }
+
+    /// Mean loss of the tokens that have one, in nats.
+    pub fn mean(&self) -> Option<f64> {
+        let losses = self.tokens.rows.iter().flat_map(|r| &r.tokens).filter_map(|t| t.loss);
+        let (sum, count) = losses.fold((0.0, 0), |(sum, count), loss| (sum + f64::from(loss), count + 1));
+        (count > 0).then(|| sum / f64::from(count))
+    }
+}
+
+/// What is browsed of the dropped documents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Browse {
+    /// Of this source; of all where it is none.
+    pub source: Option<String>,
+    /// By this rule; by all where it is none.
+    pub rule: Option<String>,
+}
+
+/// The document that a duplicate repeats.
+#[derive(Clone, Debug)]
+pub struct Twin {
+    /// Its source, file and place.
+    pub place: Clean,
+    /// Its beginning.
+    pub text: Clean,
+}
+
+/// A dropped document.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    /// Its source, file and place.
+    pub place: Clean,
+    /// The rule, as the trainer names it.
+    pub raw: String,
+    /// Cleaned.
+    pub rule: Clean,
+    /// What was measured.
+    pub value: f64,
+    /// The bound.
+    pub threshold: f64,
+    /// Its beginning as it was written, if it is kept.
+    pub text: Option<String>,
+    /// As it is shown.
+    pub shown: Clean,
+    /// The document that stays.
+    pub twin: Option<Twin>,
+    /// What each of the two has that the other has not, as ranges of bytes of what is shown.
+    pub marks: [Vec<Range<usize>>; 2],
+}
+
+impl Dropped {
+    fn new(view: &DroppedDocument) -> Dropped {
+        let place = |source: &str, file: &str, place: u64| Clean::line(&format!("{source}  {file}:{place}"));
+        let shown = Clean::block(view.text.as_deref().unwrap_or_default());
+        let twin =
+            view.twin.as_ref().map(|t| Twin { place: place(&t.source, &t.file, t.place), text: Clean::block(&t.text) });
+        let marks = twin.as_ref().map_or_else(Default::default, |t| differences(&shown, &t.text));
+        Dropped {
+            place: place(&view.source, &view.file, view.place),
+            raw: view.rule.clone(),
+            rule: Clean::line(&view.rule),
+            value: view.value,
+            threshold: view.threshold,
+            text: view.text.clone(),
+            shown,
+            twin,
+            marks,
+        }
+    }
+}
+
+/// A page of dropped documents.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// What is browsed.
+    pub browse: Browse,
+    /// The first of them, from 0.
+    pub from: usize,
+    /// How many there are in all.
+    pub of: usize,
+    /// The page.
+    pub items: Vec<Dropped>,
+}
+
+/// Another bound that is tried.
+#[derive(Clone, Debug)]
+pub struct Trying {
+    /// The source, as the trainer names it.
+    pub source: String,
+    /// The rule, as the trainer names it.
+    pub rule: String,
+    /// The bound that is tried.
+    pub threshold: f64,
+    /// How far the counting is.
+    pub trial: Option<Trial>,
+    /// The beginnings of some that would come back, with their measured values.
+    pub back: Vec<(f64, Clean)>,
+    /// The beginnings of some that would go.
+    pub gone: Vec<(f64, Clean)>,
+}
+
+impl Trying {
+    /// Takes the trainer's word for it, if it is about this bound; whether it was.
+    pub fn tell(&mut self, trial: Trial) -> bool {
+        if (&trial.source, &trial.rule, trial.threshold) != (&self.source, &self.rule, self.threshold) {
+            return false;
+        }
+        let clean = |texts: &[(f64, String)]| texts.iter().map(|(v, t)| (*v, Clean::line(t))).collect();
+        (self.back, self.gone) = (clean(&trial.back), clean(&trial.gone));
+        self.trial = Some(trial);
+        true
+    }
+}
+
+/// A sensible step for a bound of this size: a tenth of its power of ten, or a half of a small number of things.
+fn stride(published: f64) -> f64 {
+    let size = published.abs();
+    if !size.is_finite() || size == 0.0 {
+        return 1.0;
+    }
+    if size.fract() == 0.0 && size < 10.0 { 0.5 } else { 10_f64.powf(size.log10().floor() - 1.0) }
+}
+
+/// The next bound above or below, on the grid of its step, never below 0. A rule that is off begins at the
+/// table's bound.
+pub fn moved(from: f64, published: f64, up: bool) -> f64 {
+    if !from.is_finite() {
+        return published;
+    }
+    let step = stride(published);
+    let place = from / step;
+    let near = place.round();
+    // What lies between two steps goes to the next one in that direction.
+    let on_grid = (place - near).abs() < 1e-6;
+    let next = match (on_grid, up) {
+        (true, true) => near + 1.0,
+        (true, false) => near - 1.0,
+        (false, true) => place.ceil(),
+        (false, false) => place.floor(),
+    };
+    ((next * step).max(0.0) * 1e9).round() / 1e9
+}
+
+/// Everything about the data.
+#[derive(Debug, Default)]
+pub struct DataRoom {
+    /// It is looked at.
+    pub open: bool,
+    /// The sources, once told.
+    pub sources: Vec<Source>,
+    /// All of them together.
+    pub together: Funneled,
+    /// The tokenizer's figures; its texts are for no eye.
+    pub tokenizer: Option<TokenizerView>,
+    /// Its kind.
+    pub kind: Clean,
+    /// Its commonest tokens.
+    pub top: Vec<Clean>,
+    /// What a person should know.
+    pub notes: Vec<Clean>,
+    /// Whether and how files are watched.
+    pub watching: Clean,
+    /// Why it is not told, if it is not.
+    pub refused: Option<Clean>,
+    /// The source that is chosen, as the trainer names it.
+    pub chosen: String,
+    /// The funnel is that of all sources.
+    pub all: bool,
+    /// The cut that is chosen.
+    pub cut: usize,
+    /// The bound that is tried.
+    pub trying: Option<Trying>,
+    /// The document that is wanted.
+    pub index: usize,
+    /// The document told.
+    pub document: Option<Document>,
+    /// The batch that comes next.
+    pub next: Option<Batch>,
+    /// What is browsed of the dropped.
+    pub browse: Browse,
+    /// Which of them is chosen, from 0.
+    pub at: usize,
+    /// The page told.
+    pub page: Option<Page>,
+    /// The page last asked for.
+    pub page_asked: Option<(Browse, usize)>,
+    /// Texts marked to keep and to drop.
+    pub marks: Option<(usize, usize)>,
+    /// What was said of texts in this sitting, newest last.
+    pub sayings: VecDeque<(String, Option<bool>)>,
+    /// When the next batch was last asked for.
+    pub next_asked: Duration,
+    /// When the document was.
+    pub document_asked: Duration,
+    /// Whether the next batch was drawn.
+    pub next_seen: Cell<bool>,
+    /// Whether the document was.
+    pub document_seen: Cell<bool>,
+}
+
+impl DataRoom {
+    /// The data as they are now.
+    pub fn tell(&mut self, view: RoomView) {
+        self.refused = None;
+        self.sources = view
+            .sources
+            .into_iter()
+            .map(|told| Source {
+                name: Clean::line(&told.name),
+                path: Clean::line(&told.path),
+                profile: Clean::line(&told.profile),
+                broken: told.broken.as_deref().map(Clean::line),
+                funnel: Funneled::new(&told.funnel, &told.rules),
+                told,
+            })
+            .collect();
+        self.together = Funneled::merge(&self.sources);
+        if self.source().is_none() {
+            self.chosen = self.sources.first().map(|s| s.told.name.clone()).unwrap_or_default();
+            self.index = 0;
+        }
+        self.cut = self.cut.min(self.funnel().cuts.len().saturating_sub(1));
+        self.kind = Clean::line(&view.tokenizer.kind);
+        self.top = view.tokenizer.top.iter().map(|t| Clean::line(t)).collect();
+        self.tokenizer = Some(view.tokenizer);
+        self.notes = view.notes.iter().map(|n| Clean::line(n)).collect();
+        self.watching = Clean::line(&view.watching);
+    }
+
+    /// Another stage gets the trainer: what was told is of no use.
+    pub fn forget(&mut self) {
+        *self = DataRoom {
+            open: self.open,
+            marks: self.marks,
+            chosen: std::mem::take(&mut self.chosen),
+            sayings: std::mem::take(&mut self.sayings),
+            ..DataRoom::default()
+        };
+    }
+
+    /// The source that is chosen, once told.
+    pub fn source(&self) -> Option<&Source> {
+        self.sources.iter().find(|s| s.told.name == self.chosen)
+    }
+
+    /// The funnel that is looked at.
+    pub fn funnel(&self) -> &Funneled {
+        match self.source().filter(|_| !self.all) {
+            Some(source) => &source.funnel,
+            None => &self.together,
+        }
+    }
+
+    /// The cut that is chosen, with its bound, where it has one that can be moved.
+    pub fn bound(&self) -> Option<(&Cut, &Bound)> {
+        let cut = self.funnel().cuts.get(self.cut).filter(|_| !self.all)?;
+        Some((cut, cut.bound.as_ref()?))
+    }
+
+    /// Takes a document, if it is one of the source that is chosen.
+    pub fn show(&mut self, view: &DocumentView) {
+        if view.source == self.chosen {
+            self.index = view.index;
+            self.document = Some(Document::new(view));
+        }
+    }
+
+    /// Takes a page of dropped documents, if it is of what is browsed.
+    pub fn turn(&mut self, view: DroppedView) {
+        let browse = Browse { source: view.source, rule: view.rule };
+        if browse == self.browse {
+            self.at = self.at.min(view.of.saturating_sub(1));
+            let items = view.items.iter().take(PAGE).map(Dropped::new).collect();
+            self.page = Some(Page { browse, from: view.from, of: view.of, items });
+        }
+    }
+
+    /// Keeps what is said of a text.
+    pub fn say(&mut self, text: &str, keep: Option<bool>) {
+        self.sayings.retain(|s| s.0 != text);
+        if self.sayings.len() == SAYINGS {
+            self.sayings.pop_front();
+        }
+        self.sayings.push_back((text.to_owned(), keep));
+    }
+
+    /// What was said of a text in this sitting.
+    pub fn said(&self, text: &str) -> Option<Option<bool>> {
+        self.sayings.iter().find(|s| s.0 == text).map(|s| s.1)
+    }
+
+    /// The dropped document that is chosen, if its page is here.
+    pub fn dropped(&self) -> Option<&Dropped> {
+        let page = self.page.as_ref().filter(|p| p.browse == self.browse)?;
+        page.items.get(self.at.checked_sub(page.from)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::TokenView;
+
+    #[test]
+    fn a_bound_moves_on_the_grid_of_its_size() {
+        for (from, published, up, to) in [
+            (0.2, 0.2, true, 0.21),
+            (0.21, 0.2, false, 0.2),
+            (0.287, 0.287, true, 0.29),
+            (0.287, 0.287, false, 0.28),
+            (50.0, 50.0, true, 51.0),
+            (100_000.0, 100_000.0, false, 90_000.0),
+            (2.0, 2.0, true, 2.5),
+            (0.0, 0.0, true, 1.0),
+            (0.0, 0.2, false, 0.0),
+            (f64::INFINITY, 0.3, true, 0.3),
+        ] {
+            assert_eq!(moved(from, published, up), to, "{from} {up}");
+        }
+    }
+
+    fn rule(name: &str, threshold: f64) -> RuleView {
+        let (name, source) = (name.to_owned(), "Gopher".to_owned());
+        RuleView { name, at_least: true, threshold, published: 50.0, source }
+    }
+
+    fn source(name: &str, threshold: f64) -> RoomSource {
+        let mut funnel = Funnel { documents_in: 100, bytes_in: 1000, ..Funnel::default() };
+        funnel.kept = Documents { documents: 80, bytes: 900 };
+        for (name, documents, bytes) in
+            [("too_short", 12, 60), ("near_duplicate", 5, 30), ("malformed", 2, 0), ("exact_duplicate", 1, 10)]
+        {
+            funnel.dropped.insert(name.to_owned(), Documents { documents, bytes });
+        }
+        RoomSource {
+            name: name.to_owned(),
+            funnel,
+            rules: vec![rule("too_short", threshold), rule("language", 0.1)],
+            ..RoomSource::default()
+        }
+    }
+
+    #[test]
+    fn a_funnel_is_told_in_the_order_it_is_asked_and_adds_up() {
+        let mut room = DataRoom::default();
+        room.tell(RoomView { sources: vec![source("a", 50.0), source("b", 20.0)], ..RoomView::default() });
+        for (funnel, documents) in [(&room.sources[0].funnel, 100), (&room.together, 200)] {
+            let names: Vec<&str> = funnel.cuts.iter().map(|c| c.raw.as_str()).collect();
+            assert_eq!(names, ["malformed", "too_short", "language", "exact_duplicate", "near_duplicate"]);
+            let cut: u64 = funnel.cuts.iter().map(|c| c.dropped.documents).sum();
+            let bytes: u64 = funnel.cuts.iter().map(|c| c.dropped.bytes).sum();
+            assert_eq!((funnel.into.documents, funnel.into.documents), (documents, cut + funnel.kept.documents));
+            assert_eq!(funnel.into.bytes, bytes + funnel.kept.bytes);
+        }
+        // Where sources differ there is no one bound.
+        assert_eq!(room.together.cuts[1].bound, None);
+        assert!(room.together.cuts[2].bound.is_some());
+        assert_eq!(room.chosen, "a");
+    }
+
+    #[test]
+    fn a_document_is_laid_out_as_it_was_written() {
+        let token = |text: &str| TokenView { text: text.to_owned(), trained: true, loss: Some(2.0), first: false };
+        let texts = ["<|endoftext|>", "春", "\n", "<0xE6>", "<0x99>", "<0x93>"];
+        let view = DocumentView {
+            source: "a".to_owned(),
+            index: 3,
+            of: 9,
+            step: 1,
+            text: "春\n晓".to_owned(),
+            tokens: texts.map(token).to_vec(),
+            length: 6,
+            mark: None,
+        };
+        let document = Document::new(&view);
+        assert_eq!(document.text, "春\n晓");
+        assert_eq!(document.tokens.lines(0, 60), [0..3, 3..6], "a new line of text begins a new line");
+        assert_eq!(document.mean(), Some(2.0));
+        let mut room = DataRoom { chosen: "b".to_owned(), ..DataRoom::default() };
+        room.show(&view);
+        assert!(room.document.is_none(), "another source is looked at by now");
+    }
+}

@@ -1,0 +1,170 @@
+//! Documents that were dropped: where each stands, what was measured against what, its text, and of a duplicate
+//! the document that stays, with what differs.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{first, number, preview, rule_name};
+use crate::ui::{
+    paint::{Pieces, pieces_width, put, put_right},
+    state::{Panel, room::Dropped},
+    strings,
+    text::{fit, grouped, shorten, shorten_front, wrap},
+    theme::Role,
+    view::{Pen, below, parts, upright},
+};
+
+/// Cells from which a pair stands side by side.
+const BESIDE: u16 = 52;
+
+pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let room = &state.room;
+    let page = room.page.as_ref().filter(|p| p.browse == room.browse);
+    let mut facts: Pieces = Vec::new();
+    if let Some(chosen) = room.dropped()
+        && let Some(text) = &chosen.text
+    {
+        facts.extend(preview::marked(pen, state, text, None));
+    }
+    let rule = match &room.browse.rule {
+        Some(raw) => {
+            let cut = room.together.cuts.iter().find(|c| c.raw == *raw);
+            cut.map_or("", |c| rule_name(state, &c.raw, &c.name))
+        }
+        None => state.tr(strings::ANY_RULE),
+    };
+    let source = match &room.browse.source {
+        Some(raw) => room.sources.iter().find(|s| s.told.name == *raw).map_or("", |s| s.name.as_str()),
+        None => state.tr(strings::ALL_SOURCES),
+    };
+    facts.push(pen.piece(format!("{}  ", shorten(source, 16)), Role::Dim));
+    facts.push(pen.piece(format!("{rule}  "), Role::Text));
+    if let Some(page) = page.filter(|p| p.of > 0) {
+        let place = format!("{} / {}", grouped(room.at as u64 + 1), grouped(page.of as u64));
+        facts.push(pen.piece(place, Role::Bright));
+    }
+    let inner = pen.title(buf, area, Panel::Dropped, &facts);
+    if inner.height == 0 {
+        return;
+    }
+    let (Some(page), Some(chosen)) = (page, room.dropped()) else {
+        let words = match (page, &room.refused) {
+            (Some(page), _) if page.of == 0 => state.tr(strings::NONE_DROPPED),
+            (None, Some(refused)) => refused.as_str(),
+            _ => state.tr(strings::WAIT_DROPPED),
+        };
+        pen.words(buf, inner, words);
+        return;
+    };
+    // A third for the list, the rest for the one that is chosen.
+    let rows = (inner.height / 3).clamp(1, 8).min(page.items.len() as u16);
+    let at = room.at - page.from;
+    let from = first(at, rows as usize);
+    for (row, item) in page.items.iter().skip(from).take(rows as usize).enumerate() {
+        line(pen, item, from + row == at, inner, inner.y + row as u16, buf);
+    }
+    let rest = below(inner, rows);
+    let facts = measured(pen, chosen);
+    let room_for_place = (rest.width as usize).saturating_sub(pieces_width(&facts) + 8);
+    // A pair has its places over its texts.
+    let place = if chosen.twin.is_some() {
+        rule_name(state, &chosen.raw, &chosen.rule).to_owned()
+    } else {
+        shorten_front(&chosen.place, room_for_place)
+    };
+    let inner = pen.subtitle(buf, rest, &place, &facts);
+    text(pen, chosen, inner, buf);
+}
+
+/// One of the list: what was measured, and how it begins.
+fn line(pen: &Pen, item: &Dropped, chosen: bool, area: Rect, y: u16, buf: &mut Buffer) {
+    let role = if chosen { Role::Bright } else { Role::Text };
+    if chosen {
+        put(buf, area.x + 1, y, area.right(), pen.glyphs.chosen, pen.style(Role::Focus));
+    }
+    let mut x = area.x + 2;
+    if item.value != item.threshold || item.twin.is_some() {
+        put_right(buf, x, y, x + 9, &number(item.value), pen.style(role));
+    }
+    x += 11;
+    let end = area.right().saturating_sub(1);
+    if pen.state.room.browse.rule.is_none() {
+        let name = rule_name(pen.state, &item.raw, &item.rule);
+        x = put(buf, x, y, end, &format!("{}  ", shorten(name, 18)), pen.style(Role::Dim));
+    }
+    let cells = end.saturating_sub(x) as usize;
+    let beginning = fit(&item.shown, 4 * cells).replace('\n', " ");
+    put(buf, x, y, end, &shorten(beginning.trim(), cells), pen.style(role));
+}
+
+/// `0.31 > 0.3`; of a duplicate its likeness.
+fn measured<'a>(pen: &Pen, item: &Dropped) -> Pieces<'a> {
+    let state = pen.state;
+    let (value, threshold) = (number(item.value), number(item.threshold));
+    if item.twin.is_some() && item.value >= 1.0 {
+        return vec![pen.piece(state.tr(strings::SAME_TEXT), Role::Text)];
+    }
+    if item.twin.is_some() {
+        let likeness = format!("{value} >= {threshold}");
+        return vec![
+            pen.piece(format!("{} ", state.tr(strings::SIMILARITY)), Role::Dim),
+            pen.piece(likeness, Role::Bright),
+        ];
+    }
+    let name = shorten(rule_name(state, &item.raw, &item.rule), 24);
+    let mut facts: Pieces = vec![pen.piece(name, Role::Bright)];
+    if item.value != item.threshold {
+        let sign = if item.value < item.threshold { "<" } else { ">" };
+        facts.push(pen.piece(format!("  {value} {sign} {threshold}"), Role::Text));
+    }
+    facts
+}
+
+/// Its text; with its twin's beside it or below it, and what each has that the other has not.
+fn text(pen: &Pen, item: &Dropped, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let Some(twin) = &item.twin else {
+        if item.text.is_none() {
+            pen.words(buf, area, state.tr(strings::NO_TEXT));
+            return;
+        }
+        side(pen, &item.shown, &[], area, buf);
+        return;
+    };
+    let head = |title, place: &str, area: Rect, buf: &mut Buffer| {
+        let x = put(buf, area.x + 2, area.y, area.right(), state.tr(title), pen.style(Role::Focus));
+        let place = shorten_front(place, area.right().saturating_sub(x + 4) as usize);
+        put(buf, x + 2, area.y, area.right(), &place, pen.style(Role::Dim));
+        below(area, 1)
+    };
+    let (gone, stays) = if area.width >= BESIDE {
+        let half = area.width / 2;
+        upright(pen, area.x + half, area, buf);
+        let right = Rect { x: area.x + half, width: area.width - half, ..area };
+        (Rect { width: half, ..area }, right)
+    } else {
+        let half = area.height / 2;
+        (Rect { height: half, ..area }, below(area, half))
+    };
+    if gone.height > 0 {
+        let inner = head(strings::GOES, &item.place, gone, buf);
+        side(pen, &item.shown, &item.marks[0], inner, buf);
+    }
+    if stays.height > 0 {
+        let inner = head(strings::STAYS, &twin.place, stays, buf);
+        side(pen, &twin.text, &item.marks[1], inner, buf);
+    }
+}
+
+/// A text with what is marked in it.
+fn side(pen: &Pen, text: &str, marks: &[std::ops::Range<usize>], area: Rect, buf: &mut Buffer) {
+    let marked = crate::ui::view::marked_style(pen);
+    let lines = wrap(text, area.width.saturating_sub(4) as usize, 2);
+    for (row, line) in lines.into_iter().take(area.height as usize).enumerate() {
+        let mut x = area.x + 2;
+        for (part, mark) in parts(line, marks) {
+            let style = if mark { marked } else { pen.style(Role::Text) };
+            x = put(buf, x, area.y + row as u16, area.right(), &text[part], style);
+        }
+    }
+}

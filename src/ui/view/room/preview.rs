@@ -1,0 +1,143 @@
+//! One document, character by character: below each token a bar of its loss under the present weights.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use crate::ui::{
+    paint::{Pieces, put, put_pieces},
+    state::{AppState, Panel, Wish, batch::Token, room::Document},
+    strings,
+    text::{figure, fit, grouped, shorten, width},
+    theme::Role,
+    view::Pen,
+};
+
+/// Bars by height, one cell wide everywhere.
+const LEVELS: [&str; 7] = ["⣀", "⣄", "⣤", "⣦", "⣶", "⣷", "⣿"];
+/// The same for consoles without braille.
+const DIGITS: [&str; 7] = ["1", "2", "3", "4", "5", "6", "7"];
+
+pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let room = &state.room;
+    state.room.document_seen.set(true);
+    let mut facts: Pieces = Vec::new();
+    if let Some(document) = &room.document {
+        facts.extend(mark(pen));
+        let name = room.source().map_or("", |s| s.name.as_str());
+        facts.push(pen.piece(format!("{}  ", shorten(name, 20)), Role::Dim));
+        let place = format!("{} / {}", grouped(room.index as u64 + 1), grouped(document.of as u64));
+        facts.push(pen.piece(place, Role::Bright));
+    }
+    let mut inner = pen.title(buf, area, Panel::Preview, &facts);
+    let Some(document) = &room.document else {
+        let waits = state.awaits(&Wish::Document) || room.refused.is_none();
+        let words = if waits { state.tr(strings::NO_DOCUMENT) } else { room.refused.as_deref().unwrap_or_default() };
+        pen.words(buf, inner, words);
+        return;
+    };
+    let vocabulary = pen.stage.run.as_ref().map_or(2, |r| r.info.vocab_size.max(2));
+    let full = (vocabulary as f64).ln();
+    if inner.height >= 5 {
+        let rows = if inner.height >= 8 { foot(pen, document, full) } else { foot(pen, document, full)[..1].to_vec() };
+        inner.height -= rows.len() as u16;
+        for (row, pieces) in rows.iter().enumerate() {
+            put_pieces(buf, inner.x + 2, inner.bottom() + row as u16, inner.right().saturating_sub(1), pieces);
+        }
+    }
+    flow(pen, document, full, inner, buf);
+}
+
+/// The text with a row of bars below each line, from the line scrolled to.
+fn flow(pen: &Pen, document: &Document, full: f64, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let Some(row) = document.tokens.rows.first() else { return };
+    let cells = area.width.saturating_sub(4).max(2) as usize;
+    let lines = document.tokens.lines(0, cells);
+    // A line and its bars stay together.
+    let shown = (area.height / 2).max(1) as usize;
+    let mut from = 0;
+    if state.focus == Panel::Preview {
+        let limit = lines.len().saturating_sub(shown);
+        state.scroll_limit.set(limit);
+        from = state.scroll.min(limit);
+    }
+    let end = area.right().saturating_sub(1);
+    for (at, line) in lines.into_iter().skip(from).take(shown).enumerate() {
+        let y = area.y + 2 * at as u16;
+        let mut x = area.x + 2;
+        for token in &row.tokens[line] {
+            let text = fit(&token.shown, cells);
+            let aside = token.special || text == "␊";
+            let style = pen.style(if aside { Role::Dim } else { Role::Text });
+            let after = put(buf, x, y, end, text, style);
+            if y + 1 < area.bottom() {
+                let bar = bar(pen, token, full).repeat(width(text));
+                put(buf, x, y + 1, after, &bar, token.heat().map_or(pen.style(Role::Dim), |h| state.theme.heat(h)));
+            }
+            x = after;
+        }
+    }
+}
+
+/// A token's bar: as high as its loss is on the way to a guess among all tokens.
+fn bar(pen: &Pen, token: &Token, full: f64) -> &'static str {
+    let Some(loss) = token.loss.filter(|l| !l.is_nan()) else { return " " };
+    let place = (f64::from(loss) / full * LEVELS.len() as f64).floor().clamp(0.0, (LEVELS.len() - 1) as f64);
+    if pen.glyphs.braille { LEVELS[place as usize] } else { DIGITS[place as usize] }
+}
+
+/// What was said of the text that is looked at, or is being said.
+fn mark<'a>(pen: &Pen) -> Pieces<'a> {
+    let state = pen.state;
+    let Some(document) = &state.room.document else { return Vec::new() };
+    marked(pen, state, &document.text, document.mark)
+}
+
+/// What was said of a text: on its way, said in this sitting, or told before.
+pub(super) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<bool>) -> Pieces<'a> {
+    let asked = state.wishes.iter().any(|w| matches!(w, Wish::Mark(about, _) if about == text));
+    if asked {
+        return vec![pen.piece(format!("{}  ", state.tr(strings::REQUESTED)), Role::Focus)];
+    }
+    match state.room.said(text).unwrap_or(told) {
+        Some(true) => {
+            vec![pen.piece(format!("{} {}  ", pen.glyphs.tick, state.tr(strings::MARKED_KEEP)), Role::Good)]
+        }
+        Some(false) => {
+            vec![pen.piece(format!("{} {}  ", pen.glyphs.cross, state.tr(strings::MARKED_DROP)), Role::Bad)]
+        }
+        None => Vec::new(),
+    }
+}
+
+/// How long it is and how well it is known; what marks are for.
+fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
+    let state = pen.state;
+    let shown = document.tokens.rows.first().map_or(0, |r| r.tokens.len());
+    let mut first: Pieces = vec![pen.piece(grouped(document.length as u64), Role::Bright)];
+    let mut words = format!(" {}", state.tr(strings::TOKENS));
+    if shown < document.length {
+        words = format!("{words} ({} {})", state.tr(strings::BEGINNING), grouped(shown as u64));
+    }
+    first.push(pen.piece(words, Role::Dim));
+    if let Some(mean) = document.mean() {
+        first.push(pen.piece(format!("  {} ", state.tr(strings::MEAN_LOSS)), Role::Dim));
+        first.push(pen.piece(figure(mean), Role::Bright));
+    }
+    first.push(pen.piece(format!("  {}", strings::at_step(state.lang, document.step)), Role::Dim));
+    first.push(pen.piece(format!("  {} {full:.1}", state.tr(strings::LOSS_SCALE)), Role::Dim));
+    vec![first, marks(pen)]
+}
+
+/// How many texts are marked, and what that is for.
+fn marks<'a>(pen: &Pen) -> Pieces<'a> {
+    let state = pen.state;
+    let mut pieces: Pieces = Vec::new();
+    if let Some((keep, drop)) = state.room.marks {
+        let [wanted, unwanted] = [strings::WANTED_TEXT, strings::UNWANTED_TEXT].map(|w| state.tr(w));
+        let counts = format!("{wanted} {keep} {unwanted} {drop}  ");
+        pieces.push(pen.piece(counts, Role::Text));
+    }
+    pieces.push(pen.piece(state.tr(strings::MARKS_TRAIN), Role::Dim));
+    pieces
+}

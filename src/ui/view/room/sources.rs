@@ -1,0 +1,213 @@
+//! The sources: weights, how much was read of each, how they are; and the loss on each.
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::first;
+use crate::session::SourceUse;
+use crate::ui::{
+    chart::{Curve, Plot},
+    paint::{Pieces, bar, put, put_right},
+    state::{Panel, Source, Wish, room},
+    strings::{self, Tr},
+    text::{Clean, figure, grouped, pad, short, shorten, wrap},
+    theme::Role,
+    view::Pen,
+};
+
+/// Columns from the right: title and cells.
+const COLUMNS: [(Tr, u16); 4] = [(strings::STATE, 11), (strings::SEEN, 7), (strings::SHARE, 6), (strings::TOKENS, 7)];
+/// How long a change is told of, in seconds.
+const RECENT: u64 = 24 * 3600;
+
+/// A source, from the run and from the room.
+struct Row<'a> {
+    raw: &'a str,
+    name: &'a str,
+    weight: f64,
+    tokens: usize,
+    used: Option<SourceUse>,
+    run: Option<&'a Source>,
+    told: Option<&'a room::Source>,
+}
+
+/// The run's sources with what the room tells of them; before it tells anything, the run's alone.
+fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
+    let room = &pen.state.room;
+    let run = pen.stage.run.as_ref();
+    let known = |raw: &str| {
+        let run = run?;
+        let at = run.info.sources.iter().position(|s| s.name == raw)?;
+        let used = pen.stage.step.as_ref().and_then(|s| s.sources.get(at)).copied();
+        Some((run.sources.get(at)?, used))
+    };
+    if room.sources.is_empty() {
+        let all = run.map_or(&[][..], |r| &r.info.sources);
+        let row = |s: &'a crate::session::SourceInfo| {
+            let (source, used) = known(&s.name)?;
+            let (raw, name) = (s.name.as_str(), source.name.as_str());
+            Some(Row { raw, name, weight: source.weight, tokens: s.tokens, used, run: Some(source), told: None })
+        };
+        return all.iter().filter_map(row).collect();
+    }
+    let row = |told: &'a room::Source| {
+        let (run, used) = known(&told.told.name).map_or((None, None), |(run, used)| (Some(run), used));
+        let (raw, name) = (told.told.name.as_str(), told.name.as_str());
+        Row { raw, name, weight: told.told.weight, tokens: told.told.tokens, used, run, told: Some(told) }
+    };
+    room.sources.iter().map(row).collect()
+}
+
+pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let room = &state.room;
+    let mut facts: Pieces = Vec::new();
+    if state.awaits(&Wish::Room) {
+        facts.push(pen.piece(state.tr(strings::NO_ROOM), Role::Dim));
+    } else if is_watched(pen) {
+        facts.push(pen.piece(format!("{} {}", state.tr(strings::WATCHED_BY), room.watching), Role::Good));
+    } else if !room.watching.is_empty() {
+        let why = shorten(&room.watching, area.width as usize / 2);
+        facts.push(pen.piece(format!("{}: {why}", state.tr(strings::NO_WATCH)), Role::Valid));
+    }
+    let mut inner = pen.title(buf, area, Panel::Sources, &facts);
+    let rows = rows(pen);
+    if rows.is_empty() {
+        let words = room.refused.as_ref().map_or_else(|| pen.nothing(strings::NO_RUN), |r| r.as_str());
+        pen.words(buf, inner, words);
+        return;
+    }
+    let drawn: u64 = rows.iter().filter_map(|r| r.used).map(|u| u.tokens).sum();
+    let total: f64 = rows.iter().map(|r| r.weight).sum();
+    let name = (inner.width / 4).clamp(8, 24);
+    let columns = if inner.width >= 56 { 4 } else { 2 };
+    let dim = pen.style(Role::Dim);
+    let x = inner.x + 2 + name + 1;
+    let right = inner.right().saturating_sub(1);
+    if inner.height as usize > rows.len() {
+        put(buf, inner.x + 2, inner.y, inner.right(), state.tr(strings::SOURCE), dim);
+        put(buf, x, inner.y, inner.right(), state.tr(strings::WEIGHT), dim);
+        let mut end = right;
+        for (title, wide) in &COLUMNS[..columns] {
+            put_right(buf, end.saturating_sub(*wide), inner.y, end, state.tr(*title), dim);
+            end = end.saturating_sub(*wide);
+        }
+        inner = crate::ui::view::below(inner, 1);
+    }
+    // What there is to say of the chosen one, where there is room for it.
+    let chosen = rows.iter().position(|r| r.raw == room.chosen).unwrap_or(0);
+    let (foot, role) = about(pen, &rows[chosen]);
+    let lines = wrap(&foot, inner.width.saturating_sub(4) as usize, 0);
+    let spare = (inner.height as usize).saturating_sub(rows.len()).min(lines.len());
+    inner.height -= spare as u16;
+    // Close to the list, with a row between them if there is one.
+    let gap = u16::from(inner.height as usize > rows.len());
+    let foot_at = inner.y + inner.height.min(rows.len() as u16) + gap;
+    for (row, line) in lines.iter().take(spare).enumerate() {
+        put(buf, inner.x + 2, foot_at + row as u16, right, &foot[line.clone()], pen.style(role));
+    }
+    let from = first(chosen, inner.height as usize);
+    for (at, row) in rows.iter().enumerate().skip(from).take(inner.height as usize) {
+        let y = inner.y + (at - from) as u16;
+        if at == chosen {
+            put(buf, inner.x + 1, y, inner.right(), pen.glyphs.chosen, pen.style(Role::Focus));
+        }
+        let role = if at == chosen { Role::Bright } else { Role::Text };
+        put(buf, inner.x + 2, y, inner.right(), &pad(row.name, name as usize), pen.style(role));
+        let mut end = right;
+        for (title, wide) in &COLUMNS[..columns] {
+            let none = || "-".to_owned();
+            let (text, role) = match *title {
+                strings::STATE => how(pen, row),
+                strings::SEEN => (row.used.map_or_else(none, |u| format!("{:.2}", u.epoch)), Role::Text),
+                strings::SHARE => match row.used {
+                    Some(u) if drawn > 0 => (format!("{:.0}%", 100.0 * u.tokens as f64 / drawn as f64), Role::Text),
+                    _ => (none(), Role::Text),
+                },
+                _ => (short(row.tokens as f64), Role::Text),
+            };
+            put_right(buf, end.saturating_sub(*wide - 1), y, end, &text, pen.style(role));
+            end = end.saturating_sub(*wide);
+        }
+        let weight = if total > 0.0 { row.weight / total } else { 0.0 };
+        let cells = end.saturating_sub(x + 6).min(40);
+        bar(buf, x, y, cells, weight, (pen.style(Role::Train), dim), pen.glyphs);
+        let number = format!("{:>3.0}%", 100.0 * weight);
+        put(buf, x + cells + 1, y, inner.right(), &number, pen.style(Role::Bright));
+    }
+}
+
+/// Whether files are watched, by the system's word or by looking again and again.
+fn is_watched(pen: &Pen) -> bool {
+    matches!(pen.state.room.watching.as_str(), "notify" | "poll")
+}
+
+/// How a source is, in a few cells.
+fn how(pen: &Pen, row: &Row) -> (String, Role) {
+    let state = pen.state;
+    if state.awaits(&Wish::Weigh(row.raw.to_owned())) {
+        return (state.tr(strings::REQUESTED).to_owned(), Role::Focus);
+    }
+    if let Some(broken) = row.told.and_then(|t| t.broken.as_ref()) {
+        return (format!("{} {broken}", pen.glyphs.cross), Role::Bad);
+    }
+    let since = row.run.and_then(|r| r.edited).map(|at| state.now.saturating_sub(at).as_secs());
+    if let Some(seconds) = since.filter(|s| *s < RECENT) {
+        return (strings::edited_ago(state.lang, seconds), Role::Bright);
+    }
+    let watched = row.told.is_some_and(|t| !t.path.is_empty()) && is_watched(pen);
+    (state.tr(if watched { strings::STATE_WATCHED } else { strings::STATE_OK }).to_owned(), Role::Good)
+}
+
+/// What there is to say of a source in a line or two.
+fn about(pen: &Pen, row: &Row) -> (String, Role) {
+    let state = pen.state;
+    let Some(source) = row.told else {
+        return (state.room.refused.as_ref().map_or("", |r| r.as_str()).to_owned(), Role::Dim);
+    };
+    if let Some(broken) = &source.broken {
+        return (format!("{} {broken}", pen.glyphs.cross), Role::Bad);
+    }
+    let path = if source.path.is_empty() { state.tr(strings::BUILT_IN) } else { source.path.as_str() };
+    let profile =
+        if source.profile.is_empty() { String::new() } else { format!(" {} {}", pen.glyphs.dot, source.profile) };
+    let (trained, held) = (grouped(source.told.documents as u64), grouped(source.told.held_out_documents as u64));
+    let words = [strings::DOCUMENTS, strings::HELD_OUT_TOO].map(|w| state.tr(w));
+    let text = format!("{path}{profile} {} {trained} {} + {held} {}", pen.glyphs.dot, words[0], words[1]);
+    let lines: Vec<&str> = [text.as_str()].into_iter().chain(state.room.notes.iter().map(Clean::as_str)).collect();
+    (lines.join("\n"), Role::Dim)
+}
+
+/// Training and validation loss of every source, with the curve of the latter.
+pub(in crate::ui::view) fn losses(pen: &Pen, area: Rect, buf: &mut Buffer) {
+    let state = pen.state;
+    let facts: Pieces = pen.labelled([
+        ("", state.tr(strings::TRAIN).to_owned(), Role::Train),
+        ("", state.tr(strings::VALID).to_owned(), Role::Valid),
+    ]);
+    let inner = pen.title(buf, area, Panel::Losses, &facts);
+    let Some(run) = &pen.stage.run else {
+        pen.words(buf, inner, pen.nothing(strings::NO_RUN));
+        return;
+    };
+    let limit = run.sources.len().saturating_sub(inner.height as usize);
+    let mut from = 0;
+    if state.focus == Panel::Losses {
+        state.scroll_limit.set(limit);
+        from = state.scroll.min(limit);
+    }
+    let name = (inner.width / 4).clamp(8, 24);
+    let x = inner.x + 2 + name;
+    for (at, source) in run.sources.iter().enumerate().skip(from).take(inner.height as usize) {
+        let y = inner.y + (at - from) as u16;
+        put(buf, inner.x + 2, y, inner.right(), &pad(&source.name, name as usize), pen.style(Role::Text));
+        let train = source.train.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
+        put_right(buf, x, y, x + 7, &train, pen.style(Role::Train));
+        let valid = source.valid.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
+        put_right(buf, x + 7, y, x + 15, &valid, pen.style(Role::Valid));
+        let place = Rect { x: x + 17, y, width: inner.right().saturating_sub(x + 18), height: 1 };
+        let curve = |series, role| Curve { series, smoothing: 0, band: None, line: pen.style(role), points: false };
+        let curves = vec![curve(&source.train, Role::Train), curve(&source.valid, Role::Valid)];
+        let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
+        plot.render(buf, place, state.theme, pen.glyphs);
+    }
+}

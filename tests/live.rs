@@ -1,0 +1,298 @@
+//! Mix, data and learning rate changed while a stage runs: on disk before they act, and again at the same steps after
+//! a stop, a kill, or a checkpoint lost.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use common::{Running, TINY, checkpoints, copy_all, objects, scratch, stage_checkpoint, stage_metrics, tensors};
+use danlu::{
+    compute::Device,
+    train::{
+        Setup, Summary, Trainer, Workshop,
+        event::{Cause, Command, Edit, Event},
+        open_run,
+    },
+};
+use serde_json::Value;
+
+const SETS: [&str; 5] = ["steps=12", "save_steps=4", "batch_size=8", "eval_steps=0", "probe_steps=0"];
+
+/// Poems of which no two are alike, each of so many lines that it is a row of its own.
+fn poem(i: u32) -> String {
+    let han = |n: u32| char::from_u32(0x4E00 + (n.wrapping_mul(2_654_435_761) >> 16) % 300).unwrap();
+    (0..4).map(|l| (0..5).map(|c| han(i * 97 + l * 11 + c + 1)).collect::<String>() + "，").collect()
+}
+
+fn poems(range: std::ops::Range<u32>) -> String {
+    range.map(|i| serde_json::json!({"text": poem(i)}).to_string() + "\n").collect()
+}
+
+/// A run with two sources, and its comments.
+fn two_sources(dir: &Path) -> PathBuf {
+    let run = dir.join("run");
+    fs::create_dir_all(&run).unwrap();
+    fs::write(run.join("one.jsonl"), poems(0..40)).unwrap();
+    fs::write(run.join("two.jsonl"), poems(100..140)).unwrap();
+    let toml = "size = \"1m\" # small\n\n[[source]]\nname = \"one\"\npath = \"one.jsonl\"\nweight = 1 # half\n\n[[source]]\nname = \"two\"\npath = \"two.jsonl\"\n\n[pretrain]\nlearning_rate = 3e-3\n";
+    fs::write(run.join("run.toml"), toml).unwrap();
+    run
+}
+
+fn played(run: &Path, stage: &str, sets: &[&str], mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+    let pair = |set: &&str| {
+        let (key, value) = set.split_once('=').unwrap();
+        (key.to_owned(), value.to_owned())
+    };
+    let setup = Setup {
+        stage: stage.to_owned(),
+        size: Some("1m".to_owned()),
+        // The rate stands in run.toml, to be changed there.
+        sets: TINY.iter().filter(|set| !set.starts_with("learning_rate")).chain(sets).map(pair).collect(),
+        ..Setup::default()
+    };
+    let mut device = Device::open("cpu").unwrap();
+    let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
+    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup);
+    let trainer = trainer.map_err(|unready| unready.error).unwrap();
+    let (send, commands) = crossbeam_channel::unbounded();
+    let mut emit = |event: Event| script(&event).into_iter().for_each(|command| send.send(command).unwrap());
+    trainer.run(&commands, &mut emit).0.unwrap()
+}
+
+fn is_step(event: &Event, step: usize) -> bool {
+    matches!(event, Event::Steps(steps) if steps.iter().any(|s| s.step == step))
+}
+
+/// Forgets all checkpoints but one: what a kill after it leaves.
+fn back_to(run: &Path, step: usize) {
+    for name in checkpoints(run) {
+        if name != format!("pretrain-{step:08}") {
+            fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
+        }
+    }
+}
+
+fn same(a: &Path, b: &Path, what: &str) {
+    assert_eq!(stage_metrics(a, "pretrain"), stage_metrics(b, "pretrain"), "{what}");
+    let weights = |run: &Path| tensors(&stage_checkpoint(run, "pretrain", 12));
+    assert!(weights(a) == weights(b), "{what}: the tensors differ");
+}
+
+fn entries(run: &Path) -> Vec<Value> {
+    objects(&fs::read_to_string(run.join("edits.jsonl")).unwrap())
+}
+
+/// Trains a run to its end; after step 5 `change` is made, and training waits until it is taken over (or refused).
+fn changed_at_5(run: &Path, change: impl Fn() -> Vec<Command>) -> Vec<Event> {
+    let told = RefCell::new(Vec::new());
+    played(run, "pretrain", &SETS, |event| match event {
+        _ if is_step(event, 5) => [vec![Command::Pause], change()].concat(),
+        Event::Edited(_) | Event::Broken { .. } | Event::Refused { .. } => {
+            // It is written down before it is told.
+            let entry = fs::read_to_string(run.join("edits.jsonl")).unwrap();
+            told.borrow_mut().push((event.clone(), entry));
+            vec![Command::Resume]
+        }
+        _ => Vec::new(),
+    });
+    for (event, entries) in told.borrow().iter() {
+        if let Event::Edited(edit) = event {
+            let newest = objects(entries).pop().unwrap();
+            assert_eq!((&newest["step"], &newest["text"]), (&(edit.step as u64 - 1).into(), &edit.text.clone().into()));
+        }
+    }
+    told.into_inner().into_iter().map(|(event, _)| event).collect()
+}
+
+fn edits(events: &[Event]) -> Vec<&Edit> {
+    let edit = |e: &'_ Event| matches!(e, Event::Edited(_));
+    events
+        .iter()
+        .filter(|e| edit(e))
+        .map(|e| if let Event::Edited(edit) = e { &**edit } else { unreachable!() })
+        .collect()
+}
+
+/// What was trained goes the same way again from every checkpoint, and from none.
+fn goes_the_same_way(dir: &Path, run: &Path) {
+    for from in [4, 8] {
+        let killed = dir.join(format!("killed-{from}"));
+        copy_all(run, &killed);
+        back_to(&killed, from);
+        let mut replayed = Vec::new();
+        played(&killed, "pretrain", &SETS, |event| {
+            if let Event::Edited(edit) = event {
+                replayed.push((edit.step, edit.replayed));
+            }
+            Vec::new()
+        });
+        let wanted: &[(usize, bool)] = if from == 4 { &[(6, true)] } else { &[] };
+        assert_eq!(replayed, wanted);
+        same(run, &killed, &format!("gone on from step {from}"));
+        assert_eq!(entries(&killed).len(), entries(run).len(), "nothing new is written down");
+    }
+    let anew = dir.join("anew");
+    copy_all(run, &anew);
+    fs::remove_dir_all(anew.join("checkpoints")).unwrap();
+    played(&anew, "pretrain", &SETS, |_| Vec::new());
+    same(run, &anew, "begun anew");
+}
+
+#[test]
+fn a_key_on_the_mix_acts_on_the_next_batch_and_again_on_a_resume() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let told = changed_at_5(&run, || vec![Command::Weigh { source: "one".into(), by: 5 }]);
+    let [edit] = edits(&told)[..] else { panic!("{told:?}") };
+    assert_eq!((edit.step, edit.cause, edit.text.as_str()), (6, Cause::Key, "one 50 % → 75 %"));
+    assert_eq!(edit.sources.iter().map(|s| s.weight).collect::<Vec<_>>(), [0.75, 0.25]);
+    let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+    assert!(toml.contains("weight = 3.0 # half") && toml.contains("# small"), "{toml}");
+    assert_eq!(entries(&run).len(), 2, "what the stage began with, and the edit");
+    goes_the_same_way(dir.path(), &run);
+
+    // Without the edit the steps before it are the same, and those after it are not.
+    let without = dir.path().join("without");
+    fs::create_dir(&without).unwrap();
+    let without = two_sources(&without);
+    played(&without, "pretrain", &SETS, |_| Vec::new());
+    let (a, b) = (stage_metrics(&run, "pretrain"), stage_metrics(&without, "pretrain"));
+    assert_eq!(a[..5], b[..5]);
+    assert!(a[5..].iter().zip(&b[5..]).all(|(x, y)| x != y));
+}
+
+#[test]
+fn saved_text_is_in_the_next_batch_and_again_on_a_resume() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let file = run.join("one.jsonl");
+    let told = changed_at_5(&run, || {
+        fs::write(&file, poems(200..300)).unwrap();
+        Vec::new()
+    });
+    let [edit] = edits(&told)[..] else { panic!("{told:?}") };
+    assert_eq!((edit.step, edit.cause), (6, Cause::Files));
+    assert!(edit.text.starts_with("one 40 → 100 documents") && edit.seconds.is_some_and(|s| s < 5.0), "{edit:?}");
+    assert!(edit.sources[0].documents > 60, "{edit:?}");
+    goes_the_same_way(dir.path(), &run);
+}
+
+#[test]
+fn a_saved_run_toml_is_followed_where_it_can_be_and_again_on_a_resume() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let toml = run.join("run.toml");
+    let told = changed_at_5(&run, || {
+        let text = fs::read_to_string(&toml).unwrap();
+        fs::write(run.join("three.jsonl"), poems(400..440)).unwrap();
+        let more = "\n[[source]]\nname = \"three\"\npath = \"three.jsonl\"\n";
+        fs::write(&toml, text.replace("3e-3", "1e-4") + more).unwrap();
+        Vec::new()
+    });
+    let [edit] = edits(&told)[..] else { panic!("{told:?}") };
+    assert_eq!((edit.step, edit.cause, edit.learning_rate), (6, Cause::Config, 1e-4));
+    assert!(edit.text.contains("+ three") && edit.text.contains("learning_rate"), "{}", edit.text);
+    assert_eq!(edit.sources.len(), 3);
+    let rates: Vec<f64> = objects(&fs::read_to_string(run.join("metrics.jsonl")).unwrap())
+        .iter()
+        .map(|l| l["learning_rate"].as_f64().unwrap())
+        .collect();
+    assert!(rates[4] > 5e-4 && rates[5] <= 1e-4, "{rates:?}");
+    goes_the_same_way(dir.path(), &run);
+}
+
+#[test]
+fn what_is_broken_is_told_and_the_old_version_stays() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let (file, toml) = (run.join("one.jsonl"), run.join("run.toml"));
+    let whole = fs::read_to_string(&file).unwrap();
+    for (path, text, words) in [
+        (&file, format!("{whole}{{\"text\": \"春眠"), ["one.jsonl", "the first at 41"]),
+        (&toml, "size = \"1m\"\nseeed = 3\n".to_owned(), ["seeed", "seed"]),
+        (&toml, "size = ".to_owned(), ["run.toml", "old version stays"]),
+    ] {
+        let before = fs::read(path).unwrap();
+        let copy = dir.path().join("copy");
+        let _none_yet = fs::remove_dir_all(&copy);
+        copy_all(&run, &copy);
+        let at = copy.join(path.file_name().unwrap());
+        let told = changed_at_5(&copy, || {
+            fs::write(&at, &text).unwrap();
+            Vec::new()
+        });
+        let [Event::Broken { step: 5, text }] = &told[..] else { panic!("{told:?}") };
+        assert!(words.iter().all(|w| text.contains(w)), "{text}");
+        assert_eq!(entries(&copy).len(), 1);
+        assert!(fs::read(&at).unwrap() != before, "nothing of the person's is changed");
+        assert_eq!(stage_metrics(&copy, "pretrain").len(), 12, "training goes on");
+    }
+}
+
+#[test]
+fn what_cannot_be_weighed_is_refused() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let told = changed_at_5(&run, || vec![Command::Weigh { source: "nobody".into(), by: 1 }]);
+    assert!(matches!(&told[..], [Event::Refused { text }] if text.contains("nobody")), "{told:?}");
+    assert_eq!(entries(&run).len(), 1);
+}
+
+#[test]
+fn the_built_in_mix_is_weighed_too() {
+    let dir = scratch();
+    let run = dir.path().join("run");
+    let told = changed_at_5(&run, || vec![Command::Weigh { source: "english".into(), by: 2 }]);
+    let [edit] = edits(&told)[..] else { panic!("{told:?}") };
+    assert_eq!(edit.text, "english 10 % → 20 %");
+    assert!(fs::read_to_string(run.join("run.toml")).unwrap().contains("[mix]\nenglish = 0.225"));
+    goes_the_same_way(dir.path(), &run);
+}
+
+/// What had changed while nobody trained holds from where the stage goes on, and is replayed as well.
+#[test]
+fn what_changed_between_two_sittings_is_an_edit_too() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let stop = |event: &Event| if is_step(event, 5) { vec![Command::Stop { save: true }] } else { Vec::new() };
+    played(&run, "pretrain", &SETS, stop);
+    fs::write(run.join("two.jsonl"), poems(500..560)).unwrap();
+    played(&run, "pretrain", &SETS, |_| Vec::new());
+    let all = entries(&run);
+    assert_eq!((all.len(), &all[1]["step"], &all[1]["cause"]), (2, &5.into(), &"reopened".into()));
+    goes_the_same_way(dir.path(), &run);
+}
+
+#[test]
+fn a_kill_after_an_edit_changes_no_bit() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let sets = ["steps=1500", "save_steps=0", "batch_size=8", "eval_steps=0", "probe_steps=0"];
+    let mut running = Running::start(&run, &sets);
+    running.until(|l| l["step"] == 12 && l["loss"].is_number());
+    fs::write(run.join("one.jsonl"), poems(200..300)).unwrap();
+    let edit = running.until(|l| l["event"] == "edited" || l["event"] == "finished");
+    assert_eq!(
+        (&edit["event"], &edit["cause"]),
+        (&"edited".into(), &"files".into()),
+        "taken over before the end: {edit}"
+    );
+    running.signal("KILL");
+    running.end();
+    let before = stage_metrics(&run, "pretrain");
+    let (done, lines) = Running::start(&run, &sets).end();
+    done.good();
+    let again = lines.iter().find(|l| l["event"] == "edited").expect("it is replayed");
+    assert_eq!((&again["step"], &again["replayed"]), (&edit["step"], &true.into()));
+    let after = stage_metrics(&run, "pretrain");
+    assert_eq!(after.len(), 1500);
+    assert_eq!(before, after[..before.len()], "the steps before the kill are taken again to the bit");
+}
