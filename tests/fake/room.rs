@@ -117,7 +117,10 @@ impl Room {
         let tokens: Vec<TokenView> = text.chars().enumerate().map(token).collect();
         let length = tokens.len();
         let (source, text) = (source.to_owned(), text.to_owned());
-        Event::Document(Box::new(DocumentView { source, index, of, step, text, tokens, length, mark }))
+        let losses: Vec<f64> = tokens.iter().filter_map(|t| t.loss).map(f64::from).collect();
+        let loss = Some(losses.iter().sum::<f64>() / losses.len().max(1) as f64);
+        let shown = length;
+        Event::Document(Box::new(DocumentView { source, index, of, step, text, tokens, shown, loss, length, mark }))
     }
 
     pub fn next_batch(&self, step: usize) -> Event {
@@ -305,6 +308,8 @@ pub fn hostile(evil: &str) -> Vec<Event> {
         step: 1,
         text: text(),
         tokens: vec![token(); 9],
+        shown: usize::MAX,
+        loss: Some(f64::NAN),
         length: 2,
         mark: Some(true),
     };

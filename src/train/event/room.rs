@@ -90,8 +90,13 @@ pub struct DocumentView {
     pub step: usize,
     /// Its beginning as it was written.
     pub text: String,
-    /// The same, token by token, with the loss of each but the first.
+    /// The same, token by token, with the loss of each but the first; tokens that are parts of one character together,
+    /// their losses added.
     pub tokens: Vec<TokenView>,
+    /// Tokens that it is.
+    pub shown: usize,
+    /// Their mean loss, in nats a token.
+    pub loss: Option<f64>,
     /// Tokens that it has in all.
     pub length: usize,
     /// Whether a person said to keep (true) or to drop (false) texts like this one.

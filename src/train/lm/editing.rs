@@ -113,7 +113,8 @@ fn changed(old: &[Packed], new: &[Packed]) -> String {
             words.push(format!("{} other text in {} documents", now.name, count(now)));
         }
     }
-    if words.is_empty() { OTHER_DATA.to_owned() } else { words.join(", ") }
+    // A file may change, and nothing of it that is left.
+    if words.is_empty() { "the same documents from other files".to_owned() } else { words.join(", ") }
 }
 
 impl Lm {

@@ -3,7 +3,7 @@
 use super::Lm;
 use crate::{
     compute::Device,
-    data::{Batch, chat_rows::BY_HAND},
+    data::{Batch, Tokenizer, chat_rows::BY_HAND},
     nn::IGNORE_INDEX,
     train::{
         corpus::Marks,
@@ -67,7 +67,13 @@ impl Lm {
     /// The first micro-batch of a step that is still to be taken (counted from 0), as things stand now.
     pub(in crate::train) fn next_batch(&mut self, step: usize) -> Result<BatchView, TrainError> {
         let batch = self.batcher.batch(step as u64, 0)?;
-        Ok(BatchView { step: step + 1, rows: self.rows(&batch, None) })
+        if batch.starts.is_some() {
+            return Ok(BatchView { step: step + 1, rows: self.rows(&batch, None) });
+        }
+        let rows = batch.ids.chunks_exact(batch.shape.window).zip(&batch.sources);
+        let read =
+            |(row, source): (&[u32], &usize)| (self.source_name(*source), whole(row, &[], &self.corpus.tokenizer));
+        Ok(BatchView { step: step + 1, rows: rows.map(read).collect() })
     }
 
     /// A training document of a text source, with the losses of its beginning under the weights as they are.
@@ -92,15 +98,41 @@ impl Lm {
         packed.train.read(range.start..range.end.min(range.start + self.plan.context + 1), &mut ids)?;
         let losses = self.validation.losses(device, &ids)?;
         let tokenizer = &self.corpus.tokenizer;
-        let end = tokenizer.end_of_text();
-        let tokens = ids.iter().enumerate().filter(|(_, id)| Some(**id) != end).map(|(at, id)| TokenView {
-            text: tokenizer.written(*id),
-            trained: at > 0,
-            loss: at.checked_sub(1).and_then(|before| losses.get(before).copied()),
-            first: at == 0,
-        });
-        let (tokens, text) = (tokens.collect(), tokenizer.decode(&ids, true));
+        if ids.last().is_some_and(|id| Some(*id) == tokenizer.end_of_text()) {
+            ids.pop();
+        }
+        let (shown, text) = (ids.len(), tokenizer.decode(&ids, true));
+        let scored: Vec<f64> = losses.iter().take(shown.saturating_sub(1)).map(|l| f64::from(*l)).collect();
+        let loss = (!scored.is_empty()).then(|| scored.iter().sum::<f64>() / scored.len() as f64);
+        let tokens = whole(&ids, &losses, tokenizer);
         let mark = Marks::read(&self.run)?.of(&text);
-        Ok(Ok(DocumentView { source: source.to_owned(), index, of, step: done, text, tokens, length, mark }))
+        Ok(Ok(DocumentView {
+            source: source.to_owned(),
+            index,
+            of,
+            step: done,
+            text,
+            tokens,
+            shown,
+            loss,
+            length,
+            mark,
+        }))
     }
+}
+
+/// Ids as text, each with its loss (`losses` begin with the second's); parts of one character together.
+fn whole(ids: &[u32], losses: &[f32], tokenizer: &Tokenizer) -> Vec<TokenView> {
+    let mut stream = tokenizer.stream(false);
+    let (mut tokens, mut loss): (Vec<TokenView>, Option<f32>) = (Vec::new(), None);
+    for (at, id) in ids.iter().enumerate() {
+        if let Some(more) = at.checked_sub(1).and_then(|before| losses.get(before)) {
+            loss = Some(loss.unwrap_or_default() + more);
+        }
+        if let Some(text) = stream.push(*id) {
+            let first = tokens.is_empty();
+            tokens.push(TokenView { text, trained: !first, loss: loss.take(), first });
+        }
+    }
+    tokens
 }

@@ -154,6 +154,10 @@ pub struct Document {
     pub step: usize,
     /// Its tokens, as the one row of a batch.
     pub tokens: Batch,
+    /// Tokens of the model that these are, and their mean loss in nats.
+    pub shown: usize,
+    /// See `shown`.
+    pub loss: Option<f64>,
     /// Tokens that it has in all.
     pub length: usize,
     /// Its beginning, as it was written.
@@ -172,14 +176,8 @@ impl Document {
         let text = view.text.clone();
         let (index, of, step, length, mark) = (view.index, view.of, view.step, view.length, view.mark);
         let tokens = Batch::new(&BatchView { step, rows: vec![(view.source.clone(), tokens)] });
-        Document { raw: view.source.clone(), index, of, step, tokens, length, text, mark }
-    }
-
-    /// Mean loss of the tokens that have one, in nats.
-    pub fn mean(&self) -> Option<f64> {
-        let losses = self.tokens.rows.iter().flat_map(|r| &r.tokens).filter_map(|t| t.loss);
-        let (sum, count) = losses.fold((0.0, 0), |(sum, count), loss| (sum + f64::from(loss), count + 1));
-        (count > 0).then(|| sum / f64::from(count))
+        let (shown, loss) = (view.shown, view.loss);
+        Document { raw: view.source.clone(), index, of, step, tokens, shown, loss, length, text, mark }
     }
 }
 
@@ -545,13 +543,14 @@ mod tests {
             step: 1,
             text: "春\n晓".to_owned(),
             tokens: texts.map(token).to_vec(),
+            shown: 6,
+            loss: Some(2.0),
             length: 6,
             mark: None,
         };
         let document = Document::new(&view);
         assert_eq!(document.text, "春\n晓");
         assert_eq!(document.tokens.lines(0, 60), [0..3, 3..6], "a new line of text begins a new line");
-        assert_eq!(document.mean(), Some(2.0));
         let mut room = DataRoom { chosen: "b".to_owned(), ..DataRoom::default() };
         room.show(&view);
         assert!(room.document.is_none(), "another source is looked at by now");

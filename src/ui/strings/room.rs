@@ -160,7 +160,7 @@ pub fn counted(lang: Lang, documents: u64, of: u64) -> String {
 
 /// Where a table has a number from: papers by their names.
 pub fn bound_source(lang: Lang, source: &str) -> &str {
-    if lang == Lang::Zh && source == "ours" { "自定" } else { source }
+    if lang == Lang::Zh && source == "ours" { "丹炉" } else { source }
 }
 
 /// What a rule is about, in Chinese; its own name says it in English.

@@ -298,8 +298,8 @@ pub(super) fn back(state: &mut AppState) -> bool {
 /// A change is on disk.
 pub(super) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
     let now = state.now;
-    if edit.cause == Cause::Key {
-        // Several presses may have become one change.
+    if matches!(edit.cause, Cause::Key | Cause::Config) {
+        // Several presses may have become one change; a bound is read back from run.toml.
         if state.awaits(&Wish::SetRule) {
             state.room.trying = None;
         }

@@ -41,7 +41,18 @@ fn document(source: &str, index: usize) -> Event {
     let token = |text: &str| TokenView { text: text.to_owned(), trained: true, loss: Some(1.0), first: false };
     let (source, tokens) = (source.to_owned(), vec![token("春"), token("晓")]);
     let text = "春晓".to_owned();
-    Event::Document(Box::new(DocumentView { source, index, of: 3, step: 4, text, tokens, length: 2, mark: None }))
+    Event::Document(Box::new(DocumentView {
+        source,
+        index,
+        of: 3,
+        step: 4,
+        text,
+        tokens,
+        shown: 2,
+        loss: Some(1.0),
+        length: 2,
+        mark: None,
+    }))
 }
 
 fn shows(source: &str, index: usize) -> Cmd {

@@ -113,14 +113,14 @@ pub(super) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<b
 /// How long it is and how well it is known; what marks are for.
 fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
     let state = pen.state;
-    let shown = document.tokens.rows.first().map_or(0, |r| r.tokens.len());
+    let shown = document.shown;
     let mut first: Pieces = vec![pen.piece(grouped(document.length as u64), Role::Bright)];
     let mut words = format!(" {}", state.tr(strings::TOKENS));
     if shown < document.length {
         words = format!("{words} ({} {})", state.tr(strings::BEGINNING), grouped(shown as u64));
     }
     first.push(pen.piece(words, Role::Dim));
-    if let Some(mean) = document.mean() {
+    if let Some(mean) = document.loss {
         first.push(pen.piece(format!("  {} ", state.tr(strings::MEAN_LOSS)), Role::Dim));
         first.push(pen.piece(figure(mean), Role::Bright));
     }
