@@ -12,7 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{Running, TINY, checkpoints, copy_all, objects, scratch, stage_checkpoint, stage_metrics, tensors};
+use common::{
+    Running, TINY, checkpoints, copy_all, counting, objects, scratch, stage_checkpoint, stage_metrics, tensors,
+};
 use danlu::{
     compute::Device,
     train::{
@@ -216,7 +218,8 @@ fn what_is_broken_is_told_and_the_old_version_stays() {
     let (file, toml) = (run.join("one.jsonl"), run.join("run.toml"));
     let whole = fs::read_to_string(&file).unwrap();
     for (path, text, words) in [
-        (&file, format!("{whole}{{\"text\": \"春眠"), ["one.jsonl", "the first at 41"]),
+        (&file, format!("{whole}{{\"text\": \"春眠"), ["the first at 41 of ", "one.jsonl: "]),
+        (&file, format!("\0\0{whole}"), ["one.jsonl is no text", "old version stays"]),
         (&toml, "size = \"1m\"\nseeed = 3\n".to_owned(), ["seeed", "seed"]),
         (&toml, "size = ".to_owned(), ["run.toml", "old version stays"]),
     ] {
@@ -255,6 +258,40 @@ fn the_built_in_mix_is_weighed_too() {
     assert_eq!(edit.text, "english 10 % → 20 %");
     assert!(fs::read_to_string(run.join("run.toml")).unwrap().contains("[mix]\nenglish = 0.225"));
     goes_the_same_way(dir.path(), &run);
+}
+
+/// Fine-tuning draws the same text, beside conversations.
+#[test]
+fn fine_tuning_follows_too() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    played(&run, "pretrain", &["steps=4"], |_| Vec::new());
+    let talk = counting(dir.path());
+    let sets = [&SETS[..], &[&talk, "pretrain_share=0.5"]].concat();
+    let file = run.join("two.jsonl");
+    let mut edits = Vec::new();
+    played(&run, "sft", &sets, |event| match event {
+        _ if is_step(event, 5) => {
+            fs::write(&file, poems(600..700)).unwrap();
+            vec![Command::Pause, Command::Weigh { source: "one".into(), by: -3 }]
+        }
+        Event::Edited(edit) => {
+            edits.push((edit.step, edit.cause, edit.text.clone()));
+            if edits.len() == 2 { vec![Command::Resume] } else { Vec::new() }
+        }
+        _ => Vec::new(),
+    });
+    assert_eq!(edits[0], (6, Cause::Key, "one 25 % → 17.5 %".to_owned()), "of the half that is text");
+    assert_eq!((edits[1].0, edits[1].1, edits[1].2.starts_with("two 40 → 100")), (6, Cause::Files, true), "{edits:?}");
+    let killed = dir.path().join("killed");
+    copy_all(&run, &killed);
+    for step in [8, 12] {
+        fs::remove_dir_all(stage_checkpoint(&killed, "sft", step)).unwrap();
+    }
+    // The conversations have a path of their own, the same in both.
+    played(&killed, "sft", &sets, |_| Vec::new());
+    assert_eq!(stage_metrics(&run, "sft"), stage_metrics(&killed, "sft"));
+    assert!(tensors(&stage_checkpoint(&run, "sft", 12)) == tensors(&stage_checkpoint(&killed, "sft", 12)));
 }
 
 /// What had changed while nobody trained holds from where the stage goes on, and is replayed as well.

@@ -89,6 +89,9 @@ pub struct Summary {
     pub funnel: Funnel,
     /// What a person should know of them.
     pub notes: Vec<String>,
+    /// Files that were not read to their end, each with the reason.
+    #[serde(default)]
+    pub failed: Vec<String>,
     /// Records that are no documents.
     pub faults: u64,
     /// The first of them.

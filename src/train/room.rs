@@ -4,6 +4,7 @@
 //! is told, and the old version stays.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,16 +18,27 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use super::{
     config::{ConfigIssue, RunConfig, SourceConfig},
-    corpus::{Corpus, Preparing, trial},
+    corpus::{Corpus, Preparing, dropped, trial},
     error::TrainError,
-    event::{Cause, Trial},
+    event::{DroppedDocument, Trial},
 };
-use crate::store::{Place, RunView, Watch, is_prepared};
+use crate::{
+    data::{
+        clean::Tally,
+        read::{BAD_ENCODING, CUT_OFF, MALFORMED, TOO_DEEP},
+    },
+    store::{Place, RunView, Watch, is_prepared},
+};
 
 /// Stillness after which what was saved is read: programs save in several writes.
 const STILL: Duration = Duration::from_millis(100);
 /// But not later than this after the first.
 const LATEST: Duration = Duration::from_secs(2);
+
+/// The rules of records that are not what their format says.
+const BROKEN: [&str; 4] = [MALFORMED, CUT_OFF, BAD_ENCODING, TOO_DEEP];
+/// Broken records of a rule among which the new one is looked for.
+const LOOKED_AT: usize = 1000;
 
 /// What was found when something had been saved.
 pub(super) enum Found {
@@ -42,7 +54,6 @@ pub(super) struct Fresh {
     pub text: String,
     pub config: RunConfig,
     pub corpus: Corpus,
-    pub cause: Cause,
     /// When the first change was told.
     pub since: Instant,
 }
@@ -135,6 +146,7 @@ impl Room {
             sets,
             stage,
             faults: faults(corpus),
+            failed: corpus.failed.clone(),
             version: corpus.version.clone(),
             config,
         };
@@ -237,6 +249,8 @@ struct Reader {
     /// The version that was read last, and the broken records of each source then.
     version: String,
     faults: Vec<(String, u64)>,
+    /// Files that were not read to their end then.
+    failed: Vec<(String, String)>,
 }
 
 impl Reader {
@@ -280,37 +294,49 @@ impl Reader {
         };
         self.preparing.config = config.clone();
         let corpus = self.pool.install(|| self.preparing.run())?;
+        if let Some((source, words)) = corpus.failed.iter().find(|f| !self.failed.contains(f)) {
+            return Err(TrainError::Input(format!("source {source}: {words}")));
+        }
         let faults = faults(&corpus);
-        if let Some(broken) = worse(&self.faults, &faults) {
-            let about = format!("source {}: ", broken.0);
-            let first = corpus.notes.iter().find_map(|n| n.strip_prefix(&about).filter(|w| w.contains("rejected")));
-            return Err(TrainError::Input(format!(
-                "source {}: {} more broken records than before{}",
-                broken.0,
-                broken.1,
-                first.map_or(String::new(), |words| format!("; {words}"))
-            )));
+        if let Some((source, more)) = worse(&self.faults, &faults) {
+            let place = self.broken(&source, &corpus.version)?.map_or(String::new(), |place| format!(", {place}"));
+            return Err(TrainError::Input(format!("source {source}: {more} more broken records than before{place}")));
         }
         let same = corpus.version == self.version;
         if same && config == self.config {
             self.text = text;
             return Ok(None);
         }
-        let cause = if config == self.config { Cause::Files } else { Cause::Config };
         self.version.clone_from(&corpus.version);
         (self.text, self.config, self.faults) = (text.clone(), config.clone(), faults);
-        Ok(Some(Fresh { text, config, corpus, cause, since }))
+        self.failed.clone_from(&corpus.failed);
+        Ok(Some(Fresh { text, config, corpus, since }))
     }
 }
 
-/// Records of each source that are broken: not what their format says.
+/// Records of each source that are broken.
 fn faults(corpus: &Corpus) -> Vec<(String, u64)> {
-    use crate::data::read::{BAD_ENCODING, CUT_OFF, MALFORMED, TOO_DEEP};
-    let broken = |rule: &&str| [BAD_ENCODING, CUT_OFF, MALFORMED, TOO_DEEP].contains(rule);
-    let count = |dropped: &std::collections::BTreeMap<String, crate::data::clean::Tally>| {
-        dropped.iter().filter(|(rule, _)| broken(&rule.as_str())).map(|(_, tally)| tally.documents).sum()
+    let count = |dropped: &BTreeMap<String, Tally>| {
+        dropped.iter().filter(|(rule, _)| BROKEN.contains(&rule.as_str())).map(|(_, tally)| tally.documents).sum()
     };
     corpus.funnels.iter().map(|(name, _, funnel)| (name.clone(), count(&funnel.dropped))).collect()
+}
+
+impl Reader {
+    /// The first broken record of a source in a version that is in none of the one that was read last.
+    fn broken(&self, source: &str, version: &str) -> Result<Option<String>, TrainError> {
+        let all = |version: &str, rule| -> Result<Vec<DroppedDocument>, TrainError> {
+            Ok(dropped(&self.view, version, (Some(source), Some(rule)), 0, LOOKED_AT)?.items)
+        };
+        for rule in BROKEN {
+            let (old, new) = (all(&self.version, rule)?, all(version, rule)?);
+            if let Some(first) = new.into_iter().find(|d| !old.contains(d)) {
+                let reason = first.text.unwrap_or(first.rule);
+                return Ok(Some(format!("the first at {} of {}: {reason}", first.place, first.file)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// The first source that has more of them than before, and how many more.
@@ -326,7 +352,7 @@ pub(super) fn held_back(old: &RunConfig, new: &RunConfig, stage: &str) -> Result
     let live = ["source", "mix", "probe", "watch", "quality", "sampling"];
     let of_stage = ["learning_rate", "eval_steps", "probe_steps", "save_steps", "pretrain_share", "by_hand_share"];
     let (old, new) = (flat(old)?, flat(new)?);
-    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let differs = |key: &&&String| old.get(**key) != new.get(**key);
     let held = keys.iter().filter(differs).filter(|key| {
         let (table, rest) = key.split_once('.').unwrap_or((key, ""));
@@ -338,8 +364,8 @@ pub(super) fn held_back(old: &RunConfig, new: &RunConfig, stage: &str) -> Result
 }
 
 /// Every key of a configuration with its value, as text.
-fn flat(config: &RunConfig) -> Result<std::collections::BTreeMap<String, String>, ConfigIssue> {
-    fn walk(at: &str, value: &toml::Value, into: &mut std::collections::BTreeMap<String, String>) {
+fn flat(config: &RunConfig) -> Result<BTreeMap<String, String>, ConfigIssue> {
+    fn walk(at: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
         match value {
             toml::Value::Table(table) => {
                 for (key, value) in table {
@@ -350,7 +376,7 @@ fn flat(config: &RunConfig) -> Result<std::collections::BTreeMap<String, String>
         }
     }
     let table: toml::Table = config.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigIssue(e.to_string()))?;
-    let mut keys = std::collections::BTreeMap::new();
+    let mut keys = BTreeMap::new();
     walk("", &toml::Value::Table(table), &mut keys);
     Ok(keys)
 }

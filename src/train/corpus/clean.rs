@@ -171,7 +171,7 @@ impl<'a> Making<'a> {
     /// Notes what came of a file.
     fn end(&mut self, file: u32, records: u64, passed: Result<Passed, StoreError>, changed: bool) {
         let path = &self.summary.files[file as usize];
-        let notes = &mut self.summary.notes;
+        let (notes, failed) = (&mut self.summary.notes, &mut self.summary.failed);
         let mut note = |text: String| {
             if notes.len() < NOTES {
                 notes.push(format!("{path} {text}"));
@@ -192,12 +192,14 @@ impl<'a> Making<'a> {
                 if let Some(e) = passed.ended {
                     // What the system refuses it may allow the next time; what is in a file stays.
                     self.again |= matches!(&e, DataError::Io(e) if e.raw_os_error().is_some());
+                    failed.push(format!("{path} {e}"));
                     note(e.to_string());
                 }
                 self.summary.funnel.bytes_read += passed.bytes;
             }
             Err(e) => {
                 self.again = true;
+                failed.push(format!("{path} is not read: {e}"));
                 note(format!("is not read: {e}"));
             }
         }

@@ -67,6 +67,8 @@ pub struct Corpus {
     pub digest: String,
     /// Every source's name, weight and way through the rules, those included of which nothing is left.
     pub funnels: Vec<(String, f64, Funnel)>,
+    /// Files that were not read to their end: the source, and the file with the reason.
+    pub failed: Vec<(String, String)>,
     /// What a person should know: files passed over, records rejected.
     pub notes: Vec<String>,
     /// The key of the version of the data that this is.
@@ -182,6 +184,7 @@ impl Corpus {
             probes,
             digest,
             funnels,
+            failed: Vec::new(),
             notes: Vec::new(),
             version: BUILTIN.to_owned(),
             effort: Effort::default(),
@@ -209,9 +212,9 @@ fn load(
         return Corpus::builtin(config, preparer.view().dir(), known, vocab_size, probes);
     }
     let work = prepare::Work { config, preparer, probes: &probes, vocab_size, stop };
-    let prepare::Prepared { packed, tokenizer, funnels, notes, version, effort } = work.run(known)?;
+    let prepare::Prepared { packed, tokenizer, funnels, failed, notes, version, effort } = work.run(known)?;
     let digest = digest(&packed);
-    Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, funnels, notes, version, effort })
+    Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, funnels, failed, notes, version, effort })
 }
 
 /// The streams of an earlier version of a run's text, if all of it is still on disk and whole. Weights are those of

@@ -39,6 +39,8 @@ pub(super) struct Prepared {
     pub packed: Vec<Packed>,
     pub tokenizer: Tokenizer,
     pub funnels: Vec<(String, f64, Funnel)>,
+    /// Files that were not read to their end: the source, and the file with the reason.
+    pub failed: Vec<(String, String)>,
     pub notes: Vec<String>,
     pub version: String,
     pub effort: Effort,
@@ -64,9 +66,11 @@ impl Work<'_> {
         };
         let mut notes = self.notes(plan.notes, &version.header.sources)?;
         notes.extend(Some(version.header.quality.note).filter(|note| !note.is_empty()));
+        let fails = |m: &SourceMeta| m.failed.iter().map(|f| (m.name.clone(), f.clone())).collect::<Vec<_>>();
+        let failed = version.header.sources.iter().flat_map(fails).collect();
         let metas = self.config.source.iter().zip(version.header.sources);
         let funnels = metas.map(|(source, meta)| (meta.name, source.weight, meta.funnel)).collect();
-        Ok(Prepared { packed, tokenizer, funnels, notes, version: key, effort })
+        Ok(Prepared { packed, tokenizer, funnels, failed, notes, version: key, effort })
     }
 
     /// The streams: opened if their version is there, else made.

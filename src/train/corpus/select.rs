@@ -28,6 +28,8 @@ const VERSION: &str = "1";
 const TELLING: usize = 13;
 /// Notes of one source that are kept.
 const NOTES: usize = 20;
+/// Files of one source that could not be read, whose names are kept.
+const FAILED: usize = 1000;
 
 /// Everything that the selection follows from.
 pub(super) fn selection_key(config: &RunConfig, keys: &[Vec<String>], probes: &[ProbeConfig], filter: &str) -> String {
@@ -124,6 +126,8 @@ fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
             dropped: by_rule(summary),
         });
         meta.funnel.merge(&summary.funnel);
+        let room = FAILED.saturating_sub(meta.failed.len());
+        meta.failed.extend(summary.failed.iter().take(room).cloned());
         let room = NOTES.saturating_sub(meta.notes.len());
         meta.notes.extend(summary.notes.iter().take(room).cloned());
         let (count, first) = &mut faults[held.source];
@@ -134,7 +138,7 @@ fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
     }
     for (meta, (count, first)) in metas.iter_mut().zip(faults) {
         meta.first = first.map(|(path, place, reason)| {
-            format!("{path}: {count} records were rejected, the first at {place}: {reason}")
+            format!("{count} records were rejected, the first at {place} of {path}: {reason}")
         });
     }
     metas

@@ -122,6 +122,8 @@ pub(super) struct SourceMeta {
     pub funnel: Funnel,
     /// Files that were not read to their end, and why; what stood out.
     pub notes: Vec<String>,
+    /// Files that were not read to their end, some of them, each with the reason.
+    pub failed: Vec<String>,
     /// Where and why the first record was no document, and how many were none.
     pub first: Option<String>,
 }

@@ -46,12 +46,14 @@ impl Trainer {
     }
 
     fn take_over(&mut self, fresh: Fresh, emit: Emit<'_>) -> Result<(), TrainError> {
-        let Fresh { text, config, corpus, cause, since } = fresh;
+        let Fresh { text, config, corpus, since } = fresh;
         if self.shop.run.view().config().is_ok_and(|now| now != text) {
             // It was saved once more since; that is read already.
             return Ok(());
         }
         self.unusable = None;
+        // What a key has changed stands in run.toml as well, and is known here already.
+        let cause = if config == self.r.config { Cause::Files } else { Cause::Config };
         self.edit(config, Some(corpus), cause, Some(since), emit)
     }
 
