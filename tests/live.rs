@@ -260,6 +260,48 @@ fn the_built_in_mix_is_weighed_too() {
     goes_the_same_way(dir.path(), &run);
 }
 
+/// What is named in run.toml while it trains is watched as well, and a folder that comes back.
+#[test]
+fn new_sources_and_folders_that_come_back_are_watched() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let (toml, folder) = (run.join("run.toml"), dir.path().join("more"));
+    let put = |name: &str, range| {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(name), poems(range)).unwrap();
+    };
+    let told = RefCell::new(Vec::new());
+    played(&run, "pretrain", &SETS, |event| {
+        let steps = told.borrow().len();
+        match event {
+            _ if is_step(event, 5) => {
+                put("a.jsonl", 300..340);
+                let text = fs::read_to_string(&toml).unwrap();
+                fs::write(&toml, text + "\n[[source]]\nname = \"more\"\npath = \"../more\"\n").unwrap();
+                return vec![Command::Pause];
+            }
+            Event::Edited(edit) => {
+                told.borrow_mut().push(edit.text.clone());
+                match steps {
+                    0 => put("b.jsonl", 340..360),
+                    1 => fs::remove_dir_all(&folder).unwrap(),
+                    _ => return vec![Command::Resume],
+                }
+            }
+            Event::Broken { text, .. } => {
+                told.borrow_mut().push(text.clone());
+                put("c.jsonl", 360..400);
+            }
+            _ => {}
+        }
+        Vec::new()
+    });
+    let told = told.into_inner();
+    let wanted = ["+ more, more 40 documents", "more 40 → 60 documents", "names no file", "more 60 → "];
+    assert_eq!(told.len(), wanted.len(), "{told:?}");
+    assert!(told.iter().zip(wanted).all(|(t, w)| t.contains(w)), "{told:?}");
+}
+
 /// Fine-tuning draws the same text, beside conversations.
 #[test]
 fn fine_tuning_follows_too() {

@@ -73,13 +73,26 @@ impl Trying {
     }
 }
 
+/// Wakes the reader when something was saved.
+fn watch(config: &RunConfig, view: &RunView, wake: &Sender<Instant>) -> Watch {
+    let (toml, wake) = (view.config_path(), wake.clone());
+    Watch::start(&places(config, view.dir()), config.watch, move |path: &Path| {
+        if path == toml || is_source(path) {
+            // Where the reader has gone, the watch goes next.
+            let _gone = wake.send(Instant::now());
+        }
+    })
+}
+
 /// The folders in which a run's sources and its run.toml are.
 fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
-    let mut places = vec![Place { folder: run_dir.to_owned(), deep: false }];
+    let (mut places, mut above) = (vec![Place { folder: run_dir.to_owned(), deep: false }], Vec::new());
     for source in &config.source {
         let path = run_dir.join(&source.path);
         let is_pattern = |c: &std::path::Component<'_>| c.as_os_str().to_string_lossy().contains(['*', '?', '[']);
         places.push(if path.is_dir() {
+            // It may be removed, and another one put in its place.
+            above.extend(path.parent().map(|folder| Place { folder: folder.to_owned(), deep: false }));
             Place { folder: path, deep: true }
         } else if path.is_file() || !Path::new(&source.path).components().any(|c| is_pattern(&c)) {
             Place { folder: path.parent().map_or_else(|| run_dir.to_owned(), Path::to_owned), deep: false }
@@ -88,6 +101,7 @@ fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
             Place { folder: run_dir.join(root), deep: true }
         });
     }
+    places.append(&mut above);
     places.sort();
     places.dedup();
     // What is below a folder that is watched to its depths is watched.
@@ -104,13 +118,13 @@ pub(super) struct Room {
     /// How far the newest trial is.
     pub trials: Receiver<Trial>,
     told: Sender<Trial>,
-    how: &'static str,
+    /// How files are watched.
+    how: Arc<Mutex<&'static str>>,
     stop: Arc<AtomicBool>,
     /// Held while something is read and handed over.
     busy: Arc<Mutex<()>>,
     reader: Option<JoinHandle<()>>,
     trial: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
-    _watch: Watch,
 }
 
 impl Room {
@@ -126,20 +140,17 @@ impl Room {
         let (wake, woken) = unbounded();
         let (tell, found) = bounded(16);
         let (told, trials) = unbounded();
-        let toml = view.config_path();
-        let wake_up = wake.clone();
-        let watch = Watch::start(&places(&config, view.dir()), config.watch, move |path: &Path| {
-            if path == toml || is_source(path) {
-                // Where the reader has gone, the watch goes next.
-                let _gone = wake_up.send(Instant::now());
-            }
-        });
+        let watch = watch(&config, &view, &wake);
+        let how = Arc::new(Mutex::new(watch.how()));
         let stop = Arc::clone(&preparing.stop);
         let threads = thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| TrainError::Work(format!("no threads for reading: {e}")))?;
         let reader = Reader {
             pool,
+            watch,
+            wake: wake.clone(),
+            how: Arc::clone(&how),
             text: view.config()?,
             view,
             preparing,
@@ -155,13 +166,12 @@ impl Room {
         let thread =
             thread::Builder::new().name("reader".to_owned()).spawn(move || reader.work(&woken, &tell, &halt, &held));
         let reader = thread.map_err(|e| TrainError::Work(format!("no thread for reading: {e}")))?;
-        let how = watch.how();
-        Ok(Room { wake, found, trials, told, how, stop, busy, reader: Some(reader), trial: None, _watch: watch })
+        Ok(Room { wake, found, trials, told, how, stop, busy, reader: Some(reader), trial: None })
     }
 
     /// How files are watched.
     pub(super) fn how(&self) -> &'static str {
-        self.how
+        *self.how.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something while nothing is read and all that was read is taken over; else not.
@@ -241,6 +251,10 @@ struct Reader {
     preparing: Preparing,
     sets: Vec<(String, String)>,
     stage: &'static str,
+    /// Made anew whenever something was saved: a folder may be another one, or stand in run.toml since.
+    watch: Watch,
+    wake: Sender<Instant>,
+    how: Arc<Mutex<&'static str>>,
     /// Some of the cores: the stage's own products would wait for what is cleaned in theirs.
     pool: rayon::ThreadPool,
     /// run.toml as it was last read, and what it says.
@@ -267,7 +281,15 @@ impl Reader {
                 return;
             }
             let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = match self.look(since) {
+            // A folder may be another one by now. First the watch, then the look: nothing is missed between.
+            self.rewatch();
+            let before = places(&self.preparing.config, self.view.dir());
+            let looked = self.look(since);
+            if places(&self.preparing.config, self.view.dir()) != before {
+                self.rewatch();
+                let _gone = self.wake.send(Instant::now());
+            }
+            let found = match looked {
                 Ok(Some(fresh)) => Found::Fresh(Box::new(fresh)),
                 Ok(None) => continue,
                 Err(TrainError::Stopped) => return,
@@ -277,6 +299,11 @@ impl Reader {
                 return;
             }
         }
+    }
+
+    fn rewatch(&mut self) {
+        self.watch = watch(&self.preparing.config, &self.view, &self.wake);
+        *self.how.lock().unwrap_or_else(PoisonError::into_inner) = self.watch.how();
     }
 
     /// Reads run.toml and the sources; none where nothing has changed.

@@ -106,7 +106,10 @@ fn changed(old: &[Packed], new: &[Packed]) -> String {
     };
     let mut words = Vec::new();
     for now in new {
-        let Some(then) = old.iter().find(|p| p.name == now.name) else { continue };
+        let Some(then) = old.iter().find(|p| p.name == now.name) else {
+            words.push(format!("{} {} documents", now.name, count(now)));
+            continue;
+        };
         if count(then) != count(now) {
             words.push(format!("{} {} → {} documents", now.name, count(then), count(now)));
         } else if hash(then) != hash(now) {
