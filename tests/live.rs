@@ -260,6 +260,22 @@ fn the_built_in_mix_is_weighed_too() {
     goes_the_same_way(dir.path(), &run);
 }
 
+/// Where the system tells of no change, the files are looked at; and where nobody watches, when it is asked for.
+#[test]
+fn files_are_followed_without_the_systems_help() {
+    for (watch, asked) in [("poll", vec![]), ("off", vec![Command::Reread])] {
+        let dir = scratch();
+        let run = two_sources(dir.path());
+        let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+        fs::write(run.join("run.toml"), format!("watch = \"{watch}\"\n{toml}")).unwrap();
+        let told = changed_at_5(&run, || {
+            fs::write(run.join("one.jsonl"), poems(200..300)).unwrap();
+            asked.clone()
+        });
+        assert!(matches!(edits(&told)[..], [Edit { step: 6, cause: Cause::Files, .. }]), "{watch}: {told:?}");
+    }
+}
+
 /// What is named in run.toml while it trains is watched as well, and a folder that comes back.
 #[test]
 fn new_sources_and_folders_that_come_back_are_watched() {

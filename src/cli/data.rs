@@ -72,6 +72,7 @@ impl Data {
                 "characters_per_token": tokenizer.characters_per_token,
                 "bytes_per_token": tokenizer.bytes_per_token,
                 "fallback_share": tokenizer.fallback_share,
+                "unknown_share": tokenizer.unknown_share,
             }));
             self.tell_dropped(&run, &corpus.version)?;
             let mut line = counts(&whole);
@@ -96,12 +97,13 @@ impl Data {
         }
         output::text(&format!("out       {:>12} documents  {:>14} bytes", whole.kept.documents, whole.kept.bytes));
         output::text(&format!(
-            "tokenizer {} of {} tokens: {:.2} characters and {:.2} bytes a token, {:.3} % byte fallback",
+            "tokenizer {} of {} tokens: {:.2} characters and {:.2} bytes a token, {:.3} % byte fallback, {:.3} % unknown",
             tokenizer.kind,
             tokenizer.vocab_size,
             tokenizer.characters_per_token,
             tokenizer.bytes_per_token,
             100.0 * tokenizer.fallback_share,
+            100.0 * tokenizer.unknown_share,
         ));
         self.tell_dropped(&run, &corpus.version)?;
         output::text(&format!("{tokens} tokens in {seconds:.1} s"));

@@ -3,7 +3,7 @@
 //! The way of a text: [`mod@read`] makes documents of bytes, [`mod@split`] decides which are held out,
 //! [`tokenizer`] turns them into ids, [`source`] packs them into streams, [`mix`] says how often
 //! each source is drawn, [`batch`] draws, [`evaluate`] cuts the held-out streams into windows. On disk
-//! cleaned documents lie in a [`unit`], their ids in a [`shard`].
+//! cleaned documents lie in a [`mod@unit`], their ids in a [`shard`].
 //!
 //! The way of a conversation: [`chat_reader`] reads the usual forms, [`chat`] turns one into ids and
 //! the labels that are learned, [`examples`] fits them to a context and holds some out, [`packing`]

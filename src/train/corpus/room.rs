@@ -13,9 +13,11 @@ use crate::{
 };
 
 /// Ids of every source that the tokenizer is measured on.
-const MEASURED: usize = 1 << 20;
+const MEASURED: usize = 1 << 18;
 /// Commonest tokens that are shown.
 const TOP: usize = 24;
+/// What tokenizers of others call a character that they do not have; ours write it byte by byte.
+const UNKNOWN: [&str; 3] = ["<unk>", "[UNK]", "<|unk|>"];
 
 /// What is shown of a corpus, with each source's share of drawn tokens. Who watches the files, and what is broken since,
 /// the trainer knows.
@@ -61,13 +63,17 @@ fn rule_views(source: &SourceConfig) -> Vec<RuleView> {
 /// The tokenizer on the beginning of every source's training text, all alike.
 fn measured(corpus: &Corpus) -> Result<TokenizerView, TrainError> {
     let tokenizer = &corpus.tokenizer;
-    let (mut tokens, mut characters, mut bytes, mut fallback) = (0, 0, 0, 0);
+    let (mut tokens, mut characters, mut bytes, mut fallback, mut unknown) = (0, 0, 0, 0, 0);
     let mut counts: HashMap<u32, usize> = HashMap::new();
     for source in corpus.packed.iter() {
         let mut some = Vec::new();
         source.train.read(0..MEASURED, &mut some)?;
+        unknown += some.iter().filter(|id| tokenizer.token(**id).is_some_and(|t| UNKNOWN.contains(&t))).count();
         some.retain(|id| !tokenizer.is_special(*id));
         let text = tokenizer.decode(&some, true);
+        // The last one may be cut off here, and is no unknown one.
+        let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        unknown += text.matches(char::REPLACEMENT_CHARACTER).count();
         tokens += some.len();
         characters += text.chars().count();
         bytes += text.len();
@@ -89,8 +95,7 @@ fn measured(corpus: &Corpus) -> Result<TokenizerView, TrainError> {
         characters_per_token: per(characters),
         bytes_per_token: per(bytes),
         fallback_share: per(fallback),
-        // Both kinds write what they do not know byte by byte.
-        unknown_share: 0.0,
+        unknown_share: unknown as f64 / (characters + unknown).max(1) as f64,
         top: top.iter().take(TOP).map(|(_, id)| tokenizer.written(*id)).collect(),
     })
 }
