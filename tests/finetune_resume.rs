@@ -13,15 +13,12 @@ use std::{
 
 use common::{
     Running, TINY, checkpoints, copy_all, counting, danlu, finetune, imported, no_leftovers, objects, scratch,
+    sitting::{self, is_step, setup},
     stage_checkpoint, stage_metrics, tensors, text, train,
 };
-use danlu::{
-    compute::Device,
-    train::{
-        Setup, Summary, Trainer, Workshop,
-        event::{Ask, BatchView, Command, Event, Role, Sampling, Turn, Who},
-        open_run,
-    },
+use danlu::train::{
+    Setup, Summary,
+    event::{Ask, BatchView, Command, Event, Role, Sampling, Turn, Who},
 };
 use serde_json::{Value, json};
 
@@ -165,26 +162,10 @@ fn played_from(
     run: &Path,
     stage: &str,
     sets: &[&str],
-    mut script: impl FnMut(&Event) -> Vec<Command>,
+    script: impl FnMut(&Event) -> Vec<Command>,
 ) -> Summary {
-    let pair = |set: &&str| {
-        let (key, value) = set.split_once('=').unwrap();
-        (key.to_owned(), value.to_owned())
-    };
-    let setup = Setup {
-        stage: stage.to_owned(),
-        size: Some("1m".to_owned()),
-        sets: sets.iter().map(pair).collect(),
-        from,
-        ..Setup::default()
-    };
-    let mut device = Device::open("cpu").unwrap();
-    let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
-    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup);
-    let trainer = trainer.map_err(|unready| unready.error).unwrap();
-    let (send, commands) = crossbeam_channel::unbounded();
-    let mut emit = |event: Event| script(&event).into_iter().for_each(|command| send.send(command).unwrap());
-    trainer.run(&commands, &mut emit).0.unwrap()
+    let setup = Setup { size: Some("1m".to_owned()), from, ..setup(stage, sets) };
+    sitting::played(run, &setup, script)
 }
 
 fn turns(question: &str, answer: &str) -> Vec<Turn> {
@@ -193,10 +174,6 @@ fn turns(question: &str, answer: &str) -> Vec<Turn> {
 
 fn demonstrate(question: &str, answer: &str) -> Vec<Command> {
     vec![Command::Demonstrate { turns: turns(question, answer) }]
-}
-
-fn is_step(event: &Event, step: usize) -> bool {
-    matches!(event, Event::Steps(steps) if steps.iter().any(|s| s.step == step))
 }
 
 fn lines(run: &Path) -> Vec<Value> {

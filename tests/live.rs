@@ -13,15 +13,13 @@ use std::{
 };
 
 use common::{
-    Running, TINY, checkpoints, copy_all, counting, objects, scratch, stage_checkpoint, stage_metrics, tensors,
+    Running, TINY, checkpoints, copy_all, counting, objects, scratch,
+    sitting::{self, is_step, setup},
+    stage_checkpoint, stage_metrics, tensors,
 };
-use danlu::{
-    compute::Device,
-    train::{
-        Setup, Summary, Trainer, Workshop,
-        event::{Cause, Command, Edit, Event},
-        open_run,
-    },
+use danlu::train::{
+    Setup, Summary,
+    event::{Cause, Command, Edit, Event},
 };
 use serde_json::Value;
 
@@ -48,29 +46,11 @@ fn two_sources(dir: &Path) -> PathBuf {
     run
 }
 
-fn played(run: &Path, stage: &str, sets: &[&str], mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
-    let pair = |set: &&str| {
-        let (key, value) = set.split_once('=').unwrap();
-        (key.to_owned(), value.to_owned())
-    };
-    let setup = Setup {
-        stage: stage.to_owned(),
-        size: Some("1m".to_owned()),
-        // The rate stands in run.toml, to be changed there.
-        sets: TINY.iter().filter(|set| !set.starts_with("learning_rate")).chain(sets).map(pair).collect(),
-        ..Setup::default()
-    };
-    let mut device = Device::open("cpu").unwrap();
-    let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
-    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup);
-    let trainer = trainer.map_err(|unready| unready.error).unwrap();
-    let (send, commands) = crossbeam_channel::unbounded();
-    let mut emit = |event: Event| script(&event).into_iter().for_each(|command| send.send(command).unwrap());
-    trainer.run(&commands, &mut emit).0.unwrap()
-}
-
-fn is_step(event: &Event, step: usize) -> bool {
-    matches!(event, Event::Steps(steps) if steps.iter().any(|s| s.step == step))
+fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+    // The rate stands in run.toml, to be changed there.
+    let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate"));
+    let setup = Setup { size: Some("1m".to_owned()), ..setup(stage, tiny.chain(sets)) };
+    sitting::played(run, &setup, script)
 }
 
 /// Forgets all checkpoints but one: what a kill after it leaves.

@@ -13,7 +13,9 @@ use std::{
 };
 
 use common::{
-    Done, checkpoints, copy_all, danlu, json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
+    Done, checkpoints, copy_all, danlu, json_file, no_leftovers, objects, scratch,
+    sitting::{self, is_step, setup},
+    snapshot, stage_checkpoint, text,
 };
 use danlu::{
     compute::Device,
@@ -21,9 +23,9 @@ use danlu::{
     nn::{Head, ModelConfig, ParamTable, ScalarEvaluator, TokenRows, Weights},
     store::{Links, RealFs, read_model},
     train::{
-        Setup, Summary, Trainer, Workshop,
+        Setup, Summary,
         event::{Ask, Choice, Command, Event, Offer, Refit, Sampling, VotedPair, Who},
-        model_folder, open_run,
+        model_folder,
     },
 };
 use serde_json::{Value, json};
@@ -115,22 +117,9 @@ fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
     run
 }
 
-/// Trains on this thread as before a screen; `script` is told every event and answers with commands, which are
-/// obeyed before the next step.
-fn played(run: &Path, stage: &str, sets: &[&str], mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
-    let pair = |set: &&str| {
-        let (key, value) = set.split_once('=').unwrap();
-        (key.to_owned(), value.to_owned())
-    };
-    let sets = sets.iter().map(pair).collect();
-    let setup = Setup { stage: stage.to_owned(), sets, interactive: true, ..Setup::default() };
-    let mut device = Device::open("cpu").unwrap();
-    let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
-    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup);
-    let trainer = trainer.map_err(|unready| unready.error).unwrap();
-    let (send, commands) = crossbeam_channel::unbounded();
-    let mut emit = |event: Event| script(&event).into_iter().for_each(|command| send.send(command).unwrap());
-    trainer.run(&commands, &mut emit).0.unwrap()
+/// Trains as before a screen.
+fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+    sitting::played(run, &Setup { interactive: true, ..setup(stage, sets) }, script)
 }
 
 const OFFER: Command = Command::Offer { prompt: None };
@@ -317,10 +306,6 @@ fn back_to(run: &Path, step: usize) {
             fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
         }
     }
-}
-
-fn is_step(event: &Event, step: usize) -> bool {
-    matches!(event, Event::Steps(steps) if steps.iter().any(|s| s.step == step))
 }
 
 /// Twenty votes of a hidden preference are followed on pairs that were never voted on, whichever way it points,

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod feedback;
+pub mod sitting;
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,37 @@
+//! Training in the test's own process, told what to do as a screen does.
+
+use std::path::Path;
+
+use danlu::{
+    compute::Device,
+    train::{
+        Setup, Summary, Trainer, Workshop,
+        event::{Command, Event},
+        open_run,
+    },
+};
+
+/// A setup of a stage with `key=value` settings.
+pub fn setup<'s>(stage: &str, sets: impl IntoIterator<Item = &'s &'s str>) -> Setup {
+    let pair = |set: &&str| {
+        let (key, value) = set.split_once('=').unwrap();
+        (key.to_owned(), value.to_owned())
+    };
+    Setup { stage: stage.to_owned(), sets: sets.into_iter().map(pair).collect(), ..Setup::default() }
+}
+
+/// Trains on this thread; `script` is told every event and answers with commands, which are obeyed before the next step.
+pub fn played(run: &Path, setup: &Setup, mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
+    let mut device = Device::open("cpu").unwrap();
+    let (opened, config) = open_run(Some(run), setup, &mut device).unwrap();
+    let trainer = Trainer::new(Workshop::new(opened, device), config, setup);
+    let trainer = trainer.map_err(|unready| unready.error).unwrap();
+    let (send, commands) = crossbeam_channel::unbounded();
+    let mut emit = |event: Event| script(&event).into_iter().for_each(|command| send.send(command).unwrap());
+    trainer.run(&commands, &mut emit).0.unwrap()
+}
+
+/// Whether an event tells of a step.
+pub fn is_step(event: &Event, step: usize) -> bool {
+    matches!(event, Event::Steps(steps) if steps.iter().any(|s| s.step == step))
+}
