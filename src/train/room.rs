@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::{
     config::{ConfigIssue, RunConfig, SourceConfig},
@@ -32,6 +32,8 @@ use crate::{
 
 /// Stillness after which what was saved is read: programs save in several writes.
 const STILL: Duration = Duration::from_millis(100);
+/// After this, what is looked at is looked at once more.
+const AGAIN: Duration = Duration::from_millis(1500);
 /// But not later than this after the first.
 const LATEST: Duration = Duration::from_secs(2);
 
@@ -46,6 +48,8 @@ pub(super) enum Found {
     Fresh(Box<Fresh>),
     /// What was saved cannot be used: where it is broken.
     Broken(String),
+    /// What was broken is again what it was before.
+    Mended,
 }
 
 /// A configuration and what its sources hold.
@@ -138,8 +142,7 @@ impl Room {
         let view = preparing.preparer.view().clone();
         let config = preparing.config.clone();
         let (wake, woken) = unbounded();
-        let (tell, found) = bounded(16);
-        let (told, trials) = unbounded();
+        let ((tell, found), (told, trials)) = (unbounded(), unbounded());
         let watch = watch(&config, &view, &wake);
         let how = Arc::new(Mutex::new(watch.how()));
         let stop = Arc::clone(&preparing.stop);
@@ -158,6 +161,7 @@ impl Room {
             stage,
             faults: faults(corpus),
             failed: corpus.failed.clone(),
+            unusable: None,
             version: corpus.version.clone(),
             config,
         };
@@ -265,11 +269,29 @@ struct Reader {
     faults: Vec<(String, u64)>,
     /// Files that were not read to their end then.
     failed: Vec<(String, String)>,
+    /// What was told to be broken since.
+    unusable: Option<String>,
 }
 
 impl Reader {
     fn work(mut self, woken: &Receiver<Instant>, tell: &Sender<Found>, stop: &AtomicBool, busy: &Mutex<()>) {
-        while let Ok(since) = woken.recv() {
+        // Where files are looked at, a second write within the second of the first is not told: one look more is due.
+        let mut more = self.watch.how().contains("poll");
+        loop {
+            let since = if more {
+                match woken.recv_timeout(AGAIN) {
+                    Ok(since) => since,
+                    Err(RecvTimeoutError::Timeout) => {
+                        more = false;
+                        Instant::now()
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            } else {
+                let Ok(since) = woken.recv() else { return };
+                more = self.watch.how().contains("poll");
+                since
+            };
             while since.elapsed() < LATEST && !stop.load(Ordering::Relaxed) {
                 match woken.recv_timeout(STILL) {
                     Ok(_) => {}
@@ -290,10 +312,24 @@ impl Reader {
                 let _gone = self.wake.send(Instant::now());
             }
             let found = match looked {
-                Ok(Some(fresh)) => Found::Fresh(Box::new(fresh)),
-                Ok(None) => continue,
+                Ok(fresh) => {
+                    let mended = self.unusable.take().is_some();
+                    match fresh {
+                        Some(fresh) => Found::Fresh(Box::new(fresh)),
+                        // As it was before it was broken.
+                        None if mended => Found::Mended,
+                        None => continue,
+                    }
+                }
                 Err(TrainError::Stopped) => return,
-                Err(e) => Found::Broken(format!("{e}; the old version stays")),
+                Err(e) => {
+                    let words = format!("{e}; the old version stays");
+                    if self.unusable.as_ref() == Some(&words) {
+                        continue; // told already
+                    }
+                    self.unusable = Some(words.clone());
+                    Found::Broken(words)
+                }
             };
             if tell.send(found).is_err() {
                 return;

@@ -34,6 +34,11 @@ impl Trainer {
             match found {
                 Found::Fresh(fresh) => self.take_over(*fresh, emit)?,
                 Found::Broken(text) => self.broken(text, emit)?,
+                Found::Mended => {
+                    self.unusable = None;
+                    self.note("what was broken is as it was before".to_owned(), emit);
+                    self.tell_room(emit)?;
+                }
             }
         }
         Ok(())
