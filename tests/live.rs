@@ -229,6 +229,32 @@ fn what_cannot_be_weighed_is_refused() {
     assert_eq!(entries(&run).len(), 1);
 }
 
+/// A look at what cannot be read ends no training.
+#[test]
+fn marks_that_cannot_be_read_are_said_and_training_goes_on() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    fs::create_dir_all(run.join("data/marks.jsonl")).unwrap();
+    let (mut refused, mut shown) = (0, 0);
+    let done = played(&run, "pretrain", &SETS, |event| match event {
+        _ if is_step(event, 5) => vec![
+            Command::ShowRoom,
+            Command::ShowDocument { source: "one".into(), index: 1 },
+            Command::Mark { text: "春".into(), keep: Some(true) },
+        ],
+        Event::Refused { .. } => {
+            refused += 1;
+            Vec::new()
+        }
+        Event::Room(_) | Event::Document(_) => {
+            shown += 1;
+            Vec::new()
+        }
+        _ => Vec::new(),
+    });
+    assert_eq!((refused, shown, done.step), (2, 2, 12));
+}
+
 #[test]
 fn the_built_in_mix_is_weighed_too() {
     let dir = scratch();

@@ -178,6 +178,11 @@ impl Room {
         *self.how.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the thread that reads has ended by itself; told once.
+    pub(super) fn died(&mut self) -> bool {
+        self.reader.take_if(|reader| reader.is_finished()).is_some()
+    }
+
     /// Does something while nothing is read and all that was read is taken over; else not.
     pub(super) fn at_rest<E>(&self, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         match self.busy.try_lock() {

@@ -215,9 +215,9 @@ impl Lm {
         seconds: Option<f64>,
     ) -> Result<Edit, TrainError> {
         let (step, cause, text) = (entry.step, entry.cause(), entry.text.clone());
+        self.config = config.clone();
         if self.coming.is_empty() {
             self.corpus = corpus.unwrap_or_else(|| self.corpus.weighed(config));
-            self.config = config.clone();
             self.adopt(step, entry.terms)?;
         } else {
             // Steps are being taken again as they were; this comes after them.

@@ -105,7 +105,8 @@ impl Lm {
         let scored: Vec<f64> = losses.iter().take(shown.saturating_sub(1)).map(|l| f64::from(*l)).collect();
         let loss = (!scored.is_empty()).then(|| scored.iter().sum::<f64>() / scored.len() as f64);
         let tokens = whole(&ids, &losses, tokenizer);
-        let mark = Marks::read(&self.run)?.of(&text);
+        // A file of marks that cannot be read is told where marks are counted and made.
+        let mark = Marks::read(&self.run).ok().and_then(|marks| marks.of(&text));
         Ok(Ok(DocumentView {
             source: source.to_owned(),
             index,

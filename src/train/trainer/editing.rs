@@ -27,6 +27,7 @@ impl Trainer {
         let Some(lm) = self.r.work.lm() else { return Ok(()) };
         let trials: Vec<Trial> = lm.room().trials.try_iter().collect();
         let found: Vec<Found> = lm.room().found.try_iter().collect();
+        let died = lm.room().died();
         for trial in trials {
             self.tell(Event::Tried(Box::new(trial)), emit);
         }
@@ -41,6 +42,12 @@ impl Trainer {
                 }
             }
         }
+        if died {
+            self.broken(
+                "what is saved is not read any more: the thread for it has died, which is a bug".to_owned(),
+                emit,
+            )?;
+        }
         Ok(())
     }
 
@@ -52,10 +59,15 @@ impl Trainer {
 
     fn take_over(&mut self, fresh: Fresh, emit: Emit<'_>) -> Result<(), TrainError> {
         let Fresh { text, config, corpus, since } = fresh;
-        if self.shop.run.view().config().is_ok_and(|now| now != text) {
-            // It was saved once more since; that is read already.
+        // Read before a key changed run.toml: it would undo that, and what the key wrote is read next.
+        let outrun = self
+            .rewritten
+            .as_ref()
+            .is_some_and(|written| *written != text && self.shop.run.view().config().is_ok_and(|now| now == *written));
+        if outrun {
             return Ok(());
         }
+        self.rewritten = None;
         self.unusable = None;
         // What a key has changed stands in run.toml as well, and is known here already.
         let cause = if config == self.r.config { Cause::Files } else { Cause::Config };
@@ -101,7 +113,7 @@ impl Trainer {
         self.r.config = config;
         if let Some(edit) = edit {
             self.tell(Event::Edited(Box::new(edit)), emit);
-            self.prune_versions()?;
+            self.prune_versions(emit);
         }
         self.tell_room(emit)
     }
@@ -159,6 +171,7 @@ impl Trainer {
         let text = change(&text).map_err(|e| e.to_string())?;
         RunConfig::parse(&text, &[], self.r.stage.name).map_err(|e| e.to_string())?;
         run.write_config(&text).map_err(|e| e.to_string())?;
+        self.rewritten = Some(text);
         self.reread();
         Ok(())
     }
@@ -198,8 +211,13 @@ impl Trainer {
         match self.room_view()? {
             Some(room) => {
                 self.tell(Event::Room(Box::new(room)), emit);
-                let (keep, drop) = Marks::read(self.shop.run.view())?.count();
-                emit(Event::Marked { keep, drop });
+                match Marks::read(self.shop.run.view()) {
+                    Ok(marks) => {
+                        let (keep, drop) = marks.count();
+                        emit(Event::Marked { keep, drop });
+                    }
+                    Err(e) => self.refuse(e.to_string(), emit),
+                }
             }
             None => self.refuse(NO_TEXT.to_owned(), emit),
         }
@@ -259,8 +277,10 @@ impl Trainer {
             self.refuse(NO_TEXT.to_owned(), emit);
             return Ok(());
         };
-        let view = lm.dropped(&asked, count)?;
-        self.tell(Event::Dropped(Box::new(view)), emit);
+        match lm.dropped(&asked, count) {
+            Ok(view) => self.tell(Event::Dropped(Box::new(view)), emit),
+            Err(e) => self.refuse(e.to_string(), emit),
+        }
         Ok(())
     }
 
@@ -279,11 +299,14 @@ impl Trainer {
     }
 
     /// Removes versions of the data that no checkpoint can come back to.
-    pub(super) fn prune_versions(&mut self) -> Result<(), TrainError> {
+    pub(super) fn prune_versions(&mut self, emit: Emit<'_>) {
         let run = &self.shop.run;
-        let Some(lm) = self.r.work.lm() else { return Ok(()) };
+        let Some(lm) = self.r.work.lm() else { return };
         let version = lm.version().to_owned();
-        lm.room().at_rest(|| edits::prune_data(run, &version))
+        // What stays takes room, and stands in nobody's way.
+        if let Err(e) = lm.room().at_rest(|| edits::prune_data(run, &version)) {
+            self.note(format!("earlier versions of the data could not be removed: {e}"), emit);
+        }
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Trainer {
     demonstrations: usize,
     /// What was saved last and cannot be used, in words.
     unusable: Option<String>,
+    /// run.toml as a key has changed it, until that is read.
+    rewritten: Option<String>,
     paused: bool,
     /// Whether the guard has stopped the stage: nothing is stepped or saved any more.
     guarded: bool,
@@ -159,6 +161,7 @@ impl Trainer {
             voting,
             demonstrations,
             unusable: None,
+            rewritten: None,
             paused: false,
             guarded: false,
             begun,
@@ -198,7 +201,7 @@ impl Trainer {
         for text in std::mem::take(&mut self.r.notes) {
             self.note(text, emit);
         }
-        self.prune_versions()?;
+        self.prune_versions(emit);
         if self.interactive && self.done > 0 {
             // Looked at anew: the curves of earlier sittings, which are told to the screen and not logged again.
             past::events(self.shop.run.view(), self.r.stage.name, self.done)?.into_iter().for_each(&mut *emit);
