@@ -7,7 +7,7 @@
 pub enum DataError {
     /// The input could not be read.
     #[error("cannot be read: {0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
     /// The bytes are not UTF-8.
     #[error(
         "is not UTF-8: byte {offset} (line {line}) does not continue a character; convert the file to UTF-8 (for example with iconv)"
@@ -34,6 +34,15 @@ pub enum DataError {
         /// Offset of the first zero byte, from 0.
         offset: u64,
     },
+    /// Bytes that are no character of the encoding that the rest is in.
+    #[error("has bytes that are no {0}; save the file as UTF-8")]
+    Undecodable(&'static str),
+    /// What Git LFS leaves in the place of a file that it has not fetched.
+    #[error("is a pointer of Git LFS, not the file itself, which is missing; run git lfs pull where it was cloned")]
+    Pointer,
+    /// A page of a web site in the place of data.
+    #[error("is a web page (HTML){title}, not the file itself; download it again", title = .0.as_ref().map_or(String::new(), |t| format!(" titled {t:?}")))]
+    WebPage(Option<String>),
     /// Prepared data of ours that are not what was written.
     #[error("is damaged: {0}")]
     Damaged(String),
@@ -86,6 +95,13 @@ pub enum DataError {
     /// A mix that cannot be drawn from.
     #[error("mix: {0}")]
     Mix(String),
+}
+
+impl From<std::io::Error> for DataError {
+    /// An error of this layer that came through a reader is itself again.
+    fn from(e: std::io::Error) -> Self {
+        e.downcast::<Self>().unwrap_or_else(Self::Io)
+    }
 }
 
 fn chat_hint(rejected: u64, first: Option<&(u64, String)>) -> String {

@@ -22,6 +22,9 @@ use std::{
 };
 
 use super::{document::Document, error::DataError};
+use encoding::Utf8Reader;
+
+pub use encoding::{Text, is_pointer, to_text};
 
 /// Bytes that a document, and the record it is read from, may have.
 pub const LONGEST_DOCUMENT: usize = 16 << 20;
@@ -169,14 +172,12 @@ fn decoded(
     input: impl Read,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Passed {
-    let (input, encoding) = match encoding::utf8(input) {
-        Ok(found) => found,
-        Err(e) => return Passed { ended: Some(e), ..Passed::default() },
-    };
+    let input = Utf8Reader::new(input);
+    let encoding = input.name();
     let bytes = Rc::new(Cell::new(0));
     let input = Counted { input, bytes: Rc::clone(&bytes) };
     // What a decoder could not make sense of it has replaced; such a document is not the author's.
-    let mut checked = |place: u64, found: Result<Document, Fault>| match (encoding, found) {
+    let mut checked = |place: u64, found: Result<Document, Fault>| match (encoding.get(), found) {
         (Some(name), Ok(document)) if document.text().contains(char::REPLACEMENT_CHARACTER) => {
             take(place, Err(Fault::new(BAD_ENCODING, format!("bytes that are no {name}"))));
         }
@@ -193,7 +194,7 @@ fn decoded(
         Format::Tsv => csv::read(input, b'\t', options.field.as_deref(), &mut checked),
         Format::Parquet => Ok(()),
     };
-    Passed { bytes: bytes.get(), encoding, ended: done.err() }
+    Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err() }
 }
 
 /// Counts what is read.
