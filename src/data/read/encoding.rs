@@ -245,11 +245,25 @@ fn legacy(head: &[u8]) -> Option<&'static Encoding> {
     let pairs = head.windows(2).filter(|pair| !pair[0].is_ascii());
     let mut seen = HashSet::new();
     let short = !pairs.into_iter().any(|pair| seen.insert([pair[0], pair[1]]) && seen.len() >= SHORT);
+    if short && lone(head) {
+        return None;
+    }
     let [first, second]: [Option<&[u8]>; 2] = if short { [Some(b"cn"), None] } else { [None, Some(b"cn")] };
     if let Some(found) = sensible(detector.guess(first, Utf8Detection::Deny)) {
         return Some(found);
     }
     sensible(detector.guess(second, Utf8Detection::Deny))
+}
+
+/// Whether most bytes above ASCII have none beside them, as no text of two bytes a character does.
+fn lone(head: &[u8]) -> bool {
+    let above = |at: usize| head.get(at).is_some_and(|b| !b.is_ascii());
+    let (mut all, mut alone) = (0_usize, 0_usize);
+    for at in (0..head.len()).filter(|at| above(*at)) {
+        all += 1;
+        alone += usize::from(!above(at + 1) && !at.checked_sub(1).is_some_and(above));
+    }
+    alone * 2 > all
 }
 
 /// Whether bytes above ASCII are Western letters and marks, each alone among ASCII. A single one may be damage.
@@ -282,7 +296,7 @@ fn is_western(head: &[u8]) -> bool {
         });
     }
     let share = |part: usize, of: usize| part * 10 >= all * of;
-    all >= 3 && share(alone, 8) && share(letters, 9) && all * 4 <= head.len()
+    all >= 2 && share(alone, 7) && share(letters, 9) && all * 4 <= head.len()
 }
 
 /// The characters of UTF-32, Err where four bytes are none; what is left over at the end is none.
