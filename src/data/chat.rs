@@ -1,8 +1,8 @@
 //! Conversations and their form as text and as tokens.
 //!
 //! A turn is `<|role|>`, the words as they are, `<|im_end|>`; nothing stands between turns. What is
-//! trained are the assistant's words and the end of each of its turns: without the latter a model
-//! never learns to stop. The parts are tokenised one by one and then joined, so that no merge crosses
+//! trained are the assistant's words and the end of each of its turns, but of those that the data mark as
+//! not to be learned: without the end a model never learns to stop. The parts are tokenised one by one and then joined, so that no merge crosses
 //! from one to the next and shifts the mask.
 
 use std::fmt;
@@ -57,12 +57,19 @@ pub struct Turn {
     pub role: Role,
     /// What, as it is.
     pub content: String,
+    /// Whether it is learned where it is the assistant's. What is not is there to be read, as the user's turns are.
+    pub learned: bool,
 }
 
 impl Turn {
     /// A turn.
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into() }
+        Self { role, content: content.into(), learned: true }
+    }
+
+    /// Whether there are words in it to learn.
+    pub fn is_learned(&self) -> bool {
+        self.learned && self.role == Role::Assistant
     }
 }
 
@@ -154,7 +161,7 @@ pub(super) fn encode_turn(turn: &Turn, tokenizer: &Tokenizer, chat: ChatTokens) 
     ids.extend(words);
     ids.push(chat.end);
     let mut labels = vec![IGNORED; ids.len()];
-    if turn.role == Role::Assistant {
+    if turn.is_learned() {
         for (label, id) in labels.iter_mut().zip(&ids).skip(1) {
             *label = *id as i32;
         }

@@ -342,14 +342,25 @@ pub(crate) fn clear_away(disk: &dyn Fs, path: &Path, kind: Kind) -> Result<(), S
     disk.remove(path).at("remove", path)
 }
 
-/// Reads a whole file of at most `limit` bytes.
-pub fn read_limited(disk: &dyn Fs, path: &Path, limit: u64, links: Links) -> Result<Vec<u8>, StoreError> {
+/// Opens a file of at most `limit` bytes.
+pub fn open_limited(
+    disk: &dyn Fs,
+    path: &Path,
+    limit: u64,
+    links: Links,
+) -> Result<(Box<dyn ReadSeek>, u64), StoreError> {
     let (reader, len) = open_input(disk, path, links)?;
     if len > limit {
         let what =
             format!("the file has {len} bytes, more than the {limit} such a file may have; is it the right one?");
         return Err(StoreError::input(path, what));
     }
+    Ok((reader, len))
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub fn read_limited(disk: &dyn Fs, path: &Path, limit: u64, links: Links) -> Result<Vec<u8>, StoreError> {
+    let (reader, len) = open_limited(disk, path, limit, links)?;
     // A file that grows meanwhile is cut at the limit, not followed.
     let mut bytes = Vec::with_capacity(len as usize);
     reader.take(limit).read_to_end(&mut bytes).at("read", path)?;

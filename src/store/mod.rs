@@ -24,7 +24,7 @@ mod watch;
 pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
-pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, read_limited};
+pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use lock::RunLock;
 pub use log::{Log, Tail, each_record, read_from};
 pub use manifest::{CheckpointId, FileInfo, MANIFEST};

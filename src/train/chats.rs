@@ -1,6 +1,9 @@
 //! A run's conversations: the files of `[[sft.source]]` or the built-in ones, and what was written by hand.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,10 +15,10 @@ use super::{
 };
 use crate::{
     data::{
-        self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn,
-        chat_rows::BY_HAND, encode, example_sets, read_chats,
+        self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn, Unread,
+        chat_rows::BY_HAND, encode, example_sets, read_chat_file, read_chats,
     },
-    store::{Links, RealFs, read_limited},
+    store::{Links, RealFs, open_limited, read_limited},
 };
 
 /// Conversations, encoded.
@@ -130,24 +133,41 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     all
 }
 
+/// What is told of a file of conversations or pairs that was read.
+pub(super) struct Found<'a> {
+    /// Records, by form.
+    pub forms: Vec<String>,
+    pub encoding: Option<&'static str>,
+    pub rejected: u64,
+    /// Where and why the first of those was.
+    pub first: Option<&'a (u64, String)>,
+    pub rules: &'a BTreeMap<&'static str, u64>,
+}
+
+impl Found<'_> {
+    pub(super) fn told(&self, file: &str) -> Vec<String> {
+        let converted = self.encoding.map_or(String::new(), |name| format!(" (converted from {name})"));
+        let mut notes = vec![format!("{file}: {}{converted}", self.forms.join(", "))];
+        if let Some((place, why)) = self.first {
+            let rules: Vec<String> = self.rules.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
+            notes.push(format!(
+                "{file}: {} records passed over, the first at {place}: {why} [{}]",
+                self.rejected,
+                rules.join(", ")
+            ));
+        }
+        notes
+    }
+}
+
 fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> Result<Vec<ChatSource>, TrainError> {
     let mut sources = Vec::new();
     for s in &config.sft.source {
         let files = files(run_dir, "sft.source", &s.name, &s.path)?;
-        let mut conversations = Vec::new();
-        for (path, format) in &files {
-            if *format == Format::Text {
-                if files.len() == 1 {
-                    return Err(TrainError::Input(format!(
-                        "sft.source {}: {} is plain text; conversations are read from .jsonl and .json files",
-                        s.name,
-                        path.display()
-                    )));
-                }
-                continue;
-            }
-            let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Follow)?;
-            let reading = match read_chats(*format, bytes.as_slice()) {
+        let (mut conversations, mut unread) = (Vec::new(), Unread::default());
+        for (path, kind) in &files {
+            let (file, _) = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)?;
+            let reading = match read_chat_file(*kind, file) {
                 Ok(reading) => reading,
                 Err(e @ DataError::NoConversation { .. }) if files.len() > 1 => {
                     notes.push(format!("sft.source {}: {} {e}", s.name, path.display()));
@@ -155,21 +175,21 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
                 }
                 Err(e) => return Err(TrainError::Input(format!("sft.source {}: {} {e}", s.name, path.display()))),
             };
-            let forms: Vec<String> = reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect();
-            notes.push(format!("sft.source {}: {}: {}", s.name, path.display(), forms.join(", ")));
-            if let Some((place, why)) = reading.reasons.first() {
-                notes.push(format!(
-                    "sft.source {}: {}: {} records passed over, the first at {place}: {why}",
-                    s.name,
-                    path.display(),
-                    reading.rejected
-                ));
-            }
+            let found = Found {
+                forms: reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect(),
+                encoding: reading.encoding,
+                rejected: reading.rejected,
+                first: reading.reasons.first(),
+                rules: &reading.rules,
+            };
+            notes.extend(found.told(&format!("sft.source {}: {}", s.name, path.display())));
+            unread.join(reading.unread);
             conversations.extend(reading.conversations);
         }
+        notes.extend(unread.told().map(|told| format!("sft.source {}: {told}", s.name)));
         if conversations.is_empty() {
             return Err(TrainError::Input(format!(
-                "sft.source {}: {:?} holds no conversation; expected .jsonl or .json files of messages, conversations, instruction and output, or prompt and completion",
+                "sft.source {}: {:?} holds no conversation; expected .jsonl, .json or .parquet files of messages, conversations, instruction and output, or prompt and completion",
                 s.name, s.path
             )));
         }

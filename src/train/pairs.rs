@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
+    chats::Found,
     corpus::{FILE_LIMIT, files},
     error::TrainError,
     prepare::Opening,
@@ -16,11 +17,11 @@ use super::{
 use crate::{
     compute::rng::{self, Purpose},
     data::{
-        self, Format, PairExample, Preference, Role, Tokenizer, Turn, encode_pairs, encode_prompt, read_preferences,
-        split_preferences,
+        self, Format, PairExample, Preference, Role, Tokenizer, Turn, Unread, encode_pairs, encode_prompt,
+        read_preference_file, read_preferences, split_preferences,
     },
     nn::{BatchDecoder, ModelConfig, Prompt, Sampling, Weights},
-    store::{Links, RealFs, read_limited},
+    store::{Links, RealFs, open_limited},
 };
 
 /// The file of the run's own answers, in its `data/`.
@@ -167,22 +168,23 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
 fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
     let mut all = Vec::new();
     for s in &o.config.reward.source {
-        for (path, format) in files(o.run.view().dir(), "reward.source", &s.name, &s.path)? {
-            let bytes = read_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
-            let reading = read_preferences(format, bytes.as_slice())
+        let mut unread = Unread::default();
+        for (path, kind) in files(o.run.view().dir(), "reward.source", &s.name, &s.path)? {
+            let (file, _) = open_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
+            let reading = read_preference_file(kind, file)
                 .map_err(|e| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display())))?;
-            let forms: Vec<String> = reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect();
-            o.notes.push(format!("reward.source {}: {}: {}", s.name, path.display(), forms.join(", ")));
-            if let Some((place, why)) = reading.reasons.first() {
-                o.notes.push(format!(
-                    "reward.source {}: {}: {} records passed over, the first at {place}: {why}",
-                    s.name,
-                    path.display(),
-                    reading.rejected
-                ));
-            }
+            let found = Found {
+                forms: reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect(),
+                encoding: reading.encoding,
+                rejected: reading.rejected,
+                first: reading.reasons.first(),
+                rules: &reading.rules,
+            };
+            o.notes.extend(found.told(&format!("reward.source {}: {}", s.name, path.display())));
+            unread.join(reading.unread);
             all.extend(reading.preferences);
         }
+        o.notes.extend(unread.told().map(|told| format!("reward.source {}: {told}", s.name)));
     }
     Ok(all)
 }

@@ -2,15 +2,21 @@
 
 use serde_json::{Map, Value};
 
-use super::Form;
-use crate::data::chat::{Conversation, Role, Turn};
+use super::{
+    Form,
+    fields::{self, CONTEXT, LOSS, MEDIA, NAME, REASONING, TOOLS, TURNS},
+};
+use crate::data::{
+    chat::{Conversation, Role, Turn},
+    read::{Fault, mend::HALF},
+};
 
 pub(in crate::data) type Fields = Map<String, Value>;
 
 /// The conversation a record stands for, or the reason there is none.
-pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), String> {
+pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault> {
     let Value::Object(fields) = record else {
-        return Err(format!("expected an object, found {}", kind(record)));
+        return Err(format!("expected an object, found {}", kind(record)).into());
     };
     let mut turns = Vec::new();
     if let Some(system) = field(fields, "system") {
@@ -26,17 +32,31 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Strin
         turns.extend(alpaca(fields, instruction)?);
         Form::Alpaca
     } else if let Some(prompt) = field(fields, "prompt") {
-        let completion = field(fields, "completion").ok_or("\"prompt\" without \"completion\"; both are expected")?;
-        turns.extend(side(prompt, "prompt", Role::User)?);
+        let completion = field(fields, "completion")
+            .ok_or_else(|| "\"prompt\" without \"completion\"; both are expected".to_owned())?;
+        // The completion alone is learned, as with TRL.
+        let asked = side(prompt, "prompt", Role::User)?;
+        turns.extend(asked.into_iter().map(|turn| Turn { learned: false, ..turn }));
         turns.extend(side(completion, "completion", Role::Assistant)?);
         Form::PromptCompletion
     } else {
-        return Err("no field that is known: \"messages\", \"conversations\", \"instruction\" with \"output\", or \"prompt\" with \"completion\"".into());
+        return Err("no field that is known: \"messages\", \"conversations\", \"instruction\" with \"output\", or \"prompt\" with \"completion\"".to_owned().into());
     };
+    fields::check(fields)?;
+    let (read, _) = form.fields();
+    fields::check_context(fields, read[0], read)?;
+    if fields::trained(fields, false)? == Some(false) {
+        return Err(Fault::new(LOSS, "it is marked as not to be trained on"));
+    }
     // An empty system turn says nothing, and many files have one in every record.
     turns.retain(|t| t.role != Role::System || !t.content.trim().is_empty());
-    check(&turns)?;
-    Ok((form, Conversation { turns, task: task(fields)? }))
+    check(&turns).map_err(|reason| Fault::new(TURNS, reason))?;
+    // What follows the last answer that is learned is context of nothing.
+    let Some(last) = turns.iter().rposition(Turn::is_learned) else {
+        return Err(Fault::new(LOSS, "every answer in it is marked as not to be trained on"));
+    };
+    turns.truncate(last + 1);
+    Ok((form, Conversation { turns, task: task(fields) }))
 }
 
 /// A field that is there and not null.
@@ -59,42 +79,53 @@ pub(in crate::data) fn kind(value: &Value) -> &'static str {
 /// A string with its line ends as `\n`, otherwise as it is.
 pub(in crate::data) fn text(value: &Value, what: &str) -> Result<String, String> {
     match value {
+        Value::String(text) if text.contains(HALF) => {
+            Err(format!("{what} has half of a character in it (such as \\ud83d alone)"))
+        }
         Value::String(text) if text.contains('\r') => Ok(text.replace("\r\n", "\n")),
         Value::String(text) => Ok(text.clone()),
         other => Err(format!("{what} is {}, not a string", kind(other))),
     }
 }
 
-pub(in crate::data) fn task(fields: &Fields) -> Result<Option<String>, String> {
-    match field(fields, "task") {
-        None => Ok(None),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(value) => Ok(Some(text(value, "\"task\"")?.trim().to_owned()).filter(|t| !t.is_empty())),
+/// What is scored together, if the record says so in a string or a number.
+pub(in crate::data) fn task(fields: &Fields) -> Option<String> {
+    match field(fields, "task")? {
+        Value::Number(number) => Some(number.to_string()),
+        value => text(value, "\"task\"").ok().map(|task| task.trim().to_owned()).filter(|task| !task.is_empty()),
     }
 }
 
-/// `instruction` and `input`, answered by `output`.
-fn alpaca(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, String> {
-    let output = field(fields, "output").ok_or("\"instruction\" without \"output\"; both are expected")?;
+/// `instruction` and `input`, answered by `output` (or, as Dolly has it, by `response`).
+fn alpaca(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
+    let output = ["output", "response"].into_iter().find_map(|name| Some((name, field(fields, name)?)));
+    let (name, output) = output.ok_or_else(|| "\"instruction\" without \"output\"; both are expected".to_owned())?;
     let mut turns = alpaca_question(fields, instruction)?;
-    turns.push(Turn::new(Role::Assistant, text(output, "\"output\"")?));
+    turns.push(Turn::new(Role::Assistant, text(output, &format!("{name:?}"))?));
     Ok(turns)
 }
 
-/// `history`, then `instruction` and `input`, which ask together, as in LLaMA-Factory: on a line each.
-pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, String> {
+/// `history`, then `instruction` and `input` (or, as Dolly has it, `context`), which ask together, as in LLaMA-Factory:
+/// on a line each.
+pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
     let mut turns = Vec::new();
     if let Some(history) = field(fields, "history") {
         let wrong = || "\"history\" is no list of pairs [question, answer]".to_owned();
         for pair in history.as_array().ok_or_else(wrong)? {
-            let Some([question, answer]) = pair.as_array().map(Vec::as_slice) else { return Err(wrong()) };
+            let Some([question, answer]) = pair.as_array().map(Vec::as_slice) else { return Err(wrong().into()) };
             turns.push(Turn::new(Role::User, text(question, "a question in \"history\"")?));
             turns.push(Turn::new(Role::Assistant, text(answer, "an answer in \"history\"")?));
         }
     }
     let mut question = text(instruction, "\"instruction\"")?;
-    if let Some(input) = field(fields, "input") {
-        let input = text(input, "\"input\"")?;
+    let filled = |name: &&str| field(fields, name).is_some_and(|value| !fields::is_empty(value));
+    let inputs: Vec<&str> = ["input", "context"].into_iter().filter(filled).collect();
+    if inputs.len() > 1 {
+        return Err(Fault::new(CONTEXT, "it has both \"input\" and \"context\"; one of them is expected"));
+    }
+    let name = inputs.first().copied().unwrap_or("input");
+    if let Some(input) = field(fields, name) {
+        let input = text(input, &format!("{name:?}"))?;
         if !input.is_empty() {
             if !question.is_empty() {
                 question.push('\n');
@@ -107,57 +138,92 @@ pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> 
 }
 
 /// A side of prompt and completion: a string of one role, or messages.
-pub(in crate::data) fn side(value: &Value, name: &str, role: Role) -> Result<Vec<Turn>, String> {
+pub(in crate::data) fn side(value: &Value, name: &str, role: Role) -> Result<Vec<Turn>, Fault> {
     match value {
         Value::Array(_) => list(value, name),
-        Value::String(_) => Ok(vec![Turn::new(role, text(value, name)?)]),
-        other => Err(format!("\"{name}\" is {}; a string or a list of messages is expected", kind(other))),
+        Value::String(_) => Ok(vec![Turn::new(role, text(value, &format!("{name:?}"))?)]),
+        other => Err(format!("\"{name}\" is {}; a string or a list of messages is expected", kind(other)).into()),
     }
 }
 
 /// A list of messages, each with `role` and `content`, or `from` and `value`.
-pub(in crate::data) fn list(value: &Value, name: &str) -> Result<Vec<Turn>, String> {
+pub(in crate::data) fn list(value: &Value, name: &str) -> Result<Vec<Turn>, Fault> {
     let Value::Array(messages) = value else {
-        return Err(format!("\"{name}\" is {}, not a list of messages", kind(value)));
+        return Err(format!("\"{name}\" is {}, not a list of messages", kind(value)).into());
     };
     let turn = |(at, message): (usize, &Value)| {
-        message_turn(message).map_err(|reason| format!("message {} of \"{name}\": {reason}", at + 1))
+        message_turn(message).map_err(|fault| fault.within(&format!("message {} of \"{name}\"", at + 1)))
     };
     messages.iter().enumerate().map(turn).collect()
 }
 
-pub(in crate::data) fn message_turn(message: &Value) -> Result<Turn, String> {
+pub(in crate::data) fn message_turn(message: &Value) -> Result<Turn, Fault> {
     let Value::Object(fields) = message else {
-        return Err(format!("expected an object, found {}", kind(message)));
+        return Err(format!("expected an object, found {}", kind(message)).into());
     };
     let pick = |names: [&'static str; 2]| names.into_iter().find_map(|n| Some((n, fields.get(n)?)));
     let Some((_, role)) = pick(["role", "from"]) else {
-        return Err("it has neither \"role\" nor \"from\"".into());
+        return Err("it has neither \"role\" nor \"from\"".to_owned().into());
     };
     let role = role_of(&text(role, "the role")?)?;
-    if ["tool_calls", "function_call"]
-        .into_iter()
-        .any(|name| field(fields, name).is_some_and(|calls| calls.as_array().is_none_or(|calls| !calls.is_empty())))
-    {
-        return Err("it calls a tool, which is not supported".into());
+    fields::check(fields)?;
+    if let Some(name) = field(fields, "name").filter(|name| !fields::is_empty(name)) {
+        let name: String = name.as_str().unwrap_or("…").chars().take(40).collect();
+        return Err(Fault::new(NAME, format!("its speaker has a \"name\" ({name:?}), which the template cannot say")));
     }
+    if field(fields, "refusal").is_some_and(|refusal| !fields::is_empty(refusal)) {
+        return Err("it has a \"refusal\", which is not read; write it as \"content\"".to_owned().into());
+    }
+    let learned = match (fields::trained(fields, true)?, role) {
+        (Some(true), Role::System | Role::User) => {
+            return Err(Fault::new(LOSS, format!("it is the {role}'s and marked to be trained on; only answers are")));
+        }
+        (said, _) => said.unwrap_or(true),
+    };
     match pick(["content", "value"]) {
-        Some((name, content)) => Ok(Turn::new(role, text(content, &format!("\"{name}\""))?)),
-        None => Err("it has neither \"content\" nor \"value\"".into()),
+        Some((name, content)) => Ok(Turn { learned, ..Turn::new(role, words(content, &format!("\"{name}\""))?) }),
+        None => Err("it has neither \"content\" nor \"value\"".to_owned().into()),
     }
 }
 
-fn role_of(name: &str) -> Result<Role, String> {
+/// The words of a message: a string, or parts that are text, one after the other.
+fn words(value: &Value, what: &str) -> Result<String, Fault> {
+    let Value::Array(parts) = value else { return Ok(text(value, what)?) };
+    let mut whole = String::new();
+    for part in parts {
+        let part = match part {
+            Value::Object(fields) => match fields.get("type").map_or(Some("text"), Value::as_str) {
+                Some("text" | "input_text" | "output_text") => fields.get("text").unwrap_or(&Value::Null),
+                other => return Err(other_part(other.unwrap_or("…"), what)),
+            },
+            part => part,
+        };
+        whole.push_str(&text(part, &format!("a part of {what}"))?);
+    }
+    Ok(whole)
+}
+
+fn other_part(of: &str, what: &str) -> Fault {
+    let rule = match of {
+        "thinking" | "redacted_thinking" | "reasoning" => REASONING,
+        _ if of.contains("tool") || of.contains("function") => TOOLS,
+        _ => MEDIA,
+    };
+    let of: String = of.chars().take(40).collect();
+    Fault::new(rule, format!("a part of {what} is of type {of:?}; only text is supported"))
+}
+
+fn role_of(name: &str) -> Result<Role, Fault> {
     match name {
         "system" => Ok(Role::System),
         "user" | "human" => Ok(Role::User),
         "assistant" | "gpt" => Ok(Role::Assistant),
         "tool" | "function" | "function_call" | "observation" | "ipython" => {
-            Err(format!("the role {name:?} is a tool's; tools are not supported"))
+            Err(Fault::new(TOOLS, format!("the role {name:?} is a tool's; tools are not supported")))
         }
         other => {
             let short: String = other.chars().take(40).collect();
-            Err(format!("unknown role {short:?}; known are system, user (human) and assistant (gpt)"))
+            Err(format!("unknown role {short:?}; known are system, user (human) and assistant (gpt)").into())
         }
     }
 }

@@ -1,20 +1,27 @@
-//! Bytes to conversations: JSON Lines or a JSON array, a record in any of the usual forms.
+//! Bytes to conversations: JSON Lines, a JSON array or Parquet, a record in any of the usual forms.
 //!
-//! A record that does not parse, or is no conversation that can be learned from, is counted, located
-//! and passed over; bad UTF-8 spoils only its own record. Only one record is held at a time beside
-//! what was read.
+//! A record that does not parse, is no conversation that can be learned from, or asks for something that is not
+//! done, is counted by reason, located and passed over; bad UTF-8 spoils only its own record. Only one record is held
+//! at a time beside what was read.
 
+pub(super) mod fields;
 pub(super) mod forms;
 
-use std::{collections::BTreeMap, fmt, io::Read};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{Read, Seek},
+};
 
 use serde_json::Value;
 
 use super::{
     chat::Conversation,
     error::DataError,
-    read::{Format, json::each_record, lines::LONGEST_LINE},
+    read::{self, Fault, Format, Packing, Passed},
 };
+
+pub use fields::Unread;
 
 /// Rejected records whose place and reason are kept.
 const KEPT_REJECTS: usize = 20;
@@ -30,6 +37,18 @@ pub enum Form {
     Messages,
     /// `prompt` and `completion`, strings or lists of messages, as TRL has them.
     PromptCompletion,
+}
+
+impl Form {
+    /// The fields of a record that it reads, the one that names it first, and those of them that are lists of messages.
+    fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Alpaca => (&["instruction", "input", "context", "output", "response", "system", "history"], &[]),
+            Self::ShareGpt => (&["conversations", "system"], &["conversations"]),
+            Self::Messages => (&["messages", "system"], &["messages"]),
+            Self::PromptCompletion => (&["prompt", "completion", "system"], &["prompt", "completion"]),
+        }
+    }
 }
 
 impl fmt::Display for Form {
@@ -58,49 +77,76 @@ pub struct ChatReading {
     pub rejected: u64,
     /// Where (as in `places`) and why the first of them were.
     pub reasons: Vec<(u64, String)>,
+    /// How many of them were for each kind of reason.
+    pub rules: BTreeMap<&'static str, u64>,
+    /// Fields of the others that are not read.
+    pub unread: Unread,
+    /// The encoding the file was converted from, if it was not UTF-8.
+    pub encoding: Option<&'static str>,
 }
 
 impl ChatReading {
-    fn reject(&mut self, place: u64, reason: impl Into<String>) {
+    fn reject(&mut self, place: u64, fault: Fault) {
         self.rejected += 1;
+        *self.rules.entry(fault.rule).or_default() += 1;
         if self.reasons.len() < KEPT_REJECTS {
-            self.reasons.push((place, reason.into()));
+            self.reasons.push((place, fault.reason));
         }
     }
 
-    /// Takes a record's text.
-    fn take(&mut self, place: u64, text: &str) {
-        let found = serde_json::from_str::<Value>(text)
-            .map_err(|e| format!("not JSON: {e}"))
-            .and_then(|record| forms::conversation(&record));
+    /// Takes a record.
+    fn take(&mut self, place: u64, record: Result<Value, Fault>) {
+        let found = record.and_then(|record| Ok((forms::conversation(&record)?, record)));
         match found {
-            Ok((form, conversation)) => {
+            Ok(((form, conversation), record)) => {
+                let (read, lists) = form.fields();
+                self.unread.count(&record, read, lists);
                 *self.forms.entry(form).or_default() += 1;
                 self.conversations.push(conversation);
                 self.places.push(place);
             }
-            Err(reason) => self.reject(place, reason),
+            Err(fault) => self.reject(place, fault),
         }
+    }
+
+    /// What was read, when all of it was.
+    fn finished(mut self, passed: Passed) -> Result<Self, DataError> {
+        if let Some(e) = passed.ended {
+            return Err(e);
+        }
+        if self.conversations.is_empty() {
+            return Err(DataError::NoConversation { rejected: self.rejected, first: self.reasons.into_iter().next() });
+        }
+        (self.bytes, self.encoding) = (passed.bytes, passed.encoding);
+        Ok(self)
     }
 }
 
-/// Reads every conversation of one input. An input without a single one is an error.
+/// Reads every conversation of one input that is not packed. An input without a single one is an error.
 pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataError> {
-    if !matches!(format, Format::Json | Format::JsonLines) {
-        return Err(DataError::Conversations(
-            "a .txt file holds none; expected JSON Lines (.jsonl) or a JSON array (.json)".into(),
-        ));
-    }
+    check(format, &[Format::Json, Format::JsonLines])?;
     let mut reading = ChatReading::default();
-    reading.bytes = each_record(format, input, LONGEST_LINE, |place, text| match text {
-        Ok(text) => reading.take(place, text),
-        Err(fault) => reading.reject(place, fault.reason),
-    })?;
-    if reading.conversations.is_empty() {
-        return Err(DataError::NoConversation {
-            rejected: reading.rejected,
-            first: reading.reasons.into_iter().next(),
-        });
+    let passed = read::decoded_records(format, input, &mut |place, record| reading.take(place, record));
+    reading.finished(passed)
+}
+
+/// The same of a file, which may be packed or Parquet.
+pub fn read_chat_file<R: Read + Seek + Send + 'static>(
+    kind: (Format, Packing),
+    input: R,
+) -> Result<ChatReading, DataError> {
+    check(kind.0, &[Format::Json, Format::JsonLines, Format::Parquet])?;
+    let mut reading = ChatReading::default();
+    let passed = read::records(kind, input, &mut |place, record| reading.take(place, record));
+    reading.finished(passed)
+}
+
+fn check(format: Format, read: &[Format]) -> Result<(), DataError> {
+    if read.contains(&format) {
+        return Ok(());
     }
-    Ok(reading)
+    Err(DataError::Conversations(format!(
+        "a .{} file holds none; expected JSON Lines (.jsonl), a JSON array (.json) or .parquet",
+        format.ending()
+    )))
 }

@@ -5,8 +5,28 @@ use serde_json::Value;
 use super::{Preference, PreferenceForm};
 use crate::data::{
     chat::{Role, Turn},
-    chat_reader::forms::{Fields, alpaca_question, check, field, kind, list, message_turn, side, task, text},
+    chat_reader::{
+        fields::{self, LOSS, TURNS},
+        forms::{Fields, alpaca_question, check, field, kind, list, message_turn, side, task, text},
+    },
+    read::Fault,
 };
+
+/// The fields of a record that are read, and those that are lists of messages, or one.
+pub(super) const READ: [&str; 11] = [
+    "prompt",
+    "chosen",
+    "rejected",
+    "ranked",
+    "conversations",
+    "instruction",
+    "input",
+    "context",
+    "history",
+    "system",
+    "choice",
+];
+pub(super) const LISTS: [&str; 4] = ["prompt", "chosen", "rejected", "conversations"];
 
 /// Answers that a ranking may have; all their pairs are made.
 const MOST_RANKED: usize = 64;
@@ -29,10 +49,14 @@ pub(super) enum Found {
 }
 
 /// What a record says, or the reason that it says nothing.
-pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), String> {
+pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Fault> {
     let Value::Object(fields) = record else {
-        return Err(format!("expected an object, found {}", kind(record)));
+        return Err(format!("expected an object, found {}", kind(record)).into());
     };
+    fields::check(fields)?;
+    if fields::trained(fields, false)? == Some(false) {
+        return Err(Fault::new(LOSS, "it is marked as not to be trained on"));
+    }
     if let Some(ranked) = field(fields, "ranked") {
         return Ok((PreferenceForm::Ranked, Found::Pairs(ranking(fields, ranked)?)));
     }
@@ -48,16 +72,18 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Stri
                 let short: String = other.chars().take(40).collect();
                 return Err(format!(
                     "unknown choice {short:?}; known are a, b, much_a, much_b, tie, both_bad, skip and unvote"
-                ));
+                )
+                .into());
             }
         },
     };
     let (chosen, rejected) = match (field(fields, "chosen"), field(fields, "rejected")) {
         (Some(chosen), Some(rejected)) => (chosen, rejected),
-        (Some(_), None) => return Err("\"chosen\" without \"rejected\"; both are expected".into()),
-        (None, Some(_)) => return Err("\"rejected\" without \"chosen\"; both are expected".into()),
+        (Some(_), None) => return Err("\"chosen\" without \"rejected\"; both are expected".to_owned().into()),
+        (None, Some(_)) => return Err("\"rejected\" without \"chosen\"; both are expected".to_owned().into()),
         (None, None) => {
-            return Err("no field that is known: \"chosen\" and \"rejected\", or \"prompt\" with \"ranked\"".into());
+            let known = "no field that is known: \"chosen\" and \"rejected\", or \"prompt\" with \"ranked\"";
+            return Err(known.to_owned().into());
         }
     };
     let (form, mut prompt, chosen, rejected) = if let Some(asked) = field(fields, "conversations") {
@@ -73,16 +99,25 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Stri
     } else {
         implicit(chosen, rejected)?
     };
+    let (named, read): (_, &[&str]) = match form {
+        PreferenceForm::Alpaca => ("instruction", &["input", "context", "history"]),
+        PreferenceForm::ShareGpt => ("conversations", &[]),
+        _ => ("prompt", &[]),
+    };
+    fields::check_context(fields, named, read)?;
     if let Some(system) = field(fields, "system") {
         prompt.insert(0, Turn::new(Role::System, text(system, "\"system\"")?));
     }
-    let task = task(fields)?;
-    let pair = pair(&tidy(prompt), chosen, rejected, task, vote)?;
+    let task = task(fields);
+    let pair = pair(&tidy(prompt), chosen, rejected, task, vote).map_err(|reason| Fault::new(TURNS, reason))?;
     Ok((if vote { PreferenceForm::Vote } else { form }, Found::Pairs(vec![pair])))
 }
 
-/// A prompt without an empty system turn, which says nothing.
+/// A prompt without an empty system turn, which says nothing. Nothing of it is learned, whatever its turns are marked as.
 fn tidy(mut prompt: Vec<Turn>) -> Vec<Turn> {
+    for turn in &mut prompt {
+        turn.learned = true;
+    }
     prompt.retain(|t| t.role != Role::System || !t.content.trim().is_empty());
     prompt
 }
@@ -123,63 +158,74 @@ fn check_prompt(prompt: &[Turn]) -> Result<(), String> {
 }
 
 /// All pairs of a ranking.
-fn ranking(fields: &Fields, ranked: &Value) -> Result<Vec<Preference>, String> {
-    let asked = field(fields, "prompt").ok_or("\"ranked\" without \"prompt\"; both are expected")?;
+fn ranking(fields: &Fields, ranked: &Value) -> Result<Vec<Preference>, Fault> {
+    let asked = field(fields, "prompt").ok_or_else(|| "\"ranked\" without \"prompt\"; both are expected".to_owned())?;
+    fields::check_context(fields, "prompt", &[])?;
     let mut prompt = side(asked, "prompt", Role::User)?;
     let Value::Array(ranked) = ranked else {
-        return Err(format!("\"ranked\" is {}, not a list of answers", kind(ranked)));
+        return Err(format!("\"ranked\" is {}, not a list of answers", kind(ranked)).into());
     };
     if !(2..=MOST_RANKED).contains(&ranked.len()) {
-        return Err(format!("\"ranked\" has {} answers; 2 to {MOST_RANKED} are expected", ranked.len()));
+        return Err(format!("\"ranked\" has {} answers; 2 to {MOST_RANKED} are expected", ranked.len()).into());
     }
-    let answers: Result<Vec<String>, String> = ranked.iter().map(|value| answer(value, "ranked", &prompt)).collect();
+    let answers: Result<Vec<String>, Fault> = ranked.iter().map(|value| answer(value, "ranked", &prompt)).collect();
     let answers = answers?;
     if let Some(system) = field(fields, "system") {
         prompt.insert(0, Turn::new(Role::System, text(system, "\"system\"")?));
     }
-    let (prompt, task) = (tidy(prompt), task(fields)?);
+    let (prompt, task) = (tidy(prompt), task(fields));
     let mut pairs = Vec::new();
     for (at, better) in answers.iter().enumerate() {
         for (after, worse) in answers.iter().enumerate().skip(at + 1) {
             let made = pair(&prompt, better.clone(), worse.clone(), task.clone(), false);
-            pairs.push(made.map_err(|reason| format!("answers {} and {} of \"ranked\": {reason}", at + 1, after + 1))?);
+            pairs.push(made.map_err(|reason| {
+                Fault::new(TURNS, format!("answers {} and {} of \"ranked\": {reason}", at + 1, after + 1))
+            })?);
         }
     }
     Ok(pairs)
 }
 
 /// A message that answers.
-fn message(value: &Value, name: &str) -> Result<String, String> {
-    let turn = message_turn(value).map_err(|reason| format!("\"{name}\": {reason}"))?;
+fn message(value: &Value, name: &str) -> Result<String, Fault> {
+    let turn = message_turn(value).map_err(|fault| fault.within(&format!("\"{name}\"")))?;
     spoken(turn, name)
 }
 
-fn spoken(turn: Turn, name: &str) -> Result<String, String> {
+fn spoken(turn: Turn, name: &str) -> Result<String, Fault> {
     match turn.role {
+        Role::Assistant if !turn.learned => {
+            Err(Fault::new(LOSS, format!("\"{name}\" is marked as not to be trained on")))
+        }
         Role::Assistant => Ok(turn.content),
-        role => Err(format!("\"{name}\" is said by the {role}; an answer of the assistant is expected")),
+        role => Err(format!("\"{name}\" is said by the {role}; an answer of the assistant is expected").into()),
     }
 }
 
 /// An answer to a prompt: a string, a message in a list, or the whole conversation, prompt and all.
-fn answer(value: &Value, name: &str, prompt: &[Turn]) -> Result<String, String> {
+fn answer(value: &Value, name: &str, prompt: &[Turn]) -> Result<String, Fault> {
     if !value.is_array() {
-        return text(value, &format!("\"{name}\""));
+        return Ok(text(value, &format!("\"{name}\""))?);
     }
     let mut turns = list(value, name)?;
-    if turns.len() > 1 && turns.starts_with(prompt) {
+    if turns.len() > 1 && turns.len() > prompt.len() && same(&turns[..prompt.len()], prompt) {
         turns.drain(..prompt.len());
     }
     match <[Turn; 1]>::try_from(turns) {
         Ok([turn]) => spoken(turn, name),
-        Err(turns) => Err(format!("\"{name}\" has {} messages; one answer is expected", turns.len())),
+        Err(turns) => Err(format!("\"{name}\" has {} messages; one answer is expected", turns.len()).into()),
     }
+}
+
+/// Whether the same is said in both.
+fn same(one: &[Turn], other: &[Turn]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.role == b.role && a.content == b.content)
 }
 
 type Parts = (PreferenceForm, Vec<Turn>, String, String);
 
 /// Sides that hold the prompt themselves.
-fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, String> {
+fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, Fault> {
     let (form, mut chosen, mut rejected) = match (chosen, rejected) {
         (Value::Array(_), Value::Array(_)) => {
             (PreferenceForm::Messages, list(chosen, "chosen")?, list(rejected, "rejected")?)
@@ -192,17 +238,18 @@ fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, String> {
                 "\"chosen\" is {} and \"rejected\" {}; without \"prompt\" two lists of messages or two strings are expected",
                 kind(chosen),
                 kind(rejected)
-            ));
+            )
+            .into());
         }
     };
     let last = |turns: &mut Vec<Turn>, name: &str| {
-        spoken(turns.pop().ok_or_else(|| format!("\"{name}\" has no messages"))?, name)
+        let last = turns.pop().ok_or_else(|| Fault::from(format!("\"{name}\" has no messages")))?;
+        spoken(last, name)
     };
     let answers = (last(&mut chosen, "chosen")?, last(&mut rejected, "rejected")?);
-    if chosen != rejected {
-        return Err(
-            "\"chosen\" and \"rejected\" differ before their last answer, so they do not answer one prompt".into()
-        );
+    if !same(&chosen, &rejected) {
+        let why = "\"chosen\" and \"rejected\" differ before their last answer, so they do not answer one prompt";
+        return Err(why.to_owned().into());
     }
     Ok((form, chosen, answers.0, answers.1))
 }

@@ -7,7 +7,11 @@
 mod forms;
 mod pairs;
 
-use std::{collections::BTreeMap, fmt, io::Read};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{Read, Seek},
+};
 
 use serde_json::Value;
 
@@ -15,8 +19,9 @@ pub use pairs::{PairExample, PairsFitted, Side, encode_pairs, split_preferences}
 
 use super::{
     chat::{self, Turn},
+    chat_reader::Unread,
     error::DataError,
-    read::{Format, json::each_record, lines::LONGEST_LINE},
+    read::{self, Fault, Format, Packing, Passed},
     split::{self, Key},
 };
 use forms::Found;
@@ -112,15 +117,22 @@ pub struct PreferenceReading {
     pub rejected: u64,
     /// Where (as in `places`) and why the first of them were.
     pub reasons: Vec<(u64, String)>,
+    /// How many of them were for each kind of reason.
+    pub rules: BTreeMap<&'static str, u64>,
+    /// Fields of the others that are not read.
+    pub unread: Unread,
+    /// The encoding the file was converted from, if it was not UTF-8.
+    pub encoding: Option<&'static str>,
     /// The votes that stand, oldest first, so that each can be taken back.
     votes: Vec<Found>,
 }
 
 impl PreferenceReading {
-    fn reject(&mut self, place: u64, reason: String) {
+    fn reject(&mut self, place: u64, fault: Fault) {
         self.rejected += 1;
+        *self.rules.entry(fault.rule).or_default() += 1;
         if self.reasons.len() < KEPT_REJECTS {
-            self.reasons.push((place, reason));
+            self.reasons.push((place, fault.reason));
         }
     }
 
@@ -140,13 +152,14 @@ impl PreferenceReading {
         }
     }
 
-    /// Takes a record's text.
-    fn take(&mut self, place: u64, text: &str) {
-        let found = serde_json::from_str::<Value>(text)
-            .map_err(|e| format!("not JSON: {e}"))
-            .and_then(|record| forms::preference(&record));
+    /// Takes a record.
+    fn take(&mut self, place: u64, record: Result<Value, Fault>) {
+        let found = record.and_then(|record| Ok((forms::preference(&record)?, record)));
         match found {
-            Ok((form, found)) => {
+            Ok(((form, found), record)) => {
+                if form != PreferenceForm::Vote {
+                    self.unread.count(&record, &forms::READ, &forms::LISTS);
+                }
                 *self.forms.entry(form).or_default() += 1;
                 let mut vote = |found| self.votes.extend((form == PreferenceForm::Vote).then_some(found));
                 match found {
@@ -170,29 +183,52 @@ impl PreferenceReading {
                     Found::Unvote => self.unvote(),
                 }
             }
-            Err(reason) => self.reject(place, reason),
+            Err(fault) => self.reject(place, fault),
         }
+    }
+
+    /// What was read, when all of it was.
+    fn finished(mut self, passed: Passed) -> Result<Self, DataError> {
+        if let Some(e) = passed.ended {
+            return Err(e);
+        }
+        if self.preferences.is_empty() {
+            return Err(DataError::NoPreference {
+                rejected: self.rejected,
+                undecided: self.ties + self.both_bad + self.skipped,
+                first: self.reasons.into_iter().next(),
+            });
+        }
+        (self.bytes, self.encoding) = (passed.bytes, passed.encoding);
+        Ok(self)
     }
 }
 
-/// Reads every preference of one input. An input without a single pair is an error.
+/// Reads every preference of one input that is not packed. An input without a single pair is an error.
 pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceReading, DataError> {
-    if !matches!(format, Format::Json | Format::JsonLines) {
-        return Err(DataError::Preferences(
-            "a .txt file holds none; expected JSON Lines (.jsonl) or a JSON array (.json)".into(),
-        ));
-    }
+    check(format, &[Format::Json, Format::JsonLines])?;
     let mut reading = PreferenceReading::default();
-    reading.bytes = each_record(format, input, LONGEST_LINE, |place, text| match text {
-        Ok(text) => reading.take(place, text),
-        Err(fault) => reading.reject(place, fault.reason),
-    })?;
-    if reading.preferences.is_empty() {
-        return Err(DataError::NoPreference {
-            rejected: reading.rejected,
-            undecided: reading.ties + reading.both_bad + reading.skipped,
-            first: reading.reasons.into_iter().next(),
-        });
+    let passed = read::decoded_records(format, input, &mut |place, record| reading.take(place, record));
+    reading.finished(passed)
+}
+
+/// The same of a file, which may be packed or Parquet.
+pub fn read_preference_file<R: Read + Seek + Send + 'static>(
+    kind: (Format, Packing),
+    input: R,
+) -> Result<PreferenceReading, DataError> {
+    check(kind.0, &[Format::Json, Format::JsonLines, Format::Parquet])?;
+    let mut reading = PreferenceReading::default();
+    let passed = read::records(kind, input, &mut |place, record| reading.take(place, record));
+    reading.finished(passed)
+}
+
+fn check(format: Format, read: &[Format]) -> Result<(), DataError> {
+    if read.contains(&format) {
+        return Ok(());
     }
-    Ok(reading)
+    Err(DataError::Preferences(format!(
+        "a .{} file holds none; expected JSON Lines (.jsonl), a JSON array (.json) or .parquet",
+        format.ending()
+    )))
 }

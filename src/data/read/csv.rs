@@ -8,17 +8,18 @@ use std::io::{BufRead, Read};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 
-use super::{BAD_ENCODING, Fault, LONGEST_DOCUMENT, MALFORMED, lines::buffered, record};
+use super::{BAD_ENCODING, CUT_OFF, Fault, LONGEST_DOCUMENT, MALFORMED, ReadOptions, lines::buffered, record};
 use crate::data::{document::Document, error::DataError};
 
 /// Columns a row may have.
 const MOST_COLUMNS: usize = 4096;
 
-/// Reads a document a row. The place is the line on which the row ends.
+/// Reads a document a row. The place is the line on which the row begins, or on which the quotation mark stands that
+/// makes it wrong. A row that names the columns again, where files were joined, is passed over.
 pub(super) fn read(
     input: impl Read,
     delimiter: u8,
-    field: Option<&str>,
+    options: &ReadOptions,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Result<(), DataError> {
     let mut rows = Rows::new(input, delimiter);
@@ -27,11 +28,17 @@ pub(super) fn read(
         Ok(fields) => fields.iter().map(|f| String::from_utf8_lossy(f).trim().to_owned()).collect(),
         Err(fault) => return Err(DataError::Shape(format!("its first row names no columns: {}", fault.reason))),
     };
-    let text = record::text_field(field, |name| names.iter().any(|n| n == name))
+    let text = record::text_field(options.field.as_deref(), |name| names.iter().any(|n| n == name))
         .map_err(|fault| DataError::Shape(format!("{}; its columns are {names:?}", fault.reason)))?
         .to_owned();
     loop {
         let Some(row) = rows.next()? else { return Ok(()) };
+        if row
+            .as_ref()
+            .is_ok_and(|row| row.iter().zip(&names).filter(|(a, b)| **a == b.as_bytes()).count() == names.len())
+        {
+            continue;
+        }
         let found = row.and_then(|fields| {
             if fields.len() != names.len() {
                 return Err(Fault::new(MALFORMED, format!("{} fields under {} names", fields.len(), names.len())));
@@ -44,9 +51,9 @@ pub(super) fn read(
                     record.insert(name.clone(), Value::String(value.to_owned()));
                 }
             }
-            record::document(&record, Some(&text))
+            record::document(&record, Some(&text), options.prose)
         });
-        let place = rows.line;
+        let place = rows.place;
         take(place, found);
     }
 }
@@ -59,24 +66,70 @@ struct Rows<I> {
     parser: Reader,
     output: Vec<u8>,
     ends: Vec<usize>,
-    /// The line on which the newest row ended.
+    quotes: Quotes,
+    /// Where the newest row is located.
+    place: u64,
+}
+
+/// Lines and quotation marks as they pass.
+struct Quotes {
+    delimiter: u8,
+    /// The line of the next byte.
     line: u64,
+    /// The byte before it.
+    last: u8,
+    /// The line on which the row begins.
+    begins: Option<u64>,
+    /// The line on which the quotation mark stands that is open.
+    open: Option<u64>,
+    /// That of the one that was closed by the byte before.
+    closed: Option<u64>,
+    /// That of the first of the row that closes in the middle of a field.
+    wrong: Option<u64>,
+}
+
+impl Quotes {
+    fn pass(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let ends_line = matches!(byte, b'\n' | b'\r');
+            if !ends_line {
+                self.begins.get_or_insert(self.line);
+            }
+            let closed = self.closed.take();
+            match (byte, self.open) {
+                (b'"', Some(line)) => (self.open, self.closed) = (None, Some(line)),
+                (b'"', None) if closed.is_some() => self.open = closed,
+                (b'"', None) if self.last == self.delimiter || matches!(self.last, b'\n' | b'\r') => {
+                    self.open = Some(self.line);
+                }
+                (b' ' | b'\t', None) if *byte != self.delimiter => self.closed = closed,
+                (_, None) if !ends_line && *byte != self.delimiter => self.wrong = self.wrong.or(closed),
+                _ => {}
+            }
+            self.line += u64::from(*byte == b'\r' || *byte == b'\n' && self.last != b'\r');
+            self.last = *byte;
+        }
+    }
 }
 
 impl<I: Read> Rows<I> {
     fn new(input: I, delimiter: u8) -> Self {
         let parser = ReaderBuilder::new().delimiter(delimiter).build();
-        Self { input: buffered(input), parser, output: vec![0; 1 << 12], ends: vec![0; 64], line: 0 }
+        let quotes = Quotes { delimiter, line: 1, last: b'\n', begins: None, open: None, closed: None, wrong: None };
+        Self { input: buffered(input), parser, output: vec![0; 1 << 12], ends: vec![0; 64], quotes, place: 0 }
     }
 
     /// The next row's fields.
     fn next(&mut self) -> Result<Option<Row<'_>>, DataError> {
         let (mut written, mut ended) = (0, 0);
         let mut fault = None;
+        self.quotes.begins = None;
         loop {
             let chunk = self.input.fill_buf()?;
+            let at_end = chunk.is_empty();
             let (result, read, out, ends) =
                 self.parser.read_record(chunk, &mut self.output[written..], &mut self.ends[ended..]);
+            self.quotes.pass(&chunk[..read]);
             self.input.consume(read);
             written += out;
             ended += ends;
@@ -100,11 +153,21 @@ impl<I: Read> Rows<I> {
                     fault.get_or_insert_with(|| Fault::new(MALFORMED, reason));
                     ended = 0;
                 }
-                ReadRecordResult::Record => break,
+                ReadRecordResult::Record => {
+                    self.place = self.quotes.begins.unwrap_or(self.quotes.line);
+                    if let Some(line) = self.quotes.open.take().filter(|_| at_end) {
+                        self.place = line;
+                        fault = Some(Fault::new(CUT_OFF, "a quotation mark opens here and is not closed"));
+                    } else if let Some(line) = self.quotes.wrong.take() {
+                        self.place = line;
+                        let reason = "a quotation mark that opens here closes in the middle of a field";
+                        fault.get_or_insert_with(|| Fault::new(MALFORMED, reason));
+                    }
+                    break;
+                }
                 ReadRecordResult::End => return Ok(None),
             }
         }
-        self.line = self.parser.line().saturating_sub(1).max(1);
         if let Some(fault) = fault {
             return Ok(Some(Err(fault)));
         }

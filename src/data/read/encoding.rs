@@ -17,7 +17,7 @@ use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{
     BIG5, Decoder, EUC_JP, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252,
 };
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
 
 use crate::data::error::DataError;
 
@@ -69,7 +69,7 @@ pub fn to_text(bytes: Vec<u8>) -> Result<Text, DataError> {
     let kind = if is_plain(head) { tell(&bytes)? } else { tell(head)? };
     let invalid = |e: &std::str::Utf8Error, bytes: &[u8]| {
         let offset = e.valid_up_to();
-        let line = bytes[..offset].iter().filter(|b| **b == b'\n').count() as u64 + 1;
+        let line = memchr_iter(b'\n', &bytes[..offset]).count() as u64 + 1;
         DataError::InvalidUtf8 { offset: offset as u64, line }
     };
     let mut text = match kind {
@@ -144,30 +144,37 @@ struct Utf8 {
     good: usize,
     /// Places that are no UTF-8.
     bad: usize,
-    /// Zero bytes and other control characters that no text has.
+    /// Those of them that are the beginning of a character.
+    halves: usize,
+    /// Runs of zero bytes and other control characters that no text has.
     control: usize,
 }
 
 impl Utf8 {
     fn of(bytes: &[u8]) -> Self {
-        let mut found = Self { good: 0, bad: 0, control: 0 };
+        let mut found = Self { good: 0, bad: 0, halves: 0, control: 0 };
         let mut chunks = bytes.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
+            let mut last = false;
             for c in chunk.valid().chars() {
                 found.good += usize::from(!c.is_ascii());
-                found.control += usize::from(c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{C}' | '\u{85}'));
+                let control = c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{C}' | '\u{85}');
+                found.control += usize::from(control && !last);
+                last = control;
             }
             // At the end a character may be cut in two.
             let cut =
                 chunks.peek().is_none() && std::str::from_utf8(chunk.invalid()).is_err_and(|e| e.error_len().is_none());
             found.bad += usize::from(!chunk.invalid().is_empty() && !cut);
+            found.halves += usize::from(chunk.invalid().len() > 1 && !cut);
         }
         found
     }
 
-    /// Whether most of what is not ASCII is UTF-8. Two bytes of GBK are, by chance, in one case of seven.
+    /// Whether most of what is not ASCII is UTF-8, or was before it was cut. Two bytes of GBK are, by chance, in one case of
+    /// seven.
     fn is_likely(&self) -> bool {
-        self.bad == 0 || self.good > self.bad
+        self.good > self.bad || self.bad == self.halves
     }
 
     /// Whether these bytes are text with some faults in it: few of all its characters, or few of its lines.
@@ -557,6 +564,7 @@ mod tests {
         let on_one_line: Vec<u8> = bytes.iter().copied().filter(|b| *b != b'\n').collect();
         assert_eq!(tell(&on_one_line).unwrap(), Kind::Utf8);
         assert_eq!(tell(b"the furnace is w\xffarm\n").unwrap(), Kind::Utf8);
+        assert_eq!(tell(b"the furnace \xe6\x98 is \xf0\x9f\x98 warm\n").unwrap(), Kind::Utf8);
         // A zero byte is no other encoding either, and a program is none at all.
         for text in [VERSE.to_owned(), ENGLISH.repeat(2), format!("[{}]", RECORD.trim().repeat(4))] {
             let middle = text.char_indices().nth(20).map_or(0, |(at, _)| at);

@@ -1,16 +1,20 @@
 //! Cutting a JSON array, or objects one after the other, into records without parsing them.
 //!
 //! A parser would end at the first fault, and hold the whole file. Here brackets are counted outside
-//! strings, so that a record that is no JSON spoils only itself.
+//! strings, so that a record that is no JSON spoils only itself. A line break inside a string is none that JSON
+//! allows: the string was never closed. It then ends there, and with it a record that began on the same line.
 
 use std::io::BufRead;
 
 use crate::data::error::DataError;
 
 /// A record, or the reason there is none.
+#[derive(Debug, PartialEq)]
 pub(in crate::data) enum Record<'a> {
     Whole(&'a [u8]),
     TooLong,
+    /// A string in it has no closing quotation mark; with the line on which it opens.
+    OpenString(u64),
     /// The input ended inside it.
     Unfinished,
     /// The input ended between records, but inside the array.
@@ -27,6 +31,11 @@ pub(in crate::data) struct Records<R> {
     /// Inside an array of records.
     in_array: bool,
     ended: bool,
+    /// The line of the next byte, and whether the one before it was `\r`.
+    line: u64,
+    after_return: bool,
+    /// The line on which the newest record begins.
+    begins: u64,
 }
 
 /// Where the reading stands.
@@ -55,7 +64,9 @@ enum Step {
 
 impl<R: BufRead> Records<R> {
     pub(in crate::data) fn new(input: R, limit: usize) -> Self {
-        Self { input, limit, offset: 0, buffer: Vec::new(), length: 0, in_array: false, ended: false }
+        let (buffer, length) = (Vec::new(), 0);
+        let (in_array, ended, after_return) = (false, false, false);
+        Self { input, limit, offset: 0, buffer, length, in_array, ended, line: 1, after_return, begins: 1 }
     }
 
     /// Bytes read.
@@ -63,10 +74,17 @@ impl<R: BufRead> Records<R> {
         self.offset
     }
 
+    /// The line on which the newest record begins.
+    pub(in crate::data) fn begins(&self) -> u64 {
+        self.begins
+    }
+
     pub(in crate::data) fn next(&mut self) -> Result<Option<Record<'_>>, DataError> {
         self.buffer.clear();
         self.length = 0;
         let mut state = State::Between;
+        // The line on which the newest string opens, and the first that did not close.
+        let (mut opens, mut open) = (0, None);
         while !self.ended {
             let chunk = self.input.fill_buf()?;
             if chunk.is_empty() {
@@ -76,8 +94,27 @@ impl<R: BufRead> Records<R> {
             // The record's part of this chunk: from where to where.
             let (mut from, mut used, mut done) = (0, 0, false);
             while used < chunk.len() && !done {
-                match step(state, chunk[used], &mut self.in_array) {
+                let byte = chunk[used];
+                let mut step = step(state, byte, &mut self.in_array);
+                if matches!(byte, b'\n' | b'\r')
+                    && let State::Text(depth) | State::Escape(depth) = state
+                {
+                    open.get_or_insert(opens);
+                    let ends = depth == 0 || self.begins == self.line;
+                    step = if ends { Step::Ended } else { Step::To(State::Nested(depth)) };
+                }
+                if !matches!(step, Step::Ended) {
+                    self.line += u64::from(byte == b'\r' || byte == b'\n' && !self.after_return);
+                    self.after_return = byte == b'\r';
+                }
+                match step {
                     Step::To(next) => {
+                        if state == State::Between && next != state {
+                            self.begins = self.line;
+                        }
+                        if matches!(next, State::Text(_)) && !matches!(state, State::Text(_) | State::Escape(_)) {
+                            opens = self.line;
+                        }
                         state = next;
                         used += 1;
                     }
@@ -98,15 +135,21 @@ impl<R: BufRead> Records<R> {
             self.input.consume(used);
             self.offset += used as u64;
             if done {
-                return Ok(Some(self.record()));
+                return Ok(Some(match open {
+                    Some(line) => Record::OpenString(line),
+                    None => self.record(),
+                }));
             }
+        }
+        if let (State::Text(_) | State::Escape(_), None) = (state, open) {
+            open = Some(opens);
         }
         match state {
             State::Between => Ok(std::mem::take(&mut self.in_array).then_some(Record::Unclosed)),
             State::Bare => Ok(Some(self.record())),
             State::Nested(_) | State::Text(_) | State::Escape(_) => {
                 self.in_array = false;
-                Ok(Some(Record::Unfinished))
+                Ok(Some(open.map_or(Record::Unfinished, Record::OpenString)))
             }
         }
     }
@@ -129,7 +172,9 @@ fn step(state: State, byte: u8, in_array: &mut bool) -> Step {
         }
         (State::Between, b'{' | b'[') => State::Nested(1),
         (State::Between, b'"') => State::Text(0),
-        (State::Between, _) if byte == b',' || byte.is_ascii_whitespace() => state,
+        // Files that were joined have a byte order mark between their records.
+        (State::Between, b',' | 0xEF | 0xBB | 0xBF) => state,
+        (State::Between, _) if byte.is_ascii_whitespace() => state,
         (State::Between, _) => State::Bare,
         (State::Nested(1), b'}' | b']') | (State::Text(0), b'"') => return Step::Ends,
         (State::Nested(depth), b'}' | b']') => State::Nested(depth - 1),
@@ -137,7 +182,7 @@ fn step(state: State, byte: u8, in_array: &mut bool) -> Step {
         (State::Text(depth), b'"') => State::Nested(depth),
         (State::Text(depth), b'\\') => State::Escape(depth),
         (State::Nested(depth), b'"') | (State::Escape(depth), _) => State::Text(depth),
-        (State::Bare, b',' | b']' | b'{' | b'\n') => return Step::Ended,
+        (State::Bare, b',' | b']' | b'{' | b'\n' | b'\r') => return Step::Ended,
         (State::Nested(_) | State::Text(_) | State::Bare, _) => state,
     };
     Step::To(next)
@@ -155,7 +200,8 @@ mod tests {
             found.push(match record {
                 Record::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
                 Record::TooLong => "too long".into(),
-                Record::Unfinished => "unfinished".into(),
+                Record::OpenString(line) => format!("open on {line}"),
+                Record::Unfinished => format!("unfinished from {}", records.begins()),
                 Record::Unclosed => "unclosed".into(),
             });
         }
@@ -177,9 +223,15 @@ mod tests {
                 ("[\"a,\\\"]\",{}]", vec!["\"a,\\\"]\"", "{}"]),
                 ("[{} {}]", vec!["{}", "{}"]),
                 ("[{},", vec!["{}", "unclosed"]),
-                ("[{},{\"a\":\"", vec!["{}", "unfinished"]),
+                ("[{},{\"a\":\"", vec!["{}", "open on 1"]),
+                ("[{},\n\r\n\r{\"a\":[", vec!["{}", "unfinished from 4"]),
                 ("nonsense {}", vec!["nonsense ", "{}"]),
                 ("[1", vec!["1", "unclosed"]),
+                ("[{}]\u{FEFF}[{}]\n\u{FEFF}{}", vec!["{}", "{}", "{}"]),
+                // A string without an end costs its own record, located at its opening.
+                ("[\n{\"a\":\"b},\n{\"a\":\"c\"}\n]", vec!["open on 2", "{\"a\":\"c\"}"]),
+                ("[\n{\n\"a\":\"b\",\n\"b\":\"c,\r\n\"d\":\"e\"\n},{\"a\":\"c\"}]", vec!["open on 4", "{\"a\":\"c\"}"]),
+                ("[\n{\n\"a\":\n\"b", vec!["open on 4"]),
             ] {
                 assert_eq!(records(text, chunk), wanted, "{text} in chunks of {chunk}");
             }

@@ -1,15 +1,17 @@
 //! Bytes to documents, one at a time: a format a file.
 //!
 //! The way of a file: `unpack` undoes gzip and zstd, `encoding` makes UTF-8 of it, a format's reader cuts it
-//! into records, `record` makes a document of each. A record that is none is handed over as a [`Fault`] with
-//! its rule; what ends a file early is told with what was read until then. Nothing is opened here, and no more
-//! is held than a record and a buffer.
+//! into records, `record` makes a document of each; conversations and pairs go the same way and take the records
+//! as JSON. A record that is none is handed over as a [`Fault`] with its rule; what ends a file early is told with
+//! what was read until then. Nothing is opened here, and no more is held than a record and a buffer.
 
 mod csv;
 mod encoding;
 pub(super) mod items;
 pub(super) mod json;
 pub(super) mod lines;
+pub(super) mod mend;
+mod page;
 mod parquet;
 mod record;
 mod text;
@@ -17,17 +19,22 @@ mod unpack;
 
 use std::{
     cell::Cell,
-    io::{self, Read, Seek},
+    io::{self, BufRead, Read, Seek, SeekFrom},
     rc::Rc,
 };
 
+use serde_json::Value;
+
 use super::{document::Document, error::DataError};
 use encoding::Utf8Reader;
+use lines::LONGEST_LINE;
 
 pub use encoding::{Text, is_pointer, to_text};
 
 /// Bytes that a document, and the record it is read from, may have.
 pub const LONGEST_DOCUMENT: usize = 16 << 20;
+/// Bytes of conversations or preferences that a file may have, unpacked.
+pub const MOST_RECORDS: u64 = 512 << 20;
 /// Rejected records whose place and reason a [`Reading`] keeps.
 const KEPT_REJECTS: usize = 20;
 
@@ -52,6 +59,8 @@ pub const EMPTY: &str = "empty";
 pub const TOO_LONG: &str = "too_long";
 /// Bytes that are no character of the file's encoding.
 pub const BAD_ENCODING: &str = "bad_encoding";
+/// It is in none of the forms of a conversation or a pair, or a field of it is no text.
+pub const FORM: &str = "form";
 /// The file ends in the middle of it.
 pub const CUT_OFF: &str = "cut_off";
 
@@ -60,9 +69,21 @@ impl Fault {
         Self { rule, reason: reason.into() }
     }
 
+    /// The same with the place inside the record before the reason.
+    pub(super) fn within(self, place: &str) -> Self {
+        Self { reason: format!("{place}: {}", self.reason), ..self }
+    }
+
     /// A line, row or record longer than `limit` bytes.
     pub(super) fn too_long(what: &str, limit: usize) -> Self {
         Self::new(TOO_LONG, format!("the {what} has more than {limit} bytes"))
+    }
+}
+
+impl From<String> for Fault {
+    /// A record in a form that is not read.
+    fn from(reason: String) -> Self {
+        Self { rule: FORM, reason }
     }
 }
 
@@ -115,6 +136,19 @@ impl Format {
         }
     }
 
+    /// The usual ending of its files.
+    pub(super) fn ending(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Markdown => "md",
+            Self::JsonLines => "jsonl",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Parquet => "parquet",
+        }
+    }
+
     /// Format and packing of a file by its name.
     pub fn of_name(name: &str) -> Option<(Self, Packing)> {
         let (rest, ending) = name.rsplit_once('.')?;
@@ -136,6 +170,8 @@ pub struct ReadOptions {
     pub field: Option<String>,
     /// Whether a text file is one document, rather than one between blank lines.
     pub whole: bool,
+    /// Whether it is known to be prose or a program, so that a record with title and author is no poem.
+    pub prose: bool,
 }
 
 /// What came of a file as a whole.
@@ -153,16 +189,60 @@ pub struct Passed {
 pub fn documents<R: Read + Seek + Send + 'static>(
     (format, packing): (Format, Packing),
     options: &ReadOptions,
-    input: R,
+    mut input: R,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Passed {
-    if format == Format::Parquet {
-        return parquet::read(options, input, take);
-    }
-    match unpack::unpacked(packing, input) {
+    let opened = match format {
+        Format::Parquet => match no_pointer_at(&mut input) {
+            Ok(()) => return parquet::read(options, input, take),
+            Err(e) => Err(e),
+        },
+        _ => no_pointer(input).and_then(|input| Ok(unpack::unpacked(packing, input)?)),
+    };
+    match opened {
         Ok(input) => decoded(format, options, input, take),
-        Err(e) => Passed { ended: Some(e.into()), ..Passed::default() },
+        Err(e) => Passed { ended: Some(e), ..Passed::default() },
     }
+}
+
+/// Hands every record of conversations or preferences over, as JSON or a fault, with its place.
+pub(super) fn records<R: Read + Seek + Send + 'static>(
+    (format, packing): (Format, Packing),
+    mut input: R,
+    take: &mut dyn FnMut(u64, Result<Value, Fault>),
+) -> Passed {
+    let opened = match format {
+        Format::Parquet => match no_pointer_at(&mut input) {
+            Ok(()) => return parquet::records(LONGEST_LINE, MOST_RECORDS, input, take),
+            Err(e) => Err(e),
+        },
+        _ => no_pointer(input).and_then(|input| Ok(unpack::unpacked(packing, input)?)),
+    };
+    match opened {
+        Ok(input) => decoded_records(format, Limited { input, left: MOST_RECORDS }, take),
+        Err(e) => Passed { ended: Some(e), ..Passed::default() },
+    }
+}
+
+/// The same of an input that is neither packed nor Parquet.
+pub(super) fn decoded_records(
+    format: Format,
+    input: impl Read,
+    take: &mut dyn FnMut(u64, Result<Value, Fault>),
+) -> Passed {
+    let Utf8 { input, bytes, encoding } = match utf8(format, input) {
+        Ok(found) => found,
+        Err(e) => return Passed { ended: Some(e), ..Passed::default() },
+    };
+    let done = json::each_record(format, input, LONGEST_LINE, |place, found| {
+        let replaced =
+            |value: &Value| encoding.get().filter(|_| value.to_string().contains(char::REPLACEMENT_CHARACTER));
+        match found {
+            Ok(value) => take(place, replaced(&value).map_or(Ok(value), |name| Err(undecodable(name)))),
+            Err(fault) => take(place, Err(fault)),
+        }
+    });
+    Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err() }
 }
 
 /// Everything behind the unpacking.
@@ -172,29 +252,109 @@ fn decoded(
     input: impl Read,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Passed {
-    let input = Utf8Reader::new(input);
-    let encoding = input.name();
-    let bytes = Rc::new(Cell::new(0));
-    let input = Counted { input, bytes: Rc::clone(&bytes) };
-    // What a decoder could not make sense of it has replaced; such a document is not the author's.
-    let mut checked = |place: u64, found: Result<Document, Fault>| match (encoding.get(), found) {
-        (Some(name), Ok(document)) if document.text().contains(char::REPLACEMENT_CHARACTER) => {
-            take(place, Err(Fault::new(BAD_ENCODING, format!("bytes that are no {name}"))));
-        }
-        (_, found) => take(place, found),
+    let Utf8 { input, bytes, encoding } = match utf8(format, input) {
+        Ok(found) => found,
+        Err(e) => return Passed { ended: Some(e), ..Passed::default() },
+    };
+    let mut checked = |place: u64, found: Result<Document, Fault>| {
+        let found = found.and_then(|document| match encoding.get() {
+            // What a decoder could not make sense of it has replaced; such a document is not the author's.
+            Some(name) if document.text().contains(char::REPLACEMENT_CHARACTER) => Err(undecodable(name)),
+            _ if document.text().contains('\0') => Err(Fault::new(BAD_ENCODING, "a zero byte, which no text has")),
+            _ => Ok(document),
+        });
+        take(place, found);
     };
     let done = match format {
         Format::Text => text::read(input, options.whole, &mut checked),
         Format::Markdown => text::read_markdown(input, &mut checked),
-        Format::JsonLines | Format::Json => json::each_record(format, input, LONGEST_DOCUMENT, |place, record| {
-            checked(place, record.and_then(|text| record::parse(text, options.field.as_deref())));
+        Format::JsonLines | Format::Json => json::each_record(format, input, LONGEST_DOCUMENT, |place, found| {
+            checked(place, found.and_then(|value| record::of_json(&value, options)));
         })
         .map(drop),
-        Format::Csv => csv::read(input, b',', options.field.as_deref(), &mut checked),
-        Format::Tsv => csv::read(input, b'\t', options.field.as_deref(), &mut checked),
+        Format::Csv => csv::read(input, b',', options, &mut checked),
+        Format::Tsv => csv::read(input, b'\t', options, &mut checked),
         Format::Parquet => Ok(()),
     };
     Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err() }
+}
+
+fn undecodable(encoding: &str) -> Fault {
+    Fault::new(BAD_ENCODING, format!("bytes that are no {encoding}"))
+}
+
+/// An input as text.
+struct Utf8<R> {
+    input: R,
+    /// Bytes read of it so far.
+    bytes: Rc<Cell<u64>>,
+    /// What it is converted from.
+    encoding: encoding::Name,
+}
+
+/// The text of an input. What a server answered in the place of a file is none.
+fn utf8(format: Format, input: impl Read) -> Result<Utf8<impl BufRead>, DataError> {
+    let input = Utf8Reader::new(input);
+    let (bytes, encoding) = (Rc::<Cell<u64>>::default(), input.name());
+    let mut input = lines::buffered(Counted { input, bytes: Rc::clone(&bytes) });
+    let head = input.fill_buf()?;
+    match page::of(&head[..head.len().min(4096)]) {
+        Some(page) if page.is_error() || !matches!(format, Format::Text | Format::Markdown) => {
+            Err(DataError::WebPage(page.title))
+        }
+        _ => Ok(Utf8 { input, bytes, encoding }),
+    }
+}
+
+/// The input, unless it is what Git LFS leaves in a file's place.
+fn no_pointer(mut input: impl Read) -> Result<impl Read, DataError> {
+    let mut head = Vec::new();
+    let failed = input.by_ref().take(64).read_to_end(&mut head).err();
+    if is_pointer(&head) {
+        return Err(DataError::Pointer);
+    }
+    Ok(io::Cursor::new(head).chain(Rest { failed, input }))
+}
+
+/// The same where any place is read.
+fn no_pointer_at(input: &mut (impl Read + Seek)) -> Result<(), DataError> {
+    let mut head = Vec::new();
+    input.by_ref().take(64).read_to_end(&mut head)?;
+    input.seek(SeekFrom::Start(0))?;
+    if is_pointer(&head) { Err(DataError::Pointer) } else { Ok(()) }
+}
+
+/// What follows the first bytes, or the failure that they ended with.
+struct Rest<R> {
+    failed: Option<io::Error>,
+    input: R,
+}
+
+impl<R: Read> Read for Rest<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.failed.take().map_or_else(|| self.input.read(buffer), Err)
+    }
+}
+
+/// Ends with an error where more comes than is held in memory.
+struct Limited<R> {
+    input: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(too_large()))?;
+        Ok(read)
+    }
+}
+
+fn too_large() -> DataError {
+    DataError::TooLarge {
+        what: "a file of conversations or pairs, which are held in memory,".into(),
+        limit: MOST_RECORDS,
+    }
 }
 
 /// Counts what is read.

@@ -32,14 +32,57 @@ pub(super) fn read<R: Read + Seek + Send + 'static>(
     input: R,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Passed {
+    guarded(|bytes| rows(options, input, bytes, take))
+}
+
+/// Reads a record a row, all of its columns. The place is the row's number.
+pub(super) fn records<R: Read + Seek + Send + 'static>(
+    limit: usize,
+    most: u64,
+    input: R,
+    take: &mut dyn FnMut(u64, Result<Value, Fault>),
+) -> Passed {
+    guarded(|bytes| {
+        let reader = SerializedFileReader::new(File::new(input)?).map_err(broken)?;
+        check_chunks(&reader, |_| true)?;
+        for (place, row) in (1..).zip(reader.get_row_iter(None).map_err(broken)?) {
+            let record = Value::Object(fields_of(&row.map_err(broken)?, &Value::Null));
+            let length = length(&record);
+            *bytes += length;
+            if *bytes > most {
+                return Err(super::too_large());
+            }
+            take(place, if length <= limit as u64 { Ok(record) } else { Err(Fault::too_long("record", limit)) });
+        }
+        Ok(())
+    })
+}
+
+fn guarded(read: impl FnOnce(&mut u64) -> Result<(), DataError>) -> Passed {
     let mut passed = Passed::default();
     // The crate checks most of what it reads; what it does not check ends in a panic of its own.
-    let outcome = catch_unwind(AssertUnwindSafe(|| rows(options, input, &mut passed.bytes, take)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| read(&mut passed.bytes)));
     passed.ended = match outcome {
         Ok(done) => done.err(),
         Err(_) => Some(DataError::Shape("is damaged: its pages do not hold what its head says".into())),
     };
     passed
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "a function for map_err")]
+fn broken(e: ParquetError) -> DataError {
+    DataError::Shape(format!("is no Parquet that can be read: {e}"))
+}
+
+/// Refuses columns that are larger than any is.
+fn check_chunks(reader: &impl FileReader, wanted: impl Fn(&str) -> bool) -> Result<(), DataError> {
+    for column in reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        let of = column.column_path().parts().first();
+        if of.is_some_and(|name| wanted(name)) && column.uncompressed_size() > LARGEST_CHUNK {
+            return Err(DataError::TooLarge { what: "a column of one row group".into(), limit: LARGEST_CHUNK as u64 });
+        }
+    }
+    Ok(())
 }
 
 fn rows<R: Read + Seek + Send + 'static>(
@@ -48,7 +91,6 @@ fn rows<R: Read + Seek + Send + 'static>(
     bytes: &mut u64,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Result<(), DataError> {
-    let broken = |e: ParquetError| DataError::Shape(format!("is no Parquet that can be read: {e}"));
     let reader = SerializedFileReader::new(File::new(input)?).map_err(broken)?;
     let schema = reader.metadata().file_metadata().schema();
     let names: Vec<&str> = schema.get_fields().iter().map(|f| f.name()).collect();
@@ -58,20 +100,12 @@ fn rows<R: Read + Seek + Send + 'static>(
     let wanted = |name: &str| name == text || record::names_a_text(name);
     let fields = schema.get_fields().iter().filter(|f| wanted(f.name())).cloned().collect();
     let projection = Type::group_type_builder(schema.name()).with_fields(fields).build().map_err(broken)?;
-    for column in reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns) {
-        let of = column.column_path().parts().first();
-        if !of.is_some_and(|name| wanted(name)) {
-            continue;
-        }
-        if column.uncompressed_size() > LARGEST_CHUNK {
-            return Err(DataError::TooLarge { what: "a column of one row group".into(), limit: LARGEST_CHUNK as u64 });
-        }
-    }
+    check_chunks(&reader, wanted)?;
     let rows = reader.get_row_iter(Some(projection)).map_err(broken)?;
     for (place, row) in (1..).zip(rows) {
-        let fields = fields_of(&row.map_err(broken)?);
+        let fields = fields_of(&row.map_err(broken)?, &Value::String(String::new()));
         *bytes += fields.values().map(length).sum::<u64>();
-        let found = record::document(&fields, Some(&text)).and_then(|document| {
+        let found = record::document(&fields, Some(&text), options.prose).and_then(|document| {
             let fits = document.text().len() <= LONGEST_DOCUMENT;
             if fits { Ok(document) } else { Err(Fault::too_long("document", LONGEST_DOCUMENT)) }
         });
@@ -80,18 +114,31 @@ fn rows<R: Read + Seek + Send + 'static>(
     Ok(())
 }
 
-/// The strings of a row, and its lists of strings. Nothing is a text that is absent.
-fn fields_of(row: &Row) -> Map<String, Value> {
-    row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
+/// The fields of a row, with `absent` in the place of what is absent. Of numbers only their value counts, and dates
+/// are nobody's.
+fn fields_of(row: &Row, absent: &Value) -> Map<String, Value> {
+    row.get_column_iter().map(|(name, field)| (name.clone(), value(field, absent))).collect()
 }
 
-fn value(field: &Field) -> Value {
+fn value(field: &Field, absent: &Value) -> Value {
     match field {
         Field::Str(text) => Value::String(text.clone()),
         // Columns of text that do not say that they are.
         Field::Bytes(bytes) => bytes.as_utf8().map_or(Value::Null, |text| Value::String(text.to_owned())),
-        Field::ListInternal(list) => Value::Array(list.elements().iter().map(value).collect()),
-        Field::Null => Value::String(String::new()),
+        Field::ListInternal(list) => list.elements().iter().map(|field| value(field, absent)).collect(),
+        Field::Group(row) => Value::Object(fields_of(row, absent)),
+        Field::Null => absent.clone(),
+        Field::Bool(is) => Value::Bool(*is),
+        Field::Byte(n) => Value::from(*n),
+        Field::Short(n) => Value::from(*n),
+        Field::Int(n) => Value::from(*n),
+        Field::Long(n) => Value::from(*n),
+        Field::UByte(n) => Value::from(*n),
+        Field::UShort(n) => Value::from(*n),
+        Field::UInt(n) => Value::from(*n),
+        Field::ULong(n) => Value::from(*n),
+        Field::Float(n) => Value::from(*n),
+        Field::Double(n) => Value::from(*n),
         _ => Value::Null,
     }
 }
@@ -100,6 +147,7 @@ fn length(value: &Value) -> u64 {
     match value {
         Value::String(text) => text.len() as u64,
         Value::Array(parts) => parts.iter().map(length).sum(),
+        Value::Object(fields) => fields.values().map(length).sum(),
         _ => 0,
     }
 }

@@ -1,8 +1,13 @@
 //! A record's fields to a document.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
-use super::{EMPTY, Fault, MALFORMED, NO_TEXT_FIELD, TOO_DEEP};
+use super::{
+    EMPTY, Fault, MALFORMED, NO_TEXT_FIELD, ReadOptions, TOO_DEEP,
+    mend::{DEEP, HALF},
+};
 use crate::data::document::{Document, mostly_han};
 
 /// The fields that hold a record's text where none is named, first come first served: `text` (FineWeb, nanochat,
@@ -22,31 +27,35 @@ pub(super) fn text_field(wanted: Option<&str>, there: impl Fn(&str) -> bool) -> 
     }
 }
 
-/// The document of a record's JSON.
-pub(super) fn parse(text: &str, field: Option<&str>) -> Result<Document, Fault> {
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(fields)) => document(&fields, field),
-        Ok(_) => Err(Fault::new(NO_TEXT_FIELD, "expected an object with \"text\"")),
-        Err(e) if e.to_string().starts_with("recursion limit") => {
-            Err(Fault::new(TOO_DEEP, "JSON of more than 128 brackets within one another"))
-        }
-        Err(e) => Err(Fault::new(MALFORMED, format!("not JSON: {e}"))),
+/// The document of a record.
+pub(super) fn of_json(record: &Value, options: &ReadOptions) -> Result<Document, Fault> {
+    match record {
+        Value::Object(fields) => document(fields, options.field.as_deref(), options.prose),
+        _ => Err(Fault::new(NO_TEXT_FIELD, "expected an object with \"text\"")),
     }
 }
 
-/// The document that fields stand for, or the reason there is none.
-pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>) -> Result<Document, Fault> {
+/// The document that fields stand for, or the reason there is none. What is said to be prose is no poem, whatever
+/// else is known of it.
+pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>, prose: bool) -> Result<Document, Fault> {
     let field = text_field(field, |name| fields.contains_key(name))?;
     let Some(text) = strings(&fields[field]) else {
+        if fields[field].to_string().contains(DEEP) {
+            return Err(Fault::new(TOO_DEEP, format!("{field:?} is brackets within brackets, and no text")));
+        }
         let reason = format!("{field:?} is neither a string nor an array of strings");
         return Err(Fault::new(NO_TEXT_FIELD, reason));
     };
     if text.trim().is_empty() {
         return Err(Fault::new(EMPTY, format!("{field:?} is empty")));
     }
+    if text.contains(HALF) {
+        return Err(Fault::new(MALFORMED, format!("{field:?} has half of a character in it (such as \\ud83d alone)")));
+    }
+    let text = lines_of(&text);
     let name = |key: &str| fields.get(key).and_then(Value::as_str).map(str::trim).filter(|s| !s.is_empty());
     match (TITLES.into_iter().find_map(name), name("author")) {
-        (Some(title), Some(author)) if field != "content" => {
+        (Some(title), Some(author)) if field != "content" && !prose => {
             let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ");
             // Han verse has no spaces to lose; other languages keep their lines.
             let body = if mostly_han(&text) {
@@ -56,8 +65,13 @@ pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>) -> Resu
             };
             Ok(Document::poem(&title, author, &body))
         }
-        _ => Ok(Document::plain(text.replace("\r\n", "\n").trim_matches('\n'))),
+        _ => Ok(Document::plain(text.trim_matches('\n'))),
     }
+}
+
+/// A text with its line ends as `\n`.
+fn lines_of(text: &str) -> Cow<'_, str> {
+    if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
 }
 
 /// A string, or an array of strings as lines.

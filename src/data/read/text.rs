@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::{
     BAD_ENCODING, Fault, LONGEST_DOCUMENT,
+    encoding::MARK,
     lines::{Line, Lines, buffered},
 };
 use crate::data::{document::Document, error::DataError};
@@ -17,15 +18,15 @@ pub(super) fn read(
     let mut lines = Lines::new(buffered(input), LONGEST_DOCUMENT);
     let mut open = Open::default();
     loop {
-        let before = lines.offset;
         // The number of the line about to be read; the borrow of its text forbids asking later.
         let place = lines.line + 1;
         match lines.next()? {
             None => break,
             Some(Line::TooLong) => open.spoil(place, Fault::too_long("line", LONGEST_DOCUMENT)),
-            Some(Line::NotUtf8(at)) => open.spoil(place, no_utf8(before + at as u64, place)),
-            Some(Line::Text(line)) if whole => open.push(place, line),
-            Some(Line::Text(line)) if line.trim().is_empty() => open.close(take),
+            Some(Line::NotUtf8 { offset, .. }) => open.spoil(place, no_utf8(offset, place)),
+            Some(Line::Text(line)) if !whole && line.trim().is_empty() => open.close(take),
+            // Within a line a byte order mark is where files without a last line break were joined, or nothing at all.
+            Some(Line::Text(line)) if line.contains(MARK) => open.push(place, &line.replace(MARK, "")),
             Some(Line::Text(line)) => open.push(place, line),
         }
     }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     data::{
         DataError,
-        clean::{Masked, Rule, Verdict, judge, mask, simplified},
+        clean::{Masked, Profile, Rule, Verdict, judge, mask, simplified},
         dedup::{Dedup, Shingling, fingerprint, minhash},
         document::Document,
         read::{Fault, Passed, ReadOptions, documents},
@@ -224,10 +224,19 @@ fn failed(preparer: &Preparer, name: &str, source: std::io::Error) -> StoreError
     StoreError::Io { doing: "write", path: preparer.view().data_dir().join(name), source }
 }
 
+/// How a source's files are read. What its profile says to be prose or a program is no verse, whatever fields it has.
+pub(super) fn options(source: &SourceConfig) -> ReadOptions {
+    ReadOptions {
+        field: source.field.clone(),
+        whole: source.documents == Documents::File,
+        prose: matches!(source.profile, Profile::ProseEn | Profile::ProseZh | Profile::Code),
+    }
+}
+
 /// Reads every file of every unit, and sends what it finds.
 fn read_all(work: &[(&SourceConfig, &Planned)], send: &mpsc::SyncSender<Message>, given_up: &AtomicBool) {
     for (source, unit) in work {
-        let options = ReadOptions { field: source.field.clone(), whole: source.documents == Documents::File };
+        let options = options(source);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for (file, (entry, stamped)) in (0..).zip(&unit.files) {
             let mut count = 0;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The endings of conversations and preferences.
-const RECORDS: &str = ".txt, .jsonl and .json";
+const RECORDS: &str = ".jsonl and .json, each also as .gz or .zst, and .parquet";
 
 /// A file of text.
 #[derive(Clone, Debug)]
@@ -43,12 +43,12 @@ pub(in crate::train) fn files(
     table: &str,
     name: &str,
     path: &str,
-) -> Result<Vec<(PathBuf, Format)>, TrainError> {
-    let plain = |p: &Path| {
-        let format = Format::of_extension(&p.extension()?.to_string_lossy())?;
-        matches!(format, Format::Text | Format::JsonLines | Format::Json).then_some(format)
+) -> Result<Vec<(PathBuf, (Format, Packing))>, TrainError> {
+    let kind = |p: &Path| {
+        let (format, packing) = Format::of_name(&p.file_name()?.to_string_lossy())?;
+        matches!(format, Format::JsonLines | Format::Json | Format::Parquet).then_some((format, packing))
     };
-    named(run_dir, (table, name, path), RECORDS, plain, &mut Vec::new())
+    named(run_dir, (table, name, path), RECORDS, kind, &mut Vec::new())
 }
 
 /// The files of text that a source's path names.

@@ -19,7 +19,7 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    clean::{clipped, open},
+    clean::{clipped, open, options},
     files::{TextFile, text_files},
 };
 use crate::{
@@ -27,14 +27,10 @@ use crate::{
         DataError,
         clean::{self, Rule, judge, measured, simplified},
         document::Document,
-        read::{Fault, ReadOptions, documents},
+        read::{Fault, documents},
     },
     store::ReadSeek,
-    train::{
-        config::{Documents, SourceConfig},
-        error::TrainError,
-        event::Trial,
-    },
+    train::{config::SourceConfig, error::TrainError, event::Trial},
 };
 
 /// Texts that are told of those that come back, and of those that go.
@@ -158,7 +154,7 @@ impl Effect {
 
 /// Reads every file, and sends what it finds.
 fn read_all(source: &SourceConfig, files: &[TextFile], send: &mpsc::SyncSender<Records>, given_up: &Arc<AtomicBool>) {
-    let options = ReadOptions { field: source.field.clone(), whole: source.documents == Documents::File };
+    let options = options(source);
     let (mut records, mut bytes) = (Records::new(), 0);
     for file in files {
         let Ok(input) = open(&file.path) else { continue };

@@ -325,7 +325,7 @@ impl Lm {
         for ((task, _, held), report) in tasks::by_task(&chats.sets).iter().zip(&reports) {
             let held = tasks::some(held, most);
             let trained: usize = held.iter().map(|h| h.example.trained()).sum();
-            let answers = held.iter().flat_map(|h| &h.conversation.turns).filter(|t| t.role == Role::Assistant);
+            let answers = held.iter().flat_map(|h| &h.conversation.turns).filter(|t| t.is_learned());
             let of: usize = answers.map(|t| t.content.len()).sum();
             told.push((task.clone(), report.eval_loss, trained, of));
             total += report.eval_loss * trained as f64;

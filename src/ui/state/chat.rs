@@ -183,7 +183,7 @@ impl Chat {
         if !exchange.talk {
             return Ask::Text(exchange.raw.clone());
         }
-        let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+        let turn = |role, content: &str| Turn::new(role, content);
         let from = (0..=at).rev().find(|i| self.exchanges[*i].first).unwrap_or(0);
         let mut turns = Vec::new();
         // A question that got no answer is no part of the conversation.
@@ -241,7 +241,7 @@ impl Chat {
         let edit = self.edit.as_ref().filter(|e| !e.field.text().trim().is_empty())?;
         let Target::Answer(id) = edit.target else { return None };
         let Ask::Chat(mut turns) = self.asked(self.find(id)?) else { return None };
-        turns.push(Turn { role: Role::Assistant, content: edit.field.text().to_owned() });
+        turns.push(Turn::new(Role::Assistant, edit.field.text()));
         Some(turns)
     }
 

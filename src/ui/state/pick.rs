@@ -153,7 +153,7 @@ impl Pick {
     /// The present pair's prompt with an answer of a person's own, if it is the pair of that number.
     pub fn demonstration(&self, number: u64, text: &str) -> Option<Vec<Turn>> {
         let pair = self.pair.as_ref().filter(|p| p.number == number)?;
-        let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+        let turn = |role, content: &str| Turn::new(role, content);
         Some(vec![turn(Role::User, &pair.raw), turn(Role::Assistant, text)])
     }
 

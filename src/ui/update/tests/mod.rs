@@ -397,7 +397,7 @@ fn a_corrected_answer_becomes_a_demonstration() {
     assert_eq!(state.mode(), Mode::Nav);
     press(&mut state, &[Key::ctrl('e'), Key::plain(Code::Backspace)]);
     let sent = press(&mut state, &[Key::ctrl('s')]);
-    let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+    let turn = |role, content: &str| Turn::new(role, content);
     let turns = vec![turn(crate::session::Role::User, "你"), turn(crate::session::Role::Assistant, "我们")];
     assert_eq!(sent, [Cmd::Send(Command::Demonstrate { turns })]);
     event(&mut state, Event::Refused { text: "disk full".to_owned() });

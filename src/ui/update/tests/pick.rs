@@ -135,7 +135,7 @@ fn a_pair_is_rewritten_into_a_demonstration() {
         press(&mut state, &[ESC]);
         assert_eq!(state.mode(), Mode::Pick, "the draft waits");
         let sent = press(&mut state, &[key, ENTER]);
-        let turn = |role, content: &str| Turn { role, content: content.to_owned() };
+        let turn = |role, content: &str| Turn::new(role, content);
         let turns = vec![turn(crate::session::Role::User, "去哪里？"), turn(crate::session::Role::Assistant, "西溪吧")];
         assert_eq!(sent, [Cmd::Send(Command::Demonstrate { turns }), asks(None)]);
         event(&mut state, Event::Demonstrated { step: 9, count: 1 });

@@ -1,0 +1,210 @@
+//! What is done with a field beside the words of a conversation or a pair.
+//!
+//! A field that changes what is learned is honoured, or its record is rejected; an empty one changes nothing. Every
+//! other field that is not read is counted.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::forms::{Fields, field, kind};
+use crate::data::read::Fault;
+
+/// Rules under which records are rejected, beside those of [`read`](mod@crate::data::read).
+/// Turns that are no conversation to learn from.
+pub(in crate::data) const TURNS: &str = "turns";
+/// Tools, and what they are called with.
+pub(in crate::data) const TOOLS: &str = "tools";
+/// A train of thought, which the template has no place for.
+pub(in crate::data) const REASONING: &str = "reasoning";
+/// Pictures, sound, film.
+pub(in crate::data) const MEDIA: &str = "media";
+/// A mark of what is trained on that cannot be honoured, or leaves nothing.
+pub(in crate::data) const LOSS: &str = "loss";
+/// A verdict on the answer.
+pub(in crate::data) const LABEL: &str = "label";
+/// A speaker's name.
+pub(in crate::data) const NAME: &str = "name";
+/// Text to be read with the question, where the form has no place for it.
+pub(in crate::data) const CONTEXT: &str = "context";
+
+/// Names of fields that are kept, of those that are not read, and characters of one.
+const KEPT: usize = 40;
+const LONGEST: usize = 40;
+
+/// Whether there is nothing in a value. Some tools write empty lists as text.
+pub(in crate::data) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => matches!(text.trim(), "" | "[]" | "{}" | "null"),
+        Value::Array(parts) => parts.iter().all(is_empty),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// Why a record or a message with something in this field is rejected: the rule, and the reason.
+fn refused(name: &str) -> Option<(&'static str, &'static str)> {
+    Some(match name {
+        "tool_calls" | "function_call" => (TOOLS, "it calls a tool, which is not supported"),
+        "tools" | "functions" | "tool_choice" => (TOOLS, "tools are not supported"),
+        "reasoning_content" | "reasoning" | "reasoning_details" | "reasoning_text" | "thinking"
+        | "thinking_content" | "thinking_blocks" | "thought" | "thoughts" | "think" | "chain_of_thought" | "cot" => {
+            (REASONING, "the template has no place for a train of thought; remove it, or write it into the answer")
+        }
+        "images" | "image" | "image_url" | "image_urls" | "videos" | "video" | "audios" | "audio" | "attachments" => {
+            (MEDIA, "only text is supported")
+        }
+        "train_detail" | "mask_detail" | "masked" | "mask" | "ignore_loss" | "completion_mask" | "assistant_mask"
+        | "assistant_masks" | "labels" | "loss_weight" | "loss_scale" | "margin" => {
+            (LOSS, "it changes what is learned in a way that is not supported")
+        }
+        "system_prompt" | "system_message" => (CONTEXT, "a system turn is read from \"system\"; rename it"),
+        "documents" => (CONTEXT, "it is not read; put what it says into the question"),
+        _ => return None,
+    })
+}
+
+/// Refuses fields that change what is learned and are not honoured, of a record or of a message.
+pub(in crate::data) fn check(fields: &Fields) -> Result<(), Fault> {
+    for (name, value) in fields {
+        if let Some((rule, why)) = refused(name)
+            && !is_empty(value)
+        {
+            let calls = matches!(name.as_str(), "tool_calls" | "function_call");
+            return Err(Fault::new(rule, if calls { why.to_owned() } else { format!("it has {name:?}: {why}") }));
+        }
+    }
+    match fields.iter().find(|(name, _)| matches!(name.as_str(), "label" | "kto_tag")) {
+        Some((name, value)) if switch(value) == Some(false) => {
+            Err(Fault::new(LABEL, format!("{name:?} says that its answer is a bad one, so it is not to be learned")))
+        }
+        Some((name, value)) if !is_empty(value) && switch(value).is_none() => Err(Fault::new(
+            LABEL,
+            format!("{name:?} is {}; true or false is expected (a good answer or a bad one)", kind(value)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses fields of a record that hold text to be read with the question, where its form does not read them.
+pub(in crate::data) fn check_context(fields: &Fields, form: &str, read: &[&str]) -> Result<(), Fault> {
+    for name in ["context", "input", "history"] {
+        if let Some(value) = fields.get(name)
+            && !read.contains(&name)
+            && !is_empty(value)
+        {
+            let why =
+                format!("it has {name:?} beside {form:?}, where it is not read; put what it says into the question");
+            return Err(Fault::new(CONTEXT, why));
+        }
+    }
+    Ok(())
+}
+
+/// True or false, also as 1 or 0.
+fn switch(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(is) => Some(*is),
+        Value::Number(number) if number.as_f64() == Some(0.0) => Some(false),
+        Value::Number(number) if number.as_f64() == Some(1.0) => Some(true),
+        _ => None,
+    }
+}
+
+/// What a record or a message says of whether it is trained on: OpenAI's `weight`, axolotl's `train` and `training`,
+/// ms-swift's and XTuner's `loss`, and their like.
+pub(in crate::data) fn trained(fields: &Fields, of_message: bool) -> Result<Option<bool>, Fault> {
+    let mut said: Option<(&str, bool)> = None;
+    for name in ["weight", "train", "trainable", "training", "loss_mask", "loss"] {
+        // Of a whole record `loss` is what somebody measured.
+        let Some(value) = field(fields, name).filter(|_| of_message || name != "loss") else { continue };
+        let Some(is) = switch(value) else {
+            let what = if value.is_number() { value.to_string() } else { kind(value).to_owned() };
+            let why = format!("{name:?} is {what}; only 1 or 0, true or false are supported");
+            return Err(Fault::new(LOSS, why));
+        };
+        match said {
+            Some((other, was)) if was != is => {
+                return Err(Fault::new(LOSS, format!("{other:?} and {name:?} say different things")));
+            }
+            _ => said = Some((name, is)),
+        }
+    }
+    Ok(said.map(|(_, is)| is))
+}
+
+/// Fields that nobody read, each with the number of records or messages that had it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    fields: BTreeMap<String, u64>,
+    /// Those of which the names are not kept.
+    others: u64,
+}
+
+impl Unread {
+    /// Counts the fields of a record, and of the messages in the lists named, that are neither read nor checked.
+    pub(in crate::data) fn count(&mut self, record: &Value, read: &[&str], lists: &[&str]) {
+        let Value::Object(fields) = record else { return };
+        for name in fields.keys().filter(|name| !read.contains(&name.as_str()) && !is_checked(name)) {
+            self.add("", name);
+        }
+        for list in lists {
+            let messages = match fields.get(*list) {
+                Some(Value::Array(messages)) => messages.as_slice(),
+                Some(message) => std::slice::from_ref(message),
+                None => &[],
+            };
+            let known = |name: &str| {
+                matches!(name, "role" | "from" | "content" | "value" | "loss" | "name" | "refusal") || is_checked(name)
+            };
+            for message in messages.iter().filter_map(Value::as_object) {
+                message.keys().filter(|name| !known(name)).for_each(|name| self.add(list, name));
+            }
+        }
+    }
+
+    fn add(&mut self, list: &str, name: &str) {
+        let name: String = name.chars().take(LONGEST).collect();
+        let name = if list.is_empty() { name } else { format!("{list}[].{name}") };
+        let full = self.fields.len() >= KEPT;
+        match self.fields.get_mut(&name) {
+            Some(count) => *count += 1,
+            None if full => self.others += 1,
+            None => {
+                self.fields.insert(name, 1);
+            }
+        }
+    }
+
+    /// Adds what was counted of another file.
+    pub fn join(&mut self, other: Self) {
+        self.others += other.others;
+        for (name, count) in other.fields {
+            if self.fields.len() < KEPT || self.fields.contains_key(&name) {
+                *self.fields.entry(name).or_default() += count;
+            } else {
+                self.others += count;
+            }
+        }
+    }
+
+    /// The fields in words, or None where there are none.
+    pub fn told(&self) -> Option<String> {
+        if self.fields.is_empty() {
+            return None;
+        }
+        let mut names: Vec<String> = self.fields.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+        if self.others > 0 {
+            names.push(format!("others ({})", self.others));
+        }
+        Some(format!("fields that are not read: {}", names.join(", ")))
+    }
+}
+
+/// Whether a field is looked at wherever it stands.
+fn is_checked(name: &str) -> bool {
+    const OTHERS: [&str; 8] = ["label", "kto_tag", "weight", "train", "trainable", "training", "loss_mask", "task"];
+    refused(name).is_some() || OTHERS.contains(&name)
+}
