@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut device = Device::open("auto")?;
     let weights = Weights::alloc(&mut device, "params", &table.into())?;
-    device.write(&weights.slab, &slab)?;
+    weights.write(&mut device, &slab)?;
 
     // The target of a position is the token after it; the last one has none.
     let own: Vec<i32> = ids.iter().map(|id| *id as i32).collect();

@@ -21,15 +21,19 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var i = lane; i < p.g; i += 256u) {
         part += partials[i];
     }
-    let norm = sqrt(workgroup_sum(lane, part));
+    let sum = workgroup_sum(lane, part);
     if lane != 0u {
         return;
     }
+    // The scale that these gradients bear; 0 is none.
+    let scale = select(control[8], 1.0, control[8] == 0.0);
+    let norm = sqrt(sum) / scale;
     let mean = loss[0] * hyper[1];
     let clip = hyper[6];
     control[0] = norm;
-    control[1] = select(1.0, min(clip / (norm + 1e-6), 1.0), clip > 0.0);
+    control[1] = select(1.0, min(clip / (norm + 1e-6), 1.0), clip > 0.0) / scale;
     control[6] = mean;
+    control[11] = control[8];
     if finite(norm) && finite(mean) {
         control[2] = 1.0;
         // A fresh block is all zeros: the powers of β start at 1.
@@ -37,12 +41,28 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         control[3] += 1.0;
         control[4] = select(control[4], 1.0, fresh) * hyper[3];
         control[5] = select(control[5], 1.0, fresh) * hyper[4];
+        if control[8] > 0.0 {
+            control[9] += 1.0;
+            if control[9] >= ${GROWTH}.0 {
+                control[8] = min(2.0 * scale, ${MOST}.0);
+                control[9] = 0.0;
+            }
+        }
     } else {
         control[2] = 0.0;
-        control[7] += 1.0;
+        if finite(mean) && control[8] > 1.0 {
+            // Gradients past f16: the next step takes half the scale.
+            control[8] = max(0.5 * scale, 1.0);
+            control[9] = 0.0;
+            control[10] += 1.0;
+        } else {
+            control[7] += 1.0;
+        }
     }
 }
 #else
+#import act
+
 struct Params { n: u32, decayed: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> grads: array<f32>;
@@ -51,6 +71,10 @@ struct Params { n: u32, decayed: u32 }
 @group(0) @binding(4) var<storage, read_write> params: array<f32>;
 @group(0) @binding(5) var<storage, read_write> m: array<f32>;
 @group(0) @binding(6) var<storage, read_write> v: array<f32>;
+#ifdef HALF
+// The parameters again, for products.
+@group(0) @binding(7) var<storage, read_write> shadow: array<f16>;
+#endif
 
 @compute @workgroup_size(256)
 fn main(
@@ -79,7 +103,11 @@ fn main(
             m[i] = m1;
             v[i] = v1;
             let shrink = select(1.0, 1.0 - rate * hyper[2], i < p.decayed);
-            params[i] = params[i] * shrink - rate * ((m1 * c1) / (sqrt(v1 * c2) + eps));
+            let updated = params[i] * shrink - rate * ((m1 * c1) / (sqrt(v1 * c2) + eps));
+            params[i] = updated;
+#ifdef HALF
+            shadow[i] = f16(cut(updated));
+#endif
         }
     }
 #endfor

@@ -15,30 +15,30 @@
 struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef VEC4
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<${ACT}>>;
 #else
-@group(0) @binding(1) var<storage, read> qkv: array<f32>;
+@group(0) @binding(1) var<storage, read> qkv: array<${ACT}>;
 #endif
 @group(0) @binding(2) var<storage, read> begins: array<u32>;
 #ifdef FORWARD
 #ifdef VEC4
-@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<${ACT}>>;
 #else
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<${ACT}>;
 #endif
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 #else
 #ifdef VEC4
-@group(0) @binding(3) var<storage, read> dout: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> dout: array<vec4<${ACT}>>;
 #else
-@group(0) @binding(3) var<storage, read> dout: array<f32>;
+@group(0) @binding(3) var<storage, read> dout: array<${ACT}>;
 #endif
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read> delta: array<f32>;
 #ifdef VEC4
-@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<${ACT}>>;
 #else
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<${ACT}>;
 #endif
 #endif
 
@@ -70,12 +70,12 @@ fn qkv_vector(sequence: u32, row: u32, column: u32, c: u32) -> vec4<f32> {
         let at = (sequence * p.t + row) * (p.hq + 2u * p.hk) * p.d + column + c * 4u;
 #ifdef VEC4
         if c * 4u < p.d {
-            v = qkv[at / 4u];
+            v = vec4<f32>(qkv[at / 4u]);
         }
 #else
 #for j in 0..4
         if c * 4u + ${j}u < p.d {
-            v[${j}] = qkv[at + ${j}u];
+            v[${j}] = f32(qkv[at + ${j}u]);
         }
 #endfor
 #endif
@@ -90,12 +90,12 @@ fn dout_vector(sequence: u32, row: u32, column: u32, c: u32) -> vec4<f32> {
         let at = (sequence * p.t + row) * p.hq * p.d + column + c * 4u;
 #ifdef VEC4
         if c * 4u < p.d {
-            v = dout[at / 4u];
+            v = vec4<f32>(dout[at / 4u]);
         }
 #else
 #for j in 0..4
         if c * 4u + ${j}u < p.d {
-            v[${j}] = dout[at + ${j}u];
+            v[${j}] = f32(dout[at + ${j}u]);
         }
 #endfor
 #endif
@@ -110,12 +110,12 @@ fn write(sequence: u32, row: u32, width: u32, column: u32, c: u32, v: vec4<f32>)
         let at = (sequence * p.t + row) * width + column + c * 4u;
 #ifdef VEC4
         if c * 4u < p.d {
-            out[at / 4u] = v;
+            out[at / 4u] = vec4<${ACT}>(v);
         }
 #else
 #for j in 0..4
         if c * 4u + ${j}u < p.d {
-            out[at + ${j}u] = v[${j}];
+            out[at + ${j}u] = ${ACT}(v[${j}]);
         }
 #endfor
 #endif

@@ -10,16 +10,16 @@
 
 struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<${ACT}>>;
 @group(0) @binding(2) var<storage, read> begins: array<u32>;
 #ifdef FORWARD
-@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<${ACT}>>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 #else
-@group(0) @binding(3) var<storage, read> dout: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> dout: array<vec4<${ACT}>>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read> delta: array<f32>;
-@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<${ACT}>>;
 #endif
 
 const TY = ${TY}u;
@@ -34,12 +34,13 @@ const LEAST = -3.4e38;
 
 // Vector i of a tile of qkv that starts at `row`.
 fn qkv_vector(sequence: u32, row: u32, column: u32, i: u32) -> vec4<f32> {
-    return qkv[(sequence * p.t + min(row + i / D4, p.t - 1u)) * (p.hq + 2u * p.hk) * D4 + column + i % D4];
+    let at = (sequence * p.t + min(row + i / D4, p.t - 1u)) * (p.hq + 2u * p.hk) * D4 + column + i % D4;
+    return vec4<f32>(qkv[at]);
 }
 
 #ifndef FORWARD
 fn dout_vector(sequence: u32, row: u32, column: u32, i: u32) -> vec4<f32> {
-    return dout[(sequence * p.t + min(row + i / D4, p.t - 1u)) * p.hq * D4 + column + i % D4];
+    return vec4<f32>(dout[(sequence * p.t + min(row + i / D4, p.t - 1u)) * p.hq * D4 + column + i % D4]);
 }
 #endif
 

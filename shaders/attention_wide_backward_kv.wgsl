@@ -139,8 +139,8 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     if first + ty + ${i}u * TY < p.t {
         let row = (sequence * p.t + first + ty + ${i}u * TY) * (p.hq + 2u * p.hk) * D4;
 #for c in 0..${C4}
-        out[row + key_column + tx + ${c}u * 8u] = dk${i}_${c};
-        out[row + value_column + tx + ${c}u * 8u] = dv${i}_${c};
+        out[row + key_column + tx + ${c}u * 8u] = vec4<${ACT}>(dk${i}_${c});
+        out[row + value_column + tx + ${c}u * 8u] = vec4<${ACT}>(dv${i}_${c});
 #endfor
     }
 #endfor

@@ -131,7 +131,7 @@ fn main(
 #for i in 0..${RO}
     if query${i} < p.t {
 #for c in 0..${C4}
-        out[((sequence * p.t + query${i}) * (p.hq + 2u * p.hk) + head) * D4 + tx + ${c}u * 8u] = g${i}_${c};
+        out[((sequence * p.t + query${i}) * (p.hq + 2u * p.hk) + head) * D4 + tx + ${c}u * 8u] = vec4<${ACT}>(g${i}_${c});
 #endfor
     }
 #endfor

@@ -138,7 +138,7 @@ fn main(
 #endfor
         if query${i} < p.t {
 #for c in 0..${C4}
-            out[((sequence * p.t + query${i}) * p.hq + head) * D4 + tx + ${c}u * 8u] = o${i}_${c} / total;
+            out[((sequence * p.t + query${i}) * p.hq + head) * D4 + tx + ${c}u * 8u] = vec4<${ACT}>(o${i}_${c} / total);
 #endfor
             if tx == 0u {
                 lse[(sequence * p.hq + head) * p.t + query${i}] = top${i} + log(total);

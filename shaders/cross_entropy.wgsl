@@ -6,8 +6,10 @@ struct Params { r: u32, v: u32, gradient: u32 }
 @group(0) @binding(2) var<storage, read> hyper: array<f32>;
 // Without gradient anything may be bound here: it is not read.
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
-@group(0) @binding(4) var<storage, read_write> logits: array<f32>;
-@group(0) @binding(5) var<storage, read_write> losses: array<f32>;
+// Word 8 is the loss scale; 0, as in a fresh block, is none. Without gradient as above.
+@group(0) @binding(4) var<storage, read> control: array<f32>;
+@group(0) @binding(5) var<storage, read_write> logits: array<${ACT}>;
+@group(0) @binding(6) var<storage, read_write> losses: array<f32>;
 
 // About the least float: it stands for "nothing yet", and e^(it − it) is still 1.
 const LEAST = -3.4e38;
@@ -34,7 +36,7 @@ fn main(
         }
         if p.gradient == 1u {
             for (var i = lane; i < p.v; i += 256u) {
-                logits[first + i] = 0.0;
+                logits[first + i] = ${ACT}(0.0);
             }
         }
         return;
@@ -42,7 +44,7 @@ fn main(
     var top = LEAST;
     var total = 0.0;
     for (var i = lane; i < p.v; i += 256u) {
-        let x = logits[first + i];
+        let x = f32(logits[first + i]);
         if x > top {
             total = total * exp(top - x) + 1.0;
             top = x;
@@ -69,17 +71,17 @@ fn main(
     top = tops[0];
     total = sums[0];
     if lane == 0u {
-        losses[row] = log(total) - (logits[first + wanted] - top);
+        losses[row] = log(total) - (f32(logits[first + wanted]) - top);
     }
     if p.gradient == 1u {
         // The target's logit is read above before any lane overwrites it.
         storageBarrier();
         workgroupBarrier();
-        let scale = hyper[1] * weights[row];
+        let scale = hyper[1] * weights[row] * select(control[8], 1.0, control[8] == 0.0);
         let factor = scale / total;
         for (var i = lane; i < p.v; i += 256u) {
-            let share = exp(logits[first + i] - top) * factor;
-            logits[first + i] = select(share, share - scale, i == wanted);
+            let share = exp(f32(logits[first + i]) - top) * factor;
+            logits[first + i] = ${ACT}(select(share, share - scale, i == wanted));
         }
     }
 }

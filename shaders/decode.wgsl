@@ -3,9 +3,9 @@
 #ifdef APPEND
 struct Params { b: u32, n: u32, p: u32, hq: u32, hk: u32, d: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<f32>;
+@group(0) @binding(1) var<storage, read> qkv: array<${ACT}>;
 @group(0) @binding(2) var<storage, read> positions: array<u32>;
-@group(0) @binding(3) var<storage, read_write> cache: array<f32>;
+@group(0) @binding(3) var<storage, read_write> cache: array<${ACT}>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -29,10 +29,10 @@ fn main(
 #else
 struct Params { b: u32, n: u32, p: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<f32>;
-@group(0) @binding(2) var<storage, read> cache: array<f32>;
+@group(0) @binding(1) var<storage, read> qkv: array<${ACT}>;
+@group(0) @binding(2) var<storage, read> cache: array<${ACT}>;
 @group(0) @binding(3) var<storage, read> positions: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(4) var<storage, read_write> out: array<${ACT}>;
 
 // 64 keys at a time, an invocation a key; then an invocation owns columns lane, lane + 64, … of the
 // output, with an online softmax. Head sizes up to 256.
@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let first = row / p.n * p.p;
     let seen = min(positions[row] + 1u, p.p);
     for (var i = lane; i < p.d; i += 64u) {
-        query[i] = qkv[row * (p.hq * p.d + width) + head * p.d + i];
+        query[i] = f32(qkv[row * (p.hq * p.d + width) + head * p.d + i]);
     }
 #for j in 0..4
     var acc${j} = 0.0;
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             let at = (first + start + lane) * width + key_column;
             var score = 0.0;
             for (var i = 0u; i < p.d; i += 1u) {
-                score = fma(query[i], cache[at + i], score);
+                score = fma(query[i], f32(cache[at + i]), score);
             }
             scores[lane] = score * p.scale;
         }
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
             total += weight;
 #for j in 0..4
             if lane + ${j}u * 64u < p.d {
-                acc${j} = fma(weight, cache[at + ${j}u * 64u], acc${j});
+                acc${j} = fma(weight, f32(cache[at + ${j}u * 64u]), acc${j});
             }
 #endfor
         }
@@ -97,7 +97,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let at = (row * p.hq + head) * p.d + lane;
 #for j in 0..4
     if lane + ${j}u * 64u < p.d {
-        out[at + ${j}u * 64u] = acc${j} / total;
+        out[at + ${j}u * 64u] = ${ACT}(acc${j} / total);
     }
 #endfor
 }

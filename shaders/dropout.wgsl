@@ -4,8 +4,8 @@
 struct Params { n: u32, stream: u32, p: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;
-@group(0) @binding(2) var<storage, read> x: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read> x: array<${ACT}>;
+@group(0) @binding(3) var<storage, read_write> out: array<${ACT}>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -21,7 +21,7 @@ fn main(
     {
         let i = first + ${j}u * 256u;
         if i < p.n {
-            out[i] = select(0.0, x[i] * keep, (mix(key ^ i) >> 8u) >= limit);
+            out[i] = ${ACT}(select(0.0, f32(x[i]) * keep, (mix(key ^ i) >> 8u) >= limit));
         }
     }
 #endfor

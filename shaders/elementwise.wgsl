@@ -1,4 +1,4 @@
-// fill, add, scale: four elements an invocation, one workgroup apart, so that lanes read side by side.
+// fill, add, scale, narrow: four elements an invocation, one workgroup apart, so that lanes read side by side.
 
 struct Params {
     n: u32,
@@ -8,6 +8,9 @@ struct Params {
 #ifdef SCALE
     factor: f32,
 #endif
+#ifdef NARROW
+    scaled: u32,
+#endif
 }
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef ADD
@@ -15,7 +18,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 #else
+#ifdef NARROW
+#import act
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+// Word 8 is the loss scale; 0 is none.
+@group(0) @binding(2) var<storage, read> control: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f16>;
+#else
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
+#endif
 #endif
 
 @compute @workgroup_size(256)
@@ -37,6 +48,13 @@ fn main(
 #endif
 #ifdef ADD
             out[i] = a[i] + b[i];
+#endif
+#ifdef NARROW
+            if p.scaled == 1u {
+                out[i] = f16(x[i] * select(control[8], 1.0, control[8] == 0.0));
+            } else {
+                out[i] = f16(cut(x[i]));
+            }
 #endif
         }
     }

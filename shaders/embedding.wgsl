@@ -4,8 +4,8 @@
 struct Params { n: u32, c: u32, v: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> ids: array<u32>;
-@group(0) @binding(2) var<storage, read> table: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read> table: array<${ACT}>;
+@group(0) @binding(3) var<storage, read_write> out: array<${ACT}>;
 
 @compute @workgroup_size(256)
 fn main(

@@ -4,7 +4,7 @@
 struct Params { r: u32, v: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> targets: array<i32>;
-@group(0) @binding(2) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> logits: array<${ACT}>;
 @group(0) @binding(3) var<storage, read_write> entropies: array<f32>;
 
 var<workgroup> tops: array<f32, 256>;
@@ -29,7 +29,7 @@ fn main(
     let first = row * p.v;
     var top = -3.4e38;
     for (var i = lane; i < p.v; i += 256u) {
-        top = max(top, logits[first + i]);
+        top = max(top, f32(logits[first + i]));
     }
     tops[lane] = top;
     workgroupBarrier();
@@ -46,7 +46,7 @@ fn main(
     var share = 0.0;
     var moment = 0.0;
     for (var i = lane; i < p.v; i += 256u) {
-        let x = logits[first + i] - top;
+        let x = f32(logits[first + i]) - top;
         let e = exp(x);
         share += e;
         moment += e * x;

@@ -8,7 +8,10 @@
 // inner indices are written out.
 //
 // VEC4 reads and writes storage by vectors: the sizes that run along memory are multiples of 4.
+// NT is a linear layer's forward product, whose results are activations; the others make gradients.
 // SPLIT gives each z of the grid `span` of the inner size and a matrix of its own to write.
+
+#import act
 
 struct Params {
     m: u32,
@@ -22,13 +25,13 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 #ifdef VEC4
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> a: array<vec4<${ACT}>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<${ACT}>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<${OUT}>>;
 #else
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<${ACT}>;
+@group(0) @binding(2) var<storage, read> b: array<${ACT}>;
+@group(0) @binding(3) var<storage, read_write> out: array<${OUT}>;
 #endif
 
 const BM4 = ${BM}u / 4u;
@@ -49,12 +52,12 @@ fn vector_a(row: u32, col: u32, rows: u32, cols: u32, width: u32) -> vec4<f32> {
     var v = vec4<f32>(0.0);
 #ifdef VEC4
     if row < rows && col < cols {
-        v = a[(row * width + col) / 4u];
+        v = vec4<f32>(a[(row * width + col) / 4u]);
     }
 #else
 #for j in 0..4
     if row < rows && col + ${j}u < cols {
-        v[${j}] = a[row * width + col + ${j}u];
+        v[${j}] = f32(a[row * width + col + ${j}u]);
     }
 #endfor
 #endif
@@ -65,12 +68,12 @@ fn vector_b(row: u32, col: u32, rows: u32, cols: u32, width: u32) -> vec4<f32> {
     var v = vec4<f32>(0.0);
 #ifdef VEC4
     if row < rows && col < cols {
-        v = b[(row * width + col) / 4u];
+        v = vec4<f32>(b[(row * width + col) / 4u]);
     }
 #else
 #for j in 0..4
     if row < rows && col + ${j}u < cols {
-        v[${j}] = b[row * width + col + ${j}u];
+        v[${j}] = f32(b[row * width + col + ${j}u]);
     }
 #endfor
 #endif
@@ -142,11 +145,15 @@ fn write(matrix: u32, row: u32, col: u32, value: vec4<f32>) {
 #ifdef SPLIT
         out[at / 4u] = value;
 #else
+        var all = value;
         if p.accumulate == 1u {
-            out[at / 4u] += value;
-        } else {
-            out[at / 4u] = value;
+            all += vec4<f32>(out[at / 4u]);
         }
+#ifdef NT
+        out[at / 4u] = vec4<${OUT}>(cut4(all));
+#else
+        out[at / 4u] = vec4<${OUT}>(all);
+#endif
 #endif
     }
 #else
@@ -155,11 +162,15 @@ fn write(matrix: u32, row: u32, col: u32, value: vec4<f32>) {
 #ifdef SPLIT
         out[at + ${j}u] = value[${j}];
 #else
+        var one = value[${j}];
         if p.accumulate == 1u {
-            out[at + ${j}u] += value[${j}];
-        } else {
-            out[at + ${j}u] = value[${j}];
+            one += f32(out[at + ${j}u]);
         }
+#ifdef NT
+        out[at + ${j}u] = ${OUT}(cut(one));
+#else
+        out[at + ${j}u] = ${OUT}(one);
+#endif
 #endif
     }
 #endfor

@@ -14,7 +14,7 @@ struct Params { n: u32, g: u32, first: u32 }
 #endif
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<${OUT}>;
 
 #ifdef COLUMN_SUM
 #ifdef WIDE
@@ -34,9 +34,9 @@ fn main(
         total += x[row * p.c + column];
     }
     if p.accumulate == 1u {
-        total += out[column];
+        total += f32(out[column]);
     }
-    out[column] = total;
+    out[column] = ${OUT}(total);
 }
 #else
 // Many rows, few columns: a workgroup takes 16 columns, 16 invocations each.
@@ -63,9 +63,9 @@ fn main(
         total += parts[lane + ${j}u * 16u];
 #endfor
         if p.accumulate == 1u {
-            total += out[column];
+            total += f32(out[column]);
         }
-        out[column] = total;
+        out[column] = ${OUT}(total);
     }
 }
 #endif

@@ -1,27 +1,28 @@
 // RMSNorm: 64 invocations a row forward; backward, a stripe of rows, whose part of dw stays in its row
 // of the partials.
 #import workgroup_sum
+#import act
 
 #ifdef FORWARD
 struct Params { n: u32, c: u32, eps: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 #ifdef ADD
-@group(0) @binding(2) var<storage, read> delta: array<f32>;
+@group(0) @binding(2) var<storage, read> delta: array<${ACT}>;
 @group(0) @binding(3) var<storage, read> w: array<f32>;
 @group(0) @binding(4) var<storage, read_write> sum: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<${ACT}>;
 @group(0) @binding(6) var<storage, read_write> rstd: array<f32>;
 #else
 @group(0) @binding(2) var<storage, read> w: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<${ACT}>;
 @group(0) @binding(4) var<storage, read_write> rstd: array<f32>;
 #endif
 
 // What is normalised: computed again for the second reading, which costs less than keeping it.
 fn element(i: u32) -> f32 {
 #ifdef ADD
-    return x[i] + delta[i];
+    return x[i] + f32(delta[i]);
 #else
     return x[i];
 #endif
@@ -49,7 +50,7 @@ fn main(
 #ifdef ADD
         sum[first + i] = v;
 #endif
-        y[first + i] = v * r * w[i];
+        y[first + i] = ${ACT}(cut(v * r * w[i]));
     }
     if lane == 0u {
         rstd[row] = r;
@@ -58,12 +59,16 @@ fn main(
 #else
 struct Params { n: u32, c: u32, g: u32, accumulate: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<${ACT}>;
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> w: array<f32>;
 @group(0) @binding(4) var<storage, read> rstd: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>;
 @group(0) @binding(6) var<storage, read_write> partials: array<f32>;
+#ifdef HALF
+// dx again, for products.
+@group(0) @binding(7) var<storage, read_write> narrow: array<f16>;
+#endif
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -73,17 +78,20 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         let r = rstd[row];
         var part = 0.0;
         for (var i = lane; i < p.c; i += 64u) {
-            part = fma(dy[first + i] * w[i], x[first + i], part);
+            part = fma(f32(dy[first + i]) * w[i], x[first + i], part);
         }
         let pull = r * r * r * (workgroup_sum(lane, part) / f32(p.c));
         for (var i = lane; i < p.c; i += 64u) {
-            let up = dy[first + i];
+            let up = f32(dy[first + i]);
             let v = x[first + i];
             var d = up * w[i] * r - v * pull;
             if p.accumulate == 1u {
                 d += dx[first + i];
             }
             dx[first + i] = d;
+#ifdef HALF
+            narrow[first + i] = f16(d);
+#endif
             var share = up * v * r;
             if row != wg.x {
                 share += partials[stripe + i];

@@ -3,12 +3,16 @@
 
 struct Params { n: u32, c: u32, g: u32, accumulate: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> dy: array<vec4<${ACT}>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> w: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> rstd: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<f32>>;
+#ifdef HALF
+// dx again, for products.
+@group(0) @binding(7) var<storage, read_write> narrow: array<vec4<f16>>;
+#endif
 
 var<workgroup> parts: array<f32, 256>;
 var<workgroup> sums: array<f32, 32>;
@@ -35,7 +39,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         var up${u} = vec4<f32>(0.0);
         var v${u} = vec4<f32>(0.0);
         if inside && at${u} < c4 {
-            up${u} = dy[first + at${u}];
+            up${u} = vec4<f32>(dy[first + at${u}]);
             v${u} = x[first + at${u}];
         }
         part += dot(up${u} * w${u}, v${u});
@@ -65,6 +69,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
                     d += dx[first + at${u}];
                 }
                 dx[first + at${u}] = d;
+#ifdef HALF
+                narrow[first + at${u}] = vec4<f16>(d);
+#endif
             }
 #endfor
         }

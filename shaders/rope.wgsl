@@ -1,10 +1,12 @@
 // Rotary position embedding, rotate-half, in place: an invocation a pair.
 
+#import act
+
 struct Params { n: u32, heads: u32, d: u32, stride: u32, inverse: u32, positions: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> positions: array<u32>;
 @group(0) @binding(2) var<storage, read> table: array<f32>;
-@group(0) @binding(3) var<storage, read_write> qkv: array<f32>;
+@group(0) @binding(3) var<storage, read_write> qkv: array<${ACT}>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -26,8 +28,11 @@ fn main(
     let c = table[entry];
     let s = select(table[entry + half], -table[entry + half], p.inverse == 1u);
     let at = row * p.stride + head * p.d + pair;
-    let x = qkv[at];
-    let y = qkv[at + half];
-    qkv[at] = x * c - y * s;
-    qkv[at + half] = y * c + x * s;
+    let x = f32(qkv[at]);
+    let y = f32(qkv[at + half]);
+    let first = x * c - y * s;
+    let second = y * c + x * s;
+    // Gradients are not cut.
+    qkv[at] = ${ACT}(select(cut(first), first, p.inverse == 1u));
+    qkv[at + half] = ${ACT}(select(cut(second), second, p.inverse == 1u));
 }

@@ -252,7 +252,7 @@ fn scores(run: &Path, checkpoint: &str, pairs: &[(String, String, String)]) -> V
     let slab = model_folder::fill(&table, &mut file, "").unwrap();
     let mut device = Device::open("cpu").unwrap();
     let weights = Weights::alloc(&mut device, "reward", &table).unwrap();
-    device.write(&weights.slab, &slab).unwrap();
+    weights.write(&mut device, &slab).unwrap();
     let context = 128;
     let mut scorer = ScalarEvaluator::new(&mut device, &config, &weights, 2, context).unwrap();
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();

@@ -108,7 +108,7 @@ impl Bench {
         let info = device.info();
         if self.json {
             output::json(&json!({
-                "engine": info.engine, "adapter": info.adapter, "driver": info.driver, "precision": "f32",
+                "engine": info.engine, "adapter": info.adapter, "driver": info.driver, "precision": device.traits().act.name(),
                 "params": cost.parameters, "tokens_per_second": rate, "ms_per_step": ms, "tflops": tflops,
                 "dispatches": learner.calls(), "memory_bytes": device.memory().0,
                 "kernels": kernels.iter().map(|k| json!({"name": k.name, "ms": k.ms, "calls": k.calls})).collect::<Vec<_>>(),

@@ -59,7 +59,10 @@ impl Check {
             )));
         }
         if !self.json {
-            output::text(&format!("{} checks of {} kernels passed", rows.len(), crate::compute::KERNELS.len()));
+            let mut names: Vec<&str> = rows.iter().map(|r| r.kernel).collect();
+            names.dedup();
+            let kernels = names.len();
+            output::text(&format!("{} checks of {} kernels passed", rows.len(), kernels));
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Generate {
         let (config, table, slab) = model_folder::load(&folder)?;
         let mut device = common.device()?;
         let weights = Weights::alloc(&mut device, "params", &table.into())?;
-        device.write(&weights.slab, &slab)?;
+        weights.write(&mut device, &slab)?;
         let mut model = Opened { folder, config, device, weights };
         match (&self.prompt, &self.ids) {
             (Some(prompt), None) => self.text(&mut model, prompt, &sampling),

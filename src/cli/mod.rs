@@ -25,6 +25,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use failure::{Failure, Outcome};
 
+use crate::compute::{Device, Opening, Precision};
+
 /// danlu（丹炉）: train a small ChatGPT in the terminal and watch it learn.
 #[derive(Parser)]
 #[command(name = "danlu", version, about, subcommand_required = false)]
@@ -46,7 +48,7 @@ pub(crate) struct Common {
     /// Language of the screen: zh or en
     #[arg(long, global = true)]
     pub lang: Option<String>,
-    /// Number format: auto or f32
+    /// Type of activations and products: auto, f32, or f16 where the adapter has it
     #[arg(long, global = true, default_value = "auto")]
     pub precision: String,
     /// Seed of everything random
@@ -115,17 +117,25 @@ fn run(cli: Cli) -> Outcome {
 
 impl Common {
     fn check(&self) -> Outcome {
-        if !["auto", "f32"].contains(&self.precision.as_str()) {
-            return Err(Failure::usage(format!("--precision is {:?}; auto and f32 can be computed", self.precision)));
-        }
+        self.precision()?;
         if let Some(lang) = self.lang.as_deref().filter(|l| !["zh", "en"].contains(l)) {
             return Err(Failure::usage(format!("--lang is {lang:?}; zh and en are there")));
         }
         Ok(())
     }
 
+    fn precision(&self) -> Result<Precision, Failure> {
+        match self.precision.as_str() {
+            "auto" => Ok(Precision::Auto),
+            "f32" => Ok(Precision::F32),
+            "f16" => Ok(Precision::F16),
+            other => Err(Failure::usage(format!("--precision is {other:?}; auto, f32 and f16 are there"))),
+        }
+    }
+
     /// Opens the chosen engine.
-    pub(crate) fn device(&self) -> Result<crate::compute::Device, Failure> {
-        Ok(crate::compute::Device::open(&self.adapter)?)
+    pub(crate) fn device(&self) -> Result<Device, Failure> {
+        let opening = Opening { precision: self.precision()?, ..Opening::default() };
+        Ok(Device::open_with(&self.adapter, opening)?)
     }
 }

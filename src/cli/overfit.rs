@@ -73,7 +73,7 @@ impl Overfit {
             } else {
                 output::text(&format!("step {:>4}  loss {:.6}  grad_norm {:.6}", step + 1, got.loss, got.grad_norm));
             }
-            if !got.applied {
+            if !got.applied && !got.lowered {
                 return Err(Failure::work(format!(
                     "step {}: loss or gradient is not finite; nothing was changed. Try a lower --lr",
                     step + 1

@@ -34,7 +34,7 @@ impl Score {
         let ids = Ids::read(&self.ids, config.vocab_size)?;
         let mut device = common.device()?;
         let weights = Weights::alloc(&mut device, "params", &table.into())?;
-        device.write(&weights.slab, &slab)?;
+        weights.write(&mut device, &slab)?;
         drop(slab);
         let width = ids.width();
         let rows = (TOKENS / width).clamp(1, ids.rows.len());

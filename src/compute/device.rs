@@ -6,6 +6,8 @@
 
 use std::time::Instant;
 
+use half::f16;
+
 use super::{
     ComputeError, DType, KernelTime, Program, Tensor, Traits, cpu::Host, gpu::Gpu, memory::ALIGNMENT, record::Call,
 };
@@ -56,9 +58,24 @@ pub struct EngineInfo {
 /// A read-back under way; see [`Device::request`].
 #[derive(Debug)]
 pub struct Ticket {
-    pub(super) id: u64,
+    id: u64,
+    /// What is asked for.
+    tensor: Tensor,
     /// Filled at once on the CPU engine.
-    pub(super) ready: Option<Vec<f32>>,
+    ready: Option<Vec<f32>>,
+}
+
+/// The type in which activations and operands are kept and multiplied. Sums, master weights and the
+/// optimiser are f32 in either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// What danlu holds to be best on the adapter: f32, for now.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats; an adapter without them is an error.
+    F16,
 }
 
 /// How to open an adapter. The default is what training takes.
@@ -68,6 +85,8 @@ pub struct Opening {
     pub minimal: bool,
     /// Keep runtime checks in the kernels that usually go without.
     pub checked: bool,
+    /// The type of activations and operands.
+    pub precision: Precision,
 }
 
 enum Engine {
@@ -116,8 +135,12 @@ impl Device {
 
     /// [`Device::open`] in a certain manner.
     pub fn open_with(wanted: &str, opening: Opening) -> Result<Device, ComputeError> {
+        let cpu = || match opening.precision {
+            Precision::F16 => Err(ComputeError::Precision { adapter: Host::info().name }),
+            Precision::Auto | Precision::F32 => Ok(Device::cpu()),
+        };
         if wanted.eq_ignore_ascii_case("cpu") {
-            return Ok(Device::cpu());
+            return cpu();
         }
         let adapters = Device::adapters();
         let index = if wanted.is_empty() || wanted.eq_ignore_ascii_case("auto") {
@@ -141,7 +164,7 @@ impl Device {
                 let budget = gpu.budget();
                 Ok(Device { engine: Engine::Gpu(Box::new(gpu)), info, used: 0, budget, next: 0, scratch: Vec::new() })
             }
-            _ => Ok(Device::cpu()),
+            _ => cpu(),
         }
     }
 
@@ -195,7 +218,7 @@ impl Device {
     pub fn alloc(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor, ComputeError> {
         // Sizes past counting are sizes past any budget.
         let len = shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)).unwrap_or(usize::MAX).min(usize::MAX / 8);
-        let bytes = len.max(1).next_multiple_of(ALIGNMENT) as u64 * 4;
+        let bytes = len.max(1).next_multiple_of(ALIGNMENT) as u64 * dtype.bytes() as u64;
         if self.used.saturating_add(bytes) > self.budget {
             return Err(ComputeError::Memory {
                 what: name.to_owned(),
@@ -206,6 +229,10 @@ impl Device {
         }
         let index = self.next;
         match &mut self.engine {
+            Engine::Cpu(_) if dtype == DType::F16 => {
+                let what = format!("{name} is f16, which the CPU engine does not have");
+                return Err(ComputeError::Shape { op: "alloc", what });
+            }
             Engine::Cpu(host) => host.alloc(index, bytes as usize / 4),
             Engine::Gpu(gpu) => gpu.alloc(index, name, bytes)?,
         }
@@ -225,12 +252,16 @@ impl Device {
         // Scratch made since then goes too, so nobody may be lent it again.
         self.scratch.retain(|t| t.buffer < mark);
         for index in mark..self.next {
-            let elements = match &mut self.engine {
-                Engine::Cpu(host) => host.free(index),
-                Engine::Gpu(gpu) => gpu.free(index),
-            };
-            self.used = self.used.saturating_sub(elements as u64 * 4);
+            self.free_buffer(index);
         }
+    }
+
+    fn free_buffer(&mut self, index: usize) {
+        let bytes = match &mut self.engine {
+            Engine::Cpu(host) => host.free(index),
+            Engine::Gpu(gpu) => gpu.free(index),
+        };
+        self.used = self.used.saturating_sub(bytes);
     }
 
     /// A scratch buffer of at least `len` elements: one that is there, or a new one. It stays with the
@@ -246,22 +277,20 @@ impl Device {
 
     /// Gives back the buffer under a tensor. Views of it must not be used again.
     pub fn free(&mut self, tensor: &Tensor) {
-        let elements = match &mut self.engine {
-            Engine::Cpu(host) => host.free(tensor.buffer),
-            Engine::Gpu(gpu) => gpu.free(tensor.buffer),
-        };
-        self.used = self.used.saturating_sub(elements as u64 * 4);
+        self.free_buffer(tensor.buffer);
     }
 
-    /// Writes four-byte elements at the start of a tensor, before the next replay.
+    /// Writes elements of the tensor's width at its start, before the next replay: f32, u32 or i32, or
+    /// [`half::f16`].
     pub fn write<T: bytemuck::NoUninit>(&mut self, tensor: &Tensor, data: &[T]) -> Result<(), ComputeError> {
-        if size_of::<T>() != 4 || data.len() > tensor.len() {
+        if size_of::<T>() != tensor.dtype.bytes() || data.len() > tensor.len() {
             return Err(ComputeError::Shape {
                 op: "write",
                 what: format!(
-                    "{} holds {} elements of 4 bytes, {} of {} were given",
+                    "{} holds {} elements of {} bytes, {} of {} were given",
                     tensor.name,
                     tensor.len(),
+                    tensor.dtype.bytes(),
                     data.len(),
                     size_of::<T>()
                 ),
@@ -270,24 +299,37 @@ impl Device {
         let bytes = bytemuck::cast_slice(data);
         match &mut self.engine {
             Engine::Cpu(host) => host.write(tensor, bytes),
-            Engine::Gpu(gpu) => gpu.write(tensor.buffer, tensor.offset, bytes)?,
+            Engine::Gpu(gpu) => gpu.write(tensor, bytes)?,
         }
         Ok(())
     }
 
-    /// Reads a tensor back and waits for it.
+    /// Reads a tensor back and waits for it: f32 as they are, f16 widened, u32 by their bits
+    /// ([`Device::read_words`] has those as they are).
     pub fn read(&mut self, tensor: &Tensor) -> Result<Vec<f32>, ComputeError> {
         match &mut self.engine {
             Engine::Cpu(host) => Ok(host.read(tensor)),
-            Engine::Gpu(gpu) => gpu.read(tensor.buffer, tensor.offset, tensor.len()),
+            Engine::Gpu(gpu) => Ok(floats(&gpu.read(tensor)?, tensor.dtype)),
         }
+    }
+
+    /// Reads a tensor of u32 back and waits for it.
+    pub fn read_words(&mut self, tensor: &Tensor) -> Result<Vec<u32>, ComputeError> {
+        if tensor.dtype != DType::U32 {
+            let what = format!("{} holds {:?}, not U32", tensor.name, tensor.dtype);
+            return Err(ComputeError::Shape { op: "read", what });
+        }
+        Ok(self.read(tensor)?.into_iter().map(f32::to_bits).collect())
     }
 
     /// Asks for a tensor as it is after the replays so far, without waiting.
     pub fn request(&mut self, tensor: &Tensor) -> Result<Ticket, ComputeError> {
         match &mut self.engine {
-            Engine::Cpu(host) => Ok(Ticket { id: 0, ready: Some(host.read(tensor)) }),
-            Engine::Gpu(gpu) => gpu.request(tensor.buffer, tensor.offset, tensor.len()),
+            Engine::Cpu(host) => Ok(Ticket { id: 0, ready: Some(host.read(tensor)), tensor: tensor.clone() }),
+            Engine::Gpu(_) if tensor.is_empty() => {
+                Ok(Ticket { id: 0, ready: Some(Vec::new()), tensor: tensor.clone() })
+            }
+            Engine::Gpu(gpu) => Ok(Ticket { id: gpu.request(tensor)?, ready: None, tensor: tensor.clone() }),
         }
     }
 
@@ -299,7 +341,12 @@ impl Device {
         }
         match &mut self.engine {
             Engine::Cpu(_) => Ok(None),
-            Engine::Gpu(gpu) => gpu.collect(ticket.id, wait),
+            Engine::Gpu(gpu) => {
+                let Some(words) = gpu.collect(ticket.id, wait)? else { return Ok(None) };
+                let skip = (ticket.tensor.start() % 4) as usize;
+                let bytes = words.get(skip..skip + ticket.tensor.bytes() as usize).unwrap_or_default();
+                Ok(Some(floats(bytes, ticket.tensor.dtype)))
+            }
         }
     }
 
@@ -348,5 +395,13 @@ impl Device {
             Engine::Cpu(_) => Ok(()),
             Engine::Gpu(gpu) => gpu.wait(),
         }
+    }
+}
+
+/// Elements read back as f32.
+fn floats(bytes: &[u8], dtype: DType) -> Vec<f32> {
+    match dtype {
+        DType::F32 | DType::U32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        DType::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
     }
 }

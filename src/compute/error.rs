@@ -28,6 +28,12 @@ pub enum ComputeError {
         /// The driver's words.
         reason: String,
     },
+    /// The adapter cannot compute in half precision.
+    #[error("the adapter {adapter:?} cannot compute in f16; use --precision f32 or auto, or another --adapter")]
+    Precision {
+        /// The adapter's name.
+        adapter: String,
+    },
     /// The memory asked for is more than the device (or its budget) has.
     #[error("out of device memory: {need} bytes are needed for {what}, {there} bytes are there; {advice}")]
     Memory {

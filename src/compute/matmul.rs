@@ -1,6 +1,6 @@
 //! Matrix products: which variant of the tile runs, and when a long inner size is split.
 
-use super::{ComputeError, Kernel, Params, Recording, Tensor, Traits, kernel, kernel::variants, ops};
+use super::{ComputeError, DType, Kernel, Params, Recording, Tensor, Traits, kernel, kernel::variants, ops};
 
 /// How the operands lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn matmul(
         Some(row) => {
             Some(Plan { row, splits: if row.has("SPLIT") { 3 } else { 1 } }).filter(|plan| fits(plan.row, layout, s))
         }
-        None => choose(&rec.traits(), layout, name, s),
+        None => choose(&rec.traits(), layout, name, s, [a.dtype, b.dtype, out.dtype]),
     };
     let plan = plan.ok_or_else(|| ops::wrong(name, "no variant fits".into()))?;
     let (bm, bn) = (plan.row.constant("BM"), plan.row.constant("BN"));
@@ -86,12 +86,12 @@ fn fits(row: &Kernel, layout: Layout, s: Sizes) -> bool {
     !row.has("VEC4") || along.iter().all(|size| size % 4 == 0)
 }
 
-fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes) -> Option<Plan> {
+fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes, types: [DType; 3]) -> Option<Plan> {
     if traits.cpu {
         return Some(Plan { row: kernel(name)?, splits: 1 });
     }
     let rows = variants(name);
-    let rows = rows.filter(|row| row.runs_on(traits) && fits(row, layout, s));
+    let rows = rows.filter(|row| row.runs_on(traits) && row.takes(&types) && fits(row, layout, s));
     if traits.software {
         // The shape of the tile hardly matters there, its compilation does.
         return rows.min_by_key(|row| row.constant("RM") * row.constant("RN")).map(|row| Plan { row, splits: 1 });
@@ -99,7 +99,9 @@ fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes) -> Opti
     let whole = rows.map(|row| (cost(traits, row, s, 1), row, 1));
     let split_name = format!("{name}_split");
     let rooms = |splits: &usize| (splits * s.m * s.n) as u64 * 4 <= traits.max_binding.min(MOST_PARTIAL);
-    let split = variants(&split_name).filter(|row| row.runs_on(traits) && fits(row, layout, s)).flat_map(|row| {
+    let partial = [types[0], types[1], DType::F32];
+    let split = variants(&split_name).filter(|row| row.runs_on(traits) && row.takes(&partial) && fits(row, layout, s));
+    let split = split.flat_map(|row| {
         let counts = [2, 4, 8, 16, 32, 64].into_iter().filter(|c| s.k >= c * 64).filter(rooms);
         counts.map(|c| (cost(traits, row, s, c), row, c)).collect::<Vec<_>>()
     });
@@ -139,6 +141,7 @@ fn cost(traits: &Traits, row: &Kernel, s: Sizes, splits: usize) -> f64 {
 #[allow(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::compute::Needs;
 
     /// An H100's.
     const LARGE: Traits = Traits {
@@ -148,6 +151,8 @@ mod tests {
         max_groups: 65_535,
         workgroup_storage: 49_152,
         max_invocations: 1024,
+        offers: Needs::Common,
+        act: DType::F32,
         units: 132,
     };
 
@@ -159,7 +164,7 @@ mod tests {
         n: usize,
         k: usize,
     ) -> (&'static str, usize) {
-        let plan = choose(traits, layout, name, Sizes { m, n, k }).expect("a variant fits");
+        let plan = choose(traits, layout, name, Sizes { m, n, k }, [DType::F32; 3]).expect("a variant fits");
         (plan.row.name, plan.splits)
     }
 

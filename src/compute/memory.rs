@@ -4,17 +4,39 @@
 
 use std::sync::Arc;
 
-/// Elements to which the start of every bound view is aligned: 64 × 4 bytes = 256 bytes, the
-/// offset alignment that WebGPU's default limits demand.
+/// Elements to which the start of every bound view is aligned: 256 bytes of f32, the offset alignment
+/// that WebGPU's default limits demand, and 128 bytes of f16. A device whose own limit is larger than that
+/// has no f16, so that slabs of both types share one layout.
 pub const ALIGNMENT: usize = 64;
 
-/// The element type of a tensor. Both are four bytes wide.
+/// The element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DType {
     /// 32-bit float.
     F32,
     /// 32-bit unsigned integer (also signed ones, by their bits).
     U32,
+    /// 16-bit float. Only devices opened for it have such tensors; the CPU engine never does.
+    F16,
+}
+
+impl DType {
+    /// `f32`, `u32` or `f16`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::U32 => "u32",
+            DType::F16 => "f16",
+        }
+    }
+
+    /// Bytes of one element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F16 => 2,
+        }
+    }
 }
 
 /// A shaped view of a part of one device buffer.
@@ -41,6 +63,16 @@ impl Tensor {
     /// True when there is no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Bytes that it spans.
+    pub fn bytes(&self) -> u64 {
+        (self.len() * self.dtype.bytes()) as u64
+    }
+
+    /// Its first byte within the buffer.
+    pub(super) fn start(&self) -> u64 {
+        (self.offset * self.dtype.bytes()) as u64
     }
 
     /// Rows of the two-dimensional reading: the product of all but the last size.

@@ -20,9 +20,9 @@ mod record;
 pub mod rng;
 
 pub use cpu::exponentials;
-pub use device::{AdapterInfo, AdapterKind, Device, EngineInfo, Opening, Ticket};
+pub use device::{AdapterInfo, AdapterKind, Device, EngineInfo, Opening, Precision, Ticket};
 pub use error::ComputeError;
-pub use kernel::{Access, Arity, Defines, KERNELS, Kernel, kernel};
+pub use kernel::{Access, Arity, Binding, Cell, Defines, KERNELS, Kernel, Needs, kernel};
 pub use matmul::{Layout, matmul};
 pub use memory::{ALIGNMENT, DType, Tensor};
 pub use record::{Args, Call, KernelTime, PARAM_WORDS, Params, Program, Recording, Traits};

@@ -7,20 +7,26 @@
 use std::cmp::Reverse;
 
 use super::{
-    Call, ComputeError, Kernel, Params, Recording, Tensor,
-    kernel::{kernel, variants},
+    Call, ComputeError, DType, Kernel, Params, Recording, Tensor,
+    kernel::{kernel, kernel_for, variants},
 };
 
 /// Rows of partial sums that [`square_sum`] makes.
 pub const NORM_PARTIALS: usize = 512;
 /// Most rows of partial weight gradients that [`rmsnorm_backward`] makes, on the CPU and on a GPU.
 pub const RMSNORM_PARTIALS: [usize; 2] = [128, 512];
-/// Words of the hyper-parameter block, in order: learning rate, loss scale (1 / trained tokens),
+/// Words of the hyper-parameter block, in order: learning rate, share of a token (1 / trained tokens),
 /// weight decay, β₁, β₂, ε, clip (0: none), unused.
 pub const HYPER: usize = 8;
 /// Words of the control block, in order: gradient norm before clipping, factor on the gradients,
-/// finite flag (1 or 0), AdamW's step count, β₁ᵗ, β₂ᵗ, loss, skipped steps.
-pub const CONTROL: usize = 8;
+/// finite flag (1 or 0), AdamW's step count, β₁ᵗ, β₂ᵗ, loss, skipped steps; then those of half precision,
+/// all 0 without: loss scale, applied steps since it changed, times it was halved, the scale that the
+/// gradients of the last step bear.
+pub const CONTROL: usize = 12;
+/// Words of the control block without half precision.
+pub const CONTROL_F32: usize = 8;
+/// The loss scale of a fresh control block in half precision.
+pub const FIRST_LOSS_SCALE: f32 = 32_768.0;
 
 type Done = Result<(), ComputeError>;
 
@@ -44,8 +50,13 @@ pub(super) fn push(
     args: &[&Tensor],
     grid: [u32; 3],
 ) -> Done {
-    let row = kernel(name).ok_or_else(|| wrong(name, "no such kernel".to_owned()))?;
+    let row = kernel_for(name, &types(args)).ok_or_else(|| wrong(name, "no such kernel".to_owned()))?;
     push_row(rec, row, params, args, grid)
+}
+
+/// The element types of arguments.
+fn types(args: &[&Tensor]) -> Vec<DType> {
+    args.iter().map(|t| t.dtype).collect()
 }
 
 /// Appends a call of a certain row of the table.
@@ -96,6 +107,24 @@ pub fn add(rec: &mut Recording<'_>, a: &Tensor, b: &Tensor, out: &Tensor) -> Don
 pub fn scale(rec: &mut Recording<'_>, x: &Tensor, factor: f32) -> Done {
     let grid = line(rec, x.len(), ELEMENTS);
     push(rec, "scale", Params::new(&[x.len()]).with_f32(1, factor), &[x], grid)
+}
+
+/// out = x in f16: cut at ±65504, or, where x are gradients and `scale` \[CONTROL\] is given, multiplied by
+/// its loss scale and not cut. x f32 → out f16.
+pub fn narrow(rec: &mut Recording<'_>, x: &Tensor, out: &Tensor, scale: Option<&Tensor>) -> Done {
+    expect_len("narrow", out, x.len())?;
+    if let Some(control) = scale {
+        expect_len("narrow", control, CONTROL)?;
+    }
+    for (start, n) in segments(rec, x.len()) {
+        let cut = |t: &Tensor| t.part(&t.name, start, &[n]);
+        let grid = line(rec, n, ELEMENTS);
+        let (x, out) = (cut(x), cut(out));
+        // What stands in for an absent block is not read.
+        let control = scale.unwrap_or(&x);
+        push(rec, "narrow", Params::new(&[n, usize::from(scale.is_some())]), &[&x, control, &out], grid)?;
+    }
+    Ok(())
 }
 
 /// Dropout by counter: out = x · keep / (1 − p), where keep is a function of `clock` and the index.
@@ -212,7 +241,7 @@ pub fn add_rmsnorm_forward(
 ///
 /// dy, x, dx \[N, C\], w, dw \[C\], rstd \[N\]. Rows are cut into G = min(N, one of [`RMSNORM_PARTIALS`])
 /// stripes (stripe g: rows g, g + G, …), one workgroup each, which leave partials \[G, C\] that
-/// [`column_sum`] adds into dw.
+/// [`column_sum`] adds into dw. `narrow`: where dy is f16, dx again in f16, for products.
 pub fn rmsnorm_backward(
     rec: &mut Recording<'_>,
     dy: &Tensor,
@@ -221,26 +250,29 @@ pub fn rmsnorm_backward(
     rstd: &Tensor,
     dx: &Tensor,
     dw: &Tensor,
+    narrow: Option<&Tensor>,
     accumulate: bool,
 ) -> Done {
     let (n, c) = (rstd.len(), w.len());
-    for t in [dy, x, dx] {
+    for t in [dy, x, dx].into_iter().chain(narrow) {
         expect_len("rmsnorm_backward", t, n * c)?;
     }
     expect_len("rmsnorm_backward", dw, c)?;
     let g = n.min(RMSNORM_PARTIALS[usize::from(!rec.traits().cpu)]);
     let partials = rec.scratch(&[g, c])?;
     let params = Params::new(&[n, c, g, usize::from(accumulate)]);
+    let args: Vec<&Tensor> = [dy, x, w, rstd, dx, &partials].into_iter().chain(narrow).collect();
+    let types = types(&args);
     // Of the variants that hold a row in registers, the smallest; else the general one.
-    let holds = |row: &&Kernel| c.is_multiple_of(4) && c <= 256 * row.constant("U");
+    let holds = |row: &&Kernel| c.is_multiple_of(4) && c <= 256 * row.constant("U") && row.takes(&types);
     let row = match rec.forced().filter(|row| row.base() == "rmsnorm_backward") {
         Some(row) if row.has("VEC4") => Some(row).filter(holds),
         None if !rec.traits().cpu => variants("rmsnorm_backward").filter(holds).min_by_key(|row| row.constant("U")),
         _ => None,
     };
-    let row =
-        row.or_else(|| kernel("rmsnorm_backward")).ok_or_else(|| wrong("rmsnorm_backward", "no such kernel".into()))?;
-    push_row(rec, row, params, &[dy, x, w, rstd, dx, &partials], [g as u32, 1, 1])?;
+    let row = row.or_else(|| kernel_for("rmsnorm_backward", &types));
+    let row = row.ok_or_else(|| wrong("rmsnorm_backward", "no such kernel".into()))?;
+    push_row(rec, row, params, &args, [g as u32, 1, 1])?;
     column_sum(rec, &partials, dw, true)
 }
 
@@ -339,12 +371,13 @@ fn push_attention(
     args: &[&Tensor],
 ) -> Done {
     let traits = rec.traits();
-    let d = heads.size;
+    let (d, types) = (heads.size, types(args));
     let fits = |row: &&Kernel| {
         let exact = row.constant("EXACT");
         d <= 4 * row.constant("D4")
             && (exact == 0 || exact == d)
             && row.runs_on(&traits)
+            && row.takes(&types)
             && (d.is_multiple_of(4) || !row.has("VEC4"))
     };
     // Of the variants that hold the head, those with the smallest one; of these, one made for exactly this
@@ -477,9 +510,9 @@ pub fn swiglu_backward(rec: &mut Recording<'_>, gate_up: &Tensor, dact: &Tensor,
 /// Cross-entropy and its gradient in one pass over a chunk of R rows.
 ///
 /// targets \[R\] (i32 by its bits; −100, or anything outside 0..V, is ignored), hyper \[HYPER\] (word
-/// 1: the loss scale), logits \[R, V\] → losses \[R\] = −log p(target), 0 where ignored. With
-/// `weights` \[R\], logits become their gradient of Σ weight · scale · loss, which is
-/// (softmax − onehot) · scale · weight, zero where ignored; the losses are never weighted. One
+/// 1: the share of a token), logits \[R, V\] → losses \[R\] = −log p(target), 0 where ignored. With
+/// a `slope`, logits become their gradient of Σ weight · share · S · loss, which is
+/// (softmax − onehot) · share · weight · S, zero where ignored; the losses are never weighted. One
 /// workgroup a row.
 pub fn cross_entropy(
     rec: &mut Recording<'_>,
@@ -487,20 +520,32 @@ pub fn cross_entropy(
     hyper: &Tensor,
     logits: &Tensor,
     losses: &Tensor,
-    weights: Option<&Tensor>,
+    slope: Option<Slope<'_>>,
 ) -> Done {
     let r = targets.len();
     expect_len("cross_entropy", losses, r)?;
-    // What stands in for absent weights is not read.
-    let bound = weights.unwrap_or(targets);
-    expect_len("cross_entropy", bound, r)?;
+    // What stands in for what is absent is not read.
+    let (weights, control) = slope.map_or((targets, targets), |s| (s.weights, s.control));
+    expect_len("cross_entropy", weights, r)?;
     expect_len("cross_entropy", hyper, HYPER)?;
+    if slope.is_some() {
+        expect_len("cross_entropy", control, CONTROL)?;
+    }
     if r == 0 || !logits.len().is_multiple_of(r) {
         return Err(wrong("cross_entropy", format!("logits {:?} are not {r} rows", logits.shape)));
     }
-    let params = Params::new(&[r, logits.len() / r, usize::from(weights.is_some())]);
+    let params = Params::new(&[r, logits.len() / r, usize::from(slope.is_some())]);
     let grid = rec.traits().grid(r);
-    push(rec, "cross_entropy", params, &[targets, hyper, bound, logits, losses], grid)
+    push(rec, "cross_entropy", params, &[targets, hyper, weights, control, logits, losses], grid)
+}
+
+/// What the gradient of [`cross_entropy`] is multiplied with.
+#[derive(Clone, Copy)]
+pub struct Slope<'a> {
+    /// \[R\]: a weight a row.
+    pub weights: &'a Tensor,
+    /// \[CONTROL\]: S is its loss scale.
+    pub control: &'a Tensor,
 }
 
 /// The entropy of the softmax of each row, in nats: H = log Σ eˣ − Σ p·x.
@@ -523,6 +568,8 @@ pub fn entropy(rec: &mut Recording<'_>, targets: &Tensor, logits: &Tensor, entro
 pub struct Update<'a> {
     /// Parameters, one flat slab.
     pub params: &'a Tensor,
+    /// The same in f16, for products, where there are any.
+    pub shadow: Option<&'a Tensor>,
     /// Their gradients.
     pub grads: &'a Tensor,
     /// First moments.
@@ -542,10 +589,15 @@ pub struct Update<'a> {
 /// Records norm, control and update. Where gradient norm or loss is not finite, the parameters, the
 /// moments and the step count stay as they are and the control block counts a skipped step.
 ///
-/// `adamw_prepare`: partials \[G\], loss \[1\], hyper, control: norm = √Σ partials; control\[6\] =
-/// loss · hyper\[1\]. `adamw`: grads, hyper, control → params, m, v.
+/// `adamw_prepare`: partials \[G\], loss \[1\], hyper, control: norm = √Σ partials / S; control\[6\] =
+/// loss · hyper\[1\]. `adamw`: grads, hyper, control → params, m, v and the f16 copy.
+///
+/// S is the loss scale: gradients are S times too large, so that small ones are no zeros of f16. Where
+/// they overflow though the loss is finite, S is halved and the step counts as lowered, not as skipped,
+/// until S is 1; after 1,000 applied steps in a row it is doubled, up to 2²⁴. Without half precision it is 0
+/// in the block and does nothing.
 pub fn adamw(rec: &mut Recording<'_>, u: &Update<'_>) -> Done {
-    for t in [u.grads, u.m, u.v] {
+    for t in [u.grads, u.m, u.v].into_iter().chain(u.shadow) {
         expect_len("adamw", t, u.params.len())?;
     }
     expect_len("adamw", u.hyper, HYPER)?;
@@ -557,7 +609,9 @@ pub fn adamw(rec: &mut Recording<'_>, u: &Update<'_>) -> Done {
         let cut = |t: &Tensor| t.part(&t.name, start, &[n]);
         let params = Params::new(&[n, u.decayed.saturating_sub(start).min(n)]);
         let grid = line(rec, n, ELEMENTS);
-        push(rec, "adamw", params, &[&cut(u.grads), u.hyper, u.control, &cut(u.params), &cut(u.m), &cut(u.v)], grid)?;
+        let cuts = [u.params, u.m, u.v].into_iter().chain(u.shadow).map(cut);
+        let args: Vec<Tensor> = [cut(u.grads), u.hyper.clone(), u.control.clone()].into_iter().chain(cuts).collect();
+        push(rec, "adamw", params, &args.iter().collect::<Vec<_>>(), grid)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Recordings: the list of kernel calls that one replay runs, in order.
 
-use super::{Arity, ComputeError, Device, Kernel, Tensor, memory::ALIGNMENT};
+use super::{Access, Arity, ComputeError, DType, Device, Kernel, Needs, Tensor, memory::ALIGNMENT};
 
 /// 32-bit words in a call's parameter block.
 pub const PARAM_WORDS: usize = 16;
@@ -76,6 +76,10 @@ pub struct Traits {
     pub workgroup_storage: u32,
     /// Invocations in one workgroup.
     pub max_invocations: u32,
+    /// What it has beside limits, as far as it was opened for it.
+    pub offers: Needs,
+    /// The type of activations and operands there: f16 on a device opened in half precision.
+    pub act: DType,
     /// Multiprocessors that want work at once, about: nothing in WebGPU tells.
     pub units: u32,
 }
@@ -124,12 +128,18 @@ impl<'d> Recording<'d> {
     /// A scratch tensor that holds from one call to the next one that asks for scratch: calls are
     /// ordered, so the buffer is used again by every such call of every recording of the device.
     pub fn scratch(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
+        self.scratch_as(shape, DType::F32)
+    }
+
+    /// [`Recording::scratch`] of another type.
+    pub fn scratch_as(&mut self, shape: &[usize], dtype: DType) -> Result<Tensor, ComputeError> {
         let len: usize = shape.iter().product();
-        Ok(self.device.scratch(len)?.part("scratch", 0, shape))
+        let words = (len * dtype.bytes()).div_ceil(DType::F32.bytes());
+        Ok(Tensor { dtype, ..self.device.scratch(words)?.part("scratch", 0, shape) })
     }
 
     /// Appends a call after checking the rules that every engine relies on: as many tensors as the
-    /// kernel binds, aligned starts, bindings within the limit, and no buffer both written and bound
+    /// kernel binds, of the types that it is written for, aligned starts, bindings within the limit, and no buffer both written and bound
     /// a second time (wgpu forbids it, and the CPU engine borrows on the strength of it).
     pub fn push(&mut self, call: Call) -> Result<(), ComputeError> {
         let Call { kernel, args, .. } = &call;
@@ -138,9 +148,17 @@ impl<'d> Recording<'d> {
             return Err(wrong(format!("{} tensors were given, {} are bound", args.len(), kernel.bindings.len())));
         }
         let limit = self.traits().max_binding;
-        for (i, (tensor, access)) in args.iter().zip(kernel.bindings).enumerate() {
+        for (i, (tensor, binding)) in args.iter().zip(kernel.bindings).enumerate() {
             if tensor.is_empty() {
                 return Err(wrong(format!("{} is empty", tensor.name)));
+            }
+            if !kernel.binds(binding, tensor.dtype) {
+                let wanted = match binding.cell {
+                    super::Cell::Word => "a word of 32 bits".to_owned(),
+                    super::Cell::Act => kernel.act().name().to_owned(),
+                };
+                let found = tensor.dtype.name();
+                return Err(wrong(format!("{} is {found}, but {wanted} is what is bound there", tensor.name)));
             }
             if tensor.offset % ALIGNMENT != 0 {
                 return Err(wrong(format!(
@@ -148,12 +166,12 @@ impl<'d> Recording<'d> {
                     tensor.name, tensor.offset
                 )));
             }
-            let bytes = tensor.len() as u64 * 4;
+            let bytes = tensor.bytes();
             if bytes > limit {
                 return Err(ComputeError::Binding { tensor: tensor.name.to_string(), need: bytes, limit });
             }
             let shared = args.iter().enumerate().any(|(j, other)| j != i && other.buffer == tensor.buffer);
-            if shared && *access == super::Access::Write {
+            if shared && binding.access == Access::Write {
                 return Err(wrong(format!("{} is written and bound a second time", tensor.name)));
             }
         }

@@ -63,15 +63,16 @@ impl BatchDecoder {
         rows: usize,
         capacity: usize,
     ) -> Result<BatchDecoder, ComputeError> {
+        let act = device.traits().act;
         let rope = rope_table(device, config, capacity)?;
         let width = 2 * config.num_key_value_heads * config.head_dim;
         let caches = (0..config.num_hidden_layers)
-            .map(|i| device.alloc(&format!("rows.cache.{i}"), &[rows, capacity, width], DType::F32))
+            .map(|i| device.alloc(&format!("rows.cache.{i}"), &[rows, capacity, width], act))
             .collect::<Result<Vec<_>, _>>()?;
         let shape = Shape { b: rows, t: 1 };
         let ids = device.alloc("rows.ids", &[rows], DType::U32)?;
         let positions = device.alloc("rows.positions", &[rows], DType::U32)?;
-        let logits = device.alloc("rows.logits", &[rows, config.vocab_size], DType::F32)?;
+        let logits = device.alloc("rows.logits", &[rows, config.vocab_size], act)?;
         let acts = Acts::alloc(device, config, shape, false)?;
         let mut rec = Recording::new(device);
         let trunk = Trunk { config, weights, acts: &acts, shape };

@@ -34,16 +34,17 @@ impl Decoder {
         weights: &Weights,
         capacity: usize,
     ) -> Result<Decoder, ComputeError> {
+        let act = device.traits().act;
         let rope = rope_table(device, config, capacity)?;
         let width = 2 * config.num_key_value_heads * config.head_dim;
         let caches = (0..config.num_hidden_layers)
-            .map(|i| device.alloc(&format!("cache.{i}"), &[1, capacity, width], DType::F32))
+            .map(|i| device.alloc(&format!("cache.{i}"), &[1, capacity, width], act))
             .collect::<Result<Vec<_>, _>>()?;
         let mut pass = |rows: usize| -> Result<Pass, ComputeError> {
             let shape = Shape { b: 1, t: rows };
             let ids = device.alloc("decode.ids", &[rows], DType::U32)?;
             let positions = device.alloc("decode.positions", &[rows], DType::U32)?;
-            let logits = device.alloc("decode.logits", &[rows, config.vocab_size], DType::F32)?;
+            let logits = device.alloc("decode.logits", &[rows, config.vocab_size], act)?;
             let acts = Acts::alloc(device, config, shape, false)?;
             let mut rec = Recording::new(device);
             let trunk = Trunk { config, weights, acts: &acts, shape };

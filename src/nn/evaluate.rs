@@ -75,7 +75,7 @@ impl Evaluator {
         let losses = device.alloc("eval.losses", &[n], DType::F32)?;
         let hyper = device.alloc("eval.hyper", &[HYPER], DType::F32)?;
         let chunk = logit_rows(device, config.vocab_size, n);
-        let logits = device.alloc("eval.logits", &[chunk, config.vocab_size], DType::F32)?;
+        let logits = device.alloc("eval.logits", &[chunk, config.vocab_size], device.traits().act)?;
         let pass = Pass::new(device, config, weights, shape, |rec, y| {
             let head = Head { y, weight: weights.head(), targets: &targets, hyper: &hyper, losses: &losses };
             head.record(rec, &logits, &Ending::Score(None))

@@ -5,7 +5,7 @@
 use super::{ModelConfig, Weights};
 use crate::compute::{
     ComputeError, DType, Device, Layout, Recording, Tensor, matmul,
-    ops::{self, Heads},
+    ops::{self, Heads, Slope},
 };
 
 type Done = Result<(), ComputeError>;
@@ -13,6 +13,9 @@ type Done = Result<(), ComputeError>;
 /// Bytes of one chunk of logits: small enough to stay in a CPU's cache, large enough to fill a GPU.
 const CPU_LOGITS: usize = 8 << 20;
 const GPU_LOGITS: usize = 256 << 20;
+/// In f16: every chunk reads and writes the output layer's gradient once more, so few are better. In f32 the
+/// size stays, for the order of those sums is in the bits of every run.
+const HALF_LOGITS: usize = 1 << 30;
 
 /// Sizes of one micro-batch.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +55,8 @@ pub(super) struct LayerActs {
     act: Tensor,
 }
 
-/// The activations of one micro-batch.
+/// The activations of one micro-batch: the stream and sums in f32, what products read and write in the
+/// device's type.
 pub(super) struct Acts {
     layers: Vec<LayerActs>,
     /// \[N, C\] the stream after the last layer, its norm and deviations.
@@ -66,22 +70,22 @@ pub(super) struct Acts {
 impl Acts {
     /// Allocates activations: every layer its own where `keep` (training), one set for all otherwise.
     pub(super) fn alloc(device: &mut Device, c: &ModelConfig, s: Shape, keep: bool) -> Result<Acts, ComputeError> {
-        let (n, heads) = (s.rows(), c.heads());
-        let mut make = |name: &str, cols: usize| device.alloc(name, &[n, cols], DType::F32);
+        let (n, heads, act) = (s.rows(), c.heads(), device.traits().act);
+        let mut make = |name: &str, cols: usize, dtype| device.alloc(name, &[n, cols], dtype);
         let mut layer = |i: usize| -> Result<LayerActs, ComputeError> {
-            let mut make = |part: &str, cols: usize| make(&format!("layers.{i}.{part}"), cols);
+            let mut make = |part: &str, cols: usize, dtype| make(&format!("layers.{i}.{part}"), cols, dtype);
             Ok(LayerActs {
-                x: make("x", c.hidden_size)?,
-                y1: make("y1", c.hidden_size)?,
-                rstd1: make("rstd1", 1)?.view(&[n]),
-                qkv: make("qkv", heads.qkv())?,
-                attn: make("attn", heads.out())?,
-                lse: make("lse", heads.query)?,
-                mid: make("mid", c.hidden_size)?,
-                y2: make("y2", c.hidden_size)?,
-                rstd2: make("rstd2", 1)?.view(&[n]),
-                gate_up: make("gate_up", 2 * c.intermediate_size)?,
-                act: make("act", c.intermediate_size)?,
+                x: make("x", c.hidden_size, DType::F32)?,
+                y1: make("y1", c.hidden_size, act)?,
+                rstd1: make("rstd1", 1, DType::F32)?.view(&[n]),
+                qkv: make("qkv", heads.qkv(), act)?,
+                attn: make("attn", heads.out(), act)?,
+                lse: make("lse", heads.query, DType::F32)?,
+                mid: make("mid", c.hidden_size, DType::F32)?,
+                y2: make("y2", c.hidden_size, act)?,
+                rstd2: make("rstd2", 1, DType::F32)?.view(&[n]),
+                gate_up: make("gate_up", 2 * c.intermediate_size, act)?,
+                act: make("act", c.intermediate_size, act)?,
             })
         };
         let layers: Vec<LayerActs> = if keep {
@@ -90,13 +94,13 @@ impl Acts {
             vec![layer(0)?; c.num_hidden_layers]
         };
         // Without `keep` the stream swings between `x` and `mid` of the one set.
-        let last = if keep { make("last", c.hidden_size)? } else { layers[0].x.clone() };
+        let last = if keep { make("last", c.hidden_size, DType::F32)? } else { layers[0].x.clone() };
         Ok(Acts {
             layers,
             last,
-            y: make("y", c.hidden_size)?,
-            rstd: make("rstd", 1)?.view(&[n]),
-            delta: make("delta", c.hidden_size)?,
+            y: make("y", c.hidden_size, act)?,
+            rstd: make("rstd", 1, DType::F32)?.view(&[n]),
+            delta: make("delta", c.hidden_size, act)?,
         })
     }
 }
@@ -206,7 +210,7 @@ impl Trunk<'_> {
         let delta = &self.acts.delta;
         matmul(rec, Layout::NT, input, w, delta, false)?;
         let Some(d) = dropout else { return Ok(delta.clone()) };
-        let dropped = rec.scratch(&delta.shape)?;
+        let dropped = rec.scratch_as(&delta.shape, delta.dtype)?;
         ops::dropout(rec, d.clock, delta, &dropped, stream, d.rate)?;
         Ok(dropped)
     }
@@ -224,17 +228,18 @@ impl Trunk<'_> {
     ) -> Done {
         let (w, g, a) = (self.weights, &back.grads, self.acts);
         let heads: Heads = self.config.heads();
-        let dx = &back.dx;
-        ops::rmsnorm_backward(rec, &back.dy, &a.last, &w.norm(), &a.rstd, dx, &g.norm(), false)?;
+        let (dx, narrow) = (&back.dx, back.narrow.as_ref());
+        ops::rmsnorm_backward(rec, &back.dy, &a.last, &w.norm(), &a.rstd, dx, &g.norm(), narrow, false)?;
         for (i, l) in a.layers.iter().enumerate().rev() {
-            let ddelta = self.branch_backward(rec, dx, dropout, 2 * i + 1)?;
+            let ddelta = self.branch_backward(rec, back, dropout, 2 * i + 1)?;
             matmul(rec, Layout::TN, &ddelta, &l.act, &g.down(i), true)?;
             matmul(rec, Layout::NN, &ddelta, &w.down(i), &back.dact, false)?;
             ops::swiglu_backward(rec, &l.gate_up, &back.dact, &back.dgate_up)?;
             matmul(rec, Layout::TN, &back.dgate_up, &l.y2, &g.gate_up(i), true)?;
             matmul(rec, Layout::NN, &back.dgate_up, &w.gate_up(i), &back.dy, false)?;
-            ops::rmsnorm_backward(rec, &back.dy, &l.mid, &w.post_norm(i), &l.rstd2, dx, &g.post_norm(i), true)?;
-            let ddelta = self.branch_backward(rec, dx, dropout, 2 * i)?;
+            let (norm, grad) = (w.post_norm(i), g.post_norm(i));
+            ops::rmsnorm_backward(rec, &back.dy, &l.mid, &norm, &l.rstd2, dx, &grad, narrow, true)?;
+            let ddelta = self.branch_backward(rec, back, dropout, 2 * i)?;
             matmul(rec, Layout::TN, &ddelta, &l.attn, &g.o(i), true)?;
             matmul(rec, Layout::NN, &ddelta, &w.o(i), &back.dattn, false)?;
             let (dattn, dqkv) = (&back.dattn, &back.dqkv);
@@ -242,7 +247,8 @@ impl Trunk<'_> {
             ops::rope(rec, inputs.positions, inputs.rope, dqkv, heads, true)?;
             matmul(rec, Layout::TN, dqkv, &l.y1, &g.qkv(i), true)?;
             matmul(rec, Layout::NN, dqkv, &w.qkv(i), &back.dy, false)?;
-            ops::rmsnorm_backward(rec, &back.dy, &l.x, &w.input_norm(i), &l.rstd1, dx, &g.input_norm(i), true)?;
+            let (norm, grad) = (w.input_norm(i), g.input_norm(i));
+            ops::rmsnorm_backward(rec, &back.dy, &l.x, &norm, &l.rstd1, dx, &grad, narrow, true)?;
         }
         ops::embedding_backward(rec, sorted.order, sorted.starts, dx, &g.embed())
     }
@@ -250,10 +256,11 @@ impl Trunk<'_> {
     fn branch_backward(
         &self,
         rec: &mut Recording<'_>,
-        dx: &Tensor,
+        back: &Backward,
         dropout: Option<Dropout<'_>>,
         stream: usize,
     ) -> Result<Tensor, ComputeError> {
+        let dx = back.narrow.as_ref().unwrap_or(&back.dx);
         let Some(d) = dropout else { return Ok(dx.clone()) };
         // The forward branch is spent by now; its buffer holds the masked gradient.
         ops::dropout(rec, d.clock, dx, &self.acts.delta, stream, d.rate)?;
@@ -277,7 +284,9 @@ pub(super) struct Sorted<'a> {
 pub(super) struct Backward {
     /// The slab's gradients.
     pub grads: Weights,
+    /// \[N, C\] the gradient of the stream, and the same in f16 where products take that.
     dx: Tensor,
+    narrow: Option<Tensor>,
     pub(super) dy: Tensor,
     dact: Tensor,
     dgate_up: Tensor,
@@ -292,10 +301,13 @@ impl Backward {
         s: Shape,
         grads: Weights,
     ) -> Result<Backward, ComputeError> {
-        let mut make = |name: &str, cols: usize| device.alloc(name, &[s.rows(), cols], DType::F32);
+        let act = device.traits().act;
+        let dx = device.alloc("dx", &[s.rows(), c.hidden_size], DType::F32)?;
+        let mut make = |name: &str, cols: usize| device.alloc(name, &[s.rows(), cols], act);
         Ok(Backward {
             grads,
-            dx: make("dx", c.hidden_size)?,
+            dx,
+            narrow: if act == DType::F32 { None } else { Some(make("dx.narrow", c.hidden_size)?) },
             dy: make("dy", c.hidden_size)?,
             dact: make("dact", c.intermediate_size)?,
             dgate_up: make("dgate_up", 2 * c.intermediate_size)?,
@@ -322,8 +334,12 @@ pub(super) struct Head<'a> {
 /// Rows of one chunk of logits on this device: a multiple of the alignment.
 pub fn logit_rows(device: &Device, vocab: usize, rows: usize) -> usize {
     let traits = device.traits();
-    let bytes = if traits.cpu { CPU_LOGITS } else { GPU_LOGITS.min(traits.max_binding as usize) };
-    let fit = bytes / 4 / vocab.max(1) / 64 * 64;
+    let bytes = match traits.act {
+        _ if traits.cpu => CPU_LOGITS,
+        DType::F16 => HALF_LOGITS,
+        DType::F32 | DType::U32 => GPU_LOGITS,
+    };
+    let fit = bytes.min(traits.max_binding as usize) / traits.act.bytes() / vocab.max(1) / 64 * 64;
     fit.max(64).min(rows.next_multiple_of(64))
 }
 
@@ -335,6 +351,8 @@ pub(super) enum Ending<'a> {
     Train {
         /// \[N\]: what each row's gradient is multiplied with.
         weights: &'a Tensor,
+        /// \[CONTROL\]: holds the loss scale.
+        control: &'a Tensor,
         /// \[V, C\]: the output layer's gradient is added to.
         grad: &'a Tensor,
         /// \[N, C\] or longer: becomes ∂loss/∂y.
@@ -361,8 +379,9 @@ impl Head<'_> {
                         ops::entropy(rec, &targets, &logits, &cut(entropies))?;
                     }
                 }
-                Ending::Train { weights, grad, dy } => {
-                    ops::cross_entropy(rec, &targets, self.hyper, &logits, &losses, Some(&cut(weights)))?;
+                Ending::Train { weights, control, grad, dy } => {
+                    let slope = Slope { weights: &cut(weights), control };
+                    ops::cross_entropy(rec, &targets, self.hyper, &logits, &losses, Some(slope))?;
                     matmul(rec, Layout::TN, &logits, &y, grad, true)?;
                     matmul(rec, Layout::NN, &logits, &self.weight, &dy.slice_rows(start, rows), false)?;
                 }

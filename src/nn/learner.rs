@@ -41,13 +41,18 @@ pub struct StepOutcome {
     pub grad_norm: f32,
     /// False when loss or norm was not finite and nothing was changed.
     pub applied: bool,
+    /// True when nothing was changed because gradients overflowed f16 under a finite loss: the next step
+    /// has half the loss scale. No fault of the run, unlike another step that is not applied.
+    pub lowered: bool,
 }
 
 impl StepOutcome {
     /// Reads a control block.
     pub fn from_control(control: &[f32]) -> StepOutcome {
         let at = |i: usize| control.get(i).copied().unwrap_or(f32::NAN);
-        StepOutcome { loss: at(6), grad_norm: at(0), applied: at(2) == 1.0 }
+        let applied = at(2) == 1.0;
+        // The scale of the step and that of the next one.
+        StepOutcome { loss: at(6), grad_norm: at(0), applied, lowered: !applied && at(8) < at(11) }
     }
 }
 
@@ -97,12 +102,12 @@ impl Learner {
         device.write(&weights, &vec![1.0_f32; n])?;
         let losses = device.alloc("losses", &[n], DType::F32)?;
         let chunk = logit_rows(device, config.vocab_size, n);
-        let logits = device.alloc("logits", &[chunk, config.vocab_size], DType::F32)?;
+        let logits = device.alloc("logits", &[chunk, config.vocab_size], training.y.dtype)?;
         let mut rec = Recording::new(device);
         let t = &training;
         let head = Head { y: &t.y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
         let grad = t.back.grads.head();
-        let train = Ending::Train { weights: &weights, grad: &grad, dy: &t.back.dy };
+        let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &t.back.dy };
         head.record(&mut rec, &logits, &train)?;
         ops::sum(&mut rec, &losses, &t.loss, true)?;
         let head = rec.compile()?;
@@ -132,7 +137,7 @@ impl Learner {
 
     /// Writes the whole parameter slab.
     pub fn write_params(&self, device: &mut Device, slab: &[f32]) -> Result<(), ComputeError> {
-        device.write(&self.training.params.slab, slab)
+        self.training.params.write(device, slab)
     }
 
     /// Reads parameters, first and second moments and the control block, in this order.

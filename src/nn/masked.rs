@@ -56,14 +56,15 @@ impl MaskedHead {
         let weights = device.alloc("trained.weights", &[rows], DType::F32)?;
         device.write(&weights, &vec![1.0_f32; rows])?;
         let losses = device.alloc("trained.losses", &[rows], DType::F32)?;
-        let y = device.alloc("trained.y", &[rows, c], DType::F32)?;
+        let y = device.alloc("trained.y", &[rows, c], t.y.dtype)?;
         // The last row is never written: it stays the zeros it is made of.
-        let dy = device.alloc("trained.dy", &[rows + 1, c], DType::F32)?;
+        let dy = device.alloc("trained.dy", &[rows + 1, c], t.y.dtype)?;
         let mut rec = Recording::new(device);
         ops::embedding_forward(&mut rec, &index, &t.y, &y)?;
         let head = Head { y: &y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
         let grad = t.back.grads.head();
-        head.record(&mut rec, s.logits, &Ending::Train { weights: &weights, grad: &grad, dy: &dy })?;
+        let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &dy };
+        head.record(&mut rec, s.logits, &train)?;
         ops::embedding_forward(&mut rec, &inverse, &dy, &t.back.dy)?;
         ops::sum(&mut rec, &losses, &t.loss, true)?;
         Ok(MaskedHead { rows, index, inverse, targets, weights, losses, y, program: rec.compile()? })
@@ -133,8 +134,7 @@ impl MaskedHead {
     /// The losses of all rows, in their order, for the targets last written.
     pub(super) fn losses(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         let trained: Vec<f32> = device.read(&self.losses)?;
-        let inverse: Vec<f32> = device.read(&self.inverse)?;
-        // Read back by its bits: every tensor comes as f32.
-        Ok(inverse.iter().map(|at| trained.get(at.to_bits() as usize).copied().unwrap_or(0.0)).collect())
+        let inverse = device.read_words(&self.inverse)?;
+        Ok(inverse.iter().map(|at| trained.get(*at as usize).copied().unwrap_or(0.0)).collect())
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{ConfigError, ModelConfig};
-use crate::compute::{ALIGNMENT, ComputeError, DType, Device, Tensor, rng};
+use crate::compute::{ALIGNMENT, ComputeError, DType, Device, Recording, Tensor, ops, rng};
 
 /// One tensor under its Hugging Face name.
 #[derive(Clone, Debug, PartialEq)]
@@ -214,18 +214,60 @@ impl ParamTable {
 }
 
 /// A slab on a device with the blocks of the model in it: parameters, or gradients of the same layout.
+///
+/// Of parameters on a device that multiplies in f16 there are two: the slab itself, in f32, and a copy for
+/// products, which the optimiser and [`Weights::write`] keep equal.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// The whole slab.
-    pub slab: Tensor,
+    pub(super) slab: Tensor,
+    /// The same in f16.
+    pub(super) shadow: Option<Tensor>,
     table: Arc<ParamTable>,
 }
 
 impl Weights {
-    /// A zeroed slab.
+    /// Zeroed parameters.
     pub fn alloc(device: &mut Device, name: &str, table: &Arc<ParamTable>) -> Result<Weights, ComputeError> {
+        let mut made = Weights::gradients(device, name, table)?;
+        let act = device.traits().act;
+        if act != DType::F32 {
+            made.shadow = Some(device.alloc(&format!("{name}.operands"), &[table.slab_len], act)?);
+        }
+        Ok(made)
+    }
+
+    /// Zeroed gradients: f32 on every device.
+    pub(super) fn gradients(device: &mut Device, name: &str, table: &Arc<ParamTable>) -> Result<Weights, ComputeError> {
         let slab = device.alloc(name, &[table.slab_len], DType::F32)?;
-        Ok(Weights { slab, table: Arc::clone(table) })
+        Ok(Weights { slab, shadow: None, table: Arc::clone(table) })
+    }
+
+    /// Writes the whole slab.
+    pub fn write(&self, device: &mut Device, slab: &[f32]) -> Result<(), ComputeError> {
+        device.write(&self.slab, slab)?;
+        if let Some(shadow) = &self.shadow {
+            // By the device, as the optimiser does it: the rounding of f16 is the driver's.
+            let mut rec = Recording::new(device);
+            ops::narrow(&mut rec, &self.slab, shadow, None)?;
+            let program = rec.compile()?;
+            device.replay(&[&program])?;
+        }
+        Ok(())
+    }
+
+    /// Reads the whole slab.
+    pub fn read(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
+        device.read(&self.slab)
+    }
+
+    /// A matrix as products take it.
+    fn operand(&self, name: &str, b: Block) -> Tensor {
+        self.shadow.as_ref().unwrap_or(&self.slab).part(
+            &format!("{}.{name}", self.slab.name),
+            b.offset,
+            &[b.rows, b.cols],
+        )
     }
 
     /// The table.
@@ -237,14 +279,19 @@ impl Weights {
         self.slab.part(&format!("{}.{name}", self.slab.name), b.offset, &[b.rows, b.cols])
     }
 
-    /// \[V, C\].
+    /// \[V, C\], to look rows up in: f32.
     pub fn embed(&self) -> Tensor {
         self.block("embed_tokens", self.table.embed)
     }
 
+    /// \[V, C\]: the embedding table as an output layer, whatever the model ends in.
+    pub fn tied_head(&self) -> Tensor {
+        self.operand("embed_tokens", self.table.embed)
+    }
+
     /// \[V, C\]; the embedding table when tied.
     pub fn head(&self) -> Tensor {
-        self.block("lm_head", self.table.head)
+        self.operand("lm_head", self.table.head)
     }
 
     /// \[1, C\]: the score of a scalar model; a language model has none.
@@ -253,7 +300,7 @@ impl Weights {
             let what = "these are the weights of a language model, not of a scalar one".to_owned();
             return Err(ComputeError::Shape { op: "score", what });
         }
-        Ok(self.block("score", self.table.head))
+        Ok(self.operand("score", self.table.head))
     }
 
     /// \[1, C\].
@@ -263,22 +310,22 @@ impl Weights {
 
     /// \[(Hq+2Hk)·D, C\].
     pub fn qkv(&self, layer: usize) -> Tensor {
-        self.block("qkv_proj", self.table.layers[layer].qkv)
+        self.operand("qkv_proj", self.table.layers[layer].qkv)
     }
 
     /// \[C, Hq·D\].
     pub fn o(&self, layer: usize) -> Tensor {
-        self.block("o_proj", self.table.layers[layer].o)
+        self.operand("o_proj", self.table.layers[layer].o)
     }
 
     /// \[2F, C\].
     pub fn gate_up(&self, layer: usize) -> Tensor {
-        self.block("gate_up_proj", self.table.layers[layer].gate_up)
+        self.operand("gate_up_proj", self.table.layers[layer].gate_up)
     }
 
     /// \[C, F\].
     pub fn down(&self, layer: usize) -> Tensor {
-        self.block("down_proj", self.table.layers[layer].down)
+        self.operand("down_proj", self.table.layers[layer].down)
     }
 
     /// \[1, C\]: the norm before attention.

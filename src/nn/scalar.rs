@@ -7,7 +7,7 @@ use super::{
     forward::{Ending, Head, Shape, logit_rows},
     training::Training,
 };
-use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, Ticket, matmul};
+use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, Ticket, matmul, ops};
 
 /// Rows of token ids, B·T, and how examples are packed in them (see [`super::MicroBatch::starts`]).
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +68,18 @@ impl ScalarLearner {
         let mut rec = Recording::new(device);
         matmul(&mut rec, Layout::NT, &t.y, &weight, &scores, false)?;
         let read = rec.compile()?;
+        // In f16 the slopes enter narrow, and S times as large.
+        let slopes = match t.y.dtype {
+            DType::F16 => Some(device.alloc("slopes", &[shape.rows(), 1], DType::F16)?),
+            DType::F32 | DType::U32 => None,
+        };
         let mut rec = Recording::new(device);
-        matmul(&mut rec, Layout::TN, &dscores, &t.y, &grad, true)?;
-        matmul(&mut rec, Layout::NN, &dscores, &weight, &t.back.dy, false)?;
+        if let Some(slopes) = &slopes {
+            ops::narrow(&mut rec, &dscores, slopes, Some(&t.control))?;
+        }
+        let slopes = slopes.as_ref().unwrap_or(&dscores);
+        matmul(&mut rec, Layout::TN, slopes, &t.y, &grad, true)?;
+        matmul(&mut rec, Layout::NN, slopes, &weight, &t.back.dy, false)?;
         let teach = rec.compile()?;
         Ok(ScalarLearner { training, scores, dscores, read, teach, language: None })
     }
@@ -126,11 +135,12 @@ impl ScalarLearner {
         let targets = device.alloc("targets", &[n], DType::U32)?;
         let weights = device.alloc("weights", &[n], DType::F32)?;
         let losses = device.alloc("losses", &[n], DType::F32)?;
-        let logits = device.alloc("logits", &[logit_rows(device, v, n), v], DType::F32)?;
+        let logits = device.alloc("logits", &[logit_rows(device, v, n), v], t.y.dtype)?;
         let mut rec = Recording::new(device);
-        let head = Head { y: &t.y, weight: t.params.embed(), targets: &targets, hyper: &t.hyper, losses: &losses };
+        let head = Head { y: &t.y, weight: t.params.tied_head(), targets: &targets, hyper: &t.hyper, losses: &losses };
         let grad = t.back.grads.embed();
-        head.record(&mut rec, &logits, &Ending::Train { weights: &weights, grad: &grad, dy: &t.back.dy })?;
+        let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &t.back.dy };
+        head.record(&mut rec, &logits, &train)?;
         let teach = rec.compile()?;
         self.language = Some(Language { targets, weights, losses, teach });
         Ok(())
@@ -176,7 +186,7 @@ impl ScalarLearner {
     /// Writes the whole parameter slab.
     pub fn write_params(&mut self, device: &mut Device, slab: &[f32]) -> Result<(), ComputeError> {
         self.training.disturb();
-        device.write(&self.training.params.slab, slab)
+        self.training.params.write(device, slab)
     }
 
     /// Reads parameters, first and second moments and the control block, in this order.

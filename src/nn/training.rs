@@ -10,7 +10,7 @@ use super::{
 };
 use crate::compute::{
     ComputeError, DType, Device, Program, Recording, Tensor, Ticket,
-    ops::{self, CONTROL, HYPER},
+    ops::{self, CONTROL, CONTROL_F32, FIRST_LOSS_SCALE, HYPER},
 };
 
 /// A trunk with its optimiser; the end is recorded by its owner, from `y` to [`Backward::dy`].
@@ -60,7 +60,7 @@ impl Training {
         let table = Arc::new(table);
         let n = shape.rows();
         let params = Weights::alloc(device, "params", &table)?;
-        let grads = Weights::alloc(device, "grads", &table)?;
+        let grads = Weights::gradients(device, "grads", &table)?;
         let m = device.alloc("exp_avg", &[table.slab_len], DType::F32)?;
         let v = device.alloc("exp_avg_sq", &[table.slab_len], DType::F32)?;
         let hyper = device.alloc("hyper", &[HYPER], DType::F32)?;
@@ -95,6 +95,7 @@ impl Training {
         let mut rec = Recording::new(device);
         let update = ops::Update {
             params: &params.slab,
+            shadow: params.shadow.as_ref(),
             grads: &back.grads.slab,
             m: &m,
             v: &v,
@@ -133,6 +134,7 @@ impl Training {
             gathered: false,
         };
         made.write_hyper(device, 0.0, 1.0)?;
+        made.write_control(device, &[])?;
         Ok(made)
     }
 
@@ -234,23 +236,52 @@ impl Training {
         device.request(&self.control)
     }
 
-    /// Reads parameters, first and second moments and the control block, in this order.
+    /// True where products are in f16 and gradients bear a loss scale.
+    fn half(&self) -> bool {
+        self.params.shadow.is_some()
+    }
+
+    /// Reads parameters, first and second moments and the control block, in this order. Without a loss
+    /// scale the block has the words of [`CONTROL_F32`].
     pub(super) fn read_state(&self, device: &mut Device) -> Result<[Vec<f32>; 4], ComputeError> {
-        Ok([device.read(&self.params.slab)?, device.read(&self.m)?, device.read(&self.v)?, device.read(&self.control)?])
+        let mut control = device.read(&self.control)?;
+        control.truncate(if self.half() { CONTROL } else { CONTROL_F32 });
+        Ok([device.read(&self.params.slab)?, device.read(&self.m)?, device.read(&self.v)?, control])
+    }
+
+    /// Writes a control block of either length. Half precision takes up the block of an f32 step with the
+    /// first loss scale; f32 leaves a loss scale out.
+    fn write_control(&self, device: &mut Device, words: &[f32]) -> Result<(), ComputeError> {
+        let mut control = [0.0; CONTROL];
+        let known = words.len().min(if self.half() { CONTROL } else { CONTROL_F32 });
+        control[..known].copy_from_slice(&words[..known]);
+        if self.half() && control[8] == 0.0 {
+            control[8] = FIRST_LOSS_SCALE;
+        }
+        device.write(&self.control, &control)
     }
 
     /// Writes what [`Training::read_state`] read.
     pub(super) fn write_state(&self, device: &mut Device, state: &[Vec<f32>; 4]) -> Result<(), ComputeError> {
         let [params, m, v, control] = state;
-        device.write(&self.params.slab, params)?;
+        self.params.write(device, params)?;
         device.write(&self.m, m)?;
         device.write(&self.v, v)?;
-        device.write(&self.control, control)
+        self.write_control(device, control)
     }
 
-    /// The gradient slab.
+    /// The gradient slab, without its loss scale.
     pub(super) fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
-        device.read(&self.back.grads.slab)
+        let mut grads = device.read(&self.back.grads.slab)?;
+        if self.half() {
+            let control = device.read(&self.control)?;
+            // The update may have changed the scale since.
+            let scale = if self.gathered { control[8] } else { control[11] };
+            if scale > 0.0 {
+                grads.iter_mut().for_each(|g| *g /= scale);
+            }
+        }
+        Ok(grads)
     }
 }
 

@@ -173,7 +173,7 @@ impl Critic {
             };
             let outcome = StepOutcome::from_control(&control);
             self.state.total_tokens += submitted.tokens as u64;
-            self.state.skipped_steps += u64::from(!outcome.applied);
+            self.state.skipped_steps += u64::from(!outcome.applied && !outcome.lowered);
             let (seconds, all) = (begun.elapsed().as_secs_f64(), model.tokens().max(1));
             let report = StepReport {
                 step: step + 1,

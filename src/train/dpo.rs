@@ -58,7 +58,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         Asked { rollouts: WATCHED, response_length: how.response_length, missing_end: how.missing_end, rows: ROWS };
     let Begun { shared, mut state, reference, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
     let weights = Weights::alloc(o.device, "sft", shared.roles.policy.table())?;
-    o.device.write(&weights.slab, &reference)?;
+    weights.write(o.device, &reference)?;
     let parent = state.parent_digest.clone().unwrap_or_default();
     let answers = Answers::Drawn { model: &shared.model, weights: &weights, parent: &parent, begins: state.step == 0 };
     let pairs = pairs::gather(o, &answers, &shared.tokenizer)?;

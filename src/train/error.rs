@@ -36,7 +36,9 @@ impl TrainError {
     /// The process's exit code: 1 work, 2 input, 3 locked, 4 device or memory.
     pub fn exit_code(&self) -> u8 {
         match self {
-            TrainError::Compute(ComputeError::NoAdapter { .. } | ComputeError::Shape { .. })
+            TrainError::Compute(
+                ComputeError::NoAdapter { .. } | ComputeError::Precision { .. } | ComputeError::Shape { .. },
+            )
             | TrainError::Data(_)
             | TrainError::Config(_)
             | TrainError::Run(_)

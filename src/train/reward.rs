@@ -65,7 +65,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         (state, lm)
     };
     let weights = Weights::alloc(o.device, "sft", &lm_table)?;
-    o.device.write(&weights.slab, &lm)?;
+    weights.write(o.device, &lm)?;
     let voice = Decoder::new(o.device, &model, &weights, model.max_position_embeddings)?;
     let parent = state.parent_digest.clone().unwrap_or_default();
     let answers = Answers::Drawn { model: &model, weights: &weights, parent: &parent, begins };

@@ -181,7 +181,7 @@ fn released_scratch_is_not_lent_again() -> Result<(), Failed> {
         let (x, w) = (ramp(device, &[40, 64]), ramp(device, &[64]));
         let (rstd, dx, dw) = (ramp(device, &[40]), ramp(device, &[40, 64]), ramp(device, &[64]));
         let mut rec = Recording::new(device);
-        ops::rmsnorm_backward(&mut rec, &x, &x, &w, &rstd, &dx, &dw, false)?;
+        ops::rmsnorm_backward(&mut rec, &x, &x, &w, &rstd, &dx, &dw, None, false)?;
         let program = rec.compile()?;
         device.replay(&[&program])?;
         Ok(device.read(&dw)?)

@@ -11,7 +11,7 @@ mod engine;
 mod mutants;
 mod translate;
 
-use danlu::compute::{AdapterKind, Device, KERNELS, Kernel, Opening, check};
+use danlu::compute::{AdapterKind, ComputeError, Device, KERNELS, Kernel, Needs, Opening, Precision, check};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// The adapter under test, by a name that [`Device::open`] takes.
@@ -27,9 +27,18 @@ fn open(opening: Opening) -> Device {
     Device::open_with(&name, opening).expect("the adapter opens")
 }
 
+/// The precision that a kernel's row belongs to.
+fn precision(kernel: &Kernel) -> Precision {
+    if kernel.needs == Needs::Common { Precision::F32 } else { Precision::F16 }
+}
+
 /// Runs a kernel's cases; every row must be within its bound.
 fn judge(kernel: &'static Kernel, opening: Opening) -> Result<(), Failed> {
-    let mut device = open(opening);
+    let name = adapter().expect("DANLU_REQUIRE_ADAPTER is set, but there is no adapter");
+    let mut device = match Device::open_with(&name, opening) {
+        Err(ComputeError::Precision { .. }) => return Ok(()),
+        opened => opened?,
+    };
     if !kernel.runs_on(&device.traits()) {
         return Ok(());
     }
@@ -52,12 +61,16 @@ fn main() {
     for kernel in KERNELS {
         trials.push(Trial::test(format!("translate::{}", kernel.name), || translate::run(kernel)));
         // With everything the adapter has, as training runs it.
-        let full = Opening::default();
+        let full = Opening { precision: precision(kernel), ..Opening::default() };
         trials.push(
             Trial::test(format!("twin::{}", kernel.name), move || judge(kernel, full)).with_ignored_flag(ignored),
         );
+        if kernel.needs != Needs::Common {
+            // The same WGSL as an f32 row's.
+            continue;
+        }
         // With what every adapter has, and runtime checks; large tiles keep only the checks.
-        let minimal = Opening { minimal: kernel.storage <= 16_384, checked: true };
+        let minimal = Opening { minimal: kernel.storage <= 16_384, checked: true, precision: Precision::F32 };
         let name = if minimal.minimal { "minimal" } else { "checked" };
         trials.push(
             Trial::test(format!("{name}::{}", kernel.name), move || judge(kernel, minimal)).with_ignored_flag(ignored),

@@ -9,6 +9,14 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("fill", "if i < p.n {", "if i + 1u < p.n {"),
     ("add", "a[i] + b[i]", "a[i] - b[i]"),
     ("add", "if i < p.n {", "if i < p.n + 1u {"),
+    ("narrow", "out[i] = f16(cut(x[i]))", "out[i] = f16(x[i])"),
+    ("narrow", "* select(control[8]", "/ select(control[8]"),
+    ("matmul_tn.32v.h", "all += ", "all -= "),
+    ("rmsnorm_backward.256v.h", "vec4<f16>(d)", "vec4<f16>(-d)"),
+    ("adamw.h", "f16(cut(updated))", "f16(cut(params[i] * shrink))"),
+    ("adamw_prepare", "min(2.0 * scale", "min(4.0 * scale"),
+    ("adamw_prepare", "control[10] += 1.0", "control[7] += 1.0"),
+    ("cross_entropy.h", "weights[row] * select", "weights[row] / select"),
     ("scale", "* p.factor", "* abs(p.factor)"),
     ("dropout", "mix(key ^ i)", "mix(key ^ (i + 1u))"),
     ("dropout", ">= limit", "< limit"),
@@ -117,7 +125,7 @@ fn run(name: &'static str, from: &str, to: &str) -> Result<(), Failed> {
     if !source.contains(from) && !unchanged(from, to) {
         return Err(format!("{from:?} is not in the kernel any more").into());
     }
-    let mut device = super::open(Opening { minimal: false, checked: true });
+    let mut device = super::open(Opening { checked: true, precision: super::precision(kernel), ..Opening::default() });
     device.alter(name, source.replace(from, to));
     let rows = check::check(&mut device, kernel)?;
     let failed = rows.iter().filter(|r| !r.passed).count();

@@ -1,6 +1,6 @@
 //! A row's WGSL by naga: valid, translatable for Vulkan, Metal and Direct3D, and bound as the row says.
 
-use danlu::compute::{Access, Kernel, PARAM_WORDS};
+use danlu::compute::{Access, Binding, Cell, DType, Kernel, Needs, PARAM_WORDS};
 use libtest_mimic::Failed;
 use naga::{
     AddressSpace, Module, StorageAccess, TypeInner,
@@ -14,7 +14,12 @@ const INVOCATIONS: u32 = 256;
 pub(super) fn run(kernel: &'static Kernel) -> Result<(), Failed> {
     let source = kernel.wgsl()?;
     let module = naga::front::wgsl::parse_str(&source).map_err(|e| e.emit_to_string(&source))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let capabilities = match kernel.needs {
+        Needs::Common => Capabilities::empty(),
+        Needs::Half => Capabilities::SHADER_FLOAT16,
+        Needs::Matrix => Capabilities::SHADER_FLOAT16 | Capabilities::COOPERATIVE_MATRIX,
+    };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| e.emit_to_string(&source))?;
     translate(&module, &info)?;
@@ -26,14 +31,16 @@ fn translate(module: &Module, info: &ModuleInfo) -> Result<(), Failed> {
     spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
     let options = msl::Options { lang_version: (2, 4), ..Default::default() };
     msl::write_string(module, info, &options, &msl::PipelineOptions::default()).map_err(|e| format!("Metal: {e}"))?;
-    let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    // The first model with 16-bit floats.
+    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
+    let pipeline = hlsl::PipelineOptions::default();
     let mut text = String::new();
     hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| format!("HLSL: {e}"))?;
     Ok(())
 }
 
 fn bindings(kernel: &Kernel, module: &Module) -> Result<(), Failed> {
-    let mut found: Vec<Option<Access>> = vec![None; kernel.bindings.len()];
+    let mut found: Vec<Option<Binding>> = vec![None; kernel.bindings.len()];
     let mut params = false;
     for (_, global) in module.global_variables.iter() {
         let Some(at) = &global.binding else { continue };
@@ -62,17 +69,35 @@ fn bindings(kernel: &Kernel, module: &Module) -> Result<(), Failed> {
                 let slot = found
                     .get_mut((at.binding as usize).wrapping_sub(1))
                     .ok_or_else(|| format!("binding {} is not in the row", at.binding))?;
-                *slot = Some(if writes { Access::Write } else { Access::Read });
+                let access = if writes { Access::Write } else { Access::Read };
+                *slot = Some(Binding { access, cell: cell(kernel, module, global.ty, slot_cell(kernel, at.binding))? });
             }
             other => return Err(format!("binding {} is in {other:?}", at.binding).into()),
         }
     }
-    let expected: Vec<Option<Access>> = kernel.bindings.iter().copied().map(Some).collect();
+    let expected: Vec<Option<Binding>> = kernel.bindings.iter().copied().map(Some).collect();
     if found != expected {
         return Err(format!("bindings are {found:?}, the row says {expected:?}").into());
     }
     // A kernel without a use for its parameters would lose the block; none is so.
     if params { Ok(()) } else { Err("no parameter block".into()) }
+}
+
+/// What the array of a binding holds, by its width; in f32 rows both kinds are as wide, and the row is believed.
+fn cell(kernel: &Kernel, module: &Module, ty: naga::Handle<naga::Type>, row: Cell) -> Result<Cell, Failed> {
+    let TypeInner::Array { base, .. } = module.types[ty].inner else { return Err("a binding is no array".into()) };
+    let scalar = module.types[base].inner.scalar().ok_or("a binding is no array of numbers")?;
+    match scalar.width {
+        4 if kernel.act() == DType::F32 => Ok(row),
+        4 => Ok(Cell::Word),
+        2 => Ok(Cell::Act),
+        width => Err(format!("a binding has elements of {width} bytes").into()),
+    }
+}
+
+/// What the row says of a binding.
+fn slot_cell(kernel: &Kernel, binding: u32) -> Cell {
+    kernel.bindings.get((binding as usize).wrapping_sub(1)).map_or(Cell::Word, |b| b.cell)
 }
 
 fn workgroup(kernel: &Kernel, module: &Module) -> Result<(), Failed> {

@@ -58,7 +58,7 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
     let (plain, losses) = (out(&mut rig, "loss", &[n]), out(&mut rig, "loss with gradient", &[n]));
     let entropies = out(&mut rig, "entropy", &[n]);
     let (m, second) = (out(&mut rig, "m", &[100_003]), out(&mut rig, "v", &[100_003]));
-    let (loss, control) = (rig.put(&[1], &[3.0]), rig.put(&[ops::CONTROL], &[0.0; 8]));
+    let (loss, control) = (rig.put(&[1], &[3.0]), rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]));
     let (nt, nn, tn) =
         (out(&mut rig, "matmul_nt", &[n, f]), out(&mut rig, "matmul_nn", &[n, c]), out(&mut rig, "matmul_tn", &[f, c]));
     let vector = out(&mut rig, "matmul_nt of one row", &[1, v]);
@@ -71,6 +71,7 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
         ("adamw", params.clone()),
         ("control", control.clone()),
     ]);
+    let slope = Some(ops::Slope { weights: &row_weights, control: &control });
     rig.run(|r| {
         ops::fill(r, &filled, 0.1)?;
         ops::add(r, &long, &other, &added)?;
@@ -82,7 +83,7 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
         ops::embedding_backward(r, &order, &starts, &y, &dtable)?;
         ops::rmsnorm_forward(r, &x, &w, &normed, &rstd, 1e-5)?;
         ops::add_rmsnorm_forward(r, &x, &y, &w, &summed, &normed2, &rstd2, 1e-5)?;
-        ops::rmsnorm_backward(r, &y, &x, &w, &rstd, &dx, &dw, true)?;
+        ops::rmsnorm_backward(r, &y, &x, &w, &rstd, &dx, &dw, None, true)?;
         ops::rope(r, &positions, &rope_table, &qkv, heads, false)?;
         ops::attention_forward(r, &qkv, &begins, &attended, &lse, b, heads)?;
         ops::attention_backward(r, &qkv, &begins, &attended, &lse, &dout, &dqkv, b, heads)?;
@@ -92,12 +93,13 @@ fn everything() -> Vec<(&'static str, Vec<u32>)> {
         ops::swiglu_backward(r, &gate_up, &dact, &dgate_up)?;
         ops::cross_entropy(r, &targets, &hyper, &logits, &plain, None)?;
         ops::entropy(r, &targets, &logits, &entropies)?;
-        ops::cross_entropy(r, &targets, &hyper, &logits, &losses, Some(&row_weights))?;
+        ops::cross_entropy(r, &targets, &hyper, &logits, &losses, slope)?;
         matmul(r, Layout::NT, &x, &weight, &nt, true)?;
         matmul(r, Layout::NN, &dact, &weight, &nn, false)?;
         matmul(r, Layout::TN, &dact, &x, &tn, true)?;
         matmul(r, Layout::NT, &row, &table, &vector, true)?;
         let update = ops::Update {
+            shadow: None,
             params: &params,
             grads: &grads,
             m: &m,

@@ -22,7 +22,9 @@ fn softmax_of_two(x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let (targets, logits) = (rig.words(&vec![1; x.len()]), rig.put(&[x.len(), 2], &rows));
     let (hyper, losses) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[x.len()]));
     let ones = rig.put(&[x.len()], &vec![1.0; x.len()]);
-    rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &losses, Some(&ones)));
+    let control = rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]);
+    let slope = Some(ops::Slope { weights: &ones, control: &control });
+    rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &losses, slope));
     (rig.read(&logits).chunks(2).map(|row| row[0]).collect(), rig.read(&losses))
 }
 
@@ -112,7 +114,9 @@ fn equal_logits_are_uniform() {
             let (targets, logits) = (rig.words(&[0]), rig.put(&[1, v], &vec![value; v]));
             let (hyper, loss) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[1]));
             let one = rig.put(&[1], &[1.0]);
-            rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &loss, Some(&one)));
+            let control = rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]);
+            let slope = Some(ops::Slope { weights: &one, control: &control });
+            rig.run(|r| ops::cross_entropy(r, &targets, &hyper, &logits, &loss, slope));
             let share = 1.0 / v as f32;
             let mut want = vec![share; v];
             want[0] = share - 1.0;
@@ -134,7 +138,9 @@ fn huge_logits_choose_one() {
         let (tt, tl) = (rig.words(&words), rig.put(&[rows, v], &logits));
         let (hyper, losses) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[rows]));
         let ones = rig.put(&[rows], &vec![1.0; rows]);
-        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, Some(&ones)));
+        let control = rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]);
+        let slope = Some(ops::Slope { weights: &ones, control: &control });
+        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, slope));
         let (want, grads) = reference::cross_entropy(&wide(&logits), &targets, v, 1.0);
         judge.check_floor(&format!("v {v} loss"), &rig.read(&losses), &want, v, 1.0);
         judge.check(&format!("v {v} gradient"), &rig.read(&tl), &grads, v);
@@ -208,9 +214,11 @@ fn what_is_not_a_number_stays_so() {
             let (targets, logits) = (rig.words(&[3]), rig.put(&[1, 33], &row));
             let (hyper, loss) = (rig.put(&[ops::HYPER], &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[1]));
             let one = rig.put(&[1], &[1.0]);
+            let control = rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]);
+            let slope = Some(ops::Slope { weights: &one, control: &control });
             rig.run(|r| {
                 ops::fill(r, &loss, 0.0)?;
-                ops::cross_entropy(r, &targets, &hyper, &logits, &loss, Some(&one))
+                ops::cross_entropy(r, &targets, &hyper, &logits, &loss, slope)
             });
             assert!(!rig.read(&loss)[0].is_finite(), "a loss over {poison} at {place} must not be finite");
         }

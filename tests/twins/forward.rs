@@ -159,8 +159,8 @@ fn rmsnorm_follows_the_reference() {
             rig.run(|r| {
                 ops::rmsnorm_forward(r, &tx, &tw, &y, &rstd, EPS)?;
                 ops::add_rmsnorm_forward(r, &tx, &tdelta, &tw, &total, &y2, &rstd2, EPS)?;
-                ops::rmsnorm_backward(r, &tdy, &tx, &tw, &rstd, &dx, &dw, false)?;
-                ops::rmsnorm_backward(r, &tdy, &tx, &tw, &rstd, &dx_more, &dw_more, true)
+                ops::rmsnorm_backward(r, &tdy, &tx, &tw, &rstd, &dx, &dw, None, false)?;
+                ops::rmsnorm_backward(r, &tdy, &tx, &tw, &rstd, &dx_more, &dw_more, None, true)
             });
             let eps = f64::from(EPS);
             let (want, want_rstd) = reference::rmsnorm(&wide(&x), &wide(&w), eps);
@@ -325,10 +325,12 @@ fn cross_entropy_follows_the_reference() {
             let hyper = rig.put(&[ops::HYPER], &[9.0, scale, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0]);
             let (tt, plain) = (rig.words(&words), rig.put(&[n, v], &logits));
             let (taught, losses, again) = (rig.put(&[n, v], &logits), rig.blank(&[n]), rig.blank(&[n]));
+            let control = rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]);
+            let slope = Some(ops::Slope { weights: &tw, control: &control });
             rig.run(|r| {
                 ops::cross_entropy(r, &tt, &hyper, &plain, &losses, None)?;
                 ops::entropy(r, &tt, &plain, &spread)?;
-                ops::cross_entropy(r, &tt, &hyper, &taught, &again, Some(&tw))
+                ops::cross_entropy(r, &tt, &hyper, &taught, &again, slope)
             });
             let case = format!("r {n} v {v}");
             let (want, mut grads) = reference::cross_entropy(&wide(&logits), &targets, v, f64::from(scale));

@@ -25,9 +25,11 @@ fn cross_entropy_ignores() {
     let (hyper, one, two) =
         (rig.put(&[ops::HYPER], &[0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), rig.blank(&[9]), rig.blank(&[9]));
     let weights = rig.put(&[9], &[2.0, f32::NAN, f32::NAN, f32::NAN, f32::NAN, f32::NAN, 1.0, 0.5, f32::NAN]);
+    let control = rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]);
+    let slope = Some(ops::Slope { weights: &weights, control: &control });
     rig.run(|r| {
         ops::cross_entropy(r, &tt, &hyper, &plain, &one, None)?;
-        ops::cross_entropy(r, &tt, &hyper, &taught, &two, Some(&weights))
+        ops::cross_entropy(r, &tt, &hyper, &taught, &two, slope)
     });
     let (one, two, grads) = (rig.read(&one), rig.read(&two), rig.read(&taught));
     assert_eq!(bits(&rig.read(&plain)), bits(&logits), "without gradient the logits stay");
@@ -65,7 +67,7 @@ impl Trainee {
         let params = rig.put(&[n], &noise(61, n));
         let (m, v) = (rig.put(&[n], &vec![0.0; n]), rig.put(&[n], &vec![0.0; n]));
         let (grads, loss) = (rig.blank(&[n]), rig.put(&[1], &[8.0]));
-        let (hyper, control) = (rig.put(&[ops::HYPER], hyper), rig.put(&[ops::CONTROL], &[0.0; 8]));
+        let (hyper, control) = (rig.put(&[ops::HYPER], hyper), rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]));
         Trainee { rig, params, grads, m, v, loss, hyper, control, decayed }
     }
 
@@ -73,7 +75,8 @@ impl Trainee {
         self.rig.device.write(&self.grads, grads).unwrap();
         self.rig.device.write(&self.loss, &[loss]).unwrap();
         let Trainee { rig, params, grads, m, v, loss, hyper, control, decayed } = self;
-        rig.run(|r| ops::adamw(r, &ops::Update { params, grads, m, v, decayed: *decayed, loss, hyper, control }));
+        let (shadow, decayed) = (None, *decayed);
+        rig.run(|r| ops::adamw(r, &ops::Update { params, shadow, grads, m, v, decayed, loss, hyper, control }));
     }
 
     /// Parameters and moments, by their bits.
@@ -334,7 +337,7 @@ fn rmsnorm_of_zeros_is_finite() {
     let (y, rstd, dx, dw) = (rig.blank(&[2, 65]), rig.blank(&[2]), rig.blank(&[2, 65]), rig.put(&[65], &[0.0; 65]));
     rig.run(|r| {
         ops::rmsnorm_forward(r, &x, &w, &y, &rstd, 1e-5)?;
-        ops::rmsnorm_backward(r, &dy, &x, &w, &rstd, &dx, &dw, false)
+        ops::rmsnorm_backward(r, &dy, &x, &w, &rstd, &dx, &dw, None, false)
     });
     assert!(rig.read(&y).iter().chain(&rig.read(&dw)).all(|v| *v == 0.0));
     let want: Vec<f64> = noise(69, 130)

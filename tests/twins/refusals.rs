@@ -87,21 +87,23 @@ fn sizes_that_do_not_fit() {
         |r: &mut Recording<'_>, [x, e, w, s, y, q]: &[Tensor; 6]| ops::add_rmsnorm_forward(r, x, e, w, s, y, q, 1e-5);
     d.sort("add_rmsnorm_forward", [&[5, 6], &[5, 6], &[6], &[5, 6], &[5, 6], &[5]], forward, &all(6));
     let backward = |r: &mut Recording<'_>, [dy, x, w, s, dx, dw]: &[Tensor; 6]| {
-        ops::rmsnorm_backward(r, dy, x, w, s, dx, dw, false)
+        ops::rmsnorm_backward(r, dy, x, w, s, dx, dw, None, false)
     };
     d.sort("rmsnorm_backward", [&[5, 6], &[5, 6], &[6], &[5], &[5, 6], &[6]], backward, &all(6));
     d.sort("swiglu_forward", [&[5, 12], &[5, 6]], |r, [g, a]| ops::swiglu_forward(r, g, a), &all(2));
     d.sort("swiglu_backward", [&[5, 12], &[5, 6], &[5, 12]], |r, [g, a, o]| ops::swiglu_backward(r, g, a, o), &all(3));
-    let loss = |r: &mut Recording<'_>, [t, h, w, l, o]: &[Tensor; 5]| ops::cross_entropy(r, t, h, l, o, Some(w));
+    let loss = |r: &mut Recording<'_>, [t, h, weights, l, o, control]: &[Tensor; 6]| {
+        ops::cross_entropy(r, t, h, l, o, Some(ops::Slope { weights, control }))
+    };
     // Logits of other whole rows are another vocabulary; 31 elements are not 5 rows.
-    d.sort("cross_entropy", [&[5], &[8], &[5], &[5, 6], &[5]], loss, &[0, 1, 2, 4]);
-    d.sort("cross_entropy", [&[5], &[8], &[5], &[30], &[5]], loss, &[3]);
+    d.sort("cross_entropy", [&[5], &[8], &[5], &[5, 6], &[5], &[12]], loss, &[0, 1, 2, 4, 5]);
+    d.sort("cross_entropy", [&[5], &[8], &[5], &[30], &[5], &[12]], loss, &[3]);
     d.sort("entropy", [&[5], &[5, 6], &[5]], |r, [t, l, o]| ops::entropy(r, t, l, o), &[0, 2]);
     d.sort("entropy", [&[5], &[30], &[5]], |r, [t, l, o]| ops::entropy(r, t, l, o), &[1]);
     let adamw = |r: &mut Recording<'_>, [params, grads, m, v, loss, hyper, control]: &[Tensor; 7]| {
-        ops::adamw(r, &ops::Update { params, grads, m, v, decayed: 3, loss, hyper, control })
+        ops::adamw(r, &ops::Update { params, shadow: None, grads, m, v, decayed: 3, loss, hyper, control })
     };
-    d.sort("adamw", [&[70], &[70], &[70], &[70], &[1], &[8], &[8]], adamw, &[0, 1, 2, 3, 5, 6]);
+    d.sort("adamw", [&[70], &[70], &[70], &[70], &[1], &[8], &[12]], adamw, &[0, 1, 2, 3, 5, 6]);
     let h = heads(4, 2, 8);
     let rope = |r: &mut Recording<'_>, [p, t, x]: &[Tensor; 3]| ops::rope(r, p, t, x, h, false);
     d.sort("rope", [&[6], &[9, 8], &[6, 64]], rope, &all(3));
@@ -155,7 +157,7 @@ fn nothing_is_not_a_tensor() {
     d.refused("rmsnorm of no rows", |r| ops::rmsnorm_forward(r, &rows, &w, &k.view(&[0, 8]), &none, 1e-5));
     d.refused("rmsnorm_backward of no rows", |r| {
         let dx = k.view(&[0, 8]);
-        ops::rmsnorm_backward(r, &rows, &rows, &w, &none, &dx, &x.part("dw", 0, &[8]), false)
+        ops::rmsnorm_backward(r, &rows, &rows, &w, &none, &dx, &x.part("dw", 0, &[8]), None, false)
     });
     d.refused("cross_entropy of no rows", |r| ops::cross_entropy(r, &none, &w, &rows, &k.view(&[0]), None));
     d.refused("cross_entropy of no vocabulary", |r| {
@@ -194,11 +196,12 @@ fn one_buffer_written_and_bound_again() {
     let [sq, out] = d.many([&[64, 64], &[64, 64]]);
     d.refused("matmul onto its input", |r| matmul(r, Layout::NN, &sq, &out, &sq, true));
     d.taken("matmul of one with itself", |r| matmul(r, Layout::NT, &sq, &sq, &out, false));
-    let [p, g, m, loss, hyper, control] = d.many([&[70], &[70], &[70], &[1], &[8], &[8]]);
+    let [p, g, m, loss, hyper, control] = d.many([&[70], &[70], &[70], &[1], &[8], &[12]]);
     d.refused("adamw with one tensor for both moments", |r| {
         ops::adamw(
             r,
             &ops::Update {
+                shadow: None,
                 params: &p,
                 grads: &g,
                 m: &m,

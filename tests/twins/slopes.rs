@@ -19,7 +19,7 @@ fn rmsnorm() {
         let (dx, dw) = (rig.blank(&[n, c]), rig.put(&[c], &vec![0.0; c]));
         rig.run(|r| {
             ops::rmsnorm_forward(r, &tx, &tw, &y, &rstd, 1e-5)?;
-            ops::rmsnorm_backward(r, &tdy, &tx, &tw, &rstd, &dx, &dw, false)
+            ops::rmsnorm_backward(r, &tdy, &tx, &tw, &rstd, &dx, &dw, None, false)
         });
         let (x, w, dy, eps) = (wide(&x), wide(&w), wide(&dy), f64::from(1e-5_f32));
         let of_x = slope(&x, |x| inner(&dy, &reference::rmsnorm(x, &w, eps).0));
@@ -114,7 +114,9 @@ fn cross_entropy() {
         let mut weights = noise(47, n);
         weights[n / 2] = 0.0;
         let tw = rig.put(&[n], &weights);
-        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, Some(&tw)));
+        let control = rig.put(&[ops::CONTROL], &[0.0; ops::CONTROL]);
+        let by = Some(ops::Slope { weights: &tw, control: &control });
+        rig.run(|r| ops::cross_entropy(r, &tt, &hyper, &tl, &losses, by));
         let weights = wide(&weights);
         let loss = |x: &[f64]| inner(&weights, &reference::cross_entropy(x, &targets, v, 1.0).0) * f64::from(scale);
         judge.check(&format!("r {n} v {v}"), &rig.read(&tl), &slope(&wide(&logits), loss), v);

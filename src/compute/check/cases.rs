@@ -2,8 +2,8 @@
 
 use super::Bench;
 use crate::compute::{
-    ComputeError, Layout, matmul,
-    ops::{self, HYPER, Heads, NORM_PARTIALS},
+    Cell, ComputeError, DType, Layout, matmul,
+    ops::{self, HYPER, Heads, NORM_PARTIALS, Slope},
     rng::{Purpose, below},
 };
 
@@ -18,7 +18,7 @@ const TALL: (usize, usize) = (65_600, 1);
 
 pub(super) fn run(b: &mut Bench<'_>) -> Done {
     match b.kernel.base() {
-        "fill" | "add" | "scale" | "dropout" | "sum" | "square_sum" => elementwise(b),
+        "fill" | "add" | "scale" | "narrow" | "dropout" | "sum" | "square_sum" => elementwise(b),
         "column_sum" => column_sum(b),
         "embedding_forward" | "embedding_backward" => embedding(b),
         "rmsnorm_forward" | "add_rmsnorm_forward" | "rmsnorm_backward" => rmsnorm(b),
@@ -58,8 +58,21 @@ fn elementwise(b: &mut Bench<'_>) -> Done {
                 let (y, out) = (b.noise(&[n])?, b.blank(&[n])?);
                 b.judge(&shape, 1, |r| ops::add(r, &x, &y, &out))?;
             }
+            "narrow" => {
+                // Some past the largest f16: cut, or infinite where they are gradients.
+                let data: Vec<f32> = b.random(n, 1e5);
+                let (x, out) = (b.floats(&[n], &data)?, b.blank_act(&[n])?);
+                b.terms = 65_504.0;
+                b.judge(&shape, 1, |r| ops::narrow(r, &x, &out, None))?;
+                let (x, out) = (b.noise(&[n])?, b.blank_act(&[n])?);
+                let mut control = [0.0; ops::CONTROL];
+                control[8] = 256.0;
+                let control = b.floats(&[ops::CONTROL], &control)?;
+                b.judge(&shape, 1, |r| ops::narrow(r, &x, &out, Some(&control)))?;
+            }
             "dropout" => {
-                let (clock, out) = (b.words(&[1, 2, 3, n as u32])?, b.blank(&[n])?);
+                let (x, out) = (b.noise_act(&[n], 1.0)?, b.blank_act(&[n])?);
+                let clock = b.words(&[1, 2, 3, n as u32])?;
                 b.judge(&shape, 1, |r| ops::dropout(r, &clock, &x, &out, 7, 0.3))?;
             }
             "sum" => {
@@ -79,7 +92,7 @@ fn column_sum(b: &mut Bench<'_>) -> Done {
     for (g, c) in shapes(b, TABLES, (512, 20_000)) {
         for accumulate in [false, true] {
             let x = b.noise(&[g, c])?;
-            let out = if accumulate { b.noise(&[c])? } else { b.blank(&[c])? };
+            let out = if accumulate { b.noise_act(&[c], 1.0)? } else { b.blank_act(&[c])? };
             b.judge(&format!("g={g} c={c}"), g, |r| ops::column_sum(r, &x, &out, accumulate))?;
         }
     }
@@ -98,7 +111,7 @@ fn embedding(b: &mut Bench<'_>) -> Done {
                 // One id past the table reads its last row.
                 let mut chosen = ids(n, v);
                 chosen[0] = v as u32 + 5;
-                let (chosen, table, out) = (b.words(&chosen)?, b.noise(&[v, c])?, b.blank(&[n, c])?);
+                let (chosen, table, out) = (b.words(&chosen)?, b.noise_act(&[v, c], 1.0)?, b.blank_act(&[n, c])?);
                 b.judge(&shape, 1, |r| ops::embedding_forward(r, &chosen, &table, &out))?;
                 continue;
             }
@@ -128,21 +141,24 @@ fn rmsnorm(b: &mut Bench<'_>) -> Done {
         let (x, w) = (b.noise(&[n, c])?, b.noise(&[c])?);
         match name {
             "rmsnorm_forward" => {
-                let (y, rstd) = (b.blank(&[n, c])?, b.blank(&[n])?);
+                let (y, rstd) = (b.blank_act(&[n, c])?, b.blank(&[n])?);
                 b.judge(&shape, c, |r| ops::rmsnorm_forward(r, &x, &w, &y, &rstd, 1e-5))?;
             }
             "add_rmsnorm_forward" => {
-                let (delta, sum, y, rstd) = (b.noise(&[n, c])?, b.blank(&[n, c])?, b.blank(&[n, c])?, b.blank(&[n])?);
+                let (delta, sum) = (b.noise_act(&[n, c], 1.0)?, b.blank(&[n, c])?);
+                let (y, rstd) = (b.blank_act(&[n, c])?, b.blank(&[n])?);
                 b.judge(&shape, c, |r| ops::add_rmsnorm_forward(r, &x, &delta, &w, &sum, &y, &rstd, 1e-5))?;
             }
             _ => {
                 let accumulate = n % 2 == 1;
-                let dy = b.noise(&[n, c])?;
+                let dy = b.noise_act(&[n, c], 1.0)?;
+                let narrow = if b.kernel.act() == DType::F16 { Some(b.blank_act(&[n, c])?) } else { None };
                 let rstd: Vec<f32> = (0..n).map(|i| 0.5 + i as f32 / n as f32).collect();
                 let rstd = b.floats(&[n], &rstd)?;
                 let dx = if accumulate { b.noise(&[n, c])? } else { b.blank(&[n, c])? };
                 let dw = b.noise(&[c])?;
-                b.judge(&shape, c, |r| ops::rmsnorm_backward(r, &dy, &x, &w, &rstd, &dx, &dw, accumulate))?;
+                let narrow = narrow.as_ref();
+                b.judge(&shape, c, |r| ops::rmsnorm_backward(r, &dy, &x, &w, &rstd, &dx, &dw, narrow, accumulate))?;
             }
         }
     }
@@ -156,7 +172,7 @@ fn rope(b: &mut Bench<'_>) -> Done {
         for inverse in [false, true] {
             // Positions past the table read its last row.
             let positions = b.words(&ids(n, 40))?;
-            let (table, qkv) = (b.noise(&[33, d])?, b.noise(&[n, heads.qkv()])?);
+            let (table, qkv) = (b.noise(&[33, d])?, b.noise_act(&[n, heads.qkv()], 1.0)?);
             let shape = format!("n={n} hq={query} hk={key} d={d}");
             b.judge(&shape, 1, |r| ops::rope(r, &positions, &table, &qkv, heads, inverse))?;
         }
@@ -188,15 +204,16 @@ fn attention(b: &mut Bench<'_>) -> Done {
                 let begins: Vec<u32> = (0..sequences).flat_map(|s| begins(layout + s, t, tile)).collect();
                 let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d} begins={name}");
                 let begins = b.words(&begins)?;
-                let qkv = b.noise(&[sequences * t, heads.qkv()])?;
-                let out = b.blank(&[sequences * t, heads.out()])?;
+                let qkv = b.noise_act(&[sequences * t, heads.qkv()], 1.0)?;
+                let out = b.blank_act(&[sequences * t, heads.out()])?;
                 let lse = b.blank(&[sequences, query, t])?;
                 let inner = t.max(*d);
                 if kernel.base() == "attention_forward" {
                     b.judge(&shape, inner, |r| ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads))?;
                     continue;
                 }
-                let (dout, dqkv) = (b.noise(&[sequences * t, heads.out()])?, b.blank(&[sequences * t, heads.qkv()])?);
+                let dout = b.noise_act(&[sequences * t, heads.out()], 1.0)?;
+                let dqkv = b.blank_act(&[sequences * t, heads.qkv()])?;
                 b.judge(&shape, inner, |r| {
                     ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads)?;
                     ops::attention_backward(r, &qkv, &begins, &out, &lse, &dout, &dqkv, sequences, heads)
@@ -251,8 +268,8 @@ fn decode(b: &mut Bench<'_>) -> Done {
     ) {
         let heads = Heads { query, key, size: d };
         let shape = format!("b={sequences} n={n} p={p} hq={query} hk={key} d={d}");
-        let qkv = b.noise(&[sequences * n, heads.qkv()])?;
-        let cache = b.noise(&[sequences, p, 2 * key * d])?;
+        let qkv = b.noise_act(&[sequences * n, heads.qkv()], 1.0)?;
+        let cache = b.noise_act(&[sequences, p, 2 * key * d], 1.0)?;
         // Each sequence's rows stand at positions of their own, the last one past the cache's end.
         let mut positions: Vec<u32> = (0..sequences * n).map(|i| ((i * 7 + p / 2) % p) as u32).collect();
         for first in (0..sequences).map(|s| s * n) {
@@ -263,7 +280,7 @@ fn decode(b: &mut Bench<'_>) -> Done {
         if b.kernel.base() == "cache_append" {
             b.judge(&shape, 1, |r| ops::cache_append(r, &qkv, &positions, &cache, sequences, heads))?;
         } else {
-            let out = b.blank(&[sequences * n, heads.out()])?;
+            let out = b.blank_act(&[sequences * n, heads.out()])?;
             b.judge(&shape, p.max(d), |r| ops::attention_decode(r, &qkv, &cache, &positions, &out, sequences, heads))?;
         }
     }
@@ -273,19 +290,13 @@ fn decode(b: &mut Bench<'_>) -> Done {
 fn swiglu(b: &mut Bench<'_>) -> Done {
     for (n, f) in shapes(b, TABLES, (2000, 704)) {
         let shape = format!("n={n} f={f}");
-        let gate_up = b.noise(&[n, 2 * f])?;
+        let gate_up = b.noise_act(&[n, 2 * f], 8.0)?;
         if b.kernel.base() == "swiglu_forward" {
-            let act = b.blank(&[n, f])?;
-            b.judge(&shape, 1, |r| {
-                ops::scale(r, &gate_up, 8.0)?;
-                ops::swiglu_forward(r, &gate_up, &act)
-            })?;
+            let act = b.blank_act(&[n, f])?;
+            b.judge(&shape, 1, |r| ops::swiglu_forward(r, &gate_up, &act))?;
         } else {
-            let (dact, out) = (b.noise(&[n, f])?, b.blank(&[n, 2 * f])?);
-            b.judge(&shape, 1, |r| {
-                ops::scale(r, &gate_up, 8.0)?;
-                ops::swiglu_backward(r, &gate_up, &dact, &out)
-            })?;
+            let (dact, out) = (b.noise_act(&[n, f], 1.0)?, b.blank_act(&[n, 2 * f])?);
+            b.judge(&shape, 1, |r| ops::swiglu_backward(r, &gate_up, &dact, &out))?;
         }
     }
     Ok(())
@@ -306,18 +317,21 @@ fn cross_entropy(b: &mut Bench<'_>) -> Done {
                 }
             }
             let targets: Vec<u32> = targets.into_iter().map(i32::cast_unsigned).collect();
-            let (targets, logits, losses) = (b.words(&targets)?, b.noise(&[n, v])?, b.blank(&[n])?);
+            let (targets, logits, losses) = (b.words(&targets)?, b.noise_act(&[n, v], 20.0)?, b.blank(&[n])?);
             let weights = b.noise(&[n])?;
+            let mut control = [0.0; ops::CONTROL];
+            control[8] = if n % 2 == 1 { 0.0 } else { 512.0 };
+            let control = b.floats(&[ops::CONTROL], &control)?;
             let hyper = b.floats(&[HYPER], &[1e-3, 0.7, 0.1, 0.9, 0.95, 1e-8, 1.0, 0.0])?;
             // A loss near 0 is what is left of the logarithm of a number near 1, which WGSL allows to be
             // wrong by 2⁻²¹: its size is no measure.
             b.terms = 1.0;
             b.judge(&format!("r={n} v={v} gradient={gradient}"), v, |r| {
-                ops::scale(r, &logits, 20.0)?;
+                let slope = Slope { weights: &weights, control: &control };
                 if entropy {
                     return ops::entropy(r, &targets, &logits, &losses);
                 }
-                ops::cross_entropy(r, &targets, &hyper, &logits, &losses, gradient.then_some(&weights))
+                ops::cross_entropy(r, &targets, &hyper, &logits, &losses, gradient.then_some(slope))
             })?;
         }
     }
@@ -325,10 +339,20 @@ fn cross_entropy(b: &mut Bench<'_>) -> Done {
 }
 
 fn adamw(b: &mut Bench<'_>) -> Done {
-    // What the step is like: (clip, β powers and count already there, a gradient that is no number, a loss that is none).
-    let steps = [(1.0, 0.0, false, false), (0.0, 3.0, false, false), (0.5, 3.0, true, false), (1.0, 7.0, false, true)];
+    // What the step is like: (clip, β powers and count already there, a gradient that is no number, a loss that
+    // is none, loss scale).
+    let steps = [
+        (1.0, 0.0, false, false, 0.0),
+        (0.0, 3.0, false, false, 0.0),
+        (0.5, 3.0, true, false, 0.0),
+        (1.0, 7.0, false, true, 0.0),
+        (0.5, 3.0, false, false, 1024.0),
+        (0.5, 3.0, true, false, 1024.0),
+        (0.5, 3.0, true, false, 1.0),
+        (1.0, 7.0, false, true, 1024.0),
+    ];
     for n in shapes(b, &[1, 3, 1023, 1024, 1030, 5000], 3_000_001) {
-        for (clip, count, bad_gradient, bad_loss) in steps {
+        for (clip, count, bad_gradient, bad_loss, scale) in steps {
             let mut grads: Vec<f32> =
                 (0..n).map(|i| ((i * 37 % 101) as f32 / 50.0 - 1.0) / (n as f32).sqrt()).collect();
             if bad_gradient {
@@ -341,10 +365,15 @@ fn adamw(b: &mut Bench<'_>) -> Done {
             let loss = b.floats(&[1], &[if bad_loss { f32::NAN } else { 3.5 }])?;
             let hyper = b.floats(&[HYPER], &[0.01, 0.25, 0.1, 0.9, 0.95, 1e-8, clip, 0.0])?;
             let powers = if count == 0.0 { (0.0, 0.0) } else { (0.9_f32.powf(count), 0.95_f32.powf(count)) };
-            let control = b.floats(&[ops::CONTROL], &[0.0, 0.0, 0.0, count, powers.0, powers.1, 0.0, 1.0])?;
-            let shape = format!("n={n} clip={clip} count={count} finite={}", !bad_gradient && !bad_loss);
+            // The next applied step is the thousandth in a row.
+            let control = [0.0, 0.0, 0.0, count, powers.0, powers.1, 0.0, 1.0, scale, 999.0, 2.0, 0.0];
+            let control = b.floats(&[ops::CONTROL], &control)?;
+            let shadow = if b.kernel.act() == DType::F16 { Some(b.blank_act(&[n])?) } else { None };
+            let finite = !bad_gradient && !bad_loss;
+            let shape = format!("n={n} clip={clip} count={count} finite={finite} scale={scale}");
             let update = ops::Update {
                 params: &params,
+                shadow: shadow.as_ref(),
                 grads: &grads,
                 m: &m,
                 v: &v,
@@ -394,8 +423,14 @@ fn products(b: &mut Bench<'_>, layout: Layout) -> Done {
                 Layout::NT => ([m, k], [n, k]),
                 Layout::TN => ([k, m], [k, n]),
             };
-            let (x, y) = (b.noise(&left)?, b.noise(&right)?);
-            let out = if accumulate { b.noise(&[m, n])? } else { b.blank(&[m, n])? };
+            let (x, y) = (b.noise_act(&left, 1.0)?, b.noise_act(&right, 1.0)?);
+            let sums = kernel.bindings.last().is_some_and(|b| b.cell == Cell::Word);
+            let out = match (accumulate, sums) {
+                (true, true) => b.noise(&[m, n])?,
+                (false, true) => b.blank(&[m, n])?,
+                (true, false) => b.noise_act(&[m, n], 1.0)?,
+                (false, false) => b.blank_act(&[m, n])?,
+            };
             b.judge(&format!("m={m} n={n} k={k}"), k, |r| matmul(r, layout, &x, &y, &out, accumulate))?;
         }
     }

@@ -5,8 +5,10 @@
 
 mod cases;
 
+use half::f16;
+
 use super::{
-    Access, ComputeError, DType, Device, KERNELS, Kernel, Recording, Tensor,
+    ComputeError, DType, Device, KERNELS, Kernel, Recording, Tensor,
     record::{Args, Call},
     rng::{Purpose, uniform},
 };
@@ -21,7 +23,8 @@ pub struct CheckRow {
     /// Largest difference between the kernel's and the twin's outputs; infinite where one of them is
     /// not a number, or where the kernel wrote past its output.
     pub error: f64,
-    /// The largest difference allowed: 10⁻⁵ of the largest output, times √(K/1024) for longer sums.
+    /// The largest difference allowed: 10⁻⁵ of the largest output, times √(K/1024) for longer sums; of an
+    /// output in f16, 10⁻³ of the largest, and of the root of the squares of all.
     pub bound: f64,
     /// True when the error is within the bound.
     pub passed: bool,
@@ -54,6 +57,11 @@ fn sentinel(i: usize) -> u32 {
     0x7fc0_0001 + i as u32
 }
 
+/// The same of a tensor in f16.
+fn narrow_sentinel(i: usize) -> f16 {
+    f16::from_bits(0x7e01 + i as u16)
+}
+
 /// Where cases are set up and judged.
 struct Bench<'d> {
     device: &'d mut Device,
@@ -74,16 +82,17 @@ impl Bench<'_> {
         !traits.cpu && !traits.software
     }
 
-    fn put<T: bytemuck::NoUninit + bytemuck::AnyBitPattern>(
+    fn put<T: bytemuck::NoUninit>(
         &mut self,
         shape: &[usize],
         data: &[T],
+        guard: T,
         dtype: DType,
     ) -> Result<Tensor, ComputeError> {
         let len: usize = shape.iter().product();
         let whole = self.device.alloc("checked", &[len + GUARD], dtype)?;
-        let mut all: Vec<u32> = bytemuck::cast_slice(data).to_vec();
-        all.resize(len + GUARD, sentinel(self.tensors.len()));
+        let mut all = data.to_vec();
+        all.resize(len + GUARD, guard);
         self.device.write(&whole, &all)?;
         self.tensors.push(whole.clone());
         Ok(whole.part("checked", 0, shape))
@@ -91,20 +100,46 @@ impl Bench<'_> {
 
     /// Given numbers.
     fn floats(&mut self, shape: &[usize], data: &[f32]) -> Result<Tensor, ComputeError> {
-        self.put(shape, data, DType::F32)
+        self.put(shape, data, f32::from_bits(sentinel(self.tensors.len())), DType::F32)
+    }
+
+    /// Given numbers in the activation type of the kernel.
+    fn acts(&mut self, shape: &[usize], data: &[f32]) -> Result<Tensor, ComputeError> {
+        if self.kernel.act() != DType::F16 {
+            return self.floats(shape, data);
+        }
+        let rounded: Vec<f16> = data.iter().map(|x| f16::from_f32(*x)).collect();
+        self.put(shape, &rounded, narrow_sentinel(self.tensors.len()), DType::F16)
     }
 
     /// Given words.
     fn words(&mut self, data: &[u32]) -> Result<Tensor, ComputeError> {
-        self.put(&[data.len()], data, DType::U32)
+        self.put(&[data.len()], data, sentinel(self.tensors.len()), DType::U32)
     }
 
-    /// Random numbers in −1..1, the same at every run.
-    fn noise(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
-        let (len, stream) = (shape.iter().product::<usize>(), self.made);
+    /// Random numbers in −`size`..`size`, the same at every run.
+    fn random(&mut self, len: usize, size: f32) -> Vec<f32> {
+        let stream = self.made;
         self.made += 1;
-        let data: Vec<f32> = (0..len).map(|i| uniform(5, Purpose::Bench, stream, i as u64) * 2.0 - 1.0).collect();
+        (0..len).map(|i| (uniform(5, Purpose::Bench, stream, i as u64) * 2.0 - 1.0) * size).collect()
+    }
+
+    /// Random numbers in −1..1.
+    fn noise(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
+        let data = self.random(shape.iter().product(), 1.0);
         self.floats(shape, &data)
+    }
+
+    /// Random numbers in −`size`..`size` in the activation type of the kernel.
+    fn noise_act(&mut self, shape: &[usize], size: f32) -> Result<Tensor, ComputeError> {
+        let data = self.random(shape.iter().product(), size);
+        self.acts(shape, &data)
+    }
+
+    /// [`Bench::blank`] in the activation type of the kernel.
+    fn blank_act(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
+        let len = shape.iter().product();
+        self.acts(shape, &vec![f32::NAN; len])
     }
 
     /// An output: no number stands in it, so that reading it, or not writing it, shows.
@@ -148,7 +183,7 @@ impl Bench<'_> {
         for t in &call.args {
             values.push(self.device.read(t)?);
         }
-        let split = call.kernel.bindings.iter().filter(|a| **a == Access::Read).count();
+        let split = call.kernel.reads();
         let (reads, writes) = values.split_at_mut(split);
         let read: Vec<&[f32]> = reads.iter().map(Vec::as_slice).collect();
         let mut write: Vec<&mut [f32]> = writes.iter_mut().map(Vec::as_mut_slice).collect();
@@ -160,7 +195,8 @@ impl Bench<'_> {
         let mut worst = (0.0, f64::MIN_POSITIVE);
         for (t, expected) in call.args.iter().zip(&values).skip(split) {
             let got = self.device.read(t)?;
-            let (error, bound) = compare(&got, expected, inner, self.terms);
+            let compared = if t.dtype == DType::F16 { compare_narrow } else { compare };
+            let (error, bound) = compared(&got, expected, inner, self.terms);
             if error / bound > worst.0 / worst.1 {
                 worst = (error, bound);
             }
@@ -175,7 +211,11 @@ impl Bench<'_> {
     fn guarded(&mut self, tensor: &Tensor) -> Result<bool, ComputeError> {
         let Some(i) = self.tensors.iter().position(|t| t.buffer == tensor.buffer) else { return Ok(true) };
         let all = self.device.read(&self.tensors[i])?;
-        Ok(all[all.len() - GUARD..].iter().all(|x| x.to_bits() == sentinel(i)))
+        let whole = match tensor.dtype {
+            DType::F16 => narrow_sentinel(i).to_f32().to_bits(),
+            DType::F32 | DType::U32 => sentinel(i),
+        };
+        Ok(all[all.len() - GUARD..].iter().all(|x| x.to_bits() == whole))
     }
 
     fn clear(&mut self) {
@@ -183,6 +223,19 @@ impl Bench<'_> {
             self.device.free(&t);
         }
     }
+}
+
+/// The same of numbers rounded to f16: the largest difference in terms of the largest number, or the root of the
+/// squares of all differences in terms of that of all numbers, whichever is the worse.
+fn compare_narrow(got: &[f32], expected: &[f32], inner: usize, terms: f64) -> (f64, f64) {
+    let (most, strict) = compare(got, expected, inner, terms);
+    let bound = strict.max(1e-3 * expected.iter().fold(terms, |a, x| a.max(f64::from(x.abs()))));
+    let root = |all: &mut dyn Iterator<Item = f64>| all.map(|x| x * x).sum::<f64>().sqrt();
+    let away = root(&mut got.iter().zip(expected).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+    // Below 2⁻¹⁴ f16 has steps of 2⁻²⁴.
+    let size = root(&mut expected.iter().map(|x| f64::from(*x))) + (got.len() as f64).sqrt() * 6e-5;
+    let share = away / (1e-3 * size);
+    if share > most / bound { (share * bound, bound) } else { (most, bound) }
 }
 
 /// The largest difference, and what is allowed.

@@ -48,6 +48,19 @@ pub(in crate::compute) fn scale(p: &Params, args: Args<'_>) -> Ran {
     Ok(())
 }
 
+pub(in crate::compute) fn narrow(p: &Params, args: Args<'_>) -> Ran {
+    let (&[x, control], [out]) = (args.read, args.write) else { return Err(Arity) };
+    let [_, scaled] = p.sizes();
+    let factor = if scaled == 1 { loss_scale(control) } else { 1.0 };
+    out.iter_mut().zip(x).for_each(|(o, x)| *o = x * factor);
+    Ok(())
+}
+
+/// The loss scale in a control block: 1 where there is none.
+pub(super) fn loss_scale(control: &[f32]) -> f32 {
+    if control[8] == 0.0 { 1.0 } else { control[8] }
+}
+
 pub(in crate::compute) fn dropout(p: &Params, args: Args<'_>) -> Ran {
     let (&[clock, x], [out]) = (args.read, args.write) else { return Err(Arity) };
     let [n, stream] = p.sizes();

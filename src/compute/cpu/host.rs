@@ -1,7 +1,7 @@
 //! Host memory and the loop that runs calls on it.
 
 use crate::compute::{
-    Access, AdapterInfo, AdapterKind, Arity, ComputeError, Tensor, Traits,
+    AdapterInfo, AdapterKind, Arity, ComputeError, DType, Needs, Tensor, Traits,
     record::{Args, Call},
 };
 
@@ -31,6 +31,8 @@ impl Host {
             max_groups: u32::MAX,
             workgroup_storage: 0,
             max_invocations: 0,
+            offers: Needs::Common,
+            act: DType::F32,
             units: 0,
         }
     }
@@ -51,9 +53,9 @@ impl Host {
         self.buffers[index] = vec![0.0; len];
     }
 
-    /// Frees a buffer; returns its elements.
-    pub(in crate::compute) fn free(&mut self, index: usize) -> usize {
-        std::mem::take(&mut self.buffers[index]).len()
+    /// Frees a buffer; returns its bytes.
+    pub(in crate::compute) fn free(&mut self, index: usize) -> u64 {
+        std::mem::take(&mut self.buffers[index]).len() as u64 * 4
     }
 
     pub(in crate::compute) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) {
@@ -82,8 +84,7 @@ impl Host {
             }
             // Written buffers leave the table for the length of the call; the recording has checked
             // that none of them is bound twice, so the reads are all still there.
-            let split = call.kernel.bindings.iter().filter(|a| **a == Access::Read).count();
-            let (reads, writes) = call.args.split_at(split);
+            let (reads, writes) = call.args.split_at(call.kernel.reads());
             let mut taken: Vec<Vec<f32>> = writes.iter().map(|t| std::mem::take(&mut self.buffers[t.buffer])).collect();
             let read: Vec<&[f32]> =
                 reads.iter().map(|t| &self.buffers[t.buffer][t.offset..t.offset + t.len()]).collect();

@@ -1,15 +1,16 @@
 //! Twins of the fused cross-entropy and of the entropy.
 
-use super::{Ran, parallel, simd};
+use super::{Ran, elementwise::loss_scale, parallel, simd};
 use crate::compute::{
     Arity,
     record::{Args, Params},
 };
 
 pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {
-    let (&[targets, hyper, weights], [logits, losses]) = (args.read, args.write) else { return Err(Arity) };
+    let (&[targets, hyper, weights, control], [logits, losses]) = (args.read, args.write) else { return Err(Arity) };
     let [r, v, gradient] = p.sizes();
     let targets: &[i32] = bytemuck::cast_slice(targets);
+    let loss_scale = if gradient == 1 { loss_scale(control) } else { 1.0 };
     let rows = parallel::rows_per_task(r, 4 * v);
     let outputs = logits.chunks_mut(rows * v).zip(losses.chunks_mut(rows));
     let inputs = targets.chunks(rows).zip(weights.chunks(rows));
@@ -31,7 +32,7 @@ pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {
                     if gradient == 1 {
                         let total = simd::exp_sum(row, 1.0, top);
                         *loss = total.ln() - aim;
-                        let scale = hyper[1] * weight;
+                        let scale = hyper[1] * weight * loss_scale;
                         let factor = scale / total;
                         for x in row.iter_mut() {
                             *x *= factor;

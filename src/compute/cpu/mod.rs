@@ -20,7 +20,7 @@ mod simd;
 pub(super) use attention::{attention_backward_kv, attention_backward_q, attention_delta, attention_forward};
 pub(super) use decode::{attention_decode, cache_append};
 pub(super) use elementwise::{
-    add, column_sum, dropout, fill, rope, scale, square_sum, sum, swiglu_backward, swiglu_forward,
+    add, column_sum, dropout, fill, narrow, rope, scale, square_sum, sum, swiglu_backward, swiglu_forward,
 };
 pub(super) use embedding::{embedding_backward, embedding_forward};
 pub(super) use gemm::{matmul_nn, matmul_nn_split, matmul_nt, matmul_tn, matmul_tn_split};

@@ -1,21 +1,28 @@
 //! Twins of AdamW and of the step's control block.
 
-use super::{Ran, parallel, simd};
+use super::{Ran, elementwise::loss_scale, parallel, simd};
 use crate::compute::{
     Arity,
     record::{Args, Params},
 };
 
+/// Applied steps after which the loss scale doubles, and the largest, as the kernel's row has them.
+const GROWTH: f32 = 1000.0;
+const MOST: f32 = 16_777_216.0;
+
 pub(in crate::compute) fn adamw_prepare(_p: &Params, args: Args<'_>) -> Ran {
     let (&[partials, loss, hyper], [control]) = (args.read, args.write) else { return Err(Arity) };
-    let norm = partials.iter().map(|x| f64::from(*x)).sum::<f64>().sqrt() as f32;
+    // The scale that these gradients bear.
+    let scale = loss_scale(control);
+    let norm = partials.iter().map(|x| f64::from(*x)).sum::<f64>().sqrt() as f32 / scale;
     let (beta1, beta2, clip) = (hyper[3], hyper[4], hyper[6]);
     let mean = loss[0] * hyper[1];
     let finite = norm.is_finite() && mean.is_finite();
     control[0] = norm;
-    control[1] = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    control[1] = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 } / scale;
     control[2] = f32::from(u8::from(finite));
     control[6] = mean;
+    control[11] = control[8];
     if finite {
         // A fresh block is all zeros: the powers of β start at 1.
         if control[3] == 0.0 {
@@ -24,6 +31,15 @@ pub(in crate::compute) fn adamw_prepare(_p: &Params, args: Args<'_>) -> Ran {
         control[3] += 1.0;
         control[4] *= beta1;
         control[5] *= beta2;
+        if control[8] > 0.0 {
+            control[9] += 1.0;
+            if control[9] >= GROWTH {
+                (control[8], control[9]) = ((2.0 * scale).min(MOST), 0.0);
+            }
+        }
+    } else if mean.is_finite() && control[8] > 1.0 {
+        (control[8], control[9]) = ((0.5 * scale).max(1.0), 0.0);
+        control[10] += 1.0;
     } else {
         control[7] += 1.0;
     }
@@ -31,7 +47,7 @@ pub(in crate::compute) fn adamw_prepare(_p: &Params, args: Args<'_>) -> Ran {
 }
 
 pub(in crate::compute) fn adamw(p: &Params, args: Args<'_>) -> Ran {
-    let (&[grads, hyper, control], [params, m, v]) = (args.read, args.write) else { return Err(Arity) };
+    let (&[grads, hyper, control], [params, m, v, shadow @ ..]) = (args.read, args.write) else { return Err(Arity) };
     let [n, decayed] = p.sizes();
     if control[2] == 0.0 {
         return Ok(());
@@ -58,5 +74,9 @@ pub(in crate::compute) fn adamw(p: &Params, args: Args<'_>) -> Ran {
             },
         );
     });
+    // The f16 copy: a twin does not round.
+    if let [shadow] = shadow {
+        shadow.copy_from_slice(params);
+    }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::compute::{AdapterInfo, AdapterKind};
+use crate::compute::{AdapterInfo, AdapterKind, Needs};
 
 /// One adapter as wgpu sees it, and what danlu says of it.
 pub(super) struct Found {
@@ -53,6 +53,44 @@ pub(super) fn useful() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
 }
 
+/// What an adapter has beside limits. Cooperative matrices count where 32 invocations make a subgroup, as
+/// the kernels that use them assume.
+pub(super) fn offers(adapter: &wgpu::Adapter) -> Needs {
+    let there = adapter.features();
+    if !there.contains(features(Needs::Half)) {
+        return Needs::Common;
+    }
+    let info = adapter.get_info();
+    let half = wgpu::CooperativeScalarType::F16;
+    let fits = |p: &wgpu::CooperativeMatrixProperties| {
+        [p.m_size, p.n_size, p.k_size] == [16; 3] && p.ab_type == half && p.cr_type == wgpu::CooperativeScalarType::F32
+    };
+    let matrices = there.contains(features(Needs::Matrix))
+        && (info.subgroup_min_size, info.subgroup_max_size) == (32, 32)
+        && adapter.cooperative_matrix_properties().iter().any(fits);
+    if matrices { Needs::Matrix } else { Needs::Half }
+}
+
+/// The features behind a need.
+pub(super) fn features(needs: Needs) -> wgpu::Features {
+    match needs {
+        Needs::Common => wgpu::Features::empty(),
+        Needs::Half => wgpu::Features::SHADER_F16,
+        Needs::Matrix => wgpu::Features::SHADER_F16 | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX,
+    }
+}
+
+/// wgpu's token for experimental features, taken for cooperative matrices alone.
+#[allow(unsafe_code, reason = "wgpu marks experimental features so; nothing else makes the token")]
+pub(super) fn experimental(needs: Needs) -> wgpu::ExperimentalFeatures {
+    if needs < Needs::Matrix {
+        return wgpu::ExperimentalFeatures::disabled();
+    }
+    // SAFETY: the only experimental feature asked for is EXPERIMENTAL_COOPERATIVE_MATRIX. Its kernels keep
+    // pointers and strides of cooperative loads aligned, which tests/kernels holds over their WGSL.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
 fn describe(adapter: wgpu::Adapter) -> Found {
     let info = adapter.get_info();
     let software = ["llvmpipe", "lavapipe", "swiftshader", "basic render"];
@@ -64,7 +102,8 @@ fn describe(adapter: wgpu::Adapter) -> Found {
         wgpu::DeviceType::Cpu => AdapterKind::Software,
         wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => AdapterKind::Virtual,
     };
-    let features = (adapter.features() & useful()).iter_names().map(|(name, _)| name.to_owned()).collect();
+    let known = useful() | features(Needs::Matrix);
+    let features = (adapter.features() & known).iter_names().map(|(name, _)| name.to_owned()).collect();
     let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned();
     let info = AdapterInfo {
         name: info.name,

@@ -6,12 +6,14 @@ use std::sync::{
 };
 
 use super::fault::Faults;
-use crate::compute::{ComputeError, Ticket};
+use crate::compute::{ComputeError, Tensor};
 
 /// Read-backs that may be under way; asking for more gives up the oldest.
 const RING: usize = 64;
 /// Bytes moved in one piece: larger transfers are cut, so that staging memory stays small.
-const PIECE: usize = 64 << 20;
+pub(super) const PIECE: usize = 64 << 20;
+/// What copies are measured in.
+const WORD: u64 = 4;
 
 const PENDING: u8 = 0;
 const MAPPED: u8 = 1;
@@ -25,6 +27,12 @@ struct Slot {
     state: Arc<AtomicU8>,
     /// The submission that fills it.
     submission: Option<wgpu::SubmissionIndex>,
+}
+
+/// An encoded copy into a staging buffer.
+pub(super) struct Copy {
+    slot: usize,
+    bytes: u64,
 }
 
 pub(super) struct Buffers {
@@ -101,24 +109,33 @@ impl Buffers {
         self.all.get_mut(index).and_then(Option::take).map_or(0, |b| b.size())
     }
 
-    /// The part of a buffer that a view spans.
-    pub(super) fn get(&self, index: usize, offset: usize, len: usize) -> Result<&wgpu::Buffer, ComputeError> {
-        let buffer = self.all.get(index).and_then(Option::as_ref);
+    /// The buffer that a view lies in, whole.
+    pub(super) fn get(&self, tensor: &Tensor) -> Result<&wgpu::Buffer, ComputeError> {
+        let buffer = self.all.get(tensor.buffer).and_then(Option::as_ref);
         let wrong = |what: String| ComputeError::Shape { op: "buffer", what };
-        let buffer = buffer.ok_or_else(|| wrong(format!("buffer {index} was freed")))?;
-        let there = buffer.size() / 4;
-        if (offset as u64).checked_add(len as u64).is_none_or(|end| end > there) {
+        let buffer = buffer.ok_or_else(|| wrong(format!("buffer {} was freed", tensor.buffer)))?;
+        let each = tensor.dtype.bytes();
+        let there = buffer.size() / each as u64;
+        if (tensor.offset as u64).checked_add(tensor.len() as u64).is_none_or(|end| end > there) {
             return Err(wrong(format!(
-                "a view reaches past its buffer: {len} elements from {offset}, {there} are there"
+                "a view reaches past its buffer: {} elements from {}, {there} are there",
+                tensor.len(),
+                tensor.offset
             )));
         }
         Ok(buffer)
     }
 
-    pub(super) fn write(&mut self, index: usize, offset: usize, bytes: &[u8]) -> Result<(), ComputeError> {
-        let buffer = self.get(index, offset, bytes.len() / 4)?;
+    /// Writes whole elements at the start of a view.
+    pub(super) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) -> Result<(), ComputeError> {
+        let start = tensor.start();
+        self.get(tensor)?;
+        if start % WORD != 0 || bytes.len() as u64 % WORD != 0 {
+            return self.write_halves(tensor, bytes);
+        }
+        let buffer = self.get(tensor)?;
         for (i, piece) in bytes.chunks(PIECE).enumerate() {
-            self.queue.write_buffer(buffer, (offset * 4 + i * PIECE) as u64, piece);
+            self.queue.write_buffer(buffer, start + (i * PIECE) as u64, piece);
             if bytes.len() > PIECE {
                 self.queue.submit([]);
                 self.poll(true)?;
@@ -127,40 +144,52 @@ impl Buffers {
         self.faults.check()
     }
 
-    pub(super) fn read(&mut self, index: usize, offset: usize, len: usize) -> Result<Vec<f32>, ComputeError> {
-        self.get(index, offset, len)?;
-        let mut out = Vec::with_capacity(len);
-        while out.len() < len {
-            let count = (PIECE / 4).min(len - out.len());
-            let ticket = self.request(index, offset + out.len(), count)?;
-            let piece = self.collect(ticket.id, true)?;
-            out.extend(piece.ok_or_else(|| ComputeError::Lost { reason: "a read-back did not arrive".into() })?);
-        }
-        Ok(out)
+    /// The same where the first or the last half of a word belongs to a neighbour: words are what is copied.
+    fn write_halves(&mut self, tensor: &Tensor, bytes: &[u8]) -> Result<(), ComputeError> {
+        let (start, words) = words(tensor, bytes.len() as u64);
+        let id = self.request(tensor, bytes.len() as u64)?;
+        let mut all = self.collect(id, true)?.unwrap_or_default();
+        let at = (tensor.start() - start) as usize;
+        all[at..at + bytes.len()].copy_from_slice(bytes);
+        self.queue.write_buffer(self.get(tensor)?, start, &all[..words as usize]);
+        self.faults.check()
     }
 
-    pub(super) fn request(&mut self, index: usize, offset: usize, len: usize) -> Result<Ticket, ComputeError> {
+    /// Asks for the whole words that hold the first `bytes` bytes of a view; an id for [`Buffers::collect`].
+    pub(super) fn request(&mut self, tensor: &Tensor, bytes: u64) -> Result<u64, ComputeError> {
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let copy = self.copy(&mut encoder, tensor, bytes)?;
+        let submission = self.queue.submit([encoder.finish()]);
+        self.arrange(copy, submission)
+    }
+
+    /// Encodes the copy of [`Buffers::request`].
+    pub(super) fn copy(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        tensor: &Tensor,
+        bytes: u64,
+    ) -> Result<Copy, ComputeError> {
+        let (start, bytes) = words(tensor, bytes);
+        let slot = self.slot(bytes)?;
+        let source = self.get(tensor)?;
+        encoder.copy_buffer_to_buffer(source, start, &self.slots[slot].buffer, 0, bytes);
+        Ok(Copy { slot, bytes })
+    }
+
+    /// Maps an encoded copy once its submission is done.
+    pub(super) fn arrange(&mut self, copy: Copy, submission: wgpu::SubmissionIndex) -> Result<u64, ComputeError> {
+        self.faults.check()?;
         let id = self.next_ticket;
         self.next_ticket += 1;
-        if len == 0 {
-            return Ok(Ticket { id, ready: Some(Vec::new()) });
-        }
-        let bytes = len as u64 * 4;
-        let slot = self.slot(bytes)?;
-        let source = self.get(index, offset, len)?;
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let staging = &self.slots[slot].buffer;
-        encoder.copy_buffer_to_buffer(source, offset as u64 * 4, staging, 0, bytes);
-        let submission = self.queue.submit([encoder.finish()]);
-        self.faults.check()?;
         let state = Arc::new(AtomicU8::new(PENDING));
         let done = state.clone();
-        staging.slice(..bytes).map_async(wgpu::MapMode::Read, move |result| {
+        let slot = &mut self.slots[copy.slot];
+        slot.buffer.slice(..copy.bytes).map_async(wgpu::MapMode::Read, move |result| {
             done.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
         });
-        let slot = &mut self.slots[slot];
-        (slot.ticket, slot.bytes, slot.state, slot.submission) = (Some(id), bytes, state, Some(submission));
-        Ok(Ticket { id, ready: None })
+        (slot.ticket, slot.bytes, slot.state, slot.submission) = (Some(id), copy.bytes, state, Some(submission));
+        Ok(id)
     }
 
     /// A free staging buffer of at least `bytes`: one that is there, or a new one, or the oldest taken back.
@@ -181,7 +210,8 @@ impl Buffers {
         Ok(oldest)
     }
 
-    pub(super) fn collect(&mut self, id: u64, wait: bool) -> Result<Option<Vec<f32>>, ComputeError> {
+    /// The words asked for, if they are there.
+    pub(super) fn collect(&mut self, id: u64, wait: bool) -> Result<Option<Vec<u8>>, ComputeError> {
         let Some(i) = self.slots.iter().position(|s| s.ticket == Some(id)) else {
             let what = "this ticket was answered before, or given up for newer ones".to_owned();
             return Err(ComputeError::Shape { op: "collect", what });
@@ -204,8 +234,7 @@ impl Buffers {
             _ => {
                 let slot = &mut self.slots[i];
                 let view = slot.buffer.slice(..slot.bytes).get_mapped_range();
-                let values =
-                    view.map_err(|e| ComputeError::Lost { reason: e.to_string() })?.chunks_exact(4).map(word).collect();
+                let values = view.map_err(|e| ComputeError::Lost { reason: e.to_string() })?.to_vec();
                 slot.buffer.unmap();
                 slot.ticket = None;
                 // Large staging buffers are for checkpoints: they are not kept between them.
@@ -229,6 +258,9 @@ impl Buffers {
     }
 }
 
-fn word(bytes: &[u8]) -> f32 {
-    bytes.first_chunk().map_or(0.0, |b| f32::from_le_bytes(*b))
+/// Start and length in bytes of the whole words that hold the first `bytes` bytes of a view. Buffers are
+/// whole words.
+fn words(tensor: &Tensor, bytes: u64) -> (u64, u64) {
+    let first = tensor.start() / WORD * WORD;
+    (first, (tensor.start() + bytes).next_multiple_of(WORD) - first)
 }

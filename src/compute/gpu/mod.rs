@@ -13,7 +13,10 @@ mod sources;
 
 use std::collections::VecDeque;
 
-use super::{AdapterInfo, AdapterKind, ComputeError, Opening, Ticket, Traits, cpu::Host};
+use super::{
+    AdapterInfo, AdapterKind, ComputeError, DType, Needs, Opening, Precision, Tensor, Traits, cpu::Host,
+    memory::ALIGNMENT,
+};
 
 pub(super) use program::{Compiled, wgsl};
 
@@ -29,6 +32,7 @@ pub(super) struct Gpu {
     altered: Vec<(&'static str, String)>,
     checked: bool,
     kind: AdapterKind,
+    offers: Needs,
     /// Operations and bytes a second that such an adapter surely reaches.
     rates: (f64, f64),
     in_flight: VecDeque<wgpu::SubmissionIndex>,
@@ -50,8 +54,21 @@ impl Gpu {
         } else {
             (found.adapter.limits(), found.adapter.features() & adapters::useful())
         };
-        let descriptor =
-            wgpu::DeviceDescriptor { required_limits: limits, required_features: features, ..Default::default() };
+        let offers = match opening.precision {
+            Precision::F16 if limits.min_storage_buffer_offset_alignment as usize <= ALIGNMENT * DType::F16.bytes() => {
+                adapters::offers(&found.adapter)
+            }
+            _ => Needs::Common,
+        };
+        if opening.precision == Precision::F16 && offers == Needs::Common {
+            return Err(ComputeError::Precision { adapter: found.info.name.clone() });
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            required_limits: limits,
+            required_features: features | adapters::features(offers),
+            experimental_features: adapters::experimental(offers),
+            ..Default::default()
+        };
         let asked = pollster::block_on(found.adapter.request_device(&descriptor));
         let (device, queue) = asked.map_err(|e| wrong(&found.info.name, e.to_string()))?;
         let faults = fault::Faults::listen(&device);
@@ -65,6 +82,7 @@ impl Gpu {
             altered: Vec::new(),
             checked: opening.checked,
             kind,
+            offers,
             rates: match kind {
                 AdapterKind::Discrete => (4e12, 2e11),
                 AdapterKind::Integrated | AdapterKind::Virtual => (2e11, 2e10),
@@ -92,6 +110,8 @@ impl Gpu {
             max_groups: limits.max_compute_workgroups_per_dimension,
             workgroup_storage: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
+            offers: self.offers,
+            act: if self.offers == Needs::Common { DType::F32 } else { DType::F16 },
             units: match self.kind {
                 AdapterKind::Discrete => 132,
                 AdapterKind::Integrated | AdapterKind::Virtual => 16,
@@ -104,24 +124,37 @@ impl Gpu {
         self.buffers.alloc(index, name, bytes)
     }
 
-    /// Frees buffer `index`; returns its elements.
-    pub(super) fn free(&mut self, index: usize) -> usize {
-        (self.buffers.free(index) / 4) as usize
+    /// Frees buffer `index`; returns its bytes.
+    pub(super) fn free(&mut self, index: usize) -> u64 {
+        self.buffers.free(index)
     }
 
-    pub(super) fn write(&mut self, index: usize, offset: usize, bytes: &[u8]) -> Result<(), ComputeError> {
-        self.buffers.write(index, offset, bytes)
+    pub(super) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) -> Result<(), ComputeError> {
+        self.buffers.write(tensor, bytes)
     }
 
-    pub(super) fn read(&mut self, index: usize, offset: usize, len: usize) -> Result<Vec<f32>, ComputeError> {
-        self.buffers.read(index, offset, len)
+    /// Reads a view back and waits for it, in pieces of whole words: its bytes.
+    pub(super) fn read(&mut self, tensor: &Tensor) -> Result<Vec<u8>, ComputeError> {
+        self.buffers.get(tensor)?;
+        let (each, len) = (buffers::PIECE / tensor.dtype.bytes(), tensor.len());
+        let mut out = Vec::with_capacity(tensor.bytes() as usize);
+        for start in (0..len).step_by(each) {
+            let part = tensor.part(&tensor.name, start, &[each.min(len - start)]);
+            let id = self.request(&part)?;
+            let piece = self.buffers.collect(id, true)?;
+            let piece = piece.ok_or_else(|| ComputeError::Lost { reason: "a read-back did not arrive".into() })?;
+            let skip = (part.start() % 4) as usize;
+            out.extend_from_slice(&piece[skip..skip + part.bytes() as usize]);
+        }
+        Ok(out)
     }
 
-    pub(super) fn request(&mut self, index: usize, offset: usize, len: usize) -> Result<Ticket, ComputeError> {
-        self.buffers.request(index, offset, len)
+    /// Asks for the whole words that hold a view.
+    pub(super) fn request(&mut self, tensor: &Tensor) -> Result<u64, ComputeError> {
+        self.buffers.request(tensor, tensor.bytes())
     }
 
-    pub(super) fn collect(&mut self, id: u64, wait: bool) -> Result<Option<Vec<f32>>, ComputeError> {
+    pub(super) fn collect(&mut self, id: u64, wait: bool) -> Result<Option<Vec<u8>>, ComputeError> {
         self.buffers.collect(id, wait)
     }
 

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::{Gpu, preprocess};
-use crate::compute::{Access, ComputeError, Kernel, PARAM_WORDS, Tensor, record::Call};
+use crate::compute::{Access, Cell, ComputeError, DType, Kernel, Needs, PARAM_WORDS, Tensor, record::Call};
 
 /// Bytes between parameter blocks: the largest offset alignment that an adapter may ask for.
 const STRIDE: usize = 256;
@@ -39,9 +39,21 @@ const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide"];
 
 /// The WGSL of a kernel, expanded.
 pub(in crate::compute) fn wgsl(kernel: &Kernel) -> Result<String, ComputeError> {
-    let defines: Vec<preprocess::Define> = kernel.defines.iter().flat_map(|group| group.iter().copied()).collect();
-    preprocess::expand(kernel.source, &defines)
-        .map_err(|reason| ComputeError::Kernel { kernel: kernel.name.into(), reason })
+    let mut defines: Vec<preprocess::Define> = kernel.defines.iter().flat_map(|group| group.iter().copied()).collect();
+    let act = if kernel.act() == DType::F16 { "f16" } else { "f32" };
+    let last = kernel.bindings.last().map(|b| b.cell);
+    // The type of activations, and of what the last binding holds.
+    defines.extend([("ACT", act), ("OUT", if last == Some(Cell::Act) { act } else { "f32" })]);
+    if kernel.act() == DType::F16 {
+        defines.push(("HALF", ""));
+    }
+    let text = preprocess::expand(kernel.source, &defines)
+        .map_err(|reason| ComputeError::Kernel { kernel: kernel.name.into(), reason })?;
+    Ok(match kernel.needs {
+        Needs::Common => text,
+        Needs::Half => format!("enable f16;\n{text}"),
+        Needs::Matrix => format!("enable f16;\nenable wgpu_cooperative_matrix;\n{text}"),
+    })
 }
 
 impl Gpu {
@@ -64,8 +76,8 @@ impl Gpu {
         for (i, (call, id)) in calls.iter().zip(ready).enumerate() {
             let mut entries = vec![entry(0, &params, (i * STRIDE) as u64, BLOCK)];
             for (binding, tensor) in call.args.iter().enumerate() {
-                let buffer = self.buffers.get(tensor.buffer, tensor.offset, tensor.len())?;
-                entries.push(entry(binding as u32 + 1, buffer, tensor.offset as u64 * 4, span(tensor, buffer)));
+                let buffer = self.buffers.get(tensor)?;
+                entries.push(entry(binding as u32 + 1, buffer, tensor.start(), span(tensor, buffer)));
             }
             let descriptor =
                 wgpu::BindGroupDescriptor { label: None, layout: &self.ready[id].layout, entries: &entries };
@@ -112,8 +124,9 @@ impl Gpu {
             count: None,
         };
         let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform, BLOCK)];
-        for (i, access) in kernel.bindings.iter().enumerate() {
-            entries.push(buffer(i + 1, wgpu::BufferBindingType::Storage { read_only: *access == Access::Read }, 16));
+        for (i, b) in kernel.bindings.iter().enumerate() {
+            let ty = wgpu::BufferBindingType::Storage { read_only: b.access == Access::Read };
+            entries.push(buffer(i + 1, ty, 16));
         }
         let layout =
             self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
@@ -160,7 +173,7 @@ impl Gpu {
             "attention" | "attention_wide" => 5.0 * a * b * b * c * e,
             _ => 0.0,
         };
-        let bytes: f64 = call.args.iter().map(|t| t.len() as f64 * 4.0).sum();
+        let bytes: f64 = call.args.iter().map(|t| t.bytes() as f64).sum();
         let (rate, bandwidth) = self.rates;
         (flops / rate + bytes / bandwidth) * 1e3
     }
@@ -168,8 +181,7 @@ impl Gpu {
 
 /// Bytes to bind: whole vectors, so that a kernel may read the last one. Buffers are multiples of 256 bytes.
 fn span(tensor: &Tensor, buffer: &wgpu::Buffer) -> u64 {
-    let bytes = (tensor.len() as u64 * 4).next_multiple_of(16);
-    bytes.min(buffer.size() - tensor.offset as u64 * 4)
+    tensor.bytes().next_multiple_of(16).min(buffer.size() - tensor.start())
 }
 
 fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {

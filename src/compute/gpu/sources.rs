@@ -12,6 +12,7 @@ macro_rules! sources {
 }
 
 static SOURCES: &[(&str, &str)] = sources![
+    "act",
     "adamw",
     "attention",
     "attention_backward_kv",

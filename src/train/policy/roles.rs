@@ -83,7 +83,7 @@ impl Roles {
     ) -> Result<Roles, TrainError> {
         let (rows, context) = policy.shape();
         let weights = Weights::alloc(device, "reference", policy.table())?;
-        device.write(&weights.slab, reference)?;
+        weights.write(device, reference)?;
         let reference = Evaluator::new(device, policy.config(), &weights, rows, context)?;
         Ok(Roles { policy, reference, frame: (rows, context, pad) })
     }
@@ -206,7 +206,7 @@ impl Scorer {
             ))
         })?;
         let weights = Weights::alloc(o.device, "reward", &table)?;
-        o.device.write(&weights.slab, &params)?;
+        weights.write(o.device, &params)?;
         let eye = ScalarEvaluator::new(o.device, model, &weights, frame.0, frame.1)?;
         Ok(Some(Scorer { eye, scale, id: (found.id.to_string(), found.digest), frame }))
     }

@@ -154,7 +154,7 @@ impl Trainer {
         };
         let device = &mut self.shop.device;
         let weights = Weights::alloc(device, "ancestor", &table)?;
-        device.write(&weights.slab, &slab)?;
+        weights.write(device, &slab)?;
         let decoder = Decoder::new(device, model, &weights, capacity)?;
         let chats = |p: &str| Stage::named(p).is_ok_and(|s| s.chat);
         let chat = who == Who::Parent && self.r.stage.parent.is_some_and(chats);

@@ -371,6 +371,10 @@ impl Trainer {
             self.skipped_in_a_row = 0;
             return Ok(());
         }
+        if outcome.lowered {
+            // The search for the largest loss scale, not a fault of the run.
+            return Ok(());
+        }
         self.r.state.skipped_steps += 1;
         self.skipped_in_a_row += 1;
         self.note(
