@@ -7,13 +7,16 @@ use serde_json::json;
 
 use super::{error::TrainError, model_folder, policy::GuardState, stage::Stage};
 use crate::{
+    compute::ops::{CONTROL, CONTROL_F32},
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
     store::{Checkpoint, CheckpointId, NewFile, Saved, Saver, StoreError, TensorRef},
 };
 
-/// Version of state.json.
+/// Version of state.json, in f32.
 const FORMAT: u32 = 1;
+/// Of a checkpoint whose optimiser has a loss scale: a danlu that knows none must not go on from it.
+const LOSS_SCALE_FORMAT: u32 = 2;
 /// Largest state.json that is read.
 const STATE_LIMIT: u64 = 16 << 20;
 
@@ -156,7 +159,9 @@ pub fn files<'a>(
     state: &State,
 ) -> Result<Vec<NewFile<'a>>, StoreError> {
     let mut files = Vec::new();
-    for (part, Beside { names, folded }) in parts {
+    let scaled = parts.iter().any(|(part, _)| part.slabs[3].len() > CONTROL_F32);
+    let format = if scaled { LOSS_SCALE_FORMAT } else { FORMAT };
+    for (part, Beside { names, folded, control_shape }) in parts {
         let [params, m, v, control] = &part.slabs;
         let table = &*part.table;
         let mut optimizer: Vec<TensorRef<'a>> = Vec::with_capacity(2 * table.tensors.len() + 2);
@@ -164,7 +169,7 @@ pub fn files<'a>(
             optimizer.push(TensorRef { name: first, shape: &t.shape, data: table.slice(m, t) });
             optimizer.push(TensorRef { name: second, shape: &t.shape, data: table.slice(v, t) });
         }
-        optimizer.push(TensorRef { name: "control", shape: &CONTROL_SHAPE, data: control });
+        optimizer.push(TensorRef { name: "control", shape: control_shape, data: control });
         let name = |file: &str| format!("{}{file}", part.folder);
         files.push(NewFile::bytes(&name("config.json"), pretty(&part.config)));
         let mut tensors = model_folder::tensors(table, params);
@@ -192,7 +197,7 @@ pub fn files<'a>(
             "tokenizer_config.json",
             tokenizer.config_json(config.max_position_embeddings, chat_template(tokenizer)),
         ),
-        NewFile::bytes("state.json", pretty(&json!(state))),
+        NewFile::bytes("state.json", pretty(&json!(State { format, ..state.clone() }))),
     ]);
     Ok(files)
 }
@@ -202,14 +207,14 @@ pub(super) fn chat_template(tokenizer: &Tokenizer) -> Option<&'static str> {
     tokenizer.chat().map(|_| CHAT_TEMPLATE)
 }
 
-const CONTROL_SHAPE: [usize; 1] = [crate::compute::ops::CONTROL];
-
 /// What a part's files need beside it, kept for the length of a save.
 pub struct Beside {
     /// The names of both moments of every tensor.
     names: Vec<(String, String)>,
     /// The score's weights over the part's divisor.
     folded: Option<Vec<f32>>,
+    /// The length of the control block: longer with a loss scale.
+    control_shape: [usize; 1],
 }
 
 impl Beside {
@@ -221,7 +226,7 @@ impl Beside {
         let folded = part.divisor.zip(score).map(|(divisor, t)| {
             part.table.slice(&part.slabs[0], t).iter().map(|w| (f64::from(*w) / divisor) as f32).collect()
         });
-        Beside { names, folded }
+        Beside { names, folded, control_shape: [part.slabs[3].len()] }
     }
 }
 
@@ -259,9 +264,9 @@ pub fn load_as(
     let wrong = |what: String| StoreError::Input { path: checkpoint.path.clone(), what };
     let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
     let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
-    if state.format != FORMAT {
+    if ![FORMAT, LOSS_SCALE_FORMAT].contains(&state.format) {
         return Err(wrong(format!(
-            "state.json has format {}, this danlu reads {FORMAT}; use the danlu {} that wrote it",
+            "state.json has format {}, this danlu reads {FORMAT} and {LOSS_SCALE_FORMAT}; use the danlu {} that wrote it",
             state.format, state.danlu
         )));
     }
@@ -304,6 +309,8 @@ pub fn load_part(
     let mut optimizer = checkpoint.tensors(&format!("{folder}optimizer.safetensors"))?;
     let m = model_folder::fill(table, &mut optimizer, "exp_avg.").map_err(bad)?;
     let v = model_folder::fill(table, &mut optimizer, "exp_avg_sq.").map_err(bad)?;
-    let control = optimizer.take("control", &CONTROL_SHAPE)?;
+    // Without a loss scale, and with one.
+    let long = optimizer.tensors.get("control").is_some_and(|t| t.shape == [CONTROL]);
+    let control = optimizer.take("control", &[if long { CONTROL } else { CONTROL_F32 }])?;
     Ok([params, m, v, control])
 }

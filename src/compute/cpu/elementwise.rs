@@ -51,8 +51,13 @@ pub(in crate::compute) fn scale(p: &Params, args: Args<'_>) -> Ran {
 pub(in crate::compute) fn narrow(p: &Params, args: Args<'_>) -> Ran {
     let (&[x, control], [out]) = (args.read, args.write) else { return Err(Arity) };
     let [_, scaled] = p.sizes();
-    let factor = if scaled == 1 { loss_scale(control) } else { 1.0 };
-    out.iter_mut().zip(x).for_each(|(o, x)| *o = x * factor);
+    if scaled == 1 {
+        let scale = loss_scale(control);
+        out.iter_mut().zip(x).for_each(|(o, x)| *o = x * scale);
+    } else {
+        // f16's largest; what is no number stays so.
+        out.iter_mut().zip(x).for_each(|(o, x)| *o = x.clamp(-65_504.0, 65_504.0));
+    }
     Ok(())
 }
 
