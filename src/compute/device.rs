@@ -333,6 +333,18 @@ impl Device {
         }
     }
 
+    /// [`Device::replay`] and [`Device::request`] in one: one submit less.
+    pub fn replay_and_request(&mut self, programs: &[&Program], tensor: &Tensor) -> Result<Ticket, ComputeError> {
+        if let Engine::Gpu(gpu) = &mut self.engine {
+            if let Some(id) = gpu.submit(programs, Some(tensor).filter(|t| !t.is_empty()))? {
+                return Ok(Ticket { id, ready: None, tensor: tensor.clone() });
+            }
+        } else {
+            self.replay(programs)?;
+        }
+        self.request(tensor)
+    }
+
     /// The values of a ticket if they are there; with `wait`, blocks until they are. A ticket is
     /// answered once.
     pub fn collect(&mut self, ticket: &mut Ticket, wait: bool) -> Result<Option<Vec<f32>>, ComputeError> {

@@ -188,6 +188,7 @@ impl Learner {
             programs.extend(self.micro());
             if i + 1 == batches.len() {
                 programs.push(&self.training.update);
+                return device.replay_and_request(&programs, &self.training.control);
             }
             device.replay(&programs)?;
         }

@@ -231,9 +231,9 @@ impl Training {
         }
         self.write_hyper(device, rate, 1.0)?;
         device.write(&self.loss, &[loss])?;
-        device.replay(&[&self.update])?;
+        let ticket = device.replay_and_request(&[&self.update], &self.control)?;
         (self.stands, self.gathered) = (false, false);
-        device.request(&self.control)
+        Ok(ticket)
     }
 
     /// True where products are in f16 and gradients bear a loss scale.

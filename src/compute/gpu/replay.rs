@@ -1,7 +1,7 @@
 //! Running programs: one encoder, one pass, one submit, unless that would hold the device too long.
 
 use super::Gpu;
-use crate::compute::{ComputeError, KernelTime, Program};
+use crate::compute::{ComputeError, KernelTime, Program, Tensor};
 
 /// Longest estimated work of one submit: a desktop stays usable and no watchdog bites.
 const SUBMIT_MS: f64 = 100.0;
@@ -12,9 +12,19 @@ const TIMED: usize = 2048;
 
 impl Gpu {
     pub(in crate::compute) fn replay(&mut self, programs: &[&Program]) -> Result<(), ComputeError> {
+        self.submit(programs, None).map(|_| ())
+    }
+
+    /// Runs programs and asks for a tensor as they leave it: the copy goes with the last submit.
+    pub(in crate::compute) fn submit(
+        &mut self,
+        programs: &[&Program],
+        wanted: Option<&Tensor>,
+    ) -> Result<Option<u64>, ComputeError> {
         self.faults.check()?;
         let steps: Vec<_> = programs.iter().filter_map(|p| p.gpu.as_ref()).map(|c| c.steps.as_slice()).collect();
         let mut all = steps.into_iter().flatten().peekable();
+        let mut id = None;
         while all.peek().is_some() {
             let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -29,7 +39,10 @@ impl Gpu {
                 spent += step.estimate_ms.max(1e-6);
             }
             drop(pass);
+            let last = wanted.filter(|_| all.peek().is_none());
+            let copy = last.map(|t| self.buffers.copy(&mut encoder, t, t.bytes())).transpose()?;
             let index = self.queue.submit([encoder.finish()]);
+            id = copy.map(|copy| self.buffers.arrange(copy, index.clone())).transpose()?;
             self.in_flight.push_back(index);
         }
         self.faults.check()?;
@@ -41,7 +54,7 @@ impl Gpu {
         };
         let polled = self.device.poll(kind);
         self.faults.check()?;
-        polled.map(|_| ()).map_err(|e| ComputeError::Lost { reason: e.to_string() })
+        polled.map(|_| id).map_err(|e| ComputeError::Lost { reason: e.to_string() })
     }
 
     pub(in crate::compute) fn profile(&mut self, programs: &[&Program]) -> Result<Vec<KernelTime>, ComputeError> {

@@ -373,6 +373,8 @@ impl Trainer {
         }
         if outcome.lowered {
             // The search for the largest loss scale, not a fault of the run.
+            let text = "the gradients were too large for f16; the loss scale is halved and the step was not applied";
+            self.note(format!("step {}: {text}", self.done), emit);
             return Ok(());
         }
         self.r.state.skipped_steps += 1;

@@ -1,0 +1,299 @@
+//! Half precision of whole models, against f32 on the same adapter: gradients, the loss scale, and bits.
+//!
+//! Adapters without 16-bit floats have nothing to show here; llvmpipe has them. What cooperative matrices
+//! compute is compared with the CPU twins by tests/kernels.rs and `danlu check --precision f16`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use danlu::{
+    compute::{AdapterKind, ComputeError, DType, Device, Opening, Precision, ops},
+    nn::{
+        AdamW, Decoder, Evaluator, Learner, MicroBatch, ModelConfig, ParamTable, PolicyLearner, ScalarLearner,
+        StepOutcome, TokenRows, Weights,
+    },
+};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Rows and positions of a batch: half of its rows are enough for a head over trained rows alone.
+const SHAPE: (usize, usize) = (4, 32);
+
+/// A model of whole vectors, and one of none.
+fn models() -> [ModelConfig; 2] {
+    [ModelConfig::llama(2, 64, 4, 2, 96, 128, 32), ModelConfig::llama(2, 40, 2, 1, 58, 101, 32)]
+}
+
+fn open(precision: Precision) -> Result<Option<Device>, Failed> {
+    let found = Device::adapters().into_iter().find(|a| a.kind != AdapterKind::Cpu);
+    let name = found.ok_or("no adapter is there, and DANLU_REQUIRE_ADAPTER=1 asks for one")?.name;
+    match Device::open_with(&name, Opening { precision, ..Opening::default() }) {
+        Err(ComputeError::Precision { .. }) => Ok(None),
+        opened => Ok(Some(opened?)),
+    }
+}
+
+/// Ids and targets of a batch; with `masked`, two of three rows have no target.
+fn batch(vocab: usize, salt: usize, masked: bool) -> (Vec<u32>, Vec<i32>) {
+    let n = SHAPE.0 * SHAPE.1;
+    let id = |i: usize| (i * i * 7 + i * 3 + salt * 13) % vocab;
+    let ids = (0..n).map(|i| id(i) as u32).collect();
+    (ids, (0..n).map(|i| if masked && i % 3 > 0 { -100 } else { id(i + 1) as i32 }).collect())
+}
+
+fn learner(device: &mut Device, config: &ModelConfig) -> Result<Learner, Failed> {
+    let learner = Learner::new(device, config, SHAPE.0, SHAPE.1, AdamW::default())?;
+    let slab = learner.table().initial(3);
+    learner.write_params(device, &slab)?;
+    Ok(learner)
+}
+
+fn step(device: &mut Device, learner: &mut Learner, at: usize, rate: f32) -> Result<StepOutcome, Failed> {
+    let (ids, targets) = batch(learner.config().vocab_size, at, at % 2 == 1);
+    let micro = MicroBatch { ids: &ids, targets: &targets, starts: None };
+    let mut ticket = learner.step(device, &[micro], rate, 5, at)?;
+    Ok(StepOutcome::from_control(&device.collect(&mut ticket, true)?.expect("it waited")))
+}
+
+/// The cosine of every tensor's gradient with that of f32, and the ratio of their lengths.
+fn alike(table: &ParamTable, got: &[f32], want: &[f32], when: &str) {
+    for t in &table.tensors {
+        let (a, b) = (table.slice(got, t), table.slice(want, t));
+        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+        let (aa, bb, ab) = (dot(a, a), dot(b, b), dot(a, b));
+        assert!(bb > 0.0, "{when}: {} has no gradient", t.name);
+        let cosine = ab / (aa * bb).sqrt();
+        assert!(cosine > 0.999, "{when}: {} has cosine {cosine}", t.name);
+        let ratio = (aa / bb).sqrt();
+        assert!((ratio - 1.0).abs() < 0.01, "{when}: {} is {ratio} times as long", t.name);
+    }
+}
+
+fn gradients_are_those_of_f32() -> Result<(), Failed> {
+    for config in models() {
+        let (Some(mut narrow), Some(mut wide)) = (open(Precision::F16)?, open(Precision::F32)?) else {
+            return Ok(());
+        };
+        assert_eq!((narrow.traits().act, wide.traits().act), (DType::F16, DType::F32));
+        let (mut a, mut b) = (learner(&mut narrow, &config)?, learner(&mut wide, &config)?);
+        let mut trained = 0;
+        for more in [0, 30] {
+            for _ in 0..more {
+                step(&mut wide, &mut b, trained, 3e-3)?;
+                trained += 1;
+            }
+            let [params, ..] = b.read_state(&mut wide)?;
+            a.write_params(&mut narrow, &params)?;
+            // Over all rows, and over those with a target alone.
+            for at in [100, 101] {
+                let (x, y) = (step(&mut narrow, &mut a, at, 0.0)?, step(&mut wide, &mut b, at, 0.0)?);
+                assert!(x.applied && !x.lowered, "{x:?}");
+                assert!((x.loss - y.loss).abs() < 2e-3 * y.loss, "{x:?} where f32 has {y:?}");
+                assert!((x.grad_norm - y.grad_norm).abs() < 0.01 * y.grad_norm, "{x:?} where f32 has {y:?}");
+                let (got, want) = (a.read_grads(&mut narrow)?, b.read_grads(&mut wide)?);
+                alike(a.table(), &got, &want, &format!("after {trained} steps, batch {at}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Scores and their slopes enter with the loss scale, and leave without it.
+fn scalars_are_those_of_f32() -> Result<(), Failed> {
+    let config = &models()[0];
+    let mut results = Vec::new();
+    for precision in [Precision::F16, Precision::F32] {
+        let Some(mut device) = open(precision)? else { return Ok(()) };
+        let mut model = ScalarLearner::new(&mut device, config, SHAPE.0, SHAPE.1, AdamW::default())?;
+        let slab = model.table().initial(4);
+        model.write_params(&mut device, &slab)?;
+        let (ids, _) = batch(config.vocab_size, 1, false);
+        let rows = TokenRows { ids: &ids, starts: None };
+        let scores = model.scores(&mut device, rows)?;
+        let slopes: Vec<f32> = (0..scores.len()).map(|i| (i as f32 * 0.7).sin() / 50.0).collect();
+        model.backward(&mut device, rows, &slopes)?;
+        let before = model.read_grads(&mut device)?;
+        let mut ticket = model.update(&mut device, 1e-3, 1.0)?;
+        let outcome = StepOutcome::from_control(&device.collect(&mut ticket, true)?.expect("it waited"));
+        assert!(outcome.applied, "{outcome:?}");
+        assert_eq!(before, model.read_grads(&mut device)?, "an update leaves the gradients as they were");
+        results.push((scores, before, model));
+    }
+    let [(narrow, grads, model), (wide, want, _)] = &results[..] else { unreachable!("two precisions") };
+    let most = wide.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+    for (x, y) in narrow.iter().zip(wide) {
+        assert!((x - y).abs() < 5e-3 * most, "a score is {x} where f32 has {y}");
+    }
+    alike(model.table(), grads, want, "scores");
+    Ok(())
+}
+
+/// One weight of 1e30 makes gradients overflow under a finite loss.
+fn overflow(device: &mut Device, policy: &mut PolicyLearner) -> Result<StepOutcome, Failed> {
+    finish(device, policy, 1e30)
+}
+
+fn finish(device: &mut Device, policy: &mut PolicyLearner, weight: f32) -> Result<StepOutcome, Failed> {
+    let (ids, targets) = batch(policy.config().vocab_size, 2, false);
+    let mut weights = vec![1.0 / ids.len() as f32; ids.len()];
+    weights[9] *= weight;
+    policy.backward(device, MicroBatch { ids: &ids, targets: &targets, starts: None }, &weights)?;
+    let mut ticket = policy.update(device, 1e-3, 2.0)?;
+    Ok(StepOutcome::from_control(&device.collect(&mut ticket, true)?.expect("it waited")))
+}
+
+fn bits(state: &[Vec<f32>; 4]) -> [Vec<u32>; 4] {
+    state.clone().map(|part| part.into_iter().map(f32::to_bits).collect())
+}
+
+fn an_overflow_halves_the_scale_and_nothing_else() -> Result<(), Failed> {
+    let Some(mut device) = open(Precision::F16)? else { return Ok(()) };
+    let config = &models()[0];
+    let mut policy = PolicyLearner::new(&mut device, config, SHAPE.0, SHAPE.1, AdamW::default())?;
+    let slab = policy.table().initial(6);
+    policy.write_params(&mut device, &slab)?;
+    assert!(finish(&mut device, &mut policy, 1.0)?.applied);
+    let before = policy.read_state(&mut device)?;
+    assert_eq!(before[3].len(), ops::CONTROL);
+    assert_eq!((before[3][8], before[3][9]), (ops::FIRST_LOSS_SCALE, 1.0));
+
+    let outcome = overflow(&mut device, &mut policy)?;
+    assert!(outcome.lowered && !outcome.applied && outcome.loss.is_finite(), "{outcome:?}");
+    let after = policy.read_state(&mut device)?;
+    assert_eq!(bits(&before)[..3], bits(&after)[..3], "parameters and moments stay to the bit");
+    assert_eq!(before[3][3..6], after[3][3..6], "and so does the step count");
+    assert_eq!(after[3][7], 0.0, "it is no skipped step");
+    assert_eq!(after[3][8..11], [ops::FIRST_LOSS_SCALE / 2.0, 0.0, 1.0]);
+
+    // The next step has half the scale, and the same gradient: what was applied before is applied again.
+    let outcome = finish(&mut device, &mut policy, 1.0)?;
+    assert!(outcome.applied && !outcome.lowered, "{outcome:?}");
+
+    // At its floor an overflow is a skipped step; so is a loss that is no number, at any scale.
+    let mut state = policy.read_state(&mut device)?;
+    state[3][8] = 2.0;
+    policy.write_state(&mut device, &state)?;
+    assert!(overflow(&mut device, &mut policy)?.lowered);
+    let outcome = overflow(&mut device, &mut policy)?;
+    assert!(!outcome.lowered && !outcome.applied, "{outcome:?}");
+    let floor = policy.read_state(&mut device)?;
+    assert_eq!((floor[3][7], floor[3][8]), (1.0, 1.0));
+    assert_eq!(bits(&state)[..3], bits(&floor)[..3]);
+
+    // A thousand applied steps double it, up to 2²⁴.
+    for (scale, grown) in [(64.0, 128.0), (16_777_216.0, 16_777_216.0)] {
+        let mut state = policy.read_state(&mut device)?;
+        (state[3][8], state[3][9]) = (scale, 999.0);
+        policy.write_state(&mut device, &state)?;
+        let outcome = finish(&mut device, &mut policy, 1e-6)?;
+        let state = policy.read_state(&mut device)?;
+        if outcome.applied {
+            assert_eq!((state[3][8], state[3][9]), (grown, 0.0), "from {scale}");
+        } else {
+            // 2²⁴ may be too much for these gradients.
+            assert!(outcome.lowered && scale > 1e6, "{outcome:?}");
+        }
+    }
+    Ok(())
+}
+
+fn the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them() -> Result<(), Failed> {
+    for config in models() {
+        let config = ModelConfig { dropout: 0.1, ..config };
+        let mut states = Vec::new();
+        for stop in [None, None, Some(3)] {
+            let Some(mut device) = open(Precision::F16)? else { return Ok(()) };
+            let mut model = learner(&mut device, &config)?;
+            for at in 0..6 {
+                if Some(at) == stop {
+                    // As after a start: another device, the state and nothing else.
+                    let state = model.read_state(&mut device)?;
+                    device = open(Precision::F16)?.expect("it opened before");
+                    model = learner(&mut device, &config)?;
+                    model.write_state(&mut device, &state)?;
+                }
+                assert!(step(&mut device, &mut model, at, 2e-3)?.applied);
+            }
+            states.push(bits(&model.read_state(&mut device)?));
+        }
+        assert!(states[0] == states[1], "the same seed twice");
+        assert!(states[0] == states[2], "a resume in the middle");
+    }
+    Ok(())
+}
+
+/// The state of an f32 run is taken up with a fresh loss scale; one of f16 in f32 without.
+fn states_of_either_precision_are_taken_up() -> Result<(), Failed> {
+    let config = &models()[0];
+    let (Some(mut narrow), Some(mut wide)) = (open(Precision::F16)?, open(Precision::F32)?) else { return Ok(()) };
+    let (mut a, mut b) = (learner(&mut narrow, config)?, learner(&mut wide, config)?);
+    step(&mut wide, &mut b, 0, 1e-3)?;
+    let old = b.read_state(&mut wide)?;
+    assert_eq!(old[3].len(), ops::CONTROL_F32, "f32 writes what it always wrote");
+    a.write_state(&mut narrow, &old)?;
+    let taken = a.read_state(&mut narrow)?;
+    assert_eq!((&taken[3][..8], taken[3][8]), (&old[3][..], ops::FIRST_LOSS_SCALE));
+    assert!(step(&mut narrow, &mut a, 1, 1e-3)?.applied);
+    let back = a.read_state(&mut narrow)?;
+    b.write_state(&mut wide, &back)?;
+    assert_eq!(b.read_state(&mut wide)?[3], back[3][..8]);
+    assert!(step(&mut wide, &mut b, 2, 1e-3)?.applied);
+    Ok(())
+}
+
+/// Losses and the logits of generation, also of weights that f16 cannot hold the products of.
+fn forward_passes_are_those_of_f32() -> Result<(), Failed> {
+    for config in models() {
+        let mut results = Vec::new();
+        for precision in [Precision::F16, Precision::F32] {
+            let Some(mut device) = open(precision)? else { return Ok(()) };
+            let table = std::sync::Arc::new(ParamTable::new(&config));
+            let weights = Weights::alloc(&mut device, "weights", &table)?;
+            let slab = table.initial(8);
+            weights.write(&mut device, &slab)?;
+            assert_eq!(weights.read(&mut device)?, slab, "the weights themselves are f32");
+            let mut evaluator = Evaluator::new(&mut device, &config, &weights, SHAPE.0, SHAPE.1)?;
+            let (ids, targets) = batch(config.vocab_size, 4, false);
+            let losses = evaluator.losses(&mut device, &ids, &targets, None)?;
+            let mut decoder = Decoder::new(&mut device, &config, &weights, 32)?;
+            let logits = decoder.feed(&mut device, &ids[..21])?;
+            let huge: Vec<f32> = slab.iter().map(|w| w * 3000.0).collect();
+            weights.write(&mut device, &huge)?;
+            let strained = evaluator.losses(&mut device, &ids, &targets, None)?;
+            assert!(strained.iter().all(|x| x.is_finite()), "{precision:?}: large weights made no number");
+            results.push((losses, logits));
+        }
+        let ((a, la), (b, lb)) = (&results[0], &results[1]);
+        let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 5e-3 * b.abs().max(1.0));
+        assert!(close(a, b) && close(la, lb), "losses or logits are not those of f32");
+    }
+    Ok(())
+}
+
+fn the_cpu_engine_refuses_f16() -> Result<(), Failed> {
+    let opening = Opening { precision: Precision::F16, ..Opening::default() };
+    let error = Device::open_with("cpu", opening).err().ok_or("it opened")?;
+    assert!(matches!(error, ComputeError::Precision { .. }), "{error}");
+    assert!(error.to_string().contains("--precision"), "{error}");
+    let mut device = Device::cpu();
+    assert!(device.alloc("x", &[4], DType::F16).is_err());
+    Ok(())
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let required = std::env::var("DANLU_REQUIRE_ADAPTER").as_deref() == Ok("1");
+    let ignored = !required && Device::adapters().iter().all(|a| a.kind == AdapterKind::Cpu);
+    let tests: [(&str, fn() -> Result<(), Failed>); 6] = [
+        ("gradients_are_those_of_f32", gradients_are_those_of_f32),
+        ("scalars_are_those_of_f32", scalars_are_those_of_f32),
+        ("an_overflow_halves_the_scale_and_nothing_else", an_overflow_halves_the_scale_and_nothing_else),
+        (
+            "the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them",
+            the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them,
+        ),
+        ("states_of_either_precision_are_taken_up", states_of_either_precision_are_taken_up),
+        ("forward_passes_are_those_of_f32", forward_passes_are_those_of_f32),
+    ];
+    let mut trials = vec![Trial::test("the_cpu_engine_refuses_f16", the_cpu_engine_refuses_f16)];
+    trials.extend(tests.map(|(name, test)| Trial::test(name, test).with_ignored_flag(ignored)));
+    libtest_mimic::run(&arguments, trials).exit();
+}
