@@ -43,6 +43,11 @@ impl Document {
         &self.text[..self.body]
     }
 
+    /// Whether it is a poem in Chinese, whose lines are joined.
+    pub fn is_joined_verse(&self) -> bool {
+        self.body > 0 && mostly_han(self.body())
+    }
+
     /// The text without its head.
     pub fn body(&self) -> &str {
         &self.text[self.body..]

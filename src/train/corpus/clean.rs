@@ -65,8 +65,8 @@ pub(super) struct Dropped {
 enum Message {
     /// Records of a unit, each with its file and place.
     Records(Vec<(u32, u64, Result<Document, Fault>)>),
-    /// A file's end, or what ended it, and how many records it had.
-    End { file: u32, records: u64, passed: Result<Passed, StoreError>, changed: bool },
+    /// A file's end, or what ended it, and how many records it had, of which `verse` were taken for poems.
+    End { file: u32, records: u64, verse: u64, passed: Result<Passed, StoreError>, changed: bool },
     /// The unit's end.
     Whole,
 }
@@ -97,7 +97,9 @@ pub(super) fn clean(
             };
             match message {
                 Message::Records(records) => unit.take(records)?,
-                Message::End { file, records, passed, changed } => unit.end(file, records, passed, changed),
+                Message::End { file, records, verse, passed, changed } => {
+                    unit.end(file, (records, verse), passed, changed);
+                }
                 Message::Whole => {
                     keys.push(unit.finish(preparer)?);
                     return Ok(());
@@ -169,7 +171,7 @@ impl<'a> Making<'a> {
     }
 
     /// Notes what came of a file.
-    fn end(&mut self, file: u32, records: u64, passed: Result<Passed, StoreError>, changed: bool) {
+    fn end(&mut self, file: u32, (records, verse): (u64, u64), passed: Result<Passed, StoreError>, changed: bool) {
         let path = &self.summary.files[file as usize];
         let (notes, failed) = (&mut self.summary.notes, &mut self.summary.failed);
         let mut note = |text: String| {
@@ -180,6 +182,11 @@ impl<'a> Making<'a> {
         if changed {
             self.again = true;
             note("changed while it was read; it is read again the next time".to_owned());
+        }
+        if verse > 0 && self.source.profile == Profile::None {
+            note(format!(
+                "has {verse} records with a title and an author, which are read as verse: their lines of Chinese are joined; profile = \"prose-zh\" keeps lines apart"
+            ));
         }
         match passed {
             Ok(passed) => {
@@ -239,13 +246,14 @@ fn read_all(work: &[(&SourceConfig, &Planned)], send: &mpsc::SyncSender<Message>
         let options = options(source);
         let (mut records, mut bytes) = (Vec::new(), 0);
         for (file, (entry, stamped)) in (0..).zip(&unit.files) {
-            let mut count = 0;
+            let (mut count, mut verse) = (0, 0);
             let passed = open(&entry.path).map(|input| {
                 documents(entry.kind, &options, input, &mut |place, found| {
                     if given_up.load(Ordering::Relaxed) {
                         return;
                     }
                     count += 1;
+                    verse += u64::from(found.as_ref().is_ok_and(Document::is_joined_verse));
                     bytes += found.as_ref().map_or(0, |d| d.text().len());
                     records.push((file, place, found));
                     if records.len() >= DOCUMENTS_AT_ONCE || bytes >= BYTES_AT_ONCE {
@@ -256,7 +264,7 @@ fn read_all(work: &[(&SourceConfig, &Planned)], send: &mpsc::SyncSender<Message>
                 })
             });
             let changed = passed.is_ok() && stamp(&entry.path) != *stamped;
-            let end = Message::End { file, records: count, passed, changed };
+            let end = Message::End { file, records: count, verse, passed, changed };
             if given_up.load(Ordering::Relaxed) || send.send(end).is_err() {
                 return;
             }
