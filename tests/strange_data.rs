@@ -76,6 +76,8 @@ fn turns_that_are_not_to_be_learned_are_context() {
         json!({"training": false}),
         json!({"loss_mask": 0}),
         json!({"loss": false}),
+        json!({"loss_weight": 0.0}),
+        json!({"loss_scale": 0}),
         json!({"weight": 0, "train": false}),
     ] {
         let found = taken(&beside(&fields));

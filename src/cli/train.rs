@@ -120,11 +120,6 @@ impl Train {
     }
 }
 
-/// A number, or a dash where nothing was measured.
-fn measured(x: f64, digits: usize) -> String {
-    if x.is_nan() { "–".to_owned() } else { format!("{x:.digits$}") }
-}
-
 /// One event on stdout as JSON, or on stderr in words.
 pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
     if json {
@@ -156,8 +151,7 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss } => {
             let trained = train_loss.map_or(String::new(), |loss| format!(", {loss:.4} on its training text"));
             output::note(&format!(
-                "step {step:>6}  held-out {source}: loss {eval_loss:.4}, {} bits a byte{trained}",
-                measured(*eval_bits_per_byte, 3)
+                "step {step:>6}  held-out {source}: loss {eval_loss:.4}, {eval_bits_per_byte:.3} bits a byte{trained}"
             ));
         }
         Event::Probe { step, prompt, text, matched, length, .. } => {
@@ -187,14 +181,14 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
             r.pairs
         )),
         Event::Policy(p) => output::note(&format!(
-            "step {:>6}  {}: true {:.3} (95 %: {:.3} to {:.3}), reward {}, KL {}, ended {:.1} %, distinct-2 {:.3} ({} prompts)",
+            "step {:>6}  {}: true {:.3} (95 %: {:.3} to {:.3}), reward {:.2}, KL {:.2}, ended {:.1} %, distinct-2 {:.3} ({} prompts)",
             p.step,
             p.task,
             p.true_score,
             p.ci95.0,
             p.ci95.1,
-            measured(p.reward, 2),
-            measured(p.kl, 2),
+            p.reward,
+            p.kl,
             100.0 * p.end_rate,
             p.distinct2,
             p.prompts

@@ -185,7 +185,7 @@ impl Method for Dpo {
                 step: done,
                 source: "all".to_owned(),
                 eval_loss: loss.loss,
-                eval_bits_per_byte: f64::NAN,
+                eval_bits_per_byte: 0.0,
                 train_loss: None,
             },
             Event::Note {

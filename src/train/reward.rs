@@ -129,13 +129,7 @@ impl Work for Reward {
     fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
         let (report, eval_loss) = self.learner.report(device, done)?;
         Ok(vec![
-            Event::Eval {
-                step: done,
-                source: "all".to_owned(),
-                eval_loss,
-                eval_bits_per_byte: f64::NAN,
-                train_loss: None,
-            },
+            Event::Eval { step: done, source: "all".to_owned(), eval_loss, eval_bits_per_byte: 0.0, train_loss: None },
             Event::Reward(report),
         ])
     }

@@ -57,7 +57,7 @@ fn refused(name: &str) -> Option<(&'static str, &'static str)> {
             (MEDIA, "only text is supported")
         }
         "train_detail" | "mask_detail" | "masked" | "mask" | "ignore_loss" | "completion_mask" | "assistant_mask"
-        | "assistant_masks" | "labels" | "loss_weight" | "loss_scale" | "margin" => {
+        | "assistant_masks" | "labels" | "margin" => {
             (LOSS, "it changes what is learned in a way that is not supported")
         }
         "system_prompt" | "system_message" => (CONTEXT, "a system turn is read from \"system\"; rename it"),
@@ -117,7 +117,7 @@ fn switch(value: &Value) -> Option<bool> {
 /// ms-swift's and XTuner's `loss`, and their like.
 pub(in crate::data) fn trained(fields: &Fields, of_message: bool) -> Result<Option<bool>, Fault> {
     let mut said: Option<(&str, bool)> = None;
-    for name in ["weight", "train", "trainable", "training", "loss_mask", "loss"] {
+    for name in ["weight", "train", "trainable", "training", "loss_mask", "loss_weight", "loss_scale", "loss"] {
         // Of a whole record `loss` is what somebody measured.
         let Some(value) = field(fields, name).filter(|_| of_message || name != "loss") else { continue };
         let Some(is) = switch(value) else {
@@ -205,6 +205,17 @@ impl Unread {
 
 /// Whether a field is looked at wherever it stands.
 fn is_checked(name: &str) -> bool {
-    const OTHERS: [&str; 8] = ["label", "kto_tag", "weight", "train", "trainable", "training", "loss_mask", "task"];
+    const OTHERS: [&str; 10] = [
+        "label",
+        "kto_tag",
+        "weight",
+        "train",
+        "trainable",
+        "training",
+        "loss_mask",
+        "loss_weight",
+        "loss_scale",
+        "task",
+    ];
     refused(name).is_some() || OTHERS.contains(&name)
 }

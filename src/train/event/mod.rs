@@ -350,7 +350,7 @@ pub enum Event {
         source: String,
         /// Nats a token.
         eval_loss: f64,
-        /// Bits a byte of text; NaN where nothing is counted in bytes.
+        /// Bits a byte of text.
         eval_bits_per_byte: f64,
         /// Nats a token of a sample of the source's training text, spread over it, under the same weights.
         train_loss: Option<f64>,

@@ -170,10 +170,8 @@ pub fn reward_figures(lang: Lang, step: usize, right: f64, longer: f64) -> Strin
 
 /// What a policy's answers are worth.
 pub fn policy_figures(lang: Lang, step: usize, truth: f64, reward: f64, kl: f64) -> String {
-    // What was not measured has no figure.
-    let [reward, kl] = [reward, kl].map(|x| if x.is_nan() { "–".to_owned() } else { format!("{x:.2}") });
     match lang {
-        Lang::Zh => format!("{}  真分 {truth:.3}，奖励 {reward}，KL {kl}", at_step(lang, step)),
-        Lang::En => format!("{}  true {truth:.3}, reward {reward}, KL {kl}", at_step(lang, step)),
+        Lang::Zh => format!("{}  真分 {truth:.3}，奖励 {reward:.2}，KL {kl:.2}", at_step(lang, step)),
+        Lang::En => format!("{}  true {truth:.3}, reward {reward:.2}, KL {kl:.2}", at_step(lang, step)),
     }
 }
