@@ -16,7 +16,7 @@ use super::{
 use crate::{
     data::{
         self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn, Unread,
-        chat_rows::BY_HAND, encode, example_sets, read_chat_file, read_chats,
+        chat_rows::BY_HAND, encode, example_sets, read::to_text, read_chat_file, read_chats,
     },
     store::{Links, RealFs, open_limited, read_limited},
 };
@@ -225,13 +225,19 @@ struct Mark {
     step: u64,
 }
 
+/// The file of demonstrations, in UTF-8 whatever an editor made of it. One with a bad character stays as it is.
+fn by_hand_bytes(path: &Path) -> Result<Vec<u8>, TrainError> {
+    let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Refuse)?;
+    Ok(to_text(bytes.clone()).map_or(bytes, |read| read.text.into_bytes()))
+}
+
 /// How many demonstrations a run has, for a stage that does not draw them.
 pub(super) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
     let path = path(run_dir);
     if !path.exists() {
         return Ok(0);
     }
-    let bytes = read_limited(&RealFs, &path, FILE_LIMIT, Links::Refuse)?;
+    let bytes = by_hand_bytes(&path)?;
     Ok(bytes.split(|b| *b == b'\n').filter(|line| read_demonstration(line).is_ok()).count())
 }
 
@@ -246,7 +252,7 @@ fn read_by_hand(
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Refuse)?;
+    let bytes = by_hand_bytes(path)?;
     let mut found = Vec::new();
     for (i, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.trim_ascii().is_empty()) {
         let mut pass = |why: String| notes.push(format!("{} line {}: passed over: {why}", path.display(), i + 1));

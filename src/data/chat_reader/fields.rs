@@ -166,7 +166,7 @@ impl Unread {
     }
 
     fn add(&mut self, list: &str, name: &str) {
-        let name: String = name.chars().take(LONGEST).collect();
+        let name: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
         let name = if list.is_empty() { name } else { format!("{list}[].{name}") };
         let full = self.fields.len() >= KEPT;
         match self.fields.get_mut(&name) {

@@ -5,6 +5,8 @@
 //! address four bytes. They may be written with separators, a country code and full-width characters. What is part of a
 //! URL, a git remote, a file's name, a package or a version is not a person's.
 
+use memchr::memchr_iter;
+
 /// The weights of an identity number's digits: powers of 2 modulo 11.
 const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
 
@@ -38,7 +40,7 @@ const PHONE: &str = "**MASKED**PHONE**";
 const IDENTITY: &str = "**MASKED**IDCARD**";
 
 /// A text as it is searched: a byte a character, full-width forms and the kinds of dashes and spaces as their plain ones,
-/// everything else that is not ASCII as [`OTHER`].
+/// words of versions and sections as [`SECTION`], everything else that is not ASCII as [`OTHER`].
 struct Plain {
     bytes: Vec<u8>,
     /// Where each character begins in the text, and where the last one ends.
@@ -47,6 +49,8 @@ struct Plain {
 
 /// A character that is not ASCII.
 const OTHER: u8 = 0x80;
+/// One of those that stand beside the number of a version or a section, as in 第1.2.3.4节.
+const SECTION: u8 = 0x81;
 
 impl Plain {
     fn new(text: &str) -> Self {
@@ -55,6 +59,7 @@ impl Plain {
             '\u{A0}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{3000}' => b' ',
             '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE63}' => b'-',
             c if c.is_ascii() => c as u8,
+            '版' | '本' | '章' | '节' | '条' | '款' | '图' | '表' | '第' | '项' | '录' | '§' => SECTION,
             _ => OTHER,
         };
         let bytes = text.chars().map(plain).collect();
@@ -138,24 +143,25 @@ const AROUND: usize = 400;
 
 /// The part of a word between spaces, brackets and other scripts that stands before a place.
 fn before(bytes: &[u8], at: usize) -> &[u8] {
-    let ends = |b: &u8| b.is_ascii_whitespace() || *b == OTHER || b"\"'`<>()[]{}|".contains(b);
+    let ends = |b: &u8| b.is_ascii_whitespace() || !b.is_ascii() || b"\"'`<>()[]{}|".contains(b);
     let length = bytes[..at].iter().rev().take(AROUND).take_while(|b| !ends(b)).count();
     &bytes[at - length..at]
 }
 
 /// Endings of files, none of which is a domain.
-const FILES: [&[u8]; 42] = [
-    b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"ico", b"bmp", b"tif", b"tiff", b"pdf", b"css", b"scss",
-    b"less", b"js", b"jsx", b"ts", b"tsx", b"vue", b"json", b"jsonl", b"html", b"htm", b"xml", b"yml", b"yaml",
-    b"toml", b"txt", b"csv", b"tsv", b"log", b"lock", b"wav", b"avi", b"ttf", b"woff", b"gz", b"tgz", b"tar", b"rar",
-    b"exe", b"git",
-];
+const FILES: &str = "png jpg jpeg gif svg webp ico bmp tif tiff pdf css scss less js jsx ts tsx vue json jsonl html htm xml \
+    yml yaml toml txt csv tsv log lock wav avi ttf woff gz tgz tar rar exe git";
+
+/// Whether a word, in any case, is in a list.
+fn is_in(words: &str, word: &[u8]) -> bool {
+    words.split_ascii_whitespace().any(|w| w.as_bytes().eq_ignore_ascii_case(word))
+}
 
 /// Whether the word that a place ends is a file's ending, behind a dot.
 fn is_file(bytes: &[u8], dot: usize) -> bool {
     let ending = bytes.get(dot + 1..).unwrap_or_default();
     let length = ending.iter().take_while(|b| is_part(**b)).count();
-    bytes.get(dot) == Some(&b'.') && FILES.contains(&ending[..length].to_ascii_lowercase().as_slice())
+    bytes.get(dot) == Some(&b'.') && is_in(FILES, &ending[..length])
 }
 
 /// Whether a number is part of a URL, a path or a file's name.
@@ -166,7 +172,9 @@ fn in_address(bytes: &[u8], start: usize, end: usize) -> bool {
     }
     // What is named before a colon is no folder: tel:…/….
     let path = word.rsplit(|b| *b == b':').next().unwrap_or(word);
-    path.contains(&b'/') && path.iter().any(u8::is_ascii_alphabetic) || is_file(bytes, end)
+    let slashes = memchr_iter(b'/', path).count() + usize::from(bytes.get(end) == Some(&b'/'));
+    let rooted = matches!(path.first(), Some(b'/' | b'.' | b'~'));
+    slashes > 0 && path.iter().any(u8::is_ascii_alphabetic) && (rooted || slashes > 1) || is_file(bytes, end)
 }
 
 /// The address around an @.
@@ -189,8 +197,9 @@ fn email(bytes: &[u8], at: usize, done: usize) -> Option<(usize, usize)> {
 
 /// Whether an address is a place of a program: in a URL, or where git and scp get their files.
 fn is_remote(bytes: &[u8], start: usize, at: usize, end: usize) -> bool {
-    let path = || bytes[end + 1..].iter().take(AROUND).take_while(|b| !b.is_ascii_whitespace() && **b != OTHER);
-    let is_path = bytes.get(end) == Some(&b':') && path().any(|b| *b == b'/') && bytes.get(end + 1) != Some(&b' ');
+    let opens = bytes.get(end + 1).is_some_and(|b| b.is_ascii_alphabetic() || b"/~._".contains(b));
+    let path = || bytes[end + 1..].iter().take(AROUND).take_while(|b| b.is_ascii() && !b.is_ascii_whitespace());
+    let is_path = bytes.get(end) == Some(&b':') && opens && path().any(|b| *b == b'/');
     let word = before(bytes, start);
     &bytes[start..at] == b"git" || is_path || word.windows(3).any(|w| w == b"://") && !word.contains(&b'?')
 }
@@ -290,39 +299,12 @@ fn landline(bytes: &[u8], at: usize, short: usize) -> Option<usize> {
 
 /// Whether four numbers with dots are a version or a section: by the word before them, or by the sign beside them.
 fn is_version(bytes: &[u8], start: usize, end: usize) -> bool {
-    const WORDS: [&[u8]; 27] = [
-        b"section",
-        b"sections",
-        b"sec",
-        b"chapter",
-        b"clause",
-        b"article",
-        b"paragraph",
-        b"para",
-        b"appendix",
-        b"annex",
-        b"figure",
-        b"fig",
-        b"table",
-        b"item",
-        b"rule",
-        b"version",
-        b"versions",
-        b"ver",
-        b"v",
-        b"release",
-        b"build",
-        b"update",
-        b"firmware",
-        b"driver",
-        b"sdk",
-        b"api",
-        b"revision",
-    ];
+    const WORDS: &str = "section sections sec chapter clause article paragraph para appendix annex figure fig table item \
+        rule version versions ver v release build update firmware driver sdk api revision";
     let words = &bytes[start.saturating_sub(AROUND)..start];
     let gap = words.iter().rev().take_while(|b| b" .:#=\"'".contains(b)).count();
     let word = words[..words.len() - gap].rsplit(|b| !b.is_ascii_alphabetic()).next().unwrap_or_default();
-    let named = WORDS.contains(&word.to_ascii_lowercase().as_slice());
+    let named = is_in(WORDS, word);
     // nginx/1.2.3.4, name-1.2.3.4, name@1.2.3.4, name==1.2.3.4, 1.2.3.4-rc1.
     let last = start.checked_sub(1).map(|at| bytes[at]);
     let second = start.checked_sub(2).map(|at| bytes[at]);
@@ -333,15 +315,11 @@ fn is_version(bytes: &[u8], start: usize, end: usize) -> bool {
     let line =
         start == 0 || matches!(last, Some(b'\n' | b'#')) || last == Some(b' ') && matches!(second, Some(b'#' | b'\n'));
     let heading = line && bytes.get(end) == Some(&b' ') && bytes.get(end + 1).is_some_and(u8::is_ascii_uppercase);
-    named
-        || tied
-        || heading
-        || is_numbered(&bytes[start..end]) && (last == Some(OTHER) || bytes.get(end) == Some(&OTHER))
-}
-
-/// Whether all of the four numbers are as small as those of sections are.
-fn is_numbered(address: &[u8]) -> bool {
-    address.split(|b| *b == b'.').all(|number| number.len() == 1)
+    let small = bytes[start..end]
+        .split(|b| *b == b'.')
+        .all(|number| number.len() == 1 || number.len() == 2 && number[0] < b'3');
+    let beside = words[..words.len() - gap].last() == Some(&SECTION) || bytes.get(end) == Some(&SECTION);
+    named || tied || heading && small || beside
 }
 
 /// The length of an IPv4 address at the start.
@@ -480,7 +458,7 @@ mod tests {
             "npm i left-pad@1.3.0-beta.one @types/node@18.x.dev go get example.org/y@v1.2.3-rc.final",
             "see section 1.2.3.4 of the law, § 1.2.3.4-a, version 10.0.1.2, Version: 1.2.3.4, v 1.2.3.4, fig. 1.2.3.4",
             "nginx/1.2.3.4 pip install name==1.2.3.4 name-1.2.3.4 name@1.2.3.4 1.2.3.4-rc1",
-            "第1.2.3.4节 和 1.2.3.4 款".split(' ').next().unwrap_or_default(),
+            "第1.2.3.4节，1.2.3.4款，版本 10.0.1.2，图1.2.3.4",
             "1.2.3.4 Scope\n## 2.3.4.5 Terms",
             "/data/calls/13812345678/a.wav and photo-13812345678.jpg and 13812345678.png",
             "9f13812345678ab and 1.13812345678 and 13812345678.5 and 978-13812345678 and 138-1234-5678-90",
@@ -492,6 +470,10 @@ mod tests {
         assert_eq!(
             masked("ping 8.8.8.8, ip=10.0.0.1, at 192.168.0.1:80"),
             format!("ping {ADDRESS}, ip={ADDRESS}, at {ADDRESS}:80")
+        );
+        assert_eq!(
+            masked("192.168.0.1 GET /，地址1.2.3.4，Tel/13812345678"),
+            format!("{ADDRESS} GET /，地址{ADDRESS}，Tel/{PHONE}")
         );
         assert_eq!(masked("mailto:a@b.com or <c@d.org>: hello"), format!("mailto:{EMAIL} or <{EMAIL}>: hello"));
     }

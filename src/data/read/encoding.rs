@@ -133,7 +133,15 @@ fn tell(head: &[u8]) -> Result<Kind, DataError> {
     }
     if let Some(at) = zero {
         // A zero byte here and there spoils its own record; a program or a picture is full of what is no text.
-        return if utf8.is_text(head) { Ok(Kind::Utf8) } else { Err(DataError::Binary { offset: at as u64 }) };
+        if utf8.is_text(head) {
+            return Ok(Kind::Utf8);
+        }
+        let rest: Vec<u8> = head.iter().copied().filter(|b| *b != 0).collect();
+        let few = (head.len() - rest.len()).max(utf8.control) * 20 <= head.len();
+        return match legacy(&rest).filter(|_| few) {
+            Some(encoding) => Ok(Kind::Other(encoding)),
+            None => Err(DataError::Binary { offset: at as u64 }),
+        };
     }
     Ok(legacy(head).map_or(Kind::Utf8, Kind::Other))
 }
@@ -572,6 +580,8 @@ mod tests {
             assert_eq!(through(spoiled.as_bytes()), (spoiled.clone(), None));
             assert_eq!(through(&wide(&spoiled, false)), (spoiled.clone(), Some("UTF-16LE")));
             assert_eq!(through(&widest(&spoiled, true)), (spoiled.clone(), Some("UTF-32BE")));
+            let (bytes, encoding, _) = GB18030.encode(&spoiled);
+            assert_eq!(through(&bytes), (spoiled.clone(), Some(encoding.name()).filter(|_| !spoiled.is_ascii())));
         }
         let padded = format!("{VERSE}{VERSE}{}", "\0".repeat(4096));
         assert_eq!(through(padded.as_bytes()).1, None);

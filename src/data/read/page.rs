@@ -14,10 +14,14 @@ pub(super) fn of(head: &[u8]) -> Option<Page> {
     let head = String::from_utf8_lossy(head);
     let opens = |text: &str, with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
     let start = head.trim_start();
+    let lower = head.to_ascii_lowercase();
+    // Stores of objects answer in XML.
+    if opens(start, "<?xml") && lower.contains("<error>") {
+        return Some(Page { title: Some("access denied or not found".to_owned()) });
+    }
     if !opens(start, "<!doctype html") && !opens(start, "<html") {
         return None;
     }
-    let lower = head.to_ascii_lowercase();
     let title = lower.find("<title").and_then(|at| {
         let from = at + lower[at..].find('>')? + 1;
         let to = from + lower[from..].find("</title")?;
@@ -60,6 +64,8 @@ mod tests {
         let page = of(b"\n<!DOCTYPE HTML>\n<html><head><title>404  Not\nFound</title>").unwrap();
         assert!(page.is_error() && page.title.as_deref() == Some("404 Not Found"));
         assert!(!of("<html lang=\"zh\"><title>春晓</title><p>春眠不觉晓".as_bytes()).unwrap().is_error());
+        assert!(of(b"<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>").unwrap().is_error());
+        assert!(of(b"<?xml version=\"1.0\"?>\n<poem/>").is_none());
         assert!(of(b"A page begins with <html>.").is_none() && of(b"").is_none());
     }
 }
