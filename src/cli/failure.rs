@@ -20,6 +20,11 @@ impl Failure {
         Failure { code: 2, message: message.into() }
     }
 
+    /// The device or memory: 4.
+    pub(crate) fn memory(message: impl Into<String>) -> Failure {
+        Failure { code: 4, message: message.into() }
+    }
+
     /// The work itself failed: 1.
     pub(crate) fn work(message: impl Into<String>) -> Failure {
         Failure { code: 1, message: message.into() }

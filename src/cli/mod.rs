@@ -10,6 +10,7 @@ mod check;
 mod data;
 mod failure;
 mod generate;
+mod heap;
 mod ids;
 mod output;
 mod overfit;
@@ -101,6 +102,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Outcome {
     let common = cli.common;
     common.check()?;
+    heap::begin()?;
     match cli.verb {
         Some(Verb::Train(verb)) => verb.run(&common),
         Some(Verb::Recipe(verb)) => verb.run(&common),

@@ -100,9 +100,13 @@ pub struct Device {
     info: EngineInfo,
     /// Bytes allocated and not freed.
     used: u64,
+    /// The most that `used` ever was.
+    most: u64,
     /// Bytes that may be used; allocation beyond it is refused.
     budget: u64,
     next: usize,
+    /// Of a device that only counts: what recordings take it for.
+    stands_for: Option<Traits>,
     /// Buffers that calls borrow for their partial results; see [`super::Recording::scratch`].
     scratch: Vec<Tensor>,
 }
@@ -162,7 +166,7 @@ impl Device {
                     driver: format!("{} {}", a.backend, a.driver),
                 };
                 let budget = gpu.budget();
-                Ok(Device { engine: Engine::Gpu(Box::new(gpu)), info, used: 0, budget, next: 0, scratch: Vec::new() })
+                Ok(Device::new(Engine::Gpu(Box::new(gpu)), info, budget))
             }
             _ => cpu(),
         }
@@ -181,14 +185,20 @@ impl Device {
     pub fn cpu() -> Device {
         let host = Host::info();
         let info = EngineInfo { engine: "cpu", adapter: host.name, driver: host.driver };
-        Device {
-            engine: Engine::Cpu(Host::default()),
-            info,
-            used: 0,
-            budget: Host::budget(),
-            next: 0,
-            scratch: Vec::new(),
-        }
+        Device::new(Engine::Cpu(Host::default()), info, Host::budget())
+    }
+
+    fn new(engine: Engine, info: EngineInfo, budget: u64) -> Device {
+        Device { engine, info, used: 0, most: 0, budget, next: 0, stands_for: None, scratch: Vec::new() }
+    }
+
+    /// A device that counts what is allocated on it and makes none of it: what is built on it in the way of
+    /// the real thing has taken, by [`Device::memory`], the very bytes that the real thing will. Recordings
+    /// choose their kernels as they do here; what is run on it does nothing, and nothing can be read.
+    #[must_use]
+    pub fn counting(&self) -> Device {
+        let counting = Device::new(Engine::Cpu(Host::counting()), self.info.clone(), u64::MAX);
+        Device { stands_for: Some(self.traits()), ..counting }
     }
 
     /// What runs here.
@@ -198,15 +208,29 @@ impl Device {
 
     /// What a recording must know.
     pub fn traits(&self) -> Traits {
+        match (&self.engine, self.stands_for) {
+            (_, Some(traits)) => traits,
+            (Engine::Cpu(_), None) => Host::traits(),
+            (Engine::Gpu(gpu), None) => gpu.traits(),
+        }
+    }
+
+    /// Whether its tensors lie in the computer's own memory.
+    pub fn shares_memory(&self) -> bool {
         match &self.engine {
-            Engine::Cpu(_) => Host::traits(),
-            Engine::Gpu(gpu) => gpu.traits(),
+            Engine::Cpu(_) => true,
+            Engine::Gpu(gpu) => gpu.shares_memory(),
         }
     }
 
     /// Bytes allocated now and bytes that may be.
     pub fn memory(&self) -> (u64, u64) {
         (self.used, self.budget)
+    }
+
+    /// The most bytes that were ever allocated at once, since the device was empty.
+    pub fn most(&self) -> u64 {
+        self.most
     }
 
     /// Lowers (or raises) the memory budget, in bytes.
@@ -220,25 +244,35 @@ impl Device {
         let len = shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)).unwrap_or(usize::MAX).min(usize::MAX / 8);
         let bytes = len.max(1).next_multiple_of(ALIGNMENT) as u64 * dtype.bytes() as u64;
         if self.used.saturating_add(bytes) > self.budget {
-            return Err(ComputeError::Memory {
-                what: name.to_owned(),
-                need: self.used.saturating_add(bytes),
-                there: self.budget,
-                advice: "choose a smaller --size, batch or context".to_owned(),
-            });
+            return Err(self.full(name, bytes, self.budget));
         }
         let index = self.next;
         match &mut self.engine {
-            Engine::Cpu(_) if dtype == DType::F16 => {
+            // One that only counts stands for any other.
+            Engine::Cpu(_) if dtype == DType::F16 && self.stands_for.is_none() => {
                 let what = format!("{name} is f16, which the CPU engine does not have");
                 return Err(ComputeError::Shape { op: "alloc", what });
             }
-            Engine::Cpu(host) => host.alloc(index, bytes as usize / 4),
+            Engine::Cpu(host) => {
+                if !host.alloc(index, bytes as usize / 4) {
+                    return Err(self.full(name, bytes, self.used));
+                }
+            }
             Engine::Gpu(gpu) => gpu.alloc(index, name, bytes)?,
         }
         self.next += 1;
-        self.used += bytes;
+        self.used = self.used.saturating_add(bytes);
+        self.most = self.most.max(self.used);
         Ok(Tensor { name: name.into(), buffer: index, offset: 0, shape: shape.to_vec(), dtype })
+    }
+
+    fn full(&self, name: &str, bytes: u64, there: u64) -> ComputeError {
+        ComputeError::Memory {
+            what: name.to_owned(),
+            need: self.used.saturating_add(bytes),
+            there,
+            advice: "choose a smaller --size, batch or context".to_owned(),
+        }
     }
 
     /// A mark for [`Device::release`].
@@ -253,6 +287,9 @@ impl Device {
         self.scratch.retain(|t| t.buffer < mark);
         for index in mark..self.next {
             self.free_buffer(index);
+        }
+        if self.used == 0 {
+            self.most = 0;
         }
     }
 

@@ -4,9 +4,12 @@
 //! other. A reward model is used in the reports alone, where the run has one. No answers are drawn to learn
 //! from; some are drawn now and then for the guard.
 
+use std::sync::Arc;
+
 use super::{
     error::TrainError,
     event::{Event, SourceInfo},
+    footprint::Counting,
     pairs::{self, Answers, Pairs},
     policy::{
         self, Asked, Begun, DpoPlan, Method, Shared,
@@ -21,7 +24,7 @@ use crate::{
     compute::Device,
     data::PairExample,
     nn::{
-        Weights,
+        ParamTable, Weights,
         feedback::{DpoLoss, DpoPair, dpo_loss},
     },
     train::rows::Micro,
@@ -54,8 +57,7 @@ struct Scored {
 
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.dpo_plan();
-    let asked =
-        Asked { rollouts: WATCHED, response_length: how.response_length, missing_end: how.missing_end, rows: ROWS };
+    let asked = asked(&how);
     let Begun { shared, mut state, reference, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
     let weights = Weights::alloc(o.device, "sft", shared.roles.policy.table())?;
     weights.write(o.device, &reference)?;
@@ -66,6 +68,20 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let each = o.plan.batch_size;
     let method = Dpo { how, pairs, each };
     policy::ready(o, shared, method, state)
+}
+
+fn asked(how: &DpoPlan) -> Asked {
+    Asked { rollouts: WATCHED, response_length: how.response_length, missing_end: how.missing_end, rows: ROWS }
+}
+
+/// What [`open`] builds, counted.
+pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+    let asked = asked(&on.config.dpo_plan());
+    let (trained, policy) = policy::count(on, asked)?;
+    // The model that it started from draws the pairs, beside the reference.
+    Weights::alloc(on.device, "sft", &Arc::new(ParamTable::new(on.model)))?;
+    pairs::count(on, &policy)?;
+    Ok(trained)
 }
 
 impl Dpo {

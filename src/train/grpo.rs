@@ -4,6 +4,8 @@
 use super::{
     error::TrainError,
     event::SourceInfo,
+    footprint::Counting,
+    plan::StagePlan,
     policy::{
         self, Asked, Begun, GrpoPlan, LossType, Method, Shared,
         episode::{Actions, Episode, zeros},
@@ -26,15 +28,25 @@ struct Grpo {
 
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.grpo_plan();
-    let asked = Asked {
-        rollouts: how.rollouts,
-        response_length: how.response_length,
-        missing_end: how.missing_end,
-        rows: o.plan.batch_size,
-    };
+    let asked = asked(&how, o.plan);
     let Begun { shared, mut state, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
     o.same_data(&mut state, &shared.prompts.digest());
     policy::ready(o, shared, Grpo { how }, state)
+}
+
+fn asked(how: &GrpoPlan, plan: &StagePlan) -> Asked {
+    Asked {
+        rollouts: how.rollouts,
+        response_length: how.response_length,
+        missing_end: how.missing_end,
+        rows: plan.batch_size,
+    }
+}
+
+/// What [`open`] builds, counted.
+pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+    let asked = asked(&on.config.grpo_plan(), on.plan);
+    Ok(policy::count(on, asked)?.0)
 }
 
 impl Grpo {

@@ -24,7 +24,7 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
             "started",
             json!({
                 "run": info.name, "size": info.size, "engine": info.engine, "adapter": info.adapter, "parameters": info.parameters,
-                "batch": info.batch, "context": info.context, "steps": info.steps, "step": info.resumed_at, "parent": info.parent, "memory_bytes": info.memory,
+                "batch": info.batch, "context": info.context, "steps": info.steps, "step": info.resumed_at, "parent": info.parent, "memory_bytes": info.memory, "host_memory_bytes": info.host_memory,
                 "sources": info.sources.iter().map(|s| json!({
                     "name": s.name, "weight": s.weight, "documents": s.documents, "tokens": s.tokens, "held_out_tokens": s.held_out_tokens,
                 })).collect::<Vec<_>>(),

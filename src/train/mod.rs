@@ -15,6 +15,7 @@ mod draws;
 mod edits;
 mod error;
 pub mod event;
+mod footprint;
 mod grpo;
 mod lineage;
 pub mod lines;

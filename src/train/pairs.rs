@@ -12,6 +12,7 @@ use super::{
     chats::Found,
     corpus::{FILE_LIMIT, files},
     error::TrainError,
+    footprint::Counting,
     prepare::Opening,
 };
 use crate::{
@@ -187,6 +188,16 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
         o.notes.extend(unread.told().map(|told| format!("reward.source {}: {told}", s.name)));
     }
     Ok(all)
+}
+
+/// Counts what drawing the run's own answers takes, which is given back before the first step.
+pub(super) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), TrainError> {
+    if on.config.reward.source.is_empty() {
+        let mark = on.device.mark();
+        BatchDecoder::new(on.device, on.model, weights, ROWS, on.model.max_position_embeddings)?;
+        on.device.release(mark);
+    }
+    Ok(())
 }
 
 /// Answers of the fine-tuned model, and of two to one question that the rule tells apart a pair. The rule

@@ -9,6 +9,8 @@ use super::{
     checkpoint::{self, Part, State},
     error::TrainError,
     event::SourceInfo,
+    footprint::Counting,
+    plan::StagePlan,
     policy::{
         self, Asked, Begun, Method, PpoPlan, Shared,
         episode::{Actions, Episode, flat, gather, scatter, unflat, zeros},
@@ -68,12 +70,7 @@ pub(super) struct Learned {
 
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.ppo_plan();
-    let asked = Asked {
-        rollouts: how.rollouts,
-        response_length: how.response_length,
-        missing_end: how.missing_end,
-        rows: o.plan.batch_size,
-    };
+    let asked = asked(&how, o.plan);
     let Begun { shared, mut state, beside, reference } = Shared::open(o, asked, |c, model| {
         Ok(vec![checkpoint::load_part(c, VALUE, model, &ParamTable::scalar(model), Head::Score)?])
     })?;
@@ -93,6 +90,23 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let coefficient = how.target_kl.and(state.kl_coef).unwrap_or(how.kl_coef);
     let method = Ppo { model, learner: Learner::new(how, value, coefficient), ptx };
     policy::ready(o, shared, method, state)
+}
+
+fn asked(how: &PpoPlan, plan: &StagePlan) -> Asked {
+    Asked {
+        rollouts: how.rollouts,
+        response_length: how.response_length,
+        missing_end: how.missing_end,
+        rows: plan.batch_size,
+    }
+}
+
+/// What [`open`] builds, counted.
+pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+    let asked = asked(&on.config.ppo_plan(), on.plan);
+    let (policy, _) = policy::count(on, asked)?;
+    let value = ScalarLearner::new(on.device, on.model, asked.rows, on.plan.context, on.plan.adamw)?;
+    Ok(policy + value.table().slab_len)
 }
 
 impl Learner {

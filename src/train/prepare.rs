@@ -8,9 +8,10 @@ use super::{
     config::RunConfig,
     error::TrainError,
     event::{RunInfo, StageInfo},
+    footprint::{Footprint, Wanted, fit},
     lineage, model_folder,
     plan::StagePlan,
-    setup::{Setup, fit},
+    setup::Setup,
     stage::Stage,
     work::Work,
     workshop::Workshop,
@@ -84,7 +85,10 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     {
         return Err(TrainError::Input(missing));
     }
-    fit(device, &model, &plan)?;
+    let rewards = run.view().checkpoints().list()?.iter().any(|id| id.stage == "reward");
+    let wanted = Wanted { stage, config: &config, rewards };
+    fit(device, wanted)?;
+    let footprint = Footprint::count(device, wanted)?;
     let mut opening =
         Opening { run, device: &mut *device, config: &config, setup, stage, plan: &plan, model, notes: &mut notes };
     let Opened { work, tokenizer, mut state } = (stage.open)(&mut opening)?;
@@ -111,7 +115,7 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let pinned = lineage::pinned(run.view())?;
     // A stage taken past its length decays at its new end.
     plan.schedule.steps = plan.schedule.steps.max(target);
-    let trained = work.model();
+    let (trained, told) = (work.model(), footprint.told(device));
     let info = RunInfo {
         name: run.view().name(),
         path: run.view().dir().to_owned(),
@@ -134,7 +138,8 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
         stages: with_this(stages, stage, done),
         tasks: work.tasks(),
         demonstrations: count_by_hand(run.view().dir())?,
-        memory: device.memory().0,
+        memory: told.device,
+        host_memory: told.host,
         sources: work.sources(),
     };
     Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config })

@@ -10,6 +10,7 @@ use super::{
     checkpoint::{Part, State},
     error::TrainError,
     event::{Event, SourceInfo, SourceUse},
+    footprint::Counting,
     lineage,
     pairs::{self, Answers},
     prepare::{Opened, Opening},
@@ -79,6 +80,15 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         o.notes.push(format!("{waiting} votes wait to be learned from: {} steps more", span.steps));
     }
     Ok(Opened { work: Box::new(Reward { learner, voice, history }), tokenizer, state })
+}
+
+/// What [`open`] builds, counted.
+pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+    let learner = RewardModel::learner(on.device, on.model, on.plan, on.config.reward_plan()?)?;
+    let weights = Weights::alloc(on.device, "sft", &Arc::new(ParamTable::new(on.model)))?;
+    Decoder::new(on.device, on.model, &weights, on.model.max_position_embeddings)?;
+    pairs::count(on, &weights)?;
+    Ok(learner.table().slab_len)
 }
 
 impl Work for Reward {

@@ -87,11 +87,7 @@ impl RewardModel {
         seed: u64,
         ballots: Vec<Ballot>,
     ) -> Result<RewardModel, TrainError> {
-        let adamw: AdamW = plan.adamw;
-        let mut learner = ScalarLearner::new(device, model, ROWS, plan.context, adamw)?;
-        if how.lm_coef > 0.0 {
-            learner.add_language_head(device)?;
-        }
+        let learner = RewardModel::learner(device, model, plan, how)?;
         let pad = model.pad_token_id.unwrap_or(0);
         Ok(RewardModel {
             model: model.clone(),
@@ -107,6 +103,21 @@ impl RewardModel {
             moved: false,
             accuracy: None,
         })
+    }
+
+    /// The learner alone.
+    pub(super) fn learner(
+        device: &mut Device,
+        model: &ModelConfig,
+        plan: &StagePlan,
+        how: RewardPlan,
+    ) -> Result<ScalarLearner, TrainError> {
+        let adamw: AdamW = plan.adamw;
+        let mut learner = ScalarLearner::new(device, model, ROWS, plan.context, adamw)?;
+        if how.lm_coef > 0.0 {
+            learner.add_language_head(device)?;
+        }
+        Ok(learner)
     }
 
     pub(super) fn table(&self) -> &Arc<ParamTable> {

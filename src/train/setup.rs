@@ -10,14 +10,14 @@ use super::{
     config::{ModelOverrides, RunConfig},
     corpus,
     error::TrainError,
+    footprint::{Wanted, fit},
     model_folder,
-    plan::StagePlan,
     stage::{STAGES, Stage},
 };
 use crate::{
-    compute::{ComputeError, Device},
+    compute::Device,
     data::Tokenizer,
-    nn::{AdamW, Learner, MicroBatch, ModelConfig, PRESETS, estimate, logit_rows, preset},
+    nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RealFs, Run, RunView, newest_run},
 };
 
@@ -106,7 +106,8 @@ pub fn open_line(
             auto_size(device)?.clone_into(&mut config.size);
         }
         for stage in stages {
-            fit(device, &config.model()?, &config.plan(stage)?)?;
+            let rewards = stages.iter().any(|s| s.name == "reward");
+            fit(device, Wanted { stage, config: &config, rewards })?;
         }
         corpus::find_sources(&config, dir)?;
         let text = config.to_toml()?;
@@ -257,29 +258,4 @@ fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
         }
     }
     Ok("1m")
-}
-
-/// Refuses a run that does not fit, naming a setting that does.
-pub(super) fn fit(device: &Device, model: &ModelConfig, plan: &StagePlan) -> Result<(), TrainError> {
-    let need = |batch: usize| {
-        let e = estimate(model, batch, plan.context, logit_rows(device, model.vocab_size, batch * plan.context));
-        e.state_bytes + e.activation_bytes
-    };
-    let (used, budget) = device.memory();
-    let there = budget.saturating_sub(used);
-    let wanted = need(plan.batch_size);
-    if wanted <= there {
-        return Ok(());
-    }
-    let mut batch = plan.batch_size;
-    while batch > 1 && need(batch) > there {
-        batch /= 2;
-    }
-    let advice = if need(batch) <= there {
-        let times = plan.batch_size.div_ceil(batch) * plan.accumulation;
-        format!("--set batch_size={batch} --set gradient_accumulation_steps={times} fits ({} bytes)", need(batch))
-    } else {
-        "even one row does not fit; choose a smaller --size or context".to_owned()
-    };
-    Err(ComputeError::Memory { what: "training".to_owned(), need: wanted, there, advice }.into())
 }

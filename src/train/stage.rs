@@ -1,7 +1,9 @@
 //! The line of stages: what each starts from, and what it does with text.
 
 use super::{
-    TrainError, dpo, grpo, lm, ppo,
+    TrainError, dpo,
+    footprint::Counting,
+    grpo, lm, ppo,
     prepare::{Opened, Opening},
     reward,
 };
@@ -21,19 +23,64 @@ pub struct Stage {
     pub speaks: bool,
     /// Makes it ready in an open run.
     pub(super) open: Open,
+    /// Builds the models that it is opened with, on a device that only counts them.
+    pub(super) count: Count,
 }
 
 /// How a stage is opened.
 pub(super) type Open = fn(&mut Opening<'_>) -> Result<Opened, TrainError>;
 
+/// How the memory of a stage is counted: gives the parameters under an optimiser.
+pub(super) type Count = fn(&mut Counting<'_>) -> Result<usize, TrainError>;
+
 /// The stages that can be trained, first to last.
 pub static STAGES: &[Stage] = &[
-    Stage { name: "pretrain", parent: None, needs: None, chat: false, speaks: true, open: lm::open },
-    Stage { name: "sft", parent: Some("pretrain"), needs: None, chat: true, speaks: true, open: lm::open },
-    Stage { name: "reward", parent: Some("sft"), needs: None, chat: true, speaks: false, open: reward::open },
-    Stage { name: "ppo", parent: Some("sft"), needs: Some("reward"), chat: true, speaks: true, open: ppo::open },
-    Stage { name: "dpo", parent: Some("sft"), needs: None, chat: true, speaks: true, open: dpo::open },
-    Stage { name: "grpo", parent: Some("sft"), needs: Some("reward"), chat: true, speaks: true, open: grpo::open },
+    Stage { name: "pretrain", parent: None, needs: None, chat: false, speaks: true, open: lm::open, count: lm::count },
+    Stage {
+        name: "sft",
+        parent: Some("pretrain"),
+        needs: None,
+        chat: true,
+        speaks: true,
+        open: lm::open,
+        count: lm::count,
+    },
+    Stage {
+        name: "reward",
+        parent: Some("sft"),
+        needs: None,
+        chat: true,
+        speaks: false,
+        open: reward::open,
+        count: reward::count,
+    },
+    Stage {
+        name: "ppo",
+        parent: Some("sft"),
+        needs: Some("reward"),
+        chat: true,
+        speaks: true,
+        open: ppo::open,
+        count: ppo::count,
+    },
+    Stage {
+        name: "dpo",
+        parent: Some("sft"),
+        needs: None,
+        chat: true,
+        speaks: true,
+        open: dpo::open,
+        count: dpo::count,
+    },
+    Stage {
+        name: "grpo",
+        parent: Some("sft"),
+        needs: Some("reward"),
+        chat: true,
+        speaks: true,
+        open: grpo::open,
+        count: grpo::count,
+    },
 ];
 
 impl Stage {

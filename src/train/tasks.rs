@@ -65,6 +65,19 @@ struct Marks {
     ended: usize,
 }
 
+/// The recorded passes: over many texts, over few, and of the loss.
+pub(super) fn passes(
+    device: &mut Device,
+    model: &ModelConfig,
+    weights: &Weights,
+    context: usize,
+) -> Result<(BatchDecoder, BatchDecoder, Evaluator), TrainError> {
+    let decoder = BatchDecoder::new(device, model, weights, ROWS, model.max_position_embeddings)?;
+    let few = BatchDecoder::new(device, model, weights, FEW, model.max_position_embeddings)?;
+    let evaluator = Evaluator::new(device, model, weights, (TOKENS / context).max(1), context)?;
+    Ok((decoder, few, evaluator))
+}
+
 impl Examiner {
     /// Records the passes.
     pub(super) fn new(
@@ -77,9 +90,7 @@ impl Examiner {
         let chat = tokenizer.chat().ok_or_else(|| {
             TrainError::Input("the tokenizer has no tokens of the chat template; start a new run".to_owned())
         })?;
-        let decoder = BatchDecoder::new(device, model, weights, ROWS, model.max_position_embeddings)?;
-        let few = BatchDecoder::new(device, model, weights, FEW, model.max_position_embeddings)?;
-        let evaluator = Evaluator::new(device, model, weights, (TOKENS / context).max(1), context)?;
+        let (decoder, few, evaluator) = passes(device, model, weights, context)?;
         let known = tokenizer.vocab_size().min(model.vocab_size);
         Ok(Examiner { decoder, few, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end: chat.end })
     }

@@ -54,6 +54,7 @@ pub fn info() -> RunInfo {
         tasks: Vec::new(),
         demonstrations: 0,
         memory: 43_830_000,
+        host_memory: 43_830_000,
         sources: vec![
             source("唐诗 tang300", 0.4, 48_200),
             source("古文 guwen", 0.35, 1_900_000),

@@ -2,6 +2,7 @@
 
 use crate::compute::{
     AdapterInfo, AdapterKind, Arity, ComputeError, DType, Needs, Tensor, Traits,
+    host_memory::room,
     record::{Args, Call},
 };
 
@@ -9,6 +10,8 @@ use crate::compute::{
 #[derive(Default)]
 pub(in crate::compute) struct Host {
     buffers: Vec<Vec<f32>>,
+    /// Of an engine that only counts: the elements of each buffer, none of which is there.
+    counted: Option<Vec<usize>>,
 }
 
 impl Host {
@@ -37,37 +40,64 @@ impl Host {
         }
     }
 
-    /// Bytes that tensors may take: what the system says is available where it says so (Linux), else
-    /// no bound.
-    pub(in crate::compute) fn budget() -> u64 {
-        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
-        let kib = line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-        kib.map_or(u64::MAX, |k| k.saturating_mul(1024))
+    /// An engine whose buffers are counted and not made: nothing can be run on it.
+    pub(in crate::compute) fn counting() -> Host {
+        Host { buffers: Vec::new(), counted: Some(Vec::new()) }
     }
 
-    pub(in crate::compute) fn alloc(&mut self, index: usize, len: usize) {
+    /// Bytes that tensors may take, where the system says how many are there.
+    pub(in crate::compute) fn budget() -> u64 {
+        room().map_or(u64::MAX, |room| room.usable())
+    }
+
+    /// Makes a buffer of zeros; false where the memory cannot be had. Every page of it is taken now, so that
+    /// what is counted is what is used, and not more and more of it as training goes on.
+    pub(in crate::compute) fn alloc(&mut self, index: usize, len: usize) -> bool {
+        if let Some(counted) = &mut self.counted {
+            counted.resize(counted.len().max(index + 1), 0);
+            counted[index] = len;
+            return true;
+        }
         if self.buffers.len() <= index {
             self.buffers.resize_with(index + 1, Vec::new);
         }
-        self.buffers[index] = vec![0.0; len];
+        let mut buffer = Vec::new();
+        if buffer.try_reserve_exact(len).is_err() {
+            return false;
+        }
+        buffer.resize(len, 0.0);
+        self.buffers[index] = buffer;
+        true
     }
 
     /// Frees a buffer; returns its bytes.
     pub(in crate::compute) fn free(&mut self, index: usize) -> u64 {
-        std::mem::take(&mut self.buffers[index]).len() as u64 * 4
+        let elements = match &mut self.counted {
+            Some(counted) => std::mem::take(&mut counted[index]),
+            None => std::mem::take(&mut self.buffers[index]).len(),
+        };
+        elements as u64 * 4
     }
 
     pub(in crate::compute) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) {
+        if self.counted.is_some() {
+            return;
+        }
         let out: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffers[tensor.buffer][tensor.offset..]);
         out[..bytes.len()].copy_from_slice(bytes);
     }
 
     pub(in crate::compute) fn read(&self, tensor: &Tensor) -> Vec<f32> {
+        if self.counted.is_some() {
+            return Vec::new();
+        }
         self.buffers[tensor.buffer][tensor.offset..tensor.offset + tensor.len()].to_vec()
     }
 
     pub(in crate::compute) fn run(&mut self, calls: &[Call]) -> Result<(), ComputeError> {
+        if self.counted.is_some() {
+            return Ok(());
+        }
         for call in calls {
             // A recording does not know how long buffers are: a view past the end is refused here.
             for t in &call.args {

@@ -92,12 +92,17 @@ impl Gpu {
         })
     }
 
-    /// Bytes that tensors may take: where the device's memory is the computer's, half of what is free;
-    /// else the driver decides at each allocation.
+    /// Bytes that tensors may take: where the device's memory is the computer's, what that leaves; else the
+    /// driver decides at each allocation.
     pub(super) fn budget(&self) -> u64 {
+        if self.shares_memory() { Host::budget() } else { u64::MAX }
+    }
+
+    /// Whether the device's memory is the computer's.
+    pub(super) fn shares_memory(&self) -> bool {
         match self.kind {
-            AdapterKind::Discrete | AdapterKind::Virtual => u64::MAX,
-            AdapterKind::Integrated | AdapterKind::Software | AdapterKind::Cpu => Host::budget() / 2,
+            AdapterKind::Discrete | AdapterKind::Virtual => false,
+            AdapterKind::Integrated | AdapterKind::Software | AdapterKind::Cpu => true,
         }
     }
 

@@ -290,8 +290,11 @@ pub struct RunInfo {
     pub tasks: Vec<TaskInfo>,
     /// Demonstrations written by hand so far.
     pub demonstrations: usize,
-    /// Bytes of device memory taken.
+    /// Bytes of the device's memory that the stage takes at most, saves included; on the CPU engine the same as
+    /// `host_memory`.
     pub memory: u64,
+    /// Bytes of the computer's memory that the process takes at most.
+    pub host_memory: u64,
     /// The data.
     pub sources: Vec<SourceInfo>,
 }

@@ -14,6 +14,7 @@ use super::{
     edits::{Entry, Terms},
     error::TrainError,
     event::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo},
+    footprint::Counting,
     plan::StagePlan,
     prepare::{Opened, Opening},
     room::Room,
@@ -159,6 +160,18 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         digest,
     };
     Ok(Opened { work: Box::new(work), tokenizer, state })
+}
+
+/// What [`open`] builds, counted.
+pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+    let (model, plan) = (on.model, on.plan);
+    let learner = Learner::new(on.device, model, plan.batch_size, plan.context, plan.adamw)?;
+    Decoder::new(on.device, model, learner.params(), model.max_position_embeddings)?;
+    Validation::new(on.device, model, learner.params(), plan.context)?;
+    if on.stage.chat {
+        tasks::passes(on.device, model, learner.params(), plan.context)?;
+    }
+    Ok(learner.table().slab_len)
 }
 
 impl Work for Lm {

@@ -37,6 +37,7 @@ use super::{
     checkpoint::{self, Part, Slabs, State},
     error::TrainError,
     event::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
+    footprint::Counting,
     lineage,
     prepare::{Opened, Opening},
     work::{Halt, Model, Submitted, Watch, Work},
@@ -44,7 +45,7 @@ use super::{
 use crate::{
     compute::Device,
     data::{self, History, Shape, Tokenizer},
-    nn::{Decoder, ModelConfig, ParamTable, PolicyLearner},
+    nn::{Decoder, ModelConfig, ParamTable, PolicyLearner, Weights},
     store::{Checkpoint, StoreError},
 };
 
@@ -259,6 +260,21 @@ impl Shared {
     pub(in crate::train) fn keep(&mut self, slide: Slide) {
         self.slide = Some(slide);
     }
+}
+
+/// What [`Shared::open`] builds, counted: the parameters under an optimiser, and the weights of the policy.
+pub(super) fn count(on: &mut Counting<'_>, asked: Asked) -> Result<(usize, Weights), TrainError> {
+    let (model, context) = (on.model, on.plan.context);
+    let policy = PolicyLearner::new(on.device, model, asked.rows, context, on.plan.adamw)?;
+    let trained = policy.table().slab_len;
+    if on.rewards {
+        roles::eye(on.device, model, &Arc::new(ParamTable::scalar(model)), (asked.rows, context))?;
+    }
+    let roles = Roles::new(on.device, policy, &[], 0)?;
+    let weights = roles.policy.params().clone();
+    Sampler::new(on.device, model, &weights, asked.rollouts, context, (0, asked.response_length, 0))?;
+    Decoder::new(on.device, model, &weights, model.max_position_embeddings)?;
+    Ok((trained, weights))
 }
 
 /// The stage, once everything is found to fit: now its judged answers get their place, those past the checkpoint

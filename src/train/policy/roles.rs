@@ -1,10 +1,12 @@
 //! The roles beside the policy, and what each says of an answer.
 
+use std::sync::Arc;
+
 use super::episode::{Actions, Episode, gather, pack, zeros};
 use crate::{
     compute::Device,
     data::Example,
-    nn::{Evaluator, ModelConfig, PolicyLearner, ScalarEvaluator, Weights},
+    nn::{Evaluator, ModelConfig, ParamTable, PolicyLearner, ScalarEvaluator, Weights},
     train::{
         checkpoint,
         error::TrainError,
@@ -149,6 +151,18 @@ impl Roles {
     }
 }
 
+/// A reward model's weights, which are still to be written, and the pass over them.
+pub(super) fn eye(
+    device: &mut Device,
+    model: &ModelConfig,
+    table: &Arc<ParamTable>,
+    (rows, context): (usize, usize),
+) -> Result<(Weights, ScalarEvaluator), TrainError> {
+    let weights = Weights::alloc(device, "reward", table)?;
+    let eye = ScalarEvaluator::new(device, model, &weights, rows, context)?;
+    Ok((weights, eye))
+}
+
 /// The reward model, which scores whole answers.
 pub(in crate::train) struct Scorer {
     eye: ScalarEvaluator,
@@ -169,7 +183,7 @@ impl Scorer {
         frame: (usize, usize, u32),
     ) -> Result<Option<Scorer>, TrainError> {
         let stage = o.stage.name;
-        let table = std::sync::Arc::new(crate::nn::ParamTable::scalar(model));
+        let table = Arc::new(ParamTable::scalar(model));
         let checkpoints = o.run.view().checkpoints();
         let found = if let Some((name, digest)) = known {
             let lost = |why: &str| {
@@ -205,9 +219,8 @@ impl Scorer {
                 found.id
             ))
         })?;
-        let weights = Weights::alloc(o.device, "reward", &table)?;
+        let (weights, eye) = eye(o.device, model, &table, (frame.0, frame.1))?;
         weights.write(o.device, &params)?;
-        let eye = ScalarEvaluator::new(o.device, model, &weights, frame.0, frame.1)?;
         Ok(Some(Scorer { eye, scale, id: (found.id.to_string(), found.digest), frame }))
     }
 

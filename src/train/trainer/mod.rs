@@ -130,7 +130,6 @@ impl Trainer {
     ) -> Result<impl FnOnce(Workshop) -> Trainer + use<>, TrainError> {
         let begun = Instant::now();
         let mut r = prepare(shop, config, setup)?;
-        r.info.memory = shop.device.memory().0;
         let (mut metrics, mut events) = (shop.run.metrics()?, shop.run.events()?);
         let done = r.state.step as usize;
         for log in [&mut metrics, &mut events] {

@@ -39,6 +39,7 @@ fn info(stage: &str) -> RunInfo {
         tasks: Vec::new(),
         demonstrations: 0,
         memory: 0,
+        host_memory: 0,
         sources: Vec::new(),
     }
 }

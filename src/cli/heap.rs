@@ -1,0 +1,107 @@
+//! Memory that runs out: an exit code of the list and a sentence, where Rust would abort.
+//!
+//! A stage is refused before it takes what is not there (`train::footprint`). What remains are small things under a
+//! limit of the process: nothing that was about to be done can go on without them.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    io::Write,
+};
+
+use super::Failure;
+use crate::compute::room;
+
+/// Bytes without which nothing can be begun: threads, tables, the text of messages.
+const LEAST: u64 = 16 << 20;
+/// Requests from here on are plans of somebody who looks at the answer, or numbers from a damaged file.
+const LARGE: usize = 1 << 30;
+
+#[global_allocator]
+static HEAP: Heap = Heap;
+
+/// The system's allocator, but for what happens when it has no more.
+struct Heap;
+
+/// Settles what is settled before the first thread is there, and refuses to begin in next to nothing.
+pub(super) fn begin() -> Result<(), Failure> {
+    keep_to_one_arena();
+    match room() {
+        Some(room) if room.bytes < LEAST => Err(Failure::memory(format!(
+            "out of memory: {LEAST} bytes are needed to begin, and {} leaves {} bytes; raise that limit or free some memory",
+            room.bound, room.bytes
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The system's allocator keeps 64 MiB of addresses for every thread. Where addresses are limited (`ulimit -v`), the
+/// threads share one such place.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "mallopt sets a number of the allocator; no other thread is there yet")]
+fn keep_to_one_arena() {
+    use rustix::process::{Resource, getrlimit};
+    if getrlimit(Resource::As).current.is_some() {
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_to_one_arena() {}
+
+/// Ends the process: 4 is the code of memory.
+#[cold]
+fn out_of_memory(bytes: usize) {
+    if bytes >= LARGE {
+        return;
+    }
+    // Digits without an allocation.
+    let mut line = [0_u8; 128];
+    let mut rest = &mut line[..];
+    let _fits = writeln!(rest, "danlu: out of memory: {bytes} bytes more cannot be had; the newest checkpoint stands");
+    let left = rest.len();
+    leave(&line[..line.len() - left]);
+}
+
+/// By system calls alone: another thread may hold what Rust's own way out waits for.
+#[cfg(unix)]
+fn leave(line: &[u8]) -> ! {
+    let _ = rustix::io::write(rustix::stdio::stderr(), line);
+    signal_hook::low_level::exit(4)
+}
+
+#[cfg(not(unix))]
+fn leave(line: &[u8]) -> ! {
+    let _ = std::io::stderr().write_all(line);
+    std::process::exit(4)
+}
+
+#[allow(unsafe_code, reason = "every call is the system's own, with the caller's own arguments")]
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let place = unsafe { System.alloc(layout) };
+        if place.is_null() {
+            out_of_memory(layout.size());
+        }
+        place
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let place = unsafe { System.alloc_zeroed(layout) };
+        if place.is_null() {
+            out_of_memory(layout.size());
+        }
+        place
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        let moved = unsafe { System.realloc(place, layout, bytes) };
+        if moved.is_null() {
+            out_of_memory(bytes);
+        }
+        moved
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(place, layout) };
+    }
+}

@@ -1,0 +1,255 @@
+//! What a stage takes of memory, known before it is taken.
+//!
+//! The models that a stage is opened with are built once on a device that only counts: so the figure is that of
+//! the very code which allocates. On the CPU engine it is the process's own memory; elsewhere the device's, and the
+//! host's beside it. A save copies parameters and moments to the host, which counts there.
+
+use super::{config::RunConfig, error::TrainError, plan::StagePlan, stage::Stage};
+use crate::{
+    compute::{ComputeError, Device, Resident, resident, room},
+    nn::{ModelConfig, PRESETS, estimate, logit_rows},
+};
+
+/// Bytes of a parameter's value and both moments: what a save copies.
+const SAVED: u64 = 12;
+/// Bytes that steps and saves take beside the models: their code, stacks, the writer's buffers. Measured (docs/testing.md).
+const BESIDE: u64 = 3 << 19;
+/// Bytes of a matrix that a thread of the CPU engine copies for a product, at most; less of a small model.
+const PACKED: u64 = 5 << 18;
+/// Bytes on a device beyond which no model is built to be counted; what it takes at least is told instead.
+const ABSURD: u64 = 1 << 38;
+
+/// A device that counts, and what is built on it.
+pub(super) struct Counting<'a> {
+    pub device: &'a mut Device,
+    pub stage: &'static Stage,
+    pub config: &'a RunConfig,
+    pub model: &'a ModelConfig,
+    pub plan: &'a StagePlan,
+    /// Whether the run has a reward model.
+    pub rewards: bool,
+}
+
+/// A stage to be counted.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub stage: &'static Stage,
+    pub config: &'a RunConfig,
+    /// Whether the run has a reward model.
+    pub rewards: bool,
+}
+
+/// What a stage takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Footprint {
+    /// Bytes of tensors, at most.
+    pub tensors: u64,
+    /// Parameters under an optimiser.
+    pub trained: u64,
+}
+
+/// What the run is told to take, from the moment it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Bytes on the device; on the CPU engine those of the process.
+    pub device: u64,
+    /// Bytes of the process at most.
+    pub host: u64,
+}
+
+impl Footprint {
+    /// Counts a stage on a device like `device`.
+    pub(super) fn count(device: &Device, wanted: Wanted<'_>) -> Result<Footprint, TrainError> {
+        let (model, plan) = (wanted.config.model()?, wanted.config.plan(wanted.stage)?);
+        // A model of a million layers would take minutes to be recorded, only to be refused.
+        let rows = logit_rows(device, model.vocab_size, plan.batch_size * plan.context);
+        let least = estimate(&model, plan.batch_size, plan.context, rows);
+        let tensors = least.state_bytes.saturating_add(least.activation_bytes);
+        if tensors > ABSURD {
+            return Ok(Footprint { tensors, trained: least.state_bytes / 16 });
+        }
+        let mut counting = device.counting();
+        let Wanted { stage, config, rewards } = wanted;
+        let mut on = Counting { device: &mut counting, stage, config, model: &model, plan: &plan, rewards };
+        let trained = (stage.count)(&mut on)? as u64;
+        Ok(Footprint { tensors: counting.most(), trained })
+    }
+
+    /// Bytes that it takes of the computer's memory.
+    fn on_host(&self, device: &Device) -> u64 {
+        let tensors = if device.shares_memory() { self.tensors } else { 0 };
+        tensors.saturating_add(self.later(device))
+    }
+
+    /// Bytes that a stage which is open takes beyond those that are there.
+    fn later(&self, device: &Device) -> u64 {
+        let threads = if device.traits().cpu { rayon::current_num_threads() as u64 } else { 0 };
+        let packed = PACKED.min(self.tensors / 64).saturating_mul(threads);
+        self.trained.saturating_mul(SAVED).saturating_add(BESIDE).saturating_add(packed)
+    }
+
+    /// What a stage that is open will take at most: what is there now, measured, and what a save adds to it.
+    pub(super) fn told(self, device: &Device) -> Told {
+        let here = |Resident { now, peak }| peak.max(now + self.later(device));
+        let host = resident().map_or_else(|| self.on_host(device), here);
+        Told { device: if device.traits().cpu { host } else { device.most() }, host }
+    }
+}
+
+/// Refuses a stage that does not fit, naming a setting that does.
+pub(super) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError> {
+    let Some(room) = room() else { return Ok(()) };
+    // What an earlier stage of this sitting holds is given back before this one takes its own.
+    let held = if device.shares_memory() { device.memory().0 } else { 0 };
+    let there = room.usable().saturating_add(held);
+    let need = |config: &RunConfig| -> Result<u64, TrainError> {
+        Ok(Footprint::count(device, Wanted { config, ..wanted })?.on_host(device))
+    };
+    let first = need(wanted.config)?;
+    if first <= there {
+        return Ok(());
+    }
+    let mut advice = "no smaller batch, context or --size fits; free some memory".to_owned();
+    for (setting, config) in smaller(wanted) {
+        // A setting that the stage does not take is none to be named.
+        if let Ok(bytes) = need(&config)
+            && bytes <= there
+        {
+            advice = format!("{setting} fits ({bytes} bytes)");
+            break;
+        }
+    }
+    let (bound, left) = (&room.bound, room.bytes);
+    let advice = format!("{advice}. {bound} leaves {left} bytes, a fifth of which stays free");
+    Err(ComputeError::Memory { what: wanted.stage.name.to_owned(), need: first, there, advice }.into())
+}
+
+/// Smaller settings than a configuration's, the dearest first: fewer rows at a time, then shorter ones, then a
+/// smaller model.
+fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
+    let Wanted { stage, config, .. } = wanted;
+    let Ok(plan) = config.plan(stage) else { return Vec::new() };
+    let mut all = Vec::new();
+    let halves = |from: usize, least: usize| {
+        std::iter::successors(Some(from / 2), |n| Some(n / 2)).take_while(move |n| *n >= least)
+    };
+    match stage.name {
+        "ppo" | "grpo" => {
+            let (ppo, grpo) = (config.ppo_plan().rollouts, config.grpo_plan().rollouts);
+            for rollouts in halves(if stage.name == "ppo" { ppo } else { grpo }, 8) {
+                let mut config = config.clone();
+                (config.ppo.rollouts, config.grpo.rollouts) = (Some(rollouts), Some(rollouts));
+                all.push((format!("--set {}.rollouts={rollouts}", stage.name), config));
+            }
+        }
+        "pretrain" | "sft" | "reward" => {
+            let table = |config: &RunConfig, rows: usize, context: usize| {
+                let mut config = config.clone();
+                let table = match stage.name {
+                    "pretrain" => &mut config.pretrain,
+                    "sft" => &mut config.sft,
+                    _ => &mut config.reward,
+                };
+                (table.batch_size, table.context) = (Some(rows), Some(context));
+                config
+            };
+            let rows: Vec<usize> =
+                if stage.draws_text() { halves(plan.batch_size, 1).collect() } else { vec![plan.batch_size] };
+            let set = |rows: usize| {
+                let times = plan.batch_size.div_ceil(rows) * plan.accumulation;
+                format!("--set batch_size={rows} --set gradient_accumulation_steps={times}")
+            };
+            all.extend(rows.iter().map(|rows| (set(*rows), table(config, *rows, plan.context))));
+            let least = rows.last().copied().unwrap_or(plan.batch_size);
+            let before = if least == plan.batch_size { String::new() } else { set(least) + " " };
+            let shorter = halves(plan.context, 16);
+            all.extend(shorter.map(|c| (format!("{before}--set context={c}"), table(config, least, c))));
+        }
+        _ => {}
+    }
+    let before = PRESETS.iter().take_while(|p| p.name != config.size);
+    let sizes: Vec<_> = before.collect();
+    all.extend(sizes.iter().rev().map(|p| {
+        let config = RunConfig { size: p.name.to_owned(), ..config.clone() };
+        (format!("a new run with --size {}", p.name), config)
+    }));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use super::*;
+    use crate::train::{Setup, Trainer, Workshop, open_run, prepare::prepare};
+
+    fn setup(stage: &str, sets: &[&str]) -> Setup {
+        let tiny = [
+            "model.num_hidden_layers=1",
+            "model.hidden_size=16",
+            "model.num_attention_heads=2",
+            "model.intermediate_size=24",
+            "model.vocab_size=900",
+            "model.max_position_embeddings=64",
+        ];
+        let quiet = ["eval_steps=0"];
+        let pair = |s: &&str| s.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap();
+        Setup {
+            stage: stage.to_owned(),
+            size: Some("1m".to_owned()),
+            sets: tiny.iter().chain(&quiet).chain(sets).map(pair).collect(),
+            steps: Some(1),
+            ..Setup::default()
+        }
+    }
+
+    /// What is counted is what the stage allocates when it is opened, to the byte, in the order in which a run
+    /// goes through them.
+    #[test]
+    fn what_is_counted_is_what_is_allocated() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("run");
+        let few: &[&str] = &["rollouts=8", "response_length=4"];
+        let stages = [("pretrain", &[][..]), ("sft", &[]), ("reward", &[]), ("ppo", few), ("dpo", &[]), ("grpo", few)];
+        for (stage, sets) in stages {
+            let setup = setup(stage, sets);
+            let mut device = Device::cpu();
+            let (run, config) = open_run(Some(&dir), &setup, &mut device).unwrap();
+            let mut shop = Workshop::new(run, device);
+            let rewards = ["ppo", "dpo", "grpo"].contains(&stage);
+            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards };
+            let counted = Footprint::count(&shop.device, wanted).unwrap();
+            let ready = prepare(&mut shop, config.clone(), &setup).unwrap();
+            assert_eq!(shop.device.most(), counted.tensors, "{stage}");
+            let mut work = ready.work;
+            let parts = work.parts(&mut shop.device).unwrap();
+            let saved: usize = parts.iter().map(|p| p.slabs[..3].iter().map(Vec::len).sum::<usize>()).sum();
+            assert_eq!(saved as u64 * 4, counted.trained * SAVED, "{stage}");
+            drop((work, parts));
+            shop.clear().unwrap();
+            let trainer = Trainer::new(shop, config, &setup).unwrap_or_else(|e| panic!("{stage}: {}", e.error));
+            let (_send, commands) = crossbeam_channel::unbounded();
+            trainer.run(&commands, &mut |_| {}).0.unwrap();
+        }
+    }
+
+    /// A refusal names a setting, and the setting fits.
+    #[test]
+    fn smaller_settings_become_smaller() {
+        let device = Device::cpu();
+        let plain = setup("pretrain", &[]);
+        for (stage, sizes) in [("pretrain", 2), ("sft", 2), ("reward", 2), ("ppo", 2)] {
+            let config = RunConfig { size: "12m".to_owned(), ..RunConfig::parse("", &plain.pairs(), stage).unwrap() };
+            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards: true };
+            let bytes =
+                |config: &RunConfig| Footprint::count(&device, Wanted { config, ..wanted }).unwrap().on_host(&device);
+            let all = smaller(wanted);
+            assert!(all.len() > sizes, "{stage}");
+            let first = bytes(&config);
+            for (setting, config) in &all {
+                assert!(bytes(config) <= first, "{stage}: {setting} takes more");
+            }
+            // The model is overridden: what remains of a size is its batch and its context.
+            assert!(all.iter().rev().take(sizes).all(|(setting, _)| setting.contains("--size")), "{stage}");
+        }
+    }
+}
