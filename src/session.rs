@@ -18,9 +18,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 pub use crate::train::event::{
     ActionView, Ask, BatchView, Cause, Choice, Command, DocumentView, Documents, DroppedDocument, DroppedView, Edit,
-    Event, Funnel, Lamp, Metric, Offer, PolicyReport, Refit, RewardReport, Role, RolloutView, RoomSource, RoomView,
-    RuleView, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, Tally, TaskInfo, TaskReport, TokenView,
-    TokenizerView, Trial, Turn, Twin, VotedPair, Who,
+    Event, Funnel, Lamp, LeftOut, Manner, Metric, Offer, PolicyReport, Refit, RewardReport, Role, RolloutView,
+    RoomSource, RoomView, RuleView, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, Tally, TaskInfo,
+    TaskReport, TokenView, TokenizerView, Trial, Turn, Twin, VotedPair, Who,
 };
 use crate::train::{Setup, TrainError, Trainer, Unready, Workshop, settled};
 

@@ -138,7 +138,7 @@ fn folders_that_are_no_runs() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["train", "--run", &at("file"), "--steps", "1"], &["file", "folder"]),
         (&["train", "--run", &at("full"), "--steps", "1"], &["letter.doc", "choose"]),
-        (&["train", "--run", &at("a b"), "--steps", "1"], &["a b", "A-Z"]),
+        (&["train", "--run", &at("a\nb"), "--steps", "1"], &["control character", "choose another name"]),
         (&["generate", "--run", &at("none"), "--prompt", "x"], &["no such run", "--run"]),
         (&["generate", "--run", &at("empty"), "--prompt", "x"], &["no run.toml"]),
         (&["generate", "--model", &at("none"), "--prompt", "x"], &["none", "no config.json"]),

@@ -9,7 +9,7 @@ use super::{Common, Outcome, output, signals::Stopping, train::visible};
 use crate::{
     data::clean::Funnel,
     store::Run,
-    train::{Corpus, Setup, TrainError, corpus, open_run, prune_data},
+    train::{Corpus, Setup, TrainError, corpus, keeps_tokenizer, open_run, prune_data},
 };
 
 /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
@@ -44,6 +44,9 @@ impl Data {
             }
             loaded => loaded?,
         };
+        if run.view().data_dir().join("tokenizer.json").is_file() {
+            keeps_tokenizer(&config, &corpus.tokenizer, &run.view().config().map_err(TrainError::from)?)?;
+        }
         prune_data(&run, &corpus.version)?;
         let mut whole = Funnel::default();
         corpus.funnels.iter().for_each(|(_, _, funnel)| whole.merge(funnel));

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Common, Failure, Outcome, ids::Ids, output};
 use crate::{
     compute::Device,
-    data::{self, Role, Tokenizer, Turn},
+    data::{Role, Turn, Words, read_in},
     nn::{Decoder, ModelConfig, Sampling, Weights, sample},
     store::{RealFs, RunView, newest_run},
     train::{STAGES, Stage, TrainError, model_folder},
@@ -24,7 +24,7 @@ pub(super) struct Generate {
     #[arg(long)]
     model: Option<PathBuf>,
     /// The stage whose newest checkpoint is taken
-    #[arg(long)]
+    #[arg(long, conflicts_with = "model")]
     stage: Option<String>,
     /// Text to continue
     #[arg(long, conflicts_with = "ids")]
@@ -70,6 +70,12 @@ struct Opened {
 }
 
 impl Generate {
+    /// The text to be gone on with.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> Option<&str> {
+        self.prompt.as_deref()
+    }
+
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let sampling = self.sampling(common)?;
         let folder = self.folder()?;
@@ -95,13 +101,16 @@ impl Generate {
         };
         let wrong = |what: String| Err(Failure::usage(what));
         if !(s.temperature.is_finite() && s.temperature >= 0.0) {
-            return wrong(format!("--temperature is {}; expected 0 or more", s.temperature));
+            return wrong(format!("--temperature is {}; expected 0 or more, and finite", s.temperature));
         }
         if !(s.top_p > 0.0 && s.top_p <= 1.0) {
             return wrong(format!("--top-p is {}; expected more than 0, at most 1", s.top_p));
         }
         if !(s.repetition_penalty.is_finite() && s.repetition_penalty > 0.0) {
-            return wrong(format!("--repetition-penalty is {}; expected more than 0", s.repetition_penalty));
+            return wrong(format!(
+                "--repetition-penalty is {}; expected more than 0, and finite",
+                s.repetition_penalty
+            ));
         }
         Ok(s)
     }
@@ -140,20 +149,24 @@ impl Generate {
     }
 
     fn text(&self, model: &mut Opened, prompt: &str, how: &Sampling) -> Outcome {
-        let text = model_folder::read_text(&model.folder, "tokenizer.json")?;
-        let Some(json) = text else {
+        let Some(tokenizer) = model_folder::tokenizer(&model.folder)? else {
             return Err(Failure::usage(format!(
                 "{} has no tokenizer.json; --prompt needs one, --ids does not",
                 model.folder.display()
             )));
         };
-        let settings = model_folder::read_text(&model.folder, "tokenizer_config.json")?;
-        let tokenizer = Tokenizer::from_json(&json, settings.as_deref()).map_err(TrainError::from)?;
+        if let Some(remark) = tokenizer.remark() {
+            output::note(remark);
+        }
         if prompt.is_empty() {
             return Err(Failure::usage("--prompt is empty; give at least one character"));
         }
-        let mut ends: Vec<u32> = model.config.eos_token_id.or(tokenizer.end_of_text()).into_iter().collect();
-        let tokens = if self.chat {
+        let mut ends = model_folder::ends(&model.folder, &model.config)?;
+        if ends.is_empty() {
+            ends.extend(tokenizer.end_of_text());
+        }
+        let question = [Turn::new(Role::User, prompt)];
+        let words = if self.chat {
             let Some(chat) = tokenizer.chat() else {
                 return Err(Failure::usage(format!(
                     "{} has no tokens of the chat template in its tokenizer.json, so it was never fine-tuned here; leave --chat out, or train it: danlu train --stage sft",
@@ -161,12 +174,28 @@ impl Generate {
                 )));
             };
             ends.push(chat.end);
-            data::encode_prompt(&[Turn::new(Role::User, prompt)], &tokenizer).map_err(TrainError::from)?
+            Words::Chat(&question)
         } else {
-            tokenizer.encode(prompt).map_err(TrainError::from)?
+            Words::Text(prompt)
         };
+        let window = model.config.max_position_embeddings;
+        let asked = read_in(words, &tokenizer, window, self.max_new_tokens).map_err(TrainError::from)?;
+        let (tokens, left_out) = (asked.ids, asked.left_out.tokens);
+        if tokens.len() == tokenizer.begin().len() {
+            return Err(Failure::usage("the tokenizer makes no token of --prompt; give another text"));
+        }
+        if left_out > 0 {
+            output::note(&format!(
+                "the first {left_out} tokens of the prompt are left out: the model has {window} positions (max_position_embeddings), and the answer keeps room there; a smaller --max-new-tokens leaves more of them for the prompt"
+            ));
+        }
+        if tokenizer.ends_texts() && !self.chat {
+            output::note(
+                "the tokenizer puts the end-of-text token behind every text; it is left out, since the prompt is gone on with",
+            );
+        }
         let known = tokenizer.vocab_size().min(model.config.vocab_size);
-        let mut stream = tokenizer.stream(true);
+        let mut stream = tokenizer.stream_rest(&tokens, true);
         let mut text = String::new();
         let json = self.json;
         let mut show = |piece: Option<String>| {
@@ -184,18 +213,20 @@ impl Generate {
         } else {
             output::text("");
         }
+        past_the_window(ids.len(), window);
         Ok(())
     }
 
     fn rows(&self, model: &mut Opened, path: &Path, how: &Sampling) -> Outcome {
         let ids = Ids::read(path, model.config.vocab_size)?;
         let known = model.config.vocab_size;
-        let ends: Vec<u32> = model.config.eos_token_id.into_iter().collect();
+        let ends = model_folder::ends(&model.folder, &model.config)?;
         let rows = ids
             .rows
             .iter()
             .map(|row| Ok(self.draw(model, row, known, &ends, how, |_| ())?.0))
             .collect::<Result<Vec<_>, Failure>>()?;
+        past_the_window(rows.iter().map(Vec::len).max().unwrap_or(0), model.config.max_position_embeddings);
         if self.json {
             output::json(&json!({"ids": rows}));
         } else {
@@ -239,5 +270,14 @@ impl Generate {
         drop(decoder);
         model.device.release(mark);
         Ok((all, reason))
+    }
+}
+
+/// Says that a text was longer than the model was made for.
+pub(super) fn past_the_window(tokens: usize, window: usize) {
+    if tokens > window {
+        output::note(&format!(
+            "the text has {tokens} tokens and the model was made for {window} positions (max_position_embeddings): expect what lies past them to be worse"
+        ));
     }
 }

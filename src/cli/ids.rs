@@ -31,9 +31,12 @@ impl Ids {
     pub(crate) fn read(path: &Path, vocab: usize) -> Result<Ids, Failure> {
         let bytes = read_limited(&RealFs, path, LIMIT, Links::Follow).map_err(crate::train::TrainError::from)?;
         let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()));
-        let file: File = serde_json::from_slice(&bytes).map_err(|e| {
-            wrong(format!("{e}; expected {{\"input_ids\": [[…], …]}} and, optionally, \"labels\" of the same shape"))
-        })?;
+        let file: File =
+            serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)).map_err(|e| {
+                wrong(format!(
+                    "{e}; expected {{\"input_ids\": [[…], …]}} and, optionally, \"labels\" of the same shape"
+                ))
+            })?;
         if file.input_ids.is_empty() {
             return Err(wrong("input_ids has no row".to_owned()));
         }

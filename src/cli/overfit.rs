@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Common, Failure, Outcome, ids::Ids, output};
+use super::{Common, Failure, Outcome, generate::past_the_window, ids::Ids, output};
 use crate::{
     nn::{AdamW, Learner, MicroBatch, StepOutcome},
     train::model_folder,
@@ -46,6 +46,7 @@ impl Overfit {
         }
         let (config, _, slab) = model_folder::load(&self.model)?;
         let ids = Ids::read(&self.ids, config.vocab_size)?;
+        past_the_window(ids.width(), config.max_position_embeddings);
         let mut device = common.device()?;
         let width = ids.width();
         let adamw = AdamW { weight_decay: self.weight_decay, clip: self.clip, ..AdamW::default() };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, Outcome, ids::Ids, output};
+use super::{Common, Outcome, generate::past_the_window, ids::Ids, output};
 use crate::{
     nn::{Evaluator, IGNORE_INDEX, Weights},
     train::model_folder,
@@ -32,6 +32,7 @@ impl Score {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let (config, table, slab) = model_folder::load(&self.model)?;
         let ids = Ids::read(&self.ids, config.vocab_size)?;
+        past_the_window(ids.width(), config.max_position_embeddings);
         let mut device = common.device()?;
         let weights = Weights::alloc(&mut device, "params", &table.into())?;
         weights.write(&mut device, &slab)?;

@@ -74,6 +74,7 @@ impl Train {
             sets: self.set.clone(),
             from: self.from.clone(),
             steps: self.steps,
+            alone: true,
             interactive: false,
             stop: stopping.flag(),
         };
@@ -151,7 +152,9 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss } => {
             let trained = train_loss.map_or(String::new(), |loss| format!(", {loss:.4} on its training text"));
             output::note(&format!(
-                "step {step:>6}  held-out {source}: loss {eval_loss:.4}, {eval_bits_per_byte:.3} bits a byte{trained}"
+                "step {step:>6}  held-out {source}: loss {}, {} bits a byte{trained}",
+                measured(*eval_loss, 4),
+                measured(*eval_bits_per_byte, 3)
             ));
         }
         Event::Probe { step, prompt, text, matched, length, .. } => {
@@ -161,36 +164,36 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
         Event::Note { step, text } => output::note(&format!("step {step:>6}  {text}")),
         Event::Task(t) => output::note(&format!(
-            "step {:>6}  {}: exact {:.1} %, char F1 {:.3}, ended {:.1} %, held-out loss {:.3} ({} examples)",
+            "step {:>6}  {}: exact {} %, char F1 {}, ended {} %, held-out loss {} ({} examples)",
             t.step,
             t.task,
-            100.0 * t.exact_match,
-            t.char_f1,
-            100.0 * t.end_rate,
-            t.eval_loss,
+            measured(100.0 * t.exact_match, 1),
+            measured(t.char_f1, 3),
+            measured(100.0 * t.end_rate, 1),
+            measured(t.eval_loss, 3),
             t.examples
         )),
         Event::Reward(r) => output::note(&format!(
-            "step {:>6}  held-out pairs: {:.1} % right (95 %: {:.1} to {:.1}), the longer one {:.1} %, margin {:.3} ({} pairs)",
+            "step {:>6}  held-out pairs: {} % right (95 %: {} to {}), the longer one {} %, margin {} ({} pairs)",
             r.step,
-            100.0 * r.accuracy,
-            100.0 * r.ci95.0,
-            100.0 * r.ci95.1,
-            100.0 * r.by_length,
-            r.margin,
+            measured(100.0 * r.accuracy, 1),
+            measured(100.0 * r.ci95.0, 1),
+            measured(100.0 * r.ci95.1, 1),
+            measured(100.0 * r.by_length, 1),
+            measured(r.margin, 3),
             r.pairs
         )),
         Event::Policy(p) => output::note(&format!(
-            "step {:>6}  {}: true {:.3} (95 %: {:.3} to {:.3}), reward {:.2}, KL {:.2}, ended {:.1} %, distinct-2 {:.3} ({} prompts)",
+            "step {:>6}  {}: true {} (95 %: {} to {}), reward {}, KL {}, ended {} %, distinct-2 {} ({} prompts)",
             p.step,
             p.task,
-            p.true_score,
-            p.ci95.0,
-            p.ci95.1,
-            p.reward,
-            p.kl,
-            100.0 * p.end_rate,
-            p.distinct2,
+            measured(p.true_score, 3),
+            measured(p.ci95.0, 3),
+            measured(p.ci95.1, 3),
+            measured(p.reward, 2),
+            measured(p.kl, 2),
+            measured(100.0 * p.end_rate, 1),
+            measured(p.distinct2, 3),
             p.prompts
         )),
         Event::Refused { text } => output::note(text),
@@ -209,11 +212,11 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
             checkpoint.as_ref().map_or("no checkpoint was written yet".to_owned(), |c| format!("{c} stands"))
         )),
         Event::Refitted(r) => output::note(&format!(
-            "reward model fitted to {} votes (each as {:.0} pairs): agrees with {:.0} %, before {:.0} %",
+            "reward model fitted to {} votes (each as {:.0} pairs): agrees with {} %, before {} %",
             r.votes,
             r.weight,
-            100.0 * r.agreement.1,
-            100.0 * r.agreement.0
+            measured(100.0 * r.agreement.1, 0),
+            measured(100.0 * r.agreement.0, 0)
         )),
         Event::Edited(e) => output::note(&format!("step {:>6}  {}: {}", e.step, e.cause.name(), visible(&e.text))),
         Event::Broken { step, text } => output::note(&format!("step {step:>6}  {}", visible(text))),
@@ -231,10 +234,17 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         | Event::Paused { .. }
         | Event::Resumed { .. }
         | Event::Finished { .. }
+        | Event::Manner(_)
+        | Event::PromptCut { .. }
         | Event::PromptText { .. }
         | Event::PromptDone { .. } => {}
     }
     Ok(())
+}
+
+/// A figure of an evaluation; – where there was nothing to measure it on.
+fn measured(x: f64, digits: usize) -> String {
+    if x.is_nan() { "–".to_owned() } else { format!("{x:.digits$}") }
 }
 
 /// Model output for a terminal: no control characters.

@@ -43,6 +43,7 @@ impl Workbench {
             sets: self.set.clone(),
             from: None,
             steps: None,
+            alone: false,
             interactive: true,
             stop: Arc::default(),
         };

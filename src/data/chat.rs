@@ -100,6 +100,12 @@ pub struct Example {
 }
 
 impl Example {
+    /// The beginning of every example: what the tokenizer puts before a text.
+    pub(super) fn begin(tokenizer: &Tokenizer) -> Self {
+        let ids = tokenizer.begin().to_vec();
+        Self { labels: vec![IGNORED; ids.len()], ids }
+    }
+
     /// Tokens that are learned. The very first token never is one: nothing precedes it.
     pub fn trained(&self) -> usize {
         self.labels.iter().skip(1).filter(|l| **l != IGNORED).count()
@@ -130,21 +136,29 @@ pub fn render(turns: &[Turn], generation_prompt: bool) -> String {
 /// A conversation as tokens, with what is learned of it. Words that spell a special token stay words.
 pub fn encode(conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Example, DataError> {
     let chat = chat_tokens(tokenizer)?;
-    let mut example = Example::default();
+    let mut example = Example::begin(tokenizer);
     for turn in &conversation.turns {
         example.extend(&encode_turn(turn, tokenizer, chat)?);
     }
     Ok(example)
 }
 
-/// Turns as tokens, with the assistant's next turn opened at the end.
+/// Turns as tokens, what the tokenizer puts before a text first, and the assistant's next turn opened at the end.
 pub fn encode_prompt(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<u32>, DataError> {
+    let chat = chat_tokens(tokenizer)?;
+    let mut ids = tokenizer.begin().to_vec();
+    ids.extend(encode_turns(turns, tokenizer)?);
+    ids.push(chat.assistant);
+    Ok(ids)
+}
+
+/// Turns as tokens, with nothing before and nothing behind them.
+pub(super) fn encode_turns(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<u32>, DataError> {
     let chat = chat_tokens(tokenizer)?;
     let mut ids = Vec::new();
     for turn in turns {
         ids.extend(encode_turn(turn, tokenizer, chat)?.ids);
     }
-    ids.push(chat.assistant);
     Ok(ids)
 }
 
@@ -155,7 +169,7 @@ pub(super) fn encode_turn(turn: &Turn, tokenizer: &Tokenizer, chat: ChatTokens) 
         Role::User => chat.user,
         Role::Assistant => chat.assistant,
     };
-    let words = tokenizer.encode(&turn.content)?;
+    let words = tokenizer.encode_turn(&turn.content)?;
     let mut ids = Vec::with_capacity(words.len() + 2);
     ids.push(opening);
     ids.extend(words);

@@ -202,7 +202,8 @@ fn fit(conversation: &Conversation, tokenizer: &Tokenizer, chat: ChatTokens, mos
     let turns = turns?;
     let system = usize::from(conversation.turns.first().is_some_and(|t| t.role == Role::System));
     let tokens = |turns: &[Example]| turns.iter().map(|t| t.ids.len()).sum::<usize>();
-    let head = tokens(&turns[..system]);
+    let begin = Example::begin(tokenizer);
+    let head = begin.ids.len() + tokens(&turns[..system]);
     // Tokens with everything before the turn left out, and the same at the newest exchange.
     let mut left = head + tokens(&turns[system..]);
     let mut last = left;
@@ -211,7 +212,7 @@ fn fit(conversation: &Conversation, tokenizer: &Tokenizer, chat: ChatTokens, mos
         if start == system || conversation.turns[start].role == Role::User {
             last = left;
             if left <= most {
-                let mut example = Example::default();
+                let mut example = begin;
                 for turn in turns[..system].iter().chain(&turns[start..]) {
                     example.extend(turn);
                 }

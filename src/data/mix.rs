@@ -30,6 +30,16 @@ pub struct Shape {
     pub micros: usize,
 }
 
+impl std::fmt::Display for Shape {
+    /// Rows and their tokens, as in `16 × 64 tokens`; several micro-batches in front.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.micros != 1 {
+            write!(f, "{} × ", self.micros)?;
+        }
+        write!(f, "{} × {} tokens", self.rows, self.window)
+    }
+}
+
 /// The mix from a step on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
@@ -168,11 +178,11 @@ fn parts(weights: &[f64]) -> Result<Vec<u32>, DataError> {
 
 fn checked(shape: Shape) -> Result<Shape, DataError> {
     if shape.rows == 0 || shape.window == 0 || shape.micros == 0 {
-        return Err(DataError::Mix(format!("batches of {shape:?} hold no token")));
+        return Err(DataError::Mix(format!("a batch of {shape} holds no token")));
     }
     let tokens = shape.rows.checked_mul(shape.window).and_then(|n| n.checked_mul(shape.micros));
     if tokens.is_none_or(|n| n > MOST_TOKENS) {
-        return Err(DataError::Mix(format!("batches of {shape:?} hold more than {MOST_TOKENS} tokens a step")));
+        return Err(DataError::Mix(format!("a batch of {shape} holds more than {MOST_TOKENS} tokens a step")));
     }
     Ok(shape)
 }

@@ -12,6 +12,7 @@
 //! The way of a preference: [`preference`] reads the usual forms, makes pairs of tokens and holds some
 //! out; [`rules`] are the truth of the built-in tasks, [`diversity`] what can be seen without it.
 
+pub mod asked;
 pub mod batch;
 pub mod builtin;
 pub mod chat;
@@ -38,6 +39,7 @@ pub mod unit;
 
 pub use error::DataError;
 
+pub use asked::{Asked, LeftOut, Words, most_read, read_in};
 pub use batch::{Batch, Batcher};
 pub use builtin::{
     CHAT_PROBES, ChatProbe, PROBES, TaskPrompt, chats as builtin_chats, conversations as builtin_conversations,
@@ -61,4 +63,4 @@ pub use read::{Format, read};
 pub use rules::{Fault, RULES, Rule, Verdict};
 pub use source::{Packed, Source, chat_texts, pack, training_texts};
 pub use split::split;
-pub use tokenizer::{ChatTokens, StreamDecoder, TextGroup, Tokenizer, train_bpe, train_char};
+pub use tokenizer::{ChatTokens, SPECIAL_TOKENS, StreamDecoder, TextGroup, Tokenizer, train_bpe, train_char};

@@ -113,17 +113,12 @@ impl Stream {
         documents: impl IntoIterator<Item = &'a Document>,
         tokenizer: &Tokenizer,
     ) -> Result<Self, DataError> {
-        let Some(end) = tokenizer.end_of_text() else {
-            return Err(DataError::Tokenizer("it has no end-of-text token to put between documents".into()));
-        };
         let mut stream = Self::default();
         let mut ids = Vec::new();
         for document in documents {
-            let head = tokenizer.encode(document.head())?;
-            stream.heads.push(head.len() as u32);
-            ids.extend(head);
-            ids.extend(tokenizer.encode(document.body())?);
-            ids.push(end);
+            let (document_ids, head) = tokenizer.encode_document(document.head(), document.body())?;
+            stream.heads.push(head as u32);
+            ids.extend(document_ids);
             stream.starts.push(ids.len());
             stream.bytes += document.text().len() as u64;
         }

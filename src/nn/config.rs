@@ -49,7 +49,9 @@ pub struct ModelConfig {
     pub initializer_range: f32,
     /// Dropout on the residual branches while training; danlu's own field, 0 by default.
     pub dropout: f32,
-    /// End-of-text token.
+    /// Begin-of-text token, where there is one.
+    pub bos_token_id: Option<u32>,
+    /// End-of-text token; of several the first.
     pub eos_token_id: Option<u32>,
     /// Padding token; never the end-of-text token.
     pub pad_token_id: Option<u32>,
@@ -117,6 +119,7 @@ impl ModelConfig {
             tie_word_embeddings: true,
             initializer_range: 0.02,
             dropout: 0.0,
+            bos_token_id: None,
             eos_token_id: None,
             pad_token_id: None,
         }
@@ -160,11 +163,6 @@ impl ModelConfig {
         if !(self.initializer_range.is_finite() && self.initializer_range >= 0.0) {
             return wrong(format!("initializer_range is {}; expected 0 or more", self.initializer_range));
         }
-        for (name, id) in [("eos_token_id", self.eos_token_id), ("pad_token_id", self.pad_token_id)] {
-            if id.is_some_and(|id| id as usize >= self.vocab_size) {
-                return wrong(format!("{name} is {id:?}, outside the vocabulary of {}", self.vocab_size));
-            }
-        }
         Ok(())
     }
 
@@ -200,7 +198,7 @@ impl ModelConfig {
             "attention_dropout": 0.0,
             "mlp_bias": false,
             "danlu_dropout": exact(self.dropout),
-            "bos_token_id": null,
+            "bos_token_id": self.bos_token_id,
             "eos_token_id": self.eos_token_id,
             "pad_token_id": self.pad_token_id,
             "dtype": "float32",
@@ -263,6 +261,27 @@ impl ModelConfig {
     }
 }
 
+/// The tokens that end a text, by the `eos_token_id` of a `config.json` or `generation_config.json`: an id, a list of
+/// them, or null. Ids outside the vocabulary can never be drawn, and are left out.
+pub fn end_ids(map: &Map<String, Value>, vocab_size: usize) -> Result<Vec<u32>, ConfigError> {
+    const KEY: &str = "eos_token_id";
+    let Some(value) = map.get(KEY).filter(|v| !v.is_null()) else { return Ok(Vec::new()) };
+    let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let mut ends = Vec::new();
+    for id in ids.iter().filter(|v| !v.is_null()) {
+        let Some(id) = id.as_i64() else {
+            return wrong(format!("{KEY} is {value}; expected a token id, a list of them, or null"));
+        };
+        if let Ok(id) = u32::try_from(id)
+            && (id as usize) < vocab_size
+            && !ends.contains(&id)
+        {
+            ends.push(id);
+        }
+    }
+    Ok(ends)
+}
+
 /// The architecture of a scalar model.
 const SCALAR: &str = "LlamaForSequenceClassification";
 
@@ -301,14 +320,10 @@ impl Reader<'_> {
         v.as_bool().map_or_else(|| wrong(format!("{key} is {v}; expected true or false")), Ok)
     }
 
-    /// A token id; of a list the first is taken.
-    fn token(&self, key: &str) -> Result<Option<u32>, ConfigError> {
-        let Some(v) = self.get(key) else { return Ok(None) };
-        let first = v.as_array().and_then(|a| a.first()).unwrap_or(v);
-        match first.as_u64().and_then(|n| u32::try_from(n).ok()) {
-            Some(n) => Ok(Some(n)),
-            None => wrong(format!("{key} is {v}; expected a token id")),
-        }
+    /// A token that is only written down: what is no id of the vocabulary (Llama's padding is −1) is none.
+    fn token(&self, key: &str, vocab_size: usize) -> Option<u32> {
+        let id = self.get(key)?.as_u64().and_then(|n| u32::try_from(n).ok())?;
+        ((id as usize) < vocab_size).then_some(id)
     }
 
     /// Refuses a field that is there with another value than the only one computed.
@@ -378,8 +393,10 @@ impl Reader<'_> {
         let hidden_size = self.need("hidden_size")?;
         let num_attention_heads = self.need("num_attention_heads")?;
         let head_dim = self.size("head_dim")?.unwrap_or(hidden_size / num_attention_heads.max(1));
+        let vocab_size = self.need("vocab_size")?;
+        let ends = end_ids(self.0, vocab_size)?;
         let config = ModelConfig {
-            vocab_size: self.need("vocab_size")?,
+            vocab_size,
             hidden_size,
             intermediate_size: self.need("intermediate_size")?,
             num_hidden_layers: self.need("num_hidden_layers")?,
@@ -392,8 +409,9 @@ impl Reader<'_> {
             tie_word_embeddings: self.flag("tie_word_embeddings", false)?,
             initializer_range: self.number("initializer_range", 0.02)?,
             dropout: self.number("danlu_dropout", 0.0)?,
-            eos_token_id: self.token("eos_token_id")?,
-            pad_token_id: self.token("pad_token_id")?,
+            bos_token_id: self.token("bos_token_id", vocab_size),
+            eos_token_id: ends.first().copied(),
+            pad_token_id: self.token("pad_token_id", vocab_size),
         };
         config.validate()?;
         Ok(config)
@@ -433,12 +451,39 @@ mod tests {
             ("hidden_size", json!(0)),
             ("head_dim", json!(33)),
             ("model_type", json!("gpt2")),
-            ("eos_token_id", json!(9999)),
+            ("eos_token_id", json!("</s>")),
+            ("eos_token_id", json!([2, "</s>"])),
         ];
         for (key, value) in refused {
             let error = with(key, value.clone()).unwrap_err().to_string();
             assert!(error.contains(key) || error.contains("rope"), "{key} = {value}: {error}");
         }
+    }
+
+    #[test]
+    fn ends_are_a_set_and_ids_that_nothing_uses_are_not_judged() {
+        let ends = |value: Value| end_ids(json!({"eos_token_id": value}).as_object().unwrap(), 4096).unwrap();
+        assert_eq!(ends(json!(2)), [2]);
+        assert_eq!(ends(json!([5, 2, 5, null])), [5, 2]);
+        assert_eq!(ends(json!([9999, -1, 7])), [7]);
+        assert!(ends(json!(null)).is_empty() && ends(json!([])).is_empty());
+        assert_eq!(with("eos_token_id", json!([9, 3])).unwrap().eos_token_id, Some(9));
+        for (key, value) in [
+            ("pad_token_id", json!(-1)),
+            ("pad_token_id", json!(4096)),
+            ("pad_token_id", json!([1])),
+            ("bos_token_id", json!(128_000)),
+            ("bos_token_id", json!("<s>")),
+            ("eos_token_id", json!(9999)),
+        ] {
+            let config = with(key, value.clone()).unwrap();
+            assert_eq!(
+                (config.bos_token_id, config.eos_token_id, config.pad_token_id),
+                (None, None, None),
+                "{key} {value}"
+            );
+        }
+        assert_eq!(with("bos_token_id", json!(7)).unwrap().bos_token_id, Some(7));
     }
 
     #[test]

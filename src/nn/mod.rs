@@ -22,7 +22,7 @@ mod training;
 
 pub use arithmetic::{Estimate, estimate};
 pub use batch_decode::{BatchDecoder, Completion, Prompt};
-pub use config::{ConfigError, Head, ModelConfig, PRESETS, Preset, preset};
+pub use config::{ConfigError, Head, ModelConfig, PRESETS, Preset, end_ids, preset};
 pub use decode::Decoder;
 pub use evaluate::{Evaluator, ScalarEvaluator};
 pub use forward::logit_rows;

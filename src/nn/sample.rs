@@ -58,12 +58,15 @@ pub fn draw(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> Drawn {
         let mut done = std::collections::HashSet::new();
         for id in seen {
             if let (true, Some(x)) = (done.insert(*id), logits.to_mut().get_mut(*id as usize)) {
-                *x = if *x > 0.0 { *x / how.repetition_penalty } else { *x * how.repetition_penalty };
+                let penalised = if *x > 0.0 { *x / how.repetition_penalty } else { *x * how.repetition_penalty };
+                // An extreme penalty leaves the number line; what was a number stays one, or it could not be drawn.
+                *x = if x.is_finite() { penalised.clamp(f32::MIN, f32::MAX) } else { *x };
             }
         }
     }
     let logits = &*logits;
-    if how.temperature <= 0.0 || how.top_k == 1 {
+    // Below 2.9e-39 the reciprocal is infinite: that is the limit, the likeliest token.
+    if how.temperature <= 0.0 || !(1.0 / how.temperature).is_finite() || how.top_k == 1 {
         return likeliest(logits);
     }
     let lot = f64::from(rng::uniform(how.seed, rng::Purpose::Sample, 0, index));
@@ -106,10 +109,14 @@ pub fn draw(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> Drawn {
     Drawn { id: order[at], logprob: (weights[at] / total).ln() as f32 }
 }
 
-/// The likeliest token, for certain.
+/// The likeliest token, for certain; what is not finite is never drawn.
 fn likeliest(logits: &[f32]) -> Drawn {
-    let id = logits.iter().enumerate().fold(0, |b, (i, v)| if *v > logits[b] { i } else { b }) as u32;
-    Drawn { id, logprob: 0.0 }
+    let finite = logits.iter().enumerate().filter(|(_, v)| v.is_finite());
+    let best = finite.fold(None, |best, (i, v)| match best {
+        Some((_, most)) if *v <= most => best,
+        _ => Some((i, *v)),
+    });
+    Drawn { id: best.map_or(0, |(i, _)| i as u32), logprob: 0.0 }
 }
 
 /// Tokens that are summed up together.
@@ -164,6 +171,34 @@ mod tests {
         assert_eq!(draw(Sampling { top_p: 0.1, ..all }).into_iter().collect::<Vec<_>>(), [1]);
         let penalty = Sampling { repetition_penalty: 10.0, ..Sampling::greedy() };
         assert_eq!(sample(&logits, &[1, 1], &penalty, 0), 2);
+    }
+
+    #[test]
+    fn no_temperature_and_no_penalty_leaves_the_number_line() {
+        let logits = [0.5, 2.0, f32::NAN, 1.0, -3.0];
+        let plain = Sampling { top_k: 0, ..Sampling::default() };
+        for temperature in [0.0, 1e-45, 1e-44, 2e-39, 2.9e-39, 3e-39, 1.2e-38, 1e-30] {
+            for how in [plain, Sampling { top_k: 3, ..plain }, Sampling { top_p: 1e-45, ..plain }] {
+                let how = Sampling { temperature, ..how };
+                assert!((0..50).all(|i| draw(&logits, &[], &how, i) == Drawn { id: 1, logprob: 0.0 }), "{how:?}");
+            }
+        }
+        for temperature in [1e30, f32::MAX] {
+            let how = Sampling { temperature, ..plain };
+            let drawn: std::collections::BTreeSet<u32> = (0..400).map(|i| sample(&logits, &[], &how, i)).collect();
+            assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [0, 1, 3, 4]);
+        }
+        for repetition_penalty in [f32::MIN_POSITIVE, 1e-45, 1e38, f32::MAX] {
+            for how in [Sampling { repetition_penalty, ..plain }, Sampling { repetition_penalty, ..Sampling::greedy() }]
+            {
+                let drawn = draw(&logits, &[1, 4], &how, 3);
+                assert!(drawn.id != 2 && drawn.logprob.is_finite(), "{how:?}: {drawn:?}");
+                if repetition_penalty < 1.0 {
+                    assert_eq!(drawn.id, 1, "{how:?}");
+                }
+            }
+        }
+        assert_eq!(sample(&[f32::NAN, 1.0, 3.0], &[], &Sampling::greedy(), 0), 2);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod checkpoint;
 mod error;
 mod fault;
+mod foreign;
 mod fs;
 mod lock;
 mod log;
@@ -24,11 +25,12 @@ mod watch;
 pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
+pub use foreign::{LFS_POINTER, is_lfs_pointer, no_model};
 pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use lock::RunLock;
 pub use log::{Log, Tail, each_record, read_from};
 pub use manifest::{CheckpointId, FileInfo, MANIFEST};
-pub use names::{MAX_NAME, is_plain, is_prepared, is_stage};
+pub use names::{MAX_NAME, is_plain, is_prepared, is_stage, refuse_name};
 pub use prepared::{Draft, Preparer};
 pub use run::{Run, RunView, newest_run, next_run_name};
 pub use safetensors::{

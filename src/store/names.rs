@@ -15,6 +15,41 @@ pub fn is_plain(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// Longest name of a file or folder, in bytes, that common file systems have.
+pub(super) const LONGEST: usize = 255;
+
+/// Why a folder of that name cannot be made, if it cannot. A run's name is its user's: any script, spaces and signs,
+/// as long as the file system takes it, it stays in its place, and a terminal can show it.
+pub fn refuse_name(name: &str) -> Option<String> {
+    let windows = ['<', '>', ':', '"', '|', '?', '*', '\\'];
+    if name.is_empty() || name == "." || name == ".." {
+        return Some("it has no name of its own; choose one".to_owned());
+    }
+    if name.len() > LONGEST {
+        return Some(format!(
+            "its name has {} bytes, and {LONGEST} is the most that a file system takes; choose a shorter one",
+            name.len()
+        ));
+    }
+    if name.contains('/') || name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return Some("its name holds a control character or /; choose another name".to_owned());
+    }
+    if is_scratch(name) {
+        return Some("its name is one that danlu gives to what it is writing; choose another name".to_owned());
+    }
+    if cfg!(windows) && (name.contains(windows) || name.ends_with(['.', ' '])) {
+        return Some(
+            "its name holds a character, or ends in one, that Windows does not take; choose another name".to_owned(),
+        );
+    }
+    None
+}
+
+/// Whether a folder of that name is looked at where runs are listed: hidden ones are not.
+pub(crate) fn is_listed(name: &str) -> bool {
+    !name.starts_with('.')
+}
+
 /// Whether `name` may name a stage: lower case, so that no file system confuses two, and no `-`, which ends
 /// the stage in a checkpoint's name.
 pub fn is_stage(name: &str) -> bool {
@@ -78,6 +113,32 @@ mod tests {
         }
         for bad in ["", ".", "..", ".x", "a/b", "a\\b", "a\0", "诗", "a b", &"a".repeat(65)] {
             assert!(!is_plain(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_runs_name_is_its_users() {
+        for good in [
+            "我的丹炉",
+            "my run",
+            "-dash",
+            "...",
+            ".hidden",
+            "a ",
+            " a",
+            "炉🔥",
+            "a:b",
+            "é",
+            &"a".repeat(255),
+            "run.toml",
+        ] {
+            assert_eq!(refuse_name(good), None, "{good}");
+        }
+        let long = "炉".repeat(86);
+        for bad in
+            ["", ".", "..", "a/b", "a\0", "a\nb", "\u{1b}[2J", "\u{7f}", "\u{9b}", &long, &Scratch::Making.name("a")]
+        {
+            assert!(refuse_name(bad).is_some(), "{bad:?}");
         }
     }
 

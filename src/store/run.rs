@@ -13,7 +13,7 @@ use super::{
     fs::{Fs, Kind, Links, ensure_dirs, read_limited, write_atomically},
     lock::RunLock,
     log::Log,
-    names::{MAX_NAME, Scratch, is_plain, is_scratch},
+    names::{LONGEST, Scratch, is_listed, is_scratch, refuse_name},
     prepared::Preparer,
 };
 
@@ -140,6 +140,11 @@ impl Run {
     /// Makes a new run in `dir` with the text `config` as its run.toml. The folder may be missing or empty;
     /// a run that is there is an error.
     pub fn create(disk: Arc<dyn Fs>, dir: &Path, config: &str) -> Result<Self, StoreError> {
+        // One that is too long cannot even be looked at.
+        let long = dir.iter().map(|part| part.to_string_lossy()).filter(|part| part.len() > LONGEST);
+        if let Some(what) = long.filter_map(|part| refuse_name(&part)).next() {
+            return Err(StoreError::input(dir, what));
+        }
         if disk.kind(&dir.join(CONFIG)).at("look at", dir)?.is_some() {
             return Err(StoreError::input(dir, "the run is there already; open it, or choose another name"));
         }
@@ -176,10 +181,7 @@ impl Run {
     fn prepare(disk: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
         match disk.list(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let name = dir.file_name().unwrap_or_default().to_string_lossy();
-                if !is_plain(&name) {
-                    let what =
-                        format!("a run's name has 1 to {MAX_NAME} of A-Z, a-z, 0-9, ., _ and -, and no dot first");
+                if let Some(what) = refuse_path(disk, dir)? {
                     return Err(StoreError::input(dir, what));
                 }
                 ensure_dirs(disk, dir)
@@ -330,6 +332,24 @@ impl Run {
     }
 }
 
+/// Why a folder cannot be made there, by the names of all that would be made.
+fn refuse_path(disk: &dyn Fs, dir: &Path) -> Result<Option<String>, StoreError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(what) = refuse_name(&name) {
+        return Ok(Some(what));
+    }
+    for above in dir.ancestors().skip(1) {
+        let Some(name) = above.file_name() else { continue };
+        if disk.kind(above).at("look at", above)?.is_some() {
+            break;
+        }
+        if let Some(what) = refuse_name(&name.to_string_lossy()) {
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
+}
+
 /// The run in the folder `runs` that was last written to; of several at the same time the last by name.
 pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreError> {
     let mut newest: Option<(SystemTime, String)> = None;
@@ -361,7 +381,7 @@ fn list_runs(disk: &dyn Fs, runs: &Path) -> Result<Vec<String>, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => {
             let folders = listed.at("list", runs)?.into_iter().filter(|entry| entry.kind == Kind::Dir);
-            Ok(folders.map(|entry| entry.name).filter(|name| is_plain(name)).collect())
+            Ok(folders.map(|entry| entry.name).filter(|name| is_listed(name)).collect())
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     compute::Device,
-    data::{StreamDecoder, Tokenizer},
+    data::{StreamDecoder, Tokenizer, Words, read_in},
     nn::{self, Decoder, Drawn},
 };
 
@@ -48,6 +48,7 @@ impl Answer {
             id,
             asked: None,
             who,
+            text: tokenizer.stream_rest(&tokens, true),
             start: tokens.len(),
             seen: tokens,
             unread: None,
@@ -55,7 +56,6 @@ impl Answer {
             sampling,
             left: max_new_tokens,
             logprobs: Vec::new(),
-            text: tokenizer.stream(true),
             started: Instant::now(),
         }
     }
@@ -68,6 +68,11 @@ impl Answer {
     /// What was drawn so far, without the token that ended it.
     pub(super) fn drawn(&self) -> &[u32] {
         &self.seen[self.start..]
+    }
+
+    /// The text of what was drawn so far.
+    pub(super) fn words(&self, tokenizer: &Tokenizer) -> String {
+        tokenizer.decode_turn(&self.seen[..self.start], self.drawn(), true)
     }
 
     /// Mean log p of the drawn tokens as they were drawn, the one that ended it included.
@@ -164,12 +169,13 @@ pub(super) fn probe(
     prompt: &str,
     expected: &str,
 ) -> Result<(String, usize), TrainError> {
-    let mut seen = tokenizer.encode(prompt)?;
+    let room = tokenizer.encode_rest(expected)?.len();
+    let mut seen = read_in(Words::Text(prompt), tokenizer, decoder.capacity(), room)?.ids;
     let start = seen.len();
-    let room = tokenizer.encode(expected)?.len();
-    if start == 0 || start + room > decoder.capacity() {
+    if start == 0 {
         return Ok((String::new(), 0));
     }
+    let room = room.min(decoder.capacity().saturating_sub(start));
     decoder.reset();
     let mut unread = start;
     for _ in 0..room {
@@ -180,7 +186,7 @@ pub(super) fn probe(
         seen.push(next);
         unread = 1;
     }
-    let text = tokenizer.decode(&seen[start..], true);
+    let text = tokenizer.decode_rest(&seen[..start], &seen[start..], true);
     let matched = text.chars().zip(expected.chars()).take_while(|(a, b)| a == b).count();
     Ok((text, matched))
 }

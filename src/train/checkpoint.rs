@@ -192,7 +192,7 @@ pub fn files<'a>(
     });
     files.extend([
         NewFile::bytes("generation_config.json", pretty(&generation)),
-        NewFile::bytes("tokenizer.json", tokenizer.json()),
+        NewFile::bytes("tokenizer.json", tokenizer.checkpoint_json()),
         NewFile::bytes(
             "tokenizer_config.json",
             tokenizer.config_json(config.max_position_embeddings, chat_template(tokenizer)),

@@ -9,7 +9,7 @@ use super::{
     checkpoint::{self, State},
     error::TrainError,
     event::{Refit, StepReport},
-    lines,
+    lines, model_folder,
     pairs::{self, Answers},
     prepare::{Opening, same_words},
     reward_model::RewardModel,
@@ -87,8 +87,7 @@ impl Critic {
             return Ok(None);
         }
         let mut config = o.model.clone();
-        config.eos_token_id = tokenizer.end_of_text();
-        config.pad_token_id = tokenizer.pad();
+        model_folder::name_tokens(&mut config, tokenizer);
         let ballots = cast.iter().map(|v| votes::ballot(v, tokenizer, o.plan.context));
         let ballots = ballots.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         let how = o.config.reward_plan()?;

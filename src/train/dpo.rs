@@ -201,7 +201,7 @@ impl Method for Dpo {
                 step: done,
                 source: "all".to_owned(),
                 eval_loss: loss.loss,
-                eval_bits_per_byte: 0.0,
+                eval_bits_per_byte: f64::NAN,
                 train_loss: None,
             },
             Event::Note {

@@ -105,7 +105,7 @@ pub(super) fn difference(old: &Terms, new: &Terms) -> String {
         words.push(format!("learning_rate {:e} → {:e}", old.learning_rate, new.learning_rate));
     }
     if old.shape != new.shape {
-        words.push(format!("batch {:?} → {:?}", old.shape, new.shape));
+        words.push(format!("batch {} → {}", old.shape, new.shape));
     }
     if old.data != new.data {
         words.push(OTHER_DATA.to_owned());

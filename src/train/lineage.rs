@@ -197,7 +197,8 @@ pub(super) fn weights_of(
     let mut same = theirs.clone();
     // What training may change, or what the tokenizer settles, is no matter of shape.
     (same.dropout, same.initializer_range) = (model.dropout, model.initializer_range);
-    (same.eos_token_id, same.pad_token_id) = (model.eos_token_id, model.pad_token_id);
+    (same.bos_token_id, same.eos_token_id, same.pad_token_id) =
+        (model.bos_token_id, model.eos_token_id, model.pad_token_id);
     same.max_position_embeddings = model.max_position_embeddings;
     if model.vocab_size > theirs.vocab_size {
         same.vocab_size = model.vocab_size;

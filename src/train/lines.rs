@@ -96,6 +96,8 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
         | Event::Batch(_)
         | Event::Rollout(_)
         | Event::Offered(_)
+        | Event::Manner(_)
+        | Event::PromptCut { .. }
         | Event::PromptText { .. }
         | Event::PromptDone { .. } => return None,
     };

@@ -233,9 +233,10 @@ fn draw_own(
     let mut pairs = 0_u64;
     for (asked, answers) in asked.iter().zip(answers.chunks(EACH)) {
         let (rule, prompt) = (asked.task, &asked.prompt);
+        let before = question(prompt, tokenizer)?;
         let mut sides: BTreeMap<bool, Vec<String>> = BTreeMap::new();
         for a in answers {
-            let answer = tokenizer.decode(&a.ids, true);
+            let answer = tokenizer.decode_turn(&before, &a.ids, true);
             // One that did not end cannot be told from one that did, once it is written out.
             if a.ended && !answer.trim().is_empty() {
                 sides.entry(rule.judge(prompt, &answer, a.ended).good).or_default().push(answer);

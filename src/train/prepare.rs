@@ -9,7 +9,7 @@ use super::{
     error::TrainError,
     event::{RunInfo, StageInfo},
     footprint::{Footprint, Wanted, fit},
-    lineage, model_folder,
+    lineage, model_folder, notices,
     plan::StagePlan,
     setup::Setup,
     stage::Stage,
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     compute::Device,
     data::{History, Tokenizer},
-    nn::{ModelConfig, ParamTable},
+    nn::{ModelConfig, ParamTable, Schedule},
     store::{Checkpoint, CheckpointId, Run, StoreError},
 };
 
@@ -115,6 +115,12 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let pinned = lineage::pinned(run.view())?;
     // A stage taken past its length decays at its new end.
     plan.schedule.steps = plan.schedule.steps.max(target);
+    notes.extend(notices::of_plan(&config, stage, &plan));
+    notes.extend(notices::idle_pairs(&run.view().config()?, setup, stage));
+    let peak = Schedule { peak: work.peak().unwrap_or(plan.schedule.peak), ..plan.schedule };
+    notes.extend(notices::of_rate(run.view(), stage, done, target, |step| {
+        work.rate(step).unwrap_or_else(|| peak.rate(step))
+    }));
     let (trained, told) = (work.model(), footprint.told(device));
     let info = RunInfo {
         name: run.view().name(),
@@ -141,6 +147,7 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
         memory: told.device,
         host_memory: told.host,
         sources: work.sources(),
+        manner: config.manner(),
     };
     Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config })
 }
@@ -149,11 +156,11 @@ impl Opening<'_> {
     /// The tokenizer that the run's earlier stages made.
     pub(super) fn known_tokenizer(&self) -> Result<Tokenizer, TrainError> {
         let dir = self.run.view().data_dir();
-        let json = model_folder::read_text(&dir, "tokenizer.json")?.ok_or_else(|| {
+        let tokenizer = model_folder::tokenizer(&dir)?.ok_or_else(|| {
             TrainError::Input(format!("{} has no tokenizer.json; train the stage before this one first", dir.display()))
         })?;
-        let settings = model_folder::read_text(&dir, "tokenizer_config.json")?;
-        Ok(Tokenizer::from_json(&json, settings.as_deref())?)
+        notices::keeps_tokenizer(self.config, &tokenizer, &self.run.view().config()?)?;
+        Ok(tokenizer)
     }
 
     /// The newest checkpoint of the stage itself that verifies.
@@ -238,12 +245,6 @@ impl Opening<'_> {
                     state.seed, self.config.seed
                 )));
             }
-            if self.setup.from.is_some() {
-                self.notes.push(format!(
-                    "{} goes on from its own checkpoint; --from starts only a stage that has none",
-                    stage.name
-                ));
-            }
             return Ok(Resumed { state, slabs: Some(slabs), params: Vec::new() });
         }
         let mut state = State::new(stage.name, self.config.seed, history, String::new());
@@ -283,15 +284,14 @@ fn with_this(mut stages: Vec<StageInfo>, stage: &Stage, done: usize) -> Vec<Stag
 
 /// Refuses weights for whom the run's ids would mean other words.
 fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Result<(), TrainError> {
-    let Some(json) = model_folder::read_text(from, "tokenizer.json")? else {
+    let Some(theirs) = model_folder::tokenizer(from)? else {
         notes.push(format!(
             "--from {}: it has no tokenizer.json; the run's own is used, and whether its ids mean the same to these weights cannot be told",
             from.display()
         ));
         return Ok(());
     };
-    let settings = model_folder::read_text(from, "tokenizer_config.json")?;
-    let theirs = Tokenizer::from_json(&json, settings.as_deref())?;
+    notes.extend(theirs.remark().map(|remark| format!("--from {}: {remark}", from.display())));
     // Ours may have grown by the template's tokens since.
     match other_word(&theirs, ours, theirs.vocab_size()) {
         Some(other) => Err(TrainError::Input(format!(
@@ -316,7 +316,7 @@ pub(super) fn same_words(checkpoint: &Checkpoint, ours: &Tokenizer) -> Result<()
     let read = |name: &str| -> Result<String, TrainError> {
         Ok(String::from_utf8_lossy(&checkpoint.read(name, TOKENIZER_LIMIT)?).into_owned())
     };
-    let theirs = Tokenizer::from_json(&read("tokenizer.json")?, Some(&read("tokenizer_config.json")?))?;
+    let theirs = Tokenizer::from_own_json(&read("tokenizer.json")?, Some(&read("tokenizer_config.json")?))?;
     match other_word(&theirs, ours, theirs.vocab_size().max(ours.vocab_size())) {
         Some(other) => Err(TrainError::Input(format!(
             "the tokenizer of {} is another one than the run's in data/tokenizer.json: {other}; put back the one that the run was made with, or remove that checkpoint",

@@ -11,7 +11,7 @@ use super::{
     error::TrainError,
     event::{Event, SourceInfo, SourceUse},
     footprint::Counting,
-    lineage,
+    lineage, model_folder,
     pairs::{self, Answers},
     prepare::{Opened, Opening},
     reward_model::RewardModel,
@@ -35,8 +35,7 @@ pub(super) struct Reward {
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let tokenizer = o.known_tokenizer()?;
     let (mut model, plan, how) = (o.model.clone(), o.plan.clone(), o.config.reward_plan()?);
-    model.eos_token_id = tokenizer.end_of_text();
-    model.pad_token_id = tokenizer.pad();
+    model_folder::name_tokens(&mut model, &tokenizer);
     let lm_table = Arc::new(ParamTable::new(&model));
     // What is no vote is told by whoever keeps them.
     let cast = votes::read(o.run.view(), &mut Vec::new())?;
@@ -139,7 +138,13 @@ impl Work for Reward {
     fn validate(&mut self, device: &mut Device, done: usize, _whole: bool) -> Result<Vec<Event>, TrainError> {
         let (report, eval_loss) = self.learner.report(device, done)?;
         Ok(vec![
-            Event::Eval { step: done, source: "all".to_owned(), eval_loss, eval_bits_per_byte: 0.0, train_loss: None },
+            Event::Eval {
+                step: done,
+                source: "all".to_owned(),
+                eval_loss,
+                eval_bits_per_byte: f64::NAN,
+                train_loss: None,
+            },
             Event::Reward(report),
         ])
     }

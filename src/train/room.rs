@@ -443,7 +443,8 @@ fn flat(config: &RunConfig) -> Result<BTreeMap<String, String>, ConfigIssue> {
             value => drop(into.insert(at.to_owned(), value.to_string())),
         }
     }
-    let table: toml::Table = config.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigIssue(e.to_string()))?;
+    let table: toml::Table =
+        config.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigIssue::File(e.to_string()))?;
     let mut keys = BTreeMap::new();
     walk("", &toml::Value::Table(table), &mut keys);
     Ok(keys)

@@ -7,16 +7,16 @@ use std::{
 };
 
 use super::{
-    config::{ModelOverrides, RunConfig},
+    config::{ConfigIssue, ModelOverrides, RunConfig, TokenizerKind},
     corpus,
     error::TrainError,
     footprint::{Wanted, fit},
     model_folder,
     stage::{STAGES, Stage},
+    tweak,
 };
 use crate::{
     compute::Device,
-    data::Tokenizer,
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RealFs, Run, RunView, newest_run},
 };
@@ -39,6 +39,8 @@ pub struct Setup {
     pub from: Option<PathBuf>,
     /// `--steps`: up to this step, or as many more where the stage is already there.
     pub steps: Option<usize>,
+    /// Whether no other stage follows in this sitting.
+    pub alone: bool,
     /// Whether a person watches: then a failed save pauses, and the end waits.
     pub interactive: bool,
     /// Set by a signal: what is prepared before the first step is given up.
@@ -63,7 +65,7 @@ impl Setup {
             if known { key.clone() } else { format!("{}.{key}", self.stage) }
         };
         let sets = self.sets.iter().map(|(key, value)| (full(key), value.clone())).collect();
-        Setup { stage: stage.to_owned(), sets, from: None, steps: None, ..self.clone() }
+        Setup { stage: stage.to_owned(), sets, from: None, steps: None, alone: false, ..self.clone() }
     }
 }
 
@@ -95,10 +97,13 @@ pub fn open_line(
     }
     // A setting that cannot be trained with is refused before there is a folder that holds it.
     let fresh = |device: &mut Device, dir: &Path| -> Result<(RunConfig, String), TrainError> {
-        let mut config = RunConfig::parse("", &pairs, &setup.stage)?;
+        let mut config = RunConfig::parse_for("", &pairs, &setup.stage, |c| planned(c, stages))?;
         let stage = Stage::named(&setup.stage)?;
         match &setup.from {
-            Some(from) => adopt(&mut config, from)?,
+            Some(from) => {
+                adopt(&mut config, from)?;
+                comes_with(from, &config, &pairs, &setup.stage)?;
+            }
             None if stage.parent.is_some() => return Err(no_parent(stage, dir)),
             None => {}
         }
@@ -127,15 +132,36 @@ pub fn open_line(
         return Ok((Run::create(disk, &dir, &text)?, config));
     }
     let run = Run::open(disk, &dir)?;
-    let config = settled(&run, setup, device)?;
-    for stage in stages {
-        config.plan(stage)?;
+    if let Some(from) = &setup.from {
+        not_begun(&run, &setup.stage, from)?;
     }
+    let config = settled(&run, setup, device)?;
+    RunConfig::parse_for(&run.view().config()?, &pairs, &setup.stage, |c| planned(c, stages))?;
     if stages.len() > 1 {
         // Nobody watches: what a later stage would miss is said before the first one begins.
         corpus::find_sources(&config, &dir)?;
     }
     Ok((run, config))
+}
+
+/// What cannot be planned of any of the stages.
+fn planned(config: &RunConfig, stages: &[&'static Stage]) -> Result<(), ConfigIssue> {
+    // A model from elsewhere, or a size that is settled later, brings a shape of its own.
+    if config.size == "auto" {
+        return Ok(());
+    }
+    config.model()?;
+    stages.iter().try_for_each(|stage| config.plan(stage).map(drop))
+}
+
+/// `--from` starts a stage; one that has a checkpoint goes on from that.
+fn not_begun(run: &Run, stage: &str, from: &Path) -> Result<(), TrainError> {
+    let there = run.view().checkpoints().list()?;
+    let Some(newest) = there.iter().filter(|id| id.stage == stage).max_by_key(|id| id.step) else { return Ok(()) };
+    Err(TrainError::Input(format!(
+        "{stage} of this run has the checkpoint {newest} and goes on from it, so --from {} would do nothing; leave --from out, or give it to a new run with --run",
+        from.display()
+    )))
 }
 
 /// The configuration of an open run as its run.toml stands now, with a size of `auto` settled.
@@ -144,7 +170,9 @@ pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfi
     let mut config = RunConfig::parse(&text, &setup.pairs(), &setup.stage)?;
     if config.size == "auto" {
         auto_size(device)?.clone_into(&mut config.size);
-        run.write_config(&settle(&text, &config.size))?;
+        let text = tweak::size(&text, &config.size)?;
+        RunConfig::parse(&text, &setup.pairs(), &setup.stage)?;
+        run.write_config(&text)?;
     }
     Ok(config)
 }
@@ -175,10 +203,9 @@ fn no_parent(stage: &Stage, dir: &Path) -> TrainError {
 fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
     let (theirs, table, _) = model_folder::load(from)?;
     let mut vocab_size = theirs.vocab_size;
-    if let Some(json) = model_folder::read_text(from, "tokenizer.json")? {
-        let settings = model_folder::read_text(from, "tokenizer_config.json")?;
-        let tokenizer = Tokenizer::from_json(&json, settings.as_deref())?.with_chat()?;
-        vocab_size = vocab_size.max(tokenizer.vocab_size());
+    if let Some(tokenizer) = model_folder::tokenizer(from)? {
+        config.tokenizer = if tokenizer.is_char() { TokenizerKind::Char } else { TokenizerKind::Bpe };
+        vocab_size = vocab_size.max(tokenizer.with_chat()?.vocab_size());
     }
     if config.size == "auto" {
         let far = |p: &&crate::nn::Preset| {
@@ -210,16 +237,20 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// The text of run.toml with `size` settled; everything else stays as the person wrote it.
-fn settle(text: &str, size: &str) -> String {
-    let line = format!("size = {size:?}");
-    let is_size = |l: &&str| l.split('=').next().is_some_and(|k| k.trim() == "size");
-    // A top-level key stands before the first table.
-    let top = text.lines().take_while(|l| !l.trim_start().starts_with('[')).find(is_size);
-    match top {
-        Some(old) => text.replacen(old, &line, 1),
-        None => format!("{line}\n{text}"),
+/// Refuses an option that would make the model from `from` another one, or its tokenizer.
+fn comes_with(from: &Path, config: &RunConfig, pairs: &[(String, String)], stage: &str) -> Result<(), TrainError> {
+    let text = config.to_toml()?;
+    for pair in pairs {
+        let (key, value) = pair;
+        let shapes = key == "tokenizer" || (key.starts_with("model.") && key != "model.vocab_size");
+        if shapes && RunConfig::parse(&text, std::slice::from_ref(pair), stage)? != *config {
+            return Err(TrainError::Input(format!(
+                "--set {key}={value} says otherwise than --from {}, from which model and tokenizer come; leave one of them out",
+                from.display()
+            )));
+        }
     }
+    Ok(())
 }
 
 /// The size that `auto` means here: `1m` on the CPU engine; on a GPU the largest one whose default

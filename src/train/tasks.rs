@@ -95,6 +95,11 @@ impl Examiner {
         Ok(Examiner { decoder, few, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end: chat.end })
     }
 
+    /// Tokens of a question and its answer together.
+    pub(super) fn window(&self) -> usize {
+        self.decoder.capacity()
+    }
+
     /// Answers to questions, greedily.
     pub(super) fn answers(
         &mut self,
@@ -133,15 +138,15 @@ impl Examiner {
                 if ids.len() >= self.decoder.capacity() {
                     continue;
                 }
-                let reference = tokenizer.encode(&answer.content)?.len();
+                let reference = tokenizer.encode_turn(&answer.content)?.len();
+                references.push((task, answer.content.as_str(), ids.clone()));
                 questions.push((ids, reference + BEYOND));
-                references.push((task, answer.content.as_str()));
             }
         }
         let answers = self.answers(device, questions)?;
         let mut marks = vec![Marks::default(); tasks.len()];
-        for ((task, reference), answer) in references.into_iter().zip(answers) {
-            let text = tokenizer.decode(&answer.ids, false);
+        for ((task, reference, before), answer) in references.into_iter().zip(answers) {
+            let text = tokenizer.decode_turn(&before, &answer.ids, false);
             let m = &mut marks[task];
             m.examples += 1;
             m.exact += usize::from(answer.ended && text == reference);

@@ -4,6 +4,9 @@ use toml_edit::{DocumentMut, Item, Table, Value};
 
 use super::config::ConfigIssue;
 
+/// What a Windows editor puts before a text.
+const MARK: &str = "\u{feff}";
+
 /// The text with another weight of a source of text: in its `[[source]]`, or of a built-in one in `[mix]`.
 pub(super) fn weight(text: &str, name: &str, weight: f64) -> Result<String, ConfigIssue> {
     changed(text, |document| {
@@ -11,8 +14,22 @@ pub(super) fn weight(text: &str, name: &str, weight: f64) -> Result<String, Conf
             set(source(document, name)?, "weight", weight.into());
         } else {
             let mix = document.entry("mix").or_insert_with(|| Item::Table(Table::new()));
-            let mix = mix.as_table_like_mut().ok_or_else(|| ConfigIssue("mix is no table".to_owned()))?;
+            let mix = mix.as_table_like_mut().ok_or_else(|| ConfigIssue::File("mix is no table".to_owned()))?;
             set(mix, name, weight.into());
+        }
+        Ok(())
+    })
+}
+
+/// The text with `size` settled.
+pub(super) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
+    changed(text, |document| {
+        let there = document.contains_key("size");
+        set(document.as_table_mut(), "size", size.into());
+        if !there {
+            // A key of its own comes before what else there is; what a person wrote keeps its order.
+            let first = |key: &toml_edit::Key| usize::from(key.get() != "size");
+            document.as_table_mut().sort_values_by(|a, _, b, _| first(a).cmp(&first(b)));
         }
         Ok(())
     })
@@ -24,7 +41,7 @@ pub(super) fn rule(text: &str, name: &str, rule: &str, bound: Option<f64>) -> Re
         let source = source(document, name)?;
         if let Some(bound) = bound {
             let rules = source.entry("rules").or_insert(toml_edit::value(toml_edit::InlineTable::new()));
-            let rules = rules.as_table_like_mut().ok_or_else(|| ConfigIssue("rules is no table".to_owned()))?;
+            let rules = rules.as_table_like_mut().ok_or_else(|| ConfigIssue::File("rules is no table".to_owned()))?;
             set(rules, rule, bound.into());
         } else if let Some(rules) = source.get_mut("rules").and_then(Item::as_table_like_mut) {
             rules.remove(rule);
@@ -40,14 +57,31 @@ fn changed(
     text: &str,
     change: impl FnOnce(&mut DocumentMut) -> Result<(), ConfigIssue>,
 ) -> Result<String, ConfigIssue> {
-    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| ConfigIssue(e.to_string()))?;
+    let mark = if text.starts_with(MARK) { MARK } else { "" };
+    let body = &text[mark.len()..];
+    let mut document: DocumentMut = body.parse().map_err(|e: toml_edit::TomlError| ConfigIssue::File(e.to_string()))?;
+    let before: toml::Table = body.parse().map_err(|e: toml::de::Error| ConfigIssue::File(e.to_string()))?;
     change(&mut document)?;
-    Ok(document.to_string())
+    let mut new = document.to_string();
+    if body.contains("\r\n") {
+        // Lines that are added end as those of the file do.
+        new = new.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
+    // What takes the place of a person's file is read first.
+    let after: toml::Table = new.parse().map_err(|e: toml::de::Error| {
+        ConfigIssue::File(format!("run.toml stays as it is, since the change would have spoilt it: {e}"))
+    })?;
+    if after == before && new != body {
+        return Err(ConfigIssue::File(
+            "run.toml stays as it is, since the change did not come to stand in it".to_owned(),
+        ));
+    }
+    Ok(format!("{mark}{new}"))
 }
 
 /// The table of a source.
 fn source<'d>(document: &'d mut DocumentMut, name: &str) -> Result<&'d mut dyn toml_edit::TableLike, ConfigIssue> {
-    let missing = || ConfigIssue(format!("[[source]] {name:?} is not there any more"));
+    let missing = || ConfigIssue::File(format!("[[source]] {name:?} is not there any more"));
     let sources = document.get_mut("source").ok_or_else(missing)?;
     let is = |table: &dyn toml_edit::TableLike| table.get("name").and_then(Item::as_str) == Some(name);
     let found: Option<&mut dyn toml_edit::TableLike> = match sources {
@@ -95,12 +129,57 @@ mod tests {
     }
 
     #[test]
+    fn a_size_is_settled_where_it_is_written_or_in_front() {
+        let rest = "[pretrain]\nsteps = 1\nbatch_size = 2\ncontext = 32\neval_steps = 0\nprobe_steps = 0\n";
+        let dotted = "pretrain.steps = 1\npretrain.batch_size = 2\npretrain.context = 32\npretrain.eval_steps = 0\npretrain.probe_steps = 0\n";
+        let inline = "pretrain = { steps = 1, batch_size = 2, context = 32, eval_steps = 0, probe_steps = 0 }\n";
+        let one = "\"1m\"";
+        for (name, before, after) in [
+            ("mark", format!("\u{feff}{rest}"), format!("\u{feff}size = {one}\n{rest}")),
+            ("quoted", format!("\"size\" = \"auto\"\n{rest}"), format!("\"size\" = {one}\n{rest}")),
+            ("literal", format!("'size' = 'auto' # mine\n{rest}"), format!("'size' = {one} # mine\n{rest}")),
+            ("crlf", rest.replace('\n', "\r\n"), format!("size = {one}\n{rest}").replace('\n', "\r\n")),
+            ("dotted", dotted.to_owned(), format!("size = {one}\n{dotted}")),
+            ("inline", format!("# top\nseed = 3\n{inline}"), format!("size = {one}\n# top\nseed = 3\n{inline}")),
+            (
+                "model",
+                format!("# size = \"5m\"\n{rest}[model]\ndropout = 0.1\n"),
+                format!("size = {one}\n# size = \"5m\"\n{rest}[model]\ndropout = 0.1\n"),
+            ),
+            (
+                "string",
+                format!("tokenizer = \"\"\"char\"\"\"\n{rest}"),
+                format!("size = {one}\ntokenizer = \"\"\"char\"\"\"\n{rest}"),
+            ),
+            ("spaced", format!("  size   =   \"auto\"   # x\n{rest}"), format!("  size   =   {one}   # x\n{rest}")),
+        ] {
+            let settled = size(&before, "1m").unwrap();
+            assert_eq!(settled, after, "{name}");
+            assert_eq!(RunConfig::parse(&settled, &[], "pretrain").unwrap().size, "1m", "{name}");
+            assert_eq!(size(&settled, "1m").unwrap(), settled, "{name}");
+        }
+        for spoilt in ["size = ", "size.of = 3", "[size]\nx = 1"] {
+            let new = size(spoilt, "1m");
+            assert!(new.is_err() || RunConfig::parse(&new.unwrap(), &[], "pretrain").is_ok(), "{spoilt}");
+        }
+    }
+
+    #[test]
     fn the_built_in_mix_gets_a_table() {
         let text = weight("size = \"1m\" # small\n", "english", 0.2).unwrap();
         assert_eq!(text, "size = \"1m\" # small\n\n[mix]\nenglish = 0.2\n");
         let text = weight(&text, "english", 0.3).unwrap();
         assert_eq!(RunConfig::parse(&text, &[], "pretrain").unwrap().mix["english"], 0.3);
         assert!(RunConfig::parse("[mix]\nenglich = 1.0", &[], "pretrain").is_err());
+    }
+
+    #[test]
+    fn a_mark_and_line_ends_stay() {
+        let windows = format!("{MARK}{}", TEXT.replace('\n', "\r\n"));
+        let text = weight(&windows, "b", 3.0).unwrap();
+        assert_eq!(text, format!("{windows}weight = 3.0\r\n"));
+        let text = rule(&windows, "b", "too_short", Some(20.0)).unwrap();
+        assert!(text.ends_with("\r\n") && !text.replace("\r\n", "").contains('\n'), "{text:?}");
     }
 
     #[test]

@@ -347,16 +347,20 @@ impl Chance {
 
 /// A model folder as another maker has it: Llama, a byte-level tokenizer with one token of ours.
 pub fn imported(dir: &Path) -> PathBuf {
-    let folder = dir.join("theirs");
-    fs::create_dir_all(&folder).unwrap();
     let all = json_file(&golden("chat.json"));
     let vocab = all["grown"]["vocab_size"][0].as_u64().unwrap() as usize;
+    foreign(dir, "theirs", &all["grown"]["tokenizer"], &serde_json::json!({"eos_token": "</s>"}), vocab)
+}
+
+/// A Llama of another maker with that tokenizer: the golden model with as many rows in its embedding.
+pub fn foreign(dir: &Path, name: &str, tokenizer: &Value, settings: &Value, vocab: usize) -> PathBuf {
+    let folder = dir.join(name);
+    fs::create_dir_all(&folder).unwrap();
     let mut config = json_file(&golden("tied").join("config.json"));
     config["vocab_size"] = serde_json::json!(vocab);
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    fs::write(folder.join("tokenizer.json"), all["grown"]["tokenizer"].to_string()).unwrap();
-    fs::write(folder.join("tokenizer_config.json"), "{\"eos_token\": \"</s>\"}").unwrap();
-    // The golden model with as many rows in its embedding as that tokenizer has tokens.
+    fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    fs::write(folder.join("tokenizer_config.json"), settings.to_string()).unwrap();
     let bytes = fs::read(golden("tied").join("model.safetensors")).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> =

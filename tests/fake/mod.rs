@@ -14,8 +14,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use danlu::session::{
-    Ask, BatchView, COMMANDS, Command, EVENTS, Event, RunInfo, Session, SourceInfo, SourceUse, StageInfo, StepReport,
-    TaskInfo, TaskReport, TokenView, Who,
+    Ask, BatchView, COMMANDS, Command, EVENTS, Event, Manner, RunInfo, Session, SourceInfo, SourceUse, StageInfo,
+    StepReport, TaskInfo, TaskReport, TokenView, Who,
 };
 
 use self::{feedback::Votes, room::Room};
@@ -60,6 +60,7 @@ pub fn info() -> RunInfo {
             source("古文 guwen", 0.35, 1_900_000),
             source("百科 wiki-zh", 0.25, 1_840_000),
         ],
+        manner: Manner::default(),
     }
 }
 

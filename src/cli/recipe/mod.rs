@@ -88,6 +88,7 @@ impl Recipe {
             sets: self.set.clone(),
             from: self.from.clone(),
             steps: None,
+            alone: false,
             interactive: false,
             stop: stopping.flag(),
         };

@@ -63,7 +63,7 @@ pub fn encode_pairs(
 ) -> Result<(Vec<PairExample>, PairsFitted), DataError> {
     let chat = chat::chat_tokens(tokenizer)?;
     let encode = |(at, pair): (usize, &Preference)| {
-        let mut prompt = Example::default();
+        let mut prompt = Example::begin(tokenizer);
         for turn in &pair.prompt {
             prompt.extend(&chat::encode_turn(turn, tokenizer, chat)?);
         }

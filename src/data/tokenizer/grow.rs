@@ -21,18 +21,22 @@ impl Tokenizer {
         }
         // The config says which tokens EOS and PAD are: those of before, else the new ones.
         let name = |id: Option<u32>, new: &str| id.and_then(|id| self.token(id)).unwrap_or(new).to_owned();
-        let config = json!({
+        let mut config = json!({
             "eos_token": name(self.end_of_text(), END_OF_TEXT),
             "pad_token": name(self.pad(), PAD),
-        })
-        .to_string();
+        });
+        if let Some(bos) = self.begin_of_text().and_then(|id| self.token(id)) {
+            config["bos_token"] = bos.into();
+        }
+        let config = config.to_string();
+        let as_before = self.0.edges.as_before;
         let file: Value = serde_json::from_str(self.json())
             .map_err(|e| DataError::Tokenizer(format!("its own file does not parse: {e}")))?;
-        let grown = match Self::from_json(&self.appended(file.clone(), &missing, false)?, Some(&config)) {
+        let grown = match Self::read(&self.appended(file.clone(), &missing, false)?, Some(&config), as_before) {
             Ok(grown) => grown,
             // The crate numbers added tokens from the number of tokens on, which in a vocabulary with
             // holes is an id in use; there the new ones get their ids from the vocabulary itself.
-            Err(_) => Self::from_json(&self.appended(file, &missing, true)?, Some(&config))?,
+            Err(_) => Self::read(&self.appended(file, &missing, true)?, Some(&config), as_before)?,
         };
         for token in missing {
             let taken = grown.id(token).is_none_or(|id| !grown.is_special(id));

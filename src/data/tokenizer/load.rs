@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Decoding, END_OF_TEXT, Inner, PAD, Tokenizer};
+use super::{Decoding, END_OF_TEXT, Inner, PAD, Tokenizer, edges::Edges};
 use crate::data::error::DataError;
 
 /// Bytes a `tokenizer.json` may have.
@@ -62,14 +62,23 @@ impl Tokenizer {
     /// A tokenizer from the text of its `tokenizer.json` and, if there is one, of its
     /// `tokenizer_config.json` (which names EOS and PAD).
     pub fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Self, DataError> {
+        Self::read(tokenizer, config, false)
+    }
+
+    /// The same of files that danlu wrote: in those of earlier versions, whose `tokenizer_config.json` has no
+    /// `add_bos_token`, no token was put before a text, and a run goes on as it was begun.
+    pub fn from_own_json(tokenizer: &str, config: Option<&str>) -> Result<Self, DataError> {
+        let says = config.and_then(|c| serde_json::from_str::<Value>(c).ok());
+        Self::read(tokenizer, config, says.is_none_or(|c| c.get("add_bos_token").is_none()))
+    }
+
+    /// Reads a tokenizer; `as_before` with the edges of a text that earlier versions of danlu made.
+    pub(super) fn read(tokenizer: &str, config: Option<&str>, as_before: bool) -> Result<Self, DataError> {
         if tokenizer.len() > LARGEST_FILE || config.is_some_and(|c| c.len() > LARGEST_FILE) {
             return Err(DataError::TooLarge { what: "tokenizer.json".into(), limit: LARGEST_FILE as u64 });
         }
-        let file: File = serde_json::from_str(tokenizer).map_err(|e| DataError::Json {
-            reason: format!("tokenizer.json: {e}"),
-            line: e.line(),
-            column: e.column(),
-        })?;
+        let file: File = serde_json::from_str(tokenizer)
+            .map_err(|e| DataError::Tokenizer(format!("tokenizer.json is not JSON: {e}")))?;
         if names_type(&file.normalizer, "Precompiled") {
             return wrong("a Precompiled normalizer (SentencePiece's character map) is not supported");
         }
@@ -116,7 +125,15 @@ impl Tokenizer {
         }
         let bytes =
             tokens.iter().map(|t| t.as_deref().map_or_else(Box::default, |t| token_bytes(t, decoding))).collect();
-        let (end, pad) = named_tokens(&inner, config)?;
+        let config = config_value(config)?;
+        let (mut bos, end, pad) = named_tokens(&inner, &config);
+        let edges = if as_before { Edges::as_before(&inner)? } else { Edges::new(&inner, end, &config)? };
+        match edges.begin[..] {
+            [begin] => bos = Some(begin),
+            // A token that is named and never put anywhere begins nothing.
+            _ if edges.are_plain() => bos = None,
+            _ => {}
+        }
         Ok(Self(Arc::new(Inner {
             model: inner,
             json,
@@ -127,6 +144,8 @@ impl Tokenizer {
             end,
             pad: pad.filter(|p| Some(*p) != end),
             byte_fallback: model.byte_fallback,
+            bos,
+            edges,
         })))
     }
 }
@@ -252,22 +271,21 @@ fn byte_of(c: char) -> Option<u8> {
     }
 }
 
-/// EOS and PAD: what the config names, else the usual spellings.
-fn named_tokens(inner: &tokenizers::Tokenizer, config: Option<&str>) -> Result<(Option<u32>, Option<u32>), DataError> {
-    let config: Value = match config {
-        None => Value::Null,
-        Some(text) => serde_json::from_str(text).map_err(|e| DataError::Json {
-            reason: format!("tokenizer_config.json: {e}"),
-            line: e.line(),
-            column: e.column(),
-        })?,
-    };
+/// `tokenizer_config.json`, or nothing where there is none.
+fn config_value(config: Option<&str>) -> Result<Value, DataError> {
+    let Some(text) = config else { return Ok(Value::Null) };
+    serde_json::from_str(text).map_err(|e| DataError::Tokenizer(format!("tokenizer_config.json is not JSON: {e}")))
+}
+
+/// BOS, EOS and PAD: what the config names, else (but for BOS) the usual spellings.
+fn named_tokens(inner: &tokenizers::Tokenizer, config: &Value) -> (Option<u32>, Option<u32>, Option<u32>) {
     let find = |key: &str, usual: &[&str]| match config.get(key) {
         Some(Value::String(content)) => inner.token_to_id(content),
         Some(Value::Object(token)) => token.get("content").and_then(Value::as_str).and_then(|c| inner.token_to_id(c)),
         _ => usual.iter().find_map(|t| inner.token_to_id(t)),
     };
-    Ok((find("eos_token", &[END_OF_TEXT, "</s>", "<|end_of_text|>"]), find("pad_token", &[PAD, "<pad>"])))
+    let end = find("eos_token", &[END_OF_TEXT, "</s>", "<|end_of_text|>"]);
+    (find("bos_token", &[]), end, find("pad_token", &[PAD, "<pad>"]))
 }
 
 #[cfg(test)]

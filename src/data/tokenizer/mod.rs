@@ -4,6 +4,7 @@
 //! falls back to bytes, and `bpe`, byte-level. A `tokenizer.json` of another maker is taken if its model is BPE
 //! (`load.rs`), and given the tokens of a conversation where it lacks them (`grow.rs`).
 
+mod edges;
 mod grow;
 mod latin;
 mod load;
@@ -76,6 +77,9 @@ struct Inner {
     end: Option<u32>,
     pad: Option<u32>,
     byte_fallback: bool,
+    /// The token that begins a text, where one is named.
+    bos: Option<u32>,
+    edges: edges::Edges,
 }
 
 /// A tokenizer. Cloning shares it.
@@ -83,18 +87,9 @@ struct Inner {
 pub struct Tokenizer(Arc<Inner>);
 
 impl Tokenizer {
-    /// The ids of a text. Never a special token's, whatever the text spells; no BOS, no EOS.
+    /// The ids of a text from its beginning. Never a special token's, whatever the text spells; no BOS, no EOS.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
-        let mut ids = Vec::with_capacity(text.len() / 2);
-        for piece in pieces::pieces(text, pieces::ENCODED_AT_ONCE) {
-            let encoding = self
-                .0
-                .model
-                .encode_fast(piece, false)
-                .map_err(|e| DataError::Tokenizer(format!("encoding failed: {e}")))?;
-            ids.extend_from_slice(encoding.get_ids());
-        }
-        Ok(ids)
+        self.encode_whole(text)
     }
 
     /// The text of ids. Ids without a token write nothing; bytes that are no UTF-8 become U+FFFD.
@@ -112,7 +107,12 @@ impl Tokenizer {
 
     /// Decodes ids one at a time, holding back the bytes of an unfinished character.
     pub fn stream(&self, skip_special: bool) -> StreamDecoder {
-        StreamDecoder::new(self.clone(), skip_special)
+        StreamDecoder::new(self.clone(), skip_special, &[])
+    }
+
+    /// The same for ids that go on with `before`: see [`Self::decode_rest`].
+    pub fn stream_rest(&self, before: &[u32], skip_special: bool) -> StreamDecoder {
+        StreamDecoder::new(self.clone(), skip_special, before)
     }
 
     /// The number of ids: the greatest and one.
@@ -152,6 +152,11 @@ impl Tokenizer {
         self.0.end
     }
 
+    /// The token that begins a text, where the tokenizer names one or puts one there ([`Self::begin`]).
+    pub fn begin_of_text(&self) -> Option<u32> {
+        self.0.bos
+    }
+
     /// The token that fills rows, different from [`Self::end_of_text`]. Always there in tokenizers
     /// trained here.
     pub fn pad(&self) -> Option<u32> {
@@ -180,6 +185,19 @@ impl Tokenizer {
         &self.0.json
     }
 
+    /// The contents of a checkpoint's `tokenizer.json`: without a post-processor where the run was begun by a version of
+    /// danlu that trained without what it adds.
+    pub fn checkpoint_json(&self) -> String {
+        if self.0.edges.as_before
+            && let Ok(mut file) = serde_json::from_str::<Value>(&self.0.json)
+            && file.get("post_processor").is_some_and(|p| !p.is_null())
+        {
+            file["post_processor"] = Value::Null;
+            return format!("{file:#}");
+        }
+        self.0.json.clone()
+    }
+
     /// The contents of `tokenizer_config.json`. The class is named, for `AutoTokenizer` would
     /// otherwise rebuild the tokenizer as the model type's own class.
     pub fn config_json(&self, model_max_length: usize, chat_template: Option<&str>) -> String {
@@ -195,15 +213,23 @@ impl Tokenizer {
         let mut config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": model_max_length,
-            "bos_token": null,
+            "bos_token": text_of(self.0.bos),
             "eos_token": text_of(self.0.end),
             "pad_token": text_of(self.0.pad),
             "unk_token": null,
             "clean_up_tokenization_spaces": false,
             "added_tokens_decoder": decoder,
         });
-        if let (Some(template), Value::Object(fields)) = (chat_template, &mut config) {
-            fields.insert("chat_template".into(), template.into());
+        let Value::Object(fields) = &mut config else { return String::new() };
+        if !self.edges().is_empty() {
+            // transformers goes by the post-processor; here the keys say that training did too.
+            fields.insert("add_bos_token".into(), (!self.begin().is_empty()).into());
+            fields.insert("add_eos_token".into(), self.ends_texts().into());
+        }
+        if let Some(template) = chat_template {
+            let begin = self.begin().iter().filter_map(|id| self.token(*id));
+            let begin: String = begin.map(|token| format!("{{{{- {} -}}}}", json!(token))).collect();
+            fields.insert("chat_template".into(), format!("{begin}{template}").into());
         }
         format!("{config:#}\n")
     }

@@ -20,8 +20,9 @@ pub struct StreamDecoder {
 }
 
 impl StreamDecoder {
-    pub(super) fn new(tokenizer: Tokenizer, skip_special: bool) -> Self {
-        Self { tokenizer, skip_special, held: Vec::new(), window: Vec::new(), written: 0, prefix: String::new() }
+    pub(super) fn new(tokenizer: Tokenizer, skip_special: bool, before: &[u32]) -> Self {
+        let (window, prefix) = tail(&tokenizer, skip_special, before);
+        Self { tokenizer, skip_special, held: Vec::new(), written: window.len(), window, prefix }
     }
 
     /// Takes an id; gives the text it completes, if any.
@@ -64,6 +65,22 @@ impl StreamDecoder {
         self.written = self.window.len();
         self.prefix = self.tokenizer.decode(&self.window, self.skip_special);
         (!new.is_empty()).then_some(new)
+    }
+}
+
+/// So many of the last ids that they write something, and what: a foreign decoder takes the space before the first word.
+fn tail(tokenizer: &Tokenizer, skip_special: bool, before: &[u32]) -> (Vec<u32>, String) {
+    if tokenizer.0.decoding != Decoding::Other {
+        return (Vec::new(), String::new());
+    }
+    let mut ids = LONGEST_CHARACTER;
+    loop {
+        let window = &before[before.len().saturating_sub(ids)..];
+        let text = tokenizer.decode(window, skip_special);
+        if !text.is_empty() || window.len() == before.len() {
+            return (window.to_vec(), text);
+        }
+        ids *= 2;
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{
 use super::{MAX_HEADER, MAX_RANK, MAX_TENSORS};
 use crate::store::{
     error::{At, StoreError},
+    foreign::no_safetensors,
     fs::{Fs, Links, ReadSeek, open_input},
 };
 
@@ -66,6 +67,11 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
     reader.read_exact(&mut length).at("read", path)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER {
+        let mut start = length.to_le_bytes().to_vec();
+        reader.take(64).read_to_end(&mut start).at("read", path)?;
+        if let Some(what) = no_safetensors(&start) {
+            return Err(wrong(what.to_owned()));
+        }
         return Err(wrong(format!(
             "its first 8 bytes promise a header of {length} bytes, more than the {MAX_HEADER} allowed; this is no safetensors file, or a damaged one"
         )));

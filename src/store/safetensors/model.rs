@@ -1,16 +1,13 @@
 //! The weights of a model folder: one file, or many with an index.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io, path::Path};
 
 use serde::Deserialize;
 
 use super::{MAX_HEADER, TensorFile, header::Names, read_into, read_tensors};
 use crate::store::{
     error::StoreError,
+    foreign::{LFS_POINTER, is_lfs_pointer, no_model},
     fs::{Fs, Links, read_limited},
 };
 
@@ -37,8 +34,11 @@ pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile,
         return Err(StoreError::input(dir, nothing_here(disk, dir)));
     }
     let text = read_limited(disk, &index, MAX_HEADER, links)?;
-    let Index { weight_map: Names(map) } =
-        serde_json::from_slice(&text).map_err(|e| StoreError::input(&index, format!("the index is wrong: {e}")))?;
+    if is_lfs_pointer(&text) {
+        return Err(StoreError::input(&index, LFS_POINTER));
+    }
+    let Index { weight_map: Names(map) } = serde_json::from_slice(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
+        .map_err(|e| StoreError::input(&index, format!("the index is wrong: {e}")))?;
     let mut shards = BTreeMap::<&str, Vec<&str>>::new();
     for (tensor, shard) in &map {
         shards.entry(shard).or_default().push(tensor);
@@ -54,6 +54,13 @@ pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile,
     }
     let mut file = TensorFile { path: dir.to_owned(), ..TensorFile::default() };
     for (shard, tensors) in shards {
+        if !is_there(disk, &dir.join(shard), links) {
+            let (n, all) = (tensors.len(), map.len());
+            let what = format!(
+                "it places {n} of {all} tensors in the shard {shard:?}, which is not in the folder; fetch it too"
+            );
+            return Err(StoreError::input(&index, what));
+        }
         let belongs = |name: &str| map.get(name).is_some_and(|home| home == shard);
         read_into(disk, &dir.join(shard), links, &mut file, &belongs)?;
         let missing = tensors.iter().find(|t| !file.tensors.contains_key(**t) && !file.counters.contains_key(**t));
@@ -88,18 +95,9 @@ fn check_shard_name(index: &Path, shard: &str) -> Result<(), StoreError> {
 
 /// What to tell someone whose folder has no weights we read.
 fn nothing_here(disk: &dyn Fs, dir: &Path) -> String {
-    let Ok(entries) = disk.list(dir) else {
-        return "there is no such folder; check the path".to_owned();
-    };
-    let pickle = entries.iter().find(|e| {
-        let extension = PathBuf::from(&e.name).extension().map(std::ffi::OsStr::to_ascii_lowercase);
-        extension.is_some_and(|e| ["bin", "pt", "pth", "ckpt"].iter().any(|known| e == *known))
-    });
-    match pickle {
-        Some(entry) => format!(
-            "there is no {SINGLE}; {:?} is a pickle, which can run code and is not read: save the model again with safe_serialization=True",
-            entry.name
-        ),
+    match no_model(disk, dir) {
+        Some(what) => format!("there is no {SINGLE}: {what}"),
+        None if disk.list(dir).is_err() => "there is no such folder; check the path".to_owned(),
         None => format!("there is neither {SINGLE} nor {INDEX} in the folder; is it a model's?"),
     }
 }

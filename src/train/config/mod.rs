@@ -16,6 +16,7 @@ pub use self::{
     source::{Documents, SourceConfig},
     stages::{RewardMode, StageOverrides},
 };
+use super::event::Manner;
 use crate::{
     nn::{ModelConfig, Sampling, preset},
     store::Watching,
@@ -23,11 +24,30 @@ use crate::{
 
 /// Why a configuration cannot be used: what, where, expected, what to do.
 #[derive(Debug, thiserror::Error)]
-#[error("run.toml: {0}")]
-pub struct ConfigIssue(pub String);
+pub enum ConfigIssue {
+    /// The file holds it.
+    #[error("run.toml: {0}")]
+    File(String),
+    /// An option of the command line brought it.
+    #[error("{option}: {what}")]
+    Option {
+        /// The option with its value.
+        option: String,
+        /// The same as of a file.
+        what: String,
+    },
+}
+
+impl ConfigIssue {
+    fn what(self) -> String {
+        match self {
+            ConfigIssue::File(what) | ConfigIssue::Option { what, .. } => what,
+        }
+    }
+}
 
 pub(in crate::train) fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
-    Err(ConfigIssue(what.into()))
+    Err(ConfigIssue::File(what.into()))
 }
 
 /// Which tokenizer a run trains.
@@ -173,12 +193,48 @@ impl RunConfig {
     /// A key of a pair is a path (`pretrain.steps`, `model.dropout`, `seed`); one without a dot that is
     /// no top-level key belongs to `stage`.
     pub fn parse(text: &str, sets: &[(String, String)], stage: &str) -> Result<RunConfig, ConfigIssue> {
-        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigIssue(trim(&e.to_string())))?;
+        RunConfig::parse_for(text, sets, stage, |_| Ok(()))
+    }
+
+    /// The same, with `check` on what comes of it. What the text alone does not get wrong is told of the pair that does.
+    pub fn parse_for(
+        text: &str,
+        sets: &[(String, String)],
+        stage: &str,
+        check: impl Fn(&RunConfig) -> Result<(), ConfigIssue>,
+    ) -> Result<RunConfig, ConfigIssue> {
+        let read = |sets: &[(String, String)]| {
+            let config = RunConfig::read(text, sets, stage)?;
+            check(&config).map(|()| config)
+        };
+        let issue = match read(sets) {
+            Ok(config) => return Ok(config),
+            Err(issue) => issue,
+        };
+        // The size comes first: what the others come to depends on it.
+        let mut ordered = sets.to_vec();
+        ordered.sort_by_key(|(key, _)| key != "size");
+        let sets = ordered.as_slice();
+        let Some(wrong) = (0..sets.len()).find(|n| read(&sets[..*n]).is_ok() && read(&sets[..=*n]).is_err()) else {
+            return Err(issue);
+        };
+        let (key, value) = &sets[wrong];
+        let what = read(&sets[..=wrong]).err().unwrap_or(issue).what();
+        let option = match key.as_str() {
+            "size" | "seed" => format!("--{key} {}", value.trim_matches('"')),
+            _ => format!("--set {key}={value}"),
+        };
+        Err(ConfigIssue::Option { option, what })
+    }
+
+    fn read(text: &str, sets: &[(String, String)], stage: &str) -> Result<RunConfig, ConfigIssue> {
+        let mut table: toml::Table =
+            text.parse().map_err(|e: toml::de::Error| ConfigIssue::File(trim(&e.to_string())))?;
         for (key, value) in sets {
             set(&mut table, key, value, stage)?;
         }
         let config: RunConfig =
-            table.try_into().map_err(|e: toml::de::Error| ConfigIssue(suggest(&trim(&e.to_string()))))?;
+            table.try_into().map_err(|e: toml::de::Error| ConfigIssue::File(suggest(&trim(&e.to_string()))))?;
         config.check()?;
         Ok(config)
     }
@@ -215,12 +271,12 @@ impl RunConfig {
 
     /// The text of `run.toml`.
     pub fn to_toml(&self) -> Result<String, ConfigIssue> {
-        toml::to_string(self).map_err(|e| ConfigIssue(e.to_string()))
+        toml::to_string(self).map_err(|e| ConfigIssue::File(e.to_string()))
     }
 
     fn check(&self) -> Result<(), ConfigIssue> {
         if self.size != "auto" {
-            preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?;
+            preset(&self.size).map_err(|e| ConfigIssue::File(e.to_string()))?;
         }
         source::check("source", &self.source)?;
         source::check_mix(&self.mix, &self.source)?;
@@ -272,7 +328,7 @@ impl RunConfig {
 
     /// The model of this run; `size` is settled by now.
     pub fn model(&self) -> Result<ModelConfig, ConfigIssue> {
-        let mut c = preset(&self.size).map_err(|e| ConfigIssue(e.to_string()))?.config();
+        let mut c = preset(&self.size).map_err(|e| ConfigIssue::File(e.to_string()))?.config();
         let o = &self.model;
         let shaped = o.hidden_size.is_some() || o.num_attention_heads.is_some();
         c.vocab_size = o.vocab_size.unwrap_or(c.vocab_size);
@@ -295,21 +351,21 @@ impl RunConfig {
         c.tie_word_embeddings = o.tie_word_embeddings.unwrap_or(c.tie_word_embeddings);
         c.initializer_range = o.initializer_range.unwrap_or(c.initializer_range);
         c.dropout = o.dropout.unwrap_or(c.dropout);
-        c.validate().map_err(|e| ConfigIssue(e.to_string()))?;
+        c.validate().map_err(|e| ConfigIssue::File(e.to_string()))?;
         Ok(c)
     }
 
     /// How prompts are answered, and how many tokens at most.
-    pub fn sampling(&self) -> (Sampling, usize) {
-        let (o, d) = (&self.sampling, Sampling::default());
-        let how = Sampling {
+    pub fn manner(&self) -> Manner {
+        let (o, Manner { sampling: d, max_new_tokens }) = (&self.sampling, Manner::default());
+        let sampling = Sampling {
             temperature: o.temperature.unwrap_or(d.temperature),
             top_k: o.top_k.unwrap_or(d.top_k),
             top_p: o.top_p.unwrap_or(d.top_p),
             repetition_penalty: o.repetition_penalty.unwrap_or(d.repetition_penalty),
             seed: self.seed,
         };
-        (how, o.max_new_tokens.unwrap_or(64))
+        Manner { sampling, max_new_tokens: o.max_new_tokens.unwrap_or(max_new_tokens) }
     }
 }
 
@@ -369,14 +425,15 @@ fn in_words(message: &str) -> String {
         ("expected u64", "expected a whole number from 0 up"),
         ("expected f32", "expected a number"),
         ("expected f64", "expected a number"),
-        ("expected struct ModelOverrides", "expected a table of its keys"),
-        ("expected struct StageOverrides", "expected a table of its keys"),
-        ("expected struct SamplingOverrides", "expected a table of its keys"),
-        ("expected struct QualityConfig", "expected a table of its keys"),
+        ("expected u32", "expected a whole number from 0 up"),
         ("expected struct SourceConfig", "expected a table with name and path"),
         ("expected struct ProbeConfig", "expected a table with prompt and expected"),
     ];
-    names.iter().fold(message.to_owned(), |text, (rust, words)| text.replace(rust, words))
+    let text = names.iter().fold(message.to_owned(), |text, (rust, words)| text.replace(rust, words));
+    // Every other struct is a table of run.toml.
+    let Some((before, after)) = text.split_once("expected struct ") else { return text };
+    let rest = after.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+    format!("{before}expected a table of its keys{rest}")
 }
 
 #[cfg(test)]
@@ -420,6 +477,32 @@ mod tests {
             "size = ",
         ] {
             parse(bad, &[]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_an_option_brings_is_told_of_the_option() {
+        for (text, sets, blamed) in [
+            ("", &[("batch_size", "0")][..], "--set batch_size=0: pretrain.batch_size is 0"),
+            (
+                "size = \"1m\"",
+                &[("seed", "3"), ("model.dropout", "2"), ("steps", "4")],
+                "--set model.dropout=2: config: dropout is 2",
+            ),
+            ("", &[("size", "9m")], "--size 9m: config: there is no size"),
+            ("", &[("context", "9999")], "--set context=9999: pretrain.context is 9999"),
+            ("", &[("nonsense", "1")], "--set nonsense=1: unknown key"),
+            ("[pretrain]\nbatch_size = 0", &[("seed", "3")], "run.toml: pretrain.batch_size is 0"),
+            ("[pretrain]\ncontext = 9999", &[("seed", "3")], "run.toml: pretrain.context is 9999"),
+        ] {
+            let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let whole = |c: &RunConfig| {
+                let settled =
+                    RunConfig { size: if c.size == "auto" { "1m".to_owned() } else { c.size.clone() }, ..c.clone() };
+                settled.model().and_then(|_| settled.plan(&STAGES[0]).map(drop))
+            };
+            let error = RunConfig::parse_for(text, &sets, "pretrain", whole).unwrap_err().to_string();
+            assert!(error.starts_with(blamed), "{error}");
         }
     }
 

@@ -30,7 +30,7 @@ use super::{
     chats,
     config::{ProbeConfig, RunConfig, TokenizerKind},
     error::TrainError,
-    model_folder::read_text,
+    model_folder,
 };
 use crate::{
     data::{self, Packed, Tokenizer, clean::Funnel},
@@ -200,11 +200,8 @@ fn load(
     chat: bool,
     stop: &AtomicBool,
 ) -> Result<Corpus, TrainError> {
-    let known = match read_text(known, "tokenizer.json")? {
-        Some(json) => {
-            let tokenizer = Tokenizer::from_json(&json, read_text(known, "tokenizer_config.json")?.as_deref())?;
-            Some(fits(if chat { tokenizer.with_chat()? } else { tokenizer }, vocab_size)?)
-        }
+    let known = match model_folder::tokenizer(known)? {
+        Some(tokenizer) => Some(fits(if chat { tokenizer.with_chat()? } else { tokenizer }, vocab_size)?),
         None => None,
     };
     let probes = probes(config);

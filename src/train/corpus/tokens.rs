@@ -37,6 +37,7 @@ pub(super) fn ids_name(unit: &str, tokenizer: &str) -> String {
 pub(super) fn tokenizer_key(tokenizer: &Tokenizer) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(VERSION.as_bytes()).update(tokenizer.json().as_bytes());
+    hash.update(tokenizer.edges().as_bytes());
     short(&hash)
 }
 
@@ -152,10 +153,6 @@ fn of_unit(
     tokenizer: &Tokenizer,
     stop: &AtomicBool,
 ) -> Result<(), TrainError> {
-    let Some(end) = tokenizer.end_of_text() else {
-        let lacks = "it has no end-of-text token to put between documents";
-        return Err(DataError::Tokenizer(lacks.into()).into());
-    };
     let path = preparer.view().data_dir().join(name);
     let failed = |source: std::io::Error| StoreError::Io { doing: "write", path: path.clone(), source };
     let mut writer = ShardWriter::new(preparer.draft(name)?, tokenizer.vocab_size()).map_err(failed)?;
@@ -168,11 +165,7 @@ fn of_unit(
             .par_iter()
             .map(|(_, entry, text)| {
                 let (head, body) = text.split_at(entry.head as usize);
-                let mut ids = tokenizer.encode(head)?;
-                let head = ids.len();
-                ids.extend(tokenizer.encode(body)?);
-                ids.push(end);
-                Ok((ids, head))
+                tokenizer.encode_document(head, body)
             })
             .collect();
         for ((_, entry, _), (ids, head)) in texts.iter().zip(encoded?) {

@@ -6,7 +6,10 @@ mod room;
 use std::{borrow::Cow, path::PathBuf};
 
 pub use crate::{
-    data::chat::{Role, Turn},
+    data::{
+        asked::LeftOut,
+        chat::{Role, Turn},
+    },
     nn::Sampling,
 };
 pub use feedback::{ActionView, Choice, Lamp, Offer, PolicyReport, Refit, RewardReport, RolloutView, Tally, VotedPair};
@@ -297,6 +300,23 @@ pub struct RunInfo {
     pub host_memory: u64,
     /// The data.
     pub sources: Vec<SourceInfo>,
+    /// How prompts are answered.
+    pub manner: Manner,
+}
+
+/// How the prompts of a person are answered: `[sampling]` of run.toml.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Manner {
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Most tokens of an answer.
+    pub max_new_tokens: usize,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner { sampling: Sampling::default(), max_new_tokens: 64 }
+    }
 }
 
 /// One optimiser step. Names are Hugging Face's.
@@ -453,6 +473,15 @@ pub enum Event {
         length: usize,
         /// Whether the text is trained on, so that what is shown is recall.
         recall: bool,
+    },
+    /// run.toml says otherwise from now on how prompts are answered.
+    Manner(Manner),
+    /// A prompt that does not fit beside its answer is read in part.
+    PromptCut {
+        /// The prompt's number.
+        id: u64,
+        /// What of it is not read.
+        left_out: LeftOut,
     },
     /// A piece of an answer to [`Command::Prompt`].
     PromptText {

@@ -15,6 +15,7 @@ use super::{
     error::TrainError,
     event::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo},
     footprint::Counting,
+    model_folder, notices,
     plan::StagePlan,
     prepare::{Opened, Opening},
     room::Room,
@@ -26,8 +27,8 @@ use super::{
 use crate::{
     compute::Device,
     data::{
-        Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, baseline, chat_rows::BY_HAND,
-        encode_prompt,
+        Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, Words, baseline, chat_rows::BY_HAND,
+        read_in,
     },
     nn::{Decoder, Learner, MicroBatch, ModelConfig, ParamTable},
     store::RunView,
@@ -71,22 +72,49 @@ pub(super) struct Lm {
     digest: String,
 }
 
+/// Probes whose prompts are not read whole, since the answer needs room.
+fn too_long(corpus: &Corpus, chats: Option<&Chats>, window: usize) -> Result<Vec<String>, TrainError> {
+    let tokenizer = &corpus.tokenizer;
+    let mut notes = Vec::new();
+    let mut look = |prompt: &str, words: Words<'_>, room: usize| -> Result<(), TrainError> {
+        let left_out = read_in(words, tokenizer, window, room)?.left_out.tokens;
+        if left_out > 0 {
+            let start: String = prompt.chars().take(20).collect();
+            notes.push(format!(
+                "the probe {start:?}… is longer than the model's {window} positions leave beside its answer: its first {left_out} tokens are left out"
+            ));
+        }
+        Ok(())
+    };
+    for p in &corpus.probes {
+        look(&p.prompt, Words::Text(&p.prompt), tokenizer.encode_rest(&p.expected)?.len())?;
+    }
+    for p in chats.iter().flat_map(|c| &c.probes) {
+        let question = [Turn::new(Role::User, p.prompt.as_str())];
+        look(&p.prompt, Words::Chat(&question), tokenizer.encode_turn(&p.expected)?.len() + BEYOND)?;
+    }
+    Ok(notes)
+}
+
 /// Makes the model and its data, and loads what there is of both.
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
     let data_dir = o.run.view().data_dir();
     let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
     let mut corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat, &o.setup.stop)?;
+    if begun {
+        notices::keeps_tokenizer(o.config, &corpus.tokenizer, &o.run.view().config()?)?;
+    }
     o.notes.extend(corpus.notes.iter().cloned());
     let (mut model, plan) = (o.model.clone(), o.plan.clone());
-    model.eos_token_id = corpus.tokenizer.end_of_text();
-    model.pad_token_id = corpus.tokenizer.pad();
+    model_folder::name_tokens(&mut model, &corpus.tokenizer);
     let chats = if o.stage.chat {
         Some(Chats::load(o.config, o.run.view().dir(), &corpus.tokenizer, plan.context)?)
     } else {
         None
     };
     o.notes.extend(chats.iter().flat_map(|c| c.notes.iter().cloned()));
+    o.notes.extend(too_long(&corpus, chats.as_ref(), model.max_position_embeddings)?);
 
     let learner = Learner::new(o.device, &model, plan.batch_size, plan.context, plan.adamw)?;
     let decoder = Decoder::new(o.device, &model, learner.params(), model.max_position_embeddings)?;
@@ -270,12 +298,13 @@ impl Work for Lm {
         let tokenizer = &self.corpus.tokenizer;
         let mut questions = Vec::with_capacity(chats.probes.len());
         for p in &chats.probes {
-            let ids = encode_prompt(&[Turn::new(Role::User, p.prompt.as_str())], tokenizer)?;
-            questions.push((ids, tokenizer.encode(&p.expected)?.len() + BEYOND));
+            let room = tokenizer.encode_turn(&p.expected)?.len() + BEYOND;
+            let question = [Turn::new(Role::User, p.prompt.as_str())];
+            questions.push((read_in(Words::Chat(&question), tokenizer, examiner.window(), room)?.ids, room));
         }
-        let answers = examiner.answers(device, questions)?;
-        for (p, answer) in chats.probes.iter().zip(&answers) {
-            let text = tokenizer.decode(&answer.ids, false);
+        let answers = examiner.answers(device, questions.clone())?;
+        for ((p, answer), (before, _)) in chats.probes.iter().zip(&answers).zip(&questions) {
+            let text = tokenizer.decode_turn(before, &answer.ids, false);
             let matched = text.chars().zip(p.expected.chars()).take_while(|(a, b)| a == b).count();
             told(p.task.clone(), &p.prompt, text, &p.expected, matched, false);
         }

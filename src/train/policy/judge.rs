@@ -55,7 +55,7 @@ impl Judge {
         let measured = roles.measure(device, all, Split { seed: self.seed, step: 0, epochs: 1, minibatches: 1 })?;
         let kl = measured.kl();
         let all = measured.episodes;
-        let text = |e: &Episode| tokenizer.decode(&e.ids[e.start..], true);
+        let text = |e: &Episode| tokenizer.decode_turn(&e.ids[..e.start], &e.ids[e.start..], true);
         let answers: Vec<(String, bool)> = all.iter().map(|e| (text(e), e.ended)).collect();
         let judged = |(p, (text, ended)): (&TaskPrompt, &(String, bool))| p.task.judge(&p.prompt, text, *ended).good;
         let good: Vec<bool> = self.prompts.iter().zip(&answers).map(judged).collect();

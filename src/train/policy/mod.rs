@@ -38,7 +38,7 @@ use super::{
     error::TrainError,
     event::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
     footprint::Counting,
-    lineage,
+    lineage, model_folder,
     prepare::{Opened, Opening},
     work::{Halt, Model, Submitted, Watch, Work},
 };
@@ -137,8 +137,7 @@ impl Shared {
             .chat()
             .ok_or_else(|| TrainError::Input("the tokenizer has no tokens of the chat template".to_owned()))?;
         let (mut model, plan) = (o.model.clone(), o.plan);
-        model.eos_token_id = tokenizer.end_of_text();
-        model.pad_token_id = tokenizer.pad();
+        model_folder::name_tokens(&mut model, &tokenizer);
         let frame = (asked.rows, plan.context, model.pad_token_id.unwrap_or(0));
         let mut policy = PolicyLearner::new(o.device, &model, frame.0, frame.1, plan.adamw)?;
         let table = Arc::clone(policy.table());
@@ -227,7 +226,7 @@ impl Shared {
 
     /// Shows an update's answers to the guard: the figures that it counts.
     pub(in crate::train) fn guarded(&mut self, measured: &Measured) -> Vec<(&'static str, f64)> {
-        let text = |e: &Episode| (self.tokenizer.decode(&e.ids[e.start..], true), e.ended);
+        let text = |e: &Episode| (self.tokenizer.decode_turn(&e.ids[..e.start], &e.ids[e.start..], true), e.ended);
         let answers: Vec<(String, bool)> = measured.episodes.iter().map(text).collect();
         let kl = measured.kl();
         let seen = self.guard.look(&answers, kl.iter().sum::<f64>() / kl.len().max(1) as f64);

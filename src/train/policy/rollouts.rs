@@ -133,12 +133,14 @@ impl Prompts {
     ) -> Result<Vec<String>, TrainError> {
         let Some(chat) = tokenizer.chat().filter(|_| most > 0) else { return Ok(Vec::new()) };
         // Some are not well formed: twice as many are tried as are wanted.
-        let opened = vec![vec![chat.user]; 2 * most];
+        let opened = [tokenizer.begin(), &[chat.user]].concat();
+        let start = opened.len();
+        let opened = vec![opened; 2 * most];
         let mut kept: Vec<String> = Vec::new();
         for turn in sampler.complete(device, opened, QUESTIONS | (2 * first), LONGEST_QUESTION)? {
-            let ids = &turn.ids[1..turn.ids.len() - usize::from(turn.ended)];
+            let ids = &turn.ids[start..turn.ids.len() - usize::from(turn.ended)];
             let known = ids.iter().all(|id| tokenizer.token(*id).is_some() && !tokenizer.is_special(*id));
-            let text = tokenizer.decode(ids, true);
+            let text = tokenizer.decode_turn(&turn.ids[..start], ids, true);
             let text = text.trim();
             let usable = turn.ended && known && !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER);
             if usable && kept.len() < most && !self.forbidden.contains(text) && !kept.iter().any(|k| k == text) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Emit, Trainer};
 use crate::{
-    data::{Turn, encode_prompt},
+    data::{LeftOut, Words, read_in},
     nn::{Decoder, Sampling, Weights},
     train::{
         answer::Answer,
@@ -35,7 +35,12 @@ impl Trainer {
         emit: Emit<'_>,
     ) {
         match self.answer_to(id, ask, who, sampling, max_new_tokens) {
-            Ok(answer) => self.waiting.push_back(answer),
+            Ok((answer, left_out)) => {
+                if !left_out.is_nothing() {
+                    emit(Event::PromptCut { id, left_out });
+                }
+                self.waiting.push_back(answer);
+            }
             Err(e) => {
                 let finish_reason = e.to_string();
                 emit(Event::PromptDone { id, step: self.done, tokens: 0, seconds: 0.0, finish_reason, score: None });
@@ -50,35 +55,35 @@ impl Trainer {
         who: Who,
         sampling: Sampling,
         max_new_tokens: usize,
-    ) -> Result<Answer, TrainError> {
+    ) -> Result<(Answer, LeftOut), TrainError> {
         // The first stage is the base itself.
         let who = if who == Who::Base && self.r.stage.parent.is_none() { Who::Live } else { who };
         let chat = if who == Who::Live { self.r.stage.chat } else { self.ancestor(who)?.chat };
         let tokenizer = &self.r.tokenizer;
-        let most = self.r.work.voice().capacity().saturating_sub(1);
+        let window = self.r.work.voice().capacity();
+        let read = |words: Words<'_>| read_in(words, tokenizer, window, max_new_tokens);
         let mut asked = None;
         if let (Ask::Chat(turns), true) = (&ask, self.r.stage.chat) {
             // However it is answered, it is scored as an answer to what was asked.
-            asked = Some(last_that_fit(turns, most, |turns| Ok(encode_prompt(turns, tokenizer)?))?);
+            asked = Some(read(Words::Chat(turns))?.ids);
         }
-        let tokens = match ask {
-            Ask::Chat(turns) if chat => last_that_fit(&turns, most, |turns| Ok(encode_prompt(turns, tokenizer)?))?,
-            Ask::Text(text) => tokenizer.encode(&text)?,
+        let tokens = match &ask {
+            Ask::Chat(turns) if chat => read(Words::Chat(turns))?,
+            Ask::Text(text) => read(Words::Text(text))?,
             // A model that knows no turns goes on with the words.
-            Ask::Chat(turns) => tokenizer.encode(turns.last().map_or("", |t| t.content.as_str()))?,
+            Ask::Chat(turns) => read(Words::Text(turns.last().map_or("", |t| t.content.as_str())))?,
         };
-        if tokens.is_empty() {
+        let (left_out, tokens) = (tokens.left_out, tokens.ids);
+        if tokens.len() == tokenizer.begin().len() {
             return Err(TrainError::Input("the prompt is empty".to_owned()));
         }
-        // A text longer than the model's window is answered from its end.
-        let tokens = tokens[tokens.len().saturating_sub(most)..].to_vec();
         let mut ends: Vec<u32> = tokenizer.end_of_text().into_iter().collect();
         if let (true, Some(c)) = (chat, tokenizer.chat()) {
             ends.extend([c.end, c.system, c.user, c.assistant]);
         }
         let mut answer = Answer::new(id, tokens, who, sampling, max_new_tokens, ends, tokenizer);
         answer.asked = asked;
-        Ok(answer)
+        Ok((answer, left_out))
     }
 
     /// Works on the prompt in front for `budget`.
@@ -161,24 +166,4 @@ impl Trainer {
         self.ancestors.push(Ancestor { who, decoder, chat });
         Ok(self.ancestors.len() - 1)
     }
-}
-
-/// The longest end of a conversation that starts with a question and fits; a system turn stays in front.
-fn last_that_fit(
-    turns: &[Turn],
-    most: usize,
-    encode: impl Fn(&[Turn]) -> Result<Vec<u32>, TrainError>,
-) -> Result<Vec<u32>, TrainError> {
-    use crate::data::Role;
-    let system = usize::from(turns.first().is_some_and(|t| t.role == Role::System));
-    let (head, rest) = turns.split_at(system);
-    let starts = (0..rest.len()).filter(|i| rest[*i].role == Role::User);
-    let mut ids = Vec::new();
-    for start in starts {
-        ids = encode(&[head, &rest[start..]].concat())?;
-        if ids.len() <= most {
-            break;
-        }
-    }
-    Ok(ids)
 }

@@ -110,6 +110,9 @@ impl Trainer {
             lm.take_probes(corpus);
             None
         };
+        if config.manner() != self.r.config.manner() {
+            emit(Event::Manner(config.manner()));
+        }
         self.r.config = config;
         if let Some(edit) = edit {
             self.tell(Event::Edited(Box::new(edit)), emit);

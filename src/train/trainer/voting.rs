@@ -232,7 +232,7 @@ impl Trainer {
             return Ok(());
         };
         let answered = Answered {
-            text: tokenizer.decode(answer.drawn(), true),
+            text: answer.words(tokenizer),
             tokens: answer.drawn().len(),
             logprob: answer.logprob(),
             ended: reason == "stop",
@@ -296,7 +296,7 @@ impl Trainer {
         let mut sides = Vec::with_capacity(2);
         for text in &texts {
             let mut ids = asked.clone();
-            ids.extend(self.r.tokenizer.encode(text)?);
+            ids.extend(self.r.tokenizer.encode_turn(text)?);
             ids.extend(end);
             sides.push(ids);
         }

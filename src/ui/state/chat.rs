@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::session::{Ask, Role, Turn, Who};
+use crate::session::{Ask, LeftOut, Manner, Role, Turn, Who};
 use crate::ui::{
     editor::Editor,
     text::{Clean, LONGEST_BLOCK},
@@ -37,13 +37,23 @@ pub struct Answer {
     pub text: Clean,
     /// The step whose weights spoke last.
     pub step: Option<usize>,
+    /// What of the prompt was not read.
+    pub left_out: LeftOut,
     /// Its end, once there.
     pub ending: Option<Ending>,
 }
 
 impl Answer {
     fn new(id: u64, who: Who) -> Answer {
-        Answer { id, who, raw: String::new(), text: Clean::default(), step: None, ending: None }
+        Answer {
+            id,
+            who,
+            raw: String::new(),
+            text: Clean::default(),
+            step: None,
+            left_out: LeftOut::default(),
+            ending: None,
+        }
     }
 
     /// More of it.
@@ -114,6 +124,8 @@ pub struct Chat {
     /// In order.
     pub exchanges: VecDeque<Exchange>,
     last_id: u64,
+    /// How prompts are answered.
+    pub manner: Manner,
     /// The next prompt starts a conversation.
     pub fresh: bool,
     /// How many of those the live weights came from are asked as well.

@@ -146,9 +146,10 @@ pub fn weight(lang: Lang, weight: f64) -> String {
 
 /// A fit of the reward model to votes; shares in per cent.
 pub fn refitted(lang: Lang, version: usize, votes: usize, before: f64, after: f64, seconds: f64) -> String {
+    let (before, after) = (measured(before, 0), measured(after, 0));
     match lang {
-        Lang::Zh => format!("v{version} 学了 {votes} 票，与你一致 {before:.0}% > {after:.0}%，{seconds:.1} s"),
-        Lang::En => format!("v{version} learned {votes} votes, agrees {before:.0}% > {after:.0}%, {seconds:.1} s"),
+        Lang::Zh => format!("v{version} 学了 {votes} 票，与你一致 {before}% > {after}%，{seconds:.1} s"),
+        Lang::En => format!("v{version} learned {votes} votes, agrees {before}% > {after}%, {seconds:.1} s"),
     }
 }
 
@@ -160,18 +161,25 @@ pub fn beside(lang: Lang, names: &str) -> String {
     }
 }
 
+/// A figure of an evaluation; a dash where there was nothing to measure it on.
+fn measured(x: f64, digits: usize) -> String {
+    if x.is_nan() { "-".to_owned() } else { format!("{x:.digits$}") }
+}
+
 /// What a reward model gets right, in per cent, beside the guess by length.
 pub fn reward_figures(lang: Lang, step: usize, right: f64, longer: f64) -> String {
+    let (right, longer) = (measured(right, 1), measured(longer, 1));
     match lang {
-        Lang::Zh => format!("{}  没见过的对子判对 {right:.1}%，只看长短 {longer:.1}%", at_step(lang, step)),
-        Lang::En => format!("{}  held-out pairs {right:.1}% right, by length {longer:.1}%", at_step(lang, step)),
+        Lang::Zh => format!("{}  没见过的对子判对 {right}%，只看长短 {longer}%", at_step(lang, step)),
+        Lang::En => format!("{}  held-out pairs {right}% right, by length {longer}%", at_step(lang, step)),
     }
 }
 
 /// What a policy's answers are worth.
 pub fn policy_figures(lang: Lang, step: usize, truth: f64, reward: f64, kl: f64) -> String {
+    let (truth, reward, kl) = (measured(truth, 3), measured(reward, 2), measured(kl, 2));
     match lang {
-        Lang::Zh => format!("{}  真分 {truth:.3}，奖励 {reward:.2}，KL {kl:.2}", at_step(lang, step)),
-        Lang::En => format!("{}  true {truth:.3}, reward {reward:.2}, KL {kl:.2}", at_step(lang, step)),
+        Lang::Zh => format!("{}  真分 {truth}，奖励 {reward}，KL {kl}", at_step(lang, step)),
+        Lang::En => format!("{}  true {truth}, reward {reward}, KL {kl}", at_step(lang, step)),
     }
 }

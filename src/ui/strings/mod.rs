@@ -1,6 +1,8 @@
 //! Every word on the screen, Chinese and English. Chinese first with English beside it where both
 //! are short, since the field's words are English.
 
+use crate::session::LeftOut;
+
 /// The language of the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lang {
@@ -297,6 +299,18 @@ pub fn stage(name: &str) -> Option<Tr> {
         "grpo" => Tr("对齐 grpo", "grpo"),
         _ => return None,
     })
+}
+
+/// What of a prompt was not read, since the answer needs room.
+pub fn left_out(lang: Lang, what: LeftOut) -> String {
+    let LeftOut { tokens, exchanges } = what;
+    match (lang, exchanges) {
+        (Lang::Zh, 0) => format!("太长，略去开头 {tokens} 词元"),
+        (Lang::Zh, n) => format!("太长，略去最早 {n} 轮对话（{tokens} 词元）"),
+        (Lang::En, 0) => format!("too long: first {tokens} tokens left out"),
+        (Lang::En, 1) => format!("too long: oldest exchange left out ({tokens} tokens)"),
+        (Lang::En, n) => format!("too long: oldest {n} exchanges left out ({tokens} tokens)"),
+    }
 }
 
 /// Why an answer ended, where the trainer used one of its own words.

@@ -97,6 +97,12 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         }
         Event::Tried(trial) => room::on_tried(state, *trial),
         Event::Marked { keep, drop } => room::on_marked(state, keep, drop),
+        Event::Manner(manner) => state.chat.manner = manner,
+        Event::PromptCut { id, left_out } => {
+            if let Some(answer) = state.chat.answer_mut(id) {
+                answer.left_out = left_out;
+            }
+        }
         Event::PromptText { id, text, step } => {
             if let Some(answer) = state.chat.answer_mut(id) {
                 answer.push(&text, step);
@@ -177,6 +183,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
 
 fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
     let (path, resumed_at) = (info.path.display().to_string(), info.resumed_at);
+    state.chat.manner = info.manner;
     state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
     state.stages.begin(info, state.now);
     super::stages::keep_focus(state);

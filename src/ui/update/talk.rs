@@ -1,14 +1,11 @@
 //! Prompts, conversations, and answers corrected by hand.
 
 use super::{Cmd, focus};
-use crate::session::{Command, Sampling, Who};
+use crate::session::{Command, Manner, Who};
 use crate::ui::{
     state::{AppState, Panel, Target, Wish},
     strings,
 };
-
-/// Tokens drawn for a prompt at most.
-const ANSWER: usize = 256;
 
 pub(super) fn open_prompt(state: &mut AppState) {
     state.typing = true;
@@ -34,10 +31,8 @@ pub(super) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
     let exchange = state.chat.ask(text, &state.stages.live().name, talk, beside);
     let asked: Vec<(u64, Who)> = exchange.answers().map(|a| (a.id, a.who)).collect();
     let ask = state.chat.asked(state.chat.exchanges.len() - 1);
-    let prompt = |(id, who)| {
-        let sampling = Sampling::default();
-        Cmd::Send(Command::Prompt { id, ask: ask.clone(), who, sampling, max_new_tokens: ANSWER })
-    };
+    let Manner { sampling, max_new_tokens } = state.chat.manner;
+    let prompt = |(id, who)| Cmd::Send(Command::Prompt { id, ask: ask.clone(), who, sampling, max_new_tokens });
     asked.into_iter().map(prompt).collect()
 }
 

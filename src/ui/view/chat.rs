@@ -4,7 +4,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{Caret, Pen, field};
-use crate::session::{Sampling, Who};
+use crate::session::Who;
 use crate::ui::{
     paint::{Pieces, pieces_width, put_pieces},
     state::{Answer, Exchange, Panel, Target, Wish, chat::Edit},
@@ -33,7 +33,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
         if names.len() > 1 {
             facts.push(pen.piece(format!("{}  ", names.join(" + ")), Role::Text));
         }
-        let drawn = Sampling::default();
+        let drawn = state.chat.manner.sampling;
         let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
         facts.push(pen.piece(sampling, Role::Dim));
     }
@@ -248,6 +248,9 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role)
                 }
             }
         }
+    }
+    if !answer.left_out.is_nothing() {
+        facts.push(strings::left_out(state.lang, answer.left_out));
     }
     let sent = |w: &Wish| matches!(w, Wish::Demonstrate(Target::Answer(id), _) if *id == answer.id);
     if state.wishes.iter().any(sent) {

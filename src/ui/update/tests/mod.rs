@@ -3,7 +3,7 @@ mod pick;
 mod room;
 
 use super::*;
-use crate::session::{Ask, RunInfo, StageInfo, StepReport, Turn, Who};
+use crate::session::{Ask, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
 use crate::ui::{
     keys::Code,
     state::{Target, Wish},
@@ -41,6 +41,7 @@ fn info(stage: &str) -> RunInfo {
         memory: 0,
         host_memory: 0,
         sources: Vec::new(),
+        manner: Manner::default(),
     }
 }
 

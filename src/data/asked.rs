@@ -1,0 +1,168 @@
+//! How much of what is asked a model reads.
+//!
+//! An answer keeps its room in the window: as many tokens as are wanted, at most half of it. What does not fit beside
+//! it is left out from the front: of a conversation the oldest exchanges, of a single text or question its beginning.
+//! What the tokenizer puts before a text, a system turn and the tokens of the template stay.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    chat::{self, Role, Turn},
+    error::DataError,
+    tokenizer::Tokenizer,
+};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Words<'a> {
+    /// A text to be gone on with.
+    Text(&'a str),
+    /// A conversation that ends in a question.
+    Chat(&'a [Turn]),
+}
+
+/// What a model reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The ids.
+    pub ids: Vec<u32>,
+    /// What they leave out.
+    pub left_out: LeftOut,
+}
+
+/// What is left out of a prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Tokens, those of whole turns among them.
+    pub tokens: usize,
+    /// Whole exchanges, the oldest ones.
+    pub exchanges: usize,
+}
+
+impl LeftOut {
+    /// Whether everything is read.
+    pub fn is_nothing(&self) -> bool {
+        self.tokens == 0
+    }
+}
+
+/// The tokens of a window that are left for a prompt to which `answer` tokens are wanted.
+pub fn most_read(window: usize, answer: usize) -> usize {
+    window.saturating_sub(answer.clamp(1, (window / 2).max(1))).max(1)
+}
+
+/// The part of what is asked that leaves room for an answer of `answer` tokens in a window.
+pub fn read_in(words: Words<'_>, tokenizer: &Tokenizer, window: usize, answer: usize) -> Result<Asked, DataError> {
+    let most = most_read(window, answer);
+    match words {
+        Words::Text(text) => {
+            let begin = tokenizer.begin();
+            let ids = tokenizer.encode(text)?;
+            let keep = ids.len().min(most.saturating_sub(begin.len()).max(1));
+            let tokens = ids.len() - keep;
+            Ok(Asked { ids: [begin, &ids[tokens..]].concat(), left_out: LeftOut { tokens, exchanges: 0 } })
+        }
+        Words::Chat(turns) => conversation(turns, tokenizer, most),
+    }
+}
+
+/// The newest end of a conversation that starts with a question and has at most `most` tokens.
+fn conversation(turns: &[Turn], tokenizer: &Tokenizer, most: usize) -> Result<Asked, DataError> {
+    let system = usize::from(turns.first().is_some_and(|t| t.role == Role::System));
+    let (head, rest) = turns.split_at(system);
+    let all = chat::encode_prompt(turns, tokenizer)?.len();
+    let questions: Vec<usize> = (0..rest.len()).filter(|i| rest[*i].role == Role::User).collect();
+    for (exchanges, start) in questions.iter().enumerate() {
+        let ids = chat::encode_prompt(&[head, &rest[*start..]].concat(), tokenizer)?;
+        if ids.len() <= most {
+            let tokens = all - ids.len();
+            return Ok(Asked { ids, left_out: LeftOut { tokens, exchanges } });
+        }
+    }
+    // Even the last question is too long: its beginning goes, and the system turn where it leaves nothing of it.
+    let Some(last) = questions.last() else {
+        let ids = chat::encode_prompt(turns, tokenizer)?;
+        return Ok(Asked { ids, left_out: LeftOut::default() });
+    };
+    let question = tokenizer.encode_turn(&rest[*last].content)?;
+    let around = |head: &[Turn]| -> Result<(Vec<u32>, Vec<u32>), DataError> {
+        let whole = chat::encode_prompt(&[head, &rest[*last..]].concat(), tokenizer)?;
+        let before = tokenizer.begin().len() + chat::encode_turns(head, tokenizer)?.len() + 1;
+        Ok((whole[..before].to_vec(), whole[before + question.len()..].to_vec()))
+    };
+    let mut frame = around(head)?;
+    if frame.0.len() + frame.1.len() >= most {
+        frame = around(&[])?;
+    }
+    let keep = most.saturating_sub(frame.0.len() + frame.1.len()).clamp(question.len().min(1), question.len());
+    let ids = [frame.0, question[question.len() - keep..].to_vec(), frame.1].concat();
+    Ok(Asked { left_out: LeftOut { tokens: all - ids.len(), exchanges: questions.len() - 1 }, ids })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::tokenizer::{TextGroup, train_char};
+
+    fn tokenizer() -> Tokenizer {
+        train_char(&[TextGroup { weight: 1.0, texts: vec!["abcdefgh"] }], 300).unwrap()
+    }
+
+    #[test]
+    fn a_text_loses_its_beginning_and_the_answer_keeps_its_room() {
+        let tokenizer = tokenizer();
+        let text = "abcdefgh".repeat(40);
+        for (window, answer, read) in
+            [(256, 64, 192), (256, 1, 255), (256, 0, 255), (256, 1000, 128), (2, 64, 1), (1, 64, 1)]
+        {
+            let asked = read_in(Words::Text(&text), &tokenizer, window, answer).unwrap();
+            assert_eq!((asked.ids.len(), asked.left_out.tokens), (read, 320 - read), "{window} {answer}");
+            assert!(text.ends_with(&tokenizer.decode(&asked.ids, false)));
+        }
+        let asked = read_in(Words::Text("abc"), &tokenizer, 256, 1000).unwrap();
+        assert!(asked.ids.len() == 3 && asked.left_out.is_nothing());
+    }
+
+    #[test]
+    fn of_a_conversation_the_oldest_exchanges_go() {
+        let tokenizer = tokenizer();
+        let mut turns = vec![Turn::new(Role::System, "abc")];
+        for word in ["a", "b", "c"] {
+            turns.push(Turn::new(Role::User, word.repeat(20)));
+            turns.push(Turn::new(Role::Assistant, word.repeat(10)));
+        }
+        turns.push(Turn::new(Role::User, "d".repeat(20)));
+        let all = chat::encode_prompt(&turns, &tokenizer).unwrap().len();
+        let read = |window| read_in(Words::Chat(&turns), &tokenizer, window, 16).unwrap();
+        assert!(read(all + 16).left_out.is_nothing());
+        for window in 40..all + 16 {
+            let Asked { ids, left_out } = read(window);
+            assert!(ids.len() + 16 <= window && ids.len() + left_out.tokens == all, "{window}: {left_out:?}");
+            let text = tokenizer.decode(&ids, false);
+            assert!(
+                text.starts_with("<|system|>abc<|im_end|><|user|>") && text.ends_with("d<|im_end|><|assistant|>"),
+                "{text}"
+            );
+            assert_eq!(text.matches("<|user|>").count(), 4 - left_out.exchanges);
+        }
+        assert_eq!(read(all + 15).left_out.exchanges, 1);
+    }
+
+    #[test]
+    fn a_question_that_is_too_long_keeps_its_turn() {
+        let tokenizer = tokenizer();
+        let turns = [
+            Turn::new(Role::System, "e".repeat(30)),
+            Turn::new(Role::User, format!("{}{}", "a".repeat(50), "b".repeat(50))),
+        ];
+        let Asked { ids, left_out } = read_in(Words::Chat(&turns), &tokenizer, 120, 40).unwrap();
+        let text = tokenizer.decode(&ids, false);
+        assert_eq!((ids.len(), left_out.exchanges), (80, 0));
+        assert!(text.starts_with(&format!("<|system|>{}<|im_end|><|user|>b", "e".repeat(30))), "{text}");
+        assert!(text.ends_with("bb<|im_end|><|assistant|>"));
+        // A system turn that leaves no room for the question goes.
+        let Asked { ids, .. } = read_in(Words::Chat(&turns), &tokenizer, 40, 10).unwrap();
+        let text = tokenizer.decode(&ids, false);
+        assert!(ids.len() == 30 && text.starts_with("<|user|>b"), "{text}");
+    }
+}

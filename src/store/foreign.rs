@@ -1,0 +1,74 @@
+//! Files and folders of other tools that are taken for a model, and what to do with them.
+
+use std::path::Path;
+
+use super::fs::Fs;
+
+/// What a pointer of Git LFS is told as.
+pub const LFS_POINTER: &str = "it is a pointer of Git LFS and the file itself is missing: fetch it with git lfs pull (git lfs install comes first), or download it again";
+
+/// Whether a file's bytes are a pointer of Git LFS: what a clone has without git-lfs.
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/spec/")
+}
+
+/// Whether the first bytes are those of a file that is known, and is no safetensors file.
+pub(super) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
+    const KINDS: [(&[u8], &str); 6] = [
+        (b"GGUF", GGUF),
+        (
+            b"PK\x03\x04",
+            "it is a zip archive, as torch.save writes: a pickle, which can run code and is not read; save the model again with safe_serialization=True",
+        ),
+        (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),
+        (b"\x28\xb5\x2f\xfd", "it is compressed with zstd; unpack it first"),
+        (b"<!DOCTYPE", "it is a web page, not the file that was to be fetched; download it again"),
+        (b"<html", "it is a web page, not the file that was to be fetched; download it again"),
+    ];
+    if is_lfs_pointer(start) {
+        return Some(LFS_POINTER);
+    }
+    KINDS.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what)
+}
+
+const GGUF: &str = "it is a GGUF file of llama.cpp, which is not read; take the model's Hugging Face folder (config.json and model.safetensors)";
+
+/// What a folder (or file) without the files of a model is, where that can be seen.
+pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {
+    let extension = |name: &Path| name.extension().map(|e| e.to_ascii_lowercase().to_string_lossy().into_owned());
+    let Ok(entries) = disk.list(dir) else {
+        return match extension(dir).as_deref() {
+            Some("gguf") if dir.is_file() => Some(GGUF.to_owned()),
+            _ if dir.is_file() => {
+                Some("it is a file; give the folder that holds config.json and model.safetensors".to_owned())
+            }
+            _ => None,
+        };
+    };
+    let named = |wanted: &dyn Fn(&str) -> bool| entries.iter().map(|e| e.name.as_str()).find(|name| wanted(name));
+    let ends = |kinds: &'static [&'static str]| {
+        move |name: &str| extension(Path::new(name)).is_some_and(|e| kinds.contains(&e.as_str()))
+    };
+    if let Some(adapter) = named(&|name| name == "adapter_config.json" || name.starts_with("adapter_model.")) {
+        return Some(format!(
+            "{adapter:?} belongs to a PEFT adapter (LoRA), which changes another model and is none itself: merge it into its base model first (merge_and_unload, then save_pretrained)"
+        ));
+    }
+    if let Some(shard) = named(&|name| name.starts_with("model-") && name.ends_with(".safetensors")) {
+        return Some(format!(
+            "{shard:?} is one of several shards, and model.safetensors.index.json, which says what is in which, is missing: fetch it too"
+        ));
+    }
+    if let Some(pickle) = named(&ends(&["bin", "pt", "pth", "ckpt"])) {
+        return Some(format!(
+            "{pickle:?} is a pickle, which can run code and is not read: save the model again with safe_serialization=True"
+        ));
+    }
+    if let Some(gguf) = named(&ends(&["gguf"])) {
+        return Some(format!("{gguf:?}: {GGUF}"));
+    }
+    let other = named(&ends(&["safetensors"])).filter(|name| *name != "model.safetensors")?;
+    Some(format!(
+        "{other:?} is there; weights are looked for in model.safetensors, so rename it if it is the whole model"
+    ))
+}
