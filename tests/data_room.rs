@@ -317,6 +317,46 @@ fn bad_files_are_said_and_the_rest_goes_on() {
     train(&run, &["steps=2"], &[]).good();
 }
 
+/// Case 7, 15 and 26 of the trust issue: a profile decides over a guess, what is not the file itself is named, and a
+/// remote is nobody's address.
+#[test]
+fn what_files_are_is_said() {
+    let dir = TempDir::new().unwrap();
+    let files = dir.path().join("files");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:cdcd\nsize 123456\n";
+    write(&files, "poems.txt", pointer);
+    write(&files, "rows.parquet", pointer);
+    write(&files, "page.jsonl", "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>\n");
+    let novel = "他推开门，看见院子里站着一个人。\n那人没有说话，只是望着远处的山。\n电话：138-1234-5678，见 git@github.com:foo/bar.git。";
+    write(&files, "novel.jsonl", serde_json::json!({"title": "归来", "author": "某人", "text": novel}).to_string());
+    let source = |profile: &str| format!("[[source]]\nname = \"all\"\npath = \"../files\"\n{profile}");
+    let whole = run(&dir, &source(""));
+    let lines = data(&whole);
+    let said = notes(&lines);
+    for words in [
+        "poems.txt is a pointer of Git LFS, not the file itself, which is missing; run git lfs pull",
+        "rows.parquet is a pointer of Git LFS",
+        "page.jsonl is a web page (HTML) titled \"404 Not Found\"",
+        "novel.jsonl has 1 records with a title and an author, which are read as verse",
+    ] {
+        assert!(said.contains(words), "{words:?} in:\n{said}");
+    }
+    assert_eq!(named(&lines, "funnel")[0]["documents_in"], 1);
+    write(
+        &whole,
+        "run.toml",
+        format!("size = \"1m\"\n{}", source("profile = \"prose-zh\"\nrules = { too_short = 5 }\n")),
+    );
+    assert!(!notes(&data(&whole)).contains("verse"));
+    let prepared = fs::read_dir(whole.join("data")).unwrap().map(|e| e.unwrap().path());
+    let units: Vec<Vec<u8>> = prepared
+        .filter(|p| p.file_name().unwrap().to_string_lossy().starts_with("unit-"))
+        .map(|p| fs::read(p).unwrap())
+        .collect();
+    let kept = novel.replace("138-1234-5678", "**MASKED**PHONE**");
+    assert!(units.iter().any(|unit| unit.windows(kept.len()).any(|part| part == kept.as_bytes())));
+}
+
 #[test]
 fn a_source_of_which_nothing_is_left_stops_only_where_it_is_alone() {
     let dir = TempDir::new().unwrap();

@@ -290,6 +290,45 @@ fn bad_lines_are_counted_and_located() {
 }
 
 #[test]
+fn what_is_read_of_a_file_and_what_is_not_is_told() {
+    let dir = scratch();
+    let (run, _) = pretrained(dir.path());
+    let exchange = |question: &str, fields: Value| {
+        let mut answer = json!({"role": "assistant", "content": "好的，马上就来。"});
+        answer.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!([{"role": "user", "content": question}, answer])
+    };
+    let twice = [exchange("上茶", json!({"weight": 0})), exchange("快一点", json!({}))]
+        .map(|e| e.as_array().unwrap().clone())
+        .concat();
+    let records = [
+        json!({"messages": twice, "id": 1}),
+        json!({"messages": exchange("几点开门", json!({"score": 0.5})), "id": 2, "task": ["qa"]}),
+        json!({"messages": exchange("几点关门", json!({"reasoning_content": "想一想"})), "id": 3}),
+        json!({"messages": exchange("有什么茶", json!({})), "tools": [{"type": "function"}]}),
+    ];
+    let lines: String = records.iter().map(|r| r.to_string().replace("0.5", "NaN") + "\n").collect();
+    let (bytes, _, _) = encoding_rs::GB18030.encode(&lines);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, &bytes).unwrap();
+    let path = dir.path().join("chats.jsonl.gz");
+    fs::write(&path, packed.finish().unwrap()).unwrap();
+    let source = format!("sft.source=[{{name=\"mine\",path={:?}}}]", text(&path));
+    let said = notes(&finetune(&run, &[&source], &["--steps", "1"]));
+    for words in [
+        format!("{}: 2 messages (converted from gb18030)", text(&path)),
+        format!(
+            "{}: 2 records passed over, the first at 3: message 2 of \"messages\": it has \"reasoning_content\"",
+            text(&path)
+        ),
+        "[reasoning 1, tools 1]".to_owned(),
+        "sft.source mine: fields that are not read: id (2), messages[].score (1)".to_owned(),
+    ] {
+        assert!(said.contains(&words), "{words:?} in:\n{said}");
+    }
+}
+
+#[test]
 fn conversations_that_are_too_long_are_told_and_none_is_cut_in_silence() {
     let dir = scratch();
     let (run, _) = pretrained(dir.path());
@@ -350,7 +389,7 @@ fn sources_without_a_conversation_are_refused() {
         ("list.json", &["sft.source mine", "list.json"]),
         ("text.txt", &["sft.source mine", "text.txt", ".jsonl"]),
         ("table.csv", &["sft.source mine", "table.csv", ".jsonl"]),
-        ("texts", &["sft.source mine", "a.txt", "plain text", ".jsonl"]),
+        ("texts", &["sft.source mine", "a.txt", "another ending", ".jsonl"]),
         ("nowhere.jsonl", &["sft.source mine", "nowhere.jsonl"]),
     ];
     for (path, words) in cases {

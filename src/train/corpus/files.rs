@@ -123,13 +123,14 @@ fn named<T>(
             None => others.push(path),
         }
     }
+    let other = others.first().map(|p| format!("; {} has another ending", p.display())).unwrap_or_default();
     if let Some(first) = others.first() {
         note(format!("{} files with other endings are passed over, the first {}", others.len(), first.display()));
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     if found.is_empty() {
         return Err(TrainError::Input(format!(
-            "{table} {name}: {} names no file that is read ({endings}); check {table}.path in run.toml",
+            "{table} {name}: {} names no file that is read ({endings}){other}; check {table}.path in run.toml",
             joined.display()
         )));
     }
