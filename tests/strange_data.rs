@@ -10,11 +10,14 @@ use std::{
 };
 
 use danlu::data::{
-    ChatReading, DataError, PreferenceReading, Role, encode,
-    read::{Format, Packing, Passed, ReadOptions, documents},
+    ChatReading, DataError, PreferenceReading, Role,
+    clean::{Masked, mask},
+    encode,
+    read::{Format, Packing, Passed, ReadOptions, documents, to_text},
     read_chat_file, read_chats, read_preference_file, read_preferences, train_char,
 };
 use encoding_rs::{BIG5, Encoding, GB18030, UTF_8};
+use proptest::{prelude::*, test_runner::RngSeed};
 use serde_json::{Value, json};
 
 fn chats(text: &str) -> ChatReading {
@@ -505,4 +508,28 @@ fn what_is_not_the_file_itself_is_named() {
     let error = read_preference_file((Format::Parquet, Packing::Plain), Cursor::new(pointer.to_vec())).unwrap_err();
     assert!(matches!(error, DataError::Pointer));
     assert!(matches!(read_chats(Format::Json, page.as_slice()).unwrap_err(), DataError::WebPage(Some(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 512, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_text_is_too_strange(text in any::<String>(), numbers in "[0-9+()@.:/ \\-xX版一０-９＋（a]{0,60}", json in "[\\[\\]{}\",:\\\\u8dNaInfity09 \n\r\u{FEFF}]{0,100}", bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for text in [&text, &numbers] {
+            let mut masked = Masked::default();
+            let out = mask(text, &mut masked);
+            prop_assert_eq!(out.is_some(), masked.total() > 0);
+        }
+        let record = format!("{{\"prompt\": \"q\", \"x\": {json}, \"completion\": \"a\"}}");
+        for bytes in [bytes.as_slice(), json.as_bytes(), record.as_bytes()] {
+            for format in [Format::JsonLines, Format::Json, Format::Text, Format::Csv] {
+                let _ = texts(format, bytes);
+                let _ = read_chats(format, bytes);
+                let _ = read_preferences(format, bytes);
+            }
+            let _ = to_text(bytes.to_vec());
+        }
+    }
 }
