@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::{
     files::TextFile,
+    library::unit_name,
     stamps::{self, Found},
 };
 use crate::{
@@ -19,6 +20,8 @@ use crate::{
 
 /// Changes when the same files would come out otherwise.
 const VERSION: &str = "2";
+/// The one before it. A run that was trained on units of it goes on with them, to the same bits, until their files change.
+const EARLIER: &str = "1";
 /// Bytes from which a file is a unit of its own.
 const LARGE: u64 = 256 << 10;
 /// Small files that are joined, in the mean.
@@ -31,6 +34,8 @@ pub(super) struct Planned {
     pub key: String,
     /// Its files, with their stamps.
     pub files: Vec<(TextFile, Option<stamps::Stamp>)>,
+    /// Whether an earlier version of this program cleaned it.
+    pub earlier: bool,
 }
 
 /// Sources, each with its units in order, and what was passed over when its files were listed.
@@ -49,11 +54,22 @@ pub(super) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, Trai
     }
     let all: Vec<&TextFile> = listed.iter().flatten().collect();
     let mut found = stamps::contents(preparer, &all)?.into_iter();
-    let units = config.source.iter().zip(&listed).map(|(source, files)| {
+    let view = preparer.view();
+    let trained = !view.checkpoints().list()?.is_empty();
+    let kept = |key: &str| trained && view.has_prepared(&unit_name(key));
+    let mut units = Vec::new();
+    for ((source, files), notes) in config.source.iter().zip(&listed).zip(&mut notes) {
         let files = files.iter().map(|file| (file.clone(), found.next().unwrap_or_default())).collect();
-        of_source(source, files, preparer.view().dir())
-    });
-    let units = units.collect();
+        let of_source = of_source(source, files, view.dir(), &kept);
+        if of_source.iter().any(|unit| unit.earlier) {
+            notes.push(format!(
+                "source {}: text that an earlier version of danlu cleaned is used as it is, since the run was trained on it; remove unit-* in {} to have it cleaned again",
+                source.name,
+                view.data_dir().display()
+            ));
+        }
+        units.push(of_source);
+    }
     Ok(Plan { units, notes })
 }
 
@@ -63,12 +79,17 @@ fn settings(source: &SourceConfig) -> String {
     format!("{how:?}")
 }
 
-fn of_source(source: &SourceConfig, files: Vec<(TextFile, Found)>, run: &Path) -> Vec<Planned> {
+fn of_source(
+    source: &SourceConfig,
+    files: Vec<(TextFile, Found)>,
+    run: &Path,
+    kept: &dyn Fn(&str) -> bool,
+) -> Vec<Planned> {
     let settings = settings(source);
     let (mut units, mut joined) = (Vec::new(), Vec::new());
     let mut close = |files: &mut Vec<(TextFile, Found)>| {
         if !files.is_empty() {
-            units.push(planned(&settings, std::mem::take(files), run));
+            units.push(planned(&settings, std::mem::take(files), run, kept));
         }
     };
     for file in files {
@@ -93,16 +114,21 @@ fn within<'p>(path: &'p Path, run: &Path) -> &'p Path {
     path.strip_prefix(run).unwrap_or(path)
 }
 
-fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path) -> Planned {
-    let mut hash = blake3::Hasher::new();
-    hash.update(format!("{VERSION}\n{settings}").as_bytes());
-    for (file, found) in &files {
-        // A file that cannot be read now is another than it will be.
-        let content = found.content.as_deref().unwrap_or("unread");
-        hash.update(format!("\n{:?} {content} {}", file.kind, within(&file.path, run).display()).as_bytes());
-    }
+fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path, kept: &dyn Fn(&str) -> bool) -> Planned {
+    let key = |version: &str| {
+        let mut hash = blake3::Hasher::new();
+        hash.update(format!("{version}\n{settings}").as_bytes());
+        for (file, found) in &files {
+            // A file that cannot be read now is another than it will be.
+            let content = found.content.as_deref().unwrap_or("unread");
+            hash.update(format!("\n{:?} {content} {}", file.kind, within(&file.path, run).display()).as_bytes());
+        }
+        short(&hash)
+    };
+    let before = Some(key(EARLIER)).filter(|key| kept(key));
+    let (earlier, key) = (before.is_some(), before.unwrap_or_else(|| key(VERSION)));
     let files = files.into_iter().map(|(file, found)| (file, found.stamp)).collect();
-    Planned { key: short(&hash), files }
+    Planned { key, files, earlier }
 }
 
 /// A hash as names have it.
@@ -129,7 +155,10 @@ mod tests {
     #[test]
     fn a_file_that_comes_or_goes_moves_no_other() {
         let keys = |files| -> HashSet<String> {
-            of_source(&SourceConfig::default(), files, Path::new("/run")).into_iter().map(|u| u.key).collect()
+            of_source(&SourceConfig::default(), files, Path::new("/run"), &|_| false)
+                .into_iter()
+                .map(|u| u.key)
+                .collect()
         };
         let all = keys(files(0..400, 200));
         assert!((400 / 16..400 / 4).contains(&all.len()), "{} units of 400 files", all.len());
@@ -139,11 +168,26 @@ mod tests {
             let (old, new) = (all.difference(&less).count(), less.difference(&all).count());
             assert!(new <= 1 && old <= if n == 200 { 3 } else { 2 }, "without {n}: {old} units became {new}");
         }
-        let alone = of_source(&SourceConfig::default(), files(0..400, 200), Path::new("/run"));
+        let alone = of_source(&SourceConfig::default(), files(0..400, 200), Path::new("/run"), &|_| false);
         assert!(alone.iter().any(|u| u.files.len() == 1 && u.files[0].0.path.ends_with("0200.txt")));
         let poetry = SourceConfig { simplify: true, ..SourceConfig::default() };
         let other: HashSet<String> =
-            of_source(&poetry, files(0..400, 200), Path::new("/run")).into_iter().map(|u| u.key).collect();
+            of_source(&poetry, files(0..400, 200), Path::new("/run"), &|_| false).into_iter().map(|u| u.key).collect();
         assert!(all.is_disjoint(&other), "other settings, other units");
+    }
+
+    #[test]
+    fn a_run_goes_on_with_what_an_earlier_version_cleaned() {
+        let source = SourceConfig::default();
+        let of =
+            |numbers, kept: &dyn Fn(&str) -> bool| of_source(&source, files(numbers, 200), Path::new("/run"), kept);
+        let (new, old) = (of(0..400, &|_| false), of(0..400, &|_| true));
+        assert!(new.iter().all(|unit| !unit.earlier) && old.iter().all(|unit| unit.earlier));
+        let keys: HashSet<&str> = old.iter().map(|unit| unit.key.as_str()).collect();
+        assert!(new.iter().all(|unit| !keys.contains(unit.key.as_str())));
+        // What is new since is cleaned by the rules of today.
+        let mixed = of(0..401, &|key| keys.contains(key));
+        let (earlier, today): (Vec<&Planned>, Vec<&Planned>) = mixed.iter().partition(|unit| unit.earlier);
+        assert!(earlier.len() + 1 >= old.len() && today.len() == 1, "{} {}", earlier.len(), today.len());
     }
 }
