@@ -328,7 +328,11 @@ fn what_files_are_is_said() {
     write(&files, "rows.parquet", pointer);
     write(&files, "page.jsonl", "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>\n");
     let novel = "他推开门，看见院子里站着一个人。\n那人没有说话，只是望着远处的山。\n电话：138-1234-5678，见 git@github.com:foo/bar.git。";
-    write(&files, "novel.jsonl", serde_json::json!({"title": "归来", "author": "某人", "text": novel}).to_string());
+    write(
+        &files,
+        "novel.jsonl",
+        serde_json::json!({"title": "归来", "author": "某人", "text": novel, "id": 7}).to_string(),
+    );
     let source = |profile: &str| format!("[[source]]\nname = \"all\"\npath = \"../files\"\n{profile}");
     let whole = run(&dir, &source(""));
     let lines = data(&whole);
@@ -342,6 +346,7 @@ fn what_files_are_is_said() {
         assert!(said.contains(words), "{words:?} in:\n{said}");
     }
     assert_eq!(named(&lines, "funnel")[0]["documents_in"], 1);
+    assert!(said.contains("source all: fields that are not read: id (1)"), "{said}");
     write(
         &whole,
         "run.toml",

@@ -289,6 +289,22 @@ fn other_fields_are_counted() {
     assert_eq!(found.unread.told().as_deref(), Some("fields that are not read: chosen[].x (1), score_chosen (1)"));
 }
 
+#[test]
+fn fields_of_texts_are_counted_too() {
+    let lines = "{\"text\":\"a\",\"url\":\"u\",\"label\":0}\n{\"text\":\"b\",\"url\":\"v\",\"weight\":2.5}\n{\"text\":\"c\",\"train\":false}\n{\"url\":1}\n";
+    let (found, faults, passed) = texts(Format::JsonLines, lines.as_bytes());
+    assert_eq!(found, ["a", "b"]);
+    assert!(faults[0].1.starts_with("loss: ") && faults[1].1.starts_with("no_text_field"), "{faults:?}");
+    let told = "fields that are not read: label (1), url (2), weight (1)";
+    assert_eq!(passed.unread.told().as_deref(), Some(told));
+    let (_, _, passed) = texts(Format::Csv, b"id,title,text\n1,t,a\n2,t,b\n3,t\n");
+    assert_eq!(passed.unread.told().as_deref(), Some("fields that are not read: id (2)"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/plain.parquet");
+    let kind = (Format::Parquet, Packing::Plain);
+    let (_, _, passed) = texts_of(kind, &ReadOptions::default(), std::fs::File::open(path).unwrap());
+    assert_eq!(passed.unread.told().as_deref(), Some("fields that are not read: id (2), score (2)"));
+}
+
 // Bytes to text
 
 fn texts_of<R: Read + Seek + Send + 'static>(

@@ -48,7 +48,7 @@ pub use builtin::{
     weights as builtin_weights,
 };
 pub use chat::{CHAT_TEMPLATE, Conversation, Example, Role, Turn, encode, encode_prompt};
-pub use chat_reader::{ChatReading, Form, Unread, read_chat_file, read_chats};
+pub use chat_reader::{ChatReading, Form, read_chat_file, read_chats};
 pub use chat_rows::ChatRows;
 pub use diversity::{Indicators, distinct2, indicators, repetition};
 pub use evaluate::{Windows, baseline, bits_per_byte, spread, windows};
@@ -59,7 +59,7 @@ pub use preference::{
     PairExample, PairsFitted, Preference, PreferenceForm, PreferenceReading, Side, encode_pairs, read_preference_file,
     read_preferences, split_preferences,
 };
-pub use read::{Format, read};
+pub use read::{Format, Unread, read};
 pub use rules::{Fault, RULES, Rule, Verdict};
 pub use source::{Packed, Source, chat_texts, pack, training_texts};
 pub use split::split;

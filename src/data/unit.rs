@@ -23,7 +23,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{clean::Funnel, dedup::BANDS, document::Document, error::DataError, shard::Source, split::Key};
+use super::{
+    clean::Funnel, dedup::BANDS, document::Document, error::DataError, read::Unread, shard::Source, split::Key,
+};
 
 const MAGIC: &[u8; 8] = b"danlu-un";
 const VERSION: u32 = 1;
@@ -92,6 +94,9 @@ pub struct Summary {
     /// Files that were not read to their end, each with the reason.
     #[serde(default)]
     pub failed: Vec<String>,
+    /// Fields of the others that are not read.
+    #[serde(default)]
+    pub unread: Unread,
     /// Records that are no documents.
     pub faults: u64,
     /// The first of them.

@@ -3,12 +3,10 @@
 //! A field that changes what is learned is honoured, or its record is rejected; an empty one changes nothing. Every
 //! other field that is not read is counted.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::forms::{Fields, field, kind};
-use crate::data::read::Fault;
+use crate::data::read::{Fault, LOSS, Unread};
 
 /// Rules under which records are rejected, beside those of [`read`](mod@crate::data::read).
 /// Turns that are no conversation to learn from.
@@ -19,18 +17,12 @@ pub(in crate::data) const TOOLS: &str = "tools";
 pub(in crate::data) const REASONING: &str = "reasoning";
 /// Pictures, sound, film.
 pub(in crate::data) const MEDIA: &str = "media";
-/// A mark of what is trained on that cannot be honoured, or leaves nothing.
-pub(in crate::data) const LOSS: &str = "loss";
 /// A verdict on the answer.
 pub(in crate::data) const LABEL: &str = "label";
 /// A speaker's name.
 pub(in crate::data) const NAME: &str = "name";
 /// Text to be read with the question, where the form has no place for it.
 pub(in crate::data) const CONTEXT: &str = "context";
-
-/// Names of fields that are kept, of those that are not read, and characters of one.
-const KEPT: usize = 40;
-const LONGEST: usize = 40;
 
 /// Whether there is nothing in a value. Some tools write empty lists as text.
 pub(in crate::data) fn is_empty(value: &Value) -> bool {
@@ -135,71 +127,26 @@ pub(in crate::data) fn trained(fields: &Fields, of_message: bool) -> Result<Opti
     Ok(said.map(|(_, is)| is))
 }
 
-/// Fields that nobody read, each with the number of records or messages that had it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unread {
-    fields: BTreeMap<String, u64>,
-    /// Those of which the names are not kept.
-    others: u64,
-}
-
-impl Unread {
-    /// Counts the fields of a record, and of the messages in the lists named, that are neither read nor checked.
-    pub(in crate::data) fn count(&mut self, record: &Value, read: &[&str], lists: &[&str]) {
-        let Value::Object(fields) = record else { return };
-        for name in fields.keys().filter(|name| !read.contains(&name.as_str()) && !is_checked(name)) {
-            self.add("", name);
-        }
-        for list in lists {
-            let messages = match fields.get(*list) {
-                Some(Value::Array(messages)) => messages.as_slice(),
-                Some(message) => std::slice::from_ref(message),
-                None => &[],
-            };
-            let known = |name: &str| {
-                matches!(name, "role" | "from" | "content" | "value" | "loss" | "name" | "refusal") || is_checked(name)
-            };
-            for message in messages.iter().filter_map(Value::as_object) {
-                message.keys().filter(|name| !known(name)).for_each(|name| self.add(list, name));
+/// Counts the fields of a record, and of the messages in the lists named, that are neither read nor checked.
+pub(in crate::data) fn count_unread(unread: &mut Unread, record: &Value, read: &[&str], lists: &[&str]) {
+    let Value::Object(fields) = record else { return };
+    for name in fields.keys().filter(|name| !read.contains(&name.as_str()) && !is_checked(name)) {
+        unread.add("", name, 1);
+    }
+    for list in lists {
+        let messages = match fields.get(*list) {
+            Some(Value::Array(messages)) => messages.as_slice(),
+            Some(message) => std::slice::from_ref(message),
+            None => &[],
+        };
+        let known = |name: &str| {
+            matches!(name, "role" | "from" | "content" | "value" | "loss" | "name" | "refusal") || is_checked(name)
+        };
+        for message in messages.iter().filter_map(Value::as_object) {
+            for name in message.keys().filter(|name| !known(name)) {
+                unread.add(list, name, 1);
             }
         }
-    }
-
-    fn add(&mut self, list: &str, name: &str) {
-        let name: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-        let name = if list.is_empty() { name } else { format!("{list}[].{name}") };
-        let full = self.fields.len() >= KEPT;
-        match self.fields.get_mut(&name) {
-            Some(count) => *count += 1,
-            None if full => self.others += 1,
-            None => {
-                self.fields.insert(name, 1);
-            }
-        }
-    }
-
-    /// Adds what was counted of another file.
-    pub fn join(&mut self, other: Self) {
-        self.others += other.others;
-        for (name, count) in other.fields {
-            if self.fields.len() < KEPT || self.fields.contains_key(&name) {
-                *self.fields.entry(name).or_default() += count;
-            } else {
-                self.others += count;
-            }
-        }
-    }
-
-    /// The fields in words, or None where there are none.
-    pub fn told(&self) -> Option<String> {
-        if self.fields.is_empty() {
-            return None;
-        }
-        let mut names: Vec<String> = self.fields.iter().map(|(name, count)| format!("{name} ({count})")).collect();
-        if self.others > 0 {
-            names.push(format!("others ({})", self.others));
-        }
-        Some(format!("fields that are not read: {}", names.join(", ")))
     }
 }
 

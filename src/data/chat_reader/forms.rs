@@ -4,11 +4,11 @@ use serde_json::{Map, Value};
 
 use super::{
     Form,
-    fields::{self, CONTEXT, LOSS, MEDIA, NAME, REASONING, TOOLS, TURNS},
+    fields::{self, CONTEXT, MEDIA, NAME, REASONING, TOOLS, TURNS},
 };
 use crate::data::{
     chat::{Conversation, Role, Turn},
-    read::{Fault, mend::HALF},
+    read::{Fault, LOSS, mend::HALF},
 };
 
 pub(in crate::data) type Fields = Map<String, Value>;

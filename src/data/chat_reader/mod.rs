@@ -18,10 +18,8 @@ use serde_json::Value;
 use super::{
     chat::Conversation,
     error::DataError,
-    read::{self, Fault, Format, Packing, Passed},
+    read::{self, Fault, Format, Packing, Passed, Unread},
 };
-
-pub use fields::Unread;
 
 /// Rejected records whose place and reason are kept.
 const KEPT_REJECTS: usize = 20;
@@ -100,7 +98,7 @@ impl ChatReading {
         match found {
             Ok(((form, conversation), record)) => {
                 let (read, lists) = form.fields();
-                self.unread.count(&record, read, lists);
+                fields::count_unread(&mut self.unread, &record, read, lists);
                 *self.forms.entry(form).or_default() += 1;
                 self.conversations.push(conversation);
                 self.places.push(place);

@@ -6,10 +6,10 @@ use super::{Preference, PreferenceForm};
 use crate::data::{
     chat::{Role, Turn},
     chat_reader::{
-        fields::{self, LOSS, TURNS},
+        fields::{self, TURNS},
         forms::{Fields, alpaca_question, check, field, kind, list, message_turn, side, task, text},
     },
-    read::Fault,
+    read::{Fault, LOSS},
 };
 
 /// The fields of a record that are read, and those that are lists of messages, or one.

@@ -19,9 +19,9 @@ pub use pairs::{PairExample, PairsFitted, Side, encode_pairs, split_preferences}
 
 use super::{
     chat::{self, Turn},
-    chat_reader::Unread,
+    chat_reader::fields::count_unread,
     error::DataError,
-    read::{self, Fault, Format, Packing, Passed},
+    read::{self, Fault, Format, Packing, Passed, Unread},
     split::{self, Key},
 };
 use forms::Found;
@@ -158,7 +158,7 @@ impl PreferenceReading {
         match found {
             Ok(((form, found), record)) => {
                 if form != PreferenceForm::Vote {
-                    self.unread.count(&record, &forms::READ, &forms::LISTS);
+                    count_unread(&mut self.unread, &record, &forms::READ, &forms::LISTS);
                 }
                 *self.forms.entry(form).or_default() += 1;
                 let mut vote = |found| self.votes.extend((form == PreferenceForm::Vote).then_some(found));

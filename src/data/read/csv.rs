@@ -8,7 +8,7 @@ use std::io::{BufRead, Read};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 
-use super::{BAD_ENCODING, CUT_OFF, Fault, LONGEST_DOCUMENT, MALFORMED, ReadOptions, lines::buffered, record};
+use super::{BAD_ENCODING, CUT_OFF, Fault, LONGEST_DOCUMENT, MALFORMED, ReadOptions, Unread, lines::buffered, record};
 use crate::data::{document::Document, error::DataError};
 
 /// Columns a row may have.
@@ -20,6 +20,7 @@ pub(super) fn read(
     input: impl Read,
     delimiter: u8,
     options: &ReadOptions,
+    unread: &mut Unread,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Result<(), DataError> {
     let mut rows = Rows::new(input, delimiter);
@@ -31,8 +32,9 @@ pub(super) fn read(
     let text = record::text_field(options.field.as_deref(), |name| names.iter().any(|n| n == name))
         .map_err(|fault| DataError::Shape(format!("{}; its columns are {names:?}", fault.reason)))?
         .to_owned();
+    let mut taken = 0;
     loop {
-        let Some(row) = rows.next()? else { return Ok(()) };
+        let Some(row) = rows.next()? else { break };
         if row
             .as_ref()
             .is_ok_and(|row| row.iter().zip(&names).filter(|(a, b)| **a == b.as_bytes()).count() == names.len())
@@ -54,8 +56,13 @@ pub(super) fn read(
             record::document(&record, Some(&text), options.prose)
         });
         let place = rows.place;
+        taken += u64::from(found.is_ok());
         take(place, found);
     }
+    for name in names.iter().filter(|name| taken > 0 && **name != text && !record::names_a_text(name)) {
+        unread.add("", name, taken);
+    }
+    Ok(())
 }
 
 /// A row's fields, or the reason there are none.

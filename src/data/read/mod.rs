@@ -16,6 +16,7 @@ mod parquet;
 mod record;
 mod text;
 mod unpack;
+mod unread;
 
 use std::{
     cell::Cell,
@@ -30,6 +31,7 @@ use encoding::Utf8Reader;
 use lines::LONGEST_LINE;
 
 pub use encoding::{Text, is_pointer, to_text};
+pub use unread::Unread;
 
 /// Bytes that a document, and the record it is read from, may have.
 pub const LONGEST_DOCUMENT: usize = 16 << 20;
@@ -59,6 +61,8 @@ pub const EMPTY: &str = "empty";
 pub const TOO_LONG: &str = "too_long";
 /// Bytes that are no character of the file's encoding.
 pub const BAD_ENCODING: &str = "bad_encoding";
+/// It is marked as not to be trained on, or in a way that is not supported.
+pub const LOSS: &str = "loss";
 /// It is in none of the forms of a conversation or a pair, or a field of it is no text.
 pub const FORM: &str = "form";
 /// The file ends in the middle of it.
@@ -181,6 +185,8 @@ pub struct Passed {
     pub bytes: u64,
     /// The encoding it was converted from, if it was not UTF-8.
     pub encoding: Option<&'static str>,
+    /// Fields of the documents' records that are not read.
+    pub unread: Unread,
     /// What ended the reading before the file's end. What was handed over before stands.
     pub ended: Option<DataError>,
 }
@@ -242,7 +248,7 @@ pub(super) fn decoded_records(
             Err(fault) => take(place, Err(fault)),
         }
     });
-    Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err() }
+    Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err(), ..Passed::default() }
 }
 
 /// Everything behind the unpacking.
@@ -265,18 +271,19 @@ fn decoded(
         });
         take(place, found);
     };
+    let mut unread = Unread::default();
     let done = match format {
         Format::Text => text::read(input, options.whole, &mut checked),
         Format::Markdown => text::read_markdown(input, &mut checked),
         Format::JsonLines | Format::Json => json::each_record(format, input, LONGEST_DOCUMENT, |place, found| {
-            checked(place, found.and_then(|value| record::of_json(&value, options)));
+            checked(place, found.and_then(|value| record::of_json(&value, options, &mut unread)));
         })
         .map(drop),
-        Format::Csv => csv::read(input, b',', options, &mut checked),
-        Format::Tsv => csv::read(input, b'\t', options, &mut checked),
+        Format::Csv => csv::read(input, b',', options, &mut unread, &mut checked),
+        Format::Tsv => csv::read(input, b'\t', options, &mut unread, &mut checked),
         Format::Parquet => Ok(()),
     };
-    Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err() }
+    Passed { bytes: bytes.get(), encoding: encoding.get(), unread, ended: done.err() }
 }
 
 fn undecodable(encoding: &str) -> Fault {

@@ -32,7 +32,7 @@ pub(super) fn read<R: Read + Seek + Send + 'static>(
     input: R,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Passed {
-    guarded(|bytes| rows(options, input, bytes, take))
+    guarded(|passed| rows(options, input, passed, take))
 }
 
 /// Reads a record a row, all of its columns. The place is the row's number.
@@ -42,14 +42,14 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
     input: R,
     take: &mut dyn FnMut(u64, Result<Value, Fault>),
 ) -> Passed {
-    guarded(|bytes| {
+    guarded(|passed| {
         let reader = SerializedFileReader::new(File::new(input)?).map_err(broken)?;
         check_chunks(&reader, |_| true)?;
         for (place, row) in (1..).zip(reader.get_row_iter(None).map_err(broken)?) {
             let record = Value::Object(fields_of(&row.map_err(broken)?, &Value::Null));
             let length = length(&record);
-            *bytes += length;
-            if *bytes > most {
+            passed.bytes += length;
+            if passed.bytes > most {
                 return Err(super::too_large());
             }
             take(place, if length <= limit as u64 { Ok(record) } else { Err(Fault::too_long("record", limit)) });
@@ -58,10 +58,10 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
     })
 }
 
-fn guarded(read: impl FnOnce(&mut u64) -> Result<(), DataError>) -> Passed {
+fn guarded(read: impl FnOnce(&mut Passed) -> Result<(), DataError>) -> Passed {
     let mut passed = Passed::default();
     // The crate checks most of what it reads; what it does not check ends in a panic of its own.
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(&mut passed.bytes)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| read(&mut passed)));
     passed.ended = match outcome {
         Ok(done) => done.err(),
         Err(_) => Some(DataError::Shape("is damaged: its pages do not hold what its head says".into())),
@@ -88,7 +88,7 @@ fn check_chunks(reader: &impl FileReader, wanted: impl Fn(&str) -> bool) -> Resu
 fn rows<R: Read + Seek + Send + 'static>(
     options: &ReadOptions,
     input: R,
-    bytes: &mut u64,
+    passed: &mut Passed,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Result<(), DataError> {
     let reader = SerializedFileReader::new(File::new(input)?).map_err(broken)?;
@@ -102,14 +102,19 @@ fn rows<R: Read + Seek + Send + 'static>(
     let projection = Type::group_type_builder(schema.name()).with_fields(fields).build().map_err(broken)?;
     check_chunks(&reader, wanted)?;
     let rows = reader.get_row_iter(Some(projection)).map_err(broken)?;
+    let mut taken = 0;
     for (place, row) in (1..).zip(rows) {
         let fields = fields_of(&row.map_err(broken)?, &Value::String(String::new()));
-        *bytes += fields.values().map(length).sum::<u64>();
+        passed.bytes += fields.values().map(length).sum::<u64>();
         let found = record::document(&fields, Some(&text), options.prose).and_then(|document| {
             let fits = document.text().len() <= LONGEST_DOCUMENT;
             if fits { Ok(document) } else { Err(Fault::too_long("document", LONGEST_DOCUMENT)) }
         });
+        taken += u64::from(found.is_ok());
         take(place, found);
+    }
+    for name in schema.get_fields().iter().map(|f| f.name()).filter(|name| taken > 0 && !wanted(name)) {
+        passed.unread.add("", name, taken);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{
-    EMPTY, Fault, MALFORMED, NO_TEXT_FIELD, ReadOptions, TOO_DEEP,
+    EMPTY, Fault, LOSS, MALFORMED, NO_TEXT_FIELD, ReadOptions, TOO_DEEP, Unread,
     mend::{DEEP, HALF},
 };
 use crate::data::document::{Document, mostly_han};
@@ -27,12 +27,22 @@ pub(super) fn text_field(wanted: Option<&str>, there: impl Fn(&str) -> bool) -> 
     }
 }
 
-/// The document of a record.
-pub(super) fn of_json(record: &Value, options: &ReadOptions) -> Result<Document, Fault> {
-    match record {
-        Value::Object(fields) => document(fields, options.field.as_deref(), options.prose),
-        _ => Err(Fault::new(NO_TEXT_FIELD, "expected an object with \"text\"")),
+/// The document of a record. Its other fields are counted; one that says that it is not to be trained on is honoured.
+pub(super) fn of_json(record: &Value, options: &ReadOptions, unread: &mut Unread) -> Result<Document, Fault> {
+    let Value::Object(fields) = record else {
+        return Err(Fault::new(NO_TEXT_FIELD, "expected an object with \"text\""));
+    };
+    let document = document(fields, options.field.as_deref(), options.prose)?;
+    for name in ["weight", "train", "trainable", "training", "loss_mask"] {
+        if fields.get(name).is_some_and(|value| value == &Value::Bool(false) || value.as_f64() == Some(0.0)) {
+            return Err(Fault::new(LOSS, format!("{name:?} says that it is not to be trained on")));
+        }
     }
+    let text = text_field(options.field.as_deref(), |name| fields.contains_key(name))?;
+    for name in fields.keys().filter(|name| *name != text && !names_a_text(name)) {
+        unread.add("", name, 1);
+    }
+    Ok(document)
 }
 
 /// The document that fields stand for, or the reason there is none. What is said to be prose is no poem, whatever

@@ -203,6 +203,7 @@ impl<'a> Making<'a> {
                     note(e.to_string());
                 }
                 self.summary.funnel.bytes_read += passed.bytes;
+                self.summary.unread.join(passed.unread);
             }
             Err(e) => {
                 self.again = true;

@@ -16,6 +16,7 @@ use crate::{
     data::{
         DataError,
         dedup::LEAST,
+        read::Unread,
         split::{self, Key},
         unit::Unit,
     },
@@ -118,6 +119,7 @@ fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
     let mut metas: Vec<SourceMeta> =
         config.source.iter().map(|s| SourceMeta { name: s.name.clone(), ..SourceMeta::default() }).collect();
     let mut faults = vec![(0, None); metas.len()];
+    let mut unread = vec![Unread::default(); metas.len()];
     for held in &library.units {
         let (meta, summary) = (&mut metas[held.source], held.index.summary());
         meta.units.push(UnitMeta {
@@ -126,6 +128,7 @@ fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
             dropped: by_rule(summary),
         });
         meta.funnel.merge(&summary.funnel);
+        unread[held.source].join(summary.unread.clone());
         let room = FAILED.saturating_sub(meta.failed.len());
         meta.failed.extend(summary.failed.iter().take(room).cloned());
         let room = NOTES.saturating_sub(meta.notes.len());
@@ -136,7 +139,8 @@ fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
             *first = summary.files.get(*file as usize).map(|path| (path, place, reason));
         }
     }
-    for (meta, (count, first)) in metas.iter_mut().zip(faults) {
+    for ((meta, (count, first)), unread) in metas.iter_mut().zip(faults).zip(unread) {
+        meta.notes.extend(unread.told());
         meta.first = first.map(|(path, place, reason)| {
             format!("{count} records were rejected, the first at {place} of {path}: {reason}")
         });
