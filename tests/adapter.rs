@@ -8,7 +8,7 @@ mod common;
 
 use std::{fs, path::Path, time::Duration};
 
-use common::{Running, checkpoint, metrics, no_leftovers, scratch, tensors, train};
+use common::{Running, checkpoint, json_file, metrics, no_leftovers, scratch, tensors, train};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const STEPS: usize = 12;
@@ -22,31 +22,50 @@ fn same(a: &Path, b: &Path) {
     no_leftovers(b);
 }
 
-fn stopped_and_gone_on() {
+fn stopped_and_gone_on(more: &[&str]) {
     let dir = scratch();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-    train(&a, SETS, &[]).good();
-    train(&b, SETS, &["--steps", "5"]).good();
-    train(&b, SETS, &[]).good();
+    train(&a, SETS, more).good();
+    train(&b, SETS, &[more, &["--steps", "5"]].concat()).good();
+    train(&b, SETS, more).good();
     same(&a, &b);
     // And it ran where it was told to.
     let state = fs::read_to_string(checkpoint(&b, STEPS).join("state.json")).unwrap();
     assert!(state.contains("\"engine\": \"wgpu\""), "{state}");
 }
 
-fn killed_and_gone_on() {
+/// Half precision is another run than f32, and says so to a danlu that does not know it.
+fn half_precision() {
+    stopped_and_gone_on(HALF);
     let dir = scratch();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-    train(&a, SETS, &[]).good();
-    for step in [1, 4, 8, 11] {
-        let mut running = Running::start(&b, SETS);
+    train(&a, SETS, HALF).good();
+    train(&b, SETS, &[]).good();
+    assert_ne!(metrics(&a), metrics(&b));
+    let format = |run: &Path, step| json_file(&checkpoint(run, step).join("state.json"))["format"].clone();
+    assert_eq!((format(&a, STEPS), format(&b, STEPS)), (2.into(), 1.into()));
+    // Either goes on in the other.
+    for (run, more, wanted) in [(&a, &[][..], 1), (&b, HALF, 2)] {
+        train(run, &["save_steps=3"], &[more, &["--steps", "14"]].concat()).good();
+        assert_eq!(format(run, 14), wanted);
+    }
+}
+
+const HALF: &[&str] = &["--precision", "f16"];
+
+fn killed_and_gone_on(more: &[&str], kills: &[u64]) {
+    let dir = scratch();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    train(&a, SETS, more).good();
+    for step in kills.iter().copied() {
+        let mut running = Running::start_with(&b, SETS, more);
         // A step on, so that the kill falls somewhere in the next one (or in a save).
         while running.line().is_some_and(|l| l["step"].as_u64() < Some(step) || l.get("loss").is_none()) {}
         std::thread::sleep(Duration::from_millis(7 * step));
         running.signal("KILL");
         running.end();
     }
-    train(&b, SETS, &[]).good();
+    train(&b, SETS, more).good();
     same(&a, &b);
 }
 
@@ -56,6 +75,7 @@ fn main() {
     let listed = common::danlu(["adapters", "--json"]).good().objects();
     let found = listed.iter().find(|l| l["kind"] != "cpu").map(|l| l["name"].as_str().unwrap().to_owned());
     let there = found.is_some();
+    let half = listed.iter().any(|l| l["kind"] != "cpu" && l["features"].to_string().to_lowercase().contains("f16"));
     if let Some(name) = found {
         common::ADAPTER.set(name).expect("set once");
     }
@@ -69,7 +89,13 @@ fn main() {
         };
         Trial::test(name, run).with_ignored_flag(!there && !required)
     };
-    let trials =
-        vec![trial("stopped_and_gone_on", stopped_and_gone_on), trial("killed_and_gone_on", killed_and_gone_on)];
+    let mut trials = vec![
+        trial("stopped_and_gone_on", || stopped_and_gone_on(&[])),
+        trial("killed_and_gone_on", || killed_and_gone_on(&[], &[1, 4, 8, 11])),
+    ];
+    if half {
+        trials.push(trial("half_precision", half_precision));
+        trials.push(trial("killed_and_gone_on_in_half_precision", || killed_and_gone_on(HALF, &[4, 8])));
+    }
     libtest_mimic::run(&args, trials).exit();
 }

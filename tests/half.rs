@@ -6,12 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use danlu::{
-    compute::{AdapterKind, ComputeError, DType, Device, Opening, Precision, ops},
+    compute::{AdapterKind, ComputeError, DType, Device, Layout, Opening, Precision, Recording, matmul, ops},
     nn::{
         AdamW, Decoder, Evaluator, Learner, MicroBatch, ModelConfig, ParamTable, PolicyLearner, ScalarLearner,
         StepOutcome, TokenRows, Weights,
     },
 };
+use half::f16;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Rows and positions of a batch: half of its rows are enough for a head over trained rows alone.
@@ -63,7 +64,7 @@ fn alike(table: &ParamTable, got: &[f32], want: &[f32], when: &str) {
         let cosine = ab / (aa * bb).sqrt();
         assert!(cosine > 0.999, "{when}: {} has cosine {cosine}", t.name);
         let ratio = (aa / bb).sqrt();
-        assert!((ratio - 1.0).abs() < 0.01, "{when}: {} is {ratio} times as long", t.name);
+        assert!((ratio - 1.0).abs() < 0.03, "{when}: {} is {ratio} times as long", t.name);
     }
 }
 
@@ -268,6 +269,51 @@ fn forward_passes_are_those_of_f32() -> Result<(), Failed> {
     Ok(())
 }
 
+fn a_mix_up_of_types_does_not_reach_the_device() -> Result<(), Failed> {
+    let Some(mut device) = open(Precision::F16)? else { return Ok(()) };
+    let mut tensor = |shape: &[usize], dtype| device.alloc("x", shape, dtype).expect("memory");
+    let (wide, narrow) = (tensor(&[8, 8], DType::F32), tensor(&[8, 8], DType::F16));
+    let (other, out) = (tensor(&[8, 8], DType::F16), tensor(&[8, 8], DType::F32));
+    let double = tensor(&[8, 16], DType::F16);
+    let mut rec = Recording::new(&mut device);
+    for (what, done) in [
+        ("scale of f16", ops::scale(&mut rec, &narrow, 2.0)),
+        ("sum of both types", ops::add(&mut rec, &wide, &narrow, &out)),
+        ("product of both types", matmul(&mut rec, Layout::NT, &narrow, &wide, &other, false)),
+        ("swiglu into f32", ops::swiglu_forward(&mut rec, &double, &out)),
+        ("narrowing of f16", ops::narrow(&mut rec, &narrow, &other, None)),
+        ("norm of f16", ops::rmsnorm_forward(&mut rec, &narrow, &wide.view(&[64]), &other, &out, 1e-5)),
+    ] {
+        let error = done.err().ok_or_else(|| format!("{what} was taken"))?;
+        assert!(matches!(error, ComputeError::Shape { .. }), "{what}: {error}");
+    }
+    assert!(rec.calls().is_empty());
+    drop(rec);
+    assert!(device.write(&narrow, &[1.0_f32; 64]).is_err(), "f32 into f16");
+    assert!(device.write(&wide, &[f16::ONE; 64]).is_err(), "f16 into f32");
+    assert!(device.read_words(&wide).is_err(), "f32 as words");
+    Ok(())
+}
+
+/// Copies are of whole words; an odd number of halves leaves its neighbour alone.
+fn odd_numbers_of_halves_are_moved() -> Result<(), Failed> {
+    let Some(mut device) = open(Precision::F16)? else { return Ok(()) };
+    let x = device.alloc("x", &[71], DType::F16)?;
+    let ramp: Vec<f16> = (0..71_u16).map(|i| f16::from_f32(f32::from(i) - 0.5)).collect();
+    device.write(&x, &ramp)?;
+    let part = x.part("part", 64, &[7]);
+    device.write(&part, &[f16::from_f32(100.0); 3])?;
+    device.write(&x.part("one", 1, &[1]), &[f16::from_f32(-9.0)])?;
+    let mut want: Vec<f32> = ramp.iter().map(|h| h.to_f32()).collect();
+    want[64..67].fill(100.0);
+    want[1] = -9.0;
+    assert_eq!(device.read(&x)?, want);
+    assert_eq!(device.read(&x.part("odd", 65, &[5]))?, want[65..70]);
+    let mut ticket = device.request(&x.part("odd", 3, &[2]))?;
+    assert_eq!(device.collect(&mut ticket, true)?.expect("it waited"), want[3..5]);
+    Ok(())
+}
+
 fn the_cpu_engine_refuses_f16() -> Result<(), Failed> {
     let opening = Opening { precision: Precision::F16, ..Opening::default() };
     let error = Device::open_with("cpu", opening).err().ok_or("it opened")?;
@@ -282,7 +328,9 @@ fn main() {
     let arguments = Arguments::from_args();
     let required = std::env::var("DANLU_REQUIRE_ADAPTER").as_deref() == Ok("1");
     let ignored = !required && Device::adapters().iter().all(|a| a.kind == AdapterKind::Cpu);
-    let tests: [(&str, fn() -> Result<(), Failed>); 6] = [
+    let tests: [(&str, fn() -> Result<(), Failed>); 8] = [
+        ("a_mix_up_of_types_does_not_reach_the_device", a_mix_up_of_types_does_not_reach_the_device),
+        ("odd_numbers_of_halves_are_moved", odd_numbers_of_halves_are_moved),
         ("gradients_are_those_of_f32", gradients_are_those_of_f32),
         ("scalars_are_those_of_f32", scalars_are_those_of_f32),
         ("an_overflow_halves_the_scale_and_nothing_else", an_overflow_halves_the_scale_and_nothing_else),

@@ -62,9 +62,15 @@ impl Overfit {
         }
         for step in 0..self.steps {
             let batch = MicroBatch { ids: &block, targets: &targets, starts: None };
-            let mut ticket = learner.step(&mut device, &[batch], self.lr, common.seed.unwrap_or(0), step)?;
-            let control = device.collect(&mut ticket, true)?.unwrap_or_default();
-            let got = StepOutcome::from_control(&control);
+            let got = loop {
+                let mut ticket = learner.step(&mut device, &[batch], self.lr, common.seed.unwrap_or(0), step)?;
+                let control = device.collect(&mut ticket, true)?.unwrap_or_default();
+                let got = StepOutcome::from_control(&control);
+                // A loss scale that was too large is found out before the first step counts.
+                if !got.lowered {
+                    break got;
+                }
+            };
             let mut line = json!({"step": step + 1, "loss": got.loss, "grad_norm": got.grad_norm});
             if step == 0 {
                 line["grad_norms"] = Value::Object(norms(&learner, &learner.read_grads(&mut device)?));
@@ -74,7 +80,7 @@ impl Overfit {
             } else {
                 output::text(&format!("step {:>4}  loss {:.6}  grad_norm {:.6}", step + 1, got.loss, got.grad_norm));
             }
-            if !got.applied && !got.lowered {
+            if !got.applied {
                 return Err(Failure::work(format!(
                     "step {}: loss or gradient is not finite; nothing was changed. Try a lower --lr",
                     step + 1
