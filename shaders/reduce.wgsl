@@ -30,7 +30,17 @@ fn main(
         return;
     }
     var total = 0.0;
-    for (var row = 0u; row < p.g; row += 1u) {
+    var row = 0u;
+    // Eight loads under way at once; they are added in order.
+    for (; row + 8u <= p.g; row += 8u) {
+#for j in 0..8
+        let x${j} = x[(row + ${j}u) * p.c + column];
+#endfor
+#for j in 0..8
+        total += x${j};
+#endfor
+    }
+    for (; row < p.g; row += 1u) {
         total += x[row * p.c + column];
     }
     if p.accumulate == 1u {
@@ -51,7 +61,16 @@ fn main(
     let column = (wg.x + wg.y * groups.x) * 16u + lane % 16u;
     var part = 0.0;
     if column < p.c {
-        for (var row = lane / 16u; row < p.g; row += 16u) {
+        var row = lane / 16u;
+        for (; row + 112u < p.g; row += 128u) {
+#for j in 0..8
+            let x${j} = x[(row + ${j}u * 16u) * p.c + column];
+#endfor
+#for j in 0..8
+            part += x${j};
+#endfor
+        }
+        for (; row < p.g; row += 16u) {
             part += x[row * p.c + column];
         }
     }
@@ -74,7 +93,16 @@ fn main(
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
 #ifdef SUM
     var part = 0.0;
-    for (var i = lane; i < p.n; i += 256u) {
+    var i = lane;
+    for (; i + 1792u < p.n; i += 2048u) {
+#for j in 0..8
+        let x${j} = x[i + ${j}u * 256u];
+#endfor
+#for j in 0..8
+        part += x${j};
+#endfor
+    }
+    for (; i < p.n; i += 256u) {
         part += x[i];
     }
     let total = workgroup_sum(lane, part);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Common, Outcome, output};
-use crate::compute::Device;
+use crate::compute::{AdapterInfo, Device, Matrices, Opening, Precision};
 
 /// List adapters and say which one `auto` takes
 #[derive(Args)]
@@ -21,10 +21,16 @@ impl Adapters {
         for (i, a) in all.iter().enumerate() {
             let kind = format!("{:?}", a.kind).to_lowercase();
             let taken = i == chosen;
+            let matrices = tried(a);
             if self.json {
                 output::json(&json!({
                     "name": a.name, "kind": kind, "backend": a.backend, "driver": a.driver,
                     "max_binding_bytes": a.max_binding, "features": a.features,
+                    "matrices": matrices.as_ref().map(|m| match m {
+                        Matrices::Absent => "absent".to_owned(),
+                        Matrices::Passed(_) => "passed".to_owned(),
+                        Matrices::Failed(reason) => format!("failed: {reason}"),
+                    }),
                     "auto": taken, "why": if taken { why } else { "" },
                 }));
                 continue;
@@ -39,10 +45,39 @@ impl Adapters {
                 a.driver,
                 a.features.join(" ")
             ));
+            match matrices {
+                Some(Matrices::Passed(took)) => {
+                    let ms = took.as_millis();
+                    output::text(&format!("    matrix units: offered, and right in the trial at opening ({ms} ms)"));
+                }
+                Some(Matrices::Failed(reason)) => {
+                    output::text(&format!(
+                        "    matrix units: offered, but wrong in the trial at opening, so not used: {reason}"
+                    ));
+                }
+                Some(Matrices::Absent) => {
+                    output::text(
+                        "    matrix units: not offered in the form that danlu uses (16×16×16, f16 to f32, subgroups of 32)",
+                    );
+                }
+                None => output::text("    matrix units: none"),
+            }
         }
         if !self.json {
             output::text(&format!("* auto takes this one: {why}"));
         }
         Ok(())
+    }
+}
+
+/// What the trial of its matrix units says, for an adapter that has any.
+fn tried(adapter: &AdapterInfo) -> Option<Matrices> {
+    if !adapter.features.iter().any(|f| f.contains("COOPERATIVE_MATRIX")) {
+        return None;
+    }
+    let opening = Opening { precision: Precision::F16, ..Opening::default() };
+    match Device::open_with(&adapter.name, opening) {
+        Ok(device) => Some(device.matrices().clone()),
+        Err(e) => Some(Matrices::Failed(e.to_string())),
     }
 }

@@ -111,7 +111,9 @@ impl Bench {
                 "engine": info.engine, "adapter": info.adapter, "driver": info.driver, "precision": device.traits().act.name(),
                 "params": cost.parameters, "tokens_per_second": rate, "ms_per_step": ms, "tflops": tflops,
                 "dispatches": learner.calls(), "memory_bytes": device.memory().0,
-                "kernels": kernels.iter().map(|k| json!({"name": k.name, "ms": k.ms, "calls": k.calls})).collect::<Vec<_>>(),
+                "kernels": kernels.iter().map(|k| json!({
+                    "name": k.name, "ms": k.ms, "calls": k.calls, "flop": k.work.flop, "bytes": k.work.bytes,
+                })).collect::<Vec<_>>(),
             }));
             return Ok(());
         }
@@ -125,7 +127,9 @@ impl Bench {
         let mut sorted = kernels;
         sorted.sort_by(|a, b| b.ms.total_cmp(&a.ms));
         for k in &sorted {
-            output::text(&format!("  {:<26}{:>9.3} ms{:>6} calls", k.name, k.ms, k.calls));
+            let (tflops, gbytes) = k.rates();
+            let tflops = if k.work.flop > 0.0 { format!("{tflops:>9.1} TFLOP/s") } else { String::new() };
+            output::text(&format!("  {:<26}{:>9.3} ms{:>6} calls{gbytes:>9.0} GB/s{tflops}", k.name, k.ms, k.calls));
         }
         output::text(&format!("{rate:.0} tokens/s · {ms:.2} ms a step · {tflops:.3} TFLOP/s"));
         Ok(())

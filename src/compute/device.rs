@@ -4,12 +4,13 @@
 //! then an integrated one, then the CPU twins. A software Vulkan driver is taken only when named,
 //! for it is several times slower than the twins.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use half::f16;
 
 use super::{
-    ComputeError, DType, KernelTime, Program, Tensor, Traits, cpu::Host, gpu::Gpu, memory::ALIGNMENT, record::Call,
+    ComputeError, DType, Kernel, KernelTime, Needs, Program, Tensor, Traits, check, cpu::Host, gpu::Gpu,
+    memory::ALIGNMENT, record::Call,
 };
 
 /// What an adapter is made of.
@@ -89,6 +90,17 @@ pub struct Opening {
     pub precision: Precision,
 }
 
+/// What is known of a device's cooperative matrices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Matrices {
+    /// The adapter has none of the form that the kernels take, or was not opened for them.
+    Absent,
+    /// They computed what the CPU twins do when the device was opened, in a trial that took so long.
+    Passed(Duration),
+    /// They did not, and are not used.
+    Failed(String),
+}
+
 enum Engine {
     Cpu(Host),
     Gpu(Box<Gpu>),
@@ -98,6 +110,7 @@ enum Engine {
 pub struct Device {
     engine: Engine,
     info: EngineInfo,
+    matrices: Matrices,
     /// Bytes allocated and not freed.
     used: u64,
     /// The most that `used` ever was.
@@ -166,7 +179,9 @@ impl Device {
                     driver: format!("{} {}", a.backend, a.driver),
                 };
                 let budget = gpu.budget();
-                Ok(Device::new(Engine::Gpu(Box::new(gpu)), info, budget))
+                let mut device = Device::new(Engine::Gpu(Box::new(gpu)), info, budget);
+                device.try_matrices();
+                Ok(device)
             }
             _ => cpu(),
         }
@@ -189,7 +204,8 @@ impl Device {
     }
 
     fn new(engine: Engine, info: EngineInfo, budget: u64) -> Device {
-        Device { engine, info, used: 0, most: 0, budget, next: 0, stands_for: None, scratch: Vec::new() }
+        let (matrices, scratch) = (Matrices::Absent, Vec::new());
+        Device { engine, info, matrices, used: 0, most: 0, budget, next: 0, stands_for: None, scratch }
     }
 
     /// A device that counts what is allocated on it and makes none of it: what is built on it in the way of
@@ -197,13 +213,48 @@ impl Device {
     /// choose their kernels as they do here; what is run on it does nothing, and nothing can be read.
     #[must_use]
     pub fn counting(&self) -> Device {
+        self.counting_as(self.traits())
+    }
+
+    /// [`Device::counting`] in place of a device of other traits.
+    #[must_use]
+    pub fn counting_as(&self, traits: Traits) -> Device {
         let counting = Device::new(Engine::Cpu(Host::counting()), self.info.clone(), u64::MAX);
-        Device { stands_for: Some(self.traits()), ..counting }
+        Device { stands_for: Some(traits), ..counting }
     }
 
     /// What runs here.
     pub fn info(&self) -> &EngineInfo {
         &self.info
+    }
+
+    /// What is known of its cooperative matrices.
+    pub fn matrices(&self) -> &Matrices {
+        &self.matrices
+    }
+
+    /// Tries cooperative matrices where the device was opened for them; where they fail, kernels do without.
+    fn try_matrices(&mut self) {
+        if self.traits().offers < Needs::Matrix {
+            return;
+        }
+        let start = Instant::now();
+        self.matrices = match check::gate(self) {
+            Ok(()) => Matrices::Passed(start.elapsed()),
+            Err(reason) => Matrices::Failed(reason),
+        };
+        self.most = self.used;
+        if let (Matrices::Failed(_), Engine::Gpu(gpu)) = (&self.matrices, &mut self.engine) {
+            gpu.withdraw_matrices();
+        }
+    }
+
+    /// Makes pipelines ahead of their first use, side by side.
+    pub(super) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
+        match &mut self.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(gpu) => gpu.prepare(kernels),
+        }
     }
 
     /// What a recording must know.
@@ -431,7 +482,7 @@ impl Device {
                 for call in programs.iter().flat_map(|p| &p.calls) {
                     let start = Instant::now();
                     host.run(std::slice::from_ref(call))?;
-                    KernelTime::add(&mut times, call.kernel.name, start.elapsed().as_secs_f64() * 1e3);
+                    KernelTime::add(&mut times, call, start.elapsed().as_secs_f64() * 1e3);
                 }
                 Ok(times)
             }

@@ -127,19 +127,19 @@ impl Kernel {
     }
 }
 
-const R: Binding = Binding { access: Access::Read, cell: Cell::Word };
-const W: Binding = Binding { access: Access::Write, cell: Cell::Word };
+pub(super) const R: Binding = Binding { access: Access::Read, cell: Cell::Word };
+pub(super) const W: Binding = Binding { access: Access::Write, cell: Cell::Word };
 /// The same in the activation type.
-const RA: Binding = Binding { access: Access::Read, cell: Cell::Act };
-const WA: Binding = Binding { access: Access::Write, cell: Cell::Act };
+pub(super) const RA: Binding = Binding { access: Access::Read, cell: Cell::Act };
+pub(super) const WA: Binding = Binding { access: Access::Write, cell: Cell::Act };
 
 /// Workgroup memory that every adapter has.
 const COMMON: u32 = 16_384;
 
-const FORWARD: Defines = &[("FORWARD", "")];
+pub(super) const FORWARD: Defines = &[("FORWARD", "")];
 const BACKWARD: Defines = &[("BACKWARD", "")];
 const VEC4: Defines = &[("VEC4", "")];
-const SPLIT: Defines = &[("SPLIT", "")];
+pub(super) const SPLIT: Defines = &[("SPLIT", "")];
 /// `workgroup_sum` of 64 and of 256 invocations.
 const SUM_64: Defines = &[("SIDE", "8")];
 const SUM_256: Defines = &[("SIDE", "16")];
@@ -147,9 +147,9 @@ const SUM_256: Defines = &[("SIDE", "16")];
 /// Applied steps after which the loss scale doubles, and the largest.
 const LOSS_SCALE: Defines = &[("GROWTH", "1000"), ("MOST", "16777216")];
 
-const NN: Defines = &[("NN", "")];
-const NT: Defines = &[("NT", "")];
-const TN: Defines = &[("TN", "")];
+pub(super) const NN: Defines = &[("NN", "")];
+pub(super) const NT: Defines = &[("NT", "")];
+pub(super) const TN: Defines = &[("TN", "")];
 const TILE_32: Defines = &[
     ("BM", "32"),
     ("BN", "32"),
@@ -191,8 +191,8 @@ const TILE_128: Defines = &[
     ("UNROLL", "8"),
 ];
 
-const QUERIES: Defines = &[("BACKWARD_Q", "")];
-const KEYS: Defines = &[("BACKWARD_KV", "")];
+pub(super) const QUERIES: Defines = &[("BACKWARD_Q", "")];
+pub(super) const KEYS: Defines = &[("BACKWARD_KV", "")];
 /// Tiles of attention by the largest head size they take. The first two fit the memory of any adapter.
 const HEAD_256: Defines = &[("SIDE", "4"), ("R", "1"), ("D4", "64"), ("C4", "16"), ("LOADS", "16")];
 const HEAD_64: Defines = &[("SIDE", "8"), ("R", "2"), ("D4", "16"), ("C4", "2"), ("LOADS", "4")];
@@ -276,9 +276,9 @@ const WIDE_64KV: Defines = &[
     ("UNROLL", "1"),
 ];
 
-const ATTENTION: &[&str] = &["b", "t", "hq", "hk", "d", "scale"];
-const PRODUCT: &[&str] = &["m", "n", "k", "accumulate"];
-const PARTIAL: &[&str] = &["m", "n", "k", "span"];
+pub(super) const ATTENTION: &[&str] = &["b", "t", "hq", "hk", "d", "scale"];
+pub(super) const PRODUCT: &[&str] = &["m", "n", "k", "accumulate"];
+pub(super) const PARTIAL: &[&str] = &["m", "n", "k", "span"];
 
 /// One row.
 macro_rules! one {
@@ -379,6 +379,7 @@ const TABLE: &[&[Kernel]] = &[
     both!("swiglu_forward", "swiglu", &[FORWARD], &[RA, WA], &["n", "f"], cpu::swiglu_forward),
     both!("swiglu_backward", "swiglu", &[BACKWARD], &[RA, RA, WA], &["n", "f"], cpu::swiglu_backward),
     both!("cross_entropy", "cross_entropy", &[], &[R, R, R, R, WA, W], &["r", "v", "gradient"], cpu::cross_entropy),
+    half!("cross_entropy.v.h", "cross_entropy", &[VEC4], &[R, R, R, R, WA, W], &["r", "v", "gradient"], cpu::cross_entropy),
     both!("entropy", "entropy", &[SUM_256], &[R, RA, W], &["r", "v"], cpu::entropy),
     one!("adamw_prepare", "adamw", &[&[("PREPARE", "")], SUM_256, LOSS_SCALE], &[R, R, R, W], &["g"], cpu::adamw_prepare),
     one!("adamw", "adamw", &[&[("UPDATE", "")]], &[R, R, R, W, W, W], &["n", "decayed"], cpu::adamw),
@@ -411,9 +412,10 @@ const TABLE: &[&[Kernel]] = &[
     both!("matmul_tn_split.64v", "matmul", &[TN, SPLIT, TILE_64, VEC4], &[RA, RA, W], PARTIAL, cpu::matmul_tn_split),
     both!("matmul_tn_split.64x128v", "matmul", &[TN, SPLIT, TILE_64X128, VEC4], &[RA, RA, W], PARTIAL, cpu::matmul_tn_split; 24_576),
     both!("matmul_tn_split.128v", "matmul", &[TN, SPLIT, TILE_128, VEC4], &[RA, RA, W], PARTIAL, cpu::matmul_tn_split; 32_768),
+    super::matrix::ROWS,
 ];
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     source: &'static str,
     defines: &'static [Defines],

@@ -1,6 +1,6 @@
 //! Matrix products: which variant of the tile runs, and when a long inner size is split.
 
-use super::{ComputeError, DType, Kernel, Params, Recording, Tensor, Traits, kernel, kernel::variants, ops};
+use super::{ComputeError, DType, Kernel, Needs, Params, Recording, Tensor, Traits, kernel, kernel::variants, ops};
 
 /// How the operands lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,9 @@ struct Plan {
 ///
 /// Sizes are read from the two-dimensional reading of the tensors (all but the last size make rows).
 /// Where M·N makes too few tiles for the device and K is long, `matmul_nn_split` and `matmul_tn_split`
-/// cut K into spans that leave partial products \[S, M, N\], which `column_sum` adds in order.
+/// cut K into spans that leave partial products \[S, M, N\], which `column_sum` adds in order. A weight's
+/// gradient recorded after the gradient of its input, which reads the same, waits for nothing on a device
+/// with cooperative matrices: its partial products have a buffer that nothing touched before.
 pub fn matmul(
     rec: &mut Recording<'_>,
     layout: Layout,
@@ -53,7 +55,7 @@ pub fn matmul(
     }
     ops::expect_len(name, out, m * n)?;
     let s = Sizes { m, n, k };
-    let plan = match rec.forced().filter(|row| row.base().starts_with(name)) {
+    let plan = match rec.forced().filter(|row| [name, split_name(layout)].contains(&row.base())) {
         Some(row) => {
             Some(Plan { row, splits: if row.has("SPLIT") { 3 } else { 1 } }).filter(|plan| fits(plan.row, layout, s))
         }
@@ -67,14 +69,115 @@ pub fn matmul(
     }
     let span = span(plan.row, k, plan.splits);
     let pieces = k.div_ceil(span);
-    let partials = rec.scratch(&[pieces, m, n])?;
+    let partials = rec.partials(&[pieces, m, n])?;
     ops::push_row(rec, plan.row, Params::new(&[m, n, k, span]), &[a, b, &partials], grid(pieces))?;
     ops::column_sum(rec, &partials, out, accumulate)
+}
+
+/// y·Wᵀ into qkv \[N, (Hq+2Hk)·D\], with queries and keys rotated as by [`ops::rope`]: in one call where the
+/// device has a variant that does both.
+pub fn matmul_rope(
+    rec: &mut Recording<'_>,
+    y: &Tensor,
+    w: &Tensor,
+    positions: &Tensor,
+    table: &Tensor,
+    qkv: &Tensor,
+    heads: ops::Heads,
+) -> Result<(), ComputeError> {
+    let s = Sizes { m: y.rows(), n: heads.qkv(), k: y.cols() };
+    let rotated = (heads.query + heads.key) * heads.size;
+    let params = Params::new(&[s.m, s.n, s.k, 0, rotated, heads.size, table.rows()]);
+    // Both halves of a head lie in a strip of the tile, and whole subgroups apart.
+    let strip = |row: &Kernel| row.constant("BN") / row.constant("TN_FRAGMENTS").max(1);
+    let holds = |row: &Kernel| heads.size.is_multiple_of(32) && strip(row).is_multiple_of(heads.size);
+    let args = [y, w, positions, table, qkv];
+    let fits = w.rows() == s.n && w.cols() == s.k && positions.len() == s.m && table.cols() == heads.size;
+    if fits && fused(rec, "matmul_rope", Layout::NT, s, params, &args, holds)? {
+        return Ok(());
+    }
+    matmul(rec, Layout::NT, y, w, qkv, false)?;
+    ops::rope(rec, positions, table, qkv, heads, false)
+}
+
+/// y·Wᵀ into gate_up \[N, 2F\] and act \[N, F\] of it ([`ops::swiglu_forward`]), in one call where the device
+/// has a variant that does both.
+pub fn matmul_swiglu(
+    rec: &mut Recording<'_>,
+    y: &Tensor,
+    w: &Tensor,
+    gate_up: &Tensor,
+    act: &Tensor,
+) -> Result<(), ComputeError> {
+    let s = Sizes { m: y.rows(), n: w.rows(), k: y.cols() };
+    let fits = w.cols() == s.k && s.n.is_multiple_of(16) && gate_up.len() == s.m * s.n && act.len() * 2 == s.m * s.n;
+    let params = Params::new(&[s.m, s.n, s.k]);
+    if fits && fused(rec, "matmul_swiglu", Layout::NT, s, params, &[y, w, gate_up, act], |_| true)? {
+        return Ok(());
+    }
+    matmul(rec, Layout::NT, y, w, gate_up, false)?;
+    ops::swiglu_forward(rec, gate_up, act)
+}
+
+/// The gradient of act, d·W, into dact \[N, F\], and that of gate and up ([`ops::swiglu_backward`]) into
+/// dgate_up \[N, 2F\]; in one call, which leaves dact as it is, where the device has a variant that does both.
+pub fn matmul_swiglu_backward(
+    rec: &mut Recording<'_>,
+    d: &Tensor,
+    w: &Tensor,
+    gate_up: &Tensor,
+    dact: &Tensor,
+    dgate_up: &Tensor,
+) -> Result<(), ComputeError> {
+    let s = Sizes { m: d.rows(), n: w.cols(), k: d.cols() };
+    let fits = w.rows() == s.k && [gate_up, dgate_up].iter().all(|t| t.len() == 2 * s.m * s.n);
+    let (params, args) = (Params::new(&[s.m, s.n, s.k]), [d, w, gate_up, dgate_up]);
+    if fits && fused(rec, "matmul_swiglu_backward", Layout::NN, s, params, &args, |_| true)? {
+        return Ok(());
+    }
+    matmul(rec, Layout::NN, d, w, dact, false)?;
+    ops::swiglu_backward(rec, gate_up, dact, dgate_up)
+}
+
+/// Appends the cheapest variant of a product with an epilogue; false where none runs here and fits.
+fn fused(
+    rec: &mut Recording<'_>,
+    name: &'static str,
+    layout: Layout,
+    s: Sizes,
+    params: Params,
+    args: &[&Tensor],
+    holds: impl Fn(&Kernel) -> bool,
+) -> Result<bool, ComputeError> {
+    let traits = rec.traits();
+    let types: Vec<DType> = args.iter().map(|t| t.dtype).collect();
+    let taken = |row: &&Kernel| row.runs_on(&traits) && row.takes(&types) && fits(row, layout, s) && holds(row);
+    let row = match rec.forced().filter(|row| row.base() == name) {
+        Some(row) => Some(row).filter(taken),
+        None => variants(name)
+            .filter(taken)
+            .map(|row| (cost(&traits, row, s, 1), row))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, row)| row),
+    };
+    let Some(row) = row else { return Ok(false) };
+    let grid = [s.n.div_ceil(row.constant("BN")) as u32, s.m.div_ceil(row.constant("BM")) as u32, 1];
+    ops::push_row(rec, row, params, args, grid)?;
+    Ok(true)
 }
 
 /// Inner indices of one piece: whole steps of the tile.
 fn span(row: &Kernel, k: usize, splits: usize) -> usize {
     k.div_ceil(splits).next_multiple_of(row.constant("BK").max(1))
+}
+
+/// The kernel whose pieces of K leave partial products; NT has none.
+fn split_name(layout: Layout) -> &'static str {
+    match layout {
+        Layout::NN => "matmul_nn_split",
+        Layout::NT => "matmul_nt_split",
+        Layout::TN => "matmul_tn_split",
+    }
 }
 
 /// True when the sizes that run along memory are whole vectors, or the variant does not care.
@@ -83,7 +186,8 @@ fn fits(row: &Kernel, layout: Layout, s: Sizes) -> bool {
         Layout::NN | Layout::NT => [s.k, s.n],
         Layout::TN => [s.m, s.n],
     };
-    !row.has("VEC4") || along.iter().all(|size| size % 4 == 0)
+    let whole = if row.has("VEC4") { 4 } else { row.constant("ALONG").max(1) };
+    along.iter().all(|size| size.is_multiple_of(whole))
 }
 
 fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes, types: [DType; 3]) -> Option<Plan> {
@@ -97,10 +201,10 @@ fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes, types: 
         return rows.min_by_key(|row| row.constant("RM") * row.constant("RN")).map(|row| Plan { row, splits: 1 });
     }
     let whole = rows.map(|row| (cost(traits, row, s, 1), row, 1));
-    let split_name = format!("{name}_split");
     let rooms = |splits: &usize| (splits * s.m * s.n) as u64 * 4 <= traits.max_binding.min(MOST_PARTIAL);
     let partial = [types[0], types[1], DType::F32];
-    let split = variants(&split_name).filter(|row| row.runs_on(traits) && row.takes(&partial) && fits(row, layout, s));
+    let split =
+        variants(split_name(layout)).filter(|row| row.runs_on(traits) && row.takes(&partial) && fits(row, layout, s));
     let split = split.flat_map(|row| {
         let counts = [2, 4, 8, 16, 32, 64].into_iter().filter(|c| s.k >= c * 64).filter(rooms);
         counts.map(|c| (cost(traits, row, s, c), row, c)).collect::<Vec<_>>()
@@ -112,36 +216,61 @@ fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes, types: 
 /// Bytes that partial products may take.
 const MOST_PARTIAL: u64 = 256 << 20;
 
-/// How well a variant uses a multiprocessor: products a cycle relative to the best, and the groups
-/// that must run on one before it does. From readings on an H200; elsewhere the order is what counts.
-fn efficiency(row: &Kernel) -> (f64, f64) {
-    match (row.constant("BM"), row.constant("BN"), row.has("VEC4")) {
-        (128, 128, true) => (1.0, 1.7),
-        (64, 128, true) => (0.92, 2.4),
-        (64, 64, true) => (0.65, 3.0),
-        (32, 32, true) => (0.4, 8.0),
-        (64, 64, false) => (0.4, 3.0),
-        _ => (0.25, 8.0),
-    }
+/// What a variant reaches, from readings on an H100 and an H200; elsewhere the order is what counts.
+struct Reach {
+    /// Multiply-adds beside those of the best f32 variant in the same time.
+    speed: f64,
+    /// Groups that must run on a multiprocessor before it reaches that.
+    enough: f64,
+    /// What a group takes beside its steps along K, in inner indices: its start and its end.
+    lead: f64,
 }
 
-/// The time of a product, in multiply-adds of one multiprocessor.
+fn reach(row: &Kernel) -> Reach {
+    let tile = (row.constant("BM"), row.constant("BN"));
+    let (speed, enough, lead) = if row.needs == Needs::Matrix {
+        match (tile, row.has("NT"), row.has("NN"), row.constant("TN_FRAGMENTS")) {
+            ((256, 128), ..) => (6.0, 1.0, 123.0),
+            ((192, 128), ..) => (5.3, 1.0, 130.0),
+            ((128, 128), true, ..) => (6.2, 1.7, 209.0),
+            ((128, 128), _, true, _) => (4.6, 1.7, 90.0),
+            ((128, 128), .., 4) => (5.7, 6.0, 150.0),
+            ((128, 128), ..) => (5.1, 1.7, 120.0),
+            (_, true, ..) => (4.4, 4.0, 140.0),
+            _ => (4.0, 4.0, 120.0),
+        }
+    } else {
+        match (tile, row.has("VEC4")) {
+            ((128, 128), true) => (1.0, 1.7, 0.0),
+            ((64, 128), true) => (0.92, 2.4, 0.0),
+            ((64, 64), true) => (0.65, 3.0, 0.0),
+            ((32, 32), true) => (0.4, 8.0, 0.0),
+            ((64, 64), false) => (0.4, 3.0, 0.0),
+            _ => (0.25, 8.0, 0.0),
+        }
+    };
+    Reach { speed, enough, lead }
+}
+
+/// Multiply-adds a second of one multiprocessor in the best f32 variant.
+const RATE: f64 = 1.48e11;
+
+/// The seconds that a product takes.
 fn cost(traits: &Traits, row: &Kernel, s: Sizes, splits: usize) -> f64 {
     let (bm, bn) = (row.constant("BM"), row.constant("BN"));
     let groups = s.m.div_ceil(bm) * s.n.div_ceil(bn) * splits;
     let each = groups.div_ceil(traits.units.max(1) as usize) as f64;
-    let (speed, enough) = efficiency(row);
-    let work = each.max(enough) * (bm * bn * span(row, s.k, splits)) as f64 / speed;
+    let Reach { speed, enough, lead } = reach(row);
+    let work = each.max(enough) * (bm * bn) as f64 * (span(row, s.k, splits) as f64 + lead) / speed;
     // A second dispatch, and partial products written and read again.
     let sum = if splits == 1 { 0.0 } else { 4e5 + 0.4 * (splits * s.m * s.n) as f64 };
-    work + sum
+    (work + sum) / RATE
 }
 
 #[cfg(test)]
 #[allow(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::compute::Needs;
 
     /// An H100's.
     const LARGE: Traits = Traits {
@@ -164,7 +293,9 @@ mod tests {
         n: usize,
         k: usize,
     ) -> (&'static str, usize) {
-        let plan = choose(traits, layout, name, Sizes { m, n, k }, [DType::F32; 3]).expect("a variant fits");
+        let out = if layout == Layout::TN { DType::F32 } else { traits.act };
+        let plan = choose(traits, layout, name, Sizes { m, n, k }, [traits.act, traits.act, out]);
+        let plan = plan.expect("a variant fits");
         (plan.row.name, plan.splits)
     }
 
@@ -173,6 +304,29 @@ mod tests {
         let (name, splits) = chosen(&LARGE, Layout::NT, "matmul_nt", 16_384, 4096, 384);
         assert!(name == "matmul_nt.128v" || name == "matmul_nt.64x128v", "{name}");
         assert_eq!(splits, 1);
+    }
+
+    /// What was the fastest of all variants at the sizes of the presets, on an H200.
+    #[test]
+    fn products_on_matrix_units_take_what_was_measured_best() {
+        let matrix = Traits { offers: Needs::Matrix, act: DType::F16, ..LARGE };
+        let (nt, nn, tn) = ((Layout::NT, "matmul_nt"), (Layout::NN, "matmul_nn"), (Layout::TN, "matmul_tn"));
+        for ((layout, name), sizes, best) in [
+            (nt, [16_384, 384, 384], "matmul_nt.128c"),
+            (nt, [16_384, 2048, 384], "matmul_nt.128c"),
+            (nt, [8192, 50_304, 768], "matmul_nt.128c"),
+            (nt, [4096, 384, 128], "matmul_nt.64c"),
+            (nn, [16_384, 384, 384], "matmul_nn.128c"),
+            (nn, [16_384, 1024, 384], "matmul_nn.256c"),
+            (nn, [16_384, 768, 2304], "matmul_nn.256c"),
+            (tn, [2048, 384, 16_384], "matmul_tn_split.128c"),
+            (tn, [50_304, 768, 8192], "matmul_tn.128wc"),
+            // Sizes that matrices do not take.
+            (nt, [100, 100, 100], "matmul_nt.32v.h"),
+        ] {
+            let [m, n, k] = sizes;
+            assert_eq!(chosen(&matrix, layout, name, m, n, k).0, best, "{m} × {n} × {k}");
+        }
     }
 
     #[test]

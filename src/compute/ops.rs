@@ -380,9 +380,12 @@ fn push_attention(
             && row.takes(&types)
             && (d.is_multiple_of(4) || !row.has("VEC4"))
     };
-    // Of the variants that hold the head, those with the smallest one; of these, one made for exactly this
-    // size, else the largest tile.
-    let side = |row: &&Kernel| (row.constant("D4"), Reverse(row.constant("EXACT")), Reverse(row.constant("R")));
+    // Of the variants that hold the head, those with the smallest one; of these, one on cooperative matrices,
+    // else one made for exactly this size, else the largest tile.
+    let side = |row: &&Kernel| {
+        let [d4, exact, r] = ["D4", "EXACT", "R"].map(|name| row.constant(name));
+        (d4, Reverse(row.needs), Reverse(exact), Reverse(r))
+    };
     let row = match rec.forced().filter(|row| row.base() == name) {
         Some(row) => Some(row).filter(fits),
         None if traits.cpu => kernel(name),
@@ -534,9 +537,14 @@ pub fn cross_entropy(
     if r == 0 || !logits.len().is_multiple_of(r) {
         return Err(wrong("cross_entropy", format!("logits {:?} are not {r} rows", logits.shape)));
     }
-    let params = Params::new(&[r, logits.len() / r, usize::from(slope.is_some())]);
+    let v = logits.len() / r;
+    let params = Params::new(&[r, v, usize::from(slope.is_some())]);
     let grid = rec.traits().grid(r);
-    push(rec, "cross_entropy", params, &[targets, hyper, weights, control, logits, losses], grid)
+    // Whole vectors in half precision alone: the order of the sum is in the bits of runs in f32.
+    let forced = rec.forced().filter(|row| row.base() == "cross_entropy");
+    let vectors = forced.map_or(logits.dtype == DType::F16, |row| row.has("VEC4")) && v.is_multiple_of(4);
+    let name = if vectors { "cross_entropy.v.h" } else { "cross_entropy" };
+    push(rec, name, params, &[targets, hyper, weights, control, logits, losses], grid)
 }
 
 /// What the gradient of [`cross_entropy`] is multiplied with.

@@ -1,6 +1,10 @@
 //! Recordings: the list of kernel calls that one replay runs, in order.
 
-use super::{Access, Arity, ComputeError, DType, Device, Kernel, Needs, Tensor, memory::ALIGNMENT};
+use super::{
+    Access, Arity, ComputeError, DType, Device, Kernel, Needs, Tensor, Work,
+    cost::{barriers, work},
+    memory::ALIGNMENT,
+};
 
 /// 32-bit words in a call's parameter block.
 pub const PARAM_WORDS: usize = 16;
@@ -104,6 +108,9 @@ pub struct Recording<'d> {
     forced: Option<&'static Kernel>,
 }
 
+/// Bytes of partial products that get a buffer of their own.
+const OWN_PARTIALS: u64 = 32 << 20;
+
 impl<'d> Recording<'d> {
     /// Starts an empty recording on a device.
     pub fn new(device: &'d mut Device) -> Recording<'d> {
@@ -136,6 +143,16 @@ impl<'d> Recording<'d> {
         let len: usize = shape.iter().product();
         let words = (len * dtype.bytes()).div_ceil(DType::F32.bytes());
         Ok(Tensor { dtype, ..self.device.scratch(words)?.part("scratch", 0, shape) })
+    }
+
+    /// Scratch for partial products. On cooperative matrices the products are so short that waiting for another
+    /// to leave the scratch costs more than memory: small ones get a buffer of their own.
+    pub(super) fn partials(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
+        let bytes = shape.iter().product::<usize>() as u64 * 4;
+        if self.traits().offers < Needs::Matrix || bytes > OWN_PARTIALS {
+            return self.scratch(shape);
+        }
+        self.device.alloc("partial products", shape, DType::F32)
     }
 
     /// Appends a call after checking the rules that every engine relies on: as many tensors as the
@@ -204,6 +221,12 @@ impl Program {
         self.calls.len()
     }
 
+    /// Barriers in one replay of programs as one submit, by the rules of wgpu: what a device waits for beside
+    /// the calls themselves.
+    pub fn barriers(programs: &[&Program]) -> usize {
+        barriers(programs.iter().flat_map(|p| &p.calls))
+    }
+
     /// True when a replay does nothing.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()
@@ -219,19 +242,28 @@ pub struct KernelTime {
     pub ms: f64,
     /// Calls.
     pub calls: usize,
+    /// Their arithmetic and traffic.
+    pub work: Work,
 }
 
 /// A CPU twin: the same name and arguments as the WGSL kernel.
 pub(super) type Twin = fn(&Params, Args<'_>) -> Result<(), Arity>;
 
 impl KernelTime {
-    /// Adds one call of `name` to a profile.
-    pub(super) fn add(times: &mut Vec<KernelTime>, name: &'static str, ms: f64) {
+    /// Adds one call to a profile.
+    pub(super) fn add(times: &mut Vec<KernelTime>, call: &Call, ms: f64) {
+        let (name, work) = (call.kernel.name, work(call));
         if let Some(found) = times.iter_mut().find(|t| t.name == name) {
             found.ms += ms;
             found.calls += 1;
+            found.work += work;
         } else {
-            times.push(KernelTime { name, ms, calls: 1 });
+            times.push(KernelTime { name, ms, calls: 1, work });
         }
+    }
+
+    /// Operations and bytes a second that it reached, in TFLOP/s and GB/s.
+    pub fn rates(&self) -> (f64, f64) {
+        (self.work.flop / self.ms / 1e9, self.work.bytes / self.ms / 1e6)
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{ModelConfig, Weights};
 use crate::compute::{
-    ComputeError, DType, Device, Layout, Recording, Tensor, matmul,
+    ComputeError, DType, Device, Layout, Recording, Tensor, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward,
     ops::{self, Heads, Slope},
 };
 
@@ -173,8 +173,7 @@ impl Trunk<'_> {
         ops::embedding_forward(rec, inputs.ids, &w.embed(), &first.x)?;
         ops::rmsnorm_forward(rec, &first.x, &w.input_norm(0), &first.y1, &first.rstd1, eps)?;
         for (i, l) in a.layers.iter().enumerate() {
-            matmul(rec, Layout::NT, &l.y1, &w.qkv(i), &l.qkv, false)?;
-            ops::rope(rec, inputs.positions, inputs.rope, &l.qkv, heads, false)?;
+            matmul_rope(rec, &l.y1, &w.qkv(i), inputs.positions, inputs.rope, &l.qkv, heads)?;
             match attend {
                 Attend::Rows(begins) => {
                     ops::attention_forward(rec, &l.qkv, begins, &l.attn, &l.lse, self.shape.b, heads)?;
@@ -186,8 +185,7 @@ impl Trunk<'_> {
             }
             let delta = self.branch(rec, &l.attn, &w.o(i), dropout, 2 * i)?;
             ops::add_rmsnorm_forward(rec, &l.x, &delta, &w.post_norm(i), &l.mid, &l.y2, &l.rstd2, eps)?;
-            matmul(rec, Layout::NT, &l.y2, &w.gate_up(i), &l.gate_up, false)?;
-            ops::swiglu_forward(rec, &l.gate_up, &l.act)?;
+            matmul_swiglu(rec, &l.y2, &w.gate_up(i), &l.gate_up, &l.act)?;
             let delta = self.branch(rec, &l.act, &w.down(i), dropout, 2 * i + 1)?;
             let (x, norm, y, rstd) = match a.layers.get(i + 1) {
                 Some(next) => (&next.x, w.input_norm(i + 1), &next.y1, &next.rstd1),
@@ -232,21 +230,21 @@ impl Trunk<'_> {
         ops::rmsnorm_backward(rec, &back.dy, &a.last, &w.norm(), &a.rstd, dx, &g.norm(), narrow, false)?;
         for (i, l) in a.layers.iter().enumerate().rev() {
             let ddelta = self.branch_backward(rec, back, dropout, 2 * i + 1)?;
+            // A weight's gradient after the gradient that the next call needs: it may run beside that.
+            matmul_swiglu_backward(rec, &ddelta, &w.down(i), &l.gate_up, &back.dact, &back.dgate_up)?;
             matmul(rec, Layout::TN, &ddelta, &l.act, &g.down(i), true)?;
-            matmul(rec, Layout::NN, &ddelta, &w.down(i), &back.dact, false)?;
-            ops::swiglu_backward(rec, &l.gate_up, &back.dact, &back.dgate_up)?;
-            matmul(rec, Layout::TN, &back.dgate_up, &l.y2, &g.gate_up(i), true)?;
             matmul(rec, Layout::NN, &back.dgate_up, &w.gate_up(i), &back.dy, false)?;
+            matmul(rec, Layout::TN, &back.dgate_up, &l.y2, &g.gate_up(i), true)?;
             let (norm, grad) = (w.post_norm(i), g.post_norm(i));
             ops::rmsnorm_backward(rec, &back.dy, &l.mid, &norm, &l.rstd2, dx, &grad, narrow, true)?;
             let ddelta = self.branch_backward(rec, back, dropout, 2 * i)?;
-            matmul(rec, Layout::TN, &ddelta, &l.attn, &g.o(i), true)?;
             matmul(rec, Layout::NN, &ddelta, &w.o(i), &back.dattn, false)?;
+            matmul(rec, Layout::TN, &ddelta, &l.attn, &g.o(i), true)?;
             let (dattn, dqkv) = (&back.dattn, &back.dqkv);
             ops::attention_backward(rec, &l.qkv, begins, &l.attn, &l.lse, dattn, dqkv, self.shape.b, heads)?;
             ops::rope(rec, inputs.positions, inputs.rope, dqkv, heads, true)?;
-            matmul(rec, Layout::TN, dqkv, &l.y1, &g.qkv(i), true)?;
             matmul(rec, Layout::NN, dqkv, &w.qkv(i), &back.dy, false)?;
+            matmul(rec, Layout::TN, dqkv, &l.y1, &g.qkv(i), true)?;
             let (norm, grad) = (w.input_norm(i), g.input_norm(i));
             ops::rmsnorm_backward(rec, &back.dy, &l.x, &norm, &l.rstd1, dx, &grad, narrow, true)?;
         }

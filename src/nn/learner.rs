@@ -206,6 +206,12 @@ impl Learner {
         self.training.zero.len() + self.micro().iter().map(|p| p.len()).sum::<usize>() + self.training.update.len()
     }
 
+    /// Barriers of one step with a single micro-batch.
+    pub fn barriers(&self) -> usize {
+        let [forward, head, backward] = self.micro();
+        Program::barriers(&[&self.training.zero, forward, head, backward, &self.training.update])
+    }
+
     /// The programs of a micro-batch whose inputs are written.
     fn micro(&self) -> [&Program; 3] {
         [&self.training.forward, self.head(), &self.training.backward]

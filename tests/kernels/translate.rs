@@ -22,7 +22,11 @@ pub(super) fn run(kernel: &'static Kernel) -> Result<(), Failed> {
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| e.emit_to_string(&source))?;
-    translate(&module, &info)?;
+    if kernel.needs == Needs::Matrix {
+        matrices(&module, &info)?;
+    } else {
+        translate(&module, &info)?;
+    }
     bindings(kernel, &module)?;
     workgroup(kernel, &module)
 }
@@ -36,6 +40,46 @@ fn translate(module: &Module, info: &ModuleInfo) -> Result<(), Failed> {
     let pipeline = hlsl::PipelineOptions::default();
     let mut text = String::new();
     hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| format!("HLSL: {e}"))?;
+    Ok(())
+}
+
+/// What a driver does not say of a kernel with cooperative matrices: naga takes a matrix's component type
+/// from the pointer it is loaded through, and after a workgroup variable whose size is not a multiple of 16
+/// bytes a matrix is loaded beside its place.
+fn matrices(module: &Module, info: &ModuleInfo) -> Result<(), Failed> {
+    let words = spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
+    let (mut halves, mut floats, mut components) = (Vec::new(), Vec::new(), Vec::new());
+    let mut at = 5;
+    while let Some(&first) = words.get(at) {
+        let length = (first >> 16) as usize;
+        let Some(operands) = words.get(at + 1..at + length) else { return Err("SPIR-V is cut off".into()) };
+        match (first & 0xffff, operands) {
+            // OpTypeFloat, OpTypeCooperativeMatrixKHR
+            (22, [id, 16, ..]) => halves.push(*id),
+            (22, [id, 32, ..]) => floats.push(*id),
+            (4456, [_, component, ..]) => components.push(*component),
+            // OpCapability: GroupNonUniform and its kin crash a driver beside matrices.
+            (17, [capability]) if (61..=68).contains(capability) => {
+                return Err(format!("capability {capability} is asked for").into());
+            }
+            _ => {}
+        }
+        at += length.max(1);
+    }
+    if components.is_empty() || components.iter().any(|c| !halves.contains(c) && !floats.contains(c)) {
+        return Err("a matrix is of other numbers than f16 or f32".into());
+    }
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
+    for (_, global) in module.global_variables.iter().filter(|(_, g)| g.space == AddressSpace::WorkGroup) {
+        if !layouter[global.ty].size.is_multiple_of(16) {
+            return Err(format!("{:?} is not a multiple of 16 bytes", global.name).into());
+        }
+    }
+    let size: u32 = module.entry_points.iter().map(|e| e.workgroup_size.iter().product::<u32>()).sum();
+    if !size.is_multiple_of(32) {
+        return Err(format!("{size} invocations are no whole subgroups").into());
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use crate::compute::{
-    Cell, ComputeError, DType, Layout, matmul,
+    Cell, ComputeError, DType, Layout, Needs, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward,
     ops::{self, HYPER, Heads, NORM_PARTIALS, Slope},
     rng::{Purpose, below},
 };
@@ -28,10 +28,25 @@ pub(super) fn run(b: &mut Bench<'_>) -> Done {
         "swiglu_forward" | "swiglu_backward" => swiglu(b),
         "cross_entropy" | "entropy" => cross_entropy(b),
         "adamw_prepare" | "adamw" => adamw(b),
+        "matmul_rope" => rotated_products(b),
+        "matmul_swiglu" | "matmul_swiglu_backward" => gated_products(b),
         "matmul_nn" | "matmul_nn_split" => products(b, Layout::NN),
         "matmul_nt" => products(b, Layout::NT),
         "matmul_tn" | "matmul_tn_split" => products(b, Layout::TN),
         name => Err(ComputeError::Kernel { kernel: name.into(), reason: "no case checks it".into() }),
+    }
+}
+
+/// The one case of a row that is tried when a device is opened: enough to tell a wrong driver.
+pub(super) fn trial(b: &mut Bench<'_>) -> Done {
+    match b.kernel.base() {
+        "matmul_nn" => product(b, Layout::NN, (130, 136, 72), false),
+        "matmul_nt" => product(b, Layout::NT, (130, 136, 72), false),
+        "matmul_tn_split" => product(b, Layout::TN, (136, 136, 200), false),
+        _ => {
+            b.terms = 0.1;
+            attend(b, 4, 70, Heads { query: 1, key: 1, size: b.kernel.constant("EXACT") }, (1, LAYOUTS[1]))
+        }
     }
 }
 
@@ -201,27 +216,34 @@ fn attention(b: &mut Bench<'_>) -> Done {
             // Every layout on the longest rows, and on the others plain ones and those of whole tiles.
             let layouts = if t > tile + 1 { LAYOUTS.len() } else { t.min(2) };
             for (layout, name) in LAYOUTS.iter().enumerate().take(layouts) {
-                let begins: Vec<u32> = (0..sequences).flat_map(|s| begins(layout + s, t, tile)).collect();
-                let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d} begins={name}");
-                let begins = b.words(&begins)?;
-                let qkv = b.noise_act(&[sequences * t, heads.qkv()], 1.0)?;
-                let out = b.blank_act(&[sequences * t, heads.out()])?;
-                let lse = b.blank(&[sequences, query, t])?;
-                let inner = t.max(*d);
-                if kernel.base() == "attention_forward" {
-                    b.judge(&shape, inner, |r| ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads))?;
-                    continue;
-                }
-                let dout = b.noise_act(&[sequences * t, heads.out()], 1.0)?;
-                let dqkv = b.blank_act(&[sequences * t, heads.qkv()])?;
-                b.judge(&shape, inner, |r| {
-                    ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads)?;
-                    ops::attention_backward(r, &qkv, &begins, &out, &lse, &dout, &dqkv, sequences, heads)
-                })?;
+                attend(b, sequences, t, heads, (layout, name))?;
             }
         }
     }
     Ok(())
+}
+
+fn attend(b: &mut Bench<'_>, sequences: usize, t: usize, heads: Heads, (layout, name): (usize, &str)) -> Done {
+    let Heads { query, key, size: d } = heads;
+    let tile = (b.kernel.constant("SIDE") * b.kernel.constant("R")).max(b.kernel.constant("OWN")).max(4);
+    // Large scores, where the reference of the softmax has to move from tile to tile.
+    let size = if b.kernel.needs == Needs::Matrix && layout % 2 == 1 { 6.0 } else { 1.0 };
+    let begins: Vec<u32> = (0..sequences).flat_map(|s| begins(layout + s, t, tile)).collect();
+    let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d} begins={name}");
+    let begins = b.words(&begins)?;
+    let qkv = b.noise_act(&[sequences * t, heads.qkv()], size)?;
+    let out = b.blank_act(&[sequences * t, heads.out()])?;
+    let lse = b.blank(&[sequences, query, t])?;
+    let inner = t.max(d);
+    if b.kernel.base() == "attention_forward" {
+        return b.judge(&shape, inner, |r| ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads));
+    }
+    let dout = b.noise_act(&[sequences * t, heads.out()], 1.0)?;
+    let dqkv = b.blank_act(&[sequences * t, heads.qkv()])?;
+    b.judge(&shape, inner, |r| {
+        ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads)?;
+        ops::attention_backward(r, &qkv, &begins, &out, &lse, &dout, &dqkv, sequences, heads)
+    })
 }
 
 /// Ways to lay out the rows of a sequence, by the names that check rows give them.
@@ -391,15 +413,16 @@ fn adamw(b: &mut Bench<'_>) -> Done {
 fn products(b: &mut Bench<'_>, layout: Layout) -> Done {
     let kernel = b.kernel;
     let (bm, bn, bk) = (kernel.constant("BM"), kernel.constant("BN"), kernel.constant("BK"));
-    let sizes = if kernel.has("VEC4") {
-        // Rows along memory are whole vectors; M need not be one except in TN.
+    // Sizes along memory are whole vectors; M need not be one except in TN.
+    let whole = if kernel.has("VEC4") { 4 } else { kernel.constant("ALONG") };
+    let sizes = if whole > 0 {
         let odd = usize::from(layout != Layout::TN);
         vec![
-            (4, 4, 4),
-            (8 - odd, 12, 20),
-            (bm - 4 + odd, bn + 4, bk - 4),
+            (whole, whole, whole),
+            (8 - odd, 8 + whole, 16 + whole),
+            (bm - whole + odd, bn + whole, bk - whole),
             (bm, bn, 2 * bk),
-            (bm + 4 - odd, bn - 4, 3 * bk + 4),
+            (bm + whole - odd, bn - whole, 3 * bk + whole),
             (2 * bm + 8, 2 * bn, 5 * bk + 8),
         ]
     } else {
@@ -413,26 +436,70 @@ fn products(b: &mut Bench<'_>, layout: Layout) -> Done {
             (2 * bm + 3, bn, 5 * bk + 2),
         ]
     };
-    for (m, n, k) in shapes(b, &sizes, (1028, 772, 1044)) {
+    let large = if whole == 8 { (1032, 776, 1048) } else { (1028, 772, 1044) };
+    for (m, n, k) in shapes(b, &sizes, large) {
         for accumulate in [false, true] {
-            if accumulate && kernel.has("SPLIT") {
-                continue;
+            if !accumulate || !kernel.has("SPLIT") {
+                product(b, layout, (m, n, k), accumulate)?;
             }
-            let (left, right) = match layout {
-                Layout::NN => ([m, k], [k, n]),
-                Layout::NT => ([m, k], [n, k]),
-                Layout::TN => ([k, m], [k, n]),
-            };
-            let (x, y) = (b.noise_act(&left, 1.0)?, b.noise_act(&right, 1.0)?);
-            let sums = kernel.bindings.last().is_some_and(|b| b.cell == Cell::Word);
-            let out = match (accumulate, sums) {
-                (true, true) => b.noise(&[m, n])?,
-                (false, true) => b.blank(&[m, n])?,
-                (true, false) => b.noise_act(&[m, n], 1.0)?,
-                (false, false) => b.blank_act(&[m, n])?,
-            };
-            b.judge(&format!("m={m} n={n} k={k}"), k, |r| matmul(r, layout, &x, &y, &out, accumulate))?;
         }
     }
     Ok(())
+}
+
+fn rotated_products(b: &mut Bench<'_>) -> Done {
+    for (n, k, query, key, d) in shapes(
+        b,
+        &[(1, 8, 1, 1, 32), (63, 72, 3, 1, 32), (65, 64, 2, 2, 64), (129, 136, 4, 2, 64), (200, 40, 5, 5, 32)],
+        (1030, 392, 6, 2, 64),
+    ) {
+        let heads = Heads { query, key, size: d };
+        // Tiles whose strips do not hold a head are not made for it.
+        if b.kernel.constant("BN") / 2 < d {
+            continue;
+        }
+        let positions = b.words(&ids(n, 40))?;
+        let table = b.noise(&[33, d])?;
+        let (y, w) = (b.noise_act(&[n, k], 1.0)?, b.noise_act(&[heads.qkv(), k], 1.0)?);
+        let qkv = b.blank_act(&[n, heads.qkv()])?;
+        let shape = format!("n={n} k={k} hq={query} hk={key} d={d}");
+        b.judge(&shape, k, |r| matmul_rope(r, &y, &w, &positions, &table, &qkv, heads))?;
+    }
+    Ok(())
+}
+
+fn gated_products(b: &mut Bench<'_>) -> Done {
+    for (n, f, k) in
+        shapes(b, &[(1, 8, 8), (7, 24, 16), (65, 72, 72), (130, 64, 136), (257, 200, 64)], (1030, 704, 264))
+    {
+        let shape = format!("n={n} f={f} k={k}");
+        let y = b.noise_act(&[n, k], 1.0)?;
+        if b.kernel.base() == "matmul_swiglu" {
+            let w = b.noise_act(&[2 * f, k], 1.0)?;
+            let (gate_up, act) = (b.blank_act(&[n, 2 * f])?, b.blank_act(&[n, f])?);
+            b.judge(&shape, k, |r| matmul_swiglu(r, &y, &w, &gate_up, &act))?;
+        } else {
+            let (w, gate_up) = (b.noise_act(&[k, f], 1.0)?, b.noise_act(&[n, 2 * f], 8.0)?);
+            let (dact, dgate_up) = (b.blank_act(&[n, f])?, b.blank_act(&[n, 2 * f])?);
+            b.judge(&shape, k, |r| matmul_swiglu_backward(r, &y, &w, &gate_up, &dact, &dgate_up))?;
+        }
+    }
+    Ok(())
+}
+
+fn product(b: &mut Bench<'_>, layout: Layout, (m, n, k): (usize, usize, usize), accumulate: bool) -> Done {
+    let (left, right) = match layout {
+        Layout::NN => ([m, k], [k, n]),
+        Layout::NT => ([m, k], [n, k]),
+        Layout::TN => ([k, m], [k, n]),
+    };
+    let (x, y) = (b.noise_act(&left, 1.0)?, b.noise_act(&right, 1.0)?);
+    let sums = b.kernel.bindings.last().is_some_and(|b| b.cell == Cell::Word);
+    let out = match (accumulate, sums) {
+        (true, true) => b.noise(&[m, n])?,
+        (false, true) => b.blank(&[m, n])?,
+        (true, false) => b.noise_act(&[m, n], 1.0)?,
+        (false, false) => b.blank_act(&[m, n])?,
+    };
+    b.judge(&format!("m={m} n={n} k={k}"), k, |r| matmul(r, layout, &x, &y, &out, accumulate))
 }

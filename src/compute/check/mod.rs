@@ -42,10 +42,53 @@ pub fn run(device: &mut Device) -> Result<Vec<CheckRow>, ComputeError> {
 
 /// Checks one kernel over its shapes.
 pub fn check(device: &mut Device, kernel: &'static Kernel) -> Result<Vec<CheckRow>, ComputeError> {
-    let mut bench = Bench { device, kernel, rows: Vec::new(), tensors: Vec::new(), terms: 0.0, made: 0 };
+    let mut bench = Bench::new(device, kernel);
     let done = cases::run(&mut bench);
     bench.clear();
     done.map(|()| bench.rows)
+}
+
+/// The rows that are tried when a device is opened for cooperative matrices.
+const TRIED: [&str; 6] = [
+    "matmul_nt.128c",
+    "matmul_nn.128c",
+    "matmul_tn_split.128c",
+    "attention_forward.64c",
+    "attention_backward_q.64c",
+    "attention_backward_kv.64c",
+];
+
+/// How often each of them runs, to the same bits.
+const REPEATS: usize = 25;
+
+/// Tries cooperative matrices against the CPU twins: products with ragged edges in each layout, and attention
+/// both ways, whose accumulators go through workgroup memory and come back as operands: over two hundred
+/// workgroups of it, which must leave the same bits for the same rows. A driver may offer such matrices and
+/// compute something else. The error names the row and how far it was off.
+pub(super) fn gate(device: &mut Device) -> Result<(), String> {
+    let tried: Vec<&'static Kernel> = TRIED.iter().filter_map(|name| super::kernel(name)).collect();
+    let (mark, traits) = (device.mark(), device.traits());
+    if let Some(small) = tried.iter().find(|row| !row.runs_on(&traits)) {
+        return Err(format!("{} does not fit the device", small.name));
+    }
+    let outcome = device.prepare(&tried).and_then(|()| {
+        let mut rows = Vec::new();
+        for kernel in tried {
+            let mut bench = Bench::new(device, kernel);
+            bench.repeats = REPEATS;
+            let done = cases::trial(&mut bench);
+            bench.clear();
+            done?;
+            rows.append(&mut bench.rows);
+        }
+        Ok(rows)
+    });
+    device.release(mark);
+    let rows = outcome.map_err(|e| e.to_string())?;
+    match rows.iter().find(|row| !row.passed) {
+        Some(r) => Err(format!("{} is off by {:.1e} at {}, {:.1e} is allowed", r.kernel, r.error, r.shape, r.bound)),
+        None => Ok(()),
+    }
 }
 
 /// Elements behind each tensor that nobody may write.
@@ -73,9 +116,15 @@ struct Bench<'d> {
     terms: f64,
     /// Tensors made so far: a stream of random numbers for each.
     made: u64,
+    /// How often a call runs once more, which must not change a bit.
+    repeats: usize,
 }
 
-impl Bench<'_> {
+impl<'d> Bench<'d> {
+    fn new(device: &'d mut Device, kernel: &'static Kernel) -> Bench<'d> {
+        Bench { device, kernel, rows: Vec::new(), tensors: Vec::new(), terms: 0.0, made: 0, repeats: 0 }
+    }
+
     /// True on a real GPU, where larger shapes cost nothing.
     fn large(&self) -> bool {
         let traits = self.device.traits();
@@ -202,6 +251,13 @@ impl Bench<'_> {
             }
             if !self.guarded(t)? {
                 worst = (f64::INFINITY, bound);
+            }
+            for _ in 0..if call.kernel.name == self.kernel.name { self.repeats } else { 0 } {
+                self.device.replay(&[&program])?;
+                let again = self.device.read(t)?;
+                if again.iter().zip(&got).any(|(a, b)| a.to_bits() != b.to_bits()) {
+                    worst = (f64::INFINITY, bound);
+                }
             }
         }
         Ok(worst)

@@ -9,6 +9,7 @@ mod attention;
 mod decode;
 mod elementwise;
 mod embedding;
+mod fused;
 mod gemm;
 mod host;
 mod loss;
@@ -23,6 +24,7 @@ pub(super) use elementwise::{
     add, column_sum, dropout, fill, narrow, rope, scale, square_sum, sum, swiglu_backward, swiglu_forward,
 };
 pub(super) use embedding::{embedding_backward, embedding_forward};
+pub(super) use fused::{matmul_rope, matmul_swiglu, matmul_swiglu_backward};
 pub(super) use gemm::{matmul_nn, matmul_nn_split, matmul_nt, matmul_tn, matmul_tn_split};
 pub(super) use host::Host;
 pub(super) use loss::{cross_entropy, entropy};

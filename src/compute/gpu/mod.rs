@@ -35,6 +35,7 @@ pub(super) struct Gpu {
     offers: Needs,
     /// Operations and bytes a second that such an adapter surely reaches.
     rates: (f64, f64),
+    pace: replay::Pace,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
 }
 
@@ -88,6 +89,7 @@ impl Gpu {
                 AdapterKind::Integrated | AdapterKind::Virtual => (2e11, 2e10),
                 AdapterKind::Software | AdapterKind::Cpu => (2e9, 1e9),
             },
+            pace: replay::Pace::default(),
             in_flight: VecDeque::new(),
         })
     }
@@ -123,6 +125,11 @@ impl Gpu {
                 AdapterKind::Software | AdapterKind::Cpu => 1,
             },
         }
+    }
+
+    /// Kernels do without cooperative matrices from now on.
+    pub(super) fn withdraw_matrices(&mut self) {
+        self.offers = self.offers.min(Needs::Half);
     }
 
     pub(super) fn alloc(&mut self, index: usize, name: &str, bytes: u64) -> Result<(), ComputeError> {

@@ -53,7 +53,10 @@ impl Expansion<'_> {
             }
             let words: Vec<&str> = line.split_whitespace().collect();
             match *words.as_slice() {
-                ["#import", name] => self.import(name, depth + 1)?,
+                ["#import", name] => {
+                    let name = self.substitute(name).map_err(wrong)?;
+                    self.import(&name, depth + 1)?;
+                }
                 [word @ ("#ifdef" | "#ifndef"), name] => {
                     let (middle, end) = matching(lines, at).map_err(wrong)?;
                     let defined = self.defines.iter().any(|(n, _)| *n == name);

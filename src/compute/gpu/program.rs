@@ -2,8 +2,10 @@
 
 use std::num::NonZeroU64;
 
+use rayon::prelude::*;
+
 use super::{Gpu, preprocess};
-use crate::compute::{Access, Cell, ComputeError, DType, Kernel, Needs, PARAM_WORDS, Tensor, record::Call};
+use crate::compute::{Access, Cell, ComputeError, DType, Kernel, Needs, PARAM_WORDS, Tensor, cost::work, record::Call};
 
 /// Bytes between parameter blocks: the largest offset alignment that an adapter may ask for.
 const STRIDE: usize = 256;
@@ -35,7 +37,7 @@ pub(super) struct Ready {
 
 /// Shaders that are compiled without bounds and loop checks, which cost them dearly; the same WGSL runs
 /// checked over the same shapes in tests/kernels.rs.
-const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide"];
+const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide", "attention_coop", "matmul_coop"];
 
 /// The WGSL of a kernel, expanded.
 pub(in crate::compute) fn wgsl(kernel: &Kernel) -> Result<String, ComputeError> {
@@ -70,7 +72,8 @@ impl Gpu {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let params = self.buffers.create("kernel parameters", bytes.len() as u64, usage)?;
         self.queue.write_buffer(&params, 0, bytes);
-        let ready: Vec<usize> = calls.iter().map(|call| self.ready(call.kernel)).collect::<Result<_, _>>()?;
+        self.prepare(&calls.iter().map(|call| call.kernel).collect::<Vec<_>>())?;
+        let ready: Vec<usize> = calls.iter().filter_map(|call| self.place(call.kernel)).collect();
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let mut steps = Vec::with_capacity(calls.len());
         for (i, (call, id)) in calls.iter().zip(ready).enumerate() {
@@ -86,7 +89,7 @@ impl Gpu {
                 pipeline_id: id,
                 group: self.device.create_bind_group(&descriptor),
                 grid: call.grid,
-                estimate_ms: self.estimate_ms(call),
+                estimate_ms: work(call).ms(self.rates),
             });
         }
         if let Some(error) = pollster::block_on(scope.pop()) {
@@ -96,24 +99,38 @@ impl Gpu {
         Ok(Compiled { steps })
     }
 
-    /// The place of a kernel's pipeline, made now if it is not there yet.
-    fn ready(&mut self, kernel: &'static Kernel) -> Result<usize, ComputeError> {
-        if let Some(i) = self.ready.iter().position(|r| r.name == kernel.name) {
-            return Ok(i);
+    /// Makes the pipelines that are not there yet, side by side: a driver takes tens of milliseconds for each.
+    pub(in crate::compute) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
+        let mut missing: Vec<&'static Kernel> = Vec::new();
+        for kernel in kernels.iter().copied() {
+            if self.place(kernel).is_none() && !missing.iter().any(|m| m.name == kernel.name) {
+                missing.push(kernel);
+            }
         }
+        let made: Result<Vec<Ready>, _> = missing.into_par_iter().map(|kernel| self.made(kernel)).collect();
+        self.faults.check()?;
+        self.ready.extend(made?);
+        Ok(())
+    }
+
+    /// The place of a kernel's pipeline.
+    fn place(&self, kernel: &Kernel) -> Option<usize> {
+        self.ready.iter().position(|r| r.name == kernel.name)
+    }
+
+    fn made(&self, kernel: &'static Kernel) -> Result<Ready, ComputeError> {
         let source = match self.altered.iter().find(|(name, _)| *name == kernel.name) {
             Some((_, source)) => source.clone(),
             None => wgsl(kernel)?,
         };
+        // A scope holds for the thread that opened it.
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let trusted = !self.checked && TRUSTED.contains(&kernel.source);
         let made = self.pipeline(kernel, &source, trusted);
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(ComputeError::Kernel { kernel: kernel.name.into(), reason: error.to_string() });
+        match pollster::block_on(scope.pop()) {
+            Some(error) => Err(ComputeError::Kernel { kernel: kernel.name.into(), reason: error.to_string() }),
+            None => Ok(made),
         }
-        self.faults.check()?;
-        self.ready.push(made);
-        Ok(self.ready.len() - 1)
     }
 
     fn pipeline(&self, kernel: &'static Kernel, source: &str, trusted: bool) -> Ready {
@@ -163,19 +180,6 @@ impl Gpu {
         // `ops` check against the tensors bound; numbers read from a tensor are cut to those sizes
         // before they index or bound anything (`first_key` of attention.wgsl); loops end by the sizes.
         unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-    }
-
-    /// A careful guess at a call's time, for cutting submits: by arithmetic and by bytes.
-    fn estimate_ms(&self, call: &Call) -> f64 {
-        let [a, b, c, _, e] = call.params.sizes().map(|x| x as f64);
-        let flops = match call.kernel.source {
-            "matmul" => 2.0 * a * b * c,
-            "attention" | "attention_wide" => 5.0 * a * b * b * c * e,
-            _ => 0.0,
-        };
-        let bytes: f64 = call.args.iter().map(|t| t.bytes() as f64).sum();
-        let (rate, bandwidth) = self.rates;
-        (flops / rate + bytes / bandwidth) * 1e3
     }
 }
 

@@ -1,5 +1,7 @@
 //! Running programs: one encoder, one pass, one submit, unless that would hold the device too long.
 
+use std::time::{Duration, Instant};
+
 use super::Gpu;
 use crate::compute::{ComputeError, KernelTime, Program, Tensor};
 
@@ -9,6 +11,47 @@ const SUBMIT_MS: f64 = 100.0;
 const IN_FLIGHT: usize = 8;
 /// Calls timed at once: two queries each, 4096 in a set.
 const TIMED: usize = 2048;
+
+/// Submits and time over which a device is measured.
+const MEASURED: (usize, Duration) = (32, Duration::from_millis(250));
+
+/// What submits take beside what they were thought to take, which is a guess for a slow card. Only a
+/// window in which the host was never far ahead of the device counts, and only a faster one than before:
+/// idle time looks like a slow device.
+pub(super) struct Pace {
+    factor: f64,
+    since: Option<Instant>,
+    submits: usize,
+    estimated_ms: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { factor: 1.0, since: None, submits: 0, estimated_ms: 0.0 }
+    }
+}
+
+impl Pace {
+    fn submitted(&mut self, estimated_ms: f64) {
+        self.add(Instant::now(), estimated_ms);
+    }
+
+    fn add(&mut self, now: Instant, estimated_ms: f64) {
+        let since = *self.since.get_or_insert(now);
+        let elapsed = now.duration_since(since);
+        if self.submits >= MEASURED.0 && elapsed >= MEASURED.1 {
+            // At most IN_FLIGHT of the submits counted are not done yet.
+            let done = self.estimated_ms * (1.0 - IN_FLIGHT as f64 / self.submits as f64);
+            self.factor = (elapsed.as_secs_f64() * 1e3 / done).clamp(LEAST_FACTOR, self.factor);
+            (self.since, self.submits, self.estimated_ms) = (Some(now), 0, 0.0);
+        }
+        self.submits += 1;
+        self.estimated_ms += estimated_ms;
+    }
+}
+
+/// However fast a device, its submits are cut at some point.
+const LEAST_FACTOR: f64 = 0.01;
 
 impl Gpu {
     pub(in crate::compute) fn replay(&mut self, programs: &[&Program]) -> Result<(), ComputeError> {
@@ -22,6 +65,7 @@ impl Gpu {
         wanted: Option<&Tensor>,
     ) -> Result<Option<u64>, ComputeError> {
         self.faults.check()?;
+        let limit = SUBMIT_MS / self.pace.factor;
         let steps: Vec<_> = programs.iter().filter_map(|p| p.gpu.as_ref()).map(|c| c.steps.as_slice()).collect();
         let mut all = steps.into_iter().flatten().peekable();
         let mut id = None;
@@ -29,7 +73,7 @@ impl Gpu {
             let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let (mut spent, mut set) = (0.0, None);
-            while let Some(step) = all.next_if(|s| spent == 0.0 || spent + s.estimate_ms <= SUBMIT_MS) {
+            while let Some(step) = all.next_if(|s| spent == 0.0 || spent + s.estimate_ms <= limit) {
                 if set.replace(step.pipeline_id) != Some(step.pipeline_id) {
                     pass.set_pipeline(&step.pipeline);
                 }
@@ -41,6 +85,7 @@ impl Gpu {
             drop(pass);
             let last = wanted.filter(|_| all.peek().is_none());
             let copy = last.map(|t| self.buffers.copy(&mut encoder, t, t.bytes())).transpose()?;
+            self.pace.submitted(spent);
             let index = self.queue.submit([encoder.finish()]);
             id = copy.map(|copy| self.buffers.arrange(copy, index.clone())).transpose()?;
             self.in_flight.push_back(index);
@@ -68,7 +113,7 @@ impl Gpu {
             for (calls, steps) in program.calls.chunks(TIMED).zip(steps.chunks(TIMED)) {
                 let ms = self.timed(steps)?;
                 for (call, ms) in calls.iter().zip(ms) {
-                    KernelTime::add(&mut times, call.kernel.name, ms);
+                    KernelTime::add(&mut times, call, ms);
                 }
             }
         }
@@ -120,5 +165,32 @@ impl Gpu {
     pub(in crate::compute) fn wait(&mut self) -> Result<(), ComputeError> {
         self.in_flight.clear();
         self.buffers.poll(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The factor after windows of (submits, estimated milliseconds of each, true milliseconds of each).
+    fn factor(windows: &[(usize, f64, u64)]) -> f64 {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        for (submits, estimated, ms) in windows {
+            for _ in 0..*submits {
+                pace.add(now, *estimated);
+                now += Duration::from_millis(*ms);
+            }
+        }
+        pace.factor
+    }
+
+    #[test]
+    fn submits_grow_on_a_fast_device_and_never_shrink_on_an_idle_one() {
+        assert_eq!(factor(&[(20, 100.0, 2)]), 1.0, "too few submits to tell");
+        let fast = factor(&[(400, 100.0, 5)]);
+        assert!((0.05..0.08).contains(&fast), "20 times as fast as thought: {fast}");
+        assert_eq!(factor(&[(400, 100.0, 5), (100, 100.0, 900)]), fast, "a pause is no slow device");
+        assert_eq!(factor(&[(100, 1.0, 300)]), 1.0, "nor is a slow one cut finer");
+        assert_eq!(factor(&[(2000, 1e6, 1)]), LEAST_FACTOR);
     }
 }

@@ -1,0 +1,16 @@
+// The end of a product whose sums are kept: a weight gradient, or one piece of it.
+
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+
+fn finish(piece: u32, row: u32, col: u32, v: vec4<f32>) {
+    let at = ((piece * p.m + row) * p.n + col) / 4u;
+#ifdef SPLIT
+    out[at] = v;
+#else
+    if p.accumulate == 1u {
+        out[at] += v;
+    } else {
+        out[at] = v;
+    }
+#endif
+}

@@ -1,0 +1,19 @@
+// The end of a product whose result is an f16 tensor: a forward product is cut to what f16 holds, a
+// gradient overflows to infinity, which the update must see.
+
+#import act
+
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f16>>;
+
+fn finish(piece: u32, row: u32, col: u32, v: vec4<f32>) {
+    let at = (row * p.n + col) / 4u;
+    var sum = v;
+    if p.accumulate == 1u {
+        sum += vec4<f32>(out[at]);
+    }
+#ifdef NT
+    out[at] = vec4<f16>(cut4(sum));
+#else
+    out[at] = vec4<f16>(sum);
+#endif
+}

@@ -1,0 +1,30 @@
+//! Twins of products with an epilogue: the two twins one after the other.
+
+use super::{Ran, matmul_nn, matmul_nt, rope, swiglu_backward, swiglu_forward};
+use crate::compute::{
+    Arity,
+    record::{Args, Params},
+};
+
+pub(in crate::compute) fn matmul_rope(p: &Params, args: Args<'_>) -> Ran {
+    let (&[a, b, positions, table], [out]) = (args.read, args.write) else { return Err(Arity) };
+    let [m, n, _, _, rotated, d, rows] = p.sizes();
+    matmul_nt(p, Args { read: &[a, b], write: &mut [&mut **out] })?;
+    let turn = Params::new(&[m, rotated / d, d, n, 0, rows]);
+    rope(&turn, Args { read: &[positions, table], write: &mut [&mut **out] })
+}
+
+pub(in crate::compute) fn matmul_swiglu(p: &Params, args: Args<'_>) -> Ran {
+    let (&[a, b], [gate_up, act]) = (args.read, args.write) else { return Err(Arity) };
+    let [m, n] = p.sizes();
+    matmul_nt(p, Args { read: &[a, b], write: &mut [&mut **gate_up] })?;
+    swiglu_forward(&Params::new(&[m, n / 2]), Args { read: &[&**gate_up], write: &mut [&mut **act] })
+}
+
+pub(in crate::compute) fn matmul_swiglu_backward(p: &Params, args: Args<'_>) -> Ran {
+    let (&[a, b, gate_up], [dgate_up]) = (args.read, args.write) else { return Err(Arity) };
+    let [m, n] = p.sizes();
+    let mut dact = vec![0.0; m * n];
+    matmul_nn(p, Args { read: &[a, b], write: &mut [&mut dact] })?;
+    swiglu_backward(&Params::new(&[m, n]), Args { read: &[gate_up, &dact], write: &mut [&mut **dgate_up] })
+}

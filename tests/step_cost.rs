@@ -1,0 +1,47 @@
+//! What a training step asks of a GPU: kernel calls and barriers, held down. A call that waits for the one
+//! before costs two microseconds at least, and a small model's step is made of little else. The recordings are
+//! those of an H100; nothing runs.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use danlu::{
+    compute::{DType, Device, Needs, Traits},
+    nn::{AdamW, Learner, ModelConfig},
+};
+
+fn h100(offers: Needs) -> Traits {
+    Traits {
+        cpu: false,
+        software: false,
+        max_binding: (1 << 31) - 4,
+        max_groups: 65_535,
+        workgroup_storage: 49_152,
+        max_invocations: 1024,
+        offers,
+        act: if offers == Needs::Common { DType::F32 } else { DType::F16 },
+        units: 132,
+    }
+}
+
+/// Calls and barriers of a step.
+fn step(offers: Needs, config: &ModelConfig, batch: usize, ctx: usize) -> (usize, usize) {
+    let mut device = Device::cpu().counting_as(h100(offers));
+    let learner = Learner::new(&mut device, config, batch, ctx, AdamW::default()).expect("it plans");
+    (learner.calls(), learner.barriers())
+}
+
+#[test]
+fn calls_and_barriers_of_a_step_stay_down() {
+    let tiny = ModelConfig::llama(4, 128, 4, 4, 384, 4096, 128);
+    let small = ModelConfig::llama(6, 384, 6, 6, 1024, 4096, 256);
+    let base = ModelConfig::llama(12, 768, 12, 12, 2048, 50_304, 1024);
+    for (name, offers, config, batch, ctx, most) in [
+        ("1m f32", Needs::Common, &tiny, 32, 128, (149, 149)),
+        ("1m f16", Needs::Matrix, &tiny, 32, 128, (129, 120)),
+        ("12m f16", Needs::Matrix, &small, 64, 256, (178, 150)),
+        ("124m f16", Needs::Matrix, &base, 16, 1024, (344, 330)),
+    ] {
+        let (calls, barriers) = step(offers, config, batch, ctx);
+        assert!(calls <= most.0 && barriers <= most.1, "{name}: {calls} calls, {barriers} barriers, at most {most:?}");
+    }
+}
