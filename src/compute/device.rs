@@ -284,6 +284,14 @@ impl Device {
         self.most
     }
 
+    /// The bytes that buffers take on a GPU, in the blocks that they are allocated from.
+    pub fn reserved(&self) -> Option<u64> {
+        match &self.engine {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(gpu) => gpu.reserved(),
+        }
+    }
+
     /// Lowers (or raises) the memory budget, in bytes.
     pub fn set_budget(&mut self, bytes: u64) {
         self.budget = bytes;

@@ -14,6 +14,10 @@ use crate::{
 const SAVED: u64 = 12;
 /// Bytes that steps and saves take beside the models: their code, stacks, the writer's buffers. Measured (docs/testing.md).
 const BESIDE: u64 = 3 << 19;
+/// Bytes that a GPU's driver takes of the host with the first work, and of one piece of a read-back: it stands there
+/// twice, in the staging buffer and as numbers. Measured on an H200 (docs/testing.md).
+const DRIVER: u64 = 66 << 20;
+const PIECE: u64 = 64 << 20;
 /// Bytes of a matrix that a thread of the CPU engine copies for a product, at most; less of a small model.
 const PACKED: u64 = 5 << 18;
 /// Bytes on a device beyond which no model is built to be counted; what it takes at least is told instead.
@@ -83,16 +87,21 @@ impl Footprint {
 
     /// Bytes that a stage which is open takes beyond those that are there.
     fn later(&self, device: &Device) -> u64 {
-        let threads = if device.traits().cpu { rayon::current_num_threads() as u64 } else { 0 };
-        let packed = PACKED.min(self.tensors / 64).saturating_mul(threads);
-        self.trained.saturating_mul(SAVED).saturating_add(BESIDE).saturating_add(packed)
+        let engine = if device.traits().cpu {
+            PACKED.min(self.tensors / 64).saturating_mul(rayon::current_num_threads() as u64)
+        } else {
+            let piece = PIECE.min(self.trained.saturating_mul(4));
+            DRIVER + piece + piece.next_power_of_two()
+        };
+        self.trained.saturating_mul(SAVED).saturating_add(BESIDE).saturating_add(engine)
     }
 
     /// What a stage that is open will take at most: what is there now, measured, and what a save adds to it.
     pub(super) fn told(self, device: &Device) -> Told {
         let here = |Resident { now, peak }| peak.max(now + self.later(device));
         let host = resident().map_or_else(|| self.on_host(device), here);
-        Told { device: if device.traits().cpu { host } else { device.most() }, host }
+        let tensors = device.most().max(device.reserved().unwrap_or(0));
+        Told { device: if device.traits().cpu { host } else { tensors }, host }
     }
 }
 

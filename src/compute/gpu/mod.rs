@@ -100,6 +100,11 @@ impl Gpu {
         if self.shares_memory() { Host::budget() } else { u64::MAX }
     }
 
+    /// Bytes that the allocator has taken for buffers, in whole blocks; none where the backend does not say.
+    pub(super) fn reserved(&self) -> Option<u64> {
+        self.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
+    }
+
     /// Whether the device's memory is the computer's.
     pub(super) fn shares_memory(&self) -> bool {
         match self.kind {

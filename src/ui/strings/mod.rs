@@ -91,6 +91,7 @@ strings! {
     BATCH = "批", "batch";
     MEMORY = "显存", "memory";
     MEMORY_CPU = "内存", "memory";
+    MEMORY_HOST = "内存", "host";
     STEP_TIME = "每步", "step";
     STEP = "步", "step";
     LOG_RESUMED_AT = "续自", "going on from";

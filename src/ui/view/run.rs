@@ -102,6 +102,9 @@ fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
         let label = if run.engine.as_str() == "cpu" { strings::MEMORY_CPU } else { strings::MEMORY };
         facts.push(format!("{} {}", state.tr(label), bytes(run.info.memory)));
     }
+    if run.engine.as_str() != "cpu" && run.info.host_memory > 0 {
+        facts.push(format!("{} {}", state.tr(strings::MEMORY_HOST), bytes(run.info.host_memory)));
+    }
     pen.dotted(facts)
 }
 
