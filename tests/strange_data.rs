@@ -519,6 +519,18 @@ fn what_is_not_the_file_itself_is_named() {
         let is_text = matches!(format, Format::Text | Format::Markdown);
         assert_eq!(texts(format, answered).2.ended.is_none(), is_text, "{format:?}");
     }
+    for kind in [(Format::Parquet, Packing::Plain), (Format::JsonLines, Packing::Gzip), (Format::Text, Packing::Zstd)] {
+        let (_, _, passed) = texts_of(kind, &ReadOptions::default(), Cursor::new(page.to_vec()));
+        assert!(matches!(passed.ended, Some(DataError::WebPage(Some(_)))), "{kind:?}");
+    }
+    // What is packed goes by what it is, not by what it is called.
+    let record = b"{\"text\": \"a\"}\n";
+    for (packing, bytes) in
+        [(Packing::Plain, gzip(record)), (Packing::Gzip, record.to_vec()), (Packing::Zstd, gzip(record))]
+    {
+        let (found, _, _) = texts_of((Format::JsonLines, packing), &ReadOptions::default(), Cursor::new(bytes));
+        assert_eq!(found, ["a"], "{packing:?}");
+    }
     let error = read_chat_file((Format::JsonLines, Packing::Gzip), Cursor::new(pointer.to_vec())).unwrap_err();
     assert!(matches!(error, DataError::Pointer));
     let error = read_preference_file((Format::Parquet, Packing::Plain), Cursor::new(pointer.to_vec())).unwrap_err();

@@ -33,8 +33,7 @@ pub(super) fn read(
         .map_err(|fault| DataError::Shape(format!("{}; its columns are {names:?}", fault.reason)))?
         .to_owned();
     let mut taken = 0;
-    loop {
-        let Some(row) = rows.next()? else { break };
+    while let Some(row) = rows.next()? {
         if row
             .as_ref()
             .is_ok_and(|row| row.iter().zip(&names).filter(|(a, b)| **a == b.as_bytes()).count() == names.len())

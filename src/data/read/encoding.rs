@@ -97,6 +97,12 @@ pub fn is_pointer(head: &[u8]) -> bool {
     head.strip_prefix(MARK.to_string().as_bytes()).unwrap_or(head).starts_with(POINTER)
 }
 
+/// Whether bytes are text in UTF-8 without a fault.
+pub(super) fn is_text(head: &[u8]) -> bool {
+    let found = Utf8::of(head);
+    !head.is_empty() && found.bad == 0 && found.control == 0
+}
+
 /// Whether nothing in it tells an encoding.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.is_ascii() && !bytes.contains(&0)

@@ -199,11 +199,11 @@ pub fn documents<R: Read + Seek + Send + 'static>(
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Passed {
     let opened = match format {
-        Format::Parquet => match no_pointer_at(&mut input) {
+        Format::Parquet => match itself_at(&mut input) {
             Ok(()) => return parquet::read(options, input, take),
             Err(e) => Err(e),
         },
-        _ => no_pointer(input).and_then(|input| Ok(unpack::unpacked(packing, input)?)),
+        _ => unpacked(packing, input),
     };
     match opened {
         Ok(input) => decoded(format, options, input, take),
@@ -218,11 +218,11 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
     take: &mut dyn FnMut(u64, Result<Value, Fault>),
 ) -> Passed {
     let opened = match format {
-        Format::Parquet => match no_pointer_at(&mut input) {
+        Format::Parquet => match itself_at(&mut input) {
             Ok(()) => return parquet::records(LONGEST_LINE, MOST_RECORDS, input, take),
             Err(e) => Err(e),
         },
-        _ => no_pointer(input).and_then(|input| Ok(unpack::unpacked(packing, input)?)),
+        _ => unpacked(packing, input),
     };
     match opened {
         Ok(input) => decoded_records(format, Limited { input, left: MOST_RECORDS }, take),
@@ -313,22 +313,41 @@ fn utf8(format: Format, input: impl Read) -> Result<Utf8<impl BufRead>, DataErro
     }
 }
 
-/// The input, unless it is what Git LFS leaves in a file's place.
-fn no_pointer(mut input: impl Read) -> Result<impl Read, DataError> {
+/// Bytes that tell what a file is.
+const FIRST: u64 = 1024;
+
+/// The unpacked input, unless it is not the file itself. What is packed and not named so, or named so and not packed (as
+/// some browsers leave it), goes by what it is.
+fn unpacked<R: Read + 'static>(named: Packing, mut input: R) -> Result<Box<dyn Read>, DataError> {
     let mut head = Vec::new();
-    let failed = input.by_ref().take(64).read_to_end(&mut head).err();
-    if is_pointer(&head) {
-        return Err(DataError::Pointer);
-    }
-    Ok(io::Cursor::new(head).chain(Rest { failed, input }))
+    let failed = input.by_ref().take(FIRST).read_to_end(&mut head).err();
+    let packing = match head.as_slice() {
+        [0x1F, 0x8B, ..] => Packing::Gzip,
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => Packing::Zstd,
+        head if named != Packing::Plain && encoding::is_text(head) => Packing::Plain,
+        _ => named,
+    };
+    itself(&head, named != Packing::Plain)?;
+    Ok(unpack::unpacked(packing, io::Cursor::new(head).chain(Rest { failed, input }))?)
 }
 
-/// The same where any place is read.
-fn no_pointer_at(input: &mut (impl Read + Seek)) -> Result<(), DataError> {
+/// The same of a file that is read at any place.
+fn itself_at(input: &mut (impl Read + Seek)) -> Result<(), DataError> {
     let mut head = Vec::new();
-    input.by_ref().take(64).read_to_end(&mut head)?;
+    input.by_ref().take(FIRST).read_to_end(&mut head)?;
     input.seek(SeekFrom::Start(0))?;
-    if is_pointer(&head) { Err(DataError::Pointer) } else { Ok(()) }
+    itself(&head, true)
+}
+
+/// Refuses what stands in a file's place. A page may also be a text to learn from, where no other form is expected.
+fn itself(head: &[u8], other: bool) -> Result<(), DataError> {
+    if is_pointer(head) {
+        return Err(DataError::Pointer);
+    }
+    match page::of(head).filter(|_| other) {
+        Some(page) => Err(DataError::WebPage(page.title)),
+        None => Ok(()),
+    }
 }
 
 /// What follows the first bytes, or the failure that they ended with.
