@@ -10,14 +10,15 @@ use std::{
 
 /// Each layer and what it may name with `crate::` (its own modules aside).
 const LAYERS: &[(&str, &[&str])] = &[
-    ("compute", &[]),
-    ("nn", &["compute"]),
-    ("data", &["compute"]),
-    ("store", &["compute"]),
-    ("train", &["nn", "data", "store", "compute"]),
-    ("session", &["train", "nn", "data", "store", "compute"]),
-    ("ui", &["session"]),
-    ("cli", &["ui", "session", "train", "nn", "data", "store", "compute"]),
+    ("base", &[]),
+    ("compute", &["base"]),
+    ("nn", &["compute", "base"]),
+    ("data", &["compute", "base"]),
+    ("store", &["compute", "base"]),
+    ("train", &["nn", "data", "store", "compute", "base"]),
+    ("session", &["train", "nn", "data", "store", "compute", "base"]),
+    ("ui", &["session", "base"]),
+    ("cli", &["ui", "session", "train", "nn", "data", "store", "compute", "base"]),
 ];
 
 /// Lines a file may have.

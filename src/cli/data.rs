@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Common, Outcome, output, signals::Stopping, train::visible};
+use super::{Common, Outcome, output, signals::Stopping};
 use crate::{
     data::clean::Funnel,
     store::Run,
@@ -85,14 +85,14 @@ impl Data {
             output::json(&line);
             return Ok(());
         }
-        corpus.notes.iter().for_each(|text| output::note(&visible(text)));
+        corpus.notes.iter().for_each(|text| output::note(text));
         for (name, weight, funnel) in &corpus.funnels {
             let packed = corpus.packed.iter().find(|s| s.name == *name);
             let (train, held_out) = packed.map_or((0, 0), |s| (s.train.len(), s.held_out.len()));
-            output::text(&visible(&format!(
+            output::text(&format!(
                 "{name}  weight {weight}  {} of {} documents  {train} tokens to train on, {held_out} held out",
                 funnel.kept.documents, funnel.documents_in
-            )));
+            ));
         }
         output::text(&format!("in        {:>12} documents  {:>14} bytes", whole.documents_in, whole.bytes_in));
         for (rule, tally) in &whole.dropped {
@@ -141,7 +141,7 @@ impl Data {
                 let twin = one.twin.as_ref().map_or_else(String::new, |t| format!("  of {} {}", t.file, t.place));
                 let (file, place, value) = (&one.file, one.place, one.value);
                 let line = format!("{file} {place}  {} {value:.3} ({}){twin}  {text}", one.rule, one.threshold);
-                output::text(&visible(&line));
+                output::text(&line);
             }
             from += page.items.len();
             if page.items.is_empty() || from >= page.of {

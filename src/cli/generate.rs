@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, Failure, Outcome, ids::Ids, output};
+use super::{Common, Failure, Outcome, ids, output};
 use crate::{
     compute::Device,
     data::{Role, Turn, Words, read_in},
@@ -197,32 +197,31 @@ impl Generate {
         let known = tokenizer.vocab_size().min(model.config.vocab_size);
         let mut stream = tokenizer.stream_rest(&tokens, true);
         let mut text = String::new();
-        let json = self.json;
+        let mut shown = (!self.json).then(output::Flowing::default);
         let mut show = |piece: Option<String>| {
             if let Some(piece) = piece {
-                if !json {
-                    output::piece(&super::train::visible(&piece));
+                if let Some(shown) = &mut shown {
+                    shown.push(&piece);
                 }
                 text.push_str(&piece);
             }
         };
         let (ids, reason) = self.draw(model, &tokens, known, &ends, how, |id| show(stream.push(id)))?;
         show(stream.finish());
-        if self.json {
-            output::json(&json!({"text": text, "ids": ids[tokens.len()..], "finish_reason": reason}));
-        } else {
-            output::text("");
+        match shown {
+            Some(shown) => shown.finish(),
+            None => output::json(&json!({"text": text, "ids": ids[tokens.len()..], "finish_reason": reason})),
         }
         past_the_window(ids.len(), window);
         Ok(())
     }
 
     fn rows(&self, model: &mut Opened, path: &Path, how: &Sampling) -> Outcome {
-        let ids = Ids::read(path, model.config.vocab_size)?;
+        let ids = ids::read(path, model.config.vocab_size)?;
         let known = model.config.vocab_size;
         let ends = model_folder::ends(&model.folder, &model.config)?;
         let rows = ids
-            .rows
+            .rows()
             .iter()
             .map(|row| Ok(self.draw(model, row, known, &ends, how, |_| ())?.0))
             .collect::<Result<Vec<_>, Failure>>()?;

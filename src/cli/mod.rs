@@ -29,7 +29,10 @@ use clap::{
 
 pub(crate) use failure::{Failure, Outcome};
 
-use crate::compute::{Device, Opening, Precision};
+use crate::{
+    base::{clean, panics},
+    compute::{Device, Opening, Precision},
+};
 
 /// danlu（丹炉）: train a small ChatGPT in the terminal and watch it learn.
 #[derive(Parser)]
@@ -84,8 +87,14 @@ enum Verb {
 
 /// Parses, runs, and turns the result into an exit code.
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        if !panics::expected() {
+            output::panicked(info);
+        }
+    }));
     let command = command();
-    if let Some(what) = missing_value(&command, std::env::args().skip(1)) {
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    if let Some(what) = missing_value(&command, arguments) {
         output::error(&what);
         return ExitCode::from(2);
     }
@@ -99,7 +108,7 @@ pub fn main() -> ExitCode {
             }
             let code = if e.use_stderr() { 2 } else { 0 };
             // Nothing is left to report to if the terminal is gone.
-            let _ = e.print();
+            let _ = said_cleanly(e).print();
             return ExitCode::from(code);
         }
     };
@@ -162,6 +171,19 @@ fn no_number(error: &clap::Error) -> Option<String> {
     };
     let option = option.split(' ').next().unwrap_or(option);
     Some(format!("{option} is {value:?}; expected {expected}"))
+}
+
+/// The parser's error without what an argument must not do to a terminal: the same arguments, clean, fail in
+/// the same way. They may come out of a script's loop over file names.
+fn said_cleanly(error: clap::Error) -> clap::Error {
+    let clean = std::env::args_os().map(|argument| clean::line(&argument.to_string_lossy()));
+    match command().try_get_matches_from(clean).and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Err(same) if same.kind() == error.kind() => same,
+        _ => {
+            let text = clean::block(&error.to_string());
+            clap::Error::raw(error.kind(), text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+        }
+    }
 }
 
 fn run(cli: Cli) -> Outcome {

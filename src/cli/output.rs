@@ -1,10 +1,17 @@
-//! The only place that prints.
+//! The only place that prints. Whatever is printed is clean: see [`clean`].
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    panic::PanicHookInfo,
+};
 
 use serde::Serialize;
 
 use super::{Failure, Outcome};
+use crate::base::{clean, panics};
+
+/// Bytes of a line on stderr; more is cut, for it is there to be read.
+const LONGEST_NOTE: usize = 16 << 10;
 
 /// One JSON object on stdout, flushed. A closed pipe ends the process quietly.
 pub(crate) fn json(value: &impl Serialize) {
@@ -13,22 +20,61 @@ pub(crate) fn json(value: &impl Serialize) {
 
 /// The same for one who has something to save first: the error is the caller's.
 pub(crate) fn try_json(value: &impl Serialize) -> io::Result<()> {
-    write(&(serde_json::to_string(value)? + "\n"))
+    let mut line = io::BufWriter::with_capacity(CHUNK, Stdout);
+    clean::write_json(&mut line, value)?;
+    line.write_all(b"\n")?;
+    line.flush()
+}
+
+/// Bytes of a line that are written at once: a line of events is less, a result may be hundreds of times as long.
+const CHUNK: usize = 1 << 18;
+
+/// What is clean already, on its way out.
+struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One line on stdout, flushed.
 pub(crate) fn text(line: &str) {
-    piece(&format!("{line}\n"));
+    put(&(clean::line(line) + "\n"));
 }
 
-/// A piece of text on stdout without a line end, flushed.
-pub(crate) fn piece(text: &str) {
-    write(text).unwrap_or_else(|e| lost(&e));
+/// Lines on stdout, flushed.
+pub(crate) fn lines(text: &str) {
+    put(&clean::block(text));
 }
 
-fn write(text: &str) -> io::Result<()> {
+/// A text on stdout as it comes, flushed piece by piece. What is ordinary writing arrives to the byte, also
+/// where a character of two parts comes in two pieces; [`json`] is the way for a text that must arrive exactly.
+#[derive(Default)]
+pub(crate) struct Flowing(clean::Cleaner);
+
+impl Flowing {
+    pub(crate) fn push(&mut self, piece: &str) {
+        put(&self.0.push(piece));
+    }
+
+    /// Writes what is held back, and a line end.
+    pub(crate) fn finish(mut self) {
+        put(&(self.0.finish() + "\n"));
+    }
+}
+
+fn put(clean: &str) {
+    write(clean.as_bytes()).unwrap_or_else(|e| lost(&e));
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    out.write_all(bytes).and_then(|()| out.flush())
 }
 
 /// Ends the process: quietly where nobody reads on, with a failure where a reader would miss something.
@@ -54,8 +100,22 @@ pub(crate) fn unwritten(e: &io::Error) -> Outcome {
 
 /// One line of progress on stderr.
 pub(crate) fn note(line: &str) {
+    let mut line = clean::line(line);
+    if line.len() > LONGEST_NOTE {
+        line.truncate(line.floor_char_boundary(LONGEST_NOTE));
+        line.push('⋯');
+    }
+    tell(&line);
+}
+
+/// What a panic says, on stderr.
+pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
+    tell(&panics::described(info));
+}
+
+fn tell(clean: &str) {
     // Progress that nobody reads is no reason to stop.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{clean}");
 }
 
 /// One line of error on stderr.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Common, Failure, Outcome, generate::past_the_window, ids::Ids, output};
+use super::{Common, Failure, Outcome, generate::past_the_window, ids, output};
 use crate::{
+    data::MOST_TOKENS,
     nn::{AdamW, Learner, MicroBatch, StepOutcome},
     train::model_folder,
 };
@@ -45,15 +46,21 @@ impl Overfit {
             }
         }
         let (config, _, slab) = model_folder::load(&self.model)?;
-        let ids = Ids::read(&self.ids, config.vocab_size)?;
-        past_the_window(ids.width(), config.max_position_embeddings);
+        let ids = ids::read(&self.ids, config.vocab_size)?;
         let mut device = common.device()?;
-        let width = ids.width();
+        let (rows, width) = (ids.rows().len(), ids.width());
+        if rows.checked_mul(width).is_none_or(|tokens| tokens > MOST_TOKENS) {
+            return Err(Failure::usage(format!(
+                "{}: {rows} rows, the longest of {width} tokens, are a batch of more than {MOST_TOKENS} tokens; give fewer or shorter rows",
+                self.ids.display()
+            )));
+        }
         let adamw = AdamW { weight_decay: self.weight_decay, clip: self.clip, ..AdamW::default() };
-        let mut learner = Learner::new(&mut device, &config, ids.rows.len(), width, adamw)?;
+        past_the_window(ids.width(), config.max_position_embeddings);
+        let mut learner = Learner::new(&mut device, &config, ids.rows().len(), width, adamw)?;
         learner.write_params(&mut device, &slab)?;
         drop(slab);
-        let (block, targets) = ids.block(0..ids.rows.len(), width);
+        let (block, targets) = ids.block(0..ids.rows().len(), width);
         if targets.iter().all(|t| *t == crate::nn::IGNORE_INDEX) {
             return Err(Failure::usage(format!(
                 "{}: no label is trained on (all are -100, or rows have one token)",

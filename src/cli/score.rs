@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
+use serde::{Serialize, Serializer};
 
-use super::{Common, Outcome, generate::past_the_window, ids::Ids, output};
+use super::{Common, Outcome, generate::past_the_window, ids, output};
 use crate::{
+    data::{Ids, Rows},
     nn::{Evaluator, IGNORE_INDEX, Weights},
     train::model_folder,
 };
@@ -31,18 +32,23 @@ const TOKENS: usize = 8192;
 impl Score {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let (config, table, slab) = model_folder::load(&self.model)?;
-        let ids = Ids::read(&self.ids, config.vocab_size)?;
+        let ids = ids::read(&self.ids, config.vocab_size)?;
         past_the_window(ids.width(), config.max_position_embeddings);
         let mut device = common.device()?;
         let weights = Weights::alloc(&mut device, "params", &table.into())?;
         weights.write(&mut device, &slab)?;
         drop(slab);
         let width = ids.width();
-        let rows = (TOKENS / width).clamp(1, ids.rows.len());
+        let rows = (TOKENS / width).clamp(1, ids.rows().len());
         let mut eval = Evaluator::new(&mut device, &config, &weights, rows, width)?;
-        let (mut logprobs, mut total, mut trained) = (Vec::new(), 0.0_f64, 0_usize);
-        for start in (0..ids.rows.len()).step_by(rows) {
-            let end = (start + rows).min(ids.rows.len());
+        let (mut logprobs, mut total, mut trained) = (Rows::default(), 0.0_f64, 0_usize);
+        for start in (0..ids.rows().len()).step_by(rows) {
+            let end = (start + rows).min(ids.rows().len());
+            if (start..end).all(|r| ids.rows().row(r).len() == 1) {
+                // Rows of one token have no next one.
+                (start..end).for_each(|_| logprobs.push([]));
+                continue;
+            }
             let (mut block, mut targets) = ids.block(start..end, width);
             block.resize(rows * width, 0);
             targets.resize(rows * width, IGNORE_INDEX);
@@ -50,10 +56,9 @@ impl Score {
             // which a second pass scores only where a label is another token than the text's.
             let next = next_tokens(&ids, start..end, rows, width);
             let losses = eval.losses(&mut device, &block, &next, None)?;
-            for (r, row) in ids.rows[start..end].iter().enumerate() {
-                logprobs.push(
-                    losses[r * width..r * width + row.len() - 1].iter().map(|x| -f64::from(*x)).collect::<Vec<_>>(),
-                );
+            for r in start..end {
+                let begin = (r - start) * width;
+                logprobs.push(losses[begin..begin + ids.rows().row(r).len() - 1].iter().map(|x| Logprob(-x)));
             }
             let same = next.iter().zip(&targets).all(|(n, t)| *t == IGNORE_INDEX || n == t);
             let labelled = if same { losses } else { eval.losses(&mut device, &block, &targets, None)? };
@@ -67,11 +72,11 @@ impl Score {
         // No trained label: null, as a mean of nothing is no number.
         let loss = (trained > 0).then(|| total / trained as f64);
         if self.json {
-            output::json(&json!({"logprobs": logprobs, "loss": loss}));
+            output::json(&Scored { logprobs, loss });
             return Ok(());
         }
         for (r, row) in logprobs.iter().enumerate() {
-            let mean = row.iter().sum::<f64>() / row.len().max(1) as f64;
+            let mean = row.iter().map(|x| f64::from(x.0)).sum::<f64>() / row.len().max(1) as f64;
             output::text(&format!("row {r}: {} next tokens, mean log-probability {mean:.4}", row.len()));
         }
         output::text(&format!(
@@ -82,12 +87,29 @@ impl Score {
     }
 }
 
+/// The one object of `--json`.
+#[derive(Serialize)]
+struct Scored {
+    logprobs: Rows<Logprob>,
+    loss: Option<f64>,
+}
+
+/// A log-probability in four bytes, written in all the digits of its value.
+#[derive(Clone, Copy, Debug)]
+struct Logprob(f32);
+
+impl Serialize for Logprob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.into())
+    }
+}
+
 /// The text's own next tokens as targets.
 fn next_tokens(ids: &Ids, range: std::ops::Range<usize>, rows: usize, width: usize) -> Vec<i32> {
     let mut next = vec![IGNORE_INDEX; rows * width];
-    for (r, row) in ids.rows[range].iter().enumerate() {
-        for (t, id) in row.iter().skip(1).enumerate() {
-            next[r * width + t] = *id as i32;
+    for (at, r) in range.enumerate() {
+        for (t, id) in ids.rows().row(r).iter().skip(1).enumerate() {
+            next[at * width + t] = *id as i32;
         }
     }
     next

@@ -53,7 +53,7 @@ pub(super) fn say_that_text_is_read(config: &RunConfig) {
     if let Some(first) = config.source.first().filter(|_| io::stderr().is_terminal()) {
         let more = config.source.len() - 1;
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let name = visible(&first.name);
+        let name = &first.name;
         output::note(&format!(
             "reading the sources: {name}{rest}; what is prepared is kept in data/, so only the first time takes long"
         ));
@@ -158,7 +158,7 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
             ));
         }
         Event::Probe { step, prompt, text, matched, length, .. } => {
-            output::note(&format!("step {step:>6}  {} {}  {matched}/{length}", visible(prompt), visible(text)));
+            output::note(&format!("step {step:>6}  {prompt} {text}  {matched}/{length}"));
         }
         Event::Saved { step, path, .. } => output::note(&format!("step {step:>6}  saved {}", path.display())),
         Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
@@ -218,8 +218,8 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
             measured(100.0 * r.agreement.1, 0),
             measured(100.0 * r.agreement.0, 0)
         )),
-        Event::Edited(e) => output::note(&format!("step {:>6}  {}: {}", e.step, e.cause.name(), visible(&e.text))),
-        Event::Broken { step, text } => output::note(&format!("step {step:>6}  {}", visible(text))),
+        Event::Edited(e) => output::note(&format!("step {:>6}  {}: {}", e.step, e.cause.name(), e.text)),
+        Event::Broken { step, text } => output::note(&format!("step {step:>6}  {text}")),
         Event::Batch(_)
         | Event::Room(_)
         | Event::Document(_)
@@ -245,9 +245,4 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
 /// A figure of an evaluation; – where there was nothing to measure it on.
 fn measured(x: f64, digits: usize) -> String {
     if x.is_nan() { "–".to_owned() } else { format!("{x:.digits$}") }
-}
-
-/// Model output for a terminal: no control characters.
-pub(super) fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '␦' } else { c }).collect()
 }

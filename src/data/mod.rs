@@ -25,6 +25,7 @@ pub mod document;
 pub mod error;
 pub mod evaluate;
 pub mod examples;
+pub mod ids;
 pub mod mix;
 pub mod packing;
 pub mod preference;
@@ -53,6 +54,7 @@ pub use chat_rows::ChatRows;
 pub use diversity::{Indicators, distinct2, indicators, repetition};
 pub use evaluate::{Windows, baseline, bits_per_byte, spread, windows};
 pub use examples::{ChatSource, ExampleSet, Fitted, HeldOut, encode_all, example_sets};
+pub use ids::{Ids, LARGEST_IDS, Rows};
 pub use mix::{History, MOST_TOKENS, Shape, shares};
 pub use packing::{PackedRow, fill_row, plan};
 pub use preference::{
@@ -63,4 +65,6 @@ pub use read::{Format, Unread, read};
 pub use rules::{Fault, RULES, Rule, Verdict};
 pub use source::{Packed, Source, chat_texts, pack, training_texts};
 pub use split::split;
-pub use tokenizer::{ChatTokens, SPECIAL_TOKENS, StreamDecoder, TextGroup, Tokenizer, train_bpe, train_char};
+pub use tokenizer::{
+    ChatTokens, LARGEST_CONFIG, SPECIAL_TOKENS, StreamDecoder, TextGroup, Tokenizer, train_bpe, train_char,
+};

@@ -161,7 +161,7 @@ impl Checkpoints {
         let path = self.path(id);
         let manifest = Manifest::read(&*self.disk, &path, id)?;
         for (name, info) in &manifest.files {
-            check_file(&*self.disk, &path, name, info)?;
+            check_file(&*self.disk, &path, name, info, Links::Refuse)?;
         }
         Ok(Checkpoint {
             id: id.clone(),
@@ -224,9 +224,15 @@ impl Checkpoints {
 }
 
 /// Compares one file with what the manifest says of it.
-fn check_file(disk: &dyn Fs, dir: &Path, name: &str, info: &FileInfo) -> Result<(), StoreError> {
+pub(super) fn check_file(
+    disk: &dyn Fs,
+    dir: &Path,
+    name: &str,
+    info: &FileInfo,
+    links: Links,
+) -> Result<(), StoreError> {
     let path = dir.join(name);
-    let (mut reader, len) = match open_input(disk, &path, Links::Refuse) {
+    let (mut reader, len) = match open_input(disk, &path, links) {
         Err(StoreError::Input { what, .. }) => return Err(StoreError::damaged(dir, format!("{name}: {what}"))),
         opened => opened?,
     };

@@ -72,6 +72,9 @@ fn advice(source: &io::Error) -> &'static str {
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
         io::ErrorKind::NotFound => "check the path",
         io::ErrorKind::AlreadyExists => "choose another name; nothing is replaced",
+        io::ErrorKind::OutOfMemory => {
+            "there is not enough memory for it; choose a smaller model, or give the process more"
+        }
         io::ErrorKind::Unsupported => "this file system lacks the operation; use a local disk",
         _ => "check the disk (dmesg, free space, network mounts) and try again",
     }
@@ -88,11 +91,12 @@ impl StoreError {
         Self::Damaged { path: path.into(), what: what.into() }
     }
 
-    /// The exit code of a process that ends with this error: 1 the disk, 2 bad input, 3 locked.
+    /// The exit code of a process that ends with this error: 1 the disk, 2 bad input, 3 locked, 4 no memory.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input { .. } | Self::Damaged { .. } => 2,
             Self::Locked { .. } => 3,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => 4,
             Self::NoRoom { .. } | Self::Io { .. } => 1,
         }
     }

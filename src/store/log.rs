@@ -17,6 +17,7 @@ use super::{
     fs::{Fs, Links, ReadSeek, Synced, WriteFile, open_input},
     names::Scratch,
 };
+use crate::base::clean;
 
 /// Longest line.
 const LONGEST: usize = 1 << 20;
@@ -150,8 +151,9 @@ impl Log {
     /// Appends one object as one line and hands it to the system. After an error the log is as before, and
     /// appending again is right.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), StoreError> {
-        let mut line = serde_json::to_vec(record)
-            .map_err(|e| StoreError::input(&self.path, format!("a record cannot be written as JSON: {e}")))?;
+        let mut line = clean::json(record)
+            .map_err(|e| StoreError::input(&self.path, format!("a record cannot be written as JSON: {e}")))?
+            .into_bytes();
         line.push(b'\n');
         if line.len() > LONGEST {
             let what = format!("a record of {} bytes is longer than a line may be ({LONGEST})", line.len());

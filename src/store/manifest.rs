@@ -17,7 +17,7 @@ pub const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 
 /// Longest manifest that is read: ten thousand files and more.
-const LONGEST: u64 = 4 << 20;
+pub(super) const LONGEST: u64 = 4 << 20;
 
 /// Which checkpoint: its stage, its step, and a revision where the name was taken. Ordered in that order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,8 +122,19 @@ impl Manifest {
             Err(StoreError::Input { what, .. }) => return Err(damaged(format!("{MANIFEST}: {what}"))),
             read => read?,
         };
+        let manifest = Self::parse(dir, &bytes)?;
+        let named = CheckpointId { stage: manifest.stage.clone(), step: manifest.step, revision: manifest.revision };
+        if named != *id {
+            return Err(damaged(format!("its {MANIFEST} is that of {named}; the folder was renamed or copied")));
+        }
+        Ok(manifest)
+    }
+
+    /// Checks the bytes of a manifest that lies in `dir`, whatever the folder is called.
+    pub(super) fn parse(dir: &Path, bytes: &[u8]) -> Result<Self, StoreError> {
+        let damaged = |what: String| StoreError::damaged(dir, what);
         // The version first: the fields of a later one are not ours to judge.
-        if let Ok(Format { format }) = serde_json::from_slice(&bytes)
+        if let Ok(Format { format }) = serde_json::from_slice(bytes)
             && format > FORMAT
         {
             let what = format!(
@@ -132,14 +143,10 @@ impl Manifest {
             return Err(StoreError::input(dir, what));
         }
         let manifest: Self =
-            serde_json::from_slice(&bytes).map_err(|e| damaged(format!("{MANIFEST} is not what was written: {e}")))?;
+            serde_json::from_slice(bytes).map_err(|e| damaged(format!("{MANIFEST} is not what was written: {e}")))?;
         // The same text to the byte, so that no flipped bit, in a space or a name, passes.
         if manifest.text().as_bytes() != bytes || manifest.own_digest() != manifest.digest {
             return Err(damaged(format!("{MANIFEST} is not what was written (its own hash differs)")));
-        }
-        let named = CheckpointId { stage: manifest.stage.clone(), step: manifest.step, revision: manifest.revision };
-        if named != *id {
-            return Err(damaged(format!("its {MANIFEST} is that of {named}; the folder was renamed or copied")));
         }
         if let Some(name) = manifest.files.keys().find(|name| !is_inside(name)) {
             return Err(damaged(format!("{MANIFEST} names {name:?}, which is no file of a checkpoint")));

@@ -8,6 +8,7 @@
 //! [`Checkpoints::newest_verified`] takes the newest whose manifest, lengths and hashes agree, and reports
 //! those it passed over.
 
+mod beside;
 mod checkpoint;
 mod error;
 mod fault;
@@ -22,10 +23,12 @@ mod run;
 mod safetensors;
 mod watch;
 
+pub use beside::{ManifestBeside, manifest_beside};
 pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
 pub use foreign::{LFS_POINTER, is_lfs_pointer, no_model};
+pub(crate) use fs::open_input;
 pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use lock::RunLock;
 pub use log::{Log, Tail, each_record, read_from};
@@ -33,8 +36,9 @@ pub use manifest::{CheckpointId, FileInfo, MANIFEST};
 pub use names::{MAX_NAME, is_plain, is_prepared, is_stage, refuse_name};
 pub use prepared::{Draft, Preparer};
 pub use run::{Run, RunView, newest_run, next_run_name};
+pub(crate) use safetensors::zeros;
 pub use safetensors::{
-    Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, TensorData, TensorEntry, TensorFile, TensorRef, Written,
-    export_tensors, read_header, read_model, read_tensors, tensors_len, write_tensors,
+    Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, Shapes, TensorData, TensorEntry, TensorFile, TensorRef,
+    Written, export_tensors, read_header, read_model, read_shapes, read_tensors, tensors_len, write_tensors,
 };
 pub use watch::{Place, Watch, Watching};

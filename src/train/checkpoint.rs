@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{error::TrainError, model_folder, policy::GuardState, stage::Stage};
 use crate::{
+    base::clean,
     compute::ops::{CONTROL, CONTROL_F32},
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
@@ -19,6 +20,9 @@ const FORMAT: u32 = 1;
 const LOSS_SCALE_FORMAT: u32 = 2;
 /// Largest state.json that is read.
 const STATE_LIMIT: u64 = 16 << 20;
+
+/// Largest count that is believed: what a float still counts one by one.
+const MOST: u64 = 1 << 53;
 
 /// `state.json`: everything of a stage that is no tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +90,7 @@ pub struct Span {
 impl Span {
     /// The step after its last.
     pub fn end(&self) -> u64 {
-        self.step + self.steps
+        self.step.saturating_add(self.steps)
     }
 }
 
@@ -95,6 +99,28 @@ impl State {
     pub fn normaliser(&self) -> Option<(f64, f64)> {
         // Older checkpoints have the deviation beside the weight.
         self.reward_shift.map(|shift| (shift, 1.0)).or(self.reward_scale)
+    }
+
+    /// What no stage can have written: counts that are gone on from, and numbers that are divided by.
+    fn check(&self, id: &CheckpointId) -> Result<(), String> {
+        let Self { stage, step, .. } = self;
+        if *stage != id.stage || *step != id.step {
+            return Err(format!("it is that of step {step} of {stage:?}, and the folder is {id}"));
+        }
+        let spans = self.refits.iter().flat_map(|span| [span.step, span.steps]);
+        let counts = [*step, self.total_tokens, self.skipped_steps];
+        if let Some(count) = counts.into_iter().chain(spans).find(|count| *count > MOST) {
+            return Err(format!("it counts {count}, and {MOST} is more than anyone can train"));
+        }
+        let scale = self.reward_scale.map(|(mean, _)| mean).into_iter();
+        let numbers = scale.chain(self.reward_shift).chain(self.kl_coef);
+        if let Some(number) = numbers.into_iter().find(|number| !number.is_finite()) {
+            return Err(format!("it has the number {number}"));
+        }
+        if let Some((_, deviation)) = self.reward_scale.filter(|(_, d)| !(d.is_finite() && *d > 0.0)) {
+            return Err(format!("it has a deviation of {deviation}"));
+        }
+        Ok(())
     }
 
     /// A state of this format and version.
@@ -148,7 +174,7 @@ const MASTER: &str = "master.score.weight";
 const SCORE: &str = "score.weight";
 
 fn pretty(value: &serde_json::Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+    clean::json_pretty(value).unwrap_or_default() + "\n"
 }
 
 /// The files of a checkpoint, in Hugging Face's layout and our three.
@@ -270,6 +296,7 @@ pub fn load_as(
             state.format, state.danlu
         )));
     }
+    state.check(&checkpoint.id).map_err(|what| wrong(format!("state.json: {what}")))?;
     Ok((state, load_part(checkpoint, "", config, table, head)?))
 }
 

@@ -6,12 +6,15 @@ use serde_json::{Map, Value};
 
 use super::error::TrainError;
 use crate::{
-    data::{DataError, Tokenizer, read::to_text},
+    data::{DataError, LARGEST_CONFIG, Tokenizer, read::to_text},
     nn::{ModelConfig, ParamTable, end_ids},
-    store::{LFS_POINTER, Links, RealFs, StoreError, TensorFile, TensorRef, no_model, read_limited, read_model},
+    store::{
+        LFS_POINTER, Links, RealFs, Shapes, StoreError, TensorFile, TensorRef, manifest_beside, no_model, read_limited,
+        read_model, read_shapes, zeros,
+    },
 };
 
-/// Largest config.json or tokenizer.json that is read.
+/// Largest tokenizer.json that is read.
 const TEXT_LIMIT: u64 = 64 << 20;
 
 /// A text file of a model's folder; None where it is not there.
@@ -20,7 +23,12 @@ pub fn read_text(dir: &Path, name: &str) -> Result<Option<String>, TrainError> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = read_limited(&RealFs, &path, TEXT_LIMIT, Links::Follow)?;
+    let limit = match name {
+        "config.json" | "generation_config.json" => SETTINGS_LIMIT,
+        "tokenizer_config.json" => LARGEST_CONFIG as u64,
+        _ => TEXT_LIMIT,
+    };
+    let bytes = read_limited(&RealFs, &path, limit, Links::Follow)?;
     let text = to_text(bytes).map_err(|e| match e {
         DataError::Pointer => StoreError::input(&path, LFS_POINTER),
         e => StoreError::input(&path, e.to_string()),
@@ -65,9 +73,27 @@ pub fn name_tokens(model: &mut ModelConfig, tokenizer: &Tokenizer) {
     model.pad_token_id = tokenizer.pad();
 }
 
+/// Largest config.json, or any other file of settings, that is read: a hundred times those that are there.
+const SETTINGS_LIMIT: u64 = 1 << 20;
+
+/// The files that are read of a model's folder, but for those that an index names.
+const READ: [&str; 6] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+];
+
 /// Reads `config.json` and `model.safetensors` (or shards): the configuration, its table and a filled
-/// parameter slab.
+/// parameter slab. Every shape is compared before room is taken for one, and where a manifest lies beside the
+/// weights, what is read must be what was saved.
 pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainError> {
+    let manifest = manifest_beside(&RealFs, dir, Links::Follow)?;
+    if let Some(manifest) = &manifest {
+        READ.into_iter().try_for_each(|name| manifest.check(name))?;
+    }
     let text = read_text(dir, "config.json")?;
     let text = text.ok_or_else(|| {
         let what = no_model(&RealFs, dir).map_or(String::new(), |what| format!(": {what}"));
@@ -78,11 +104,19 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainErro
     })?;
     let config = ModelConfig::from_json(&text)
         .map_err(|e| TrainError::Input(format!("{}: {e}", dir.join("config.json").display())))?;
+    let table = ParamTable::new(&config);
+    let shapes = read_shapes(&RealFs, dir, Links::Follow)?;
+    compare(&shapes, &table, &config)?;
+    if let Some(manifest) = &manifest {
+        let shards = shapes.files.iter().filter(|name| !READ.contains(&name.as_str()));
+        for name in shards {
+            manifest.check(name)?;
+        }
+    }
     let mut file = read_model(&RealFs, dir, Links::Follow)?;
     file.require_finite()?;
     // Old transformers stored the rotary frequencies, which follow from the configuration.
     file.tensors.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
-    let table = ParamTable::new(&config);
     if config.tie_word_embeddings
         && let Some(head) = file.tensors.remove("lm_head.weight")
         && file.tensors.get("model.embed_tokens.weight").is_some_and(|e| e.data != head.data)
@@ -97,9 +131,25 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainErro
     Ok((config, table, slab))
 }
 
+/// Refuses weights that are not those of the configuration.
+fn compare(shapes: &Shapes, table: &ParamTable, config: &ModelConfig) -> Result<(), TrainError> {
+    for t in &table.tensors {
+        shapes.require(&t.name, &t.shape)?;
+    }
+    if config.tie_word_embeddings && shapes.tensors.contains_key("lm_head.weight") {
+        shapes.require("lm_head.weight", &[config.vocab_size, config.hidden_size])?;
+    }
+    Ok(())
+}
+
 /// Takes every tensor of a table, its name after `prefix`, out of a file into a slab.
 pub fn fill(table: &ParamTable, file: &mut TensorFile, prefix: &str) -> Result<Vec<f32>, TrainError> {
-    let mut slab = vec![0.0; table.slab_len];
+    // All of them first: a table of another model may ask for more room than any machine has.
+    for t in &table.tensors {
+        file.require(&format!("{prefix}{}", t.name), &t.shape)?;
+    }
+    let full = |source| StoreError::Io { doing: "hold the weights of", path: file.path.clone(), source };
+    let mut slab: Vec<f32> = zeros(table.slab_len).map_err(full)?;
     for t in &table.tensors {
         let data = file.take(&format!("{prefix}{}", t.name), &t.shape)?;
         slab[t.offset..t.offset + t.len()].copy_from_slice(&data);

@@ -1,103 +1,14 @@
-//! Text on a grid of cells: cleaning, widths, wrapping, cutting, numbers.
+//! Text on a grid of cells: widths, wrapping, cutting, numbers.
 //!
-//! Data, model output and file names may hold anything: escape sequences, bidi overrides, characters
-//! of no width. [`Clean`] is the only door by which they reach the screen.
+//! What comes from data, models and file names has passed through [`Clean`] before it is measured here.
 
-use std::{fmt, fmt::Write as _, ops::Deref, ops::Range};
+use std::ops::Range;
 
 use unicode_linebreak::{BreakOpportunity, linebreaks};
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Bytes of one shown field.
-pub const LONGEST_FIELD: usize = 4096;
-/// Bytes of one shown text of many lines.
-pub const LONGEST_BLOCK: usize = 65_536;
-/// Marks on one letter; more are a prank and smear over the lines around.
-const MOST_MARKS: usize = 4;
-
-/// Text that is safe to show: controls have become pictures (`␛`), invisible and direction-changing
-/// characters their numbers (`⟨U+202E⟩`), tabs spaces, and the length has a bound.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clean(String);
-
-impl Clean {
-    /// One line: a line feed becomes `␊`.
-    pub fn line(text: &str) -> Clean {
-        Clean::new(text, false, LONGEST_FIELD)
-    }
-
-    /// Text that keeps its line feeds.
-    pub fn block(text: &str) -> Clean {
-        Clean::new(text, true, LONGEST_BLOCK)
-    }
-
-    fn new(text: &str, keep_lines: bool, longest: usize) -> Clean {
-        let mut clean = String::with_capacity(text.len().min(longest));
-        let mut marks = 0;
-        let mut chars = text.chars().peekable();
-        while let Some(c) = chars.next() {
-            if clean.len() + 16 > longest {
-                clean.push('⋯');
-                break;
-            }
-            marks = if c.width() == Some(0) { marks + 1 } else { 0 };
-            match c {
-                '\n' if keep_lines => clean.push('\n'),
-                '\r' if keep_lines && chars.peek() == Some(&'\n') => {}
-                '\t' => clean.push_str("    "),
-                '\0'..='\u{1f}' => clean.push(char::from_u32(0x2400 + c as u32).unwrap_or('?')),
-                '\u{7f}' => clean.push('\u{2421}'),
-                _ if c.is_control() || is_invisible(c) => {
-                    // Writing to a String cannot fail.
-                    let _ = write!(clean, "⟨U+{:04X}⟩", c as u32);
-                }
-                _ if marks > MOST_MARKS => {}
-                _ => clean.push(c),
-            }
-        }
-        Clean(clean)
-    }
-
-    /// Adds more text of the same kind, as it streams in.
-    pub fn push_block(&mut self, text: &str) {
-        let more = Clean::block(text).0;
-        if self.0.len() + more.len() <= LONGEST_BLOCK {
-            self.0.push_str(&more);
-        }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Deref for Clean {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Clean {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Characters a terminal shows as nothing, or that turn the writing around (Unicode's Cf and
-/// Default_Ignorable_Code_Point, private use beside them, since fonts disagree on it).
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{8e2}' | '\u{110bd}' | '\u{110cd}'
-        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
-}
+pub use crate::base::clean::{Clean, LONGEST_BLOCK};
 
 /// Cells a text takes.
 pub fn width(text: &str) -> usize {
@@ -289,26 +200,6 @@ mod tests {
 
     fn lines(text: &str, cells: usize, hang: usize) -> Vec<&str> {
         wrap(text, cells, hang).into_iter().map(|r| &text[r]).collect()
-    }
-
-    #[test]
-    fn controls_become_pictures() {
-        assert_eq!(Clean::line("a\x1b[31mb\r\n\t\u{7f}\u{9b}").as_str(), "a␛[31mb␍␊    ␡⟨U+009B⟩");
-        assert_eq!(Clean::line("夜\u{202e}来\u{200b}").as_str(), "夜⟨U+202E⟩来⟨U+200B⟩");
-        assert_eq!(Clean::block("一\r\n二\n").as_str(), "一\n二\n");
-        assert_eq!(Clean::line("e\u{301}").as_str(), "e\u{301}");
-        let zalgo = format!("e{}", "\u{301}".repeat(100));
-        assert_eq!(Clean::line(&zalgo).chars().count(), 1 + MOST_MARKS);
-        assert!(Clean::line(&"春".repeat(10_000)).len() <= LONGEST_FIELD);
-    }
-
-    #[test]
-    fn a_stream_has_a_bound() {
-        let mut text = Clean::default();
-        for _ in 0..100 {
-            text.push_block(&"花".repeat(1000));
-        }
-        assert!(text.len() <= LONGEST_BLOCK && text.len() > LONGEST_BLOCK / 2);
     }
 
     #[test]

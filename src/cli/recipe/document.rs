@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::super::train::visible;
+use crate::base::clean::line;
 
 /// A piece of a document.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(super) fn markdown(blocks: &[Block]) -> String {
         Block::Title(text) => format!("# {}\n", escaped(text)),
         Block::Heading(text) => format!("## {}\n", escaped(text)),
         Block::Text(text) => format!("{}\n", escaped(text)),
-        Block::Command(text) => format!("```sh\n{}\n```\n", visible(text)),
+        Block::Command(text) => format!("```sh\n{}\n```\n", line(text)),
         Block::Table(head, rows) => {
             let rule = vec!["---".to_owned(); head.len()];
             let rule = format!("| {} |\n", rule.join(" | "));
@@ -42,20 +42,20 @@ pub(super) fn markdown(blocks: &[Block]) -> String {
 /// For a terminal: no control characters, columns that stand under one another (Chinese is two cells wide).
 pub(super) fn plain(blocks: &[Block]) -> String {
     let one = |block: &Block| match block {
-        Block::Title(text) | Block::Heading(text) | Block::Text(text) => format!("{}\n", visible(text)),
-        Block::Command(text) => format!("  {}\n", visible(text)),
+        Block::Title(text) | Block::Heading(text) | Block::Text(text) => format!("{}\n", line(text)),
+        Block::Command(text) => format!("  {}\n", line(text)),
         Block::Table(head, rows) => {
             let all: Vec<Vec<String>> =
-                [head].into_iter().chain(rows).map(|r| r.iter().map(|c| visible(c)).collect()).collect();
+                [head].into_iter().chain(rows).map(|r| r.iter().map(|c| line(c)).collect()).collect();
             let wide = |at: usize| all.iter().filter_map(|r| r.get(at)).map(|c| c.width()).max().unwrap_or(0);
-            let line = |cells: &Vec<String>| {
-                let padded = cells.iter().enumerate().map(|(at, cell)| {
+            let padded = |cells: &Vec<String>| {
+                let cells = cells.iter().enumerate().map(|(at, cell)| {
                     let room = wide(at).saturating_sub(cell.width());
                     format!("{cell}{}", " ".repeat(room))
                 });
-                format!("  {}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+                format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
             };
-            all.iter().map(line).collect()
+            all.iter().map(padded).collect()
         }
     };
     blocks.iter().map(one).collect::<Vec<_>>().join("\n")
@@ -63,7 +63,7 @@ pub(super) fn plain(blocks: &[Block]) -> String {
 
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in visible(text).chars() {
+    for c in line(text).chars() {
         match c {
             '<' => safe.push_str("&lt;"),
             '&' => safe.push_str("&amp;"),
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn names_out_of_data_are_no_markup() {
         let text = markdown(&[table(["a", "b", "x|y\n<b>", "`*`"])]);
-        assert!(text.ends_with("| x\\|y␦&lt;b> | \\`\\*\\` |\n"), "{text}");
+        assert!(text.ends_with("| x\\|y␊&lt;b> | \\`\\*\\` |\n"), "{text}");
         let text = plain(&[table(["a", "b", "\x1b[31m", "d"])]);
         assert!(!text.contains('\x1b'), "{text:?}");
     }

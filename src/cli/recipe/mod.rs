@@ -24,6 +24,7 @@ use super::{
     train::{pair, print},
 };
 use crate::{
+    base::clean,
     store::RunView,
     train::{
         Setup, Stage, Standing, TrainError, Trainer, Workshop,
@@ -135,7 +136,7 @@ impl Recipe {
         }
         let words = words::document(&report, view.dir(), common.language());
         let written = [
-            ("report.json", serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"),
+            ("report.json", clean::json_pretty(&report).unwrap_or_default() + "\n"),
             ("report.md", document::markdown(&words)),
         ]
         .into_iter()
@@ -143,7 +144,7 @@ impl Recipe {
         if self.json {
             output::json(&report);
         } else {
-            output::piece(&document::plain(&words));
+            output::lines(&document::plain(&words));
         }
         failure(end)?;
         Ok(written.map_err(TrainError::from)?)

@@ -4,7 +4,6 @@
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,7 +20,10 @@ use parquet::{
 use serde_json::{Map, Value};
 
 use super::{Fault, LONGEST_DOCUMENT, Passed, ReadOptions, record};
-use crate::data::{document::Document, error::DataError};
+use crate::{
+    base::panics,
+    data::{document::Document, error::DataError},
+};
 
 /// Bytes a column's chunk of one row group may have: they are unpacked page by page, and a page is less.
 const LARGEST_CHUNK: i64 = 4 << 30;
@@ -61,10 +63,10 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
 fn guarded(read: impl FnOnce(&mut Passed) -> Result<(), DataError>) -> Passed {
     let mut passed = Passed::default();
     // The crate checks most of what it reads; what it does not check ends in a panic of its own.
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(&mut passed)));
+    let outcome = panics::caught(|| read(&mut passed));
     passed.ended = match outcome {
         Ok(done) => done.err(),
-        Err(_) => Some(DataError::Shape("is damaged: its pages do not hold what its head says".into())),
+        Err(panics::Panicked) => Some(DataError::Shape("is damaged: its pages do not hold what its head says".into())),
     };
     passed
 }

@@ -3,13 +3,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
-use super::{Decoding, END_OF_TEXT, Inner, PAD, Tokenizer, edges::Edges};
+use super::{
+    Decoding, END_OF_TEXT, Inner, PAD, Tokenizer,
+    edges::Edges,
+    parts::{self, AtMost, Part},
+};
 use crate::data::error::DataError;
 
 /// Bytes a `tokenizer.json` may have.
@@ -17,15 +25,29 @@ pub const LARGEST_FILE: usize = 64 << 20;
 /// Ids a vocabulary may have.
 const MOST_IDS: u32 = 1 << 20;
 
+/// Bytes of an end_of_word_suffix, which every word gets.
+const LONGEST_SUFFIX: usize = 16;
+/// Merges a model may have.
+const MOST_MERGES: usize = 1 << 21;
+/// Tokens beside the vocabulary.
+const MOST_ADDED: usize = 1 << 16;
+/// Bytes a token may have; every one of a text's tokens writes as many. Of what is trained here none has more than
+/// twice the bytes that are trained on at once.
+const LONGEST_TOKEN: usize = 16_384;
+/// Bytes an added token may have: it is searched for in every text.
+const LONGEST_ADDED: usize = 512;
+/// Bytes a `tokenizer_config.json` may have.
+pub const LARGEST_CONFIG: usize = 4 << 20;
+
 #[derive(Deserialize)]
 struct File {
-    model: Value,
+    model: Model,
+    decoder: Option<Part>,
+    normalizer: Option<Part>,
+    pre_tokenizer: Option<Part>,
+    post_processor: Option<Part>,
     #[serde(default)]
-    decoder: Value,
-    #[serde(default)]
-    normalizer: Value,
-    #[serde(default)]
-    added_tokens: Vec<Added>,
+    added_tokens: AtMost<Added, MOST_ADDED>,
 }
 
 #[derive(Deserialize)]
@@ -34,17 +56,63 @@ struct Added {
     content: String,
     #[serde(default)]
     special: bool,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
 }
 
 #[derive(Deserialize)]
 struct Model {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     dropout: Option<f32>,
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
     #[serde(default)]
-    byte_fallback: bool,
-    vocab: HashMap<String, u32>,
-    merges: Vec<Merge>,
+    byte_fallback: Option<bool>,
+    #[serde(default)]
+    vocab: Vocabulary,
+    #[serde(default)]
+    merges: AtMost<Merge, MOST_MERGES>,
+}
+
+/// The tokens and their ids; those of another model's kind are passed over, for the kind is judged first.
+#[derive(Default)]
+struct Vocabulary(HashMap<String, u32>);
+
+impl<'de> Deserialize<'de> for Vocabulary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Vocabulary;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of ids by token")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vocabulary, A::Error> {
+                let mut all = HashMap::new();
+                while let Some((token, id)) = map.next_entry::<String, u32>()? {
+                    if all.len() as u64 == u64::from(MOST_IDS) {
+                        return Err(A::Error::custom(format!("the vocabulary has more than {MOST_IDS} tokens")));
+                    }
+                    if token.len() > LONGEST_TOKEN {
+                        return Err(A::Error::custom(format!("a token has more than {LONGEST_TOKEN} bytes")));
+                    }
+                    all.insert(token, id);
+                }
+                Ok(Vocabulary(all))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vocabulary, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Vocabulary::default())
+            }
+        }
+        deserializer.deserialize_any(V)
+    }
 }
 
 #[derive(Deserialize)]
@@ -74,23 +142,25 @@ impl Tokenizer {
 
     /// Reads a tokenizer; `as_before` with the edges of a text that earlier versions of danlu made.
     pub(super) fn read(tokenizer: &str, config: Option<&str>, as_before: bool) -> Result<Self, DataError> {
-        if tokenizer.len() > LARGEST_FILE || config.is_some_and(|c| c.len() > LARGEST_FILE) {
+        if tokenizer.len() > LARGEST_FILE {
             return Err(DataError::TooLarge { what: "tokenizer.json".into(), limit: LARGEST_FILE as u64 });
+        }
+        if config.is_some_and(|c| c.len() > LARGEST_CONFIG) {
+            return Err(DataError::TooLarge { what: "tokenizer_config.json".into(), limit: LARGEST_CONFIG as u64 });
         }
         let file: File = serde_json::from_str(tokenizer)
             .map_err(|e| DataError::Tokenizer(format!("tokenizer.json is not JSON: {e}")))?;
-        if names_type(&file.normalizer, "Precompiled") {
-            return wrong("a Precompiled normalizer (SentencePiece's character map) is not supported");
-        }
-        let model = check_model(file.model)?;
-        for added in &file.added_tokens {
-            if added.id >= MOST_IDS {
-                return wrong(format!(
-                    "the id {} of the added token {:?} is above {MOST_IDS}",
-                    added.id, added.content
-                ));
-            }
-        }
+        let model = file.model;
+        check_model(&model)?;
+        parts::check(
+            file.normalizer.as_ref(),
+            file.pre_tokenizer.as_ref(),
+            file.decoder.as_ref(),
+            file.post_processor.as_ref(),
+        )?;
+        let decoding = decoding(file.decoder.as_ref());
+        let AtMost(added_tokens) = file.added_tokens;
+        added_tokens.iter().try_for_each(check_added)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer)
             .map_err(|e| DataError::Tokenizer(format!("tokenizer.json is refused: {e}")))?;
         if inner.with_truncation(None).is_err() {
@@ -100,13 +170,12 @@ impl Tokenizer {
         let json = inner.to_string(true).map_err(|e| DataError::Tokenizer(format!("cannot be written: {e}")))?;
         // Not part of the file: text that spells a special token is text.
         inner.set_encode_special_tokens(true);
-        let decoding = decoding(&file.decoder);
         let mut tokens: Vec<Option<String>> = Vec::new();
-        for (token, id) in model.vocab {
+        for (token, id) in model.vocab.0 {
             place(&mut tokens, id, token);
         }
         let mut special = Vec::new();
-        for added in file.added_tokens {
+        for added in added_tokens {
             // The crate numbers added tokens itself where the vocabulary has a gap.
             if !added.content.is_empty() && inner.token_to_id(&added.content) != Some(added.id) {
                 return wrong(format!(
@@ -143,21 +212,10 @@ impl Tokenizer {
             special: is_special,
             end,
             pad: pad.filter(|p| Some(*p) != end),
-            byte_fallback: model.byte_fallback,
+            byte_fallback: model.byte_fallback.unwrap_or(false),
             bos,
             edges,
         })))
-    }
-}
-
-/// Whether a part of a tokenizer, or a part of that part, is of a type.
-fn names_type(part: &Value, wanted: &str) -> bool {
-    match part {
-        Value::Object(fields) => {
-            fields.get("type").and_then(Value::as_str) == Some(wanted) || fields.values().any(|v| names_type(v, wanted))
-        }
-        Value::Array(parts) => parts.iter().any(|v| names_type(v, wanted)),
-        _ => false,
     }
 }
 
@@ -171,19 +229,18 @@ fn place(tokens: &mut Vec<Option<String>>, id: u32, token: String) {
 
 /// Takes a BPE model that the crate can build without panicking and that encodes the same text the
 /// same way every time.
-fn check_model(model: Value) -> Result<Model, DataError> {
-    match model.get("type") {
-        Some(Value::String(kind)) if kind == "BPE" => {}
-        Some(Value::String(kind)) => {
+fn check_model(model: &Model) -> Result<(), DataError> {
+    match model.kind.as_deref() {
+        Some("BPE") => {}
+        Some(kind) => {
             return wrong(format!(
                 "the model's type is {kind:?}; only \"BPE\" can be used (byte-level or with byte fallback)"
             ));
         }
-        _ => return wrong("tokenizer.json names no model type; \"BPE\" was expected"),
+        None => return wrong("tokenizer.json names no model type; \"BPE\" was expected"),
     }
-    let model: Model =
-        serde_json::from_value(model).map_err(|e| DataError::Tokenizer(format!("the BPE model: {e}")))?;
-    if model.vocab.is_empty() {
+    let Vocabulary(vocab) = &model.vocab;
+    if vocab.is_empty() {
         return wrong("the vocabulary is empty");
     }
     if model.dropout.is_some_and(|p| p != 0.0) {
@@ -192,11 +249,14 @@ fn check_model(model: Value) -> Result<Model, DataError> {
     if model.continuing_subword_prefix.as_ref().is_some_and(|p| !p.is_empty()) {
         return wrong("a continuing_subword_prefix is not supported");
     }
-    if let Some(unknown) = model.unk_token.as_ref().filter(|t| !model.vocab.contains_key(*t)) {
+    if model.end_of_word_suffix.as_ref().is_some_and(|s| s.len() > LONGEST_SUFFIX) {
+        return wrong(format!("the end_of_word_suffix has more than {LONGEST_SUFFIX} bytes"));
+    }
+    if let Some(unknown) = model.unk_token.as_ref().filter(|t| !vocab.contains_key(*t)) {
         return wrong(format!("the unk_token {unknown:?} is not in the vocabulary"));
     }
-    let mut seen = HashSet::with_capacity(model.vocab.len());
-    for (token, id) in &model.vocab {
+    let mut seen = HashSet::with_capacity(vocab.len());
+    for (token, id) in vocab {
         if *id >= MOST_IDS {
             return wrong(format!("the id {id} of {token:?} is above {MOST_IDS}"));
         }
@@ -204,7 +264,7 @@ fn check_model(model: Value) -> Result<Model, DataError> {
             return wrong(format!("two tokens share the id {id}; one is {token:?}"));
         }
     }
-    for (rank, merge) in model.merges.iter().enumerate() {
+    for (rank, merge) in model.merges.0.iter().enumerate() {
         let (a, b) = match merge {
             Merge::Pair(a, b) => (a.as_str(), b.as_str()),
             Merge::Joined(text) if text.starts_with("#version") => continue,
@@ -214,27 +274,37 @@ fn check_model(model: Value) -> Result<Model, DataError> {
             },
         };
         for token in [a, b, &format!("{a}{b}")] {
-            if token.is_empty() || !model.vocab.contains_key(token) {
+            if token.is_empty() || !vocab.contains_key(token) {
                 return wrong(format!("merge {rank} needs {token:?}, which is not in the vocabulary"));
             }
         }
     }
-    Ok(model)
+    Ok(())
+}
+
+/// Takes an added token whose place and cost are known.
+fn check_added(added: &Added) -> Result<(), DataError> {
+    if added.id >= MOST_IDS {
+        return wrong(format!("the id {} of the added token {:?} is above {MOST_IDS}", added.id, added.content));
+    }
+    if added.content.len() > LONGEST_ADDED {
+        return wrong(format!("the added token of id {} has more than {LONGEST_ADDED} bytes", added.id));
+    }
+    // A special token is never searched for; for another one the crate walks back over the text at each find.
+    if !added.special && (added.single_word || added.lstrip) {
+        return wrong(format!(
+            "the added token {:?} is no special token and has single_word or lstrip; set both to false",
+            added.content
+        ));
+    }
+    Ok(())
 }
 
 /// Which of the known decodings a file's decoder is.
-fn decoding(decoder: &Value) -> Decoding {
-    let kind = |v: &Value| v.get("type").and_then(Value::as_str).map(str::to_owned);
-    match kind(decoder).as_deref() {
-        Some("ByteLevel") => Decoding::ByteLevel,
-        Some("Sequence") => {
-            let parts: Option<Vec<String>> =
-                decoder.get("decoders").and_then(Value::as_array).and_then(|d| d.iter().map(kind).collect());
-            match parts.as_deref() {
-                Some([a, b]) if a == "ByteFallback" && b == "Fuse" => Decoding::ByteFallback,
-                _ => Decoding::Other,
-            }
-        }
+fn decoding(decoder: Option<&Part>) -> Decoding {
+    match decoder.map(Part::kinds).as_deref() {
+        Some(["ByteLevel"]) => Decoding::ByteLevel,
+        Some(["ByteFallback", "Fuse"]) => Decoding::ByteFallback,
         _ => Decoding::Other,
     }
 }

@@ -8,6 +8,7 @@ mod edges;
 mod grow;
 mod latin;
 mod load;
+mod parts;
 mod pieces;
 mod stream;
 mod train;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-pub use load::LARGEST_FILE;
+pub use load::{LARGEST_CONFIG, LARGEST_FILE};
 pub use stream::StreamDecoder;
 pub use train::{TextGroup, train_bpe, train_char};
 

@@ -19,7 +19,7 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 pub use self::{
     header::{Header, TensorEntry, read_header},
-    model::read_model,
+    model::{Shapes, read_model, read_shapes},
     write::{TensorRef, Written, export_tensors, tensors_len, write_tensors},
 };
 use super::{
@@ -73,8 +73,8 @@ pub struct TensorFile {
 }
 
 impl TensorFile {
-    /// Takes out a tensor of exactly this shape.
-    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, StoreError> {
+    /// An error if there is no tensor of exactly this shape.
+    pub fn require(&self, name: &str, shape: &[usize]) -> Result<(), StoreError> {
         let Some(tensor) = self.tensors.get(name) else {
             let what = format!("the tensor {name:?} is missing; is this the weights file of this model?");
             return Err(StoreError::input(&self.path, what));
@@ -86,6 +86,12 @@ impl TensorFile {
             );
             return Err(StoreError::input(&self.path, what));
         }
+        Ok(())
+    }
+
+    /// Takes out a tensor of exactly this shape.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, StoreError> {
+        self.require(name, shape)?;
         Ok(self.tensors.remove(name).map(|tensor| tensor.data).unwrap_or_default())
     }
 
@@ -184,12 +190,20 @@ fn read_into(
     Ok(())
 }
 
+/// Room for so many numbers: an error, not the end of the process, where the system has none.
+pub(crate) fn zeros<T: Clone + Default>(n: usize) -> std::io::Result<Vec<T>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(n).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+    all.resize(n, T::default());
+    Ok(all)
+}
+
 /// Reads `n` elements; `None` for a type that is not read. Buffers are made only after the header was compared
 /// with the file's length, so they are at most twice the file.
 fn read_values(reader: &mut dyn Read, dtype: Dtype, n: usize) -> std::io::Result<Option<Values>> {
     Ok(Some(match dtype {
         Dtype::F32 => {
-            let mut data = vec![0f32; n];
+            let mut data: Vec<f32> = zeros(n)?;
             reader.read_exact(bytemuck::cast_slice_mut(&mut data))?;
             for x in &mut data {
                 *x = f32::from_bits(u32::from_le(x.to_bits()));
@@ -197,7 +211,7 @@ fn read_values(reader: &mut dyn Read, dtype: Dtype, n: usize) -> std::io::Result
             Values::Float(data)
         }
         Dtype::F16 | Dtype::BF16 => {
-            let mut data = vec![0f32; n];
+            let mut data: Vec<f32> = zeros(n)?;
             let mut bits = vec![0u16; CHUNK.min(n)];
             for part in data.chunks_mut(CHUNK) {
                 let bits = &mut bits[..part.len()];
@@ -214,7 +228,7 @@ fn read_values(reader: &mut dyn Read, dtype: Dtype, n: usize) -> std::io::Result
             Values::Float(data)
         }
         Dtype::I64 => {
-            let mut data = vec![0i64; n];
+            let mut data: Vec<i64> = zeros(n)?;
             reader.read_exact(bytemuck::cast_slice_mut(&mut data))?;
             for x in &mut data {
                 *x = i64::from_le(*x);
@@ -222,7 +236,7 @@ fn read_values(reader: &mut dyn Read, dtype: Dtype, n: usize) -> std::io::Result
             Values::Whole(data)
         }
         Dtype::U32 => {
-            let mut data = vec![0u32; n];
+            let mut data: Vec<u32> = zeros(n)?;
             reader.read_exact(bytemuck::cast_slice_mut(&mut data))?;
             Values::Whole(data.iter().map(|x| i64::from(u32::from_le(*x))).collect())
         }

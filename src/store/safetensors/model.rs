@@ -1,10 +1,18 @@
 //! The weights of a model folder: one file, or many with an index.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
-use super::{MAX_HEADER, TensorFile, header::Names, read_into, read_tensors};
+use super::{
+    MAX_HEADER, TensorFile,
+    header::{Names, read_header},
+    read_into, read_tensors,
+};
 use crate::store::{
     error::StoreError,
     foreign::{LFS_POINTER, is_lfs_pointer, no_model},
@@ -21,46 +29,114 @@ struct Index {
     weight_map: Names,
 }
 
+/// Where the weights of a folder lie: one file, or many, each with the tensors that the index places in it.
+enum Places {
+    One(PathBuf),
+    Many { index: PathBuf, map: BTreeMap<String, String> },
+}
+
+impl Places {
+    fn find(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Places, StoreError> {
+        let single = dir.join(SINGLE);
+        // transformers, too, takes the single file where both are there.
+        if is_there(disk, &single, links) {
+            return Ok(Places::One(single));
+        }
+        let index = dir.join(INDEX);
+        if !is_there(disk, &index, links) {
+            return Err(StoreError::input(dir, nothing_here(disk, dir)));
+        }
+        let text = read_limited(disk, &index, MAX_HEADER, links)?;
+        if is_lfs_pointer(&text) {
+            return Err(StoreError::input(&index, LFS_POINTER));
+        }
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+        let Index { weight_map: Names(map) } =
+            serde_json::from_slice(text).map_err(|e| StoreError::input(&index, format!("the index is wrong: {e}")))?;
+        let mut lower = BTreeMap::new();
+        for shard in map.values().collect::<BTreeSet<_>>() {
+            check_shard_name(&index, shard)?;
+            if let Some(twin) = lower.insert(shard.to_ascii_lowercase(), shard) {
+                let what =
+                    format!("the shards {twin:?} and {shard:?} differ only in case; one disk cannot tell them apart");
+                return Err(StoreError::input(&index, what));
+            }
+        }
+        for shard in map.values().collect::<BTreeSet<_>>() {
+            if !is_there(disk, &dir.join(shard), links) {
+                let (n, all) = (map.values().filter(|home| *home == shard).count(), map.len());
+                let what = format!(
+                    "it places {n} of {all} tensors in the shard {shard:?}, which is not in the folder; fetch it too"
+                );
+                return Err(StoreError::input(&index, what));
+            }
+        }
+        Ok(Places::Many { index, map })
+    }
+}
+
+/// The tensors of a model's files by name, with their shapes: what their headers say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shapes {
+    /// The folder, for messages.
+    pub path: PathBuf,
+    /// The shapes by name.
+    pub tensors: BTreeMap<String, Vec<usize>>,
+    /// The files by name, the index among them.
+    pub files: Vec<String>,
+}
+
+impl Shapes {
+    /// An error if there is no tensor of this name and shape.
+    pub fn require(&self, name: &str, shape: &[usize]) -> Result<(), StoreError> {
+        match self.tensors.get(name) {
+            Some(there) if there == shape => Ok(()),
+            Some(there) => {
+                let what = format!(
+                    "the tensor {name:?} has shape {there:?}, and {shape:?} is expected; does config.json belong to it?"
+                );
+                Err(StoreError::input(&self.path, what))
+            }
+            None => {
+                let what = format!("the tensor {name:?} is missing; is this the weights file of this model?");
+                Err(StoreError::input(&self.path, what))
+            }
+        }
+    }
+}
+
+/// Reads only the headers of a model's files.
+pub fn read_shapes(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Shapes, StoreError> {
+    let places = Places::find(disk, dir, links)?;
+    let mut shapes = Shapes { path: dir.to_owned(), ..Shapes::default() };
+    let files = match &places {
+        Places::One(_) => vec![SINGLE],
+        Places::Many { map, .. } => {
+            shapes.files.push(INDEX.to_owned());
+            map.values().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect()
+        }
+    };
+    for file in files {
+        let header = read_header(disk, &dir.join(file), links)?;
+        shapes.tensors.extend(header.tensors.into_iter().map(|tensor| (tensor.name, tensor.shape)));
+        shapes.files.push(file.to_owned());
+    }
+    Ok(shapes)
+}
+
 /// Reads the weights of a Hugging Face folder, sharded or not. `links` says whether its files may be links,
 /// as they are in the Hugging Face cache.
 pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile, StoreError> {
-    let single = dir.join(SINGLE);
-    // transformers, too, takes the single file where both are there.
-    if is_there(disk, &single, links) {
-        return read_tensors(disk, &single, links);
-    }
-    let index = dir.join(INDEX);
-    if !is_there(disk, &index, links) {
-        return Err(StoreError::input(dir, nothing_here(disk, dir)));
-    }
-    let text = read_limited(disk, &index, MAX_HEADER, links)?;
-    if is_lfs_pointer(&text) {
-        return Err(StoreError::input(&index, LFS_POINTER));
-    }
-    let Index { weight_map: Names(map) } = serde_json::from_slice(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
-        .map_err(|e| StoreError::input(&index, format!("the index is wrong: {e}")))?;
+    let (index, map) = match Places::find(disk, dir, links)? {
+        Places::One(file) => return read_tensors(disk, &file, links),
+        Places::Many { index, map } => (index, map),
+    };
     let mut shards = BTreeMap::<&str, Vec<&str>>::new();
     for (tensor, shard) in &map {
         shards.entry(shard).or_default().push(tensor);
     }
-    let mut lower = BTreeMap::new();
-    for shard in shards.keys() {
-        check_shard_name(&index, shard)?;
-        if let Some(twin) = lower.insert(shard.to_ascii_lowercase(), shard) {
-            let what =
-                format!("the shards {twin:?} and {shard:?} differ only in case; one disk cannot tell them apart");
-            return Err(StoreError::input(&index, what));
-        }
-    }
     let mut file = TensorFile { path: dir.to_owned(), ..TensorFile::default() };
     for (shard, tensors) in shards {
-        if !is_there(disk, &dir.join(shard), links) {
-            let (n, all) = (tensors.len(), map.len());
-            let what = format!(
-                "it places {n} of {all} tensors in the shard {shard:?}, which is not in the folder; fetch it too"
-            );
-            return Err(StoreError::input(&index, what));
-        }
         let belongs = |name: &str| map.get(name).is_some_and(|home| home == shard);
         read_into(disk, &dir.join(shard), links, &mut file, &belongs)?;
         let missing = tensors.iter().find(|t| !file.tensors.contains_key(**t) && !file.counters.contains_key(**t));

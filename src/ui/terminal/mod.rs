@@ -31,6 +31,7 @@ use other as platform;
 pub(super) use platform::{DONE, Signals, foreground, is_utf8_console, suspend, wide_rules, writable};
 use ratatui::{Terminal, backend::CrosstermBackend, layout::Rect};
 
+use crate::base::panics;
 use crate::ui::{
     keys::{Code, Key},
     view::Caret,
@@ -149,6 +150,9 @@ impl PanicHook {
         let next = Arc::clone(&before);
         let screen: ThreadId = thread::current().id();
         panic::set_hook(Box::new(move |info| {
+            if panics::expected() {
+                return;
+            }
             if thread::current().id() == screen {
                 restore();
                 next(info);

@@ -1,0 +1,379 @@
+//! Files of token ids: `{"input_ids": [[…],…], "labels": [[…],…]}`.
+//!
+//! They are read as they come, four bytes a number, and judged on the way: a file of sixty megabytes is no reason
+//! to take three gigabytes.
+
+use std::{
+    fmt,
+    io::{BufRead as _, BufReader, Read},
+    ops::Range,
+};
+
+use serde::{
+    Serialize, Serializer,
+    de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
+    ser::SerializeSeq as _,
+};
+
+use super::{error::DataError, evaluate::IGNORED};
+
+/// Bytes a file of ids may have.
+pub const LARGEST_IDS: u64 = 64 << 20;
+
+/// Rows of numbers, one behind the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rows<T> {
+    flat: Vec<T>,
+    /// Where each row ends.
+    ends: Vec<u32>,
+}
+
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self { flat: Vec::new(), ends: Vec::new() }
+    }
+}
+
+impl<T> Rows<T> {
+    /// Adds a row. There is room for four billion numbers.
+    pub fn push(&mut self, row: impl IntoIterator<Item = T>) {
+        self.flat.extend(row);
+        self.end_row();
+    }
+
+    fn end_row(&mut self) {
+        self.ends.push(u32::try_from(self.flat.len()).unwrap_or(u32::MAX));
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// A row.
+    pub fn row(&self, at: usize) -> &[T] {
+        let from = at.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        &self.flat[from..self.ends[at] as usize]
+    }
+
+    /// All rows.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[T]> {
+        (0..self.len()).map(|at| self.row(at))
+    }
+}
+
+impl<T: Serialize> Serialize for Rows<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.len()))?;
+        for row in self.iter() {
+            rows.serialize_element(row)?;
+        }
+        rows.end()
+    }
+}
+
+/// Rows of ids with their labels (the ids themselves where the file has none), unshifted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    rows: Rows<u32>,
+    labels: Option<Vec<i32>>,
+}
+
+impl Ids {
+    /// Reads a file of so many bytes and checks every number against the vocabulary.
+    pub fn read(input: impl Read, bytes: u64, vocab: usize) -> Result<Ids, DataError> {
+        let mut fault = None;
+        // A number has a digit and a comma at least: with room for that many nothing is ever moved, and room that is
+        // not used costs nothing.
+        let most = (bytes.min(LARGEST_IDS) / 2) as usize;
+        let mut input = BufReader::with_capacity(1 << 16, input);
+        if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+            input.consume(3);
+        }
+        let mut json = serde_json::Deserializer::from_reader(input);
+        let file =
+            File { vocab, most, fault: &mut fault }.deserialize(&mut json).and_then(|file| json.end().map(|()| file));
+        let (rows, labels) = match (file, fault) {
+            (_, Some(fault)) => return Err(DataError::Shape(fault)),
+            (Err(e), None) if e.is_io() => return Err(DataError::Io(e.into())),
+            (Err(e), None) => {
+                return Err(DataError::Shape(format!(
+                    "{e}; expected {{\"input_ids\": [[…], …]}} and, optionally, \"labels\" of the same shape"
+                )));
+            }
+            (Ok(file), None) => file,
+        };
+        if rows.is_empty() {
+            return Err(DataError::Shape("input_ids has no row".to_owned()));
+        }
+        if let Some(labels) = &labels {
+            if labels.len() != rows.len() {
+                let what = format!("labels has {} rows, input_ids has {}", labels.len(), rows.len());
+                return Err(DataError::Shape(what));
+            }
+            for (r, (row, ids)) in labels.iter().zip(rows.iter()).enumerate() {
+                if row.len() != ids.len() {
+                    let what = format!("labels row {r} has {} numbers, its input_ids {}", row.len(), ids.len());
+                    return Err(DataError::Shape(what));
+                }
+            }
+        }
+        Ok(Ids { rows, labels: labels.map(|labels| labels.flat) })
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &Rows<u32> {
+        &self.rows
+    }
+
+    /// The longest row.
+    pub fn width(&self) -> usize {
+        self.rows.iter().map(<[u32]>::len).max().unwrap_or(0)
+    }
+
+    /// Rows `range` as one block of `width` columns: ids filled with 0, labels shifted by one and
+    /// filled with −100. Causal attention keeps the filling away from the text before it.
+    pub fn block(&self, range: Range<usize>, width: usize) -> (Vec<u32>, Vec<i32>) {
+        let mut ids = Vec::with_capacity(range.len() * width);
+        let mut targets = Vec::with_capacity(range.len() * width);
+        for r in range {
+            let row = self.rows.row(r);
+            ids.extend(row.iter().copied().chain(std::iter::repeat(0)).take(width));
+            let start = self.rows.ends[r] as usize - row.len();
+            let label = |t: usize| self.labels.as_ref().map_or(row[t] as i32, |labels| labels[start + t]);
+            targets.extend((1..row.len()).map(label).chain(std::iter::repeat(IGNORED)).take(width));
+        }
+        (ids, targets)
+    }
+}
+
+/// What a file holds: its rows, and the rows of its labels where it has them.
+type Both = (Rows<u32>, Option<Rows<i32>>);
+
+/// Reads the object. What is wrong with a number is left in `fault`, where no parser adds to it.
+struct File<'a> {
+    vocab: usize,
+    /// Numbers that may come.
+    most: usize,
+    fault: &'a mut Option<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for File<'_> {
+    type Value = Both;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Both, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for File<'_> {
+    type Value = Both;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with input_ids")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Both, A::Error> {
+        let (mut ids, mut labels) = (None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            let vocab = self.vocab;
+            match key.as_str() {
+                "input_ids" if ids.is_none() => {
+                    let mut rows = Rows::default();
+                    rows.flat.reserve_exact(self.most);
+                    let judge = |r: usize, t: usize, id: i64| match u32::try_from(id) {
+                        Ok(known) if (known as usize) < vocab => Ok(known),
+                        _ => Err(format!("input_ids row {r}, place {t}: {id} is outside the vocabulary of {vocab}")),
+                    };
+                    map.next_value_seed(Matrix { name: "input_ids", rows: &mut rows, judge, fault: self.fault })?;
+                    ids = Some(rows);
+                }
+                "labels" if labels.is_none() => {
+                    let mut rows = Rows::default();
+                    rows.flat.reserve_exact(self.most);
+                    let judge = |r: usize, t: usize, label: i64| match i32::try_from(label) {
+                        Ok(IGNORED) => Ok(IGNORED),
+                        Ok(known) if usize::try_from(known).is_ok_and(|known| known < vocab) => Ok(known),
+                        _ => Err(format!(
+                            "labels row {r}, place {t}: {label} is neither {IGNORED} nor in the vocabulary of {vocab}"
+                        )),
+                    };
+                    let there = map.next_value_seed(Nullable(Matrix {
+                        name: "labels",
+                        rows: &mut rows,
+                        judge,
+                        fault: self.fault,
+                    }))?;
+                    labels = Some(there.then_some(rows));
+                }
+                "input_ids" | "labels" => return Err(A::Error::custom(format!("{key} is there twice"))),
+                other => {
+                    let known = "known are input_ids and labels";
+                    return Err(A::Error::custom(format!("unknown field {:?}, {known}", shortened(other))));
+                }
+            }
+        }
+        match ids {
+            Some(ids) => Ok((ids, labels.flatten())),
+            None => Err(A::Error::custom("input_ids is missing")),
+        }
+    }
+}
+
+/// A value that may be null; whether it is there.
+struct Nullable<S>(S);
+
+impl<'de, S: DeserializeSeed<'de, Value = ()>> DeserializeSeed<'de> for Nullable<S> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Nullable<S> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("rows or null")
+    }
+
+    fn visit_none<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        self.0.deserialize(deserializer).map(|()| true)
+    }
+}
+
+fn shortened(name: &str) -> &str {
+    &name[..name.floor_char_boundary(80)]
+}
+
+/// Reads rows of numbers.
+struct Matrix<'a, T, J> {
+    name: &'static str,
+    rows: &'a mut Rows<T>,
+    judge: J,
+    fault: &'a mut Option<String>,
+}
+
+impl<'de, T, J: Fn(usize, usize, i64) -> Result<T, String>> DeserializeSeed<'de> for Matrix<'_, T, J> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T, J: Fn(usize, usize, i64) -> Result<T, String>> Visitor<'de> for Matrix<'_, T, J> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rows of {}", self.name)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Matrix { name, rows, judge, fault } = self;
+        while seq.next_element_seed(Row { name, rows: &mut *rows, judge: &judge, fault: &mut *fault })?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Reads one row.
+struct Row<'a, T, J> {
+    name: &'static str,
+    rows: &'a mut Rows<T>,
+    judge: &'a J,
+    fault: &'a mut Option<String>,
+}
+
+impl<'de, T, J: Fn(usize, usize, i64) -> Result<T, String>> DeserializeSeed<'de> for Row<'_, T, J> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T, J: Fn(usize, usize, i64) -> Result<T, String>> Visitor<'de> for Row<'_, T, J> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a row of {}", self.name)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let (r, mut t) = (self.rows.len(), 0);
+        while let Some(number) = seq.next_element::<i64>()? {
+            match (self.judge)(r, t, number) {
+                Ok(known) => self.rows.flat.push(known),
+                Err(fault) => {
+                    *self.fault = Some(fault);
+                    return Err(A::Error::custom("a number is out of range"));
+                }
+            }
+            t += 1;
+        }
+        if t == 0 && self.name == "input_ids" {
+            *self.fault = Some(format!("input_ids row {r} is empty"));
+            return Err(A::Error::custom("a row is empty"));
+        }
+        self.rows.end_row();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn read(text: &str) -> Result<Ids, String> {
+        Ids::read(text.as_bytes(), text.len() as u64, 10).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn rows_and_labels_are_read_in_any_order() {
+        let ids = read(r#"{"labels": [[1, -100, 3], [4]], "input_ids": [[1, 2, 3], [4]]}"#).unwrap();
+        assert_eq!((ids.rows().len(), ids.width()), (2, 3));
+        assert_eq!(ids.rows().iter().collect::<Vec<_>>(), [&[1, 2, 3][..], &[4]]);
+        assert_eq!(ids.block(0..2, 3), (vec![1, 2, 3, 4, 0, 0], vec![-100, 3, -100, -100, -100, -100]));
+        assert!(read("\u{feff}{\"input_ids\": [[1]]}").is_ok());
+        let bare = read(r#"{"input_ids": [[1, 2, 3], [4]], "labels": null}"#).unwrap();
+        assert_eq!(bare.block(0..1, 3).1, [2, 3, -100]);
+        assert_eq!(serde_json::to_string(bare.rows()).unwrap(), "[[1,2,3],[4]]");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, what) in [
+            (r#"{"input_ids": [[1, 10]]}"#, "input_ids row 0, place 1: 10 is outside the vocabulary of 10"),
+            (r#"{"input_ids": [[1], [-1]]}"#, "input_ids row 1, place 0: -1"),
+            (r#"{"input_ids": [[1], []]}"#, "input_ids row 1 is empty"),
+            (r#"{"input_ids": []}"#, "no row"),
+            (r#"{"input_ids": [[1]], "labels": [[-99]]}"#, "labels row 0, place 0: -99 is neither -100"),
+            (r#"{"input_ids": [[1, 2]], "labels": [[1]]}"#, "labels row 0 has 1 numbers, its input_ids 2"),
+            (r#"{"input_ids": [[1]], "labels": []}"#, "labels has 0 rows, input_ids has 1"),
+            (r#"{"input_ids": [[1]], "input_ids": [[2]]}"#, "input_ids is there twice"),
+            (r#"{"labels": [[1]]}"#, "input_ids is missing"),
+            (r#"{"ids": [[1]]}"#, "unknown field \"ids\""),
+            (r#"{"input_ids": [[1.5]]}"#, "1.5"),
+            (r#"{"input_ids": [[18446744073709551615]]}"#, "18446744073709551615"),
+            (r#"{"input_ids": [[1e400]]}"#, "out of range"),
+            (r#"{"input_ids": [[1]]} x"#, "trailing"),
+            (r#"{"input_ids": [[1]"#, "EOF"),
+            ("[[1]]", "expected"),
+            (&format!("{{\"input_ids\": {}", "[".repeat(100_000)), "expected"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(what), "{text:.80}: {error}");
+        }
+    }
+}

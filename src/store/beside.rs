@@ -1,0 +1,75 @@
+//! The manifest beside weights that are named by their path: a checkpoint that was copied, renamed or fetched.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use serde_json::Value;
+
+use super::{
+    checkpoint::check_file,
+    error::{At, StoreError},
+    fs::{Fs, Links, read_limited},
+    manifest::{FileInfo, LONGEST, MANIFEST, Manifest},
+};
+
+/// What to do where a file is another one.
+const ADVICE: &str = "copy the folder again, or delete manifest.json if you changed these files";
+
+/// The files of a folder as its manifest has them.
+#[derive(Debug)]
+pub struct ManifestBeside<'a> {
+    disk: &'a dyn Fs,
+    dir: &'a Path,
+    links: Links,
+    files: BTreeMap<String, FileInfo>,
+}
+
+/// The manifest in a folder that may bear any name; none where danlu wrote none.
+pub fn manifest_beside<'a>(
+    disk: &'a dyn Fs,
+    dir: &'a Path,
+    links: Links,
+) -> Result<Option<ManifestBeside<'a>>, StoreError> {
+    let path = dir.join(MANIFEST);
+    match disk.open(&path, links) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        opened => drop(opened.at("open", &path)?),
+    }
+    let bytes = read_limited(disk, &path, LONGEST, links)?;
+    if is_foreign(&bytes) && disk.open(&dir.join("state.json"), links).is_err() {
+        return Ok(None);
+    }
+    let manifest = Manifest::parse(dir, &bytes).map_err(|e| match e {
+        StoreError::Damaged { what, .. } => StoreError::input(dir, format!("{what}; {ADVICE}")),
+        newer => newer,
+    })?;
+    Ok(Some(ManifestBeside { disk, dir, links, files: manifest.files }))
+}
+
+impl ManifestBeside<'_> {
+    /// Compares a file, if it is there, with what was saved.
+    pub fn check(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.dir.join(name);
+        let is_there = self.disk.open(&path, self.links).is_ok();
+        let differs = |what: &str| StoreError::input(self.dir, format!("{what}; {ADVICE}"));
+        match self.files.get(name) {
+            Some(info) if is_there => match check_file(self.disk, self.dir, name, info, self.links) {
+                Err(StoreError::Damaged { what, .. }) => Err(differs(&what)),
+                checked => checked,
+            },
+            None if is_there => Err(differs(&format!("{name} is not among the files that were saved with {MANIFEST}"))),
+            // What is missing is said by whoever needs it.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether this is the manifest of another program: JSON with next to none of our fields. One that is no JSON at
+/// all may be ours and damaged.
+fn is_foreign(bytes: &[u8]) -> bool {
+    const OURS: [&str; 7] = ["format", "stage", "step", "revision", "serial", "files", "digest"];
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(fields)) => OURS.iter().filter(|key| fields.contains_key(**key)).count() < 4,
+        Ok(_) => true,
+        Err(_) => false,
+    }
+}
