@@ -350,7 +350,7 @@ fn what_files_are_is_said() {
     write(
         &whole,
         "run.toml",
-        format!("size = \"1m\"\n{}", source("profile = \"prose-zh\"\nrules = { too_short = 5 }\n")),
+        format!("size = \"1m\"\n{}", source("profile = \"prose-zh\"\nrules = { too_short = 5, language = false }\n")),
     );
     assert!(!notes(&data(&whole)).contains("verse"));
     let prepared = fs::read_dir(whole.join("data")).unwrap().map(|e| e.unwrap().path());
