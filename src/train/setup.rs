@@ -109,6 +109,8 @@ pub fn open_line(
         }
         if config.size == "auto" {
             auto_size(device)?.clone_into(&mut config.size);
+            let settled = format!("size = {:?}", config.size);
+            RunConfig::parse_for(&settled, &pairs, &setup.stage, |c| planned(c, stages))?;
         }
         for stage in stages {
             let rewards = stages.iter().any(|s| s.name == "reward");
