@@ -54,7 +54,7 @@ pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {
             "{adapter:?} belongs to a PEFT adapter (LoRA), which changes another model and is none itself: merge it into its base model first (merge_and_unload, then save_pretrained)"
         ));
     }
-    if let Some(shard) = named(&|name| name.starts_with("model-") && name.ends_with(".safetensors")) {
+    if let Some(shard) = named(&|name| name.starts_with("model-") && ends(&["safetensors"])(name)) {
         return Some(format!(
             "{shard:?} is one of several shards, and model.safetensors.index.json, which says what is in which, is missing: fetch it too"
         ));
