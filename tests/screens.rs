@@ -11,9 +11,7 @@ use fake::Line;
 use std::time::Duration;
 
 use danlu::{
-    session::{
-        ActionView, BatchView, Command, Event, LeftOut, Offer, PolicyReport, RolloutView, TaskReport, TokenView,
-    },
+    session::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
     ui::{
         keys::{Code, Key},
         state::{AppState, Panel},
@@ -405,15 +403,6 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     said(&mut talk, 2, "春天来了，花都开了。燕子从南方飞回来，在屋檐下做窝。", 200);
     said(&mut talk, 3, "春天来了，请写两句话。春天来了，请写两句话的人，不知道春天来了", 1200);
     states.push(("side_by_side", talk));
-
-    let mut cut = tuning();
-    type_in(&mut cut, "杭州在哪个省？");
-    press(&mut cut, &[enter]);
-    let left_out = LeftOut { tokens: 131, exchanges: 2 };
-    update(&mut cut, Msg::Event(Event::PromptCut { id: 1, left_out }));
-    said(&mut cut, 1, "浙江省。", 200);
-    press(&mut cut, &[esc]);
-    states.push(("left_out", cut));
 
     let mut edit = tuning();
     type_in(&mut edit, "杭州在哪个省？");

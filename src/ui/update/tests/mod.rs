@@ -371,6 +371,21 @@ fn answer(state: &mut AppState, id: u64, text: &str) {
 }
 
 #[test]
+fn what_is_left_out_of_a_prompt_and_how_it_is_answered_reach_the_screen() {
+    let mut state = started_in("sft");
+    let sampling = crate::session::Sampling { temperature: 0.3, ..crate::session::Sampling::default() };
+    let manner = Manner { sampling, max_new_tokens: 9 };
+    event(&mut state, Event::Manner(manner));
+    assert_eq!(state.chat.manner, manner);
+    state.chat.ask("问".to_owned(), "sft", true, &[]);
+    let left_out = crate::session::LeftOut { tokens: 131, exchanges: 2 };
+    event(&mut state, Event::PromptCut { id: 1, left_out });
+    assert_eq!(state.chat.answer_mut(1).map(|a| a.left_out), Some(left_out));
+    assert!(strings::left_out(Lang::Zh, left_out).contains("2 轮对话（131 词元）"));
+    assert!(strings::left_out(Lang::En, left_out).contains("oldest 2 exchanges"));
+}
+
+#[test]
 fn a_conversation_is_sent_whole_and_to_both_if_wished() {
     let mut state = started_in("sft");
     let first = press(&mut state, &[Key::char('你'), ENTER]);
