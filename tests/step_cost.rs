@@ -39,7 +39,7 @@ fn calls_and_barriers_of_a_step_stay_down() {
         ("1m f32", Needs::Common, &tiny, 32, 128, (149, 149)),
         ("1m f16", Needs::Matrix, &tiny, 32, 128, (129, 120)),
         ("12m f16", Needs::Matrix, &small, 64, 256, (178, 150)),
-        ("124m f16", Needs::Matrix, &base, 16, 1024, (344, 330)),
+        ("124m f16", Needs::Matrix, &base, 16, 1024, (344, 340)),
     ] {
         let (calls, barriers) = step(offers, config, batch, ctx);
         assert!(calls <= most.0 && barriers <= most.1, "{name}: {calls} calls, {barriers} barriers, at most {most:?}");

@@ -316,13 +316,13 @@ mod tests {
             (nt, [16_384, 2048, 384], "matmul_nt.128c"),
             (nt, [8192, 50_304, 768], "matmul_nt.128c"),
             (nt, [4096, 384, 128], "matmul_nt.64c"),
-            (nn, [16_384, 384, 384], "matmul_nn.128c"),
+            (nn, [16_384, 384, 384], "matmul_nn.192c"),
             (nn, [16_384, 1024, 384], "matmul_nn.256c"),
             (nn, [16_384, 768, 2304], "matmul_nn.256c"),
             (tn, [2048, 384, 16_384], "matmul_tn_split.128c"),
             (tn, [50_304, 768, 8192], "matmul_tn.128wc"),
             // Sizes that matrices do not take.
-            (nt, [100, 100, 100], "matmul_nt.32v.h"),
+            (nt, [100, 100, 100], "matmul_nt.64v.h"),
         ] {
             let [m, n, k] = sizes;
             assert_eq!(chosen(&matrix, layout, name, m, n, k).0, best, "{m} × {n} × {k}");

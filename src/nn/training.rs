@@ -278,7 +278,9 @@ impl Training {
             // The update may have changed the scale since.
             let scale = if self.gathered { control[8] } else { control[11] };
             if scale > 0.0 {
-                grads.iter_mut().for_each(|g| *g /= scale);
+                for gradient in &mut grads {
+                    *gradient /= scale;
+                }
             }
         }
         Ok(grads)

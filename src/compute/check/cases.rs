@@ -104,7 +104,10 @@ fn elementwise(b: &mut Bench<'_>) -> Done {
 }
 
 fn column_sum(b: &mut Bench<'_>) -> Done {
-    for (g, c) in shapes(b, TABLES, (512, 20_000)) {
+    let mut tables = shapes(b, TABLES, (512, 20_000));
+    // Rows for more than one round of what is left after rounds of eight.
+    tables.push((100, 20));
+    for (g, c) in tables {
         for accumulate in [false, true] {
             let x = b.noise(&[g, c])?;
             let out = if accumulate { b.noise_act(&[c], 1.0)? } else { b.blank_act(&[c])? };

@@ -130,7 +130,7 @@ impl Buffers {
     pub(super) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) -> Result<(), ComputeError> {
         let start = tensor.start();
         self.get(tensor)?;
-        if start % WORD != 0 || bytes.len() as u64 % WORD != 0 {
+        if !start.is_multiple_of(WORD) || !(bytes.len() as u64).is_multiple_of(WORD) {
             return self.write_halves(tensor, bytes);
         }
         let buffer = self.get(tensor)?;
