@@ -17,6 +17,9 @@ use crate::{
 /// The endings of conversations and preferences.
 const RECORDS: &str = ".jsonl and .json, each also as .gz or .zst, and .parquet";
 
+/// A file of conversations or preferences, with its format and packing.
+pub(in crate::train) type Records = (PathBuf, (Format, Packing));
+
 /// A file of text.
 #[derive(Clone, Debug)]
 pub(super) struct TextFile {
@@ -38,12 +41,7 @@ pub(in crate::train) fn find_sources(config: &RunConfig, run_dir: &Path) -> Resu
 }
 
 /// The files of conversations or preferences that a path names.
-pub(in crate::train) fn files(
-    run_dir: &Path,
-    table: &str,
-    name: &str,
-    path: &str,
-) -> Result<Vec<(PathBuf, (Format, Packing))>, TrainError> {
+pub(in crate::train) fn files(run_dir: &Path, table: &str, name: &str, path: &str) -> Result<Vec<Records>, TrainError> {
     let kind = |p: &Path| {
         let (format, packing) = Format::of_name(&p.file_name()?.to_string_lossy())?;
         matches!(format, Format::JsonLines | Format::Json | Format::Parquet).then_some((format, packing))
