@@ -265,6 +265,19 @@ fn parts_that_are_not_known_are_named() {
     refused(&with("/added_tokens/0", lstrip), &["lstrip"]);
 }
 
+/// Found by tests/fuzz: the crate panicked while it built the decoder.
+#[test]
+fn settings_of_another_type_are_refused() {
+    let deep = (0..130).fold(json!(1), |inner, _| json!([inner]));
+    for value in [deep, json!({"a": 1}), json!("x"), json!(1e300)] {
+        let mut part = byte_level(true);
+        part["add_prefix_space"] = value;
+        for place in ["/decoder", "/pre_tokenizer", "/post_processor"] {
+            refused(&with(place, part.clone()), &["tokenizer.json"]);
+        }
+    }
+}
+
 /// The crate indexes what such a template names: it panicked on the first text.
 #[test]
 fn templates_that_name_what_is_not_there() {

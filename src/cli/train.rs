@@ -162,7 +162,7 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         }
         Event::Saved { step, path, .. } => output::note(&format!("step {step:>6}  saved {}", path.display())),
         Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
-        Event::Note { step, text } => output::note(&format!("step {step:>6}  {text}")),
+        Event::Note { step, text } | Event::Broken { step, text } => output::note(&format!("step {step:>6}  {text}")),
         Event::Task(t) => output::note(&format!(
             "step {:>6}  {}: exact {} %, char F1 {}, ended {} %, held-out loss {} ({} examples)",
             t.step,
@@ -219,7 +219,6 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
             measured(100.0 * r.agreement.0, 0)
         )),
         Event::Edited(e) => output::note(&format!("step {:>6}  {}: {}", e.step, e.cause.name(), e.text)),
-        Event::Broken { step, text } => output::note(&format!("step {step:>6}  {text}")),
         Event::Batch(_)
         | Event::Room(_)
         | Event::Document(_)

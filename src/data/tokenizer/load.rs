@@ -18,7 +18,7 @@ use super::{
     edges::Edges,
     parts::{self, AtMost, Part},
 };
-use crate::data::error::DataError;
+use crate::{base::panics, data::error::DataError};
 
 /// Bytes a `tokenizer.json` may have.
 pub const LARGEST_FILE: usize = 64 << 20;
@@ -161,7 +161,11 @@ impl Tokenizer {
         let decoding = decoding(file.decoder.as_ref());
         let AtMost(added_tokens) = file.added_tokens;
         added_tokens.iter().try_for_each(check_added)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer)
+        // What is not judged above (a setting of another type, nested deep) ends in a panic of the crate's.
+        let mut inner = panics::caught(|| tokenizers::Tokenizer::from_bytes(tokenizer))
+            .map_err(|panics::Panicked| {
+                DataError::Tokenizer("tokenizer.json has a setting that cannot be read; is the file damaged?".into())
+            })?
             .map_err(|e| DataError::Tokenizer(format!("tokenizer.json is refused: {e}")))?;
         if inner.with_truncation(None).is_err() {
             return wrong("truncation cannot be switched off");
