@@ -141,8 +141,8 @@ impl Run {
     /// a run that is there is an error.
     pub fn create(disk: Arc<dyn Fs>, dir: &Path, config: &str) -> Result<Self, StoreError> {
         // One that is too long cannot even be looked at.
-        let long = dir.iter().map(|part| part.to_string_lossy()).filter(|part| part.len() > LONGEST);
-        if let Some(what) = long.filter_map(|part| refuse_name(&part)).next() {
+        let mut long = dir.iter().map(|part| part.to_string_lossy()).filter(|part| part.len() > LONGEST);
+        if let Some(what) = long.find_map(|part| refuse_name(&part)) {
             return Err(StoreError::input(dir, what));
         }
         if disk.kind(&dir.join(CONFIG)).at("look at", dir)?.is_some() {

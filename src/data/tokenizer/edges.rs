@@ -252,7 +252,9 @@ fn strip(part: &mut Value, found: &mut Found) {
         "Sequence" => {
             for list in ["normalizers", "pretokenizers"] {
                 let Some(Value::Array(parts)) = part.get_mut(list) else { continue };
-                parts.iter_mut().for_each(|p| strip(p, found));
+                for part in parts.iter_mut() {
+                    strip(part, found);
+                }
                 parts.retain(|p| !p.is_null());
             }
         }

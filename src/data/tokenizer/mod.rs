@@ -229,7 +229,8 @@ impl Tokenizer {
         }
         if let Some(template) = chat_template {
             let begin = self.begin().iter().filter_map(|id| self.token(*id));
-            let begin: String = begin.map(|token| format!("{{{{- {} -}}}}", json!(token))).collect();
+            let begin: Vec<String> = begin.map(|token| format!("{{{{- {} -}}}}", json!(token))).collect();
+            let begin = begin.concat();
             fields.insert("chat_template".into(), format!("{begin}{template}").into());
         }
         format!("{config:#}\n")
