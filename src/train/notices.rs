@@ -66,8 +66,7 @@ fn is_idle(table: &str, key: &str, stage: &Stage) -> bool {
         _ if table == stage.name => false,
         // The tokenizer is made for what fine-tuning will say, and feedback learns from the reward model's pairs.
         "sft" => stage.name != "pretrain" || !key.starts_with("source"),
-        "reward" => !stage.aligns(),
-        "guard" => !stage.aligns(),
+        "reward" | "guard" => !stage.aligns(),
         "pretrain" | "ppo" | "dpo" | "grpo" | "sampling" => true,
         _ => false,
     }
