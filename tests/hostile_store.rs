@@ -15,7 +15,7 @@ use std::{
 };
 
 use danlu::store::{
-    CheckpointId, FaultFs, Links, MANIFEST, NewFile, RealFs, Run, RunView, StoreError, TensorFile, TensorRef,
+    CheckpointId, FaultFs, Keep, Links, MANIFEST, NewFile, RealFs, Run, RunView, StoreError, TensorFile, TensorRef,
     export_tensors, newest_run, read_header, read_model, read_tensors, tensors_len, write_tensors,
 };
 use proptest::prelude::*;
@@ -382,7 +382,9 @@ fn a_run_on_this_disk() {
     }
     let again = saver.save("pretrain", 3, files()).expect("saves").checkpoint;
     assert_eq!(again.id.revision, 1);
-    assert_eq!(saver.retain("pretrain", 2, &[CheckpointId::new("pretrain", 1)]).expect("retains").len(), 2);
+    let pinned = [CheckpointId::new("pretrain", 1)];
+    let keep = Keep { newest: 2, pinned: &pinned, before: None, loads: &|_| Ok(()), known: &|_| Ok(()) };
+    assert_eq!(saver.retain("pretrain", &keep).expect("retains").removed.len(), 2);
     let error = Run::open(RealFs::shared(), run.view().dir()).expect_err("taken");
     assert_eq!(error.exit_code(), 3);
     // Looking, without the lock.
@@ -540,6 +542,18 @@ fn links_and_pipes_are_not_followed() {
     assert_eq!(run.swept(), [".tmp-pretrain-00000002-12-0123456789abcdef"]);
     assert!(!ours.exists() && checkpoints.join(".tmp-mine").exists());
     assert_eq!(run.view().checkpoints().list().expect("lists"), [CheckpointId::new("pretrain", 1)]);
+    // A name that is not UTF-8 keeps no folder from being removed (F6).
+    #[cfg(target_os = "linux")]
+    {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        drop(run);
+        let half = checkpoints.join(".del-pretrain-00000003-12-0123456789abcdef");
+        fs::create_dir(&half).expect("makes");
+        fs::write(half.join(OsStr::from_bytes(b"\xff")), b"x").expect("writes");
+        let run = Run::open(RealFs::shared(), &dir).expect("opens");
+        assert!(run.unswept().is_empty() && !half.exists(), "{:?}", run.unswept());
+    }
+    let run = Run::open(RealFs::shared(), &dir).expect("opens");
     // A checkpoint's file turned into a link to the same bytes, or into a pipe, is damage, and nobody waits.
     let file = checkpoints.join("pretrain-00000001/a");
     fs::remove_file(&file).expect("removes");

@@ -589,7 +589,7 @@ fn hostile_text_is_shown_not_obeyed() {
     events.push(Event::Rollout(Box::new(rollout)));
     events.extend(fake::room::hostile(evil));
     events.push(Event::Offered(Box::new(Offer { pair: 1, step: 1, prompt: text(), a: text(), b: text().repeat(99) })));
-    events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()) });
+    events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()), may_go_on: false });
     events.push(Event::Refused { text: text() });
     events.push(Event::Note { step: 1, text: text() });
     events.push(Event::Saved { step: 1, path: evil.into(), seconds: 0.1, bytes: 1 });

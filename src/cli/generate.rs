@@ -11,7 +11,7 @@ use crate::{
     data::{Role, Turn, Words, read_in},
     nn::{Decoder, ModelConfig, Sampling, Weights, sample},
     store::{RealFs, RunView, newest_run},
-    train::{STAGES, Stage, TrainError, model_folder},
+    train::{STAGES, Stage, TrainError, checkpoint, model_folder},
 };
 
 /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
@@ -132,7 +132,8 @@ impl Generate {
             None => STAGES.iter().rev().filter(|s| s.speaks).map(|s| s.name).collect(),
         };
         for stage in &stages {
-            let found = view.checkpoints().newest_verified(Some(stage)).map_err(TrainError::from)?;
+            let opens = |c| checkpoint::opens(&c).map(|()| c);
+            let found = view.checkpoints().newest_that(Some(stage), opens).map_err(TrainError::from)?;
             for s in &found.skipped {
                 output::note(&format!("checkpoint {} was passed over: {}", s.id, s.error));
             }

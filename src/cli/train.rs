@@ -207,9 +207,14 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
                 ));
             }
         }
-        Event::Guarded { step, reason, checkpoint } => output::note(&format!(
+        Event::Guarded { step, reason, checkpoint, .. } => output::note(&format!(
             "step {step:>6}  stopped by the guard: {reason}; {}",
             checkpoint.as_ref().map_or("no checkpoint was written yet".to_owned(), |c| format!("{c} stands"))
+        )),
+        Event::SetBack { step, spike, until, factor, reason, checkpoint } => output::note(&format!(
+            "step {spike:>6}  {reason}; back to {}, and steps {} to {until} at {factor} of the learning rate",
+            checkpoint.as_deref().unwrap_or("the start of the stage"),
+            step + 1
         )),
         Event::Refitted(r) => output::note(&format!(
             "reward model fitted to {} votes (each as {:.0} pairs): agrees with {} %, before {} %",

@@ -125,6 +125,12 @@ impl Learner {
         &self.training.table
     }
 
+    /// What the gradient of each row is multiplied with, for tests that spoil it.
+    #[cfg(test)]
+    pub(crate) fn row_weights(&self) -> &Tensor {
+        &self.weights
+    }
+
     /// The live parameters, for evaluators and decoders on the same device.
     pub fn params(&self) -> &Weights {
         &self.training.params

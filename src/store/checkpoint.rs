@@ -13,10 +13,10 @@ use std::{
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, Synced, clear_away, open_input, read_limited},
+    fs::{Fs, Kind, Links, ReadSeek, Synced, clear_away, open_input, read_limited},
     lock::RunLock,
     manifest::{CheckpointId, FileInfo, MANIFEST, Manifest, is_inside},
-    names::{Scratch, is_scratch, is_stage},
+    names::{Scratch, is_stage},
     safetensors::{TensorFile, TensorRef, read_tensors, tensors_len, write_tensors},
 };
 
@@ -128,8 +128,8 @@ pub struct Found<T> {
 /// The checkpoints of a run, for reading. Needs no lock.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
-    disk: Arc<dyn Fs>,
-    dir: PathBuf,
+    pub(super) disk: Arc<dyn Fs>,
+    pub(super) dir: PathBuf,
 }
 
 impl Checkpoints {
@@ -146,7 +146,7 @@ impl Checkpoints {
         };
         // A link may point anywhere and is none of ours.
         let folders = entries.iter().filter(|entry| entry.kind == Kind::Dir);
-        let mut ids: Vec<_> = folders.filter_map(|entry| CheckpointId::parse(&entry.name)).collect();
+        let mut ids: Vec<_> = folders.filter_map(|entry| CheckpointId::parse(entry.text())).collect();
         ids.sort();
         Ok(ids)
     }
@@ -163,14 +163,7 @@ impl Checkpoints {
         for (name, info) in &manifest.files {
             check_file(&*self.disk, &path, name, info, Links::Refuse)?;
         }
-        Ok(Checkpoint {
-            id: id.clone(),
-            path,
-            serial: manifest.serial,
-            files: manifest.files,
-            digest: manifest.digest,
-            disk: Arc::clone(&self.disk),
-        })
+        Ok(self.checkpoint(id, path, manifest))
     }
 
     /// The newest checkpoint of a stage (or, without one, the one saved last) whose bytes are all as saved.
@@ -197,9 +190,31 @@ impl Checkpoints {
         Ok(Found { found: None, skipped })
     }
 
+    /// Whether a checkpoint is what its manifest says as far as that shows without reading it all: the manifest is of
+    /// a known format, and every file is there with its length.
+    pub(super) fn look(&self, id: &CheckpointId) -> Result<Checkpoint, StoreError> {
+        let path = self.path(id);
+        let manifest = Manifest::read(&*self.disk, &path, id)?;
+        for (name, info) in &manifest.files {
+            open_of_length(&*self.disk, &path, name, info, Links::Refuse)?;
+        }
+        Ok(self.checkpoint(id, path, manifest))
+    }
+
+    fn checkpoint(&self, id: &CheckpointId, path: PathBuf, manifest: Manifest) -> Checkpoint {
+        Checkpoint {
+            id: id.clone(),
+            path,
+            serial: manifest.serial,
+            files: manifest.files,
+            digest: manifest.digest,
+            disk: Arc::clone(&self.disk),
+        }
+    }
+
     /// Candidates. Within a stage the step orders them; across stages the count of saves does, and one whose
     /// manifest cannot be read stands first, to be reported.
-    fn newest_first(&self, stage: Option<&str>) -> Result<Vec<CheckpointId>, StoreError> {
+    pub(super) fn newest_first(&self, stage: Option<&str>) -> Result<Vec<CheckpointId>, StoreError> {
         let mut ids = self.list()?;
         if let Some(stage) = stage {
             ids.retain(|id| id.stage == stage);
@@ -223,6 +238,26 @@ impl Checkpoints {
     }
 }
 
+/// Opens a file of a checkpoint that has the length in the manifest.
+fn open_of_length(
+    disk: &dyn Fs,
+    dir: &Path,
+    name: &str,
+    info: &FileInfo,
+    links: Links,
+) -> Result<Box<dyn ReadSeek>, StoreError> {
+    let (reader, len) = match open_input(disk, &dir.join(name), links) {
+        Err(StoreError::Input { what, .. }) => return Err(StoreError::damaged(dir, format!("{name}: {what}"))),
+        opened => opened?,
+    };
+    // The length first: it costs nothing, and says more than a hash.
+    if len != info.bytes {
+        let what = format!("{name} has {len} bytes, and {} were saved", info.bytes);
+        return Err(StoreError::damaged(dir, what));
+    }
+    Ok(reader)
+}
+
 /// Compares one file with what the manifest says of it.
 pub(super) fn check_file(
     disk: &dyn Fs,
@@ -232,15 +267,8 @@ pub(super) fn check_file(
     links: Links,
 ) -> Result<(), StoreError> {
     let path = dir.join(name);
-    let (mut reader, len) = match open_input(disk, &path, links) {
-        Err(StoreError::Input { what, .. }) => return Err(StoreError::damaged(dir, format!("{name}: {what}"))),
-        opened => opened?,
-    };
-    // The length first: it costs nothing, and says more than a hash.
-    if len != info.bytes {
-        let what = format!("{name} has {len} bytes, and {} were saved", info.bytes);
-        return Err(StoreError::damaged(dir, what));
-    }
+    let mut reader = open_of_length(disk, dir, name, info, links)?;
+    let len = info.bytes;
     let mut hasher = blake3::Hasher::new();
     let mut chunk = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK)).max(1)];
     loop {
@@ -270,7 +298,7 @@ pub struct Saved {
 /// thread.
 #[derive(Clone, Debug)]
 pub struct Saver {
-    checkpoints: Checkpoints,
+    pub(super) checkpoints: Checkpoints,
     _lock: Arc<RunLock>,
 }
 
@@ -294,7 +322,12 @@ impl Saver {
         check_names(&target, &files)?;
         let mut serial = 1;
         for other in self.checkpoints.list()? {
-            serial = serial.max(self.checkpoints.serial(&other)?.unwrap_or(0).saturating_add(1));
+            // One that is damaged or not ours to read orders nothing and prevents no save.
+            let known = match self.checkpoints.serial(&other) {
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => None,
+                known => known?,
+            };
+            serial = serial.max(known.unwrap_or(0).saturating_add(1));
         }
         // The manifest is small beside the reserve; the rest is counted to the byte.
         let need = files.iter().fold(RESERVE, |sum, file| sum.saturating_add(file.bytes));
@@ -385,64 +418,6 @@ impl Saver {
         durable &= disk.sync_dir(hidden).at("sync the folder", hidden)? == Synced::Yes;
         Ok((manifest, durable))
     }
-
-    /// Keeps the last `keep` checkpoints of a stage and the pinned ones, removes the others and returns their
-    /// ids. At least one stays, and never fewer than one that verifies: that is read back before anything is
-    /// removed.
-    pub fn retain(&self, stage: &str, keep: usize, pinned: &[CheckpointId]) -> Result<Vec<CheckpointId>, StoreError> {
-        let Checkpoints { disk, dir } = &self.checkpoints;
-        let mut ids = self.checkpoints.newest_first(Some(stage))?;
-        let rest = ids.split_off(keep.max(1).min(ids.len()));
-        let (kept, mut old): (Vec<_>, Vec<_>) = rest.into_iter().partition(|id| pinned.contains(id));
-        ids.extend(kept);
-        if old.is_empty() {
-            return Ok(Vec::new());
-        }
-        if !self.any_verifies(&ids)? {
-            // Nothing that stays is good, so the newest good one that would go stays too.
-            for at in 0..old.len() {
-                if self.any_verifies(&old[at..=at])? {
-                    old.remove(at);
-                    break;
-                }
-            }
-        }
-        // Oldest first: a crash on the way leaves the newer ones.
-        old.reverse();
-        for id in &old {
-            // The name goes before the bytes, and for good, so that no half-removed checkpoint bears it.
-            let away = dir.join(Scratch::Removing.name(&id.to_string()));
-            disk.rename(&self.checkpoints.path(id), &away).at("withdraw", &away)?;
-            disk.sync_dir(dir).at("sync the folder", dir)?;
-            clear_away(&**disk, &away, Kind::Dir)?;
-        }
-        Ok(old)
-    }
-
-    fn any_verifies(&self, ids: &[CheckpointId]) -> Result<bool, StoreError> {
-        for id in ids {
-            match self.checkpoints.verify(id) {
-                Ok(_) => return Ok(true),
-                Err(error) if error.is_about_the_bytes() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
-    }
-}
-
-/// Removes what a killed process left half-made or half-removed in `dir`; only names that danlu makes.
-/// Returns them.
-pub(crate) fn sweep(disk: &dyn Fs, dir: &Path) -> Result<Vec<String>, StoreError> {
-    let mut swept = Vec::new();
-    for entry in disk.list(dir).at("list", dir)? {
-        // danlu makes no links; one of this name is somebody's, and stays.
-        if is_scratch(&entry.name) && matches!(entry.kind, Kind::Dir | Kind::File) {
-            clear_away(disk, &dir.join(&entry.name), entry.kind)?;
-            swept.push(entry.name);
-        }
-    }
-    Ok(swept)
 }
 
 /// Names that stay inside the checkpoint, each once, also on a disk that does not tell cases apart.

@@ -25,6 +25,14 @@ pub enum StoreError {
         /// Which file, and how it differs.
         what: String,
     },
+    /// A newer danlu wrote it. It is not damaged: it is never removed, and not trained past.
+    #[error("{path:?}: {what}")]
+    Newer {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// Which format was found, which ones are read, what to do.
+        what: String,
+    },
     /// Another process owns the run.
     #[error("the run {dir:?} is in use by {}; wait until it ends, or choose another run with --run", holder(*pid))]
     Locked {
@@ -86,6 +94,11 @@ impl StoreError {
         Self::Input { path: path.into(), what: what.into() }
     }
 
+    /// A checkpoint that a newer danlu wrote.
+    pub(crate) fn newer(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Self::Newer { path: path.into(), what: what.into() }
+    }
+
     /// A checkpoint that does not verify.
     pub(crate) fn damaged(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
         Self::Damaged { path: path.into(), what: what.into() }
@@ -94,7 +107,7 @@ impl StoreError {
     /// The exit code of a process that ends with this error: 1 the disk, 2 bad input, 3 locked, 4 no memory.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Input { .. } | Self::Damaged { .. } => 2,
+            Self::Input { .. } | Self::Damaged { .. } | Self::Newer { .. } => 2,
             Self::Locked { .. } => 3,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::OutOfMemory => 4,
             Self::NoRoom { .. } | Self::Io { .. } => 1,
@@ -112,11 +125,16 @@ impl StoreError {
         }
     }
 
-    /// Whether the bytes themselves are bad, so that an older checkpoint may serve instead. A refusal of the
+    /// Whether a newer danlu wrote it.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Newer { .. })
+    }
+
+    /// Whether the bytes themselves cannot be used, so that an older checkpoint may serve instead. A refusal of the
     /// system (permissions, too many open files) is not: falling back then would lose good work.
     pub(crate) fn is_about_the_bytes(&self) -> bool {
         match self {
-            Self::Input { .. } | Self::Damaged { .. } => true,
+            Self::Input { .. } | Self::Damaged { .. } | Self::Newer { .. } => true,
             // EIO is what a dying sector says.
             Self::Io { source, .. } => {
                 source.raw_os_error() == Some(EIO)

@@ -605,12 +605,12 @@ impl Fs for FaultFs {
         let names = state.disk.dir(path)?.clone();
         let entry = |(name, number): (String, usize)| match &state.disk.nodes[number] {
             Node::File { live, written, .. } => Entry {
-                name,
+                name: name.into(),
                 kind: Kind::File,
                 len: live.len() as u64,
                 modified: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(*written)),
             },
-            Node::Dir { .. } => Entry { name, kind: Kind::Dir, len: 0, modified: None },
+            Node::Dir { .. } => Entry { name: name.into(), kind: Kind::Dir, len: 0, modified: None },
         };
         Ok(names.into_iter().map(entry).collect())
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::fs::Fs;
+use super::fs::{Entry, Fs};
 
 /// What a pointer of Git LFS is told as.
 pub const LFS_POINTER: &str = "it is a pointer of Git LFS and the file itself is missing: fetch it with git lfs pull (git lfs install comes first), or download it again";
@@ -45,7 +45,7 @@ pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {
             _ => None,
         };
     };
-    let named = |wanted: &dyn Fn(&str) -> bool| entries.iter().map(|e| e.name.as_str()).find(|name| wanted(name));
+    let named = |wanted: &dyn Fn(&str) -> bool| entries.iter().map(Entry::text).find(|name| wanted(name));
     let ends = |kinds: &'static [&'static str]| {
         move |name: &str| extension(Path::new(name)).is_some_and(|e| kinds.contains(&e.as_str()))
     };

@@ -5,6 +5,7 @@
 //! followed when writing or removing; only regular files are opened; folders are made 0700, files 0600.
 
 use std::{
+    ffi::OsString,
     fmt::Debug,
     fs::{self, File, FileType, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
@@ -62,14 +63,21 @@ pub enum Kind {
 /// One name in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The name. Names that are not UTF-8 are left out of listings: none of ours is such.
-    pub name: String,
+    /// The name, which need not be UTF-8.
+    pub name: OsString,
     /// What it is.
     pub kind: Kind,
     /// Bytes, of a file.
     pub len: u64,
     /// When it was last written, where the system says so.
     pub modified: Option<SystemTime>,
+}
+
+impl Entry {
+    /// The name as text; empty where it is not UTF-8, which no name of ours is.
+    pub fn text(&self) -> &str {
+        self.name.to_str().unwrap_or_default()
+    }
 }
 
 /// The answer to [`Fs::lock`].
@@ -241,7 +249,6 @@ impl Fs for RealFs {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
             // Of the link itself, not of what it points to.
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
@@ -250,7 +257,7 @@ impl Fs for RealFs {
                 Err(e) => return Err(e),
             };
             entries.push(Entry {
-                name,
+                name: entry.file_name(),
                 kind: kind_of(metadata.file_type()),
                 len: metadata.len(),
                 modified: metadata.modified().ok(),
@@ -332,12 +339,16 @@ pub(crate) fn ensure_dirs(disk: &dyn Fs, path: &Path) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Removes a file, or a folder and all in it. Links inside are removed, not followed.
+/// Removes a file, or a folder and all in it. Links inside are removed, not followed. What cannot be removed does not
+/// keep the rest; the first error is returned.
 pub(crate) fn clear_away(disk: &dyn Fs, path: &Path, kind: Kind) -> Result<(), StoreError> {
     if kind == Kind::Dir {
+        let mut first = Ok(());
         for entry in disk.list(path).at("list", path)? {
-            clear_away(disk, &path.join(&entry.name), entry.kind)?;
+            let cleared = clear_away(disk, &path.join(&entry.name), entry.kind);
+            first = first.and(cleared);
         }
+        first?;
     }
     disk.remove(path).at("remove", path)
 }

@@ -246,7 +246,7 @@ impl Log {
         let number =
             |name: &str| name.strip_prefix(&stem)?.strip_prefix('.')?.strip_suffix(".old.jsonl")?.parse::<u64>().ok();
         let entries = self.disk.list(dir).at("list", dir)?;
-        let last = entries.iter().filter_map(|entry| number(&entry.name)).max().unwrap_or(0);
+        let last = entries.iter().filter_map(|entry| number(entry.text())).max().unwrap_or(0);
         Ok(dir.join(format!("{stem}.{}.old.jsonl", last.saturating_add(1))))
     }
 

@@ -84,7 +84,7 @@ pub(crate) struct Manifest {
 /// The one field that every version of the manifest has.
 #[derive(Deserialize)]
 struct Format {
-    format: u32,
+    format: u64,
 }
 
 impl Manifest {
@@ -135,12 +135,12 @@ impl Manifest {
         let damaged = |what: String| StoreError::damaged(dir, what);
         // The version first: the fields of a later one are not ours to judge.
         if let Ok(Format { format }) = serde_json::from_slice(bytes)
-            && format > FORMAT
+            && format > u64::from(FORMAT)
         {
             let what = format!(
                 "{MANIFEST} has format {format}, and this danlu reads up to {FORMAT}; it was written by a newer danlu, update this one"
             );
-            return Err(StoreError::input(dir, what));
+            return Err(StoreError::newer(dir, what));
         }
         let manifest: Self =
             serde_json::from_slice(bytes).map_err(|e| damaged(format!("{MANIFEST} is not what was written: {e}")))?;

@@ -19,6 +19,7 @@ mod log;
 mod manifest;
 mod names;
 mod prepared;
+mod retention;
 mod run;
 mod safetensors;
 mod watch;
@@ -35,6 +36,7 @@ pub use log::{Log, Tail, each_record, read_from};
 pub use manifest::{CheckpointId, FileInfo, MANIFEST};
 pub use names::{MAX_NAME, is_plain, is_prepared, is_stage, refuse_name};
 pub use prepared::{Draft, Preparer};
+pub use retention::{Keep, Retained};
 pub use run::{Run, RunView, newest_run, next_run_name};
 pub(crate) use safetensors::zeros;
 pub use safetensors::{

@@ -65,8 +65,8 @@ impl Preparer {
     pub fn clear(&self, wanted: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let (dir, disk) = (self.view.data_dir(), self.view.disk());
         for entry in disk.list(&dir).at("list", &dir)? {
-            let ours = is_prepared(&entry.name) && matches!(entry.kind, Kind::Dir | Kind::File);
-            if ours && !wanted(&entry.name) {
+            let ours = is_prepared(entry.text()) && matches!(entry.kind, Kind::Dir | Kind::File);
+            if ours && !wanted(entry.text()) {
                 clear_away(&**disk, &dir.join(&entry.name), entry.kind)?;
             }
         }

@@ -8,13 +8,14 @@ use std::{
 };
 
 use super::{
-    checkpoint::{Checkpoints, Saver, sweep},
+    checkpoint::{Checkpoints, Saver},
     error::{At, StoreError},
     fs::{Fs, Kind, Links, ensure_dirs, read_limited, write_atomically},
     lock::RunLock,
     log::Log,
     names::{LONGEST, Scratch, is_listed, is_scratch, refuse_name},
     prepared::Preparer,
+    retention::{Swept, sweep},
 };
 
 /// The configuration's file name.
@@ -26,7 +27,8 @@ const FOLDERS: [&str; 2] = ["checkpoints", "data"];
 /// The folder for what a run is judged by, made when there is something.
 const REPORT: &str = "report";
 /// Files of a run whose writing shows that it was used.
-const FILES: [&str; 6] = [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl", "edits.jsonl"];
+const FILES: [&str; 7] =
+    [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl", "edits.jsonl", "rollbacks.jsonl"];
 
 /// A run that is looked at: needs no lock, changes nothing.
 #[derive(Clone, Debug)]
@@ -109,6 +111,11 @@ impl RunView {
         self.dir.join("edits.jsonl")
     }
 
+    /// Where it stands when a stage was set back.
+    pub fn rollbacks_path(&self) -> PathBuf {
+        self.dir.join("rollbacks.jsonl")
+    }
+
     /// Where the marks of texts that are wanted, or not, lie.
     pub fn marks_path(&self) -> PathBuf {
         self.data_dir().join("marks.jsonl")
@@ -126,7 +133,7 @@ impl RunView {
 pub struct Run {
     view: RunView,
     lock: Arc<RunLock>,
-    swept: Vec<String>,
+    swept: Swept,
 }
 
 impl Run {
@@ -193,7 +200,7 @@ impl Run {
                 let entries = listed.at("list", dir)?;
                 let ours =
                     |name: &str| FILES.contains(&name) || FOLDERS.contains(&name) || name == REPORT || is_scratch(name);
-                let Some(other) = entries.iter().find(|entry| !ours(&entry.name)) else { return Ok(()) };
+                let Some(other) = entries.iter().find(|entry| !ours(entry.text())) else { return Ok(()) };
                 let what = format!(
                     "the folder holds {:?} and no run.toml, so it is not a run; choose an empty or a new folder",
                     other.name
@@ -206,7 +213,8 @@ impl Run {
     /// Takes the lock and brings the folder in order.
     fn own(disk: Arc<dyn Fs>, dir: &Path, config: Option<&str>) -> Result<Self, StoreError> {
         let lock = Arc::new(RunLock::take(&*disk, dir)?);
-        let mut swept = sweep(&*disk, dir)?;
+        let mut swept = Swept::default();
+        sweep(&*disk, dir, &mut swept);
         for name in FOLDERS {
             let path = dir.join(name);
             match disk.kind(&path).at("look at", &path)? {
@@ -220,10 +228,10 @@ impl Run {
             }
         }
         for name in FOLDERS {
-            swept.extend(sweep(&*disk, &dir.join(name))?);
+            sweep(&*disk, &dir.join(name), &mut swept);
         }
         if disk.kind(&dir.join(REPORT)).at("look at", dir)? == Some(Kind::Dir) {
-            swept.extend(sweep(&*disk, &dir.join(REPORT))?);
+            sweep(&*disk, &dir.join(REPORT), &mut swept);
         }
         let view = RunView { disk, dir: dir.to_owned() };
         let run = Self { view, lock, swept };
@@ -246,7 +254,12 @@ impl Run {
 
     /// Left-overs of a killed process that were removed when the run was opened.
     pub fn swept(&self) -> &[String] {
-        &self.swept
+        &self.swept.removed
+    }
+
+    /// Why left-overs could not be removed. They take room and do no other harm.
+    pub fn unswept(&self) -> &[StoreError] {
+        &self.swept.left
     }
 
     /// The right to save checkpoints, for the writer thread.
@@ -326,6 +339,11 @@ impl Run {
         Log::open(Arc::clone(&self.view.disk), &self.view.edits_path())
     }
 
+    /// Opens rollbacks.jsonl for appending.
+    pub fn rollbacks(&self) -> Result<Log, StoreError> {
+        Log::open(Arc::clone(&self.view.disk), &self.view.rollbacks_path())
+    }
+
     /// Opens preferences.jsonl for appending.
     pub fn preferences(&self) -> Result<Log, StoreError> {
         Log::open(Arc::clone(&self.view.disk), &self.view.preferences_path())
@@ -359,7 +377,7 @@ pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreEr
         if !entries.iter().any(|entry| entry.name == CONFIG && entry.kind == Kind::File) {
             continue;
         }
-        let files = entries.iter().filter(|entry| FILES.contains(&entry.name.as_str()));
+        let files = entries.iter().filter(|entry| FILES.contains(&entry.text()));
         let used = files.filter_map(|entry| entry.modified).max().unwrap_or(SystemTime::UNIX_EPOCH);
         newest = newest.max(Some((used, run)));
     }
@@ -372,7 +390,7 @@ pub fn next_run_name(disk: &dyn Fs, runs: &Path) -> Result<String, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         listed => listed.at("list", runs)?,
     };
-    let numbers = entries.iter().filter_map(|entry| entry.name.strip_prefix("run-")?.parse::<u64>().ok());
+    let numbers = entries.iter().filter_map(|entry| entry.text().strip_prefix("run-")?.parse::<u64>().ok());
     Ok(format!("run-{:04}", numbers.max().unwrap_or(0).saturating_add(1)))
 }
 
@@ -381,7 +399,7 @@ fn list_runs(disk: &dyn Fs, runs: &Path) -> Result<Vec<String>, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => {
             let folders = listed.at("list", runs)?.into_iter().filter(|entry| entry.kind == Kind::Dir);
-            Ok(folders.map(|entry| entry.name).filter(|name| is_listed(name)).collect())
+            Ok(folders.map(|entry| entry.text().to_owned()).filter(|name| is_listed(name)).collect())
         }
     }
 }

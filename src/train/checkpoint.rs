@@ -11,7 +11,7 @@ use crate::{
     compute::ops::{CONTROL, CONTROL_F32},
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
-    store::{Checkpoint, CheckpointId, NewFile, Saved, Saver, StoreError, TensorRef},
+    store::{Checkpoint, CheckpointId, Keep, NewFile, Saved, Saver, StoreError, TensorFile, TensorRef},
 };
 
 /// Version of state.json, in f32.
@@ -256,22 +256,137 @@ impl Beside {
     }
 }
 
-/// Saves a stage's checkpoint, and removes those beyond the newest `keep` and the pinned ones.
+/// Checkpoints of a stage that stay, however many there are.
+pub(super) const KEEP: usize = 3;
+
+/// Which older checkpoints of a stage stay beside the newest [`KEEP`] and the newest that loads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stay {
+    /// Those that other stages started from.
+    pub pinned: Vec<CheckpointId>,
+    /// The newest from before this step: there a number was not finite, or the loss jumped.
+    pub before: Option<u64>,
+}
+
+/// What a save came to.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub saved: Saved,
+    /// Why older checkpoints are not removed.
+    pub left: Vec<String>,
+}
+
+/// What of a model about to be saved is not finite.
+fn non_finite(parts: &[Part]) -> Option<String> {
+    parts.iter().find_map(|part| {
+        let [params, m, v, control] = &part.slabs;
+        let slabs = [("", params), ("exp_avg.", m), ("exp_avg_sq.", v)];
+        let bad = |slab: &[f32]| slab.iter().filter(|x| !x.is_finite()).count();
+        let found = slabs.iter().find_map(|(prefix, slab)| {
+            // The whole first: its tensors are looked through only where there is something to find.
+            let all = bad(slab);
+            let first = part.table.tensors.iter().find(|t| all > 0 && bad(part.table.slice(slab, t)) > 0)?;
+            Some(format!("{all} numbers are not finite, {}{prefix}{} among them", part.folder, first.name))
+        });
+        found.or_else(|| {
+            let what = || format!("{}: the optimiser's control block is not finite: {control:?}", part.folder);
+            (!is_sound(control)).then(what)
+        })
+    })
+}
+
+/// Whether the words of a control block that the next step reads are finite. The others are the last step's norm, factor,
+/// flag and loss; a step that only lowered the loss scale of f16 leaves an infinite norm there.
+fn is_sound(control: &[f32]) -> bool {
+    let of_last_step = [0, 1, 2, 6];
+    control.iter().enumerate().all(|(i, x)| x.is_finite() || of_last_step.contains(&i))
+}
+
+/// Whether the tensors of a file are finite, as far as training continues from them.
+fn require_finite(file: &mut TensorFile) -> Result<(), StoreError> {
+    if file.tensors.get("control").is_some_and(|t| is_sound(&t.data)) {
+        file.non_finite.retain(|n| n.name != "control");
+    }
+    file.require_finite()
+}
+
+/// Reads the state of a checkpoint.
+pub(super) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
+    /// What every version of the file has.
+    #[derive(Deserialize)]
+    struct Version {
+        format: u64,
+        danlu: String,
+    }
+    let wrong = |what: String| StoreError::Input { path: checkpoint.path.clone(), what };
+    let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
+    // The version first: the fields of a later one are not ours to judge.
+    if let Ok(Version { format, danlu }) = serde_json::from_slice(&bytes)
+        && format > u64::from(LOSS_SCALE_FORMAT)
+    {
+        let what = format!(
+            "state.json has format {format}, and this danlu reads up to {LOSS_SCALE_FORMAT}; use danlu {danlu}"
+        );
+        return Err(StoreError::Newer { path: checkpoint.path.clone(), what });
+    }
+    let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
+    if ![FORMAT, LOSS_SCALE_FORMAT].contains(&state.format) {
+        return Err(wrong(format!(
+            "state.json has format {}, and this danlu reads {FORMAT} and {LOSS_SCALE_FORMAT}",
+            state.format
+        )));
+    }
+    state.check(&checkpoint.id).map_err(|what| wrong(format!("state.json: {what}")))?;
+    Ok(state)
+}
+
+/// Whether a verified checkpoint of any stage can be loaded: its state is read, its tensors are finite.
+pub(super) fn sound(checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    read_state(checkpoint)?;
+    let tensors = checkpoint.files.keys().filter(|name| name.ends_with(".safetensors"));
+    tensors.into_iter().try_for_each(|name| require_finite(&mut checkpoint.tensors(name)?))
+}
+
+/// Whether the weights of a verified checkpoint can be used: its state is of a known format, and they are finite.
+pub fn opens(checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    read_state(checkpoint)?;
+    checkpoint.tensors("model.safetensors")?.require_finite()
+}
+
+/// Saves a stage's checkpoint, unless a number of it is not finite, then removes those that it makes superfluous. What cannot be removed fails no save.
 pub(super) fn save(
     saver: &Saver,
     parts: Vec<Part>,
     model: &ModelConfig,
     tokenizer: &Tokenizer,
     state: &State,
-    keep: usize,
-    pinned: &[CheckpointId],
-) -> Result<Saved, StoreError> {
+    stay: &Stay,
+) -> Result<Written, TrainError> {
+    if let Some(what) = non_finite(&parts) {
+        return Err(TrainError::NotFinite(what));
+    }
     let parts: Vec<_> = parts.into_iter().map(|part| (Beside::new(&part), part)).collect();
     let parts: Vec<_> = parts.into_iter().map(|(beside, part)| (part, beside)).collect();
     let files = files(&parts, model, tokenizer, state)?;
     let saved = saver.save(&state.stage, state.step, files)?;
-    saver.retain(&state.stage, keep, pinned)?;
-    Ok(saved)
+    // The copies on the host make room for what is read back.
+    drop(parts);
+    let own = &saved.checkpoint.id;
+    let keep = Keep {
+        newest: KEEP,
+        pinned: &stay.pinned,
+        before: stay.before,
+        // What was written a moment ago was looked through before.
+        loads: &|c| if c.id == *own { Ok(()) } else { sound(c) },
+        known: &|c| read_state(c).map(drop),
+    };
+    let left = match saver.retain(&state.stage, &keep) {
+        Ok(retained) => {
+            retained.left.iter().map(|s| format!("checkpoint {} is not removed: {}", s.id, s.error)).collect()
+        }
+        Err(error) => vec![format!("older checkpoints were not looked through: {error}")],
+    };
+    Ok(Written { saved, left })
 }
 
 /// Reads a verified checkpoint of a language model back. Errors about the bytes let the caller pass to an
@@ -287,16 +402,7 @@ pub fn load_as(
     table: &ParamTable,
     head: Head,
 ) -> Result<(State, Slabs), StoreError> {
-    let wrong = |what: String| StoreError::Input { path: checkpoint.path.clone(), what };
-    let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
-    let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
-    if ![FORMAT, LOSS_SCALE_FORMAT].contains(&state.format) {
-        return Err(wrong(format!(
-            "state.json has format {}, this danlu reads {FORMAT} and {LOSS_SCALE_FORMAT}; use the danlu {} that wrote it",
-            state.format, state.danlu
-        )));
-    }
-    state.check(&checkpoint.id).map_err(|what| wrong(format!("state.json: {what}")))?;
+    let state = read_state(checkpoint)?;
     Ok((state, load_part(checkpoint, "", config, table, head)?))
 }
 
@@ -334,6 +440,7 @@ pub fn load_part(
     let bad = |e: TrainError| wrong(e.to_string());
     let params = model_folder::fill(table, &mut model, "").map_err(bad)?;
     let mut optimizer = checkpoint.tensors(&format!("{folder}optimizer.safetensors"))?;
+    require_finite(&mut optimizer)?;
     let m = model_folder::fill(table, &mut optimizer, "exp_avg.").map_err(bad)?;
     let v = model_folder::fill(table, &mut optimizer, "exp_avg_sq.").map_err(bad)?;
     // Without a loss scale, and with one.

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::{
-    checkpoint::{self, State},
+    checkpoint::{self, State, Stay},
     error::TrainError,
     event::{Refit, StepReport},
     lines, model_folder,
@@ -15,11 +15,7 @@ use super::{
     reward_model::RewardModel,
     votes::{self, Vote},
 };
-use crate::{
-    data::Tokenizer,
-    nn::StepOutcome,
-    store::{CheckpointId, Log, StoreError},
-};
+use crate::{data::Tokenizer, nn::StepOutcome, store::Log};
 
 /// The stage whose checkpoints it has.
 pub(super) const STAGE: &str = "reward";
@@ -132,12 +128,11 @@ impl Critic {
         o: &mut Opening<'_>,
         tokenizer: &Tokenizer,
         log: &mut Log,
-        keep: usize,
-        pinned: &[CheckpointId],
+        stay: &Stay,
     ) -> Result<Refit, TrainError> {
         self.teach(o, tokenizer)?;
         let (state, slabs) = (self.state.clone(), self.model.slabs(o.device)?);
-        let result = self.fit(o, tokenizer, log, keep, pinned);
+        let result = self.fit(o, tokenizer, log, stay);
         if result.is_err() {
             // As it stands on disk: the next fit takes the same steps.
             self.state = state;
@@ -151,8 +146,7 @@ impl Critic {
         o: &mut Opening<'_>,
         tokenizer: &Tokenizer,
         log: &mut Log,
-        keep: usize,
-        pinned: &[CheckpointId],
+        stay: &Stay,
     ) -> Result<Refit, TrainError> {
         let (model, first) = (&mut self.model, self.state.step as usize);
         // What a fit that was killed has logged.
@@ -172,7 +166,6 @@ impl Critic {
             };
             let outcome = StepOutcome::from_control(&control);
             self.state.total_tokens += submitted.tokens as u64;
-            self.state.skipped_steps += u64::from(!outcome.applied && !outcome.lowered);
             let (seconds, all) = (begun.elapsed().as_secs_f64(), model.tokens().max(1));
             let report = StepReport {
                 step: step + 1,
@@ -188,6 +181,13 @@ impl Critic {
                 extra: submitted.extra.into_iter().map(|(name, value)| (name.into(), value)).collect(),
             };
             log.append(&lines::step(STAGE, &report))?;
+            if !outcome.applied && !outcome.lowered {
+                let (loss, norm) = (outcome.loss, outcome.grad_norm);
+                return Err(TrainError::Work(format!(
+                    "step {} of the fit has loss {loss} and gradient norm {norm}; the reward model stays as it was",
+                    step + 1
+                )));
+            }
         }
         self.state.step = span.end();
         let told = before.told(model, o.device, self.state.step as usize, String::new())?;
@@ -195,9 +195,9 @@ impl Critic {
         model.note(&mut self.state);
         log.sync()?;
         let (saver, config) = (o.run.saver(), model.model.clone());
-        let saved = checkpoint::save(&saver, vec![part], &config, tokenizer, &self.state, keep, pinned)
-            .map_err(|e: StoreError| TrainError::from(e))?;
-        self.name = saved.checkpoint.id.to_string();
+        let written = checkpoint::save(&saver, vec![part], &config, tokenizer, &self.state, stay)?;
+        o.notes.extend(written.left);
+        self.name = written.saved.checkpoint.id.to_string();
         Ok(Refit { checkpoint: self.name.clone(), ..told })
     }
 }

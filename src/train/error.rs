@@ -27,6 +27,9 @@ pub enum TrainError {
     /// A signal came while text was prepared.
     #[error("stopped while the text was prepared; nothing was changed")]
     Stopped,
+    /// The weights or the optimiser's moments hold a number that is not finite: they are not saved.
+    #[error("not saved: {0}; lower learning_rate or max_grad_norm, and start again: the newest checkpoint is kept")]
+    NotFinite(String),
     /// The work itself failed.
     #[error("{0}")]
     Work(String),
@@ -46,7 +49,7 @@ impl TrainError {
             TrainError::Compute(_) => 4,
             TrainError::Store(e) => e.exit_code(),
             TrainError::Stopped => 0,
-            TrainError::Work(_) => 1,
+            TrainError::NotFinite(_) | TrainError::Work(_) => 1,
         }
     }
 }

@@ -66,9 +66,13 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
             "lamps",
             json!({"step": step, "lamps": lamps.iter().map(|l| json!({"name": l.name, "value": l.value, "bound": l.bound, "holds": l.holds()})).collect::<Vec<_>>()}),
         ),
-        Event::Guarded { step, reason, checkpoint } => {
-            ("guarded", json!({"step": step, "reason": reason, "checkpoint": checkpoint}))
+        Event::Guarded { step, reason, checkpoint, may_go_on } => {
+            ("guarded", json!({"step": step, "reason": reason, "checkpoint": checkpoint, "may_go_on": may_go_on}))
         }
+        Event::SetBack { step, spike, until, factor, reason, checkpoint } => (
+            "set_back",
+            json!({"step": step, "spike": spike, "until": until, "factor": factor, "reason": reason, "checkpoint": checkpoint}),
+        ),
         Event::Voted(v) => (
             "voted",
             json!({"pair": v.pair, "choice": v.choice.name(), "scores": v.scores, "agreement": v.tally.agreement, "decided": v.tally.decided}),

@@ -11,6 +11,7 @@ use super::{
     footprint::{Footprint, Wanted, fit},
     lineage, model_folder, notices,
     plan::StagePlan,
+    rollbacks::Chain,
     setup::Setup,
     stage::Stage,
     work::Work,
@@ -20,7 +21,7 @@ use crate::{
     compute::Device,
     data::{History, Tokenizer},
     nn::{ModelConfig, ParamTable, Schedule},
-    store::{Checkpoint, CheckpointId, Run, StoreError},
+    store::{Checkpoint, CheckpointId, Found, Run, StoreError},
 };
 
 /// Largest tokenizer.json that is read from a checkpoint.
@@ -80,6 +81,7 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let mut plan = config.plan(stage)?;
     let mut notes: Vec<String> =
         run.swept().iter().map(|name| format!("{name}, left by a killed save, was removed")).collect();
+    notes.extend(run.unswept().iter().map(|e| format!("what a killed save left is still there and takes room: {e}")));
     if setup.from.is_none()
         && let Some(missing) = lineage::missing_parent(run.view(), stage)?
     {
@@ -169,7 +171,7 @@ impl Opening<'_> {
         read: impl Fn(&Checkpoint) -> Result<(State, Vec<Slabs>), StoreError>,
     ) -> Result<Option<(State, Vec<Slabs>)>, TrainError> {
         let mut taken = None;
-        let found = self.run.view().checkpoints().newest_that(Some(self.stage.name), |c| {
+        let found = self.newest(|c| {
             let state = read(&c)?;
             taken = Some(c);
             Ok(state)
@@ -177,15 +179,7 @@ impl Opening<'_> {
         if let Some(checkpoint) = taken.filter(|_| found.found.is_some()) {
             same_words(&checkpoint, &self.known_tokenizer()?)?;
         }
-        for s in &found.skipped {
-            self.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
-        }
-        if let (None, Some(first)) = (&found.found, found.skipped.first()) {
-            return Err(TrainError::Input(format!(
-                "no checkpoint of this run can be gone on from; the newest, {}: {}",
-                first.id, first.error
-            )));
-        }
+        self.passed_over(&found)?;
         if let Some((state, _)) = &found.found
             && state.seed != self.config.seed
         {
@@ -195,6 +189,45 @@ impl Opening<'_> {
             )));
         }
         Ok(found.found)
+    }
+
+    /// The newest checkpoint of the stage that is read, those left out that a spike has followed.
+    fn newest<T>(&mut self, mut read: impl FnMut(Checkpoint) -> Result<T, StoreError>) -> Result<Found<T>, TrainError> {
+        let chain = Chain::read(self.run.view(), self.stage.name)?;
+        let mut found = self.run.view().checkpoints().newest_that(Some(self.stage.name), |c| {
+            if chain.passes(&c.id) {
+                return Err(StoreError::Input { path: c.path, what: "a spike has followed it".to_owned() });
+            }
+            read(c)
+        })?;
+        let (left, skipped): (Vec<_>, Vec<_>) = found.skipped.into_iter().partition(|s| chain.passes(&s.id));
+        found.skipped = skipped;
+        if let (Some(newest), Some(spike)) = (left.first(), chain.spike()) {
+            let more = if left.len() > 1 { format!(" and {} more", left.len() - 1) } else { String::new() };
+            self.notes.push(format!("checkpoint {}{more}: left out since the spike at step {spike}", newest.id));
+        }
+        Ok(found)
+    }
+
+    /// Notes which checkpoints of the stage were passed over for the one that was found. Where a newer danlu wrote one
+    /// of them, or nothing is left, the stage is not trained: it would repeat or lose work that exists.
+    fn passed_over<T>(&mut self, found: &Found<T>) -> Result<(), TrainError> {
+        if let Some(newer) = found.skipped.iter().find(|s| s.error.is_newer()) {
+            let (stage, id, error) = (self.stage.name, &newer.id, &newer.error);
+            return Err(TrainError::Input(format!(
+                "checkpoint {id} is newer than what {stage} would continue from: {error}; it is kept as it is"
+            )));
+        }
+        for s in &found.skipped {
+            self.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
+        }
+        match (&found.found, found.skipped.first()) {
+            (None, Some(first)) => Err(TrainError::Input(format!(
+                "no checkpoint of this run can be gone on from; the newest, {}: {}",
+                first.id, first.error
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The newest checkpoint of the parent stage, a language model.
@@ -228,16 +261,8 @@ impl Opening<'_> {
         history: History,
     ) -> Result<Resumed, TrainError> {
         let (run, stage) = (self.run, self.stage);
-        let found = run.view().checkpoints().newest_that(Some(stage.name), |c| checkpoint::load(&c, model, table))?;
-        for s in &found.skipped {
-            self.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
-        }
-        if let (None, Some(first)) = (&found.found, found.skipped.first()) {
-            return Err(TrainError::Input(format!(
-                "no checkpoint of this run can be gone on from; the newest, {}: {}",
-                first.id, first.error
-            )));
-        }
+        let found = self.newest(|c| checkpoint::load(&c, model, table))?;
+        self.passed_over(&found)?;
         if let Some((state, slabs)) = found.found {
             if state.seed != self.config.seed {
                 return Err(TrainError::Input(format!(

@@ -161,6 +161,7 @@ pub fn guarded(step: usize) -> Event {
         reason: "the answers become one: distinct-2 is 0.112, at the start 0.490 (3 updates in a row out of bounds)"
             .to_owned(),
         checkpoint: Some("ppo-00000005".to_owned()),
+        may_go_on: false,
     }
 }
 

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigIssue, wrong};
+use super::{
+    ConfigIssue,
+    numbers::{LARGEST, amount, positive},
+    wrong,
+};
 use crate::{
     data::MOST_TOKENS,
     train::policy::{GENERATIONS, LossType, MINI_BATCHES, RESPONSE_LENGTH, ROLLOUTS},
@@ -87,7 +91,7 @@ table! {
 }
 
 table! {
-    /// `[guard]`: when PPO, GRPO and DPO are stopped, see `GuardPlan`.
+    /// `[guard]`: when PPO, GRPO and DPO are stopped, see `GuardPlan`; and when any stage is, see `SpikePlan`.
     GuardOverrides {
         enabled: bool,
         distinct2: f64,
@@ -96,6 +100,12 @@ table! {
         length: f64,
         kl: f64,
         patience: usize,
+        spikes: bool,
+        spike_loss: f64,
+        spike_deviations: f64,
+        spike_grad_norm: f64,
+        spike_patience: usize,
+        rollbacks: usize,
     }
 }
 
@@ -109,13 +119,12 @@ fn counts(table: &str, all: &[(&str, Option<usize>)]) -> Result<(), ConfigIssue>
 
 /// All of these are numbers from 0 up, and at most so much.
 fn amounts(table: &str, all: &[(&str, Option<f64>, f64)]) -> Result<(), ConfigIssue> {
-    for (name, value, most) in all {
-        if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0 && v <= most)) {
-            let upto = if most.is_finite() { format!("0 to {most}") } else { "0 or more".to_owned() };
-            return wrong(format!("{table}.{name} is {v}; expected {upto}"));
-        }
-    }
-    Ok(())
+    all.iter().try_for_each(|(name, value, most)| amount(&format!("{table}.{name}"), *value, *most))
+}
+
+/// None of these may be 0, whether it divides by it or would learn nothing.
+fn above_zero(table: &str, all: &[(&str, Option<f64>)]) -> Result<(), ConfigIssue> {
+    all.iter().try_for_each(|(name, value)| positive(&format!("{table}.{name}"), *value))
 }
 
 fn single(v: Option<f32>) -> Option<f64> {
@@ -132,7 +141,7 @@ fn fits(table: &str, answers: usize, tokens: usize) -> Result<(), ConfigIssue> {
     Ok(())
 }
 
-const ANY: f64 = f64::INFINITY;
+const ANY: f64 = LARGEST;
 
 impl PpoOverrides {
     pub(super) fn check(&self) -> Result<(), ConfigIssue> {
@@ -154,6 +163,7 @@ impl PpoOverrides {
         if self.max_approx_kl == Some(0.0) {
             return wrong("ppo.max_approx_kl is 0; expected more than 0; a large one goes over all minibatches");
         }
+        above_zero("ppo", &[("cliprange", single(self.cliprange)), ("cliprange_value", single(self.cliprange_value))])?;
         amounts(
             "ppo",
             &[
@@ -200,6 +210,7 @@ impl GrpoOverrides {
                 "grpo.rollouts {answers} and num_generations {each}: expected 2 generations or more, and rollouts a multiple of them"
             ));
         }
+        above_zero("grpo", &[("epsilon", single(self.epsilon)), ("epsilon_high", single(self.epsilon_high))])?;
         amounts(
             "grpo",
             &[
@@ -226,6 +237,9 @@ impl DpoOverrides {
         if self.beta == Some(0.0) {
             return wrong("dpo.beta is 0; expected more than 0, for with 0 nothing is learned");
         }
+        if self.label_smoothing == Some(0.5) {
+            return wrong("dpo.label_smoothing is 0.5; expected less, for with 0.5 both answers are worth the same");
+        }
         amounts(
             "dpo",
             &[
@@ -240,7 +254,13 @@ impl DpoOverrides {
 
 impl GuardOverrides {
     pub(super) fn check(&self) -> Result<(), ConfigIssue> {
-        counts("guard", &[("patience", self.patience)])?;
+        counts("guard", &[("patience", self.patience), ("spike_patience", self.spike_patience)])?;
+        above_zero("guard", &[("spike_loss", self.spike_loss), ("spike_deviations", self.spike_deviations)])?;
+        if let Some(times) = self.spike_grad_norm.filter(|v| !(*v > 1.0 && *v <= LARGEST)) {
+            return wrong(format!(
+                "guard.spike_grad_norm is {times}; expected more than 1: how many times the usual norm"
+            ));
+        }
         if let Some(times) = self.length.filter(|v| *v < 1.0) {
             return wrong(format!("guard.length is {times}; expected 1 or more: how many times longer or shorter"));
         }

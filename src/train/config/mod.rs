@@ -2,6 +2,7 @@
 //! that name the nearest known one.
 
 mod feedback;
+mod numbers;
 mod quality;
 mod source;
 mod stages;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::numbers::{LARGEST, amount, positive};
 pub use self::{
     feedback::{DpoOverrides, GrpoOverrides, GuardOverrides, PpoOverrides},
     quality::{QualityConfig, QualityRule},
@@ -308,20 +310,24 @@ impl RunConfig {
         self.grpo.check()?;
         self.guard.check()?;
         let s = &self.sampling;
-        let ranges = [
-            ("temperature", s.temperature, s.temperature.is_none_or(|v| v.is_finite() && v >= 0.0), "0 or more"),
-            ("top_p", s.top_p, s.top_p.is_none_or(|v| v > 0.0 && v <= 1.0), "more than 0, at most 1"),
-            (
-                "repetition_penalty",
-                s.repetition_penalty,
-                s.repetition_penalty.is_none_or(|v| v.is_finite() && v > 0.0),
-                "more than 0",
-            ),
-        ];
-        for (name, value, good, expected) in ranges {
-            if !good {
-                return wrong(format!("sampling.{name} is {}; expected {expected}", value.unwrap_or_default()));
-            }
+        amount("sampling.temperature", s.temperature.map(f64::from), LARGEST)?;
+        positive("sampling.repetition_penalty", s.repetition_penalty.map(f64::from))?;
+        if let Some(p) = s.top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
+            return wrong(format!("sampling.top_p is {p}; expected more than 0, at most 1"));
+        }
+        if s.max_new_tokens == Some(0) {
+            return wrong("sampling.max_new_tokens is 0; expected 1 or more");
+        }
+        let m = &self.model;
+        // An imported model's own may be what it likes; a new one starts from these.
+        if let Some(range) = m.initializer_range.filter(|r| !(*r > 0.0 && *r <= 1.0)) {
+            return wrong(format!("model.initializer_range is {range}; expected more than 0, at most 1"));
+        }
+        if let Some(theta) = m.rope_theta.filter(|theta| !(*theta >= 1.0 && theta.is_finite())) {
+            return wrong(format!("model.rope_theta is {theta}; expected 1 or more"));
+        }
+        if let Some(eps) = m.rms_norm_eps.filter(|eps| !(*eps > 0.0 && *eps <= 1.0)) {
+            return wrong(format!("model.rms_norm_eps is {eps}; expected more than 0, at most 1"));
         }
         Ok(())
     }

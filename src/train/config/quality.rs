@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigIssue, SourceConfig, nearest, wrong};
+use super::{ConfigIssue, SourceConfig, nearest, numbers::positive, wrong};
 use crate::data::quality::Selection;
 
 /// How a score decides.
@@ -50,9 +50,7 @@ impl QualityConfig {
         if !(0.0..=1.0).contains(&self.threshold) {
             return wrong(format!("quality.threshold is {}; expected 0 to 1", self.threshold));
         }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return wrong(format!("quality.alpha is {}; expected more than 0", self.alpha));
-        }
+        positive("quality.alpha", Some(self.alpha))?;
         let Some(reference) = &self.reference else { return Ok(()) };
         let Some(source) = sources.iter().find(|s| s.name == *reference) else {
             let names: Vec<&str> = sources.iter().map(|s| s.name.as_str()).collect();

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigIssue, nearest, wrong};
+use super::{
+    ConfigIssue, nearest,
+    numbers::{HEAVIEST, amount},
+    wrong,
+};
 use crate::data::{
     builtin_weights,
     clean::{self, Profile, Rule, Setting},
@@ -90,9 +94,7 @@ pub(super) fn check_mix(mix: &BTreeMap<String, f64>, sources: &[SourceConfig]) -
             let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
             return wrong(format!("[mix] {name:?} is no built-in source; expected some of {}", names.join(", ")));
         }
-        if !(weight.is_finite() && *weight >= 0.0) {
-            return wrong(format!("[mix] {name:?} has weight {weight}; expected 0 or more"));
-        }
+        amount(&format!("[mix] {name:?}"), Some(*weight), HEAVIEST)?;
     }
     if known.iter().all(|(name, weight)| mix.get(*name).unwrap_or(weight) == &0.0) {
         return wrong("[mix] gives every source weight 0; give one a weight above 0");
@@ -103,9 +105,7 @@ pub(super) fn check_mix(mix: &BTreeMap<String, f64>, sources: &[SourceConfig]) -
 /// Names are unique, weights are numbers, and not all are 0. Only text is cleaned.
 pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
     for s in sources {
-        if !(s.weight.is_finite() && s.weight >= 0.0) {
-            return wrong(format!("{table} {:?} has weight {}; expected 0 or more", s.name, s.weight));
-        }
+        amount(&format!("the weight of {table} {:?}", s.name), Some(s.weight), HEAVIEST)?;
         if s.name.is_empty() || sources.iter().filter(|o| o.name == s.name).count() > 1 {
             return wrong(format!(
                 "{table} name {:?} is empty or used twice; give each source a name of its own",

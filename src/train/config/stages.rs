@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigIssue, ProbeConfig, SourceConfig, wrong};
+use super::{ConfigIssue, LARGEST, ProbeConfig, SourceConfig, amount, positive, wrong};
 use crate::{
     nn::ScheduleKind,
     train::plan::{BY_HAND_SHARE, PRETRAIN_SHARE},
@@ -108,19 +108,13 @@ impl StageOverrides {
             ("learning_rate", self.learning_rate),
             ("max_grad_norm", self.max_grad_norm.map(f64::from)),
             ("weight_decay", self.weight_decay.map(f64::from)),
-            ("adam_epsilon", self.adam_epsilon.map(f64::from)),
             ("lm_coef", self.lm_coef),
             ("center_rewards_coefficient", self.center_rewards_coefficient),
-            ("vote_weight", self.vote_weight),
         ];
-        for (name, value) in amounts {
-            if let Some(v) = value.filter(|v| !(v.is_finite() && *v >= 0.0)) {
-                return wrong(format!("{stage}.{name} is {v}; expected 0 or more"));
-            }
-        }
-        if self.vote_weight == Some(0.0) {
-            return wrong(format!("{stage}.vote_weight is 0; expected more than 0"));
-        }
+        amounts.iter().try_for_each(|(name, value)| amount(&format!("{stage}.{name}"), *value, LARGEST))?;
+        // AdamW divides by it where a gradient was always 0.
+        positive(&format!("{stage}.adam_epsilon"), self.adam_epsilon.map(f64::from))?;
+        positive(&format!("{stage}.vote_weight"), self.vote_weight)?;
         let fractions = [
             ("adam_beta1", self.adam_beta1.map(f64::from)),
             ("adam_beta2", self.adam_beta2.map(f64::from)),

@@ -192,9 +192,9 @@ impl Work<'_> {
     fn newest(&self) -> Option<Version> {
         let view = self.preparer.view();
         let entries = view.disk().list(&view.data_dir()).ok()?;
-        let versions = entries.iter().filter(|e| e.kind == Kind::File && e.name.starts_with("version-"));
+        let versions = entries.iter().filter(|e| e.kind == Kind::File && e.text().starts_with("version-"));
         let newest = versions.max_by_key(|e| e.modified)?;
-        Version::read(view, newest.name.strip_prefix("version-")?)
+        Version::read(view, newest.text().strip_prefix("version-")?)
     }
 
     /// Removes every unit and shard that is not whole.

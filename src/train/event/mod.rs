@@ -397,7 +397,25 @@ pub enum Event {
         step: usize,
         /// In words.
         reason: String,
-        /// The newest checkpoint, which stands.
+        /// The newest good checkpoint.
+        checkpoint: Option<String>,
+        /// Whether [`Command::Resume`] continues with the weights as they are.
+        may_go_on: bool,
+    },
+    /// The loss or the gradient norm had jumped, and the stage continues from a checkpoint from before, at a lower rate.
+    /// [`Event::Started`] follows.
+    SetBack {
+        /// Steps in that checkpoint.
+        step: usize,
+        /// The first step of the spike.
+        spike: usize,
+        /// The rate is lower up to this step.
+        until: usize,
+        /// By what it is multiplied.
+        factor: f64,
+        /// What was seen.
+        reason: String,
+        /// The checkpoint; none where the stage starts over.
         checkpoint: Option<String>,
     },
     /// The answer to [`Command::ShowRollout`].

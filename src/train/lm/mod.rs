@@ -357,6 +357,12 @@ impl Work for Lm {
 }
 
 impl Lm {
+    /// The model, for tests that spoil it.
+    #[cfg(test)]
+    pub(super) fn learner(&mut self) -> &mut Learner {
+        &mut self.learner
+    }
+
     /// Scores of tasks, their losses, and the loss over all of them weighted by trained tokens.
     fn examine(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError> {
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(Vec::new()) };

@@ -115,6 +115,7 @@ impl Trainer {
         }
         self.r.config = config;
         if let Some(edit) = edit {
+            self.turned()?;
             self.tell(Event::Edited(Box::new(edit)), emit);
             self.prune_versions(emit);
         }

@@ -3,12 +3,15 @@
 mod answering;
 mod editing;
 mod measuring;
+#[cfg(test)]
+mod poison;
+mod recovery;
 mod saving;
 mod voting;
 mod wishes;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     path::PathBuf,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -16,9 +19,15 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use self::{answering::Ancestor, voting::Voting, wishes::Way};
+use self::{
+    answering::Ancestor,
+    recovery::{LOWERED, Recovery, SET_BACK},
+    voting::Voting,
+    wishes::Way,
+};
 use super::{
     answer::Answer,
+    checkpoint::Written,
     config::RunConfig,
     error::TrainError,
     event::{Command, Event, StepReport},
@@ -29,10 +38,7 @@ use super::{
     work::{Halt, Submitted},
     workshop::{Unready, Workshop},
 };
-use crate::{
-    nn::StepOutcome,
-    store::{Log, Saved, StoreError},
-};
+use crate::{nn::StepOutcome, store::Log};
 
 /// Where events go.
 type Emit<'a> = &'a mut dyn FnMut(Event);
@@ -41,10 +47,6 @@ type Emit<'a> = &'a mut dyn FnMut(Event);
 const IN_FLIGHT: usize = 2;
 /// Steps that the shown speed is taken over.
 const SPEED_WINDOW: usize = 20;
-/// Skipped steps in a row after which a stage gives up.
-const PATIENCE: u64 = 3;
-/// Checkpoints of a stage that stay.
-const KEEP: usize = 3;
 /// The share of a step's time that a prompt may take while training goes on, and its least.
 const PROMPT_SHARE: f64 = 0.3;
 const PROMPT_LEAST: Duration = Duration::from_millis(2);
@@ -70,12 +72,17 @@ struct Flying {
 }
 
 /// A save under way on its own thread.
-type Writing = (usize, Instant, JoinHandle<Result<Saved, StoreError>>);
+type Writing = (usize, Instant, JoinHandle<Result<Written, TrainError>>);
+
+/// Why a stage has ended, and the stage to go to next.
+type Ended = (&'static str, Option<&'static Stage>);
 
 /// One stage of one run, ready to step.
 pub struct Trainer {
     shop: Workshop,
     r: Ready,
+    /// The wishes that the stage was opened with.
+    setup: Setup,
     interactive: bool,
     metrics: Log,
     events: Log,
@@ -87,10 +94,12 @@ pub struct Trainer {
     /// Steps submitted and steps answered for.
     submitted: usize,
     done: usize,
-    skipped_in_a_row: u64,
+    recovery: Recovery,
     saved_at: usize,
     checkpoint: Option<PathBuf>,
     writing: Option<Writing>,
+    /// Notes on older checkpoints that were told already.
+    told: BTreeSet<String>,
     answer: Option<Answer>,
     waiting: VecDeque<Answer>,
     /// The models that the stage comes from, once they were asked.
@@ -137,11 +146,13 @@ impl Trainer {
                 r.notes.push(format!("{lines} lines past step {done} were moved to {}", path.display()));
             }
         }
+        let recovery = Recovery::open(shop.run.view(), r.stage.name, r.state.step, r.config.spike_plan())?;
         let voting = Voting::new(shop.run.view(), &mut r.notes)?;
-        let (interactive, demonstrations) = (setup.interactive, r.info.demonstrations);
+        let (interactive, demonstrations, setup) = (setup.interactive, r.info.demonstrations, setup.clone());
         Ok(move |shop| Trainer {
             shop,
             r,
+            setup,
             interactive,
             metrics,
             events,
@@ -150,10 +161,11 @@ impl Trainer {
             active: 0.0,
             submitted: done,
             done,
-            skipped_in_a_row: 0,
+            recovery,
             saved_at: done,
             checkpoint: None,
             writing: None,
+            told: BTreeSet::new(),
             answer: None,
             waiting: VecDeque::new(),
             ancestors: Vec::new(),
@@ -171,7 +183,34 @@ impl Trainer {
     /// Trains until the stage's end, a stop, a switch, or an error. The last event is `Finished`. The
     /// workshop comes back cleared, for the next stage.
     pub fn run(mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> (Result<Summary, TrainError>, Workshop) {
-        let result = self.work(commands, emit);
+        loop {
+            match self.work(commands, emit) {
+                Ok((SET_BACK, _)) if !self.interactive => match self.reopen() {
+                    Ok(again) => self = again,
+                    Err(unready) => {
+                        let (error, workshop) = (unready.error, unready.workshop);
+                        let reason = format!("failed: {error}");
+                        emit(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
+                        return (Err(error), workshop);
+                    }
+                },
+                result => return self.finish(result, emit),
+            }
+        }
+    }
+
+    /// The same stage once more, from the checkpoint that it was set back to, up to the same step.
+    fn reopen(self) -> Result<Trainer, Box<Unready>> {
+        let Trainer { mut shop, r, setup, ancestors, voting, begun, idle, .. } = self;
+        let (config, setup) = (r.config.clone(), Setup { steps: Some(r.target), ..setup });
+        drop((r, ancestors, voting));
+        match shop.clear() {
+            Ok(()) => Ok(Trainer { begun, idle, ..Trainer::new(shop, config, &setup)? }),
+            Err(error) => Err(Box::new(Unready { error, workshop: shop })),
+        }
+    }
+
+    fn finish(mut self, result: Result<Ended, TrainError>, emit: Emit<'_>) -> (Result<Summary, TrainError>, Workshop) {
         // A save under way is worth waiting for, however the work ended.
         let wrote = self.finish_writing(true, emit);
         let result = result.and_then(|end| wrote.map(|()| end));
@@ -191,11 +230,7 @@ impl Trainer {
         (summary, shop)
     }
 
-    fn work(
-        &mut self,
-        commands: &Receiver<Command>,
-        emit: Emit<'_>,
-    ) -> Result<(&'static str, Option<&'static Stage>), TrainError> {
+    fn work(&mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> Result<Ended, TrainError> {
         self.tell(Event::Started(Box::new(self.r.info.clone())), emit);
         for text in std::mem::take(&mut self.r.notes) {
             self.note(text, emit);
@@ -216,6 +251,11 @@ impl Trainer {
             self.expect_fit()?;
         }
         loop {
+            if self.recovery.spiked()
+                && let Some(stage) = self.answer_spike(emit)?
+            {
+                return Ok((SET_BACK, Some(stage)));
+            }
             let (since, idle) = (Instant::now(), self.paused);
             if let Some(way) = self.obey(commands, emit)? {
                 self.drain(emit)?;
@@ -225,11 +265,16 @@ impl Trainer {
                     Way::Stop { save } => (save, None),
                     Way::To(stage) => (true, Some(stage)),
                 };
-                if save && self.saved_at < self.done && !self.guarded {
+                let unsound = self.guarded || self.recovery.stopped() || self.recovery.spiked();
+                if next.is_some_and(|stage| stage.name == self.r.stage.name) {
+                    self.go_back(emit)?;
+                }
+                if save && self.saved_at < self.done && !unsound {
                     self.save(emit)?;
                     self.finish_writing(true, emit)?;
+                    self.as_asked()?;
                 }
-                if next.is_some() && self.saved_at < self.done && !self.guarded {
+                if next.is_some() && self.saved_at < self.done && !unsound {
                     // The save failed, which was told: nothing is left behind unsaved.
                     continue;
                 }
@@ -237,8 +282,10 @@ impl Trainer {
             }
             self.finish_writing(false, emit)?;
             self.refresh(emit)?;
-            if self.submitted >= self.r.target && !self.guarded {
-                self.end(emit)?;
+            if self.submitted >= self.r.target && !self.guarded && !self.recovery.stopped() {
+                if !self.end(emit)? {
+                    continue;
+                }
                 self.tell_fit(emit)?;
                 if !self.interactive {
                     return Ok(("done", None));
@@ -257,7 +304,7 @@ impl Trainer {
                 continue;
             }
             self.step(emit)?;
-            if !self.guarded {
+            if !self.guarded && !self.recovery.spiked() {
                 self.between(emit)?;
             }
         }
@@ -271,8 +318,9 @@ impl Trainer {
             self.tell(event, emit);
         }
         let mut schedule = self.r.plan.schedule;
-        schedule.peak = self.r.work.peak().unwrap_or(schedule.peak);
+        schedule.peak = self.peak();
         let rate = self.r.work.rate(step).unwrap_or_else(|| schedule.rate(step));
+        let rate = rate * self.recovery.factor(step, schedule.peak);
         let submitted = self.r.work.step(&mut self.shop.device, step, rate as f32)?;
         self.flying.push_back(Flying { step, rate, submitted });
         self.submitted += 1;
@@ -310,7 +358,7 @@ impl Trainer {
             Some(name) => format!("{name} stands, and {stage} goes on from there"),
             None => format!("no checkpoint was written yet: {stage} starts anew"),
         };
-        self.tell(Event::Guarded { step, reason: reason.clone(), checkpoint }, emit);
+        self.tell(Event::Guarded { step, reason: reason.clone(), checkpoint, may_go_on: false }, emit);
         if !self.interactive {
             return Err(TrainError::Work(format!("the guard stopped {stage} at update {step}: {reason}; {stands}")));
         }
@@ -351,6 +399,8 @@ impl Trainer {
         let sources = self.r.work.drawn(self.done);
         let all = self.r.work.epoch_tokens();
         let (time, tokens) = self.recent.iter().fold((0.0, 0), |sum, r| (sum.0 + r.0, sum.1 + r.1));
+        let lowered = outcome.lowered.then_some((LOWERED, 1.0));
+        let extra = flown.submitted.extra.iter().chain(&lowered);
         let report = StepReport {
             step: self.done,
             loss: flown.submitted.loss.unwrap_or_else(|| outcome.loss.into()),
@@ -362,12 +412,14 @@ impl Trainer {
             epoch: self.r.state.total_tokens as f64 / all.max(1) as f64,
             step_ms: seconds * 1e3,
             sources,
-            extra: flown.submitted.extra.iter().map(|(name, value)| ((*name).into(), *value)).collect(),
+            extra: extra.map(|(name, value)| ((*name).into(), *value)).collect(),
         };
         self.metrics.append(&lines::step(self.r.stage.name, &report))?;
+        if !outcome.lowered {
+            self.recovery.see(&report);
+        }
         emit(Event::Steps(vec![report]));
         if outcome.applied {
-            self.skipped_in_a_row = 0;
             return Ok(());
         }
         if outcome.lowered {
@@ -377,7 +429,6 @@ impl Trainer {
             return Ok(());
         }
         self.r.state.skipped_steps += 1;
-        self.skipped_in_a_row += 1;
         self.note(
             format!(
                 "step {}: loss {} or gradient norm {} is not finite; the step was not applied",
@@ -385,30 +436,26 @@ impl Trainer {
             ),
             emit,
         );
-        if self.skipped_in_a_row >= PATIENCE {
-            return Err(TrainError::Work(format!(
-                "{PATIENCE} steps in a row were not finite, the last at step {}; the newest checkpoint stands. Lower learning_rate (now {rate:.1e}) or look at the data of these steps",
-                self.done
-            )));
-        }
         Ok(())
     }
 
     /// What falls due after a step.
     fn between(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         let due = |every: usize| every > 0 && self.submitted.is_multiple_of(every) && self.submitted < self.r.target;
-        let (eval, probe, save) =
+        let (eval, probe, mut save) =
             (due(self.r.plan.eval_steps), due(self.r.plan.probe_steps), due(self.r.plan.save_steps));
+        save |= self.recovery.overdue && self.submitted < self.r.target;
         if eval || probe || save {
             self.drain(emit)?;
         }
+        self.recovery.overdue = save && self.recovery.waits();
         if probe {
             self.probe(emit)?;
         }
         if eval {
             self.validate(false, emit)?;
         }
-        if save {
+        if save && !self.recovery.overdue {
             self.finish_writing(true, emit)?;
             self.save(emit)?;
         }
@@ -416,17 +463,28 @@ impl Trainer {
         self.answer(Duration::from_secs_f64(step * PROMPT_SHARE).max(PROMPT_LEAST), emit)
     }
 
-    /// The stage's end: last probe, whole validation, checkpoint. Done once.
-    fn end(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
+    /// The stage's end: last probe, whole validation, checkpoint. Done once. False where there is no end yet: the
+    /// last step cannot be saved, and another one decides what follows from it.
+    fn end(&mut self, emit: Emit<'_>) -> Result<bool, TrainError> {
         self.drain(emit)?;
+        if self.recovery.spiked() {
+            return Ok(false);
+        }
         if self.saved_at >= self.done {
-            return Ok(());
+            return Ok(true);
+        }
+        if self.recovery.waits() {
+            self.r.target += 1;
+            self.note(format!("step {} is far off; one more step is taken before the end is saved", self.done), emit);
+            self.step(emit)?;
+            return Ok(false);
         }
         self.probe(emit)?;
         self.validate(true, emit)?;
         self.finish_writing(true, emit)?;
         self.save(emit)?;
-        self.finish_writing(true, emit)
+        self.finish_writing(true, emit)?;
+        Ok(!self.recovery.spiked())
     }
 
     fn note(&mut self, text: String, emit: Emit<'_>) {

@@ -2,15 +2,24 @@
 
 use std::time::Instant;
 
-use super::{Emit, KEEP, Trainer};
+use super::{Emit, Trainer};
 use crate::{
     store::StoreError,
-    train::{checkpoint, error::TrainError, event::Event},
+    train::{
+        checkpoint::{self, Stay, Written},
+        error::TrainError,
+        event::Event,
+        spikes::Spike,
+    },
 };
 
 impl Trainer {
     /// Copies the state to the host and starts writing it.
     pub(super) fn save(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
+        if let Some(why) = self.recovery.unsavable(self.done) {
+            self.tell(Event::SaveFailed { step: self.done, error: why.clone() }, emit);
+            return if self.interactive { Ok(()) } else { Err(TrainError::Work(why)) };
+        }
         let parts = self.r.work.parts(&mut self.shop.device)?;
         self.metrics.sync()?;
         self.events.sync()?;
@@ -20,10 +29,10 @@ impl Trainer {
         r.work.note(&mut r.state);
         let (saver, state) = (self.shop.run.saver(), r.state.clone());
         let (model, tokenizer) = (r.work.model().config.clone(), r.tokenizer.clone());
-        let (step, pinned) = (self.done, r.pinned.clone());
+        let (step, stay) = (self.done, Stay { pinned: r.pinned.clone(), before: self.recovery.before() });
         let handle = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || checkpoint::save(&saver, parts, &model, &tokenizer, &state, KEEP, &pinned));
+            .spawn(move || checkpoint::save(&saver, parts, &model, &tokenizer, &state, &stay));
         let handle = handle.map_err(|e| TrainError::Work(format!("no thread for the writer: {e}")))?;
         self.writing = Some((step, Instant::now(), handle));
         self.finish_writing(false, emit)
@@ -34,13 +43,15 @@ impl Trainer {
         let Some((step, begun, handle)) = self.writing.take_if(|w| wait || w.2.is_finished()) else { return Ok(()) };
         let result = handle.join().unwrap_or_else(|_| {
             let path = self.shop.run.view().dir().to_owned();
-            Err(StoreError::Io { doing: "save", path, source: std::io::Error::other("the writer panicked") })
+            let source = std::io::Error::other("the writer panicked");
+            Err(StoreError::Io { doing: "save", path, source }.into())
         });
         match result {
-            Ok(saved) => {
+            Ok(Written { saved, left }) => {
                 let path = saved.checkpoint.path.clone();
                 let bytes = saved.checkpoint.files.values().map(|f| f.bytes).sum();
                 self.saved_at = step;
+                self.recovery.saved(&saved.checkpoint.id);
                 self.checkpoint = Some(path.clone());
                 self.tell(Event::Saved { step, path, seconds: begun.elapsed().as_secs_f64(), bytes }, emit);
                 if !saved.durable {
@@ -49,12 +60,26 @@ impl Trainer {
                         emit,
                     );
                 }
+                for text in left {
+                    // At every save again; it is told once.
+                    if self.told.insert(text.clone()) {
+                        self.note(text, emit);
+                    }
+                }
                 Ok(())
             }
             Err(e) => {
                 self.tell(Event::SaveFailed { step, error: e.to_string() }, emit);
+                if let TrainError::NotFinite(what) = &e
+                    && self.recovery.guards()
+                {
+                    // A weight that is NaN stays NaN: no later step can be saved either.
+                    let since = step as u64 + 1;
+                    self.recovery.spoilt(Spike { since, reason: format!("the weights cannot be saved: {what}") });
+                    return Ok(());
+                }
                 if !self.interactive {
-                    return Err(e.into());
+                    return Err(e);
                 }
                 if !self.paused {
                     self.paused = true;
@@ -63,5 +88,13 @@ impl Trainer {
                 Ok(())
             }
         }
+    }
+
+    /// Without a screen, an error unless the save that was asked for exists.
+    pub(super) fn as_asked(&self) -> Result<(), TrainError> {
+        if self.interactive || self.saved_at >= self.done {
+            return Ok(());
+        }
+        Err(TrainError::Work(format!("step {} could not be saved; the newest checkpoint is kept", self.done)))
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Emit, KEEP, Trainer};
+use super::{Emit, Trainer};
 use crate::{
     compute::rng::{self, Purpose},
     data,
     store::{Log, RunView},
     train::{
         answer::Answer,
+        checkpoint::Stay,
         critic::{self, Before, Critic},
         error::TrainError,
         event::{Choice, Event, Offer, Tally, VotedPair, Who},
@@ -448,9 +449,10 @@ impl Trainer {
 
     fn fit_beside(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         let pinned = lineage::needed(self.shop.run.view(), &self.r.state)?;
+        let stay = Stay { pinned, before: None };
         let Some(mut critic) = self.voting.critic.take() else { return Ok(()) };
         let tokenizer = self.r.tokenizer.clone();
-        let result = self.beside(emit, |o, log, _| critic.refit(o, &tokenizer, log, KEEP, &pinned));
+        let result = self.beside(emit, |o, log, _| critic.refit(o, &tokenizer, log, &stay));
         self.voting.critic = Some(critic);
         match result {
             Ok(told) => self.tell(Event::Refitted(told), emit),

@@ -60,6 +60,11 @@ impl Trainer {
                         emit,
                     );
                 }
+                Command::Resume if self.recovery.stopped() => {
+                    self.recovery.go_on();
+                    self.paused = false;
+                    self.tell(Event::Resumed { step: self.done }, emit);
+                }
                 Command::Resume if self.paused && self.submitted >= self.r.target => {
                     self.note(
                         format!(
@@ -123,7 +128,7 @@ impl Trainer {
                 return Ok(None);
             }
         };
-        if stage.name == self.r.stage.name && self.guarded {
+        if stage.name == self.r.stage.name && (self.guarded || self.recovery.stopped()) {
             return Ok(Some(stage));
         }
         if stage.name == self.r.stage.name {

@@ -145,7 +145,8 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
     let room = here && state.room.open;
     let pair = here && state.pick.open && state.pick.pair.is_some();
     match act {
-        Act::Pause | Act::Save => here && live.feedback.guard.is_none(),
+        Act::Pause => here && live.feedback.guard.as_ref().is_none_or(|g| g.may_go_on),
+        Act::Save => here && live.feedback.guard.is_none(),
         Act::Prompt | Act::Probe => here,
         Act::Pretrain | Act::Sft | Act::Reward | Act::Align | Act::Suspend => exists(state, act),
         Act::Go => here && (!state.stages.live_is_shown() || state.reopens() || live.resumes()),

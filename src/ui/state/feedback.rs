@@ -21,6 +21,8 @@ pub struct Guard {
     pub reason: Clean,
     /// The checkpoint that stands.
     pub checkpoint: Option<Clean>,
+    /// Whether the stage can go on with the weights as they are.
+    pub may_go_on: bool,
     /// Whether a person has read it.
     pub read: bool,
 }

@@ -332,7 +332,7 @@ impl Stage {
 
     /// It could go on stepping where it was paused.
     pub fn resumes(&self) -> bool {
-        self.phase == Phase::Paused && !self.is_complete() && self.feedback.guard.is_none()
+        self.phase == Phase::Paused && !self.is_complete() && self.feedback.guard.as_ref().is_none_or(|g| g.may_go_on)
     }
 
     /// All its planned steps are done.

@@ -112,6 +112,26 @@ pub fn guard_reopens(lang: Lang, checkpoint: &str) -> String {
     }
 }
 
+/// What to do after the guard has stopped a stage for a spike.
+pub fn guard_goes_back(lang: Lang, checkpoint: Option<&str>) -> String {
+    match (lang, checkpoint) {
+        (Lang::Zh, Some(checkpoint)) => format!("按 g 回到 {checkpoint}，降低学习率再练；按空格不管它，接着练"),
+        (Lang::Zh, None) => "按 g 从头再练，学习率调低；按空格不管它，接着练".to_owned(),
+        (Lang::En, Some(checkpoint)) => {
+            format!("g returns to {checkpoint} with a lower rate; space continues as it is")
+        }
+        (Lang::En, None) => "g starts the stage over with a lower rate; space continues as it is".to_owned(),
+    }
+}
+
+/// A stage continues from an earlier checkpoint.
+pub fn set_back(lang: Lang, step: usize, until: usize, factor: f64, reason: &str) -> String {
+    match lang {
+        Lang::Zh => format!("{reason}；回到第 {step} 步，到第 {until} 步为止学习率 × {factor}"),
+        Lang::En => format!("{reason}; back to step {step}, learning rate × {factor} up to step {until}"),
+    }
+}
+
 /// What to do after the guard has stopped a stage, where the trainer is gone.
 pub fn guard_next_time(lang: Lang, checkpoint: &str) -> String {
     match lang {

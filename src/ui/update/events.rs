@@ -38,11 +38,15 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             }
             state.stages.live_mut().feedback.lamps = lamps;
         }
-        Event::Guarded { step, reason, checkpoint } => {
+        Event::Guarded { step, reason, checkpoint, may_go_on } => {
             let text = format!("{}: {reason}", state.tr(strings::GUARDED));
             state.record(Level::Alert, &text);
             let (reason, checkpoint) = (Clean::line(&reason), checkpoint.map(|c| Clean::line(&c)));
-            state.stages.live_mut().feedback.guard = Some(Guard { step, reason, checkpoint, read: false });
+            state.stages.live_mut().feedback.guard = Some(Guard { step, reason, checkpoint, may_go_on, read: false });
+        }
+        Event::SetBack { step, until, factor, reason, .. } => {
+            let text = strings::set_back(state.lang, step, until, factor, &reason);
+            state.record(Level::Alert, &text);
         }
         Event::Rollout(rollout) => {
             pick::answered(state, &Wish::Rollout);
@@ -126,6 +130,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             let now = state.now;
             let stage = state.stages.live_mut();
             stage.phase = Phase::Running;
+            stage.feedback.guard = None;
             if let Some(since) = stage.paused_since.take() {
                 stage.paused_for += now.saturating_sub(since);
             }

@@ -7,7 +7,7 @@ use crate::ui::{
     paint::{Pieces, pieces_width},
     state::{Guard, Panel},
     strings,
-    text::wrap,
+    text::{Clean, wrap},
     theme::Role,
 };
 
@@ -60,6 +60,9 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 pub(super) fn advice(pen: &Pen, guard: &Guard) -> String {
     let state = pen.state;
     match &guard.checkpoint {
+        checkpoint if guard.may_go_on && !state.is_finished() => {
+            strings::guard_goes_back(state.lang, checkpoint.as_ref().map(Clean::as_str))
+        }
         None => state.tr(strings::GUARD_NO_CHECKPOINT).to_owned(),
         Some(checkpoint) if state.is_finished() => strings::guard_next_time(state.lang, checkpoint),
         Some(checkpoint) => strings::guard_reopens(state.lang, checkpoint),

@@ -75,7 +75,10 @@ fn a_rollout_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
 fn a_stage_that_the_guard_stopped_is_opened_again() {
     let mut state = started_with_feedback("ppo");
     let reason = "the answers become one".to_owned();
-    event(&mut state, Event::Guarded { step: 12, reason, checkpoint: Some("ppo-00000005".to_owned()) });
+    event(
+        &mut state,
+        Event::Guarded { step: 12, reason, checkpoint: Some("ppo-00000005".to_owned()), may_go_on: false },
+    );
     event(&mut state, Event::Paused { step: 12 });
     assert!(press(&mut state, &[Key::char(' '), Key::char('w')]).is_empty(), "it cannot go on, nor be saved");
     press(&mut state, &[ESC]);

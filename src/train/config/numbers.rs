@@ -1,0 +1,257 @@
+//! What a number of run.toml may be.
+//!
+//! Most are handed to the device as `f32`: what is finite in run.toml and infinite there is refused here, as are a 0
+//! that something is divided by and what is no number.
+
+use super::{ConfigIssue, wrong};
+
+/// Largest amount that is a number on the device, too.
+pub(super) const LARGEST: f64 = f32::MAX as f64;
+
+/// Largest weight of a source. Shares are what counts, and the sum of all weights is to stay finite.
+pub(super) const HEAVIEST: f64 = 1e9;
+
+/// A number from 0 up, and at most so much.
+pub(super) fn amount(key: &str, value: Option<f64>, most: f64) -> Result<(), ConfigIssue> {
+    match value.filter(|v| !(0.0..=most).contains(v)) {
+        Some(v) => wrong(format!("{key} is {v}; expected {}", upto("0", most))),
+        None => Ok(()),
+    }
+}
+
+/// A number above 0.
+pub(super) fn positive(key: &str, value: Option<f64>) -> Result<(), ConfigIssue> {
+    match value.filter(|v| !(*v > 0.0 && *v <= LARGEST)) {
+        Some(v) => wrong(format!("{key} is {v}; expected more than 0, as in 1e-8")),
+        None => Ok(()),
+    }
+}
+
+fn upto(least: &str, most: f64) -> String {
+    if most < LARGEST { format!("{least} to {most}") } else { format!("{least} or more, as a 32-bit number") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use crate::train::config::RunConfig;
+
+    /// Whether 0 is a value of a number that is no count; NaN, infinities, −1 and 1e308 never are.
+    const AMOUNTS: &[(&str, &[(&str, bool)])] = &[
+        (
+            "pretrain",
+            &[
+                ("learning_rate", true),
+                ("weight_decay", true),
+                ("adam_beta1", true),
+                ("adam_beta2", true),
+                ("adam_epsilon", false),
+                ("max_grad_norm", true),
+            ],
+        ),
+        ("sft", &[("adam_epsilon", false), ("pretrain_share", true), ("by_hand_share", true)]),
+        (
+            "reward",
+            &[("adam_epsilon", false), ("lm_coef", true), ("center_rewards_coefficient", true), ("vote_weight", false)],
+        ),
+        (
+            "ppo",
+            &[
+                ("self_prompts", true),
+                ("learning_rate", true),
+                ("value_learning_rate", true),
+                ("kl_coef", true),
+                ("target_kl", false),
+                ("max_approx_kl", false),
+                ("ptx_coef", true),
+                ("cliprange", false),
+                ("cliprange_value", false),
+                ("gamma", true),
+                ("lam", true),
+                ("missing_eos_penalty", true),
+                ("max_grad_norm", true),
+            ],
+        ),
+        (
+            "grpo",
+            &[
+                ("learning_rate", true),
+                ("beta", true),
+                ("epsilon", false),
+                ("epsilon_high", false),
+                ("missing_eos_penalty", true),
+                ("max_grad_norm", true),
+            ],
+        ),
+        ("dpo", &[("learning_rate", true), ("beta", false), ("label_smoothing", true), ("max_grad_norm", true)]),
+        (
+            "guard",
+            &[
+                ("distinct2", true),
+                ("repetition", true),
+                ("end_rate", true),
+                ("length", false),
+                ("kl", true),
+                ("spike_loss", false),
+                ("spike_deviations", false),
+                ("spike_grad_norm", false),
+            ],
+        ),
+        ("quality", &[("threshold", true), ("alpha", false)]),
+        ("model", &[("rms_norm_eps", false), ("rope_theta", false), ("initializer_range", false), ("dropout", true)]),
+        ("sampling", &[("temperature", true), ("top_p", false), ("repetition_penalty", false)]),
+    ];
+
+    /// Whether 0 is a value of a count; NaN, infinities, −1 and fractions never are.
+    const COUNTS: &[(&str, &[(&str, bool)])] = &[
+        (
+            "pretrain",
+            &[
+                ("steps", false),
+                ("batch_size", false),
+                ("gradient_accumulation_steps", false),
+                ("context", false),
+                ("warmup_steps", true),
+                ("decay_steps", true),
+                ("eval_steps", true),
+                ("save_steps", true),
+                ("probe_steps", true),
+            ],
+        ),
+        (
+            "ppo",
+            &[
+                ("steps", false),
+                ("rollouts", false),
+                ("response_length", false),
+                ("num_ppo_epochs", false),
+                ("num_mini_batches", false),
+                ("value_warmup_steps", true),
+                ("eval_steps", true),
+                ("save_steps", true),
+            ],
+        ),
+        (
+            "grpo",
+            &[
+                ("steps", false),
+                ("rollouts", false),
+                ("num_generations", false),
+                ("response_length", false),
+                ("num_iterations", false),
+                ("num_mini_batches", false),
+                ("eval_steps", true),
+                ("save_steps", true),
+            ],
+        ),
+        (
+            "dpo",
+            &[
+                ("steps", false),
+                ("batch_size", false),
+                ("response_length", false),
+                ("eval_steps", true),
+                ("save_steps", true),
+            ],
+        ),
+        ("guard", &[("patience", false), ("spike_patience", false), ("rollbacks", true)]),
+        (
+            "model",
+            &[
+                ("vocab_size", false),
+                ("hidden_size", false),
+                ("intermediate_size", false),
+                ("num_hidden_layers", false),
+                ("num_attention_heads", false),
+                ("num_key_value_heads", false),
+                ("head_dim", false),
+                ("max_position_embeddings", false),
+            ],
+        ),
+        ("sampling", &[("top_k", true), ("max_new_tokens", false)]),
+    ];
+
+    /// Keys that are no numbers.
+    const OTHERS: [&str; 18] = [
+        "spikes",
+        "lr_scheduler_type",
+        "packing",
+        "mode",
+        "source",
+        "probe",
+        "whiten_rewards",
+        "loss_type",
+        "scale_rewards",
+        "enabled",
+        "reference",
+        "rule",
+        "tie_word_embeddings",
+        "name",
+        "path",
+        "prompt",
+        "expected",
+        "recall",
+    ];
+
+    fn parse(text: &str) -> Result<RunConfig, String> {
+        let config = RunConfig::parse(&format!("size = \"1m\"\n{text}"), &[], "pretrain").map_err(|e| e.to_string())?;
+        // What the sizes settle is looked at when the model is made.
+        config.model().map_err(|e| e.to_string())?;
+        Ok(config)
+    }
+
+    /// The keys of a table, as the complaint about an unknown one lists them.
+    fn known(table: &str) -> Vec<String> {
+        let error = parse(&format!("[{table}]\nqqqqqqqqqqqqqqqqqqqq = 1\n")).unwrap_err();
+        let list = error.to_lowercase();
+        let list = list.split("known here: ").nth(1).unwrap_or_else(|| panic!("{error}"));
+        list.split(", ").map(|k| k.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn no_number_that_makes_no_sense_is_taken() {
+        for (table, keys) in AMOUNTS {
+            for (key, zero) in *keys {
+                let with = |value: &str| parse(&format!("[{table}]\n{key} = {value}\n"));
+                for value in ["-1.0", "nan", "inf", "-inf", "1e308"] {
+                    let error = with(value).err().unwrap_or_else(|| panic!("{table}.{key} = {value} was taken"));
+                    assert!(error.contains(key) && error.contains("expected"), "{error}");
+                }
+                assert_eq!(with("0.0").is_ok(), *zero, "{table}.{key} = 0: {:?}", with("0.0").err());
+                assert_eq!(with("-0.0").is_ok(), *zero, "{table}.{key} = -0");
+            }
+        }
+        for (table, keys) in COUNTS {
+            for (key, zero) in *keys {
+                let with = |value: &str| parse(&format!("[{table}]\n{key} = {value}\n"));
+                for value in ["-1", "nan", "inf", "1e308", "1.5"] {
+                    assert!(with(value).is_err(), "{table}.{key} = {value} was taken");
+                }
+                assert_eq!(with("0").is_ok(), *zero, "{table}.{key} = 0: {:?}", with("0").err());
+            }
+        }
+        for value in ["-1.0", "nan", "inf", "1e308"] {
+            let source = |table: &str| format!("[[{table}]]\nname = \"a\"\npath = \"a\"\nweight = {value}\n");
+            for table in ["source", "sft.source", "reward.source"] {
+                assert!(parse(&source(table)).is_err(), "{table} {value}");
+            }
+            assert!(parse(&format!("[mix]\npoems = {value}\n")).is_err(), "mix {value}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_in_the_tables_above() {
+        for table in ["pretrain", "sft", "reward", "ppo", "grpo", "dpo", "guard", "quality", "model", "sampling"] {
+            let listed = |key: &str| {
+                let of = |tables: &[(&str, &[(&str, bool)])], table: &str| {
+                    tables.iter().any(|(t, keys)| *t == table && keys.iter().any(|(k, _)| *k == key))
+                };
+                let stages = ["sft", "reward"].contains(&table);
+                [table].iter().chain(stages.then_some(&"pretrain")).any(|t| of(AMOUNTS, t) || of(COUNTS, t))
+            };
+            for key in known(table) {
+                assert!(listed(&key) || OTHERS.contains(&key.as_str()), "{table}.{key} is in no table of this test");
+            }
+        }
+    }
+}

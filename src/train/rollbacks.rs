@@ -1,0 +1,185 @@
+//! The returns of stages to a checkpoint after a spike: `rollbacks.jsonl`.
+//!
+//! An entry is on disk before it acts. The checkpoint to continue from and the lower rate of the steps taken again
+//! follow from this file alone, so that a killed process continues to the same bits.
+
+use serde::{Deserialize, Serialize};
+
+use super::{error::TrainError, spikes::WINDOW};
+use crate::store::{CheckpointId, Run, RunView, each_record};
+
+/// By what the rate is multiplied at each try.
+const SLOWER: f64 = 0.25;
+/// A checkpoint so few steps before a spike may hold its cause.
+const NEAR: u64 = 8;
+
+/// One return of a stage to a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rollback {
+    /// The stage.
+    pub stage: String,
+    /// The checkpoint that it continues from; none where it starts over.
+    pub checkpoint: Option<String>,
+    /// Steps in it.
+    pub step: u64,
+    /// The first step of the spike.
+    pub spike: u64,
+    /// The rate is lower for the steps up to this one.
+    pub until: u64,
+    /// By what the rate of these steps is multiplied.
+    pub factor: f64,
+    /// The peak rate that led to the spike. Once the user sets a lower one, the factor does not apply.
+    pub learning_rate: f64,
+    /// What was seen.
+    pub reason: String,
+    /// Checkpoints that are not loaded from now on.
+    pub passed: Vec<String>,
+    /// The stage ended with an error: this entry and those before it are void.
+    pub given_up: bool,
+}
+
+/// The returns of a stage in a row, oldest first. A stretch without a spike ends them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Chain(Vec<Rollback>);
+
+impl Chain {
+    /// Reads what holds for a stage.
+    pub(super) fn read(view: &RunView, stage: &str) -> Result<Chain, TrainError> {
+        let mut chain = Chain::default();
+        each_record(&**view.disk(), &view.rollbacks_path(), |record| {
+            // A line of a later version, or one written by hand, is no entry.
+            if let Ok(entry) = serde_json::from_value::<Rollback>(record.clone())
+                && entry.stage == stage
+            {
+                chain.add(entry);
+            }
+        })?;
+        Ok(chain)
+    }
+
+    /// Writes an entry down, to the disk.
+    pub(super) fn write(run: &Run, entry: &Rollback) -> Result<(), TrainError> {
+        let mut log = run.rollbacks()?;
+        log.append(entry)?;
+        log.sync()?;
+        Ok(())
+    }
+
+    fn add(&mut self, entry: Rollback) {
+        if entry.given_up {
+            self.0.clear();
+        } else {
+            if !self.continues(entry.spike) {
+                self.0.clear();
+            }
+            self.0.push(entry);
+        }
+    }
+
+    /// Whether a spike at a step belongs to those before it.
+    fn continues(&self, spike: u64) -> bool {
+        self.0.last().is_some_and(|last| spike <= last.until + WINDOW as u64)
+    }
+
+    /// How often the stage has returned already when a spike is seen at this step.
+    pub(super) fn tries(&self, spike: u64) -> usize {
+        if self.continues(spike) { self.0.len() } else { 0 }
+    }
+
+    /// Whether a checkpoint is not loaded any more.
+    pub(super) fn passes(&self, id: &CheckpointId) -> bool {
+        let name = id.to_string();
+        self.0.iter().any(|entry| entry.passed.contains(&name))
+    }
+
+    /// The step of the newest spike: checkpoints from before it hold good weights.
+    pub(super) fn spike(&self) -> Option<u64> {
+        self.0.last().map(|entry| entry.spike)
+    }
+
+    /// By what the rate of a step (the first is 0) is multiplied, where the peak is this one.
+    pub(super) fn factor(&self, step: u64, peak: f64) -> f64 {
+        let holds = |e: &&Rollback| (e.step..e.until).contains(&step) && peak >= e.learning_rate;
+        self.0.iter().filter(holds).map(|e| e.factor).fold(1.0, f64::min)
+    }
+
+    /// Which checkpoints may be loaded after a spike. Its first step shows the loss of the weights after the step
+    /// before, so they are older than that; the one that was tried last and led to a spike at once is left out.
+    pub(super) fn may_serve(&self, id: &CheckpointId, spike: u64) -> bool {
+        let tried = self.0.last().filter(|_| self.continues(spike));
+        let led = |e: &Rollback| e.checkpoint.as_ref() == Some(&id.to_string()) && spike <= e.step + NEAR;
+        id.step + 2 <= spike && !self.passes(id) && !tried.is_some_and(led)
+    }
+
+    /// The entry of a stage that returns from a spike to a checkpoint.
+    pub(super) fn next(
+        &self,
+        (stage, learning_rate): (&str, f64),
+        (spike, reason): (u64, &str),
+        checkpoint: Option<&CheckpointId>,
+        passed: Vec<String>,
+    ) -> Rollback {
+        Rollback {
+            stage: stage.to_owned(),
+            checkpoint: checkpoint.map(ToString::to_string),
+            step: checkpoint.map_or(0, |id| id.step),
+            spike,
+            until: spike + WINDOW as u64,
+            factor: SLOWER.powi(self.tries(spike) as i32 + 1),
+            learning_rate,
+            reason: reason.to_owned(),
+            passed,
+            given_up: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::store::RealFs;
+
+    fn id(step: u64) -> CheckpointId {
+        CheckpointId::new("pretrain", step)
+    }
+
+    fn set_back(chain: &Chain, spike: u64, to: u64, passed: &[u64]) -> Rollback {
+        let passed = passed.iter().map(|step| id(*step).to_string()).collect();
+        chain.next(("pretrain", 1.0), (spike, "the loss jumped"), Some(&id(to)), passed)
+    }
+
+    #[test]
+    fn each_try_is_slower_and_a_quiet_stretch_ends_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::create(RealFs::shared(), &dir.path().join("r"), "").unwrap();
+        let read = || Chain::read(run.view(), "pretrain").unwrap();
+        assert_eq!((read().tries(200), read().factor(150, 1.0)), (0, 1.0));
+        Chain::write(&run, &set_back(&read(), 202, 180, &[201])).unwrap();
+        Chain::write(&run, &set_back(&read(), 205, 180, &[201])).unwrap();
+        let two = read();
+        assert_eq!((two.tries(300), two.tries(205 + 128 + 128), two.tries(205 + 128 + 129)), (2, 2, 0));
+        assert_eq!([179, 180, 332, 333].map(|step| two.factor(step, 1.0)), [1.0, 0.0625, 0.0625, 1.0]);
+        assert_eq!(two.factor(200, 0.5), 1.0, "a lower rate was set since");
+        assert!(two.passes(&id(201)) && !two.passes(&id(200)));
+        assert_eq!(Chain::read(run.view(), "sft").unwrap(), Chain::default());
+        // A later spike begins another chain; giving up ends it.
+        let later = set_back(&two, 1000, 990, &[]);
+        assert_eq!(later.factor, 0.25);
+        Chain::write(&run, &later).unwrap();
+        assert_eq!((read().tries(1001), read().factor(200, 1.0), read().passes(&id(201))), (1, 1.0, false));
+        Chain::write(&run, &Rollback { given_up: true, ..later }).unwrap();
+        assert_eq!(read(), Chain::default());
+    }
+
+    #[test]
+    fn a_checkpoint_that_led_to_a_spike_at_once_gives_way_to_an_older_one() {
+        let none = Chain::default();
+        assert!(none.may_serve(&id(200), 202) && !none.may_serve(&id(201), 202));
+        let mut chain = none;
+        chain.add(set_back(&Chain::default(), 203, 200, &[201, 202]));
+        assert!(!chain.may_serve(&id(200), 202) && chain.may_serve(&id(180), 202));
+        assert!(chain.may_serve(&id(200), 209), "it trained long enough");
+        assert!(!chain.may_serve(&id(201), 300), "it was passed over");
+    }
+}

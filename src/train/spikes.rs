@@ -1,0 +1,533 @@
+//! Has a step's loss or gradient norm jumped? Asked of each step beside the 128 before it.
+//!
+//! Healthy training throws single steps far off: a batch of odd text, a gradient norm fifty times the usual one. What
+//! it does not do, measured over all stages (`tests/fixtures/steps`), is to stay far off for several steps. So a step
+//! beyond robust bounds (median and median deviation) is a *strike*, and only strikes in a row are a *spike*. A step
+//! that was not finite is a strike, too. A loss that creeps away takes its window along; it is seen by the lowest
+//! median that a window ever had.
+//!
+//! Nothing here knows of files or devices: the verdict follows from the steps alone, so that a resumed stage sees what
+//! an unstopped one sees.
+
+use std::collections::VecDeque;
+
+use super::config::RunConfig;
+
+/// Steps that a step is compared with.
+pub(super) const WINDOW: usize = 128;
+/// Steps that there must be before any is judged.
+const LEAST: usize = 8;
+/// Steps whose median is compared with the lowest median, and the steps that a lowest median must be of.
+const RECENT: usize = 32;
+const SETTLED: usize = 64;
+/// Deviations of one step by which the median of the recent steps may rise.
+const DRIFT: f64 = 3.0;
+/// Steps skipped in a row that are a spike, whatever the patience.
+const SKIPS: usize = 3;
+/// Steps in a row within the old bounds after which a spike is over.
+const OVER: usize = 16;
+/// From a median absolute deviation to a normal distribution's standard deviation.
+const NORMAL: f64 = 1.4826;
+/// Least deviation of a gradient norm's logarithm that counts, in its own deviations.
+const NORM_DEVIATIONS: f64 = 8.0;
+/// A gradient norm so many times smaller while the loss is above its median: the model is saturated.
+const VANISHED: f64 = 1000.0;
+
+/// How far is far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SpikePlan {
+    /// Whether a spike stops the stage; it is looked for in any case.
+    pub enabled: bool,
+    /// Robust deviations of the loss.
+    pub deviations: f64,
+    /// Least rise of the loss, in nats.
+    pub rise: f64,
+    /// Least factor of the gradient norm.
+    pub times: f64,
+    /// Strikes in a row that are a spike.
+    pub patience: usize,
+    /// Returns in a row to a checkpoint before the stage ends with an error.
+    pub rollbacks: usize,
+}
+
+impl Default for SpikePlan {
+    fn default() -> SpikePlan {
+        SpikePlan { enabled: true, deviations: 12.0, rise: 1.0, times: 30.0, patience: 3, rollbacks: 3 }
+    }
+}
+
+impl RunConfig {
+    /// When a spike stops a stage, with every default filled in.
+    pub(super) fn spike_plan(&self) -> SpikePlan {
+        let (o, d) = (&self.guard, SpikePlan::default());
+        SpikePlan {
+            enabled: o.spikes.unwrap_or(d.enabled),
+            deviations: o.spike_deviations.unwrap_or(d.deviations),
+            rise: o.spike_loss.unwrap_or(d.rise),
+            times: o.spike_grad_norm.unwrap_or(d.times),
+            patience: o.spike_patience.unwrap_or(d.patience),
+            rollbacks: o.rollbacks.unwrap_or(d.rollbacks),
+        }
+    }
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Seen {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Its loss.
+    pub loss: f64,
+    /// Its gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Whether it was not applied, since one of them was not finite.
+    pub skipped: bool,
+}
+
+/// Steps that stayed far off.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Spike {
+    /// The first of them. Its loss is that of the weights after the step before.
+    pub since: u64,
+    /// What was seen.
+    pub reason: String,
+}
+
+/// The newest values, in order of time and of size.
+#[derive(Clone, Debug, Default)]
+struct Window {
+    times: VecDeque<f64>,
+    sizes: Vec<f64>,
+}
+
+impl Window {
+    fn push(&mut self, value: f64, most: usize) {
+        if self.times.len() >= most
+            && let Some(oldest) = self.times.pop_front()
+        {
+            self.sizes.remove(self.place(oldest));
+        }
+        self.times.push_back(value);
+        self.sizes.insert(self.place(value), value);
+    }
+
+    fn place(&self, value: f64) -> usize {
+        self.sizes.partition_point(|x| x.total_cmp(&value).is_lt())
+    }
+
+    fn len(&self) -> usize {
+        self.sizes.len()
+    }
+
+    fn median(&self) -> f64 {
+        self.sizes.get(self.len() / 2).copied().unwrap_or(0.0)
+    }
+
+    /// The median distance from the median, as a standard deviation.
+    fn deviation(&self) -> f64 {
+        let (median, mut low, mut high) = (self.median(), self.len() / 2, self.len() / 2);
+        let mut distance = 0.0;
+        // Nearest first, from the median outwards to both sides.
+        for _ in 0..=self.len() / 2 {
+            let below = low.checked_sub(1).and_then(|i| Some(median - self.sizes.get(i)?));
+            let above = self.sizes.get(high).map(|x| x - median);
+            match (below, above) {
+                (Some(below), above) if above.is_none_or(|above| below < above) => (low, distance) = (low - 1, below),
+                (_, Some(above)) => (high, distance) = (high + 1, above),
+                _ => break,
+            }
+        }
+        NORMAL * distance
+    }
+}
+
+/// Bounds of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Bounds {
+    loss: f64,
+    /// Of the norm's logarithm.
+    norm: f64,
+}
+
+/// The steps of a stage so far, as far as they matter.
+#[derive(Clone, Debug)]
+pub(super) struct Spikes {
+    plan: SpikePlan,
+    losses: Window,
+    /// Logarithms of gradient norms.
+    norms: Window,
+    recent: Window,
+    /// The lowest median of the losses, and their deviation then.
+    lowest: Option<(f64, f64)>,
+    /// Strikes in a row, and the first of them.
+    strikes: usize,
+    since: u64,
+    /// Steps skipped in a row.
+    skipped: usize,
+    /// A spike was reported: if the stage continues all the same, the next steps are the new normal.
+    told: bool,
+    /// The first step of the newest trouble, the bounds that held then, and the steps in a row that kept them since.
+    trouble: Option<(u64, Option<Bounds>, usize)>,
+}
+
+impl Spikes {
+    pub(super) fn new(plan: SpikePlan) -> Spikes {
+        Spikes {
+            plan,
+            losses: Window::default(),
+            norms: Window::default(),
+            recent: Window::default(),
+            lowest: None,
+            strikes: 0,
+            since: 0,
+            skipped: 0,
+            told: false,
+            trouble: None,
+        }
+    }
+
+    /// Forgets the window: the data change, or the user continues after a spike.
+    pub(super) fn start_over(&mut self) {
+        let (trouble, skipped) = (self.trouble, self.skipped);
+        *self = Spikes { trouble, skipped, ..Spikes::new(self.plan) };
+    }
+
+    /// Whether the newest step was not applied.
+    pub(super) fn skipped(&self) -> bool {
+        self.skipped > 0
+    }
+
+    /// Whether the newest step was far off.
+    pub(super) fn striking(&self) -> bool {
+        self.strikes > 0
+    }
+
+    /// The first step of the newest trouble: checkpoints from before it hold good weights.
+    pub(super) fn trouble(&self) -> Option<u64> {
+        self.trouble.map(|t| t.0)
+    }
+
+    /// Looks at the next step.
+    pub(super) fn see(&mut self, seen: Seen) -> Option<Spike> {
+        if std::mem::take(&mut self.told) {
+            self.start_over();
+        }
+        self.skipped = if seen.skipped { self.skipped + 1 } else { 0 };
+        let bounds = self.bounds();
+        let norm = seen.grad_norm.max(f64::MIN_POSITIVE).ln();
+        let finite = seen.loss.is_finite() && seen.grad_norm.is_finite();
+        let fault = if seen.skipped || !finite { Some(self.not_finite(seen)) } else { self.fault(seen, norm, bounds) };
+        if let Some(reason) = fault {
+            return self.strike(seen, bounds, reason);
+        }
+        self.strikes = 0;
+        self.losses.push(seen.loss, WINDOW);
+        self.norms.push(norm, WINDOW);
+        self.recent.push(seen.loss, RECENT);
+        self.settle(seen.loss, norm);
+        let drift = self.drift(seen.step)?;
+        self.troubled(drift.since, bounds);
+        self.told = true;
+        Some(drift)
+    }
+
+    /// The bounds of the next step, once there are enough before it.
+    fn bounds(&self) -> Option<Bounds> {
+        (self.losses.len() >= LEAST).then(|| Bounds {
+            loss: self.losses.median() + (self.plan.deviations * self.losses.deviation()).max(self.plan.rise),
+            norm: self.norms.median() + (NORM_DEVIATIONS * self.norms.deviation()).max(self.plan.times.ln()),
+        })
+    }
+
+    fn not_finite(&self, seen: Seen) -> String {
+        format!("loss {} or gradient norm {} is not finite", seen.loss, seen.grad_norm)
+    }
+
+    fn fault(&self, seen: Seen, norm: f64, bounds: Option<Bounds>) -> Option<String> {
+        let (bounds, median) = (bounds?, self.losses.median());
+        let usual = self.norms.median();
+        if seen.loss > bounds.loss {
+            return Some(format!("the loss is {:.3}, usual is {median:.3}", seen.loss));
+        }
+        if norm > bounds.norm {
+            return Some(format!("the gradient norm is {:.3e}, usual is {:.3e}", seen.grad_norm, usual.exp()));
+        }
+        (seen.loss > median && norm < usual - VANISHED.ln()).then(|| {
+            format!(
+                "the loss has risen to {:.3} from {median:.3} and the gradient norm fallen to {:.1e} from {:.1e}",
+                seen.loss,
+                seen.grad_norm,
+                usual.exp()
+            )
+        })
+    }
+
+    fn strike(&mut self, seen: Seen, bounds: Option<Bounds>, reason: String) -> Option<Spike> {
+        if self.strikes == 0 {
+            self.since = seen.step;
+        }
+        self.strikes += 1;
+        self.told = self.strikes >= self.plan.patience || self.skipped >= SKIPS;
+        if self.told || seen.skipped {
+            self.troubled(self.since, bounds);
+        } else if let Some((_, _, quiet)) = self.trouble.as_mut().filter(|t| t.2 < OVER) {
+            *quiet = 0;
+        }
+        if !self.told {
+            return None;
+        }
+        let times = self.strikes;
+        Some(Spike { since: self.since, reason: format!("{reason} ({times} steps in a row far off)") })
+    }
+
+    /// Notes a trouble, unless an older one is not over yet.
+    fn troubled(&mut self, since: u64, bounds: Option<Bounds>) {
+        match &mut self.trouble {
+            Some((_, _, quiet)) if *quiet < OVER => *quiet = 0,
+            _ => self.trouble = Some((since, bounds, 0)),
+        }
+    }
+
+    /// Counts a step that is not far off towards the end of a trouble.
+    fn settle(&mut self, loss: f64, norm: f64) {
+        if let Some((_, bounds, quiet)) = &mut self.trouble {
+            let kept = bounds.is_none_or(|b| loss <= b.loss && norm <= b.norm);
+            *quiet = if kept || *quiet >= OVER { *quiet + 1 } else { 0 };
+        }
+    }
+
+    /// Whether the median of the recent losses lies far above the lowest median.
+    fn drift(&mut self, step: u64) -> Option<Spike> {
+        if self.losses.len() < SETTLED || self.recent.len() < RECENT {
+            return None;
+        }
+        let (median, now) = (self.losses.median(), self.recent.median());
+        if self.lowest.is_none_or(|(lowest, _)| median < lowest) {
+            self.lowest = Some((median, self.losses.deviation()));
+        }
+        let (lowest, deviation) = self.lowest?;
+        (now > lowest + (DRIFT * deviation).max(self.plan.rise)).then(|| Spike {
+            since: (step + 1).saturating_sub(RECENT as u64),
+            reason: format!("the median loss of {RECENT} steps has risen to {now:.3} from {lowest:.3}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compute::rng::{self, Purpose};
+
+    fn plan() -> SpikePlan {
+        SpikePlan::default()
+    }
+
+    /// Feeds (loss, norm) from step 1 on; the spikes that are seen.
+    fn feed(spikes: &mut Spikes, steps: &[(f64, f64)]) -> Vec<(u64, Spike)> {
+        let see = |(i, (loss, grad_norm)): (usize, &(f64, f64))| {
+            let skipped = !(loss.is_finite() && grad_norm.is_finite());
+            let step = i as u64 + 1;
+            spikes.see(Seen { step, loss: *loss, grad_norm: *grad_norm, skipped }).map(|s| (step, s))
+        };
+        steps.iter().enumerate().filter_map(see).collect()
+    }
+
+    fn spikes_in(steps: &[(f64, f64)]) -> Vec<(u64, Spike)> {
+        feed(&mut Spikes::new(plan()), steps)
+    }
+
+    /// A stage without trouble: a falling loss with noise, a norm that is thrown off now and then.
+    fn healthy(seed: u64, steps: usize, noise: f64) -> Vec<(f64, f64)> {
+        let unit =
+            |i: usize, stream: u64| f64::from(rng::bits(seed, Purpose::Shuffle, stream, i as u64)) / 2f64.powi(32);
+        (0..steps)
+            .map(|i| {
+                let normal = (0..12).map(|k| unit(i, k)).sum::<f64>() - 6.0;
+                let odd = if unit(i, 20) < 0.002 { 40.0 } else { 1.0 };
+                (3.0 + 5.0 * (-(i as f64) / 60.0).exp() + noise * normal, odd * (0.8 + unit(i, 21)))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_window_is_the_newest_values_in_order() {
+        let mut window = Window::default();
+        let values: Vec<f64> = (0..300).map(|i| f64::from(i * 7919 % 101)).collect();
+        for (i, value) in values.iter().enumerate() {
+            window.push(*value, WINDOW);
+            let mut newest = values[(i + 1).saturating_sub(WINDOW)..=i].to_vec();
+            newest.sort_by(f64::total_cmp);
+            assert_eq!(window.sizes, newest);
+            let median = newest[newest.len() / 2];
+            let mut distances: Vec<f64> = newest.iter().map(|x| (x - median).abs()).collect();
+            distances.sort_by(f64::total_cmp);
+            assert_eq!((window.median(), window.deviation()), (median, NORMAL * distances[distances.len() / 2]));
+        }
+    }
+
+    #[test]
+    fn spikes_are_seen_within_three_steps_and_named_by_their_first() {
+        let mut jump = healthy(1, 200, 0.1);
+        jump.extend((0..20).map(|i| (523.0 - f64::from(i), 30.0)));
+        let seen = spikes_in(&jump);
+        assert_eq!((seen[0].0, seen[0].1.since), (203, 201), "{seen:?}");
+        assert!(seen[0].1.reason.contains("usual is 3."), "{}", seen[0].1.reason);
+        // Only the gradient, and what is no number.
+        let mut steep = healthy(1, 200, 0.1);
+        steep.extend([(3.2, 1e4); 3]);
+        assert_eq!(spikes_in(&steep)[0].1.since, 201);
+        let mut broken = healthy(1, 200, 0.1);
+        broken.extend([(523.0, 5.0), (f64::NAN, 1.0), (f64::INFINITY, f64::NAN)]);
+        assert_eq!(spikes_in(&broken)[0].1.since, 201, "far off and not finite count together");
+        // Saturated: the loss of guessing, and no gradient.
+        let mut dead = healthy(1, 200, 0.1);
+        dead.extend([(6.4, 0.0); 3]);
+        assert_eq!(spikes_in(&dead)[0].1.since, 201);
+        // From the first step on there is nothing to compare with but what is finite.
+        let seen = spikes_in(&[(8.3, 1.0), (f64::NAN, 1.0), (f64::NAN, 1.0), (f64::NAN, 1.0)]);
+        assert_eq!((seen[0].0, seen[0].1.since), (4, 2));
+    }
+
+    #[test]
+    fn single_steps_far_off_are_none() {
+        let mut odd = healthy(2, 400, 0.1);
+        for i in [150, 151, 200, 202, 300] {
+            odd[i] = (60.0, 900.0);
+        }
+        odd[250] = (f64::NAN, f64::NAN);
+        assert_eq!(spikes_in(&odd), []);
+    }
+
+    #[test]
+    fn a_slow_drift_is_seen_before_it_has_come_far() {
+        for rate in [1.001_f64, 1.003, 1.01, 1.03] {
+            let mut drift = healthy(3, 400, 0.1);
+            drift.extend((0..6000).map(|i| (3.0 * rate.powi(i).min(200.0), 1.0)));
+            let (step, spike) = spikes_in(&drift).remove(0);
+            assert!(step > 400 && drift[step as usize - 1].0 < 6.0, "rate {rate}: {spike:?} at {step}");
+        }
+    }
+
+    #[test]
+    fn a_trouble_is_over_when_the_old_bounds_are_kept() {
+        let mut spikes = Spikes::new(plan());
+        let mut steps = healthy(4, 200, 0.1);
+        steps.extend([(50.0, 1.0); 40]);
+        feed(&mut spikes, &steps);
+        assert_eq!(spikes.trouble(), Some(201), "at 50 it has not recovered");
+        let after = |spikes: &mut Spikes, from: u64, n: u64, loss: f64| {
+            (from..from + n).for_each(|step| {
+                spikes.see(Seen { step, loss, grad_norm: 1.0, skipped: false });
+            });
+        };
+        after(&mut spikes, 241, 60, 3.0);
+        after(&mut spikes, 301, 2, 50.0);
+        assert!(spikes.striking() && !spikes.skipped());
+        assert_eq!(spikes.trouble(), Some(201), "two steps are no spike");
+        after(&mut spikes, 303, 1, 50.0);
+        assert_eq!(spikes.trouble(), Some(301), "it had recovered, so this is another");
+    }
+
+    /// (stage, loss, norm) of every step of real runs.
+    fn recorded(text: &str) -> Vec<(&str, Vec<(f64, f64)>)> {
+        let mut stages: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
+        for line in text.lines() {
+            let mut fields = line.split('\t');
+            let stage = fields.next().unwrap();
+            let numbers: Vec<f64> = fields.map(|f| f.parse().unwrap()).collect();
+            if stages.last().is_none_or(|(name, _)| *name != stage) {
+                stages.push((stage, Vec::new()));
+            }
+            stages.last_mut().unwrap().1.push((numbers[0], numbers[1]));
+        }
+        stages
+    }
+
+    const HEALTHY: [(&str, &str); 6] = [
+        ("1m-0", include_str!("../../tests/fixtures/steps/1m-0.tsv")),
+        ("1m-1", include_str!("../../tests/fixtures/steps/1m-1.tsv")),
+        ("1m-2", include_str!("../../tests/fixtures/steps/1m-2.tsv")),
+        ("5m-0", include_str!("../../tests/fixtures/steps/5m-0.tsv")),
+        ("5m-1", include_str!("../../tests/fixtures/steps/5m-1.tsv")),
+        ("5m-2", include_str!("../../tests/fixtures/steps/5m-2.tsv")),
+    ];
+
+    #[test]
+    fn healthy_stages_raise_no_alarm() {
+        let mut steps = 0;
+        for (run, text) in HEALTHY {
+            let stages = recorded(text);
+            assert_eq!(stages.len(), 6, "{run}");
+            for (stage, seen) in stages {
+                assert_eq!(spikes_in(&seen), [], "{run} {stage}");
+                // Nor at half the bounds, but for the patience: the figures are not on the edge.
+                let half = SpikePlan { deviations: 6.0, rise: 0.5, times: 15.0, ..plan() };
+                assert_eq!(feed(&mut Spikes::new(half), &seen), [], "{run} {stage} at half");
+                steps += seen.len();
+            }
+        }
+        assert!(steps > 3000, "only {steps} steps");
+    }
+
+    #[test]
+    fn healthy_stages_that_go_wrong_raise_it() {
+        for (run, text) in HEALTHY {
+            for (stage, healthy) in recorded(text).into_iter().filter(|s| s.1.len() > 40) {
+                let at = healthy.len() * 3 / 4;
+                let spoilt: [(&str, u64, fn(f64, i32) -> f64); 4] = [
+                    ("4.8 to 523", 3, |_, _| 523.0),
+                    ("not finite", 3, |_, _| f64::NAN),
+                    ("up a nat every step", 40, |loss, i| loss + f64::from(i)),
+                    ("doubled every tenth step", 150, |loss, i| (loss.abs() + 0.1) * 1.07_f64.powi(i)),
+                ];
+                for (what, within, change) in spoilt {
+                    let mut steps = healthy[..at].to_vec();
+                    steps.extend((0..300).map(|i| (change(healthy[at].0, i), healthy[at].1)));
+                    let (step, spike) =
+                        spikes_in(&steps).into_iter().next().unwrap_or_else(|| panic!("{run} {stage}: {what}"));
+                    assert!(
+                        step > at as u64 && step <= at as u64 + within,
+                        "{run} {stage}: {what} at {step} of {at}: {spike:?}"
+                    );
+                    assert!(spike.since + RECENT as u64 > at as u64, "{run} {stage}: {what}: {spike:?}");
+                }
+            }
+        }
+    }
+
+    /// 200 good steps, then a rate too large by these factors, as it was measured.
+    #[test]
+    fn rates_too_large_are_seen_in_a_few_steps() {
+        for (rate, seen) in recorded(include_str!("../../tests/fixtures/steps/diverged.tsv")) {
+            let (step, spike) = spikes_in(&seen).remove(0);
+            assert!((203..=206).contains(&step) && spike.since >= 202, "{rate}: {spike:?} at {step}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_false_alarm_and_no_missed_jump(seed in any::<u64>(), noise in 0.01..0.5_f64, at in 40..400_usize) {
+            let mut steps = healthy(seed, 500, noise);
+            prop_assert_eq!(spikes_in(&steps), vec![]);
+            let usual = steps[at].0;
+            for step in &mut steps[at..] {
+                step.0 = usual + 40.0;
+            }
+            let seen = spikes_in(&steps);
+            prop_assert!(seen.first().is_some_and(|(step, s)| *step <= at as u64 + 3 && s.since > at as u64 - 2), "{:?}", seen.first());
+        }
+
+        #[test]
+        fn any_numbers_are_borne(steps in proptest::collection::vec((any::<f64>(), any::<f64>(), any::<bool>()), 0..300)) {
+            let mut spikes = Spikes::new(plan());
+            for (i, (loss, grad_norm, skipped)) in steps.into_iter().enumerate() {
+                spikes.see(Seen { step: i as u64 + 1, loss, grad_norm, skipped });
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Which checkpoints stay, and what is never removed.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::path::Path;
+
+use danlu::store::{Checkpoint, FaultFs, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
+
+const DIR: &str = "/runs/poems";
+
+fn open(disk: &FaultFs) -> Result<Run, StoreError> {
+    Run::open_or_create(disk.shared(), Path::new(DIR), String::new)
+}
+
+fn save(saver: &Saver, stage: &str, step: u64) -> Result<Saved, StoreError> {
+    saver.save(stage, step, vec![NewFile::bytes("state.json", format!("{{\"step\":{step}}}"))])
+}
+
+/// A disk with a run of one checkpoint.
+fn base() -> FaultFs {
+    let disk = FaultFs::new();
+    save(&open(&disk).expect("creates").saver(), "pretrain", 1).expect("saves");
+    disk
+}
+
+/// What stays, where everything loads.
+fn keep(newest: usize) -> Keep<'static> {
+    Keep { newest, pinned: &[], before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
+}
+
+#[test]
+fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
+    let steps = |disk: &FaultFs, newest: usize, before: Option<u64>, good: &[u64]| {
+        let run = open(disk).expect("opens");
+        let loads = |c: &Checkpoint| match good.contains(&c.id.step) {
+            true => Ok(()),
+            false => Err(c.read("missing", 1).expect_err("is not there")),
+        };
+        let keep = Keep { newest, pinned: &[], before, loads: &loads, known: &|_| Ok(()) };
+        run.saver().retain("pretrain", &keep).expect("retains");
+        run.view().checkpoints().list().expect("lists").iter().map(|id| id.step).collect::<Vec<_>>()
+    };
+    let disk = base();
+    let run = open(&disk).expect("opens");
+    for step in 2..=8 {
+        save(&run.saver(), "pretrain", step).expect("saves");
+    }
+    drop(run);
+    let all = [1, 2, 3, 4, 5, 6, 7, 8];
+    assert_eq!(steps(&disk.copy(), 3, None, &all), [6, 7, 8]);
+    assert_eq!(steps(&disk.copy(), 3, None, &[2, 4]), [4, 6, 7, 8], "the newest that loads");
+    assert_eq!(steps(&disk.copy(), 3, Some(7), &all), [6, 7, 8], "it is among the newest");
+    assert_eq!(steps(&disk.copy(), 3, Some(6), &all), [5, 6, 7, 8]);
+    assert_eq!(steps(&disk.copy(), 3, Some(6), &[1, 3, 6]), [3, 6, 7, 8], "the newest before that loads");
+    assert_eq!(steps(&disk.copy(), 1, Some(6), &[2, 7]), [2, 7, 8], "both");
+    assert_eq!(steps(&disk.copy(), 1, Some(1), &all), [8], "there is none from before");
+    assert_eq!(steps(&disk.copy(), 1, None, &[]), [8]);
+}
+
+/// F4, and every other reason for which one cannot be read.
+#[test]
+fn retention_never_removes_what_it_cannot_read() {
+    let manifest = |step: u64| Path::new(DIR).join(format!("checkpoints/pretrain-{step:08}")).join(MANIFEST);
+    type Spoil = fn(&FaultFs, &Path);
+    let spoilt: [(&str, Spoil); 6] = [
+        ("a newer format", |disk, path| disk.poke(path, br#"{"format": 99, "x": []}"#).expect("writes")),
+        ("a format beyond 32 bits", |disk, path| disk.poke(path, br#"{"format": 99999999999}"#).expect("writes")),
+        ("another manifest", |disk, path| disk.poke(path, b"{}").expect("writes")),
+        ("no manifest", |disk, path| disk.remove(path).expect("removes")),
+        ("a file that is missing", |disk, path| disk.remove(&path.with_file_name("state.json")).expect("removes")),
+        ("a file that is cut", |disk, path| disk.poke(&path.with_file_name("state.json"), b"{").expect("writes")),
+    ];
+    for (what, spoil) in spoilt {
+        let disk = base();
+        let run = open(&disk).expect("opens");
+        for step in 2..=5 {
+            save(&run.saver(), "pretrain", step).expect("saves");
+        }
+        spoil(&disk, &manifest(2));
+        let retained = run.saver().retain("pretrain", &keep(2)).expect(what);
+        let left: Vec<_> = retained.left.iter().map(|s| s.id.step).collect();
+        assert_eq!((retained.removed.len(), left), (2, vec![2]), "{what}");
+        assert_eq!(run.view().checkpoints().list().expect("lists").len(), 3, "{what}");
+        // Nor does it keep anything from being saved.
+        save(&run.saver(), "pretrain", 6).expect(what);
+    }
+    // A kind that the store does not judge: its state is of a newer format.
+    let disk = base();
+    let run = open(&disk).expect("opens");
+    save(&run.saver(), "pretrain", 2).expect("saves");
+    let known = |c: &Checkpoint| c.read("missing", 1).map(drop);
+    let keep = Keep { newest: 1, pinned: &[], before: None, loads: &|_| Ok(()), known: &known };
+    let retained = run.saver().retain("pretrain", &keep).expect("retains");
+    assert_eq!((retained.removed.len(), retained.left.len()), (0, 1));
+}
