@@ -30,7 +30,7 @@ pub(super) struct Counting<'a> {
     pub config: &'a RunConfig,
     pub model: &'a ModelConfig,
     pub plan: &'a StagePlan,
-    /// Whether the run has a reward model.
+    /// Whether the run has a reward model, and with it the answers that it was trained on.
     pub rewards: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Counting<'a> {
 pub(super) struct Wanted<'a> {
     pub stage: &'static Stage,
     pub config: &'a RunConfig,
-    /// Whether the run has a reward model.
+    /// Whether the run has a reward model, and with it the answers that it was trained on.
     pub rewards: bool,
 }
 
@@ -198,7 +198,7 @@ mod tests {
             "model.num_attention_heads=2",
             "model.intermediate_size=24",
             "model.vocab_size=900",
-            "model.max_position_embeddings=64",
+            "model.max_position_embeddings=256",
         ];
         let quiet = ["eval_steps=0"];
         let pair = |s: &&str| s.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap();

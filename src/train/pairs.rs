@@ -192,7 +192,7 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
 
 /// Counts what drawing the run's own answers takes, which is given back before the first step.
 pub(super) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), TrainError> {
-    if on.config.reward.source.is_empty() {
+    if on.config.reward.source.is_empty() && !on.rewards {
         let mark = on.device.mark();
         BatchDecoder::new(on.device, on.model, weights, ROWS, on.model.max_position_embeddings)?;
         on.device.release(mark);
