@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::episode::{Actions, Episode, gather, pack, zeros};
 use crate::{
-    compute::Device,
+    compute::{DType, Device},
     data::Example,
     nn::{Evaluator, ModelConfig, ParamTable, PolicyLearner, ScalarEvaluator, Weights},
     train::{
@@ -49,6 +49,8 @@ pub(in crate::train) struct Measured {
     pub first: Vec<Minibatch>,
     pub old: Actions,
     pub reference: Actions,
+    /// The type that the device keeps logits in.
+    pub act: DType,
 }
 
 impl Measured {
@@ -147,7 +149,7 @@ impl Roles {
             self.logprobs(device, &episodes, &batch.micros, &mut old)?;
             self.reference(device, &episodes, &batch.micros, &mut reference)?;
         }
-        Ok(Measured { episodes, first, old, reference })
+        Ok(Measured { episodes, first, old, reference, act: device.traits().act })
     }
 }
 
