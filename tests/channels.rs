@@ -19,6 +19,9 @@ use common::{Done, TINY, checkpoint, command, copy_all, counting, danlu, finetun
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+/// What is changed in the header of a file of weights.
+type Edit<'a> = &'a dyn Fn(&mut Value);
+
 const OSC: &str = "\x1b]52;c;RVZJTA==\x07";
 const CSI: &str = "\x1b[31;5mEVIL\x1b[2J";
 /// One of every kind: OSC 52, colours, C1, bidi, zero width, tags, backspaces, a title, DCS, a link, line ends.
@@ -332,7 +335,7 @@ fn models() {
     let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
     let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     let norm = "model.norm.weight";
-    let edits: [(&str, &dyn Fn(&mut Value)); 5] = [
+    let edits: [(&str, Edit); 5] = [
         ("tensor name", &|h| {
             let tensor = h.as_object_mut().unwrap().remove(norm).unwrap();
             h[ALL] = tensor;

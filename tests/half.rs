@@ -334,11 +334,13 @@ fn the_cpu_engine_refuses_f16() -> Result<(), Failed> {
     Ok(())
 }
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() {
     let arguments = Arguments::from_args();
     let required = std::env::var("DANLU_REQUIRE_ADAPTER").as_deref() == Ok("1");
     let ignored = !required && Device::adapters().iter().all(|a| a.kind == AdapterKind::Cpu);
-    let tests: [(&str, fn() -> Result<(), Failed>); 8] = [
+    let tests: [(&str, Test); 8] = [
         ("a_mix_up_of_types_does_not_reach_the_device", a_mix_up_of_types_does_not_reach_the_device),
         ("odd_numbers_of_halves_are_moved", odd_numbers_of_halves_are_moved),
         ("gradients_are_those_of_f32", gradients_are_those_of_f32),

@@ -239,7 +239,9 @@ fn what_is_no_model_is_named() {
         if !config {
             fs::remove_file(folder.join("config.json")).unwrap();
         }
-        names.iter().for_each(|name| fs::write(folder.join(name), "{}").unwrap());
+        for name in names {
+            fs::write(folder.join(name), "{}").unwrap();
+        }
         generate(&folder, &ask).refused(2, words);
         fs::remove_dir_all(&folder).unwrap();
     };

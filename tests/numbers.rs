@@ -271,7 +271,7 @@ fn a_poisoned_advantage_or_reward_leaves_finite_weights() {
         let lengths = [16, 16];
         let (old, reference) = (vec![-1.0; 32], vec![-1.5; 32]);
         let given = kl_rewards(&old, &reference, &[0.5, value], &lengths, 0.25).unwrap();
-        let mut scored = gae(&given.rewards, &vec![0.0; 32], &lengths, 1.0, 0.95).unwrap().advantages;
+        let mut scored = gae(&given.rewards, &[0.0; 32], &lengths, 1.0, 0.95).unwrap().advantages;
         whiten(&mut scored, true);
         let mut given = vec![1.0_f32; 32];
         given[5] = value;

@@ -32,9 +32,8 @@ fn keep(newest: usize) -> Keep<'static> {
 fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
     let steps = |disk: &FaultFs, newest: usize, before: Option<u64>, good: &[u64]| {
         let run = open(disk).expect("opens");
-        let loads = |c: &Checkpoint| match good.contains(&c.id.step) {
-            true => Ok(()),
-            false => Err(c.read("missing", 1).expect_err("is not there")),
+        let loads = |c: &Checkpoint| {
+            if good.contains(&c.id.step) { Ok(()) } else { Err(c.read("missing", 1).expect_err("is not there")) }
         };
         let keep = Keep { newest, pinned: &[], before, loads: &loads, known: &|_| Ok(()) };
         run.saver().retain("pretrain", &keep).expect("retains");
@@ -57,11 +56,12 @@ fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
     assert_eq!(steps(&disk.copy(), 1, None, &[]), [8]);
 }
 
+type Spoil = fn(&FaultFs, &Path);
+
 /// F4, and every other reason for which one cannot be read.
 #[test]
 fn retention_never_removes_what_it_cannot_read() {
     let manifest = |step: u64| Path::new(DIR).join(format!("checkpoints/pretrain-{step:08}")).join(MANIFEST);
-    type Spoil = fn(&FaultFs, &Path);
     let spoilt: [(&str, Spoil); 6] = [
         ("a newer format", |disk, path| disk.poke(path, br#"{"format": 99, "x": []}"#).expect("writes")),
         ("a format beyond 32 bits", |disk, path| disk.poke(path, br#"{"format": 99999999999}"#).expect("writes")),

@@ -203,7 +203,7 @@ impl Run {
                 let Some(other) = entries.iter().find(|entry| !ours(entry.text())) else { return Ok(()) };
                 let what = format!(
                     "the folder holds {:?} and no run.toml, so it is not a run; choose an empty or a new folder",
-                    other.name
+                    other.text()
                 );
                 Err(StoreError::input(dir, what))
             }

@@ -189,7 +189,7 @@ impl Spikes {
     /// Forgets the window: the data change, or the user continues after a spike.
     pub(super) fn start_over(&mut self) {
         let (trouble, skipped) = (self.trouble, self.skipped);
-        *self = Spikes { trouble, skipped, ..Spikes::new(self.plan) };
+        *self = Spikes { skipped, trouble, ..Spikes::new(self.plan) };
     }
 
     /// Whether the newest step was not applied.
@@ -216,7 +216,7 @@ impl Spikes {
         let bounds = self.bounds();
         let norm = seen.grad_norm.max(f64::MIN_POSITIVE).ln();
         let finite = seen.loss.is_finite() && seen.grad_norm.is_finite();
-        let fault = if seen.skipped || !finite { Some(self.not_finite(seen)) } else { self.fault(seen, norm, bounds) };
+        let fault = if seen.skipped || !finite { Some(not_finite(seen)) } else { self.fault(seen, norm, bounds) };
         if let Some(reason) = fault {
             return self.strike(seen, bounds, reason);
         }
@@ -237,10 +237,6 @@ impl Spikes {
             loss: self.losses.median() + (self.plan.deviations * self.losses.deviation()).max(self.plan.rise),
             norm: self.norms.median() + (NORM_DEVIATIONS * self.norms.deviation()).max(self.plan.times.ln()),
         })
-    }
-
-    fn not_finite(&self, seen: Seen) -> String {
-        format!("loss {} or gradient norm {} is not finite", seen.loss, seen.grad_norm)
     }
 
     fn fault(&self, seen: Seen, norm: f64, bounds: Option<Bounds>) -> Option<String> {
@@ -311,6 +307,10 @@ impl Spikes {
             reason: format!("the median loss of {RECENT} steps has risen to {now:.3} from {lowest:.3}"),
         })
     }
+}
+
+fn not_finite(seen: Seen) -> String {
+    format!("loss {} or gradient norm {} is not finite", seen.loss, seen.grad_norm)
 }
 
 #[cfg(test)]
@@ -472,12 +472,15 @@ mod tests {
         assert!(steps > 3000, "only {steps} steps");
     }
 
+    /// The loss of a step of a spoilt stage: from the last healthy one and the steps since.
+    type Change = fn(f64, i32) -> f64;
+
     #[test]
     fn healthy_stages_that_go_wrong_raise_it() {
         for (run, text) in HEALTHY {
             for (stage, healthy) in recorded(text).into_iter().filter(|s| s.1.len() > 40) {
                 let at = healthy.len() * 3 / 4;
-                let spoilt: [(&str, u64, fn(f64, i32) -> f64); 4] = [
+                let spoilt: [(&str, u64, Change); 4] = [
                     ("4.8 to 523", 3, |_, _| 523.0),
                     ("not finite", 3, |_, _| f64::NAN),
                     ("up a nat every step", 40, |loss, i| loss + f64::from(i)),

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 /// A number sequence that is the same in every run (splitmix64).
-pub struct Chance(pub u64);
+pub(crate) struct Chance(pub u64);
 
 impl Chance {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -14,15 +14,15 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n.max(1) as u64) as usize
     }
 
-    pub fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
 
-    pub fn percent(&mut self, p: usize) -> bool {
+    pub(crate) fn percent(&mut self, p: usize) -> bool {
         self.below(100) < p
     }
 }
@@ -117,7 +117,7 @@ const TOKENS: &[&[u8]] = &[
 const MARK: &str = "\u{1}raw";
 
 /// Any bytes.
-pub fn bytes(of: &[u8], chance: &mut Chance) -> Vec<u8> {
+pub(crate) fn bytes(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let mut b = of.to_vec();
     for _ in 0..*chance.of(&[1, 1, 2, 4, 16]) {
         if b.is_empty() {
@@ -220,7 +220,7 @@ fn change(value: &mut Value, all: &Value, chance: &mut Chance) {
 }
 
 /// A JSON text of changed structure; at times its bytes are changed as well.
-pub fn json(of: &[u8], chance: &mut Chance) -> Vec<u8> {
+pub(crate) fn json(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let Ok(mut value) = serde_json::from_slice::<Value>(of) else { return bytes(of, chance) };
     for _ in 0..*chance.of(&[1, 1, 1, 2, 3, 6]) {
         let all = value.clone();
@@ -234,7 +234,7 @@ pub fn json(of: &[u8], chance: &mut Chance) -> Vec<u8> {
 }
 
 /// One line of JSON Lines, or any bytes.
-pub fn json_lines(of: &[u8], chance: &mut Chance) -> Vec<u8> {
+pub(crate) fn json_lines(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     if chance.percent(35) {
         return bytes(of, chance);
     }
@@ -245,7 +245,7 @@ pub fn json_lines(of: &[u8], chance: &mut Chance) -> Vec<u8> {
 }
 
 /// Lines of TOML.
-pub fn toml(of: &[u8], chance: &mut Chance) -> Vec<u8> {
+pub(crate) fn toml(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     const RIGHT: &[&str] = &[
         "-1",
         "0",
@@ -324,7 +324,7 @@ pub fn toml(of: &[u8], chance: &mut Chance) -> Vec<u8> {
 }
 
 /// A safetensors file with another header, its length mostly right.
-pub fn safetensors(of: &[u8], chance: &mut Chance) -> Vec<u8> {
+pub(crate) fn safetensors(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let length = of.first_chunk().map_or(0, |b| u64::from_le_bytes(*b)) as usize;
     let Some(header) = of.get(8..8 + length).filter(|_| chance.percent(70)) else { return bytes(of, chance) };
     let mut header = json(header, chance);

@@ -38,7 +38,7 @@ use super::mutate::{self, Chance};
 type Opened = (Vec<Vec<u8>>, Box<dyn FnMut(&[u8]) -> u8>);
 
 /// A parser of foreign bytes.
-pub struct Parser {
+pub(crate) struct Parser {
     pub name: &'static str,
     pub open: fn() -> Opened,
     pub change: fn(&[u8], &mut Chance) -> Vec<u8>,
@@ -47,7 +47,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: &[Parser] = &[
+pub(crate) const PARSERS: &[Parser] = &[
     Parser { name: "safetensors", open: tensors, change: mutate::safetensors, sealed: false },
     Parser { name: "safetensors_index", open: index, change: mutate::json, sealed: false },
     Parser { name: "config_json", open: config, change: mutate::json, sealed: false },
@@ -75,10 +75,13 @@ pub const PARSERS: &[Parser] = &[
 ];
 
 /// An input, and what reads it.
-pub type Large = (Vec<u8>, Box<dyn FnMut(&[u8]) -> u8>);
+pub(crate) type Large = (Vec<u8>, Box<dyn FnMut(&[u8]) -> u8>);
+
+/// Makes one, since only one at a time has room.
+pub(crate) type MakeLarge = fn() -> Large;
 
 /// Inputs of many megabytes that are as dear as a parser can be made to pay.
-pub const LARGE: &[(&str, fn() -> Large)] = &[
+pub(crate) const LARGE: &[(&str, MakeLarge)] = &[
     ("ids_of_one_row", || (format!("{{\"input_ids\":[[{}0]]}}", "0,".repeat(15_000_000)).into_bytes(), ids().1)),
     ("ids_of_many_rows", || (format!("{{\"input_ids\":[{}[0]]}}", "[0],".repeat(8_000_000)).into_bytes(), ids().1)),
     ("ids_and_labels", || {
@@ -254,7 +257,9 @@ fn use_tokenizer(json: &str, config: Option<&str>) -> u8 {
         let Ok(ids) = tokenizer.encode(text) else { return 2 };
         tokenizer.decode(&ids, false);
         let mut stream = tokenizer.stream(true);
-        ids.iter().for_each(|id| drop(stream.push(*id)));
+        for id in &ids {
+            drop(stream.push(*id));
+        }
         stream.finish();
     }
     let all: Vec<u32> = (0..tokenizer.vocab_size().min(300) as u32).collect();
@@ -572,7 +577,7 @@ fn conversations() -> Opened {
         json!({"instruction": "q", "input": "i", "output": "a", "history": [["q0", "a0"]]}),
         json!({"task": "t", "prompt": "say 1", "completion": "one"}),
     ];
-    let text: String = lines.iter().map(|l| format!("{l}\n")).collect();
+    let text: String = lines.iter().flat_map(|l| [l.to_string(), "\n".to_owned()]).collect();
     let read = |bytes: &[u8]| {
         drop(read_chats(Format::Json, bytes));
         data(read_chats(Format::JsonLines, bytes))
@@ -587,7 +592,7 @@ fn preferences() -> Opened {
         json!({"prompt": "q", "chosen": "a", "rejected": "b"}),
         json!({"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"}),
     ];
-    let text: String = lines.iter().map(|l| format!("{l}\n")).collect();
+    let text: String = lines.iter().flat_map(|l| [l.to_string(), "\n".to_owned()]).collect();
     let read = |bytes: &[u8]| {
         drop(read_preferences(Format::Json, bytes));
         data(read_preferences(Format::JsonLines, bytes))

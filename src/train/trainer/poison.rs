@@ -136,7 +136,7 @@ fn poisoned(base: &Path, dir: &Path, seed: u64) -> &'static str {
     copy(base, dir);
     let rate = if matches!(place, Place::Rate) { "learning_rate=3e3" } else { "learning_rate=3e-3" };
     let mut trainer = open(dir, &setup(GOOD + 24, &[rate]));
-    for _ in 0..1 + draw(2, 9) {
+    for _ in 0..=draw(2, 9) {
         let emit = &mut |_| {};
         trainer.step(emit).unwrap();
         trainer.between(emit).unwrap();
