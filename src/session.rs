@@ -5,7 +5,6 @@
 
 use std::{
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 pub use crate::train::event::{
     ActionView, Ask, BatchView, Cause, Choice, Command, DocumentView, Documents, DroppedDocument, DroppedView, Edit,
@@ -22,7 +21,7 @@ pub use crate::train::event::{
     RoomSource, RoomView, RuleView, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, Tally, TaskInfo,
     TaskReport, TokenView, TokenizerView, Trial, Turn, Twin, VotedPair, Who,
 };
-use crate::train::{Setup, TrainError, Trainer, Unready, Workshop, settled};
+use crate::train::{Setup, Stage, Summary, TrainError, Trainer, Unready, Workshop, settled};
 
 /// Commands that may wait for the trainer.
 pub const COMMANDS: usize = 64;
@@ -30,13 +29,16 @@ pub const COMMANDS: usize = 64;
 pub const EVENTS: usize = 256;
 /// How long the last events wait for a screen that does not read.
 const LAST: Duration = Duration::from_secs(10);
+/// How often, with nothing to train, what waits for the screen is offered again.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// A running stage, seen from outside.
 #[derive(Clone)]
 pub struct Session {
     /// Wishes to the trainer. Never blocks a key: use `try_send`.
     pub commands: Sender<Command>,
-    /// What the trainer tells. Disconnected after [`Event::Finished`].
+    /// What the trainer tells. Disconnected after [`Event::Finished`], but for a stage that failed: it can be opened
+    /// again ([`Command::Stage`]).
     pub events: Receiver<Event>,
     /// To be set beside a command to stop: a stage that is being made ready, and hears no command, is given up.
     pub stop: Arc<AtomicBool>,
@@ -51,56 +53,83 @@ impl Session {
         let stop = Arc::clone(&setup.stop);
         let work = move || {
             let mut outbox = Outbox { tell, waiting: VecDeque::new() };
-            // A panic here is a bug, but not the end of the screen: it is told as the stage's end.
-            let result = catch_unwind(AssertUnwindSafe(|| train(trainer, setup, &wishes, &mut outbox)));
-            if let Err(panic) = result {
-                let words = panic
-                    .downcast_ref::<&str>()
-                    .map(|s| (*s).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned());
-                let reason = format!(
-                    "failed: the trainer panicked ({}); the newest checkpoint stands",
-                    words.unwrap_or_default()
-                );
-                outbox.push(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
-            }
+            train(trainer, setup, &wishes, &mut outbox);
             outbox.flush();
         };
         let thread = thread::Builder::new().name("trainer".to_owned()).spawn(work);
-        thread.map_err(|e| TrainError::Work(format!("no thread for the trainer: {e}")))?;
+        thread.map_err(|e| TrainError::no_thread("the trainer", &e))?;
         Ok(Session { commands, events, stop })
     }
 }
 
-/// One stage after the other, until none is asked for.
+/// One stage after the other, until none is asked for. After a failure, a panic among them, it waits for a stage to be
+/// asked for: the same one, from its newest checkpoint, or another.
 fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, outbox: &mut Outbox) {
     loop {
-        let (result, workshop) = trainer.run(wishes, &mut |event| outbox.push(event));
-        let Some(next) = result.ok().and_then(|summary| summary.next) else { return };
-        let here = setup.for_stage(&setup.stage);
-        setup = setup.for_stage(next.name);
-        let unready = match open(workshop, &setup) {
-            Ok(ready) => {
-                trainer = ready;
-                continue;
-            }
-            Err(unready) => unready,
+        let (result, mut workshop) = trainer.run(wishes, &mut |event| outbox.push(event));
+        // Whether there is a stage to go back to that could be trained a moment ago, and was saved.
+        let (mut next, mut back) = match result {
+            Ok(Summary { next: Some(next), .. }) => (next.name, true),
+            Err(_) if setup.interactive => match asked_for(wishes, outbox) {
+                Some(next) => (next, false),
+                None => return,
+            },
+            _ => return,
         };
-        if setup.stop.load(Ordering::Acquire) {
-            // Given up: whoever asked for the stage has left since.
-            outbox.push(Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 });
-            return;
-        }
-        // Back to where one came from: it was saved, and could be trained a moment ago.
-        outbox.push(Event::Refused { text: unready.error.to_string() });
-        setup = here;
-        match open(unready.workshop, &setup) {
-            Ok(ready) => trainer = ready,
-            Err(unready) => {
-                let reason = format!("failed: {}", unready.error);
-                outbox.push(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
+        trainer = loop {
+            let there = setup.for_stage(next);
+            let unready = match open(workshop, &there) {
+                Ok(ready) => {
+                    setup = there;
+                    break ready;
+                }
+                Err(unready) => unready,
+            };
+            if setup.stop.load(Ordering::Acquire) {
+                // Given up: whoever asked for the stage has left since.
+                outbox.push(Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 });
                 return;
             }
+            outbox.push(Event::Refused { text: unready.error.to_string() });
+            workshop = unready.workshop;
+            if std::mem::take(&mut back) {
+                let here = setup.for_stage(&setup.stage);
+                match open(workshop, &here) {
+                    Ok(ready) => {
+                        setup = here;
+                        break ready;
+                    }
+                    Err(unready) => {
+                        let reason = format!("failed: {}", unready.error);
+                        outbox.push(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
+                        workshop = unready.workshop;
+                    }
+                }
+            }
+            match asked_for(wishes, outbox) {
+                Some(stage) => next = stage,
+                None => return,
+            }
+        };
+    }
+}
+
+/// Waits, with nothing to train, for a stage to be asked for; None where everything is to end.
+fn asked_for(wishes: &Receiver<Command>, outbox: &mut Outbox) -> Option<&'static str> {
+    loop {
+        outbox.pump();
+        match wishes.recv_timeout(QUIET) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) | Ok(Command::Stop { .. }) => return None,
+            Ok(Command::Stage { name }) => match Stage::named(&name) {
+                Ok(stage) => return Some(stage.name),
+                Err(e) => outbox.push(Event::Refused { text: e.to_string() }),
+            },
+            Ok(Command::Prompt { id, .. }) => {
+                let finish_reason = "cancelled".to_owned();
+                outbox.push(Event::PromptDone { id, step: 0, tokens: 0, seconds: 0.0, finish_reason, score: None });
+            }
+            Ok(_) => outbox.push(Event::Refused { text: "the stage has failed; open it again first".to_owned() }),
         }
     }
 }
@@ -126,6 +155,11 @@ impl Outbox {
         } else {
             self.waiting.push_back(event);
         }
+        self.pump();
+    }
+
+    /// Sends what waits, as far as there is room.
+    fn pump(&mut self) {
         while let Some(first) = self.waiting.pop_front() {
             match self.tell.try_send(first) {
                 Ok(()) => {}

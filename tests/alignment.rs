@@ -352,13 +352,10 @@ fn models_that_do_not_fit_are_refused() {
     let dir = scratch();
     // A reward model of another tokenizer: it is another file inside a checkpoint that verifies otherwise.
     let run = rewarded(dir.path(), "words");
-    let path = run.join("data/tokenizer.json");
-    let mut json: Value = json_file(&path);
-    let vocab = json["model"]["vocab"].as_object_mut().unwrap();
-    let named = |id: u64| vocab.iter().find(|(_, v)| v.as_u64() == Some(id)).unwrap().0.clone();
-    let (a, b) = (named(1400), named(1401));
-    (vocab[&a], vocab[&b]) = (json!(1401), json!(1400));
-    fs::write(&path, json.to_string()).unwrap();
+    let folder = stage_checkpoint(&run, "sft", 60);
+    let words = fs::read_to_string(folder.join("tokenizer.json")).unwrap();
+    let swapped = words.replace("1400", "\0").replace("1401", "1400").replace('\0', "1401");
+    common::forge(&folder, "tokenizer.json", swapped.as_bytes());
     let before = files(&run);
     for name in ["ppo", "grpo"] {
         stage(&run, name, &[], &["--steps", "1"])

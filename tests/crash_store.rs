@@ -20,6 +20,9 @@ const DIR: &str = "/runs/poems";
 const CONFIG: &str = "size = \"1m\"\n";
 const FAULTS: [Fault; 4] = [Fault::NoSpace, Fault::Io, Fault::Denied, Fault::Short];
 
+/// Operations that look for the turn of a run among those beside it; the run is opened whatever comes of them.
+const LOOKS: usize = 4;
+
 /// What a checkpoint of `step` holds; no two steps agree in any file.
 fn weights(step: u64) -> (Vec<f32>, Vec<f32>) {
     let at = |i: usize| step as f32 + i as f32 / 64.0;
@@ -206,6 +209,7 @@ fn opening_survives_any_one_fault() {
         disk.poke(&dir.join("model.safetensors"), b"half").expect("writes");
     }
     for fault in FAULTS {
+        let mut quiet = 0;
         for n in 0.. {
             let context = format!("{fault:?} at {n}");
             let disk = disk.copy();
@@ -225,6 +229,8 @@ fn opening_survives_any_one_fault() {
                     assert!(fired && found.skipped.is_empty(), "{context}");
                     assert_eq!(step_of(&found.found.expect("the newest")), 2);
                 }
+                // Whether the runs beside it can be looked at is nothing to this one.
+                Ok(found) if fired && found.skipped.is_empty() => quiet += 1,
                 // A bad sector in the newest: the older one serves, and it is said.
                 Ok(found) if fired => {
                     assert_eq!((fault, found.skipped.len()), (Fault::Io, 1), "{context}");
@@ -235,6 +241,7 @@ fn opening_survives_any_one_fault() {
             assert_eq!(newest(&disk, &context), 2);
             if !fired {
                 assert!(n > 20, "only {n} operations?");
+                assert!(quiet <= LOOKS, "{fault:?}: {quiet} errors were not told");
                 break;
             }
         }
@@ -245,24 +252,28 @@ fn opening_survives_any_one_fault() {
 fn a_new_run_survives_any_one_fault_and_any_power_cut() {
     let dir = Path::new(DIR);
     for fault in FAULTS {
+        let mut quiet = 0;
         for n in 0.. {
             let disk = FaultFs::new();
             disk.fail_at(n, fault);
             let result = Run::open_or_create(disk.shared(), dir, || CONFIG.to_owned());
             let fired = disk.fired();
             disk.heal();
-            // A folder that cannot be swept is reported; the rest is an error.
+            // A folder that cannot be swept is reported; the rest is an error, but for a look at the runs beside it.
             let reported = result.as_ref().map_or(true, |run| !run.unswept().is_empty());
-            assert_eq!(reported, fired, "{fault:?} at {n}");
+            assert!(fired || !reported, "{fault:?} at {n}");
+            quiet += usize::from(fired && !reported);
             drop(result);
             let run = Run::open_or_create(disk.shared(), dir, || CONFIG.to_owned()).expect("the second time");
             assert_eq!(run.view().config().expect("reads"), CONFIG);
             if !fired {
+                assert!(quiet <= LOOKS, "{fault:?}: {quiet} errors were not told");
                 break;
             }
         }
     }
     for fault in FAULTS {
+        let mut quiet = 0;
         for n in 0.. {
             let disk = FaultFs::new();
             let runs = Path::new("/runs");
@@ -273,10 +284,12 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
             if let Err(error) = &result {
                 assert!(error.to_string().contains('/'), "{error}");
             }
-            assert_eq!(result.is_err(), fired, "{fault:?} at {n}");
+            assert!(fired || result.is_ok(), "{fault:?} at {n}");
+            quiet += usize::from(fired && result.is_ok());
             drop(result);
             Run::create_next(disk.shared(), runs, CONFIG).expect("the second time");
             if !fired {
+                assert!(quiet <= LOOKS, "{fault:?}: {quiet} errors were not told");
                 break;
             }
         }
@@ -617,30 +630,6 @@ fn a_log_survives_faults_and_tears() {
 /// Whole lines in the file; a torn one at the end is none.
 fn lines_or_torn(disk: &FaultFs, path: &Path) -> usize {
     String::from_utf8_lossy(&disk.peek(path).unwrap_or_default()).matches('\n').count()
-}
-
-#[test]
-fn torn_ends_are_cut() {
-    let disk = base();
-    let path = Path::new("/runs/poems/events.jsonl");
-    for (text, left, cut) in [
-        ("", "", 0),
-        ("{\"a\":1}\n", "{\"a\":1}\n", 0),
-        ("{\"a\":1}\n{\"b\"", "{\"a\":1}\n", 4),
-        ("{\"a\":1}\n\0\0\0\0\n\0\0", "{\"a\":1}\n", 7),
-        ("{\"a\":1}", "", 7),
-        ("garbage\n{\"a\":1}\n", "garbage\n{\"a\":1}\n", 0),
-    ] {
-        disk.poke(path, text.as_bytes()).expect("writes");
-        let mut log = Log::open(disk.shared(), path).expect("opens");
-        assert_eq!(log.cut(), cut, "{text:?}");
-        assert_eq!(disk.peek(path).expect("there"), left.as_bytes(), "{text:?}");
-        log.append(&json!({"c": 3})).expect("appends");
-        assert!(disk.peek(path).expect("there").ends_with(b"\n{\"c\":3}\n") || left.is_empty());
-    }
-    let long = [&b"{\"a\":1}\n"[..], &vec![b'x'; 3 << 20]].concat();
-    disk.poke(path, &long).expect("writes");
-    assert_eq!(Log::open(disk.shared(), path).expect("opens").cut(), 3 << 20);
 }
 
 #[test]

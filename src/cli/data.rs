@@ -9,7 +9,7 @@ use super::{Common, Outcome, output, signals::Stopping};
 use crate::{
     data::clean::Funnel,
     store::Run,
-    train::{Corpus, Setup, TrainError, corpus, keeps_tokenizer, open_run, prune_data},
+    train::{Corpus, Setup, TrainError, corpus, heal_tokenizer, keeps_tokenizer, open_run, prune_data},
 };
 
 /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
@@ -36,6 +36,9 @@ impl Data {
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
         drop(device);
+        let mut healed = Vec::new();
+        heal_tokenizer(&run, &mut healed)?;
+        healed.iter().for_each(|text| output::note(text));
         let vocab_size = config.model().map_err(TrainError::from)?.vocab_size;
         let corpus = match Corpus::load(&config, &run, &run.view().data_dir(), vocab_size, false, &stopping.flag()) {
             Err(stop @ TrainError::Stopped) => {

@@ -25,6 +25,11 @@ impl Failure {
         Failure { code: 4, message: message.into() }
     }
 
+    /// The system gives no thread: 4.
+    pub(crate) fn thread(what: &'static str, error: &dyn fmt::Display) -> Failure {
+        TrainError::no_thread(what, error).into()
+    }
+
     /// The work itself failed: 1.
     pub(crate) fn work(message: impl Into<String>) -> Failure {
         Failure { code: 1, message: message.into() }

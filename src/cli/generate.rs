@@ -10,7 +10,7 @@ use crate::{
     compute::Device,
     data::{Role, Turn, Words, read_in},
     nn::{Decoder, ModelConfig, Sampling, Weights, sample},
-    store::{RealFs, RunView, newest_run},
+    store::{RUNS, RealFs, RunView, newest_run},
     train::{STAGES, Stage, TrainError, checkpoint, model_folder},
 };
 
@@ -122,7 +122,7 @@ impl Generate {
         }
         let run = match &self.run {
             Some(run) => run.clone(),
-            None => newest_run(&RealFs, Path::new("runs")).map_err(TrainError::from)?.ok_or_else(|| {
+            None => newest_run(&RealFs, Path::new(RUNS)).map_err(TrainError::from)?.ok_or_else(|| {
                 Failure::usage("there is no run in ./runs; name one with --run, or a model's folder with --model")
             })?,
         };

@@ -65,6 +65,7 @@ fn out_of_memory(bytes: usize) {
 /// By system calls alone: another thread may hold what Rust's own way out waits for.
 #[cfg(unix)]
 fn leave(line: &[u8]) -> ! {
+    crate::ui::surrender();
     let _ = rustix::io::write(rustix::stdio::stderr(), line);
     signal_hook::low_level::exit(4)
 }

@@ -19,6 +19,7 @@ mod score;
 mod signals;
 mod train;
 mod workbench;
+mod writer;
 
 use std::{collections::HashMap, process::ExitCode};
 
@@ -87,6 +88,13 @@ enum Verb {
 
 /// Parses, runs, and turns the result into an exit code.
 pub fn main() -> ExitCode {
+    let code = verb();
+    writer::finish();
+    code
+}
+
+fn verb() -> ExitCode {
+    signals::outlive_the_file_size_limit();
     std::panic::set_hook(Box::new(|info| {
         if !panics::expected() {
             output::panicked(info);
@@ -190,6 +198,8 @@ fn run(cli: Cli) -> Outcome {
     let common = cli.common;
     common.check()?;
     heap::begin()?;
+    // Made at its first use it would panic where the system has no thread left.
+    rayon::ThreadPoolBuilder::new().build_global().map_err(|e| Failure::thread("the arithmetic", &e))?;
     match cli.verb {
         Some(Verb::Train(verb)) => verb.run(&common),
         Some(Verb::Recipe(verb)) => verb.run(&common),

@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Failure, Outcome};
+use super::{
+    Failure, Outcome,
+    writer::{self, Stream},
+};
 use crate::base::{clean, panics};
 
 /// Bytes of a line on stderr; more is cut, for it is there to be read.
@@ -73,17 +76,16 @@ fn put(clean: &str) {
 }
 
 fn write(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush())
+    writer::write(Stream::Out, bytes)
 }
 
 /// Ends the process: quietly where nobody reads on, with a failure where a reader would miss something.
 fn lost(e: &io::Error) {
     match unwritten(e) {
-        Ok(()) => std::process::exit(0),
+        Ok(()) => writer::exit(0),
         Err(failure) => {
             error(&failure.to_string());
-            std::process::exit(failure.code.into());
+            writer::exit(failure.code.into());
         }
     }
 }
@@ -115,7 +117,7 @@ pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
 
 fn tell(clean: &str) {
     // Progress that nobody reads is no reason to stop.
-    let _ = writeln!(io::stderr().lock(), "{clean}");
+    let _ = writer::write(Stream::Err, format!("{clean}\n").as_bytes());
 }
 
 /// One line of error on stderr.

@@ -163,6 +163,7 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         Event::Saved { step, path, .. } => output::note(&format!("step {step:>6}  saved {}", path.display())),
         Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
         Event::Note { step, text } | Event::Broken { step, text } => output::note(&format!("step {step:>6}  {text}")),
+        Event::StoreFailed { step, error } => output::note(&format!("step {step:>6}  {error}")),
         Event::Task(t) => output::note(&format!(
             "step {:>6}  {}: exact {} %, char F1 {}, ended {} %, held-out loss {} ({} examples)",
             t.step,

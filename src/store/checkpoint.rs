@@ -166,6 +166,11 @@ impl Checkpoints {
         Ok(self.checkpoint(id, path, manifest))
     }
 
+    /// What the manifest of a checkpoint says of its files, which are not looked at.
+    pub fn files(&self, id: &CheckpointId) -> Result<BTreeMap<String, FileInfo>, StoreError> {
+        Ok(Manifest::read(&*self.disk, &self.path(id), id)?.files)
+    }
+
     /// The newest checkpoint of a stage (or, without one, the one saved last) whose bytes are all as saved.
     pub fn newest_verified(&self, stage: Option<&str>) -> Result<Found<Checkpoint>, StoreError> {
         self.newest_that(stage, Ok)

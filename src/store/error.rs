@@ -73,9 +73,10 @@ fn holder(pid: Option<u32>) -> String {
 
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space (or raise the quota) and try again"
         }
+        io::ErrorKind::FileTooLarge => "raise the limit of a file's size (ulimit -f) and try again",
         io::ErrorKind::PermissionDenied => "check who owns the folder and its permissions",
         io::ErrorKind::ReadOnlyFilesystem => "choose a folder on a disk that can be written",
         io::ErrorKind::NotFound => "check the path",
@@ -119,7 +120,10 @@ impl StoreError {
         match self {
             Self::NoRoom { .. } => true,
             Self::Io { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+                matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+                )
             }
             _ => false,
         }

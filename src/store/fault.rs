@@ -643,9 +643,12 @@ impl Fs for FaultFs {
         if let Some(owner) = state.locked.get(path) {
             return Ok(Lock::Busy(owner.clone()));
         }
-        if state.disk.find(path).is_err() {
-            state.change(Op::Create(path.to_owned()))?;
-        }
+        let number = match state.disk.find(path) {
+            Ok(number) => number,
+            Err(_) => state.change(Op::Create(path.to_owned()))?,
+        };
+        state.change(Op::Change(number, Change::SetLen(0)))?;
+        state.change(Op::Change(number, Change::Append(holder.as_bytes().to_vec())))?;
         state.locked.insert(path.to_owned(), holder.to_owned());
         Ok(Lock::Held(Box::new(Guard { fs: self.clone(), path: path.to_owned() })))
     }

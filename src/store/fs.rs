@@ -11,10 +11,16 @@ use std::{
     io::{self, Read, Seek, Write},
     path::Path,
     sync::Arc,
-    time::SystemTime,
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::error::{At, StoreError};
+#[cfg(unix)]
+use super::lock::owner;
+
+/// How long a lock's owner may take to write its name.
+const UNNAMED: Duration = Duration::from_millis(500);
 
 /// A file open for reading.
 pub trait ReadSeek: Read + Seek + Send {}
@@ -303,24 +309,45 @@ impl Fs for RealFs {
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Lock> {
         let mut options = options(Links::Refuse);
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = open_regular(&options, path, Links::Refuse)?;
-        match file.try_lock() {
-            Ok(()) => {
-                // The text only names the owner; the lock itself is the kernel's, which frees it when the
-                // process ends, by kill -9 too.
-                file.set_len(0)?;
-                file.write_all(holder.as_bytes())?;
-                Ok(Lock::Held(Box::new(file)))
+        let began = Instant::now();
+        loop {
+            let mut file = open_regular(&options, path, Links::Refuse)?;
+            match file.try_lock() {
+                Ok(()) => {
+                    // The text only names the owner; the lock itself is the kernel's, which frees it when the
+                    // process ends, by kill -9 too.
+                    file.write_all(holder.as_bytes())?;
+                    file.set_len(holder.len() as u64)?;
+                    return Ok(Lock::Held(Box::new(file)));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    // Windows lets nobody read a locked file; the owner stays unnamed there.
+                    let mut text = String::new();
+                    let _unread = file.take(64).read_to_string(&mut text);
+                    // An owner of this moment may not have written its name yet, or over the last one's.
+                    if names_a_process(&text) || cfg!(not(unix)) || began.elapsed() >= UNNAMED {
+                        return Ok(Lock::Busy(text));
+                    }
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::WouldBlock) => {
-                // Windows lets nobody read a locked file; the owner stays unnamed there.
-                let mut text = String::new();
-                let _unread = file.take(64).read_to_string(&mut text);
-                Ok(Lock::Busy(text))
-            }
-            Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Whether a lock's text names a process that lives.
+#[cfg(unix)]
+fn names_a_process(text: &str) -> bool {
+    use rustix::process::{Pid, test_kill_process};
+    let pid = owner(text).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    // One of another person lives too, though it may not be signalled.
+    pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
+}
+
+#[cfg(not(unix))]
+fn names_a_process(_text: &str) -> bool {
+    true
 }
 
 /// Makes the folder, and the folders above it, where they are missing; each new name is synced.

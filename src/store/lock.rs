@@ -4,8 +4,14 @@ use std::{path::Path, process};
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Lock},
+    fs::{Fs, Kind, Links, Lock, read_limited},
 };
+
+/// The folder in which runs without a name are made, and in which the one used last is looked for.
+pub const RUNS: &str = "runs";
+
+/// The longest text of a lock that is read.
+const LONGEST: u64 = 64;
 
 /// The right to write in a run. Freed when dropped, and by the kernel when the process ends in any way.
 pub struct RunLock {
@@ -22,9 +28,33 @@ impl RunLock {
     /// Takes the lock of the run in `dir`, or fails with [`StoreError::Locked`], which names the owner.
     pub fn take(disk: &dyn Fs, dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("lock");
-        match disk.lock(&path, &format!("{}\n", process::id())).at("lock", &path)? {
+        let text = format!("{}\n{}\n", process::id(), next_turn(disk, dir));
+        match disk.lock(&path, &text).at("lock", &path)? {
             Lock::Held(held) => Ok(Self { _held: held }),
-            Lock::Busy(text) => Err(StoreError::Locked { dir: dir.to_owned(), pid: text.trim().parse().ok() }),
+            Lock::Busy(text) => Err(StoreError::Locked { dir: dir.to_owned(), pid: owner(&text) }),
         }
     }
+}
+
+/// The process that a lock's text names.
+pub(super) fn owner(text: &str) -> Option<u32> {
+    text.lines().next()?.trim().parse().ok()
+}
+
+/// Which of the runs beside it a run was the newest of when it was last opened: the turn in its lock. The clock has no
+/// part in it, so neither a clock that went wrong nor a file with a date of its own makes an old run the newest. 0 of a
+/// run that was never opened, or only by a danlu that wrote none.
+pub(super) fn turn(disk: &dyn Fs, dir: &Path) -> u64 {
+    // One that cannot be read (on Windows while its owner lives) leaves the matter to the files' dates.
+    let text = read_limited(disk, &dir.join("lock"), LONGEST, Links::Refuse).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The turn of a run that is opened now. It matters only where a run is chosen by it.
+fn next_turn(disk: &dyn Fs, dir: &Path) -> u64 {
+    let Some(runs) = dir.parent().filter(|runs| runs.file_name().is_some_and(|name| name == RUNS)) else { return 0 };
+    let beside = disk.list(runs).unwrap_or_default().into_iter().filter(|entry| entry.kind == Kind::Dir);
+    let others = beside.map(|entry| runs.join(entry.name)).filter(|other| other != dir);
+    let last = others.map(|other| turn(disk, &other)).max().unwrap_or(0);
+    turn(disk, dir).max(last.saturating_add(1))
 }

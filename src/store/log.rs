@@ -1,7 +1,7 @@
 //! Append-only logs of JSON, one object a line: metrics.jsonl, events.jsonl, preferences.jsonl.
 //!
-//! A line is given to the system whole; what a crash tears is cut when the log is opened next. Lines past a
-//! step that is resumed from are moved to a file of their own, never dropped.
+//! A line is given to the system whole; what a crash tears is cut when the log is opened next, and kept in a file
+//! beside it. Lines past a step that is resumed from are moved to a file of their own. Nothing is dropped.
 
 use std::{
     io::{self, BufRead, BufReader, Read, SeekFrom, Write},
@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{
     error::{At, StoreError},
     fs::{Fs, Links, ReadSeek, Synced, WriteFile, open_input},
-    names::Scratch,
+    names::{Scratch, next_name},
 };
 use crate::base::clean;
 
@@ -32,8 +32,27 @@ pub struct Log {
     /// Closed while the file is put in another's place, and opened again when needed.
     file: Option<Box<dyn WriteFile>>,
     len: u64,
-    cut: u64,
+    cut: Option<Torn>,
+    /// Whether a part of a line lies at the end since an append failed.
     torn: bool,
+}
+
+/// What was cut from the end of a log when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The log.
+    pub log: PathBuf,
+    /// How many bytes.
+    pub bytes: u64,
+    /// The file beside the log that holds them now.
+    pub kept: PathBuf,
+}
+
+impl std::fmt::Display for Torn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { log, bytes, kept } = self;
+        write!(f, "{bytes} bytes after the last whole line of {log:?}, torn by a crash, were moved to {kept:?}")
+    }
 }
 
 impl std::fmt::Debug for Log {
@@ -101,9 +120,10 @@ struct Mark {
 }
 
 impl Log {
-    /// Opens the log at `path`, making it if it is missing, and cuts what a crash tore at its end.
+    /// Opens the log at `path`, making it if it is missing. What a crash tore at its end is moved to
+    /// `<name>.<n>.torn`, where n counts from 1.
     pub fn open(disk: Arc<dyn Fs>, path: &Path) -> Result<Self, StoreError> {
-        let mut file = disk.append(path).at("open", path)?;
+        let file = disk.append(path).at("open", path)?;
         let mut lines = lines(&*disk, path)?;
         // After a power cut the end may be whole lines of zeros, too: all after the last good line goes.
         let mut good_end = 0;
@@ -112,12 +132,43 @@ impl Log {
                 good_end = line.end;
             }
         }
-        let cut = lines.at - good_end;
+        let bytes = lines.at - good_end;
         drop(lines);
-        if cut > 0 {
-            file.set_len(good_end).at("cut the torn end of", path)?;
+        let mut log = Self { disk, path: path.to_owned(), file: Some(file), len: good_end, cut: None, torn: bytes > 0 };
+        if bytes > 0 {
+            // First durable under its name, then cut: a crash between the two leaves it in both places.
+            let kept = log.keep_end(good_end)?;
+            log.mend()?;
+            log.cut = Some(Torn { log: path.to_owned(), bytes, kept });
         }
-        Ok(Self { disk, path: path.to_owned(), file: Some(file), len: good_end, cut, torn: false })
+        Ok(log)
+    }
+
+    /// Copies what lies behind `from` to the next free `<name>.<n>.torn`.
+    fn keep_end(&self, from: u64) -> Result<PathBuf, StoreError> {
+        let dir = self.dir().to_owned();
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let kept = next_name(&*self.disk, &dir, &name, ".torn")?;
+        let hidden = dir.join(Scratch::Making.name("torn"));
+        let written = (|| {
+            let mut to = self.disk.create(&hidden).at("create", &hidden)?;
+            let (mut reading, _) = open_input(&*self.disk, &self.path, Links::Refuse)?;
+            reading.seek(SeekFrom::Start(from)).at("read", &self.path)?;
+            let mut chunk = vec![0; 1 << 16];
+            loop {
+                let read = reading.read(&mut chunk).at("read", &self.path)?;
+                if read == 0 {
+                    break;
+                }
+                to.write_all(&chunk[..read]).at("write", &hidden)?;
+            }
+            to.sync().at("sync", &hidden)?;
+            drop(to);
+            self.disk.rename(&hidden, &kept).at("name", &kept)
+        })();
+        self.or_clean(&hidden, written)?;
+        self.disk.sync_dir(&dir).at("sync the folder", &dir)?;
+        Ok(kept)
     }
 
     /// Opens a log in which a person may have written as well, making it if it is missing. Nothing is cut;
@@ -135,12 +186,12 @@ impl Log {
             file.write_all(b"\n").at("append to", path)?;
             len += 1;
         }
-        Ok(Self { disk, path: path.to_owned(), file: Some(file), len, cut: 0, torn: false })
+        Ok(Self { disk, path: path.to_owned(), file: Some(file), len, cut: None, torn: false })
     }
 
-    /// Bytes that were cut when the log was opened.
-    pub fn cut(&self) -> u64 {
-        self.cut
+    /// What was cut when the log was opened.
+    pub fn torn(&self) -> Option<&Torn> {
+        self.cut.as_ref()
     }
 
     /// Where it lies.
@@ -212,7 +263,8 @@ impl Log {
             return Ok(None);
         }
         let dir = self.dir().to_owned();
-        let old = self.old_name(&dir)?;
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let old = next_name(&*self.disk, &dir, &stem, ".old.jsonl")?;
         // First what is taken out, durable under its name; then what stays, in one step. A crash between the
         // two leaves lines in both places, none in neither.
         let (hidden, _) = self.write_part("old", &past)?;
@@ -238,16 +290,6 @@ impl Log {
 
     fn dir(&self) -> &Path {
         self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
-    }
-
-    /// The next free `metrics.<n>.old.jsonl`.
-    fn old_name(&self, dir: &Path) -> Result<PathBuf, StoreError> {
-        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let number =
-            |name: &str| name.strip_prefix(&stem)?.strip_prefix('.')?.strip_suffix(".old.jsonl")?.parse::<u64>().ok();
-        let entries = self.disk.list(dir).at("list", dir)?;
-        let last = entries.iter().filter_map(|entry| number(entry.text())).max().unwrap_or(0);
-        Ok(dir.join(format!("{stem}.{}.old.jsonl", last.saturating_add(1))))
     }
 
     /// Writes the lines that `chosen` picks to a hidden file, synced, and says how long it is.

@@ -2,7 +2,13 @@
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
+    path::{Path, PathBuf},
     process,
+};
+
+use super::{
+    error::{At, StoreError},
+    fs::Fs,
 };
 
 /// Longest name of a run, a checkpoint or a file in one.
@@ -67,6 +73,14 @@ pub fn is_prepared(name: &str) -> bool {
     let is_hash = |h: &str| h.len() == 24 && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let rest = rest.strip_suffix(".json").unwrap_or(rest);
     is_hash(rest) || (name.starts_with("ids-") && rest.split_once('-').is_some_and(|(a, b)| is_hash(a) && is_hash(b)))
+}
+
+/// The next free `<stem>.<n><ending>` in a folder, n counting from 1.
+pub(super) fn next_name(disk: &dyn Fs, dir: &Path, stem: &str, ending: &str) -> Result<PathBuf, StoreError> {
+    let number = |name: &str| name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(ending)?.parse::<u64>().ok();
+    let entries = disk.list(dir).at("list", dir)?;
+    let last = entries.iter().filter_map(|entry| number(entry.text())).max().unwrap_or(0);
+    Ok(dir.join(format!("{stem}.{}{ending}", last.saturating_add(1))))
 }
 
 /// What a left-over was for.

@@ -11,9 +11,9 @@ use super::{
     checkpoint::{Checkpoints, Saver},
     error::{At, StoreError},
     fs::{Fs, Kind, Links, ensure_dirs, read_limited, write_atomically},
-    lock::RunLock,
-    log::Log,
-    names::{LONGEST, Scratch, is_listed, is_scratch, refuse_name},
+    lock::{self, RunLock},
+    log::{Log, Torn},
+    names::{LONGEST, Scratch, is_listed, is_scratch, next_name, refuse_name},
     prepared::Preparer,
     retention::{Swept, sweep},
 };
@@ -26,6 +26,8 @@ const LONGEST_CONFIG: u64 = 1 << 20;
 const FOLDERS: [&str; 2] = ["checkpoints", "data"];
 /// The folder for what a run is judged by, made when there is something.
 const REPORT: &str = "report";
+/// The log of judged answers in it.
+const ANSWERS: &str = "answers.jsonl";
 /// Files of a run whose writing shows that it was used.
 const FILES: [&str; 7] =
     [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl", "edits.jsonl", "rollbacks.jsonl"];
@@ -286,6 +288,20 @@ impl Run {
         self.preparer().write(name, bytes)
     }
 
+    /// Moves what bears the name of a file in `data/` to the next free `<name>.<n>.torn`, whatever it is, and says where
+    /// it is now; None where there is nothing.
+    pub fn set_aside(&self, name: &str) -> Result<Option<PathBuf>, StoreError> {
+        let (disk, dir) = (&*self.view.disk, self.view.data_dir());
+        let path = dir.join(name);
+        if disk.kind(&path).at("look at", &path)?.is_none() {
+            return Ok(None);
+        }
+        let aside = next_name(disk, &dir, name, ".torn")?;
+        disk.rename(&path, &aside).at("move", &path)?;
+        disk.sync_dir(&dir).at("sync the folder", &dir)?;
+        Ok(Some(aside))
+    }
+
     /// Makes the folder of reports where it is missing.
     pub fn make_report_dir(&self) -> Result<PathBuf, StoreError> {
         let path = self.view.report_dir();
@@ -329,9 +345,20 @@ impl Run {
         Log::open_whole(Arc::clone(&self.view.disk), &self.view.marks_path())
     }
 
+    /// Opens edits.jsonl and report/answers.jsonl, as far as they are there, and says what was cut from them.
+    pub fn mend_logs(&self) -> Result<Vec<Torn>, StoreError> {
+        let (view, mut found) = (&self.view, Vec::new());
+        for path in [view.edits_path(), view.report_dir().join(ANSWERS)] {
+            if view.disk.kind(&path).at("look at", &path)?.is_some() {
+                found.extend(Log::open(Arc::clone(&view.disk), &path)?.torn().cloned());
+            }
+        }
+        Ok(found)
+    }
+
     /// Opens report/answers.jsonl, the judged answers, for appending.
     pub fn answers(&self) -> Result<Log, StoreError> {
-        Log::open(Arc::clone(&self.view.disk), &self.make_report_dir()?.join("answers.jsonl"))
+        Log::open(Arc::clone(&self.view.disk), &self.make_report_dir()?.join(ANSWERS))
     }
 
     /// Opens edits.jsonl for appending.
@@ -344,9 +371,9 @@ impl Run {
         Log::open(Arc::clone(&self.view.disk), &self.view.rollbacks_path())
     }
 
-    /// Opens preferences.jsonl for appending.
+    /// Opens preferences.jsonl for appending. What a person wrote there stays.
     pub fn preferences(&self) -> Result<Log, StoreError> {
-        Log::open(Arc::clone(&self.view.disk), &self.view.preferences_path())
+        Log::open_whole(Arc::clone(&self.view.disk), &self.view.preferences_path())
     }
 }
 
@@ -368,9 +395,11 @@ fn refuse_path(disk: &dyn Fs, dir: &Path) -> Result<Option<String>, StoreError> 
     Ok(None)
 }
 
-/// The run in the folder `runs` that was last written to; of several at the same time the last by name.
+/// The run in the folder `runs` that was opened last. Runs that have no turn in their lock yet go by when they were last
+/// written to; a date that is still to come says nothing. Of several alike it is the last by name.
 pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let mut newest: Option<(SystemTime, String)> = None;
+    let mut newest: Option<(u64, SystemTime, String)> = None;
+    let now = SystemTime::now();
     for run in list_runs(disk, runs)? {
         let dir = runs.join(&run);
         let entries = disk.list(&dir).at("list", &dir)?;
@@ -378,10 +407,11 @@ pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreEr
             continue;
         }
         let files = entries.iter().filter(|entry| FILES.contains(&entry.text()));
-        let used = files.filter_map(|entry| entry.modified).max().unwrap_or(SystemTime::UNIX_EPOCH);
-        newest = newest.max(Some((used, run)));
+        let written = files.filter_map(|entry| entry.modified).filter(|at| *at <= now).max();
+        let turn = lock::turn(disk, &dir);
+        newest = newest.max(Some((turn, written.unwrap_or(SystemTime::UNIX_EPOCH), run)));
     }
-    Ok(newest.map(|(_, name)| runs.join(name)))
+    Ok(newest.map(|(_, _, name)| runs.join(name)))
 }
 
 /// The next free name in the folder `runs`: `run-0001`, `run-0002` …

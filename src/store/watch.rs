@@ -70,6 +70,12 @@ impl Watch {
         if !told.is_empty() {
             match RecommendedWatcher::new(hear.clone(), Config::default()) {
                 Ok(mut watcher) => {
+                    // Where the system had no thread for it, the crate says nothing and panics at the first call, and
+                    // once more when it is dropped; this call alone says so.
+                    if watcher.configure(Config::default()).is_err() {
+                        std::mem::forget(watcher);
+                        return watch;
+                    }
                     // A system may allow few watches; what is beyond them is looked at.
                     told.retain(|p| watcher.watch(&p.folder, mode(p)).inspect_err(|_| looked.push(p)).is_ok());
                     if !told.is_empty() {

@@ -30,12 +30,30 @@ pub enum TrainError {
     /// The weights or the optimiser's moments hold a number that is not finite: they are not saved.
     #[error("not saved: {0}; lower learning_rate or max_grad_norm, and start again: the newest checkpoint is kept")]
     NotFinite(String),
+    /// The system gives no thread.
+    #[error(
+        "the system gives no thread for {what}: {why}; raise the limit of threads (ulimit -u, pids.max of the container), end other processes, or set RAYON_NUM_THREADS=1"
+    )]
+    NoThread {
+        /// What needs it.
+        what: &'static str,
+        /// The system's words.
+        why: String,
+    },
+    /// A panic.
+    #[error("the trainer panicked ({0}), which is a bug in danlu; the newest checkpoint stands")]
+    Bug(String),
     /// The work itself failed.
     #[error("{0}")]
     Work(String),
 }
 
 impl TrainError {
+    /// The system gives no thread for `what`.
+    pub fn no_thread(what: &'static str, why: &dyn std::fmt::Display) -> TrainError {
+        TrainError::NoThread { what, why: why.to_string() }
+    }
+
     /// The process's exit code: 1 work, 2 input, 3 locked, 4 device or memory.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -46,10 +64,11 @@ impl TrainError {
             | TrainError::Config(_)
             | TrainError::Run(_)
             | TrainError::Input(_) => 2,
-            TrainError::Compute(_) => 4,
+            TrainError::Compute(_) | TrainError::NoThread { .. } => 4,
             TrainError::Store(e) => e.exit_code(),
             TrainError::Stopped => 0,
             TrainError::NotFinite(_) | TrainError::Work(_) => 1,
+            TrainError::Bug(_) => 101,
         }
     }
 }

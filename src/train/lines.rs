@@ -58,6 +58,7 @@ pub fn event(stage: &str, event: &Event) -> Option<Value> {
             ("saved", json!({"step": step, "path": path.to_string_lossy(), "seconds": seconds, "bytes": bytes}))
         }
         Event::SaveFailed { step, error } => ("save_failed", json!({"step": step, "error": error})),
+        Event::StoreFailed { step, error } => ("store_failed", json!({"step": step, "error": error})),
         Event::Note { step, text } => ("note", json!({"step": step, "text": text})),
         Event::Finished { step, reason, failed, seconds } => {
             ("finished", json!({"step": step, "reason": reason, "failed": failed, "seconds": seconds}))

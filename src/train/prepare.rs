@@ -9,6 +9,7 @@ use super::{
     error::TrainError,
     event::{RunInfo, StageInfo},
     footprint::{Footprint, Wanted, fit},
+    heal::heal_tokenizer,
     lineage, model_folder, notices,
     plan::StagePlan,
     rollbacks::Chain,
@@ -87,6 +88,7 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     {
         return Err(TrainError::Input(missing));
     }
+    heal_tokenizer(run, &mut notes)?;
     let rewards = run.view().checkpoints().list()?.iter().any(|id| id.stage == "reward");
     let wanted = Wanted { stage, config: &config, rewards };
     fit(device, wanted)?;

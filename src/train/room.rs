@@ -148,7 +148,7 @@ impl Room {
         let stop = Arc::clone(&preparing.stop);
         let threads = thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| TrainError::Work(format!("no threads for reading: {e}")))?;
+        let pool = pool.map_err(|e| TrainError::no_thread("reading the sources", &e))?;
         let reader = Reader {
             pool,
             watch,
@@ -169,7 +169,7 @@ impl Room {
         let held = Arc::clone(&busy);
         let thread =
             thread::Builder::new().name("reader".to_owned()).spawn(move || reader.work(&woken, &tell, &halt, &held));
-        let reader = thread.map_err(|e| TrainError::Work(format!("no thread for reading: {e}")))?;
+        let reader = thread.map_err(|e| TrainError::no_thread("reading the sources", &e))?;
         Ok(Room { wake, found, trials, told, how, stop, busy, reader: Some(reader), trial: None })
     }
 
@@ -218,7 +218,7 @@ impl Room {
             }
         };
         let thread = thread::Builder::new().name("trial".to_owned()).spawn(work);
-        self.trial = Some((stop, thread.map_err(|e| TrainError::Work(format!("no thread for a trial: {e}")))?));
+        self.trial = Some((stop, thread.map_err(|e| TrainError::no_thread("a trial", &e))?));
         Ok(())
     }
 

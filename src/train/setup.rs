@@ -18,11 +18,8 @@ use super::{
 use crate::{
     compute::Device,
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
-    store::{RealFs, Run, RunView, newest_run},
+    store::{RUNS, RealFs, Run, RunView, newest_run},
 };
-
-/// Where runs are made and looked for.
-const RUNS: &str = "runs";
 
 /// Wishes that come from the command line.
 #[derive(Clone, Debug, Default)]

@@ -57,6 +57,8 @@ const UNSEEN: Duration = Duration::from_millis(500);
 const SLOW: Duration = Duration::from_millis(50);
 /// Time in which a stop signal takes hold of every thread.
 const STOP_HOLDS: Duration = Duration::from_millis(500);
+/// How long keys wait for the stage's first word.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 /// Time a save may take after a signal.
 const DEADLINE: Duration = Duration::from_secs(8);
 
@@ -132,12 +134,19 @@ pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
     }
 }
 
+/// Gives the terminal back by system calls alone, where the process is about to end without another way out: nothing is
+/// allocated and no lock is waited for. Does nothing while no screen is up.
+pub fn surrender() {
+    #[cfg(unix)]
+    terminal::surrender();
+}
+
 /// The screen died of a bug; the run must not.
 fn save_and_unwind(trainer: &Session, panicked: Box<dyn Any + Send>) -> ! {
     let deadline = Instant::now() + DEADLINE;
     if trainer.commands.send_deadline(Command::Stop { save: true }, deadline).is_ok() {
         while let Ok(event) = trainer.events.recv_deadline(deadline) {
-            if matches!(event, Event::Finished { .. }) {
+            if matches!(event, Event::Finished { .. } | Event::SaveFailed { .. }) {
                 break;
             }
         }
@@ -160,6 +169,8 @@ struct Loop {
     stop: Arc<AtomicBool>,
     stderr: Option<File>,
     inputs: Receiver<Input>,
+    /// Keys from before the stage's first word: most would mean nothing yet.
+    early: VecDeque<Input>,
     state: AppState,
     screen: Screen,
     opened: Instant,
@@ -190,14 +201,14 @@ impl Loop {
         let pulse = Arc::new(AtomicU64::new(0));
         let signals = Signals::listen(to.clone(), &session, Arc::clone(&pulse))?;
         terminal::acquire(options.stderr.as_ref())?;
+        let mut early = VecDeque::new();
         let glyphs = options.glyphs.unwrap_or_else(|| {
             if !terminal::is_utf8_console() {
-                GlyphSet::Ascii
-            } else if terminal::wide_rules() {
-                GlyphSet::Safe
-            } else {
-                GlyphSet::Line
+                return GlyphSet::Ascii;
             }
+            let (wide, typed) = terminal::wide_rules();
+            early.extend(typed);
+            if wide { GlyphSet::Safe } else { GlyphSet::Line }
         });
         let depth = options.depth.unwrap_or_else(|| Depth::detect(|name| std::env::var(name).ok()));
         // crossterm turns colours into a full reset under NO_COLOR, and bold and reverse go with them
@@ -212,6 +223,7 @@ impl Loop {
             stop: options.stop,
             stderr: options.stderr,
             inputs,
+            early,
             state: AppState::new(options.lang, theme, glyphs),
             screen,
             opened: Instant::now(),
@@ -242,6 +254,13 @@ impl Loop {
             }
             if let Some(end) = self.hear_trainer() {
                 return Ok(self.outcome(end));
+            }
+            if !self.too_early() {
+                while let Some(input) = self.early.pop_front() {
+                    if let Some(end) = self.hear(input) {
+                        return Ok(self.outcome(end));
+                    }
+                }
             }
             self.flush_outbox();
             if self.deadline.is_some_and(|d| d <= Instant::now()) {
@@ -313,6 +332,10 @@ impl Loop {
     fn hear(&mut self, input: Input) -> Option<End> {
         // A key is stamped with the time it is handled at, not with the last frame's.
         self.state.now = self.opened.elapsed();
+        if matches!(input, Input::Key(_) | Input::Paste(_)) && self.too_early() {
+            self.early.push_back(input);
+            return None;
+        }
         match input {
             Input::Key(key) => {
                 self.soil(Dirty::Now);
@@ -349,6 +372,11 @@ impl Loop {
             }
         }
         None
+    }
+
+    /// Whether keys wait for the stage's first word, which follows at once.
+    fn too_early(&self) -> bool {
+        self.state.live().phase == Phase::Starting && self.opened.elapsed() < FIRST_WORD
     }
 
     fn leave(&mut self) -> Option<End> {

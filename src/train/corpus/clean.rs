@@ -84,7 +84,9 @@ pub(super) fn clean(
         // Few pieces wait: what is read faster than it is cleaned would fill the memory.
         let (send, receive) = mpsc::sync_channel(2);
         let given_up = &given_up;
-        scope.spawn(move || read_all(work, &send, given_up));
+        thread::Builder::new()
+            .spawn_scoped(scope, move || read_all(work, &send, given_up))
+            .map_err(|e| TrainError::no_thread("reading the sources", &e))?;
         let mut making = None;
         let taken = receive.iter().try_for_each(|message| {
             if stop.load(Ordering::Relaxed) {

@@ -75,14 +75,16 @@ pub fn trial(
     let files = text_files(run_dir, source, &mut Vec::new())?;
     let threads = thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|e| TrainError::Work(format!("the trial cannot have threads: {e}")))?;
+    let pool = pool.map_err(|e| TrainError::no_thread("a trial", &e))?;
     let mut told = Trial { source: source.name.clone(), rule: rule.to_owned(), threshold, ..Trial::default() };
     let given_up = Arc::new(AtomicBool::new(false));
     thread::scope(|scope| -> Result<(), TrainError> {
         // Few pieces wait: what is read faster than it is judged would fill the memory.
         let (send, receive) = mpsc::sync_channel(2);
         let ends = Arc::clone(&given_up);
-        scope.spawn(move || read_all(source, &files, &send, &ends));
+        thread::Builder::new()
+            .spawn_scoped(scope, move || read_all(source, &files, &send, &ends))
+            .map_err(|e| TrainError::no_thread("a trial", &e))?;
         let mut last = Instant::now();
         let counted = receive.iter().try_for_each(|records: Records| {
             if stop.load(Ordering::Relaxed) {

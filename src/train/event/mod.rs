@@ -553,6 +553,14 @@ pub enum Event {
         /// Why and what to do.
         error: String,
     },
+    /// The disk (or the system, which had no thread) refused something beside a save: the stage pauses, what was to be
+    /// written is kept, and [`Command::Resume`] or [`Command::Save`] tries again.
+    StoreFailed {
+        /// Steps done.
+        step: usize,
+        /// Why.
+        error: String,
+    },
     /// Something a person should know.
     Note {
         /// At this step.

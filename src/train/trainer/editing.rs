@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Emit, Trainer};
+use super::{Emit, Trainer, trouble::Untaken};
 use crate::{
     data::shares,
     train::{
@@ -75,7 +75,7 @@ impl Trainer {
     }
 
     /// Goes by another configuration, and by other text where there is some, from the next batch on.
-    fn edit(
+    pub(super) fn edit(
         &mut self,
         config: RunConfig,
         corpus: Option<Corpus>,
@@ -99,7 +99,12 @@ impl Trainer {
         });
         let (plan, entry) = match proposed {
             Ok(proposed) => proposed,
-            // Not written down, so it does not act.
+            // Not written down, so it does not act: it is tried again when the stage goes on.
+            Err(e) if self.can_wait(&e) => {
+                self.stumble(&e, emit);
+                self.trouble.untaken = Some(Untaken { config, corpus, cause, since });
+                return Ok(());
+            }
             Err(e) => return self.broken(format!("the change is not taken over: {e}"), emit),
         };
         let ours = &mut self.r.plan;

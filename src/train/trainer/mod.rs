@@ -2,16 +2,20 @@
 
 mod answering;
 mod editing;
+mod journal;
 mod measuring;
 #[cfg(test)]
 mod poison;
 mod recovery;
 mod saving;
+mod trouble;
 mod voting;
 mod wishes;
 
 use std::{
+    any::Any,
     collections::{BTreeSet, VecDeque},
+    panic::{self, AssertUnwindSafe},
     path::PathBuf,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -21,7 +25,9 @@ use crossbeam_channel::Receiver;
 
 use self::{
     answering::Ancestor,
+    journal::Journal,
     recovery::{LOWERED, Recovery, SET_BACK},
+    trouble::Trouble,
     voting::Voting,
     wishes::Way,
 };
@@ -38,7 +44,7 @@ use super::{
     work::{Halt, Submitted},
     workshop::{Unready, Workshop},
 };
-use crate::{nn::StepOutcome, store::Log};
+use crate::nn::StepOutcome;
 
 /// Where events go.
 type Emit<'a> = &'a mut dyn FnMut(Event);
@@ -84,8 +90,8 @@ pub struct Trainer {
     /// The wishes that the stage was opened with.
     setup: Setup,
     interactive: bool,
-    metrics: Log,
-    events: Log,
+    metrics: Journal,
+    events: Journal,
     flying: VecDeque<Flying>,
     /// Seconds and tokens of the recent steps, everything else left out.
     recent: VecDeque<(f64, usize)>,
@@ -111,11 +117,20 @@ pub struct Trainer {
     /// run.toml as a key has changed it, until that is read.
     rewritten: Option<String>,
     paused: bool,
+    trouble: Trouble,
+    /// The step after which the stage's end was measured.
+    measured: Option<usize>,
     /// Whether the guard has stopped the stage: nothing is stepped or saved any more.
     guarded: bool,
     /// When the stage was opened, and how long it has stood still since because somebody paused it.
     begun: Instant,
     idle: Duration,
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 impl Trainer {
@@ -138,8 +153,11 @@ impl Trainer {
         setup: &Setup,
     ) -> Result<impl FnOnce(Workshop) -> Trainer + use<>, TrainError> {
         let begun = Instant::now();
+        let mut torn = shop.run.mend_logs()?;
         let mut r = prepare(shop, config, setup)?;
         let (mut metrics, mut events) = (shop.run.metrics()?, shop.run.events()?);
+        torn.extend([&metrics, &events].into_iter().filter_map(|log| log.torn().cloned()));
+        r.notes.extend(torn.iter().map(ToString::to_string));
         let done = r.state.step as usize;
         for log in [&mut metrics, &mut events] {
             if let Some((lines, path)) = log.truncate_after_step(Some(r.stage.name), r.state.step)? {
@@ -154,8 +172,8 @@ impl Trainer {
             r,
             setup,
             interactive,
-            metrics,
-            events,
+            metrics: Journal::new(metrics),
+            events: Journal::new(events),
             flying: VecDeque::new(),
             recent: VecDeque::new(),
             active: 0.0,
@@ -174,17 +192,21 @@ impl Trainer {
             unusable: None,
             rewritten: None,
             paused: false,
+            trouble: Trouble::default(),
+            measured: None,
             guarded: false,
             begun,
             idle: Duration::ZERO,
         })
     }
 
-    /// Trains until the stage's end, a stop, a switch, or an error. The last event is `Finished`. The
-    /// workshop comes back cleared, for the next stage.
+    /// Trains until the stage's end, a stop, a switch, or an error; a panic is an error, too. The last event is
+    /// `Finished`. The workshop comes back cleared, for the next stage.
     pub fn run(mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> (Result<Summary, TrainError>, Workshop) {
         loop {
-            match self.work(commands, emit) {
+            let result = panic::catch_unwind(AssertUnwindSafe(|| self.work(commands, emit)));
+            let result = result.unwrap_or_else(|panic| Err(TrainError::Bug(words(&*panic))));
+            match result {
                 Ok((SET_BACK, _)) if !self.interactive => match self.reopen() {
                     Ok(again) => self = again,
                     Err(unready) => {
@@ -235,6 +257,22 @@ impl Trainer {
         for text in std::mem::take(&mut self.r.notes) {
             self.note(text, emit);
         }
+        match self.begin(emit) {
+            Err(e) if self.can_wait(&e) => self.stumble(&e, emit),
+            begun => begun?,
+        }
+        loop {
+            match self.turn(commands, emit) {
+                Ok(None) => {}
+                Ok(Some(end)) => return Ok(end),
+                Err(e) if self.can_wait(&e) => self.stumble(&e, emit),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// What is told before the first step of a sitting.
+    fn begin(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         self.prune_versions(emit);
         if self.interactive && self.done > 0 {
             // Looked at anew: the curves of earlier sittings, which are told to the screen and not logged again.
@@ -250,64 +288,71 @@ impl Trainer {
             self.probe(emit)?;
             self.expect_fit()?;
         }
-        loop {
-            if self.recovery.spiked()
-                && let Some(stage) = self.answer_spike(emit)?
-            {
-                return Ok((SET_BACK, Some(stage)));
+        Ok(())
+    }
+
+    /// Obeys what was asked, then takes a step, unless paused, and does what falls due after it. Some is the end.
+    fn turn(&mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> Result<Option<Ended>, TrainError> {
+        if self.recovery.spiked()
+            && let Some(stage) = self.answer_spike(emit)?
+        {
+            return Ok(Some((SET_BACK, Some(stage))));
+        }
+        let (since, idle) = (Instant::now(), self.paused);
+        self.look_at_logs(emit)?;
+        if let Some(way) = self.obey(commands, emit)? {
+            self.drain(emit)?;
+            // One under way may be of this very step; two writers at once would meet in one name.
+            self.finish_writing(true, emit)?;
+            let (save, next, stays) = match way {
+                Way::Stop { save, left } => (save, None, self.interactive && !left),
+                Way::To(stage) => (true, Some(stage), true),
+            };
+            let unsound = self.guarded || self.recovery.stopped() || self.recovery.spiked();
+            if next.is_some_and(|stage| stage.name == self.r.stage.name) {
+                self.go_back(emit)?;
             }
-            let (since, idle) = (Instant::now(), self.paused);
-            if let Some(way) = self.obey(commands, emit)? {
-                self.drain(emit)?;
-                // One under way may be of this very step; two writers at once would meet in one name.
+            if save && self.saved_at < self.done && !unsound {
+                self.save(emit)?;
                 self.finish_writing(true, emit)?;
-                let (save, next) = match way {
-                    Way::Stop { save } => (save, None),
-                    Way::To(stage) => (true, Some(stage)),
-                };
-                let unsound = self.guarded || self.recovery.stopped() || self.recovery.spiked();
-                if next.is_some_and(|stage| stage.name == self.r.stage.name) {
-                    self.go_back(emit)?;
-                }
-                if save && self.saved_at < self.done && !unsound {
-                    self.save(emit)?;
-                    self.finish_writing(true, emit)?;
-                    self.as_asked()?;
-                }
-                if next.is_some() && self.saved_at < self.done && !unsound {
-                    // The save failed, which was told: nothing is left behind unsaved.
-                    continue;
-                }
-                return Ok((if next.is_some() { "switched" } else { "stopped" }, next));
+                self.as_asked()?;
             }
-            self.finish_writing(false, emit)?;
-            self.refresh(emit)?;
-            if self.submitted >= self.r.target && !self.guarded && !self.recovery.stopped() {
-                if !self.end(emit)? {
-                    continue;
-                }
-                self.tell_fit(emit)?;
-                if !self.interactive {
-                    return Ok(("done", None));
-                }
-                if !self.paused {
-                    self.paused = true;
-                    self.tell(Event::Paused { step: self.done }, emit);
-                }
+            if stays && save && self.saved_at < self.done && !unsound {
+                // The save failed, which was told: nothing is left behind unsaved.
+                return Ok(None);
             }
-            if self.paused {
-                // Nothing else waits for the device: an answer gets it to itself.
-                self.answer(Duration::from_millis(30), emit)?;
-                if idle {
-                    self.idle += since.elapsed();
-                }
-                continue;
+            return Ok(Some((if next.is_some() { "switched" } else { "stopped" }, next)));
+        }
+        self.finish_writing(false, emit)?;
+        self.refresh(emit)?;
+        let at_end = self.submitted >= self.r.target && !self.guarded && !self.recovery.stopped();
+        if at_end && !self.trouble.holds() {
+            if !self.end(emit)? {
+                return Ok(None);
             }
-            self.step(emit)?;
-            if !self.guarded && !self.recovery.spiked() {
-                self.between(emit)?;
+            self.tell_fit(emit)?;
+            if !self.interactive {
+                self.look_at_logs(emit)?;
+                return Ok(Some(("done", None)));
+            }
+            if !self.paused {
+                self.paused = true;
+                self.tell(Event::Paused { step: self.done }, emit);
             }
         }
+        if self.paused {
+            // Nothing else waits for the device: an answer gets it to itself.
+            self.answer(Duration::from_millis(30), emit)?;
+            if idle {
+                self.idle += since.elapsed();
+            }
+            return Ok(None);
+        }
+        self.step(emit)?;
+        if !self.guarded && !self.recovery.spiked() {
+            self.between(emit)?;
+        }
+        Ok(None)
     }
 
     /// Submits one optimiser step and collects those that are answered.
@@ -414,7 +459,10 @@ impl Trainer {
             sources,
             extra: extra.map(|(name, value)| ((*name).into(), *value)).collect(),
         };
-        self.metrics.append(&lines::step(self.r.stage.name, &report))?;
+        // The step is made, whatever becomes of its line: that waits in memory, and the next turn tells why.
+        if let Err(e) = self.metrics.append(lines::step(self.r.stage.name, &report)) {
+            self.trouble.note(e);
+        }
         if !outcome.lowered {
             self.recovery.see(&report);
         }
@@ -479,8 +527,12 @@ impl Trainer {
             self.step(emit)?;
             return Ok(false);
         }
-        self.probe(emit)?;
-        self.validate(true, emit)?;
+        // Once, however often the save is tried.
+        if self.measured != Some(self.done) {
+            self.probe(emit)?;
+            self.validate(true, emit)?;
+            self.measured = Some(self.done);
+        }
         self.finish_writing(true, emit)?;
         self.save(emit)?;
         self.finish_writing(true, emit)?;
@@ -491,13 +543,12 @@ impl Trainer {
         self.tell(Event::Note { step: self.done, text }, emit);
     }
 
-    /// Writes an event to the run's log and tells it. A log that cannot be written is told once a
-    /// line; the work does not stop for it.
+    /// Writes an event to the run's log and tells it.
     fn tell(&mut self, event: Event, emit: Emit<'_>) {
         if let Some(line) = lines::event(self.r.stage.name, &event)
-            && let Err(e) = self.events.append(&line)
+            && let Err(e) = self.events.append(line)
         {
-            emit(Event::Note { step: self.done, text: e.to_string() });
+            self.trouble.note(e);
         }
         emit(event);
     }

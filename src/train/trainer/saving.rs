@@ -20,9 +20,11 @@ impl Trainer {
             self.tell(Event::SaveFailed { step: self.done, error: why.clone() }, emit);
             return if self.interactive { Ok(()) } else { Err(TrainError::Work(why)) };
         }
+        // No checkpoint outlives the metrics of its steps.
+        if let Err(e) = self.metrics.sync().and_then(|()| self.events.sync()) {
+            return self.unsaved(self.done, e.into(), emit);
+        }
         let parts = self.r.work.parts(&mut self.shop.device)?;
-        self.metrics.sync()?;
-        self.events.sync()?;
         let r = &mut self.r;
         r.state.step = self.done as u64;
         r.state.history = r.work.history().clone();
@@ -33,9 +35,22 @@ impl Trainer {
         let handle = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || checkpoint::save(&saver, parts, &model, &tokenizer, &state, &stay));
-        let handle = handle.map_err(|e| TrainError::Work(format!("no thread for the writer: {e}")))?;
-        self.writing = Some((step, Instant::now(), handle));
+        match handle {
+            Ok(handle) => self.writing = Some((step, Instant::now(), handle)),
+            Err(e) => return self.unsaved(step, TrainError::no_thread("saving", &e), emit),
+        }
         self.finish_writing(false, emit)
+    }
+
+    /// Tells that a save failed: a pause where a person watches, else the stage's end.
+    fn unsaved(&mut self, step: usize, error: TrainError, emit: Emit<'_>) -> Result<(), TrainError> {
+        self.trouble.failed_saves += 1;
+        self.tell(Event::SaveFailed { step, error: error.to_string() }, emit);
+        if !self.interactive {
+            return Err(error);
+        }
+        self.hold(emit);
+        Ok(())
     }
 
     /// Reports a save that has ended; with `wait`, waits for it.
@@ -69,23 +84,16 @@ impl Trainer {
                 Ok(())
             }
             Err(e) => {
-                self.tell(Event::SaveFailed { step, error: e.to_string() }, emit);
                 if let TrainError::NotFinite(what) = &e
                     && self.recovery.guards()
                 {
+                    self.tell(Event::SaveFailed { step, error: e.to_string() }, emit);
                     // A weight that is NaN stays NaN: no later step can be saved either.
                     let since = step as u64 + 1;
                     self.recovery.spoilt(Spike { since, reason: format!("the weights cannot be saved: {what}") });
                     return Ok(());
                 }
-                if !self.interactive {
-                    return Err(e);
-                }
-                if !self.paused {
-                    self.paused = true;
-                    self.tell(Event::Paused { step: self.done }, emit);
-                }
-                Ok(())
+                self.unsaved(step, e, emit)
             }
         }
     }

@@ -341,7 +341,7 @@ impl Trainer {
             logprobs: (about.logprobs[0], about.logprobs[1]),
             repeat: about.repeat.is_some(),
             swapped: about.swapped,
-            tally: self.tally()?,
+            tally: self.tally(from),
         };
         self.tell(Event::Voted(Box::new(told)), emit);
         // A reward model that is being trained learns from it at its next step.
@@ -350,8 +350,13 @@ impl Trainer {
             && !trains
             && self.voting.waiting(from) >= REFIT_AFTER
             && reward_model(&mut *self.r.work, &mut self.voting.critic).is_some()
+            && let Err(e) = self.refit(emit)
         {
-            self.refit(emit)?;
+            // The vote itself is kept and told.
+            if !self.can_wait(&e) {
+                return Err(e);
+            }
+            self.note(format!("the reward model was not fitted: {e}"), emit);
         }
         Ok(())
     }
@@ -375,7 +380,7 @@ impl Trainer {
         // It can be voted on again.
         let offer = standing(&self.voting.cast[at]);
         self.voting.standing.push_back(offer);
-        let tally = self.tally()?;
+        let tally = self.tally(from);
         self.tell(Event::Unvoted { pair, tally }, emit);
         Ok(())
     }
@@ -415,8 +420,7 @@ impl Trainer {
         self.r.target = span.end() as usize;
         self.expect_fit()?;
         if self.paused {
-            self.paused = false;
-            self.tell(Event::Resumed { step: self.done }, emit);
+            self.resume(emit);
         }
         Ok(())
     }
@@ -481,7 +485,8 @@ impl Trainer {
             model,
             notes: &mut notes,
         };
-        let result = work(&mut opening, &mut self.metrics, &self.voting.cast);
+        let result =
+            self.metrics.log().map_err(TrainError::from).and_then(|log| work(&mut opening, log, &self.voting.cast));
         for text in notes {
             self.note(text, emit);
         }
@@ -526,9 +531,8 @@ impl Trainer {
         Ok(there.iter().filter(|id| id.stage == critic::STAGE).map(|id| id.step).max().unwrap_or(0))
     }
 
-    /// What the votes come to, with the reward model's part.
-    fn tally(&mut self) -> Result<Tally, TrainError> {
-        let step = self.reward_step()?;
+    /// What the votes come to, with the part of the reward model, which is at `step`.
+    fn tally(&mut self, step: u64) -> Tally {
         let mut tally = votes::tally(&self.voting.cast);
         tally.until_refit = REFIT_AFTER.saturating_sub(self.voting.waiting(step));
         if let Some(model) = reward_model(&mut *self.r.work, &mut self.voting.critic) {
@@ -536,6 +540,6 @@ impl Trainer {
             tally.version = model.version();
             tally.weight = model.vote_counts_for(step as usize);
         }
-        Ok(tally)
+        tally
     }
 }

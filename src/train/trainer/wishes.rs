@@ -22,6 +22,8 @@ pub(super) enum Way {
     Stop {
         /// Whether to save.
         save: bool,
+        /// Whether whoever gave commands is gone: nobody could answer a failure.
+        left: bool,
     },
     /// To another stage.
     To(&'static Stage),
@@ -38,7 +40,7 @@ impl Trainer {
                     Ok(command) => command,
                     Err(RecvTimeoutError::Timeout) => return Ok(None),
                     // Whoever gave commands is gone: keep what there is.
-                    Err(RecvTimeoutError::Disconnected) => return Ok(Some(Way::Stop { save: true })),
+                    Err(RecvTimeoutError::Disconnected) => return Ok(Some(Way::Stop { save: true, left: true })),
                 }
             } else {
                 match commands.try_recv() {
@@ -46,77 +48,92 @@ impl Trainer {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(None),
                 }
             };
-            match command {
-                Command::Stop { save } => return Ok(Some(Way::Stop { save })),
-                Command::Pause if !self.paused => {
-                    self.drain(emit)?;
-                    self.paused = true;
-                    self.tell(Event::Paused { step: self.done }, emit);
-                }
-                Command::Resume | Command::Save if self.guarded => {
-                    let name = self.r.stage.name;
-                    self.refuse(
-                        format!("the guard has stopped {name}; open {name} again, from its newest checkpoint"),
-                        emit,
-                    );
-                }
-                Command::Resume if self.recovery.stopped() => {
-                    self.recovery.go_on();
-                    self.paused = false;
-                    self.tell(Event::Resumed { step: self.done }, emit);
-                }
-                Command::Resume if self.paused && self.submitted >= self.r.target => {
-                    self.note(
-                        format!(
-                            "{} is complete at step {}; `danlu train --stage {} --steps N` goes on",
-                            self.r.stage.name, self.done, self.r.stage.name
-                        ),
-                        emit,
-                    );
-                }
-                Command::Resume if self.paused => {
-                    self.paused = false;
-                    self.tell(Event::Resumed { step: self.done }, emit);
-                }
-                Command::Pause | Command::Resume => {}
-                Command::Save => {
-                    self.drain(emit)?;
-                    self.finish_writing(true, emit)?;
-                    self.save(emit)?;
-                }
-                Command::Probe => {
-                    self.drain(emit)?;
-                    self.probe(emit)?;
-                }
-                Command::ShowBatch => self.show_batch(emit)?,
-                Command::ShowRollout { which } => self.show_rollout(which, emit)?,
-                Command::Offer { prompt } => self.offer(prompt, emit)?,
-                Command::Vote { pair, choice, seconds } => self.vote(pair, choice, seconds, emit)?,
-                Command::Unvote => self.unvote(emit)?,
-                Command::Refit => self.refit(emit)?,
-                Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
-                Command::ShowRoom => self.show_room(emit)?,
-                Command::Weigh { source, by } => self.weigh(&source, by, emit)?,
-                Command::ShowDocument { source, index } => self.show_document(&source, index, emit)?,
-                Command::ShowNextBatch => self.show_next_batch(emit)?,
-                Command::ShowDropped { source, rule, from, count } => {
-                    self.show_dropped(DroppedView { source, rule, from, ..DroppedView::default() }, count, emit)?;
-                }
-                Command::TryRule { source, rule, threshold } => self.try_rule(&source, rule, threshold, emit)?,
-                Command::SetRule { source, rule, threshold } => self.set_rule(&source, &rule, threshold, emit),
-                Command::Mark { text, keep } => self.mark(&text, keep, emit),
-                Command::Reread => self.reread(),
-                Command::Stage { name } => {
-                    if let Some(stage) = self.may_switch(&name, emit)? {
-                        return Ok(Some(Way::To(stage)));
-                    }
-                }
-                Command::Prompt { id, ask, who, sampling, max_new_tokens } => {
-                    self.queue(id, ask, who, sampling, max_new_tokens, emit);
-                }
-                Command::Cancel { id } => self.cancel(id, emit),
+            // Wishes that wait for an answer get one; the others have only the stage to tell of the error.
+            let plain = matches!(
+                command,
+                Command::Pause | Command::Resume | Command::Save | Command::Probe | Command::ShowBatch
+            );
+            match self.obey_one(command, emit) {
+                Ok(None) => {}
+                Ok(way) => return Ok(way),
+                Err(e) if self.can_wait(&e) && plain => self.stumble(&e, emit),
+                // What was asked is not done, and the stage is as it was.
+                Err(e) if self.can_wait(&e) => self.refuse(e.to_string(), emit),
+                Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Obeys one command; Some is the stage's end.
+    fn obey_one(&mut self, command: Command, emit: Emit<'_>) -> Result<Option<Way>, TrainError> {
+        match command {
+            Command::Stop { save } => return Ok(Some(Way::Stop { save, left: false })),
+            Command::Pause if !self.paused => {
+                self.drain(emit)?;
+                self.paused = true;
+                self.tell(Event::Paused { step: self.done }, emit);
+            }
+            Command::Resume | Command::Save if self.guarded => {
+                let name = self.r.stage.name;
+                self.refuse(
+                    format!("the guard has stopped {name}; open {name} again, from its newest checkpoint"),
+                    emit,
+                );
+            }
+            Command::Resume if self.recovery.stopped() => {
+                self.recovery.go_on();
+                self.resume(emit);
+            }
+            Command::Resume if self.paused && self.trouble.holds() => {
+                if self.recover(emit)? {
+                    self.resume(emit);
+                }
+            }
+            Command::Resume if self.paused && self.submitted >= self.r.target => {
+                self.note(
+                    format!(
+                        "{} is complete at step {}; `danlu train --stage {} --steps N` goes on",
+                        self.r.stage.name, self.done, self.r.stage.name
+                    ),
+                    emit,
+                );
+            }
+            Command::Resume if self.paused => self.resume(emit),
+            Command::Pause | Command::Resume => {}
+            Command::Save => self.save_on_wish(emit)?,
+            Command::Probe => {
+                self.drain(emit)?;
+                self.probe(emit)?;
+            }
+            Command::ShowBatch => self.show_batch(emit)?,
+            Command::ShowRollout { which } => self.show_rollout(which, emit)?,
+            Command::Offer { prompt } => self.offer(prompt, emit)?,
+            Command::Vote { pair, choice, seconds } => self.vote(pair, choice, seconds, emit)?,
+            Command::Unvote => self.unvote(emit)?,
+            Command::Refit => self.refit(emit)?,
+            Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
+            Command::ShowRoom => self.show_room(emit)?,
+            Command::Weigh { source, by } => self.weigh(&source, by, emit)?,
+            Command::ShowDocument { source, index } => self.show_document(&source, index, emit)?,
+            Command::ShowNextBatch => self.show_next_batch(emit)?,
+            Command::ShowDropped { source, rule, from, count } => {
+                self.show_dropped(DroppedView { source, rule, from, ..DroppedView::default() }, count, emit)?;
+            }
+            Command::TryRule { source, rule, threshold } => self.try_rule(&source, rule, threshold, emit)?,
+            Command::SetRule { source, rule, threshold } => self.set_rule(&source, &rule, threshold, emit),
+            Command::Mark { text, keep } => self.mark(&text, keep, emit),
+            Command::Reread => self.reread(),
+            Command::Stage { name } => {
+                if let Some(stage) = self.may_switch(&name, emit)? {
+                    return Ok(Some(Way::To(stage)));
+                }
+            }
+            Command::Prompt { id, ask, who, sampling, max_new_tokens } => {
+                self.queue(id, ask, who, sampling, max_new_tokens, emit);
+            }
+            Command::Cancel { id } => self.cancel(id, emit),
+        }
+        Ok(None)
     }
 
     /// The stage to go to, if it can be trained; else it is said what to train first.

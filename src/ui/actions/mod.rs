@@ -149,6 +149,7 @@ pub fn enabled(state: &AppState, act: Act) -> bool {
         Act::Save => here && live.feedback.guard.is_none(),
         Act::Prompt | Act::Probe => here,
         Act::Pretrain | Act::Sft | Act::Reward | Act::Align | Act::Suspend => exists(state, act),
+        Act::Go if state.failed_here() => state.reopens() && state.leaving.is_none() && state.switching().is_none(),
         Act::Go => here && (!state.stages.live_is_shown() || state.reopens() || live.resumes()),
         Act::Correct => here && live.talks() && state.focus == Panel::Chat && state.chat.correctable().is_some(),
         Act::NewChat => here && state.chat.exchanges.back().is_some_and(|e| e.talk) && !state.chat.fresh,

@@ -107,6 +107,28 @@ pub enum Wish {
     Mark(String, Option<bool>),
 }
 
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A save: stands until one works.
+    Save,
+    /// Something else that the disk or the system refused: stands until the stage goes on.
+    Store,
+    /// The stage itself: stands until one is opened.
+    Stage,
+}
+
+/// Something that went wrong, in full over the foot of the panels until it has been read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    /// What kind.
+    pub fault: Fault,
+    /// Why, and what to do.
+    pub text: Clean,
+    /// Whether it was put away.
+    pub read: bool,
+}
+
 /// Something asked before it is done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Question {
@@ -176,8 +198,10 @@ pub struct AppState {
     pub log: VecDeque<LogLine>,
     /// A save was asked for.
     pub saving: bool,
-    /// A save failed and none has worked since: stands until one does.
-    pub trouble: Option<Clean>,
+    /// What went wrong and is not mended since.
+    pub trouble: Option<Trouble>,
+    /// The trainer's thread has ended: no stage can be opened again.
+    pub gone: bool,
     /// A passing remark, how loud, and when it goes.
     pub notice: Option<(Clean, Level, Duration)>,
     /// On the way out.
@@ -299,9 +323,14 @@ impl AppState {
         self.wishes.contains(wish)
     }
 
-    /// Whether the guard has stopped the stage in view, and it can be opened anew from a checkpoint.
+    /// Whether the guard or a failure has stopped the stage in view, and it can be opened anew from a checkpoint.
     pub fn reopens(&self) -> bool {
-        self.stages.live_is_shown() && self.live().feedback.guard.is_some()
+        self.stages.live_is_shown() && (self.live().feedback.guard.is_some() || self.failed_here())
+    }
+
+    /// Whether the stage has failed and the trainer waits for one to be opened.
+    pub fn failed_here(&self) -> bool {
+        !self.gone && matches!(self.live().phase, Phase::Finished { failed: true, .. })
     }
 
     /// Who else could answer a prompt: those the live weights came from, newest first.
@@ -338,6 +367,12 @@ impl AppState {
             self.log.pop_front();
         }
         self.log.push_back(LogLine { at: self.now, level, text: Clean::line(text) });
+    }
+
+    /// Something went wrong: stands on the screen until it is mended.
+    pub fn trip(&mut self, fault: Fault, text: &str) {
+        (self.saving, self.stages.live_mut().probing) = (false, false);
+        self.trouble = Some(Trouble { fault, text: Clean::line(text), read: false });
     }
 
     /// Shows a remark for a moment.

@@ -381,6 +381,8 @@ impl Stage {
         self.started = self.started.or(Some(now));
         self.phase = Phase::Running;
         self.feedback.guard = None;
+        // Opened again from a checkpoint before it: that step is not made any more.
+        self.step.take_if(|step| step.step > info.resumed_at);
         self.demonstrations = info.demonstrations;
         for task in &info.tasks {
             if self.tasks.iter().all(|t| t.raw != task.name) {

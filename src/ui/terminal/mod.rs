@@ -2,6 +2,10 @@
 //! and undone in reverse, once, on whichever way out comes first.
 
 #[cfg(unix)]
+mod fatal;
+#[cfg(unix)]
+mod typed;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 use unix as platform;
@@ -26,9 +30,11 @@ use crossterm::{
     cursor, event as ct, execute, queue,
     terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen},
 };
+#[cfg(unix)]
+pub(super) use fatal::surrender;
 #[cfg(not(unix))]
 use other as platform;
-pub(super) use platform::{DONE, Signals, foreground, is_utf8_console, suspend, wide_rules, writable};
+pub(super) use platform::{DONE, Signals, foreground, is_utf8_console, suspend, writable};
 use ratatui::{Terminal, backend::CrosstermBackend, layout::Rect};
 
 use crate::base::panics;
@@ -84,6 +90,11 @@ fn hold(mode: Mode) {
 /// Takes the modes the screen needs; what was taken before an error is given back by [`restore`].
 pub(super) fn acquire(stderr: Option<&File>) -> io::Result<()> {
     let mut out = io::stdout();
+    #[cfg(unix)]
+    {
+        fatal::remember();
+        fatal::holds(true);
+    }
     crossterm::terminal::enable_raw_mode()?;
     hold(Mode::Raw);
     execute!(out, EnterAlternateScreen)?;
@@ -109,6 +120,8 @@ pub(super) fn restore() {
     if modes.is_empty() {
         return;
     }
+    #[cfg(unix)]
+    fatal::holds(false);
     let speaks = writable(Duration::from_millis(200));
     let mut out = io::stdout();
     for mode in modes.into_iter().rev() {
@@ -207,6 +220,12 @@ pub(super) fn read_input(to: Sender<Input>, may_read: Arc<AtomicBool>) -> io::Re
         }
     })?;
     Ok(())
+}
+
+/// Whether rules take two cells here, and what was typed while that was asked.
+pub(super) fn wide_rules() -> (bool, Vec<Input>) {
+    let (wide, typed) = platform::wide_rules();
+    (wide, typed.into_iter().filter_map(translate).collect())
 }
 
 /// Sends on what can be read without waiting.

@@ -45,8 +45,8 @@ pub(in crate::ui) fn is_utf8_console() -> bool {
     true
 }
 
-pub(in crate::ui) fn wide_rules() -> bool {
-    false
+pub(in crate::ui) fn wide_rules() -> (bool, Vec<crossterm::event::Event>) {
+    (false, Vec::new())
 }
 
 /// Console events come as keys here; there is nothing to listen to.

@@ -15,6 +15,7 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
+use crossterm::event::{Event, KeyCode};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     stdio::{stderr, stdin, stdout},
@@ -25,13 +26,15 @@ use signal_hook::{
     iterator::{Handle, Signals as Iterator},
 };
 
-use super::{Input, restore};
-use crate::session::{Command, Event, Session};
+use super::{Input, fatal, restore, typed};
+use crate::session::{self, Command, Session};
 
 /// Time a save may take after a signal.
 const SAVING: Duration = Duration::from_millis(6500);
 /// Two of SIGTERM and SIGINT within this are one person's one wish.
-const TWICE: Duration = Duration::from_millis(300);
+const TWICE: Duration = Duration::from_secs(1);
+/// How long the rest of a key may take.
+const REST: Duration = Duration::from_millis(50);
 
 /// The pulse of a UI thread that has ended well: what holds the process up now is not the screen.
 pub(in crate::ui) const DONE: u64 = u64::MAX;
@@ -97,43 +100,49 @@ pub(in crate::ui) fn is_utf8_console() -> bool {
 }
 
 /// Whether `─` takes two cells here, as on terminals set to CJK widths: draws one, asks where the
-/// cursor is, rubs it out. No answer in time means no.
-pub(in crate::ui) fn wide_rules() -> bool {
-    ask_width().unwrap_or(false)
+/// cursor is, rubs it out. No answer in time means no. Keys that came beside the answer are given back.
+pub(in crate::ui) fn wide_rules() -> (bool, Vec<Event>) {
+    let mut typed = Vec::new();
+    let column = ask_column(&mut typed).unwrap_or(None);
+    let (mut keys, used) = typed::events(&typed);
+    if used < typed.len() {
+        // An Esc by itself looks like the beginning of a sequence.
+        keys.push(Event::Key(KeyCode::Esc.into()));
+        keys.extend(typed::events(&typed[used + 1..]).0);
+    }
+    (column == Some(3), keys)
 }
 
-fn ask_width() -> io::Result<bool> {
+fn ask_column(typed: &mut Vec<u8>) -> io::Result<Option<u16>> {
     let mut out = io::stdout();
     out.write_all("\r─\x1b[6n".as_bytes())?;
     out.flush()?;
-    let deadline = Instant::now() + Duration::from_millis(300);
-    let mut answer = Vec::new();
+    let mut deadline = Instant::now() + Duration::from_millis(300);
+    let mut column = None;
     while let Some(left) = deadline.checked_duration_since(Instant::now()) {
         match wait_for_input(left) {
             Wait::Ready => {}
             Wait::Quiet => continue,
             Wait::Gone => break,
         }
-        let mut bytes = [0; 64];
+        let mut bytes = [0; 4096];
         let n = rustix::io::read(stdin(), &mut bytes)?;
         if n == 0 {
             break;
         }
-        answer.extend_from_slice(&bytes[..n]);
-        if answer.contains(&b'R') {
-            break;
+        typed.extend_from_slice(&bytes[..n]);
+        column = column.or_else(|| typed::take_report(typed));
+        if column.is_some() {
+            if typed::events(typed).1 == typed.len() {
+                break;
+            }
+            // The rest of a key or of a paste follows at once.
+            deadline = Instant::now() + REST;
         }
     }
     out.write_all(b"\r\x1b[2K")?;
     out.flush()?;
-    Ok(cursor_column(&answer) == Some(3))
-}
-
-/// The column in `ESC [ row ; column R`.
-fn cursor_column(answer: &[u8]) -> Option<u16> {
-    let text = String::from_utf8_lossy(answer);
-    let report = text.rsplit("\x1b[").find(|part| part.contains('R'))?;
-    report.split('R').next()?.split(';').nth(1)?.parse().ok()
+    Ok(column)
 }
 
 /// The signals the screen answers, on a thread of their own.
@@ -145,6 +154,7 @@ impl Signals {
     /// `pulse` counts the UI thread's turns: should it stand still after a signal (a terminal that
     /// takes no output can hold it in a write), this side asks the trainer and ends the process.
     pub(in crate::ui) fn listen(to: Sender<Input>, session: &Session, pulse: Arc<AtomicU64>) -> io::Result<Signals> {
+        fatal::listen()?;
         let mut signals = Iterator::new([SIGTERM, SIGINT, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH])?;
         let handle = signals.handle();
         let session = session.clone();
@@ -205,10 +215,11 @@ fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
         let mut saved = false;
         while let Some(left) = SAVING.checked_sub(start.elapsed()) {
             match session.events.recv_timeout(left) {
-                Ok(Event::Finished { failed, .. }) => {
+                Ok(session::Event::Finished { failed, .. }) => {
                     saved = !failed;
                     break;
                 }
+                Ok(session::Event::SaveFailed { .. }) => break,
                 Ok(_) => {}
                 Err(_) => break,
             }
@@ -218,17 +229,4 @@ fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
     });
     // Without a thread to spare the UI thread has to manage alone.
     drop(spawned);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cursor_report_is_read() {
-        assert_eq!(cursor_column(b"\x1b[1;3R"), Some(3));
-        assert_eq!(cursor_column(b"abc\x1b[12;2Rq"), Some(2));
-        assert_eq!(cursor_column("春\x1b[A".as_bytes()), None);
-        assert_eq!(cursor_column(b""), None);
-    }
 }

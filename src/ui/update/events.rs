@@ -1,12 +1,12 @@
 //! What the trainer tells, taken into the state. It speaks of the stage that has it.
 
 use super::{Cmd, leaving::close_if_leaving, pick, room};
-use crate::session::{Event, RunInfo, StepReport};
+use crate::session::{Command, Event, RunInfo, StepReport};
 use crate::ui::{
     actions::{self, Act},
     state::{
-        AppState, Checkpoint, Ending, Guard, Level, Overlay, Phase, Question, Rollout, Said, Stage, Wish, batch::Batch,
-        feedback,
+        AppState, Checkpoint, Ending, Fault, Guard, Level, Overlay, Phase, Question, Rollout, Said, Stage, Wish,
+        batch::Batch, feedback,
     },
     strings,
     text::{Clean, bytes},
@@ -134,6 +134,9 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             if let Some(since) = stage.paused_since.take() {
                 stage.paused_for += now.saturating_sub(since);
             }
+            // What was in the way is not any more; only a save that failed is still owed.
+            state.trouble.take_if(|t| t.fault != Fault::Save);
+            state.trouble.iter_mut().for_each(|t| t.read = true);
             let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_RESUMED));
             state.record(Level::State, &text);
         }
@@ -147,18 +150,8 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             let path = path.display().to_string();
             state.stages.live_mut().saved = Some(Checkpoint { step, path: Clean::line(&path) });
         }
-        Event::SaveFailed { error, .. } => {
-            state.saving = false;
-            state.trouble = Some(Clean::line(&error));
-            let text = format!("{}: {error}", state.tr(strings::LOG_SAVE_FAILED));
-            state.record(Level::Alert, &text);
-            // The stage goes on living; whoever wanted to leave it is asked again, knowing this.
-            state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
-            if state.leaving.as_ref().is_some_and(|l| !l.forced) {
-                state.leaving = None;
-                state.overlay = Some(Overlay::Ask { question: Question::Quit, chosen: 0 });
-            }
-        }
+        Event::SaveFailed { error, .. } => return on_trouble(state, Fault::Save, &error),
+        Event::StoreFailed { error, .. } => return on_trouble(state, Fault::Store, &error),
         Event::Note { text, .. } => state.record(Level::Note, &text),
         Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
         Event::Refused { text } => pick::on_refused(state, &text),
@@ -177,6 +170,9 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             let text = format!("{}  {} {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
             state.record(if failed { Level::Alert } else { Level::State }, &text);
             state.finish(&reason, failed);
+            if failed {
+                state.trip(Fault::Stage, &reason);
+            }
             if matches!(state.overlay, Some(Overlay::Ask { .. })) {
                 state.overlay = None;
             }
@@ -186,10 +182,31 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     Vec::new()
 }
 
+/// Something could not be written: the stage pauses, and lives on.
+fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
+    state.trip(fault, error);
+    let words = if fault == Fault::Save { strings::LOG_SAVE_FAILED } else { strings::LOG_STORE_FAILED };
+    let text = format!("{}: {error}", state.tr(words));
+    state.record(Level::Alert, &text);
+    // Whoever wanted to leave the stage is asked again, knowing this.
+    state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
+    match &state.leaving {
+        // Nobody is there to be asked.
+        Some(leaving) if leaving.forced => return vec![Cmd::Send(Command::Stop { save: false })],
+        Some(_) => {
+            state.leaving = None;
+            state.overlay = Some(Overlay::Ask { question: Question::Quit, chosen: 0 });
+        }
+        None => {}
+    }
+    Vec::new()
+}
+
 fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
     let (path, resumed_at) = (info.path.display().to_string(), info.resumed_at);
     state.chat.manner = info.manner;
     state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
+    state.trouble.take_if(|t| t.fault == Fault::Stage);
     state.stages.begin(info, state.now);
     super::stages::keep_focus(state);
     state.room.forget();

@@ -3,7 +3,7 @@
 use super::Cmd;
 use crate::session::Command;
 use crate::ui::{
-    state::{AppState, Exchange, Leaving, Overlay, Phase, Question},
+    state::{AppState, Exchange, Fault, Leaving, Overlay, Phase, Question},
     strings,
     text::grouped,
 };
@@ -68,9 +68,10 @@ pub(super) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
 }
 
 pub(super) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
+    let unsaved = state.trouble.as_ref().is_some_and(|t| t.fault != Fault::Stage);
     match &state.leaving {
         // A save that failed is not left behind unseen, unless nobody is there to see it.
-        Some(leaving) if leaving.forced || !leaving.save || state.trouble.is_none() => vec![Cmd::Close],
+        Some(leaving) if leaving.forced || !leaving.save || !unsaved => vec![Cmd::Close],
         _ => Vec::new(),
     }
 }

@@ -68,6 +68,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
         Msg::Paste(text) => on_paste(state, &text),
         Msg::Event(event) => events::on_event(state, event),
         Msg::TrainerGone => {
+            state.gone = true;
             if !state.is_finished() {
                 let words = state.tr(strings::LOG_DIED);
                 state.record(Level::Alert, words);
@@ -353,6 +354,10 @@ fn back(state: &mut AppState) {
     // A refusal that has been read goes first.
     let refused = state.notice.as_ref().is_some_and(|n| n.1 == Level::Alert);
     if state.overlay.take().is_some() || refused && state.notice.take().is_some() || talk::close_edit(state) {
+        return;
+    }
+    if let Some(trouble) = state.trouble.as_mut().filter(|t| !t.read) {
+        trouble.read = true;
         return;
     }
     if let Some(guard) = state.stages.live_mut().feedback.guard.as_mut().filter(|g| !g.read) {

@@ -6,7 +6,7 @@ use super::Pen;
 use crate::ui::{
     actions::{self, Act, Mode},
     paint::{Pieces, clear, pieces_width, put, put_pieces, put_right, rule},
-    state::{Leaving, Level, Phase, Stage},
+    state::{Fault, Leaving, Level, Phase, Stage},
     strings,
     text::{clock, grouped, shorten, width, wrap},
     theme::Role,
@@ -246,8 +246,12 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
         return Some((state.tr(strings::LEAVE_NOW).to_owned(), Role::Dim));
     }
     if let Some(trouble) = &state.trouble {
-        let words = state.tr(strings::LOG_SAVE_FAILED);
-        return Some((format!("{} {words}: {trouble}", pen.glyphs.cross), Role::Bad));
+        let words = match trouble.fault {
+            Fault::Save => format!("{}: ", state.tr(strings::LOG_SAVE_FAILED)),
+            Fault::Store => format!("{}: ", state.tr(strings::LOG_STORE_FAILED)),
+            Fault::Stage => String::new(),
+        };
+        return Some((format!("{} {words}{}", pen.glyphs.cross, trouble.text), Role::Bad));
     }
     if let Phase::Finished { reason, failed: true } = &state.live().phase {
         return Some((format!("{} {reason}", pen.glyphs.cross), Role::Bad));
@@ -255,14 +259,27 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
     state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.as_str().to_owned(), Role::Text))
 }
 
-/// Over the foot of the panels, in full, until it has been read: why a wish was not fulfilled, or why the
-/// guard has stopped the stage and what to do.
+/// Over the foot of the panels, in full, until it has been read: why a wish was not fulfilled, what went wrong, or why
+/// the guard has stopped the stage; and what to do.
 pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let guard = state.live().feedback.guard.as_ref().filter(|g| !g.read);
-    let (title, text) = match (&state.notice, guard) {
-        (Some((text, Level::Alert, _)), _) => (strings::LOG_REFUSED, text.as_str().to_owned()),
-        (_, Some(guard)) => (strings::GUARDED, format!("{}\n{}", guard.reason, super::guard::advice(pen, guard))),
+    let trouble = state.trouble.as_ref().filter(|t| !t.read);
+    let (title, text) = match (&state.notice, trouble, guard) {
+        (Some((text, Level::Alert, _)), _, _) => (strings::LOG_REFUSED, text.as_str().to_owned()),
+        (_, Some(trouble), _) => {
+            let (title, advice) = match trouble.fault {
+                Fault::Save => (strings::LOG_SAVE_FAILED, strings::MEND),
+                Fault::Store => (strings::LOG_STORE_FAILED, strings::MEND),
+                Fault::Stage if state.gone => (strings::FAILED, strings::FAILED_GONE),
+                Fault::Stage => (strings::FAILED, strings::FAILED_REOPENS),
+            };
+            // What to do first: a long error may be cut at its end.
+            let waits = trouble.fault == Fault::Stage || state.live().is_paused();
+            let text = trouble.text.as_str().to_owned();
+            (title, if waits { format!("{}\n{text}", state.tr(advice)) } else { text })
+        }
+        (_, _, Some(guard)) => (strings::GUARDED, format!("{}\n{}", guard.reason, super::guard::advice(pen, guard))),
         _ => return,
     };
     let lines = wrap(&text, body.width.saturating_sub(6) as usize, 2);

@@ -6,7 +6,7 @@ use super::*;
 use crate::session::{Ask, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
 use crate::ui::{
     keys::Code,
-    state::{Target, Wish},
+    state::{Fault, Target, Wish},
 };
 
 const ENTER: Key = Key::plain(Code::Enter);
@@ -186,9 +186,58 @@ fn a_signal_asks_nobody() {
     press(&mut state, &[Key::char('q')]);
     assert_eq!(update(&mut state, Msg::Leave), [Cmd::Send(Command::Stop { save: true })]);
     assert!(update(&mut state, Msg::Leave).is_empty(), "once is enough");
-    event(&mut state, Event::SaveFailed { step: 1, error: "disk full".to_owned() });
-    let end = Event::Finished { step: 1, reason: "failed: disk full".to_owned(), failed: true, seconds: 0.0 };
+    let failed = Event::SaveFailed { step: 1, error: "disk full".to_owned() };
+    assert_eq!(event(&mut state, failed), [Cmd::Send(Command::Stop { save: false })], "nobody is there to mend it");
+    let end = Event::Finished { step: 1, reason: "stopped".to_owned(), failed: false, seconds: 0.0 };
     assert_eq!(event(&mut state, end), [Cmd::Close]);
+    assert!(state.trouble.is_some(), "the exit code tells it");
+}
+
+#[test]
+fn an_error_of_the_disk_stands_until_the_stage_goes_on() {
+    let mut state = started();
+    press(&mut state, &[Key::char('p')]);
+    event(&mut state, Event::StoreFailed { step: 3, error: "cannot append: no space".to_owned() });
+    event(&mut state, Event::Paused { step: 3 });
+    assert!(!state.live().probing, "what was asked for can be asked for again");
+    let trouble = |state: &AppState| state.trouble.as_ref().map(|t| (t.fault, t.read));
+    assert_eq!(trouble(&state), Some((Fault::Store, false)));
+    press(&mut state, &[ESC]);
+    assert_eq!(trouble(&state), Some((Fault::Store, true)), "put away, and not forgotten");
+    assert_eq!(press(&mut state, &[Key::char(' ')]), [Cmd::Send(Command::Resume)]);
+    // Not mended: told again, in full.
+    event(&mut state, Event::StoreFailed { step: 3, error: "cannot append: no space".to_owned() });
+    event(&mut state, Event::Paused { step: 3 });
+    assert_eq!(trouble(&state), Some((Fault::Store, false)));
+    assert_eq!(press(&mut state, &[Key::char('w')]), [Cmd::Send(Command::Save)]);
+    event(&mut state, Event::Resumed { step: 3 });
+    assert_eq!((trouble(&state), &state.live().phase), (None, &Phase::Running));
+    // A save that failed is owed for as long as none has worked.
+    event(&mut state, Event::SaveFailed { step: 4, error: "disk full".to_owned() });
+    event(&mut state, Event::Resumed { step: 4 });
+    assert_eq!(trouble(&state), Some((Fault::Save, true)));
+    event(&mut state, saved(5));
+    assert_eq!(trouble(&state), None);
+}
+
+#[test]
+fn a_stage_that_failed_is_opened_again_with_g() {
+    let mut state = started();
+    event(&mut state, Event::Steps(vec![step(7, 2.0)]));
+    let end = Event::Finished { step: 7, reason: "failed: a bug".to_owned(), failed: true, seconds: 0.0 };
+    assert!(event(&mut state, end).is_empty());
+    assert_eq!(state.live().steps_done(), 7);
+    let name = state.live().name.clone();
+    assert_eq!(press(&mut state, &[Key::char('g')]), [Cmd::Send(Command::Stage { name })]);
+    assert!(press(&mut state, &[Key::char('g')]).is_empty(), "once");
+    // It cannot be opened: told, and it can be tried again.
+    event(&mut state, Event::Refused { text: "no checkpoint".to_owned() });
+    assert_eq!(press(&mut state, &[ESC, Key::char('g')]).len(), 1);
+    event(&mut state, Event::Started(Box::new(RunInfo { resumed_at: 4, ..info("pretrain") })));
+    assert_eq!((state.live().steps_done(), &state.live().phase, &state.trouble), (4, &Phase::Running, &None));
+    // Where the trainer itself is gone there is nothing to open.
+    update(&mut state, Msg::TrainerGone);
+    assert!(press(&mut state, &[Key::char('g')]).is_empty());
 }
 
 #[test]

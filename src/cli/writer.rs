@@ -1,0 +1,232 @@
+//! How bytes reach stdout and stderr.
+//!
+//! A verb that a signal stops in order hands its lines to a thread for each stream: a write that blocks, because the
+//! reader of the pipe has stopped or the terminal holds its output, then blocks that thread alone, and the verb still
+//! sees the signal. Every other verb writes directly; a signal ends it wherever it is.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+
+/// Lines that may wait for a slow reader.
+const LINES: usize = 256;
+/// At least this often the stop flag is looked at while a line waits.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a reader that takes nothing is waited for after a signal.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A stream of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Out,
+    Err,
+}
+
+/// What the thread is given.
+enum Work {
+    Write(Vec<u8>),
+    /// To be answered once everything before it is written.
+    Done(Sender<()>),
+}
+
+/// The thread of a stream, seen from the verb.
+struct Lane {
+    work: Sender<Work>,
+    /// Whether something was written since the last [`Lane::finish`].
+    busy: AtomicBool,
+    /// The error that ended the thread.
+    error: Arc<Mutex<Option<io::Error>>>,
+    /// Nobody reads, and a signal came: nothing is waited for any more.
+    given_up: AtomicBool,
+    stop: Arc<AtomicBool>,
+}
+
+static LANES: OnceLock<[Lane; 2]> = OnceLock::new();
+
+fn lane(stream: Stream) -> Option<&'static Lane> {
+    LANES.get().map(|[out, err]| if stream == Stream::Out { out } else { err })
+}
+
+/// From now on both streams are written by threads; `stop` says that a signal came.
+pub(super) fn start(stop: &Arc<AtomicBool>) -> io::Result<()> {
+    let lanes = [Lane::start("stdout", io::stdout(), stop)?, Lane::start("stderr", io::stderr(), stop)?];
+    // A second call would find the first one's threads at work, which serve it as well.
+    let _there = LANES.set(lanes);
+    Ok(())
+}
+
+/// Writes whole bytes in order. An error may be that of an earlier call; a stream that takes nothing any more after a
+/// signal is one whose reader is gone.
+pub(super) fn write(stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    let Some(lane) = lane(stream) else { return direct(stream, bytes) };
+    // What was written to the other stream before comes first, as far as it is read.
+    let other = if stream == Stream::Out { Stream::Err } else { Stream::Out };
+    if let Some(other) = self::lane(other) {
+        let _late = other.finish();
+    }
+    lane.write(bytes)
+}
+
+/// Waits until everything is written, or, after a signal, no longer than a second.
+pub(super) fn finish() {
+    for stream in [Stream::Out, Stream::Err] {
+        if let Some(lane) = lane(stream) {
+            let _late = lane.finish();
+        }
+    }
+}
+
+/// Ends the process once what was said is written.
+pub(super) fn exit(code: i32) -> ! {
+    finish();
+    std::process::exit(code)
+}
+
+fn direct(stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    fn all(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
+        to.write_all(bytes).and_then(|()| to.flush())
+    }
+    match stream {
+        Stream::Out => all(io::stdout().lock(), bytes),
+        Stream::Err => all(io::stderr().lock(), bytes),
+    }
+}
+
+impl Lane {
+    fn start(name: &str, to: impl Write + Send + 'static, stop: &Arc<AtomicBool>) -> io::Result<Lane> {
+        let (work, jobs) = bounded(LINES);
+        let error = Arc::new(Mutex::new(None));
+        let failed = Arc::clone(&error);
+        thread::Builder::new().name(name.to_owned()).spawn(move || serve(to, &jobs, &failed))?;
+        let (busy, given_up) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Lane { work, busy, error, given_up, stop: Arc::clone(stop) })
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.busy.store(true, Ordering::Relaxed);
+        self.give(Work::Write(bytes.to_vec()))
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        if !self.busy.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (done, waits) = bounded(1);
+        self.give(Work::Done(done))?;
+        let mut patience = Patience::default();
+        loop {
+            match waits.recv_timeout(LOOK) {
+                Ok(()) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.failure()),
+                Err(RecvTimeoutError::Timeout) => patience.wait(self)?,
+            }
+        }
+    }
+
+    fn give(&self, mut work: Work) -> io::Result<()> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(gone());
+        }
+        let mut patience = Patience::default();
+        loop {
+            match self.work.send_timeout(work, LOOK) {
+                Ok(()) => return Ok(()),
+                Err(SendTimeoutError::Disconnected(_)) => return Err(self.failure()),
+                Err(SendTimeoutError::Timeout(back)) => work = back,
+            }
+            patience.wait(self)?;
+        }
+    }
+
+    fn failure(&self) -> io::Error {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(gone)
+    }
+}
+
+/// How long a reader has taken nothing since the signal.
+#[derive(Default)]
+struct Patience(Option<Instant>);
+
+impl Patience {
+    fn wait(&mut self, lane: &Lane) -> io::Result<()> {
+        if lane.stop.load(Ordering::SeqCst) && self.0.get_or_insert_with(Instant::now).elapsed() >= GRACE {
+            lane.given_up.store(true, Ordering::Relaxed);
+            return Err(gone());
+        }
+        Ok(())
+    }
+}
+
+fn gone() -> io::Error {
+    io::ErrorKind::BrokenPipe.into()
+}
+
+fn serve(mut to: impl Write, jobs: &Receiver<Work>, failed: &Mutex<Option<io::Error>>) {
+    for job in jobs {
+        match job {
+            Work::Write(bytes) => {
+                if let Err(e) = to.write_all(&bytes).and_then(|()| to.flush()) {
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+                    return;
+                }
+            }
+            // Who asked may have stopped waiting.
+            Work::Done(done) => drop(done.try_send(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// A reader that takes what it is let take.
+    struct Slow(Receiver<()>, Sender<Vec<u8>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(|_| io::Error::from(io::ErrorKind::StorageFull))?;
+            self.1.send(bytes.to_vec()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_nobody_takes_is_waited_for_until_a_signal_comes() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let ((take, may), (to, took)) = (bounded(LINES * 4), bounded(LINES * 4));
+        let lane = Lane::start("slow", Slow(may, to), &stop).unwrap();
+        lane.write(b"one\n").unwrap();
+        take.send(()).unwrap();
+        lane.finish().unwrap();
+        assert_eq!(took.recv().unwrap(), b"one\n");
+        // One more than fit: the last would block for good.
+        stop.store(true, Ordering::SeqCst);
+        let lost = (0..LINES + 2).map(|i| lane.write(format!("{i}\n").as_bytes())).find_map(Result::err).unwrap();
+        assert_eq!(lost.kind(), io::ErrorKind::BrokenPipe);
+        assert!(lane.finish().is_err() && lane.write(b"more").is_err(), "and nothing is waited for again");
+    }
+
+    #[test]
+    fn the_error_of_a_write_reaches_who_writes_next() {
+        let ((take, may), (to, _took)) = (bounded::<()>(1), bounded(1));
+        let lane = Lane::start("full", Slow(may, to), &Arc::default()).unwrap();
+        drop(take);
+        lane.write(b"one\n").unwrap();
+        assert_eq!(lane.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(lane.write(b"two\n").is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! The run's tokenizer in `data/`, put back where it is damaged: every checkpoint holds the same one.
+
+use super::error::TrainError;
+use crate::{
+    data::Tokenizer,
+    store::{CheckpointId, Checkpoints, Links, Run, StoreError, read_limited},
+};
+
+/// The tokenizer and its settings, as `data/` and checkpoints name them.
+const FILES: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
+/// Largest of them.
+const LIMIT: u64 = 64 << 20;
+
+/// The two files; the settings may be missing.
+type Bytes = [Option<Vec<u8>>; 2];
+
+/// Sees that the tokenizer in `data/` is the one that the run's checkpoints were trained with, and takes it from the
+/// newest that verifies where it is not: it is missing, cannot be read, or says something else. What was there is kept
+/// beside it. A run without checkpoints makes a new one of its data.
+pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainError> {
+    let checkpoints = run.view().checkpoints();
+    let ids = newest_first(&checkpoints)?;
+    let ours = match read(run)? {
+        [None, _] if ids.is_empty() => return Ok(()),
+        ours => ours,
+    };
+    // Bytes that a checkpoint bears are right without another look.
+    let hashes = ours.each_ref().map(|bytes| bytes.as_ref().map(|b| blake3::hash(b).to_hex().to_string()));
+    let told = |id: &CheckpointId| checkpoints.files(id).unwrap_or_default();
+    let same = |id: &CheckpointId| {
+        let told = told(id);
+        FILES.iter().zip(&hashes).all(|(name, hash)| told.get(*name).map(|f| &f.blake3) == hash.as_ref())
+    };
+    if ids.iter().any(same) {
+        return Ok(());
+    }
+    let why = match load(&ours) {
+        // Made by another version of danlu, or grown by the tokens of a conversation since.
+        Ok(ours) if ids.is_empty() || ids.iter().any(|id| agrees(&checkpoints, id, &ours)) => return Ok(()),
+        Ok(_) => "it is another one than that of every checkpoint".to_owned(),
+        Err(why) => why,
+    };
+    let path = run.view().data_dir().join(FILES[0]);
+    if ids.is_empty() {
+        let aside = set_aside(run)?;
+        notes.push(format!("{}: {why}; no checkpoint has one yet, so it is made again{aside}", path.display()));
+        return Ok(());
+    }
+    let found = checkpoints.newest_that(None, |c| {
+        let bytes = FILES.map(|name| c.read(name, LIMIT).ok());
+        let whole = load(&bytes).map(|_| ());
+        whole.map_err(|what| StoreError::Input { path: c.file(FILES[0]), what })?;
+        Ok((c.id, bytes))
+    })?;
+    let Some((id, bytes)) = found.found else {
+        let newest = found.skipped.first().map_or_else(String::new, |s| format!("; the newest, {}: {}", s.id, s.error));
+        return Err(TrainError::Input(format!(
+            "{}: {why}; no checkpoint of the run can be used to put it back{newest}",
+            path.display()
+        )));
+    };
+    let aside = set_aside(run)?;
+    for (name, bytes) in FILES.iter().zip(bytes) {
+        if let Some(bytes) = bytes {
+            run.write_data(name, &bytes)?;
+        }
+    }
+    notes.push(format!("{}: {why}; it was put back from the checkpoint {id}{aside}", path.display()));
+    Ok(())
+}
+
+fn newest_first(checkpoints: &Checkpoints) -> Result<Vec<CheckpointId>, TrainError> {
+    let mut ids = checkpoints.list()?;
+    ids.reverse();
+    Ok(ids)
+}
+
+/// The files in `data/`. One that is missing, or damaged so that it cannot be read, is none; a refusal of the system
+/// (permissions, too many open files) is an error: it says nothing of the bytes.
+fn read(run: &Run) -> Result<Bytes, TrainError> {
+    let (view, mut bytes) = (run.view(), [None, None]);
+    for (name, bytes) in FILES.iter().zip(&mut bytes) {
+        let path = view.data_dir().join(name);
+        match read_limited(&**view.disk(), &path, LIMIT, Links::Follow) {
+            Ok(read) => *bytes = Some(read),
+            Err(e) if e.is_about_the_bytes() => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(bytes)
+}
+
+/// The tokenizer of two files, or what is wrong with them.
+fn load(bytes: &Bytes) -> Result<Tokenizer, String> {
+    let [Some(json), settings] = bytes else { return Err("it is missing, or cannot be read".to_owned()) };
+    let json = std::str::from_utf8(json).map_err(|e| format!("it is damaged: no UTF-8: {e}"))?;
+    let settings = settings.as_deref().map(|s| std::str::from_utf8(s).map_err(|e| format!("{}: {e}", FILES[1])));
+    Tokenizer::from_json(json, settings.transpose()?).map_err(|e| format!("it is damaged: {e}"))
+}
+
+/// Whether a checkpoint's tokenizer is this one, or what this one has grown from.
+fn agrees(checkpoints: &Checkpoints, id: &CheckpointId, ours: &Tokenizer) -> bool {
+    let same = |theirs: &Tokenizer| {
+        let value = |t: &Tokenizer| serde_json::from_str::<serde_json::Value>(t.json()).ok();
+        let ends = |t: &Tokenizer| (t.end_of_text(), t.pad());
+        ends(theirs) == ends(ours) && value(theirs) == value(ours)
+    };
+    let Ok(checkpoint) = checkpoints.verify(id) else { return false };
+    let Ok(theirs) = load(&FILES.map(|name| checkpoint.read(name, LIMIT).ok())) else { return false };
+    same(&theirs) || theirs.with_chat().is_ok_and(|grown| same(&grown))
+}
+
+/// Moves what is there of the two files aside, and says where to.
+fn set_aside(run: &Run) -> Result<String, TrainError> {
+    let mut moved = Vec::new();
+    for name in FILES {
+        moved.extend(run.set_aside(name)?);
+    }
+    Ok(moved.first().map_or_else(String::new, |path| format!("; what was there is now {}", path.display())))
+}

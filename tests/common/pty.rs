@@ -1,0 +1,140 @@
+//! A pseudo-terminal with a program in it, and a screen that shows what it paints.
+
+use std::{
+    io::Read as _,
+    num::NonZero,
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+/// A terminal with the workbench in it.
+pub struct Pty {
+    pub master: Option<Box<dyn MasterPty + Send>>,
+    pub child: Box<dyn Child + Send + Sync>,
+    pub bytes: Receiver<Vec<u8>>,
+    pub keys: Box<dyn std::io::Write + Send>,
+    pub screen: vt100::Parser,
+    pub raw: Vec<u8>,
+    pub termios: String,
+    /// What a terminal answers when asked where its cursor is.
+    pub cursor_report: Option<&'static [u8]>,
+}
+
+pub const SIZE: PtySize = PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 };
+
+pub fn cells(n: u16) -> NonZero<u16> {
+    NonZero::new(n).expect("a size")
+}
+
+impl Pty {
+    pub fn open(vars: &[(&str, &str)]) -> Pty {
+        let mut pty = Pty::start(vars, true);
+        pty.wait_for("训练中");
+        pty
+    }
+
+    /// With `read`, a thread takes in what the program writes; without, the terminal is stalled.
+    pub fn start(vars: &[(&str, &str)], read: bool) -> Pty {
+        let mut command = CommandBuilder::new(std::env::current_exe().expect("a path"));
+        command.args(["--ignored", "--exact", "workbench", "--nocapture"]);
+        Pty::spawn(command, vars, read)
+    }
+
+    pub fn spawn(mut command: CommandBuilder, vars: &[(&str, &str)], read: bool) -> Pty {
+        let pair = native_pty_system().openpty(SIZE).expect("a pty");
+        command.env("TERM", "xterm-256color");
+        command.env("COLORTERM", "");
+        command.env_remove("NO_COLOR");
+        for (name, value) in vars {
+            command.env(name, value);
+        }
+        let termios = format!("{:?}", pair.master.get_termios());
+        let child = pair.slave.spawn_command(command).expect("a process");
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().expect("a reader");
+        let keys = pair.master.take_writer().expect("a writer");
+        let (to, bytes) = channel();
+        if read {
+            thread::spawn(move || {
+                let mut buf = vec![0; 65536];
+                while let Ok(n @ 1..) = reader.read(&mut buf) {
+                    if to.send(buf[..n].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let screen = vt100::Parser::new(cells(SIZE.rows), cells(SIZE.cols), 0);
+        let raw = Vec::new();
+        Pty { master: Some(pair.master), child, bytes, keys, screen, raw, termios, cursor_report: None }
+    }
+
+    pub fn pid(&self) -> rustix::process::Pid {
+        let pid = self.child.process_id().expect("a process id");
+        rustix::process::Pid::from_raw(pid as i32).expect("not zero")
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).expect("a signal");
+    }
+
+    pub fn send(&mut self, keys: &[u8]) {
+        self.keys.write_all(keys).expect("a key");
+        self.keys.flush().expect("a key");
+    }
+
+    pub fn contents(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// Takes output in until `done`, for ten seconds at most.
+    pub fn until(&mut self, what: &str, done: impl Fn(&Pty) -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !done(self) {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited in vain for {what}; the screen:\n{}", self.contents());
+            if let Ok(bytes) = self.bytes.recv_timeout(left.min(Duration::from_millis(50))) {
+                if let Some(report) = self.cursor_report.filter(|_| bytes.windows(4).any(|w| w == b"\x1b[6n")) {
+                    self.send(report);
+                }
+                self.screen.process(&bytes);
+                self.raw.extend(bytes);
+            }
+        }
+    }
+
+    pub fn wait_for(&mut self, text: &str) {
+        self.until(text, |pty| pty.contents().contains(text));
+    }
+
+    /// Waits for the end; the terminal must be as it was.
+    pub fn gives_back(mut self, code: u32) -> String {
+        let end = Instant::now() + Duration::from_secs(10);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                break status;
+            }
+            assert!(Instant::now() < end, "still there after ten seconds:\n{}", self.contents());
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(status.exit_code(), code, "{}", self.contents());
+        thread::sleep(Duration::from_millis(100));
+        while let Ok(bytes) = self.bytes.try_recv() {
+            self.screen.process(&bytes);
+        }
+        self.is_given_back();
+        self.contents()
+    }
+
+    pub fn is_given_back(&self) {
+        let screen = self.screen.screen();
+        assert!(!screen.alternate_screen(), "still on the alternate screen");
+        assert!(!screen.hide_cursor(), "the cursor is hidden");
+        assert!(!screen.bracketed_paste(), "pastes are still bracketed");
+        let master = self.master.as_ref().expect("a terminal");
+        assert_eq!(format!("{:?}", master.get_termios()), self.termios, "the line discipline is not as it was");
+    }
+}
