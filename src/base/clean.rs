@@ -3,7 +3,7 @@
 //! Data, model output, file names, settings and the text of errors may hold anything: escape sequences that
 //! move the cursor or fill the clipboard, overrides that turn the writing around, characters that nobody sees.
 //! Whatever is printed passes through here: the screen's fields as [`Clean`], lines of stdout and stderr as
-//! [`line`] and [`block`], a model's text as it streams through a [`Cleaner`], JSON through [`json`]. One
+//! [`line()`] and [`block`], a model's text as it streams through a [`Cleaner`], JSON through [`json`]. One
 //! function says which characters are meant, and one how they are shown.
 
 use std::{fmt, fmt::Write as _, io, ops::Deref};
