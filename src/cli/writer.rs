@@ -44,6 +44,8 @@ struct Lane {
     busy: AtomicBool,
     /// The error that ended the thread.
     error: Arc<Mutex<Option<io::Error>>>,
+    /// Whether it has ended: what lies in its channel then is neither written nor answered.
+    ended: Arc<AtomicBool>,
     /// Nobody reads, and a signal came: nothing is waited for any more.
     given_up: AtomicBool,
     stop: Arc<AtomicBool>,
@@ -104,10 +106,14 @@ impl Lane {
     fn start(name: &str, to: impl Write + Send + 'static, stop: &Arc<AtomicBool>) -> io::Result<Lane> {
         let (work, jobs) = bounded(LINES);
         let error = Arc::new(Mutex::new(None));
-        let failed = Arc::clone(&error);
-        thread::Builder::new().name(name.to_owned()).spawn(move || serve(to, &jobs, &failed))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let (failed, over) = (Arc::clone(&error), Arc::clone(&ended));
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            serve(to, &jobs, &failed);
+            over.store(true, Ordering::SeqCst);
+        })?;
         let (busy, given_up) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Lane { work, busy, error, given_up, stop: Arc::clone(stop) })
+        Ok(Lane { work, busy, error, ended, given_up, stop: Arc::clone(stop) })
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
@@ -126,6 +132,7 @@ impl Lane {
             match waits.recv_timeout(LOOK) {
                 Ok(()) => return Ok(()),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.failure()),
+                Err(RecvTimeoutError::Timeout) if self.ended.load(Ordering::SeqCst) => return Err(self.failure()),
                 Err(RecvTimeoutError::Timeout) => patience.wait(self)?,
             }
         }

@@ -30,8 +30,10 @@ pub(super) struct Counting<'a> {
     pub config: &'a RunConfig,
     pub model: &'a ModelConfig,
     pub plan: &'a StagePlan,
-    /// Whether the run has a reward model, and with it the answers that it was trained on.
+    /// Whether the run has a reward model.
     pub rewards: bool,
+    /// Whether the answers of the run's own model, of which pairs are made, are there.
+    pub drawn: bool,
 }
 
 /// A stage to be counted.
@@ -39,8 +41,10 @@ pub(super) struct Counting<'a> {
 pub(super) struct Wanted<'a> {
     pub stage: &'static Stage,
     pub config: &'a RunConfig,
-    /// Whether the run has a reward model, and with it the answers that it was trained on.
+    /// See [`Counting`].
     pub rewards: bool,
+    /// See [`Counting`].
+    pub drawn: bool,
 }
 
 /// What a stage takes.
@@ -73,8 +77,8 @@ impl Footprint {
             return Ok(Footprint { tensors, trained: least.state_bytes / 16 });
         }
         let mut counting = device.counting();
-        let Wanted { stage, config, rewards } = wanted;
-        let mut on = Counting { device: &mut counting, stage, config, model: &model, plan: &plan, rewards };
+        let Wanted { stage, config, rewards, drawn } = wanted;
+        let mut on = Counting { device: &mut counting, stage, config, model: &model, plan: &plan, rewards, drawn };
         let trained = (stage.count)(&mut on)? as u64;
         Ok(Footprint { tensors: counting.most(), trained })
     }
@@ -225,7 +229,8 @@ mod tests {
             let (run, config) = open_run(Some(&dir), &setup, &mut device).unwrap();
             let mut shop = Workshop::new(run, device);
             let rewards = ["ppo", "dpo", "grpo"].contains(&stage);
-            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards };
+            let drawn = crate::train::pairs::has_own(shop.run.view());
+            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards, drawn };
             let counted = Footprint::count(&shop.device, wanted).unwrap();
             let ready = prepare(&mut shop, config.clone(), &setup).unwrap();
             assert_eq!(shop.device.most(), counted.tensors, "{stage}");
@@ -248,7 +253,7 @@ mod tests {
         let plain = setup("pretrain", &[]);
         for (stage, sizes) in [("pretrain", 2), ("sft", 2), ("reward", 2), ("ppo", 2)] {
             let config = RunConfig { size: "12m".to_owned(), ..RunConfig::parse("", &plain.pairs(), stage).unwrap() };
-            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards: true };
+            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards: true, drawn: true };
             let bytes =
                 |config: &RunConfig| Footprint::count(&device, Wanted { config, ..wanted }).unwrap().on_host(&device);
             let all = smaller(wanted);

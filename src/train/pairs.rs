@@ -22,7 +22,7 @@ use crate::{
         read_preference_file, read_preferences, split_preferences,
     },
     nn::{BatchDecoder, ModelConfig, Prompt, Sampling, Weights},
-    store::{Links, RealFs, open_limited},
+    store::{Links, RealFs, RunView, open_limited},
 };
 
 /// The file of the run's own answers, in its `data/`.
@@ -190,9 +190,14 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
     Ok(all)
 }
 
+/// Whether the run's own answers are there. A model that told no answers apart leaves an empty file, and is asked again.
+pub(super) fn has_own(run: &RunView) -> bool {
+    super::model_folder::read_text(&run.data_dir(), OWN).is_ok_and(|text| text.is_some_and(|text| !text.is_empty()))
+}
+
 /// Counts what drawing the run's own answers takes, which is given back before the first step.
 pub(super) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), TrainError> {
-    if on.config.reward.source.is_empty() && !on.rewards {
+    if on.config.reward.source.is_empty() && !on.drawn {
         let mark = on.device.mark();
         BatchDecoder::new(on.device, on.model, weights, ROWS, on.model.max_position_embeddings)?;
         on.device.release(mark);

@@ -10,7 +10,7 @@ use super::{
     event::{RunInfo, StageInfo},
     footprint::{Footprint, Wanted, fit},
     heal::heal_tokenizer,
-    lineage, model_folder, notices,
+    lineage, model_folder, notices, pairs,
     plan::StagePlan,
     rollbacks::Chain,
     setup::Setup,
@@ -90,7 +90,8 @@ pub(super) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     }
     heal_tokenizer(run, &mut notes)?;
     let rewards = run.view().checkpoints().list()?.iter().any(|id| id.stage == "reward");
-    let wanted = Wanted { stage, config: &config, rewards };
+    let drawn = pairs::has_own(run.view());
+    let wanted = Wanted { stage, config: &config, rewards, drawn };
     fit(device, wanted)?;
     let footprint = Footprint::count(device, wanted)?;
     let mut opening =

@@ -111,7 +111,7 @@ pub fn open_line(
         }
         for stage in stages {
             let rewards = stages.iter().any(|s| s.name == "reward");
-            fit(device, Wanted { stage, config: &config, rewards })?;
+            fit(device, Wanted { stage, config: &config, rewards, drawn: false })?;
         }
         corpus::find_sources(&config, dir)?;
         let text = config.to_toml()?;

@@ -186,7 +186,7 @@ mod tests {
             let some: Vec<u8> = (0..24)
                 .map(|_| {
                     chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    b"\x1b[O~;12R\xe6\x98\xa5\xffaA\n\x00\x7f"[(chance >> 33) as usize % 18]
+                    b"\x1b[O~;12R\xe6\x98\xa5\xffaA\n\x00\x7f"[(chance >> 33) as usize % 17]
                 })
                 .collect();
             assert!(events(&some).1 <= some.len());
