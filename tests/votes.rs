@@ -687,7 +687,7 @@ fn bad_pairs_and_foreign_reward_models_are_refused() {
 
     // Another run's reward model, whose ids mean other words.
     let run = copied(&bases().rewarded, dir.path(), "rewarded");
-    let folder = common::stage_checkpoint(&run, "reward", 30);
+    let folder = stage_checkpoint(&run, "reward", 30);
     let words = fs::read_to_string(folder.join("tokenizer.json")).unwrap();
     let swapped = words.replace("\"西\"", "\"\u{0}\"").replace("\"湖\"", "\"西\"").replace("\"\u{0}\"", "\"湖\"");
     assert_ne!(words, swapped);
