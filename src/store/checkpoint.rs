@@ -55,7 +55,7 @@ impl<'a> NewFile<'a> {
         counters: BTreeMap<String, Vec<i64>>,
     ) -> Result<Self, StoreError> {
         let bytes = tensors_len(&tensors, &counters)?;
-        Ok(Self::writer(name, bytes, move |to| write_tensors(to, &tensors, &counters).map_err(io::Error::other)))
+        Ok(Self::writer(name, bytes, move |to| write_tensors(to, &tensors, &counters)))
     }
 
     /// A file that `fill` writes; it must write exactly `bytes` bytes.
