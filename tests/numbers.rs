@@ -55,7 +55,9 @@ fn a_bad_rate_costs_no_checkpoint() {
         assert_eq!((done.code, back), (Some(1), 3), "{rate}: {}", done.err);
         assert!(done.err.contains("Lower learning_rate (now"), "{rate}: {}", done.err);
         let now = checkpoints(&run);
-        assert!(before.iter().all(|name| now.contains(name)), "{rate}: {before:?} {now:?}");
+        // The one save before the spike was seen may take the place of the oldest.
+        assert!(before[1..].iter().all(|name| now.contains(name)), "{rate}: {before:?} {now:?}");
+        assert!(done.err.contains("pretrain-00000040"), "{rate}: {}", done.err);
         let again = train(&run, &["steps=60", "save_steps=1"], &[]);
         assert_eq!(metrics(&run).len(), 60, "{rate}: {}", again.good().err);
         assert!(checkpoint(&run, 60).is_dir());

@@ -97,6 +97,11 @@ impl Chain {
         self.0.last().map(|entry| entry.spike)
     }
 
+    /// The first spike that the stage, at this step, has not left behind.
+    pub(super) fn open_at(&self, step: u64) -> Option<u64> {
+        self.0.first().filter(|_| self.continues(step)).map(|entry| entry.spike)
+    }
+
     /// By what the rate of a step (the first is 0) is multiplied, where the peak is this one.
     pub(super) fn factor(&self, step: u64, peak: f64) -> f64 {
         let holds = |e: &&Rollback| (e.step..e.until).contains(&step) && peak >= e.learning_rate;
@@ -159,6 +164,7 @@ mod tests {
         Chain::write(&run, &set_back(&read(), 205, 180, &[201])).unwrap();
         let two = read();
         assert_eq!((two.tries(300), two.tries(205 + 128 + 128), two.tries(205 + 128 + 129)), (2, 2, 0));
+        assert_eq!([two.open_at(461), two.open_at(462)], [Some(202), None]);
         assert_eq!([179, 180, 332, 333].map(|step| two.factor(step, 1.0)), [1.0, 0.0625, 0.0625, 1.0]);
         assert_eq!(two.factor(200, 0.5), 1.0, "a lower rate was set since");
         assert!(two.passes(&id(201)) && !two.passes(&id(200)));

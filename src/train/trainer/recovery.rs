@@ -200,13 +200,13 @@ impl Trainer {
         }
         let tries = self.recovery.chain.tries(spike.since);
         if tries >= self.recovery.plan.rollbacks {
-            let stands =
-                back.as_ref().map_or("no checkpoint is from before".to_owned(), |c| format!("{} is kept", c.id));
+            let kept = self.before(spike.since)?.pop();
+            let kept = kept.map_or("no checkpoint is from before".to_owned(), |id| format!("{id} is kept"));
             let entry = self.entry(&spike, back.as_ref(), peak)?;
             self.withdraw(&spike, emit);
             Chain::write(&self.shop.run, &Rollback { given_up: true, ..entry })?;
             return Err(TrainError::Work(format!(
-                "{text}, after {tries} returns to a checkpoint with a lower rate; {stands}. Lower learning_rate (now {peak:.1e}) or max_grad_norm, or look at the data of these steps; the bounds are [guard] spike_loss, spike_deviations and spike_grad_norm"
+                "{text}, after {tries} returns to a checkpoint with a lower rate; {kept}. Lower learning_rate (now {peak:.1e}) or max_grad_norm, or look at the data of these steps; the bounds are [guard] spike_loss, spike_deviations and spike_grad_norm"
             )));
         }
         self.set_back(&spike, back.as_ref(), emit)?;
@@ -230,6 +230,23 @@ impl Trainer {
             checkpoint::sound(&c).map(|()| c)
         })?;
         Ok(found.found)
+    }
+
+    /// The stage's checkpoints whose weights no step from this one on has changed, oldest first.
+    fn before(&self, step: u64) -> Result<Vec<CheckpointId>, StoreError> {
+        let mut there = self.shop.run.view().checkpoints().list()?;
+        there.retain(|id| id.stage == self.r.stage.name && id.step + 2 <= step);
+        Ok(there)
+    }
+
+    /// Checkpoints that are not removed: other stages started from them, or the stage has returned after a spike and
+    /// has not left it behind.
+    pub(super) fn pinned(&self) -> Vec<CheckpointId> {
+        let mut pinned = self.r.pinned.clone();
+        // A folder that cannot be listed fails the save itself, or nothing is removed.
+        let early = self.recovery.chain.open_at(self.done as u64).and_then(|spike| self.before(spike).ok());
+        pinned.extend(early.into_iter().flatten());
+        pinned
     }
 
     fn entry(&self, spike: &Spike, back: Option<&Checkpoint>, peak: f64) -> Result<Rollback, TrainError> {

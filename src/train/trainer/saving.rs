@@ -25,13 +25,14 @@ impl Trainer {
             return self.unsaved(self.done, e.into(), emit);
         }
         let parts = self.r.work.parts(&mut self.shop.device)?;
+        let stay = Stay { pinned: self.pinned(), before: self.recovery.before() };
         let r = &mut self.r;
         r.state.step = self.done as u64;
         r.state.history = r.work.history().clone();
         r.work.note(&mut r.state);
         let (saver, state) = (self.shop.run.saver(), r.state.clone());
         let (model, tokenizer) = (r.work.model().config.clone(), r.tokenizer.clone());
-        let (step, stay) = (self.done, Stay { pinned: r.pinned.clone(), before: self.recovery.before() });
+        let step = self.done;
         let handle = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || checkpoint::save(&saver, parts, &model, &tokenizer, &state, &stay));
