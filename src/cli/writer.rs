@@ -42,9 +42,8 @@ struct Lane {
     work: Sender<Work>,
     /// Whether something was written since the last [`Lane::finish`].
     busy: AtomicBool,
-    /// The error that ended the thread.
+    /// The error that ended the thread, until it is told, and whether there was one.
     error: Arc<Mutex<Option<io::Error>>>,
-    /// Whether it has ended: what lies in its channel then is neither written nor answered.
     ended: Arc<AtomicBool>,
     /// Nobody reads, and a signal came: nothing is waited for any more.
     given_up: AtomicBool,
@@ -108,10 +107,13 @@ impl Lane {
         let error = Arc::new(Mutex::new(None));
         let ended = Arc::new(AtomicBool::new(false));
         let (failed, over) = (Arc::clone(&error), Arc::clone(&ended));
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
-            serve(to, &jobs, &failed);
+        let work_off = move || {
+            if let Err(e) = serve(to, &jobs) {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+            }
             over.store(true, Ordering::SeqCst);
-        })?;
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(work_off)?;
         let (busy, given_up) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Lane { work, busy, error, ended, given_up, stop: Arc::clone(stop) })
     }
@@ -164,6 +166,9 @@ struct Patience(Option<Instant>);
 
 impl Patience {
     fn wait(&mut self, lane: &Lane) -> io::Result<()> {
+        if lane.ended.load(Ordering::SeqCst) {
+            return Err(lane.failure());
+        }
         if lane.stop.load(Ordering::SeqCst) && self.0.get_or_insert_with(Instant::now).elapsed() >= GRACE {
             lane.given_up.store(true, Ordering::Relaxed);
             return Err(gone());
@@ -176,19 +181,15 @@ fn gone() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-fn serve(mut to: impl Write, jobs: &Receiver<Work>, failed: &Mutex<Option<io::Error>>) {
+fn serve(mut to: impl Write, jobs: &Receiver<Work>) -> io::Result<()> {
     for job in jobs {
         match job {
-            Work::Write(bytes) => {
-                if let Err(e) = to.write_all(&bytes).and_then(|()| to.flush()) {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
-                    return;
-                }
-            }
+            Work::Write(bytes) => to.write_all(&bytes).and_then(|()| to.flush())?,
             // Who asked may have stopped waiting.
             Work::Done(done) => drop(done.try_send(())),
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
