@@ -199,7 +199,7 @@ fn what_is_broken_is_told_and_the_old_version_stays() {
     let whole = fs::read_to_string(&file).unwrap();
     for (path, text, words) in [
         (&file, format!("{whole}{{\"text\": \"春眠"), ["the first at 41 of ", "one.jsonl: "]),
-        (&file, format!("\0\0{whole}"), ["one.jsonl is no text", "old version stays"]),
+        (&file, format!("\0\0{whole}"), ["the first at 1 of ", "old version stays"]),
         (&toml, "size = \"1m\"\nseeed = 3\n".to_owned(), ["seeed", "seed"]),
         (&toml, "size = ".to_owned(), ["run.toml", "old version stays"]),
     ] {

@@ -437,7 +437,7 @@ fn bench_and_adapters() {
     let (rate, ms) = (got["tokens_per_second"].as_f64().unwrap(), got["ms_per_step"].as_f64().unwrap());
     assert!((rate * ms / 1e3 - 32.0).abs() < 1e-6, "both are of one measurement");
     for kernel in got["kernels"].as_array().unwrap() {
-        assert_eq!(keys(kernel), ["calls", "ms", "name"]);
+        assert_eq!(keys(kernel), ["bytes", "calls", "flop", "ms", "name"]);
         assert!(kernel["calls"].as_u64().unwrap() > 0 && kernel["ms"].as_f64().unwrap() >= 0.0);
     }
     let lines = danlu(["adapters", "--json"]).good().objects();

@@ -134,7 +134,6 @@ impl Lane {
             match waits.recv_timeout(LOOK) {
                 Ok(()) => return Ok(()),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.failure()),
-                Err(RecvTimeoutError::Timeout) if self.ended.load(Ordering::SeqCst) => return Err(self.failure()),
                 Err(RecvTimeoutError::Timeout) => patience.wait(self)?,
             }
         }
