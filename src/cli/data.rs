@@ -38,7 +38,9 @@ impl Data {
         drop(device);
         let mut healed = Vec::new();
         heal_tokenizer(&run, &mut healed)?;
-        healed.iter().for_each(|text| output::note(text));
+        for text in &healed {
+            output::note(text);
+        }
         let vocab_size = config.model().map_err(TrainError::from)?.vocab_size;
         let corpus = match Corpus::load(&config, &run, &run.view().data_dir(), vocab_size, false, &stopping.flag()) {
             Err(stop @ TrainError::Stopped) => {

@@ -51,7 +51,12 @@ pub struct Torn {
 impl std::fmt::Display for Torn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { log, bytes, kept } = self;
-        write!(f, "{bytes} bytes after the last whole line of {log:?}, torn by a crash, were moved to {kept:?}")
+        write!(
+            f,
+            "{bytes} bytes after the last whole line of {}, torn by a crash, were moved to {}",
+            log.display(),
+            kept.display()
+        )
     }
 }
 

@@ -85,7 +85,7 @@ fn give_back() {
     let mut fds = [PollFd::new(&output, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     if matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds[0].revents() == PollFlags::OUT {
-        let _ = rustix::io::write(&output, LEAVE);
+        let _ = rustix::io::write(output, LEAVE);
     }
     if let Ok(before) = BEFORE.try_lock()
         && let Some(before) = &*before
