@@ -11,7 +11,7 @@ use crate::{
     compute::ops::{CONTROL, CONTROL_F32},
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
-    store::{Checkpoint, CheckpointId, Keep, NewFile, Saved, Saver, StoreError, TensorFile, TensorRef},
+    store::{Checkpoint, CheckpointId, Keep, NewFile, Saved, Saver, StoreError, TensorData, TensorFile, TensorRef},
 };
 
 /// Version of state.json, in f32.
@@ -276,17 +276,31 @@ pub(super) struct Written {
     pub left: Vec<String>,
 }
 
-/// What of a model about to be saved is not finite.
+/// A weight, or a first moment, is smaller: the square of a larger one is not finite in f32, and neither is the gradient
+/// of whatever it is multiplied with. A single one in the row of a rare token shows in no loss for a long time.
+const LARGEST: f32 = 1e18;
+
+/// Whether a number may be one of a tensor of this name.
+fn is_plausible(name: &str, x: f32) -> bool {
+    if name.starts_with("exp_avg_sq.") { (0.0..LARGEST * LARGEST).contains(&x) } else { x.abs() < LARGEST }
+}
+
+fn implausible(name: &str, data: &[f32]) -> usize {
+    data.iter().filter(|x| !is_plausible(name, **x)).count()
+}
+
+/// What of a model about to be saved is not finite, or far beyond any weight.
 fn non_finite(parts: &[Part]) -> Option<String> {
     parts.iter().find_map(|part| {
         let [params, m, v, control] = &part.slabs;
         let slabs = [("", params), ("exp_avg.", m), ("exp_avg_sq.", v)];
-        let bad = |slab: &[f32]| slab.iter().filter(|x| !x.is_finite()).count();
         let found = slabs.iter().find_map(|(prefix, slab)| {
+            let bad = |data: &[f32]| implausible(prefix, data);
             // The whole first: its tensors are looked through only where there is something to find.
             let all = bad(slab);
             let first = part.table.tensors.iter().find(|t| all > 0 && bad(part.table.slice(slab, t)) > 0)?;
-            Some(format!("{all} numbers are not finite, {}{prefix}{} among them", part.folder, first.name))
+            let name = format!("{}{prefix}{}", part.folder, first.name);
+            Some(format!("{all} numbers are not finite or not below {LARGEST:e}, the first in {name}"))
         });
         found.or_else(|| {
             let what = || format!("{}: the optimiser's control block is not finite: {control:?}", part.folder);
@@ -302,12 +316,20 @@ fn is_sound(control: &[f32]) -> bool {
     control.iter().enumerate().all(|(i, x)| x.is_finite() || of_last_step.contains(&i))
 }
 
-/// Whether the tensors of a file are finite, as far as training continues from them.
+/// Whether the tensors of a file are finite and no larger than weights are, as far as training continues from them.
 fn require_finite(file: &mut TensorFile) -> Result<(), StoreError> {
     if file.tensors.get("control").is_some_and(|t| is_sound(&t.data)) {
         file.non_finite.retain(|n| n.name != "control");
     }
-    file.require_finite()
+    file.require_finite()?;
+    let bad = |(name, tensor): (&String, &TensorData)| {
+        let count = if name == "control" { 0 } else { implausible(name, &tensor.data) };
+        (count > 0).then(|| format!("{count} elements of {name:?} are not numbers below {LARGEST:e}"))
+    };
+    match file.tensors.iter().find_map(bad) {
+        Some(what) => Err(StoreError::Input { path: file.path.clone(), what }),
+        None => Ok(()),
+    }
 }
 
 /// Reads the state of a checkpoint.
@@ -350,7 +372,7 @@ pub(super) fn sound(checkpoint: &Checkpoint) -> Result<(), StoreError> {
 /// Whether the weights of a verified checkpoint can be used: its state is of a known format, and they are finite.
 pub fn opens(checkpoint: &Checkpoint) -> Result<(), StoreError> {
     read_state(checkpoint)?;
-    checkpoint.tensors("model.safetensors")?.require_finite()
+    require_finite(&mut checkpoint.tensors("model.safetensors")?)
 }
 
 /// Saves a stage's checkpoint, unless a number of it is not finite, then removes those that it makes superfluous. What cannot be removed fails no save.
@@ -436,7 +458,7 @@ pub fn load_part(
         ));
     }
     let mut model = checkpoint.tensors(&format!("{folder}model.safetensors"))?;
-    model.require_finite()?;
+    require_finite(&mut model)?;
     let bad = |e: TrainError| wrong(e.to_string());
     let params = model_folder::fill(table, &mut model, "").map_err(bad)?;
     let mut optimizer = checkpoint.tensors(&format!("{folder}optimizer.safetensors"))?;
