@@ -93,6 +93,9 @@ fn a_torn_end_is_kept_through_errors_and_power_cuts() {
     }
 }
 
+/// How a log of a run is opened.
+type Open = fn(&Run) -> Result<Log, StoreError>;
+
 /// A vote on the screen used to cut away what stood after the last line that is JSON.
 #[test]
 fn what_a_person_wrote_into_a_log_stays() {
@@ -104,7 +107,6 @@ fn what_a_person_wrote_into_a_log_stays() {
     ] {
         let disk = base();
         let run = Run::open(disk.shared(), Path::new("/runs/poems")).unwrap();
-        type Open = fn(&Run) -> Result<Log, StoreError>;
         let logs: [(&str, Open); 3] = [
             ("/runs/poems/preferences.jsonl", Run::preferences),
             ("/runs/poems/data/marks.jsonl", Run::marks),
@@ -203,8 +205,8 @@ fn no_date_makes_a_run_the_newest() {
     for run in [&a, &b, &c] {
         fs::write(run.join("lock"), "123\n").unwrap();
     }
-    date(&a, SystemTime::now() - Duration::from_secs(60));
-    date(&b, SystemTime::now() - Duration::from_secs(3600));
+    date(&a, SystemTime::now() - Duration::from_mins(1));
+    date(&b, SystemTime::now() - Duration::from_hours(1));
     date(&c, far);
     assert_eq!(newest(), a);
 }

@@ -92,7 +92,7 @@ impl Pty {
 
     /// Takes output in until `done`, for a minute at most.
     pub fn until(&mut self, what: &str, done: impl Fn(&Pty) -> bool) {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while !done(self) {
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "waited in vain for {what}; the screen:\n{}", self.contents());

@@ -52,9 +52,8 @@ fn first(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
             let (params, last, used) = sequence(bytes)?;
             Some((special(params, last), used))
         }
-        [0x1b, b'O'] => None,
         [0x1b, b'O', last, ..] => Some((special(b"", *last), 3)),
-        [0x1b] => None,
+        [] | [0x1b] | [0x1b, b'O'] => None,
         [0x1b, 0x1b, ..] => Some((plain(KeyCode::Esc), 1)),
         [0x1b, rest @ ..] => {
             let (event, used) = first(rest)?;
@@ -87,7 +86,6 @@ fn first(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
             let c = std::str::from_utf8(whole).ok().and_then(|s| s.chars().next());
             Some((c.and_then(|c| plain(KeyCode::Char(c))), if c.is_some() { long } else { 1 }))
         }
-        [] => None,
     }
 }
 

@@ -219,9 +219,8 @@ fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
                     saved = !failed;
                     break;
                 }
-                Ok(session::Event::SaveFailed { .. }) => break,
+                Ok(session::Event::SaveFailed { .. }) | Err(_) => break,
                 Ok(_) => {}
-                Err(_) => break,
             }
         }
         restore();
