@@ -97,7 +97,8 @@ fn nothing_is_saved_after_a_skipped_step() {
     let lines = done.objects();
     let skipped: Vec<u64> =
         lines.iter().filter(|l| l["applied"] == false).map(|l| l["step"].as_u64().unwrap()).collect();
-    assert_eq!(skipped.len(), 3, "{skipped:?}");
+    // Three in a row end the stage, or a save whose weights are beyond any weight does before.
+    assert!((1..=3).contains(&skipped.len()), "{skipped:?}: {}", done.err);
     for saved in named(&lines, "saved") {
         assert!(saved["step"].as_u64().unwrap() < skipped[0], "{saved} after {skipped:?}");
     }
