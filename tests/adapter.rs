@@ -44,7 +44,7 @@ fn half_precision() {
     assert_ne!(metrics(&a), metrics(&b));
     let format = |run: &Path, step| json_file(&checkpoint(run, step).join("state.json"))["format"].clone();
     assert_eq!((format(&a, STEPS), format(&b, STEPS)), (2.into(), 1.into()));
-    // Either goes on in the other.
+    // Either continues in the other.
     for (run, more, wanted) in [(&a, &[][..], 1), (&b, HALF, 2)] {
         train(run, &["save_steps=3"], &[more, &["--steps", "14"]].concat()).good();
         assert_eq!(format(run, 14), wanted);

@@ -224,7 +224,7 @@ fn opening_survives_any_one_fault() {
                     assert!(fired, "{context}: {error}");
                     is_loud(&error, &context);
                 }
-                // What cannot be swept takes room, and is told.
+                // What cannot be swept takes room, and is reported.
                 Ok(found) if unswept > 0 => {
                     assert!(fired && found.skipped.is_empty(), "{context}");
                     assert_eq!(step_of(&found.found.expect("the newest")), 2);
@@ -389,7 +389,7 @@ fn retention_survives_any_one_fault() {
             let result = run.saver().retain("pretrain", &keep(1, &[]));
             let fired = disk.fired();
             disk.heal();
-            // What cannot be read or removed stays and is told; a newest that cannot be read keeps one more.
+            // What cannot be read or removed stays and is reported; a newest that cannot be read keeps one more.
             let whole = result.is_ok_and(|r| r.removed.len() == 2 && r.left.is_empty());
             assert!(whole != fired, "{context}");
             run.saver().retain("pretrain", &keep(1, &[])).expect(&context);

@@ -1,4 +1,4 @@
-//! The run's tokenizer in data/: whatever happens to it, the run goes on to the bit from its checkpoints.
+//! The run's tokenizer in data/: whatever happens to it, the run continues to the bit from its checkpoints.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Logs whose end was torn, what a person wrote into them, the name in a lock, and the run that was used last.
+//! Logs whose end was torn, what the user wrote into them, the name in a lock, and the run that was used last.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 

@@ -1,4 +1,4 @@
-//! Memory from outside: what is told is what is taken, and where little is left danlu refuses and never aborts.
+//! Memory from outside: what is reported is what is taken, and where little is left danlu refuses and never aborts.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

@@ -230,7 +230,7 @@ fn a_newer_danlus_checkpoint_is_neither_trained_past_nor_removed() {
         // Other verbs pass over it and say so.
         let said = danlu(["generate", "--run", &text(&run), "--prompt", "春", "--max-new-tokens", "2"]);
         assert!(said.good().err.contains(&format!("{newest} was passed over")) || in_state, "{}", said.err);
-        // A run that was trained past it by an older danlu goes on, and keeps it.
+        // A run that was trained past it by an older danlu continues, and keeps it.
         if !in_state {
             let stays = run.join("checkpoints").join(&newest);
             let older = run.join("checkpoints/pretrain-00000010");

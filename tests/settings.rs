@@ -1,4 +1,4 @@
-//! Settings: run.toml is changed by its parser, and what has no effect, or another one than before, is told.
+//! Settings: run.toml is changed by its parser, and what has no effect, or another one than before, is reported.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -57,7 +57,7 @@ fn a_learning_rate_that_jumps_is_told() {
     );
     let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
     assert_eq!(events.lines().filter(|l| l.contains("the learning rate jumps")).count(), 1);
-    // Another rate, and a stage that is stopped and goes on as it was.
+    // Another rate, and a stage that is stopped and continues as it was.
     let other = dir.path().join("other");
     train(&other, &["steps=20"], &["--size", "1m", "--steps", "4"]).good();
     let same = train(&other, &["steps=20"], &["--steps", "1"]);

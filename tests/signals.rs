@@ -78,7 +78,7 @@ fn two_signals_at_once_are_one() {
     }
 }
 
-/// A limit of the file size fails the write, as a full disk does; what was saved before goes on to the bit.
+/// A limit of the file size fails the write, as a full disk does; what was saved before continues to the bit.
 #[test]
 fn a_limit_of_the_file_size_is_an_error_and_no_death() {
     let dir = scratch();
@@ -118,7 +118,7 @@ fn without_a_thread_to_be_had_it_is_exit_4_and_a_sentence() {
     assert!(!dir.path().join("run").exists(), "nothing is begun");
 }
 
-/// Every thread in turn, where strace is: none panics, none aborts, and the run goes on.
+/// Every thread in turn, where strace is: none panics, none aborts, and the run continues.
 #[test]
 #[ignore = "needs strace; some seconds a thread"]
 fn whichever_thread_cannot_be_had() {

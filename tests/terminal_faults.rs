@@ -55,7 +55,7 @@ fn signals_that_end_the_process_give_the_terminal_back() {
         let mut pty = workbench(&dir.path().join(name), LONG, Some("ulimit -c 0"));
         pty.wait_for("训练中");
         pty.signal(signal);
-        pty.until("the end", |pty| pty.contents().contains("the newest checkpoint stands"));
+        pty.until("the end", |pty| pty.contents().contains("the newest checkpoint is intact"));
         let status = pty.child.wait().unwrap();
         assert!(!status.success(), "{name}: {status:?}");
         thread::sleep(Duration::from_millis(100));

@@ -152,7 +152,7 @@ fn each_fails_in_turn(nth: usize) -> usize {
     paused
 }
 
-/// Nobody to mend it: the stage ends with exit 1, and the next start goes on to the same bits.
+/// Nobody to mend it: the stage ends with exit 1, and the next start continues to the same bits.
 #[test]
 fn without_a_screen_it_ends_and_is_gone_on_with() {
     let base = base();
@@ -232,7 +232,7 @@ fn a_panicked_trainer_says_its_step_and_is_opened_again() {
         step == 5 && failed && reason.contains("a bug at step 5") && reason.contains("panicked"),
         "{step} {reason}"
     );
-    // The workshop is whole: the stage goes on from its newest checkpoint in it.
+    // The workshop is whole: the stage continues from its newest checkpoint in it.
     let Workshop { run, device, .. } = shop;
     let config = settled(&run, &wishes(true), &mut Device::open("cpu").unwrap()).unwrap();
     let again = Trainer::new(Workshop::new(run, device), config, &wishes(false)).map_err(|u| u.error).unwrap();

@@ -57,7 +57,8 @@ fn out_of_memory(bytes: usize) {
     // Digits without an allocation.
     let mut line = [0_u8; 128];
     let mut rest = &mut line[..];
-    let _fits = writeln!(rest, "danlu: out of memory: {bytes} bytes more cannot be had; the newest checkpoint stands");
+    let _fits =
+        writeln!(rest, "danlu: out of memory: cannot allocate {bytes} more bytes; the newest checkpoint is intact");
     let left = rest.len();
     leave(&line[..line.len() - left]);
 }

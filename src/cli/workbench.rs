@@ -58,7 +58,7 @@ impl Workbench {
         if !outcome.terminal_gone {
             outcome.summary.iter().for_each(|line| output::text(line));
         }
-        if outcome.failed { Err(Failure::work("the stage failed; the newest checkpoint stands")) } else { Ok(()) }
+        if outcome.failed { Err(Failure::work("the stage failed; the newest checkpoint is intact")) } else { Ok(()) }
     }
 }
 

@@ -42,7 +42,7 @@ struct Lane {
     work: Sender<Work>,
     /// Whether something was written since the last [`Lane::finish`].
     busy: AtomicBool,
-    /// The error that ended the thread, until it is told, and whether there was one.
+    /// The error that ended the thread, until it is reported, and whether there was one.
     error: Arc<Mutex<Option<io::Error>>>,
     ended: Arc<AtomicBool>,
     /// Nobody reads, and a signal came: nothing is waited for any more.

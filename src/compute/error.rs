@@ -67,7 +67,7 @@ pub enum ComputeError {
         reason: String,
     },
     /// The device went away or reported an error.
-    #[error("the device failed: {reason}. The last checkpoint stands; start again, or use --adapter cpu")]
+    #[error("the device failed: {reason}. The last checkpoint is intact; start again, or use --adapter cpu")]
     Lost {
         /// The driver's words.
         reason: String,

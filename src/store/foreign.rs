@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::fs::{Entry, Fs};
 
-/// What a pointer of Git LFS is told as.
+/// What a pointer of Git LFS is reported as.
 pub const LFS_POINTER: &str = "it is a pointer of Git LFS and the file itself is missing: fetch it with git lfs pull (git lfs install comes first), or download it again";
 
 /// Whether a file's bytes are a pointer of Git LFS: what a clone has without git-lfs.

@@ -371,7 +371,7 @@ impl Run {
         Log::open(Arc::clone(&self.view.disk), &self.view.rollbacks_path())
     }
 
-    /// Opens preferences.jsonl for appending. What a person wrote there stays.
+    /// Opens preferences.jsonl for appending. What the user wrote there stays.
     pub fn preferences(&self) -> Result<Log, StoreError> {
         Log::open_whole(Arc::clone(&self.view.disk), &self.view.preferences_path())
     }

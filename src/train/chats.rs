@@ -133,7 +133,7 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     all
 }
 
-/// What is told of a file of conversations or pairs that was read.
+/// What is reported of a file of conversations or pairs that was read.
 pub(super) struct Found<'a> {
     /// Records, by form.
     pub forms: Vec<String>,

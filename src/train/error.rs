@@ -41,7 +41,7 @@ pub enum TrainError {
         why: String,
     },
     /// A panic.
-    #[error("the trainer panicked ({0}), which is a bug in danlu; the newest checkpoint stands")]
+    #[error("the trainer panicked ({0}), which is a bug in danlu; the newest checkpoint is intact")]
     Bug(String),
     /// The work itself failed.
     #[error("{0}")]

@@ -20,7 +20,7 @@ const DRIVER: u64 = 66 << 20;
 const PIECE: u64 = 64 << 20;
 /// Bytes of a matrix that a thread of the CPU engine copies for a product, at most; less of a small model.
 const PACKED: u64 = 5 << 18;
-/// Bytes on a device beyond which no model is built to be counted; what it takes at least is told instead.
+/// Bytes on a device beyond which no model is built to be counted; what it takes at least is reported instead.
 const ABSURD: u64 = 1 << 38;
 
 /// A device that counts, and what is built on it.
@@ -56,7 +56,7 @@ pub(super) struct Footprint {
     pub trained: u64,
 }
 
-/// What the run is told to take, from the moment it is open.
+/// What the run is reported to take, from the moment it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     /// Bytes on the device; on the CPU engine those of the process.

@@ -1,4 +1,4 @@
-//! What a person should know before a stage steps: settings without effect, and a learning rate that jumps.
+//! What the user should know before a stage steps: settings without effect, and a learning rate that jumps.
 
 use serde_json::Value;
 
@@ -91,7 +91,7 @@ fn stands(written: &toml::Table, table: &str, key: &str, value: &str) -> bool {
     at.is_some_and(|v| *v == given || (number(v).is_some() && number(v) == number(&given)))
 }
 
-/// Says where a stage that goes on after step `done` is trained at another rate than that step was.
+/// Says where a stage that continues after step `done` is trained at another rate than that step was.
 pub(super) fn of_rate(
     view: &RunView,
     stage: &Stage,
@@ -118,7 +118,7 @@ pub(super) fn of_rate(
 /// The learning rate that a step was trained at, from the end of metrics.jsonl.
 fn last_rate(view: &RunView, stage: &Stage, step: usize) -> Option<f64> {
     let (disk, path) = (view.disk(), view.metrics_path());
-    // What cannot be read is told by whoever writes there next.
+    // What cannot be read is reported by whoever writes there next.
     let (_, len) = disk.open(&path, Links::Refuse).ok()?;
     let tail = read_from(&**disk, &path, len.saturating_sub(TAIL)).ok()?;
     let is = |r: &&Value| {

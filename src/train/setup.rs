@@ -153,12 +153,12 @@ fn planned(config: &RunConfig, stages: &[&'static Stage]) -> Result<(), ConfigIs
     stages.iter().try_for_each(|stage| config.plan(stage).map(drop))
 }
 
-/// `--from` starts a stage; one that has a checkpoint goes on from that.
+/// `--from` starts a stage; one that has a checkpoint continues from that.
 fn not_begun(run: &Run, stage: &str, from: &Path) -> Result<(), TrainError> {
     let there = run.view().checkpoints().list()?;
     let Some(newest) = there.iter().filter(|id| id.stage == stage).max_by_key(|id| id.step) else { return Ok(()) };
     Err(TrainError::Input(format!(
-        "{stage} of this run has the checkpoint {newest} and goes on from it, so --from {} would do nothing; leave --from out, or give it to a new run with --run",
+        "{stage} of this run has the checkpoint {newest} and continues from it, so --from {} would do nothing; leave --from out, or give it to a new run with --run",
         from.display()
     )))
 }

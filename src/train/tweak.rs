@@ -27,7 +27,7 @@ pub(super) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
         let there = document.contains_key("size");
         set(document.as_table_mut(), "size", size.into());
         if !there {
-            // A key of its own comes before what else there is; what a person wrote keeps its order.
+            // A key of its own comes before what else there is; what the user wrote keeps its order.
             let first = |key: &toml_edit::Key| usize::from(key.get() != "size");
             document.as_table_mut().sort_values_by(|a, _, b, _| first(a).cmp(&first(b)));
         }
@@ -67,7 +67,7 @@ fn changed(
         // Lines that are added end as those of the file do.
         new = new.replace("\r\n", "\n").replace('\n', "\r\n");
     }
-    // What takes the place of a person's file is read first.
+    // What takes the place of the user's file is read first.
     let after: toml::Table = new.parse().map_err(|e: toml::de::Error| {
         ConfigIssue::File(format!("run.toml stays as it is, since the change would have spoilt it: {e}"))
     })?;

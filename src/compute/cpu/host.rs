@@ -51,7 +51,7 @@ impl Host {
     }
 
     /// Makes a buffer of zeros; false where the memory cannot be had. Every page of it is taken now, so that
-    /// what is counted is what is used, and not more and more of it as training goes on.
+    /// what is counted is what is used, and not more and more of it as training continues.
     pub(in crate::compute) fn alloc(&mut self, index: usize, len: usize) -> bool {
         if let Some(counted) = &mut self.counted {
             counted.resize(counted.len().max(index + 1), 0);

@@ -1,9 +1,9 @@
-//! Masking what belongs to a person: e-mail and IPv4 addresses, Chinese telephone and identity numbers.
+//! Masking personal data: e-mail and IPv4 addresses, Chinese telephone and identity numbers.
 //!
 //! The masks are written as in LLMBook 4.3. Numbers are checked before they are masked: an identity number has a
 //! date and a checksum (GB 11643-1999, ISO 7064 MOD 11-2), a mobile number a known head, a landline an area code, an
 //! address four bytes. They may be written with separators, a country code and full-width characters. What is part of a
-//! URL, a git remote, a file's name, a package or a version is not a person's.
+//! URL, a git remote, a file's name, a package or a version is not personal data.
 
 use memchr::memchr_iter;
 

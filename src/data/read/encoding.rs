@@ -347,7 +347,7 @@ pub(in crate::data) struct Utf8Reader<R> {
     held: Vec<u8>,
     /// Whether the next byte begins a line.
     begins: bool,
-    /// What comes before a failure is still read; the failure is told when it is reached.
+    /// What comes before a failure is still read; the failure is reported when it is reached.
     failed: Option<io::Error>,
     ended: bool,
 }

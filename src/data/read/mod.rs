@@ -2,7 +2,7 @@
 //!
 //! The way of a file: `unpack` undoes gzip and zstd, `encoding` makes UTF-8 of it, a format's reader cuts it
 //! into records, `record` makes a document of each; conversations and pairs go the same way and take the records
-//! as JSON. A record that is none is handed over as a [`Fault`] with its rule; what ends a file early is told with
+//! as JSON. A record that is none is handed over as a [`Fault`] with its rule; what ends a file early is reported with
 //! what was read until then. Nothing is opened here, and no more is held than a record and a buffer.
 
 mod csv;

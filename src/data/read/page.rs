@@ -6,7 +6,7 @@ pub(super) struct Page {
     pub title: Option<String>,
 }
 
-/// Longest title that is told.
+/// Longest title that is reported.
 const LONGEST: usize = 80;
 
 /// The page that a text with this head is, if it is one.

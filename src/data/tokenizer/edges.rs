@@ -18,7 +18,7 @@ pub(super) struct Edges {
     pub begin: Vec<u32>,
     /// Whether the end-of-text token is put behind it.
     pub ends: bool,
-    /// Encodes a text that goes on; `None` where the tokenizer itself puts nothing before a first word.
+    /// Encodes a text that continues; `None` where the tokenizer itself puts nothing before a first word.
     pub inside: Option<tokenizers::Tokenizer>,
     /// Whether a part behind a special token begins with the prefix too.
     pub prefixes_turns: bool,
@@ -106,7 +106,7 @@ impl Tokenizer {
         self.0.edges.remark.as_deref()
     }
 
-    /// A text's ids with what is put before it: what a model goes on with.
+    /// A text's ids with what is put before it: what a model continues with.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, DataError> {
         Ok([self.begin(), &self.encode(text)?].concat())
     }
@@ -118,7 +118,7 @@ impl Tokenizer {
         self.encode_from(inside.unwrap_or(&self.0.model), text)
     }
 
-    /// The ids of a text that goes on with another one.
+    /// The ids of a text that continues with another one.
     pub fn encode_rest(&self, text: &str) -> Result<Vec<u32>, DataError> {
         self.encode_from(self.0.edges.inside.as_ref().unwrap_or(&self.0.model), text)
     }

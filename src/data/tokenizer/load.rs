@@ -134,7 +134,7 @@ impl Tokenizer {
     }
 
     /// The same of files that danlu wrote: in those of earlier versions, whose `tokenizer_config.json` has no
-    /// `add_bos_token`, no token was put before a text, and a run goes on as it was begun.
+    /// `add_bos_token`, no token was put before a text, and a run continues as it was begun.
     pub fn from_own_json(tokenizer: &str, config: Option<&str>) -> Result<Self, DataError> {
         let says = config.and_then(|c| serde_json::from_str::<Value>(c).ok());
         Self::read(tokenizer, config, says.is_none_or(|c| c.get("add_bos_token").is_none()))

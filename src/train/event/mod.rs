@@ -304,7 +304,7 @@ pub struct RunInfo {
     pub manner: Manner,
 }
 
-/// How the prompts of a person are answered: `[sampling]` of run.toml.
+/// How the prompts of the user are answered: `[sampling]` of run.toml.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Manner {
     /// How tokens are drawn.

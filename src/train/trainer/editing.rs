@@ -99,7 +99,7 @@ impl Trainer {
         });
         let (plan, entry) = match proposed {
             Ok(proposed) => proposed,
-            // Not written down, so it does not act: it is tried again when the stage goes on.
+            // Not written down, so it does not act: it is tried again when the stage continues.
             Err(e) if self.can_wait(&e) => {
                 self.stumble(&e, emit);
                 self.trouble.untaken = Some(Untaken { config, corpus, cause, since });

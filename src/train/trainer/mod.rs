@@ -271,7 +271,7 @@ impl Trainer {
         }
     }
 
-    /// What is told before the first step of a sitting.
+    /// What is reported before the first step of a sitting.
     fn begin(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
         self.prune_versions(emit);
         if self.interactive && self.done > 0 {

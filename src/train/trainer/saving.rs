@@ -43,7 +43,7 @@ impl Trainer {
         self.finish_writing(false, emit)
     }
 
-    /// Tells that a save failed: a pause where a person watches, else the stage's end.
+    /// Tells that a save failed: a pause where the user watches, else the stage's end.
     fn unsaved(&mut self, step: usize, error: TrainError, emit: Emit<'_>) -> Result<(), TrainError> {
         self.trouble.failed_saves += 1;
         self.tell(Event::SaveFailed { step, error: error.to_string() }, emit);
@@ -77,7 +77,7 @@ impl Trainer {
                     );
                 }
                 for text in left {
-                    // At every save again; it is told once.
+                    // At every save again; it is reported once.
                     if self.told.insert(text.clone()) {
                         self.note(text, emit);
                     }

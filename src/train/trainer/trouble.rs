@@ -1,6 +1,6 @@
-//! An error of the disk while a person watches: the stage pauses with the error shown, what was to be written stays in
+//! An error of the disk while the user watches: the stage pauses with the error shown, what was to be written stays in
 //! memory, and `w` or space tries again. Without a screen it ends the stage; the newest checkpoint is what the next
-//! start goes on from.
+//! start continues from.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ pub(super) struct Untaken {
 pub(super) struct Trouble {
     /// An error of a log that is to be told.
     log: Option<TrainError>,
-    /// Whether the stage stands still because of an error, and not because a person paused it.
+    /// Whether the stage stands still because of an error, and not because the user paused it.
     holds: bool,
     /// Saves that failed.
     pub failed_saves: usize,
@@ -41,7 +41,7 @@ impl Trouble {
 }
 
 impl Trainer {
-    /// Whether an error is one to wait for: of the files or of the system's threads, with a person there to mend it.
+    /// Whether an error is one to wait for: of the files or of the system's threads, with the user there to mend it.
     pub(super) fn can_wait(&self, error: &TrainError) -> bool {
         self.interactive
             && matches!(

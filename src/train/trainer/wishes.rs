@@ -92,7 +92,7 @@ impl Trainer {
             Command::Resume if self.paused && self.submitted >= self.r.target => {
                 self.note(
                     format!(
-                        "{} is complete at step {}; `danlu train --stage {} --steps N` goes on",
+                        "{} is complete at step {}; `danlu train --stage {} --steps N` continues",
                         self.r.stage.name, self.done, self.r.stage.name
                     ),
                     emit,

@@ -112,7 +112,7 @@ pub enum Wish {
 pub enum Fault {
     /// A save: stands until one works.
     Save,
-    /// Something else that the disk or the system refused: stands until the stage goes on.
+    /// Something else that the disk or the system refused: stands until the stage continues.
     Store,
     /// The stage itself: stands until one is opened.
     Stage,
@@ -323,7 +323,7 @@ impl AppState {
         self.wishes.contains(wish)
     }
 
-    /// Whether the guard or a failure has stopped the stage in view, and it can be opened anew from a checkpoint.
+    /// Whether the guard or a failure has stopped the stage in view, and it can be opened again from a checkpoint.
     pub fn reopens(&self) -> bool {
         self.stages.live_is_shown() && (self.live().feedback.guard.is_some() || self.failed_here())
     }

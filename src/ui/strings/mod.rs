@@ -109,7 +109,7 @@ strings! {
     LOG_STORE_FAILED = "读写出错", "disk error";
     MEND = "已暂停，什么也没丢。排除故障后，按 w 存盘并接着练，按空格直接接着练", "paused, and nothing is lost. Once it is mended, w saves and goes on; space goes on";
     FAILED_REOPENS = "按 g 从最近的存盘接着练", "g opens the stage again from its newest checkpoint";
-    FAILED_GONE = "训练线程已结束；再开 danlu 会从最近的存盘接着练", "the trainer is gone; danlu goes on from the newest checkpoint when it is run again";
+    FAILED_GONE = "训练线程已结束；再开 danlu 会从最近的存盘接着练", "the trainer is gone; danlu continues from the newest checkpoint when it is run again";
     LOG_FINISHED = "本阶段", "the stage is";
     LOG_DIED = "训练线程没有道别就结束了", "the trainer ended without a word";
     LOG_STDERR = "来自别的线程", "from another thread";

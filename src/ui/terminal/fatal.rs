@@ -23,13 +23,13 @@ use signal_hook::{
 };
 
 /// Those whose default is to end the process, and which no other part of it hears. SIGSEGV, SIGBUS, SIGILL and SIGFPE
-/// are Rust's own (a stack overflow is told by their handler, and ends in SIGABRT).
+/// are Rust's own (a stack overflow is reported by their handler, and ends in SIGABRT).
 const FATAL: [i32; 10] = [SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGSYS, SIGTRAP];
 
 /// Back from the alternate screen, with everything that was turned on turned off.
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?25h\x1b[?1004l\x1b[?2004l\x1b[?1049l";
-const ABORTED: &[u8] = b"danlu: aborted (memory that ran out, or a bug); the newest checkpoint stands\n";
-const ENDED: &[u8] = b"danlu: ended by a signal; the newest checkpoint stands\n";
+const ABORTED: &[u8] = b"danlu: aborted (memory that ran out, or a bug); the newest checkpoint is intact\n";
+const ENDED: &[u8] = b"danlu: ended by a signal; the newest checkpoint is intact\n";
 
 /// The line discipline before the screen took the terminal.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
