@@ -150,6 +150,9 @@ struct Outbox {
 
 impl Outbox {
     fn push(&mut self, event: Event) {
+        if matches!(&event, Event::Steps(steps) if steps.is_empty()) {
+            return self.pump();
+        }
         if let (Event::Steps(new), Some(Event::Steps(old))) = (&event, self.waiting.back_mut()) {
             old.extend(new.iter().cloned());
         } else {

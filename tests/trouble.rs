@@ -11,7 +11,7 @@ use common::{TINY, sitting::setup};
 use crossbeam_channel::unbounded;
 use danlu::{
     compute::Device,
-    session::Session,
+    session::{EVENTS, Session},
     store::{Fault, FaultFs, Run},
     train::{
         Setup, Summary, TrainError, Trainer, Workshop,
@@ -287,4 +287,43 @@ fn a_session_outlives_the_failure_of_its_stages() {
         assert!(session.events.recv_timeout(Duration::from_secs(20)).is_err(), "and it is over");
         return;
     }
+}
+
+/// The channel to the screen is full when the log fails, so the error waits with the trainer: a paused stage emits
+/// nothing more, and used to leave it there for good.
+#[test]
+fn an_error_reaches_a_screen_that_read_nothing_until_the_pause() {
+    let disk = base();
+    let base = wishes(true);
+    let sets = [("steps", "10000"), ("save_steps", "0"), ("eval_steps", "0"), ("probe_steps", "0")];
+    let sets = sets.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let setup = Setup {
+        sets: base
+            .sets
+            .iter()
+            .filter(|s| s.0 == "mix" || !sets.iter().any(|n| n.0 == s.0))
+            .chain(&sets)
+            .cloned()
+            .collect(),
+        ..base
+    };
+    let session = Session::start(trainer(&disk, &setup), setup).unwrap();
+    let lines =
+        || disk.peek(&Path::new(DIR).join("metrics.jsonl")).map_or(0, |b| b.iter().filter(|b| **b == b'\n').count());
+    while lines() < EVENTS + 20 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    disk.fail_from(0, Fault::NoSpace);
+    // Nothing is read until the failed line has stopped the stage.
+    let mut last = 0;
+    while last != lines() {
+        last = lines();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let next = || session.events.recv_timeout(Duration::from_secs(20)).expect("an event");
+    while !matches!(next(), Event::StoreFailed { .. }) {}
+    while !matches!(next(), Event::Paused { .. }) {}
+    disk.heal();
+    session.commands.send(Command::Stop { save: true }).unwrap();
+    while !matches!(next(), Event::Finished { failed: false, .. }) {}
 }

@@ -206,13 +206,14 @@ impl Trainer {
         loop {
             let result = panic::catch_unwind(AssertUnwindSafe(|| self.work(commands, emit)));
             let result = result.unwrap_or_else(|panic| Err(TrainError::Bug(words(&*panic))));
+            let step = self.done;
             match result {
                 Ok((SET_BACK, _)) if !self.interactive => match self.reopen() {
                     Ok(again) => self = again,
                     Err(unready) => {
                         let (error, workshop) = (unready.error, unready.workshop);
                         let reason = format!("failed: {error}");
-                        emit(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
+                        emit(Event::Finished { step, reason, failed: true, seconds: 0.0 });
                         return (Err(error), workshop);
                     }
                 },
@@ -341,6 +342,8 @@ impl Trainer {
             }
         }
         if self.paused {
+            // A paused stage emits nothing for a while: events that a full channel held back are offered again.
+            emit(Event::Steps(Vec::new()));
             // Nothing else waits for the device: an answer gets it to itself.
             self.answer(Duration::from_millis(30), emit)?;
             if idle {
