@@ -89,6 +89,7 @@ def main():
             break
         table.count(stage, kills=done, inside_a_save=inside)
         table.verdict(stage, run, problems)
+        print(f"{stage}: {done} kills, {inside} inside a save; {left[0]} to come", flush=True)
         if not problems:
             trials.prepare(None, run)
         return True
