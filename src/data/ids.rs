@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    io::{BufRead as _, BufReader, Read},
+    io::{self, BufReader, Read},
     ops::Range,
 };
 
@@ -15,7 +15,7 @@ use serde::{
     ser::SerializeSeq as _,
 };
 
-use super::{error::DataError, evaluate::IGNORED};
+use super::{error::DataError, evaluate::IGNORED, read::Utf8Reader};
 
 /// Bytes a file of ids may have.
 pub const LARGEST_IDS: u64 = 64 << 20;
@@ -91,16 +91,13 @@ impl Ids {
         // A number has a digit and a comma at least: with room for that many nothing is ever moved, and room that is
         // not used costs nothing.
         let most = (bytes.min(LARGEST_IDS) / 2) as usize;
-        let mut input = BufReader::with_capacity(1 << 16, input);
-        if input.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
-            input.consume(3);
-        }
+        let input = BufReader::with_capacity(1 << 16, Utf8Reader::new(input));
         let mut json = serde_json::Deserializer::from_reader(input);
         let file =
             File { vocab, most, fault: &mut fault }.deserialize(&mut json).and_then(|file| json.end().map(|()| file));
         let (rows, labels) = match (file, fault) {
             (_, Some(fault)) => return Err(DataError::Shape(fault)),
-            (Err(e), None) if e.is_io() => return Err(DataError::Io(e.into())),
+            (Err(e), None) if e.is_io() => return Err(io::Error::from(e).into()),
             (Err(e), None) => {
                 return Err(DataError::Shape(format!(
                     "{e}; expected {{\"input_ids\": [[…], …]}} and, optionally, \"labels\" of the same shape"
@@ -346,6 +343,11 @@ mod tests {
         assert_eq!(ids.rows().iter().collect::<Vec<_>>(), [&[1, 2, 3][..], &[4]]);
         assert_eq!(ids.block(0..2, 3), (vec![1, 2, 3, 4, 0, 0], vec![-100, 3, -100, -100, -100, -100]));
         assert!(read("\u{feff}{\"input_ids\": [[1]]}").is_ok());
+        // As PowerShell writes what is redirected.
+        let wide: Vec<u8> = "\u{feff}{\"input_ids\": [[1]]}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(Ids::read(wide.as_slice(), wide.len() as u64, 10).unwrap().width(), 1);
+        let binary = [0, 1, 2, 255, 0, 7];
+        assert!(matches!(Ids::read(&binary[..], 6, 10), Err(DataError::Binary { .. })));
         let bare = read(r#"{"input_ids": [[1, 2, 3], [4]], "labels": null}"#).unwrap();
         assert_eq!(bare.block(0..1, 3).1, [2, 3, -100]);
         assert_eq!(serde_json::to_string(bare.rows()).unwrap(), "[[1,2,3],[4]]");

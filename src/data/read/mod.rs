@@ -27,7 +27,7 @@ use std::{
 use serde_json::Value;
 
 use super::{document::Document, error::DataError};
-use encoding::Utf8Reader;
+pub(super) use encoding::Utf8Reader;
 use lines::LONGEST_LINE;
 
 pub use encoding::{Text, is_pointer, to_text};
