@@ -15,13 +15,10 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-pub use crate::train::event::{
-    ActionView, Ask, BatchView, Cause, Choice, Command, DocumentView, Documents, DroppedDocument, DroppedView, Edit,
-    Event, Funnel, Lamp, LeftOut, Manner, Metric, Offer, PolicyReport, Refit, RewardReport, Role, RolloutView,
-    RoomSource, RoomView, RuleView, RunInfo, Sampling, SourceInfo, SourceUse, StageInfo, StepReport, Tally, TaskInfo,
-    TaskReport, TokenView, TokenizerView, Trial, Turn, Twin, VotedPair, Who,
+use crate::{
+    protocol::{Command, Event},
+    train::{Setup, Stage, Summary, TrainError, Trainer, Unready, Workshop, settled},
 };
-use crate::train::{Setup, Stage, Summary, TrainError, Trainer, Unready, Workshop, settled};
 
 /// Commands that may wait for the trainer.
 pub const COMMANDS: usize = 64;

@@ -17,7 +17,8 @@ use common::{
 };
 use danlu::{
     compute::Device,
-    session::{Command, Event, RolloutView, Session},
+    protocol::{Command, Event, RolloutView},
+    session::Session,
     train::{Setup, Trainer, Workshop, open_run},
 };
 use serde_json::{Value, json};

@@ -27,12 +27,12 @@ use danlu::{
         split::split,
         tokenizer::train_char,
     },
+    protocol::{DroppedDocument, Trial},
     store::{RealFs, Run},
     train::{
         Corpus, TrainError,
         config::RunConfig,
         corpus::{dropped, trial},
-        event::{DroppedDocument, Trial},
     },
 };
 use proptest::{prelude::*, test_runner::RngSeed};

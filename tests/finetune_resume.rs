@@ -16,9 +16,9 @@ use common::{
     sitting::{self, is_step, setup},
     stage_checkpoint, stage_metrics, tensors, text, train,
 };
-use danlu::train::{
-    Setup, Summary,
-    event::{Ask, BatchView, Command, Event, Role, Sampling, Turn, Who},
+use danlu::{
+    protocol::{Ask, BatchView, Command, Event, Role, Sampling, Turn, Who},
+    train::{Setup, Summary},
 };
 use serde_json::{Value, json};
 

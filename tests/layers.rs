@@ -15,10 +15,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("nn", &["compute", "base"]),
     ("data", &["compute", "base"]),
     ("store", &["compute", "base"]),
-    ("train", &["nn", "data", "store", "compute", "base"]),
-    ("session", &["train", "nn", "data", "store", "compute", "base"]),
-    ("ui", &["session", "base"]),
-    ("cli", &["ui", "session", "train", "nn", "data", "store", "compute", "base"]),
+    ("protocol", &["nn", "data", "base"]),
+    ("train", &["protocol", "nn", "data", "store", "compute", "base"]),
+    ("session", &["protocol", "train", "nn", "data", "store", "compute", "base"]),
+    ("ui", &["session", "protocol", "base"]),
+    ("cli", &["ui", "session", "protocol", "train", "nn", "data", "store", "compute", "base"]),
 ];
 
 /// Lines a file may have.

@@ -17,9 +17,9 @@ use common::{
     sitting::{self, is_step, setup},
     stage_checkpoint, stage_metrics, tensors,
 };
-use danlu::train::{
-    Setup, Summary,
-    event::{Cause, Command, Edit, Event},
+use danlu::{
+    protocol::{Cause, Command, Edit, Event},
+    train::{Setup, Summary},
 };
 use serde_json::Value;
 

@@ -15,7 +15,8 @@ use danlu::{
         feedback::{gae, kl_rewards, whiten},
         preset,
     },
-    session::{Command, Event, Session},
+    protocol::{Command, Event},
+    session::Session,
     store::{CheckpointId, NewFile, RealFs, Run, TensorFile, TensorRef},
     train::{Setup, Trainer, Workshop, open_run},
 };

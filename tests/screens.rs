@@ -11,7 +11,7 @@ use fake::Line;
 use std::time::Duration;
 
 use danlu::{
-    session::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
+    protocol::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
     ui::{
         keys::{Code, Key},
         state::{AppState, Panel},

@@ -11,13 +11,10 @@ use common::{TINY, sitting::setup};
 use crossbeam_channel::unbounded;
 use danlu::{
     compute::Device,
+    protocol::{Command, Event},
     session::{EVENTS, Session},
     store::{Fault, FaultFs, Run},
-    train::{
-        Setup, Summary, TrainError, Trainer, Workshop,
-        event::{Command, Event},
-        settled,
-    },
+    train::{Setup, Summary, TrainError, Trainer, Workshop, settled},
 };
 
 const DIR: &str = "/elsewhere/r";

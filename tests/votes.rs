@@ -21,12 +21,9 @@ use danlu::{
     compute::Device,
     data::{Format, Role, Tokenizer, Turn, encode_prompt, read_preferences},
     nn::{Head, ModelConfig, ParamTable, ScalarEvaluator, TokenRows, Weights},
+    protocol::{Ask, Choice, Command, Event, Offer, Refit, Sampling, VotedPair, Who},
     store::{Links, RealFs, read_model},
-    train::{
-        Setup, Summary,
-        event::{Ask, Choice, Command, Event, Offer, Refit, Sampling, VotedPair, Who},
-        model_folder,
-    },
+    train::{Setup, Summary, model_folder},
 };
 use serde_json::{Value, json};
 

@@ -9,11 +9,9 @@ use std::{
 use clap::Args;
 
 use super::{Common, Failure, Outcome, output, signals::Stopping};
-use crate::train::{
-    Setup, Stage, TrainError, Trainer, Workshop,
-    config::RunConfig,
-    event::{Command, Event},
-    lines, open_run,
+use crate::{
+    protocol::{Command, Event},
+    train::{Setup, Stage, TrainError, Trainer, Workshop, config::RunConfig, lines, open_run},
 };
 
 /// Train one stage without a screen; goes on from the newest checkpoint

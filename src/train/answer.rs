@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    error::TrainError,
-    event::{Event, Sampling, Who},
-};
+use super::error::TrainError;
 use crate::{
     compute::Device,
     data::{StreamDecoder, Tokenizer, Words, read_in},
     nn::{self, Decoder, Drawn},
+    protocol::{Event, Sampling, Who},
 };
 
 /// A prompt under way.

@@ -8,14 +8,18 @@ use std::time::Instant;
 use super::{
     checkpoint::{self, State, Stay},
     error::TrainError,
-    event::{Refit, StepReport},
     lines, model_folder,
     pairs::{self, Answers},
     prepare::{Opening, same_words},
     reward_model::RewardModel,
     votes::{self, Vote},
 };
-use crate::{data::Tokenizer, nn::StepOutcome, store::Log};
+use crate::{
+    data::Tokenizer,
+    nn::StepOutcome,
+    protocol::{Refit, StepReport},
+    store::Log,
+};
 
 /// The stage whose checkpoints it has.
 pub(super) const STAGE: &str = "reward";

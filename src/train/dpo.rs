@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use super::{
     error::TrainError,
-    event::{Event, SourceInfo},
     footprint::Counting,
     pairs::{self, Answers, Pairs},
     policy::{
@@ -27,6 +26,7 @@ use crate::{
         ParamTable, Weights,
         feedback::{DpoLoss, DpoPair, dpo_loss},
     },
+    protocol::{Event, SourceInfo},
     train::rows::Micro,
 };
 

@@ -7,9 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{corpus, error::TrainError, event::Cause, shares::Shares, stage::STAGES};
+use super::{corpus, error::TrainError, shares::Shares, stage::STAGES};
 use crate::{
     data::Shape,
+    protocol::Cause,
     store::{Log, Run, RunView, each_record},
 };
 

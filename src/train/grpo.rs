@@ -3,7 +3,6 @@
 
 use super::{
     error::TrainError,
-    event::SourceInfo,
     footprint::Counting,
     plan::StagePlan,
     policy::{
@@ -19,6 +18,7 @@ use super::{
 use crate::{
     compute::Device,
     nn::feedback::{Mean, Objective, group_advantages},
+    protocol::SourceInfo,
 };
 
 /// GRPO as a stage.

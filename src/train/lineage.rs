@@ -6,12 +6,12 @@ use super::{
     checkpoint::{self, State},
     config::RunConfig,
     error::TrainError,
-    event::StageInfo,
     model_folder,
     stage::{STAGES, Stage},
 };
 use crate::{
     nn::{ModelConfig, ParamTable},
+    protocol::StageInfo,
     store::{Checkpoint, CheckpointId, RunView},
 };
 

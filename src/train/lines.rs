@@ -1,8 +1,7 @@
 //! Steps and events as JSON objects: what `train --json` prints and what the run's logs hold.
 
+use crate::protocol::{Event, StepReport};
 use serde_json::{Map, Value, json};
-
-use super::event::{Event, StepReport};
 
 /// A step, under Hugging Face's names; what a stage tells beside them under TRL's.
 pub fn step(stage: &str, s: &StepReport) -> Value {

@@ -1,8 +1,8 @@
 //! Stages and the loop. No terminal, no stdout.
 //!
 //! Purpose: turn a run's configuration and data into checkpoints. Owns the device, the model and the
-//! run while it works. It is told [`event::Command`]s and tells [`event::Event`]s; who listens is not
-//! its business.
+//! run while it works. It takes [`Command`](crate::protocol::Command)s and
+//! emits [`Event`](crate::protocol::Event)s.
 
 mod answer;
 mod chats;
@@ -14,7 +14,6 @@ mod dpo;
 mod draws;
 mod edits;
 mod error;
-pub mod event;
 mod footprint;
 mod grpo;
 mod heal;

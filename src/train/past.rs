@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::event::{Event, Metric, PolicyReport, RewardReport, StepReport, TaskReport};
-use crate::store::{RunView, StoreError, each_record};
+use crate::{
+    protocol::{Event, Metric, PolicyReport, RewardReport, StepReport, TaskReport},
+    store::{RunView, StoreError, each_record},
+};
 
 /// Steps that are told; of more, every n-th.
 const MOST: usize = 8192;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::{
     checkpoint::{self, Part, State},
     error::TrainError,
-    event::SourceInfo,
     footprint::Counting,
     plan::StagePlan,
     policy::{
@@ -29,6 +28,7 @@ use crate::{
         Head, ModelConfig, ParamTable, ScalarLearner,
         feedback::{AdaptiveKl, Objective, gae, kl_rewards, value_loss, whiten},
     },
+    protocol::SourceInfo,
 };
 
 /// The folder of the value net in a checkpoint.

@@ -7,7 +7,6 @@ use super::{
     checkpoint::{self, Slabs, State, chat_template},
     config::RunConfig,
     error::TrainError,
-    event::{RunInfo, StageInfo},
     footprint::{Footprint, Wanted, fit},
     heal::heal_tokenizer,
     lineage, model_folder, notices, pairs,
@@ -22,6 +21,7 @@ use crate::{
     compute::Device,
     data::{History, Tokenizer},
     nn::{ModelConfig, ParamTable, Schedule},
+    protocol::{RunInfo, StageInfo},
     store::{Checkpoint, CheckpointId, Found, Run, StoreError},
 };
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::{
     checkpoint::{Part, State},
     error::TrainError,
-    event::{Event, SourceInfo, SourceUse},
     footprint::Counting,
     lineage, model_folder,
     pairs::{self, Answers},
@@ -22,6 +21,7 @@ use crate::{
     compute::Device,
     data::{History, Shape},
     nn::{Decoder, ParamTable, Weights},
+    protocol::{Event, SourceInfo, SourceUse},
 };
 
 /// A reward model under training.

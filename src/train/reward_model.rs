@@ -7,7 +7,6 @@ use super::{
     config::RewardMode,
     draws::Draws,
     error::TrainError,
-    event::RewardReport,
     pairs::{self, Pairs},
     plan::{RewardPlan, StagePlan},
     rows,
@@ -21,6 +20,7 @@ use crate::{
         AdamW, Head, IGNORE_INDEX, ModelConfig, ParamTable, ScalarLearner,
         feedback::{Pair, book_positions, pairwise_loss},
     },
+    protocol::RewardReport,
     store::{Checkpoint, StoreError},
 };
 

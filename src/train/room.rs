@@ -20,13 +20,13 @@ use super::{
     config::{ConfigIssue, RunConfig, SourceConfig},
     corpus::{Corpus, Preparing, dropped, trial},
     error::TrainError,
-    event::{DroppedDocument, Trial},
 };
 use crate::{
     data::{
         clean::Tally,
         read::{BAD_ENCODING, CUT_OFF, MALFORMED, TOO_DEEP},
     },
+    protocol::{DroppedDocument, Trial},
     store::{Place, RunView, Watch, is_prepared},
 };
 

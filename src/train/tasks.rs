@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{error::TrainError, event::TaskReport};
+use super::error::TrainError;
 use crate::{
     compute::Device,
     data::{Example, ExampleSet, HeldOut, Tokenizer, encode_prompt, fill_row, plan},
     nn::{BatchDecoder, Completion, Evaluator, ModelConfig, Prompt, Sampling, Weights},
+    protocol::TaskReport,
 };
 
 /// Texts written at once; few are the questions of a probe.

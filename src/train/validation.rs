@@ -1,10 +1,11 @@
 //! Held-out losses by source.
 
-use super::{corpus::Corpus, error::TrainError, event::Event};
+use super::{corpus::Corpus, error::TrainError};
 use crate::{
     compute::Device,
     data::{self, Windows},
     nn::{Evaluator, IGNORE_INDEX, ModelConfig, Weights},
+    protocol::Event,
 };
 
 /// Rows of one source that a validation during training looks at; the last one looks at all.

@@ -10,12 +10,10 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    error::TrainError,
-    event::{Choice, Tally},
-};
+use super::error::TrainError;
 use crate::{
     data::{PairExample, Preference, Role, Tokenizer, Turn, encode_pairs},
+    protocol::{Choice, Tally},
     store::{RunView, read_from},
 };
 

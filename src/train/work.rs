@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{
     checkpoint::{Part, State},
     error::TrainError,
-    event::{BatchView, Event, RolloutView, SourceInfo, SourceUse, TaskInfo},
     lm::Lm,
     reward_model::RewardModel,
 };
@@ -13,6 +12,7 @@ use crate::{
     compute::{Device, Ticket},
     data::Example,
     nn::{Decoder, ModelConfig, ParamTable},
+    protocol::{BatchView, Event, RolloutView, SourceInfo, SourceUse, TaskInfo},
 };
 
 /// A step under way.

@@ -33,12 +33,15 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 
-use crate::session::{Command, Event, Session};
 use crate::ui::{
     state::{AppState, Phase},
     terminal::{Guard, Input, PanicHook, Screen, Signals},
     theme::{Depth, GlyphSet, Theme},
     update::{Cmd, Msg, update},
+};
+use crate::{
+    protocol::{Command, Event},
+    session::Session,
 };
 
 pub use crate::ui::strings::Lang;

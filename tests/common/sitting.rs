@@ -4,11 +4,8 @@ use std::path::Path;
 
 use danlu::{
     compute::Device,
-    train::{
-        Setup, Summary, Trainer, Workshop,
-        event::{Command, Event},
-        open_run,
-    },
+    protocol::{Command, Event},
+    train::{Setup, Summary, Trainer, Workshop, open_run},
 };
 
 /// A setup of a stage with `key=value` settings.

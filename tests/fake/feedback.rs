@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, path::PathBuf};
 
-use danlu::session::{
+use danlu::protocol::{
     ActionView, Choice, Event, Lamp, Offer, PolicyReport, Refit, RewardReport, RolloutView, RunInfo, SourceInfo,
     SourceUse, StepReport, Tally, VotedPair,
 };

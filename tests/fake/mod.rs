@@ -13,9 +13,12 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use danlu::session::{
-    Ask, BatchView, COMMANDS, Command, EVENTS, Event, Manner, RunInfo, Session, SourceInfo, SourceUse, StageInfo,
-    StepReport, TaskInfo, TaskReport, TokenView, Who,
+use danlu::{
+    protocol::{
+        Ask, BatchView, Command, Event, Manner, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskInfo,
+        TaskReport, TokenView, Who,
+    },
+    session::{COMMANDS, EVENTS, Session},
 };
 
 use self::{feedback::Votes, room::Room};

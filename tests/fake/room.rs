@@ -1,6 +1,6 @@
 //! The fake trainer's data room: sources with funnels that add up, documents, what was dropped, trials, edits.
 
-use danlu::session::{
+use danlu::protocol::{
     BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Event, Funnel, RoomSource, RoomView,
     RuleView, SourceInfo, TokenView, TokenizerView, Trial, Twin,
 };

@@ -25,12 +25,10 @@ use super::{
 };
 use crate::{
     base::clean,
+    protocol::{Command, Event},
     store::RunView,
     train::{
-        Setup, Stage, Standing, TrainError, Trainer, Workshop,
-        config::RunConfig,
-        event::{Command, Event},
-        lines, open_line, settled, standing,
+        Setup, Stage, Standing, TrainError, Trainer, Workshop, config::RunConfig, lines, open_line, settled, standing,
     },
 };
 

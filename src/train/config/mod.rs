@@ -18,9 +18,9 @@ pub use self::{
     source::{Documents, SourceConfig},
     stages::{RewardMode, StageOverrides},
 };
-use super::event::Manner;
 use crate::{
     nn::{ModelConfig, Sampling, preset},
+    protocol::Manner,
     store::Watching,
 };
 

@@ -11,11 +11,9 @@ use crate::{
         clean::Verdict,
         unit::{Entry, Unit},
     },
+    protocol::{DroppedDocument, DroppedView, Twin},
     store::RunView,
-    train::{
-        error::TrainError,
-        event::{DroppedDocument, DroppedView, Twin},
-    },
+    train::error::TrainError,
 };
 
 /// The dropped documents number `from` to `from + count` of a version, in the order of its sources and units: of one

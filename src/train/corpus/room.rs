@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use super::Corpus;
 use crate::{
     data::clean::{Bound, Funnel, rules},
+    protocol::{RoomSource, RoomView, RuleView, TokenizerView},
     train::{
         config::{RunConfig, SourceConfig},
         error::TrainError,
-        event::{RoomSource, RoomView, RuleView, TokenizerView},
     },
 };
 

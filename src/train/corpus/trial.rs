@@ -29,8 +29,9 @@ use crate::{
         document::Document,
         read::{Fault, documents},
     },
+    protocol::Trial,
     store::ReadSeek,
-    train::{config::SourceConfig, error::TrainError, event::Trial},
+    train::{config::SourceConfig, error::TrainError},
 };
 
 /// Texts that are told of those that come back, and of those that go.

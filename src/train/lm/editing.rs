@@ -6,6 +6,7 @@ use super::{Lm, digest, source_infos};
 use crate::data::Packed;
 use crate::{
     data::{History, Shape, chat_rows::BY_HAND},
+    protocol::{Cause, DroppedView, Edit, Event, RoomView},
     train::{
         chats::Chats,
         checkpoint::State,
@@ -13,7 +14,6 @@ use crate::{
         corpus::{self, Corpus},
         edits::{self, Entry, OTHER_DATA, Terms, difference},
         error::TrainError,
-        event::{Cause, DroppedView, Edit, Event, RoomView},
         plan::StagePlan,
         prepare::Opening,
         room::Room,

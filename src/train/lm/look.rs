@@ -5,11 +5,8 @@ use crate::{
     compute::Device,
     data::{Batch, Tokenizer, chat_rows::BY_HAND},
     nn::IGNORE_INDEX,
-    train::{
-        corpus::Marks,
-        error::TrainError,
-        event::{BatchView, DocumentView, TokenView},
-    },
+    protocol::{BatchView, DocumentView, TokenView},
+    train::{corpus::Marks, error::TrainError},
 };
 
 impl Lm {

@@ -13,7 +13,6 @@ use super::{
     corpus::{self, Corpus, Preparing},
     edits::{Entry, Terms},
     error::TrainError,
-    event::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo},
     footprint::Counting,
     model_folder, notices,
     plan::StagePlan,
@@ -31,6 +30,7 @@ use crate::{
         read_in,
     },
     nn::{Decoder, Learner, MicroBatch, ModelConfig, ParamTable},
+    protocol::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo},
     store::RunView,
     train::checkpoint::Part,
 };

@@ -13,8 +13,9 @@ use super::{
 use crate::{
     compute::Device,
     data::{TaskPrompt, Tokenizer, diversity::indicators, rules::RULES},
+    protocol::PolicyReport,
     store::Log,
-    train::{error::TrainError, event::PolicyReport, pairs::wilson},
+    train::{error::TrainError, pairs::wilson},
 };
 
 /// The draws of judged answers: the same every time, so that two reports differ by their weights alone.

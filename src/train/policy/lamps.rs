@@ -5,7 +5,7 @@
 //! forward pass that is differentiated.
 
 use super::roles::{Measured, largest};
-use crate::{compute::DType, train::event::Lamp};
+use crate::{compute::DType, protocol::Lamp};
 
 /// The largest |KL| of an answer at a stage's start, in nats.
 const KL: f64 = 1e-4;

@@ -3,7 +3,7 @@
 use super::{episode::Actions, roles::Measured};
 use crate::{
     data::Tokenizer,
-    train::event::{ActionView, RolloutView},
+    protocol::{ActionView, RolloutView},
 };
 
 /// Everything that an update knew of its answers.

@@ -36,7 +36,6 @@ pub use self::{guard::GuardState, plan::LossType};
 use super::{
     checkpoint::{self, Part, Slabs, State},
     error::TrainError,
-    event::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
     footprint::Counting,
     lineage, model_folder,
     prepare::{Opened, Opening},
@@ -46,6 +45,7 @@ use crate::{
     compute::Device,
     data::{self, History, Shape, Tokenizer},
     nn::{Decoder, ModelConfig, ParamTable, PolicyLearner, Weights},
+    protocol::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
     store::{Checkpoint, StoreError},
 };
 

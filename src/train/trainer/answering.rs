@@ -6,13 +6,8 @@ use super::{Emit, Trainer};
 use crate::{
     data::{LeftOut, Words, read_in},
     nn::{Decoder, Sampling, Weights},
-    train::{
-        answer::Answer,
-        error::TrainError,
-        event::{Ask, Event, Who},
-        lineage,
-        stage::Stage,
-    },
+    protocol::{Ask, Event, Who},
+    train::{answer::Answer, error::TrainError, lineage, stage::Stage},
 };
 
 /// A model that the stage comes from, loaded when it is first asked.

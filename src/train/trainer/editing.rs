@@ -5,12 +5,12 @@ use std::time::Instant;
 use super::{Emit, Trainer, trouble::Untaken};
 use crate::{
     data::shares,
+    protocol::{Cause, DroppedView, Event, RoomView, Trial},
     train::{
         config::RunConfig,
         corpus::{Corpus, Marks},
         edits,
         error::TrainError,
-        event::{Cause, DroppedView, Event, RoomView, Trial},
         room::{Found, Fresh, Trying, held_back},
         tweak,
     },

@@ -1,7 +1,7 @@
 //! What is measured between steps, told and logged.
 
 use super::{Emit, Trainer};
-use crate::train::{error::TrainError, event::Event};
+use crate::{protocol::Event, train::error::TrainError};
 
 impl Trainer {
     /// Held-out figures; over everything held out with `whole`.

@@ -36,7 +36,6 @@ use super::{
     checkpoint::Written,
     config::RunConfig,
     error::TrainError,
-    event::{Command, Event, StepReport},
     lines, past,
     prepare::{Ready, prepare},
     setup::Setup,
@@ -44,7 +43,10 @@ use super::{
     work::{Halt, Submitted},
     workshop::{Unready, Workshop},
 };
-use crate::nn::StepOutcome;
+use crate::{
+    nn::StepOutcome,
+    protocol::{Command, Event, StepReport},
+};
 
 /// Where events go.
 type Emit<'a> = &'a mut dyn FnMut(Event);

@@ -11,12 +11,9 @@ use crate::{
         Device,
         rng::{self, Purpose},
     },
+    protocol::{Command, Event},
     store::{Fs as _, Kind, RealFs, Run},
-    train::{
-        Setup, TrainError, Workshop, checkpoint,
-        event::{Command, Event},
-        settled,
-    },
+    train::{Setup, TrainError, Workshop, checkpoint, settled},
 };
 
 const TINY: [&str; 15] = [

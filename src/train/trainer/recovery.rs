@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use super::{Emit, Trainer};
 use crate::{
+    protocol::{Event, StepReport},
     store::{Checkpoint, CheckpointId, RunView, StoreError, each_record},
     train::{
         checkpoint, edits,
         error::TrainError,
-        event::{Event, StepReport},
         rollbacks::{Chain, Rollback},
         spikes::{Seen, Spike, SpikePlan, Spikes},
         stage::Stage,

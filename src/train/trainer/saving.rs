@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::{Emit, Trainer};
 use crate::{
+    protocol::Event,
     store::StoreError,
     train::{
         checkpoint::{self, Stay, Written},
         error::TrainError,
-        event::Event,
         spikes::Spike,
     },
 };

@@ -5,7 +5,10 @@
 use std::time::Instant;
 
 use super::{Emit, Trainer};
-use crate::train::{config::RunConfig, corpus::Corpus, error::TrainError, event::Cause, event::Event};
+use crate::{
+    protocol::{Cause, Event},
+    train::{config::RunConfig, corpus::Corpus, error::TrainError},
+};
 
 /// A change of what is drawn that could not be written down, and so does not hold yet.
 pub(super) struct Untaken {

@@ -6,13 +6,13 @@ use super::{Emit, Trainer};
 use crate::{
     compute::rng::{self, Purpose},
     data,
+    protocol::{Choice, Event, Offer, Tally, VotedPair, Who},
     store::{Log, RunView},
     train::{
         answer::Answer,
         checkpoint::Stay,
         critic::{self, Before, Critic},
         error::TrainError,
-        event::{Choice, Event, Offer, Tally, VotedPair, Who},
         lineage,
         pairs::{LONGEST, drawn, question, shuffled},
         prepare::Opening,

@@ -7,10 +7,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use super::{Emit, Trainer};
 use crate::{
     data::{Role, Turn, encode},
+    protocol::{Command, DroppedView, Event},
     train::{
         chats::{demonstration, read_demonstration},
         error::TrainError,
-        event::{Command, DroppedView, Event},
         lineage,
         stage::Stage,
     },

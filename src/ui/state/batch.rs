@@ -1,6 +1,6 @@
 //! A batch as it was trained on: tokens flowing as text, row by row, and the one held under the cursor.
 
-use crate::session::BatchView;
+use crate::protocol::BatchView;
 use crate::ui::text::{Clean, width};
 
 /// Rows shown of a batch.
@@ -205,7 +205,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::TokenView;
+    use crate::protocol::TokenView;
 
     fn view(texts: &[&str]) -> Batch {
         let tokens = texts

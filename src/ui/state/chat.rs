@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::session::{Ask, LeftOut, Manner, Role, Turn, Who};
+use crate::protocol::{Ask, LeftOut, Manner, Role, Turn, Who};
 use crate::ui::{
     editor::Editor,
     text::{Clean, LONGEST_BLOCK},

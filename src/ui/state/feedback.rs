@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::batch::special;
-use crate::session::{Lamp, Metric, PolicyReport, RewardReport, RolloutView};
+use crate::protocol::{Lamp, Metric, PolicyReport, RewardReport, RolloutView};
 use crate::ui::{series::Series, text::Clean};
 
 /// The task that stands for all of them.

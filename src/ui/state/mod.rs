@@ -10,7 +10,7 @@ pub mod stage;
 
 use std::{cell::Cell, collections::VecDeque, time::Duration};
 
-use crate::session::Who;
+use crate::protocol::Who;
 use crate::ui::{
     actions::Mode,
     editor::Editor,

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use super::chat::{Chat, Target};
-use crate::session::{Offer, Refit, Role, Tally, Turn, VotedPair};
+use crate::protocol::{Offer, Refit, Role, Tally, Turn, VotedPair};
 use crate::ui::{series::Series, text::Clean};
 
 /// Votes that a point of the agreement's curve looks back over.

@@ -4,7 +4,7 @@
 use std::{cell::Cell, collections::VecDeque, ops::Range, time::Duration};
 
 use super::{batch::Batch, pick::differences};
-use crate::session::{
+use crate::protocol::{
     BatchView, DocumentView, Documents, DroppedDocument, DroppedView, Funnel, RoomSource, RoomView, RuleView,
     TokenizerView, Trial,
 };
@@ -473,7 +473,7 @@ impl DataRoom {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::TokenView;
+    use crate::protocol::TokenView;
 
     #[test]
     fn a_bound_moves_on_the_grid_of_its_size() {

@@ -8,7 +8,7 @@ use super::{
     feedback::Feedback,
     panel::ALIGNED,
 };
-use crate::session::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
+use crate::protocol::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
 use crate::ui::{
     series::Series,
     strings::{self, Lang},

@@ -91,8 +91,8 @@ strings! {
 }
 
 /// What a choice is called.
-pub fn choice(choice: crate::session::Choice) -> Tr {
-    use crate::session::Choice;
+pub fn choice(choice: crate::protocol::Choice) -> Tr {
+    use crate::protocol::Choice;
     match choice {
         Choice::A => VOTE_A,
         Choice::B => VOTE_B,

@@ -1,7 +1,7 @@
 //! Every word on the screen, Chinese and English. Chinese first with English beside it where both
 //! are short, since the field's words are English.
 
-use crate::session::LeftOut;
+use crate::protocol::LeftOut;
 
 /// The language of the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

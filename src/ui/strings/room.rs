@@ -1,7 +1,7 @@
 //! The words of the data room: sources, cleaning, documents, changes.
 
 use super::{Lang, Tr, at_step};
-use crate::{session::Cause, ui::text::grouped};
+use crate::{protocol::Cause, ui::text::grouped};
 
 strings! {
     PANEL_SOURCES = "来源 sources", "sources";

@@ -27,7 +27,10 @@ use signal_hook::{
 };
 
 use super::{Input, fatal, restore, typed};
-use crate::session::{self, Command, Session};
+use crate::{
+    protocol::{self, Command},
+    session::Session,
+};
 
 /// Time a save may take after a signal.
 const SAVING: Duration = Duration::from_millis(6500);
@@ -215,11 +218,11 @@ fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
         let mut saved = false;
         while let Some(left) = SAVING.checked_sub(start.elapsed()) {
             match session.events.recv_timeout(left) {
-                Ok(session::Event::Finished { failed, .. }) => {
+                Ok(protocol::Event::Finished { failed, .. }) => {
                     saved = !failed;
                     break;
                 }
-                Ok(session::Event::SaveFailed { .. }) | Err(_) => break,
+                Ok(protocol::Event::SaveFailed { .. }) | Err(_) => break,
                 Ok(_) => {}
             }
         }

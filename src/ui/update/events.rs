@@ -1,7 +1,7 @@
 //! What the trainer tells, taken into the state. It speaks of the stage that has it.
 
 use super::{Cmd, leaving::close_if_leaving, pick, room};
-use crate::session::{Command, Event, RunInfo, StepReport};
+use crate::protocol::{Command, Event, RunInfo, StepReport};
 use crate::ui::{
     actions::{self, Act},
     state::{

@@ -1,7 +1,7 @@
 //! Stopping an answer, closing what is open, and leaving.
 
 use super::Cmd;
-use crate::session::Command;
+use crate::protocol::Command;
 use crate::ui::{
     state::{AppState, Exchange, Fault, Leaving, Overlay, Phase, Question},
     strings,

@@ -11,7 +11,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::session::{Command, Event};
+use crate::protocol::{Command, Event};
 use crate::ui::{
     actions::{self, Act, Mode},
     editor::Editor,

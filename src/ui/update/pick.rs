@@ -1,7 +1,7 @@
 //! Choosing between two answers: votes, the next pair at once, and taking a vote back.
 
 use super::{Cmd, PAGE};
-use crate::session::{Choice, Command, Offer, Refit, Tally, VotedPair};
+use crate::protocol::{Choice, Command, Offer, Refit, Tally, VotedPair};
 use crate::ui::{
     actions::Act,
     editor::Editor,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Cmd, PAGE as ROWS, focus, pick::answered, stages};
-use crate::session::{Cause, Command, Edit, Trial};
+use crate::protocol::{Cause, Command, Edit, Trial};
 use crate::ui::{
     actions::Act,
     state::{

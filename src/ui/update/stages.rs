@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Cmd;
-use crate::session::Command;
+use crate::protocol::Command;
 use crate::ui::{
     actions::Act,
     state::{AppState, Overlay, Panel, Phase, Question, Wish, batch::Spot},

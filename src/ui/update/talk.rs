@@ -1,7 +1,7 @@
 //! Prompts, conversations, and answers corrected by hand.
 
 use super::{Cmd, focus};
-use crate::session::{Command, Manner, Who};
+use crate::protocol::{Command, Manner, Who};
 use crate::ui::{
     state::{AppState, Panel, Target, Wish},
     strings,

@@ -209,7 +209,7 @@ pub(super) fn frontier(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
     // The stage looked at is painted last.
     stages.sort_by_key(|s| state.stages.is_shown(s));
-    let points = |s: &Stage, of: fn(&crate::session::PolicyReport) -> f64| -> Vec<(f64, f64)> {
+    let points = |s: &Stage, of: fn(&crate::protocol::PolicyReport) -> f64| -> Vec<(f64, f64)> {
         s.feedback.policy.iter().map(|p| (p.kl, of(p))).collect()
     };
     let mut trails = Vec::new();

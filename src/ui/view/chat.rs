@@ -4,7 +4,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{Caret, Pen, field};
-use crate::session::Who;
+use crate::protocol::Who;
 use crate::ui::{
     paint::{Pieces, pieces_width, put_pieces},
     state::{Answer, Exchange, Panel, Target, Wish, chat::Edit},

@@ -4,7 +4,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{Caret, Pen, below, field, marked_style, parts, places::Size, put_rows, votes};
-use crate::session::{Choice, VotedPair};
+use crate::protocol::{Choice, VotedPair};
 use crate::ui::{
     actions::{self, Mode},
     paint::{Pieces, pieces_width, put},

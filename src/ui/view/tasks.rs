@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::Pen;
-use crate::session::TaskReport;
+use crate::protocol::TaskReport;
 use crate::ui::{
     paint::{Pieces, bar, put, put_right},
     state::{Panel, Task},

@@ -4,7 +4,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{Pen, put_rows, reward::percent};
-use crate::session::Tally;
+use crate::protocol::Tally;
 use crate::ui::{
     chart::{Curve, Plot},
     paint::{Pieces, put_right},

@@ -6,7 +6,7 @@ use super::{
 };
 use Who::{Base, Live, Parent};
 
-use crate::session::{ActionView, RolloutView};
+use crate::protocol::{ActionView, RolloutView};
 
 #[test]
 fn five_goes_from_sibling_to_sibling() {

@@ -3,7 +3,7 @@ mod pick;
 mod room;
 
 use super::*;
-use crate::session::{Ask, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
+use crate::protocol::{Ask, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
 use crate::ui::{
     keys::Code,
     state::{Fault, Target, Wish},
@@ -422,12 +422,12 @@ fn answer(state: &mut AppState, id: u64, text: &str) {
 #[test]
 fn what_is_left_out_of_a_prompt_and_how_it_is_answered_reach_the_screen() {
     let mut state = started_in("sft");
-    let sampling = crate::session::Sampling { temperature: 0.3, ..crate::session::Sampling::default() };
+    let sampling = crate::protocol::Sampling { temperature: 0.3, ..crate::protocol::Sampling::default() };
     let manner = Manner { sampling, max_new_tokens: 9 };
     event(&mut state, Event::Manner(manner));
     assert_eq!(state.chat.manner, manner);
     state.chat.ask("问".to_owned(), "sft", true, &[]);
-    let left_out = crate::session::LeftOut { tokens: 131, exchanges: 2 };
+    let left_out = crate::protocol::LeftOut { tokens: 131, exchanges: 2 };
     event(&mut state, Event::PromptCut { id: 1, left_out });
     assert_eq!(state.chat.answer_mut(1).map(|a| a.left_out), Some(left_out));
     assert!(strings::left_out(Lang::Zh, left_out).contains("2 轮对话（131 词元）"));
@@ -464,7 +464,7 @@ fn a_corrected_answer_becomes_a_demonstration() {
     press(&mut state, &[Key::ctrl('e'), Key::plain(Code::Backspace)]);
     let sent = press(&mut state, &[Key::ctrl('s')]);
     let turn = |role, content: &str| Turn::new(role, content);
-    let turns = vec![turn(crate::session::Role::User, "你"), turn(crate::session::Role::Assistant, "我们")];
+    let turns = vec![turn(crate::protocol::Role::User, "你"), turn(crate::protocol::Role::Assistant, "我们")];
     assert_eq!(sent, [Cmd::Send(Command::Demonstrate { turns })]);
     event(&mut state, Event::Refused { text: "disk full".to_owned() });
     assert!(state.wishes.is_empty() && state.chat.edit.is_some(), "the draft survives a refusal");
@@ -507,15 +507,15 @@ fn the_batch_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
     assert!(tick(&mut state, 9000).is_empty(), "nothing new while nothing is done");
     event(&mut state, Event::Resumed { step: 1 });
     let token =
-        |text: &str| crate::session::TokenView { text: text.to_owned(), trained: true, loss: None, first: false };
+        |text: &str| crate::protocol::TokenView { text: text.to_owned(), trained: true, loss: None, first: false };
     let rows = vec![("qa".to_owned(), vec![token("早"), token("安")])];
-    event(&mut state, Event::Batch(Box::new(crate::session::BatchView { step: 1, rows })));
+    event(&mut state, Event::Batch(Box::new(crate::protocol::BatchView { step: 1, rows })));
     press(&mut state, &[Key::plain(Code::Tab), Key::plain(Code::Tab), Key::plain(Code::Tab)]);
     assert_eq!(state.focus, Panel::Batch);
     press(&mut state, &[Key::plain(Code::Right), Key::plain(Code::Right)]);
     assert_eq!(state.shown().spot.map(|s| s.token), Some(1));
     assert!(tick(&mut state, 12_000).is_empty(), "a token is held");
-    let late = crate::session::BatchView { step: 9, rows: Vec::new() };
+    let late = crate::protocol::BatchView { step: 9, rows: Vec::new() };
     event(&mut state, Event::Batch(Box::new(late)));
     assert_eq!(state.shown().batch.as_ref().map(|b| b.step), Some(1), "nor taken away");
     press(&mut state, &[ESC]);

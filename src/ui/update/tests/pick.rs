@@ -1,7 +1,7 @@
 //! Every key of choosing between two answers.
 
 use super::*;
-use crate::session::{Choice, Offer, Refit, Tally, VotedPair};
+use crate::protocol::{Choice, Offer, Refit, Tally, VotedPair};
 
 pub(super) fn started_with_feedback(stage: &str) -> AppState {
     let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
@@ -136,7 +136,8 @@ fn a_pair_is_rewritten_into_a_demonstration() {
         assert_eq!(state.mode(), Mode::Pick, "the draft waits");
         let sent = press(&mut state, &[key, ENTER]);
         let turn = |role, content: &str| Turn::new(role, content);
-        let turns = vec![turn(crate::session::Role::User, "去哪里？"), turn(crate::session::Role::Assistant, "西溪吧")];
+        let turns =
+            vec![turn(crate::protocol::Role::User, "去哪里？"), turn(crate::protocol::Role::Assistant, "西溪吧")];
         assert_eq!(sent, [Cmd::Send(Command::Demonstrate { turns }), asks(None)]);
         event(&mut state, Event::Demonstrated { step: 9, count: 1 });
         event(&mut state, offer(8));

@@ -1,7 +1,7 @@
 //! Every key of the data room, and what the trainer answers.
 
 use super::*;
-use crate::session::{
+use crate::protocol::{
     Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView, RuleView,
     SourceInfo, TokenView, Trial,
 };
@@ -148,7 +148,7 @@ fn the_mix_of_pretraining_is_weighed_in_its_own_view_too() {
 #[test]
 fn what_was_drawn_stays_with_its_source() {
     let mut state = with_sources("pretrain");
-    let used = |tokens| crate::session::SourceUse { tokens, epoch: 0.5 };
+    let used = |tokens| crate::protocol::SourceUse { tokens, epoch: 0.5 };
     let step = StepReport { sources: vec![used(70), used(30)], ..step(4, 2.0) };
     event(&mut state, Event::Steps(vec![step]));
     event(&mut state, edited(5, Cause::Files));

@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{first, number, percent, rule_name};
-use crate::session::Documents;
+use crate::protocol::Documents;
 use crate::ui::{
     paint::{Pieces, bar, put, put_pieces, put_right},
     state::{

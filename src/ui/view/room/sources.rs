@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::first;
-use crate::session::SourceUse;
+use crate::protocol::SourceUse;
 use crate::ui::{
     chart::{Curve, Plot},
     paint::{Pieces, bar, put, put_right},
@@ -42,7 +42,7 @@ fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
     };
     if room.sources.is_empty() {
         let all = run.map_or(&[][..], |r| &r.info.sources);
-        let row = |s: &'a crate::session::SourceInfo| {
+        let row = |s: &'a crate::protocol::SourceInfo| {
             let (source, used) = known(&s.name)?;
             let (raw, name) = (s.name.as_str(), source.name.as_str());
             Some(Row { raw, name, weight: source.weight, tokens: s.tokens, used, run: Some(source), told: None })

@@ -1,7 +1,7 @@
-//! What a trainer is told and what it tells: the vocabulary of the wall between threads.
+//! Commands to a trainer and its events: all that the screen and the command line exchange with it.
 
+mod data;
 mod feedback;
-mod room;
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -12,11 +12,11 @@ pub use crate::{
     },
     nn::Sampling,
 };
-pub use feedback::{ActionView, Choice, Lamp, Offer, PolicyReport, Refit, RewardReport, RolloutView, Tally, VotedPair};
-pub use room::{
+pub use data::{
     Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView, RuleView,
     TokenizerView, Trial, Twin,
 };
+pub use feedback::{ActionView, Choice, Lamp, Offer, PolicyReport, Refit, RewardReport, RolloutView, Tally, VotedPair};
 
 /// What a model is asked to go on with.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! What the data room is told in: sources and their funnels, documents, what was dropped, edits.
+//! Events about the data: sources and their funnels, documents, what was dropped, edits.
 
 use super::{SourceInfo, TokenView};
 pub use crate::data::clean::{Funnel, Tally as Documents};

@@ -1,4 +1,4 @@
-//! What human feedback is told in.
+//! Events of human feedback: held-out figures, rollouts, votes.
 
 /// How well a reward model tells held-out pairs apart.
 #[derive(Clone, Debug, PartialEq)]
