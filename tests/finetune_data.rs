@@ -49,8 +49,8 @@ fn what_is_shown_stands_in_no_file() {
     let list = fs::read_to_string(home("assets/sft/demonstrations.txt")).unwrap();
     let mut sentences: BTreeSet<String> = list.lines().map(str::to_owned).collect();
     assert!(sentences.contains("我喜欢喝茶。"));
-    for readme in ["README.md", "README.zh.md"] {
-        sentences.extend(shown(&fs::read_to_string(home(readme)).unwrap()));
+    for page in ["README.md", "README.zh.md", "docs/guide.md", "docs/guide.zh.md"] {
+        sentences.extend(shown(&fs::read_to_string(home(page)).unwrap()));
     }
     for probe in CHAT_PROBES {
         sentences.extend([probe.prompt.trim_start_matches("翻译：").to_owned(), probe.expected.to_owned()]);
