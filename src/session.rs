@@ -16,8 +16,9 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::{
+    base::StageId,
     protocol::{Command, Event},
-    train::{Setup, Stage, Summary, TrainError, Trainer, Unready, Workshop, settled},
+    train::{Setup, Summary, TrainError, Trainer, Unready, Workshop, settled},
 };
 
 /// Commands that may wait for the trainer.
@@ -66,7 +67,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
         let (result, mut workshop) = trainer.run(wishes, &mut |event| outbox.push(event));
         // Whether there is a stage to go back to that could be trained a moment ago, and was saved.
         let (mut next, mut back) = match result {
-            Ok(Summary { next: Some(next), .. }) => (next.name, true),
+            Ok(Summary { next: Some(next), .. }) => (next, true),
             Err(_) if setup.interactive => match asked_for(wishes, outbox) {
                 Some(next) => (next, false),
                 None => return,
@@ -90,7 +91,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
             outbox.push(Event::Refused { text: unready.error.to_string() });
             workshop = unready.workshop;
             if std::mem::take(&mut back) {
-                let here = setup.for_stage(&setup.stage);
+                let here = setup.for_stage(setup.stage);
                 match open(workshop, &here) {
                     Ok(ready) => {
                         setup = here;
@@ -112,14 +113,14 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
 }
 
 /// Waits, with nothing to train, for a stage to be asked for; None where everything is to end.
-fn asked_for(wishes: &Receiver<Command>, outbox: &mut Outbox) -> Option<&'static str> {
+fn asked_for(wishes: &Receiver<Command>, outbox: &mut Outbox) -> Option<StageId> {
     loop {
         outbox.pump();
         match wishes.recv_timeout(QUIET) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) | Ok(Command::Stop { .. }) => return None,
-            Ok(Command::Stage { name }) => match Stage::named(&name) {
-                Ok(stage) => return Some(stage.name),
+            Ok(Command::Stage { name }) => match name.parse::<StageId>() {
+                Ok(stage) => return Some(stage),
                 Err(e) => outbox.push(Event::Refused { text: e.to_string() }),
             },
             Ok(Command::Prompt { id, .. }) => {

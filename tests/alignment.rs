@@ -245,8 +245,12 @@ fn the_guard_stops_a_policy_that_is_spoilt() {
 
 fn session(run: &Path, name: &str, sets: &[&str]) -> Session {
     let pair = |s: &&str| s.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
-    let setup =
-        Setup { stage: name.to_owned(), sets: sets.iter().map(pair).collect(), interactive: true, ..Setup::default() };
+    let setup = Setup {
+        stage: name.parse().unwrap(),
+        sets: sets.iter().map(pair).collect(),
+        interactive: true,
+        ..Setup::default()
+    };
     let mut device = Device::cpu();
     let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
     let trainer = Trainer::new(Workshop::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();

@@ -13,6 +13,7 @@ use std::{
 };
 
 use danlu::{
+    base::StageId,
     data::{
         Batcher, History, Packed, Shape,
         clean::{Bound, Profile, Setting, judge, rules, rules_with},
@@ -309,7 +310,7 @@ fn batches_from_disk_are_those_from_memory() {
 
 fn load(dir: &Path, toml: &str) -> Result<(Corpus, Run), TrainError> {
     let run = Run::create(RealFs::shared(), &dir.join("run"), toml).unwrap();
-    let config = RunConfig::parse(toml, &[], "pretrain").unwrap();
+    let config = RunConfig::parse(toml, &[], StageId::Pretrain).unwrap();
     let corpus = Corpus::load(&config, &run, &run.view().data_dir(), 600, false, &AtomicBool::new(false))?;
     Ok((corpus, run))
 }
@@ -401,7 +402,7 @@ writeln!(toml, "[[source]]\nname = \"{i}\"\npath = \"../{i}.jsonl\"\nprofile = \
 
 /// Tries a bound of the only source of `toml`.
 fn tried(dir: &Path, toml: &str, rule: &str, threshold: f64, stop: bool) -> Result<Vec<Trial>, TrainError> {
-    let config = RunConfig::parse(toml, &[], "pretrain").unwrap();
+    let config = RunConfig::parse(toml, &[], StageId::Pretrain).unwrap();
     let mut told = Vec::new();
     let stop = AtomicBool::new(stop);
     trial(dir, &config.source[0], rule, threshold, &stop, &mut |t| told.push(t)).map(|()| told)

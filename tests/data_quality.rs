@@ -5,6 +5,7 @@
 use std::{fs, path::Path, sync::atomic::AtomicBool};
 
 use danlu::{
+    base::StageId,
     store::{RealFs, Run},
     train::{
         Corpus, TrainError,
@@ -58,7 +59,7 @@ fn open(dir: &TempDir, name: &str) -> Run {
 }
 
 fn load(run: &Run, toml: &str) -> Result<Corpus, TrainError> {
-    let config = RunConfig::parse(toml, &[], "pretrain").unwrap();
+    let config = RunConfig::parse(toml, &[], StageId::Pretrain).unwrap();
     Corpus::load(&config, run, &run.view().data_dir(), 1500, false, &AtomicBool::new(false))
 }
 
@@ -163,7 +164,7 @@ fn marks_say_what_is_wanted() {
 
 #[test]
 fn a_table_that_cannot_be_honoured_is_refused() {
-    let parse = |rest: &str| RunConfig::parse(&format!("{TOML}{rest}"), &[], "pretrain");
+    let parse = |rest: &str| RunConfig::parse(&format!("{TOML}{rest}"), &[], StageId::Pretrain);
     for (rest, words) in [
         ("[quality]\nreference = \"wikl\"\n", ["\"wikl\"", "did you mean \"wiki\"?"]),
         ("[quality]\nreference = \"web\"\n", ["\"web\"", "quality = true"]),
@@ -177,5 +178,5 @@ fn a_table_that_cannot_be_honoured_is_refused() {
     }
     assert_eq!(parse("").unwrap().quality, parse("[quality]\n").unwrap().quality);
     let written = parse(BY_BOUND).unwrap().to_toml().unwrap();
-    assert_eq!(RunConfig::parse(&written, &[], "pretrain").unwrap(), parse(BY_BOUND).unwrap());
+    assert_eq!(RunConfig::parse(&written, &[], StageId::Pretrain).unwrap(), parse(BY_BOUND).unwrap());
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 use danlu::{
+    base::StageId,
     data::{
         DataError, Packed,
         clean::{Masked, Profile},
@@ -69,7 +70,7 @@ impl Room {
             SourceConfig { name: (*name).to_owned(), path, weight: 1.0, profile: Profile::Poetry, ..Default::default() }
         };
         let source = sources.iter().map(source).collect();
-        let config = RunConfig { source, ..RunConfig::parse("size = \"1m\"", &[], "pretrain").unwrap() };
+        let config = RunConfig { source, ..RunConfig::parse("size = \"1m\"", &[], StageId::Pretrain).unwrap() };
         Self { dir, config }
     }
 

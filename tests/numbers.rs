@@ -314,8 +314,7 @@ fn a_poisoned_advantage_or_reward_leaves_finite_weights() {
 fn session(run: &Path, sets: &[&str]) -> Session {
     let all = common::TINY.iter().chain(sets);
     let pair = |s: &&str| s.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap();
-    let setup =
-        Setup { stage: "pretrain".to_owned(), sets: all.map(pair).collect(), interactive: true, ..Setup::default() };
+    let setup = Setup { sets: all.map(pair).collect(), interactive: true, ..Setup::default() };
     let mut device = Device::cpu();
     let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
     let trainer = Trainer::new(Workshop::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Common, Outcome, output, signals::Stopping};
 use crate::{
+    base::StageId,
     data::clean::Funnel,
     store::Run,
     train::{Corpus, Setup, TrainError, corpus, heal_tokenizer, keeps_tokenizer, open_run, prune_data},
@@ -30,8 +31,7 @@ impl Data {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let began = Instant::now();
         let stopping = Stopping::default();
-        let setup =
-            Setup { stage: "pretrain".to_owned(), seed: common.seed, stop: stopping.flag(), ..Setup::default() };
+        let setup = Setup { stage: StageId::Pretrain, seed: common.seed, stop: stopping.flag(), ..Setup::default() };
         super::signals::on_stop(&stopping, || {})?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;

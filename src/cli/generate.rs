@@ -7,11 +7,12 @@ use serde_json::json;
 
 use super::{Common, Failure, Outcome, ids, output};
 use crate::{
+    base::StageId,
     compute::Device,
     data::{Role, Turn, Words, read_in},
     nn::{Decoder, ModelConfig, Sampling, Weights, sample},
     store::{RUNS, RealFs, RunView, newest_run},
-    train::{STAGES, Stage, TrainError, checkpoint, model_folder},
+    train::{TrainError, checkpoint, model_folder},
 };
 
 /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
@@ -25,7 +26,7 @@ pub(super) struct Generate {
     model: Option<PathBuf>,
     /// The stage whose newest checkpoint is taken
     #[arg(long, conflicts_with = "model")]
-    stage: Option<String>,
+    stage: Option<StageId>,
     /// Text to continue
     #[arg(long, conflicts_with = "ids")]
     prompt: Option<String>,
@@ -127,21 +128,21 @@ impl Generate {
             })?,
         };
         let view = RunView::open(RealFs::shared(), &run).map_err(TrainError::from)?;
-        let stages: Vec<&str> = match &self.stage {
-            Some(name) => vec![Stage::named(name)?.name],
-            None => STAGES.iter().rev().filter(|s| s.speaks).map(|s| s.name).collect(),
+        let stages: Vec<StageId> = match self.stage {
+            Some(stage) => vec![stage],
+            None => StageId::ALL.into_iter().rev().filter(|s| s.speaks()).collect(),
         };
-        for stage in &stages {
+        for stage in stages {
             let opens = |c| checkpoint::opens(&c).map(|()| c);
-            let found = view.checkpoints().newest_that(Some(stage), opens).map_err(TrainError::from)?;
-            for s in &found.skipped {
-                output::note(&format!("checkpoint {} was passed over: {}", s.id, s.error));
+            let found = view.checkpoints().newest_that(Some(stage.name()), opens).map_err(TrainError::from)?;
+            for note in found.notes() {
+                output::note(&note);
             }
             if let Some(checkpoint) = found.found {
                 return Ok(checkpoint.path);
             }
         }
-        let stage = self.stage.as_deref().unwrap_or(STAGES[0].name);
+        let stage = self.stage.unwrap_or_default();
         Err(Failure::usage(format!(
             "{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}",
             run.display(),

@@ -10,16 +10,17 @@ use clap::Args;
 
 use super::{Common, Failure, Outcome, output, signals::Stopping};
 use crate::{
+    base::StageId,
     protocol::{Command, Event},
-    train::{Setup, Stage, TrainError, Trainer, Workshop, config::RunConfig, lines, open_run},
+    train::{Setup, TrainError, Trainer, Workshop, config::RunConfig, lines, open_run},
 };
 
 /// Train one stage without a screen; goes on from the newest checkpoint
 #[derive(Args)]
 pub(super) struct Train {
     /// The stage: pretrain, sft, reward, ppo, dpo, grpo
-    #[arg(long, default_value = "pretrain")]
-    stage: String,
+    #[arg(long, default_value_t)]
+    stage: StageId,
     /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,
@@ -60,13 +61,12 @@ pub(super) fn say_that_text_is_read(config: &RunConfig) {
 
 impl Train {
     pub(super) fn run(&self, common: &Common) -> Outcome {
-        Stage::named(&self.stage)?;
         if self.steps == Some(0) {
             return Err(Failure::usage("--steps is 0; expected 1 or more"));
         }
         let stopping = Stopping::default();
         let setup = Setup {
-            stage: self.stage.clone(),
+            stage: self.stage,
             size: self.size.clone(),
             seed: common.seed,
             sets: self.set.clone(),
@@ -86,7 +86,7 @@ impl Train {
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
         say_that_text_is_read(&config);
-        let stage = self.stage.as_str();
+        let stage = self.stage.name();
         let trainer = match Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error) {
             Err(TrainError::Stopped) => {
                 let end = Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 };

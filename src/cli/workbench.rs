@@ -37,7 +37,7 @@ impl Workbench {
             ));
         }
         let setup = Setup {
-            stage: furthest_stage(self.run.as_deref())?.to_owned(),
+            stage: furthest_stage(self.run.as_deref())?,
             size: self.size.clone(),
             seed: common.seed,
             sets: self.set.clone(),

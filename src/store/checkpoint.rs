@@ -125,6 +125,13 @@ pub struct Found<T> {
     pub skipped: Vec<Skipped>,
 }
 
+impl<T> Found<T> {
+    /// What the user should know of those that were passed over.
+    pub fn notes(&self) -> impl Iterator<Item = String> + '_ {
+        self.skipped.iter().map(|s| format!("checkpoint {} was passed over: {}", s.id, s.error))
+    }
+}
+
 /// The checkpoints of a run, for reading. Needs no lock.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {

@@ -14,7 +14,7 @@ pub fn setup<'s>(stage: &str, sets: impl IntoIterator<Item = &'s &'s str>) -> Se
         let (key, value) = set.split_once('=').unwrap();
         (key.to_owned(), value.to_owned())
     };
-    Setup { stage: stage.to_owned(), sets: sets.into_iter().map(pair).collect(), ..Setup::default() }
+    Setup { stage: stage.parse().unwrap(), sets: sets.into_iter().map(pair).collect(), ..Setup::default() }
 }
 
 /// Trains on this thread; `script` is told every event and answers with commands, which are obeyed before the next step.

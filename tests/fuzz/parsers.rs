@@ -9,6 +9,7 @@ use std::{
 };
 
 use danlu::{
+    base::StageId,
     data::{
         DataError, Format, History, Ids, Shape, Tokenizer,
         read::{Packing, ReadOptions, documents},
@@ -23,7 +24,7 @@ use danlu::{
         read_shapes, read_tensors, write_tensors,
     },
     train::{
-        STAGES, TrainError,
+        TrainError,
         checkpoint::{self, State},
         config::RunConfig,
         model_folder,
@@ -366,7 +367,7 @@ impl Saved {
         let config = ModelConfig { eos_token_id: tokenizer.end_of_text(), pad_token_id: tokenizer.pad(), ..tiny() };
         let table = Arc::new(ParamTable::new(&config));
         let history = History::new(&[1.0], Shape { rows: 2, window: 16, micros: 1 }).unwrap();
-        let state = State { step: 4, ..State::new("pretrain", 42, history, "x".to_owned()) };
+        let state = State { step: 4, ..State::new(StageId::Pretrain, 42, history, "x".to_owned()) };
         let zeros = || vec![0.0; table.slab_len];
         let control = vec![0.0; danlu::compute::ops::CONTROL_F32];
         let part = checkpoint::Part {
@@ -469,14 +470,14 @@ const RUN: &str = "size = \"1m\"\nseed = 3\nwatch = \"off\"\n[[source]]\nname = 
 fn run_toml() -> Opened {
     let read = |bytes: &[u8]| {
         let Ok(text) = std::str::from_utf8(bytes) else { return 2 };
-        for stage in STAGES {
-            let config = match RunConfig::parse(text, &[("steps".to_owned(), "3".to_owned())], stage.name) {
+        for stage in StageId::ALL {
+            let config = match RunConfig::parse(text, &[("steps".to_owned(), "3".to_owned())], stage) {
                 Ok(config) => config,
                 Err(e) => return code::<()>(Err(e)),
             };
             // Another stage's defaults need not go with this model.
             let planned = config.model().map(|_| ()).and_then(|()| config.plan(stage).map(|_| ()));
-            if let (Err(e), "pretrain") = (planned, stage.name) {
+            if let (Err(e), StageId::Pretrain) = (planned, stage) {
                 return code::<()>(Err(e));
             }
             drop(config.to_toml());

@@ -180,7 +180,7 @@ impl Policy {
             (task, value)
         };
         let measured_at = newest.and_then(|e| whole(e, "step"));
-        let won = |figure| measured_at.and_then(|step| wins(answers, log.name, step, figure));
+        let won = |figure| measured_at.and_then(|step| wins(answers, log.stage.name(), step, figure));
         let (distinct2_before, distinct2_after) = (was("distinct2"), is_now("distinct2"));
         Policy {
             true_before: was("true"),

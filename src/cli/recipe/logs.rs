@@ -3,15 +3,16 @@
 use serde_json::Value;
 
 use crate::{
+    base::StageId,
     store::{RunView, each_record},
-    train::{STAGES, TrainError},
+    train::TrainError,
 };
 
 /// What the logs hold of one stage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StageLog {
     /// The stage.
-    pub name: &'static str,
+    pub stage: StageId,
     /// Its events, oldest first.
     pub events: Vec<Value>,
     /// Its steps: which, and milliseconds.
@@ -20,10 +21,10 @@ pub(super) struct StageLog {
     pub now: bool,
 }
 
-/// The logs of all stages, in the order of `STAGES`; `trained` are those of this sitting.
-pub(super) fn read(view: &RunView, trained: &[&str]) -> Result<Vec<StageLog>, TrainError> {
-    let log = |name: &'static str| StageLog { name, now: trained.contains(&name), ..StageLog::default() };
-    let mut logs: Vec<StageLog> = STAGES.iter().map(|s| log(s.name)).collect();
+/// The logs of all stages, in the order of training; `trained` are those of this sitting.
+pub(super) fn read(view: &RunView, trained: &[StageId]) -> Result<Vec<StageLog>, TrainError> {
+    let log = |stage| StageLog { stage, now: trained.contains(&stage), ..StageLog::default() };
+    let mut logs: Vec<StageLog> = StageId::ALL.into_iter().map(log).collect();
     let disk = &**view.disk();
     each_record(disk, &view.events_path(), |record| {
         if let Some(log) = of(&mut logs, record) {
@@ -40,8 +41,8 @@ pub(super) fn read(view: &RunView, trained: &[&str]) -> Result<Vec<StageLog>, Tr
 }
 
 fn of<'a>(logs: &'a mut [StageLog], record: &Value) -> Option<&'a mut StageLog> {
-    let stage = record.get("stage")?.as_str()?;
-    logs.iter_mut().find(|log| log.name == stage)
+    let stage = record.get("stage")?.as_str()?.parse().ok()?;
+    logs.iter_mut().find(|log| log.stage == stage)
 }
 
 /// The judged answers of the run; none where no stage has written any.

@@ -24,17 +24,15 @@ use super::{
     train::{pair, print},
 };
 use crate::{
-    base::clean,
+    base::{StageId, clean},
     protocol::{Command, Event},
     store::RunView,
-    train::{
-        Setup, Stage, Standing, TrainError, Trainer, Workshop, config::RunConfig, lines, open_line, settled, standing,
-    },
+    train::{Setup, Standing, TrainError, Trainer, Workshop, config::RunConfig, lines, open_line, settled, standing},
 };
 
-/// The stages of a recipe, first to last. The others of `STAGES` are their siblings: where they have been
+/// The stages of a recipe, first to last. The other stages are their siblings: where they have been
 /// trained the report tells of them.
-const LINE: [&str; 4] = ["pretrain", "sft", "reward", "ppo"];
+const LINE: [StageId; 4] = [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo];
 
 /// All stages unattended, from random weights to PPO, with a report; goes on from where it stopped
 #[derive(Args)]
@@ -63,13 +61,12 @@ enum End {
     /// Somebody asked to stop; what was learned is saved.
     Stopped,
     /// A stage failed.
-    Failed(&'static Stage, TrainError),
+    Failed(StageId, TrainError),
 }
 
 impl Recipe {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let begun = Instant::now();
-        let line = LINE.into_iter().map(Stage::named).collect::<Result<Vec<_>, _>>()?;
         for (key, _) in &self.set {
             if !key.contains('.') && !RunConfig::is_top_level(key) {
                 let named: Vec<String> = LINE.iter().map(|stage| format!("{stage}.{key}")).collect();
@@ -81,7 +78,7 @@ impl Recipe {
         }
         let stopping = Stopping::default();
         let setup = Setup {
-            stage: LINE[0].to_owned(),
+            stage: LINE[0],
             size: self.size.clone(),
             seed: common.seed,
             sets: self.set.clone(),
@@ -99,13 +96,13 @@ impl Recipe {
         })?;
         let mut device = common.device()?;
         let engine = device.info().clone();
-        let (run, config) = open_line(self.run.as_deref(), &setup, &line, &mut device)?;
+        let (run, config) = open_line(self.run.as_deref(), &setup, &LINE, &mut device)?;
         // What could not be written at the end is not begun.
         run.make_report_dir().map_err(TrainError::from)?;
         let view = run.view().clone();
         let mut sitting =
             Sitting { json: self.json, setup, stopping, stop, commands, trained: Vec::new(), unread: None };
-        let (end, shop) = sitting.train(&line, Workshop::new(run, device));
+        let (end, shop) = sitting.train(Workshop::new(run, device));
         if let Some(e) = sitting.unread {
             output::unwritten(&e)?;
             return Ok(());
@@ -116,7 +113,7 @@ impl Recipe {
                 output::note("stopped; the same command goes on from here");
                 return Ok(());
             }
-            End::Failed(stage, error) => Some(Failed { stage: stage.name, error: error.to_string() }),
+            End::Failed(stage, error) => Some(Failed { stage: *stage, error: error.to_string() }),
         };
         let facts = Facts {
             run: view.name(),
@@ -157,7 +154,7 @@ fn failure(end: End) -> Outcome {
 }
 
 /// The report, out of what the run's logs hold of all its sittings.
-fn make(view: &RunView, facts: Facts, trained: &[&'static str]) -> Result<Report, TrainError> {
+fn make(view: &RunView, facts: Facts, trained: &[StageId]) -> Result<Report, TrainError> {
     let logs = logs::read(view, trained)?;
     Ok(Report::new(facts, &logs, &logs::answers(view)?))
 }
@@ -171,20 +168,20 @@ struct Sitting {
     stop: Sender<Command>,
     commands: Receiver<Command>,
     /// Stages opened in this sitting.
-    trained: Vec<&'static str>,
+    trained: Vec<StageId>,
     /// Why stdout takes no more.
     unread: Option<io::Error>,
 }
 
 impl Sitting {
     /// Trains what is left of every stage. The workshop comes back, for the run is locked as long as it lives.
-    fn train(&mut self, line: &[&'static Stage], mut shop: Workshop) -> (End, Workshop) {
-        for stage in line {
+    fn train(&mut self, mut shop: Workshop) -> (End, Workshop) {
+        for stage in LINE {
             if self.stopping.asked() || self.unread.is_some() {
                 return (End::Stopped, shop);
             }
-            if stage.name != self.setup.stage {
-                self.setup = self.setup.for_stage(stage.name);
+            if stage != self.setup.stage {
+                self.setup = self.setup.for_stage(stage);
             }
             let config = match self.left(stage, &mut shop) {
                 Ok(Some(config)) => config,
@@ -201,11 +198,11 @@ impl Sitting {
                     return (end, unready.workshop);
                 }
             };
-            self.trained.push(stage.name);
+            self.trained.push(stage);
             let (json, stop, unread) = (self.json, &self.stop, &mut self.unread);
             let mut emit = |event: Event| {
                 if unread.is_none()
-                    && let Err(e) = print(stage.name, json, &event)
+                    && let Err(e) = print(stage.name(), json, &event)
                 {
                     // Nobody reads on. What is learned is worth a checkpoint all the same.
                     *unread = Some(e);
@@ -220,7 +217,7 @@ impl Sitting {
                 Ok(summary) if summary.reason == "stopped" => return (End::Stopped, shop),
                 Ok(summary) => {
                     if !self.json {
-                        output::note(&format!("{} {} at step {}", stage.name, summary.reason, summary.step));
+                        output::note(&format!("{} {} at step {}", stage.name(), summary.reason, summary.step));
                     }
                 }
                 Err(error) => return (End::Failed(stage, error), shop),
@@ -230,24 +227,23 @@ impl Sitting {
     }
 
     /// The configuration to train a stage with, where there is something left to train; else it is said why not.
-    fn left(&mut self, stage: &Stage, shop: &mut Workshop) -> Result<Option<RunConfig>, TrainError> {
+    fn left(&mut self, stage: StageId, shop: &mut Workshop) -> Result<Option<RunConfig>, TrainError> {
         let config = settled(&shop.run, &self.setup, &mut shop.device)?;
-        let name = stage.name;
         let (step, text) = match standing(shop.run.view(), &config, stage)? {
             Standing::Due => return Ok(Some(config)),
-            Standing::Complete(step) => (step, format!("{name} is complete at step {step} and not trained again")),
+            Standing::Complete(step) => (step, format!("{stage} is complete at step {step} and not trained again")),
             Standing::Passed(step) => {
-                (step, format!("{name} stays at step {step}: another stage has started from there"))
+                (step, format!("{stage} stays at step {step}: another stage has started from there"))
             }
             Standing::LeftOut => {
-                (0, format!("{name} has no checkpoint and is left out: the stage after it has started already"))
+                (0, format!("{stage} has no checkpoint and is left out: the stage after it has started already"))
             }
         };
         if let Some(from) = &self.setup.from {
             let text = format!("--from {} starts only a stage that is to be trained: it is not used", from.display());
-            self.note(name, step, text);
+            self.note(stage.name(), step, text);
         }
-        self.note(name, step, text);
+        self.note(stage.name(), step, text);
         Ok(None)
     }
 

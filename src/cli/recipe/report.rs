@@ -10,6 +10,7 @@ use super::{
     figures::{last, seconds, whole},
     logs::StageLog,
 };
+use crate::base::StageId;
 
 /// What the logs do not say.
 #[derive(Clone, Debug, Default)]
@@ -34,16 +35,16 @@ pub(super) struct Facts {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Failed {
     /// The stage.
-    pub stage: &'static str,
+    pub stage: StageId,
     /// Its error.
     pub error: String,
 }
 
 /// Values by name, in an order of their own.
 #[derive(Clone, Debug)]
-pub(super) struct Named<T>(pub Vec<(String, T)>);
+pub(super) struct Named<T, K = String>(pub Vec<(K, T)>);
 
-impl<T: Serialize> Serialize for Named<T> {
+impl<T: Serialize, K: Serialize> Serialize for Named<T, K> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
@@ -171,7 +172,7 @@ pub(super) struct Report {
     pub reward: Option<Reward>,
     pub ppo: Option<Policy>,
     /// Other ways to learn from the same preferences, where the run has them.
-    pub siblings: Named<Policy>,
+    pub siblings: Named<Policy, StageId>,
     pub run: String,
     pub size: String,
     pub seed: u64,
@@ -189,18 +190,18 @@ pub(super) struct Report {
 impl Report {
     /// The report of a run whose logs these are, with the answers that were judged on the way.
     pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[Value]) -> Report {
-        let begun = |name: &str| logs.iter().find(|l| l.name == name).filter(|l| !l.steps.is_empty());
-        let sibling = |l: &&StageLog| !LINE.contains(&l.name) && !l.steps.is_empty();
+        let begun = |stage| logs.iter().find(|l| l.stage == stage).filter(|l| !l.steps.is_empty());
+        let sibling = |l: &&StageLog| !LINE.contains(&l.stage) && !l.steps.is_empty();
         let policy = |l: &StageLog| Policy::new(l, answers);
         let earlier: f64 = logs.iter().map(|l| seconds(l, true)).sum();
         let first = logs.iter().find_map(|l| last(&l.events, "started"));
         Report {
             event: "report",
-            pretrain: begun("pretrain").map(Pretrain::new),
-            sft: begun("sft").map(Sft::new),
-            reward: begun("reward").map(Reward::new),
-            ppo: begun("ppo").map(policy),
-            siblings: Named(logs.iter().filter(sibling).map(|l| (l.name.to_owned(), policy(l))).collect()),
+            pretrain: begun(StageId::Pretrain).map(Pretrain::new),
+            sft: begun(StageId::Sft).map(Sft::new),
+            reward: begun(StageId::Reward).map(Reward::new),
+            ppo: begun(StageId::Ppo).map(policy),
+            siblings: Named(logs.iter().filter(sibling).map(|l| (l.stage, policy(l))).collect()),
             run: facts.run,
             size: facts.size,
             seed: facts.seed,
@@ -220,20 +221,20 @@ impl Report {
     }
 
     /// What the stages have in common, first to last, siblings after the line.
-    pub(super) fn works(&self) -> Vec<(&str, &Work)> {
+    pub(super) fn works(&self) -> Vec<(StageId, &Work)> {
         let line = [
-            self.pretrain.as_ref().map(|s| ("pretrain", &s.work)),
-            self.sft.as_ref().map(|s| ("sft", &s.work)),
-            self.reward.as_ref().map(|s| ("reward", &s.work)),
-            self.ppo.as_ref().map(|s| ("ppo", &s.work)),
+            self.pretrain.as_ref().map(|s| (StageId::Pretrain, &s.work)),
+            self.sft.as_ref().map(|s| (StageId::Sft, &s.work)),
+            self.reward.as_ref().map(|s| (StageId::Reward, &s.work)),
+            self.ppo.as_ref().map(|s| (StageId::Ppo, &s.work)),
         ];
-        let siblings = self.siblings.0.iter().map(|(name, p)| (name.as_str(), &p.work));
+        let siblings = self.siblings.0.iter().map(|(stage, p)| (*stage, &p.work));
         line.into_iter().flatten().chain(siblings).collect()
     }
 
     /// The policies, PPO first.
-    pub(super) fn policies(&self) -> Vec<(&str, &Policy)> {
-        let ppo = self.ppo.iter().map(|p| ("ppo", p));
-        ppo.chain(self.siblings.0.iter().map(|(name, p)| (name.as_str(), p))).collect()
+    pub(super) fn policies(&self) -> Vec<(StageId, &Policy)> {
+        let ppo = self.ppo.iter().map(|p| (StageId::Ppo, p));
+        ppo.chain(self.siblings.0.iter().map(|(stage, p)| (*stage, p))).collect()
     }
 }

@@ -12,10 +12,10 @@ use super::{
     report::{Facts, Failed, Report},
     words,
 };
-use crate::ui::Lang;
+use crate::{base::StageId, ui::Lang};
 
-fn log(name: &'static str, now: bool, events: Vec<Value>, steps: &[(u64, f64)]) -> StageLog {
-    StageLog { name, events, steps: steps.to_vec(), now }
+fn log(stage: StageId, now: bool, events: Vec<Value>, steps: &[(u64, f64)]) -> StageLog {
+    StageLog { stage, events, steps: steps.to_vec(), now }
 }
 
 fn policy(step: u64, task: &str, truth: f64, reward: f64, distinct2: f64) -> Value {
@@ -28,7 +28,7 @@ fn task(step: u64, name: &str, examples: u64, exact: f64, ended: f64) -> Value {
         "end_rate": ended, "eval_loss": 2.0})
 }
 
-fn aligned(name: &'static str) -> StageLog {
+fn aligned(stage: StageId) -> StageLog {
     let events = vec![
         json!({"event": "started", "step": 0, "engine": "cpu", "adapter": "cpu (2 threads)", "sources": [{"documents": 9}]}),
         policy(0, "couplet", 0.25, -1.0, 0.5),
@@ -38,7 +38,7 @@ fn aligned(name: &'static str) -> StageLog {
         policy(4, "all", 0.75, 1.0, 0.4),
         json!({"event": "finished", "step": 4, "seconds": 7.5}),
     ];
-    log(name, true, events, &[(1, 1e3), (2, 1e3), (3, 1e3), (4, 1e3)])
+    log(stage, true, events, &[(1, 1e3), (2, 1e3), (3, 1e3), (4, 1e3)])
 }
 
 fn logs() -> Vec<StageLog> {
@@ -77,11 +77,11 @@ fn logs() -> Vec<StageLog> {
     ];
     let four = [(1, 1e3), (2, 2e3), (3, 3e3), (4, 4e3)];
     vec![
-        log("pretrain", false, pretrain, &four),
-        log("sft", true, sft, &four),
-        log("reward", true, reward, &four),
-        aligned("ppo"),
-        log("grpo", false, Vec::new(), &[]),
+        log(StageId::Pretrain, false, pretrain, &four),
+        log(StageId::Sft, true, sft, &four),
+        log(StageId::Reward, true, reward, &four),
+        aligned(StageId::Ppo),
+        log(StageId::Grpo, false, Vec::new(), &[]),
     ]
 }
 
@@ -148,11 +148,11 @@ fn what_was_never_trained_is_null() {
 #[test]
 fn siblings_have_the_fields_of_ppo() {
     let mut logs = logs();
-    logs[4] = aligned("grpo");
+    logs[4] = aligned(StageId::Grpo);
     let r = report(&logs, &[]);
     let mut ppo = r["ppo"].clone();
     assert_eq!(r["siblings"]["grpo"], ppo);
-    logs[3] = log("ppo", false, Vec::new(), &[]);
+    logs[3] = log(StageId::Ppo, false, Vec::new(), &[]);
     ppo = report(&logs, &[])["ppo"].take();
     assert!(ppo.is_null());
 }
@@ -199,7 +199,7 @@ fn win_rates_compare_answers_to_the_same_prompt() {
 /// Every language, whole and with holes, for paper and terminal.
 #[test]
 fn words_are_there_for_every_report() {
-    let failed = Some(Failed { stage: "ppo", error: "the guard stopped it".to_owned() });
+    let failed = Some(Failed { stage: StageId::Ppo, error: "the guard stopped it".to_owned() });
     for lang in [Lang::Zh, Lang::En] {
         for upto in 0..=4 {
             let report = Report::new(Facts { failed: failed.clone(), ..facts() }, &logs()[..upto], &[]);

@@ -6,7 +6,10 @@ use super::{
     document::Block,
     report::{Policy, Pretrain, Report, Reward, Sft, Work},
 };
-use crate::ui::{Lang, strings::Tr};
+use crate::{
+    base::StageId,
+    ui::{Lang, strings::Tr},
+};
 
 /// Characters of 春晓 after its first line.
 const CHUNXIAO: f64 = 18.0;
@@ -89,11 +92,13 @@ fn in_one_line(r: &Report, lang: Lang) -> String {
 fn stages(r: &Report, lang: Lang) -> Block {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
     let works = r.works();
-    let came_to = |name: &str| match name {
-        "pretrain" => r.pretrain.as_ref().map(|p| pretrained(p, lang)),
-        "sft" => r.sft.as_ref().map(|s| tuned(s, lang)),
-        "reward" => r.reward.as_ref().map(|w| rewarded(w, lang)),
-        _ => r.policies().iter().find(|(n, _)| *n == name).map(|(_, p)| aligned(p, lang)),
+    let came_to = |stage: StageId| match stage {
+        StageId::Pretrain => r.pretrain.as_ref().map(|p| pretrained(p, lang)),
+        StageId::Sft => r.sft.as_ref().map(|s| tuned(s, lang)),
+        StageId::Reward => r.reward.as_ref().map(|w| rewarded(w, lang)),
+        StageId::Ppo | StageId::Dpo | StageId::Grpo => {
+            r.policies().iter().find(|(s, _)| *s == stage).map(|(_, p)| aligned(p, lang))
+        }
     };
     // Where all of it is of this sitting and of one engine there is nothing to tell apart.
     let earlier = works.iter().any(|(_, w)| w.sitting != "this");
@@ -105,9 +110,9 @@ fn stages(r: &Report, lang: Lang) -> Block {
     if elsewhere {
         head.push(say("引擎", "engine"));
     }
-    let row = |(name, work): &(&str, &Work)| {
-        let result = came_to(name).unwrap_or_default();
-        let mut row = vec![(*name).to_owned(), result, work.steps.to_string(), time(work.seconds, lang)];
+    let row = |(stage, work): &(StageId, &Work)| {
+        let result = came_to(*stage).unwrap_or_default();
+        let mut row = vec![stage.to_string(), result, work.steps.to_string(), time(work.seconds, lang)];
         if earlier {
             row.push(match work.sitting {
                 "this" => say("这一次", "now"),
@@ -185,10 +190,10 @@ fn tasks(s: &Sft, lang: Lang) -> Option<Block> {
 }
 
 /// The fine-tuned model beside each policy.
-fn before_and_after(policies: &[(&str, &Policy)], lang: Lang) -> Block {
+fn before_and_after(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
-    let mut head = vec![String::new(), "sft".to_owned()];
-    head.extend(policies.iter().map(|(name, _)| (*name).to_owned()));
+    let mut head = vec![String::new(), StageId::Sft.to_string()];
+    head.extend(policies.iter().map(|(name, _)| name.to_string()));
     let first = policies.first().map(|(_, p)| *p);
     let row = |name: String, before: String, after: &dyn Fn(&Policy) -> String| {
         let mut row = vec![name, before];
@@ -228,7 +233,7 @@ fn before_and_after(policies: &[(&str, &Policy)], lang: Lang) -> Block {
 }
 
 /// What a policy that hacks its reward gives itself away by, each beside its bound.
-fn signs(policies: &[(&str, &Policy)], lang: Lang) -> Block {
+fn signs(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
     let verdict = |value: Option<f64>, good: fn(f64) -> bool| match value {
         Some(v) if good(v) => say("正常", "as it should be"),
@@ -238,21 +243,21 @@ fn signs(policies: &[(&str, &Policy)], lang: Lang) -> Block {
     let mut rows = Vec::new();
     for (name, p) in policies {
         rows.push(vec![
-            (*name).to_owned(),
+            name.to_string(),
             say("distinct-2 与微调模型之比", "distinct-2 over the fine-tuned model's"),
             figure(p.distinct2_ratio, 2),
             format!("≥ {LEAST_DISTINCT}"),
             verdict(p.distinct2_ratio, |v| v >= LEAST_DISTINCT),
         ]);
         rows.push(vec![
-            (*name).to_owned(),
+            name.to_string(),
             say("自己收尾", "end by themselves"),
             percent(p.end_rate),
             format!("≥ {}", percent(Some(LEAST_ENDED))),
             verdict(p.end_rate, |v| v >= LEAST_ENDED),
         ]);
         rows.push(vec![
-            (*name).to_owned(),
+            name.to_string(),
             say("每答的 KL（nat）", "KL, nats an answer"),
             figure(p.kl, 2),
             format!("≤ {MOST_KL}"),

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::config::RunConfig;
+use super::RunConfig;
 
 /// Answers of an update, tokens of an answer, minibatches of a pass, answers to one question.
-pub(in crate::train) const ROLLOUTS: usize = 128;
-pub(in crate::train) const RESPONSE_LENGTH: usize = 40;
-pub(in crate::train) const MINI_BATCHES: usize = 4;
-pub(in crate::train) const GENERATIONS: usize = 8;
+pub(crate) const ROLLOUTS: usize = 128;
+pub(crate) const RESPONSE_LENGTH: usize = 40;
+pub(crate) const MINI_BATCHES: usize = 4;
+pub(crate) const GENERATIONS: usize = 8;
 /// Of a score, where an answer does not end.
 const MISSING_END: f32 = 1.5;
 
@@ -18,7 +18,7 @@ const PTX: f64 = 0.5;
 
 /// What PPO does, update by update.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::train) struct PpoPlan {
+pub(crate) struct PpoPlan {
     /// Answers drawn for an update.
     pub rollouts: usize,
     /// Tokens that an answer may have, its end included.
@@ -69,7 +69,7 @@ pub enum LossType {
 
 /// What GRPO does, update by update.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::train) struct GrpoPlan {
+pub(crate) struct GrpoPlan {
     /// Answers drawn for an update.
     pub rollouts: usize,
     /// Answers to one question, which are compared with each other.
@@ -94,7 +94,7 @@ pub(in crate::train) struct GrpoPlan {
 
 /// What DPO does.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::train) struct DpoPlan {
+pub(crate) struct DpoPlan {
     /// β: how dear it is to leave the reference.
     pub beta: f32,
     /// Share of labels that are taken to be flipped.
@@ -107,7 +107,7 @@ pub(in crate::train) struct DpoPlan {
 
 /// When the guard stops a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::train) struct GuardPlan {
+pub(crate) struct GuardPlan {
     /// Whether it stops anything; it looks in any case.
     pub enabled: bool,
     /// Least distinct-2, as a share of the start's.
@@ -130,7 +130,7 @@ impl RunConfig {
     /// Measured at `1m` over three seeds (docs/performance.md): with two passes and β 0.2 the true score rises as
     /// far as with four and 0.1, and the answers stay more varied. The pretraining term and questions of the
     /// policy's own did not help there, so both are off.
-    pub(in crate::train) fn ppo_plan(&self) -> PpoPlan {
+    pub(crate) fn ppo_plan(&self) -> PpoPlan {
         let o = &self.ppo;
         PpoPlan {
             rollouts: o.rollouts.unwrap_or(ROLLOUTS),
@@ -154,7 +154,7 @@ impl RunConfig {
     }
 
     /// GRPO with every default filled in.
-    pub(in crate::train) fn grpo_plan(&self) -> GrpoPlan {
+    pub(crate) fn grpo_plan(&self) -> GrpoPlan {
         let o = &self.grpo;
         let low = o.epsilon.unwrap_or(0.2);
         GrpoPlan {
@@ -172,7 +172,7 @@ impl RunConfig {
     }
 
     /// DPO with every default filled in. β is twice TRL's: a tenth of the built-in labels are wrong.
-    pub(in crate::train) fn dpo_plan(&self) -> DpoPlan {
+    pub(crate) fn dpo_plan(&self) -> DpoPlan {
         let o = &self.dpo;
         DpoPlan {
             beta: o.beta.unwrap_or(0.2),
@@ -183,7 +183,7 @@ impl RunConfig {
     }
 
     /// The guard with every default filled in.
-    pub(in crate::train) fn guard_plan(&self) -> GuardPlan {
+    pub(crate) fn guard_plan(&self) -> GuardPlan {
         let o = &self.guard;
         GuardPlan {
             enabled: o.enabled.unwrap_or(true),

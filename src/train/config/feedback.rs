@@ -1,16 +1,16 @@
 //! The tables of PPO, GRPO, DPO and their guard in run.toml.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     ConfigIssue,
+    align::{GENERATIONS, LossType, MINI_BATCHES, RESPONSE_LENGTH, ROLLOUTS},
     numbers::{LARGEST, amount, positive},
     wrong,
 };
-use crate::{
-    data::MOST_TOKENS,
-    train::policy::{GENERATIONS, LossType, MINI_BATCHES, RESPONSE_LENGTH, ROLLOUTS},
-};
+use crate::{base::StageId, data::MOST_TOKENS};
 
 /// Makes a table of optional keys, as run.toml has them.
 macro_rules! table {
@@ -110,7 +110,7 @@ table! {
 }
 
 /// None of these may be 0.
-fn counts(table: &str, all: &[(&str, Option<usize>)]) -> Result<(), ConfigIssue> {
+fn counts(table: impl Display, all: &[(&str, Option<usize>)]) -> Result<(), ConfigIssue> {
     match all.iter().find(|(_, v)| *v == Some(0)) {
         Some((name, _)) => wrong(format!("{table}.{name} is 0; expected 1 or more")),
         None => Ok(()),
@@ -118,12 +118,12 @@ fn counts(table: &str, all: &[(&str, Option<usize>)]) -> Result<(), ConfigIssue>
 }
 
 /// All of these are numbers from 0 up, and at most so much.
-fn amounts(table: &str, all: &[(&str, Option<f64>, f64)]) -> Result<(), ConfigIssue> {
+fn amounts(table: impl Display, all: &[(&str, Option<f64>, f64)]) -> Result<(), ConfigIssue> {
     all.iter().try_for_each(|(name, value, most)| amount(&format!("{table}.{name}"), *value, *most))
 }
 
 /// None of these may be 0, whether it divides by it or would learn nothing.
-fn above_zero(table: &str, all: &[(&str, Option<f64>)]) -> Result<(), ConfigIssue> {
+fn above_zero(table: impl Display, all: &[(&str, Option<f64>)]) -> Result<(), ConfigIssue> {
     all.iter().try_for_each(|(name, value)| positive(&format!("{table}.{name}"), *value))
 }
 
@@ -132,7 +132,7 @@ fn single(v: Option<f32>) -> Option<f64> {
 }
 
 /// An update's answers are not beyond all measure.
-fn fits(table: &str, answers: usize, tokens: usize) -> Result<(), ConfigIssue> {
+fn fits(table: StageId, answers: usize, tokens: usize) -> Result<(), ConfigIssue> {
     if answers.checked_mul(tokens).is_none_or(|all| all > MOST_TOKENS) {
         return wrong(format!(
             "{table}.rollouts {answers} × response_length {tokens} is more than {MOST_TOKENS} tokens an update; lower one of them"
@@ -146,7 +146,7 @@ const ANY: f64 = LARGEST;
 impl PpoOverrides {
     pub(super) fn check(&self) -> Result<(), ConfigIssue> {
         counts(
-            "ppo",
+            StageId::Ppo,
             &[
                 ("steps", self.steps),
                 ("rollouts", self.rollouts),
@@ -156,16 +156,19 @@ impl PpoOverrides {
             ],
         )?;
         let answers = self.rollouts.unwrap_or(ROLLOUTS);
-        fits("ppo", answers, self.response_length.unwrap_or(RESPONSE_LENGTH))?;
+        fits(StageId::Ppo, answers, self.response_length.unwrap_or(RESPONSE_LENGTH))?;
         if self.target_kl == Some(0.0) {
             return wrong("ppo.target_kl is 0; expected more than 0, or leave it out for a β that is held");
         }
         if self.max_approx_kl == Some(0.0) {
             return wrong("ppo.max_approx_kl is 0; expected more than 0; a large one goes over all minibatches");
         }
-        above_zero("ppo", &[("cliprange", single(self.cliprange)), ("cliprange_value", single(self.cliprange_value))])?;
+        above_zero(
+            StageId::Ppo,
+            &[("cliprange", single(self.cliprange)), ("cliprange_value", single(self.cliprange_value))],
+        )?;
         amounts(
-            "ppo",
+            StageId::Ppo,
             &[
                 ("learning_rate", self.learning_rate, ANY),
                 ("value_learning_rate", self.value_learning_rate, ANY),
@@ -192,7 +195,7 @@ impl PpoOverrides {
 impl GrpoOverrides {
     pub(super) fn check(&self) -> Result<(), ConfigIssue> {
         counts(
-            "grpo",
+            StageId::Grpo,
             &[
                 ("steps", self.steps),
                 ("rollouts", self.rollouts),
@@ -203,16 +206,16 @@ impl GrpoOverrides {
             ],
         )?;
         let answers = self.rollouts.unwrap_or(ROLLOUTS);
-        fits("grpo", answers, self.response_length.unwrap_or(RESPONSE_LENGTH))?;
+        fits(StageId::Grpo, answers, self.response_length.unwrap_or(RESPONSE_LENGTH))?;
         let each = self.num_generations.unwrap_or(GENERATIONS);
         if each < 2 || !answers.is_multiple_of(each) {
             return wrong(format!(
                 "grpo.rollouts {answers} and num_generations {each}: expected 2 generations or more, and rollouts a multiple of them"
             ));
         }
-        above_zero("grpo", &[("epsilon", single(self.epsilon)), ("epsilon_high", single(self.epsilon_high))])?;
+        above_zero(StageId::Grpo, &[("epsilon", single(self.epsilon)), ("epsilon_high", single(self.epsilon_high))])?;
         amounts(
-            "grpo",
+            StageId::Grpo,
             &[
                 ("learning_rate", self.learning_rate, ANY),
                 ("beta", single(self.beta), ANY),
@@ -233,7 +236,7 @@ impl DpoOverrides {
     pub(super) fn check(&self) -> Result<(), ConfigIssue> {
         let positive =
             [("steps", self.steps), ("batch_size", self.batch_size), ("response_length", self.response_length)];
-        counts("dpo", &positive)?;
+        counts(StageId::Dpo, &positive)?;
         if self.beta == Some(0.0) {
             return wrong("dpo.beta is 0; expected more than 0, for with 0 nothing is learned");
         }
@@ -241,7 +244,7 @@ impl DpoOverrides {
             return wrong("dpo.label_smoothing is 0.5; expected less, for with 0.5 both answers are worth the same");
         }
         amounts(
-            "dpo",
+            StageId::Dpo,
             &[
                 ("learning_rate", self.learning_rate, ANY),
                 ("beta", single(self.beta), ANY),

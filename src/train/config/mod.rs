@@ -1,11 +1,15 @@
 //! `run.toml`: the whole configuration of a run. Everything has a default; unknown keys are errors
 //! that name the nearest known one.
 
+pub(super) mod align;
 mod feedback;
 mod numbers;
+pub(super) mod plan;
 mod quality;
+pub(super) mod setup;
 mod source;
 mod stages;
+pub(super) mod toml_patch;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +23,7 @@ pub use self::{
     stages::{RewardMode, StageOverrides},
 };
 use crate::{
+    base::StageId,
     nn::{ModelConfig, Sampling, preset},
     protocol::Manner,
     store::Watching,
@@ -48,7 +53,7 @@ impl ConfigIssue {
     }
 }
 
-pub(in crate::train) fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
+pub(crate) fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
     Err(ConfigIssue::File(what.into()))
 }
 
@@ -194,7 +199,7 @@ impl RunConfig {
     ///
     /// A key of a pair is a path (`pretrain.steps`, `model.dropout`, `seed`); one without a dot that is
     /// no top-level key belongs to `stage`.
-    pub fn parse(text: &str, sets: &[(String, String)], stage: &str) -> Result<RunConfig, ConfigIssue> {
+    pub fn parse(text: &str, sets: &[(String, String)], stage: StageId) -> Result<RunConfig, ConfigIssue> {
         RunConfig::parse_for(text, sets, stage, |_| Ok(()))
     }
 
@@ -202,7 +207,7 @@ impl RunConfig {
     pub fn parse_for(
         text: &str,
         sets: &[(String, String)],
-        stage: &str,
+        stage: StageId,
         check: impl Fn(&RunConfig) -> Result<(), ConfigIssue>,
     ) -> Result<RunConfig, ConfigIssue> {
         let read = |sets: &[(String, String)]| {
@@ -229,7 +234,7 @@ impl RunConfig {
         Err(ConfigIssue::Option { option, what })
     }
 
-    fn read(text: &str, sets: &[(String, String)], stage: &str) -> Result<RunConfig, ConfigIssue> {
+    fn read(text: &str, sets: &[(String, String)], stage: StageId) -> Result<RunConfig, ConfigIssue> {
         let mut table: toml::Table =
             text.parse().map_err(|e: toml::de::Error| ConfigIssue::File(trim(&e.to_string())))?;
         for (key, value) in sets {
@@ -249,26 +254,9 @@ impl RunConfig {
 
     /// Whether a key stands at the top of run.toml.
     pub fn is_top_level(key: &str) -> bool {
-        [
-            "size",
-            "seed",
-            "tokenizer",
-            "source",
-            "mix",
-            "watch",
-            "quality",
-            "probe",
-            "model",
-            "pretrain",
-            "sft",
-            "reward",
-            "ppo",
-            "dpo",
-            "grpo",
-            "guard",
-            "sampling",
-        ]
-        .contains(&key)
+        let others =
+            ["size", "seed", "tokenizer", "source", "mix", "watch", "quality", "probe", "model", "guard", "sampling"];
+        others.contains(&key) || key.parse::<StageId>().is_ok()
     }
 
     /// The text of `run.toml`.
@@ -292,13 +280,13 @@ impl RunConfig {
         if self.sft.probe.iter().any(|p| p.recall) {
             return wrong("recall is a key of [[probe]], not of [[sft.probe]]");
         }
-        self.pretrain.check("pretrain")?;
-        self.sft.check("sft")?;
-        self.pretrain.has_nothing_of_sft("pretrain")?;
-        self.pretrain.has_nothing_of_reward("pretrain")?;
-        self.sft.has_nothing_of_reward("sft")?;
-        self.reward.check("reward")?;
-        StageOverrides { source: Vec::new(), ..self.reward.clone() }.has_nothing_of_sft("reward")?;
+        self.pretrain.check(StageId::Pretrain)?;
+        self.sft.check(StageId::Sft)?;
+        self.pretrain.has_nothing_of_sft(StageId::Pretrain)?;
+        self.pretrain.has_nothing_of_reward(StageId::Pretrain)?;
+        self.sft.has_nothing_of_reward(StageId::Sft)?;
+        self.reward.check(StageId::Reward)?;
+        StageOverrides { source: Vec::new(), ..self.reward.clone() }.has_nothing_of_sft(StageId::Reward)?;
         source::check("reward.source", &self.reward.source)?;
         if self.reward.gradient_accumulation_steps.is_some_and(|n| n > 1) {
             return wrong(
@@ -376,9 +364,12 @@ impl RunConfig {
 }
 
 /// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.
-fn set(table: &mut toml::Table, key: &str, value: &str, stage: &str) -> Result<(), ConfigIssue> {
-    let path: Vec<&str> =
-        if key.contains('.') || RunConfig::is_top_level(key) { key.split('.').collect() } else { vec![stage, key] };
+fn set(table: &mut toml::Table, key: &str, value: &str, stage: StageId) -> Result<(), ConfigIssue> {
+    let path: Vec<&str> = if key.contains('.') || RunConfig::is_top_level(key) {
+        key.split('.').collect()
+    } else {
+        vec![stage.name(), key]
+    };
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
     let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let Some((last, folders)) = path.split_last() else { return wrong(format!("--set {key:?} names no key")) };
@@ -403,10 +394,11 @@ fn suggest(message: &str) -> String {
     let (list, table) = message.rsplit_once(" in `").unwrap_or((message, ""));
     let mut quoted: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
     let table = table.trim_end_matches('`');
-    if matches!(table, "pretrain" | "reward") {
+    let stage = table.parse::<StageId>().ok();
+    if matches!(stage, Some(StageId::Pretrain | StageId::Reward)) {
         quoted.retain(|key| !stages::OF_SFT.contains(key));
     }
-    if matches!(table, "pretrain" | "sft") {
+    if matches!(stage, Some(StageId::Pretrain | StageId::Sft)) {
         quoted.retain(|key| !stages::OF_REWARD.contains(key));
     }
     let (true, Some((unknown, known))) = (message.contains("unknown field"), quoted.split_first()) else {
@@ -446,17 +438,16 @@ fn in_words(message: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::train::stage::STAGES;
 
     fn parse(text: &str, sets: &[(&str, &str)]) -> Result<RunConfig, ConfigIssue> {
         let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        RunConfig::parse(text, &sets, "pretrain")
+        RunConfig::parse(text, &sets, StageId::Pretrain)
     }
 
     #[test]
     fn an_empty_file_is_all_defaults() {
         let c = parse("", &[("size", "1m")]).unwrap();
-        assert_eq!(c.plan(&STAGES[0]).unwrap().steps, 1200);
+        assert_eq!(c.plan(StageId::Pretrain).unwrap().steps, 1200);
         assert_eq!(c.model().unwrap(), preset("1m").unwrap().config());
     }
 
@@ -465,7 +456,7 @@ mod tests {
         let c =
             parse("size = \"1m\"\n[pretrain]\nsteps = 5\n", &[("steps", "9"), ("model.dropout", "0.1"), ("seed", "3")])
                 .unwrap();
-        assert_eq!((c.plan(&STAGES[0]).unwrap().steps, c.model().unwrap().dropout, c.seed), (9, 0.1, 3));
+        assert_eq!((c.plan(StageId::Pretrain).unwrap().steps, c.model().unwrap().dropout, c.seed), (9, 0.1, 3));
     }
 
     #[test]
@@ -505,9 +496,9 @@ mod tests {
             let whole = |c: &RunConfig| {
                 let settled =
                     RunConfig { size: if c.size == "auto" { "1m".to_owned() } else { c.size.clone() }, ..c.clone() };
-                settled.model().and_then(|_| settled.plan(&STAGES[0]).map(drop))
+                settled.model().and_then(|_| settled.plan(StageId::Pretrain).map(drop))
             };
-            let error = RunConfig::parse_for(text, &sets, "pretrain", whole).unwrap_err().to_string();
+            let error = RunConfig::parse_for(text, &sets, StageId::Pretrain, whole).unwrap_err().to_string();
             assert!(error.starts_with(blamed), "{error}");
         }
     }

@@ -34,7 +34,7 @@ fn upto(least: &str, most: f64) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-    use crate::train::config::RunConfig;
+    use crate::{base::StageId, train::config::RunConfig};
 
     /// Whether 0 is a value of a number that is no count; NaN, infinities, −1 and 1e308 never are.
     const AMOUNTS: &[(&str, &[(&str, bool)])] = &[
@@ -194,7 +194,8 @@ mod tests {
     ];
 
     fn parse(text: &str) -> Result<RunConfig, String> {
-        let config = RunConfig::parse(&format!("size = \"1m\"\n{text}"), &[], "pretrain").map_err(|e| e.to_string())?;
+        let config =
+            RunConfig::parse(&format!("size = \"1m\"\n{text}"), &[], StageId::Pretrain).map_err(|e| e.to_string())?;
         // What the sizes settle is looked at when the model is made.
         config.model().map_err(|e| e.to_string())?;
         Ok(config)

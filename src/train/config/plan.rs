@@ -1,10 +1,8 @@
 //! A stage with every default of its size filled in.
 
-use super::{
-    config::{ConfigIssue, RewardMode, RunConfig, StageOverrides, wrong},
-    stage::Stage,
-};
+use super::{ConfigIssue, RewardMode, RunConfig, StageOverrides, wrong};
 use crate::{
+    base::StageId,
     data::MOST_TOKENS,
     nn::{AdamW, Schedule, ScheduleKind},
 };
@@ -39,9 +37,9 @@ pub struct StagePlan {
 }
 
 /// Share of rows that are pretraining text while fine-tuning.
-pub(super) const PRETRAIN_SHARE: f64 = 0.05;
+pub(crate) const PRETRAIN_SHARE: f64 = 0.05;
 /// Share of rows given to demonstrations by hand, once there are any.
-pub(super) const BY_HAND_SHARE: f64 = 0.1;
+pub(crate) const BY_HAND_SHARE: f64 = 0.1;
 
 /// Holds the mean of a reward model's scores near 0 (`center_rewards_coefficient`; TRL's documentation has 0.01).
 const CENTRE: f64 = 0.01;
@@ -149,11 +147,12 @@ impl RunConfig {
     }
 
     /// A stage's own table; those of alignment in the words that all stages share.
-    pub fn overrides(&self, stage: &Stage) -> StageOverrides {
-        match stage.name {
-            "pretrain" => self.pretrain.clone(),
-            "reward" => self.reward.clone(),
-            "ppo" => StageOverrides {
+    pub fn overrides(&self, stage: StageId) -> StageOverrides {
+        match stage {
+            StageId::Pretrain => self.pretrain.clone(),
+            StageId::Sft => self.sft.clone(),
+            StageId::Reward => self.reward.clone(),
+            StageId::Ppo => StageOverrides {
                 steps: self.ppo.steps,
                 learning_rate: self.ppo.learning_rate,
                 max_grad_norm: self.ppo.max_grad_norm,
@@ -161,7 +160,7 @@ impl RunConfig {
                 save_steps: self.ppo.save_steps,
                 ..StageOverrides::default()
             },
-            "grpo" => StageOverrides {
+            StageId::Grpo => StageOverrides {
                 steps: self.grpo.steps,
                 learning_rate: self.grpo.learning_rate,
                 max_grad_norm: self.grpo.max_grad_norm,
@@ -169,7 +168,7 @@ impl RunConfig {
                 save_steps: self.grpo.save_steps,
                 ..StageOverrides::default()
             },
-            "dpo" => StageOverrides {
+            StageId::Dpo => StageOverrides {
                 steps: self.dpo.steps,
                 batch_size: self.dpo.batch_size,
                 learning_rate: self.dpo.learning_rate,
@@ -178,24 +177,23 @@ impl RunConfig {
                 save_steps: self.dpo.save_steps,
                 ..StageOverrides::default()
             },
-            _ => self.sft.clone(),
         }
     }
 
     /// A stage with every default filled in; `size` is settled by now.
-    pub fn plan(&self, stage: &Stage) -> Result<StagePlan, ConfigIssue> {
-        let (o, name) = (self.overrides(stage), stage.name);
-        let (steps, batch, context, rate, eval) = match name {
-            "pretrain" => pretrain_defaults(&self.size),
-            "reward" => reward_defaults(&self.size),
-            "ppo" => ppo_defaults(&self.size),
-            "grpo" => grpo_defaults(&self.size),
-            "dpo" => dpo_defaults(&self.size),
-            _ => sft_defaults(&self.size),
+    pub fn plan(&self, stage: StageId) -> Result<StagePlan, ConfigIssue> {
+        let o = self.overrides(stage);
+        let (steps, batch, context, rate, eval) = match stage {
+            StageId::Pretrain => pretrain_defaults(&self.size),
+            StageId::Sft => sft_defaults(&self.size),
+            StageId::Reward => reward_defaults(&self.size),
+            StageId::Ppo => ppo_defaults(&self.size),
+            StageId::Dpo => dpo_defaults(&self.size),
+            StageId::Grpo => grpo_defaults(&self.size),
         };
         // Feedback is learned at small rates and as PyTorch's trainers do: a larger ε, no decay.
         let aligns = stage.aligns();
-        let feedback = name == "reward" || aligns;
+        let feedback = !stage.draws_text();
         let steps = o.steps.unwrap_or(steps);
         let most = self.model()?.max_position_embeddings;
         // Feedback's rows hold one exchange each: a model with shorter ones has it in those.
@@ -203,12 +201,12 @@ impl RunConfig {
         let (rows, micros) = (o.batch_size.unwrap_or(batch), o.gradient_accumulation_steps.unwrap_or(1));
         if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return wrong(format!(
-                "{name}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
+                "{stage}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
             ));
         }
         if context > most {
             return wrong(format!(
-                "{name}.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"
+                "{stage}.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"
             ));
         }
         let d = AdamW::default();
@@ -217,7 +215,7 @@ impl RunConfig {
             peak: o.learning_rate.unwrap_or(rate),
             warmup: o.warmup_steps.unwrap_or_else(|| if aligns { 0 } else { (steps / 40).clamp(1, 200) }),
             steps,
-            decay: o.decay_steps.unwrap_or(if stage.chat { steps / 2 } else { steps / 5 }),
+            decay: o.decay_steps.unwrap_or(if stage.chat() { steps / 2 } else { steps / 5 }),
         };
         Ok(StagePlan {
             steps,
@@ -230,24 +228,24 @@ impl RunConfig {
                 beta2: o.adam_beta2.unwrap_or(d.beta2),
                 eps: o.adam_epsilon.unwrap_or(if feedback { 1e-5 } else { d.eps }),
                 // Measured: fine-tuning for many epochs on few sentences generalises better with more of it.
-                weight_decay: o.weight_decay.unwrap_or(match name {
-                    "sft" => 0.3,
-                    _ if feedback => 0.0,
-                    _ => d.weight_decay,
+                weight_decay: o.weight_decay.unwrap_or(match stage {
+                    StageId::Pretrain => d.weight_decay,
+                    StageId::Sft => 0.3,
+                    StageId::Reward | StageId::Ppo | StageId::Dpo | StageId::Grpo => 0.0,
                 }),
                 clip: o.max_grad_norm.unwrap_or(d.clip),
             },
             eval_steps: o.eval_steps.unwrap_or(eval),
             // A policy can be spoilt within a few updates: the checkpoint before is to be near.
-            save_steps: o.save_steps.unwrap_or(match name {
-                "ppo" | "grpo" => 5,
-                "dpo" => 25,
-                _ => 400,
+            save_steps: o.save_steps.unwrap_or(match stage {
+                StageId::Pretrain | StageId::Sft | StageId::Reward => 400,
+                StageId::Dpo => 25,
+                StageId::Ppo | StageId::Grpo => 5,
             }),
-            probe_steps: o.probe_steps.unwrap_or(match name {
-                "sft" => 50,
-                "ppo" | "grpo" => 5,
-                _ => 25,
+            probe_steps: o.probe_steps.unwrap_or(match stage {
+                StageId::Sft => 50,
+                StageId::Pretrain | StageId::Reward | StageId::Dpo => 25,
+                StageId::Ppo | StageId::Grpo => 5,
             }),
             pretrain_share: o.pretrain_share.unwrap_or(PRETRAIN_SHARE),
             by_hand_share: o.by_hand_share.unwrap_or(BY_HAND_SHARE),

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigIssue, LARGEST, ProbeConfig, SourceConfig, amount, positive, wrong};
-use crate::{
-    nn::ScheduleKind,
-    train::plan::{BY_HAND_SHARE, PRETRAIN_SHARE},
+use super::{
+    ConfigIssue, LARGEST, ProbeConfig, SourceConfig, amount,
+    plan::{BY_HAND_SHARE, PRETRAIN_SHARE},
+    positive, wrong,
 };
+use crate::{base::StageId, nn::ScheduleKind};
 
 /// Keys of a stage's table that only fine-tuning has.
 pub(super) const OF_SFT: [&str; 5] = ["pretrain_share", "by_hand_share", "packing", "source", "probe"];
@@ -92,7 +93,7 @@ pub struct StageOverrides {
 }
 
 impl StageOverrides {
-    pub(super) fn check(&self, stage: &str) -> Result<(), ConfigIssue> {
+    pub(super) fn check(&self, stage: StageId) -> Result<(), ConfigIssue> {
         let counts = [
             ("steps", self.steps),
             ("batch_size", self.batch_size),
@@ -137,7 +138,7 @@ impl StageOverrides {
     }
 
     /// Only fine-tuning draws conversations and text together.
-    pub(super) fn has_nothing_of_sft(&self, stage: &str) -> Result<(), ConfigIssue> {
+    pub(super) fn has_nothing_of_sft(&self, stage: StageId) -> Result<(), ConfigIssue> {
         let there = [
             self.pretrain_share.is_some(),
             self.by_hand_share.is_some(),
@@ -151,7 +152,7 @@ impl StageOverrides {
         }
     }
     /// Only the reward model learns from pairs.
-    pub(super) fn has_nothing_of_reward(&self, stage: &str) -> Result<(), ConfigIssue> {
+    pub(super) fn has_nothing_of_reward(&self, stage: StageId) -> Result<(), ConfigIssue> {
         let there = [
             self.mode.is_some(),
             self.lm_coef.is_some(),

@@ -2,13 +2,13 @@
 
 use toml_edit::{DocumentMut, Item, Table, Value};
 
-use super::config::ConfigIssue;
+use super::ConfigIssue;
 
 /// What a Windows editor puts before a text.
 const MARK: &str = "\u{feff}";
 
 /// The text with another weight of a source of text: in its `[[source]]`, or of a built-in one in `[mix]`.
-pub(super) fn weight(text: &str, name: &str, weight: f64) -> Result<String, ConfigIssue> {
+pub(crate) fn weight(text: &str, name: &str, weight: f64) -> Result<String, ConfigIssue> {
     changed(text, |document| {
         if document.contains_key("source") {
             set(source(document, name)?, "weight", weight.into());
@@ -22,7 +22,7 @@ pub(super) fn weight(text: &str, name: &str, weight: f64) -> Result<String, Conf
 }
 
 /// The text with `size` settled.
-pub(super) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
+pub(crate) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
     changed(text, |document| {
         let there = document.contains_key("size");
         set(document.as_table_mut(), "size", size.into());
@@ -36,7 +36,7 @@ pub(super) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
 }
 
 /// The text with another bound of a source's rule, or without one of its own.
-pub(super) fn rule(text: &str, name: &str, rule: &str, bound: Option<f64>) -> Result<String, ConfigIssue> {
+pub(crate) fn rule(text: &str, name: &str, rule: &str, bound: Option<f64>) -> Result<String, ConfigIssue> {
     changed(text, |document| {
         let source = source(document, name)?;
         if let Some(bound) = bound {
@@ -111,7 +111,7 @@ fn set(table: &mut dyn toml_edit::TableLike, key: &str, mut value: Value) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::train::config::RunConfig;
+    use crate::{base::StageId, train::config::RunConfig};
 
     const TEXT: &str = "# mine\nsize = \"1m\" # small\n\n[[source]]\nname = \"a\"\npath = \"a.txt\"\nweight = 2 # much\n\n[[source]] # second\nname = \"b\"\npath = \"b.txt\"\n";
 
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(text, format!("{TEXT}weight = 3.0\n"));
         let inline = "source = [{ name = \"a\", path = \"a.txt\" }]\n";
         let text = weight(inline, "a", 0.5).unwrap();
-        assert_eq!(RunConfig::parse(&text, &[], "pretrain").unwrap().source[0].weight, 0.5);
+        assert_eq!(RunConfig::parse(&text, &[], StageId::Pretrain).unwrap().source[0].weight, 0.5);
         assert!(weight(TEXT, "c", 1.0).unwrap_err().to_string().contains("\"c\" is not there"));
         assert!(weight("size = ", "a", 1.0).is_err());
     }
@@ -155,12 +155,12 @@ mod tests {
         ] {
             let settled = size(&before, "1m").unwrap();
             assert_eq!(settled, after, "{name}");
-            assert_eq!(RunConfig::parse(&settled, &[], "pretrain").unwrap().size, "1m", "{name}");
+            assert_eq!(RunConfig::parse(&settled, &[], StageId::Pretrain).unwrap().size, "1m", "{name}");
             assert_eq!(size(&settled, "1m").unwrap(), settled, "{name}");
         }
         for spoilt in ["size = ", "size.of = 3", "[size]\nx = 1"] {
             let new = size(spoilt, "1m");
-            assert!(new.is_err() || RunConfig::parse(&new.unwrap(), &[], "pretrain").is_ok(), "{spoilt}");
+            assert!(new.is_err() || RunConfig::parse(&new.unwrap(), &[], StageId::Pretrain).is_ok(), "{spoilt}");
         }
     }
 
@@ -169,8 +169,8 @@ mod tests {
         let text = weight("size = \"1m\" # small\n", "english", 0.2).unwrap();
         assert_eq!(text, "size = \"1m\" # small\n\n[mix]\nenglish = 0.2\n");
         let text = weight(&text, "english", 0.3).unwrap();
-        assert_eq!(RunConfig::parse(&text, &[], "pretrain").unwrap().mix["english"], 0.3);
-        assert!(RunConfig::parse("[mix]\nenglich = 1.0", &[], "pretrain").is_err());
+        assert_eq!(RunConfig::parse(&text, &[], StageId::Pretrain).unwrap().mix["english"], 0.3);
+        assert!(RunConfig::parse("[mix]\nenglich = 1.0", &[], StageId::Pretrain).is_err());
     }
 
     #[test]

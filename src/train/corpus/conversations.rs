@@ -8,21 +8,21 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    config::{ProbeConfig, RunConfig},
-    corpus::{FILE_LIMIT, files},
-    error::TrainError,
-};
+use super::{FILE_LIMIT, files};
 use crate::{
     data::{
         self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn, Unread,
         chat_rows::BY_HAND, encode, example_sets, read::to_text, read_chat_file, read_chats,
     },
     store::{Links, RealFs, open_limited, read_limited},
+    train::{
+        config::{ProbeConfig, RunConfig},
+        error::TrainError,
+    },
 };
 
 /// Conversations, encoded.
-pub(super) struct Chats {
+pub(crate) struct Chats {
     /// The sources.
     pub sets: Vec<ExampleSet>,
     /// Demonstrations written by hand, and the step from which each can be drawn.
@@ -35,7 +35,7 @@ pub(super) struct Chats {
 
 /// A question that is asked again and again.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct ChatProbe {
+pub(crate) struct ChatProbe {
     /// The task it shows, or none.
     pub task: Option<String>,
     /// The question.
@@ -46,7 +46,7 @@ pub(super) struct ChatProbe {
 
 impl Chats {
     /// Reads and encodes everything for rows of `context` tokens.
-    pub(super) fn load(
+    pub(crate) fn load(
         config: &RunConfig,
         run_dir: &Path,
         tokenizer: &Tokenizer,
@@ -76,7 +76,7 @@ impl Chats {
 }
 
 /// The conversations that fine-tuning will train on, where they are there already.
-pub(super) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Conversation>, TrainError> {
+pub(crate) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Conversation>, TrainError> {
     if config.sft.source.is_empty() {
         // A run of one's own text has other uses for its vocabulary than the built-in conversations.
         return Ok(if config.source.is_empty() { data::builtin_conversations()? } else { Vec::new() });
@@ -134,7 +134,7 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
 }
 
 /// What is reported of a file of conversations or pairs that was read.
-pub(super) struct Found<'a> {
+pub(crate) struct Found<'a> {
     /// Records, by form.
     pub forms: Vec<String>,
     pub encoding: Option<&'static str>,
@@ -145,7 +145,7 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    pub(super) fn told(&self, file: &str) -> Vec<String> {
+    pub(crate) fn told(&self, file: &str) -> Vec<String> {
         let converted = self.encoding.map_or(String::new(), |name| format!(" (converted from {name})"));
         let mut notes = vec![format!("{file}: {}{converted}", self.forms.join(", "))];
         if let Some((place, why)) = self.first {
@@ -204,14 +204,14 @@ fn path(run_dir: &Path) -> PathBuf {
 }
 
 /// A line of the file of demonstrations: a conversation, and the step from which it is drawn.
-pub(super) fn demonstration(turns: &[Turn], step: u64) -> Value {
+pub(crate) fn demonstration(turns: &[Turn], step: u64) -> Value {
     let messages: Vec<Value> =
         turns.iter().map(|t| json!({"role": t.role.to_string(), "content": t.content})).collect();
     json!({"messages": messages, "task": BY_HAND, "step": step})
 }
 
 /// The conversation of such a line, or why it is none.
-pub(super) fn read_demonstration(line: &[u8]) -> Result<Conversation, String> {
+pub(crate) fn read_demonstration(line: &[u8]) -> Result<Conversation, String> {
     match read_chats(Format::JsonLines, line) {
         Ok(reading) => reading.conversations.into_iter().next().ok_or_else(|| "it is empty".to_owned()),
         Err(DataError::NoConversation { first: Some((_, why)), .. }) => Err(why),
@@ -232,7 +232,7 @@ fn by_hand_bytes(path: &Path) -> Result<Vec<u8>, TrainError> {
 }
 
 /// How many demonstrations a run has, for a stage that does not draw them.
-pub(super) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
+pub(crate) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
     let path = path(run_dir);
     if !path.exists() {
         return Ok(0);

@@ -1,6 +1,6 @@
 //! Dropped documents, a page at a time: by the rules as the units have them, then as the version says.
 
-use super::{
+use super::prepare::{
     clean::{Dropped, clipped},
     library::{named, open_unit, unit_name},
     version::{Gone, Version},

@@ -18,7 +18,7 @@ use crate::{
 const RECORDS: &str = ".jsonl and .json, each also as .gz or .zst, and .parquet";
 
 /// A file of conversations or preferences, with its format and packing.
-pub(in crate::train) type Records = (PathBuf, (Format, Packing));
+pub(crate) type Records = (PathBuf, (Format, Packing));
 
 /// A file of text.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct TextFile {
 
 /// Checks that every source names files, for a run whose folder is not made yet. A path relative to a
 /// folder that is not there cannot be looked up; it is when the run is opened.
-pub(in crate::train) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
+pub(crate) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
     let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
     config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, s, &mut Vec::new()).map(drop))?;
     for (table, sources) in [("sft.source", &config.sft.source), ("reward.source", &config.reward.source)] {
@@ -41,7 +41,7 @@ pub(in crate::train) fn find_sources(config: &RunConfig, run_dir: &Path) -> Resu
 }
 
 /// The files of conversations or preferences that a path names.
-pub(in crate::train) fn files(run_dir: &Path, table: &str, name: &str, path: &str) -> Result<Vec<Records>, TrainError> {
+pub(crate) fn files(run_dir: &Path, table: &str, name: &str, path: &str) -> Result<Vec<Records>, TrainError> {
     let kind = |p: &Path| {
         let (format, packing) = Format::of_name(&p.file_name()?.to_string_lossy())?;
         matches!(format, Format::JsonLines | Format::Json | Format::Parquet).then_some((format, packing))

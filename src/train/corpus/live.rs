@@ -16,18 +16,19 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
-use super::{
-    config::{ConfigIssue, RunConfig, SourceConfig},
-    corpus::{Corpus, Preparing, dropped, trial},
-    error::TrainError,
-};
+use super::{Corpus, Preparing, dropped, trial};
 use crate::{
+    base::StageId,
     data::{
         clean::Tally,
         read::{BAD_ENCODING, CUT_OFF, MALFORMED, TOO_DEEP},
     },
     protocol::{DroppedDocument, Trial},
     store::{Place, RunView, Watch, is_prepared},
+    train::{
+        config::{ConfigIssue, RunConfig, SourceConfig},
+        error::TrainError,
+    },
 };
 
 /// Stillness after which what was saved is read: programs save in several writes.
@@ -43,7 +44,7 @@ const BROKEN: [&str; 4] = [MALFORMED, CUT_OFF, BAD_ENCODING, TOO_DEEP];
 const LOOKED_AT: usize = 1000;
 
 /// What was found when something had been saved.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// Another configuration or other text.
     Fresh(Box<Fresh>),
     /// What was saved cannot be used: where it is broken.
@@ -53,7 +54,7 @@ pub(super) enum Found {
 }
 
 /// A configuration and what its sources hold.
-pub(super) struct Fresh {
+pub(crate) struct Fresh {
     /// The text of run.toml that it was read from.
     pub text: String,
     pub config: RunConfig,
@@ -63,7 +64,7 @@ pub(super) struct Fresh {
 }
 
 /// A bound of a rule that is tried.
-pub(super) struct Trying {
+pub(crate) struct Trying {
     /// The run's folder.
     pub dir: PathBuf,
     pub source: SourceConfig,
@@ -115,7 +116,7 @@ fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
 }
 
 /// Watches and reads until it is dropped.
-pub(super) struct Room {
+pub(crate) struct Room {
     wake: Sender<Instant>,
     /// What was found.
     pub found: Receiver<Found>,
@@ -133,10 +134,10 @@ pub(super) struct Room {
 
 impl Room {
     /// Watches the sources and run.toml of a run that has been read once, to `corpus`.
-    pub(super) fn open(
+    pub(crate) fn open(
         preparing: Preparing,
         sets: Vec<(String, String)>,
-        stage: &'static str,
+        stage: StageId,
         corpus: &Corpus,
     ) -> Result<Room, TrainError> {
         let view = preparing.preparer.view().clone();
@@ -174,17 +175,17 @@ impl Room {
     }
 
     /// How files are watched.
-    pub(super) fn how(&self) -> &'static str {
+    pub(crate) fn how(&self) -> &'static str {
         *self.how.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the thread that reads has ended by itself; told once.
-    pub(super) fn died(&mut self) -> bool {
+    pub(crate) fn died(&mut self) -> bool {
         self.reader.take_if(|reader| reader.is_finished()).is_some()
     }
 
     /// Does something while nothing is read and all that was read is taken over; else not.
-    pub(super) fn at_rest<E>(&self, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn at_rest<E>(&self, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         match self.busy.try_lock() {
             Ok(_resting) if self.found.is_empty() => work(),
             _ => Ok(()),
@@ -192,12 +193,12 @@ impl Room {
     }
 
     /// Reads now, as if something had been saved.
-    pub(super) fn reread(&self) {
+    pub(crate) fn reread(&self) {
         let _gone = self.wake.send(Instant::now());
     }
 
     /// Tries a bound of a rule, in the place of the trial before.
-    pub(super) fn try_rule(&mut self, trying: Trying) -> Result<(), TrainError> {
+    pub(crate) fn try_rule(&mut self, trying: Trying) -> Result<(), TrainError> {
         self.end_trial();
         let stop = Arc::new(AtomicBool::new(false));
         let (halt, tell) = (Arc::clone(&stop), self.told.clone());
@@ -259,7 +260,7 @@ struct Reader {
     view: RunView,
     preparing: Preparing,
     sets: Vec<(String, String)>,
-    stage: &'static str,
+    stage: StageId,
     /// Made anew whenever something was saved: a folder may be another one, or stand in run.toml since.
     watch: Watch,
     wake: Sender<Instant>,
@@ -416,7 +417,7 @@ fn worse(before: &[(String, u64)], now: &[(String, u64)]) -> Option<(String, u64
 }
 
 /// What run.toml says now that the open stage cannot follow, by its keys: it holds when the stage is opened again.
-pub(super) fn held_back(old: &RunConfig, new: &RunConfig, stage: &str) -> Result<Vec<String>, ConfigIssue> {
+pub(crate) fn held_back(old: &RunConfig, new: &RunConfig, stage: StageId) -> Result<Vec<String>, ConfigIssue> {
     let live = ["source", "mix", "probe", "watch", "quality", "sampling"];
     let of_stage = ["learning_rate", "eval_steps", "probe_steps", "save_steps", "pretrain_share", "by_hand_share"];
     let (old, new) = (flat(old)?, flat(new)?);
@@ -425,7 +426,7 @@ pub(super) fn held_back(old: &RunConfig, new: &RunConfig, stage: &str) -> Result
     let held = keys.iter().filter(differs).filter(|key| {
         let (table, rest) = key.split_once('.').unwrap_or((key, ""));
         // Other stages read theirs when they are opened.
-        let mine = table == stage && !of_stage.contains(&rest);
+        let mine = table == stage.name() && !of_stage.contains(&rest);
         !live.contains(&table) && (mine || ["size", "seed", "tokenizer", "model"].contains(&table))
     });
     Ok(held.map(|key| (*key).clone()).collect())

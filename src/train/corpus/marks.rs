@@ -95,9 +95,10 @@ fn kept(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::fs;
+
     use super::*;
     use crate::store::RealFs;
-    use std::fs;
 
     #[test]
     fn the_newest_mark_of_a_text_holds() {

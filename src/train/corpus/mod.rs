@@ -1,24 +1,17 @@
 //! A run's text as token streams, with its tokenizer.
 //!
 //! The built-in corpus is small and chosen: it is encoded as it is, in memory. Text of one's own is cleaned unit by unit
-//! (`clean`), freed of duplicates (`duplicates`), parted (`select`) and tokenised (`tokens`) to disk, each once, and
-//! streamed from there. What all documents are for is a `version`; an edit of a file makes its unit anew, and a version.
+//! (`prepare::clean`), freed of duplicates, parted (`select`) and tokenised (`tokens`) to disk, each once, and streamed
+//! from there. What all documents are for is a `version`; an edit of a file makes its unit anew, and a version.
 
-mod clean;
+pub(super) mod conversations;
 mod dropped;
-mod duplicates;
 mod files;
-mod library;
+pub(super) mod live;
 mod marks;
 mod prepare;
-mod quality;
-mod room;
-mod select;
-mod stamps;
-mod tokens;
 mod trial;
-mod units;
-mod version;
+mod view;
 
 use std::{
     collections::HashSet,
@@ -26,23 +19,22 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::{
-    chats,
-    config::{ProbeConfig, RunConfig, TokenizerKind},
-    error::TrainError,
-    model_folder,
-};
-use crate::{
-    data::{self, Packed, Tokenizer, clean::Funnel},
-    store::{Preparer, Run, RunView, StoreError},
-};
-use version::{Version, version_name};
-
 pub use dropped::dropped;
 pub(super) use files::{files, find_sources};
 pub use marks::Marks;
-pub use room::room;
 pub use trial::trial;
+pub use view::room;
+
+use self::prepare::version::{Version, version_name};
+use crate::{
+    data::{self, Packed, Tokenizer, clean::Funnel},
+    store::{Preparer, Run, RunView, StoreError},
+    train::{
+        config::{ProbeConfig, RunConfig, TokenizerKind},
+        error::TrainError,
+        run::model_folder,
+    },
+};
 
 /// Largest file of conversations or preferences, which are held in memory.
 pub(super) const FILE_LIMIT: u64 = 512 << 20;
@@ -159,7 +151,7 @@ impl Corpus {
             let mut texts = data::training_texts(&sources, &split);
             // The stages of a run share a tokenizer, so it is made for what the later ones say as well.
             let all: f64 = sources.iter().map(|s| s.weight).sum();
-            let conversations = chats::conversations(config, run_dir)?;
+            let conversations = conversations::conversations(config, run_dir)?;
             texts.push(data::chat_texts(&conversations, CHAT_WEIGHT * all));
             fits(
                 match config.tokenizer {

@@ -19,8 +19,8 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    clean::{clipped, open, options},
     files::{TextFile, text_files},
+    prepare::clean::{clipped, open, options},
 };
 use crate::{
     data::{

@@ -4,10 +4,15 @@
 //! the very code which allocates. On the CPU engine it is the process's own memory; elsewhere the device's, and the
 //! host's beside it. A save copies parameters and moments to the host, which counts there.
 
-use super::{config::RunConfig, error::TrainError, plan::StagePlan, stage::Stage};
 use crate::{
+    base::StageId,
     compute::{ComputeError, Device, Resident, resident, room},
-    nn::{ModelConfig, PRESETS, estimate, logit_rows},
+    nn::{PRESETS, estimate, logit_rows},
+    train::{
+        config::RunConfig,
+        error::TrainError,
+        stages::{self, opening::Counting},
+    },
 };
 
 /// Bytes of a parameter's value and both moments: what a save copies.
@@ -23,23 +28,10 @@ const PACKED: u64 = 5 << 18;
 /// Bytes on a device beyond which no model is built to be counted; what it takes at least is reported instead.
 const ABSURD: u64 = 1 << 38;
 
-/// A device that counts, and what is built on it.
-pub(super) struct Counting<'a> {
-    pub device: &'a mut Device,
-    pub stage: &'static Stage,
-    pub config: &'a RunConfig,
-    pub model: &'a ModelConfig,
-    pub plan: &'a StagePlan,
-    /// Whether the run has a reward model.
-    pub rewards: bool,
-    /// Whether the answers of the run's own model, of which pairs are made, are there.
-    pub drawn: bool,
-}
-
 /// A stage to be counted.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub stage: &'static Stage,
+pub(crate) struct Wanted<'a> {
+    pub stage: StageId,
     pub config: &'a RunConfig,
     /// See [`Counting`].
     pub rewards: bool,
@@ -49,7 +41,7 @@ pub(super) struct Wanted<'a> {
 
 /// What a stage takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Footprint {
+pub(crate) struct Footprint {
     /// Bytes of tensors, at most.
     pub tensors: u64,
     /// Parameters under an optimiser.
@@ -58,7 +50,7 @@ pub(super) struct Footprint {
 
 /// What the run is reported to take, from the moment it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(crate) struct Told {
     /// Bytes on the device; on the CPU engine those of the process.
     pub device: u64,
     /// Bytes of the process at most.
@@ -67,7 +59,7 @@ pub(super) struct Told {
 
 impl Footprint {
     /// Counts a stage on a device like `device`.
-    pub(super) fn count(device: &Device, wanted: Wanted<'_>) -> Result<Footprint, TrainError> {
+    pub(crate) fn count(device: &Device, wanted: Wanted<'_>) -> Result<Footprint, TrainError> {
         let (model, plan) = (wanted.config.model()?, wanted.config.plan(wanted.stage)?);
         // A model of a million layers would take minutes to be recorded, only to be refused.
         let rows = logit_rows(device, model.vocab_size, plan.batch_size * plan.context);
@@ -79,7 +71,7 @@ impl Footprint {
         let mut counting = device.counting();
         let Wanted { stage, config, rewards, drawn } = wanted;
         let mut on = Counting { device: &mut counting, stage, config, model: &model, plan: &plan, rewards, drawn };
-        let trained = (stage.count)(&mut on)? as u64;
+        let trained = stages::count(&mut on)? as u64;
         Ok(Footprint { tensors: counting.most(), trained })
     }
 
@@ -101,7 +93,7 @@ impl Footprint {
     }
 
     /// What a stage that is open will take at most: what is there now, measured, and what a save adds to it.
-    pub(super) fn told(self, device: &Device) -> Told {
+    pub(crate) fn told(self, device: &Device) -> Told {
         let here = |Resident { now, peak }| peak.max(now + self.later(device));
         let host = resident().map_or_else(|| self.on_host(device), here);
         let tensors = device.most().max(device.reserved().unwrap_or(0));
@@ -110,7 +102,7 @@ impl Footprint {
 }
 
 /// Refuses a stage that does not fit, naming a setting that does.
-pub(super) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError> {
+pub(crate) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError> {
     let Some(room) = room() else { return Ok(()) };
     // What an earlier stage of this sitting holds is given back before this one takes its own.
     let held = if device.shares_memory() { device.memory().0 } else { 0 };
@@ -134,7 +126,7 @@ pub(super) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError>
     }
     let (bound, left) = (&room.bound, room.bytes);
     let advice = format!("{advice}. {bound} leaves {left} bytes, a fifth of which stays free");
-    Err(ComputeError::Memory { what: wanted.stage.name.to_owned(), need: first, there, advice }.into())
+    Err(ComputeError::Memory { what: wanted.stage.to_string(), need: first, there, advice }.into())
 }
 
 /// Smaller settings than a configuration's, the dearest first: fewer rows at a time, then shorter ones, then a
@@ -146,21 +138,21 @@ fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
     let halves = |from: usize, least: usize| {
         std::iter::successors(Some(from / 2), |n| Some(n / 2)).take_while(move |n| *n >= least)
     };
-    match stage.name {
-        "ppo" | "grpo" => {
-            let (ppo, grpo) = (config.ppo_plan().rollouts, config.grpo_plan().rollouts);
-            for rollouts in halves(if stage.name == "ppo" { ppo } else { grpo }, 8) {
+    match stage {
+        StageId::Ppo | StageId::Grpo => {
+            let now = if stage == StageId::Ppo { config.ppo_plan().rollouts } else { config.grpo_plan().rollouts };
+            for rollouts in halves(now, 8) {
                 let mut config = config.clone();
                 (config.ppo.rollouts, config.grpo.rollouts) = (Some(rollouts), Some(rollouts));
-                all.push((format!("--set {}.rollouts={rollouts}", stage.name), config));
+                all.push((format!("--set {stage}.rollouts={rollouts}"), config));
             }
         }
-        "pretrain" | "sft" | "reward" => {
+        StageId::Pretrain | StageId::Sft | StageId::Reward => {
             let table = |config: &RunConfig, rows: usize, context: usize| {
                 let mut config = config.clone();
-                let table = match stage.name {
-                    "pretrain" => &mut config.pretrain,
-                    "sft" => &mut config.sft,
+                let table = match stage {
+                    StageId::Pretrain => &mut config.pretrain,
+                    StageId::Sft => &mut config.sft,
                     _ => &mut config.reward,
                 };
                 (table.batch_size, table.context) = (Some(rows), Some(context));
@@ -178,7 +170,7 @@ fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
             let shorter = halves(plan.context, 16);
             all.extend(shorter.map(|c| (format!("{before}--set context={c}"), table(config, least, c))));
         }
-        _ => {}
+        StageId::Dpo => {}
     }
     let before = PRESETS.iter().take_while(|p| p.name != config.size);
     let sizes: Vec<_> = before.collect();
@@ -193,9 +185,9 @@ fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
-    use crate::train::{Setup, Trainer, Workshop, open_run, prepare::prepare};
+    use crate::train::{Setup, Trainer, Workshop, open::prepare::prepare, open_run, stages::reward::pairs};
 
-    fn setup(stage: &str, sets: &[&str]) -> Setup {
+    fn setup(stage: StageId, sets: &[&str]) -> Setup {
         let tiny = [
             "model.num_hidden_layers=1",
             "model.hidden_size=16",
@@ -207,7 +199,7 @@ mod tests {
         let quiet = ["eval_steps=0"];
         let pair = |s: &&str| s.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).unwrap();
         Setup {
-            stage: stage.to_owned(),
+            stage,
             size: Some("1m".to_owned()),
             sets: tiny.iter().chain(&quiet).chain(sets).map(pair).collect(),
             steps: Some(1),
@@ -222,15 +214,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("run");
         let few: &[&str] = &["rollouts=8", "response_length=4"];
-        let stages = [("pretrain", &[][..]), ("sft", &[]), ("reward", &[]), ("ppo", few), ("dpo", &[]), ("grpo", few)];
-        for (stage, sets) in stages {
+        for stage in StageId::ALL {
+            let sets = if stage.needs().is_some() { few } else { &[] };
             let setup = setup(stage, sets);
             let mut device = Device::cpu();
             let (run, config) = open_run(Some(&dir), &setup, &mut device).unwrap();
             let mut shop = Workshop::new(run, device);
-            let rewards = ["ppo", "dpo", "grpo"].contains(&stage);
-            let drawn = crate::train::pairs::has_own(shop.run.view());
-            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards, drawn };
+            let rewards = stage.aligns();
+            let drawn = pairs::has_own(shop.run.view());
+            let wanted = Wanted { stage, config: &config, rewards, drawn };
             let counted = Footprint::count(&shop.device, wanted).unwrap();
             let ready = prepare(&mut shop, config.clone(), &setup).unwrap();
             assert_eq!(shop.device.most(), counted.tensors, "{stage}");
@@ -250,10 +242,10 @@ mod tests {
     #[test]
     fn smaller_settings_become_smaller() {
         let device = Device::cpu();
-        let plain = setup("pretrain", &[]);
-        for (stage, sizes) in [("pretrain", 2), ("sft", 2), ("reward", 2), ("ppo", 2)] {
+        let plain = setup(StageId::Pretrain, &[]);
+        for (stage, sizes) in [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo].map(|stage| (stage, 2)) {
             let config = RunConfig { size: "12m".to_owned(), ..RunConfig::parse("", &plain.pairs(), stage).unwrap() };
-            let wanted = Wanted { stage: Stage::named(stage).unwrap(), config: &config, rewards: true, drawn: true };
+            let wanted = Wanted { stage, config: &config, rewards: true, drawn: true };
             let bytes =
                 |config: &RunConfig| Footprint::count(&device, Wanted { config, ..wanted }).unwrap().on_host(&device);
             let all = smaller(wanted);

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{config::RunConfig, error::TrainError, plan::StagePlan, setup::Setup, stage::Stage};
 use crate::{
-    data::{SPECIAL_TOKENS, Tokenizer},
+    base::StageId,
     nn::{Schedule, ScheduleKind},
     store::{Links, RunView, read_from},
+    train::config::{RunConfig, plan::StagePlan, setup::Setup},
 };
 
 /// Bytes at the end of metrics.jsonl in which the last step of a stage is looked for.
@@ -15,34 +15,33 @@ const TAIL: u64 = 1 << 18;
 const JUMP: f64 = 0.01;
 
 /// Settings of a stage that do nothing in `steps` steps, or not what they say.
-pub(super) fn of_plan(config: &RunConfig, stage: &Stage, plan: &StagePlan) -> Vec<String> {
+pub(crate) fn of_plan(config: &RunConfig, stage: StageId, plan: &StagePlan) -> Vec<String> {
     let Schedule { kind, peak, warmup, steps, decay } = plan.schedule;
-    let name = stage.name;
     let mut notes = Vec::new();
     if peak == 0.0 {
-        notes.push(format!("{name}.learning_rate is 0: nothing will be learned"));
+        notes.push(format!("{stage}.learning_rate is 0: nothing will be learned"));
     } else if warmup > steps {
         notes.push(format!(
-            "{name}.warmup_steps is {warmup} and the stage ends at step {steps}: the learning rate comes to {:.2e}, never to {peak:.2e}",
+            "{stage}.warmup_steps is {warmup} and the stage ends at step {steps}: the learning rate comes to {:.2e}, never to {peak:.2e}",
             plan.schedule.rate(steps.saturating_sub(1))
         ));
     } else if kind == ScheduleKind::Wsd && warmup + decay > steps && warmup > 0 && warmup < steps {
         notes.push(format!(
-            "{name}.warmup_steps {warmup} and decay_steps {decay} are more than the {steps} steps: after the warm-up the learning rate falls at once from {peak:.2e} to {:.2e}",
+            "{stage}.warmup_steps {warmup} and decay_steps {decay} are more than the {steps} steps: after the warm-up the learning rate falls at once from {peak:.2e} to {:.2e}",
             plan.schedule.rate(warmup)
         ));
     }
     if kind != ScheduleKind::Wsd && config.overrides(stage).decay_steps.is_some() {
         let kind = if kind == ScheduleKind::Cosine { "cosine" } else { "constant" };
         notes.push(format!(
-            "{name}.decay_steps has no effect: lr_scheduler_type is {kind}, and wsd alone has a decay of its own"
+            "{stage}.decay_steps has no effect: lr_scheduler_type is {kind}, and wsd alone has a decay of its own"
         ));
     }
     notes
 }
 
 /// Pairs of `--set` that neither this stage nor run.toml keeps: they belong to a stage that is not trained now.
-pub(super) fn idle_pairs(text: &str, setup: &Setup, stage: &Stage) -> Vec<String> {
+pub(crate) fn idle_pairs(text: &str, setup: &Setup, stage: StageId) -> Vec<String> {
     if !setup.alone {
         return Vec::new();
     }
@@ -53,22 +52,23 @@ pub(super) fn idle_pairs(text: &str, setup: &Setup, stage: &Stage) -> Vec<String
     });
     idle.map(|(key, value)| {
         format!(
-            "--set {key}={value} has no effect on {}: it holds for this call only; write it into run.toml, or give it when that stage is trained",
-            stage.name
+            "--set {key}={value} has no effect on {stage}: it holds for this call only; write it into run.toml, or give it when that stage is trained"
         )
     })
     .collect()
 }
 
 /// Whether a key of a table is one that the stage never looks at.
-fn is_idle(table: &str, key: &str, stage: &Stage) -> bool {
-    match table {
-        _ if table == stage.name => false,
+fn is_idle(table: &str, key: &str, stage: StageId) -> bool {
+    let Ok(other) = table.parse::<StageId>() else {
+        return table == "sampling" || (table == "guard" && !stage.aligns());
+    };
+    match other {
+        _ if other == stage => false,
         // The tokenizer is made for what fine-tuning will say, and feedback learns from the reward model's pairs.
-        "sft" => stage.name != "pretrain" || !key.starts_with("source"),
-        "reward" | "guard" => !stage.aligns(),
-        "pretrain" | "ppo" | "dpo" | "grpo" | "sampling" => true,
-        _ => false,
+        StageId::Sft => stage != StageId::Pretrain || !key.starts_with("source"),
+        StageId::Reward => !stage.aligns(),
+        StageId::Pretrain | StageId::Ppo | StageId::Dpo | StageId::Grpo => true,
     }
 }
 
@@ -92,9 +92,9 @@ fn stands(written: &toml::Table, table: &str, key: &str, value: &str) -> bool {
 }
 
 /// Says where a stage that continues after step `done` is trained at another rate than that step was.
-pub(super) fn of_rate(
+pub(crate) fn of_rate(
     view: &RunView,
-    stage: &Stage,
+    stage: StageId,
     done: usize,
     target: usize,
     rate: impl Fn(usize) -> f64,
@@ -116,50 +116,27 @@ pub(super) fn of_rate(
 }
 
 /// The learning rate that a step was trained at, from the end of metrics.jsonl.
-fn last_rate(view: &RunView, stage: &Stage, step: usize) -> Option<f64> {
+fn last_rate(view: &RunView, stage: StageId, step: usize) -> Option<f64> {
     let (disk, path) = (view.disk(), view.metrics_path());
     // What cannot be read is reported by whoever writes there next.
     let (_, len) = disk.open(&path, Links::Refuse).ok()?;
     let tail = read_from(&**disk, &path, len.saturating_sub(TAIL)).ok()?;
     let is = |r: &&Value| {
-        r.get("stage").and_then(Value::as_str) == Some(stage.name)
+        r.get("stage").and_then(Value::as_str) == Some(stage.name())
             && r.get("step").and_then(Value::as_u64) == Some(step as u64)
     };
     tail.records.iter().rev().find(is)?.get("learning_rate")?.as_f64()
-}
-
-/// Refuses a tokenizer in run.toml that is another kind than the run's own, if that was made here.
-pub fn keeps_tokenizer(config: &RunConfig, tokenizer: &Tokenizer, text: &str) -> Result<(), TrainError> {
-    use super::config::TokenizerKind;
-    let ours = (0..).zip(SPECIAL_TOKENS).all(|(id, token)| tokenizer.token(id) == Some(token));
-    // A run that was begun with --from has the key by default.
-    let imported = text.parse::<toml::Table>().is_ok_and(|t| {
-        t.get("model").and_then(|m| m.get("rms_norm_eps")).is_some()
-            && t.get("model").and_then(|m| m.get("vocab_size")).is_some()
-    });
-    let has = if tokenizer.is_char() { TokenizerKind::Char } else { TokenizerKind::Bpe };
-    if !ours || imported || has == config.tokenizer {
-        return Ok(());
-    }
-    let name = |kind| if kind == TokenizerKind::Char { "char" } else { "bpe" };
-    Err(TrainError::Input(format!(
-        "the run has a {} tokenizer, {} was asked for; a run keeps its tokenizer: set tokenizer = \"{}\" back, or start a new run",
-        name(has),
-        name(config.tokenizer),
-        name(has)
-    )))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::train::stage::STAGES;
 
     fn notes(sets: &[(&str, &str)]) -> Vec<String> {
         let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let config = RunConfig::parse("size = \"1m\"", &sets, "pretrain").unwrap();
-        of_plan(&config, &STAGES[0], &config.plan(&STAGES[0]).unwrap())
+        let config = RunConfig::parse("size = \"1m\"", &sets, StageId::Pretrain).unwrap();
+        of_plan(&config, StageId::Pretrain, &config.plan(StageId::Pretrain).unwrap())
     }
 
     #[test]
@@ -180,24 +157,24 @@ mod tests {
 
     #[test]
     fn pairs_of_other_stages_are_told() {
-        let told = |text: &str, key: &str, value: &str, stage: &str| {
+        let told = |text: &str, key: &str, value: &str, stage: StageId| {
             let sets = vec![(key.to_owned(), value.to_owned())];
-            let setup = Setup { stage: stage.to_owned(), sets, alone: true, ..Setup::default() };
-            idle_pairs(text, &setup, Stage::named(stage).unwrap()).len()
+            let setup = Setup { stage, sets, alone: true, ..Setup::default() };
+            idle_pairs(text, &setup, stage).len()
         };
-        assert_eq!(told("", "pretrain.steps", "5", "sft"), 1);
-        assert_eq!(told("", "sft.steps", "5", "pretrain"), 1);
-        assert_eq!(told("", "sampling.top_k", "5", "pretrain"), 1);
-        assert_eq!(told("", "guard.kl", "5", "sft"), 1);
+        assert_eq!(told("", "pretrain.steps", "5", StageId::Sft), 1);
+        assert_eq!(told("", "sft.steps", "5", StageId::Pretrain), 1);
+        assert_eq!(told("", "sampling.top_k", "5", StageId::Pretrain), 1);
+        assert_eq!(told("", "guard.kl", "5", StageId::Sft), 1);
         for (text, key, stage) in [
-            ("[pretrain]\nsteps = 5", "pretrain.steps", "sft"),
-            ("[pretrain]\nsteps = 5.0", "pretrain.steps", "sft"),
-            ("", "sft.source", "pretrain"),
-            ("", "reward.source", "dpo"),
-            ("", "guard.kl", "ppo"),
-            ("", "model.dropout", "sft"),
-            ("", "steps", "sft"),
-            ("", "sft.steps", "sft"),
+            ("[pretrain]\nsteps = 5", "pretrain.steps", StageId::Sft),
+            ("[pretrain]\nsteps = 5.0", "pretrain.steps", StageId::Sft),
+            ("", "sft.source", StageId::Pretrain),
+            ("", "reward.source", StageId::Dpo),
+            ("", "guard.kl", StageId::Ppo),
+            ("", "model.dropout", StageId::Sft),
+            ("", "steps", StageId::Sft),
+            ("", "sft.steps", StageId::Sft),
         ] {
             assert_eq!(told(text, key, "5", stage), 0, "{key} for {stage}");
         }

@@ -1,75 +1,25 @@
 //! From a folder and some wishes to a run that is open, with its size settled.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
+use std::{path::Path, time::Instant};
 
-use super::{
-    config::{ConfigIssue, ModelOverrides, RunConfig, TokenizerKind},
-    corpus,
-    error::TrainError,
-    footprint::{Wanted, fit},
-    model_folder,
-    stage::{STAGES, Stage},
-    tweak,
-};
+use super::footprint::{Wanted, fit};
 use crate::{
+    base::StageId,
     compute::Device,
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RUNS, RealFs, Run, RunView, newest_run},
+    train::{
+        config::{ConfigIssue, ModelOverrides, RunConfig, TokenizerKind, setup::Setup, toml_patch},
+        corpus,
+        error::TrainError,
+        run::model_folder,
+    },
 };
-
-/// Wishes that come from the command line.
-#[derive(Clone, Debug, Default)]
-pub struct Setup {
-    /// The stage.
-    pub stage: String,
-    /// `--size`.
-    pub size: Option<String>,
-    /// `--seed`.
-    pub seed: Option<u64>,
-    /// `--set` pairs.
-    pub sets: Vec<(String, String)>,
-    /// `--from`: the folder whose weights and tokenizer a stage without checkpoints starts from.
-    pub from: Option<PathBuf>,
-    /// `--steps`: up to this step, or as many more where the stage is already there.
-    pub steps: Option<usize>,
-    /// Whether no other stage follows in this sitting.
-    pub alone: bool,
-    /// Whether a person watches: then a failed save pauses, and the end waits.
-    pub interactive: bool,
-    /// Set by a signal: what is prepared before the first step is given up.
-    pub stop: Arc<AtomicBool>,
-}
-
-impl Setup {
-    /// All pairs: those given, and the options that are keys of run.toml as well.
-    pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let mut pairs = self.sets.clone();
-        pairs.extend(self.size.iter().map(|s| ("size".to_owned(), format!("{s:?}"))));
-        pairs.extend(self.seed.iter().map(|s| ("seed".to_owned(), s.to_string())));
-        pairs
-    }
-
-    /// The same wishes for another stage of the same sitting: what was asked of one stage alone is not
-    /// asked of the next, and short keys of `--set` still mean the stage they were given for.
-    #[must_use]
-    pub fn for_stage(&self, stage: &str) -> Setup {
-        let full = |key: &String| {
-            let known = key.contains('.') || RunConfig::is_top_level(key);
-            if known { key.clone() } else { format!("{}.{key}", self.stage) }
-        };
-        let sets = self.sets.iter().map(|(key, value)| (full(key), value.clone())).collect();
-        Setup { stage: stage.to_owned(), sets, from: None, steps: None, alone: false, ..self.clone() }
-    }
-}
 
 /// Takes the run in `dir` (made if it is missing, with the wishes in its run.toml), or without one the
 /// newest in ./runs, or a new one there. A size of `auto` is settled here, once, and written.
 pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Result<(Run, RunConfig), TrainError> {
-    open_line(dir, setup, &[Stage::named(&setup.stage)?], device)
+    open_line(dir, setup, &[setup.stage], device)
 }
 
 /// The same for `stages` that will be trained one after the other, the first of them `setup`'s: what cannot
@@ -77,40 +27,42 @@ pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Resul
 pub fn open_line(
     dir: Option<&Path>,
     setup: &Setup,
-    stages: &[&'static Stage],
+    stages: &[StageId],
     device: &mut Device,
 ) -> Result<(Run, RunConfig), TrainError> {
     let disk = RealFs::shared();
     let pairs = setup.pairs();
-    if let (Some(from), Ok(stage)) = (&setup.from, Stage::named(&setup.stage))
-        && !stage.starts_elsewhere()
+    if let (Some(from), Some(parent)) = (&setup.from, setup.stage.parent())
+        && !setup.stage.draws_text()
     {
         return Err(TrainError::Input(format!(
-            "{0} starts from the run's own {1}, not from --from {2}; give that to a new run first: danlu train --stage sft --from {2}",
-            stage.name,
-            stage.parent.unwrap_or_default(),
+            "{0} starts from the run's own {parent}, not from --from {1}; give that to a new run first: danlu train --stage sft --from {1}",
+            setup.stage,
             from.display()
         )));
     }
     // A setting that cannot be trained with is refused before there is a folder that holds it.
     let fresh = |device: &mut Device, dir: &Path| -> Result<(RunConfig, String), TrainError> {
-        let mut config = RunConfig::parse_for("", &pairs, &setup.stage, |c| planned(c, stages))?;
-        let stage = Stage::named(&setup.stage)?;
+        let mut config = RunConfig::parse_for("", &pairs, setup.stage, |c| planned(c, stages))?;
+        let stage = setup.stage;
         match &setup.from {
             Some(from) => {
                 adopt(&mut config, from)?;
-                comes_with(from, &config, &pairs, &setup.stage)?;
+                comes_with(from, &config, &pairs, setup.stage)?;
             }
-            None if stage.parent.is_some() => return Err(no_parent(stage, dir)),
-            None => {}
+            None => {
+                if let Some(parent) = stage.parent() {
+                    return Err(no_parent(stage, parent, dir));
+                }
+            }
         }
         if config.size == "auto" {
             auto_size(device)?.clone_into(&mut config.size);
             let settled = format!("size = {:?}", config.size);
-            RunConfig::parse_for(&settled, &pairs, &setup.stage, |c| planned(c, stages))?;
+            RunConfig::parse_for(&settled, &pairs, setup.stage, |c| planned(c, stages))?;
         }
-        for stage in stages {
-            let rewards = stages.iter().any(|s| s.name == "reward");
+        for &stage in stages {
+            let rewards = stages.contains(&StageId::Reward);
             fit(device, Wanted { stage, config: &config, rewards, drawn: false })?;
         }
         corpus::find_sources(&config, dir)?;
@@ -132,10 +84,10 @@ pub fn open_line(
     }
     let run = Run::open(disk, &dir)?;
     if let Some(from) = &setup.from {
-        not_begun(&run, &setup.stage, from)?;
+        not_begun(&run, setup.stage, from)?;
     }
     let config = settled(&run, setup, device)?;
-    RunConfig::parse_for(&run.view().config()?, &pairs, &setup.stage, |c| planned(c, stages))?;
+    RunConfig::parse_for(&run.view().config()?, &pairs, setup.stage, |c| planned(c, stages))?;
     if stages.len() > 1 {
         // Nobody watches: what a later stage would miss is said before the first one begins.
         corpus::find_sources(&config, &dir)?;
@@ -144,17 +96,17 @@ pub fn open_line(
 }
 
 /// What cannot be planned of any of the stages.
-fn planned(config: &RunConfig, stages: &[&'static Stage]) -> Result<(), ConfigIssue> {
+fn planned(config: &RunConfig, stages: &[StageId]) -> Result<(), ConfigIssue> {
     // A model from elsewhere, or a size that is settled later, brings a shape of its own.
     if config.size == "auto" {
         return Ok(());
     }
     config.model()?;
-    stages.iter().try_for_each(|stage| config.plan(stage).map(drop))
+    stages.iter().try_for_each(|stage| config.plan(*stage).map(drop))
 }
 
 /// `--from` starts a stage; one that has a checkpoint continues from that.
-fn not_begun(run: &Run, stage: &str, from: &Path) -> Result<(), TrainError> {
+fn not_begun(run: &Run, stage: StageId, from: &Path) -> Result<(), TrainError> {
     let there = run.view().checkpoints().list()?;
     let Some(newest) = there.iter().filter(|id| id.stage == stage).max_by_key(|id| id.step) else { return Ok(()) };
     Err(TrainError::Input(format!(
@@ -166,34 +118,34 @@ fn not_begun(run: &Run, stage: &str, from: &Path) -> Result<(), TrainError> {
 /// The configuration of an open run as its run.toml stands now, with a size of `auto` settled.
 pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfig, TrainError> {
     let text = run.view().config()?;
-    let mut config = RunConfig::parse(&text, &setup.pairs(), &setup.stage)?;
+    let mut config = RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
     if config.size == "auto" {
         auto_size(device)?.clone_into(&mut config.size);
-        let text = tweak::size(&text, &config.size)?;
-        RunConfig::parse(&text, &setup.pairs(), &setup.stage)?;
+        let text = toml_patch::size(&text, &config.size)?;
+        RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
         run.write_config(&text)?;
     }
     Ok(config)
 }
 
 /// The stage that a person who names none goes on with: the furthest that has a checkpoint.
-pub fn furthest_stage(dir: Option<&Path>) -> Result<&'static str, TrainError> {
+pub fn furthest_stage(dir: Option<&Path>) -> Result<StageId, TrainError> {
     let dir = match dir {
         Some(dir) => Some(dir.to_owned()),
         None => newest_run(&RealFs, Path::new(RUNS))?,
     };
-    let Some(dir) = dir.filter(|dir| dir.join("run.toml").is_file()) else { return Ok(STAGES[0].name) };
+    let Some(dir) = dir.filter(|dir| dir.join("run.toml").is_file()) else { return Ok(StageId::Pretrain) };
     let there = RunView::open(RealFs::shared(), &dir)?.checkpoints().list()?;
-    let trained = |s: &&&Stage| there.iter().any(|id| id.stage == s.name);
-    Ok(STAGES.iter().rev().find(|s| trained(&s)).unwrap_or(&STAGES[0]).name)
+    let trained = |s: &StageId| there.iter().any(|id| id.stage == *s);
+    Ok(StageId::ALL.into_iter().rev().find(trained).unwrap_or(StageId::Pretrain))
 }
 
 /// A stage that starts from another one, in a run that is not there yet.
-fn no_parent(stage: &Stage, dir: &Path) -> TrainError {
-    let (name, parent, dir) = (stage.name, stage.parent.unwrap_or_default(), dir.display());
-    let or = if stage.starts_elsewhere() { "; or give a model's folder with --from" } else { "" };
+fn no_parent(stage: StageId, parent: StageId, dir: &Path) -> TrainError {
+    let dir = dir.display();
+    let or = if stage.draws_text() { "; or give a model's folder with --from" } else { "" };
     TrainError::Input(format!(
-        "{name} starts from a checkpoint of {parent}, and {dir} is no run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
+        "{stage} starts from a checkpoint of {parent}, and {dir} is no run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
     ))
 }
 
@@ -237,7 +189,7 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
 }
 
 /// Refuses an option that would make the model from `from` another one, or its tokenizer.
-fn comes_with(from: &Path, config: &RunConfig, pairs: &[(String, String)], stage: &str) -> Result<(), TrainError> {
+fn comes_with(from: &Path, config: &RunConfig, pairs: &[(String, String)], stage: StageId) -> Result<(), TrainError> {
     let text = config.to_toml()?;
     for pair in pairs {
         let (key, value) = pair;
@@ -278,7 +230,7 @@ fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
     let speed = estimate(&config, batch, context, 0).flops_per_token as f64 * (batch * context) as f64 / seconds;
     let fits = |size: &&str| -> Result<bool, TrainError> {
         let run = RunConfig { size: (*size).to_owned(), ..RunConfig::default() };
-        let (model, plan) = (run.model()?, run.plan(&STAGES[0])?);
+        let (model, plan) = (run.model()?, run.plan(StageId::Pretrain)?);
         let tokens = (plan.steps * plan.batch_size * plan.accumulation * plan.context) as f64;
         Ok(estimate(&model, plan.batch_size, plan.context, 0).flops_per_token as f64 * tokens / speed < SECONDS)
     };

@@ -1,7 +1,6 @@
 //! What stages of one run share: the run, which is locked, and the device.
 
-use super::error::TrainError;
-use crate::{compute::Device, store::Run};
+use crate::{compute::Device, store::Run, train::error::TrainError};
 
 /// A run and a device, handed from stage to stage.
 pub struct Workshop {
@@ -21,7 +20,7 @@ impl Workshop {
     }
 
     /// Gives back the device memory of a stage that has ended.
-    pub(super) fn clear(&mut self) -> Result<(), TrainError> {
+    pub(crate) fn clear(&mut self) -> Result<(), TrainError> {
         self.device.wait()?;
         self.device.release(self.empty);
         Ok(())

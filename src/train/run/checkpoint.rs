@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{error::TrainError, model_folder, policy::GuardState, stage::Stage};
+use super::model_folder;
 use crate::{
-    base::clean,
+    base::{StageId, clean},
     compute::ops::{CONTROL, CONTROL_F32},
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
     store::{Checkpoint, CheckpointId, Keep, NewFile, Saved, Saver, StoreError, TensorData, TensorFile, TensorRef},
+    train::error::TrainError,
 };
 
 /// Version of state.json, in f32.
@@ -30,7 +31,7 @@ pub struct State {
     /// Version of this file.
     pub format: u32,
     /// The stage.
-    pub stage: String,
+    pub stage: StageId,
     /// Steps done.
     pub step: u64,
     /// Seed of the run.
@@ -94,6 +95,16 @@ impl Span {
     }
 }
 
+/// What the guard of PPO, GRPO and DPO compares with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GuardState {
+    /// The stage's first answers: distinct-2 of all, share of pairs of characters repeated within an answer,
+    /// characters of an answer, share that end.
+    pub start: Option<(f64, f64, f64, f64)>,
+    /// Updates in a row that were out of bounds.
+    pub strikes: usize,
+}
+
 impl State {
     /// What is taken from a reward model's score, and what the rest is divided by.
     pub fn normaliser(&self) -> Option<(f64, f64)> {
@@ -104,8 +115,8 @@ impl State {
     /// What no stage can have written: counts that are gone on from, and numbers that are divided by.
     fn check(&self, id: &CheckpointId) -> Result<(), String> {
         let Self { stage, step, .. } = self;
-        if *stage != id.stage || *step != id.step {
-            return Err(format!("it is that of step {step} of {stage:?}, and the folder is {id}"));
+        if id.stage != *stage || *step != id.step {
+            return Err(format!("it is that of step {step} of {:?}, and the folder is {id}", stage.name()));
         }
         let spans = self.refits.iter().flat_map(|span| [span.step, span.steps]);
         let counts = [*step, self.total_tokens, self.skipped_steps];
@@ -124,10 +135,10 @@ impl State {
     }
 
     /// A state of this format and version.
-    pub fn new(stage: &str, seed: u64, history: History, data: String) -> State {
+    pub fn new(stage: StageId, seed: u64, history: History, data: String) -> State {
         State {
             format: FORMAT,
-            stage: stage.to_owned(),
+            stage,
             step: 0,
             seed,
             history,
@@ -209,7 +220,7 @@ pub fn files<'a>(
         files.push(NewFile::tensors(&name("optimizer.safetensors"), optimizer, BTreeMap::new())?);
     }
     let mut ends: Vec<u32> = config.eos_token_id.into_iter().collect();
-    if Stage::named(&state.stage).is_ok_and(|s| s.chat) {
+    if state.stage.chat() {
         // An answer ends with its turn.
         ends.extend(tokenizer.chat().map(|c| c.end));
     }
@@ -229,7 +240,7 @@ pub fn files<'a>(
 }
 
 /// The template, for a tokenizer that has its tokens.
-pub(super) fn chat_template(tokenizer: &Tokenizer) -> Option<&'static str> {
+pub(crate) fn chat_template(tokenizer: &Tokenizer) -> Option<&'static str> {
     tokenizer.chat().map(|_| CHAT_TEMPLATE)
 }
 
@@ -257,11 +268,11 @@ impl Beside {
 }
 
 /// Checkpoints of a stage that stay, however many there are.
-pub(super) const KEEP: usize = 3;
+pub(crate) const KEEP: usize = 3;
 
 /// Which older checkpoints of a stage stay beside the newest [`KEEP`] and the newest that loads.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stay {
+pub(crate) struct Stay {
     /// Those that other stages started from.
     pub pinned: Vec<CheckpointId>,
     /// The newest from before this step: there a number was not finite, or the loss jumped.
@@ -270,7 +281,7 @@ pub(super) struct Stay {
 
 /// What a save came to.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub saved: Saved,
     /// Why older checkpoints are not removed.
     pub left: Vec<String>,
@@ -333,7 +344,7 @@ fn require_finite(file: &mut TensorFile) -> Result<(), StoreError> {
 }
 
 /// Reads the state of a checkpoint.
-pub(super) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
+pub(crate) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
     /// What every version of the file has.
     #[derive(Deserialize)]
     struct Version {
@@ -363,7 +374,7 @@ pub(super) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
 }
 
 /// Whether a verified checkpoint of any stage can be loaded: its state is read, its tensors are finite.
-pub(super) fn sound(checkpoint: &Checkpoint) -> Result<(), StoreError> {
+pub(crate) fn sound(checkpoint: &Checkpoint) -> Result<(), StoreError> {
     read_state(checkpoint)?;
     let tensors = checkpoint.files.keys().filter(|name| name.ends_with(".safetensors"));
     tensors.into_iter().try_for_each(|name| require_finite(&mut checkpoint.tensors(name)?))
@@ -376,7 +387,7 @@ pub fn opens(checkpoint: &Checkpoint) -> Result<(), StoreError> {
 }
 
 /// Saves a stage's checkpoint, unless a number of it is not finite, then removes those that it makes superfluous. What cannot be removed fails no save.
-pub(super) fn save(
+pub(crate) fn save(
     saver: &Saver,
     parts: Vec<Part>,
     model: &ModelConfig,
@@ -390,7 +401,7 @@ pub(super) fn save(
     let parts: Vec<_> = parts.into_iter().map(|part| (Beside::new(&part), part)).collect();
     let parts: Vec<_> = parts.into_iter().map(|(beside, part)| (part, beside)).collect();
     let files = files(&parts, model, tokenizer, state)?;
-    let saved = saver.save(&state.stage, state.step, files)?;
+    let saved = saver.save(state.stage.name(), state.step, files)?;
     // The copies on the host make room for what is read back.
     drop(parts);
     let own = &saved.checkpoint.id;
@@ -402,7 +413,7 @@ pub(super) fn save(
         loads: &|c| if c.id == *own { Ok(()) } else { sound(c) },
         known: &|c| read_state(c).map(drop),
     };
-    let left = match saver.retain(&state.stage, &keep) {
+    let left = match saver.retain(state.stage.name(), &keep) {
         Ok(retained) => {
             retained.left.iter().map(|s| format!("checkpoint {} is not removed: {}", s.id, s.error)).collect()
         }

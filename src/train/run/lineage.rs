@@ -4,27 +4,29 @@ use std::path::Path;
 
 use super::{
     checkpoint::{self, State},
-    config::RunConfig,
-    error::TrainError,
     model_folder,
-    stage::{STAGES, Stage},
 };
 use crate::{
+    base::StageId,
     nn::{ModelConfig, ParamTable},
     protocol::StageInfo,
     store::{Checkpoint, CheckpointId, RunView},
+    train::{config::RunConfig, error::TrainError},
 };
 
 /// Largest state.json that is read.
 const STATE_LIMIT: u64 = 16 << 20;
 
 /// All stages with the step of their newest checkpoint.
-pub(super) fn stages(view: &RunView) -> Result<Vec<StageInfo>, TrainError> {
+pub(crate) fn stages(view: &RunView) -> Result<Vec<StageInfo>, TrainError> {
     let there = view.checkpoints().list()?;
-    let step = |name: &str| there.iter().filter(|id| id.stage == name).map(|id| id.step as usize).max();
-    let info =
-        |s: &Stage| StageInfo { name: s.name.to_owned(), parent: s.parent.map(str::to_owned), step: step(s.name) };
-    Ok(STAGES.iter().map(info).collect())
+    let step = |s: StageId| there.iter().filter(|id| id.stage == s).map(|id| id.step as usize).max();
+    let info = |s: StageId| StageInfo {
+        name: s.to_string(),
+        parent: s.parent().map(|parent| parent.to_string()),
+        step: step(s),
+    };
+    Ok(StageId::ALL.into_iter().map(info).collect())
 }
 
 /// What there is left to do for a stage.
@@ -41,60 +43,58 @@ pub enum Standing {
 }
 
 /// How a stage of a run stands.
-pub fn standing(view: &RunView, config: &RunConfig, stage: &Stage) -> Result<Standing, TrainError> {
+pub fn standing(view: &RunView, config: &RunConfig, stage: StageId) -> Result<Standing, TrainError> {
     let checkpoints = view.checkpoints();
     let there = checkpoints.list()?;
-    let has = |name: &str| there.iter().any(|id| id.stage == name);
-    let follows = |s: &&Stage| s.parent == Some(stage.name) || s.needs == Some(stage.name);
-    let passed = STAGES.iter().filter(follows).any(|s| has(s.name));
+    let has = |s: StageId| there.iter().any(|id| id.stage == s);
+    let follows = |s: &StageId| s.parent() == Some(stage) || s.needs() == Some(stage);
+    let passed = StageId::ALL.into_iter().filter(follows).any(has);
     // One that does not verify counts for nothing: the stage goes on before it, or says so when it is opened.
-    let step = checkpoints.newest_verified(Some(stage.name))?.found.map(|c| c.id.step as usize);
+    let step = checkpoints.newest_verified(Some(stage.name()))?.found.map(|c| c.id.step as usize);
     Ok(match step {
         Some(step) if step >= config.plan(stage)?.steps => Standing::Complete(step),
         Some(step) if passed => Standing::Passed(step),
-        None if passed && !has(stage.name) => Standing::LeftOut,
+        None if passed && !has(stage) => Standing::LeftOut,
         _ => Standing::Due,
     })
 }
 
 /// Why a stage cannot be trained yet, in words that say what to train first.
-pub(super) fn missing_parent(view: &RunView, stage: &Stage) -> Result<Option<String>, TrainError> {
-    let Some(parent) = stage.parent else { return Ok(None) };
+pub(crate) fn missing_parent(view: &RunView, stage: StageId) -> Result<Option<String>, TrainError> {
+    let Some(parent) = stage.parent() else { return Ok(None) };
     let there = view.checkpoints().list()?;
-    let trained = |name: &str| there.iter().any(|id| id.stage == name);
-    let words = |what: &str, missing: &str| {
-        let (name, dir) = (stage.name, view.dir().display());
+    let trained = |s: StageId| there.iter().any(|id| id.stage == s);
+    let words = |what: &str, missing: StageId| {
+        let dir = view.dir().display();
         format!(
-            "{name} {what} {missing}, and this run has none; train it first: danlu train --stage {missing} --run {dir}"
+            "{stage} {what} {missing}, and this run has none; train it first: danlu train --stage {missing} --run {dir}"
         )
     };
-    if !trained(parent) && !trained(stage.name) {
+    if !trained(parent) && !trained(stage) {
         return Ok(Some(words("starts from a checkpoint of", parent)));
     }
-    Ok(stage.needs.filter(|name| !trained(name)).map(|name| words("needs a checkpoint of", name)))
+    Ok(stage.needs().filter(|s| !trained(*s)).map(|s| words("needs a checkpoint of", s)))
 }
 
 /// The weights of the newest checkpoint of a stage's parent that verifies, and the checkpoint.
-pub(super) fn parent(
+pub(crate) fn parent(
     view: &RunView,
-    stage: &Stage,
+    stage: StageId,
     model: &ModelConfig,
     table: &ParamTable,
     notes: &mut Vec<String>,
 ) -> Result<Option<(Checkpoint, Vec<f32>)>, TrainError> {
-    let Some(name) = stage.parent else { return Ok(None) };
-    let found = view.checkpoints().newest_that(Some(name), |c| {
+    let Some(from) = stage.parent() else { return Ok(None) };
+    let found = view.checkpoints().newest_that(Some(from.name()), |c| {
         let (_, [params, ..]) = checkpoint::load(&c, model, table)?;
         Ok((c, params))
     })?;
-    for s in &found.skipped {
-        notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
-    }
+    notes.extend(found.notes());
     match (found.found, found.skipped.first()) {
         (Some(found), _) => Ok(Some(found)),
         (None, Some(first)) => Err(TrainError::Input(format!(
-            "{} starts from a checkpoint of {name}, and none of this run can be used; the newest, {}: {}",
-            stage.name, first.id, first.error
+            "{stage} starts from a checkpoint of {from}, and none of this run can be used; the newest, {}: {}",
+            first.id, first.error
         ))),
         (None, None) => Err(TrainError::Input(missing_parent(view, stage)?.unwrap_or_default())),
     }
@@ -102,7 +102,7 @@ pub(super) fn parent(
 
 /// What --from names, as state.json keeps it: a checkpoint of this run by its name and hash, anything else
 /// by its whole path.
-pub(super) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<String>), TrainError> {
+pub(crate) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<String>), TrainError> {
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (checkpoints, from) = (view.checkpoints(), whole(from));
     for id in checkpoints.list()? {
@@ -114,7 +114,7 @@ pub(super) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<Stri
 }
 
 /// The weights of the checkpoint that a stage started from: it may have been removed since, or changed.
-pub(super) fn started_from(
+pub(crate) fn started_from(
     view: &RunView,
     state: &State,
     model: &ModelConfig,
@@ -140,7 +140,7 @@ pub(super) fn started_from(
 }
 
 /// The weights of the run's pretrained model: what the first stage made, from which all others come.
-pub(super) fn base(
+pub(crate) fn base(
     view: &RunView,
     state: &State,
     model: &ModelConfig,
@@ -150,7 +150,7 @@ pub(super) fn base(
     loop {
         let there = checkpoints.list()?;
         let Some(id) = there.into_iter().find(|id| Some(id.to_string()) == state.parent) else { break };
-        if STAGES.iter().any(|s| s.name == id.stage && s.parent.is_none()) {
+        if StageId::ALL.into_iter().any(|s| id.stage == s && s.parent().is_none()) {
             break;
         }
         let bytes = checkpoints.verify(&id)?.read("state.json", STATE_LIMIT)?;
@@ -161,7 +161,7 @@ pub(super) fn base(
 }
 
 /// Checkpoints that a stage under way depends on: its parent, and the reward model it learns from.
-pub(super) fn needed(view: &RunView, state: &State) -> Result<Vec<CheckpointId>, TrainError> {
+pub(crate) fn needed(view: &RunView, state: &State) -> Result<Vec<CheckpointId>, TrainError> {
     let mut all = pinned(view)?;
     let named = [state.parent.as_ref(), state.reward_model.as_ref().map(|(name, _)| name)];
     all.extend(named.into_iter().flatten().filter_map(|name| CheckpointId::parse(name)));
@@ -169,13 +169,13 @@ pub(super) fn needed(view: &RunView, state: &State) -> Result<Vec<CheckpointId>,
 }
 
 /// Checkpoints that others started from: they stay when their stage goes on.
-pub(super) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
+pub(crate) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
     let checkpoints = view.checkpoints();
     let there = checkpoints.list()?;
     let mut named = Vec::new();
-    for stage in STAGES.iter().filter(|s| s.parent.is_some()) {
+    for stage in StageId::ALL.into_iter().filter(|s| s.parent().is_some()) {
         // One that does not verify is reported when its stage is trained.
-        let Some(newest) = checkpoints.newest_verified(Some(stage.name))?.found else { continue };
+        let Some(newest) = checkpoints.newest_verified(Some(stage.name()))?.found else { continue };
         let bytes = newest.read("state.json", STATE_LIMIT)?;
         if let Ok(state) = serde_json::from_slice::<State>(&bytes) {
             named.extend(state.parent);
@@ -187,7 +187,7 @@ pub(super) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
 
 /// The weights of another checkpoint or model, if it is the same model; a vocabulary that the chat
 /// template's tokens have made longer gets rows for them, the others stay as they are.
-pub(super) fn weights_of(
+pub(crate) fn weights_of(
     from: &Path,
     model: &ModelConfig,
     table: &ParamTable,

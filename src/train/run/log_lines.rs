@@ -1,7 +1,8 @@
 //! Steps and events as JSON objects: what `train --json` prints and what the run's logs hold.
 
-use crate::protocol::{Event, StepReport};
 use serde_json::{Map, Value, json};
+
+use crate::protocol::{Event, StepReport};
 
 /// A step, under Hugging Face's names; what a stage tells beside them under TRL's.
 pub fn step(stage: &str, s: &StepReport) -> Value {

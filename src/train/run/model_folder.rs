@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::error::TrainError;
 use crate::{
     data::{DataError, LARGEST_CONFIG, Tokenizer, read::to_text},
     nn::{ModelConfig, ParamTable, end_ids},
@@ -12,6 +11,7 @@ use crate::{
         LFS_POINTER, Links, RealFs, Shapes, StoreError, TensorFile, TensorRef, manifest_beside, no_model, read_limited,
         read_model, read_shapes, zeros,
     },
+    train::error::TrainError,
 };
 
 /// Largest tokenizer.json that is read.

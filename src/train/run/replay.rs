@@ -27,7 +27,7 @@ const OF_ALL: [&str; 10] = [
 ];
 
 /// The steps, validations, scores and probes of a stage up to step `done`, in the logs' order.
-pub(super) fn events(view: &RunView, stage: &str, done: usize) -> Result<Vec<Event>, StoreError> {
+pub(crate) fn events(view: &RunView, stage: &str, done: usize) -> Result<Vec<Event>, StoreError> {
     let mut steps = Vec::new();
     each(view, &view.metrics_path(), stage, done, |record| steps.extend(step(record)))?;
     let every = steps.len().div_ceil(MOST).max(1);
@@ -157,7 +157,7 @@ fn event(r: &Value) -> Option<Event> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::train::lines;
+    use crate::train::run::log_lines;
 
     #[test]
     fn what_is_logged_is_told_again() {
@@ -183,7 +183,7 @@ mod tests {
             length: 12.5,
         };
         for told in [Event::Reward(reward), Event::Policy(policy)] {
-            assert_eq!(event(&lines::event("ppo", &told).unwrap()), Some(told));
+            assert_eq!(event(&log_lines::event("ppo", &told).unwrap()), Some(told));
         }
         let told = StepReport {
             step: 3,
@@ -198,6 +198,6 @@ mod tests {
             sources: Vec::new(),
             extra: vec![("kl_coef".into(), 0.25), ("objective/kl".into(), 1.5)],
         };
-        assert_eq!(step(&lines::step("ppo", &told)), Some(told));
+        assert_eq!(step(&log_lines::step("ppo", &told)), Some(told));
     }
 }

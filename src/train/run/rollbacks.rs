@@ -5,19 +5,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{error::TrainError, spikes::WINDOW};
-use crate::store::{CheckpointId, Run, RunView, each_record};
+use crate::{
+    base::StageId,
+    store::{CheckpointId, Run, RunView, each_record},
+    train::error::TrainError,
+};
 
 /// By what the rate is multiplied at each try.
 const SLOWER: f64 = 0.25;
+/// Steps that a step is compared with.
+pub(crate) const WINDOW: usize = 128;
 /// A checkpoint so few steps before a spike may hold its cause.
 const NEAR: u64 = 8;
 
 /// One return of a stage to a checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Rollback {
+pub(crate) struct Rollback {
     /// The stage.
-    pub stage: String,
+    pub stage: StageId,
     /// The checkpoint that it continues from; none where it starts over.
     pub checkpoint: Option<String>,
     /// Steps in it.
@@ -40,11 +45,11 @@ pub(super) struct Rollback {
 
 /// The returns of a stage in a row, oldest first. A stretch without a spike ends them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Chain(Vec<Rollback>);
+pub(crate) struct Chain(Vec<Rollback>);
 
 impl Chain {
     /// Reads what holds for a stage.
-    pub(super) fn read(view: &RunView, stage: &str) -> Result<Chain, TrainError> {
+    pub(crate) fn read(view: &RunView, stage: StageId) -> Result<Chain, TrainError> {
         let mut chain = Chain::default();
         each_record(&**view.disk(), &view.rollbacks_path(), |record| {
             // A line of a later version, or one written by hand, is no entry.
@@ -58,7 +63,7 @@ impl Chain {
     }
 
     /// Writes an entry down, to the disk.
-    pub(super) fn write(run: &Run, entry: &Rollback) -> Result<(), TrainError> {
+    pub(crate) fn write(run: &Run, entry: &Rollback) -> Result<(), TrainError> {
         let mut log = run.rollbacks()?;
         log.append(entry)?;
         log.sync()?;
@@ -82,50 +87,50 @@ impl Chain {
     }
 
     /// How often the stage has returned already when a spike is seen at this step.
-    pub(super) fn tries(&self, spike: u64) -> usize {
+    pub(crate) fn tries(&self, spike: u64) -> usize {
         if self.continues(spike) { self.0.len() } else { 0 }
     }
 
     /// Whether a checkpoint is not loaded any more.
-    pub(super) fn passes(&self, id: &CheckpointId) -> bool {
+    pub(crate) fn passes(&self, id: &CheckpointId) -> bool {
         let name = id.to_string();
         self.0.iter().any(|entry| entry.passed.contains(&name))
     }
 
     /// The step of the newest spike: checkpoints from before it hold good weights.
-    pub(super) fn spike(&self) -> Option<u64> {
+    pub(crate) fn spike(&self) -> Option<u64> {
         self.0.last().map(|entry| entry.spike)
     }
 
     /// The first spike that the stage, at this step, has not left behind.
-    pub(super) fn open_at(&self, step: u64) -> Option<u64> {
+    pub(crate) fn open_at(&self, step: u64) -> Option<u64> {
         self.0.first().filter(|_| self.continues(step)).map(|entry| entry.spike)
     }
 
     /// By what the rate of a step (the first is 0) is multiplied, where the peak is this one.
-    pub(super) fn factor(&self, step: u64, peak: f64) -> f64 {
+    pub(crate) fn factor(&self, step: u64, peak: f64) -> f64 {
         let holds = |e: &&Rollback| (e.step..e.until).contains(&step) && peak >= e.learning_rate;
         self.0.iter().filter(holds).map(|e| e.factor).fold(1.0, f64::min)
     }
 
     /// Which checkpoints may be loaded after a spike. Its first step shows the loss of the weights after the step
     /// before, so they are older than that; the one that was tried last and led to a spike at once is left out.
-    pub(super) fn may_serve(&self, id: &CheckpointId, spike: u64) -> bool {
+    pub(crate) fn may_serve(&self, id: &CheckpointId, spike: u64) -> bool {
         let tried = self.0.last().filter(|_| self.continues(spike));
         let led = |e: &Rollback| e.checkpoint.as_ref() == Some(&id.to_string()) && spike <= e.step + NEAR;
         id.step + 2 <= spike && !self.passes(id) && !tried.is_some_and(led)
     }
 
     /// The entry of a stage that returns from a spike to a checkpoint.
-    pub(super) fn next(
+    pub(crate) fn next(
         &self,
-        (stage, learning_rate): (&str, f64),
+        (stage, learning_rate): (StageId, f64),
         (spike, reason): (u64, &str),
         checkpoint: Option<&CheckpointId>,
         passed: Vec<String>,
     ) -> Rollback {
         Rollback {
-            stage: stage.to_owned(),
+            stage,
             checkpoint: checkpoint.map(ToString::to_string),
             step: checkpoint.map_or(0, |id| id.step),
             spike,
@@ -146,19 +151,19 @@ mod tests {
     use crate::store::RealFs;
 
     fn id(step: u64) -> CheckpointId {
-        CheckpointId::new("pretrain", step)
+        CheckpointId::new(StageId::Pretrain.name(), step)
     }
 
     fn set_back(chain: &Chain, spike: u64, to: u64, passed: &[u64]) -> Rollback {
         let passed = passed.iter().map(|step| id(*step).to_string()).collect();
-        chain.next(("pretrain", 1.0), (spike, "the loss jumped"), Some(&id(to)), passed)
+        chain.next((StageId::Pretrain, 1.0), (spike, "the loss jumped"), Some(&id(to)), passed)
     }
 
     #[test]
     fn each_try_is_slower_and_a_quiet_stretch_ends_them() {
         let dir = tempfile::tempdir().unwrap();
         let run = Run::create(RealFs::shared(), &dir.path().join("r"), "").unwrap();
-        let read = || Chain::read(run.view(), "pretrain").unwrap();
+        let read = || Chain::read(run.view(), StageId::Pretrain).unwrap();
         assert_eq!((read().tries(200), read().factor(150, 1.0)), (0, 1.0));
         Chain::write(&run, &set_back(&read(), 202, 180, &[201])).unwrap();
         Chain::write(&run, &set_back(&read(), 205, 180, &[201])).unwrap();
@@ -168,7 +173,7 @@ mod tests {
         assert_eq!([179, 180, 332, 333].map(|step| two.factor(step, 1.0)), [1.0, 0.0625, 0.0625, 1.0]);
         assert_eq!(two.factor(200, 0.5), 1.0, "a lower rate was set since");
         assert!(two.passes(&id(201)) && !two.passes(&id(200)));
-        assert_eq!(Chain::read(run.view(), "sft").unwrap(), Chain::default());
+        assert_eq!(Chain::read(run.view(), StageId::Sft).unwrap(), Chain::default());
         // A later spike begins another chain; giving up ends it.
         let later = set_back(&two, 1000, 990, &[]);
         assert_eq!(later.factor, 0.25);

@@ -1,9 +1,12 @@
 //! The run's tokenizer in `data/`, put back where it is damaged: every checkpoint holds the same one.
 
-use super::error::TrainError;
 use crate::{
-    data::Tokenizer,
+    data::{SPECIAL_TOKENS, Tokenizer},
     store::{CheckpointId, Checkpoints, Links, Run, StoreError, read_limited},
+    train::{
+        config::{RunConfig, TokenizerKind},
+        error::TrainError,
+    },
 };
 
 /// The tokenizer and its settings, as `data/` and checkpoints name them.
@@ -117,4 +120,25 @@ fn set_aside(run: &Run) -> Result<String, TrainError> {
         moved.extend(run.set_aside(name)?);
     }
     Ok(moved.first().map_or_else(String::new, |path| format!("; what was there is now {}", path.display())))
+}
+
+/// Refuses a tokenizer in run.toml that is another kind than the run's own, if that was made here.
+pub fn keeps_tokenizer(config: &RunConfig, tokenizer: &Tokenizer, text: &str) -> Result<(), TrainError> {
+    let ours = (0..).zip(SPECIAL_TOKENS).all(|(id, token)| tokenizer.token(id) == Some(token));
+    // A run that was begun with --from has the key by default.
+    let imported = text.parse::<toml::Table>().is_ok_and(|t| {
+        t.get("model").and_then(|m| m.get("rms_norm_eps")).is_some()
+            && t.get("model").and_then(|m| m.get("vocab_size")).is_some()
+    });
+    let has = if tokenizer.is_char() { TokenizerKind::Char } else { TokenizerKind::Bpe };
+    if !ours || imported || has == config.tokenizer {
+        return Ok(());
+    }
+    let name = |kind| if kind == TokenizerKind::Char { "char" } else { "bpe" };
+    Err(TrainError::Input(format!(
+        "the run has a {} tokenizer, {} was asked for; a run keeps its tokenizer: set tokenizer = \"{}\" back, or start a new run",
+        name(has),
+        name(config.tokenizer),
+        name(has)
+    )))
 }

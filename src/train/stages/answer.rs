@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::TrainError;
 use crate::{
     compute::Device,
     data::{StreamDecoder, Tokenizer, Words, read_in},
     nn::{self, Decoder, Drawn},
     protocol::{Event, Sampling, Who},
+    train::error::TrainError,
 };
 
 /// A prompt under way.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub id: u64,
     /// What was asked as the reward model reads it, where the answer is to be scored.
     pub asked: Option<Vec<u32>>,
@@ -33,7 +33,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(
+    pub(crate) fn new(
         id: u64,
         tokens: Vec<u32>,
         who: Who,
@@ -59,28 +59,28 @@ impl Answer {
     }
 
     /// Whose weights answer.
-    pub(super) fn who(&self) -> Who {
+    pub(crate) fn who(&self) -> Who {
         self.who
     }
 
     /// What was drawn so far, without the token that ended it.
-    pub(super) fn drawn(&self) -> &[u32] {
+    pub(crate) fn drawn(&self) -> &[u32] {
         &self.seen[self.start..]
     }
 
     /// The text of what was drawn so far.
-    pub(super) fn words(&self, tokenizer: &Tokenizer) -> String {
+    pub(crate) fn words(&self, tokenizer: &Tokenizer) -> String {
         tokenizer.decode_turn(&self.seen[..self.start], self.drawn(), true)
     }
 
     /// Mean log p of the drawn tokens as they were drawn, the one that ended it included.
-    pub(super) fn logprob(&self) -> f64 {
+    pub(crate) fn logprob(&self) -> f64 {
         let sum: f64 = self.logprobs.iter().map(|p| f64::from(*p)).sum();
         sum / self.logprobs.len().max(1) as f64
     }
 
     /// Draws tokens for about `budget` (at least one). Some is the reason when the answer has ended.
-    pub(super) fn advance(
+    pub(crate) fn advance(
         &mut self,
         device: &mut Device,
         decoder: &mut Decoder,
@@ -126,12 +126,12 @@ impl Answer {
     }
 
     /// Makes the decoder read the whole text again, after it held another one.
-    pub(super) fn reread(&mut self) {
+    pub(crate) fn reread(&mut self) {
         self.unread = None;
     }
 
     /// Reports the end, with the reward model's score where there is one.
-    pub(super) fn end(&self, step: usize, reason: &str, score: Option<f64>, emit: &mut dyn FnMut(Event)) {
+    pub(crate) fn end(&self, step: usize, reason: &str, score: Option<f64>, emit: &mut dyn FnMut(Event)) {
         let seconds = self.started.elapsed().as_secs_f64();
         emit(Event::PromptDone {
             id: self.id,
@@ -145,7 +145,7 @@ impl Answer {
 }
 
 /// Reads the last `unread` of `seen` and draws the next token among those the tokenizer knows.
-pub(super) fn draw(
+pub(crate) fn draw(
     device: &mut Device,
     decoder: &mut Decoder,
     tokenizer: &Tokenizer,
@@ -160,7 +160,7 @@ pub(super) fn draw(
 
 /// Completes a probe greedily: as many tokens as the expected text has, until the end of text.
 /// Returns the continuation and how many leading characters of `expected` it has right.
-pub(super) fn probe(
+pub(crate) fn probe(
     device: &mut Device,
     decoder: &mut Decoder,
     tokenizer: &Tokenizer,

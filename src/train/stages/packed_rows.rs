@@ -1,13 +1,13 @@
 //! Examples packed into the fixed rows of a learner, and where each came to lie.
 
-use super::error::TrainError;
 use crate::{
     data::{Example, fill_row, plan},
     nn::{MicroBatch, TokenRows},
+    train::error::TrainError,
 };
 
 /// One micro-batch of whole examples.
-pub(super) struct Micro {
+pub(crate) struct Micro {
     pub ids: Vec<u32>,
     pub targets: Vec<i32>,
     pub starts: Vec<u32>,
@@ -16,18 +16,18 @@ pub(super) struct Micro {
 }
 
 impl Micro {
-    pub(super) fn batch(&self) -> MicroBatch<'_> {
+    pub(crate) fn batch(&self) -> MicroBatch<'_> {
         MicroBatch { ids: &self.ids, targets: &self.targets, starts: Some(&self.starts) }
     }
 
-    pub(super) fn rows(&self) -> TokenRows<'_> {
+    pub(crate) fn rows(&self) -> TokenRows<'_> {
         TokenRows { ids: &self.ids, starts: Some(&self.starts) }
     }
 }
 
 /// Packs examples into as many micro-batches of `rows` × `context` as they need. An example of n tokens
 /// takes n − 1 places.
-pub(super) fn micros(examples: &[Example], rows: usize, context: usize, pad: u32) -> Result<Vec<Micro>, TrainError> {
+pub(crate) fn micros(examples: &[Example], rows: usize, context: usize, pad: u32) -> Result<Vec<Micro>, TrainError> {
     let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
     let order: Vec<usize> = (0..examples.len()).collect();
     let mut all = Vec::new();

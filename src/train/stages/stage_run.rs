@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{
-    checkpoint::{Part, State},
-    error::TrainError,
-    lm::Lm,
-    reward_model::RewardModel,
-};
+use super::{lm::Lm, reward::model::RewardModel};
 use crate::{
     compute::{Device, Ticket},
     data::Example,
     nn::{Decoder, ModelConfig, ParamTable},
     protocol::{BatchView, Event, RolloutView, SourceInfo, SourceUse, TaskInfo},
+    train::{
+        error::TrainError,
+        run::checkpoint::{Part, State},
+    },
 };
 
 /// A step under way.
-pub(super) struct Submitted {
+pub(crate) struct Submitted {
     /// Tokens that it works on, padding left out.
     pub tokens: usize,
     /// The optimiser's control block, once the device is through.
@@ -28,7 +27,7 @@ pub(super) struct Submitted {
 }
 
 /// One model as a checkpoint holds it.
-pub(super) struct Model<'a> {
+pub(crate) struct Model<'a> {
     /// Its configuration.
     pub config: &'a ModelConfig,
     /// Where its tensors lie.
@@ -37,7 +36,7 @@ pub(super) struct Model<'a> {
 
 /// What a step has shown beside its figures.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// What is to be told.
     pub told: Vec<Event>,
     /// Why the stage does not go on after it.
@@ -45,7 +44,7 @@ pub(super) struct Watch {
 }
 
 /// Why a stage does not go on; the weights are not saved.
-pub(super) enum Halt {
+pub(crate) enum Halt {
     /// Something does not hold without which whatever is learned is noise.
     Broken(String),
     /// The model is being spoilt.
@@ -53,7 +52,7 @@ pub(super) enum Halt {
 }
 
 /// A stage's own work.
-pub(super) trait Work {
+pub(crate) trait StageRun {
     /// The model under training.
     fn model(&self) -> Model<'_>;
 

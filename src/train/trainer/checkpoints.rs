@@ -2,14 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Emit, Trainer};
+use super::{Emit, Trainer, spikes::Spike};
 use crate::{
     protocol::Event,
     store::StoreError,
     train::{
-        checkpoint::{self, Stay, Written},
         error::TrainError,
-        spikes::Spike,
+        run::checkpoint::{self, Stay, Written},
     },
 };
 

@@ -6,13 +6,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::{Emit, Trainer};
 use crate::{
+    base::StageId,
     data::{Role, Turn, encode},
     protocol::{Command, DroppedView, Event},
     train::{
-        chats::{demonstration, read_demonstration},
+        corpus::conversations::{demonstration, read_demonstration},
         error::TrainError,
-        lineage,
-        stage::Stage,
+        run::lineage,
     },
 };
 
@@ -26,7 +26,7 @@ pub(super) enum Way {
         left: bool,
     },
     /// To another stage.
-    To(&'static Stage),
+    To(StageId),
 }
 
 impl Trainer {
@@ -74,7 +74,7 @@ impl Trainer {
                 self.tell(Event::Paused { step: self.done }, emit);
             }
             Command::Resume | Command::Save if self.guarded => {
-                let name = self.r.stage.name;
+                let name = self.r.stage;
                 self.refuse(
                     format!("the guard has stopped {name}; open {name} again, from its newest checkpoint"),
                     emit,
@@ -93,7 +93,7 @@ impl Trainer {
                 self.note(
                     format!(
                         "{} is complete at step {}; `danlu train --stage {} --steps N` continues",
-                        self.r.stage.name, self.done, self.r.stage.name
+                        self.r.stage, self.done, self.r.stage
                     ),
                     emit,
                 );
@@ -137,23 +137,23 @@ impl Trainer {
     }
 
     /// The stage to go to, if it can be trained; else it is said what to train first.
-    fn may_switch(&mut self, name: &str, emit: Emit<'_>) -> Result<Option<&'static Stage>, TrainError> {
-        let stage = match Stage::named(name) {
+    fn may_switch(&mut self, name: &str, emit: Emit<'_>) -> Result<Option<StageId>, TrainError> {
+        let stage = match name.parse::<StageId>() {
             Ok(stage) => stage,
             Err(e) => {
                 self.refuse(e.to_string(), emit);
                 return Ok(None);
             }
         };
-        if stage.name == self.r.stage.name && (self.guarded || self.recovery.stopped()) {
+        if stage == self.r.stage && (self.guarded || self.recovery.stopped()) {
             return Ok(Some(stage));
         }
-        if stage.name == self.r.stage.name {
+        if stage == self.r.stage {
             self.refuse(format!("{name} is the stage that runs"), emit);
             return Ok(None);
         }
         // What this stage has learned so far is about to be saved, and may be all that is missing.
-        let is_parent = stage.parent == Some(self.r.stage.name) && self.done > 0;
+        let is_parent = stage.parent() == Some(self.r.stage) && self.done > 0;
         if !is_parent && let Some(missing) = lineage::missing_parent(self.shop.run.view(), stage)? {
             self.refuse(missing, emit);
             return Ok(None);
@@ -174,12 +174,12 @@ impl Trainer {
             self.refuse("a demonstration needs a question and an answer that is not empty".to_owned(), emit);
             return Ok(());
         }
-        let step = if self.r.stage.chat {
+        let step = if self.r.stage.chat() {
             self.submitted as u64
         } else {
             // Before fine-tuning: for its next batch, whichever that is.
             let stages = lineage::stages(self.shop.run.view())?;
-            let mut chat = stages.iter().filter(|s| Stage::named(&s.name).is_ok_and(|s| s.chat));
+            let mut chat = stages.iter().filter(|s| s.name.parse::<StageId>().is_ok_and(StageId::chat));
             chat.find_map(|s| s.step).unwrap_or(0) as u64
         };
         // Read back from what will be written: a resume learns the same words, or it is refused here.
@@ -193,7 +193,7 @@ impl Trainer {
             }
         };
         let most = self.r.plan.context + 1;
-        if self.r.stage.chat && example.ids.len() > most {
+        if self.r.stage.chat() && example.ids.len() > most {
             let n = example.ids.len();
             self.refuse(
                 format!("the demonstration has {n} tokens, more than the context of {}; shorten it", most - 1),

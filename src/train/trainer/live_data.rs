@@ -7,12 +7,13 @@ use crate::{
     data::shares,
     protocol::{Cause, DroppedView, Event, RoomView, Trial},
     train::{
-        config::RunConfig,
-        corpus::{Corpus, Marks},
-        edits,
+        config::{RunConfig, toml_patch},
+        corpus::{
+            Corpus, Marks,
+            live::{Found, Fresh, Trying, held_back},
+        },
         error::TrainError,
-        room::{Found, Fresh, Trying, held_back},
-        tweak,
+        stages::lm::edit_log,
     },
 };
 
@@ -84,16 +85,16 @@ impl Trainer {
         emit: Emit<'_>,
     ) -> Result<(), TrainError> {
         let stage = self.r.stage;
-        let held = held_back(&self.r.config, &config, stage.name)?;
+        let held = held_back(&self.r.config, &config, stage)?;
         if !held.is_empty() {
-            self.note(format!("run.toml: {} will hold when {} is opened again", held.join(", "), stage.name), emit);
+            self.note(format!("run.toml: {} will hold when {stage} is opened again", held.join(", ")), emit);
         }
         let Some(lm) = self.r.work.lm() else { return Ok(()) };
         let step = lm.free_from(self.submitted as u64);
         let proposed = config.plan(stage).map_err(TrainError::from).and_then(|plan| {
             let entry = lm.proposed(step, &plan, &config, corpus.as_ref(), cause)?;
             if let Some(entry) = &entry {
-                edits::write(&self.shop.run, entry)?;
+                edit_log::write(&self.shop.run, entry)?;
             }
             Ok((plan, entry))
         });
@@ -140,7 +141,7 @@ impl Trainer {
             reweighed(&weights, source, by)
         };
         let changed = weighed.and_then(|weight| {
-            self.rewrite(|text| tweak::weight(text, source, weight))?;
+            self.rewrite(|text| toml_patch::weight(text, source, weight))?;
             Ok(weight)
         });
         match changed {
@@ -163,7 +164,7 @@ impl Trainer {
     pub(super) fn set_rule(&mut self, source: &str, rule: &str, bound: Option<f64>, emit: Emit<'_>) {
         let done = match self.r.work.lm() {
             None => Err(NO_TEXT.to_owned()),
-            Some(_) => self.rewrite(|text| tweak::rule(text, source, rule, bound)),
+            Some(_) => self.rewrite(|text| toml_patch::rule(text, source, rule, bound)),
         };
         if let Err(why) = done {
             self.refuse(why, emit);
@@ -178,7 +179,7 @@ impl Trainer {
         let run = &self.shop.run;
         let text = run.view().config().map_err(|e| e.to_string())?;
         let text = change(&text).map_err(|e| e.to_string())?;
-        RunConfig::parse(&text, &[], self.r.stage.name).map_err(|e| e.to_string())?;
+        RunConfig::parse(&text, &[], self.r.stage).map_err(|e| e.to_string())?;
         run.write_config(&text).map_err(|e| e.to_string())?;
         self.rewritten = Some(text);
         self.reread();
@@ -313,7 +314,7 @@ impl Trainer {
         let Some(lm) = self.r.work.lm() else { return };
         let version = lm.version().to_owned();
         // What stays takes room, and stands in nobody's way.
-        if let Err(e) = lm.room().at_rest(|| edits::prune_data(run, &version)) {
+        if let Err(e) = lm.room().at_rest(|| edit_log::prune_data(run, &version)) {
             self.note(format!("earlier versions of the data could not be removed: {e}"), emit);
         }
     }

@@ -1,16 +1,17 @@
 //! The loop: steps, and between them commands, validation, probes, prompts and saves.
 
-mod answering;
-mod editing;
+mod checkpoints;
+mod commands;
 mod journal;
+mod live_data;
 mod measuring;
 #[cfg(test)]
 mod poison;
+mod prompts;
 mod recovery;
-mod saving;
+mod spikes;
 mod trouble;
 mod voting;
-mod wishes;
 
 use std::{
     any::Any,
@@ -24,28 +25,30 @@ use std::{
 use crossbeam_channel::Receiver;
 
 use self::{
-    answering::Ancestor,
+    commands::Way,
     journal::Journal,
+    prompts::Ancestor,
     recovery::{LOWERED, Recovery, SET_BACK},
     trouble::Trouble,
     voting::Voting,
-    wishes::Way,
-};
-use super::{
-    answer::Answer,
-    checkpoint::Written,
-    config::RunConfig,
-    error::TrainError,
-    lines, past,
-    prepare::{Ready, prepare},
-    setup::Setup,
-    stage::Stage,
-    work::{Halt, Submitted},
-    workshop::{Unready, Workshop},
 };
 use crate::{
+    base::StageId,
     nn::StepOutcome,
     protocol::{Command, Event, StepReport},
+    train::{
+        config::{RunConfig, setup::Setup},
+        error::TrainError,
+        open::{
+            prepare::{Ready, prepare},
+            workshop::{Unready, Workshop},
+        },
+        run::{checkpoint::Written, log_lines, replay},
+        stages::{
+            answer::Answer,
+            stage_run::{Halt, Submitted},
+        },
+    },
 };
 
 /// Where events go.
@@ -69,7 +72,7 @@ pub struct Summary {
     /// The newest checkpoint written by this call.
     pub checkpoint: Option<PathBuf>,
     /// The stage to go to next, where that was asked.
-    pub next: Option<&'static Stage>,
+    pub next: Option<StageId>,
 }
 
 /// A step that has been submitted.
@@ -83,7 +86,7 @@ struct Flying {
 type Writing = (usize, Instant, JoinHandle<Result<Written, TrainError>>);
 
 /// Why a stage has ended, and the stage to go to next.
-type Ended = (&'static str, Option<&'static Stage>);
+type Ended = (&'static str, Option<StageId>);
 
 /// One stage of one run, ready to step.
 pub struct Trainer {
@@ -162,11 +165,11 @@ impl Trainer {
         r.notes.extend(torn.iter().map(ToString::to_string));
         let done = r.state.step as usize;
         for log in [&mut metrics, &mut events] {
-            if let Some((lines, path)) = log.truncate_after_step(Some(r.stage.name), r.state.step)? {
+            if let Some((lines, path)) = log.truncate_after_step(Some(r.stage.name()), r.state.step)? {
                 r.notes.push(format!("{lines} lines past step {done} were moved to {}", path.display()));
             }
         }
-        let recovery = Recovery::open(shop.run.view(), r.stage.name, r.state.step, r.config.spike_plan())?;
+        let recovery = Recovery::open(shop.run.view(), r.stage, r.state.step, r.config.spike_plan())?;
         let voting = Voting::new(shop.run.view(), &mut r.notes)?;
         let (interactive, demonstrations, setup) = (setup.interactive, r.info.demonstrations, setup.clone());
         Ok(move |shop| Trainer {
@@ -279,13 +282,13 @@ impl Trainer {
         self.prune_versions(emit);
         if self.interactive && self.done > 0 {
             // Looked at anew: the curves of earlier sittings, which are told to the screen and not logged again.
-            past::events(self.shop.run.view(), self.r.stage.name, self.done)?.into_iter().for_each(&mut *emit);
+            replay::events(self.shop.run.view(), self.r.stage.name(), self.done)?.into_iter().for_each(&mut *emit);
         }
         if self.r.work.starts_with_figures() && self.done == 0 {
             self.validate(false, emit)?;
         }
         if self.done >= self.r.target {
-            let stage = self.r.stage.name;
+            let stage = self.r.stage;
             self.note(format!("{stage} is complete at step {}; --steps N trains N steps more", self.done), emit);
         } else {
             self.probe(emit)?;
@@ -312,7 +315,7 @@ impl Trainer {
                 Way::To(stage) => (true, Some(stage), true),
             };
             let unsound = self.guarded || self.recovery.stopped() || self.recovery.spiked();
-            if next.is_some_and(|stage| stage.name == self.r.stage.name) {
+            if next == Some(self.r.stage) {
                 self.go_back(emit)?;
             }
             if save && self.saved_at < self.done && !unsound {
@@ -401,8 +404,8 @@ impl Trainer {
         self.drain(emit)?;
         self.finish_writing(true, emit)?;
         self.guarded = true;
-        let (stage, step) = (self.r.stage.name, self.done);
-        let newest = self.shop.run.view().checkpoints().newest_verified(Some(stage))?.found;
+        let (stage, step) = (self.r.stage, self.done);
+        let newest = self.shop.run.view().checkpoints().newest_verified(Some(stage.name()))?.found;
         let checkpoint = newest.map(|c| c.id.to_string());
         let stands = match &checkpoint {
             Some(name) => format!("{name} stands, and {stage} goes on from there"),
@@ -465,7 +468,7 @@ impl Trainer {
             extra: extra.map(|(name, value)| ((*name).into(), *value)).collect(),
         };
         // The step is made, whatever becomes of its line: that waits in memory, and the next turn tells why.
-        if let Err(e) = self.metrics.append(lines::step(self.r.stage.name, &report)) {
+        if let Err(e) = self.metrics.append(log_lines::step(self.r.stage.name(), &report)) {
             self.trouble.note(e);
         }
         if !outcome.lowered {
@@ -550,7 +553,7 @@ impl Trainer {
 
     /// Writes an event to the run's log and tells it.
     fn tell(&mut self, event: Event, emit: Emit<'_>) {
-        if let Some(line) = lines::event(self.r.stage.name, &event)
+        if let Some(line) = log_lines::event(self.r.stage.name(), &event)
             && let Err(e) = self.events.append(line)
         {
             self.trouble.note(e);

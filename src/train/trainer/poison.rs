@@ -7,13 +7,14 @@ use std::{fs, io::Write as _, path::Path};
 
 use super::Trainer;
 use crate::{
+    base::StageId,
     compute::{
         Device,
         rng::{self, Purpose},
     },
     protocol::{Command, Event},
     store::{Fs as _, Kind, RealFs, Run},
-    train::{Setup, TrainError, Workshop, checkpoint, settled},
+    train::{Setup, TrainError, Workshop, run::checkpoint, settled},
 };
 
 const TINY: [&str; 15] = [
@@ -40,7 +41,7 @@ const GOOD: usize = 32;
 fn setup(steps: usize, more: &[&str]) -> Setup {
     let pair = |s: &&str| s.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     let sets = TINY.iter().chain(more).filter_map(pair).collect();
-    Setup { stage: "pretrain".to_owned(), sets, steps: Some(steps), ..Setup::default() }
+    Setup { stage: StageId::Pretrain, sets, steps: Some(steps), ..Setup::default() }
 }
 
 fn open(dir: &Path, setup: &Setup) -> Trainer {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{Emit, Trainer};
 use crate::{
+    base::StageId,
     data::{LeftOut, Words, read_in},
     nn::{Decoder, Sampling, Weights},
     protocol::{Ask, Event, Who},
-    train::{answer::Answer, error::TrainError, lineage, stage::Stage},
+    train::{error::TrainError, run::lineage, stages::answer::Answer},
 };
 
 /// A model that the stage comes from, loaded when it is first asked.
@@ -52,13 +53,13 @@ impl Trainer {
         max_new_tokens: usize,
     ) -> Result<(Answer, LeftOut), TrainError> {
         // The first stage is the base itself.
-        let who = if who == Who::Base && self.r.stage.parent.is_none() { Who::Live } else { who };
-        let chat = if who == Who::Live { self.r.stage.chat } else { self.ancestor(who)?.chat };
+        let who = if who == Who::Base && self.r.stage.parent().is_none() { Who::Live } else { who };
+        let chat = if who == Who::Live { self.r.stage.chat() } else { self.ancestor(who)?.chat };
         let tokenizer = &self.r.tokenizer;
         let window = self.r.work.voice().capacity();
         let read = |words: Words<'_>| read_in(words, tokenizer, window, max_new_tokens);
         let mut asked = None;
-        if let (Ask::Chat(turns), true) = (&ask, self.r.stage.chat) {
+        if let (Ask::Chat(turns), true) = (&ask, self.r.stage.chat()) {
             // However it is answered, it is scored as an answer to what was asked.
             asked = Some(read(Words::Chat(turns))?.ids);
         }
@@ -156,8 +157,7 @@ impl Trainer {
         let weights = Weights::alloc(device, "ancestor", &table)?;
         weights.write(device, &slab)?;
         let decoder = Decoder::new(device, model, &weights, capacity)?;
-        let chats = |p: &str| Stage::named(p).is_ok_and(|s| s.chat);
-        let chat = who == Who::Parent && self.r.stage.parent.is_some_and(chats);
+        let chat = who == Who::Parent && self.r.stage.parent().is_some_and(StageId::chat);
         self.ancestors.push(Ancestor { who, decoder, chat });
         Ok(self.ancestors.len() - 1)
     }

@@ -5,16 +5,21 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Emit, Trainer};
+use super::{
+    Emit, Trainer,
+    spikes::{Seen, Spike, SpikePlan, Spikes},
+};
 use crate::{
+    base::StageId,
     protocol::{Event, StepReport},
     store::{Checkpoint, CheckpointId, RunView, StoreError, each_record},
     train::{
-        checkpoint, edits,
         error::TrainError,
-        rollbacks::{Chain, Rollback},
-        spikes::{Seen, Spike, SpikePlan, Spikes},
-        stage::Stage,
+        run::{
+            checkpoint,
+            rollbacks::{Chain, Rollback},
+        },
+        stages::lm::edit_log,
     },
 };
 
@@ -56,7 +61,7 @@ struct Line {
 
 impl Recovery {
     /// The state after `done` steps, out of the run's logs.
-    pub(super) fn open(view: &RunView, stage: &str, done: u64, plan: SpikePlan) -> Result<Recovery, TrainError> {
+    pub(super) fn open(view: &RunView, stage: StageId, done: u64, plan: SpikePlan) -> Result<Recovery, TrainError> {
         let (spikes, chain) = (Spikes::new(plan), Chain::read(view, stage)?);
         let (turns, saved) = (turns(view, stage)?, Vec::new());
         let mut recovery = Recovery { plan, spikes, chain, turns, seen: None, stopped: None, saved, overdue: false };
@@ -154,8 +159,8 @@ impl Recovery {
 }
 
 /// The steps at which a stage changes its texts, their shares or its batch.
-fn turns(view: &RunView, stage: &str) -> Result<BTreeSet<u64>, TrainError> {
-    let entries = edits::line(view, stage)?;
+fn turns(view: &RunView, stage: StageId) -> Result<BTreeSet<u64>, TrainError> {
+    let entries = edit_log::line(view, stage)?;
     let others = entries.windows(2).filter(|pair| {
         let mut before = pair[0].terms.clone();
         before.learning_rate = pair[1].terms.learning_rate;
@@ -167,12 +172,12 @@ fn turns(view: &RunView, stage: &str) -> Result<BTreeSet<u64>, TrainError> {
 impl Trainer {
     /// Reads again from which steps on the data or the batch change.
     pub(super) fn turned(&mut self) -> Result<(), TrainError> {
-        self.recovery.turns = turns(self.shop.run.view(), self.r.stage.name)?;
+        self.recovery.turns = turns(self.shop.run.view(), self.r.stage)?;
         Ok(())
     }
 
     /// Answers a spike: without a screen the stage returns to a checkpoint, a few times; on the screen it waits.
-    pub(super) fn answer_spike(&mut self, emit: Emit<'_>) -> Result<Option<&'static Stage>, TrainError> {
+    pub(super) fn answer_spike(&mut self, emit: Emit<'_>) -> Result<Option<StageId>, TrainError> {
         self.drain(emit)?;
         self.finish_writing(true, emit)?;
         let Some(spike) = self.recovery.seen.take() else { return Ok(None) };
@@ -223,7 +228,7 @@ impl Trainer {
     /// The newest checkpoint from before a spike that can be loaded.
     fn way_back(&self, spike: &Spike) -> Result<Option<Checkpoint>, TrainError> {
         let chain = &self.recovery.chain;
-        let found = self.shop.run.view().checkpoints().newest_that(Some(self.r.stage.name), |c| {
+        let found = self.shop.run.view().checkpoints().newest_that(Some(self.r.stage.name()), |c| {
             if !chain.may_serve(&c.id, spike.since) {
                 return Err(StoreError::Input { path: c.path, what: "it is not from before the spike".to_owned() });
             }
@@ -235,7 +240,7 @@ impl Trainer {
     /// The stage's checkpoints whose weights no step from this one on has changed, oldest first.
     fn before(&self, step: u64) -> Result<Vec<CheckpointId>, StoreError> {
         let mut there = self.shop.run.view().checkpoints().list()?;
-        there.retain(|id| id.stage == self.r.stage.name && id.step + 2 <= step);
+        there.retain(|id| id.stage == self.r.stage && id.step + 2 <= step);
         Ok(there)
     }
 
@@ -250,7 +255,7 @@ impl Trainer {
     }
 
     fn entry(&self, spike: &Spike, back: Option<&Checkpoint>, peak: f64) -> Result<Rollback, TrainError> {
-        let (stage, id) = (self.r.stage.name, back.map(|c| &c.id));
+        let (stage, id) = (self.r.stage, back.map(|c| &c.id));
         let there = self.shop.run.view().checkpoints().list()?;
         let newer = there.iter().filter(|other| other.stage == stage && id.is_none_or(|id| *other > id));
         let passed = newer.map(ToString::to_string).collect();

@@ -11,10 +11,8 @@
 
 use std::collections::VecDeque;
 
-use super::config::RunConfig;
+use crate::train::{config::RunConfig, run::rollbacks::WINDOW};
 
-/// Steps that a step is compared with.
-pub(super) const WINDOW: usize = 128;
 /// Steps that there must be before any is judged.
 const LEAST: usize = 8;
 /// Steps whose median is compared with the lowest median, and the steps that a lowest median must be of.
@@ -35,7 +33,7 @@ const VANISHED: f64 = 1000.0;
 
 /// How far is far.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct SpikePlan {
+pub(crate) struct SpikePlan {
     /// Whether a spike stops the stage; it is looked for in any case.
     pub enabled: bool,
     /// Robust deviations of the loss.
@@ -58,7 +56,7 @@ impl Default for SpikePlan {
 
 impl RunConfig {
     /// When a spike stops a stage, with every default filled in.
-    pub(super) fn spike_plan(&self) -> SpikePlan {
+    pub(crate) fn spike_plan(&self) -> SpikePlan {
         let (o, d) = (&self.guard, SpikePlan::default());
         SpikePlan {
             enabled: o.spikes.unwrap_or(d.enabled),
@@ -73,7 +71,7 @@ impl RunConfig {
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Steps done, this one included.
     pub step: u64,
     /// Its loss.
@@ -86,7 +84,7 @@ pub(super) struct Seen {
 
 /// Steps that stayed far off.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Spike {
+pub(crate) struct Spike {
     /// The first of them. Its loss is that of the weights after the step before.
     pub since: u64,
     /// What was seen.
@@ -151,7 +149,7 @@ struct Bounds {
 
 /// The steps of a stage so far, as far as they matter.
 #[derive(Clone, Debug)]
-pub(super) struct Spikes {
+pub(crate) struct Spikes {
     plan: SpikePlan,
     losses: Window,
     /// Logarithms of gradient norms.
@@ -171,7 +169,7 @@ pub(super) struct Spikes {
 }
 
 impl Spikes {
-    pub(super) fn new(plan: SpikePlan) -> Spikes {
+    pub(crate) fn new(plan: SpikePlan) -> Spikes {
         Spikes {
             plan,
             losses: Window::default(),
@@ -187,28 +185,28 @@ impl Spikes {
     }
 
     /// Forgets the window: the data change, or the user continues after a spike.
-    pub(super) fn start_over(&mut self) {
+    pub(crate) fn start_over(&mut self) {
         let (trouble, skipped) = (self.trouble, self.skipped);
         *self = Spikes { skipped, trouble, ..Spikes::new(self.plan) };
     }
 
     /// Whether the newest step was not applied.
-    pub(super) fn skipped(&self) -> bool {
+    pub(crate) fn skipped(&self) -> bool {
         self.skipped > 0
     }
 
     /// Whether the newest step was far off.
-    pub(super) fn striking(&self) -> bool {
+    pub(crate) fn striking(&self) -> bool {
         self.strikes > 0
     }
 
     /// The first step of the newest trouble: checkpoints from before it hold good weights.
-    pub(super) fn trouble(&self) -> Option<u64> {
+    pub(crate) fn trouble(&self) -> Option<u64> {
         self.trouble.map(|t| t.0)
     }
 
     /// Looks at the next step.
-    pub(super) fn see(&mut self, seen: Seen) -> Option<Spike> {
+    pub(crate) fn see(&mut self, seen: Seen) -> Option<Spike> {
         if std::mem::take(&mut self.told) {
             self.start_over();
         }
@@ -447,12 +445,12 @@ mod tests {
     }
 
     const HEALTHY: [(&str, &str); 6] = [
-        ("1m-0", include_str!("../../tests/fixtures/steps/1m-0.tsv")),
-        ("1m-1", include_str!("../../tests/fixtures/steps/1m-1.tsv")),
-        ("1m-2", include_str!("../../tests/fixtures/steps/1m-2.tsv")),
-        ("5m-0", include_str!("../../tests/fixtures/steps/5m-0.tsv")),
-        ("5m-1", include_str!("../../tests/fixtures/steps/5m-1.tsv")),
-        ("5m-2", include_str!("../../tests/fixtures/steps/5m-2.tsv")),
+        ("1m-0", include_str!("../../../tests/fixtures/steps/1m-0.tsv")),
+        ("1m-1", include_str!("../../../tests/fixtures/steps/1m-1.tsv")),
+        ("1m-2", include_str!("../../../tests/fixtures/steps/1m-2.tsv")),
+        ("5m-0", include_str!("../../../tests/fixtures/steps/5m-0.tsv")),
+        ("5m-1", include_str!("../../../tests/fixtures/steps/5m-1.tsv")),
+        ("5m-2", include_str!("../../../tests/fixtures/steps/5m-2.tsv")),
     ];
 
     #[test]
@@ -504,7 +502,7 @@ mod tests {
     /// 200 good steps, then a rate too large by these factors, as it was measured.
     #[test]
     fn rates_too_large_are_seen_in_a_few_steps() {
-        for (rate, seen) in recorded(include_str!("../../tests/fixtures/steps/diverged.tsv")) {
+        for (rate, seen) in recorded(include_str!("../../../tests/fixtures/steps/diverged.tsv")) {
             let (step, spike) = spikes_in(&seen).remove(0);
             assert!((203..=206).contains(&step) && spike.since >= 202, "{rate}: {spike:?} at {step}");
         }

@@ -7,20 +7,22 @@ use crate::{
     compute::rng::{self, Purpose},
     data,
     protocol::{Choice, Event, Offer, Tally, VotedPair, Who},
-    store::{Log, RunView},
+    store::{CheckpointId, Log, RunView},
     train::{
-        answer::Answer,
-        checkpoint::Stay,
-        critic::{self, Before, Critic},
+        config::setup::Setup,
         error::TrainError,
-        lineage,
-        pairs::{LONGEST, drawn, question, shuffled},
-        prepare::Opening,
-        reward_model::RewardModel,
-        setup::Setup,
-        stage::Stage,
-        votes::{self, About, REFIT_AFTER, Vote},
-        work::Work,
+        run::{checkpoint::Stay, lineage},
+        stages::{
+            answer::Answer,
+            opening::Opening,
+            reward::{
+                model::RewardModel,
+                standby::{self, Before, Critic},
+                votes::{self, About, REFIT_AFTER, Vote},
+            },
+            sampling::{LONGEST, drawn, question, shuffled},
+            stage_run::StageRun,
+        },
     },
 };
 
@@ -168,7 +170,10 @@ fn standing(vote: &Vote) -> Standing {
 }
 
 /// The reward model that is there: the stage's own, or the one beside it.
-fn reward_model<'a>(work: &'a mut (dyn Work + Send), beside: &'a mut Option<Critic>) -> Option<&'a mut RewardModel> {
+fn reward_model<'a>(
+    work: &'a mut (dyn StageRun + Send),
+    beside: &'a mut Option<Critic>,
+) -> Option<&'a mut RewardModel> {
     match work.reward_model() {
         Some(model) => Some(model),
         None => beside.as_mut().map(|c| &mut c.model),
@@ -178,8 +183,8 @@ fn reward_model<'a>(work: &'a mut (dyn Work + Send), beside: &'a mut Option<Crit
 impl Trainer {
     /// Draws two answers to a prompt, or shows an earlier pair again.
     pub(super) fn offer(&mut self, prompt: Option<String>, emit: Emit<'_>) -> Result<(), TrainError> {
-        if !self.r.stage.chat {
-            let text = format!("{} answers no questions yet; fine-tune the model first (stage sft)", self.r.stage.name);
+        if !self.r.stage.chat() {
+            let text = format!("{} answers no questions yet; fine-tune the model first (stage sft)", self.r.stage);
             self.refuse(text, emit);
             return Ok(());
         }
@@ -214,7 +219,7 @@ impl Trainer {
     }
 
     fn reward_context(&self) -> Result<usize, TrainError> {
-        Ok(self.r.config.plan(Stage::named(critic::STAGE)?)?.context)
+        Ok(self.r.config.plan(standby::STAGE)?.context)
     }
 
     /// Works on the offer in front for `budget`.
@@ -258,7 +263,7 @@ impl Trainer {
         }
         let checkpoint = self.answers_from();
         if let Some(Draft { pair, prompt, first: Some(first), .. }) = self.voting.drafts.pop_front() {
-            let stage = self.r.stage.name.to_owned();
+            let stage = self.r.stage;
             let about = About { stage, step: self.done as u64, checkpoint, ..About::default() };
             self.stand(sided(seed, pair, prompt, first, answered, about), emit);
         }
@@ -268,9 +273,11 @@ impl Trainer {
     /// The stage's newest checkpoint, or the one it started from.
     fn answers_from(&self) -> Option<String> {
         let name = self.checkpoint.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
-        let own = name.or_else(|| (self.saved_at > 0).then(|| format!("{}-{:08}", self.r.stage.name, self.saved_at)));
+        let own = name.or_else(|| {
+            (self.saved_at > 0).then(|| CheckpointId::new(self.r.stage.name(), self.saved_at as u64).to_string())
+        });
         // While the reward model is trained its parent answers.
-        own.filter(|_| self.r.stage.speaks).or_else(|| self.r.state.parent.clone())
+        own.filter(|_| self.r.stage.speaks()).or_else(|| self.r.state.parent.clone())
     }
 
     /// Offers two answers.
@@ -312,7 +319,7 @@ impl Trainer {
             seen,
             reward_model: scores.map(|_| match &self.voting.critic {
                 Some(critic) => critic.name.clone(),
-                None => format!("{} {from}", self.r.stage.name),
+                None => format!("{} {from}", self.r.stage),
             }),
             lengths: offer.answers.each_ref().map(|a| a.tokens),
             logprobs: offer.answers.each_ref().map(|a| a.logprob),
@@ -472,9 +479,9 @@ impl Trainer {
         work: impl FnOnce(&mut Opening<'_>, &mut Log, &[Vote]) -> Result<T, TrainError>,
     ) -> Result<T, TrainError> {
         let (mut notes, config) = (Vec::new(), &self.r.config);
-        let stage = Stage::named(critic::STAGE)?;
+        let stage = standby::STAGE;
         let (plan, model) = (config.plan(stage)?, config.model()?);
-        let setup = Setup { stage: stage.name.to_owned(), ..Setup::default() };
+        let setup = Setup { stage, ..Setup::default() };
         let mut opening = Opening {
             run: &self.shop.run,
             device: &mut self.shop.device,
@@ -528,7 +535,7 @@ impl Trainer {
             return Ok(critic.step() as u64);
         }
         let there = self.shop.run.view().checkpoints().list()?;
-        Ok(there.iter().filter(|id| id.stage == critic::STAGE).map(|id| id.step).max().unwrap_or(0))
+        Ok(there.iter().filter(|id| id.stage == standby::STAGE).map(|id| id.step).max().unwrap_or(0))
     }
 
     /// What the votes come to, with the part of the reward model, which is at `step`.

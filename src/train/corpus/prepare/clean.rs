@@ -49,7 +49,7 @@ const NOTES: usize = 20;
 
 /// A dropped document as it stands in a unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Dropped {
+pub(crate) struct Dropped {
     /// Which of the unit's files.
     pub file: u32,
     /// The record's place in it.
@@ -73,7 +73,7 @@ enum Message {
 
 /// Cleans units, each of a source; gives the keys that they have now, in their order. A unit of which a file failed in
 /// a way that it may not fail in again has another key than was planned: the next time it is made anew.
-pub(super) fn clean(
+pub(crate) fn clean(
     work: &[(&SourceConfig, &Planned)],
     preparer: &Preparer,
     stop: &AtomicBool,
@@ -235,7 +235,7 @@ fn failed(preparer: &Preparer, name: &str, source: std::io::Error) -> StoreError
 }
 
 /// How a source's files are read. What its profile says to be prose or a program is no verse, whatever fields it has.
-pub(super) fn options(source: &SourceConfig) -> ReadOptions {
+pub(crate) fn options(source: &SourceConfig) -> ReadOptions {
     ReadOptions {
         field: source.field.clone(),
         whole: source.documents == Documents::File,
@@ -280,7 +280,7 @@ fn read_all(work: &[(&SourceConfig, &Planned)], send: &mpsc::SyncSender<Message>
 }
 
 /// Opens a file of the user's: a link is followed, a pipe or a device is not a file.
-pub(super) fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
+pub(crate) fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
     let opened = RealFs.open(path, Links::Follow);
     opened.map(|(file, _)| file).map_err(|source| StoreError::Io { doing: "open", path: path.to_owned(), source })
 }
@@ -339,7 +339,7 @@ fn judged(
 }
 
 /// The beginning of a text.
-pub(super) fn clipped(text: &str) -> &str {
+pub(crate) fn clipped(text: &str) -> &str {
     let mut end = text.len().min(SHOWN_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -348,6 +348,6 @@ pub(super) fn clipped(text: &str) -> &str {
 }
 
 /// Documents that rules dropped, by rule.
-pub(super) fn by_rule(summary: &Summary) -> BTreeMap<String, u64> {
+pub(crate) fn by_rule(summary: &Summary) -> BTreeMap<String, u64> {
     summary.funnel.dropped.iter().map(|(rule, tally)| (rule.clone(), tally.documents)).collect()
 }

@@ -30,7 +30,7 @@ const COLUMNS: usize = 1 + BANDS;
 
 /// A document that repeats another.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Repeat {
+pub(crate) struct Repeat {
     /// The one that goes.
     pub document: u32,
     /// The one that stays.
@@ -40,7 +40,7 @@ pub(super) struct Repeat {
 }
 
 /// Units as they were when duplicates were last looked for.
-pub(super) struct Before<'a> {
+pub(crate) struct Before<'a> {
     /// Key, first document and documents of each unit, in order.
     pub units: Vec<(&'a str, u32, u32)>,
     /// Documents that were not looked at, ascending.
@@ -50,10 +50,10 @@ pub(super) struct Before<'a> {
 }
 
 /// What was found, in ascending order of documents, and how many documents were decided.
-pub(super) type Found = (Vec<Repeat>, usize);
+pub(crate) type Found = (Vec<Repeat>, usize);
 
 /// Finds the documents that repeat others; those of `out` (ascending) are not looked at.
-pub(super) fn duplicates(
+pub(crate) fn duplicates(
     library: &Library<'_>,
     config: &RunConfig,
     out: &[u32],
@@ -218,7 +218,7 @@ fn runs(numbers: &[usize]) -> impl Iterator<Item = std::ops::Range<usize>> {
 }
 
 /// Block and row of some documents, which come ascending.
-pub(super) fn located(library: &Library<'_>, documents: &[u32]) -> Result<Vec<(usize, Entry)>, DataError> {
+pub(crate) fn located(library: &Library<'_>, documents: &[u32]) -> Result<Vec<(usize, Entry)>, DataError> {
     let numbers: Vec<usize> = documents.iter().map(|d| library.unit_of(*d)).collect();
     let groups: Vec<(usize, &[u32])> = runs(&numbers).map(|run| (numbers[run.start], &documents[run])).collect();
     let found: Result<Vec<Vec<(usize, Entry)>>, DataError> = groups

@@ -13,17 +13,17 @@ use crate::{
 };
 
 /// What a unit's file is called.
-pub(super) fn unit_name(key: &str) -> String {
+pub(crate) fn unit_name(key: &str) -> String {
     format!("unit-{key}")
 }
 
 /// Opens prepared data. What is not there any more is damaged.
-pub(super) fn open(view: &RunView, name: &str) -> Result<Box<dyn ReadSeek>, DataError> {
+pub(crate) fn open(view: &RunView, name: &str) -> Result<Box<dyn ReadSeek>, DataError> {
     view.open_prepared(name).map_err(|e| DataError::Damaged(e.to_string()))
 }
 
 /// Names the file in what is wrong with it. One that ends too early is damaged.
-pub(super) fn named(name: &str) -> impl Fn(DataError) -> DataError + '_ {
+pub(crate) fn named(name: &str) -> impl Fn(DataError) -> DataError + '_ {
     move |e| match e {
         DataError::Damaged(what) => DataError::Damaged(format!("{name}: {what}")),
         DataError::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -34,14 +34,14 @@ pub(super) fn named(name: &str) -> impl Fn(DataError) -> DataError + '_ {
 }
 
 /// Opens a unit.
-pub(super) fn open_unit(view: &RunView, key: &str) -> Result<Unit, DataError> {
+pub(crate) fn open_unit(view: &RunView, key: &str) -> Result<Unit, DataError> {
     let name = unit_name(key);
     Unit::open(Box::new(open(view, &name)?)).map_err(named(&name))
 }
 
 /// A unit in its place.
 #[derive(Clone)]
-pub(super) struct Held {
+pub(crate) struct Held {
     /// Its source.
     pub source: usize,
     pub key: String,
@@ -51,7 +51,7 @@ pub(super) struct Held {
 }
 
 /// All units.
-pub(super) struct Library<'a> {
+pub(crate) struct Library<'a> {
     pub view: &'a RunView,
     pub units: Vec<Held>,
     /// Documents of all.
@@ -60,7 +60,7 @@ pub(super) struct Library<'a> {
 
 impl<'a> Library<'a> {
     /// The units with these keys, by source.
-    pub(super) fn open(view: &'a RunView, keys: &[Vec<String>]) -> Result<Self, DataError> {
+    pub(crate) fn open(view: &'a RunView, keys: &[Vec<String>]) -> Result<Self, DataError> {
         let all: Vec<(usize, &String)> =
             keys.iter().enumerate().flat_map(|(source, keys)| keys.iter().map(move |key| (source, key))).collect();
         let opened: Result<Vec<Arc<Index>>, DataError> =
@@ -77,13 +77,13 @@ impl<'a> Library<'a> {
     }
 
     /// Opens the unit of a number.
-    pub(super) fn unit(&self, number: usize) -> Result<Unit, DataError> {
+    pub(crate) fn unit(&self, number: usize) -> Result<Unit, DataError> {
         let held = &self.units[number];
         Ok(Unit::again(Box::new(open(self.view, &unit_name(&held.key))?), Arc::clone(&held.index)))
     }
 
     /// Does the same with every unit, several at a time; in their order.
-    pub(super) fn each<T: Send>(
+    pub(crate) fn each<T: Send>(
         &self,
         work: impl Fn(usize, &mut Unit) -> Result<T, DataError> + Sync,
     ) -> Result<Vec<T>, DataError> {
@@ -97,12 +97,12 @@ impl<'a> Library<'a> {
     }
 
     /// The unit that a document is in.
-    pub(super) fn unit_of(&self, document: u32) -> usize {
+    pub(crate) fn unit_of(&self, document: u32) -> usize {
         self.units.partition_point(|held| held.first <= document).saturating_sub(1)
     }
 
     /// Documents of a unit.
-    pub(super) fn range(&self, number: usize) -> std::ops::Range<u32> {
+    pub(crate) fn range(&self, number: usize) -> std::ops::Range<u32> {
         let held = &self.units[number];
         held.first..held.first + held.index.documents()
     }

@@ -1,27 +1,36 @@
 //! The way from files to streams: what is there already is taken, the rest is made.
 
+pub(super) mod clean;
+pub(super) mod duplicates;
+pub(super) mod library;
+pub(super) mod quality;
+pub(super) mod select;
+pub(super) mod stamps;
+pub(super) mod tokens;
+pub(super) mod units;
+pub(super) mod version;
+
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::{
-    CHAT_WEIGHT, Effort, clean, fits,
+use self::{
     library::{Library, open_unit, unit_name},
     quality::Filter,
     select::{select, selection_key},
-    tokens::{self, encode, tokenizer_key, trained_name},
+    tokens::{encode, tokenizer_key, trained_name},
     units::{Planned, plan},
     version::{PROBE, SourceMeta, Version, version_key},
 };
+use super::{CHAT_WEIGHT, Effort, conversations, fits};
 use crate::{
     data::{self, DataError, Packed, TextGroup, Tokenizer, clean::Funnel},
     store::{Kind, Preparer},
     train::{
-        chats,
         config::{ProbeConfig, RunConfig, SourceConfig},
         error::TrainError,
-        model_folder::read_text,
+        run::model_folder::read_text,
     },
 };
 
@@ -50,8 +59,11 @@ impl Work<'_> {
     /// Prepares the text. Without a `known` tokenizer one is trained on it.
     pub(super) fn run(&self, known: Option<Tokenizer>) -> Result<Prepared, TrainError> {
         let plan = plan(self.config, self.preparer)?;
-        let conversations =
-            if known.is_none() { chats::conversations(self.config, self.preparer.view().dir())? } else { Vec::new() };
+        let conversations = if known.is_none() {
+            conversations::conversations(self.config, self.preparer.view().dir())?
+        } else {
+            Vec::new()
+        };
         let all: f64 = self.config.source.iter().map(|s| s.weight).sum();
         let chats = data::chat_texts(&conversations, CHAT_WEIGHT * all);
         let mut effort = Effort::default();

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     duplicates::located,
     library::{Library, named, unit_name},
-    marks::Marks,
     units::short,
     version::{Gone, QualityMeta, Version, Why},
 };
@@ -28,7 +27,7 @@ use crate::{
         split::Key,
     },
     store::{Links, Preparer, RunView, read_limited},
-    train::{config::RunConfig, error::TrainError},
+    train::{config::RunConfig, corpus::marks::Marks, error::TrainError},
 };
 
 /// Changes when the same documents would be dropped otherwise.
@@ -44,12 +43,12 @@ const MARK: f64 = 100.0;
 const LONGEST: u64 = 8 << 20;
 
 /// What a classifier's file is called.
-pub(super) fn quality_name(key: &str) -> String {
+pub(crate) fn quality_name(key: &str) -> String {
     format!("quality-{key}")
 }
 
 /// The sources that are filtered, and what they are filtered by.
-pub(super) struct Filter<'a> {
+pub(crate) struct Filter<'a> {
     config: &'a RunConfig,
     reference: Option<usize>,
     /// By source.
@@ -59,7 +58,7 @@ pub(super) struct Filter<'a> {
 
 /// What the classifier dropped, in ascending order, and what it is.
 #[derive(Default)]
-pub(super) struct Judged {
+pub(crate) struct Judged {
     pub gone: Vec<Gone>,
     pub meta: QualityMeta,
 }
@@ -110,7 +109,7 @@ type Halves = [Classifier; 2];
 
 impl<'a> Filter<'a> {
     /// The filter of a run; none where no source has one. Without a text that is wanted there can be none.
-    pub(super) fn of(config: &'a RunConfig, view: &RunView) -> Result<Option<Self>, TrainError> {
+    pub(crate) fn of(config: &'a RunConfig, view: &RunView) -> Result<Option<Self>, TrainError> {
         let Some(first) = config.source.iter().find(|s| s.quality) else { return Ok(None) };
         let marks = Marks::read(view)?;
         let reference = config.quality.reference.as_ref();
@@ -128,7 +127,7 @@ impl<'a> Filter<'a> {
     }
 
     /// A hash of everything beside the documents that the verdicts follow from.
-    pub(super) fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         let mut hash = blake3::Hasher::new();
         hash.update(format!("{VERSION}\n{:?} {:?} {:?}", self.reference, self.filtered, self.selection()).as_bytes());
         self.hash_marks(&mut hash);
@@ -146,7 +145,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Judges the documents of the sources that are filtered; of an earlier version what stays the same is taken.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         library: &Library<'_>,
         preparer: &Preparer,

@@ -33,7 +33,7 @@ const NOTES: usize = 20;
 const FAILED: usize = 1000;
 
 /// Everything that the selection follows from.
-pub(super) fn selection_key(config: &RunConfig, keys: &[Vec<String>], probes: &[ProbeConfig], filter: &str) -> String {
+pub(crate) fn selection_key(config: &RunConfig, keys: &[Vec<String>], probes: &[ProbeConfig], filter: &str) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(format!("{VERSION}\n{} {filter}", probes_key(probes)).as_bytes());
     for (_, keys) in config.source.iter().zip(keys) {
@@ -56,7 +56,7 @@ fn probes_key(probes: &[ProbeConfig]) -> String {
 
 /// Decides what all documents are for that the classifier leaves; of an earlier version what stays the same is taken. Gives how many documents
 /// were held against others as well.
-pub(super) fn select(
+pub(crate) fn select(
     library: &Library<'_>,
     config: &RunConfig,
     selection: String,

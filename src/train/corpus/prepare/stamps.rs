@@ -15,8 +15,10 @@ use std::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::files::TextFile;
-use crate::store::{Fs as _, Links, Preparer, RealFs, StoreError, read_limited};
+use crate::{
+    store::{Fs as _, Links, Preparer, RealFs, StoreError, read_limited},
+    train::corpus::files::TextFile,
+};
 
 /// The file's name; another where its form is another.
 const NAME: &str = "files-000000000000000000000001";
@@ -28,7 +30,7 @@ const RACY: i64 = 2_000_000_000;
 
 /// What tells that a file has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     /// Bytes.
     pub length: u64,
     /// When it was written, and when anything about it was changed, in nanoseconds.
@@ -39,7 +41,7 @@ pub(super) struct Stamp {
 }
 
 /// A file's stamp; none where it cannot be looked at.
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     let found = fs::metadata(path).ok()?;
     let mut stamp = Stamp { length: found.len(), modified: nanoseconds(found.modified().ok()?), ..Stamp::default() };
     #[cfg(unix)]
@@ -57,7 +59,7 @@ fn nanoseconds(time: SystemTime) -> i64 {
 
 /// A file as it was found.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub stamp: Option<Stamp>,
     /// The hash of its bytes; none where it could not be read.
     pub content: Option<String>,
@@ -69,7 +71,7 @@ struct Known {
 }
 
 /// What files are by content; those of the last time are read only where their stamp has changed.
-pub(super) fn contents(preparer: &Preparer, files: &[&TextFile]) -> Result<Vec<Found>, StoreError> {
+pub(crate) fn contents(preparer: &Preparer, files: &[&TextFile]) -> Result<Vec<Found>, StoreError> {
     let known = read(preparer).unwrap_or_default();
     let began = nanoseconds(SystemTime::now());
     let found: Vec<Found> = files

@@ -29,12 +29,12 @@ const VERSION: &str = "1";
 const SAMPLE: u64 = 64 << 20;
 
 /// What a shard's file is called.
-pub(super) fn ids_name(unit: &str, tokenizer: &str) -> String {
+pub(crate) fn ids_name(unit: &str, tokenizer: &str) -> String {
     format!("ids-{unit}-{tokenizer}")
 }
 
 /// A tokenizer as the names of shards have it.
-pub(super) fn tokenizer_key(tokenizer: &Tokenizer) -> String {
+pub(crate) fn tokenizer_key(tokenizer: &Tokenizer) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(VERSION.as_bytes()).update(tokenizer.json().as_bytes());
     hash.update(tokenizer.edges().as_bytes());
@@ -42,7 +42,7 @@ pub(super) fn tokenizer_key(tokenizer: &Tokenizer) -> String {
 }
 
 /// What the tokenizer that is trained on a selection is called.
-pub(super) fn trained_name(config: &RunConfig, selection: &str, vocab_size: usize, chats: &TextGroup<'_>) -> String {
+pub(crate) fn trained_name(config: &RunConfig, selection: &str, vocab_size: usize, chats: &TextGroup<'_>) -> String {
     let weights: Vec<f64> = config.source.iter().map(|s| s.weight).collect();
     let mut hash = blake3::Hasher::new();
     let how = format!("{VERSION} {selection} {:?} {vocab_size} {weights:?} {}", config.tokenizer, chats.weight);
@@ -54,7 +54,7 @@ pub(super) fn trained_name(config: &RunConfig, selection: &str, vocab_size: usiz
 }
 
 /// Trains a tokenizer on what is trained on and on `chats`; of much text on a part of each source by its weight.
-pub(super) fn train(
+pub(crate) fn train(
     library: &Library<'_>,
     config: &RunConfig,
     version: &Version,
@@ -114,7 +114,7 @@ fn chance(key: &Key) -> f64 {
 }
 
 /// Makes the shards that are not there, or of which `damaged` is set those that are not whole; says how many.
-pub(super) fn encode(
+pub(crate) fn encode(
     preparer: &Preparer,
     units: &[&str],
     tokenizer: &Tokenizer,

@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use super::{
-    files::TextFile,
     library::unit_name,
     stamps::{self, Found},
 };
@@ -14,6 +13,7 @@ use crate::{
     store::Preparer,
     train::{
         config::{RunConfig, SourceConfig},
+        corpus::files::TextFile,
         error::TrainError,
     },
 };
@@ -29,7 +29,7 @@ const JOINED: u8 = 8;
 
 /// A unit as it is to be.
 #[derive(Clone, Debug)]
-pub(super) struct Planned {
+pub(crate) struct Planned {
     /// The hash of everything that its documents follow from.
     pub key: String,
     /// Its files, with their stamps.
@@ -39,17 +39,17 @@ pub(super) struct Planned {
 }
 
 /// Sources, each with its units in order, and what was passed over when its files were listed.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub units: Vec<Vec<Planned>>,
     pub notes: Vec<Vec<String>>,
 }
 
 /// Finds the files of all sources.
-pub(super) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, TrainError> {
+pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, TrainError> {
     let (mut listed, mut notes) = (Vec::new(), Vec::new());
     for source in &config.source {
         let mut passed_over = Vec::new();
-        listed.push(super::files::text_files(preparer.view().dir(), source, &mut passed_over)?);
+        listed.push(crate::train::corpus::files::text_files(preparer.view().dir(), source, &mut passed_over)?);
         notes.push(passed_over);
     }
     let all: Vec<&TextFile> = listed.iter().flatten().collect();
@@ -132,15 +132,16 @@ fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path, kept: &dyn
 }
 
 /// A hash as names have it.
-pub(super) fn short(hash: &blake3::Hasher) -> String {
+pub(crate) fn short(hash: &blake3::Hasher) -> String {
     hash.finalize().to_hex()[..24].to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::data::read::{Format, Packing};
-    use std::collections::HashSet;
 
     fn files(numbers: impl IntoIterator<Item = u32>, large: u32) -> Vec<(TextFile, Found)> {
         let one = |n: u32| {

@@ -41,24 +41,24 @@ const LONGEST: u64 = 16 << 30;
 const SHARDS_AT_ONCE: usize = 64;
 
 /// The rule of a document that holds a probe which is to stay unseen.
-pub(super) const PROBE: &str = "probe";
+pub(crate) const PROBE: &str = "probe";
 
 /// The state of a document that is trained on.
-pub(super) const TRAINED: u8 = 0;
+pub(crate) const TRAINED: u8 = 0;
 /// That of one that is held out.
-pub(super) const HELD_OUT: u8 = 1;
+pub(crate) const HELD_OUT: u8 = 1;
 /// That of one that is out of use.
-pub(super) const GONE: u8 = 2;
+pub(crate) const GONE: u8 = 2;
 /// The bits of a state that say so.
-pub(super) const STATE: u8 = 3;
+pub(crate) const STATE: u8 = 3;
 /// Beside it: the document holds a probe that is recalled.
-pub(super) const RECALLED: u8 = 4;
+pub(crate) const RECALLED: u8 = 4;
 /// Or one that is to stay unseen.
-pub(super) const UNSEEN: u8 = 8;
+pub(crate) const UNSEEN: u8 = 8;
 
 /// Why a document that the rules let pass is out of use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
+pub(crate) enum Why {
     Exact,
     Near,
     Probe,
@@ -70,7 +70,7 @@ impl Why {
     const ALL: [Self; 4] = [Self::Exact, Self::Near, Self::Probe, Self::Quality];
 
     /// The rule it is counted under.
-    pub(super) fn rule(self) -> &'static str {
+    pub(crate) fn rule(self) -> &'static str {
         match self {
             Self::Exact => EXACT_DUPLICATE,
             Self::Near => NEAR_DUPLICATE,
@@ -82,7 +82,7 @@ impl Why {
 
 /// A document that is out of use.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Gone {
+pub(crate) struct Gone {
     pub document: u32,
     /// The document that it repeats.
     pub of: Option<u32>,
@@ -94,7 +94,7 @@ pub(super) struct Gone {
 
 /// The classifier that sources were filtered by; of a version without one, nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct QualityMeta {
+pub(crate) struct QualityMeta {
     /// The hash of everything that a document's verdict follows from beside its text.
     pub key: String,
     /// The classifier's own.
@@ -105,7 +105,7 @@ pub(super) struct QualityMeta {
 
 /// A unit of a version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct UnitMeta {
+pub(crate) struct UnitMeta {
     pub key: String,
     /// Documents that the rules let pass.
     pub documents: u32,
@@ -115,7 +115,7 @@ pub(super) struct UnitMeta {
 
 /// What came of one source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct SourceMeta {
+pub(crate) struct SourceMeta {
     pub name: String,
     pub units: Vec<UnitMeta>,
     /// In, out, and what each rule took.
@@ -130,7 +130,7 @@ pub(super) struct SourceMeta {
 
 /// What documents are for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// The hash of everything that it follows from.
     pub selection: String,
     /// The hash of the probes.
@@ -144,7 +144,7 @@ pub(super) struct Header {
 
 /// A version in memory.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Version {
+pub(crate) struct Version {
     pub header: Header,
     /// A document each.
     pub states: Vec<u8>,
@@ -153,12 +153,12 @@ pub(super) struct Version {
 }
 
 /// What a version's file is called.
-pub(super) fn version_name(key: &str) -> String {
+pub(crate) fn version_name(key: &str) -> String {
     format!("version-{key}")
 }
 
 /// A version's key.
-pub(super) fn version_key(selection: &str, tokenizer: &str, config: &RunConfig) -> String {
+pub(crate) fn version_key(selection: &str, tokenizer: &str, config: &RunConfig) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(format!("{VERSION}\n{selection}\n{tokenizer}").as_bytes());
     for source in &config.source {
@@ -169,7 +169,7 @@ pub(super) fn version_key(selection: &str, tokenizer: &str, config: &RunConfig) 
 
 impl Version {
     /// Key, first document and documents of every unit.
-    pub(super) fn units(&self) -> impl Iterator<Item = (&UnitMeta, u32)> {
+    pub(crate) fn units(&self) -> impl Iterator<Item = (&UnitMeta, u32)> {
         self.header.sources.iter().flat_map(|s| &s.units).scan(0, |next, unit| {
             let first = *next;
             *next += unit.documents;
@@ -178,14 +178,14 @@ impl Version {
     }
 
     /// What is out of use in a unit of which `first` is the first document.
-    pub(super) fn gone_in(&self, unit: &UnitMeta, first: u32) -> impl Iterator<Item = &Gone> {
+    pub(crate) fn gone_in(&self, unit: &UnitMeta, first: u32) -> impl Iterator<Item = &Gone> {
         let end = first + unit.documents;
         let from = self.gone.partition_point(|g| g.document < first);
         self.gone[from..].iter().take_while(move |g| g.document < end)
     }
 
     /// Writes it.
-    pub(super) fn write(&self, preparer: &Preparer, key: &str) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, preparer: &Preparer, key: &str) -> Result<(), StoreError> {
         let header = serde_json::to_vec(&self.header).unwrap_or_default();
         let mut bytes = Vec::with_capacity(20 + header.len() + self.states.len() + self.gone.len() * ROW + 32);
         bytes.extend_from_slice(MAGIC);
@@ -206,7 +206,7 @@ impl Version {
     }
 
     /// Reads the version of a key, if it is there and whole.
-    pub(super) fn read(view: &RunView, key: &str) -> Option<Self> {
+    pub(crate) fn read(view: &RunView, key: &str) -> Option<Self> {
         let path = view.data_dir().join(version_name(key));
         Self::parse(&read_limited(&**view.disk(), &path, LONGEST, Links::Refuse).ok()?)
     }
@@ -243,7 +243,7 @@ impl Version {
     }
 
     /// The streams of every source, from the shards on disk; those are read once to see that they are whole.
-    pub(super) fn streams(&self, view: &RunView, config: &RunConfig) -> Result<Vec<Packed>, DataError> {
+    pub(crate) fn streams(&self, view: &RunView, config: &RunConfig) -> Result<Vec<Packed>, DataError> {
         let names: Vec<String> = self.units().map(|(unit, _)| ids_name(&unit.key, &self.header.tokenizer)).collect();
         let units: Vec<(usize, &UnitMeta)> =
             self.header.sources.iter().enumerate().flat_map(|(i, s)| s.units.iter().map(move |u| (i, u))).collect();
@@ -287,7 +287,7 @@ impl Version {
     }
 
     /// The names of all files that it needs, its own aside.
-    pub(super) fn needs(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn needs(&self) -> impl Iterator<Item = String> {
         let model = Some(&self.header.quality.model).filter(|model| !model.is_empty());
         let of_units = self
             .units()
@@ -297,6 +297,6 @@ impl Version {
 }
 
 /// The table of a shard.
-pub(super) fn table(view: &RunView, name: &str, vocab_size: usize) -> Result<Table, DataError> {
+pub(crate) fn table(view: &RunView, name: &str, vocab_size: usize) -> Result<Table, DataError> {
     shard::open(&mut open(view, name)?, vocab_size).map_err(named(name))
 }

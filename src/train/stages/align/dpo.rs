@@ -7,17 +7,10 @@
 use std::sync::Arc;
 
 use super::{
-    error::TrainError,
-    footprint::Counting,
-    pairs::{self, Answers, Pairs},
-    policy::{
-        self, Asked, Begun, DpoPlan, Method, Shared,
-        episode::{Actions, Episode, pack, scatter, zeros},
-        lamps,
-        roles::{Measured, Roles, largest},
-    },
-    prepare::{Opened, Opening},
-    work::Submitted,
+    Asked, Begun, Method, Shared,
+    episode::{Actions, Episode, pack, scatter, zeros},
+    roles::{Measured, Roles, largest},
+    sanity,
 };
 use crate::{
     compute::Device,
@@ -27,7 +20,17 @@ use crate::{
         feedback::{DpoLoss, DpoPair, dpo_loss},
     },
     protocol::{Event, SourceInfo},
-    train::rows::Micro,
+    train::{
+        config::align::DpoPlan,
+        error::TrainError,
+        stages::{
+            opening::{Counting, Opened, Opening},
+            packed_rows::Micro,
+            reward::pairs::{self, Answers, Pairs},
+            sampling::shuffled,
+            stage_run::Submitted,
+        },
+    },
 };
 
 /// Rows of one pass.
@@ -55,11 +58,11 @@ struct Scored {
     margin: f64,
 }
 
-pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.dpo_plan();
     let asked = asked(&how);
     let Begun { shared, mut state, reference, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
-    let weights = Weights::alloc(o.device, "sft", shared.roles.policy.table())?;
+    let weights = Weights::alloc(o.device, "parent", shared.roles.policy.table())?;
     weights.write(o.device, &reference)?;
     let parent = state.parent_digest.clone().unwrap_or_default();
     let answers = Answers::Drawn { model: &shared.model, weights: &weights, parent: &parent, begins: state.step == 0 };
@@ -67,7 +70,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     o.same_data(&mut state, &pairs.digest);
     let each = o.plan.batch_size;
     let method = Dpo { how, pairs, each };
-    policy::ready(o, shared, method, state)
+    super::ready(o, shared, method, state)
 }
 
 fn asked(how: &DpoPlan) -> Asked {
@@ -75,11 +78,11 @@ fn asked(how: &DpoPlan) -> Asked {
 }
 
 /// What [`open`] builds, counted.
-pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let asked = asked(&on.config.dpo_plan());
-    let (trained, policy) = policy::count(on, asked)?;
+    let (trained, policy) = super::count(on, asked)?;
     // The model that it started from draws the pairs, beside the reference.
-    Weights::alloc(on.device, "sft", &Arc::new(ParamTable::new(on.model)))?;
+    Weights::alloc(on.device, "parent", &Arc::new(ParamTable::new(on.model)))?;
     pairs::count(on, &policy)?;
     Ok(trained)
 }
@@ -90,7 +93,7 @@ impl Dpo {
         let (n, each) = (self.pairs.train.len(), self.each);
         let pair = |i: usize| {
             let at = step * each + i;
-            self.pairs.train[pairs::shuffled(seed, (1 << 42) | (at / n) as u64, n, at % n)].clone()
+            self.pairs.train[shuffled(seed, (1 << 42) | (at / n) as u64, n, at % n)].clone()
         };
         (0..each.min(n)).map(pair).collect()
     }
@@ -147,9 +150,9 @@ impl Method for Dpo {
         let Scored { sides, micros, loss, logps, margin } = scored;
         shared.lamps(step, |fresh| {
             // At a resume the policy is not its reference any more.
-            let first = fresh.then(|| lamps::dpo(loss.loss, margin));
-            let kl = drawn.as_ref().filter(|_| fresh).map(lamps::kl);
-            let sampler = drawn.as_ref().map(lamps::sampler);
+            let first = fresh.then(|| sanity::dpo(loss.loss, margin));
+            let kl = drawn.as_ref().filter(|_| fresh).map(sanity::kl);
+            let sampler = drawn.as_ref().map(sanity::sampler);
             first.into_iter().flatten().chain(kl).chain(sampler).collect()
         });
         let both = loss.chosen_weights.iter().zip(&loss.rejected_weights).flat_map(|(w, l)| [*w, *l]);

@@ -8,13 +8,13 @@ use crate::{
     nn::IGNORE_INDEX,
     train::{
         error::TrainError,
-        rows::{self, Micro},
+        stages::packed_rows::{self, Micro},
     },
 };
 
 /// One answer to one question.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::train) struct Episode {
+pub(crate) struct Episode {
     /// The conversation, and where its answer starts.
     pub ids: Vec<u32>,
     pub start: usize,
@@ -26,12 +26,12 @@ pub(in crate::train) struct Episode {
 
 impl Episode {
     /// A side of a pair.
-    pub(in crate::train) fn of_side(side: &Side) -> Episode {
+    pub(crate) fn of_side(side: &Side) -> Episode {
         Episode { ids: side.ids.clone(), start: side.first, ended: true, sampled: Vec::new() }
     }
 
     /// How many actions it has.
-    pub(in crate::train) fn actions(&self) -> usize {
+    pub(crate) fn actions(&self) -> usize {
         self.ids.len() - self.start
     }
 
@@ -46,25 +46,25 @@ impl Episode {
 }
 
 /// A number for every action of every episode.
-pub(in crate::train) type Actions = Vec<Vec<f32>>;
+pub(crate) type Actions = Vec<Vec<f32>>;
 
 /// Zeros.
-pub(in crate::train) fn zeros(all: &[Episode]) -> Actions {
+pub(crate) fn zeros(all: &[Episode]) -> Actions {
     all.iter().map(|e| vec![0.0; e.actions()]).collect()
 }
 
 /// How many actions each of some episodes has.
-pub(in crate::train) fn lengths(all: &[Episode], which: &[usize]) -> Vec<usize> {
+pub(crate) fn lengths(all: &[Episode], which: &[usize]) -> Vec<usize> {
     which.iter().map(|i| all[*i].actions()).collect()
 }
 
 /// The numbers of some episodes, one after the other.
-pub(in crate::train) fn flat(values: &Actions, which: &[usize]) -> Vec<f32> {
+pub(crate) fn flat(values: &Actions, which: &[usize]) -> Vec<f32> {
     which.iter().flat_map(|i| values[*i].iter().copied()).collect()
 }
 
 /// The way back of [`flat`].
-pub(in crate::train) fn unflat(values: &[f32], all: &[Episode], which: &[usize], into: &mut Actions) {
+pub(crate) fn unflat(values: &[f32], all: &[Episode], which: &[usize], into: &mut Actions) {
     let mut rest = values;
     for i in which {
         let (these, more) = rest.split_at(all[*i].actions());
@@ -74,13 +74,13 @@ pub(in crate::train) fn unflat(values: &[f32], all: &[Episode], which: &[usize],
 }
 
 /// Some episodes in the rows of micro-batches; spans name places in `all`.
-pub(in crate::train) fn pack(
+pub(crate) fn pack(
     all: &[Episode],
     which: &[usize],
     (rows, context, pad): (usize, usize, u32),
 ) -> Result<Vec<Micro>, TrainError> {
     let examples: Vec<Example> = which.iter().map(|i| all[*i].example()).collect();
-    let mut micros = rows::micros(&examples, rows, context, pad)?;
+    let mut micros = packed_rows::micros(&examples, rows, context, pad)?;
     for span in micros.iter_mut().flat_map(|m| &mut m.spans) {
         span.0 = which[span.0];
     }
@@ -88,7 +88,7 @@ pub(in crate::train) fn pack(
 }
 
 /// Takes what belongs to the actions out of the rows of a micro-batch.
-pub(in crate::train) fn gather(all: &[Episode], micro: &Micro, rows: &[f32], into: &mut Actions) {
+pub(crate) fn gather(all: &[Episode], micro: &Micro, rows: &[f32], into: &mut Actions) {
     for (i, place) in &micro.spans {
         let from = place + all[*i].start - 1;
         into[*i].copy_from_slice(&rows[from..from + all[*i].actions()]);
@@ -96,7 +96,7 @@ pub(in crate::train) fn gather(all: &[Episode], micro: &Micro, rows: &[f32], int
 }
 
 /// Puts what belongs to the actions back into rows; zeros elsewhere.
-pub(in crate::train) fn scatter(all: &[Episode], micro: &Micro, values: &Actions) -> Vec<f32> {
+pub(crate) fn scatter(all: &[Episode], micro: &Micro, values: &Actions) -> Vec<f32> {
     let mut rows = vec![0.0; micro.ids.len()];
     for (i, place) in &micro.spans {
         let from = place + all[*i].start - 1;

@@ -2,23 +2,27 @@
 //! other, so that no value net is needed. The KL to the reference is a term of the loss.
 
 use super::{
-    error::TrainError,
-    footprint::Counting,
-    plan::StagePlan,
-    policy::{
-        self, Asked, Begun, GrpoPlan, LossType, Method, Shared,
-        episode::{Actions, Episode, zeros},
-        lamps,
-        microscope::Slide,
-        passes::{Passes, mean, mismatch},
-    },
-    prepare::{Opened, Opening},
-    work::Submitted,
+    Asked, Begun, Method, Shared,
+    episode::{Actions, Episode, zeros},
+    passes::{Passes, mean, mismatch},
+    rollout_view::Slide,
+    sanity,
 };
 use crate::{
     compute::Device,
     nn::feedback::{Mean, Objective, group_advantages},
     protocol::SourceInfo,
+    train::{
+        config::{
+            align::{GrpoPlan, LossType},
+            plan::StagePlan,
+        },
+        error::TrainError,
+        stages::{
+            opening::{Counting, Opened, Opening},
+            stage_run::Submitted,
+        },
+    },
 };
 
 /// GRPO as a stage.
@@ -26,12 +30,12 @@ struct Grpo {
     how: GrpoPlan,
 }
 
-pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.grpo_plan();
     let asked = asked(&how, o.plan);
     let Begun { shared, mut state, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
     o.same_data(&mut state, &shared.prompts.digest());
-    policy::ready(o, shared, Grpo { how }, state)
+    super::ready(o, shared, Grpo { how }, state)
 }
 
 fn asked(how: &GrpoPlan, plan: &StagePlan) -> Asked {
@@ -44,9 +48,9 @@ fn asked(how: &GrpoPlan, plan: &StagePlan) -> Asked {
 }
 
 /// What [`open`] builds, counted.
-pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let asked = asked(&on.config.grpo_plan(), on.plan);
-    Ok(policy::count(on, asked)?.0)
+    Ok(super::count(on, asked)?.0)
 }
 
 impl Grpo {
@@ -102,8 +106,8 @@ impl Method for Grpo {
             return Err(TrainError::Work("an update had no minibatch".to_owned()));
         };
         shared.lamps(step, |fresh| {
-            let kl = fresh.then(|| lamps::kl(&measured));
-            kl.into_iter().chain(lamps::first(passed.first)).chain([lamps::sampler(&measured)]).collect()
+            let kl = fresh.then(|| sanity::kl(&measured));
+            kl.into_iter().chain(sanity::first(passed.first)).chain([sanity::sampler(&measured)]).collect()
         });
         let all = &measured.episodes;
         let cut = all.iter().filter(|e| !e.ended).count();

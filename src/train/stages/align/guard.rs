@@ -4,31 +4,19 @@
 //! longer end, or run away from the model they came from. Those are counted in each update's answers, beside
 //! what they were at the stage's start. No reward and no rule is read here.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     data::{Indicators, indicators},
-    train::policy::GuardPlan,
+    train::{config::align::GuardPlan, run::checkpoint::GuardState},
 };
 
-/// What the guard goes by, kept in state.json.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct GuardState {
-    /// The stage's first answers: distinct-2 of all, share of pairs of characters repeated within an answer,
-    /// characters of an answer, share that end.
-    start: Option<(f64, f64, f64, f64)>,
-    /// Updates in a row that were out of bounds.
-    strikes: usize,
-}
-
 /// The guard of a stage.
-pub(in crate::train) struct Guard {
+pub(crate) struct Guard {
     plan: GuardPlan,
     pub state: GuardState,
 }
 
 /// What was seen of one update.
-pub(in crate::train) struct Seen {
+pub(crate) struct Seen {
     /// Under the names of metrics.jsonl.
     pub figures: Vec<(&'static str, f64)>,
     /// Why the stage should stop, in words.
@@ -36,12 +24,12 @@ pub(in crate::train) struct Seen {
 }
 
 impl Guard {
-    pub(in crate::train) fn new(plan: GuardPlan, state: Option<GuardState>) -> Guard {
+    pub(crate) fn new(plan: GuardPlan, state: Option<GuardState>) -> Guard {
         Guard { plan, state: state.unwrap_or_default() }
     }
 
     /// Looks at the answers of one update, each with whether it ended, and their mean KL in nats.
-    pub(in crate::train) fn look(&mut self, answers: &[(String, bool)], kl: f64) -> Seen {
+    pub(crate) fn look(&mut self, answers: &[(String, bool)], kl: f64) -> Seen {
         let now = indicators(answers);
         let start = *self.state.start.get_or_insert((now.distinct2, now.repetition, now.length, now.end_rate));
         let faults = self.faults(&now, kl, start);

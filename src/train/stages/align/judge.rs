@@ -11,20 +11,21 @@ use super::{
     rollouts::{Sampler, asked},
 };
 use crate::{
+    base::StageId,
     compute::Device,
     data::{TaskPrompt, Tokenizer, diversity::indicators, rules::RULES},
     protocol::PolicyReport,
     store::Log,
-    train::{error::TrainError, pairs::wilson},
+    train::{error::TrainError, stats::wilson},
 };
 
 /// The draws of judged answers: the same every time, so that two reports differ by their weights alone.
 const DRAWS: usize = usize::MAX / 2;
 
 /// Judges a policy.
-pub(in crate::train) struct Judge {
+pub(crate) struct Judge {
     pub prompts: Vec<TaskPrompt>,
-    pub stage: &'static str,
+    pub stage: StageId,
     pub seed: u64,
     /// Taken from the score of an answer that does not end.
     pub missing_end: f32,
@@ -34,7 +35,7 @@ pub(in crate::train) struct Judge {
 
 impl Judge {
     /// One answer to each question, drawn as rollouts are: figures of each task and of all.
-    pub(in crate::train) fn report(
+    pub(crate) fn report(
         &mut self,
         device: &mut Device,
         roles: &mut Roles,
@@ -60,7 +61,8 @@ impl Judge {
         let answers: Vec<(String, bool)> = all.iter().map(|e| (text(e), e.ended)).collect();
         let judged = |(p, (text, ended)): (&TaskPrompt, &(String, bool))| p.task.judge(&p.prompt, text, *ended).good;
         let good: Vec<bool> = self.prompts.iter().zip(&answers).map(judged).collect();
-        let role = if done == 0 { "sft" } else { self.stage };
+        // Before the first update it is still its parent.
+        let role = self.stage.parent().filter(|_| done == 0).unwrap_or(self.stage);
         for (i, (p, (text, ended))) in self.prompts.iter().zip(&answers).enumerate() {
             let Some(log) = &mut self.log else { break };
             log.append(&json!({

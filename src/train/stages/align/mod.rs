@@ -2,58 +2,60 @@
 //!
 //! All three start from the fine-tuned model, which stays beside the policy as its reference; [`roles`] says
 //! what each of them, and the reward model, makes of an answer. [`rollouts`] draws answers, [`passes`] goes over
-//! them under the clip, [`lamps`] says whether drawing, scoring and learning agree, [`guard`] watches for
-//! collapse, [`microscope`] shows one answer token by token, and [`judge`] reports on questions that no training
+//! them under the clip, [`sanity`] says whether drawing, scoring and learning agree, [`guard`] watches for
+//! collapse, [`rollout_view`] shows one answer token by token, and [`judge`] reports on questions that no training
 //! file holds. A [`Method`] is what is left: the update.
 
-pub(super) mod episode;
-pub(super) mod guard;
-pub(super) mod judge;
-pub(super) mod lamps;
-pub(super) mod microscope;
-pub(super) mod passes;
-mod plan;
-pub(super) mod ptx;
-pub(super) mod roles;
-pub(super) mod rollouts;
+pub(super) mod dpo;
+mod episode;
+pub(super) mod grpo;
+mod guard;
+mod judge;
+mod passes;
+pub(super) mod ppo;
+mod ptx;
+mod roles;
+mod rollout_view;
+mod rollouts;
+mod sanity;
 #[cfg(test)]
 mod toy;
 
 use std::sync::Arc;
 
-pub(super) use self::plan::{
-    DpoPlan, GENERATIONS, GrpoPlan, GuardPlan, MINI_BATCHES, PpoPlan, RESPONSE_LENGTH, ROLLOUTS,
-};
 use self::{
     episode::Episode,
     guard::Guard,
     judge::Judge,
-    microscope::Slide,
     roles::{Measured, Roles, Scorer, Split},
+    rollout_view::Slide,
     rollouts::{Prompts, Sampler, asked},
 };
-pub use self::{guard::GuardState, plan::LossType};
 use super::{
-    checkpoint::{self, Part, Slabs, State},
-    error::TrainError,
-    footprint::Counting,
-    lineage, model_folder,
-    prepare::{Opened, Opening},
-    work::{Halt, Model, Submitted, Watch, Work},
+    opening::{Counting, Opened, Opening},
+    stage_run::{Halt, Model, StageRun, Submitted, Watch},
 };
 use crate::{
+    base::StageId,
     compute::Device,
     data::{self, History, Shape, Tokenizer},
     nn::{Decoder, ModelConfig, ParamTable, PolicyLearner, Weights},
     protocol::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
     store::{Checkpoint, StoreError},
+    train::{
+        error::TrainError,
+        run::{
+            checkpoint::{self, Part, Slabs, State},
+            lineage, model_folder,
+        },
+    },
 };
 
 /// What all methods work with.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub model: ModelConfig,
     pub seed: u64,
-    pub stage: &'static str,
+    pub stage: StageId,
     pub tokenizer: Tokenizer,
     pub roles: Roles,
     /// None where the method needs none and the run has none.
@@ -72,7 +74,7 @@ pub(super) struct Shared {
 
 /// What a method asks for when it is opened.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Answers drawn at once.
     pub rollouts: usize,
     /// Tokens of an answer.
@@ -84,7 +86,7 @@ pub(super) struct Asked {
 }
 
 /// A stage that is about to go on.
-pub(super) struct Begun {
+pub(crate) struct Begun {
     pub shared: Shared,
     pub state: State,
     /// The models beside the policy, where there is a checkpoint.
@@ -94,7 +96,7 @@ pub(super) struct Begun {
 }
 
 /// What PPO, GRPO and DPO each do in their own way.
-pub(super) trait Method {
+pub(crate) trait Method {
     /// Update `step` (the first is 0) at a learning rate.
     fn update(
         &mut self,
@@ -127,7 +129,7 @@ pub(super) trait Method {
 impl Shared {
     /// Makes everything ready; `beside` reads what a checkpoint holds beside the policy. Nothing is written
     /// before all of it is found to fit.
-    pub(in crate::train) fn open(
+    pub(crate) fn open(
         o: &mut Opening<'_>,
         asked: Asked,
         beside: impl Fn(&Checkpoint, &ModelConfig) -> Result<Vec<Slabs>, StoreError>,
@@ -153,7 +155,7 @@ impl Shared {
             (state.clone(), lineage::started_from(o.run.view(), &state, &model, &table)?, Some(slabs))
         } else {
             let (parent, slab) = o.parent(&model, &table)?;
-            let mut state = State::new(o.stage.name, o.config.seed, history.clone(), String::new());
+            let mut state = State::new(o.stage, o.config.seed, history.clone(), String::new());
             state.parent = Some(parent.id.to_string());
             state.parent_digest = Some(parent.digest);
             policy.write_params(o.device, &slab)?;
@@ -167,17 +169,12 @@ impl Shared {
         let voice = Decoder::new(o.device, &model, weights, model.max_position_embeddings)?;
         let judged = data::builtin_judge_prompts()?;
         let prompts = Prompts::new(data::builtin_prompts()?, &judged, o.config.seed);
-        let judge = Judge {
-            prompts: judged,
-            stage: o.stage.name,
-            seed: o.config.seed,
-            missing_end: asked.missing_end,
-            log: None,
-        };
+        let judge =
+            Judge { prompts: judged, stage: o.stage, seed: o.config.seed, missing_end: asked.missing_end, log: None };
         let shared = Shared {
             model,
             seed: o.config.seed,
-            stage: o.stage.name,
+            stage: o.stage,
             tokenizer,
             roles,
             reward,
@@ -195,7 +192,7 @@ impl Shared {
     }
 
     /// Answers to questions, drawn from the policy as it is.
-    pub(in crate::train) fn draw(
+    pub(crate) fn draw(
         &mut self,
         device: &mut Device,
         prompts: &[String],
@@ -205,7 +202,7 @@ impl Shared {
     }
 
     /// The normalised scores of answers, less what a missing end costs.
-    pub(in crate::train) fn scores(
+    pub(crate) fn scores(
         &mut self,
         device: &mut Device,
         all: &[Episode],
@@ -220,12 +217,12 @@ impl Shared {
     }
 
     /// How this update's answers are gone over.
-    pub(in crate::train) fn split(&self, step: usize, epochs: usize, minibatches: usize) -> Split {
+    pub(crate) fn split(&self, step: usize, epochs: usize, minibatches: usize) -> Split {
         Split { seed: self.seed, step, epochs, minibatches }
     }
 
     /// Shows an update's answers to the guard: the figures that it counts.
-    pub(in crate::train) fn guarded(&mut self, measured: &Measured) -> Vec<(&'static str, f64)> {
+    pub(crate) fn guarded(&mut self, measured: &Measured) -> Vec<(&'static str, f64)> {
         let text = |e: &Episode| (self.tokenizer.decode_turn(&e.ids[..e.start], &e.ids[e.start..], true), e.ended);
         let answers: Vec<(String, bool)> = measured.episodes.iter().map(text).collect();
         let kl = measured.kl();
@@ -237,32 +234,32 @@ impl Shared {
     }
 
     /// The lamps of the first update of a sitting.
-    pub(in crate::train) fn lamps(&mut self, step: usize, lamps: impl FnOnce(bool) -> Vec<Lamp>) {
+    pub(crate) fn lamps(&mut self, step: usize, lamps: impl FnOnce(bool) -> Vec<Lamp>) {
         if !std::mem::take(&mut self.opening) {
             return;
         }
         let lamps = lamps(step == 0);
-        if let Some(why) = lamps::broken(self.stage, &lamps) {
+        if let Some(why) = sanity::broken(self.stage, &lamps) {
             self.watch.halt = Some(Halt::Broken(why));
         }
         self.watch.told.push(Event::Lamps { step: step + 1, lamps });
     }
 
     /// The questions as a source, and how often they were gone through before a step that asks `each` of them.
-    pub(in crate::train) fn questions_asked(&self, step: usize, each: usize) -> (SourceInfo, f64) {
+    pub(crate) fn questions_asked(&self, step: usize, each: usize) -> (SourceInfo, f64) {
         let documents = self.prompts.len();
         let source = SourceInfo { name: "prompts".to_owned(), weight: 1.0, documents, tokens: 0, held_out_tokens: 0 };
         (source, (step * each) as f64 / documents.max(1) as f64)
     }
 
     /// Keeps an update's answers to be looked at.
-    pub(in crate::train) fn keep(&mut self, slide: Slide) {
+    pub(crate) fn keep(&mut self, slide: Slide) {
         self.slide = Some(slide);
     }
 }
 
 /// What [`Shared::open`] builds, counted: the parameters under an optimiser, and the weights of the policy.
-pub(super) fn count(on: &mut Counting<'_>, asked: Asked) -> Result<(usize, Weights), TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>, asked: Asked) -> Result<(usize, Weights), TrainError> {
     let (model, context) = (on.model, on.plan.context);
     let policy = PolicyLearner::new(on.device, model, asked.rows, context, on.plan.adamw)?;
     let trained = policy.table().slab_len;
@@ -278,7 +275,7 @@ pub(super) fn count(on: &mut Counting<'_>, asked: Asked) -> Result<(usize, Weigh
 
 /// The stage, once everything is found to fit: now its judged answers get their place, those past the checkpoint
 /// (of a stage that begins anew all) out of the way.
-pub(super) fn ready<M: Method + Send + 'static>(
+pub(crate) fn ready<M: Method + Send + 'static>(
     o: &mut Opening<'_>,
     mut shared: Shared,
     method: M,
@@ -286,9 +283,9 @@ pub(super) fn ready<M: Method + Send + 'static>(
 ) -> Result<Opened, TrainError> {
     let mut log = o.run.answers()?;
     let cut = if state.step > 0 {
-        log.truncate_after_step(Some(o.stage.name), state.step)?
+        log.truncate_after_step(Some(o.stage.name()), state.step)?
     } else {
-        log.truncate_stage(o.stage.name)?
+        log.truncate_stage(o.stage.name())?
     };
     if let Some((lines, path)) = cut {
         o.notes.push(format!("{lines} judged answers past step {} were moved to {}", state.step, path.display()));
@@ -305,11 +302,11 @@ fn reward_model(
     known: Option<&(String, String)>,
     frame: (usize, usize, u32),
 ) -> Result<Option<Scorer>, TrainError> {
-    let needed = o.stage.needs.is_some();
+    let needed = o.stage.needs().is_some();
     match Scorer::find(o, model, known, frame) {
         Ok(None) if needed => Err(TrainError::Input(format!(
             "{} learns from a reward model, and this run has none; train it first: danlu train --stage reward --run {}",
-            o.stage.name,
+            o.stage,
             o.run.view().dir().display()
         ))),
         Err(e) if !needed => {
@@ -326,7 +323,7 @@ struct Aligned<M> {
     method: M,
 }
 
-impl<M: Method> Work for Aligned<M> {
+impl<M: Method> StageRun for Aligned<M> {
     fn model(&self) -> Model<'_> {
         Model { config: &self.shared.model, table: self.shared.roles.policy.table() }
     }
@@ -347,7 +344,7 @@ impl<M: Method> Work for Aligned<M> {
     fn rollout(&mut self, which: usize) -> Result<RolloutView, String> {
         match &self.shared.slide {
             Some(slide) => Ok(slide.view(which, &self.shared.tokenizer)),
-            None if self.shared.stage == "dpo" => {
+            None if self.shared.stage == StageId::Dpo => {
                 Err("dpo learns from pairs and draws no answers to learn from; look at ppo or grpo".to_owned())
             }
             None => Err("no update was made in this sitting yet; look again after the next".to_owned()),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the passes go by.
-pub(in crate::train) struct Passes<'a> {
+pub(crate) struct Passes<'a> {
     pub split: Split,
     pub objective: Objective,
     pub advantages: &'a Actions,
@@ -25,7 +25,7 @@ pub(in crate::train) struct Passes<'a> {
 
 /// What became of them. Means over the minibatches that were gone over.
 #[derive(Default)]
-pub(in crate::train) struct Passed {
+pub(crate) struct Passed {
     /// The last update's; none where the policy was only looked at.
     pub ticket: Option<Ticket>,
     pub loss: f64,
@@ -46,7 +46,7 @@ pub(in crate::train) struct Passed {
 
 impl Passes<'_> {
     /// Goes over the answers. The text of `ptx`, where there is some, adds its gradient to every minibatch's.
-    pub(in crate::train) fn run(
+    pub(crate) fn run(
         &self,
         device: &mut Device,
         roles: &mut Roles,
@@ -122,11 +122,11 @@ impl Passes<'_> {
 }
 
 /// The mean; 0 of nothing.
-pub(in crate::train) fn mean(values: &[f32]) -> f64 {
+pub(crate) fn mean(values: &[f32]) -> f64 {
     values.iter().map(|x| f64::from(*x)).sum::<f64>() / values.len().max(1) as f64
 }
 
 /// Lists that do not fit are a bug here, told as one.
-pub(in crate::train) fn mismatch(e: crate::nn::feedback::Mismatch) -> TrainError {
+pub(crate) fn mismatch(e: crate::nn::feedback::Mismatch) -> TrainError {
     TrainError::Work(e.to_string())
 }

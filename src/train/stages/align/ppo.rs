@@ -6,21 +6,13 @@
 use std::sync::Arc;
 
 use super::{
-    checkpoint::{self, Part, State},
-    error::TrainError,
-    footprint::Counting,
-    plan::StagePlan,
-    policy::{
-        self, Asked, Begun, Method, PpoPlan, Shared,
-        episode::{Actions, Episode, flat, gather, scatter, unflat, zeros},
-        lamps,
-        microscope::Slide,
-        passes::{Passed, Passes, mean, mismatch},
-        ptx::Ptx,
-        roles::{Measured, Minibatch, Roles, Split},
-    },
-    prepare::{Opened, Opening},
-    work::Submitted,
+    Asked, Begun, Method, Shared,
+    episode::{Actions, Episode, flat, gather, scatter, unflat, zeros},
+    passes::{Passed, Passes, mean, mismatch},
+    ptx::Ptx,
+    roles::{Measured, Minibatch, Roles, Split},
+    rollout_view::Slide,
+    sanity,
 };
 use crate::{
     compute::{Device, Ticket},
@@ -29,6 +21,15 @@ use crate::{
         feedback::{AdaptiveKl, Objective, gae, kl_rewards, value_loss, whiten},
     },
     protocol::SourceInfo,
+    train::{
+        config::{align::PpoPlan, plan::StagePlan},
+        error::TrainError,
+        run::checkpoint::{self, Part, State},
+        stages::{
+            opening::{Counting, Opened, Opening},
+            stage_run::Submitted,
+        },
+    },
 };
 
 /// The folder of the value net in a checkpoint.
@@ -44,14 +45,14 @@ struct Ppo {
 }
 
 /// The update: answers and their scores in, policy and value net changed. It knows of no text.
-pub(super) struct Learner {
+pub(crate) struct Learner {
     how: PpoPlan,
     value: ScalarLearner,
     kl: AdaptiveKl,
 }
 
 /// What an update came to.
-pub(super) struct Learned {
+pub(crate) struct Learned {
     ticket: Ticket,
     passed: Passed,
     measured: Measured,
@@ -68,7 +69,7 @@ pub(super) struct Learned {
     mean_kl: f64,
 }
 
-pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.ppo_plan();
     let asked = asked(&how, o.plan);
     let Begun { shared, mut state, beside, reference } = Shared::open(o, asked, |c, model| {
@@ -89,7 +90,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     // One that is held is what run.toml says now; one that adapts goes on from where it was.
     let coefficient = how.target_kl.and(state.kl_coef).unwrap_or(how.kl_coef);
     let method = Ppo { model, learner: Learner::new(how, value, coefficient), ptx };
-    policy::ready(o, shared, method, state)
+    super::ready(o, shared, method, state)
 }
 
 fn asked(how: &PpoPlan, plan: &StagePlan) -> Asked {
@@ -102,23 +103,23 @@ fn asked(how: &PpoPlan, plan: &StagePlan) -> Asked {
 }
 
 /// What [`open`] builds, counted.
-pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let asked = asked(&on.config.ppo_plan(), on.plan);
-    let (policy, _) = policy::count(on, asked)?;
+    let (policy, _) = super::count(on, asked)?;
     let value = ScalarLearner::new(on.device, on.model, asked.rows, on.plan.context, on.plan.adamw)?;
     Ok(policy + value.table().slab_len)
 }
 
 impl Learner {
     /// A learner whose β is `coefficient` now.
-    pub(super) fn new(how: PpoPlan, value: ScalarLearner, coefficient: f64) -> Learner {
+    pub(crate) fn new(how: PpoPlan, value: ScalarLearner, coefficient: f64) -> Learner {
         let target = how.target_kl.unwrap_or(f64::INFINITY);
         let kl = AdaptiveKl { coefficient, target, horizon: HORIZON * how.rollouts as f64 };
         Learner { how, value, kl }
     }
 
     /// One update from scored answers.
-    pub(super) fn update(
+    pub(crate) fn update(
         &mut self,
         device: &mut Device,
         roles: &mut Roles,
@@ -256,8 +257,8 @@ impl Method for Ppo {
             self.learner.update(device, &mut shared.roles, self.ptx.as_mut(), (split, rate), (episodes, &scores))?;
         let Learned { ticket, passed, measured, .. } = learned;
         shared.lamps(step, |fresh| {
-            let kl = fresh.then(|| lamps::kl(&measured));
-            kl.into_iter().chain(lamps::first(passed.first)).chain([lamps::sampler(&measured)]).collect()
+            let kl = fresh.then(|| sanity::kl(&measured));
+            kl.into_iter().chain(sanity::first(passed.first)).chain([sanity::sampler(&measured)]).collect()
         });
         let ended = measured.episodes.iter().filter(|e| e.ended).count();
         let tokens = measured.episodes.iter().map(Episode::actions).sum();

@@ -2,20 +2,25 @@
 //! that the policy was made of, against forgetting them.
 
 use crate::{
+    base::StageId,
     compute::Device,
     data::{Batcher, ChatRows, History, Shape, Tokenizer},
     nn::{IGNORE_INDEX, MicroBatch, PolicyLearner},
-    train::{chats::Chats, corpus::Corpus, error::TrainError, prepare::Opening, shares::Shares, stage::Stage},
+    train::{
+        corpus::{Corpus, conversations::Chats},
+        error::TrainError,
+        stages::{lm::mix::Shares, opening::Opening},
+    },
 };
 
 /// Rows of the run's text and conversations, mixed as fine-tuning mixes them.
-pub(in crate::train) struct Ptx {
+pub(crate) struct Ptx {
     batcher: Batcher,
     coefficient: f64,
 }
 
 impl Ptx {
-    pub(in crate::train) fn open(
+    pub(crate) fn open(
         o: &Opening<'_>,
         tokenizer: &Tokenizer,
         coefficient: f64,
@@ -24,7 +29,7 @@ impl Ptx {
         let (dir, data) = (o.run.view().dir(), o.run.view().data_dir());
         let corpus = Corpus::load(o.config, o.run, &data, o.model.vocab_size, true, &o.setup.stop)?;
         let chats = Chats::load(o.config, dir, tokenizer, window)?;
-        let plan = o.config.plan(Stage::named("sft")?)?;
+        let plan = o.config.plan(StageId::Sft)?;
         let chat_rows = ChatRows::new(&chats.sets, o.config.seed, window, true, pad)?;
         let weights = Shares::new(&corpus, Some(&chats), &plan).of(false);
         let history = History::new(&weights, Shape { rows, window, micros: 1 })?;
@@ -33,7 +38,7 @@ impl Ptx {
     }
 
     /// Adds coefficient · mean (−log p) of batch `at` to the gradients; gives the mean, in nats a token.
-    pub(in crate::train) fn backward(
+    pub(crate) fn backward(
         &mut self,
         device: &mut Device,
         policy: &mut PolicyLearner,

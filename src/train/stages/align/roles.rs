@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use super::episode::{Actions, Episode, gather, pack, zeros};
 use crate::{
+    base::StageId,
     compute::{DType, Device},
     data::Example,
     nn::{Evaluator, ModelConfig, ParamTable, PolicyLearner, ScalarEvaluator, Weights},
     train::{
-        checkpoint,
         error::TrainError,
-        pairs::shuffled,
-        prepare::{Opening, same_words},
-        reward_model::scored,
-        rows::{self, Micro},
+        run::checkpoint,
+        stages::{
+            opening::{Opening, same_words},
+            packed_rows::{self, Micro},
+            reward::model::scored,
+            sampling::shuffled,
+        },
     },
 };
 
 /// The policy and the model that it started from.
-pub(in crate::train) struct Roles {
+pub(crate) struct Roles {
     pub policy: PolicyLearner,
     reference: Evaluator,
     /// Rows and tokens of a micro-batch, and what fills them up.
@@ -26,7 +29,7 @@ pub(in crate::train) struct Roles {
 }
 
 /// Episodes that an update goes over together.
-pub(in crate::train) struct Minibatch {
+pub(crate) struct Minibatch {
     /// Their places among the update's.
     pub which: Vec<usize>,
     pub micros: Vec<Micro>,
@@ -34,7 +37,7 @@ pub(in crate::train) struct Minibatch {
 
 /// How an update's answers are gone over.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::train) struct Split {
+pub(crate) struct Split {
     pub seed: u64,
     pub step: usize,
     pub epochs: usize,
@@ -42,7 +45,7 @@ pub(in crate::train) struct Split {
 }
 
 /// An update's answers, with the log-probabilities that they had before it.
-pub(in crate::train) struct Measured {
+pub(crate) struct Measured {
     pub episodes: Vec<Episode>,
     /// The minibatches of the first pass: scored in the very rows that the update differentiates, so that the
     /// first ratio is 1.
@@ -55,7 +58,7 @@ pub(in crate::train) struct Measured {
 
 impl Measured {
     /// Each answer's Σ (log π − log π_ref), in nats.
-    pub(in crate::train) fn kl(&self) -> Vec<f64> {
+    pub(crate) fn kl(&self) -> Vec<f64> {
         let kl = |(old, reference): (&Vec<f32>, &Vec<f32>)| {
             old.iter().zip(reference).map(|(a, b)| f64::from(*a) - f64::from(*b)).sum()
         };
@@ -63,7 +66,7 @@ impl Measured {
     }
 
     /// The largest difference between the sampler's log-probabilities and the scoring's.
-    pub(in crate::train) fn sampler_gap(&self) -> f64 {
+    pub(crate) fn sampler_gap(&self) -> f64 {
         let gap = |(e, old): (&Episode, &Vec<f32>)| {
             let of = e.sampled.iter().zip(old).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
             of.fold(0.0, largest)
@@ -73,13 +76,13 @@ impl Measured {
 }
 
 /// The larger of two; what is no number stays.
-pub(in crate::train) fn largest(a: f64, b: f64) -> f64 {
+pub(crate) fn largest(a: f64, b: f64) -> f64 {
     if a >= b { a } else { b }
 }
 
 impl Roles {
     /// The policy beside its reference, whose parameters are the slab's.
-    pub(in crate::train) fn new(
+    pub(crate) fn new(
         device: &mut Device,
         policy: PolicyLearner,
         reference: &[f32],
@@ -93,7 +96,7 @@ impl Roles {
     }
 
     /// The minibatches of a pass, in an order of its own.
-    pub(in crate::train) fn minibatches(
+    pub(crate) fn minibatches(
         &self,
         all: &[Episode],
         split: Split,
@@ -107,7 +110,7 @@ impl Roles {
     }
 
     /// log π of the actions in some rows.
-    pub(in crate::train) fn logprobs(
+    pub(crate) fn logprobs(
         &mut self,
         device: &mut Device,
         all: &[Episode],
@@ -122,7 +125,7 @@ impl Roles {
     }
 
     /// log π_ref of the same.
-    pub(in crate::train) fn reference(
+    pub(crate) fn reference(
         &mut self,
         device: &mut Device,
         all: &[Episode],
@@ -137,7 +140,7 @@ impl Roles {
     }
 
     /// What both say of answers, in the rows that the first pass will go over.
-    pub(in crate::train) fn measure(
+    pub(crate) fn measure(
         &mut self,
         device: &mut Device,
         episodes: Vec<Episode>,
@@ -154,19 +157,19 @@ impl Roles {
 }
 
 /// A reward model's weights, which are still to be written, and the pass over them.
-pub(super) fn eye(
+pub(crate) fn eye(
     device: &mut Device,
     model: &ModelConfig,
     table: &Arc<ParamTable>,
     (rows, context): (usize, usize),
 ) -> Result<(Weights, ScalarEvaluator), TrainError> {
-    let weights = Weights::alloc(device, "reward", table)?;
+    let weights = Weights::alloc(device, "reward model", table)?;
     let eye = ScalarEvaluator::new(device, model, &weights, rows, context)?;
     Ok((weights, eye))
 }
 
 /// The reward model, which scores whole answers.
-pub(in crate::train) struct Scorer {
+pub(crate) struct Scorer {
     eye: ScalarEvaluator,
     /// Mean and deviation of its scores of reference answers.
     scale: (f64, f64),
@@ -178,13 +181,13 @@ pub(in crate::train) struct Scorer {
 impl Scorer {
     /// The reward model that a stage has learned from so far; at its start the newest of the run. None where
     /// the run has none.
-    pub(in crate::train) fn find(
+    pub(crate) fn find(
         o: &mut Opening<'_>,
         model: &ModelConfig,
         known: Option<&(String, String)>,
         frame: (usize, usize, u32),
     ) -> Result<Option<Scorer>, TrainError> {
-        let stage = o.stage.name;
+        let stage = o.stage;
         let table = Arc::new(ParamTable::scalar(model));
         let checkpoints = o.run.view().checkpoints();
         let found = if let Some((name, digest)) = known {
@@ -200,16 +203,14 @@ impl Scorer {
             }
             Some(found)
         } else {
-            let found = checkpoints.newest_verified(Some("reward"))?;
+            let found = checkpoints.newest_verified(Some(StageId::Reward.name()))?;
             if let (None, Some(first)) = (&found.found, found.skipped.first()) {
                 return Err(TrainError::Input(format!(
                     "{stage} learns from a reward model, and none of this run can be used; the newest, {}: {}",
                     first.id, first.error
                 )));
             }
-            for s in &found.skipped {
-                o.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
-            }
+            o.notes.extend(found.notes());
             found.found
         };
         let Some(found) = found else { return Ok(None) };
@@ -227,11 +228,11 @@ impl Scorer {
     }
 
     /// The normalised score of each answer, read at its last token.
-    pub(in crate::train) fn scores(&mut self, device: &mut Device, all: &[Episode]) -> Result<Vec<f32>, TrainError> {
+    pub(crate) fn scores(&mut self, device: &mut Device, all: &[Episode]) -> Result<Vec<f32>, TrainError> {
         let (rows, context, pad) = self.frame;
         let examples: Vec<Example> = all.iter().map(|e| scored(&e.ids, pad)).collect();
         let mut scores = vec![0.0; all.len()];
-        for micro in rows::micros(&examples, rows, context, pad)? {
+        for micro in packed_rows::micros(&examples, rows, context, pad)? {
             let output = self.eye.scores(device, micro.rows())?;
             for (i, place) in &micro.spans {
                 let raw = f64::from(output[place + examples[*i].ids.len() - 2]);
@@ -243,7 +244,7 @@ impl Scorer {
 }
 
 /// Takes what a missing end costs from the scores of answers that do not end.
-pub(in crate::train) fn missing_ends(scores: &mut [f32], all: &[Episode], penalty: f32) {
+pub(crate) fn missing_ends(scores: &mut [f32], all: &[Episode], penalty: f32) {
     for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
         *score -= penalty;
     }

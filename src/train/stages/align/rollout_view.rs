@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Everything that an update knew of its answers.
-pub(in crate::train) struct Slide {
+pub(crate) struct Slide {
     /// The update, from 1.
     pub step: usize,
     pub prompts: Vec<String>,
@@ -25,7 +25,7 @@ pub(in crate::train) struct Slide {
 
 impl Slide {
     /// Answer `which`, modulo their number.
-    pub(in crate::train) fn view(&self, which: usize, tokenizer: &Tokenizer) -> RolloutView {
+    pub(crate) fn view(&self, which: usize, tokenizer: &Tokenizer) -> RolloutView {
         let of = self.measured.episodes.len();
         let which = which % of.max(1);
         let episode = &self.measured.episodes[which];

@@ -9,7 +9,7 @@ use crate::{
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
     train::{
         error::TrainError,
-        pairs::{drawn, question, shuffled},
+        stages::sampling::{drawn, question, shuffled},
     },
 };
 
@@ -21,7 +21,7 @@ const LONGEST_QUESTION: usize = 32;
 const QUESTIONS: usize = 1 << 56;
 
 /// Draws answers from the whole distribution: what is scored and what is drawn from is one and the same.
-pub(in crate::train) struct Sampler {
+pub(crate) struct Sampler {
     decoder: BatchDecoder,
     vocab: usize,
     /// What ends an answer.
@@ -33,7 +33,7 @@ pub(in crate::train) struct Sampler {
 
 impl Sampler {
     /// Records passes over live weights for texts of at most `context` tokens.
-    pub(in crate::train) fn new(
+    pub(crate) fn new(
         device: &mut Device,
         model: &ModelConfig,
         weights: &Weights,
@@ -48,7 +48,7 @@ impl Sampler {
 
     /// An answer to each question, the assistant's turn being open. Draws are a function of the seed and of
     /// `first` and the question's place.
-    pub(in crate::train) fn answers(
+    pub(crate) fn answers(
         &mut self,
         device: &mut Device,
         questions: Vec<Vec<u32>>,
@@ -86,7 +86,7 @@ impl Sampler {
 }
 
 /// The questions that answers are drawn to while training.
-pub(in crate::train) struct Prompts {
+pub(crate) struct Prompts {
     all: Vec<TaskPrompt>,
     /// Questions that the policy may not ask itself: those it is judged by.
     forbidden: HashSet<String>,
@@ -94,18 +94,18 @@ pub(in crate::train) struct Prompts {
 }
 
 impl Prompts {
-    pub(in crate::train) fn new(all: Vec<TaskPrompt>, judge: &[TaskPrompt], seed: u64) -> Prompts {
+    pub(crate) fn new(all: Vec<TaskPrompt>, judge: &[TaskPrompt], seed: u64) -> Prompts {
         let forbidden = judge.iter().map(|p| p.prompt.trim().to_owned()).collect();
         Prompts { all, forbidden, seed }
     }
 
     /// How many there are.
-    pub(in crate::train) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
 
     /// Their hash.
-    pub(in crate::train) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         let mut hash = blake3::Hasher::new();
         for p in &self.all {
             hash.update(p.prompt.as_bytes()).update(&[0]);
@@ -114,7 +114,7 @@ impl Prompts {
     }
 
     /// `n` questions from number `first` on, in an order shuffled anew each time that all have been asked.
-    pub(in crate::train) fn take(&self, first: usize, n: usize) -> Vec<String> {
+    pub(crate) fn take(&self, first: usize, n: usize) -> Vec<String> {
         let of = self.all.len();
         let at = |i: usize| self.all[shuffled(self.seed, (i / of) as u64, of, i % of)].prompt.clone();
         (first..first + n).map(at).collect()
@@ -123,7 +123,7 @@ impl Prompts {
     /// At most `most` questions that the policy writes itself: what it goes on with where a user's turn has
     /// been opened. Kept is what ended, is words alone, is asked once, and belongs to no one who judges. A
     /// function of the weights, the seed and `first`.
-    pub(in crate::train) fn own(
+    pub(crate) fn own(
         &self,
         device: &mut Device,
         sampler: &mut Sampler,
@@ -152,6 +152,6 @@ impl Prompts {
 }
 
 /// Questions as tokens, the assistant's turn opened.
-pub(in crate::train) fn asked(prompts: &[String], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, TrainError> {
+pub(crate) fn asked(prompts: &[String], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, TrainError> {
     prompts.iter().map(|p| question(p, tokenizer)).collect()
 }

@@ -5,7 +5,7 @@
 //! forward pass that is differentiated.
 
 use super::roles::{Measured, largest};
-use crate::{compute::DType, protocol::Lamp};
+use crate::{base::StageId, compute::DType, protocol::Lamp};
 
 /// The largest |KL| of an answer at a stage's start, in nats.
 const KL: f64 = 1e-4;
@@ -20,24 +20,24 @@ const HALF_SAMPLER: f64 = 5e-2;
 const DPO: f64 = 1e-4;
 
 /// The KL of answers under a policy that is still its reference.
-pub(in crate::train) fn kl(measured: &Measured) -> Lamp {
+pub(crate) fn kl(measured: &Measured) -> Lamp {
     let value = measured.kl().into_iter().map(f64::abs).fold(0.0, largest);
     Lamp { name: "kl", value, bound: KL }
 }
 
 /// The first minibatch's largest |ratio − 1|, and its share of clipped tokens.
-pub(in crate::train) fn first((ratio, clipped): (f64, f64)) -> [Lamp; 2] {
+pub(crate) fn first((ratio, clipped): (f64, f64)) -> [Lamp; 2] {
     [Lamp { name: "ratio", value: ratio, bound: RATIO }, Lamp { name: "clipfrac", value: clipped, bound: 0.0 }]
 }
 
 /// The sampler against the scoring.
-pub(in crate::train) fn sampler(measured: &Measured) -> Lamp {
+pub(crate) fn sampler(measured: &Measured) -> Lamp {
     let bound = if measured.act == DType::F16 { HALF_SAMPLER } else { SAMPLER };
     Lamp { name: "sampler", value: measured.sampler_gap(), bound }
 }
 
 /// DPO's first loss is ln 2, and its margins are 0.
-pub(in crate::train) fn dpo(loss: f64, margin: f64) -> [Lamp; 2] {
+pub(crate) fn dpo(loss: f64, margin: f64) -> [Lamp; 2] {
     [
         Lamp { name: "loss", value: (loss - std::f64::consts::LN_2).abs(), bound: DPO },
         Lamp { name: "margin", value: margin, bound: DPO },
@@ -45,7 +45,7 @@ pub(in crate::train) fn dpo(loss: f64, margin: f64) -> [Lamp; 2] {
 }
 
 /// What is said where one does not hold.
-pub(in crate::train) fn broken(stage: &str, lamps: &[Lamp]) -> Option<String> {
+pub(crate) fn broken(stage: StageId, lamps: &[Lamp]) -> Option<String> {
     let out: Vec<String> = lamps
         .iter()
         .filter(|l| !l.holds())
@@ -65,9 +65,9 @@ mod tests {
 
     #[test]
     fn what_does_not_hold_is_named() {
-        assert_eq!(broken("ppo", &first((0.0, 0.0))), None);
-        let words = broken("ppo", &first((f64::NAN, 0.25))).unwrap_or_default();
+        assert_eq!(broken(StageId::Ppo, &first((0.0, 0.0))), None);
+        let words = broken(StageId::Ppo, &first((f64::NAN, 0.25))).unwrap_or_default();
         assert!(words.contains("ratio is off by NaN") && words.contains("clipfrac is off by 2.50e-1"), "{words}");
-        assert!(broken("dpo", &dpo(0.7, 0.0)).is_some_and(|w| w.contains("loss") && !w.contains("margin")));
+        assert!(broken(StageId::Dpo, &dpo(0.7, 0.0)).is_some_and(|w| w.contains("loss") && !w.contains("margin")));
     }
 }

@@ -9,7 +9,7 @@
 use super::{
     episode::Episode,
     passes::mean,
-    plan::PpoPlan,
+    ppo::Learner,
     roles::{Roles, Split},
     rollouts::Sampler,
 };
@@ -19,7 +19,7 @@ use crate::{
         rng::{self, Purpose},
     },
     nn::{AdamW, ModelConfig, PolicyLearner, ScalarLearner, preset},
-    train::{config::RunConfig, ppo::Learner},
+    train::config::{RunConfig, align::PpoPlan},
 };
 
 /// Nodes, the first of which is the goal; edges of each; steps of a walk.

@@ -7,22 +7,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{corpus, error::TrainError, shares::Shares, stage::STAGES};
+use super::mix::Shares;
 use crate::{
+    base::StageId,
     data::Shape,
     protocol::Cause,
     store::{Log, Run, RunView, each_record},
+    train::{corpus, error::TrainError},
 };
 
 /// Longest list of names in words.
 const NAMED: usize = 4;
 
 /// What is said of other data where no more is known.
-pub(super) const OTHER_DATA: &str = "other data";
+pub(crate) const OTHER_DATA: &str = "other data";
 
 /// What holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Terms {
+pub(crate) struct Terms {
     /// The sources drawn from: texts, sets of conversations, demonstrations.
     pub sources: Vec<String>,
     /// What share each has.
@@ -37,9 +39,9 @@ pub(super) struct Terms {
 
 /// From which step on it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The stage.
-    pub stage: String,
+    pub stage: StageId,
     /// The first step that goes by it, counted from 0.
     pub step: u64,
     /// What asked for it.
@@ -52,14 +54,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn cause(&self) -> Cause {
+    pub(crate) fn cause(&self) -> Cause {
         let all = [Cause::Key, Cause::Config, Cause::Files, Cause::Reopened];
         all.into_iter().find(|c| c.name() == self.cause).unwrap_or(Cause::Reopened)
     }
 }
 
 /// The entries of a stage that hold, in order.
-pub(super) fn line(view: &RunView, stage: &str) -> Result<Vec<Entry>, TrainError> {
+pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainError> {
     let mut line: Vec<Entry> = Vec::new();
     each_record(&**view.disk(), &view.edits_path(), |record| {
         // A line of a later version, or one that a person wrote, is no entry.
@@ -73,7 +75,7 @@ pub(super) fn line(view: &RunView, stage: &str) -> Result<Vec<Entry>, TrainError
 }
 
 /// Writes an entry down, to the disk.
-pub(super) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
+pub(crate) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
     let mut log: Log = run.edits()?;
     log.append(entry)?;
     log.sync()?;
@@ -81,7 +83,7 @@ pub(super) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
 }
 
 /// What differs, in words.
-pub(super) fn difference(old: &Terms, new: &Terms) -> String {
+pub(crate) fn difference(old: &Terms, new: &Terms) -> String {
     let mut words = Vec::new();
     let (before, now) = (old.weights(), new.weights());
     if old.sources == new.sources {
@@ -122,9 +124,9 @@ pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
     let view = run.view();
     let there = view.checkpoints().list()?;
     let mut keep = Vec::new();
-    for stage in STAGES.iter().filter(|s| s.draws_text()) {
-        let oldest = there.iter().filter(|id| id.stage == stage.name).map(|id| id.step).min();
-        let line = line(view, stage.name)?;
+    for stage in StageId::ALL.into_iter().filter(|s| s.draws_text()) {
+        let oldest = there.iter().filter(|id| id.stage == stage).map(|id| id.step).min();
+        let line = line(view, stage)?;
         // From the one that held at the oldest checkpoint on; without a checkpoint the stage begins anew.
         let from = line.iter().rposition(|e| e.step <= oldest.unwrap_or(0)).unwrap_or(0);
         keep.extend(line.into_iter().skip(from).map(|e| e.terms.data));
@@ -160,7 +162,7 @@ mod tests {
             data: "x".into(),
             learning_rate: rate,
         };
-        Entry { stage: "pretrain".into(), step, cause: "key".into(), text: String::new(), terms }
+        Entry { stage: StageId::Pretrain, step, cause: "key".into(), text: String::new(), terms }
     }
 
     #[test]
@@ -170,8 +172,8 @@ mod tests {
         for (step, rate) in [(0, 1e-3), (5, 2e-3), (9, 3e-3), (7, 4e-3), (7, 5e-3)] {
             write(&run, &entry(step, rate)).unwrap();
         }
-        write(&run, &Entry { stage: "sft".into(), ..entry(1, 1.0) }).unwrap();
-        let line = line(run.view(), "pretrain").unwrap();
+        write(&run, &Entry { stage: StageId::Sft, ..entry(1, 1.0) }).unwrap();
+        let line = line(run.view(), StageId::Pretrain).unwrap();
         assert_eq!(line, [entry(0, 1e-3), entry(5, 2e-3), entry(7, 5e-3)], "floats come back as they were");
     }
 

@@ -2,27 +2,26 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Lm, digest, source_infos};
-use crate::data::Packed;
+use super::{
+    Lm, digest,
+    edit_log::{self, Entry, OTHER_DATA, Terms, difference},
+    mix::Shares,
+    source_infos,
+};
 use crate::{
-    data::{History, Shape, chat_rows::BY_HAND},
+    data::{History, Packed, Shape, chat_rows::BY_HAND},
     protocol::{Cause, DroppedView, Edit, Event, RoomView},
     train::{
-        chats::Chats,
-        checkpoint::State,
-        config::RunConfig,
-        corpus::{self, Corpus},
-        edits::{self, Entry, OTHER_DATA, Terms, difference},
+        config::{RunConfig, plan::StagePlan},
+        corpus::{self, Corpus, conversations::Chats, live::Room},
         error::TrainError,
-        plan::StagePlan,
-        prepare::Opening,
-        room::Room,
-        shares::Shares,
+        run::checkpoint::State,
+        stages::opening::Opening,
     },
 };
 
 /// What run.toml and the files say now.
-pub(super) fn terms(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) -> Terms {
+pub(crate) fn terms(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) -> Terms {
     let texts = corpus.packed.iter().map(|s| s.name.clone());
     let sets = chats.iter().flat_map(|c| c.sets.iter().map(|s| s.name.clone()));
     Terms {
@@ -34,14 +33,14 @@ pub(super) fn terms(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) ->
     }
 }
 
-pub(super) fn shape(plan: &StagePlan) -> Shape {
+pub(crate) fn shape(plan: &StagePlan) -> Shape {
     Shape { rows: plan.batch_size, window: plan.context, micros: plan.accumulation }
 }
 
 /// What holds where the stage stands, and what is known to come. What has changed since the run was last open is
 /// written down first: it holds after everything that was seen before and is seen again.
-pub(super) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<(Terms, VecDeque<Entry>), TrainError> {
-    let mut line = edits::line(o.run.view(), o.stage.name)?;
+pub(crate) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<(Terms, VecDeque<Entry>), TrainError> {
+    let mut line = edit_log::line(o.run.view(), o.stage)?;
     let newest = line.last().map(|e| (e.step, e.terms.clone()));
     if newest.as_ref().is_none_or(|(_, terms)| terms != now) {
         let (step, text) = match &newest {
@@ -49,8 +48,8 @@ pub(super) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<
             None => (state.step, "the stage begins".to_owned()),
         };
         let cause = Cause::Reopened.name().to_owned();
-        let entry = Entry { stage: o.stage.name.to_owned(), step, cause, text, terms: now.clone() };
-        edits::write(o.run, &entry)?;
+        let entry = Entry { stage: o.stage, step, cause, text, terms: now.clone() };
+        edit_log::write(o.run, &entry)?;
         if step > state.step {
             o.notes.push(format!(
                 "what has changed since ({}) holds from step {}, after the steps that are taken again",
@@ -70,7 +69,7 @@ pub(super) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<
 }
 
 /// The history of a state with what holds from its step on.
-pub(super) fn history(
+pub(crate) fn history(
     state: &State,
     holds: &Terms,
     by_hand: bool,
@@ -122,7 +121,7 @@ fn changed(old: &[Packed], new: &[Packed]) -> String {
 
 impl Lm {
     /// Brings the stage to what holds at a step that is about to be taken; tells what was known to come.
-    pub(super) fn turned(&mut self, step: u64) -> Result<Vec<Event>, TrainError> {
+    pub(crate) fn turned(&mut self, step: u64) -> Result<Vec<Event>, TrainError> {
         let mut told = Vec::new();
         while let Some(entry) = self.coming.pop_front_if(|e| e.step <= step) {
             let (cause, text) = (entry.cause(), entry.text.clone());
@@ -177,7 +176,7 @@ impl Lm {
 
     /// What another configuration and, where they were read anew, other texts would come to from a step on: the
     /// entry to be written down, none where nothing differs from what holds or is known to come.
-    pub(in crate::train) fn proposed(
+    pub(crate) fn proposed(
         &self,
         step: u64,
         plan: &StagePlan,
@@ -203,11 +202,11 @@ impl Lm {
         if let Some(other) = corpus.filter(|_| terms.data != newest.data) {
             text = text.replace(OTHER_DATA, &changed(&self.corpus.packed, &other.packed));
         }
-        Ok(Some(Entry { stage: self.stage.name.to_owned(), step, cause: cause.name().to_owned(), text, terms }))
+        Ok(Some(Entry { stage: self.stage, step, cause: cause.name().to_owned(), text, terms }))
     }
 
     /// Goes by an entry that is on disk, from its step on.
-    pub(in crate::train) fn take(
+    pub(crate) fn take(
         &mut self,
         entry: Entry,
         config: &RunConfig,
@@ -228,7 +227,7 @@ impl Lm {
     }
 
     /// The first step (counted from 0) that an edit can act on.
-    pub(in crate::train) fn free_from(&self, step: u64) -> u64 {
+    pub(crate) fn free_from(&self, step: u64) -> u64 {
         self.coming.back().map_or(step, |e| e.step.max(step))
     }
 
@@ -245,38 +244,38 @@ impl Lm {
     }
 
     /// Takes over what is asked of texts again and again, where nothing else has changed.
-    pub(in crate::train) fn take_probes(&mut self, corpus: Option<Corpus>) {
+    pub(crate) fn take_probes(&mut self, corpus: Option<Corpus>) {
         if let Some(corpus) = corpus {
             self.corpus.probes = corpus.probes;
         }
     }
 
     /// The weights of the texts that have something to train on, as run.toml would have them.
-    pub(in crate::train) fn weights(&self) -> Vec<(String, f64)> {
+    pub(crate) fn weights(&self) -> Vec<(String, f64)> {
         let texts = self.corpus.packed.iter().filter(|s| !s.train.is_empty());
         texts.map(|s| (s.name.clone(), s.weight)).collect()
     }
 
     /// The data as they are now.
-    pub(in crate::train) fn room_view(&self, config: &RunConfig) -> Result<RoomView, TrainError> {
+    pub(crate) fn room_view(&self, config: &RunConfig) -> Result<RoomView, TrainError> {
         let mut room = corpus::room(&self.corpus, config, &self.batcher.history().newest().weights)?;
         self.room.how().clone_into(&mut room.watching);
         Ok(room)
     }
 
     /// Documents that were dropped from the version that holds.
-    pub(in crate::train) fn dropped(&self, asked: &DroppedView, count: usize) -> Result<DroppedView, TrainError> {
+    pub(crate) fn dropped(&self, asked: &DroppedView, count: usize) -> Result<DroppedView, TrainError> {
         let of = (asked.source.as_deref(), asked.rule.as_deref());
         corpus::dropped(&self.run, &self.terms.data, of, asked.from, count)
     }
 
     /// Where what is saved is read.
-    pub(in crate::train) fn room(&mut self) -> &mut Room {
+    pub(crate) fn room(&mut self) -> &mut Room {
         &mut self.room
     }
 
     /// The version of the data that holds.
-    pub(in crate::train) fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         &self.terms.data
     }
 }

@@ -2,12 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{chats::Chats, corpus::Corpus, plan::StagePlan};
-use crate::data::ExampleSet;
+use crate::{
+    data::ExampleSet,
+    train::{
+        config::plan::StagePlan,
+        corpus::{Corpus, conversations::Chats},
+    },
+};
 
 /// What share each source has, before and after there are demonstrations by hand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     texts: Vec<f64>,
     chats: Vec<f64>,
     pretrain: f64,
@@ -16,7 +21,7 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    pub(super) fn new(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) -> Shares {
+    pub(crate) fn new(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) -> Shares {
         let normal = |weights: Vec<f64>| {
             let sum: f64 = weights.iter().sum();
             weights.into_iter().map(|w| w / sum.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>()
@@ -34,12 +39,12 @@ impl Shares {
     }
 
     #[cfg(test)]
-    pub(super) fn of_texts(texts: Vec<f64>) -> Shares {
+    pub(crate) fn of_texts(texts: Vec<f64>) -> Shares {
         Shares { texts, chats: Vec::new(), pretrain: 0.0, by_hand: 0.0, fine_tuning: false }
     }
 
     /// The weights of a history: texts, conversations, demonstrations.
-    pub(super) fn of(&self, by_hand: bool) -> Vec<f64> {
+    pub(crate) fn of(&self, by_hand: bool) -> Vec<f64> {
         if !self.fine_tuning {
             return self.texts.clone();
         }

@@ -1,29 +1,26 @@
 //! Pretraining and fine-tuning: one process, next tokens, on different data.
 
-mod editing;
-mod look;
+pub(in crate::train) mod edit_log;
+mod live_edits;
+pub(in crate::train) mod mix;
+mod task_scores;
+mod validation;
+mod views;
 
 use std::{collections::VecDeque, sync::Arc};
 
+use self::{
+    edit_log::{Entry, Terms},
+    task_scores::Examiner,
+    validation::Validation,
+};
 use super::{
     answer,
-    chats::Chats,
-    checkpoint::State,
-    config::RunConfig,
-    corpus::{self, Corpus, Preparing},
-    edits::{Entry, Terms},
-    error::TrainError,
-    footprint::Counting,
-    model_folder, notices,
-    plan::StagePlan,
-    prepare::{Opened, Opening},
-    room::Room,
-    stage::Stage,
-    tasks::{self, Examiner},
-    validation::{self, Validation},
-    work::{Model, Submitted, Work},
+    opening::{Counting, Opened, Opening},
+    stage_run::{Model, StageRun, Submitted},
 };
 use crate::{
+    base::StageId,
     compute::Device,
     data::{
         Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, Words, baseline, chat_rows::BY_HAND,
@@ -32,16 +29,25 @@ use crate::{
     nn::{Decoder, Learner, MicroBatch, ModelConfig, ParamTable},
     protocol::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo},
     store::RunView,
-    train::checkpoint::Part,
+    train::{
+        config::{RunConfig, plan::StagePlan},
+        corpus::{self, Corpus, Preparing, conversations::Chats, live::Room},
+        error::TrainError,
+        run::{
+            checkpoint::{Part, State},
+            model_folder,
+            tokenizer::keeps_tokenizer,
+        },
+    },
 };
 
 /// The name under which the held-out loss of pretraining text is told while fine-tuning.
-const PRETRAIN: &str = "pretrain";
+const PRETRAIN: StageId = StageId::Pretrain;
 /// Tokens beyond the expected ones that the answer to a probe may have.
 const BEYOND: usize = 16;
 
 /// A language model under training.
-pub(super) struct Lm {
+pub(crate) struct Lm {
     model: ModelConfig,
     plan: StagePlan,
     seed: u64,
@@ -56,7 +62,7 @@ pub(super) struct Lm {
     examiner: Option<Examiner>,
     /// The newest step's last micro-batch.
     shown: Option<Batch>,
-    stage: &'static Stage,
+    stage: StageId,
     config: RunConfig,
     /// Where what is saved is read.
     room: Room,
@@ -97,18 +103,18 @@ fn too_long(corpus: &Corpus, chats: Option<&Chats>, window: usize) -> Result<Vec
 }
 
 /// Makes the model and its data, and loads what there is of both.
-pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
     let data_dir = o.run.view().data_dir();
     let known = o.setup.from.as_deref().filter(|_| !begun).unwrap_or(&data_dir);
-    let mut corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat, &o.setup.stop)?;
+    let mut corpus = Corpus::load(o.config, o.run, known, o.model.vocab_size, o.stage.chat(), &o.setup.stop)?;
     if begun {
-        notices::keeps_tokenizer(o.config, &corpus.tokenizer, &o.run.view().config()?)?;
+        keeps_tokenizer(o.config, &corpus.tokenizer, &o.run.view().config()?)?;
     }
     o.notes.extend(corpus.notes.iter().cloned());
     let (mut model, plan) = (o.model.clone(), o.plan.clone());
     model_folder::name_tokens(&mut model, &corpus.tokenizer);
-    let chats = if o.stage.chat {
+    let chats = if o.stage.chat() {
         Some(Chats::load(o.config, o.run.view().dir(), &corpus.tokenizer, plan.context)?)
     } else {
         None
@@ -118,8 +124,8 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
 
     let learner = Learner::new(o.device, &model, plan.batch_size, plan.context, plan.adamw)?;
     let decoder = Decoder::new(o.device, &model, learner.params(), model.max_position_embeddings)?;
-    let shape = editing::shape(&plan);
-    let now = editing::terms(&corpus, chats.as_ref(), &plan);
+    let shape = live_edits::shape(&plan);
+    let now = live_edits::terms(&corpus, chats.as_ref(), &plan);
     let first = History::new(&now.shares.of(false), shape)?;
     let resumed = o.resume(&model, learner.table(), &corpus.tokenizer, first)?;
     match &resumed.slabs {
@@ -132,11 +138,11 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         preparer: o.run.preparer(),
         known: data_dir.clone(),
         vocab_size: model.vocab_size,
-        chat: o.stage.chat,
+        chat: o.stage.chat(),
         stop: Arc::default(),
     };
-    let room = Room::open(preparing, o.setup.pairs(), o.stage.name, &corpus)?;
-    let (terms, coming) = editing::settle(o, &state, &now)?;
+    let room = Room::open(preparing, o.setup.pairs(), o.stage, &corpus)?;
+    let (terms, coming) = live_edits::settle(o, &state, &now)?;
     if terms.data != now.data {
         match corpus::open_version(o.run.view(), &terms.data, o.config) {
             Some(packed) => corpus.packed = Arc::new(packed),
@@ -147,7 +153,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     o.same_data(&mut state, &digest);
     let first_by_hand = chats.as_ref().and_then(|c| c.by_hand.first()).map(|(step, _)| *step);
     let by_hand = first_by_hand.is_some_and(|step| step <= state.step);
-    let history = editing::history(&state, &terms, by_hand, shape, o.notes)?;
+    let history = live_edits::history(&state, &terms, by_hand, shape, o.notes)?;
     let rows = match &chats {
         Some(c) => {
             let pad = model.pad_token_id.unwrap_or(0);
@@ -159,7 +165,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     };
     let batcher = Batcher::with_chats(Arc::clone(&corpus.packed), rows, o.config.seed, history)?;
     let validation = Validation::new(o.device, &model, learner.params(), plan.context)?;
-    let examiner = if o.stage.chat {
+    let examiner = if o.stage.chat() {
         Some(Examiner::new(o.device, &model, learner.params(), &corpus.tokenizer, plan.context)?)
     } else {
         None
@@ -191,18 +197,18 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
 }
 
 /// What [`open`] builds, counted.
-pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let (model, plan) = (on.model, on.plan);
     let learner = Learner::new(on.device, model, plan.batch_size, plan.context, plan.adamw)?;
     Decoder::new(on.device, model, learner.params(), model.max_position_embeddings)?;
     Validation::new(on.device, model, learner.params(), plan.context)?;
-    if on.stage.chat {
-        tasks::passes(on.device, model, learner.params(), plan.context)?;
+    if on.stage.chat() {
+        task_scores::passes(on.device, model, learner.params(), plan.context)?;
     }
     Ok(learner.table().slab_len)
 }
 
-impl Work for Lm {
+impl StageRun for Lm {
     fn model(&self) -> Model<'_> {
         Model { config: &self.model, table: self.learner.table() }
     }
@@ -249,7 +255,7 @@ impl Work for Lm {
             // Of the text one number is told: how much of it is forgotten.
             let text = events.pop().map(|event| match event {
                 Event::Eval { step, eval_loss, eval_bits_per_byte, .. } => {
-                    Event::Eval { step, source: PRETRAIN.to_owned(), eval_loss, eval_bits_per_byte, train_loss: None }
+                    Event::Eval { step, source: PRETRAIN.to_string(), eval_loss, eval_bits_per_byte, train_loss: None }
                 }
                 event => event,
             });
@@ -359,19 +365,19 @@ impl Work for Lm {
 impl Lm {
     /// The model, for tests that spoil it.
     #[cfg(test)]
-    pub(super) fn learner(&mut self) -> &mut Learner {
+    pub(crate) fn learner(&mut self) -> &mut Learner {
         &mut self.learner
     }
 
     /// Scores of tasks, their losses, and the loss over all of them weighted by trained tokens.
     fn examine(&mut self, device: &mut Device, done: usize, whole: bool) -> Result<Vec<Event>, TrainError> {
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(Vec::new()) };
-        let most = if whole { tasks::MOST } else { tasks::SOME };
+        let most = if whole { task_scores::MOST } else { task_scores::SOME };
         let reports = examiner.examine(device, &self.corpus.tokenizer, &chats.sets, done, most)?;
         let mut told = Vec::new();
         let (mut total, mut tokens, mut bytes) = (0.0, 0, 0);
-        for ((task, _, held), report) in tasks::by_task(&chats.sets).iter().zip(&reports) {
-            let held = tasks::some(held, most);
+        for ((task, _, held), report) in task_scores::by_task(&chats.sets).iter().zip(&reports) {
+            let held = task_scores::some(held, most);
             let trained: usize = held.iter().map(|h| h.example.trained()).sum();
             let answers = held.iter().flat_map(|h| &h.conversation.turns).filter(|t| t.is_learned());
             let of: usize = answers.map(|t| t.content.len()).sum();
@@ -394,7 +400,7 @@ impl Lm {
 
 /// Tasks with their held-out examples; a source's examples are counted for each of its tasks.
 fn task_infos(sets: &[ExampleSet]) -> Vec<TaskInfo> {
-    tasks::by_task(sets)
+    task_scores::by_task(sets)
         .into_iter()
         .map(|(name, set, held_out)| TaskInfo { name, examples: sets[set].examples.len(), held_out: held_out.len() })
         .collect()

@@ -2,28 +2,28 @@
 
 use std::collections::HashMap;
 
-use super::error::TrainError;
 use crate::{
     compute::Device,
     data::{Example, ExampleSet, HeldOut, Tokenizer, encode_prompt, fill_row, plan},
     nn::{BatchDecoder, Completion, Evaluator, ModelConfig, Prompt, Sampling, Weights},
     protocol::TaskReport,
+    train::error::TrainError,
 };
 
 /// Texts written at once; few are the questions of a probe.
 const ROWS: usize = 64;
 const FEW: usize = 12;
 /// Held-out examples of a task that a measurement on the way looks at.
-pub(super) const SOME: usize = 16;
+pub(crate) const SOME: usize = 16;
 /// Those that the last one looks at: it stands between the last step and its checkpoint.
-pub(super) const MOST: usize = 1000;
+pub(crate) const MOST: usize = 1000;
 /// Tokens that an answer may have beyond its reference, before it counts as one that does not end.
 const BEYOND: usize = 24;
 /// Tokens of one pass of the loss.
 const TOKENS: usize = 2048;
 
 /// Recorded passes over the live weights.
-pub(super) struct Examiner {
+pub(crate) struct Examiner {
     decoder: BatchDecoder,
     few: BatchDecoder,
     evaluator: Evaluator,
@@ -37,7 +37,7 @@ pub(super) struct Examiner {
 
 /// The held-out examples of each task: its name, its source's place, the examples. A source whose
 /// records name tasks of their own has several.
-pub(super) fn by_task(sets: &[ExampleSet]) -> Vec<(String, usize, Vec<&HeldOut>)> {
+pub(crate) fn by_task(sets: &[ExampleSet]) -> Vec<(String, usize, Vec<&HeldOut>)> {
     let mut all: Vec<(String, usize, Vec<&HeldOut>)> = Vec::new();
     for (at, set) in sets.iter().enumerate() {
         for held in &set.held_out {
@@ -52,7 +52,7 @@ pub(super) fn by_task(sets: &[ExampleSet]) -> Vec<(String, usize, Vec<&HeldOut>)
 }
 
 /// The first `most` of a task's examples, spread over all of them.
-pub(super) fn some<'a>(held: &[&'a HeldOut], most: usize) -> Vec<&'a HeldOut> {
+pub(crate) fn some<'a>(held: &[&'a HeldOut], most: usize) -> Vec<&'a HeldOut> {
     let n = held.len().min(most);
     (0..n).map(|i| held[i * held.len() / n]).collect()
 }
@@ -67,7 +67,7 @@ struct Marks {
 }
 
 /// The recorded passes: over many texts, over few, and of the loss.
-pub(super) fn passes(
+pub(crate) fn passes(
     device: &mut Device,
     model: &ModelConfig,
     weights: &Weights,
@@ -81,7 +81,7 @@ pub(super) fn passes(
 
 impl Examiner {
     /// Records the passes.
-    pub(super) fn new(
+    pub(crate) fn new(
         device: &mut Device,
         model: &ModelConfig,
         weights: &Weights,
@@ -97,12 +97,12 @@ impl Examiner {
     }
 
     /// Tokens of a question and its answer together.
-    pub(super) fn window(&self) -> usize {
+    pub(crate) fn window(&self) -> usize {
         self.decoder.capacity()
     }
 
     /// Answers to questions, greedily.
-    pub(super) fn answers(
+    pub(crate) fn answers(
         &mut self,
         device: &mut Device,
         questions: Vec<(Vec<u32>, usize)>,
@@ -119,7 +119,7 @@ impl Examiner {
     }
 
     /// Scores of every task, over at most `most` held-out examples of each.
-    pub(super) fn examine(
+    pub(crate) fn examine(
         &mut self,
         device: &mut Device,
         tokenizer: &Tokenizer,
@@ -173,7 +173,7 @@ impl Examiner {
     }
 
     /// Mean nats a trained token over examples, and how many tokens that are.
-    pub(super) fn loss(&mut self, device: &mut Device, examples: &[&Example]) -> Result<(f64, usize), TrainError> {
+    pub(crate) fn loss(&mut self, device: &mut Device, examples: &[&Example]) -> Result<(f64, usize), TrainError> {
         let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
         let order: Vec<usize> = (0..examples.len()).collect();
         let (mut total, mut trained) = (0.0, 0);
@@ -197,7 +197,7 @@ impl Examiner {
 }
 
 /// F1 over characters as a bag, spaces left out: twice what both have over what they have together.
-pub(super) fn char_f1(answer: &str, reference: &str) -> f64 {
+pub(crate) fn char_f1(answer: &str, reference: &str) -> f64 {
     let bag = |text: &str| {
         let mut counts: HashMap<char, usize> = HashMap::new();
         text.chars().filter(|c| !c.is_whitespace()).for_each(|c| *counts.entry(c).or_default() += 1);

@@ -1,11 +1,11 @@
 //! Held-out losses by source.
 
-use super::{corpus::Corpus, error::TrainError};
 use crate::{
     compute::Device,
     data::{self, Windows},
     nn::{Evaluator, IGNORE_INDEX, ModelConfig, Weights},
     protocol::Event,
+    train::{corpus::Corpus, error::TrainError},
 };
 
 /// Rows of one source that a validation during training looks at; the last one looks at all.
@@ -18,14 +18,14 @@ const MOST_ROWS: usize = 4096;
 const TOKENS: usize = 2048;
 
 /// Recorded passes over the held-out windows.
-pub(super) struct Validation {
+pub(crate) struct Validation {
     evaluator: Evaluator,
     context: usize,
     pad: u32,
 }
 
 /// A source's held-out loss.
-pub(super) struct Measured {
+pub(crate) struct Measured {
     pub source: String,
     pub loss: f64,
     pub bits_per_byte: f64,
@@ -35,7 +35,7 @@ pub(super) struct Measured {
 }
 
 impl Validation {
-    pub(super) fn new(
+    pub(crate) fn new(
         device: &mut Device,
         config: &ModelConfig,
         weights: &Weights,
@@ -48,7 +48,7 @@ impl Validation {
 
     /// The held-out loss of every source that has one; of all its text with `whole`. With `trained` also the loss on a
     /// sample of what is trained on.
-    pub(super) fn measure(
+    pub(crate) fn measure(
         &mut self,
         device: &mut Device,
         corpus: &Corpus,
@@ -71,7 +71,7 @@ impl Validation {
     }
 
     /// −ln p of every token of a row but the first, at most as many as the context has.
-    pub(super) fn losses(&mut self, device: &mut Device, row: &[u32]) -> Result<Vec<f32>, TrainError> {
+    pub(crate) fn losses(&mut self, device: &mut Device, row: &[u32]) -> Result<Vec<f32>, TrainError> {
         let scored = row.len().saturating_sub(1).min(self.context);
         let places = self.evaluator.shape().0 * self.context;
         let (mut ids, mut targets) = (row[..scored].to_vec(), Vec::with_capacity(places));
@@ -99,7 +99,7 @@ impl Validation {
 }
 
 /// The events of a validation: one a source, and `all` weighted by tokens.
-pub(super) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
+pub(crate) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
     let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64, train_loss: Option<f64>| Event::Eval {
         step,
         source: source.to_owned(),

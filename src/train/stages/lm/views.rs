@@ -55,14 +55,14 @@ impl Lm {
     }
 
     /// The newest step's last micro-batch.
-    pub(super) fn shown(&self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError> {
+    pub(crate) fn shown(&self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError> {
         let Some(batch) = &self.shown else { return Ok(None) };
         let losses = self.learner.losses(device)?;
         Ok(Some(BatchView { step: done, rows: self.rows(batch, Some(&losses)) }))
     }
 
     /// The first micro-batch of a step that is still to be taken (counted from 0), as things stand now.
-    pub(in crate::train) fn next_batch(&mut self, step: usize) -> Result<BatchView, TrainError> {
+    pub(crate) fn next_batch(&mut self, step: usize) -> Result<BatchView, TrainError> {
         let batch = self.batcher.batch(step as u64, 0)?;
         if batch.starts.is_some() {
             return Ok(BatchView { step: step + 1, rows: self.rows(&batch, None) });
@@ -74,7 +74,7 @@ impl Lm {
     }
 
     /// A training document of a text source, with the losses of its beginning under the weights as they are.
-    pub(in crate::train) fn document(
+    pub(crate) fn document(
         &mut self,
         device: &mut Device,
         source: &str,

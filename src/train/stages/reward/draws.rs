@@ -7,12 +7,11 @@
 
 use std::collections::HashMap;
 
-use super::pairs::shuffled;
-use crate::data::PairExample;
+use crate::{data::PairExample, train::stages::sampling::shuffled};
 
 /// Pairs to draw from.
 #[derive(Debug)]
-pub(super) struct Draws {
+pub(crate) struct Draws {
     seed: u64,
     /// Pairs of each prompt, as places in the list.
     groups: Vec<Vec<usize>>,
@@ -21,7 +20,7 @@ pub(super) struct Draws {
 }
 
 impl Draws {
-    pub(super) fn new(seed: u64, pairs: &[PairExample]) -> Draws {
+    pub(crate) fn new(seed: u64, pairs: &[PairExample]) -> Draws {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut place = HashMap::new();
         for (at, pair) in pairs.iter().enumerate() {
@@ -36,14 +35,14 @@ impl Draws {
 
     /// The pairs of a step, about as many as `budget` says for it; it is asked for every step before, too, and must
     /// say the same again.
-    pub(super) fn step(&mut self, step: usize, budget: impl Fn(usize) -> usize) -> Vec<usize> {
+    pub(crate) fn step(&mut self, step: usize, budget: impl Fn(usize) -> usize) -> Vec<usize> {
         let first = self.drawn(step, &budget);
         let groups = first..first + self.takes(first, budget(step));
         groups.flat_map(|at| self.group(at).to_vec()).collect()
     }
 
     /// Passes over all prompts before a step.
-    pub(super) fn epochs(&mut self, step: usize, budget: impl Fn(usize) -> usize) -> f64 {
+    pub(crate) fn epochs(&mut self, step: usize, budget: impl Fn(usize) -> usize) -> f64 {
         self.drawn(step, &budget) as f64 / self.groups.len().max(1) as f64
     }
 

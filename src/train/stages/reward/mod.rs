@@ -4,35 +4,42 @@
 //! that ends the answer. A step takes pairs, all of a prompt at once; votes cast in this run join from the step
 //! at which they are cast.
 
+mod draws;
+pub(in crate::train) mod model;
+pub(in crate::train) mod pairs;
+pub(in crate::train) mod standby;
+pub(in crate::train) mod votes;
+
 use std::sync::Arc;
 
+use self::{model::RewardModel, pairs::Answers};
 use super::{
-    checkpoint::{Part, State},
-    error::TrainError,
-    footprint::Counting,
-    lineage, model_folder,
-    pairs::{self, Answers},
-    prepare::{Opened, Opening},
-    reward_model::RewardModel,
-    votes,
-    work::{Model, Submitted, Work},
+    opening::{Counting, Opened, Opening},
+    stage_run::{Model, StageRun, Submitted},
 };
 use crate::{
     compute::Device,
     data::{History, Shape},
     nn::{Decoder, ParamTable, Weights},
     protocol::{Event, SourceInfo, SourceUse},
+    train::{
+        error::TrainError,
+        run::{
+            checkpoint::{Part, State},
+            lineage, model_folder,
+        },
+    },
 };
 
 /// A reward model under training.
-pub(super) struct Reward {
+pub(crate) struct Reward {
     learner: RewardModel,
     /// The fine-tuned model, which answers prompts meanwhile.
     voice: Decoder,
     history: History,
 }
 
-pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
+pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let tokenizer = o.known_tokenizer()?;
     let (mut model, plan, how) = (o.model.clone(), o.plan.clone(), o.config.reward_plan()?);
     model_folder::name_tokens(&mut model, &tokenizer);
@@ -58,13 +65,13 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         (state, lm)
     } else {
         let (parent, lm) = o.parent(&model, &lm_table)?;
-        let mut state = State::new(o.stage.name, o.config.seed, history.clone(), String::new());
+        let mut state = State::new(o.stage, o.config.seed, history.clone(), String::new());
         state.parent = Some(parent.id.to_string());
         state.parent_digest = Some(parent.digest);
         learner.start(o.device, &lm_table, &lm)?;
         (state, lm)
     };
-    let weights = Weights::alloc(o.device, "sft", &lm_table)?;
+    let weights = Weights::alloc(o.device, "parent", &lm_table)?;
     weights.write(o.device, &lm)?;
     let voice = Decoder::new(o.device, &model, &weights, model.max_position_embeddings)?;
     let parent = state.parent_digest.clone().unwrap_or_default();
@@ -82,15 +89,15 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
 }
 
 /// What [`open`] builds, counted.
-pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let learner = RewardModel::learner(on.device, on.model, on.plan, on.config.reward_plan()?)?;
-    let weights = Weights::alloc(on.device, "sft", &Arc::new(ParamTable::new(on.model)))?;
+    let weights = Weights::alloc(on.device, "parent", &Arc::new(ParamTable::new(on.model)))?;
     Decoder::new(on.device, on.model, &weights, on.model.max_position_embeddings)?;
     pairs::count(on, &weights)?;
     Ok(learner.table().slab_len)
 }
 
-impl Work for Reward {
+impl StageRun for Reward {
     fn model(&self) -> Model<'_> {
         Model { config: &self.learner.model, table: self.learner.table() }
     }

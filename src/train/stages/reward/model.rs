@@ -2,17 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    checkpoint::{self, Part, Span, State},
-    config::RewardMode,
-    draws::Draws,
-    error::TrainError,
-    pairs::{self, Pairs},
-    plan::{RewardPlan, StagePlan},
-    rows,
-    votes::Ballot,
-    work::Submitted,
-};
+use super::{draws::Draws, pairs::Pairs, votes::Ballot};
 use crate::{
     compute::Device,
     data::{Example, PairExample, Side},
@@ -22,6 +12,16 @@ use crate::{
     },
     protocol::RewardReport,
     store::{Checkpoint, StoreError},
+    train::{
+        config::{
+            RewardMode,
+            plan::{RewardPlan, StagePlan},
+        },
+        error::TrainError,
+        run::checkpoint::{self, Part, Span, State},
+        stages::{packed_rows, sampling::shuffled, stage_run::Submitted},
+        stats::wilson,
+    },
 };
 
 /// Rows of one pass: most steps of 32 pairs fit in one, whose forward pass is then not run again on the way back.
@@ -36,7 +36,7 @@ const REFIT_STEPS: u64 = 20;
 const VOTES: u64 = 1 << 43;
 
 /// A reward model under training.
-pub(super) struct RewardModel {
+pub(crate) struct RewardModel {
     pub model: ModelConfig,
     plan: StagePlan,
     how: RewardPlan,
@@ -63,7 +63,7 @@ struct Learned {
 }
 
 /// Ids as something that is scored at their last token: one more id makes that an input.
-pub(super) fn scored(ids: &[u32], pad: u32) -> Example {
+pub(crate) fn scored(ids: &[u32], pad: u32) -> Example {
     let mut ids = ids.to_vec();
     ids.push(pad);
     let labels = vec![IGNORE_INDEX; ids.len()];
@@ -79,7 +79,7 @@ struct Compared<'a> {
 
 impl RewardModel {
     /// A reward model without weights yet.
-    pub(super) fn new(
+    pub(crate) fn new(
         device: &mut Device,
         model: &ModelConfig,
         plan: &StagePlan,
@@ -106,7 +106,7 @@ impl RewardModel {
     }
 
     /// The learner alone.
-    pub(super) fn learner(
+    pub(crate) fn learner(
         device: &mut Device,
         model: &ModelConfig,
         plan: &StagePlan,
@@ -120,12 +120,12 @@ impl RewardModel {
         Ok(learner)
     }
 
-    pub(super) fn table(&self) -> &Arc<ParamTable> {
+    pub(crate) fn table(&self) -> &Arc<ParamTable> {
         self.learner.table()
     }
 
     /// A checkpoint's state, and its tensors as the optimiser had them.
-    pub(super) fn read(
+    pub(crate) fn read(
         c: &Checkpoint,
         model: &ModelConfig,
         table: &ParamTable,
@@ -136,7 +136,7 @@ impl RewardModel {
     }
 
     /// Goes on from a checkpoint.
-    pub(super) fn resume(
+    pub(crate) fn resume(
         &mut self,
         device: &mut Device,
         state: &State,
@@ -150,18 +150,18 @@ impl RewardModel {
     }
 
     /// Starts from a language model.
-    pub(super) fn start(&mut self, device: &mut Device, lm_table: &ParamTable, lm: &[f32]) -> Result<(), TrainError> {
+    pub(crate) fn start(&mut self, device: &mut Device, lm_table: &ParamTable, lm: &[f32]) -> Result<(), TrainError> {
         let slab = self.table().from_language_model(lm_table, lm, STD, self.seed)?;
         Ok(self.learner.write_params(device, &slab)?)
     }
 
     /// Gives it what it learns from.
-    pub(super) fn teach(&mut self, pairs: Pairs) {
+    pub(crate) fn teach(&mut self, pairs: Pairs) {
         let draws = Draws::new(self.seed, &pairs.train);
         self.pairs = Some(Learned { pairs, draws });
     }
 
-    pub(super) fn pairs(&self) -> Option<&Pairs> {
+    pub(crate) fn pairs(&self) -> Option<&Pairs> {
         self.pairs.as_ref().map(|l| &l.pairs)
     }
 
@@ -174,7 +174,7 @@ impl RewardModel {
     /// Scores at every token of each text, as the optimiser has them.
     fn all_scores(&mut self, device: &mut Device, texts: &[Example]) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut scores = vec![Vec::new(); texts.len()];
-        for micro in rows::micros(texts, ROWS, self.plan.context, self.pad)? {
+        for micro in packed_rows::micros(texts, ROWS, self.plan.context, self.pad)? {
             let all = self.learner.scores(device, micro.rows())?;
             for (text, place) in &micro.spans {
                 scores[*text] = all[*place..place + texts[*text].ids.len() - 1].to_vec();
@@ -194,7 +194,7 @@ impl RewardModel {
     }
 
     /// Normalised scores of texts that end with their answer; None of one that is longer than the context.
-    pub(super) fn judge(&mut self, device: &mut Device, texts: &[Vec<u32>]) -> Result<Vec<Option<f64>>, TrainError> {
+    pub(crate) fn judge(&mut self, device: &mut Device, texts: &[Vec<u32>]) -> Result<Vec<Option<f64>>, TrainError> {
         let fits: Vec<&Vec<u32>> = texts.iter().filter(|t| (1..=self.plan.context).contains(&t.len())).collect();
         let examples: Vec<Example> = fits.iter().map(|t| scored(t, self.pad)).collect();
         let (mean, deviation) = self.scale;
@@ -206,12 +206,12 @@ impl RewardModel {
     // ---- votes ----
 
     /// Adds a vote.
-    pub(super) fn vote(&mut self, ballot: Ballot) {
+    pub(crate) fn vote(&mut self, ballot: Ballot) {
         self.ballots.push(ballot);
     }
 
     /// Takes a vote back from a step on.
-    pub(super) fn unvote(&mut self, pair: u64, step: u64) {
+    pub(crate) fn unvote(&mut self, pair: u64, step: u64) {
         if let Some(ballot) = self.ballots.iter_mut().rev().find(|b| b.pair == pair && b.until.is_none()) {
             ballot.until = Some(step);
         }
@@ -222,41 +222,41 @@ impl RewardModel {
     }
 
     /// Votes that stand and that no step before `step` has drawn.
-    pub(super) fn waiting(&self, step: usize) -> usize {
+    pub(crate) fn waiting(&self, step: usize) -> usize {
         self.ballots_at(step).filter(|b| b.from >= step as u64).count()
     }
 
     /// Votes that are learned from.
-    pub(super) fn votes(&self, step: usize) -> usize {
+    pub(crate) fn votes(&self, step: usize) -> usize {
         self.ballots_at(step).count()
     }
 
     /// Share of the votes that it agrees with; equal scores count half.
-    pub(super) fn agreement(&mut self, device: &mut Device, step: usize) -> Result<f64, TrainError> {
+    pub(crate) fn agreement(&mut self, device: &mut Device, step: usize) -> Result<f64, TrainError> {
         let all: Vec<PairExample> = self.ballots_at(step).map(|b| b.example.clone()).collect();
         let scores = self.score(device, &all.iter().collect::<Vec<_>>())?;
         Ok(pairwise_loss(&scores, 0.0).accuracy)
     }
 
     /// Begins a fit to the votes at a step.
-    pub(super) fn begin_refit(&mut self, step: usize) -> Span {
+    pub(crate) fn begin_refit(&mut self, step: usize) -> Span {
         let span = Span { step: step as u64, steps: REFIT_STEPS };
         self.refits.push(span);
         span
     }
 
     /// The fit that a step is part of.
-    pub(super) fn refit_at(&self, step: usize) -> Option<Span> {
+    pub(crate) fn refit_at(&self, step: usize) -> Option<Span> {
         self.refits.iter().find(|s| (s.step..s.end()).contains(&(step as u64))).copied()
     }
 
     /// Times that it was fitted to votes.
-    pub(super) fn version(&self) -> usize {
+    pub(crate) fn version(&self) -> usize {
         self.refits.len()
     }
 
     /// The rate of a fit's step: the stage's own, falling to nothing over the fit.
-    pub(super) fn refit_rate(&self, step: usize) -> Option<f64> {
+    pub(crate) fn refit_rate(&self, step: usize) -> Option<f64> {
         let span = self.refit_at(step)?;
         Some(self.plan.schedule.peak * (span.end() - step as u64) as f64 / span.steps as f64)
     }
@@ -286,7 +286,7 @@ impl RewardModel {
 
     /// How many built-in pairs a vote counts for in a fit that takes a step: its share of the loss over that of a
     /// pair. 0 without votes or pairs.
-    pub(super) fn vote_counts_for(&self, step: usize) -> f64 {
+    pub(crate) fn vote_counts_for(&self, step: usize) -> f64 {
         let (votes, pairs, weight) = self.shares_in(step, true);
         let (all_votes, all_pairs) = (self.votes(step), self.pairs().map_or(0, |p| p.train.len()));
         if votes == 0 || all_pairs == 0 {
@@ -309,7 +309,7 @@ impl RewardModel {
         let there: Vec<&Ballot> = self.ballots_at(step).collect();
         for at in (0..votes).map(|i| step * votes + i) {
             let n = there.len();
-            let ballot = there[pairs::shuffled(self.seed, VOTES | (at / n) as u64, n, at % n)];
+            let ballot = there[shuffled(self.seed, VOTES | (at / n) as u64, n, at % n)];
             all.push((ballot.example.clone(), ballot.margin, weight as f32));
         }
         Ok(all)
@@ -328,7 +328,7 @@ impl RewardModel {
     }
 
     /// Submits a step.
-    pub(super) fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
+    pub(crate) fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
         let drawn = self.draw(step)?;
         let compared: Vec<Compared<'_>> =
             drawn.iter().map(|(pair, margin, weight)| Compared { pair, margin: *margin, weight: *weight }).collect();
@@ -369,7 +369,7 @@ impl RewardModel {
         }
         let targets: usize = texts.iter().map(Example::trained).sum();
         let (mut tokens, mut imitation) = (0, 0.0);
-        for micro in rows::micros(&texts, ROWS, self.plan.context, self.pad)? {
+        for micro in packed_rows::micros(&texts, ROWS, self.plan.context, self.pad)? {
             let mut row = vec![0.0; micro.ids.len()];
             for (text, place) in &micro.spans {
                 row[*place..place + slopes[*text].len()].copy_from_slice(&slopes[*text]);
@@ -402,13 +402,13 @@ impl RewardModel {
     }
 
     /// Tokens of one pass over the pairs.
-    pub(super) fn tokens(&self) -> u64 {
+    pub(crate) fn tokens(&self) -> u64 {
         let pairs = self.pairs().map_or(&[][..], |p| &p.train);
         pairs.iter().map(|p| (p.chosen.ids.len() + p.rejected.ids.len()) as u64).sum()
     }
 
     /// Passes over the pairs before a step.
-    pub(super) fn epochs(&mut self, step: usize) -> f64 {
+    pub(crate) fn epochs(&mut self, step: usize) -> f64 {
         let Some(mut learned) = self.pairs.take() else { return 0.0 };
         let epochs = learned.draws.epochs(step, |at| self.shares(at).1);
         self.pairs = Some(learned);
@@ -431,7 +431,7 @@ impl RewardModel {
     }
 
     /// Accuracy on held-out pairs with its interval, beside that of «the longer one is better», and their loss.
-    pub(super) fn report(&mut self, device: &mut Device, done: usize) -> Result<(RewardReport, f64), TrainError> {
+    pub(crate) fn report(&mut self, device: &mut Device, done: usize) -> Result<(RewardReport, f64), TrainError> {
         let sides = self.held_out(device)?;
         let all = pairwise_loss(&sides, 0.0);
         self.accuracy = Some(all.accuracy);
@@ -446,7 +446,7 @@ impl RewardModel {
             step: done,
             pairs: n,
             accuracy: all.accuracy,
-            ci95: pairs::wilson(all.accuracy, n),
+            ci95: wilson(all.accuracy, n),
             by_length: longer.sum::<f64>() / n.max(1) as f64,
             margin: all.margin,
             margins: sides.iter().map(|s| s.chosen - s.rejected).collect(),
@@ -455,7 +455,7 @@ impl RewardModel {
     }
 
     /// Accuracy on held-out pairs.
-    pub(super) fn accuracy(&mut self, device: &mut Device) -> Result<f64, TrainError> {
+    pub(crate) fn accuracy(&mut self, device: &mut Device) -> Result<f64, TrainError> {
         match self.accuracy {
             Some(accuracy) => Ok(accuracy),
             None => Ok(self.report(device, 0)?.0.accuracy),
@@ -463,7 +463,7 @@ impl RewardModel {
     }
 
     /// What a checkpoint holds of it.
-    pub(super) fn part(&mut self, device: &mut Device) -> Result<Part, TrainError> {
+    pub(crate) fn part(&mut self, device: &mut Device) -> Result<Part, TrainError> {
         if self.moved {
             // Whoever learns from this checkpoint needs the scale of its own scores.
             self.held_out(device)?;
@@ -478,12 +478,12 @@ impl RewardModel {
     }
 
     /// Parameters, moments and control block, for a way back.
-    pub(super) fn slabs(&self, device: &mut Device) -> Result<checkpoint::Slabs, TrainError> {
+    pub(crate) fn slabs(&self, device: &mut Device) -> Result<checkpoint::Slabs, TrainError> {
         Ok(self.learner.read_state(device)?)
     }
 
     /// Notes in the state what it goes on from beside its tensors.
-    pub(super) fn note(&self, state: &mut State) {
+    pub(crate) fn note(&self, state: &mut State) {
         let (mean, deviation) = self.scale;
         state.reward_scale = Some(self.scale);
         state.reward_shift = Some(mean / deviation);

@@ -8,21 +8,22 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    chats::Found,
-    corpus::{FILE_LIMIT, files},
-    error::TrainError,
-    footprint::Counting,
-    prepare::Opening,
-};
 use crate::{
     compute::rng::{self, Purpose},
     data::{
-        self, Format, PairExample, Preference, Role, Tokenizer, Turn, Unread, encode_pairs, encode_prompt,
-        read_preference_file, read_preferences, split_preferences,
+        self, Format, PairExample, Preference, Tokenizer, Unread, encode_pairs, read_preference_file, read_preferences,
+        split_preferences,
     },
-    nn::{BatchDecoder, ModelConfig, Prompt, Sampling, Weights},
+    nn::{BatchDecoder, ModelConfig, Prompt, Weights},
     store::{Links, RealFs, RunView, open_limited},
+    train::{
+        corpus::{FILE_LIMIT, conversations::Found, files},
+        error::TrainError,
+        stages::{
+            opening::{Counting, Opening},
+            sampling::{LONGEST, drawn, question},
+        },
+    },
 };
 
 /// The file of the run's own answers, in its `data/`.
@@ -35,32 +36,19 @@ const PAIRS_EACH: usize = 8;
 const LEAST_OWN: usize = 100;
 /// Texts written at once.
 const ROWS: usize = 128;
-/// Tokens that an answer may have.
-pub(super) const LONGEST: usize = 40;
 /// Of the labels of pairs that are trained on, this share is flipped: people err, and so do the built-in pairs.
 const FLIPPED: f64 = 0.1;
 
 /// What a reward model is trained and judged on.
-pub(super) struct Pairs {
+pub(crate) struct Pairs {
     pub train: Vec<PairExample>,
     pub held_out: Vec<PairExample>,
     /// Hash over all of them.
     pub digest: String,
 }
 
-/// The question's ids, the assistant's turn opened.
-pub(super) fn question(prompt: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, TrainError> {
-    Ok(encode_prompt(&[Turn::new(Role::User, prompt)], tokenizer)?)
-}
-
-/// The place `at` of a shuffled 0..n, anew in every epoch.
-pub(super) fn shuffled(seed: u64, epoch: u64, n: usize, at: usize) -> usize {
-    // Fisher and Yates once an epoch would be the same; this needs no table. See `data::batch`.
-    data::batch::permute(seed, (1 << 46) | epoch, n, at)
-}
-
 /// Where the run's own answers come from.
-pub(super) enum Answers<'a> {
+pub(crate) enum Answers<'a> {
     /// From this model where there are none.
     Drawn {
         model: &'a ModelConfig,
@@ -76,7 +64,7 @@ pub(super) enum Answers<'a> {
 
 /// The run's pairs: of `[[reward.source]]`, or the built-in ones and the model's own answers, which are drawn
 /// where that has not been done.
-pub(super) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<Pairs, TrainError> {
+pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<Pairs, TrainError> {
     let (train, held_out) = if o.config.reward.source.is_empty() {
         let own = own_answers(o, answers, tokenizer)?;
         // A model whose answers are all good or all bad tells nothing apart.
@@ -136,7 +124,7 @@ struct Made {
 
 /// The file of the run's own answers, which is made or made anew where that is due.
 fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<String, TrainError> {
-    let there = super::model_folder::read_text(&o.run.view().data_dir(), OWN)?;
+    let there = crate::train::run::model_folder::read_text(&o.run.view().data_dir(), OWN)?;
     let (model, weights, parent, begins) = match *answers {
         Answers::Drawn { model, weights, parent, begins } => (model, weights, parent, begins),
         Answers::Kept => {
@@ -191,12 +179,13 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
 }
 
 /// Whether the run's own answers are there. A model that told no answers apart leaves an empty file, and is asked again.
-pub(super) fn has_own(run: &RunView) -> bool {
-    super::model_folder::read_text(&run.data_dir(), OWN).is_ok_and(|text| text.is_some_and(|text| !text.is_empty()))
+pub(crate) fn has_own(run: &RunView) -> bool {
+    crate::train::run::model_folder::read_text(&run.data_dir(), OWN)
+        .is_ok_and(|text| text.is_some_and(|text| !text.is_empty()))
 }
 
 /// Counts what drawing the run's own answers takes, which is given back before the first step.
-pub(super) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), TrainError> {
     if on.config.reward.source.is_empty() && !on.drawn {
         let mark = on.device.mark();
         BatchDecoder::new(on.device, on.model, weights, ROWS, on.model.max_position_embeddings)?;
@@ -263,12 +252,6 @@ fn draw_own(
     Ok(text)
 }
 
-/// Sampling from the whole distribution, with a seed for each of many answers.
-pub(super) fn drawn(seed: u64, temperature: f32, which: usize) -> Sampling {
-    let mixed = u64::from(rng::bits(seed, Purpose::Sample, 1 << 44, which as u64));
-    Sampling { temperature, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: (mixed << 32) | which as u64 }
-}
-
 /// The pairs of the run's own answers. A line that is none is an error: danlu wrote them all.
 fn own_pairs(o: &Opening<'_>, text: &str) -> Result<Vec<Preference>, TrainError> {
     let unreadable = |e: String| {
@@ -280,30 +263,4 @@ fn own_pairs(o: &Opening<'_>, text: &str) -> Result<Vec<Preference>, TrainError>
         return Err(unreadable(format!("line {line}: {why}")));
     }
     Ok(reading.preferences)
-}
-
-/// Wilson's 95 % interval of a share.
-pub(super) fn wilson(share: f64, n: usize) -> (f64, f64) {
-    if n == 0 {
-        return (0.0, 1.0);
-    }
-    // The normal distribution's 97.5 % quantile.
-    let z = 1.959_963_984_540_054_f64;
-    let n = n as f64;
-    let centre = share + z * z / (2.0 * n);
-    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    let by = 1.0 + z * z / n;
-    (((centre - spread) / by).max(0.0), ((centre + spread) / by).min(1.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_interval_is_wilsons() {
-        let (low, high) = wilson(0.9, 100);
-        assert!((low - 0.8256).abs() < 1e-3 && (high - 0.9448).abs() < 1e-3, "{low} {high}");
-        assert_eq!(wilson(0.5, 0), (0.0, 1.0));
-    }
 }

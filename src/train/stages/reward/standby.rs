@@ -6,26 +6,31 @@
 use std::time::Instant;
 
 use super::{
-    checkpoint::{self, State, Stay},
-    error::TrainError,
-    lines, model_folder,
+    model::RewardModel,
     pairs::{self, Answers},
-    prepare::{Opening, same_words},
-    reward_model::RewardModel,
     votes::{self, Vote},
 };
 use crate::{
+    base::StageId,
     data::Tokenizer,
     nn::StepOutcome,
     protocol::{Refit, StepReport},
     store::Log,
+    train::{
+        error::TrainError,
+        run::{
+            checkpoint::{self, State, Stay},
+            log_lines, model_folder,
+        },
+        stages::opening::{Opening, same_words},
+    },
 };
 
 /// The stage whose checkpoints it has.
-pub(super) const STAGE: &str = "reward";
+pub(crate) const STAGE: StageId = StageId::Reward;
 
 /// A reward model and how far it is.
-pub(super) struct Critic {
+pub(crate) struct Critic {
     pub model: RewardModel,
     state: State,
     /// Its checkpoint.
@@ -33,7 +38,7 @@ pub(super) struct Critic {
 }
 
 /// What a fit is reported with, before it begins.
-pub(super) struct Before {
+pub(crate) struct Before {
     begun: Instant,
     agreement: f64,
     accuracy: f64,
@@ -42,7 +47,7 @@ pub(super) struct Before {
 
 impl Before {
     /// Measures, and begins to count time.
-    pub(super) fn measure(
+    pub(crate) fn measure(
         model: &mut RewardModel,
         device: &mut crate::compute::Device,
         step: usize,
@@ -53,7 +58,7 @@ impl Before {
     }
 
     /// What the fit came to.
-    pub(super) fn told(
+    pub(crate) fn told(
         self,
         model: &mut RewardModel,
         device: &mut crate::compute::Device,
@@ -77,7 +82,7 @@ impl Before {
 
 impl Critic {
     /// The run's newest reward model; None where it has none.
-    pub(super) fn open(
+    pub(crate) fn open(
         o: &mut Opening<'_>,
         cast: &[Vote],
         tokenizer: &Tokenizer,
@@ -93,13 +98,11 @@ impl Critic {
         let how = o.config.reward_plan()?;
         let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, ballots)?;
         let table = std::sync::Arc::clone(model.table());
-        let found = checkpoints.newest_that(Some(STAGE), |c| {
+        let found = checkpoints.newest_that(Some(STAGE.name()), |c| {
             let (state, slabs) = RewardModel::read(&c, &config, &table)?;
             Ok((state, slabs, c))
         })?;
-        for s in &found.skipped {
-            o.notes.push(format!("checkpoint {} was passed over: {}", s.id, s.error));
-        }
+        o.notes.extend(found.notes());
         let Some((state, slabs, checkpoint)) = found.found else { return Ok(None) };
         same_words(&checkpoint, tokenizer)?;
         model.resume(o.device, &state, &slabs)?;
@@ -121,13 +124,13 @@ impl Critic {
     }
 
     /// Steps that it has taken.
-    pub(super) fn step(&self) -> usize {
+    pub(crate) fn step(&self) -> usize {
         self.state.step as usize
     }
 
     /// A few steps more, half of each the votes, and a checkpoint of them. `log` is the run's metrics. When it
     /// fails the model is as it was.
-    pub(super) fn refit(
+    pub(crate) fn refit(
         &mut self,
         o: &mut Opening<'_>,
         tokenizer: &Tokenizer,
@@ -154,7 +157,7 @@ impl Critic {
     ) -> Result<Refit, TrainError> {
         let (model, first) = (&mut self.model, self.state.step as usize);
         // What a fit that was killed has logged.
-        log.truncate_after_step(Some(STAGE), self.state.step)?;
+        log.truncate_after_step(Some(STAGE.name()), self.state.step)?;
         let before = Before::measure(model, o.device, first)?;
         let span = match model.refit_at(first) {
             // A fit in the stage itself was stopped in its middle: its end first.
@@ -184,7 +187,7 @@ impl Critic {
                 sources: Vec::new(),
                 extra: submitted.extra.into_iter().map(|(name, value)| (name.into(), value)).collect(),
             };
-            log.append(&lines::step(STAGE, &report))?;
+            log.append(&log_lines::step(STAGE.name(), &report))?;
             if !outcome.applied && !outcome.lowered {
                 let (loss, norm) = (outcome.loss, outcome.grad_norm);
                 return Err(TrainError::Work(format!(

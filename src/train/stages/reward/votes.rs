@@ -10,15 +10,16 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::TrainError;
 use crate::{
+    base::StageId,
     data::{PairExample, Preference, Role, Tokenizer, Turn, encode_pairs},
     protocol::{Choice, Tally},
     store::{RunView, read_from},
+    train::error::TrainError,
 };
 
 /// Votes for a side after which the reward model is fitted to them.
-pub(super) const REFIT_AFTER: usize = 5;
+pub(crate) const REFIT_AFTER: usize = 5;
 /// Newest votes that agreement is told over.
 const RECENT: usize = 25;
 /// By how much the better answer of «much better» should lead, in the reward model's own units (Touvron et al. 2023
@@ -29,7 +30,7 @@ const UNVOTE: &str = "unvote";
 
 /// A vote.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Vote {
+pub(crate) struct Vote {
     /// The offer's number.
     pub pair: u64,
     pub choice: Choice,
@@ -44,9 +45,9 @@ pub(super) struct Vote {
 
 /// What a vote is about and how it came about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(crate) struct About {
     /// The stage whose weights answered, its step, and its newest checkpoint then, or what it started from.
-    pub stage: String,
+    pub stage: StageId,
     pub step: u64,
     pub checkpoint: Option<String>,
     /// Whether the answer that was drawn first stood on the right.
@@ -101,7 +102,7 @@ const CHOICES: [Choice; 7] =
     [Choice::A, Choice::B, Choice::MuchA, Choice::MuchB, Choice::Tie, Choice::BothBad, Choice::Skip];
 
 /// Whether a choice is for the left one; None where it is for neither.
-pub(super) fn left(choice: Choice) -> Option<bool> {
+pub(crate) fn left(choice: Choice) -> Option<bool> {
     match choice {
         Choice::A | Choice::MuchA => Some(true),
         Choice::B | Choice::MuchB => Some(false),
@@ -111,7 +112,7 @@ pub(super) fn left(choice: Choice) -> Option<bool> {
 
 impl Vote {
     /// Its line of the file.
-    pub(super) fn line(&self) -> Result<Value, serde_json::Error> {
+    pub(crate) fn line(&self) -> Result<Value, serde_json::Error> {
         let [a, b] = &self.answers;
         let sides = left(self.choice).map(|left| if left { (a, b) } else { (b, a) });
         serde_json::to_value(Line {
@@ -127,7 +128,7 @@ impl Vote {
     }
 
     /// Whether it is one to learn from: for a side, and no second vote on a pair, which is a check of the person.
-    pub(super) fn teaches(&self) -> bool {
+    pub(crate) fn teaches(&self) -> bool {
         left(self.choice).is_some() && self.about.repeat.is_none()
     }
 
@@ -139,20 +140,20 @@ impl Vote {
     }
 
     /// The same prompt and the same two answers, whichever side.
-    pub(super) fn same_pair(&self, prompt: &str, answers: &[String; 2]) -> bool {
+    pub(crate) fn same_pair(&self, prompt: &str, answers: &[String; 2]) -> bool {
         let [a, b] = answers;
         self.prompt == prompt && (self.answers == *answers || self.answers == [b.clone(), a.clone()])
     }
 }
 
 /// The line that takes a vote back, from a step of the reward model on.
-pub(super) fn unvote_line(pair: u64, from: u64) -> Value {
+pub(crate) fn unvote_line(pair: u64, from: u64) -> Value {
     serde_json::json!({"choice": UNVOTE, "pair": pair, "from": from})
 }
 
 /// The votes of a run, those taken back among them, in the file's order. A line that is none of ours is told and
 /// passed over.
-pub(super) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>, TrainError> {
+pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>, TrainError> {
     let (path, mut all, mut from, mut strange) = (view.preferences_path(), Vec::new(), 0, 0);
     loop {
         let tail = read_from(&**view.disk(), &path, from)?;
@@ -193,7 +194,7 @@ fn take(all: &mut Vec<Vote>, record: Value) -> bool {
 
 /// A vote as a reward model learns from it.
 #[derive(Clone, Debug)]
-pub(super) struct Ballot {
+pub(crate) struct Ballot {
     pub pair: u64,
     pub example: PairExample,
     /// By how much the better answer should lead.
@@ -204,13 +205,13 @@ pub(super) struct Ballot {
 
 impl Ballot {
     /// Whether it is drawn at a step.
-    pub(super) fn counts(&self, step: u64) -> bool {
+    pub(crate) fn counts(&self, step: u64) -> bool {
         self.from <= step && self.until.is_none_or(|until| step < until)
     }
 }
 
 /// The ballot of a vote; None of one that teaches nothing or does not fit the context.
-pub(super) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<Ballot>, TrainError> {
+pub(crate) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<Ballot>, TrainError> {
     let Some(left) = left(vote.choice).filter(|_| vote.teaches()) else { return Ok(None) };
     let [a, b] = vote.answers.clone();
     let (chosen, rejected) = if left { (a, b) } else { (b, a) };
@@ -228,7 +229,7 @@ pub(super) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Resu
 }
 
 /// What the votes that stand come to; the rest of the tally is the reward model's.
-pub(super) fn tally(votes: &[Vote]) -> Tally {
+pub(crate) fn tally(votes: &[Vote]) -> Tally {
     let mut t = Tally::default();
     let mut recent = VecDeque::with_capacity(RECENT);
     let mut seconds = 0.0;
@@ -279,7 +280,7 @@ mod tests {
     fn vote(pair: u64, choice: Choice, scores: [f64; 2], repeat: Option<u64>) -> Vote {
         let answers = ["left".to_owned(), "right".to_owned()];
         let about = About {
-            stage: "sft".to_owned(),
+            stage: StageId::Sft,
             scores: Some(scores),
             lengths: [pair as usize, 3],
             repeat,

@@ -1,0 +1,109 @@
+//! The stages of a run: their names, their order, and what each starts from. Data only: what opens a stage is
+//! `train::stages`.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A stage. Its name is that of the command line, of the table in run.toml, and of its checkpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StageId {
+    /// Next tokens of text, from random weights.
+    #[default]
+    Pretrain,
+    /// Supervised fine-tuning: answers of conversations.
+    Sft,
+    /// The reward model: which of two answers is preferred.
+    Reward,
+    /// Proximal policy optimisation against the reward model.
+    Ppo,
+    /// Direct preference optimisation: the pairs themselves, without a reward model.
+    Dpo,
+    /// Group-relative policy optimisation against the reward model.
+    Grpo,
+}
+
+impl StageId {
+    /// All stages, in the order of training.
+    pub const ALL: [StageId; 6] =
+        [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo, StageId::Dpo, StageId::Grpo];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            StageId::Pretrain => "pretrain",
+            StageId::Sft => "sft",
+            StageId::Reward => "reward",
+            StageId::Ppo => "ppo",
+            StageId::Dpo => "dpo",
+            StageId::Grpo => "grpo",
+        }
+    }
+
+    /// The stage whose newest checkpoint it starts from; None starts from random weights.
+    pub fn parent(self) -> Option<StageId> {
+        match self {
+            StageId::Pretrain => None,
+            StageId::Sft => Some(StageId::Pretrain),
+            StageId::Reward | StageId::Ppo | StageId::Dpo | StageId::Grpo => Some(StageId::Sft),
+        }
+    }
+
+    /// Another stage that it needs a checkpoint of.
+    pub fn needs(self) -> Option<StageId> {
+        match self {
+            StageId::Ppo | StageId::Grpo => Some(StageId::Reward),
+            StageId::Pretrain | StageId::Sft | StageId::Reward | StageId::Dpo => None,
+        }
+    }
+
+    /// Whether it answers in the chat template.
+    pub fn chat(self) -> bool {
+        self != StageId::Pretrain
+    }
+
+    /// Whether its checkpoints are language models, which continue a text.
+    pub fn speaks(self) -> bool {
+        self != StageId::Reward
+    }
+
+    /// Whether it trains on the text of the run's sources. `--from` may name the start of such a stage; feedback is
+    /// about the run's own model.
+    pub fn draws_text(self) -> bool {
+        matches!(self, StageId::Pretrain | StageId::Sft)
+    }
+
+    /// Whether it teaches a policy by feedback.
+    pub fn aligns(self) -> bool {
+        matches!(self, StageId::Ppo | StageId::Dpo | StageId::Grpo)
+    }
+}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that no stage has.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no stage {name:?}; stages that can be trained: {}", StageId::ALL.map(StageId::name).join(", "))]
+pub struct NoStage {
+    name: String,
+}
+
+impl FromStr for StageId {
+    type Err = NoStage;
+
+    fn from_str(name: &str) -> Result<StageId, NoStage> {
+        StageId::ALL.into_iter().find(|s| s.name() == name).ok_or_else(|| NoStage { name: name.to_owned() })
+    }
+}
+
+/// The names of checkpoints and log lines are text: a file may hold one that this version does not know.
+impl PartialEq<StageId> for String {
+    fn eq(&self, stage: &StageId) -> bool {
+        self == stage.name()
+    }
+}

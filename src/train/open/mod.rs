@@ -1,0 +1,7 @@
+//! From flags and a folder to a stage that is ready to step.
+
+pub(super) mod footprint;
+pub(super) mod notices;
+pub(super) mod prepare;
+pub(super) mod setup;
+pub(super) mod workshop;

@@ -1,0 +1,9 @@
+//! What lies in a run's folder: checkpoints, their lineage, the tokenizer, logs.
+
+pub mod checkpoint;
+pub(super) mod lineage;
+pub mod log_lines;
+pub mod model_folder;
+pub(super) mod replay;
+pub(super) mod rollbacks;
+pub(super) mod tokenizer;

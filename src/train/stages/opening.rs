@@ -1,0 +1,238 @@
+//! What a stage is opened with, and the steps that every stage takes on the way: its newest checkpoint, or its parent's.
+
+use std::{path::Path, sync::Arc};
+
+use super::stage_run::StageRun;
+use crate::{
+    base::StageId,
+    compute::Device,
+    data::{History, Tokenizer},
+    nn::{ModelConfig, ParamTable},
+    store::{Checkpoint, Found, Run, StoreError},
+    train::{
+        config::{RunConfig, plan::StagePlan, setup::Setup},
+        error::TrainError,
+        run::{
+            checkpoint::{self, Slabs, State, chat_template},
+            lineage, model_folder,
+            rollbacks::Chain,
+            tokenizer::keeps_tokenizer,
+        },
+    },
+};
+
+/// Largest tokenizer.json that is read from a checkpoint.
+const TOKENIZER_LIMIT: u64 = 64 << 20;
+
+/// What a stage is opened with.
+pub(crate) struct Opening<'a> {
+    pub run: &'a Run,
+    pub device: &'a mut Device,
+    pub config: &'a RunConfig,
+    pub setup: &'a Setup,
+    pub stage: StageId,
+    pub plan: &'a StagePlan,
+    /// The run's model; the tokenizer settles its end-of-text and padding tokens.
+    pub model: ModelConfig,
+    pub notes: &'a mut Vec<String>,
+}
+
+/// An opened stage.
+pub(crate) struct Opened {
+    pub work: Box<dyn StageRun + Send>,
+    pub tokenizer: Tokenizer,
+    pub state: State,
+}
+
+/// Where a stage goes on, or what it starts from.
+pub(crate) struct Resumed {
+    pub state: State,
+    /// Parameters, moments and control block of the stage's own newest checkpoint.
+    pub slabs: Option<Slabs>,
+    /// Else the parameters to start from.
+    pub params: Vec<f32>,
+}
+
+/// A device that counts, and what is built on it.
+pub(crate) struct Counting<'a> {
+    pub device: &'a mut Device,
+    pub stage: StageId,
+    pub config: &'a RunConfig,
+    pub model: &'a ModelConfig,
+    pub plan: &'a StagePlan,
+    /// Whether the run has a reward model.
+    pub rewards: bool,
+    /// Whether the answers of the run's own model, of which pairs are made, are there.
+    pub drawn: bool,
+}
+
+impl Opening<'_> {
+    /// The tokenizer that the run's earlier stages made.
+    pub(crate) fn known_tokenizer(&self) -> Result<Tokenizer, TrainError> {
+        let dir = self.run.view().data_dir();
+        let tokenizer = model_folder::tokenizer(&dir)?.ok_or_else(|| {
+            TrainError::Input(format!("{} has no tokenizer.json; train the stage before this one first", dir.display()))
+        })?;
+        keeps_tokenizer(self.config, &tokenizer, &self.run.view().config()?)?;
+        Ok(tokenizer)
+    }
+
+    /// The newest checkpoint of the stage itself that verifies.
+    pub(crate) fn own(
+        &mut self,
+        read: impl Fn(&Checkpoint) -> Result<(State, Vec<Slabs>), StoreError>,
+    ) -> Result<Option<(State, Vec<Slabs>)>, TrainError> {
+        let mut found = self.newest(|c| Ok((read(&c)?, Some(c))))?;
+        if let Some(checkpoint) = found.found.as_mut().and_then(|(_, checkpoint)| checkpoint.take()) {
+            same_words(&checkpoint, &self.known_tokenizer()?)?;
+        }
+        let skipped = found.skipped;
+        self.accept(Found { found: found.found.map(|(read, _)| read), skipped })
+    }
+
+    /// The newest checkpoint of the stage that is read, those left out that a spike has followed.
+    fn newest<T>(&mut self, mut read: impl FnMut(Checkpoint) -> Result<T, StoreError>) -> Result<Found<T>, TrainError> {
+        let chain = Chain::read(self.run.view(), self.stage)?;
+        let mut found = self.run.view().checkpoints().newest_that(Some(self.stage.name()), |c| {
+            if chain.passes(&c.id) {
+                return Err(StoreError::Input { path: c.path, what: "a spike has followed it".to_owned() });
+            }
+            read(c)
+        })?;
+        let (left, skipped): (Vec<_>, Vec<_>) = found.skipped.into_iter().partition(|s| chain.passes(&s.id));
+        found.skipped = skipped;
+        if let (Some(newest), Some(spike)) = (left.first(), chain.spike()) {
+            let more = if left.len() > 1 { format!(" and {} more", left.len() - 1) } else { String::new() };
+            self.notes.push(format!("checkpoint {}{more}: left out since the spike at step {spike}", newest.id));
+        }
+        Ok(found)
+    }
+
+    /// What was found, with a note on each checkpoint that was passed over for it. Where a newer danlu wrote one of them,
+    /// or nothing is left, the stage is not trained: it would repeat or lose work that exists.
+    fn accept<T>(&mut self, found: Found<(State, T)>) -> Result<Option<(State, T)>, TrainError> {
+        if let Some(newer) = found.skipped.iter().find(|s| s.error.is_newer()) {
+            let (stage, id, error) = (self.stage, &newer.id, &newer.error);
+            return Err(TrainError::Input(format!(
+                "checkpoint {id} is newer than what {stage} would continue from: {error}; it is kept as it is"
+            )));
+        }
+        self.notes.extend(found.notes());
+        match (found.found, found.skipped.first()) {
+            (None, Some(first)) => Err(TrainError::Input(format!(
+                "no checkpoint of this run can be gone on from; the newest, {}: {}",
+                first.id, first.error
+            ))),
+            (Some((state, _)), _) if state.seed != self.config.seed => Err(TrainError::Input(format!(
+                "the run's seed is {}, {} was asked for; a run keeps its seed",
+                state.seed, self.config.seed
+            ))),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The newest checkpoint of the parent stage, a language model.
+    pub(crate) fn parent(
+        &mut self,
+        model: &ModelConfig,
+        table: &ParamTable,
+    ) -> Result<(Checkpoint, Vec<f32>), TrainError> {
+        let (parent, weights) = lineage::parent(self.run.view(), self.stage, model, table, self.notes)?
+            .ok_or_else(|| TrainError::Input(format!("{} has no stage to start from", self.stage)))?;
+        same_words(&parent, &self.known_tokenizer()?)?;
+        Ok((parent, weights))
+    }
+
+    /// Notes in the state what it is drawn from, and tells where that has changed.
+    pub(crate) fn same_data(&mut self, state: &mut State, digest: &str) {
+        if state.step > 0 && state.data != digest {
+            self.notes
+                .push("the data have changed since the checkpoint: from here on the batches are others".to_owned());
+        }
+        digest.clone_into(&mut state.data);
+    }
+
+    /// The stage's newest checkpoint that verifies; else a new state, with the weights of the parent stage,
+    /// of `--from`, or of nobody.
+    pub(crate) fn resume(
+        &mut self,
+        model: &ModelConfig,
+        table: &Arc<ParamTable>,
+        tokenizer: &Tokenizer,
+        history: History,
+    ) -> Result<Resumed, TrainError> {
+        let (run, stage) = (self.run, self.stage);
+        let found = self.newest(|c| checkpoint::load(&c, model, table))?;
+        if let Some((state, slabs)) = self.accept(found)? {
+            return Ok(Resumed { state, slabs: Some(slabs), params: Vec::new() });
+        }
+        let mut state = State::new(stage, self.config.seed, history, String::new());
+        let params = match &self.setup.from {
+            Some(from) => {
+                same_tokenizer(from, tokenizer, self.notes)?;
+                let (parent, digest) = lineage::origin(run.view(), from)?;
+                (state.parent, state.parent_digest) = (Some(parent), digest);
+                lineage::weights_of(from, model, table, self.config.seed)?
+            }
+            None => match lineage::parent(run.view(), stage, model, table, self.notes)? {
+                Some((parent, params)) => {
+                    state.parent = Some(parent.id.to_string());
+                    state.parent_digest = Some(parent.digest);
+                    params
+                }
+                None => table.initial(self.config.seed),
+            },
+        };
+        run.write_data("tokenizer.json", tokenizer.json().as_bytes())?;
+        let template = chat_template(tokenizer);
+        run.write_data(
+            "tokenizer_config.json",
+            tokenizer.config_json(model.max_position_embeddings, template).as_bytes(),
+        )?;
+        Ok(Resumed { state, slabs: None, params })
+    }
+}
+
+/// Refuses weights for whom the run's ids would mean other words.
+fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Result<(), TrainError> {
+    let Some(theirs) = model_folder::tokenizer(from)? else {
+        notes.push(format!(
+            "--from {}: it has no tokenizer.json; the run's own is used, and whether its ids mean the same to these weights cannot be told",
+            from.display()
+        ));
+        return Ok(());
+    };
+    notes.extend(theirs.remark().map(|remark| format!("--from {}: {remark}", from.display())));
+    // Ours may have grown by the template's tokens since.
+    match other_word(&theirs, ours, theirs.vocab_size()) {
+        Some(other) => Err(TrainError::Input(format!(
+            "--from {}: its tokenizer is another one than the run's: {other}; start a new run from it",
+            from.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The first of so many ids that means another token, in words.
+fn other_word(theirs: &Tokenizer, ours: &Tokenizer, ids: usize) -> Option<String> {
+    let differs = |id: &u32| theirs.token(*id) != ours.token(*id);
+    let id = (0..ids as u32).find(differs)?;
+    let (there, here) = (theirs.token(id).unwrap_or_default(), ours.token(id).unwrap_or_default());
+    Some(format!("id {id} is {there:?} there and {here:?} here"))
+}
+
+/// Refuses a checkpoint of the run whose tokenizer is another one than the run's: it was brought here from
+/// elsewhere, or the run's own was.
+pub(crate) fn same_words(checkpoint: &Checkpoint, ours: &Tokenizer) -> Result<(), TrainError> {
+    let read = |name: &str| -> Result<String, TrainError> {
+        Ok(String::from_utf8_lossy(&checkpoint.read(name, TOKENIZER_LIMIT)?).into_owned())
+    };
+    let theirs = Tokenizer::from_own_json(&read("tokenizer.json")?, Some(&read("tokenizer_config.json")?))?;
+    match other_word(&theirs, ours, theirs.vocab_size().max(ours.vocab_size())) {
+        Some(other) => Err(TrainError::Input(format!(
+            "the tokenizer of {} is another one than the run's in data/tokenizer.json: {other}; put back the one that the run was made with, or remove that checkpoint",
+            checkpoint.id
+        ))),
+        None => Ok(()),
+    }
+}
