@@ -3,8 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, Outcome, output};
-use crate::compute::{AdapterInfo, Device, Matrices, Opening, Precision};
+use crate::{
+    cli::{Common, Outcome, output},
+    compute::{AdapterInfo, Device, Matrices, Opening, Precision},
+};
 
 /// List adapters and say which one `auto` takes
 #[derive(Args)]

@@ -5,8 +5,8 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, Outcome, output};
 use crate::{
+    cli::{Common, Failure, Outcome, output},
     compute::rng::{self, Purpose},
     nn::{AdamW, Learner, MicroBatch, ModelConfig, estimate},
 };
@@ -57,16 +57,16 @@ impl Bench {
         let config = ModelConfig::llama(self.layers, self.hidden, self.heads, kv, self.ffn, self.vocab, self.ctx);
         config.validate()?;
         if self.steps == 0 || self.batch == 0 || self.ctx == 0 {
-            return Err(super::Failure::usage("--steps, --batch and --ctx are whole numbers from 1 up"));
+            return Err(Failure::usage("--steps, --batch and --ctx are whole numbers from 1 up"));
         }
         if self.batch.checked_mul(self.ctx).is_none_or(|tokens| tokens > MOST_TOKENS) {
-            return Err(super::Failure::usage(format!(
+            return Err(Failure::usage(format!(
                 "--batch {} times --ctx {} is more than {MOST_TOKENS} tokens a step; lower one of them",
                 self.batch, self.ctx
             )));
         }
         if self.steps > MOST_STEPS {
-            return Err(super::Failure::usage(format!("--steps is {}; expected 1 to {MOST_STEPS}", self.steps)));
+            return Err(Failure::usage(format!("--steps is {}; expected 1 to {MOST_STEPS}", self.steps)));
         }
         let mut device = common.device()?;
         let seed = common.seed.unwrap_or(0);

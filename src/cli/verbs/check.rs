@@ -3,8 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, Failure, Outcome, output};
-use crate::compute::check::{self, CheckRow};
+use crate::{
+    cli::{Common, Failure, Outcome, output},
+    compute::check::{self, CheckRow},
+};
 
 /// Compare every kernel with its CPU twin on this adapter
 #[derive(Args)]

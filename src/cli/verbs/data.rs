@@ -5,9 +5,12 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Common, Outcome, output, signals::Stopping};
 use crate::{
     base::StageId,
+    cli::{
+        Common, Outcome, output,
+        signals::{self, Stopping},
+    },
     data::clean::Funnel,
     store::Run,
     train::{Corpus, Setup, TrainError, corpus, heal_tokenizer, keeps_tokenizer, open_run, prune_data},
@@ -32,7 +35,7 @@ impl Data {
         let began = Instant::now();
         let stopping = Stopping::default();
         let setup = Setup { stage: StageId::Pretrain, seed: common.seed, stop: stopping.flag(), ..Setup::default() };
-        super::signals::on_stop(&stopping, || {})?;
+        signals::on_stop(&stopping, || {})?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
         drop(device);

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, Failure, Outcome, ids, output};
+use super::ids;
 use crate::{
     base::StageId,
+    cli::{Common, Failure, Outcome, output},
     compute::Device,
     data::{Role, Turn, Words, read_in},
     nn::{Decoder, ModelConfig, Sampling, Weights, sample},

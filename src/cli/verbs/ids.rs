@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::Failure;
 use crate::{
+    cli::Failure,
     data::{DataError, Ids, LARGEST_IDS},
     store::{Links, RealFs, open_input},
     train::TrainError,
 };
 
 /// Reads a file and checks every number against the vocabulary.
-pub(crate) fn read(path: &Path, vocab: usize) -> Result<Ids, Failure> {
+pub(super) fn read(path: &Path, vocab: usize) -> Result<Ids, Failure> {
     let (input, bytes) = open_input(&RealFs, path, Links::Follow).map_err(TrainError::from)?;
     let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()));
     if bytes > LARGEST_IDS {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Common, Failure, Outcome, generate::past_the_window, ids, output};
+use super::{generate::past_the_window, ids};
 use crate::{
+    cli::{Common, Failure, Outcome, output},
     data::MOST_TOKENS,
     nn::{AdamW, Learner, MicroBatch, StepOutcome},
     train::model_folder,

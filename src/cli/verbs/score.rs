@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Serialize, Serializer};
 
-use super::{Common, Outcome, generate::past_the_window, ids, output};
+use super::{generate::past_the_window, ids};
 use crate::{
+    cli::{Common, Outcome, output},
     data::{Ids, Rows},
     nn::{Evaluator, IGNORE_INDEX, Weights},
     train::model_folder,

@@ -8,9 +8,12 @@ use std::{
 
 use clap::Args;
 
-use super::{Common, Failure, Outcome, output, signals::Stopping};
 use crate::{
     base::StageId,
+    cli::{
+        Common, Failure, Outcome, output,
+        signals::{self, Stopping},
+    },
     protocol::{Command, Event},
     train::{Setup, TrainError, Trainer, Workshop, config::RunConfig, lines, open_run},
 };
@@ -79,7 +82,7 @@ impl Train {
         // From the start: a signal while data are read ends the reading, or waits for the trainer.
         let (send, commands) = crossbeam_channel::bounded(8);
         let stop = send.clone();
-        super::signals::on_stop(&stopping, move || {
+        signals::on_stop(&stopping, move || {
             // The trainer may be gone already; then there is nothing to stop.
             let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         })?;

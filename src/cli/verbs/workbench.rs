@@ -8,16 +8,17 @@ use std::{
 
 use clap::Args;
 
-use super::{Common, Failure, Outcome, output, train::pair};
+use super::train::{pair, say_that_text_is_read};
 use crate::{
+    cli::{Common, Failure, Outcome, output},
     session::Session,
     train::{Setup, Trainer, Workshop, furthest_stage, open_run},
-    ui::{self, Lang, UiOptions},
+    ui::{self, UiOptions},
 };
 
 /// Options of the workbench.
 #[derive(Args, Debug)]
-pub(super) struct Workbench {
+pub(in crate::cli) struct Workbench {
     /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,
@@ -30,7 +31,7 @@ pub(super) struct Workbench {
 }
 
 impl Workbench {
-    pub(super) fn run(&self, common: &Common) -> Outcome {
+    pub(in crate::cli) fn run(&self, common: &Common) -> Outcome {
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
             return Err(Failure::usage(
                 "the workbench needs a terminal; without one use `danlu train --stage pretrain`",
@@ -50,7 +51,7 @@ impl Workbench {
         let stop = Arc::new(AtomicBool::new(false));
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
-        super::train::say_that_text_is_read(&config);
+        say_that_text_is_read(&config);
         let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
         let session = Session::start(trainer, setup)?;
         let options = UiOptions { lang: common.language(), stop, ..UiOptions::default() };
@@ -59,18 +60,5 @@ impl Workbench {
             outcome.summary.iter().for_each(|line| output::text(line));
         }
         if outcome.failed { Err(Failure::work("the stage failed; the newest checkpoint is intact")) } else { Ok(()) }
-    }
-}
-
-impl Common {
-    /// The language asked for, or the one of the environment.
-    pub(super) fn language(&self) -> Lang {
-        let named = self.lang.clone().or_else(|| {
-            ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|k| std::env::var(k).ok().filter(|v| !v.is_empty()))
-        });
-        match named {
-            Some(name) if !name.starts_with("zh") && !name.starts_with('C') && !name.starts_with("POSIX") => Lang::En,
-            _ => Lang::Zh,
-        }
     }
 }

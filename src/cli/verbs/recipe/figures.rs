@@ -1,4 +1,4 @@
-//! The figures of one stage, out of its log. Pure.
+//! The figures of a report, out of what a run's logs hold. Pure: no file, no clock.
 
 use std::{cmp::Ordering, collections::HashMap};
 
@@ -6,16 +6,46 @@ use serde_json::Value;
 
 use super::{
     logs::StageLog,
-    report::{Named, Policy, Pretrain, Reward, Sft, Task, Truth, Work},
+    report::{Facts, LINE, Named, Policy, Pretrain, Report, Reward, Sft, Task, Truth, Work},
 };
+use crate::base::StageId;
 
 /// The beginning of 春晓, which is completed again and again while a run pretrains.
 const CHUNXIAO: &str = "春眠不觉晓，";
 /// The name under which figures over all sources, or all tasks, are told.
 const ALL: &str = "all";
 
+impl Report {
+    /// The report of a run whose logs these are, with the answers that were judged on the way.
+    pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[Value]) -> Report {
+        let begun = |stage| logs.iter().find(|l| l.stage == stage).filter(|l| !l.steps.is_empty());
+        let sibling = |l: &&StageLog| !LINE.contains(&l.stage) && !l.steps.is_empty();
+        let policy = |l: &StageLog| Policy::new(l, answers);
+        let earlier: f64 = logs.iter().map(|l| seconds(l, true)).sum();
+        let first = logs.iter().find_map(|l| last(&l.events, "started"));
+        Report {
+            event: "report",
+            pretrain: begun(StageId::Pretrain).map(Pretrain::new),
+            sft: begun(StageId::Sft).map(Sft::new),
+            reward: begun(StageId::Reward).map(Reward::new),
+            ppo: begun(StageId::Ppo).map(policy),
+            siblings: Named(logs.iter().filter(sibling).map(|l| (l.stage, policy(l))).collect()),
+            run: facts.run,
+            size: facts.size,
+            seed: facts.seed,
+            engine: facts.engine,
+            adapter: facts.adapter,
+            parameters: first.and_then(|s| whole(s, "parameters")),
+            seconds: facts.seconds + earlier,
+            sitting_seconds: facts.seconds,
+            failed: facts.failed,
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
 impl Work {
-    pub(super) fn new(log: &StageLog) -> Work {
+    fn new(log: &StageLog) -> Work {
         let starts = sittings(log);
         let sitting = match (log.now, starts.last()) {
             (false, _) => "earlier",
@@ -55,7 +85,7 @@ fn sittings(log: &StageLog) -> Vec<Sitting> {
 
 /// Wall seconds of a stage, of the sittings before this one alone with `earlier`. Of a sitting that was killed
 /// the steps are counted that stand; of one that made no step, nothing.
-pub(super) fn seconds(log: &StageLog, earlier: bool) -> f64 {
+fn seconds(log: &StageLog, earlier: bool) -> f64 {
     let all = sittings(log);
     let end = log.steps.iter().map(|s| s.0).max().unwrap_or(0);
     let take = if earlier && log.now { all.len().saturating_sub(1) } else { all.len() };
@@ -71,7 +101,7 @@ pub(super) fn seconds(log: &StageLog, earlier: bool) -> f64 {
 }
 
 impl Pretrain {
-    pub(super) fn new(log: &StageLog) -> Pretrain {
+    fn new(log: &StageLog) -> Pretrain {
         let probe = log.events.iter().rev().find(|e| is(e, "probe") && says(e, "prompt", CHUNXIAO));
         let share = |p: &Value| {
             let length = number(p, "length").filter(|n| *n > 0.0)?;
@@ -88,7 +118,7 @@ impl Pretrain {
 }
 
 impl Sft {
-    pub(super) fn new(log: &StageLog) -> Sft {
+    fn new(log: &StageLog) -> Sft {
         let newest = last(&log.events, "task").and_then(|e| whole(e, "step"));
         let told = log.events.iter().filter(|e| is(e, "task") && whole(e, "step") == newest);
         let mut tasks: Vec<(String, Task)> = Vec::new();
@@ -138,7 +168,7 @@ impl Task {
 }
 
 impl Reward {
-    pub(super) fn new(log: &StageLog) -> Reward {
+    fn new(log: &StageLog) -> Reward {
         let told = last(&log.events, "reward");
         let figure = |key: &str| told.and_then(|e| number(e, key));
         Reward {
@@ -154,7 +184,7 @@ impl Reward {
 }
 
 impl Policy {
-    pub(super) fn new(log: &StageLog, answers: &[Value]) -> Policy {
+    fn new(log: &StageLog, answers: &[Value]) -> Policy {
         let told: Vec<&Value> = log.events.iter().filter(|e| is(e, "policy")).collect();
         let newest_of = |task: &str, late: bool| {
             let wanted = |e: &&&Value| says(e, "task", task) && whole(e, "step").is_some_and(|s| (s > 0) == late);
@@ -243,7 +273,7 @@ fn documents(log: &StageLog) -> Option<u64> {
     whole(last(&log.events, "started")?.get("sources")?.get(0)?, "documents")
 }
 
-pub(super) fn last<'a>(events: &'a [Value], name: &str) -> Option<&'a Value> {
+fn last<'a>(events: &'a [Value], name: &str) -> Option<&'a Value> {
     events.iter().rev().find(|e| is(e, name))
 }
 
@@ -259,7 +289,7 @@ fn number(event: &Value, key: &str) -> Option<f64> {
     event.get(key)?.as_f64()
 }
 
-pub(super) fn whole(event: &Value, key: &str) -> Option<u64> {
+fn whole(event: &Value, key: &str) -> Option<u64> {
     event.get(key)?.as_u64()
 }
 

@@ -17,22 +17,18 @@ use std::{
 use clap::Args;
 use crossbeam_channel::{Receiver, Sender};
 
-use self::report::{Facts, Failed, Report};
-use super::{
-    Common, Failure, Outcome, output,
-    signals::Stopping,
-    train::{pair, print},
-};
+use self::report::{Facts, Failed, LINE, Report};
+use super::train::{pair, print};
 use crate::{
     base::{StageId, clean},
+    cli::{
+        Common, Failure, Outcome, output,
+        signals::{self, Stopping},
+    },
     protocol::{Command, Event},
     store::RunView,
     train::{Setup, Standing, TrainError, Trainer, Workshop, config::RunConfig, lines, open_line, settled, standing},
 };
-
-/// The stages of a recipe, first to last. The other stages are their siblings: where they have been
-/// trained the report tells of them.
-const LINE: [StageId; 4] = [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo];
 
 /// All stages unattended, from random weights to PPO, with a report; goes on from where it stopped
 #[derive(Args)]
@@ -90,7 +86,7 @@ impl Recipe {
         };
         let (send, commands) = crossbeam_channel::bounded(8);
         let stop = send.clone();
-        super::signals::on_stop(&stopping, move || {
+        signals::on_stop(&stopping, move || {
             // Between two stages nobody takes it; then the flag is seen.
             let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         })?;

@@ -1,16 +1,14 @@
-//! The report: a run's figures, out of what its logs hold. Pure: no file, no clock.
+//! What a report says: a run's figures, stage by stage.
 //!
 //! Shares are fractions of 1. What was not measured is null, never 0.
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
-use super::{
-    LINE,
-    figures::{last, seconds, whole},
-    logs::StageLog,
-};
 use crate::base::StageId;
+
+/// The stages of a recipe, first to last. The other stages are their siblings: where they have been
+/// trained the report has their figures.
+pub(super) const LINE: [StageId; 4] = [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo];
 
 /// What the logs do not say.
 #[derive(Clone, Debug, Default)]
@@ -166,7 +164,7 @@ pub(super) struct Truth {
 /// All of it. A stage that was never trained is null.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
-    event: &'static str,
+    pub event: &'static str,
     pub pretrain: Option<Pretrain>,
     pub sft: Option<Sft>,
     pub reward: Option<Reward>,
@@ -184,37 +182,10 @@ pub(super) struct Report {
     /// Of this sitting alone.
     pub sitting_seconds: f64,
     pub failed: Option<Failed>,
-    version: &'static str,
+    pub version: &'static str,
 }
 
 impl Report {
-    /// The report of a run whose logs these are, with the answers that were judged on the way.
-    pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[Value]) -> Report {
-        let begun = |stage| logs.iter().find(|l| l.stage == stage).filter(|l| !l.steps.is_empty());
-        let sibling = |l: &&StageLog| !LINE.contains(&l.stage) && !l.steps.is_empty();
-        let policy = |l: &StageLog| Policy::new(l, answers);
-        let earlier: f64 = logs.iter().map(|l| seconds(l, true)).sum();
-        let first = logs.iter().find_map(|l| last(&l.events, "started"));
-        Report {
-            event: "report",
-            pretrain: begun(StageId::Pretrain).map(Pretrain::new),
-            sft: begun(StageId::Sft).map(Sft::new),
-            reward: begun(StageId::Reward).map(Reward::new),
-            ppo: begun(StageId::Ppo).map(policy),
-            siblings: Named(logs.iter().filter(sibling).map(|l| (l.stage, policy(l))).collect()),
-            run: facts.run,
-            size: facts.size,
-            seed: facts.seed,
-            engine: facts.engine,
-            adapter: facts.adapter,
-            parameters: first.and_then(|s| whole(s, "parameters")),
-            seconds: facts.seconds + earlier,
-            sitting_seconds: facts.seconds,
-            failed: facts.failed,
-            version: env!("CARGO_PKG_VERSION"),
-        }
-    }
-
     /// Whether no stage has made a step.
     pub(super) fn is_empty(&self) -> bool {
         self.pretrain.is_none() && self.sft.is_none() && self.reward.is_none() && self.ppo.is_none()

@@ -1,0 +1,161 @@
+//! The command line, parsed, with errors that name the option and what it expects.
+
+use std::{collections::HashMap, process::ExitCode};
+
+use clap::{
+    Arg, CommandFactory as _, FromArgMatches as _, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::{
+    Common, output,
+    verbs::{Verb, Workbench},
+};
+use crate::base::clean;
+
+/// danlu（丹炉）: train a small ChatGPT in the terminal and watch it learn.
+#[derive(Parser)]
+#[command(name = "danlu", version, about, subcommand_required = false)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub workbench: Workbench,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// Parses the process's arguments; where they are wrong, or ask for help, prints what is to be said and gives the exit
+/// code.
+pub(super) fn parse() -> Result<Cli, ExitCode> {
+    let command = command();
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let bad_usage = |what: String| {
+        output::error(&what);
+        ExitCode::from(2)
+    };
+    if let Some(what) = missing_value(&command, arguments) {
+        return Err(bad_usage(what));
+    }
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|e| {
+        if let Some(what) = no_number(&e) {
+            return bad_usage(what);
+        }
+        let code = if e.use_stderr() { 2 } else { 0 };
+        // Nothing is left to report to if the terminal is gone.
+        let _ = said_cleanly(e).print();
+        ExitCode::from(code)
+    })
+}
+
+/// The command line; a value may begin with `-`, as texts, paths and numbers do.
+fn command() -> clap::Command {
+    let values = |arg: Arg| {
+        // One whose value may be left out is followed by the next option.
+        let always = arg.get_num_args().is_none_or(|n| n.min_values() > 0);
+        if arg.get_action().takes_values() && always { arg.allow_hyphen_values(true) } else { arg }
+    };
+    Cli::command().mut_args(values).mut_subcommands(|verb| verb.mut_args(values))
+}
+
+/// An option that is followed by another one instead of its value. A prompt may be any text.
+fn missing_value(command: &clap::Command, arguments: impl Iterator<Item = String>) -> Option<String> {
+    let all = command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments));
+    let options: HashMap<String, bool> = all
+        .filter_map(|arg| Some((format!("--{}", arg.get_long()?), arg.is_allow_hyphen_values_set())))
+        .chain([("--help".to_owned(), false), ("--version".to_owned(), false)])
+        .collect();
+    let mut waiting: Option<String> = None;
+    for argument in arguments {
+        match waiting.take() {
+            Some(option) if option != "--prompt" && options.contains_key(&argument) => {
+                return Some(format!(
+                    "{option} is followed by the option {argument} and has no value; give one, or write {option}={argument} if that is the value"
+                ));
+            }
+            Some(_) => {}
+            None => waiting = options.get(&argument).is_some_and(|takes| *takes).then_some(argument),
+        }
+    }
+    None
+}
+
+/// An error about a value that is no number, in plain words.
+fn no_number(error: &clap::Error) -> Option<String> {
+    let (Some(ContextValue::String(option)), Some(ContextValue::String(value)), ErrorKind::ValueValidation) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue), error.kind())
+    else {
+        return None;
+    };
+    let reason = std::error::Error::source(error)?.to_string();
+    let whole = ["invalid digit", "integer", "is not in", "too large", "too small"].iter().any(|w| reason.contains(w));
+    let expected = if reason.contains("float") {
+        "a number"
+    } else if whole {
+        "a whole number, 0 or more"
+    } else {
+        return None;
+    };
+    let option = option.split(' ').next().unwrap_or(option);
+    Some(format!("{option} is {value:?}; expected {expected}"))
+}
+
+/// The parser's error without what an argument must not do to a terminal: the same arguments, clean, fail in
+/// the same way. They may come out of a script's loop over file names.
+fn said_cleanly(error: clap::Error) -> clap::Error {
+    let clean = std::env::args_os().map(|argument| clean::line(&argument.to_string_lossy()));
+    match command().try_get_matches_from(clean).and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Err(same) if same.kind() == error.kind() => same,
+        _ => {
+            let text = clean::block(&error.to_string());
+            clap::Error::raw(error.kind(), text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Cli, String> {
+        let line = line.iter().map(|s| (*s).to_owned());
+        if let Some(what) = missing_value(&command(), line.clone()) {
+            return Err(what);
+        }
+        let parsed = command().try_get_matches_from(["danlu".to_owned()].into_iter().chain(line));
+        let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+        parsed.map_err(|e| no_number(&e).unwrap_or_else(|| e.to_string()))
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_dash() {
+        for prompt in ["- buy tea", "-5 degrees", "--", "-", "--json", "--no such option", "-h"] {
+            let cli = parse(&["generate", "--model", "-m", "--prompt", prompt, "--temperature", "-1"]).unwrap();
+            assert_eq!(cli.verb.unwrap().prompt(), Some(prompt));
+        }
+        for line in [
+            &["train", "--run", "-runs/a", "--set", "-x=1", "--from", "-m"][..],
+            &["recipe", "--run", "-a", "--set", "sft.steps=-1"],
+            &["score", "--model", "-m", "--ids", "-ids.json"],
+            &["--run", "-a", "--adapter", "-cpu"],
+            &["data", "--run", "-a", "--dropped", "--json"],
+        ] {
+            assert!(parse(line).is_ok(), "{line:?}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn a_missing_value_and_a_wrong_number_are_told() {
+        let error = |line: &[&str]| parse(line).err().unwrap_or_default();
+        assert!(error(&["train", "--run", "--json"]).contains("--run is followed by the option --json"));
+        assert!(error(&["--adapter", "--run", "a"]).contains("--adapter is followed"));
+        for (option, value) in [("--max-new-tokens", "-5"), ("--top-k", "-1"), ("--seed", "-3"), ("--top-k", "1.5")] {
+            let text = error(&["generate", "--prompt", "a", option, value]);
+            assert_eq!(text, format!("{option} is {value:?}; expected a whole number, 0 or more"));
+        }
+        assert_eq!(error(&["generate", "--prompt", "a", "--top-p", "most"]), "--top-p is \"most\"; expected a number");
+        assert!(error(&["bench", "--layers", "-1"]).contains("0 or more"));
+        assert!(error(&["train", "--steps", "99999999999999999999999"]).contains("0 or more"));
+    }
+}

@@ -1,0 +1,69 @@
+//! The verbs, one file each: its options, and what it does.
+
+mod adapters;
+mod bench;
+mod check;
+mod data;
+mod generate;
+mod ids;
+mod overfit;
+mod recipe;
+mod score;
+mod train;
+mod workbench;
+
+use clap::Subcommand;
+
+pub(super) use self::workbench::Workbench;
+
+use super::{Common, Outcome};
+
+/// What is done; without a verb the workbench opens.
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Train one stage without a screen; goes on from the newest checkpoint
+    Train(train::Train),
+    /// All stages unattended, from random weights to PPO, with a report; goes on from where it stopped
+    Recipe(recipe::Recipe),
+    /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
+    Generate(generate::Generate),
+    /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
+    Data(data::Data),
+    /// Log-probabilities of every next token, and the loss
+    Score(score::Score),
+    /// Train on one batch at a constant rate: loss and gradient norms
+    Overfit(overfit::Overfit),
+    /// List adapters and say which one `auto` takes
+    Adapters(adapters::Adapters),
+    /// Compare every kernel with its CPU twin on this adapter
+    Check(check::Check),
+    /// Measure a training step on random tokens
+    Bench(bench::Bench),
+}
+
+impl Verb {
+    /// Does it.
+    pub(super) fn run(self, common: &Common) -> Outcome {
+        match self {
+            Self::Train(verb) => verb.run(common),
+            Self::Recipe(verb) => verb.run(common),
+            Self::Generate(verb) => verb.run(common),
+            Self::Data(verb) => verb.run(common),
+            Self::Score(verb) => verb.run(common),
+            Self::Overfit(verb) => verb.run(common),
+            Self::Adapters(verb) => verb.run(common),
+            Self::Check(verb) => verb.run(common),
+            Self::Bench(verb) => verb.run(common),
+            Self::Generate(verb) => verb.run(common),
+        }
+    }
+
+    /// The prompt of `generate`.
+    #[cfg(test)]
+    pub(super) fn prompt(&self) -> Option<&str> {
+        match self {
+            Self::Generate(verb) => verb.asked(),
+            _ => None,
+        }
+    }
+}
