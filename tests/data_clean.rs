@@ -241,7 +241,7 @@ fn traditional_and_simplified_are_one_poem() {
 fn both_ways() -> (Vec<Packed>, Vec<Packed>) {
     let sources = danlu::data::builtin_sources().unwrap();
     let split = split(&sources, &[]);
-    let tokenizer = train_char(&danlu::data::source::training_texts(&sources, &split), 2000).unwrap();
+    let tokenizer = train_char(&danlu::data::training_texts(&sources, &split), 2000).unwrap();
     let packed = pack(&sources, &split, &tokenizer).unwrap();
     let through = |stream: &Stream, wide: bool| {
         let vocab_size = if wide { 70_000 } else { 2000 };

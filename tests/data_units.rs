@@ -109,7 +109,7 @@ impl Room {
 }
 
 fn tokens(packed: &[Packed]) -> Vec<(String, Vec<u32>, Vec<u32>)> {
-    let side = |stream: &danlu::data::source::Stream| stream.tokens().unwrap().into_owned();
+    let side = |stream: &danlu::data::Stream| stream.tokens().unwrap().into_owned();
     packed.iter().map(|p| (p.name.clone(), side(&p.train), side(&p.held_out))).collect()
 }
 

@@ -15,7 +15,7 @@ use common::{
     },
     json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, tensors, text,
 };
-use danlu::data::rules::Rule;
+use danlu::data::builtin::rules::Rule;
 use serde_json::{Value, json};
 
 // ---- the reward model ----

@@ -1,6 +1,7 @@
-//! What every layer may use: text of strangers made safe to show, panics that are expected, and the names of stages.
+//! What every layer may use: untrusted text made safe to show, inputs, expected panics, and the names of stages.
 
 pub mod clean;
+pub mod io;
 pub mod panics;
 pub mod stage;
 

@@ -1,4 +1,4 @@
-//! A document: the unit of reading, holding out and shuffling.
+//! A document, the unit of reading, holding out and shuffling, and a source of them.
 
 /// One text, with an optional first line that only names it (a poem's title and poet).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,19 @@ impl Document {
     pub fn body(&self) -> &str {
         &self.text[self.body..]
     }
+}
+
+/// One named body of documents.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// Its documents.
+    pub documents: Vec<Document>,
+    /// Its share of drawn tokens, relative to the other sources' weights.
+    pub weight: f64,
+    /// Whether some documents may be held out; `false` where all are to be memorised.
+    pub hold_out: bool,
 }
 
 /// Whether most letters of a text are Han characters.

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::data::{clean::script::simple, source::Source};
+use crate::data::{clean::script::simple, document::Source};
 
 /// The share of documents held out.
 pub const SHARE: f64 = 0.08;

@@ -6,10 +6,7 @@ mod feedback;
 use std::{borrow::Cow, path::PathBuf};
 
 pub use crate::{
-    data::{
-        asked::LeftOut,
-        chat::{Role, Turn},
-    },
+    data::{LeftOut, Role, Turn},
     nn::Sampling,
 };
 pub use data::{

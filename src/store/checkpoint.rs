@@ -13,12 +13,13 @@ use std::{
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, ReadSeek, Synced, clear_away, open_input, read_limited},
+    fs::{Fs, Kind, Links, Synced, clear_away, open_input, read_limited},
     lock::RunLock,
     manifest::{CheckpointId, FileInfo, MANIFEST, Manifest, is_inside},
     names::{Scratch, is_stage},
     safetensors::{TensorFile, TensorRef, read_tensors, tensors_len, write_tensors},
 };
+use crate::base::io::ReadSeek;
 
 /// Bytes left free beside every save: logs and the system go on.
 pub const RESERVE: u64 = 64 << 20;

@@ -20,8 +20,9 @@ use std::{
 
 use super::{
     error::EIO,
-    fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, Synced, WriteFile},
+    fs::{Entry, Fs, Kind, Links, Lock, Synced, WriteFile},
 };
+use crate::base::io::ReadSeek;
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fmt::Debug,
     fs::{self, File, FileType, OpenOptions, TryLockError},
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
     path::Path,
     sync::Arc,
     thread,
@@ -18,13 +18,10 @@ use std::{
 use super::error::{At, StoreError};
 #[cfg(unix)]
 use super::lock::owner;
+use crate::base::io::ReadSeek;
 
 /// How long a lock's owner may take to write its name.
 const UNNAMED: Duration = Duration::from_millis(500);
-
-/// A file open for reading.
-pub trait ReadSeek: Read + Seek + Send {}
-impl<T: Read + Seek + Send> ReadSeek for T {}
 
 /// A file open for writing, at its end.
 pub trait WriteFile: Write + Send {

@@ -14,10 +14,11 @@ use serde_json::Value;
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Links, ReadSeek, Synced, WriteFile, open_input},
+    fs::{Fs, Links, Synced, WriteFile, open_input},
     names::{Scratch, next_name},
 };
 use crate::base::clean;
+use crate::base::io::ReadSeek;
 
 /// Longest line.
 const LONGEST: usize = 1 << 20;

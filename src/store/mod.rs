@@ -24,13 +24,14 @@ mod run;
 mod safetensors;
 mod watch;
 
+pub use crate::base::io::ReadSeek;
 pub use beside::{ManifestBeside, manifest_beside};
 pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
 pub use foreign::{LFS_POINTER, is_lfs_pointer, no_model};
 pub(crate) use fs::open_input;
-pub use fs::{Entry, Fs, Kind, Links, Lock, ReadSeek, RealFs, Synced, WriteFile, open_limited, read_limited};
+pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use lock::{RUNS, RunLock};
 pub use log::{Log, Tail, Torn, each_record, read_from};
 pub use manifest::{CheckpointId, FileInfo, MANIFEST};

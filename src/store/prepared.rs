@@ -10,11 +10,12 @@ use std::{
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, ReadSeek, WriteFile, clear_away, write_atomically},
+    fs::{Fs, Kind, Links, WriteFile, clear_away, write_atomically},
     lock::RunLock,
     names::{Scratch, is_plain, is_prepared},
     run::RunView,
 };
+use crate::base::io::ReadSeek;
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 1 << 18;

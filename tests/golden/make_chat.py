@@ -1,5 +1,5 @@
 """Makes tests/golden/chat.json: conversations rendered, tokenised and masked by transformers with danlu's chat
-template (src/data/chat_template.jinja), for both kinds of tokenizer and for one of another maker that had to grow.
+template (src/data/chat/chat_template.jinja), for both kinds of tokenizer and for one of another maker that had to grow.
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install tokenizers==0.23.3 transformers==5.23.0 jinja2==3.1.6
     /tmp/venv/bin/python tests/golden/make_chat.py
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TEMPLATE = (HERE.parent.parent / "src/data/chat_template.jinja").read_text()
+TEMPLATE = (HERE.parent.parent / "src/data/chat/chat_template.jinja").read_text()
 IGNORED = -100
 
 

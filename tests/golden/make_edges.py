@@ -18,7 +18,7 @@ WORDS = ["the", "lake", "was", "walk", "tea", "ed"]
 TEXTS = ["the lake was", " the lake", "tea", "the  lake\nwas tea ", "春 tea", "walked", "<s> the lake </s>"]
 TURNS = [{"role": "system", "content": "tea"}, {"role": "user", "content": "the lake was"},
          {"role": "assistant", "content": " walked the lake"}, {"role": "user", "content": "tea 春"}]
-TEMPLATE = (HERE.parent.parent / "src/data/chat_template.jinja").read_text()
+TEMPLATE = (HERE.parent.parent / "src/data/chat/chat_template.jinja").read_text()
 SPECIAL = ["<s>", "</s>", "[CLS]", "[SEP]", "<|pad|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 
 

@@ -1,16 +1,20 @@
 //! The corpus compiled into the binary, so that a first run needs no file and no network.
 
+pub mod rules;
+
 use serde::Deserialize;
 
+use self::rules::Rule;
 use crate::data::{
-    chat::Conversation,
-    chat_reader::read_chats,
+    chat::{
+        Conversation,
+        examples::{ChatSource, ExampleSet},
+        reader::read_chats,
+    },
+    document::Source,
     error::DataError,
-    examples::{ChatSource, ExampleSet},
     preference::{Preference, read_preferences},
     read::{self, Format},
-    rules::Rule,
-    source::Source,
     tokenizer::Tokenizer,
 };
 
@@ -51,35 +55,35 @@ const FILES: &[File] = &[
     File {
         name: "poems-short",
         format: Format::JsonLines,
-        text: include_str!("../../assets/corpus/poems-short.jsonl"),
+        text: include_str!("../../../assets/corpus/poems-short.jsonl"),
         weight: 0.35,
         hold_out: false,
     },
     File {
         name: "tang300",
         format: Format::JsonLines,
-        text: include_str!("../../assets/corpus/tang300.jsonl"),
+        text: include_str!("../../../assets/corpus/tang300.jsonl"),
         weight: 0.25,
         hold_out: true,
     },
     File {
         name: "classical",
         format: Format::Text,
-        text: include_str!("../../assets/corpus/classical.txt"),
+        text: include_str!("../../../assets/corpus/classical.txt"),
         weight: 0.15,
         hold_out: true,
     },
     File {
         name: "modern-zh",
         format: Format::Text,
-        text: include_str!("../../assets/corpus/modern-zh.txt"),
+        text: include_str!("../../../assets/corpus/modern-zh.txt"),
         weight: 0.15,
         hold_out: true,
     },
     File {
         name: "english",
         format: Format::Text,
-        text: include_str!("../../assets/corpus/english.txt"),
+        text: include_str!("../../../assets/corpus/english.txt"),
         weight: 0.10,
         hold_out: true,
     },
@@ -137,8 +141,8 @@ macro_rules! chat_file {
     ($name:literal, $weight:literal) => {
         ChatFile {
             name: $name,
-            train: include_str!(concat!("../../assets/sft/train/", $name, ".jsonl")),
-            held_out: include_str!(concat!("../../assets/sft/heldout/", $name, ".jsonl")),
+            train: include_str!(concat!("../../../assets/sft/train/", $name, ".jsonl")),
+            held_out: include_str!(concat!("../../../assets/sft/heldout/", $name, ".jsonl")),
             weight: $weight,
         }
     };
@@ -189,11 +193,11 @@ pub struct TaskPrompt {
     pub prompt: String,
 }
 
-const PAIRS: &str = include_str!("../../assets/preference/pairs.jsonl");
-const RANKED: &str = include_str!("../../assets/preference/ranked.jsonl");
-const HELD_OUT_PAIRS: &str = include_str!("../../assets/preference/heldout.jsonl");
-const PROMPTS: &str = include_str!("../../assets/preference/prompts.jsonl");
-const JUDGE: &str = include_str!("../../assets/preference/judge.jsonl");
+const PAIRS: &str = include_str!("../../../assets/preference/pairs.jsonl");
+const RANKED: &str = include_str!("../../../assets/preference/ranked.jsonl");
+const HELD_OUT_PAIRS: &str = include_str!("../../../assets/preference/heldout.jsonl");
+const PROMPTS: &str = include_str!("../../../assets/preference/prompts.jsonl");
+const JUDGE: &str = include_str!("../../../assets/preference/judge.jsonl");
 
 /// The built-in pairs to train on, rankings among them. A tenth of the labels of `pairs.jsonl` are wrong on
 /// purpose.

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use rayon::prelude::*;
 
-use super::{
-    chat::{self, Conversation, Example, Role},
+use crate::data::{
+    chat::{self, Conversation, Role},
     error::DataError,
     split::{self, Key},
     tokenizer::{ChatTokens, Tokenizer},
+    tokens::example::Example,
 };
 
 /// Dropped conversations whose place and length are kept.

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::forms::{Fields, field, kind};
+use super::value::{Fields, field, is_empty, kind};
 use crate::data::read::{Fault, LOSS, Unread};
 
 /// Rules under which records are rejected, beside those of [`read`](mod@crate::data::read).
@@ -23,18 +23,6 @@ pub(in crate::data) const LABEL: &str = "label";
 pub(in crate::data) const NAME: &str = "name";
 /// Text to be read with the question, where the form has no place for it.
 pub(in crate::data) const CONTEXT: &str = "context";
-
-/// Whether there is nothing in a value. Some tools write empty lists as text.
-pub(in crate::data) fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Bool(true) => false,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => matches!(text.trim(), "" | "[]" | "{}" | "null"),
-        Value::Array(parts) => parts.iter().all(is_empty),
-        Value::Object(fields) => fields.is_empty(),
-    }
-}
 
 /// Why a record or a message with something in this field is rejected: the rule, and the reason.
 fn refused(name: &str) -> Option<(&'static str, &'static str)> {

@@ -1,17 +1,53 @@
 //! A record to a conversation: the four forms, and what a conversation must be.
 
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde_json::Value;
 
 use super::{
-    Form,
     fields::{self, CONTEXT, MEDIA, NAME, REASONING, TOOLS, TURNS},
+    value::{Fields, field, is_empty, kind, text},
 };
 use crate::data::{
     chat::{Conversation, Role, Turn},
-    read::{Fault, LOSS, mend::HALF},
+    read::{Fault, LOSS},
 };
 
-pub(in crate::data) type Fields = Map<String, Value>;
+/// How a record spells a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// `instruction`, `input`, `output`, `system`, `history`.
+    Alpaca,
+    /// `conversations` of `from` and `value`, or of `role` and `content`.
+    ShareGpt,
+    /// `messages` of `role` and `content`, as OpenAI and TRL have them.
+    Messages,
+    /// `prompt` and `completion`, strings or lists of messages, as TRL has them.
+    PromptCompletion,
+}
+
+impl Form {
+    /// The fields of a record that it reads, the one that names it first, and those of them that are lists of messages.
+    pub(super) fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Alpaca => (&["instruction", "input", "context", "output", "response", "system", "history"], &[]),
+            Self::ShareGpt => (&["conversations", "system"], &["conversations"]),
+            Self::Messages => (&["messages", "system"], &["messages"]),
+            Self::PromptCompletion => (&["prompt", "completion", "system"], &["prompt", "completion"]),
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Alpaca => "alpaca",
+            Self::ShareGpt => "sharegpt",
+            Self::Messages => "messages",
+            Self::PromptCompletion => "prompt/completion",
+        })
+    }
+}
 
 /// The conversation a record stands for, or the reason there is none.
 pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault> {
@@ -59,35 +95,6 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
     Ok((form, Conversation { turns, task: task(fields) }))
 }
 
-/// A field that is there and not null.
-pub(in crate::data) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
-    fields.get(name).filter(|v| !v.is_null())
-}
-
-/// What a value is, in words.
-pub(in crate::data) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// A string with its line ends as `\n`, otherwise as it is.
-pub(in crate::data) fn text(value: &Value, what: &str) -> Result<String, String> {
-    match value {
-        Value::String(text) if text.contains(HALF) => {
-            Err(format!("{what} has half of a character in it (such as \\ud83d alone)"))
-        }
-        Value::String(text) if text.contains('\r') => Ok(text.replace("\r\n", "\n")),
-        Value::String(text) => Ok(text.clone()),
-        other => Err(format!("{what} is {}, not a string", kind(other))),
-    }
-}
-
 /// What is scored together, if the record says so in a string or a number.
 pub(in crate::data) fn task(fields: &Fields) -> Option<String> {
     match field(fields, "task")? {
@@ -118,7 +125,7 @@ pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> 
         }
     }
     let mut question = text(instruction, "\"instruction\"")?;
-    let filled = |name: &&str| field(fields, name).is_some_and(|value| !fields::is_empty(value));
+    let filled = |name: &&str| field(fields, name).is_some_and(|value| !is_empty(value));
     let inputs: Vec<&str> = ["input", "context"].into_iter().filter(filled).collect();
     if inputs.len() > 1 {
         return Err(Fault::new(CONTEXT, "it has both \"input\" and \"context\"; one of them is expected"));
@@ -167,11 +174,11 @@ pub(in crate::data) fn message_turn(message: &Value) -> Result<Turn, Fault> {
     };
     let role = role_of(&text(role, "the role")?)?;
     fields::check(fields)?;
-    if let Some(name) = field(fields, "name").filter(|name| !fields::is_empty(name)) {
+    if let Some(name) = field(fields, "name").filter(|name| !is_empty(name)) {
         let name: String = name.as_str().unwrap_or("…").chars().take(40).collect();
         return Err(Fault::new(NAME, format!("its speaker has a \"name\" ({name:?}), which the template cannot say")));
     }
-    if field(fields, "refusal").is_some_and(|refusal| !fields::is_empty(refusal)) {
+    if field(fields, "refusal").is_some_and(|refusal| !is_empty(refusal)) {
         return Err("it has a \"refusal\", which is not read; write it as \"content\"".to_owned().into());
     }
     let learned = match (fields::trained(fields, true)?, role) {

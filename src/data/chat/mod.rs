@@ -5,12 +5,21 @@
 //! not to be learned: without the end a model never learns to stop. The parts are tokenised one by one and then joined, so that no merge crosses
 //! from one to the next and shifts the mask.
 
+pub mod examples;
+pub(super) mod fields;
+pub(super) mod forms;
+pub mod packing;
+pub mod prompt;
+pub mod reader;
+pub mod rows;
+pub(super) mod value;
+
 use std::fmt;
 
 use super::{
     error::DataError,
-    evaluate::IGNORED,
     tokenizer::{ASSISTANT, ChatTokens, SYSTEM, TURN_END, Tokenizer, USER},
+    tokens::example::{Example, IGNORED},
 };
 
 /// The form of a conversation as Hugging Face's tokenizers read it, for `tokenizer_config.json`:
@@ -86,35 +95,6 @@ impl Conversation {
     /// What the user says first.
     pub fn prompt(&self) -> Option<&str> {
         self.turns.iter().find(|t| t.role == Role::User).map(|t| t.content.as_str())
-    }
-}
-
-/// A conversation as tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Example {
-    /// The tokens.
-    pub ids: Vec<u32>,
-    /// The token at the same place where it is to be learned (not the next one: whoever trains
-    /// shifts), [`IGNORED`] elsewhere.
-    pub labels: Vec<i32>,
-}
-
-impl Example {
-    /// The beginning of every example: what the tokenizer puts before a text.
-    pub(super) fn begin(tokenizer: &Tokenizer) -> Self {
-        let ids = tokenizer.begin().to_vec();
-        Self { labels: vec![IGNORED; ids.len()], ids }
-    }
-
-    /// Tokens that are learned. The very first token never is one: nothing precedes it.
-    pub fn trained(&self) -> usize {
-        self.labels.iter().skip(1).filter(|l| **l != IGNORED).count()
-    }
-
-    /// Appends a turn.
-    pub(super) fn extend(&mut self, turn: &Example) {
-        self.ids.extend_from_slice(&turn.ids);
-        self.labels.extend_from_slice(&turn.labels);
     }
 }
 

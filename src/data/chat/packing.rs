@@ -6,7 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{chat::Example, error::DataError, evaluate::IGNORED};
+use crate::data::{
+    error::DataError,
+    tokens::example::{Example, IGNORED},
+};
 
 /// Rows that are still open while a plan is made.
 const OPEN_ROWS: usize = 128;

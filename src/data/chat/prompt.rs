@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::data::{
     chat::{self, Role, Turn},
     error::DataError,
     tokenizer::Tokenizer,

@@ -4,61 +4,24 @@
 //! done, is counted by reason, located and passed over; bad UTF-8 spoils only its own record. Only one record is held
 //! at a time beside what was read.
 
-pub(super) mod fields;
-pub(super) mod forms;
-
 use std::{
     collections::BTreeMap,
-    fmt,
     io::{Read, Seek},
 };
 
 use serde_json::Value;
 
 use super::{
-    chat::Conversation,
+    Conversation, fields,
+    forms::{self, Form},
+};
+use crate::data::{
     error::DataError,
     read::{self, Fault, Format, Packing, Passed, Unread},
 };
 
 /// Rejected records whose place and reason are kept.
 const KEPT_REJECTS: usize = 20;
-
-/// How a record spells a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
-    /// `instruction`, `input`, `output`, `system`, `history`.
-    Alpaca,
-    /// `conversations` of `from` and `value`, or of `role` and `content`.
-    ShareGpt,
-    /// `messages` of `role` and `content`, as OpenAI and TRL have them.
-    Messages,
-    /// `prompt` and `completion`, strings or lists of messages, as TRL has them.
-    PromptCompletion,
-}
-
-impl Form {
-    /// The fields of a record that it reads, the one that names it first, and those of them that are lists of messages.
-    fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
-        match self {
-            Self::Alpaca => (&["instruction", "input", "context", "output", "response", "system", "history"], &[]),
-            Self::ShareGpt => (&["conversations", "system"], &["conversations"]),
-            Self::Messages => (&["messages", "system"], &["messages"]),
-            Self::PromptCompletion => (&["prompt", "completion", "system"], &["prompt", "completion"]),
-        }
-    }
-}
-
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Alpaca => "alpaca",
-            Self::ShareGpt => "sharegpt",
-            Self::Messages => "messages",
-            Self::PromptCompletion => "prompt/completion",
-        })
-    }
-}
 
 /// What a reading found.
 #[derive(Clone, Debug, Default)]

@@ -6,11 +6,12 @@
 //! row of it begins with the newest.
 
 use super::{
-    batch::permute,
-    chat::Example,
-    error::DataError,
     examples::ExampleSet,
     packing::{self, PackedRow},
+};
+use crate::data::{
+    error::DataError,
+    tokens::{example::Example, shuffle::permute},
 };
 
 /// The name of the source that grows.

@@ -1,16 +1,52 @@
 //! A record to its pairs: the seven forms, and what a preference must be.
 
+use std::fmt;
+
 use serde_json::Value;
 
-use super::{Preference, PreferenceForm};
+use super::Preference;
 use crate::data::{
-    chat::{Role, Turn},
-    chat_reader::{
+    chat::{
+        Role, Turn,
         fields::{self, TURNS},
-        forms::{Fields, alpaca_question, check, field, kind, list, message_turn, side, task, text},
+        forms::{alpaca_question, check, list, message_turn, side, task},
+        value::{Fields, field, kind, text},
     },
     read::{Fault, LOSS},
 };
+
+/// How a record spells a preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PreferenceForm {
+    /// `prompt`, `chosen`, `rejected`, strings or lists of messages, as TRL has them.
+    PromptPair,
+    /// `chosen` and `rejected`, whole lists of messages that differ in the last one (TRL, minimind).
+    Messages,
+    /// `instruction`, `input`, `chosen`, `rejected`, as LLaMA-Factory has them.
+    Alpaca,
+    /// `conversations`, and a message each as `chosen` and `rejected`, as LLaMA-Factory has them.
+    ShareGpt,
+    /// `chosen` and `rejected`, strings with `Human:` and `Assistant:` in them, as hh-rlhf has them.
+    HhRlhf,
+    /// `prompt` and `ranked`, answers from the best to the worst.
+    Ranked,
+    /// A vote cast in this program: as [`PreferenceForm::PromptPair`], with `choice`.
+    Vote,
+}
+
+impl fmt::Display for PreferenceForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PromptPair => "prompt/chosen/rejected",
+            Self::Messages => "messages",
+            Self::Alpaca => "alpaca",
+            Self::ShareGpt => "sharegpt",
+            Self::HhRlhf => "hh-rlhf",
+            Self::Ranked => "ranked",
+            Self::Vote => "vote",
+        })
+    }
+}
 
 /// The fields of a record that are read, and those that are lists of messages, or one.
 pub(super) const READ: [&str; 11] = [

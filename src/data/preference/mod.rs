@@ -1,33 +1,22 @@
 //! Human feedback: a prompt, the answer that was chosen and the one that was not.
 //!
 //! A record that does not parse, or prefers nothing, is counted, located and passed over, as
-//! [`chat_reader`](super::chat_reader) does. Sets of ranked answers become all their pairs; votes that
+//! [`chat::reader`] does. Sets of ranked answers become all their pairs; votes that
 //! prefer neither answer are counted and kept out.
 
 mod forms;
 mod pairs;
+mod reader;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    io::{Read, Seek},
+pub use self::{
+    forms::PreferenceForm,
+    pairs::{PairExample, PairsFitted, Side, encode_pairs, split_preferences},
+    reader::{PreferenceReading, read_preference_file, read_preferences},
 };
-
-use serde_json::Value;
-
-pub use pairs::{PairExample, PairsFitted, Side, encode_pairs, split_preferences};
-
 use super::{
     chat::{self, Turn},
-    chat_reader::fields::count_unread,
-    error::DataError,
-    read::{self, Fault, Format, Packing, Passed, Unread},
     split::{self, Key},
 };
-use forms::Found;
-
-/// Rejected records whose place and reason are kept.
-const KEPT_REJECTS: usize = 20;
 
 /// One answer preferred to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,174 +50,4 @@ impl Preference {
 
 fn prompt_key(prompt: &[Turn]) -> Key {
     split::key(&chat::render(prompt, false))
-}
-
-/// How a record spells a preference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PreferenceForm {
-    /// `prompt`, `chosen`, `rejected`, strings or lists of messages, as TRL has them.
-    PromptPair,
-    /// `chosen` and `rejected`, whole lists of messages that differ in the last one (TRL, minimind).
-    Messages,
-    /// `instruction`, `input`, `chosen`, `rejected`, as LLaMA-Factory has them.
-    Alpaca,
-    /// `conversations`, and a message each as `chosen` and `rejected`, as LLaMA-Factory has them.
-    ShareGpt,
-    /// `chosen` and `rejected`, strings with `Human:` and `Assistant:` in them, as hh-rlhf has them.
-    HhRlhf,
-    /// `prompt` and `ranked`, answers from the best to the worst.
-    Ranked,
-    /// A vote cast in this program: as [`PreferenceForm::PromptPair`], with `choice`.
-    Vote,
-}
-
-impl fmt::Display for PreferenceForm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PromptPair => "prompt/chosen/rejected",
-            Self::Messages => "messages",
-            Self::Alpaca => "alpaca",
-            Self::ShareGpt => "sharegpt",
-            Self::HhRlhf => "hh-rlhf",
-            Self::Ranked => "ranked",
-            Self::Vote => "vote",
-        })
-    }
-}
-
-/// What a reading found.
-#[derive(Clone, Debug, Default)]
-pub struct PreferenceReading {
-    /// The pairs, in the file's order; those of one ranking together.
-    pub preferences: Vec<Preference>,
-    /// Where each of them stands: the line, or the item of an array, from 1.
-    pub places: Vec<u64>,
-    /// How many records were written in each form.
-    pub forms: BTreeMap<PreferenceForm, u64>,
-    /// Votes for neither answer because they are as good as one another.
-    pub ties: u64,
-    /// Votes for neither answer because both are bad.
-    pub both_bad: u64,
-    /// Votes without an opinion.
-    pub skipped: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Records passed over.
-    pub rejected: u64,
-    /// Where (as in `places`) and why the first of them were.
-    pub reasons: Vec<(u64, String)>,
-    /// How many of them were for each kind of reason.
-    pub rules: BTreeMap<&'static str, u64>,
-    /// Fields of the others that are not read.
-    pub unread: Unread,
-    /// The encoding the file was converted from, if it was not UTF-8.
-    pub encoding: Option<&'static str>,
-    /// The votes that stand, oldest first, so that each can be taken back.
-    votes: Vec<Found>,
-}
-
-impl PreferenceReading {
-    fn reject(&mut self, place: u64, fault: Fault) {
-        self.rejected += 1;
-        *self.rules.entry(fault.rule).or_default() += 1;
-        if self.reasons.len() < KEPT_REJECTS {
-            self.reasons.push((place, fault.reason));
-        }
-    }
-
-    /// Takes the newest vote back: the pair if it preferred one, else the count.
-    fn unvote(&mut self) {
-        match self.votes.pop() {
-            Some(Found::Tie) => self.ties -= 1,
-            Some(Found::BothBad) => self.both_bad -= 1,
-            Some(Found::Skip) => self.skipped -= 1,
-            Some(Found::Pairs(_)) => {
-                if let Some(at) = self.preferences.iter().rposition(|p| p.votes) {
-                    self.preferences.remove(at);
-                    self.places.remove(at);
-                }
-            }
-            Some(Found::Unvote) | None => {}
-        }
-    }
-
-    /// Takes a record.
-    fn take(&mut self, place: u64, record: Result<Value, Fault>) {
-        let found = record.and_then(|record| Ok((forms::preference(&record)?, record)));
-        match found {
-            Ok(((form, found), record)) => {
-                if form != PreferenceForm::Vote {
-                    count_unread(&mut self.unread, &record, &forms::READ, &forms::LISTS);
-                }
-                *self.forms.entry(form).or_default() += 1;
-                let mut vote = |found| self.votes.extend((form == PreferenceForm::Vote).then_some(found));
-                match found {
-                    Found::Pairs(pairs) => {
-                        vote(Found::Pairs(Vec::new()));
-                        self.places.extend(std::iter::repeat_n(place, pairs.len()));
-                        self.preferences.extend(pairs);
-                    }
-                    Found::Tie => {
-                        vote(Found::Tie);
-                        self.ties += 1;
-                    }
-                    Found::BothBad => {
-                        vote(Found::BothBad);
-                        self.both_bad += 1;
-                    }
-                    Found::Skip => {
-                        vote(Found::Skip);
-                        self.skipped += 1;
-                    }
-                    Found::Unvote => self.unvote(),
-                }
-            }
-            Err(fault) => self.reject(place, fault),
-        }
-    }
-
-    /// What was read, when all of it was.
-    fn finished(mut self, passed: Passed) -> Result<Self, DataError> {
-        if let Some(e) = passed.ended {
-            return Err(e);
-        }
-        if self.preferences.is_empty() {
-            return Err(DataError::NoPreference {
-                rejected: self.rejected,
-                undecided: self.ties + self.both_bad + self.skipped,
-                first: self.reasons.into_iter().next(),
-            });
-        }
-        (self.bytes, self.encoding) = (passed.bytes, passed.encoding);
-        Ok(self)
-    }
-}
-
-/// Reads every preference of one input that is not packed. An input without a single pair is an error.
-pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceReading, DataError> {
-    check(format, &[Format::Json, Format::JsonLines])?;
-    let mut reading = PreferenceReading::default();
-    let passed = read::decoded_records(format, input, &mut |place, record| reading.take(place, record));
-    reading.finished(passed)
-}
-
-/// The same of a file, which may be packed or Parquet.
-pub fn read_preference_file<R: Read + Seek + Send + 'static>(
-    kind: (Format, Packing),
-    input: R,
-) -> Result<PreferenceReading, DataError> {
-    check(kind.0, &[Format::Json, Format::JsonLines, Format::Parquet])?;
-    let mut reading = PreferenceReading::default();
-    let passed = read::records(kind, input, &mut |place, record| reading.take(place, record));
-    reading.finished(passed)
-}
-
-fn check(format: Format, read: &[Format]) -> Result<(), DataError> {
-    if read.contains(&format) {
-        return Ok(());
-    }
-    Err(DataError::Preferences(format!(
-        "a .{} file holds none; expected JSON Lines (.jsonl), a JSON array (.json) or .parquet",
-        format.ending()
-    )))
 }

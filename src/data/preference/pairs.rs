@@ -4,10 +4,11 @@ use rayon::prelude::*;
 
 use super::Preference;
 use crate::data::{
-    chat::{self, Example, Role, Turn},
+    chat::{self, Role, Turn},
     error::DataError,
     split::{self, Key},
     tokenizer::{ChatTokens, Tokenizer},
+    tokens::example::Example,
 };
 
 /// Dropped pairs whose place and length are kept.

@@ -146,25 +146,9 @@ fn add(to: &mut [f64], by: f64, what: &[f64]) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use crate::data::{builtin_sources, document::Document};
-
-    /// Documents of two built-in sources: those trained on, and every fifth held out.
-    pub(in super::super) fn told_apart(good: &str, bad: &str) -> (Vec<Sample>, Vec<Sample>) {
-        let sources = builtin_sources().unwrap();
-        let of = |name: &str| sources.iter().find(|s| s.name == name).unwrap().documents.iter().enumerate();
-        let sample = |good: bool| {
-            move |(i, d): (usize, &Document)| {
-                (i, Sample { features: Features::of(d.body()), good, weight: 1.0 + (i % 3) as f64 })
-            }
-        };
-        let all: Vec<(usize, Sample)> = of(good).map(sample(true)).chain(of(bad).map(sample(false))).collect();
-        let (test, train): (Vec<_>, Vec<_>) = all.into_iter().partition(|(i, _)| i % 5 == 0);
-        let plain = |v: Vec<(usize, Sample)>| v.into_iter().map(|(_, s)| s).collect();
-        (plain(train), plain(test))
-    }
+    use super::{super::tests::told_apart, *};
 
     #[test]
     fn the_slope_is_that_of_finite_differences() {

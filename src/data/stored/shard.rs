@@ -11,11 +11,12 @@
 
 use std::{
     fmt,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, SeekFrom, Write},
     sync::{Mutex, PoisonError},
 };
 
-use super::{error::DataError, unit::number};
+use super::{number, short_hash};
+use crate::{base::io::ReadSeek, data::error::DataError};
 
 const MAGIC: &[u8; 8] = b"danlu-tk";
 const VERSION: u32 = 2;
@@ -26,18 +27,14 @@ const ROW: u64 = 4 + 4 + 4 + 8;
 /// Shards that are open at once.
 const OPEN: usize = 64;
 
-/// A file that is read at any place.
-pub trait Source: Read + Seek + Send {}
-impl<T: Read + Seek + Send> Source for T {}
-
 /// Opens the shard of a number.
-type Opener = Box<dyn Fn(u32) -> io::Result<Box<dyn Source>> + Send + Sync>;
+type Opener = Box<dyn Fn(u32) -> io::Result<Box<dyn ReadSeek>> + Send + Sync>;
 
 /// Shards that ids are read from. They are opened when they are needed, and few are open at once.
 pub struct Shards {
     opener: Opener,
     /// Those that are open, the one used last at the end.
-    opened: Mutex<Vec<(u32, Box<dyn Source>)>>,
+    opened: Mutex<Vec<(u32, Box<dyn ReadSeek>)>>,
     width: u64,
 }
 
@@ -68,7 +65,7 @@ fn width(vocab_size: usize) -> usize {
 
 /// A hash of a document's ids.
 fn hash_of(ids: &[u32]) -> u64 {
-    number(&blake3::hash(bytemuck::cast_slice(ids)).as_bytes()[..8])
+    short_hash(bytemuck::cast_slice(ids))
 }
 
 impl<W: Write> ShardWriter<W> {
@@ -148,7 +145,7 @@ pub struct Table {
 }
 
 /// Reads the table of a shard of ids below `vocab_size`, after the hash of the whole is found to be right.
-pub fn open(file: &mut dyn Source, vocab_size: usize) -> Result<Table, DataError> {
+pub fn open(file: &mut dyn ReadSeek, vocab_size: usize) -> Result<Table, DataError> {
     let damaged = |what: &str| DataError::Damaged(what.to_owned());
     let length = file.seek(SeekFrom::End(0))?;
     if length < HEADER + FOOTER {
@@ -212,7 +209,13 @@ impl Shards {
     }
 
     /// Appends `count` ids of a shard from a place on.
-    pub(super) fn read(&self, shard: u32, from: u64, count: usize, into: &mut Vec<u32>) -> Result<(), DataError> {
+    pub(in crate::data) fn read(
+        &self,
+        shard: u32,
+        from: u64,
+        count: usize,
+        into: &mut Vec<u32>,
+    ) -> Result<(), DataError> {
         let mut bytes = vec![0; count * self.width as usize];
         {
             let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);

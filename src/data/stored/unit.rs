@@ -16,15 +16,17 @@
 //! it is read, a text by its document's check.
 
 use std::{
-    io::{Read, Seek, SeekFrom, Write},
+    io::{SeekFrom, Write},
     num::NonZeroU128,
     sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    clean::Funnel, dedup::BANDS, document::Document, error::DataError, read::Unread, shard::Source, split::Key,
+use super::{number, short_hash as short};
+use crate::{
+    base::io::ReadSeek,
+    data::{clean::Funnel, dedup::BANDS, document::Document, error::DataError, read::Unread, split::Key},
 };
 
 const MAGIC: &[u8; 8] = b"danlu-un";
@@ -118,16 +120,6 @@ struct Block {
 struct Footer {
     summary: Summary,
     blocks: Vec<Block>,
-}
-
-/// The first bytes of a hash.
-fn short(bytes: &[u8]) -> u64 {
-    number(&blake3::hash(bytes).as_bytes()[..8])
-}
-
-/// A little-endian number.
-pub(super) fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |n, b| (n << 8) | u64::from(*b))
 }
 
 /// Writes a unit, block by block.
@@ -240,7 +232,7 @@ impl Index {
 
 /// A unit that is read.
 pub struct Unit {
-    file: Box<dyn Source>,
+    file: Box<dyn ReadSeek>,
     index: Arc<Index>,
 }
 
@@ -250,7 +242,7 @@ fn damaged(what: impl Into<String>) -> DataError {
 
 impl Unit {
     /// Opens a unit: its footer is read and checked.
-    pub fn open(mut file: Box<dyn Source>) -> Result<Self, DataError> {
+    pub fn open(mut file: Box<dyn ReadSeek>) -> Result<Self, DataError> {
         let length = file.seek(SeekFrom::End(0))?;
         let mut head = [0; HEADER as usize];
         let mut end = [0; END as usize];
@@ -293,7 +285,7 @@ impl Unit {
     }
 
     /// A unit that is opened again, whose footer is known.
-    pub fn again(file: Box<dyn Source>, index: Arc<Index>) -> Self {
+    pub fn again(file: Box<dyn ReadSeek>, index: Arc<Index>) -> Self {
         Self { file, index }
     }
 

@@ -13,7 +13,7 @@ use tokenizers::{
     models::bpe::{BPE, BpeTrainer},
 };
 
-use super::{TextGroup, pieces};
+use super::pieces;
 use crate::data::error::DataError;
 
 /// Occurrences that a pair must have to be merged.
@@ -21,11 +21,10 @@ const FEWEST: u64 = 8;
 /// Letters of the longest word that is learned from.
 const LONGEST: usize = 32;
 
-/// The most frequent merges, best first; at most `most`.
-pub(super) fn merges(groups: &[TextGroup<'_>], most: usize) -> Result<Vec<(String, String)>, DataError> {
+/// The most frequent merges of `all`, best first; at most `most`.
+pub(super) fn merges(all: &[&str], most: usize) -> Result<Vec<(String, String)>, DataError> {
     let failed = |e: tokenizers::Error| DataError::Tokenizer(format!("training failed: {e}"));
-    let texts = groups.iter().flat_map(|g| g.texts.iter());
-    let texts = || texts.clone().flat_map(|t| pieces::pieces(t, pieces::TRAINED_AT_ONCE));
+    let texts = || all.iter().flat_map(|t| pieces::pieces(t, pieces::TRAINED_AT_ONCE));
     let letters: BTreeSet<char> = texts().flat_map(str::chars).filter(|c| is_part(*c)).collect();
     if most == 0 || letters.is_empty() {
         return Ok(Vec::new());

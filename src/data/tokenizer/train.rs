@@ -63,7 +63,8 @@ pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokeniz
     ranked.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     let bytes = (0..=255_u8).map(|b| format!("<0x{b:02X}>"));
     let room = vocab_size - SPECIAL_TOKENS.len() - 256;
-    let mut merges = latin::merges(groups, room / LATIN_SHARE)?;
+    let texts: Vec<&str> = groups.iter().flat_map(|g| &g.texts).copied().collect();
+    let mut merges = latin::merges(&texts, room / LATIN_SHARE)?;
     ranked.truncate(room - merges.len());
     // A merge stands on its parts, and a letter may be too rare for the vocabulary.
     let mut there: HashSet<String> = ranked.iter().map(|(c, _)| c.to_string()).collect();

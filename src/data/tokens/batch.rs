@@ -11,10 +11,14 @@ use std::sync::Arc;
 
 use crate::compute::rng::{self, Purpose};
 use crate::data::{
-    chat_rows::ChatRows,
+    chat::rows::ChatRows,
     error::DataError,
-    mix::{Cursor, History, Shape, shares},
-    source::{Packed, Stream},
+    tokens::{
+        mix::{Cursor, History, Shape, shares},
+        pack::Packed,
+        shuffle::permute,
+        stream::Stream,
+    },
 };
 
 /// One micro-batch.
@@ -302,48 +306,4 @@ fn layout(train: &Stream, window: usize) -> Layout {
         (0..length.div_ceil(window).max(1)).map(move |part| (i, part * window))
     });
     Layout::Documents(parts.collect())
-}
-
-/// The place `at` of a shuffled 0..n, without a table: a Feistel network over the next power of
-/// four, walked until it falls below n.
-pub(crate) fn permute(seed: u64, stream: u64, n: usize, at: usize) -> usize {
-    let bits = n.next_power_of_two().trailing_zeros().div_ceil(2).max(1);
-    let mask = (1_u64 << bits) - 1;
-    let mut x = at as u64;
-    loop {
-        let (mut left, mut right) = (x >> bits, x & mask);
-        for round in 0..6_u64 {
-            let f = u64::from(rng::bits(seed, Purpose::Shuffle, stream, (round << 40) | right)) & mask;
-            (left, right) = (right, left ^ f);
-        }
-        x = (left << bits) | right;
-        if x < n as u64 {
-            return x as usize;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_permutation_is_one() {
-        for n in [1, 2, 3, 4, 5, 34, 63, 64, 65, 1000] {
-            let mut seen: Vec<usize> = (0..n).map(|i| permute(7, 9, n, i)).collect();
-            assert!(n < 34 || seen != (0..n).collect::<Vec<_>>());
-            seen.sort_unstable();
-            assert_eq!(seen, (0..n).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn permutations_place_evenly() {
-        // Each of 34 documents comes first about equally often over 3400 epochs.
-        let mut first = [0_u32; 34];
-        for epoch in 0..3400 {
-            first[permute(1, stream(0, Use::RowOrder, epoch), 34, 0)] += 1;
-        }
-        assert!(first.iter().all(|n| (50..160).contains(n)), "{first:?}");
-    }
 }

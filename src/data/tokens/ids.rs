@@ -15,7 +15,8 @@ use serde::{
     ser::SerializeSeq as _,
 };
 
-use super::{error::DataError, evaluate::IGNORED, read::Utf8Reader};
+use super::example::IGNORED;
+use crate::data::{error::DataError, read::Utf8Reader};
 
 /// Bytes a file of ids may have.
 pub const LARGEST_IDS: u64 = 64 << 20;

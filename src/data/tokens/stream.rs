@@ -1,31 +1,16 @@
-//! Sources and their packed token streams.
+//! Documents packed into one stream of token ids, in memory or in shards on disk.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::data::{
-    chat::Conversation,
     document::Document,
     error::DataError,
-    shard::{Shards, Table},
-    split::Split,
-    tokenizer::{TextGroup, Tokenizer},
+    stored::shard::{Shards, Table},
+    tokenizer::Tokenizer,
 };
 
 /// Ids read at once where all are gone through.
 const READ_AT_ONCE: usize = 1 << 16;
-
-/// One named body of documents.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Its name.
-    pub name: String,
-    /// Its documents.
-    pub documents: Vec<Document>,
-    /// Its share of drawn tokens, relative to the other sources' weights.
-    pub weight: f64,
-    /// Whether some documents may be held out; `false` where all are to be memorised.
-    pub hold_out: bool,
-}
 
 /// Documents as token ids, each followed by EOS: in memory, or in shards on disk that are read in windows. A document
 /// costs 24 bytes of memory.
@@ -92,19 +77,6 @@ impl Default for Stream {
     fn default() -> Self {
         Self { ids: Ids::Memory(Vec::new()), starts: vec![0], heads: Vec::new(), bytes: 0 }
     }
-}
-
-/// A source's two streams.
-#[derive(Clone, Debug)]
-pub struct Packed {
-    /// The source's name.
-    pub name: String,
-    /// Its share, as given.
-    pub weight: f64,
-    /// What is trained on.
-    pub train: Stream,
-    /// What is evaluated on; may be empty.
-    pub held_out: Stream,
 }
 
 impl Stream {
@@ -236,44 +208,4 @@ impl Stream {
 /// A number of two halves: so a place takes twelve bytes rather than sixteen.
 fn wide([low, high]: [u32; 2]) -> u64 {
     u64::from(low) | u64::from(high) << 32
-}
-
-/// Packs every source's two sides.
-pub fn pack(sources: &[Source], split: &Split, tokenizer: &Tokenizer) -> Result<Vec<Packed>, DataError> {
-    let side = |source: &Source, indices: &[usize]| {
-        Stream::pack(indices.iter().filter_map(|i| source.documents.get(*i)), tokenizer)
-    };
-    sources
-        .iter()
-        .zip(split.train.iter().zip(&split.held_out))
-        .map(|(source, (train, held_out))| {
-            Ok(Packed {
-                name: source.name.clone(),
-                weight: source.weight,
-                train: side(source, train)?,
-                held_out: side(source, held_out)?,
-            })
-        })
-        .collect()
-}
-
-/// The training documents as the tokenizer's trainer wants them: a character counts as often as it
-/// will be drawn, so that a small source of great weight gets its rare characters in.
-pub fn training_texts<'a>(sources: &'a [Source], split: &Split) -> Vec<TextGroup<'a>> {
-    sources
-        .iter()
-        .zip(&split.train)
-        .map(|(source, indices)| {
-            let texts: Vec<&str> = indices.iter().filter_map(|i| Some(source.documents.get(*i)?.text())).collect();
-            let characters: usize = texts.iter().map(|t| t.chars().count()).sum();
-            TextGroup { weight: source.weight / characters.max(1) as f64, texts }
-        })
-        .collect()
-}
-
-/// Conversations as the tokenizer's trainer wants them; all their characters together count `weight`.
-pub fn chat_texts(conversations: &[Conversation], weight: f64) -> TextGroup<'_> {
-    let texts: Vec<&str> = conversations.iter().flat_map(|c| &c.turns).map(|t| t.content.as_str()).collect();
-    let characters: usize = texts.iter().map(|t| t.chars().count()).sum();
-    TextGroup { weight: weight / characters.max(1) as f64, texts }
 }

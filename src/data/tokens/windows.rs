@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::data::{error::DataError, source::Stream};
-
-/// The label of a place that is not scored.
-pub const IGNORED: i32 = -100;
+use super::{example::IGNORED, stream::Stream};
+use crate::data::error::DataError;
 
 /// Windows over a stream, one a row. Every token but the first is a target exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,10 +12,11 @@ use serde::{
 };
 
 use super::{MAX_HEADER, MAX_RANK, MAX_TENSORS};
+use crate::base::io::ReadSeek;
 use crate::store::{
     error::{At, StoreError},
     foreign::no_safetensors,
-    fs::{Fs, Links, ReadSeek, open_input},
+    fs::{Fs, Links, open_input},
 };
 
 /// Longest tensor name.

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{FILE_LIMIT, files};
 use crate::{
     data::{
-        self, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn, Unread,
-        chat_rows::BY_HAND, encode, example_sets, read::to_text, read_chat_file, read_chats,
+        self, BY_HAND, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn,
+        Unread, encode, example_sets, read::to_text, read_chat_file, read_chats,
     },
     store::{Links, RealFs, open_limited, read_limited},
     train::{

@@ -9,7 +9,7 @@ use crate::{
     data::{
         DataError,
         clean::Verdict,
-        unit::{Entry, Unit},
+        stored::unit::{Entry, Unit},
     },
     protocol::{DroppedDocument, DroppedView, Twin},
     store::RunView,

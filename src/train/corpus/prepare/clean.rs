@@ -1,7 +1,7 @@
 //! Files to units on disk: read, judged, hashed and signed.
 //!
 //! A thread reads; the others clean what was read, a block at a time, and what comes of a unit's files goes to one file
-//! (`data/unit.rs`) in order. A text is never held longer than its block.
+//! (`data/stored/unit.rs`) in order. A text is never held longer than its block.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use crate::{
         document::Document,
         read::{Fault, Passed, ReadOptions, documents},
         split,
-        unit::{Cleaned, Summary, UnitWriter},
+        stored::unit::{Cleaned, Summary, UnitWriter},
     },
     store::{Draft, Fs as _, Links, Preparer, ReadSeek, RealFs, StoreError},
     train::{

@@ -16,7 +16,7 @@ use crate::{
     data::{
         DataError,
         dedup::{BANDS, Shingling, bands::HELD, candidates, exact, verified},
-        unit::{Entry, Unit},
+        stored::unit::{Entry, Unit},
     },
     train::config::RunConfig,
 };

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::{
     data::{
         DataError,
-        unit::{Index, Unit},
+        stored::unit::{Index, Unit},
     },
     store::{ReadSeek, RunView},
 };
@@ -36,7 +36,7 @@ pub(crate) fn named(name: &str) -> impl Fn(DataError) -> DataError + '_ {
 /// Opens a unit.
 pub(crate) fn open_unit(view: &RunView, key: &str) -> Result<Unit, DataError> {
     let name = unit_name(key);
-    Unit::open(Box::new(open(view, &name)?)).map_err(named(&name))
+    Unit::open(open(view, &name)?).map_err(named(&name))
 }
 
 /// A unit in its place.
@@ -79,7 +79,7 @@ impl<'a> Library<'a> {
     /// Opens the unit of a number.
     pub(crate) fn unit(&self, number: usize) -> Result<Unit, DataError> {
         let held = &self.units[number];
-        Ok(Unit::again(Box::new(open(self.view, &unit_name(&held.key))?), Arc::clone(&held.index)))
+        Ok(Unit::again(open(self.view, &unit_name(&held.key))?, Arc::clone(&held.index)))
     }
 
     /// Does the same with every unit, several at a time; in their order.

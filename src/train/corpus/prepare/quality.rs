@@ -324,7 +324,7 @@ fn features(library: &Library<'_>, documents: &[u32]) -> Result<Vec<Features>, D
         .map(|some| {
             let number = library.unit_of(some[0].0);
             let mut unit = library.unit(number)?;
-            let one = |(document, (block, entry)): &(u32, (usize, crate::data::unit::Entry))| {
+            let one = |(document, (block, entry)): &(u32, (usize, crate::data::stored::unit::Entry))| {
                 let text = unit.text(*block, entry)?;
                 Ok((*document, Features::of(&text[entry.head as usize..])))
             };

@@ -18,7 +18,7 @@ use crate::{
         dedup::LEAST,
         read::Unread,
         split::{self, Key},
-        unit::Unit,
+        stored::unit::Unit,
     },
     train::config::{ProbeConfig, RunConfig},
 };

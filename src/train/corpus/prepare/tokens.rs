@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data/tokenizer-<key>.json       the tokenizer trained on what is trained on
-//! data/ids-<unit>-<tokenizer>     the ids of all documents of a unit (data/shard.rs)
+//! data/ids-<unit>-<tokenizer>     the ids of all documents of a unit (data/stored/shard.rs)
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,11 @@ use super::{
     version::{STATE, TRAINED, Version, table},
 };
 use crate::{
-    data::{self, DataError, TextGroup, Tokenizer, shard::ShardWriter, split::Key, unit::Unit},
+    data::{
+        self, DataError, TextGroup, Tokenizer,
+        split::Key,
+        stored::{shard::ShardWriter, unit::Unit},
+    },
     store::{Preparer, StoreError},
     train::{
         config::{RunConfig, TokenizerKind},

@@ -21,14 +21,13 @@ use super::{
 };
 use crate::{
     data::{
-        DataError, Packed,
+        DataError, Packed, Picker,
         clean::Funnel,
         dedup::{EXACT_DUPLICATE, NEAR_DUPLICATE},
         quality::QUALITY,
-        shard::{self, Shards, Source, Table},
-        source::Picker,
+        stored::shard::{self, Shards, Table},
     },
-    store::{Links, Preparer, RunView, StoreError, read_limited},
+    store::{Links, Preparer, ReadSeek, RunView, StoreError, read_limited},
     train::config::RunConfig,
 };
 
@@ -271,9 +270,9 @@ impl Version {
         }
         let opener = {
             let view = view.clone();
-            move |number: u32| -> std::io::Result<Box<dyn Source>> {
+            move |number: u32| -> std::io::Result<Box<dyn ReadSeek>> {
                 let name = names.get(number as usize).ok_or(std::io::ErrorKind::NotFound)?;
-                Ok(Box::new(view.open_prepared(name).map_err(std::io::Error::other)?))
+                view.open_prepared(name).map_err(std::io::Error::other)
             }
         };
         let shards = Arc::new(Shards::new(self.header.vocab_size, Box::new(opener)));
@@ -298,5 +297,5 @@ impl Version {
 
 /// The table of a shard.
 pub(crate) fn table(view: &RunView, name: &str, vocab_size: usize) -> Result<Table, DataError> {
-    shard::open(&mut open(view, name)?, vocab_size).map_err(named(name))
+    shard::open(&mut *open(view, name)?, vocab_size).map_err(named(name))
 }

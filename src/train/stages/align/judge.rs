@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::StageId,
     compute::Device,
-    data::{TaskPrompt, Tokenizer, diversity::indicators, rules::RULES},
+    data::{RULES, TaskPrompt, Tokenizer, indicators},
     protocol::PolicyReport,
     store::Log,
     train::{error::TrainError, stats::wilson},

@@ -9,7 +9,7 @@ use super::{
     source_infos,
 };
 use crate::{
-    data::{History, Packed, Shape, chat_rows::BY_HAND},
+    data::{BY_HAND, History, Packed, Shape},
     protocol::{Cause, DroppedView, Edit, Event, RoomView},
     train::{
         config::{RunConfig, plan::StagePlan},

@@ -22,10 +22,7 @@ use super::{
 use crate::{
     base::StageId,
     compute::Device,
-    data::{
-        Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, Words, baseline, chat_rows::BY_HAND,
-        read_in,
-    },
+    data::{BY_HAND, Batch, Batcher, ChatRows, Example, ExampleSet, History, Shape, Turn, Words, baseline, read_in},
     nn::{Decoder, Learner, MicroBatch, ModelConfig, ParamTable},
     protocol::{BatchView, Event, Role, SourceInfo, SourceUse, TaskInfo},
     store::RunView,

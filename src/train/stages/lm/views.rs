@@ -3,7 +3,7 @@
 use super::Lm;
 use crate::{
     compute::Device,
-    data::{Batch, Tokenizer, chat_rows::BY_HAND},
+    data::{BY_HAND, Batch, Tokenizer},
     nn::IGNORE_INDEX,
     protocol::{BatchView, DocumentView, TokenView},
     train::{corpus::Marks, error::TrainError},

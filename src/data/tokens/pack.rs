@@ -1,0 +1,63 @@
+//! Sources as streams of tokens, one to train on and one held out, and as texts for the tokenizer's trainer.
+
+use super::stream::Stream;
+use crate::data::{
+    chat::Conversation,
+    document::Source,
+    error::DataError,
+    split::Split,
+    tokenizer::{TextGroup, Tokenizer},
+};
+
+/// A source's two streams.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The source's name.
+    pub name: String,
+    /// Its share, as given.
+    pub weight: f64,
+    /// What is trained on.
+    pub train: Stream,
+    /// What is evaluated on; may be empty.
+    pub held_out: Stream,
+}
+
+/// Packs every source's two sides.
+pub fn pack(sources: &[Source], split: &Split, tokenizer: &Tokenizer) -> Result<Vec<Packed>, DataError> {
+    let side = |source: &Source, indices: &[usize]| {
+        Stream::pack(indices.iter().filter_map(|i| source.documents.get(*i)), tokenizer)
+    };
+    sources
+        .iter()
+        .zip(split.train.iter().zip(&split.held_out))
+        .map(|(source, (train, held_out))| {
+            Ok(Packed {
+                name: source.name.clone(),
+                weight: source.weight,
+                train: side(source, train)?,
+                held_out: side(source, held_out)?,
+            })
+        })
+        .collect()
+}
+
+/// The training documents as the tokenizer's trainer wants them: a character counts as often as it
+/// will be drawn, so that a small source of great weight gets its rare characters in.
+pub fn training_texts<'a>(sources: &'a [Source], split: &Split) -> Vec<TextGroup<'a>> {
+    sources
+        .iter()
+        .zip(&split.train)
+        .map(|(source, indices)| {
+            let texts: Vec<&str> = indices.iter().filter_map(|i| Some(source.documents.get(*i)?.text())).collect();
+            let characters: usize = texts.iter().map(|t| t.chars().count()).sum();
+            TextGroup { weight: source.weight / characters.max(1) as f64, texts }
+        })
+        .collect()
+}
+
+/// Conversations as the tokenizer's trainer wants them; all their characters together count `weight`.
+pub fn chat_texts(conversations: &[Conversation], weight: f64) -> TextGroup<'_> {
+    let texts: Vec<&str> = conversations.iter().flat_map(|c| &c.turns).map(|t| t.content.as_str()).collect();
+    let characters: usize = texts.iter().map(|t| t.chars().count()).sum();
+    TextGroup { weight: weight / characters.max(1) as f64, texts }
+}
