@@ -73,6 +73,15 @@ fn base() -> FaultFs {
     disk.copy()
 }
 
+/// The run in a folder, made where there is none.
+fn open_or_create(disk: &FaultFs, dir: &Path) -> Result<Run, StoreError> {
+    let path = dir.join("run.toml");
+    match disk.kind(&path).map_err(|source| StoreError::Io { doing: "look at", path, source })? {
+        Some(_) => Run::open(disk.shared(), dir),
+        None => Run::create(disk.shared(), dir, CONFIG),
+    }
+}
+
 fn open(disk: &FaultFs) -> Result<Run, StoreError> {
     Run::open(disk.shared(), Path::new(DIR))
 }
@@ -256,7 +265,7 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
         for n in 0.. {
             let disk = FaultFs::new();
             disk.fail_at(n, fault);
-            let result = Run::open_or_create(disk.shared(), dir, || CONFIG.to_owned());
+            let result = open_or_create(&disk, dir);
             let fired = disk.fired();
             disk.heal();
             // A folder that cannot be swept is reported; the rest is an error, but for a look at the runs beside it.
@@ -264,7 +273,7 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
             assert!(fired || !reported, "{fault:?} at {n}");
             quiet += usize::from(fired && !reported);
             drop(result);
-            let run = Run::open_or_create(disk.shared(), dir, || CONFIG.to_owned()).expect("the second time");
+            let run = open_or_create(&disk, dir).expect("the second time");
             assert_eq!(run.view().config().expect("reads"), CONFIG);
             if !fired {
                 assert!(quiet <= LOOKS, "{fault:?}: {quiet} errors were not told");
@@ -307,7 +316,7 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
                     RunView::open(crashed.shared(), dir).expect("it was made, so it is there");
                 }
                 let disk = crashed;
-                let run = Run::open_or_create(disk.shared(), dir, || CONFIG.to_owned()).expect(&context);
+                let run = open_or_create(&disk, dir).expect(&context);
                 assert_eq!(run.view().config().expect(&context), CONFIG, "{context}");
             }
         }
@@ -742,10 +751,10 @@ fn runs_are_counted_and_the_newest_is_the_last_used() {
     disk.make_dir(Path::new("/home")).expect("makes");
     disk.poke(Path::new("/home/thesis.txt"), b"x").expect("writes");
     disk.mark();
-    let error = Run::open_or_create(disk.shared(), Path::new("/home"), || CONFIG.to_owned()).expect_err("not a run");
+    let error = open_or_create(&disk, Path::new("/home")).expect_err("not a run");
     assert!(error.to_string().contains("thesis.txt") && error.exit_code() == 2, "{error}");
     assert_eq!(disk.changes(), 0);
-    Run::open_or_create(disk.shared(), Path::new("/runs/zzz"), || CONFIG.to_owned()).expect("empty");
+    open_or_create(&disk, Path::new("/runs/zzz")).expect("empty");
     disk.make_dir(Path::new("/mine")).expect("makes");
     disk.poke(Path::new("/mine/run.toml"), b"size = \"12m\"").expect("writes");
     let mine = Run::open_or_create(disk.shared(), Path::new("/mine"), || CONFIG.to_owned()).expect("only run.toml");

@@ -55,7 +55,11 @@ fn folders() -> TempDir {
 }
 
 fn open(dir: &TempDir, name: &str) -> Run {
-    Run::open_or_create(RealFs::shared(), &dir.path().join(name), || "size = \"1m\"\n".to_owned()).unwrap()
+    let path = dir.path().join(name);
+    if path.join("run.toml").exists() {
+        return Run::open(RealFs::shared(), &path).unwrap();
+    }
+    Run::create(RealFs::shared(), &path, "size = \"1m\"\n").unwrap()
 }
 
 fn load(run: &Run, toml: &str) -> Result<Corpus, TrainError> {

@@ -16,8 +16,6 @@ use std::{
 };
 
 use super::error::{At, StoreError};
-#[cfg(unix)]
-use super::lock::owner;
 use crate::base::io::ReadSeek;
 
 /// How long a lock's owner may take to write its name.
@@ -331,6 +329,11 @@ impl Fs for RealFs {
             }
         }
     }
+}
+
+/// The process that a lock's text names, in its first line.
+pub(super) fn owner(text: &str) -> Option<u32> {
+    text.lines().next()?.trim().parse().ok()
 }
 
 /// Whether a lock's text names a process that lives.

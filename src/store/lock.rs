@@ -4,7 +4,7 @@ use std::{path::Path, process};
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, Lock, read_limited},
+    fs::{Fs, Kind, Links, Lock, owner, read_limited},
 };
 
 /// The folder in which runs without a name are made, and in which the one used last is looked for.
@@ -34,11 +34,6 @@ impl RunLock {
             Lock::Busy(text) => Err(StoreError::Locked { dir: dir.to_owned(), pid: owner(&text) }),
         }
     }
-}
-
-/// The process that a lock's text names.
-pub(super) fn owner(text: &str) -> Option<u32> {
-    text.lines().next()?.trim().parse().ok()
 }
 
 /// Which of the runs beside it a run was the newest of when it was last opened: the turn in its lock. The clock has no

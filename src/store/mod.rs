@@ -8,40 +8,41 @@
 //! [`Checkpoints::newest_verified`] takes the newest whose manifest, lengths and hashes agree, and reports
 //! those it passed over.
 
-mod beside;
 mod checkpoint;
 mod error;
 mod fault;
 mod foreign;
 mod fs;
+mod hashed;
 mod lock;
 mod log;
-mod manifest;
 mod names;
 mod prepared;
-mod retention;
 mod run;
 mod safetensors;
+mod view;
 mod watch;
 
 pub use crate::base::io::ReadSeek;
-pub use beside::{ManifestBeside, manifest_beside};
-pub use checkpoint::{Checkpoint, Checkpoints, Found, NewFile, RESERVE, Saved, Saver, Skipped};
+pub use checkpoint::{
+    Checkpoint, CheckpointId, Checkpoints, Found, Keep, MANIFEST, ManifestBeside, NewFile, RESERVE, Retained, Saved,
+    Saver, Skipped, manifest_beside,
+};
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
 pub use foreign::{LFS_POINTER, is_lfs_pointer, no_model};
 pub(crate) use fs::open_input;
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
+pub use hashed::FileInfo;
 pub use lock::{RUNS, RunLock};
 pub use log::{Log, Tail, Torn, each_record, read_from};
-pub use manifest::{CheckpointId, FileInfo, MANIFEST};
 pub use names::{MAX_NAME, is_plain, is_prepared, is_stage, refuse_name};
 pub use prepared::{Draft, Preparer};
-pub use retention::{Keep, Retained};
-pub use run::{Run, RunView, newest_run, next_run_name};
+pub use run::{Run, newest_run, next_run_name};
 pub(crate) use safetensors::zeros;
 pub use safetensors::{
     Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, Shapes, TensorData, TensorEntry, TensorFile, TensorRef,
     Written, export_tensors, read_header, read_model, read_shapes, read_tensors, tensors_len, write_tensors,
 };
+pub use view::RunView;
 pub use watch::{Place, Watch, Watching};

@@ -13,7 +13,7 @@ use super::{
     fs::{Fs, Kind, Links, WriteFile, clear_away, write_atomically},
     lock::RunLock,
     names::{Scratch, is_plain, is_prepared},
-    run::RunView,
+    view::RunView,
 };
 use crate::base::io::ReadSeek;
 

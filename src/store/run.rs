@@ -8,126 +8,23 @@ use std::{
 };
 
 use super::{
-    checkpoint::{Checkpoints, Saver},
+    checkpoint::{Saver, Swept, sweep},
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, ensure_dirs, read_limited, write_atomically},
+    fs::{Fs, Kind, ensure_dirs, write_atomically},
     lock::{self, RunLock},
     log::{Log, Torn},
     names::{LONGEST, Scratch, is_listed, is_scratch, next_name, refuse_name},
     prepared::Preparer,
-    retention::{Swept, sweep},
+    view::{CONFIG, LONGEST_CONFIG, REPORT, RunView},
 };
 
-/// The configuration's file name.
-const CONFIG: &str = "run.toml";
-/// Longest configuration.
-const LONGEST_CONFIG: u64 = 1 << 20;
 /// Folders of a run.
 const FOLDERS: [&str; 2] = ["checkpoints", "data"];
-/// The folder for what a run is judged by, made when there is something.
-const REPORT: &str = "report";
 /// The log of judged answers in it.
 const ANSWERS: &str = "answers.jsonl";
 /// Files of a run whose writing shows that it was used.
 const FILES: [&str; 7] =
     [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl", "edits.jsonl", "rollbacks.jsonl"];
-
-/// A run that is looked at: needs no lock, changes nothing.
-#[derive(Clone, Debug)]
-pub struct RunView {
-    disk: Arc<dyn Fs>,
-    dir: PathBuf,
-}
-
-impl RunView {
-    /// Looks at the run in `dir`, which must hold a run.toml.
-    pub fn open(disk: Arc<dyn Fs>, dir: &Path) -> Result<Self, StoreError> {
-        let config = disk.kind(&dir.join(CONFIG)).at("look at", dir)?;
-        if config != Some(Kind::File) {
-            let what = match disk.kind(dir).at("look at", dir)? {
-                None => "there is no such run; check --run, or make it with danlu train --run",
-                _ => "the folder holds no run.toml, so it is no run; check --run",
-            };
-            return Err(StoreError::input(dir, what));
-        }
-        Ok(Self { disk, dir: dir.to_owned() })
-    }
-
-    /// The run's folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// The run's name: the last part of its path.
-    pub fn name(&self) -> String {
-        self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy().into_owned()
-    }
-
-    /// The disk it is on.
-    pub fn disk(&self) -> &Arc<dyn Fs> {
-        &self.disk
-    }
-
-    /// Where run.toml lies.
-    pub fn config_path(&self) -> PathBuf {
-        self.dir.join(CONFIG)
-    }
-
-    /// The text of run.toml.
-    pub fn config(&self) -> Result<String, StoreError> {
-        let path = self.config_path();
-        let bytes = read_limited(&*self.disk, &path, LONGEST_CONFIG, Links::Refuse)?;
-        String::from_utf8(bytes).map_err(|e| {
-            let at = e.utf8_error().valid_up_to();
-            StoreError::input(&path, format!("byte {at} is no UTF-8; save the file as UTF-8"))
-        })
-    }
-
-    /// The run's checkpoints.
-    pub fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(Arc::clone(&self.disk), self.dir.join("checkpoints"))
-    }
-
-    /// The folder for prepared data.
-    pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
-    }
-
-    /// The folder for what a run is judged by.
-    pub fn report_dir(&self) -> PathBuf {
-        self.dir.join(REPORT)
-    }
-
-    /// Where the metrics lie.
-    pub fn metrics_path(&self) -> PathBuf {
-        self.dir.join("metrics.jsonl")
-    }
-
-    /// Where the events lie.
-    pub fn events_path(&self) -> PathBuf {
-        self.dir.join("events.jsonl")
-    }
-
-    /// Where the edits lie.
-    pub fn edits_path(&self) -> PathBuf {
-        self.dir.join("edits.jsonl")
-    }
-
-    /// Where it stands when a stage was set back.
-    pub fn rollbacks_path(&self) -> PathBuf {
-        self.dir.join("rollbacks.jsonl")
-    }
-
-    /// Where the marks of texts that are wanted, or not, lie.
-    pub fn marks_path(&self) -> PathBuf {
-        self.data_dir().join("marks.jsonl")
-    }
-
-    /// Where the preferences lie.
-    pub fn preferences_path(&self) -> PathBuf {
-        self.dir.join("preferences.jsonl")
-    }
-}
 
 /// A run that this process owns until the value (and every [`Saver`] and [`Preparer`] made from it) is
 /// dropped.
@@ -159,14 +56,6 @@ impl Run {
         }
         Self::prepare(&*disk, dir)?;
         Self::own(disk, dir, Some(config))
-    }
-
-    /// Takes the run in `dir`, or makes it with `config`.
-    pub fn open_or_create(disk: Arc<dyn Fs>, dir: &Path, config: impl FnOnce() -> String) -> Result<Self, StoreError> {
-        match disk.kind(&dir.join(CONFIG)).at("look at", dir)? {
-            Some(_) => Self::open(disk, dir),
-            None => Self::create(disk, dir, &config()),
-        }
     }
 
     /// Makes a new run with the next free name in the folder `runs`, as in `runs/run-0001`.
@@ -235,17 +124,17 @@ impl Run {
         if disk.kind(&dir.join(REPORT)).at("look at", dir)? == Some(Kind::Dir) {
             sweep(&*disk, &dir.join(REPORT), &mut swept);
         }
-        let view = RunView { disk, dir: dir.to_owned() };
+        let view = RunView::new(disk, dir);
         let run = Self { view, lock, swept };
         if let Some(config) = config {
             // Another process may have made the run since it was looked for.
-            let there = run.view.disk.kind(&run.view.config_path()).at("look at", dir)?;
+            let there = run.view.disk().kind(&run.view.config_path()).at("look at", dir)?;
             if there.is_some() {
                 return Err(StoreError::input(dir, "the run is there already; open it, or choose another name"));
             }
             run.write_config(config)?;
         }
-        run.view.disk.sync_dir(dir).at("sync the folder", dir)?;
+        run.view.disk().sync_dir(dir).at("sync the folder", dir)?;
         Ok(run)
     }
 
@@ -275,7 +164,7 @@ impl Run {
         if text.len() as u64 > LONGEST_CONFIG {
             return Err(StoreError::input(path, format!("run.toml may have {LONGEST_CONFIG} bytes at most")));
         }
-        write_atomically(&*self.view.disk, &path, &Scratch::Making.name(CONFIG), text.as_bytes())
+        write_atomically(&**self.view.disk(), &path, &Scratch::Making.name(CONFIG), text.as_bytes())
     }
 
     /// The right to write prepared data, for the thread that prepares them.
@@ -291,7 +180,7 @@ impl Run {
     /// Moves what bears the name of a file in `data/` to the next free `<name>.<n>.torn`, whatever it is, and says where
     /// it is now; None where there is nothing.
     pub fn set_aside(&self, name: &str) -> Result<Option<PathBuf>, StoreError> {
-        let (disk, dir) = (&*self.view.disk, self.view.data_dir());
+        let (disk, dir) = (&**self.view.disk(), self.view.data_dir());
         let path = dir.join(name);
         if disk.kind(&path).at("look at", &path)?.is_none() {
             return Ok(None);
@@ -305,8 +194,8 @@ impl Run {
     /// Makes the folder of reports where it is missing.
     pub fn make_report_dir(&self) -> Result<PathBuf, StoreError> {
         let path = self.view.report_dir();
-        ensure_dirs(&*self.view.disk, &path)?;
-        match self.view.disk.kind(&path).at("look at", &path)? {
+        ensure_dirs(&**self.view.disk(), &path)?;
+        match self.view.disk().kind(&path).at("look at", &path)? {
             Some(Kind::Dir) => Ok(path),
             _ => Err(StoreError::input(
                 path,
@@ -318,39 +207,39 @@ impl Run {
     /// Puts bytes in the place of a file in `report/`, in one step.
     pub fn write_report(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         let path = self.make_report_dir()?.join(name);
-        write_atomically(&*self.view.disk, &path, &Scratch::Making.name(name), bytes)?;
+        write_atomically(&**self.view.disk(), &path, &Scratch::Making.name(name), bytes)?;
         Ok(path)
     }
 
     /// Opens metrics.jsonl for appending.
     pub fn metrics(&self) -> Result<Log, StoreError> {
-        Log::open(Arc::clone(&self.view.disk), &self.view.metrics_path())
+        Log::open(Arc::clone(self.view.disk()), &self.view.metrics_path())
     }
 
     /// Opens events.jsonl for appending.
     pub fn events(&self) -> Result<Log, StoreError> {
-        Log::open(Arc::clone(&self.view.disk), &self.view.events_path())
+        Log::open(Arc::clone(self.view.disk()), &self.view.events_path())
     }
 
     /// Opens data/sft/by-hand.jsonl, the demonstrations written by hand, for appending. What a person wrote
     /// there stays.
     pub fn demonstrations(&self) -> Result<Log, StoreError> {
         let dir = self.view.data_dir().join("sft");
-        ensure_dirs(&*self.view.disk, &dir)?;
-        Log::open_whole(Arc::clone(&self.view.disk), &dir.join("by-hand.jsonl"))
+        ensure_dirs(&**self.view.disk(), &dir)?;
+        Log::open_whole(Arc::clone(self.view.disk()), &dir.join("by-hand.jsonl"))
     }
 
     /// Opens data/marks.jsonl, the texts marked as wanted or not, for appending. What a person wrote there stays.
     pub fn marks(&self) -> Result<Log, StoreError> {
-        Log::open_whole(Arc::clone(&self.view.disk), &self.view.marks_path())
+        Log::open_whole(Arc::clone(self.view.disk()), &self.view.marks_path())
     }
 
     /// Opens edits.jsonl and report/answers.jsonl, as far as they are there, and says what was cut from them.
     pub fn mend_logs(&self) -> Result<Vec<Torn>, StoreError> {
         let (view, mut found) = (&self.view, Vec::new());
         for path in [view.edits_path(), view.report_dir().join(ANSWERS)] {
-            if view.disk.kind(&path).at("look at", &path)?.is_some() {
-                found.extend(Log::open(Arc::clone(&view.disk), &path)?.torn().cloned());
+            if view.disk().kind(&path).at("look at", &path)?.is_some() {
+                found.extend(Log::open(Arc::clone(view.disk()), &path)?.torn().cloned());
             }
         }
         Ok(found)
@@ -358,22 +247,22 @@ impl Run {
 
     /// Opens report/answers.jsonl, the judged answers, for appending.
     pub fn answers(&self) -> Result<Log, StoreError> {
-        Log::open(Arc::clone(&self.view.disk), &self.make_report_dir()?.join(ANSWERS))
+        Log::open(Arc::clone(self.view.disk()), &self.make_report_dir()?.join(ANSWERS))
     }
 
     /// Opens edits.jsonl for appending.
     pub fn edits(&self) -> Result<Log, StoreError> {
-        Log::open(Arc::clone(&self.view.disk), &self.view.edits_path())
+        Log::open(Arc::clone(self.view.disk()), &self.view.edits_path())
     }
 
     /// Opens rollbacks.jsonl for appending.
     pub fn rollbacks(&self) -> Result<Log, StoreError> {
-        Log::open(Arc::clone(&self.view.disk), &self.view.rollbacks_path())
+        Log::open(Arc::clone(self.view.disk()), &self.view.rollbacks_path())
     }
 
     /// Opens preferences.jsonl for appending. What the user wrote there stays.
     pub fn preferences(&self) -> Result<Log, StoreError> {
-        Log::open_whole(Arc::clone(&self.view.disk), &self.view.preferences_path())
+        Log::open_whole(Arc::clone(self.view.disk()), &self.view.preferences_path())
     }
 }
 

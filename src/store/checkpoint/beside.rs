@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, io, path::Path};
 use serde_json::Value;
 
 use super::{
-    checkpoint::check_file,
+    load::check_file,
+    manifest::{LONGEST, MANIFEST, Manifest},
+};
+use crate::store::{
     error::{At, StoreError},
     fs::{Fs, Links, read_limited},
-    manifest::{FileInfo, LONGEST, MANIFEST, Manifest},
+    hashed::FileInfo,
 };
 
 /// What to do where a file is another one.

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::store::{
     error::StoreError,
     fs::{Fs, Links, read_limited},
+    hashed::FileInfo,
     names::{is_plain, is_stage},
 };
 
@@ -54,16 +55,6 @@ impl CheckpointId {
         // Only the one spelling: `+5`, missing zeros and `-r0` name nothing.
         (is_stage(stage) && id.to_string() == name).then_some(id)
     }
-}
-
-/// A file of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileInfo {
-    /// Its length.
-    pub bytes: u64,
-    /// blake3 of its bytes, in hexadecimal.
-    pub blake3: String,
 }
 
 /// What the manifest says.

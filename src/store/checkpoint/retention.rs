@@ -6,10 +6,13 @@
 use std::path::Path;
 
 use super::{
-    checkpoint::{Checkpoint, Checkpoints, Saver, Skipped},
+    load::{Checkpoint, Checkpoints, Skipped},
+    manifest::CheckpointId,
+    save::Saver,
+};
+use crate::store::{
     error::{At, StoreError},
     fs::{Fs, Kind, clear_away},
-    manifest::CheckpointId,
     names::{Scratch, is_scratch},
 };
 
@@ -84,7 +87,7 @@ impl Saver {
 
 /// What became of left-overs.
 #[derive(Debug, Default)]
-pub(super) struct Swept {
+pub(in crate::store) struct Swept {
     /// Their names, where they are gone.
     pub removed: Vec<String>,
     /// Why others are not.
@@ -92,7 +95,7 @@ pub(super) struct Swept {
 }
 
 /// Removes what a killed process left half-made or half-removed in `dir`; only names that danlu makes.
-pub(super) fn sweep(disk: &dyn Fs, dir: &Path, swept: &mut Swept) {
+pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, swept: &mut Swept) {
     let entries = match disk.list(dir).at("list", dir) {
         Ok(entries) => entries,
         Err(error) => return swept.left.push(error),

@@ -8,9 +8,9 @@ use std::{
 
 use super::{MAX_RANK, MAX_TENSORS, TensorData};
 use crate::store::{
-    checkpoint::write_file,
     error::{At, StoreError},
     fs::Fs,
+    hashed::write_file,
     names::Scratch,
 };
 

@@ -1,0 +1,79 @@
+//! Files that are counted and hashed while they are written.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    error::{At, StoreError},
+    fs::{Fs, Synced},
+};
+
+/// Bytes handled at once when hashing and writing.
+pub(super) const CHUNK: usize = 1 << 20;
+
+/// Writes the content of a file.
+pub(super) type Fill<'a> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'a>;
+
+/// What is known of a file that was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileInfo {
+    /// Its length.
+    pub bytes: u64,
+    /// blake3 of its bytes, in hexadecimal.
+    pub blake3: String,
+}
+
+/// Writes through to a file, counting and hashing on the way.
+struct Hashing<W> {
+    to: W,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl<W: Write> Hashing<W> {
+    fn new(to: W) -> Self {
+        Self { to, hasher: blake3::Hasher::new(), bytes: 0 }
+    }
+
+    fn finish(self) -> (W, FileInfo) {
+        (self.to, FileInfo { bytes: self.bytes, blake3: self.hasher.finalize().to_hex().to_string() })
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(buf)?;
+        self.hasher.update(&buf[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Makes a file, lets `fill` write it, syncs it. The flag is `false` where the sync is not supported.
+pub(super) fn write_file(
+    disk: &dyn Fs,
+    path: &Path,
+    bytes: u64,
+    fill: Fill<'_>,
+) -> Result<(FileInfo, bool), StoreError> {
+    let file = disk.create(path).at("create", path)?;
+    let mut buffered = io::BufWriter::with_capacity(CHUNK, Hashing::new(file));
+    fill(&mut buffered).and_then(|()| buffered.flush()).at("write", path)?;
+    let (hashing, _) = buffered.into_parts();
+    let (mut file, info) = hashing.finish();
+    if info.bytes != bytes {
+        let what = format!("{} bytes were written where {bytes} were announced; this is a bug in danlu", info.bytes);
+        return Err(StoreError::input(path, what));
+    }
+    let synced = file.sync().at("sync", path)?;
+    Ok((info, synced == Synced::Yes))
+}
