@@ -73,8 +73,11 @@ fn kill_often(kills: usize, seed: u64) -> Tally {
         let mut saved = false;
         loop {
             // The last kill is followed by a launch that may go to its end.
-            let wait =
-                if tally.kills < kills { Duration::from_millis(chance.below(1500)) } else { Duration::from_hours(1) };
+            let wait = if tally.kills < kills {
+                Duration::from_millis(chance.below(1500) as u64)
+            } else {
+                Duration::from_hours(1)
+            };
             let killed = if tally.kills < kills {
                 launch(&run, &out, wait)
             } else {
@@ -142,7 +145,7 @@ fn goes_on(a: &Path, run: &Path, from: usize, what: &str) {
 
 fn flip(path: &Path, chance: &mut Chance) {
     let mut bytes = fs::read(path).unwrap();
-    let at = chance.below(bytes.len() as u64) as usize;
+    let at = chance.below(bytes.len());
     bytes[at] ^= 1 << chance.below(8);
     fs::write(path, bytes).unwrap();
 }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[path = "common/texts.rs"]
+mod texts;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -15,7 +18,7 @@ use std::{
 use danlu::{
     base::StageId,
     data::{
-        Batcher, History, Packed, Shape,
+        Batcher, History, Packed, Picker, Shape, Stream,
         clean::{Bound, Profile, Setting, judge, rules, rules_with},
         dedup::{
             Shingling, candidates,
@@ -23,13 +26,13 @@ use danlu::{
             verified,
         },
         document::Document,
-        shard::{self, ShardWriter, Shards},
-        source::{Picker, Stream, pack},
+        pack,
         split::split,
+        stored::shard::{self, ShardWriter, Shards},
         tokenizer::train_char,
     },
     protocol::{DroppedDocument, Trial},
-    store::{RealFs, Run},
+    store::{ReadSeek, RealFs, Run},
     train::{
         Corpus, TrainError,
         config::RunConfig,
@@ -38,25 +41,10 @@ use danlu::{
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 use tempfile::TempDir;
+use texts::{Chance, adds_up};
 
-/// Numbers that follow from a seed (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn han(&mut self) -> char {
-        char::from_u32(0x4E00 + self.below(3000) as u32).unwrap()
-    }
+fn han(chance: &mut Chance) -> char {
+    char::from_u32(0x4E00 + chance.below(3000) as u32).unwrap()
 }
 
 // Rules
@@ -166,7 +154,7 @@ fn bands_are_shared_as_often_as_minhash_promises() {
 
 /// A text, and one that is as alike as `similarity` by its shingles, or as near as changing characters comes.
 fn alike(chance: &mut Chance, shingling: Shingling, similarity: f64) -> (String, String, f64) {
-    let a: Vec<char> = (0..600).map(|_| chance.han()).collect();
+    let a: Vec<char> = (0..600).map(|_| han(&mut chance)).collect();
     let mut b = a.clone();
     let first = shingling.shingles(&a.iter().collect::<String>());
     loop {
@@ -174,8 +162,8 @@ fn alike(chance: &mut Chance, shingling: Shingling, similarity: f64) -> (String,
         if now <= similarity + 0.004 {
             return (a.iter().collect(), b.iter().collect(), now);
         }
-        let at = chance.below(b.len() as u64) as usize;
-        b[at] = chance.han();
+        let at = chance.below(b.len());
+        b[at] = han(&mut chance);
     }
 }
 
@@ -270,7 +258,7 @@ fn both_ways() -> (Vec<Packed>, Vec<Packed>) {
             picker.pick(i as u32 % 2 * (i as u32 % 3), &table, i, from);
             from += u64::from(table.lengths[i]);
         }
-        let opener = move |_| -> std::io::Result<Box<dyn shard::Source>> { Ok(Box::new(Cursor::new(bytes.clone()))) };
+        let opener = move |_| -> std::io::Result<Box<dyn ReadSeek>> { Ok(Box::new(Cursor::new(bytes.clone()))) };
         picker.stream(Arc::new(Shards::new(vocab_size, Box::new(opener))))
     };
     let disk = packed.iter().enumerate().map(|(i, p)| Packed {
@@ -341,8 +329,8 @@ proptest! {
         let mut files = [String::new(), String::new(), String::new()];
         let mut poems: Vec<String> = Vec::new();
         for (kind, file) in kinds {
-            let fresh: String = (0..40 + chance.below(60)).map(|_| chance.han()).collect();
-            let old = |chance: &mut Chance| poems.get(chance.below(poems.len().max(1) as u64) as usize).cloned();
+            let fresh: String = (0..40 + chance.below(60)).map(|_| han(&mut chance)).collect();
+            let old = |chance: &mut Chance| poems.get(chance.below(poems.len())).cloned();
             let text = match kind {
                 0 => fresh[..9].to_owned(),
                 1 => old(&mut chance).unwrap_or(fresh),
@@ -366,7 +354,7 @@ writeln!(toml, "[[source]]\nname = \"{i}\"\npath = \"../{i}.jsonl\"\nprofile = \
         let mut counted: BTreeMap<String, u64> = BTreeMap::new();
         let (mut all, mut kept) = (0, 0);
         for (name, _, funnel) in &corpus.funnels {
-            prop_assert!(funnel.adds_up(), "{name}: {funnel:?}");
+            prop_assert!(adds_up(&funnel), "{name}: {funnel:?}");
             all += funnel.documents_in;
             kept += funnel.kept.documents;
             for (rule, tally) in &funnel.dropped {
@@ -414,7 +402,7 @@ fn a_trial_counts_what_cleaning_would_drop() {
     let mut chance = Chance(5);
     let mut files = [String::new(), String::new()];
     for i in 0..3000 {
-        let mut text: String = (0..6 + chance.below(20)).map(|_| chance.han()).collect();
+        let mut text: String = (0..6 + chance.below(20)).map(|_| han(&mut chance)).collect();
         match i % 10 {
             0 => text.insert(0, '□'),
             1 => text += "0123456789",

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "common/texts.rs"]
+mod texts;
+
 use std::{fs, path::Path, sync::atomic::AtomicBool};
 
 use danlu::{
@@ -14,42 +17,29 @@ use danlu::{
     },
 };
 use tempfile::TempDir;
+use texts::{Chance, adds_up, jsonl};
 
-/// Numbers that follow from a seed (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (x ^ (x >> 31)) % n
-    }
-
-    /// A text of one of two kinds, which share half of their characters.
-    fn text(&mut self, good: bool) -> String {
-        let first = if good { 0 } else { 200 };
-        (0..80).map(|_| char::from_u32(0x4E00 + first + self.below(400) as u32).unwrap()).collect()
-    }
+/// A text of one of two kinds, which share half of their characters.
+fn text_of(chance: &mut Chance, good: bool) -> String {
+    let first = if good { 0 } else { 200 };
+    (0..80).map(|_| char::from_u32(0x4E00 + first + chance.below(400) as u32).unwrap()).collect()
 }
 
 const TOML: &str = "size = \"1m\"\n[[source]]\nname = \"web\"\npath = \"../web\"\nquality = true\n[[source]]\nname = \"wiki\"\npath = \"../wiki\"\n";
 const BY_BOUND: &str = "[quality]\nreference = \"wiki\"\nrule = \"threshold\"\n";
 
 fn write(path: &Path, texts: impl IntoIterator<Item = String>) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let lines = texts.into_iter().map(|text| serde_json::json!({"text": text}).to_string() + "\n");
-    fs::write(path, lines.collect::<String>()).unwrap();
+    texts::write(path, jsonl(texts));
 }
 
 /// A web of which every third text is a good one, and a wiki of good ones.
 fn folders() -> TempDir {
     let (dir, mut chance) = (TempDir::new().unwrap(), Chance(1));
     for file in 0..4 {
-        let web: Vec<String> = (0..150).map(|i| chance.text(i % 3 == 0)).collect();
+        let web: Vec<String> = (0..150).map(|i| text_of(&mut chance, i % 3 == 0)).collect();
         write(&dir.path().join(format!("web/{file}.jsonl")), web);
     }
-    let wiki: Vec<String> = (0..300).map(|_| chance.text(true)).collect();
+    let wiki: Vec<String> = (0..300).map(|_| text_of(&mut chance, true)).collect();
     write(&dir.path().join("wiki/0.jsonl"), wiki);
     dir
 }
@@ -77,7 +67,7 @@ fn a_source_is_filtered_by_likeness_to_another() {
     let toml = format!("{TOML}{BY_BOUND}");
     let run = open(&dir, "run");
     let corpus = load(&run, &toml).unwrap();
-    assert!(corpus.funnels.iter().all(|(_, _, funnel)| funnel.adds_up()));
+    assert!(corpus.funnels.iter().all(|(_, _, funnel)| adds_up(funnel)));
     let [web, wiki] = by_quality(&corpus);
     // 400 of its 600 are of the other kind.
     assert!((360..=440).contains(&web) && wiki == 0, "{web} {wiki}");
@@ -96,7 +86,7 @@ fn a_source_is_filtered_by_likeness_to_another() {
     assert_eq!(load(&open(&dir, "other"), &toml).unwrap().digest, corpus.digest);
     // An edit ends where all from nothing ends, and its units alone are cleaned.
     let mut chance = Chance(9);
-    write(&dir.path().join("web/2.jsonl"), (0..150).map(|i| chance.text(i % 2 == 0)).collect::<Vec<_>>());
+    write(&dir.path().join("web/2.jsonl"), (0..150).map(|i| text_of(&mut chance, i % 2 == 0)).collect::<Vec<_>>());
     let edited = load(&run, &toml).unwrap();
     let anew = load(&open(&dir, "third"), &toml).unwrap();
     assert_eq!((&edited.digest, by_quality(&edited)), (&anew.digest, by_quality(&anew)));
@@ -135,7 +125,7 @@ fn marks_say_what_is_wanted() {
     let toml = format!("{TOML}[quality]\nrule = \"threshold\"\n");
     let mut chance = Chance(3);
     for _ in 0..9 {
-        Marks::append(&run, &chance.text(true), Some(true)).unwrap();
+        Marks::append(&run, &text_of(&mut chance, true), Some(true)).unwrap();
     }
     let error = load(&run, &toml).map(drop).unwrap_err();
     let words = error.to_string();
@@ -144,7 +134,7 @@ fn marks_say_what_is_wanted() {
     }
     assert!(matches!(error, TrainError::Input(_)));
     for i in 0..60 {
-        Marks::append(&run, &chance.text(i % 2 == 0), Some(i % 2 == 0)).unwrap();
+        Marks::append(&run, &text_of(&mut chance, i % 2 == 0), Some(i % 2 == 0)).unwrap();
     }
     let corpus = load(&run, &toml).unwrap();
     let note = corpus.notes.iter().find(|n| n.contains("quality: ")).unwrap();

@@ -6,14 +6,21 @@ mod common;
 
 use std::{fs, path::Path};
 
-use common::{command, danlu, train};
+use common::{
+    command, danlu,
+    texts::{self, jsonl, lines},
+    train,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
 fn write(dir: &Path, name: &str, bytes: impl AsRef<[u8]>) {
-    let path = dir.join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, bytes).unwrap();
+    texts::write(&dir.join(name), bytes);
+}
+
+fn poem(i: u32) -> String {
+    let [a, b, c, d] = lines(i, 1500);
+    format!("{a}，{b}。{c}，{d}。")
 }
 
 /// A run with this text in run.toml after its size.
@@ -33,17 +40,6 @@ fn named<'a>(lines: &'a [Value], event: &str) -> Vec<&'a Value> {
 
 fn notes(lines: &[Value]) -> String {
     named(lines, "note").iter().map(|l| l["text"].as_str().unwrap()).collect::<Vec<_>>().join("\n")
-}
-
-/// Poems of which no two are alike.
-fn poem(i: u32) -> String {
-    let han = |n: u32| char::from_u32(0x4E00 + (n.wrapping_mul(2_654_435_761) >> 16) % 1500).unwrap();
-    let line = |l: u32| (0..5).map(|c| han(i * 97 + l * 11 + c + 1)).collect::<String>();
-    format!("{}，{}。{}，{}。", line(0), line(1), line(2), line(3))
-}
-
-fn jsonl(poems: impl IntoIterator<Item = String>) -> String {
-    poems.into_iter().map(|text| serde_json::json!({"text": text}).to_string() + "\n").collect()
 }
 
 #[test]

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[path = "common/texts.rs"]
+mod texts;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
@@ -21,7 +24,7 @@ use danlu::{
         clean::{Masked, Profile},
         document::Document,
         split,
-        unit::{Cleaned, Summary, Unit, UnitWriter},
+        stored::unit::{Cleaned, Summary, Unit, UnitWriter},
     },
     store::{RealFs, Run},
     train::{
@@ -32,25 +35,10 @@ use danlu::{
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 use tempfile::TempDir;
+use texts::{Chance, adds_up, jsonl};
 
-/// Numbers that follow from a seed (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn poem(&mut self) -> String {
-        (0..30).map(|_| char::from_u32(0x4E00 + self.below(800) as u32).unwrap()).collect()
-    }
+fn poem(chance: &mut Chance) -> String {
+    chance.han(30, 800)
 }
 
 /// A run over folders beside it, all of a profile.
@@ -79,8 +67,7 @@ impl Room {
     }
 
     fn write<'a>(&self, file: &str, poems: impl IntoIterator<Item = &'a String>) {
-        let lines = poems.into_iter().map(|text| serde_json::json!({"text": text}).to_string() + "\n");
-        fs::write(self.path(file), lines.collect::<String>()).unwrap();
+        fs::write(self.path(file), jsonl(poems)).unwrap();
     }
 
     fn open(&self) -> Run {
@@ -136,7 +123,7 @@ proptest! {
         let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut known: Vec<String> = Vec::new();
         let text = |chance: &mut Chance, known: &mut Vec<String>| {
-            let old = known.get(chance.below(known.len().max(1))).cloned();
+            let old = known.get(chance.below(known.len())).cloned();
             let text = match (chance.below(6), old) {
                 (0, Some(old)) => old,
                 (1 | 2, Some(old)) => {
@@ -148,8 +135,8 @@ proptest! {
                     }
                     letters.into_iter().collect()
                 }
-                (3, _) => chance.poem().chars().take(5).collect(),
-                _ => chance.poem(),
+                (3, _) => poem(&mut chance).chars().take(5).collect(),
+                _ => poem(&mut chance),
             };
             known.push(text.clone());
             text
@@ -205,7 +192,7 @@ proptest! {
             prop_assert_eq!(tokens(&again.packed), tokens(&anew.packed));
             prop_assert_eq!(&again.digest, &anew.digest);
             prop_assert_eq!(all_dropped(&run, &again.version), all_dropped(&other, &anew.version));
-            prop_assert!(again.funnels.iter().all(|(_, _, f)| f.adds_up()));
+            prop_assert!(again.funnels.iter().all(|(_, _, f)| adds_up(f)));
         }
     }
 
@@ -235,7 +222,7 @@ fn unit_of(documents: u64) -> Vec<u8> {
     for block in 0..3 {
         let mut some = Vec::new();
         for place in 0..documents * block {
-            let document = Document::poem("题", "人", &chance.poem());
+            let document = Document::poem("题", "人", &poem(&mut chance));
             summary.funnel.keep(9, Masked::default());
             let (key, bands) = (split::key(document.body()), Some([chance.next(); 14]));
             some.push(Cleaned { document, key, fingerprint: None, bands, file: 0, place, bytes: 9 });
@@ -256,7 +243,7 @@ fn a_unit_gives_back_what_was_put_in() {
         let (keys, last) = (unit.keys(block).unwrap(), unit.band(block, 13).unwrap());
         let columns = unit.columns(block).unwrap();
         for row in 0..unit.index().rows(block) {
-            let document = Document::poem("题", "人", &chance.poem());
+            let document = Document::poem("题", "人", &poem(&mut chance));
             assert_eq!(unit.text(block, &entries[row]).unwrap(), document.text());
             assert_eq!((keys[row], last[row]), (split::key(document.body()), chance.next()));
             assert_eq!((columns.bands(row), columns.fingerprint(row)), ([last[row]; 14], None));
@@ -272,7 +259,7 @@ fn a_unit_gives_back_what_was_put_in() {
 fn filled(room: &Room, files: usize) -> Chance {
     let mut chance = Chance(3);
     for i in 0..files {
-        let poems: Vec<String> = (0..20).map(|_| chance.poem()).collect();
+        let poems: Vec<String> = (0..20).map(|_| poem(&mut chance)).collect();
         room.write(&format!("a/{i:03}.jsonl"), &poems);
     }
     chance
@@ -283,7 +270,7 @@ fn a_changed_file_makes_its_own_unit_anew() {
     let room = Room::new(&["a"]);
     let mut chance = filled(&room, 60);
     // A large file is a unit of its own.
-    let large: Vec<String> = (0..3000).map(|_| chance.poem()).collect();
+    let large: Vec<String> = (0..3000).map(|_| poem(&mut chance)).collect();
     room.write("a/large.jsonl", &large);
     let run = room.open();
     let first = room.load(&run).unwrap();
@@ -294,7 +281,7 @@ fn a_changed_file_makes_its_own_unit_anew() {
     assert_eq!((same.effort, &same.digest), (Effort::default(), &first.digest));
     assert_eq!(same.version, first.version);
 
-    room.write("a/017.jsonl", &[chance.poem(), large[7].clone()]);
+    room.write("a/017.jsonl", &[poem(&mut chance), large[7].clone()]);
     let edited = room.load(&run).unwrap();
     assert_eq!((edited.effort.cleaned, edited.effort.tokenised), (1, 1));
     assert!(edited.effort.compared < 1000, "{:?}", edited.effort);
@@ -316,7 +303,7 @@ fn versions_are_kept_while_they_are_wanted() {
     fs::write(room.path("run/data/tokenizer.json"), first.tokenizer.json()).unwrap();
     let first = room.load(&run).unwrap();
     let were = tokens(&first.packed);
-    room.write("a/004.jsonl", &[chance.poem()]);
+    room.write("a/004.jsonl", &[poem(&mut chance)]);
 
     // In another thread, while the run is owned here.
     let preparing = Preparing {
@@ -376,7 +363,7 @@ fn a_file_that_is_replaced_is_noticed() {
     (0..3).for_each(|i| set(&format!("a/{i:03}.jsonl")));
     let run = room.open();
     let first = room.load(&run).unwrap();
-    let poems: Vec<String> = (0..20).map(|_| chance.poem()).collect();
+    let poems: Vec<String> = (0..20).map(|_| poem(&mut chance)).collect();
     let length = fs::metadata(room.path("a/001.jsonl")).unwrap().len();
     room.write("a/001.jsonl", &poems);
     set("a/001.jsonl");

@@ -62,7 +62,7 @@ fn a_damaged_tokenizer_is_put_back_from_a_checkpoint() {
     for _ in 0..6 {
         let run = dir.path().join("hurt");
         copy_all(&base, &run);
-        let (at, bit) = (chance.below(right.len() as u64) as usize, chance.below(8));
+        let (at, bit) = (chance.below(right.len()), chance.below(8));
         edit(&run, "tokenizer.json", |b| b[at] ^= 1 << bit);
         let hurt = fs::read(run.join("data/tokenizer.json")).unwrap();
         goes_on(&run, &format!("bit {bit} of byte {at}"));

@@ -16,6 +16,7 @@ use common::{
     Running, TINY, checkpoints, copy_all, counting, objects, scratch,
     sitting::{self, is_step, setup},
     stage_checkpoint, stage_metrics, tensors,
+    texts::{jsonl, lines},
 };
 use danlu::{
     protocol::{Cause, Command, Edit, Event},
@@ -25,14 +26,13 @@ use serde_json::Value;
 
 const SETS: [&str; 5] = ["steps=12", "save_steps=4", "batch_size=8", "eval_steps=0", "probe_steps=0"];
 
-/// Poems of which no two are alike, each of so many lines that it is a row of its own.
+/// A poem of so many lines that it is a row of its own.
 fn poem(i: u32) -> String {
-    let han = |n: u32| char::from_u32(0x4E00 + (n.wrapping_mul(2_654_435_761) >> 16) % 300).unwrap();
-    (0..4).map(|l| (0..5).map(|c| han(i * 97 + l * 11 + c + 1)).collect::<String>() + "，").collect()
+    lines(i, 300).map(|line| line + "，").concat()
 }
 
 fn poems(range: std::ops::Range<u32>) -> String {
-    range.map(|i| serde_json::json!({"text": poem(i)}).to_string() + "\n").collect()
+    jsonl(range.map(poem))
 }
 
 /// A run with two sources, and its comments.

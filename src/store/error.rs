@@ -115,20 +115,6 @@ impl StoreError {
         }
     }
 
-    /// Whether space was missing, so that freeing some and trying again is the cure.
-    pub fn is_disk_full(&self) -> bool {
-        match self {
-            Self::NoRoom { .. } => true,
-            Self::Io { source, .. } => {
-                matches!(
-                    source.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-                )
-            }
-            _ => false,
-        }
-    }
-
     /// Whether a newer danlu wrote it.
     pub fn is_newer(&self) -> bool {
         matches!(self, Self::Newer { .. })

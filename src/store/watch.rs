@@ -137,7 +137,7 @@ fn is_remote(_folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use std::{fs, sync::mpsc};
+    use std::fs;
 
     use super::*;
 
@@ -147,7 +147,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let deep = dir.path().join("a/b");
             fs::create_dir_all(&deep).unwrap();
-            let (send, receive) = mpsc::channel();
+            let (send, receive) = crossbeam_channel::unbounded();
             let place = Place { folder: dir.path().to_owned(), deep: true };
             let watch = Watch::start(&[place], how, move |path| {
                 let _gone = send.send(path.to_owned());

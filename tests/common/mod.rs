@@ -8,6 +8,7 @@ pub mod feedback;
 #[cfg(unix)]
 pub mod pty;
 pub mod sitting;
+pub mod texts;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,8 @@ use std::{
 };
 
 use serde_json::Value;
+
+pub use texts::Chance;
 
 /// The binary under test.
 pub const DANLU: &str = env!("CARGO_BIN_EXE_danlu");
@@ -330,20 +333,6 @@ pub fn copy_all(from: &Path, to: &Path) {
             fs::create_dir_all(target.parent().unwrap()).expect("a folder");
             fs::write(&target, bytes).expect("written");
         }
-    }
-}
-
-/// A number sequence that is the same in every run of a test (splitmix64).
-pub struct Chance(pub u64);
-
-impl Chance {
-    /// A number below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % n
     }
 }
 

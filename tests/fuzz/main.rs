@@ -14,6 +14,8 @@
 
 mod mutate;
 mod parsers;
+#[path = "../common/texts.rs"]
+mod texts;
 
 use std::{
     env, fs,
@@ -26,8 +28,8 @@ use std::{
 
 use danlu::base::panics;
 use libtest_mimic::{Arguments, Failed, Trial};
-use mutate::Chance;
 use parsers::{PARSERS, Parser};
+use texts::Chance;
 
 /// Bytes a case may take beyond twice its input.
 const SPARE: usize = 64 << 20;

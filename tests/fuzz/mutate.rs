@@ -2,30 +2,7 @@
 
 use serde_json::Value;
 
-/// A number sequence that is the same in every run (splitmix64).
-pub(crate) struct Chance(pub u64);
-
-impl Chance {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-
-    pub(crate) fn percent(&mut self, p: usize) -> bool {
-        self.below(100) < p
-    }
-}
+use super::texts::Chance;
 
 /// What no honest writer puts where a value of another kind is expected. The last ones have no `Value` and are
 /// put into the text.

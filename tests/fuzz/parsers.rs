@@ -14,9 +14,11 @@ use danlu::{
         DataError, Format, History, Ids, Shape, Tokenizer,
         read::{Packing, ReadOptions, documents},
         read_chats, read_preferences,
-        shard::{self, ShardWriter},
+        stored::{
+            shard::{self, ShardWriter},
+            unit::{Cleaned, Summary, Unit, UnitWriter},
+        },
         tokenizer::{TextGroup, train_bpe, train_char},
-        unit::{Cleaned, Summary, Unit, UnitWriter},
     },
     nn::{ModelConfig, ParamTable},
     store::{
@@ -33,7 +35,7 @@ use danlu::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::mutate::{self, Chance};
+use super::{mutate, texts::Chance};
 
 /// Examples, and what reads one: 0, or the exit code of its refusal.
 type Opened = (Vec<Vec<u8>>, Box<dyn FnMut(&[u8]) -> u8>);

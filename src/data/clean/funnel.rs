@@ -82,11 +82,4 @@ impl Funnel {
             *sum += n;
         }
     }
-
-    /// Whether in = kept + what the rules dropped, in documents and in bytes.
-    pub fn adds_up(&self) -> bool {
-        let dropped = self.dropped.values();
-        self.documents_in == self.kept.documents + dropped.clone().map(|t| t.documents).sum::<u64>()
-            && self.bytes_in == self.kept.bytes + dropped.map(|t| t.bytes).sum::<u64>()
-    }
 }

@@ -12,6 +12,10 @@ pub(super) mod json;
 pub(super) mod lines;
 pub(super) mod mend;
 mod page;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_parquet.rs"]
 mod parquet;
 mod record;
 mod text;

@@ -121,12 +121,6 @@ impl Tokenizer {
         self.0.tokens.len()
     }
 
-    /// The number of ids rounded up, for embedding tables that like round sizes. The ids above
-    /// [`Self::vocab_size`] are never encoded and decode to nothing.
-    pub fn padded_vocab_size(&self, multiple: usize) -> usize {
-        self.vocab_size().next_multiple_of(multiple.max(1))
-    }
-
     /// A token's string as it stands in the file (`<0xE6>`, `Ġthe`); `None` where there is none.
     pub fn token(&self, id: u32) -> Option<&str> {
         self.0.tokens.get(id as usize)?.as_deref()

@@ -10,12 +10,12 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::Sender;
 use rayon::prelude::*;
 
 use super::{
@@ -81,7 +81,7 @@ pub fn trial(
     let given_up = Arc::new(AtomicBool::new(false));
     thread::scope(|scope| -> Result<(), TrainError> {
         // Few pieces wait: what is read faster than it is judged would fill the memory.
-        let (send, receive) = mpsc::sync_channel(2);
+        let (send, receive) = crossbeam_channel::bounded(2);
         let ends = Arc::clone(&given_up);
         thread::Builder::new()
             .spawn_scoped(scope, move || read_all(source, &files, &send, &ends))
@@ -156,7 +156,7 @@ impl Effect {
 }
 
 /// Reads every file, and sends what it finds.
-fn read_all(source: &SourceConfig, files: &[TextFile], send: &mpsc::SyncSender<Records>, given_up: &Arc<AtomicBool>) {
+fn read_all(source: &SourceConfig, files: &[TextFile], send: &Sender<Records>, given_up: &Arc<AtomicBool>) {
     let options = options(source);
     let (mut records, mut bytes) = (Records::new(), 0);
     for file in files {

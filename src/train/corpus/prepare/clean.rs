@@ -6,13 +6,11 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
+use crossbeam_channel::Sender;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +80,7 @@ pub(crate) fn clean(
     let mut keys = Vec::with_capacity(work.len());
     thread::scope(|scope| {
         // Few pieces wait: what is read faster than it is cleaned would fill the memory.
-        let (send, receive) = mpsc::sync_channel(2);
+        let (send, receive) = crossbeam_channel::bounded(2);
         let given_up = &given_up;
         thread::Builder::new()
             .spawn_scoped(scope, move || read_all(work, &send, given_up))
@@ -244,7 +242,7 @@ pub(crate) fn options(source: &SourceConfig) -> ReadOptions {
 }
 
 /// Reads every file of every unit, and sends what it finds.
-fn read_all(work: &[(&SourceConfig, &Planned)], send: &mpsc::SyncSender<Message>, given_up: &AtomicBool) {
+fn read_all(work: &[(&SourceConfig, &Planned)], send: &Sender<Message>, given_up: &AtomicBool) {
     for (source, unit) in work {
         let options = options(source);
         let (mut records, mut bytes) = (Vec::new(), 0);
