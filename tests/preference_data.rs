@@ -198,7 +198,7 @@ fn bad_records_are_passed_over_with_place_and_reason() {
         ),
         (
             r#"{"prompt":"q","chosen":[{"role":"user","content":"a"}],"rejected":"b"}"#,
-            "\"chosen\" is said by the user; an answer of the assistant is expected",
+            "\"chosen\" is the user's; an answer of the assistant is expected",
         ),
         (r#"{"prompt":"q","chosen":[],"rejected":"b"}"#, "\"chosen\" has 0 messages; one answer is expected"),
         (
@@ -213,7 +213,7 @@ fn bad_records_are_passed_over_with_place_and_reason() {
         (r#"{"chosen":"a","rejected":"b"}"#, "does not open with \"\\n\\nHuman:\""),
         (
             r#"{"chosen":"\n\nHuman: q\n\nAssistant: a\n\nHuman: more","rejected":"\n\nHuman: q\n\nAssistant: b"}"#,
-            "\"chosen\" is said by the user",
+            "\"chosen\" is the user's",
         ),
         (r#"{"chosen":{},"rejected":"b"}"#, "\"chosen\" is an object and \"rejected\" a string"),
         (r#"{"prompt":"q","ranked":["a"]}"#, "\"ranked\" has 1 answers; 2 to 64 are expected"),

@@ -86,7 +86,7 @@ fn turns_that_are_not_to_be_learned_are_context() {
         let found = taken(&beside(&fields));
         assert_eq!(learned(&found), "right", "{fields}");
         assert_eq!(found.conversations[0].turns.len(), 4, "the turn is there to be read");
-        assert_eq!(found.unread.told(), None, "{fields}");
+        assert_eq!(found.unread.summary(), None, "{fields}");
     }
     for fields in [json!({"weight": 1}), json!({"train": true, "weight": null}), json!({"weight": 1.0, "loss": true})] {
         assert_eq!(learned(&taken(&beside(&fields))), "wrongright", "{fields}");
@@ -187,7 +187,7 @@ fn what_belongs_to_the_question_is_read() {
     let said = |record: &Value| {
         let found = taken(record);
         let turns = &found.conversations[0].turns;
-        assert_eq!(found.unread.told(), None, "{record}");
+        assert_eq!(found.unread.summary(), None, "{record}");
         turns.iter().map(|t| (t.role, t.content.clone())).collect::<Vec<_>>()
     };
     let wanted = |question: &str| vec![(Role::User, question.to_owned()), (Role::Assistant, "a".to_owned())];
@@ -276,17 +276,17 @@ fn other_fields_are_counted() {
     let record = json!({"id": 1, "source": "s", "messages": [{"role": "user", "content": "q", "id": 1}, {"role": "assistant", "content": "a", "id": 2, "score": 0.5}]});
     let mut unread = chats(&format!("{record}\n{record}")).unread;
     let told = "fields that are not read: id (2), messages[].id (4), messages[].score (2), source (2)";
-    assert_eq!(unread.told().as_deref(), Some(told));
+    assert_eq!(unread.summary().as_deref(), Some(told));
     unread.join(chats(&record.to_string()).unread);
-    assert!(unread.told().unwrap().contains("messages[].id (6)"));
+    assert!(unread.summary().unwrap().contains("messages[].id (6)"));
     let many: Vec<String> = (0..500)
         .map(|n| json!({"prompt": "q", "completion": "a", format!("f{n}"): n, "x".repeat(9000): 1}).to_string())
         .collect();
-    let told = chats(&many.join("\n")).unread.told().unwrap();
+    let told = chats(&many.join("\n")).unread.summary().unwrap();
     assert!(told.len() < 800 && told.contains("others (461)"), "{told}");
     let pair = json!({"prompt": "q", "chosen": [{"role": "assistant", "content": "a", "x": 1}], "rejected": "b", "score_chosen": 9, "task": "t"});
     let found = read_preferences(Format::JsonLines, pair.to_string().as_bytes()).unwrap();
-    assert_eq!(found.unread.told().as_deref(), Some("fields that are not read: chosen[].x (1), score_chosen (1)"));
+    assert_eq!(found.unread.summary().as_deref(), Some("fields that are not read: chosen[].x (1), score_chosen (1)"));
 }
 
 #[test]
@@ -296,13 +296,13 @@ fn fields_of_texts_are_counted_too() {
     assert_eq!(found, ["a", "b"]);
     assert!(faults[0].1.starts_with("loss: ") && faults[1].1.starts_with("no_text_field"), "{faults:?}");
     let told = "fields that are not read: label (1), url (2), weight (1)";
-    assert_eq!(passed.unread.told().as_deref(), Some(told));
+    assert_eq!(passed.unread.summary().as_deref(), Some(told));
     let (_, _, passed) = texts(Format::Csv, b"id,title,text\n1,t,a\n2,t,b\n3,t\n");
-    assert_eq!(passed.unread.told().as_deref(), Some("fields that are not read: id (2)"));
+    assert_eq!(passed.unread.summary().as_deref(), Some("fields that are not read: id (2)"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/plain.parquet");
     let kind = (Format::Parquet, Packing::Plain);
     let (_, _, passed) = texts_of(kind, &ReadOptions::default(), std::fs::File::open(path).unwrap());
-    assert_eq!(passed.unread.told().as_deref(), Some("fields that are not read: id (2), score (2)"));
+    assert_eq!(passed.unread.summary().as_deref(), Some("fields that are not read: id (2), score (2)"));
 }
 
 // Bytes to text

@@ -1,7 +1,7 @@
 //! Text of strangers, made safe to show.
 //!
 //! Data, model output, file names, settings and the text of errors may hold anything: escape sequences that
-//! move the cursor or fill the clipboard, overrides that turn the writing around, characters that nobody sees.
+//! move the cursor or fill the clipboard, overrides that turn the writing around, invisible characters.
 //! Whatever is printed passes through here: the screen's fields as [`Clean`], lines of stdout and stderr as
 //! [`line()`] and [`block`], a model's text as it streams through a [`Cleaner`], JSON through [`json`]. One
 //! function says which characters are meant, and one how they are shown.
@@ -85,7 +85,7 @@ impl fmt::Display for Clean {
     }
 }
 
-/// One line for stdout or stderr: a line feed becomes `␊`, so that no name can pass for a line of its own.
+/// One line for stdout or stderr: a line feed becomes `␊`, so that no name can pass for another line.
 pub fn line(text: &str) -> String {
     cleaned(Cleaner { lines: false, ..Cleaner::default() }, text)
 }
@@ -212,7 +212,7 @@ impl<W: io::Write> io::Write for Escaping<W> {
     }
 }
 
-/// What stands for a character that must not reach a terminal.
+/// The replacement of a character that must not reach a terminal.
 fn picture(clean: &mut String, c: char) {
     match c {
         '\0'..='\u{1f}' => clean.push(char::from_u32(0x2400 + c as u32).unwrap_or('?')),

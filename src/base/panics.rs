@@ -1,4 +1,4 @@
-//! Panics that are expected, and what is said of the others.
+//! Panics that are expected, and the message of the others.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},

@@ -13,7 +13,7 @@ use crate::compute::room;
 
 /// Bytes without which nothing can be begun: threads, tables, the text of messages.
 const LEAST: u64 = 16 << 20;
-/// Requests from here on are plans of somebody who looks at the answer, or numbers from a damaged file.
+/// Requests from here on come from callers that check the answer, or from a damaged file.
 const LARGE: usize = 1 << 30;
 
 #[global_allocator]

@@ -79,7 +79,7 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     writer::write(Stream::Out, bytes)
 }
 
-/// Ends the process: quietly where nobody reads on, with a failure where a reader would miss something.
+/// Ends the process: quietly if the reader closed the pipe, with a failure if a reader would miss something.
 fn lost(e: &io::Error) {
     match unwritten(e) {
         Ok(()) => writer::exit(0),
@@ -116,7 +116,7 @@ pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
 }
 
 fn tell(clean: &str) {
-    // Progress that nobody reads is no reason to stop.
+    // Progress without a reader is no reason to stop.
     let _ = writer::write(Stream::Err, format!("{clean}\n").as_bytes());
 }
 

@@ -1,5 +1,5 @@
-//! SIGTERM, SIGINT and SIGHUP as one wish: save and stop. A second one ends the process at once, if it comes more than
-//! a second after the first: closer together they are one wish, sent by a shell and its child, or twice by a supervisor.
+//! SIGTERM, SIGINT and SIGHUP as one request: save and stop. A second one ends the process at once, if it comes more than
+//! a second after the first: closer together they are one request, sent by a shell and its child, or twice by a supervisor.
 
 #[cfg(unix)]
 use std::time::Instant;
@@ -15,21 +15,21 @@ use super::{Failure, Outcome, output, writer};
 
 /// How long a stage that is being made ready (data read, answers drawn) may go on with that after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Signals within this are one wish.
+/// Signals within this are one request.
 #[cfg(unix)]
-const ONE_WISH: Duration = Duration::from_secs(1);
+const ONE_REQUEST: Duration = Duration::from_secs(1);
 
-/// What signals and the work tell each other.
+/// What signals and the work share.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stopping {
     /// Whether a signal came.
     asked: Arc<AtomicBool>,
-    /// Whether the work is at steps, and so hears of it soon.
+    /// Whether steps are running, which check the flag soon.
     stepping: Arc<AtomicBool>,
 }
 
 impl Stopping {
-    /// The flag of whether a signal came, for whoever looks at it in the midst of long work.
+    /// The flag of whether a signal came, for long work to poll.
     pub(super) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.asked)
     }
@@ -50,7 +50,7 @@ impl Stopping {
     fn wait_no_longer(&self) {
         std::thread::sleep(PATIENCE);
         if !self.stepping.load(Ordering::SeqCst) {
-            output::note("stopped while the stage was made ready; the same command goes on");
+            output::note("stopped while the stage was prepared; run the same command to continue");
             writer::exit(0);
         }
     }
@@ -64,7 +64,7 @@ pub(super) fn outlive_the_file_size_limit() {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
-/// Calls `stop` on the first signal, from a thread of its own. From here on a write to stdout or stderr that blocks
+/// Calls `stop` on the first signal, from another thread. From here on a write to stdout or stderr that blocks
 /// keeps no signal waiting.
 #[cfg(unix)]
 pub(super) fn on_stop(stopping: &Stopping, stop: impl Fn() + Send + 'static) -> Outcome {
@@ -79,7 +79,7 @@ pub(super) fn on_stop(stopping: &Stopping, stop: impl Fn() + Send + 'static) -> 
             match first {
                 None => first = Some(Instant::now()),
                 // A closing session sends SIGHUP twice (kernel and shell), and not always at once.
-                Some(at) if signal == SIGHUP || at.elapsed() < ONE_WISH => continue,
+                Some(at) if signal == SIGHUP || at.elapsed() < ONE_REQUEST => continue,
                 // The conventional code of a process that a signal ended.
                 Some(_) => std::process::exit(128 + signal),
             }

@@ -15,7 +15,7 @@ pub enum DataError {
     InvalidUtf8 {
         /// Offset of the first bad byte, from 0.
         offset: u64,
-        /// The line it stands in, from 1.
+        /// Its line, from 1.
         line: u64,
     },
     /// The JSON cannot be parsed at all.

@@ -1,6 +1,6 @@
 //! Which documents are held out for evaluation.
 //!
-//! Decided by content: a document and its duplicates, in whichever sources they stand, fall on one
+//! Decided by content: a document and its duplicates, in whichever sources they are, fall on one
 //! side, so that an evaluation loss never measures what was trained on. Duplicates are found by the
 //! hash of the body's letters and digits; spaces, punctuation and a poem's title do not count.
 
@@ -46,7 +46,7 @@ pub fn key(text: &str) -> Key {
 }
 
 /// Splits all sources at once. `protected` texts (probes) are never held out, nor are documents that
-/// contain one, nor what stands in a source with `hold_out = false`, nor a source's last documents.
+/// contain one, nor documents of a source with `hold_out = false`, nor a source's last documents.
 pub fn split(sources: &[Source], protected: &[&str]) -> Split {
     let probes: Vec<String> = protected.iter().map(|t| normalise(t)).filter(|t| !t.is_empty()).collect();
     let mut keep: HashSet<Key> = HashSet::new();

@@ -151,7 +151,7 @@ impl Disk {
         }
     }
 
-    /// The folder a path stands in, and its name there.
+    /// A path's folder, and its name there.
     fn place(&mut self, path: &Path) -> io::Result<(&mut BTreeMap<String, usize>, String)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
         Ok((self.dir(path.parent().unwrap_or(Path::new("")))?, name))
@@ -360,7 +360,7 @@ impl FaultFs {
         Self::of(state.disk.clone().after_power_cut(Data::Kept, Names::Kept), state.free)
     }
 
-    /// Takes everything so far as safely on the disk, forgets planned faults and starts log and count anew.
+    /// Takes everything so far as safely on the disk, forgets planned faults and restarts log and count.
     pub fn mark(&self) {
         let mut state = self.state();
         state.disk = state.disk.clone().after_power_cut(Data::Kept, Names::Kept);

@@ -34,7 +34,7 @@ pub trait WriteFile: Write + Send {
 pub enum Synced {
     /// The bytes survive a power cut.
     Yes,
-    /// This file system cannot promise it (some network shares); the person is told.
+    /// This file system cannot promise it (some network shares); reported to the user.
     Unsupported,
 }
 
@@ -48,7 +48,7 @@ pub enum Links {
     Follow,
 }
 
-/// What a name in a folder stands for.
+/// The kind of a folder's entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -151,11 +151,11 @@ fn options(links: Links) -> OpenOptions {
 /// before.
 fn open_regular(options: &OpenOptions, path: &Path, links: Links) -> io::Result<File> {
     if cfg!(not(unix)) && links == Links::Refuse && fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a link stands where a file is expected"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a link where a file is expected"));
     }
     let file = options.open(path).map_err(|error| {
         let link = links == Links::Refuse && fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
-        if link { io::Error::new(io::ErrorKind::InvalidInput, "a link stands where a file is expected") } else { error }
+        if link { io::Error::new(io::ErrorKind::InvalidInput, "it is a link where a file is expected") } else { error }
     })?;
     let kind = file.metadata()?.file_type();
     if !kind.is_file() {
@@ -174,7 +174,7 @@ fn kind_of(kind: FileType) -> Kind {
     }
 }
 
-/// Tells a sync this file system does not know from one that failed.
+/// Distinguishes a sync that this file system does not support from one that failed.
 fn synced(result: io::Result<()>) -> io::Result<Synced> {
     match result {
         Ok(()) => Ok(Synced::Yes),
@@ -231,7 +231,7 @@ impl Fs for RealFs {
                 result => return Ok(result?),
             }
         }
-        // Nobody else makes names here while the lock is held, so looking first is enough.
+        // The lock keeps other processes from making names here, so looking first is enough.
         if fs::symlink_metadata(to).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -316,7 +316,7 @@ impl Fs for RealFs {
                     return Ok(Lock::Held(Box::new(file)));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    // Windows lets nobody read a locked file; the owner stays unnamed there.
+                    // Windows refuses reads of a locked file; the owner stays unnamed there.
                     let mut text = String::new();
                     let _unread = file.take(64).read_to_string(&mut text);
                     // An owner of this moment may not have written its name yet, or over the last one's.
@@ -341,7 +341,7 @@ pub(super) fn owner(text: &str) -> Option<u32> {
 fn names_a_process(text: &str) -> bool {
     use rustix::process::{Pid, test_kill_process};
     let pid = owner(text).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    // One of another person lives too, though it may not be signalled.
+    // Another user's process lives too, though it may not be signalled.
     pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
@@ -405,7 +405,7 @@ pub fn read_limited(disk: &dyn Fs, path: &Path, limit: u64, links: Links) -> Res
     Ok(bytes)
 }
 
-/// Opens a file that somebody named: that it is missing, or no file at all, is a matter of input.
+/// Opens a file that the user named: if it is missing, or no file, the input is wrong.
 pub(crate) fn open_input(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Box<dyn ReadSeek>, u64), StoreError> {
     disk.open(path, links).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => StoreError::input(path, "there is no such file; check the path"),
@@ -417,7 +417,7 @@ pub(crate) fn open_input(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Bo
 }
 
 /// Puts `bytes` in the place of the file at `path` in one step, durable when it returns. `scratch` is a name
-/// beside it that nobody has.
+/// beside it that is not taken.
 pub(crate) fn write_atomically(disk: &dyn Fs, path: &Path, scratch: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let temporary = dir.join(scratch);

@@ -37,7 +37,7 @@ impl RunLock {
 }
 
 /// Which of the runs beside it a run was the newest of when it was last opened: the turn in its lock. The clock has no
-/// part in it, so neither a clock that went wrong nor a file with a date of its own makes an old run the newest. 0 of a
+/// part in it, so neither a clock that went wrong nor a file with a wrong date makes an old run the newest. 0 of a
 /// run that was never opened, or only by a danlu that wrote none.
 pub(super) fn turn(disk: &dyn Fs, dir: &Path) -> u64 {
     // One that cannot be read (on Windows while its owner lives) leaves the matter to the files' dates.

@@ -177,7 +177,7 @@ impl Log {
         Ok(kept)
     }
 
-    /// Opens a log in which a person may have written as well, making it if it is missing. Nothing is cut;
+    /// Opens a log that the user may edit too, making it if it is missing. Nothing is cut;
     /// a last line that has no end gets one.
     pub fn open_whole(disk: Arc<dyn Fs>, path: &Path) -> Result<Self, StoreError> {
         let mut file = disk.append(path).at("open", path)?;
@@ -251,7 +251,7 @@ impl Log {
         })
     }
 
-    /// The same with every line of a stage: for one that begins anew.
+    /// The same with every line of a stage that starts from the beginning.
     pub fn truncate_stage(&mut self, stage: &str) -> Result<Option<(usize, PathBuf)>, StoreError> {
         self.move_out(&|mark| mark.stage.as_deref() == Some(stage))
     }

@@ -29,7 +29,7 @@ pub(super) const LONGEST: usize = 255;
 pub fn refuse_name(name: &str) -> Option<String> {
     let windows = ['<', '>', ':', '"', '|', '?', '*', '\\'];
     if name.is_empty() || name == "." || name == ".." {
-        return Some("it has no name of its own; choose one".to_owned());
+        return Some("it has no name; choose one".to_owned());
     }
     if name.len() > LONGEST {
         return Some(format!(
@@ -66,7 +66,7 @@ pub fn is_stage(name: &str) -> bool {
 /// versions made.
 const PREPARED: [&str; 8] = ["files-", "unit-", "version-", "tokenizer-", "ids-", "quality-", "text-", "tokens-"];
 
-/// Whether `name` is that of prepared data: a person's own files lie beside it, and are neither removed with it nor
+/// Whether `name` is that of prepared data: the user's files lie beside it, and are neither removed with it nor
 /// mixed up with it.
 pub fn is_prepared(name: &str) -> bool {
     let Some(rest) = PREPARED.iter().find_map(|kind| name.strip_prefix(kind)) else { return false };
@@ -100,7 +100,7 @@ impl Scratch {
         }
     }
 
-    /// A hidden name nobody else has: process and chance are in it.
+    /// A hidden name that is unique: it holds the process id and a random number.
     pub(crate) fn name(self, base: &str) -> String {
         // RandomState is seeded by the system; chance here names a folder and never touches training.
         let chance = RandomState::new().build_hasher().finish();

@@ -1,6 +1,6 @@
 //! Prepared data in `data/`: files that can be made again, each published whole or not at all.
 //!
-//! Nobody's work hangs on them; what reads them checks them.
+//! A cache: safe to delete; readers verify what they read.
 
 use std::{
     io::{self, Write},

@@ -75,7 +75,7 @@ impl Run {
         }
     }
 
-    /// Makes the folder, or sees that it holds nothing of anybody else's.
+    /// Makes the folder, or checks that it holds only files of ours.
     fn prepare(disk: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
         match disk.list(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -221,7 +221,7 @@ impl Run {
         Log::open(Arc::clone(self.view.disk()), &self.view.events_path())
     }
 
-    /// Opens data/sft/by-hand.jsonl, the demonstrations written by hand, for appending. What a person wrote
+    /// Opens data/sft/by-hand.jsonl, the demonstrations written by hand, for appending. What the user wrote
     /// there stays.
     pub fn demonstrations(&self) -> Result<Log, StoreError> {
         let dir = self.view.data_dir().join("sft");
@@ -229,7 +229,7 @@ impl Run {
         Log::open_whole(Arc::clone(self.view.disk()), &dir.join("by-hand.jsonl"))
     }
 
-    /// Opens data/marks.jsonl, the texts marked as wanted or not, for appending. What a person wrote there stays.
+    /// Opens data/marks.jsonl, the texts marked as wanted or not, for appending. What the user wrote there stays.
     pub fn marks(&self) -> Result<Log, StoreError> {
         Log::open_whole(Arc::clone(self.view.disk()), &self.view.marks_path())
     }

@@ -104,7 +104,7 @@ impl RunView {
         self.dir.join("edits.jsonl")
     }
 
-    /// Where it stands when a stage was set back.
+    /// Where roll-backs of stages are recorded.
     pub fn rollbacks_path(&self) -> PathBuf {
         self.dir.join("rollbacks.jsonl")
     }

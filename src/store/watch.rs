@@ -1,5 +1,5 @@
-//! Watching files that a person may save while a run works: by what the system tells, or by looking again and again
-//! where it tells nothing.
+//! Watching files that the user may save during a run: by the system's notifications, or by polling where there are
+//! none.
 //!
 //! Folders are watched and not files: an editor that saves puts a new file in the old one's place.
 
@@ -13,17 +13,17 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 
-/// Between two looks where the system tells nothing.
+/// Between two polls.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How files are watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Watching {
-    /// By what the system tells; by looking on file systems of a network, whose changes are not all told.
+    /// By notifications; by polling on network file systems, which do not notify of every change.
     #[default]
     Auto,
-    /// By looking.
+    /// By polling.
     Poll,
     /// Not at all.
     Off,
@@ -47,14 +47,14 @@ pub struct Watch {
 
 impl Watch {
     /// Calls `tell` from another thread with every path that may have changed in one of the places. A place that
-    /// cannot be watched is looked at; one that is not there is left out.
+    /// cannot be watched is polled; one that is not there is left out.
     pub fn start(places: &[Place], how: Watching, tell: impl Fn(&Path) + Send + Clone + 'static) -> Watch {
         let mut watch = Watch { watchers: Vec::new(), how: "off" };
         if how == Watching::Off {
             return watch;
         }
-        let hear = move |event: notify::Result<Event>| {
-            // What cannot be told is no change; the next one is told.
+        let on_event = move |event: notify::Result<Event>| {
+            // An error is no change; the next change notifies again.
             let Ok(event) = event else { return };
             let changes = match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
@@ -65,10 +65,10 @@ impl Watch {
                 event.paths.iter().for_each(|path| tell(path));
             }
         };
-        let (mut told, mut looked): (Vec<&Place>, Vec<&Place>) =
+        let (mut notified, mut polled): (Vec<&Place>, Vec<&Place>) =
             places.iter().filter(|p| p.folder.is_dir()).partition(|p| how == Watching::Auto && !is_remote(&p.folder));
-        if !told.is_empty() {
-            match RecommendedWatcher::new(hear.clone(), Config::default()) {
+        if !notified.is_empty() {
+            match RecommendedWatcher::new(on_event.clone(), Config::default()) {
                 Ok(mut watcher) => {
                     // Where the system had no thread for it, the crate says nothing and panics at the first call, and
                     // once more when it is dropped; this call alone says so.
@@ -76,20 +76,20 @@ impl Watch {
                         std::mem::forget(watcher);
                         return watch;
                     }
-                    // A system may allow few watches; what is beyond them is looked at.
-                    told.retain(|p| watcher.watch(&p.folder, mode(p)).inspect_err(|_| looked.push(p)).is_ok());
-                    if !told.is_empty() {
+                    // A system may allow few watches; the other folders are polled.
+                    notified.retain(|p| watcher.watch(&p.folder, mode(p)).inspect_err(|_| polled.push(p)).is_ok());
+                    if !notified.is_empty() {
                         watch.watchers.push(Box::new(watcher));
                         watch.how = "notify";
                     }
                 }
-                Err(_) => looked.append(&mut told),
+                Err(_) => polled.append(&mut notified),
             }
         }
-        if !looked.is_empty()
-            && let Ok(mut watcher) = PollWatcher::new(hear, Config::default().with_poll_interval(LOOK))
+        if !polled.is_empty()
+            && let Ok(mut watcher) = PollWatcher::new(on_event, Config::default().with_poll_interval(LOOK))
         {
-            let watched = looked.iter().filter(|p| watcher.watch(&p.folder, mode(p)).is_ok()).count();
+            let watched = polled.iter().filter(|p| watcher.watch(&p.folder, mode(p)).is_ok()).count();
             if watched > 0 {
                 watch.watchers.push(Box::new(watcher));
                 watch.how = if watch.how == "notify" { "notify, poll" } else { "poll" };
@@ -108,7 +108,7 @@ fn mode(place: &Place) -> RecursiveMode {
     if place.deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive }
 }
 
-/// Whether a folder is on a file system whose other users' changes this system is not told.
+/// Whether a folder is on a file system that does not notify of changes by other machines.
 #[cfg(target_os = "linux")]
 fn is_remote(folder: &Path) -> bool {
     // linux/magic.h and the file systems' own headers: NFS, SMB, SMB2, CIFS, FUSE, 9P, AFS, Ceph, Lustre, Coda, OCFS2, GPFS.
@@ -156,8 +156,7 @@ mod tests {
             // As editors do it: a new file, then its name.
             fs::write(deep.join("x~"), "one").unwrap();
             fs::rename(deep.join("x~"), deep.join("x.txt")).unwrap();
-            let told = receive.iter().find(|p| p.ends_with("x.txt"));
-            assert!(told.is_some());
+            assert!(receive.iter().any(|p| p.ends_with("x.txt")));
         }
         let watch = Watch::start(&[Place { folder: "/nowhere".into(), deep: true }], Watching::Auto, |_| {});
         assert_eq!(watch.how(), "off");

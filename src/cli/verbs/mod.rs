@@ -21,9 +21,9 @@ use super::{Common, Outcome};
 /// What is done; without a verb the workbench opens.
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Train one stage without a screen; goes on from the newest checkpoint
+    /// Train one stage without a screen; continues from the newest checkpoint
     Train(train::Train),
-    /// All stages unattended, from random weights to PPO, with a report; goes on from where it stopped
+    /// All stages unattended, from random weights to PPO, with a report; continues where it stopped
     Recipe(recipe::Recipe),
     /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
     Generate(generate::Generate),

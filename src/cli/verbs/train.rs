@@ -18,7 +18,7 @@ use crate::{
     train::{Setup, TrainError, Trainer, Workshop, config::RunConfig, lines, open_run},
 };
 
-/// Train one stage without a screen; goes on from the newest checkpoint
+/// Train one stage without a screen; continues from the newest checkpoint
 #[derive(Args)]
 pub(super) struct Train {
     /// The stage: pretrain, sft, reward, ppo, dpo, grpo
@@ -50,7 +50,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// Text of one's own may take a while the first time, in which nothing else is seen.
+/// The user's own text may take a while the first time, and nothing else is printed meanwhile.
 pub(super) fn say_that_text_is_read(config: &RunConfig) {
     if let Some(first) = config.source.first().filter(|_| io::stderr().is_terminal()) {
         let more = config.source.len() - 1;
@@ -122,7 +122,7 @@ impl Train {
     }
 }
 
-/// One event on stdout as JSON, or on stderr in words.
+/// Prints one event: on stdout as JSON, or on stderr as text.
 pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
     if json {
         if let Event::Steps(steps) = event {
@@ -211,7 +211,7 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         }
         Event::Guarded { step, reason, checkpoint, .. } => output::note(&format!(
             "step {step:>6}  stopped by the guard: {reason}; {}",
-            checkpoint.as_ref().map_or("no checkpoint was written yet".to_owned(), |c| format!("{c} stands"))
+            checkpoint.as_ref().map_or("no checkpoint was written yet".to_owned(), |c| format!("{c} is intact"))
         )),
         Event::SetBack { step, spike, until, factor, reason, checkpoint } => output::note(&format!(
             "step {spike:>6}  {reason}; back to {}, and steps {} to {until} at {factor} of the learning rate",

@@ -29,7 +29,7 @@ pub struct Probe {
     pub recall: bool,
 }
 
-/// The probes of a run that names none. The first stands in no text of ours and is kept out of a person's own: beside it
+/// The probes of a run that names none. The first is in no text of ours and is kept out of the user's: beside it
 /// one sees what of the second is recall.
 pub const PROBES: &[Probe] = &[
     Probe {

@@ -45,7 +45,7 @@ pub struct ExampleSet {
     pub held_out_fitted: Fitted,
 }
 
-/// A conversation that is evaluated on: as tokens for the loss, in words for questions and tasks.
+/// A conversation that is evaluated on: as tokens for the loss, as text for questions and tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldOut {
     /// The conversation, whole.

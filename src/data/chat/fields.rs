@@ -98,7 +98,7 @@ fn switch(value: &Value) -> Option<bool> {
 pub(in crate::data) fn trained(fields: &Fields, of_message: bool) -> Result<Option<bool>, Fault> {
     let mut said: Option<(&str, bool)> = None;
     for name in ["weight", "train", "trainable", "training", "loss_mask", "loss_weight", "loss_scale", "loss"] {
-        // Of a whole record `loss` is what somebody measured.
+        // In a whole record `loss` is a measurement.
         let Some(value) = field(fields, name).filter(|_| of_message || name != "loss") else { continue };
         let Some(is) = switch(value) else {
             let what = if value.is_number() { value.to_string() } else { kind(value).to_owned() };
@@ -138,7 +138,7 @@ pub(in crate::data) fn count_unread(unread: &mut Unread, record: &Value, read: &
     }
 }
 
-/// Whether a field is looked at wherever it stands.
+/// Whether a field is checked in records and in messages alike.
 fn is_checked(name: &str) -> bool {
     const OTHERS: [&str; 10] = [
         "label",

@@ -49,7 +49,7 @@ impl fmt::Display for Form {
     }
 }
 
-/// The conversation a record stands for, or the reason there is none.
+/// The conversation in a record, or the reason there is none.
 pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault> {
     let Value::Object(fields) = record else {
         return Err(format!("expected an object, found {}", kind(record)).into());

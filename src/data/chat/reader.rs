@@ -28,7 +28,7 @@ const KEPT_REJECTS: usize = 20;
 pub struct ChatReading {
     /// The conversations, in the file's order.
     pub conversations: Vec<Conversation>,
-    /// Where each of them stands: the line, or the item of an array, from 1.
+    /// The place of each: the line, or the item of an array, from 1.
     pub places: Vec<u64>,
     /// How many of them were written in each form.
     pub forms: BTreeMap<Form, u64>,

@@ -12,7 +12,7 @@ pub(in crate::data) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a V
     fields.get(name).filter(|v| !v.is_null())
 }
 
-/// What a value is, in words.
+/// The kind of a value, for messages.
 pub(in crate::data) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -54,7 +54,7 @@ const COMMON_ENGLISH: [&str; 40] = [
 /// The first of FineWeb-2's stop words for Chinese.
 const CHINESE: [char; 16] =
     ['的', '年', '在', '月', '是', '和', '日', '了', '有', '中', '不', '为', '一', '人', '这', '就'];
-/// What stands at the head of a line of a list.
+/// The marks that open a line of a list.
 const BULLETS: [char; 8] = ['•', '‣', '▪', '●', '·', '*', '-', '–'];
 /// What ends a sentence.
 const ENDS: [char; 13] = ['.', '!', '?', '"', '\'', '”', '’', '。', '！', '？', '…', '；', '」'];
@@ -115,7 +115,7 @@ impl<'a> Text<'a> {
             }
             Measure::BulletLines => lines(&|l| l.starts_with(BULLETS)),
             Measure::EllipsisLines => lines(&|l| l.ends_with('…') || l.ends_with("...")),
-            // Of what stands between spaces: digits and signs on their own are no words with a letter.
+            // Between spaces: digits and signs alone are no words with a letter.
             Measure::WordsWithLetters => {
                 let all: Vec<&str> = self.whole.split_whitespace().collect();
                 share(all.iter().filter(|w| w.chars().any(char::is_alphabetic)).count(), all.len())

@@ -1,6 +1,6 @@
 //! Cleaning: every document gets a verdict, and a dropped one says by which rule, with what value, against what.
 //!
-//! `rules` is the table, `measure` what can be measured of a text, `pii` masks what belongs to a person,
+//! `rules` is the table, `measure` what can be measured of a text, `pii` masks personal data,
 //! `script` brings traditional Chinese to simplified, `funnel` counts.
 
 pub mod funnel;
@@ -30,7 +30,7 @@ pub enum Profile {
     Poetry,
     /// Programs.
     Code,
-    /// No rule: text that somebody has chosen already.
+    /// No rule: text that was selected before.
     #[default]
     None,
 }
@@ -47,7 +47,7 @@ impl Profile {
         }
     }
 
-    /// Whether what belongs to a person is masked. A poem has no telephone, and what somebody chose is left.
+    /// Whether personal data are masked. Poems have none, and texts chosen by the user are left as they are.
     pub fn masks(self) -> bool {
         matches!(self, Self::ProseEn | Self::ProseZh | Self::Code)
     }

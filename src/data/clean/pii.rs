@@ -30,13 +30,13 @@ impl Masked {
     }
 }
 
-/// What stands where an e-mail address was.
+/// Replaces an e-mail address.
 const EMAIL: &str = "**MASKED**EMAIL**";
-/// What stands where an IPv4 address was.
+/// Replaces an IPv4 address.
 const ADDRESS: &str = "**MASKED**IPADDRESS**";
-/// What stands where a telephone number was.
+/// Replaces a telephone number.
 const PHONE: &str = "**MASKED**PHONE**";
-/// What stands where an identity number was.
+/// Replaces an identity number.
 const IDENTITY: &str = "**MASKED**IDCARD**";
 
 /// A text as it is searched: a byte a character, full-width forms and the kinds of dashes and spaces as their plain ones,
@@ -133,7 +133,7 @@ fn found(bytes: &[u8], at: usize, done: usize, masked: &mut Masked) -> Option<(u
     Some((at, end, ADDRESS))
 }
 
-/// Whether a byte goes on with a number or a word.
+/// Whether a byte continues a number or a word.
 fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
@@ -141,7 +141,7 @@ fn is_part(byte: u8) -> bool {
 /// Characters that are looked at around a place.
 const AROUND: usize = 400;
 
-/// The part of a word between spaces, brackets and other scripts that stands before a place.
+/// The part before `at` of the word between spaces, brackets and other scripts.
 fn before(bytes: &[u8], at: usize) -> &[u8] {
     let ends = |b: &u8| b.is_ascii_whitespace() || !b.is_ascii() || b"\"'`<>()[]{}|".contains(b);
     let length = bytes[..at].iter().rev().take(AROUND).take_while(|b| !ends(b)).count();
@@ -204,7 +204,7 @@ fn is_remote(bytes: &[u8], start: usize, at: usize, end: usize) -> bool {
     &bytes[start..at] == b"git" || is_path || word.windows(3).any(|w| w == b"://") && !word.contains(&b'?')
 }
 
-/// Whether what stands behind an @ is a size of a picture, a file's ending or a version.
+/// Whether the text after an @ is a size of a picture, a file's ending or a version.
 fn is_package(bytes: &[u8], at: usize, top: usize) -> bool {
     let domain = &bytes[at + 1..];
     let mut labels = domain[..top].split(|b| *b == b'.');

@@ -2,7 +2,7 @@
 //!
 //! Gopher: Rae et al. 2021, tables A1 and A2. C4: Raffel et al. 2020, §2.2. FineWeb: Penedo et al. 2024, §3.6, as
 //! in datatrove's filters. FineWeb-2: Penedo et al. 2025, datatrove's `configs/cmn_Hani.yml`. StarCoder: Li et al.
-//! 2023, §3.1, after Chen et al. 2021 (Codex). A number of ours stands with its reason.
+//! 2023, §3.1, after Chen et al. 2021 (Codex). A number of ours has its reason beside it.
 //!
 //! The Chinese numbers were fitted to segmented words; a word here is one Han character, or a run of letters. The
 //! n-gram rules then see shorter n-grams, whose share is lower: they drop less than there, never more.
@@ -138,7 +138,7 @@ const PROSE_EN: &[Rule] = &[
     rule("ellipses", EllipsisLines, AtMost(0.3), GOPHER),
     rule("few_letters", WordsWithLetters, AtLeast(0.8), GOPHER),
     rule("stop_words", EnglishStopWords, AtLeast(2.0), GOPHER),
-    // English is told by its commonest words, which make up about half of any prose in it and next to nothing of
+    // English is recognised by its most common words, which make up about half of any prose in it and next to nothing of
     // prose in another language; 0.15 lies between (measured on the built-in corpus: 0.42 to 0.61).
     rule("language", EnglishWords, AtLeast(0.15), OURS),
     rule("placeholder", LoremIpsum, AtMost(0.0), C4),

@@ -234,7 +234,7 @@ fn spoken(turn: Turn, name: &str) -> Result<String, Fault> {
             Err(Fault::new(LOSS, format!("\"{name}\" is marked as not to be trained on")))
         }
         Role::Assistant => Ok(turn.content),
-        role => Err(format!("\"{name}\" is said by the {role}; an answer of the assistant is expected").into()),
+        role => Err(format!("\"{name}\" is the {role}'s; an answer of the assistant is expected").into()),
     }
 }
 
@@ -253,7 +253,7 @@ fn answer(value: &Value, name: &str, prompt: &[Turn]) -> Result<String, Fault> {
     }
 }
 
-/// Whether the same is said in both.
+/// Whether both have the same roles and words.
 fn same(one: &[Turn], other: &[Turn]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.role == b.role && a.content == b.content)
 }

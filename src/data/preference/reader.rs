@@ -25,7 +25,7 @@ const KEPT_REJECTS: usize = 20;
 pub struct PreferenceReading {
     /// The pairs, in the file's order; those of one ranking together.
     pub preferences: Vec<Preference>,
-    /// Where each of them stands: the line, or the item of an array, from 1.
+    /// The place of each: the line, or the item of an array, from 1.
     pub places: Vec<u64>,
     /// How many records were written in each form.
     pub forms: BTreeMap<PreferenceForm, u64>,
@@ -47,7 +47,7 @@ pub struct PreferenceReading {
     pub unread: Unread,
     /// The encoding the file was converted from, if it was not UTF-8.
     pub encoding: Option<&'static str>,
-    /// The votes that stand, oldest first, so that each can be taken back.
+    /// The votes not taken back, oldest first.
     votes: Vec<Found>,
 }
 

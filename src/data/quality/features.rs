@@ -10,7 +10,7 @@ pub const BUCKETS: usize = 1 << BITS;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Features(pub(super) Vec<(u32, f32)>);
 
-/// Tells a word's hash from a character's and a pair's.
+/// Keep the hashes of words, characters and pairs apart.
 const WORD: u64 = 0xCBF2_9CE4_8422_2325;
 const PAIR: u64 = 1 << 63;
 

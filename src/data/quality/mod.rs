@@ -1,4 +1,4 @@
-//! A quality classifier: how much a text is like those that somebody wants.
+//! A quality classifier: how much a text is like the wanted ones.
 //!
 //! GPT-3 (Brown et al. 2020, appendix A) filtered Common Crawl by a logistic regression on Spark's HashingTF, with
 //! curated texts as the positives. Here a text's words, Han characters and pairs of neighbouring Han characters are

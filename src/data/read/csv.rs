@@ -14,7 +14,7 @@ use crate::data::{document::Document, error::DataError};
 /// Columns a row may have.
 const MOST_COLUMNS: usize = 4096;
 
-/// Reads a document a row. The place is the line on which the row begins, or on which the quotation mark stands that
+/// Reads a document a row. The place is the line on which the row begins, or the line of the quotation mark that
 /// makes it wrong. A row that names the columns again, where files were joined, is passed over.
 pub(super) fn read(
     input: impl Read,
@@ -86,7 +86,7 @@ struct Quotes {
     last: u8,
     /// The line on which the row begins.
     begins: Option<u64>,
-    /// The line on which the quotation mark stands that is open.
+    /// The line of the open quotation mark.
     open: Option<u64>,
     /// That of the one that was closed by the byte before.
     closed: Option<u64>,

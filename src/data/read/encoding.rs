@@ -65,7 +65,7 @@ pub fn to_text(bytes: Vec<u8>) -> Result<Text, DataError> {
         return Err(DataError::Pointer);
     }
     let head = &bytes[..bytes.len().min(HEAD)];
-    // As when it is read piece by piece: told by the first window that is not ASCII.
+    // As when it is read piece by piece: decided by the first window that is not ASCII.
     let kind = if is_plain(head) { tell(&bytes)? } else { tell(head)? };
     let invalid = |e: &std::str::Utf8Error, bytes: &[u8]| {
         let offset = e.valid_up_to();
@@ -103,7 +103,7 @@ pub(super) fn is_text(head: &[u8]) -> bool {
     !head.is_empty() && found.bad == 0 && found.control == 0
 }
 
-/// Whether nothing in it tells an encoding.
+/// Whether nothing in it identifies an encoding.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.is_ascii() && !bytes.contains(&0)
 }
@@ -235,7 +235,7 @@ fn usual(text: impl Iterator<Item = Option<char>>) -> Usual {
 /// Whether bytes make sense as UTF-16.
 fn wide(encoding: &'static Encoding, head: &[u8]) -> bool {
     let mut text = String::with_capacity(head.len() * 3 + 16);
-    // Not told to be the end: the head may be cut within a character.
+    // Not marked as the end: the head may be cut within a character.
     let _ = encoding.new_decoder_without_bom_handling().decode_to_string(head, &mut text, false);
     let found = usual(text.chars().map(|c| (c != char::REPLACEMENT_CHARACTER).then_some(c)));
     // Bytes read as UTF-16 by mistake fall on Han characters too, for they are a third of the plane; but not on the most
@@ -243,7 +243,7 @@ fn wide(encoding: &'static Encoding, head: &[u8]) -> bool {
     found.is_good() && found.spaces * 50 >= found.all
 }
 
-/// The encoding of a text that is no Unicode, where one can be told.
+/// The encoding of a text that is no Unicode, where it can be recognised.
 fn legacy(head: &[u8]) -> Option<&'static Encoding> {
     if is_western(head) {
         return Some(WINDOWS_1252);
@@ -262,7 +262,7 @@ fn legacy(head: &[u8]) -> Option<&'static Encoding> {
             usual(text.chars().filter(|c| !c.is_ascii()).map(|c| (c != char::REPLACEMENT_CHARACTER).then_some(c)));
         found.is_good().then_some(guess)
     };
-    // What is too short to be told is more often Chinese than anything else here.
+    // Text too short to recognise is more often Chinese than anything else here.
     let pairs = head.windows(2).filter(|pair| !pair[0].is_ascii());
     let mut seen = HashSet::new();
     let short = !pairs.into_iter().any(|pair| seen.insert([pair[0], pair[1]]) && seen.len() >= SHORT);

@@ -38,7 +38,7 @@ pub(in crate::data) struct Records<R> {
     begins: u64,
 }
 
-/// Where the reading stands.
+/// The state of the reading.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before a record.

@@ -25,7 +25,7 @@ pub(in crate::data) fn each_record(
     let mut input = buffered(input);
     let head = head(&mut input, limit)?;
     let start = head.trim_ascii_start();
-    // What many tools call .json is JSON Lines, and the other way round; the first line tells.
+    // What many tools call .json is JSON Lines, and the other way round; the first line decides.
     let items = match format {
         Format::JsonLines => start.first() == Some(&b'['),
         _ => start.first() != Some(&b'{') || !is_json(start),
@@ -57,7 +57,7 @@ fn is_json(head: &[u8]) -> bool {
     parsed(line) || std::str::from_utf8(line).is_ok_and(|line| mended(line).is_some_and(|m| parsed(m.as_bytes())))
 }
 
-/// The JSON of a record. What JSON does not allow but other tools write and nobody reads costs nothing.
+/// The JSON of a record. Invalid JSON that other tools write in fields that are not read costs nothing.
 pub(in crate::data) fn parse(text: &str) -> Result<Value, Fault> {
     let e = match serde_json::from_str(text) {
         Ok(value) => return Ok(value),

@@ -68,7 +68,7 @@ pub(super) fn mended(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Goes over the string that opens at `at`; tells every half of a pair, from where to where, and returns the place behind it.
+/// Goes over the string that opens at `at`; reports the range of every half of a pair, and returns the place behind it.
 fn string(bytes: &[u8], at: usize, half: &mut impl FnMut(usize, usize)) -> usize {
     let unit = |at: usize| -> Option<u32> {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;

@@ -44,7 +44,7 @@ pub const MOST_RECORDS: u64 = 512 << 20;
 /// Rejected records whose place and reason a [`Reading`] keeps.
 const KEPT_REJECTS: usize = 20;
 
-/// Why a record is no document: the rule it is counted under, and the case in words.
+/// Why a record is no document: the rule it is counted under, and the reason as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// One of the names below.
@@ -191,7 +191,7 @@ pub struct Passed {
     pub encoding: Option<&'static str>,
     /// Fields of the documents' records that are not read.
     pub unread: Unread,
-    /// What ended the reading before the file's end. What was handed over before stands.
+    /// What ended the reading before the file's end. What was handed over before it stays valid.
     pub ended: Option<DataError>,
 }
 
@@ -343,7 +343,7 @@ fn itself_at(input: &mut (impl Read + Seek)) -> Result<(), DataError> {
     itself(&head, true)
 }
 
-/// Refuses what stands in a file's place. A page may also be a text to learn from, where no other form is expected.
+/// Refuses a file that replaces the real one: a Git LFS pointer or a web page. A page may also be a text to learn from, where no other form is expected.
 fn itself(head: &[u8], other: bool) -> Result<(), DataError> {
     if is_pointer(head) {
         return Err(DataError::Pointer);

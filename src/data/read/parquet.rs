@@ -62,7 +62,7 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
 
 fn guarded(read: impl FnOnce(&mut Passed) -> Result<(), DataError>) -> Passed {
     let mut passed = Passed::default();
-    // The crate checks most of what it reads; what it does not check ends in a panic of its own.
+    // The crate checks most of what it reads; what it does not check makes it panic.
     let outcome = panics::caught(|| read(&mut passed));
     passed.ended = match outcome {
         Ok(done) => done.err(),
@@ -121,8 +121,8 @@ fn rows<R: Read + Seek + Send + 'static>(
     Ok(())
 }
 
-/// The fields of a row, with `absent` in the place of what is absent. Of numbers only their value counts, and dates
-/// are nobody's.
+/// The fields of a row, with `absent` in the place of what is absent. Numbers keep only their
+/// value; dates are not read.
 fn fields_of(row: &Row, absent: &Value) -> Map<String, Value> {
     row.get_column_iter().map(|(name, field)| (name.clone(), value(field, absent))).collect()
 }
@@ -196,7 +196,7 @@ impl<R: Read + Seek + Send> ChunkReader for File<R> {
     }
 }
 
-/// A reader with a place of its own.
+/// A reader at its own place in the shared input.
 struct Part<R> {
     input: Arc<Mutex<R>>,
     at: u64,

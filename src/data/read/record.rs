@@ -45,7 +45,7 @@ pub(super) fn of_json(record: &Value, options: &ReadOptions, unread: &mut Unread
     Ok(document)
 }
 
-/// The document that fields stand for, or the reason there is none. What is said to be prose is no poem, whatever
+/// The document in a record's fields, or the reason there is none. What is declared prose is no poem, whatever
 /// else is known of it.
 pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>, prose: bool) -> Result<Document, Fault> {
     let field = text_field(field, |name| fields.contains_key(name))?;

@@ -62,7 +62,7 @@ struct Open {
     /// Where it began.
     place: u64,
     lines: u64,
-    /// Why it will not be taken, and where that stands.
+    /// Why it will not be taken, and the place of the reason.
     fault: Option<(u64, Fault)>,
 }
 

@@ -1,4 +1,4 @@
-//! Fields of records that nobody reads: counted, so that it can be said which they are.
+//! Fields of records that are not read: counted, so that they can be reported.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 const KEPT: usize = 40;
 const LONGEST: usize = 40;
 
-/// Fields that nobody read, each with the number of records or messages that had it.
+/// Fields that were not read, each with the number of records or messages that had it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {
     fields: BTreeMap<String, u64>,
@@ -49,8 +49,8 @@ impl Unread {
         }
     }
 
-    /// The fields in words, or None where there are none.
-    pub fn told(&self) -> Option<String> {
+    /// The fields as text for a note; None if there are none.
+    pub fn summary(&self) -> Option<String> {
         if self.fields.is_empty() {
             return None;
         }

@@ -81,7 +81,7 @@ pub struct Entry {
     check: u32,
 }
 
-/// Where the first record that is no document stands, and why it is none: its file, its place, the reason.
+/// The first record that is no document: its file, its place, the reason.
 pub type FirstFault = (u32, u64, String);
 
 /// What came of the unit's files as a whole.
@@ -91,7 +91,7 @@ pub struct Summary {
     pub files: Vec<String>,
     /// In, out, and what each rule took.
     pub funnel: Funnel,
-    /// What a person should know of them.
+    /// What the user should know of them.
     pub notes: Vec<String>,
     /// Files that were not read to their end, each with the reason.
     #[serde(default)]

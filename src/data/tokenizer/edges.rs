@@ -111,7 +111,7 @@ impl Tokenizer {
         Ok([self.begin(), &self.encode(text)?].concat())
     }
 
-    /// The ids of a text that stands behind a special token, as the words of a turn do.
+    /// The ids of a text that follows a special token, as the words of a turn do.
     pub fn encode_turn(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let edges = &self.0.edges;
         let inside = edges.inside.as_ref().filter(|_| !edges.prefixes_turns);
@@ -199,7 +199,7 @@ fn around(model: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), DataErr
     Ok((before.to_vec(), behind.to_vec()))
 }
 
-/// The tokenizer without the prefix of a first word, and whether the prefix stands before every part of a text
+/// The tokenizer without the prefix of a first word, and whether the prefix precedes every part of a text
 /// between special tokens.
 fn without_prefix(model: &tokenizers::Tokenizer) -> Result<(Option<tokenizers::Tokenizer>, bool), DataError> {
     let failed = |e: serde_json::Error| DataError::Tokenizer(format!("its prefix cannot be taken away: {e}"));

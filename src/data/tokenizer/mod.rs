@@ -59,7 +59,7 @@ pub struct ChatTokens {
 enum Decoding {
     /// `<0xNN>` is a byte, everything else is itself (ByteFallback, then Fuse).
     ByteFallback,
-    /// Every character stands for a byte (GPT-2's table).
+    /// Every character represents a byte (GPT-2's table).
     ByteLevel,
     /// A decoder of another maker: left to the crate.
     Other,
@@ -111,7 +111,7 @@ impl Tokenizer {
         StreamDecoder::new(self.clone(), skip_special, &[])
     }
 
-    /// The same for ids that go on with `before`: see [`Self::decode_rest`].
+    /// The same for ids that follow `before`: see [`Self::decode_rest`].
     pub fn stream_rest(&self, before: &[u32], skip_special: bool) -> StreamDecoder {
         StreamDecoder::new(self.clone(), skip_special, before)
     }
@@ -121,7 +121,7 @@ impl Tokenizer {
         self.0.tokens.len()
     }
 
-    /// A token's string as it stands in the file (`<0xE6>`, `Ġthe`); `None` where there is none.
+    /// A token's string as the file has it (`<0xE6>`, `Ġthe`); `None` where there is none.
     pub fn token(&self, id: u32) -> Option<&str> {
         self.0.tokens.get(id as usize)?.as_deref()
     }

@@ -66,7 +66,7 @@ pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokeniz
     let texts: Vec<&str> = groups.iter().flat_map(|g| &g.texts).copied().collect();
     let mut merges = latin::merges(&texts, room / LATIN_SHARE)?;
     ranked.truncate(room - merges.len());
-    // A merge stands on its parts, and a letter may be too rare for the vocabulary.
+    // A merge needs its parts, and a letter may be too rare for the vocabulary.
     let mut there: HashSet<String> = ranked.iter().map(|(c, _)| c.to_string()).collect();
     merges.retain(|(a, b)| there.contains(a) && there.contains(b) && there.insert(format!("{a}{b}")));
     let merged = merges.iter().map(|(a, b)| format!("{a}{b}"));

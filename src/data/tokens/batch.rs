@@ -4,8 +4,8 @@
 //! starts and is filled with other documents, so that a prompt at the very start of a row is what
 //! the model has seen. Each epoch of rows starts once with each document, in shuffled order, and a
 //! document's head (title and poet) is left out of every second one by chance: a prompt is usually
-//! the poem's first words, without its title. A long stream is cut into windows, shuffled and
-//! shifted anew in each epoch.
+//! the poem's first words, without its title. A long stream is cut into windows, which every epoch
+//! shuffles and shifts differently.
 
 use std::sync::Arc;
 

@@ -220,7 +220,7 @@ impl Cursor {
         }
     }
 
-    /// Whether the cursor stands at or before a batch of the history.
+    /// Whether the cursor is at or before a batch of the history.
     pub(crate) fn is_before(&self, history: &History, step: u64, micro: usize) -> bool {
         let Some(phase) = history.phases.get(self.phase) else { return false };
         let drawn = self.row / phase.shape.rows as u64;

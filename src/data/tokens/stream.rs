@@ -165,7 +165,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Adds what tells this stream from another to a hash.
+    /// Adds what identifies this stream to a hash.
     pub fn digest(&self, hash: &mut blake3::Hasher) {
         hash.update(&(self.len() as u64).to_le_bytes());
         match &self.ids {
@@ -179,12 +179,12 @@ impl Stream {
         self.heads.len()
     }
 
-    /// Where the ids of a document stand, its EOS last.
+    /// The range of a document's ids, its EOS last.
     pub fn document(&self, index: usize) -> Range<usize> {
         self.starts[index]..self.starts[index + 1]
     }
 
-    /// Where the ids of a document without its head stand.
+    /// The range of a document's ids without its head.
     pub fn body(&self, index: usize) -> Range<usize> {
         self.starts[index] + self.heads[index] as usize..self.starts[index + 1]
     }

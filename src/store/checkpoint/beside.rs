@@ -60,7 +60,7 @@ impl ManifestBeside<'_> {
                 checked => checked,
             },
             None if is_there => Err(differs(&format!("{name} is not among the files that were saved with {MANIFEST}"))),
-            // What is missing is said by whoever needs it.
+            // A missing file is reported where it is needed.
             _ => Ok(()),
         }
     }

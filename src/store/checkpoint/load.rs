@@ -180,7 +180,7 @@ impl Checkpoints {
     }
 
     /// Candidates. Within a stage the step orders them; across stages the count of saves does, and one whose
-    /// manifest cannot be read stands first, to be reported.
+    /// manifest cannot be read comes first, to be reported.
     pub(super) fn newest_first(&self, stage: Option<&str>) -> Result<Vec<CheckpointId>, StoreError> {
         let mut ids = self.list()?;
         if let Some(stage) = stage {

@@ -23,7 +23,7 @@ use crate::store::{
     safetensors::{TensorRef, tensors_len, write_tensors},
 };
 
-/// Bytes left free beside every save: logs and the system go on.
+/// Bytes left free beside every save, for the logs and the system.
 pub const RESERVE: u64 = 64 << 20;
 
 /// A file to be saved: its name in the checkpoint, its exact length, and how to write it.

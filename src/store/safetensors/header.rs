@@ -132,7 +132,7 @@ fn in_words(error: &SafeTensorError) -> String {
     }
 }
 
-/// The header as it stands in the file. Limits hold while it is parsed, so that no small file makes a large
+/// The header as the file has it. Limits hold while it is parsed, so that no small file makes a large
 /// structure.
 struct RawHeader {
     tensors: BTreeMap<String, RawTensor>,
@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
                         if std::mem::replace(&mut described, true) {
-                            return Err(A::Error::custom("__metadata__ stands there twice"));
+                            return Err(A::Error::custom("__metadata__ is there twice"));
                         }
                         header.metadata = map.next_value::<Described>()?.0;
                         continue;
@@ -182,7 +182,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                     }
                     let tensor = map.next_value().map_err(|e| A::Error::custom(format!("the tensor {name:?}: {e}")))?;
                     if header.tensors.contains_key(&name) {
-                        return Err(A::Error::custom(format!("the tensor {name:?} stands there twice")));
+                        return Err(A::Error::custom(format!("the tensor {name:?} is there twice")));
                     }
                     header.tensors.insert(name, tensor);
                 }
@@ -268,7 +268,7 @@ impl<'de> Deserialize<'de> for Names {
                         return Err(A::Error::custom(format!("there are more than {MAX_TENSORS} tensors")));
                     }
                     if names.contains_key(&name) {
-                        return Err(A::Error::custom(format!("the tensor {name:?} stands there twice")));
+                        return Err(A::Error::custom(format!("the tensor {name:?} is there twice")));
                     }
                     names.insert(name, file);
                 }

@@ -121,7 +121,7 @@ impl TensorFile {
         Err(StoreError::input(&self.path, what))
     }
 
-    /// An error if tensors are left that nobody took.
+    /// An error if tensors are left that were not taken.
     pub fn require_empty(&self) -> Result<(), StoreError> {
         let Some(name) = self.tensors.keys().next() else { return Ok(()) };
         let what = format!(

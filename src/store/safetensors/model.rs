@@ -149,7 +149,7 @@ pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile,
 }
 
 fn is_there(disk: &dyn Fs, path: &Path, links: Links) -> bool {
-    // Any other error is said by whoever reads it next.
+    // The next read reports any other error.
     let gone = |e: io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     !disk.open(path, links).is_err_and(gone)
 }
@@ -169,7 +169,7 @@ fn check_shard_name(index: &Path, shard: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What to tell someone whose folder has no weights we read.
+/// The message for a folder without weights that are read.
 fn nothing_here(disk: &dyn Fs, dir: &Path) -> String {
     match no_model(disk, dir) {
         Some(what) => format!("there is no {SINGLE}: {what}"),

@@ -70,7 +70,7 @@ fn layout<'a, 'b>(
     };
     for (name, values) in counters {
         if values.is_empty() || name == "__metadata__" {
-            return wrong(name, "a counter needs an element and a name of its own");
+            return wrong(name, "a counter needs an element and a name that is not taken");
         }
         entry(name, "I64", &[values.len()], values.len() as u64 * 8);
     }

@@ -186,7 +186,7 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
             unread.join(reading.unread);
             conversations.extend(reading.conversations);
         }
-        notes.extend(unread.told().map(|told| format!("sft.source {}: {told}", s.name)));
+        notes.extend(unread.summary().map(|told| format!("sft.source {}: {told}", s.name)));
         if conversations.is_empty() {
             return Err(TrainError::Input(format!(
                 "sft.source {}: {:?} holds no conversation; expected .jsonl, .json or .parquet files of messages, conversations, instruction and output, or prompt and completion",

@@ -12,7 +12,7 @@ use crate::base::StageId;
 
 /// The beginning of 春晓, which is completed again and again while a run pretrains.
 const CHUNXIAO: &str = "春眠不觉晓，";
-/// The name under which figures over all sources, or all tasks, are told.
+/// The name of figures over all sources, or all tasks.
 const ALL: &str = "all";
 
 impl Report {
@@ -245,7 +245,7 @@ impl Policy {
 fn wins(answers: &[Value], stage: &str, step: u64, figure: fn(&Value) -> Option<f64>) -> Option<f64> {
     let of = |step: u64| -> HashMap<(&str, &str), f64> {
         let those = answers.iter().filter(|a| says(a, "stage", stage) && whole(a, "step") == Some(step));
-        // One judged again at the same step stands for itself: the last.
+        // Of answers judged more than once at a step the last counts.
         those.filter_map(|a| Some(((a.get("task")?.as_str()?, a.get("prompt")?.as_str()?), figure(a)?))).collect()
     };
     let (before, after) = (of(0), of(step));

@@ -1,4 +1,4 @@
-//! What a run's logs hold of its stages: the one source of every figure of a report, whoever trained.
+//! What a run's logs hold of its stages: the one source of every figure of a report, whichever command trained them.
 
 use serde_json::Value;
 

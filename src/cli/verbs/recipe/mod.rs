@@ -1,4 +1,4 @@
-//! `danlu recipe`: all stages unattended, each going on from where it stopped, and a report at the end.
+//! `danlu recipe`: all stages unattended, each continued where it stopped, and a report at the end.
 
 mod document;
 mod figures;
@@ -30,7 +30,7 @@ use crate::{
     train::{Setup, Standing, TrainError, Trainer, Workshop, config::RunConfig, lines, open_line, settled, standing},
 };
 
-/// All stages unattended, from random weights to PPO, with a report; goes on from where it stopped
+/// All stages unattended, from random weights to PPO, with a report; continues where it stopped
 #[derive(Args)]
 pub(super) struct Recipe {
     /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
@@ -54,7 +54,7 @@ pub(super) struct Recipe {
 enum End {
     /// All stages are trained.
     Done,
-    /// Somebody asked to stop; what was learned is saved.
+    /// A stop was requested; what was learned is saved.
     Stopped,
     /// A stage failed.
     Failed(StageId, TrainError),
@@ -87,7 +87,7 @@ impl Recipe {
         let (send, commands) = crossbeam_channel::bounded(8);
         let stop = send.clone();
         signals::on_stop(&stopping, move || {
-            // Between two stages nobody takes it; then the flag is seen.
+            // Between two stages nothing receives it; the flag is checked there.
             let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         })?;
         let mut device = common.device()?;
@@ -106,7 +106,7 @@ impl Recipe {
         let failed = match &end {
             End::Done => None,
             End::Stopped => {
-                output::note("stopped; the same command goes on from here");
+                output::note("stopped; run the same command to continue from here");
                 return Ok(());
             }
             End::Failed(stage, error) => Some(Failed { stage: *stage, error: error.to_string() }),
@@ -160,7 +160,7 @@ struct Sitting {
     json: bool,
     setup: Setup,
     stopping: Stopping,
-    /// To stop a stage whose lines nobody reads.
+    /// Stops a stage whose output has no reader.
     stop: Sender<Command>,
     commands: Receiver<Command>,
     /// Stages opened in this sitting.
@@ -222,7 +222,7 @@ impl Sitting {
         (End::Done, shop)
     }
 
-    /// The configuration to train a stage with, where there is something left to train; else it is said why not.
+    /// The configuration to train a stage with, if something is left to train; else a note says why not.
     fn left(&mut self, stage: StageId, shop: &mut Workshop) -> Result<Option<RunConfig>, TrainError> {
         let config = settled(&shop.run, &self.setup, &mut shop.device)?;
         let (step, text) = match standing(shop.run.view(), &config, stage)? {

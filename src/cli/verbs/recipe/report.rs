@@ -29,7 +29,7 @@ pub(super) struct Facts {
     pub failed: Option<Failed>,
 }
 
-/// A stage that failed. What was measured before it stands.
+/// A stage that failed. What was measured before it is still reported.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Failed {
     /// The stage.

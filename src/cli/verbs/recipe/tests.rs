@@ -1,4 +1,4 @@
-//! Reports made of events that are made up, so that every figure can be told by hand.
+//! Reports made of invented events, so that every figure can be computed by hand.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! The report in words, Chinese or English: what report.md holds and the terminal shows.
+//! The report as text, Chinese or English: what report.md holds and the terminal shows.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const LEAST_DISTINCT: f64 = 0.8;
 const LEAST_ENDED: f64 = 0.95;
 const MOST_KL: f64 = 10.0;
 
-/// A figure that nobody measured.
+/// A figure that was not measured.
 const NONE: &str = "–";
 
 /// The whole document.
@@ -30,7 +30,8 @@ pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
         Block::Text(in_one_line(report, lang)),
     ];
     if let Some(failed) = &report.failed {
-        let text = say("失败，原因如下；此前测得的数字仍然有效。", "failed; what was measured before stands.");
+        let text =
+            say("失败，原因如下；此前测得的数字仍然有效。", "failed; what was measured before it is still valid.");
         blocks.push(Block::Text(format!("{} {text} {}", failed.stage, failed.error)));
     }
     blocks.push(Block::Heading(say("各阶段", "Stages")));
@@ -50,7 +51,7 @@ pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
                 "在 {prompts} 个任何训练文件里都没有的问题上，每题一答，抽样方式与训练时相同。“好答案”由代码里的规则判定；规则只做裁判，从不参与训练。胜率：与微调模型的答案相比更好的比例，平局算一半。训练用的是另外 {trained} 个问题。"
             ),
             Lang::En => format!(
-                "Over {prompts} prompts that stand in no training file, one answer each, drawn as the rollouts are. Good is what the task's rule in code says; the rule judges and trains nothing. Win rate: the share of prompts on which the answer is better than the fine-tuned model's, ties counting half. The updates draw from {trained} other prompts."
+                "Over {prompts} prompts that are in no training file, one answer each, drawn as the rollouts are. Good is what the task's rule in code says; the rule judges and trains nothing. Win rate: the share of prompts on which the answer is better than the fine-tuned model's, ties counting half. The updates draw from {trained} other prompts."
             ),
         };
         blocks.push(Block::Text(text));

@@ -140,7 +140,7 @@ fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
         }
     }
     for ((meta, (count, first)), unread) in metas.iter_mut().zip(faults).zip(unread) {
-        meta.notes.extend(unread.told());
+        meta.notes.extend(unread.summary());
         meta.first = first.map(|(path, place, reason)| {
             format!("{count} records were rejected, the first at {place} of {path}: {reason}")
         });

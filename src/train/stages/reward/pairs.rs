@@ -173,7 +173,7 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
             unread.join(reading.unread);
             all.extend(reading.preferences);
         }
-        o.notes.extend(unread.told().map(|told| format!("reward.source {}: {told}", s.name)));
+        o.notes.extend(unread.summary().map(|told| format!("reward.source {}: {told}", s.name)));
     }
     Ok(all)
 }
