@@ -16,8 +16,8 @@ use std::{
 };
 
 use common::{
-    Chance, checkpoint, checkpoints, command, copy_all, danlu, metrics, no_leftovers, objects, scratch, tensors, text,
-    train, train_args,
+    checkpoint, checkpoints, command, copy_all, danlu, metrics, no_leftovers, objects, scratch, tensors, text,
+    texts::Chance, train, train_args,
 };
 
 // Saves fall on no multiple of the 20 rows after which the built-in mix repeats.

@@ -757,7 +757,7 @@ fn runs_are_counted_and_the_newest_is_the_last_used() {
     open_or_create(&disk, Path::new("/runs/zzz")).expect("empty");
     disk.make_dir(Path::new("/mine")).expect("makes");
     disk.poke(Path::new("/mine/run.toml"), b"size = \"12m\"").expect("writes");
-    let mine = Run::open_or_create(disk.shared(), Path::new("/mine"), || CONFIG.to_owned()).expect("only run.toml");
+    let mine = open_or_create(&disk, Path::new("/mine")).expect("only run.toml");
     assert_eq!(mine.view().config().expect("reads"), "size = \"12m\"");
     for bad in ["/runs/a\nb".to_owned(), format!("/runs/{}", "x".repeat(256))] {
         let error = Run::create(disk.shared(), Path::new(&bad), CONFIG).expect_err(&bad);

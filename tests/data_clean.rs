@@ -154,7 +154,7 @@ fn bands_are_shared_as_often_as_minhash_promises() {
 
 /// A text, and one that is as alike as `similarity` by its shingles, or as near as changing characters comes.
 fn alike(chance: &mut Chance, shingling: Shingling, similarity: f64) -> (String, String, f64) {
-    let a: Vec<char> = (0..600).map(|_| han(&mut chance)).collect();
+    let a: Vec<char> = (0..600).map(|_| han(chance)).collect();
     let mut b = a.clone();
     let first = shingling.shingles(&a.iter().collect::<String>());
     loop {
@@ -163,7 +163,7 @@ fn alike(chance: &mut Chance, shingling: Shingling, similarity: f64) -> (String,
             return (a.iter().collect(), b.iter().collect(), now);
         }
         let at = chance.below(b.len());
-        b[at] = han(&mut chance);
+        b[at] = han(chance);
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use common::{Chance, checkpoint, copy_all, danlu, no_leftovers, scratch, tensors, text, train};
+use common::{checkpoint, copy_all, danlu, no_leftovers, scratch, tensors, text, texts::Chance, train};
 
 const SETS: &[&str] = &["steps=8", "save_steps=4"];
 

@@ -9,7 +9,7 @@ use danlu::store::{Checkpoint, FaultFs, Fs, Keep, MANIFEST, NewFile, Run, Saved,
 const DIR: &str = "/runs/poems";
 
 fn open(disk: &FaultFs) -> Result<Run, StoreError> {
-    Run::open_or_create(disk.shared(), Path::new(DIR), String::new)
+    Run::open(disk.shared(), Path::new(DIR)).or_else(|_| Run::create(disk.shared(), Path::new(DIR), ""))
 }
 
 fn save(saver: &Saver, stage: &str, step: u64) -> Result<Saved, StoreError> {

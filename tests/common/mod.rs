@@ -22,8 +22,6 @@ use std::{
 
 use serde_json::Value;
 
-pub use texts::Chance;
-
 /// The binary under test.
 pub const DANLU: &str = env!("CARGO_BIN_EXE_danlu");
 

@@ -10,7 +10,7 @@ use crate::{
 
 /// List adapters and say which one `auto` takes
 #[derive(Args)]
-pub(super) struct Adapters {
+pub(in crate::cli) struct Adapters {
     /// One JSON object a line
     #[arg(long)]
     json: bool,

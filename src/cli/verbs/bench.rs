@@ -13,7 +13,7 @@ use crate::{
 
 /// Measure a training step on random tokens: forward, backward, clip, AdamW; embeddings tied
 #[derive(Args)]
-pub(super) struct Bench {
+pub(in crate::cli) struct Bench {
     /// Layers
     #[arg(long, default_value_t = 4)]
     layers: usize,

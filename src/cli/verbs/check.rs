@@ -10,7 +10,7 @@ use crate::{
 
 /// Compare every kernel with its CPU twin on this adapter
 #[derive(Args)]
-pub(super) struct Check {
+pub(in crate::cli) struct Check {
     /// Every shape, not only each kernel's worst
     #[arg(long)]
     all: bool,

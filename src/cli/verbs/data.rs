@@ -18,7 +18,7 @@ use crate::{
 
 /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
 #[derive(Args)]
-pub(super) struct Data {
+pub(in crate::cli) struct Data {
     /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,

@@ -18,7 +18,7 @@ use crate::{
 
 /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
 #[derive(Args)]
-pub(super) struct Generate {
+pub(in crate::cli) struct Generate {
     /// A run's folder; its newest checkpoint of the furthest stage is taken
     #[arg(long, conflicts_with = "model")]
     run: Option<PathBuf>,

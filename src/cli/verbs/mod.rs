@@ -54,7 +54,6 @@ impl Verb {
             Self::Adapters(verb) => verb.run(common),
             Self::Check(verb) => verb.run(common),
             Self::Bench(verb) => verb.run(common),
-            Self::Generate(verb) => verb.run(common),
         }
     }
 

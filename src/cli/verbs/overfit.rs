@@ -15,7 +15,7 @@ use crate::{
 
 /// Train on one batch at a constant rate: loss and gradient norms, each before that step's update
 #[derive(Args)]
-pub(super) struct Overfit {
+pub(in crate::cli) struct Overfit {
     /// Folder with config.json and model.safetensors
     #[arg(long)]
     model: PathBuf,

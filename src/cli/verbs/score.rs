@@ -15,7 +15,7 @@ use crate::{
 
 /// Log-probabilities of every next token, and the loss
 #[derive(Args)]
-pub(super) struct Score {
+pub(in crate::cli) struct Score {
     /// Folder with config.json and model.safetensors
     #[arg(long)]
     model: PathBuf,

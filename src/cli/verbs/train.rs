@@ -20,7 +20,7 @@ use crate::{
 
 /// Train one stage without a screen; continues from the newest checkpoint
 #[derive(Args)]
-pub(super) struct Train {
+pub(in crate::cli) struct Train {
     /// The stage: pretrain, sft, reward, ppo, dpo, grpo
     #[arg(long, default_value_t)]
     stage: StageId,

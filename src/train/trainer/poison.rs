@@ -45,7 +45,7 @@ fn setup(steps: usize, more: &[&str]) -> Setup {
 }
 
 fn open(dir: &Path, setup: &Setup) -> Trainer {
-    let run = Run::open_or_create(RealFs::shared(), dir, String::new).unwrap();
+    let run = Run::open(RealFs::shared(), dir).or_else(|_| Run::create(RealFs::shared(), dir, "")).unwrap();
     let mut device = Device::cpu();
     let config = settled(&run, setup, &mut device).unwrap();
     Trainer::new(Workshop::new(run, device), config, setup).map_err(|unready| unready.error).unwrap()

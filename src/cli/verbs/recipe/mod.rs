@@ -32,7 +32,7 @@ use crate::{
 
 /// All stages unattended, from random weights to PPO, with a report; continues where it stopped
 #[derive(Args)]
-pub(super) struct Recipe {
+pub(in crate::cli) struct Recipe {
     /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,
