@@ -1,7 +1,7 @@
 //! Half precision of whole models, against f32 on the same adapter: gradients, the loss scale, and bits.
 //!
 //! Adapters without 16-bit floats have nothing to show here; llvmpipe has them. What cooperative matrices
-//! compute is compared with the CPU twins by tests/kernels.rs and `danlu check --precision f16`.
+//! compute is compared with the CPU twins by tests/kernels/main.rs and `danlu check --precision f16`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -30,7 +30,7 @@ const LONGEST: usize = 800;
 const WIDEST: usize = 16;
 
 /// Folders that still have more, with how many they may have.
-const TOO_WIDE: &[(&str, usize)] = &[("src/train", 42), ("src/nn", 18), ("src/ui/view", 20), ("src/train/corpus", 18)];
+const TOO_WIDE: &[(&str, usize)] = &[("src/train", 42), ("src/nn", 17), ("src/ui/view", 21)];
 
 /// Import circles that are still there: of a layer the files of each, the largest circle first.
 const CIRCLES: &[(&str, &[usize])] =
@@ -454,8 +454,11 @@ fn repository() -> BTreeSet<String> {
 fn named_paths(text: &str) -> Vec<&str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let endings = [".rs", ".wgsl", ".py", ".sh"];
-    let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_end_matches('.'));
+    let words = text.split_inclusive(|c: char| !is_part(c));
     words
+        // `shaders/x_*.wgsl` and `nn/{a,b}.rs` name no file.
+        .filter(|word| !word.ends_with(['*', '{', '<']))
+        .map(|word| word.trim_end_matches(|c: char| !is_part(c) || c == '.'))
         .filter(|word| {
             let first = word.split('/').next().unwrap_or_default();
             let ours = ["docs", "assets", "src", "tests", "shaders", "scripts", "benches", "examples"];
@@ -503,6 +506,7 @@ fn paths_that_documents_name_exist() {
 
 #[test]
 fn paths_are_seen_in_texts() {
-    let text = "as `src/base/io.rs` and (fs.rs), ui/view/; see train/lm. Not data/sft, a/b, .rs or \"x.rsx\"";
+    let text =
+        "as `src/base/io.rs` and (fs.rs), ui/view/; see train/lm. Not data/sft, a/b, ui/{a,b}.rs, .rs or \"x.rsx\"";
     assert_eq!(named_paths(text), ["src/base/io.rs", "fs.rs", "ui/view/", "train/lm"]);
 }

@@ -1,7 +1,7 @@
 //! The table of kernels: one row each, naming WGSL, bindings, parameters and CPU twin.
 //!
 //! To add a kernel: a shader in `shaders/`, a twin in `cpu/`, a row here and a checked function in
-//! `ops.rs`. `tests/kernels.rs` compares every row's WGSL with its twin and, by reflection, its
+//! `ops.rs`. `tests/kernels/main.rs` compares every row's WGSL with its twin and, by reflection, its
 //! bindings and `struct Params` with the row.
 
 use super::{ComputeError, DType, Traits, cpu, record::Twin};

@@ -1,4 +1,4 @@
-//! Every kernel against its CPU twin, on the device at hand: what `danlu check` and tests/kernels.rs run.
+//! Every kernel against its CPU twin, on the device at hand: what `danlu check` and tests/kernels/main.rs run.
 //!
 //! A case makes tensors, records an operation and runs its calls one by one; before each, the tensors
 //! it binds are read back and given to the twin, so that one call's error does not reach the next.
