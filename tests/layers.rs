@@ -461,6 +461,9 @@ fn named_paths(text: &str) -> Vec<&str> {
         .map(|word| word.trim_end_matches(|c: char| !is_part(c) || c == '.'))
         .filter(|word| {
             let first = word.split('/').next().unwrap_or_default();
+            if first.is_empty() {
+                return false; // the address of a page
+            }
             let ours = ["docs", "assets", "src", "tests", "shaders", "scripts", "benches", "examples"];
             // `data/` is also a folder of a run.
             let layer = first != "data" && LAYERS.iter().any(|(name, _)| *name == first);

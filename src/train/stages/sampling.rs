@@ -17,8 +17,8 @@ pub(crate) fn question(prompt: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, 
 
 /// The place `at` of a shuffled 0..n, anew in every epoch.
 pub(crate) fn shuffled(seed: u64, epoch: u64, n: usize, at: usize) -> usize {
-    // Fisher and Yates once an epoch would be the same; this needs no table. See `data::batch`.
-    data::batch::permute(seed, (1 << 46) | epoch, n, at)
+    // Fisher and Yates once an epoch would be the same; this needs no table. See `data::tokens::shuffle`.
+    data::tokens::shuffle::permute(seed, (1 << 46) | epoch, n, at)
 }
 
 /// Sampling from the whole distribution, with a seed for each of many answers.
