@@ -135,8 +135,8 @@ proptest! {
                     }
                     letters.into_iter().collect()
                 }
-                (3, _) => poem(&mut chance).chars().take(5).collect(),
-                _ => poem(&mut chance),
+                (3, _) => poem(chance).chars().take(5).collect(),
+                _ => poem(chance),
             };
             known.push(text.clone());
             text
