@@ -15,7 +15,7 @@ use std::{
 };
 
 use danlu::data::{
-    Batcher, Packed, Source, Stream, builtin,
+    Batcher, IGNORED, Packed, Source, Stream, builtin,
     document::{Document, is_han},
     pack,
     split::{key, normalise, split},
@@ -557,7 +557,7 @@ fn evaluation_windows_score_every_token_once() {
         let found = windows::windows(&stream, window, 1, usize::MAX).unwrap();
         assert_eq!(found.rows, 129_usize.div_ceil(window));
         assert_eq!((found.ids.len(), found.targets.len()), (found.rows * window, found.rows * window));
-        let scored: Vec<i32> = found.targets.iter().copied().filter(|t| *t != windows::IGNORED).collect();
+        let scored: Vec<i32> = found.targets.iter().copied().filter(|t| *t != IGNORED).collect();
         assert_eq!(scored, stream.tokens().unwrap()[1..].iter().map(|t| *t as i32).collect::<Vec<_>>());
         assert_eq!(scored.len(), found.scored);
         assert_eq!(found.ids[..129], stream.tokens().unwrap()[..129]);
