@@ -1,22 +1,24 @@
-//! Events about the data: sources and their funnels, documents, what was dropped, edits.
+//! The data: sources and their funnels, documents, batches, what was dropped, edits.
 
-use super::{SourceInfo, TokenView};
+use serde::{Deserialize, Serialize};
+
+use super::{SourceInfo, line::number};
 pub use crate::data::clean::{Funnel, Tally as Documents};
 
-/// The data of a run as they are now.
+/// The data of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoomView {
     /// The sources in run.toml's order, or the built-in ones.
     pub sources: Vec<RoomSource>,
     /// The tokenizer, on the beginning of every source's training text.
     pub tokenizer: TokenizerView,
-    /// What a person should know: files passed over, records rejected.
+    /// Notes for the user: files skipped, records rejected.
     pub notes: Vec<String>,
     /// Whether files and run.toml are watched, and how: `notify`, `poll`, or why not.
     pub watching: String,
 }
 
-/// A source and what came of it.
+/// A source and its funnel.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RoomSource {
     /// Its name.
@@ -65,19 +67,41 @@ pub struct TokenizerView {
     pub kind: String,
     /// Tokens it has.
     pub vocab_size: usize,
-    /// Characters and bytes of text a token stands for, in the mean.
+    /// Mean characters and bytes of text a token.
     pub characters_per_token: f64,
     /// See `characters_per_token`.
     pub bytes_per_token: f64,
-    /// Share of tokens that stand for a piece of a character it does not have (`<0xNN>`).
+    /// Share of tokens that are one byte of a character it does not have (`<0xNN>`).
     pub fallback_share: f64,
     /// Share of characters that it cannot write at all; 0 where it falls back to bytes.
     pub unknown_share: f64,
-    /// The commonest tokens, most first.
+    /// The most common tokens, in order.
     pub top: Vec<String>,
 }
 
-/// A document that is trained on.
+/// One token of a batch as it was trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenView {
+    /// Its text; special tokens by their spelling, bytes of a cut character as `<0xNN>`.
+    pub text: String,
+    /// Whether it is a target (the label is not −100).
+    pub trained: bool,
+    /// −ln p of it, where it is.
+    pub loss: Option<f32>,
+    /// Whether it is the first of an example.
+    pub first: bool,
+}
+
+/// A batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchView {
+    /// The step it belongs to.
+    pub step: usize,
+    /// The source of each row and its tokens, padding left out.
+    pub rows: Vec<(String, Vec<TokenView>)>,
+}
+
+/// A training document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DocumentView {
     /// Its source.
@@ -99,7 +123,7 @@ pub struct DocumentView {
     pub loss: Option<f64>,
     /// Tokens that it has in all.
     pub length: usize,
-    /// Whether a person said to keep (true) or to drop (false) texts like this one.
+    /// The user's label: keep (true) or drop (false).
     pub mark: Option<bool>,
 }
 
@@ -121,13 +145,13 @@ pub struct DroppedView {
 /// One of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DroppedDocument {
-    /// Where it stands: source, file, and the record's place in it as the reader counts.
+    /// Its source, file, and the record's place in the file as the reader counts.
     pub source: String,
     /// See `source`.
     pub file: String,
     /// See `source`.
     pub place: u64,
-    /// The rule, what was measured, and the bound.
+    /// The rule, the measured value, and the threshold.
     pub rule: String,
     /// See `rule`.
     pub value: f64,
@@ -142,7 +166,7 @@ pub struct DroppedDocument {
 /// The document that a duplicate repeats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Twin {
-    /// Where it stands.
+    /// Its source, file and place.
     pub source: String,
     /// See `source`.
     pub file: String,
@@ -152,7 +176,7 @@ pub struct Twin {
     pub text: String,
 }
 
-/// What another bound of a rule would do, before it is applied.
+/// The effect of another threshold of a rule, before it is applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trial {
     /// The source, the rule and the bound that is tried.
@@ -163,7 +187,7 @@ pub struct Trial {
     pub threshold: f64,
     /// Documents looked at so far; all of the source's at the end.
     pub documents: u64,
-    /// Of these, dropped by any rule as the rules stand.
+    /// Of these, dropped by any rule now.
     pub dropped_now: u64,
     /// Of these, dropped by any rule with the new bound.
     pub dropped_then: u64,
@@ -175,8 +199,9 @@ pub struct Trial {
     pub done: bool,
 }
 
-/// What asked for a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What caused a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A key on the screen.
     Key,
@@ -200,18 +225,19 @@ impl Cause {
     }
 }
 
-/// A change of mix, data or learning rate that is on disk and holds from the next batch on.
-#[derive(Clone, Debug, PartialEq)]
+/// A change of mix, data or learning rate that is on disk and applies from the next batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
     /// The first step that is taken with it, counted from 1 as in [`super::StepReport`].
     pub step: usize,
-    /// What asked for it.
+    /// What caused it.
     pub cause: Cause,
-    /// What changed, in words: `tang300 35 % → 40 %`, `poems.txt +2 −0 documents`.
+    /// What changed: `tang300 35 % → 40 %`, `poems.txt +2 −0 documents`.
     pub text: String,
     /// The sources as they are now.
     pub sources: Vec<SourceInfo>,
     /// The peak learning rate as it is now.
+    #[serde(deserialize_with = "number")]
     pub learning_rate: f64,
     /// Seconds from the change on disk to this.
     pub seconds: Option<f64>,

@@ -1,64 +1,30 @@
-//! Events of human feedback: held-out figures, rollouts, votes.
+//! Human feedback: sanity checks, rollouts, votes.
 
-/// How well a reward model tells held-out pairs apart.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RewardReport {
-    /// After this step.
-    pub step: usize,
-    /// Held-out pairs.
-    pub pairs: usize,
-    /// Share of them whose better answer scores higher.
-    pub accuracy: f64,
-    /// Its 95 % interval (Wilson).
-    pub ci95: (f64, f64),
-    /// The share that «the longer one is better» gets right.
-    pub by_length: f64,
-    /// Mean score of the better answers less that of the others.
-    pub margin: f64,
-    /// That difference of every pair, for a histogram.
-    pub margins: Vec<f32>,
-}
+use std::borrow::Cow;
 
-/// What a policy's answers are worth, on prompts that stand in no training file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PolicyReport {
-    /// After this update.
-    pub step: usize,
-    /// The task, or `all`.
-    pub task: String,
-    /// Prompts, one answer each, drawn as the rollouts are.
-    pub prompts: usize,
-    /// Share of answers that the task's rule calls good. The rule judges; it trains nothing.
-    pub true_score: f64,
-    /// Its 95 % interval (Wilson).
-    pub ci95: (f64, f64),
-    /// Mean score of the reward model, normalised.
-    pub reward: f64,
-    /// Mean Σ (log π − log π_ref) of an answer, in nats.
-    pub kl: f64,
-    /// Share of answers that ended by themselves.
-    pub end_rate: f64,
-    /// Different pairs of neighbouring characters over all such pairs.
-    pub distinct2: f64,
-    /// Mean characters of an answer.
-    pub length: f64,
-}
+use serde::{Deserialize, Serialize};
 
-/// Something that must hold before a policy's first update: the rollouts, the scoring and the update agree.
-#[derive(Clone, Debug, PartialEq)]
+use super::line::{number, pair};
+
+/// A sanity check before a policy's first update: rollouts, scoring and update must agree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lamp {
-    /// `kl`, `ratio`, `clipfrac`, `sampler`.
-    pub name: &'static str,
-    /// How far it is from what it should be.
+    /// `kl`, `ratio`, `clipfrac`, `sampler`; of DPO `loss` and `margin`.
+    pub name: Cow<'static, str>,
+    /// The distance from the expected value.
+    #[serde(deserialize_with = "number")]
     pub value: f64,
-    /// How far it may be.
+    /// The largest distance allowed.
+    #[serde(deserialize_with = "number")]
     pub bound: f64,
+    /// Whether the value is within the bound; NaN is not.
+    pub holds: bool,
 }
 
 impl Lamp {
-    /// Whether it holds; not a number does not.
-    pub fn holds(&self) -> bool {
-        self.value <= self.bound
+    /// A check of a value against its bound.
+    pub fn new(name: &'static str, value: f64, bound: f64) -> Lamp {
+        Lamp { name: name.into(), value, bound, holds: value <= bound }
     }
 }
 
@@ -71,7 +37,7 @@ pub struct RolloutView {
     pub which: usize,
     /// How many there are.
     pub of: usize,
-    /// What was asked.
+    /// The prompt.
     pub prompt: String,
     /// The reward model's normalised score, less what a missing end costs.
     pub score: f64,
@@ -102,8 +68,9 @@ pub struct ActionView {
     pub clipped: bool,
 }
 
-/// A person's choice between two answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The user's choice between two answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Choice {
     /// A is better.
     A,
@@ -136,14 +103,14 @@ impl Choice {
     }
 }
 
-/// Two answers of the live weights to one prompt. Which stands on which side is drawn.
+/// Two answers of the live weights to one prompt, left and right in random order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
-    /// Its number, anew for every offer.
+    /// Its number.
     pub pair: u64,
     /// After this step.
     pub step: usize,
-    /// What was asked.
+    /// The prompt.
     pub prompt: String,
     /// The answer on the left.
     pub a: String,
@@ -151,8 +118,8 @@ pub struct Offer {
     pub b: String,
 }
 
-/// A vote, and what the reward model thinks of the pair.
-#[derive(Clone, Debug, PartialEq)]
+/// A vote and the reward model's scores of the pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VotedPair {
     /// The offer's number.
     pub pair: u64,
@@ -162,66 +129,87 @@ pub struct VotedPair {
     /// reward model.
     pub scores: Option<(f64, f64)>,
     /// Tokens of A and B.
+    #[serde(skip)]
     pub lengths: (usize, usize),
     /// Mean log π of a token of A and of B.
+    #[serde(skip)]
     pub logprobs: (f64, f64),
     /// Whether it is an earlier pair shown again.
+    #[serde(skip)]
     pub repeat: bool,
-    /// Whether the answer drawn first stood on the right.
+    /// Whether the answer drawn first was on the right.
+    #[serde(skip)]
     pub swapped: bool,
     /// All votes so far, this one included.
+    #[serde(flatten)]
     pub tally: Tally,
 }
 
-/// What the votes of a run come to. Shares are pairs (how many, of how many).
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Counts over the votes of a run. Shares are pairs (how many, of how many). A line of the log holds the fields that
+/// serde does not skip.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tally {
     /// Votes for a side.
     pub decided: usize,
     /// Of those, votes for the left one: the side bias is its distance from half.
+    #[serde(skip)]
     pub left: usize,
     /// Of those, votes for the longer one (of unequal lengths).
+    #[serde(skip)]
     pub longer: (usize, usize),
     /// Ties.
+    #[serde(skip)]
     pub ties: usize,
     /// Both bad.
+    #[serde(skip)]
     pub both_bad: usize,
     /// Skipped.
+    #[serde(skip)]
     pub skipped: usize,
     /// Of the newest 25 votes for a side, those that the reward model agreed with before it learned from them.
     pub agreement: (usize, usize),
     /// Of earlier pairs shown again, those voted on the same way.
+    #[serde(skip)]
     pub repeats: (usize, usize),
     /// Agreement vote by vote, for a curve: 1 where the reward model agreed, 0 where not.
+    #[serde(skip)]
     pub agreed: Vec<bool>,
     /// Mean seconds a pair.
+    #[serde(skip)]
     pub seconds: f64,
-    /// Times that the reward model was fitted to votes.
+    /// How often the reward model was fitted to votes.
+    #[serde(skip)]
     pub version: usize,
-    /// Votes for a side until the next time.
+    /// Votes for a side until the next fit.
+    #[serde(skip)]
     pub until_refit: usize,
     /// How many built-in pairs a vote counts for.
+    #[serde(skip)]
     pub weight: f64,
 }
 
 /// A reward model fitted to votes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Refit {
-    /// Which time this is, from 1.
+    /// How often it was fitted, this time included.
     pub version: usize,
     /// Votes learned from.
     pub votes: usize,
     /// Built-in pairs beside them.
     pub pairs: usize,
     /// How many built-in pairs a vote counts for.
+    #[serde(deserialize_with = "number")]
     pub weight: f64,
     /// Steps taken.
     pub steps: usize,
     /// Seconds taken.
     pub seconds: f64,
     /// Share of the votes that the model agrees with, before and after.
+    #[serde(deserialize_with = "pair")]
     pub agreement: (f64, f64),
     /// Accuracy on the held-out pairs, before and after.
+    #[serde(deserialize_with = "pair")]
     pub accuracy: (f64, f64),
     /// The checkpoint that holds it.
     pub checkpoint: String,

@@ -27,7 +27,7 @@ pub use open::{
 pub use run::{
     checkpoint,
     lineage::{Standing, standing},
-    log_lines as lines, model_folder,
+    model_folder,
     tokenizer::{heal_tokenizer, keeps_tokenizer},
 };
 pub use stages::lm::edit_log::prune_data;

@@ -157,7 +157,7 @@ pub fn logged(run: &Path, stage: &str) -> Vec<Value> {
     let all = objects(&fs::read_to_string(run.join("metrics.jsonl")).unwrap());
     let mut all: Vec<Value> = all.into_iter().filter(|l| l["stage"] == stage).collect();
     for line in &mut all {
-        for clock in ["step_ms", "tokens_per_second"] {
+        for clock in ["step_ms", "tokens_per_second", "time"] {
             line.as_object_mut().unwrap().remove(clock).unwrap();
         }
     }

@@ -145,7 +145,7 @@ pub fn policy_reports(line: Line, step: usize) -> Vec<Event> {
 }
 
 pub fn lamps(step: usize) -> Event {
-    let lamp = |name, value, bound| Lamp { name, value, bound };
+    let lamp = |name, value, bound| Lamp::new(name, value, bound);
     let lamps = vec![
         lamp("kl", 2.1e-6, 1e-4),
         lamp("ratio", 6e-8, 1e-6),

@@ -14,8 +14,8 @@ use crate::{
         Common, Failure, Outcome, output,
         signals::{self, Stopping},
     },
-    protocol::{Command, Event},
-    train::{Setup, TrainError, Trainer, Workshop, config::RunConfig, lines, open_run},
+    protocol::{Command, Event, Line},
+    train::{Setup, TrainError, Trainer, Workshop, config::RunConfig, open_run},
 };
 
 /// Train one stage without a screen; continues from the newest checkpoint
@@ -89,7 +89,7 @@ impl Train {
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
         say_that_text_is_read(&config);
-        let stage = self.stage.name();
+        let stage = self.stage;
         let trainer = match Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error) {
             Err(TrainError::Stopped) => {
                 let end = Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 };
@@ -123,12 +123,12 @@ impl Train {
 }
 
 /// Prints one event: on stdout as JSON, or on stderr as text.
-pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
+pub(super) fn print(stage: StageId, json: bool, event: &Event) -> io::Result<()> {
     if json {
         if let Event::Steps(steps) = event {
-            return steps.iter().try_for_each(|s| output::try_json(&lines::step(stage, s)));
+            return steps.iter().try_for_each(|s| output::try_json(&Line::now(stage, s)));
         }
-        return lines::event(stage, event).map_or(Ok(()), |line| output::try_json(&line));
+        return Line::now(stage, event).json().map_or(Ok(()), |line| output::try_json(&line));
     }
     match event {
         Event::Started(i) => output::note(&format!(
@@ -202,7 +202,7 @@ pub(super) fn print(stage: &str, json: bool, event: &Event) -> io::Result<()> {
         Event::Demonstrated { step, count } => output::note(&format!("step {step:>6}  {count} demonstrations")),
         Event::Lamps { step, lamps } => {
             for l in lamps {
-                let verdict = if l.holds() { "holds" } else { "DOES NOT HOLD" };
+                let verdict = if l.holds { "holds" } else { "DOES NOT HOLD" };
                 output::note(&format!(
                     "step {step:>6}  {} {:.2e}, at most {:.0e}: {verdict}",
                     l.name, l.value, l.bound

@@ -2,7 +2,6 @@
 
 pub mod checkpoint;
 pub(super) mod lineage;
-pub mod log_lines;
 pub mod model_folder;
 pub(super) mod replay;
 pub(super) mod rollbacks;

@@ -35,7 +35,7 @@ use self::{
 use crate::{
     base::StageId,
     nn::StepOutcome,
-    protocol::{Command, Event, StepReport},
+    protocol::{Command, Event, Line, StepReport},
     train::{
         config::{RunConfig, setup::Setup},
         error::TrainError,
@@ -43,7 +43,7 @@ use crate::{
             prepare::{Ready, prepare},
             workshop::{Unready, Workshop},
         },
-        run::{checkpoint::Written, log_lines, replay},
+        run::{checkpoint::Written, replay},
         stages::{
             answer::Answer,
             stage_run::{Halt, Submitted},
@@ -282,7 +282,7 @@ impl Trainer {
         self.prune_versions(emit);
         if self.interactive && self.done > 0 {
             // Looked at anew: the curves of earlier sittings, which are told to the screen and not logged again.
-            replay::events(self.shop.run.view(), self.r.stage.name(), self.done)?.into_iter().for_each(&mut *emit);
+            replay::events(self.shop.run.view(), self.r.stage, self.done)?.into_iter().for_each(&mut *emit);
         }
         if self.r.work.starts_with_figures() && self.done == 0 {
             self.validate(false, emit)?;
@@ -468,7 +468,9 @@ impl Trainer {
             extra: extra.map(|(name, value)| ((*name).into(), *value)).collect(),
         };
         // The step is made, whatever becomes of its line: that waits in memory, and the next turn tells why.
-        if let Err(e) = self.metrics.append(log_lines::step(self.r.stage.name(), &report)) {
+        if let Some(line) = Line::now(self.r.stage, &report).json()
+            && let Err(e) = self.metrics.append(line)
+        {
             self.trouble.note(e);
         }
         if !outcome.lowered {
@@ -553,7 +555,7 @@ impl Trainer {
 
     /// Writes an event to the run's log and tells it.
     fn tell(&mut self, event: Event, emit: Emit<'_>) {
-        if let Some(line) = log_lines::event(self.r.stage.name(), &event)
+        if let Some(line) = Line::now(self.r.stage, &event).json()
             && let Err(e) = self.events.append(line)
         {
             self.trouble.note(e);

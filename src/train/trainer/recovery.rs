@@ -3,15 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
-
 use super::{
     Emit, Trainer,
     spikes::{Seen, Spike, SpikePlan, Spikes},
 };
 use crate::{
     base::StageId,
-    protocol::{Event, StepReport},
+    protocol::{Event, Line, StepReport},
     store::{Checkpoint, CheckpointId, RunView, StoreError, each_record},
     train::{
         error::TrainError,
@@ -47,18 +45,6 @@ pub(super) struct Recovery {
     pub overdue: bool,
 }
 
-/// What of a line of metrics.jsonl is looked at.
-#[derive(Deserialize)]
-struct Line {
-    stage: String,
-    step: u64,
-    loss: Option<f64>,
-    grad_norm: Option<f64>,
-    applied: bool,
-    /// See [`LOWERED`].
-    loss_scale_lowered: Option<f64>,
-}
-
 impl Recovery {
     /// The state after `done` steps, out of the run's logs.
     pub(super) fn open(view: &RunView, stage: StageId, done: u64, plan: SpikePlan) -> Result<Recovery, TrainError> {
@@ -66,14 +52,12 @@ impl Recovery {
         let (turns, saved) = (turns(view, stage)?, Vec::new());
         let mut recovery = Recovery { plan, spikes, chain, turns, seen: None, stopped: None, saved, overdue: false };
         each_record(&**view.disk(), &view.metrics_path(), |record| {
-            if let Ok(l) = Line::deserialize(record)
-                && l.stage == stage
-                && l.step <= done
-                && l.loss_scale_lowered.is_none()
+            if let Some(Line { stage: of, record: step, .. }) = Line::<StepReport>::read(record)
+                && of == stage
+                && step.step as u64 <= done
+                && !step.extra.iter().any(|(name, _)| name == LOWERED)
             {
-                // JSON has no number for what is not finite.
-                let (loss, grad_norm) = (l.loss.unwrap_or(f64::NAN), l.grad_norm.unwrap_or(f64::NAN));
-                recovery.look(Seen { step: l.step, loss, grad_norm, skipped: !l.applied });
+                recovery.look(seen(&step));
             }
         })?;
         Ok(recovery)
@@ -88,8 +72,7 @@ impl Recovery {
 
     /// Looks at a step that has been answered.
     pub(super) fn see(&mut self, step: &StepReport) {
-        let seen = Seen { step: step.step as u64, loss: step.loss, grad_norm: step.grad_norm, skipped: !step.applied };
-        if let Some(spike) = self.look(seen) {
+        if let Some(spike) = self.look(seen(step)) {
             self.spoilt(spike);
         }
     }
@@ -156,6 +139,10 @@ impl Recovery {
     pub(super) fn factor(&self, step: usize, peak: f64) -> f64 {
         self.chain.factor(step as u64, peak)
     }
+}
+
+fn seen(step: &StepReport) -> Seen {
+    Seen { step: step.step as u64, loss: step.loss, grad_norm: step.grad_norm, skipped: !step.applied }
 }
 
 /// The steps at which a stage changes its texts, their shares or its batch.

@@ -32,7 +32,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             state.stages.live_mut().feedback.add_policy(p);
         }
         Event::Lamps { lamps, .. } => {
-            for lamp in lamps.iter().filter(|l| !l.holds()) {
+            for lamp in lamps.iter().filter(|l| !l.holds) {
                 let text = format!("{}  {:.2e} > {:.0e}", lamp.name, lamp.value, lamp.bound);
                 state.record(Level::Alert, &text);
             }

@@ -13,7 +13,7 @@ use crate::ui::{
 
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, feedback) = (pen.state, &pen.stage.feedback);
-    let holding = feedback.lamps.iter().filter(|l| l.holds()).count();
+    let holding = feedback.lamps.iter().filter(|l| l.holds).count();
     let mut facts: Pieces = Vec::new();
     if !feedback.lamps.is_empty() {
         let all = holding == feedback.lamps.len();
@@ -78,11 +78,11 @@ fn small(x: f64) -> String {
 fn lamps<'a>(pen: &Pen, cells: usize) -> Vec<Pieces<'a>> {
     let mut rows: Vec<Pieces> = Vec::new();
     for lamp in &pen.stage.feedback.lamps {
-        let (mark, role) = if lamp.holds() { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
+        let (mark, role) = if lamp.holds { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
         let mut lamp_pieces = vec![
             pen.piece(format!("{mark} "), role),
             pen.piece(format!("{} ", lamp.name), Role::Dim),
-            pen.piece(small(lamp.value), if lamp.holds() { Role::Text } else { Role::Bad }),
+            pen.piece(small(lamp.value), if lamp.holds { Role::Text } else { Role::Bad }),
             pen.piece(format!(" / {}", small(lamp.bound)), Role::Dim),
         ];
         match rows.last_mut() {

@@ -1,14 +1,15 @@
-//! The figures of a report, out of what a run's logs hold. Pure: no file, no clock.
+//! The figures of a report, from a run's logs. Pure: no file, no clock.
 
 use std::{cmp::Ordering, collections::HashMap};
-
-use serde_json::Value;
 
 use super::{
     logs::StageLog,
     report::{Facts, LINE, Named, Policy, Pretrain, Report, Reward, Sft, Task, Truth, Work},
 };
-use crate::base::StageId;
+use crate::{
+    base::StageId,
+    protocol::{Event, JudgedAnswer, PolicyReport, TaskReport},
+};
 
 /// The beginning of 春晓, which is completed again and again while a run pretrains.
 const CHUNXIAO: &str = "春眠不觉晓，";
@@ -17,12 +18,12 @@ const ALL: &str = "all";
 
 impl Report {
     /// The report of a run whose logs these are, with the answers that were judged on the way.
-    pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[Value]) -> Report {
+    pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[JudgedAnswer]) -> Report {
         let begun = |stage| logs.iter().find(|l| l.stage == stage).filter(|l| !l.steps.is_empty());
         let sibling = |l: &&StageLog| !LINE.contains(&l.stage) && !l.steps.is_empty();
         let policy = |l: &StageLog| Policy::new(l, answers);
         let earlier: f64 = logs.iter().map(|l| seconds(l, true)).sum();
-        let first = logs.iter().find_map(|l| last(&l.events, "started"));
+        let first = logs.iter().find_map(|l| l.starts().next_back());
         Report {
             event: "report",
             pretrain: begun(StageId::Pretrain).map(Pretrain::new),
@@ -35,7 +36,7 @@ impl Report {
             seed: facts.seed,
             engine: facts.engine,
             adapter: facts.adapter,
-            parameters: first.and_then(|s| whole(s, "parameters")),
+            parameters: first.map(|s| s.parameters),
             seconds: facts.seconds + earlier,
             sitting_seconds: facts.seconds,
             failed: facts.failed,
@@ -44,74 +45,97 @@ impl Report {
     }
 }
 
+/// A figure; none where it was not measured, which the log has as null.
+fn measured(x: f64) -> Option<f64> {
+    x.is_finite().then_some(x)
+}
+
+fn interval((low, high): (f64, f64)) -> Option<[f64; 2]> {
+    Some([measured(low)?, measured(high)?])
+}
+
 impl Work {
     fn new(log: &StageLog) -> Work {
-        let starts = sittings(log);
+        let starts = launches(log);
         let sitting = match (log.now, starts.last()) {
             (false, _) => "earlier",
             (true, Some(s)) if s.from > 0 => "both",
             (true, _) => "this",
         };
-        let started = last(&log.events, "started");
+        let started = log.starts().next_back();
         Work {
             seconds: seconds(log, false),
-            steps: log.steps.iter().map(|s| s.0).max().unwrap_or(0),
+            steps: steps(log),
             sitting,
-            engine: started.and_then(|s| text(s, "engine")),
-            adapter: started.and_then(|s| text(s, "adapter")),
+            engine: started.map(|s| s.engine.clone()),
+            adapter: started.map(|s| s.adapter.clone()),
         }
     }
 }
 
+fn steps(log: &StageLog) -> usize {
+    log.steps.iter().map(|s| s.0).max().unwrap_or(0)
+}
+
 /// One time that a stage was opened.
-struct Sitting {
-    /// The step it went on from.
-    from: u64,
+struct Launch {
+    /// The step it resumed from.
+    from: usize,
     /// Its seconds, where it came to its end.
     seconds: Option<f64>,
 }
 
-fn sittings(log: &StageLog) -> Vec<Sitting> {
-    let mut all: Vec<Sitting> = Vec::new();
+fn launches(log: &StageLog) -> Vec<Launch> {
+    let mut all: Vec<Launch> = Vec::new();
     for event in &log.events {
-        if is(event, "started") {
-            all.push(Sitting { from: whole(event, "step").unwrap_or(0), seconds: None });
-        } else if let (true, Some(open)) = (is(event, "finished"), all.last_mut()) {
-            open.seconds = number(event, "seconds");
+        match (event, all.last_mut()) {
+            (Event::Started(info), _) => all.push(Launch { from: info.resumed_at, seconds: None }),
+            (Event::Finished { seconds, .. }, Some(open)) => open.seconds = measured(*seconds),
+            _ => {}
         }
     }
     all
 }
 
-/// Wall seconds of a stage, of the sittings before this one alone with `earlier`. Of a sitting that was killed
-/// the steps are counted that stand; of one that made no step, nothing.
+/// Wall seconds of a stage; with `earlier` without this launch. A launch that was killed counts with the steps that a
+/// later one did not take again; one that made no step counts nothing.
 fn seconds(log: &StageLog, earlier: bool) -> f64 {
-    let all = sittings(log);
-    let end = log.steps.iter().map(|s| s.0).max().unwrap_or(0);
+    let all = launches(log);
+    let end = steps(log);
     let take = if earlier && log.now { all.len().saturating_sub(1) } else { all.len() };
-    let each = |(i, sitting): (usize, &Sitting)| {
+    let each = |(i, launch): (usize, &Launch)| {
         let to = all.get(i + 1).map_or(end, |next| next.from);
-        if to <= sitting.from {
+        if to <= launch.from {
             return 0.0;
         }
-        let within = log.steps.iter().filter(|(step, _)| *step > sitting.from && *step <= to);
-        sitting.seconds.unwrap_or_else(|| within.map(|(_, ms)| ms / 1e3).sum())
+        let within = log.steps.iter().filter(|(step, _)| *step > launch.from && *step <= to);
+        launch.seconds.unwrap_or_else(|| within.filter_map(|(_, ms)| measured(ms / 1e3)).sum())
     };
     all.iter().enumerate().take(take).map(each).sum()
 }
 
+/// The newest validation over all sources: nats a token and bits a byte.
+fn validation(log: &StageLog) -> (Option<f64>, Option<f64>) {
+    let all = log.events.iter().rev().find_map(|e| match e {
+        Event::Eval { source, eval_loss, eval_bits_per_byte, .. } if source == ALL => {
+            Some((measured(*eval_loss), measured(*eval_bits_per_byte)))
+        }
+        _ => None,
+    });
+    all.unwrap_or_default()
+}
+
 impl Pretrain {
     fn new(log: &StageLog) -> Pretrain {
-        let probe = log.events.iter().rev().find(|e| is(e, "probe") && says(e, "prompt", CHUNXIAO));
-        let share = |p: &Value| {
-            let length = number(p, "length").filter(|n| *n > 0.0)?;
-            Some(number(p, "match")? / length)
-        };
-        let eval = log.events.iter().rev().find(|e| is(e, "eval") && says(e, "source", ALL));
+        let probe = log.events.iter().rev().find_map(|e| match e {
+            Event::Probe { prompt, matched, length, .. } if prompt == CHUNXIAO => Some((*matched, *length)),
+            _ => None,
+        });
+        let (eval_loss, eval_bits_per_byte) = validation(log);
         Pretrain {
-            chunxiao_match: probe.and_then(share),
-            eval_loss: eval.and_then(|e| number(e, "eval_loss")),
-            eval_bits_per_byte: eval.and_then(|e| number(e, "eval_bits_per_byte")),
+            chunxiao_match: probe.filter(|(_, of)| *of > 0).map(|(right, of)| right as f64 / of as f64),
+            eval_loss,
+            eval_bits_per_byte,
             work: Work::new(log),
         }
     }
@@ -119,36 +143,41 @@ impl Pretrain {
 
 impl Sft {
     fn new(log: &StageLog) -> Sft {
-        let newest = last(&log.events, "task").and_then(|e| whole(e, "step"));
-        let told = log.events.iter().filter(|e| is(e, "task") && whole(e, "step") == newest);
+        let reports = || {
+            log.events.iter().filter_map(|e| match e {
+                Event::Task(report) => Some(report),
+                _ => None,
+            })
+        };
+        let newest = reports().next_back().map(|r| r.step);
         let mut tasks: Vec<(String, Task)> = Vec::new();
-        for (name, task) in told.filter_map(|e| Some((text(e, "task")?, Task::new(e)?))) {
-            // Two sources may have a task of one name.
-            match tasks.iter_mut().find(|(known, _)| *known == name) {
+        for report in reports().filter(|r| Some(r.step) == newest) {
+            let Some(task) = Task::new(report) else { continue };
+            // Two sources may have a task of the same name.
+            match tasks.iter_mut().find(|(known, _)| *known == report.task) {
                 Some((_, known)) => *known = known.with(&task),
-                None => tasks.push((name, task)),
+                None => tasks.push((report.task.clone(), task)),
             }
         }
         let all = tasks.iter().map(|(_, t)| t.clone()).reduce(|sum, t| sum.with(&t)).filter(|t| t.examples > 0);
-        let eval = log.events.iter().rev().find(|e| is(e, "eval") && says(e, "source", ALL));
         Sft {
             end_rate: all.as_ref().map(|t| t.end_rate),
             exact_match: all.as_ref().map(|t| t.exact_match),
             tasks: Named(tasks),
-            eval_loss: eval.and_then(|e| number(e, "eval_loss")),
+            eval_loss: validation(log).0,
             work: Work::new(log),
         }
     }
 }
 
 impl Task {
-    fn new(event: &Value) -> Option<Task> {
+    fn new(r: &TaskReport) -> Option<Task> {
         Some(Task {
-            exact_match: number(event, "exact_match")?,
-            char_f1: number(event, "char_f1")?,
-            end_rate: number(event, "end_rate")?,
-            eval_loss: number(event, "eval_loss")?,
-            examples: whole(event, "examples")?,
+            exact_match: measured(r.exact_match)?,
+            char_f1: measured(r.char_f1)?,
+            end_rate: measured(r.end_rate)?,
+            eval_loss: measured(r.eval_loss)?,
+            examples: r.examples,
         })
     }
 
@@ -169,14 +198,16 @@ impl Task {
 
 impl Reward {
     fn new(log: &StageLog) -> Reward {
-        let told = last(&log.events, "reward");
-        let figure = |key: &str| told.and_then(|e| number(e, key));
+        let newest = log.events.iter().rev().find_map(|e| match e {
+            Event::Reward(report) => Some(report),
+            _ => None,
+        });
         Reward {
-            heldout_accuracy: figure("heldout_accuracy"),
-            ci95: told.and_then(|e| interval(e, "ci95")),
-            length_accuracy: figure("length_accuracy"),
-            margin: figure("margin"),
-            pairs: told.and_then(|e| whole(e, "pairs")),
+            heldout_accuracy: newest.and_then(|r| measured(r.accuracy)),
+            ci95: newest.and_then(|r| interval(r.ci95)),
+            length_accuracy: newest.and_then(|r| measured(r.by_length)),
+            margin: newest.and_then(|r| measured(r.margin)),
+            pairs: newest.map(|r| r.pairs),
             pairs_trained: documents(log),
             work: Work::new(log),
         }
@@ -184,54 +215,59 @@ impl Reward {
 }
 
 impl Policy {
-    fn new(log: &StageLog, answers: &[Value]) -> Policy {
-        let told: Vec<&Value> = log.events.iter().filter(|e| is(e, "policy")).collect();
-        let newest_of = |task: &str, late: bool| {
-            let wanted = |e: &&&Value| says(e, "task", task) && whole(e, "step").is_some_and(|s| (s > 0) == late);
-            told.iter().rev().find(wanted).copied()
-        };
+    fn new(log: &StageLog, answers: &[JudgedAnswer]) -> Policy {
+        let reports: Vec<&PolicyReport> = log
+            .events
+            .iter()
+            .filter_map(|e| match e {
+                Event::Policy(report) => Some(report),
+                _ => None,
+            })
+            .collect();
+        let newest_of =
+            |task: &str, late: bool| reports.iter().rev().find(|r| r.task == task && (r.step > 0) == late).copied();
         let (before, after) = (|task: &str| newest_of(task, false), |task: &str| newest_of(task, true));
         let (first, newest) = (before(ALL), after(ALL));
-        let was = |key: &str| first.and_then(|e| number(e, key));
-        let is_now = |key: &str| newest.and_then(|e| number(e, key));
-        let mut names: Vec<String> = Vec::new();
-        for name in told.iter().filter_map(|e| text(e, "task")).filter(|name| name != ALL) {
+        let was = |figure: fn(&PolicyReport) -> f64| first.and_then(|r| measured(figure(r)));
+        let is_now = |figure: fn(&PolicyReport) -> f64| newest.and_then(|r| measured(figure(r)));
+        let mut names: Vec<&str> = Vec::new();
+        for name in reports.iter().map(|r| r.task.as_str()).filter(|name| *name != ALL) {
             if !names.contains(&name) {
                 names.push(name);
             }
         }
-        let truth = |task: String| {
-            let (first, newest) = (before(&task), after(&task));
+        let truth = |task: &str| {
+            let (first, newest) = (before(task), after(task));
             let value = Truth {
-                true_before: first.and_then(|e| number(e, "true")),
-                true_after: newest.and_then(|e| number(e, "true")),
-                prompts: newest.or(first).and_then(|e| whole(e, "prompts")),
+                true_before: first.and_then(|r| measured(r.true_score)),
+                true_after: newest.and_then(|r| measured(r.true_score)),
+                prompts: newest.or(first).map(|r| r.prompts),
             };
-            (task, value)
+            (task.to_owned(), value)
         };
-        let measured_at = newest.and_then(|e| whole(e, "step"));
-        let won = |figure| measured_at.and_then(|step| wins(answers, log.stage.name(), step, figure));
-        let (distinct2_before, distinct2_after) = (was("distinct2"), is_now("distinct2"));
+        let measured_at = newest.map(|r| r.step);
+        let won = |figure| measured_at.and_then(|step| wins(answers, log.stage, step, figure));
+        let (distinct2_before, distinct2_after) = (was(|r| r.distinct2), is_now(|r| r.distinct2));
         Policy {
-            true_before: was("true"),
-            true_after: is_now("true"),
-            ci95_before: first.and_then(|e| interval(e, "ci95")),
-            ci95_after: newest.and_then(|e| interval(e, "ci95")),
-            rm_before: was("reward"),
-            rm_after: is_now("reward"),
-            kl: is_now("kl"),
-            end_rate: is_now("end_rate"),
-            end_rate_before: was("end_rate"),
+            true_before: was(|r| r.true_score),
+            true_after: is_now(|r| r.true_score),
+            ci95_before: first.and_then(|r| interval(r.ci95)),
+            ci95_after: newest.and_then(|r| interval(r.ci95)),
+            rm_before: was(|r| r.reward),
+            rm_after: is_now(|r| r.reward),
+            kl: is_now(|r| r.kl),
+            end_rate: is_now(|r| r.end_rate),
+            end_rate_before: was(|r| r.end_rate),
             distinct2_before,
             distinct2_after,
             distinct2_ratio: distinct2_before
                 .filter(|b| *b > 0.0)
                 .and_then(|before| distinct2_after.map(|after| after / before)),
-            length_before: was("length"),
-            length_after: is_now("length"),
-            win_rate: won(|a| number(a, "reward")),
-            win_rate_true: won(verdict),
-            prompts: newest.or(first).and_then(|e| whole(e, "prompts")),
+            length_before: was(|r| r.length),
+            length_after: is_now(|r| r.length),
+            win_rate: won(|a| a.reward),
+            win_rate_true: won(|a| Some(f64::from(u8::from(a.good)))),
+            prompts: newest.or(first).map(|r| r.prompts),
             prompts_trained: documents(log),
             measured_at,
             tasks: Named(names.into_iter().map(truth).collect()),
@@ -242,11 +278,16 @@ impl Policy {
 
 /// Of the prompts that both the fine-tuned model and the policy answered: the share whose answer of the policy
 /// has the higher figure; ties count half.
-fn wins(answers: &[Value], stage: &str, step: u64, figure: fn(&Value) -> Option<f64>) -> Option<f64> {
-    let of = |step: u64| -> HashMap<(&str, &str), f64> {
-        let those = answers.iter().filter(|a| says(a, "stage", stage) && whole(a, "step") == Some(step));
-        // Of answers judged more than once at a step the last counts.
-        those.filter_map(|a| Some(((a.get("task")?.as_str()?, a.get("prompt")?.as_str()?), figure(a)?))).collect()
+fn wins(
+    answers: &[JudgedAnswer],
+    stage: StageId,
+    step: usize,
+    figure: fn(&JudgedAnswer) -> Option<f64>,
+) -> Option<f64> {
+    let of = |step: usize| -> HashMap<(&str, &str), f64> {
+        let those = answers.iter().filter(|a| a.stage == stage && a.step == step);
+        // Of an answer judged again at the same step the last verdict counts.
+        those.filter_map(|a| Some(((a.task.as_str(), a.prompt.as_str()), figure(a)?))).collect()
     };
     let (before, after) = (of(0), of(step));
     let points: Vec<f64> = after
@@ -262,42 +303,7 @@ fn wins(answers: &[Value], stage: &str, step: u64, figure: fn(&Value) -> Option<
     (!points.is_empty()).then(|| points.iter().sum::<f64>() / points.len() as f64)
 }
 
-/// The rule's verdict as a number.
-fn verdict(answer: &Value) -> Option<f64> {
-    let said = answer.get("true")?;
-    said.as_bool().map(f64::from).or_else(|| said.as_f64())
-}
-
-/// What a stage is trained on, counted: the documents of its only source.
-fn documents(log: &StageLog) -> Option<u64> {
-    whole(last(&log.events, "started")?.get("sources")?.get(0)?, "documents")
-}
-
-fn last<'a>(events: &'a [Value], name: &str) -> Option<&'a Value> {
-    events.iter().rev().find(|e| is(e, name))
-}
-
-fn is(event: &Value, name: &str) -> bool {
-    says(event, "event", name)
-}
-
-fn says(event: &Value, key: &str, value: &str) -> bool {
-    event.get(key).and_then(Value::as_str) == Some(value)
-}
-
-fn number(event: &Value, key: &str) -> Option<f64> {
-    event.get(key)?.as_f64()
-}
-
-fn whole(event: &Value, key: &str) -> Option<u64> {
-    event.get(key)?.as_u64()
-}
-
-fn text(event: &Value, key: &str) -> Option<String> {
-    event.get(key)?.as_str().map(str::to_owned)
-}
-
-fn interval(event: &Value, key: &str) -> Option<[f64; 2]> {
-    let both = event.get(key)?;
-    Some([both.get(0)?.as_f64()?, both.get(1)?.as_f64()?])
+/// Training documents of a stage that has one source.
+fn documents(log: &StageLog) -> Option<usize> {
+    Some(log.starts().next_back()?.sources.first()?.documents)
 }

@@ -1,9 +1,8 @@
-//! What a run's logs hold of its stages: the one source of every figure of a report, whichever command trained them.
-
-use serde_json::Value;
+//! What a run's logs hold of its stages: the only source of the report's figures.
 
 use crate::{
     base::StageId,
+    protocol::{Event, JudgedAnswer, Line, RunInfo, StepReport},
     store::{RunView, each_record},
     train::TrainError,
 };
@@ -14,40 +13,47 @@ pub(super) struct StageLog {
     /// The stage.
     pub stage: StageId,
     /// Its events, oldest first.
-    pub events: Vec<Value>,
+    pub events: Vec<Event>,
     /// Its steps: which, and milliseconds.
-    pub steps: Vec<(u64, f64)>,
-    /// Whether it was trained in this sitting.
+    pub steps: Vec<(usize, f64)>,
+    /// Whether it was trained in this launch.
     pub now: bool,
 }
 
-/// The logs of all stages, in the order of training; `trained` are those of this sitting.
+impl StageLog {
+    /// What the stage was started with, each time, oldest first.
+    pub(super) fn starts(&self) -> impl DoubleEndedIterator<Item = &RunInfo> {
+        self.events.iter().filter_map(|e| match e {
+            Event::Started(info) => Some(&**info),
+            _ => None,
+        })
+    }
+}
+
+/// The logs of all stages, in the order of training; `trained` are those of this launch.
 pub(super) fn read(view: &RunView, trained: &[StageId]) -> Result<Vec<StageLog>, TrainError> {
     let log = |stage| StageLog { stage, now: trained.contains(&stage), ..StageLog::default() };
     let mut logs: Vec<StageLog> = StageId::ALL.into_iter().map(log).collect();
     let disk = &**view.disk();
     each_record(disk, &view.events_path(), |record| {
-        if let Some(log) = of(&mut logs, record) {
-            log.events.push(record.clone());
+        let Some(line) = Line::<Event>::read(record) else { return };
+        if let Some(log) = logs.iter_mut().find(|log| log.stage == line.stage) {
+            log.events.push(line.record);
         }
     })?;
     each_record(disk, &view.metrics_path(), |record| {
-        let step = record.get("step").and_then(Value::as_u64);
-        if let (Some(step), Some(log)) = (step, of(&mut logs, record)) {
-            log.steps.push((step, record.get("step_ms").and_then(Value::as_f64).unwrap_or(0.0)));
+        let Some(line) = Line::<StepReport>::read(record) else { return };
+        if let Some(log) = logs.iter_mut().find(|log| log.stage == line.stage) {
+            log.steps.push((line.record.step, line.record.step_ms));
         }
     })?;
     Ok(logs)
 }
 
-fn of<'a>(logs: &'a mut [StageLog], record: &Value) -> Option<&'a mut StageLog> {
-    let stage = record.get("stage")?.as_str()?.parse().ok()?;
-    logs.iter_mut().find(|log| log.stage == stage)
-}
-
 /// The judged answers of the run; none where no stage has written any.
-pub(super) fn answers(view: &RunView) -> Result<Vec<Value>, TrainError> {
+pub(super) fn answers(view: &RunView) -> Result<Vec<JudgedAnswer>, TrainError> {
     let mut all = Vec::new();
-    each_record(&**view.disk(), &view.report_dir().join("answers.jsonl"), |record| all.push(record.clone()))?;
+    let path = view.report_dir().join("answers.jsonl");
+    each_record(&**view.disk(), &path, |record| all.extend(serde_json::from_value(record.clone())))?;
     Ok(all)
 }

@@ -27,7 +27,7 @@ use crate::{
     },
     protocol::{Command, Event},
     store::RunView,
-    train::{Setup, Standing, TrainError, Trainer, Workshop, config::RunConfig, lines, open_line, settled, standing},
+    train::{Setup, Standing, TrainError, Trainer, Workshop, config::RunConfig, open_line, settled, standing},
 };
 
 /// All stages unattended, from random weights to PPO, with a report; continues where it stopped
@@ -198,7 +198,7 @@ impl Sitting {
             let (json, stop, unread) = (self.json, &self.stop, &mut self.unread);
             let mut emit = |event: Event| {
                 if unread.is_none()
-                    && let Err(e) = print(stage.name(), json, &event)
+                    && let Err(e) = print(stage, json, &event)
                 {
                     // Nobody reads on. What is learned is worth a checkpoint all the same.
                     *unread = Some(e);
@@ -237,19 +237,15 @@ impl Sitting {
         };
         if let Some(from) = &self.setup.from {
             let text = format!("--from {} starts only a stage that is to be trained: it is not used", from.display());
-            self.note(stage.name(), step, text);
+            self.note(stage, step, text);
         }
-        self.note(stage.name(), step, text);
+        self.note(stage, step, text);
         Ok(None)
     }
 
-    fn note(&mut self, stage: &str, step: usize, text: String) {
+    fn note(&mut self, stage: StageId, step: usize, text: String) {
         let event = Event::Note { step, text };
-        let told = match lines::event(stage, &event).filter(|_| self.json) {
-            Some(line) => output::try_json(&line),
-            None => print(stage, false, &event),
-        };
-        if let Err(e) = told {
+        if let Err(e) = print(stage, self.json, &event) {
             self.unread.get_or_insert(e);
         }
     }

@@ -54,7 +54,7 @@ pub(super) struct Work {
     /// Wall seconds, its data's making and its validations among them, over all sittings.
     pub seconds: f64,
     /// Steps made.
-    pub steps: u64,
+    pub steps: usize,
     /// `this` where it was trained in this sitting, `earlier`, or `both`.
     pub sitting: &'static str,
     /// The engine of its last sitting.
@@ -82,7 +82,7 @@ pub(super) struct Task {
     /// Nats a token of the reference answers.
     pub eval_loss: f64,
     /// Held-out examples answered.
-    pub examples: u64,
+    pub examples: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -109,9 +109,9 @@ pub(super) struct Reward {
     pub length_accuracy: Option<f64>,
     pub margin: Option<f64>,
     /// Held-out pairs.
-    pub pairs: Option<u64>,
+    pub pairs: Option<usize>,
     /// Pairs trained on.
-    pub pairs_trained: Option<u64>,
+    pub pairs_trained: Option<usize>,
     #[serde(flatten)]
     pub work: Work,
 }
@@ -143,11 +143,11 @@ pub(super) struct Policy {
     /// The same by the rule's verdict.
     pub win_rate_true: Option<f64>,
     /// Prompts judged, one answer each.
-    pub prompts: Option<u64>,
+    pub prompts: Option<usize>,
     /// Prompts of the updates.
-    pub prompts_trained: Option<u64>,
+    pub prompts_trained: Option<usize>,
     /// The update after which it was measured last.
-    pub measured_at: Option<u64>,
+    pub measured_at: Option<usize>,
     /// The true score by task.
     pub tasks: Named<Truth>,
     #[serde(flatten)]
@@ -158,7 +158,7 @@ pub(super) struct Policy {
 pub(super) struct Truth {
     pub true_before: Option<f64>,
     pub true_after: Option<f64>,
-    pub prompts: Option<u64>,
+    pub prompts: Option<usize>,
 }
 
 /// All of it. A stage that was never trained is null.
@@ -176,7 +176,7 @@ pub(super) struct Report {
     pub seed: u64,
     pub engine: &'static str,
     pub adapter: String,
-    pub parameters: Option<u64>,
+    pub parameters: Option<usize>,
     /// Wall seconds in all: of this sitting, and of the stages' earlier ones.
     pub seconds: f64,
     /// Of this sitting alone.

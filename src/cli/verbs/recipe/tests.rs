@@ -12,9 +12,10 @@ use super::{
     report::{Facts, Failed, Report},
     words,
 };
-use crate::{base::StageId, ui::Lang};
+use crate::{base::StageId, protocol::JudgedAnswer, ui::Lang};
 
-fn log(stage: StageId, now: bool, events: Vec<Value>, steps: &[(u64, f64)]) -> StageLog {
+fn log(stage: StageId, now: bool, events: Vec<Value>, steps: &[(usize, f64)]) -> StageLog {
+    let events = events.into_iter().map(|event| serde_json::from_value(event).unwrap()).collect();
     StageLog { stage, events, steps: steps.to_vec(), now }
 }
 
@@ -28,6 +29,10 @@ fn task(step: u64, name: &str, examples: u64, exact: f64, ended: f64) -> Value {
         "end_rate": ended, "eval_loss": 2.0})
 }
 
+fn finished(seconds: f64) -> Value {
+    json!({"event": "finished", "step": 4, "reason": "done", "failed": false, "seconds": seconds})
+}
+
 fn aligned(stage: StageId) -> StageLog {
     let events = vec![
         json!({"event": "started", "step": 0, "engine": "cpu", "adapter": "cpu (2 threads)", "sources": [{"documents": 9}]}),
@@ -36,14 +41,14 @@ fn aligned(stage: StageId) -> StageLog {
         policy(2, "all", 0.5, 0.0, 0.5),
         policy(4, "couplet", 1.0, 1.0, 0.4),
         policy(4, "all", 0.75, 1.0, 0.4),
-        json!({"event": "finished", "step": 4, "seconds": 7.5}),
+        finished(7.5),
     ];
     log(stage, true, events, &[(1, 1e3), (2, 1e3), (3, 1e3), (4, 1e3)])
 }
 
 fn logs() -> Vec<StageLog> {
     let eval = |step: u64, source: &str, loss: f64| json!({"event": "eval", "step": step, "source": source, "eval_loss": loss, "eval_bits_per_byte": 1.0});
-    let probe = |step: u64, prompt: &str, matched: u64| json!({"event": "probe", "step": step, "prompt": prompt, "match": matched, "length": 18});
+    let probe = |step: u64, prompt: &str, matched: u64| json!({"event": "probe", "step": step, "prompt": prompt, "text": "", "expected": "", "match": matched, "length": 18});
     let pretrain = vec![
         json!({"event": "started", "step": 0, "parameters": 1234, "engine": "wgpu", "adapter": "Card"}),
         probe(0, "春眠不觉晓，", 0),
@@ -52,10 +57,10 @@ fn logs() -> Vec<StageLog> {
         probe(4, "白日依山尽，", 18),
         eval(4, "poems", 3.0),
         eval(4, "all", 2.5),
-        json!({"event": "finished", "step": 4, "seconds": 100.0}),
+        finished(100.0),
         // Opened again when it was complete: no step, no time.
         json!({"event": "started", "step": 4, "parameters": 1234, "engine": "wgpu", "adapter": "Card"}),
-        json!({"event": "finished", "step": 4, "seconds": 50.0}),
+        finished(50.0),
     ];
     let sft = vec![
         json!({"event": "started", "step": 0}),
@@ -67,13 +72,13 @@ fn logs() -> Vec<StageLog> {
         task(4, "a", 10, 0.0, 1.0),
         eval(4, "pretrain", 7.0),
         eval(4, "all", 1.5),
-        json!({"event": "finished", "step": 4, "seconds": 20.0}),
+        finished(20.0),
     ];
     let reward = vec![
         json!({"event": "started", "step": 0, "sources": [{"documents": 600}]}),
         json!({"event": "reward", "step": 2, "pairs": 200, "heldout_accuracy": 0.5, "ci95": [0.4, 0.6], "length_accuracy": 0.55, "margin": 0.0}),
         json!({"event": "reward", "step": 4, "pairs": 200, "heldout_accuracy": 0.9, "ci95": [0.8, 0.95], "length_accuracy": 0.55, "margin": 1.0}),
-        json!({"event": "finished", "step": 4, "seconds": 5.0}),
+        finished(5.0),
     ];
     let four = [(1, 1e3), (2, 2e3), (3, 3e3), (4, 4e3)];
     vec![
@@ -97,7 +102,7 @@ fn facts() -> Facts {
     }
 }
 
-fn report(logs: &[StageLog], answers: &[Value]) -> Value {
+fn report(logs: &[StageLog], answers: &[JudgedAnswer]) -> Value {
     serde_json::to_value(Report::new(facts(), logs, answers)).unwrap()
 }
 
@@ -161,8 +166,9 @@ fn siblings_have_the_fields_of_ppo() {
 fn win_rates_compare_answers_to_the_same_prompt() {
     let answer = |stage: &str, step: u64, prompt: &str, good: bool, reward: f64| {
         let role = if step == 0 { "sft" } else { stage };
-        json!({"stage": stage, "step": step, "task": "couplet", "prompt": prompt, "role": role, "seed": 0, "text": "x",
-            "ended": true, "true": good, "reward": reward, "kl": 0.0})
+        let line = json!({"stage": stage, "step": step, "task": "couplet", "prompt": prompt, "role": role, "seed": 0,
+            "text": "x", "ended": true, "true": good, "reward": reward, "kl": 0.0});
+        serde_json::from_value::<JudgedAnswer>(line).unwrap()
     };
     let mut answers = vec![
         answer("ppo", 0, "a", false, 0.0),
@@ -183,16 +189,16 @@ fn win_rates_compare_answers_to_the_same_prompt() {
     let p = report(&logs(), &answers)["ppo"].take();
     // Rewards: won, won, tied, lost. The rule: won, lost, won, tied.
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&json!(0.625), &json!(0.625)));
-    answers.retain(|a| a["prompt"] == "a");
+    answers.retain(|a| a.prompt == "a");
     let p = report(&logs(), &answers)["ppo"].take();
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&json!(1.0), &json!(1.0)));
     // A stage without a reward model is judged by the rule alone.
     for a in &mut answers {
-        a["reward"] = Value::Null;
+        a.reward = None;
     }
     let p = report(&logs(), &answers)["ppo"].take();
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&Value::Null, &json!(1.0)));
-    answers.retain(|a| a["step"] != 0);
+    answers.retain(|a| a.step != 0);
     assert!(report(&logs(), &answers)["ppo"]["win_rate"].is_null(), "nothing to compare with");
 }
 

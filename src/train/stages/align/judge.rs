@@ -3,8 +3,6 @@
 //! The rule judges here and nowhere else: its score enters no reward, no advantage, no stop, no guard and no
 //! choice of a checkpoint. Every judged answer is kept in the run's report/answers.jsonl.
 
-use serde_json::json;
-
 use super::{
     episode::Episode,
     roles::{Roles, Scorer, Split, missing_ends},
@@ -14,7 +12,7 @@ use crate::{
     base::StageId,
     compute::Device,
     data::{RULES, TaskPrompt, Tokenizer, indicators},
-    protocol::PolicyReport,
+    protocol::{JudgedAnswer, PolicyReport},
     store::Log,
     train::{error::TrainError, stats::wilson},
 };
@@ -65,11 +63,19 @@ impl Judge {
         let role = self.stage.parent().filter(|_| done == 0).unwrap_or(self.stage);
         for (i, (p, (text, ended))) in self.prompts.iter().zip(&answers).enumerate() {
             let Some(log) = &mut self.log else { break };
-            log.append(&json!({
-                "stage": self.stage, "step": done, "task": p.task.name(), "prompt": p.prompt, "role": role,
-                "seed": self.seed, "text": text, "ended": ended, "true": good[i],
-                "reward": rewards.as_ref().map(|r| r[i]), "kl": kl[i],
-            }))?;
+            log.append(&JudgedAnswer {
+                stage: self.stage,
+                step: done,
+                task: p.task.name().to_owned(),
+                prompt: p.prompt.clone(),
+                role,
+                seed: self.seed,
+                text: text.clone(),
+                ended: *ended,
+                good: good[i],
+                reward: rewards.as_ref().map(|r| r[i].into()),
+                kl: kl[i],
+            })?;
         }
         let mut reports = Vec::new();
         for (rule, name) in RULES.iter().map(|rule| (Some(*rule), rule.name())).chain([(None, "all")]) {

@@ -22,33 +22,29 @@ const DPO: f64 = 1e-4;
 /// The KL of answers under a policy that is still its reference.
 pub(crate) fn kl(measured: &Measured) -> Lamp {
     let value = measured.kl().into_iter().map(f64::abs).fold(0.0, largest);
-    Lamp { name: "kl", value, bound: KL }
+    Lamp::new("kl", value, KL)
 }
 
 /// The first minibatch's largest |ratio − 1|, and its share of clipped tokens.
 pub(crate) fn first((ratio, clipped): (f64, f64)) -> [Lamp; 2] {
-    [Lamp { name: "ratio", value: ratio, bound: RATIO }, Lamp { name: "clipfrac", value: clipped, bound: 0.0 }]
+    [Lamp::new("ratio", ratio, RATIO), Lamp::new("clipfrac", clipped, 0.0)]
 }
 
 /// The sampler against the scoring.
 pub(crate) fn sampler(measured: &Measured) -> Lamp {
-    let bound = if measured.act == DType::F16 { HALF_SAMPLER } else { SAMPLER };
-    Lamp { name: "sampler", value: measured.sampler_gap(), bound }
+    Lamp::new("sampler", measured.sampler_gap(), if measured.act == DType::F16 { HALF_SAMPLER } else { SAMPLER })
 }
 
 /// DPO's first loss is ln 2, and its margins are 0.
 pub(crate) fn dpo(loss: f64, margin: f64) -> [Lamp; 2] {
-    [
-        Lamp { name: "loss", value: (loss - std::f64::consts::LN_2).abs(), bound: DPO },
-        Lamp { name: "margin", value: margin, bound: DPO },
-    ]
+    [Lamp::new("loss", (loss - std::f64::consts::LN_2).abs(), DPO), Lamp::new("margin", margin, DPO)]
 }
 
 /// What is said where one does not hold.
 pub(crate) fn broken(stage: StageId, lamps: &[Lamp]) -> Option<String> {
     let out: Vec<String> = lamps
         .iter()
-        .filter(|l| !l.holds())
+        .filter(|l| !l.holds)
         .map(|l| format!("{} is off by {:.2e}, at most {:.0e} is expected", l.name, l.value, l.bound))
         .collect();
     (!out.is_empty()).then(|| {

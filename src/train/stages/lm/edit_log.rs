@@ -178,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn the_log_of_version_0_1_is_read() {
+        for line in include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/logs-1/edits.jsonl")).lines() {
+            let entry: Entry = serde_json::from_str(line).unwrap();
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(serde_json::to_value(entry).unwrap(), line);
+        }
+    }
+
+    #[test]
     fn what_changed_is_said() {
         let (old, mut new) = (entry(0, 1e-3).terms, entry(0, 5e-4).terms);
         new.shares = Shares::of_texts(vec![0.5, 0.5]);

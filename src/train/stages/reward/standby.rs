@@ -14,13 +14,13 @@ use crate::{
     base::StageId,
     data::Tokenizer,
     nn::StepOutcome,
-    protocol::{Refit, StepReport},
+    protocol::{Line, Refit, StepReport},
     store::Log,
     train::{
         error::TrainError,
         run::{
             checkpoint::{self, State, Stay},
-            log_lines, model_folder,
+            model_folder,
         },
         stages::opening::{Opening, same_words},
     },
@@ -187,7 +187,7 @@ impl Critic {
                 sources: Vec::new(),
                 extra: submitted.extra.into_iter().map(|(name, value)| (name.into(), value)).collect(),
             };
-            log.append(&log_lines::step(STAGE.name(), &report))?;
+            log.append(&Line::now(STAGE, &report))?;
             if !outcome.applied && !outcome.lowered {
                 let (loss, norm) = (outcome.loss, outcome.grad_norm);
                 return Err(TrainError::Work(format!(

@@ -291,6 +291,23 @@ mod tests {
     }
 
     #[test]
+    fn votes_of_version_0_1_are_read() {
+        let (mut votes, mut lines) = (Vec::new(), Vec::new());
+        for line in include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/logs-1/preferences.jsonl")).lines()
+        {
+            lines.push(serde_json::from_str::<Value>(line).unwrap());
+            assert!(take(&mut votes, lines[lines.len() - 1].clone()), "{line}");
+        }
+        let choices: Vec<Choice> = votes.iter().map(|v| v.choice).collect();
+        use Choice::{A, B, BothBad, MuchA, MuchB, Tie};
+        assert_eq!(choices, [A, B, MuchA, MuchB, Tie, BothBad, A]);
+        assert_eq!((votes[6].until, lines.len()), (Some(26), 8), "the last vote was taken back");
+        for (vote, line) in votes.iter().zip(&lines) {
+            assert_eq!(vote.line().unwrap(), *line);
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let all = [
             vote(1, Choice::A, [1.0, 0.0], None),

@@ -1,0 +1,269 @@
+//! Events of a trainer.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{
+    BatchView, DocumentView, DroppedView, Edit, Lamp, LeftOut, Manner, Offer, PolicyReport, Refit, RewardReport,
+    RolloutView, RoomView, RunInfo, StepReport, Tally, TaskReport, Trial, VotedPair,
+    line::{absent, number},
+};
+
+/// What happened in a trainer. Variants that serde skips are for the screen alone; the others are lines of
+/// `events.jsonl` under their snake-case names. Steps are collected while the receiver is busy, never dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The stage is ready; its first event.
+    Started(Box<RunInfo>),
+    /// Steps done since the last such event, in order; lines of `metrics.jsonl`.
+    #[serde(skip)]
+    Steps(Vec<StepReport>),
+    /// Validation of one source (or of `all`).
+    Eval {
+        /// After this step.
+        step: usize,
+        /// The source's name, or `all` for the mean weighted by held-out tokens.
+        source: String,
+        /// Nats a token.
+        #[serde(deserialize_with = "number")]
+        eval_loss: f64,
+        /// Bits a byte of text.
+        #[serde(deserialize_with = "number")]
+        eval_bits_per_byte: f64,
+        /// Nats a token of a sample of the source's training text, spread over it, under the same weights.
+        train_loss: Option<f64>,
+    },
+    /// Held-out scores of a task.
+    Task(TaskReport),
+    /// Held-out figures of a reward model.
+    Reward(RewardReport),
+    /// Held-out figures of a policy.
+    Policy(PolicyReport),
+    /// The sanity checks before the first update of a policy.
+    Lamps {
+        /// After this update.
+        step: usize,
+        /// Each with its bound.
+        lamps: Vec<Lamp>,
+    },
+    /// The guard has stopped the stage. The weights are not saved.
+    Guarded {
+        /// After this update.
+        step: usize,
+        /// Which number was out of bounds.
+        reason: String,
+        /// The newest good checkpoint.
+        checkpoint: Option<String>,
+        /// Whether [`Command::Resume`](super::Command::Resume) continues with the weights as they are.
+        may_go_on: bool,
+    },
+    /// The loss or the gradient norm had jumped, and the stage continues from a checkpoint from before, at a lower rate.
+    /// [`Event::Started`] follows.
+    SetBack {
+        /// Steps in that checkpoint.
+        step: usize,
+        /// The first step of the spike.
+        spike: usize,
+        /// The rate is lower up to this step.
+        until: usize,
+        /// The factor on it.
+        #[serde(deserialize_with = "number")]
+        factor: f64,
+        /// Which number jumped.
+        reason: String,
+        /// The checkpoint; none where the stage starts over.
+        checkpoint: Option<String>,
+    },
+    /// The answer to [`Command::ShowRollout`](super::Command::ShowRollout).
+    #[serde(skip)]
+    Rollout(Box<RolloutView>),
+    /// Two answers to vote on.
+    #[serde(skip)]
+    Offered(Box<Offer>),
+    /// A vote is on disk.
+    Voted(Box<VotedPair>),
+    /// The newest vote was taken back.
+    Unvoted {
+        /// The pair it was about.
+        pair: u64,
+        /// The votes without it.
+        #[serde(flatten)]
+        tally: Tally,
+    },
+    /// The reward model was fitted to the votes.
+    Refitted(Refit),
+    /// The answer to [`Command::ShowBatch`](super::Command::ShowBatch).
+    #[serde(skip)]
+    Batch(Box<BatchView>),
+    /// A demonstration is on disk and in the mix.
+    Demonstrated {
+        /// The first step that can draw it.
+        step: usize,
+        /// Demonstrations so far.
+        count: usize,
+    },
+    /// A command that cannot be carried out. Training continues.
+    Refused {
+        /// Why, and what to do first.
+        text: String,
+    },
+    /// The answer to [`Command::ShowRoom`](super::Command::ShowRoom); sent again after every edit.
+    #[serde(skip)]
+    Room(Box<RoomView>),
+    /// A change of mix, data or learning rate is on disk and applies from the next batch.
+    Edited(Box<Edit>),
+    /// A saved edit cannot be used; training continues on the old version.
+    Broken {
+        /// After this step.
+        step: usize,
+        /// Where it is broken.
+        text: String,
+    },
+    /// The answer to [`Command::ShowDocument`](super::Command::ShowDocument).
+    #[serde(skip)]
+    Document(Box<DocumentView>),
+    /// The answer to [`Command::ShowNextBatch`](super::Command::ShowNextBatch), without losses.
+    #[serde(skip)]
+    NextBatch(Box<BatchView>),
+    /// The answer to [`Command::ShowDropped`](super::Command::ShowDropped).
+    #[serde(skip)]
+    Dropped(Box<DroppedView>),
+    /// How far a trial is.
+    #[serde(skip)]
+    Tried(Box<Trial>),
+    /// A label is on disk.
+    Marked {
+        /// Texts labelled as wanted, so far.
+        keep: usize,
+        /// Texts labelled as not wanted, so far.
+        drop: usize,
+    },
+    /// A probe's completion.
+    Probe {
+        /// After this step.
+        step: usize,
+        /// The task it belongs to; none for a probe of plain text.
+        task: Option<String>,
+        /// The fixed prompt.
+        prompt: String,
+        /// The continuation, greedy.
+        text: String,
+        /// The reference.
+        expected: String,
+        /// Leading characters that are right.
+        #[serde(rename = "match")]
+        matched: usize,
+        /// Characters of `expected`.
+        length: usize,
+        /// Whether the reference is training text, so that the probe shows recall. So were all probes of logs without
+        /// the field.
+        #[serde(default = "recall")]
+        recall: bool,
+    },
+    /// `[sampling]` of run.toml has changed.
+    #[serde(skip)]
+    Manner(Manner),
+    /// A prompt that does not fit beside its answer is read in part.
+    #[serde(skip)]
+    PromptCut {
+        /// The prompt's number.
+        id: u64,
+        /// What is left out.
+        left_out: LeftOut,
+    },
+    /// A piece of an answer to [`Command::Prompt`](super::Command::Prompt).
+    #[serde(skip)]
+    PromptText {
+        /// The prompt's number.
+        id: u64,
+        /// New characters.
+        text: String,
+        /// The step whose weights generated them.
+        step: usize,
+    },
+    /// An answer's end.
+    #[serde(skip)]
+    PromptDone {
+        /// The prompt's number.
+        id: u64,
+        /// The step whose weights generated the last token.
+        step: usize,
+        /// Tokens generated.
+        tokens: usize,
+        /// Seconds taken.
+        seconds: f64,
+        /// `stop` (end of text), `length`, `cancelled`, or an error.
+        finish_reason: String,
+        /// The reward model's normalised score of the answer, where the stage has such a model.
+        score: Option<f64>,
+    },
+    /// Stepping has stopped.
+    Paused {
+        /// Steps done.
+        step: usize,
+    },
+    /// Stepping continues.
+    Resumed {
+        /// Steps done.
+        step: usize,
+    },
+    /// A checkpoint is durable.
+    Saved {
+        /// Steps in it.
+        step: usize,
+        /// Its folder.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// Seconds taken.
+        seconds: f64,
+        /// Bytes written.
+        bytes: u64,
+    },
+    /// A checkpoint could not be written; training is paused, the old ones are intact.
+    SaveFailed {
+        /// Steps that would have been in it.
+        step: usize,
+        /// Why and what to do.
+        error: String,
+    },
+    /// The disk (or the system, which had no thread) refused something beside a save: the stage pauses, what was to be
+    /// written is kept, and [`Command::Resume`](super::Command::Resume) or [`Command::Save`](super::Command::Save) tries
+    /// again.
+    StoreFailed {
+        /// Steps done.
+        step: usize,
+        /// Why.
+        error: String,
+    },
+    /// A note for the user.
+    Note {
+        /// At this step.
+        step: usize,
+        /// The note.
+        text: String,
+    },
+    /// The stage has ended. The last event, unless the reason is `switched`: then the next stage's
+    /// [`Event::Started`] follows.
+    Finished {
+        /// Steps done.
+        step: usize,
+        /// `done`, `stopped`, `switched`, or `failed: …`.
+        reason: String,
+        /// True when the work itself failed.
+        failed: bool,
+        /// Seconds since the stage was opened, pauses left out: all launches of a stage add up to the time it took.
+        #[serde(default = "absent", deserialize_with = "number")]
+        seconds: f64,
+    },
+}
+
+fn recall() -> bool {
+    true
+}
+
+/// A path that is not UTF-8 is logged with its bytes replaced.
+fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}

@@ -1,0 +1,139 @@
+//! A line of `metrics.jsonl`, `events.jsonl` and `--json`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::base::StageId;
+
+/// A [`StepReport`](super::StepReport) or an [`Event`](super::Event) with its stage and time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line<T> {
+    /// The stage.
+    pub stage: StageId,
+    /// Unix seconds; none in logs of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<f64>,
+    /// What happened.
+    #[serde(flatten)]
+    pub record: T,
+}
+
+impl<T: Serialize> Line<T> {
+    /// A line of this moment.
+    pub fn now(stage: StageId, record: T) -> Line<T> {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
+        Line { stage, time, record }
+    }
+
+    /// The line as JSON; a number that is not finite is null. None for an event that is not logged: serde skips its
+    /// variant.
+    pub fn json(&self) -> Option<Value> {
+        serde_json::to_value(self).ok()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Line<T> {
+    /// A line that was read; none where it is no such record.
+    pub fn read(line: &'de Value) -> Option<Line<T>> {
+        Line::deserialize(line).ok()
+    }
+}
+
+/// A number; null is NaN.
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+/// NaN, where an earlier version did not log the number.
+pub(super) fn absent() -> f64 {
+    f64::NAN
+}
+
+/// Two numbers; null is NaN.
+pub(super) fn pair<'de, D: Deserializer<'de>>(from: D) -> Result<(f64, f64), D::Error> {
+    let (a, b) = <(Option<f64>, Option<f64>)>::deserialize(from)?;
+    Ok((a.unwrap_or(f64::NAN), b.unwrap_or(f64::NAN)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use std::{fs, path::Path};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::protocol::{Event, JudgedAnswer, StepReport};
+
+    /// The lines of a log that version 0.1 wrote, before lines had a time.
+    fn golden(name: &str) -> Vec<Value> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/logs-1").join(name);
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The line as it is written again, without what version 0.1 did not write.
+    fn again<T: Serialize + for<'a> Deserialize<'a>>(line: &Value) -> Value {
+        let read = Line::<T>::read(line).unwrap_or_else(|| panic!("does not parse: {line}"));
+        assert_eq!(read.time, None);
+        let mut again = read.json().unwrap();
+        if again["event"] == "edited" {
+            for source in again["sources"].as_array_mut().unwrap() {
+                source.as_object_mut().unwrap().remove("held_out_tokens");
+            }
+        }
+        if again["event"] == "unvoted" {
+            again.as_object_mut().unwrap().remove("agreement");
+        }
+        again
+    }
+
+    #[test]
+    fn logs_of_version_0_1_are_read_and_written_again() {
+        let (mut steps, mut events) = (0, std::collections::BTreeSet::new());
+        for name in ["metrics.jsonl", "events.jsonl", "stdout.jsonl"] {
+            for line in golden(name) {
+                match line["event"].as_str() {
+                    None => {
+                        steps += 1;
+                        assert_eq!(again::<StepReport>(&line), line);
+                    }
+                    Some(event) => {
+                        events.insert(event.to_owned());
+                        assert_eq!(again::<Event>(&line), line);
+                    }
+                }
+            }
+        }
+        assert!(steps > 80 && events.len() == 19, "{steps} steps, {events:?}");
+        for line in golden("answers.jsonl") {
+            let answer: JudgedAnswer = serde_json::from_value(line.clone()).unwrap();
+            assert_eq!(serde_json::to_value(answer).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn null_is_nan_and_time_is_unix_seconds() {
+        let line = Line::now(
+            StageId::Sft,
+            StepReport { loss: f64::NAN, extra: vec![("val/x".into(), f64::NAN)], ..StepReport::default() },
+        );
+        let json = line.json().unwrap();
+        assert_eq!((&json["loss"], &json["val/x"], &json["stage"]), (&Value::Null, &Value::Null, &json!("sft")));
+        assert!(json["time"].as_f64().unwrap() > 1.7e9, "{json}");
+        let read = Line::<StepReport>::read(&json).unwrap();
+        assert!(read.record.loss.is_nan() && read.record.extra[0].1.is_nan() && read.record.extra.len() == 1);
+        assert_eq!(read.time, line.time);
+    }
+
+    #[test]
+    fn events_for_the_screen_alone_are_no_lines() {
+        let piece = Event::PromptText { id: 1, text: "春".to_owned(), step: 3 };
+        assert_eq!(Line::now(StageId::Sft, &piece).json(), None);
+        assert_eq!(Line::now(StageId::Sft, &Event::Steps(Vec::new())).json(), None);
+        let refused = Line::now(StageId::Sft, &Event::Refused { text: "no".to_owned() }).json().unwrap();
+        assert_eq!((&refused["event"], &refused["text"]), (&json!("refused"), &json!("no")));
+    }
+}

@@ -1,0 +1,196 @@
+//! What is measured: every step, and on held-out data. To add a metric that all stages have, add a field to
+//! [`StepReport`] and fill it in the trainer; one of a single stage is an entry of [`StepReport::extra`].
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::Value;
+
+use super::line::{number, pair};
+use crate::base::StageId;
+
+/// One optimiser step: a line of `metrics.jsonl`. Names are Hugging Face's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: usize,
+    /// Mean loss over the step's trained tokens, in nats.
+    #[serde(deserialize_with = "number")]
+    pub loss: f64,
+    /// The rate of this step.
+    #[serde(deserialize_with = "number")]
+    pub learning_rate: f64,
+    /// Global gradient norm before clipping.
+    #[serde(deserialize_with = "number")]
+    pub grad_norm: f64,
+    /// False when the step was not applied because a number was not finite.
+    pub applied: bool,
+    /// Tokens a second over the recent steps, pauses and probes excluded.
+    #[serde(deserialize_with = "number")]
+    pub tokens_per_second: f64,
+    /// Tokens trained on so far.
+    pub total_tokens: u64,
+    /// Passes over the sources, weighted.
+    #[serde(deserialize_with = "number")]
+    pub epoch: f64,
+    /// Milliseconds of this step.
+    #[serde(deserialize_with = "number")]
+    pub step_ms: f64,
+    /// Tokens and epochs of each source so far; not logged.
+    #[serde(skip)]
+    pub sources: Vec<SourceUse>,
+    /// Metrics of this stage alone, under TRL's names.
+    #[serde(flatten, serialize_with = "write_metrics", deserialize_with = "read_metrics")]
+    pub extra: Vec<Metric>,
+}
+
+/// A metric's name and value.
+pub type Metric = (Cow<'static, str>, f64);
+
+/// How much of a source was drawn so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SourceUse {
+    /// Tokens drawn.
+    pub tokens: u64,
+    /// Passes over it.
+    pub epoch: f64,
+}
+
+fn write_metrics<S: Serializer>(extra: &[Metric], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(extra.iter().map(|(name, value)| (name, value)))
+}
+
+/// The numbers among the remaining fields of a line; null is NaN, anything else is skipped.
+fn read_metrics<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Metric>, D::Error> {
+    struct Numbers;
+
+    impl<'de> Visitor<'de> for Numbers {
+        type Value = Vec<Metric>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("metrics by name")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Metric>, A::Error> {
+            let mut all = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                let value = if value.is_null() { Some(f64::NAN) } else { value.as_f64() };
+                all.extend(value.map(|value| (name.into(), value)));
+            }
+            Ok(all)
+        }
+    }
+
+    from.deserialize_map(Numbers)
+}
+
+/// Greedy answers to held-out examples of a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// After this step.
+    pub step: usize,
+    /// The task.
+    pub task: String,
+    /// Held-out examples answered.
+    pub examples: usize,
+    /// Share of answers equal to the reference, character by character.
+    #[serde(deserialize_with = "number")]
+    pub exact_match: f64,
+    /// Mean F1 over the answer's characters as a bag (as SQuAD's over words).
+    #[serde(deserialize_with = "number")]
+    pub char_f1: f64,
+    /// Share of answers that ended by themselves.
+    #[serde(deserialize_with = "number")]
+    pub end_rate: f64,
+    /// Nats a trained token of the reference answers.
+    #[serde(deserialize_with = "number")]
+    pub eval_loss: f64,
+}
+
+/// A reward model on held-out pairs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RewardReport {
+    /// After this step.
+    pub step: usize,
+    /// Held-out pairs.
+    pub pairs: usize,
+    /// Share of them whose better answer scores higher.
+    #[serde(rename = "heldout_accuracy", deserialize_with = "number")]
+    pub accuracy: f64,
+    /// Its 95 % interval (Wilson).
+    #[serde(deserialize_with = "pair")]
+    pub ci95: (f64, f64),
+    /// The share that «the longer one is better» gets right.
+    #[serde(rename = "length_accuracy", deserialize_with = "number")]
+    pub by_length: f64,
+    /// Mean score of the better answers less that of the others.
+    #[serde(deserialize_with = "number")]
+    pub margin: f64,
+    /// That difference of every pair, for a histogram; not logged.
+    #[serde(skip)]
+    pub margins: Vec<f32>,
+}
+
+/// A policy's answers to prompts that are in no training file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// After this update.
+    pub step: usize,
+    /// The task, or `all`.
+    pub task: String,
+    /// Prompts, one answer each, sampled as the rollouts are.
+    pub prompts: usize,
+    /// Share of answers that the task's rule calls good. The rule only judges; nothing is trained on it.
+    #[serde(rename = "true", deserialize_with = "number")]
+    pub true_score: f64,
+    /// Its 95 % interval (Wilson).
+    #[serde(deserialize_with = "pair")]
+    pub ci95: (f64, f64),
+    /// Mean score of the reward model, normalised; NaN without a reward model.
+    #[serde(deserialize_with = "number")]
+    pub reward: f64,
+    /// Mean Σ (log π − log π_ref) of an answer, in nats.
+    #[serde(deserialize_with = "number")]
+    pub kl: f64,
+    /// Share of answers that ended by themselves.
+    #[serde(deserialize_with = "number")]
+    pub end_rate: f64,
+    /// Different pairs of neighbouring characters over all such pairs.
+    #[serde(deserialize_with = "number")]
+    pub distinct2: f64,
+    /// Mean characters of an answer.
+    #[serde(deserialize_with = "number")]
+    pub length: f64,
+}
+
+/// One judged answer of a policy: a line of `report/answers.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgedAnswer {
+    /// The stage.
+    pub stage: StageId,
+    /// After this update.
+    pub step: usize,
+    /// The task.
+    pub task: String,
+    /// The prompt.
+    pub prompt: String,
+    /// The stage whose weights answered: `sft` before the first update, then the stage itself.
+    pub role: StageId,
+    /// The seed of the draws.
+    pub seed: u64,
+    /// The answer.
+    pub text: String,
+    /// Whether it ended by itself.
+    pub ended: bool,
+    /// The rule's verdict.
+    #[serde(rename = "true")]
+    pub good: bool,
+    /// The reward model's normalised score, if there is one.
+    pub reward: Option<f64>,
+    /// Σ (log π − log π_ref), in nats.
+    #[serde(deserialize_with = "number")]
+    pub kl: f64,
+}

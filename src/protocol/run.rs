@@ -1,0 +1,134 @@
+//! What a run is: its stage, model, data and settings, sent once when the stage starts.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Sampling, line::number};
+
+/// What runs. The first event of a stage; a line of the log holds the fields that serde does not skip.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunInfo {
+    /// The run's name.
+    #[serde(rename = "run")]
+    pub name: String,
+    /// The run's folder.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// `pretrain`, …
+    #[serde(skip)]
+    pub stage: String,
+    /// The size preset, `1m` ….
+    pub size: String,
+    /// `cpu` or `wgpu`.
+    pub engine: String,
+    /// The adapter's name.
+    pub adapter: String,
+    /// Parameters of the model.
+    pub parameters: usize,
+    /// Vocabulary size.
+    #[serde(skip)]
+    pub vocab_size: usize,
+    /// Layers.
+    #[serde(skip)]
+    pub layers: usize,
+    /// Width.
+    #[serde(skip)]
+    pub hidden_size: usize,
+    /// Query heads.
+    #[serde(skip)]
+    pub heads: usize,
+    /// Rows of a batch (all micro-batches together).
+    pub batch: usize,
+    /// Tokens of a row.
+    pub context: usize,
+    /// The peak learning rate.
+    #[serde(skip)]
+    pub learning_rate: f64,
+    /// Steps of the whole stage.
+    pub steps: usize,
+    /// The step resumed from; 0 for a new stage.
+    #[serde(rename = "step")]
+    pub resumed_at: usize,
+    /// Whether prompts are answered in the chat template.
+    #[serde(skip)]
+    pub chat: bool,
+    /// The checkpoint that the stage started from.
+    pub parent: Option<String>,
+    /// All stages, first to last.
+    #[serde(skip)]
+    pub stages: Vec<StageInfo>,
+    /// The tasks of fine-tuning; empty while pretraining.
+    #[serde(skip)]
+    pub tasks: Vec<TaskInfo>,
+    /// Demonstrations written by hand so far.
+    #[serde(skip)]
+    pub demonstrations: usize,
+    /// Bytes of the device's memory that the stage takes at most, saves included; on the CPU engine the same as
+    /// `host_memory`.
+    #[serde(rename = "memory_bytes")]
+    pub memory: u64,
+    /// Bytes of the computer's memory that the process takes at most.
+    #[serde(rename = "host_memory_bytes")]
+    pub host_memory: u64,
+    /// The data.
+    pub sources: Vec<SourceInfo>,
+    /// How prompts are answered.
+    #[serde(skip)]
+    pub manner: Manner,
+}
+
+/// A stage of the run and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageInfo {
+    /// Its name.
+    pub name: String,
+    /// The stage it starts from, if any.
+    pub parent: Option<String>,
+    /// Steps in its newest checkpoint; none where it was never trained.
+    pub step: Option<usize>,
+}
+
+/// A task of fine-tuning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskInfo {
+    /// Its name.
+    pub name: String,
+    /// Training examples.
+    pub examples: usize,
+    /// Held-out examples.
+    pub held_out: usize,
+}
+
+/// A data source. Logs from before a field was written to them have 0 there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceInfo {
+    /// Its name.
+    pub name: String,
+    /// Its share of drawn tokens, a fraction of 1.
+    #[serde(deserialize_with = "number")]
+    pub weight: f64,
+    /// Training documents.
+    pub documents: usize,
+    /// Training tokens of one epoch.
+    pub tokens: usize,
+    /// Tokens held out for validation.
+    pub held_out_tokens: usize,
+}
+
+/// How the user's prompts are answered: `[sampling]` of run.toml.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Manner {
+    /// How tokens are sampled.
+    pub sampling: Sampling,
+    /// The most tokens of an answer.
+    pub max_new_tokens: usize,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner { sampling: Sampling::default(), max_new_tokens: 64 }
+    }
+}
