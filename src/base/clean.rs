@@ -1,10 +1,10 @@
-//! Text of strangers, made safe to show.
+//! Untrusted text, made safe to show.
 //!
-//! Data, model output, file names, settings and the text of errors may hold anything: escape sequences that
-//! move the cursor or fill the clipboard, overrides that turn the writing around, invisible characters.
-//! Whatever is printed passes through here: the screen's fields as [`Clean`], lines of stdout and stderr as
-//! [`line()`] and [`block`], a model's text as it streams through a [`Cleaner`], JSON through [`json`]. One
-//! function says which characters are meant, and one how they are shown.
+//! Data, model output, file names, settings and error texts may hold anything: escape sequences that move the
+//! cursor or fill the clipboard, overrides of the writing direction, invisible characters. All printed text passes
+//! through here: fields of the screen as [`Clean`], lines of stdout and stderr as [`line()`] and [`block`], a
+//! model's streamed text through a [`Cleaner`], JSON through [`json`]. One function decides which characters are
+//! replaced, and one how they are shown.
 
 use std::{fmt, fmt::Write as _, io, ops::Deref};
 

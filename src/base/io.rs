@@ -1,7 +1,7 @@
-//! What a reader of files needs of an input.
+//! Inputs that can be read at any place.
 
 use std::io::{Read, Seek};
 
-/// An input that is read at any place, from any thread.
+/// A seekable input that can be sent to another thread.
 pub trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}

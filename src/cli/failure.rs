@@ -1,4 +1,4 @@
-//! What a verb fails with: a sentence and an exit code.
+//! The error of a verb: a sentence and an exit code.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! Memory that runs out: an exit code of the list and a sentence, where Rust would abort.
+//! Out of memory: an exit code and a sentence, where Rust would abort.
 //!
-//! A stage is refused before it takes what is not there (`train::footprint`). What remains are small things under a
-//! limit of the process: nothing that was about to be done can go on without them.
+//! A stage that does not fit is refused before it allocates (`train::footprint`). What remains are small allocations
+//! under a limit of the process, without which the work cannot continue.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

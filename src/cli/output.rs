@@ -1,4 +1,4 @@
-//! The only place that prints. Whatever is printed is clean: see [`clean`].
+//! The only place that prints. All printed text is cleaned: see [`clean`].
 
 use std::{
     io::{self, Write},

@@ -1,8 +1,8 @@
 //! How bytes reach stdout and stderr.
 //!
-//! A verb that a signal stops in order hands its lines to a thread for each stream: a write that blocks, because the
-//! reader of the pipe has stopped or the terminal holds its output, then blocks that thread alone, and the verb still
-//! sees the signal. Every other verb writes directly; a signal ends it wherever it is.
+//! A verb that saves on a signal hands its lines to one thread per stream: a write that blocks, because the reader of
+//! the pipe has stopped or the terminal holds its output, then blocks only that thread, and the verb still sees the
+//! signal. Every other verb writes directly; a signal ends it at once.
 
 use std::{
     io::{self, Write},

@@ -1,8 +1,7 @@
-//! Indicators of answers that have gone wrong, seen without knowing what a good one is.
+//! Indicators of degenerate answers that need no reference.
 //!
-//! A reward that is being deceived shows here: answers repeat themselves, all become one, grow or
-//! shrink, or no longer end. Everything is counted in characters, so that it means the same under every
-//! tokenizer.
+//! Reward hacking shows here: answers repeat themselves, become all alike, grow or shrink, or no longer end. All
+//! counts are in characters, so that they mean the same under every tokenizer.
 
 use std::collections::HashSet;
 

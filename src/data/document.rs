@@ -1,4 +1,4 @@
-//! A document, the unit of reading, holding out and shuffling, and a source of them.
+//! Documents, the unit of reading, holding out and shuffling, and named sources of them.
 
 /// One text, with an optional first line that only names it (a poem's title and poet).
 #[derive(Clone, Debug, PartialEq, Eq)]

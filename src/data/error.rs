@@ -1,4 +1,4 @@
-//! What can go wrong between bytes and batches. All of it is bad input; the callers map it to exit 2.
+//! The errors of the data layer. All of them are bad input; the callers map them to exit 2.
 
 /// An error of the data layer. It names the place inside the input; the caller, who opened the
 /// file, adds its name.

@@ -1,4 +1,4 @@
-//! Files and folders of other tools that are taken for a model, and what to do with them.
+//! Recognises files and folders of other tools that are given as a model, with advice for each.
 
 use std::path::Path;
 

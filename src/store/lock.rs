@@ -1,4 +1,4 @@
-//! One process owns a run.
+//! The lock of a run: one process writes.
 
 use std::{path::Path, process};
 

@@ -1,7 +1,7 @@
 //! Append-only logs of JSON, one object a line: metrics.jsonl, events.jsonl, preferences.jsonl.
 //!
-//! A line is given to the system whole; what a crash tears is cut when the log is opened next, and kept in a file
-//! beside it. Lines past a step that is resumed from are moved to a file of their own. Nothing is dropped.
+//! A line is written in one call; a line torn by a crash is cut when the log is opened next, and kept in a file
+//! beside it. Lines past the step of a resume are moved to another file. Nothing is dropped.
 
 use std::{
     io::{self, BufRead, BufReader, Read, SeekFrom, Write},

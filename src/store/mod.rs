@@ -1,7 +1,7 @@
 //! Durable bytes: run folder, lock, checkpoints, safetensors, logs. One file writes: `fs.rs`.
 //!
-//! Purpose: what was saved is whole or not there, after any crash, full disk or power cut, and damage is
-//! found before it is loaded. It knows files, hashes and tensors by name; it has never heard of a loss.
+//! A saved file is whole or absent after any crash, full disk or power cut, and damage is found before anything is
+//! loaded. The store knows files, hashes and tensors by name, and nothing of training.
 //!
 //! The path of a save: [`Run::open`] takes the lock and gives a [`Saver`]; [`Saver::save`] writes a hidden
 //! folder, syncs every file, writes the manifest, renames, syncs. The path back:

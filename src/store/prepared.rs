@@ -33,7 +33,7 @@ impl Preparer {
         Self { view, _lock: lock }
     }
 
-    /// The run as one that is looked at.
+    /// The run for reading.
     pub fn view(&self) -> &RunView {
         &self.view
     }

@@ -138,7 +138,7 @@ impl Run {
         Ok(run)
     }
 
-    /// The run as one that is looked at.
+    /// The run for reading.
     pub fn view(&self) -> &RunView {
         &self.view
     }

@@ -1,4 +1,4 @@
-//! A run that is looked at: where its files lie, and what they say.
+//! A run opened for reading: the paths of its files, and its configuration.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ pub(super) const LONGEST_CONFIG: u64 = 1 << 20;
 /// The folder for what a run is judged by, made when there is something.
 pub(super) const REPORT: &str = "report";
 
-/// A run that is looked at: needs no lock, changes nothing.
+/// A run opened for reading: needs no lock, changes nothing.
 #[derive(Clone, Debug)]
 pub struct RunView {
     disk: Arc<dyn Fs>,

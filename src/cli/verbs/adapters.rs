@@ -1,4 +1,4 @@
-//! `danlu adapters`: what there is, which one `auto` takes and why.
+//! `danlu adapters`: the adapters of this machine, which one `auto` takes and why.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `danlu check`: every kernel against its CPU twin, on the adapter at hand.
+//! `danlu check`: every kernel against its CPU twin, on the chosen adapter.
 
 use clap::Args;
 use serde_json::json;

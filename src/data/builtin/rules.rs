@@ -1,8 +1,8 @@
-//! The truth of the two built-in tasks of human feedback, as rules in code.
+//! The ground truth of the two built-in tasks of human feedback, as rules in code.
 //!
-//! A rule is a judge. It labels pairs, and it says at the end how good the answers have become; it may
-//! be plotted. Nothing that trains may call it: its score never enters a reward, an advantage, an early
-//! stop, a guard or the choice of a checkpoint. A reward model has to find out from pairs what it asks.
+//! A rule labels pairs, and scores the answers at the end; its score may be plotted. Training code must not call
+//! it: its score never enters a reward, an advantage, an early stop, a guard or the choice of a checkpoint. A reward
+//! model has to learn from pairs what the rule wants.
 //!
 //! Rules are pure and take any text.
 

@@ -1,4 +1,4 @@
-//! What is done with a field beside the words of a conversation or a pair.
+//! Fields of a record beside the words of its conversation or pair.
 //!
 //! A field that changes what is learned is honoured, or its record is rejected; an empty one changes nothing. Every
 //! other field that is not read is counted.

@@ -1,4 +1,4 @@
-//! A record to a conversation: the four forms, and what a conversation must be.
+//! Parses a record into a conversation: the four forms, and the checks of a conversation.
 
 use std::fmt;
 

@@ -1,9 +1,9 @@
 //! Conversations and their form as text and as tokens.
 //!
-//! A turn is `<|role|>`, the words as they are, `<|im_end|>`; there is nothing between turns. What is
-//! trained are the assistant's words and the end of each of its turns, but of those that the data mark as
-//! not to be learned: without the end a model never learns to stop. The parts are tokenised one by one and then joined, so that no merge crosses
-//! from one to the next and shifts the mask.
+//! A turn is `<|role|>`, the words as they are, `<|im_end|>`; there is nothing between turns. The assistant's words
+//! and the end of each of its turns are trained, except of turns that the data mark as not to be learned; without the
+//! end a model never learns to stop. The parts are tokenised one by one and then joined, so that no merge crosses from
+//! one to the next and shifts the mask.
 
 pub mod examples;
 pub(super) mod fields;

@@ -1,4 +1,4 @@
-//! Filling rows with whole examples.
+//! Packs whole examples into rows.
 //!
 //! An example of n tokens takes n − 1 places of a row: its last token is only a target. Examples of
 //! one row do not see each other: `starts` says for every place where its example begins, which is

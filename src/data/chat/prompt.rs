@@ -1,8 +1,8 @@
-//! How much of what is asked a model reads.
+//! Fits a prompt into the window.
 //!
-//! An answer keeps its room in the window: as many tokens as are wanted, at most half of it. What does not fit beside
-//! it is left out from the front: of a conversation the oldest exchanges, of a single text or question its beginning.
-//! What the tokenizer puts before a text, a system turn and the tokens of the template stay.
+//! The answer's share of the window is reserved: as many tokens as are requested, at most half of it. A prompt that
+//! does not fit beside it is cut at the front: a conversation loses its oldest exchanges, a single text or question its
+//! beginning. The tokenizer's prefix, a system turn and the tokens of the template stay.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
-//! Bytes to conversations: JSON Lines, a JSON array or Parquet, a record in any of the usual forms.
+//! Reads conversations from JSON Lines, a JSON array or Parquet, each record in any of the usual forms.
 //!
-//! A record that does not parse, is no conversation that can be learned from, or asks for something that is not
-//! done, is counted by reason, located and passed over; bad UTF-8 spoils only its own record. Only one record is held
-//! at a time beside what was read.
+//! A record that does not parse, is no conversation to learn from, or needs a feature that is not supported, is
+//! counted by reason, located and passed over; bad UTF-8 spoils only its own record. One record at a time is held
+//! beside the conversations.
 
 use std::{
     collections::BTreeMap,

@@ -1,8 +1,8 @@
 //! Rows of examples: a pure function of seed, source, ordinal and, for demonstrations, the step.
 //!
 //! A source is read in epochs. Each has its own shuffled order and its own packing into rows, so that
-//! examples meet others every time; a row is found by its number over the whole run. Demonstrations
-//! written by hand are a source that grows: at a step it holds those that were there by then, and every
+//! an example shares its row with others every time; a row is found by its number over the whole run.
+//! Demonstrations written by hand are a source that grows: at a step it holds those added before, and every
 //! row of it begins with the newest.
 
 use super::{

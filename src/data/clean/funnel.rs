@@ -1,4 +1,4 @@
-//! The funnel: what came in, what each rule took, what was left.
+//! The funnel: documents that came in, those that each rule dropped, those that were kept.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What can be measured of a text.
+//! The measures of a text that rules compare with their bounds.
 
 use std::{
     cell::OnceCell,

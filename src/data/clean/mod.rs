@@ -1,7 +1,7 @@
-//! Cleaning: every document gets a verdict, and a dropped one says by which rule, with what value, against what.
+//! Cleaning: every document is judged; the verdict on a dropped one has the rule, the value and the bound.
 //!
-//! `rules` is the table, `measure` what can be measured of a text, `pii` masks personal data,
-//! `script` brings traditional Chinese to simplified, `funnel` counts.
+//! `rules` is the table, `measure` the measures of a text, `pii` masks personal data, `script` converts traditional
+//! Chinese to simplified, `funnel` counts.
 
 pub mod funnel;
 mod measure;

@@ -1,4 +1,4 @@
-//! Candidates to duplicates: the true similarity decides, and an earlier document that stays.
+//! Decides which candidates are duplicates: by their true similarity to an earlier document that is kept.
 
 use rayon::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A record to its pairs: the seven forms, and what a preference must be.
+//! Parses a record into pairs: the seven forms, and the checks of a preference.
 
 use std::fmt;
 

@@ -1,8 +1,7 @@
-//! Human feedback: a prompt, the answer that was chosen and the one that was not.
+//! Human feedback: a prompt, the chosen answer and the rejected one.
 //!
-//! A record that does not parse, or prefers nothing, is counted, located and passed over, as
-//! [`chat::reader`] does. Sets of ranked answers become all their pairs; votes that
-//! prefer neither answer are counted and kept out.
+//! A record that does not parse, or has no preference, is counted, located and passed over, as in [`chat::reader`].
+//! A ranking becomes all its pairs; votes for neither answer are counted and left out.
 
 mod forms;
 mod pairs;

@@ -1,4 +1,4 @@
-//! Bytes to preferences: JSON Lines, a JSON array or Parquet, a record in any of the usual forms.
+//! Reads preferences from JSON Lines, a JSON array or Parquet, each record in any of the usual forms.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! What a text is judged by: its words, Han characters and pairs of neighbouring Han characters, counted into buckets.
+//! The features of a text: its words, Han characters and pairs of neighbouring Han characters, counted into buckets.
 
 use crate::data::{clean::script::simple, document::is_han};
 

@@ -2,13 +2,13 @@
 //!
 //! GPT-3 (Brown et al. 2020, appendix A) filtered Common Crawl by a logistic regression on Spark's HashingTF, with
 //! curated texts as the positives. Here a text's words, Han characters and pairs of neighbouring Han characters are
-//! counted into 2^18 buckets and divided by their Euclidean norm, so that length decides nothing; script and case are
-//! folded, for neither is quality. The weights minimise
+//! counted into 2^18 buckets and divided by their Euclidean norm, so that length has no influence; script and case are
+//! folded, since neither is quality. The weights minimise
 //!
 //! ```text
 //! L(w, b) = Σ sᵢ log(1 + exp(−yᵢ (w·xᵢ + b))) + λ/2 |w|²,  yᵢ = ±1,  Σ sᵢ = ½ over each class
 //! ```
-//! which is convex: the minimum is one, whatever the order of the examples.
+//! which is convex: there is one minimum, whatever the order of the examples.
 
 mod features;
 mod regression;

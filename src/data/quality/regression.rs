@@ -1,4 +1,4 @@
-//! Logistic regression: the loss, its slope and its minimum.
+//! Logistic regression: the loss, its gradient and its minimum.
 
 use std::collections::VecDeque;
 

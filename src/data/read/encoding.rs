@@ -1,9 +1,9 @@
-//! The one way from bytes to text: for texts, conversations, pairs and settings alike.
+//! Bytes to text, for texts, conversations, pairs, ids and settings alike.
 //!
 //! In this order: a byte order mark; UTF-16 and UTF-32 by their zero bytes or by what comes out; UTF-8, if most of what
 //! is not ASCII is; a Chinese, Japanese or Korean encoding that `chardetng` finds and the text agrees with; Windows-1252
-//! (and so Latin-1), where bytes above ASCII are letters that stand alone between ASCII ones. What is none of these stays
-//! as it is: each of its lines is then rejected and located. A file is looked at from its first byte that is not ASCII,
+//! (and so Latin-1), where bytes above ASCII are letters that stand alone between ASCII ones. Other bytes stay
+//! as they are: each of their lines is then rejected and located. Detection starts at the first byte that is not ASCII,
 //! wherever that is.
 
 use std::{

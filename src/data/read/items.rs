@@ -1,7 +1,7 @@
 //! Cutting a JSON array, or objects one after the other, into records without parsing them.
 //!
-//! A parser would end at the first fault, and hold the whole file. Here brackets are counted outside
-//! strings, so that a record that is no JSON spoils only itself. A line break inside a string is none that JSON
+//! A parser would stop at the first fault, and hold the whole file. Here brackets are counted outside
+//! strings, so that an invalid record spoils only itself. A line break inside a string is none that JSON
 //! allows: the string was never closed. It then ends there, and with it a record that began on the same line.
 
 use std::io::BufRead;

@@ -1,7 +1,7 @@
-//! JSON that other tools write and the standard does not allow, made such that a parser takes it.
+//! Repairs JSON that other tools write and the standard does not allow.
 //!
-//! Python writes NaN, Infinity and -Infinity, for pandas and datasets mostly in the place of what is missing; they
-//! become null, as numbers that are too large do. Half of a surrogate pair (`\ud83d`, a text cut within an emoji) and
+//! Python writes NaN, Infinity and -Infinity, pandas and datasets mostly for missing values; they become null, as do
+//! numbers that are too large. Half of a surrogate pair (`\ud83d`, a text cut within an emoji) and
 //! brackets deeper than a parser follows become a mark, so that they cost a record only where they are read.
 
 /// In the place of half a character: a code point that no text has.

@@ -1,9 +1,9 @@
-//! Bytes to documents, one at a time: a format a file.
+//! Bytes to documents, one at a time; one file per format.
 //!
-//! The way of a file: `unpack` undoes gzip and zstd, `encoding` makes UTF-8 of it, a format's reader cuts it
-//! into records, `record` makes a document of each; conversations and pairs go the same way and take the records
-//! as JSON. A record that is none is handed over as a [`Fault`] with its rule; what ends a file early is reported with
-//! what was read until then. Nothing is opened here, and no more is held than a record and a buffer.
+//! `unpack` undoes gzip and zstd, `encoding` converts to UTF-8, a format's reader cuts records, `record` makes a
+//! document of each; conversations and pairs take the records as JSON. A bad record is handed over as a [`Fault`] with
+//! its rule; an error that ends a file early is reported after the records before it. Nothing is opened here, and only
+//! a record and a buffer are held.
 
 mod csv;
 mod encoding;

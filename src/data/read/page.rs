@@ -1,4 +1,4 @@
-//! Pages of a web site where a file of data was expected: a login, a missing file, a server that is down.
+//! Web pages where a file of data was expected: a login, a missing file, a server that is down.
 
 /// What there is of a page.
 pub(super) struct Page {

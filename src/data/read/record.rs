@@ -1,4 +1,4 @@
-//! A record's fields to a document.
+//! Makes a document of a record's fields.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! gzip and Zstandard, with a bound on how much comes out of how little.
+//! Unpacks gzip and Zstandard, with a bound on the expansion.
 
 use std::{
     io::{self, BufRead, BufReader, Read},

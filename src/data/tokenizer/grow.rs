@@ -1,4 +1,4 @@
-//! Giving an imported tokenizer the tokens of a conversation.
+//! Adds the tokens of a conversation to an imported tokenizer.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Reading a `tokenizer.json`, also a hostile one: the crate trusts its files (a merge whose result
+//! Reads a `tokenizer.json`, also a hostile one: the crate trusts its files (a merge whose result
 //! is longer than every token makes it panic), so everything it relies on is checked first.
 
 use std::{

@@ -1,9 +1,9 @@
 //! The parts of a foreign `tokenizer.json` around its model, judged before the crate builds them.
 //!
 //! Such a file is a program: its normalizer can make a text a million times longer, its patterns can search for
-//! ever, its template can name what is not there. So each part is one of a list, a pattern is one that a known
-//! tokenizer has, to the letter, and what all of them together can make of a text has a bound. The list holds what
-//! the published BPE tokenizers are made of: GPT-2, Llama 1 to 3, Mistral, Qwen, Gemma, Phi, SmolLM, DeepSeek,
+//! ever, its template can name tokens that do not exist. So each part must be on a list, a pattern must equal one of a
+//! known tokenizer, and the growth of a text under all of them together has a bound. The list holds the parts of the
+//! published BPE tokenizers: GPT-2, Llama 1 to 3, Mistral, Qwen, Gemma, Phi, SmolLM, DeepSeek,
 //! Falcon, StarCoder, BLOOM, GPT-NeoX, Command R and their like.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};

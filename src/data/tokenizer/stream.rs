@@ -1,4 +1,4 @@
-//! Decoding ids as they come.
+//! Decodes ids one at a time.
 
 use super::{Decoding, Tokenizer};
 

@@ -1,4 +1,4 @@
-//! Making vocabularies.
+//! Trains vocabularies.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Token ids with a label each: what is read, and what is learned of it.
+//! Token ids, each with a label that says whether it is learned.
 
 use crate::data::tokenizer::Tokenizer;
 

@@ -1,7 +1,7 @@
 //! Files of token ids: `{"input_ids": [[…],…], "labels": [[…],…]}`.
 //!
-//! They are read as they come, four bytes a number, and judged on the way: a file of sixty megabytes is no reason
-//! to take three gigabytes.
+//! They are streamed, four bytes a number, and checked while they are read: a file of sixty megabytes must not take
+//! three gigabytes of memory.
 
 use std::{
     fmt,

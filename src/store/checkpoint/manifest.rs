@@ -1,4 +1,4 @@
-//! The last file written into a checkpoint: the name, length and hash of every other, and a hash of itself.
+//! The manifest, the last file written into a checkpoint: name, length and hash of every other file, and its own hash.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 

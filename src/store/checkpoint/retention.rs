@@ -1,7 +1,7 @@
-//! What is removed: checkpoints that newer ones have made superfluous, and left-overs of killed processes.
+//! Removes checkpoints that newer ones replace, and left-overs of killed processes.
 //!
-//! Nothing is removed that cannot be read, whatever the reason: it may be a newer danlu's, or a disk that answers
-//! again tomorrow. What cannot be removed fails nothing: it takes room, and is reported.
+//! A checkpoint that cannot be read is kept, whatever the reason: a newer danlu may have written it, or the disk may
+//! answer again tomorrow. Failing to remove only wastes disk; it is reported.
 
 use std::path::Path;
 

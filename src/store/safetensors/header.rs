@@ -1,4 +1,4 @@
-//! The header of a safetensors file, judged before anything is believed.
+//! The header of a safetensors file, checked before it is used.
 
 use std::{collections::BTreeMap, fmt, io::Read, path::Path};
 

@@ -1,6 +1,6 @@
 //! Tensors in files: the safetensors format, read with limits and written the same way every time.
 //!
-//! The header is judged before a byte of data is read or a buffer is made: its length against the file's,
+//! The header is checked before a byte of data is read or a buffer is made: its length against the file's,
 //! every product checked, every tensor's place against its neighbours' (that by the `safetensors` crate).
 //! What is read is f32, whatever half precision the file holds; whole numbers are counters, as i64.
 
