@@ -1,21 +1,25 @@
 # Commands of everyday work; https://just.systems
 
-# The workbench, optimized.
+# The workbench, built quickly (the dev profile of Cargo.toml).
 run *ARGS:
+    cargo run -- {{ARGS}}
+
+# The workbench, fully optimized.
+release *ARGS:
     cargo run --release -- {{ARGS}}
 
-# All tests, or some suites: just test screens layers
+# All tests, optimized; or some suites, built quickly: just test screens layers
 test *SUITES:
     #!/usr/bin/env sh
     set -eu
     if [ -z "{{SUITES}}" ]; then exec sh scripts/test.sh; fi
     suites=""
     for suite in {{SUITES}}; do suites="$suites --test $suite"; done
-    exec sh scripts/test.sh $suites
+    exec cargo test $suites
 
 # The quick subset of the tests.
 quick:
-    sh scripts/test.sh --lib --test layers --test screens --test twins --test data --test bad_input --test settings
+    cargo test --lib --test layers --test screens --test twins --test data --test bad_input --test settings
 
 # Format, lints, documentation, licences and all tests, as CI does.
 check:
