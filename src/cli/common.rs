@@ -49,14 +49,36 @@ impl Common {
         Ok(Device::open_with(&self.adapter, opening)?)
     }
 
-    /// The language asked for, or the one of the environment.
+    /// The language of `--lang`, or that of the locale.
     pub(crate) fn language(&self) -> Lang {
-        let named = self.lang.clone().or_else(|| {
-            ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|k| std::env::var(k).ok().filter(|v| !v.is_empty()))
-        });
-        match named {
-            Some(name) if !name.starts_with("zh") && !name.starts_with('C') && !name.starts_with("POSIX") => Lang::En,
-            _ => Lang::Zh,
+        language(self.lang.as_deref(), |name| std::env::var(name).ok())
+    }
+}
+
+/// Chinese for `zh` and a locale of it; English for every other one, for `C` and where none is set.
+fn language(asked: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Lang {
+    // An empty variable counts as unset, as in POSIX.
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable).find(|v| !v.is_empty());
+    let name = asked.map(str::to_owned).or(locale);
+    if name.is_some_and(|name| name.starts_with("zh")) { Lang::Zh } else { Lang::En }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn english_unless_the_locale_is_chinese() {
+        let of = |set: &[(&str, &str)], asked| {
+            language(asked, |name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+        };
+        for english in [None, Some(("LANG", "C")), Some(("LC_ALL", "POSIX")), Some(("LANG", "de_DE.UTF-8"))] {
+            assert_eq!(of(english.as_slice(), None), Lang::En, "{english:?}");
         }
+        assert_eq!(of(&[("LANG", "zh_CN.UTF-8")], None), Lang::Zh);
+        assert_eq!(of(&[("LC_ALL", "en_US.UTF-8"), ("LANG", "zh_CN.UTF-8")], None), Lang::En);
+        assert_eq!(of(&[("LC_ALL", ""), ("LC_MESSAGES", "zh_TW")], None), Lang::Zh);
+        assert_eq!(of(&[("LANG", "zh_CN.UTF-8")], Some("en")), Lang::En);
+        assert_eq!(of(&[], Some("zh")), Lang::Zh);
     }
 }

@@ -47,6 +47,7 @@ impl Pty {
         let pair = native_pty_system().openpty(SIZE).expect("a pty");
         command.env("TERM", "xterm-256color");
         command.env("COLORTERM", "");
+        command.env("LC_ALL", "zh_CN.UTF-8");
         command.env_remove("NO_COLOR");
         for (name, value) in vars {
             command.env(name, value);
