@@ -150,7 +150,7 @@ fn what_cannot_be_kept_is_refused() {
     };
     // [SEP] behind a text, where </s> ends one.
     let error = refused("bert", &|_, config| config["eos_token"] = json!("</s>"));
-    assert!(error.contains("[SEP]") && error.contains("behind every text"), "{error}");
+    assert!(error.contains("[SEP]") && error.contains("after every text"), "{error}");
     let error = refused("llama3", &|file, _| {
         file["post_processor"]["processors"][1]["special_tokens"]["<s>"]["ids"] = json!([9_999_999]);
     });

@@ -271,7 +271,7 @@ fn bad_lines_are_counted_and_located() {
             "2 system turns",
         ),
         (json!({"prompt": "x"}).to_string(), "without \"completion\""),
-        (json!({"text": "x"}).to_string(), "no field that is known"),
+        (json!({"text": "x"}).to_string(), "no known field"),
         ("3".to_owned(), "expected an object"),
         (json!({"instruction": "x", "output": 3}).to_string(), "a number"),
     ];
@@ -384,7 +384,7 @@ fn sources_without_a_conversation_are_refused() {
     fs::create_dir(at("texts")).unwrap();
     fs::write(at("texts/a.txt"), "words\n").unwrap();
     let cases: &[(&str, &[&str])] = &[
-        ("none.jsonl", &["sft.source mine", "none.jsonl", "2 records", "the first at 1: no field that is known"]),
+        ("none.jsonl", &["sft.source mine", "none.jsonl", "2 records", "the first at 1: no known field"]),
         ("empty.json", &["sft.source mine", "empty.json"]),
         ("list.json", &["sft.source mine", "list.json"]),
         ("text.txt", &["sft.source mine", "text.txt", ".jsonl"]),
@@ -499,7 +499,7 @@ fn an_imported_model_gets_the_templates_tokens_and_keeps_every_row() {
     assert!(answer["ids"].as_array().unwrap().len() <= 5, "{answer}");
     // Their own model has no such tokens.
     let refused = danlu(["generate", "--model", &from, "--chat", "--prompt", "say 7"]);
-    refused.refused(2, &["no tokens of the chat template", "leave --chat out", "--stage sft"]);
+    refused.refused(2, &["lacks the tokens of the chat template", "leave --chat out", "--stage sft"]);
 }
 
 #[test]

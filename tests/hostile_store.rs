@@ -57,24 +57,24 @@ fn hostile_headers_are_refused_in_words() {
     refused(&8u64.to_le_bytes(), "cut short");
     // Giant headers.
     for len in [u64::MAX, 1 << 63, 100_000_000, (16 << 20) + 1] {
-        refused(&[&len.to_le_bytes()[..], b"{}"].concat(), "promise a header");
+        refused(&[&len.to_le_bytes()[..], b"{}"].concat(), "more than the allowed");
     }
     refused(&[&(16u64 << 20).to_le_bytes()[..], b"{}"].concat(), "cut short");
     // Not JSON, or not of the right kind.
     for header in ["", "null", "[]", "{", "1e999", "{\"a\":1}", "{\"a\":{}}", "{\"__metadata__\":{\"x\":1}}", "{} {}"] {
-        refused(&file(header, 0), "header is wrong");
+        refused(&file(header, 0), "header is invalid");
     }
-    refused(&file(&"[".repeat(100_000), 0), "header is wrong");
-    refused(&file(&format!("{{\"a\":{}", "{\"a\":".repeat(100_000)), 0), "header is wrong");
-    refused(&file("{\"\u{0}\\ud800\":1}", 0), "header is wrong");
-    refused(&[&2u64.to_le_bytes()[..], &[0xff, 0xfe]].concat(), "header is wrong");
+    refused(&file(&"[".repeat(100_000), 0), "header is invalid");
+    refused(&file(&format!("{{\"a\":{}", "{\"a\":".repeat(100_000)), 0), "header is invalid");
+    refused(&file("{\"\u{0}\\ud800\":1}", 0), "header is invalid");
+    refused(&[&2u64.to_le_bytes()[..], &[0xff, 0xfe]].concat(), "header is invalid");
     // Dimensions.
     refused(&file(&one("F32", "[4294967296,4294967296]", 0, 0), 0), "multiply");
     refused(&file(&one("F32", "[4611686018427387904]", 0, 0), 0), "multiply");
     refused(&file(&one("F32", "[18446744073709551615]", 0, 4), 4), "multiply");
-    refused(&file(&one("F32", "[99999999999999999999999]", 0, 4), 4), "header is wrong");
+    refused(&file(&one("F32", "[99999999999999999999999]", 0, 4), 4), "header is invalid");
     refused(&file(&one("F32", "[-1]", 0, 4), 4), "the tensor");
-    refused(&file(&one("F32", "[1.5]", 0, 4), 4), "header is wrong");
+    refused(&file(&one("F32", "[1.5]", 0, 4), 4), "header is invalid");
     refused(&file(&one("F32", "[1,1,1,1,1]", 0, 4), 4), "more than 4 dimensions");
     refused(&file(&one("F32", &format!("[{}1]", "1,".repeat(1_000_000)), 0, 4), 4), "more than 4 dimensions");
     refused(&file(&one("F32", "[2,0]", 0, 0), 0), "at least 1");
@@ -117,7 +117,7 @@ fn hostile_headers_are_refused_in_words() {
         };
         refused(&file(&one(dtype, "[1]", 0, bytes), bytes as usize), dtype);
     }
-    refused(&file(&one("F4", "[1]", 0, 1), 1), "header is wrong");
+    refused(&file(&one("F4", "[1]", 0, 1), 1), "header is invalid");
     refused(&file(&one("float32", "[1]", 0, 4), 4), "float32");
     // Names.
     refused(&file(&one("F32", "[1]", 0, 4).replace("\"a\"", &format!("\"{}\"", "n".repeat(600))), 4), "name");
@@ -236,7 +236,7 @@ fn models_in_many_files() {
     index(json!({"a": first, "c": second}));
     fails("not in the index");
     index(json!({"a": first, "b": first, "c": second, "d": second}));
-    fails("does not hold it");
+    fails("does not contain it");
     index(json!({"a": first, "b": second, "c": second}));
     fails("not in the index");
     index(json!({"a": "model-00003-of-00002.safetensors"}));
@@ -264,7 +264,7 @@ fn models_in_many_files() {
     .expect("writes");
     fails("twice");
     disk.poke(Path::new("/model.safetensors.index.json"), b"{").expect("writes");
-    fails("the index is wrong");
+    fails("the index is invalid");
     // A single file comes first.
     disk.poke(Path::new("/model.safetensors"), &shard(&["only"])).expect("writes");
     assert!(read_model(&disk, dir, Links::Refuse).expect("reads").tensors.contains_key("only"));

@@ -183,7 +183,7 @@ fn bad_records_are_passed_over_with_place_and_reason() {
         (r#"{"prompt":"q","chosen":"","rejected":"b"}"#, "the chosen answer is empty"),
         (r#"{"prompt":"q","chosen":"a"}"#, "\"chosen\" without \"rejected\""),
         (r#"{"prompt":"q","rejected":"a"}"#, "\"rejected\" without \"chosen\""),
-        (r#"{"prompt":"q","completion":"a"}"#, "no field that is known"),
+        (r#"{"prompt":"q","completion":"a"}"#, "no known field"),
         (r#"{"prompt":" ","chosen":"a","rejected":"b"}"#, "the prompt: empty question (turn 1)"),
         (r#"{"prompt":[],"chosen":"a","rejected":"b"}"#, "the prompt has no turns"),
         (r#"{"prompt":7,"chosen":"a","rejected":"b"}"#, "\"prompt\" is a number"),

@@ -285,7 +285,7 @@ fn a_complete_recipe_is_told_again_and_not_trained() {
     assert!(lines.iter().all(|l| l["event"] == "note" || l["event"] == "report"), "{lines:?}");
     assert_eq!(&json_file(&run.join("report/report.json")), report);
     // The words: of either language, on stdout.
-    for (lang, words) in [("en", ["Stages", "earlier", "Talk to it"]), ("zh", ["各阶段", "以前", "同它说话"])]
+    for (lang, words) in [("en", ["Stages", "earlier", "Talk to it"]), ("zh", ["各阶段", "以前", "与模型对话"])]
     {
         let done = danlu(recipe_args(&run, &["--lang", lang]));
         let paper = fs::read_to_string(run.join("report/report.md")).unwrap();
@@ -321,7 +321,7 @@ fn a_stage_that_the_next_one_did_without_is_left_out() {
     fs::remove_dir_all(run.join("checkpoints/pretrain-00000008")).unwrap();
     let lines = danlu(recipe_args(&run, &["--json"])).good().objects();
     let note = newest(&lines, "pretrain", "note", "stage", &json!("pretrain"));
-    assert!(note["text"].as_str().unwrap().contains("left out"), "{note}");
+    assert!(note["text"].as_str().unwrap().contains("is skipped"), "{note}");
     assert!(steps(&lines, "pretrain").is_empty() && lines.last().unwrap()["ppo"].is_object());
 }
 
@@ -416,7 +416,7 @@ fn where_no_report_can_be_written_nothing_is_trained() {
     fs::remove_file(run.join("report")).unwrap();
     std::os::unix::fs::symlink(dir.path(), run.join("report")).unwrap();
     danlu(recipe_args(&run, &["--json"])).refused(2, &["report", "link"]);
-    assert!(!dir.path().join("report.json").exists(), "nothing is written through a link");
+    assert!(!dir.path().join("report.json").exists(), "does not write through a link");
 }
 
 /// As nobody, for permissions do not stop root.

@@ -228,11 +228,11 @@ fn a_pattern_of_the_file_is_refused_and_a_known_one_named() {
     {
         refused(
             &with("/pre_tokenizer", split(pattern)),
-            &["pre-tokenizer Split", "pattern of its own", "Llama 3", "--ids"],
+            &["pre-tokenizer Split", "unknown pattern", "Llama 3", "--ids"],
         );
         let replace = json!({"type": "Replace", "pattern": {"Regex": pattern}, "content": "b"});
-        refused(&with("/normalizer", replace.clone()), &["normalizer Replace", "pattern of its own"]);
-        refused(&with("/decoder", replace), &["decoder Replace", "pattern of its own"]);
+        refused(&with("/normalizer", replace.clone()), &["normalizer Replace", "unknown pattern"]);
+        refused(&with("/decoder", replace), &["decoder Replace", "unknown pattern"]);
     }
 }
 

@@ -40,7 +40,7 @@ pub fn expected() -> bool {
 /// What a panic says, as the standard hook has it, clean: its text may quote what was read.
 pub fn described(info: &PanicHookInfo<'_>) -> String {
     let thread = thread::current();
-    let text = info.payload_as_str().unwrap_or("a value that is no text");
+    let text = info.payload_as_str().unwrap_or("a value that is not text");
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let mut all =
         clean::line(&format!("thread '{}' panicked at {place}: {text}", thread.name().unwrap_or("<unnamed>")));

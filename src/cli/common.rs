@@ -29,7 +29,7 @@ impl Common {
     pub(super) fn check(&self) -> Outcome {
         self.precision()?;
         if let Some(lang) = self.lang.as_deref().filter(|l| !["zh", "en"].contains(l)) {
-            return Err(Failure::usage(format!("--lang is {lang:?}; zh and en are there")));
+            return Err(Failure::usage(format!("unknown --lang {lang:?}; expected zh or en")));
         }
         Ok(())
     }
@@ -39,7 +39,7 @@ impl Common {
             "auto" => Ok(Precision::Auto),
             "f32" => Ok(Precision::F32),
             "f16" => Ok(Precision::F16),
-            other => Err(Failure::usage(format!("--precision is {other:?}; auto, f32 and f16 are there"))),
+            other => Err(Failure::usage(format!("unknown --precision {other:?}; expected auto, f32 or f16"))),
         }
     }
 

@@ -27,7 +27,7 @@ pub(super) fn begin() -> Result<(), Failure> {
     keep_to_one_arena();
     match room() {
         Some(room) if room.bytes < LEAST => Err(Failure::memory(format!(
-            "out of memory: {LEAST} bytes are needed to begin, and {} leaves {} bytes; raise that limit or free some memory",
+            "out of memory: danlu needs {LEAST} bytes to start, and {} leaves {} bytes; raise that limit or free some memory",
             room.bound, room.bytes
         ))),
         _ => Ok(()),

@@ -95,9 +95,7 @@ pub(crate) fn unwritten(e: &io::Error) -> Outcome {
     if e.kind() == io::ErrorKind::BrokenPipe {
         return Ok(());
     }
-    Err(Failure::work(format!(
-        "stdout cannot be written: {e}; check where it is redirected to (free space, permissions)"
-    )))
+    Err(Failure::work(format!("cannot write to stdout: {e}; check where it is redirected (free space, permissions)")))
 }
 
 /// One line of progress on stderr.

@@ -70,7 +70,7 @@ pub(super) fn outlive_the_file_size_limit() {
 pub(super) fn on_stop(stopping: &Stopping, stop: impl Fn() + Send + 'static) -> Outcome {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     writer::start(&stopping.asked).map_err(|e| Failure::thread("writing to stdout", &e))?;
-    let failed = |e: std::io::Error| Failure::work(format!("signals cannot be caught: {e}"));
+    let failed = |e: std::io::Error| Failure::work(format!("cannot install signal handlers: {e}"));
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
     let stopping = stopping.clone();
     let watch = move || {

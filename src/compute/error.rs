@@ -13,7 +13,7 @@ pub enum ComputeError {
         what: String,
     },
     /// No adapter bears the requested name.
-    #[error("no adapter is named like {wanted:?}; there are: {available}. Choose one of them, \"cpu\" or \"auto\"")]
+    #[error("no adapter matches {wanted:?}; available: {available}. Choose one of them, \"cpu\" or \"auto\"")]
     NoAdapter {
         /// What was asked for.
         wanted: String,
@@ -35,7 +35,7 @@ pub enum ComputeError {
         adapter: String,
     },
     /// The memory asked for is more than the device (or its budget) has.
-    #[error("out of device memory: {need} bytes are needed for {what}, {there} bytes are there; {advice}")]
+    #[error("out of device memory: {what} needs {need} bytes, {there} available; {advice}")]
     Memory {
         /// What the memory was for.
         what: String,

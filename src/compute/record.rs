@@ -175,7 +175,7 @@ impl<'d> Recording<'d> {
                     super::Cell::Act => kernel.act().name().to_owned(),
                 };
                 let found = tensor.dtype.name();
-                return Err(wrong(format!("{} is {found}, but {wanted} is what is bound there", tensor.name)));
+                return Err(wrong(format!("{} is {found}, but the binding takes {wanted}", tensor.name)));
             }
             if tensor.offset % ALIGNMENT != 0 {
                 return Err(wrong(format!(

@@ -29,16 +29,16 @@ pub enum DataError {
         column: usize,
     },
     /// The bytes are no text in any encoding.
-    #[error("is no text: byte {offset} is zero, as in a program or a picture; leave the file out of the source")]
+    #[error("is not text: byte {offset} is zero, as in a program or a picture; leave the file out of the source")]
     Binary {
         /// Offset of the first zero byte, from 0.
         offset: u64,
     },
     /// Bytes that are no character of the encoding that the rest is in.
-    #[error("has bytes that are no {0}; save the file as UTF-8")]
+    #[error("has bytes that are not {0}; save the file as UTF-8")]
     Undecodable(&'static str),
     /// What Git LFS leaves in the place of a file that it has not fetched.
-    #[error("is a pointer of Git LFS, not the file itself, which is missing; run git lfs pull where it was cloned")]
+    #[error("is a Git LFS pointer, not the file itself; run git lfs pull in the clone")]
     Pointer,
     /// A page of a web site in the place of data.
     #[error("is a web page (HTML){title}, not the file itself; download it again", title = .0.as_ref().map_or(String::new(), |t| format!(" titled {t:?}")))]

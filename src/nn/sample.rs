@@ -7,7 +7,7 @@ use crate::compute::{exponentials, rng};
 /// How tokens are drawn from the model's distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Divides the logits; 0 takes the likeliest token.
+    /// Sampling temperature; 0 takes the likeliest token.
     pub temperature: f32,
     /// Keeps the k likeliest; 0 keeps all.
     pub top_k: usize,

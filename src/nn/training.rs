@@ -226,7 +226,7 @@ impl Training {
     /// outcome and its check alone.
     pub(super) fn finish(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
         if !self.gathered {
-            let what = "there is no gradient: nothing went backward since the last update".to_owned();
+            let what = "there is no gradient: no backward pass since the last update".to_owned();
             return Err(ComputeError::Shape { op: "update", what });
         }
         self.write_hyper(device, rate, 1.0)?;

@@ -43,7 +43,7 @@ pub enum StoreError {
     },
     /// The disk has no room for what is about to be written; nothing was written.
     #[error(
-        "no room for {path:?}: {need} bytes are needed (a reserve of {reserve} among them), {there} are free; free some space and save again"
+        "not enough disk space for {path:?}: {need} bytes needed (including a reserve of {reserve}), {there} free; free some space and save again"
     )]
     NoRoom {
         /// What would have been written.

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::fs::{Entry, Fs};
 
 /// What a pointer of Git LFS is reported as.
-pub const LFS_POINTER: &str = "it is a pointer of Git LFS and the file itself is missing: fetch it with git lfs pull (git lfs install comes first), or download it again";
+pub const LFS_POINTER: &str =
+    "it is a Git LFS pointer, not the file itself: run git lfs install and git lfs pull, or download it again";
 
 /// Whether a file's bytes are a pointer of Git LFS: what a clone has without git-lfs.
 pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
@@ -22,8 +23,8 @@ pub(super) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
         ),
         (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),
         (b"\x28\xb5\x2f\xfd", "it is compressed with zstd; unpack it first"),
-        (b"<!DOCTYPE", "it is a web page, not the file that was to be fetched; download it again"),
-        (b"<html", "it is a web page, not the file that was to be fetched; download it again"),
+        (b"<!DOCTYPE", "it is a web page, not the file itself; download it again"),
+        (b"<html", "it is a web page, not the file itself; download it again"),
     ];
     if is_lfs_pointer(start) {
         return Some(LFS_POINTER);
@@ -31,7 +32,7 @@ pub(super) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
     KINDS.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what)
 }
 
-const GGUF: &str = "it is a GGUF file of llama.cpp, which is not read; take the model's Hugging Face folder (config.json and model.safetensors)";
+const GGUF: &str = "it is a GGUF file of llama.cpp, which is not supported; use the model's Hugging Face folder (config.json and model.safetensors)";
 
 /// What a folder (or file) without the files of a model is, where that can be seen.
 pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {
@@ -51,12 +52,12 @@ pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {
     };
     if let Some(adapter) = named(&|name| name == "adapter_config.json" || name.starts_with("adapter_model.")) {
         return Some(format!(
-            "{adapter:?} belongs to a PEFT adapter (LoRA), which changes another model and is none itself: merge it into its base model first (merge_and_unload, then save_pretrained)"
+            "{adapter:?} belongs to a PEFT adapter (LoRA), which modifies another model: merge it into its base model first (merge_and_unload, then save_pretrained)"
         ));
     }
     if let Some(shard) = named(&|name| name.starts_with("model-") && ends(&["safetensors"])(name)) {
         return Some(format!(
-            "{shard:?} is one of several shards, and model.safetensors.index.json, which says what is in which, is missing: fetch it too"
+            "{shard:?} is one of several shards, and model.safetensors.index.json, which maps tensors to shards, is missing: download it too"
         ));
     }
     if let Some(pickle) = named(&ends(&["bin", "pt", "pth", "ckpt"])) {
@@ -68,7 +69,5 @@ pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {
         return Some(format!("{gguf:?}: {GGUF}"));
     }
     let other = named(&ends(&["safetensors"])).filter(|name| *name != "model.safetensors")?;
-    Some(format!(
-        "{other:?} is there; weights are looked for in model.safetensors, so rename it if it is the whole model"
-    ))
+    Some(format!("found {other:?} instead; rename it to model.safetensors if it is the whole model"))
 }

@@ -389,8 +389,7 @@ pub fn open_limited(
 ) -> Result<(Box<dyn ReadSeek>, u64), StoreError> {
     let (reader, len) = open_input(disk, path, links)?;
     if len > limit {
-        let what =
-            format!("the file has {len} bytes, more than the {limit} such a file may have; is it the right one?");
+        let what = format!("the file has {len} bytes, more than the allowed {limit}; is it the right file?");
         return Err(StoreError::input(path, what));
     }
     Ok((reader, len))
@@ -408,9 +407,9 @@ pub fn read_limited(disk: &dyn Fs, path: &Path, limit: u64, links: Links) -> Res
 /// Opens a file that the user named: if it is missing, or no file, the input is wrong.
 pub(crate) fn open_input(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Box<dyn ReadSeek>, u64), StoreError> {
     disk.open(path, links).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => StoreError::input(path, "there is no such file; check the path"),
+        io::ErrorKind::NotFound => StoreError::input(path, "no such file; check the path"),
         io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
-            StoreError::input(path, format!("a regular file was expected, but: {source}"))
+            StoreError::input(path, format!("a regular file was expected: {source}"))
         }
         _ => StoreError::Io { doing: "open", path: path.to_owned(), source },
     })

@@ -54,7 +54,7 @@ impl std::fmt::Display for Torn {
         let Self { log, bytes, kept } = self;
         write!(
             f,
-            "{bytes} bytes after the last whole line of {}, torn by a crash, were moved to {}",
+            "{bytes} bytes after the last complete line of {}, torn by a crash, were moved to {}",
             log.display(),
             kept.display()
         )

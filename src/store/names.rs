@@ -33,19 +33,19 @@ pub fn refuse_name(name: &str) -> Option<String> {
     }
     if name.len() > LONGEST {
         return Some(format!(
-            "its name has {} bytes, and {LONGEST} is the most that a file system takes; choose a shorter one",
+            "its name has {} bytes, more than the {LONGEST} that file systems allow; choose a shorter one",
             name.len()
         ));
     }
     if name.contains('/') || name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
-        return Some("its name holds a control character or /; choose another name".to_owned());
+        return Some("its name contains a control character or /; choose another name".to_owned());
     }
     if is_scratch(name) {
-        return Some("its name is one that danlu gives to what it is writing; choose another name".to_owned());
+        return Some("its name is reserved for files that danlu is writing; choose another name".to_owned());
     }
     if cfg!(windows) && (name.contains(windows) || name.ends_with(['.', ' '])) {
         return Some(
-            "its name holds a character, or ends in one, that Windows does not take; choose another name".to_owned(),
+            "its name contains or ends in a character that Windows does not allow; choose another name".to_owned(),
         );
     }
     None

@@ -52,7 +52,7 @@ impl Run {
             return Err(StoreError::input(dir, what));
         }
         if disk.kind(&dir.join(CONFIG)).at("look at", dir)?.is_some() {
-            return Err(StoreError::input(dir, "the run is there already; open it, or choose another name"));
+            return Err(StoreError::input(dir, "the run already exists; open it, or choose another name"));
         }
         Self::prepare(&*disk, dir)?;
         Self::own(disk, dir, Some(config))
@@ -85,7 +85,7 @@ impl Run {
                 ensure_dirs(disk, dir)
             }
             Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
-                Err(StoreError::input(dir, "a run is a folder, and this is none; choose another name"))
+                Err(StoreError::input(dir, "a run must be a folder; choose another name"))
             }
             listed => {
                 let entries = listed.at("list", dir)?;
@@ -93,7 +93,7 @@ impl Run {
                     |name: &str| FILES.contains(&name) || FOLDERS.contains(&name) || name == REPORT || is_scratch(name);
                 let Some(other) = entries.iter().find(|entry| !ours(entry.text())) else { return Ok(()) };
                 let what = format!(
-                    "the folder holds {:?} and no run.toml, so it is not a run; choose an empty or a new folder",
+                    "the folder contains {:?} but no run.toml, so it is not a run; choose an empty or a new folder",
                     other.text()
                 );
                 Err(StoreError::input(dir, what))
@@ -113,7 +113,7 @@ impl Run {
                 None => disk.make_dir(&path).at("make the folder", &path)?,
                 Some(_) => {
                     let what =
-                        "a folder of the run is expected here, and nothing is written through a link; move it away";
+                        "a folder of the run is expected here, and danlu does not write through a link; move it away";
                     return Err(StoreError::input(path, what));
                 }
             }
@@ -130,7 +130,7 @@ impl Run {
             // Another process may have made the run since it was looked for.
             let there = run.view.disk().kind(&run.view.config_path()).at("look at", dir)?;
             if there.is_some() {
-                return Err(StoreError::input(dir, "the run is there already; open it, or choose another name"));
+                return Err(StoreError::input(dir, "the run already exists; open it, or choose another name"));
             }
             run.write_config(config)?;
         }
@@ -199,7 +199,7 @@ impl Run {
             Some(Kind::Dir) => Ok(path),
             _ => Err(StoreError::input(
                 path,
-                "a folder of the run is expected here, and nothing is written through a link; move it away",
+                "a folder of the run is expected here, and danlu does not write through a link; move it away",
             )),
         }
     }

@@ -31,8 +31,8 @@ impl RunView {
         let config = disk.kind(&dir.join(CONFIG)).at("look at", dir)?;
         if config != Some(Kind::File) {
             let what = match disk.kind(dir).at("look at", dir)? {
-                None => "there is no such run; check --run, or make it with danlu train --run",
-                _ => "the folder holds no run.toml, so it is no run; check --run",
+                None => "no such run; check --run, or create it with danlu train --run",
+                _ => "the folder has no run.toml, so it is not a run; check --run",
             };
             return Err(StoreError::input(dir, what));
         }
@@ -70,7 +70,7 @@ impl RunView {
         let bytes = read_limited(&*self.disk, &path, LONGEST_CONFIG, Links::Refuse)?;
         String::from_utf8(bytes).map_err(|e| {
             let at = e.utf8_error().valid_up_to();
-            StoreError::input(&path, format!("byte {at} is no UTF-8; save the file as UTF-8"))
+            StoreError::input(&path, format!("byte {at} is not UTF-8; save the file as UTF-8"))
         })
     }
 

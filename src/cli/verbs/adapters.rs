@@ -8,7 +8,7 @@ use crate::{
     compute::{AdapterInfo, Device, Matrices, Opening, Precision},
 };
 
-/// List adapters and say which one `auto` takes
+/// List adapters and which one `auto` picks
 #[derive(Args)]
 pub(in crate::cli) struct Adapters {
     /// One JSON object a line
@@ -50,23 +50,23 @@ impl Adapters {
             match matrices {
                 Some(Matrices::Passed(took)) => {
                     let ms = took.as_millis();
-                    output::text(&format!("    matrix units: offered, and right in the trial at opening ({ms} ms)"));
+                    output::text(&format!("    matrix units: available, passed the check at opening ({ms} ms)"));
                 }
                 Some(Matrices::Failed(reason)) => {
                     output::text(&format!(
-                        "    matrix units: offered, but wrong in the trial at opening, so not used: {reason}"
+                        "    matrix units: available, but failed the check at opening, so not used: {reason}"
                     ));
                 }
                 Some(Matrices::Absent) => {
                     output::text(
-                        "    matrix units: not offered in the form that danlu uses (16×16×16, f16 to f32, subgroups of 32)",
+                        "    matrix units: not available in the form that danlu uses (16×16×16, f16 to f32, subgroups of 32)",
                     );
                 }
                 None => output::text("    matrix units: none"),
             }
         }
         if !self.json {
-            output::text(&format!("* auto takes this one: {why}"));
+            output::text(&format!("* auto picks this one: {why}"));
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ impl Bench {
         }
         if self.batch.checked_mul(self.ctx).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return Err(Failure::usage(format!(
-                "--batch {} times --ctx {} is more than {MOST_TOKENS} tokens a step; lower one of them",
+                "--batch {} times --ctx {} is more than {MOST_TOKENS} tokens per step; lower one of them",
                 self.batch, self.ctx
             )));
         }
@@ -119,7 +119,7 @@ impl Bench {
         }
         output::text(&format!("{} · {} · {}", info.engine, info.adapter, info.driver));
         output::text(&format!(
-            "{:.2} M parameters, {} kernel calls a step, {:.1} MiB",
+            "{:.2} M parameters, {} kernel calls per step, {:.1} MiB",
             cost.parameters as f64 / 1e6,
             learner.calls(),
             device.memory().0 as f64 / 1_048_576.0
@@ -131,7 +131,7 @@ impl Bench {
             let tflops = if k.work.flop > 0.0 { format!("{tflops:>9.1} TFLOP/s") } else { String::new() };
             output::text(&format!("  {:<26}{:>9.3} ms{:>6} calls{gbytes:>9.0} GB/s{tflops}", k.name, k.ms, k.calls));
         }
-        output::text(&format!("{rate:.0} tokens/s · {ms:.2} ms a step · {tflops:.3} TFLOP/s"));
+        output::text(&format!("{rate:.0} tokens/s · {ms:.2} ms per step · {tflops:.3} TFLOP/s"));
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ impl Check {
         let failed = rows.iter().filter(|r| !r.passed).count();
         if failed > 0 {
             return Err(Failure::work(format!(
-                "{failed} of {} checks are out of bound on {}; use --adapter cpu and report the adapter and driver above",
+                "{failed} of {} checks failed on {}; use --adapter cpu and report the adapter and driver above",
                 rows.len(),
                 info.adapter
             )));

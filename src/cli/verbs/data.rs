@@ -16,16 +16,16 @@ use crate::{
     train::{Corpus, Setup, TrainError, corpus, heal_tokenizer, keeps_tokenizer, open_run, prune_data},
 };
 
-/// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
+/// Clean and tokenize a run's text: the funnel, the mix, the tokenizer
 #[derive(Args)]
 pub(in crate::cli) struct Data {
-    /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
+    /// The run's folder; created if missing. Default: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,
-    /// One JSON object a line: a source each, the tokenizer, and the funnel
+    /// One JSON object per line: a source each, the tokenizer, and the funnel
     #[arg(long)]
     json: bool,
-    /// The dropped documents as well, each with its rule, value and bound; with RULE only those
+    /// Also list the dropped documents, each with its rule, value and bound; with RULE only those
     #[arg(long, value_name = "RULE", num_args = 0..=1, default_missing_value = "")]
     dropped: Option<String>,
 }
@@ -108,7 +108,7 @@ impl Data {
         }
         output::text(&format!("out       {:>12} documents  {:>14} bytes", whole.kept.documents, whole.kept.bytes));
         output::text(&format!(
-            "tokenizer {} of {} tokens: {:.2} characters and {:.2} bytes a token, {:.3} % byte fallback, {:.3} % unknown",
+            "tokenizer {} of {} tokens: {:.2} characters and {:.2} bytes per token, {:.3} % byte fallback, {:.3} % unknown",
             tokenizer.kind,
             tokenizer.vocab_size,
             tokenizer.characters_per_token,

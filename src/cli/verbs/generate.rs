@@ -19,13 +19,13 @@ use crate::{
 /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
 #[derive(Args)]
 pub(in crate::cli) struct Generate {
-    /// A run's folder; its newest checkpoint of the furthest stage is taken
+    /// A run's folder; uses its newest checkpoint of the furthest stage
     #[arg(long, conflicts_with = "model")]
     run: Option<PathBuf>,
     /// A model's folder: config.json and model.safetensors
     #[arg(long)]
     model: Option<PathBuf>,
-    /// The stage whose newest checkpoint is taken
+    /// The stage whose newest checkpoint is used
     #[arg(long, conflicts_with = "model")]
     stage: Option<StageId>,
     /// Text to continue
@@ -37,7 +37,7 @@ pub(in crate::cli) struct Generate {
     /// Most tokens to draw
     #[arg(long, default_value_t = 64)]
     max_new_tokens: usize,
-    /// Divides the logits; 0 takes the likeliest token
+    /// Sampling temperature; 0 takes the likeliest token
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
     /// Keep the k likeliest tokens; 0 keeps all
@@ -46,10 +46,10 @@ pub(in crate::cli) struct Generate {
     /// Keep the likeliest tokens up to this probability
     #[arg(long, default_value_t = 1.0)]
     top_p: f32,
-    /// Divide the logits of tokens seen before; 1 changes nothing
+    /// Penalty on the logits of tokens seen before; 1 changes nothing
     #[arg(long, default_value_t = 1.0)]
     repetition_penalty: f32,
-    /// Ask in the chat template: the prompt is what the user says, the answer ends with its turn
+    /// Use the chat template: the prompt is the user's turn, the answer ends with its turn
     #[arg(long, conflicts_with = "ids")]
     chat: bool,
     /// Do not stop at the end-of-text token (in a chat: at the end of the turn)
@@ -125,7 +125,7 @@ impl Generate {
         let run = match &self.run {
             Some(run) => run.clone(),
             None => newest_run(&RealFs, Path::new(RUNS)).map_err(TrainError::from)?.ok_or_else(|| {
-                Failure::usage("there is no run in ./runs; name one with --run, or a model's folder with --model")
+                Failure::usage("no run in ./runs; name one with --run, or a model's folder with --model")
             })?,
         };
         let view = RunView::open(RealFs::shared(), &run).map_err(TrainError::from)?;
@@ -172,7 +172,7 @@ impl Generate {
         let words = if self.chat {
             let Some(chat) = tokenizer.chat() else {
                 return Err(Failure::usage(format!(
-                    "{} has no tokens of the chat template in its tokenizer.json, so it was never fine-tuned here; leave --chat out, or train it: danlu train --stage sft",
+                    "{} lacks the tokens of the chat template in tokenizer.json, so it was not fine-tuned by danlu; leave --chat out, or train it: danlu train --stage sft",
                     model.folder.display()
                 )));
             };
@@ -185,16 +185,16 @@ impl Generate {
         let asked = read_in(words, &tokenizer, window, self.max_new_tokens).map_err(TrainError::from)?;
         let (tokens, left_out) = (asked.ids, asked.left_out.tokens);
         if tokens.len() == tokenizer.begin().len() {
-            return Err(Failure::usage("the tokenizer makes no token of --prompt; give another text"));
+            return Err(Failure::usage("--prompt encodes to no token; give another text"));
         }
         if left_out > 0 {
             output::note(&format!(
-                "the first {left_out} tokens of the prompt are left out: the model has {window} positions (max_position_embeddings), and the answer keeps room there; a smaller --max-new-tokens leaves more of them for the prompt"
+                "the first {left_out} tokens of the prompt are left out: the model has {window} positions (max_position_embeddings), some reserved for the answer; a smaller --max-new-tokens leaves more of them for the prompt"
             ));
         }
         if tokenizer.ends_texts() && !self.chat {
             output::note(
-                "the tokenizer puts the end-of-text token behind every text; it is left out, since the prompt is gone on with",
+                "the tokenizer puts the end-of-text token after every text; it is left out, since the prompt is continued",
             );
         }
         let known = tokenizer.vocab_size().min(model.config.vocab_size);
@@ -253,7 +253,7 @@ impl Generate {
         let mark = model.device.mark();
         let capacity = tokens.len().checked_add(self.max_new_tokens).filter(|all| *all <= MOST_TOKENS).ok_or_else(|| {
             let (new, read) = (self.max_new_tokens, tokens.len());
-            Failure::usage(format!("--max-new-tokens is {new}; with the {read} of the prompt a text may have {MOST_TOKENS} tokens, choose fewer"))
+            Failure::usage(format!("--max-new-tokens {new} and the {read} tokens of the prompt are more than {MOST_TOKENS}; choose fewer"))
         })?;
         let mut decoder = Decoder::new(&mut model.device, &model.config, &model.weights, capacity)?;
         let mut reason = "length";
@@ -279,7 +279,7 @@ impl Generate {
 pub(super) fn past_the_window(tokens: usize, window: usize) {
     if tokens > window {
         output::note(&format!(
-            "the text has {tokens} tokens and the model was made for {window} positions (max_position_embeddings): expect what lies past them to be worse"
+            "the text has {tokens} tokens and the model {window} positions (max_position_embeddings): expect worse output past them"
         ));
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn read(path: &Path, vocab: usize) -> Result<Ids, Failure> {
     let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()));
     if bytes > LARGEST_IDS {
         return Err(wrong(format!(
-            "the file has {bytes} bytes, and a file of ids may have {LARGEST_IDS}; give its rows in several files"
+            "the file has {bytes} bytes, more than the allowed {LARGEST_IDS}; split its rows into several files"
         )));
     }
     Ids::read(input, bytes, vocab).map_err(|e| match e {

@@ -27,13 +27,13 @@ pub(super) enum Verb {
     Recipe(recipe::Recipe),
     /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
     Generate(generate::Generate),
-    /// Clean and tokenise a run's text: the funnel, the mix, the tokenizer
+    /// Clean and tokenize a run's text: the funnel, the mix, the tokenizer
     Data(data::Data),
     /// Log-probabilities of every next token, and the loss
     Score(score::Score),
     /// Train on one batch at a constant rate: loss and gradient norms
     Overfit(overfit::Overfit),
-    /// List adapters and say which one `auto` takes
+    /// List adapters and which one `auto` picks
     Adapters(adapters::Adapters),
     /// Compare every kernel with its CPU twin on this adapter
     Check(check::Check),

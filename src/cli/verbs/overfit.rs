@@ -52,7 +52,7 @@ impl Overfit {
         let (rows, width) = (ids.rows().len(), ids.width());
         if rows.checked_mul(width).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return Err(Failure::usage(format!(
-                "{}: {rows} rows, the longest of {width} tokens, are a batch of more than {MOST_TOKENS} tokens; give fewer or shorter rows",
+                "{}: {rows} rows of up to {width} tokens make a batch of more than {MOST_TOKENS} tokens; give fewer or shorter rows",
                 self.ids.display()
             )));
         }

@@ -24,7 +24,7 @@ pub(in crate::cli) struct Train {
     /// The stage: pretrain, sft, reward, ppo, dpo, grpo
     #[arg(long, default_value_t)]
     stage: StageId,
-    /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
+    /// The run's folder; created if missing. Default: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,
     /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
@@ -33,13 +33,13 @@ pub(in crate::cli) struct Train {
     /// Start a stage that has no checkpoint yet from this checkpoint or model's folder
     #[arg(long)]
     from: Option<PathBuf>,
-    /// Train up to this step; where the stage is already there, as many steps more
+    /// Train up to this step; when the stage is already there, this many steps more
     #[arg(long)]
     steps: Option<usize>,
     /// Override a key of run.toml: learning_rate=1e-3, model.dropout=0.1, …
     #[arg(long, value_parser = pair)]
     set: Vec<(String, String)>,
-    /// One JSON object a line: steps, and events as {"event": …}
+    /// One JSON object per line: steps, and events as {"event": …}
     #[arg(long)]
     json: bool,
 }
@@ -57,7 +57,7 @@ pub(super) fn say_that_text_is_read(config: &RunConfig) {
         let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
         let name = &first.name;
         output::note(&format!(
-            "reading the sources: {name}{rest}; what is prepared is kept in data/, so only the first time takes long"
+            "reading the sources: {name}{rest}; the prepared text is kept in data/, so only the first time is slow"
         ));
     }
 }
@@ -153,7 +153,7 @@ pub(super) fn print(stage: StageId, json: bool, event: &Event) -> io::Result<()>
         Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss } => {
             let trained = train_loss.map_or(String::new(), |loss| format!(", {loss:.4} on its training text"));
             output::note(&format!(
-                "step {step:>6}  held-out {source}: loss {}, {} bits a byte{trained}",
+                "step {step:>6}  held-out {source}: loss {}, {} bits per byte{trained}",
                 measured(*eval_loss, 4),
                 measured(*eval_bits_per_byte, 3)
             ));
@@ -176,7 +176,7 @@ pub(super) fn print(stage: StageId, json: bool, event: &Event) -> io::Result<()>
             t.examples
         )),
         Event::Reward(r) => output::note(&format!(
-            "step {:>6}  held-out pairs: {} % right (95 %: {} to {}), the longer one {} %, margin {} ({} pairs)",
+            "step {:>6}  held-out pairs: accuracy {} % (95 %: {} to {}), the longer one {} %, margin {} ({} pairs)",
             r.step,
             measured(100.0 * r.accuracy, 1),
             measured(100.0 * r.ci95.0, 1),
@@ -214,7 +214,7 @@ pub(super) fn print(stage: StageId, json: bool, event: &Event) -> io::Result<()>
             checkpoint.as_ref().map_or("no checkpoint was written yet".to_owned(), |c| format!("{c} is intact"))
         )),
         Event::SetBack { step, spike, until, factor, reason, checkpoint } => output::note(&format!(
-            "step {spike:>6}  {reason}; back to {}, and steps {} to {until} at {factor} of the learning rate",
+            "step {spike:>6}  {reason}; back to {}; steps {} to {until} use {factor} of the learning rate",
             checkpoint.as_deref().unwrap_or("the start of the stage"),
             step + 1
         )),

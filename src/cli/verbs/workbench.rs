@@ -19,7 +19,7 @@ use crate::{
 /// Options of the workbench.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Workbench {
-    /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
+    /// The run's folder; created if missing. Default: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,
     /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m

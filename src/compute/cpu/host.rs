@@ -104,7 +104,7 @@ impl Host {
                 let there = self.buffers[t.buffer].len();
                 if t.offset.checked_add(t.len()).is_none_or(|end| end > there) {
                     let what = format!(
-                        "{} reaches past its buffer: {} elements from {}, {there} are there",
+                        "{} reaches past its buffer: {} elements from {}, {there} available",
                         t.name,
                         t.len(),
                         t.offset

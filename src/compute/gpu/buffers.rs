@@ -118,7 +118,7 @@ impl Buffers {
         let there = buffer.size() / each as u64;
         if (tensor.offset as u64).checked_add(tensor.len() as u64).is_none_or(|end| end > there) {
             return Err(wrong(format!(
-                "a view reaches past its buffer: {} elements from {}, {there} are there",
+                "a view reaches past its buffer: {} elements from {}, {there} available",
                 tensor.len(),
                 tensor.offset
             )));
@@ -213,7 +213,7 @@ impl Buffers {
     /// The words asked for, if they are there.
     pub(super) fn collect(&mut self, id: u64, wait: bool) -> Result<Option<Vec<u8>>, ComputeError> {
         let Some(i) = self.slots.iter().position(|s| s.ticket == Some(id)) else {
-            let what = "this ticket was answered before, or given up for newer ones".to_owned();
+            let what = "this ticket was already collected, or dropped for newer ones".to_owned();
             return Err(ComputeError::Shape { op: "collect", what });
         };
         let state = self.slots[i].state.clone();

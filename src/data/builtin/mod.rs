@@ -232,7 +232,7 @@ fn read_prompts(text: &str) -> Result<Vec<TaskPrompt>, DataError> {
         let record: Record =
             serde_json::from_str(line).map_err(|e| DataError::Preferences(format!("a built-in question: {e}")))?;
         let task = Rule::of_task(&record.task)
-            .ok_or_else(|| DataError::Preferences(format!("no rule is named {:?}", record.task)))?;
+            .ok_or_else(|| DataError::Preferences(format!("there is no rule named {:?}", record.task)))?;
         Ok(TaskPrompt { task, prompt: record.prompt })
     };
     text.lines().map(prompt).collect()

@@ -76,7 +76,7 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
         turns.extend(side(completion, "completion", Role::Assistant)?);
         Form::PromptCompletion
     } else {
-        return Err("no field that is known: \"messages\", \"conversations\", \"instruction\" with \"output\", or \"prompt\" with \"completion\"".to_owned().into());
+        return Err("no known field: \"messages\", \"conversations\", \"instruction\" with \"output\", or \"prompt\" with \"completion\"".to_owned().into());
     };
     fields::check(fields)?;
     let (read, _) = form.fields();
@@ -117,7 +117,7 @@ fn alpaca(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
 pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
     let mut turns = Vec::new();
     if let Some(history) = field(fields, "history") {
-        let wrong = || "\"history\" is no list of pairs [question, answer]".to_owned();
+        let wrong = || "\"history\" is not a list of pairs [question, answer]".to_owned();
         for pair in history.as_array().ok_or_else(wrong)? {
             let Some([question, answer]) = pair.as_array().map(Vec::as_slice) else { return Err(wrong().into()) };
             turns.push(Turn::new(Role::User, text(question, "a question in \"history\"")?));
@@ -176,14 +176,20 @@ pub(in crate::data) fn message_turn(message: &Value) -> Result<Turn, Fault> {
     fields::check(fields)?;
     if let Some(name) = field(fields, "name").filter(|name| !is_empty(name)) {
         let name: String = name.as_str().unwrap_or("…").chars().take(40).collect();
-        return Err(Fault::new(NAME, format!("its speaker has a \"name\" ({name:?}), which the template cannot say")));
+        return Err(Fault::new(
+            NAME,
+            format!("its speaker has a \"name\" ({name:?}), which the template cannot express"),
+        ));
     }
     if field(fields, "refusal").is_some_and(|refusal| !is_empty(refusal)) {
         return Err("it has a \"refusal\", which is not read; write it as \"content\"".to_owned().into());
     }
     let learned = match (fields::trained(fields, true)?, role) {
         (Some(true), Role::System | Role::User) => {
-            return Err(Fault::new(LOSS, format!("it is the {role}'s and marked to be trained on; only answers are")));
+            return Err(Fault::new(
+                LOSS,
+                format!("it is marked to be trained on and belongs to the {role}; only answers are trained on"),
+            ));
         }
         (said, _) => said.unwrap_or(true),
     };

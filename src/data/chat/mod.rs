@@ -167,7 +167,7 @@ pub(super) fn encode_turn(turn: &Turn, tokenizer: &Tokenizer, chat: ChatTokens) 
 pub(super) fn chat_tokens(tokenizer: &Tokenizer) -> Result<ChatTokens, DataError> {
     tokenizer.chat().ok_or_else(|| {
         DataError::Tokenizer(format!(
-            "it has no tokens for conversations ({SYSTEM}, {USER}, {ASSISTANT}, {TURN_END}); it must be given them before it encodes one"
+            "it lacks the chat tokens ({SYSTEM}, {USER}, {ASSISTANT}, {TURN_END}); add them before encoding a conversation"
         ))
     })
 }

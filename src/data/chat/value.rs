@@ -28,7 +28,7 @@ pub(in crate::data) fn kind(value: &Value) -> &'static str {
 pub(in crate::data) fn text(value: &Value, what: &str) -> Result<String, String> {
     match value {
         Value::String(text) if text.contains(HALF) => {
-            Err(format!("{what} has half of a character in it (such as \\ud83d alone)"))
+            Err(format!("{what} has an unpaired surrogate (such as \\ud83d alone)"))
         }
         Value::String(text) if text.contains('\r') => Ok(text.replace("\r\n", "\n")),
         Value::String(text) => Ok(text.clone()),

@@ -37,7 +37,7 @@ static CHARACTERS: LazyLock<Vec<char>> = LazyLock::new(|| {
 pub fn simplified(text: &str) -> Result<String, DataError> {
     match &*CONVERTER {
         Ok(converter) => Ok(converter.convert(text)),
-        Err(e) => Err(DataError::Shape(format!("the tables of simplified characters cannot be read: {e}"))),
+        Err(e) => Err(DataError::Shape(format!("cannot load the table of simplified characters: {e}"))),
     }
 }
 

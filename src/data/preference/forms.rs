@@ -118,7 +118,7 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
         (Some(_), None) => return Err("\"chosen\" without \"rejected\"; both are expected".to_owned().into()),
         (None, Some(_)) => return Err("\"rejected\" without \"chosen\"; both are expected".to_owned().into()),
         (None, None) => {
-            let known = "no field that is known: \"chosen\" and \"rejected\", or \"prompt\" with \"ranked\"";
+            let known = "no known field: \"chosen\" and \"rejected\", or \"prompt\" with \"ranked\"";
             return Err(known.to_owned().into());
         }
     };

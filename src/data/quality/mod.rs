@@ -33,9 +33,9 @@ pub struct Classifier {
 impl Classifier {
     /// Learns from texts of both classes.
     pub fn train(samples: &[Sample]) -> Result<Self, DataError> {
-        for (good, what) in [(true, "wanted"), (false, "not wanted")] {
+        for (good, what) in [(true, "wanted"), (false, "unwanted")] {
             if !samples.iter().any(|s| s.good == good && s.weight > 0.0) {
-                return Err(DataError::Shape(format!("quality: there is no text that is {what} to learn from")));
+                return Err(DataError::Shape(format!("quality: no {what} text to learn from")));
             }
         }
         // What is kept on disk is what is used at once.

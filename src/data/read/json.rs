@@ -67,7 +67,7 @@ pub(in crate::data) fn parse(text: &str) -> Result<Value, Fault> {
         return Ok(value);
     }
     if e.to_string().starts_with("recursion limit") {
-        return Err(Fault::new(TOO_DEEP, "JSON of more than 128 brackets within one another"));
+        return Err(Fault::new(TOO_DEEP, "JSON nested more than 128 deep"));
     }
     let (reason, place) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
     let reason = reason.strip_suffix(&place).unwrap_or(&reason);

@@ -270,7 +270,9 @@ fn decoded(
         let found = found.and_then(|document| match encoding.get() {
             // What a decoder could not make sense of it has replaced; such a document is not the author's.
             Some(name) if document.text().contains(char::REPLACEMENT_CHARACTER) => Err(undecodable(name)),
-            _ if document.text().contains('\0') => Err(Fault::new(BAD_ENCODING, "a zero byte, which no text has")),
+            _ if document.text().contains('\0') => {
+                Err(Fault::new(BAD_ENCODING, "a zero byte, which text cannot contain"))
+            }
             _ => Ok(document),
         });
         take(place, found);
@@ -291,7 +293,7 @@ fn decoded(
 }
 
 fn undecodable(encoding: &str) -> Fault {
-    Fault::new(BAD_ENCODING, format!("bytes that are no {encoding}"))
+    Fault::new(BAD_ENCODING, format!("bytes that are not {encoding}"))
 }
 
 /// An input as text.

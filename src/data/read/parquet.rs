@@ -66,14 +66,14 @@ fn guarded(read: impl FnOnce(&mut Passed) -> Result<(), DataError>) -> Passed {
     let outcome = panics::caught(|| read(&mut passed));
     passed.ended = match outcome {
         Ok(done) => done.err(),
-        Err(panics::Panicked) => Some(DataError::Shape("is damaged: its pages do not hold what its head says".into())),
+        Err(panics::Panicked) => Some(DataError::Shape("is damaged: its pages contradict its header".into())),
     };
     passed
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "a function for map_err")]
 fn broken(e: ParquetError) -> DataError {
-    DataError::Shape(format!("is no Parquet that can be read: {e}"))
+    DataError::Shape(format!("cannot be read as Parquet: {e}"))
 }
 
 /// Refuses columns that are larger than any is.

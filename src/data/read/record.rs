@@ -35,7 +35,7 @@ pub(super) fn of_json(record: &Value, options: &ReadOptions, unread: &mut Unread
     let document = document(fields, options.field.as_deref(), options.prose)?;
     for name in ["weight", "train", "trainable", "training", "loss_mask"] {
         if fields.get(name).is_some_and(|value| value == &Value::Bool(false) || value.as_f64() == Some(0.0)) {
-            return Err(Fault::new(LOSS, format!("{name:?} says that it is not to be trained on")));
+            return Err(Fault::new(LOSS, format!("{name:?} marks it as not to be trained on")));
         }
     }
     let text = text_field(options.field.as_deref(), |name| fields.contains_key(name))?;
@@ -51,7 +51,7 @@ pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>, prose: 
     let field = text_field(field, |name| fields.contains_key(name))?;
     let Some(text) = strings(&fields[field]) else {
         if fields[field].to_string().contains(DEEP) {
-            return Err(Fault::new(TOO_DEEP, format!("{field:?} is brackets within brackets, and no text")));
+            return Err(Fault::new(TOO_DEEP, format!("{field:?} is nested brackets, not text")));
         }
         let reason = format!("{field:?} is neither a string nor an array of strings");
         return Err(Fault::new(NO_TEXT_FIELD, reason));
@@ -60,7 +60,7 @@ pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>, prose: 
         return Err(Fault::new(EMPTY, format!("{field:?} is empty")));
     }
     if text.contains(HALF) {
-        return Err(Fault::new(MALFORMED, format!("{field:?} has half of a character in it (such as \\ud83d alone)")));
+        return Err(Fault::new(MALFORMED, format!("{field:?} has an unpaired surrogate (such as \\ud83d alone)")));
     }
     let text = lines_of(&text);
     let name = |key: &str| fields.get(key).and_then(Value::as_str).map(str::trim).filter(|s| !s.is_empty());

@@ -56,14 +56,14 @@ struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => invalid("the packed data end in the middle; it may have been cut off"),
+            io::ErrorKind::UnexpectedEof => invalid("the compressed data end early; the file may have been cut off"),
             _ => e,
         })?;
         self.out += read as u64;
         let packed = self.packed.load(Ordering::Relaxed);
         if self.out > FREE.saturating_add(packed.saturating_mul(MOST_EXPANSION)) {
             return Err(invalid(&format!(
-                "{packed} packed bytes became {} so far, more than {MOST_EXPANSION} of one: a bomb; unpack it yourself if it is none",
+                "{packed} compressed bytes expand to {} so far, more than {MOST_EXPANSION} each: a decompression bomb; unpack it yourself if it is not",
                 self.out
             )));
         }
@@ -130,7 +130,7 @@ impl<R: BufRead> Read for Frames<R> {
                 _ => false,
             };
             if wrong {
-                return Err(invalid("a frame's checksum does not agree with its data"));
+                return Err(invalid("a frame's checksum does not match its data"));
             }
             self.open = false;
         }

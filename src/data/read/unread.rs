@@ -58,6 +58,6 @@ impl Unread {
         if self.others > 0 {
             names.push(format!("others ({})", self.others));
         }
-        Some(format!("fields that are not read: {}", names.join(", ")))
+        Some(format!("ignored fields: {}", names.join(", ")))
     }
 }

@@ -39,7 +39,7 @@ impl Edges {
         let name = |ids: &[u32]| ids.iter().filter_map(|id| model.id_to_token(*id)).collect::<Vec<_>>().join(" ");
         if behind.iter().any(|id| Some(*id) != end) || behind.len() > 1 {
             return Err(DataError::Tokenizer(format!(
-                "its post-processor puts {:?} behind every text; only the end-of-text token can be there: change post_processor in tokenizer.json, or name that token as eos_token in tokenizer_config.json",
+                "its post-processor puts {:?} after every text; only the end-of-text token can be there: change post_processor in tokenizer.json, or name that token as eos_token in tokenizer_config.json",
                 name(&behind)
             )));
         }
@@ -54,9 +54,9 @@ impl Edges {
             Some((FLAGS[0], bos, what))
         } else if eos.is_some_and(|eos| eos == behind.is_empty()) {
             let what = if behind.is_empty() {
-                "nothing behind a text".to_owned()
+                "nothing after a text".to_owned()
             } else {
-                format!("{:?} behind a text", name(&behind))
+                format!("{:?} after a text", name(&behind))
             };
             Some((FLAGS[1], eos, what))
         } else {
@@ -64,7 +64,7 @@ impl Edges {
         };
         let remark = remark.map(|(key, value, what)| {
             format!(
-                "tokenizer_config.json says {key}: {}, and the post-processor of tokenizer.json puts {what}; the latter holds, as in transformers 5",
+                "tokenizer_config.json says {key}: {}, and the post-processor of tokenizer.json puts {what}; the latter is used, as in transformers 5",
                 value.unwrap_or_default()
             )
         });
@@ -191,7 +191,9 @@ fn around(model: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), DataErr
     let ids = framed.get_ids();
     let mut parts = ids.split(|id| *id == TEXT);
     let (Some(before), Some(behind), None) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(wrong("does not keep a text once, as it is; change post_processor in tokenizer.json".to_owned()));
+        return Err(wrong(
+            "does not contain the text exactly once, unchanged; change post_processor in tokenizer.json".to_owned(),
+        ));
     };
     if let Some(id) = before.iter().chain(behind).find(|id| model.id_to_token(**id).is_none()) {
         return Err(wrong(format!("adds the id {id}, which has no token; change post_processor in tokenizer.json")));
@@ -202,7 +204,7 @@ fn around(model: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), DataErr
 /// The tokenizer without the prefix of a first word, and whether the prefix precedes every part of a text
 /// between special tokens.
 fn without_prefix(model: &tokenizers::Tokenizer) -> Result<(Option<tokenizers::Tokenizer>, bool), DataError> {
-    let failed = |e: serde_json::Error| DataError::Tokenizer(format!("its prefix cannot be taken away: {e}"));
+    let failed = |e: serde_json::Error| DataError::Tokenizer(format!("its prefix cannot be removed: {e}"));
     let mut found = Found::default();
     let mut normalizer = serde_json::to_value(model.get_normalizer()).map_err(failed)?;
     let mut words = serde_json::to_value(model.get_pre_tokenizer()).map_err(failed)?;

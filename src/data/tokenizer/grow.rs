@@ -31,7 +31,7 @@ impl Tokenizer {
         let config = config.to_string();
         let as_before = self.0.edges.as_before;
         let file: Value = serde_json::from_str(self.json())
-            .map_err(|e| DataError::Tokenizer(format!("its own file does not parse: {e}")))?;
+            .map_err(|e| DataError::Tokenizer(format!("its file does not parse: {e}")))?;
         let grown = match Self::read(&self.appended(file.clone(), &missing, false)?, Some(&config), as_before) {
             Ok(grown) => grown,
             // The crate numbers added tokens from the number of tokens on, which in a vocabulary with
@@ -42,7 +42,7 @@ impl Tokenizer {
             let taken = grown.id(token).is_none_or(|id| !grown.is_special(id));
             if taken || grown.encode(token)?.iter().any(|id| grown.is_special(*id)) {
                 return Err(DataError::Tokenizer(format!(
-                    "{token:?} cannot become a special token: a text can spell it here; take a tokenizer without it"
+                    "{token:?} cannot become a special token: ordinary text can contain it; use a tokenizer without it"
                 )));
             }
         }

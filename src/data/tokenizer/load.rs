@@ -182,10 +182,7 @@ impl Tokenizer {
         for added in added_tokens {
             // The crate numbers added tokens itself where the vocabulary has a gap.
             if !added.content.is_empty() && inner.token_to_id(&added.content) != Some(added.id) {
-                return wrong(format!(
-                    "the added token {:?} does not come to stand at its id {}",
-                    added.content, added.id
-                ));
+                return wrong(format!("the added token {:?} does not get its id {}", added.content, added.id));
             }
             if added.special {
                 special.push(added.id);

@@ -251,7 +251,7 @@ fn walk(place: &Place, part: &Part, depth: usize, sum: &mut Sum) -> Result<(), D
     sum.parts += 1;
     if depth > DEEPEST || sum.parts > MOST_PARTS {
         return wrong(format!(
-            "its {name} has parts more than {DEEPEST} deep, or more than {MOST_PARTS} of them; no known tokenizer has, take another one"
+            "its {name} nests deeper than {DEEPEST} or has more than {MOST_PARTS} parts, as no known tokenizer does; use another one"
         ));
     }
     if part.kind == "Sequence" {
@@ -259,7 +259,7 @@ fn walk(place: &Place, part: &Part, depth: usize, sum: &mut Sum) -> Result<(), D
     }
     if !place.kinds.contains(&part.kind.as_str()) {
         return wrong(format!(
-            "its {name} {:?} cannot be used; known here are {}. Take a model whose tokenizer has one of these, or encode the text with transformers and give the ids with --ids",
+            "its {name} {:?} is not supported; supported are {}. Use a model whose tokenizer has one of these, or encode the text with transformers and pass the ids with --ids",
             part.kind,
             place.kinds.join(", ")
         ));
@@ -291,7 +291,7 @@ fn walk(place: &Place, part: &Part, depth: usize, sum: &mut Sum) -> Result<(), D
     sum.growth = sum.growth.saturating_mul(growth);
     if sum.growth > MOST_GROWTH {
         return wrong(format!(
-            "its {name} can make a text {} times longer, and at most {MOST_GROWTH} times are allowed; this is a tokenizer made to exhaust the memory, or a mistake",
+            "its {name} can make a text {} times longer, more than the allowed {MOST_GROWTH} times; the tokenizer is malicious or damaged",
             if sum.growth == usize::MAX { "endlessly many".to_owned() } else { sum.growth.to_string() }
         ));
     }
@@ -317,7 +317,7 @@ fn searched(name: &str, part: &Part) -> Result<usize, DataError> {
             names.dedup();
             let beginning: String = pattern.chars().take(80).collect();
             wrong(format!(
-                "its {name} {kind} has a pattern of its own, {beginning:?}{}; a pattern out of a file can search for ever, so only those of known tokenizers are used ({}). Take a model that has one of these, or encode the text with transformers and give the ids with --ids",
+                "its {name} {kind} has an unknown pattern, {beginning:?}{}; a pattern from a file can search forever, so only those of known tokenizers are used ({}). Use a model that has one of these, or encode the text with transformers and give the ids with --ids",
                 if beginning.len() < pattern.len() { " …" } else { "" },
                 names.join(", ")
             ))

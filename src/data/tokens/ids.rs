@@ -209,7 +209,7 @@ impl<'de> Visitor<'de> for File<'_> {
                     }))?;
                     labels = Some(there.then_some(rows));
                 }
-                "input_ids" | "labels" => return Err(A::Error::custom(format!("{key} is there twice"))),
+                "input_ids" | "labels" => return Err(A::Error::custom(format!("{key} appears twice"))),
                 other => {
                     let known = "known are input_ids and labels";
                     return Err(A::Error::custom(format!("unknown field {:?}, {known}", shortened(other))));

@@ -129,18 +129,18 @@ impl Manifest {
             && format > u64::from(FORMAT)
         {
             let what = format!(
-                "{MANIFEST} has format {format}, and this danlu reads up to {FORMAT}; it was written by a newer danlu, update this one"
+                "{MANIFEST} has format {format}, and this danlu reads up to {FORMAT}; a newer danlu wrote it: update this one"
             );
             return Err(StoreError::newer(dir, what));
         }
         let manifest: Self =
-            serde_json::from_slice(bytes).map_err(|e| damaged(format!("{MANIFEST} is not what was written: {e}")))?;
+            serde_json::from_slice(bytes).map_err(|e| damaged(format!("{MANIFEST} was changed or damaged: {e}")))?;
         // The same text to the byte, so that no flipped bit, in a space or a name, passes.
         if manifest.text().as_bytes() != bytes || manifest.own_digest() != manifest.digest {
-            return Err(damaged(format!("{MANIFEST} is not what was written (its own hash differs)")));
+            return Err(damaged(format!("{MANIFEST} was changed or damaged (its hash differs)")));
         }
         if let Some(name) = manifest.files.keys().find(|name| !is_inside(name)) {
-            return Err(damaged(format!("{MANIFEST} names {name:?}, which is no file of a checkpoint")));
+            return Err(damaged(format!("{MANIFEST} names {name:?}, which is not a file of a checkpoint")));
         }
         Ok(manifest)
     }

@@ -61,7 +61,7 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
     let (mut reader, file_bytes) = open_input(disk, path, links)?;
     if file_bytes < 8 {
         return Err(wrong(format!(
-            "the file has {file_bytes} bytes, and a safetensors file begins with an 8-byte length; it is cut short or something else"
+            "the file has {file_bytes} bytes, and a safetensors file begins with an 8-byte length; it is cut short or another kind of file"
         )));
     }
     let mut length = [0; 8];
@@ -74,25 +74,25 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
             return Err(wrong(what.to_owned()));
         }
         return Err(wrong(format!(
-            "its first 8 bytes promise a header of {length} bytes, more than the {MAX_HEADER} allowed; this is no safetensors file, or a damaged one"
+            "the header would have {length} bytes, more than the allowed {MAX_HEADER}; this is not a safetensors file, or it is damaged"
         )));
     }
     if length > file_bytes - 8 {
         return Err(wrong(format!(
-            "the header is to have {length} bytes, and only {} follow; the file is cut short, fetch it again",
+            "the header should have {length} bytes, but only {} follow; the file is cut short, download it again",
             file_bytes - 8
         )));
     }
     let mut text = vec![0; length as usize];
     reader.read_exact(&mut text).at("read", path)?;
     let RawHeader { tensors, metadata } =
-        serde_json::from_slice(&text).map_err(|e| wrong(format!("the safetensors header is wrong: {e}")))?;
+        serde_json::from_slice(&text).map_err(|e| wrong(format!("the safetensors header is invalid: {e}")))?;
 
     let mut raw: Vec<_> = tensors.into_iter().map(|(name, raw)| (name, TensorInfo::from(raw))).collect();
     raw.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
     if let Some((name, info)) = raw.iter().find(|(_, info)| info.shape.contains(&0)) {
         return Err(wrong(format!(
-            "the tensor {name:?} has shape {:?}, and every dimension must be at least 1",
+            "the tensor {name:?} has shape {:?}; every dimension must be at least 1",
             info.shape
         )));
     }
@@ -102,7 +102,7 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
     let promised = (length + 8).checked_add(data_bytes);
     if promised != Some(file_bytes) {
         return Err(wrong(format!(
-            "the header describes {data_bytes} bytes of tensors, and {} follow it; the file is cut short or has more after its end, fetch it again",
+            "the header describes {data_bytes} bytes of tensors, but {} follow; the file is cut short or has more after its end, download it again",
             file_bytes - 8 - length
         )));
     }
@@ -120,15 +120,15 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
 fn in_words(error: &SafeTensorError) -> String {
     match error {
         SafeTensorError::InvalidOffset(name) => {
-            format!("the tensor {name:?} overlaps another or leaves a hole; the file is damaged or made to mislead")
+            format!("the tensor {name:?} overlaps another or leaves a hole; the file is damaged or malicious")
         }
         SafeTensorError::TensorInvalidInfo => {
-            "a tensor's bytes do not fit its shape and type; the file is damaged or made to mislead".to_owned()
+            "a tensor's bytes do not fit its shape and type; the file is damaged or malicious".to_owned()
         }
         SafeTensorError::ValidationOverflow => {
-            "a tensor's dimensions multiply to more than any memory; the file is damaged or made to mislead".to_owned()
+            "a tensor's dimensions multiply to more than any memory; the file is damaged or malicious".to_owned()
         }
-        other => format!("the safetensors header is wrong: {other}"),
+        other => format!("the safetensors header is invalid: {other}"),
     }
 }
 
@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                 while let Some(name) = map.next_key::<String>()? {
                     if name == "__metadata__" {
                         if std::mem::replace(&mut described, true) {
-                            return Err(A::Error::custom("__metadata__ is there twice"));
+                            return Err(A::Error::custom("__metadata__ appears twice"));
                         }
                         header.metadata = map.next_value::<Described>()?.0;
                         continue;
@@ -182,7 +182,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                     }
                     let tensor = map.next_value().map_err(|e| A::Error::custom(format!("the tensor {name:?}: {e}")))?;
                     if header.tensors.contains_key(&name) {
-                        return Err(A::Error::custom(format!("the tensor {name:?} is there twice")));
+                        return Err(A::Error::custom(format!("the tensor {name:?} appears twice")));
                     }
                     header.tensors.insert(name, tensor);
                 }
@@ -268,7 +268,7 @@ impl<'de> Deserialize<'de> for Names {
                         return Err(A::Error::custom(format!("there are more than {MAX_TENSORS} tensors")));
                     }
                     if names.contains_key(&name) {
-                        return Err(A::Error::custom(format!("the tensor {name:?} is there twice")));
+                        return Err(A::Error::custom(format!("the tensor {name:?} appears twice")));
                     }
                     names.insert(name, file);
                 }

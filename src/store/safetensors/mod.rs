@@ -81,7 +81,7 @@ impl TensorFile {
         };
         if tensor.shape != shape {
             let what = format!(
-                "the tensor {name:?} has shape {:?}, and {shape:?} is expected; does config.json belong to it?",
+                "the tensor {name:?} has shape {:?}, expected {shape:?}; does config.json belong to these weights?",
                 tensor.shape
             );
             return Err(StoreError::input(&self.path, what));
@@ -125,7 +125,7 @@ impl TensorFile {
     pub fn require_empty(&self) -> Result<(), StoreError> {
         let Some(name) = self.tensors.keys().next() else { return Ok(()) };
         let what = format!(
-            "{} tensors are there that the model has no place for, {name:?} among them; does config.json belong to it?",
+            "{} tensors do not belong to the model, {name:?} among them; does config.json belong to these weights?",
             self.tensors.len()
         );
         Err(StoreError::input(&self.path, what))
@@ -180,7 +180,7 @@ fn read_into(
         let values = read_values(&mut *reader, entry.dtype, entry.elements).at("read", path)?;
         let Some(values) = values else {
             let what = format!(
-                "the tensor {:?} is {}, and F32, F16, BF16, U32 or I64 is expected; convert the model with transformers",
+                "the tensor {:?} is {}; expected F32, F16, BF16, U32 or I64: convert the model with transformers",
                 entry.name, entry.dtype
             );
             return Err(StoreError::input(path, what));

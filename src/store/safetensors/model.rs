@@ -51,14 +51,15 @@ impl Places {
             return Err(StoreError::input(&index, LFS_POINTER));
         }
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        let Index { weight_map: Names(map) } =
-            serde_json::from_slice(text).map_err(|e| StoreError::input(&index, format!("the index is wrong: {e}")))?;
+        let Index { weight_map: Names(map) } = serde_json::from_slice(text)
+            .map_err(|e| StoreError::input(&index, format!("the index is invalid: {e}")))?;
         let mut lower = BTreeMap::new();
         for shard in map.values().collect::<BTreeSet<_>>() {
             check_shard_name(&index, shard)?;
             if let Some(twin) = lower.insert(shard.to_ascii_lowercase(), shard) {
-                let what =
-                    format!("the shards {twin:?} and {shard:?} differ only in case; one disk cannot tell them apart");
+                let what = format!(
+                    "the shards {twin:?} and {shard:?} differ only in case; some file systems cannot tell them apart"
+                );
                 return Err(StoreError::input(&index, what));
             }
         }
@@ -66,7 +67,7 @@ impl Places {
             if !is_there(disk, &dir.join(shard), links) {
                 let (n, all) = (map.values().filter(|home| *home == shard).count(), map.len());
                 let what = format!(
-                    "it places {n} of {all} tensors in the shard {shard:?}, which is not in the folder; fetch it too"
+                    "{n} of {all} tensors are in the shard {shard:?}, which is not in the folder; download it too"
                 );
                 return Err(StoreError::input(&index, what));
             }
@@ -93,7 +94,7 @@ impl Shapes {
             Some(there) if there == shape => Ok(()),
             Some(there) => {
                 let what = format!(
-                    "the tensor {name:?} has shape {there:?}, and {shape:?} is expected; does config.json belong to it?"
+                    "the tensor {name:?} has shape {there:?}, expected {shape:?}; does config.json belong to these weights?"
                 );
                 Err(StoreError::input(&self.path, what))
             }
@@ -141,7 +142,7 @@ pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile,
         read_into(disk, &dir.join(shard), links, &mut file, &belongs)?;
         let missing = tensors.iter().find(|t| !file.tensors.contains_key(**t) && !file.counters.contains_key(**t));
         if let Some(tensor) = missing {
-            let what = format!("the index places the tensor {tensor:?} in {shard:?}, which does not hold it");
+            let what = format!("the index assigns the tensor {tensor:?} to {shard:?}, which does not contain it");
             return Err(StoreError::input(&index, what));
         }
     }
@@ -163,7 +164,7 @@ fn check_shard_name(index: &Path, shard: &str) -> Result<(), StoreError> {
         || shard.chars().any(char::is_control)
         || Path::new(shard).extension().is_none_or(|e| e != "safetensors");
     if outside {
-        let what = format!("{shard:?} is no name of a .safetensors file in the same folder");
+        let what = format!("{shard:?} is not the name of a .safetensors file in the same folder");
         return Err(StoreError::input(index, what));
     }
     Ok(())
@@ -174,6 +175,6 @@ fn nothing_here(disk: &dyn Fs, dir: &Path) -> String {
     match no_model(disk, dir) {
         Some(what) => format!("there is no {SINGLE}: {what}"),
         None if disk.list(dir).is_err() => "there is no such folder; check the path".to_owned(),
-        None => format!("there is neither {SINGLE} nor {INDEX} in the folder; is it a model's?"),
+        None => format!("the folder has neither {SINGLE} nor {INDEX}; is it a model's folder?"),
     }
 }

@@ -33,7 +33,7 @@ use crate::{
 /// All stages unattended, from random weights to PPO, with a report; continues where it stopped
 #[derive(Args)]
 pub(in crate::cli) struct Recipe {
-    /// The run's folder; made if it is missing. Without it: the newest in ./runs, or a new one there
+    /// The run's folder; created if missing. Default: the newest in ./runs, or a new one there
     #[arg(long)]
     run: Option<PathBuf>,
     /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Recipe {
     /// Override a key of run.toml: sft.steps=400, model.dropout=0.1, …
     #[arg(long, value_parser = pair)]
     set: Vec<(String, String)>,
-    /// One JSON object a line: steps, events as {"event": …}, the report last
+    /// One JSON object per line: steps, events as {"event": …}, the report last
     #[arg(long)]
     json: bool,
 }
@@ -67,7 +67,7 @@ impl Recipe {
             if !key.contains('.') && !RunConfig::is_top_level(key) {
                 let named: Vec<String> = LINE.iter().map(|stage| format!("{stage}.{key}")).collect();
                 return Err(Failure::usage(format!(
-                    "--set {key}: a recipe has several stages; name the one that is meant: {}",
+                    "--set {key}: a recipe has several stages; name one: {}",
                     named.join(", ")
                 )));
             }
@@ -227,16 +227,14 @@ impl Sitting {
         let config = settled(&shop.run, &self.setup, &mut shop.device)?;
         let (step, text) = match standing(shop.run.view(), &config, stage)? {
             Standing::Due => return Ok(Some(config)),
-            Standing::Complete(step) => (step, format!("{stage} is complete at step {step} and not trained again")),
-            Standing::Passed(step) => {
-                (step, format!("{stage} stays at step {step}: another stage has started from there"))
-            }
+            Standing::Complete(step) => (step, format!("{stage} is complete at step {step} and is not trained again")),
+            Standing::Passed(step) => (step, format!("{stage} stays at step {step}: another stage started from there")),
             Standing::LeftOut => {
-                (0, format!("{stage} has no checkpoint and is left out: the stage after it has started already"))
+                (0, format!("{stage} has no checkpoint and is skipped: the stage after it has already started"))
             }
         };
         if let Some(from) = &self.setup.from {
-            let text = format!("--from {} starts only a stage that is to be trained: it is not used", from.display());
+            let text = format!("--from {} is ignored: the stage it would start is not trained", from.display());
             self.note(stage, step, text);
         }
         self.note(stage, step, text);

@@ -37,29 +37,29 @@ pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
     blocks.push(Block::Heading(say("各阶段", "Stages")));
     blocks.push(stages(report, lang));
     if let Some(tasks) = report.sft.as_ref().and_then(|sft| tasks(sft, lang)) {
-        blocks.push(Block::Heading(say("微调之后：没有学过的题", "After fine-tuning: questions held out")));
+        blocks.push(Block::Heading(say("微调之后：留出的题目", "After fine-tuning: held-out questions")));
         blocks.push(tasks);
     }
     let policies = report.policies();
     if let Some((_, first)) = policies.first() {
-        blocks.push(Block::Heading(say("人类反馈之后：强化学习前后", "After human feedback: before and after")));
+        blocks.push(Block::Heading(say("人类反馈：强化学习前后", "Human feedback: before and after")));
         blocks.push(before_and_after(&policies, lang));
         let [prompts, trained] =
             [first.prompts, first.prompts_trained].map(|n| n.map_or(NONE.to_owned(), |n| n.to_string()));
         let text = match lang {
             Lang::Zh => format!(
-                "在 {prompts} 个任何训练文件里都没有的问题上，每题一答，抽样方式与训练时相同。“好答案”由代码里的规则判定；规则只做裁判，从不参与训练。胜率：与微调模型的答案相比更好的比例，平局算一半。训练用的是另外 {trained} 个问题。"
+                "在 {prompts} 个不在任何训练文件里的提示词上各采样一个回答，采样方式与训练相同。“好回答”由代码里的规则判定；规则只用于评测，不参与训练。胜率：比微调模型的回答更好的比例，平局算一半。训练用的是另外 {trained} 个提示词。"
             ),
             Lang::En => format!(
-                "Over {prompts} prompts that are in no training file, one answer each, drawn as the rollouts are. Good is what the task's rule in code says; the rule judges and trains nothing. Win rate: the share of prompts on which the answer is better than the fine-tuned model's, ties counting half. The updates draw from {trained} other prompts."
+                "Over {prompts} prompts that are in no training file, one answer each, sampled like the rollouts. The task's rule in code decides what is good; it only judges and trains nothing. Win rate: the share of prompts whose answer is better than the fine-tuned model's, ties counting half. The updates draw from {trained} other prompts."
             ),
         };
         blocks.push(Block::Text(text));
-        blocks.push(Block::Heading(say("有没有钻奖励的空子", "Signs of reward hacking")));
+        blocks.push(Block::Heading(say("奖励作弊的迹象", "Signs of reward hacking")));
         blocks.push(signs(&policies, lang));
     }
     if report.sft.is_some() {
-        blocks.push(Block::Heading(say("同它说话", "Talk to it")));
+        blocks.push(Block::Heading(say("与模型对话", "Talk to it")));
         let dir = quoted(&dir.to_string_lossy());
         let prompt = "我想去杭州玩，有哪些好玩的地点？";
         blocks.push(Block::Command(format!("danlu generate --run {dir} --chat --prompt {prompt}")));
@@ -104,7 +104,7 @@ fn stages(r: &Report, lang: Lang) -> Block {
     // Where all of it is of this sitting and of one engine there is nothing to tell apart.
     let earlier = works.iter().any(|(_, w)| w.sitting != "this");
     let elsewhere = works.iter().any(|(_, w)| w.adapter.as_ref().is_some_and(|a| *a != r.adapter));
-    let mut head = vec![say("阶段", "stage"), say("结果", "came to"), say("步数", "steps"), say("用时", "time")];
+    let mut head = vec![say("阶段", "stage"), say("结果", "result"), say("步数", "steps"), say("用时", "time")];
     if earlier {
         head.push(say("何时", "when"));
     }
@@ -141,7 +141,7 @@ fn pretrained(p: &Pretrain, lang: Lang) -> String {
 fn tuned(s: &Sft, lang: Lang) -> String {
     let (exact, ended) = (percent(s.exact_match), percent(s.end_rate));
     match lang {
-        Lang::Zh => format!("{exact} 的答案一字不差，{ended} 自己收尾"),
+        Lang::Zh => format!("{exact} 的回答完全正确，{ended} 自行结束"),
         Lang::En => format!("{exact} of answers exact, {ended} end by themselves"),
     }
 }
@@ -151,9 +151,9 @@ fn rewarded(w: &Reward, lang: Lang) -> String {
     let interval = w.ci95.map_or(NONE.to_owned(), |[a, b]| format!("{} – {}", percent(Some(a)), percent(Some(b))));
     let pairs = w.pairs.map_or(NONE.to_owned(), |n| n.to_string());
     match lang {
-        Lang::Zh => format!("{pairs} 对没学过的答案判对 {right}（95 % 区间 {interval}）；只看长短 {longer}"),
+        Lang::Zh => format!("{pairs} 个留出偏好对，准确率 {right}（95 % 区间 {interval}）；只看长短 {longer}"),
         Lang::En => {
-            format!("{right} of {pairs} held-out pairs right (95 %: {interval}); the longer one alone {longer}")
+            format!("accuracy {right} on {pairs} held-out pairs (95 %: {interval}); choosing the longer one {longer}")
         }
     }
 }
@@ -161,7 +161,7 @@ fn rewarded(w: &Reward, lang: Lang) -> String {
 fn aligned(p: &Policy, lang: Lang) -> String {
     let (before, after) = (percent(p.true_before), percent(p.true_after));
     match lang {
-        Lang::Zh => format!("好答案 {before} → {after}"),
+        Lang::Zh => format!("好回答 {before} → {after}"),
         Lang::En => format!("good answers {before} → {after}"),
     }
 }
@@ -171,9 +171,9 @@ fn tasks(s: &Sft, lang: Lang) -> Option<Block> {
     let head = vec![
         say("任务", "task"),
         say("题数", "questions"),
-        say("一字不差", "exact"),
-        say("字 F1", "character F1"),
-        say("自己收尾", "ended"),
+        say("完全正确", "exact"),
+        say("字符 F1", "character F1"),
+        say("自行结束", "ended"),
         say("验证损失", "loss"),
     ];
     let rows = s.tasks.0.iter().map(|(name, t)| {
@@ -207,7 +207,7 @@ fn before_and_after(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
         None => percent(x),
     };
     let mut rows = vec![row(
-        say("好答案（95 % 区间）", "good answers (95 % interval)"),
+        say("好回答（95 % 区间）", "good answers (95 % interval)"),
         share(was(|p| p.true_before), first.and_then(|p| p.ci95_before)),
         &|p| share(p.true_after, p.ci95_after),
     )];
@@ -223,10 +223,10 @@ fn before_and_after(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
         row(say("奖励模型打分", "reward model's score"), figure(was(|p| p.rm_before), 2), &|p| {
             figure(p.rm_after, 2)
         }),
-        row(say("每答的 KL（nat）", "KL, nats an answer"), figure(Some(0.0), 2), &|p| figure(p.kl, 2)),
-        row(say("自己收尾", "end by themselves"), percent(was(|p| p.end_rate_before)), &|p| percent(p.end_rate)),
+        row(say("KL（nat / 回答）", "KL, nats per answer"), figure(Some(0.0), 2), &|p| figure(p.kl, 2)),
+        row(say("自行结束", "end by themselves"), percent(was(|p| p.end_rate_before)), &|p| percent(p.end_rate)),
         row(say("distinct-2", "distinct-2"), figure(was(|p| p.distinct2_before), 3), &|p| figure(p.distinct2_after, 3)),
-        row(say("每答字数", "characters an answer"), figure(was(|p| p.length_before), 1), &|p| {
+        row(say("每个回答的字数", "characters per answer"), figure(was(|p| p.length_before), 1), &|p| {
             figure(p.length_after, 1)
         }),
     ]);
@@ -237,29 +237,29 @@ fn before_and_after(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
 fn signs(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
     let verdict = |value: Option<f64>, good: fn(f64) -> bool| match value {
-        Some(v) if good(v) => say("正常", "as it should be"),
-        Some(_) => say("越界", "past its bound"),
+        Some(v) if good(v) => say("正常", "normal"),
+        Some(_) => say("越界", "out of bounds"),
         None => NONE.to_owned(),
     };
     let mut rows = Vec::new();
     for (name, p) in policies {
         rows.push(vec![
             name.to_string(),
-            say("distinct-2 与微调模型之比", "distinct-2 over the fine-tuned model's"),
+            say("distinct-2 与微调模型之比", "distinct-2, share of the fine-tuned model's"),
             figure(p.distinct2_ratio, 2),
             format!("≥ {LEAST_DISTINCT}"),
             verdict(p.distinct2_ratio, |v| v >= LEAST_DISTINCT),
         ]);
         rows.push(vec![
             name.to_string(),
-            say("自己收尾", "end by themselves"),
+            say("自行结束", "end by themselves"),
             percent(p.end_rate),
             format!("≥ {}", percent(Some(LEAST_ENDED))),
             verdict(p.end_rate, |v| v >= LEAST_ENDED),
         ]);
         rows.push(vec![
             name.to_string(),
-            say("每答的 KL（nat）", "KL, nats an answer"),
+            say("KL（nat / 回答）", "KL, nats per answer"),
             figure(p.kl, 2),
             format!("≤ {MOST_KL}"),
             verdict(p.kl, |v| v <= MOST_KL),
