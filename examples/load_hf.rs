@@ -1,5 +1,5 @@
-//! Opens a Hugging Face folder (config.json and model.safetensors), scores a row of token ids and goes on
-//! with it greedily:
+//! Opens a Hugging Face folder (config.json and model.safetensors), scores a row of token ids and continues
+//! it greedily:
 //!
 //!     cargo run --release --example load_hf -- DIR [ID …]
 

@@ -291,7 +291,7 @@ fn bad_files_are_said_and_the_rest_goes_on() {
     let lines = data(&run);
     let notes = notes(&lines);
     for words in [
-        "binary.txt is no text: byte 7",
+        "binary.txt is not text: byte 7",
         "deep.json: ",
         "cut.jsonl.gz cannot be read",
         "bomb.txt.gz cannot be read",
@@ -342,7 +342,7 @@ fn what_files_are_is_said() {
         assert!(said.contains(words), "{words:?} in:\n{said}");
     }
     assert_eq!(named(&lines, "funnel")[0]["documents_in"], 1);
-    assert!(said.contains("source all: fields that are not read: id (1)"), "{said}");
+    assert!(said.contains("source all: ignored fields: id (1)"), "{said}");
     write(
         &whole,
         "run.toml",

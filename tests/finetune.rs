@@ -322,7 +322,7 @@ fn what_is_read_of_a_file_and_what_is_not_is_told() {
             text(&path)
         ),
         "[reasoning 1, tools 1]".to_owned(),
-        "sft.source mine: fields that are not read: id (2), messages[].score (1)".to_owned(),
+        "sft.source mine: ignored fields: id (2), messages[].score (1)".to_owned(),
     ] {
         assert!(said.contains(&words), "{words:?} in:\n{said}");
     }

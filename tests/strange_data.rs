@@ -275,7 +275,7 @@ fn data_that_nobody_reads_cost_no_record() {
 fn other_fields_are_counted() {
     let record = json!({"id": 1, "source": "s", "messages": [{"role": "user", "content": "q", "id": 1}, {"role": "assistant", "content": "a", "id": 2, "score": 0.5}]});
     let mut unread = chats(&format!("{record}\n{record}")).unread;
-    let told = "fields that are not read: id (2), messages[].id (4), messages[].score (2), source (2)";
+    let told = "ignored fields: id (2), messages[].id (4), messages[].score (2), source (2)";
     assert_eq!(unread.summary().as_deref(), Some(told));
     unread.join(chats(&record.to_string()).unread);
     assert!(unread.summary().unwrap().contains("messages[].id (6)"));
@@ -286,7 +286,7 @@ fn other_fields_are_counted() {
     assert!(told.len() < 800 && told.contains("others (461)"), "{told}");
     let pair = json!({"prompt": "q", "chosen": [{"role": "assistant", "content": "a", "x": 1}], "rejected": "b", "score_chosen": 9, "task": "t"});
     let found = read_preferences(Format::JsonLines, pair.to_string().as_bytes()).unwrap();
-    assert_eq!(found.unread.summary().as_deref(), Some("fields that are not read: chosen[].x (1), score_chosen (1)"));
+    assert_eq!(found.unread.summary().as_deref(), Some("ignored fields: chosen[].x (1), score_chosen (1)"));
 }
 
 #[test]
@@ -295,14 +295,14 @@ fn fields_of_texts_are_counted_too() {
     let (found, faults, passed) = texts(Format::JsonLines, lines.as_bytes());
     assert_eq!(found, ["a", "b"]);
     assert!(faults[0].1.starts_with("loss: ") && faults[1].1.starts_with("no_text_field"), "{faults:?}");
-    let told = "fields that are not read: label (1), url (2), weight (1)";
+    let told = "ignored fields: label (1), url (2), weight (1)";
     assert_eq!(passed.unread.summary().as_deref(), Some(told));
     let (_, _, passed) = texts(Format::Csv, b"id,title,text\n1,t,a\n2,t,b\n3,t\n");
-    assert_eq!(passed.unread.summary().as_deref(), Some("fields that are not read: id (2)"));
+    assert_eq!(passed.unread.summary().as_deref(), Some("ignored fields: id (2)"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/plain.parquet");
     let kind = (Format::Parquet, Packing::Plain);
     let (_, _, passed) = texts_of(kind, &ReadOptions::default(), std::fs::File::open(path).unwrap());
-    assert_eq!(passed.unread.summary().as_deref(), Some("fields that are not read: id (2), score (2)"));
+    assert_eq!(passed.unread.summary().as_deref(), Some("ignored fields: id (2), score (2)"));
 }
 
 // Bytes to text

@@ -364,7 +364,7 @@ mod tests {
             (r#"{"input_ids": [[1]], "labels": [[-99]]}"#, "labels row 0, place 0: -99 is neither -100"),
             (r#"{"input_ids": [[1, 2]], "labels": [[1]]}"#, "labels row 0 has 1 numbers, its input_ids 2"),
             (r#"{"input_ids": [[1]], "labels": []}"#, "labels has 0 rows, input_ids has 1"),
-            (r#"{"input_ids": [[1]], "input_ids": [[2]]}"#, "input_ids is there twice"),
+            (r#"{"input_ids": [[1]], "input_ids": [[2]]}"#, "input_ids appears twice"),
             (r#"{"labels": [[1]]}"#, "input_ids is missing"),
             (r#"{"ids": [[1]]}"#, "unknown field \"ids\""),
             (r#"{"input_ids": [[1.5]]}"#, "1.5"),
