@@ -396,7 +396,7 @@ fn sources_that_hold_no_text() {
     fs::copy(dir.path().join("binary.txt"), both.join("binary.txt")).unwrap();
     let run = run_with(dir.path(), "run-both", "../both");
     let done = train(&run, &["steps=1"], &[]);
-    for words in ["blank.txt holds no document", "binary.txt is no text"] {
+    for words in ["blank.txt holds no document", "binary.txt is not text"] {
         assert!(done.good().out.contains(words), "{words}: {}", done.out);
     }
 }

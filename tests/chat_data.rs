@@ -196,7 +196,7 @@ fn reasons_are_sentences() {
         (r#"{"instruction":"q","output":"a","history":{"q":"a"}}"#, "\"history\" is not a list of pairs"),
         (r#"{"instruction":"q","output":"a","history":[["q",1]]}"#, "an answer in \"history\" is a number"),
         (r#"{"instruction":"q","output":"a","system":1}"#, "\"system\" is a number, not a string"),
-        (r#"{"prompt":"q","completion":"\ud83d"}"#, "\"completion\" has half of a character in it"),
+        (r#"{"prompt":"q","completion":"\ud83d"}"#, "\"completion\" has an unpaired surrogate"),
     ] {
         assert!(reason(record).contains(wanted), "{record}: {}", reason(record));
     }
@@ -409,7 +409,7 @@ fn a_tokenizer_without_the_tokens_is_refused_with_advice() {
     let bare = Tokenizer::from_json(json, None).unwrap();
     let conversation = sized(None, &[(1, 1)]);
     let error = encode(&conversation, &bare).unwrap_err().to_string();
-    assert!(error.contains("no tokens for conversations (<|system|>, <|user|>, <|assistant|>, <|im_end|>)"), "{error}");
+    assert!(error.contains("lacks the chat tokens (<|system|>, <|user|>, <|assistant|>, <|im_end|>)"), "{error}");
     assert!(encode_all(std::slice::from_ref(&conversation), &bare, 24).is_err());
     let grown = bare.with_chat().unwrap();
     assert_eq!(encode(&conversation, &grown).unwrap().ids, [6, 0, 4, 7, 0, 4]);

@@ -295,7 +295,7 @@ fn bad_files_are_said_and_the_rest_goes_on() {
         "deep.json: ",
         "cut.jsonl.gz cannot be read",
         "bomb.txt.gz cannot be read",
-        "fake.parquet is no Parquet",
+        "fake.parquet cannot be read as Parquet",
         "table.csv no field \"text\"",
         "empty.md holds no document",
         "1 files with other endings",
@@ -334,8 +334,8 @@ fn what_files_are_is_said() {
     let lines = data(&whole);
     let said = notes(&lines);
     for words in [
-        "poems.txt is a pointer of Git LFS, not the file itself, which is missing; run git lfs pull",
-        "rows.parquet is a pointer of Git LFS",
+        "poems.txt is a Git LFS pointer, not the file itself; run git lfs pull",
+        "rows.parquet is a Git LFS pointer",
         "page.jsonl is a web page (HTML) titled \"404 Not Found\"",
         "novel.jsonl has 1 records with a title and an author, which are read as verse",
     ] {
