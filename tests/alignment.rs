@@ -363,15 +363,15 @@ fn models_that_do_not_fit_are_refused() {
     common::forge(&folder, "tokenizer.json", swapped.as_bytes());
     let before = files(&run);
     for name in ["ppo", "grpo"] {
-        stage(&run, name, &[], &["--steps", "1"])
-            .refused(2, &["the tokenizer of sft-00000060 is another one", "id 1400"]);
+        stage(&run, name, &[], &["--steps", "1"]).refused(2, &["the tokenizer of sft-00000060 differs", "id 1400"]);
     }
     assert!(files(&run) == before, "nothing is written");
     // Another shape: of the reference, of the reward model, and of both.
     let run = rewarded(dir.path(), "shape");
     let before = files(&run);
     for name in ["ppo", "grpo", "dpo"] {
-        let words = [&*format!("{name} starts from a checkpoint of sft"), "another model than run.toml describes"];
+        let words =
+            [&*format!("{name} starts from a checkpoint of sft"), "differs from the model that run.toml describes"];
         stage(&run, name, &["model.intermediate_size=96"], &["--steps", "1"]).refused(2, &words);
     }
     assert!(files(&run) == before, "nothing is written");

@@ -57,7 +57,7 @@ fn settings_that_cannot_be_used_make_no_run() {
         (&["sampling.repetition_penalty=0"], &["sampling.repetition_penalty is 0"]),
         (&["batch_size=9223372036854775807"], &["batch_size 9223372036854775807", "tokens a step", "lower"]),
         (&["gradient_accumulation_steps=9000000000000"], &["gradient_accumulation_steps 9000000000000", "lower"]),
-        (&["source=[{name=\"a\",path=\"/nowhere/*.txt\"}]"], &["source a", "/nowhere/*.txt", "names no"]),
+        (&["source=[{name=\"a\",path=\"/nowhere/*.txt\"}]"], &["source a", "/nowhere/*.txt", "matches no"]),
         (&["source=[{name=\"a\",path=\"/nowhere/[x\"}]"], &["source a", "/nowhere/[x"]),
         (&["source=[{name=\"a\",path=\"x\",weight=-1}]"], &["\"a\"", "weight", "-1"]),
         (&["source=[{name=\"a\",path=\"x\",wieght=1}]"], &["did you mean \"weight\""]),
@@ -368,10 +368,10 @@ fn sources_that_hold_no_text() {
         ("binary.bin", &["ending", ".txt, .md, .jsonl"]),
         ("broken.json", &["ends in the middle", "first at 1"]),
         ("none.jsonl", &["no document", "2 records", "first at 1"]),
-        ("folder", &["names no file that is read", ".parquet", "source.path"]),
-        ("missing.txt", &["names no", "source.path"]),
-        ("*.csv", &["names no", "source.path"]),
-        ("[x", &["no path or glob"]),
+        ("folder", &["matches no readable file", ".parquet", "source.path"]),
+        ("missing.txt", &["matches no", "source.path"]),
+        ("*.csv", &["matches no", "source.path"]),
+        ("[x", &["not a valid path or glob"]),
     ];
     for (i, (path, words)) in cases.iter().enumerate() {
         let run = run_with(dir.path(), &format!("run{i}"), &format!("../{path}"));

@@ -219,7 +219,7 @@ fn with_every_checkpoint_damaged_nothing_is_begun_anew_in_silence() {
     }
     let before = (checkpoints(&run), metrics(&run));
     train(&run, &["steps=16"], &[])
-        .refused(2, &["no checkpoint of this run", "pretrain-00000012", "model.safetensors"]);
+        .refused(2, &["no valid checkpoint in this run", "pretrain-00000012", "model.safetensors"]);
     assert_eq!((checkpoints(&run), metrics(&run)), before);
 }
 

@@ -153,7 +153,7 @@ fn marks_say_what_is_wanted() {
     // Marks are no text of a source that lies beside them.
     let inside = toml.replace("../wiki", "../run/data/**/*.jsonl").replace("quality = true\n", "");
     let error = load(&run, &inside).map(drop).unwrap_err().to_string();
-    assert!(error.contains("names no file"), "{error}");
+    assert!(error.contains("matches no readable file"), "{error}");
 }
 
 #[test]

@@ -304,7 +304,9 @@ fn bad_files_are_said_and_the_rest_goes_on() {
         assert!(notes.contains(words), "{words:?} in:\n{notes}");
     }
     #[cfg(unix)]
-    for words in ["pipe.txt is no regular file", "gone.txt is no regular file", "deeper/loop is a link to a folder"] {
+    for words in
+        ["pipe.txt is not a regular file", "gone.txt is not a regular file", "deeper/loop is a link to a folder"]
+    {
         assert!(notes.contains(words), "{words:?} in:\n{notes}");
     }
     let source = named(&lines, "source")[0];

@@ -358,7 +358,7 @@ fn ppo_keeps_its_reward_model() {
     stage(&b, "ppo", &PPO, &[]).good();
     same(&a, &b, "ppo", 6, "beside a reward model that went on");
     fs::remove_dir_all(stage_checkpoint(&b, "reward", 6)).unwrap();
-    stage(&b, "ppo", &PPO, &["--steps", "1"]).refused(2, &["reward-00000006", "not there any more"]);
+    stage(&b, "ppo", &PPO, &["--steps", "1"]).refused(2, &["reward-00000006", "no longer exists"]);
 }
 
 /// The whole learns: held-out pairs are told apart, and the policy scores higher with the reward model.

@@ -237,7 +237,7 @@ fn conversations_of_ones_own_come_in_four_forms() {
         let line = said.lines().find(|l| l.contains(file)).unwrap_or_else(|| panic!("{file}: {said}"));
         assert!(line.contains(form) && line.contains("sft.source mine"), "{line}");
     }
-    assert!(!said.contains("passed over"), "{said}");
+    assert!(!said.contains("records skipped"), "{said}");
     let lines = done.objects();
     let sources = events(&lines, "started")[0]["sources"].as_array().unwrap().clone();
     let mine = sources.iter().find(|s| s["name"] == "mine").unwrap();
@@ -283,8 +283,8 @@ fn bad_lines_are_counted_and_located() {
         fs::write(&path, all).unwrap();
         let source = format!("sft.source=[{{name=\"mine\",path={:?}}}]", text(&path));
         let said = notes(&finetune(&run, &[&source], &["--steps", "1"]));
-        let line = said.lines().find(|l| l.contains("passed over")).unwrap_or_else(|| panic!("{why}: {said}"));
-        let place = format!("{}: 2 records passed over, the first at {}:", text(&path), i + 1);
+        let line = said.lines().find(|l| l.contains("records skipped")).unwrap_or_else(|| panic!("{why}: {said}"));
+        let place = format!("{}: 2 records skipped, the first at {}:", text(&path), i + 1);
         assert!(line.contains(&place) && line.contains(why), "{place} {why}\n{line}");
     }
 }
@@ -318,7 +318,7 @@ fn what_is_read_of_a_file_and_what_is_not_is_told() {
     for words in [
         format!("{}: 2 messages (converted from gb18030)", text(&path)),
         format!(
-            "{}: 2 records passed over, the first at 3: message 2 of \"messages\": it has \"reasoning_content\"",
+            "{}: 2 records skipped, the first at 3: message 2 of \"messages\": it has \"reasoning_content\"",
             text(&path)
         ),
         "[reasoning 1, tools 1]".to_owned(),
@@ -519,7 +519,7 @@ fn folders_that_cannot_be_started_from_make_no_run() {
     let (run, _) = pretrained(dir.path());
     let other = golden("tied");
     let done = finetune(&run, &[], &["--steps", "1", "--from", &text(&other)]);
-    done.refused(2, &[&text(&other), "another model than run.toml describes"]);
+    done.refused(2, &[&text(&other), "differs from the model that run.toml describes"]);
     assert_eq!(checkpoints(&run).len(), 2);
 }
 

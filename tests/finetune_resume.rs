@@ -76,7 +76,7 @@ fn stopped_and_gone_on(sets: &[&str], demos: &[u64], stops: &[&[usize]]) -> Vec<
             finetune(&b, &sets, &["--steps", &stop.to_string()]).good();
         }
         let done = finetune(&b, &sets, &[]);
-        assert!(!done.good().out.contains("hold from step"), "nothing was changed: {}", done.out);
+        assert!(!done.good().out.contains("apply from step"), "nothing was changed: {}", done.out);
         same(&a, &b, 12, &format!("{sets:?}, demonstrations at {demos:?}, stopped at {stops:?}"));
     }
     stage_metrics(&a, "sft")
@@ -117,7 +117,7 @@ fn another_batch_size_before_a_foreseen_demonstration() {
     demonstrations(&run, &[6]);
     finetune(&run, &["steps=12"], &["--steps", "3"]).good();
     let done = finetune(&run, &["steps=12", "batch_size=3"], &[]);
-    assert!(done.good().out.contains("mix and batch of run.toml hold from step 4"), "{}", done.out);
+    assert!(done.good().out.contains("mix and batch of run.toml apply from step 4"), "{}", done.out);
     assert_eq!(stage_metrics(&run, "sft").len(), 12);
 }
 

@@ -45,7 +45,7 @@ fn a_damaged_tokenizer_is_put_back_from_a_checkpoint() {
     ];
     let goes_on = |run: &Path, what: &str| {
         let done = train(run, SETS, &[]);
-        assert!(done.good().out.contains("put back from the checkpoint pretrain-00000004"), "{what}: {}", done.out);
+        assert!(done.good().out.contains("restored from the checkpoint pretrain-00000004"), "{what}: {}", done.out);
         assert!(fs::read(run.join("data/tokenizer.json")).unwrap() == right, "{what}");
         assert!(tensors(&checkpoint(run, 8)) == tensors(&checkpoint(&whole, 8)), "{what}: other weights");
         no_leftovers(run);
@@ -81,11 +81,12 @@ fn the_newest_checkpoint_that_verifies_is_taken_and_without_one_nothing_is_guess
     let newest = checkpoint(&run, 8).join("model.safetensors");
     fs::write(&newest, "x").unwrap();
     let data = danlu(["data", "--run", &text(&run)]);
-    assert!(data.good().err.contains("put back from the checkpoint pretrain-00000004"), "{}", data.err);
+    assert!(data.good().err.contains("restored from the checkpoint pretrain-00000004"), "{}", data.err);
     assert!(fs::read(run.join("data/tokenizer.json")).unwrap() == right);
     fs::write(checkpoint(&run, 4).join("tokenizer.json"), "{}").unwrap();
     edit(&run, "tokenizer.json", |b| b.truncate(100));
-    train(&run, SETS, &["--steps", "1"]).refused(2, &["data/tokenizer.json", "no checkpoint of the run can be used"]);
+    train(&run, SETS, &["--steps", "1"])
+        .refused(2, &["data/tokenizer.json", "no checkpoint of the run can restore it"]);
 
     // Before the first checkpoint nothing hangs on it: it is made again.
     let fresh = dir.path().join("fresh");
@@ -93,6 +94,6 @@ fn the_newest_checkpoint_that_verifies_is_taken_and_without_one_nothing_is_guess
     fs::remove_dir_all(fresh.join("checkpoints")).unwrap();
     edit(&fresh, "tokenizer.json", |b| b.truncate(100));
     let done = train(&fresh, SETS, &[]);
-    assert!(done.good().out.contains("it is made again"), "{}", done.out);
+    assert!(done.good().out.contains("it is trained again"), "{}", done.out);
     assert!(fs::read(fresh.join("data/tokenizer.json")).unwrap() == right);
 }

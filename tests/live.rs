@@ -319,7 +319,7 @@ fn new_sources_and_folders_that_come_back_are_watched() {
         Vec::new()
     });
     let told = told.into_inner();
-    let wanted = ["+ more, more 40 documents", "more 40 → 60 documents", "names no file", "more 60 → "];
+    let wanted = ["+ more, more 40 documents", "more 40 → 60 documents", "matches no readable file", "more 60 → "];
     assert_eq!(told.len(), wanted.len(), "{told:?}");
     assert!(told.iter().zip(wanted).all(|(t, w)| t.contains(w)), "{told:?}");
 }

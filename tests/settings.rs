@@ -96,7 +96,7 @@ fn options_that_would_do_nothing_are_refused_or_told() {
     let run = dir.path().join("run");
     let begun = train(&run, &["steps=2"], &["--from", &theirs]);
     assert_eq!(begun.good().err.matches("no effect").count(), 0, "{}", begun.err);
-    train(&run, &["steps=4"], &["--from", &theirs]).refused(2, &["pretrain-00000002", "--from", "would do nothing"]);
+    train(&run, &["steps=4"], &["--from", &theirs]).refused(2, &["pretrain-00000002", "--from", "has no effect"]);
     let other = train(&run, &["steps=3", "sft.steps=7", "sampling.top_k=1"], &[]);
     assert!(
         told(&other, "--set sft.steps=7 has no effect on pretrain") && told(&other, "sampling.top_k"),

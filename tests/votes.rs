@@ -643,7 +643,7 @@ fn own_answers_are_those_of_the_model_that_is_started_from() {
         fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
     }
     let told = stage(&run, "reward", &REWARD, &["--steps", "2"]).good().objects();
-    assert!(told.iter().any(|l| l["text"].as_str().is_some_and(|t| t.contains("drawn anew"))), "it is said");
+    assert!(told.iter().any(|l| l["text"].as_str().is_some_and(|t| t.contains("drawn again"))), "it is said");
     let second = fs::read_to_string(&own).unwrap();
     assert!(objects(&second).iter().all(|l| l["parent"] == digest(200)));
 }
@@ -663,7 +663,7 @@ fn bad_pairs_and_foreign_reward_models_are_refused() {
         (pair("good", " "), "the rejected answer is empty"),
         (pair("", "bad"), "the chosen answer is empty"),
         (json!({"prompt": "q", "answers": ["a", "b"], "choice": "tie"}).to_string(), "preferred neither"),
-        (pair("good", "bad"), "to be examined with"),
+        (pair("good", "bad"), " held out;"),
         ([pair("长", &"短".repeat(400)), pair("好", &"坏".repeat(400))].join("\n"), "are left to train on"),
         (String::new(), "holds no preference"),
     ];
@@ -694,7 +694,7 @@ fn bad_pairs_and_foreign_reward_models_are_refused() {
     common::forge(&folder, "tokenizer.json", swapped.as_bytes());
     let before = files(&run);
     for name in ["ppo", "reward"] {
-        stage(&run, name, &[], &["--steps", "1"]).refused(2, &["the tokenizer of", "is another one than the run's"]);
+        stage(&run, name, &[], &["--steps", "1"]).refused(2, &["the tokenizer of", "differs from the run's"]);
     }
     assert!(files(&run) == before, "nothing is written");
 }

@@ -32,7 +32,7 @@ pub enum TrainError {
     NotFinite(String),
     /// The system gives no thread.
     #[error(
-        "the system gives no thread for {what}: {why}; raise the limit of threads (ulimit -u, pids.max of the container), end other processes, or set RAYON_NUM_THREADS=1"
+        "cannot start a thread for {what}: {why}; raise the limit of threads (ulimit -u, pids.max of the container), end other processes, or set RAYON_NUM_THREADS=1"
     )]
     NoThread {
         /// What needs it.

@@ -151,7 +151,7 @@ impl Found<'_> {
         if let Some((place, why)) = self.first {
             let rules: Vec<String> = self.rules.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
             notes.push(format!(
-                "{file}: {} records passed over, the first at {place}: {why} [{}]",
+                "{file}: {} records skipped, the first at {place}: {why} [{}]",
                 self.rejected,
                 rules.join(", ")
             ));

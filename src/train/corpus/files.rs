@@ -74,7 +74,7 @@ fn named<T>(
     if joined.is_file() {
         let Some(found) = kind(&joined) else {
             return Err(TrainError::Input(format!(
-                "{table} {name}: {} has an ending that is not read; {endings} are",
+                "{table} {name}: {}: unknown file ending; expected {endings}",
                 joined.display()
             )));
         };
@@ -83,7 +83,7 @@ fn named<T>(
     let pattern = if joined.is_dir() { literal(&joined).join("**/*") } else { literal(run_dir).join(path) };
     let pattern = pattern.to_string_lossy().into_owned();
     let unusable =
-        |e: glob::PatternError| TrainError::Input(format!("{table} {name}: {path:?} is no path or glob: {e}"));
+        |e: glob::PatternError| TrainError::Input(format!("{table} {name}: {path:?} is not a valid path or glob: {e}"));
     let mut note = |text: String| notes.push(format!("{table} {name}: {text}"));
     let mut paths = Vec::new();
     if joined.is_dir() {
@@ -115,7 +115,7 @@ fn named<T>(
             _ if path.is_dir() => {}
             Some(kind) if path.is_file() => found.push((path, kind)),
             Some(_) => note(format!(
-                "{} is no regular file (a pipe, a device, or a link to nothing) and is passed over",
+                "{} is not a regular file (a pipe, a device, or a dangling link) and is skipped",
                 path.display()
             )),
             None => others.push(path),
@@ -123,12 +123,12 @@ fn named<T>(
     }
     let other = others.first().map(|p| format!("; {} has another ending", p.display())).unwrap_or_default();
     if let Some(first) = others.first() {
-        note(format!("{} files with other endings are passed over, the first {}", others.len(), first.display()));
+        note(format!("{} files with other endings are skipped, the first {}", others.len(), first.display()));
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
     if found.is_empty() {
         return Err(TrainError::Input(format!(
-            "{table} {name}: {} names no file that is read ({endings}){other}; check {table}.path in run.toml",
+            "{table} {name}: {} matches no readable file ({endings}){other}; check {table}.path in run.toml",
             joined.display()
         )));
     }
@@ -150,7 +150,7 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>, note: &mut dyn FnMut(String)) {
     };
     for entry in entries {
         let Ok((entry, kind)) = entry.and_then(|e| e.file_type().map(|kind| (e, kind))) else {
-            note(format!("an entry of {} cannot be looked at", dir.display()));
+            note(format!("an entry of {} cannot be read", dir.display()));
             continue;
         };
         let path = entry.path();

@@ -61,7 +61,7 @@ impl Marks {
     pub fn append(run: &Run, text: &str, keep: Option<bool>) -> Result<Self, TrainError> {
         let text = kept(text);
         if text.is_empty() {
-            return Err(TrainError::Input("a text without a character cannot be marked".into()));
+            return Err(TrainError::Input("an empty text cannot be marked".into()));
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
         let mut log = run.marks()?;

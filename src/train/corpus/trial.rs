@@ -114,9 +114,7 @@ impl Tried {
     fn new(source: &SourceConfig, rule: &str, threshold: f64) -> Result<Self, TrainError> {
         let (table, profile) = (clean::rules(source.profile), source.profile.name());
         let Some(published) = table.iter().find(|r| r.name == rule) else {
-            return Err(TrainError::Input(format!(
-                "profile {profile} has no rule {rule:?} whose bound could be tried"
-            )));
+            return Err(TrainError::Input(format!("profile {profile} has no rule {rule:?} with a bound to try")));
         };
         if !(threshold.is_finite() && threshold >= 0.0) {
             return Err(TrainError::Input(format!("the bound of {rule} is {threshold}; expected 0 or more")));
@@ -178,7 +176,7 @@ fn read_all(source: &SourceConfig, files: &[TextFile], send: &Sender<Records>, g
     let _ = send.send(records);
 }
 
-/// A file that ends where the trial is given up: nobody waits for the rest of a large one.
+/// A file that ends where the trial was cancelled: nobody waits for the rest of a large one.
 struct Ending {
     input: Box<dyn ReadSeek>,
     given_up: Arc<AtomicBool>,
@@ -187,7 +185,7 @@ struct Ending {
 impl Read for Ending {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.given_up.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the trial is given up"));
+            return Err(io::Error::other("the trial was cancelled"));
         }
         self.input.read(buffer)
     }

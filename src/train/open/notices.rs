@@ -22,7 +22,7 @@ pub(crate) fn of_plan(config: &RunConfig, stage: StageId, plan: &StagePlan) -> V
         notes.push(format!("{stage}.learning_rate is 0: nothing will be learned"));
     } else if warmup > steps {
         notes.push(format!(
-            "{stage}.warmup_steps is {warmup} and the stage ends at step {steps}: the learning rate comes to {:.2e}, never to {peak:.2e}",
+            "{stage}.warmup_steps is {warmup} and the stage ends at step {steps}: the learning rate reaches {:.2e}, never {peak:.2e}",
             plan.schedule.rate(steps.saturating_sub(1))
         ));
     } else if kind == ScheduleKind::Wsd && warmup + decay > steps && warmup > 0 && warmup < steps {
@@ -34,7 +34,7 @@ pub(crate) fn of_plan(config: &RunConfig, stage: StageId, plan: &StagePlan) -> V
     if kind != ScheduleKind::Wsd && config.overrides(stage).decay_steps.is_some() {
         let kind = if kind == ScheduleKind::Cosine { "cosine" } else { "constant" };
         notes.push(format!(
-            "{stage}.decay_steps has no effect: lr_scheduler_type is {kind}, and wsd alone has a decay of its own"
+            "{stage}.decay_steps has no effect: lr_scheduler_type is {kind}, and only wsd has a decay phase"
         ));
     }
     notes
@@ -52,7 +52,7 @@ pub(crate) fn idle_pairs(text: &str, setup: &Setup, stage: StageId) -> Vec<Strin
     });
     idle.map(|(key, value)| {
         format!(
-            "--set {key}={value} has no effect on {stage}: it holds for this call only; write it into run.toml, or give it when that stage is trained"
+            "--set {key}={value} has no effect on {stage}: --set applies to this launch only; write it into run.toml, or pass it when that stage is trained"
         )
     })
     .collect()
@@ -110,7 +110,7 @@ pub(crate) fn of_rate(
         return None;
     }
     Some(format!(
-        "the learning rate jumps: step {done} was trained at {last:.2e}, step {} will be at {next:.2e}, since the schedule is another one now (to step {target}, where it ends); set learning_rate and lr_scheduler_type = \"constant\" to keep it",
+        "the learning rate jumps: step {done} was trained at {last:.2e}, step {} will be at {next:.2e}, since the schedule changed (it ends at step {target}); set learning_rate and lr_scheduler_type = \"constant\" to keep it",
         done + 1
     ))
 }

@@ -50,7 +50,7 @@ pub(crate) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let mut plan = config.plan(stage)?;
     let mut notes: Vec<String> =
         run.swept().iter().map(|name| format!("{name}, left by a killed save, was removed")).collect();
-    notes.extend(run.unswept().iter().map(|e| format!("what a killed save left is still there and takes room: {e}")));
+    notes.extend(run.unswept().iter().map(|e| format!("a leftover of a killed save could not be removed: {e}")));
     if setup.from.is_none()
         && let Some(missing) = lineage::missing_parent(run.view(), stage)?
     {
@@ -71,7 +71,7 @@ pub(crate) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
         (state.engine.as_str(), &state.adapter, &state.driver) == (engine.engine, &engine.adapter, &engine.driver);
     if state.step > 0 && !same {
         notes.push(format!(
-            "the checkpoint was made on {} ({}); on {} the losses go on, but not to the bit",
+            "the checkpoint was made on {} ({}); on {} training continues, but not bit for bit",
             state.adapter, state.driver, engine.adapter
         ));
     }

@@ -110,7 +110,7 @@ fn not_begun(run: &Run, stage: StageId, from: &Path) -> Result<(), TrainError> {
     let there = run.view().checkpoints().list()?;
     let Some(newest) = there.iter().filter(|id| id.stage == stage).max_by_key(|id| id.step) else { return Ok(()) };
     Err(TrainError::Input(format!(
-        "{stage} of this run has the checkpoint {newest} and continues from it, so --from {} would do nothing; leave --from out, or give it to a new run with --run",
+        "{stage} of this run has the checkpoint {newest} and continues from it, so --from {} has no effect; leave it out, or use it with a new run (--run)",
         from.display()
     )))
 }
@@ -145,7 +145,7 @@ fn no_parent(stage: StageId, parent: StageId, dir: &Path) -> TrainError {
     let dir = dir.display();
     let or = if stage.draws_text() { "; or give a model's folder with --from" } else { "" };
     TrainError::Input(format!(
-        "{stage} starts from a checkpoint of {parent}, and {dir} is no run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
+        "{stage} starts from a checkpoint of {parent}, and {dir} is not a run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
     ))
 }
 
@@ -196,7 +196,7 @@ fn comes_with(from: &Path, config: &RunConfig, pairs: &[(String, String)], stage
         let shapes = key == "tokenizer" || (key.starts_with("model.") && key != "model.vocab_size");
         if shapes && RunConfig::parse(&text, std::slice::from_ref(pair), stage)? != *config {
             return Err(TrainError::Input(format!(
-                "--set {key}={value} says otherwise than --from {}, from which model and tokenizer come; leave one of them out",
+                "--set {key}={value} contradicts --from {}, which sets model and tokenizer; leave one of them out",
                 from.display()
             )));
         }

@@ -116,12 +116,12 @@ impl State {
     fn check(&self, id: &CheckpointId) -> Result<(), String> {
         let Self { stage, step, .. } = self;
         if id.stage != *stage || *step != id.step {
-            return Err(format!("it is that of step {step} of {:?}, and the folder is {id}", stage.name()));
+            return Err(format!("it belongs to step {step} of {:?}, but the folder is {id}", stage.name()));
         }
         let spans = self.refits.iter().flat_map(|span| [span.step, span.steps]);
         let counts = [*step, self.total_tokens, self.skipped_steps];
         if let Some(count) = counts.into_iter().chain(spans).find(|count| *count > MOST) {
-            return Err(format!("it counts {count}, and {MOST} is more than anyone can train"));
+            return Err(format!("it has the count {count}, more than {MOST}"));
         }
         let scale = self.reward_scale.map(|(mean, _)| mean).into_iter();
         let numbers = scale.chain(self.reward_shift).chain(self.kl_coef);
@@ -417,7 +417,7 @@ pub(crate) fn save(
         Ok(retained) => {
             retained.left.iter().map(|s| format!("checkpoint {} is not removed: {}", s.id, s.error)).collect()
         }
-        Err(error) => vec![format!("older checkpoints were not looked through: {error}")],
+        Err(error) => vec![format!("older checkpoints were not examined: {error}")],
     };
     Ok(Written { saved, left })
 }
@@ -464,7 +464,7 @@ pub fn load_part(
     let same = ModelConfig { dropout: config.dropout, initializer_range: config.initializer_range, ..saved } == *config;
     if !same {
         return Err(wrong(
-            "config.json is another model than run.toml describes; set size and [model] back, or start a new run"
+            "config.json differs from the model that run.toml describes; set size and [model] back, or start a new run"
                 .to_owned(),
         ));
     }

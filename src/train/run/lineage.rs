@@ -93,7 +93,7 @@ pub(crate) fn parent(
     match (found.found, found.skipped.first()) {
         (Some(found), _) => Ok(Some(found)),
         (None, Some(first)) => Err(TrainError::Input(format!(
-            "{stage} starts from a checkpoint of {from}, and none of this run can be used; the newest, {}: {}",
+            "{stage} starts from a checkpoint of {from}, and this run has no valid one (newest, {}: {})",
             first.id, first.error
         ))),
         (None, None) => Err(TrainError::Input(missing_parent(view, stage)?.unwrap_or_default())),
@@ -130,10 +130,7 @@ pub(crate) fn started_from(
     };
     let checkpoint = view.checkpoints().verify(&id)?;
     if state.parent_digest.as_ref().is_some_and(|d| *d != checkpoint.digest) {
-        return Err(TrainError::Input(format!(
-            "{name} is not the checkpoint any more that {} started from",
-            state.stage
-        )));
+        return Err(TrainError::Input(format!("{name} is no longer the checkpoint that {} started from", state.stage)));
     }
     let (_, [params, ..]) = checkpoint::load(&checkpoint, model, table)?;
     Ok(params)
@@ -205,7 +202,7 @@ pub(crate) fn weights_of(
     }
     if same != *model {
         return Err(TrainError::Input(format!(
-            "{}: its config.json is another model than run.toml describes; set size and [model] to {}",
+            "{}: its config.json differs from the model that run.toml describes; set size and [model] to {}",
             from.display(),
             theirs.to_json()
         )));

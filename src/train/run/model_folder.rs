@@ -122,7 +122,7 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainErro
         && file.tensors.get("model.embed_tokens.weight").is_some_and(|e| e.data != head.data)
     {
         return Err(TrainError::Input(format!(
-            "{}: lm_head.weight differs from the embedding, but config.json says tie_word_embeddings",
+            "{}: lm_head.weight differs from the embedding, but config.json has tie_word_embeddings = true",
             dir.display()
         )));
     }

@@ -40,13 +40,13 @@ pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainErr
     let why = match load(&ours) {
         // Made by another version of danlu, or grown by the tokens of a conversation since.
         Ok(ours) if ids.is_empty() || ids.iter().any(|id| agrees(&checkpoints, id, &ours)) => return Ok(()),
-        Ok(_) => "it is another one than that of every checkpoint".to_owned(),
+        Ok(_) => "it differs from that of every checkpoint".to_owned(),
         Err(why) => why,
     };
     let path = run.view().data_dir().join(FILES[0]);
     if ids.is_empty() {
         let aside = set_aside(run)?;
-        notes.push(format!("{}: {why}; no checkpoint has one yet, so it is made again{aside}", path.display()));
+        notes.push(format!("{}: {why}; no checkpoint has one yet, so it is trained again{aside}", path.display()));
         return Ok(());
     }
     let found = checkpoints.newest_that(None, |c| {
@@ -58,7 +58,7 @@ pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainErr
     let Some((id, bytes)) = found.found else {
         let newest = found.skipped.first().map_or_else(String::new, |s| format!("; the newest, {}: {}", s.id, s.error));
         return Err(TrainError::Input(format!(
-            "{}: {why}; no checkpoint of the run can be used to put it back{newest}",
+            "{}: {why}; no checkpoint of the run can restore it{newest}",
             path.display()
         )));
     };
@@ -68,7 +68,7 @@ pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainErr
             run.write_data(name, &bytes)?;
         }
     }
-    notes.push(format!("{}: {why}; it was put back from the checkpoint {id}{aside}", path.display()));
+    notes.push(format!("{}: {why}; it was restored from the checkpoint {id}{aside}", path.display()));
     Ok(())
 }
 
@@ -96,7 +96,7 @@ fn read(run: &Run) -> Result<Bytes, TrainError> {
 /// The tokenizer of two files, or what is wrong with them.
 fn load(bytes: &Bytes) -> Result<Tokenizer, String> {
     let [Some(json), settings] = bytes else { return Err("it is missing, or cannot be read".to_owned()) };
-    let json = std::str::from_utf8(json).map_err(|e| format!("it is damaged: no UTF-8: {e}"))?;
+    let json = std::str::from_utf8(json).map_err(|e| format!("it is damaged: not UTF-8: {e}"))?;
     let settings = settings.as_deref().map(|s| std::str::from_utf8(s).map_err(|e| format!("{}: {e}", FILES[1])));
     Tokenizer::from_json(json, settings.transpose()?).map_err(|e| format!("it is damaged: {e}"))
 }
@@ -136,7 +136,7 @@ pub fn keeps_tokenizer(config: &RunConfig, tokenizer: &Tokenizer, text: &str) ->
     }
     let name = |kind| if kind == TokenizerKind::Char { "char" } else { "bpe" };
     Err(TrainError::Input(format!(
-        "the run has a {} tokenizer, {} was asked for; a run keeps its tokenizer: set tokenizer = \"{}\" back, or start a new run",
+        "the run has a {} tokenizer, not {}; a run keeps its tokenizer: set tokenizer = \"{}\" back, or start a new run",
         name(has),
         name(config.tokenizer),
         name(has)

@@ -95,7 +95,7 @@ impl Opening<'_> {
         let chain = Chain::read(self.run.view(), self.stage)?;
         let mut found = self.run.view().checkpoints().newest_that(Some(self.stage.name()), |c| {
             if chain.passes(&c.id) {
-                return Err(StoreError::Input { path: c.path, what: "a spike has followed it".to_owned() });
+                return Err(StoreError::Input { path: c.path, what: "a spike followed it".to_owned() });
             }
             read(c)
         })?;
@@ -120,11 +120,11 @@ impl Opening<'_> {
         self.notes.extend(found.notes());
         match (found.found, found.skipped.first()) {
             (None, Some(first)) => Err(TrainError::Input(format!(
-                "no checkpoint of this run can be gone on from; the newest, {}: {}",
+                "cannot resume: no valid checkpoint in this run (newest, {}: {})",
                 first.id, first.error
             ))),
             (Some((state, _)), _) if state.seed != self.config.seed => Err(TrainError::Input(format!(
-                "the run's seed is {}, {} was asked for; a run keeps its seed",
+                "the run's seed is {}, not {}; a run keeps its seed",
                 state.seed, self.config.seed
             ))),
             (found, _) => Ok(found),
@@ -146,8 +146,7 @@ impl Opening<'_> {
     /// Notes in the state what it is drawn from, and tells where that has changed.
     pub(crate) fn same_data(&mut self, state: &mut State, digest: &str) {
         if state.step > 0 && state.data != digest {
-            self.notes
-                .push("the data have changed since the checkpoint: from here on the batches are others".to_owned());
+            self.notes.push("the data have changed since the checkpoint: the batches differ from here on".to_owned());
         }
         digest.clone_into(&mut state.data);
     }
@@ -197,7 +196,7 @@ impl Opening<'_> {
 fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Result<(), TrainError> {
     let Some(theirs) = model_folder::tokenizer(from)? else {
         notes.push(format!(
-            "--from {}: it has no tokenizer.json; the run's own is used, and whether its ids mean the same to these weights cannot be told",
+            "--from {}: it has no tokenizer.json; the run's tokenizer is used, and its ids may mean something else to these weights",
             from.display()
         ));
         return Ok(());
@@ -206,7 +205,7 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
     // Ours may have grown by the template's tokens since.
     match other_word(&theirs, ours, theirs.vocab_size()) {
         Some(other) => Err(TrainError::Input(format!(
-            "--from {}: its tokenizer is another one than the run's: {other}; start a new run from it",
+            "--from {}: its tokenizer differs from the run's: {other}; start a new run from it",
             from.display()
         ))),
         None => Ok(()),
@@ -230,7 +229,7 @@ pub(crate) fn same_words(checkpoint: &Checkpoint, ours: &Tokenizer) -> Result<()
     let theirs = Tokenizer::from_own_json(&read("tokenizer.json")?, Some(&read("tokenizer_config.json")?))?;
     match other_word(&theirs, ours, theirs.vocab_size().max(ours.vocab_size())) {
         Some(other) => Err(TrainError::Input(format!(
-            "the tokenizer of {} is another one than the run's in data/tokenizer.json: {other}; put back the one that the run was made with, or remove that checkpoint",
+            "the tokenizer of {} differs from the run's data/tokenizer.json: {other}; restore the original one, or remove that checkpoint",
             checkpoint.id
         ))),
         None => Ok(()),

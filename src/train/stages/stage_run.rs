@@ -128,7 +128,7 @@ pub(crate) trait StageRun {
 
     /// Answer `which` of the newest update (modulo their number), token by token; else in words why not.
     fn rollout(&mut self, _which: usize) -> Result<RolloutView, String> {
-        Err("this stage draws no answers to learn from".to_owned())
+        Err("this stage samples no answers to learn from".to_owned())
     }
 
     /// Adds a demonstration to what is trained on from a step on; false where the stage has no use for it.

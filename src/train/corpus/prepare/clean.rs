@@ -181,7 +181,7 @@ impl<'a> Making<'a> {
         };
         if changed {
             self.again = true;
-            note("changed while it was read; it is read again the next time".to_owned());
+            note("changed while it was read; it will be read again next time".to_owned());
         }
         if verse > 0 && self.source.profile == Profile::None {
             note(format!(
@@ -191,7 +191,7 @@ impl<'a> Making<'a> {
         match passed {
             Ok(passed) => {
                 if let Some(encoding) = passed.encoding {
-                    note(format!("is converted from {encoding}"));
+                    note(format!("converted from {encoding}"));
                 }
                 if records == 0 && passed.ended.is_none() {
                     note("holds no document; expected text in it".to_owned());

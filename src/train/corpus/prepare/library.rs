@@ -70,7 +70,7 @@ impl<'a> Library<'a> {
             let next = documents.checked_add(index.documents()).filter(|n| *n < u32::MAX);
             units.push(Held { source, key: key.clone(), first: documents, index });
             documents = next.ok_or_else(|| {
-                DataError::Shape(format!("the sources hold more than {} documents; use fewer", u32::MAX - 1))
+                DataError::Shape(format!("the sources have more than {} documents; use fewer", u32::MAX - 1))
             })?;
         }
         Ok(Self { view, units, documents })

@@ -257,12 +257,12 @@ fn nothing_left(source: &SourceConfig, meta: &SourceMeta) -> String {
     let by_rule: Vec<String> =
         meta.funnel.dropped.iter().map(|(rule, tally)| format!("{} by {rule}", tally.documents)).collect();
     if meta.funnel.dropped.contains_key(PROBE) && meta.funnel.dropped.len() == 1 {
-        return format!("source {name}: every document left in it holds a probe; set recall = true in [[probe]]");
+        return format!("source {name}: every remaining document contains a probe; set recall = true in [[probe]]");
     }
     let why = if by_rule.is_empty() { "expected text in it".to_owned() } else { by_rule.join(", ") };
     let first = meta.first.as_ref().map_or(String::new(), |first| format!("; {first}"));
     format!(
-        "source {name}: {:?} holds no document that is left after cleaning ({}): {why}{first}; set another profile, or correct the files",
+        "source {name}: {:?} has no document left after cleaning ({}): {why}{first}; set another profile, or correct the files",
         source.path,
         source.profile.name()
     )

@@ -80,13 +80,13 @@ impl fmt::Display for Report {
         let ([bad, good], [drop, keep]) = (self.documents, self.marks);
         write!(
             f,
-            "quality: learned from {good} documents and {keep} marks that are wanted, {bad} and {drop} that are not; "
+            "quality: trained on {good} wanted documents and {keep} marks, {bad} unwanted documents and {drop} marks; "
         )?;
         match (self.auc, self.accuracy) {
             (Some(auc), Some(accuracy)) => {
-                write!(f, "on documents that it did not learn from AUC {auc:.3}, accuracy {accuracy:.3}")
+                write!(f, "on held-out documents AUC {auc:.3}, accuracy {accuracy:.3}")
             }
-            _ => f.write_str("how well it does is not measured: [quality] names no reference"),
+            _ => f.write_str("its accuracy is not measured: [quality] names no reference"),
         }
     }
 }
@@ -117,7 +117,7 @@ impl<'a> Filter<'a> {
         let keep = marks.count().0;
         if reference.is_none() && keep < FEWEST {
             return Err(TrainError::Input(format!(
-                "source {}: quality = true, and nothing says what is wanted: set reference in [quality] to the name of a source, or mark {FEWEST} texts to be kept ({} has {keep})",
+                "source {}: quality = true needs wanted texts: set reference in [quality] to the name of a source, or mark {FEWEST} texts to be kept ({} has {keep})",
                 first.name,
                 view.marks_path().display()
             )));
@@ -159,7 +159,7 @@ impl<'a> Filter<'a> {
         let wanted = good.len() + self.marks.count().0;
         if wanted < FEWEST {
             return Err(TrainError::Input(format!(
-                "quality: {wanted} texts are wanted ones; expected {FEWEST} or more: add documents to the source {:?}, or mark texts to be kept",
+                "quality: {wanted} wanted texts; expected {FEWEST} or more: add documents to the source {:?}, or mark texts to be kept",
                 self.config.quality.reference.as_deref().unwrap_or_default()
             )));
         }

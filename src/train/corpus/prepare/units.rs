@@ -63,7 +63,7 @@ pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, Trai
         let of_source = of_source(source, files, view.dir(), &kept);
         if of_source.iter().any(|unit| unit.earlier) {
             notes.push(format!(
-                "source {}: text that an earlier version of danlu cleaned is used as it is, since the run was trained on it; remove unit-* in {} to have it cleaned again",
+                "source {}: text cleaned by an earlier danlu is used unchanged, since the run was trained on it; remove unit-* in {} to clean it again",
                 source.name,
                 view.data_dir().display()
             ));

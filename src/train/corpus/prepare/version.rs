@@ -255,7 +255,10 @@ impl Version {
                 .collect();
             for (number, ((source, unit), table)) in (first..).zip(some.iter().zip(tables?)) {
                 if table.lengths.len() != unit.documents as usize {
-                    return Err(DataError::Damaged(format!("{}: it has other documents than its unit", names[number])));
+                    return Err(DataError::Damaged(format!(
+                        "{}: its documents differ from those of its unit",
+                        names[number]
+                    )));
                 }
                 let (mine, rest) = states.split_at(table.lengths.len());
                 states = rest;

@@ -57,12 +57,12 @@ impl Guard {
         };
         fault(
             now.distinct2 < p.distinct2 * distinct2,
-            format!("the answers become one: distinct-2 is {:.3}, at the start {distinct2:.3}", now.distinct2),
+            format!("the answers became alike: distinct-2 is {:.3}, at the start {distinct2:.3}", now.distinct2),
         );
         fault(
             now.repetition > repetition + p.repetition,
             format!(
-                "the answers repeat themselves: {:.3} of their pairs of characters, at the start {repetition:.3}",
+                "the answers repeat themselves: {:.3} of their character pairs, at the start {repetition:.3}",
                 now.repetition
             ),
         );
@@ -80,7 +80,7 @@ impl Guard {
         );
         fault(
             kl.is_nan() || kl.abs() > p.kl,
-            format!("the policy runs away: {kl:.1} nats an answer from where it started"),
+            format!("the policy collapsed: KL from the reference is {kl:.1} nats per answer"),
         );
         faults
     }
@@ -113,13 +113,13 @@ mod tests {
             varied().into_iter().enumerate().map(|(i, (text, _))| (text, i < ended)).collect()
         };
         let cases = [
-            (one("春眠不觉晓处处闻", true), 1.0, "become one"),
+            (one("春眠不觉晓处处闻", true), 1.0, "became alike"),
             (one("好好好好好好好好", true), 1.0, "repeat themselves"),
             (some(4), 1.0, "no longer end"),
             (one("好", true), 1.0, "have 1.0 characters"),
             (one(&"春眠不觉".repeat(7), true), 1.0, "have 28.0 characters"),
-            (varied(), 41.0, "runs away"),
-            (varied(), f64::NAN, "runs away"),
+            (varied(), 41.0, "collapsed"),
+            (varied(), f64::NAN, "collapsed"),
         ];
         for (answers, kl, words) in cases {
             let verdicts = after_a_start(&answers, kl);

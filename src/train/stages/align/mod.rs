@@ -310,7 +310,7 @@ fn reward_model(
             o.run.view().dir().display()
         ))),
         Err(e) if !needed => {
-            o.notes.push(format!("the reports are without rewards: {e}"));
+            o.notes.push(format!("the reports have no rewards: {e}"));
             Ok(None)
         }
         found => found,
@@ -345,9 +345,9 @@ impl<M: Method> StageRun for Aligned<M> {
         match &self.shared.slide {
             Some(slide) => Ok(slide.view(which, &self.shared.tokenizer)),
             None if self.shared.stage == StageId::Dpo => {
-                Err("dpo learns from pairs and draws no answers to learn from; look at ppo or grpo".to_owned())
+                Err("dpo learns from pairs and samples no answers; ppo and grpo do".to_owned())
             }
-            None => Err("no update was made in this sitting yet; look again after the next".to_owned()),
+            None => Err("no update in this launch yet; look again after the next".to_owned()),
         }
     }
 

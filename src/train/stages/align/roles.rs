@@ -197,16 +197,16 @@ impl Scorer {
                 ))
             };
             let id = checkpoints.list()?.into_iter().find(|id| id.to_string() == *name);
-            let found = checkpoints.verify(&id.ok_or_else(|| lost("which is not there any more"))?)?;
+            let found = checkpoints.verify(&id.ok_or_else(|| lost("which no longer exists"))?)?;
             if found.digest != *digest {
-                return Err(lost("which is another one by now"));
+                return Err(lost("which has changed"));
             }
             Some(found)
         } else {
             let found = checkpoints.newest_verified(Some(StageId::Reward.name()))?;
             if let (None, Some(first)) = (&found.found, found.skipped.first()) {
                 return Err(TrainError::Input(format!(
-                    "{stage} learns from a reward model, and none of this run can be used; the newest, {}: {}",
+                    "{stage} learns from a reward model, and this run has no valid one (newest, {}: {})",
                     first.id, first.error
                 )));
             }

@@ -49,7 +49,7 @@ pub(crate) fn broken(stage: StageId, lamps: &[Lamp]) -> Option<String> {
         .collect();
     (!out.is_empty()).then(|| {
         format!(
-            "{stage} was stopped at its first update, for what it learned would be noise: {}; `danlu check` tells whether this adapter computes rightly",
+            "{stage} stopped at its first update, since it would learn noise: {}; `danlu check` tests whether this adapter computes correctly",
             out.join("; ")
         )
     })

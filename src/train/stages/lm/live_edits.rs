@@ -52,7 +52,7 @@ pub(crate) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<
         edit_log::write(o.run, &entry)?;
         if step > state.step {
             o.notes.push(format!(
-                "what has changed since ({}) holds from step {}, after the steps that are taken again",
+                "the changes since then ({}) apply from step {}, after the repeated steps",
                 entry.text,
                 step + 1
             ));
@@ -79,7 +79,7 @@ pub(crate) fn history(
     let (without, want) = (holds.shares.of(false), holds.shares.of(by_hand));
     if state.history.sources() != want.len() {
         // Counts of other sources mean nothing for these.
-        notes.push("the sources have changed since the checkpoint: the mix starts anew".to_owned());
+        notes.push("the sources have changed since the checkpoint: the mix starts over".to_owned());
         return Ok(History::new(&want, shape)?);
     }
     let mut history = state.history.clone();
@@ -88,7 +88,7 @@ pub(crate) fn history(
         Ok(now.shape == shape && now.weights == History::new(w, shape)?.newest().weights)
     };
     if !is(&without)? && !is(&holds.shares.of(true))? {
-        notes.push(format!("mix and batch of run.toml hold from step {}", state.step + 1));
+        notes.push(format!("mix and batch of run.toml apply from step {}", state.step + 1));
     }
     history.turn_to(state.step, &want, shape)?;
     Ok(history)
@@ -132,7 +132,7 @@ impl Lm {
                 if found.is_none() {
                     told.push(Event::Note {
                         step: step as usize,
-                        text: format!("the data that step {} was taken with are gone; today's are used", step + 1),
+                        text: format!("the data of step {} are gone; the current data are used", step + 1),
                     });
                 }
                 found

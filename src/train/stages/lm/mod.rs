@@ -143,7 +143,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     if terms.data != now.data {
         match corpus::open_version(o.run.view(), &terms.data, o.config) {
             Some(packed) => corpus.packed = Arc::new(packed),
-            None => o.notes.push("the data that the next steps were taken with are gone; today's are used".to_owned()),
+            None => o.notes.push("the data of the next steps are gone; the current data are used".to_owned()),
         }
     }
     let digest = digest(&corpus, chats.as_ref());
@@ -265,7 +265,7 @@ impl StageRun for Lm {
                 let Some(s) = self.corpus.packed.iter().find(|s| s.name == m.source) else { continue };
                 let entropy = baseline(&s.train, &s.held_out, self.model.vocab_size)?.entropy;
                 let text =
-                    format!("{}: held-out loss {:.3}, unigram entropy {entropy:.3} nats a token", m.source, m.loss);
+                    format!("{}: held-out loss {:.3}, unigram entropy {entropy:.3} nats per token", m.source, m.loss);
                 events.push(Event::Note { step: done, text });
             }
         }

@@ -82,7 +82,7 @@ impl Lm {
         done: usize,
     ) -> Result<Result<DocumentView, String>, TrainError> {
         let Some(packed) = self.corpus.packed.iter().find(|s| s.name == source) else {
-            return Ok(Err(format!("{source} is no source of text; conversations are looked at in the batch")));
+            return Ok(Err(format!("{source} is not a source of text; conversations are shown in the batch")));
         };
         let of = packed.train.documents();
         if of == 0 {

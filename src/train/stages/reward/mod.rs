@@ -83,7 +83,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let waiting = learner.waiting(done);
     if waiting > 0 && done >= plan.steps && o.setup.steps.is_none() && learner.refit_at(done).is_none() {
         let span = learner.begin_refit(done);
-        o.notes.push(format!("{waiting} votes wait to be learned from: {} steps more", span.steps));
+        o.notes.push(format!("{waiting} votes are new: {} more steps", span.steps));
     }
     Ok(Opened { work: Box::new(Reward { learner, voice, history }), tokenizer, state })
 }

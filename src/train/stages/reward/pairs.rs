@@ -76,7 +76,7 @@ pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tok
             train.truncate(own.len());
         } else {
             o.notes.push(format!(
-                "the model told good answers from bad in {} pairs only: most of what is learned are built-in pairs; fine-tune it further for more of its own",
+                "only {} pairs of the model's own answers: most pairs are built-in ones; fine-tune the model further for more of its own",
                 own.len()
             ));
         }
@@ -100,7 +100,7 @@ pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tok
     let (train, held_out) = (encode("pairs", &train)?, encode("held-out pairs", &held_out)?);
     if train.is_empty() || held_out.is_empty() {
         return Err(TrainError::Input(format!(
-            "reward: {} pairs are left to train on and {} to be examined with; give more pairs about different prompts, or raise reward.context (now {most})",
+            "reward: {} pairs are left to train on and {} held out; give more pairs about different prompts, or raise reward.context (now {most})",
             train.len(),
             held_out.len()
         )));
@@ -130,7 +130,7 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
         Answers::Kept => {
             return there.ok_or_else(|| {
                 TrainError::Input(format!(
-                    "data/{OWN} is gone; danlu train --stage reward --run {} draws the answers anew",
+                    "data/{OWN} is gone; danlu train --stage reward --run {} draws the answers again",
                     o.run.view().dir().display()
                 ))
             });
@@ -144,7 +144,7 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
             Some(made) if !begins || (made.parent == parent && made.seed == o.config.seed) => return Ok(text),
             Some(_) => o
                 .notes
-                .push(format!("data/{OWN} holds answers of another fine-tuned model or seed; they are drawn anew")),
+                .push(format!("data/{OWN} holds answers of another fine-tuned model or seed; they are drawn again")),
             None => {}
         }
     }
@@ -256,7 +256,7 @@ fn draw_own(
 fn own_pairs(o: &Opening<'_>, text: &str) -> Result<Vec<Preference>, TrainError> {
     let unreadable = |e: String| {
         let path = o.run.view().data_dir().join(OWN);
-        TrainError::Input(format!("{}: {e}; remove it to have the answers drawn anew", path.display()))
+        TrainError::Input(format!("{}: {e}; remove it to draw the answers again", path.display()))
     };
     let reading = read_preferences(Format::JsonLines, text.as_bytes()).map_err(|e| unreadable(e.to_string()))?;
     if let Some((line, why)) = reading.reasons.first() {

@@ -108,7 +108,7 @@ impl Critic {
         model.resume(o.device, &state, &slabs)?;
         let mut critic = Critic { model, state, name: checkpoint.id.to_string() };
         if let Err(e) = critic.teach(o, tokenizer) {
-            o.notes.push(format!("the reward model scores, and cannot be fitted to votes: {e}"));
+            o.notes.push(format!("the reward model can score but not learn from votes: {e}"));
         }
         Ok(Some(critic))
     }
@@ -191,7 +191,7 @@ impl Critic {
             if !outcome.applied && !outcome.lowered {
                 let (loss, norm) = (outcome.loss, outcome.grad_norm);
                 return Err(TrainError::Work(format!(
-                    "step {} of the fit has loss {loss} and gradient norm {norm}; the reward model stays as it was",
+                    "step {} of the fit has loss {loss} and gradient norm {norm}; the reward model is unchanged",
                     step + 1
                 )));
             }

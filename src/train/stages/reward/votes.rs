@@ -169,7 +169,7 @@ pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>,
         from = tail.next;
     }
     if strange > 0 {
-        notes.push(format!("{}: {strange} lines are no votes of this program and were passed over", path.display()));
+        notes.push(format!("{}: {strange} lines are not votes of danlu and were skipped", path.display()));
     }
     Ok(all)
 }
