@@ -10,6 +10,7 @@ mod overfit;
 mod recipe;
 mod score;
 mod train;
+mod unattended;
 mod workbench;
 
 use clap::Subcommand;

@@ -8,24 +8,16 @@ mod report;
 mod tests;
 mod words;
 
-use std::{
-    io,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
-use crossbeam_channel::{Receiver, Sender};
 
 use self::report::{Facts, Failed, LINE, Report};
-use super::train::{pair, print};
+use super::{train::pair, unattended::Unattended};
 use crate::{
     base::{StageId, clean},
-    cli::{
-        Common, Failure, Outcome, output,
-        signals::{self, Stopping},
-    },
-    protocol::{Command, Event},
+    cli::{Common, Failure, Outcome, output, signals::Stopping},
+    protocol::Event,
     store::RunView,
     train::{Setup, Standing, TrainError, Trainer, Workshop, config::RunConfig, open_line, settled, standing},
 };
@@ -84,24 +76,17 @@ impl Recipe {
             interactive: false,
             stop: stopping.flag(),
         };
-        let (send, commands) = crossbeam_channel::bounded(8);
-        let stop = send.clone();
-        signals::on_stop(&stopping, move || {
-            // Between two stages nothing receives it; the flag is checked there.
-            let _ = send.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
-        })?;
+        let unattended = Unattended::start(self.json, stopping)?;
         let mut device = common.device()?;
         let engine = device.info().clone();
         let (run, config) = open_line(self.run.as_deref(), &setup, &LINE, &mut device)?;
         // What could not be written at the end is not begun.
         run.make_report_dir().map_err(TrainError::from)?;
         let view = run.view().clone();
-        let mut sitting =
-            Sitting { json: self.json, setup, stopping, stop, commands, trained: Vec::new(), unread: None };
+        let mut sitting = Sitting { json: self.json, setup, unattended, trained: Vec::new() };
         let (end, shop) = sitting.train(Workshop::new(run, device));
-        if let Some(e) = sitting.unread {
-            output::unwritten(&e)?;
-            return Ok(());
+        if sitting.unattended.is_unwritten() {
+            return sitting.unattended.finish();
         }
         let failed = match &end {
             End::Done => None,
@@ -159,21 +144,16 @@ fn make(view: &RunView, facts: Facts, trained: &[StageId]) -> Result<Report, Tra
 struct Sitting {
     json: bool,
     setup: Setup,
-    stopping: Stopping,
-    /// Stops a stage whose output has no reader.
-    stop: Sender<Command>,
-    commands: Receiver<Command>,
+    unattended: Unattended,
     /// Stages opened in this sitting.
     trained: Vec<StageId>,
-    /// Why stdout takes no more.
-    unread: Option<io::Error>,
 }
 
 impl Sitting {
     /// Trains what is left of every stage. The workshop comes back, for the run is locked as long as it lives.
     fn train(&mut self, mut shop: Workshop) -> (End, Workshop) {
         for stage in LINE {
-            if self.stopping.asked() || self.unread.is_some() {
+            if self.unattended.is_over() {
                 return (End::Stopped, shop);
             }
             if stage != self.setup.stage {
@@ -195,19 +175,7 @@ impl Sitting {
                 }
             };
             self.trained.push(stage);
-            let (json, stop, unread) = (self.json, &self.stop, &mut self.unread);
-            let mut emit = |event: Event| {
-                if unread.is_none()
-                    && let Err(e) = print(stage, json, &event)
-                {
-                    // Nobody reads on. What is learned is worth a checkpoint all the same.
-                    *unread = Some(e);
-                    let _ = stop.try_send(Command::Stop { save: true });
-                }
-            };
-            self.stopping.stepping(true);
-            let (result, back) = trainer.run(&self.commands, &mut emit);
-            self.stopping.stepping(false);
+            let (result, back) = self.unattended.run(stage, trainer);
             shop = back;
             match result {
                 Ok(summary) if summary.reason == "stopped" => return (End::Stopped, shop),
@@ -242,9 +210,6 @@ impl Sitting {
     }
 
     fn note(&mut self, stage: StageId, step: usize, text: String) {
-        let event = Event::Note { step, text };
-        if let Err(e) = print(stage, self.json, &event) {
-            self.unread.get_or_insert(e);
-        }
+        self.unattended.print(stage, &Event::Note { step, text });
     }
 }
