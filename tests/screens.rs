@@ -14,7 +14,8 @@ use danlu::{
     protocol::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
     ui::{
         keys::{Code, Key},
-        state::{AppState, Panel},
+        panels::{self, PANELS},
+        state::{AppState, Drawn, Panel},
         strings::Lang,
         theme::{Depth, GlyphSet, Theme},
         update::{Cmd, Msg, update},
@@ -47,10 +48,17 @@ fn type_in(state: &mut AppState, text: &str) {
     }
 }
 
-fn painted(state: &AppState, wide: u16, high: u16) -> (Buffer, Option<(u16, u16)>) {
+fn painted(state: &AppState, wide: u16, high: u16) -> (Buffer, Drawn) {
     let mut buf = Buffer::empty(Rect::new(0, 0, wide, high));
-    let caret = view::draw(state, buf.area, &mut buf);
-    (buf, caret)
+    let drawn = view::draw(state, buf.area, &mut buf);
+    (buf, drawn)
+}
+
+/// Paints, so that the keys to come know what is where.
+fn paint(state: &mut AppState, wide: u16, high: u16) -> Buffer {
+    let (buf, drawn) = painted(state, wide, high);
+    state.drawn = drawn;
+    buf
 }
 
 /// The rows as a terminal would show them. Every row must be exactly as wide as the screen.
@@ -74,9 +82,9 @@ fn rows(buf: &Buffer) -> Vec<String> {
 }
 
 fn shown(state: &AppState, wide: u16, high: u16) -> String {
-    let (buf, caret) = painted(state, wide, high);
+    let (buf, drawn) = painted(state, wide, high);
     let mut text = rows(&buf).iter().map(|r| r.trim_end()).collect::<Vec<_>>().join("\n");
-    if let Some((x, y)) = caret {
+    if let Some((x, y)) = drawn.caret {
         text += &format!("\ncaret {x},{y}");
     }
     text
@@ -119,24 +127,24 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states.push(("chat", chat));
     states.extend(tuning_states(lang));
     states.extend(feedback_states(lang));
-    states.extend(room_states(lang));
+    states.extend(data_states(lang));
     states
 }
 
-/// Those of the data room.
-fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
+/// Those of the data view.
+fn data_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     let (enter, down, tab) = (Key::plain(Code::Enter), Key::plain(Code::Down), Key::plain(Code::Tab));
     let open = || {
         let mut state = screen(lang, fake::run_until(640));
-        let mut room = fake::room::Room::default();
-        keys(&mut state, &mut room, &[Key::char('1')]);
-        (state, room)
+        let mut data = fake::data::Data::default();
+        keys(&mut state, &mut data, &[Key::char('1')]);
+        (state, data)
     };
     let mut states = Vec::new();
 
     let mut waiting = screen(lang, fake::run_until(640));
     press(&mut waiting, &[Key::char('1')]);
-    states.push(("room_waiting", waiting));
+    states.push(("data_waiting", waiting));
 
     let mut refused = screen(lang, fake::feedback::reward_until(45));
     press(&mut refused, &[Key::char('1')]);
@@ -144,15 +152,15 @@ fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     for _ in 0..3 {
         update(&mut refused, Msg::Event(Event::Refused { text: text.clone() }));
     }
-    states.push(("room_refused", refused));
+    states.push(("data_refused", refused));
 
-    states.push(("room", open().0));
+    states.push(("data", open().0));
 
     // A weight that is asked for, one that is there, a file that was saved and one that is broken.
     let edited = || {
-        let (mut edited, mut room) = open();
-        keys(&mut edited, &mut room, &[Key::char('+')]);
-        for (seconds, told) in [(9, room.save_file(640)), (40, room.break_file(640))] {
+        let (mut edited, mut data) = open();
+        keys(&mut edited, &mut data, &[Key::char('+')]);
+        for (seconds, told) in [(9, data.save_file(640)), (40, data.break_file(640))] {
             let later = edited.now + Duration::from_secs(seconds);
             update(&mut edited, Msg::Tick(later));
             for event in told {
@@ -162,7 +170,7 @@ fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
         press(&mut edited, &[down, Key::char('-'), down]);
         edited
     };
-    states.push(("room_edited", edited()));
+    states.push(("data_edited", edited()));
     let mut charted = edited();
     press(&mut charted, &[Key::char('2')]);
     for at in 641..=720 {
@@ -171,63 +179,63 @@ fn room_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states.push(("edits_on_the_chart", charted));
 
     // A bound that is tried.
-    let (mut trial, mut room) = open();
-    keys(&mut trial, &mut room, &[tab, down, down, down, Key::char('+'), Key::char('+')]);
-    states.push(("room_trial", trial));
+    let (mut trial, mut data) = open();
+    keys(&mut trial, &mut data, &[tab, down, down, down, Key::char('+'), Key::char('+')]);
+    states.push(("data_trial", trial));
 
     // Pairs of near duplicates.
-    let (mut pair, mut room) = open();
-    keys(&mut pair, &mut room, &[tab, Key::plain(Code::End), enter, down, down]);
-    states.push(("room_pair", pair));
+    let (mut pair, mut data) = open();
+    keys(&mut pair, &mut data, &[tab, Key::plain(Code::End), enter, down, down]);
+    states.push(("data_pair", pair));
 
     // What a rule dropped, of all sources; one is marked.
-    let (mut dropped, mut room) = open();
-    keys(&mut dropped, &mut room, &[tab, Key::char('a'), down, down, down, down, enter, down, Key::char('y')]);
-    states.push(("room_dropped", dropped));
+    let (mut dropped, mut data) = open();
+    keys(&mut dropped, &mut data, &[tab, Key::char('a'), down, down, down, down, enter, down, Key::char('y')]);
+    states.push(("data_dropped", dropped));
 
-    let (mut preview, mut room) = open();
-    keys(&mut preview, &mut room, &[enter, Key::plain(Code::Right), Key::char('x')]);
-    states.push(("room_preview", preview));
+    let (mut preview, mut data) = open();
+    keys(&mut preview, &mut data, &[enter, Key::plain(Code::Right), Key::char('x')]);
+    states.push(("data_preview", preview));
 
-    let (mut changes, mut room) = open();
-    keys(&mut changes, &mut room, &[Key::char('+'), Key::char('r')]);
-    changes.focus = Panel::Changes;
-    states.push(("room_changes", changes));
+    let (mut changes, mut data) = open();
+    keys(&mut changes, &mut data, &[Key::char('+'), Key::char('r')]);
+    changes.focus = Panel("changes");
+    states.push(("data_changes", changes));
 
-    let (mut help, mut room) = open();
-    keys(&mut help, &mut room, &[Key::char('?')]);
-    states.push(("room_help", help));
+    let (mut help, mut data) = open();
+    keys(&mut help, &mut data, &[Key::char('?')]);
+    states.push(("data_help", help));
     states
 }
 
-/// Presses keys, and the fake trainer answers what the data room asks.
-fn keys(state: &mut AppState, room: &mut fake::room::Room, keys: &[Key]) {
+/// Presses keys, and the fake trainer answers what the data view asks.
+fn keys(state: &mut AppState, data: &mut fake::data::Data, keys: &[Key]) {
     for key in keys {
         let cmds = press(state, &[*key]);
-        hear(state, room, cmds);
+        hear(state, data, cmds);
     }
 }
 
-fn hear(state: &mut AppState, room: &mut fake::room::Room, cmds: Vec<Cmd>) {
+fn hear(state: &mut AppState, data: &mut fake::data::Data, cmds: Vec<Cmd>) {
     let at = state.live().steps_done();
     for cmd in cmds {
         let told = match cmd {
-            Cmd::Send(Command::ShowRoom) => vec![room.view()],
-            Cmd::Send(Command::ShowNextBatch) => vec![room.next_batch(at)],
-            Cmd::Send(Command::ShowDocument { source, index }) => vec![room.document(&source, index, at)],
+            Cmd::Send(Command::ShowRoom) => vec![data.view()],
+            Cmd::Send(Command::ShowNextBatch) => vec![data.next_batch(at)],
+            Cmd::Send(Command::ShowDocument { source, index }) => vec![data.document(&source, index, at)],
             Cmd::Send(Command::ShowDropped { source, rule, from, count }) => {
-                vec![room.dropped(source, rule, from, count)]
+                vec![data.dropped(source, rule, from, count)]
             }
-            Cmd::Send(Command::TryRule { source, rule, threshold }) => room.tried(&source, &rule, threshold),
-            Cmd::Send(Command::SetRule { source, rule, threshold }) => room.set_rule(&source, &rule, threshold, at),
-            Cmd::Send(Command::Weigh { source, by }) => room.weigh(&source, by, at),
-            Cmd::Send(Command::Mark { text, keep }) => vec![room.mark(text, keep)],
-            Cmd::Send(Command::Reread) => room.save_file(at),
+            Cmd::Send(Command::TryRule { source, rule, threshold }) => data.tried(&source, &rule, threshold),
+            Cmd::Send(Command::SetRule { source, rule, threshold }) => data.set_rule(&source, &rule, threshold, at),
+            Cmd::Send(Command::Weigh { source, by }) => data.weigh(&source, by, at),
+            Cmd::Send(Command::Mark { text, keep }) => vec![data.mark(text, keep)],
+            Cmd::Send(Command::Reread) => data.save_file(at),
             _ => Vec::new(),
         };
         for event in told {
             let more = update(state, Msg::Event(event));
-            hear(state, room, more);
+            hear(state, data, more);
         }
     }
 }
@@ -246,7 +254,7 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     dpo.push(Event::Finished { step: 22, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     dpo.extend(fake::feedback::policy_until(Line::Dpo, 60));
     let mut dpo = screen(lang, dpo);
-    dpo.focus = Panel::Frontier;
+    dpo.focus = Panel("frontier");
     states.push(("dpo", dpo));
 
     let mut guarded = fake::feedback::policy_until(Line::Ppo, 12);
@@ -254,7 +262,7 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states.push(("guarded", screen(lang, guarded)));
 
     let mut rollout = screen(lang, fake::feedback::policy_until(Line::Grpo, 12));
-    rollout.focus = Panel::Rollout;
+    rollout.focus = Panel::ROLLOUT;
     press(&mut rollout, &[Key::plain(Code::Down); 6]);
     states.push(("rollout", rollout));
 
@@ -269,29 +277,29 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
 
     let mut waiting = screen(lang, fake::feedback::policy_until(Line::Ppo, 8));
     press(&mut waiting, &[Key::char('v')]);
-    states.push(("pick_waiting", waiting));
+    states.push(("vote_waiting", waiting));
 
     let mut refused = screen(lang, fake::feedback::policy_until(Line::Ppo, 8));
     press(&mut refused, &[Key::char('v')]);
     let text =
         "6 answers to \"嗯\" were all the same: there is nothing to choose between; ask something else".to_owned();
     update(&mut refused, Msg::Event(Event::Refused { text }));
-    states.push(("pick_refused", refused));
+    states.push(("vote_refused", refused));
 
     let choices = [('a', true), ('b', true), ('=', true), ('B', true), ('a', true), ('x', true), ('b', false)];
     let (mut pick, mut votes) = picking(lang, &choices);
     press(&mut pick, &[Key::char('t')]);
-    states.push(("pick", pick));
+    states.push(("vote", pick));
 
     let (mut own, _) = picking(lang, &[('a', true)]);
     press(&mut own, &[Key::char('i')]);
     type_in(&mut own, "苏州有什么好玩的？");
-    states.push(("pick_own", own));
+    states.push(("vote_own", own));
 
     let (mut rewrite, _) = picking(lang, &[('a', true)]);
     press(&mut rewrite, &[Key::char('e'), Key::plain(Code::Tab)]);
     type_in(&mut rewrite, "春天去最好。");
-    states.push(("pick_rewrite", rewrite));
+    states.push(("vote_rewrite", rewrite));
 
     // A question and answers that no screen holds.
     let (mut long, _) = picking(lang, &[('a', true)]);
@@ -300,13 +308,13 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
         (offer.a, offer.b) = (offer.a.repeat(30), "Yes.".to_owned());
         update(&mut long, Msg::Event(Event::Offered(offer)));
     }
-    painted(&long, 120, 36);
+    paint(&mut long, 120, 36);
     press(&mut long, &[Key::plain(Code::PageDown)]);
-    states.push(("pick_long", long));
+    states.push(("vote_long", long));
 
     let (mut voted, _) = picking(lang, &choices);
     press(&mut voted, &[Key::char('5')]);
-    voted.focus = Panel::Votes;
+    voted.focus = Panel::VOTES;
     states.push(("votes", voted));
     states
 }
@@ -389,7 +397,7 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
 
     let mut batch = tuning();
     press(&mut batch, &[tab, tab, tab]);
-    painted(&batch, 120, 36);
+    paint(&mut batch, 120, 36);
     press(&mut batch, &[Key::plain(Code::Right); 22]);
     states.push(("batch_cursor", batch));
 
@@ -430,7 +438,7 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
 }
 
 /// How the names of feedback's states begin.
-const OF_FEEDBACK: [&str; 8] = ["reward", "ppo", "dpo", "guarded", "rollout", "three", "pick", "votes"];
+const OF_FEEDBACK: [&str; 8] = ["reward", "ppo", "dpo", "guarded", "rollout", "three", "vote", "votes"];
 
 #[test]
 fn snapshots() {
@@ -439,7 +447,7 @@ fn snapshots() {
             for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
                 // The screens of feedback are many: one language each at the small size, and where little
                 // is shown.
-                let small = lang == Lang::En && (wide == 60 || name.starts_with("pick_"));
+                let small = lang == Lang::En && (wide == 60 || name.starts_with("vote_"));
                 if small && OF_FEEDBACK.iter().any(|of| name.starts_with(of)) {
                     continue;
                 }
@@ -474,8 +482,8 @@ fn the_safe_set_keeps_its_promise() {
 #[test]
 fn every_panel_alone_and_expanded() {
     for (name, mut state) in states(Lang::Zh) {
-        for panel in Panel::ALL {
-            state.focus = panel;
+        for panel in PANELS {
+            state.focus = panel.id;
             for expanded in [false, true] {
                 state.expanded = expanded;
                 for (wide, high) in [(60, 16), (80, 24), (120, 36), (200, 60), (300, 100)] {
@@ -490,8 +498,8 @@ fn every_panel_alone_and_expanded() {
 #[test]
 fn no_size_makes_it_panic() {
     for (_, mut state) in states(Lang::Zh) {
-        for panel in state.panels() {
-            state.focus = *panel;
+        for panel in panels::of(state.view()) {
+            state.focus = panel;
             for wide in 1..=40 {
                 for high in [1, 2, 3, 4, 5, 8, 13, 20] {
                     rows(&painted(&state, wide, high).0);
@@ -587,7 +595,7 @@ fn hostile_text_is_shown_not_obeyed() {
         actions: vec![action; 40],
     };
     events.push(Event::Rollout(Box::new(rollout)));
-    events.extend(fake::room::hostile(evil));
+    events.extend(fake::data::hostile(evil));
     events.push(Event::Offered(Box::new(Offer { pair: 1, step: 1, prompt: text(), a: text(), b: text().repeat(99) })));
     events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()), may_go_on: false });
     events.push(Event::Refused { text: text() });
@@ -606,34 +614,34 @@ fn hostile_text_is_shown_not_obeyed() {
     update(&mut state, Msg::Paste(text()));
     // In the room, with a trial and a page of what it dropped.
     press(&mut state, &[Key::plain(Code::Esc), Key::plain(Code::Esc), Key::plain(Code::Esc), Key::char('1')]);
-    state.focus = Panel::Filters;
+    state.focus = Panel::FILTERS;
     press(&mut state, &[Key::char('+')]);
-    state.room.browse = state.room.page.as_ref().map(|p| p.browse.clone()).unwrap_or_default();
+    state.data.browse = state.data.page.as_ref().map(|p| p.browse.clone()).unwrap_or_default();
     for tried in [false, true] {
         if tried {
-            for event in fake::room::hostile(evil) {
+            for event in fake::data::hostile(evil) {
                 update(&mut state, Msg::Event(event));
             }
         }
-        for panel in state.panels() {
-            state.focus = *panel;
+        for panel in panels::of(state.view()) {
+            state.focus = panel;
             for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
                 let all = rows(&painted(&state, wide, high).0).concat();
                 assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'), "{panel:?}");
             }
         }
     }
-    state.pick.open = true;
+    state.voting.open = true;
     for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
         let all = rows(&painted(&state, wide, high).0).concat();
         assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'));
     }
     update(&mut state, Msg::Event(Event::Finished { step: 1, reason: text(), failed: true, seconds: 0.0 }));
-    for panel in Panel::ALL {
-        state.focus = panel;
+    for panel in PANELS {
+        state.focus = panel.id;
         for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
             let all = rows(&painted(&state, wide, high).0).concat();
-            assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'), "{panel:?}");
+            assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'), "{:?}", panel.id);
         }
     }
     let summary = danlu::ui::update::summary(&state).concat();
@@ -643,7 +651,7 @@ fn hostile_text_is_shown_not_obeyed() {
 /// How well a character was known is told by the height of its bar, not by hue alone.
 #[test]
 fn a_documents_losses_are_seen_without_colour() {
-    let (_, mut state) = room_states(Lang::Zh).into_iter().find(|s| s.0 == "room_preview").expect("a preview");
+    let (_, mut state) = data_states(Lang::Zh).into_iter().find(|s| s.0 == "data_preview").expect("a preview");
     state.theme.depth = Depth::Mono;
     let text = shown(&state, 120, 36);
     let heights = ["⣀", "⣄", "⣤", "⣦", "⣶"].iter().filter(|bar| text.contains(**bar)).count();
@@ -657,7 +665,7 @@ fn a_documents_losses_are_seen_without_colour() {
 /// What differs between near duplicates is marked by more than hue.
 #[test]
 fn a_pairs_differences_are_underlined() {
-    let (_, mut state) = room_states(Lang::Zh).into_iter().find(|s| s.0 == "room_pair").expect("a pair");
+    let (_, mut state) = data_states(Lang::Zh).into_iter().find(|s| s.0 == "data_pair").expect("a pair");
     state.theme.depth = Depth::Mono;
     let (buf, _) = painted(&state, 120, 36);
     for only in ["嗁", "啼", "昨"] {
@@ -672,11 +680,11 @@ fn the_caret_is_where_the_text_ends() {
     for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
         let mut state = screen(Lang::Zh, fake::run_until(10));
         type_in(&mut state, "春眠");
-        let (buf, caret) = painted(&state, wide, high);
-        let (x, y) = caret.expect("the field has the keys");
+        let (buf, drawn) = painted(&state, wide, high);
+        let (x, y) = drawn.caret.expect("the field has the keys");
         assert_eq!((buf[(x - 4, y)].symbol(), buf[(x - 2, y)].symbol()), ("春", "眠"), "{wide}x{high}");
         press(&mut state, &[Key::plain(Code::Esc)]);
-        assert_eq!(painted(&state, wide, high).1, None);
+        assert_eq!(painted(&state, wide, high).1.caret, None);
         assert!(shown(&state, wide, high).contains("春眠"), "the draft is kept and shown");
     }
 }
@@ -700,7 +708,7 @@ fn a_million_steps_are_drawn_from_a_bounded_number_of_buckets() {
 fn a_batchs_losses_are_seen_without_colour() {
     let mut state = screen(Lang::Zh, fake::sft_until(200));
     state.theme.depth = Depth::Mono;
-    state.focus = Panel::Batch;
+    state.focus = Panel::BATCH;
     state.expanded = true;
     let (buf, _) = painted(&state, 120, 36);
     let looks = |symbol: &str| -> Vec<Modifier> {
@@ -718,8 +726,8 @@ fn a_batchs_losses_are_seen_without_colour() {
 #[test]
 fn a_held_token_says_what_it_cost() {
     let mut state = screen(Lang::En, fake::sft_until(200));
-    state.focus = Panel::Batch;
-    painted(&state, 80, 24);
+    state.focus = Panel::BATCH;
+    paint(&mut state, 80, 24);
     // Past the question to the answer's first token.
     press(&mut state, &[Key::plain(Code::Right); 27]);
     let text = shown(&state, 80, 24);

@@ -1,14 +1,16 @@
-//! The terminal. Knows session's types and nothing below.
+//! The terminal. Knows the session and the protocol, and nothing below.
 //!
-//! Elm with layers: [`state`] is data, [`mod@update`] takes one message in and gives wishes out, [`view`]
-//! paints the state; all three are pure. [`run`] is the loop around them: keys are shown at once,
+//! Elm with layers: [`state`] is data, [`mod@update`] takes one message in and returns commands, [`view`] paints the
+//! state and returns what it laid out; all three are pure. [`run`] is the loop around them: keys are shown at once,
 //! metrics ten times a second, streaming text thirty times, and nothing is painted when nothing changed.
 
 pub mod actions;
+mod app;
 pub mod chart;
 pub mod editor;
 pub mod keys;
 pub mod paint;
+pub mod panels;
 pub mod series;
 pub mod state;
 pub mod strings;
@@ -20,91 +22,29 @@ pub mod view;
 
 use std::{
     any::Any,
-    collections::VecDeque,
-    fs::File,
     io::{self, IsTerminal as _},
     panic::{self, AssertUnwindSafe},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::bounded;
 
-use crate::ui::{
-    state::{AppState, Phase},
-    terminal::{Guard, Input, PanicHook, Screen, Signals},
-    theme::{Depth, GlyphSet, Theme},
-    update::{Cmd, Msg, update},
+use self::{
+    app::{App, DEADLINE},
+    terminal::{Guard, PanicHook},
 };
 use crate::{
     protocol::{Command, Event},
     session::Session,
 };
 
-pub use crate::ui::strings::Lang;
+pub use self::{
+    app::{End, Outcome, UiOptions},
+    strings::Lang,
+};
 
 /// Keys that may wait.
 const INPUTS: usize = 256;
-/// At least this between two frames.
-const FRAME: Duration = Duration::from_millis(16);
-/// Between frames that only new metrics ask for.
-const METRICS: Duration = Duration::from_millis(100);
-/// Between frames while an answer streams in.
-const STREAM: Duration = Duration::from_millis(33);
-/// Between frames while nobody looks.
-const UNSEEN: Duration = Duration::from_millis(500);
-/// Most a frame should take; a slower terminal gets half as many.
-const SLOW: Duration = Duration::from_millis(50);
-/// Time in which a stop signal takes hold of every thread.
-const STOP_HOLDS: Duration = Duration::from_millis(500);
-/// How long keys wait for the stage's first word.
-const FIRST_WORD: Duration = Duration::from_secs(1);
-/// Time a save may take after a signal.
-const DEADLINE: Duration = Duration::from_secs(8);
-
-/// How the screen is to be.
-#[derive(Debug, Default)]
-pub struct UiOptions {
-    /// Its language.
-    pub lang: Lang,
-    /// Set by whoever handled SIGTERM, SIGINT or SIGHUP before the screen was up: save and leave.
-    pub stop: Arc<AtomicBool>,
-    /// Where standard error goes while the screen is up (GPU drivers print there); nowhere if absent.
-    pub stderr: Option<File>,
-    /// Colours; found out from the environment if absent.
-    pub depth: Option<Depth>,
-    /// Frames and charts; found out from the terminal if absent.
-    pub glyphs: Option<GlyphSet>,
-}
-
-/// Why the screen closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The stage had ended and the person left.
-    Finished,
-    /// The person left; the trainer has stopped and, if so wished, saved.
-    Stopped,
-    /// A signal or a dead terminal; the trainer has stopped and saved.
-    Signalled,
-    /// Left while the trainer was still busy: end the process without waiting for it.
-    Abandoned,
-}
-
-/// What the screen leaves behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Why it closed.
-    pub end: End,
-    /// Whether the work itself failed.
-    pub failed: bool,
-    /// Lines for the shell, cleaned; for standard output unless [`Outcome::terminal_gone`].
-    pub summary: Vec<String>,
-    /// The terminal has hung up or takes no output: print nothing, it would fail or block.
-    pub terminal_gone: bool,
-}
 
 /// Why there was no screen.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +67,7 @@ pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
     let _hook = PanicHook::install(to.clone(), options.stderr.is_some());
     let guard = Guard;
     let trainer = session.clone();
-    let result = panic::catch_unwind(AssertUnwindSafe(|| Loop::new(session, options, to, inputs)?.run()));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| App::new(session, options, to, inputs)?.run()));
     match result {
         Ok(outcome) => outcome.map_err(UiError::Setup),
         Err(panicked) => {
@@ -155,361 +95,4 @@ fn save_and_unwind(trainer: &Session, panicked: Box<dyn Any + Send>) -> ! {
         }
     }
     panic::resume_unwind(panicked)
-}
-
-/// How soon the next frame is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Dirty {
-    No,
-    Metrics,
-    Stream,
-    Now,
-}
-
-#[allow(clippy::struct_excessive_bools, reason = "each is one plain fact about the terminal or the trainer")]
-struct Loop {
-    session: Session,
-    stop: Arc<AtomicBool>,
-    stderr: Option<File>,
-    inputs: Receiver<Input>,
-    /// Keys from before the stage's first word: most would mean nothing yet.
-    early: VecDeque<Input>,
-    state: AppState,
-    screen: Screen,
-    opened: Instant,
-    dirty: Dirty,
-    drawn: Instant,
-    /// How much longer than usual between frames, for a slow terminal.
-    slowness: u32,
-    /// Commands the trainer has not taken yet.
-    outbox: VecDeque<Command>,
-    trainer_gone: bool,
-    /// When saving has to be done, once a signal came.
-    deadline: Option<Instant>,
-    /// The terminal is not ours now: neither read nor painted.
-    blind: bool,
-    /// The process asked to be stopped; not to be taken back before it was continued.
-    stopped: Option<Instant>,
-    /// When the terminal was last taken back.
-    woken: Option<Instant>,
-    gone: bool,
-    focused: bool,
-    may_read: Arc<AtomicBool>,
-    pulse: Arc<AtomicU64>,
-    _signals: Signals,
-}
-
-impl Loop {
-    fn new(session: Session, options: UiOptions, to: Sender<Input>, inputs: Receiver<Input>) -> io::Result<Loop> {
-        let pulse = Arc::new(AtomicU64::new(0));
-        let signals = Signals::listen(to.clone(), &session, Arc::clone(&pulse))?;
-        terminal::acquire(options.stderr.as_ref())?;
-        let mut early = VecDeque::new();
-        let glyphs = options.glyphs.unwrap_or_else(|| {
-            if !terminal::is_utf8_console() {
-                return GlyphSet::Ascii;
-            }
-            let (wide, typed) = terminal::wide_rules();
-            early.extend(typed);
-            if wide { GlyphSet::Safe } else { GlyphSet::Line }
-        });
-        let depth = options.depth.unwrap_or_else(|| Depth::detect(|name| std::env::var(name).ok()));
-        // crossterm turns colours into a full reset under NO_COLOR, and bold and reverse go with them
-        // (dua-cli#238); our own theme has none then.
-        crossterm::style::force_color_output(true);
-        let theme = Theme { depth, ..Theme::default() };
-        let screen = Screen::new()?;
-        let may_read = Arc::new(AtomicBool::new(true));
-        terminal::read_input(to, Arc::clone(&may_read))?;
-        Ok(Loop {
-            session,
-            stop: options.stop,
-            stderr: options.stderr,
-            inputs,
-            early,
-            state: AppState::new(options.lang, theme, glyphs),
-            screen,
-            opened: Instant::now(),
-            dirty: Dirty::Now,
-            drawn: Instant::now().checked_sub(METRICS).unwrap_or_else(Instant::now),
-            slowness: 1,
-            outbox: VecDeque::new(),
-            trainer_gone: false,
-            deadline: None,
-            blind: false,
-            stopped: None,
-            woken: None,
-            gone: false,
-            focused: true,
-            may_read,
-            pulse,
-            _signals: signals,
-        })
-    }
-
-    fn run(mut self) -> io::Result<Outcome> {
-        loop {
-            self.pulse.fetch_add(1, Ordering::AcqRel);
-            if self.stop.swap(false, Ordering::AcqRel)
-                && let Some(end) = self.leave()
-            {
-                return Ok(self.outcome(end));
-            }
-            if let Some(end) = self.hear_trainer() {
-                return Ok(self.outcome(end));
-            }
-            if !self.too_early() {
-                while let Some(input) = self.early.pop_front() {
-                    if let Some(end) = self.hear(input) {
-                        return Ok(self.outcome(end));
-                    }
-                }
-            }
-            self.flush_outbox();
-            if self.deadline.is_some_and(|d| d <= Instant::now()) {
-                return Ok(self.outcome(End::Abandoned));
-            }
-            self.draw();
-            match self.inputs.recv_timeout(self.wait()) {
-                Ok(input) => {
-                    if let Some(end) = self.hear(input) {
-                        return Ok(self.outcome(end));
-                    }
-                    while let Ok(input) = self.inputs.try_recv() {
-                        if let Some(end) = self.hear(input) {
-                            return Ok(self.outcome(end));
-                        }
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                // The panic hook holds a sender, so this cannot be; a pause keeps it from spinning.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(METRICS),
-            }
-            self.tick();
-        }
-    }
-
-    /// Time to the next turn: the next frame if one is due, else the next look at the trainer.
-    fn wait(&self) -> Duration {
-        let look = if self.state.chat.answering().next().is_some() { STREAM } else { METRICS };
-        let frame = match self.dirty {
-            Dirty::No => return look,
-            dirty => self.interval(dirty).saturating_sub(self.drawn.elapsed()),
-        };
-        look.min(frame.max(Duration::from_millis(1)))
-    }
-
-    fn interval(&self, dirty: Dirty) -> Duration {
-        let interval = match dirty {
-            Dirty::Now => FRAME,
-            _ if !self.focused => UNSEEN,
-            Dirty::Stream => STREAM,
-            Dirty::Metrics | Dirty::No => METRICS,
-        };
-        interval * self.slowness
-    }
-
-    fn soil(&mut self, dirty: Dirty) {
-        self.dirty = self.dirty.max(dirty);
-    }
-
-    fn tick(&mut self) {
-        let now = self.opened.elapsed();
-        let clock_moved = now.as_secs() != self.state.now.as_secs();
-        let had_notice = self.state.notice.is_some();
-        self.update(Msg::Tick(now));
-        let clock_shown = !self.state.is_finished() && !matches!(self.state.live().phase, Phase::Paused);
-        if clock_moved && (clock_shown || self.state.leaving.is_some()) || had_notice && self.state.notice.is_none() {
-            self.soil(Dirty::Metrics);
-        }
-        // `kill` may return before the stop takes hold of this thread; whoever then takes the terminal
-        // back is stopped holding it. So only the continuation counts, or proof that no stop came.
-        if self.stopped.is_some_and(|s| s.elapsed() > STOP_HOLDS) {
-            self.went_on();
-        }
-        if self.blind && !self.gone && self.stopped.is_none() && terminal::foreground() {
-            self.wake();
-        }
-    }
-
-    fn hear(&mut self, input: Input) -> Option<End> {
-        // A key is stamped with the time it is handled at, not with the last frame's.
-        self.state.now = self.opened.elapsed();
-        if matches!(input, Input::Key(_) | Input::Paste(_)) && self.too_early() {
-            self.early.push_back(input);
-            return None;
-        }
-        match input {
-            Input::Key(key) => {
-                self.soil(Dirty::Now);
-                return self.update(Msg::Key(key));
-            }
-            Input::Paste(text) => {
-                self.soil(Dirty::Now);
-                return self.update(Msg::Paste(text));
-            }
-            Input::Resized => self.soil(Dirty::Now),
-            Input::Focus(focused) => {
-                self.focused = focused;
-                self.soil(Dirty::Now);
-            }
-            Input::Leave => return self.leave(),
-            Input::Abandon => return Some(End::Abandoned),
-            Input::Suspend => self.suspend(),
-            Input::Continue if self.went_on() || self.blind || self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {
-            }
-            Input::Continue => {
-                // After a stop nobody announced, the shell has had the terminal: take it anew.
-                terminal::restore();
-                self.blind = true;
-                self.may_read.store(false, Ordering::Release);
-            }
-            Input::Gone => {
-                self.gone = true;
-                self.blind = true;
-                return self.leave();
-            }
-            Input::Background(text) => {
-                self.soil(Dirty::Now);
-                return self.update(Msg::Background(text));
-            }
-        }
-        None
-    }
-
-    /// Whether keys wait for the stage's first word, which follows at once.
-    fn too_early(&self) -> bool {
-        self.state.live().phase == Phase::Starting && self.opened.elapsed() < FIRST_WORD
-    }
-
-    fn leave(&mut self) -> Option<End> {
-        self.deadline = self.deadline.or(Some(Instant::now() + DEADLINE));
-        self.soil(Dirty::Now);
-        self.update(Msg::Leave)
-    }
-
-    fn hear_trainer(&mut self) -> Option<End> {
-        loop {
-            let msg = match self.session.events.try_recv() {
-                Ok(event) => {
-                    let stream = matches!(event, Event::PromptText { .. });
-                    self.soil(if stream { Dirty::Stream } else { Dirty::Metrics });
-                    Msg::Event(event)
-                }
-                Err(TryRecvError::Empty) => return None,
-                Err(TryRecvError::Disconnected) if self.trainer_gone => return None,
-                Err(TryRecvError::Disconnected) => {
-                    self.trainer_gone = true;
-                    self.soil(Dirty::Metrics);
-                    Msg::TrainerGone
-                }
-            };
-            if let Some(end) = self.update(msg) {
-                return Some(end);
-            }
-        }
-    }
-
-    fn update(&mut self, msg: Msg) -> Option<End> {
-        let mut end = None;
-        for cmd in update(&mut self.state, msg) {
-            match cmd {
-                Cmd::Send(command) => self.outbox.push_back(command),
-                Cmd::Close => end = Some(self.why_closed()),
-                Cmd::Abandon => end = Some(End::Abandoned),
-                Cmd::Suspend => self.suspend(),
-                Cmd::Redraw => {
-                    // A failure shows itself at the frame that follows.
-                    let _ = self.screen.forget();
-                    self.soil(Dirty::Now);
-                }
-            }
-        }
-        end
-    }
-
-    fn why_closed(&self) -> End {
-        match &self.state.leaving {
-            Some(leaving) if leaving.forced => End::Signalled,
-            Some(_) => End::Stopped,
-            None => End::Finished,
-        }
-    }
-
-    /// No key waits for the trainer: what it cannot take now is offered again at the next turn.
-    fn flush_outbox(&mut self) {
-        while let Some(command) = self.outbox.pop_front() {
-            if matches!(command, Command::Stop { .. }) {
-                self.session.stop.store(true, Ordering::Release);
-            }
-            // A trainer that is gone takes nothing more; its end is told by the events.
-            if let Err(TrySendError::Full(command)) = self.session.commands.try_send(command) {
-                self.outbox.push_front(command);
-                return;
-            }
-        }
-    }
-
-    fn draw(&mut self) {
-        if self.dirty == Dirty::No || self.blind || self.drawn.elapsed() < self.interval(self.dirty) {
-            return;
-        }
-        // A terminal that takes nothing (Ctrl-S, a stalled link) would hold this thread in a write.
-        if !terminal::writable(Duration::ZERO) {
-            return;
-        }
-        let start = Instant::now();
-        let state = &self.state;
-        // An error means a dying terminal; the input thread will say so.
-        let _ = self.screen.draw(|area, buf| view::draw(state, area, buf));
-        let took = start.elapsed();
-        self.slowness = if took > SLOW { (self.slowness * 2).min(8) } else { (self.slowness / 2).max(1) };
-        self.drawn = Instant::now();
-        self.dirty = Dirty::No;
-    }
-
-    /// Ctrl-Z: the terminal goes back to the shell, the process stops, and later goes on.
-    fn suspend(&mut self) {
-        self.may_read.store(false, Ordering::Release);
-        terminal::restore();
-        self.blind = true;
-        self.stopped = Some(Instant::now());
-        // Should nothing stop (a container's first process cannot), the terminal is taken back soon.
-        let _ = terminal::suspend();
-    }
-
-    /// After a stop: its time was not spent on the run. Whether there was one.
-    fn went_on(&mut self) -> bool {
-        let Some(since) = self.stopped.take() else { return false };
-        self.opened += since.elapsed();
-        true
-    }
-
-    /// Takes the terminal again, if the shell has given it back; with `bg` it has not.
-    fn wake(&mut self) {
-        if terminal::acquire(self.stderr.as_ref()).is_err() {
-            terminal::restore();
-            return;
-        }
-        self.blind = false;
-        self.woken = Some(Instant::now());
-        // An error shows itself at the frame that follows.
-        let _ = self.screen.forget();
-        self.may_read.store(true, Ordering::Release);
-        self.soil(Dirty::Now);
-    }
-
-    fn outcome(self, end: End) -> Outcome {
-        let failed =
-            matches!(self.state.live().phase, Phase::Finished { failed: true, .. }) || self.state.trouble.is_some();
-        let mut summary = update::summary(&self.state);
-        if end == End::Abandoned {
-            summary.push(self.state.tr(strings::SUMMARY_TIMEOUT).to_owned());
-        }
-        if end == End::Signalled && !failed {
-            self.pulse.store(terminal::DONE, Ordering::Release);
-        }
-        terminal::restore();
-        Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf() }
-    }
 }

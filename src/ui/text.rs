@@ -126,6 +126,11 @@ pub fn wrap(text: &str, cells: usize, hang: usize) -> Vec<Range<usize>> {
     lines
 }
 
+/// A share in per cent.
+pub fn percent(share: f64) -> String {
+    if share.is_finite() { format!("{:.1}%", 100.0 * share) } else { "-".to_owned() }
+}
+
 /// `12402` as `12,402`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();

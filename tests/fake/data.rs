@@ -1,4 +1,4 @@
-//! The fake trainer's data room: sources with funnels that add up, documents, what was dropped, trials, edits.
+//! The fake trainer's data view: sources with funnels that add up, documents, what was dropped, trials, edits.
 
 use danlu::protocol::{
     BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Event, Funnel, RoomSource, RoomView,
@@ -23,16 +23,16 @@ const DROPPED: [(&str, u64, u64); 5] = [
 ];
 
 /// The data as the fake trainer has them.
-pub struct Room {
+pub struct Data {
     sources: Vec<SourceInfo>,
     bounds: Vec<f64>,
     marks: Vec<(String, Option<bool>)>,
     broken: Option<String>,
 }
 
-impl Default for Room {
-    fn default() -> Room {
-        Room { sources: info().sources, bounds: RULES.map(|r| r.2).to_vec(), marks: Vec::new(), broken: None }
+impl Default for Data {
+    fn default() -> Data {
+        Data { sources: info().sources, bounds: RULES.map(|r| r.2).to_vec(), marks: Vec::new(), broken: None }
     }
 }
 
@@ -45,7 +45,7 @@ const RULES: [(&str, bool, f64, &str); 6] = [
     ("duplicate_lines", false, 0.5, "C4"),
 ];
 
-impl Room {
+impl Data {
     fn funnel(at: usize) -> Funnel {
         let kept = Documents { documents: 4_210 + 1_000 * at as u64, bytes: 1_830_000 };
         let mut funnel = Funnel { kept, ..Funnel::default() };
@@ -80,7 +80,7 @@ impl Room {
             tokens: s.tokens,
             held_out_documents: s.documents / 20,
             held_out_tokens: s.held_out_tokens,
-            funnel: Room::funnel(at),
+            funnel: Data::funnel(at),
             rules: RULES.into_iter().enumerate().map(rule).collect(),
             broken: self.broken.clone().filter(|_| at == 2),
         };
@@ -160,7 +160,7 @@ impl Room {
     pub fn tried(&self, source: &str, rule: &str, threshold: f64) -> Vec<Event> {
         let at = RULES.iter().position(|r| r.0 == rule).unwrap_or(0);
         let stricter = (threshold > self.bounds[at]) == RULES[at].1;
-        let all = Room::funnel(0).documents_in;
+        let all = Data::funnel(0).documents_in;
         let trial = |documents: u64, done| {
             let now = documents * 3 / 10;
             let more = documents / 40;
@@ -240,7 +240,7 @@ impl Room {
     }
 }
 
-/// The room's events with the same text in every place, and numbers that are none.
+/// The data view's events with the same text in every place, and numbers that are none.
 pub fn hostile(evil: &str) -> Vec<Event> {
     let text = || evil.to_owned();
     let mut funnel = Funnel { documents_in: 3, ..Funnel::default() };

@@ -1,8 +1,8 @@
 //! A trainer that only tells: a plausible stream of events for tests of the screen.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod data;
 pub mod feedback;
-pub mod room;
 
 use std::{
     collections::VecDeque,
@@ -21,7 +21,7 @@ use danlu::{
     session::{COMMANDS, EVENTS, Session},
 };
 
-use self::{feedback::Votes, room::Room};
+use self::{data::Data, feedback::Votes};
 
 pub const POEM: &str = "处处闻啼鸟。夜来风雨声，花落知多少。";
 pub const STEPS: usize = 1200;
@@ -452,7 +452,7 @@ struct Player {
     /// Offers being written: their prompts, and turns until they are done.
     drafts: VecDeque<(Option<String>, usize)>,
     votes: Votes,
-    room: Room,
+    data: Data,
 }
 
 impl Player {
@@ -474,7 +474,7 @@ impl Player {
             answers: Vec::new(),
             drafts: VecDeque::new(),
             votes: Votes::default(),
-            room: Room::default(),
+            data: Data::default(),
         }
     }
 
@@ -561,34 +561,34 @@ impl Player {
                 self.refuse("this stage draws no text");
             }
             Command::ShowRoom => {
-                self.tell(self.room.view());
+                self.tell(self.data.view());
             }
             Command::Weigh { source, by } => {
-                let told = self.room.weigh(&source, by, at);
+                let told = self.data.weigh(&source, by, at);
                 self.tell_all(told);
             }
             Command::ShowDocument { source, index } => {
-                self.tell(self.room.document(&source, index, at));
+                self.tell(self.data.document(&source, index, at));
             }
             Command::ShowNextBatch => {
-                self.tell(self.room.next_batch(at));
+                self.tell(self.data.next_batch(at));
             }
             Command::ShowDropped { source, rule, from, count } => {
-                self.tell(self.room.dropped(source, rule, from, count));
+                self.tell(self.data.dropped(source, rule, from, count));
             }
             Command::TryRule { source, rule, threshold } => {
-                self.tell_all(self.room.tried(&source, &rule, threshold));
+                self.tell_all(self.data.tried(&source, &rule, threshold));
             }
             Command::SetRule { source, rule, threshold } => {
-                let told = self.room.set_rule(&source, &rule, threshold, at);
+                let told = self.data.set_rule(&source, &rule, threshold, at);
                 self.tell_all(told);
             }
             Command::Mark { text, keep } => {
-                let told = self.room.mark(text, keep);
+                let told = self.data.mark(text, keep);
                 self.tell(told);
             }
             Command::Reread => {
-                let told = self.room.save_file(at);
+                let told = self.data.save_file(at);
                 self.tell_all(told);
             }
             Command::Pause => {

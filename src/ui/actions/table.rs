@@ -1,28 +1,24 @@
-//! The table itself.
+//! The table of actions. To add one, add a row: its titles, and the fields in which it differs from
+//! [`Action::new`]. `docs/keys.md` is made from this table.
 
-use super::{Act, Mode};
-use crate::ui::{
-    keys::{Code, Key},
-    state::Panel,
-    strings::Tr,
+use super::{action::Action, palette};
+use crate::{
+    protocol::{Choice, Command},
+    ui::{
+        editor::Editor,
+        keys::{Code, Key},
+        series::SMOOTHINGS,
+        state::{AppState, Mode, Overlay, Panel, Request},
+        strings::{
+            Tr,
+            stages::{ALIGNED, PRETRAIN, REWARD, SFT},
+        },
+        theme::Palette,
+        update::{Cmd, data, field, focus, leaving, questions, requests, stages, talk, vote, walk},
+    },
 };
-
-/// One row of the table.
-#[derive(Debug)]
-pub struct Action {
-    /// What is done.
-    pub act: Act,
-    /// Its name in help and palette.
-    pub name: Tr,
-    /// Its name in the footer; empty if it never stands there.
-    pub hint: Tr,
-    /// Where which keys do it; the first is the one shown.
-    pub keys: &'static [(Mode, &'static [Key])],
-    /// Whether the palette lists it.
-    pub palette: bool,
-}
-
-const NONE: Tr = Tr("", "");
+use Mode::{Data, Dialog, Edit, Help, Nav, Text, Vote};
+use walk::Walk;
 
 const fn key(code: Code) -> Key {
     Key::plain(code)
@@ -36,123 +32,460 @@ const fn ctrl(c: char) -> Key {
     Key::ctrl(c)
 }
 
-macro_rules! action {
-    ($act:ident, $zh:literal, $en:literal, hint $hint_zh:literal $hint_en:literal, $palette:literal, $($mode:ident: $keys:expr),*) => {
-        Action {
-            act: Act::$act,
-            name: Tr($zh, $en),
-            hint: Tr($hint_zh, $hint_en),
-            keys: &[$((Mode::$mode, &$keys)),*],
-            palette: $palette,
+const fn alt(c: char) -> Key {
+    Key::alt(Code::Char(c))
+}
+
+/// Wherever panels or pairs are looked at.
+const LOOKING: &[Mode] = &[Nav, Vote, Data];
+/// Everywhere.
+const ALWAYS: &[Mode] = &Mode::ALL;
+/// Where text is typed.
+const TYPING: &[Mode] = &[Text, Edit, Mode::Palette];
+
+/// Does something that sends nothing.
+macro_rules! quietly {
+    ($state:ident, $body:expr) => {
+        |$state: &mut AppState| -> Vec<Cmd> {
+            $body;
+            Vec::new()
         }
     };
-    ($act:ident, $zh:literal, $en:literal, $palette:literal, $($mode:ident: $keys:expr),*) => {
-        Action { act: Act::$act, name: Tr($zh, $en), hint: NONE, keys: &[$((Mode::$mode, &$keys)),*], palette: $palette }
+}
+
+macro_rules! actions {
+    ($($act:ident, $zh:literal, $en:literal, { $($field:ident: $value:expr,)* })*) => {
+        /// What can be done: a row of [`ACTIONS`] each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Act {
+            $(#[doc = $en] $act,)*
+        }
+
+        impl Act {
+            /// Every one, in the table's order.
+            pub const ALL: &[Act] = &[$(Act::$act),*];
+        }
+
+        /// Every action. The footer's hints stand in this order, and the last fall off first where it is short.
+        pub const ACTIONS: &[Action] = &[$(Action { $($field: $value,)* ..Action::new($zh, $en) },)*];
     };
 }
 
-macro_rules! show {
-    ($panel:ident, $zh:literal, $en:literal) => {
-        Action { act: Act::Show(Panel::$panel), name: Tr($zh, $en), hint: NONE, keys: &[], palette: true }
-    };
+impl Act {
+    /// Its row.
+    pub fn row(self) -> &'static Action {
+        &ACTIONS[self as usize]
+    }
+
+    /// The key shown for it.
+    pub fn key(self) -> Option<Key> {
+        self.row().key()
+    }
 }
 
-/// Every action. Hints stand in this order, and the last fall off first where the footer is short.
-#[rustfmt::skip]
-pub const ACTIONS: &[Action] = &[
-    action!(VoteA, "A 更好", "A is better", hint "A" "A", false, Pick: [key(Code::Left), c('a')]),
-    action!(VoteB, "B 更好", "B is better", hint "B" "B", false, Pick: [key(Code::Right), c('b')]),
-    action!(VoteTie, "差不多", "about equal", hint "平" "equal", false, Pick: [key(Code::Down), c('=')]),
-    action!(VoteBothBad, "都不好", "both are bad", hint "都差" "both bad", false, Pick: [c('x'), ctrl('x')]),
-    action!(Skip, "跳过这一对，或再要一对", "skip the pair, or ask for one", hint "跳过" "skip", false, Pick: [c('n'), ctrl('n')]),
-    action!(Unvote, "收回上一票", "take the last vote back", hint "撤销" "undo", true, Pick: [c('u'), key(Code::Backspace)]),
-    action!(Rewrite, "改写成示范，拿去训练", "rewrite into a demonstration", hint "改写" "rewrite", false, Pick: [c('e'), ctrl('e')]),
-    action!(OwnPrompt, "自己出题", "ask with a prompt of your own", hint "自己出题" "own prompt", false, Pick: [c('i'), key(Code::Enter)]),
-    action!(Marks, "标出两边的差异", "mark what differs", hint "差异" "differences", false, Pick: [c('t'), ctrl('t')]),
-    action!(VoteMuchA, "A 好得多", "A is much better", false, Pick: [c('A'), Key::alt(Code::Left)]),
-    action!(VoteMuchB, "B 好得多", "B is much better", false, Pick: [c('B'), Key::alt(Code::Right)]),
-    action!(Refit, "现在就用投票重训奖励模型", "refit the reward model to the votes now", hint "重训" "refit", true, Pick: [c('r'), ctrl('r')]),
-    action!(Open, "打开：预览、看丢掉的、采用界限", "open: preview, the dropped, apply the bound", hint "打开" "open", true, Room: [key(Code::Enter)]),
-    action!(More, "加一分权重，或放大界限试试", "more weight, or try a greater bound", hint "加权重" "more weight", true, Nav: [c('+'), c('=')], Room: [c('+'), c('=')]),
-    action!(Less, "减一分权重，或缩小界限试试", "less weight, or try a smaller bound", hint "减权重" "less", true, Nav: [c('-')], Room: [c('-')]),
-    action!(Published, "用回规则表里的界限", "set the table's own bound again", hint "原界限" "table's bound", true, Room: [c('0')]),
-    action!(AllSources, "漏斗：所有来源或一个来源", "funnel of all sources or of one", hint "所有来源" "all sources", true, Room: [c('a')]),
-    action!(KeepText, "标记：要这样的文字", "mark: texts like this are wanted", hint "要" "keep", true, Room: [c('y')]),
-    action!(DropText, "标记：不要这样的文字", "mark: texts like this are not wanted", hint "不要" "drop", true, Room: [c('x')]),
-    action!(Unmark, "收回标记", "take the mark away", hint "收回" "unmark", true, Room: [c('u')]),
-    action!(Pause, "暂停或继续训练", "pause or resume training", hint "暂停" "pause", true, Nav: [c(' '), ctrl('g')], Pick: [c(' '), ctrl('g')], Room: [c(' '), ctrl('g')]),
-    action!(Save, "存盘", "save a checkpoint", hint "存盘" "save", true, Nav: [c('w'), ctrl('w')], Pick: [c('w'), ctrl('w')], Room: [c('w'), ctrl('w')]),
-    action!(Prompt, "输入一句，让模型接着写", "type a prompt", hint "输入" "prompt", true, Nav: [c('i'), key(Code::Enter)], Room: [c('i')]),
-    action!(Go, "训练正在看的阶段", "train the stage in view", hint "训练这个阶段" "train this stage", true, Nav: [c('g')], Room: [c('g')]),
-    action!(Data, "看数据", "view the data", hint "数据" "data", true, Nav: [c('1'), Key::alt(Code::Char('1'))], Pick: [c('1'), Key::alt(Code::Char('1'))], Room: [c('1'), Key::alt(Code::Char('1'))]),
-    action!(Pretrain, "看预训练", "view pretraining", hint "预训练" "pretrain", true, Nav: [c('2'), Key::alt(Code::Char('2'))], Pick: [c('2'), Key::alt(Code::Char('2'))], Room: [c('2'), Key::alt(Code::Char('2'))]),
-    action!(Sft, "看微调", "view fine-tuning", hint "微调" "fine-tune", true, Nav: [c('3'), Key::alt(Code::Char('3'))], Pick: [c('3'), Key::alt(Code::Char('3'))], Room: [c('3'), Key::alt(Code::Char('3'))]),
-    action!(Reward, "看奖励模型", "view the reward model", hint "奖励" "reward", true, Nav: [c('4'), Key::alt(Code::Char('4'))], Pick: [c('4'), Key::alt(Code::Char('4'))], Room: [c('4'), Key::alt(Code::Char('4'))]),
-    action!(Align, "看对齐；再按一次换 PPO、DPO、GRPO", "view alignment; again: PPO, DPO, GRPO", hint "对齐" "align", true, Nav: [c('5'), Key::alt(Code::Char('5'))], Pick: [c('5'), Key::alt(Code::Char('5'))], Room: [c('5'), Key::alt(Code::Char('5'))]),
-    action!(Pick, "评选：在两个回答里挑好的那个", "choose the better of two answers", hint "评选" "vote", true, Nav: [c('v')], Room: [c('v')]),
-    action!(Correct, "把回答改写成示范，拿去训练", "correct the answer; train on it", hint "改写" "correct", true, Nav: [c('e'), ctrl('e')]),
-    action!(NewChat, "开始新的对话", "start a new conversation", hint "新对话" "new chat", true, Nav: [c('n'), ctrl('n')]),
-    action!(Beside, "同时让它的起点作答，并排看", "ask its starting point as well", hint "并排" "side by side", true, Nav: [c('b'), ctrl('b')]),
-    action!(Quit, "退出", "quit", hint "退出" "quit", true, Nav: [c('q')], Pick: [c('q')], Room: [c('q')]),
-    action!(Help, "帮助", "help", hint "帮助" "help", true, Nav: [c('?'), key(Code::F(1))], Pick: [c('?'), key(Code::F(1))], Room: [c('?'), key(Code::F(1))]),
-    action!(Accept, "发送、选定", "send, choose", hint "发送" "send", false, Text: [key(Code::Enter)], Edit: [key(Code::Enter), ctrl('s')], Palette: [key(Code::Enter)], Dialog: [key(Code::Enter)]),
-    action!(NewLine, "换行", "new line", hint "换行" "new line", false, Text: [ctrl('j'), Key::alt(Code::Enter)], Edit: [ctrl('j'), Key::alt(Code::Enter)]),
-    action!(NextPanel, "下一栏", "next panel", hint "换栏" "panel", false, Nav: [key(Code::Tab)], Room: [key(Code::Tab)]),
-    action!(Expand, "放大或还原这一栏", "expand or restore the panel", hint "放大" "expand", true, Nav: [c('z')], Room: [c('z')]),
-    action!(Smoothing, "换一种平滑", "change smoothing", hint "平滑" "smooth", true, Nav: [c('m')]),
-    action!(LogY, "对数或线性纵轴", "log or linear loss axis", hint "对数" "log y", true, Nav: [c('y')]),
-    action!(Probe, "现在做一次探针", "complete the probe now", hint "探针" "probe", true, Nav: [c('p')]),
-    action!(Reread, "重新读数据和 run.toml", "read the data and run.toml again", hint "重读" "re-read", true, Room: [c('r'), ctrl('r')]),
-    action!(Palette, "命令板", "command palette", hint "命令" "commands", false, Nav: [c(':'), ctrl('p')], Pick: [c(':'), ctrl('p')], Room: [c(':'), ctrl('p')]),
-    action!(Back, "退一层；输入的草稿留着", "one level back; a draft is kept", hint "返回" "back", false, Nav: [key(Code::Esc)], Text: [key(Code::Esc)], Edit: [key(Code::Esc)], Palette: [key(Code::Esc)], Dialog: [key(Code::Esc)], Help: [key(Code::Esc), c('q'), c('?'), key(Code::F(1)), key(Code::Enter)], Pick: [key(Code::Esc)], Room: [key(Code::Esc)]),
-    action!(OtherAnswer, "从另一个回答改起", "start from the other answer", hint "换一个" "other answer", false, Edit: [key(Code::Tab)]),
-    action!(PrevPanel, "上一栏", "previous panel", false, Nav: [key(Code::BackTab)], Room: [key(Code::BackTab)]),
-    action!(Up, "向上", "up", false, Nav: [key(Code::Up), c('k')], Edit: [key(Code::Up)], Palette: [key(Code::Up)], Dialog: [key(Code::Up), key(Code::Left), key(Code::BackTab)], Help: [key(Code::Up), c('k')], Room: [key(Code::Up), c('k')]),
-    action!(Down, "向下", "down", false, Nav: [key(Code::Down), c('j')], Edit: [key(Code::Down)], Palette: [key(Code::Down)], Dialog: [key(Code::Down), key(Code::Right), key(Code::Tab)], Help: [key(Code::Down), c('j')], Room: [key(Code::Down), c('j')]),
-    action!(PageUp, "上一页", "page up", false, Nav: [key(Code::PageUp)], Text: [key(Code::PageUp)], Help: [key(Code::PageUp)], Pick: [key(Code::PageUp)], Room: [key(Code::PageUp)]),
-    action!(PageDown, "下一页", "page down", false, Nav: [key(Code::PageDown)], Text: [key(Code::PageDown)], Help: [key(Code::PageDown)], Pick: [key(Code::PageDown)], Room: [key(Code::PageDown)]),
-    action!(First, "到开头", "to the start", false, Nav: [key(Code::Home)], Help: [key(Code::Home)], Room: [key(Code::Home)]),
-    action!(Last, "到最新", "to the newest", false, Nav: [key(Code::End)], Help: [key(Code::End)], Room: [key(Code::End)]),
-    action!(Previous, "上一个探针、回答、词元、采样", "previous probe, answer, rollout", false, Nav: [key(Code::Left), c('h')], Room: [key(Code::Left), c('h')]),
-    action!(Next, "下一个探针、回答、词元、采样", "next probe, answer, rollout", false, Nav: [key(Code::Right), c('l')], Room: [key(Code::Right), c('l')]),
-    action!(Older, "更早的一句", "an older prompt", false, Text: [key(Code::Up)]),
-    action!(Newer, "更晚的一句", "a newer prompt", false, Text: [key(Code::Down)]),
-    action!(Left, "左移", "left", false, Text: [key(Code::Left)], Edit: [key(Code::Left)], Palette: [key(Code::Left)]),
-    action!(Right, "右移", "right", false, Text: [key(Code::Right)], Edit: [key(Code::Right)], Palette: [key(Code::Right)]),
-    action!(Home, "到行首", "to the line's start", false, Text: [ctrl('a'), key(Code::Home)], Edit: [ctrl('a'), key(Code::Home)], Palette: [ctrl('a'), key(Code::Home)]),
-    action!(End, "到行尾", "to the line's end", false, Text: [ctrl('e'), key(Code::End)], Edit: [ctrl('e'), key(Code::End)], Palette: [ctrl('e'), key(Code::End)]),
-    action!(Backspace, "删前一字", "delete back", false, Text: [key(Code::Backspace), ctrl('h')], Edit: [key(Code::Backspace), ctrl('h')], Palette: [key(Code::Backspace), ctrl('h')]),
-    action!(Delete, "删后一字", "delete", false, Text: [key(Code::Delete), ctrl('d')], Edit: [key(Code::Delete), ctrl('d')], Palette: [key(Code::Delete), ctrl('d')]),
-    action!(KillBefore, "删到行首", "delete to the line's start", false, Text: [ctrl('u')], Edit: [ctrl('u')], Palette: [ctrl('u')]),
-    action!(KillAfter, "删到行尾", "delete to the line's end", false, Text: [ctrl('k')], Edit: [ctrl('k')], Palette: [ctrl('k')]),
-    action!(KillWord, "删前一词", "delete the word before", false, Text: [ctrl('w')], Edit: [ctrl('w')], Palette: [ctrl('w')]),
-    action!(Interrupt, "停下回答、清空或关闭；否则问是否退出", "stop, clear, close; or ask to quit", false, Nav: [ctrl('c')], Text: [ctrl('c')], Edit: [ctrl('c')], Palette: [ctrl('c')], Dialog: [ctrl('c')], Help: [ctrl('c')], Pick: [ctrl('c')], Room: [ctrl('c')]),
-    action!(Redraw, "重画屏幕", "redraw", true, Nav: [ctrl('l')], Text: [ctrl('l')], Edit: [ctrl('l')], Palette: [ctrl('l')], Dialog: [ctrl('l')], Help: [ctrl('l')], Pick: [ctrl('l')], Room: [ctrl('l')]),
-    action!(Suspend, "挂起到 shell，训练也停住", "suspend; training stops too", true, Nav: [ctrl('z')], Text: [ctrl('z')], Edit: [ctrl('z')], Palette: [ctrl('z')], Dialog: [ctrl('z')], Help: [ctrl('z')], Pick: [ctrl('z')], Room: [ctrl('z')]),
-    action!(Lang, "English 界面", "用中文 (Chinese)", true,),
-    action!(Theme, "换配色", "change theme", true,),
-    show!(Loss, "看损失", "show loss"),
-    show!(Tasks, "看各任务的分数", "show the tasks' scores"),
-    show!(Probe, "看探针", "show probe"),
-    show!(Batch, "看这一批词元", "show the batch's tokens"),
-    show!(Accuracy, "看判对的比例", "show the reward model's accuracy"),
-    show!(Margins, "看分差", "show margins"),
-    show!(Votes, "看投票", "show votes"),
-    show!(Score, "看得分", "show true score and reward"),
-    show!(Drift, "看 KL、熵、收尾、长度", "show KL, entropy, ends, length"),
-    show!(Frontier, "看得分与 KL", "show score against KL"),
-    show!(Lamps, "看自检与护栏", "show checks and guard"),
-    show!(Rollout, "显微镜：逐个词元看一个回答", "show one rollout, token by token"),
-    show!(Chat, "看对话", "show chat"),
-    show!(Mix, "看数据配比", "show data mix"),
-    show!(Sources, "看来源", "show sources"),
-    show!(Filters, "看清洗的漏斗", "show the funnel"),
-    show!(Dropped, "看丢掉的文字", "show dropped documents"),
-    show!(Losses, "看各来源的损失", "show loss by source"),
-    show!(Tokenizer, "看分词", "show tokenizer"),
-    show!(Preview, "看一篇文字和每个字的损失", "preview a document with its losses"),
-    show!(NextBatch, "看下一批", "show the next batch"),
-    show!(Changes, "看改动", "show changes"),
-    show!(Run, "看引擎", "show engine"),
-    show!(Log, "看事件", "show log"),
-];
+/// What Enter opens in the data view.
+fn opens(s: &AppState) -> Option<Tr> {
+    match s.focus {
+        Panel::SOURCES => Some(Tr("预览", "preview")),
+        Panel::FILTERS if s.data.trying.is_some() => Some(Tr("应用这个界限", "apply the bound")),
+        Panel::FILTERS if !s.data.funnel().cuts.is_empty() => Some(Tr("看丢弃的", "see the dropped")),
+        _ => None,
+    }
+}
+
+/// Whether a rule's bound can be moved.
+fn moves_a_bound(s: &AppState) -> bool {
+    s.data.open && s.focus == Panel::FILTERS && s.data.bound().is_some()
+}
+
+/// Whether another view than a stage's is looked at, so that the stage's key leads somewhere.
+fn leads_to(s: &AppState, stage: &str) -> bool {
+    s.data.open || s.shown().name != stage
+}
+
+/// Whether there is something for Left and Right to walk.
+fn walks_sideways(s: &AppState) -> bool {
+    match s.focus {
+        Panel::CHAT => !s.chat.exchanges.is_empty(),
+        Panel::BATCH => s.shown().batch.is_some(),
+        Panel::ROLLOUT => s.shown().feedback.rollout.is_some(),
+        Panel::SOURCES | Panel::PREVIEW => s.data.document.is_some(),
+        Panel::DROPPED => s.data.page.is_some(),
+        _ => !s.data.open && s.shown().probes.len() > 1,
+    }
+}
+
+/// What Esc would do, where that is worth a hint.
+fn back_hint(s: &AppState) -> Option<Tr> {
+    let held = s.shown().spot.is_some() || s.shown().feedback.token.is_some() || s.chat.picked.is_some();
+    match s.mode() {
+        Vote => Some(Tr("返回训练", "back to training")),
+        Data if s.data.trying.is_some() => Some(Tr("放弃", "discard")),
+        Data if !matches!(s.focus, Panel::DROPPED | Panel::PREVIEW) && !s.expanded && !held => None,
+        Nav if s.expanded => Some(Tr("返回", "back")),
+        Nav => held.then_some(Tr("取消选择", "deselect")),
+        _ => Some(Tr("返回", "back")),
+    }
+}
+
+actions! {
+    VoteA, "A 更好", "A is better", {
+        keys: &[(&[Vote], &[key(Code::Left), c('a')])],
+        hint: |_| Some(Tr("A", "A")), palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::A),
+    }
+    VoteB, "B 更好", "B is better", {
+        keys: &[(&[Vote], &[key(Code::Right), c('b')])],
+        hint: |_| Some(Tr("B", "B")), palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::B),
+    }
+    VoteTie, "差不多", "about equal", {
+        keys: &[(&[Vote], &[key(Code::Down), c('=')])],
+        hint: |_| Some(Tr("差不多", "equal")), palette: false, enabled: AppState::has_pair,
+        perform: |s| vote::vote(s, Choice::Tie),
+    }
+    VoteBothBad, "都不好", "both are bad", {
+        keys: &[(&[Vote], &[c('x'), ctrl('x')])],
+        hint: |_| Some(Tr("都不好", "both bad")), palette: false, enabled: AppState::has_pair,
+        perform: |s| vote::vote(s, Choice::BothBad),
+    }
+    Skip, "跳过这一对；没有时再要一对", "skip the pair, or ask for one", {
+        keys: &[(&[Vote], &[c('n'), ctrl('n')])],
+        hint: |s| Some(if s.voting.pair.is_some() { Tr("跳过", "skip") } else { Tr("要一对", "ask for a pair") }),
+        palette: false,
+        enabled: |s| s.has_pair() || s.takes_votes() && s.voting.open && !s.awaits(&Request::Offer),
+        perform: vote::skip,
+    }
+    Unvote, "撤销上一票", "undo the last vote", {
+        keys: &[(&[Vote], &[c('u'), key(Code::Backspace)])],
+        hint: |_| Some(Tr("撤销", "undo")), exists: |s| s.has_stage(REWARD),
+        enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Unvote),
+        perform: |s| requests::send(s, Request::Unvote, Command::Unvote),
+    }
+    CorrectPair, "修改回答，用作示范", "correct an answer and train on it", {
+        keys: &[(&[Vote], &[c('e'), ctrl('e')])],
+        hint: |_| Some(Tr("修改", "correct")), palette: false, enabled: AppState::has_pair,
+        perform: quietly!(s, vote::correct(s)),
+    }
+    OwnPrompt, "自己写提示", "type your own prompt", {
+        keys: &[(&[Vote], &[c('i'), key(Code::Enter)])],
+        hint: |_| Some(Tr("自己写提示", "own prompt")), palette: false,
+        enabled: |s| s.takes_votes() && s.voting.open, perform: quietly!(s, s.typing = true),
+    }
+    Marks, "标出两边的差异", "mark the differences", {
+        keys: &[(&[Vote], &[c('t'), ctrl('t')])],
+        hint: |_| Some(Tr("差异", "differences")), palette: false, enabled: AppState::has_pair,
+        perform: quietly!(s, s.voting.marked = !s.voting.marked),
+    }
+    VoteMuchA, "A 好得多", "A is much better", {
+        keys: &[(&[Vote], &[c('A'), Key::alt(Code::Left)])],
+        palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::MuchA),
+    }
+    VoteMuchB, "B 好得多", "B is much better", {
+        keys: &[(&[Vote], &[c('B'), Key::alt(Code::Right)])],
+        palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::MuchB),
+    }
+    Refit, "立即用投票重训奖励模型", "refit the reward model to the votes now", {
+        keys: &[(&[Vote], &[c('r'), ctrl('r')])],
+        hint: |_| Some(Tr("重训", "refit")), exists: |s| s.has_stage(REWARD),
+        enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Refit), perform: vote::refit,
+    }
+    Open, "打开：预览、查看丢弃的文档、应用界限", "open: preview, dropped documents, apply the bound", {
+        keys: &[(&[Data], &[key(Code::Enter)])],
+        hint: opens, enabled: |s| s.is_commanded() && s.data.open && opens(s).is_some(),
+        perform: data::open_chosen,
+    }
+    More, "增大权重，或试更大的界限", "more weight, or try a higher bound", {
+        keys: &[(&[Nav, Data], &[c('+'), c('=')])],
+        hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试大些", "try higher") } else { Tr("加权重", "more weight") }),
+        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)), perform: |s| data::change(s, true),
+    }
+    Less, "减小权重，或试更小的界限", "less weight, or try a lower bound", {
+        keys: &[(&[Nav, Data], &[c('-')])],
+        hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试小些", "try lower") } else { Tr("减权重", "less") }),
+        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)), perform: |s| data::change(s, false),
+    }
+    Published, "恢复默认界限", "restore the default bound", {
+        keys: &[(&[Data], &[c('0')])],
+        hint: |_| Some(Tr("默认界限", "default bound")),
+        enabled: |s| s.is_commanded() && moves_a_bound(s) && s.data.bound().is_some_and(|(_, b)| b.is_moved()),
+        perform: |s| data::set_rule(s, true),
+    }
+    AllSources, "漏斗：所有来源或一个来源", "funnel of all sources or of one", {
+        keys: &[(&[Data], &[c('a')])],
+        hint: |s| {
+            let words = if s.data.all { Tr("只看一个来源", "one source") } else { Tr("所有来源", "all sources") };
+            (s.focus == Panel::FILTERS).then_some(words)
+        },
+        enabled: |s| s.data.open && s.data.sources.len() > 1, perform: data::all_sources,
+    }
+    KeepText, "标记：保留这样的文字", "mark: keep texts like this", {
+        keys: &[(&[Data], &[c('y')])],
+        hint: |_| Some(Tr("保留", "keep")), enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
+        perform: |s| data::mark(s, Some(true)),
+    }
+    DropText, "标记：丢弃这样的文字", "mark: drop texts like this", {
+        keys: &[(&[Data], &[c('x')])],
+        hint: |_| Some(Tr("丢弃", "drop")), enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
+        perform: |s| data::mark(s, Some(false)),
+    }
+    Unmark, "取消标记", "remove the mark", {
+        keys: &[(&[Data], &[c('u')])],
+        hint: |_| Some(Tr("取消标记", "unmark")),
+        enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some() && s.mark().is_some(),
+        perform: |s| data::mark(s, None),
+    }
+    Pause, "暂停或继续训练", "pause or resume training", {
+        keys: &[(LOOKING, &[c(' '), ctrl('g')])],
+        hint: |s| Some(if s.live().is_paused() { Tr("继续", "resume") } else { Tr("暂停", "pause") }),
+        enabled: |s| s.is_commanded() && s.live().feedback.guard.as_ref().is_none_or(|g| g.may_go_on),
+        perform: stages::pause,
+    }
+    Save, "保存检查点", "save a checkpoint", {
+        keys: &[(LOOKING, &[c('w'), ctrl('w')])],
+        hint: |_| Some(Tr("保存", "save")), enabled: |s| s.is_commanded() && s.live().feedback.guard.is_none(),
+        perform: stages::save,
+    }
+    Prompt, "输入提示，让模型回答", "type a prompt", {
+        keys: &[(&[Nav], &[c('i'), key(Code::Enter)]), (&[Data], &[c('i')])],
+        hint: |_| Some(Tr("输入", "prompt")), enabled: AppState::is_commanded, perform: quietly!(s, talk::open_prompt(s)),
+    }
+    Go, "训练正在查看的阶段", "train the stage in view", {
+        keys: &[(&[Nav, Data], &[c('g')])],
+        hint: |s| match s.reopens() {
+            true => Some(Tr("从检查点继续", "reopen")),
+            false => (!s.stages.live_is_shown()).then_some(Tr("训练这个阶段", "train this stage")),
+        },
+        exists: |s| s.stages.all().len() > 1,
+        enabled: |s| match s.failed_here() {
+            true => s.reopens() && s.leaving.is_none() && s.switching().is_none(),
+            false => s.is_commanded() && (!s.stages.live_is_shown() || s.reopens() || s.live().resumes()),
+        },
+        perform: stages::go,
+    }
+    Data, "查看数据", "view the data", {
+        keys: &[(LOOKING, &[c('1'), alt('1')])],
+        hint: |s| (!s.data.open).then_some(Tr("数据", "data")), perform: data::open,
+    }
+    Pretrain, "查看预训练", "view pretraining", {
+        keys: &[(LOOKING, &[c('2'), alt('2')])],
+        hint: |s| leads_to(s, PRETRAIN).then_some(Tr("预训练", "pretrain")), exists: |s| s.has_stage(PRETRAIN),
+        perform: quietly!(s, stages::view(s, PRETRAIN)),
+    }
+    Sft, "查看微调", "view fine-tuning", {
+        keys: &[(LOOKING, &[c('3'), alt('3')])],
+        hint: |s| leads_to(s, SFT).then_some(Tr("微调", "fine-tune")), exists: |s| s.has_stage(SFT),
+        perform: quietly!(s, stages::view(s, SFT)),
+    }
+    Reward, "查看奖励模型", "view the reward model", {
+        keys: &[(LOOKING, &[c('4'), alt('4')])],
+        hint: |s| leads_to(s, REWARD).then_some(Tr("奖励", "reward")), exists: |s| s.has_stage(REWARD),
+        perform: quietly!(s, stages::view(s, REWARD)),
+    }
+    Align, "查看对齐；再按一次切换 PPO、DPO、GRPO", "view alignment; again: PPO, DPO, GRPO", {
+        keys: &[(LOOKING, &[c('5'), alt('5')])],
+        hint: |s| s.stages.next_aligned().filter(|name| leads_to(s, name)).map(|_| Tr("对齐", "align")),
+        exists: |s| ALIGNED.iter().any(|name| s.has_stage(name)), perform: quietly!(s, stages::view_aligned(s)),
+    }
+    Vote, "投票：在两个回答中选更好的一个", "vote: choose the better of two answers", {
+        keys: &[(&[Nav, Data], &[c('v')])],
+        hint: |_| Some(Tr("投票", "vote")), exists: |s| s.has_stage(REWARD),
+        enabled: |s| s.takes_votes() && !s.voting.open, perform: vote::open,
+    }
+    Correct, "修改回答，用作示范", "correct the answer and train on it", {
+        keys: &[(&[Nav], &[c('e'), ctrl('e')])],
+        hint: |_| Some(Tr("修改", "correct")), exists: |s| s.has_stage(SFT),
+        enabled: |s| {
+            let here = s.is_commanded() && s.live().talks() && s.focus == Panel::CHAT;
+            here && s.chat.correctable().is_some()
+        },
+        perform: quietly!(s, s.chat.open_edit()),
+    }
+    NewChat, "开始新对话", "start a new conversation", {
+        keys: &[(&[Nav], &[c('n'), ctrl('n')])],
+        hint: |s| (s.focus == Panel::CHAT).then_some(Tr("新对话", "new chat")), exists: |s| s.has_stage(SFT),
+        enabled: |s| s.is_commanded() && s.chat.exchanges.back().is_some_and(|e| e.talk) && !s.chat.fresh,
+        perform: quietly!(s, talk::new_chat(s)),
+    }
+    Beside, "同时由它的起点回答，并排比较", "compare with the model it started from", {
+        keys: &[(&[Nav], &[c('b'), ctrl('b')])],
+        hint: |s| {
+            let all = s.chat.beside >= s.ancestors().len();
+            Some(if all { Tr("取消并排", "alone") } else { Tr("并排", "side by side") })
+        },
+        exists: |s| s.has_stage(SFT), enabled: |s| s.is_commanded() && s.live().parent().is_some(),
+        perform: quietly!(s, talk::ask_others(s)),
+    }
+    Quit, "退出", "quit", {
+        keys: &[(LOOKING, &[c('q')])],
+        hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(), perform: leaving::ask_to_quit,
+    }
+    Help, "帮助", "help", {
+        keys: &[(LOOKING, &[c('?'), key(Code::F(1))])],
+        hint: |_| Some(Tr("帮助", "help")), perform: quietly!(s, s.overlay = Some(Overlay::Help { scroll: 0 })),
+    }
+    Send, "发送", "send", {
+        keys: &[(&[Text], &[key(Code::Enter)])],
+        hint: |_| Some(Tr("发送", "send")), palette: false,
+        perform: |s| if s.voting.open { vote::ask_own(s) } else { talk::send_prompt(s) },
+    }
+    Demonstrate, "用作示范", "train on it", {
+        keys: &[(&[Edit], &[key(Code::Enter), ctrl('s')])],
+        hint: |_| Some(Tr("用作示范", "train on it")), palette: false, perform: talk::demonstrate,
+    }
+    Choose, "选定", "choose", {
+        keys: &[(&[Mode::Palette, Dialog], &[key(Code::Enter)])],
+        hint: |_| Some(Tr("选定", "choose")), palette: false,
+        perform: |s| if s.mode() == Mode::Palette { palette::run(ACTIONS, s) } else { questions::answer(s) },
+    }
+    NewLine, "换行", "new line", {
+        keys: &[(&[Text, Edit], &[ctrl('j'), Key::alt(Code::Enter)])],
+        hint: |_| Some(Tr("换行", "new line")), palette: false, perform: quietly!(s, field::insert(s, "\n")),
+    }
+    NextPanel, "下一个面板", "next panel", {
+        keys: &[(&[Nav, Data], &[key(Code::Tab)])],
+        hint: |_| Some(Tr("面板", "panel")), palette: false, perform: quietly!(s, focus::step(s, true)),
+    }
+    Expand, "放大或还原面板", "expand or restore the panel", {
+        keys: &[(&[Nav, Data], &[c('z')])],
+        hint: |s| Some(if s.expanded { Tr("还原", "restore") } else { Tr("放大", "expand") }),
+        perform: quietly!(s, s.expanded = !s.expanded),
+    }
+    Smoothing, "切换平滑", "change smoothing", {
+        keys: &[(&[Nav], &[c('m')])],
+        hint: |_| Some(Tr("平滑", "smooth")), perform: quietly!(s, s.smoothing = (s.smoothing + 1) % SMOOTHINGS.len()),
+    }
+    LogY, "对数或线性纵轴", "log or linear loss axis", {
+        keys: &[(&[Nav], &[c('y')])],
+        hint: |s| Some(if s.log_y { Tr("线性", "linear") } else { Tr("对数", "log y") }),
+        perform: quietly!(s, s.log_y = !s.log_y),
+    }
+    Probe, "立即运行探针", "run the probes now", {
+        keys: &[(&[Nav], &[c('p')])],
+        hint: |_| Some(Tr("探针", "probe")), enabled: AppState::is_commanded, perform: stages::probe,
+    }
+    Reread, "重新读取数据和 run.toml", "re-read the data and run.toml", {
+        keys: &[(&[Data], &[c('r'), ctrl('r')])],
+        hint: |_| Some(Tr("重读", "re-read")), enabled: |s| s.is_commanded() && s.data.open, perform: data::reread,
+    }
+    Palette, "命令面板", "command palette", {
+        keys: &[(LOOKING, &[c(':'), ctrl('p')])],
+        hint: |_| Some(Tr("命令", "commands")), palette: false,
+        perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0 })),
+    }
+    Back, "返回上一层；输入的草稿会保留", "one level back; a draft is kept", {
+        keys: &[
+            (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data], &[key(Code::Esc)]),
+            (&[Help], &[key(Code::Esc), c('q'), c('?'), key(Code::F(1)), key(Code::Enter)]),
+        ],
+        hint: back_hint, palette: false, perform: quietly!(s, leaving::back(s)),
+    }
+    OtherAnswer, "换成另一个回答", "take the other answer", {
+        keys: &[(&[Edit], &[key(Code::Tab)])],
+        hint: |_| Some(Tr("另一个回答", "other answer")), palette: false,
+        enabled: |s| s.voting.edits(&s.chat), perform: quietly!(s, vote::other_answer(s)),
+    }
+    PrevPanel, "上一个面板", "previous panel", {
+        keys: &[(&[Nav, Data], &[key(Code::BackTab)])],
+        palette: false, perform: quietly!(s, focus::step(s, false)),
+    }
+    Up, "向上", "up", {
+        keys: &[(&[Nav, Help, Data], &[key(Code::Up), c('k')])], palette: false, perform: |s| walk::walk(s, Walk::Up),
+    }
+    Down, "向下", "down", {
+        keys: &[(&[Nav, Help, Data], &[key(Code::Down), c('j')])],
+        palette: false, perform: |s| walk::walk(s, Walk::Down),
+    }
+    PageUp, "上一页", "page up", {
+        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageUp)])],
+        palette: false, perform: |s| walk::walk(s, Walk::PageUp),
+    }
+    PageDown, "下一页", "page down", {
+        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageDown)])],
+        palette: false, perform: |s| walk::walk(s, Walk::PageDown),
+    }
+    First, "到开头", "to the start", {
+        keys: &[(&[Nav, Help, Data], &[key(Code::Home)])], palette: false, perform: |s| walk::walk(s, Walk::First),
+    }
+    Last, "到末尾", "to the end", {
+        keys: &[(&[Nav, Help, Data], &[key(Code::End)])], palette: false, perform: |s| walk::walk(s, Walk::Last),
+    }
+    Previous, "上一个探针、回答、词元、采样、文档", "previous probe, answer, token, rollout, document", {
+        keys: &[(&[Nav, Data], &[key(Code::Left), c('h')])],
+        palette: false, enabled: walks_sideways, perform: |s| walk::walk(s, Walk::Previous),
+    }
+    Next, "下一个探针、回答、词元、采样、文档", "next probe, answer, token, rollout, document", {
+        keys: &[(&[Nav, Data], &[key(Code::Right), c('l')])],
+        palette: false, enabled: walks_sideways, perform: |s| walk::walk(s, Walk::Next),
+    }
+    Above, "选上一项", "choose the one above", {
+        keys: &[(&[Mode::Palette], &[key(Code::Up)]), (&[Dialog], &[key(Code::Up), key(Code::Left), key(Code::BackTab)])],
+        palette: false,
+        perform: quietly!(s, { palette::step(ACTIONS, s, false); questions::step(s, false) }),
+    }
+    Below, "选下一项", "choose the one below", {
+        keys: &[(&[Mode::Palette], &[key(Code::Down)]), (&[Dialog], &[key(Code::Down), key(Code::Right), key(Code::Tab)])],
+        palette: false,
+        perform: quietly!(s, { palette::step(ACTIONS, s, true); questions::step(s, true) }),
+    }
+    Older, "上一条提示", "an older prompt", {
+        keys: &[(&[Text], &[key(Code::Up)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.older())),
+    }
+    Newer, "下一条提示", "a newer prompt", {
+        keys: &[(&[Text], &[key(Code::Down)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.newer())),
+    }
+    LineUp, "上一行", "line up", {
+        keys: &[(&[Edit], &[key(Code::Up)])], palette: false, perform: quietly!(s, field::edit(s, Editor::up)),
+    }
+    LineDown, "下一行", "line down", {
+        keys: &[(&[Edit], &[key(Code::Down)])], palette: false, perform: quietly!(s, field::edit(s, Editor::down)),
+    }
+    Left, "左移", "left", {
+        keys: &[(TYPING, &[key(Code::Left)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.left())),
+    }
+    Right, "右移", "right", {
+        keys: &[(TYPING, &[key(Code::Right)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.right())),
+    }
+    Home, "到行首", "to the start of the line", {
+        keys: &[(TYPING, &[ctrl('a'), key(Code::Home)])],
+        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.home())),
+    }
+    End, "到行尾", "to the end of the line", {
+        keys: &[(TYPING, &[ctrl('e'), key(Code::End)])],
+        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.end())),
+    }
+    Backspace, "删除前一字", "delete back", {
+        keys: &[(TYPING, &[key(Code::Backspace), ctrl('h')])],
+        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.backspace())),
+    }
+    Delete, "删除后一字", "delete", {
+        keys: &[(TYPING, &[key(Code::Delete), ctrl('d')])],
+        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.delete())),
+    }
+    KillBefore, "删除到行首", "delete to the start of the line", {
+        keys: &[(TYPING, &[ctrl('u')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_before())),
+    }
+    KillAfter, "删除到行尾", "delete to the end of the line", {
+        keys: &[(TYPING, &[ctrl('k')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_after())),
+    }
+    KillWord, "删除前一词", "delete the word before", {
+        keys: &[(TYPING, &[ctrl('w')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_word())),
+    }
+    Interrupt, "停止回答、清空或关闭；否则询问是否退出", "stop, clear or close; else ask to quit", {
+        keys: &[(ALWAYS, &[ctrl('c')])], palette: false, perform: leaving::interrupt,
+    }
+    Redraw, "重绘屏幕", "redraw", {
+        keys: &[(ALWAYS, &[ctrl('l')])], perform: |_| vec![Cmd::Redraw],
+    }
+    Suspend, "挂起到 shell，训练也会停止", "suspend; training stops too", {
+        keys: &[(ALWAYS, &[ctrl('z')])], exists: |_| cfg!(unix), perform: |_| vec![Cmd::Suspend],
+    }
+    Lang, "English 界面", "用中文 (Chinese)", {
+        perform: quietly!(s, s.lang = s.lang.other()),
+    }
+    Theme, "切换配色", "change theme", {
+        perform: quietly!(s, {
+            let at = Palette::ALL.iter().position(|p| *p == s.theme.palette).unwrap_or(0);
+            s.theme.palette = Palette::ALL[(at + 1) % Palette::ALL.len()];
+            s.remark(s.tr(s.theme.palette.name()));
+        }),
+    }
+}

@@ -1,9 +1,9 @@
-//! The data room: the run's sources and what came of them, a document with its losses, what was dropped, and
+//! The data view: the run's sources and what came of them, a document with its losses, what was dropped, and
 //! the batch to come. What is told arrives whole and is cleaned here.
 
-use std::{cell::Cell, collections::VecDeque, ops::Range, time::Duration};
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use super::{batch::Batch, pick::differences};
+use super::{batch::Batch, vote::differences};
 use crate::protocol::{
     BatchView, DocumentView, Documents, DroppedDocument, DroppedView, Funnel, RoomSource, RoomView, RuleView,
     TokenizerView, Trial,
@@ -317,7 +317,7 @@ pub fn moved(from: f64, published: f64, up: bool) -> f64 {
 
 /// Everything about the data.
 #[derive(Debug, Default)]
-pub struct DataRoom {
+pub struct DataState {
     /// It is looked at.
     pub open: bool,
     /// The sources, once told.
@@ -366,13 +366,9 @@ pub struct DataRoom {
     pub next_asked: Duration,
     /// When the document was.
     pub document_asked: Duration,
-    /// Whether the next batch was drawn.
-    pub next_seen: Cell<bool>,
-    /// Whether the document was.
-    pub document_seen: Cell<bool>,
 }
 
-impl DataRoom {
+impl DataState {
     /// The data as they are now.
     pub fn tell(&mut self, view: RoomView) {
         self.refused = None;
@@ -403,12 +399,12 @@ impl DataRoom {
 
     /// Another stage gets the trainer: what was told is of no use.
     pub fn forget(&mut self) {
-        *self = DataRoom {
+        *self = DataState {
             open: self.open,
             marks: self.marks,
             chosen: std::mem::take(&mut self.chosen),
             sayings: std::mem::take(&mut self.sayings),
-            ..DataRoom::default()
+            ..DataState::default()
         };
     }
 
@@ -516,9 +512,9 @@ mod tests {
 
     #[test]
     fn a_funnel_is_told_in_the_order_it_is_asked_and_adds_up() {
-        let mut room = DataRoom::default();
-        room.tell(RoomView { sources: vec![source("a", 50.0), source("b", 20.0)], ..RoomView::default() });
-        for (funnel, documents) in [(&room.sources[0].funnel, 100), (&room.together, 200)] {
+        let mut data = DataState::default();
+        data.tell(RoomView { sources: vec![source("a", 50.0), source("b", 20.0)], ..RoomView::default() });
+        for (funnel, documents) in [(&data.sources[0].funnel, 100), (&data.together, 200)] {
             let names: Vec<&str> = funnel.cuts.iter().map(|c| c.raw.as_str()).collect();
             assert_eq!(names, ["malformed", "too_short", "language", "exact_duplicate", "near_duplicate"]);
             let cut: u64 = funnel.cuts.iter().map(|c| c.dropped.documents).sum();
@@ -527,9 +523,9 @@ mod tests {
             assert_eq!(funnel.into.bytes, bytes + funnel.kept.bytes);
         }
         // Where sources differ there is no one bound.
-        assert_eq!(room.together.cuts[1].bound, None);
-        assert!(room.together.cuts[2].bound.is_some());
-        assert_eq!(room.chosen, "a");
+        assert_eq!(data.together.cuts[1].bound, None);
+        assert!(data.together.cuts[2].bound.is_some());
+        assert_eq!(data.chosen, "a");
     }
 
     #[test]
@@ -551,8 +547,8 @@ mod tests {
         let document = Document::new(&view);
         assert_eq!(document.text, "春\n晓");
         assert_eq!(document.tokens.lines(0, 60), [0..3, 3..6], "a new line of text begins a new line");
-        let mut room = DataRoom { chosen: "b".to_owned(), ..DataRoom::default() };
-        room.show(&view);
-        assert!(room.document.is_none(), "another source is looked at by now");
+        let mut data = DataState { chosen: "b".to_owned(), ..DataState::default() };
+        data.show(&view);
+        assert!(data.document.is_none(), "another source is looked at by now");
     }
 }

@@ -2,30 +2,36 @@
 
 pub mod batch;
 pub mod chat;
+pub mod data;
+mod drawn;
 pub mod feedback;
+mod mode;
 mod panel;
-pub mod pick;
-pub mod room;
 pub mod stage;
+pub mod vote;
 
-use std::{cell::Cell, collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use crate::protocol::Who;
 use crate::ui::{
-    actions::Mode,
     editor::Editor,
-    strings::{self, Lang, Tr},
+    strings::{
+        self, Lang, Tr,
+        stages::{PRETRAIN, REWARD},
+    },
     text::Clean,
     theme::{GlyphSet, Theme},
 };
 
 pub use self::{
     chat::{Answer, Chat, Ending, Exchange, Target},
+    data::DataState,
+    drawn::Drawn,
     feedback::{Feedback, Guard, Rollout},
-    panel::{ALIGNED, Panel, View},
-    pick::Pick,
-    room::DataRoom,
+    mode::Mode,
+    panel::{Panel, View},
     stage::{Change, Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
+    vote::Voting,
 };
 
 /// Events kept to look back at.
@@ -74,7 +80,7 @@ pub struct Leaving {
 
 /// A wish the trainer has not answered yet. It answers them in order.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Wish {
+pub enum Request {
     /// Go to the stage of that name.
     Stage(String),
     /// Keep a corrected answer: what it answers and the text.
@@ -90,7 +96,7 @@ pub enum Wish {
     /// Fit the reward model to the votes.
     Refit,
     /// Tell the data.
-    Room,
+    Data,
     /// Tell a document.
     Document,
     /// Tell the batch that comes next.
@@ -189,11 +195,11 @@ pub struct AppState {
     /// What was said to the model, whatever the stage.
     pub chat: Chat,
     /// Choosing between two answers, whatever the stage.
-    pub pick: Pick,
+    pub voting: Voting,
     /// The data, whatever the stage.
-    pub room: DataRoom,
+    pub data: DataState,
     /// Wishes not answered yet.
-    pub wishes: VecDeque<Wish>,
+    pub requests: VecDeque<Request>,
     /// What happened.
     pub log: VecDeque<LogLine>,
     /// A save was asked for.
@@ -222,14 +228,8 @@ pub struct AppState {
     pub overlay: Option<Overlay>,
     /// Rows scrolled back in the focused panel; 0 follows the newest.
     pub scroll: usize,
-    /// The most [`AppState::scroll`] can mean, found out while drawing.
-    pub scroll_limit: Cell<usize>,
-    /// Cells of the batch's flow where it was drawn; 0 where it was not.
-    pub batch_cells: Cell<usize>,
-    /// Whether a rollout's tokens were drawn.
-    pub rollout_seen: Cell<bool>,
-    /// Cells of the field where it was drawn.
-    pub field_cells: Cell<usize>,
+    /// What the newest frame laid out.
+    pub drawn: Drawn,
 }
 
 impl AppState {
@@ -246,8 +246,8 @@ impl AppState {
             Some(Overlay::Ask { .. }) => Mode::Dialog,
             None if self.chat.edit.as_ref().is_some_and(|e| e.open) => Mode::Edit,
             None if self.typing => Mode::Text,
-            None if self.pick.open => Mode::Pick,
-            None if self.room.open => Mode::Room,
+            None if self.voting.open => Mode::Vote,
+            None if self.data.open => Mode::Data,
             None => Mode::Nav,
         }
     }
@@ -269,30 +269,25 @@ impl AppState {
 
     /// What is looked at.
     pub fn view(&self) -> View {
-        if self.room.open { View::Data } else { View::of(self.shown()) }
-    }
-
-    /// Its panels, in the order Tab walks.
-    pub fn panels(&self) -> &'static [Panel] {
-        self.view().panels()
+        if self.data.open { View::Data } else { self.shown().view() }
     }
 
     /// The source whose weight can be moved here and now: one of text, of the stage that has the trainer.
     pub fn weighed(&self) -> Option<&Source> {
         let live = self.live();
-        let here = if self.room.open { self.focus == Panel::Sources } else { self.focus == Panel::Mix };
-        if !here || !self.stages.live_is_shown() || View::of(live) != View::Pretrain {
+        let here = if self.data.open { self.focus == Panel::SOURCES } else { self.focus == Panel::MIX };
+        if !here || !self.stages.live_is_shown() || live.view() != View::Pretrain {
             return None;
         }
         let run = live.run.as_ref()?;
-        run.chosen(&self.room.chosen)
+        run.chosen(&self.data.chosen)
     }
 
     /// The text that a mark would be about, as it was written.
     pub fn marked_text(&self) -> Option<&str> {
         match self.focus {
-            Panel::Preview => self.room.document.as_ref().map(|d| d.text.as_str()),
-            Panel::Dropped => self.room.dropped()?.text.as_deref(),
+            Panel::PREVIEW => self.data.document.as_ref().map(|d| d.text.as_str()),
+            Panel::DROPPED => self.data.dropped()?.text.as_deref(),
             _ => None,
         }
         .filter(|t| !t.is_empty())
@@ -301,8 +296,8 @@ impl AppState {
     /// What was said of it, as far as known.
     pub fn mark(&self) -> Option<bool> {
         let text = self.marked_text()?;
-        let told = self.room.document.as_ref().filter(|d| d.text == text).and_then(|d| d.mark);
-        self.room.said(text).unwrap_or(told)
+        let told = self.data.document.as_ref().filter(|d| d.text == text).and_then(|d| d.mark);
+        self.data.said(text).unwrap_or(told)
     }
 
     /// The trainer has ended.
@@ -310,17 +305,48 @@ impl AppState {
         self.live().is_finished()
     }
 
+    /// Whether the trainer takes commands: it has begun, and is neither leaving nor changing the stage.
+    pub fn is_commanded(&self) -> bool {
+        let live = self.live();
+        let works = !live.is_finished() && live.phase != Phase::Starting;
+        works && self.leaving.is_none() && self.switching().is_none()
+    }
+
+    /// Whether the run has that stage.
+    pub fn has_stage(&self, name: &str) -> bool {
+        self.stages.find(name).is_some()
+    }
+
+    /// Whether votes on two answers can be given now.
+    pub fn takes_votes(&self) -> bool {
+        self.is_commanded() && self.live().talks() && self.has_stage(REWARD)
+    }
+
+    /// Whether a pair of answers awaits a vote on the screen.
+    pub fn has_pair(&self) -> bool {
+        self.is_commanded() && self.voting.open && self.voting.pair.is_some()
+    }
+
+    /// Moves the focus.
+    pub fn focus_on(&mut self, panel: Panel) {
+        if self.focus != panel {
+            self.focus = panel;
+            self.scroll = 0;
+            self.chat.picked = None;
+        }
+    }
+
     /// The stage being gone to.
     pub fn switching(&self) -> Option<&str> {
-        self.wishes.iter().find_map(|w| match w {
-            Wish::Stage(name) => Some(name.as_str()),
+        self.requests.iter().find_map(|w| match w {
+            Request::Stage(name) => Some(name.as_str()),
             _ => None,
         })
     }
 
     /// Whether the trainer has not answered a wish of this kind yet.
-    pub fn awaits(&self, wish: &Wish) -> bool {
-        self.wishes.contains(wish)
+    pub fn awaits(&self, wish: &Request) -> bool {
+        self.requests.contains(wish)
     }
 
     /// Whether the guard or a failure has stopped the stage in view, and it can be opened again from a checkpoint.
@@ -350,7 +376,7 @@ impl AppState {
         let word = |stage: &str| strings::stage_word(stage).map_or("", |w| self.tr(w));
         match (who, self.stages.parent_of(stage)) {
             (Who::Live, _) => word(stage),
-            (Who::Parent, Some(parent)) if parent != "pretrain" => word(parent),
+            (Who::Parent, Some(parent)) if parent != PRETRAIN => word(parent),
             (Who::Parent | Who::Base, _) => self.tr(strings::BASE),
         }
     }
@@ -395,11 +421,11 @@ impl AppState {
         stage.ended = Some(now);
         stage.probing = false;
         (self.saving, self.typing) = (false, false);
-        self.pick.close();
+        self.voting.close();
         if let Some(edit) = &mut self.chat.edit {
             edit.open = false;
         }
-        self.wishes.clear();
+        self.requests.clear();
         self.chat.end_all();
     }
 }

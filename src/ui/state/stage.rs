@@ -6,12 +6,15 @@ use std::time::Duration;
 use super::{
     batch::{Batch, Spot},
     feedback::Feedback,
-    panel::ALIGNED,
+    panel::View,
 };
 use crate::protocol::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
 use crate::ui::{
     series::Series,
-    strings::{self, Lang},
+    strings::{
+        self, Lang,
+        stages::{ALIGNED, DPO, REWARD, SFT},
+    },
     text::Clean,
 };
 
@@ -302,7 +305,18 @@ impl Stage {
 
     /// Whether it learns tasks rather than text.
     pub fn is_tuning(&self) -> bool {
-        self.name == "sft" || !self.tasks.is_empty()
+        self.name == SFT || !self.tasks.is_empty()
+    }
+
+    /// The kind of stage.
+    pub fn view(&self) -> View {
+        match self.name.as_str() {
+            REWARD => View::Reward,
+            DPO => View::Direct,
+            _ if self.aligns() => View::Align,
+            _ if self.is_tuning() => View::Tune,
+            _ => View::Pretrain,
+        }
     }
 
     /// Whether it teaches a policy from preferences.

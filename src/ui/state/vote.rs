@@ -51,7 +51,7 @@ impl Pair {
 
 /// Everything about choosing.
 #[derive(Debug, Default)]
-pub struct Pick {
+pub struct Voting {
     /// The keys go there.
     pub open: bool,
     /// The pair that awaits a vote.
@@ -76,7 +76,7 @@ pub struct Pick {
     aside: Option<Pair>,
 }
 
-impl Pick {
+impl Voting {
     /// A pair has come; while another one is voted on anew, it waits.
     pub fn offer(&mut self, offer: Offer, now: Duration) {
         self.refused = None;
@@ -249,11 +249,11 @@ mod tests {
 
     #[test]
     fn agreement_is_counted_over_a_window() {
-        let mut pick = Pick::default();
+        let mut voting = Voting::default();
         let agreed = (0..40).map(|at| at >= 20).collect();
-        pick.count(Tally { agreed, decided: 40, ..Tally::default() });
-        assert_eq!(pick.agreement.last(), Some((40, 20.0 / 25.0)));
-        assert!(pick.has_votes());
+        voting.count(Tally { agreed, decided: 40, ..Tally::default() });
+        assert_eq!(voting.agreement.last(), Some((40, 20.0 / 25.0)));
+        assert!(voting.has_votes());
     }
 
     #[test]

@@ -1,91 +1,81 @@
-//! The words of the data room: sources, cleaning, documents, changes.
+//! Texts of the data view: sources, cleaning, documents, changes.
 
-use super::{Lang, Tr, at_step};
+use super::{
+    lang::{Lang, Tr, strings},
+    screen::at_step,
+};
 use crate::{protocol::Cause, ui::text::grouped};
 
 strings! {
-    PANEL_SOURCES = "来源 sources", "sources";
-    PANEL_FILTERS = "清洗 filters", "filters";
-    PANEL_DROPPED = "丢掉的 dropped", "dropped";
-    PANEL_LOSSES = "各来源损失 loss by source", "loss by source";
-    PANEL_TOKENIZER = "分词 tokenizer", "tokenizer";
-    PANEL_PREVIEW = "预览 preview", "preview";
-    PANEL_NEXT_BATCH = "下一批 next batch", "next batch";
-    PANEL_CHANGES = "改动 changes", "changes";
     DATA = "数据", "data";
-    STATE = "状态", "state";
+    STATE = "状态", "status";
     STATE_OK = "正常", "ok";
-    STATE_WATCHED = "盯着", "watched";
-    STATE_EDITED = "改动", "edited";
+    STATE_WATCHED = "监听中", "watched";
     REQUESTED = "已请求", "requested";
-    REREADING = "重新读数据和 run.toml", "reading the data and run.toml again";
-    NO_ROOM = "在等数据的情况", "waiting for word of the data";
-    NO_WATCH = "文件没有盯着", "files are not watched";
-    WATCHED_BY = "盯着文件", "watching";
+    REREADING = "正在重新读取数据和 run.toml", "re-reading the data and run.toml";
+    NO_DATA = "等待数据统计", "waiting for the data";
+    NO_WATCH = "未监听文件", "files are not watched";
+    WATCHED_BY = "监听文件", "watching";
     ALL_SOURCES = "所有来源", "all sources";
-    FUNNEL_IN = "进来", "in";
-    FUNNEL_OUT = "留下", "out";
+    FUNNEL_IN = "输入", "in";
+    FUNNEL_OUT = "保留", "kept";
     DOCUMENTS = "篇", "documents";
-    DROPPED_SHARE = "丢掉", "dropped";
+    DROPPED_SHARE = "丢弃", "dropped";
     RULE_OFF = "关", "off";
-    VARIOUS = "各不同", "various";
-    NO_RULES = "这个来源不清洗：没有规则", "nothing is asked of this source: it has no rules";
+    NO_RULES = "这个来源没有清洗规则", "this source has no cleaning rules";
     BUILT_IN = "内置", "built in";
-    TABLE_HAS = "表里", "table";
-    TRYING = "试", "trying";
-    APPLYING = "已请求采用，正在重新清洗", "requested; the text is cleaned anew";
-    COUNTING = "已看", "looked at";
-    COUNTED = "全看过", "all looked at";
-    DROPPED_NOW = "丢掉", "dropped";
-    COME_BACK = "会回来", "would come back";
-    WOULD_GO = "会丢掉", "would go";
-    NO_EXAMPLES = "没有变化", "nothing changes";
-    NO_DOCUMENT = "在等一篇文字", "waiting for a document";
-    BEGINNING = "开头", "beginning";
+    TABLE_HAS = "默认", "default";
+    APPLYING = "已请求应用，正在重新清洗", "requested; cleaning the text again";
+    COUNTED = "已全部统计", "all counted";
+    DROPPED_NOW = "丢弃", "dropped";
+    COME_BACK = "将恢复", "would be kept";
+    WOULD_GO = "将丢弃", "would be dropped";
+    NO_EXAMPLES = "没有变化", "no change";
+    NO_DOCUMENT = "等待文档", "waiting for a document";
+    BEGINNING = "前", "first";
     MEAN_LOSS = "平均损失", "mean loss";
     HELD_OUT_TOO = "留出", "held out";
-    MARKED_KEEP = "已标要", "marked keep";
-    MARKED_DROP = "已标不要", "marked drop";
-    WANTED_TEXT = "要", "keep";
-    UNWANTED_TEXT = "不要", "drop";
-    MARKS_TRAIN = "y 要 / x 不要：标记用来训练质量分类器", "y keep, x drop: marks train the quality classifier";
-    LOSS_SCALE = "满格", "full bar";
-    NONE_DROPPED = "一篇也没有丢", "none was dropped";
-    WAIT_DROPPED = "在等丢掉的文字", "waiting for the dropped";
+    MARKED_KEEP = "已标记保留", "marked keep";
+    MARKED_DROP = "已标记丢弃", "marked drop";
+    WANTED_TEXT = "保留", "keep";
+    UNWANTED_TEXT = "丢弃", "drop";
+    MARKS_TRAIN = "y 保留 / x 丢弃：标记用于训练质量分类器", "y keep, x drop: marks train the quality classifier";
+    LOSS_SCALE = "满刻度", "full scale";
+    NONE_DROPPED = "没有文档被丢弃", "no documents were dropped";
+    WAIT_DROPPED = "等待被丢弃的文档", "waiting for dropped documents";
     ANY_RULE = "所有规则", "all rules";
-    NO_TEXT = "没有留下文字", "no text is kept";
-    SIMILARITY = "相似", "similarity";
-    SAME_TEXT = "一模一样", "the same text";
-    STAYS = "留下的", "stays";
-    GOES = "丢掉的", "dropped";
-    NO_NEXT = "在等下一批", "waiting for the next batch";
+    NO_TEXT = "没有保存原文", "the text was not kept";
+    SIMILARITY = "相似度", "similarity";
+    SAME_TEXT = "完全相同", "identical";
+    STAYS = "保留", "kept";
+    GOES = "丢弃", "dropped";
+    NO_NEXT = "等待下一批", "waiting for the next batch";
     CHARACTERS_PER_TOKEN = "字/词元", "chars/token";
     BYTES_PER_TOKEN = "字节/词元", "bytes/token";
-    UNKNOWN = "写不出", "unknown";
+    UNKNOWN = "无法编码", "unknown";
     FALLBACK = "字节回退", "byte fallback";
-    TOP_TOKENS = "最常见", "commonest";
-    NO_CHANGES = "还没有改动：改一改 run.toml 或数据文件，下一批就用上", "no change yet: edit run.toml or a data file, and the next batch has it";
-    BROKEN = "改动用不了", "the edit cannot be used";
+    TOP_TOKENS = "最常见", "most common";
+    NO_CHANGES = "还没有改动：修改 run.toml 或数据文件，下一批就会用上", "no changes yet: edit run.toml or a data file, and the next batch uses it";
+    BROKEN = "改动无效", "the edit cannot be used";
     REPLAYED = "重放", "replayed";
-    NO_VALID = "第一次验证还没到", "no validation yet";
     RECALL = "背诵", "recall";
-    UNSEEN = "未见", "held out";
+    UNSEEN = "留出", "held out";
     TAG_EDIT = "改动", "edit";
-    HELP_ROOM = "看数据时", "Looking at the data";
-    HELP_MIX = "这个模型读什么", "What this model reads";
-    HELP_GPT3 = "GPT-3 读什么（论文表 2.2）", "What GPT-3 read (its Table 2.2)";
+    HELP_DATA = "查看数据时", "Viewing the data";
+    HELP_MIX = "本模型的训练数据", "What this model reads";
+    HELP_GPT3 = "GPT-3 的训练数据（论文表 2.2）", "What GPT-3 read (Table 2.2 of its paper)";
     HELP_DATASET = "数据集", "dataset";
-    HELP_300B = "遍数/3000 亿", "epochs/300 B";
-    HELP_101 = "权重加起来是 101%：论文里四舍五入过", "the weights add up to 101%: they are rounded in the paper";
+    HELP_300B = "轮数/3000 亿", "epochs/300 B";
+    HELP_101 = "权重合计 101%：论文里四舍五入过", "the weights add up to 101%: the paper rounds them";
     HELP_GPT1 = "GPT-1：BooksCorpus，约 7,000 本书，约 5 GB", "GPT-1: BooksCorpus, about 7,000 books, about 5 GB";
     HELP_GPT2 = "GPT-2：WebText，800 万篇网页，40 GB", "GPT-2: WebText, 8 million documents, 40 GB";
-    HELP_READ = "已经读过", "read so far";
-    HELP_EPOCHS = "遍数 = 权重 x 读过的词元 / 这个来源的词元", "epochs = weight x tokens read / tokens of the source";
-    HELP_MARKS = "损失图上的竖线是改动：k 按键，c run.toml，f 数据文件，r 打开时", "uprights in the loss chart are changes: k by key, c run.toml, f data files, r on opening";
+    HELP_READ = "已读取", "read so far";
+    HELP_EPOCHS = "轮数 = 权重 x 已读取的词元 / 来源的词元", "epochs = weight x tokens read / tokens of the source";
+    HELP_MARKS = "损失图上的竖线是改动：k 按键，c run.toml，f 数据文件，r 恢复训练时", "vertical lines in the loss chart are changes: k by key, c in run.toml, f in data files, r on resume";
 }
 
-/// What GPT-3 was trained on, as its authors tell it (Brown et al. 2020, Table 2.2): dataset, tokens in billions,
-/// weight in the mix in percent, epochs when training for 300 billion tokens.
+/// What GPT-3 was trained on (Brown et al. 2020, Table 2.2): dataset, tokens in billions, weight in the mix in percent,
+/// epochs when training for 300 billion tokens.
 pub const GPT3: [(&str, u32, u32, &str); 5] = [
     ("Common Crawl", 410, 60, "0.44"),
     ("WebText2", 19, 22, "2.9"),
@@ -94,13 +84,13 @@ pub const GPT3: [(&str, u32, u32, &str); 5] = [
     ("Wikipedia", 3, 3, "3.4"),
 ];
 
-/// What asked for a change, in a word.
+/// What asked for a change.
 pub fn cause(cause: Cause) -> Tr {
     match cause {
         Cause::Key => Tr("按键", "key"),
         Cause::Config => Tr("run.toml", "run.toml"),
         Cause::Files => Tr("文件", "files"),
-        Cause::Reopened => Tr("打开时", "on opening"),
+        Cause::Reopened => Tr("恢复时", "on resume"),
     }
 }
 
@@ -123,12 +113,12 @@ pub fn from_step(lang: Lang, step: usize) -> String {
     }
 }
 
-/// A change in words, without the signs that take two cells on some terminals.
+/// A change without the signs that take two cells on some terminals.
 pub fn plain(text: &str) -> String {
     text.replace('→', "->").replace('−', "-")
 }
 
-/// A change in a line of the log.
+/// A change as a line of the log.
 pub fn edited(lang: Lang, step: usize, by: Cause, text: &str, seconds: Option<f64>, replayed: bool) -> String {
     let mut facts = vec![plain(text), from_step(lang, step), cause(by).get(lang).to_owned()];
     facts.extend(seconds.map(|s| format!("{s:.1} s")));
@@ -136,7 +126,7 @@ pub fn edited(lang: Lang, step: usize, by: Cause, text: &str, seconds: Option<f6
     facts.join("  ")
 }
 
-/// How long ago something was changed, in nine cells: `3 秒前改`, `edit 3s`.
+/// How long ago something was changed, in ten cells: `3 秒前改`, `edited 3s`.
 pub fn edited_ago(lang: Lang, seconds: u64) -> String {
     let (n, zh, en) = match seconds {
         0..60 => (seconds, "秒", "s"),
@@ -145,20 +135,20 @@ pub fn edited_ago(lang: Lang, seconds: u64) -> String {
     };
     match lang {
         Lang::Zh => format!("{n} {zh}前改"),
-        Lang::En => format!("edit {n}{en}"),
+        Lang::En => format!("edited {n}{en}"),
     }
 }
 
-/// `看过 1,204 / 9,000 篇`.
+/// `已统计 1,204 / 9,000 篇`.
 pub fn counted(lang: Lang, documents: u64, of: u64) -> String {
     let (documents, of) = (grouped(documents), grouped(of));
     match lang {
-        Lang::Zh => format!("看过 {documents} / {of} 篇"),
-        Lang::En => format!("{documents} of {of} documents looked at"),
+        Lang::Zh => format!("已统计 {documents} / {of} 篇"),
+        Lang::En => format!("{documents} of {of} documents counted"),
     }
 }
 
-/// Where a table has a number from: papers by their names.
+/// Where a default bound comes from: papers by their names.
 pub fn bound_source(lang: Lang, source: &str) -> &str {
     if lang == Lang::Zh && source == "ours" { "丹炉" } else { source }
 }
@@ -173,12 +163,12 @@ pub fn rule(name: &str) -> Option<&'static str> {
         "symbols" => "符号多",
         "bullets" => "列表行多",
         "ellipses" => "省略号行多",
-        "few_letters" => "文字少",
+        "few_letters" => "字母少",
         "stop_words" => "缺常用词",
         "language" => "不是这种语言",
         "placeholder" => "占位文字",
         "braces" => "有花括号",
-        "boilerplate" => "套话行多",
+        "boilerplate" => "模板文字多",
         "duplicate_lines" => "重复的行",
         "duplicate_paragraphs" => "重复的段",
         "duplicate_line_characters" => "重复行的字",
@@ -202,12 +192,12 @@ pub fn rule(name: &str) -> Option<&'static str> {
         "exact_duplicate" => "重复",
         "near_duplicate" => "近似重复",
         "probe" => "与探针相同",
-        "malformed" => "格式坏",
-        "too_deep" => "嵌套太深",
+        "malformed" => "格式错误",
+        "too_deep" => "嵌套过深",
         "no_text_field" => "没有正文字段",
-        "empty" => "空的",
-        "bad_encoding" => "编码坏",
-        "cut_off" => "文件断了",
+        "empty" => "空文档",
+        "bad_encoding" => "编码错误",
+        "cut_off" => "文件不完整",
         _ => return None,
     })
 }

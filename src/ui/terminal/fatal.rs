@@ -37,18 +37,18 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 static UP: AtomicBool = AtomicBool::new(false);
 
 /// Notes how the terminal is, before it is changed.
-pub(in crate::ui) fn remember() {
+pub(crate) fn remember() {
     *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(stdin()).ok();
 }
 
 /// Notes that the screen has the terminal, or has given it back.
-pub(in crate::ui) fn holds(terminal: bool) {
+pub(crate) fn holds(terminal: bool) {
     UP.store(terminal, Ordering::SeqCst);
 }
 
 /// Hears those signals from now on, for as long as the process lives.
 #[allow(unsafe_code, reason = "what a handler may do is the caller's promise; `fall` makes system calls only")]
-pub(in crate::ui) fn listen() -> io::Result<()> {
+pub(crate) fn listen() -> io::Result<()> {
     static HEARS: OnceLock<()> = OnceLock::new();
     if HEARS.get().is_some() {
         return Ok(());
@@ -61,7 +61,7 @@ pub(in crate::ui) fn listen() -> io::Result<()> {
 }
 
 /// Gives the terminal back if the screen has it, from wherever the process ends; whether it had it.
-pub(in crate::ui) fn surrender() -> bool {
+pub(crate) fn surrender() -> bool {
     let had = UP.swap(false, Ordering::SeqCst);
     if had {
         give_back();

@@ -1,18 +1,18 @@
 //! What the trainer tells, taken into the state. It speaks of the stage that has it.
 
-use super::{Cmd, leaving::close_if_leaving, pick, room};
+use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, vote};
 use crate::protocol::{Command, Event, RunInfo, StepReport};
 use crate::ui::{
-    actions::{self, Act},
+    actions::Act,
     state::{
-        AppState, Checkpoint, Ending, Fault, Guard, Level, Overlay, Phase, Question, Rollout, Said, Stage, Wish,
+        AppState, Checkpoint, Ending, Fault, Guard, Level, Overlay, Phase, Question, Request, Rollout, Said, Stage,
         batch::Batch, feedback,
     },
-    strings,
+    strings::{self, stages::PRETRAIN},
     text::{Clean, bytes},
 };
 
-pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
+pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     match event {
         Event::Started(info) => return on_started(state, *info),
         Event::Steps(steps) => on_steps(state, steps),
@@ -49,17 +49,17 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             state.record(Level::Alert, &text);
         }
         Event::Rollout(rollout) => {
-            pick::answered(state, &Wish::Rollout);
+            answered(state, &Request::Rollout);
             let feedback = &mut state.stages.live_mut().feedback;
             // A token that is held is not taken away.
             if feedback.token.is_none() {
                 feedback.rollout = Some(Rollout::new(&rollout));
             }
         }
-        Event::Offered(offer) => pick::on_offered(state, *offer),
-        Event::Voted(voted) => pick::on_voted(state, *voted),
-        Event::Unvoted { pair, tally } => pick::on_unvoted(state, pair, tally),
-        Event::Refitted(refit) => pick::on_refitted(state, refit),
+        Event::Offered(offer) => vote::on_offered(state, *offer),
+        Event::Voted(voted) => vote::on_voted(state, *voted),
+        Event::Unvoted { pair, tally } => vote::on_unvoted(state, pair, tally),
+        Event::Refitted(refit) => vote::on_refitted(state, refit),
         Event::Task(report) => state.stages.live_mut().add_scores(report),
         // A token that is held is not taken away by an answer that was on its way.
         Event::Batch(batch) if state.live().spot.is_none() => {
@@ -82,25 +82,25 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             });
         }
         Event::Room(view) => {
-            pick::answered(state, &Wish::Room);
-            state.room.tell(*view);
+            answered(state, &Request::Data);
+            state.data.tell(*view);
         }
-        Event::Edited(edit) => return room::on_edited(state, &edit),
-        Event::Broken { step, text } => room::on_broken(state, step, &text),
+        Event::Edited(edit) => return data::on_edited(state, &edit),
+        Event::Broken { step, text } => data::on_broken(state, step, &text),
         Event::Document(view) => {
-            pick::answered(state, &Wish::Document);
-            state.room.show(&view);
+            answered(state, &Request::Document);
+            state.data.show(&view);
         }
         Event::NextBatch(batch) => {
-            pick::answered(state, &Wish::NextBatch);
-            state.room.next = Some(Batch::new(&batch));
+            answered(state, &Request::NextBatch);
+            state.data.next = Some(Batch::new(&batch));
         }
         Event::Dropped(view) => {
-            pick::answered(state, &Wish::Dropped);
-            state.room.turn(*view);
+            answered(state, &Request::Dropped);
+            state.data.turn(*view);
         }
-        Event::Tried(trial) => room::on_tried(state, *trial),
-        Event::Marked { keep, drop } => room::on_marked(state, keep, drop),
+        Event::Tried(trial) => data::on_tried(state, *trial),
+        Event::Marked { keep, drop } => data::on_marked(state, keep, drop),
         Event::Manner(manner) => state.chat.manner = manner,
         Event::PromptCut { id, left_out } => {
             if let Some(answer) = state.chat.answer_mut(id) {
@@ -154,20 +154,20 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::StoreFailed { error, .. } => return on_trouble(state, Fault::Store, &error),
         Event::Note { text, .. } => state.record(Level::Note, &text),
         Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
-        Event::Refused { text } => pick::on_refused(state, &text),
+        Event::Refused { text } => on_refused(state, &text),
         Event::Finished { step, reason, .. } if reason == "switched" => {
             let now = state.now;
             state.stages.live_mut().rest(now);
             state.saving = false;
             state.chat.end_all();
-            state.pick.forget();
-            state.wishes.retain(|w| matches!(w, Wish::Stage(_)));
+            state.voting.forget();
+            state.requests.retain(|w| matches!(w, Request::Stage(_)));
             let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_SWITCHED));
             state.record(Level::State, &text);
         }
         Event::Finished { step, reason, failed, .. } => {
             let words = strings::end_reason(&reason).map_or(reason.as_str(), |r| state.tr(r));
-            let text = format!("{}  {} {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
+            let text = format!("{}  {}: {words}", strings::at_step(state.lang, step), state.tr(strings::LOG_FINISHED));
             state.record(if failed { Level::Alert } else { Level::State }, &text);
             state.finish(&reason, failed);
             if failed {
@@ -189,7 +189,7 @@ fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
     let text = format!("{}: {error}", state.tr(words));
     state.record(Level::Alert, &text);
     // Whoever wanted to leave the stage is asked again, knowing this.
-    state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
+    state.requests.retain(|w| !matches!(w, Request::Stage(_)));
     match &state.leaving {
         // Nobody is there to be asked.
         Some(leaving) if leaving.forced => return vec![Cmd::Send(Command::Stop { save: false })],
@@ -205,15 +205,15 @@ fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
 fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
     let (path, resumed_at) = (info.path.display().to_string(), info.resumed_at);
     state.chat.manner = info.manner;
-    state.wishes.retain(|w| !matches!(w, Wish::Stage(_)));
+    state.requests.retain(|w| !matches!(w, Request::Stage(_)));
     state.trouble.take_if(|t| t.fault == Fault::Stage);
     state.stages.begin(info, state.now);
-    super::stages::keep_focus(state);
-    state.room.forget();
+    focus::keep(state);
+    state.data.forget();
     // Whoever is choosing goes on with the answers of the new stage, if it answers at all.
-    let mut cmds = room::ask_all(state);
-    if std::mem::take(&mut state.pick.open) && actions::enabled(state, Act::Pick) {
-        cmds.extend(pick::perform(state, Act::Pick));
+    let mut cmds = data::ask_all(state);
+    if std::mem::take(&mut state.voting.open) && Act::Vote.row().is_enabled(state) {
+        cmds.extend(vote::open(state));
     }
     let name = state.live().title(state.lang).to_owned();
     let mut text = format!("{}  {name}  {path}", state.tr(strings::LOG_STARTED));
@@ -257,7 +257,7 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_l
         }
     }
     // What pretraining taught, measured while something else is learned.
-    if source == "pretrain" && stage.name != "pretrain" {
+    if source == PRETRAIN && stage.name != PRETRAIN {
         stage.kept.push(step, eval_loss);
         stage.kept_first = stage.kept_first.or(Some(eval_loss)).filter(|l| l.is_finite());
         return;
@@ -273,10 +273,33 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_l
     }
 }
 
+/// What the trainer cannot do: the request that waits longest.
+fn on_refused(state: &mut AppState, text: &str) {
+    match state.requests.pop_front() {
+        // Shown where the pair would be.
+        Some(Request::Offer) if state.voting.open => {
+            state.voting.refused = Some(Clean::line(text));
+            let line = format!("{}: {text}", state.tr(strings::LOG_REFUSED));
+            state.record(Level::Alert, &line);
+        }
+        // No key asked for it.
+        Some(Request::Rollout) => state.record(Level::Note, text),
+        Some(Request::Data | Request::Document | Request::NextBatch | Request::Dropped) => {
+            data::on_refused(state, text);
+        }
+        request => {
+            if request == Some(Request::Try) {
+                state.data.trying = None;
+            }
+            state.refuse(text);
+        }
+    }
+}
+
 fn on_demonstrated(state: &mut AppState, step: usize, count: usize) {
     state.stages.live_mut().demonstrations = count;
-    let at = state.wishes.iter().position(|w| matches!(w, Wish::Demonstrate(..)));
-    if let Some(Wish::Demonstrate(target, text)) = at.and_then(|at| state.wishes.remove(at)) {
+    let at = state.requests.iter().position(|w| matches!(w, Request::Demonstrate(..)));
+    if let Some(Request::Demonstrate(target, text)) = at.and_then(|at| state.requests.remove(at)) {
         state.chat.correct(target, &text, step);
     }
     let text = strings::demonstrated(state.lang, count, step);

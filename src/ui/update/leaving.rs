@@ -1,16 +1,16 @@
 //! Stopping an answer, closing what is open, and leaving.
 
-use super::Cmd;
+use super::{data, msg::Cmd, talk};
 use crate::protocol::Command;
 use crate::ui::{
-    state::{AppState, Exchange, Fault, Leaving, Overlay, Phase, Question},
+    state::{AppState, Exchange, Fault, Leaving, Level, Overlay, Panel, Phase, Question},
     strings,
     text::grouped,
 };
 
 /// Ctrl-C: stop the answer, clear the field, close what is open; else ask; asked, save and go; going,
 /// go at once.
-pub(super) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
+pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
     if state.leaving.is_some() {
         return vec![Cmd::Abandon];
     }
@@ -19,7 +19,7 @@ pub(super) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
         Some(_) => return Vec::new(),
         None => {}
     }
-    if super::talk::close_edit(state) {
+    if talk::close_edit(state) {
         return Vec::new();
     }
     // An answer and those beside it are one.
@@ -39,7 +39,39 @@ pub(super) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
     ask_to_quit(state)
 }
 
-pub(super) fn ask_to_quit(state: &mut AppState) -> Vec<Cmd> {
+/// One level back: what was read goes first, then what is open.
+pub(crate) fn back(state: &mut AppState) {
+    // A refusal that has been read goes first.
+    let refused = state.notice.as_ref().is_some_and(|n| n.1 == Level::Alert);
+    if state.overlay.take().is_some() || refused && state.notice.take().is_some() || talk::close_edit(state) {
+        return;
+    }
+    if let Some(trouble) = state.trouble.as_mut().filter(|t| !t.read) {
+        trouble.read = true;
+        return;
+    }
+    if let Some(guard) = state.stages.live_mut().feedback.guard.as_mut().filter(|g| !g.read) {
+        guard.read = true;
+        return;
+    }
+    if state.typing {
+        state.typing = false;
+    } else if state.voting.open {
+        state.voting.open = false;
+    } else if data::back(state) {
+        // One level is enough.
+    } else if state.focus == Panel::BATCH && state.shown().spot.is_some() {
+        state.stages.shown_mut().spot = None;
+    } else if state.focus == Panel::ROLLOUT && state.shown().feedback.token.is_some() {
+        state.stages.shown_mut().feedback.token = None;
+    } else if state.chat.picked.is_some() {
+        state.chat.picked = None;
+    } else {
+        state.expanded = false;
+    }
+}
+
+pub(crate) fn ask_to_quit(state: &mut AppState) -> Vec<Cmd> {
     if state.is_finished() {
         return vec![Cmd::Close];
     }
@@ -49,13 +81,13 @@ pub(super) fn ask_to_quit(state: &mut AppState) -> Vec<Cmd> {
     Vec::new()
 }
 
-pub(super) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> {
+pub(crate) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> {
     if state.is_finished() {
         return vec![Cmd::Close];
     }
     state.overlay = None;
     state.typing = false;
-    state.pick.open = false;
+    state.voting.open = false;
     if let Some(edit) = &mut state.chat.edit {
         edit.open = false;
     }
@@ -67,7 +99,7 @@ pub(super) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
     vec![Cmd::Send(Command::Stop { save })]
 }
 
-pub(super) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
+pub(crate) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
     let unsaved = state.trouble.as_ref().is_some_and(|t| t.fault != Fault::Stage);
     match &state.leaving {
         // A save that failed is not left behind unseen, unless nobody is there to see it.

@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
-use super::Cmd;
+use super::{focus, msg::Cmd, requests, walk::Walk};
 use crate::protocol::Command;
 use crate::ui::{
-    actions::Act,
-    state::{AppState, Overlay, Panel, Phase, Question, Wish, batch::Spot},
+    state::{AppState, Overlay, Panel, Phase, Question, Request, batch::Spot},
+    strings,
 };
 
 /// At least this between two batches.
 const BATCH: Duration = Duration::from_secs(1);
 
 /// Looks at the stage of that name. Changes nothing but what is seen.
-pub(super) fn view(state: &mut AppState, name: &str) {
-    (state.pick.open, state.room.open) = (false, false);
+pub(crate) fn view(state: &mut AppState, name: &str) {
+    (state.voting.open, state.data.open) = (false, false);
     state.stages.show(name);
-    keep_focus(state);
+    focus::keep(state);
 }
 
 /// Looks at a stage of alignment; at the next one if one is looked at.
-pub(super) fn view_aligned(state: &mut AppState) {
+pub(crate) fn view_aligned(state: &mut AppState) {
     // Coming back from choosing is not going on.
-    let back = (state.pick.open || state.room.open) && state.shown().aligns();
+    let back = (state.voting.open || state.data.open) && state.shown().aligns();
     let name = if back { Some(state.shown().name.as_str()) } else { state.stages.next_aligned() };
     let name = name.map(str::to_owned);
     if let Some(name) = name {
@@ -30,17 +30,32 @@ pub(super) fn view_aligned(state: &mut AppState) {
     }
 }
 
-/// The focus stays where it is if the stage in view has such a panel; from the loss, where it is at first, it
-/// goes to what the view is about.
-pub(super) fn keep_focus(state: &mut AppState) {
-    let panels = state.panels();
-    if state.focus == Panel::Loss || !panels.contains(&state.focus) {
-        super::focus(state, panels[0]);
+/// Pauses or resumes training.
+pub(crate) fn pause(state: &mut AppState) -> Vec<Cmd> {
+    let live = state.stages.live_mut();
+    let paused = live.is_paused();
+    if paused && live.is_complete() {
+        let words = state.tr(strings::COMPLETE_HERE);
+        state.remark(words);
+        return Vec::new();
     }
+    live.phase = if paused { Phase::Resuming } else { Phase::Pausing };
+    vec![Cmd::Send(if paused { Command::Resume } else { Command::Pause })]
+}
+
+/// Saves a checkpoint; one at a time.
+pub(crate) fn save(state: &mut AppState) -> Vec<Cmd> {
+    if std::mem::replace(&mut state.saving, true) { Vec::new() } else { vec![Cmd::Send(Command::Save)] }
+}
+
+/// Runs the probes; one at a time.
+pub(crate) fn probe(state: &mut AppState) -> Vec<Cmd> {
+    let asked = std::mem::replace(&mut state.stages.live_mut().probing, true);
+    if asked { Vec::new() } else { vec![Cmd::Send(Command::Probe)] }
 }
 
 /// Trains the stage in view: asks first if another has the trainer.
-pub(super) fn go(state: &mut AppState) -> Vec<Cmd> {
+pub(crate) fn go(state: &mut AppState) -> Vec<Cmd> {
     if state.reopens() {
         let name = state.live().name.clone();
         return switch(state, name);
@@ -55,16 +70,15 @@ pub(super) fn go(state: &mut AppState) -> Vec<Cmd> {
 }
 
 /// Leaves the running stage for another.
-pub(super) fn switch(state: &mut AppState, name: String) -> Vec<Cmd> {
-    state.wishes.push_back(Wish::Stage(name.clone()));
-    vec![Cmd::Send(Command::Stage { name })]
+pub(crate) fn switch(state: &mut AppState, name: String) -> Vec<Cmd> {
+    requests::send(state, Request::Stage(name.clone()), Command::Stage { name })
 }
 
 /// Asks for the newest batch when its panel comes into sight and then once a second while steps are
 /// made, unless a token is held.
-pub(super) fn ask_batch(state: &mut AppState) -> Vec<Cmd> {
+pub(crate) fn ask_batch(state: &mut AppState) -> Vec<Cmd> {
     let now = state.now;
-    let seen = state.batch_cells.get() > 0 && state.stages.live_is_shown() && state.leaving.is_none();
+    let seen = state.drawn.shows(Panel::BATCH) && state.stages.live_is_shown() && state.leaving.is_none();
     let quiet = state.switching().is_some();
     let stage = state.stages.live_mut();
     let rested = stage.batch_asked.is_none_or(|at| now.saturating_sub(at) >= BATCH);
@@ -88,10 +102,10 @@ pub(super) fn ask_batch(state: &mut AppState) -> Vec<Cmd> {
 
 /// Asks for an answer of the newest update when its panel comes into sight and then once a second while
 /// updates are made, unless a token is held.
-pub(super) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
+pub(crate) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
     let now = state.now;
-    let seen = state.rollout_seen.get() && state.stages.live_is_shown() && state.leaving.is_none();
-    let quiet = state.switching().is_some() || state.awaits(&Wish::Rollout);
+    let seen = state.drawn.shows(Panel::ROLLOUT) && state.stages.live_is_shown() && state.leaving.is_none();
+    let quiet = state.switching().is_some() || state.awaits(&Request::Rollout);
     let stage = state.stages.live_mut();
     let rested = stage.feedback.rollout_asked.is_none_or(|at| now.saturating_sub(at) >= BATCH);
     if !seen {
@@ -107,48 +121,46 @@ pub(super) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
     }
     stage.feedback.rollout_asked = Some(now);
     let which = stage.feedback.which;
-    state.wishes.push_back(Wish::Rollout);
-    vec![Cmd::Send(Command::ShowRollout { which })]
+    requests::send(state, Request::Rollout, Command::ShowRollout { which })
 }
 
 /// The answer before or after the one looked at.
-pub(super) fn other_rollout(state: &mut AppState, on: bool) -> Vec<Cmd> {
+pub(crate) fn other_rollout(state: &mut AppState, on: bool) -> Vec<Cmd> {
     let live = state.stages.live_is_shown() && !state.is_finished() && state.switching().is_none();
     let feedback = &mut state.stages.shown_mut().feedback;
     let Some(of) = feedback.rollout.as_ref().map(|r| r.of.max(1)).filter(|_| live) else { return Vec::new() };
     feedback.which = (feedback.which % of + if on { 1 } else { of - 1 }) % of;
     feedback.token = None;
     let which = feedback.which;
-    state.wishes.push_back(Wish::Rollout);
-    vec![Cmd::Send(Command::ShowRollout { which })]
+    requests::send(state, Request::Rollout, Command::ShowRollout { which })
 }
 
 /// Arrows up and down in an answer hold a token and move on from it.
-pub(super) fn move_token(state: &mut AppState, act: Act) {
+pub(crate) fn move_token(state: &mut AppState, to: Walk) {
     let feedback = &mut state.stages.shown_mut().feedback;
     let Some(last) = feedback.rollout.as_ref().and_then(|r| r.actions.len().checked_sub(1)) else { return };
-    feedback.token = Some(match (act, feedback.token) {
-        (Act::Last, _) => last,
-        (Act::First, _) | (_, None) => 0,
-        (Act::Up, Some(at)) => at.saturating_sub(1),
-        (Act::Down, Some(at)) => (at + 1).min(last),
+    feedback.token = Some(match (to, feedback.token) {
+        (Walk::Last, _) => last,
+        (Walk::First, _) | (_, None) => 0,
+        (Walk::Up, Some(at)) => at.saturating_sub(1),
+        (Walk::Down, Some(at)) => (at + 1).min(last),
         (_, Some(at)) => at,
     });
 }
 
 /// Arrows in the batch hold a token and move on from it.
-pub(super) fn move_spot(state: &mut AppState, act: Act) {
-    let cells = state.batch_cells.get().max(2);
+pub(crate) fn move_spot(state: &mut AppState, to: Walk) {
+    let cells = state.drawn.batch_cells.max(2);
     let stage = state.stages.shown_mut();
     let Some(batch) = &stage.batch else { return };
     let Some(spot) = stage.spot else {
         stage.spot = Some(batch.nearest(Spot::default()));
         return;
     };
-    stage.spot = Some(match act {
-        Act::Previous | Act::Next => batch.beside(spot, act == Act::Next),
-        Act::Up | Act::Down => batch.below(spot, act == Act::Down, cells),
-        Act::First | Act::Last => batch.edge(spot, act == Act::Last),
+    stage.spot = Some(match to {
+        Walk::Previous | Walk::Next => batch.beside(spot, to == Walk::Next),
+        Walk::Up | Walk::Down => batch.below(spot, to == Walk::Down, cells),
+        Walk::First | Walk::Last => batch.edge(spot, to == Walk::Last),
         _ => spot,
     });
 }

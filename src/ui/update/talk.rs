@@ -1,20 +1,27 @@
 //! Prompts, conversations, and answers corrected by hand.
 
-use super::{Cmd, focus};
+use super::{msg::Cmd, requests, vote};
 use crate::protocol::{Command, Manner, Who};
 use crate::ui::{
-    state::{AppState, Panel, Target, Wish},
+    state::{AppState, Panel, Request, Target},
     strings,
 };
 
-pub(super) fn open_prompt(state: &mut AppState) {
+pub(crate) fn open_prompt(state: &mut AppState) {
     state.typing = true;
-    focus(state, Panel::Chat);
+    state.focus_on(Panel::CHAT);
     state.chat.picked = None;
 }
 
+/// The next prompt starts a conversation.
+pub(crate) fn new_chat(state: &mut AppState) {
+    state.chat.fresh = true;
+    state.scroll = 0;
+    state.focus_on(Panel::CHAT);
+}
+
 /// Sends what stands in the field: as one more turn of the conversation where the stage talks.
-pub(super) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
+pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
     if state.field.text().trim().is_empty() {
         return Vec::new();
     }
@@ -37,7 +44,7 @@ pub(super) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
 }
 
 /// One more of those that the live weights came from is asked as well; after all of them, none.
-pub(super) fn ask_others(state: &mut AppState) {
+pub(crate) fn ask_others(state: &mut AppState) {
     let most = state.ancestors().len();
     state.chat.beside = if state.chat.beside >= most { 0 } else { state.chat.beside + 1 };
     let names: Vec<&str> = state.asked_beside().iter().map(|who| state.whose(*who, &state.live().name)).collect();
@@ -49,7 +56,7 @@ pub(super) fn ask_others(state: &mut AppState) {
 }
 
 /// Closes the answer being corrected, if one is open; whether there was one.
-pub(super) fn close_edit(state: &mut AppState) -> bool {
+pub(crate) fn close_edit(state: &mut AppState) -> bool {
     let Some(edit) = state.chat.edit.as_mut().filter(|e| e.open) else { return false };
     edit.open = false;
     let words = state.tr(strings::DRAFT_KEPT);
@@ -58,21 +65,20 @@ pub(super) fn close_edit(state: &mut AppState) -> bool {
 }
 
 /// Hands the conversation with the corrected answer to the trainer. The draft is kept until it is taken.
-pub(super) fn demonstrate(state: &mut AppState) -> Vec<Cmd> {
+pub(crate) fn demonstrate(state: &mut AppState) -> Vec<Cmd> {
     let Some(edit) = state.chat.edit.as_ref().filter(|e| !e.field.text().trim().is_empty()) else { return Vec::new() };
     let (target, text) = (edit.target, edit.field.text().to_owned());
     let turns = match target {
         Target::Answer(_) => state.chat.demonstration(),
-        Target::Pair(number) => state.pick.demonstration(number, &text),
+        Target::Pair(number) => state.voting.demonstration(number, &text),
     };
     let Some(turns) = turns else { return Vec::new() };
     if let Some(edit) = &mut state.chat.edit {
         edit.open = false;
     }
-    state.wishes.push_back(Wish::Demonstrate(target, text));
-    let mut cmds = vec![Cmd::Send(Command::Demonstrate { turns })];
+    let mut cmds = requests::send(state, Request::Demonstrate(target, text), Command::Demonstrate { turns });
     if matches!(target, Target::Pair(_)) {
-        cmds.extend(super::pick::next(state));
+        cmds.extend(vote::next(state));
     }
     cmds
 }

@@ -1,101 +1,89 @@
 //! Choosing between two answers: votes, the next pair at once, and taking a vote back.
 
-use super::{Cmd, PAGE};
+use super::{
+    msg::Cmd,
+    requests::{self, answered},
+};
 use crate::protocol::{Choice, Command, Offer, Refit, Tally, VotedPair};
 use crate::ui::{
-    actions::Act,
     editor::Editor,
-    state::{AppState, Level, Target, Wish},
+    state::{AppState, Level, Request, Target},
     strings,
-    text::Clean,
 };
 
-pub(super) fn perform(state: &mut AppState, act: Act) -> Vec<Cmd> {
-    match act {
-        Act::Pick => {
-            state.pick.open = true;
-            state.pick.since = state.now;
-            state.scroll = 0;
-            return if state.pick.pair.is_none() { ask(state, None) } else { Vec::new() };
-        }
-        Act::VoteA => return vote(state, Choice::A),
-        Act::VoteB => return vote(state, Choice::B),
-        Act::VoteMuchA => return vote(state, Choice::MuchA),
-        Act::VoteMuchB => return vote(state, Choice::MuchB),
-        Act::VoteTie => return vote(state, Choice::Tie),
-        Act::VoteBothBad => return vote(state, Choice::BothBad),
-        Act::Skip if state.pick.pair.is_some() => return vote(state, Choice::Skip),
-        Act::Skip => return ask(state, None),
-        Act::Unvote => return wish(state, Wish::Unvote, Command::Unvote),
-        Act::Refit => {
-            let words = state.tr(strings::REFITTING);
-            state.remark(words);
-            return wish(state, Wish::Refit, Command::Refit);
-        }
-        Act::Rewrite => {
-            if let Some(pair) = &state.pick.pair {
-                state.chat.open_edit_of(Target::Pair(pair.number), &pair.answers[0]);
-            }
-        }
-        Act::OtherAnswer => other_answer(state),
-        Act::OwnPrompt => state.typing = true,
-        Act::Marks => state.pick.marked = !state.pick.marked,
-        _ => {}
-    }
-    Vec::new()
+/// Opens the vote, and asks for a pair if there is none.
+pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
+    state.voting.open = true;
+    state.voting.since = state.now;
+    state.scroll = 0;
+    if state.voting.pair.is_none() { ask(state, None) } else { Vec::new() }
 }
 
-fn wish(state: &mut AppState, wish: Wish, command: Command) -> Vec<Cmd> {
-    state.wishes.push_back(wish);
-    vec![Cmd::Send(command)]
+/// Leaves the pair without a vote, or asks for one where there is none.
+pub(crate) fn skip(state: &mut AppState) -> Vec<Cmd> {
+    if state.voting.pair.is_some() { vote(state, Choice::Skip) } else { ask(state, None) }
+}
+
+/// Fits the reward model to the votes now.
+pub(crate) fn refit(state: &mut AppState) -> Vec<Cmd> {
+    let words = state.tr(strings::REFITTING);
+    state.remark(words);
+    requests::send(state, Request::Refit, Command::Refit)
+}
+
+/// Opens the first answer for correcting.
+pub(crate) fn correct(state: &mut AppState) {
+    if let Some(pair) = &state.voting.pair {
+        state.chat.open_edit_of(Target::Pair(pair.number), &pair.answers[0]);
+    }
 }
 
 /// Asks for a pair, unless one is on its way.
 fn ask(state: &mut AppState, prompt: Option<String>) -> Vec<Cmd> {
-    if state.awaits(&Wish::Offer) {
+    if state.awaits(&Request::Offer) {
         return Vec::new();
     }
-    state.pick.refused = None;
-    wish(state, Wish::Offer, Command::Offer { prompt })
+    state.voting.refused = None;
+    requests::send(state, Request::Offer, Command::Offer { prompt })
 }
 
 /// The pair is voted on, and the next one asked for at once.
-fn vote(state: &mut AppState, choice: Choice) -> Vec<Cmd> {
-    let Some((pair, seconds)) = state.pick.take(state.now) else { return Vec::new() };
+pub(crate) fn vote(state: &mut AppState, choice: Choice) -> Vec<Cmd> {
+    let Some((pair, seconds)) = state.voting.take(state.now) else { return Vec::new() };
     state.scroll = 0;
-    let mut cmds = wish(state, Wish::Vote(pair), Command::Vote { pair, choice, seconds });
-    if state.pick.pair.is_none() {
+    let mut cmds = requests::send(state, Request::Vote(pair), Command::Vote { pair, choice, seconds });
+    if state.voting.pair.is_none() {
         cmds.extend(ask(state, None));
     }
     cmds
 }
 
 /// The pair goes without a vote; the next one is asked for.
-pub(super) fn next(state: &mut AppState) -> Vec<Cmd> {
-    state.pick.drop_pair(state.now);
+pub(crate) fn next(state: &mut AppState) -> Vec<Cmd> {
+    state.voting.drop_pair(state.now);
     state.scroll = 0;
-    if state.pick.pair.is_none() { ask(state, None) } else { Vec::new() }
+    if state.voting.pair.is_none() { ask(state, None) } else { Vec::new() }
 }
 
 /// Two answers to a prompt of one's own.
-pub(super) fn ask_own(state: &mut AppState) -> Vec<Cmd> {
+pub(crate) fn ask_own(state: &mut AppState) -> Vec<Cmd> {
     if state.field.text().trim().is_empty() {
         return Vec::new();
     }
-    if state.awaits(&Wish::Offer) {
-        let words = state.tr(strings::PICK_WAITING);
+    if state.awaits(&Request::Offer) {
+        let words = state.tr(strings::VOTE_WAITING);
         state.remark(words);
         return Vec::new();
     }
     let prompt = state.field.take();
     state.typing = false;
-    state.pick.drop_pair(state.now);
+    state.voting.drop_pair(state.now);
     ask(state, Some(prompt))
 }
 
-/// Goes on from the other answer, if the field holds one of them untouched.
-fn other_answer(state: &mut AppState) {
-    let (Some(edit), Some(pair)) = (&mut state.chat.edit, &state.pick.pair) else { return };
+/// Takes the other answer into the field, if the field holds one of them unchanged.
+pub(crate) fn other_answer(state: &mut AppState) {
+    let (Some(edit), Some(pair)) = (&mut state.chat.edit, &state.voting.pair) else { return };
     let mut untouched = Editor::default();
     for (at, answer) in pair.answers.iter().enumerate() {
         untouched.clear();
@@ -108,26 +96,19 @@ fn other_answer(state: &mut AppState) {
     }
 }
 
-/// Both answers, from their beginning on.
-pub(super) fn scroll(state: &mut AppState, on: bool) {
-    let limit = state.scroll_limit.get();
-    let from = state.scroll.min(limit);
-    state.scroll = if on { (from + PAGE).min(limit) } else { from.saturating_sub(PAGE) };
+pub(crate) fn on_offered(state: &mut AppState, offer: Offer) {
+    answered(state, &Request::Offer);
+    state.voting.offer(offer, state.now);
 }
 
-pub(super) fn on_offered(state: &mut AppState, offer: Offer) {
-    answered(state, &Wish::Offer);
-    state.pick.offer(offer, state.now);
+pub(crate) fn on_voted(state: &mut AppState, voted: VotedPair) {
+    answered(state, &Request::Vote(voted.pair));
+    state.voting.voted(voted);
 }
 
-pub(super) fn on_voted(state: &mut AppState, voted: VotedPair) {
-    answered(state, &Wish::Vote(voted.pair));
-    state.pick.voted(voted);
-}
-
-pub(super) fn on_unvoted(state: &mut AppState, pair: u64, tally: Tally) {
-    answered(state, &Wish::Unvote);
-    state.pick.unvoted(pair, tally, state.now);
+pub(crate) fn on_unvoted(state: &mut AppState, pair: u64, tally: Tally) {
+    answered(state, &Request::Unvote);
+    state.voting.unvoted(pair, tally, state.now);
     state.scroll = 0;
     let words = state.tr(strings::LOG_UNVOTED);
     state.record(Level::Note, words);
@@ -135,41 +116,14 @@ pub(super) fn on_unvoted(state: &mut AppState, pair: u64, tally: Tally) {
 }
 
 /// The reward model was fitted, asked or not.
-pub(super) fn on_refitted(state: &mut AppState, refit: Refit) {
-    answered(state, &Wish::Refit);
+pub(crate) fn on_refitted(state: &mut AppState, refit: Refit) {
+    answered(state, &Request::Refit);
     let (before, after) = (100.0 * refit.agreement.0, 100.0 * refit.agreement.1);
     let text = strings::refitted(state.lang, refit.version, refit.votes, before, after, refit.seconds);
     state.record(Level::Note, &text);
     state.remark(&text);
-    if let Some(tally) = &mut state.pick.tally {
+    if let Some(tally) = &mut state.voting.tally {
         tally.version = refit.version;
     }
-    state.pick.refit = Some(refit);
-}
-
-/// What the trainer cannot do: the wish that waits longest.
-pub(super) fn on_refused(state: &mut AppState, text: &str) {
-    match state.wishes.pop_front() {
-        // It stands where the pair would.
-        Some(Wish::Offer) if state.pick.open => {
-            state.pick.refused = Some(Clean::line(text));
-            let line = format!("{}: {text}", state.tr(strings::LOG_REFUSED));
-            state.record(Level::Alert, &line);
-        }
-        // Nobody pressed a key for it.
-        Some(Wish::Rollout) => state.record(Level::Note, text),
-        Some(Wish::Room | Wish::Document | Wish::NextBatch | Wish::Dropped) => super::room::on_refused(state, text),
-        wish => {
-            if wish == Some(Wish::Try) {
-                state.room.trying = None;
-            }
-            state.refuse(text);
-        }
-    }
-}
-
-pub(super) fn answered(state: &mut AppState, wish: &Wish) {
-    if let Some(at) = state.wishes.iter().position(|w| w == wish) {
-        state.wishes.remove(at);
-    }
+    state.voting.refit = Some(refit);
 }

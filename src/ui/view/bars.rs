@@ -2,11 +2,11 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
-use super::Pen;
+use super::{feedback::guard, pen::Pen};
 use crate::ui::{
-    actions::{self, Act, Mode},
+    actions::{self, Act},
     paint::{Pieces, clear, pieces_width, put, put_pieces, put_right, rule},
-    state::{Fault, Leaving, Level, Phase, Stage},
+    state::{Fault, Leaving, Level, Mode, Phase, Stage},
     strings,
     text::{clock, grouped, shorten, width, wrap},
     theme::Role,
@@ -86,13 +86,13 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     let stages = &state.stages;
     let then = format!(" {} ", pen.glyphs.then);
     let whole = path == Path::Whole;
-    if whole || state.room.open {
+    if whole || state.data.open {
         // What all of them are made of.
-        if let Some(key) = actions::key_of(Act::Data).filter(|_| whole) {
+        if let Some(key) = Act::Data.key().filter(|_| whole) {
             pieces.push(pen.piece(format!("{key} "), Role::Dim));
         }
-        let mut style = pen.style(if state.room.open { Role::Bright } else { Role::Text });
-        if state.room.open {
+        let mut style = pen.style(if state.data.open { Role::Bright } else { Role::Text });
+        if state.data.open {
             style = style.add_modifier(Modifier::UNDERLINED);
         }
         pieces.push((state.tr(strings::DATA).into(), style));
@@ -137,7 +137,7 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut P
     let live = state.stages.is_live(stage);
     let mark = if live { pen.glyphs.chosen } else { "" };
     pieces.push(pen.piece(mark, Role::Focus));
-    let shown = state.stages.is_shown(stage) && !state.room.open;
+    let shown = state.stages.is_shown(stage) && !state.data.open;
     let mut style = pen.style(if shown { Role::Bright } else { Role::Text });
     if shown {
         style = style.add_modifier(Modifier::UNDERLINED);
@@ -221,7 +221,7 @@ pub(super) fn footer(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let badge = match state.mode() {
         Mode::Text => Some(strings::MODE_TEXT),
         Mode::Edit => Some(strings::MODE_EDIT),
-        Mode::Pick => Some(strings::MODE_PICK),
+        Mode::Vote => Some(strings::MODE_VOTE),
         Mode::Dialog => Some(strings::MODE_DIALOG),
         _ => None,
     };
@@ -279,7 +279,7 @@ pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
             let text = trouble.text.as_str().to_owned();
             (title, if waits { format!("{}\n{text}", state.tr(advice)) } else { text })
         }
-        (_, _, Some(guard)) => (strings::GUARDED, format!("{}\n{}", guard.reason, super::guard::advice(pen, guard))),
+        (_, _, Some(guard)) => (strings::GUARDED, format!("{}\n{}", guard.reason, guard::advice(pen, guard))),
         _ => return,
     };
     let lines = wrap(&text, body.width.saturating_sub(6) as usize, 2);

@@ -1,13 +1,16 @@
 //! Talking to the weights as they are at this step: conversations in turns where the stage has learned
 //! them, plain continuation before. The answer streams in and is stamped with stage and step.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::{Caret, Pen, field};
+use super::{
+    field,
+    pen::{Canvas, Pen},
+};
 use crate::protocol::Who;
 use crate::ui::{
     paint::{Pieces, pieces_width, put_pieces},
-    state::{Answer, Exchange, Panel, Target, Wish, chat::Edit},
+    state::{Answer, Exchange, Request, Target, chat::Edit},
     strings,
     text::{pad, width, wrap},
     theme::Role,
@@ -20,7 +23,7 @@ const BESIDE: usize = 60;
 /// Cells that each further answer takes.
 const MORE: usize = 12;
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let edit = state.chat.edit.as_ref().filter(|e| e.open && matches!(e.target, Target::Answer(_)));
     let mut facts: Pieces = Vec::new();
@@ -37,17 +40,18 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
         let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
         facts.push(pen.piece(sampling, Role::Dim));
     }
-    let inner = pen.title(buf, area, Panel::Chat, &facts);
+    let inner = pen.title(buf, area, &facts);
     if inner.height == 0 {
-        return None;
+        return;
     }
     if let Some(edit) = edit {
-        return correcting(pen, edit, inner, buf);
+        correcting(pen, edit, inner, buf);
+        return;
     }
-    let (rows, caret) = if state.typing || !state.field.is_empty() {
+    let rows = if state.typing || !state.field.is_empty() {
         field::draw(pen, &state.field, pen.glyphs.prompt, state.typing, FIELD, inner, buf)
     } else {
-        (0, None)
+        0
     };
     let body = Rect { height: inner.height - rows, ..inner };
     if state.chat.exchanges.is_empty() {
@@ -60,19 +64,17 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
     } else {
         scrollback(pen, state.chat.exchanges.len(), false, body, buf);
     }
-    caret
 }
 
 /// The first `count` exchanges, built from the newest backwards and no further than is seen; few of them
 /// stand at the top, or at the foot.
-fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Buffer) {
+fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Canvas) {
     let chat = &pen.state.chat;
-    let focused = pen.state.focus == Panel::Chat;
     let rows = area.height as usize;
     if rows == 0 {
         return;
     }
-    let scroll = if focused { pen.state.scroll } else { 0 };
+    let scroll = if pen.focused() { pen.state.scroll } else { 0 };
     let cells = area.width.saturating_sub(3) as usize;
     let mut lines: Vec<Pieces> = Vec::new();
     if chat.fresh && count == chat.exchanges.len() {
@@ -98,10 +100,7 @@ fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Buffer)
         }
     }
     let most = lines.len().saturating_sub(rows);
-    if focused {
-        pen.state.scroll_limit.set(if all { most } else { most.max(scroll + 16) });
-    }
-    let mut from = scroll.min(most);
+    let mut from = pen.scrolled(if all { most } else { most.max(scroll + 16) }, buf).min(most);
     if let Some((low, high)) = chosen {
         from = from.clamp(high.saturating_sub(rows).min(low), low.max(high.saturating_sub(rows))).min(most);
     }
@@ -252,8 +251,8 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role)
     if !answer.left_out.is_nothing() {
         facts.push(strings::left_out(state.lang, answer.left_out));
     }
-    let sent = |w: &Wish| matches!(w, Wish::Demonstrate(Target::Answer(id), _) if *id == answer.id);
-    if state.wishes.iter().any(sent) {
+    let sent = |w: &Request| matches!(w, Request::Demonstrate(Target::Answer(id), _) if *id == answer.id);
+    if state.requests.iter().any(sent) {
         facts.push(state.tr(strings::SENT).to_owned());
         role = Role::Focus;
     }
@@ -266,14 +265,14 @@ fn word(pen: &Pen, stage: &str) -> String {
 }
 
 /// The conversation up to the question, and the answer to it as a field.
-fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Canvas) {
     let chat = &pen.state.chat;
     let most = area.height.saturating_sub(3).max(1);
     let label = pen.state.tr(strings::ROLE_MODEL);
-    let (rows, caret) = field::draw(pen, &edit.field, label, true, most, area, buf);
+    let rows = field::draw(pen, &edit.field, label, true, most, area, buf);
     let mut above = Rect { height: area.height - rows, ..area };
-    let Target::Answer(id) = edit.target else { return caret };
-    let Some(at) = chat.find(id).filter(|_| above.height > 0) else { return caret };
+    let Target::Answer(id) = edit.target else { return };
+    let Some(at) = chat.find(id).filter(|_| above.height > 0) else { return };
     let prompt = chat.exchanges[at].prompt.as_str();
     let label = pen.state.tr(strings::ROLE_USER);
     let lines = wrap(prompt, area.width.saturating_sub(6) as usize, 2);
@@ -291,5 +290,4 @@ fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Buffer) -> Option<Ca
     if !from && last > 0 {
         scrollback(pen, last, true, above, buf);
     }
-    caret
 }

@@ -1,29 +1,29 @@
 //! A field that a person types into, at a panel's foot.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::{Caret, Pen};
+use super::pen::{Canvas, Pen};
 use crate::ui::{editor::Editor, paint::put, text::width, theme::Role};
 
-/// Draws the rows around the caret, `most` at most; returns how many, and the caret.
-pub(super) fn draw(
+/// Draws the rows around the caret, `most` at most, and notes the caret if the field has the keys; returns how many.
+pub(crate) fn draw(
     pen: &Pen,
     editor: &Editor,
     mark: &str,
     has_keys: bool,
     most: u16,
     area: Rect,
-    buf: &mut Buffer,
-) -> (u16, Option<Caret>) {
+    buf: &mut Canvas,
+) -> u16 {
     let left = area.x + 3 + width(mark) as u16;
     let cells = area.right().saturating_sub(left + 1) as usize;
     if has_keys {
-        pen.state.field_cells.set(cells);
+        buf.drawn.field_cells = cells;
     }
     let (rows, (caret_row, caret_column)) = editor.layout(cells);
     let high = rows.len().min(most.min(area.height) as usize);
     if high == 0 {
-        return (0, None);
+        return 0;
     }
     let first = (caret_row + 1).saturating_sub(high).min(rows.len() - high);
     let top = area.bottom() - high as u16;
@@ -33,6 +33,8 @@ pub(super) fn draw(
         put(buf, left, top + at as u16, area.right(), row, pen.style(role));
     }
     let x = (left + caret_column as u16).min(area.right().saturating_sub(1));
-    let caret = (x, top + (caret_row - first) as u16);
-    (high as u16, has_keys.then_some(caret))
+    if has_keys {
+        buf.drawn.caret = Some((x, top + (caret_row - first) as u16));
+    }
+    high as u16
 }

@@ -1,11 +1,12 @@
 //! The help: what every key does, from the table of actions; and what models read, the run's own beside GPT-3's.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::{Pen, below};
+use super::pen::{Canvas, Pen, below};
 use crate::ui::{
-    actions::{self, ACTIONS, Act, Mode},
+    actions::{ACTIONS, Act},
     paint::{Pieces, clear, put_pieces, rule},
+    state::Mode,
     strings::{self, GPT3, Tr},
     text::{pad, short, width, wrap},
     theme::Role,
@@ -14,7 +15,7 @@ use crate::ui::{
 type Lines<'a> = Vec<Pieces<'a>>;
 
 /// Over all between the first row and the last.
-pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
+pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let edge = u16::from(area.height > 3);
     let place = Rect { y: area.y + edge, height: area.height - 2 * edge, ..area };
@@ -24,9 +25,9 @@ pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
     let column = if two { inside.width / 2 - 1 } else { inside.width };
     let columns = keys(pen, column as usize);
     let tables = [theirs(pen, column as usize), ours(pen, column as usize)];
-    // In the data room what models read comes first.
+    // In the data view what models read comes first.
     let mut blocks = vec![columns, tables];
-    if state.room.open {
+    if state.data.open {
         blocks.reverse();
     }
     let (mut left, mut right): (Lines, Lines) = (Vec::new(), Vec::new());
@@ -45,7 +46,7 @@ pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Buffer) {
     }
     let high = left.len().max(right.len());
     let limit = high.saturating_sub(inside.height as usize);
-    state.scroll_limit.set(limit);
+    buf.drawn.scroll_limit = limit;
     let mut facts: Pieces = Vec::new();
     if limit > 0 {
         let seen = (scroll.min(limit) + inside.height as usize).min(high);
@@ -64,28 +65,28 @@ fn keys<'a>(pen: &Pen, cells: usize) -> [Lines<'a>; 2] {
     let state = pen.state;
     let section = |mode: Mode, title: Tr| {
         let mut lines: Lines = head(pen, title);
-        for action in ACTIONS.iter().filter(|a| actions::exists(state, a.act)) {
-            let Some(keys) = actions::keys_text(action, mode) else { continue };
-            // What its keys do everywhere is told once.
-            if matches!(mode, Mode::Pick | Mode::Room) && actions::is_told(action, mode) {
+        for action in ACTIONS.iter().filter(|a| (a.exists)(state)) {
+            let Some(keys) = action.keys_text(mode) else { continue };
+            // Keys that do the same while looking at a stage are listed there.
+            if matches!(mode, Mode::Vote | Mode::Data) && action.is_told(mode) {
                 continue;
             }
             let keys = pad(&keys, 20.min(cells / 2));
-            // What cannot be done now is told, but dim.
-            let now = mode != Mode::Nav || actions::enabled(state, action.act);
+            // What cannot be done now is dim.
+            let now = mode != Mode::Nav || action.is_enabled(state);
             let roles = if now { (Role::Bright, Role::Text) } else { (Role::Dim, Role::Dim) };
-            lines.push(vec![pen.piece(keys, roles.0), pen.piece(actions::name(action, state.lang), roles.1)]);
+            lines.push(vec![pen.piece(keys, roles.0), pen.piece(state.tr(action.title), roles.1)]);
         }
         lines
     };
     let left = section(Mode::Nav, strings::HELP_NAV);
-    let mut right = section(Mode::Room, strings::HELP_ROOM);
+    let mut right = section(Mode::Data, strings::HELP_DATA);
     right.extend(section(Mode::Text, strings::HELP_TEXT));
     if state.live().talks() {
         right.extend(section(Mode::Edit, strings::HELP_EDIT));
     }
-    if actions::exists(state, Act::Pick) {
-        right.extend(section(Mode::Pick, strings::HELP_PICK));
+    if (Act::Vote.row().exists)(state) {
+        right.extend(section(Mode::Vote, strings::HELP_VOTE));
     }
     right.push(Vec::new());
     for note in [strings::HELP_HAN, strings::HELP_MARKS] {

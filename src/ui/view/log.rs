@@ -1,23 +1,23 @@
 //! What happened, newest last.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::Pen;
+use super::pen::{Canvas, Pen};
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
-    state::{Level, LogLine, Panel},
+    state::{Level, LogLine},
     strings,
     text::{clock, pad, wrap},
     theme::Role,
 };
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
     if !state.log.is_empty() {
         facts.push(pen.piece(state.log.len().to_string(), Role::Dim));
     }
-    let inner = pen.title(buf, area, Panel::Log, &facts);
+    let inner = pen.title(buf, area, &facts);
     if inner.height == 0 {
         return;
     }
@@ -26,7 +26,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         return;
     }
     let rows = inner.height as usize;
-    let scroll = if state.focus == Panel::Log { state.scroll } else { 0 };
+    let scroll = if pen.focused() { state.scroll } else { 0 };
     let mut lines: Vec<Pieces> = Vec::new();
     let mut all = true;
     for line in state.log.iter().rev() {
@@ -37,10 +37,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         lines.extend(entry(pen, line, inner.width as usize).into_iter().rev());
     }
     let most = lines.len().saturating_sub(rows);
-    if state.focus == Panel::Log {
-        state.scroll_limit.set(if all { most } else { most.max(scroll + 16) });
-    }
-    let from = scroll.min(most);
+    let from = pen.scrolled(if all { most } else { most.max(scroll + 16) }, buf).min(most);
     let shown = (lines.len() - from).min(rows);
     for (up, line) in lines[from..].iter().take(rows).enumerate() {
         put_pieces(buf, inner.x + 1, inner.y + (shown - 1 - up) as u16, inner.right().saturating_sub(1), line);

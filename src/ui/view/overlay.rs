@@ -2,9 +2,13 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Caret, Pen, help};
+use super::{
+    help,
+    pen::{Canvas, Pen},
+};
 use crate::ui::{
-    actions::{self, Mode},
+    actions::{ACTIONS, palette},
+    editor::Editor,
     paint::{clear, put, put_right, rule},
     state::{Overlay, Question},
     strings,
@@ -12,16 +16,16 @@ use crate::ui::{
     theme::Role,
 };
 
-/// Draws the topmost; `caret` is the panels' own, kept where nothing lies above.
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer, caret: Option<Caret>) -> Option<Caret> {
+/// Draws the topmost. What lies above a field takes its caret.
+pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
+    let caret = buf.drawn.caret.take();
     match &pen.state.overlay {
         Some(Overlay::Help { scroll }) => help::draw(pen, *scroll, area, buf),
-        Some(Overlay::Palette { field, chosen }) => return palette(pen, field, *chosen, area, buf),
+        Some(Overlay::Palette { field, chosen }) => palette(pen, field, *chosen, area, buf),
         Some(Overlay::Ask { question, chosen }) => ask(pen, question, *chosen, area, buf),
         None if pen.state.leaving.is_some() && !pen.state.is_finished() => leaving(pen, area, buf),
-        None => return caret,
+        None => buf.drawn.caret = caret,
     }
-    None
 }
 
 /// A cleared place in the middle with a frame around it; what is inside the frame.
@@ -52,49 +56,41 @@ fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buf
     Rect { x: x + 2, y: y + 1, width: wide.saturating_sub(4), height: high.saturating_sub(2) }
 }
 
-fn palette(pen: &Pen, field: &crate::ui::editor::Editor, chosen: usize, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+fn palette(pen: &Pen, field: &Editor, chosen: usize, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let found = actions::search(state, field.text());
+    let found = palette::search(ACTIONS, state, field.text());
     let rows = (area.height.saturating_sub(6)).clamp(1, 14) as usize;
     let wide = area.width.saturating_sub(4).min(56);
     let inner = popup(pen, wide, rows as u16 + 1, state.tr(strings::PALETTE_TITLE), area, buf);
     if inner.width < 4 || inner.height == 0 {
-        return None;
+        return;
     }
     let mut x = put(buf, inner.x, inner.y, inner.right(), ": ", pen.style(Role::Focus));
     let (lines, (row, column)) = field.layout((inner.right() - x) as usize);
     x = put(buf, x, inner.y, inner.right(), &lines[row], pen.style(Role::Bright)).min(x + column as u16);
-    let caret = (x.min(inner.right() - 1), inner.y);
+    buf.drawn.caret = Some((x.min(inner.right() - 1), inner.y));
     if found.is_empty() {
         put(buf, inner.x + 2, inner.y + 1, inner.right(), state.tr(strings::PALETTE_NONE), pen.style(Role::Dim));
     }
     let shown = (inner.height as usize).saturating_sub(1).max(1);
     let first = (chosen + 1).saturating_sub(shown);
-    for (row, action) in found.iter().skip(first).take(shown).enumerate() {
-        let y = inner.y + 1 + row as u16;
+    for (row, entry) in found.iter().enumerate().skip(first).take(shown) {
+        let y = inner.y + 1 + (row - first) as u16;
         if y >= inner.bottom() {
             break;
         }
-        let here = first + row == chosen;
-        let role = if here { Role::Chosen } else { Role::Text };
+        let here = row == chosen;
         let mark = if here { pen.glyphs.chosen } else { " " };
-        let other = if state.lang == strings::Lang::Zh { action.name.1 } else { action.name.0 };
-        put(
-            buf,
-            inner.x,
-            y,
-            inner.right(),
-            &pad(&format!("{mark} {}", actions::name(action, state.lang)), inner.width as usize),
-            pen.style(role),
-        );
-        let keys = actions::keys_text(action, Mode::Nav).unwrap_or_else(|| other.to_owned());
-        let used = width(actions::name(action, state.lang)) + 4;
-        if used + width(&keys) <= inner.width as usize {
+        let name = entry.title(state.lang);
+        let text = pad(&format!("{mark} {name}"), inner.width as usize);
+        put(buf, inner.x, y, inner.right(), &text, pen.style(if here { Role::Chosen } else { Role::Text }));
+        // Its keys, or its name in the other language.
+        let beside = entry.keys().unwrap_or_else(|| entry.title(state.lang.other()));
+        if width(&name) + 4 + width(&beside) <= inner.width as usize {
             let dim = if here { Role::Chosen } else { Role::Dim };
-            put_right(buf, inner.x, y, inner.right(), &keys, pen.style(dim));
+            put_right(buf, inner.x, y, inner.right(), &beside, pen.style(dim));
         }
     }
-    Some(caret)
 }
 
 fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buffer) {

@@ -3,12 +3,17 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Caret, Pen, below, field, marked_style, parts, places::Size, put_rows, votes};
+use super::{
+    feedback::votes,
+    field,
+    pen::{Canvas, Pen, below, marked_style, parts, put_rows, upright},
+    places::Size,
+};
 use crate::protocol::{Choice, VotedPair};
 use crate::ui::{
-    actions::{self, Mode},
+    actions::Act,
     paint::{Pieces, pieces_width, put},
-    state::{Wish, pick::Pair},
+    state::{Mode, Request, vote::Pair},
     strings,
     text::{figure, grouped, shorten, wrap},
     theme::Role,
@@ -17,9 +22,9 @@ use crate::ui::{
 /// Rows that a prompt of one's own may grow to.
 const FIELD: u16 = 4;
 
-pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let pair = state.pick.pair.as_ref();
+    let pair = state.voting.pair.as_ref();
     let foot = match size {
         Size::Wide => (area.height / 3).max(11),
         Size::Tall => 4,
@@ -28,10 +33,10 @@ pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Buffer) -> Optio
     let choose = if size == Size::Wide { 3 } else { 0 };
     let foot = foot.min(area.height.saturating_sub(choose + 6));
     let above = Rect { height: area.height.saturating_sub(foot + choose), ..area };
-    let (used, mut caret) = question(pen, pair, size, above, buf);
+    let used = question(pen, pair, size, above, buf);
     let middle = below(above, used);
     match pair {
-        Some(_) if state.pick.edits(&state.chat) => caret = rewriting(pen, middle, buf),
+        Some(_) if state.voting.edits(&state.chat) => rewriting(pen, middle, buf),
         Some(pair) => answers(pen, pair, size, middle, buf),
         None => waiting(pen, middle, buf),
     }
@@ -43,34 +48,33 @@ pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Buffer) -> Optio
         let half = area.width / 2;
         last_vote(pen, true, Rect { width: half, ..bottom }, buf);
         reward_model(pen, Rect { x: area.x + half + 1, width: area.width - half - 1, ..bottom }, buf);
-        super::upright(pen, area.x + half, bottom, buf);
+        upright(pen, area.x + half, bottom, buf);
     } else {
         last_vote(pen, false, bottom, buf);
     }
-    caret
 }
 
 /// What was asked, or the field for a prompt of one's own; the rows it took.
-fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Buffer) -> (u16, Option<Caret>) {
+fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Canvas) -> u16 {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
     if state.typing {
-        facts.push(pen.piece(state.tr(strings::PICK_OWN), Role::Focus));
+        facts.push(pen.piece(state.tr(strings::VOTE_OWN), Role::Focus));
     } else if let Some(pair) = pair {
-        if state.pick.marked {
-            facts.push(pen.piece(format!("{}  ", state.tr(strings::PICK_MARKED)), Role::Focus));
+        if state.voting.marked {
+            facts.push(pen.piece(format!("{}  ", state.tr(strings::VOTE_MARKED)), Role::Focus));
         }
         facts.push(pen.piece(format!("{}  ", strings::at_step(state.lang, pair.step)), Role::Dim));
         facts.push(pen.piece(format!("#{}", pair.number), Role::Text));
     }
-    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_PROMPT), &facts);
+    let inner = pen.subtitle(buf, area, state.tr(strings::VOTE_PROMPT), &facts);
     if state.typing {
         // The field stands at its place's foot; so its place is as high as the field.
         let cells = area.width.saturating_sub(5) as usize;
         let high = (state.field.layout(cells).0.len() as u16).clamp(1, FIELD).min(inner.height);
         let place = Rect { height: high, ..inner };
-        let (_, caret) = field::draw(pen, &state.field, pen.glyphs.prompt, true, FIELD, place, buf);
-        return (high + 1, caret);
+        field::draw(pen, &state.field, pen.glyphs.prompt, true, FIELD, place, buf);
+        return high + 1;
     }
     let text = pair.map_or("", |p| p.prompt.as_str());
     let cells = inner.width.saturating_sub(4) as usize;
@@ -87,16 +91,16 @@ fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Bu
         let line = if cut { shorten(&text[line.start..], cells) } else { text[line.clone()].to_owned() };
         put(buf, inner.x + 2, y, inner.right(), line.trim_end_matches('\n'), pen.style(Role::Bright));
     }
-    (1 + shown.max(1) as u16, None)
+    1 + shown.max(1) as u16
 }
 
 /// Both answers: beside each other, or one over the other.
-fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Buffer) {
+fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Canvas) {
     let limits = if size == Size::Wide {
         let half = area.width / 2;
         let left = Rect { width: half, ..area };
         let right = Rect { x: area.x + half + 1, width: area.width - half - 1, ..area };
-        super::upright(pen, area.x + half, area, buf);
+        upright(pen, area.x + half, area, buf);
         [answer(pen, pair, 0, left, buf), answer(pen, pair, 1, right, buf)]
     } else {
         // Whoever needs less than half leaves the rest to the other.
@@ -110,7 +114,7 @@ fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Buffer) {
         };
         [answer(pen, pair, 0, Rect { height: first, ..area }, buf), answer(pen, pair, 1, below(area, first), buf)]
     };
-    pen.state.scroll_limit.set(limits[0].max(limits[1]));
+    buf.drawn.scroll_limit = limits[0].max(limits[1]);
 }
 
 /// One answer; the rows it can be scrolled by.
@@ -129,14 +133,14 @@ fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> 
         let last = from + rows;
         facts.push(pen.piece(format!("PgUp PgDn {}-{last}/{}  ", from + 1, lines.len()), Role::Dim));
     }
-    let act = if side == 0 { actions::Act::VoteA } else { actions::Act::VoteB };
+    let act = if side == 0 { Act::VoteA } else { Act::VoteB };
     facts.push(pen.piece(keys_of(act), Role::Bright));
     let inner = pen.subtitle(buf, area, if side == 0 { "A" } else { "B" }, &facts);
     let plain = pen.style(Role::Text);
     let marked = marked_style(pen);
     for (row, line) in lines.into_iter().skip(from).take(rows).enumerate() {
         let mut x = inner.x + 2;
-        for (part, mark) in parts(line, if state.pick.marked { &pair.marks[side] } else { &[] }) {
+        for (part, mark) in parts(line, if state.voting.marked { &pair.marks[side] } else { &[] }) {
             x = put(buf, x, inner.y + row as u16, inner.right(), &text[part], if mark { marked } else { plain });
         }
     }
@@ -147,15 +151,15 @@ fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> 
 }
 
 /// The answer being rewritten, as a field.
-fn rewriting(pen: &Pen, area: Rect, buf: &mut Buffer) -> Option<Caret> {
+fn rewriting(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let facts = vec![pen.piece(state.tr(strings::PICK_EDIT), Role::Dim)];
+    let facts = vec![pen.piece(state.tr(strings::VOTE_EDIT), Role::Dim)];
     let inner = pen.subtitle(buf, area, state.tr(strings::EDIT_TITLE), &facts);
-    let edit = state.chat.edit.as_ref()?;
+    let Some(edit) = &state.chat.edit else { return };
     let cells = inner.width.saturating_sub(6) as usize;
     let high = (edit.field.layout(cells).0.len() as u16).max(1).min(inner.height);
     let place = Rect { height: high, ..inner };
-    field::draw(pen, &edit.field, state.tr(strings::ROLE_MODEL), true, high, place, buf).1
+    field::draw(pen, &edit.field, state.tr(strings::ROLE_MODEL), true, high, place, buf);
 }
 
 /// No pair is there: one is being written, or why not and what to do.
@@ -163,30 +167,28 @@ fn waiting(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let inner = pen.subtitle(buf, area, "A / B", &Vec::new());
     let middle = below(inner, inner.height / 3);
-    if state.awaits(&Wish::Offer) {
+    if state.awaits(&Request::Offer) {
         let words =
-            format!("{} {}", pen.glyphs.pulse[state.now.as_secs() as usize % 4], state.tr(strings::PICK_WAITING));
+            format!("{} {}", pen.glyphs.pulse[state.now.as_secs() as usize % 4], state.tr(strings::VOTE_WAITING));
         pen.words(buf, middle, &words);
         return;
     }
-    if let Some(refused) = &state.pick.refused {
+    if let Some(refused) = &state.voting.refused {
         pen.words(buf, Rect { height: middle.height.min(3), ..middle }, refused);
     }
-    pen.words(buf, below(middle, 3), state.tr(strings::PICK_NONE));
+    pen.words(buf, below(middle, 3), state.tr(strings::VOTE_NONE));
 }
 
 /// An action's keys here.
-fn keys_of(act: actions::Act) -> String {
-    let action = actions::ACTIONS.iter().find(|a| a.act == act);
-    action.and_then(|a| actions::keys_text(a, Mode::Pick)).unwrap_or_default()
+fn keys_of(act: Act) -> String {
+    act.row().keys_text(Mode::Vote).unwrap_or_default()
 }
 
 /// What the keys do, in two rows.
 fn keys(pen: &Pen, area: Rect, buf: &mut Buffer) {
-    use actions::Act;
     let state = pen.state;
-    let facts = vec![pen.piece(state.tr(strings::PICK_HIDDEN), Role::Dim)];
-    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_CHOOSE), &facts);
+    let facts = vec![pen.piece(state.tr(strings::VOTE_HIDDEN), Role::Dim)];
+    let inner = pen.subtitle(buf, area, state.tr(strings::VOTE_CHOOSE), &facts);
     let rows: [&[Act]; 2] = [
         &[Act::VoteA, Act::VoteB, Act::VoteTie, Act::VoteBothBad, Act::Skip],
         &[Act::VoteMuchA, Act::VoteMuchB, Act::Marks],
@@ -194,12 +196,11 @@ fn keys(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let rows = rows.map(|acts| {
         let mut row: Pieces = Vec::new();
         for act in acts {
-            let Some(action) = actions::ACTIONS.iter().find(|a| a.act == *act) else { continue };
             let gap = if row.is_empty() { "" } else { "   " };
-            let role =
-                if state.mode() == Mode::Pick && actions::enabled(state, *act) { Role::Bright } else { Role::Dim };
+            let now = state.mode() == Mode::Vote && act.row().is_enabled(state);
+            let role = if now { Role::Bright } else { Role::Dim };
             row.push(pen.piece(format!("{gap}{} ", keys_of(*act)), role));
-            row.push(pen.piece(actions::name(action, state.lang), Role::Dim));
+            row.push(pen.piece(state.tr(act.row().title), Role::Dim));
         }
         row
     });
@@ -241,9 +242,9 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
     if area.height == 0 {
         return;
     }
-    let tally = state.pick.tally.as_ref();
+    let tally = state.voting.tally.as_ref();
     let mut facts: Pieces = Vec::new();
-    if let Some(last) = &state.pick.last {
+    if let Some(last) = &state.voting.last {
         facts.push(pen.piece(format!("#{}", last.pair), Role::Text));
     }
     if let Some(tally) = tally.filter(|_| !wide) {
@@ -253,9 +254,9 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
         version.append(&mut facts);
         facts = version;
     }
-    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_LAST), &facts);
+    let inner = pen.subtitle(buf, area, state.tr(strings::VOTE_LAST), &facts);
     let mut rows: Vec<Pieces> = Vec::new();
-    if let Some(last) = &state.pick.last {
+    if let Some(last) = &state.voting.last {
         let figures = [
             (state.tr(strings::LENGTH), format!("{} / {}", last.lengths.0, last.lengths.1), Role::Text),
             (
@@ -279,7 +280,7 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
             rows.push(first);
         }
     } else if tally.is_none() {
-        rows.push(vec![pen.piece(state.tr(strings::PICK_NO_LAST), Role::Dim)]);
+        rows.push(vec![pen.piece(state.tr(strings::VOTE_NO_LAST), Role::Dim)]);
     }
     if let Some(tally) = tally {
         if wide {
@@ -309,14 +310,14 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
 /// How the reward model follows the votes, and the policy beside it.
 fn reward_model(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
-    let tally = state.pick.tally.as_ref();
+    let tally = state.voting.tally.as_ref();
     let mut facts: Pieces = Vec::new();
     if let Some(tally) = tally {
         facts = votes::version(pen, tally);
     }
-    let inner = pen.subtitle(buf, area, state.tr(strings::PICK_MODEL), &facts);
+    let inner = pen.subtitle(buf, area, state.tr(strings::VOTE_MODEL), &facts);
     let mut rows = votes::refit(pen);
-    if state.awaits(&Wish::Refit) {
+    if state.awaits(&Request::Refit) {
         rows.insert(0, vec![pen.piece(state.tr(strings::REFITTING), Role::Focus)]);
     }
     rows.push(policy(pen));
@@ -325,7 +326,7 @@ fn reward_model(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let above = Rect { height: inner.height - foot, ..inner };
     match tally {
         Some(tally) => votes::agreement(pen, tally, above, buf),
-        None => pen.words(buf, above, state.tr(strings::PICK_NO_MODEL)),
+        None => pen.words(buf, above, state.tr(strings::VOTE_NO_MODEL)),
     }
     put_rows(buf, Rect { y: above.bottom(), height: foot, ..inner }, rows);
 }

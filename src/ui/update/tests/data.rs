@@ -1,4 +1,4 @@
-//! Every key of the data room, and what the trainer answers.
+//! Every key of the data view, and what the trainer answers.
 
 use super::*;
 use crate::protocol::{
@@ -6,7 +6,7 @@ use crate::protocol::{
     SourceInfo, TokenView, Trial,
 };
 use crate::ui::{
-    state::{Change, room::PAGE},
+    state::{Change, data::PAGE},
     text::Clean,
 };
 
@@ -73,7 +73,7 @@ fn edited(step: usize, cause: Cause) -> Event {
     }))
 }
 
-/// The room, told.
+/// The data, told.
 fn opened() -> AppState {
     let mut state = with_sources("pretrain");
     press(&mut state, &[Key::char('1')]);
@@ -87,17 +87,17 @@ fn looking_at_the_data_asks_and_changes_nothing_else() {
     let mut state = with_sources("pretrain");
     let asked = [Cmd::Send(Command::ShowRoom), Cmd::Send(Command::ShowNextBatch), shows("诗", 0)];
     assert_eq!(press(&mut state, &[Key::char('１')]), asked, "full-width, too");
-    assert_eq!((state.mode(), state.focus), (Mode::Room, Panel::Sources));
+    assert_eq!((state.mode(), state.focus), (Mode::Data, Panel::SOURCES));
     event(&mut state, view(50.0));
     event(&mut state, document("诗", 0));
-    assert!(!state.awaits(&Wish::Room) && !state.awaits(&Wish::Document) && state.awaits(&Wish::NextBatch));
+    assert!(!state.awaits(&Request::Data) && !state.awaits(&Request::Document) && state.awaits(&Request::NextBatch));
     // It is no stage: the others are reached from it, and it goes away with them.
     press(&mut state, &[Key::char('3')]);
-    assert_eq!((state.room.open, state.shown().name.as_str()), (false, "sft"));
+    assert_eq!((state.data.open, state.shown().name.as_str()), (false, "sft"));
     press(&mut state, &[Key::alt(Code::Char('1'))]);
-    assert_eq!((state.room.open, state.shown().name.as_str()), (true, "pretrain"), "the stage that has the trainer");
+    assert_eq!((state.data.open, state.shown().name.as_str()), (true, "pretrain"), "the stage that has the trainer");
     press(&mut state, &[Key::char('2')]);
-    assert_eq!((state.room.open, state.mode(), state.focus), (false, Mode::Nav, Panel::Loss));
+    assert_eq!((state.data.open, state.mode(), state.focus), (false, Mode::Nav, Panel::LOSS));
 }
 
 #[test]
@@ -114,11 +114,11 @@ fn a_source_is_chosen_weighed_and_shown_as_asked_until_it_is_there() {
     assert_eq!(press(&mut state, &[Key::char('j')]), [shows("文", 0)]);
     let weigh = |source: &str, by| Cmd::Send(Command::Weigh { source: source.to_owned(), by });
     assert_eq!(press(&mut state, &[Key::char('＋'), Key::char('-')]), [weigh("文", 1), weigh("文", -1)]);
-    assert!(state.awaits(&Wish::Weigh("文".to_owned())));
+    assert!(state.awaits(&Request::Weigh("文".to_owned())));
     event(&mut state, document("文", 0));
     let told = event(&mut state, edited(5, Cause::Key));
     assert!(told.contains(&Cmd::Send(Command::ShowDocument { source: "文".to_owned(), index: 0 })), "{told:?}");
-    assert!(!state.awaits(&Wish::Weigh("文".to_owned())), "however many presses became one change");
+    assert!(!state.awaits(&Request::Weigh("文".to_owned())), "however many presses became one change");
     let run = state.live().run.as_ref().map(|r| (r.info.learning_rate, r.sources.len(), r.sources[1].weight));
     assert_eq!(run, Some((2e-3, 3, 0.35)));
     // The log and the chart have it.
@@ -126,9 +126,9 @@ fn a_source_is_chosen_weighed_and_shown_as_asked_until_it_is_there() {
     assert!(matches!(state.live().changes[..], [Change { step: 5, cause: Some(Cause::Key), .. }]));
     // A refusal goes to whoever waits longest, and is said.
     press(&mut state, &[Key::char('+')]);
-    state.wishes.retain(|w| matches!(w, Wish::Weigh(_)));
+    state.requests.retain(|w| matches!(w, Request::Weigh(_)));
     event(&mut state, Event::Refused { text: "nothing is left to give".to_owned() });
-    assert!(state.wishes.is_empty() && state.notice.is_some());
+    assert!(state.requests.is_empty() && state.notice.is_some());
     // What is learned from tasks has no weights to move.
     let mut tuning = with_sources("sft");
     press(&mut tuning, &[Key::char('1')]);
@@ -139,7 +139,7 @@ fn a_source_is_chosen_weighed_and_shown_as_asked_until_it_is_there() {
 fn the_mix_of_pretraining_is_weighed_in_its_own_view_too() {
     let mut state = with_sources("pretrain");
     assert_eq!(press(&mut state, &[Key::char('+')]), [], "only where the mix has the keys");
-    state.focus = Panel::Mix;
+    state.focus = Panel::MIX;
     let weigh = |source: &str| Cmd::Send(Command::Weigh { source: source.to_owned(), by: 1 });
     assert_eq!(press(&mut state, &[Key::char('+')]), [weigh("诗")]);
     assert_eq!(press(&mut state, &[Key::plain(Code::Down), Key::char('=')]), [weigh("文")]);
@@ -169,7 +169,7 @@ fn what_was_drawn_stays_with_its_source() {
 fn another_bound_is_tried_applied_and_given_up() {
     let mut state = opened();
     press(&mut state, &[Key::plain(Code::Tab)]);
-    assert_eq!(state.focus, Panel::Filters);
+    assert_eq!(state.focus, Panel::FILTERS);
     let tries =
         |threshold| Cmd::Send(Command::TryRule { source: "诗".to_owned(), rule: "too_short".to_owned(), threshold });
     let sets =
@@ -193,22 +193,22 @@ fn another_bound_is_tried_applied_and_given_up() {
     };
     // The one that was overtaken is not shown.
     event(&mut state, trial(49.0, 3));
-    assert!(state.room.trying.as_ref().is_some_and(|t| t.trial.is_none()) && state.awaits(&Wish::Try));
+    assert!(state.data.trying.as_ref().is_some_and(|t| t.trial.is_none()) && state.awaits(&Request::Try));
     event(&mut state, trial(48.0, 10));
-    assert!(state.room.trying.as_ref().is_some_and(|t| t.back.len() == 1) && !state.awaits(&Wish::Try));
+    assert!(state.data.trying.as_ref().is_some_and(|t| t.back.len() == 1) && !state.awaits(&Request::Try));
     press(&mut state, &[ESC]);
-    assert!(state.room.trying.is_none() && state.focus == Panel::Filters);
+    assert!(state.data.trying.is_none() && state.focus == Panel::FILTERS);
     press(&mut state, &[Key::char('+')]);
     assert_eq!(press(&mut state, &[ENTER, ENTER]), [sets(Some(51.0))], "asked once");
     event(&mut state, edited(5, Cause::Key));
     event(&mut state, view(51.0));
-    assert!(state.room.trying.is_none() && !state.awaits(&Wish::SetRule));
+    assert!(state.data.trying.is_none() && !state.awaits(&Request::SetRule));
     assert_eq!(press(&mut state, &[Key::char('0')]), [sets(None)]);
     // A trial that cannot be made ends.
-    state.wishes.clear();
+    state.requests.clear();
     press(&mut state, &[Key::char('+')]);
     event(&mut state, Event::Refused { text: "no such rule".to_owned() });
-    assert!(state.room.trying.is_none());
+    assert!(state.data.trying.is_none());
     // All sources together have no one bound, and what has no bound cannot be moved.
     assert_eq!(press(&mut state, &[Key::char('a'), Key::char('+')]), []);
     assert_eq!(press(&mut state, &[Key::char('a'), Key::plain(Code::Down), Key::char('+')]), []);
@@ -221,7 +221,7 @@ fn the_dropped_are_browsed_page_by_page_and_marked() {
     let (of, source, rule) = (PAGE + 3, Some("诗".to_owned()), Some("near_duplicate".to_owned()));
     let asks = |from| Cmd::Send(Command::ShowDropped { source: source.clone(), rule: rule.clone(), from, count: PAGE });
     assert_eq!(press(&mut state, &[ENTER]), [asks(0)]);
-    assert_eq!(state.focus, Panel::Dropped);
+    assert_eq!(state.focus, Panel::DROPPED);
     let page = |from: usize| {
         let item = |at: usize| DroppedDocument { text: Some(format!("第 {at} 篇")), ..DroppedDocument::default() };
         let items = (from..of.min(from + PAGE)).map(item).collect();
@@ -237,13 +237,13 @@ fn the_dropped_are_browsed_page_by_page_and_marked() {
     assert_eq!(press(&mut state, &[Key::char('y')]), [marks(Some(true))]);
     assert_eq!(state.mark(), None, "asked, not there");
     event(&mut state, Event::Marked { keep: 1, drop: 0 });
-    assert_eq!((state.mark(), state.room.marks), (Some(true), Some((1, 0))));
+    assert_eq!((state.mark(), state.data.marks), (Some(true), Some((1, 0))));
     assert_eq!(press(&mut state, &[Key::char('u')]), [marks(None)]);
     event(&mut state, Event::Marked { keep: 0, drop: 0 });
     assert_eq!(press(&mut state, &[Key::char('u')]), [], "no mark to take away");
     assert_eq!(press(&mut state, &[Key::plain(Code::Home)]), [asks(0)]);
     press(&mut state, &[ESC]);
-    assert_eq!(state.focus, Panel::Filters);
+    assert_eq!(state.focus, Panel::FILTERS);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn documents_are_leafed_through_and_measured_again_as_it_learns() {
     let mut state = opened();
     event(&mut state, Event::Steps(vec![step(4, 2.0)]));
     press(&mut state, &[ENTER]);
-    assert_eq!(state.focus, Panel::Preview);
+    assert_eq!(state.focus, Panel::PREVIEW);
     assert_eq!(press(&mut state, &[Key::plain(Code::Left)]), [shows("诗", 2)], "round to the last");
     assert_eq!(press(&mut state, &[Key::plain(Code::Right)]), [shows("诗", 0)]);
     event(&mut state, document("诗", 2));
@@ -260,15 +260,15 @@ fn documents_are_leafed_through_and_measured_again_as_it_learns() {
         press(&mut state, &[Key::char('x')]),
         [Cmd::Send(Command::Mark { text: "春晓".to_owned(), keep: Some(false) })]
     );
-    state.wishes.clear();
+    state.requests.clear();
     // In sight while steps are made, but not more often than every few seconds.
-    state.room.document_seen.set(true);
+    see(&mut state, Panel::PREVIEW);
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(30))), [], "no step since it was measured");
     event(&mut state, Event::Steps(vec![step(5, 2.0)]));
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(31))), [shows("诗", 0)]);
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(32))), []);
-    state.room.document_seen.set(false);
-    state.wishes.clear();
+    state.drawn = Drawn::default();
+    state.requests.clear();
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(90))), [], "nobody sees it");
 }
 
@@ -279,22 +279,22 @@ fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
     for _ in 0..3 {
         event(&mut state, Event::Refused { text: "this stage draws no text".to_owned() });
     }
-    assert_eq!(state.room.refused.as_ref().map(Clean::as_str), Some("this stage draws no text"));
+    assert_eq!(state.data.refused.as_ref().map(Clean::as_str), Some("this stage draws no text"));
     assert!(state.notice.is_none(), "no key was refused");
     let said = state.log.iter().filter(|l| l.text.contains("draws no text")).count();
-    assert_eq!((said, state.wishes.len()), (1, 0));
+    assert_eq!((said, state.requests.len()), (1, 0));
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(9))), [], "it is not asked again");
     // Another stage is asked anew.
     let told = event(&mut state, Event::Started(Box::new(info("sft"))));
-    assert!(told.contains(&Cmd::Send(Command::ShowRoom)) && state.room.refused.is_none());
+    assert!(told.contains(&Cmd::Send(Command::ShowRoom)) && state.data.refused.is_none());
 }
 
 #[test]
 fn text_typed_in_the_room_goes_to_the_model() {
     let mut state = opened();
     press(&mut state, &[Key::char('春')]);
-    assert!(state.typing && state.focus == Panel::Chat && state.room.open);
+    assert!(state.typing && state.focus == Panel::CHAT && state.data.open);
     press(&mut state, &[ESC]);
-    assert_eq!(state.mode(), Mode::Room);
+    assert_eq!(state.mode(), Mode::Data);
     assert_eq!(press(&mut state, &[Key::char('r')]), [Cmd::Send(Command::Reread)]);
 }

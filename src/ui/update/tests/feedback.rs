@@ -1,7 +1,7 @@
 //! Looking at alignment: siblings, rollouts, the guard, answers side by side.
 
 use super::{
-    pick::{feedback_info, started_with_feedback},
+    vote::{feedback_info, started_with_feedback},
     *,
 };
 use Who::{Base, Live, Parent};
@@ -43,7 +43,7 @@ fn a_rollout_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
     let mut state = started_with_feedback("ppo");
     let tick = |state: &mut AppState, ms: u64| update(state, Msg::Tick(Duration::from_millis(ms)));
     let show = |which| [Cmd::Send(Command::ShowRollout { which })];
-    state.rollout_seen.set(true);
+    see(&mut state, Panel::ROLLOUT);
     assert!(tick(&mut state, 0).is_empty(), "no update, no answers");
     event(&mut state, Event::Steps(vec![step(1, 0.1)]));
     assert_eq!(tick(&mut state, 100), show(0));
@@ -53,7 +53,7 @@ fn a_rollout_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
     event(&mut state, Event::Steps(vec![step(2, 0.1)]));
     assert_eq!(tick(&mut state, 4100), show(0));
     event(&mut state, rollout(2, 0));
-    state.focus = Panel::Rollout;
+    state.focus = Panel::ROLLOUT;
     assert_eq!(press(&mut state, &[Key::plain(Code::Right)]), show(1));
     event(&mut state, rollout(2, 1));
     assert_eq!(press(&mut state, &[Key::char('h'), Key::char('h')]), [show(0), show(2)].concat());
@@ -68,7 +68,7 @@ fn a_rollout_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
     press(&mut state, &[Key::plain(Code::End), ESC]);
     assert_eq!(tick(&mut state, 9100), show(2));
     event(&mut state, Event::Refused { text: "not yet".to_owned() });
-    assert!(state.notice.is_none() && state.wishes.is_empty(), "nobody asked by a key");
+    assert!(state.notice.is_none() && state.requests.is_empty(), "nobody asked by a key");
 }
 
 #[test]

@@ -1,12 +1,17 @@
+mod data;
 mod feedback;
-mod pick;
-mod room;
+mod vote;
+
+use std::time::Duration;
+
+use ratatui::layout::Rect;
 
 use super::*;
-use crate::protocol::{Ask, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
+use crate::protocol::{Ask, Command, Event, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
 use crate::ui::{
     keys::Code,
-    state::{Fault, Target, Wish},
+    state::{Drawn, Fault, Panel, Phase, Request, Target},
+    strings::Lang,
 };
 
 const ENTER: Key = Key::plain(Code::Enter);
@@ -69,6 +74,11 @@ fn step(step: usize, loss: f64) -> StepReport {
         sources: Vec::new(),
         extra: Vec::new(),
     }
+}
+
+/// A frame with that panel in sight.
+fn see(state: &mut AppState, panel: Panel) {
+    state.drawn = Drawn { panels: vec![(panel, Rect::new(0, 0, 44, 8))], batch_cells: 40, ..Drawn::default() };
 }
 
 fn event(state: &mut AppState, event: Event) -> Vec<Cmd> {
@@ -467,9 +477,9 @@ fn a_corrected_answer_becomes_a_demonstration() {
     let turns = vec![turn(crate::protocol::Role::User, "你"), turn(crate::protocol::Role::Assistant, "我们")];
     assert_eq!(sent, [Cmd::Send(Command::Demonstrate { turns })]);
     event(&mut state, Event::Refused { text: "disk full".to_owned() });
-    assert!(state.wishes.is_empty() && state.chat.edit.is_some(), "the draft survives a refusal");
+    assert!(state.requests.is_empty() && state.chat.edit.is_some(), "the draft survives a refusal");
     press(&mut state, &[ESC, Key::char('e'), ENTER]);
-    assert_eq!(state.wishes.front(), Some(&Wish::Demonstrate(Target::Answer(1), "我们".to_owned())));
+    assert_eq!(state.requests.front(), Some(&Request::Demonstrate(Target::Answer(1), "我们".to_owned())));
     event(&mut state, Event::Demonstrated { step: 9, count: 4 });
     let exchange = &state.chat.exchanges[0];
     assert_eq!((exchange.answer.text.as_str(), exchange.corrected), ("我们", Some(9)));
@@ -493,15 +503,15 @@ fn the_batch_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
     let mut state = started_in("sft");
     let tick = |state: &mut AppState, ms: u64| update(state, Msg::Tick(Duration::from_millis(ms)));
     let show = [Cmd::Send(Command::ShowBatch)];
-    state.batch_cells.set(40);
+    see(&mut state, Panel::BATCH);
     assert!(tick(&mut state, 0).is_empty(), "no step, no batch");
     event(&mut state, Event::Steps(vec![step(1, 2.0)]));
     assert_eq!(tick(&mut state, 100), show);
     assert!(tick(&mut state, 600).is_empty(), "once a second");
     assert_eq!(tick(&mut state, 1100), show);
-    state.batch_cells.set(0);
+    state.drawn = Drawn::default();
     assert!(tick(&mut state, 5000).is_empty(), "out of sight");
-    state.batch_cells.set(40);
+    see(&mut state, Panel::BATCH);
     assert_eq!(tick(&mut state, 5100), show, "at once when it comes into sight");
     event(&mut state, Event::Paused { step: 1 });
     assert!(tick(&mut state, 9000).is_empty(), "nothing new while nothing is done");
@@ -511,7 +521,7 @@ fn the_batch_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
     let rows = vec![("qa".to_owned(), vec![token("早"), token("安")])];
     event(&mut state, Event::Batch(Box::new(crate::protocol::BatchView { step: 1, rows })));
     press(&mut state, &[Key::plain(Code::Tab), Key::plain(Code::Tab), Key::plain(Code::Tab)]);
-    assert_eq!(state.focus, Panel::Batch);
+    assert_eq!(state.focus, Panel::BATCH);
     press(&mut state, &[Key::plain(Code::Right), Key::plain(Code::Right)]);
     assert_eq!(state.shown().spot.map(|s| s.token), Some(1));
     assert!(tick(&mut state, 12_000).is_empty(), "a token is held");

@@ -58,7 +58,7 @@ fn choosing() -> AppState {
     let mut state = started_with_feedback("ppo");
     assert_eq!(press(&mut state, &[Key::char('v')]), [asks(None)]);
     event(&mut state, offer(7));
-    assert_eq!(state.mode(), Mode::Pick);
+    assert_eq!(state.mode(), Mode::Vote);
     state
 }
 
@@ -89,8 +89,8 @@ fn every_vote_has_its_keys_and_the_next_pair_is_asked_for_at_once() {
         assert!(press(&mut state, &[key]).is_empty(), "{key}: no pair, no vote, no second wish");
         event(&mut state, voted(7, choice));
         event(&mut state, offer(8));
-        assert!(state.wishes.is_empty(), "{key}");
-        assert_eq!(state.pick.last.as_ref().map(|l| (l.pair, l.choice)), Some((7, choice)));
+        assert!(state.requests.is_empty(), "{key}");
+        assert_eq!(state.voting.last.as_ref().map(|l| (l.pair, l.choice)), Some((7, choice)));
     }
 }
 
@@ -112,11 +112,11 @@ fn a_vote_taken_back_is_cast_anew() {
     event(&mut state, offer(8));
     assert_eq!(press(&mut state, &[Key::char('u'), Key::plain(Code::Backspace)]), [Cmd::Send(Command::Unvote)]);
     event(&mut state, Event::Unvoted { pair: 7, tally: tally(0) });
-    assert_eq!(state.pick.pair.as_ref().map(|p| p.number), Some(7));
-    assert!(state.pick.last.is_none());
+    assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(7));
+    assert!(state.voting.last.is_none());
     let again = press(&mut state, &[Key::char('b')]);
     assert!(matches!(&again[..], [Cmd::Send(Command::Vote { pair: 7, choice: Choice::B, .. })]), "{again:?}");
-    assert_eq!(state.pick.pair.as_ref().map(|p| p.number), Some(8), "the pair set aside is back");
+    assert_eq!(state.voting.pair.as_ref().map(|p| p.number), Some(8), "the pair set aside is back");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_pair_is_rewritten_into_a_demonstration() {
         press(&mut state, &[Key::plain(Code::Tab)]);
         assert_eq!(field(&state).as_deref(), Some("西溪吧"), "what was written is not lost");
         press(&mut state, &[ESC]);
-        assert_eq!(state.mode(), Mode::Pick, "the draft waits");
+        assert_eq!(state.mode(), Mode::Vote, "the draft waits");
         let sent = press(&mut state, &[key, ENTER]);
         let turn = |role, content: &str| Turn::new(role, content);
         let turns =
@@ -141,8 +141,8 @@ fn a_pair_is_rewritten_into_a_demonstration() {
         assert_eq!(sent, [Cmd::Send(Command::Demonstrate { turns }), asks(None)]);
         event(&mut state, Event::Demonstrated { step: 9, count: 1 });
         event(&mut state, offer(8));
-        assert!(state.wishes.is_empty() && state.chat.edit.is_none());
-        assert_eq!(state.mode(), Mode::Pick);
+        assert!(state.requests.is_empty() && state.chat.edit.is_none());
+        assert_eq!(state.mode(), Mode::Vote);
     }
 }
 
@@ -154,9 +154,9 @@ fn a_prompt_of_ones_own_is_asked_from_anywhere_in_it() {
         press(&mut state, &[Key::char('杭'), Key::char('a')]);
         assert_eq!((state.mode(), state.field.text()), (Mode::Text, "杭a"), "letters are text there");
         press(&mut state, &[ESC]);
-        assert_eq!((state.mode(), state.field.text()), (Mode::Pick, "杭a"));
+        assert_eq!((state.mode(), state.field.text()), (Mode::Vote, "杭a"));
         assert_eq!(press(&mut state, &[Key::char('i'), ENTER]), [asks(Some("杭a"))]);
-        assert!(state.pick.pair.is_none() && state.mode() == Mode::Pick);
+        assert!(state.voting.pair.is_none() && state.mode() == Mode::Vote);
     }
     let mut state = choosing();
     update(&mut state, Msg::Paste("苏州呢？".to_owned()));
@@ -173,9 +173,9 @@ fn digits_stay_stages_and_esc_goes_back() {
     assert_eq!((state.mode(), state.shown().name.as_str()), (Mode::Nav, "reward"));
     assert_eq!(press(&mut state, &[Key::char('v'), Key::char(' ')]), [Cmd::Send(Command::Pause)]);
     press(&mut state, &[Key::char('t')]);
-    assert!(state.pick.marked);
+    assert!(state.voting.marked);
     press(&mut state, &[Key::ctrl('t')]);
-    assert!(!state.pick.marked);
+    assert!(!state.voting.marked);
 }
 
 #[test]
@@ -183,10 +183,10 @@ fn an_offer_refused_says_why_and_can_be_asked_for_again() {
     let mut state = started_with_feedback("reward");
     press(&mut state, &[Key::char('v')]);
     event(&mut state, Event::Refused { text: "all the same".to_owned() });
-    assert_eq!(state.pick.refused.as_ref().map(ToString::to_string).as_deref(), Some("all the same"));
+    assert_eq!(state.voting.refused.as_ref().map(ToString::to_string).as_deref(), Some("all the same"));
     assert!(press(&mut state, &[Key::char('a'), Key::char('e'), Key::char('t')]).is_empty());
     assert_eq!(press(&mut state, &[Key::char('n')]), [asks(None)]);
-    assert!(state.pick.refused.is_none());
+    assert!(state.voting.refused.is_none());
 }
 
 #[test]
@@ -210,8 +210,8 @@ fn the_reward_model_is_refitted_by_votes_or_by_hand() {
         checkpoint,
     };
     event(&mut state, Event::Refitted(refit));
-    assert!(state.wishes.is_empty());
-    assert_eq!(state.pick.tally.as_ref().map(|t| t.version), Some(2));
+    assert!(state.requests.is_empty());
+    assert_eq!(state.voting.tally.as_ref().map(|t| t.version), Some(2));
     assert!(state.log.back().is_some_and(|l| l.text.contains("50% > 75%")));
 }
 
@@ -220,9 +220,9 @@ fn another_stage_offers_answers_of_its_own() {
     let mut state = choosing();
     press(&mut state, &[Key::char('a')]);
     event(&mut state, Event::Finished { step: 4, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
-    assert!(state.pick.pair.is_none() && state.wishes.is_empty());
+    assert!(state.voting.pair.is_none() && state.requests.is_empty());
     assert_eq!(event(&mut state, Event::Started(Box::new(feedback_info("grpo")))), [asks(None)]);
-    assert_eq!(state.mode(), Mode::Pick);
+    assert_eq!(state.mode(), Mode::Vote);
     event(&mut state, Event::Finished { step: 4, reason: "done".to_owned(), failed: false, seconds: 0.0 });
     assert_eq!(state.mode(), Mode::Nav);
 }

@@ -1,30 +1,30 @@
 //! What was changed while training, and what could not be used; newest first.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
 use crate::ui::{
     paint::{Pieces, put_pieces},
-    state::{Change, Panel},
+    state::Change,
     strings,
     text::{clock, wrap},
     theme::Role,
-    view::Pen,
+    view::pen::{Canvas, Pen},
 };
 
-pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let changes = &pen.stage.changes;
     let mut facts: Pieces = Vec::new();
     if !changes.is_empty() {
         facts.push(pen.piece(changes.len().to_string(), Role::Dim));
     }
-    let inner = pen.title(buf, area, Panel::Changes, &facts);
+    let inner = pen.title(buf, area, &facts);
     if changes.is_empty() {
         pen.words(buf, inner, state.tr(strings::NO_CHANGES));
         return;
     }
     let cells = inner.width.saturating_sub(3) as usize;
-    let scroll = if state.focus == Panel::Changes { state.scroll } else { 0 };
+    let scroll = if pen.focused() { state.scroll } else { 0 };
     let rows = inner.height as usize;
     let mut lines: Vec<Pieces> = Vec::new();
     let mut all = true;
@@ -36,10 +36,8 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         lines.extend(entry(pen, change, cells));
     }
     let most = lines.len().saturating_sub(rows);
-    if state.focus == Panel::Changes {
-        state.scroll_limit.set(if all { most } else { most.max(scroll + rows) });
-    }
-    for (at, line) in lines.iter().skip(scroll.min(most)).take(rows).enumerate() {
+    let from = pen.scrolled(if all { most } else { most.max(scroll + rows) }, buf).min(most);
+    for (at, line) in lines.iter().skip(from).take(rows).enumerate() {
         put_pieces(buf, inner.x + 2, inner.y + at as u16, inner.right().saturating_sub(1), line);
     }
 }

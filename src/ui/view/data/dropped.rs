@@ -3,52 +3,55 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{first, number, preview, rule_name};
+use super::{
+    figures::{first, number, rule_name},
+    preview,
+};
 use crate::ui::{
     paint::{Pieces, pieces_width, put, put_right},
-    state::{Panel, room::Dropped},
+    state::data::Dropped,
     strings,
     text::{fit, grouped, shorten, shorten_front, wrap},
     theme::Role,
-    view::{Pen, below, parts, upright},
+    view::pen::{Canvas, Pen, below, marked_style, parts, upright},
 };
 
 /// Cells from which a pair stands side by side.
 const BESIDE: u16 = 52;
 
-pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let room = &state.room;
-    let page = room.page.as_ref().filter(|p| p.browse == room.browse);
+    let data = &state.data;
+    let page = data.page.as_ref().filter(|p| p.browse == data.browse);
     let mut facts: Pieces = Vec::new();
-    if let Some(chosen) = room.dropped()
+    if let Some(chosen) = data.dropped()
         && let Some(text) = &chosen.text
     {
         facts.extend(preview::marked(pen, state, text, None));
     }
-    let rule = match &room.browse.rule {
+    let rule = match &data.browse.rule {
         Some(raw) => {
-            let cut = room.together.cuts.iter().find(|c| c.raw == *raw);
+            let cut = data.together.cuts.iter().find(|c| c.raw == *raw);
             cut.map_or("", |c| rule_name(state, &c.raw, &c.name))
         }
         None => state.tr(strings::ANY_RULE),
     };
-    let source = match &room.browse.source {
-        Some(raw) => room.sources.iter().find(|s| s.told.name == *raw).map_or("", |s| s.name.as_str()),
+    let source = match &data.browse.source {
+        Some(raw) => data.sources.iter().find(|s| s.told.name == *raw).map_or("", |s| s.name.as_str()),
         None => state.tr(strings::ALL_SOURCES),
     };
     facts.push(pen.piece(format!("{}  ", shorten(source, 16)), Role::Dim));
     facts.push(pen.piece(format!("{rule}  "), Role::Text));
     if let Some(page) = page.filter(|p| p.of > 0) {
-        let place = format!("{} / {}", grouped(room.at as u64 + 1), grouped(page.of as u64));
+        let place = format!("{} / {}", grouped(data.at as u64 + 1), grouped(page.of as u64));
         facts.push(pen.piece(place, Role::Bright));
     }
-    let inner = pen.title(buf, area, Panel::Dropped, &facts);
+    let inner = pen.title(buf, area, &facts);
     if inner.height == 0 {
         return;
     }
-    let (Some(page), Some(chosen)) = (page, room.dropped()) else {
-        let words = match (page, &room.refused) {
+    let (Some(page), Some(chosen)) = (page, data.dropped()) else {
+        let words = match (page, &data.refused) {
             (Some(page), _) if page.of == 0 => state.tr(strings::NONE_DROPPED),
             (None, Some(refused)) => refused.as_str(),
             _ => state.tr(strings::WAIT_DROPPED),
@@ -58,7 +61,7 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     };
     // A third for the list, the rest for the one that is chosen.
     let rows = (inner.height / 3).clamp(1, 8).min(page.items.len() as u16);
-    let at = room.at - page.from;
+    let at = data.at - page.from;
     let from = first(at, rows as usize);
     for (row, item) in page.items.iter().skip(from).take(rows as usize).enumerate() {
         line(pen, item, from + row == at, inner, inner.y + row as u16, buf);
@@ -88,7 +91,7 @@ fn line(pen: &Pen, item: &Dropped, chosen: bool, area: Rect, y: u16, buf: &mut B
     }
     x += 11;
     let end = area.right().saturating_sub(1);
-    if pen.state.room.browse.rule.is_none() {
+    if pen.state.data.browse.rule.is_none() {
         let name = rule_name(pen.state, &item.raw, &item.rule);
         x = put(buf, x, y, end, &format!("{}  ", shorten(name, 18)), pen.style(Role::Dim));
     }
@@ -158,7 +161,7 @@ fn text(pen: &Pen, item: &Dropped, area: Rect, buf: &mut Buffer) {
 
 /// A text with what is marked in it.
 fn side(pen: &Pen, text: &str, marks: &[std::ops::Range<usize>], area: Rect, buf: &mut Buffer) {
-    let marked = crate::ui::view::marked_style(pen);
+    let marked = marked_style(pen);
     let lines = wrap(text, area.width.saturating_sub(4) as usize, 2);
     for (row, line) in lines.into_iter().take(area.height as usize).enumerate() {
         let mut x = area.x + 2;

@@ -2,42 +2,42 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{first, number, percent, rule_name};
+use super::figures::{first, number, percent, rule_name};
 use crate::protocol::Documents;
 use crate::ui::{
     paint::{Pieces, bar, put, put_pieces, put_right},
     state::{
-        Panel, Wish,
-        room::{Bound, Cut, Trying},
+        Request,
+        data::{Bound, Cut, Trying},
     },
     strings,
     text::{bytes, grouped, pad, shorten},
     theme::Role,
-    view::{Pen, below},
+    view::pen::{Canvas, Pen, below},
 };
 
-pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let room = &state.room;
-    let funnel = room.funnel();
+    let data = &state.data;
+    let funnel = data.funnel();
     let mut facts: Pieces = Vec::new();
-    let whose = match room.source().filter(|_| !room.all) {
+    let whose = match data.source().filter(|_| !data.all) {
         Some(source) => shorten(&source.name, 20),
         None => state.tr(strings::ALL_SOURCES).to_owned(),
     };
-    if !room.sources.is_empty() {
+    if !data.sources.is_empty() {
         facts.push(pen.piece(format!("{whose}  "), Role::Text));
         let dropped = funnel.into.documents.saturating_sub(funnel.kept.documents);
         facts.push(pen.piece(format!("{} ", state.tr(strings::DROPPED_SHARE)), Role::Dim));
         facts.push(pen.piece(percent(dropped, funnel.into.documents), Role::Bright));
     }
-    let inner = pen.title(buf, area, Panel::Filters, &facts);
-    if room.sources.is_empty() {
-        let words = room.refused.as_ref().map_or_else(|| state.tr(strings::NO_ROOM), |r| r.as_str());
+    let inner = pen.title(buf, area, &facts);
+    if data.sources.is_empty() {
+        let words = data.refused.as_ref().map_or_else(|| state.tr(strings::NO_DATA), |r| r.as_str());
         pen.words(buf, inner, words);
         return;
     }
-    match (&room.trying, room.bound()) {
+    match (&data.trying, data.bound()) {
         (Some(trying), Some((cut, bound))) => trial(pen, trying, cut, bound, inner, buf),
         _ => list(pen, inner, buf),
     }
@@ -71,8 +71,8 @@ impl Columns {
 /// Every rule with its bound and what it took, between what came in and what was left.
 fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
-    let room = &state.room;
-    let funnel = room.funnel();
+    let data = &state.data;
+    let funnel = data.funnel();
     let columns = Columns::new(area);
     let whole = |buf: &mut Buffer, y: u16, name: &str, what: Documents| {
         let end = put(buf, area.x + 2, y, area.right(), name, pen.style(Role::Bright));
@@ -88,9 +88,9 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     // The last row says what is left, the one before it all about the chosen rule.
     let foot = u16::from(area.height >= 6 && !funnel.cuts.is_empty());
     let rows = (area.height - 2 - foot) as usize;
-    let from = first(room.cut, rows);
+    let from = first(data.cut, rows);
     for (at, cut) in funnel.cuts.iter().enumerate().skip(from).take(rows) {
-        row(pen, cut, at == room.cut, &columns, area, area.y + 1 + (at - from) as u16, buf);
+        row(pen, cut, at == data.cut, &columns, area, area.y + 1 + (at - from) as u16, buf);
     }
     if funnel.cuts.is_empty() {
         let place = Rect { height: area.height.saturating_sub(2), ..below(area, 1) };
@@ -99,14 +99,14 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let shown = funnel.cuts.len().min(rows).max(usize::from(funnel.cuts.is_empty())) as u16;
     whole(buf, area.y + 1 + shown, state.tr(strings::FUNNEL_OUT), funnel.kept);
     if foot > 0
-        && let Some(cut) = funnel.cuts.get(room.cut)
+        && let Some(cut) = funnel.cuts.get(data.cut)
     {
         let mut facts: Pieces = vec![pen.piece(cut.name.as_str(), Role::Bright)];
         if let Some(bound) = &cut.bound {
             facts.extend(about(pen, bound));
         }
         facts.push(pen.piece(format!("  {}", bytes(cut.dropped.bytes)), Role::Dim));
-        facts.push(pen.piece(format!("  {}/{}", room.cut + 1, funnel.cuts.len()), Role::Dim));
+        facts.push(pen.piece(format!("  {}/{}", data.cut + 1, funnel.cuts.len()), Role::Dim));
         put_pieces(buf, area.x + 2, area.bottom() - 1, area.right().saturating_sub(1), &facts);
     }
 }
@@ -135,7 +135,7 @@ fn row(pen: &Pen, cut: &Cut, chosen: bool, columns: &Columns, area: Rect, y: u16
         put(buf, columns.share + 2, y, area.right(), &source, pen.style(Role::Dim));
     }
     put_right(buf, columns.bound, y, columns.documents, &grouped(cut.dropped.documents), pen.style(role));
-    let share = percent(cut.dropped.documents, state.room.funnel().into.documents);
+    let share = percent(cut.dropped.documents, state.data.funnel().into.documents);
     put_right(buf, columns.documents, y, columns.share, &share, pen.style(role));
 }
 
@@ -173,7 +173,7 @@ fn trial(pen: &Pen, trying: &Trying, cut: &Cut, bound: &Bound, area: Rect, buf: 
     let end = area.right().saturating_sub(1);
     put_pieces(buf, area.x + 2, area.y, end, &head);
     let mut rest = below(area, 1);
-    if state.awaits(&Wish::SetRule) {
+    if state.awaits(&Request::SetRule) {
         put(buf, rest.x + 2, rest.y, end, state.tr(strings::APPLYING), pen.style(Role::Focus));
         rest = below(rest, 1);
     }
@@ -181,7 +181,7 @@ fn trial(pen: &Pen, trying: &Trying, cut: &Cut, bound: &Bound, area: Rect, buf: 
         put(buf, rest.x + 2, rest.y, end, state.tr(strings::WAITING), pen.style(Role::Dim));
         return;
     };
-    let of = state.room.funnel().into.documents.max(trial.documents);
+    let of = state.data.funnel().into.documents.max(trial.documents);
     let words = if trial.done {
         format!("{} {}", state.tr(strings::COUNTED), grouped(trial.documents))
     } else {

@@ -1,52 +1,11 @@
-//! The panels of the data room.
+//! The panels of the data view.
 
-mod changes;
-mod dropped;
-mod filters;
-mod next_batch;
-mod preview;
-mod sources;
-mod tokenizer;
-
-pub(super) use self::{
-    changes::draw as changes,
-    dropped::draw as dropped,
-    filters::draw as filters,
-    next_batch::draw as next_batch,
-    preview::draw as preview,
-    sources::{draw as sources, losses},
-    tokenizer::draw as tokenizer,
-};
-use crate::ui::{
-    state::AppState,
-    strings::{self, Lang},
-    text::grouped,
-};
-
-/// A bound or a measured value: whole numbers grouped, others to four decimals at most.
-fn number(x: f64) -> String {
-    if !x.is_finite() {
-        return "-".to_owned();
-    }
-    if x.fract() == 0.0 && (0.0..1e15).contains(&x) {
-        return grouped(x as u64);
-    }
-    let text = format!("{x:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// A share in percent, small ones with a digit more.
-fn percent(part: u64, of: u64) -> String {
-    let share = if of > 0 { 100.0 * part as f64 / of as f64 } else { return "-".to_owned() };
-    if share > 0.0 && share < 0.05 { "<0.1%".to_owned() } else { format!("{share:.1}%") }
-}
-
-/// A rule's name in the screen's language; its own where it has none there.
-fn rule_name<'a>(state: &AppState, raw: &str, name: &'a str) -> &'a str {
-    strings::rule(raw).filter(|_| state.lang == Lang::Zh).unwrap_or(name)
-}
-
-/// The first row shown of a list whose chosen row has to be seen.
-fn first(chosen: usize, rows: usize) -> usize {
-    (chosen + 1).saturating_sub(rows.max(1))
-}
+pub mod changes;
+pub mod dropped;
+mod figures;
+pub mod filters;
+pub mod losses;
+pub mod next_batch;
+pub mod preview;
+pub mod sources;
+pub mod tokenizer;

@@ -1,39 +1,34 @@
 //! The batch that comes next: its rows, each with the source it was drawn from and how it begins.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
 use crate::ui::{
     paint::{Pieces, put},
-    state::{Panel, batch::Row},
+    state::batch::Row,
     strings,
     text::{fit, pad, width},
     theme::Role,
-    view::Pen,
+    view::pen::{Canvas, Pen},
 };
 
-pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let room = &state.room;
-    state.room.next_seen.set(true);
+    let data = &state.data;
     let mut facts: Pieces = Vec::new();
-    if let Some(next) = &room.next {
+    if let Some(next) = &data.next {
         let rows = next.rows.len() + next.more;
         let context = next.rows.iter().map(|r| r.tokens.len()).max().unwrap_or(0);
         facts.push(pen.piece(format!("{}  ", strings::at_step(state.lang, next.step)), Role::Dim));
         facts.push(pen.piece(format!("{rows} {} {context}", pen.glyphs.times), Role::Text));
     }
-    let inner = pen.title(buf, area, Panel::NextBatch, &facts);
-    let Some(next) = &room.next else {
-        let words = room.refused.as_ref().map_or_else(|| state.tr(strings::NO_NEXT), |r| r.as_str());
+    let inner = pen.title(buf, area, &facts);
+    let Some(next) = &data.next else {
+        let words = data.refused.as_ref().map_or_else(|| state.tr(strings::NO_NEXT), |r| r.as_str());
         pen.words(buf, inner, words);
         return;
     };
     let limit = next.rows.len().saturating_sub(inner.height as usize);
-    let mut from = 0;
-    if state.focus == Panel::NextBatch {
-        state.scroll_limit.set(limit);
-        from = state.scroll.min(limit);
-    }
+    let from = pen.scrolled(limit, buf);
     let name = (inner.width / 5).clamp(6, 14);
     let x = inner.x + 2 + name + 1;
     let end = inner.right().saturating_sub(1);

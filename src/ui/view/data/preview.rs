@@ -1,14 +1,14 @@
 //! One document, character by character: below each token a bar of its loss under the present weights.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
-    state::{AppState, Panel, Wish, batch::Token, room::Document},
+    state::{AppState, Request, batch::Token, data::Document},
     strings,
     text::{figure, fit, grouped, shorten, width},
     theme::Role,
-    view::Pen,
+    view::pen::{Canvas, Pen},
 };
 
 /// Bars by height, one cell wide everywhere.
@@ -16,22 +16,21 @@ const LEVELS: [&str; 7] = ["⣀", "⣄", "⣤", "⣦", "⣶", "⣷", "⣿"];
 /// The same for consoles without braille.
 const DIGITS: [&str; 7] = ["1", "2", "3", "4", "5", "6", "7"];
 
-pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let room = &state.room;
-    state.room.document_seen.set(true);
+    let data = &state.data;
     let mut facts: Pieces = Vec::new();
-    if let Some(document) = &room.document {
+    if let Some(document) = &data.document {
         facts.extend(mark(pen));
-        let name = room.source().map_or("", |s| s.name.as_str());
+        let name = data.source().map_or("", |s| s.name.as_str());
         facts.push(pen.piece(format!("{}  ", shorten(name, 20)), Role::Dim));
-        let place = format!("{} / {}", grouped(room.index as u64 + 1), grouped(document.of as u64));
+        let place = format!("{} / {}", grouped(data.index as u64 + 1), grouped(document.of as u64));
         facts.push(pen.piece(place, Role::Bright));
     }
-    let mut inner = pen.title(buf, area, Panel::Preview, &facts);
-    let Some(document) = &room.document else {
-        let waits = state.awaits(&Wish::Document) || room.refused.is_none();
-        let words = if waits { state.tr(strings::NO_DOCUMENT) } else { room.refused.as_deref().unwrap_or_default() };
+    let mut inner = pen.title(buf, area, &facts);
+    let Some(document) = &data.document else {
+        let waits = state.awaits(&Request::Document) || data.refused.is_none();
+        let words = if waits { state.tr(strings::NO_DOCUMENT) } else { data.refused.as_deref().unwrap_or_default() };
         pen.words(buf, inner, words);
         return;
     };
@@ -48,19 +47,14 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 }
 
 /// The text with a row of bars below each line, from the line scrolled to.
-fn flow(pen: &Pen, document: &Document, full: f64, area: Rect, buf: &mut Buffer) {
+fn flow(pen: &Pen, document: &Document, full: f64, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let Some(row) = document.tokens.rows.first() else { return };
     let cells = area.width.saturating_sub(4).max(2) as usize;
     let lines = document.tokens.lines(0, cells);
     // A line and its bars stay together.
     let shown = (area.height / 2).max(1) as usize;
-    let mut from = 0;
-    if state.focus == Panel::Preview {
-        let limit = lines.len().saturating_sub(shown);
-        state.scroll_limit.set(limit);
-        from = state.scroll.min(limit);
-    }
+    let from = pen.scrolled(lines.len().saturating_sub(shown), buf);
     let end = area.right().saturating_sub(1);
     for (at, line) in lines.into_iter().skip(from).take(shown).enumerate() {
         let y = area.y + 2 * at as u16;
@@ -89,17 +83,17 @@ fn bar(pen: &Pen, token: &Token, full: f64) -> &'static str {
 /// What was said of the text that is looked at, or is being said.
 fn mark<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
-    let Some(document) = &state.room.document else { return Vec::new() };
+    let Some(document) = &state.data.document else { return Vec::new() };
     marked(pen, state, &document.text, document.mark)
 }
 
 /// What was said of a text: on its way, said in this sitting, or told before.
-pub(super) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<bool>) -> Pieces<'a> {
-    let asked = state.wishes.iter().any(|w| matches!(w, Wish::Mark(about, _) if about == text));
+pub(crate) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<bool>) -> Pieces<'a> {
+    let asked = state.requests.iter().any(|w| matches!(w, Request::Mark(about, _) if about == text));
     if asked {
         return vec![pen.piece(format!("{}  ", state.tr(strings::REQUESTED)), Role::Focus)];
     }
-    match state.room.said(text).unwrap_or(told) {
+    match state.data.said(text).unwrap_or(told) {
         Some(true) => {
             vec![pen.piece(format!("{} {}  ", pen.glyphs.tick, state.tr(strings::MARKED_KEEP)), Role::Good)]
         }
@@ -133,7 +127,7 @@ fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
 fn marks<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
     let mut pieces: Pieces = Vec::new();
-    if let Some((keep, drop)) = state.room.marks {
+    if let Some((keep, drop)) = state.data.marks {
         let [wanted, unwanted] = [strings::WANTED_TEXT, strings::UNWANTED_TEXT].map(|w| state.tr(w));
         let counts = format!("{wanted} {keep} {unwanted} {drop}  ");
         pieces.push(pen.piece(counts, Role::Text));

@@ -1,17 +1,16 @@
 //! The sources: weights, how much was read of each, how they are; and the loss on each.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::first;
+use super::figures::first;
 use crate::protocol::SourceUse;
 use crate::ui::{
-    chart::{Curve, Plot},
     paint::{Pieces, bar, put, put_right},
-    state::{Panel, Source, Wish, room},
+    state::{Request, Source, data},
     strings::{self, Tr},
-    text::{Clean, figure, grouped, pad, short, shorten, wrap},
+    text::{Clean, grouped, pad, short, shorten, wrap},
     theme::Role,
-    view::Pen,
+    view::pen::{Canvas, Pen, below},
 };
 
 /// Columns from the right: title and cells.
@@ -19,7 +18,7 @@ const COLUMNS: [(Tr, u16); 4] = [(strings::STATE, 11), (strings::SEEN, 7), (stri
 /// How long a change is told of, in seconds.
 const RECENT: u64 = 24 * 3600;
 
-/// A source, from the run and from the room.
+/// A source, from the run and from the data.
 struct Row<'a> {
     raw: &'a str,
     name: &'a str,
@@ -27,12 +26,12 @@ struct Row<'a> {
     tokens: usize,
     used: Option<SourceUse>,
     run: Option<&'a Source>,
-    told: Option<&'a room::Source>,
+    told: Option<&'a data::Source>,
 }
 
-/// The run's sources with what the room tells of them; before it tells anything, the run's alone.
+/// The run's sources with what the data tells of them; before it tells anything, the run's alone.
 fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
-    let room = &pen.state.room;
+    let data = &pen.state.data;
     let run = pen.stage.run.as_ref();
     let known = |raw: &str| {
         let run = run?;
@@ -40,7 +39,7 @@ fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
         let used = pen.stage.step.as_ref().and_then(|s| s.sources.get(at)).copied();
         Some((run.sources.get(at)?, used))
     };
-    if room.sources.is_empty() {
+    if data.sources.is_empty() {
         let all = run.map_or(&[][..], |r| &r.info.sources);
         let row = |s: &'a crate::protocol::SourceInfo| {
             let (source, used) = known(&s.name)?;
@@ -49,30 +48,30 @@ fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
         };
         return all.iter().filter_map(row).collect();
     }
-    let row = |told: &'a room::Source| {
+    let row = |told: &'a data::Source| {
         let (run, used) = known(&told.told.name).map_or((None, None), |(run, used)| (Some(run), used));
         let (raw, name) = (told.told.name.as_str(), told.name.as_str());
         Row { raw, name, weight: told.told.weight, tokens: told.told.tokens, used, run, told: Some(told) }
     };
-    room.sources.iter().map(row).collect()
+    data.sources.iter().map(row).collect()
 }
 
-pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let room = &state.room;
+    let data = &state.data;
     let mut facts: Pieces = Vec::new();
-    if state.awaits(&Wish::Room) {
-        facts.push(pen.piece(state.tr(strings::NO_ROOM), Role::Dim));
+    if state.awaits(&Request::Data) {
+        facts.push(pen.piece(state.tr(strings::NO_DATA), Role::Dim));
     } else if is_watched(pen) {
-        facts.push(pen.piece(format!("{} {}", state.tr(strings::WATCHED_BY), room.watching), Role::Good));
-    } else if !room.watching.is_empty() {
-        let why = shorten(&room.watching, area.width as usize / 2);
+        facts.push(pen.piece(format!("{} {}", state.tr(strings::WATCHED_BY), data.watching), Role::Good));
+    } else if !data.watching.is_empty() {
+        let why = shorten(&data.watching, area.width as usize / 2);
         facts.push(pen.piece(format!("{}: {why}", state.tr(strings::NO_WATCH)), Role::Valid));
     }
-    let mut inner = pen.title(buf, area, Panel::Sources, &facts);
+    let mut inner = pen.title(buf, area, &facts);
     let rows = rows(pen);
     if rows.is_empty() {
-        let words = room.refused.as_ref().map_or_else(|| pen.nothing(strings::NO_RUN), |r| r.as_str());
+        let words = data.refused.as_ref().map_or_else(|| pen.nothing(strings::NO_RUN), |r| r.as_str());
         pen.words(buf, inner, words);
         return;
     }
@@ -91,10 +90,10 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
             put_right(buf, end.saturating_sub(*wide), inner.y, end, state.tr(*title), dim);
             end = end.saturating_sub(*wide);
         }
-        inner = crate::ui::view::below(inner, 1);
+        inner = below(inner, 1);
     }
     // What there is to say of the chosen one, where there is room for it.
-    let chosen = rows.iter().position(|r| r.raw == room.chosen).unwrap_or(0);
+    let chosen = rows.iter().position(|r| r.raw == data.chosen).unwrap_or(0);
     let (foot, role) = about(pen, &rows[chosen]);
     let lines = wrap(&foot, inner.width.saturating_sub(4) as usize, 0);
     let spare = (inner.height as usize).saturating_sub(rows.len()).min(lines.len());
@@ -138,13 +137,13 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 
 /// Whether files are watched, by the system's word or by looking again and again.
 fn is_watched(pen: &Pen) -> bool {
-    matches!(pen.state.room.watching.as_str(), "notify" | "poll")
+    matches!(pen.state.data.watching.as_str(), "notify" | "poll")
 }
 
 /// How a source is, in a few cells.
 fn how(pen: &Pen, row: &Row) -> (String, Role) {
     let state = pen.state;
-    if state.awaits(&Wish::Weigh(row.raw.to_owned())) {
+    if state.awaits(&Request::Weigh(row.raw.to_owned())) {
         return (state.tr(strings::REQUESTED).to_owned(), Role::Focus);
     }
     if let Some(broken) = row.told.and_then(|t| t.broken.as_ref()) {
@@ -162,7 +161,7 @@ fn how(pen: &Pen, row: &Row) -> (String, Role) {
 fn about(pen: &Pen, row: &Row) -> (String, Role) {
     let state = pen.state;
     let Some(source) = row.told else {
-        return (state.room.refused.as_ref().map_or("", |r| r.as_str()).to_owned(), Role::Dim);
+        return (state.data.refused.as_ref().map_or("", |r| r.as_str()).to_owned(), Role::Dim);
     };
     if let Some(broken) = &source.broken {
         return (format!("{} {broken}", pen.glyphs.cross), Role::Bad);
@@ -173,41 +172,6 @@ fn about(pen: &Pen, row: &Row) -> (String, Role) {
     let (trained, held) = (grouped(source.told.documents as u64), grouped(source.told.held_out_documents as u64));
     let words = [strings::DOCUMENTS, strings::HELD_OUT_TOO].map(|w| state.tr(w));
     let text = format!("{path}{profile} {} {trained} {} + {held} {}", pen.glyphs.dot, words[0], words[1]);
-    let lines: Vec<&str> = [text.as_str()].into_iter().chain(state.room.notes.iter().map(Clean::as_str)).collect();
+    let lines: Vec<&str> = [text.as_str()].into_iter().chain(state.data.notes.iter().map(Clean::as_str)).collect();
     (lines.join("\n"), Role::Dim)
-}
-
-/// Training and validation loss of every source, with the curve of the latter.
-pub(in crate::ui::view) fn losses(pen: &Pen, area: Rect, buf: &mut Buffer) {
-    let state = pen.state;
-    let facts: Pieces = pen.labelled([
-        ("", state.tr(strings::TRAIN).to_owned(), Role::Train),
-        ("", state.tr(strings::VALID).to_owned(), Role::Valid),
-    ]);
-    let inner = pen.title(buf, area, Panel::Losses, &facts);
-    let Some(run) = &pen.stage.run else {
-        pen.words(buf, inner, pen.nothing(strings::NO_RUN));
-        return;
-    };
-    let limit = run.sources.len().saturating_sub(inner.height as usize);
-    let mut from = 0;
-    if state.focus == Panel::Losses {
-        state.scroll_limit.set(limit);
-        from = state.scroll.min(limit);
-    }
-    let name = (inner.width / 4).clamp(8, 24);
-    let x = inner.x + 2 + name;
-    for (at, source) in run.sources.iter().enumerate().skip(from).take(inner.height as usize) {
-        let y = inner.y + (at - from) as u16;
-        put(buf, inner.x + 2, y, inner.right(), &pad(&source.name, name as usize), pen.style(Role::Text));
-        let train = source.train.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
-        put_right(buf, x, y, x + 7, &train, pen.style(Role::Train));
-        let valid = source.valid.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
-        put_right(buf, x + 7, y, x + 15, &valid, pen.style(Role::Valid));
-        let place = Rect { x: x + 17, y, width: inner.right().saturating_sub(x + 18), height: 1 };
-        let curve = |series, role| Curve { series, smoothing: 0, band: None, line: pen.style(role), points: false };
-        let curves = vec![curve(&source.train, Role::Train), curve(&source.valid, Role::Valid)];
-        let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
-        plot.render(buf, place, state.theme, pen.glyphs);
-    }
 }

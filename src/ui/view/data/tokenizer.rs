@@ -1,27 +1,26 @@
 //! How well the tokenizer fits the text.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
 use crate::ui::{
     paint::{Pieces, put, put_pieces},
-    state::Panel,
     strings,
     text::{grouped, wrap},
     theme::Role,
-    view::{Pen, below},
+    view::pen::{Canvas, Pen, below},
 };
 
-pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let room = &state.room;
+    let data = &state.data;
     let mut facts: Pieces = Vec::new();
-    if let Some(tokenizer) = &room.tokenizer {
+    if let Some(tokenizer) = &data.tokenizer {
         let vocabulary = format!("{} {}", state.tr(strings::VOCAB), grouped(tokenizer.vocab_size as u64));
-        facts = pen.dotted([room.kind.as_str().to_owned(), vocabulary]);
+        facts = pen.dotted([data.kind.as_str().to_owned(), vocabulary]);
     }
-    let inner = pen.title(buf, area, Panel::Tokenizer, &facts);
-    let Some(tokenizer) = &room.tokenizer else {
-        let words = room.refused.as_ref().map_or_else(|| state.tr(strings::NO_ROOM), |r| r.as_str());
+    let inner = pen.title(buf, area, &facts);
+    let Some(tokenizer) = &data.tokenizer else {
+        let words = data.refused.as_ref().map_or_else(|| state.tr(strings::NO_DATA), |r| r.as_str());
         pen.words(buf, inner, words);
         return;
     };
@@ -50,7 +49,7 @@ pub(in crate::ui::view) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
     let rest = below(inner, high);
     // A space stands between them, so one that is a space needs a sign.
-    let top: Vec<&str> = room.top.iter().map(|t| if t.trim().is_empty() { "␠" } else { t.as_str() }).collect();
+    let top: Vec<&str> = data.top.iter().map(|t| if t.trim().is_empty() { "␠" } else { t.as_str() }).collect();
     let text = format!("{}  {}", state.tr(strings::TOP_TOKENS), top.join(" "));
     for (at, line) in wrap(&text, wide, 0).into_iter().take(rest.height as usize).enumerate() {
         put(buf, rest.x + 2, rest.y + at as u16, end, &text[line], pen.style(Role::Text));

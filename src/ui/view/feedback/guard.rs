@@ -1,17 +1,17 @@
 //! What must hold before the first update, as lamps, and the guard: what it watches, or why it stopped.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::{Pen, put_rows, reward::percent};
 use crate::ui::{
     paint::{Pieces, pieces_width},
-    state::{Guard, Panel},
+    state::Guard,
     strings,
-    text::{Clean, wrap},
+    text::{Clean, percent, wrap},
     theme::Role,
+    view::pen::{Canvas, Pen, put_rows},
 };
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, feedback) = (pen.state, &pen.stage.feedback);
     let holding = feedback.lamps.iter().filter(|l| l.holds).count();
     let mut facts: Pieces = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let (mark, role) = if all { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
         facts.push(pen.piece(format!("{mark} {holding}/{}", feedback.lamps.len()), role));
     }
-    let inner = pen.title(buf, area, Panel::Lamps, &facts);
+    let inner = pen.title(buf, area, &facts);
     let mut rows = Vec::new();
     if let Some(guard) = &feedback.guard {
         let head = format!("{}  {}", state.tr(strings::GUARDED), strings::at_step(state.lang, guard.step));
@@ -32,7 +32,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
     rows.extend(lamps(pen, inner.width.saturating_sub(4) as usize));
     if feedback.lamps.is_empty() && feedback.guard.is_none() {
-        rows.push(vec![pen.piece(pen.nothing(strings::NO_LAMPS), Role::Dim)]);
+        rows.push(vec![pen.piece(pen.nothing(strings::NO_CHECKS), Role::Dim)]);
     }
     // What it looks at, update by update, once it does.
     let watched = |name: &str| feedback.newest(&[name]);
@@ -57,7 +57,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 }
 
 /// What to do once the guard has stopped a stage.
-pub(super) fn advice(pen: &Pen, guard: &Guard) -> String {
+pub(crate) fn advice(pen: &Pen, guard: &Guard) -> String {
     let state = pen.state;
     match &guard.checkpoint {
         checkpoint if guard.may_go_on && !state.is_finished() => {

@@ -6,13 +6,13 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use super::{Pen, below};
 use crate::ui::{
     paint::{Pieces, put, put_right},
-    state::{Panel, Rollout, feedback::Action},
+    state::{Rollout, feedback::Action},
     strings::{self, Tr},
     text::{figure, fit, pad, shorten, width},
     theme::Role,
+    view::pen::{Canvas, Pen, below},
 };
 
 /// A column: its title, its cells, and what stands in it.
@@ -49,9 +49,9 @@ fn signed(x: f64, judged: bool) -> Option<(String, Role)> {
     Some((text, role))
 }
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, feedback) = (pen.state, &pen.stage.feedback);
-    let token = feedback.token.filter(|_| state.focus == Panel::Rollout);
+    let token = feedback.token.filter(|_| pen.focused());
     let mut facts: Pieces = Vec::new();
     if let Some(r) = &feedback.rollout {
         if token.is_some() {
@@ -62,11 +62,10 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         facts.push(pen.piece(format!("  {} ", state.tr(strings::RM)), Role::Dim));
         facts.push(pen.piece(format!("{:+.2}", r.score), Role::Bright));
     }
-    let mut inner = pen.title(buf, area, Panel::Rollout, &facts);
+    let mut inner = pen.title(buf, area, &facts);
     if inner.height == 0 {
         return;
     }
-    state.rollout_seen.set(true);
     let Some(rollout) = feedback.rollout.as_ref().filter(|r| !r.actions.is_empty()) else {
         pen.words(buf, inner, pen.nothing(strings::NO_ROLLOUT));
         return;

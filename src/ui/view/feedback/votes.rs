@@ -3,30 +3,28 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Pen, put_rows, reward::percent};
 use crate::protocol::Tally;
 use crate::ui::{
     chart::{Curve, Plot},
     paint::{Pieces, put_right},
-    state::{
-        Panel,
-        pick::{WINDOW, leans},
-    },
+    state::vote::{WINDOW, leans},
     strings,
+    text::percent,
     theme::Role,
+    view::pen::{Canvas, Pen, put_rows},
 };
 
 /// Cells from which the curve stands beside the figures.
 const BESIDE: u16 = 64;
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
-    let tally = state.pick.tally.as_ref();
+    let tally = state.voting.tally.as_ref();
     let mut facts: Pieces = Vec::new();
     if let Some(t) = tally {
         facts = version(pen, t);
     }
-    let inner = pen.title(buf, area, Panel::Votes, &facts);
+    let inner = pen.title(buf, area, &facts);
     let Some(tally) = tally else {
         let words =
             if pen.stage.talks() || state.live().talks() { strings::NO_VOTES } else { strings::VOTES_ELSEWHERE };
@@ -47,7 +45,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
 }
 
 /// `v4 · 还差 3 票重训 · 一票抵 8 对`.
-pub(super) fn version<'a>(pen: &Pen, tally: &Tally) -> Pieces<'a> {
+pub(crate) fn version<'a>(pen: &Pen, tally: &Tally) -> Pieces<'a> {
     let lang = pen.state.lang;
     let mut facts = vec![format!("v{}", tally.version)];
     // Due already, it is being fitted.
@@ -59,7 +57,7 @@ pub(super) fn version<'a>(pen: &Pen, tally: &Tally) -> Pieces<'a> {
 }
 
 /// How many for what.
-pub(super) fn counts<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
+pub(crate) fn counts<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
     let tr = |text| pen.state.tr(text);
     pen.labelled([
         ("A", tally.left.to_string(), Role::Bright),
@@ -89,7 +87,7 @@ fn share(count: usize, of: usize) -> String {
 }
 
 /// Side, length, repeats.
-pub(super) fn leanings<'a>(pen: &Pen<'a>, tally: &Tally) -> Vec<Pieces<'a>> {
+pub(crate) fn leanings<'a>(pen: &Pen<'a>, tally: &Tally) -> Vec<Pieces<'a>> {
     let tr = |text| pen.state.tr(text);
     let (same, repeats) = tally.repeats;
     vec![
@@ -103,9 +101,9 @@ pub(super) fn leanings<'a>(pen: &Pen<'a>, tally: &Tally) -> Vec<Pieces<'a>> {
 }
 
 /// What the newest fit to votes changed.
-pub(super) fn refit<'a>(pen: &Pen<'a>) -> Vec<Pieces<'a>> {
+pub(crate) fn refit<'a>(pen: &Pen<'a>) -> Vec<Pieces<'a>> {
     let (state, then) = (pen.state, pen.glyphs.then);
-    let Some(r) = &state.pick.refit else { return Vec::new() };
+    let Some(r) = &state.voting.refit else { return Vec::new() };
     let change = |of: (f64, f64)| format!("{} {then} {}", percent(of.0), percent(of.1));
     vec![
         pen.labelled([
@@ -118,7 +116,7 @@ pub(super) fn refit<'a>(pen: &Pen<'a>) -> Vec<Pieces<'a>> {
 }
 
 /// Agreement over the newest votes.
-pub(super) fn agrees<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
+pub(crate) fn agrees<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
     let state = pen.state;
     let (agreed, of) = tally.agreement;
     pen.labelled([
@@ -128,7 +126,7 @@ pub(super) fn agrees<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
 }
 
 /// The curve of that.
-pub(super) fn agreement(pen: &Pen, tally: &Tally, area: Rect, buf: &mut Buffer) {
+pub(crate) fn agreement(pen: &Pen, tally: &Tally, area: Rect, buf: &mut Buffer) {
     if area.height == 0 {
         return;
     }
@@ -139,11 +137,11 @@ pub(super) fn agreement(pen: &Pen, tally: &Tally, area: Rect, buf: &mut Buffer) 
     let end = area.right().saturating_sub(2);
     let from = put_right(buf, area.x, area.y, end, &share(agreed, of), pen.style(Role::Bright));
     crate::ui::paint::put(buf, area.x + 1, area.y, from.saturating_sub(1), &label, pen.style(Role::Dim));
-    if state.pick.agreement.is_empty() {
+    if state.voting.agreement.is_empty() {
         return;
     }
     let line = pen.style(Role::Train);
-    let curve = Curve { series: &state.pick.agreement, smoothing: 0, band: None, line, points: false };
+    let curve = Curve { series: &state.voting.agreement, smoothing: 0, band: None, line, points: false };
     let steps = (1.0, tally.agreed.len().max(5) as f64);
     let plot = Plot { steps, curves: vec![curve], axes: true, holds: Some((0.0, 1.0)), ..Plot::default() };
     let inner = Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height - 1 };

@@ -7,24 +7,24 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use super::Pen;
 use crate::ui::{
     paint::{Pieces, pieces_width, put, put_pieces},
     state::{
-        Panel, Phase,
+        Phase,
         batch::{Batch, LIKELY, Spot, Token},
     },
     strings,
     text::{figure, fit, pad, shorten},
     theme::Role,
+    view::pen::{Canvas, Pen},
 };
 
 /// Cells of the column that names sources, its gap among them.
 const GUTTER: u16 = 12;
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, stage) = (pen.state, pen.stage);
-    let spot = stage.spot.filter(|_| state.focus == Panel::Batch);
+    let spot = stage.spot.filter(|_| pen.focused());
     let mut facts: Pieces = Vec::new();
     if let Some(batch) = &stage.batch {
         if spot.is_some() {
@@ -34,13 +34,13 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         facts.push(pen.piece(size, Role::Dim));
         facts.push(pen.piece(strings::at_step(state.lang, batch.step), Role::Dim));
     }
-    let mut inner = pen.title(buf, area, Panel::Batch, &facts);
+    let mut inner = pen.title(buf, area, &facts);
     if inner.height == 0 {
         return;
     }
     let gutter = if inner.width >= 50 { GUTTER } else { 2 };
     let cells = inner.width.saturating_sub(gutter + 3);
-    state.batch_cells.set(cells.max(1) as usize);
+    buf.drawn.batch_cells = cells.max(1) as usize;
     let Some(batch) = stage.batch.as_ref().filter(|b| !b.rows.is_empty()) else {
         let words = if stage.phase == Phase::Resting { strings::NO_BATCH_HERE } else { strings::NO_BATCH };
         pen.words(buf, inner, state.tr(words));

@@ -3,23 +3,23 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::{Pen, below};
 use crate::ui::{
     chart::{Curve, Plot},
     paint::{Pieces, pieces_width, put, put_pieces},
     series::{SMOOTHINGS, Series},
-    state::{Panel, Phase},
+    state::Phase,
     strings::{self, Tr},
     text::{figure, grouped, rate, short, shorten},
     theme::Role,
+    view::pen::{Canvas, Pen, below},
 };
 
 /// Rows of a small chart, its title among them.
 const SMALL: u16 = 4;
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, stage) = (pen.state, pen.stage);
-    let mut inner = pen.title(buf, area, Panel::Loss, &facts(pen, area.width as usize));
+    let mut inner = pen.title(buf, area, &facts(pen, area.width as usize));
     if inner.height >= 12 + SMALL && inner.width >= 60 {
         inner.height -= SMALL;
         small_charts(pen, Rect { y: inner.bottom(), height: SMALL, ..inner }, buf);
@@ -28,16 +28,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         return;
     }
     if stage.step.is_none() {
-        let here = state.switching() == Some(stage.name.as_str());
-        let going = format!("{} {}", state.tr(strings::SWITCHING), stage.title(state.lang));
-        let words = match (&stage.phase, &stage.run) {
-            (Phase::Resting, _) if stage.told_step.is_none() => strings::NEVER_TRAINED,
-            (Phase::Resting, _) => strings::TRAINED_BEFORE,
-            (_, Some(_)) => strings::NO_STEP,
-            (_, None) => strings::NO_RUN,
-        };
-        let words = if here { going.as_str() } else { state.tr(words) };
-        pen.words(buf, below(inner, inner.height / 2), words);
+        pen.not_yet(buf, inner, strings::NO_STEP);
         return;
     }
     if inner.height >= 8 {
@@ -94,7 +85,7 @@ fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
         let shown = if raw.is_finite() { stage.loss.smoothed(state.smoothing).unwrap_or(raw) } else { raw };
         add(strings::TRAIN, figure(shown), if raw.is_finite() { Role::Train } else { Role::Bad });
     }
-    pen.fitting(facts, Panel::Loss, cells)
+    pen.fitting(facts, cells)
 }
 
 fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {

@@ -1,27 +1,27 @@
 //! The data: what share of the batches each source has, and how often it was read.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::Pen;
 use crate::ui::{
     paint::{Pieces, bar, put, put_right},
-    state::{Panel, Wish},
+    state::Request,
     strings::{self, Tr},
     text::{figure, pad, short},
     theme::Role,
+    view::pen::{Canvas, Pen},
 };
 
 /// Columns from the right: title and cells.
 const COLUMNS: [(Tr, u16); 4] = [(strings::VALID, 8), (strings::SEEN, 9), (strings::SHARE, 8), (strings::TOKENS, 9)];
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
     if let Some(step) = &pen.stage.step {
         facts.push(pen.piece(format!("{} {}", short(step.total_tokens as f64), state.tr(strings::TOKENS)), Role::Text));
         facts.push(pen.piece(format!("  {:.2} {}", step.epoch, state.tr(strings::EPOCH)), Role::Text));
     }
-    let inner = pen.title(buf, area, Panel::Mix, &facts);
+    let inner = pen.title(buf, area, &facts);
     let Some(run) = &pen.stage.run else {
         pen.words(buf, inner, pen.nothing(strings::NO_RUN));
         return;
@@ -51,8 +51,8 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         y += 1;
     }
     let rows = inner.bottom().saturating_sub(y).max(1) as usize;
-    let focused = state.focus == Panel::Mix;
-    let chosen = run.info.sources.iter().position(|s| s.name == state.room.chosen).unwrap_or(0);
+    let focused = pen.focused();
+    let chosen = run.info.sources.iter().position(|s| s.name == state.data.chosen).unwrap_or(0);
     let first = if focused { (chosen + 1).saturating_sub(rows) } else { 0 };
     for (at, source) in run.sources.iter().enumerate().skip(first) {
         if y >= inner.bottom() {
@@ -84,7 +84,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let cells = end.saturating_sub(x + 6).min(40);
         bar(buf, x, y, cells, weight, (pen.style(Role::Train), pen.style(Role::Dim)), pen.glyphs);
         // A weight that is asked for is not there yet.
-        let asked = state.awaits(&Wish::Weigh(run.info.sources[at].name.clone()));
+        let asked = state.awaits(&Request::Weigh(run.info.sources[at].name.clone()));
         let number = if asked { format!("{number}?") } else { number };
         let role = if asked { Role::Focus } else { Role::Bright };
         put(buf, x + cells + 1, y, inner.right(), &number, pen.style(role));

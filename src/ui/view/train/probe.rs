@@ -8,16 +8,16 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
-use super::{Pen, below};
 use crate::ui::{
     paint::{Pieces, bar, put, put_pieces, put_right},
-    state::{Panel, Probe, ProbeEntry},
+    state::{Probe, ProbeEntry},
     strings,
     text::{grouped, shorten, wrap},
     theme::Role,
+    view::pen::{Canvas, Pen, below},
 };
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, stage) = (pen.state, pen.stage);
     let probe = stage.probes.get(stage.probe);
     let newest = probe.and_then(|p| p.entries.last());
@@ -42,7 +42,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let score = format!("  {mark}{}/{}", entry.matched, probe.length);
         facts.push(pen.piece(score, if all { Role::Good } else { Role::Bright }));
     }
-    let inner = pen.title(buf, area, Panel::Probe, &facts);
+    let inner = pen.title(buf, area, &facts);
     if inner.height == 0 {
         return;
     }
@@ -150,7 +150,7 @@ fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &
 }
 
 /// Earlier completions, oldest first, evenly thinned by a power of two so that rows hold still.
-fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Buffer) {
+fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Canvas) {
     let earlier = &probe.entries[..probe.entries.len() - 1];
     let rows = area.height as usize;
     if rows == 0 {
@@ -160,16 +160,13 @@ fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Buffer) {
     while earlier.len().div_ceil(stride) > rows {
         stride *= 2;
     }
-    let limit = if pen.state.focus == Panel::Probe { earlier.len().saturating_sub(rows) } else { 0 };
-    let shown: Vec<&ProbeEntry> = if limit > 0 && pen.state.scroll > 0 {
-        let end = earlier.len() - pen.state.scroll.min(limit);
+    let back = pen.scrolled(earlier.len().saturating_sub(rows), buf);
+    let shown: Vec<&ProbeEntry> = if back > 0 {
+        let end = earlier.len() - back;
         earlier[end.saturating_sub(rows)..end].iter().collect()
     } else {
         earlier.iter().step_by(stride).collect()
     };
-    if pen.state.focus == Panel::Probe {
-        pen.state.scroll_limit.set(limit);
-    }
     for (row, entry) in shown.into_iter().enumerate() {
         let y = area.y + row as u16;
         let step = grouped(entry.step as u64);

@@ -2,31 +2,31 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use super::Pen;
 use crate::ui::{
     paint::{Pieces, bar, pieces_width, put_pieces, put_right},
-    state::{Panel, Run},
+    state::Run,
     strings,
     text::{bytes, figure, grouped, rate, short, shorten, width},
     theme::Role,
+    view::pen::{Canvas, Pen},
 };
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let Some(run) = &pen.stage.run else {
-        let inner = pen.title(buf, area, Panel::Run, &Vec::new());
+        let inner = pen.title(buf, area, &Vec::new());
         pen.words(buf, inner, pen.nothing(strings::NO_RUN));
         return;
     };
     let engine = format!("{} {} ", run.engine, pen.glyphs.dot);
-    let title = width(state.tr(Panel::Run.title()));
+    let title = width(state.tr(pen.title));
     let room = (area.width as usize).saturating_sub(title + 10 + width(&engine));
     let small = area.height <= 4;
     let mut facts: Pieces = Vec::new();
     if small {
         facts = vec![pen.piece(engine.clone(), Role::Dim), pen.piece(shorten(&run.adapter, room), Role::Text)];
     }
-    let inner = pen.title(buf, area, Panel::Run, &facts);
+    let inner = pen.title(buf, area, &facts);
     let mut rows = Vec::new();
     let progress = inner.height.min(2);
     if small {

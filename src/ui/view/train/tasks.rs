@@ -1,15 +1,15 @@
 //! How well held-out examples of each task are answered, and how that has changed.
 
-use ratatui::{buffer::Buffer, layout::Rect};
+use ratatui::layout::Rect;
 
-use super::Pen;
 use crate::protocol::TaskReport;
 use crate::ui::{
     paint::{Pieces, bar, put, put_right},
-    state::{Panel, Task},
+    state::Task,
     strings::{self, Tr},
     text::{figure, pad},
     theme::Role,
+    view::pen::{Canvas, Pen},
 };
 
 /// A column: its title, its cells, and what stands in it.
@@ -42,17 +42,14 @@ fn points(task: &Task, score: fn(&TaskReport) -> f64) -> Option<(String, Role)> 
     })
 }
 
-pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, stage) = (pen.state, pen.stage);
     let step = stage.tasks.iter().filter_map(|t| t.newest.as_ref()).map(|n| n.step).max();
     let rows = (area.height as usize).saturating_sub(2);
     let limit = stage.tasks.len().saturating_sub(rows);
-    let first = if state.focus == Panel::Tasks {
-        state.scroll_limit.set(limit);
-        limit - state.scroll.min(limit)
-    } else {
-        0
-    };
+    // Scrolled back from the last task; without the focus, from the first on.
+    let back = pen.scrolled(limit, buf);
+    let first = if pen.focused() { limit - back } else { 0 };
     let mut facts: Pieces = Vec::new();
     if limit > 0 {
         let seen = format!("{}-{} / {}  ", first + 1, first + rows, stage.tasks.len());
@@ -65,7 +62,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Buffer) {
     if let Some(step) = step {
         facts.push(pen.piece(strings::at_step(state.lang, step), Role::Dim));
     }
-    let inner = pen.title(buf, area, Panel::Tasks, &facts);
+    let inner = pen.title(buf, area, &facts);
     if stage.tasks.is_empty() {
         let words = if stage.is_tuning() { strings::NO_SCORE } else { strings::NO_TASK };
         pen.words(buf, inner, pen.nothing(words));

@@ -1,0 +1,70 @@
+//! docs/keys.md and docs/keys.zh.md, made from the table of actions.
+
+use std::fmt::Write as _;
+
+use super::table::ACTIONS;
+use crate::ui::{
+    keys::Key,
+    state::Mode,
+    strings::{self, Lang, Tr},
+};
+
+/// Sections of the page, in order.
+const SECTIONS: [(Mode, Tr); 8] = [
+    (Mode::Nav, strings::HELP_NAV),
+    (Mode::Data, strings::HELP_DATA),
+    (Mode::Vote, strings::HELP_VOTE),
+    (Mode::Text, strings::HELP_TEXT),
+    (Mode::Edit, strings::HELP_EDIT),
+    (Mode::Palette, Tr("命令面板", "The command palette")),
+    (Mode::Dialog, Tr("回答问题时", "Answering a question")),
+    (Mode::Help, Tr("阅读帮助时", "Reading the help")),
+];
+
+/// The page of keys in one language, as Markdown.
+pub fn keys_page(lang: Lang) -> String {
+    let intro = match lang {
+        Lang::Zh => {
+            "# 按键\n\n[English](keys.md)\n\n<!-- 由 src/ui/actions/table.rs 生成：DANLU_UPDATE=1 cargo test --lib keys_pages -->\n\n\
+             全角按键同样有效；直接输入汉字会开始一条提示。标 * 的命令也在命令面板（`:` 或 `Ctrl-P`）里。\n"
+        }
+        Lang::En => {
+            "# Keys\n\n[中文](keys.zh.md)\n\n<!-- made from src/ui/actions/table.rs: DANLU_UPDATE=1 cargo test --lib keys_pages -->\n\n\
+             Full-width keys work too; typing a Han character starts a prompt. Commands marked * are also in the command \
+             palette (`:` or `Ctrl-P`).\n"
+        }
+    };
+    let mut page = intro.to_owned();
+    let heads = match lang {
+        Lang::Zh => ["按键", "命令"],
+        Lang::En => ["Keys", "Command"],
+    };
+    for (mode, title) in SECTIONS {
+        let _ = write!(page, "\n## {}\n\n| {} | {} |\n| --- | --- |\n", title.get(lang), heads[0], heads[1]);
+        for action in ACTIONS {
+            let keys = action.keys_in(mode);
+            if !keys.is_empty() {
+                row(&mut page, keys, action.title.get(lang), action.palette);
+            }
+        }
+    }
+    let only = match lang {
+        Lang::Zh => "\n## 只在命令面板里\n\n",
+        Lang::En => "\n## Only in the command palette\n\n",
+    };
+    page.push_str(only);
+    for action in ACTIONS.iter().filter(|a| a.keys.is_empty()) {
+        let _ = writeln!(page, "- {}", action.title.get(lang));
+    }
+    page.push_str(match lang {
+        Lang::Zh => "- 查看任一面板\n",
+        Lang::En => "- show any panel of the view\n",
+    });
+    page
+}
+
+fn row(page: &mut String, keys: &[Key], title: &str, palette: bool) {
+    let keys: Vec<String> = keys.iter().map(|k| format!("`{}`", k.to_string().replace('|', "\\|"))).collect();
+    let mark = if palette { " *" } else { "" };
+    let _ = writeln!(page, "| {} | {title}{mark} |", keys.join(" "));
+}

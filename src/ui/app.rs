@@ -1,0 +1,449 @@
+//! The loop around state, update and view: keys, the trainer's events and signals in, frames out.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
+
+use super::{
+    state::{AppState, Phase},
+    strings::{self, Lang},
+    terminal::{self, Input, Screen, Signals},
+    theme::{Depth, GlyphSet, Theme},
+    update::{self, Cmd, Msg, update},
+    view,
+};
+use crate::{
+    protocol::{Command, Event},
+    session::Session,
+};
+
+/// At least this between two frames.
+const FRAME: Duration = Duration::from_millis(16);
+/// Between frames that only new metrics ask for.
+const METRICS: Duration = Duration::from_millis(100);
+/// Between frames while an answer streams in.
+const STREAM: Duration = Duration::from_millis(33);
+/// Between frames while the terminal has no focus.
+const UNSEEN: Duration = Duration::from_millis(500);
+/// Most a frame should take; a slower terminal gets half as many.
+const SLOW: Duration = Duration::from_millis(50);
+/// Time in which a stop signal takes hold of every thread.
+const STOP_HOLDS: Duration = Duration::from_millis(500);
+/// How long keys wait for the trainer's first event.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+/// Time a save may take after a signal.
+pub(super) const DEADLINE: Duration = Duration::from_secs(8);
+
+/// How the screen is set up.
+#[derive(Debug, Default)]
+pub struct UiOptions {
+    /// Its language.
+    pub lang: Lang,
+    /// Set by a handler of SIGTERM, SIGINT or SIGHUP before the screen was up: save and quit.
+    pub stop: Arc<AtomicBool>,
+    /// Where standard error goes while the screen is up (GPU drivers print there); nowhere if absent.
+    pub stderr: Option<File>,
+    /// Colours; from the environment if absent.
+    pub depth: Option<Depth>,
+    /// Frames and charts; from the terminal if absent.
+    pub glyphs: Option<GlyphSet>,
+}
+
+/// Why the screen closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The stage had ended before the user quit.
+    Finished,
+    /// The user quit; the trainer has stopped, and saved if asked to.
+    Stopped,
+    /// A signal or a dead terminal; the trainer has stopped and saved.
+    Signalled,
+    /// Quit while the trainer was still busy: end the process without waiting for it.
+    Abandoned,
+}
+
+/// What the screen leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why it closed.
+    pub end: End,
+    /// Whether the work itself failed.
+    pub failed: bool,
+    /// Lines for the shell, cleaned; for standard output unless [`Outcome::terminal_gone`].
+    pub summary: Vec<String>,
+    /// The terminal has hung up or takes no output: print nothing, it would fail or block.
+    pub terminal_gone: bool,
+}
+
+/// How soon the next frame is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Repaint {
+    No,
+    Metrics,
+    Stream,
+    Now,
+}
+
+#[allow(clippy::struct_excessive_bools, reason = "each is one plain fact about the terminal or the trainer")]
+pub(super) struct App {
+    session: Session,
+    stop: Arc<AtomicBool>,
+    stderr: Option<File>,
+    inputs: Receiver<Input>,
+    /// Keys from before the trainer's first event: most would mean nothing yet.
+    early: VecDeque<Input>,
+    state: AppState,
+    screen: Screen,
+    opened: Instant,
+    due: Repaint,
+    drawn: Instant,
+    /// How much longer than usual between frames, for a slow terminal.
+    slowness: u32,
+    /// Commands the trainer has not taken yet.
+    outbox: VecDeque<Command>,
+    trainer_gone: bool,
+    /// When saving has to be done, once a signal came.
+    deadline: Option<Instant>,
+    /// The terminal is not ours now: neither read nor painted.
+    blind: bool,
+    /// The process asked to be stopped; not to be taken back before it was continued.
+    stopped: Option<Instant>,
+    /// When the terminal was last taken back.
+    woken: Option<Instant>,
+    gone: bool,
+    focused: bool,
+    may_read: Arc<AtomicBool>,
+    pulse: Arc<AtomicU64>,
+    _signals: Signals,
+}
+
+impl App {
+    pub(super) fn new(
+        session: Session,
+        options: UiOptions,
+        to: Sender<Input>,
+        inputs: Receiver<Input>,
+    ) -> io::Result<App> {
+        let pulse = Arc::new(AtomicU64::new(0));
+        let signals = Signals::listen(to.clone(), &session, Arc::clone(&pulse))?;
+        terminal::acquire(options.stderr.as_ref())?;
+        let mut early = VecDeque::new();
+        let glyphs = options.glyphs.unwrap_or_else(|| {
+            if !terminal::is_utf8_console() {
+                return GlyphSet::Ascii;
+            }
+            let (wide, typed) = terminal::wide_rules();
+            early.extend(typed);
+            if wide { GlyphSet::Safe } else { GlyphSet::Line }
+        });
+        let depth = options.depth.unwrap_or_else(|| Depth::detect(|name| std::env::var(name).ok()));
+        // crossterm turns colours into a full reset under NO_COLOR, and bold and reverse go with them
+        // (dua-cli#238); our own theme has none then.
+        crossterm::style::force_color_output(true);
+        let theme = Theme { depth, ..Theme::default() };
+        let screen = Screen::new()?;
+        let may_read = Arc::new(AtomicBool::new(true));
+        terminal::read_input(to, Arc::clone(&may_read))?;
+        Ok(App {
+            session,
+            stop: options.stop,
+            stderr: options.stderr,
+            inputs,
+            early,
+            state: AppState::new(options.lang, theme, glyphs),
+            screen,
+            opened: Instant::now(),
+            due: Repaint::Now,
+            drawn: Instant::now().checked_sub(METRICS).unwrap_or_else(Instant::now),
+            slowness: 1,
+            outbox: VecDeque::new(),
+            trainer_gone: false,
+            deadline: None,
+            blind: false,
+            stopped: None,
+            woken: None,
+            gone: false,
+            focused: true,
+            may_read,
+            pulse,
+            _signals: signals,
+        })
+    }
+
+    pub(super) fn run(mut self) -> io::Result<Outcome> {
+        loop {
+            self.pulse.fetch_add(1, Ordering::AcqRel);
+            if self.stop.swap(false, Ordering::AcqRel)
+                && let Some(end) = self.leave()
+            {
+                return Ok(self.outcome(end));
+            }
+            if let Some(end) = self.on_events() {
+                return Ok(self.outcome(end));
+            }
+            if !self.too_early() {
+                while let Some(input) = self.early.pop_front() {
+                    if let Some(end) = self.on_input(input) {
+                        return Ok(self.outcome(end));
+                    }
+                }
+            }
+            self.flush_outbox();
+            if self.deadline.is_some_and(|d| d <= Instant::now()) {
+                return Ok(self.outcome(End::Abandoned));
+            }
+            self.draw();
+            match self.inputs.recv_timeout(self.wait()) {
+                Ok(input) => {
+                    if let Some(end) = self.on_input(input) {
+                        return Ok(self.outcome(end));
+                    }
+                    while let Ok(input) = self.inputs.try_recv() {
+                        if let Some(end) = self.on_input(input) {
+                            return Ok(self.outcome(end));
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // The panic hook holds a sender, so this cannot be; a pause keeps it from spinning.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(METRICS),
+            }
+            self.tick();
+        }
+    }
+
+    /// Time to the next turn: the next frame if one is due, else the next look at the trainer.
+    fn wait(&self) -> Duration {
+        let look = if self.state.chat.answering().next().is_some() { STREAM } else { METRICS };
+        let frame = match self.due {
+            Repaint::No => return look,
+            due => self.interval(due).saturating_sub(self.drawn.elapsed()),
+        };
+        look.min(frame.max(Duration::from_millis(1)))
+    }
+
+    fn interval(&self, due: Repaint) -> Duration {
+        let interval = match due {
+            Repaint::Now => FRAME,
+            _ if !self.focused => UNSEEN,
+            Repaint::Stream => STREAM,
+            Repaint::Metrics | Repaint::No => METRICS,
+        };
+        interval * self.slowness
+    }
+
+    fn repaint(&mut self, due: Repaint) {
+        self.due = self.due.max(due);
+    }
+
+    fn tick(&mut self) {
+        let now = self.opened.elapsed();
+        let clock_moved = now.as_secs() != self.state.now.as_secs();
+        let had_notice = self.state.notice.is_some();
+        self.update(Msg::Tick(now));
+        let clock_shown = !self.state.is_finished() && !matches!(self.state.live().phase, Phase::Paused);
+        if clock_moved && (clock_shown || self.state.leaving.is_some()) || had_notice && self.state.notice.is_none() {
+            self.repaint(Repaint::Metrics);
+        }
+        // `kill` may return before the stop takes hold of this thread, and a terminal taken back then would be held
+        // by a stopped process. So only SIGCONT counts, or proof that no stop came.
+        if self.stopped.is_some_and(|s| s.elapsed() > STOP_HOLDS) {
+            self.continued();
+        }
+        if self.blind && !self.gone && self.stopped.is_none() && terminal::foreground() {
+            self.wake();
+        }
+    }
+
+    fn on_input(&mut self, input: Input) -> Option<End> {
+        // A key is stamped with the time it is handled at, not with the last frame's.
+        self.state.now = self.opened.elapsed();
+        if matches!(input, Input::Key(_) | Input::Paste(_)) && self.too_early() {
+            self.early.push_back(input);
+            return None;
+        }
+        match input {
+            Input::Key(key) => {
+                self.repaint(Repaint::Now);
+                return self.update(Msg::Key(key));
+            }
+            Input::Paste(text) => {
+                self.repaint(Repaint::Now);
+                return self.update(Msg::Paste(text));
+            }
+            Input::Resized => self.repaint(Repaint::Now),
+            Input::Focus(focused) => {
+                self.focused = focused;
+                self.repaint(Repaint::Now);
+            }
+            Input::Leave => return self.leave(),
+            Input::Abandon => return Some(End::Abandoned),
+            Input::Suspend => self.suspend(),
+            Input::Continue
+                if self.continued() || self.blind || self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {}
+            Input::Continue => {
+                // A stop without SIGTSTP: the shell has had the terminal, so take it again.
+                terminal::restore();
+                self.blind = true;
+                self.may_read.store(false, Ordering::Release);
+            }
+            Input::Gone => {
+                self.gone = true;
+                self.blind = true;
+                return self.leave();
+            }
+            Input::Background(text) => {
+                self.repaint(Repaint::Now);
+                return self.update(Msg::Background(text));
+            }
+        }
+        None
+    }
+
+    /// Whether keys wait for the trainer's first event, which follows at once.
+    fn too_early(&self) -> bool {
+        self.state.live().phase == Phase::Starting && self.opened.elapsed() < FIRST_WORD
+    }
+
+    fn leave(&mut self) -> Option<End> {
+        self.deadline = self.deadline.or(Some(Instant::now() + DEADLINE));
+        self.repaint(Repaint::Now);
+        self.update(Msg::Leave)
+    }
+
+    fn on_events(&mut self) -> Option<End> {
+        loop {
+            let msg = match self.session.events.try_recv() {
+                Ok(event) => {
+                    let stream = matches!(event, Event::PromptText { .. });
+                    self.repaint(if stream { Repaint::Stream } else { Repaint::Metrics });
+                    Msg::Event(event)
+                }
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) if self.trainer_gone => return None,
+                Err(TryRecvError::Disconnected) => {
+                    self.trainer_gone = true;
+                    self.repaint(Repaint::Metrics);
+                    Msg::TrainerGone
+                }
+            };
+            if let Some(end) = self.update(msg) {
+                return Some(end);
+            }
+        }
+    }
+
+    fn update(&mut self, msg: Msg) -> Option<End> {
+        let mut end = None;
+        for cmd in update(&mut self.state, msg) {
+            match cmd {
+                Cmd::Send(command) => self.outbox.push_back(command),
+                Cmd::Close => end = Some(self.why_closed()),
+                Cmd::Abandon => end = Some(End::Abandoned),
+                Cmd::Suspend => self.suspend(),
+                Cmd::Redraw => {
+                    // A failure shows itself at the frame that follows.
+                    let _ = self.screen.forget();
+                    self.repaint(Repaint::Now);
+                }
+            }
+        }
+        end
+    }
+
+    fn why_closed(&self) -> End {
+        match &self.state.leaving {
+            Some(leaving) if leaving.forced => End::Signalled,
+            Some(_) => End::Stopped,
+            None => End::Finished,
+        }
+    }
+
+    /// Keys never wait for the trainer: a command it cannot take now is sent at the next turn.
+    fn flush_outbox(&mut self) {
+        while let Some(command) = self.outbox.pop_front() {
+            if matches!(command, Command::Stop { .. }) {
+                self.session.stop.store(true, Ordering::Release);
+            }
+            // A trainer that is gone takes nothing more; the events tell of its end.
+            if let Err(TrySendError::Full(command)) = self.session.commands.try_send(command) {
+                self.outbox.push_front(command);
+                return;
+            }
+        }
+    }
+
+    fn draw(&mut self) {
+        if self.due == Repaint::No || self.blind || self.drawn.elapsed() < self.interval(self.due) {
+            return;
+        }
+        // A terminal that takes nothing (Ctrl-S, a stalled link) would hold this thread in a write.
+        if !terminal::writable(Duration::ZERO) {
+            return;
+        }
+        let start = Instant::now();
+        let state = &self.state;
+        // An error means a dying terminal, of which the input thread tells.
+        if let Ok(drawn) = self.screen.draw(|area, buf| view::draw(state, area, buf)) {
+            self.state.drawn = drawn;
+        }
+        let took = start.elapsed();
+        self.slowness = if took > SLOW { (self.slowness * 2).min(8) } else { (self.slowness / 2).max(1) };
+        self.drawn = Instant::now();
+        self.due = Repaint::No;
+    }
+
+    /// Ctrl-Z: the terminal goes back to the shell, the process stops, and later continues.
+    fn suspend(&mut self) {
+        self.may_read.store(false, Ordering::Release);
+        terminal::restore();
+        self.blind = true;
+        self.stopped = Some(Instant::now());
+        // Should nothing stop (a container's first process cannot), the terminal is taken back soon.
+        let _ = terminal::suspend();
+    }
+
+    /// After a stop: its time does not count for the run. Whether there was one.
+    fn continued(&mut self) -> bool {
+        let Some(since) = self.stopped.take() else { return false };
+        self.opened += since.elapsed();
+        true
+    }
+
+    /// Takes the terminal again, if the shell has given it back; with `bg` it has not.
+    fn wake(&mut self) {
+        if terminal::acquire(self.stderr.as_ref()).is_err() {
+            terminal::restore();
+            return;
+        }
+        self.blind = false;
+        self.woken = Some(Instant::now());
+        // An error shows itself at the frame that follows.
+        let _ = self.screen.forget();
+        self.may_read.store(true, Ordering::Release);
+        self.repaint(Repaint::Now);
+    }
+
+    fn outcome(self, end: End) -> Outcome {
+        let failed =
+            matches!(self.state.live().phase, Phase::Finished { failed: true, .. }) || self.state.trouble.is_some();
+        let mut summary = update::summary(&self.state);
+        if end == End::Abandoned {
+            summary.push(self.state.tr(strings::SUMMARY_TIMEOUT).to_owned());
+        }
+        if end == End::Signalled && !failed {
+            self.pulse.store(terminal::DONE, Ordering::Release);
+        }
+        terminal::restore();
+        Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf() }
+    }
+}

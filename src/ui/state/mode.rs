@@ -1,0 +1,33 @@
+//! Who gets the keys.
+
+/// Who gets the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The panels of a stage: keys are commands.
+    Nav,
+    /// The panels of the data.
+    Data,
+    /// The two answers to vote on.
+    Vote,
+    /// The prompt field.
+    Text,
+    /// The field of an answer that is corrected.
+    Edit,
+    /// The field of the palette.
+    Palette,
+    /// A question with its choices.
+    Dialog,
+    /// The help.
+    Help,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Mode; 8] =
+        [Mode::Nav, Mode::Data, Mode::Vote, Mode::Text, Mode::Edit, Mode::Palette, Mode::Dialog, Mode::Help];
+
+    /// Whether printable keys are text here.
+    pub fn is_text(self) -> bool {
+        matches!(self, Mode::Text | Mode::Edit | Mode::Palette)
+    }
+}

@@ -1,0 +1,48 @@
+//! A text in the screen's two languages, and the table of texts.
+
+/// The language of the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lang {
+    /// Chinese.
+    #[default]
+    Zh,
+    /// English.
+    En,
+}
+
+impl Lang {
+    /// The other language.
+    #[must_use]
+    pub fn other(self) -> Lang {
+        match self {
+            Lang::Zh => Lang::En,
+            Lang::En => Lang::Zh,
+        }
+    }
+}
+
+/// One text in both languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tr(pub &'static str, pub &'static str);
+
+impl Tr {
+    /// In this language.
+    pub fn get(self, lang: Lang) -> &'static str {
+        match lang {
+            Lang::Zh => self.0,
+            Lang::En => self.1,
+        }
+    }
+}
+
+/// A table of texts: `NAME = "Chinese", "English";`.
+macro_rules! strings {
+    ($($name:ident = $zh:literal, $en:literal;)*) => {
+        $(#[doc = $en] pub const $name: Tr = Tr($zh, $en);)*
+        /// Every text, for tests.
+        #[cfg(test)]
+        pub(super) const ALL: &[Tr] = &[$($name),*];
+    };
+}
+
+pub(super) use strings;

@@ -1,0 +1,242 @@
+//! Texts of the frame, the training panels, the chat and the questions.
+
+use super::lang::{Lang, Tr, strings};
+use crate::{protocol::LeftOut, ui::text::grouped};
+
+strings! {
+    PREPARING = "准备中", "preparing";
+    RUNNING = "训练中", "training";
+    PAUSING = "即将暂停", "pausing";
+    PAUSED = "已暂停", "paused";
+    RESUMING = "恢复中", "resuming";
+    SAVING = "保存中", "saving";
+    DONE = "已完成", "done";
+    STOPPED = "已停止", "stopped";
+    FAILED = "失败", "failed";
+    LEAVING = "正在保存，完成后退出", "saving, then quitting";
+    LEAVING_UNSAVED = "正在停止", "stopping";
+    LEAVE_NOW = "Ctrl-C 不等待，立即退出", "Ctrl-C quits at once, without waiting";
+    LEFT = "剩余", "left";
+    TRAIN = "训练", "train";
+    VALID = "验证", "valid";
+    BEST = "最佳", "best";
+    RAW = "原值", "raw";
+    NO_STEP = "第一步尚未完成", "no step yet";
+    NO_PROBE = "第一次探针尚未运行", "no probe yet";
+    NO_RUN = "正在准备数据和模型", "preparing data and model";
+    NO_CHAT = "按 i 或直接输入汉字，写一个开头，正在训练的模型会接着写", "press i and type a beginning; the model continues it while it trains";
+    NO_LOG = "还没有事件", "no events yet";
+    CHAT_OVER = "本阶段已结束，模型不再回答", "the stage has ended; the model no longer answers";
+    NO_PROBE_CAME = "本次没有运行探针", "no probe was run";
+    LEARNING_RATE = "学习率 lr", "lr";
+    GRAD_NORM = "梯度范数 grad norm", "grad norm";
+    SPEED = "词元/秒 tok/s", "tok/s";
+    SOURCE = "来源", "source";
+    WEIGHT = "权重", "weight";
+    TOKENS = "词元", "tokens";
+    SEEN = "轮数", "epochs";
+    SHARE = "实际占比", "drawn";
+    EPOCH = "轮", "epochs";
+    PARAMETERS = "参数", "params";
+    LAYERS = "层", "layers";
+    HEADS = "头", "heads";
+    HIDDEN = "隐藏维度", "hidden";
+    VOCAB = "词表", "vocab";
+    BATCH = "批次", "batch";
+    MEMORY = "显存", "memory";
+    MEMORY_CPU = "内存", "memory";
+    MEMORY_HOST = "内存", "host";
+    STEP_TIME = "每步", "step";
+    STEP = "步", "step";
+    LOG_RESUMED_AT = "恢复自", "resumed from";
+    WAITING = "等待当前步完成", "after this step";
+    CANCELLED = "已停止", "stopped";
+    TAG_SAVE = "保存", "save";
+    TAG_NOTE = "说明", "note";
+    TAG_ALERT = "警告", "ALERT";
+    TAG_STATE = "状态", "state";
+    LOG_STARTED = "启动", "started";
+    LOG_PAUSED = "已暂停", "paused";
+    LOG_RESUMED = "继续训练", "resumed";
+    LOG_SKIPPED = "这一步未更新参数：出现非有限数", "update skipped: a number was not finite";
+    LOG_SAVE_FAILED = "保存失败", "save failed";
+    LOG_STORE_FAILED = "读写出错", "disk error";
+    MEND = "已暂停，没有丢失任何内容。排除故障后，按 w 保存并继续，按空格直接继续", "paused; nothing is lost. Fix the cause, then press w to save and resume, or space to resume";
+    FAILED_REOPENS = "按 g 从最近的检查点继续", "press g to reopen the stage from its newest checkpoint";
+    FAILED_GONE = "训练线程已结束；重新运行 danlu 会从最近的检查点继续", "the trainer thread has ended; run danlu again to resume from the newest checkpoint";
+    LOG_FINISHED = "阶段结束", "stage finished";
+    LOG_DIED = "训练线程意外退出", "the trainer thread exited unexpectedly";
+    LOG_STDERR = "来自其他线程", "from another thread";
+    MODE_TEXT = "输入", "TEXT";
+    MODE_EDIT = "修改", "CORRECT";
+    MODE_DIALOG = "选择", "CHOOSE";
+    HELP_TITLE = "帮助 help", "help";
+    HELP_NAV = "浏览时", "Viewing a stage";
+    HELP_TEXT = "输入时", "Typing a prompt";
+    HELP_EDIT = "修改回答时", "Correcting an answer";
+    HELP_HAN = "直接输入汉字也会开始对话；全角按键同样有效。暂停的是训练，不是画面；Ctrl-Z 会让训练一起停住", "Typing a Han character starts a prompt; full-width keys work too. Pausing stops training, not the screen; Ctrl-Z stops both";
+    PALETTE_TITLE = "命令 commands", "commands";
+    PALETTE_NONE = "没有匹配的命令", "no matching command";
+    QUIT_TITLE = "退出？", "Quit?";
+    QUIT_SAVE = "保存并退出", "save and quit";
+    QUIT_DISCARD = "不保存，直接退出", "quit without saving";
+    QUIT_CANCEL = "继续训练", "keep training";
+    QUIT_ALL_SAVED = "最近一步已保存", "the latest step is saved";
+    SWITCHING = "正在切换到", "switching to";
+    SWITCH_TITLE = "切换阶段？", "Switch stages?";
+    SWITCH_GO = "保存并切换", "save and switch";
+    SWITCH_STAY = "留在当前阶段", "stay here";
+    SWITCH_KEPT = "曲线会保留，返回后继续", "its curves are kept and continue when you return";
+    LOG_SWITCHED = "已保存，切换到下一个阶段", "saved; switching to the next stage";
+    LOG_REFUSED = "未执行", "rejected";
+    NOT_HERE = "这个阶段没有在训练", "this stage is not training";
+    NEVER_TRAINED = "尚未训练，按 g 从上一阶段的检查点开始", "not trained yet; press g to start from the previous stage";
+    TRAINED_BEFORE = "按 g 继续训练；以前的曲线不显示", "press g to resume; earlier curves are not shown";
+    LEFT_OFF = "停在这里，按 g 继续训练", "stopped here; press g to resume";
+    COMPLETE = "已完成", "complete";
+    COMPLETE_HERE = "这个阶段已完成", "this stage is complete";
+    KEPT = "预训练验证", "pretrain valid";
+    KEPT_SHORT = "预训练", "pretrain";
+    TASK = "任务", "task";
+    EXACT = "全对", "exact";
+    CHANGE = "变化", "change";
+    ENDED = "结束", "ended";
+    LOSS = "损失", "loss";
+    EXAMPLES = "样本", "items";
+    NO_TASK = "这个阶段没有任务", "this stage has no tasks";
+    NO_SCORE = "第一次评测尚未运行", "no evaluation yet";
+    WANTED = "应为", "expected";
+    NO_BATCH = "下一步完成后，这里显示它训练用的词元", "the tokens of the next step appear here";
+    NO_BATCH_HERE = "这个阶段训练时，这里显示它的词元", "its tokens appear here while the stage trains";
+    UNTRAINED = "不计损失", "not trained on";
+    TRAINED = "计入损失", "trained on";
+    SCALE = "词元概率", "token p";
+    ROWS = "行", "rows";
+    BY_HAND = "手写", "by hand";
+    PROBABILITY = "概率", "p";
+    HELD = "已锁定", "locked";
+    NO_TALK = "按 i 或直接输入汉字，与正在训练的模型对话", "press i to chat with the model while it trains";
+    NEW_TALK = "新对话", "new conversation";
+    ROLE_USER = "问", "Q";
+    ROLE_MODEL = "答", "A";
+    BASE = "基座", "base";
+    WAIT_ANSWER = "等回答完成再发送；Ctrl-C 停止回答", "wait for the answer; Ctrl-C stops it";
+    EDIT_TITLE = "修改成示范", "correct the answer";
+    DRAFT_KEPT = "草稿已保留，按 e 继续修改", "draft kept; press e to continue";
+    SENT = "已提交训练", "sent to the trainer";
+    BESIDE_OFF = "只由正在训练的模型回答", "only the model under training answers";
+    SUMMARY_LOSS = "损失", "loss";
+    SUMMARY_CHECKPOINT = "检查点", "checkpoint";
+    SUMMARY_TIMEOUT = "未等保存完成就退出；已有的检查点完好", "quit before the save finished; earlier checkpoints are intact";
+    OFF = "关", "off";
+    LINEAR = "线性", "linear";
+    LOG_Y = "对数", "log y";
+}
+
+/// `第 640 步`, `step 640`.
+pub fn at_step(lang: Lang, step: usize) -> String {
+    let step = grouped(step as u64);
+    match lang {
+        Lang::Zh => format!("第 {step} 步"),
+        Lang::En => format!("step {step}"),
+    }
+}
+
+/// How much would be lost.
+pub fn since_save(lang: Lang, steps: usize) -> String {
+    let steps = grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("距上次保存 {steps} 步"),
+        Lang::En => format!("{steps} steps since the last save"),
+    }
+}
+
+/// How much is lost.
+pub fn lost(lang: Lang, steps: usize) -> String {
+    let steps = grouped(steps as u64);
+    match lang {
+        Lang::Zh => format!("最近 {steps} 步未保存"),
+        Lang::En => format!("the last {steps} steps were not saved"),
+    }
+}
+
+/// The question before the trainer changes the stage.
+pub fn switch(lang: Lang, from: &str, step: usize, to: &str) -> String {
+    let at = at_step(lang, step);
+    match lang {
+        Lang::Zh => format!("保存 {from} {at}并切换到{to}？"),
+        Lang::En => format!("Save {from} at {at} and switch to {to}?"),
+    }
+}
+
+/// How many demonstrations there are, and from which step the newest is trained on.
+pub fn demonstrated(lang: Lang, count: usize, step: usize) -> String {
+    let at = at_step(lang, step);
+    match lang {
+        Lang::Zh => format!("示范共 {count} 条，{at}起参与训练"),
+        Lang::En => format!("{count} demonstrations; trained on from {at}"),
+    }
+}
+
+/// From which step a corrected answer is trained on.
+pub fn corrected(lang: Lang, step: usize) -> String {
+    let at = at_step(lang, step);
+    match lang {
+        Lang::Zh => format!("已修改，{at}起参与训练"),
+        Lang::En => format!("corrected, trained on from {at}"),
+    }
+}
+
+/// A task's name.
+pub fn task(name: &str) -> Option<Tr> {
+    Some(match name {
+        // Drawn with the glyph set's own arrow.
+        "zh-en" => Tr("中→英", "zh→en"),
+        "en-zh" => Tr("英→中", "en→zh"),
+        "translate-free" => Tr("自由翻译", "translate-free"),
+        "translate-bare" => Tr("翻译·无前缀", "bare sentence"),
+        "translate-paraphrase" => Tr("翻译·换说法", "paraphrased"),
+        "translate-unseen" => Tr("翻译·新说法", "new phrasing"),
+        "continue-unknown" => Tr("续写·生诗", "continue: new"),
+        "continue-recall" => Tr("续写·熟诗", "continue: known"),
+        "rewrite" => Tr("改写", "rewrite"),
+        "qa" => Tr("问答", "qa"),
+        "continue" => Tr("续写", "continue"),
+        "recite" => Tr("背诵", "recite"),
+        "chat" => Tr("聊天", "chat"),
+        "recommend" => Tr("推荐", "recommend"),
+        "by-hand" => Tr("手写示范", "by-hand"),
+        _ => return None,
+    })
+}
+
+/// Why a stage ended, for the trainer's own reasons.
+pub fn end_reason(reason: &str) -> Option<Tr> {
+    match reason {
+        "done" => Some(DONE),
+        "stopped" => Some(STOPPED),
+        _ => None,
+    }
+}
+
+/// What was cut off a prompt so that the answer has room.
+pub fn left_out(lang: Lang, what: LeftOut) -> String {
+    let LeftOut { tokens, exchanges } = what;
+    match (lang, exchanges) {
+        (Lang::Zh, 0) => format!("过长，省略开头 {tokens} 词元"),
+        (Lang::Zh, n) => format!("过长，省略最早 {n} 轮对话（{tokens} 词元）"),
+        (Lang::En, 0) => format!("too long: first {tokens} tokens left out"),
+        (Lang::En, 1) => format!("too long: oldest exchange left out ({tokens} tokens)"),
+        (Lang::En, n) => format!("too long: oldest {n} exchanges left out ({tokens} tokens)"),
+    }
+}
+
+/// Why an answer ended, for the trainer's own reasons.
+pub fn finish_reason(reason: &str) -> Option<Tr> {
+    Some(match reason {
+        "stop" => Tr("正常结束", "end of text"),
+        "length" => Tr("达到长度上限", "length limit"),
+        "cancelled" => CANCELLED,
+        _ => return None,
+    })
+}

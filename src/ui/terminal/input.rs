@@ -1,0 +1,139 @@
+//! Keys, pastes and the rest of what reaches the UI thread from outside the trainer.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use crossterm::event as ct;
+
+use super::platform;
+use crate::ui::keys::{Code, Key};
+
+/// What reaches the UI thread from outside the trainer.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A key.
+    Key(Key),
+    /// A paste.
+    Paste(String),
+    /// The size changed, or the screen was overwritten.
+    Resized,
+    /// The terminal came to the front or went from it.
+    Focus(bool),
+    /// A signal asks to save and go.
+    Leave,
+    /// A second one: go now.
+    Abandon,
+    /// Ctrl-Z from outside.
+    Suspend,
+    /// Going on after a stop.
+    Continue,
+    /// The terminal is no more.
+    Gone,
+    /// Another thread panicked.
+    Background(String),
+}
+
+/// The terminal has hung up, or takes nothing: nobody reads what is printed now.
+pub(crate) fn is_deaf() -> bool {
+    matches!(platform::wait_for_input(Duration::ZERO), platform::Wait::Gone)
+        || !platform::writable(Duration::from_millis(200))
+}
+
+/// Reads keys on a thread of its own, for as long as the terminal lives. Never joined: it may be stuck
+/// in a read that a dead terminal never ends (crossterm#793).
+pub(crate) fn read_input(to: Sender<Input>, may_read: Arc<AtomicBool>) -> io::Result<()> {
+    thread::Builder::new().name("danlu-input".to_owned()).spawn(move || {
+        loop {
+            // Reading from the background would stop the process, and stop training with it.
+            if !may_read.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            let sent = match platform::wait_for_input(Duration::from_millis(100)) {
+                platform::Wait::Quiet => continue,
+                platform::Wait::Gone => {
+                    let _ = to.send(Input::Gone);
+                    return;
+                }
+                platform::Wait::Ready => drain(&to),
+            };
+            if sent.is_err() {
+                let _ = to.send(Input::Gone);
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Whether rules take two cells here, and what was typed while that was asked.
+pub(crate) fn wide_rules() -> (bool, Vec<Input>) {
+    let (wide, typed) = platform::wide_rules();
+    (wide, typed.into_iter().filter_map(translate).collect())
+}
+
+/// Sends on what can be read without waiting.
+fn drain(to: &Sender<Input>) -> io::Result<()> {
+    let mut any = false;
+    while ct::poll(Duration::from_millis(if any { 0 } else { 20 }))? {
+        any = true;
+        if let Some(input) = translate(ct::read()?) {
+            to.send(input).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        }
+    }
+    Ok(())
+}
+
+fn translate(event: ct::Event) -> Option<Input> {
+    Some(match event {
+        ct::Event::Key(key) => Input::Key(translate_key(key)?),
+        ct::Event::Paste(text) => Input::Paste(text),
+        ct::Event::Resize(..) => Input::Resized,
+        ct::Event::FocusGained => Input::Focus(true),
+        ct::Event::FocusLost => Input::Focus(false),
+        ct::Event::Mouse(_) => return None,
+    })
+}
+
+fn translate_key(key: ct::KeyEvent) -> Option<Key> {
+    if key.kind == ct::KeyEventKind::Release {
+        return None;
+    }
+    let mut alt = key.modifiers.contains(ct::KeyModifiers::ALT);
+    let ctrl = key.modifiers.contains(ct::KeyModifiers::CONTROL);
+    let shift = key.modifiers.contains(ct::KeyModifiers::SHIFT);
+    let code = match key.code {
+        ct::KeyCode::Char(c) if ctrl => Code::Char(c.to_ascii_lowercase()),
+        ct::KeyCode::Char(c) => Code::Char(c),
+        ct::KeyCode::Enter => {
+            // Where the terminal can tell, Shift-Enter means what Alt-Enter means.
+            alt |= shift;
+            Code::Enter
+        }
+        ct::KeyCode::Esc => Code::Esc,
+        ct::KeyCode::Tab if shift => Code::BackTab,
+        ct::KeyCode::Tab => Code::Tab,
+        ct::KeyCode::BackTab => Code::BackTab,
+        ct::KeyCode::Backspace => Code::Backspace,
+        ct::KeyCode::Delete => Code::Delete,
+        ct::KeyCode::Left => Code::Left,
+        ct::KeyCode::Right => Code::Right,
+        ct::KeyCode::Up => Code::Up,
+        ct::KeyCode::Down => Code::Down,
+        ct::KeyCode::Home => Code::Home,
+        ct::KeyCode::End => Code::End,
+        ct::KeyCode::PageUp => Code::PageUp,
+        ct::KeyCode::PageDown => Code::PageDown,
+        ct::KeyCode::F(n) => Code::F(n),
+        _ => return None,
+    };
+    Some(Key { code, ctrl: ctrl && matches!(code, Code::Char(_)), alt })
+}

@@ -1,0 +1,38 @@
+//! Where there is no POSIX terminal: crossterm alone, no job control.
+
+use std::{io, time::Duration};
+
+/// What waiting for a key brought.
+pub(crate) enum Wait {
+    Ready,
+    Quiet,
+    Gone,
+}
+
+pub(crate) fn wait_for_input(most: Duration) -> Wait {
+    match crossterm::event::poll(most) {
+        Ok(true) => Wait::Ready,
+        Ok(false) => Wait::Quiet,
+        Err(_) => Wait::Gone,
+    }
+}
+
+pub(crate) fn writable(_most: Duration) -> bool {
+    true
+}
+
+pub(crate) fn foreground() -> bool {
+    true
+}
+
+pub(crate) fn suspend() -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn is_utf8_console() -> bool {
+    true
+}
+
+pub(crate) fn wide_rules() -> (bool, Vec<crossterm::event::Event>) {
+    (false, Vec::new())
+}

@@ -1,0 +1,35 @@
+//! The field that has the keys.
+
+use crate::ui::{
+    editor::Editor,
+    state::{AppState, Overlay},
+};
+
+fn field(state: &mut AppState) -> &mut Editor {
+    match &mut state.overlay {
+        Some(Overlay::Palette { field, .. }) => field,
+        _ => match &mut state.chat.edit {
+            Some(edit) if edit.open => &mut edit.field,
+            _ => &mut state.field,
+        },
+    }
+}
+
+/// Edits the text; the function gets the field and the cells of its lines.
+pub(crate) fn edit(state: &mut AppState, change: fn(&mut Editor, usize)) {
+    let cells = state.drawn.field_cells;
+    change(field(state), cells);
+    if let Some(Overlay::Palette { chosen, .. }) = &mut state.overlay {
+        *chosen = 0;
+    }
+}
+
+/// Types or pastes text.
+pub(crate) fn insert(state: &mut AppState, text: &str) {
+    if let Some(Overlay::Palette { field, chosen }) = &mut state.overlay {
+        field.insert(&text.replace(['\n', '\r'], " "));
+        *chosen = 0;
+    } else {
+        field(state).insert(text);
+    }
+}

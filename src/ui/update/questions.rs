@@ -1,0 +1,22 @@
+//! Questions that are asked before something is done.
+
+use super::{leaving, msg::Cmd, stages};
+use crate::ui::state::{AppState, Overlay, Question};
+
+/// Chooses the answer below, or above.
+pub(crate) fn step(state: &mut AppState, on: bool) {
+    if let Some(Overlay::Ask { question, chosen }) = &mut state.overlay {
+        let n = question.choices().len();
+        *chosen = (*chosen + if on { 1 } else { n - 1 }) % n;
+    }
+}
+
+/// Does what the chosen answer says.
+pub(crate) fn answer(state: &mut AppState) -> Vec<Cmd> {
+    match state.overlay.take() {
+        Some(Overlay::Ask { question: Question::Quit, chosen: 0 }) => leaving::leave(state, true, false),
+        Some(Overlay::Ask { question: Question::Quit, chosen: 1 }) => leaving::leave(state, false, false),
+        Some(Overlay::Ask { question: Question::Switch(name), chosen: 0 }) => stages::switch(state, name),
+        _ => Vec::new(),
+    }
+}

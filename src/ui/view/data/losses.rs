@@ -1,0 +1,42 @@
+//! Training and validation loss of each source, with their curves.
+
+use ratatui::layout::Rect;
+
+use crate::ui::{
+    chart::{Curve, Plot},
+    paint::{Pieces, put, put_right},
+    strings,
+    text::{figure, pad},
+    theme::Role,
+    view::pen::{Canvas, Pen},
+};
+
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
+    let state = pen.state;
+    let facts: Pieces = pen.labelled([
+        ("", state.tr(strings::TRAIN).to_owned(), Role::Train),
+        ("", state.tr(strings::VALID).to_owned(), Role::Valid),
+    ]);
+    let inner = pen.title(buf, area, &facts);
+    let Some(run) = &pen.stage.run else {
+        pen.words(buf, inner, pen.nothing(strings::NO_RUN));
+        return;
+    };
+    let limit = run.sources.len().saturating_sub(inner.height as usize);
+    let from = pen.scrolled(limit, buf);
+    let name = (inner.width / 4).clamp(8, 24);
+    let x = inner.x + 2 + name;
+    for (at, source) in run.sources.iter().enumerate().skip(from).take(inner.height as usize) {
+        let y = inner.y + (at - from) as u16;
+        put(buf, inner.x + 2, y, inner.right(), &pad(&source.name, name as usize), pen.style(Role::Text));
+        let train = source.train.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
+        put_right(buf, x, y, x + 7, &train, pen.style(Role::Train));
+        let valid = source.valid.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
+        put_right(buf, x + 7, y, x + 15, &valid, pen.style(Role::Valid));
+        let place = Rect { x: x + 17, y, width: inner.right().saturating_sub(x + 18), height: 1 };
+        let curve = |series, role| Curve { series, smoothing: 0, band: None, line: pen.style(role), points: false };
+        let curves = vec![curve(&source.train, Role::Train), curve(&source.valid, Role::Valid)];
+        let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
+        plot.render(buf, place, state.theme, pen.glyphs);
+    }
+}

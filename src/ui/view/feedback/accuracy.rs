@@ -1,0 +1,70 @@
+//! A reward model's accuracy: on held-out pairs with its interval, of always choosing the longer answer, in training.
+
+use ratatui::layout::Rect;
+
+use crate::ui::{
+    chart::{Curve, Plot},
+    paint::{Pieces, put_pieces},
+    series::Series,
+    strings,
+    text::{grouped, percent},
+    theme::Role,
+    view::pen::{Canvas, Pen, below},
+};
+
+pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
+    let (state, feedback) = (pen.state, &pen.stage.feedback);
+    let mut facts: Pieces = Vec::new();
+    if let Some(r) = &feedback.reward {
+        let better = r.accuracy > r.by_length;
+        let interval = format!("{}-{}", percent(r.ci95.0), percent(r.ci95.1));
+        facts = pen.labelled([
+            (state.tr(strings::BY_LENGTH), percent(r.by_length), Role::Kept),
+            (state.tr(strings::HELD_OUT), percent(r.accuracy), if better { Role::Valid } else { Role::Bad }),
+            ("95%", interval, Role::Text),
+        ]);
+    }
+    let facts = pen.fitting(facts, area.width as usize);
+    let mut inner = pen.title(buf, area, &facts);
+    if inner.height == 0 {
+        return;
+    }
+    let trained = feedback.metric(&["accuracy"]);
+    if feedback.reward.is_none() && trained.is_none() {
+        pen.not_yet(buf, inner, strings::NO_REPORT);
+        return;
+    }
+    if inner.height >= 8 {
+        let g = pen.glyphs;
+        let pairs = feedback.reward.as_ref().map(|r| {
+            format!("{} {} {}", state.tr(strings::HELD_OUT), grouped(r.pairs as u64), state.tr(strings::PAIRS))
+        });
+        let legend: Pieces = vec![
+            pen.piece(g.train, Role::Train),
+            pen.piece(format!(" {}  ", state.tr(strings::TRAIN)), Role::Dim),
+            pen.piece(g.valid, Role::Valid),
+            pen.piece(format!(" {}  ", pairs.unwrap_or_else(|| state.tr(strings::HELD_OUT).to_owned())), Role::Dim),
+            pen.piece(g.train, Role::Kept),
+            pen.piece(format!(" {}", state.tr(strings::BY_LENGTH)), Role::Dim),
+        ];
+        put_pieces(buf, inner.x + 2, inner.y, inner.right().saturating_sub(1), &legend);
+        inner = below(inner, 1);
+    }
+    let empty = Series::default();
+    let (kept, valid) = (pen.style(Role::Kept), pen.style(Role::Valid));
+    let curves = vec![
+        Curve {
+            series: trained.unwrap_or(&empty),
+            smoothing: state.smoothing,
+            band: None,
+            line: pen.style(Role::Train),
+            points: false,
+        },
+        Curve { series: &feedback.by_length, smoothing: 0, band: None, line: kept, points: false },
+        Curve { series: &feedback.accuracy, smoothing: 0, band: Some(valid), line: valid, points: true },
+    ];
+    let now = Some(pen.stage.steps_done());
+    let plot = Plot { steps: pen.steps(), now, curves, axes: true, holds: Some((0.5, 1.0)), ..Plot::default() };
+    let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
+    plot.render(buf, margin, state.theme, pen.glyphs);
+}

@@ -1,0 +1,210 @@
+//! What panels draw with: the state, the styles, the canvas, and the rows that many of them share.
+
+use std::{
+    borrow::Cow,
+    ops::{Deref, DerefMut, Range},
+};
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+};
+
+use crate::ui::{
+    paint::{Pieces, pieces_width, put, put_pieces, rule},
+    state::{AppState, Drawn, Panel, Phase, Stage},
+    strings::{self, Tr},
+    text::{width, wrap},
+    theme::{Glyphs, Role},
+};
+
+/// What the panels draw with.
+#[derive(Clone, Copy)]
+pub(crate) struct Pen<'a> {
+    pub(crate) state: &'a AppState,
+    /// The stage looked at.
+    pub(crate) stage: &'a Stage,
+    pub(crate) glyphs: &'static Glyphs,
+    /// The panel that is drawn.
+    pub(crate) panel: Panel,
+    /// Its title.
+    pub(crate) title: Tr,
+}
+
+/// The cells that are drawn into, and what was laid out in them.
+pub(crate) struct Canvas<'b> {
+    buf: &'b mut Buffer,
+    pub(crate) drawn: Drawn,
+}
+
+impl<'b> Canvas<'b> {
+    pub(crate) fn new(buf: &'b mut Buffer) -> Canvas<'b> {
+        Canvas { buf, drawn: Drawn::default() }
+    }
+}
+
+impl Deref for Canvas<'_> {
+    type Target = Buffer;
+
+    fn deref(&self) -> &Buffer {
+        self.buf
+    }
+}
+
+impl DerefMut for Canvas<'_> {
+    fn deref_mut(&mut self) -> &mut Buffer {
+        self.buf
+    }
+}
+
+impl Pen<'_> {
+    /// Whether the panel that is drawn has the focus.
+    pub(crate) fn focused(&self) -> bool {
+        self.state.focus == self.panel
+    }
+
+    /// Rows that the panel is scrolled by, of the most that make sense, which are noted if it has the focus.
+    pub(crate) fn scrolled(&self, limit: usize, canvas: &mut Canvas) -> usize {
+        if !self.focused() {
+            return 0;
+        }
+        canvas.drawn.scroll_limit = limit;
+        self.state.scroll.min(limit)
+    }
+
+    pub(crate) fn style(&self, role: Role) -> Style {
+        self.state.theme.style(role)
+    }
+
+    /// A small chart's or a column's rule, which no focus goes to; the rows below it.
+    pub(crate) fn subtitle(&self, buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces) -> Rect {
+        rule(buf, area, title, facts, false, self.state.theme, self.glyphs);
+        below(area, 1)
+    }
+
+    /// From the stage's beginning to the end planned: the empty part is what is still to come.
+    pub(crate) fn steps(&self) -> (f64, f64) {
+        let planned = self.stage.run.as_ref().map_or(1, |r| r.info.steps);
+        (0.0, planned.max(self.stage.steps_done()).max(1) as f64)
+    }
+
+    /// A rule with the panel's title; the rows below it.
+    pub(crate) fn title(&self, buf: &mut Buffer, area: Rect, facts: &Pieces) -> Rect {
+        let title = self.state.tr(self.title);
+        rule(buf, area, title, facts, self.focused(), self.state.theme, self.glyphs);
+        below(area, 1)
+    }
+
+    /// One piece of text.
+    pub(crate) fn piece<'p>(&self, text: impl Into<Cow<'p, str>>, role: Role) -> (Cow<'p, str>, Style) {
+        (text.into(), self.style(role))
+    }
+
+    /// Why the stage in view has nothing to show: another has the trainer, or `or`.
+    pub(crate) fn nothing(&self, or: Tr) -> &'static str {
+        self.state.tr(if self.stage.phase == Phase::Resting { strings::NOT_HERE } else { or })
+    }
+
+    /// Why a panel of curves is empty, and what to do; `or` where the stage has only begun.
+    pub(crate) fn not_yet(&self, buf: &mut Buffer, inner: Rect, or: Tr) {
+        let (state, stage) = (self.state, self.stage);
+        let here = state.switching() == Some(stage.name.as_str());
+        let going = format!("{} {}", state.tr(strings::SWITCHING), stage.title(state.lang));
+        let words = match (&stage.phase, &stage.run) {
+            (Phase::Resting, _) if stage.told_step.is_none() => strings::NEVER_TRAINED,
+            (Phase::Resting, _) => strings::TRAINED_BEFORE,
+            (_, Some(_)) => or,
+            (_, None) => strings::NO_RUN,
+        };
+        let words = if here { going.as_str() } else { state.tr(words) };
+        self.words(buf, below(inner, inner.height / 2), words);
+    }
+
+    /// Words in an otherwise empty panel.
+    pub(crate) fn words(&self, buf: &mut Buffer, area: Rect, text: &str) {
+        let lines = wrap(text, area.width.saturating_sub(4) as usize, 0);
+        for (row, line) in lines.into_iter().take(area.height as usize).enumerate() {
+            let y = area.y + row as u16;
+            put(buf, area.x + 2, y, area.right(), &text[line], self.style(Role::Dim));
+        }
+    }
+
+    /// Label and value pairs in one row.
+    pub(crate) fn labelled<'p>(&self, facts: impl IntoIterator<Item = (&'p str, String, Role)>) -> Pieces<'p> {
+        let mut pieces: Pieces = Vec::new();
+        for (label, value, role) in facts {
+            let gap = if pieces.is_empty() { "" } else { "  " };
+            let space = if label.is_empty() { "" } else { " " };
+            pieces.push(self.piece(format!("{gap}{label}{space}"), Role::Dim));
+            pieces.push(self.piece(value, role));
+        }
+        pieces
+    }
+
+    /// Label and value pairs for a panel's title: those in front go first where there is not room for all, a
+    /// label with its value.
+    pub(crate) fn fitting<'p>(&self, mut facts: Pieces<'p>, cells: usize) -> Pieces<'p> {
+        let room = cells.saturating_sub(width(self.state.tr(self.title)) + 6);
+        while facts.len() > 2 && pieces_width(&facts) > room {
+            facts.drain(..2);
+            facts[0].0 = facts[0].0.trim_start().to_owned().into();
+        }
+        facts
+    }
+
+    /// Facts in one row, with dots between.
+    pub(crate) fn dotted<'p>(&self, facts: impl IntoIterator<Item = String>) -> Pieces<'p> {
+        let mut pieces: Pieces = Vec::new();
+        for fact in facts {
+            if !pieces.is_empty() {
+                pieces.push(self.piece(format!(" {} ", self.glyphs.dot), Role::Dim));
+            }
+            pieces.push(self.piece(fact, Role::Text));
+        }
+        pieces
+    }
+}
+
+/// Rows of pieces below each other, whole pairs dropped from the end where a row is too long.
+pub(crate) fn put_rows(buf: &mut Buffer, area: Rect, rows: Vec<Pieces>) {
+    let end = area.right().saturating_sub(1);
+    for (at, mut row) in rows.into_iter().take(area.height as usize).enumerate() {
+        while row.len() > 2 && pieces_width(&row) > end.saturating_sub(area.x + 2) as usize {
+            row.truncate((row.len() - 1) / 2 * 2);
+        }
+        put_pieces(buf, area.x + 2, area.y + at as u16, end, &row);
+    }
+}
+
+/// A line cut where marks begin and end.
+pub(crate) fn parts(line: Range<usize>, marks: &[Range<usize>]) -> Vec<(Range<usize>, bool)> {
+    let mut parts = Vec::new();
+    let mut at = line.start;
+    for mark in marks.iter().filter(|m| m.end > line.start && m.start < line.end) {
+        let (from, to) = (mark.start.max(at), mark.end.min(line.end));
+        parts.push((at..from, false));
+        parts.push((from..to, true));
+        at = to;
+    }
+    parts.push((at..line.end, false));
+    parts
+}
+
+/// How what differs between two texts looks.
+pub(crate) fn marked_style(pen: &Pen) -> Style {
+    pen.style(Role::Focus).add_modifier(Modifier::UNDERLINED)
+}
+
+/// `area` without its first rows.
+pub(crate) fn below(area: Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    Rect { y: area.y + rows, height: area.height - rows, ..area }
+}
+
+/// A divider over the area's height.
+pub(crate) fn upright(pen: &Pen, x: u16, area: Rect, buf: &mut Buffer) {
+    for y in area.top()..area.bottom() {
+        put(buf, x, y, x + 1, pen.glyphs.divider, pen.style(Role::Dim));
+    }
+}
