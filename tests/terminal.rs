@@ -58,9 +58,9 @@ fn q_asks_saves_and_gives_the_terminal_back() {
     let mut pty = Pty::open(&[]);
     assert!(pty.screen.screen().alternate_screen() && pty.screen.screen().bracketed_paste());
     pty.send(b"q");
-    pty.wait_for("存盘并退出");
+    pty.wait_for("保存并退出");
     pty.send(b"\r");
-    pty.wait_for("正在存盘");
+    pty.wait_for("正在保存");
     let shell = pty.gives_back(0);
     assert!(shell.contains("Stopped") && shell.contains("检查点"), "{shell}");
 }
@@ -79,7 +79,7 @@ fn signals_save_and_give_the_terminal_back() {
 fn ctrl_c_twice_saves_and_leaves() {
     let mut pty = Pty::open(&[]);
     pty.send(b"\x03");
-    pty.wait_for("存盘并退出");
+    pty.wait_for("保存并退出");
     pty.send(b"\x03");
     assert!(pty.gives_back(0).contains("Stopped"));
 }
@@ -117,7 +117,7 @@ fn going_on_after_a_stop_takes_the_terminal_anew() {
     pty.until("the workbench's screen", |pty| pty.screen.screen().alternate_screen());
     pty.wait_for("探针 probe");
     pty.send(b"q");
-    pty.wait_for("存盘并退出");
+    pty.wait_for("保存并退出");
     pty.send(b"\r");
     pty.gives_back(0);
 }
@@ -177,7 +177,7 @@ fn a_new_size_is_painted_at_once() {
 fn no_color_keeps_bold_and_reverse() {
     let mut pty = Pty::open(&[("NO_COLOR", "1")]);
     pty.send(b"q");
-    pty.wait_for("存盘并退出");
+    pty.wait_for("保存并退出");
     let (mut reversed, mut bold) = (false, false);
     for row in 0..SIZE.rows {
         for column in 0..SIZE.cols {
@@ -269,17 +269,17 @@ fn standard_error_goes_to_its_file() {
 fn stages_are_looked_at_gone_to_and_come_back_to() {
     let mut pty = Pty::open(&[("FAKE_FROM", "40")]);
     pty.send(b"3");
-    pty.wait_for("还没有训练过");
+    pty.wait_for("尚未训练");
     pty.wait_for("▸2 小学中学 pretrain");
     pty.send(b"g");
-    pty.wait_for("换一个阶段");
+    pty.wait_for("切换阶段");
     pty.send(b"\r");
-    pty.wait_for("正在转到");
+    pty.wait_for("正在切换到");
     pty.wait_for("▸3 大学 sft");
     pty.wait_for("‹user›杭州在哪个省？");
     pty.send("你好\r".as_bytes());
     pty.wait_for("我是答话1号。");
-    pty.wait_for("写满");
+    pty.wait_for("达到长度上限");
     pty.send(b"\x1b");
     thread::sleep(Duration::from_millis(200));
     pty.send(b"b");
@@ -290,7 +290,7 @@ fn stages_are_looked_at_gone_to_and_come_back_to() {
     pty.send(b"\x1b");
     thread::sleep(Duration::from_millis(200));
     pty.send("e\x7f呀\r".as_bytes());
-    pty.wait_for("已改写");
+    pty.wait_for("已修改");
     pty.send(b"2");
     pty.wait_for("停在这里");
     pty.send(b"g\r");
@@ -306,7 +306,7 @@ fn stages_are_looked_at_gone_to_and_come_back_to() {
 fn data_are_looked_at_and_steered_while_it_trains() {
     let mut pty = Pty::open(&[("FAKE_FROM", "40")]);
     pty.send(b"1");
-    pty.wait_for("盯着文件");
+    pty.wait_for("监听文件");
     pty.wait_for("春眠不觉晓");
     pty.send("＋".as_bytes());
     pty.wait_for(" 45%");
@@ -314,15 +314,15 @@ fn data_are_looked_at_and_steered_while_it_trains() {
     pty.send(b"\r\x1b[C");
     pty.wait_for("2 / 300");
     pty.send(b"x");
-    pty.wait_for("已标不要");
+    pty.wait_for("已标注丢弃");
     pty.send(b"\x1b");
     thread::sleep(Duration::from_millis(200));
     pty.send(b"\t+");
-    pty.wait_for("全看过");
+    pty.wait_for("已全部统计");
     pty.send(b"\r");
     pty.wait_for(">= 15");
     pty.send(b"\x1b[F\r");
-    pty.wait_for("相似 0.94");
+    pty.wait_for("相似度 0.94");
     pty.send(b"r");
     pty.wait_for("f 文件");
     pty.send(b"2");
@@ -337,10 +337,10 @@ fn data_are_looked_at_and_steered_while_it_trains() {
 fn pairs_are_voted_on_while_the_policy_learns() {
     let mut pty = Pty::start(&[("FAKE_STAGE", "ppo"), ("FAKE_FROM", "5"), ("FAKE_PACE", "50")], true);
     pty.wait_for("得分与 KL frontier");
-    pty.wait_for("显微镜");
+    pty.wait_for("采样回答 rollout");
     pty.wait_for("西湖、灵隐寺");
     pty.send(b"v");
-    pty.wait_for("正在写两个回答");
+    pty.wait_for("正在生成两个回答");
     pty.wait_for("#1");
     assert!(!pty.contents().contains("RM "), "no opinion before the vote");
     let votes: [&[u8]; 5] = [b"\x1b[D", b"\x1b[C", "ａ".as_bytes(), b"B", b"a"];
@@ -352,7 +352,7 @@ fn pairs_are_voted_on_while_the_policy_learns() {
     pty.wait_for("v1");
     pty.wait_for("62.0% → 81.0%");
     pty.send(b"u");
-    pty.wait_for("收回一票");
+    pty.wait_for("已撤销一票");
     pty.wait_for("#5");
     pty.send(b"=");
     pty.wait_for("你 差不多");
@@ -364,7 +364,7 @@ fn pairs_are_voted_on_while_the_policy_learns() {
     pty.wait_for("#8");
     pty.wait_for("苏州呢？");
     pty.send(b"4");
-    pty.wait_for("判对 accuracy");
+    pty.wait_for("准确率 accuracy");
     pty.signal(rustix::process::Signal::TERM);
     pty.gives_back(0);
 }
@@ -374,13 +374,13 @@ fn pairs_are_voted_on_while_the_policy_learns() {
 fn a_policy_that_was_stopped_is_opened_from_its_checkpoint() {
     let vars = [("FAKE_STAGE", "ppo"), ("FAKE_FROM", "9"), ("FAKE_PACE", "50"), ("FAKE_GUARD", "1")];
     let mut pty = Pty::start(&vars, true);
-    pty.wait_for("护栏停下");
+    pty.wait_for("守卫停止");
     pty.wait_for("the answers become one");
-    pty.wait_for("按 g 从 ppo-00000005 接着练");
+    pty.wait_for("按 g 从 ppo-00000005 继续训练");
     pty.send(b"g");
-    pty.wait_for("正在转到");
+    pty.wait_for("正在切换到");
     pty.wait_for("训练中");
-    pty.until("the guard's word to go", |pty| !pty.contents().contains("护栏停下训练"));
+    pty.until("the guard's word to go", |pty| !pty.contents().contains("守卫停止了训练"));
     pty.signal(rustix::process::Signal::TERM);
     pty.gives_back(0);
 }
@@ -411,14 +411,14 @@ fn danlu_trains_answers_and_leaves() {
     command.arg(folder.path().join("run"));
     let mut pty = Pty::spawn(command, &[], true);
     pty.wait_for("训练中");
-    pty.until("a first step", |pty| pty.contents().contains("tok/s") && !pty.contents().contains("还没有第一步"));
+    pty.until("a first step", |pty| pty.contents().contains("tok/s") && !pty.contents().contains("第一步尚未完成"));
     pty.send("春眠不觉晓，\r".as_bytes());
     pty.until("an answer's stamp", |pty| pty.contents().contains(" tok "));
     // By itself: Esc and q in one breath are Alt-q.
     pty.send(b"\x1b");
     thread::sleep(Duration::from_millis(200));
     pty.send(b"q");
-    pty.wait_for("存盘并退出");
+    pty.wait_for("保存并退出");
     pty.send(b"\r");
     let shell = pty.gives_back(0);
     assert!(shell.contains("检查点"), "{shell}");
@@ -450,9 +450,9 @@ fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
     pty.wait_for("训练中");
     pty.until("some steps", |_| lines("pretrain") >= 10);
     pty.send(b"3");
-    pty.wait_for("还没有训练过");
+    pty.wait_for("尚未训练");
     pty.send(b"g");
-    pty.wait_for("换一个阶段");
+    pty.wait_for("切换阶段");
     pty.send(b"\r");
     pty.wait_for("▸3 大学 sft");
     pty.until("steps of fine-tuning", |_| lines("sft") >= 10);
@@ -460,12 +460,12 @@ fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
     pty.send(b"2");
     pty.wait_for("停在这里");
     pty.send(b"g");
-    pty.wait_for("换一个阶段");
+    pty.wait_for("切换阶段");
     pty.send(b"\r");
     pty.wait_for("▸2 小学中学 pretrain");
     pty.until("more steps of pretraining", |_| lines("pretrain") >= left_at + 10);
     pty.send(b"q");
-    pty.wait_for("存盘并退出");
+    pty.wait_for("保存并退出");
     pty.send(b"\r");
     let shell = pty.gives_back(0);
     assert!(shell.contains("检查点"), "{shell}");
@@ -544,23 +544,23 @@ fn danlu_goes_the_whole_line_learns_from_votes_and_loses_nothing() {
     command.args(["--adapter", "cpu", "--lang", "zh", "--size", "1m", "--run", &text(&run)]);
     command.args(&sets);
     let mut pty = Pty::spawn(command, &[], true);
-    pty.wait_for("练完了");
+    pty.wait_for("已完成");
     for (key, live) in [(b"3", "▸3 大学 sft"), (b"4", "▸4 工作 reward")] {
         pty.send(key);
-        pty.wait_for("还没有训练过");
+        pty.wait_for("尚未训练");
         pty.send(b"g");
-        pty.wait_for("换一个阶段");
+        pty.wait_for("切换阶段");
         pty.send(b"\r");
         pty.wait_for(live);
-        pty.until("the stage's end", |pty| pty.contents().contains(live) && pty.contents().contains("练完了"));
+        pty.until("the stage's end", |pty| pty.contents().contains(live) && pty.contents().contains("已完成"));
     }
     pty.send(b"5");
-    pty.wait_for("还没有训练过");
+    pty.wait_for("尚未训练");
     pty.send(b"g");
-    pty.wait_for("换一个阶段");
+    pty.wait_for("切换阶段");
     pty.send(b"\r");
     pty.wait_for("▸5 ppo");
-    pty.wait_for("显微镜");
+    pty.wait_for("采样回答 rollout");
     pty.send(b"v");
     for vote in 1..=5 {
         pty.wait_for(&format!("#{vote} "));
@@ -572,7 +572,7 @@ fn danlu_goes_the_whole_line_learns_from_votes_and_loses_nothing() {
     pty.send(b"\x1b");
     thread::sleep(Duration::from_millis(200));
     pty.send(b"q");
-    pty.wait_for("存盘并退出");
+    pty.wait_for("保存并退出");
     pty.send(b"\r");
     pty.gives_back(0);
     common::no_leftovers(&run);

@@ -37,7 +37,7 @@ fn a_log_that_cannot_grow_pauses_the_stage_and_the_terminal_stays_whole() {
     let mut pty = workbench(&dir.path().join("run"), LONG, Some("ulimit -f 200"));
     pty.wait_for("训练中");
     pty.wait_for("读写出错");
-    pty.wait_for("按 w 存盘");
+    pty.wait_for("按 w 保存");
     pty.wait_for("已暂停");
     assert!(pty.contents().contains("ulimit -f"), "{}", pty.contents());
     // It is not mended: space tells the same again, and the screen lives.
@@ -74,7 +74,7 @@ fn no_key_is_lost_at_the_start() {
         ("help", "?".as_bytes(), "帮助 help"),
         ("han", "春眠不觉晓".as_bytes(), "❯ 春眠不觉晓"),
         ("paste", b"\x1b[200~one two\x1b[201~".as_slice(), "❯ one two"),
-        ("quit", b"q".as_slice(), "存盘并退出"),
+        ("quit", b"q".as_slice(), "保存并退出"),
     ] {
         let mut pty = workbench(&dir.path().join(name), LONG, None);
         pty.until("the question", |pty| pty.raw.windows(4).any(|w| w == b"\x1b[6n"));

@@ -374,7 +374,7 @@ impl App {
             if matches!(command, Command::Stop { .. }) {
                 self.session.stop.store(true, Ordering::Release);
             }
-            // A trainer that is gone takes nothing more; the events tell of its end.
+            // A trainer that is gone takes nothing more; the events report its end.
             if let Err(TrySendError::Full(command)) = self.session.commands.try_send(command) {
                 self.outbox.push_front(command);
                 return;
@@ -392,7 +392,7 @@ impl App {
         }
         let start = Instant::now();
         let state = &self.state;
-        // An error means a dying terminal, of which the input thread tells.
+        // An error means a dying terminal; the input thread reports it.
         if let Ok(drawn) = self.screen.draw(|area, buf| view::draw(state, area, buf)) {
             self.state.drawn = drawn;
         }

@@ -1,4 +1,4 @@
-//! The field a person types into. Pure, so `update` can own it; the terminal's own caret is put where
+//! A text field. Pure, so `update` can own it; the terminal's own caret is put where
 //! [`Editor::layout`] says, for input methods open their window there.
 
 use unicode_segmentation::UnicodeSegmentation as _;
@@ -22,12 +22,12 @@ pub struct Editor {
 }
 
 impl Editor {
-    /// What stands in the field.
+    /// The text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether nothing stands there.
+    /// Whether there is no text.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The panels, in one table: what each is called, what draws it, and where it stands in which view. Tab, the palette,
+//! The panels, in one table: the title of each, its draw function, and its place in each view. Tab, the palette,
 //! the layout and the titles all read it, so a new panel is a file in `view/` and a row here.
 
 use ratatui::layout::Rect;
@@ -21,6 +21,8 @@ use Tall::{Foot, Swap, Top};
 use View::{Align, Data, Direct, Pretrain, Reward, Tune};
 use Wide::{Hidden, Left, Right};
 
+type Draw = fn(&Pen, Rect, &mut Canvas);
+
 /// A panel.
 pub struct PanelSpec {
     /// Its name.
@@ -28,15 +30,15 @@ pub struct PanelSpec {
     /// Its title.
     pub title: Tr,
     /// Draws it into a place.
-    pub(crate) draw: fn(&Pen, Rect, &mut Canvas),
-    /// The views that have it, and where it stands there.
+    pub(crate) draw: Draw,
+    /// The views that have it, with its places there.
     pub places: &'static [Place],
 }
 
-/// Where a panel stands in a view: on a terminal of two columns, and on one of one column.
+/// A panel's place in a view: on a terminal of two columns, and on one of one column.
 pub type Place = (View, Wide, Tall);
 
-/// A place on a terminal of two columns. Panels of a column stand in the table's order.
+/// A place on a terminal of two columns. A column keeps the table's order.
 #[derive(Clone, Copy, Debug)]
 pub enum Wide {
     /// In the left column.
@@ -85,7 +87,7 @@ pub struct Layout {
     pub share: u16,
     /// The panel whose place a hidden one takes while it has the focus.
     pub yields: Panel,
-    /// This one changes places with the chat while several answers stand side by side, for they need the wide column.
+    /// This one changes places with the chat while several answers are side by side, since they need the wide column.
     pub makes_room: Option<Panel>,
 }
 
@@ -107,7 +109,7 @@ pub fn find(id: Panel) -> Option<&'static PanelSpec> {
 }
 
 impl PanelSpec {
-    /// Where it stands in a view, if the view has it.
+    /// Its places in a view, if the view has it.
     pub fn place(&self, view: View) -> Option<(Wide, Tall)> {
         self.places.iter().find(|p| p.0 == view).map(|p| (p.1, p.2))
     }
@@ -120,182 +122,63 @@ pub fn of(view: View) -> Vec<Panel> {
     all().filter(|p| !hidden(p)).chain(all().filter(hidden)).map(|p| p.id).collect()
 }
 
-/// Every panel.
+const fn panel(id: Panel, title: Tr, draw: Draw, places: &'static [Place]) -> PanelSpec {
+    PanelSpec { id, title, draw, places }
+}
+
+/// Every panel, in the order of the columns and of Tab.
+#[rustfmt::skip]
 pub const PANELS: &[PanelSpec] = &[
-    PanelSpec {
-        id: Panel("accuracy"),
-        title: Tr("准确率 accuracy", "accuracy"),
-        draw: accuracy::draw,
-        places: &[(Reward, Left(Rest), Top(Rest))],
-    },
-    PanelSpec {
-        id: Panel("score"),
-        title: Tr("得分 score", "score"),
-        draw: score::draw,
-        places: &[(Align, Left(Rest), Top(Rest)), (Direct, Left(Rest), Top(Rest))],
-    },
-    PanelSpec {
-        id: Panel("drift"),
-        title: Tr("KL 漂移 drift", "drift"),
-        draw: drift::draw,
-        places: &[(Align, Left(Just(5)), Top(Just(4))), (Direct, Left(Just(5)), Top(Just(4)))],
-    },
-    PanelSpec {
-        id: Panel::ROLLOUT,
-        title: Tr("采样 rollout", "rollout"),
-        draw: rollout::draw,
-        places: &[(Align, Left(Part(3, 10)), Swap(Part(2, 8)))],
-    },
-    PanelSpec {
-        id: Panel::LOSS,
-        title: Tr("损失 loss", "loss"),
-        draw: loss::draw,
-        places: &[
-            (Pretrain, Left(Rest), Top(Rest)),
-            (Tune, Left(Rest), Top(Rest)),
-            (Reward, Left(Part(4, 7)), Swap(Just(8))),
-            (Align, Hidden, Swap(Just(8))),
-            (Direct, Left(Part(3, 10)), Swap(Just(8))),
-        ],
-    },
-    PanelSpec {
-        id: Panel("margins"),
-        title: Tr("分差 margin", "margin"),
-        draw: margins::draw,
-        places: &[(Reward, Right(Part(3, 8)), Top(Part(3, 6)))],
-    },
-    PanelSpec {
-        id: Panel("frontier"),
-        title: Tr("得分与 KL frontier", "score vs KL"),
-        draw: frontier::draw,
-        places: &[(Align, Right(Part(3, 8)), Swap(Part(2, 8))), (Direct, Right(Part(3, 8)), Swap(Part(2, 8)))],
-    },
-    PanelSpec {
-        id: Panel("checks"),
-        title: Tr("自检与护栏 guard", "checks and guard"),
-        draw: guard::draw,
-        places: &[(Align, Right(Just(6)), Foot(Just(5))), (Direct, Right(Just(6)), Foot(Just(5)))],
-    },
-    PanelSpec {
-        id: Panel("tasks"),
-        title: Tr("任务 tasks", "tasks"),
-        draw: tasks::draw,
-        places: &[(Tune, Left(Tasks(0)), Top(Tasks(6)))],
-    },
-    PanelSpec {
-        id: Panel::PROBE,
-        title: Tr("探针 probe", "probe"),
-        draw: probe::draw,
-        places: &[(Pretrain, Right(Half(9)), Top(Just(3))), (Tune, Right(Probes), Foot(Just(5)))],
-    },
-    PanelSpec {
-        id: Panel::BATCH,
-        title: Tr("当前批次 batch", "batch"),
-        draw: batch::draw,
-        places: &[(Pretrain, Hidden, Swap(Just(8))), (Tune, Left(Part(3, 8)), Swap(Just(8)))],
-    },
-    PanelSpec {
-        id: Panel::SOURCES,
-        title: Tr("来源 sources", "sources"),
-        draw: sources::draw,
-        places: &[(Data, Left(Stock(4, 3)), Top(Stock(3, 3)))],
-    },
-    PanelSpec {
-        id: Panel::FILTERS,
-        title: Tr("清洗 filters", "filters"),
-        draw: filters::draw,
-        places: &[(Data, Left(Rest), Top(Rest))],
-    },
-    PanelSpec {
-        id: Panel::DROPPED,
-        title: Tr("丢弃的文档 dropped", "dropped"),
-        draw: dropped::draw,
-        places: &[(Data, Hidden, Swap(Part(2, 10)))],
-    },
-    PanelSpec {
-        id: Panel("losses"),
-        title: Tr("各来源损失 loss by source", "loss by source"),
-        draw: losses::draw,
-        places: &[(Data, Left(Stock(1, 4)), Swap(Stock(1, 3)))],
-    },
-    PanelSpec {
-        id: Panel("tokenizer"),
-        title: Tr("分词器 tokenizer", "tokenizer"),
-        draw: tokenizer::draw,
-        places: &[(Data, Left(Just(4)), Swap(Just(4)))],
-    },
-    PanelSpec {
-        id: Panel::PREVIEW,
-        title: Tr("预览 preview", "preview"),
-        draw: preview::draw,
-        places: &[(Data, Right(Rest), Foot(Just(7)))],
-    },
-    PanelSpec {
-        id: Panel::NEXT_BATCH,
-        title: Tr("下一批 next batch", "next batch"),
-        draw: next_batch::draw,
-        places: &[(Data, Right(Part(4, 6)), Swap(Just(8)))],
-    },
-    PanelSpec {
-        id: Panel("changes"),
-        title: Tr("改动 changes", "changes"),
-        draw: changes::draw,
-        places: &[(Data, Right(Part(4, 5)), Swap(Just(8)))],
-    },
-    PanelSpec {
-        id: Panel::VOTES,
-        title: Tr("投票 votes", "votes"),
-        draw: votes::draw,
-        places: &[
-            (Reward, Left(Part(3, 9)), Foot(Just(6))),
-            (Align, Hidden, Swap(Just(6))),
-            (Direct, Hidden, Swap(Just(6))),
-        ],
-    },
-    PanelSpec {
-        id: Panel::CHAT,
-        title: Tr("对话 chat", "chat"),
-        draw: chat::draw,
-        places: &[
-            (Data, Hidden, Swap(Just(8))),
-            (Pretrain, Right(Rest), Swap(Just(8))),
-            (Tune, Right(Rest), Swap(Just(8))),
-            (Reward, Right(Rest), Swap(Just(8))),
-            (Align, Right(Rest), Swap(Just(9))),
-            (Direct, Right(Rest), Swap(Just(9))),
-        ],
-    },
-    PanelSpec {
-        id: Panel::MIX,
-        title: Tr("数据配比 data mix", "data mix"),
-        draw: mix::draw,
-        places: &[(Pretrain, Left(Sources(5)), Swap(Sources(0))), (Tune, Hidden, Swap(Sources(0)))],
-    },
-    PanelSpec {
-        id: Panel("run"),
-        title: Tr("引擎 engine", "engine"),
-        draw: run::draw,
-        places: &[
-            (Pretrain, Right(Just(9)), Top(Just(3))),
-            (Tune, Right(Just(3)), Swap(Just(4))),
-            (Reward, Right(Just(3)), Swap(Just(4))),
-            (Align, Right(Just(3)), Swap(Just(4))),
-            (Direct, Right(Just(3)), Swap(Just(4))),
-        ],
-    },
-    PanelSpec {
-        id: Panel::LOG,
-        title: Tr("日志 log", "log"),
-        draw: log::draw,
-        places: &[
-            (Data, Hidden, Swap(Just(6))),
-            (Pretrain, Left(Part(6, 4)), Foot(Just(4))),
-            (Tune, Right(Just(5)), Swap(Just(4))),
-            (Reward, Right(Just(5)), Swap(Just(5))),
-            (Align, Right(Just(4)), Swap(Just(5))),
-            (Direct, Right(Just(4)), Swap(Just(5))),
-        ],
-    },
+    panel(Panel("accuracy"), Tr("准确率 accuracy", "accuracy"), accuracy::draw, &[(Reward, Left(Rest), Top(Rest))]),
+    panel(Panel("score"), Tr("得分 score", "score"), score::draw, &[
+        (Align, Left(Rest), Top(Rest)), (Direct, Left(Rest), Top(Rest))]),
+    panel(Panel("drift"), Tr("KL 漂移 drift", "drift"), drift::draw, &[
+        (Align, Left(Just(5)), Top(Just(4))), (Direct, Left(Just(5)), Top(Just(4)))]),
+    panel(Panel::ROLLOUT, Tr("采样回答 rollout", "rollout"), rollout::draw, &[
+        (Align, Left(Part(3, 10)), Swap(Part(2, 8)))]),
+    panel(Panel::LOSS, Tr("损失 loss", "loss"), loss::draw, &[
+        (Pretrain, Left(Rest), Top(Rest)), (Tune, Left(Rest), Top(Rest)), (Reward, Left(Part(4, 7)), Swap(Just(8))),
+        (Align, Hidden, Swap(Just(8))), (Direct, Left(Part(3, 10)), Swap(Just(8)))]),
+    panel(Panel("margins"), Tr("分差 margin", "margin"), margins::draw, &[
+        (Reward, Right(Part(3, 8)), Top(Part(3, 6)))]),
+    panel(Panel("frontier"), Tr("得分与 KL frontier", "score vs KL"), frontier::draw, &[
+        (Align, Right(Part(3, 8)), Swap(Part(2, 8))), (Direct, Right(Part(3, 8)), Swap(Part(2, 8)))]),
+    panel(Panel("checks"), Tr("自检与守卫 guard", "checks and guard"), guard::draw, &[
+        (Align, Right(Just(6)), Foot(Just(5))), (Direct, Right(Just(6)), Foot(Just(5)))]),
+    panel(Panel("tasks"), Tr("任务 tasks", "tasks"), tasks::draw, &[(Tune, Left(Tasks(0)), Top(Tasks(6)))]),
+    panel(Panel::PROBE, Tr("探针 probe", "probe"), probe::draw, &[
+        (Pretrain, Right(Half(9)), Top(Just(3))), (Tune, Right(Probes), Foot(Just(5)))]),
+    panel(Panel::BATCH, Tr("当前批次 batch", "batch"), batch::draw, &[
+        (Pretrain, Hidden, Swap(Just(8))), (Tune, Left(Part(3, 8)), Swap(Just(8)))]),
+    panel(Panel::SOURCES, Tr("数据源 sources", "sources"), sources::draw, &[
+        (Data, Left(Stock(4, 3)), Top(Stock(3, 3)))]),
+    panel(Panel::FILTERS, Tr("清洗 filters", "filters"), filters::draw, &[(Data, Left(Rest), Top(Rest))]),
+    panel(Panel::DROPPED, Tr("丢弃的文档 dropped", "dropped"), dropped::draw, &[(Data, Hidden, Swap(Part(2, 10)))]),
+    panel(Panel("losses"), Tr("各数据源损失 loss by source", "loss by source"), losses::draw, &[
+        (Data, Left(Stock(1, 4)), Swap(Stock(1, 3)))]),
+    panel(Panel("tokenizer"), Tr("分词器 tokenizer", "tokenizer"), tokenizer::draw, &[
+        (Data, Left(Just(4)), Swap(Just(4)))]),
+    panel(Panel::PREVIEW, Tr("预览 preview", "preview"), preview::draw, &[(Data, Right(Rest), Foot(Just(7)))]),
+    panel(Panel::NEXT_BATCH, Tr("下一批 next batch", "next batch"), next_batch::draw, &[
+        (Data, Right(Part(4, 6)), Swap(Just(8)))]),
+    panel(Panel("changes"), Tr("改动 changes", "changes"), changes::draw, &[
+        (Data, Right(Part(4, 5)), Swap(Just(8)))]),
+    panel(Panel::VOTES, Tr("投票 votes", "votes"), votes::draw, &[
+        (Reward, Left(Part(3, 9)), Foot(Just(6))), (Align, Hidden, Swap(Just(6))), (Direct, Hidden, Swap(Just(6)))]),
+    panel(Panel::CHAT, Tr("对话 chat", "chat"), chat::draw, &[
+        (Data, Hidden, Swap(Just(8))), (Pretrain, Right(Rest), Swap(Just(8))), (Tune, Right(Rest), Swap(Just(8))),
+        (Reward, Right(Rest), Swap(Just(8))), (Align, Right(Rest), Swap(Just(9))),
+        (Direct, Right(Rest), Swap(Just(9)))]),
+    panel(Panel::MIX, Tr("数据配比 data mix", "data mix"), mix::draw, &[
+        (Pretrain, Left(Sources(5)), Swap(Sources(0))), (Tune, Hidden, Swap(Sources(0)))]),
+    panel(Panel("run"), Tr("引擎 engine", "engine"), run::draw, &[
+        (Pretrain, Right(Just(9)), Top(Just(3))), (Tune, Right(Just(3)), Swap(Just(4))),
+        (Reward, Right(Just(3)), Swap(Just(4))), (Align, Right(Just(3)), Swap(Just(4))),
+        (Direct, Right(Just(3)), Swap(Just(4)))]),
+    panel(Panel::LOG, Tr("日志 log", "log"), log::draw, &[
+        (Data, Hidden, Swap(Just(6))), (Pretrain, Left(Part(6, 4)), Foot(Just(4))),
+        (Tune, Right(Just(5)), Swap(Just(4))), (Reward, Right(Just(5)), Swap(Just(5))),
+        (Align, Right(Just(4)), Swap(Just(5))), (Direct, Right(Just(4)), Swap(Just(5)))]),
 ];
 
 #[cfg(test)]

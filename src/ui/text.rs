@@ -27,7 +27,7 @@ pub fn fit(text: &str, cells: usize) -> &str {
     text
 }
 
-/// `text`, or its beginning and a mark that it goes on, within `cells`.
+/// `text`, or its beginning and an ellipsis, within `cells`.
 pub fn shorten(text: &str, cells: usize) -> String {
     if width(text) <= cells {
         return text.to_owned();
@@ -62,7 +62,7 @@ pub fn pad(text: &str, cells: usize) -> String {
     padded
 }
 
-/// Closing marks that may stand outside the margin, as a Chinese typesetter would hang them.
+/// Closing marks that may hang outside the margin, as a Chinese typesetter would hang them.
 fn hangs(c: char) -> bool {
     matches!(
         c,

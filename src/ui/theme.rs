@@ -1,6 +1,6 @@
 //! Colours and glyphs: what this terminal can show.
 //!
-//! Hues are Okabe & Ito's (2008), which people with any colour vision tell apart, and no meaning is
+//! Hues are Okabe & Ito's (2008), which people with any colour vision can distinguish, and no meaning is
 //! ever in colour alone. No background is set: the terminal's own stays, light or dark.
 
 use ratatui::style::{Color, Modifier, Style};
@@ -191,7 +191,7 @@ pub struct Glyphs {
     pub full: &'static str,
     /// An empty cell of a bar.
     pub empty: &'static str,
-    /// Before what a person typed.
+    /// Before typed text.
     pub prompt: &'static str,
     /// The chosen row.
     pub chosen: &'static str,

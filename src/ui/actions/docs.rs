@@ -26,7 +26,7 @@ pub fn keys_page(lang: Lang) -> String {
     let intro = match lang {
         Lang::Zh => {
             "# 按键\n\n[English](keys.md)\n\n<!-- 由 src/ui/actions/table.rs 生成：DANLU_UPDATE=1 cargo test --lib keys_pages -->\n\n\
-             全角按键同样有效；直接输入汉字会开始一条提示。标 * 的命令也在命令面板（`:` 或 `Ctrl-P`）里。\n"
+             全角按键同样有效；直接输入汉字会开始一条提示词。标 * 的命令也在命令面板（`:` 或 `Ctrl-P`）里。\n"
         }
         Lang::En => {
             "# Keys\n\n[中文](keys.zh.md)\n\n<!-- made from src/ui/actions/table.rs: DANLU_UPDATE=1 cargo test --lib keys_pages -->\n\n\

@@ -30,7 +30,7 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
         let action = act.row();
         let Some(key) = action.keys_in(mode).first() else { continue };
         let Some(hint) = (action.hint)(state).filter(|_| action.is_enabled(state)) else { continue };
-        // What discards a trial stands beside what applies it.
+        // The hint that discards a trial comes right after the one that applies it.
         let beside = *act == Act::Back && mode == Mode::Data && state.data.trying.is_some();
         hints.insert(if beside { hints.len().min(1) } else { hints.len() }, (*key, state.tr(hint)));
     }

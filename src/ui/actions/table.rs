@@ -14,11 +14,10 @@ use crate::{
             stages::{ALIGNED, PRETRAIN, REWARD, SFT},
         },
         theme::Palette,
-        update::{Cmd, data, field, focus, leaving, questions, requests, stages, talk, vote, walk},
+        update::{Cmd, data, field, focus, leaving, questions, requests, stages, steps::Walk, talk, vote, walk::walk},
     },
 };
 use Mode::{Data, Dialog, Edit, Help, Nav, Text, Vote};
-use walk::Walk;
 
 const fn key(code: Code) -> Key {
     Key::plain(code)
@@ -66,7 +65,7 @@ macro_rules! actions {
             pub const ALL: &[Act] = &[$(Act::$act),*];
         }
 
-        /// Every action. The footer's hints stand in this order, and the last fall off first where it is short.
+        /// Every action. The footer shows hints in this order and drops the last ones where it is short.
         pub const ACTIONS: &[Action] = &[$(Action { $($field: $value,)* ..Action::new($zh, $en) },)*];
     };
 }
@@ -130,124 +129,93 @@ fn back_hint(s: &AppState) -> Option<Tr> {
 
 actions! {
     VoteA, "A 更好", "A is better", {
-        keys: &[(&[Vote], &[key(Code::Left), c('a')])],
-        hint: |_| Some(Tr("A", "A")), palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::A),
-    }
+        keys: &[(&[Vote], &[key(Code::Left), c('a')])], hint: |_| Some(Tr("A", "A")), palette: false,
+        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::A), }
     VoteB, "B 更好", "B is better", {
-        keys: &[(&[Vote], &[key(Code::Right), c('b')])],
-        hint: |_| Some(Tr("B", "B")), palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::B),
-    }
+        keys: &[(&[Vote], &[key(Code::Right), c('b')])], hint: |_| Some(Tr("B", "B")), palette: false,
+        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::B), }
     VoteTie, "差不多", "about equal", {
-        keys: &[(&[Vote], &[key(Code::Down), c('=')])],
-        hint: |_| Some(Tr("差不多", "equal")), palette: false, enabled: AppState::has_pair,
-        perform: |s| vote::vote(s, Choice::Tie),
-    }
+        keys: &[(&[Vote], &[key(Code::Down), c('=')])], hint: |_| Some(Tr("差不多", "equal")), palette: false,
+        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::Tie), }
     VoteBothBad, "都不好", "both are bad", {
-        keys: &[(&[Vote], &[c('x'), ctrl('x')])],
-        hint: |_| Some(Tr("都不好", "both bad")), palette: false, enabled: AppState::has_pair,
-        perform: |s| vote::vote(s, Choice::BothBad),
-    }
+        keys: &[(&[Vote], &[c('x'), ctrl('x')])], hint: |_| Some(Tr("都不好", "both bad")), palette: false,
+        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::BothBad), }
     Skip, "跳过这一对；没有时再要一对", "skip the pair, or ask for one", {
         keys: &[(&[Vote], &[c('n'), ctrl('n')])],
         hint: |s| Some(if s.voting.pair.is_some() { Tr("跳过", "skip") } else { Tr("要一对", "ask for a pair") }),
-        palette: false,
-        enabled: |s| s.has_pair() || s.takes_votes() && s.voting.open && !s.awaits(&Request::Offer),
-        perform: vote::skip,
-    }
+        palette: false, enabled: |s| s.has_pair() || s.takes_votes() && s.voting.open && !s.awaits(&Request::Offer),
+        perform: vote::skip, }
     Unvote, "撤销上一票", "undo the last vote", {
-        keys: &[(&[Vote], &[c('u'), key(Code::Backspace)])],
-        hint: |_| Some(Tr("撤销", "undo")), exists: |s| s.has_stage(REWARD),
+        keys: &[(&[Vote], &[c('u'), key(Code::Backspace)])], hint: |_| Some(Tr("撤销", "undo")),
+        exists: |s| s.has_stage(REWARD),
         enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Unvote),
-        perform: |s| requests::send(s, Request::Unvote, Command::Unvote),
-    }
+        perform: |s| requests::send(s, Request::Unvote, Command::Unvote), }
     CorrectPair, "修改回答，用作示范", "correct an answer and train on it", {
-        keys: &[(&[Vote], &[c('e'), ctrl('e')])],
-        hint: |_| Some(Tr("修改", "correct")), palette: false, enabled: AppState::has_pair,
-        perform: quietly!(s, vote::correct(s)),
-    }
-    OwnPrompt, "自己写提示", "type your own prompt", {
-        keys: &[(&[Vote], &[c('i'), key(Code::Enter)])],
-        hint: |_| Some(Tr("自己写提示", "own prompt")), palette: false,
-        enabled: |s| s.takes_votes() && s.voting.open, perform: quietly!(s, s.typing = true),
-    }
+        keys: &[(&[Vote], &[c('e'), ctrl('e')])], hint: |_| Some(Tr("修改", "correct")), palette: false,
+        enabled: AppState::has_pair, perform: quietly!(s, vote::correct(s)), }
+    OwnPrompt, "自己写提示词", "type your own prompt", {
+        keys: &[(&[Vote], &[c('i'), key(Code::Enter)])], hint: |_| Some(Tr("自己写提示词", "own prompt")),
+        palette: false, enabled: |s| s.takes_votes() && s.voting.open, perform: quietly!(s, s.typing = true), }
     Marks, "标出两边的差异", "mark the differences", {
-        keys: &[(&[Vote], &[c('t'), ctrl('t')])],
-        hint: |_| Some(Tr("差异", "differences")), palette: false, enabled: AppState::has_pair,
-        perform: quietly!(s, s.voting.marked = !s.voting.marked),
-    }
+        keys: &[(&[Vote], &[c('t'), ctrl('t')])], hint: |_| Some(Tr("差异", "differences")), palette: false,
+        enabled: AppState::has_pair, perform: quietly!(s, s.voting.marked = !s.voting.marked), }
     VoteMuchA, "A 好得多", "A is much better", {
-        keys: &[(&[Vote], &[c('A'), Key::alt(Code::Left)])],
-        palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::MuchA),
-    }
+        keys: &[(&[Vote], &[c('A'), Key::alt(Code::Left)])], palette: false, enabled: AppState::has_pair,
+        perform: |s| vote::vote(s, Choice::MuchA), }
     VoteMuchB, "B 好得多", "B is much better", {
-        keys: &[(&[Vote], &[c('B'), Key::alt(Code::Right)])],
-        palette: false, enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::MuchB),
-    }
+        keys: &[(&[Vote], &[c('B'), Key::alt(Code::Right)])], palette: false, enabled: AppState::has_pair,
+        perform: |s| vote::vote(s, Choice::MuchB), }
     Refit, "立即用投票重训奖励模型", "refit the reward model to the votes now", {
-        keys: &[(&[Vote], &[c('r'), ctrl('r')])],
-        hint: |_| Some(Tr("重训", "refit")), exists: |s| s.has_stage(REWARD),
-        enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Refit), perform: vote::refit,
-    }
+        keys: &[(&[Vote], &[c('r'), ctrl('r')])], hint: |_| Some(Tr("重训", "refit")),
+        exists: |s| s.has_stage(REWARD),
+        enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Refit), perform: vote::refit, }
     Open, "打开：预览、查看丢弃的文档、应用界限", "open: preview, dropped documents, apply the bound", {
-        keys: &[(&[Data], &[key(Code::Enter)])],
-        hint: opens, enabled: |s| s.is_commanded() && s.data.open && opens(s).is_some(),
-        perform: data::open_chosen,
-    }
+        keys: &[(&[Data], &[key(Code::Enter)])], hint: opens,
+        enabled: |s| s.is_commanded() && s.data.open && opens(s).is_some(), perform: data::open_chosen, }
     More, "增大权重，或试更大的界限", "more weight, or try a higher bound", {
         keys: &[(&[Nav, Data], &[c('+'), c('=')])],
         hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试大些", "try higher") } else { Tr("加权重", "more weight") }),
-        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)), perform: |s| data::change(s, true),
-    }
+        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)),
+        perform: |s| data::change(s, true), }
     Less, "减小权重，或试更小的界限", "less weight, or try a lower bound", {
         keys: &[(&[Nav, Data], &[c('-')])],
         hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试小些", "try lower") } else { Tr("减权重", "less") }),
-        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)), perform: |s| data::change(s, false),
-    }
+        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)),
+        perform: |s| data::change(s, false), }
     Published, "恢复默认界限", "restore the default bound", {
-        keys: &[(&[Data], &[c('0')])],
-        hint: |_| Some(Tr("默认界限", "default bound")),
+        keys: &[(&[Data], &[c('0')])], hint: |_| Some(Tr("默认界限", "default bound")),
         enabled: |s| s.is_commanded() && moves_a_bound(s) && s.data.bound().is_some_and(|(_, b)| b.is_moved()),
-        perform: |s| data::set_rule(s, true),
-    }
-    AllSources, "漏斗：所有来源或一个来源", "funnel of all sources or of one", {
+        perform: |s| data::set_rule(s, true), }
+    AllSources, "漏斗：所有数据源或一个数据源", "funnel of all sources or of one", {
         keys: &[(&[Data], &[c('a')])],
         hint: |s| {
-            let words = if s.data.all { Tr("只看一个来源", "one source") } else { Tr("所有来源", "all sources") };
+            let words = if s.data.all { Tr("只看一个数据源", "one source") } else { Tr("所有数据源", "all sources") };
             (s.focus == Panel::FILTERS).then_some(words)
         },
-        enabled: |s| s.data.open && s.data.sources.len() > 1, perform: data::all_sources,
-    }
-    KeepText, "标记：保留这样的文字", "mark: keep texts like this", {
-        keys: &[(&[Data], &[c('y')])],
-        hint: |_| Some(Tr("保留", "keep")), enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
-        perform: |s| data::mark(s, Some(true)),
-    }
-    DropText, "标记：丢弃这样的文字", "mark: drop texts like this", {
-        keys: &[(&[Data], &[c('x')])],
-        hint: |_| Some(Tr("丢弃", "drop")), enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
-        perform: |s| data::mark(s, Some(false)),
-    }
-    Unmark, "取消标记", "remove the mark", {
-        keys: &[(&[Data], &[c('u')])],
-        hint: |_| Some(Tr("取消标记", "unmark")),
+        enabled: |s| s.data.open && s.data.sources.len() > 1, perform: data::all_sources, }
+    KeepText, "标注：保留这样的文字", "mark: keep texts like this", {
+        keys: &[(&[Data], &[c('y')])], hint: |_| Some(Tr("保留", "keep")),
+        enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
+        perform: |s| data::mark(s, Some(true)), }
+    DropText, "标注：丢弃这样的文字", "mark: drop texts like this", {
+        keys: &[(&[Data], &[c('x')])], hint: |_| Some(Tr("丢弃", "drop")),
+        enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
+        perform: |s| data::mark(s, Some(false)), }
+    Unmark, "取消标注", "remove the mark", {
+        keys: &[(&[Data], &[c('u')])], hint: |_| Some(Tr("取消标注", "unmark")),
         enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some() && s.mark().is_some(),
-        perform: |s| data::mark(s, None),
-    }
+        perform: |s| data::mark(s, None), }
     Pause, "暂停或继续训练", "pause or resume training", {
         keys: &[(LOOKING, &[c(' '), ctrl('g')])],
         hint: |s| Some(if s.live().is_paused() { Tr("继续", "resume") } else { Tr("暂停", "pause") }),
         enabled: |s| s.is_commanded() && s.live().feedback.guard.as_ref().is_none_or(|g| g.may_go_on),
-        perform: stages::pause,
-    }
+        perform: stages::pause, }
     Save, "保存检查点", "save a checkpoint", {
-        keys: &[(LOOKING, &[c('w'), ctrl('w')])],
-        hint: |_| Some(Tr("保存", "save")), enabled: |s| s.is_commanded() && s.live().feedback.guard.is_none(),
-        perform: stages::save,
-    }
-    Prompt, "输入提示，让模型回答", "type a prompt", {
-        keys: &[(&[Nav], &[c('i'), key(Code::Enter)]), (&[Data], &[c('i')])],
-        hint: |_| Some(Tr("输入", "prompt")), enabled: AppState::is_commanded, perform: quietly!(s, talk::open_prompt(s)),
-    }
+        keys: &[(LOOKING, &[c('w'), ctrl('w')])], hint: |_| Some(Tr("保存", "save")),
+        enabled: |s| s.is_commanded() && s.live().feedback.guard.is_none(), perform: stages::save, }
+    Prompt, "输入提示词，让模型回答", "type a prompt", {
+        keys: &[(&[Nav], &[c('i'), key(Code::Enter)]), (&[Data], &[c('i')])], hint: |_| Some(Tr("输入", "prompt")),
+        enabled: AppState::is_commanded, perform: quietly!(s, talk::open_prompt(s)), }
     Go, "训练正在查看的阶段", "train the stage in view", {
         keys: &[(&[Nav, Data], &[c('g')])],
         hint: |s| match s.reopens() {
@@ -259,52 +227,38 @@ actions! {
             true => s.reopens() && s.leaving.is_none() && s.switching().is_none(),
             false => s.is_commanded() && (!s.stages.live_is_shown() || s.reopens() || s.live().resumes()),
         },
-        perform: stages::go,
-    }
+        perform: stages::go, }
     Data, "查看数据", "view the data", {
-        keys: &[(LOOKING, &[c('1'), alt('1')])],
-        hint: |s| (!s.data.open).then_some(Tr("数据", "data")), perform: data::open,
-    }
+        keys: &[(LOOKING, &[c('1'), alt('1')])], hint: |s| (!s.data.open).then_some(Tr("数据", "data")),
+        perform: data::open, }
     Pretrain, "查看预训练", "view pretraining", {
-        keys: &[(LOOKING, &[c('2'), alt('2')])],
-        hint: |s| leads_to(s, PRETRAIN).then_some(Tr("预训练", "pretrain")), exists: |s| s.has_stage(PRETRAIN),
-        perform: quietly!(s, stages::view(s, PRETRAIN)),
-    }
+        keys: &[(LOOKING, &[c('2'), alt('2')])], hint: |s| leads_to(s, PRETRAIN).then_some(Tr("预训练", "pretrain")),
+        exists: |s| s.has_stage(PRETRAIN), perform: quietly!(s, stages::view(s, PRETRAIN)), }
     Sft, "查看微调", "view fine-tuning", {
-        keys: &[(LOOKING, &[c('3'), alt('3')])],
-        hint: |s| leads_to(s, SFT).then_some(Tr("微调", "fine-tune")), exists: |s| s.has_stage(SFT),
-        perform: quietly!(s, stages::view(s, SFT)),
-    }
+        keys: &[(LOOKING, &[c('3'), alt('3')])], hint: |s| leads_to(s, SFT).then_some(Tr("微调", "fine-tune")),
+        exists: |s| s.has_stage(SFT), perform: quietly!(s, stages::view(s, SFT)), }
     Reward, "查看奖励模型", "view the reward model", {
-        keys: &[(LOOKING, &[c('4'), alt('4')])],
-        hint: |s| leads_to(s, REWARD).then_some(Tr("奖励", "reward")), exists: |s| s.has_stage(REWARD),
-        perform: quietly!(s, stages::view(s, REWARD)),
-    }
+        keys: &[(LOOKING, &[c('4'), alt('4')])], hint: |s| leads_to(s, REWARD).then_some(Tr("奖励", "reward")),
+        exists: |s| s.has_stage(REWARD), perform: quietly!(s, stages::view(s, REWARD)), }
     Align, "查看对齐；再按一次切换 PPO、DPO、GRPO", "view alignment; again: PPO, DPO, GRPO", {
         keys: &[(LOOKING, &[c('5'), alt('5')])],
         hint: |s| s.stages.next_aligned().filter(|name| leads_to(s, name)).map(|_| Tr("对齐", "align")),
-        exists: |s| ALIGNED.iter().any(|name| s.has_stage(name)), perform: quietly!(s, stages::view_aligned(s)),
-    }
+        exists: |s| ALIGNED.iter().any(|name| s.has_stage(name)), perform: quietly!(s, stages::view_aligned(s)), }
     Vote, "投票：在两个回答中选更好的一个", "vote: choose the better of two answers", {
-        keys: &[(&[Nav, Data], &[c('v')])],
-        hint: |_| Some(Tr("投票", "vote")), exists: |s| s.has_stage(REWARD),
-        enabled: |s| s.takes_votes() && !s.voting.open, perform: vote::open,
-    }
+        keys: &[(&[Nav, Data], &[c('v')])], hint: |_| Some(Tr("投票", "vote")), exists: |s| s.has_stage(REWARD),
+        enabled: |s| s.takes_votes() && !s.voting.open, perform: vote::open, }
     Correct, "修改回答，用作示范", "correct the answer and train on it", {
-        keys: &[(&[Nav], &[c('e'), ctrl('e')])],
-        hint: |_| Some(Tr("修改", "correct")), exists: |s| s.has_stage(SFT),
+        keys: &[(&[Nav], &[c('e'), ctrl('e')])], hint: |_| Some(Tr("修改", "correct")), exists: |s| s.has_stage(SFT),
         enabled: |s| {
             let here = s.is_commanded() && s.live().talks() && s.focus == Panel::CHAT;
             here && s.chat.correctable().is_some()
         },
-        perform: quietly!(s, s.chat.open_edit()),
-    }
+        perform: quietly!(s, s.chat.open_edit()), }
     NewChat, "开始新对话", "start a new conversation", {
         keys: &[(&[Nav], &[c('n'), ctrl('n')])],
         hint: |s| (s.focus == Panel::CHAT).then_some(Tr("新对话", "new chat")), exists: |s| s.has_stage(SFT),
         enabled: |s| s.is_commanded() && s.chat.exchanges.back().is_some_and(|e| e.talk) && !s.chat.fresh,
-        perform: quietly!(s, talk::new_chat(s)),
-    }
+        perform: quietly!(s, talk::new_chat(s)), }
     Beside, "同时由它的起点回答，并排比较", "compare with the model it started from", {
         keys: &[(&[Nav], &[c('b'), ctrl('b')])],
         hint: |s| {
@@ -312,180 +266,138 @@ actions! {
             Some(if all { Tr("取消并排", "alone") } else { Tr("并排", "side by side") })
         },
         exists: |s| s.has_stage(SFT), enabled: |s| s.is_commanded() && s.live().parent().is_some(),
-        perform: quietly!(s, talk::ask_others(s)),
-    }
+        perform: quietly!(s, talk::ask_others(s)), }
     Quit, "退出", "quit", {
-        keys: &[(LOOKING, &[c('q')])],
-        hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(), perform: leaving::ask_to_quit,
-    }
+        keys: &[(LOOKING, &[c('q')])], hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(),
+        perform: leaving::ask_to_quit, }
     Help, "帮助", "help", {
-        keys: &[(LOOKING, &[c('?'), key(Code::F(1))])],
-        hint: |_| Some(Tr("帮助", "help")), perform: quietly!(s, s.overlay = Some(Overlay::Help { scroll: 0 })),
-    }
+        keys: &[(LOOKING, &[c('?'), key(Code::F(1))])], hint: |_| Some(Tr("帮助", "help")),
+        perform: quietly!(s, s.overlay = Some(Overlay::Help { scroll: 0 })), }
     Send, "发送", "send", {
-        keys: &[(&[Text], &[key(Code::Enter)])],
-        hint: |_| Some(Tr("发送", "send")), palette: false,
-        perform: |s| if s.voting.open { vote::ask_own(s) } else { talk::send_prompt(s) },
-    }
+        keys: &[(&[Text], &[key(Code::Enter)])], hint: |_| Some(Tr("发送", "send")), palette: false,
+        perform: |s| if s.voting.open { vote::ask_own(s) } else { talk::send_prompt(s) }, }
     Demonstrate, "用作示范", "train on it", {
-        keys: &[(&[Edit], &[key(Code::Enter), ctrl('s')])],
-        hint: |_| Some(Tr("用作示范", "train on it")), palette: false, perform: talk::demonstrate,
-    }
+        keys: &[(&[Edit], &[key(Code::Enter), ctrl('s')])], hint: |_| Some(Tr("用作示范", "train on it")),
+        palette: false, perform: talk::demonstrate, }
     Choose, "选定", "choose", {
-        keys: &[(&[Mode::Palette, Dialog], &[key(Code::Enter)])],
-        hint: |_| Some(Tr("选定", "choose")), palette: false,
-        perform: |s| if s.mode() == Mode::Palette { palette::run(ACTIONS, s) } else { questions::answer(s) },
-    }
+        keys: &[(&[Mode::Palette, Dialog], &[key(Code::Enter)])], hint: |_| Some(Tr("选定", "choose")),
+        palette: false,
+        perform: |s| if s.mode() == Mode::Palette { palette::run(ACTIONS, s) } else { questions::answer(s) }, }
     NewLine, "换行", "new line", {
-        keys: &[(&[Text, Edit], &[ctrl('j'), Key::alt(Code::Enter)])],
-        hint: |_| Some(Tr("换行", "new line")), palette: false, perform: quietly!(s, field::insert(s, "\n")),
-    }
+        keys: &[(&[Text, Edit], &[ctrl('j'), Key::alt(Code::Enter)])], hint: |_| Some(Tr("换行", "new line")),
+        palette: false, perform: quietly!(s, field::insert(s, "\n")), }
     NextPanel, "下一个面板", "next panel", {
-        keys: &[(&[Nav, Data], &[key(Code::Tab)])],
-        hint: |_| Some(Tr("面板", "panel")), palette: false, perform: quietly!(s, focus::step(s, true)),
-    }
+        keys: &[(&[Nav, Data], &[key(Code::Tab)])], hint: |_| Some(Tr("面板", "panel")), palette: false,
+        perform: quietly!(s, focus::step(s, true)), }
     Expand, "放大或还原面板", "expand or restore the panel", {
         keys: &[(&[Nav, Data], &[c('z')])],
         hint: |s| Some(if s.expanded { Tr("还原", "restore") } else { Tr("放大", "expand") }),
-        perform: quietly!(s, s.expanded = !s.expanded),
-    }
+        perform: quietly!(s, s.expanded = !s.expanded), }
     Smoothing, "切换平滑", "change smoothing", {
-        keys: &[(&[Nav], &[c('m')])],
-        hint: |_| Some(Tr("平滑", "smooth")), perform: quietly!(s, s.smoothing = (s.smoothing + 1) % SMOOTHINGS.len()),
-    }
+        keys: &[(&[Nav], &[c('m')])], hint: |_| Some(Tr("平滑", "smooth")),
+        perform: quietly!(s, s.smoothing = (s.smoothing + 1) % SMOOTHINGS.len()), }
     LogY, "对数或线性纵轴", "log or linear loss axis", {
         keys: &[(&[Nav], &[c('y')])],
         hint: |s| Some(if s.log_y { Tr("线性", "linear") } else { Tr("对数", "log y") }),
-        perform: quietly!(s, s.log_y = !s.log_y),
-    }
+        perform: quietly!(s, s.log_y = !s.log_y), }
     Probe, "立即运行探针", "run the probes now", {
-        keys: &[(&[Nav], &[c('p')])],
-        hint: |_| Some(Tr("探针", "probe")), enabled: AppState::is_commanded, perform: stages::probe,
-    }
+        keys: &[(&[Nav], &[c('p')])], hint: |_| Some(Tr("探针", "probe")), enabled: AppState::is_commanded,
+        perform: stages::probe, }
     Reread, "重新读取数据和 run.toml", "re-read the data and run.toml", {
-        keys: &[(&[Data], &[c('r'), ctrl('r')])],
-        hint: |_| Some(Tr("重读", "re-read")), enabled: |s| s.is_commanded() && s.data.open, perform: data::reread,
-    }
+        keys: &[(&[Data], &[c('r'), ctrl('r')])], hint: |_| Some(Tr("重读", "re-read")),
+        enabled: |s| s.is_commanded() && s.data.open, perform: data::reread, }
     Palette, "命令面板", "command palette", {
-        keys: &[(LOOKING, &[c(':'), ctrl('p')])],
-        hint: |_| Some(Tr("命令", "commands")), palette: false,
-        perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0 })),
-    }
+        keys: &[(LOOKING, &[c(':'), ctrl('p')])], hint: |_| Some(Tr("命令", "commands")), palette: false,
+        perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0 })), }
     Back, "返回上一层；输入的草稿会保留", "one level back; a draft is kept", {
         keys: &[
             (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data], &[key(Code::Esc)]),
             (&[Help], &[key(Code::Esc), c('q'), c('?'), key(Code::F(1)), key(Code::Enter)]),
         ],
-        hint: back_hint, palette: false, perform: quietly!(s, leaving::back(s)),
-    }
+        hint: back_hint, palette: false, perform: quietly!(s, leaving::back(s)), }
     OtherAnswer, "换成另一个回答", "take the other answer", {
-        keys: &[(&[Edit], &[key(Code::Tab)])],
-        hint: |_| Some(Tr("另一个回答", "other answer")), palette: false,
-        enabled: |s| s.voting.edits(&s.chat), perform: quietly!(s, vote::other_answer(s)),
-    }
+        keys: &[(&[Edit], &[key(Code::Tab)])], hint: |_| Some(Tr("另一个回答", "other answer")), palette: false,
+        enabled: |s| s.voting.edits(&s.chat), perform: quietly!(s, vote::other_answer(s)), }
     PrevPanel, "上一个面板", "previous panel", {
-        keys: &[(&[Nav, Data], &[key(Code::BackTab)])],
-        palette: false, perform: quietly!(s, focus::step(s, false)),
-    }
+        keys: &[(&[Nav, Data], &[key(Code::BackTab)])], palette: false, perform: quietly!(s, focus::step(s, false)), }
     Up, "向上", "up", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::Up), c('k')])], palette: false, perform: |s| walk::walk(s, Walk::Up),
-    }
+        keys: &[(&[Nav, Help, Data], &[key(Code::Up), c('k')])], palette: false,
+        perform: |s| walk(s, Walk::Up), }
     Down, "向下", "down", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::Down), c('j')])],
-        palette: false, perform: |s| walk::walk(s, Walk::Down),
-    }
+        keys: &[(&[Nav, Help, Data], &[key(Code::Down), c('j')])], palette: false,
+        perform: |s| walk(s, Walk::Down), }
     PageUp, "上一页", "page up", {
-        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageUp)])],
-        palette: false, perform: |s| walk::walk(s, Walk::PageUp),
-    }
+        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageUp)])], palette: false,
+        perform: |s| walk(s, Walk::PageUp), }
     PageDown, "下一页", "page down", {
-        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageDown)])],
-        palette: false, perform: |s| walk::walk(s, Walk::PageDown),
-    }
+        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageDown)])], palette: false,
+        perform: |s| walk(s, Walk::PageDown), }
     First, "到开头", "to the start", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::Home)])], palette: false, perform: |s| walk::walk(s, Walk::First),
-    }
+        keys: &[(&[Nav, Help, Data], &[key(Code::Home)])], palette: false, perform: |s| walk(s, Walk::First), }
     Last, "到末尾", "to the end", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::End)])], palette: false, perform: |s| walk::walk(s, Walk::Last),
-    }
-    Previous, "上一个探针、回答、词元、采样、文档", "previous probe, answer, token, rollout, document", {
-        keys: &[(&[Nav, Data], &[key(Code::Left), c('h')])],
-        palette: false, enabled: walks_sideways, perform: |s| walk::walk(s, Walk::Previous),
-    }
-    Next, "下一个探针、回答、词元、采样、文档", "next probe, answer, token, rollout, document", {
-        keys: &[(&[Nav, Data], &[key(Code::Right), c('l')])],
-        palette: false, enabled: walks_sideways, perform: |s| walk::walk(s, Walk::Next),
-    }
+        keys: &[(&[Nav, Help, Data], &[key(Code::End)])], palette: false, perform: |s| walk(s, Walk::Last), }
+    Previous, "上一个探针、回答、词元、采样回答、文档", "previous probe, answer, token, rollout, document", {
+        keys: &[(&[Nav, Data], &[key(Code::Left), c('h')])], palette: false, enabled: walks_sideways,
+        perform: |s| walk(s, Walk::Previous), }
+    Next, "下一个探针、回答、词元、采样回答、文档", "next probe, answer, token, rollout, document", {
+        keys: &[(&[Nav, Data], &[key(Code::Right), c('l')])], palette: false, enabled: walks_sideways,
+        perform: |s| walk(s, Walk::Next), }
     Above, "选上一项", "choose the one above", {
-        keys: &[(&[Mode::Palette], &[key(Code::Up)]), (&[Dialog], &[key(Code::Up), key(Code::Left), key(Code::BackTab)])],
-        palette: false,
-        perform: quietly!(s, { palette::step(ACTIONS, s, false); questions::step(s, false) }),
-    }
+        keys: &[(&[Mode::Palette], &[key(Code::Up)]),
+            (&[Dialog], &[key(Code::Up), key(Code::Left), key(Code::BackTab)])],
+        palette: false, perform: quietly!(s, { palette::step(ACTIONS, s, false); questions::step(s, false) }), }
     Below, "选下一项", "choose the one below", {
-        keys: &[(&[Mode::Palette], &[key(Code::Down)]), (&[Dialog], &[key(Code::Down), key(Code::Right), key(Code::Tab)])],
-        palette: false,
-        perform: quietly!(s, { palette::step(ACTIONS, s, true); questions::step(s, true) }),
-    }
-    Older, "上一条提示", "an older prompt", {
-        keys: &[(&[Text], &[key(Code::Up)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.older())),
-    }
-    Newer, "下一条提示", "a newer prompt", {
-        keys: &[(&[Text], &[key(Code::Down)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.newer())),
-    }
+        keys: &[(&[Mode::Palette], &[key(Code::Down)]),
+            (&[Dialog], &[key(Code::Down), key(Code::Right), key(Code::Tab)])],
+        palette: false, perform: quietly!(s, { palette::step(ACTIONS, s, true); questions::step(s, true) }), }
+    Older, "上一条提示词", "an older prompt", {
+        keys: &[(&[Text], &[key(Code::Up)])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.older())), }
+    Newer, "下一条提示词", "a newer prompt", {
+        keys: &[(&[Text], &[key(Code::Down)])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.newer())), }
     LineUp, "上一行", "line up", {
-        keys: &[(&[Edit], &[key(Code::Up)])], palette: false, perform: quietly!(s, field::edit(s, Editor::up)),
-    }
+        keys: &[(&[Edit], &[key(Code::Up)])], palette: false, perform: quietly!(s, field::edit(s, Editor::up)), }
     LineDown, "下一行", "line down", {
-        keys: &[(&[Edit], &[key(Code::Down)])], palette: false, perform: quietly!(s, field::edit(s, Editor::down)),
-    }
+        keys: &[(&[Edit], &[key(Code::Down)])], palette: false, perform: quietly!(s, field::edit(s, Editor::down)), }
     Left, "左移", "left", {
-        keys: &[(TYPING, &[key(Code::Left)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.left())),
-    }
+        keys: &[(TYPING, &[key(Code::Left)])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.left())), }
     Right, "右移", "right", {
-        keys: &[(TYPING, &[key(Code::Right)])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.right())),
-    }
+        keys: &[(TYPING, &[key(Code::Right)])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.right())), }
     Home, "到行首", "to the start of the line", {
-        keys: &[(TYPING, &[ctrl('a'), key(Code::Home)])],
-        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.home())),
-    }
+        keys: &[(TYPING, &[ctrl('a'), key(Code::Home)])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.home())), }
     End, "到行尾", "to the end of the line", {
-        keys: &[(TYPING, &[ctrl('e'), key(Code::End)])],
-        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.end())),
-    }
+        keys: &[(TYPING, &[ctrl('e'), key(Code::End)])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.end())), }
     Backspace, "删除前一字", "delete back", {
-        keys: &[(TYPING, &[key(Code::Backspace), ctrl('h')])],
-        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.backspace())),
-    }
+        keys: &[(TYPING, &[key(Code::Backspace), ctrl('h')])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.backspace())), }
     Delete, "删除后一字", "delete", {
-        keys: &[(TYPING, &[key(Code::Delete), ctrl('d')])],
-        palette: false, perform: quietly!(s, field::edit(s, |f, _| f.delete())),
-    }
+        keys: &[(TYPING, &[key(Code::Delete), ctrl('d')])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.delete())), }
     KillBefore, "删除到行首", "delete to the start of the line", {
-        keys: &[(TYPING, &[ctrl('u')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_before())),
-    }
+        keys: &[(TYPING, &[ctrl('u')])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.kill_before())), }
     KillAfter, "删除到行尾", "delete to the end of the line", {
-        keys: &[(TYPING, &[ctrl('k')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_after())),
-    }
+        keys: &[(TYPING, &[ctrl('k')])], palette: false,
+        perform: quietly!(s, field::edit(s, |f, _| f.kill_after())), }
     KillWord, "删除前一词", "delete the word before", {
-        keys: &[(TYPING, &[ctrl('w')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_word())),
-    }
+        keys: &[(TYPING, &[ctrl('w')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_word())), }
     Interrupt, "停止回答、清空或关闭；否则询问是否退出", "stop, clear or close; else ask to quit", {
-        keys: &[(ALWAYS, &[ctrl('c')])], palette: false, perform: leaving::interrupt,
-    }
+        keys: &[(ALWAYS, &[ctrl('c')])], palette: false, perform: leaving::interrupt, }
     Redraw, "重绘屏幕", "redraw", {
-        keys: &[(ALWAYS, &[ctrl('l')])], perform: |_| vec![Cmd::Redraw],
-    }
+        keys: &[(ALWAYS, &[ctrl('l')])], perform: |_| vec![Cmd::Redraw], }
     Suspend, "挂起到 shell，训练也会停止", "suspend; training stops too", {
-        keys: &[(ALWAYS, &[ctrl('z')])], exists: |_| cfg!(unix), perform: |_| vec![Cmd::Suspend],
-    }
+        keys: &[(ALWAYS, &[ctrl('z')])], exists: |_| cfg!(unix), perform: |_| vec![Cmd::Suspend], }
     Lang, "English 界面", "用中文 (Chinese)", {
-        perform: quietly!(s, s.lang = s.lang.other()),
-    }
+        perform: quietly!(s, s.lang = s.lang.other()), }
     Theme, "切换配色", "change theme", {
         perform: quietly!(s, {
             let at = Palette::ALL.iter().position(|p| *p == s.theme.palette).unwrap_or(0);
             s.theme.palette = Palette::ALL[(at + 1) % Palette::ALL.len()];
             s.remark(s.tr(s.theme.palette.name()));
-        }),
-    }
+        }), }
 }

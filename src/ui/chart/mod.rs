@@ -142,7 +142,7 @@ impl Plot<'_> {
         };
         let mut styles = Vec::new();
         let mut ascii = Vec::new();
-        // Changes: a thin upright under everything, told from what is not finite by its letter.
+        // Changes: a thin vertical line under everything, distinguished from a non-finite value by its letter.
         styles.push(theme.style(Role::Dim));
         ascii.push("|");
         let span = (self.steps.1 - self.steps.0).max(1.0);

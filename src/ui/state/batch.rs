@@ -5,7 +5,7 @@ use crate::ui::text::{Clean, width};
 
 /// Rows shown of a batch.
 const ROWS: usize = 64;
-/// Tokens that may stand between the start of a turn and the end of its role.
+/// Tokens between the start of a turn and the end of its role, at most.
 const ROLE: usize = 12;
 /// Probabilities at which a token's loss changes its look, likeliest first.
 pub const LIKELY: [f64; 4] = [0.6, 0.2, 0.05, 0.01];
@@ -15,7 +15,7 @@ pub const LIKELY: [f64; 4] = [0.6, 0.2, 0.05, 0.01];
 pub struct Token {
     /// As the trainer spells it.
     pub text: Clean,
-    /// As it stands in the flow: special ones short.
+    /// As it is shown: special ones short.
     pub shown: Clean,
     /// Belongs to the template, not to the text.
     pub special: bool,
@@ -89,7 +89,7 @@ impl Batch {
     /// Cleans a batch and shortens the template's tokens.
     pub fn new(view: &BatchView) -> Batch {
         let rows = view.rows.iter().take(ROWS).map(|(source, tokens)| {
-            // A turn's opening reads `‹user›`: between its start and the line's end stands the role.
+            // A turn's opening reads `‹user›`: the role is between its start and the line's end.
             let mut opening = 0;
             let mut shown_tokens = Vec::with_capacity(tokens.len());
             for token in tokens {

@@ -83,7 +83,7 @@ pub struct Exchange {
     pub answer: Answer,
     /// The answers of those they came from, as far as asked for.
     pub beside: Vec<Answer>,
-    /// The first step that can train on the corrected answer, if a person corrected it.
+    /// The first step that can train on the corrected answer, if it was corrected.
     pub corrected: Option<usize>,
 }
 
@@ -181,7 +181,7 @@ impl Chat {
         self.exchanges.iter().flat_map(Exchange::answers).filter(|a| a.ending.is_none())
     }
 
-    /// Ends those that nobody will go on with.
+    /// Ends the answers that no trainer will continue.
     pub fn end_all(&mut self) {
         let answers = self.exchanges.iter_mut().flat_map(Exchange::answers_mut);
         for answer in answers.filter(|a| a.ending.is_none()) {

@@ -1,5 +1,5 @@
 //! The data view: the run's sources and what came of them, a document with its losses, what was dropped, and
-//! the batch to come. What is told arrives whole and is cleaned here.
+//! the batch to come. Views arrive whole and are cleaned here.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::ui::text::Clean;
 
 /// Dropped documents asked for at once.
 pub const PAGE: usize = 40;
-/// Marks of this sitting kept.
+/// Marks kept in memory.
 const SAYINGS: usize = 200;
 /// What drops documents after the profile's rules have been asked, in this order.
 const LATER: [&str; 4] = ["quality", "exact_duplicate", "near_duplicate", "probe"];
@@ -127,7 +127,7 @@ impl Funneled {
 /// A source and what came of it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The numbers; its texts are for no eye.
+    /// The numbers; its texts are not cleaned, so never shown.
     pub told: RoomSource,
     /// Its name.
     pub name: Clean,
@@ -162,7 +162,7 @@ pub struct Document {
     pub length: usize,
     /// Its beginning, as it was written.
     pub text: String,
-    /// Whether a person marked it to be kept (true) or dropped (false).
+    /// Its mark: keep (true) or drop (false).
     pub mark: Option<bool>,
 }
 
@@ -320,21 +320,21 @@ pub fn moved(from: f64, published: f64, up: bool) -> f64 {
 pub struct DataState {
     /// It is looked at.
     pub open: bool,
-    /// The sources, once told.
+    /// The sources, once the trainer has sent them.
     pub sources: Vec<Source>,
     /// All of them together.
     pub together: Funneled,
-    /// The tokenizer's figures; its texts are for no eye.
+    /// The tokenizer's figures; its texts are not cleaned, so never shown.
     pub tokenizer: Option<TokenizerView>,
     /// Its kind.
     pub kind: Clean,
     /// Its commonest tokens.
     pub top: Vec<Clean>,
-    /// What a person should know.
+    /// Remarks about the data.
     pub notes: Vec<Clean>,
     /// Whether and how files are watched.
     pub watching: Clean,
-    /// Why it is not told, if it is not.
+    /// Why the trainer refused to send it, if it did.
     pub refused: Option<Clean>,
     /// The source that is chosen, as the trainer names it.
     pub chosen: String,
@@ -346,7 +346,7 @@ pub struct DataState {
     pub trying: Option<Trying>,
     /// The document that is wanted.
     pub index: usize,
-    /// The document told.
+    /// The newest document.
     pub document: Option<Document>,
     /// The batch that comes next.
     pub next: Option<Batch>,
@@ -354,13 +354,13 @@ pub struct DataState {
     pub browse: Browse,
     /// Which of them is chosen, from 0.
     pub at: usize,
-    /// The page told.
+    /// The newest page.
     pub page: Option<Page>,
     /// The page last asked for.
     pub page_asked: Option<(Browse, usize)>,
     /// Texts marked to keep and to drop.
     pub marks: Option<(usize, usize)>,
-    /// What was said of texts in this sitting, newest last.
+    /// Marks given since the screen opened, newest last.
     pub sayings: VecDeque<(String, Option<bool>)>,
     /// When the next batch was last asked for.
     pub next_asked: Duration,
@@ -397,7 +397,7 @@ impl DataState {
         self.watching = Clean::line(&view.watching);
     }
 
-    /// Another stage gets the trainer: what was told is of no use.
+    /// Another stage gets the trainer: forget the data of the one before.
     pub fn forget(&mut self) {
         *self = DataState {
             open: self.open,
@@ -408,7 +408,7 @@ impl DataState {
         };
     }
 
-    /// The source that is chosen, once told.
+    /// The chosen source, once the trainer has sent it.
     pub fn source(&self) -> Option<&Source> {
         self.sources.iter().find(|s| s.told.name == self.chosen)
     }
@@ -454,7 +454,7 @@ impl DataState {
         self.sayings.push_back((text.to_owned(), keep));
     }
 
-    /// What was said of a text in this sitting.
+    /// The mark of a text given since the screen opened.
     pub fn said(&self, text: &str) -> Option<Option<bool>> {
         self.sayings.iter().find(|s| s.0 == text).map(|s| s.1)
     }

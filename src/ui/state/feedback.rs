@@ -7,7 +7,7 @@ use super::batch::special;
 use crate::protocol::{Lamp, Metric, PolicyReport, RewardReport, RolloutView};
 use crate::ui::{series::Series, text::Clean};
 
-/// The task that stands for all of them.
+/// The name for all tasks together.
 pub const ALL: &str = "all";
 /// Evaluations kept for the frontier; beyond it every second one goes.
 const REPORTS: usize = 1024;
@@ -19,11 +19,11 @@ pub struct Guard {
     pub step: usize,
     /// What it saw.
     pub reason: Clean,
-    /// The checkpoint that stands.
+    /// The newest good checkpoint.
     pub checkpoint: Option<Clean>,
-    /// Whether the stage can go on with the weights as they are.
+    /// Whether the stage can continue with the weights as they are.
     pub may_go_on: bool,
-    /// Whether a person has read it.
+    /// Whether it was put away.
     pub read: bool,
 }
 
@@ -99,10 +99,10 @@ impl Rollout {
     }
 }
 
-/// What a stage of human feedback tells beside its steps.
+/// What a stage of human feedback reports beside its steps.
 #[derive(Clone, Debug, Default)]
 pub struct Feedback {
-    /// What steps tell beside the loss, by TRL's names.
+    /// Metrics of steps beside the loss, by TRL's names.
     metrics: Vec<(Cow<'static, str>, Series)>,
     /// The newest held-out figures of a reward model.
     pub reward: Option<RewardReport>,
@@ -126,7 +126,7 @@ pub struct Feedback {
     pub length: Series,
     /// What must hold before the first update, as measured.
     pub lamps: Vec<Lamp>,
-    /// The guard has stopped the stage, and it has not begun anew.
+    /// The guard has stopped the stage, which was not reopened since.
     pub guard: Option<Guard>,
     /// The answer looked at.
     pub rollout: Option<Rollout>,
@@ -139,7 +139,7 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// Adds what a step tells beside its loss.
+    /// Adds a step's metrics beside its loss.
     pub fn add_metrics(&mut self, step: usize, extra: &[Metric]) {
         for (name, value) in extra {
             let at = self.metrics.iter().position(|m| m.0 == *name).unwrap_or_else(|| {
@@ -150,7 +150,7 @@ impl Feedback {
         }
     }
 
-    /// The first of these metrics that the stage tells.
+    /// The first of these metrics that the stage has.
     pub fn metric(&self, names: &[&str]) -> Option<&Series> {
         names.iter().find_map(|name| self.metrics.iter().find(|m| m.0 == *name)).map(|m| &m.1)
     }

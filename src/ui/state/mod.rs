@@ -36,7 +36,7 @@ pub use self::{
 
 /// Events kept to look back at.
 const LOG: usize = 1000;
-/// How long a remark stands in the footer.
+/// How long a remark is shown in the footer.
 const NOTICE: Duration = Duration::from_secs(4);
 /// How long a refusal does.
 const REFUSAL: Duration = Duration::from_secs(12);
@@ -78,14 +78,14 @@ pub struct Leaving {
     pub forced: bool,
 }
 
-/// A wish the trainer has not answered yet. It answers them in order.
+/// A request that the trainer has not answered yet. It answers them in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// Go to the stage of that name.
     Stage(String),
     /// Keep a corrected answer: what it answers and the text.
     Demonstrate(Target, String),
-    /// Tell an answer of the newest update.
+    /// Send an answer of the newest update.
     Rollout,
     /// Offer two answers.
     Offer,
@@ -95,13 +95,13 @@ pub enum Request {
     Unvote,
     /// Fit the reward model to the votes.
     Refit,
-    /// Tell the data.
+    /// Send the state of the data.
     Data,
-    /// Tell a document.
+    /// Send a document.
     Document,
-    /// Tell the batch that comes next.
+    /// Send the batch that comes next.
     NextBatch,
-    /// Tell dropped documents.
+    /// Send dropped documents.
     Dropped,
     /// Give that source more or less of the batches.
     Weigh(String),
@@ -116,11 +116,11 @@ pub enum Request {
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A save: stands until one works.
+    /// A save: until one works.
     Save,
-    /// Something else that the disk or the system refused: stands until the stage continues.
+    /// Another disk or system error: until the stage continues.
     Store,
-    /// The stage itself: stands until one is opened.
+    /// The stage itself: until one is opened.
     Stage,
 }
 
@@ -198,7 +198,7 @@ pub struct AppState {
     pub voting: Voting,
     /// The data, whatever the stage.
     pub data: DataState,
-    /// Wishes not answered yet.
+    /// Requests not answered yet.
     pub requests: VecDeque<Request>,
     /// What happened.
     pub log: VecDeque<LogLine>,
@@ -344,7 +344,7 @@ impl AppState {
         })
     }
 
-    /// Whether the trainer has not answered a wish of this kind yet.
+    /// Whether the trainer has not answered this request yet.
     pub fn awaits(&self, wish: &Request) -> bool {
         self.requests.contains(wish)
     }
@@ -395,7 +395,7 @@ impl AppState {
         self.log.push_back(LogLine { at: self.now, level, text: Clean::line(text) });
     }
 
-    /// Something went wrong: stands on the screen until it is mended.
+    /// Something went wrong: stays on the screen until it is solved.
     pub fn trip(&mut self, fault: Fault, text: &str) {
         (self.saving, self.stages.live_mut().probing) = (false, false);
         self.trouble = Some(Trouble { fault, text: Clean::line(text), read: false });
@@ -406,7 +406,7 @@ impl AppState {
         self.notice = Some((Clean::line(text), Level::Note, self.now + NOTICE));
     }
 
-    /// Shows why a wish was not fulfilled, and keeps it in the log.
+    /// Shows why a request was refused, and keeps it in the log.
     pub fn refuse(&mut self, text: &str) {
         let line = format!("{}: {text}", self.tr(strings::LOG_REFUSED));
         self.record(Level::Alert, &line);

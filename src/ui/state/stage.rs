@@ -1,5 +1,5 @@
 //! What the screen knows of one stage of the line: its curves, scores, probes and batch stay here while
-//! another stage runs, and go on where they stopped.
+//! another stage runs, and continue where they stopped.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub enum Phase {
     Pausing,
     /// Not stepping.
     Paused,
-    /// Asked to go on.
+    /// Asked to resume.
     Resuming,
     /// Another stage has the trainer, or has had it ever since the screen opened.
     Resting,
@@ -61,7 +61,7 @@ pub struct Source {
     pub valid: Series,
     /// Loss on a sample of its training text.
     pub train: Series,
-    /// When its weight or its files last changed in this sitting.
+    /// When its weight or its files last changed since the screen opened.
     pub edited: Option<Duration>,
 }
 
@@ -76,7 +76,7 @@ impl Source {
 /// The run, its texts cleaned.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// The numbers; its texts are for no eye.
+    /// The numbers; its texts are not cleaned, so never shown.
     pub info: RunInfo,
     /// The run's name.
     pub name: Clean,
@@ -131,7 +131,7 @@ impl Run {
 /// A change of data, mix or learning rate, or an edit that cannot be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// When it was told, since the screen opened.
+    /// When it came, since the screen opened.
     pub at: Duration,
     /// The first step that is taken with it; for what cannot be used, the steps done.
     pub step: usize,
@@ -188,7 +188,7 @@ pub struct ProbeEntry {
 /// A probe over time.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// As the trainer names it, to tell probes apart.
+    /// As the trainer names it, to distinguish probes.
     raw: String,
     /// The task it belongs to, as the trainer names it.
     task: Option<String>,
@@ -225,14 +225,14 @@ pub struct Checkpoint {
 /// One stage.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
-    /// As the trainer names it; for no eye, see [`Stage::title`].
+    /// As the trainer names it; not cleaned, so never shown: see [`Stage::title`].
     pub name: String,
     clean_name: Clean,
-    /// Steps in its newest checkpoint when the line of stages was last told.
+    /// Steps in its newest checkpoint when a stage last started.
     pub told_step: Option<usize>,
     /// The stage it starts from, as the trainer names it.
     pub from: Option<String>,
-    /// The run, once this stage has run in this sitting.
+    /// The run, once this stage has run since the screen opened.
     pub run: Option<Run>,
     /// What it is doing.
     pub phase: Phase,
@@ -272,19 +272,19 @@ pub struct Stage {
     pub probe: usize,
     /// A probe was asked for.
     pub probing: bool,
-    /// The newest batch told.
+    /// The newest batch.
     pub batch: Option<Batch>,
     /// The token held, if one is.
     pub spot: Option<Spot>,
     /// When a batch was last asked for, while the panel is in sight.
     pub batch_asked: Option<Duration>,
-    /// What a stage of human feedback tells beside.
+    /// What a stage of human feedback reports.
     pub feedback: Feedback,
     /// Changes of the data, oldest first.
     pub changes: Vec<Change>,
     /// Demonstrations written by hand.
     pub demonstrations: usize,
-    /// The newest durable checkpoint of this sitting.
+    /// The newest checkpoint since the screen opened.
     pub saved: Option<Checkpoint>,
 }
 
@@ -293,7 +293,7 @@ impl Stage {
         Stage { name: name.to_owned(), clean_name: Clean::line(name), phase: Phase::Resting, ..Stage::default() }
     }
 
-    /// Its name in words.
+    /// Its name on the screen.
     pub fn title(&self, lang: Lang) -> &str {
         strings::stage(&self.name).map_or(&self.clean_name, |s| s.get(lang))
     }
@@ -344,7 +344,7 @@ impl Stage {
         matches!(self.phase, Phase::Paused | Phase::Pausing)
     }
 
-    /// It could go on stepping where it was paused.
+    /// Whether it can resume.
     pub fn resumes(&self) -> bool {
         self.phase == Phase::Paused && !self.is_complete() && self.feedback.guard.as_ref().is_none_or(|g| g.may_go_on)
     }
@@ -386,7 +386,7 @@ impl Stage {
         Some(run.info.steps.saturating_sub(step.step) as f64 * tokens_a_step / step.tokens_per_second)
     }
 
-    /// It begins, or goes on after another stage had the trainer.
+    /// It begins, or continues after another stage had the trainer.
     fn begin(&mut self, info: RunInfo, now: Duration) {
         if let (Some(_), Some(ended)) = (self.started, self.ended.take()) {
             let since = self.paused_since.take().unwrap_or(ended);
@@ -445,7 +445,7 @@ impl Stage {
         self.change(change);
     }
 
-    /// Adds a change. One that is told again when its step is taken again stands once.
+    /// Adds a change. One that comes again when its step is replayed replaces the earlier one.
     pub fn change(&mut self, change: Change) {
         self.changes.retain(|c| !(change.replayed && c.step == change.step && c.text == change.text));
         if self.changes.len() == CHANGES {
@@ -504,7 +504,7 @@ impl Stage {
     }
 }
 
-/// A probe's completion as the trainer tells it.
+/// A probe's completion as the trainer sends it.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "as in Event::Probe")]
 pub struct Said<'a> {
@@ -608,7 +608,7 @@ impl Stages {
             (self.all[at].told_step, self.all[at].from) = (*step, parent.clone());
         }
         self.live = self.place(&info.stage);
-        // The line of stages stands in the trainer's order.
+        // The stages keep the trainer's order.
         let order = |s: &Stage| info.stages.iter().position(|i| i.name == s.name).unwrap_or(usize::MAX);
         let live = self.all[self.live].name.clone();
         self.all.sort_by_key(order);

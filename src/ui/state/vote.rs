@@ -77,7 +77,7 @@ pub struct Voting {
 }
 
 impl Voting {
-    /// A pair has come; while another one is voted on anew, it waits.
+    /// A pair has come; while another is voted on again, it waits.
     pub fn offer(&mut self, offer: Offer, now: Duration) {
         self.refused = None;
         let pair = Pair::new(offer);
@@ -127,7 +127,7 @@ impl Voting {
         self.last = Some(voted);
     }
 
-    /// The newest vote was taken back: its pair, if it is still known, is voted on anew.
+    /// The newest vote was taken back: its pair, if still known, is voted on again.
     pub fn unvoted(&mut self, number: u64, tally: Tally, now: Duration) {
         self.count(tally);
         self.last.take_if(|l| l.pair == number);
@@ -150,7 +150,7 @@ impl Voting {
         target.is_some() && target == self.pair.as_ref().map(|p| Target::Pair(p.number))
     }
 
-    /// The present pair's prompt with an answer of a person's own, if it is the pair of that number.
+    /// The present pair's prompt with a corrected answer, if it is the pair of that number.
     pub fn demonstration(&self, number: u64, text: &str) -> Option<Vec<Turn>> {
         let pair = self.pair.as_ref().filter(|p| p.number == number)?;
         let turn = |role, content: &str| Turn::new(role, content);
@@ -163,7 +163,7 @@ impl Voting {
         self.earlier.clear();
     }
 
-    /// Nobody chooses any more.
+    /// Leaves the vote and forgets its pairs.
     pub fn close(&mut self) {
         self.open = false;
         self.forget();

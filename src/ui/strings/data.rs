@@ -16,13 +16,13 @@ strings! {
     NO_DATA = "等待数据统计", "waiting for the data";
     NO_WATCH = "未监听文件", "files are not watched";
     WATCHED_BY = "监听文件", "watching";
-    ALL_SOURCES = "所有来源", "all sources";
+    ALL_SOURCES = "所有数据源", "all sources";
     FUNNEL_IN = "输入", "in";
     FUNNEL_OUT = "保留", "kept";
     DOCUMENTS = "篇", "documents";
     DROPPED_SHARE = "丢弃", "dropped";
     RULE_OFF = "关", "off";
-    NO_RULES = "这个来源没有清洗规则", "this source has no cleaning rules";
+    NO_RULES = "这个数据源没有清洗规则", "this source has no cleaning rules";
     BUILT_IN = "内置", "built in";
     TABLE_HAS = "默认", "default";
     APPLYING = "已请求应用，正在重新清洗", "requested; cleaning the text again";
@@ -35,11 +35,11 @@ strings! {
     BEGINNING = "前", "first";
     MEAN_LOSS = "平均损失", "mean loss";
     HELD_OUT_TOO = "留出", "held out";
-    MARKED_KEEP = "已标记保留", "marked keep";
-    MARKED_DROP = "已标记丢弃", "marked drop";
+    MARKED_KEEP = "已标注保留", "marked keep";
+    MARKED_DROP = "已标注丢弃", "marked drop";
     WANTED_TEXT = "保留", "keep";
     UNWANTED_TEXT = "丢弃", "drop";
-    MARKS_TRAIN = "y 保留 / x 丢弃：标记用于训练质量分类器", "y keep, x drop: marks train the quality classifier";
+    MARKS_TRAIN = "y 保留 / x 丢弃：标注用于训练质量分类器", "y keep, x drop: marks train the quality classifier";
     LOSS_SCALE = "满刻度", "full scale";
     NONE_DROPPED = "没有文档被丢弃", "no documents were dropped";
     WAIT_DROPPED = "等待被丢弃的文档", "waiting for dropped documents";
@@ -70,7 +70,7 @@ strings! {
     HELP_GPT1 = "GPT-1：BooksCorpus，约 7,000 本书，约 5 GB", "GPT-1: BooksCorpus, about 7,000 books, about 5 GB";
     HELP_GPT2 = "GPT-2：WebText，800 万篇网页，40 GB", "GPT-2: WebText, 8 million documents, 40 GB";
     HELP_READ = "已读取", "read so far";
-    HELP_EPOCHS = "轮数 = 权重 x 已读取的词元 / 来源的词元", "epochs = weight x tokens read / tokens of the source";
+    HELP_EPOCHS = "轮数 = 权重 x 已读取的词元 / 数据源的词元", "epochs = weight x tokens read / tokens of the source";
     HELP_MARKS = "损失图上的竖线是改动：k 按键，c run.toml，f 数据文件，r 恢复训练时", "vertical lines in the loss chart are changes: k by key, c in run.toml, f in data files, r on resume";
 }
 

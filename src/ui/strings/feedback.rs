@@ -16,7 +16,7 @@ strings! {
     NO_REPORT = "第一次评测尚未运行", "no evaluation yet";
     NO_VOTES = "还没有投票。按 v 在两个回答中选出更好的一个，训练照常进行", "no votes yet: press v to choose between two answers while training continues";
     VOTES_ELSEWHERE = "微调及之后的阶段才能投票", "votes are available from fine-tuning on";
-    TRUE_SCORE = "真实分", "true";
+    TRUE_SCORE = "真实得分", "true";
     REWARD_SCORE = "奖励", "reward";
     EVALUATED = "评测", "eval";
     IN_STEP = "每步", "per step";
@@ -28,11 +28,11 @@ strings! {
     IMPLICIT_ACCURACY = "隐式准确率", "accuracy";
     GROUP_DEVIATION = "组内标准差", "group std";
     NO_CHECKS = "第一次更新前自检，尚未运行", "run before the first update; not yet";
-    GUARD_QUIET = "护栏：无异常", "guard: no violations";
-    GUARD_STRIKES = "护栏：连续越界", "guard: consecutive violations";
+    GUARD_QUIET = "守卫：无异常", "guard: no violations";
+    GUARD_STRIKES = "守卫：连续越界", "guard: consecutive violations";
     REPETITION = "重复率", "repetition";
-    GUARDED = "护栏停止了训练", "the guard stopped training";
-    GUARDED_SHORT = "护栏停止", "guard stopped";
+    GUARDED = "守卫停止了训练", "the guard stopped training";
+    GUARDED_SHORT = "守卫停止", "guard stopped";
     GUARD_NO_CHECKPOINT = "还没有检查点：先在 run.toml 里调大 kl_coef，再按 g 从头训练", "no checkpoint yet: raise kl_coef in run.toml, then press g to start over";
     NO_ROLLOUT = "下一次更新后，这里逐个词元显示一个回答", "one answer appears here after the next update";
     COL_TOKEN = "词元", "token";
@@ -43,16 +43,16 @@ strings! {
     COL_RATIO = "比值", "ratio";
     CLIPPED = "裁剪", "clipped";
     NOT_ENDED = "未正常结束", "did not end";
-    VOTE_PROMPT = "提示 prompt", "prompt";
+    VOTE_PROMPT = "提示词 prompt", "prompt";
     VOTE_CHOOSE = "选择 choose", "choose";
     VOTE_HIDDEN = "投票前隐藏分数、长度和概率", "scores, lengths and log-probs stay hidden until the vote";
     VOTE_WAITING = "正在生成两个回答", "generating two answers";
-    VOTE_NONE = "没有待投票的回答。按 n 再要一对，按 i 自己写提示", "no pair: press n for a new pair, i to type a prompt";
+    VOTE_NONE = "没有待投票的回答。按 n 再要一对，按 i 自己写提示词", "no pair: press n for a new pair, i to type a prompt";
     VOTE_LAST = "上一票 last vote", "last vote";
     VOTE_MODEL = "奖励模型 reward model", "reward model";
     VOTE_NO_LAST = "投票后，这里显示奖励模型的打分", "the reward model's scores appear here after a vote";
     VOTE_NO_MODEL = "每隔几票，奖励模型会用你的投票重新训练", "the reward model is refitted every few votes";
-    VOTE_OWN = "自己写提示，回车生成两个回答", "your own prompt; Enter generates two answers";
+    VOTE_OWN = "自己写提示词，回车生成两个回答", "your own prompt; Enter generates two answers";
     VOTE_EDIT = "Tab 换成另一个回答", "Tab takes the other answer";
     VOTE_MARKED = "已标出两边的差异", "differences are marked";
     VOTE_A = "A 更好", "A better";
@@ -193,7 +193,7 @@ pub fn reward_figures(lang: Lang, step: usize, right: f64, longer: f64) -> Strin
 pub fn policy_figures(lang: Lang, step: usize, truth: f64, reward: f64, kl: f64) -> String {
     let (truth, reward, kl) = (measured(truth, 3), measured(reward, 2), measured(kl, 2));
     match lang {
-        Lang::Zh => format!("{}  真实分 {truth}，奖励 {reward}，KL {kl}", at_step(lang, step)),
+        Lang::Zh => format!("{}  真实得分 {truth}，奖励 {reward}，KL {kl}", at_step(lang, step)),
         Lang::En => format!("{}  true score {truth}, reward {reward}, KL {kl}", at_step(lang, step)),
     }
 }

@@ -31,11 +31,11 @@ strings! {
     LEARNING_RATE = "学习率 lr", "lr";
     GRAD_NORM = "梯度范数 grad norm", "grad norm";
     SPEED = "词元/秒 tok/s", "tok/s";
-    SOURCE = "来源", "source";
+    SOURCE = "数据源", "source";
     WEIGHT = "权重", "weight";
     TOKENS = "词元", "tokens";
     SEEN = "轮数", "epochs";
-    SHARE = "实际占比", "drawn";
+    SHARE = "占比", "drawn";
     EPOCH = "轮", "epochs";
     PARAMETERS = "参数", "params";
     LAYERS = "层", "layers";

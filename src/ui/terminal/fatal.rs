@@ -1,4 +1,4 @@
-//! Signals that end the process where it stands (SIGQUIT, an abort, as of memory that ran out): the terminal is given
+//! Signals that end the process at once (SIGQUIT, SIGABRT as when memory runs out): the terminal is given
 //! back first, and the signal then does what it does.
 //!
 //! What runs here runs inside a signal handler, in the midst of whatever the thread was doing: no allocation, no lock

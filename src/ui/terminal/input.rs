@@ -41,13 +41,13 @@ pub(crate) enum Input {
     Background(String),
 }
 
-/// The terminal has hung up, or takes nothing: nobody reads what is printed now.
+/// Whether the terminal has hung up or takes no output: what is printed now is lost.
 pub(crate) fn is_deaf() -> bool {
     matches!(platform::wait_for_input(Duration::ZERO), platform::Wait::Gone)
         || !platform::writable(Duration::from_millis(200))
 }
 
-/// Reads keys on a thread of its own, for as long as the terminal lives. Never joined: it may be stuck
+/// Reads keys on their own thread while the terminal lives. Never joined: it may be stuck
 /// in a read that a dead terminal never ends (crossterm#793).
 pub(crate) fn read_input(to: Sender<Input>, may_read: Arc<AtomicBool>) -> io::Result<()> {
     thread::Builder::new().name("danlu-input".to_owned()).spawn(move || {
@@ -114,7 +114,7 @@ fn translate_key(key: ct::KeyEvent) -> Option<Key> {
         ct::KeyCode::Char(c) if ctrl => Code::Char(c.to_ascii_lowercase()),
         ct::KeyCode::Char(c) => Code::Char(c),
         ct::KeyCode::Enter => {
-            // Where the terminal can tell, Shift-Enter means what Alt-Enter means.
+            // Where the terminal distinguishes it, Shift-Enter is Alt-Enter.
             alt |= shift;
             Code::Enter
         }

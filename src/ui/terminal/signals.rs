@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const DONE: u64 = u64::MAX;
 /// Time a save may take after a signal.
 const SAVING: Duration = Duration::from_millis(6500);
-/// Two of SIGTERM and SIGINT within this are one person's one wish.
+/// SIGTERM and SIGINT within this time count as one.
 const TWICE: Duration = Duration::from_secs(1);
 
 /// The signals the screen answers, on their own thread.

@@ -1,5 +1,5 @@
-//! The data view: what is looked at there, weights and bounds that are moved, marks; and what the trainer tells
-//! of its data.
+//! The data view: what is chosen there, weights and bounds that are moved, marks; and the trainer's answers about its
+//! data.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     focus,
     msg::Cmd,
     requests::{answered, ask, send},
-    walk::Walk,
+    steps::Walk,
 };
 use crate::protocol::{Cause, Command, Edit, Trial};
 use crate::ui::{
@@ -41,7 +41,7 @@ fn is_asked(state: &AppState) -> bool {
     state.data.open && there && state.leaving.is_none()
 }
 
-/// Asks for all that stands in the data.
+/// Asks for everything the data view shows.
 pub(crate) fn ask_all(state: &mut AppState) -> Vec<Cmd> {
     if !is_asked(state) {
         return Vec::new();
@@ -290,7 +290,7 @@ pub(crate) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
     let text = strings::edited(state.lang, edit.step, edit.cause, &edit.text, edit.seconds, edit.replayed);
     state.record(Level::Edit, &text);
     state.stages.live_mut().edit(edit, now);
-    // What stands in the data is of before.
+    // The page of dropped documents is from before the change.
     (state.data.page, state.data.page_asked) = (None, None);
     let mut cmds = Vec::new();
     if is_asked(state) {
@@ -325,7 +325,7 @@ pub(crate) fn on_marked(state: &mut AppState, keep: usize, drop: usize) {
     }
 }
 
-/// A look at the data was refused: nobody pressed a key for it, so it is said where the data would stand.
+/// A request for data was refused. No key asked for it, so the reason is shown where the data would be.
 pub(crate) fn on_refused(state: &mut AppState, text: &str) {
     let text = Clean::line(text);
     if state.data.refused.as_ref() != Some(&text) {

@@ -1,4 +1,4 @@
-//! What the trainer tells, taken into the state. It speaks of the stage that has it.
+//! The trainer's events, taken into the state. They concern the stage that has the trainer.
 
 use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, vote};
 use crate::protocol::{Command, Event, RunInfo, StepReport};
@@ -188,10 +188,10 @@ fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
     let words = if fault == Fault::Save { strings::LOG_SAVE_FAILED } else { strings::LOG_STORE_FAILED };
     let text = format!("{}: {error}", state.tr(words));
     state.record(Level::Alert, &text);
-    // Whoever wanted to leave the stage is asked again, knowing this.
+    // A change of stage has to be asked for again.
     state.requests.retain(|w| !matches!(w, Request::Stage(_)));
     match &state.leaving {
-        // Nobody is there to be asked.
+        // A signal asked to quit: there is no one to ask.
         Some(leaving) if leaving.forced => return vec![Cmd::Send(Command::Stop { save: false })],
         Some(_) => {
             state.leaving = None;
@@ -210,7 +210,7 @@ fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
     state.stages.begin(info, state.now);
     focus::keep(state);
     state.data.forget();
-    // Whoever is choosing goes on with the answers of the new stage, if it answers at all.
+    // Voting continues with answers of the new stage, if it answers prompts.
     let mut cmds = data::ask_all(state);
     if std::mem::take(&mut state.voting.open) && Act::Vote.row().is_enabled(state) {
         cmds.extend(vote::open(state));

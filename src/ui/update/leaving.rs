@@ -102,7 +102,7 @@ pub(crate) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
 pub(crate) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
     let unsaved = state.trouble.as_ref().is_some_and(|t| t.fault != Fault::Stage);
     match &state.leaving {
-        // A save that failed is not left behind unseen, unless nobody is there to see it.
+        // A failed save keeps the screen open, unless a signal asked to quit.
         Some(leaving) if leaving.forced || !leaving.save || !unsaved => vec![Cmd::Close],
         _ => Vec::new(),
     }

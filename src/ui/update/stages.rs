@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{focus, msg::Cmd, requests, walk::Walk};
+use super::{focus, msg::Cmd, requests, steps::Walk};
 use crate::protocol::Command;
 use crate::ui::{
     state::{AppState, Overlay, Panel, Phase, Question, Request, batch::Spot},

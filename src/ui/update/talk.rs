@@ -20,7 +20,7 @@ pub(crate) fn new_chat(state: &mut AppState) {
     state.focus_on(Panel::CHAT);
 }
 
-/// Sends what stands in the field: as one more turn of the conversation where the stage talks.
+/// Sends the text in the field: as one more turn of the conversation where the stage talks.
 pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
     if state.field.text().trim().is_empty() {
         return Vec::new();

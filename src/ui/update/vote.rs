@@ -65,7 +65,7 @@ pub(crate) fn next(state: &mut AppState) -> Vec<Cmd> {
     if state.voting.pair.is_none() { ask(state, None) } else { Vec::new() }
 }
 
-/// Two answers to a prompt of one's own.
+/// Asks for two answers to the prompt in the field.
 pub(crate) fn ask_own(state: &mut AppState) -> Vec<Cmd> {
     if state.field.text().trim().is_empty() {
         return Vec::new();

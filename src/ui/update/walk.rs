@@ -1,38 +1,7 @@
 //! Keys that move within a panel, a list or a text.
 
-use super::{data, msg::Cmd, stages};
+use super::{data, msg::Cmd, stages, steps::Walk};
 use crate::ui::state::{AppState, Overlay, Panel};
-
-/// Rows of a page.
-const PAGE: usize = 10;
-
-/// Where to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Walk {
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    First,
-    Last,
-    Previous,
-    Next,
-}
-
-impl Walk {
-    /// The place it leads to, in a list whose last place is `most`.
-    pub(crate) fn from(self, at: usize, most: usize) -> usize {
-        match self {
-            Walk::Up | Walk::Previous => at.saturating_sub(1),
-            Walk::Down | Walk::Next => (at + 1).min(most),
-            Walk::PageUp => at.saturating_sub(PAGE),
-            Walk::PageDown => (at + PAGE).min(most),
-            Walk::First => 0,
-            Walk::Last => most,
-        }
-        .min(most)
-    }
-}
 
 /// Moves within what has the keys.
 pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {

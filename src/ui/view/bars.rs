@@ -79,7 +79,7 @@ fn left<'a>(pen: &Pen<'a>, length: Length) -> Pieces<'a> {
     left
 }
 
-/// The way from random weights to work: which stages there are, how far each is, where training stands
+/// The way from random weights to work: which stages there are, how far each is, which one trains
 /// and which is looked at.
 fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     let state = pen.state;
@@ -102,7 +102,7 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
         stop(pen, pen.stage, None, pieces);
         return;
     }
-    // Of the siblings that align one stands for all: the one looked at, or the next to be.
+    // One sibling stage of alignment represents all: the one in view, or the next.
     let shown = state.shown();
     let aligned = if shown.aligns() { Some(shown.name.as_str()) } else { stages.next_aligned() };
     let mut first = true;
@@ -131,7 +131,7 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     }
 }
 
-/// A stage on the path: `2 小学中学 pretrain 640`, where it is told whole and is the first of its place.
+/// A stage on the path: `2 小学中学 pretrain 640`, in full, as the first of its place.
 fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut Pieces<'a>) {
     let state = pen.state;
     let live = state.stages.is_live(stage);
@@ -259,7 +259,7 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
     state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.as_str().to_owned(), Role::Text))
 }
 
-/// Over the foot of the panels, in full, until it has been read: why a wish was not fulfilled, what went wrong, or why
+/// Over the foot of the panels, in full, until it has been read: why a request was refused, what went wrong, or why
 /// the guard has stopped the stage; and what to do.
 pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
     let state = pen.state;

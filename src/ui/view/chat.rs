@@ -18,7 +18,7 @@ use crate::ui::{
 
 /// Rows the prompt may grow to.
 const FIELD: u16 = 4;
-/// Cells from which two answers stand beside each other.
+/// Cells from which two answers are side by side.
 const BESIDE: usize = 60;
 /// Cells that each further answer takes.
 const MORE: usize = 12;
@@ -122,7 +122,7 @@ fn separator<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
 
 fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: bool) -> Vec<Pieces<'a>> {
     let state = pen.state;
-    // In a conversation the turns bear who speaks; a plain text is one, begun by a person.
+    // Turns of a conversation name the speaker; a continued text is one text.
     let (asks, answers) = if exchange.talk {
         (state.tr(strings::ROLE_USER).to_owned(), state.tr(strings::ROLE_MODEL).to_owned())
     } else {

@@ -1,4 +1,4 @@
-//! A field that a person types into, at a panel's foot.
+//! A text field at a panel's foot.
 
 use ratatui::layout::Rect;
 

@@ -120,7 +120,7 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buff
             put(buf, inner.x, inner.y + row, inner.right(), text, pen.style(role));
         }
     };
-    // The answers stand even where there is no room for the rest.
+    // The answers are shown even where there is no room for the rest.
     let top = inner.height.saturating_sub(choices.len() as u16);
     for (at, (text, role)) in words.iter().enumerate().take(top as usize) {
         row(buf, at as u16, &shorten(text, inner.width as usize), *role);

@@ -1,9 +1,9 @@
-//! Where the panels of a view stand, by the size of the terminal.
+//! The layout of a view, by the size of the terminal.
 
 use ratatui::layout::Rect;
 
 use crate::ui::{
-    panels::{self, Layout, PANELS, PanelSpec, Rows, Tall, Wide},
+    panels::{self, Layout, PANELS, Rows, Tall, Wide},
     state::{AppState, Panel},
 };
 
@@ -50,51 +50,28 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
         return (vec![(state.focus, body)], None);
     }
     let view = state.view();
-    let here: Vec<(&PanelSpec, Wide, Tall)> =
-        PANELS.iter().filter_map(|p| p.place(view).map(|(wide, tall)| (p, wide, tall))).collect();
-    let pick = |place: &dyn Fn(Panel, Wide, Tall) -> Option<Rows>| -> Vec<(Panel, Rows)> {
-        here.iter().filter_map(|(p, wide, tall)| Some((p.id, place(p.id, *wide, *tall)?))).collect()
+    let here: Vec<(Panel, (Wide, Tall))> = PANELS.iter().filter_map(|p| Some((p.id, p.place(view)?))).collect();
+    let column = |rows: fn(Wide, Tall) -> Option<Rows>| -> Vec<(Panel, Rows)> {
+        here.iter().filter_map(|(id, (wide, tall))| Some((*id, rows(*wide, *tall)?))).collect()
     };
     let mut panels;
     let mut divider = None;
     if size == Size::Tall {
-        let mut column = pick(&|_, _, tall| match tall {
-            Tall::Top(rows) => Some(rows),
-            _ => None,
-        });
+        let mut all = column(|_, tall| if let Tall::Top(rows) = tall { Some(rows) } else { None });
         // At the foot the panel that has the focus, if its place is there.
-        let of_focus = pick(&|id, _, tall| match tall {
-            Tall::Foot(rows) | Tall::Swap(rows) if id == state.focus => Some(rows),
-            _ => None,
-        });
-        let usual = pick(&|_, _, tall| match tall {
-            Tall::Foot(rows) => Some(rows),
-            _ => None,
-        });
-        column.extend(of_focus.into_iter().chain(usual).next());
-        panels = stack(state, body, &column);
+        let foot = column(|_, tall| if let Tall::Foot(rows) | Tall::Swap(rows) = tall { Some(rows) } else { None });
+        let usual = column(|_, tall| if let Tall::Foot(rows) = tall { Some(rows) } else { None });
+        all.extend(foot.iter().find(|p| p.0 == state.focus).or(usual.first()));
+        panels = stack(state, body, &all);
     } else {
         let Layout { share, yields, makes_room } = panels::layout(view);
         let left = Rect { width: body.width * share / 100 / 2 * 2, ..body };
         let right = Rect { x: left.right() + 1, width: body.width - left.width - 1, ..body };
         divider = Some(left.right());
-        let column = |wanted: fn(Wide) -> Option<Rows>| pick(&move |_, wide, _| wanted(wide));
-        panels = stack(
-            state,
-            left,
-            &column(|wide| match wide {
-                Wide::Left(rows) => Some(rows),
-                _ => None,
-            }),
-        );
-        panels.extend(stack(
-            state,
-            right,
-            &column(|wide| match wide {
-                Wide::Right(rows) => Some(rows),
-                _ => None,
-            }),
-        ));
+        let lefts = column(|wide, _| if let Wide::Left(rows) = wide { Some(rows) } else { None });
+        let rights = column(|wide, _| if let Wide::Right(rows) = wide { Some(rows) } else { None });
+        panels = stack(state, left, &lefts);
+        panels.extend(stack(state, right, &rights));
         if let Some(other) = makes_room.filter(|_| !state.asked_beside().is_empty()) {
             for panel in &mut panels {
                 panel.0 = match panel.0 {

@@ -1,5 +1,5 @@
-//! Choosing between two answers: the question, both answers, what the keys do, and below them the newest
-//! vote with the reward model's opinion of it. What could lead a person stands nowhere before the vote.
+//! Voting on two answers: the prompt, both answers, the keys, and below them the newest vote with the reward model's
+//! scores. Nothing that could bias a vote is shown before it.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -19,7 +19,7 @@ use crate::ui::{
     theme::Role,
 };
 
-/// Rows that a prompt of one's own may grow to.
+/// Rows that the prompt field may grow to.
 const FIELD: u16 = 4;
 
 pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {
@@ -54,7 +54,7 @@ pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// What was asked, or the field for a prompt of one's own; the rows it took.
+/// The prompt, or the field for one; returns the rows it took.
 fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Canvas) -> u16 {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
@@ -69,7 +69,7 @@ fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Ca
     }
     let inner = pen.subtitle(buf, area, state.tr(strings::VOTE_PROMPT), &facts);
     if state.typing {
-        // The field stands at its place's foot; so its place is as high as the field.
+        // A field is drawn at its place's foot, so its place is as high as the field.
         let cells = area.width.saturating_sub(5) as usize;
         let high = (state.field.layout(cells).0.len() as u16).clamp(1, FIELD).min(inner.height);
         let place = Rect { height: high, ..inner };
@@ -103,7 +103,7 @@ fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Canvas) {
         upright(pen, area.x + half, area, buf);
         [answer(pen, pair, 0, left, buf), answer(pen, pair, 1, right, buf)]
     } else {
-        // Whoever needs less than half leaves the rest to the other.
+        // An answer that needs less than half leaves the rest to the other.
         let cells = area.width.saturating_sub(4) as usize;
         let wanted = [0, 1].map(|side| wrap(&pair.shown[side], cells, 2).len() as u16 + 1);
         let half = area.height / 2;

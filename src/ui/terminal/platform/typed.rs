@@ -63,7 +63,7 @@ fn first(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
             });
             Some((alt, used + 1))
         }
-        // The line discipline of before has made a line feed of Enter.
+        // The earlier line discipline has turned Enter into a line feed.
         [b'\r' | b'\n', ..] => Some((plain(KeyCode::Enter), 1)),
         [b'\t', ..] => Some((plain(KeyCode::Tab), 1)),
         [0x7f, ..] => Some((plain(KeyCode::Backspace), 1)),

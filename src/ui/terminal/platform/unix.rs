@@ -57,7 +57,7 @@ pub(crate) fn foreground() -> bool {
     tcgetpgrp(stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
-/// Stops the whole process group, as Ctrl-Z does; returns when it goes on. SIGSTOP, for a SIGTSTP sent
+/// Stops the whole process group, as Ctrl-Z does; returns when it continues. SIGSTOP, for a SIGTSTP sent
 /// to oneself is discarded in an orphaned group.
 pub(crate) fn suspend() -> io::Result<()> {
     Ok(rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?)

@@ -1,5 +1,5 @@
-//! Documents that were dropped: where each stands, what was measured against what, its text, and of a duplicate
-//! the document that stays, with what differs.
+//! Dropped documents: their places, the measured value against the bound, the text, and for a duplicate the kept
+//! document beside it with the differences marked.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -16,7 +16,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen, below, marked_style, parts, upright},
 };
 
-/// Cells from which a pair stands side by side.
+/// Cells from which a pair is side by side.
 const BESIDE: u16 = 52;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {

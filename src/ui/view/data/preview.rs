@@ -87,7 +87,7 @@ fn mark<'a>(pen: &Pen) -> Pieces<'a> {
     marked(pen, state, &document.text, document.mark)
 }
 
-/// What was said of a text: on its way, said in this sitting, or told before.
+/// The mark of a text: requested, given since the screen opened, or stored before.
 pub(crate) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<bool>) -> Pieces<'a> {
     let asked = state.requests.iter().any(|w| matches!(w, Request::Mark(about, _) if about == text));
     if asked {

@@ -15,7 +15,7 @@ use crate::ui::{
 
 /// Columns from the right: title and cells.
 const COLUMNS: [(Tr, u16); 4] = [(strings::STATE, 11), (strings::SEEN, 7), (strings::SHARE, 6), (strings::TOKENS, 7)];
-/// How long a change is told of, in seconds.
+/// How long a change is shown, in seconds.
 const RECENT: u64 = 24 * 3600;
 
 /// A source, from the run and from the data.
@@ -29,7 +29,7 @@ struct Row<'a> {
     told: Option<&'a data::Source>,
 }
 
-/// The run's sources with what the data tells of them; before it tells anything, the run's alone.
+/// The run's sources with their data; before the data has come, the run's alone.
 fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
     let data = &pen.state.data;
     let run = pen.stage.run.as_ref();

@@ -48,7 +48,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         put_pieces(buf, inner.x + 2, inner.y + at as u16, end, &row);
     }
     let rest = below(inner, high);
-    // A space stands between them, so one that is a space needs a sign.
+    // Spaces separate them, so a token that is a space needs a sign.
     let top: Vec<&str> = data.top.iter().map(|t| if t.trim().is_empty() { "␠" } else { t.as_str() }).collect();
     let text = format!("{}  {}", state.tr(strings::TOP_TOKENS), top.join(" "));
     for (at, line) in wrap(&text, wide, 0).into_iter().take(rest.height as usize).enumerate() {

@@ -18,7 +18,7 @@ use crate::ui::{
 
 const KL: [&str; 2] = ["objective/kl", "kl"];
 
-/// A small chart: its title, what steps tell of it, what evaluations do, and its format.
+/// A small chart: its title, its metric by step, its series by evaluation, and its format.
 struct Gauge {
     title: Tr,
     metric: &'static [&'static str],
@@ -98,7 +98,7 @@ fn gauge(pen: &Pen, gauge: &Gauge, area: Rect, buf: &mut Buffer) {
     let bad = newest.is_some_and(|n| !n.1.is_finite());
     let line = pen.style(if bad { Role::Bad } else { Role::Train });
     let curves = vec![
-        // Where only evaluations tell it, their points are joined.
+        // Without a metric by step the evaluations are joined to a line.
         Curve { series: evaluated, smoothing: 0, band: None, line: pen.style(Role::Valid), points: by_step.is_some() },
         Curve { series: by_step.unwrap_or(&empty), smoothing: 0, band: None, line, points: false },
     ];

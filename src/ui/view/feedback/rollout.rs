@@ -15,7 +15,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen, below},
 };
 
-/// A column: its title, its cells, and what stands in it.
+/// A column: its title, its cells, and its text.
 type Column = (Tr, u16, fn(&Action) -> Option<(String, Role)>);
 
 /// In order; the numbers of the second list are dropped one after the other where the panel is narrow.
@@ -127,7 +127,7 @@ fn table(pen: &Pen, rollout: &Rollout, token: Option<usize>, area: Rect, buf: &m
     if rollout.actions.iter().all(|a| a.value.is_none()) {
         columns.retain(|c| *c != 3);
     }
-    // The mark of a clipped ratio stands behind the last column.
+    // The mark of a clipped ratio comes after the last column.
     let mark = width(state.tr(strings::CLIPPED)) as u16 + 2;
     let taken = |columns: &[usize]| 2 + TOKEN + columns.iter().map(|c| COLUMNS[*c].1).sum::<u16>() + mark + 1;
     for dropped in DROPPED {

@@ -1,5 +1,5 @@
-//! A person's votes: how many for what, whether they lean to a side or to length, whether they hold, and
-//! how often the reward model agreed before it had learned from them.
+//! The votes: their counts, whether they lean to a side or to length, whether repeats agree, and how often the reward
+//! model agreed before it had learned from them.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -14,7 +14,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen, put_rows},
 };
 
-/// Cells from which the curve stands beside the figures.
+/// Cells from which the curve is beside the figures.
 const BESIDE: u16 = 64;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {

@@ -114,7 +114,7 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
         from = put(buf, area.x + 2, area.y, area.right(), state.tr(words), pen.style(Role::Focus)) + 1;
     }
     let x = area.right().saturating_sub(wide + 2);
-    // The newest change in words, at the left.
+    // The newest change as text, at the left.
     let newest = stage.changes.iter().rev().find_map(|c| Some((c, c.cause?)));
     if let Some((change, cause)) = newest.filter(|_| stage.phase != Phase::Resting) {
         let end = x.saturating_sub(2);

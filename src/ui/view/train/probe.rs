@@ -69,7 +69,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
 fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, stage) = (pen.state, pen.stage);
     let height = area.height as usize;
-    // With room for it, what it should be stands below each.
+    // With room for it, the expected text is below each.
     let high = if 3 * stage.probes.len() <= height || height == 3 { 3 } else { 2.min(height) };
     let first = (stage.probe + 1).saturating_sub((height / high).max(1));
     let end = area.right().saturating_sub(2);

@@ -12,7 +12,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen},
 };
 
-/// A column: its title, its cells, and what stands in it.
+/// A column: its title, its cells, and its text.
 type Column = (Tr, u16, fn(&Task) -> Option<(String, Role)>);
 
 /// From the right. The first fall off first where the panel is narrow.
