@@ -11,10 +11,12 @@ pub use self::{
     docs::keys_page,
     table::{ACTIONS, Act},
 };
-use crate::ui::{
-    keys::Key,
-    state::{AppState, Mode},
-    strings::stages::{ALIGNED, PRETRAIN, REWARD, SFT},
+use crate::{
+    base::StageId,
+    ui::{
+        keys::Key,
+        state::{AppState, Mode},
+    },
 };
 
 /// What a key does in a mode.
@@ -37,14 +39,13 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
     hints
 }
 
-/// The key that looks at a stage, if one does.
-pub fn view_key(stage: &str) -> Option<Key> {
+/// The key that looks at a stage.
+pub fn view_key(stage: StageId) -> Option<Key> {
     let act = match stage {
-        PRETRAIN => Act::Pretrain,
-        SFT => Act::Sft,
-        REWARD => Act::Reward,
-        name if ALIGNED.contains(&name) => Act::Align,
-        _ => return None,
+        StageId::Pretrain => Act::Pretrain,
+        StageId::Sft => Act::Sft,
+        StageId::Reward => Act::Reward,
+        StageId::Ppo | StageId::Dpo | StageId::Grpo => Act::Align,
     };
     act.key()
 }

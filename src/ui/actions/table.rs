@@ -3,16 +3,14 @@
 
 use super::{action::Action, palette};
 use crate::{
+    base::StageId,
     protocol::{Choice, Command},
     ui::{
         editor::Editor,
         keys::{Code, Key},
         series::SMOOTHINGS,
         state::{AppState, Mode, Overlay, Panel, Request},
-        strings::{
-            Tr,
-            stages::{ALIGNED, PRETRAIN, REWARD, SFT},
-        },
+        strings::Tr,
         theme::Palette,
         update::{Cmd, data, field, focus, leaving, questions, requests, stages, steps::Walk, talk, vote, walk::walk},
     },
@@ -98,8 +96,8 @@ fn moves_a_bound(s: &AppState) -> bool {
 }
 
 /// Whether another view than a stage's is looked at, so that the stage's key leads somewhere.
-fn leads_to(s: &AppState, stage: &str) -> bool {
-    s.data.open || s.shown().name != stage
+fn leads_to(s: &AppState, stage: StageId) -> bool {
+    s.data.open || s.shown().id() != Some(stage)
 }
 
 /// Whether there is something for Left and Right to walk.
@@ -147,7 +145,7 @@ actions! {
         perform: vote::skip, }
     Unvote, "撤销上一票", "undo the last vote", {
         keys: &[(&[Vote], &[c('u'), key(Code::Backspace)])], hint: |_| Some(Tr("撤销", "undo")),
-        exists: |s| s.has_stage(REWARD),
+        exists: |s| s.has_stage(StageId::Reward),
         enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Unvote),
         perform: |s| requests::send(s, Request::Unvote, Command::Unvote), }
     CorrectPair, "修改回答，用作示范", "correct an answer and train on it", {
@@ -167,7 +165,7 @@ actions! {
         perform: |s| vote::vote(s, Choice::MuchB), }
     Refit, "立即用投票重训奖励模型", "refit the reward model to the votes now", {
         keys: &[(&[Vote], &[c('r'), ctrl('r')])], hint: |_| Some(Tr("重训", "refit")),
-        exists: |s| s.has_stage(REWARD),
+        exists: |s| s.has_stage(StageId::Reward),
         enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Refit), perform: vote::refit, }
     Open, "打开：预览、查看丢弃的文档、应用界限", "open: preview, dropped documents, apply the bound", {
         keys: &[(&[Data], &[key(Code::Enter)])], hint: opens,
@@ -232,23 +230,23 @@ actions! {
         keys: &[(LOOKING, &[c('1'), alt('1')])], hint: |s| (!s.data.open).then_some(Tr("数据", "data")),
         perform: data::open, }
     Pretrain, "查看预训练", "view pretraining", {
-        keys: &[(LOOKING, &[c('2'), alt('2')])], hint: |s| leads_to(s, PRETRAIN).then_some(Tr("预训练", "pretrain")),
-        exists: |s| s.has_stage(PRETRAIN), perform: quietly!(s, stages::view(s, PRETRAIN)), }
+        keys: &[(LOOKING, &[c('2'), alt('2')])], hint: |s| leads_to(s, StageId::Pretrain).then_some(Tr("预训练", "pretrain")),
+        exists: |s| s.has_stage(StageId::Pretrain), perform: quietly!(s, stages::view(s, StageId::Pretrain)), }
     Sft, "查看微调", "view fine-tuning", {
-        keys: &[(LOOKING, &[c('3'), alt('3')])], hint: |s| leads_to(s, SFT).then_some(Tr("微调", "fine-tune")),
-        exists: |s| s.has_stage(SFT), perform: quietly!(s, stages::view(s, SFT)), }
+        keys: &[(LOOKING, &[c('3'), alt('3')])], hint: |s| leads_to(s, StageId::Sft).then_some(Tr("微调", "fine-tune")),
+        exists: |s| s.has_stage(StageId::Sft), perform: quietly!(s, stages::view(s, StageId::Sft)), }
     Reward, "查看奖励模型", "view the reward model", {
-        keys: &[(LOOKING, &[c('4'), alt('4')])], hint: |s| leads_to(s, REWARD).then_some(Tr("奖励", "reward")),
-        exists: |s| s.has_stage(REWARD), perform: quietly!(s, stages::view(s, REWARD)), }
+        keys: &[(LOOKING, &[c('4'), alt('4')])], hint: |s| leads_to(s, StageId::Reward).then_some(Tr("奖励", "reward")),
+        exists: |s| s.has_stage(StageId::Reward), perform: quietly!(s, stages::view(s, StageId::Reward)), }
     Align, "查看对齐；再按一次切换 PPO、DPO、GRPO", "view alignment; again: PPO, DPO, GRPO", {
         keys: &[(LOOKING, &[c('5'), alt('5')])],
-        hint: |s| s.stages.next_aligned().filter(|name| leads_to(s, name)).map(|_| Tr("对齐", "align")),
-        exists: |s| ALIGNED.iter().any(|name| s.has_stage(name)), perform: quietly!(s, stages::view_aligned(s)), }
+        hint: |s| s.stages.next_aligned().filter(|stage| leads_to(s, *stage)).map(|_| Tr("对齐", "align")),
+        exists: |s| s.stages.next_aligned().is_some(), perform: quietly!(s, stages::view_aligned(s)), }
     Vote, "投票：在两个回答中选更好的一个", "vote: choose the better of two answers", {
-        keys: &[(&[Nav, Data], &[c('v')])], hint: |_| Some(Tr("投票", "vote")), exists: |s| s.has_stage(REWARD),
+        keys: &[(&[Nav, Data], &[c('v')])], hint: |_| Some(Tr("投票", "vote")), exists: |s| s.has_stage(StageId::Reward),
         enabled: |s| s.takes_votes() && !s.voting.open, perform: vote::open, }
     Correct, "修改回答，用作示范", "correct the answer and train on it", {
-        keys: &[(&[Nav], &[c('e'), ctrl('e')])], hint: |_| Some(Tr("修改", "correct")), exists: |s| s.has_stage(SFT),
+        keys: &[(&[Nav], &[c('e'), ctrl('e')])], hint: |_| Some(Tr("修改", "correct")), exists: |s| s.has_stage(StageId::Sft),
         enabled: |s| {
             let here = s.is_commanded() && s.live().talks() && s.focus == Panel::CHAT;
             here && s.chat.correctable().is_some()
@@ -256,7 +254,7 @@ actions! {
         perform: quietly!(s, s.chat.open_edit()), }
     NewChat, "开始新对话", "start a new conversation", {
         keys: &[(&[Nav], &[c('n'), ctrl('n')])],
-        hint: |s| (s.focus == Panel::CHAT).then_some(Tr("新对话", "new chat")), exists: |s| s.has_stage(SFT),
+        hint: |s| (s.focus == Panel::CHAT).then_some(Tr("新对话", "new chat")), exists: |s| s.has_stage(StageId::Sft),
         enabled: |s| s.is_commanded() && s.chat.exchanges.back().is_some_and(|e| e.talk) && !s.chat.fresh,
         perform: quietly!(s, talk::new_chat(s)), }
     Beside, "同时由它的起点回答，并排比较", "compare with the model it started from", {
@@ -265,7 +263,7 @@ actions! {
             let all = s.chat.beside >= s.ancestors().len();
             Some(if all { Tr("取消并排", "alone") } else { Tr("并排", "side by side") })
         },
-        exists: |s| s.has_stage(SFT), enabled: |s| s.is_commanded() && s.live().parent().is_some(),
+        exists: |s| s.has_stage(StageId::Sft), enabled: |s| s.is_commanded() && s.live().parent().is_some(),
         perform: quietly!(s, talk::ask_others(s)), }
     Quit, "退出", "quit", {
         keys: &[(LOOKING, &[c('q')])], hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(),

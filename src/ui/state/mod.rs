@@ -12,13 +12,11 @@ pub mod vote;
 
 use std::{collections::VecDeque, time::Duration};
 
+use crate::base::StageId;
 use crate::protocol::Who;
 use crate::ui::{
     editor::Editor,
-    strings::{
-        self, Lang, Tr,
-        stages::{PRETRAIN, REWARD},
-    },
+    strings::{self, Lang, Tr},
     text::Clean,
     theme::{GlyphSet, Theme},
 };
@@ -313,13 +311,13 @@ impl AppState {
     }
 
     /// Whether the run has that stage.
-    pub fn has_stage(&self, name: &str) -> bool {
-        self.stages.find(name).is_some()
+    pub fn has_stage(&self, stage: StageId) -> bool {
+        self.stages.find(stage.name()).is_some()
     }
 
     /// Whether votes on two answers can be given now.
     pub fn takes_votes(&self) -> bool {
-        self.is_commanded() && self.live().talks() && self.has_stage(REWARD)
+        self.is_commanded() && self.live().talks() && self.has_stage(StageId::Reward)
     }
 
     /// Whether a pair of answers awaits a vote on the screen.
@@ -376,7 +374,7 @@ impl AppState {
         let word = |stage: &str| strings::stage_word(stage).map_or("", |w| self.tr(w));
         match (who, self.stages.parent_of(stage)) {
             (Who::Live, _) => word(stage),
-            (Who::Parent, Some(parent)) if parent != PRETRAIN => word(parent),
+            (Who::Parent, Some(parent)) if parent != StageId::Pretrain.name() => word(parent),
             (Who::Parent | Who::Base, _) => self.tr(strings::BASE),
         }
     }

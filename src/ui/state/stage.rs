@@ -8,13 +8,11 @@ use super::{
     feedback::Feedback,
     panel::View,
 };
+use crate::base::StageId;
 use crate::protocol::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
 use crate::ui::{
     series::Series,
-    strings::{
-        self, Lang,
-        stages::{ALIGNED, DPO, REWARD, SFT},
-    },
+    strings::{self, Lang},
     text::Clean,
 };
 
@@ -293,6 +291,11 @@ impl Stage {
         Stage { name: name.to_owned(), clean_name: Clean::line(name), phase: Phase::Resting, ..Stage::default() }
     }
 
+    /// Which stage it is; None for a name that this version does not know.
+    pub fn id(&self) -> Option<StageId> {
+        self.name.parse().ok()
+    }
+
     /// Its name on the screen.
     pub fn title(&self, lang: Lang) -> &str {
         strings::stage(&self.name).map_or(&self.clean_name, |s| s.get(lang))
@@ -305,23 +308,24 @@ impl Stage {
 
     /// Whether it learns tasks rather than text.
     pub fn is_tuning(&self) -> bool {
-        self.name == SFT || !self.tasks.is_empty()
+        self.id() == Some(StageId::Sft) || !self.tasks.is_empty()
     }
 
     /// The kind of stage.
     pub fn view(&self) -> View {
-        match self.name.as_str() {
-            REWARD => View::Reward,
-            DPO => View::Direct,
-            _ if self.aligns() => View::Align,
-            _ if self.is_tuning() => View::Tune,
-            _ => View::Pretrain,
+        match self.id() {
+            Some(StageId::Reward) => View::Reward,
+            Some(StageId::Dpo) => View::Direct,
+            Some(StageId::Ppo | StageId::Grpo) => View::Align,
+            Some(StageId::Sft) => View::Tune,
+            Some(StageId::Pretrain) | None if self.is_tuning() => View::Tune,
+            Some(StageId::Pretrain) | None => View::Pretrain,
         }
     }
 
     /// Whether it teaches a policy from preferences.
     pub fn aligns(&self) -> bool {
-        ALIGNED.contains(&self.name.as_str())
+        self.id().is_some_and(StageId::aligns)
     }
 
     /// Whether it answers in the chat template.
@@ -580,13 +584,14 @@ impl Stages {
 
     /// The stage of alignment to look at next: after the one looked at, or the one that has the trainer, or
     /// the first there is.
-    pub fn next_aligned(&self) -> Option<&str> {
-        let there = || ALIGNED.into_iter().filter(|name| self.find(name).is_some());
-        if let Some(at) = ALIGNED.iter().position(|name| *name == self.shown().name) {
-            let later = ALIGNED[at + 1..].iter().copied();
-            return later.chain(ALIGNED).find(|name| self.find(name).is_some());
+    pub fn next_aligned(&self) -> Option<StageId> {
+        const ORDER: [StageId; 3] = [StageId::Ppo, StageId::Dpo, StageId::Grpo];
+        let there = |stage: &StageId| self.find(stage.name()).is_some();
+        if let Some(at) = ORDER.iter().position(|stage| Some(*stage) == self.shown().id()) {
+            return ORDER.into_iter().cycle().skip(at + 1).take(ORDER.len()).find(there);
         }
-        there().find(|name| *name == self.live().name).or(there().next())
+        let live = self.live().id().filter(|stage| stage.aligns());
+        live.into_iter().chain(ORDER).find(there)
     }
 
     /// The stage that the one of that name starts from.

@@ -5,7 +5,7 @@ mod data;
 mod feedback;
 mod lang;
 mod screen;
-pub mod stages;
+mod stages;
 
 pub use self::{
     data::*,

@@ -1,51 +1,41 @@
-//! The stages as the trainer names them, and their names on the screen.
+//! Names of the stages on the screen.
 
 use super::lang::Tr;
-
-/// Pretraining.
-pub const PRETRAIN: &str = "pretrain";
-/// Instruction tuning.
-pub const SFT: &str = "sft";
-/// The reward model.
-pub const REWARD: &str = "reward";
-/// Alignment by PPO.
-pub const PPO: &str = "ppo";
-/// Alignment by DPO.
-pub const DPO: &str = "dpo";
-/// Alignment by GRPO.
-pub const GRPO: &str = "grpo";
-/// Stages that train a policy from preferences, in the order they are looked at.
-pub const ALIGNED: [&str; 3] = [PPO, DPO, GRPO];
+use crate::base::StageId;
 
 /// Four stations from random weights to a finished assistant.
 pub const PATH: [Tr; 4] =
     [Tr("婴儿", "newborn"), Tr("小学中学", "school"), Tr("大学", "university"), Tr("工作", "work")];
 
 /// The place on [`PATH`] that a stage leads to.
-pub fn path(stage: &str) -> usize {
+pub fn path(stage: Option<StageId>) -> usize {
     match stage {
-        PRETRAIN => 1,
-        SFT => 2,
-        _ => 3,
+        Some(StageId::Pretrain) => 1,
+        Some(StageId::Sft) => 2,
+        Some(StageId::Reward | StageId::Ppo | StageId::Dpo | StageId::Grpo) | None => 3,
     }
 }
 
-/// A stage's names: short, and as a title.
-const NAMES: [(&str, Tr, Tr); 6] = [
-    (PRETRAIN, Tr("预训练", "pretrain"), Tr("预训练 pretrain", "pretrain")),
-    (SFT, Tr("微调", "SFT"), Tr("微调 sft", "sft")),
-    (REWARD, Tr("奖励", "reward"), Tr("奖励 reward", "reward")),
-    (PPO, Tr("PPO", "PPO"), Tr("对齐 ppo", "ppo")),
-    (DPO, Tr("DPO", "DPO"), Tr("对齐 dpo", "dpo")),
-    (GRPO, Tr("GRPO", "GRPO"), Tr("对齐 grpo", "grpo")),
-];
-
-/// A stage's short name.
+/// A stage's short name, if there is a stage of that name.
 pub fn stage_word(name: &str) -> Option<Tr> {
-    NAMES.iter().find(|n| n.0 == name).map(|n| n.1)
+    Some(match name.parse().ok()? {
+        StageId::Pretrain => Tr("预训练", "pretrain"),
+        StageId::Sft => Tr("微调", "SFT"),
+        StageId::Reward => Tr("奖励", "reward"),
+        StageId::Ppo => Tr("PPO", "PPO"),
+        StageId::Dpo => Tr("DPO", "DPO"),
+        StageId::Grpo => Tr("GRPO", "GRPO"),
+    })
 }
 
-/// A stage's name as a title.
+/// A stage's name as a title, if there is a stage of that name.
 pub fn stage(name: &str) -> Option<Tr> {
-    NAMES.iter().find(|n| n.0 == name).map(|n| n.2)
+    Some(match name.parse().ok()? {
+        StageId::Pretrain => Tr("预训练 pretrain", "pretrain"),
+        StageId::Sft => Tr("微调 sft", "sft"),
+        StageId::Reward => Tr("奖励 reward", "reward"),
+        StageId::Ppo => Tr("对齐 ppo", "ppo"),
+        StageId::Dpo => Tr("对齐 dpo", "dpo"),
+        StageId::Grpo => Tr("对齐 grpo", "grpo"),
+    })
 }

@@ -1,6 +1,7 @@
 //! The trainer's events, taken into the state. They concern the stage that has the trainer.
 
 use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, vote};
+use crate::base::StageId;
 use crate::protocol::{Command, Event, RunInfo, StepReport};
 use crate::ui::{
     actions::Act,
@@ -8,7 +9,7 @@ use crate::ui::{
         AppState, Checkpoint, Ending, Fault, Guard, Level, Overlay, Phase, Question, Request, Rollout, Said, Stage,
         batch::Batch, feedback,
     },
-    strings::{self, stages::PRETRAIN},
+    strings,
     text::{Clean, bytes},
 };
 
@@ -257,7 +258,7 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_l
         }
     }
     // What pretraining taught, measured while something else is learned.
-    if source == PRETRAIN && stage.name != PRETRAIN {
+    if source == StageId::Pretrain.name() && stage.id() != Some(StageId::Pretrain) {
         stage.kept.push(step, eval_loss);
         stage.kept_first = stage.kept_first.or(Some(eval_loss)).filter(|l| l.is_finite());
         return;

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::{focus, msg::Cmd, requests, steps::Walk};
-use crate::protocol::Command;
 use crate::ui::{
     state::{AppState, Overlay, Panel, Phase, Question, Request, batch::Spot},
     strings,
 };
+use crate::{base::StageId, protocol::Command};
 
 /// At least this between two batches.
 const BATCH: Duration = Duration::from_secs(1);
 
 /// Looks at the stage of that name. Changes nothing but what is seen.
-pub(crate) fn view(state: &mut AppState, name: &str) {
+pub(crate) fn view(state: &mut AppState, stage: StageId) {
     (state.voting.open, state.data.open) = (false, false);
-    state.stages.show(name);
+    state.stages.show(stage.name());
     focus::keep(state);
 }
 
@@ -23,10 +23,9 @@ pub(crate) fn view(state: &mut AppState, name: &str) {
 pub(crate) fn view_aligned(state: &mut AppState) {
     // Coming back from choosing is not going on.
     let back = (state.voting.open || state.data.open) && state.shown().aligns();
-    let name = if back { Some(state.shown().name.as_str()) } else { state.stages.next_aligned() };
-    let name = name.map(str::to_owned);
-    if let Some(name) = name {
-        view(state, &name);
+    let stage = if back { state.shown().id() } else { state.stages.next_aligned() };
+    if let Some(stage) = stage {
+        view(state, stage);
     }
 }
 

@@ -104,14 +104,14 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     }
     // One sibling stage of alignment represents all: the one in view, or the next.
     let shown = state.shown();
-    let aligned = if shown.aligns() { Some(shown.name.as_str()) } else { stages.next_aligned() };
+    let aligned = if shown.aligns() { shown.id() } else { stages.next_aligned() };
     let mut first = true;
     for (place, name) in strings::PATH.iter().enumerate() {
         let here: Vec<_> = stages
             .all()
             .iter()
-            .filter(|s| place > 0 && !s.name.is_empty() && strings::path(&s.name) == place)
-            .filter(|s| !s.aligns() || aligned.is_none_or(|a| a == s.name))
+            .filter(|s| place > 0 && !s.name.is_empty() && strings::path(s.id()) == place)
+            .filter(|s| !s.aligns() || aligned.is_none_or(|a| Some(a) == s.id()))
             .collect();
         if here.is_empty() && !whole {
             continue;
@@ -143,11 +143,11 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut P
         style = style.add_modifier(Modifier::UNDERLINED);
     }
     if let Some(first) = whole {
-        if let Some(key) = actions::view_key(&stage.name) {
+        if let Some(key) = stage.id().and_then(actions::view_key) {
             pieces.push(pen.piece(format!("{key} "), Role::Dim));
         }
         if first {
-            pieces.push((format!("{} ", state.tr(strings::PATH[strings::path(&stage.name)])).into(), style));
+            pieces.push((format!("{} ", state.tr(strings::PATH[strings::path(stage.id())])).into(), style));
         }
         pieces.push((shorten(stage.short(), 10).into(), style));
     } else {

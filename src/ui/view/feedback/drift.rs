@@ -2,18 +2,18 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::ui::{
-    chart::{Curve, Plot},
-    paint::{Pieces, put_pieces},
-    series::Series,
-    state::Feedback,
-    strings::{
-        self, Tr,
-        stages::{DPO, GRPO},
+use crate::{
+    base::StageId,
+    ui::{
+        chart::{Curve, Plot},
+        paint::{Pieces, put_pieces},
+        series::Series,
+        state::Feedback,
+        strings::{self, Tr},
+        text::{figure, percent},
+        theme::Role,
+        view::pen::{Canvas, Pen, below},
     },
-    text::{figure, percent},
-    theme::Role,
-    view::pen::{Canvas, Pen, below},
 };
 
 const KL: [&str; 2] = ["objective/kl", "kl"];
@@ -45,10 +45,10 @@ const MARGIN: Gauge =
     Gauge { title: strings::IMPLICIT_MARGIN, metric: &["rewards/margins"], evaluated: None, format: figure };
 
 /// The small charts of a stage.
-fn gauges(stage: &str) -> [&'static Gauge; 4] {
+fn gauges(stage: Option<StageId>) -> [&'static Gauge; 4] {
     match stage {
-        DPO => [&OF_KL, &IMPLICIT, &MARGIN, &ENDED],
-        GRPO => [&OF_KL, &DEVIATION, &ENDED, &LENGTH],
+        Some(StageId::Dpo) => [&OF_KL, &IMPLICIT, &MARGIN, &ENDED],
+        Some(StageId::Grpo) => [&OF_KL, &DEVIATION, &ENDED, &LENGTH],
         _ => [&OF_KL, &ENTROPY, &ENDED, &LENGTH],
     }
 }
@@ -69,7 +69,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     let facts = pen.fitting(facts, area.width as usize);
     let inner = pen.title(buf, area, &facts);
-    let gauges = gauges(&pen.stage.name);
+    let gauges = gauges(pen.stage.id());
     // In a column two by two, where there are rows for that.
     let (across, down) = if inner.width < 60 && inner.height >= 6 { (2, 2) } else { (4, 1) };
     for (at, gauge) in gauges.into_iter().enumerate() {

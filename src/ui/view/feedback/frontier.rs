@@ -4,15 +4,13 @@
 use ratatui::layout::Rect;
 
 use crate::{
+    base::StageId,
     protocol::PolicyReport,
     ui::{
         chart::{Trail, Trails},
         paint::{Pieces, put_pieces},
         state::Stage,
-        strings::{
-            self,
-            stages::{DPO, GRPO},
-        },
+        strings,
         theme::Role,
         view::pen::{Canvas, Pen, below},
     },
@@ -20,9 +18,9 @@ use crate::{
 
 /// A stage's colour among its siblings.
 fn colour(stage: &Stage) -> Role {
-    match stage.name.as_str() {
-        DPO => Role::Valid,
-        GRPO => Role::Kept,
+    match stage.id() {
+        Some(StageId::Dpo) => Role::Valid,
+        Some(StageId::Grpo) => Role::Kept,
         _ => Role::Train,
     }
 }
