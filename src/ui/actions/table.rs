@@ -238,7 +238,7 @@ actions! {
     Reward, "查看奖励模型", "view the reward model", {
         keys: &[(LOOKING, &[c('4'), alt('4')])], hint: |s| leads_to(s, StageId::Reward).then_some(Tr("奖励", "reward")),
         exists: |s| s.has_stage(StageId::Reward), perform: quietly!(s, stages::view(s, StageId::Reward)), }
-    Align, "查看对齐；再按一次切换 PPO、DPO、GRPO", "view alignment; again: PPO, DPO, GRPO", {
+    Align, "查看对齐；再按切换 PPO、DPO、GRPO", "view alignment; again: PPO, DPO, GRPO", {
         keys: &[(LOOKING, &[c('5'), alt('5')])],
         hint: |s| s.stages.next_aligned().filter(|stage| leads_to(s, *stage)).map(|_| Tr("对齐", "align")),
         exists: |s| s.stages.next_aligned().is_some(), perform: quietly!(s, stages::view_aligned(s)), }
@@ -384,7 +384,7 @@ actions! {
         perform: quietly!(s, field::edit(s, |f, _| f.kill_after())), }
     KillWord, "删除前一词", "delete the word before", {
         keys: &[(TYPING, &[ctrl('w')])], palette: false, perform: quietly!(s, field::edit(s, |f, _| f.kill_word())), }
-    Interrupt, "停止回答、清空或关闭；否则询问是否退出", "stop, clear or close; else ask to quit", {
+    Interrupt, "停止、清空或关闭；否则询问是否退出", "stop, clear or close; else ask to quit", {
         keys: &[(ALWAYS, &[ctrl('c')])], palette: false, perform: leaving::interrupt, }
     Redraw, "重绘屏幕", "redraw", {
         keys: &[(ALWAYS, &[ctrl('l')])], perform: |_| vec![Cmd::Redraw], }

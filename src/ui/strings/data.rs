@@ -163,7 +163,7 @@ pub fn rule(name: &str) -> Option<&'static str> {
         "symbols" => "符号多",
         "bullets" => "列表行多",
         "ellipses" => "省略号行多",
-        "few_letters" => "字母少",
+        "few_letters" => "文字少",
         "stop_words" => "缺常用词",
         "language" => "不是这种语言",
         "placeholder" => "占位文字",

@@ -29,7 +29,7 @@ strings! {
     CHAT_OVER = "本阶段已结束，模型不再回答", "the stage has ended; the model no longer answers";
     NO_PROBE_CAME = "本次没有运行探针", "no probe was run";
     LEARNING_RATE = "学习率 lr", "lr";
-    GRAD_NORM = "梯度范数 grad norm", "grad norm";
+    GRAD_NORM = "梯度 grad norm", "grad norm";
     SPEED = "词元/秒 tok/s", "tok/s";
     SOURCE = "数据源", "source";
     WEIGHT = "权重", "weight";
