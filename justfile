@@ -28,3 +28,15 @@ check:
 # Medians of two binaries run in turn: just bench-compare old/danlu target/release/danlu
 bench-compare OLD NEW *ARGS:
     scripts/bench-compare {{OLD}} {{NEW}} {{ARGS}}
+
+# The pictures of the README, from two training runs of some minutes (needs tmux).
+pictures DANLU="target/release/danlu":
+    #!/usr/bin/env sh
+    set -eu
+    for lang in en zh; do
+        folder=$(mktemp -d)
+        python3 scripts/picture.py "docs/pictures/workbench.$lang.svg" --seconds 100 \
+            --run "$(realpath {{DANLU}}) --lang $lang --adapter cpu --size 1m --run $folder/furnace" \
+            --keys 80:i 82:春眠不觉晓， 84:Enter 90:Escape
+        rm -r "$folder"
+    done
