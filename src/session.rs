@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use crate::{
     base::StageId,
     protocol::{Command, Event},
-    train::{Setup, Summary, TrainError, Trainer, Unready, Workshop, settled},
+    train::{Emit, OpenRun, Setup, Summary, TrainError, Trainer, Unready, settled},
 };
 
 /// Commands that may wait for the trainer.
@@ -33,7 +33,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// A running stage, seen from outside.
 #[derive(Clone)]
 pub struct Session {
-    /// Wishes to the trainer. Never blocks a key: use `try_send`.
+    /// Commands to the trainer. Never blocks a key: use `try_send`.
     pub commands: Sender<Command>,
     /// What the trainer tells. Disconnected after [`Event::Finished`], but for a stage that failed: it can be opened
     /// again ([`Command::Stage`]).
@@ -43,15 +43,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a trainer on a thread of its own. When it is told to go to another stage, that one is made
-    /// ready from the same `setup` and goes on behind the same session.
+    /// Starts a trainer on its thread. On a command to open another stage, that one is made ready from the same `setup`
+    /// and continues behind the same session.
     pub fn start(trainer: Trainer, setup: Setup) -> Result<Session, TrainError> {
-        let (commands, wishes) = bounded(COMMANDS);
+        let (commands, orders) = bounded(COMMANDS);
         let (tell, events) = bounded(EVENTS);
         let stop = Arc::clone(&setup.stop);
         let work = move || {
             let mut outbox = Outbox { tell, waiting: VecDeque::new() };
-            train(trainer, setup, &wishes, &mut outbox);
+            train(trainer, setup, &orders, &mut outbox);
             outbox.flush();
         };
         let thread = thread::Builder::new().name("trainer".to_owned()).spawn(work);
@@ -62,13 +62,13 @@ impl Session {
 
 /// One stage after the other, until none is asked for. After a failure, a panic among them, it waits for a stage to be
 /// asked for: the same one, from its newest checkpoint, or another.
-fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, outbox: &mut Outbox) {
+fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, outbox: &mut Outbox) {
     loop {
-        let (result, mut workshop) = trainer.run(wishes, &mut |event| outbox.push(event));
+        let (result, mut run) = trainer.run(orders, outbox);
         // Whether there is a stage to go back to that could be trained a moment ago, and was saved.
         let (mut next, mut back) = match result {
             Ok(Summary { next: Some(next), .. }) => (next, true),
-            Err(_) if setup.interactive => match asked_for(wishes, outbox) {
+            Err(_) if setup.interactive => match asked_for(orders, outbox) {
                 Some(next) => (next, false),
                 None => return,
             },
@@ -76,7 +76,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
         };
         trainer = loop {
             let there = setup.for_stage(next);
-            let unready = match open(workshop, &there) {
+            let unready = match open(run, &there) {
                 Ok(ready) => {
                     setup = there;
                     break ready;
@@ -84,27 +84,27 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
                 Err(unready) => unready,
             };
             if setup.stop.load(Ordering::Acquire) {
-                // Given up: whoever asked for the stage has left since.
-                outbox.push(Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 });
+                // Given up: the screen that asked for the stage has left since.
+                outbox.emit(Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 });
                 return;
             }
-            outbox.push(Event::Refused { text: unready.error.to_string() });
-            workshop = unready.workshop;
+            outbox.emit(Event::Refused { text: unready.error.to_string() });
+            run = unready.open;
             if std::mem::take(&mut back) {
                 let here = setup.for_stage(setup.stage);
-                match open(workshop, &here) {
+                match open(run, &here) {
                     Ok(ready) => {
                         setup = here;
                         break ready;
                     }
                     Err(unready) => {
                         let reason = format!("failed: {}", unready.error);
-                        outbox.push(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
-                        workshop = unready.workshop;
+                        outbox.emit(Event::Finished { step: 0, reason, failed: true, seconds: 0.0 });
+                        run = unready.open;
                     }
                 }
             }
-            match asked_for(wishes, outbox) {
+            match asked_for(orders, outbox) {
                 Some(stage) => next = stage,
                 None => return,
             }
@@ -113,30 +113,30 @@ fn train(mut trainer: Trainer, mut setup: Setup, wishes: &Receiver<Command>, out
 }
 
 /// Waits, with nothing to train, for a stage to be asked for; None where everything is to end.
-fn asked_for(wishes: &Receiver<Command>, outbox: &mut Outbox) -> Option<StageId> {
+fn asked_for(orders: &Receiver<Command>, outbox: &mut Outbox) -> Option<StageId> {
     loop {
         outbox.pump();
-        match wishes.recv_timeout(QUIET) {
+        match orders.recv_timeout(QUIET) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) | Ok(Command::Stop { .. }) => return None,
             Ok(Command::Stage { name }) => match name.parse::<StageId>() {
                 Ok(stage) => return Some(stage),
-                Err(e) => outbox.push(Event::Refused { text: e.to_string() }),
+                Err(e) => outbox.emit(Event::Refused { text: e.to_string() }),
             },
             Ok(Command::Prompt { id, .. }) => {
                 let finish_reason = "cancelled".to_owned();
-                outbox.push(Event::PromptDone { id, step: 0, tokens: 0, seconds: 0.0, finish_reason, score: None });
+                outbox.emit(Event::PromptDone { id, step: 0, tokens: 0, seconds: 0.0, finish_reason, score: None });
             }
-            Ok(_) => outbox.push(Event::Refused { text: "the stage has failed; open it again first".to_owned() }),
+            Ok(_) => outbox.emit(Event::Refused { text: "the stage has failed; open it again first".to_owned() }),
         }
     }
 }
 
-/// A stage, with run.toml as it stands now.
-fn open(mut workshop: Workshop, setup: &Setup) -> Result<Trainer, Box<Unready>> {
-    match settled(&workshop.run, setup, &mut workshop.device) {
-        Ok(config) => Trainer::new(workshop, config, setup),
-        Err(error) => Err(Box::new(Unready { error, workshop })),
+/// A stage, with run.toml as it is now.
+fn open(mut run: OpenRun, setup: &Setup) -> Result<Trainer, Box<Unready>> {
+    match settled(&run.run, setup, &mut run.device) {
+        Ok(config) => Trainer::new(run, config, setup),
+        Err(error) => Err(Box::new(Unready { error, open: run })),
     }
 }
 
@@ -146,11 +146,8 @@ struct Outbox {
     waiting: VecDeque<Event>,
 }
 
-impl Outbox {
-    fn push(&mut self, event: Event) {
-        if matches!(&event, Event::Steps(steps) if steps.is_empty()) {
-            return self.pump();
-        }
+impl Emit for Outbox {
+    fn emit(&mut self, event: Event) {
         if let (Event::Steps(new), Some(Event::Steps(old))) = (&event, self.waiting.back_mut()) {
             old.extend(new.iter().cloned());
         } else {
@@ -173,7 +170,10 @@ impl Outbox {
             }
         }
     }
+}
 
+impl Outbox {
+    /// Sends what waits; waits a while for a screen that does not read.
     fn flush(&mut self) {
         for event in self.waiting.drain(..) {
             if self.tell.send_timeout(event, LAST).is_err() {

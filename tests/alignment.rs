@@ -19,7 +19,7 @@ use danlu::{
     compute::Device,
     protocol::{Command, Event, RolloutView},
     session::Session,
-    train::{Setup, Trainer, Workshop, open_run},
+    train::{OpenRun, Setup, Trainer, open_run},
 };
 use serde_json::{Value, json};
 
@@ -253,7 +253,7 @@ fn session(run: &Path, name: &str, sets: &[&str]) -> Session {
     };
     let mut device = Device::cpu();
     let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
-    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();
+    let trainer = Trainer::new(OpenRun::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();
     Session::start(trainer, setup).unwrap()
 }
 

@@ -18,7 +18,7 @@ use danlu::{
     protocol::{Command, Event},
     session::Session,
     store::{CheckpointId, NewFile, RealFs, Run, TensorFile, TensorRef},
-    train::{Setup, Trainer, Workshop, open_run},
+    train::{OpenRun, Setup, Trainer, open_run},
 };
 use serde_json::Value;
 
@@ -317,7 +317,7 @@ fn session(run: &Path, sets: &[&str]) -> Session {
     let setup = Setup { sets: all.map(pair).collect(), interactive: true, ..Setup::default() };
     let mut device = Device::cpu();
     let (opened, config) = open_run(Some(run), &setup, &mut device).unwrap();
-    let trainer = Trainer::new(Workshop::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();
+    let trainer = Trainer::new(OpenRun::new(opened, device), config, &setup).map_err(|e| e.error).unwrap();
     Session::start(trainer, setup).unwrap()
 }
 

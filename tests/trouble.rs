@@ -14,7 +14,7 @@ use danlu::{
     protocol::{Command, Event},
     session::{EVENTS, Session},
     store::{Fault, FaultFs, Run},
-    train::{Setup, Summary, TrainError, Trainer, Workshop, settled},
+    train::{OpenRun, Setup, Summary, TrainError, Trainer, settled},
 };
 
 const DIR: &str = "/elsewhere/r";
@@ -30,7 +30,7 @@ fn trainer(disk: &FaultFs, setup: &Setup) -> Trainer {
     let mut device = Device::open("cpu").unwrap();
     let run = Run::open(disk.shared(), Path::new(DIR)).unwrap();
     let config = settled(&run, setup, &mut device).unwrap();
-    Trainer::new(Workshop::new(run, device), config, setup).map_err(|unready| unready.error).unwrap()
+    Trainer::new(OpenRun::new(run, device), config, setup).map_err(|unready| unready.error).unwrap()
 }
 
 fn base() -> FaultFs {
@@ -230,9 +230,9 @@ fn a_panicked_trainer_says_its_step_and_is_opened_again() {
         "{step} {reason}"
     );
     // The workshop is whole: the stage continues from its newest checkpoint in it.
-    let Workshop { run, device, .. } = shop;
+    let OpenRun { run, device, .. } = shop;
     let config = settled(&run, &wishes(true), &mut Device::open("cpu").unwrap()).unwrap();
-    let again = Trainer::new(Workshop::new(run, device), config, &wishes(false)).map_err(|u| u.error).unwrap();
+    let again = Trainer::new(OpenRun::new(run, device), config, &wishes(false)).map_err(|u| u.error).unwrap();
     let mut from = 0;
     let mut started = |event: Event| {
         if let Event::Started(info) = event {

@@ -30,7 +30,7 @@ impl StageId {
         [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo, StageId::Dpo, StageId::Grpo];
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             StageId::Pretrain => "pretrain",
             StageId::Sft => "sft",

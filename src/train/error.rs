@@ -2,7 +2,7 @@
 
 use crate::{compute::ComputeError, data::DataError, nn::ConfigError, store::StoreError, train::config::ConfigIssue};
 
-/// An error of training, in a sentence a person can act on.
+/// An error of training, as a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -24,6 +24,9 @@ pub enum TrainError {
     /// Anything else that was put in wrong.
     #[error("{0}")]
     Input(String),
+    /// A command that is not obeyed: the stage is as it was.
+    #[error("{0}")]
+    Refused(String),
     /// A signal came while text was prepared.
     #[error("stopped while the text was prepared; nothing was changed")]
     Stopped,
@@ -54,6 +57,11 @@ impl TrainError {
         TrainError::NoThread { what, why: why.to_string() }
     }
 
+    /// A command that is not obeyed, and why.
+    pub(crate) fn refused<T>(why: impl Into<String>) -> Result<T, TrainError> {
+        Err(TrainError::Refused(why.into()))
+    }
+
     /// The process's exit code: 1 work, 2 input, 3 locked, 4 device or memory.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -67,7 +75,7 @@ impl TrainError {
             TrainError::Compute(_) | TrainError::NoThread { .. } => 4,
             TrainError::Store(e) => e.exit_code(),
             TrainError::Stopped => 0,
-            TrainError::NotFinite(_) | TrainError::Work(_) => 1,
+            TrainError::NotFinite(_) | TrainError::Refused(_) | TrainError::Work(_) => 1,
             TrainError::Bug(_) => 101,
         }
     }

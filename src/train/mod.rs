@@ -21,8 +21,8 @@ pub use config::{align::LossType, plan::StagePlan, setup::Setup};
 pub use corpus::Corpus;
 pub use error::TrainError;
 pub use open::{
+    open_run::{OpenRun, Unready},
     setup::{furthest_stage, open_line, open_run, settled},
-    workshop::{Unready, Workshop},
 };
 pub use run::{
     checkpoint,
@@ -30,5 +30,5 @@ pub use run::{
     model_folder,
     tokenizer::{heal_tokenizer, keeps_tokenizer},
 };
-pub use stages::lm::edit_log::prune_data;
-pub use trainer::{Summary, Trainer};
+pub use stages::edit_log::prune_data;
+pub use trainer::{Emit, Summary, Trainer};

@@ -5,7 +5,7 @@ use std::path::Path;
 use danlu::{
     compute::Device,
     protocol::{Command, Event},
-    train::{Setup, Summary, Trainer, Workshop, open_run},
+    train::{OpenRun, Setup, Summary, Trainer, open_run},
 };
 
 /// A setup of a stage with `key=value` settings.
@@ -21,7 +21,7 @@ pub fn setup<'s>(stage: &str, sets: impl IntoIterator<Item = &'s &'s str>) -> Se
 pub fn played(run: &Path, setup: &Setup, mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
     let mut device = Device::open("cpu").unwrap();
     let (opened, config) = open_run(Some(run), setup, &mut device).unwrap();
-    let trainer = Trainer::new(Workshop::new(opened, device), config, setup);
+    let trainer = Trainer::new(OpenRun::new(opened, device), config, setup);
     let trainer = trainer.map_err(|unready| unready.error).unwrap();
     let (send, commands) = crossbeam_channel::unbounded();
     let mut emit = |event: Event| script(&event).into_iter().for_each(|command| send.send(command).unwrap());

@@ -12,7 +12,7 @@ use crate::{
     base::StageId,
     cli::{Common, Failure, Outcome, output, signals::Stopping},
     protocol::Event,
-    train::{Setup, TrainError, Trainer, Workshop, config::RunConfig, open_run},
+    train::{OpenRun, Setup, TrainError, Trainer, config::RunConfig, open_run},
 };
 
 /// Train one stage without a screen; continues from the newest checkpoint
@@ -82,7 +82,7 @@ impl Train {
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
         say_that_text_is_read(&config);
         let stage = self.stage;
-        let trainer = match Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error) {
+        let trainer = match Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error) {
             Err(TrainError::Stopped) => {
                 unattended.print(
                     stage,

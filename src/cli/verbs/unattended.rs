@@ -11,7 +11,7 @@ use crate::{
         signals::{self, Stopping},
     },
     protocol::{Command, Event, Line},
-    train::{Summary, TrainError, Trainer, Workshop},
+    train::{OpenRun, Summary, TrainError, Trainer},
 };
 
 /// Runs trainers one after the other. The first signal stops the one that runs, and so does a stdout that takes no more.
@@ -46,11 +46,11 @@ impl Unattended {
         self.unwritten.is_some()
     }
 
-    /// Runs a trainer to its end, and prints its events. The workshop comes back.
-    pub(super) fn run(&mut self, stage: StageId, trainer: Trainer) -> (Result<Summary, TrainError>, Workshop) {
+    /// Runs a trainer to its end, and prints its events. The open run comes back.
+    pub(super) fn run(&mut self, stage: StageId, trainer: Trainer) -> (Result<Summary, TrainError>, OpenRun) {
         self.stopping.stepping(true);
         let commands = self.commands.clone();
-        let outcome = trainer.run(&commands, &mut |event| self.print(stage, &event));
+        let outcome = trainer.run(&commands, &mut |event: Event| self.print(stage, &event));
         self.stopping.stepping(false);
         outcome
     }

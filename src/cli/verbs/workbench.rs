@@ -12,7 +12,7 @@ use super::train::{pair, say_that_text_is_read};
 use crate::{
     cli::{Common, Failure, Outcome, output},
     session::Session,
-    train::{Setup, Trainer, Workshop, furthest_stage, open_run},
+    train::{OpenRun, Setup, Trainer, furthest_stage, open_run},
     ui::{self, UiOptions},
 };
 
@@ -52,7 +52,7 @@ impl Workbench {
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
         say_that_text_is_read(&config);
-        let trainer = Trainer::new(Workshop::new(run, device), config, &setup).map_err(|unready| unready.error)?;
+        let trainer = Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error)?;
         let session = Session::start(trainer, setup)?;
         let options = UiOptions { lang: common.language(), stop, ..UiOptions::default() };
         let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;

@@ -3,6 +3,7 @@
 
 pub(super) mod align;
 mod feedback;
+mod issue;
 mod numbers;
 pub(super) mod plan;
 mod quality;
@@ -15,12 +16,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use self::numbers::{LARGEST, amount, positive};
 pub use self::{
     feedback::{DpoOverrides, GrpoOverrides, GuardOverrides, PpoOverrides},
+    issue::ConfigIssue,
     quality::{QualityConfig, QualityRule},
     source::{Documents, SourceConfig},
     stages::{RewardMode, StageOverrides},
+};
+use self::{
+    issue::wrong,
+    numbers::{LARGEST, amount, positive},
 };
 use crate::{
     base::StageId,
@@ -28,34 +33,6 @@ use crate::{
     protocol::Manner,
     store::Watching,
 };
-
-/// Why a configuration cannot be used: what, where, expected, what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigIssue {
-    /// The file holds it.
-    #[error("run.toml: {0}")]
-    File(String),
-    /// An option of the command line brought it.
-    #[error("{option}: {what}")]
-    Option {
-        /// The option with its value.
-        option: String,
-        /// The same as of a file.
-        what: String,
-    },
-}
-
-impl ConfigIssue {
-    fn what(self) -> String {
-        match self {
-            ConfigIssue::File(what) | ConfigIssue::Option { what, .. } => what,
-        }
-    }
-}
-
-pub(crate) fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigIssue> {
-    Err(ConfigIssue::File(what.into()))
-}
 
 /// Which tokenizer a run trains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

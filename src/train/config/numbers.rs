@@ -3,7 +3,7 @@
 //! Most are handed to the device as `f32`: what is finite in run.toml and infinite there is refused here, as are a 0
 //! that something is divided by and what is no number.
 
-use super::{ConfigIssue, wrong};
+use super::issue::{ConfigIssue, wrong};
 
 /// Largest amount that is a number on the device, too.
 pub(super) const LARGEST: f64 = f32::MAX as f64;

@@ -1,6 +1,10 @@
 //! A stage with every default of its size filled in.
 
-use super::{ConfigIssue, RewardMode, RunConfig, StageOverrides, wrong};
+use super::{
+    ConfigIssue, RewardMode, RunConfig, StageOverrides,
+    stages::{BY_HAND_SHARE, PRETRAIN_SHARE},
+    wrong,
+};
 use crate::{
     base::StageId,
     data::MOST_TOKENS,
@@ -36,10 +40,12 @@ pub struct StagePlan {
     pub packing: bool,
 }
 
-/// Share of rows that are pretraining text while fine-tuning.
-pub(crate) const PRETRAIN_SHARE: f64 = 0.05;
-/// Share of rows given to demonstrations by hand, once there are any.
-pub(crate) const BY_HAND_SHARE: f64 = 0.1;
+impl StagePlan {
+    /// Adopts what can change while the stage is open, but for the learning rate: that holds from a step on.
+    pub(crate) fn adopt_live(&mut self, new: &StagePlan) {
+        (self.eval_steps, self.probe_steps, self.save_steps) = (new.eval_steps, new.probe_steps, new.save_steps);
+    }
+}
 
 /// Holds the mean of a reward model's scores near 0 (`center_rewards_coefficient`; TRL's documentation has 0.01).
 const CENTRE: f64 = 0.01;

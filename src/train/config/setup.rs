@@ -8,7 +8,7 @@ use std::{
 use super::RunConfig;
 use crate::base::StageId;
 
-/// Wishes that come from the command line.
+/// What the command line asks of a stage.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// The stage.
@@ -23,9 +23,9 @@ pub struct Setup {
     pub from: Option<PathBuf>,
     /// `--steps`: up to this step, or as many more where the stage is already there.
     pub steps: Option<usize>,
-    /// Whether no other stage follows in this sitting.
+    /// Whether no other stage follows in this launch.
     pub alone: bool,
-    /// Whether a person watches: then a failed save pauses, and the end waits.
+    /// Whether the user watches: then a failed save pauses, and the end waits.
     pub interactive: bool,
     /// Set by a signal: what is prepared before the first step is given up.
     pub stop: Arc<AtomicBool>,
@@ -40,7 +40,7 @@ impl Setup {
         pairs
     }
 
-    /// The same wishes for another stage of the same sitting: what was asked of one stage alone is not
+    /// The same for another stage of the same launch: what was asked of one stage alone is not
     /// asked of the next, and short keys of `--set` still mean the stage they were given for.
     #[must_use]
     pub fn for_stage(&self, stage: StageId) -> Setup {

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ConfigIssue, LARGEST, ProbeConfig, SourceConfig, amount,
-    plan::{BY_HAND_SHARE, PRETRAIN_SHARE},
-    positive, wrong,
-};
+use super::{ConfigIssue, LARGEST, ProbeConfig, SourceConfig, amount, positive, wrong};
 use crate::{base::StageId, nn::ScheduleKind};
+
+/// Share of rows that are pretraining text while fine-tuning.
+pub(super) const PRETRAIN_SHARE: f64 = 0.05;
+/// Share of rows given to demonstrations by hand, once there are any.
+pub(super) const BY_HAND_SHARE: f64 = 0.1;
 
 /// Keys of a stage's table that only fine-tuning has.
 pub(super) const OF_SFT: [&str; 5] = ["pretrain_share", "by_hand_share", "packing", "source", "probe"];

@@ -29,7 +29,7 @@ pub(crate) struct Chats {
     pub by_hand: Vec<(u64, Example)>,
     /// Questions asked again and again.
     pub probes: Vec<ChatProbe>,
-    /// What a person should know.
+    /// What the user should know.
     pub notes: Vec<String>,
 }
 
@@ -78,10 +78,10 @@ impl Chats {
 /// The conversations that fine-tuning will train on, where they are there already.
 pub(crate) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Conversation>, TrainError> {
     if config.sft.source.is_empty() {
-        // A run of one's own text has other uses for its vocabulary than the built-in conversations.
+        // A run on user text has other uses for its vocabulary than the built-in conversations.
         return Ok(if config.source.is_empty() { data::builtin_conversations()? } else { Vec::new() });
     }
-    // What is wrong with a file is told when fine-tuning begins.
+    // What is wrong with a file is reported when fine-tuning begins.
     let sources = read_sources(config, run_dir, &mut Vec::new()).unwrap_or_default();
     Ok(sources.into_iter().flat_map(|s| s.conversations).collect())
 }
@@ -241,8 +241,8 @@ pub(crate) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
     Ok(bytes.split(|b| *b == b'\n').filter(|line| read_demonstration(line).is_ok()).count())
 }
 
-/// The demonstrations of a run, by the step from which they are drawn. A person may have written some
-/// of the lines: what is no conversation is told and passed over.
+/// The demonstrations of a run, by the step from which they are drawn. The user may have written some
+/// of the lines: what is no conversation is reported and skipped.
 fn read_by_hand(
     path: &Path,
     tokenizer: &Tokenizer,

@@ -60,7 +60,7 @@ pub(super) fn text_files(
     Ok(found.into_iter().map(|(path, kind)| TextFile { path, kind }).collect())
 }
 
-/// The files that a path names: one file, all readable ones of a folder, or a glob; sorted. Only what stands in
+/// The files that a path names: one file, all readable ones of a folder, or a glob; sorted. Only what is in
 /// run.toml is a pattern: a run's folder may have brackets in its name. What is passed over is noted.
 fn named<T>(
     run_dir: &Path,

@@ -1,7 +1,7 @@
-//! The text of a run while a stage draws from it: watched, and read anew on a thread of its own when something was saved.
+//! The text of a run while a stage draws from it: watched, and read again on a separate thread when something was saved.
 //!
-//! The stage goes on meanwhile with what it has. What was read is handed over when it is whole; what is broken
-//! is told, and the old version stays.
+//! Meanwhile the stage continues with what it has. What was read is handed over when it is whole; what is broken is
+//! reported, and the old version stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -116,7 +116,7 @@ fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
 }
 
 /// Watches and reads until it is dropped.
-pub(crate) struct Room {
+pub(crate) struct LiveCorpus {
     wake: Sender<Instant>,
     /// What was found.
     pub found: Receiver<Found>,
@@ -132,14 +132,14 @@ pub(crate) struct Room {
     trial: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
-impl Room {
+impl LiveCorpus {
     /// Watches the sources and run.toml of a run that has been read once, to `corpus`.
     pub(crate) fn open(
         preparing: Preparing,
         sets: Vec<(String, String)>,
         stage: StageId,
         corpus: &Corpus,
-    ) -> Result<Room, TrainError> {
+    ) -> Result<LiveCorpus, TrainError> {
         let view = preparing.preparer.view().clone();
         let config = preparing.config.clone();
         let (wake, woken) = unbounded();
@@ -171,7 +171,7 @@ impl Room {
         let thread =
             thread::Builder::new().name("reader".to_owned()).spawn(move || reader.work(&woken, &tell, &halt, &held));
         let reader = thread.map_err(|e| TrainError::no_thread("reading the sources", &e))?;
-        Ok(Room { wake, found, trials, told, how, stop, busy, reader: Some(reader), trial: None })
+        Ok(LiveCorpus { wake, found, trials, told, how, stop, busy, reader: Some(reader), trial: None })
     }
 
     /// How files are watched.
@@ -232,7 +232,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for LiveCorpus {
     /// Waits for the threads: they write in the run's folder, which is locked as long as the run is open.
     fn drop(&mut self) {
         self.end_trial();
@@ -244,7 +244,7 @@ impl Drop for Room {
     }
 }
 
-/// Whether a path may be a person's file: what the run prepares lies among them, and hidden files are an editor's own.
+/// Whether a path may be a user's file: what the run prepares lies among them, and hidden files belong to editors.
 fn is_source(path: &Path) -> bool {
     let ours = |name: &str| is_prepared(name) || name.starts_with('.') || name.ends_with('~');
     // Only the run's own logs are written at every step.
@@ -261,7 +261,7 @@ struct Reader {
     preparing: Preparing,
     sets: Vec<(String, String)>,
     stage: StageId,
-    /// Made anew whenever something was saved: a folder may be another one, or stand in run.toml since.
+    /// Made again whenever something was saved: a folder may be another one, or be in run.toml since.
     watch: Watch,
     wake: Sender<Instant>,
     how: Arc<Mutex<&'static str>>,

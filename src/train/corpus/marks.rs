@@ -1,4 +1,4 @@
-//! Texts that a person marked as wanted, or not: what the quality classifier learns from.
+//! Texts that the user marked as wanted, or not: what the quality classifier learns from.
 //!
 //! ```text
 //! data/marks.jsonl   {"text", "keep", "time"} a line; the newest of a text holds, and `keep: null` takes it away
@@ -16,7 +16,7 @@ use crate::{
     train::error::TrainError,
 };
 
-/// Bytes of a marked text that are kept: its beginning, of which a person has seen no more.
+/// Bytes of a marked text that are kept: its beginning, which is all that was shown.
 const LONGEST: usize = 64 << 10;
 
 /// A line of the log.
@@ -24,7 +24,7 @@ const LONGEST: usize = 64 << 10;
 struct Line {
     text: String,
     keep: Option<bool>,
-    /// Seconds since 1970, UTC. A line that a person wrote may have none.
+    /// Seconds since 1970, UTC. A line written by hand may have none.
     #[serde(default)]
     time: u64,
 }
@@ -112,7 +112,7 @@ mod tests {
         let marks = Marks::append(&run, "水", None).unwrap();
         assert_eq!(marks.texts, [("春眠".to_owned(), false), ("广告".to_owned(), false)]);
         assert_eq!((marks.count(), marks.of("广告 "), marks.of("水")), ((0, 2), Some(false), None));
-        // What a person writes there counts as well; what is no mark is counted and passed over.
+        // Lines written by hand count as well; what is no mark is counted and skipped.
         let path = run.view().marks_path();
         let by_hand = "{\"text\": \"好\", \"keep\": true}\nnonsense\n{\"keep\": true}\n{\"text\": \" \", \"keep\": true}\n{\"text\": \"未完\"";
         fs::write(&path, fs::read_to_string(&path).unwrap() + by_hand).unwrap();

@@ -1,8 +1,8 @@
 //! A run's text as token streams, with its tokenizer.
 //!
-//! The built-in corpus is small and chosen: it is encoded as it is, in memory. Text of one's own is cleaned unit by unit
+//! The built-in corpus is small and chosen: it is encoded as it is, in memory. User text is cleaned unit by unit
 //! (`prepare::clean`), freed of duplicates, parted (`select`) and tokenised (`tokens`) to disk, each once, and streamed
-//! from there. What all documents are for is a `version`; an edit of a file makes its unit anew, and a version.
+//! from there. What all documents are for is a `version`; editing a file makes its unit again, and a new version.
 
 pub(super) mod conversations;
 mod dropped;
@@ -61,7 +61,7 @@ pub struct Corpus {
     pub funnels: Vec<(String, f64, Funnel)>,
     /// Files that were not read to their end: the source, and the file with the reason.
     pub failed: Vec<(String, String)>,
-    /// What a person should know: files passed over, records rejected.
+    /// What the user should know: files skipped, records rejected.
     pub notes: Vec<String>,
     /// The key of the version of the data that this is.
     pub version: String,
@@ -80,7 +80,7 @@ pub struct Effort {
     pub tokenised: usize,
 }
 
-/// A preparation of a run's text that may go on in a thread beside the one that owns the run.
+/// A preparation of a run's text that may run in a thread beside the one that owns the run.
 #[derive(Debug)]
 pub struct Preparing {
     /// The run's configuration.

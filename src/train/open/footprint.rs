@@ -19,7 +19,7 @@ use crate::{
 const SAVED: u64 = 12;
 /// Bytes that steps and saves take beside the models: their code, stacks, the writer's buffers. Measured (docs/testing.md).
 const BESIDE: u64 = 3 << 19;
-/// Bytes that a GPU's driver takes of the host with the first work, and of one piece of a read-back: it stands there
+/// Bytes that a GPU's driver takes of the host with the first work, and of one piece of a read-back: it is there
 /// twice, in the staging buffer and as numbers. Measured on an H200 (docs/testing.md).
 const DRIVER: u64 = 66 << 20;
 const PIECE: u64 = 64 << 20;
@@ -104,7 +104,7 @@ impl Footprint {
 /// Refuses a stage that does not fit, naming a setting that does.
 pub(crate) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError> {
     let Some(room) = room() else { return Ok(()) };
-    // What an earlier stage of this sitting holds is given back before this one takes its own.
+    // What an earlier stage of this launch holds is given back before this one takes its own.
     let held = if device.shares_memory() { device.memory().0 } else { 0 };
     let there = room.usable().saturating_add(held);
     let need = |config: &RunConfig| -> Result<u64, TrainError> {
@@ -185,7 +185,7 @@ fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
-    use crate::train::{Setup, Trainer, Workshop, open::prepare::prepare, open_run, stages::reward::pairs};
+    use crate::train::{OpenRun, Setup, Trainer, open::prepare::prepare, open_run, stages::reward::pairs};
 
     fn setup(stage: StageId, sets: &[&str]) -> Setup {
         let tiny = [
@@ -219,20 +219,20 @@ mod tests {
             let setup = setup(stage, sets);
             let mut device = Device::cpu();
             let (run, config) = open_run(Some(&dir), &setup, &mut device).unwrap();
-            let mut shop = Workshop::new(run, device);
+            let mut open = OpenRun::new(run, device);
             let rewards = stage.aligns();
-            let drawn = pairs::has_own(shop.run.view());
+            let drawn = pairs::has_own(open.run.view());
             let wanted = Wanted { stage, config: &config, rewards, drawn };
-            let counted = Footprint::count(&shop.device, wanted).unwrap();
-            let ready = prepare(&mut shop, config.clone(), &setup).unwrap();
-            assert_eq!(shop.device.most(), counted.tensors, "{stage}");
+            let counted = Footprint::count(&open.device, wanted).unwrap();
+            let ready = prepare(&mut open, config.clone(), &setup).unwrap();
+            assert_eq!(open.device.most(), counted.tensors, "{stage}");
             let mut work = ready.work;
-            let parts = work.parts(&mut shop.device).unwrap();
+            let parts = work.parts(&mut open.device).unwrap();
             let saved: usize = parts.iter().map(|p| p.slabs[..3].iter().map(Vec::len).sum::<usize>()).sum();
             assert_eq!(saved as u64 * 4, counted.trained * SAVED, "{stage}");
             drop((work, parts));
-            shop.clear().unwrap();
-            let trainer = Trainer::new(shop, config, &setup).unwrap_or_else(|e| panic!("{stage}: {}", e.error));
+            open.clear().unwrap();
+            let trainer = Trainer::new(open, config, &setup).unwrap_or_else(|e| panic!("{stage}: {}", e.error));
             let (_send, commands) = crossbeam_channel::unbounded();
             trainer.run(&commands, &mut |_| {}).0.unwrap();
         }

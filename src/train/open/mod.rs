@@ -2,6 +2,6 @@
 
 pub(super) mod footprint;
 pub(super) mod notices;
+pub(super) mod open_run;
 pub(super) mod prepare;
 pub(super) mod setup;
-pub(super) mod workshop;

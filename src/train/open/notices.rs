@@ -48,7 +48,7 @@ pub(crate) fn idle_pairs(text: &str, setup: &Setup, stage: StageId) -> Vec<Strin
     let written: toml::Table = text.parse().unwrap_or_default();
     let idle = setup.sets.iter().filter(|(key, value)| {
         let Some((table, rest)) = key.split_once('.') else { return false };
-        is_idle(table, rest, stage) && !stands(&written, table, rest, value)
+        is_idle(table, rest, stage) && !is_written(&written, table, rest, value)
     });
     idle.map(|(key, value)| {
         format!(
@@ -73,7 +73,7 @@ fn is_idle(table: &str, key: &str, stage: StageId) -> bool {
 }
 
 /// Whether run.toml holds the value.
-fn stands(written: &toml::Table, table: &str, key: &str, value: &str) -> bool {
+fn is_written(written: &toml::Table, table: &str, key: &str, value: &str) -> bool {
     let path = std::iter::once(table).chain(key.split('.'));
     let mut at: Option<&toml::Value> = None;
     for part in path {
@@ -97,7 +97,7 @@ pub(crate) fn of_rate(
     stage: StageId,
     done: usize,
     target: usize,
-    rate: impl Fn(usize) -> f64,
+    mut rate: impl FnMut(usize) -> f64,
 ) -> Option<String> {
     if done == 0 || done >= target {
         return None;
@@ -118,7 +118,7 @@ pub(crate) fn of_rate(
 /// The learning rate that a step was trained at, from the end of metrics.jsonl.
 fn last_rate(view: &RunView, stage: StageId, step: usize) -> Option<f64> {
     let (disk, path) = (view.disk(), view.metrics_path());
-    // What cannot be read is reported by whoever writes there next.
+    // What cannot be read is reported when the log is written next.
     let (_, len) = disk.open(&path, Links::Refuse).ok()?;
     let tail = read_from(&**disk, &path, len.saturating_sub(TAIL)).ok()?;
     let is = |r: &&Value| {

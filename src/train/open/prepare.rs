@@ -3,12 +3,11 @@
 use super::{
     footprint::{Footprint, Wanted, fit},
     notices,
-    workshop::Workshop,
+    open_run::OpenRun,
 };
 use crate::{
     base::StageId,
     data::Tokenizer,
-    nn::Schedule,
     protocol::{RunInfo, StageInfo},
     store::CheckpointId,
     train::{
@@ -43,8 +42,8 @@ pub(crate) struct Ready {
 }
 
 /// Reads data, makes the model, and loads the newest checkpoint that verifies, or the parent's.
-pub(crate) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> Result<Ready, TrainError> {
-    let (run, device) = (&shop.run, &mut shop.device);
+pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> Result<Ready, TrainError> {
+    let (run, device) = (&open.run, &mut open.device);
     let stage = setup.stage;
     let model = config.model()?;
     let mut plan = config.plan(stage)?;
@@ -64,7 +63,7 @@ pub(crate) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let footprint = Footprint::count(device, wanted)?;
     let mut opening =
         Opening { run, device: &mut *device, config: &config, setup, stage, plan: &plan, model, notes: &mut notes };
-    let Opened { work, tokenizer, mut state } = stages::open(&mut opening)?;
+    let Opened { mut work, tokenizer, mut state } = stages::open(&mut opening)?;
 
     let engine = device.info().clone();
     let same =
@@ -82,7 +81,11 @@ pub(crate) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     let target = match setup.steps {
         Some(n) if n > done => n,
         Some(n) => done + n,
-        None => plan.steps.max(done + work.due(done)),
+        None => {
+            // A fit to votes that was stopped in its middle is taken to its end.
+            let fit = work.preference().and_then(|p| p.refit_at(done)).map_or(done, |span| span.end() as usize);
+            plan.steps.max(fit)
+        }
     };
     let stages = lineage::stages(run.view())?;
     let pinned = lineage::pinned(run.view())?;
@@ -90,10 +93,8 @@ pub(crate) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
     plan.schedule.steps = plan.schedule.steps.max(target);
     notes.extend(notices::of_plan(&config, stage, &plan));
     notes.extend(notices::idle_pairs(&run.view().config()?, setup, stage));
-    let peak = Schedule { peak: work.peak().unwrap_or(plan.schedule.peak), ..plan.schedule };
-    notes.extend(notices::of_rate(run.view(), stage, done, target, |step| {
-        work.rate(step).unwrap_or_else(|| peak.rate(step))
-    }));
+    notes.extend(notices::of_rate(run.view(), stage, done, target, |step| work.rate(&plan, step)));
+    let tasks = work.text().map(|text| text.tasks()).unwrap_or_default();
     let (trained, told) = (work.model(), footprint.told(device));
     let info = RunInfo {
         name: run.view().name(),
@@ -115,7 +116,7 @@ pub(crate) fn prepare(shop: &mut Workshop, config: RunConfig, setup: &Setup) -> 
         chat: stage.chat(),
         parent: state.parent.clone(),
         stages: with_this(stages, stage, done),
-        tasks: work.tasks(),
+        tasks,
         demonstrations: count_by_hand(run.view().dir())?,
         memory: told.device,
         host_memory: told.host,

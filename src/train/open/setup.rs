@@ -1,4 +1,4 @@
-//! From a folder and some wishes to a run that is open, with its size settled.
+//! From a folder and flags to a run that is open, with its size settled.
 
 use std::{path::Path, time::Instant};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Takes the run in `dir` (made if it is missing, with the wishes in its run.toml), or without one the
+/// Takes the run in `dir` (made if it is missing, with the flags in its run.toml), or without one the
 /// newest in ./runs, or a new one there. A size of `auto` is settled here, once, and written.
 pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Result<(Run, RunConfig), TrainError> {
     open_line(dir, setup, &[setup.stage], device)
@@ -97,7 +97,7 @@ pub fn open_line(
 
 /// What cannot be planned of any of the stages.
 fn planned(config: &RunConfig, stages: &[StageId]) -> Result<(), ConfigIssue> {
-    // A model from elsewhere, or a size that is settled later, brings a shape of its own.
+    // A model from elsewhere, or a size that is settled later, brings another shape.
     if config.size == "auto" {
         return Ok(());
     }
@@ -115,7 +115,7 @@ fn not_begun(run: &Run, stage: StageId, from: &Path) -> Result<(), TrainError> {
     )))
 }
 
-/// The configuration of an open run as its run.toml stands now, with a size of `auto` settled.
+/// The configuration of an open run as its run.toml is now, with a size of `auto` settled.
 pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfig, TrainError> {
     let text = run.view().config()?;
     let mut config = RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
@@ -128,7 +128,7 @@ pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfi
     Ok(config)
 }
 
-/// The stage that a person who names none goes on with: the furthest that has a checkpoint.
+/// The stage to train where none is named: the furthest that has a checkpoint.
 pub fn furthest_stage(dir: Option<&Path>) -> Result<StageId, TrainError> {
     let dir = match dir {
         Some(dir) => Some(dir.to_owned()),

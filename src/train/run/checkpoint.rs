@@ -17,7 +17,7 @@ use crate::{
 
 /// Version of state.json, in f32.
 const FORMAT: u32 = 1;
-/// Of a checkpoint whose optimiser has a loss scale: a danlu that knows none must not go on from it.
+/// Of a checkpoint whose optimiser has a loss scale: a danlu that knows none must not continue from it.
 const LOSS_SCALE_FORMAT: u32 = 2;
 /// Largest state.json that is read.
 const STATE_LIMIT: u64 = 16 << 20;

@@ -36,20 +36,20 @@ pub enum Standing {
     Due,
     /// It has made all its steps, this many.
     Complete(usize),
-    /// It stands at this step, and another stage has started from it: what it learned further would reach nobody.
+    /// It is at this step, and another stage has started from it: what it learned further would be used by none.
     Passed(usize),
     /// It was never trained, and the stage after it has started without it.
     LeftOut,
 }
 
-/// How a stage of a run stands.
+/// What is left to do for a stage of a run.
 pub fn standing(view: &RunView, config: &RunConfig, stage: StageId) -> Result<Standing, TrainError> {
     let checkpoints = view.checkpoints();
     let there = checkpoints.list()?;
     let has = |s: StageId| there.iter().any(|id| id.stage == s);
     let follows = |s: &StageId| s.parent() == Some(stage) || s.needs() == Some(stage);
     let passed = StageId::ALL.into_iter().filter(follows).any(has);
-    // One that does not verify counts for nothing: the stage goes on before it, or says so when it is opened.
+    // One that does not verify counts for nothing: the stage continues before it, or reports it when it is opened.
     let step = checkpoints.newest_verified(Some(stage.name()))?.found.map(|c| c.id.step as usize);
     Ok(match step {
         Some(step) if step >= config.plan(stage)?.steps => Standing::Complete(step),
@@ -59,7 +59,7 @@ pub fn standing(view: &RunView, config: &RunConfig, stage: StageId) -> Result<St
     })
 }
 
-/// Why a stage cannot be trained yet, in words that say what to train first.
+/// Why a stage cannot be trained yet, and what to train first.
 pub(crate) fn missing_parent(view: &RunView, stage: StageId) -> Result<Option<String>, TrainError> {
     let Some(parent) = stage.parent() else { return Ok(None) };
     let there = view.checkpoints().list()?;
@@ -165,7 +165,7 @@ pub(crate) fn needed(view: &RunView, state: &State) -> Result<Vec<CheckpointId>,
     Ok(all)
 }
 
-/// Checkpoints that others started from: they stay when their stage goes on.
+/// Checkpoints that others started from: they stay when their stage continues.
 pub(crate) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
     let checkpoints = view.checkpoints();
     let there = checkpoints.list()?;

@@ -33,15 +33,20 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// An answer that ends with the text or, of a model that knows the template (`chat`), with its turn.
     pub(crate) fn new(
         id: u64,
         tokens: Vec<u32>,
         who: Who,
         sampling: Sampling,
         max_new_tokens: usize,
-        ends: Vec<u32>,
+        chat: bool,
         tokenizer: &Tokenizer,
     ) -> Answer {
+        let mut ends: Vec<u32> = tokenizer.end_of_text().into_iter().collect();
+        if let (true, Some(c)) = (chat, tokenizer.chat()) {
+            ends.extend([c.end, c.system, c.user, c.assistant]);
+        }
         Answer {
             id,
             asked: None,
@@ -79,16 +84,14 @@ impl Answer {
         sum / self.logprobs.len().max(1) as f64
     }
 
-    /// Draws tokens for about `budget` (at least one). Some is the reason when the answer has ended.
+    /// Draws tokens for about `budget` (at least one): their text, and the reason when the answer has ended.
     pub(crate) fn advance(
         &mut self,
         device: &mut Device,
         decoder: &mut Decoder,
         tokenizer: &Tokenizer,
-        step: usize,
         budget: Duration,
-        emit: &mut dyn FnMut(Event),
-    ) -> Result<Option<&'static str>, TrainError> {
+    ) -> Result<(String, Option<&'static str>), TrainError> {
         let begun = Instant::now();
         let mut piece = String::new();
         let reason = loop {
@@ -119,10 +122,7 @@ impl Answer {
         {
             piece.push_str(&rest);
         }
-        if !piece.is_empty() {
-            emit(Event::PromptText { id: self.id, text: piece, step });
-        }
-        Ok(reason)
+        Ok((piece, reason))
     }
 
     /// Makes the decoder read the whole text again, after it held another one.
@@ -130,17 +130,16 @@ impl Answer {
         self.unread = None;
     }
 
-    /// Reports the end, with the reward model's score where there is one.
-    pub(crate) fn end(&self, step: usize, reason: &str, score: Option<f64>, emit: &mut dyn FnMut(Event)) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        emit(Event::PromptDone {
+    /// The event of its end, with the reward model's score where there is one.
+    pub(crate) fn end(&self, step: usize, reason: &str, score: Option<f64>) -> Event {
+        Event::PromptDone {
             id: self.id,
             step,
             tokens: self.drawn().len(),
-            seconds,
+            seconds: self.started.elapsed().as_secs_f64(),
             finish_reason: reason.to_owned(),
             score,
-        });
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod align;
 pub(super) mod answer;
-pub(super) mod lm;
+pub(super) mod edit_log;
+mod lm;
+mod mix;
 pub(super) mod opening;
 mod packed_rows;
 pub(super) mod reward;

@@ -44,7 +44,7 @@ pub(crate) struct Opened {
     pub state: State,
 }
 
-/// Where a stage goes on, or what it starts from.
+/// What a stage continues or starts from.
 pub(crate) struct Resumed {
     pub state: State,
     /// Parameters, moments and control block of the stage's own newest checkpoint.
@@ -143,6 +143,13 @@ impl Opening<'_> {
         Ok((parent, weights))
     }
 
+    /// The state of a stage that begins from a checkpoint of the run.
+    pub(crate) fn begun_from(&self, parent: Checkpoint, history: History) -> State {
+        let mut state = State::new(self.stage, self.config.seed, history, String::new());
+        (state.parent, state.parent_digest) = (Some(parent.id.to_string()), Some(parent.digest));
+        state
+    }
+
     /// Notes in the state what it is drawn from, and tells where that has changed.
     pub(crate) fn same_data(&mut self, state: &mut State, digest: &str) {
         if state.step > 0 && state.data != digest {
@@ -152,7 +159,7 @@ impl Opening<'_> {
     }
 
     /// The stage's newest checkpoint that verifies; else a new state, with the weights of the parent stage,
-    /// of `--from`, or of nobody.
+    /// of `--from`, or random ones.
     pub(crate) fn resume(
         &mut self,
         model: &ModelConfig,
@@ -165,22 +172,17 @@ impl Opening<'_> {
         if let Some((state, slabs)) = self.accept(found)? {
             return Ok(Resumed { state, slabs: Some(slabs), params: Vec::new() });
         }
-        let mut state = State::new(stage, self.config.seed, history, String::new());
-        let params = match &self.setup.from {
-            Some(from) => {
-                same_tokenizer(from, tokenizer, self.notes)?;
-                let (parent, digest) = lineage::origin(run.view(), from)?;
-                (state.parent, state.parent_digest) = (Some(parent), digest);
-                lineage::weights_of(from, model, table, self.config.seed)?
+        let new = |history| State::new(stage, self.config.seed, history, String::new());
+        let (state, params) = if let Some(from) = &self.setup.from {
+            same_tokenizer(from, tokenizer, self.notes)?;
+            let (parent, parent_digest) = lineage::origin(run.view(), from)?;
+            let state = State { parent: Some(parent), parent_digest, ..new(history) };
+            (state, lineage::weights_of(from, model, table, self.config.seed)?)
+        } else {
+            match lineage::parent(run.view(), stage, model, table, self.notes)? {
+                Some((parent, params)) => (self.begun_from(parent, history), params),
+                None => (new(history), table.initial(self.config.seed)),
             }
-            None => match lineage::parent(run.view(), stage, model, table, self.notes)? {
-                Some((parent, params)) => {
-                    state.parent = Some(parent.id.to_string());
-                    state.parent_digest = Some(parent.digest);
-                    params
-                }
-                None => table.initial(self.config.seed),
-            },
         };
         run.write_data("tokenizer.json", tokenizer.json().as_bytes())?;
         let template = chat_template(tokenizer);
@@ -212,7 +214,7 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
     }
 }
 
-/// The first of so many ids that means another token, in words.
+/// The first of so many ids that means another token, described.
 fn other_word(theirs: &Tokenizer, ours: &Tokenizer, ids: usize) -> Option<String> {
     let differs = |id: &u32| theirs.token(*id) != ours.token(*id);
     let id = (0..ids as u32).find(differs)?;

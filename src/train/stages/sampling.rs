@@ -15,7 +15,7 @@ pub(crate) fn question(prompt: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, 
     Ok(encode_prompt(&[Turn::new(Role::User, prompt)], tokenizer)?)
 }
 
-/// The place `at` of a shuffled 0..n, anew in every epoch.
+/// The place `at` of a shuffled 0..n; every epoch has another order.
 pub(crate) fn shuffled(seed: u64, epoch: u64, n: usize, at: usize) -> usize {
     // Fisher and Yates once an epoch would be the same; this needs no table. See `data::tokens::shuffle`.
     data::tokens::shuffle::permute(seed, (1 << 46) | epoch, n, at)

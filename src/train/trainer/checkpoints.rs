@@ -1,108 +1,135 @@
-//! Saving: the state is copied to the host here and written on a thread of its own, one at a time.
+//! Saving: the state is copied to the host here and written on a separate thread, one at a time.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, path::PathBuf, thread::JoinHandle, time::Instant};
 
-use super::{Emit, Trainer, spikes::Spike};
+use super::{core::Core, recovery::Recovery, spikes::Spike};
 use crate::{
     protocol::Event,
-    store::StoreError,
+    store::{CheckpointId, StoreError},
     train::{
         error::TrainError,
         run::checkpoint::{self, Stay, Written},
     },
 };
 
-impl Trainer {
+/// A save under way: its step, when it began, and its thread.
+type Writing = (usize, Instant, JoinHandle<Result<Written, TrainError>>);
+
+/// The saves of a stage.
+#[derive(Default)]
+pub(super) struct Saves {
+    writing: Option<Writing>,
+    /// The step of the newest checkpoint.
+    pub saved_at: usize,
+    /// The newest checkpoint written since the stage was opened.
+    pub newest: Option<PathBuf>,
+    /// Notes on older checkpoints that were emitted already.
+    noted: BTreeSet<String>,
+    /// Saves that failed.
+    pub failed: usize,
+}
+
+impl Saves {
+    pub(super) fn new(saved_at: usize) -> Saves {
+        Saves { saved_at, ..Saves::default() }
+    }
+
+    /// The name of the newest checkpoint written since the stage was opened.
+    pub(super) fn newest_name(&self) -> Option<String> {
+        self.newest.as_ref()?.file_name().map(|name| name.to_string_lossy().into_owned())
+    }
+
+    /// The checkpoint whose weights answer, or the one they come from.
+    pub(super) fn answers_from(&self, core: &Core<'_>) -> Option<String> {
+        let at = || CheckpointId::new(core.stage.name(), self.saved_at as u64).to_string();
+        let own = self.newest_name().or_else(|| (self.saved_at > 0).then(at));
+        // While the reward model is trained its parent answers.
+        own.filter(|_| core.stage.speaks()).or_else(|| core.state.parent.clone())
+    }
+
     /// Copies the state to the host and starts writing it.
-    pub(super) fn save(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        if let Some(why) = self.recovery.unsavable(self.done) {
-            self.tell(Event::SaveFailed { step: self.done, error: why.clone() }, emit);
-            return if self.interactive { Ok(()) } else { Err(TrainError::Work(why)) };
+    pub(super) fn begin(&mut self, core: &mut Core<'_>, recovery: &mut Recovery) -> Result<(), TrainError> {
+        let step = core.done;
+        if let Some(why) = recovery.unsavable(step) {
+            core.out.emit(Event::SaveFailed { step, error: why.clone() });
+            return if core.interactive() { Ok(()) } else { Err(TrainError::Work(why)) };
         }
         // No checkpoint outlives the metrics of its steps.
-        if let Err(e) = self.metrics.sync().and_then(|()| self.events.sync()) {
-            return self.unsaved(self.done, e.into(), emit);
+        if let Err(e) = core.out.sync() {
+            return self.fail(core, step, e.into());
         }
-        let parts = self.r.work.parts(&mut self.shop.device)?;
-        let stay = Stay { pinned: self.pinned(), before: self.recovery.before() };
-        let r = &mut self.r;
-        r.state.step = self.done as u64;
-        r.state.history = r.work.history().clone();
-        r.work.note(&mut r.state);
-        let (saver, state) = (self.shop.run.saver(), r.state.clone());
-        let (model, tokenizer) = (r.work.model().config.clone(), r.tokenizer.clone());
-        let step = self.done;
+        let parts = core.work.parts(&mut core.open.device)?;
+        let stay = Stay { pinned: recovery.pinned(core), before: recovery.before() };
+        core.state.step = step as u64;
+        core.state.history = core.work.history().clone();
+        core.work.write_state(&mut core.state);
+        let (saver, state) = (core.open.run.saver(), core.state.clone());
+        let (model, tokenizer) = (core.work.model().config.clone(), core.tokenizer.clone());
         let handle = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || checkpoint::save(&saver, parts, &model, &tokenizer, &state, &stay));
         match handle {
             Ok(handle) => self.writing = Some((step, Instant::now(), handle)),
-            Err(e) => return self.unsaved(step, TrainError::no_thread("saving", &e), emit),
+            Err(e) => return self.fail(core, step, TrainError::no_thread("saving", &e)),
         }
-        self.finish_writing(false, emit)
+        self.finish(core, recovery, false)
     }
 
-    /// Tells that a save failed: a pause where the user watches, else the stage's end.
-    fn unsaved(&mut self, step: usize, error: TrainError, emit: Emit<'_>) -> Result<(), TrainError> {
-        self.trouble.failed_saves += 1;
-        self.tell(Event::SaveFailed { step, error: error.to_string() }, emit);
-        if !self.interactive {
+    /// Reports that a save failed: a pause where the user watches, else the stage's end.
+    fn fail(&mut self, core: &mut Core<'_>, step: usize, error: TrainError) -> Result<(), TrainError> {
+        self.failed += 1;
+        core.out.emit(Event::SaveFailed { step, error: error.to_string() });
+        if !core.interactive() {
             return Err(error);
         }
-        self.hold(emit);
+        core.hold();
         Ok(())
     }
 
     /// Reports a save that has ended; with `wait`, waits for it.
-    pub(super) fn finish_writing(&mut self, wait: bool, emit: Emit<'_>) -> Result<(), TrainError> {
+    pub(super) fn finish(
+        &mut self,
+        core: &mut Core<'_>,
+        recovery: &mut Recovery,
+        wait: bool,
+    ) -> Result<(), TrainError> {
         let Some((step, begun, handle)) = self.writing.take_if(|w| wait || w.2.is_finished()) else { return Ok(()) };
         let result = handle.join().unwrap_or_else(|_| {
-            let path = self.shop.run.view().dir().to_owned();
             let source = std::io::Error::other("the writer panicked");
-            Err(StoreError::Io { doing: "save", path, source }.into())
+            Err(StoreError::Io { doing: "save", path: core.view().dir().to_owned(), source }.into())
         });
         match result {
             Ok(Written { saved, left }) => {
                 let path = saved.checkpoint.path.clone();
                 let bytes = saved.checkpoint.files.values().map(|f| f.bytes).sum();
-                self.saved_at = step;
-                self.recovery.saved(&saved.checkpoint.id);
-                self.checkpoint = Some(path.clone());
-                self.tell(Event::Saved { step, path, seconds: begun.elapsed().as_secs_f64(), bytes }, emit);
+                (self.saved_at, self.newest) = (step, Some(path.clone()));
+                recovery.saved(&saved.checkpoint.id);
+                core.out.emit(Event::Saved { step, path, seconds: begun.elapsed().as_secs_f64(), bytes });
                 if !saved.durable {
-                    self.note(
-                        "this file system does not promise that the checkpoint survives a power cut".to_owned(),
-                        emit,
-                    );
+                    core.note("this file system does not promise that the checkpoint survives a power cut");
                 }
-                for text in left {
-                    // At every save again; it is reported once.
-                    if self.told.insert(text.clone()) {
-                        self.note(text, emit);
-                    }
+                // The same at every save: it is reported once.
+                for text in left.into_iter().filter(|text| self.noted.insert(text.clone())) {
+                    core.note(text);
                 }
                 Ok(())
             }
-            Err(e) => {
-                if let TrainError::NotFinite(what) = &e
-                    && self.recovery.guards()
-                {
-                    self.tell(Event::SaveFailed { step, error: e.to_string() }, emit);
-                    // A weight that is NaN stays NaN: no later step can be saved either.
-                    let since = step as u64 + 1;
-                    self.recovery.spoilt(Spike { since, reason: format!("the weights cannot be saved: {what}") });
-                    return Ok(());
-                }
-                self.unsaved(step, e, emit)
+            Err(TrainError::NotFinite(what)) if recovery.guards() => {
+                core.out.emit(Event::SaveFailed { step, error: TrainError::NotFinite(what.clone()).to_string() });
+                // A weight that is NaN stays NaN: no later step can be saved either.
+                let since = step as u64 + 1;
+                recovery.spoilt(Spike { since, reason: format!("the weights cannot be saved: {what}") });
+                Ok(())
             }
+            Err(e) => self.fail(core, step, e),
         }
     }
 
     /// Without a screen, an error unless the save that was asked for exists.
-    pub(super) fn as_asked(&self) -> Result<(), TrainError> {
-        if self.interactive || self.saved_at >= self.done {
+    pub(super) fn require(&self, core: &Core<'_>) -> Result<(), TrainError> {
+        if core.interactive() || self.saved_at >= core.done {
             return Ok(());
         }
-        Err(TrainError::Work(format!("step {} could not be saved; the newest checkpoint is kept", self.done)))
+        Err(TrainError::Work(format!("step {} could not be saved; the newest checkpoint is kept", core.done)))
     }
 }

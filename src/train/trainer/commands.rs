@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
-use super::{Emit, Trainer};
+use super::{
+    live_data,
+    main_loop::{Loop, Way},
+    prompts::Prompt,
+};
 use crate::{
     base::StageId,
     data::{Role, Turn, encode},
@@ -16,30 +20,17 @@ use crate::{
     },
 };
 
-/// How a stage ends before its time.
-pub(super) enum Way {
-    /// For good.
-    Stop {
-        /// Whether to save.
-        save: bool,
-        /// Whether whoever gave commands is gone: nobody could answer a failure.
-        left: bool,
-    },
-    /// To another stage.
-    To(StageId),
-}
-
-impl Trainer {
-    /// Applies the commands that are there; waits for one while paused with nothing to do. Some
-    /// means that the stage ends here.
-    pub(super) fn obey(&mut self, commands: &Receiver<Command>, emit: Emit<'_>) -> Result<Option<Way>, TrainError> {
+impl Loop<'_> {
+    /// Applies the commands that are there; waits for one while paused with nothing to do. Some means that the stage
+    /// ends here.
+    pub(super) fn obey(&mut self, commands: &Receiver<Command>) -> Result<Option<Way>, TrainError> {
         loop {
-            let idle = self.paused && self.answer.is_none() && self.waiting.is_empty() && self.voting.idle();
+            let idle = self.core.paused && self.prompts.idle() && self.voting.idle();
             let command = if idle {
                 match commands.recv_timeout(Duration::from_millis(50)) {
                     Ok(command) => command,
                     Err(RecvTimeoutError::Timeout) => return Ok(None),
-                    // Whoever gave commands is gone: keep what there is.
+                    // The screen is gone: keep what there is.
                     Err(RecvTimeoutError::Disconnected) => return Ok(Some(Way::Stop { save: true, left: true })),
                 }
             } else {
@@ -48,165 +39,206 @@ impl Trainer {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(None),
                 }
             };
-            // Wishes that wait for an answer get one; the others have only the stage to tell of the error.
+            // Commands that wait for an answer get one; for the others the stage itself reports the error.
             let plain = matches!(
                 command,
                 Command::Pause | Command::Resume | Command::Save | Command::Probe | Command::ShowBatch
             );
-            match self.obey_one(command, emit) {
+            match self.obey_one(command) {
                 Ok(None) => {}
                 Ok(way) => return Ok(way),
-                Err(e) if self.can_wait(&e) && plain => self.stumble(&e, emit),
+                Err(TrainError::Refused(text)) => self.core.refuse(text),
+                Err(e) if self.core.can_wait(&e) && plain => self.core.stumble(&e),
                 // What was asked is not done, and the stage is as it was.
-                Err(e) if self.can_wait(&e) => self.refuse(e.to_string(), emit),
+                Err(e) if self.core.can_wait(&e) => self.core.refuse(e.to_string()),
                 Err(e) => return Err(e),
             }
         }
     }
 
     /// Obeys one command; Some is the stage's end.
-    fn obey_one(&mut self, command: Command, emit: Emit<'_>) -> Result<Option<Way>, TrainError> {
+    fn obey_one(&mut self, command: Command) -> Result<Option<Way>, TrainError> {
+        let (stage, step) = (self.core.stage, self.core.done);
         match command {
             Command::Stop { save } => return Ok(Some(Way::Stop { save, left: false })),
-            Command::Pause if !self.paused => {
-                self.drain(emit)?;
-                self.paused = true;
-                self.tell(Event::Paused { step: self.done }, emit);
+            Command::Pause if !self.core.paused => {
+                self.drain()?;
+                self.core.pause();
             }
             Command::Resume | Command::Save if self.guarded => {
-                let name = self.r.stage;
-                self.refuse(
-                    format!("the guard has stopped {name}; open {name} again, from its newest checkpoint"),
-                    emit,
-                );
+                return TrainError::refused(format!(
+                    "the guard has stopped {stage}; open {stage} again, from its newest checkpoint"
+                ));
             }
             Command::Resume if self.recovery.stopped() => {
                 self.recovery.go_on();
-                self.resume(emit);
+                self.core.resume();
             }
-            Command::Resume if self.paused && self.trouble.holds() => {
-                if self.recover(emit)? {
-                    self.resume(emit);
+            Command::Resume if self.core.paused && self.core.holds => {
+                if self.retry()? {
+                    self.core.resume();
                 }
             }
-            Command::Resume if self.paused && self.submitted >= self.r.target => {
-                self.note(
-                    format!(
-                        "{} is complete at step {}; `danlu train --stage {} --steps N` continues",
-                        self.r.stage, self.done, self.r.stage
-                    ),
-                    emit,
-                );
+            Command::Resume if self.core.paused && self.core.submitted >= self.core.target => {
+                self.core.note(format!(
+                    "{stage} is complete at step {step}; `danlu train --stage {stage} --steps N` continues"
+                ));
             }
-            Command::Resume if self.paused => self.resume(emit),
+            Command::Resume if self.core.paused => self.core.resume(),
             Command::Pause | Command::Resume => {}
-            Command::Save => self.save_on_wish(emit)?,
+            Command::Save => self.save_on_command()?,
             Command::Probe => {
-                self.drain(emit)?;
-                self.probe(emit)?;
+                self.drain()?;
+                self.probe()?;
             }
-            Command::ShowBatch => self.show_batch(emit)?,
-            Command::ShowRollout { which } => self.show_rollout(which, emit)?,
-            Command::Offer { prompt } => self.offer(prompt, emit)?,
-            Command::Vote { pair, choice, seconds } => self.vote(pair, choice, seconds, emit)?,
-            Command::Unvote => self.unvote(emit)?,
-            Command::Refit => self.refit(emit)?,
-            Command::Demonstrate { turns } => self.demonstrate(&turns, emit)?,
-            Command::ShowRoom => self.show_room(emit)?,
-            Command::Weigh { source, by } => self.weigh(&source, by, emit)?,
-            Command::ShowDocument { source, index } => self.show_document(&source, index, emit)?,
-            Command::ShowNextBatch => self.show_next_batch(emit)?,
-            Command::ShowDropped { source, rule, from, count } => {
-                self.show_dropped(DroppedView { source, rule, from, ..DroppedView::default() }, count, emit)?;
+            Command::ShowBatch => {
+                self.drain()?;
+                self.core.show_batch()?;
             }
-            Command::TryRule { source, rule, threshold } => self.try_rule(&source, rule, threshold, emit)?,
-            Command::SetRule { source, rule, threshold } => self.set_rule(&source, &rule, threshold, emit),
-            Command::Mark { text, keep } => self.mark(&text, keep, emit),
-            Command::Reread => self.reread(),
-            Command::Stage { name } => {
-                if let Some(stage) = self.may_switch(&name, emit)? {
-                    return Ok(Some(Way::To(stage)));
+            Command::ShowRollout { which } => {
+                self.drain()?;
+                self.core.show_rollout(which)?;
+            }
+            Command::Offer { prompt } => self.voting.offer(&mut self.core, prompt)?,
+            Command::Vote { pair, choice, seconds } => {
+                if self.voting.vote(&mut self.core, pair, choice, seconds)? {
+                    self.refit_after_vote()?;
                 }
             }
-            Command::Prompt { id, ask, who, sampling, max_new_tokens } => {
-                self.queue(id, ask, who, sampling, max_new_tokens, emit);
+            Command::Unvote => self.voting.unvote(&mut self.core)?,
+            Command::Refit => self.refit()?,
+            Command::Demonstrate { turns } => self.demonstrate(&turns)?,
+            Command::ShowRoom => self.data.show(&mut self.core)?,
+            Command::Weigh { source, by } => self.data.weigh(&mut self.core, &mut self.recovery, &source, by)?,
+            Command::ShowDocument { source, index } => {
+                self.drain()?;
+                live_data::show_document(&mut self.core, &source, index)?;
             }
-            Command::Cancel { id } => self.cancel(id, emit),
+            Command::ShowNextBatch => live_data::show_next_batch(&mut self.core)?,
+            Command::ShowDropped { source, rule, from, count } => {
+                let asked = DroppedView { source, rule, from, ..DroppedView::default() };
+                live_data::show_dropped(&mut self.core, &asked, count)?;
+            }
+            Command::TryRule { source, rule, threshold } => {
+                live_data::try_rule(&mut self.core, &source, rule, threshold)?;
+            }
+            Command::SetRule { source, rule, threshold } => {
+                self.data.set_rule(&mut self.core, &source, &rule, threshold)?;
+            }
+            Command::Mark { text, keep } => live_data::mark(&mut self.core, &text, keep)?,
+            Command::Reread => live_data::reread(&mut self.core),
+            Command::Stage { name } => return Ok(Some(Way::To(self.may_switch(&name)?))),
+            Command::Prompt { id, ask, who, sampling, max_new_tokens } => {
+                self.prompts.queue(&mut self.core, Prompt { id, ask, who, sampling, max_new_tokens });
+            }
+            Command::Cancel { id } => self.prompts.cancel(&mut self.core, id),
         }
         Ok(None)
     }
 
-    /// The stage to go to, if it can be trained; else it is said what to train first.
-    fn may_switch(&mut self, name: &str, emit: Emit<'_>) -> Result<Option<StageId>, TrainError> {
-        let stage = match name.parse::<StageId>() {
+    /// The stage to open next, if it can be trained; else what to train first.
+    fn may_switch(&self, name: &str) -> Result<StageId, TrainError> {
+        let stage: StageId = match name.parse() {
             Ok(stage) => stage,
-            Err(e) => {
-                self.refuse(e.to_string(), emit);
-                return Ok(None);
-            }
+            Err(e) => return TrainError::refused(format!("{e}")),
         };
-        if stage == self.r.stage && (self.guarded || self.recovery.stopped()) {
-            return Ok(Some(stage));
-        }
-        if stage == self.r.stage {
-            self.refuse(format!("{name} is the stage that runs"), emit);
-            return Ok(None);
+        if stage == self.core.stage {
+            let again = self.guarded || self.recovery.stopped();
+            return if again { Ok(stage) } else { TrainError::refused(format!("{stage} is the stage that runs")) };
         }
         // What this stage has learned so far is about to be saved, and may be all that is missing.
-        let is_parent = stage.parent() == Some(self.r.stage) && self.done > 0;
-        if !is_parent && let Some(missing) = lineage::missing_parent(self.shop.run.view(), stage)? {
-            self.refuse(missing, emit);
-            return Ok(None);
+        let is_parent = stage.parent() == Some(self.core.stage) && self.core.done > 0;
+        if !is_parent && let Some(missing) = lineage::missing_parent(self.core.view(), stage)? {
+            return TrainError::refused(missing);
         }
-        Ok(Some(stage))
+        Ok(stage)
     }
 
-    pub(super) fn refuse(&mut self, text: String, emit: Emit<'_>) {
-        self.tell(Event::Refused { text }, emit);
+    /// Tries again what could not be written; whether that is all there now.
+    fn retry(&mut self) -> Result<bool, TrainError> {
+        if let Err(e) = self.core.out.flush() {
+            self.core.stumble(&e.into());
+            return Ok(false);
+        }
+        self.core.out.failure();
+        self.data.retry(&mut self.core, &mut self.recovery)
+    }
+
+    /// Saves on command. Where the stage was paused because of an error, it continues once that is done.
+    fn save_on_command(&mut self) -> Result<(), TrainError> {
+        self.settle()?;
+        let (held, failed) = (self.core.holds, self.saves.failed);
+        if held && !self.retry()? {
+            return Ok(());
+        }
+        self.saves.begin(&mut self.core, &mut self.recovery)?;
+        if held {
+            self.saves.finish(&mut self.core, &mut self.recovery, true)?;
+            if self.saves.failed == failed {
+                self.core.resume();
+            }
+        }
+        Ok(())
+    }
+
+    /// Fits the reward model to the votes.
+    fn refit(&mut self) -> Result<(), TrainError> {
+        self.voting.require_fit(&mut self.core)?;
+        self.settle()?;
+        self.voting.refit(&mut self.core)
+    }
+
+    /// The same, after a vote that is kept and shown already.
+    fn refit_after_vote(&mut self) -> Result<(), TrainError> {
+        match self.refit() {
+            Err(e) if self.core.can_wait(&e) => self.core.note(format!("the reward model was not fitted: {e}")),
+            fitted => fitted?,
+        }
+        Ok(())
     }
 
     /// Keeps a corrected conversation: on disk first, then in the mix from the next batch on.
-    fn demonstrate(&mut self, turns: &[Turn], emit: Emit<'_>) -> Result<(), TrainError> {
+    fn demonstrate(&mut self, turns: &[Turn]) -> Result<(), TrainError> {
+        let core = &mut self.core;
         let spoken = |role: Role| turns.iter().any(|t| t.role == role && !t.content.trim().is_empty());
         let whole = spoken(Role::User)
             && turns.last().is_some_and(|t| t.role == Role::Assistant && !t.content.trim().is_empty());
         if !whole {
-            self.refuse("a demonstration needs a question and an answer that is not empty".to_owned(), emit);
-            return Ok(());
+            return TrainError::refused("a demonstration needs a question and an answer that is not empty");
         }
-        let step = if self.r.stage.chat() {
-            self.submitted as u64
+        let step = if core.stage.chat() {
+            core.submitted as u64
         } else {
             // Before fine-tuning: for its next batch, whichever that is.
-            let stages = lineage::stages(self.shop.run.view())?;
+            let stages = lineage::stages(core.view())?;
             let mut chat = stages.iter().filter(|s| s.name.parse::<StageId>().is_ok_and(StageId::chat));
             chat.find_map(|s| s.step).unwrap_or(0) as u64
         };
         // Read back from what will be written: a resume learns the same words, or it is refused here.
         let line = demonstration(turns, step);
         let read = read_demonstration(line.to_string().as_bytes());
-        let example = match read.and_then(|c| encode(&c, &self.r.tokenizer).map_err(|e| e.to_string())) {
+        let example = match read.and_then(|c| encode(&c, &core.tokenizer).map_err(|e| e.to_string())) {
             Ok(example) => example,
             Err(why) => {
-                self.refuse(format!("the demonstration is no conversation to learn from: {why}"), emit);
-                return Ok(());
+                return TrainError::refused(format!("the demonstration is no conversation to learn from: {why}"));
             }
         };
-        let most = self.r.plan.context + 1;
-        if self.r.stage.chat() && example.ids.len() > most {
-            let n = example.ids.len();
-            self.refuse(
-                format!("the demonstration has {n} tokens, more than the context of {}; shorten it", most - 1),
-                emit,
-            );
-            return Ok(());
+        let most = core.plan.context + 1;
+        if core.stage.chat() && example.ids.len() > most {
+            return TrainError::refused(format!(
+                "the demonstration has {} tokens, more than the context of {}; shorten it",
+                example.ids.len(),
+                most - 1
+            ));
         }
-        let mut log = self.shop.run.demonstrations()?;
+        let mut log = core.open.run.demonstrations()?;
         log.append(&line)?;
         log.sync()?;
         self.demonstrations += 1;
-        self.r.work.demonstrate(step, example)?;
-        self.tell(Event::Demonstrated { step: step as usize + 1, count: self.demonstrations }, emit);
+        if let Some(text) = core.work.text() {
+            text.demonstrate(step, example)?;
+        }
+        core.out.emit(Event::Demonstrated { step: step as usize + 1, count: self.demonstrations });
         Ok(())
     }
 }

@@ -1,322 +1,285 @@
-//! Mix, data and learning rate, changed while the stage runs.
+//! Mix, data and learning rate, changed while the stage trains.
 
 use std::time::Instant;
 
-use super::{Emit, Trainer, trouble::Untaken};
+use super::{
+    core::{Core, text},
+    recovery::Recovery,
+};
 use crate::{
     data::shares,
     protocol::{Cause, DroppedView, Event, RoomView, Trial},
     train::{
-        config::{RunConfig, toml_patch},
+        config::{ConfigIssue, RunConfig, toml_patch},
         corpus::{
             Corpus, Marks,
             live::{Found, Fresh, Trying, held_back},
         },
         error::TrainError,
-        stages::lm::edit_log,
     },
 };
 
 /// Parts of the batches that a source is given or loses at once: of so many.
 const PARTS: f64 = 20.0;
-/// What a stage without text says.
-const NO_TEXT: &str = "this stage draws no text of the run's sources; pretrain and sft do";
 
-impl Trainer {
-    /// Takes over what was read since, and tells how far a trial is.
-    pub(super) fn refresh(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        let Some(lm) = self.r.work.lm() else { return Ok(()) };
-        let trials: Vec<Trial> = lm.room().trials.try_iter().collect();
-        let found: Vec<Found> = lm.room().found.try_iter().collect();
-        let died = lm.room().died();
+/// A change of what is drawn that could not be written down, and so does not hold yet.
+struct Edit {
+    config: RunConfig,
+    corpus: Option<Corpus>,
+    cause: Cause,
+    since: Option<Instant>,
+}
+
+/// The edits of a stage that draws text.
+#[derive(Default)]
+pub(super) struct LiveData {
+    /// Why what was saved last cannot be used.
+    unusable: Option<String>,
+    /// run.toml as a key has changed it, until that is read.
+    rewritten: Option<String>,
+    /// The edit that waits for the disk.
+    untaken: Option<Edit>,
+}
+
+impl LiveData {
+    /// Takes over what was read since the last call, and emits how far a trial is.
+    pub(super) fn refresh(&mut self, core: &mut Core<'_>, recovery: &mut Recovery) -> Result<(), TrainError> {
+        let Some(text) = core.work.text() else { return Ok(()) };
+        let live = text.corpus();
+        let trials: Vec<Trial> = live.trials.try_iter().collect();
+        let found: Vec<Found> = live.found.try_iter().collect();
+        let died = live.died();
         for trial in trials {
-            self.tell(Event::Tried(Box::new(trial)), emit);
+            core.out.emit(Event::Tried(Box::new(trial)));
         }
         for found in found {
             match found {
-                Found::Fresh(fresh) => self.take_over(*fresh, emit)?,
-                Found::Broken(text) => self.broken(text, emit)?,
+                Found::Fresh(fresh) => self.take_over(core, recovery, *fresh)?,
+                Found::Broken(text) => self.broken(core, text)?,
                 Found::Mended => {
                     self.unusable = None;
-                    self.note("what was broken is as it was before".to_owned(), emit);
-                    self.tell_room(emit)?;
+                    core.note("what was broken is as it was before");
+                    self.update_view(core)?;
                 }
             }
         }
         if died {
-            self.broken(
-                "what is saved is not read any more: the thread for it has died, which is a bug".to_owned(),
-                emit,
-            )?;
+            let why = "internal error: the thread that reads what is saved has ended; live edits are off (please report this)";
+            self.broken(core, why.to_owned())?;
         }
         Ok(())
     }
 
-    fn broken(&mut self, text: String, emit: Emit<'_>) -> Result<(), TrainError> {
-        self.tell(Event::Broken { step: self.done, text: text.clone() }, emit);
+    fn broken(&mut self, core: &mut Core<'_>, text: String) -> Result<(), TrainError> {
+        core.out.emit(Event::Broken { step: core.done, text: text.clone() });
         self.unusable = Some(text);
-        self.tell_room(emit)
+        self.update_view(core)
     }
 
-    fn take_over(&mut self, fresh: Fresh, emit: Emit<'_>) -> Result<(), TrainError> {
+    fn take_over(&mut self, core: &mut Core<'_>, recovery: &mut Recovery, fresh: Fresh) -> Result<(), TrainError> {
         let Fresh { text, config, corpus, since } = fresh;
         // Read before a key changed run.toml: it would undo that, and what the key wrote is read next.
-        let outrun = self
-            .rewritten
-            .as_ref()
-            .is_some_and(|written| *written != text && self.shop.run.view().config().is_ok_and(|now| now == *written));
-        if outrun {
+        let outrun = |written: &String| *written != text && core.view().config().is_ok_and(|now| now == *written);
+        if self.rewritten.as_ref().is_some_and(outrun) {
             return Ok(());
         }
-        self.rewritten = None;
-        self.unusable = None;
-        // What a key has changed stands in run.toml as well, and is known here already.
-        let cause = if config == self.r.config { Cause::Files } else { Cause::Config };
-        self.edit(config, Some(corpus), cause, Some(since), emit)
+        (self.rewritten, self.unusable) = (None, None);
+        // What a key has changed is in run.toml as well, and is known here already.
+        let cause = if config == core.config { Cause::Files } else { Cause::Config };
+        self.edit(core, recovery, Edit { config, corpus: Some(corpus), cause, since: Some(since) })
     }
 
-    /// Goes by another configuration, and by other text where there is some, from the next batch on.
-    pub(super) fn edit(
-        &mut self,
-        config: RunConfig,
-        corpus: Option<Corpus>,
-        cause: Cause,
-        since: Option<Instant>,
-        emit: Emit<'_>,
-    ) -> Result<(), TrainError> {
-        let stage = self.r.stage;
-        let held = held_back(&self.r.config, &config, stage)?;
+    /// Changes to another configuration, and to other text where there is some, from the next batch on.
+    fn edit(&mut self, core: &mut Core<'_>, recovery: &mut Recovery, edit: Edit) -> Result<(), TrainError> {
+        let Edit { config, corpus, cause, since } = edit;
+        let stage = core.stage;
+        let held = held_back(&core.config, &config, stage)?;
         if !held.is_empty() {
-            self.note(format!("run.toml: {} will hold when {stage} is opened again", held.join(", ")), emit);
+            core.note(format!("run.toml: {} will hold when {stage} is opened again", held.join(", ")));
         }
-        let Some(lm) = self.r.work.lm() else { return Ok(()) };
-        let step = lm.free_from(self.submitted as u64);
+        let Some(text) = core.work.text() else { return Ok(()) };
+        let step = text.free_from(core.submitted as u64);
         let proposed = config.plan(stage).map_err(TrainError::from).and_then(|plan| {
-            let entry = lm.proposed(step, &plan, &config, corpus.as_ref(), cause)?;
-            if let Some(entry) = &entry {
-                edit_log::write(&self.shop.run, entry)?;
-            }
+            let entry = text.propose(&core.open.run, step, (&plan, &config), corpus.as_ref(), cause)?;
             Ok((plan, entry))
         });
         let (plan, entry) = match proposed {
             Ok(proposed) => proposed,
             // Not written down, so it does not act: it is tried again when the stage continues.
-            Err(e) if self.can_wait(&e) => {
-                self.stumble(&e, emit);
-                self.trouble.untaken = Some(Untaken { config, corpus, cause, since });
+            Err(e) if core.can_wait(&e) => {
+                core.stumble(&e);
+                self.untaken = Some(Edit { config, corpus, cause, since });
                 return Ok(());
             }
-            Err(e) => return self.broken(format!("the change is not taken over: {e}"), emit),
+            Err(e) => return self.broken(core, format!("the change is not taken over: {e}")),
         };
-        let ours = &mut self.r.plan;
-        (ours.eval_steps, ours.probe_steps, ours.save_steps) = (plan.eval_steps, plan.probe_steps, plan.save_steps);
-        let edit = if let Some(entry) = entry {
-            Some(lm.take(entry, &config, corpus, since.map(|s| s.elapsed().as_secs_f64()))?)
+        core.plan.adopt_live(&plan);
+        let adopted = if let Some(entry) = entry {
+            Some(text.adopt(entry, &config, corpus, since.map(|s| s.elapsed().as_secs_f64()))?)
         } else {
-            lm.take_probes(corpus);
+            text.adopt_probes(corpus);
             None
         };
-        if config.manner() != self.r.config.manner() {
-            emit(Event::Manner(config.manner()));
+        let turns = if adopted.is_some() { Some(text.turns()?) } else { None };
+        if config.manner() != core.config.manner() {
+            core.out.show(Event::Manner(config.manner()));
         }
-        self.r.config = config;
-        if let Some(edit) = edit {
-            self.turned()?;
-            self.tell(Event::Edited(Box::new(edit)), emit);
-            self.prune_versions(emit);
+        core.config = config;
+        if let Some(edit) = adopted {
+            recovery.turn_at(turns.unwrap_or_default());
+            core.out.emit(Event::Edited(Box::new(edit)));
+            prune_versions(core);
         }
-        self.tell_room(emit)
+        self.update_view(core)
+    }
+
+    /// Tries the edit again that the disk has refused; whether none waits any more.
+    pub(super) fn retry(&mut self, core: &mut Core<'_>, recovery: &mut Recovery) -> Result<bool, TrainError> {
+        if let Some(edit) = self.untaken.take() {
+            self.edit(core, recovery, edit)?;
+        }
+        Ok(self.untaken.is_none())
     }
 
     /// Gives a source more of the batches, or less.
-    pub(super) fn weigh(&mut self, source: &str, by: i32, emit: Emit<'_>) -> Result<(), TrainError> {
-        let Some(lm) = self.r.work.lm() else {
-            self.refuse(NO_TEXT.to_owned(), emit);
-            return Ok(());
-        };
-        let (weights, again) = (lm.weights(), lm.free_from(0));
-        let weighed = if again > 0 {
-            Err(format!("steps up to {again} are taken again as they were; weigh the sources after them"))
-        } else {
-            reweighed(&weights, source, by)
-        };
-        let changed = weighed.and_then(|weight| {
-            self.rewrite(|text| toml_patch::weight(text, source, weight))?;
-            Ok(weight)
-        });
-        match changed {
-            Ok(weight) => {
-                let mut config = self.r.config.clone();
-                match config.source.iter_mut().find(|s| s.name == source) {
-                    Some(own) => own.weight = weight,
-                    None => drop(config.mix.insert(source.to_owned(), weight)),
-                }
-                self.edit(config, None, Cause::Key, None, emit)
-            }
-            Err(why) => {
-                self.refuse(why, emit);
-                Ok(())
-            }
+    pub(super) fn weigh(
+        &mut self,
+        core: &mut Core<'_>,
+        recovery: &mut Recovery,
+        source: &str,
+        by: i32,
+    ) -> Result<(), TrainError> {
+        let text = text(&mut *core.work)?;
+        let (weights, again) = (text.weights(), text.free_from(0));
+        if again > 0 {
+            return TrainError::refused(format!(
+                "steps up to {again} are taken again as they were; weigh the sources after them"
+            ));
         }
+        let weight = reweighed(&weights, source, by).map_err(TrainError::Refused)?;
+        self.rewrite(core, |text| toml_patch::weight(text, source, weight))?;
+        let mut config = core.config.clone();
+        match config.source.iter_mut().find(|s| s.name == source) {
+            Some(own) => own.weight = weight,
+            None => drop(config.mix.insert(source.to_owned(), weight)),
+        }
+        self.edit(core, recovery, Edit { config, corpus: None, cause: Cause::Key, since: None })
     }
 
     /// Sets a rule's bound in run.toml; what follows from it is read as any edit is.
-    pub(super) fn set_rule(&mut self, source: &str, rule: &str, bound: Option<f64>, emit: Emit<'_>) {
-        let done = match self.r.work.lm() {
-            None => Err(NO_TEXT.to_owned()),
-            Some(_) => self.rewrite(|text| toml_patch::rule(text, source, rule, bound)),
-        };
-        if let Err(why) = done {
-            self.refuse(why, emit);
-        }
+    pub(super) fn set_rule(
+        &mut self,
+        core: &mut Core<'_>,
+        source: &str,
+        rule: &str,
+        bound: Option<f64>,
+    ) -> Result<(), TrainError> {
+        text(&mut *core.work)?;
+        self.rewrite(core, |text| toml_patch::rule(text, source, rule, bound))
     }
 
     /// Changes run.toml, if what comes of it is one, and has it read.
     fn rewrite(
         &mut self,
-        change: impl FnOnce(&str) -> Result<String, crate::train::config::ConfigIssue>,
-    ) -> Result<(), String> {
-        let run = &self.shop.run;
-        let text = run.view().config().map_err(|e| e.to_string())?;
-        let text = change(&text).map_err(|e| e.to_string())?;
-        RunConfig::parse(&text, &[], self.r.stage).map_err(|e| e.to_string())?;
-        run.write_config(&text).map_err(|e| e.to_string())?;
-        self.rewritten = Some(text);
-        self.reread();
-        Ok(())
-    }
-
-    /// Reads run.toml and the sources again.
-    pub(super) fn reread(&mut self) {
-        if let Some(lm) = self.r.work.lm() {
-            lm.room().reread();
-        }
-    }
-
-    /// Tries a bound of a rule.
-    pub(super) fn try_rule(
-        &mut self,
-        source: &str,
-        rule: String,
-        threshold: f64,
-        emit: Emit<'_>,
+        core: &mut Core<'_>,
+        change: impl FnOnce(&str) -> Result<String, ConfigIssue>,
     ) -> Result<(), TrainError> {
-        let config = self.r.config.source.iter().find(|s| s.name == source).cloned();
-        let dir = self.shop.run.view().dir().to_owned();
-        match (self.r.work.lm(), config) {
-            (Some(lm), Some(source)) => lm.room().try_rule(Trying { dir, source, rule, threshold }),
-            (None, _) => {
-                self.refuse(NO_TEXT.to_owned(), emit);
-                Ok(())
-            }
-            (_, None) => {
-                self.refuse(format!("{source} is no [[source]] of run.toml; built-in text is not cleaned"), emit);
-                Ok(())
-            }
-        }
+        let rewritten = || -> Result<String, TrainError> {
+            let text = change(&core.view().config()?)?;
+            RunConfig::parse(&text, &[], core.stage)?;
+            core.open.run.write_config(&text)?;
+            Ok(text)
+        };
+        self.rewritten = Some(rewritten().map_err(|e| TrainError::Refused(e.to_string()))?);
+        reread(core);
+        Ok(())
     }
 
     /// The data as they are now.
-    pub(super) fn show_room(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        match self.room_view()? {
-            Some(room) => {
-                self.tell(Event::Room(Box::new(room)), emit);
-                match Marks::read(self.shop.run.view()) {
-                    Ok(marks) => {
-                        let (keep, drop) = marks.count();
-                        emit(Event::Marked { keep, drop });
-                    }
-                    Err(e) => self.refuse(e.to_string(), emit),
-                }
-            }
-            None => self.refuse(NO_TEXT.to_owned(), emit),
+    pub(super) fn show(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+        let view = self.view(core)?;
+        core.out.emit(Event::Room(Box::new(view)));
+        let (keep, drop) = Marks::read(core.view()).map_err(|e| TrainError::Refused(e.to_string()))?.count();
+        core.out.show(Event::Marked { keep, drop });
+        Ok(())
+    }
+
+    /// The same, where the user watches a stage that draws text.
+    fn update_view(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+        if core.interactive() && core.work.text().is_some() {
+            let view = self.view(core)?;
+            core.out.emit(Event::Room(Box::new(view)));
         }
         Ok(())
     }
 
-    /// The same, for a person who watches.
-    fn tell_room(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        if self.interactive
-            && let Some(room) = self.room_view()?
-        {
-            self.tell(Event::Room(Box::new(room)), emit);
-        }
-        Ok(())
-    }
-
-    fn room_view(&mut self) -> Result<Option<RoomView>, TrainError> {
-        let Some(lm) = self.r.work.lm() else { return Ok(None) };
-        let mut room = lm.room_view(&self.r.config)?;
+    fn view(&self, core: &mut Core<'_>) -> Result<RoomView, TrainError> {
+        let mut view = text(&mut *core.work)?.data_view(&core.config)?;
         if let Some(text) = &self.unusable {
-            for source in &mut room.sources {
+            for source in &mut view.sources {
                 source.broken = text.contains(&format!("source {}:", source.name)).then(|| text.clone());
             }
         }
-        Ok(Some(room))
+        Ok(view)
     }
+}
 
-    /// A document that is trained on.
-    pub(super) fn show_document(&mut self, source: &str, index: usize, emit: Emit<'_>) -> Result<(), TrainError> {
-        self.drain(emit)?;
-        let Some(lm) = self.r.work.lm() else {
-            self.refuse(NO_TEXT.to_owned(), emit);
-            return Ok(());
-        };
-        match lm.document(&mut self.shop.device, source, index, self.done)? {
-            Ok(view) => self.tell(Event::Document(Box::new(view)), emit),
-            Err(why) => self.refuse(why, emit),
-        }
-        Ok(())
+/// Reads run.toml and the sources again.
+pub(super) fn reread(core: &mut Core<'_>) {
+    if let Some(text) = core.work.text() {
+        text.corpus().reread();
     }
+}
 
-    /// The batch that comes next.
-    pub(super) fn show_next_batch(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        let step = self.submitted;
-        let Some(lm) = self.r.work.lm() else {
-            self.refuse(NO_TEXT.to_owned(), emit);
-            return Ok(());
-        };
-        let view = lm.next_batch(step)?;
-        self.tell(Event::NextBatch(Box::new(view)), emit);
-        Ok(())
+/// Tries a bound of a rule.
+pub(super) fn try_rule(core: &mut Core<'_>, source: &str, rule: String, threshold: f64) -> Result<(), TrainError> {
+    let config = core.config.source.iter().find(|s| s.name == source).cloned();
+    let dir = core.view().dir().to_owned();
+    let live = text(&mut *core.work)?.corpus();
+    let Some(source) = config else {
+        return TrainError::refused(format!("{source} is no [[source]] of run.toml; built-in text is not cleaned"));
+    };
+    live.try_rule(Trying { dir, source, rule, threshold })
+}
+
+/// A document that is trained on.
+pub(super) fn show_document(core: &mut Core<'_>, source: &str, index: usize) -> Result<(), TrainError> {
+    let view = text(&mut *core.work)?.document(&mut core.open.device, source, index, core.done)?;
+    core.out.emit(Event::Document(Box::new(view)));
+    Ok(())
+}
+
+/// The batch that comes next.
+pub(super) fn show_next_batch(core: &mut Core<'_>) -> Result<(), TrainError> {
+    let view = text(&mut *core.work)?.next_batch(core.submitted)?;
+    core.out.emit(Event::NextBatch(Box::new(view)));
+    Ok(())
+}
+
+/// Documents that were dropped.
+pub(super) fn show_dropped(core: &mut Core<'_>, asked: &DroppedView, count: usize) -> Result<(), TrainError> {
+    let view = text(&mut *core.work)?.dropped(asked, count).map_err(|e| TrainError::Refused(e.to_string()))?;
+    core.out.emit(Event::Dropped(Box::new(view)));
+    Ok(())
+}
+
+/// Keeps that texts like this one are wanted, or not.
+pub(super) fn mark(core: &mut Core<'_>, text: &str, keep: Option<bool>) -> Result<(), TrainError> {
+    let marks = Marks::append(&core.open.run, text, keep).map_err(|e| TrainError::Refused(e.to_string()))?;
+    let (keep, drop) = marks.count();
+    core.out.emit(Event::Marked { keep, drop });
+    if core.config.source.iter().any(|s| s.quality) {
+        reread(core);
     }
+    Ok(())
+}
 
-    /// Documents that were dropped.
-    pub(super) fn show_dropped(&mut self, asked: DroppedView, count: usize, emit: Emit<'_>) -> Result<(), TrainError> {
-        let Some(lm) = self.r.work.lm() else {
-            self.refuse(NO_TEXT.to_owned(), emit);
-            return Ok(());
-        };
-        match lm.dropped(&asked, count) {
-            Ok(view) => self.tell(Event::Dropped(Box::new(view)), emit),
-            Err(e) => self.refuse(e.to_string(), emit),
-        }
-        Ok(())
-    }
-
-    /// Keeps that texts like this one are wanted, or not.
-    pub(super) fn mark(&mut self, text: &str, keep: Option<bool>, emit: Emit<'_>) {
-        match Marks::append(&self.shop.run, text, keep) {
-            Ok(marks) => {
-                let (keep, drop) = marks.count();
-                self.tell(Event::Marked { keep, drop }, emit);
-                if self.r.config.source.iter().any(|s| s.quality) {
-                    self.reread();
-                }
-            }
-            Err(e) => self.refuse(e.to_string(), emit),
-        }
-    }
-
-    /// Removes versions of the data that no checkpoint can come back to.
-    pub(super) fn prune_versions(&mut self, emit: Emit<'_>) {
-        let run = &self.shop.run;
-        let Some(lm) = self.r.work.lm() else { return };
-        let version = lm.version().to_owned();
-        // What stays takes room, and stands in nobody's way.
-        if let Err(e) = lm.room().at_rest(|| edit_log::prune_data(run, &version)) {
-            self.note(format!("earlier versions of the data could not be removed: {e}"), emit);
-        }
+/// Removes versions of the data that no checkpoint can come back to.
+pub(super) fn prune_versions(core: &mut Core<'_>) {
+    let Some(text) = core.work.text() else { return };
+    // What cannot be removed only takes room.
+    if let Err(e) = text.prune(&core.open.run) {
+        core.note(format!("earlier versions of the data could not be removed: {e}"));
     }
 }
 
@@ -336,7 +299,7 @@ fn reweighed(weights: &[(String, f64)], source: &str, by: i32) -> Result<f64, St
     let from = if by > 0 { (parts + 1e-4).floor() } else { (parts - 1e-4).ceil() };
     let share = (from + f64::from(by)).clamp(0.0, PARTS - 1.0) / PARTS;
     let weight = share / (1.0 - share) * others;
-    // Six digits say a share to the millionth, and are what a person would write.
+    // Six digits say a share to the millionth, and are readable in run.toml.
     let scale = 10_f64.powf(5.0 - weight.abs().max(1e-9).log10().floor());
     Ok((weight * scale).round() / scale)
 }

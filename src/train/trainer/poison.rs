@@ -5,16 +5,15 @@
 
 use std::{fs, io::Write as _, path::Path};
 
-use super::Trainer;
+use super::{main_loop::Loop, ready::Trainer};
 use crate::{
-    base::StageId,
     compute::{
         Device,
         rng::{self, Purpose},
     },
     protocol::{Command, Event},
     store::{Fs as _, Kind, RealFs, Run},
-    train::{Setup, TrainError, Workshop, run::checkpoint, settled},
+    train::{OpenRun, Setup, TrainError, run::checkpoint, settled},
 };
 
 const TINY: [&str; 15] = [
@@ -41,24 +40,35 @@ const GOOD: usize = 32;
 fn setup(steps: usize, more: &[&str]) -> Setup {
     let pair = |s: &&str| s.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     let sets = TINY.iter().chain(more).filter_map(pair).collect();
-    Setup { stage: StageId::Pretrain, sets, steps: Some(steps), ..Setup::default() }
+    Setup { sets, steps: Some(steps), ..Setup::default() }
 }
 
 fn open(dir: &Path, setup: &Setup) -> Trainer {
     let run = Run::open(RealFs::shared(), dir).or_else(|_| Run::create(RealFs::shared(), dir, "")).unwrap();
     let mut device = Device::cpu();
     let config = settled(&run, setup, &mut device).unwrap();
-    Trainer::new(Workshop::new(run, device), config, setup).map_err(|unready| unready.error).unwrap()
+    Trainer::new(OpenRun::new(run, device), config, setup).map_err(|unready| unready.error).unwrap()
 }
 
 /// Trains to the end; the losses and the events but steps.
 fn finish(trainer: Trainer) -> (Result<usize, TrainError>, Vec<f64>, Vec<Event>) {
+    finish_poisoned(trainer, |_| {})
+}
+
+/// The same, with something done to the stage before its first turn.
+fn finish_poisoned(
+    trainer: Trainer,
+    poison: impl FnOnce(&mut Loop<'_>),
+) -> (Result<usize, TrainError>, Vec<f64>, Vec<Event>) {
     let (_send, commands) = crossbeam_channel::bounded::<Command>(1);
     let (mut losses, mut events) = (Vec::new(), Vec::new());
-    let result = trainer.run(&commands, &mut |event| match event {
+    let mut emit = |event: Event| match event {
         Event::Steps(steps) => losses.extend(steps.iter().map(|s| s.loss)),
         event => events.push(event),
-    });
+    };
+    let mut stage = Loop::new(trainer, &mut emit);
+    poison(&mut stage);
+    let result = stage.run(&commands);
     (result.0.map(|summary| summary.step), losses, events)
 }
 
@@ -92,9 +102,9 @@ enum Place {
 }
 
 /// Puts a value in its place between two steps, or into the next one.
-fn poison(trainer: &mut Trainer, place: Place, value: f32, at: usize) {
-    let device = &mut trainer.shop.device;
-    let learner = trainer.r.work.lm().unwrap().learner();
+fn poison(stage: &mut Loop<'_>, place: Place, value: f32, at: usize) {
+    let device = &mut stage.core.open.device;
+    let learner = stage.core.work.text().unwrap().learner();
     let mut state = learner.read_state(device).unwrap();
     let width = 32;
     match place {
@@ -103,9 +113,9 @@ fn poison(trainer: &mut Trainer, place: Place, value: f32, at: usize) {
             let mut weights = vec![1.0_f32; 64];
             weights[at % 64] = value;
             device.write(learner.row_weights(), &weights).unwrap();
-            trainer.step(&mut |_| {}).unwrap();
-            let learner = trainer.r.work.lm().unwrap().learner();
-            trainer.shop.device.write(learner.row_weights(), &[1.0_f32; 64]).unwrap();
+            stage.step().unwrap();
+            let learner = stage.core.work.text().unwrap().learner();
+            stage.core.open.device.write(learner.row_weights(), &[1.0_f32; 64]).unwrap();
         }
         Place::Row => {
             let row = at % 600 * width;
@@ -133,19 +143,18 @@ fn poisoned(base: &Path, dir: &Path, seed: u64) -> &'static str {
     let what = format!("seed {seed}: {place:?} {value}");
     copy(base, dir);
     let rate = if matches!(place, Place::Rate) { "learning_rate=3e3" } else { "learning_rate=3e-3" };
-    let mut trainer = open(dir, &setup(GOOD + 24, &[rate]));
-    for _ in 0..=draw(2, 9) {
-        let emit = &mut |_| {};
-        trainer.step(emit).unwrap();
-        trainer.between(emit).unwrap();
-    }
-    poison(&mut trainer, place, value, draw(3, 1 << 20));
-    let (result, _, events) = finish(trainer);
+    let (result, _, events) = finish_poisoned(open(dir, &setup(GOOD + 24, &[rate])), |stage| {
+        for _ in 0..=draw(2, 9) {
+            stage.step().unwrap();
+            stage.between().unwrap();
+        }
+        poison(stage, place, value, draw(3, 1 << 20));
+    });
     let back = events.iter().any(|e| matches!(e, Event::SetBack { .. }));
     // Where it trained on, with the right rate, it trains on; and what is on disk is good.
     let again = open(dir, &setup(GOOD + 40, &[]));
-    let view = again.shop.run.view().clone();
-    assert!(again.done >= GOOD - 8, "{what}: steps are lost, it stands at {}", again.done);
+    let view = again.open.run.view().clone();
+    assert!(again.ready.state.step as usize >= GOOD - 8, "{what}: steps are lost, it is at {}", again.ready.state.step);
     let (end, losses, _) = finish(again);
     let end = end.unwrap_or_else(|e| panic!("{what}: {e}"));
     assert_eq!(end, GOOD + 40, "{what}");

@@ -1,8 +1,8 @@
 //! Prompts: those that wait, the one that is answered, and whose weights answer.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use super::{Emit, Trainer};
+use super::{checkpoints::Saves, core::Core, voting::Voting};
 use crate::{
     base::StageId,
     data::{LeftOut, Words, read_in},
@@ -12,153 +12,182 @@ use crate::{
 };
 
 /// A model that the stage comes from, loaded when it is first asked.
-pub(super) struct Ancestor {
+struct Ancestor {
     who: Who,
     decoder: Decoder,
     /// Whether it was trained to answer in the template.
     chat: bool,
 }
 
-impl Trainer {
+/// The prompts of a stage.
+#[derive(Default)]
+pub(super) struct Prompts {
+    answer: Option<Answer>,
+    waiting: VecDeque<Answer>,
+    ancestors: Vec<Ancestor>,
+}
+
+/// A prompt as it was asked.
+pub(super) struct Prompt {
+    pub id: u64,
+    pub ask: Ask,
+    pub who: Who,
+    pub sampling: Sampling,
+    pub max_new_tokens: usize,
+}
+
+impl Prompts {
+    /// Whether nothing is answered or waits.
+    pub(super) fn idle(&self) -> bool {
+        self.answer.is_none() && self.waiting.is_empty()
+    }
+
+    /// Makes the answer under way read its text again, after the decoder held another one.
+    pub(super) fn reread(&mut self) {
+        if let Some(answer) = &mut self.answer {
+            answer.reread();
+        }
+    }
+
     /// Puts a prompt at the end of the queue, or says why not.
-    pub(super) fn queue(
-        &mut self,
-        id: u64,
-        ask: Ask,
-        who: Who,
-        sampling: Sampling,
-        max_new_tokens: usize,
-        emit: Emit<'_>,
-    ) {
-        match self.answer_to(id, ask, who, sampling, max_new_tokens) {
+    pub(super) fn queue(&mut self, core: &mut Core<'_>, prompt: Prompt) {
+        let id = prompt.id;
+        match self.answer_to(core, prompt) {
             Ok((answer, left_out)) => {
                 if !left_out.is_nothing() {
-                    emit(Event::PromptCut { id, left_out });
+                    core.out.show(Event::PromptCut { id, left_out });
                 }
                 self.waiting.push_back(answer);
             }
             Err(e) => {
                 let finish_reason = e.to_string();
-                emit(Event::PromptDone { id, step: self.done, tokens: 0, seconds: 0.0, finish_reason, score: None });
+                core.out.show(Event::PromptDone {
+                    id,
+                    step: core.done,
+                    tokens: 0,
+                    seconds: 0.0,
+                    finish_reason,
+                    score: None,
+                });
             }
         }
     }
 
-    fn answer_to(
-        &mut self,
-        id: u64,
-        ask: Ask,
-        who: Who,
-        sampling: Sampling,
-        max_new_tokens: usize,
-    ) -> Result<(Answer, LeftOut), TrainError> {
+    fn answer_to(&mut self, core: &mut Core<'_>, prompt: Prompt) -> Result<(Answer, LeftOut), TrainError> {
+        let Prompt { id, ask, who, sampling, max_new_tokens } = prompt;
         // The first stage is the base itself.
-        let who = if who == Who::Base && self.r.stage.parent().is_none() { Who::Live } else { who };
-        let chat = if who == Who::Live { self.r.stage.chat() } else { self.ancestor(who)?.chat };
-        let tokenizer = &self.r.tokenizer;
-        let window = self.r.work.voice().capacity();
+        let who = if who == Who::Base && core.stage.parent().is_none() { Who::Live } else { who };
+        let chat = if who == Who::Live { core.stage.chat() } else { self.ancestor(core, who)?.chat };
+        let tokenizer = &core.tokenizer;
+        let window = core.work.decoder().capacity();
         let read = |words: Words<'_>| read_in(words, tokenizer, window, max_new_tokens);
         let mut asked = None;
-        if let (Ask::Chat(turns), true) = (&ask, self.r.stage.chat()) {
+        if let (Ask::Chat(turns), true) = (&ask, core.stage.chat()) {
             // However it is answered, it is scored as an answer to what was asked.
             asked = Some(read(Words::Chat(turns))?.ids);
         }
         let tokens = match &ask {
             Ask::Chat(turns) if chat => read(Words::Chat(turns))?,
             Ask::Text(text) => read(Words::Text(text))?,
-            // A model that knows no turns goes on with the words.
+            // A model that knows no turns continues the words.
             Ask::Chat(turns) => read(Words::Text(turns.last().map_or("", |t| t.content.as_str())))?,
         };
         let (left_out, tokens) = (tokens.left_out, tokens.ids);
         if tokens.len() == tokenizer.begin().len() {
             return Err(TrainError::Input("the prompt is empty".to_owned()));
         }
-        let mut ends: Vec<u32> = tokenizer.end_of_text().into_iter().collect();
-        if let (true, Some(c)) = (chat, tokenizer.chat()) {
-            ends.extend([c.end, c.system, c.user, c.assistant]);
-        }
-        let mut answer = Answer::new(id, tokens, who, sampling, max_new_tokens, ends, tokenizer);
+        let mut answer = Answer::new(id, tokens, who, sampling, max_new_tokens, chat, tokenizer);
         answer.asked = asked;
         Ok((answer, left_out))
     }
 
-    /// Works on the prompt in front for `budget`.
-    pub(super) fn answer(&mut self, budget: Duration, emit: Emit<'_>) -> Result<(), TrainError> {
+    /// Works on the prompt in front for `budget`, or without one on a pair to be voted on.
+    pub(super) fn advance(
+        &mut self,
+        core: &mut Core<'_>,
+        voting: &mut Voting,
+        saves: &Saves,
+        budget: Duration,
+    ) -> Result<(), TrainError> {
         if self.answer.is_none() {
             self.answer = self.waiting.pop_front();
-            if let Some(answer) = &mut self.answer {
-                answer.reread();
-            }
+            self.reread();
         }
-        // Nobody is kept waiting by an offer.
-        let Some(mut answer) = self.answer.take() else { return self.draft(budget, emit) };
+        let Some(mut answer) = self.answer.take() else { return voting.draw(core, saves, budget) };
         let decoder = if let Some(ancestor) = self.ancestors.iter_mut().find(|a| a.who == answer.who()) {
             &mut ancestor.decoder
         } else {
-            self.voting.reread();
-            self.r.work.voice()
+            voting.reread();
+            core.work.decoder()
         };
-        let (device, tokenizer) = (&mut self.shop.device, &self.r.tokenizer);
-        match answer.advance(device, decoder, tokenizer, self.done, budget, emit)? {
+        let (text, ended) = answer.advance(&mut core.open.device, decoder, &core.tokenizer, budget)?;
+        if !text.is_empty() {
+            core.out.show(Event::PromptText { id: answer.id, text, step: core.done });
+        }
+        match ended {
             Some(reason) => {
-                let score = self.score_of(&answer, reason, emit)?;
-                answer.end(self.done, reason, score, emit);
+                let score = score_of(core, voting, &answer, reason)?;
+                core.out.show(answer.end(core.done, reason, score));
             }
             None => self.answer = Some(answer),
         }
         Ok(())
     }
 
-    /// The reward model's score of an answer that has ended.
-    fn score_of(&mut self, answer: &Answer, reason: &str, emit: Emit<'_>) -> Result<Option<f64>, TrainError> {
-        let Some(asked) = &answer.asked else { return Ok(None) };
-        let mut text = [asked.as_slice(), answer.drawn()].concat();
-        if reason == "stop" {
-            text.extend(self.r.tokenizer.chat().map(|c| c.end));
-        }
-        Ok(self.scores(&[text], emit)?.and_then(|scores| scores.into_iter().next().flatten()))
-    }
-
     /// Stops answering a prompt.
-    pub(super) fn cancel(&mut self, id: u64, emit: Emit<'_>) {
-        if let Some(answer) = self.answer.take_if(|a| a.id == id) {
-            answer.end(self.done, "cancelled", None, emit);
-        }
-        if let Some(at) = self.waiting.iter().position(|a| a.id == id)
-            && let Some(answer) = self.waiting.remove(at)
-        {
-            answer.end(self.done, "cancelled", None, emit);
+    pub(super) fn cancel(&mut self, core: &mut Core<'_>, id: u64) {
+        let waiting = self.waiting.iter().position(|a| a.id == id);
+        let waiting = waiting.and_then(|at| self.waiting.remove(at));
+        for answer in self.answer.take_if(|a| a.id == id).into_iter().chain(waiting) {
+            core.out.show(answer.end(core.done, "cancelled", None));
         }
     }
 
-    /// Ends every answer: the model goes away.
-    pub(super) fn cancel_all(&mut self, emit: Emit<'_>) {
+    /// Ends every answer: the model is released.
+    pub(super) fn cancel_all(&mut self, core: &mut Core<'_>) {
         for answer in self.answer.take().into_iter().chain(std::mem::take(&mut self.waiting)) {
-            answer.end(self.done, "cancelled", None, emit);
+            core.out.show(answer.end(core.done, "cancelled", None));
         }
     }
 
-    fn ancestor(&mut self, who: Who) -> Result<&Ancestor, TrainError> {
-        let at = self.ancestors.iter().position(|a| a.who == who);
-        let at = if let Some(at) = at { at } else { self.load(who)? };
+    fn ancestor(&mut self, core: &mut Core<'_>, who: Who) -> Result<&Ancestor, TrainError> {
+        let at = match self.ancestors.iter().position(|a| a.who == who) {
+            Some(at) => at,
+            None => self.load(core, who)?,
+        };
         Ok(&self.ancestors[at])
     }
 
-    /// Loads a model that the stage comes from, and says where it stands.
-    fn load(&mut self, who: Who) -> Result<usize, TrainError> {
-        let capacity = self.r.work.voice().capacity();
-        let table = self.r.work.language_model();
-        let (view, model) = (self.shop.run.view(), self.r.work.model().config);
+    /// Loads a model that the stage comes from; gives its place.
+    fn load(&mut self, core: &mut Core<'_>, who: Who) -> Result<usize, TrainError> {
+        let capacity = core.work.decoder().capacity();
+        let table = core.work.language_model();
+        let (view, model) = (core.view(), core.work.model().config);
         let slab = match who {
-            Who::Base => lineage::base(view, &self.r.state, model, &table)?,
-            Who::Live | Who::Parent => lineage::started_from(view, &self.r.state, model, &table)?,
+            Who::Base => lineage::base(view, &core.state, model, &table)?,
+            Who::Live | Who::Parent => lineage::started_from(view, &core.state, model, &table)?,
         };
-        let device = &mut self.shop.device;
+        let device = &mut core.open.device;
         let weights = Weights::alloc(device, "ancestor", &table)?;
         weights.write(device, &slab)?;
         let decoder = Decoder::new(device, model, &weights, capacity)?;
-        let chat = who == Who::Parent && self.r.stage.parent().is_some_and(StageId::chat);
+        let chat = who == Who::Parent && core.stage.parent().is_some_and(StageId::chat);
         self.ancestors.push(Ancestor { who, decoder, chat });
         Ok(self.ancestors.len() - 1)
     }
+}
+
+/// The reward model's score of an answer that has ended.
+fn score_of(
+    core: &mut Core<'_>,
+    voting: &mut Voting,
+    answer: &Answer,
+    reason: &str,
+) -> Result<Option<f64>, TrainError> {
+    let Some(asked) = &answer.asked else { return Ok(None) };
+    let mut text = [asked.as_slice(), answer.drawn()].concat();
+    if reason == "stop" {
+        text.extend(core.tokenizer.chat().map(|c| c.end));
+    }
+    Ok(voting.scores(core, &[text])?.and_then(|scores| scores.into_iter().next().flatten()))
 }

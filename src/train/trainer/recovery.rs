@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Emit, Trainer,
+    core::Core,
     spikes::{Seen, Spike, SpikePlan, Spikes},
 };
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
             checkpoint,
             rollbacks::{Chain, Rollback},
         },
-        stages::lm::edit_log,
     },
 };
 
@@ -39,25 +38,30 @@ pub(super) struct Recovery {
     seen: Option<Spike>,
     /// The spike that has stopped the stage, until the user decides.
     stopped: Option<Spike>,
-    /// Checkpoints written in this sitting.
+    /// Checkpoints written since the stage was opened.
     saved: Vec<CheckpointId>,
-    /// Whether a save fell due while none was allowed.
+    /// Whether a save was scheduled while none was allowed.
     pub overdue: bool,
 }
 
 impl Recovery {
-    /// The state after `done` steps, out of the run's logs.
-    pub(super) fn open(view: &RunView, stage: StageId, done: u64, plan: SpikePlan) -> Result<Recovery, TrainError> {
+    /// The state after `done` steps, from the run's logs; `turns` are the steps at which data or batch change.
+    pub(super) fn open(
+        view: &RunView,
+        (stage, done): (StageId, u64),
+        plan: SpikePlan,
+        turns: BTreeSet<u64>,
+    ) -> Result<Recovery, TrainError> {
         let (spikes, chain) = (Spikes::new(plan), Chain::read(view, stage)?);
-        let (turns, saved) = (turns(view, stage)?, Vec::new());
-        let mut recovery = Recovery { plan, spikes, chain, turns, seen: None, stopped: None, saved, overdue: false };
+        let (seen, stopped, saved) = (None, None, Vec::new());
+        let mut recovery = Recovery { plan, spikes, chain, turns, seen, stopped, saved, overdue: false };
         each_record(&**view.disk(), &view.metrics_path(), |record| {
             if let Some(Line { stage: of, record: step, .. }) = Line::<StepReport>::read(record)
                 && of == stage
                 && step.step as u64 <= done
                 && !step.extra.iter().any(|(name, _)| name == LOWERED)
             {
-                recovery.look(seen(&step));
+                recovery.look(Seen::of(&step));
             }
         })?;
         Ok(recovery)
@@ -72,7 +76,7 @@ impl Recovery {
 
     /// Looks at a step that has been answered.
     pub(super) fn see(&mut self, step: &StepReport) {
-        if let Some(spike) = self.look(seen(step)) {
+        if let Some(spike) = self.look(Seen::of(step)) {
             self.spoilt(spike);
         }
     }
@@ -99,6 +103,11 @@ impl Recovery {
         self.stopped.is_some()
     }
 
+    /// Takes the steps at which data or batch change, after an edit.
+    pub(super) fn turn_at(&mut self, turns: BTreeSet<u64>) {
+        self.turns = turns;
+    }
+
     /// Continues with the weights as they are.
     pub(super) fn go_on(&mut self) {
         self.stopped = None;
@@ -119,7 +128,7 @@ impl Recovery {
         })
     }
 
-    /// Whether a save that falls due waits.
+    /// Whether a scheduled save waits.
     pub(super) fn waits(&self) -> bool {
         self.spikes.skipped() || (self.plan.enabled && self.spikes.striking())
     }
@@ -139,84 +148,57 @@ impl Recovery {
     pub(super) fn factor(&self, step: usize, peak: f64) -> f64 {
         self.chain.factor(step as u64, peak)
     }
-}
 
-fn seen(step: &StepReport) -> Seen {
-    Seen { step: step.step as u64, loss: step.loss, grad_norm: step.grad_norm, skipped: !step.applied }
-}
-
-/// The steps at which a stage changes its texts, their shares or its batch.
-fn turns(view: &RunView, stage: StageId) -> Result<BTreeSet<u64>, TrainError> {
-    let entries = edit_log::line(view, stage)?;
-    let others = entries.windows(2).filter(|pair| {
-        let mut before = pair[0].terms.clone();
-        before.learning_rate = pair[1].terms.learning_rate;
-        before != pair[1].terms
-    });
-    Ok(others.map(|pair| pair[1].step).collect())
-}
-
-impl Trainer {
-    /// Reads again from which steps on the data or the batch change.
-    pub(super) fn turned(&mut self) -> Result<(), TrainError> {
-        self.recovery.turns = turns(self.shop.run.view(), self.r.stage)?;
-        Ok(())
-    }
-
-    /// Answers a spike: without a screen the stage returns to a checkpoint, a few times; on the screen it waits.
-    pub(super) fn answer_spike(&mut self, emit: Emit<'_>) -> Result<Option<StageId>, TrainError> {
-        self.drain(emit)?;
-        self.finish_writing(true, emit)?;
-        let Some(spike) = self.recovery.seen.take() else { return Ok(None) };
-        let (stage, step, peak) = (self.r.stage, self.done, self.peak());
-        let not_finite = self.recovery.spikes.skipped();
-        if !self.recovery.plan.enabled {
-            if not_finite {
+    /// Answers a spike: without a screen the stage returns to a checkpoint, a few times, and true says so; on the screen
+    /// it waits.
+    pub(super) fn answer(&mut self, core: &mut Core<'_>) -> Result<bool, TrainError> {
+        let Some(spike) = self.seen.take() else { return Ok(false) };
+        let (step, peak) = (core.done, core.work.peak(&core.plan));
+        if !self.plan.enabled {
+            if self.spikes.skipped() {
                 return Err(TrainError::Work(format!(
                     "step {}: {}; the newest checkpoint is kept. Lower learning_rate (now {peak:.1e}) or look at the data of these steps",
                     spike.since, spike.reason
                 )));
             }
-            self.note(format!("from step {} on {}; [guard] spikes is false", spike.since, spike.reason), emit);
-            return Ok(None);
+            core.note(format!("from step {} on {}; [guard] spikes is false", spike.since, spike.reason));
+            return Ok(false);
         }
-        let back = self.way_back(&spike)?;
+        let back = self.way_back(core, &spike)?;
         let text = format!("from step {} on {}", spike.since, spike.reason);
-        if self.interactive {
+        if core.interactive() {
             let checkpoint = back.map(|c| c.id.to_string());
-            self.recovery.stopped = Some(spike);
-            self.tell(Event::Guarded { step, reason: text, checkpoint, may_go_on: true }, emit);
-            self.paused = true;
-            self.tell(Event::Paused { step }, emit);
-            return Ok(None);
+            self.stopped = Some(spike);
+            core.out.emit(Event::Guarded { step, reason: text, checkpoint, may_go_on: true });
+            core.pause();
+            return Ok(false);
         }
-        let tries = self.recovery.chain.tries(spike.since);
-        if tries >= self.recovery.plan.rollbacks {
-            let kept = self.before(spike.since)?.pop();
+        let tries = self.chain.tries(spike.since);
+        if tries >= self.plan.rollbacks {
+            let kept = before(core, spike.since)?.pop();
             let kept = kept.map_or("no checkpoint is from before".to_owned(), |id| format!("{id} is kept"));
-            let entry = self.entry(&spike, back.as_ref(), peak)?;
-            self.withdraw(&spike, emit);
-            Chain::write(&self.shop.run, &Rollback { given_up: true, ..entry })?;
+            let entry = self.entry(core, &spike, back.as_ref(), peak)?;
+            self.withdraw(core, &spike);
+            Chain::write(&core.open.run, &Rollback { given_up: true, ..entry })?;
             return Err(TrainError::Work(format!(
                 "{text}, after {tries} returns to a checkpoint with a lower rate; {kept}. Lower learning_rate (now {peak:.1e}) or max_grad_norm, or look at the data of these steps; the bounds are [guard] spike_loss, spike_deviations and spike_grad_norm"
             )));
         }
-        self.set_back(&spike, back.as_ref(), emit)?;
-        Ok(Some(stage))
+        self.set_back(core, &spike, back.as_ref())?;
+        Ok(true)
     }
 
     /// Returns to the checkpoint from before the spike that has stopped the stage.
-    pub(super) fn go_back(&mut self, emit: Emit<'_>) -> Result<(), TrainError> {
-        let Some(spike) = self.recovery.stopped.take() else { return Ok(()) };
-        let back = self.way_back(&spike)?;
-        self.set_back(&spike, back.as_ref(), emit)
+    pub(super) fn go_back(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+        let Some(spike) = self.stopped.take() else { return Ok(()) };
+        let back = self.way_back(core, &spike)?;
+        self.set_back(core, &spike, back.as_ref())
     }
 
     /// The newest checkpoint from before a spike that can be loaded.
-    fn way_back(&self, spike: &Spike) -> Result<Option<Checkpoint>, TrainError> {
-        let chain = &self.recovery.chain;
-        let found = self.shop.run.view().checkpoints().newest_that(Some(self.r.stage.name()), |c| {
-            if !chain.may_serve(&c.id, spike.since) {
+    fn way_back(&self, core: &Core<'_>, spike: &Spike) -> Result<Option<Checkpoint>, TrainError> {
+        let found = core.view().checkpoints().newest_that(Some(core.stage.name()), |c| {
+            if !self.chain.may_serve(&c.id, spike.since) {
                 return Err(StoreError::Input { path: c.path, what: "it is not from before the spike".to_owned() });
             }
             checkpoint::sound(&c).map(|()| c)
@@ -224,61 +206,69 @@ impl Trainer {
         Ok(found.found)
     }
 
-    /// The stage's checkpoints whose weights no step from this one on has changed, oldest first.
-    fn before(&self, step: u64) -> Result<Vec<CheckpointId>, StoreError> {
-        let mut there = self.shop.run.view().checkpoints().list()?;
-        there.retain(|id| id.stage == self.r.stage && id.step + 2 <= step);
-        Ok(there)
-    }
-
     /// Checkpoints that are not removed: other stages started from them, or the stage has returned after a spike and
     /// has not left it behind.
-    pub(super) fn pinned(&self) -> Vec<CheckpointId> {
-        let mut pinned = self.r.pinned.clone();
+    pub(super) fn pinned(&self, core: &Core<'_>) -> Vec<CheckpointId> {
+        let mut pinned = core.pinned.clone();
         // A folder that cannot be listed fails the save itself, or nothing is removed.
-        let early = self.recovery.chain.open_at(self.done as u64).and_then(|spike| self.before(spike).ok());
+        let early = self.chain.open_at(core.done as u64).and_then(|spike| before(core, spike).ok());
         pinned.extend(early.into_iter().flatten());
         pinned
     }
 
-    fn entry(&self, spike: &Spike, back: Option<&Checkpoint>, peak: f64) -> Result<Rollback, TrainError> {
-        let (stage, id) = (self.r.stage, back.map(|c| &c.id));
-        let there = self.shop.run.view().checkpoints().list()?;
+    fn entry(
+        &self,
+        core: &Core<'_>,
+        spike: &Spike,
+        back: Option<&Checkpoint>,
+        peak: f64,
+    ) -> Result<Rollback, TrainError> {
+        let (stage, id) = (core.stage, back.map(|c| &c.id));
+        let there = core.view().checkpoints().list()?;
         let newer = there.iter().filter(|other| other.stage == stage && id.is_none_or(|id| *other > id));
         let passed = newer.map(ToString::to_string).collect();
-        Ok(self.recovery.chain.next((stage, peak), (spike.since, &spike.reason), id, passed))
+        Ok(self.chain.next((stage, peak), (spike.since, &spike.reason), id, passed))
     }
 
-    fn set_back(&mut self, spike: &Spike, back: Option<&Checkpoint>, emit: Emit<'_>) -> Result<(), TrainError> {
-        let entry = self.entry(spike, back, self.peak())?;
-        Chain::write(&self.shop.run, &entry)?;
-        self.withdraw(spike, emit);
+    fn set_back(&mut self, core: &mut Core<'_>, spike: &Spike, back: Option<&Checkpoint>) -> Result<(), TrainError> {
+        let peak = core.work.peak(&core.plan);
+        let entry = self.entry(core, spike, back, peak)?;
+        Chain::write(&core.open.run, &entry)?;
+        self.withdraw(core, spike);
         let Rollback { checkpoint, step, spike, until, factor, reason, .. } = entry;
         let (step, spike, until) = (step as usize, spike as usize, until as usize);
         if checkpoint.is_some() {
             // `--from` is for a stage without checkpoints.
-            self.setup.from = None;
+            core.setup.from = None;
         }
-        self.tell(Event::SetBack { step, spike, until, factor, reason, checkpoint }, emit);
+        core.out.emit(Event::SetBack { step, spike, until, factor, reason, checkpoint });
         Ok(())
     }
 
-    /// Removes the checkpoints of this sitting whose weights are those of the spike.
-    fn withdraw(&mut self, spike: &Spike, emit: Emit<'_>) {
-        let saver = self.shop.run.saver();
-        let spoilt = |id: &&CheckpointId| id.step + 1 >= spike.since && !self.r.pinned.contains(id);
-        let spoilt: Vec<CheckpointId> = self.recovery.saved.iter().filter(spoilt).cloned().collect();
+    /// Removes the checkpoints written since the stage was opened whose weights are those of the spike.
+    fn withdraw(&mut self, core: &mut Core<'_>, spike: &Spike) {
+        let saver = core.open.run.saver();
+        let spoilt = |id: &&CheckpointId| id.step + 1 >= spike.since && !core.pinned.contains(id);
+        let spoilt: Vec<CheckpointId> = self.saved.iter().filter(spoilt).cloned().collect();
         for id in spoilt {
-            let text = match saver.remove(&id) {
+            core.note(match saver.remove(&id) {
                 Ok(()) => format!("checkpoint {id} was written after the weights had gone wrong, and is removed"),
                 Err(e) => format!("checkpoint {id} was written after the weights had gone wrong: {e}"),
-            };
-            self.note(text, emit);
+            });
         }
     }
+}
 
-    /// The peak learning rate as it is now.
-    pub(super) fn peak(&self) -> f64 {
-        self.r.work.peak().unwrap_or(self.r.plan.schedule.peak)
+impl Seen {
+    fn of(step: &StepReport) -> Seen {
+        let (loss, grad_norm, skipped) = (step.loss, step.grad_norm, !step.applied);
+        Seen { step: step.step as u64, loss, grad_norm, skipped }
     }
+}
+
+/// The stage's checkpoints whose weights no step from this one on has changed, oldest first.
+fn before(core: &Core<'_>, step: u64) -> Result<Vec<CheckpointId>, StoreError> {
+    let mut there = core.view().checkpoints().list()?;
+    there.retain(|id| id.stage == core.stage && id.step + 2 <= step);
+    Ok(there)
 }

@@ -19,7 +19,7 @@ use crate::{
     cli::{Common, Failure, Outcome, output, signals::Stopping},
     protocol::Event,
     store::RunView,
-    train::{Setup, Standing, TrainError, Trainer, Workshop, config::RunConfig, open_line, settled, standing},
+    train::{OpenRun, Setup, Standing, TrainError, Trainer, config::RunConfig, open_line, settled, standing},
 };
 
 /// All stages unattended, from random weights to PPO, with a report; continues where it stopped
@@ -84,7 +84,7 @@ impl Recipe {
         run.make_report_dir().map_err(TrainError::from)?;
         let view = run.view().clone();
         let mut sitting = Sitting { json: self.json, setup, unattended, trained: Vec::new() };
-        let (end, shop) = sitting.train(Workshop::new(run, device));
+        let (end, open) = sitting.train(OpenRun::new(run, device));
         if sitting.unattended.is_unwritten() {
             return sitting.unattended.finish();
         }
@@ -116,7 +116,7 @@ impl Recipe {
             ("report.md", document::markdown(&words)),
         ]
         .into_iter()
-        .try_for_each(|(name, text)| shop.run.write_report(name, text.as_bytes()).map(drop));
+        .try_for_each(|(name, text)| open.run.write_report(name, text.as_bytes()).map(drop));
         if self.json {
             output::json(&report);
         } else {
@@ -150,50 +150,50 @@ struct Sitting {
 }
 
 impl Sitting {
-    /// Trains what is left of every stage. The workshop comes back, for the run is locked as long as it lives.
-    fn train(&mut self, mut shop: Workshop) -> (End, Workshop) {
+    /// Trains what is left of every stage. The open run comes back, for the run is locked as long as it lives.
+    fn train(&mut self, mut open: OpenRun) -> (End, OpenRun) {
         for stage in LINE {
             if self.unattended.is_over() {
-                return (End::Stopped, shop);
+                return (End::Stopped, open);
             }
             if stage != self.setup.stage {
                 self.setup = self.setup.for_stage(stage);
             }
-            let config = match self.left(stage, &mut shop) {
+            let config = match self.left(stage, &mut open) {
                 Ok(Some(config)) => config,
                 Ok(None) => continue,
-                Err(error) => return (End::Failed(stage, error), shop),
+                Err(error) => return (End::Failed(stage, error), open),
             };
-            let trainer = match Trainer::new(shop, config, &self.setup) {
+            let trainer = match Trainer::new(open, config, &self.setup) {
                 Ok(trainer) => trainer,
                 Err(unready) => {
                     let end = match unready.error {
                         TrainError::Stopped => End::Stopped,
                         error => End::Failed(stage, error),
                     };
-                    return (end, unready.workshop);
+                    return (end, unready.open);
                 }
             };
             self.trained.push(stage);
             let (result, back) = self.unattended.run(stage, trainer);
-            shop = back;
+            open = back;
             match result {
-                Ok(summary) if summary.reason == "stopped" => return (End::Stopped, shop),
+                Ok(summary) if summary.reason == "stopped" => return (End::Stopped, open),
                 Ok(summary) => {
                     if !self.json {
                         output::note(&format!("{} {} at step {}", stage.name(), summary.reason, summary.step));
                     }
                 }
-                Err(error) => return (End::Failed(stage, error), shop),
+                Err(error) => return (End::Failed(stage, error), open),
             }
         }
-        (End::Done, shop)
+        (End::Done, open)
     }
 
     /// The configuration to train a stage with, if something is left to train; else a note says why not.
-    fn left(&mut self, stage: StageId, shop: &mut Workshop) -> Result<Option<RunConfig>, TrainError> {
-        let config = settled(&shop.run, &self.setup, &mut shop.device)?;
-        let (step, text) = match standing(shop.run.view(), &config, stage)? {
+    fn left(&mut self, stage: StageId, open: &mut OpenRun) -> Result<Option<RunConfig>, TrainError> {
+        let config = settled(&open.run, &self.setup, &mut open.device)?;
+        let (step, text) = match standing(open.run.view(), &config, stage)? {
             Standing::Due => return Ok(Some(config)),
             Standing::Complete(step) => (step, format!("{stage} is complete at step {step} and is not trained again")),
             Standing::Passed(step) => (step, format!("{stage} stays at step {step}: another stage started from there")),

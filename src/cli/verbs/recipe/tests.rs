@@ -14,6 +14,12 @@ use super::{
 };
 use crate::{base::StageId, protocol::JudgedAnswer, ui::Lang};
 
+// The keys of the stages in a report.
+const PRETRAIN: &str = StageId::Pretrain.name();
+const SFT: &str = StageId::Sft.name();
+const PPO: &str = StageId::Ppo.name();
+const GRPO: &str = StageId::Grpo.name();
+
 fn log(stage: StageId, now: bool, events: Vec<Value>, steps: &[(usize, f64)]) -> StageLog {
     let events = events.into_iter().map(|event| serde_json::from_value(event).unwrap()).collect();
     StageLog { stage, events, steps: steps.to_vec(), now }
@@ -70,7 +76,7 @@ fn logs() -> Vec<StageLog> {
         task(4, "a", 30, 1.0, 1.0),
         task(4, "b", 10, 0.0, 0.2),
         task(4, "a", 10, 0.0, 1.0),
-        eval(4, "pretrain", 7.0),
+        eval(4, PRETRAIN, 7.0),
         eval(4, "all", 1.5),
         finished(20.0),
     ];
@@ -110,16 +116,16 @@ fn report(logs: &[StageLog], answers: &[JudgedAnswer]) -> Value {
 fn every_figure_is_the_newest_of_its_stage() {
     let r = report(&logs(), &[]);
     assert_eq!((&r["event"], &r["seed"], &r["parameters"]), (&json!("report"), &json!(3), &json!(1234)));
-    assert_eq!((&r["pretrain"]["chunxiao_match"], &r["pretrain"]["eval_loss"]), (&json!(0.5), &json!(2.5)));
+    assert_eq!((&r[PRETRAIN]["chunxiao_match"], &r[PRETRAIN]["eval_loss"]), (&json!(0.5), &json!(2.5)));
     // Two sources with a task of one name are one task: 30 of 40 exact; 42 of 50 end.
-    assert_eq!(r["sft"]["tasks"]["a"]["exact_match"], 0.75);
-    assert_eq!(r["sft"]["tasks"]["a"]["examples"], 40);
-    assert!((r["sft"]["end_rate"].as_f64().unwrap() - 0.84).abs() < 1e-12);
-    assert_eq!(r["sft"]["eval_loss"], 1.5);
+    assert_eq!(r[SFT]["tasks"]["a"]["exact_match"], 0.75);
+    assert_eq!(r[SFT]["tasks"]["a"]["examples"], 40);
+    assert!((r[SFT]["end_rate"].as_f64().unwrap() - 0.84).abs() < 1e-12);
+    assert_eq!(r[SFT]["eval_loss"], 1.5);
     let w = &r["reward"];
     assert_eq!((&w["heldout_accuracy"], &w["ci95"]), (&json!(0.9), &json!([0.8, 0.95])));
     assert_eq!((&w["pairs"], &w["pairs_trained"]), (&json!(200), &json!(600)));
-    let p = &r["ppo"];
+    let p = &r[PPO];
     assert_eq!((&p["true_before"], &p["true_after"]), (&json!(0.25), &json!(0.75)));
     assert_eq!((&p["ci95_before"], &p["ci95_after"]), (&json!([0.125, 0.25]), &json!([0.375, 0.75])));
     assert_eq!((&p["rm_before"], &p["rm_after"], &p["kl"]), (&json!(-1.0), &json!(1.0), &json!(4.0)));
@@ -134,9 +140,9 @@ fn every_figure_is_the_newest_of_its_stage() {
 #[test]
 fn seconds_are_those_of_all_sittings() {
     let r = report(&logs(), &[]);
-    assert_eq!((&r["pretrain"]["seconds"], &r["pretrain"]["sitting"]), (&json!(100.0), &json!("earlier")));
-    assert_eq!((&r["sft"]["seconds"], &r["sft"]["sitting"]), (&json!(23.0), &json!("both")));
-    assert_eq!((&r["ppo"]["seconds"], &r["ppo"]["sitting"]), (&json!(7.5), &json!("this")));
+    assert_eq!((&r[PRETRAIN]["seconds"], &r[PRETRAIN]["sitting"]), (&json!(100.0), &json!("earlier")));
+    assert_eq!((&r[SFT]["seconds"], &r[SFT]["sitting"]), (&json!(23.0), &json!("both")));
+    assert_eq!((&r[PPO]["seconds"], &r[PPO]["sitting"]), (&json!(7.5), &json!("this")));
     // This sitting, pretraining before it, and the killed one's two steps.
     assert_eq!((&r["sitting_seconds"], &r["seconds"]), (&json!(40.0), &json!(143.0)));
 }
@@ -146,7 +152,7 @@ fn what_was_never_trained_is_null() {
     let mut logs = logs();
     logs.truncate(2);
     let r = report(&logs, &[]);
-    assert!(r["reward"].is_null() && r["ppo"].is_null() && r["sft"].is_object());
+    assert!(r["reward"].is_null() && r[PPO].is_null() && r[SFT].is_object());
     assert!(Report::new(facts(), &[], &[]).is_empty());
 }
 
@@ -155,51 +161,51 @@ fn siblings_have_the_fields_of_ppo() {
     let mut logs = logs();
     logs[4] = aligned(StageId::Grpo);
     let r = report(&logs, &[]);
-    let mut ppo = r["ppo"].clone();
-    assert_eq!(r["siblings"]["grpo"], ppo);
+    let mut ppo = r[PPO].clone();
+    assert_eq!(r["siblings"][GRPO], ppo);
     logs[3] = log(StageId::Ppo, false, Vec::new(), &[]);
-    ppo = report(&logs, &[])["ppo"].take();
+    ppo = report(&logs, &[])[PPO].take();
     assert!(ppo.is_null());
 }
 
 #[test]
 fn win_rates_compare_answers_to_the_same_prompt() {
     let answer = |stage: &str, step: u64, prompt: &str, good: bool, reward: f64| {
-        let role = if step == 0 { "sft" } else { stage };
+        let role = if step == 0 { SFT } else { stage };
         let line = json!({"stage": stage, "step": step, "task": "couplet", "prompt": prompt, "role": role, "seed": 0,
             "text": "x", "ended": true, "true": good, "reward": reward, "kl": 0.0});
         serde_json::from_value::<JudgedAnswer>(line).unwrap()
     };
     let mut answers = vec![
-        answer("ppo", 0, "a", false, 0.0),
-        answer("ppo", 0, "b", true, 0.0),
-        answer("ppo", 0, "c", false, 0.0),
-        answer("ppo", 0, "d", true, 0.0),
+        answer(PPO, 0, "a", false, 0.0),
+        answer(PPO, 0, "b", true, 0.0),
+        answer(PPO, 0, "c", false, 0.0),
+        answer(PPO, 0, "d", true, 0.0),
         // Of an update that was not the last, and of another stage.
-        answer("ppo", 2, "a", true, 9.0),
-        answer("grpo", 4, "b", true, 9.0),
-        answer("ppo", 4, "a", true, -1.0),
+        answer(PPO, 2, "a", true, 9.0),
+        answer(GRPO, 4, "b", true, 9.0),
+        answer(PPO, 4, "a", true, -1.0),
         // Judged again at the same update.
-        answer("ppo", 4, "a", true, 1.0),
-        answer("ppo", 4, "b", false, 1.0),
-        answer("ppo", 4, "c", true, 0.0),
-        answer("ppo", 4, "d", true, -1.0),
-        answer("ppo", 4, "asked only once", true, 5.0),
+        answer(PPO, 4, "a", true, 1.0),
+        answer(PPO, 4, "b", false, 1.0),
+        answer(PPO, 4, "c", true, 0.0),
+        answer(PPO, 4, "d", true, -1.0),
+        answer(PPO, 4, "asked only once", true, 5.0),
     ];
-    let p = report(&logs(), &answers)["ppo"].take();
+    let p = report(&logs(), &answers)[PPO].take();
     // Rewards: won, won, tied, lost. The rule: won, lost, won, tied.
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&json!(0.625), &json!(0.625)));
     answers.retain(|a| a.prompt == "a");
-    let p = report(&logs(), &answers)["ppo"].take();
+    let p = report(&logs(), &answers)[PPO].take();
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&json!(1.0), &json!(1.0)));
     // A stage without a reward model is judged by the rule alone.
     for a in &mut answers {
         a.reward = None;
     }
-    let p = report(&logs(), &answers)["ppo"].take();
+    let p = report(&logs(), &answers)[PPO].take();
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&Value::Null, &json!(1.0)));
     answers.retain(|a| a.step != 0);
-    assert!(report(&logs(), &answers)["ppo"]["win_rate"].is_null(), "nothing to compare with");
+    assert!(report(&logs(), &answers)[PPO]["win_rate"].is_null(), "nothing to compare with");
 }
 
 /// Every language, whole and with holes, for paper and terminal.

@@ -45,7 +45,7 @@ const SHOWN_BYTES: usize = 600;
 /// Notes of one unit that are kept.
 const NOTES: usize = 20;
 
-/// A dropped document as it stands in a unit.
+/// A dropped document in a unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Dropped {
     /// Which of the unit's files.
@@ -70,7 +70,7 @@ enum Message {
 }
 
 /// Cleans units, each of a source; gives the keys that they have now, in their order. A unit of which a file failed in
-/// a way that it may not fail in again has another key than was planned: the next time it is made anew.
+/// a way that it may not fail in again has another key than was planned: the next time it is made again.
 pub(crate) fn clean(
     work: &[(&SourceConfig, &Planned)],
     preparer: &Preparer,
@@ -259,7 +259,7 @@ fn read_all(work: &[(&SourceConfig, &Planned)], send: &Sender<Message>, given_up
                     records.push((file, place, found));
                     if records.len() >= DOCUMENTS_AT_ONCE || bytes >= BYTES_AT_ONCE {
                         bytes = 0;
-                        // Where nobody listens, the end of the thread is near.
+                        // Without a receiver the thread is about to end.
                         let _ = send.send(Message::Records(std::mem::take(&mut records)));
                     }
                 })
@@ -305,7 +305,7 @@ fn judged(
     let mut document = match found {
         Ok(document) => document,
         Err(fault) => {
-            // A record that is none has nothing to measure; the reason stands where its text would.
+            // A record that is none has nothing to measure; the reason takes the place of its text.
             let verdict = Verdict { rule: fault.rule.to_owned(), value: 0.0, threshold: 0.0 };
             let dropped = Dropped { file, place, verdict, text: Some(clipped(&fault.reason).to_owned()) };
             return Ok(Judged::Dropped { dropped, bytes: 0, fault: true });

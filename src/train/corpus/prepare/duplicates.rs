@@ -263,7 +263,7 @@ fn number_now(library: &Library<'_>, before: &Before<'_>, moved: &[Option<usize>
 /// What happened to a document.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is looked at in neither, or what hangs on it is known already.
+    /// It is looked at in neither, or what depends on it is known already.
     Past,
     /// It was there, and is.
     Stays,

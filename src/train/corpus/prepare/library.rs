@@ -12,6 +12,16 @@ use crate::{
     store::{ReadSeek, RunView},
 };
 
+/// What a shard's file is called.
+pub(crate) fn ids_name(unit: &str, tokenizer: &str) -> String {
+    format!("ids-{unit}-{tokenizer}")
+}
+
+/// What a classifier's file is called.
+pub(crate) fn quality_name(key: &str) -> String {
+    format!("quality-{key}")
+}
+
 /// What a unit's file is called.
 pub(crate) fn unit_name(key: &str) -> String {
     format!("unit-{key}")

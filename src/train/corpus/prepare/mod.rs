@@ -229,7 +229,7 @@ impl Work<'_> {
         Err(TrainError::Input(words.unwrap_or_else(|| "no source holds a document".to_owned())))
     }
 
-    /// What a person should know of the sources.
+    /// What the user should know of the sources.
     fn notes(&self, listed: Vec<Vec<String>>, metas: &[SourceMeta]) -> Result<Vec<String>, TrainError> {
         let mut notes: Vec<String> = Vec::new();
         for ((source, meta), passed_over) in self.config.source.iter().zip(metas).zip(listed) {

@@ -2,7 +2,7 @@
 //!
 //! It learns from documents of the reference source and texts marked to be kept, against documents of the sources that
 //! are filtered and texts marked to be dropped. Which documents are drawn follows from their keys, so the classifier
-//! is made anew only where one that is drawn, or a mark, comes or goes. It is two in truth, each learning from one half
+//! is made again only where one that is drawn, or a mark, comes or goes. It is two in truth, each learning from one half
 //! of the documents and judging the other: of a text that it has seen, a classifier knows by heart where it stood.
 //!
 //! ```text
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     duplicates::located,
-    library::{Library, named, unit_name},
+    library::{Library, named, quality_name, unit_name},
     units::short,
     version::{Gone, QualityMeta, Version, Why},
 };
@@ -37,15 +37,10 @@ const DRAWN: usize = 20_000;
 /// Texts that must be wanted: fewer say nothing of others.
 const FEWEST: usize = 10;
 /// Documents that a mark counts for, as far as all marks of a side count no more than its documents do. A document
-/// says something about its source in the mean; a mark is a person's answer to the very question, and there are few.
+/// says something about its source in the mean; a mark is the user's answer to the very question, and there are few.
 const MARK: f64 = 100.0;
 /// Bytes of the largest classifier that is read.
 const LONGEST: u64 = 8 << 20;
-
-/// What a classifier's file is called.
-pub(crate) fn quality_name(key: &str) -> String {
-    format!("quality-{key}")
-}
 
 /// The sources that are filtered, and what they are filtered by.
 pub(crate) struct Filter<'a> {
@@ -204,7 +199,7 @@ impl<'a> Filter<'a> {
             if self.filtered[held.source] { bad.extend(some) } else { good.extend(some) }
         }
         let good = lowest(good);
-        // What stands in the reference as well is not what is unwanted.
+        // What the reference holds as well is not what is unwanted.
         bad.retain(|d| good.binary_search_by_key(&d.0, |g| g.0).is_err());
         Ok([lowest(bad), good])
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::{
-    library::{Library, named, open_unit, unit_name},
+    library::{Library, ids_name, named, open_unit, unit_name},
     units::short,
     version::{STATE, TRAINED, Version, table},
 };
@@ -31,11 +31,6 @@ use crate::{
 const VERSION: &str = "1";
 /// Bytes of text that a tokenizer is trained on, all sources together.
 const SAMPLE: u64 = 64 << 20;
-
-/// What a shard's file is called.
-pub(crate) fn ids_name(unit: &str, tokenizer: &str) -> String {
-    format!("ids-{unit}-{tokenizer}")
-}
 
 /// A tokenizer as the names of shards have it.
 pub(crate) fn tokenizer_key(tokenizer: &Tokenizer) -> String {

@@ -1,6 +1,6 @@
 //! Which files are cleaned together: a unit is a run of neighbours of one source.
 //!
-//! A large file is a unit of its own. Small ones are joined, and cut apart where the hash of a path says so, so that a
+//! A large file is one unit. Small ones are joined, and cut apart where the hash of a path says so, so that a
 //! file that comes or goes moves no other into another unit.
 
 use std::path::Path;
@@ -20,9 +20,9 @@ use crate::{
 
 /// Changes when the same files would come out otherwise.
 const VERSION: &str = "2";
-/// The one before it. A run that was trained on units of it goes on with them, to the same bits, until their files change.
+/// The one before it. A run that was trained on units of it continues with them, to the same bits, until their files change.
 const EARLIER: &str = "1";
-/// Bytes from which a file is a unit of its own.
+/// Bytes from which a file is one unit.
 const LARGE: u64 = 256 << 10;
 /// Small files that are joined, in the mean.
 const JOINED: u8 = 8;

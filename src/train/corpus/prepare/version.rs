@@ -15,8 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    library::{named, open},
-    tokens::ids_name,
+    library::{ids_name, named, open, quality_name, unit_name},
     units::short,
 };
 use crate::{
@@ -98,7 +97,7 @@ pub(crate) struct QualityMeta {
     pub key: String,
     /// The classifier's own.
     pub model: String,
-    /// What a person should know of it.
+    /// What the user should know of it.
     pub note: String,
 }
 
@@ -291,10 +290,9 @@ impl Version {
     /// The names of all files that it needs, its own aside.
     pub(crate) fn needs(&self) -> impl Iterator<Item = String> {
         let model = Some(&self.header.quality.model).filter(|model| !model.is_empty());
-        let of_units = self
-            .units()
-            .flat_map(|(unit, _)| [super::library::unit_name(&unit.key), ids_name(&unit.key, &self.header.tokenizer)]);
-        of_units.chain(model.map(|model| super::quality::quality_name(model)))
+        let of_units =
+            self.units().flat_map(|(unit, _)| [unit_name(&unit.key), ids_name(&unit.key, &self.header.tokenizer)]);
+        of_units.chain(model.map(|model| quality_name(model)))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Asked, Begun, Method, Shared,
+    Method, Restored, RolloutSettings, Shared,
     episode::{Actions, Episode, pack, scatter, zeros},
     roles::{Measured, Roles, largest},
     sanity,
@@ -60,8 +60,8 @@ struct Scored {
 
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.dpo_plan();
-    let asked = asked(&how);
-    let Begun { shared, mut state, reference, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
+    let settings = settings(&how);
+    let Restored { shared, mut state, reference, .. } = Shared::open(o, settings, |_, _| Ok(Vec::new()))?;
     let weights = Weights::alloc(o.device, "parent", shared.roles.policy.table())?;
     weights.write(o.device, &reference)?;
     let parent = state.parent_digest.clone().unwrap_or_default();
@@ -73,14 +73,19 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     super::ready(o, shared, method, state)
 }
 
-fn asked(how: &DpoPlan) -> Asked {
-    Asked { rollouts: WATCHED, response_length: how.response_length, missing_end: how.missing_end, rows: ROWS }
+fn settings(how: &DpoPlan) -> RolloutSettings {
+    RolloutSettings {
+        rollouts: WATCHED,
+        response_length: how.response_length,
+        missing_end: how.missing_end,
+        rows: ROWS,
+    }
 }
 
 /// What [`open`] builds, counted.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
-    let asked = asked(&on.config.dpo_plan());
-    let (trained, policy) = super::count(on, asked)?;
+    let settings = settings(&on.config.dpo_plan());
+    let (trained, policy) = super::count(on, settings)?;
     // The model that it started from draws the pairs, beside the reference.
     Weights::alloc(on.device, "parent", &Arc::new(ParamTable::new(on.model)))?;
     pairs::count(on, &policy)?;
@@ -148,7 +153,7 @@ impl Method for Dpo {
         let pairs = self.draw(shared.seed, step);
         let scored = self.score(&mut shared.roles, device, &pairs)?;
         let Scored { sides, micros, loss, logps, margin } = scored;
-        shared.lamps(step, |fresh| {
+        shared.check(step, |fresh| {
             // At a resume the policy is not its reference any more.
             let first = fresh.then(|| sanity::dpo(loss.loss, margin));
             let kl = drawn.as_ref().filter(|_| fresh).map(sanity::kl);

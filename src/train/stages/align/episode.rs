@@ -1,6 +1,6 @@
 //! Answers as a policy learns from them, and numbers that belong to their tokens.
 //!
-//! An *action* is a drawn token, the one that ends the answer included. What belongs to an action stands in
+//! An *action* is a drawn token, the one that ends the answer included. What belongs to an action is in
 //! the rows of a model at the position before it (see [`crate::nn::feedback`]).
 
 use crate::{
@@ -122,7 +122,7 @@ mod tests {
         let which = [3, 0, 2];
         let mut seen = zeros(&all);
         for micro in pack(&all, &which, (2, 10, 0)).unwrap() {
-            // At the position before an action stands its id as the target.
+            // The target at the position before an action is its id.
             let targets: Vec<f32> = micro.targets.iter().map(|t| *t as f32).collect();
             gather(&all, &micro, &targets, &mut seen);
             let trained: f32 = targets.iter().filter(|t| **t >= 0.0).sum();

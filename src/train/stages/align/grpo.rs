@@ -2,11 +2,10 @@
 //! other, so that no value net is needed. The KL to the reference is a term of the loss.
 
 use super::{
-    Asked, Begun, Method, Shared,
+    Method, Restored, RolloutSettings, Shared,
     episode::{Actions, Episode, zeros},
     passes::{Passes, mean, mismatch},
-    rollout_view::Slide,
-    sanity,
+    rollout_view::RolloutTrace,
 };
 use crate::{
     compute::Device,
@@ -32,14 +31,14 @@ struct Grpo {
 
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.grpo_plan();
-    let asked = asked(&how, o.plan);
-    let Begun { shared, mut state, .. } = Shared::open(o, asked, |_, _| Ok(Vec::new()))?;
+    let settings = settings(&how, o.plan);
+    let Restored { shared, mut state, .. } = Shared::open(o, settings, |_, _| Ok(Vec::new()))?;
     o.same_data(&mut state, &shared.prompts.digest());
     super::ready(o, shared, Grpo { how }, state)
 }
 
-fn asked(how: &GrpoPlan, plan: &StagePlan) -> Asked {
-    Asked {
+fn settings(how: &GrpoPlan, plan: &StagePlan) -> RolloutSettings {
+    RolloutSettings {
         rollouts: how.rollouts,
         response_length: how.response_length,
         missing_end: how.missing_end,
@@ -49,8 +48,8 @@ fn asked(how: &GrpoPlan, plan: &StagePlan) -> Asked {
 
 /// What [`open`] builds, counted.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
-    let asked = asked(&on.config.grpo_plan(), on.plan);
-    Ok(super::count(on, asked)?.0)
+    let settings = settings(&on.config.grpo_plan(), on.plan);
+    Ok(super::count(on, settings)?.0)
 }
 
 impl Grpo {
@@ -105,10 +104,7 @@ impl Method for Grpo {
         let Some(ticket) = passed.ticket.take() else {
             return Err(TrainError::Work("internal error: an update had no minibatch".to_owned()));
         };
-        shared.lamps(step, |fresh| {
-            let kl = fresh.then(|| sanity::kl(&measured));
-            kl.into_iter().chain(sanity::first(passed.first)).chain([sanity::sampler(&measured)]).collect()
-        });
+        shared.check_rollouts(step, &measured, passed.first);
         let all = &measured.episodes;
         let cut = all.iter().filter(|e| !e.ended).count();
         let tokens: usize = all.iter().map(Episode::actions).sum();
@@ -137,7 +133,7 @@ impl Method for Grpo {
             }
         }
         let loss = passed.loss;
-        shared.keep(Slide {
+        shared.keep(RolloutTrace {
             step: step + 1,
             prompts,
             measured,

@@ -19,7 +19,7 @@ pub(crate) struct Guard {
 pub(crate) struct Seen {
     /// Under the names of metrics.jsonl.
     pub figures: Vec<(&'static str, f64)>,
-    /// Why the stage should stop, in words.
+    /// Why the stage should stop.
     pub verdict: Option<String>,
 }
 

@@ -28,12 +28,12 @@ use self::{
     guard::Guard,
     judge::Judge,
     roles::{Measured, Roles, Scorer, Split},
-    rollout_view::Slide,
+    rollout_view::RolloutTrace,
     rollouts::{Prompts, Sampler, asked},
 };
 use super::{
     opening::{Counting, Opened, Opening},
-    stage_run::{Halt, Model, StageRun, Submitted, Watch},
+    stage_run::{Halt, Health, Model, Rollouts, StageRun, Submitted},
 };
 use crate::{
     base::StageId,
@@ -64,17 +64,17 @@ pub(crate) struct Shared {
     pub prompts: Prompts,
     judge: Judge,
     pub guard: Guard,
-    voice: Decoder,
+    decoder: Decoder,
     history: History,
-    watch: Watch,
-    /// Whether the next update is the first of this sitting.
+    health: Health,
+    /// Whether the next update is the first since the stage was opened.
     pub opening: bool,
-    slide: Option<Slide>,
+    trace: Option<RolloutTrace>,
 }
 
 /// What a method asks for when it is opened.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct RolloutSettings {
     /// Answers drawn at once.
     pub rollouts: usize,
     /// Tokens of an answer.
@@ -85,8 +85,8 @@ pub(crate) struct Asked {
     pub rows: usize,
 }
 
-/// A stage that is about to go on.
-pub(crate) struct Begun {
+/// An opened stage, with what its method restores.
+pub(crate) struct Restored {
     pub shared: Shared,
     pub state: State,
     /// The models beside the policy, where there is a checkpoint.
@@ -122,8 +122,8 @@ pub(crate) trait Method {
         Ok(Vec::new())
     }
 
-    /// Notes in the state what the method goes on from beside its tensors.
-    fn note(&self, _state: &mut State) {}
+    /// Writes into the state what the method continues from beside its tensors.
+    fn write_state(&self, _state: &mut State) {}
 }
 
 impl Shared {
@@ -131,16 +131,16 @@ impl Shared {
     /// before all of it is found to fit.
     pub(crate) fn open(
         o: &mut Opening<'_>,
-        asked: Asked,
+        settings: RolloutSettings,
         beside: impl Fn(&Checkpoint, &ModelConfig) -> Result<Vec<Slabs>, StoreError>,
-    ) -> Result<Begun, TrainError> {
+    ) -> Result<Restored, TrainError> {
         let tokenizer = o.known_tokenizer()?;
         let chat = tokenizer
             .chat()
             .ok_or_else(|| TrainError::Input("the tokenizer has no tokens of the chat template".to_owned()))?;
         let (mut model, plan) = (o.model.clone(), o.plan);
         model_folder::name_tokens(&mut model, &tokenizer);
-        let frame = (asked.rows, plan.context, model.pad_token_id.unwrap_or(0));
+        let frame = (settings.rows, plan.context, model.pad_token_id.unwrap_or(0));
         let mut policy = PolicyLearner::new(o.device, &model, frame.0, frame.1, plan.adamw)?;
         let table = Arc::clone(policy.table());
         let history = History::new(&[1.0], Shape { rows: frame.0, window: frame.1, micros: 1 })?;
@@ -155,22 +155,24 @@ impl Shared {
             (state.clone(), lineage::started_from(o.run.view(), &state, &model, &table)?, Some(slabs))
         } else {
             let (parent, slab) = o.parent(&model, &table)?;
-            let mut state = State::new(o.stage, o.config.seed, history.clone(), String::new());
-            state.parent = Some(parent.id.to_string());
-            state.parent_digest = Some(parent.digest);
             policy.write_params(o.device, &slab)?;
-            (state, slab, None)
+            (o.begun_from(parent, history.clone()), slab, None)
         };
         let reward = reward_model(o, &model, state.reward_model.as_ref(), frame)?;
         let roles = Roles::new(o.device, policy, &reference, frame.2)?;
         let weights = roles.policy.params();
-        let how = (chat.end, asked.response_length, o.config.seed);
-        let sampler = Sampler::new(o.device, &model, weights, asked.rollouts, plan.context, how)?;
-        let voice = Decoder::new(o.device, &model, weights, model.max_position_embeddings)?;
+        let how = (chat.end, settings.response_length, o.config.seed);
+        let sampler = Sampler::new(o.device, &model, weights, settings.rollouts, plan.context, how)?;
+        let decoder = Decoder::new(o.device, &model, weights, model.max_position_embeddings)?;
         let judged = data::builtin_judge_prompts()?;
         let prompts = Prompts::new(data::builtin_prompts()?, &judged, o.config.seed);
-        let judge =
-            Judge { prompts: judged, stage: o.stage, seed: o.config.seed, missing_end: asked.missing_end, log: None };
+        let judge = Judge {
+            prompts: judged,
+            stage: o.stage,
+            seed: o.config.seed,
+            missing_end: settings.missing_end,
+            log: None,
+        };
         let shared = Shared {
             model,
             seed: o.config.seed,
@@ -182,13 +184,13 @@ impl Shared {
             prompts,
             judge,
             guard: Guard::new(o.config.guard_plan(), state.guard),
-            voice,
+            decoder,
             history,
-            watch: Watch::default(),
+            health: Health::default(),
             opening: true,
-            slide: None,
+            trace: None,
         };
-        Ok(Begun { shared, state, beside, reference })
+        Ok(Restored { shared, state, beside, reference })
     }
 
     /// Answers to questions, drawn from the policy as it is.
@@ -228,21 +230,29 @@ impl Shared {
         let kl = measured.kl();
         let seen = self.guard.look(&answers, kl.iter().sum::<f64>() / kl.len().max(1) as f64);
         if let Some(why) = seen.verdict {
-            self.watch.halt.get_or_insert(Halt::Guarded(why));
+            self.health.halt.get_or_insert(Halt::Guarded(why));
         }
         seen.figures
     }
 
-    /// The lamps of the first update of a sitting.
-    pub(crate) fn lamps(&mut self, step: usize, lamps: impl FnOnce(bool) -> Vec<Lamp>) {
+    /// The sanity checks of the first update since the stage was opened, of a method that draws answers.
+    pub(crate) fn check_rollouts(&mut self, step: usize, measured: &Measured, first: (f64, f64)) {
+        self.check(step, |fresh| {
+            let kl = fresh.then(|| sanity::kl(measured));
+            kl.into_iter().chain(sanity::first(first)).chain([sanity::sampler(measured)]).collect()
+        });
+    }
+
+    /// The sanity checks of the first update since the stage was opened.
+    pub(crate) fn check(&mut self, step: usize, lamps: impl FnOnce(bool) -> Vec<Lamp>) {
         if !std::mem::take(&mut self.opening) {
             return;
         }
         let lamps = lamps(step == 0);
         if let Some(why) = sanity::broken(self.stage, &lamps) {
-            self.watch.halt = Some(Halt::Broken(why));
+            self.health.halt = Some(Halt::Broken(why));
         }
-        self.watch.told.push(Event::Lamps { step: step + 1, lamps });
+        self.health.events.push(Event::Lamps { step: step + 1, lamps });
     }
 
     /// The questions as a source, and how often they were gone through before a step that asks `each` of them.
@@ -253,28 +263,28 @@ impl Shared {
     }
 
     /// Keeps an update's answers to be looked at.
-    pub(crate) fn keep(&mut self, slide: Slide) {
-        self.slide = Some(slide);
+    pub(crate) fn keep(&mut self, trace: RolloutTrace) {
+        self.trace = Some(trace);
     }
 }
 
 /// What [`Shared::open`] builds, counted: the parameters under an optimiser, and the weights of the policy.
-pub(crate) fn count(on: &mut Counting<'_>, asked: Asked) -> Result<(usize, Weights), TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>, settings: RolloutSettings) -> Result<(usize, Weights), TrainError> {
     let (model, context) = (on.model, on.plan.context);
-    let policy = PolicyLearner::new(on.device, model, asked.rows, context, on.plan.adamw)?;
+    let policy = PolicyLearner::new(on.device, model, settings.rows, context, on.plan.adamw)?;
     let trained = policy.table().slab_len;
     if on.rewards {
-        roles::eye(on.device, model, &Arc::new(ParamTable::scalar(model)), (asked.rows, context))?;
+        roles::eye(on.device, model, &Arc::new(ParamTable::scalar(model)), (settings.rows, context))?;
     }
     let roles = Roles::new(on.device, policy, &[], 0)?;
     let weights = roles.policy.params().clone();
-    Sampler::new(on.device, model, &weights, asked.rollouts, context, (0, asked.response_length, 0))?;
+    Sampler::new(on.device, model, &weights, settings.rollouts, context, (0, settings.response_length, 0))?;
     Decoder::new(on.device, model, &weights, model.max_position_embeddings)?;
     Ok((trained, weights))
 }
 
 /// The stage, once everything is found to fit: now its judged answers get their place, those past the checkpoint
-/// (of a stage that begins anew all) out of the way.
+/// (of a stage that starts over all) out of the way.
 pub(crate) fn ready<M: Method + Send + 'static>(
     o: &mut Opening<'_>,
     mut shared: Shared,
@@ -333,22 +343,12 @@ impl<M: Method> StageRun for Aligned<M> {
     }
 
     fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
-        self.shared.watch = Watch::default();
+        self.shared.health = Health::default();
         self.method.update(&mut self.shared, device, step, rate)
     }
 
-    fn watch(&mut self) -> Watch {
-        std::mem::take(&mut self.shared.watch)
-    }
-
-    fn rollout(&mut self, which: usize) -> Result<RolloutView, String> {
-        match &self.shared.slide {
-            Some(slide) => Ok(slide.view(which, &self.shared.tokenizer)),
-            None if self.shared.stage == StageId::Dpo => {
-                Err("dpo learns from pairs and samples no answers; ppo and grpo do".to_owned())
-            }
-            None => Err("no update in this launch yet; look again after the next".to_owned()),
-        }
+    fn health(&mut self) -> Health {
+        std::mem::take(&mut self.shared.health)
     }
 
     fn drawn(&mut self, step: usize) -> Vec<SourceUse> {
@@ -376,8 +376,8 @@ impl<M: Method> StageRun for Aligned<M> {
         &self.shared.history
     }
 
-    fn voice(&mut self) -> &mut Decoder {
-        &mut self.shared.voice
+    fn decoder(&mut self) -> &mut Decoder {
+        &mut self.shared.decoder
     }
 
     fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
@@ -396,9 +396,25 @@ impl<M: Method> StageRun for Aligned<M> {
         Ok(all)
     }
 
-    fn note(&self, state: &mut State) {
+    fn write_state(&self, state: &mut State) {
         state.reward_model = self.shared.reward.as_ref().map(|r| r.id.clone());
         state.guard = Some(self.shared.guard.state);
-        self.method.note(state);
+        self.method.write_state(state);
+    }
+
+    fn rollouts(&self) -> Option<&dyn Rollouts> {
+        Some(&self.shared)
+    }
+}
+
+impl Rollouts for Shared {
+    fn rollout(&self, which: usize) -> Result<RolloutView, TrainError> {
+        match &self.trace {
+            Some(trace) => Ok(trace.view(which, &self.tokenizer)),
+            None if self.stage == StageId::Dpo => {
+                TrainError::refused("dpo learns from pairs and samples no answers; ppo and grpo do")
+            }
+            None => TrainError::refused("no update in this launch yet; look again after the next"),
+        }
     }
 }

@@ -59,8 +59,8 @@ impl Passes<'_> {
         let mut gone_over = 0_usize;
         let epochs = if self.hold { 1 } else { self.split.epochs };
         'passes: for epoch in 0..epochs {
-            let anew = if epoch == 0 { Vec::new() } else { roles.minibatches(all, self.split, epoch)? };
-            for batch in if epoch == 0 { &measured.first } else { &anew } {
+            let drawn = if epoch == 0 { Vec::new() } else { roles.minibatches(all, self.split, epoch)? };
+            for batch in if epoch == 0 { &measured.first } else { &drawn } {
                 let which = &batch.which;
                 roles.logprobs(device, all, &batch.micros, &mut passed.newest)?;
                 let (new, old) = (flat(&passed.newest, which), flat(&measured.old, which));

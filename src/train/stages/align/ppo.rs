@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use super::{
-    Asked, Begun, Method, Shared,
+    Method, Restored, RolloutSettings, Shared,
     episode::{Actions, Episode, flat, gather, scatter, unflat, zeros},
     passes::{Passed, Passes, mean, mismatch},
     ptx::Ptx,
     roles::{Measured, Minibatch, Roles, Split},
-    rollout_view::Slide,
-    sanity,
+    rollout_view::RolloutTrace,
 };
 use crate::{
     compute::{Device, Ticket},
@@ -71,8 +70,8 @@ pub(crate) struct Learned {
 
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let how = o.config.ppo_plan();
-    let asked = asked(&how, o.plan);
-    let Begun { shared, mut state, beside, reference } = Shared::open(o, asked, |c, model| {
+    let settings = settings(&how, o.plan);
+    let Restored { shared, mut state, beside, reference } = Shared::open(o, settings, |c, model| {
         Ok(vec![checkpoint::load_part(c, VALUE, model, &ParamTable::scalar(model), Head::Score)?])
     })?;
     let (model, frame) = (shared.model.clone(), shared.roles.frame);
@@ -87,14 +86,14 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     }
     let ptx = if how.ptx_coef > 0.0 { Some(Ptx::open(o, &shared.tokenizer, how.ptx_coef, frame)?) } else { None };
     o.same_data(&mut state, &shared.prompts.digest());
-    // One that is held is what run.toml says now; one that adapts goes on from where it was.
+    // Fixed KL coefficient: that of run.toml now. Adaptive: restored from the checkpoint.
     let coefficient = how.target_kl.and(state.kl_coef).unwrap_or(how.kl_coef);
     let method = Ppo { model, learner: Learner::new(how, value, coefficient), ptx };
     super::ready(o, shared, method, state)
 }
 
-fn asked(how: &PpoPlan, plan: &StagePlan) -> Asked {
-    Asked {
+fn settings(how: &PpoPlan, plan: &StagePlan) -> RolloutSettings {
+    RolloutSettings {
         rollouts: how.rollouts,
         response_length: how.response_length,
         missing_end: how.missing_end,
@@ -104,9 +103,9 @@ fn asked(how: &PpoPlan, plan: &StagePlan) -> Asked {
 
 /// What [`open`] builds, counted.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
-    let asked = asked(&on.config.ppo_plan(), on.plan);
-    let (policy, _) = super::count(on, asked)?;
-    let value = ScalarLearner::new(on.device, on.model, asked.rows, on.plan.context, on.plan.adamw)?;
+    let settings = settings(&on.config.ppo_plan(), on.plan);
+    let (policy, _) = super::count(on, settings)?;
+    let value = ScalarLearner::new(on.device, on.model, settings.rows, on.plan.context, on.plan.adamw)?;
     Ok(policy + value.table().slab_len)
 }
 
@@ -200,8 +199,8 @@ impl Learner {
         let (mut now, mut slopes) = (values.clone(), zeros(all));
         let (mut ticket, mut loss, mut clipped, mut n) = (None, 0.0, 0.0, 0.0);
         for epoch in 0..split.epochs {
-            let anew = if epoch == 0 { Vec::new() } else { roles.minibatches(all, split, epoch)? };
-            for Minibatch { which, micros } in if epoch == 0 { &measured.first } else { &anew } {
+            let drawn = if epoch == 0 { Vec::new() } else { roles.minibatches(all, split, epoch)? };
+            for Minibatch { which, micros } in if epoch == 0 { &measured.first } else { &drawn } {
                 for micro in micros {
                     let rows = self.value.scores(device, micro.rows())?;
                     gather(all, micro, &rows, &mut now);
@@ -256,10 +255,7 @@ impl Method for Ppo {
         let learned =
             self.learner.update(device, &mut shared.roles, self.ptx.as_mut(), (split, rate), (episodes, &scores))?;
         let Learned { ticket, passed, measured, .. } = learned;
-        shared.lamps(step, |fresh| {
-            let kl = fresh.then(|| sanity::kl(&measured));
-            kl.into_iter().chain(sanity::first(passed.first)).chain([sanity::sampler(&measured)]).collect()
-        });
+        shared.check_rollouts(step, &measured, passed.first);
         let ended = measured.episodes.iter().filter(|e| e.ended).count();
         let tokens = measured.episodes.iter().map(Episode::actions).sum();
         let entropy = -measured.old.concat().iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
@@ -290,7 +286,7 @@ impl Method for Ppo {
         }
         extra.extend(shared.guarded(&measured));
         let loss = passed.loss;
-        shared.keep(Slide {
+        shared.keep(RolloutTrace {
             step: step + 1,
             prompts,
             measured,
@@ -323,7 +319,7 @@ impl Method for Ppo {
         }])
     }
 
-    fn note(&self, state: &mut State) {
+    fn write_state(&self, state: &mut State) {
         state.kl_coef = Some(self.learner.kl.coefficient);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     train::{
         corpus::{Corpus, conversations::Chats},
         error::TrainError,
-        stages::{lm::mix::Shares, opening::Opening},
+        stages::{mix::Shares, opening::Opening},
     },
 };
 

@@ -95,7 +95,7 @@ impl Roles {
         Ok(Roles { policy, reference, frame: (rows, context, pad) })
     }
 
-    /// The minibatches of a pass, in an order of its own.
+    /// The minibatches of a pass, in the order of that pass.
     pub(crate) fn minibatches(
         &self,
         all: &[Episode],

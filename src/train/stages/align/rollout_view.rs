@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Everything that an update knew of its answers.
-pub(crate) struct Slide {
+pub(crate) struct RolloutTrace {
     /// The update, from 1.
     pub step: usize,
     pub prompts: Vec<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Slide {
     pub clip: (f32, f32),
 }
 
-impl Slide {
+impl RolloutTrace {
     /// Answer `which`, modulo their number.
     pub(crate) fn view(&self, which: usize, tokenizer: &Tokenizer) -> RolloutView {
         let of = self.measured.episodes.len();

@@ -17,7 +17,7 @@ use crate::{
 const ROWS: usize = 128;
 /// Tokens that a question of the policy's own may have.
 const LONGEST_QUESTION: usize = 32;
-/// Draws of a question of its own lie past all draws of answers.
+/// Draws of questions that the policy writes lie past all draws of answers.
 const QUESTIONS: usize = 1 << 56;
 
 /// Draws answers from the whole distribution: what is scored and what is drawn from is one and the same.
@@ -113,14 +113,14 @@ impl Prompts {
         hash.finalize().to_hex().to_string()
     }
 
-    /// `n` questions from number `first` on, in an order shuffled anew each time that all have been asked.
+    /// `n` questions from number `first` on, in an order that is shuffled again each time that all have been asked.
     pub(crate) fn take(&self, first: usize, n: usize) -> Vec<String> {
         let of = self.all.len();
         let at = |i: usize| self.all[shuffled(self.seed, (i / of) as u64, of, i % of)].prompt.clone();
         (first..first + n).map(at).collect()
     }
 
-    /// At most `most` questions that the policy writes itself: what it goes on with where a user's turn has
+    /// At most `most` questions that the policy writes itself: how it continues where a user's turn has
     /// been opened. Kept is what ended, is words alone, is asked once, and belongs to no one who judges. A
     /// function of the weights, the seed and `first`.
     pub(crate) fn own(

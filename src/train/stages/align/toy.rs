@@ -2,7 +2,7 @@
 //! on a graph (`randomwalks` of trlx).
 //!
 //! A question is a node, an answer the nodes of a walk; it pays the more, the fewer steps it takes to the goal,
-//! and nothing off the edges. The policy starts from random weights and is told nothing but that number.
+//! and nothing off the edges. The policy starts from random weights and learns from nothing but that number.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

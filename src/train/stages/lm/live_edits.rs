@@ -1,30 +1,39 @@
-//! What the stage goes by, and how that changes while it runs.
+//! The settings in use, and how they change while the stage trains.
 
-use std::{collections::VecDeque, sync::Arc};
-
-use super::{
-    Lm, digest,
-    edit_log::{self, Entry, OTHER_DATA, Terms, difference},
-    mix::Shares,
-    source_infos,
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
 };
+
+use super::run::{Lm, digest, source_infos, task_infos};
 use crate::{
-    data::{BY_HAND, History, Packed, Shape},
-    protocol::{Cause, DroppedView, Edit, Event, RoomView},
+    compute::Device,
+    data::{BY_HAND, Example, History, Packed, Shape, Turn, Words, read_in},
+    protocol::{Cause, Edit, Event, Role, TaskInfo},
+    store::Run,
     train::{
         config::{RunConfig, plan::StagePlan},
-        corpus::{self, Corpus, conversations::Chats, live::Room},
+        corpus::{self, Corpus, conversations::Chats, live::LiveCorpus},
         error::TrainError,
         run::checkpoint::State,
-        stages::opening::Opening,
+        stages::{
+            answer,
+            edit_log::{self, Entry, LiveSettings, OTHER_DATA, difference},
+            mix::Shares,
+            opening::Opening,
+            stage_run::LiveText,
+        },
     },
 };
 
+/// Tokens beyond the expected ones that the answer to a probe may have.
+pub(super) const BEYOND: usize = 16;
+
 /// What run.toml and the files say now.
-pub(crate) fn terms(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) -> Terms {
+pub(crate) fn settings(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) -> LiveSettings {
     let texts = corpus.packed.iter().map(|s| s.name.clone());
     let sets = chats.iter().flat_map(|c| c.sets.iter().map(|s| s.name.clone()));
-    Terms {
+    LiveSettings {
         sources: texts.chain(sets).chain(chats.map(|_| BY_HAND.to_owned())).collect(),
         shares: Shares::new(corpus, chats, plan),
         shape: shape(plan),
@@ -37,18 +46,22 @@ pub(crate) fn shape(plan: &StagePlan) -> Shape {
     Shape { rows: plan.batch_size, window: plan.context, micros: plan.accumulation }
 }
 
-/// What holds where the stage stands, and what is known to come. What has changed since the run was last open is
+/// What holds at the step of the checkpoint, and what is known to come. What has changed since the run was last open is
 /// written down first: it holds after everything that was seen before and is seen again.
-pub(crate) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<(Terms, VecDeque<Entry>), TrainError> {
+pub(crate) fn settle(
+    o: &mut Opening<'_>,
+    state: &State,
+    now: &LiveSettings,
+) -> Result<(LiveSettings, VecDeque<Entry>), TrainError> {
     let mut line = edit_log::line(o.run.view(), o.stage)?;
-    let newest = line.last().map(|e| (e.step, e.terms.clone()));
-    if newest.as_ref().is_none_or(|(_, terms)| terms != now) {
+    let newest = line.last().map(|e| (e.step, e.settings.clone()));
+    if newest.as_ref().is_none_or(|(_, settings)| settings != now) {
         let (step, text) = match &newest {
-            Some((step, terms)) => (state.step.max(*step), difference(terms, now)),
+            Some((step, settings)) => (state.step.max(*step), difference(settings, now)),
             None => (state.step, "the stage begins".to_owned()),
         };
         let cause = Cause::Reopened.name().to_owned();
-        let entry = Entry { stage: o.stage, step, cause, text, terms: now.clone() };
+        let entry = Entry { stage: o.stage, step, cause, text, settings: now.clone() };
         edit_log::write(o.run, &entry)?;
         if step > state.step {
             o.notes.push(format!(
@@ -63,7 +76,7 @@ pub(crate) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<
     let mut coming: VecDeque<Entry> = line.into();
     let mut holds = now.clone();
     while let Some(entry) = coming.pop_front_if(|e| e.step <= state.step) {
-        holds = entry.terms;
+        holds = entry.settings;
     }
     Ok((holds, coming))
 }
@@ -71,7 +84,7 @@ pub(crate) fn settle(o: &mut Opening<'_>, state: &State, now: &Terms) -> Result<
 /// The history of a state with what holds from its step on.
 pub(crate) fn history(
     state: &State,
-    holds: &Terms,
+    holds: &LiveSettings,
     by_hand: bool,
     shape: Shape,
     notes: &mut Vec<String>,
@@ -94,7 +107,7 @@ pub(crate) fn history(
     Ok(history)
 }
 
-/// What became of each source's documents, in words.
+/// What became of each source's documents, described.
 fn changed(old: &[Packed], new: &[Packed]) -> String {
     let count = |p: &Packed| p.train.documents() + p.held_out.documents();
     let hash = |p: &Packed| {
@@ -119,19 +132,73 @@ fn changed(old: &[Packed], new: &[Packed]) -> String {
     if words.is_empty() { "the same documents from other files".to_owned() } else { words.join(", ") }
 }
 
-impl Lm {
-    /// Brings the stage to what holds at a step that is about to be taken; tells what was known to come.
-    pub(crate) fn turned(&mut self, step: u64) -> Result<Vec<Event>, TrainError> {
-        let mut told = Vec::new();
+impl LiveText for Lm {
+    fn tasks(&self) -> Vec<TaskInfo> {
+        self.chats.as_ref().map(|c| task_infos(&c.sets)).unwrap_or_default()
+    }
+
+    fn probe(&mut self, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError> {
+        let mut events = Vec::new();
+        let mut told =
+            |task: Option<String>, prompt: &str, text: String, expected: &str, matched: usize, recall: bool| {
+                events.push(Event::Probe {
+                    step: done,
+                    task,
+                    prompt: prompt.to_owned(),
+                    text,
+                    expected: expected.to_owned(),
+                    matched,
+                    length: expected.chars().count(),
+                    recall,
+                });
+            };
+        for p in &self.corpus.probes {
+            let (text, matched) =
+                answer::probe(device, &mut self.decoder, &self.corpus.tokenizer, &p.prompt, &p.expected)?;
+            told(None, &p.prompt, text, &p.expected, matched, p.recall);
+        }
+        let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(events) };
+        let tokenizer = &self.corpus.tokenizer;
+        let mut questions = Vec::with_capacity(chats.probes.len());
+        for p in &chats.probes {
+            let room = tokenizer.encode_turn(&p.expected)?.len() + BEYOND;
+            let question = [Turn::new(Role::User, p.prompt.as_str())];
+            questions.push((read_in(Words::Chat(&question), tokenizer, examiner.window(), room)?.ids, room));
+        }
+        let answers = examiner.answers(device, questions.clone())?;
+        for ((p, answer), (before, _)) in chats.probes.iter().zip(&answers).zip(&questions) {
+            let text = tokenizer.decode_turn(before, &answer.ids, false);
+            let matched = text.chars().zip(p.expected.chars()).take_while(|(a, b)| a == b).count();
+            told(p.task.clone(), &p.prompt, text, &p.expected, matched, false);
+        }
+        Ok(events)
+    }
+
+    fn corpus(&mut self) -> &mut LiveCorpus {
+        &mut self.live
+    }
+
+    fn weights(&self) -> Vec<(String, f64)> {
+        let texts = self.corpus.packed.iter().filter(|s| !s.train.is_empty());
+        texts.map(|s| (s.name.clone(), s.weight)).collect()
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.settings.learning_rate
+    }
+
+    fn apply_edits(&mut self, step: usize, config: &RunConfig) -> Result<Vec<Event>, TrainError> {
+        let (mut told, at) = (Vec::new(), step);
+        let step = step as u64;
         while let Some(entry) = self.coming.pop_front_if(|e| e.step <= step) {
             let (cause, text) = (entry.cause(), entry.text.clone());
-            let packed = if entry.terms.data == self.terms.data {
+            let packed = if entry.settings.data == self.settings.data {
                 None
             } else {
-                let found = corpus::open_version(&self.run, &entry.terms.data, &self.config);
+                let found = corpus::open_version(&self.run, &entry.settings.data, config);
                 if found.is_none() {
                     told.push(Event::Note {
-                        step: step as usize,
+                        step: at,
                         text: format!("the data of step {} are gone; the current data are used", step + 1),
                     });
                 }
@@ -140,73 +207,59 @@ impl Lm {
             if let Some(packed) = packed {
                 self.corpus.packed = Arc::new(packed);
             }
-            self.adopt(step, entry.terms)?;
+            self.hold(step, entry.settings)?;
             told.push(Event::Edited(Box::new(self.edit(step, cause, text, None, true))));
         }
         self.mix(step)?;
         Ok(told)
     }
 
-    /// Draws by what holds, from a step on.
-    fn mix(&mut self, step: u64) -> Result<(), TrainError> {
-        let by_hand = self.first_by_hand.is_some_and(|first| first <= step);
-        let want = self.terms.shares.of(by_hand);
-        if !self.batcher.draws_by(step, &want, self.shape)? {
-            self.batcher.turn_to(step, &want, self.shape)?;
-        }
-        Ok(())
+    fn turns(&self) -> Result<BTreeSet<u64>, TrainError> {
+        let entries = edit_log::line(&self.run, self.stage)?;
+        let others = entries.windows(2).filter(|pair| {
+            let mut before = pair[0].settings.clone();
+            before.learning_rate = pair[1].settings.learning_rate;
+            before != pair[1].settings
+        });
+        Ok(others.map(|pair| pair[1].step).collect())
     }
 
-    /// Goes by other terms from a step on; `self.corpus` holds their data already.
-    fn adopt(&mut self, step: u64, terms: Terms) -> Result<(), TrainError> {
-        let by_hand = self.first_by_hand.is_some_and(|first| first <= step);
-        let others = terms.sources != self.terms.sources;
-        self.terms = terms;
-        let history = if others {
-            History::new(&self.terms.shares.of(by_hand), self.shape)?
-        } else {
-            let mut history = self.batcher.history().clone();
-            history.turn_to(step, &self.terms.shares.of(by_hand), self.shape)?;
-            history
-        };
-        self.batcher.draw_from(Arc::clone(&self.corpus.packed), history)?;
-        self.digest = digest(&self.corpus, self.chats.as_ref());
-        Ok(())
+    fn free_from(&self, step: u64) -> u64 {
+        self.coming.back().map_or(step, |e| e.step.max(step))
     }
 
-    /// What another configuration and, where they were read anew, other texts would come to from a step on: the
-    /// entry to be written down, none where nothing differs from what holds or is known to come.
-    pub(crate) fn proposed(
+    fn propose(
         &self,
+        run: &Run,
         step: u64,
-        plan: &StagePlan,
-        config: &RunConfig,
+        (plan, config): (&StagePlan, &RunConfig),
         corpus: Option<&Corpus>,
         cause: Cause,
     ) -> Result<Option<Entry>, TrainError> {
-        let mut terms = if let Some(corpus) = corpus {
-            terms(corpus, self.chats.as_ref(), plan)
+        let mut settings = if let Some(corpus) = corpus {
+            settings(corpus, self.chats.as_ref(), plan)
         } else {
             let mut weighed = self.corpus.weighed(config);
-            weighed.version.clone_from(&self.terms.data);
-            terms(&weighed, self.chats.as_ref(), plan)
+            weighed.version.clone_from(&self.settings.data);
+            settings(&weighed, self.chats.as_ref(), plan)
         };
-        terms.shape = self.shape;
-        let newest = self.coming.back().map_or(&self.terms, |e| &e.terms);
-        if terms == *newest {
+        settings.shape = self.shape;
+        let newest = self.coming.back().map_or(&self.settings, |e| &e.settings);
+        if settings == *newest {
             return Ok(None);
         }
         // A mix that cannot be drawn by is refused before it is written down.
-        History::new(&terms.shares.of(true), self.shape)?;
-        let mut text = difference(newest, &terms);
-        if let Some(other) = corpus.filter(|_| terms.data != newest.data) {
+        History::new(&settings.shares.of(true), self.shape)?;
+        let mut text = difference(newest, &settings);
+        if let Some(other) = corpus.filter(|_| settings.data != newest.data) {
             text = text.replace(OTHER_DATA, &changed(&self.corpus.packed, &other.packed));
         }
-        Ok(Some(Entry { stage: self.stage, step, cause: cause.name().to_owned(), text, terms }))
+        let entry = Entry { stage: self.stage, step, cause: cause.name().to_owned(), text, settings };
+        edit_log::write(run, &entry)?;
+        Ok(Some(entry))
     }
 
-    /// Goes by an entry that is on disk, from its step on.
-    pub(crate) fn take(
+    fn adopt(
         &mut self,
         entry: Entry,
         config: &RunConfig,
@@ -214,10 +267,9 @@ impl Lm {
         seconds: Option<f64>,
     ) -> Result<Edit, TrainError> {
         let (step, cause, text) = (entry.step, entry.cause(), entry.text.clone());
-        self.config = config.clone();
         if self.coming.is_empty() {
             self.corpus = corpus.unwrap_or_else(|| self.corpus.weighed(config));
-            self.adopt(step, entry.terms)?;
+            self.hold(step, entry.settings)?;
         } else {
             // Steps are being taken again as they were; this comes after them.
             self.coming.retain(|e| e.step < step);
@@ -226,9 +278,55 @@ impl Lm {
         Ok(self.edit(step, cause, text, seconds, false))
     }
 
-    /// The first step (counted from 0) that an edit can act on.
-    pub(crate) fn free_from(&self, step: u64) -> u64 {
-        self.coming.back().map_or(step, |e| e.step.max(step))
+    fn adopt_probes(&mut self, corpus: Option<Corpus>) {
+        if let Some(corpus) = corpus {
+            self.corpus.probes = corpus.probes;
+        }
+    }
+
+    fn demonstrate(&mut self, step: u64, example: Example) -> Result<bool, TrainError> {
+        let Some(rows) = self.batcher.chats_mut() else { return Ok(false) };
+        rows.demonstrate(step, example);
+        self.first_by_hand = Some(self.first_by_hand.map_or(step, |first| first.min(step)));
+        Ok(true)
+    }
+
+    fn prune(&mut self, run: &Run) -> Result<(), TrainError> {
+        self.live.at_rest(|| edit_log::prune_data(run, &self.settings.data))
+    }
+
+    #[cfg(test)]
+    fn learner(&mut self) -> &mut crate::nn::Learner {
+        &mut self.learner
+    }
+}
+
+impl Lm {
+    /// Draws by what holds, from a step on.
+    fn mix(&mut self, step: u64) -> Result<(), TrainError> {
+        let by_hand = self.first_by_hand.is_some_and(|first| first <= step);
+        let want = self.settings.shares.of(by_hand);
+        if !self.batcher.draws_by(step, &want, self.shape)? {
+            self.batcher.turn_to(step, &want, self.shape)?;
+        }
+        Ok(())
+    }
+
+    /// Goes by other settings from a step on; `self.corpus` holds their data already.
+    fn hold(&mut self, step: u64, settings: LiveSettings) -> Result<(), TrainError> {
+        let by_hand = self.first_by_hand.is_some_and(|first| first <= step);
+        let others = settings.sources != self.settings.sources;
+        self.settings = settings;
+        let history = if others {
+            History::new(&self.settings.shares.of(by_hand), self.shape)?
+        } else {
+            let mut history = self.batcher.history().clone();
+            history.turn_to(step, &self.settings.shares.of(by_hand), self.shape)?;
+            history
+        };
+        self.batcher.draw_from(Arc::clone(&self.corpus.packed), history)?;
+        self.digest = digest(&self.corpus, self.chats.as_ref());
+        Ok(())
     }
 
     fn edit(&self, step: u64, cause: Cause, text: String, seconds: Option<f64>, replayed: bool) -> Edit {
@@ -237,45 +335,9 @@ impl Lm {
             cause,
             text,
             sources: source_infos(&self.corpus, self.chats.as_ref(), &self.batcher.history().newest().weights),
-            learning_rate: self.terms.learning_rate,
+            learning_rate: self.settings.learning_rate,
             seconds,
             replayed,
         }
-    }
-
-    /// Takes over what is asked of texts again and again, where nothing else has changed.
-    pub(crate) fn take_probes(&mut self, corpus: Option<Corpus>) {
-        if let Some(corpus) = corpus {
-            self.corpus.probes = corpus.probes;
-        }
-    }
-
-    /// The weights of the texts that have something to train on, as run.toml would have them.
-    pub(crate) fn weights(&self) -> Vec<(String, f64)> {
-        let texts = self.corpus.packed.iter().filter(|s| !s.train.is_empty());
-        texts.map(|s| (s.name.clone(), s.weight)).collect()
-    }
-
-    /// The data as they are now.
-    pub(crate) fn room_view(&self, config: &RunConfig) -> Result<RoomView, TrainError> {
-        let mut room = corpus::room(&self.corpus, config, &self.batcher.history().newest().weights)?;
-        self.room.how().clone_into(&mut room.watching);
-        Ok(room)
-    }
-
-    /// Documents that were dropped from the version that holds.
-    pub(crate) fn dropped(&self, asked: &DroppedView, count: usize) -> Result<DroppedView, TrainError> {
-        let of = (asked.source.as_deref(), asked.rule.as_deref());
-        corpus::dropped(&self.run, &self.terms.data, of, asked.from, count)
-    }
-
-    /// Where what is saved is read.
-    pub(crate) fn room(&mut self) -> &mut Room {
-        &mut self.room
-    }
-
-    /// The version of the data that holds.
-    pub(crate) fn version(&self) -> &str {
-        &self.terms.data
     }
 }

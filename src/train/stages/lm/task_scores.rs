@@ -15,7 +15,7 @@ const ROWS: usize = 64;
 const FEW: usize = 12;
 /// Held-out examples of a task that a measurement on the way looks at.
 pub(crate) const SOME: usize = 16;
-/// Those that the last one looks at: it stands between the last step and its checkpoint.
+/// Those that the last one looks at: it comes between the last step and its checkpoint.
 pub(crate) const MOST: usize = 1000;
 /// Tokens that an answer may have beyond its reference, before it counts as one that does not end.
 const BEYOND: usize = 24;

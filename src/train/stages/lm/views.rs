@@ -1,12 +1,17 @@
-//! Batches and documents as a person looks at them, token by token.
+//! The text of a stage as the user looks at it: batches and documents, token by token.
 
-use super::Lm;
+use super::run::Lm;
 use crate::{
     compute::Device,
     data::{BY_HAND, Batch, Tokenizer},
     nn::IGNORE_INDEX,
-    protocol::{BatchView, DocumentView, TokenView},
-    train::{corpus::Marks, error::TrainError},
+    protocol::{BatchView, DocumentView, DroppedView, RoomView, TokenView},
+    train::{
+        config::RunConfig,
+        corpus::{self, Marks},
+        error::TrainError,
+        stages::stage_run::TextViews,
+    },
 };
 
 impl Lm {
@@ -53,16 +58,16 @@ impl Lm {
             (None, None) => String::new(),
         }
     }
+}
 
-    /// The newest step's last micro-batch.
-    pub(crate) fn shown(&self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError> {
+impl TextViews for Lm {
+    fn batch_view(&mut self, device: &mut Device, done: usize) -> Result<Option<BatchView>, TrainError> {
         let Some(batch) = &self.shown else { return Ok(None) };
         let losses = self.learner.losses(device)?;
         Ok(Some(BatchView { step: done, rows: self.rows(batch, Some(&losses)) }))
     }
 
-    /// The first micro-batch of a step that is still to be taken (counted from 0), as things stand now.
-    pub(crate) fn next_batch(&mut self, step: usize) -> Result<BatchView, TrainError> {
+    fn next_batch(&mut self, step: usize) -> Result<BatchView, TrainError> {
         let batch = self.batcher.batch(step as u64, 0)?;
         if batch.starts.is_some() {
             return Ok(BatchView { step: step + 1, rows: self.rows(&batch, None) });
@@ -73,26 +78,27 @@ impl Lm {
         Ok(BatchView { step: step + 1, rows: rows.map(read).collect() })
     }
 
-    /// A training document of a text source, with the losses of its beginning under the weights as they are.
-    pub(crate) fn document(
+    fn document(
         &mut self,
         device: &mut Device,
         source: &str,
         index: usize,
         done: usize,
-    ) -> Result<Result<DocumentView, String>, TrainError> {
+    ) -> Result<DocumentView, TrainError> {
         let Some(packed) = self.corpus.packed.iter().find(|s| s.name == source) else {
-            return Ok(Err(format!("{source} is not a source of text; conversations are shown in the batch")));
+            return TrainError::refused(format!(
+                "{source} is not a source of text; conversations are shown in the batch"
+            ));
         };
         let of = packed.train.documents();
         if of == 0 {
-            return Ok(Err(format!("{source} has no document to train on")));
+            return TrainError::refused(format!("{source} has no document to train on"));
         }
         let index = index % of;
         let range = packed.train.document(index);
         let length = range.len().saturating_sub(1);
         let mut ids = Vec::new();
-        packed.train.read(range.start..range.end.min(range.start + self.plan.context + 1), &mut ids)?;
+        packed.train.read(range.start..range.end.min(range.start + self.shape.window + 1), &mut ids)?;
         let losses = self.validation.losses(device, &ids)?;
         let tokenizer = &self.corpus.tokenizer;
         if ids.last().is_some_and(|id| Some(*id) == tokenizer.end_of_text()) {
@@ -102,20 +108,20 @@ impl Lm {
         let scored: Vec<f64> = losses.iter().take(shown.saturating_sub(1)).map(|l| f64::from(*l)).collect();
         let loss = (!scored.is_empty()).then(|| scored.iter().sum::<f64>() / scored.len() as f64);
         let tokens = whole(&ids, &losses, tokenizer);
-        // A file of marks that cannot be read is told where marks are counted and made.
+        // A file of marks that cannot be read is reported where marks are counted and made.
         let mark = Marks::read(&self.run).ok().and_then(|marks| marks.of(&text));
-        Ok(Ok(DocumentView {
-            source: source.to_owned(),
-            index,
-            of,
-            step: done,
-            text,
-            tokens,
-            shown,
-            loss,
-            length,
-            mark,
-        }))
+        Ok(DocumentView { source: source.to_owned(), index, of, step: done, text, tokens, shown, loss, length, mark })
+    }
+
+    fn dropped(&self, asked: &DroppedView, count: usize) -> Result<DroppedView, TrainError> {
+        let of = (asked.source.as_deref(), asked.rule.as_deref());
+        corpus::dropped(&self.run, &self.settings.data, of, asked.from, count)
+    }
+
+    fn data_view(&self, config: &RunConfig) -> Result<RoomView, TrainError> {
+        let mut view = corpus::room(&self.corpus, config, &self.batcher.history().newest().weights)?;
+        self.live.how().clone_into(&mut view.watching);
+        Ok(view)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which pairs a step of the reward model takes: whole prompts in a shuffled order, epoch after epoch.
 //!
 //! All pairs about one prompt stand in one step (Ouyang et al. 2022, §3.5: drawn one by one, an answer that
-//! stands in several pairs is learned several times an epoch, and overfits). Steps have about as many pairs as is
+//! appears in several pairs is learned several times an epoch, and overfits). Steps have about as many pairs as is
 //! asked for. What a step takes follows from the seed and from what was asked for before it, so it is known
 //! again on a resume.
 

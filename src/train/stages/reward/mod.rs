@@ -1,4 +1,4 @@
-//! The stage that trains the reward model: which of two answers a person would rather have.
+//! The stage that trains the reward model: which of two answers is preferred.
 //!
 //! It starts from the fine-tuned model, with one number in the place of the output layer, read at the token
 //! that ends the answer. A step takes pairs, all of a prompt at once; votes cast in this run join from the step
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use self::{model::RewardModel, pairs::Answers};
 use super::{
     opening::{Counting, Opened, Opening},
-    stage_run::{Model, StageRun, Submitted},
+    stage_run::{Model, Preference, StageRun, Submitted},
 };
 use crate::{
     compute::Device,
@@ -35,7 +35,7 @@ use crate::{
 pub(crate) struct Reward {
     learner: RewardModel,
     /// The fine-tuned model, which answers prompts meanwhile.
-    voice: Decoder,
+    decoder: Decoder,
     history: History,
 }
 
@@ -44,10 +44,8 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let (mut model, plan, how) = (o.model.clone(), o.plan.clone(), o.config.reward_plan()?);
     model_folder::name_tokens(&mut model, &tokenizer);
     let lm_table = Arc::new(ParamTable::new(&model));
-    // What is no vote is told by whoever keeps them.
-    let cast = votes::read(o.run.view(), &mut Vec::new())?;
-    let ballots = cast.iter().map(|v| votes::ballot(v, &tokenizer, plan.context)).collect::<Result<Vec<_>, _>>()?;
-    let ballots = ballots.into_iter().flatten().collect();
+    // A line that is no vote is reported by the loop, which reads them too.
+    let ballots = votes::ballots(&votes::read(o.run.view(), &mut Vec::new())?, &tokenizer, plan.context)?;
     let mut learner = RewardModel::new(o.device, &model, &plan, how, o.config.seed, ballots)?;
     let shape = Shape { rows: plan.batch_size, window: plan.context, micros: 1 };
     let history = History::new(&[1.0], shape)?;
@@ -65,15 +63,12 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         (state, lm)
     } else {
         let (parent, lm) = o.parent(&model, &lm_table)?;
-        let mut state = State::new(o.stage, o.config.seed, history.clone(), String::new());
-        state.parent = Some(parent.id.to_string());
-        state.parent_digest = Some(parent.digest);
         learner.start(o.device, &lm_table, &lm)?;
-        (state, lm)
+        (o.begun_from(parent, history.clone()), lm)
     };
     let weights = Weights::alloc(o.device, "parent", &lm_table)?;
     weights.write(o.device, &lm)?;
-    let voice = Decoder::new(o.device, &model, &weights, model.max_position_embeddings)?;
+    let decoder = Decoder::new(o.device, &model, &weights, model.max_position_embeddings)?;
     let parent = state.parent_digest.clone().unwrap_or_default();
     let answers = Answers::Drawn { model: &model, weights: &weights, parent: &parent, begins };
     let pairs = pairs::gather(o, &answers, &tokenizer)?;
@@ -85,7 +80,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
         let span = learner.begin_refit(done);
         o.notes.push(format!("{waiting} votes are new: {} more steps", span.steps));
     }
-    Ok(Opened { work: Box::new(Reward { learner, voice, history }), tokenizer, state })
+    Ok(Opened { work: Box::new(Reward { learner, decoder, history }), tokenizer, state })
 }
 
 /// What [`open`] builds, counted.
@@ -108,18 +103,6 @@ impl StageRun for Reward {
 
     fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
         self.learner.step(device, step, rate)
-    }
-
-    fn rate(&self, step: usize) -> Option<f64> {
-        self.learner.refit_rate(step)
-    }
-
-    fn due(&self, done: usize) -> usize {
-        self.learner.refit_at(done).map_or(0, |span| span.end() as usize - done)
-    }
-
-    fn reward_model(&mut self) -> Option<&mut RewardModel> {
-        Some(&mut self.learner)
     }
 
     fn drawn(&mut self, step: usize) -> Vec<SourceUse> {
@@ -160,15 +143,19 @@ impl StageRun for Reward {
         &self.history
     }
 
-    fn voice(&mut self) -> &mut Decoder {
-        &mut self.voice
+    fn decoder(&mut self) -> &mut Decoder {
+        &mut self.decoder
     }
 
     fn parts(&mut self, device: &mut Device) -> Result<Vec<Part>, TrainError> {
         Ok(vec![self.learner.part(device)?])
     }
 
-    fn note(&self, state: &mut State) {
-        self.learner.note(state);
+    fn write_state(&self, state: &mut State) {
+        self.learner.write_state(state);
+    }
+
+    fn preference(&mut self) -> Option<&mut dyn Preference> {
+        Some(&mut self.learner)
     }
 }

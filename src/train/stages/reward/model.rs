@@ -1,4 +1,4 @@
-//! The reward model itself, whether its stage runs or it stands beside another: scores, steps, measures.
+//! The reward model itself, whether its stage runs or it is on standby beside another: scores, steps, measures.
 
 use std::sync::Arc;
 
@@ -19,7 +19,11 @@ use crate::{
         },
         error::TrainError,
         run::checkpoint::{self, Part, Span, State},
-        stages::{packed_rows, sampling::shuffled, stage_run::Submitted},
+        stages::{
+            packed_rows,
+            sampling::shuffled,
+            stage_run::{Preference, Submitted},
+        },
         stats::wilson,
     },
 };
@@ -193,29 +197,7 @@ impl RewardModel {
         Ok(scores.chunks_exact(2).map(|s| Pair::new(last(&s[0]), last(&s[1]))).collect())
     }
 
-    /// Normalised scores of texts that end with their answer; None of one that is longer than the context.
-    pub(crate) fn judge(&mut self, device: &mut Device, texts: &[Vec<u32>]) -> Result<Vec<Option<f64>>, TrainError> {
-        let fits: Vec<&Vec<u32>> = texts.iter().filter(|t| (1..=self.plan.context).contains(&t.len())).collect();
-        let examples: Vec<Example> = fits.iter().map(|t| scored(t, self.pad)).collect();
-        let (mean, deviation) = self.scale;
-        let mut scores = self.all_scores(device, &examples)?.into_iter();
-        let mut next = || scores.next().and_then(|s| s.last().map(|s| (f64::from(*s) - mean) / deviation));
-        Ok(texts.iter().map(|t| if (1..=self.plan.context).contains(&t.len()) { next() } else { None }).collect())
-    }
-
     // ---- votes ----
-
-    /// Adds a vote.
-    pub(crate) fn vote(&mut self, ballot: Ballot) {
-        self.ballots.push(ballot);
-    }
-
-    /// Takes a vote back from a step on.
-    pub(crate) fn unvote(&mut self, pair: u64, step: u64) {
-        if let Some(ballot) = self.ballots.iter_mut().rev().find(|b| b.pair == pair && b.until.is_none()) {
-            ballot.until = Some(step);
-        }
-    }
 
     fn ballots_at(&self, step: usize) -> impl Iterator<Item = &Ballot> {
         self.ballots.iter().filter(move |b| b.counts(step as u64))
@@ -224,41 +206,6 @@ impl RewardModel {
     /// Votes that stand and that no step before `step` has drawn.
     pub(crate) fn waiting(&self, step: usize) -> usize {
         self.ballots_at(step).filter(|b| b.from >= step as u64).count()
-    }
-
-    /// Votes that are learned from.
-    pub(crate) fn votes(&self, step: usize) -> usize {
-        self.ballots_at(step).count()
-    }
-
-    /// Share of the votes that it agrees with; equal scores count half.
-    pub(crate) fn agreement(&mut self, device: &mut Device, step: usize) -> Result<f64, TrainError> {
-        let all: Vec<PairExample> = self.ballots_at(step).map(|b| b.example.clone()).collect();
-        let scores = self.score(device, &all.iter().collect::<Vec<_>>())?;
-        Ok(pairwise_loss(&scores, 0.0).accuracy)
-    }
-
-    /// Begins a fit to the votes at a step.
-    pub(crate) fn begin_refit(&mut self, step: usize) -> Span {
-        let span = Span { step: step as u64, steps: REFIT_STEPS };
-        self.refits.push(span);
-        span
-    }
-
-    /// The fit that a step is part of.
-    pub(crate) fn refit_at(&self, step: usize) -> Option<Span> {
-        self.refits.iter().find(|s| (s.step..s.end()).contains(&(step as u64))).copied()
-    }
-
-    /// Times that it was fitted to votes.
-    pub(crate) fn version(&self) -> usize {
-        self.refits.len()
-    }
-
-    /// The rate of a fit's step: the stage's own, falling to nothing over the fit.
-    pub(crate) fn refit_rate(&self, step: usize) -> Option<f64> {
-        let span = self.refit_at(step)?;
-        Some(self.plan.schedule.peak * (span.end() - step as u64) as f64 / span.steps as f64)
     }
 
     /// How many votes and how many pairs a step takes, about, and what a drawn vote counts for beside a drawn pair.
@@ -282,17 +229,6 @@ impl RewardModel {
 
     fn shares(&self, step: usize) -> (usize, usize, f64) {
         self.shares_in(step, self.refit_at(step).is_some())
-    }
-
-    /// How many built-in pairs a vote counts for in a fit that takes a step: its share of the loss over that of a
-    /// pair. 0 without votes or pairs.
-    pub(crate) fn vote_counts_for(&self, step: usize) -> f64 {
-        let (votes, pairs, weight) = self.shares_in(step, true);
-        let (all_votes, all_pairs) = (self.votes(step), self.pairs().map_or(0, |p| p.train.len()));
-        if votes == 0 || all_pairs == 0 {
-            return 0.0;
-        }
-        (weight * votes as f64 / all_votes as f64) / (pairs as f64 / all_pairs as f64)
     }
 
     // ---- steps ----
@@ -454,18 +390,10 @@ impl RewardModel {
         Ok((report, all.loss))
     }
 
-    /// Accuracy on held-out pairs.
-    pub(crate) fn accuracy(&mut self, device: &mut Device) -> Result<f64, TrainError> {
-        match self.accuracy {
-            Some(accuracy) => Ok(accuracy),
-            None => Ok(self.report(device, 0)?.0.accuracy),
-        }
-    }
-
     /// What a checkpoint holds of it.
     pub(crate) fn part(&mut self, device: &mut Device) -> Result<Part, TrainError> {
         if self.moved {
-            // Whoever learns from this checkpoint needs the scale of its own scores.
+            // A policy that learns from this checkpoint needs the scale of its scores.
             self.held_out(device)?;
         }
         Ok(Part {
@@ -482,11 +410,81 @@ impl RewardModel {
         Ok(self.learner.read_state(device)?)
     }
 
-    /// Notes in the state what it goes on from beside its tensors.
-    pub(crate) fn note(&self, state: &mut State) {
+    /// Writes into the state what it continues from beside its tensors.
+    pub(crate) fn write_state(&self, state: &mut State) {
         let (mean, deviation) = self.scale;
         state.reward_scale = Some(self.scale);
         state.reward_shift = Some(mean / deviation);
         state.refits.clone_from(&self.refits);
+    }
+}
+
+impl Preference for RewardModel {
+    fn judge(&mut self, device: &mut Device, texts: &[Vec<u32>]) -> Result<Vec<Option<f64>>, TrainError> {
+        let fits: Vec<&Vec<u32>> = texts.iter().filter(|t| (1..=self.plan.context).contains(&t.len())).collect();
+        let examples: Vec<Example> = fits.iter().map(|t| scored(t, self.pad)).collect();
+        let (mean, deviation) = self.scale;
+        let mut scores = self.all_scores(device, &examples)?.into_iter();
+        let mut next = || scores.next().and_then(|s| s.last().map(|s| (f64::from(*s) - mean) / deviation));
+        Ok(texts.iter().map(|t| if (1..=self.plan.context).contains(&t.len()) { next() } else { None }).collect())
+    }
+
+    fn vote(&mut self, ballot: Ballot) {
+        self.ballots.push(ballot);
+    }
+
+    fn unvote(&mut self, pair: u64, step: u64) {
+        if let Some(ballot) = self.ballots.iter_mut().rev().find(|b| b.pair == pair && b.until.is_none()) {
+            ballot.until = Some(step);
+        }
+    }
+
+    fn votes(&self, step: usize) -> usize {
+        self.ballots_at(step).count()
+    }
+
+    fn vote_counts_for(&self, step: usize) -> f64 {
+        let (votes, pairs, weight) = self.shares_in(step, true);
+        let (all_votes, all_pairs) = (self.votes(step), self.pairs_trained());
+        if votes == 0 || all_pairs == 0 {
+            return 0.0;
+        }
+        (weight * votes as f64 / all_votes as f64) / (pairs as f64 / all_pairs as f64)
+    }
+
+    fn pairs_trained(&self) -> usize {
+        self.pairs().map_or(0, |p| p.train.len())
+    }
+
+    fn agreement(&mut self, device: &mut Device, step: usize) -> Result<f64, TrainError> {
+        let all: Vec<PairExample> = self.ballots_at(step).map(|b| b.example.clone()).collect();
+        let scores = self.score(device, &all.iter().collect::<Vec<_>>())?;
+        Ok(pairwise_loss(&scores, 0.0).accuracy)
+    }
+
+    fn accuracy(&mut self, device: &mut Device) -> Result<f64, TrainError> {
+        match self.accuracy {
+            Some(accuracy) => Ok(accuracy),
+            None => Ok(self.report(device, 0)?.0.accuracy),
+        }
+    }
+
+    fn version(&self) -> usize {
+        self.refits.len()
+    }
+
+    fn begin_refit(&mut self, step: usize) -> Span {
+        let span = Span { step: step as u64, steps: REFIT_STEPS };
+        self.refits.push(span);
+        span
+    }
+
+    fn refit_at(&self, step: usize) -> Option<Span> {
+        self.refits.iter().find(|s| (s.step..s.end()).contains(&(step as u64))).copied()
+    }
+
+    fn refit_rate(&self, step: usize) -> Option<f64> {
+        let span = self.refit_at(step)?;
+        Some(self.plan.schedule.peak * (span.end() - step as u64) as f64 / span.steps as f64)
     }
 }

@@ -1,7 +1,7 @@
 //! The reward model beside a stage that trains something else: it scores answers, and is fitted to votes.
 //!
 //! It is the newest checkpoint of the reward stage. A fit is more steps of that stage, and what comes of it its next
-//! checkpoint; whoever learns from an older one keeps that.
+//! checkpoint; a policy that learns from an older one keeps that.
 
 use std::time::Instant;
 
@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     base::StageId,
+    compute::Device,
     data::Tokenizer,
     nn::StepOutcome,
-    protocol::{Line, Refit, StepReport},
+    protocol::{Line, Refit},
     store::Log,
     train::{
         error::TrainError,
@@ -22,7 +23,10 @@ use crate::{
             checkpoint::{self, State, Stay},
             model_folder,
         },
-        stages::opening::{Opening, same_words},
+        stages::{
+            opening::{Opening, same_words},
+            stage_run::Preference,
+        },
     },
 };
 
@@ -30,7 +34,7 @@ use crate::{
 pub(crate) const STAGE: StageId = StageId::Reward;
 
 /// A reward model and how far it is.
-pub(crate) struct Critic {
+pub(crate) struct StandbyRewardModel {
     pub model: RewardModel,
     state: State,
     /// Its checkpoint.
@@ -47,11 +51,7 @@ pub(crate) struct Before {
 
 impl Before {
     /// Measures, and begins to count time.
-    pub(crate) fn measure(
-        model: &mut RewardModel,
-        device: &mut crate::compute::Device,
-        step: usize,
-    ) -> Result<Before, TrainError> {
+    pub(crate) fn measure(model: &mut dyn Preference, device: &mut Device, step: usize) -> Result<Before, TrainError> {
         let begun = Instant::now();
         let (agreement, accuracy) = (model.agreement(device, step)?, model.accuracy(device)?);
         Ok(Before { begun, agreement, accuracy, step })
@@ -60,8 +60,8 @@ impl Before {
     /// What the fit came to.
     pub(crate) fn told(
         self,
-        model: &mut RewardModel,
-        device: &mut crate::compute::Device,
+        model: &mut dyn Preference,
+        device: &mut Device,
         done: usize,
         checkpoint: String,
     ) -> Result<Refit, TrainError> {
@@ -69,7 +69,7 @@ impl Before {
         Ok(Refit {
             version: model.version(),
             votes: model.votes(done),
-            pairs: model.pairs().map_or(0, |p| p.train.len()),
+            pairs: model.pairs_trained(),
             weight: model.vote_counts_for(self.step),
             steps: done - self.step,
             seconds: self.begun.elapsed().as_secs_f64(),
@@ -80,21 +80,20 @@ impl Before {
     }
 }
 
-impl Critic {
+impl StandbyRewardModel {
     /// The run's newest reward model; None where it has none.
     pub(crate) fn open(
         o: &mut Opening<'_>,
         cast: &[Vote],
         tokenizer: &Tokenizer,
-    ) -> Result<Option<Critic>, TrainError> {
+    ) -> Result<Option<StandbyRewardModel>, TrainError> {
         let checkpoints = o.run.view().checkpoints();
         if !checkpoints.list()?.iter().any(|id| id.stage == STAGE) {
             return Ok(None);
         }
         let mut config = o.model.clone();
         model_folder::name_tokens(&mut config, tokenizer);
-        let ballots = cast.iter().map(|v| votes::ballot(v, tokenizer, o.plan.context));
-        let ballots = ballots.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let ballots = votes::ballots(cast, tokenizer, o.plan.context)?;
         let how = o.config.reward_plan()?;
         let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, ballots)?;
         let table = std::sync::Arc::clone(model.table());
@@ -106,11 +105,11 @@ impl Critic {
         let Some((state, slabs, checkpoint)) = found.found else { return Ok(None) };
         same_words(&checkpoint, tokenizer)?;
         model.resume(o.device, &state, &slabs)?;
-        let mut critic = Critic { model, state, name: checkpoint.id.to_string() };
-        if let Err(e) = critic.teach(o, tokenizer) {
+        let mut standby = StandbyRewardModel { model, state, name: checkpoint.id.to_string() };
+        if let Err(e) = standby.teach(o, tokenizer) {
             o.notes.push(format!("the reward model can score but not learn from votes: {e}"));
         }
-        Ok(Some(critic))
+        Ok(Some(standby))
     }
 
     /// Gives it its pairs, unless it has them.
@@ -141,7 +140,7 @@ impl Critic {
         let (state, slabs) = (self.state.clone(), self.model.slabs(o.device)?);
         let result = self.fit(o, tokenizer, log, stay);
         if result.is_err() {
-            // As it stands on disk: the next fit takes the same steps.
+            // As it is on disk: the next fit takes the same steps.
             self.state = state;
             self.model.resume(o.device, &self.state, &slabs)?;
         }
@@ -173,20 +172,8 @@ impl Critic {
             };
             let outcome = StepOutcome::from_control(&control);
             self.state.total_tokens += submitted.tokens as u64;
-            let (seconds, all) = (begun.elapsed().as_secs_f64(), model.tokens().max(1));
-            let report = StepReport {
-                step: step + 1,
-                loss: submitted.loss.unwrap_or_else(|| outcome.loss.into()),
-                learning_rate: rate,
-                grad_norm: outcome.grad_norm.into(),
-                applied: outcome.applied,
-                tokens_per_second: submitted.tokens as f64 / seconds,
-                total_tokens: self.state.total_tokens,
-                epoch: self.state.total_tokens as f64 / all as f64,
-                step_ms: seconds * 1e3,
-                sources: Vec::new(),
-                extra: submitted.extra.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-            };
+            let tokens = (self.state.total_tokens, model.tokens());
+            let report = submitted.report((step + 1, rate), &outcome, tokens, begun.elapsed().as_secs_f64());
             log.append(&Line::now(STAGE, &report))?;
             if !outcome.applied && !outcome.lowered {
                 let (loss, norm) = (outcome.loss, outcome.grad_norm);
@@ -199,7 +186,7 @@ impl Critic {
         self.state.step = span.end();
         let told = before.told(model, o.device, self.state.step as usize, String::new())?;
         let part = model.part(o.device)?;
-        model.note(&mut self.state);
+        model.write_state(&mut self.state);
         log.sync()?;
         let (saver, config) = (o.run.saver(), model.model.clone());
         let written = checkpoint::save(&saver, vec![part], &config, tokenizer, &self.state, stay)?;

@@ -1,4 +1,4 @@
-//! A person's votes between two answers: the run's `preferences.jsonl`, and what they come to.
+//! The user's votes between two answers: the run's `preferences.jsonl`, and what they come to.
 //!
 //! A line is a vote in TRL's shape (`prompt`, `chosen`, `rejected`, lists of messages) with fields of our own
 //! beside it; ties, «both bad» and skips have `answers` instead and are never trained on. A vote that is taken
@@ -20,7 +20,7 @@ use crate::{
 
 /// Votes for a side after which the reward model is fitted to them.
 pub(crate) const REFIT_AFTER: usize = 5;
-/// Newest votes that agreement is told over.
+/// Newest votes that agreement is measured over.
 const RECENT: usize = 25;
 /// By how much the better answer of «much better» should lead, in the reward model's own units (Touvron et al. 2023
 /// grade their margins likewise, 3 for «significantly better» on their scale).
@@ -28,19 +28,41 @@ const MUCH: f32 = 1.0;
 /// The choice of a line that takes a vote back.
 const UNVOTE: &str = "unvote";
 
-/// A vote.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Vote {
-    /// The offer's number.
-    pub pair: u64,
-    pub choice: Choice,
+/// Two answers to a prompt, from the draw to the vote.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Pair {
+    /// Its number in the run.
+    pub id: u64,
     pub prompt: String,
     /// The answer on the left, and the one on the right.
     pub answers: [String; 2],
+    pub about: About,
+}
+
+impl Pair {
+    /// Changes the sides of the answers.
+    pub(crate) fn swap(&mut self) {
+        self.answers.swap(0, 1);
+        self.about.lengths.swap(0, 1);
+        self.about.logprobs.swap(0, 1);
+        self.about.ended.swap(0, 1);
+    }
+
+    /// Whether it is the same prompt with the same two answers, on whichever side.
+    pub(crate) fn is_same(&self, other: &Pair) -> bool {
+        let [a, b] = &other.answers;
+        self.prompt == other.prompt && (self.answers == other.answers || self.answers == [b.clone(), a.clone()])
+    }
+}
+
+/// A choice between the answers of a pair.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Vote {
+    pub pair: Pair,
+    pub choice: Choice,
     /// The reward model's step from which it is drawn, and from which it is not any more.
     pub from: u64,
     pub until: Option<u64>,
-    pub about: About,
 }
 
 /// What a vote is about and how it came about.
@@ -113,36 +135,30 @@ pub(crate) fn left(choice: Choice) -> Option<bool> {
 impl Vote {
     /// Its line of the file.
     pub(crate) fn line(&self) -> Result<Value, serde_json::Error> {
-        let [a, b] = &self.answers;
+        let [a, b] = &self.pair.answers;
         let sides = left(self.choice).map(|left| if left { (a, b) } else { (b, a) });
         serde_json::to_value(Line {
-            prompt: Some(message(Role::User, &self.prompt)),
+            prompt: Some(message(Role::User, &self.pair.prompt)),
             chosen: sides.map(|(better, _)| message(Role::Assistant, better)),
             rejected: sides.map(|(_, worse)| message(Role::Assistant, worse)),
-            answers: sides.is_none().then(|| self.answers.clone()),
+            answers: sides.is_none().then(|| self.pair.answers.clone()),
             choice: self.choice.name().to_owned(),
-            pair: self.pair,
+            pair: self.pair.id,
             from: self.from,
-            about: Some(self.about.clone()),
+            about: Some(self.pair.about.clone()),
         })
     }
 
     /// Whether it is one to learn from: for a side, and no second vote on a pair, which is a check of the person.
     pub(crate) fn teaches(&self) -> bool {
-        left(self.choice).is_some() && self.about.repeat.is_none()
+        left(self.choice).is_some() && self.pair.about.repeat.is_none()
     }
 
     /// Whether the reward model thought the same before it learned from it; None where it was not asked, or
     /// knew the pair.
     fn agreed(&self) -> Option<bool> {
-        let (left, [a, b]) = (left(self.choice)?, self.about.scores?);
-        (!self.about.seen && self.about.repeat.is_none()).then_some(if left { a > b } else { b > a })
-    }
-
-    /// The same prompt and the same two answers, whichever side.
-    pub(crate) fn same_pair(&self, prompt: &str, answers: &[String; 2]) -> bool {
-        let [a, b] = answers;
-        self.prompt == prompt && (self.answers == *answers || self.answers == [b.clone(), a.clone()])
+        let (left, [a, b]) = (left(self.choice)?, self.pair.about.scores?);
+        (!self.pair.about.seen && self.pair.about.repeat.is_none()).then_some(if left { a > b } else { b > a })
     }
 }
 
@@ -151,7 +167,7 @@ pub(crate) fn unvote_line(pair: u64, from: u64) -> Value {
     serde_json::json!({"choice": UNVOTE, "pair": pair, "from": from})
 }
 
-/// The votes of a run, those taken back among them, in the file's order. A line that is none of ours is told and
+/// The votes of a run, those taken back among them, in the file's order. A line that is no vote is reported and
 /// passed over.
 pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>, TrainError> {
     let (path, mut all, mut from, mut strange) = (view.preferences_path(), Vec::new(), 0, 0);
@@ -178,7 +194,7 @@ pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>,
 fn take(all: &mut Vec<Vote>, record: Value) -> bool {
     let Ok(line) = serde_json::from_value::<Line>(record) else { return false };
     if line.choice == UNVOTE {
-        let voted = all.iter_mut().rev().find(|v| v.pair == line.pair && v.until.is_none());
+        let voted = all.iter_mut().rev().find(|v| v.pair.id == line.pair && v.until.is_none());
         return voted.map(|v| v.until = Some(line.from)).is_some();
     }
     let text = |m: Option<Vec<Message>>| m.and_then(|m| m.into_iter().next()).map(|m| m.content);
@@ -188,7 +204,7 @@ fn take(all: &mut Vec<Vote>, record: Value) -> bool {
         Some(left) => text(line.chosen).zip(text(line.rejected)).map(|(c, r)| if left { [c, r] } else { [r, c] }),
     };
     let (Some(prompt), Some(answers), Some(about)) = (text(line.prompt), answers, line.about) else { return false };
-    all.push(Vote { pair: line.pair, choice, prompt, answers, from: line.from, until: None, about });
+    all.push(Vote { pair: Pair { id: line.pair, prompt, answers, about }, choice, from: line.from, until: None });
     true
 }
 
@@ -213,13 +229,13 @@ impl Ballot {
 /// The ballot of a vote; None of one that teaches nothing or does not fit the context.
 pub(crate) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<Ballot>, TrainError> {
     let Some(left) = left(vote.choice).filter(|_| vote.teaches()) else { return Ok(None) };
-    let [a, b] = vote.answers.clone();
+    let [a, b] = vote.pair.answers.clone();
     let (chosen, rejected) = if left { (a, b) } else { (b, a) };
-    let prompt = vec![Turn::new(Role::User, vote.prompt.as_str())];
+    let prompt = vec![Turn::new(Role::User, vote.pair.prompt.as_str())];
     let (pairs, _) = encode_pairs(&[Preference::new(prompt, chosen, rejected, None, true)], tokenizer, context)?;
     let much = matches!(vote.choice, Choice::MuchA | Choice::MuchB);
     let ballot = |example| Ballot {
-        pair: vote.pair,
+        pair: vote.pair.id,
         example,
         margin: if much { MUCH } else { 0.0 },
         from: vote.from,
@@ -228,14 +244,19 @@ pub(crate) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Resu
     Ok(pairs.into_iter().next().map(ballot))
 }
 
-/// What the votes that stand come to; the rest of the tally is the reward model's.
+/// The ballots of all votes that teach and fit the context.
+pub(crate) fn ballots(votes: &[Vote], tokenizer: &Tokenizer, context: usize) -> Result<Vec<Ballot>, TrainError> {
+    votes.iter().filter_map(|v| ballot(v, tokenizer, context).transpose()).collect()
+}
+
+/// What the votes that hold come to; the rest of the tally is the reward model's.
 pub(crate) fn tally(votes: &[Vote]) -> Tally {
     let mut t = Tally::default();
     let mut recent = VecDeque::with_capacity(RECENT);
     let mut seconds = 0.0;
     let standing: Vec<&Vote> = votes.iter().filter(|v| v.until.is_none()).collect();
     for vote in &standing {
-        seconds += vote.about.seconds;
+        seconds += vote.pair.about.seconds;
         match vote.choice {
             Choice::Tie => t.ties += 1,
             Choice::BothBad => t.both_bad += 1,
@@ -245,8 +266,8 @@ pub(crate) fn tally(votes: &[Vote]) -> Tally {
         let Some(is_left) = left(vote.choice) else { continue };
         t.decided += 1;
         t.left += usize::from(is_left);
-        let [a, b] = vote.about.lengths;
-        if a != b && vote.about.repeat.is_none() {
+        let [a, b] = vote.pair.about.lengths;
+        if a != b && vote.pair.about.repeat.is_none() {
             t.longer.1 += 1;
             t.longer.0 += usize::from((a > b) == is_left);
         }
@@ -258,11 +279,11 @@ pub(crate) fn tally(votes: &[Vote]) -> Tally {
             }
         }
         // The same answer, not the same side.
-        if let Some(first) = vote.about.repeat
-            && let Some(first) = standing.iter().find(|v| v.pair == first)
+        if let Some(first) = vote.pair.about.repeat
+            && let Some(first) = standing.iter().find(|v| v.pair.id == first)
             && let Some(was_left) = left(first.choice)
         {
-            let of = |v: &Vote, left: bool| v.answers[usize::from(!left)].clone();
+            let of = |v: &Vote, left: bool| v.pair.answers[usize::from(!left)].clone();
             t.repeats.1 += 1;
             t.repeats.0 += usize::from(of(vote, is_left) == of(first, was_left));
         }
@@ -287,11 +308,12 @@ mod tests {
             seconds: 2.0,
             ..About::default()
         };
-        Vote { pair, choice, prompt: "q".to_owned(), answers, from: pair, until: None, about }
+        Vote { pair: Pair { id: pair, prompt: "q".to_owned(), answers, about }, choice, from: pair, until: None }
     }
 
     #[test]
     fn votes_of_version_0_1_are_read() {
+        use Choice::{A, B, BothBad, MuchA, MuchB, Tie};
         let (mut votes, mut lines) = (Vec::new(), Vec::new());
         for line in include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/logs-1/preferences.jsonl")).lines()
         {
@@ -299,7 +321,6 @@ mod tests {
             assert!(take(&mut votes, lines[lines.len() - 1].clone()), "{line}");
         }
         let choices: Vec<Choice> = votes.iter().map(|v| v.choice).collect();
-        use Choice::{A, B, BothBad, MuchA, MuchB, Tie};
         assert_eq!(choices, [A, B, MuchA, MuchB, Tie, BothBad, A]);
         assert_eq!((votes[6].until, lines.len()), (Some(26), 8), "the last vote was taken back");
         for (vote, line) in votes.iter().zip(&lines) {

@@ -1,7 +1,7 @@
-//! What a stage that draws text goes by, and when that changed: `edits.jsonl`.
+//! The settings of a stage that draws text, and when they changed: `edits.jsonl`.
 //!
 //! An entry says what holds from a step on: the mix, the version of the data, the learning rate. It is on disk before
-//! it acts, so that a stage gone on from any checkpoint goes by the same at the same steps, also after a kill. The
+//! it acts, so that a stage continued from any checkpoint has the same settings at the same steps, also after a kill. The
 //! first entry of a stage says what it began with. One for an earlier step than those before it takes their place:
 //! what had come later was undone.
 
@@ -16,7 +16,7 @@ use crate::{
     train::{corpus, error::TrainError},
 };
 
-/// Longest list of names in words.
+/// Longest list of names that is written out.
 const NAMED: usize = 4;
 
 /// What is said of other data where no more is known.
@@ -24,7 +24,7 @@ pub(crate) const OTHER_DATA: &str = "other data";
 
 /// What holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Terms {
+pub(crate) struct LiveSettings {
     /// The sources drawn from: texts, sets of conversations, demonstrations.
     pub sources: Vec<String>,
     /// What share each has.
@@ -42,15 +42,15 @@ pub(crate) struct Terms {
 pub(crate) struct Entry {
     /// The stage.
     pub stage: StageId,
-    /// The first step that goes by it, counted from 0.
+    /// The first step with these settings, counted from 0.
     pub step: u64,
     /// What asked for it.
     pub cause: String,
-    /// What changed, in words.
+    /// What changed, described.
     pub text: String,
     /// What holds.
     #[serde(flatten)]
-    pub terms: Terms,
+    pub settings: LiveSettings,
 }
 
 impl Entry {
@@ -64,7 +64,7 @@ impl Entry {
 pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainError> {
     let mut line: Vec<Entry> = Vec::new();
     each_record(&**view.disk(), &view.edits_path(), |record| {
-        // A line of a later version, or one that a person wrote, is no entry.
+        // A line of a later version, or one written by hand, is no entry.
         let Ok(entry) = serde_json::from_value::<Entry>(record.clone()) else { return };
         if entry.stage == stage {
             line.retain(|e| e.step < entry.step);
@@ -82,8 +82,8 @@ pub(crate) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// What differs, in words.
-pub(crate) fn difference(old: &Terms, new: &Terms) -> String {
+/// What differs, described.
+pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
     let mut words = Vec::new();
     let (before, now) = (old.weights(), new.weights());
     if old.sources == new.sources {
@@ -127,9 +127,9 @@ pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
     for stage in StageId::ALL.into_iter().filter(|s| s.draws_text()) {
         let oldest = there.iter().filter(|id| id.stage == stage).map(|id| id.step).min();
         let line = line(view, stage)?;
-        // From the one that held at the oldest checkpoint on; without a checkpoint the stage begins anew.
+        // From the one that held at the oldest checkpoint on; without a checkpoint the stage starts over.
         let from = line.iter().rposition(|e| e.step <= oldest.unwrap_or(0)).unwrap_or(0);
-        keep.extend(line.into_iter().skip(from).map(|e| e.terms.data));
+        keep.extend(line.into_iter().skip(from).map(|e| e.settings.data));
     }
     Ok(corpus::prune(&run.preparer(), current, &keep)?)
 }
@@ -139,7 +139,7 @@ fn percent(share: f64) -> String {
     format!("{percent} %")
 }
 
-impl Terms {
+impl LiveSettings {
     /// Each source's share without demonstrations, of 1 in all.
     fn weights(&self) -> Vec<f64> {
         let weights = self.shares.of(false);
@@ -155,14 +155,14 @@ mod tests {
     use crate::store::RealFs;
 
     fn entry(step: u64, rate: f64) -> Entry {
-        let terms = Terms {
+        let settings = LiveSettings {
             sources: vec!["a".into(), "b".into()],
             shares: Shares::of_texts(vec![0.1 + 0.2, 0.7]),
             shape: Shape { rows: 2, window: 8, micros: 1 },
             data: "x".into(),
             learning_rate: rate,
         };
-        Entry { stage: StageId::Pretrain, step, cause: "key".into(), text: String::new(), terms }
+        Entry { stage: StageId::Pretrain, step, cause: "key".into(), text: String::new(), settings }
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_changed_is_said() {
-        let (old, mut new) = (entry(0, 1e-3).terms, entry(0, 5e-4).terms);
+        let (old, mut new) = (entry(0, 1e-3).settings, entry(0, 5e-4).settings);
         new.shares = Shares::of_texts(vec![0.5, 0.5]);
         assert_eq!(difference(&old, &new), "a 30 % → 50 %, learning_rate 1e-3 → 5e-4");
         new.sources = vec!["a".into(), "c".into()];

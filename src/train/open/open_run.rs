@@ -3,7 +3,7 @@
 use crate::{compute::Device, store::Run, train::error::TrainError};
 
 /// A run and a device, handed from stage to stage.
-pub struct Workshop {
+pub struct OpenRun {
     /// The run.
     pub run: Run,
     /// The engine.
@@ -12,11 +12,11 @@ pub struct Workshop {
     empty: usize,
 }
 
-impl Workshop {
-    /// A workshop in which nothing is trained yet.
-    pub fn new(run: Run, device: Device) -> Workshop {
+impl OpenRun {
+    /// An open run in which nothing is trained yet.
+    pub fn new(run: Run, device: Device) -> OpenRun {
         let empty = device.mark();
-        Workshop { run, device, empty }
+        OpenRun { run, device, empty }
     }
 
     /// Gives back the device memory of a stage that has ended.
@@ -27,10 +27,10 @@ impl Workshop {
     }
 }
 
-/// A stage that could not be made ready; another may be tried in the same workshop.
+/// A stage that could not be made ready; another may be opened in the same run.
 pub struct Unready {
     /// Why.
     pub error: TrainError,
-    /// The workshop, cleared.
-    pub workshop: Workshop,
+    /// The run, its device cleared.
+    pub open: OpenRun,
 }

@@ -1,0 +1,288 @@
+//! Turn after turn: commands, a step, and the work that is scheduled after it.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+
+use super::{
+    checkpoints::Saves,
+    core::{Core, Ended},
+    live_data::{LiveData, prune_versions},
+    outbox::{Emit, Outbox},
+    pace::Pace,
+    prompts::Prompts,
+    ready::Trainer,
+    recovery::{Recovery, SET_BACK},
+    voting::Voting,
+};
+use crate::{
+    base::StageId,
+    protocol::{Command, Event},
+    train::{error::TrainError, open::prepare::Ready, run::replay, stages::stage_run::Submitted},
+};
+
+/// The share of a step's time that a prompt may take while training continues, and its least.
+const PROMPT_SHARE: f64 = 0.3;
+const PROMPT_LEAST: Duration = Duration::from_millis(2);
+
+/// How a stage ends before its time.
+pub(super) enum Way {
+    /// For good.
+    Stop {
+        /// Whether to save.
+        save: bool,
+        /// Whether the screen is gone, so that no failure can be answered.
+        left: bool,
+    },
+    /// To another stage.
+    To(StageId),
+}
+
+/// A step that has been submitted.
+pub(super) struct Flying {
+    pub step: usize,
+    pub rate: f64,
+    pub submitted: Submitted,
+}
+
+/// A stage that runs.
+pub(super) struct Loop<'a> {
+    pub core: Core<'a>,
+    pub flying: VecDeque<Flying>,
+    pub pace: Pace,
+    pub recovery: Recovery,
+    pub saves: Saves,
+    pub prompts: Prompts,
+    pub voting: Voting,
+    pub data: LiveData,
+    pub demonstrations: usize,
+    /// The step after which the stage's end was measured.
+    pub measured: Option<usize>,
+    /// Whether the guard has stopped the stage: nothing is stepped or saved any more.
+    pub guarded: bool,
+}
+
+impl<'a> Loop<'a> {
+    pub(super) fn new(trainer: Trainer, emit: &'a mut dyn Emit) -> Loop<'a> {
+        let Trainer { open, ready, setup, logs, recovery, voting, pace } = trainer;
+        let Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config } = ready;
+        let (done, demonstrations) = (state.step as usize, info.demonstrations);
+        let mut out = Outbox::new(stage, logs, emit);
+        out.emit(Event::Started(Box::new(info)));
+        for text in notes {
+            out.emit(Event::Note { step: done, text });
+        }
+        let (submitted, paused, holds) = (done, false, false);
+        Loop {
+            core: Core {
+                open,
+                setup,
+                stage,
+                work,
+                config,
+                plan,
+                tokenizer,
+                state,
+                pinned,
+                target,
+                submitted,
+                done,
+                paused,
+                holds,
+                out,
+            },
+            flying: VecDeque::new(),
+            pace,
+            recovery,
+            saves: Saves::new(done),
+            prompts: Prompts::default(),
+            voting,
+            data: LiveData::default(),
+            demonstrations,
+            measured: None,
+            guarded: false,
+        }
+    }
+
+    /// Turns until the stage ends.
+    pub(super) fn work(&mut self, commands: &Receiver<Command>) -> Result<Ended, TrainError> {
+        let mut turn = self.begin().map(|()| None);
+        loop {
+            match turn {
+                Ok(None) => {}
+                Ok(Some(end)) => return Ok(end),
+                Err(e) if self.core.can_wait(&e) => self.core.stumble(&e),
+                Err(e) => return Err(e),
+            }
+            turn = self.turn(commands);
+        }
+    }
+
+    /// What is reported before the first step after the stage was opened.
+    fn begin(&mut self) -> Result<(), TrainError> {
+        let core = &mut self.core;
+        prune_versions(core);
+        if core.interactive() && core.done > 0 {
+            // The curves of earlier launches, for the screen; the logs have them.
+            for event in replay::events(core.view(), core.stage, core.done)? {
+                core.out.show(event);
+            }
+        }
+        // What is learned and what is forgotten counts from the first step on.
+        if core.stage.chat() && core.done == 0 {
+            core.validate(false)?;
+        }
+        if core.done >= core.target {
+            let (stage, step) = (core.stage, core.done);
+            core.note(format!("{stage} is complete at step {step}; --steps N trains N steps more"));
+            return Ok(());
+        }
+        self.probe()?;
+        self.voting.measure_before_fit(&mut self.core)
+    }
+
+    /// Obeys commands, then takes a step, unless paused, and does the work scheduled after it. Some is the end.
+    fn turn(&mut self, commands: &Receiver<Command>) -> Result<Option<Ended>, TrainError> {
+        if self.recovery.spiked() {
+            self.settle()?;
+            if self.recovery.answer(&mut self.core)? {
+                return Ok(Some((SET_BACK, Some(self.core.stage))));
+            }
+        }
+        let (since, idle) = (Instant::now(), self.core.paused);
+        self.core.check_logs()?;
+        if let Some(way) = self.obey(commands)? {
+            return self.leave(way);
+        }
+        self.saves.finish(&mut self.core, &mut self.recovery, false)?;
+        self.data.refresh(&mut self.core, &mut self.recovery)?;
+        let at_end = self.core.submitted >= self.core.target && !self.guarded && !self.recovery.stopped();
+        if at_end && !self.core.holds {
+            if !self.end()? {
+                return Ok(None);
+            }
+            self.voting.report_fit(&mut self.core, &self.saves)?;
+            if !self.core.interactive() {
+                self.core.check_logs()?;
+                return Ok(Some(("done", None)));
+            }
+            if !self.core.paused {
+                self.core.pause();
+            }
+        }
+        if self.core.paused {
+            self.core.out.pump();
+            // Nothing else waits for the device: an answer gets it to itself.
+            self.prompt(Duration::from_millis(30))?;
+            if idle {
+                self.pace.paused(since);
+            }
+            return Ok(None);
+        }
+        self.step()?;
+        if !self.guarded && !self.recovery.spiked() {
+            self.between()?;
+        }
+        Ok(None)
+    }
+
+    /// Ends the stage on command, saved where that was asked; None where the save failed and the user can still act.
+    fn leave(&mut self, way: Way) -> Result<Option<Ended>, TrainError> {
+        // A save under way may be of this very step: two writers at once would meet in one name.
+        self.settle()?;
+        let (save, next, stays) = match way {
+            Way::Stop { save, left } => (save, None, self.core.interactive() && !left),
+            Way::To(stage) => (true, Some(stage), true),
+        };
+        let unsound = self.guarded || self.recovery.stopped() || self.recovery.spiked();
+        if next == Some(self.core.stage) {
+            self.recovery.go_back(&mut self.core)?;
+        }
+        if save && self.saves.saved_at < self.core.done && !unsound {
+            self.save()?;
+            self.saves.finish(&mut self.core, &mut self.recovery, true)?;
+            self.saves.require(&self.core)?;
+        }
+        if stays && save && self.saves.saved_at < self.core.done && !unsound {
+            // The save failed, which was reported: nothing is left behind unsaved.
+            return Ok(None);
+        }
+        Ok(Some((if next.is_some() { "switched" } else { "stopped" }, next)))
+    }
+
+    /// The work scheduled after a step.
+    pub(super) fn between(&mut self) -> Result<(), TrainError> {
+        let (submitted, target) = (self.core.submitted, self.core.target);
+        let due = |every: usize| every > 0 && submitted.is_multiple_of(every) && submitted < target;
+        let plan = &self.core.plan;
+        let (eval, probe, mut save) = (due(plan.eval_steps), due(plan.probe_steps), due(plan.save_steps));
+        save |= self.recovery.overdue && submitted < target;
+        if eval || probe || save {
+            self.drain()?;
+        }
+        self.recovery.overdue = save && self.recovery.waits();
+        if probe {
+            self.probe()?;
+        }
+        if eval {
+            self.core.validate(false)?;
+        }
+        if save && !self.recovery.overdue {
+            self.saves.finish(&mut self.core, &mut self.recovery, true)?;
+            self.save()?;
+        }
+        self.prompt(Duration::from_secs_f64(self.pace.newest() * PROMPT_SHARE).max(PROMPT_LEAST))
+    }
+
+    /// The stage's end: last probe, whole validation, checkpoint. Done once. False where there is no end yet: the last
+    /// step cannot be saved, and another one decides what follows from it.
+    fn end(&mut self) -> Result<bool, TrainError> {
+        self.drain()?;
+        if self.recovery.spiked() {
+            return Ok(false);
+        }
+        let done = self.core.done;
+        if self.saves.saved_at >= done {
+            return Ok(true);
+        }
+        if self.recovery.waits() {
+            self.core.target += 1;
+            self.core.note(format!("step {done} is far off; one more step is taken before the end is saved"));
+            self.step()?;
+            return Ok(false);
+        }
+        // Once, however often the save is tried.
+        if self.measured != Some(done) {
+            self.probe()?;
+            self.core.validate(true)?;
+            self.measured = Some(done);
+        }
+        self.saves.finish(&mut self.core, &mut self.recovery, true)?;
+        self.save()?;
+        self.saves.finish(&mut self.core, &mut self.recovery, true)?;
+        Ok(!self.recovery.spiked())
+    }
+
+    fn save(&mut self) -> Result<(), TrainError> {
+        self.saves.begin(&mut self.core, &mut self.recovery)
+    }
+
+    fn prompt(&mut self, budget: Duration) -> Result<(), TrainError> {
+        self.prompts.advance(&mut self.core, &mut self.voting, &self.saves, budget)
+    }
+
+    /// Completes the probes.
+    pub(super) fn probe(&mut self) -> Result<(), TrainError> {
+        let core = &mut self.core;
+        let Some(text) = core.work.text() else { return Ok(()) };
+        let events = text.probe(&mut core.open.device, core.done)?;
+        // The decoder held another text meanwhile: an answer under way reads its own again.
+        self.prompts.reread();
+        self.voting.reread();
+        core.emit_all(events);
+        Ok(())
+    }
+}
