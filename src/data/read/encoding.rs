@@ -558,9 +558,9 @@ mod tests {
                 let text = text.repeat(times);
                 let (bytes, _, lost) = encoding.encode(&text);
                 assert!(!lost, "{text}");
-                let (found, told) = through(&bytes);
+                let (found, name_found) = through(&bytes);
                 let beginning: String = found.chars().take(40).collect();
-                assert!(told == Some(name) && found == text, "{name} {times}: {told:?} {beginning}");
+                assert!(name_found == Some(name) && found == text, "{name} {times}: {name_found:?} {beginning}");
             }
         }
         // The mark of GB18030, and Chinese after a long time of ASCII.
