@@ -126,6 +126,11 @@ pub fn wrap(text: &str, cells: usize, hang: usize) -> Vec<Range<usize>> {
     lines
 }
 
+/// A time: `112.4 ms`, `1.24 s`.
+pub fn milliseconds(ms: f64) -> String {
+    if ms >= 1000.0 { format!("{:.2} s", ms / 1000.0) } else { format!("{} ms", figure(ms)) }
+}
+
 /// A share in per cent.
 pub fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1}%", 100.0 * share) } else { "-".to_owned() }

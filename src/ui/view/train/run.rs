@@ -6,7 +6,7 @@ use crate::ui::{
     paint::{Pieces, bar, pieces_width, put_pieces, put_right},
     state::Run,
     strings,
-    text::{bytes, figure, grouped, rate, short, shorten, width},
+    text::{bytes, figure, grouped, milliseconds, rate, short, shorten, width},
     theme::Role,
     view::pen::{Canvas, Pen},
 };
@@ -18,7 +18,9 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         pen.words(buf, inner, pen.nothing(strings::NO_RUN));
         return;
     };
-    let engine = format!("{} {} ", run.engine, pen.glyphs.dot);
+    // Some adapters name the engine themselves.
+    let named = run.adapter.starts_with(run.engine.as_str());
+    let engine = if named { String::new() } else { format!("{} {} ", run.engine, pen.glyphs.dot) };
     let title = width(state.tr(pen.title));
     let room = (area.width as usize).saturating_sub(title + 10 + width(&engine));
     let small = area.height <= 4;
@@ -71,7 +73,7 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
     };
     let mut pieces: Pieces = Vec::new();
     for (label, value) in [
-        (state.tr(strings::STEP_TIME), format!("{} ms", figure(step.step_ms))),
+        (state.tr(strings::STEP_TIME), milliseconds(step.step_ms)),
         ("tok/s", short(step.tokens_per_second)),
         ("lr", rate(step.learning_rate)),
         ("grad", figure(step.grad_norm)),
@@ -88,7 +90,7 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
 fn speed<'a>(pen: &Pen) -> Pieces<'a> {
     let Some(step) = &pen.stage.step else { return Vec::new() };
     pen.dotted([
-        format!("{} {} ms", pen.state.tr(strings::STEP_TIME), figure(step.step_ms)),
+        format!("{} {}", pen.state.tr(strings::STEP_TIME), milliseconds(step.step_ms)),
         format!("{} tok/s", short(step.tokens_per_second)),
     ])
 }
