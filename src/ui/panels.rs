@@ -210,21 +210,20 @@ mod tests {
     fn names_are_unique_and_every_constant_is_one() {
         let names: HashSet<&str> = PANELS.iter().map(|p| p.id.0).collect();
         assert_eq!(names.len(), PANELS.len());
-        use Panel as P;
         for panel in [
-            P::LOSS,
-            P::PROBE,
-            P::BATCH,
-            P::VOTES,
-            P::ROLLOUT,
-            P::CHAT,
-            P::MIX,
-            P::SOURCES,
-            P::FILTERS,
-            P::DROPPED,
-            P::PREVIEW,
-            P::NEXT_BATCH,
-            P::LOG,
+            Panel::LOSS,
+            Panel::PROBE,
+            Panel::BATCH,
+            Panel::VOTES,
+            Panel::ROLLOUT,
+            Panel::CHAT,
+            Panel::MIX,
+            Panel::SOURCES,
+            Panel::FILTERS,
+            Panel::DROPPED,
+            Panel::PREVIEW,
+            Panel::NEXT_BATCH,
+            Panel::LOG,
         ] {
             assert!(names.contains(panel.0), "{panel:?}");
         }

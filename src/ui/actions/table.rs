@@ -216,14 +216,15 @@ actions! {
         enabled: AppState::is_commanded, perform: quietly!(s, talk::open_prompt(s)), }
     Go, "训练正在查看的阶段", "train the stage in view", {
         keys: &[(&[Nav, Data], &[c('g')])],
-        hint: |s| match s.reopens() {
-            true => Some(Tr("从检查点继续", "reopen")),
-            false => (!s.stages.live_is_shown()).then_some(Tr("训练这个阶段", "train this stage")),
+        hint: |s| {
+            let other = (!s.stages.live_is_shown()).then_some(Tr("训练这个阶段", "train this stage"));
+            if s.reopens() { Some(Tr("从检查点继续", "reopen")) } else { other }
         },
         exists: |s| s.stages.all().len() > 1,
-        enabled: |s| match s.failed_here() {
-            true => s.reopens() && s.leaving.is_none() && s.switching().is_none(),
-            false => s.is_commanded() && (!s.stages.live_is_shown() || s.reopens() || s.live().resumes()),
+        enabled: |s| {
+            let failed = s.failed_here() && s.leaving.is_none() && s.switching().is_none();
+            failed && s.reopens()
+                || s.is_commanded() && (!s.stages.live_is_shown() || s.reopens() || s.live().resumes())
         },
         perform: stages::go, }
     Data, "查看数据", "view the data", {
