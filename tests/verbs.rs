@@ -458,7 +458,7 @@ type Check = fn(&str);
 /// What is printed on stdout is the same number of JSON lines for all verbs that promise one.
 fn help_names_what_works() {
     let help = danlu(["--help"]);
-    for verb in ["train", "generate", "score", "overfit", "adapters", "bench"] {
+    for verb in ["train", "generate", "config", "score", "overfit", "adapters", "bench"] {
         assert!(help.good().out.contains(verb), "{}", help.out);
         assert!(danlu([verb, "--help"]).good().out.contains("--adapter"));
     }

@@ -17,7 +17,7 @@ mod stages;
 mod stats;
 mod trainer;
 
-pub use config::{align::LossType, plan::StagePlan, setup::Setup};
+pub use config::{LossType, plan::StagePlan, setup::Setup};
 pub use corpus::Corpus;
 pub use error::TrainError;
 pub use open::{

@@ -3,6 +3,7 @@
 mod adapters;
 mod bench;
 mod check;
+mod config;
 mod data;
 mod generate;
 mod ids;
@@ -30,6 +31,8 @@ pub(super) enum Verb {
     Generate(generate::Generate),
     /// Clean and tokenize a run's text: the funnel, the mix, the tokenizer
     Data(data::Data),
+    /// Every key of run.toml with its value, default and meaning, as TOML that can be read back
+    Config(config::Config),
     /// Log-probabilities of every next token, and the loss
     Score(score::Score),
     /// Train on one batch at a constant rate: loss and gradient norms
@@ -50,6 +53,7 @@ impl Verb {
             Self::Recipe(verb) => verb.run(common),
             Self::Generate(verb) => verb.run(common),
             Self::Data(verb) => verb.run(common),
+            Self::Config(verb) => verb.run(common),
             Self::Score(verb) => verb.run(common),
             Self::Overfit(verb) => verb.run(common),
             Self::Adapters(verb) => verb.run(common),

@@ -1,20 +1,7 @@
-//! What the stages that teach a policy do, with every default filled in. Names in run.toml are TRL's.
+//! What the stages that teach a policy do, and when a stage is stopped: run.toml with every default filled in.
 
-use serde::{Deserialize, Serialize};
-
-use super::RunConfig;
-
-/// Answers of an update, tokens of an answer, minibatches of a pass, answers to one question.
-pub(crate) const ROLLOUTS: usize = 128;
-pub(crate) const RESPONSE_LENGTH: usize = 40;
-pub(crate) const MINI_BATCHES: usize = 4;
-pub(crate) const GENERATIONS: usize = 8;
-/// Of a score, where an answer does not end.
-const MISSING_END: f32 = 1.5;
-
-/// Weight of the pretraining term. Measured over five seeds (docs/performance.md): answers stay as good and differ
-/// more than without it.
-const PTX: f64 = 0.5;
+use super::{run_config::RunConfig, stages::LossType};
+use crate::base::StageId;
 
 /// What PPO does, update by update.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,18 +40,6 @@ pub(crate) struct PpoPlan {
     pub missing_end: f32,
     /// Updates in which only the value net learns.
     pub value_warmup: usize,
-}
-
-/// How GRPO's losses of tokens become one number (TRL's `loss_type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LossType {
-    /// Mean over the tokens of each answer, then over answers: as published.
-    Grpo,
-    /// Mean over all tokens (Yu et al. 2025).
-    Dapo,
-    /// Sum over tokens by answers × longest possible answer (Liu et al. 2025).
-    DrGrpo,
 }
 
 /// What GRPO does, update by update.
@@ -124,75 +99,100 @@ pub(crate) struct GuardPlan {
     pub patience: usize,
 }
 
+/// When a spike of the loss or the gradient norm stops a stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SpikePlan {
+    /// Whether a spike stops the stage; it is looked for in any case.
+    pub enabled: bool,
+    /// Robust deviations of the loss.
+    pub deviations: f64,
+    /// Least rise of the loss, in nats.
+    pub rise: f64,
+    /// Least factor of the gradient norm.
+    pub times: f64,
+    /// Strikes in a row that are a spike.
+    pub patience: usize,
+    /// Returns in a row to a checkpoint before the stage ends with an error.
+    pub rollbacks: usize,
+}
+
 impl RunConfig {
     /// PPO with every default filled in.
-    ///
-    /// Measured at `1m` over three seeds (docs/performance.md): with two passes and β 0.2 the true score rises as
-    /// far as with four and 0.1, and the answers stay more varied. The pretraining term and questions of the
-    /// policy's own did not help there, so both are off.
     pub(crate) fn ppo_plan(&self) -> PpoPlan {
-        let o = &self.ppo;
+        let (o, v) = (&self.ppo, self.site(StageId::Ppo));
         PpoPlan {
-            rollouts: o.rollouts.unwrap_or(ROLLOUTS),
-            response_length: o.response_length.unwrap_or(RESPONSE_LENGTH),
-            self_prompts: o.self_prompts.unwrap_or(0.0),
-            value_rate: o.value_learning_rate.unwrap_or(3e-4),
-            epochs: o.num_ppo_epochs.unwrap_or(2),
-            minibatches: o.num_mini_batches.unwrap_or(MINI_BATCHES),
-            kl_coef: o.kl_coef.unwrap_or(0.25),
+            rollouts: o.rollouts(v),
+            response_length: o.response_length(v),
+            self_prompts: o.self_prompts(v),
+            value_rate: o.value_learning_rate(v),
+            epochs: o.num_ppo_epochs(v),
+            minibatches: o.num_mini_batches(v),
+            kl_coef: o.kl_coef(v),
             target_kl: o.target_kl,
-            max_approx_kl: Some(o.max_approx_kl.unwrap_or(0.1)),
-            ptx_coef: o.ptx_coef.unwrap_or(PTX),
-            whiten_rewards: o.whiten_rewards.unwrap_or(false),
-            clip: o.cliprange.unwrap_or(0.2),
-            value_clip: o.cliprange_value.unwrap_or(0.2),
-            gamma: o.gamma.unwrap_or(1.0),
-            lambda: o.lam.unwrap_or(0.95),
-            missing_end: o.missing_eos_penalty.unwrap_or(MISSING_END),
-            value_warmup: o.value_warmup_steps.unwrap_or(5),
+            max_approx_kl: Some(o.max_approx_kl(v)),
+            ptx_coef: o.ptx_coef(v),
+            whiten_rewards: o.whiten_rewards(v),
+            clip: o.cliprange(v),
+            value_clip: o.cliprange_value(v),
+            gamma: o.gamma(v),
+            lambda: o.lam(v),
+            missing_end: o.missing_eos_penalty(v),
+            value_warmup: o.value_warmup_steps(v),
         }
     }
 
     /// GRPO with every default filled in.
     pub(crate) fn grpo_plan(&self) -> GrpoPlan {
-        let o = &self.grpo;
-        let low = o.epsilon.unwrap_or(0.2);
+        let (o, v) = (&self.grpo, self.site(StageId::Grpo));
         GrpoPlan {
-            rollouts: o.rollouts.unwrap_or(ROLLOUTS),
-            generations: o.num_generations.unwrap_or(GENERATIONS),
-            response_length: o.response_length.unwrap_or(RESPONSE_LENGTH),
-            iterations: o.num_iterations.unwrap_or(2),
-            minibatches: o.num_mini_batches.unwrap_or(MINI_BATCHES),
-            beta: o.beta.unwrap_or(0.1),
-            clip: (low, o.epsilon_high.unwrap_or(low)),
-            loss_type: o.loss_type.unwrap_or(LossType::Dapo),
-            scale_rewards: o.scale_rewards.unwrap_or(true),
-            missing_end: o.missing_eos_penalty.unwrap_or(MISSING_END),
+            rollouts: o.rollouts(v),
+            generations: o.num_generations(v),
+            response_length: o.response_length(v),
+            iterations: o.num_iterations(v),
+            minibatches: o.num_mini_batches(v),
+            beta: o.beta(v),
+            clip: (o.epsilon(v), o.epsilon_high(v)),
+            loss_type: o.loss_type(v),
+            scale_rewards: o.scale_rewards(v),
+            missing_end: o.missing_eos_penalty(v),
         }
     }
 
-    /// DPO with every default filled in. β is twice TRL's: a tenth of the built-in labels are wrong.
+    /// DPO with every default filled in.
     pub(crate) fn dpo_plan(&self) -> DpoPlan {
-        let o = &self.dpo;
+        let (o, v) = (&self.dpo, self.site(StageId::Dpo));
         DpoPlan {
-            beta: o.beta.unwrap_or(0.2),
-            label_smoothing: o.label_smoothing.unwrap_or(0.0),
-            response_length: o.response_length.unwrap_or(RESPONSE_LENGTH),
-            missing_end: MISSING_END,
+            beta: o.beta(v),
+            label_smoothing: o.label_smoothing(v),
+            response_length: o.response_length(v),
+            missing_end: o.missing_eos_penalty(v),
         }
     }
 
     /// The guard with every default filled in.
     pub(crate) fn guard_plan(&self) -> GuardPlan {
-        let o = &self.guard;
+        let (o, v) = (&self.guard, self.site(StageId::default()));
         GuardPlan {
-            enabled: o.enabled.unwrap_or(true),
-            distinct2: o.distinct2.unwrap_or(0.5),
-            repetition: o.repetition.unwrap_or(0.25),
-            end_rate: o.end_rate.unwrap_or(0.5),
-            length: o.length.unwrap_or(3.0),
-            kl: o.kl.unwrap_or(40.0),
-            patience: o.patience.unwrap_or(2),
+            enabled: o.enabled(v),
+            distinct2: o.distinct2(v),
+            repetition: o.repetition(v),
+            end_rate: o.end_rate(v),
+            length: o.length(v),
+            kl: o.kl(v),
+            patience: o.patience(v),
+        }
+    }
+
+    /// When a spike stops a stage, with every default filled in.
+    pub(crate) fn spike_plan(&self) -> SpikePlan {
+        let (o, v) = (&self.guard, self.site(StageId::default()));
+        SpikePlan {
+            enabled: o.spikes(v),
+            deviations: o.spike_deviations(v),
+            rise: o.spike_loss(v),
+            times: o.spike_grad_norm(v),
+            patience: o.spike_patience(v),
+            rollbacks: o.rollbacks(v),
         }
     }
 }

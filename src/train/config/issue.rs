@@ -17,6 +17,7 @@ pub enum ConfigIssue {
 }
 
 impl ConfigIssue {
+    /// What is wrong, without where.
     pub(super) fn what(self) -> String {
         match self {
             ConfigIssue::File(what) | ConfigIssue::Option { what, .. } => what,

@@ -19,14 +19,6 @@ pub(super) fn amount(key: &str, value: Option<f64>, most: f64) -> Result<(), Con
     }
 }
 
-/// A number above 0.
-pub(super) fn positive(key: &str, value: Option<f64>) -> Result<(), ConfigIssue> {
-    match value.filter(|v| !(*v > 0.0 && *v <= LARGEST)) {
-        Some(v) => wrong(format!("{key} is {v}; expected more than 0, as in 1e-8")),
-        None => Ok(()),
-    }
-}
-
 fn upto(least: &str, most: f64) -> String {
     if most < LARGEST { format!("{least} to {most}") } else { format!("{least} or more, as a 32-bit number") }
 }

@@ -1,14 +1,16 @@
-//! A stage with every default of its size filled in.
+//! What a run trains and how: run.toml with every default filled in.
 
 use super::{
-    ConfigIssue, RewardMode, RunConfig, StageOverrides,
-    stages::{BY_HAND_SHARE, PRETRAIN_SHARE},
-    wrong,
+    issue::{ConfigIssue, wrong},
+    quality::QualityRule,
+    run_config::RunConfig,
+    stages::RewardMode,
 };
 use crate::{
     base::StageId,
-    data::MOST_TOKENS,
-    nn::{AdamW, Schedule, ScheduleKind},
+    data::{MOST_TOKENS, quality::Selection},
+    nn::{AdamW, ModelConfig, Sampling, Schedule, preset},
+    protocol::Manner,
 };
 
 /// What a stage does, step by step.
@@ -47,67 +49,6 @@ impl StagePlan {
     }
 }
 
-/// Holds the mean of a reward model's scores near 0 (`center_rewards_coefficient`; TRL's documentation has 0.01).
-const CENTRE: f64 = 0.01;
-/// How many drawn pairs a drawn vote counts for. Measured (docs/performance.md): 2 follows votes little further, and
-/// costs more of the accuracy on held-out pairs.
-const VOTE_WEIGHT: f64 = 1.0;
-
-/// Steps, rows, context, learning rate, steps between validations.
-type Defaults = (usize, usize, usize, f64, usize);
-
-/// Defaults of pretraining at a size.
-///
-/// Measured (docs/performance.md): 1.2 to 1.4 million tokens are where the built-in corpus is learned
-/// and not yet learned by heart. The sizes from `27m` up are for text of one's own.
-fn pretrain_defaults(size: &str) -> Defaults {
-    match size {
-        "1m" => (1200, 16, 64, 3e-3, 200),
-        "5m" => (350, 32, 128, 2e-3, 100),
-        "12m" => (350, 16, 256, 1e-3, 100),
-        "27m" => (3000, 32, 512, 6e-4, 200),
-        _ => (5000, 16, 1024, 6e-4, 200),
-    }
-}
-
-/// Defaults of fine-tuning at a size.
-fn sft_defaults(size: &str) -> Defaults {
-    match size {
-        "1m" => (1600, 6, 128, 3e-3, 400),
-        "5m" => (1200, 8, 128, 2e-3, 300),
-        "12m" => (600, 16, 256, 1e-3, 200),
-        "27m" => (1000, 32, 512, 3e-4, 500),
-        _ => (1000, 16, 1024, 1e-4, 500),
-    }
-}
-
-/// Defaults of the reward model: steps, pairs a step, tokens of a row, learning rate.
-fn reward_defaults(size: &str) -> Defaults {
-    match size {
-        "1m" => (200, 32, 128, 6e-4, 50),
-        "5m" | "12m" => (200, 32, 128, 3e-4, 50),
-        _ => (200, 32, 256, 1e-4, 50),
-    }
-}
-
-/// Defaults of PPO: updates, rows of one pass, tokens of a row, the policy's learning rate.
-fn ppo_defaults(size: &str) -> Defaults {
-    match size {
-        "1m" => (24, 8, 128, 1e-4, 8),
-        "5m" | "12m" => (20, 8, 128, 5e-5, 5),
-        _ => (20, 8, 256, 2e-5, 5),
-    }
-}
-
-/// Defaults of GRPO: updates, rows of one pass, tokens of a row, learning rate.
-fn grpo_defaults(size: &str) -> Defaults {
-    match size {
-        "1m" => (15, 8, 128, 1e-4, 5),
-        "5m" | "12m" => (20, 8, 128, 5e-5, 5),
-        _ => (20, 8, 256, 2e-5, 5),
-    }
-}
-
 /// What a reward model is trained to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RewardPlan {
@@ -121,90 +62,85 @@ pub struct RewardPlan {
     pub vote_weight: f32,
 }
 
-/// Defaults of DPO: steps, pairs a step, tokens of a row, learning rate.
-fn dpo_defaults(size: &str) -> Defaults {
-    match size {
-        "1m" => (150, 32, 128, 5e-5, 50),
-        "5m" | "12m" => (150, 32, 128, 2e-5, 50),
-        _ => (150, 32, 256, 5e-6, 50),
-    }
-}
-
 impl RunConfig {
+    /// The model of this run; `size` is settled by now.
+    pub fn model(&self) -> Result<ModelConfig, ConfigIssue> {
+        let preset = preset(&self.size).map_err(|e| ConfigIssue::File(e.to_string()))?.config();
+        let (o, v) = (&self.model, self.site(StageId::default()));
+        let (hidden_size, heads) = (o.hidden_size(v), o.num_attention_heads(v));
+        let shaped = o.hidden_size.is_some() || o.num_attention_heads.is_some();
+        if shaped && o.head_dim.is_none() && !hidden_size.is_multiple_of(heads.max(1)) {
+            return wrong(format!(
+                "model.hidden_size {hidden_size} does not divide into {heads} heads; set model.head_dim"
+            ));
+        }
+        let config = ModelConfig {
+            vocab_size: o.vocab_size(v),
+            hidden_size,
+            intermediate_size: o.intermediate_size(v),
+            num_hidden_layers: o.num_hidden_layers(v),
+            num_attention_heads: heads,
+            num_key_value_heads: o.num_key_value_heads(v),
+            head_dim: o.head_dim(v),
+            max_position_embeddings: o.max_position_embeddings(v),
+            rms_norm_eps: o.rms_norm_eps(v),
+            rope_theta: o.rope_theta(v),
+            tie_word_embeddings: o.tie_word_embeddings(v),
+            initializer_range: o.initializer_range(v),
+            dropout: o.dropout(v),
+            ..preset
+        };
+        config.validate().map_err(|e| ConfigIssue::File(e.to_string()))?;
+        Ok(config)
+    }
+
+    /// How prompts are answered, and how many tokens at most.
+    pub fn manner(&self) -> Manner {
+        let (o, v) = (&self.sampling, self.site(StageId::default()));
+        let sampling = Sampling {
+            temperature: o.temperature(v),
+            top_k: o.top_k(v),
+            top_p: o.top_p(v),
+            repetition_penalty: o.repetition_penalty(v),
+            seed: self.seed,
+        };
+        Manner { sampling, max_new_tokens: o.max_new_tokens(v) }
+    }
+
+    /// Which documents the quality classifier keeps.
+    pub fn selection(&self) -> Selection {
+        let (o, v) = (&self.quality, self.site(StageId::default()));
+        match o.rule(v) {
+            QualityRule::Pareto => Selection::Pareto(o.alpha(v)),
+            QualityRule::Threshold => Selection::Threshold(o.threshold(v)),
+        }
+    }
+
     /// The reward model's objective with every default filled in.
     ///
     /// The language model's loss needs an output layer. A reward model has `score.weight` in the place of one,
     /// so the embeddings must be it: with untied ones there is nowhere for a trained output layer to be kept.
     pub fn reward_plan(&self) -> Result<RewardPlan, ConfigIssue> {
-        let o = &self.reward;
-        let mode = o.mode.unwrap_or_default();
-        let lm_coef = o.lm_coef.unwrap_or(if mode == RewardMode::Book { 1.0 } else { 0.0 });
+        let (o, v) = (&self.reward, self.site(StageId::Reward));
+        let lm_coef = o.lm_coef(v);
         if lm_coef > 0.0 && !self.model()?.tie_word_embeddings {
             return wrong(format!(
                 "reward.lm_coef is {lm_coef}, which needs the embeddings as output layer, and model.tie_word_embeddings is false; set reward.lm_coef = 0"
             ));
         }
         Ok(RewardPlan {
-            mode,
+            mode: o.mode(v),
             lm_coef: lm_coef as f32,
-            centre: o.center_rewards_coefficient.unwrap_or(CENTRE) as f32,
-            vote_weight: o.vote_weight.unwrap_or(VOTE_WEIGHT) as f32,
+            centre: o.center_rewards_coefficient(v) as f32,
+            vote_weight: o.vote_weight(v) as f32,
         })
-    }
-
-    /// A stage's own table; those of alignment in the words that all stages share.
-    pub fn overrides(&self, stage: StageId) -> StageOverrides {
-        match stage {
-            StageId::Pretrain => self.pretrain.clone(),
-            StageId::Sft => self.sft.clone(),
-            StageId::Reward => self.reward.clone(),
-            StageId::Ppo => StageOverrides {
-                steps: self.ppo.steps,
-                learning_rate: self.ppo.learning_rate,
-                max_grad_norm: self.ppo.max_grad_norm,
-                eval_steps: self.ppo.eval_steps,
-                save_steps: self.ppo.save_steps,
-                ..StageOverrides::default()
-            },
-            StageId::Grpo => StageOverrides {
-                steps: self.grpo.steps,
-                learning_rate: self.grpo.learning_rate,
-                max_grad_norm: self.grpo.max_grad_norm,
-                eval_steps: self.grpo.eval_steps,
-                save_steps: self.grpo.save_steps,
-                ..StageOverrides::default()
-            },
-            StageId::Dpo => StageOverrides {
-                steps: self.dpo.steps,
-                batch_size: self.dpo.batch_size,
-                learning_rate: self.dpo.learning_rate,
-                max_grad_norm: self.dpo.max_grad_norm,
-                eval_steps: self.dpo.eval_steps,
-                save_steps: self.dpo.save_steps,
-                ..StageOverrides::default()
-            },
-        }
     }
 
     /// A stage with every default filled in; `size` is settled by now.
     pub fn plan(&self, stage: StageId) -> Result<StagePlan, ConfigIssue> {
-        let o = self.overrides(stage);
-        let (steps, batch, context, rate, eval) = match stage {
-            StageId::Pretrain => pretrain_defaults(&self.size),
-            StageId::Sft => sft_defaults(&self.size),
-            StageId::Reward => reward_defaults(&self.size),
-            StageId::Ppo => ppo_defaults(&self.size),
-            StageId::Dpo => dpo_defaults(&self.size),
-            StageId::Grpo => grpo_defaults(&self.size),
-        };
-        // Feedback is learned at small rates and as PyTorch's trainers do: a larger ε, no decay.
-        let aligns = stage.aligns();
-        let feedback = !stage.draws_text();
-        let steps = o.steps.unwrap_or(steps);
+        let (o, v) = (self.stage(stage), self.site(stage));
         let most = self.model()?.max_position_embeddings;
-        // Feedback's rows hold one exchange each: a model with shorter ones has it in those.
-        let context = o.context.unwrap_or(if feedback { context.min(most) } else { context });
-        let (rows, micros) = (o.batch_size.unwrap_or(batch), o.gradient_accumulation_steps.unwrap_or(1));
+        let (rows, micros, context) = (o.batch_size(v), o.gradient_accumulation_steps(v), o.context(v));
         if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return wrong(format!(
                 "{stage}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
@@ -215,47 +151,142 @@ impl RunConfig {
                 "{stage}.context is {context}, more than max_position_embeddings {most}; lower it or raise model.max_position_embeddings"
             ));
         }
-        let d = AdamW::default();
-        let schedule = Schedule {
-            kind: o.lr_scheduler_type.unwrap_or(if aligns { ScheduleKind::Constant } else { ScheduleKind::Wsd }),
-            peak: o.learning_rate.unwrap_or(rate),
-            warmup: o.warmup_steps.unwrap_or_else(|| if aligns { 0 } else { (steps / 40).clamp(1, 200) }),
-            steps,
-            decay: o.decay_steps.unwrap_or(if stage.chat() { steps / 2 } else { steps / 5 }),
-        };
         Ok(StagePlan {
-            steps,
+            steps: o.steps(v),
             batch_size: rows,
             accumulation: micros,
             context,
-            schedule,
-            adamw: AdamW {
-                beta1: o.adam_beta1.unwrap_or(d.beta1),
-                beta2: o.adam_beta2.unwrap_or(d.beta2),
-                eps: o.adam_epsilon.unwrap_or(if feedback { 1e-5 } else { d.eps }),
-                // Measured: fine-tuning for many epochs on few sentences generalises better with more of it.
-                weight_decay: o.weight_decay.unwrap_or(match stage {
-                    StageId::Pretrain => d.weight_decay,
-                    StageId::Sft => 0.3,
-                    StageId::Reward | StageId::Ppo | StageId::Dpo | StageId::Grpo => 0.0,
-                }),
-                clip: o.max_grad_norm.unwrap_or(d.clip),
+            schedule: Schedule {
+                kind: o.lr_scheduler_type(v),
+                peak: o.learning_rate(v),
+                warmup: o.warmup_steps(v),
+                steps: o.steps(v),
+                decay: o.decay_steps(v),
             },
-            eval_steps: o.eval_steps.unwrap_or(eval),
-            // A policy can be spoilt within a few updates: the checkpoint before is to be near.
-            save_steps: o.save_steps.unwrap_or(match stage {
-                StageId::Pretrain | StageId::Sft | StageId::Reward => 400,
-                StageId::Dpo => 25,
-                StageId::Ppo | StageId::Grpo => 5,
-            }),
-            probe_steps: o.probe_steps.unwrap_or(match stage {
-                StageId::Sft => 50,
-                StageId::Pretrain | StageId::Reward | StageId::Dpo => 25,
-                StageId::Ppo | StageId::Grpo => 5,
-            }),
-            pretrain_share: o.pretrain_share.unwrap_or(PRETRAIN_SHARE),
-            by_hand_share: o.by_hand_share.unwrap_or(BY_HAND_SHARE),
-            packing: o.packing.unwrap_or(true),
+            adamw: AdamW {
+                beta1: o.adam_beta1(v),
+                beta2: o.adam_beta2(v),
+                eps: o.adam_epsilon(v),
+                weight_decay: o.weight_decay(v),
+                clip: o.max_grad_norm(v),
+            },
+            eval_steps: o.eval_steps(v),
+            save_steps: o.save_steps(v),
+            probe_steps: o.probe_steps(v),
+            pretrain_share: o.pretrain_share(v),
+            by_hand_share: o.by_hand_share(v),
+            packing: o.packing(v),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::nn::{PRESETS, ScheduleKind};
+
+    /// Steps, rows, context, learning rate, steps between evaluations, at `1m` to `124m`: a run that sets nothing trains
+    /// as it did with version 0.1.
+    #[test]
+    fn defaults_stay() {
+        let rows = |r: [(usize, usize, usize, f64, usize); 5]| r;
+        for (stage, sizes) in [
+            (
+                StageId::Pretrain,
+                rows([
+                    (1200, 16, 64, 3e-3, 200),
+                    (350, 32, 128, 2e-3, 100),
+                    (350, 16, 256, 1e-3, 100),
+                    (3000, 32, 512, 6e-4, 200),
+                    (5000, 16, 1024, 6e-4, 200),
+                ]),
+            ),
+            (
+                StageId::Sft,
+                rows([
+                    (1600, 6, 128, 3e-3, 400),
+                    (1200, 8, 128, 2e-3, 300),
+                    (600, 16, 256, 1e-3, 200),
+                    (1000, 32, 512, 3e-4, 500),
+                    (1000, 16, 1024, 1e-4, 500),
+                ]),
+            ),
+            (
+                StageId::Reward,
+                rows([
+                    (200, 32, 128, 6e-4, 50),
+                    (200, 32, 128, 3e-4, 50),
+                    (200, 32, 128, 3e-4, 50),
+                    (200, 32, 256, 1e-4, 50),
+                    (200, 32, 256, 1e-4, 50),
+                ]),
+            ),
+            (
+                StageId::Ppo,
+                rows([
+                    (24, 8, 128, 1e-4, 8),
+                    (20, 8, 128, 5e-5, 5),
+                    (20, 8, 128, 5e-5, 5),
+                    (20, 8, 256, 2e-5, 5),
+                    (20, 8, 256, 2e-5, 5),
+                ]),
+            ),
+            (
+                StageId::Dpo,
+                rows([
+                    (150, 32, 128, 5e-5, 50),
+                    (150, 32, 128, 2e-5, 50),
+                    (150, 32, 128, 2e-5, 50),
+                    (150, 32, 256, 5e-6, 50),
+                    (150, 32, 256, 5e-6, 50),
+                ]),
+            ),
+            (
+                StageId::Grpo,
+                rows([
+                    (15, 8, 128, 1e-4, 5),
+                    (20, 8, 128, 5e-5, 5),
+                    (20, 8, 128, 5e-5, 5),
+                    (20, 8, 256, 2e-5, 5),
+                    (20, 8, 256, 2e-5, 5),
+                ]),
+            ),
+        ] {
+            for (preset, (steps, batch_size, context, peak, eval_steps)) in PRESETS.iter().zip(sizes) {
+                let config = RunConfig { size: preset.name.to_owned(), ..RunConfig::default() };
+                let (aligns, feedback, d) = (stage.aligns(), !stage.draws_text(), AdamW::default());
+                let schedule = Schedule {
+                    kind: if aligns { ScheduleKind::Constant } else { ScheduleKind::Wsd },
+                    peak,
+                    warmup: if aligns { 0 } else { (steps / 40).clamp(1, 200) },
+                    steps,
+                    decay: if stage == StageId::Pretrain { steps / 5 } else { steps / 2 },
+                };
+                let (weight_decay, save_steps, probe_steps) = match stage {
+                    StageId::Pretrain => (d.weight_decay, 400, 25),
+                    StageId::Sft => (0.3, 400, 50),
+                    StageId::Reward => (0.0, 400, 25),
+                    StageId::Ppo | StageId::Grpo => (0.0, 5, 5),
+                    StageId::Dpo => (0.0, 25, 25),
+                };
+                let eps = if feedback { 1e-5 } else { d.eps };
+                let expected = StagePlan {
+                    steps,
+                    batch_size,
+                    accumulation: 1,
+                    context,
+                    schedule,
+                    adamw: AdamW { eps, weight_decay, ..d },
+                    eval_steps,
+                    save_steps,
+                    probe_steps,
+                    pretrain_share: 0.05,
+                    by_hand_share: 0.1,
+                    packing: true,
+                };
+                assert_eq!(config.plan(stage).unwrap(), expected, "{stage} {}", preset.name);
+            }
+        }
     }
 }

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigIssue, SourceConfig, nearest, numbers::positive, wrong};
-use crate::data::quality::Selection;
+use super::{
+    issue::{ConfigIssue, wrong},
+    source::SourceConfig,
+    table::{choice, nearest, table},
+};
 
 /// How a score decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,41 +19,25 @@ pub enum QualityRule {
     Threshold,
 }
 
-/// `[quality]`. It concerns the sources with `quality = true`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct QualityConfig {
-    /// The source whose documents are what is wanted; without one only texts marked so are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    /// How a score decides.
-    pub rule: QualityRule,
-    /// The score that `threshold` keeps from; 0 to 1.
-    pub threshold: f64,
-    /// α of `pareto`; the larger, the fewer of the low scores are kept.
-    pub alpha: f64,
-}
+choice!(QualityRule: "pareto" | "threshold");
 
-impl Default for QualityConfig {
-    fn default() -> Self {
-        Self { reference: None, rule: QualityRule::Pareto, threshold: 0.5, alpha: 9.0 }
+table! {
+    /// `[quality]`. It concerns the sources with `quality = true`.
+    QualityConfig {
+        reference: String, ANY,
+            "the source whose documents are wanted; without one only texts labelled so are",
+            "想要的文档所在的数据源；不设则只有标记过的文本";
+        rule: QualityRule, ANY, = |_, _| QualityRule::Pareto,
+            "`pareto`: keep with probability (2 − score)^−alpha, as GPT-3 did; `threshold`: keep from a score on",
+            "`pareto`：以 (2 − 分数)^−alpha 的概率保留，同 GPT-3；`threshold`：达到某个分数才保留";
+        threshold: f64, SHARE, = |_, _| 0.5, "the lowest score that `threshold` keeps", "`threshold` 保留的最低分";
+        alpha: f64, POSITIVE, = |_, _| 9.0,
+            "α of `pareto`; the larger, the fewer of the low scores are kept", "`pareto` 的 α，越大低分保留得越少";
     }
 }
 
 impl QualityConfig {
-    /// Which documents are kept.
-    pub fn selection(&self) -> Selection {
-        match self.rule {
-            QualityRule::Pareto => Selection::Pareto(self.alpha),
-            QualityRule::Threshold => Selection::Threshold(self.threshold),
-        }
-    }
-
     pub(super) fn check(&self, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
-        if !(0.0..=1.0).contains(&self.threshold) {
-            return wrong(format!("quality.threshold is {}; expected 0 to 1", self.threshold));
-        }
-        positive("quality.alpha", Some(self.alpha))?;
         let Some(reference) = &self.reference else { return Ok(()) };
         let Some(source) = sources.iter().find(|s| s.name == *reference) else {
             let names: Vec<&str> = sources.iter().map(|s| s.name.as_str()).collect();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::RunConfig;
+use super::run_config::RunConfig;
 use crate::base::StageId;
 
 /// What the command line asks of a stage.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigIssue, nearest,
+    issue::{ConfigIssue, wrong},
     numbers::{HEAVIEST, amount},
-    wrong,
+    table::{Key, Kind, Value, choice, nearest},
 };
 use crate::data::{
     builtin_weights,
@@ -60,6 +60,38 @@ pub struct SourceConfig {
     pub quality: bool,
 }
 
+/// `[[probe]]`: a fixed prompt completed again and again. `[[sft.probe]]`: a question answered again and
+/// again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// The prompt.
+    pub prompt: String,
+    /// What should follow.
+    pub expected: String,
+    /// Whether the text is to be learned by heart. Otherwise documents that hold it are not trained on, so that
+    /// the probe shows what the model makes of words it has not seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recall: bool,
+}
+
+impl ProbeConfig {
+    /// The keys of a probe.
+    pub const KEYS: &'static [Key] = &[
+        Key::new("prompt", Kind::Text, ["the prompt", "提示词"]).required(),
+        Key::new("expected", Kind::Text, ["the text that should follow", "应当接着的文本"]).required(),
+        Key::new(
+            "recall",
+            Kind::Flag,
+            [
+                "the text may be memorized; otherwise documents that contain it are not trained on (`[[probe]]` only)",
+                "允许背诵；否则含有它的文档不参与训练（仅 `[[probe]]`）",
+            ],
+        )
+        .or(|_, _| Some(false.toml())),
+    ];
+}
+
 fn one() -> f64 {
     1.0
 }
@@ -68,7 +100,59 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+choice!(Documents: "blank-lines" | "file");
+choice!(Profile: "none" | "prose-en" | "prose-zh" | "poetry" | "code");
+choice!(Dedup: "off" | "exact" | "near");
+
 impl SourceConfig {
+    /// The keys of a source.
+    pub const KEYS: &'static [Key] = &[
+        Key::new("name", Kind::Text, ["its name on the screen and in logs", "界面和日志里的名字"]).required(),
+        Key::new(
+            "path",
+            Kind::Text,
+            [
+                "file, folder or glob; absolute, or relative to the run's folder",
+                "文件、目录或通配符；绝对路径，或相对于 run 目录",
+            ],
+        )
+        .required(),
+        Key::new(
+            "weight",
+            Kind::Number,
+            ["share of drawn tokens, relative to the other sources", "抽取词元的份额，相对于其他数据源"],
+        )
+        .or(|_, _| Some(1.0_f64.toml())),
+        Key::new("profile", Profile::KIND, ["the cleaning rules", "清洗规则"]).or(|_, _| Some(Profile::None.toml())),
+        Key::new(
+            "rules",
+            Kind::Rules,
+            [
+                "thresholds that differ from the profile's: `{ too_short = 20, boilerplate = false }`",
+                "与 profile 不同的阈值：`{ too_short = 20, boilerplate = false }`",
+            ],
+        ),
+        Key::new(
+            "field",
+            Kind::Text,
+            [
+                "the field or column that holds the text; without it found by its name",
+                "存放文本的字段或列；不写则按名字找",
+            ],
+        ),
+        Key::new("documents", Documents::KIND, ["how text files are cut", "文本文件怎样切分"])
+            .or(|_, _| Some(Documents::BlankLines.toml())),
+        Key::new("simplify", Kind::Flag, ["convert traditional to simplified Chinese", "把繁体转换成简体"])
+            .or(|_, _| Some(false.toml())),
+        Key::new(
+            "dedup",
+            Dedup::KIND,
+            ["which duplicates are dropped; by default by the profile", "丢弃哪些重复；默认按 profile"],
+        ),
+        Key::new("quality", Kind::Flag, ["filter it with the quality classifier", "用质量分类器过滤"])
+            .or(|_, _| Some(false.toml())),
+    ];
+
     /// The rules that clean it, in the order they are asked, with its own bounds.
     pub fn rules(&self) -> Vec<Rule> {
         clean::rules_with(self.profile, &self.rules)

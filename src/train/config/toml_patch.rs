@@ -2,7 +2,7 @@
 
 use toml_edit::{DocumentMut, Item, Table, Value};
 
-use super::ConfigIssue;
+use super::issue::ConfigIssue;
 
 /// What a Windows editor puts before a text.
 const MARK: &str = "\u{feff}";

@@ -150,11 +150,7 @@ fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
         StageId::Pretrain | StageId::Sft | StageId::Reward => {
             let table = |config: &RunConfig, rows: usize, context: usize| {
                 let mut config = config.clone();
-                let table = match stage {
-                    StageId::Pretrain => &mut config.pretrain,
-                    StageId::Sft => &mut config.sft,
-                    _ => &mut config.reward,
-                };
+                let table = config.stage_mut(stage);
                 (table.batch_size, table.context) = (Some(rows), Some(context));
                 config
             };

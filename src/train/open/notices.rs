@@ -31,7 +31,7 @@ pub(crate) fn of_plan(config: &RunConfig, stage: StageId, plan: &StagePlan) -> V
             plan.schedule.rate(warmup)
         ));
     }
-    if kind != ScheduleKind::Wsd && config.overrides(stage).decay_steps.is_some() {
+    if kind != ScheduleKind::Wsd && config.stage(stage).decay_steps.is_some() {
         let kind = if kind == ScheduleKind::Cosine { "cosine" } else { "constant" };
         notes.push(format!(
             "{stage}.decay_steps has no effect: lr_scheduler_type is {kind}, and only wsd has a decay phase"

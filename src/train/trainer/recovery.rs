@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 
 use super::{
     core::Core,
-    spikes::{Seen, Spike, SpikePlan, Spikes},
+    spikes::{Seen, Spike, Spikes},
 };
 use crate::{
     base::StageId,
     protocol::{Event, Line, StepReport},
     store::{Checkpoint, CheckpointId, RunView, StoreError, each_record},
     train::{
+        config::align::SpikePlan,
         error::TrainError,
         run::{
             checkpoint,

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use crate::train::{config::RunConfig, run::rollbacks::WINDOW};
+use crate::train::{config::align::SpikePlan, run::rollbacks::WINDOW};
 
 /// Steps that there must be before any is judged.
 const LEAST: usize = 8;
@@ -30,44 +30,6 @@ const NORMAL: f64 = 1.4826;
 const NORM_DEVIATIONS: f64 = 8.0;
 /// A gradient norm so many times smaller while the loss is above its median: the model is saturated.
 const VANISHED: f64 = 1000.0;
-
-/// How far is far.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SpikePlan {
-    /// Whether a spike stops the stage; it is looked for in any case.
-    pub enabled: bool,
-    /// Robust deviations of the loss.
-    pub deviations: f64,
-    /// Least rise of the loss, in nats.
-    pub rise: f64,
-    /// Least factor of the gradient norm.
-    pub times: f64,
-    /// Strikes in a row that are a spike.
-    pub patience: usize,
-    /// Returns in a row to a checkpoint before the stage ends with an error.
-    pub rollbacks: usize,
-}
-
-impl Default for SpikePlan {
-    fn default() -> SpikePlan {
-        SpikePlan { enabled: true, deviations: 12.0, rise: 1.0, times: 30.0, patience: 3, rollbacks: 3 }
-    }
-}
-
-impl RunConfig {
-    /// When a spike stops a stage, with every default filled in.
-    pub(crate) fn spike_plan(&self) -> SpikePlan {
-        let (o, d) = (&self.guard, SpikePlan::default());
-        SpikePlan {
-            enabled: o.spikes.unwrap_or(d.enabled),
-            deviations: o.spike_deviations.unwrap_or(d.deviations),
-            rise: o.spike_loss.unwrap_or(d.rise),
-            times: o.spike_grad_norm.unwrap_or(d.times),
-            patience: o.spike_patience.unwrap_or(d.patience),
-            rollbacks: o.rollbacks.unwrap_or(d.rollbacks),
-        }
-    }
-}
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -318,9 +280,10 @@ mod tests {
 
     use super::*;
     use crate::compute::rng::{self, Purpose};
+    use crate::train::config::RunConfig;
 
     fn plan() -> SpikePlan {
-        SpikePlan::default()
+        RunConfig::default().spike_plan()
     }
 
     /// Feeds (loss, norm) from step 1 on; the spikes that are seen.

@@ -130,7 +130,7 @@ impl<'a> Filter<'a> {
     }
 
     fn selection(&self) -> Selection {
-        self.config.quality.selection()
+        self.config.selection()
     }
 
     fn hash_marks(&self, hash: &mut blake3::Hasher) {

@@ -12,10 +12,7 @@ use crate::{
     nn::feedback::{Mean, Objective, group_advantages},
     protocol::SourceInfo,
     train::{
-        config::{
-            align::{GrpoPlan, LossType},
-            plan::StagePlan,
-        },
+        config::{LossType, align::GrpoPlan, plan::StagePlan},
         error::TrainError,
         stages::{
             opening::{Counting, Opened, Opening},

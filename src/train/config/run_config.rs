@@ -1,0 +1,383 @@
+//! `run.toml` as a whole: its tables, how it is read, and what no single table gets wrong.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    guard::GuardOverrides,
+    issue::{ConfigIssue, wrong},
+    model::{ModelOverrides, SamplingOverrides},
+    quality::QualityConfig,
+    source::{self, ProbeConfig, SourceConfig},
+    stages::StageOverrides,
+    table::{self, Key, Kind, Site, Value, choice},
+};
+use crate::{base::StageId, nn::preset, store::Watching};
+
+/// Which tokenizer a run trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerKind {
+    /// One token a character, bytes for the rest.
+    #[default]
+    Char,
+    /// Byte-level byte-pair encoding trained on the run's text.
+    Bpe,
+}
+
+choice!(TokenizerKind: "char" | "bpe");
+choice!(Watching: "auto" | "poll" | "off");
+
+/// The whole of `run.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// `auto` or a preset's name.
+    #[serde(default = "auto")]
+    pub size: String,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Which tokenizer is trained.
+    #[serde(default)]
+    pub tokenizer: TokenizerKind,
+    /// The data; empty for the built-in corpus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<SourceConfig>,
+    /// Weights of the built-in sources, by their names, in place of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mix: BTreeMap<String, f64>,
+    /// How files and run.toml are watched for what is saved in them while a stage runs.
+    #[serde(default, skip_serializing_if = "source::is_default")]
+    pub watch: Watching,
+    /// The classifier that sources with `quality = true` are filtered by.
+    #[serde(default, skip_serializing_if = "source::is_default")]
+    pub quality: QualityConfig,
+    /// The probes; empty for 春晓.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probe: Vec<ProbeConfig>,
+    /// Overrides of the model.
+    #[serde(default)]
+    pub model: ModelOverrides,
+    /// Overrides of pretraining.
+    #[serde(default)]
+    pub pretrain: StageOverrides,
+    /// Overrides of fine-tuning.
+    #[serde(default)]
+    pub sft: StageOverrides,
+    /// Overrides of the reward model's training.
+    #[serde(default)]
+    pub reward: StageOverrides,
+    /// Overrides of PPO.
+    #[serde(default)]
+    pub ppo: StageOverrides,
+    /// Overrides of DPO.
+    #[serde(default)]
+    pub dpo: StageOverrides,
+    /// Overrides of GRPO.
+    #[serde(default)]
+    pub grpo: StageOverrides,
+    /// Overrides of the guard of these three.
+    #[serde(default)]
+    pub guard: GuardOverrides,
+    /// Overrides of sampling.
+    #[serde(default)]
+    pub sampling: SamplingOverrides,
+}
+
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+impl RunConfig {
+    /// Reads `run.toml` with `--set` pairs applied on top of it.
+    ///
+    /// A key of a pair is a path (`pretrain.steps`, `model.dropout`, `seed`); one without a dot that is
+    /// no top-level key belongs to `stage`.
+    pub fn parse(text: &str, sets: &[(String, String)], stage: StageId) -> Result<RunConfig, ConfigIssue> {
+        RunConfig::parse_for(text, sets, stage, |_| Ok(()))
+    }
+
+    /// The same, with `check` on what comes of it. What the text alone does not get wrong is told of the pair that does.
+    pub fn parse_for(
+        text: &str,
+        sets: &[(String, String)],
+        stage: StageId,
+        check: impl Fn(&RunConfig) -> Result<(), ConfigIssue>,
+    ) -> Result<RunConfig, ConfigIssue> {
+        let read = |sets: &[(String, String)]| {
+            let config = RunConfig::read(text, sets, stage)?;
+            check(&config).map(|()| config)
+        };
+        let issue = match read(sets) {
+            Ok(config) => return Ok(config),
+            Err(issue) => issue,
+        };
+        // The size comes first: what the others come to depends on it.
+        let mut ordered = sets.to_vec();
+        ordered.sort_by_key(|(key, _)| key != "size");
+        let sets = ordered.as_slice();
+        let Some(wrong) = (0..sets.len()).find(|n| read(&sets[..*n]).is_ok() && read(&sets[..=*n]).is_err()) else {
+            return Err(issue);
+        };
+        let (key, value) = &sets[wrong];
+        let what = read(&sets[..=wrong]).err().unwrap_or(issue).what();
+        let option = match key.as_str() {
+            "size" | "seed" => format!("--{key} {}", value.trim_matches('"')),
+            _ => format!("--set {key}={value}"),
+        };
+        Err(ConfigIssue::Option { option, what })
+    }
+
+    fn read(text: &str, sets: &[(String, String)], stage: StageId) -> Result<RunConfig, ConfigIssue> {
+        let mut table: toml::Table =
+            text.parse().map_err(|e: toml::de::Error| ConfigIssue::File(trim(&e.to_string())))?;
+        for (key, value) in sets {
+            set(&mut table, key, value, stage)?;
+        }
+        table::check(&table, RunConfig::KEYS, "")?;
+        let config: RunConfig =
+            table.try_into().map_err(|e: toml::de::Error| ConfigIssue::File(trim(&e.to_string())))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The weight that run.toml gives a source of text.
+    pub fn weight(&self, name: &str) -> Option<f64> {
+        let own = self.source.iter().find(|s| s.name == name).map(|s| s.weight);
+        own.or_else(|| self.mix.get(name).copied())
+    }
+
+    /// The keys of run.toml, tables among them.
+    pub const KEYS: &'static [Key] = &[
+        Key::new(
+            "size",
+            Kind::Text,
+            [
+                "size of the model: `auto` (chosen by a short benchmark), `1m`, `5m`, `12m`, `27m`, `124m`",
+                "模型大小：`auto`（跑一次短基准来选）、`1m`、`5m`、`12m`、`27m`、`124m`",
+            ],
+        )
+        .or(|_, _| Some(auto().toml())),
+        Key::new("seed", Kind::Count, ["seed of everything random", "所有随机数的种子"]).or(|_, _| Some(0_usize.toml())),
+        Key::new(
+            "tokenizer",
+            TokenizerKind::KIND,
+            [
+                "`char`: one token per character, words of Latin letters merged; `bpe`: byte-level BPE trained on the run's text",
+                "`char`：一个字符一个词元，拉丁字母的词合并；`bpe`：用这个 run 的文本训练的字节级 BPE",
+            ],
+        )
+        .or(|_, _| Some(TokenizerKind::default().toml())),
+        Key::new(
+            "watch",
+            Watching::KIND,
+            [
+                "how files and run.toml are watched during training: `auto`, `poll` (every second), `off`",
+                "训练时怎样监听数据文件和 run.toml：`auto`、`poll`（每秒查一次）、`off`",
+            ],
+        )
+        .or(|_, _| Some(Watching::default().toml())),
+        Key::new(
+            "mix",
+            Kind::Weights,
+            [
+                "weights of the built-in sources by name, when there is no `[[source]]`",
+                "自带数据源的权重（按名字），没有 `[[source]]` 时有效",
+            ],
+        ),
+        Key::new(
+            "source",
+            Kind::Tables(SourceConfig::KEYS),
+            ["pretraining text; without it the built-in corpus", "预训练文本；不写则用自带语料"],
+        ),
+        Key::new(
+            "probe",
+            Kind::Tables(ProbeConfig::KEYS),
+            ["prompts completed again and again; without it the built-in ones", "反复续写的提示词；不写则用自带的"],
+        ),
+        Key::new("quality", Kind::Table(QualityConfig::KEYS), ["the quality classifier", "质量分类器"]),
+        Key::new("model", Kind::Table(ModelOverrides::KEYS), ["overrides of the size", "覆盖所选大小的结构"]),
+        Key::new("pretrain", Kind::Table(StageOverrides::KEYS), ["pretraining", "预训练"]),
+        Key::new("sft", Kind::Table(StageOverrides::KEYS), ["fine-tuning", "微调"]),
+        Key::new("reward", Kind::Table(StageOverrides::KEYS), ["the reward model", "奖励模型"]),
+        Key::new("ppo", Kind::Table(StageOverrides::KEYS), ["PPO", "PPO"]),
+        Key::new("dpo", Kind::Table(StageOverrides::KEYS), ["DPO", "DPO"]),
+        Key::new("grpo", Kind::Table(StageOverrides::KEYS), ["GRPO", "GRPO"]),
+        Key::new(
+            "guard",
+            Kind::Table(GuardOverrides::KEYS),
+            [
+                "when a stage is stopped: the first seven keys concern PPO, DPO and GRPO, the others every stage",
+                "何时停止一个阶段：前七项只对 PPO、DPO、GRPO，其余对每个阶段",
+            ],
+        ),
+        Key::new(
+            "sampling",
+            Kind::Table(SamplingOverrides::KEYS),
+            ["answers to the user's prompts", "怎样回答用户的提示词"],
+        ),
+    ];
+
+    /// Whether a key is at the top level of run.toml.
+    pub fn is_top_level(key: &str) -> bool {
+        RunConfig::KEYS.iter().any(|k| k.name == key)
+    }
+
+    /// What the defaults of a stage depend on beside its table.
+    pub(super) fn site(&self, stage: StageId) -> Site<'_> {
+        let site = Site { size: &self.size, stage, positions: 0 };
+        Site { positions: self.model.max_position_embeddings(site), ..site }
+    }
+
+    /// The table of a stage.
+    pub fn stage(&self, stage: StageId) -> &StageOverrides {
+        match stage {
+            StageId::Pretrain => &self.pretrain,
+            StageId::Sft => &self.sft,
+            StageId::Reward => &self.reward,
+            StageId::Ppo => &self.ppo,
+            StageId::Dpo => &self.dpo,
+            StageId::Grpo => &self.grpo,
+        }
+    }
+
+    /// The table of a stage, to be changed.
+    pub fn stage_mut(&mut self, stage: StageId) -> &mut StageOverrides {
+        match stage {
+            StageId::Pretrain => &mut self.pretrain,
+            StageId::Sft => &mut self.sft,
+            StageId::Reward => &mut self.reward,
+            StageId::Ppo => &mut self.ppo,
+            StageId::Dpo => &mut self.dpo,
+            StageId::Grpo => &mut self.grpo,
+        }
+    }
+
+    /// The text of `run.toml`.
+    pub fn to_toml(&self) -> Result<String, ConfigIssue> {
+        toml::to_string(self).map_err(|e| ConfigIssue::File(e.to_string()))
+    }
+
+    fn check(&self) -> Result<(), ConfigIssue> {
+        if self.size != "auto" {
+            preset(&self.size).map_err(|e| ConfigIssue::File(e.to_string()))?;
+        }
+        source::check("source", &self.source)?;
+        source::check_mix(&self.mix, &self.source)?;
+        self.quality.check(&self.source)?;
+        source::check("sft.source", &self.sft.source)?;
+        for p in self.probe.iter().chain(&self.sft.probe) {
+            if p.prompt.is_empty() || p.expected.is_empty() {
+                return wrong("a probe has an empty prompt or expected text; give both, or leave the probe out");
+            }
+        }
+        if self.sft.probe.iter().any(|p| p.recall) {
+            return wrong("recall is a key of [[probe]], not of [[sft.probe]]");
+        }
+        source::check("reward.source", &self.reward.source)?;
+        StageId::ALL.into_iter().try_for_each(|stage| self.stage(stage).check(self.site(stage)))
+    }
+}
+
+/// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.
+fn set(table: &mut toml::Table, key: &str, value: &str, stage: StageId) -> Result<(), ConfigIssue> {
+    let path: Vec<&str> = if key.contains('.') || RunConfig::is_top_level(key) {
+        key.split('.').collect()
+    } else {
+        vec![stage.name(), key]
+    };
+    let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
+    let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let Some((last, folders)) = path.split_last() else { return wrong(format!("--set {key:?} names no key")) };
+    let mut at = table;
+    for folder in folders {
+        let entry = at.entry((*folder).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let toml::Value::Table(inner) = entry else { return wrong(format!("--set {key}: {folder} is not a table")) };
+        at = inner;
+    }
+    at.insert((*last).to_owned(), parsed);
+    Ok(())
+}
+
+/// The message without the drawing that toml puts under it, on one line.
+fn trim(message: &str) -> String {
+    message.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|')).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn parse(text: &str, sets: &[(&str, &str)]) -> Result<RunConfig, ConfigIssue> {
+        let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        RunConfig::parse(text, &sets, StageId::Pretrain)
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let c = parse("", &[("size", "1m")]).unwrap();
+        assert_eq!(c.plan(StageId::Pretrain).unwrap().steps, 1200);
+        assert_eq!(c.model().unwrap(), preset("1m").unwrap().config());
+    }
+
+    #[test]
+    fn pairs_override_the_file() {
+        let c =
+            parse("size = \"1m\"\n[pretrain]\nsteps = 5\n", &[("steps", "9"), ("model.dropout", "0.1"), ("seed", "3")])
+                .unwrap();
+        assert_eq!((c.plan(StageId::Pretrain).unwrap().steps, c.model().unwrap().dropout, c.seed), (9, 0.1, 3));
+    }
+
+    #[test]
+    fn mistakes_name_the_nearest_key() {
+        let error = parse("[pretrain]\nlerning_rate = 1.0\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("learning_rate") && !error.contains(", pretrain"), "{error}");
+        let error = parse("", &[("model.hiden_size", "3")]).unwrap_err().to_string();
+        assert!(error.contains("hidden_size"), "{error}");
+        for bad in [
+            "size = \"9m\"",
+            "seed = \"x\"",
+            "[pretrain]\nsteps = 0",
+            "[pretrain]\nadam_beta1 = 2.0",
+            "[[source]]\nname = \"a\"\npath = \"x\"\nweight = -1.0",
+            "size = ",
+        ] {
+            parse(bad, &[]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_an_option_brings_is_told_of_the_option() {
+        for (text, sets, blamed) in [
+            ("", &[("batch_size", "0")][..], "--set batch_size=0: pretrain.batch_size is 0"),
+            (
+                "size = \"1m\"",
+                &[("seed", "3"), ("model.dropout", "2"), ("steps", "4")],
+                "--set model.dropout=2: model.dropout is 2",
+            ),
+            ("", &[("size", "9m")], "--size 9m: config: there is no size"),
+            ("", &[("context", "9999")], "--set context=9999: pretrain.context is 9999"),
+            ("", &[("nonsense", "1")], "--set nonsense=1: unknown key"),
+            ("[pretrain]\nbatch_size = 0", &[("seed", "3")], "run.toml: pretrain.batch_size is 0"),
+            ("[pretrain]\ncontext = 9999", &[("seed", "3")], "run.toml: pretrain.context is 9999"),
+        ] {
+            let sets: Vec<(String, String)> = sets.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let whole = |c: &RunConfig| {
+                let settled =
+                    RunConfig { size: if c.size == "auto" { "1m".to_owned() } else { c.size.clone() }, ..c.clone() };
+                settled.model().and_then(|_| settled.plan(StageId::Pretrain).map(drop))
+            };
+            let error = RunConfig::parse_for(text, &sets, StageId::Pretrain, whole).unwrap_err().to_string();
+            assert!(error.starts_with(blamed), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let c = parse("size = \"1m\"\n[[source]]\nname = \"a\"\npath = \"x\"\n[model]\ndropout = 0.5\n", &[]).unwrap();
+        assert_eq!(parse(&c.to_toml().unwrap(), &[]).unwrap(), c);
+    }
+}

@@ -1,0 +1,361 @@
+//! How a table of run.toml is declared: a row a key, with its type, range, default and meaning. Reading, checks, `--set`,
+//! `danlu config` and docs/config.md follow from the rows.
+
+use super::{
+    issue::{ConfigIssue, wrong},
+    numbers::LARGEST,
+};
+use crate::{
+    base::StageId,
+    nn::{ModelConfig, PRESETS},
+};
+
+/// What a default may depend on beside its own table.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// The run's size.
+    pub size: &'a str,
+    /// The stage whose table it is.
+    pub stage: StageId,
+    /// The model's longest context.
+    pub positions: usize,
+}
+
+impl Site<'_> {
+    /// The value for the run's size, of those for `1m`, `5m`, `12m`, `27m` and `124m`.
+    pub(super) fn sized<T: Copy>(self, by_size: [T; 5]) -> T {
+        by_size[self.index()]
+    }
+
+    /// The model of the run's size.
+    pub(super) fn preset(self) -> ModelConfig {
+        PRESETS[self.index()].config()
+    }
+
+    fn index(self) -> usize {
+        PRESETS.iter().position(|p| p.name == self.size).unwrap_or(PRESETS.len() - 1)
+    }
+}
+
+/// A default, from the other values of its table.
+type DefaultValue = fn(&toml::Table, Site<'_>) -> Option<toml::Value>;
+
+/// A key of run.toml.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its value.
+    pub kind: Kind,
+    /// The range of its value, where that is a number.
+    pub range: Range,
+    /// The stages whose tables have it; empty where it is no key of a stage.
+    pub stages: &'static [StageId],
+    /// Whether its table must have it.
+    pub required: bool,
+    /// Its default in a table that holds these values; none where it has none.
+    pub(super) default: DefaultValue,
+    /// Its meaning, in English and Chinese.
+    pub help: [&'static str; 2],
+}
+
+impl Key {
+    /// A key of a table that is declared by hand.
+    pub(super) const fn new(name: &'static str, kind: Kind, help: [&'static str; 2]) -> Key {
+        Key { name, kind, range: Range::ANY, stages: &[], required: false, default: |_, _| None, help }
+    }
+
+    /// The key with a default.
+    pub(super) const fn or(self, default: DefaultValue) -> Key {
+        Key { default, ..self }
+    }
+
+    /// The key as one that its table must have.
+    pub(super) const fn required(self) -> Key {
+        Key { required: true, ..self }
+    }
+
+    /// Whether the table of a stage (or any other table) has it.
+    pub fn is_of(&self, stage: Option<StageId>) -> bool {
+        stage.is_none_or(|stage| self.stages.contains(&stage))
+    }
+
+    /// The default of a key that depends on no other.
+    pub fn plain_default(&self) -> Option<toml::Value> {
+        (self.default)(&toml::Table::new(), Site { size: "", stage: StageId::default(), positions: 0 })
+    }
+
+    /// Checks a value; `path` is the key with its table.
+    fn check(&self, path: &str, value: &toml::Value) -> Result<(), ConfigIssue> {
+        let refused = |expected: &str| wrong(format!("{path} is {value}; expected {expected}"));
+        let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+        match self.kind {
+            Kind::Count if value.as_integer().is_none_or(|n| n < 0) => return refused("a whole number, 0 or more"),
+            Kind::Number if number.is_none() => return refused("a number"),
+            Kind::Flag if !value.is_bool() => return refused("true or false"),
+            Kind::Text if !value.is_str() => return refused("a text in quotes"),
+            Kind::Choice(names) if value.as_str().is_none_or(|name| !names.contains(&name)) => {
+                return refused(&format!("one of {}", names.join(", ")));
+            }
+            Kind::Weights | Kind::Rules => {
+                let Some(table) = value.as_table() else { return refused("a table of numbers by name") };
+                let is = |v: &toml::Value| {
+                    v.is_float() || v.is_integer() || (matches!(self.kind, Kind::Rules) && v.is_bool())
+                };
+                if let Some((name, value)) = table.iter().find(|(_, value)| !is(value)) {
+                    return wrong(format!("{path}.{name} is {value}; expected a number"));
+                }
+            }
+            Kind::Table(keys) => {
+                let Some(table) = value.as_table() else { return refused("a table of its keys") };
+                return check(table, keys, path);
+            }
+            Kind::Tables(keys) => {
+                let tables = value.as_array().map(|all| all.iter().map(toml::Value::as_table));
+                let Some(tables) = tables.and_then(|all| all.collect::<Option<Vec<_>>>()) else {
+                    return refused(&format!("one or more tables [[{path}]]"));
+                };
+                for table in tables {
+                    check(table, keys, path)?;
+                    if let Some(key) = keys.iter().find(|key| key.required && !table.contains_key(key.name)) {
+                        return wrong(format!("a [[{path}]] has no {}; give it one", key.name));
+                    }
+                }
+            }
+            Kind::Count | Kind::Number | Kind::Flag | Kind::Text | Kind::Choice(_) => {}
+        }
+        match number {
+            Some(number) if !self.range.has(number) => refused(&self.range.words()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks a table of run.toml; `at` is its name, empty at the top level.
+pub(super) fn check(table: &toml::Table, keys: &'static [Key], at: &str) -> Result<(), ConfigIssue> {
+    let stage: Option<StageId> = at.parse().ok();
+    for (name, value) in table {
+        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        match keys.iter().find(|key| key.name == name) {
+            Some(key) if key.is_of(stage) => key.check(&path, value)?,
+            Some(key) => {
+                let there: Vec<String> = key.stages.iter().map(|stage| format!("[{stage}]")).collect();
+                return wrong(format!(
+                    "unknown key {name:?}: {path} is no key of {at}; write it under {}",
+                    there.join(" or ")
+                ));
+            }
+            None => {
+                let known: Vec<&str> = keys.iter().filter(|key| key.is_of(stage)).map(|key| key.name).collect();
+                let list = known.join(", ");
+                return wrong(match nearest(name, &known) {
+                    Some(near) => format!("unknown key {name:?}; did you mean {near:?}? Known here: {list}"),
+                    None => format!("unknown key {name:?}; known here: {list}"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The known name that an unknown one is most likely a misspelling of.
+pub(super) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+    let (distance, name) = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), *k)).min()?;
+    (distance <= 1 + unknown.len() / 3).then_some(name)
+}
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A whole number, 0 or more.
+    Count,
+    /// A number.
+    Number,
+    /// True or false.
+    Flag,
+    /// A text.
+    Text,
+    /// One of these names.
+    Choice(&'static [&'static str]),
+    /// Numbers by name.
+    Weights,
+    /// Numbers by name, or false.
+    Rules,
+    /// A table.
+    Table(&'static [Key]),
+    /// A list of tables.
+    Tables(&'static [Key]),
+}
+
+/// The range of a number. Most are handed to the device as `f32`: what is finite in run.toml and infinite there is out
+/// of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    least: f64,
+    most: f64,
+    /// Whether `least` and `most` themselves are out of the range.
+    open: [bool; 2],
+}
+
+impl Range {
+    /// 0 or more.
+    pub(super) const ANY: Range = Range::at_least(0.0);
+    /// 1 or more.
+    pub(super) const ONE: Range = Range::at_least(1.0);
+    /// More than 0.
+    pub(super) const POSITIVE: Range = Range { open: [true, false], ..Range::ANY };
+    /// 0 to 1.
+    pub(super) const SHARE: Range = Range { most: 1.0, ..Range::ANY };
+    /// 0 or more and less than 1.
+    pub(super) const FRACTION: Range = Range { open: [false, true], ..Range::SHARE };
+    /// More than 0, at most 1.
+    pub(super) const PART: Range = Range { open: [true, false], ..Range::SHARE };
+
+    /// That number or more.
+    pub(super) const fn at_least(least: f64) -> Range {
+        Range { least, most: LARGEST, open: [false, false] }
+    }
+
+    /// More than that number.
+    pub(super) const fn above(least: f64) -> Range {
+        Range { open: [true, false], ..Range::at_least(least) }
+    }
+
+    /// 0 or more and less than that number.
+    pub(super) const fn below(most: f64) -> Range {
+        Range { most, ..Range::FRACTION }
+    }
+
+    fn has(&self, x: f64) -> bool {
+        let above = if self.open[0] { x > self.least } else { x >= self.least };
+        let below = if self.open[1] { x < self.most } else { x <= self.most };
+        above && below
+    }
+
+    /// The range as an error message has it.
+    pub fn words(&self) -> String {
+        let Range { least, most, open } = self;
+        let largest = *most >= LARGEST;
+        match open {
+            [false, false] if largest => format!("{least} or more, as a 32-bit number"),
+            [true, _] if largest => format!("more than {least}, as a 32-bit number"),
+            [false, false] => format!("{least} to {most}"),
+            [true, _] => format!("more than {least}, at most {most}"),
+            [false, true] => format!("{least} or more and less than {most}"),
+        }
+    }
+
+    /// The range in the notation of mathematics.
+    pub fn symbols(&self) -> String {
+        let Range { least, most, open: [above, below] } = self;
+        if *most >= LARGEST {
+            return format!("{} {least}", if *above { ">" } else { "≥" });
+        }
+        format!("{}{least}, {most}{}", if *above { "(" } else { "[" }, if *below { ")" } else { "]" })
+    }
+}
+
+/// A type that a key may have.
+pub(super) trait Value {
+    /// Its kind.
+    const KIND: Kind;
+    /// The value as TOML.
+    fn toml(&self) -> toml::Value;
+}
+
+macro_rules! value {
+    ($($type:ty: $kind:expr, |$value:ident| $toml:expr;)*) => {
+        $(impl Value for $type {
+            const KIND: Kind = $kind;
+
+            fn toml(&self) -> toml::Value {
+                let $value = self;
+                $toml
+            }
+        })*
+    };
+}
+
+value! {
+    usize: Kind::Count, |n| toml::Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX));
+    f64: Kind::Number, |x| toml::Value::Float(*x);
+    // As it is written: 0.95 is 0.95, not 0.949999988.
+    f32: Kind::Number, |x| toml::Value::Float(x.to_string().parse().unwrap_or(f64::from(*x)));
+    bool: Kind::Flag, |flag| toml::Value::Boolean(*flag);
+    String: Kind::Text, |text| toml::Value::String(text.clone());
+}
+
+/// The type of a key that is one of a few names, which are serde's.
+macro_rules! choice {
+    ($type:ty: $($name:literal)|+) => {
+        impl $crate::train::config::table::Value for $type {
+            const KIND: $crate::train::config::table::Kind =
+                $crate::train::config::table::Kind::Choice(&[$($name),+]);
+
+            fn toml(&self) -> toml::Value {
+                toml::Value::try_from(self).unwrap_or_else(|_| toml::Value::String(String::new()))
+            }
+        }
+    };
+}
+
+/// Declares a table: its struct with an optional field a key, `KEYS`, and for each key with a default a method that gives
+/// the value of a run. A row is `name: type [stages], range, = default, "English", "Chinese";`, where a default is a
+/// function of the table and the [`Site`].
+macro_rules! table {
+    (
+        $(#[$about:meta])*
+        $name:ident {
+            $($key:ident: $type:ty $([$($stage:ident)+])?, $range:ident $(($bound:literal))?, $(= $default:expr,)? $en:literal, $zh:literal;)*
+            $(+ $list:ident: $item:ty [$($of:ident)+], $list_en:literal, $list_zh:literal;)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $(#[doc = $en] #[serde(skip_serializing_if = "Option::is_none")] pub $key: Option<$type>,)*
+            $(#[doc = $list_en] #[serde(default, skip_serializing_if = "Vec::is_empty")] pub $list: Vec<$item>,)*
+        }
+
+        impl $name {
+            /// The keys of the table.
+            pub const KEYS: &'static [$crate::train::config::table::Key] = &[
+                $($crate::train::config::table::Key {
+                    name: stringify!($key),
+                    kind: <$type as $crate::train::config::table::Value>::KIND,
+                    range: $crate::train::config::table::Range::$range $(($bound))?,
+                    stages: &[$($($crate::base::StageId::$stage),+)?],
+                    required: false,
+                    default: |table, site| {
+                        let _ = (table, site);
+                        None::<toml::Value> $(.or_else(|| {
+                            let default: fn(&$name, $crate::train::config::table::Site<'_>) -> $type = $default;
+                            let table: $name = table.clone().try_into().unwrap_or_default();
+                            Some($crate::train::config::table::Value::toml(&default(&table, site)))
+                        }))?
+                    },
+                    help: [$en, $zh],
+                },)*
+                $($crate::train::config::table::Key {
+                    stages: &[$($crate::base::StageId::$of),+],
+                    ..$crate::train::config::table::Key::new(
+                        stringify!($list),
+                        $crate::train::config::table::Kind::Tables(<$item>::KEYS),
+                        [$list_en, $list_zh],
+                    )
+                },)*
+            ];
+
+            $($(
+                #[doc = $en]
+                pub(crate) fn $key(&self, site: $crate::train::config::table::Site<'_>) -> $type {
+                    let default: fn(&$name, $crate::train::config::table::Site<'_>) -> $type = $default;
+                    self.$key.unwrap_or_else(|| default(self, site))
+                }
+            )?)*
+        }
+    };
+}
+
+pub(super) use {choice, table};
