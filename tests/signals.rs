@@ -113,7 +113,7 @@ fn without_a_thread_to_be_had_it_is_exit_4_and_a_sentence() {
     for verb in verbs {
         let done: common::Done =
             command(verb).env("RUST_MIN_STACK", (1_u64 << 46).to_string()).output().unwrap().into();
-        done.refused(4, &["no thread", "ulimit -u"]);
+        done.refused(4, &["cannot start a thread", "ulimit -u"]);
     }
     assert!(!dir.path().join("run").exists(), "nothing is begun");
 }

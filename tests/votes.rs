@@ -383,7 +383,7 @@ fn votes_are_kept_as_they_are_cast() {
         _ => Vec::new(),
     });
     assert_eq!(unvoted, [(7, 1, 0), (6, 0, 0)], "the newest first");
-    let words = ["no vote to take back", "no reward model", "pair 99", "nothing asked", "tokens, more than"];
+    let words = ["no vote to take back", "no reward model", "pair 99", "the prompt is empty", "tokens, more than"];
     for (text, word) in refused.iter().zip(words) {
         assert!(text.contains(word), "{word}: {refused:?}");
     }

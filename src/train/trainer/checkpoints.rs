@@ -106,7 +106,7 @@ impl Saves {
                 recovery.saved(&saved.checkpoint.id);
                 core.out.emit(Event::Saved { step, path, seconds: begun.elapsed().as_secs_f64(), bytes });
                 if !saved.durable {
-                    core.note("this file system does not promise that the checkpoint survives a power cut");
+                    core.note("this file system does not guarantee that the checkpoint survives a power cut");
                 }
                 // The same at every save: it is reported once.
                 for text in left.into_iter().filter(|text| self.noted.insert(text.clone())) {

@@ -204,7 +204,7 @@ impl Loop<'_> {
         let whole = spoken(Role::User)
             && turns.last().is_some_and(|t| t.role == Role::Assistant && !t.content.trim().is_empty());
         if !whole {
-            return TrainError::refused("a demonstration needs a question and an answer that is not empty");
+            return TrainError::refused("a demonstration needs a question and a non-empty answer");
         }
         let step = if core.stage.chat() {
             core.submitted as u64
@@ -220,7 +220,7 @@ impl Loop<'_> {
         let example = match read.and_then(|c| encode(&c, &core.tokenizer).map_err(|e| e.to_string())) {
             Ok(example) => example,
             Err(why) => {
-                return TrainError::refused(format!("the demonstration is no conversation to learn from: {why}"));
+                return TrainError::refused(format!("the demonstration cannot be learned from: {why}"));
             }
         };
         let most = core.plan.context + 1;

@@ -49,7 +49,7 @@ pub(super) struct Core<'a> {
 /// The stage's text; refuses where it draws none.
 pub(super) fn text<'w>(work: &'w mut (dyn StageRun + Send + 'static)) -> Result<&'w mut dyn LiveText, TrainError> {
     work.text().ok_or_else(|| {
-        TrainError::Refused("this stage draws no text of the run's sources; pretrain and sft do".to_owned())
+        TrainError::Refused("this stage does not train on the run's sources; pretrain and sft do".to_owned())
     })
 }
 

@@ -58,7 +58,7 @@ impl LiveData {
                 Found::Broken(text) => self.broken(core, text)?,
                 Found::Mended => {
                     self.unusable = None;
-                    core.note("what was broken is as it was before");
+                    core.note("the broken file is readable again");
                     self.update_view(core)?;
                 }
             }
@@ -95,7 +95,7 @@ impl LiveData {
         let stage = core.stage;
         let held = held_back(&core.config, &config, stage)?;
         if !held.is_empty() {
-            core.note(format!("run.toml: {} will hold when {stage} is opened again", held.join(", ")));
+            core.note(format!("run.toml: {} will apply when {stage} is opened again", held.join(", ")));
         }
         let Some(text) = core.work.text() else { return Ok(()) };
         let step = text.free_from(core.submitted as u64);
@@ -111,7 +111,7 @@ impl LiveData {
                 self.untaken = Some(Edit { config, corpus, cause, since });
                 return Ok(());
             }
-            Err(e) => return self.broken(core, format!("the change is not taken over: {e}")),
+            Err(e) => return self.broken(core, format!("the change was not applied: {e}")),
         };
         core.plan.adopt_live(&plan);
         let adopted = if let Some(entry) = entry {
@@ -153,7 +153,7 @@ impl LiveData {
         let (weights, again) = (text.weights(), text.free_from(0));
         if again > 0 {
             return TrainError::refused(format!(
-                "steps up to {again} are taken again as they were; weigh the sources after them"
+                "steps up to {again} are repeated unchanged; change the weights after them"
             ));
         }
         let weight = reweighed(&weights, source, by).map_err(TrainError::Refused)?;
@@ -237,7 +237,7 @@ pub(super) fn try_rule(core: &mut Core<'_>, source: &str, rule: String, threshol
     let dir = core.view().dir().to_owned();
     let live = text(&mut *core.work)?.corpus();
     let Some(source) = config else {
-        return TrainError::refused(format!("{source} is no [[source]] of run.toml; built-in text is not cleaned"));
+        return TrainError::refused(format!("{source} is not a [[source]] of run.toml; built-in text is not cleaned"));
     };
     live.try_rule(Trying { dir, source, rule, threshold })
 }
@@ -288,11 +288,11 @@ fn reweighed(weights: &[(String, f64)], source: &str, by: i32) -> Result<f64, St
     let all: Vec<f64> = weights.iter().map(|(_, w)| *w).collect();
     let now = shares(&all).map_err(|e| e.to_string())?;
     let Some(at) = weights.iter().position(|(name, _)| name == source) else {
-        return Err(format!("{source} is no source of text with something to train on"));
+        return Err(format!("{source} has no text to train on"));
     };
     let others: f64 = all.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, w)| w).sum();
     if others == 0.0 {
-        return Err(format!("{source} is all that is drawn from; there is nothing to weigh it against"));
+        return Err(format!("{source} is the only source; there is nothing to weigh it against"));
     }
     let parts = now[at] * PARTS;
     // A millionth of rounding is no part.

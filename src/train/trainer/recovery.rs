@@ -124,7 +124,7 @@ impl Recovery {
         }
         self.spikes.skipped().then(|| {
             format!(
-                "step {step} was not applied, since its loss or gradient is not finite; nothing is saved before one is applied again"
+                "step {step} was not applied, since its loss or gradient is not finite; nothing is saved until a step is applied again"
             )
         })
     }
@@ -177,7 +177,7 @@ impl Recovery {
         let tries = self.chain.tries(spike.since);
         if tries >= self.plan.rollbacks {
             let kept = before(core, spike.since)?.pop();
-            let kept = kept.map_or("no checkpoint is from before".to_owned(), |id| format!("{id} is kept"));
+            let kept = kept.map_or("no checkpoint is older".to_owned(), |id| format!("{id} is kept"));
             let entry = self.entry(core, &spike, back.as_ref(), peak)?;
             self.withdraw(core, &spike);
             Chain::write(&core.open.run, &Rollback { given_up: true, ..entry })?;
@@ -253,8 +253,8 @@ impl Recovery {
         let spoilt: Vec<CheckpointId> = self.saved.iter().filter(spoilt).cloned().collect();
         for id in spoilt {
             core.note(match saver.remove(&id) {
-                Ok(()) => format!("checkpoint {id} was written after the weights had gone wrong, and is removed"),
-                Err(e) => format!("checkpoint {id} was written after the weights had gone wrong: {e}"),
+                Ok(()) => format!("checkpoint {id} was written after the weights went wrong, and is removed"),
+                Err(e) => format!("checkpoint {id} was written after the weights went wrong: {e}"),
             });
         }
     }

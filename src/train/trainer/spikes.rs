@@ -203,10 +203,10 @@ impl Spikes {
         let (bounds, median) = (bounds?, self.losses.median());
         let usual = self.norms.median();
         if seen.loss > bounds.loss {
-            return Some(format!("the loss is {:.3}, usual is {median:.3}", seen.loss));
+            return Some(format!("the loss is {:.3}, usually {median:.3}", seen.loss));
         }
         if norm > bounds.norm {
-            return Some(format!("the gradient norm is {:.3e}, usual is {:.3e}", seen.grad_norm, usual.exp()));
+            return Some(format!("the gradient norm is {:.3e}, usually {:.3e}", seen.grad_norm, usual.exp()));
         }
         (seen.loss > median && norm < usual - VANISHED.ln()).then(|| {
             format!(
@@ -233,7 +233,7 @@ impl Spikes {
             return None;
         }
         let times = self.strikes;
-        Some(Spike { since: self.since, reason: format!("{reason} ({times} steps in a row far off)") })
+        Some(Spike { since: self.since, reason: format!("{reason} ({times} steps in a row out of bounds)") })
     }
 
     /// Notes a trouble, unless an older one is not over yet.

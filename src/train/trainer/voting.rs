@@ -181,7 +181,7 @@ impl Voting {
             None => self.prompt(seed, id)?,
         };
         if prompt.trim().is_empty() {
-            return TrainError::refused("there is nothing asked: give a prompt, or none for one of the run's own");
+            return TrainError::refused("the prompt is empty; type one, or press n for a built-in prompt");
         }
         let ids = question(&prompt, &core.tokenizer)?;
         // Two answers and their ends must fit both the model and what the reward model reads.
@@ -215,10 +215,8 @@ impl Voting {
         if same || text.trim().is_empty() {
             if draft.tries >= TRIES {
                 let what = if same { "all the same" } else { "empty" };
-                let text = format!(
-                    "{} answers to {:?} were {what}: there is nothing to choose between; ask something else",
-                    draft.tries, draft.pair.prompt
-                );
+                let text =
+                    format!("{} answers to {:?} were {what}; try another prompt", draft.tries, draft.pair.prompt);
                 self.drafts.pop_front();
                 core.refuse(text);
             }
@@ -290,8 +288,8 @@ impl Voting {
             ..pair.about
         };
         let vote = Vote { pair, choice, from, until: None };
-        let line = vote.line().map_err(|e| TrainError::Work(format!("a vote cannot be written: {e}")))?;
-        self.keep(core, &line).map_err(|e| TrainError::Refused(format!("the vote is not kept: {e}")))?;
+        let line = vote.line().map_err(|e| TrainError::Work(format!("cannot write the vote: {e}")))?;
+        self.keep(core, &line).map_err(|e| TrainError::Refused(format!("the vote was not saved: {e}")))?;
         self.offered.remove(at);
         let ballot = votes::ballot(&vote, &core.tokenizer, reward_context(core)?)?;
         if let (Some(ballot), Some(model)) = (ballot, model(&mut *core.work, &mut self.standby)) {
@@ -324,7 +322,7 @@ impl Voting {
         };
         let pair = self.votes[at].pair.id;
         self.keep(core, &votes::unvote_line(pair, from))
-            .map_err(|e| TrainError::Refused(format!("the vote is not taken back: {e}")))?;
+            .map_err(|e| TrainError::Refused(format!("the vote was not taken back: {e}")))?;
         self.votes[at].until = Some(from);
         if let Some(model) = model(&mut *core.work, &mut self.standby) {
             model.unvote(pair, from);
@@ -372,11 +370,11 @@ impl Voting {
         let dir = core.view().dir().display().to_string();
         let Some(model) = model(&mut *core.work, &mut self.standby) else {
             return TrainError::refused(format!(
-                "the run has no reward model to be fitted; train it first: danlu train --stage reward --run {dir}"
+                "the run has no reward model to train on votes; train it first: danlu train --stage reward --run {dir}"
             ));
         };
         if model.votes(step) == 0 {
-            return TrainError::refused("there is no vote for a side yet, so nothing to learn from");
+            return TrainError::refused("there is no vote for either side yet, so nothing to learn from");
         }
         Ok(())
     }

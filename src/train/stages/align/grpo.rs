@@ -99,7 +99,7 @@ impl Method for Grpo {
         };
         let mut passed = passes.run(device, &mut shared.roles, &measured, None)?;
         let Some(ticket) = passed.ticket.take() else {
-            return Err(TrainError::Work("internal error: an update had no minibatch".to_owned()));
+            return Err(TrainError::Work("internal error: internal error: an update had no minibatch".to_owned()));
         };
         shared.check_rollouts(step, &measured, passed.first);
         let all = &measured.episodes;

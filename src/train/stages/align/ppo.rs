@@ -162,7 +162,7 @@ impl Learner {
         let mut passed = passes.run(device, roles, &measured, ptx)?;
         let (of_value, value_loss, value_clipped) = self.fit(device, roles, &measured, &values, &returns, split)?;
         let Some(ticket) = passed.ticket.take().or(of_value) else {
-            return Err(TrainError::Work("internal error: an update had no minibatch".to_owned()));
+            return Err(TrainError::Work("internal error: internal error: an update had no minibatch".to_owned()));
         };
         let mean_kl = mean(&given.kl);
         if self.how.target_kl.is_some() {
