@@ -6,7 +6,6 @@
 mod checkpoints;
 mod commands;
 mod core;
-mod journal;
 mod live_data;
 mod main_loop;
 mod outbox;

@@ -1,6 +1,9 @@
 //! Events on their way out: to the run's logs, and to the screen or stdout.
 
-use super::journal::Journal;
+use std::collections::VecDeque;
+
+use serde_json::Value;
+
 use crate::{
     base::StageId,
     protocol::{Event, Line, StepReport},
@@ -21,6 +24,49 @@ pub trait Emit {
 impl<F: FnMut(Event)> Emit for F {
     fn emit(&mut self, event: Event) {
         self(event);
+    }
+}
+
+/// A log that outlives an error of the disk: lines that could not be written wait in memory, in order.
+struct Journal {
+    log: Log,
+    waiting: VecDeque<Value>,
+}
+
+impl Journal {
+    fn new(log: Log) -> Journal {
+        Journal { log, waiting: VecDeque::new() }
+    }
+
+    /// Adds a line. After an error it waits, with those after it, for the next call.
+    fn append(&mut self, line: Value) -> Result<(), StoreError> {
+        self.waiting.push_back(line);
+        self.flush()
+    }
+
+    /// Writes the lines that wait.
+    fn flush(&mut self) -> Result<(), StoreError> {
+        while let Some(line) = self.waiting.front() {
+            let written = self.log.append(line);
+            // One that no log takes, for it is too long, would keep all others waiting for good.
+            if matches!(written, Ok(()) | Err(StoreError::Input { .. })) {
+                self.waiting.pop_front();
+            }
+            written?;
+        }
+        Ok(())
+    }
+
+    /// The same, to the disk.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        self.log.sync().map(drop)
+    }
+
+    /// The log itself, nothing waiting before what is written there.
+    fn log(&mut self) -> Result<&mut Log, StoreError> {
+        self.flush()?;
+        Ok(&mut self.log)
     }
 }
 
