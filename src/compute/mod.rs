@@ -7,27 +7,25 @@
 //! The path of a number: [`ops`] check shapes and append [`Call`]s to a [`Recording`];
 //! [`Recording::compile`] turns the recording into a [`Program`] once; [`Device::replay`] runs it.
 
+mod adapter;
 pub mod check;
-mod cost;
-pub mod cpu;
+mod cpu;
 mod device;
 mod error;
 mod gpu;
-mod host_memory;
+mod host;
 mod kernel;
-mod matmul;
-mod matrix;
-mod memory;
+mod open;
 pub mod ops;
-mod record;
 pub mod rng;
+mod shader;
+mod tensor;
 
-pub use cost::Work;
-pub use cpu::exponentials;
-pub use device::{AdapterInfo, AdapterKind, Device, EngineInfo, Matrices, Opening, Precision, Ticket};
+pub use adapter::{AdapterInfo, AdapterKind, EngineInfo, Matrices, Opening, Precision};
+pub use cpu::{Args, Arity, PARAM_WORDS, Params, exponentials};
+pub use device::{Device, KernelTime, Program, Recording, Ticket};
 pub use error::ComputeError;
-pub use host_memory::{Bound, Resident, Room, resident, room, room_under};
-pub use kernel::{Access, Arity, Binding, Cell, Defines, KERNELS, Kernel, Needs, kernel};
-pub use matmul::{Layout, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward};
-pub use memory::{ALIGNMENT, DType, Tensor};
-pub use record::{Args, Call, KernelTime, PARAM_WORDS, Params, Program, Recording, Traits};
+pub use host::{Bound, Resident, Room, resident, room, room_under};
+pub use kernel::{Access, Binding, Call, Cell, Defines, KERNELS, Kernel, Needs, Traits, Work, kernel};
+pub use ops::{Layout, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward};
+pub use tensor::{ALIGNMENT, DType, Tensor};

@@ -1,6 +1,6 @@
 //! Parameter, memory and FLOP arithmetic: computed before anything is taken.
 
-use super::{ModelConfig, ParamTable};
+use super::{config::ModelConfig, params::ParamTable};
 
 /// What a training shape costs.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]

@@ -1,14 +1,16 @@
 //! Forward passes without gradients: losses for validation and scoring, and the scores of a scalar model.
 
 use super::{
-    ModelConfig, TokenRows, Weights,
-    forward::{Acts, Attend, Ending, Head, Inputs, Shape, Trunk, logit_rows, rope_table},
-    layout::Layout,
+    config::ModelConfig,
+    head::{Ending, Head, logit_rows},
+    params::Weights,
+    rows::{self, Attend, Layout, Shape, TokenRows},
+    trunk::{Trunk, rope_table},
 };
 use crate::compute::{self, ComputeError, DType, Device, Program, Recording, Tensor, matmul, ops::HYPER};
 
 /// Rows, and the trunk over them.
-struct Pass {
+struct Forward {
     shape: Shape,
     vocab: usize,
     ids: Tensor,
@@ -16,7 +18,7 @@ struct Pass {
     program: Program,
 }
 
-impl Pass {
+impl Forward {
     /// Records the trunk, and behind it an end that reads its output \[N, C\].
     fn new(
         device: &mut Device,
@@ -24,18 +26,18 @@ impl Pass {
         weights: &Weights,
         shape: Shape,
         end: impl FnOnce(&mut Recording<'_>, &Tensor) -> Result<(), ComputeError>,
-    ) -> Result<Pass, ComputeError> {
+    ) -> Result<Forward, ComputeError> {
         let ids = device.alloc("eval.ids", &[shape.rows()], DType::U32)?;
         let layout = Layout::new(device, "eval.", shape)?;
         let rope = rope_table(device, config, shape.t)?;
-        let acts = Acts::alloc(device, config, shape, false)?;
+        let trunk = Trunk::alloc(device, config, weights, shape, false)?;
         let mut rec = Recording::new(device);
-        let trunk = Trunk { config, weights, acts: &acts, shape };
-        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
-        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), None)?;
-        end(&mut rec, &acts.y)?;
+        let attend = Attend::Rows(&layout.begins);
+        let pass = rows::Pass { shape, positions: &layout.positions, rope: &rope, attend, dropout: None };
+        trunk.forward(&mut rec, &ids, &pass)?;
+        end(&mut rec, trunk.output())?;
         let program = rec.compile()?;
-        Ok(Pass { shape, vocab: config.vocab_size, ids, layout, program })
+        Ok(Forward { shape, vocab: config.vocab_size, ids, layout, program })
     }
 
     /// Checks and writes rows, and runs.
@@ -55,7 +57,7 @@ impl Pass {
 
 /// A forward pass over B × T rows that ends in the loss of each row.
 pub struct Evaluator {
-    pass: Pass,
+    pass: Forward,
     targets: Tensor,
     losses: Tensor,
 }
@@ -76,7 +78,7 @@ impl Evaluator {
         let hyper = device.alloc("eval.hyper", &[HYPER], DType::F32)?;
         let chunk = logit_rows(device, config.vocab_size, n);
         let logits = device.alloc("eval.logits", &[chunk, config.vocab_size], device.traits().act)?;
-        let pass = Pass::new(device, config, weights, shape, |rec, y| {
+        let pass = Forward::new(device, config, weights, shape, |rec, y| {
             let head = Head { y, weight: weights.head(), targets: &targets, hyper: &hyper, losses: &losses };
             head.record(rec, &logits, &Ending::Score(None))
         })?;
@@ -105,7 +107,7 @@ impl Evaluator {
 
 /// A forward pass over B × T rows that ends in the score of each row: a reward model, a value net.
 pub struct ScalarEvaluator {
-    pass: Pass,
+    pass: Forward,
     scores: Tensor,
 }
 
@@ -121,7 +123,7 @@ impl ScalarEvaluator {
         let shape = Shape { b: batch, t: context };
         let score = weights.score()?;
         let scores = device.alloc("eval.scores", &[shape.rows(), 1], DType::F32)?;
-        let pass = Pass::new(device, config, weights, shape, |rec, y| {
+        let pass = Forward::new(device, config, weights, shape, |rec, y| {
             matmul(rec, compute::Layout::NT, y, &score, &scores, false)
         })?;
         Ok(ScalarEvaluator { pass, scores })

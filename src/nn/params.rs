@@ -5,9 +5,9 @@
 //! one after another, so that they are one matrix to a kernel and three tensors to a file; gate and
 //! up likewise.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use super::{ConfigError, ModelConfig};
+use super::config::{ConfigError, ModelConfig};
 use crate::compute::{ALIGNMENT, ComputeError, DType, Device, Recording, Tensor, ops, rng};
 
 /// One tensor under its Hugging Face name.
@@ -68,6 +68,27 @@ pub struct ParamTable {
     norm: Block,
     layers: Vec<LayerBlocks>,
     end: End,
+}
+
+/// Which norm of the trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormAt {
+    /// Before the attention of a layer.
+    Input(usize),
+    /// Before the feed-forward network of a layer.
+    PostAttention(usize),
+    /// After the last layer.
+    Last,
+}
+
+impl fmt::Display for NormAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NormAt::Input(layer) => write!(f, "layers.{layer}.input_layernorm"),
+            NormAt::PostAttention(layer) => write!(f, "layers.{layer}.post_attention_layernorm"),
+            NormAt::Last => f.write_str("norm"),
+        }
+    }
 }
 
 /// What the trunk ends in.
@@ -304,8 +325,13 @@ impl Weights {
     }
 
     /// \[1, C\].
-    pub fn norm(&self) -> Tensor {
-        self.block("norm", self.table.norm)
+    pub fn norm(&self, at: NormAt) -> Tensor {
+        let block = match at {
+            NormAt::Input(layer) => self.table.layers[layer].input_norm,
+            NormAt::PostAttention(layer) => self.table.layers[layer].post_norm,
+            NormAt::Last => self.table.norm,
+        };
+        self.block(&at.to_string(), block)
     }
 
     /// \[(Hq+2Hk)·D, C\].
@@ -326,15 +352,5 @@ impl Weights {
     /// \[C, F\].
     pub fn down(&self, layer: usize) -> Tensor {
         self.operand("down_proj", self.table.layers[layer].down)
-    }
-
-    /// \[1, C\]: the norm before attention.
-    pub fn input_norm(&self, layer: usize) -> Tensor {
-        self.block("input_layernorm", self.table.layers[layer].input_norm)
-    }
-
-    /// \[1, C\]: the norm before the feed-forward layer.
-    pub fn post_norm(&self, layer: usize) -> Tensor {
-        self.block("post_attention_layernorm", self.table.layers[layer].post_norm)
     }
 }

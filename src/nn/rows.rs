@@ -1,7 +1,74 @@
-//! Where the examples of a row begin: what keeps packed texts apart.
+//! Rows of tokens: their shape, what a pass reads of them, and where packed examples begin.
 
-use super::forward::Shape;
 use crate::compute::{ComputeError, DType, Device, Tensor};
+
+/// A label that is not trained on, as in PyTorch and Hugging Face.
+pub const IGNORE_INDEX: i32 = -100;
+
+/// Sizes of one micro-batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Sequences.
+    pub b: usize,
+    /// Positions of each.
+    pub t: usize,
+}
+
+impl Shape {
+    pub(super) fn rows(self) -> usize {
+        self.b * self.t
+    }
+}
+
+/// A micro-batch: ids and already shifted targets, B·T each, and how its rows are laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct MicroBatch<'a> {
+    /// Token ids, row by row.
+    pub ids: &'a [u32],
+    /// The id that follows each, or −100.
+    pub targets: &'a [i32],
+    /// Of rows packed with several examples, B·T: for each token the place within its row where its
+    /// example starts. It is at most the token's own place and does not fall along a row. A token
+    /// attends to its example alone, and its position counts from the start. `None`: a row is one text.
+    pub starts: Option<&'a [u32]>,
+}
+
+/// Rows of token ids, B·T, and how examples are packed in them (see [`MicroBatch::starts`]).
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRows<'a> {
+    /// Token ids, row by row.
+    pub ids: &'a [u32],
+    /// For each token the place within its row where its example starts; `None`: a row is one text.
+    pub starts: Option<&'a [u32]>,
+}
+
+/// What every layer of a pass reads beside the stream.
+pub(super) struct Pass<'a> {
+    pub shape: Shape,
+    /// \[N\] (u32).
+    pub positions: &'a Tensor,
+    /// \[P, D\]: the table of rotations.
+    pub rope: &'a Tensor,
+    pub attend: Attend<'a>,
+    /// Dropout on the branches, while training.
+    pub dropout: Option<Dropout<'a>>,
+}
+
+/// Where attention gets its keys from.
+#[derive(Clone, Copy)]
+pub(super) enum Attend<'a> {
+    /// The rows themselves, causally, each from its begin on: \[N\] (u32).
+    Rows(&'a Tensor),
+    /// A cache a layer, \[B, P, 2·Hk·D\], which the rows are appended to first.
+    Cache(&'a [Tensor]),
+}
+
+/// Dropout: the clock tensor and the rate.
+#[derive(Clone, Copy)]
+pub(super) struct Dropout<'a> {
+    pub clock: &'a Tensor,
+    pub rate: f32,
+}
 
 /// The layout of a micro-batch's rows on the device, written when it changes.
 pub(super) struct Layout {
@@ -25,7 +92,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Refuses starts that are no layout of these rows: see [`super::MicroBatch::starts`].
+    /// Refuses starts that are no layout of these rows: see [`MicroBatch::starts`].
     pub(super) fn check(&self, op: &'static str, starts: Option<&[u32]>) -> Result<(), ComputeError> {
         let Some(starts) = starts else { return Ok(()) };
         let wrong = |what: String| Err(ComputeError::Shape { op, what });

@@ -1,6 +1,6 @@
 //! The shapes each kernel is checked on: 1, odd, around a tile, and large where that costs nothing.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::compute::{
     Cell, ComputeError, DType, Layout, Needs, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward,
     ops::{self, HYPER, Heads, NORM_PARTIALS, Slope},

@@ -5,13 +5,9 @@
 //! that any of its rows sees, so that examples packed into a row cost about what they cost alone.
 
 use super::{
-    Ran,
+    args::{Args, Arity, Params, Ran},
     gemm::{product, view, view_mut},
     parallel, simd,
-};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
 };
 
 /// Rows of one tile.

@@ -1,9 +1,8 @@
 //! Twins of attention over a key/value cache.
 
-use super::{Ran, parallel, simd};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
+use super::{
+    args::{Args, Arity, Params, Ran},
+    parallel, simd,
 };
 
 pub(in crate::compute) fn cache_append(p: &Params, args: Args<'_>) -> Ran {

@@ -1,11 +1,10 @@
 //! Twins of the elementwise kernels, the sums, RoPE and SwiGLU.
 
-use super::{Ran, parallel, simd};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
-    rng::mix,
+use super::{
+    args::{Args, Arity, Params, Ran},
+    parallel, simd,
 };
+use crate::compute::rng::mix;
 
 /// Elements of one task of an elementwise kernel.
 fn span(n: usize) -> usize {

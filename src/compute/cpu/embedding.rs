@@ -1,9 +1,8 @@
 //! Twins of the embedding kernels.
 
-use super::{Ran, parallel, simd};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
+use super::{
+    args::{Args, Arity, Params, Ran},
+    parallel, simd,
 };
 
 pub(in crate::compute) fn embedding_forward(p: &Params, args: Args<'_>) -> Ran {

@@ -1,9 +1,8 @@
 //! Twins of products with an epilogue: the two twins one after the other.
 
-use super::{Ran, matmul_nn, matmul_nt, rope, swiglu_backward, swiglu_forward};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
+use super::{
+    args::{Args, Arity, Params, Ran},
+    matmul_nn, matmul_nt, rope, swiglu_backward, swiglu_forward,
 };
 
 pub(in crate::compute) fn matmul_rope(p: &Params, args: Args<'_>) -> Ran {

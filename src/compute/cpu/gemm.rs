@@ -2,10 +2,9 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, linalg::general_mat_mul};
 
-use super::{Ran, parallel};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
+use super::{
+    args::{Args, Arity, Params, Ran},
+    parallel,
 };
 
 /// A strided view of a matrix: `rows` × `cols`, element (i, j) at i·rs + j·cs. None where the slice is

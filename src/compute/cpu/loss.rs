@@ -1,9 +1,9 @@
 //! Twins of the fused cross-entropy and of the entropy.
 
-use super::{Ran, elementwise::loss_scale, parallel, simd};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
+use super::{
+    args::{Args, Arity, Params, Ran},
+    elementwise::loss_scale,
+    parallel, simd,
 };
 
 pub(in crate::compute) fn cross_entropy(p: &Params, args: Args<'_>) -> Ran {

@@ -1,23 +1,25 @@
-//! The CPU engine: a twin of every kernel, and the memory they work on.
+//! A twin of every kernel on the CPU.
 //!
 //! A twin has the kernel's name, arguments and result. It is the oracle in tests and the engine where
 //! there is no GPU. Rows are spread over cores by rayon; inner loops are compiled for the widest
 //! vectors the machine has (pulp); matrix products are matrixmultiply's, through ndarray. Work is cut
 //! by shape, never by the number of threads, so results do not depend on it.
 
+mod args;
 mod attention;
 mod decode;
 mod elementwise;
 mod embedding;
 mod fused;
 mod gemm;
-mod host;
 mod loss;
 mod norm;
 mod optimizer;
 mod parallel;
 mod simd;
 
+pub(super) use args::Twin;
+pub use args::{Args, Arity, PARAM_WORDS, Params};
 pub(super) use attention::{attention_backward_kv, attention_backward_q, attention_delta, attention_forward};
 pub(super) use decode::{attention_decode, cache_append};
 pub(super) use elementwise::{
@@ -26,11 +28,7 @@ pub(super) use elementwise::{
 pub(super) use embedding::{embedding_backward, embedding_forward};
 pub(super) use fused::{matmul_rope, matmul_swiglu, matmul_swiglu_backward};
 pub(super) use gemm::{matmul_nn, matmul_nn_split, matmul_nt, matmul_tn, matmul_tn_split};
-pub(super) use host::Host;
 pub(super) use loss::{cross_entropy, entropy};
 pub(super) use norm::{add_rmsnorm_forward, rmsnorm_backward, rmsnorm_forward};
 pub(super) use optimizer::{adamw, adamw_prepare};
 pub use simd::exponentials;
-
-/// The result of a twin.
-type Ran = Result<(), super::Arity>;

@@ -1,9 +1,8 @@
 //! Twins of RMSNorm.
 
-use super::{Ran, parallel, simd};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
+use super::{
+    args::{Args, Arity, Params, Ran},
+    parallel, simd,
 };
 
 /// One row: rstd from x, then y = x · rstd · w.

@@ -1,9 +1,9 @@
 //! Twins of AdamW and of the step's control block.
 
-use super::{Ran, elementwise::loss_scale, parallel, simd};
-use crate::compute::{
-    Arity,
-    record::{Args, Params},
+use super::{
+    args::{Args, Arity, Params, Ran},
+    elementwise::loss_scale,
+    parallel, simd,
 };
 
 /// Applied steps after which the loss scale doubles, and the largest, as the kernel's row has them.

@@ -1,60 +1,23 @@
 //! The device: one engine behind one face, and the owner of every buffer.
-//!
-//! Two engines exist: wgpu on an adapter, and the CPU twins. Which one `auto` takes: a discrete GPU,
-//! then an integrated one, then the CPU twins. A software Vulkan driver is taken only when named,
-//! for it is several times slower than the twins.
 
-use std::time::{Duration, Instant};
+mod program;
+mod record;
+
+use std::time::Instant;
 
 use half::f16;
 
 use super::{
-    ComputeError, DType, Kernel, KernelTime, Needs, Program, Tensor, Traits, check, cpu::Host, gpu::Gpu,
-    memory::ALIGNMENT, record::Call,
+    adapter::{EngineInfo, Matrices},
+    error::ComputeError,
+    gpu::{Compiled, Gpu},
+    host::{self, Host},
+    kernel::{Call, Kernel, Traits, work},
+    tensor::{ALIGNMENT, DType, Tensor},
 };
 
-/// What an adapter is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdapterKind {
-    /// A GPU with memory of its own.
-    Discrete,
-    /// A GPU that shares the CPU's memory.
-    Integrated,
-    /// A virtual GPU.
-    Virtual,
-    /// A driver that computes on the CPU (llvmpipe, WARP).
-    Software,
-    /// danlu's own CPU twins.
-    Cpu,
-}
-
-/// One adapter of this machine.
-#[derive(Clone, Debug)]
-pub struct AdapterInfo {
-    /// The name that `--adapter` matches a part of.
-    pub name: String,
-    /// What it is made of.
-    pub kind: AdapterKind,
-    /// `vulkan`, `metal`, `dx12` or `cpu`.
-    pub backend: String,
-    /// Driver name and version.
-    pub driver: String,
-    /// Largest storage binding in bytes; 0 where there is no limit.
-    pub max_binding: u64,
-    /// Optional features that danlu can use there, by name.
-    pub features: Vec<String>,
-}
-
-/// The engine that runs, for the screen and for state.json.
-#[derive(Clone, Debug)]
-pub struct EngineInfo {
-    /// `cpu` or `wgpu`.
-    pub engine: &'static str,
-    /// The adapter's name.
-    pub adapter: String,
-    /// Backend and driver.
-    pub driver: String,
-}
+pub use program::{KernelTime, Program};
+pub use record::Recording;
 
 /// A read-back under way; see [`Device::request`].
 #[derive(Debug)]
@@ -64,41 +27,6 @@ pub struct Ticket {
     tensor: Tensor,
     /// Filled at once on the CPU engine.
     ready: Option<Vec<f32>>,
-}
-
-/// The type in which activations and operands are kept and multiplied. Sums, master weights and the
-/// optimiser are f32 in either.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// What danlu holds to be best on the adapter: f32, for now.
-    #[default]
-    Auto,
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats; an adapter without them is an error.
-    F16,
-}
-
-/// How to open an adapter. The default is what training takes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Opening {
-    /// wgpu's default limits and no optional features: what every adapter has.
-    pub minimal: bool,
-    /// Keep runtime checks in the kernels that usually go without.
-    pub checked: bool,
-    /// The type of activations and operands.
-    pub precision: Precision,
-}
-
-/// What is known of a device's cooperative matrices.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Matrices {
-    /// The adapter has none of the form that the kernels take, or was not opened for them.
-    Absent,
-    /// They computed what the CPU twins do when the device was opened, in a trial that took so long.
-    Passed(Duration),
-    /// They did not, and are not used.
-    Failed(String),
 }
 
 enum Engine {
@@ -125,68 +53,6 @@ pub struct Device {
 }
 
 impl Device {
-    /// Every adapter of this machine, the CPU twins last.
-    pub fn adapters() -> Vec<AdapterInfo> {
-        let mut all = Gpu::list();
-        all.push(Host::info());
-        all
-    }
-
-    /// The adapter that `auto` takes among `adapters`, and why.
-    pub fn choose(adapters: &[AdapterInfo]) -> (usize, &'static str) {
-        let find = |kind| adapters.iter().position(|a: &AdapterInfo| a.kind == kind);
-        if let Some(i) = find(AdapterKind::Discrete) {
-            return (i, "a discrete GPU");
-        }
-        if let Some(i) = find(AdapterKind::Integrated) {
-            return (i, "an integrated GPU; no discrete one is there");
-        }
-        let cpu = find(AdapterKind::Cpu).unwrap_or(adapters.len().saturating_sub(1));
-        (cpu, "no GPU is there; a software driver is taken only when named")
-    }
-
-    /// Opens `auto`, `cpu`, or the first adapter whose name contains `wanted` in any case.
-    pub fn open(wanted: &str) -> Result<Device, ComputeError> {
-        Device::open_with(wanted, Opening::default())
-    }
-
-    /// [`Device::open`] in a certain manner.
-    pub fn open_with(wanted: &str, opening: Opening) -> Result<Device, ComputeError> {
-        let cpu = || match opening.precision {
-            Precision::F16 => Err(ComputeError::Precision { adapter: Host::info().name }),
-            Precision::Auto | Precision::F32 => Ok(Device::cpu()),
-        };
-        if wanted.eq_ignore_ascii_case("cpu") {
-            return cpu();
-        }
-        let adapters = Device::adapters();
-        let index = if wanted.is_empty() || wanted.eq_ignore_ascii_case("auto") {
-            Device::choose(&adapters).0
-        } else {
-            let needle = wanted.to_lowercase();
-            let found = adapters.iter().position(|a| a.name.to_lowercase().contains(&needle));
-            found.ok_or_else(|| ComputeError::NoAdapter {
-                wanted: wanted.to_owned(),
-                available: adapters.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", "),
-            })?
-        };
-        match adapters.get(index) {
-            Some(a) if a.kind != AdapterKind::Cpu => {
-                let gpu = Gpu::open(index, opening)?;
-                let info = EngineInfo {
-                    engine: "wgpu",
-                    adapter: a.name.clone(),
-                    driver: format!("{} {}", a.backend, a.driver),
-                };
-                let budget = gpu.budget();
-                let mut device = Device::new(Engine::Gpu(Box::new(gpu)), info, budget);
-                device.try_matrices();
-                Ok(device)
-            }
-            _ => cpu(),
-        }
-    }
-
     /// From now on, programs compiled here take this WGSL for that kernel: for tests that a check fails
     /// when a kernel is wrong. The CPU engine has no use for it.
     #[doc(hidden)]
@@ -200,7 +66,13 @@ impl Device {
     pub fn cpu() -> Device {
         let host = Host::info();
         let info = EngineInfo { engine: "cpu", adapter: host.name, driver: host.driver };
-        Device::new(Engine::Cpu(Host::default()), info, Host::budget())
+        Device::new(Engine::Cpu(Host::default()), info, host::budget())
+    }
+
+    /// The wgpu engine on an opened adapter.
+    pub(super) fn on_gpu(gpu: Gpu, info: EngineInfo) -> Device {
+        let budget = gpu.budget();
+        Device::new(Engine::Gpu(Box::new(gpu)), info, budget)
     }
 
     fn new(engine: Engine, info: EngineInfo, budget: u64) -> Device {
@@ -233,20 +105,13 @@ impl Device {
         &self.matrices
     }
 
-    /// Tries cooperative matrices where the device was opened for them; where they fail, kernels do without.
-    fn try_matrices(&mut self) {
-        if self.traits().offers < Needs::Matrix {
-            return;
-        }
-        let start = Instant::now();
-        self.matrices = match check::gate(self) {
-            Ok(()) => Matrices::Passed(start.elapsed()),
-            Err(reason) => Matrices::Failed(reason),
-        };
-        self.most = self.used;
-        if let (Matrices::Failed(_), Engine::Gpu(gpu)) = (&self.matrices, &mut self.engine) {
+    /// Notes how a trial of cooperative matrices ended; where they failed, kernels do without from now on.
+    pub(super) fn judge(&mut self, matrices: Matrices) {
+        if let (Matrices::Failed(_), Engine::Gpu(gpu)) = (&matrices, &mut self.engine) {
             gpu.withdraw_matrices();
         }
+        self.matrices = matrices;
+        self.most = self.used;
     }
 
     /// Makes pipelines ahead of their first use, side by side.
@@ -432,7 +297,7 @@ impl Device {
     /// [`Device::replay`] and [`Device::request`] in one: one submit less.
     pub fn replay_and_request(&mut self, programs: &[&Program], tensor: &Tensor) -> Result<Ticket, ComputeError> {
         if let Engine::Gpu(gpu) = &mut self.engine {
-            if let Some(id) = gpu.submit(programs, Some(tensor).filter(|t| !t.is_empty()))? {
+            if let Some(id) = gpu.submit(&compiled(programs), Some(tensor).filter(|t| !t.is_empty()))? {
                 return Ok(Ticket { id, ready: None, tensor: tensor.clone() });
             }
         } else {
@@ -476,25 +341,30 @@ impl Device {
                 }
                 Ok(())
             }
-            Engine::Gpu(gpu) => gpu.replay(programs),
+            Engine::Gpu(gpu) => gpu.submit(&compiled(programs), None).map(|_| ()),
         }
     }
 
     /// Runs programs once and measures each kernel: by timestamp queries on a GPU that has them
     /// (an empty list where it has none), by the clock on the CPU engine.
     pub fn profile(&mut self, programs: &[&Program]) -> Result<Vec<KernelTime>, ComputeError> {
+        let mut times = Vec::new();
         match &mut self.engine {
-            Engine::Gpu(gpu) => gpu.profile(programs),
+            Engine::Gpu(gpu) => {
+                for (name, work, ms) in gpu.profile(&compiled(programs))? {
+                    KernelTime::add(&mut times, name, work, ms);
+                }
+                times.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+            }
             Engine::Cpu(host) => {
-                let mut times = Vec::new();
                 for call in programs.iter().flat_map(|p| &p.calls) {
                     let start = Instant::now();
                     host.run(std::slice::from_ref(call))?;
-                    KernelTime::add(&mut times, call, start.elapsed().as_secs_f64() * 1e3);
+                    KernelTime::add(&mut times, call.kernel.name, work(call), start.elapsed().as_secs_f64() * 1e3);
                 }
-                Ok(times)
             }
         }
+        Ok(times)
     }
 
     /// Waits until everything submitted is done.
@@ -504,6 +374,11 @@ impl Device {
             Engine::Gpu(gpu) => gpu.wait(),
         }
     }
+}
+
+/// What the GPU engine made of programs.
+fn compiled<'a>(programs: &[&'a Program]) -> Vec<&'a Compiled> {
+    programs.iter().filter_map(|p| p.gpu.as_ref()).collect()
 }
 
 /// Elements read back as f32.

@@ -2,7 +2,10 @@
 
 use std::sync::OnceLock;
 
-use crate::compute::{AdapterInfo, AdapterKind, Needs};
+use crate::compute::{
+    adapter::{AdapterInfo, AdapterKind},
+    kernel::Needs,
+};
 
 /// One adapter as wgpu sees it, and what danlu says of it.
 pub(super) struct Found {

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use super::fault::Faults;
-use crate::compute::{ComputeError, Tensor};
+use super::context::Context;
+use crate::compute::{error::ComputeError, tensor::Tensor};
 
 /// Read-backs that may be under way; asking for more gives up the oldest.
 const RING: usize = 64;
@@ -36,9 +36,7 @@ pub(super) struct Copy {
 }
 
 pub(super) struct Buffers {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
-    faults: Faults,
+    context: Context,
     all: Vec<Option<wgpu::Buffer>>,
     slots: Vec<Slot>,
     next_ticket: u64,
@@ -54,15 +52,8 @@ fn memory(what: &str, need: u64, there: u64) -> ComputeError {
 }
 
 impl Buffers {
-    pub(super) fn new(device: &wgpu::Device, queue: &wgpu::Queue, faults: &Faults) -> Buffers {
-        Buffers {
-            device: device.clone(),
-            queue: queue.clone(),
-            faults: faults.clone(),
-            all: Vec::new(),
-            slots: Vec::new(),
-            next_ticket: 1,
-        }
+    pub(super) fn new(context: &Context) -> Buffers {
+        Buffers { context: context.clone(), all: Vec::new(), slots: Vec::new(), next_ticket: 1 }
     }
 
     /// A buffer within error scopes: what the driver cannot give is an error here, not a lost device.
@@ -72,13 +63,13 @@ impl Buffers {
         bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer, ComputeError> {
-        let limit = self.device.limits().max_buffer_size;
+        let limit = self.context.device.limits().max_buffer_size;
         if bytes > limit {
             return Err(memory(&format!("{what} in one buffer"), bytes, limit));
         }
-        let full = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let wrong = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+        let full = self.context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let wrong = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = self.context.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: bytes,
             usage,
@@ -86,7 +77,7 @@ impl Buffers {
         });
         let wrong = pollster::block_on(wrong.pop());
         let full = pollster::block_on(full.pop());
-        self.faults.check()?;
+        self.context.faults.check()?;
         match (full, wrong) {
             (None, None) => Ok(buffer),
             (Some(_), _) => Err(memory(what, bytes, 0)),
@@ -135,13 +126,13 @@ impl Buffers {
         }
         let buffer = self.get(tensor)?;
         for (i, piece) in bytes.chunks(PIECE).enumerate() {
-            self.queue.write_buffer(buffer, start + (i * PIECE) as u64, piece);
+            self.context.queue.write_buffer(buffer, start + (i * PIECE) as u64, piece);
             if bytes.len() > PIECE {
-                self.queue.submit([]);
-                self.poll(true)?;
+                self.context.queue.submit([]);
+                self.context.poll(true)?;
             }
         }
-        self.faults.check()
+        self.context.faults.check()
     }
 
     /// The same where the first or the last half of a word belongs to a neighbour: words are what is copied.
@@ -151,15 +142,15 @@ impl Buffers {
         let mut all = self.collect(id, true)?.unwrap_or_default();
         let at = (tensor.start() - start) as usize;
         all[at..at + bytes.len()].copy_from_slice(bytes);
-        self.queue.write_buffer(self.get(tensor)?, start, &all[..words as usize]);
-        self.faults.check()
+        self.context.queue.write_buffer(self.get(tensor)?, start, &all[..words as usize]);
+        self.context.faults.check()
     }
 
     /// Asks for the whole words that hold the first `bytes` bytes of a view; an id for [`Buffers::collect`].
     pub(super) fn request(&mut self, tensor: &Tensor, bytes: u64) -> Result<u64, ComputeError> {
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let copy = self.copy(&mut encoder, tensor, bytes)?;
-        let submission = self.queue.submit([encoder.finish()]);
+        let submission = self.context.queue.submit([encoder.finish()]);
         self.arrange(copy, submission)
     }
 
@@ -179,7 +170,7 @@ impl Buffers {
 
     /// Maps an encoded copy once its submission is done.
     pub(super) fn arrange(&mut self, copy: Copy, submission: wgpu::SubmissionIndex) -> Result<u64, ComputeError> {
-        self.faults.check()?;
+        self.context.faults.check()?;
         let id = self.next_ticket;
         self.next_ticket += 1;
         let state = Arc::new(AtomicU8::new(PENDING));
@@ -198,7 +189,7 @@ impl Buffers {
         if let Some(i) = self.slots.iter().position(fits) {
             return Ok(i);
         }
-        let size = bytes.next_power_of_two().max(256).min(self.device.limits().max_buffer_size);
+        let size = bytes.next_power_of_two().max(256).min(self.context.device.limits().max_buffer_size);
         let buffer = self.create("a read-back", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
         let slot = Slot { buffer, ticket: None, bytes: 0, state: Arc::default(), submission: None };
         if self.slots.len() < RING {
@@ -222,13 +213,13 @@ impl Buffers {
             let submission_index = self.slots[i].submission.clone();
             let kind =
                 if wait { wgpu::PollType::Wait { submission_index, timeout: None } } else { wgpu::PollType::Poll };
-            self.polled(kind)?;
+            self.context.polled(kind)?;
         }
         match state.load(Ordering::Acquire) {
             PENDING if wait => Err(ComputeError::Lost { reason: "a read-back did not arrive".into() }),
             PENDING => Ok(None),
             FAILED => {
-                self.faults.check()?;
+                self.context.faults.check()?;
                 Err(ComputeError::Lost { reason: "a read-back could not be mapped".into() })
             }
             _ => {
@@ -244,17 +235,6 @@ impl Buffers {
                 Ok(Some(values))
             }
         }
-    }
-
-    /// Lets callbacks run; with `wait`, until all submitted work is done.
-    pub(super) fn poll(&self, wait: bool) -> Result<(), ComputeError> {
-        self.polled(if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll })
-    }
-
-    fn polled(&self, kind: wgpu::PollType) -> Result<(), ComputeError> {
-        let polled = self.device.poll(kind);
-        self.faults.check()?;
-        polled.map(|_| ()).map_err(|e| ComputeError::Lost { reason: e.to_string() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::compute::ComputeError;
+use crate::compute::error::ComputeError;
 
 #[derive(Clone, Debug)]
 enum Fault {

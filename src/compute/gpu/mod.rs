@@ -1,42 +1,40 @@
 //! The wgpu engine. Owns the only `wgpu::Instance`.
 //!
-//! A program is made once (`program.rs`) and replayed as one submit (`replay.rs`); buffers and
-//! read-backs are in `buffers.rs`; errors that wgpu reports later surface at the next call (`fault.rs`).
+//! A program is made once (`program.rs`) of pipelines (`pipelines.rs`) and replayed as one submit (`replay.rs`);
+//! buffers and read-backs are in `buffers.rs`; errors that wgpu reports later surface at the next call (`fault.rs`).
 
 mod adapters;
 mod buffers;
+mod context;
 mod fault;
-mod preprocess;
+mod pipelines;
 mod program;
 mod replay;
-mod sources;
-
-use std::collections::VecDeque;
 
 use super::{
-    AdapterInfo, AdapterKind, ComputeError, DType, Needs, Opening, Precision, Tensor, Traits, cpu::Host,
-    memory::ALIGNMENT,
+    adapter::{AdapterInfo, AdapterKind, Opening, Precision},
+    error::ComputeError,
+    host,
+    kernel::{Call, Kernel, Needs, Traits, Work},
+    tensor::{ALIGNMENT, DType, Tensor},
 };
+use buffers::Buffers;
+use context::Context;
+use pipelines::Pipelines;
+use replay::Replay;
 
-pub(super) use program::{Compiled, wgsl};
+pub(super) use program::Compiled;
 
 /// An opened adapter.
 pub(super) struct Gpu {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
-    faults: fault::Faults,
-    buffers: buffers::Buffers,
-    /// Pipelines made so far.
-    ready: Vec<program::Ready>,
-    /// WGSL that tests put in place of a kernel's own.
-    altered: Vec<(&'static str, String)>,
-    checked: bool,
+    context: Context,
+    buffers: Buffers,
+    pipelines: Pipelines,
+    replay: Replay,
     kind: AdapterKind,
     offers: Needs,
     /// Operations and bytes a second that such an adapter surely reaches.
     rates: (f64, f64),
-    pace: replay::Pace,
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
 }
 
 impl Gpu {
@@ -72,16 +70,13 @@ impl Gpu {
         };
         let asked = pollster::block_on(found.adapter.request_device(&descriptor));
         let (device, queue) = asked.map_err(|e| wrong(&found.info.name, e.to_string()))?;
-        let faults = fault::Faults::listen(&device);
+        let context = Context::new(device, queue);
         let kind = found.info.kind;
         Ok(Gpu {
-            buffers: buffers::Buffers::new(&device, &queue, &faults),
-            device,
-            queue,
-            faults,
-            ready: Vec::new(),
-            altered: Vec::new(),
-            checked: opening.checked,
+            buffers: Buffers::new(&context),
+            pipelines: Pipelines::new(&context, opening.checked),
+            replay: Replay::new(&context),
+            context,
             kind,
             offers,
             rates: match kind {
@@ -89,20 +84,18 @@ impl Gpu {
                 AdapterKind::Integrated | AdapterKind::Virtual => (2e11, 2e10),
                 AdapterKind::Software | AdapterKind::Cpu => (2e9, 1e9),
             },
-            pace: replay::Pace::default(),
-            in_flight: VecDeque::new(),
         })
     }
 
     /// Bytes that tensors may take: where the device's memory is the computer's, what that leaves; else the
     /// driver decides at each allocation.
     pub(super) fn budget(&self) -> u64 {
-        if self.shares_memory() { Host::budget() } else { u64::MAX }
+        if self.shares_memory() { host::budget() } else { u64::MAX }
     }
 
     /// Bytes that the allocator has taken for buffers, in whole blocks; none where the backend does not say.
     pub(super) fn reserved(&self) -> Option<u64> {
-        self.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
+        self.context.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
     }
 
     /// Whether the device's memory is the computer's.
@@ -114,7 +107,7 @@ impl Gpu {
     }
 
     pub(super) fn traits(&self) -> Traits {
-        let limits = self.device.limits();
+        let limits = self.context.device.limits();
         Traits {
             cpu: false,
             software: self.kind == AdapterKind::Software,
@@ -177,8 +170,35 @@ impl Gpu {
 
     /// From now on, programs compiled here take this WGSL for that kernel.
     pub(super) fn alter(&mut self, kernel: &'static str, wgsl: String) {
-        self.ready.retain(|_| false);
-        self.altered.retain(|(name, _)| *name != kernel);
-        self.altered.push((kernel, wgsl));
+        self.pipelines.alter(kernel, wgsl);
+    }
+
+    /// Makes pipelines ahead of their first use.
+    pub(super) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
+        self.pipelines.prepare(kernels)
+    }
+
+    /// Makes pipelines and bind groups for a list of calls, once.
+    pub(super) fn compile(&mut self, calls: &[Call]) -> Result<Compiled, ComputeError> {
+        Compiled::new(&self.context, &self.buffers, &mut self.pipelines, self.rates, calls)
+    }
+
+    /// Runs programs, and asks for a tensor as they leave it.
+    pub(super) fn submit(
+        &mut self,
+        programs: &[&Compiled],
+        wanted: Option<&Tensor>,
+    ) -> Result<Option<u64>, ComputeError> {
+        self.replay.submit(&mut self.buffers, &self.pipelines, programs, wanted)
+    }
+
+    /// Runs programs once and measures every call; nothing where the device has no timestamps.
+    pub(super) fn profile(&mut self, programs: &[&Compiled]) -> Result<Vec<(&'static str, Work, f64)>, ComputeError> {
+        self.replay.profile(&mut self.buffers, &self.pipelines, programs)
+    }
+
+    /// Waits until everything submitted is done.
+    pub(super) fn wait(&mut self) -> Result<(), ComputeError> {
+        self.replay.wait()
     }
 }

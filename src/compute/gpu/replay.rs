@@ -1,9 +1,17 @@
 //! Running programs: one encoder, one pass, one submit, unless that would hold the device too long.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use super::Gpu;
-use crate::compute::{ComputeError, KernelTime, Program, Tensor};
+use super::{
+    buffers::Buffers,
+    context::Context,
+    pipelines::Pipelines,
+    program::{Compiled, Step},
+};
+use crate::compute::{error::ComputeError, kernel::Work, tensor::Tensor};
 
 /// Longest estimated work of one submit: a desktop stays usable and no watchdog bites.
 const SUBMIT_MS: f64 = 100.0;
@@ -18,7 +26,7 @@ const MEASURED: (usize, Duration) = (32, Duration::from_millis(250));
 /// What submits take beside what they were thought to take, which is a guess for a slow card. Only a
 /// window in which the host was never far ahead of the device counts, and only a faster one than before:
 /// idle time looks like a slow device.
-pub(super) struct Pace {
+struct Pace {
     factor: f64,
     since: Option<Instant>,
     submits: usize,
@@ -53,88 +61,93 @@ impl Pace {
 /// However fast a device, its submits are cut at some point.
 const LEAST_FACTOR: f64 = 0.01;
 
-impl Gpu {
-    pub(in crate::compute) fn replay(&mut self, programs: &[&Program]) -> Result<(), ComputeError> {
-        self.submit(programs, None).map(|_| ())
+/// The queue of submits.
+pub(super) struct Replay {
+    context: Context,
+    pace: Pace,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+}
+
+impl Replay {
+    pub(super) fn new(context: &Context) -> Replay {
+        Replay { context: context.clone(), pace: Pace::default(), in_flight: VecDeque::new() }
     }
 
-    /// Runs programs and asks for a tensor as they leave it: the copy goes with the last submit.
-    pub(in crate::compute) fn submit(
+    /// Runs programs in order, and asks for a tensor as they leave it: the copy goes with the last submit.
+    pub(super) fn submit(
         &mut self,
-        programs: &[&Program],
+        buffers: &mut Buffers,
+        pipelines: &Pipelines,
+        programs: &[&Compiled],
         wanted: Option<&Tensor>,
     ) -> Result<Option<u64>, ComputeError> {
-        self.faults.check()?;
+        self.context.faults.check()?;
         let limit = SUBMIT_MS / self.pace.factor;
-        let steps: Vec<_> = programs.iter().filter_map(|p| p.gpu.as_ref()).map(|c| c.steps.as_slice()).collect();
-        let mut all = steps.into_iter().flatten().peekable();
+        let mut all = programs.iter().flat_map(|c| &c.steps).peekable();
         let mut id = None;
         while all.peek().is_some() {
-            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let (mut spent, mut set) = (0.0, None);
             while let Some(step) = all.next_if(|s| spent == 0.0 || spent + s.estimate_ms <= limit) {
-                if set.replace(step.pipeline_id) != Some(step.pipeline_id) {
-                    pass.set_pipeline(&step.pipeline);
+                if set.replace(step.pipeline) != Some(step.pipeline) {
+                    pass.set_pipeline(&pipelines.at(step.pipeline).pipeline);
                 }
-                pass.set_bind_group(0, &step.group, &[]);
-                let [x, y, z] = step.grid;
-                pass.dispatch_workgroups(x, y, z);
+                dispatch(&mut pass, step);
                 spent += step.estimate_ms.max(1e-6);
             }
             drop(pass);
             let last = wanted.filter(|_| all.peek().is_none());
-            let copy = last.map(|t| self.buffers.copy(&mut encoder, t, t.bytes())).transpose()?;
+            let copy = last.map(|t| buffers.copy(&mut encoder, t, t.bytes())).transpose()?;
             self.pace.submitted(spent);
-            let index = self.queue.submit([encoder.finish()]);
-            id = copy.map(|copy| self.buffers.arrange(copy, index.clone())).transpose()?;
+            let index = self.context.queue.submit([encoder.finish()]);
+            id = copy.map(|copy| buffers.arrange(copy, index.clone())).transpose()?;
             self.in_flight.push_back(index);
         }
-        self.faults.check()?;
+        self.context.faults.check()?;
         let late = self.in_flight.len().saturating_sub(IN_FLIGHT);
         let kind = match self.in_flight.drain(..late).next_back() {
             Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: None },
             // Polling is also what frees dropped buffers.
             None => wgpu::PollType::Poll,
         };
-        let polled = self.device.poll(kind);
-        self.faults.check()?;
-        polled.map(|_| id).map_err(|e| ComputeError::Lost { reason: e.to_string() })
+        self.context.polled(kind).map(|()| id)
     }
 
-    pub(in crate::compute) fn profile(&mut self, programs: &[&Program]) -> Result<Vec<KernelTime>, ComputeError> {
+    /// Runs programs once and measures every call, in order: kernel, work and milliseconds. None where the
+    /// device has no timestamps.
+    pub(super) fn profile(
+        &mut self,
+        buffers: &mut Buffers,
+        pipelines: &Pipelines,
+        programs: &[&Compiled],
+    ) -> Result<Vec<(&'static str, Work, f64)>, ComputeError> {
+        if !self.context.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            self.submit(buffers, pipelines, programs, None)?;
+            return Ok(Vec::new());
+        }
         let mut times = Vec::new();
-        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            self.replay(programs)?;
-            return Ok(times);
+        for steps in programs.iter().flat_map(|p| p.steps.chunks(TIMED)) {
+            let ms = self.timed(buffers, pipelines, steps)?;
+            times.extend(steps.iter().zip(ms).map(|(step, ms)| (step.kernel, step.work, ms)));
         }
-        for program in programs {
-            let steps = program.gpu.as_ref().map_or(&[][..], |c| c.steps.as_slice());
-            for (calls, steps) in program.calls.chunks(TIMED).zip(steps.chunks(TIMED)) {
-                let ms = self.timed(steps)?;
-                for (call, ms) in calls.iter().zip(ms) {
-                    KernelTime::add(&mut times, call, ms);
-                }
-            }
-        }
-        times.sort_by(|a, b| b.ms.total_cmp(&a.ms));
         Ok(times)
     }
 
     /// Milliseconds of each step: a pass of its own with a timestamp at either end.
-    fn timed(&mut self, steps: &[super::program::Step]) -> Result<Vec<f64>, ComputeError> {
+    fn timed(&self, buffers: &Buffers, pipelines: &Pipelines, steps: &[Step]) -> Result<Vec<f64>, ComputeError> {
         use wgpu::BufferUsages as U;
-        self.faults.check()?;
+        self.context.faults.check()?;
         let count = steps.len() as u32 * 2;
         let bytes = u64::from(count) * 8;
-        let queries = self.device.create_query_set(&wgpu::QuerySetDescriptor {
+        let queries = self.context.device.create_query_set(&wgpu::QuerySetDescriptor {
             label: None,
             ty: wgpu::QueryType::Timestamp,
             count,
         });
-        let resolved = self.buffers.create("timestamps", bytes, U::QUERY_RESOLVE | U::COPY_SRC)?;
-        let staging = self.buffers.create("timestamps", bytes, U::MAP_READ | U::COPY_DST)?;
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let resolved = buffers.create("timestamps", bytes, U::QUERY_RESOLVE | U::COPY_SRC)?;
+        let staging = buffers.create("timestamps", bytes, U::MAP_READ | U::COPY_DST)?;
+        let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (i, step) in steps.iter().enumerate() {
             let at = i as u32 * 2;
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -145,27 +158,31 @@ impl Gpu {
                     end_of_pass_write_index: Some(at + 1),
                 }),
             });
-            pass.set_pipeline(&step.pipeline);
-            pass.set_bind_group(0, &step.group, &[]);
-            let [x, y, z] = step.grid;
-            pass.dispatch_workgroups(x, y, z);
+            pass.set_pipeline(&pipelines.at(step.pipeline).pipeline);
+            dispatch(&mut pass, step);
         }
         encoder.resolve_query_set(&queries, 0..count, &resolved, 0);
         encoder.copy_buffer_to_buffer(&resolved, 0, &staging, 0, bytes);
-        self.queue.submit([encoder.finish()]);
+        self.context.queue.submit([encoder.finish()]);
         staging.slice(..).map_async(wgpu::MapMode::Read, |_| ());
-        self.buffers.poll(true)?;
+        self.context.poll(true)?;
         let view = staging.slice(..).get_mapped_range().map_err(|e| ComputeError::Lost { reason: e.to_string() })?;
         let ticks: Vec<u64> =
             view.chunks_exact(8).map(|b| b.first_chunk().map_or(0, |b| u64::from_le_bytes(*b))).collect();
-        let period = f64::from(self.queue.get_timestamp_period()) * 1e-6;
+        let period = f64::from(self.context.queue.get_timestamp_period()) * 1e-6;
         Ok(ticks.chunks_exact(2).map(|pair| pair[1].saturating_sub(pair[0]) as f64 * period).collect())
     }
 
-    pub(in crate::compute) fn wait(&mut self) -> Result<(), ComputeError> {
+    pub(super) fn wait(&mut self) -> Result<(), ComputeError> {
         self.in_flight.clear();
-        self.buffers.poll(true)
+        self.context.poll(true)
     }
+}
+
+fn dispatch(pass: &mut wgpu::ComputePass<'_>, step: &Step) {
+    pass.set_bind_group(0, &step.group, &[]);
+    let [x, y, z] = step.grid;
+    pass.dispatch_workgroups(x, y, z);
 }
 
 #[cfg(test)]

@@ -65,6 +65,11 @@ pub fn room() -> Option<Room> {
     room_under(Path::new("/"))
 }
 
+/// Bytes that tensors may take, where the system says how many are there.
+pub(in crate::compute) fn budget() -> u64 {
+    room().map_or(u64::MAX, |room| room.usable())
+}
+
 /// What this process has in memory; `None` where the system does not say.
 pub fn resident() -> Option<Resident> {
     let status = read(Path::new("/"), "proc/self/status")?;

@@ -1,21 +1,28 @@
-//! Host memory and the loop that runs calls on it.
+//! The CPU engine: host memory, and the loop that runs calls on it.
 
-use crate::compute::{
-    AdapterInfo, AdapterKind, Arity, ComputeError, DType, Needs, Tensor, Traits,
-    host_memory::room,
-    record::{Args, Call},
+mod memory;
+
+use super::{
+    adapter::{AdapterInfo, AdapterKind},
+    cpu::{Args, Arity},
+    error::ComputeError,
+    kernel::{Call, Needs, Traits},
+    tensor::{DType, Tensor},
 };
+
+pub(super) use memory::budget;
+pub use memory::{Bound, Resident, Room, resident, room, room_under};
 
 /// The buffers of the CPU engine.
 #[derive(Default)]
-pub(in crate::compute) struct Host {
+pub(super) struct Host {
     buffers: Vec<Vec<f32>>,
     /// Of an engine that only counts: the elements of each buffer, none of which is there.
     counted: Option<Vec<usize>>,
 }
 
 impl Host {
-    pub(in crate::compute) fn info() -> AdapterInfo {
+    pub(super) fn info() -> AdapterInfo {
         AdapterInfo {
             name: format!("cpu ({} threads)", rayon::current_num_threads()),
             kind: AdapterKind::Cpu,
@@ -26,7 +33,7 @@ impl Host {
         }
     }
 
-    pub(in crate::compute) fn traits() -> Traits {
+    pub(super) fn traits() -> Traits {
         Traits {
             cpu: true,
             software: false,
@@ -41,18 +48,13 @@ impl Host {
     }
 
     /// An engine whose buffers are counted and not made: nothing can be run on it.
-    pub(in crate::compute) fn counting() -> Host {
+    pub(super) fn counting() -> Host {
         Host { buffers: Vec::new(), counted: Some(Vec::new()) }
-    }
-
-    /// Bytes that tensors may take, where the system says how many are there.
-    pub(in crate::compute) fn budget() -> u64 {
-        room().map_or(u64::MAX, |room| room.usable())
     }
 
     /// Makes a buffer of zeros; false where the memory cannot be had. Every page of it is taken now, so that
     /// what is counted is what is used, and not more and more of it as training continues.
-    pub(in crate::compute) fn alloc(&mut self, index: usize, len: usize) -> bool {
+    pub(super) fn alloc(&mut self, index: usize, len: usize) -> bool {
         if let Some(counted) = &mut self.counted {
             counted.resize(counted.len().max(index + 1), 0);
             counted[index] = len;
@@ -71,7 +73,7 @@ impl Host {
     }
 
     /// Frees a buffer; returns its bytes.
-    pub(in crate::compute) fn free(&mut self, index: usize) -> u64 {
+    pub(super) fn free(&mut self, index: usize) -> u64 {
         let elements = match &mut self.counted {
             Some(counted) => std::mem::take(&mut counted[index]),
             None => std::mem::take(&mut self.buffers[index]).len(),
@@ -79,7 +81,7 @@ impl Host {
         elements as u64 * 4
     }
 
-    pub(in crate::compute) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) {
+    pub(super) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) {
         if self.counted.is_some() {
             return;
         }
@@ -87,14 +89,14 @@ impl Host {
         out[..bytes.len()].copy_from_slice(bytes);
     }
 
-    pub(in crate::compute) fn read(&self, tensor: &Tensor) -> Vec<f32> {
+    pub(super) fn read(&self, tensor: &Tensor) -> Vec<f32> {
         if self.counted.is_some() {
             return Vec::new();
         }
         self.buffers[tensor.buffer][tensor.offset..tensor.offset + tensor.len()].to_vec()
     }
 
-    pub(in crate::compute) fn run(&mut self, calls: &[Call]) -> Result<(), ComputeError> {
+    pub(super) fn run(&mut self, calls: &[Call]) -> Result<(), ComputeError> {
         if self.counted.is_some() {
             return Ok(());
         }

@@ -1,15 +1,13 @@
 //! The rows of kernels on cooperative matrices, and their tiles.
 //!
 //! They bind f16 tensors and run where the device offers such matrices and the gate has passed
-//! ([`super::check::gate`]). Sizes that do not fit them go to the f16 rows of [`super::kernel`].
+//! (`check::gate`). Sizes that do not fit them go to the f16 rows of [`super::table`].
 
 use super::{
-    Binding, Needs, cpu,
-    kernel::{
-        ATTENTION, Defines, FORWARD, KEYS, Kernel, NN, NT, PARTIAL, PRODUCT, QUERIES, R, RA, SPLIT, TN, W, WA, row,
-    },
-    record::Twin,
+    defines::{ATTENTION, FORWARD, KEYS, NN, NT, PARTIAL, PRODUCT, QUERIES, R, RA, SPLIT, TN, W, WA},
+    row::{Binding, Defines, Kernel, Needs, row},
 };
+use crate::compute::cpu::{self, Twin};
 
 /// Tiles of matmul_coop.wgsl; sizes that run along memory are multiples of ALONG.
 const TILE_64: Defines = &[

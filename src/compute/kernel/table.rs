@@ -1,284 +1,19 @@
 //! The table of kernels: one row each, naming WGSL, bindings, parameters and CPU twin.
 //!
 //! To add a kernel: a shader in `shaders/`, a twin in `cpu/`, a row here and a checked function in
-//! `ops.rs`. `tests/kernels/main.rs` compares every row's WGSL with its twin and, by reflection, its
+//! `ops/`. `tests/kernels/main.rs` compares every row's WGSL with its twin and, by reflection, its
 //! bindings and `struct Params` with the row.
 
-use super::{ComputeError, DType, Traits, cpu, record::Twin};
-
-/// How a kernel uses a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// `var<storage, read>`.
-    Read,
-    /// `var<storage, read_write>`.
-    Write,
-}
-
-/// What a binding is an array of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cell {
-    /// f32, u32 or i32: sums, master weights, ids.
-    Word,
-    /// The row's activation type, `${ACT}` in its WGSL: f32, or f16 in the rows that need it.
-    Act,
-}
-
-/// One storage binding of a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// How the kernel uses it.
-    pub access: Access,
-    /// What it is an array of.
-    pub cell: Cell,
-}
-
-/// What a row asks of a device beside limits; each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Needs {
-    /// What every adapter has.
-    Common,
-    /// 16-bit floats in storage and arithmetic.
-    Half,
-    /// Cooperative matrices, 16×16×16, f16 × f16 → f32.
-    Matrix,
-}
-
-/// A twin was called with another number of views than it binds: a bug in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arity;
-
-/// What the preprocessor defines: `("TILE", "64")` for a constant, `("TN", "")` for a flag.
-pub type Defines = &'static [(&'static str, &'static str)];
-
-/// One kernel, or one variant of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Kernel {
-    /// Unique name; variants of one kernel differ after a dot (`matmul_nt.128v`), and the f16 row of a
-    /// variant ends in `.h`.
-    pub name: &'static str,
-    /// Entry in `shaders/`, without the ending; the entry point is `main`.
-    pub source: &'static str,
-    /// What the preprocessor defines, in groups.
-    pub defines: &'static [Defines],
-    /// Storage bindings 1, 2, … in order, reads first; the parameter block is binding 0.
-    pub bindings: &'static [Binding],
-    /// The members of `struct Params`, in order.
-    pub params: &'static [&'static str],
-    /// The same computation on the CPU.
-    pub twin: Twin,
-    /// Bytes of workgroup memory that it takes at most.
-    pub storage: u32,
-    /// What the device must have.
-    pub needs: Needs,
-}
-
-impl Kernel {
-    /// The name without the variant.
-    pub fn base(&self) -> &'static str {
-        self.name.split('.').next().unwrap_or(self.name)
-    }
-
-    /// True when a flag is defined.
-    pub fn has(&self, flag: &str) -> bool {
-        self.defines.iter().any(|group| group.iter().any(|(name, _)| *name == flag))
-    }
-
-    /// True when a device of these traits can run it.
-    pub fn runs_on(&self, traits: &Traits) -> bool {
-        match self.needs {
-            Needs::Common if traits.cpu => true,
-            needs => needs <= traits.offers && self.storage <= traits.workgroup_storage,
-        }
-    }
-
-    /// The type of the [`Cell::Act`] bindings.
-    pub fn act(&self) -> DType {
-        if self.needs == Needs::Common { DType::F32 } else { DType::F16 }
-    }
-
-    /// True when it may bind a tensor of that type there.
-    pub fn binds(&self, binding: &Binding, dtype: DType) -> bool {
-        match binding.cell {
-            Cell::Word => dtype != DType::F16,
-            Cell::Act => dtype == self.act(),
-        }
-    }
-
-    /// True when it may bind tensors of these types.
-    pub fn takes(&self, types: &[DType]) -> bool {
-        types.len() == self.bindings.len() && types.iter().zip(self.bindings).all(|(t, b)| self.binds(b, *t))
-    }
-
-    /// Number of bindings that are only read: those before the others.
-    pub fn reads(&self) -> usize {
-        self.bindings.iter().filter(|b| b.access == Access::Read).count()
-    }
-
-    /// Its WGSL, expanded by the preprocessor.
-    pub fn wgsl(&self) -> Result<String, ComputeError> {
-        super::gpu::wgsl(self)
-    }
-
-    /// A constant of the row; 0 where it has none of that name.
-    pub fn constant(&self, name: &str) -> usize {
-        let found = self.defines.iter().flat_map(|group| group.iter()).find(|(n, _)| *n == name);
-        found.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
-    }
-}
-
-pub(super) const R: Binding = Binding { access: Access::Read, cell: Cell::Word };
-pub(super) const W: Binding = Binding { access: Access::Write, cell: Cell::Word };
-/// The same in the activation type.
-pub(super) const RA: Binding = Binding { access: Access::Read, cell: Cell::Act };
-pub(super) const WA: Binding = Binding { access: Access::Write, cell: Cell::Act };
-
-/// Workgroup memory that every adapter has.
-const COMMON: u32 = 16_384;
-
-pub(super) const FORWARD: Defines = &[("FORWARD", "")];
-const BACKWARD: Defines = &[("BACKWARD", "")];
-const VEC4: Defines = &[("VEC4", "")];
-pub(super) const SPLIT: Defines = &[("SPLIT", "")];
-/// `workgroup_sum` of 64 and of 256 invocations.
-const SUM_64: Defines = &[("SIDE", "8")];
-const SUM_256: Defines = &[("SIDE", "16")];
-
-/// Applied steps after which the loss scale doubles, and the largest.
-const LOSS_SCALE: Defines = &[("GROWTH", "1000"), ("MOST", "16777216")];
-
-pub(super) const NN: Defines = &[("NN", "")];
-pub(super) const NT: Defines = &[("NT", "")];
-pub(super) const TN: Defines = &[("TN", "")];
-const TILE_32: Defines = &[
-    ("BM", "32"),
-    ("BN", "32"),
-    ("BK", "32"),
-    ("RM", "1"),
-    ("RN", "1"),
-    ("THREADS", "64"),
-    ("LOADS", "2"),
-    ("UNROLL", "1"),
-];
-const TILE_64: Defines = &[
-    ("BM", "64"),
-    ("BN", "64"),
-    ("BK", "32"),
-    ("RM", "1"),
-    ("RN", "1"),
-    ("THREADS", "256"),
-    ("LOADS", "1"),
-    ("UNROLL", "1"),
-];
-const TILE_64X128: Defines = &[
-    ("BM", "64"),
-    ("BN", "128"),
-    ("BK", "32"),
-    ("RM", "2"),
-    ("RN", "2"),
-    ("THREADS", "128"),
-    ("LOADS", "3"),
-    ("UNROLL", "8"),
-];
-const TILE_128: Defines = &[
-    ("BM", "128"),
-    ("BN", "128"),
-    ("BK", "32"),
-    ("RM", "2"),
-    ("RN", "2"),
-    ("THREADS", "256"),
-    ("LOADS", "2"),
-    ("UNROLL", "8"),
-];
-
-pub(super) const QUERIES: Defines = &[("BACKWARD_Q", "")];
-pub(super) const KEYS: Defines = &[("BACKWARD_KV", "")];
-/// Tiles of attention by the largest head size they take. The first two fit the memory of any adapter.
-const HEAD_256: Defines = &[("SIDE", "4"), ("R", "1"), ("D4", "64"), ("C4", "16"), ("LOADS", "16")];
-const HEAD_64: Defines = &[("SIDE", "8"), ("R", "2"), ("D4", "16"), ("C4", "2"), ("LOADS", "4")];
-const HEAD_32V: Defines = &[("SIDE", "8"), ("R", "4"), ("D4", "8"), ("C4", "1"), ("LOADS", "4")];
-const HEAD_64V: Defines = &[("SIDE", "8"), ("R", "4"), ("D4", "16"), ("C4", "2"), ("LOADS", "8")];
-const HEAD_128V: Defines = &[("SIDE", "8"), ("R", "2"), ("D4", "32"), ("C4", "4"), ("LOADS", "8")];
-
-/// Tiles of attention_wide.wgsl by the head size they take, one for each kernel.
-const WIDE_32: Defines = &[
-    ("OWN", "64"),
-    ("TY", "16"),
-    ("RO", "4"),
-    ("RS", "4"),
-    ("D4", "8"),
-    ("C4", "1"),
-    ("LOADS", "2"),
-    ("OWN_LOADS", "4"),
-    ("EXACT", "32"),
-    ("UNROLL", "4"),
-];
-const WIDE_32Q: Defines = &[
-    ("OWN", "64"),
-    ("TY", "16"),
-    ("RO", "4"),
-    ("RS", "4"),
-    ("D4", "8"),
-    ("C4", "1"),
-    ("LOADS", "2"),
-    ("OWN_LOADS", "4"),
-    ("EXACT", "32"),
-    ("UNROLL", "1"),
-    ("SHARED", "512"),
-];
-const WIDE_32KV: Defines = &[
-    ("OWN", "64"),
-    ("TY", "16"),
-    ("RO", "4"),
-    ("RS", "2"),
-    ("D4", "8"),
-    ("C4", "1"),
-    ("LOADS", "1"),
-    ("OWN_LOADS", "4"),
-    ("EXACT", "32"),
-    ("UNROLL", "1"),
-];
-const WIDE_64: Defines = &[
-    ("OWN", "64"),
-    ("TY", "32"),
-    ("RO", "2"),
-    ("RS", "4"),
-    ("D4", "16"),
-    ("C4", "2"),
-    ("LOADS", "2"),
-    ("OWN_LOADS", "4"),
-    ("EXACT", "64"),
-    ("UNROLL", "4"),
-];
-const WIDE_64Q: Defines = &[
-    ("OWN", "64"),
-    ("TY", "16"),
-    ("RO", "4"),
-    ("RS", "4"),
-    ("D4", "16"),
-    ("C4", "2"),
-    ("LOADS", "4"),
-    ("OWN_LOADS", "8"),
-    ("EXACT", "64"),
-    ("UNROLL", "4"),
-    ("SHARED", "512"),
-];
-const WIDE_64KV: Defines = &[
-    ("OWN", "64"),
-    ("TY", "32"),
-    ("RO", "2"),
-    ("RS", "2"),
-    ("D4", "16"),
-    ("C4", "2"),
-    ("LOADS", "1"),
-    ("OWN_LOADS", "4"),
-    ("EXACT", "64"),
-    ("UNROLL", "1"),
-];
-
-pub(super) const ATTENTION: &[&str] = &["b", "t", "hq", "hk", "d", "scale"];
-pub(super) const PRODUCT: &[&str] = &["m", "n", "k", "accumulate"];
-pub(super) const PARTIAL: &[&str] = &["m", "n", "k", "span"];
+use super::{
+    defines::{
+        ATTENTION, BACKWARD, FORWARD, HEAD_32V, HEAD_64, HEAD_64V, HEAD_128V, HEAD_256, KEYS, LOSS_SCALE, NN, NT,
+        PARTIAL, PRODUCT, QUERIES, R, RA, SPLIT, SUM_64, SUM_256, TILE_32, TILE_64, TILE_64X128, TILE_128, TN, VEC4, W,
+        WA, WIDE_32, WIDE_32KV, WIDE_32Q, WIDE_64, WIDE_64KV, WIDE_64Q,
+    },
+    matrix,
+    row::{Kernel, row},
+};
+use crate::compute::{cpu, tensor::DType};
 
 /// One row.
 macro_rules! one {
@@ -300,7 +35,7 @@ macro_rules! half {
     ($($part:expr),* $(; $storage:literal)?) => { &[row($($part),*)$(.storage($storage))?.half()] };
 }
 
-/// Every kernel. Shapes are in the documentation of the function of the same name in [`super::ops`].
+/// Every kernel. Shapes are in the documentation of the function of the same name in [`crate::compute::ops`].
 pub static KERNELS: &[Kernel] = &flat::<{ count(TABLE) }>(TABLE);
 
 const fn count(table: &[&[Kernel]]) -> usize {
@@ -412,32 +147,8 @@ const TABLE: &[&[Kernel]] = &[
     both!("matmul_tn_split.64v", "matmul", &[TN, SPLIT, TILE_64, VEC4], &[RA, RA, W], PARTIAL, cpu::matmul_tn_split),
     both!("matmul_tn_split.64x128v", "matmul", &[TN, SPLIT, TILE_64X128, VEC4], &[RA, RA, W], PARTIAL, cpu::matmul_tn_split; 24_576),
     both!("matmul_tn_split.128v", "matmul", &[TN, SPLIT, TILE_128, VEC4], &[RA, RA, W], PARTIAL, cpu::matmul_tn_split; 32_768),
-    super::matrix::ROWS,
+    matrix::ROWS,
 ];
-
-pub(super) const fn row(
-    name: &'static str,
-    source: &'static str,
-    defines: &'static [Defines],
-    bindings: &'static [Binding],
-    params: &'static [&'static str],
-    twin: Twin,
-) -> Kernel {
-    Kernel { name, source, defines, bindings, params, twin, storage: COMMON, needs: Needs::Common }
-}
-
-impl Kernel {
-    const fn storage(mut self, bytes: u32) -> Kernel {
-        self.storage = bytes;
-        self
-    }
-
-    /// The row over f16.
-    const fn half(mut self) -> Kernel {
-        self.needs = Needs::Half;
-        self
-    }
-}
 
 /// The row of that name.
 pub fn kernel(name: &str) -> Option<&'static Kernel> {
@@ -446,12 +157,12 @@ pub fn kernel(name: &str) -> Option<&'static Kernel> {
 
 /// The row of that name for tensors of these types: the f32 row or its f16 twin. Where neither takes them,
 /// the f32 row, which then refuses them by name.
-pub(super) fn kernel_for(name: &str, types: &[DType]) -> Option<&'static Kernel> {
+pub(in crate::compute) fn kernel_for(name: &str, types: &[DType]) -> Option<&'static Kernel> {
     let named = |k: &&Kernel| k.name == name || k.name.strip_suffix(".h") == Some(name);
     KERNELS.iter().filter(named).find(|k| k.takes(types)).or_else(|| kernel(name))
 }
 
 /// The variants of a kernel, in the order of the table.
-pub(super) fn variants(base: &str) -> impl Iterator<Item = &'static Kernel> {
+pub(in crate::compute) fn variants(base: &str) -> impl Iterator<Item = &'static Kernel> {
     KERNELS.iter().filter(move |k| k.base() == base)
 }

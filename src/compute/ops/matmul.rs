@@ -1,6 +1,18 @@
 //! Matrix products: which variant of the tile runs, and when a long inner size is split.
 
-use super::{ComputeError, DType, Kernel, Needs, Params, Recording, Tensor, Traits, kernel, kernel::variants, ops};
+use super::{
+    attention::{Heads, rope},
+    elementwise::{swiglu_backward, swiglu_forward},
+    push::{expect_len, push_row, types, wrong},
+    reduce::column_sum,
+};
+use crate::compute::{
+    cpu::Params,
+    device::Recording,
+    error::ComputeError,
+    kernel::{Kernel, Needs, Traits, kernel, variants},
+    tensor::{DType, Tensor},
+};
 
 /// How the operands lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +60,12 @@ pub fn matmul(
         Layout::TN => ((a.cols(), a.rows()), (b.rows(), b.cols()), "matmul_tn"),
     };
     if k != kb {
-        return Err(ops::wrong(
+        return Err(wrong(
             name,
             format!("{} {:?} and {} {:?} do not share an inner size", a.name, a.shape, b.name, b.shape),
         ));
     }
-    ops::expect_len(name, out, m * n)?;
+    expect_len(name, out, m * n)?;
     let s = Sizes { m, n, k };
     let plan = match rec.forced().filter(|row| [name, split_name(layout)].contains(&row.base())) {
         Some(row) => {
@@ -61,20 +73,20 @@ pub fn matmul(
         }
         None => choose(&rec.traits(), layout, name, s, [a.dtype, b.dtype, out.dtype]),
     };
-    let plan = plan.ok_or_else(|| ops::wrong(name, "no variant fits".into()))?;
+    let plan = plan.ok_or_else(|| wrong(name, "no variant fits".into()))?;
     let (bm, bn) = (plan.row.constant("BM"), plan.row.constant("BN"));
     let grid = |z: usize| [n.div_ceil(bn) as u32, m.div_ceil(bm) as u32, z as u32];
     if plan.splits == 1 {
-        return ops::push_row(rec, plan.row, Params::new(&[m, n, k, usize::from(accumulate)]), &[a, b, out], grid(1));
+        return push_row(rec, plan.row, Params::new(&[m, n, k, usize::from(accumulate)]), &[a, b, out], grid(1));
     }
     let span = span(plan.row, k, plan.splits);
     let pieces = k.div_ceil(span);
     let partials = rec.partials(&[pieces, m, n])?;
-    ops::push_row(rec, plan.row, Params::new(&[m, n, k, span]), &[a, b, &partials], grid(pieces))?;
-    ops::column_sum(rec, &partials, out, accumulate)
+    push_row(rec, plan.row, Params::new(&[m, n, k, span]), &[a, b, &partials], grid(pieces))?;
+    column_sum(rec, &partials, out, accumulate)
 }
 
-/// y·Wᵀ into qkv \[N, (Hq+2Hk)·D\], with queries and keys rotated as by [`ops::rope`]: in one call where the
+/// y·Wᵀ into qkv \[N, (Hq+2Hk)·D\], with queries and keys rotated as by [`super::rope`]: in one call where the
 /// device has a variant that does both.
 pub fn matmul_rope(
     rec: &mut Recording<'_>,
@@ -83,7 +95,7 @@ pub fn matmul_rope(
     positions: &Tensor,
     table: &Tensor,
     qkv: &Tensor,
-    heads: ops::Heads,
+    heads: Heads,
 ) -> Result<(), ComputeError> {
     let s = Sizes { m: y.rows(), n: heads.qkv(), k: y.cols() };
     let rotated = (heads.query + heads.key) * heads.size;
@@ -97,10 +109,10 @@ pub fn matmul_rope(
         return Ok(());
     }
     matmul(rec, Layout::NT, y, w, qkv, false)?;
-    ops::rope(rec, positions, table, qkv, heads, false)
+    rope(rec, positions, table, qkv, heads, false)
 }
 
-/// y·Wᵀ into gate_up \[N, 2F\] and act \[N, F\] of it ([`ops::swiglu_forward`]), in one call where the device
+/// y·Wᵀ into gate_up \[N, 2F\] and act \[N, F\] of it ([`super::swiglu_forward`]), in one call where the device
 /// has a variant that does both.
 pub fn matmul_swiglu(
     rec: &mut Recording<'_>,
@@ -116,10 +128,10 @@ pub fn matmul_swiglu(
         return Ok(());
     }
     matmul(rec, Layout::NT, y, w, gate_up, false)?;
-    ops::swiglu_forward(rec, gate_up, act)
+    swiglu_forward(rec, gate_up, act)
 }
 
-/// The gradient of act, d·W, into dact \[N, F\], and that of gate and up ([`ops::swiglu_backward`]) into
+/// The gradient of act, d·W, into dact \[N, F\], and that of gate and up ([`super::swiglu_backward`]) into
 /// dgate_up \[N, 2F\]; in one call, which leaves dact as it is, where the device has a variant that does both.
 pub fn matmul_swiglu_backward(
     rec: &mut Recording<'_>,
@@ -136,7 +148,7 @@ pub fn matmul_swiglu_backward(
         return Ok(());
     }
     matmul(rec, Layout::NN, d, w, dact, false)?;
-    ops::swiglu_backward(rec, gate_up, dact, dgate_up)
+    swiglu_backward(rec, gate_up, dact, dgate_up)
 }
 
 /// Appends the cheapest variant of a product with an epilogue; false where none runs here and fits.
@@ -150,7 +162,7 @@ fn fused(
     holds: impl Fn(&Kernel) -> bool,
 ) -> Result<bool, ComputeError> {
     let traits = rec.traits();
-    let types: Vec<DType> = args.iter().map(|t| t.dtype).collect();
+    let types = types(args);
     let taken = |row: &&Kernel| row.runs_on(&traits) && row.takes(&types) && fits(row, layout, s) && holds(row);
     let row = match rec.forced().filter(|row| row.base() == name) {
         Some(row) => Some(row).filter(taken),
@@ -162,7 +174,7 @@ fn fused(
     };
     let Some(row) = row else { return Ok(false) };
     let grid = [s.n.div_ceil(row.constant("BN")) as u32, s.m.div_ceil(row.constant("BM")) as u32, 1];
-    ops::push_row(rec, row, params, args, grid)?;
+    push_row(rec, row, params, args, grid)?;
     Ok(true)
 }
 

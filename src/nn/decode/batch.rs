@@ -5,12 +5,16 @@
 
 use rayon::prelude::*;
 
-use super::{
-    ModelConfig, Sampling, Weights, draw,
-    forward::{Acts, Attend, Inputs, Shape, Trunk, rope_table},
-    sample::Drawn,
+use super::sample::{Drawn, Sampling, draw};
+use crate::{
+    compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, matmul},
+    nn::{
+        config::ModelConfig,
+        params::Weights,
+        rows::{Attend, Pass, Shape},
+        trunk::{Trunk, rope_table},
+    },
 };
-use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, matmul};
 
 /// What to write for one prompt.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,12 +77,12 @@ impl BatchDecoder {
         let ids = device.alloc("rows.ids", &[rows], DType::U32)?;
         let positions = device.alloc("rows.positions", &[rows], DType::U32)?;
         let logits = device.alloc("rows.logits", &[rows, config.vocab_size], act)?;
-        let acts = Acts::alloc(device, config, shape, false)?;
+        let trunk = Trunk::alloc(device, config, weights, shape, false)?;
         let mut rec = Recording::new(device);
-        let trunk = Trunk { config, weights, acts: &acts, shape };
-        let inputs = Inputs { ids: &ids, positions: &positions, rope: &rope };
-        trunk.forward(&mut rec, &inputs, &Attend::Cache(&caches), None)?;
-        matmul(&mut rec, Layout::NT, &acts.y, &weights.head(), &logits, false)?;
+        let attend = Attend::Cache(&caches);
+        let pass = Pass { shape, positions: &positions, rope: &rope, attend, dropout: None };
+        trunk.forward(&mut rec, &ids, &pass)?;
+        matmul(&mut rec, Layout::NT, trunk.output(), &weights.head(), &logits, false)?;
         let program = rec.compile()?;
         Ok(BatchDecoder { rows, capacity, vocab: config.vocab_size, ids, positions, logits, program })
     }

@@ -1,16 +1,20 @@
 //! Generation with a key/value cache: tokens in, logits of the next one out.
 
-use super::{
-    ModelConfig, Weights,
-    forward::{Acts, Attend, Inputs, Shape, Trunk, rope_table},
+use crate::{
+    compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, matmul},
+    nn::{
+        config::ModelConfig,
+        params::Weights,
+        rows::{self, Attend, Shape},
+        trunk::{Trunk, rope_table},
+    },
 };
-use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, matmul};
 
 /// Rows that a prompt is read in at a time.
 const CHUNK: usize = 16;
 
 /// One recorded pass over n new rows.
-struct Pass {
+struct Reader {
     rows: usize,
     ids: Tensor,
     positions: Tensor,
@@ -20,7 +24,7 @@ struct Pass {
 
 /// One sequence under generation over live weights.
 pub struct Decoder {
-    passes: [Pass; 2],
+    passes: [Reader; 2],
     vocab: usize,
     capacity: usize,
     length: usize,
@@ -40,22 +44,18 @@ impl Decoder {
         let caches = (0..config.num_hidden_layers)
             .map(|i| device.alloc(&format!("cache.{i}"), &[1, capacity, width], act))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut pass = |rows: usize| -> Result<Pass, ComputeError> {
+        let mut pass = |rows: usize| -> Result<Reader, ComputeError> {
             let shape = Shape { b: 1, t: rows };
             let ids = device.alloc("decode.ids", &[rows], DType::U32)?;
             let positions = device.alloc("decode.positions", &[rows], DType::U32)?;
             let logits = device.alloc("decode.logits", &[rows, config.vocab_size], act)?;
-            let acts = Acts::alloc(device, config, shape, false)?;
+            let trunk = Trunk::alloc(device, config, weights, shape, false)?;
             let mut rec = Recording::new(device);
-            let trunk = Trunk { config, weights, acts: &acts, shape };
-            trunk.forward(
-                &mut rec,
-                &Inputs { ids: &ids, positions: &positions, rope: &rope },
-                &Attend::Cache(&caches),
-                None,
-            )?;
-            matmul(&mut rec, Layout::NT, &acts.y, &weights.head(), &logits, false)?;
-            Ok(Pass { rows, ids, positions, logits, program: rec.compile()? })
+            let attend = Attend::Cache(&caches);
+            let pass = rows::Pass { shape, positions: &positions, rope: &rope, attend, dropout: None };
+            trunk.forward(&mut rec, &ids, &pass)?;
+            matmul(&mut rec, Layout::NT, trunk.output(), &weights.head(), &logits, false)?;
+            Ok(Reader { rows, ids, positions, logits, program: rec.compile()? })
         };
         let passes = [pass(1)?, pass(CHUNK)?];
         Ok(Decoder { passes, vocab: config.vocab_size, capacity, length: 0 })

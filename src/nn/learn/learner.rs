@@ -4,70 +4,19 @@
 use std::sync::Arc;
 
 use super::{
-    IGNORE_INDEX, ModelConfig, ParamTable, Weights,
-    forward::{Ending, Head, Shape, logit_rows},
     masked::{MaskedHead, Shared},
     training::Training,
 };
-use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, Ticket, ops};
-
-/// Settings of AdamW; the defaults are nanoGPT's and Llama's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamW {
-    /// Decay of the first moment.
-    pub beta1: f32,
-    /// Decay of the second moment.
-    pub beta2: f32,
-    /// Added to the root of the second moment.
-    pub eps: f32,
-    /// Decoupled weight decay on tensors of two dimensions.
-    pub weight_decay: f32,
-    /// Largest global gradient norm; 0 for none.
-    pub clip: f32,
-}
-
-impl Default for AdamW {
-    fn default() -> AdamW {
-        AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 }
-    }
-}
-
-/// What a step came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepOutcome {
-    /// Mean loss over trained tokens, before the update.
-    pub loss: f32,
-    /// Global gradient norm before clipping.
-    pub grad_norm: f32,
-    /// False when loss or norm was not finite and nothing was changed.
-    pub applied: bool,
-    /// True when nothing was changed because gradients overflowed f16 under a finite loss: the next step
-    /// has half the loss scale. No fault of the run, unlike another step that is not applied.
-    pub lowered: bool,
-}
-
-impl StepOutcome {
-    /// Reads a control block.
-    pub fn from_control(control: &[f32]) -> StepOutcome {
-        let at = |i: usize| control.get(i).copied().unwrap_or(f32::NAN);
-        let applied = at(2) == 1.0;
-        // The scale of the step and that of the next one.
-        StepOutcome { loss: at(6), grad_norm: at(0), applied, lowered: !applied && at(8) < at(11) }
-    }
-}
-
-/// A micro-batch: ids and already shifted targets, B·T each, and how its rows are laid out.
-#[derive(Clone, Copy, Debug)]
-pub struct MicroBatch<'a> {
-    /// Token ids, row by row.
-    pub ids: &'a [u32],
-    /// The id that follows each, or −100.
-    pub targets: &'a [i32],
-    /// Of rows packed with several examples, B·T: for each token the place within its row where its
-    /// example starts. It is at most the token's own place and does not fall along a row. A token
-    /// attends to its example alone, and its position counts from the start. `None`: a row is one text.
-    pub starts: Option<&'a [u32]>,
-}
+use crate::{
+    compute::{ComputeError, DType, Device, KernelTime, Program, Recording, Tensor, Ticket, ops},
+    nn::{
+        config::ModelConfig,
+        head::{Ending, Head, logit_rows},
+        optimizer::AdamW,
+        params::{ParamTable, Weights},
+        rows::{IGNORE_INDEX, MicroBatch, Shape},
+    },
+};
 
 /// A model under training.
 pub struct Learner {
@@ -107,7 +56,7 @@ impl Learner {
         let t = &training;
         let head = Head { y: &t.y, weight: t.params.head(), targets: &targets, hyper: &t.hyper, losses: &losses };
         let grad = t.back.grads.head();
-        let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &t.back.dy };
+        let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &t.back.stream.dy };
         head.record(&mut rec, &logits, &train)?;
         ops::sum(&mut rec, &losses, &t.loss, true)?;
         let head = rec.compile()?;
@@ -172,7 +121,7 @@ impl Learner {
     /// One optimiser step over `batches`, at `rate`. The loss is the mean over all trained tokens of
     /// all micro-batches, so accumulation equals the large batch. `seed` and `step` key the dropout.
     ///
-    /// Returns a ticket for the control block ([`StepOutcome::from_control`]).
+    /// Returns a ticket for the control block ([`crate::nn::StepOutcome::from_control`]).
     pub fn step(
         &mut self,
         device: &mut Device,
@@ -202,7 +151,7 @@ impl Learner {
     }
 
     /// Time per kernel of one whole step on the inputs of the last one (it is applied once more).
-    pub fn profile(&self, device: &mut Device) -> Result<Vec<crate::compute::KernelTime>, ComputeError> {
+    pub fn profile(&self, device: &mut Device) -> Result<Vec<KernelTime>, ComputeError> {
         let [forward, head, backward] = self.micro();
         device.profile(&[&self.training.zero, forward, head, backward, &self.training.update])
     }

@@ -4,12 +4,14 @@
 //! the rows with a target are gathered first, and their gradients scattered back; rows without one have the
 //! gradient zero, as they would have had.
 
-use super::{
-    IGNORE_INDEX,
-    forward::{Ending, Head},
-    training::Training,
+use super::training::Training;
+use crate::{
+    compute::{ComputeError, DType, Device, Program, Recording, Tensor, ops},
+    nn::{
+        head::{Ending, Head},
+        rows::IGNORE_INDEX,
+    },
 };
-use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, ops};
 
 /// Parts of a micro-batch's rows that heads are recorded for: the smallest that holds the trained rows runs.
 const PARTS: [usize; 3] = [8, 4, 2];
@@ -65,7 +67,7 @@ impl MaskedHead {
         let grad = t.back.grads.head();
         let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &dy };
         head.record(&mut rec, s.logits, &train)?;
-        ops::embedding_forward(&mut rec, &inverse, &dy, &t.back.dy)?;
+        ops::embedding_forward(&mut rec, &inverse, &dy, &t.back.stream.dy)?;
         ops::sum(&mut rec, &losses, &t.loss, true)?;
         Ok(MaskedHead { rows, index, inverse, targets, weights, losses, y, program: rec.compile()? })
     }

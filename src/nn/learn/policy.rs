@@ -2,17 +2,22 @@
 //!
 //! Whatever the objective is (PPO, GRPO, DPO, a supervised term beside them), its gradient reaches the
 //! model through log p of single tokens. So the device gives log-probabilities, the host makes of them a
-//! loss and a weight a token ([`super::feedback`]), and the device differentiates
+//! loss and a weight a token ([`crate::nn::feedback`]), and the device differentiates
 //! L = Σ weight · (−log p).
 
 use std::sync::Arc;
 
-use super::{
-    AdamW, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, Weights,
-    forward::{Ending, Head},
-    masked::Shared,
+use super::{learner::Learner, masked::Shared};
+use crate::{
+    compute::{ComputeError, DType, Device, Program, Recording, Tensor, Ticket},
+    nn::{
+        config::ModelConfig,
+        head::{Ending, Head},
+        optimizer::AdamW,
+        params::{ParamTable, Weights},
+        rows::{IGNORE_INDEX, MicroBatch},
+    },
 };
-use crate::compute::{ComputeError, DType, Device, Program, Recording, Tensor, Ticket};
 
 /// A policy: a [`Learner`] that is stepped by weights.
 ///
@@ -119,7 +124,7 @@ impl PolicyLearner {
 
     /// Clips the gradients gathered since the last update and takes an AdamW step at `rate`. `loss` is
     /// the caller's, for the outcome; where it or the gradient's norm is not finite nothing is changed.
-    /// Returns a ticket for the control block ([`super::StepOutcome::from_control`]).
+    /// Returns a ticket for the control block ([`crate::nn::StepOutcome::from_control`]).
     pub fn update(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
         self.learner.training.finish(device, rate, loss)
     }

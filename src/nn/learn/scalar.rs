@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{
-    AdamW, MicroBatch, ModelConfig, ParamTable, Weights,
-    forward::{Ending, Head, Shape, logit_rows},
-    training::Training,
+use super::training::Training;
+use crate::{
+    compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, Ticket, matmul, ops},
+    nn::{
+        config::ModelConfig,
+        head::{Ending, Head, logit_rows},
+        optimizer::AdamW,
+        params::{ParamTable, Weights},
+        rows::{MicroBatch, Shape, TokenRows},
+    },
 };
-use crate::compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, Ticket, matmul, ops};
-
-/// Rows of token ids, B·T, and how examples are packed in them (see [`super::MicroBatch::starts`]).
-#[derive(Clone, Copy, Debug)]
-pub struct TokenRows<'a> {
-    /// Token ids, row by row.
-    pub ids: &'a [u32],
-    /// For each token the place within its row where its example starts; `None`: a row is one text.
-    pub starts: Option<&'a [u32]>,
-}
 
 /// A trunk with a score head (`LlamaForSequenceClassification` of one label), under training.
 ///
@@ -79,7 +75,7 @@ impl ScalarLearner {
         }
         let slopes = slopes.as_ref().unwrap_or(&dscores);
         matmul(&mut rec, Layout::TN, slopes, &t.y, &grad, true)?;
-        matmul(&mut rec, Layout::NN, slopes, &weight, &t.back.dy, false)?;
+        matmul(&mut rec, Layout::NN, slopes, &weight, &t.back.stream.dy, false)?;
         let teach = rec.compile()?;
         Ok(ScalarLearner { training, scores, dscores, read, teach, language: None })
     }
@@ -139,7 +135,7 @@ impl ScalarLearner {
         let mut rec = Recording::new(device);
         let head = Head { y: &t.y, weight: t.params.tied_head(), targets: &targets, hyper: &t.hyper, losses: &losses };
         let grad = t.back.grads.embed();
-        let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &t.back.dy };
+        let train = Ending::Train { weights: &weights, control: &t.control, grad: &grad, dy: &t.back.stream.dy };
         head.record(&mut rec, &logits, &train)?;
         let teach = rec.compile()?;
         self.language = Some(Language { targets, weights, losses, teach });
@@ -178,7 +174,7 @@ impl ScalarLearner {
 
     /// Clips the gradients gathered since the last update and takes an AdamW step at `rate`. `loss` is
     /// the caller's, for the outcome; where it or the gradient's norm is not finite nothing is changed.
-    /// Returns a ticket for the control block ([`super::StepOutcome::from_control`]).
+    /// Returns a ticket for the control block ([`crate::nn::StepOutcome::from_control`]).
     pub fn update(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
         self.training.finish(device, rate, loss)
     }

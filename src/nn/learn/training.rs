@@ -3,17 +3,22 @@
 
 use std::sync::Arc;
 
-use super::{
-    AdamW, ConfigError, ModelConfig, ParamTable, Weights,
-    forward::{Acts, Attend, Backward, Dropout, Inputs, Shape, Sorted, Trunk, rope_table},
-    layout::Layout,
-};
-use crate::compute::{
-    ComputeError, DType, Device, Program, Recording, Tensor, Ticket,
-    ops::{self, CONTROL, CONTROL_F32, FIRST_LOSS_SCALE, HYPER},
+use crate::{
+    compute::{
+        ComputeError, DType, Device, Program, Recording, Tensor, Ticket,
+        ops::{self, CONTROL, CONTROL_F32, FIRST_LOSS_SCALE, HYPER},
+    },
+    nn::{
+        config::{ConfigError, ModelConfig},
+        layers::Backward,
+        optimizer::AdamW,
+        params::{ParamTable, Weights},
+        rows::{Attend, Dropout, Layout, Pass, Shape},
+        trunk::{Sorted, Trunk, rope_table},
+    },
 };
 
-/// A trunk with its optimiser; the end is recorded by its owner, from `y` to [`Backward::dy`].
+/// A trunk with its optimiser; the end is recorded by its owner, from `y` to `back.stream.dy`.
 pub(super) struct Training {
     pub(super) config: ModelConfig,
     pub(super) table: Arc<ParamTable>,
@@ -72,7 +77,7 @@ impl Training {
         let loss = device.alloc("loss", &[1], DType::F32)?;
         let layout = Layout::new(device, "", shape)?;
         let rope = rope_table(device, config, shape.t)?;
-        let acts = Acts::alloc(device, config, shape, true)?;
+        let trunk = Trunk::alloc(device, config, &params, shape, true)?;
         let back = Backward::alloc(device, config, shape, grads)?;
 
         let mut rec = Recording::new(device);
@@ -81,16 +86,20 @@ impl Training {
         let zero = rec.compile()?;
 
         let mut rec = Recording::new(device);
-        let inputs = Inputs { ids: &ids, positions: &layout.positions, rope: &rope };
-        let dropout = (config.dropout > 0.0).then_some(Dropout { clock: &clock, rate: config.dropout });
-        let trunk = Trunk { config, weights: &params, acts: &acts, shape };
-        trunk.forward(&mut rec, &inputs, &Attend::Rows(&layout.begins), dropout)?;
+        let pass = Pass {
+            shape,
+            positions: &layout.positions,
+            rope: &rope,
+            attend: Attend::Rows(&layout.begins),
+            dropout: (config.dropout > 0.0).then_some(Dropout { clock: &clock, rate: config.dropout }),
+        };
+        trunk.forward(&mut rec, &ids, &pass)?;
         let forward = rec.compile()?;
 
         let mut rec = Recording::new(device);
-        let sorted = Sorted { order: &order, starts: &starts };
-        trunk.backward(&mut rec, &inputs, &layout.begins, &back, &sorted, dropout)?;
+        trunk.backward(&mut rec, &pass, &back, &Sorted { order: &order, starts: &starts })?;
         let backward = rec.compile()?;
+        let y = trunk.output().clone();
 
         let mut rec = Recording::new(device);
         let update = ops::Update {
@@ -106,7 +115,6 @@ impl Training {
         };
         ops::adamw(&mut rec, &update)?;
         let update = rec.compile()?;
-        let y = acts.y.clone();
         let mut made = Training {
             config: config.clone(),
             table,

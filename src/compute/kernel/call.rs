@@ -1,9 +1,23 @@
-//! What a call costs: its arithmetic and its traffic, from its row and its sizes. Submits are cut by it
-//! (`gpu/replay.rs`) and profiles count by it; `matmul.rs` chooses tiles by what they reach of it.
+//! One kernel call, and what it costs: its arithmetic and its traffic, from its row and its sizes. Submits are
+//! cut by it (`gpu/replay.rs`) and profiles count by it; `ops/matmul.rs` chooses tiles by what they reach of it.
 
 use std::collections::HashMap;
 
-use super::{Access, record::Call};
+use super::row::{Access, Kernel};
+use crate::compute::{cpu::Params, tensor::Tensor};
+
+/// One kernel call: what to run, on what, over which grid.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The kernel.
+    pub kernel: &'static Kernel,
+    /// Its scalars.
+    pub params: Params,
+    /// Its tensors, in binding order (reads first, then writes).
+    pub args: Vec<Tensor>,
+    /// Workgroups in x, y, z; the CPU twin ignores it.
+    pub grid: [u32; 3],
+}
 
 /// Arithmetic and traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,7 +30,7 @@ pub struct Work {
 }
 
 /// The work of one call.
-pub(super) fn work(call: &Call) -> Work {
+pub(in crate::compute) fn work(call: &Call) -> Work {
     let [a, b, c, _, e] = call.params.sizes().map(|x| x as f64);
     // Products of causal attention: q·kᵀ and p·v; with s and dp again and dq; with dv and dk besides.
     let attention = |products: f64| products * a * b * b * c * e;
@@ -32,7 +46,7 @@ pub(super) fn work(call: &Call) -> Work {
 
 impl Work {
     /// Milliseconds at `flop` operations and `bytes` bytes a second, one after the other.
-    pub(super) fn ms(self, (flop, bytes): (f64, f64)) -> f64 {
+    pub(in crate::compute) fn ms(self, (flop, bytes): (f64, f64)) -> f64 {
         (self.flop / flop + self.bytes / bytes) * 1e3
     }
 }
@@ -46,7 +60,7 @@ impl std::ops::AddAssign for Work {
 
 /// Barriers that wgpu puts in front of calls in one command buffer: one where a buffer that was written
 /// before is bound, or one that was read before is written. Each waits for everything before it.
-pub(super) fn barriers<'a>(calls: impl Iterator<Item = &'a Call>) -> usize {
+pub(in crate::compute) fn barriers<'a>(calls: impl Iterator<Item = &'a Call>) -> usize {
     let mut states: HashMap<usize, Access> = HashMap::new();
     let mut count = 0;
     for call in calls {

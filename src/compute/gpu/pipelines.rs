@@ -1,0 +1,142 @@
+//! Pipelines: made once a kernel, side by side.
+
+use std::num::NonZeroU64;
+
+use rayon::prelude::*;
+
+use super::context::Context;
+use crate::compute::{
+    cpu::PARAM_WORDS,
+    error::ComputeError,
+    kernel::{Access, Kernel},
+};
+
+/// Bytes of a parameter block.
+pub(super) const BLOCK: u64 = PARAM_WORDS as u64 * 4;
+
+/// A kernel made ready for one device.
+pub(super) struct Ready {
+    name: &'static str,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) pipeline: wgpu::ComputePipeline,
+}
+
+/// Shaders that are compiled without bounds and loop checks, which cost them dearly; the same WGSL runs
+/// checked over the same shapes in tests/kernels.
+const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide", "attention_coop", "matmul_coop"];
+
+/// The pipelines of one device.
+pub(super) struct Pipelines {
+    context: Context,
+    ready: Vec<Ready>,
+    /// WGSL that tests put in place of a kernel's own.
+    altered: Vec<(&'static str, String)>,
+    /// Keep runtime checks everywhere.
+    checked: bool,
+}
+
+impl Pipelines {
+    pub(super) fn new(context: &Context, checked: bool) -> Pipelines {
+        Pipelines { context: context.clone(), ready: Vec::new(), altered: Vec::new(), checked }
+    }
+
+    /// From now on, that kernel is made of this WGSL.
+    pub(super) fn alter(&mut self, kernel: &'static str, wgsl: String) {
+        self.ready.clear();
+        self.altered.retain(|(name, _)| *name != kernel);
+        self.altered.push((kernel, wgsl));
+    }
+
+    /// The pipeline at a place.
+    pub(super) fn at(&self, place: usize) -> &Ready {
+        &self.ready[place]
+    }
+
+    /// Makes the pipelines that are not there yet, side by side: a driver takes tens of milliseconds for each.
+    pub(super) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
+        let mut missing: Vec<&'static Kernel> = Vec::new();
+        for kernel in kernels.iter().copied() {
+            if self.place(kernel).is_none() && !missing.iter().any(|m| m.name == kernel.name) {
+                missing.push(kernel);
+            }
+        }
+        let made: Result<Vec<Ready>, _> = missing.into_par_iter().map(|kernel| self.made(kernel)).collect();
+        self.context.faults.check()?;
+        self.ready.extend(made?);
+        Ok(())
+    }
+
+    /// The place of a kernel's pipeline.
+    pub(super) fn place(&self, kernel: &Kernel) -> Option<usize> {
+        self.ready.iter().position(|r| r.name == kernel.name)
+    }
+
+    fn made(&self, kernel: &'static Kernel) -> Result<Ready, ComputeError> {
+        let source = match self.altered.iter().find(|(name, _)| *name == kernel.name) {
+            Some((_, source)) => source.clone(),
+            None => kernel.wgsl()?,
+        };
+        // A scope holds for the thread that opened it.
+        let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let trusted = !self.checked && TRUSTED.contains(&kernel.source);
+        let made = self.pipeline(kernel, &source, trusted);
+        match pollster::block_on(scope.pop()) {
+            Some(error) => Err(ComputeError::Kernel { kernel: kernel.name.into(), reason: error.to_string() }),
+            None => Ok(made),
+        }
+    }
+
+    fn pipeline(&self, kernel: &'static Kernel, source: &str, trusted: bool) -> Ready {
+        let buffer = |binding: usize, ty, min| wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: NonZeroU64::new(min) },
+            count: None,
+        };
+        let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform, BLOCK)];
+        for (i, b) in kernel.bindings.iter().enumerate() {
+            let ty = wgpu::BufferBindingType::Storage { read_only: b.access == Access::Read };
+            entries.push(buffer(i + 1, ty, 16));
+        }
+        let layout = self
+            .context
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let pipeline_layout = self.context.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        let module = if trusted {
+            self.trusted_module(descriptor)
+        } else {
+            self.context.device.create_shader_module(descriptor)
+        };
+        let pipeline = self.context.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every kernel writes what it reads of workgroup memory.
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Ready { name: kernel.name, layout, pipeline }
+    }
+
+    #[allow(
+        unsafe_code,
+        reason = "wgpu marks the absence of runtime checks so; the same WGSL passes with them, on every adapter, in tests/kernels"
+    )]
+    fn trusted_module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+        // SAFETY: kernels guard every index by the sizes in their parameters, which the functions of
+        // `ops` check against the tensors bound; numbers read from a tensor are cut to those sizes
+        // before they index or bound anything (`first_key` of attention.wgsl); loops end by the sizes.
+        unsafe { self.context.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+    }
+}

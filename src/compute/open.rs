@@ -1,0 +1,86 @@
+//! Which engine to open. Two exist: wgpu on an adapter, and the CPU twins. `auto` takes a discrete GPU, then
+//! an integrated one, then the CPU twins. A software Vulkan driver is taken only when named, for it is several
+//! times slower than the twins.
+
+use std::time::Instant;
+
+use super::{
+    adapter::{AdapterInfo, AdapterKind, EngineInfo, Matrices, Opening, Precision},
+    check,
+    device::Device,
+    error::ComputeError,
+    gpu::Gpu,
+    host::Host,
+    kernel::Needs,
+};
+
+impl Device {
+    /// Every adapter of this machine, the CPU twins last.
+    pub fn adapters() -> Vec<AdapterInfo> {
+        let mut all = Gpu::list();
+        all.push(Host::info());
+        all
+    }
+
+    /// The adapter that `auto` takes among `adapters`, and why.
+    pub fn choose(adapters: &[AdapterInfo]) -> (usize, &'static str) {
+        let find = |kind| adapters.iter().position(|a: &AdapterInfo| a.kind == kind);
+        if let Some(i) = find(AdapterKind::Discrete) {
+            return (i, "a discrete GPU");
+        }
+        if let Some(i) = find(AdapterKind::Integrated) {
+            return (i, "an integrated GPU; no discrete one is there");
+        }
+        let cpu = find(AdapterKind::Cpu).unwrap_or(adapters.len().saturating_sub(1));
+        (cpu, "no GPU is there; a software driver is taken only when named")
+    }
+
+    /// Opens `auto`, `cpu`, or the first adapter whose name contains `wanted` in any case.
+    pub fn open(wanted: &str) -> Result<Device, ComputeError> {
+        Device::open_with(wanted, Opening::default())
+    }
+
+    /// [`Device::open`] in a certain manner.
+    pub fn open_with(wanted: &str, opening: Opening) -> Result<Device, ComputeError> {
+        let cpu = || match opening.precision {
+            Precision::F16 => Err(ComputeError::Precision { adapter: Host::info().name }),
+            Precision::Auto | Precision::F32 => Ok(Device::cpu()),
+        };
+        if wanted.eq_ignore_ascii_case("cpu") {
+            return cpu();
+        }
+        let adapters = Device::adapters();
+        let index = if wanted.is_empty() || wanted.eq_ignore_ascii_case("auto") {
+            Device::choose(&adapters).0
+        } else {
+            let needle = wanted.to_lowercase();
+            let found = adapters.iter().position(|a| a.name.to_lowercase().contains(&needle));
+            found.ok_or_else(|| ComputeError::NoAdapter {
+                wanted: wanted.to_owned(),
+                available: adapters.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", "),
+            })?
+        };
+        match adapters.get(index) {
+            Some(a) if a.kind != AdapterKind::Cpu => {
+                let gpu = Gpu::open(index, opening)?;
+                let info = EngineInfo {
+                    engine: "wgpu",
+                    adapter: a.name.clone(),
+                    driver: format!("{} {}", a.backend, a.driver),
+                };
+                let mut device = Device::on_gpu(gpu, info);
+                // Where cooperative matrices fail, kernels do without.
+                if device.traits().offers == Needs::Matrix {
+                    let start = Instant::now();
+                    let tried = check::gate(&mut device);
+                    device.judge(match tried {
+                        Ok(()) => Matrices::Passed(start.elapsed()),
+                        Err(reason) => Matrices::Failed(reason),
+                    });
+                }
+                Ok(device)
+            }
+            _ => cpu(),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Generation: reading tokens with a key/value cache, and drawing the next one.
+
+mod batch;
+mod sample;
+mod single;
+
+pub use batch::{BatchDecoder, Completion, Prompt};
+pub use sample::{Drawn, Sampling, draw, sample};
+pub use single::Decoder;

@@ -1,0 +1,116 @@
+//! Causal self-attention with rotary positions: the first branch of a layer.
+
+use crate::{
+    compute::{
+        ComputeError, DType, Device, Layout, Recording, Tensor, matmul, matmul_rope,
+        ops::{self, Heads},
+    },
+    nn::{
+        config::ModelConfig,
+        params::Weights,
+        rows::{Attend, Pass, Shape},
+    },
+};
+
+/// The attention of one layer, and what it leaves for its way back.
+#[derive(Clone)]
+pub(in crate::nn) struct Attention {
+    layer: usize,
+    heads: Heads,
+    /// \[N, (Hq+2Hk)·D\], rotated.
+    qkv: Tensor,
+    /// \[N, Hq·D\].
+    attn: Tensor,
+    /// \[B, Hq, T\].
+    lse: Tensor,
+}
+
+/// Gradients under way within attention, shared by all layers.
+pub(in crate::nn) struct AttentionGradient {
+    dattn: Tensor,
+    dqkv: Tensor,
+}
+
+impl AttentionGradient {
+    pub(in crate::nn) fn alloc(device: &mut Device, c: &ModelConfig, s: Shape) -> Result<Self, ComputeError> {
+        let (heads, act) = (c.heads(), device.traits().act);
+        let mut make = |name: &str, cols: usize| device.alloc(name, &[s.rows(), cols], act);
+        Ok(AttentionGradient { dattn: make("dattn", heads.out())?, dqkv: make("dqkv", heads.qkv())? })
+    }
+}
+
+impl Attention {
+    pub(in crate::nn) fn alloc(
+        device: &mut Device,
+        c: &ModelConfig,
+        s: Shape,
+        layer: usize,
+    ) -> Result<Attention, ComputeError> {
+        let (heads, act) = (c.heads(), device.traits().act);
+        let mut make = |part: &str, cols: usize, dtype| {
+            device.alloc(&format!("layers.{layer}.self_attn.{part}"), &[s.rows(), cols], dtype)
+        };
+        Ok(Attention {
+            layer,
+            heads,
+            qkv: make("qkv", heads.qkv(), act)?,
+            attn: make("attn", heads.out(), act)?,
+            lse: make("lse", heads.query, DType::F32)?,
+        })
+    }
+
+    /// The same activations as the attention of another layer, where none is kept for a way back.
+    pub(in crate::nn) fn of_layer(&self, layer: usize) -> Attention {
+        Attention { layer, ..self.clone() }
+    }
+
+    /// y \[N, C\] → `out` \[N, C\].
+    pub(in crate::nn) fn forward(
+        &self,
+        rec: &mut Recording<'_>,
+        w: &Weights,
+        pass: &Pass<'_>,
+        y: &Tensor,
+        out: &Tensor,
+    ) -> Result<(), ComputeError> {
+        let Attention { layer, heads, qkv, attn, lse } = self;
+        matmul_rope(rec, y, &w.qkv(*layer), pass.positions, pass.rope, qkv, *heads)?;
+        match pass.attend {
+            Attend::Rows(begins) => ops::attention_forward(rec, qkv, begins, attn, lse, pass.shape.b, *heads)?,
+            Attend::Cache(caches) => {
+                let cache = &caches[*layer];
+                ops::cache_append(rec, qkv, pass.positions, cache, pass.shape.b, *heads)?;
+                ops::attention_decode(rec, qkv, cache, pass.positions, attn, pass.shape.b, *heads)?;
+            }
+        }
+        matmul(rec, Layout::NT, attn, &w.o(*layer), out, false)
+    }
+
+    /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of both projections (added to). The pass attended
+    /// to its rows: a cache has no way back.
+    pub(in crate::nn) fn backward(
+        &self,
+        rec: &mut Recording<'_>,
+        w: &Weights,
+        grads: &Weights,
+        pass: &Pass<'_>,
+        work: &AttentionGradient,
+        y: &Tensor,
+        dout: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(), ComputeError> {
+        let Attention { layer, heads, qkv, attn, lse } = self;
+        let AttentionGradient { dattn, dqkv } = work;
+        let Attend::Rows(begins) = pass.attend else {
+            let what = "attention over a cache has no backward pass".to_owned();
+            return Err(ComputeError::Shape { op: "attention", what });
+        };
+        // A weight's gradient after the gradient that the next call needs: it may run beside that.
+        matmul(rec, Layout::NN, dout, &w.o(*layer), dattn, false)?;
+        matmul(rec, Layout::TN, dout, attn, &grads.o(*layer), true)?;
+        ops::attention_backward(rec, qkv, begins, attn, lse, dattn, dqkv, pass.shape.b, *heads)?;
+        ops::rope(rec, pass.positions, pass.rope, dqkv, *heads, true)?;
+        matmul(rec, Layout::NN, dqkv, &w.qkv(*layer), dy, false)?;
+        matmul(rec, Layout::TN, dqkv, y, &grads.qkv(*layer), true)
+    }
+}

@@ -1,0 +1,11 @@
+//! Models under training: a trunk with its optimiser, and the ends that learn.
+
+mod learner;
+mod masked;
+mod policy;
+mod scalar;
+mod training;
+
+pub use learner::Learner;
+pub use policy::PolicyLearner;
+pub use scalar::ScalarLearner;
