@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = rec.compile()?;
 
     device.replay(&[&program])?;
-    println!("sum of the activations: {:?}", device.read(&total)?);
+    println!("sum of the activations: {:?}", device.read::<f32>(&total)?);
     for kernel in device.profile(&[&program])? {
         println!("{:<16}{:>9.3} ms{:>4} calls", kernel.name, kernel.ms, kernel.calls);
     }

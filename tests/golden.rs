@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 use danlu::{
     compute::{AdapterKind, Device},
     data::{Example, PackedRow, fill_row},
-    nn::{AdamW, Decoder, Evaluator, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, StepOutcome, Weights},
+    nn::{
+        AdamW, Decoder, Evaluator, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, StepOutcome, Weights,
+        shift_labels,
+    },
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
@@ -23,12 +26,6 @@ const CASES: &[&str] = &["gqa_untied", "tied", "head_dim"];
 
 fn folder(case: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(case)
-}
-
-/// Targets for rows of ids: the label of the next position, −100 at the end.
-fn shift_labels(labels: &[i32], context: usize) -> Vec<i32> {
-    let row = |row: &[i32]| row.iter().skip(1).copied().chain([IGNORE_INDEX]).collect::<Vec<_>>();
-    labels.chunks(context).flat_map(row).collect()
 }
 
 struct Case {

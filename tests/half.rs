@@ -301,7 +301,8 @@ fn a_mix_up_of_types_does_not_reach_the_device() -> Result<(), Failed> {
     drop(rec);
     assert!(device.write(&narrow, &[1.0_f32; 64]).is_err(), "f32 into f16");
     assert!(device.write(&wide, &[f16::ONE; 64]).is_err(), "f16 into f32");
-    assert!(device.read_words(&wide).is_err(), "f32 as words");
+    assert!(device.read::<u32>(&wide).is_err(), "f32 as words");
+    assert!(device.read::<f32>(&narrow).is_err(), "f16 as f32");
     Ok(())
 }
 
@@ -314,13 +315,14 @@ fn odd_numbers_of_halves_are_moved() -> Result<(), Failed> {
     let part = x.part("part", 64, &[7]);
     device.write(&part, &[f16::from_f32(100.0); 3])?;
     device.write(&x.part("one", 1, &[1]), &[f16::from_f32(-9.0)])?;
-    let mut want: Vec<f32> = ramp.iter().map(|h| h.to_f32()).collect();
-    want[64..67].fill(100.0);
-    want[1] = -9.0;
-    assert_eq!(device.read(&x)?, want);
-    assert_eq!(device.read(&x.part("odd", 65, &[5]))?, want[65..70]);
+    let mut want = ramp.clone();
+    want[64..67].fill(f16::from_f32(100.0));
+    want[1] = f16::from_f32(-9.0);
+    assert_eq!(device.read::<f16>(&x)?, want);
+    assert_eq!(device.read_floats(&x)?, want.iter().map(|h| h.to_f32()).collect::<Vec<_>>());
+    assert_eq!(device.read::<f16>(&x.part("odd", 65, &[5]))?, want[65..70]);
     let mut ticket = device.request(&x.part("odd", 3, &[2]))?;
-    assert_eq!(device.collect(&mut ticket, true)?.expect("it waited"), want[3..5]);
+    assert_eq!(device.collect::<f16>(&mut ticket, true)?.expect("it waited"), want[3..5]);
     Ok(())
 }
 

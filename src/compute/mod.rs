@@ -28,4 +28,4 @@ pub use error::ComputeError;
 pub use host::{Bound, Resident, Room, resident, room, room_under};
 pub use kernel::{Access, Binding, Call, Cell, Defines, KERNELS, Kernel, Needs, Traits, Work, kernel};
 pub use ops::{Layout, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward};
-pub use tensor::{ALIGNMENT, DType, Tensor};
+pub use tensor::{ALIGNMENT, DType, Element, Tensor};

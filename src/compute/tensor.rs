@@ -39,6 +39,28 @@ impl DType {
     }
 }
 
+/// A host type that elements of a tensor are written from and read as.
+pub trait Element: bytemuck::Pod {
+    /// The element type of such tensors.
+    const DTYPE: DType;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+}
+
+impl Element for u32 {
+    const DTYPE: DType = DType::U32;
+}
+
+impl Element for i32 {
+    const DTYPE: DType = DType::U32;
+}
+
+impl Element for half::f16 {
+    const DTYPE: DType = DType::F16;
+}
+
 /// A shaped view of a part of one device buffer.
 #[derive(Clone, Debug)]
 pub struct Tensor {
@@ -73,6 +95,12 @@ impl Tensor {
     /// Its first byte within the buffer.
     pub(super) fn start(&self) -> u64 {
         (self.offset * self.dtype.bytes()) as u64
+    }
+
+    /// Its bytes among those of the whole words that hold it.
+    pub(super) fn within_words<'a>(&self, words: &'a [u8]) -> &'a [u8] {
+        let skip = (self.start() % DType::U32.bytes() as u64) as usize;
+        words.get(skip..skip + self.bytes() as usize).unwrap_or_default()
     }
 
     /// Rows of the two-dimensional reading: the product of all but the last size.

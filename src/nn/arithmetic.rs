@@ -1,6 +1,7 @@
 //! Parameter, memory and FLOP arithmetic: computed before anything is taken.
 
 use super::{config::ModelConfig, params::ParamTable};
+use crate::compute::DType;
 
 /// What a training shape costs.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -31,10 +32,11 @@ pub fn estimate(config: &ModelConfig, batch: usize, context: usize, logit_rows: 
     let input_rows = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
     let products = (table.parameters() - input_rows) as u64;
     let attention = 6 * (config.num_hidden_layers * heads.out() * context) as u64;
+    let float = DType::F32.bytes() as u64;
     Estimate {
         parameters: table.parameters(),
-        state_bytes: 16 * table.slab_len as u64,
-        activation_bytes: 4 * work,
+        state_bytes: 4 * float * table.slab_len as u64,
+        activation_bytes: float * work,
         flops_per_token: 6 * products + attention,
     }
 }

@@ -25,5 +25,5 @@ pub use head::logit_rows;
 pub use learn::{Learner, PolicyLearner, ScalarLearner};
 pub use optimizer::{AdamW, StepOutcome};
 pub use params::{NormAt, ParamTable, ParamTensor, Weights};
-pub use rows::{IGNORE_INDEX, MicroBatch, TokenRows};
+pub use rows::{IGNORE_INDEX, MicroBatch, TokenRows, shift_labels};
 pub use schedule::{Schedule, ScheduleKind};

@@ -5,6 +5,12 @@ use crate::compute::{ComputeError, DType, Device, Tensor};
 /// A label that is not trained on, as in PyTorch and Hugging Face.
 pub const IGNORE_INDEX: i32 = -100;
 
+/// Targets for rows of ids: the label of the next position (shifted here), [`IGNORE_INDEX`] at the end.
+pub fn shift_labels(labels: &[i32], context: usize) -> Vec<i32> {
+    let row = |row: &[i32]| row.iter().skip(1).copied().chain([IGNORE_INDEX]).collect::<Vec<_>>();
+    labels.chunks(context).flat_map(row).collect()
+}
+
 /// Sizes of one micro-batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {

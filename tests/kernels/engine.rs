@@ -53,7 +53,7 @@ fn replays_repeat_bit_by_bit() -> Result<(), Failed> {
         device.replay(&[&program])?;
         let mut bits: Vec<u32> = Vec::new();
         for tensor in [&out, &dqkv, &dw, &total] {
-            bits.extend(device.read(tensor)?.iter().map(|x| x.to_bits()));
+            bits.extend(device.read::<f32>(tensor)?.iter().map(|x| x.to_bits()));
         }
         seen.push(bits);
     }
@@ -77,10 +77,10 @@ fn read_backs_wait_their_turn() -> Result<(), Failed> {
     }
     // Asked for in order, collected in another; each holds what stood there when it was asked for.
     for i in [4, 0, 2, 1, 3] {
-        let values = device.collect(&mut tickets[i], true)?.expect("it waited");
+        let values = device.collect::<f32>(&mut tickets[i], true)?.expect("it waited");
         assert_eq!(values, [1.0, 2.0, 3.0].map(|x: f32| x * f32::from(1_u8 << i)));
     }
-    assert!(device.collect(&mut tickets[0], true).is_err(), "a ticket is answered once");
+    assert!(device.collect::<f32>(&mut tickets[0], true).is_err(), "a ticket is answered once");
     Ok(())
 }
 
@@ -91,9 +91,9 @@ fn forgotten_tickets_do_no_harm() -> Result<(), Failed> {
     for _ in 0..200 {
         device.request(&x)?;
     }
-    assert!(device.collect(&mut first, true).is_err(), "given up long ago");
+    assert!(device.collect::<f32>(&mut first, true).is_err(), "given up long ago");
     let mut last = device.request(&x)?;
-    assert!(device.collect(&mut last, true)?.is_some());
+    assert!(device.collect::<f32>(&mut last, true)?.is_some());
     Ok(())
 }
 
@@ -104,7 +104,7 @@ fn large_transfers_arrive() -> Result<(), Failed> {
     let x = device.alloc("x", &[n], DType::F32)?;
     let data: Vec<f32> = (0..n).map(|i| i as f32).collect();
     device.write(&x, &data)?;
-    assert!(device.read(&x)? == data);
+    assert!(device.read::<f32>(&x)? == data);
     Ok(())
 }
 
@@ -120,7 +120,7 @@ fn too_much_memory_is_refused() -> Result<(), Failed> {
     assert_eq!(device.memory().0, before);
     // The device still works.
     let x = ramp(&mut device, &[100]);
-    assert_eq!(device.read(&x)?.len(), 100);
+    assert_eq!(device.read::<f32>(&x)?.len(), 100);
     device.free(&x);
     assert_eq!(device.memory().0, before);
     Ok(())
@@ -133,8 +133,8 @@ fn a_view_past_its_buffer_is_refused() -> Result<(), Failed> {
     ops::scale(&mut rec, &x.part("past", 0, &[100]), 2.0)?;
     let error = rec.compile().err().expect("90 elements too many");
     assert!(matches!(error, ComputeError::Shape { .. }), "{error}");
-    assert!(device.read(&x.part("past", 64, &[1])).is_err());
-    assert!(device.read(&x).is_ok());
+    assert!(device.read::<f32>(&x.part("past", 64, &[1])).is_err());
+    assert!(device.read::<f32>(&x).is_ok());
     Ok(())
 }
 
@@ -150,7 +150,7 @@ fn a_bad_kernel_is_an_error() -> Result<(), Failed> {
     ops::fill(&mut rec, &x, 2.0)?;
     let program = rec.compile()?;
     device.replay(&[&program])?;
-    assert_eq!(device.read(&x)?, [2.0; 10]);
+    assert_eq!(device.read::<f32>(&x)?, [2.0; 10]);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ fn a_profile_names_every_kernel() -> Result<(), Failed> {
     ops::scale(&mut rec, &x, 2.0)?;
     let program = rec.compile()?;
     let times = device.profile(&[&program])?;
-    assert_eq!(device.read(&x)?[999], 4.0, "a profile also runs");
+    assert_eq!(device.read::<f32>(&x)?[999], 4.0, "a profile also runs");
     if times.is_empty() {
         return Ok(()); // No timestamps there.
     }
@@ -184,7 +184,7 @@ fn released_scratch_is_not_lent_again() -> Result<(), Failed> {
         ops::rmsnorm_backward(&mut rec, &x, &x, &w, &rstd, &dx, &dw, None, false)?;
         let program = rec.compile()?;
         device.replay(&[&program])?;
-        Ok(device.read(&dw)?)
+        Ok(device.read::<f32>(&dw)?)
     };
     let mark = device.mark();
     let first = norm(&mut device)?;

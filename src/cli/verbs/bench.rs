@@ -95,7 +95,7 @@ impl Bench {
             if waiting.len() > IN_FLIGHT
                 && let Some(mut ticket) = waiting.pop_front()
             {
-                device.collect(&mut ticket, true)?;
+                device.collect::<f32>(&mut ticket, true)?;
                 marks.push(Instant::now());
             }
         }

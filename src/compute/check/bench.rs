@@ -8,7 +8,7 @@ use crate::compute::{
     error::ComputeError,
     kernel::{Call, Kernel},
     rng::{Purpose, uniform},
-    tensor::{DType, Tensor},
+    tensor::{DType, Element, Tensor},
 };
 
 /// One kernel on one shape.
@@ -68,15 +68,9 @@ impl<'d> Bench<'d> {
         !traits.cpu && !traits.software
     }
 
-    pub(super) fn put<T: bytemuck::NoUninit>(
-        &mut self,
-        shape: &[usize],
-        data: &[T],
-        guard: T,
-        dtype: DType,
-    ) -> Result<Tensor, ComputeError> {
+    pub(super) fn put<T: Element>(&mut self, shape: &[usize], data: &[T], guard: T) -> Result<Tensor, ComputeError> {
         let len: usize = shape.iter().product();
-        let whole = self.device.alloc("checked", &[len + GUARD], dtype)?;
+        let whole = self.device.alloc("checked", &[len + GUARD], T::DTYPE)?;
         let mut all = data.to_vec();
         all.resize(len + GUARD, guard);
         self.device.write(&whole, &all)?;
@@ -86,7 +80,7 @@ impl<'d> Bench<'d> {
 
     /// Given numbers.
     pub(super) fn floats(&mut self, shape: &[usize], data: &[f32]) -> Result<Tensor, ComputeError> {
-        self.put(shape, data, f32::from_bits(sentinel(self.tensors.len())), DType::F32)
+        self.put(shape, data, f32::from_bits(sentinel(self.tensors.len())))
     }
 
     /// Given numbers in the activation type of the kernel.
@@ -95,12 +89,12 @@ impl<'d> Bench<'d> {
             return self.floats(shape, data);
         }
         let rounded: Vec<f16> = data.iter().map(|x| f16::from_f32(*x)).collect();
-        self.put(shape, &rounded, narrow_sentinel(self.tensors.len()), DType::F16)
+        self.put(shape, &rounded, narrow_sentinel(self.tensors.len()))
     }
 
     /// Given words.
     pub(super) fn words(&mut self, data: &[u32]) -> Result<Tensor, ComputeError> {
-        self.put(&[data.len()], data, sentinel(self.tensors.len()), DType::U32)
+        self.put(&[data.len()], data, sentinel(self.tensors.len()))
     }
 
     /// Random numbers in −`size`..`size`, the same at every run.
@@ -167,7 +161,7 @@ impl<'d> Bench<'d> {
     pub(super) fn call(&mut self, call: &Call, inner: usize) -> Result<(f64, f64), ComputeError> {
         let mut values: Vec<Vec<f32>> = Vec::new();
         for t in &call.args {
-            values.push(self.device.read(t)?);
+            values.push(self.view(t)?);
         }
         let split = call.kernel.reads();
         let (reads, writes) = values.split_at_mut(split);
@@ -180,7 +174,7 @@ impl<'d> Bench<'d> {
         self.device.replay(&[&program])?;
         let mut worst = (0.0, f64::MIN_POSITIVE);
         for (t, expected) in call.args.iter().zip(&values).skip(split) {
-            let got = self.device.read(t)?;
+            let got = self.view(t)?;
             let compared = if t.dtype == DType::F16 { compare_narrow } else { compare };
             let (error, bound) = compared(&got, expected, inner, self.terms);
             if error / bound > worst.0 / worst.1 {
@@ -191,7 +185,7 @@ impl<'d> Bench<'d> {
             }
             for _ in 0..if call.kernel.name == self.kernel.name { self.repeats } else { 0 } {
                 self.device.replay(&[&program])?;
-                let again = self.device.read(t)?;
+                let again = self.view(t)?;
                 if again.iter().zip(&got).any(|(a, b)| a.to_bits() != b.to_bits()) {
                     worst = (f64::INFINITY, bound);
                 }
@@ -200,10 +194,18 @@ impl<'d> Bench<'d> {
         Ok(worst)
     }
 
+    /// A tensor as a twin sees it: f16 widened, u32 by its bits.
+    fn view(&mut self, tensor: &Tensor) -> Result<Vec<f32>, ComputeError> {
+        match tensor.dtype {
+            DType::U32 => Ok(bytemuck::cast_vec(self.device.read::<u32>(tensor)?)),
+            DType::F32 | DType::F16 => self.device.read_floats(tensor),
+        }
+    }
+
     /// True when the guard behind a tensor is whole (scratch has none).
     pub(super) fn guarded(&mut self, tensor: &Tensor) -> Result<bool, ComputeError> {
         let Some(i) = self.tensors.iter().position(|t| t.buffer == tensor.buffer) else { return Ok(true) };
-        let all = self.device.read(&self.tensors[i])?;
+        let all = self.view(&self.tensors[i].clone())?;
         let whole = match tensor.dtype {
             DType::F16 => narrow_sentinel(i).to_f32().to_bits(),
             DType::F32 | DType::U32 => sentinel(i),

@@ -13,7 +13,7 @@ use super::{
     gpu::{Compiled, Gpu},
     host::{self, Host},
     kernel::{Call, Kernel, Traits, work},
-    tensor::{ALIGNMENT, DType, Tensor},
+    tensor::{ALIGNMENT, DType, Element, Tensor},
 };
 
 pub use program::{KernelTime, Program};
@@ -25,8 +25,8 @@ pub struct Ticket {
     id: u64,
     /// What is asked for.
     tensor: Tensor,
-    /// Filled at once on the CPU engine.
-    ready: Option<Vec<f32>>,
+    /// Its bytes, filled at once on the CPU engine.
+    ready: Option<Vec<u8>>,
 }
 
 enum Engine {
@@ -178,7 +178,7 @@ impl Device {
                 return Err(ComputeError::Shape { op: "alloc", what });
             }
             Engine::Cpu(host) => {
-                if !host.alloc(index, bytes as usize / 4) {
+                if !host.alloc(index, bytes) {
                     return Err(self.full(name, bytes, self.used));
                 }
             }
@@ -241,21 +241,12 @@ impl Device {
         self.free_buffer(tensor.buffer);
     }
 
-    /// Writes elements of the tensor's width at its start, before the next replay: f32, u32 or i32, or
-    /// [`half::f16`].
-    pub fn write<T: bytemuck::NoUninit>(&mut self, tensor: &Tensor, data: &[T]) -> Result<(), ComputeError> {
-        if size_of::<T>() != tensor.dtype.bytes() || data.len() > tensor.len() {
-            return Err(ComputeError::Shape {
-                op: "write",
-                what: format!(
-                    "{} holds {} elements of {} bytes, {} of {} were given",
-                    tensor.name,
-                    tensor.len(),
-                    tensor.dtype.bytes(),
-                    data.len(),
-                    size_of::<T>()
-                ),
-            });
+    /// Writes elements at the tensor's start, before the next replay.
+    pub fn write<T: Element>(&mut self, tensor: &Tensor, data: &[T]) -> Result<(), ComputeError> {
+        expect_type::<T>("write", tensor)?;
+        if data.len() > tensor.len() {
+            let what = format!("{} holds {} elements, {} were given", tensor.name, tensor.len(), data.len());
+            return Err(ComputeError::Shape { op: "write", what });
         }
         let bytes = bytemuck::cast_slice(data);
         match &mut self.engine {
@@ -265,28 +256,31 @@ impl Device {
         Ok(())
     }
 
-    /// Reads a tensor back and waits for it: f32 as they are, f16 widened, u32 by their bits
-    /// ([`Device::read_words`] has those as they are).
-    pub fn read(&mut self, tensor: &Tensor) -> Result<Vec<f32>, ComputeError> {
+    /// Reads a tensor back and waits for it.
+    pub fn read<T: Element>(&mut self, tensor: &Tensor) -> Result<Vec<T>, ComputeError> {
+        expect_type::<T>("read", tensor)?;
         match &mut self.engine {
-            Engine::Cpu(host) => Ok(host.read(tensor)),
-            Engine::Gpu(gpu) => Ok(floats(&gpu.read(tensor)?, tensor.dtype)),
+            Engine::Cpu(host) => Ok(bytemuck::pod_collect_to_vec(host.bytes(tensor))),
+            Engine::Gpu(gpu) => {
+                let mut out = vec![T::zeroed(); tensor.len()];
+                gpu.read(tensor, bytemuck::cast_slice_mut(&mut out))?;
+                Ok(out)
+            }
         }
     }
 
-    /// Reads a tensor of u32 back and waits for it.
-    pub fn read_words(&mut self, tensor: &Tensor) -> Result<Vec<u32>, ComputeError> {
-        if tensor.dtype != DType::U32 {
-            let what = format!("{} holds {:?}, not U32", tensor.name, tensor.dtype);
-            return Err(ComputeError::Shape { op: "read", what });
+    /// Reads a tensor of floats, f16 widened.
+    pub fn read_floats(&mut self, tensor: &Tensor) -> Result<Vec<f32>, ComputeError> {
+        match tensor.dtype {
+            DType::F16 => Ok(self.read::<f16>(tensor)?.into_iter().map(f16::to_f32).collect()),
+            DType::F32 | DType::U32 => self.read(tensor),
         }
-        Ok(self.read(tensor)?.into_iter().map(f32::to_bits).collect())
     }
 
     /// Asks for a tensor as it is after the replays so far, without waiting.
     pub fn request(&mut self, tensor: &Tensor) -> Result<Ticket, ComputeError> {
         match &mut self.engine {
-            Engine::Cpu(host) => Ok(Ticket { id: 0, ready: Some(host.read(tensor)), tensor: tensor.clone() }),
+            Engine::Cpu(host) => Ok(Ticket { id: 0, ready: Some(host.bytes(tensor).to_vec()), tensor: tensor.clone() }),
             Engine::Gpu(_) if tensor.is_empty() => {
                 Ok(Ticket { id: 0, ready: Some(Vec::new()), tensor: tensor.clone() })
             }
@@ -308,17 +302,16 @@ impl Device {
 
     /// The values of a ticket if they are there; with `wait`, blocks until they are. A ticket is
     /// answered once.
-    pub fn collect(&mut self, ticket: &mut Ticket, wait: bool) -> Result<Option<Vec<f32>>, ComputeError> {
+    pub fn collect<T: Element>(&mut self, ticket: &mut Ticket, wait: bool) -> Result<Option<Vec<T>>, ComputeError> {
+        expect_type::<T>("collect", &ticket.tensor)?;
         if let Some(ready) = ticket.ready.take() {
-            return Ok(Some(ready));
+            return Ok(Some(bytemuck::pod_collect_to_vec(&ready)));
         }
         match &mut self.engine {
             Engine::Cpu(_) => Ok(None),
             Engine::Gpu(gpu) => {
-                let Some(words) = gpu.collect(ticket.id, wait)? else { return Ok(None) };
-                let skip = (ticket.tensor.start() % 4) as usize;
-                let bytes = words.get(skip..skip + ticket.tensor.bytes() as usize).unwrap_or_default();
-                Ok(Some(floats(bytes, ticket.tensor.dtype)))
+                let words = gpu.collect(ticket.id, wait)?;
+                Ok(words.map(|words| bytemuck::pod_collect_to_vec(ticket.tensor.within_words(&words))))
             }
         }
     }
@@ -381,10 +374,11 @@ fn compiled<'a>(programs: &[&'a Program]) -> Vec<&'a Compiled> {
     programs.iter().filter_map(|p| p.gpu.as_ref()).collect()
 }
 
-/// Elements read back as f32.
-fn floats(bytes: &[u8], dtype: DType) -> Vec<f32> {
-    match dtype {
-        DType::F32 | DType::U32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        DType::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+/// Refuses a tensor whose elements are no `T`.
+fn expect_type<T: Element>(op: &'static str, tensor: &Tensor) -> Result<(), ComputeError> {
+    if tensor.dtype == T::DTYPE {
+        return Ok(());
     }
+    let what = format!("{} holds {}, not {}", tensor.name, tensor.dtype.name(), T::DTYPE.name());
+    Err(ComputeError::Shape { op, what })
 }

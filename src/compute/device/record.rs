@@ -55,7 +55,7 @@ impl<'d> Recording<'d> {
     /// Scratch for partial products. On cooperative matrices the products are so short that waiting for another
     /// to leave the scratch costs more than memory: small ones get a buffer of their own.
     pub(in crate::compute) fn partials(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
-        let bytes = shape.iter().product::<usize>() as u64 * 4;
+        let bytes = (shape.iter().product::<usize>() * DType::F32.bytes()) as u64;
         if self.traits().offers < Needs::Matrix || bytes > OWN_PARTIALS {
             return self.scratch(shape);
         }

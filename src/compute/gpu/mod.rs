@@ -143,20 +143,18 @@ impl Gpu {
         self.buffers.write(tensor, bytes)
     }
 
-    /// Reads a view back and waits for it, in pieces of whole words: its bytes.
-    pub(super) fn read(&mut self, tensor: &Tensor) -> Result<Vec<u8>, ComputeError> {
+    /// Reads the bytes of a view into `out` and waits for them, in pieces of whole words.
+    pub(super) fn read(&mut self, tensor: &Tensor, out: &mut [u8]) -> Result<(), ComputeError> {
         self.buffers.get(tensor)?;
-        let (each, len) = (buffers::PIECE / tensor.dtype.bytes(), tensor.len());
-        let mut out = Vec::with_capacity(tensor.bytes() as usize);
-        for start in (0..len).step_by(each) {
-            let part = tensor.part(&tensor.name, start, &[each.min(len - start)]);
+        let each = buffers::PIECE / tensor.dtype.bytes();
+        for (i, out) in out.chunks_mut(buffers::PIECE).enumerate() {
+            let part = tensor.part(&tensor.name, i * each, &[out.len() / tensor.dtype.bytes()]);
             let id = self.request(&part)?;
-            let piece = self.buffers.collect(id, true)?;
-            let piece = piece.ok_or_else(|| ComputeError::Lost { reason: "a read-back did not arrive".into() })?;
-            let skip = (part.start() % 4) as usize;
-            out.extend_from_slice(&piece[skip..skip + part.bytes() as usize]);
+            let words = self.buffers.collect(id, true)?;
+            let words = words.ok_or_else(|| ComputeError::Lost { reason: "a read-back did not arrive".into() })?;
+            out.copy_from_slice(part.within_words(&words));
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Asks for the whole words that hold a view.

@@ -12,7 +12,7 @@ use crate::compute::{
 };
 
 /// Bytes of a parameter block.
-pub(super) const BLOCK: u64 = PARAM_WORDS as u64 * 4;
+pub(super) const BLOCK: u64 = (PARAM_WORDS * size_of::<u32>()) as u64;
 
 /// A kernel made ready for one device.
 pub(super) struct Ready {

@@ -17,8 +17,8 @@ pub use memory::{Bound, Resident, Room, resident, room, room_under};
 #[derive(Default)]
 pub(super) struct Host {
     buffers: Vec<Vec<f32>>,
-    /// Of an engine that only counts: the elements of each buffer, none of which is there.
-    counted: Option<Vec<usize>>,
+    /// Of an engine that only counts: the bytes of each buffer, none of which is there.
+    counted: Option<Vec<u64>>,
 }
 
 impl Host {
@@ -54,16 +54,16 @@ impl Host {
 
     /// Makes a buffer of zeros; false where the memory cannot be had. Every page of it is taken now, so that
     /// what is counted is what is used, and not more and more of it as training continues.
-    pub(super) fn alloc(&mut self, index: usize, len: usize) -> bool {
+    pub(super) fn alloc(&mut self, index: usize, bytes: u64) -> bool {
         if let Some(counted) = &mut self.counted {
             counted.resize(counted.len().max(index + 1), 0);
-            counted[index] = len;
+            counted[index] = bytes;
             return true;
         }
         if self.buffers.len() <= index {
             self.buffers.resize_with(index + 1, Vec::new);
         }
-        let mut buffer = Vec::new();
+        let (mut buffer, len) = (Vec::new(), bytes as usize / DType::F32.bytes());
         if buffer.try_reserve_exact(len).is_err() {
             return false;
         }
@@ -74,11 +74,10 @@ impl Host {
 
     /// Frees a buffer; returns its bytes.
     pub(super) fn free(&mut self, index: usize) -> u64 {
-        let elements = match &mut self.counted {
+        match &mut self.counted {
             Some(counted) => std::mem::take(&mut counted[index]),
-            None => std::mem::take(&mut self.buffers[index]).len(),
-        };
-        elements as u64 * 4
+            None => (std::mem::take(&mut self.buffers[index]).len() * DType::F32.bytes()) as u64,
+        }
     }
 
     pub(super) fn write(&mut self, tensor: &Tensor, bytes: &[u8]) {
@@ -89,11 +88,12 @@ impl Host {
         out[..bytes.len()].copy_from_slice(bytes);
     }
 
-    pub(super) fn read(&self, tensor: &Tensor) -> Vec<f32> {
+    /// The bytes of a view; none on an engine that only counts.
+    pub(super) fn bytes(&self, tensor: &Tensor) -> &[u8] {
         if self.counted.is_some() {
-            return Vec::new();
+            return &[];
         }
-        self.buffers[tensor.buffer][tensor.offset..tensor.offset + tensor.len()].to_vec()
+        bytemuck::cast_slice(&self.buffers[tensor.buffer][tensor.offset..tensor.offset + tensor.len()])
     }
 
     pub(super) fn run(&mut self, calls: &[Call]) -> Result<(), ComputeError> {

@@ -213,7 +213,8 @@ fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes, types: 
         return rows.min_by_key(|row| row.constant("RM") * row.constant("RN")).map(|row| Plan { row, splits: 1 });
     }
     let whole = rows.map(|row| (cost(traits, row, s, 1), row, 1));
-    let rooms = |splits: &usize| (splits * s.m * s.n) as u64 * 4 <= traits.max_binding.min(MOST_PARTIAL);
+    let rooms =
+        |splits: &usize| (splits * s.m * s.n * DType::F32.bytes()) as u64 <= traits.max_binding.min(MOST_PARTIAL);
     let partial = [types[0], types[1], DType::F32];
     let split =
         variants(split_name(layout)).filter(|row| row.runs_on(traits) && row.takes(&partial) && fits(row, layout, s));

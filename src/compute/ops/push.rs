@@ -55,9 +55,9 @@ pub(super) fn line(rec: &Recording<'_>, n: usize, each: usize) -> [u32; 3] {
     rec.traits().grid(n.div_ceil(each))
 }
 
-/// Cuts `len` elements into segments that one binding can span, each a multiple of the alignment.
+/// Cuts `len` elements of f32 into segments that one binding can span, each a multiple of the alignment.
 pub(super) fn segments(rec: &Recording<'_>, len: usize) -> Vec<(usize, usize)> {
-    let limit = (rec.traits().max_binding / 4) as usize;
+    let limit = (rec.traits().max_binding / DType::F32.bytes() as u64) as usize;
     let each = (limit / ALIGNMENT * ALIGNMENT).max(ALIGNMENT);
     (0..len.div_ceil(each)).map(|i| (i * each, each.min(len - i * each))).collect()
 }

@@ -131,7 +131,7 @@ impl BatchDecoder {
             device.write(&self.positions, &positions)?;
             device.replay(&[&self.program])?;
             let drawing = rows.iter().flatten().any(|r| r.read + 1 == r.text.len());
-            let logits = if drawing { device.read(&self.logits)? } else { Vec::new() };
+            let logits = if drawing { device.read_floats(&self.logits)? } else { Vec::new() };
             let drawn: Vec<Option<Drawn>> = rows
                 .par_iter()
                 .enumerate()

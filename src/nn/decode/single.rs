@@ -109,7 +109,7 @@ impl Decoder {
             device.replay(&[&pass.program])?;
             self.length += now.len();
             if later.is_empty() {
-                return device.read(&pass.logits.part("logits", (now.len() - 1) * self.vocab, &[self.vocab]));
+                return device.read_floats(&pass.logits.part("logits", (now.len() - 1) * self.vocab, &[self.vocab]));
             }
             rest = later;
         }

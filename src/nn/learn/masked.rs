@@ -136,7 +136,7 @@ impl MaskedHead {
     /// The losses of all rows, in their order, for the targets last written.
     pub(super) fn losses(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         let trained: Vec<f32> = device.read(&self.losses)?;
-        let inverse = device.read_words(&self.inverse)?;
+        let inverse = device.read::<u32>(&self.inverse)?;
         Ok(inverse.iter().map(|at| trained.get(*at as usize).copied().unwrap_or(0.0)).collect())
     }
 }

@@ -95,7 +95,7 @@ impl PolicyLearner {
         self.learner.training.read_off(device, end)?;
         self.scored = (batch.targets.to_vec(), self.learner.taken.is_some());
         let losses = self.learner.row_losses();
-        Ok(self.spread(&device.read(&losses)?, |loss| -loss))
+        Ok(self.spread(&device.read::<f32>(&losses)?, |loss| -loss))
     }
 
     /// The entropy in nats of the distribution of every row last scored by

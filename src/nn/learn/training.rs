@@ -282,7 +282,7 @@ impl Training {
     pub(super) fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         let mut grads = device.read(&self.back.grads.slab)?;
         if self.half() {
-            let control = device.read(&self.control)?;
+            let control: Vec<f32> = device.read(&self.control)?;
             // The update may have changed the scale since.
             let scale = if self.gathered { control[8] } else { control[11] };
             if scale > 0.0 {
