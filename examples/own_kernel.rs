@@ -4,7 +4,7 @@
 //!     cargo run --release --example own_kernel            (which engine: `-- cpu`, or part of an adapter's name)
 //!
 //! A kernel of your own joins the list like these: a shader in `shaders/`, a twin in `src/compute/cpu/`, a row in
-//! `KERNELS` and a checked function in `ops.rs` (CONTRIBUTING.md).
+//! `KERNELS` and a checked function in `ops/` (CONTRIBUTING.md).
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 

@@ -33,10 +33,10 @@ const LONGEST: usize = 800;
 const WIDEST: usize = 16;
 
 /// Folders that still have more, with how many they may have.
-const TOO_WIDE: &[(&str, usize)] = &[("src/nn", 17)];
+const TOO_WIDE: &[(&str, usize)] = &[];
 
 /// Import circles that are still there: of a layer the files of each, the largest circle first.
-const CIRCLES: &[(&str, &[usize])] = &[("compute", &[10]), ("nn", &[3])];
+const CIRCLES: &[(&str, &[usize])] = &[];
 
 fn files(dir: &Path, ending: Option<&str>, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).expect("the folder is there") {

@@ -90,7 +90,7 @@ pub(super) fn experimental(needs: Needs) -> wgpu::ExperimentalFeatures {
         return wgpu::ExperimentalFeatures::disabled();
     }
     // SAFETY: the only experimental feature asked for is EXPERIMENTAL_COOPERATIVE_MATRIX. Its kernels keep
-    // pointers and strides of cooperative loads aligned, which tests/kernels holds over their WGSL.
+    // pointers and strides of cooperative loads aligned, which tests/kernels/main.rs holds over their WGSL.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 

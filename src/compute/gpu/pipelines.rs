@@ -22,7 +22,7 @@ pub(super) struct Ready {
 }
 
 /// Shaders that are compiled without bounds and loop checks, which cost them dearly; the same WGSL runs
-/// checked over the same shapes in tests/kernels.
+/// checked over the same shapes in tests/kernels/main.rs.
 const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide", "attention_coop", "matmul_coop"];
 
 /// The pipelines of one device.
@@ -131,7 +131,7 @@ impl Pipelines {
 
     #[allow(
         unsafe_code,
-        reason = "wgpu marks the absence of runtime checks so; the same WGSL passes with them, on every adapter, in tests/kernels"
+        reason = "wgpu marks the absence of runtime checks so; the same WGSL passes with them, on every adapter, in tests/kernels/main.rs"
     )]
     fn trusted_module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
         // SAFETY: kernels guard every index by the sizes in their parameters, which the functions of
