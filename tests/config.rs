@@ -45,11 +45,11 @@ fn page(lang: usize) -> String {
     let mut page = INTRO[lang].to_owned();
     let head = [["key", "default", "range", "meaning"], ["键", "默认值", "范围", "含义"]][lang].join(" | ");
     let begin = |page: &mut String, title: &str| {
-        page.push_str(&format!("\n## {title}\n\n| {head} |\n| --- | --- | --- | --- |\n"));
+        page.extend([format!("\n## {title}\n\n| {head} |\n| --- | --- | --- | --- |\n")]);
     };
     let row = |page: &mut String, key: &Key, default: &str| {
         let range = key.describe(lang).map_or(String::new(), |range| range.replace('|', "\\|"));
-        page.push_str(&format!("| `{}` | {default} | {range} | {} |\n", key.name, key.help[lang]));
+        page.extend([format!("| `{}` | {default} | {range} | {} |\n", key.name, key.help[lang])]);
     };
     let title = |name: &str, help: &str| format!("`{name}`{}{help}", [": ", "："][lang]);
     begin(&mut page, ["Top level", "顶层"][lang]);

@@ -61,25 +61,25 @@ impl RunConfig {
     /// The configuration as a run.toml that holds every key, each with its meaning, range and default; `lang` is 0 for
     /// English and 1 for Chinese.
     pub fn explained(&self, lang: usize) -> Result<String, ConfigIssue> {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         let mut table = "";
         for entry in self.entries()? {
             if entry.table != table {
                 table = entry.table;
-                text.push_str(&format!("\n[{table}]\n"));
+                lines.push(format!("\n[{table}]"));
             }
             let mut about = vec![entry.key.help[lang].to_owned()];
             about.extend(entry.key.describe(lang));
             if let (Some(_), Some(default)) = (&entry.set, &entry.default) {
                 about.push(format!("{} {}", ["default", "默认"][lang], written(default)));
             }
-            text.push_str(&format!("# {}\n", about.join("; ")));
-            match entry.value() {
-                Some(value) => text.push_str(&format!("{} = {}\n", entry.key.name, written(value))),
-                None => text.push_str(&format!("# {} =\n", entry.key.name)),
-            }
+            lines.push(format!("# {}", about.join("; ")));
+            lines.push(match entry.value() {
+                Some(value) => format!("{} = {}", entry.key.name, written(value)),
+                None => format!("# {} =", entry.key.name),
+            });
         }
-        Ok(text)
+        Ok(lines.join("\n") + "\n")
     }
 }
 

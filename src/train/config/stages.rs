@@ -195,7 +195,6 @@ impl StageOverrides {
     pub(super) fn check(&self, v: Site<'_>) -> Result<(), ConfigIssue> {
         let stage = v.stage;
         match stage {
-            Pretrain => Ok(()),
             Sft => {
                 let (text, hand) = (self.pretrain_share(v), self.by_hand_share(v));
                 if text + hand >= 1.0 {
@@ -208,12 +207,11 @@ impl StageOverrides {
             Reward if self.gradient_accumulation_steps(v) > 1 => wrong(
                 "reward.gradient_accumulation_steps is more than 1; batch_size is the pairs of a step, in as many passes as they need",
             ),
-            Reward => Ok(()),
             Dpo if self.beta == Some(0.0) => {
                 wrong("dpo.beta is 0; expected more than 0, for with 0 nothing is learned")
             }
-            Dpo => Ok(()),
             Ppo | Grpo => self.check_update(v),
+            Pretrain | Reward | Dpo => Ok(()),
         }
     }
 

@@ -112,7 +112,7 @@ impl Key {
             }
             Kind::Tables(keys) => {
                 let tables = value.as_array().map(|all| all.iter().map(toml::Value::as_table));
-                let Some(tables) = tables.and_then(|all| all.collect::<Option<Vec<_>>>()) else {
+                let Some(tables) = tables.and_then(Iterator::collect::<Option<Vec<_>>>) else {
                     return refused(&format!("one or more tables [[{path}]]"));
                 };
                 for table in tables {
