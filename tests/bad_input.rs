@@ -173,7 +173,7 @@ fn files_of_ids() {
         }
     }
     for (name, bytes, words) in
-        [("text", &b"hello"[..], "line 1"), ("empty", b"", "EOF"), ("bytes", b"\xff\x00", "line 1")]
+        [("text", &b"hello"[..], "line 1"), ("empty", b"", "EOF"), ("bytes", b"\xff\x00", "not text")]
     {
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();

@@ -138,10 +138,7 @@ fn marks_say_what_is_wanted() {
     }
     let corpus = load(&run, &toml).unwrap();
     let note = corpus.notes.iter().find(|n| n.contains("quality: ")).unwrap();
-    assert!(
-        note.contains("39 marks") && note.contains("and 30 that are not") && note.contains("not measured"),
-        "{note}"
-    );
+    assert!(note.contains("39 marks") && note.contains("and 30 marks") && note.contains("not measured"), "{note}");
     let page = dropped(run.view(), &corpus.version, (None, Some("quality")), 0, 1000).unwrap();
     let is_bad = |text: &str| text.chars().any(|c| u32::from(c) >= 0x4E00 + 400);
     let right = page.items.iter().filter(|d| is_bad(d.text.as_deref().unwrap())).count();

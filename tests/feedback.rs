@@ -184,7 +184,7 @@ fn too_few_own_answers_leave_all_built_in_pairs() {
     fs::write(&path, given().lines().take(3).map(|l| l.to_owned() + "\n").collect::<String>()).unwrap();
     let lines = stage(&run, "reward", &REWARD, &["--steps", "1"]).good().objects();
     let notes: String = events(&lines, "note").iter().map(|n| n["text"].as_str().unwrap()).collect();
-    assert!(notes.contains("in 3 pairs only"), "{notes}");
+    assert!(notes.contains("only 3 pairs"), "{notes}");
     let pairs = events(&lines, "started")[0]["sources"][0]["documents"].as_u64().unwrap();
     assert!(pairs > 400, "{pairs}");
     // What is no pair is told with the file and the line.

@@ -11,7 +11,7 @@ use super::{
     Common, output,
     verbs::{Verb, Workbench},
 };
-use crate::base::clean;
+use crate::base::{NoStage, clean};
 
 /// danlu（丹炉）: train a small ChatGPT in the terminal and watch it learn.
 #[derive(Parser)]
@@ -39,7 +39,7 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
     }
     let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|e| {
-        if let Some(what) = no_number(&e) {
+        if let Some(what) = bad_value(&e) {
             return bad_usage(what);
         }
         let code = if e.use_stderr() { 2 } else { 0 };
@@ -81,14 +81,18 @@ fn missing_value(command: &clap::Command, arguments: impl Iterator<Item = String
     None
 }
 
-/// An error about a value that is no number, in plain words.
-fn no_number(error: &clap::Error) -> Option<String> {
+/// An error about a value that is no number, or no stage, in one sentence.
+fn bad_value(error: &clap::Error) -> Option<String> {
     let (Some(ContextValue::String(option)), Some(ContextValue::String(value)), ErrorKind::ValueValidation) =
         (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue), error.kind())
     else {
         return None;
     };
-    let reason = std::error::Error::source(error)?.to_string();
+    let source = std::error::Error::source(error)?;
+    if source.is::<NoStage>() {
+        return Some(source.to_string());
+    }
+    let reason = source.to_string();
     let whole = ["invalid digit", "integer", "is not in", "too large", "too small"].iter().any(|w| reason.contains(w));
     let expected = if reason.contains("float") {
         "a number"
@@ -125,7 +129,7 @@ mod tests {
         }
         let parsed = command().try_get_matches_from(["danlu".to_owned()].into_iter().chain(line));
         let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
-        parsed.map_err(|e| no_number(&e).unwrap_or_else(|| e.to_string()))
+        parsed.map_err(|e| bad_value(&e).unwrap_or_else(|| e.to_string()))
     }
 
     #[test]

@@ -209,6 +209,6 @@ mod tests {
             "a weight that is no number"
         );
         let error = Classifier::train(&samples[..1]).unwrap_err().to_string();
-        assert!(error.contains("not wanted"), "{error}");
+        assert!(error.contains("no unwanted text"), "{error}");
     }
 }

@@ -21,6 +21,8 @@ use crate::data::{error::DataError, read::Utf8Reader};
 /// Bytes a file of ids may have.
 pub const LARGEST_IDS: u64 = 64 << 20;
 
+const EXPECTED: &str = "expected {\"input_ids\": [[…], …]} and, optionally, \"labels\" of the same shape";
+
 /// Rows of numbers, one behind the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rows<T> {
@@ -98,11 +100,16 @@ impl Ids {
             File { vocab, most, fault: &mut fault }.deserialize(&mut json).and_then(|file| json.end().map(|()| file));
         let (rows, labels) = match (file, fault) {
             (_, Some(fault)) => return Err(DataError::Shape(fault)),
-            (Err(e), None) if e.is_io() => return Err(io::Error::from(e).into()),
+            (Err(e), None) if e.is_io() => {
+                return Err(match io::Error::from(e).into() {
+                    DataError::Binary { offset } => {
+                        DataError::Shape(format!("it is not text: byte {offset} is zero; {EXPECTED}"))
+                    }
+                    e => e,
+                });
+            }
             (Err(e), None) => {
-                return Err(DataError::Shape(format!(
-                    "{e}; expected {{\"input_ids\": [[…], …]}} and, optionally, \"labels\" of the same shape"
-                )));
+                return Err(DataError::Shape(format!("{e}; {EXPECTED}")));
             }
             (Ok(file), None) => file,
         };
@@ -348,7 +355,8 @@ mod tests {
         let wide: Vec<u8> = "\u{feff}{\"input_ids\": [[1]]}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(Ids::read(wide.as_slice(), wide.len() as u64, 10).unwrap().width(), 1);
         let binary = [0, 1, 2, 255, 0, 7];
-        assert!(matches!(Ids::read(&binary[..], 6, 10), Err(DataError::Binary { .. })));
+        let error = Ids::read(&binary[..], 6, 10).unwrap_err().to_string();
+        assert!(error.contains("not text") && error.contains("input_ids"), "{error}");
         let bare = read(r#"{"input_ids": [[1, 2, 3], [4]], "labels": null}"#).unwrap();
         assert_eq!(bare.block(0..1, 3).1, [2, 3, -100]);
         assert_eq!(serde_json::to_string(bare.rows()).unwrap(), "[[1,2,3],[4]]");

@@ -103,7 +103,8 @@ impl Key {
                     v.is_float() || v.is_integer() || (matches!(self.kind, Kind::Rules) && v.is_bool())
                 };
                 if let Some((name, value)) = table.iter().find(|(_, value)| !is(value)) {
-                    return wrong(format!("{path}.{name} is {value}; expected a number"));
+                    let off = if matches!(self.kind, Kind::Rules) { ", or false, which turns it off" } else { "" };
+                    return wrong(format!("{path}.{name} is {value}; expected a number{off}"));
                 }
             }
             Kind::Table(keys) => {

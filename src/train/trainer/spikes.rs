@@ -335,7 +335,7 @@ mod tests {
         jump.extend((0..20).map(|i| (523.0 - f64::from(i), 30.0)));
         let seen = spikes_in(&jump);
         assert_eq!((seen[0].0, seen[0].1.since), (203, 201), "{seen:?}");
-        assert!(seen[0].1.reason.contains("usual is 3."), "{}", seen[0].1.reason);
+        assert!(seen[0].1.reason.contains("usually 3."), "{}", seen[0].1.reason);
         // Only the gradient, and what is no number.
         let mut steep = healthy(1, 200, 0.1);
         steep.extend([(3.2, 1e4); 3]);
