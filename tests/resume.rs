@@ -95,7 +95,7 @@ fn a_run_keeps_its_seed() {
     let run = dir.path().join("run");
     train(&run, &["steps=4"], &["--steps", "2", "--seed", "7"]).good();
     let refused = train(&run, &["steps=4"], &["--seed", "8"]);
-    refused.refused(2, &["seed is 7, 8"]);
+    refused.refused(2, &["seed is 7, not 8"]);
     train(&run, &["steps=4"], &[]).good();
 }
 
