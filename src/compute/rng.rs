@@ -25,6 +25,91 @@ pub enum Purpose {
     Bench = 7,
 }
 
+/// A stream: what the numbers of one seed and purpose decide, and in which epoch, row or pass. Every stream
+/// that is drawn from is listed here, so that no two share a number. Numbers that feed training never change:
+/// runs continue with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The order of a text source's rows in an epoch.
+    TextRows(usize, u64),
+    /// How far the windows of a text source are shifted in an epoch.
+    TextShift(usize, u64),
+    /// Which documents fill up a row of a text source.
+    TextFilling(usize, u64),
+    /// Which documents of a row of a text source lose their heading.
+    TextHeads(usize, u64),
+    /// The order of a source's conversations in an epoch, and which of a small source fill up a row.
+    Chats(usize, u64),
+    /// The order of a stage's own examples in an epoch: prompts, groups of pairs.
+    Examples(u64),
+    /// The order of answers in a pass over a step's rollouts.
+    Minibatches(u64),
+    /// The order of prompts that votes are asked for.
+    VotePrompts(u64),
+    /// The order of DPO's pairs in an epoch.
+    DpoPairs(u64),
+    /// The order of votes in an epoch of the reward model.
+    Votes(u64),
+    /// Seeds of answers: see [`AnswerSeed`].
+    Answers,
+    /// Sides of the answers that are voted on, and which vote is asked for again.
+    VoteSides,
+    /// Which generated pairs are flipped.
+    Flips,
+}
+
+impl Stream {
+    /// Its number.
+    pub const fn number(self) -> u64 {
+        match self {
+            Stream::TextRows(source, epoch) => of_source(source, 0, epoch),
+            Stream::TextShift(source, epoch) => of_source(source, 1, epoch),
+            Stream::TextFilling(source, row) => of_source(source, 2, row),
+            Stream::TextHeads(source, row) => of_source(source, 3, row),
+            Stream::Chats(source, epoch) => of_source(source, 8, epoch),
+            Stream::Examples(epoch) => (1 << 46) | epoch,
+            Stream::Minibatches(pass) => (1 << 46) | (1 << 40) | pass,
+            Stream::VotePrompts(epoch) => (1 << 46) | (1 << 41) | epoch,
+            Stream::DpoPairs(epoch) => (1 << 46) | (1 << 42) | epoch,
+            Stream::Votes(epoch) => (1 << 46) | (1 << 43) | epoch,
+            Stream::Answers => 1 << 44,
+            Stream::VoteSides => (1 << 44) + 1,
+            // That of the filling of the first source's first row too; it can't be changed any more.
+            Stream::Flips => 1 << 45,
+        }
+    }
+}
+
+/// The streams of a source. The top bit stays free: [`below`] uses it.
+const fn of_source(source: usize, part: u64, epoch: u64) -> u64 {
+    ((source as u64 & 0x7FFF) << 48) | (part << 44) | (epoch & 0xFFF_FFFF_FFFF)
+}
+
+/// The number of an answer in [`Stream::Answers`]: each use of a seed begins at a place of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerSeed {
+    /// Answers that a stage learns from.
+    Learned(usize),
+    /// Answers that are voted on.
+    Offered(usize),
+    /// Questions that are made up.
+    Questions(usize),
+    /// Answers to held-out questions: the same in every report, so that two differ by their weights alone.
+    HeldOut(usize),
+}
+
+impl AnswerSeed {
+    /// Its number.
+    pub const fn number(self) -> u64 {
+        match self {
+            AnswerSeed::Learned(at) => at as u64,
+            AnswerSeed::Offered(at) => (1 << 40) + at as u64,
+            AnswerSeed::Questions(at) => (1 << 56) | at as u64,
+            AnswerSeed::HeldOut(at) => i64::MAX as u64 + at as u64,
+        }
+    }
+}
+
 /// One round: 32 bits in, 32 bits out, bijective.
 pub fn mix(word: u32) -> u32 {
     let state = word.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
@@ -60,4 +145,79 @@ pub fn below(seed: u64, purpose: Purpose, stream: u64, index: u64, n: usize) -> 
     let wide = (u64::from(bits(seed, purpose, stream, index)) << 32)
         | u64::from(bits(seed, purpose, stream ^ (1 << 63), index));
     ((u128::from(wide) * n as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// Every stream at the ends of what it counts, with the purpose that it is drawn for.
+    fn streams() -> Vec<(Purpose, Stream)> {
+        let mut all = vec![
+            (Purpose::Sample, Stream::Answers),
+            (Purpose::Shuffle, Stream::VoteSides),
+            (Purpose::Shuffle, Stream::Flips),
+        ];
+        for count in [0, 1, 2, 1 << 20, (1 << 40) - 1] {
+            for stream in [Stream::Examples, Stream::Minibatches, Stream::VotePrompts, Stream::DpoPairs, Stream::Votes]
+            {
+                all.push((Purpose::Shuffle, stream(count)));
+            }
+            for source in [0, 1, 2, 0x7FFE, 0x7FFF] {
+                all.push((Purpose::Shuffle, Stream::TextRows(source, count)));
+                all.push((Purpose::Batch, Stream::TextShift(source, count)));
+                all.push((Purpose::Shuffle, Stream::TextFilling(source, count)));
+                all.push((Purpose::Batch, Stream::TextHeads(source, count)));
+                all.push((Purpose::Shuffle, Stream::Chats(source, count)));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn no_two_streams_share_a_number() {
+        let mut seen = HashMap::new();
+        for (purpose, stream) in streams() {
+            let number = stream.number();
+            assert!(number < 1 << 63, "{stream:?} takes the bit of `below`");
+            let Some(before) = seen.insert((purpose as u32, number), stream) else { continue };
+            let known = [before, stream] == [Stream::Flips, Stream::TextFilling(0, 0)];
+            assert!(known, "{stream:?} and {before:?} have the number {number}");
+        }
+    }
+
+    #[test]
+    fn no_two_answers_share_a_number() {
+        let mut seen = HashMap::new();
+        for at in [0, 1, 1 << 20, (1 << 38) - 1] {
+            for answers in [AnswerSeed::Learned, AnswerSeed::Offered, AnswerSeed::Questions, AnswerSeed::HeldOut] {
+                let (answers, number) = (answers(at), answers(at).number());
+                assert_eq!(seen.insert(number, answers), None, "{answers:?}");
+            }
+        }
+    }
+
+    /// The numbers in the bits of every run so far.
+    #[test]
+    fn numbers_that_feed_training_stay() {
+        for (stream, number) in [
+            (Stream::TextRows(3, 5), 0x3_0000_0000_0005),
+            (Stream::TextShift(3, 5), 0x3_1000_0000_0005),
+            (Stream::TextFilling(3, 5), 0x3_2000_0000_0005),
+            (Stream::TextHeads(3, 5), 0x3_3000_0000_0005),
+            (Stream::Chats(3, 5), 0x3_8000_0000_0005),
+            (Stream::Examples(5), 0x4000_0000_0005),
+            (Stream::Minibatches(5), 0x4100_0000_0005),
+            (Stream::DpoPairs(5), 0x4400_0000_0005),
+            (Stream::Votes(5), 0x4800_0000_0005),
+            (Stream::Answers, 0x1000_0000_0000),
+            (Stream::VoteSides, 0x1000_0000_0001),
+            (Stream::Flips, 0x2000_0000_0000),
+        ] {
+            assert_eq!(stream.number(), number, "{stream:?}");
+        }
+        assert_eq!(AnswerSeed::HeldOut(2).number(), i64::MAX as u64 + 2);
+    }
 }

@@ -9,9 +9,12 @@ use super::{
     examples::ExampleSet,
     packing::{self, PackedRow},
 };
-use crate::data::{
-    error::DataError,
-    tokens::{example::Example, shuffle::permute},
+use crate::{
+    compute::rng::Stream,
+    data::{
+        error::DataError,
+        tokens::{example::Example, shuffle::permute},
+    },
 };
 
 /// The name of the source that grows.
@@ -113,7 +116,7 @@ impl ChatRows {
 
     fn plan(&mut self, source: usize, epoch: u64, first: u64) -> Result<(), DataError> {
         let n = self.sets[source].examples.len();
-        let order: Vec<usize> = (0..n).map(|at| permute(self.seed, stream(source, epoch), n, at)).collect();
+        let order: Vec<usize> = (0..n).map(|at| permute(self.seed, Stream::Chats(source, epoch), n, at)).collect();
         let rows = if self.packing {
             packing::plan(&self.sets[source].lengths, &order, self.window)?
         } else {
@@ -133,7 +136,7 @@ impl ChatRows {
         let mut examples = vec![newest];
         let mut used = newest.ids.len().saturating_sub(1);
         for at in 0..there - 1 {
-            let (_, other) = &self.by_hand[permute(self.seed, stream(source, ordinal), there - 1, at)];
+            let (_, other) = &self.by_hand[permute(self.seed, Stream::Chats(source, ordinal), there - 1, at)];
             let places = other.ids.len().saturating_sub(1);
             if self.packing && used + places <= self.window {
                 examples.push(other);
@@ -142,9 +145,4 @@ impl ChatRows {
         }
         packing::fill_row(&examples, self.window, self.pad)
     }
-}
-
-/// The stream of random numbers of a source's epoch; the bits above those of text sources.
-fn stream(source: usize, epoch: u64) -> u64 {
-    (1 << 47) | ((source as u64 & 0x7FFF) << 48) | (epoch & 0xFFF_FFFF_FFFF)
 }

@@ -61,21 +61,6 @@ enum Layout {
     Windows { count: usize, slack: usize },
 }
 
-/// What a random number of this file is for; part of its stream.
-#[derive(Clone, Copy)]
-enum Use {
-    RowOrder = 0,
-    Shift = 1,
-    Filling = 2,
-    Head = 3,
-}
-
-/// The stream of random numbers for one use by one source in one epoch (or row).
-fn stream(source: usize, what: Use, epoch: u64) -> u64 {
-    // The top bit stays free: `rng::below` uses it.
-    ((source as u64 & 0x7FFF) << 48) | ((what as u64) << 44) | (epoch & 0xFFF_FFFF_FFFF)
-}
-
 impl Batcher {
     /// A batcher of texts. Every source of some weight must have something to train on.
     pub fn new(sources: Arc<Vec<Packed>>, seed: u64, history: History) -> Result<Self, DataError> {
@@ -230,16 +215,17 @@ impl Batcher {
             Layout::Windows { count, slack } => {
                 let epoch = ordinal / *count as u64;
                 let at = (ordinal % *count as u64) as usize;
-                let slot = permute(self.seed, stream(source, Use::RowOrder, epoch), *count, at);
-                let shift = rng::below(self.seed, Purpose::Batch, stream(source, Use::Shift, epoch), 0, slack + 1);
+                let slot = permute(self.seed, rng::Stream::TextRows(source, epoch), *count, at);
+                let shift =
+                    rng::below(self.seed, Purpose::Batch, rng::Stream::TextShift(source, epoch).number(), 0, slack + 1);
                 let start = shift + slot * window;
                 train.read(start..start + window + 1, row)?;
             }
             Layout::Documents(parts) => {
                 let epoch = ordinal / parts.len() as u64;
                 let at = (ordinal % parts.len() as u64) as usize;
-                let (first, offset) = parts[permute(self.seed, stream(source, Use::RowOrder, epoch), parts.len(), at)];
-                let heads = stream(source, Use::Head, ordinal);
+                let (first, offset) = parts[permute(self.seed, rng::Stream::TextRows(source, epoch), parts.len(), at)];
+                let heads = rng::Stream::TextHeads(source, ordinal).number();
                 let mut chosen = 0;
                 let mut take = |row: &mut Vec<u32>, document: usize, offset: usize| -> Result<(), DataError> {
                     let bare = offset == 0
@@ -253,7 +239,7 @@ impl Batcher {
                 };
                 take(row, first, offset)?;
                 let documents = train.documents();
-                let filling = stream(source, Use::Filling, ordinal);
+                let filling = rng::Stream::TextFilling(source, ordinal);
                 let mut next = 0;
                 while row.len() <= window {
                     let document = permute(self.seed, filling, documents, next % documents);

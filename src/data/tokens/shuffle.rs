@@ -1,10 +1,11 @@
 //! Shuffled orders that need no table.
 
-use crate::compute::rng::{self, Purpose};
+use crate::compute::rng::{self, Purpose, Stream};
 
 /// The place `at` of a shuffled 0..n, without a table: a Feistel network over the next power of
 /// four, walked until it falls below n.
-pub(crate) fn permute(seed: u64, stream: u64, n: usize, at: usize) -> usize {
+pub(crate) fn permute(seed: u64, stream: Stream, n: usize, at: usize) -> usize {
+    let stream = stream.number();
     let bits = n.next_power_of_two().trailing_zeros().div_ceil(2).max(1);
     let mask = (1_u64 << bits) - 1;
     let mut x = at as u64;
@@ -28,7 +29,7 @@ mod tests {
     #[test]
     fn a_permutation_is_one() {
         for n in [1, 2, 3, 4, 5, 34, 63, 64, 65, 1000] {
-            let mut seen: Vec<usize> = (0..n).map(|i| permute(7, 9, n, i)).collect();
+            let mut seen: Vec<usize> = (0..n).map(|i| permute(7, Stream::Examples(9), n, i)).collect();
             assert!(n < 34 || seen != (0..n).collect::<Vec<_>>());
             seen.sort_unstable();
             assert_eq!(seen, (0..n).collect::<Vec<_>>());
@@ -40,7 +41,7 @@ mod tests {
         // Each of 34 documents comes first about equally often over 3400 epochs.
         let mut first = [0_u32; 34];
         for epoch in 0..3400 {
-            first[permute(1, epoch, 34, 0)] += 1;
+            first[permute(1, Stream::Examples(epoch), 34, 0)] += 1;
         }
         assert!(first.iter().all(|n| (50..160).contains(n)), "{first:?}");
     }

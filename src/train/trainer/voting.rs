@@ -4,8 +4,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{checkpoints::Saves, core::Core};
 use crate::{
-    compute::rng::{self, Purpose},
-    data,
+    compute::rng::{self, AnswerSeed, Purpose, Stream},
+    data::{self, tokens::shuffle::permute},
     protocol::{Choice, Event, Offer, Tally, VotedPair, Who},
     store::{Log, RunView},
     train::{
@@ -19,7 +19,7 @@ use crate::{
                 standby::{self, Before, StandbyRewardModel},
                 votes::{self, About, Pair, REFIT_AFTER, Vote},
             },
-            sampling::{LONGEST, drawn, question, shuffled},
+            sampling::{LONGEST, drawn, question},
             stage_run::{Preference, StageRun},
         },
     },
@@ -33,9 +33,6 @@ const FRESH: usize = 3;
 const TRIES: usize = 6;
 /// Pairs on offer at most.
 const OFFERED: usize = 16;
-/// The stream of numbers that sides and pairs to be shown again are drawn from, and the first of a pair's draws.
-const STREAM: u64 = (1 << 44) + 1;
-const DRAWS: usize = 1 << 40;
 
 /// A pair whose answers are being drawn.
 struct Draft {
@@ -78,7 +75,7 @@ fn model<'a>(
 
 /// A pair with the side of its first answer drawn.
 fn sided(seed: u64, mut pair: Pair) -> Pair {
-    pair.about.swapped = rng::bits(seed, Purpose::Shuffle, STREAM, pair.id) >> 31 == 1;
+    pair.about.swapped = rng::bits(seed, Purpose::Shuffle, Stream::VoteSides.number(), pair.id) >> 31 == 1;
     if pair.about.swapped {
         pair.swap();
     }
@@ -141,7 +138,7 @@ impl Voting {
             self.prompts = data::builtin_prompts()?.into_iter().map(|p| p.prompt).collect();
         }
         let (n, at) = (self.prompts.len(), id as usize);
-        Ok(self.prompts[shuffled(seed, (1 << 42) | (at / n) as u64, n, at % n)].clone())
+        Ok(self.prompts[permute(seed, Stream::VotePrompts((at / n) as u64), n, at % n)].clone())
     }
 
     /// An earlier pair to be shown again, on newly drawn sides.
@@ -150,7 +147,7 @@ impl Voting {
         let decided: Vec<&Vote> =
             self.votes.iter().filter(|v| v.until.is_none() && v.teaches() && !repeats(v)).collect();
         let old = decided.len().checked_sub(FRESH).filter(|n| *n > 0)?;
-        let earlier = &decided[rng::below(seed, Purpose::Shuffle, STREAM, id, old)].pair;
+        let earlier = &decided[rng::below(seed, Purpose::Shuffle, Stream::VoteSides.number(), id, old)].pair;
         let mut pair = Pair { id, ..earlier.clone() };
         if pair.about.swapped {
             pair.swap();
@@ -203,7 +200,7 @@ impl Voting {
         let Some(draft) = self.drafts.front_mut() else { return Ok(()) };
         let tokenizer = &core.tokenizer;
         let answer = draft.now.get_or_insert_with(|| {
-            let sampling = drawn(seed, 1.0, DRAWS + draft.pair.id as usize * TRIES + draft.tries);
+            let sampling = drawn(seed, 1.0, AnswerSeed::Offered(draft.pair.id as usize * TRIES + draft.tries).number());
             Answer::new(0, draft.ids.clone(), Who::Live, sampling, LONGEST, true, tokenizer)
         });
         let (device, decoder) = (&mut core.open.device, core.work.decoder());

@@ -13,8 +13,8 @@ use super::{
     sanity,
 };
 use crate::{
-    compute::Device,
-    data::PairExample,
+    compute::{Device, rng::Stream},
+    data::{PairExample, tokens::shuffle::permute},
     nn::{
         ParamTable, Weights,
         feedback::{DpoLoss, DpoPair, dpo_loss},
@@ -27,7 +27,6 @@ use crate::{
             opening::{Counting, Opened, Opening},
             packed_rows::Micro,
             reward::pairs::{self, Answers, Pairs},
-            sampling::shuffled,
             stage_run::Submitted,
         },
     },
@@ -98,7 +97,7 @@ impl Dpo {
         let (n, each) = (self.pairs.train.len(), self.each);
         let pair = |i: usize| {
             let at = step * each + i;
-            self.pairs.train[shuffled(seed, (1 << 42) | (at / n) as u64, n, at % n)].clone()
+            self.pairs.train[permute(seed, Stream::DpoPairs((at / n) as u64), n, at % n)].clone()
         };
         (0..each.min(n)).map(pair).collect()
     }

@@ -10,15 +10,12 @@ use super::{
 };
 use crate::{
     base::StageId,
-    compute::Device,
+    compute::{Device, rng::AnswerSeed},
     data::{RULES, TaskPrompt, Tokenizer, indicators},
     protocol::{JudgedAnswer, PolicyReport},
     store::Log,
     train::{error::TrainError, stats::wilson},
 };
-
-/// The draws of judged answers: the same every time, so that two reports differ by their weights alone.
-const DRAWS: usize = usize::MAX / 2;
 
 /// Judges a policy.
 pub(crate) struct Judge {
@@ -43,7 +40,7 @@ impl Judge {
         done: usize,
     ) -> Result<Vec<PolicyReport>, TrainError> {
         let questions: Vec<String> = self.prompts.iter().map(|p| p.prompt.clone()).collect();
-        let all = sampler.answers(device, asked(&questions, tokenizer)?, DRAWS)?;
+        let all = sampler.answers(device, asked(&questions, tokenizer)?, AnswerSeed::HeldOut(0).number())?;
         let rewards = match reward {
             Some(model) => {
                 let mut scores = model.scores(device, &all)?;

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     base::StageId,
-    compute::Device,
+    compute::{Device, rng::AnswerSeed},
     data::{self, History, Shape, Tokenizer},
     nn::{Decoder, ModelConfig, ParamTable, PolicyLearner, Weights},
     protocol::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
@@ -200,7 +200,7 @@ impl Shared {
         prompts: &[String],
         first: usize,
     ) -> Result<Vec<Episode>, TrainError> {
-        self.sampler.answers(device, asked(prompts, &self.tokenizer)?, first)
+        self.sampler.answers(device, asked(prompts, &self.tokenizer)?, AnswerSeed::Learned(first).number())
     }
 
     /// The normalised scores of answers, less what a missing end costs.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::episode::{Actions, Episode, gather, pack, zeros};
 use crate::{
     base::StageId,
-    compute::{DType, Device},
-    data::Example,
+    compute::{DType, Device, rng::Stream},
+    data::{Example, tokens::shuffle::permute},
     nn::{Evaluator, ModelConfig, ParamTable, PolicyLearner, ScalarEvaluator, Weights},
     train::{
         error::TrainError,
@@ -15,7 +15,6 @@ use crate::{
             opening::{Opening, same_words},
             packed_rows::{self, Micro},
             reward::model::scored,
-            sampling::shuffled,
         },
     },
 };
@@ -103,8 +102,8 @@ impl Roles {
         epoch: usize,
     ) -> Result<Vec<Minibatch>, TrainError> {
         let n = all.len();
-        let pass = (1 << 40) | (split.step * split.epochs + epoch) as u64;
-        let order: Vec<usize> = (0..n).map(|at| shuffled(split.seed, pass, n, at)).collect();
+        let pass = Stream::Minibatches((split.step * split.epochs + epoch) as u64);
+        let order: Vec<usize> = (0..n).map(|at| permute(split.seed, pass, n, at)).collect();
         let batch = |which: &[usize]| Ok(Minibatch { which: which.to_vec(), micros: pack(all, which, self.frame)? });
         order.chunks(n.div_ceil(split.minibatches).max(1)).map(batch).collect()
     }

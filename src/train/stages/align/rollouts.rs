@@ -4,12 +4,15 @@ use std::collections::HashSet;
 
 use super::episode::Episode;
 use crate::{
-    compute::Device,
-    data::{TaskPrompt, Tokenizer},
+    compute::{
+        Device,
+        rng::{AnswerSeed, Stream},
+    },
+    data::{TaskPrompt, Tokenizer, tokens::shuffle::permute},
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
     train::{
         error::TrainError,
-        stages::sampling::{drawn, question, shuffled},
+        stages::sampling::{drawn, question},
     },
 };
 
@@ -17,8 +20,6 @@ use crate::{
 const ROWS: usize = 128;
 /// Tokens that a question of the policy's own may have.
 const LONGEST_QUESTION: usize = 32;
-/// Draws of questions that the policy writes lie past all draws of answers.
-const QUESTIONS: usize = 1 << 56;
 
 /// Draws answers from the whole distribution: what is scored and what is drawn from is one and the same.
 pub(crate) struct Sampler {
@@ -52,7 +53,7 @@ impl Sampler {
         &mut self,
         device: &mut Device,
         questions: Vec<Vec<u32>>,
-        first: usize,
+        first: u64,
     ) -> Result<Vec<Episode>, TrainError> {
         self.complete(device, questions, first, self.longest)
     }
@@ -61,14 +62,14 @@ impl Sampler {
         &mut self,
         device: &mut Device,
         questions: Vec<Vec<u32>>,
-        first: usize,
+        first: u64,
         longest: usize,
     ) -> Result<Vec<Episode>, TrainError> {
         let capacity = self.decoder.capacity();
         let prompt = |(i, ids): (usize, Vec<u32>)| Prompt {
             max_new_tokens: longest.min(capacity.saturating_sub(ids.len() + 1)).max(1),
             ids,
-            sampling: drawn(self.seed, 1.0, first + i),
+            sampling: drawn(self.seed, 1.0, first + i as u64),
         };
         let prompts: Vec<Prompt> = questions.into_iter().enumerate().map(prompt).collect();
         let answers = self.decoder.complete(device, &prompts, self.vocab, Some(self.end))?;
@@ -116,7 +117,7 @@ impl Prompts {
     /// `n` questions from number `first` on, in an order that is shuffled again each time that all have been asked.
     pub(crate) fn take(&self, first: usize, n: usize) -> Vec<String> {
         let of = self.all.len();
-        let at = |i: usize| self.all[shuffled(self.seed, (i / of) as u64, of, i % of)].prompt.clone();
+        let at = |i: usize| self.all[permute(self.seed, Stream::Examples((i / of) as u64), of, i % of)].prompt.clone();
         (first..first + n).map(at).collect()
     }
 
@@ -137,7 +138,7 @@ impl Prompts {
         let start = opened.len();
         let opened = vec![opened; 2 * most];
         let mut kept: Vec<String> = Vec::new();
-        for turn in sampler.complete(device, opened, QUESTIONS | (2 * first), LONGEST_QUESTION)? {
+        for turn in sampler.complete(device, opened, AnswerSeed::Questions(2 * first).number(), LONGEST_QUESTION)? {
             let ids = &turn.ids[start..turn.ids.len() - usize::from(turn.ended)];
             let known = ids.iter().all(|id| tokenizer.token(*id).is_some() && !tokenizer.is_special(*id));
             let text = tokenizer.decode_turn(&turn.ids[..start], ids, true);

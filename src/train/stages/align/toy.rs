@@ -115,7 +115,7 @@ fn ppo_finds_the_shortest_ways() {
     let mut learner = Learner::new(how, value, 0.0);
     let mut scores = Vec::new();
     for step in 0..UPDATES {
-        let walks = sampler.answers(&mut device, starts.clone(), step * starts.len()).unwrap();
+        let walks = sampler.answers(&mut device, starts.clone(), (step * starts.len()) as u64).unwrap();
         let paid: Vec<f32> = walks.iter().map(|w| graph.optimality(w)).collect();
         let rate = RATE * (UPDATES - step) as f32 / UPDATES as f32;
         let split = Split { seed: 1, step, epochs, minibatches };

@@ -7,7 +7,10 @@
 
 use std::collections::HashMap;
 
-use crate::{data::PairExample, train::stages::sampling::shuffled};
+use crate::{
+    compute::rng::Stream,
+    data::{PairExample, tokens::shuffle::permute},
+};
 
 /// Pairs to draw from.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Draws {
     /// The group at a place of the endless order.
     fn group(&self, at: usize) -> &[usize] {
         let n = self.groups.len();
-        &self.groups[shuffled(self.seed, (at / n) as u64, n, at % n)]
+        &self.groups[permute(self.seed, Stream::Examples((at / n) as u64), n, at % n)]
     }
 
     /// How many groups from `first` on have `budget` pairs, or nearly; at least one, and none twice.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{draws::Draws, pairs::Pairs, votes::Ballot};
 use crate::{
-    compute::Device,
-    data::{Example, PairExample, Side},
+    compute::{Device, rng::Stream},
+    data::{Example, PairExample, Side, tokens::shuffle::permute},
     nn::{
         AdamW, Head, IGNORE_INDEX, ModelConfig, ParamTable, ScalarLearner,
         feedback::{Pair, book_positions, pairwise_loss},
@@ -21,7 +21,6 @@ use crate::{
         run::checkpoint::{self, Part, Span, State},
         stages::{
             packed_rows,
-            sampling::shuffled,
             stage_run::{Preference, Submitted},
         },
         stats::wilson,
@@ -36,8 +35,6 @@ const STD: f32 = 0.02;
 ///
 /// Measured (docs/performance.md): enough for twenty votes to be learned, and few enough for five seconds.
 const REFIT_STEPS: u64 = 20;
-/// The epoch in which the order of votes begins to be counted, apart from that of pairs.
-const VOTES: u64 = 1 << 43;
 
 /// A reward model under training.
 pub(crate) struct RewardModel {
@@ -245,7 +242,7 @@ impl RewardModel {
         let there: Vec<&Ballot> = self.ballots_at(step).collect();
         for at in (0..votes).map(|i| step * votes + i) {
             let n = there.len();
-            let ballot = there[shuffled(self.seed, VOTES | (at / n) as u64, n, at % n)];
+            let ballot = there[permute(self.seed, Stream::Votes((at / n) as u64), n, at % n)];
             all.push((ballot.example.clone(), ballot.margin, weight as f32));
         }
         Ok(all)

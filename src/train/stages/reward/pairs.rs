@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    compute::rng::{self, Purpose},
+    compute::rng::{self, AnswerSeed, Purpose, Stream},
     data::{
         self, Format, PairExample, Preference, Tokenizer, Unread, encode_pairs, read_preference_file, read_preferences,
         split_preferences,
@@ -216,7 +216,7 @@ fn draw_own(
             questions.push(Prompt {
                 max_new_tokens: LONGEST.min(decoder.capacity().saturating_sub(ids.len())),
                 ids: ids.clone(),
-                sampling: drawn(seed, 1.0, i * EACH + j),
+                sampling: drawn(seed, 1.0, AnswerSeed::Learned(i * EACH + j).number()),
             });
         }
     }
@@ -241,7 +241,7 @@ fn draw_own(
         let sides = good.iter().cycle().zip(bad.iter().cycle());
         let most = if good.is_empty() || bad.is_empty() { 0 } else { good.len().max(bad.len()).min(PAIRS_EACH) };
         for (good, bad) in sides.take(most) {
-            let flip = f64::from(rng::uniform(seed, Purpose::Shuffle, 1 << 45, pairs)) < FLIPPED;
+            let flip = f64::from(rng::uniform(seed, Purpose::Shuffle, Stream::Flips.number(), pairs)) < FLIPPED;
             let (chosen, rejected) = if flip { (bad, good) } else { (good, bad) };
             let line = json!({"task": rule.name(), "prompt": prompt, "chosen": chosen, "rejected": rejected, "flipped": flip, "parent": parent, "seed": seed});
             text.push_str(&line.to_string());
