@@ -8,6 +8,7 @@ mod arguments;
 mod common;
 mod failure;
 mod heap;
+mod log;
 mod output;
 mod signals;
 mod verbs;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 pub(crate) use common::Common;
 pub(crate) use failure::{Failure, Outcome};
+use log::Log;
 
 use crate::base::panics;
 
@@ -53,8 +55,9 @@ fn run(cli: arguments::Cli) -> Outcome {
     heap::begin()?;
     // Made at its first use it would panic where the system has no thread left.
     rayon::ThreadPoolBuilder::new().build_global().map_err(|e| Failure::thread("the arithmetic", &e))?;
+    let log = Log::begin(cli.verb.is_none())?;
     match cli.verb {
         Some(verb) => verb.run(&common),
-        None => cli.workbench.run(&common),
+        None => cli.workbench.run(&common, &log),
     }
 }

@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use tracing::{info, warn};
+
 use super::{
     adapter::{AdapterInfo, AdapterKind, EngineInfo, Matrices, Opening, Precision},
     check,
@@ -68,6 +70,7 @@ impl Device {
                     adapter: a.name.clone(),
                     driver: format!("{} {}", a.backend, a.driver),
                 };
+                info!(adapter = info.adapter, driver = info.driver, "adapter opened");
                 let mut device = Device::on_gpu(gpu, info);
                 // Where cooperative matrices fail, kernels do without.
                 if device.traits().offers == Needs::Matrix {
@@ -75,7 +78,10 @@ impl Device {
                     let tried = check::gate(&mut device);
                     device.judge(match tried {
                         Ok(()) => Matrices::Passed(start.elapsed()),
-                        Err(reason) => Matrices::Failed(reason),
+                        Err(reason) => {
+                            warn!(reason, "cooperative matrices are not used");
+                            Matrices::Failed(reason)
+                        }
                     });
                 }
                 Ok(device)

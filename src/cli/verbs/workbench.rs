@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::train::{pair, say_that_text_is_read};
 use crate::{
-    cli::{Common, Failure, Outcome, output},
+    cli::{Common, Failure, Log, Outcome, output},
     session::Session,
     train::{OpenRun, Setup, Trainer, furthest_stage, open_run},
     ui::{self, UiOptions},
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Workbench {
 }
 
 impl Workbench {
-    pub(in crate::cli) fn run(&self, common: &Common) -> Outcome {
+    pub(in crate::cli) fn run(&self, common: &Common, log: &Log) -> Outcome {
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
             return Err(Failure::usage(
                 "the workbench needs a terminal; without one use `danlu train --stage pretrain`",
@@ -51,6 +51,7 @@ impl Workbench {
         let stop = Arc::new(AtomicBool::new(false));
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
+        log.in_run(run.view().dir())?;
         say_that_text_is_read(&config);
         let trainer = Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error)?;
         let session = Session::start(trainer, setup)?;

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::trace;
+
 use super::{
     buffers::Buffers,
     context::Context,
@@ -100,6 +102,7 @@ impl Replay {
             let last = wanted.filter(|_| all.peek().is_none());
             let copy = last.map(|t| buffers.copy(&mut encoder, t, t.bytes())).transpose()?;
             self.pace.submitted(spent);
+            trace!(estimate_ms = spent, last = all.peek().is_none(), "submit");
             let index = self.context.queue.submit([encoder.finish()]);
             id = copy.map(|copy| buffers.arrange(copy, index.clone())).transpose()?;
             self.in_flight.push_back(index);

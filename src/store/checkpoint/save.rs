@@ -10,6 +10,8 @@ use std::{
     sync::Arc,
 };
 
+use tracing::info;
+
 use super::{
     load::{Checkpoint, Checkpoints},
     manifest::{CheckpointId, MANIFEST, Manifest, is_inside},
@@ -129,6 +131,7 @@ impl Saver {
             }
         };
         let durable = durable & (disk.sync_dir(dir).at("sync the folder", dir)? == Synced::Yes);
+        info!(checkpoint = %id, serial, durable, "checkpoint saved");
         let checkpoint = self.checkpoints.checkpoint(id, manifest);
         Ok(Saved { checkpoint, durable })
     }

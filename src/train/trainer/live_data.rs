@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tracing::info;
+
 use super::{
     core::{Core, text},
     recovery::Recovery,
@@ -126,6 +128,7 @@ impl LiveData {
         }
         core.config = config;
         if let Some(edit) = adopted {
+            info!(step, ?cause, "edit adopted");
             recovery.turn_at(turns.unwrap_or_default());
             core.out.emit(Event::Edited(Box::new(edit)));
             prune_versions(core);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
+use tracing::info;
 
 use super::{
     checkpoints::Saves,
@@ -71,6 +72,7 @@ impl<'a> Loop<'a> {
         let Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config } = ready;
         let (done, demonstrations) = (state.step as usize, info.demonstrations);
         let mut out = Outbox::new(stage, logs, emit);
+        info!(stage = stage.name(), step = done, "stage begins");
         out.emit(Event::Started(Box::new(info)));
         for text in notes {
             out.emit(Event::Note { step: done, text });
