@@ -1,5 +1,7 @@
 //! The options that every verb takes, and what they open.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::failure::{Failure, Outcome};
@@ -45,7 +47,8 @@ impl Common {
 
     /// Opens the chosen engine.
     pub(crate) fn device(&self) -> Result<Device, Failure> {
-        let opening = Opening { precision: self.precision()?, ..Opening::default() };
+        let shaders = std::env::var_os("DANLU_SHADERS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let opening = Opening { precision: self.precision()?, shaders, ..Opening::default() };
         Ok(Device::open_with(&self.adapter, opening)?)
     }
 

@@ -1,6 +1,6 @@
 //! What an adapter is, how it is opened, and what is known of it then.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// What an adapter is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum Precision {
 }
 
 /// How to open an adapter. The default is what training takes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Opening {
     /// wgpu's default limits and no optional features: what every adapter has.
     pub minimal: bool,
@@ -67,6 +67,9 @@ pub struct Opening {
     pub checked: bool,
     /// The type of activations and operands.
     pub precision: Precision,
+    /// A folder whose WGSL files take the place of the built-in ones of the same name, when the device is opened
+    /// and whenever they are written. The CPU engine has no use for it.
+    pub shaders: Option<PathBuf>,
 }
 
 /// What is known of a device's cooperative matrices.

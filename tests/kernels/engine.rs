@@ -1,11 +1,16 @@
 //! The GPU engine itself: replays repeat, read-backs wait their turn, errors are errors.
 
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
 use danlu::compute::{ComputeError, DType, Device, Layout, Opening, Recording, Tensor, matmul, ops};
 use libtest_mimic::Failed;
 
 type Test = fn() -> Result<(), Failed>;
 
-pub(super) const TESTS: [(&str, Test); 9] = [
+pub(super) const TESTS: [(&str, Test); 10] = [
     ("replays_repeat_bit_by_bit", replays_repeat_bit_by_bit),
     ("read_backs_wait_their_turn", read_backs_wait_their_turn),
     ("forgotten_tickets_do_no_harm", forgotten_tickets_do_no_harm),
@@ -14,6 +19,7 @@ pub(super) const TESTS: [(&str, Test); 9] = [
     ("a_view_past_its_buffer_is_refused", a_view_past_its_buffer_is_refused),
     ("a_bad_kernel_is_an_error", a_bad_kernel_is_an_error),
     ("a_profile_names_every_kernel", a_profile_names_every_kernel),
+    ("shaders_of_a_folder_are_followed", shaders_of_a_folder_are_followed),
     ("released_scratch_is_not_lent_again", released_scratch_is_not_lent_again),
 ];
 
@@ -190,5 +196,57 @@ fn released_scratch_is_not_lent_again() -> Result<(), Failed> {
     let first = norm(&mut device)?;
     device.release(mark);
     assert_eq!(first, norm(&mut device)?);
+    Ok(())
+}
+
+/// Shaders are read from a folder at the start and when they are written; a broken one is an error that names
+/// its file and line, and what was made before runs on.
+fn shaders_of_a_folder_are_followed() -> Result<(), Failed> {
+    const SCALE: &str = "out[i] * p.factor";
+    let built_in = include_str!("../../shaders/elementwise.wgsl");
+    let line = 1 + built_in.lines().position(|line| line.contains(SCALE)).ok_or("the kernel has another text")?;
+    let (raised, broken) =
+        (built_in.replace(SCALE, "out[i] * p.factor + 1.0"), built_in.replace(SCALE, "out[i] * lost"));
+    let place = format!("elementwise.wgsl:{line}: ");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("elementwise.wgsl");
+    let open = || super::open(Opening { shaders: Some(folder.path().into()), ..Opening::default() });
+
+    fs::write(&file, &broken)?;
+    let mut device = open();
+    let x = device.alloc("x", &[10], DType::F32)?;
+    let mut rec = Recording::new(&mut device);
+    ops::scale(&mut rec, &x, 2.0)?;
+    let error = rec.compile().err().ok_or("a broken shader was taken")?.to_string();
+    assert!(error.contains(&place), "{error}");
+
+    fs::write(&file, &raised)?;
+    let mut device = open();
+    let x = device.alloc("x", &[10], DType::F32)?;
+    let mut rec = Recording::new(&mut device);
+    ops::scale(&mut rec, &x, 2.0)?;
+    let program = rec.compile()?;
+    let run = |device: &mut Device| -> Result<f32, Failed> {
+        device.write(&x, &[1.0_f32; 10])?;
+        device.replay(&[&program])?;
+        Ok(device.read::<f32>(&x)?[9])
+    };
+    assert_eq!(run(&mut device)?, 3.0);
+    fs::write(&file, built_in)?;
+    assert_eq!(device.reload_shaders()?, ["scale"]);
+    assert_eq!(run(&mut device)?, 2.0);
+    assert!(device.reload_shaders()?.is_empty(), "nothing was written since");
+    fs::write(&file, &broken)?;
+    let error = device.reload_shaders().err().ok_or("a broken shader was taken")?.to_string();
+    assert!(error.contains(&place), "{error}");
+    assert_eq!(run(&mut device)?, 2.0);
+
+    // Without being asked, a moment after the file was written.
+    fs::write(&file, &raised)?;
+    let end = Instant::now() + Duration::from_mins(1);
+    while run(&mut device)? != 3.0 {
+        assert!(Instant::now() < end, "the shader is not followed");
+        thread::sleep(Duration::from_millis(50));
+    }
     Ok(())
 }

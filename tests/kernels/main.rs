@@ -70,7 +70,12 @@ fn main() {
             continue;
         }
         // With what every adapter has, and runtime checks; large tiles keep only the checks.
-        let minimal = Opening { minimal: kernel.storage <= 16_384, checked: true, precision: Precision::F32 };
+        let minimal = Opening {
+            minimal: kernel.storage <= 16_384,
+            checked: true,
+            precision: Precision::F32,
+            ..Opening::default()
+        };
         let name = if minimal.minimal { "minimal" } else { "checked" };
         trials.push(
             Trial::test(format!("{name}::{}", kernel.name), move || judge(kernel, minimal)).with_ignored_flag(ignored),

@@ -62,6 +62,16 @@ impl Device {
         }
     }
 
+    /// Reads the shaders in the folder that the device was opened with and remakes the pipelines whose WGSL is
+    /// another now, in programs too that are compiled already; returns their kernels. Replays do it by themselves
+    /// a moment after a file is written. One that does not compile stays as it was: the error names file and line.
+    pub fn reload_shaders(&mut self) -> Result<Vec<&'static str>, ComputeError> {
+        match &mut self.engine {
+            Engine::Cpu(_) => Ok(Vec::new()),
+            Engine::Gpu(gpu) => gpu.reload(),
+        }
+    }
+
     /// The CPU engine on all cores.
     pub fn cpu() -> Device {
         let host = Host::info();

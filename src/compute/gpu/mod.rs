@@ -16,6 +16,7 @@ use super::{
     error::ComputeError,
     host,
     kernel::{Call, Kernel, Needs, Traits, Work},
+    shader::Sources,
     tensor::{ALIGNMENT, DType, Tensor},
 };
 use buffers::Buffers;
@@ -48,6 +49,9 @@ impl Gpu {
         let wrong = |adapter: &str, reason: String| ComputeError::Open { adapter: adapter.to_owned(), reason };
         let found =
             adapters::all().get(index).ok_or_else(|| wrong(&index.to_string(), "there is no such adapter".into()))?;
+        if let Some(folder) = opening.shaders.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(wrong(&found.info.name, format!("{} is no folder of shaders", folder.display())));
+        }
         let (limits, features) = if opening.minimal {
             (wgpu::Limits::default(), wgpu::Features::empty())
         } else {
@@ -74,7 +78,7 @@ impl Gpu {
         let kind = found.info.kind;
         Ok(Gpu {
             buffers: Buffers::new(&context),
-            pipelines: Pipelines::new(&context, opening.checked),
+            pipelines: Pipelines::new(&context, Sources::new(opening.shaders), opening.checked),
             replay: Replay::new(&context),
             context,
             kind,
@@ -171,6 +175,11 @@ impl Gpu {
         self.pipelines.alter(kernel, wgsl);
     }
 
+    /// Remakes the pipelines whose shaders in the folder are others now, and returns their kernels.
+    pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, ComputeError> {
+        self.pipelines.reload()
+    }
+
     /// Makes pipelines ahead of their first use.
     pub(super) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
         self.pipelines.prepare(kernels)
@@ -187,6 +196,7 @@ impl Gpu {
         programs: &[&Compiled],
         wanted: Option<&Tensor>,
     ) -> Result<Option<u64>, ComputeError> {
+        self.pipelines.follow();
         self.replay.submit(&mut self.buffers, &self.pipelines, programs, wanted)
     }
 

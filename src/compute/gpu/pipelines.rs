@@ -1,14 +1,16 @@
 //! Pipelines: made once a kernel, side by side.
 
-use std::num::NonZeroU64;
+use std::{num::NonZeroU64, time::Instant};
 
 use rayon::prelude::*;
+use tracing::{debug, error, info};
 
 use super::context::Context;
 use crate::compute::{
     cpu::PARAM_WORDS,
     error::ComputeError,
     kernel::{Access, Kernel},
+    shader::{Expanded, Sources},
 };
 
 /// Bytes of a parameter block.
@@ -16,7 +18,11 @@ pub(super) const BLOCK: u64 = (PARAM_WORDS * size_of::<u32>()) as u64;
 
 /// A kernel made ready for one device.
 pub(super) struct Ready {
-    name: &'static str,
+    kernel: &'static Kernel,
+    /// The WGSL that it is made of.
+    source: Expanded,
+    /// Programs made from now on take another.
+    retired: bool,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) pipeline: wgpu::ComputePipeline,
 }
@@ -28,6 +34,7 @@ const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide", "attention_c
 /// The pipelines of one device.
 pub(super) struct Pipelines {
     context: Context,
+    sources: Sources,
     ready: Vec<Ready>,
     /// WGSL that tests put in place of a kernel's own.
     altered: Vec<(&'static str, String)>,
@@ -36,15 +43,51 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(super) fn new(context: &Context, checked: bool) -> Pipelines {
-        Pipelines { context: context.clone(), ready: Vec::new(), altered: Vec::new(), checked }
+    /// None yet. Shaders from a folder keep their runtime checks.
+    pub(super) fn new(context: &Context, sources: Sources, checked: bool) -> Pipelines {
+        let checked = checked || sources.watched();
+        Pipelines { context: context.clone(), sources, ready: Vec::new(), altered: Vec::new(), checked }
     }
 
     /// From now on, that kernel is made of this WGSL.
     pub(super) fn alter(&mut self, kernel: &'static str, wgsl: String) {
-        self.ready.clear();
+        // Programs that are compiled already keep theirs.
+        self.ready.iter_mut().filter(|r| r.kernel.name == kernel).for_each(|r| r.retired = true);
         self.altered.retain(|(name, _)| *name != kernel);
         self.altered.push((kernel, wgsl));
+    }
+
+    /// Remakes the pipelines whose sources were written since the last look, where they come from a folder. One
+    /// that does not compile stays as it was.
+    pub(super) fn follow(&mut self) {
+        if self.sources.changed() {
+            match self.reload() {
+                Ok(kernels) => info!(?kernels, "shaders read again"),
+                Err(error) => error!(%error, "the shader stays as it was"),
+            }
+        }
+    }
+
+    /// Remakes the pipelines whose WGSL is another now, and returns their kernels. One that does not compile
+    /// stays as it was; the others are remade all the same, and the first error is returned.
+    pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, ComputeError> {
+        let (mut remade, mut wrong) = (Vec::new(), None);
+        for place in 0..self.ready.len() {
+            let Ready { kernel, source, retired, .. } = &self.ready[place];
+            let made = match self.source(kernel) {
+                Ok(now) if *retired || now.text == source.text => continue,
+                Ok(now) => self.made(kernel, now),
+                Err(error) => Err(error),
+            };
+            match made {
+                Ok(ready) => {
+                    remade.push(ready.kernel.name);
+                    self.ready[place] = ready;
+                }
+                Err(error) => wrong = wrong.or(Some(error)),
+            }
+        }
+        wrong.map_or(Ok(remade), Err)
     }
 
     /// The pipeline at a place.
@@ -60,7 +103,8 @@ impl Pipelines {
                 missing.push(kernel);
             }
         }
-        let made: Result<Vec<Ready>, _> = missing.into_par_iter().map(|kernel| self.made(kernel)).collect();
+        let made = missing.into_par_iter().map(|kernel| self.made(kernel, self.source(kernel)?));
+        let made: Result<Vec<Ready>, _> = made.collect();
         self.context.faults.check()?;
         self.ready.extend(made?);
         Ok(())
@@ -68,25 +112,35 @@ impl Pipelines {
 
     /// The place of a kernel's pipeline.
     pub(super) fn place(&self, kernel: &Kernel) -> Option<usize> {
-        self.ready.iter().position(|r| r.name == kernel.name)
+        self.ready.iter().position(|r| r.kernel.name == kernel.name && !r.retired)
     }
 
-    fn made(&self, kernel: &'static Kernel) -> Result<Ready, ComputeError> {
-        let source = match self.altered.iter().find(|(name, _)| *name == kernel.name) {
-            Some((_, source)) => source.clone(),
-            None => kernel.wgsl()?,
-        };
-        // A scope holds for the thread that opened it.
-        let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let trusted = !self.checked && TRUSTED.contains(&kernel.source);
-        let made = self.pipeline(kernel, &source, trusted);
-        match pollster::block_on(scope.pop()) {
-            Some(error) => Err(ComputeError::Kernel { kernel: kernel.name.into(), reason: error.to_string() }),
-            None => Ok(made),
+    /// The WGSL of a kernel as it is now.
+    fn source(&self, kernel: &Kernel) -> Result<Expanded, ComputeError> {
+        match self.altered.iter().find(|(name, _)| *name == kernel.name) {
+            Some((_, text)) => Ok(Expanded { text: text.clone(), ..Expanded::default() }),
+            None => kernel.expand(&self.sources),
         }
     }
 
-    fn pipeline(&self, kernel: &'static Kernel, source: &str, trusted: bool) -> Ready {
+    fn made(&self, kernel: &'static Kernel, source: Expanded) -> Result<Ready, ComputeError> {
+        let start = Instant::now();
+        // A scope holds for the thread that opened it.
+        let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let trusted = !self.checked && TRUSTED.contains(&kernel.source);
+        let (module, ready) = self.pipeline(kernel, source, trusted);
+        if let Some(error) = pollster::block_on(scope.pop()) {
+            // Where the compiler says where, the file and the line come first.
+            let info = pollster::block_on(module.get_compilation_info());
+            let place = info.messages.iter().find_map(|m| ready.source.origin(m.location?.line_number as usize));
+            let place = place.map_or_else(String::new, |place| format!("{place}: "));
+            return Err(ComputeError::Kernel { kernel: kernel.name.into(), reason: format!("{place}{error}") });
+        }
+        debug!(kernel = kernel.name, ms = start.elapsed().as_millis(), "pipeline made");
+        Ok(ready)
+    }
+
+    fn pipeline(&self, kernel: &'static Kernel, source: Expanded, trusted: bool) -> (wgpu::ShaderModule, Ready) {
         let buffer = |binding: usize, ty, min| wgpu::BindGroupLayoutEntry {
             binding: binding as u32,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -107,8 +161,10 @@ impl Pipelines {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(kernel.name), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(source.text.as_str().into()),
+        };
         let module = if trusted {
             self.trusted_module(descriptor)
         } else {
@@ -126,7 +182,7 @@ impl Pipelines {
             },
             cache: None,
         });
-        Ready { name: kernel.name, layout, pipeline }
+        (module, Ready { kernel, source, retired: false, layout, pipeline })
     }
 
     #[allow(

@@ -9,9 +9,17 @@ use super::{
     tensor::DType,
 };
 
+pub(super) use preprocess::Expanded;
+pub(super) use sources::Sources;
+
 impl Kernel {
-    /// Its WGSL, expanded by the preprocessor.
+    /// Its WGSL as it is built in, expanded by the preprocessor.
     pub fn wgsl(&self) -> Result<String, ComputeError> {
+        Ok(self.expand(&Sources::default())?.text)
+    }
+
+    /// Its WGSL from other sources.
+    pub(super) fn expand(&self, sources: &Sources) -> Result<Expanded, ComputeError> {
         let mut defines: Vec<preprocess::Define> =
             self.defines.iter().flat_map(|group| group.iter().copied()).collect();
         let act = if self.act() == DType::F16 { "f16" } else { "f32" };
@@ -21,12 +29,12 @@ impl Kernel {
         if self.act() == DType::F16 {
             defines.push(("HALF", ""));
         }
-        let text = preprocess::expand(self.source, &defines)
-            .map_err(|reason| ComputeError::Kernel { kernel: self.name.into(), reason })?;
-        Ok(match self.needs {
-            Needs::Common => text,
-            Needs::Half => format!("enable f16;\n{text}"),
-            Needs::Matrix => format!("enable f16;\nenable wgpu_cooperative_matrix;\n{text}"),
-        })
+        let head = match self.needs {
+            Needs::Common => "",
+            Needs::Half => "enable f16;",
+            Needs::Matrix => "enable f16;\nenable wgpu_cooperative_matrix;",
+        };
+        preprocess::expand(sources, self.source, &defines, head)
+            .map_err(|reason| ComputeError::Kernel { kernel: self.name.into(), reason })
     }
 }

@@ -5,22 +5,53 @@
 //! kernel's row. Repetition is textual because WGSL has no way to ask for an unrolled loop, and an
 //! accumulator without a name of its own need not live in a register. Anything unknown is an error.
 
+use super::sources::Sources;
+
 /// Definitions: a constant has a value, a flag an empty one.
 pub(super) type Define = (&'static str, &'static str);
 
-/// Expands `source` (an entry of [`super::sources`]) under `defines`.
-pub(super) fn expand(source: &str, defines: &[Define]) -> Result<String, String> {
-    let mut state = Expansion { defines, variables: Vec::new(), imported: Vec::new(), out: String::new() };
+/// Expanded WGSL.
+#[derive(Debug, Default)]
+pub(in crate::compute) struct Expanded {
+    pub text: String,
+    /// The files that it is made of.
+    files: Vec<String>,
+    /// For each line its file, and its number there.
+    lines: Vec<(usize, usize)>,
+}
+
+impl Expanded {
+    /// The file and the line behind line `number` of the text, counted from 1.
+    pub(in crate::compute) fn origin(&self, number: usize) -> Option<String> {
+        let (file, line) = self.lines.get(number.checked_sub(1)?).filter(|(_, line)| *line > 0)?;
+        Some(format!("{}:{line}", self.files.get(*file)?))
+    }
+
+    fn push(&mut self, line: &str, origin: (usize, usize)) {
+        self.text.push_str(line);
+        self.text.push('\n');
+        self.lines.push(origin);
+    }
+}
+
+/// Expands `source` under `defines`, behind the lines of `head`.
+pub(super) fn expand(sources: &Sources, source: &str, defines: &[Define], head: &str) -> Result<Expanded, String> {
+    let mut state =
+        Expansion { sources, defines, variables: Vec::new(), imported: Vec::new(), out: Expanded::default() };
+    for line in head.lines() {
+        state.out.push(line, (0, 0));
+    }
     state.import(source, 0)?;
     Ok(state.out)
 }
 
 struct Expansion<'a> {
+    sources: &'a Sources,
     defines: &'a [Define],
     /// Loop variables, innermost last.
     variables: Vec<(String, usize)>,
     imported: Vec<String>,
-    out: String,
+    out: Expanded,
 }
 
 /// A line with its place in the file.
@@ -32,22 +63,23 @@ impl Expansion<'_> {
             return Ok(());
         }
         self.imported.push(name.to_owned());
-        let text = super::sources::text(name).ok_or_else(|| format!("no shader is called {name}"))?;
+        let (text, file) = self.sources.text(name)?;
         let lines: Vec<Line<'_>> = text.lines().enumerate().map(|(i, l)| (i + 1, l)).collect();
-        self.run(name, &lines, depth)
+        self.out.files.push(file);
+        self.run(self.out.files.len() - 1, &lines, depth)
     }
 
-    fn run(&mut self, file: &str, lines: &[Line<'_>], depth: usize) -> Result<(), String> {
+    fn run(&mut self, file: usize, lines: &[Line<'_>], depth: usize) -> Result<(), String> {
         if depth > 32 {
-            return Err(format!("{file}: nested too deeply"));
+            return Err(format!("{}: nested too deeply", self.out.files[file]));
         }
         let mut at = 0;
         while let Some(&(number, line)) = lines.get(at) {
-            let wrong = |what: String| format!("{file}.wgsl:{number}: {what}");
+            let name = self.out.files[file].clone();
+            let wrong = |what: String| format!("{name}:{number}: {what}");
             if !line.trim_start().starts_with('#') {
                 let line = self.substitute(line).map_err(wrong)?;
-                self.out.push_str(&line);
-                self.out.push('\n');
+                self.out.push(&line, (file, number));
                 at += 1;
                 continue;
             }
@@ -139,14 +171,15 @@ mod tests {
 
     fn run(text: &str) -> Result<String, String> {
         let mut state = Expansion {
+            sources: &Sources::default(),
             defines: &[("N", "3"), ("FLAG", "")],
             variables: Vec::new(),
             imported: Vec::new(),
-            out: String::new(),
+            out: Expanded { files: vec!["test.wgsl".to_owned()], ..Expanded::default() },
         };
         let lines: Vec<Line<'_>> = text.lines().enumerate().map(|(i, l)| (i + 1, l)).collect();
-        state.run("test", &lines, 0)?;
-        Ok(state.out)
+        state.run(0, &lines, 0)?;
+        Ok(state.out.text)
     }
 
     #[test]
@@ -183,5 +216,19 @@ mod tests {
         }
         let error = run("a\n${M}").unwrap_err();
         assert_eq!(error, "test.wgsl:2: M is not defined");
+    }
+
+    #[test]
+    fn lines_are_traced_to_their_files() {
+        let all = expand(&Sources::default(), "elementwise", &[("SCALE", ""), ("ACT", "f32")], "enable f16;").unwrap();
+        assert_eq!(all.origin(1), None, "of no file");
+        let text = include_str!("../../../shaders/elementwise.wgsl");
+        for (i, line) in all.text.lines().enumerate().skip(1) {
+            let origin = all.origin(i + 1).unwrap();
+            let (file, number) = origin.split_once(':').unwrap();
+            assert_eq!(file, "shaders/elementwise.wgsl");
+            let source = text.lines().nth(number.parse::<usize>().unwrap() - 1).unwrap();
+            assert!(source.contains("${") || source == line, "{origin} is {source:?}, not {line:?}");
+        }
     }
 }

@@ -1,8 +1,61 @@
-//! The files of `shaders/`, compiled into the binary.
+//! Where the text of shaders comes from: the files of `shaders/`, compiled into the binary, or a folder that
+//! whoever works on them names.
 
-/// The text of `shaders/{name}.wgsl`.
-pub(super) fn text(name: &str) -> Option<&'static str> {
-    SOURCES.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+use std::{
+    borrow::Cow,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Time between two looks at a folder.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The sources of one device.
+#[derive(Debug, Default)]
+pub(in crate::compute) struct Sources {
+    /// Files that take the place of the built-in ones of the same name.
+    folder: Option<PathBuf>,
+    /// The last look at the folder, and its newest file then.
+    seen: Option<(Instant, Option<SystemTime>)>,
+}
+
+impl Sources {
+    /// Those of a folder, or the built-in ones alone.
+    pub(in crate::compute) fn new(folder: Option<PathBuf>) -> Sources {
+        Sources { folder, seen: None }
+    }
+
+    /// Whether they may change.
+    pub(in crate::compute) fn watched(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Whether a file of the folder was written since the last look. Looks now and then.
+    pub(in crate::compute) fn changed(&mut self) -> bool {
+        let Some(folder) = &self.folder else { return false };
+        if self.seen.is_some_and(|(at, _)| at.elapsed() < PAUSE) {
+            return false;
+        }
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        let newest = files.filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+        let before = self.seen.replace((Instant::now(), newest));
+        before.is_some_and(|(_, before)| before != newest)
+    }
+
+    /// The text of `{name}.wgsl`, and the file that it is from.
+    pub(super) fn text(&self, name: &str) -> Result<(Cow<'static, str>, String), String> {
+        if let Some(file) = self.folder.as_ref().map(|folder| folder.join(name).with_extension("wgsl")) {
+            match fs::read_to_string(&file) {
+                Ok(text) => return Ok((Cow::Owned(text), file.display().to_string())),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(format!("{} cannot be read: {e}", file.display())),
+            }
+        }
+        let found = SOURCES.iter().find(|(n, _)| *n == name);
+        let (_, text) = found.ok_or_else(|| format!("there is no shader {name}"))?;
+        Ok((Cow::Borrowed(text), format!("shaders/{name}.wgsl")))
+    }
 }
 
 macro_rules! sources {
