@@ -118,7 +118,7 @@ impl Pipelines {
     /// The WGSL of a kernel as it is now.
     fn source(&self, kernel: &Kernel) -> Result<Expanded, ComputeError> {
         match self.altered.iter().find(|(name, _)| *name == kernel.name) {
-            Some((_, text)) => Ok(Expanded { text: text.clone(), ..Expanded::default() }),
+            Some((_, text)) => Ok(Expanded::of(text.clone())),
             None => kernel.expand(&self.sources),
         }
     }

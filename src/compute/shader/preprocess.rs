@@ -21,6 +21,11 @@ pub(in crate::compute) struct Expanded {
 }
 
 impl Expanded {
+    /// WGSL that comes from no file.
+    pub(in crate::compute) fn of(text: String) -> Expanded {
+        Expanded { text, ..Expanded::default() }
+    }
+
     /// The file and the line behind line `number` of the text, counted from 1.
     pub(in crate::compute) fn origin(&self, number: usize) -> Option<String> {
         let (file, line) = self.lines.get(number.checked_sub(1)?).filter(|(_, line)| *line > 0)?;
