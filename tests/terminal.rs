@@ -286,7 +286,7 @@ fn stages_are_looked_at_gone_to_and_come_back_to() {
     pty.wait_for("微调 + 基座");
     pty.send("再见\r".as_bytes());
     pty.wait_for("我是答话2号。");
-    pty.until("both to end", |pty| pty.contents().matches("写满").count() >= 3);
+    pty.until("both to end", |pty| pty.contents().matches("达到长度上限").count() >= 3);
     pty.send(b"\x1b");
     thread::sleep(Duration::from_millis(200));
     pty.send("e\x7f呀\r".as_bytes());
