@@ -354,7 +354,7 @@ writeln!(toml, "[[source]]\nname = \"{i}\"\npath = \"../{i}.jsonl\"\nprofile = \
         let mut counted: BTreeMap<String, u64> = BTreeMap::new();
         let (mut all, mut kept) = (0, 0);
         for (name, _, funnel) in &corpus.funnels {
-            prop_assert!(adds_up(&funnel), "{name}: {funnel:?}");
+            prop_assert!(adds_up(funnel), "{name}: {funnel:?}");
             all += funnel.documents_in;
             kept += funnel.kept.documents;
             for (rule, tally) in &funnel.dropped {

@@ -305,8 +305,8 @@ fn an_error_reaches_a_screen_that_read_nothing_until_the_pause() {
         ..base
     };
     let session = Session::start(trainer(&disk, &setup), setup).unwrap();
-    let lines =
-        || disk.peek(&Path::new(DIR).join("metrics.jsonl")).map_or(0, |b| b.iter().filter(|b| **b == b'\n').count());
+    let log = Path::new(DIR).join("metrics.jsonl");
+    let lines = || disk.peek(&log).map_or(0, |bytes| bytes.split(|b| *b == b'\n').count());
     while lines() < EVENTS + 20 {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -3,7 +3,7 @@
 /// 32-bit words in a call's parameter block.
 pub const PARAM_WORDS: usize = 16;
 
-/// The scalar parameters of one call: words in the order of [`Kernel::params`], floats by their bits.
+/// The scalar parameters of one call: words in the order of [`Kernel::params`](crate::compute::kernel::Kernel::params), floats by their bits.
 /// On a GPU they are one uniform block, so the WGSL `struct Params` has the same members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Params(pub [u32; PARAM_WORDS]);

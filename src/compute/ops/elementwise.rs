@@ -52,7 +52,7 @@ pub fn narrow(rec: &mut Recording<'_>, x: &Tensor, out: &Tensor, scale: Option<&
 ///
 /// `clock` \[4\] (u32): seed low, seed high, step, micro-step. Element i is kept when
 /// `mix(mix(mix(mix(mix(mix(seed_low) ^ seed_high) ^ step) ^ micro) ^ stream) ^ i) >> 8 ≥ p · 2²⁴`
-/// with [`super::rng::mix`]. The backward pass is the same call on the gradient.
+/// with [`crate::compute::rng::mix`]. The backward pass is the same call on the gradient.
 pub fn dropout(rec: &mut Recording<'_>, clock: &Tensor, x: &Tensor, out: &Tensor, stream: usize, p: f32) -> Done {
     expect_len("dropout", clock, 4)?;
     expect_len("dropout", out, x.len())?;
