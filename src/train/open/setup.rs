@@ -1,13 +1,13 @@
 //! From a folder and flags to a run that is open, with its size settled.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use super::footprint::{Wanted, fit};
 use crate::{
     base::StageId,
     compute::Device,
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
-    store::{RUNS, RealFs, Run, RunView, newest_run},
+    store::{RUNS, RealFs, Run, RunView, StoreError, newest_run},
     train::{
         config::{ConfigIssue, ModelOverrides, RunConfig, TokenizerKind, setup::Setup, toml_patch},
         corpus,
@@ -80,7 +80,11 @@ pub fn open_line(
     };
     if !exists {
         let (config, text) = fresh(device, &dir)?;
-        return Ok((Run::create(disk, &dir, &text)?, config));
+        match Run::create(Arc::clone(&disk), &dir, &text) {
+            // Another process has made the run since it was looked for: it is opened as any other, or is locked.
+            Err(StoreError::Input { .. }) if dir.join("run.toml").is_file() => {}
+            made => return Ok((made?, config)),
+        }
     }
     let run = Run::open(disk, &dir)?;
     if let Some(from) = &setup.from {
