@@ -1,8 +1,9 @@
 //! danlu: a terminal workbench that trains a small ChatGPT from nothing.
 //!
-//! The house, bottom to top: [`base`] (text made safe to show), [`compute`] (tensors, kernels, recordings), then the peers [`nn`],
-//! [`data`] and [`store`], then [`protocol`] (commands and events), [`train`] (stages and the loop), [`session`] (the wall
-//! between threads), `ui` and `cli`. Arrows point down only; `tests/layers.rs` keeps it so.
+//! The layers, bottom to top: [`base`] (text made safe to show, stage names), [`compute`] (tensors, kernels,
+//! recordings), then side by side [`nn`], [`data`] and [`store`], then [`protocol`] (commands and events), [`train`]
+//! (stages and the loop), [`session`] (the trainer's thread and its channels), `ui` and `cli`. Dependencies point down
+//! only; `tests/layers.rs` checks that.
 
 pub mod base;
 pub mod compute;

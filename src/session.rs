@@ -1,7 +1,7 @@
-//! The wall between threads: commands in, events out.
+//! The channels between the trainer's thread and the user interface: commands in, events out.
 //!
-//! A [`Session`] is the screen's whole view of a trainer: a sender of [`Command`]s and a receiver of
-//! [`Event`]s. The trainer runs on its own thread behind it, which nothing the screen does can block.
+//! A [`Session`] is all that the screen knows of a trainer: a sender of [`Command`]s and a receiver of [`Event`]s. The
+//! trainer runs on its own thread, which nothing the screen does can block.
 
 use std::{
     collections::VecDeque,
@@ -21,30 +21,30 @@ use crate::{
     train::{Emit, OpenRun, Setup, Summary, TrainError, Trainer, Unready, settled},
 };
 
-/// Commands that may wait for the trainer.
+/// Capacity of the command channel.
 pub const COMMANDS: usize = 64;
-/// Events that may wait for the screen; what comes beyond it waits with the trainer, steps gathered.
+/// Capacity of the event channel; the trainer's side keeps further events and merges steps.
 pub const EVENTS: usize = 256;
-/// How long the last events wait for a screen that does not read.
+/// How long the trainer waits at the end for a screen that does not read.
 const LAST: Duration = Duration::from_secs(10);
-/// How often, with nothing to train, what waits for the screen is offered again.
+/// Interval at which pending events are offered again while nothing trains.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// A running stage, seen from outside.
+/// A running stage, as the screen sees it.
 #[derive(Clone)]
 pub struct Session {
-    /// Commands to the trainer. Never blocks a key: use `try_send`.
+    /// Commands to the trainer. Use `try_send`, so that no key ever blocks.
     pub commands: Sender<Command>,
-    /// What the trainer tells. Disconnected after [`Event::Finished`], but for a stage that failed: it can be opened
+    /// Events of the trainer. Disconnected after [`Event::Finished`], unless the stage failed: then it can be opened
     /// again ([`Command::Stage`]).
     pub events: Receiver<Event>,
-    /// To be set beside a command to stop: a stage that is being made ready, and hears no command, is given up.
+    /// Set together with a stop command: it cancels a stage that is still being opened and reads no commands yet.
     pub stop: Arc<AtomicBool>,
 }
 
 impl Session {
-    /// Starts a trainer on its thread. On a command to open another stage, that one is made ready from the same `setup`
-    /// and continues behind the same session.
+    /// Starts a trainer on its own thread. On [`Command::Stage`] the next stage is opened from the same `setup` and
+    /// continues behind the same session.
     pub fn start(trainer: Trainer, setup: Setup) -> Result<Session, TrainError> {
         let (commands, orders) = bounded(COMMANDS);
         let (tell, events) = bounded(EVENTS);
@@ -60,12 +60,12 @@ impl Session {
     }
 }
 
-/// One stage after the other, until none is asked for. After a failure, a panic among them, it waits for a stage to be
-/// asked for: the same one, from its newest checkpoint, or another.
+/// Trains one stage after the other until none is requested. After a failure or a panic it waits for
+/// [`Command::Stage`]: the same stage from its newest checkpoint, or another.
 fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, outbox: &mut Outbox) {
     loop {
         let (result, mut run) = trainer.run(orders, outbox);
-        // Whether there is a stage to go back to that could be trained a moment ago, and was saved.
+        // The stage to return to, if it was saved and could be trained until now.
         let (mut next, mut back) = match result {
             Ok(Summary { next: Some(next), .. }) => (next, true),
             Err(_) if setup.interactive => match asked_for(orders, outbox) {
@@ -84,7 +84,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, out
                 Err(unready) => unready,
             };
             if setup.stop.load(Ordering::Acquire) {
-                // Given up: the screen that asked for the stage has left since.
+                // Cancelled: the screen that requested the stage has closed.
                 outbox.emit(Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 });
                 return;
             }
@@ -112,7 +112,7 @@ fn train(mut trainer: Trainer, mut setup: Setup, orders: &Receiver<Command>, out
     }
 }
 
-/// Waits, with nothing to train, for a stage to be asked for; None where everything is to end.
+/// Waits for a request to open a stage while nothing trains; None to end.
 fn asked_for(orders: &Receiver<Command>, outbox: &mut Outbox) -> Option<StageId> {
     loop {
         outbox.pump();
@@ -132,7 +132,7 @@ fn asked_for(orders: &Receiver<Command>, outbox: &mut Outbox) -> Option<StageId>
     }
 }
 
-/// A stage, with run.toml as it is now.
+/// Opens a stage with the current run.toml.
 fn open(mut run: OpenRun, setup: &Setup) -> Result<Trainer, Box<Unready>> {
     match settled(&run.run, setup, &mut run.device) {
         Ok(config) => Trainer::new(run, config, setup),
@@ -140,7 +140,7 @@ fn open(mut run: OpenRun, setup: &Setup) -> Result<Trainer, Box<Unready>> {
     }
 }
 
-/// Events on their way out: in order, none lost, none waited for.
+/// Events to be sent: in order, none lost, never blocking the trainer.
 struct Outbox {
     tell: Sender<Event>,
     waiting: VecDeque<Event>,
@@ -156,7 +156,7 @@ impl Emit for Outbox {
         self.pump();
     }
 
-    /// Sends what waits, as far as there is room.
+    /// Sends pending events as far as there is room.
     fn pump(&mut self) {
         while let Some(first) = self.waiting.pop_front() {
             match self.tell.try_send(first) {
@@ -165,7 +165,7 @@ impl Emit for Outbox {
                     self.waiting.push_front(first);
                     return;
                 }
-                // Nobody reads any more; the run's logs have it all.
+                // The receiver is gone; the run's logs have all events.
                 Err(TrySendError::Disconnected(_)) => return,
             }
         }
@@ -173,7 +173,7 @@ impl Emit for Outbox {
 }
 
 impl Outbox {
-    /// Sends what waits; waits a while for a screen that does not read.
+    /// Sends pending events; waits up to [`LAST`] for a screen that does not read.
     fn flush(&mut self) {
         for event in self.waiting.drain(..) {
             if self.tell.send_timeout(event, LAST).is_err() {

@@ -1,8 +1,8 @@
-//! Untrusted text, made safe to show.
+//! Makes untrusted text safe to display.
 //!
-//! Data, model output, file names, settings and error texts may hold anything: escape sequences that move the
+//! Data, model output, file names, settings and error messages may contain anything: escape sequences that move the
 //! cursor or fill the clipboard, overrides of the writing direction, invisible characters. All printed text passes
-//! through here: fields of the screen as [`Clean`], lines of stdout and stderr as [`line()`] and [`block`], a
+//! through here: fields of the screen as [`Clean`], lines of stdout and stderr through [`line()`] and [`block`], a
 //! model's streamed text through a [`Cleaner`], JSON through [`json`]. One function decides which characters are
 //! replaced, and one how they are shown.
 
@@ -11,16 +11,16 @@ use std::{fmt, fmt::Write as _, io, ops::Deref};
 use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
-/// Bytes of one shown field.
+/// Longest displayed field, in bytes.
 pub const LONGEST_FIELD: usize = 4096;
-/// Bytes of one shown text of many lines.
+/// Longest displayed text of several lines, in bytes.
 pub const LONGEST_BLOCK: usize = 65_536;
-/// Marks on one letter; more are a prank and smear over the lines around.
+/// Combining marks per letter; more would smear over the lines around.
 const MOST_MARKS: usize = 4;
 
-/// Text that is safe to show on a grid of cells: controls have become pictures (`␛`), invisible and
-/// direction-changing characters their numbers (`⟨U+202E⟩`), tabs spaces, and the length has a bound.
-/// Joiners and selectors are always shown: with them a text's width would depend on the terminal.
+/// Text that is safe on a grid of cells: control characters become pictures (`␛`), invisible and direction-changing
+/// characters their code points (`⟨U+202E⟩`), tabs become spaces, and the length is limited. Joiners and variation
+/// selectors are always replaced: they would make a text's width depend on the terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clean(String);
 
@@ -57,7 +57,7 @@ impl Clean {
         Clean(clean)
     }
 
-    /// Adds more text of the same kind, as it streams in.
+    /// Appends more text, as it streams in.
     pub fn push_block(&mut self, text: &str) {
         let more = Clean::block(text).0;
         if self.0.len() + more.len() <= LONGEST_BLOCK {
@@ -85,7 +85,7 @@ impl fmt::Display for Clean {
     }
 }
 
-/// One line for stdout or stderr: a line feed becomes `␊`, so that no name can pass for another line.
+/// One line for stdout or stderr: a line feed becomes `␊`, so that no name can fake another line.
 pub fn line(text: &str) -> String {
     cleaned(Cleaner { lines: false, ..Cleaner::default() }, text)
 }
@@ -101,14 +101,14 @@ fn cleaned(mut cleaner: Cleaner, text: &str) -> String {
     clean
 }
 
-/// Text that comes in pieces, on its way to stdout. Ordinary writing stays as it is to the byte, joined emoji,
-/// Persian and Indic joiners and selectors of a character's form included; the same characters elsewhere are
-/// shown by their numbers, and controls as pictures.
+/// Cleans text that arrives in pieces on its way to stdout. Ordinary writing is unchanged, including joined emoji,
+/// Persian and Indic joiners and variation selectors where they have an effect; elsewhere these characters become code
+/// points, and control characters become pictures.
 #[derive(Clone, Debug)]
 pub struct Cleaner {
     /// Whether line feeds stay.
     lines: bool,
-    /// The last character, if it was written as it is.
+    /// The last character, if it was written unchanged.
     before: Option<char>,
     /// A character whose meaning depends on the next one.
     held: Option<char>,
@@ -121,7 +121,7 @@ impl Default for Cleaner {
 }
 
 impl Cleaner {
-    /// Takes a piece; gives what can be shown by now. At most one character is held back.
+    /// Adds a piece; returns what can be shown now. At most one character is held back.
     pub fn push(&mut self, text: &str) -> String {
         let mut clean = String::with_capacity(text.len());
         for c in text.chars() {
@@ -137,7 +137,7 @@ impl Cleaner {
         clean
     }
 
-    /// What is still held back.
+    /// Returns what is still held back.
     pub fn finish(&mut self) -> String {
         let mut clean = String::new();
         if let Some(held) = self.held.take() {
@@ -168,28 +168,28 @@ impl Cleaner {
     }
 }
 
-/// A value as JSON in which every hidden character is an escape (`\u202e`): nothing reaches a terminal raw, and a
-/// parser gets the same strings back.
+/// A value as JSON in which every hidden character is escaped (`\u202e`): a terminal gets no raw control character, and
+/// a parser gets the same strings.
 pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
     let mut text = Vec::new();
     write_json(&mut text, value)?;
     String::from_utf8(text).map_err(serde::ser::Error::custom)
 }
 
-/// The same over many lines.
+/// The same, indented.
 pub fn json_pretty(value: &impl Serialize) -> serde_json::Result<String> {
     let mut text = Vec::new();
     serde_json::to_writer_pretty(Escaping(&mut text), value)?;
     String::from_utf8(text).map_err(serde::ser::Error::custom)
 }
 
-/// The same, written as it is made.
+/// The same, written to a stream.
 pub fn write_json(to: impl io::Write, value: &impl Serialize) -> serde_json::Result<()> {
     serde_json::to_writer(Escaping(to), value)
 }
 
-/// Writes JSON on with its hidden characters as escapes. They are in its strings only, but for the line feeds
-/// between its lines; the serialiser gives whole characters.
+/// Passes JSON on with its hidden characters escaped. Apart from line feeds in the layout they occur in strings only;
+/// the serialiser writes whole characters.
 struct Escaping<W>(W);
 
 impl<W: io::Write> io::Write for Escaping<W> {
@@ -212,7 +212,7 @@ impl<W: io::Write> io::Write for Escaping<W> {
     }
 }
 
-/// The replacement of a character that must not reach a terminal.
+/// Writes the replacement of a character that must not reach a terminal.
 fn picture(clean: &mut String, c: char) {
     match c {
         '\0'..='\u{1f}' => clean.push(char::from_u32(0x2400 + c as u32).unwrap_or('?')),
@@ -222,8 +222,8 @@ fn picture(clean: &mut String, c: char) {
     }
 }
 
-/// Characters that a terminal obeys, shows as nothing, or by which it turns the writing around: controls, and
-/// most of Unicode's Cf and Default_Ignorable_Code_Point.
+/// Characters that a terminal obeys, does not show, or reverses text for: control characters, and most of Unicode's Cf
+/// and Default_Ignorable_Code_Point.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -234,26 +234,26 @@ fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Characters that are harmless in a line of text and have no certain width on a grid: Arabic number signs and
-/// private use, on which fonts disagree.
+/// Characters that are harmless in a line of text but have no certain width on a grid: Arabic number signs, and private
+/// use, on which fonts disagree.
 fn is_uncertain(c: char) -> bool {
     matches!(c,
         '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{110bd}' | '\u{110cd}'
         | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
-/// Joiners, non-joiners and selectors: hidden, and part of ordinary writing at their places.
+/// Joiners, non-joiners and variation selectors: hidden, yet part of ordinary writing in the right places.
 fn joins(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}' | '\u{180b}'..='\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Whether a joiner or selector does between these two what it is for. One alone, doubled, or between letters
-/// that know none, carries something that is not to be seen.
+/// Whether a joiner or selector has an effect between these two characters. One alone, doubled, or between other
+/// letters may carry hidden data.
 fn belongs(before: Option<char>, c: char, after: Option<char>) -> bool {
     let Some(before) = before else { return false };
     let next = |of: fn(char) -> bool| after.is_some_and(of);
     match c {
-        // 👩‍🚀 and क्‍ष; after a selector or a skin tone as well.
+        // 👩‍🚀 and क्‍ष; also after a variation selector or a skin tone.
         '\u{200d}' => {
             (is_pictograph(before) || before == '\u{fe0f}') && next(is_pictograph) || shapes(before) && next(shapes)
         }
@@ -282,8 +282,7 @@ fn is_han(c: char) -> bool {
     matches!(c, '\u{2e80}'..='\u{2fdf}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Letters and signs of scripts whose letters join: Arabic and its neighbours, Mongolian, and the scripts of
-/// India and South-East Asia.
+/// Letters and signs of joining scripts: Arabic and related, Mongolian, and those of India and South-East Asia.
 fn shapes(c: char) -> bool {
     let joining = matches!(c,
         '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{dff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{18af}'
@@ -298,7 +297,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// One of every kind that must not reach a terminal.
+    /// One character of every kind that must not reach a terminal.
     const HOSTILE: &str = "\x1b]52;c;RVZJTA==\x07\x1b[2J\u{9b}31m\u{85}\u{90}q\u{9c}a\u{202e}b\u{2066}\u{2069}\u{200f}\u{61c}\u{200b}\u{feff}\u{2060}\u{e0065}\u{e007f}\u{8}\r\u{7f}\u{2028}\u{2029}\0\u{ad}\u{3164}";
 
     #[test]
@@ -349,7 +348,7 @@ mod tests {
             "a\tb\nc",
         ] {
             assert_eq!(block(text), text);
-            // And in whatever pieces it comes.
+            // The result must not depend on how the text is cut.
             let mut cleaner = Cleaner::default();
             let mut pieces: String = text.chars().map(|c| cleaner.push(&c.to_string())).collect();
             pieces.push_str(&cleaner.finish());
@@ -366,12 +365,12 @@ mod tests {
             ("👩\u{200d}\u{200d}👩", "👩⟨U+200D⟩⟨U+200D⟩👩"),
             ("pay\u{200c}pal", "pay⟨U+200C⟩pal"),
             ("a\u{fe0f}", "a⟨U+FE0F⟩"),
-            // Bytes smuggled as a row of selectors behind an emoji.
+            // Bytes hidden as a row of variation selectors behind an emoji.
             ("😀\u{fe01}\u{e0101}", "😀⟨U+FE01⟩⟨U+E0101⟩"),
             ("❤\u{fe0f}\u{fe0f}", "❤\u{fe0f}⟨U+FE0F⟩"),
             ("春\u{e0100}\u{e0100}", "春\u{e0100}⟨U+E0100⟩"),
             ("1\u{fe0f}", "1⟨U+FE0F⟩"),
-            // Tags are never shown raw, those of a flag neither.
+            // Tag characters are never shown raw, not even those of a flag.
             ("🏴\u{e0067}\u{e007f}", "🏴⟨U+E0067⟩⟨U+E007F⟩"),
         ] {
             assert_eq!(block(text), shown);

@@ -1,4 +1,4 @@
-//! Inputs that can be read at any place.
+//! Seekable inputs.
 
 use std::io::{Read, Seek};
 

@@ -1,4 +1,4 @@
-//! What every layer may use: untrusted text made safe to show, inputs, expected panics, and the names of stages.
+//! What every layer may use: cleaning of untrusted text, seekable inputs, expected panics, and the names of stages.
 
 pub mod clean;
 pub mod io;

@@ -1,4 +1,4 @@
-//! Panics that are expected, and the message of the others.
+//! Panics that are expected, and the message of all others.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -10,16 +10,16 @@ use std::{
 use super::clean;
 
 thread_local! {
-    /// How many [`caught`] are under way on this thread.
+    /// Calls of [`caught`] in progress on this thread.
     static GUARDS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A reader of another maker panicked on what it read.
+/// A third-party reader panicked on its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panicked;
 
-/// Runs what may panic on bad input because a crate does not check all of it. A panic becomes an error, and
-/// hooks that ask [`expected`] say nothing of it.
+/// Runs third-party code that may panic on bad input. A panic becomes an error; panic hooks that check [`expected`]
+/// stay silent.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     struct Guard;
     impl Drop for Guard {
@@ -32,12 +32,12 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
 }
 
-/// Whether a panic of this thread would be caught as a fault of its input.
+/// Whether a panic on this thread would be caught as bad input.
 pub fn expected() -> bool {
     GUARDS.with(Cell::get) > 0
 }
 
-/// What a panic says, as the standard hook has it, clean: its text may quote what was read.
+/// A panic's message as the standard hook prints it, cleaned, since it may quote the input.
 pub fn described(info: &PanicHookInfo<'_>) -> String {
     let thread = thread::current();
     let text = info.payload_as_str().unwrap_or("a value that is not text");

@@ -1,24 +1,24 @@
-//! The stages of a run: their names, their order, and what each starts from. Data only: what opens a stage is
-//! `train::stages`.
+//! The stages of a run: names, order, and what each starts from. Data only; `train::stages` has the code that opens
+//! them.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// A stage. Its name is that of the command line, of the table in run.toml, and of its checkpoints.
+/// A stage. Its name is used on the command line, as the table in run.toml, and for its checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StageId {
-    /// Next tokens of text, from random weights.
+    /// Next-token prediction on text, from random weights.
     #[default]
     Pretrain,
-    /// Supervised fine-tuning: answers of conversations.
+    /// Supervised fine-tuning on the answers of conversations.
     Sft,
-    /// The reward model: which of two answers is preferred.
+    /// The reward model, trained on which of two answers is preferred.
     Reward,
     /// Proximal policy optimisation against the reward model.
     Ppo,
-    /// Direct preference optimisation: the pairs themselves, without a reward model.
+    /// Direct preference optimisation on the pairs, without a reward model.
     Dpo,
     /// Group-relative policy optimisation against the reward model.
     Grpo,
@@ -41,7 +41,7 @@ impl StageId {
         }
     }
 
-    /// The stage whose newest checkpoint it starts from; None starts from random weights.
+    /// The stage whose newest checkpoint it starts from; None: from random weights.
     pub fn parent(self) -> Option<StageId> {
         match self {
             StageId::Pretrain => None,
@@ -50,7 +50,7 @@ impl StageId {
         }
     }
 
-    /// Another stage that it needs a checkpoint of.
+    /// Another stage of which it needs a checkpoint.
     pub fn needs(self) -> Option<StageId> {
         match self {
             StageId::Ppo | StageId::Grpo => Some(StageId::Reward),
@@ -63,18 +63,18 @@ impl StageId {
         self != StageId::Pretrain
     }
 
-    /// Whether its checkpoints are language models, which continue a text.
+    /// Whether its checkpoints are language models, which can continue a text.
     pub fn speaks(self) -> bool {
         self != StageId::Reward
     }
 
-    /// Whether it trains on the text of the run's sources. `--from` may name the start of such a stage; feedback is
-    /// about the run's own model.
+    /// Whether it trains on the text of the run's sources. Only such a stage can start from `--from`; preference data
+    /// belongs to the run's own model.
     pub fn draws_text(self) -> bool {
         matches!(self, StageId::Pretrain | StageId::Sft)
     }
 
-    /// Whether it teaches a policy by feedback.
+    /// Whether it optimises a policy against preferences.
     pub fn aligns(self) -> bool {
         matches!(self, StageId::Ppo | StageId::Dpo | StageId::Grpo)
     }
@@ -86,7 +86,7 @@ impl fmt::Display for StageId {
     }
 }
 
-/// A name that no stage has.
+/// A name that is not a stage's.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no stage {name:?}; stages that can be trained: {}", StageId::ALL.map(StageId::name).join(", "))]
 pub struct NoStage {
@@ -101,7 +101,7 @@ impl FromStr for StageId {
     }
 }
 
-/// The names of checkpoints and log lines are text: a file may hold one that this version does not know.
+/// Checkpoint names and log lines are text: a file may contain a stage that this version does not know.
 impl PartialEq<StageId> for String {
     fn eq(&self, stage: &StageId) -> bool {
         self == stage.name()

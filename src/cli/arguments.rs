@@ -1,4 +1,4 @@
-//! The command line, parsed, with errors that name the option and what it expects.
+//! Parses the command line, with errors that name the option and what it expects.
 
 use std::{collections::HashMap, process::ExitCode};
 
@@ -25,8 +25,7 @@ pub(super) struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// Parses the process's arguments; where they are wrong, or ask for help, prints what is to be said and gives the exit
-/// code.
+/// Parses the arguments of the process; for an error or `--help` prints the message and returns the exit code.
 pub(super) fn parse() -> Result<Cli, ExitCode> {
     let command = command();
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
@@ -43,23 +42,23 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
             return bad_usage(what);
         }
         let code = if e.use_stderr() { 2 } else { 0 };
-        // Nothing is left to report to if the terminal is gone.
+        // If the terminal is gone there is nowhere to report to.
         let _ = said_cleanly(e).print();
         ExitCode::from(code)
     })
 }
 
-/// The command line; a value may begin with `-`, as texts, paths and numbers do.
+/// The clap command; values may begin with `-`, as texts, paths and numbers do.
 fn command() -> clap::Command {
     let values = |arg: Arg| {
-        // One whose value may be left out is followed by the next option.
+        // An option with an optional value may be followed by the next option.
         let always = arg.get_num_args().is_none_or(|n| n.min_values() > 0);
         if arg.get_action().takes_values() && always { arg.allow_hyphen_values(true) } else { arg }
     };
     Cli::command().mut_args(values).mut_subcommands(|verb| verb.mut_args(values))
 }
 
-/// An option that is followed by another one instead of its value. A prompt may be any text.
+/// An option followed by another one instead of its value. A prompt may be any text.
 fn missing_value(command: &clap::Command, arguments: impl Iterator<Item = String>) -> Option<String> {
     let all = command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments));
     let options: HashMap<String, bool> = all
@@ -81,7 +80,7 @@ fn missing_value(command: &clap::Command, arguments: impl Iterator<Item = String
     None
 }
 
-/// An error about a value that is no number, or no stage, in one sentence.
+/// The error for a value that is not a number or a stage, in one sentence.
 fn bad_value(error: &clap::Error) -> Option<String> {
     let (Some(ContextValue::String(option)), Some(ContextValue::String(value)), ErrorKind::ValueValidation) =
         (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue), error.kind())
@@ -105,8 +104,8 @@ fn bad_value(error: &clap::Error) -> Option<String> {
     Some(format!("{option} is {value:?}; expected {expected}"))
 }
 
-/// The parser's error without what an argument must not do to a terminal: the same arguments, clean, fail in
-/// the same way. They may come out of a script's loop over file names.
+/// Cleans the parser's error for the terminal: parsing the cleaned arguments fails in the same way. Arguments may come
+/// from a script's loop over file names.
 fn said_cleanly(error: clap::Error) -> clap::Error {
     let clean = std::env::args_os().map(|argument| clean::line(&argument.to_string_lossy()));
     match command().try_get_matches_from(clean).and_then(|matches| Cli::from_arg_matches(&matches)) {

@@ -1,4 +1,4 @@
-//! The options that every verb takes, and what they open.
+//! The options that every verb accepts, and opening the device they name.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::{
     ui::Lang,
 };
 
-/// Options that every verb takes.
+/// Options that every verb accepts.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Common {
     /// Engine: auto, cpu, or any part of an adapter's name
@@ -58,7 +58,7 @@ impl Common {
     }
 }
 
-/// Chinese for `zh` and a locale of it; English for every other one, for `C` and where none is set.
+/// Chinese for `zh` and Chinese locales; English for all others, for `C` and if none is set.
 fn language(asked: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Lang {
     // An empty variable counts as unset, as in POSIX.
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable).find(|v| !v.is_empty());

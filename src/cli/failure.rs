@@ -1,10 +1,10 @@
-//! The error of a verb: a sentence and an exit code.
+//! The error of a verb: a message and an exit code.
 
 use std::fmt;
 
 use crate::{compute::ComputeError, train::TrainError};
 
-/// Why a verb ended, and the process's exit code.
+/// Why a verb failed, and the exit code of the process.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub code: u8,
@@ -15,22 +15,22 @@ pub(crate) struct Failure {
 pub(crate) type Outcome = Result<(), Failure>;
 
 impl Failure {
-    /// Bad usage or bad input: 2.
+    /// Bad usage or input: exit code 2.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
         Failure { code: 2, message: message.into() }
     }
 
-    /// The device or memory: 4.
+    /// Device or memory: exit code 4.
     pub(crate) fn memory(message: impl Into<String>) -> Failure {
         Failure { code: 4, message: message.into() }
     }
 
-    /// The system gives no thread: 4.
+    /// The system refused a thread: exit code 4.
     pub(crate) fn thread(what: &'static str, error: &dyn fmt::Display) -> Failure {
         TrainError::no_thread(what, error).into()
     }
 
-    /// The work itself failed: 1.
+    /// The work itself failed: exit code 1.
     pub(crate) fn work(message: impl Into<String>) -> Failure {
         Failure { code: 1, message: message.into() }
     }

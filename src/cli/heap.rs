@@ -1,7 +1,7 @@
-//! Out of memory: an exit code and a sentence, where Rust would abort.
+//! Out of memory: an exit code and a message, where Rust would abort.
 //!
-//! A stage that does not fit is refused before it allocates (`train::footprint`). What remains are small allocations
-//! under a limit of the process, without which the work cannot continue.
+//! A stage that does not fit is refused before it allocates (`train::footprint`). This handles small allocations that
+//! fail under a limit on the process.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -11,18 +11,18 @@ use std::{
 use super::Failure;
 use crate::compute::room;
 
-/// Bytes without which nothing can be begun: threads, tables, the text of messages.
+/// Minimum free memory at start: for threads, tables and messages.
 const LEAST: u64 = 16 << 20;
-/// Requests from here on come from callers that check the answer, or from a damaged file.
+/// Callers check larger allocations, or they come from a damaged file.
 const LARGE: usize = 1 << 30;
 
 #[global_allocator]
 static HEAP: Heap = Heap;
 
-/// The system's allocator, but for what happens when it has no more.
+/// The system's allocator with a different reaction to failure.
 struct Heap;
 
-/// Settles what is settled before the first thread is there, and refuses to begin in next to nothing.
+/// Sets limits before the first thread starts, and refuses to start with almost no memory.
 pub(super) fn begin() -> Result<(), Failure> {
     keep_to_one_arena();
     match room() {
@@ -34,8 +34,8 @@ pub(super) fn begin() -> Result<(), Failure> {
     }
 }
 
-/// The system's allocator keeps 64 MiB of addresses for every thread. Where addresses are limited (`ulimit -v`), the
-/// threads share one such place.
+/// glibc's allocator reserves 64 MiB of addresses per thread. Where addresses are limited (`ulimit -v`), threads share
+/// one arena.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "mallopt sets a number of the allocator; no other thread is there yet")]
 fn keep_to_one_arena() {
@@ -48,13 +48,13 @@ fn keep_to_one_arena() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn keep_to_one_arena() {}
 
-/// Ends the process: 4 is the code of memory.
+/// Ends the process with exit code 4 (memory).
 #[cold]
 fn out_of_memory(bytes: usize) {
     if bytes >= LARGE {
         return;
     }
-    // Digits without an allocation.
+    // Formats the number without allocating.
     let mut line = [0_u8; 128];
     let mut rest = &mut line[..];
     let _fits =
@@ -63,7 +63,7 @@ fn out_of_memory(bytes: usize) {
     leave(&line[..line.len() - left]);
 }
 
-/// By system calls alone: another thread may hold what Rust's own way out waits for.
+/// Exits by system calls alone: another thread may hold a lock that Rust's exit waits for.
 #[cfg(unix)]
 fn leave(line: &[u8]) -> ! {
     crate::ui::surrender();

@@ -1,6 +1,6 @@
-//! `DANLU_LOG=level[,file]`: what happens inside, line by line, to look for a fault. Off by default.
+//! `DANLU_LOG=level[,file]`: a log of internal events for debugging. Off by default.
 //!
-//! Lines go to the file, else to stderr; while the screen has the terminal, to `danlu.log` in the run's folder.
+//! It is written to the file, else to stderr; while the screen uses the terminal, to `danlu.log` in the run's folder.
 
 use std::{
     env,
@@ -14,18 +14,18 @@ use tracing::level_filters::LevelFilter;
 use super::{Failure, Outcome, output};
 use crate::store::{Fs as _, RealFs, WriteFile};
 
-/// The name of the log in a run's folder.
+/// The log's file name in a run's folder.
 const NAME: &str = "danlu.log";
 
-/// Where lines go.
+/// The destination of lines.
 enum Sink {
     Stderr,
     File(Box<dyn WriteFile>),
-    /// Kept until the run's folder is known.
+    /// Buffered until the run's folder is known.
     Kept(Vec<u8>),
 }
 
-/// The sink, as the formatter writes to it.
+/// The sink as the formatter's writer.
 #[derive(Clone)]
 struct Lines(Arc<Mutex<Sink>>);
 
@@ -36,7 +36,7 @@ impl Lines {
 }
 
 impl Write for Lines {
-    /// A whole line.
+    /// Writes a complete line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match &mut *self.sink() {
             Sink::Stderr => output::note(String::from_utf8_lossy(line).trim_end()),
@@ -59,7 +59,8 @@ impl Write for Lines {
 pub(super) struct Log(Option<Lines>);
 
 impl Log {
-    /// Begins what the environment asks for. With a `screen`, lines without a file wait for [`Log::in_run`].
+    /// Starts logging as the environment requests. With a `screen`, lines without a file are kept until
+    /// [`Log::in_run`].
     pub(super) fn begin(screen: bool) -> Result<Log, Failure> {
         let Some((level, file)) = parse(env::var("DANLU_LOG").ok().as_deref())? else { return Ok(Log::default()) };
         let sink = match file {
@@ -73,7 +74,7 @@ impl Log {
         Ok(Log(Some(lines)))
     }
 
-    /// Lines that have no file yet go to that of the run in `folder`.
+    /// Sends lines without a file to the log in `folder`, a run.
     pub(super) fn in_run(&self, folder: &Path) -> Outcome {
         let Some(lines) = &self.0 else { return Ok(()) };
         let mut sink = lines.sink();
@@ -95,7 +96,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::usage(format!("DANLU_LOG: the log {} cannot be written: {error}", path.display()))
 }
 
-/// The level and the file of `level[,file]`; none where nothing is logged.
+/// Level and file of `level[,file]`; None if logging is off.
 fn parse(text: Option<&str>) -> Result<Option<(LevelFilter, Option<PathBuf>)>, Failure> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let (level, file) = text.split_once(',').map_or((text, None), |(level, file)| (level, Some(PathBuf::from(file))));

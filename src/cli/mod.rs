@@ -22,7 +22,7 @@ use log::Log;
 
 use crate::base::panics;
 
-/// Parses, runs, and turns the result into an exit code.
+/// Parses the arguments, runs the verb, and returns the exit code.
 pub fn main() -> ExitCode {
     let code = parsed_and_run();
     writer::finish();
@@ -53,7 +53,7 @@ fn run(cli: arguments::Cli) -> Outcome {
     let common = cli.common;
     common.check()?;
     heap::begin()?;
-    // Made at its first use it would panic where the system has no thread left.
+    // rayon would panic on first use if the system has no thread left.
     rayon::ThreadPoolBuilder::new().build_global().map_err(|e| Failure::thread("the arithmetic", &e))?;
     let log = Log::begin(cli.verb.is_none())?;
     match cli.verb {

@@ -1,4 +1,4 @@
-//! The only place that prints. All printed text is cleaned: see [`clean`].
+//! The only file that prints. All printed text is cleaned: see [`clean`].
 
 use std::{
     io::{self, Write},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::base::{clean, panics};
 
-/// Bytes of a line on stderr; more is cut, for it is there to be read.
+/// Longest line on stderr in bytes; longer ones are cut.
 const LONGEST_NOTE: usize = 16 << 10;
 
 /// One JSON object on stdout, flushed. A closed pipe ends the process quietly.
@@ -21,7 +21,7 @@ pub(crate) fn json(value: &impl Serialize) {
     try_json(value).unwrap_or_else(|e| lost(&e));
 }
 
-/// The same for one who has something to save first: the error is the caller's.
+/// The same for callers that must save first: it returns the error.
 pub(crate) fn try_json(value: &impl Serialize) -> io::Result<()> {
     let mut line = io::BufWriter::with_capacity(CHUNK, Stdout);
     clean::write_json(&mut line, value)?;
@@ -29,10 +29,10 @@ pub(crate) fn try_json(value: &impl Serialize) -> io::Result<()> {
     line.flush()
 }
 
-/// Bytes of a line that are written at once: a line of events is less, a result may be hundreds of times as long.
+/// Bytes of a line written at once: an event is shorter, a result may be hundreds of times as long.
 const CHUNK: usize = 1 << 18;
 
-/// What is clean already, on its way out.
+/// Cleaned text on its way to stdout.
 struct Stdout;
 
 impl Write for Stdout {
@@ -55,8 +55,8 @@ pub(crate) fn lines(text: &str) {
     put(&clean::block(text));
 }
 
-/// A text on stdout as it comes, flushed piece by piece. What is ordinary writing arrives to the byte, also
-/// where a character of two parts comes in two pieces; [`json`] is the way for a text that must arrive exactly.
+/// Streams a text to stdout, flushing each piece. Ordinary writing is unchanged, also when a character arrives in two
+/// pieces; use [`json`] for text that must be exact.
 #[derive(Default)]
 pub(crate) struct Flowing(clean::Cleaner);
 
@@ -65,7 +65,7 @@ impl Flowing {
         put(&self.0.push(piece));
     }
 
-    /// Writes what is held back, and a line end.
+    /// Writes what is held back and a line end.
     pub(crate) fn finish(mut self) {
         put(&(self.0.finish() + "\n"));
     }
@@ -79,7 +79,7 @@ fn write(bytes: &[u8]) -> io::Result<()> {
     writer::write(Stream::Out, bytes)
 }
 
-/// Ends the process: quietly if the reader closed the pipe, with a failure if a reader would miss something.
+/// Ends the process: quietly if the reader closed the pipe, with a failure if output was lost.
 fn lost(e: &io::Error) {
     match unwritten(e) {
         Ok(()) => writer::exit(0),
@@ -90,7 +90,7 @@ fn lost(e: &io::Error) {
     }
 }
 
-/// What an error of stdout comes to: a closed pipe is no failure, a full disk behind it is.
+/// The outcome of an error on stdout: a closed pipe is not a failure, a full disk is.
 pub(crate) fn unwritten(e: &io::Error) -> Outcome {
     if e.kind() == io::ErrorKind::BrokenPipe {
         return Ok(());
@@ -108,17 +108,17 @@ pub(crate) fn note(line: &str) {
     tell(&line);
 }
 
-/// What a panic says, on stderr.
+/// A panic's message, on stderr.
 pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
     tell(&panics::described(info));
 }
 
 fn tell(clean: &str) {
-    // Progress without a reader is no reason to stop.
+    // Lost progress output is no reason to stop.
     let _ = writer::write(Stream::Err, format!("{clean}\n").as_bytes());
 }
 
-/// One line of error on stderr.
+/// One error line on stderr.
 pub(crate) fn error(line: &str) {
     note(&format!("danlu: {line}"));
 }

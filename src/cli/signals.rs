@@ -1,5 +1,6 @@
-//! SIGTERM, SIGINT and SIGHUP as one request: save and stop. A second one ends the process at once, if it comes more than
-//! a second after the first: closer together they are one request, sent by a shell and its child, or twice by a supervisor.
+//! Handles SIGTERM, SIGINT and SIGHUP: the first requests save and stop, a second one ends the process at once if it
+//! comes more than a second later. Within a second they count as one, since a shell and its child, or a supervisor, may
+//! both send it.
 
 #[cfg(unix)]
 use std::time::Instant;
@@ -13,39 +14,39 @@ use std::{
 
 use super::{Failure, Outcome, output, writer};
 
-/// How long a stage that is being made ready (data read, answers drawn) may go on with that after a signal.
+/// How long opening a stage (reading data, sampling answers) may continue after a signal.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Signals within this are one request.
+/// Signals within this time count as one request.
 #[cfg(unix)]
 const ONE_REQUEST: Duration = Duration::from_secs(1);
 
-/// What signals and the work share.
+/// State shared by the signal handler and the work.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stopping {
-    /// Whether a signal came.
+    /// Whether a signal arrived.
     asked: Arc<AtomicBool>,
-    /// Whether steps are running, which check the flag soon.
+    /// Whether a trainer is running, which checks the flag at every step.
     stepping: Arc<AtomicBool>,
 }
 
 impl Stopping {
-    /// The flag of whether a signal came, for long work to poll.
+    /// The flag, for long work to poll.
     pub(super) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.asked)
     }
 
-    /// Whether a signal came.
+    /// Whether a signal arrived.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Says whether there is something to be saved: from a stage's being ready to its end.
+    /// Records whether there is something to save: while a stage is open.
     pub(super) fn stepping(&self, yes: bool) {
         self.stepping.store(yes, Ordering::SeqCst);
     }
 
-    /// Ends the process in order where a stage is still being made ready: all that lies in the run is whole at
-    /// any moment, and what is missing is made the next time.
+    /// Exits while a stage is still being opened: the files of the run are consistent at any moment, and missing ones
+    /// are made next time.
     #[cfg(unix)]
     fn wait_no_longer(&self) {
         std::thread::sleep(PATIENCE);
@@ -56,16 +57,15 @@ impl Stopping {
     }
 }
 
-/// A file that grows past the limit of the process (`ulimit -f`) is an error of the write, as a full disk is, and no
-/// signal that kills.
+/// Makes exceeding the file size limit (`ulimit -f`) a write error, like a full disk, instead of a fatal signal.
 pub(super) fn outlive_the_file_size_limit() {
-    // Caught, it does nothing but make the write fail; without the handler things are as they were.
+    // The handler does nothing; without it the default action applies.
     #[cfg(unix)]
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
-/// Calls `stop` on the first signal, from another thread. From here on a write to stdout or stderr that blocks
-/// keeps no signal waiting.
+/// Calls `stop` on the first signal, from another thread. From then on a blocked write to stdout or stderr does not
+/// delay a signal.
 #[cfg(unix)]
 pub(super) fn on_stop(stopping: &Stopping, stop: impl Fn() + Send + 'static) -> Outcome {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -78,14 +78,14 @@ pub(super) fn on_stop(stopping: &Stopping, stop: impl Fn() + Send + 'static) -> 
         for signal in signals.forever() {
             match first {
                 None => first = Some(Instant::now()),
-                // A closing session sends SIGHUP twice (kernel and shell), and not always at once.
+                // A closing session sends SIGHUP twice (kernel and shell), not always at once.
                 Some(at) if signal == SIGHUP || at.elapsed() < ONE_REQUEST => continue,
-                // The conventional code of a process that a signal ended.
+                // The conventional exit code after a signal.
                 Some(_) => std::process::exit(128 + signal),
             }
             stopping.asked.store(true, Ordering::SeqCst);
             let patient = stopping.clone();
-            // Without the thread it only takes longer.
+            // Without this thread stopping only takes longer.
             let _ = std::thread::Builder::new().name("patience".to_owned()).spawn(move || patient.wait_no_longer());
             stop();
         }
@@ -97,7 +97,7 @@ pub(super) fn on_stop(stopping: &Stopping, stop: impl Fn() + Send + 'static) -> 
         .map_err(|e| Failure::thread("signals", &e))
 }
 
-/// Without Unix signals there is nothing to catch here: Ctrl-C ends the process, and the newest checkpoint is whole.
+/// Other systems: Ctrl-C ends the process; the newest checkpoint is intact.
 #[cfg(not(unix))]
 pub(super) fn on_stop(stopping: &Stopping, _stop: impl Fn() + Send + 'static) -> Outcome {
     writer::start(&stopping.asked).map_err(|e| Failure::thread("writing to stdout", &e))

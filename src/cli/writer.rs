@@ -1,8 +1,8 @@
-//! How bytes reach stdout and stderr.
+//! Writes bytes to stdout and stderr.
 //!
-//! A verb that saves on a signal hands its lines to one thread per stream: a write that blocks, because the reader of
-//! the pipe has stopped or the terminal holds its output, then blocks only that thread, and the verb still sees the
-//! signal. Every other verb writes directly; a signal ends it at once.
+//! A verb that saves on a signal passes its lines to one thread per stream: a write that blocks, because the reader of
+//! the pipe has stopped or the terminal is paused, then blocks only that thread, and the verb still sees the signal.
+//! Other verbs write directly; a signal ends them at once.
 
 use std::{
     io::{self, Write},
@@ -16,28 +16,28 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
 
-/// Lines that may wait for a slow reader.
+/// Capacity of the channel to a writer thread.
 const LINES: usize = 256;
-/// At least this often the stop flag is looked at while a line waits.
+/// Interval at which the stop flag is checked while a line waits.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a reader that takes nothing is waited for after a signal.
+/// How long to wait after a signal for a reader that reads nothing.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A stream of this process.
+/// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
     Out,
     Err,
 }
 
-/// What the thread is given.
+/// A message to the writer thread.
 enum Work {
     Write(Vec<u8>),
-    /// To be answered once everything before it is written.
+    /// Answered once everything before it is written.
     Done(Sender<()>),
 }
 
-/// The thread of a stream, seen from the verb.
+/// The verb's side of a writer thread.
 struct Lane {
     work: Sender<Work>,
     /// Whether something was written since the last [`Lane::finish`].
@@ -45,7 +45,7 @@ struct Lane {
     /// The error that ended the thread, until it is reported, and whether there was one.
     error: Arc<Mutex<Option<io::Error>>>,
     ended: Arc<AtomicBool>,
-    /// Nobody reads, and a signal came: nothing is waited for any more.
+    /// The reader does not read and a signal arrived: no more waiting.
     given_up: AtomicBool,
     stop: Arc<AtomicBool>,
 }
@@ -56,19 +56,19 @@ fn lane(stream: Stream) -> Option<&'static Lane> {
     LANES.get().map(|[out, err]| if stream == Stream::Out { out } else { err })
 }
 
-/// From now on both streams are written by threads; `stop` says that a signal came.
+/// From now on both streams are written by threads; `stop` is set by a signal.
 pub(super) fn start(stop: &Arc<AtomicBool>) -> io::Result<()> {
     let lanes = [Lane::start("stdout", io::stdout(), stop)?, Lane::start("stderr", io::stderr(), stop)?];
-    // A second call would find the first one's threads at work, which serve it as well.
+    // On a second call the threads exist already and are used.
     let _there = LANES.set(lanes);
     Ok(())
 }
 
-/// Writes whole bytes in order. An error may be that of an earlier call; a stream that takes nothing any more after a
-/// signal is one whose reader is gone.
+/// Writes bytes in order. The error may belong to an earlier call; after a signal a stream that does not accept bytes
+/// counts as closed.
 pub(super) fn write(stream: Stream, bytes: &[u8]) -> io::Result<()> {
     let Some(lane) = lane(stream) else { return direct(stream, bytes) };
-    // What was written to the other stream before comes first, as far as it is read.
+    // Keep the order between the streams, as far as the reader reads.
     let other = if stream == Stream::Out { Stream::Err } else { Stream::Out };
     if let Some(other) = self::lane(other) {
         let _late = other.finish();
@@ -76,7 +76,7 @@ pub(super) fn write(stream: Stream, bytes: &[u8]) -> io::Result<()> {
     lane.write(bytes)
 }
 
-/// Waits until everything is written, or, after a signal, no longer than a second.
+/// Waits until everything is written; after a signal for at most a second.
 pub(super) fn finish() {
     for stream in [Stream::Out, Stream::Err] {
         if let Some(lane) = lane(stream) {
@@ -85,7 +85,7 @@ pub(super) fn finish() {
     }
 }
 
-/// Ends the process once what was said is written.
+/// Ends the process after the output is written.
 pub(super) fn exit(code: i32) -> ! {
     finish();
     std::process::exit(code)
@@ -159,7 +159,7 @@ impl Lane {
     }
 }
 
-/// How long a reader has taken nothing since the signal.
+/// Since when the reader has read nothing after the signal.
 #[derive(Default)]
 struct Patience(Option<Instant>);
 
@@ -184,7 +184,7 @@ fn serve(mut to: impl Write, jobs: &Receiver<Work>) -> io::Result<()> {
     for job in jobs {
         match job {
             Work::Write(bytes) => to.write_all(&bytes).and_then(|()| to.flush())?,
-            // Who asked may have stopped waiting.
+            // The requester may have stopped waiting.
             Work::Done(done) => drop(done.try_send(())),
         }
     }
@@ -196,7 +196,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// A reader that takes what it is let take.
+    /// A reader that reads only when allowed to.
     struct Slow(Receiver<()>, Sender<Vec<u8>>);
 
     impl Write for Slow {
@@ -220,7 +220,7 @@ mod tests {
         take.send(()).unwrap();
         lane.finish().unwrap();
         assert_eq!(took.recv().unwrap(), b"one\n");
-        // One more than fit: the last would block for good.
+        // One more than fits: the last write would block forever.
         stop.store(true, Ordering::SeqCst);
         let lost = (0..LINES + 2).map(|i| lane.write(format!("{i}\n").as_bytes())).find_map(Result::err).unwrap();
         assert_eq!(lost.kind(), io::ErrorKind::BrokenPipe);

@@ -1,11 +1,11 @@
 //! Indicators of degenerate answers that need no reference.
 //!
-//! Reward hacking shows here: answers repeat themselves, become all alike, grow or shrink, or no longer end. All
-//! counts are in characters, so that they mean the same under every tokenizer.
+//! They reveal reward hacking: answers repeat themselves, become alike, grow or shrink, or do not end. All count
+//! characters, so that they are comparable across tokenizers.
 
 use std::collections::HashSet;
 
-/// What is to be seen of a set of answers.
+/// Indicators of a set of answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Indicators {
     /// Answers in the set.
@@ -16,11 +16,11 @@ pub struct Indicators {
     pub repetition: f64,
     /// Mean length in characters.
     pub length: f64,
-    /// Share of the answers that the model ended itself.
+    /// Share of answers with an end token.
     pub end_rate: f64,
 }
 
-/// The indicators of answers, each with whether the model ended it.
+/// Computes the indicators; each answer comes with whether the model ended it.
 pub fn indicators<S: AsRef<str>>(answers: &[(S, bool)]) -> Indicators {
     let texts: Vec<&str> = answers.iter().map(|(text, _)| text.as_ref()).collect();
     let mean = |of: &dyn Fn(&str) -> f64| texts.iter().map(|t| of(t)).sum::<f64>() / texts.len().max(1) as f64;
@@ -37,11 +37,10 @@ fn pairs(text: &str) -> impl Iterator<Item = (char, char)> + '_ {
     text.chars().zip(text.chars().skip(1))
 }
 
-/// Different pairs of neighbouring characters in a whole set of answers, over all such pairs in it. No
-/// pair reaches from one answer to the next. 0 where there is none.
+/// Distinct character bigrams over all character bigrams of a set of answers; no bigram spans two answers. 0 if there
+/// is none.
 ///
-/// It falls as a set grows, and differs between tasks: compare answers to the same prompts only, as many
-/// to each.
+/// It falls as a set grows and differs between tasks: compare equally many answers to the same prompts only.
 pub fn distinct2<S: AsRef<str>>(answers: &[S]) -> f64 {
     let mut seen = HashSet::new();
     let mut all = 0_usize;
@@ -52,8 +51,7 @@ pub fn distinct2<S: AsRef<str>>(answers: &[S]) -> f64 {
     seen.len() as f64 / all.max(1) as f64
 }
 
-/// The share of an answer's pairs of neighbouring characters that it has had before. 0 where there is no
-/// pair.
+/// Share of an answer's character bigrams that occurred earlier in it. 0 if there is none.
 pub fn repetition(answer: &str) -> f64 {
     let mut seen = HashSet::new();
     let (mut all, mut again) = (0_usize, 0_usize);

@@ -1,6 +1,6 @@
-//! Documents, the unit of reading, holding out and shuffling, and named sources of them.
+//! Documents, the unit of reading, holding out and shuffling, and named sources of documents.
 
-/// One text, with an optional first line that only names it (a poem's title and poet).
+/// A text, optionally with a first line that only names it (a poem's title and poet).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     text: String,
@@ -25,7 +25,7 @@ impl Document {
         Self { text, body: start }
     }
 
-    /// The document with its head and its body each made another.
+    /// The document with head and body each mapped by a function.
     pub fn mapped<E>(&self, mut by: impl FnMut(&str) -> Result<String, E>) -> Result<Self, E> {
         let mut text = if self.body == 0 { String::new() } else { by(self.head())? };
         let body = text.len();
@@ -33,17 +33,17 @@ impl Document {
         Ok(Self { text, body })
     }
 
-    /// The whole text, head included.
+    /// The whole text, including the head.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The line that names the document, with its line break; empty for a plain text.
+    /// The line that names the document, with its line break; empty if there is none.
     pub fn head(&self) -> &str {
         &self.text[..self.body]
     }
 
-    /// Whether it is a poem in Chinese, whose lines are joined.
+    /// Whether it is a Chinese poem, whose lines are joined.
     pub fn is_joined_verse(&self) -> bool {
         self.body > 0 && mostly_han(self.body())
     }
@@ -54,7 +54,7 @@ impl Document {
     }
 }
 
-/// One named body of documents.
+/// A named set of documents.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// Its name.
@@ -77,7 +77,7 @@ pub(crate) fn mostly_han(text: &str) -> bool {
     han * 2 > letters
 }
 
-/// Whether a character is a Han ideograph (the unified blocks and the iteration marks' neighbours 〇).
+/// Whether a character is a Han ideograph (the unified blocks, and 〇).
 pub fn is_han(c: char) -> bool {
     matches!(c, '\u{3007}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{323AF}')
 }

@@ -1,7 +1,6 @@
-//! The errors of the data layer. All of them are bad input; the callers map them to exit 2.
+//! The errors of the data layer. All are bad input; callers map them to exit code 2.
 
-/// An error of the data layer. It names the place inside the input; the caller, who opened the
-/// file, adds its name.
+/// An error of the data layer. It has the position inside the input; the caller, who opened the file, adds its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -18,38 +17,38 @@ pub enum DataError {
         /// Its line, from 1.
         line: u64,
     },
-    /// The JSON cannot be parsed at all.
+    /// Invalid JSON.
     #[error("is not JSON: {reason} at line {line}, column {column}")]
     Json {
-        /// The parser's words.
+        /// The parser's message.
         reason: String,
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
-    /// The bytes are no text in any encoding.
+    /// The bytes are not text in any encoding.
     #[error("is not text: byte {offset} is zero, as in a program or a picture; leave the file out of the source")]
     Binary {
         /// Offset of the first zero byte, from 0.
         offset: u64,
     },
-    /// Bytes that are no character of the encoding that the rest is in.
+    /// Bytes that are invalid in the detected encoding, which is named.
     #[error("has bytes that are not {0}; save the file as UTF-8")]
     Undecodable(&'static str),
-    /// What Git LFS leaves in the place of a file that it has not fetched.
+    /// A Git LFS pointer in place of a file.
     #[error("is a Git LFS pointer, not the file itself; run git lfs pull in the clone")]
     Pointer,
-    /// A page of a web site in the place of data.
+    /// A web page in place of data.
     #[error("is a web page (HTML){title}, not the file itself; download it again", title = .0.as_ref().map_or(String::new(), |t| format!(" titled {t:?}")))]
     WebPage(Option<String>),
-    /// Prepared data of ours that are not what was written.
+    /// Prepared data whose bytes are not those that were written.
     #[error("is damaged: {0}")]
     Damaged(String),
-    /// The file as a whole is not what its ending says, or has no column of text.
+    /// The file's content does not match its extension, or it has no text column.
     #[error("{0}")]
     Shape(String),
-    /// The input is larger than a reader takes.
+    /// The input exceeds a limit.
     #[error("is too large: {what} has more than {limit} bytes")]
     TooLarge {
         /// What is too large.
@@ -60,36 +59,36 @@ pub enum DataError {
     /// No document was found.
     #[error("holds no document{}", hint(*.rejected, .first.as_ref()))]
     Empty {
-        /// Records that were rejected on the way.
+        /// Rejected records.
         rejected: u64,
-        /// Where and why the first of them was.
+        /// Place and reason of the first one.
         first: Option<(u64, String)>,
     },
     /// No conversation was found.
     #[error("holds no conversation{}", chat_hint(*.rejected, .first.as_ref()))]
     NoConversation {
-        /// Records that were rejected on the way.
+        /// Rejected records.
         rejected: u64,
-        /// Where and why the first of them was.
+        /// Place and reason of the first one.
         first: Option<(u64, String)>,
     },
     /// No pair of answers was found.
     #[error("holds no preference{}", preference_hint(*.rejected, *.undecided, .first.as_ref()))]
     NoPreference {
-        /// Records that were rejected on the way.
+        /// Rejected records.
         rejected: u64,
         /// Votes that preferred neither answer.
         undecided: u64,
-        /// Where and why the first rejected one was.
+        /// Place and reason of the first rejected one.
         first: Option<(u64, String)>,
     },
-    /// Preferences that cannot be used.
+    /// Unusable preference data.
     #[error("preferences: {0}")]
     Preferences(String),
     /// Conversations or examples that cannot be used together.
     #[error("conversations: {0}")]
     Conversations(String),
-    /// A tokenizer file that cannot be used, or a vocabulary that cannot be trained.
+    /// An unusable tokenizer file, or a vocabulary that cannot be trained.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
     /// A mix that cannot be drawn from.
@@ -98,7 +97,7 @@ pub enum DataError {
 }
 
 impl From<std::io::Error> for DataError {
-    /// An error of this layer that came through a reader is itself again.
+    /// Recovers an error of this layer that was passed through a reader.
     fn from(e: std::io::Error) -> Self {
         e.downcast::<Self>().unwrap_or_else(Self::Io)
     }

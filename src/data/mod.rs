@@ -1,15 +1,15 @@
 //! Text to tokens to batches. Takes `impl Read`; opens no file itself.
 //!
-//! The way of a text: [`mod@read`] makes documents of bytes, [`clean`], [`dedup`] and [`quality`] drop some of them,
-//! [`mod@split`] decides which are held out, [`tokenizer`] turns them into ids, [`tokens`] packs these into streams and
-//! cuts batches and evaluation windows from them. On disk they lie as [`stored`] writes them.
+//! Texts: [`mod@read`] makes documents of bytes, [`clean`], [`dedup`] and [`quality`] drop some of them, [`mod@split`]
+//! decides which are held out, [`tokenizer`] encodes them, [`tokens`] packs the ids into streams and cuts batches and
+//! evaluation windows from them. [`stored`] is their format on disk.
 //!
-//! The way of a conversation: [`chat::reader`] reads the usual forms, [`chat`] turns one into ids and the labels that
-//! are learned, [`chat::examples`] fits them to a context and holds some out, [`chat::packing`] fills rows with whole
-//! examples, [`chat::rows`] says which in which step.
+//! Conversations: [`chat::reader`] reads the common forms, [`chat`] encodes one with labels, [`chat::examples`] fits
+//! them to a context and holds some out, [`chat::packing`] fills rows with whole examples, [`chat::rows`] decides which
+//! row is drawn at which step.
 //!
-//! The way of a preference: [`preference`] reads the usual forms, makes pairs of tokens and holds some out;
-//! [`builtin::rules`] judge the built-in tasks, [`diversity`] measures answers without a reference.
+//! Preferences: [`preference`] reads the common forms, encodes pairs and holds some out; [`builtin::rules`] judge the
+//! built-in tasks, [`diversity`] measures answers without a reference.
 
 pub mod builtin;
 pub mod chat;

@@ -1,8 +1,8 @@
-//! Which documents are held out for evaluation.
+//! Decides which documents are held out for evaluation.
 //!
-//! Decided by content: a document and its duplicates, in whichever sources they are, fall on one
-//! side, so that an evaluation loss never measures what was trained on. Duplicates are found by the
-//! hash of the body's letters and digits; spaces, punctuation and a poem's title do not count.
+//! The content decides: a document and its duplicates, in whichever source, are on one side, so that an evaluation loss
+//! never measures training text. Duplicates have the same hash of the body's letters and digits; spaces, punctuation
+//! and a poem's title do not count.
 
 use std::collections::HashSet;
 
@@ -10,33 +10,33 @@ use crate::data::{clean::script::simple, document::Source};
 
 /// The share of documents held out.
 pub const SHARE: f64 = 0.08;
-/// Sources with fewer different documents than this give none of their own.
+/// A source with fewer distinct documents holds none out.
 const FEWEST: usize = 10;
 
-/// A document's identity under which duplicates meet.
+/// The hash that identifies a document and its duplicates.
 pub type Key = [u8; 16];
 
-/// The documents' indices per source, in their order.
+/// The indices of documents per source, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Documents to train on.
+    /// Training documents.
     pub train: Vec<Vec<usize>>,
-    /// Documents to evaluate on.
+    /// Documents for evaluation.
     pub held_out: Vec<Vec<usize>>,
 }
 
-/// A text's letters and digits, as duplicates are compared by.
+/// A text's letters and digits, by which duplicates are compared.
 pub fn normalise(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The same in simplified characters, as probes are looked for.
+/// The same in simplified characters, for finding probes.
 pub fn normalise_in_one_script(text: &str) -> String {
     let letters = text.chars().filter(|c| c.is_alphanumeric());
     letters.flat_map(char::to_lowercase).map(simple).collect()
 }
 
-/// The hash of a text's [`normalise`]d form; of the text itself where nothing is left of it.
+/// The hash of a [`normalise`]d text; of the text itself if nothing is left of it.
 pub fn key(text: &str) -> Key {
     let normal = normalise(text);
     let hash = blake3::hash(if normal.is_empty() { text.trim() } else { &normal }.as_bytes());
@@ -45,8 +45,8 @@ pub fn key(text: &str) -> Key {
     key
 }
 
-/// Splits all sources at once. `protected` texts (probes) are never held out, nor are documents that
-/// contain one, nor documents of a source with `hold_out = false`, nor a source's last documents.
+/// Splits all sources at once. Never held out: `protected` texts (probes), documents that contain one, documents of a
+/// source with `hold_out = false`, and the last remaining documents of a source.
 pub fn split(sources: &[Source], protected: &[&str]) -> Split {
     let probes: Vec<String> = protected.iter().map(|t| normalise(t)).filter(|t| !t.is_empty()).collect();
     let mut keep: HashSet<Key> = HashSet::new();
@@ -67,11 +67,11 @@ pub fn split(sources: &[Source], protected: &[&str]) -> Split {
     split_keys(&keys, keep)
 }
 
-/// Splits what has these keys, per source; those in `keep` are never held out.
+/// Splits documents with these keys, per source; those in `keep` are never held out.
 pub(crate) fn split_keys(keys: &[Vec<Key>], mut keep: HashSet<Key>) -> Split {
     loop {
         let held = chosen(keys, &keep);
-        // A small source whose every document is held out elsewhere would be left with nothing.
+        // A small source with all its documents held out by other sources would have no training text.
         let emptied: Vec<&Vec<Key>> =
             keys.iter().filter(|k| !k.is_empty() && k.iter().all(|key| held.contains(key))).collect();
         if emptied.is_empty() {
@@ -85,7 +85,7 @@ pub(crate) fn split_keys(keys: &[Vec<Key>], mut keep: HashSet<Key>) -> Split {
     }
 }
 
-/// The keys held out: by the hash itself, and at least one of every source large enough.
+/// The keys held out: by the hash, and at least one of every large enough source.
 fn chosen(keys: &[Vec<Key>], keep: &HashSet<Key>) -> HashSet<Key> {
     let mut held = HashSet::new();
     for source in keys {
@@ -93,7 +93,7 @@ fn chosen(keys: &[Vec<Key>], keep: &HashSet<Key>) -> HashSet<Key> {
         if !source.iter().any(|key| different.insert(key) && different.len() == FEWEST) {
             continue;
         }
-        // Few of many: only those below the share are gathered.
+        // Only the smallest hashes are collected.
         let free = || source.iter().filter(|k| !keep.contains(*k));
         let mut any = false;
         for key in free().filter(|k| fraction(k) < SHARE) {

@@ -39,9 +39,9 @@ pub struct RoomSource {
     pub held_out_tokens: usize,
     /// What came in, what each rule took, what was left.
     pub funnel: Funnel,
-    /// The profile's rules in the order they are asked, with what each dropped in `funnel`.
+    /// The profile's rules in the order they are applied, with the number each dropped in `funnel`.
     pub rules: Vec<RuleView>,
-    /// Where a file of it is broken, while its old version is trained on.
+    /// Which of its files cannot be used, while training continues on the old version.
     pub broken: Option<String>,
 }
 
@@ -50,13 +50,13 @@ pub struct RoomSource {
 pub struct RuleView {
     /// Its name.
     pub name: String,
-    /// Whether the measured value has to reach the bound; else it may not pass it.
+    /// Whether the measured value must reach the threshold; otherwise it must not exceed it.
     pub at_least: bool,
-    /// The bound that holds; infinite where the rule is switched off.
+    /// The threshold in effect; infinite where the rule is switched off.
     pub threshold: f64,
-    /// The bound of the table, where run.toml has another.
+    /// The published threshold, where run.toml has another.
     pub published: f64,
-    /// Where the table has it from.
+    /// The publication that the threshold is from.
     pub source: String,
 }
 
@@ -67,13 +67,13 @@ pub struct TokenizerView {
     pub kind: String,
     /// Tokens it has.
     pub vocab_size: usize,
-    /// Mean characters and bytes of text a token.
+    /// Mean characters and bytes of text per token.
     pub characters_per_token: f64,
     /// See `characters_per_token`.
     pub bytes_per_token: f64,
-    /// Share of tokens that are one byte of a character it does not have (`<0xNN>`).
+    /// Share of tokens that are single bytes of characters missing from the vocabulary (`<0xNN>`).
     pub fallback_share: f64,
-    /// Share of characters that it cannot write at all; 0 where it falls back to bytes.
+    /// Share of characters that it cannot encode; 0 with byte fallback.
     pub unknown_share: f64,
     /// The most common tokens, in order.
     pub top: Vec<String>,
@@ -86,7 +86,7 @@ pub struct TokenView {
     pub text: String,
     /// Whether it is a target (the label is not −100).
     pub trained: bool,
-    /// −ln p of it, where it is.
+    /// −ln p of the token, if it is a target.
     pub loss: Option<f32>,
     /// Whether it is the first of an example.
     pub first: bool,
@@ -110,18 +110,18 @@ pub struct DocumentView {
     pub index: usize,
     /// How many there are.
     pub of: usize,
-    /// Steps of the weights that the losses are of.
+    /// The step of the weights that computed the losses.
     pub step: usize,
     /// Its beginning as it was written.
     pub text: String,
-    /// The same, token by token, with the loss of each but the first; tokens that are parts of one character together,
-    /// their losses added.
+    /// The same, token by token, with the loss of each but the first; tokens that are parts of one character are
+    /// joined, their losses added.
     pub tokens: Vec<TokenView>,
-    /// Tokens that it is.
+    /// Number of tokens shown.
     pub shown: usize,
-    /// Their mean loss, in nats a token.
+    /// Their mean loss, in nats per token.
     pub loss: Option<f64>,
-    /// Tokens that it has in all.
+    /// Number of tokens of the whole document.
     pub length: usize,
     /// The user's label: keep (true) or drop (false).
     pub mark: Option<bool>,
@@ -130,13 +130,13 @@ pub struct DocumentView {
 /// Documents that were dropped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DroppedView {
-    /// Of this source; of all where it is none.
+    /// Only of this source; None: of all.
     pub source: Option<String>,
-    /// By this rule; by all where it is none.
+    /// Only by this rule; None: by all.
     pub rule: Option<String>,
-    /// Which of them is the first of `items`, from 0.
+    /// Index of the first of `items`.
     pub from: usize,
-    /// How many there are.
+    /// Number of dropped documents.
     pub of: usize,
     /// Some of them.
     pub items: Vec<DroppedDocument>,
@@ -157,9 +157,9 @@ pub struct DroppedDocument {
     pub value: f64,
     /// See `rule`.
     pub threshold: f64,
-    /// Its beginning, or why there is no text; none where the beginning is not kept.
+    /// Its beginning, or why there is no text; None if the beginning was not kept.
     pub text: Option<String>,
-    /// Of a duplicate the document that stays.
+    /// For a duplicate, the document that was kept.
     pub twin: Option<Twin>,
 }
 
@@ -179,23 +179,23 @@ pub struct Twin {
 /// The effect of another threshold of a rule, before it is applied.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trial {
-    /// The source, the rule and the bound that is tried.
+    /// The source, the rule and the threshold to try.
     pub source: String,
     /// See `source`.
     pub rule: String,
     /// See `source`.
     pub threshold: f64,
-    /// Documents looked at so far; all of the source's at the end.
+    /// Documents examined so far; at the end all of the source's.
     pub documents: u64,
-    /// Of these, dropped by any rule now.
+    /// Of these, documents that a rule drops now.
     pub dropped_now: u64,
-    /// Of these, dropped by any rule with the new bound.
+    /// Of these, documents that a rule drops with the new threshold.
     pub dropped_then: u64,
-    /// The beginnings of some that would come back, each with its measured value.
+    /// The beginnings of some that would return, each with its measured value.
     pub back: Vec<(f64, String)>,
     /// The beginnings of some that would go.
     pub gone: Vec<(f64, String)>,
-    /// Whether all were looked at.
+    /// Whether all documents were examined.
     pub done: bool,
 }
 
@@ -209,7 +209,7 @@ pub enum Cause {
     Config,
     /// A source's files changed.
     Files,
-    /// What had changed since the run was last open.
+    /// Changes made while the run was not open.
     Reopened,
 }
 
@@ -228,7 +228,7 @@ impl Cause {
 /// A change of mix, data or learning rate that is on disk and applies from the next batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edit {
-    /// The first step that is taken with it, counted from 1 as in [`super::StepReport`].
+    /// The first step that it applies to, counted from 1 as in [`super::StepReport`].
     pub step: usize,
     /// What caused it.
     pub cause: Cause,
@@ -239,8 +239,8 @@ pub struct Edit {
     /// The peak learning rate as it is now.
     #[serde(deserialize_with = "number")]
     pub learning_rate: f64,
-    /// Seconds from the change on disk to this.
+    /// Seconds from the change on disk to this event.
     pub seconds: Option<f64>,
-    /// Whether this step was taken before, and is taken again after a resume.
+    /// Whether the step is repeated after a resume.
     pub replayed: bool,
 }

@@ -10,8 +10,8 @@ use super::{
     line::{absent, number},
 };
 
-/// What happened in a trainer. Variants that serde skips are for the screen alone; the others are lines of
-/// `events.jsonl` under their snake-case names. Steps are collected while the receiver is busy, never dropped.
+/// An event of a trainer. Variants that serde skips are for the screen only; the others are lines of `events.jsonl`
+/// under their snake-case names. Steps are batched while the receiver is busy, never dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -26,13 +26,13 @@ pub enum Event {
         step: usize,
         /// The source's name, or `all` for the mean weighted by held-out tokens.
         source: String,
-        /// Nats a token.
+        /// Nats per token.
         #[serde(deserialize_with = "number")]
         eval_loss: f64,
-        /// Bits a byte of text.
+        /// Bits per byte of text.
         #[serde(deserialize_with = "number")]
         eval_bits_per_byte: f64,
-        /// Nats a token of a sample of the source's training text, spread over it, under the same weights.
+        /// Nats per token on a sample of the source's training text, under the same weights.
         train_loss: Option<f64>,
     },
     /// Held-out scores of a task.
@@ -48,7 +48,7 @@ pub enum Event {
         /// Each with its bound.
         lamps: Vec<Lamp>,
     },
-    /// The guard has stopped the stage. The weights are not saved.
+    /// The guard stopped the stage. The weights are not saved.
     Guarded {
         /// After this update.
         step: usize,
@@ -59,19 +59,19 @@ pub enum Event {
         /// Whether [`Command::Resume`](super::Command::Resume) continues with the weights as they are.
         may_go_on: bool,
     },
-    /// The loss or the gradient norm had jumped, and the stage continues from a checkpoint from before, at a lower rate.
-    /// [`Event::Started`] follows.
+    /// The loss or the gradient norm spiked, and the stage returned to an earlier checkpoint with a lower learning
+    /// rate. [`Event::Started`] follows.
     SetBack {
         /// Steps in that checkpoint.
         step: usize,
         /// The first step of the spike.
         spike: usize,
-        /// The rate is lower up to this step.
+        /// The learning rate is lower up to this step.
         until: usize,
-        /// The factor on it.
+        /// The factor on the learning rate.
         #[serde(deserialize_with = "number")]
         factor: f64,
-        /// Which number jumped.
+        /// Which number spiked.
         reason: String,
         /// The checkpoint; none where the stage starts over.
         checkpoint: Option<String>,
@@ -130,7 +130,7 @@ pub enum Event {
     /// The answer to [`Command::ShowDropped`](super::Command::ShowDropped).
     #[serde(skip)]
     Dropped(Box<DroppedView>),
-    /// How far a trial is.
+    /// Progress of a trial.
     #[serde(skip)]
     Tried(Box<Trial>),
     /// A label is on disk.
@@ -157,15 +157,14 @@ pub enum Event {
         matched: usize,
         /// Characters of `expected`.
         length: usize,
-        /// Whether the reference is training text, so that the probe shows recall. So were all probes of logs without
-        /// the field.
+        /// Whether the reference is training text, so that the probe measures recall. True in logs without the field.
         #[serde(default = "recall")]
         recall: bool,
     },
     /// `[sampling]` of run.toml has changed.
     #[serde(skip)]
     Manner(Manner),
-    /// A prompt that does not fit beside its answer is read in part.
+    /// A prompt that does not fit beside its answer was shortened.
     #[serde(skip)]
     PromptCut {
         /// The prompt's number.
@@ -228,9 +227,8 @@ pub enum Event {
         /// Why and what to do.
         error: String,
     },
-    /// The disk (or the system, which had no thread) refused something beside a save: the stage pauses, what was to be
-    /// written is kept, and [`Command::Resume`](super::Command::Resume) or [`Command::Save`](super::Command::Save) tries
-    /// again.
+    /// A write other than a save failed (or the system had no thread): the stage pauses and keeps what was to be
+    /// written; [`Command::Resume`](super::Command::Resume) or [`Command::Save`](super::Command::Save) tries again.
     StoreFailed {
         /// Steps done.
         step: usize,
@@ -244,7 +242,7 @@ pub enum Event {
         /// The note.
         text: String,
     },
-    /// The stage has ended. The last event, unless the reason is `switched`: then the next stage's
+    /// The stage has ended. This is the last event, unless the reason is `switched`: then the next stage's
     /// [`Event::Started`] follows.
     Finished {
         /// Steps done.
@@ -253,7 +251,8 @@ pub enum Event {
         reason: String,
         /// True when the work itself failed.
         failed: bool,
-        /// Seconds since the stage was opened, pauses left out: all launches of a stage add up to the time it took.
+        /// Seconds of training since the stage was opened, pauses left out: the sum over all launches is the time the
+        /// stage took.
         #[serde(default = "absent", deserialize_with = "number")]
         seconds: f64,
     },
@@ -263,7 +262,7 @@ fn recall() -> bool {
     true
 }
 
-/// A path that is not UTF-8 is logged with its bytes replaced.
+/// A path that is not UTF-8 is logged with replacement characters.
 fn lossy<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&path.to_string_lossy())
 }

@@ -39,7 +39,7 @@ pub struct RolloutView {
     pub of: usize,
     /// The prompt.
     pub prompt: String,
-    /// The reward model's normalised score, less what a missing end costs.
+    /// The reward model's normalised score, less the penalty for a missing end.
     pub score: f64,
     /// Whether it ended by itself.
     pub ended: bool,
@@ -47,22 +47,22 @@ pub struct RolloutView {
     pub actions: Vec<ActionView>,
 }
 
-/// One drawn token as the update saw it.
+/// One sampled token as the update saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActionView {
     /// Its text; special tokens by their spelling.
     pub text: String,
-    /// log π of it when it was drawn.
+    /// Its log π when it was sampled.
     pub logprob: f32,
-    /// log π_ref of it; the KL's estimate is the difference.
+    /// Its log π_ref; the KL estimate is the difference.
     pub reference: f32,
-    /// The value net's estimate before it; none where the stage has no value net.
+    /// The value net's estimate before it; None where the stage has no value net.
     pub value: Option<f32>,
-    /// −β·KL, and at the last token the score.
+    /// −β·KL, plus the score at the last token.
     pub reward: f32,
-    /// Its advantage, as the loss weighs it.
+    /// Its advantage, the weight in the loss.
     pub advantage: f32,
-    /// π_new / π_old at its last pass of the update.
+    /// π_new / π_old in the last pass of the update.
     pub ratio: f32,
     /// Whether that ratio was clipped.
     pub clipped: bool,
@@ -80,7 +80,7 @@ pub enum Choice {
     MuchA,
     /// B is much better.
     MuchB,
-    /// As good as one another.
+    /// Both equally good.
     Tie,
     /// Both are bad.
     BothBad,
@@ -108,7 +108,7 @@ impl Choice {
 pub struct Offer {
     /// Its number.
     pub pair: u64,
-    /// After this step.
+    /// The step after which they were sampled.
     pub step: usize,
     /// The prompt.
     pub prompt: String,
@@ -125,13 +125,12 @@ pub struct VotedPair {
     pub pair: u64,
     /// The choice.
     pub choice: Choice,
-    /// The reward model's normalised scores of A and B before it learned from this vote; none without a
-    /// reward model.
+    /// The reward model's normalised scores of A and B before it learned from this vote; None without a reward model.
     pub scores: Option<(f64, f64)>,
     /// Tokens of A and B.
     #[serde(skip)]
     pub lengths: (usize, usize),
-    /// Mean log π of a token of A and of B.
+    /// Mean log π per token of A and of B.
     #[serde(skip)]
     pub logprobs: (f64, f64),
     /// Whether it is an earlier pair shown again.
@@ -145,14 +144,14 @@ pub struct VotedPair {
     pub tally: Tally,
 }
 
-/// Counts over the votes of a run. Shares are pairs (how many, of how many). A line of the log holds the fields that
-/// serde does not skip.
+/// Counts over the votes of a run. Shares are pairs (count, total). A line of the log has only the fields that serde
+/// does not skip.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
     /// Votes for a side.
     pub decided: usize,
-    /// Of those, votes for the left one: the side bias is its distance from half.
+    /// Of those, votes for the left one; the position bias is its distance from half.
     #[serde(skip)]
     pub left: usize,
     /// Of those, votes for the longer one (of unequal lengths).
@@ -175,7 +174,7 @@ pub struct Tally {
     /// Agreement vote by vote, for a curve: 1 where the reward model agreed, 0 where not.
     #[serde(skip)]
     pub agreed: Vec<bool>,
-    /// Mean seconds a pair.
+    /// Mean seconds per pair.
     #[serde(skip)]
     pub seconds: f64,
     /// How often the reward model was fitted to votes.
@@ -196,7 +195,7 @@ pub struct Refit {
     pub version: usize,
     /// Votes learned from.
     pub votes: usize,
-    /// Built-in pairs beside them.
+    /// Built-in pairs trained on beside them.
     pub pairs: usize,
     /// How many built-in pairs a vote counts for.
     #[serde(deserialize_with = "number")]

@@ -21,21 +21,21 @@ pub struct Line<T> {
 }
 
 impl<T: Serialize> Line<T> {
-    /// A line of this moment.
+    /// A line with the current time.
     pub fn now(stage: StageId, record: T) -> Line<T> {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
         Line { stage, time, record }
     }
 
-    /// The line as JSON; a number that is not finite is null. None for an event that is not logged: serde skips its
-    /// variant.
+    /// The line as JSON; a number that is not finite becomes null. None for an event that is not logged (serde skips
+    /// its variant).
     pub fn json(&self) -> Option<Value> {
         serde_json::to_value(self).ok()
     }
 }
 
 impl<'de, T: Deserialize<'de>> Line<T> {
-    /// A line that was read; none where it is no such record.
+    /// Parses a line; None if it is not such a record.
     pub fn read(line: &'de Value) -> Option<Line<T>> {
         Line::deserialize(line).ok()
     }
@@ -46,7 +46,7 @@ pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
-/// NaN, where an earlier version did not log the number.
+/// NaN, for a number that earlier versions did not log.
 pub(super) fn absent() -> f64 {
     f64::NAN
 }
@@ -67,14 +67,14 @@ mod tests {
     use super::*;
     use crate::protocol::{Event, JudgedAnswer, StepReport};
 
-    /// The lines of a log that version 0.1 wrote, before lines had a time.
+    /// The lines of a log written by version 0.1, before lines had a time.
     fn golden(name: &str) -> Vec<Value> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/logs-1").join(name);
         let text = fs::read_to_string(path).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The line as it is written again, without what version 0.1 did not write.
+    /// The line as it is written now, without fields that version 0.1 did not write.
     fn again<T: Serialize + for<'a> Deserialize<'a>>(line: &Value) -> Value {
         let read = Line::<T>::read(line).unwrap_or_else(|| panic!("does not parse: {line}"));
         assert_eq!(read.time, None);

@@ -1,5 +1,5 @@
-//! What is measured: every step, and on held-out data. To add a metric that all stages have, add a field to
-//! [`StepReport`] and fill it in the trainer; one of a single stage is an entry of [`StepReport::extra`].
+//! Measurements: of every step, and on held-out data. To add a metric of all stages, add a field to [`StepReport`] and
+//! fill it in the trainer; a metric of one stage is an entry of [`StepReport::extra`].
 
 use std::{borrow::Cow, fmt};
 
@@ -20,7 +20,7 @@ pub struct StepReport {
     /// Mean loss over the step's trained tokens, in nats.
     #[serde(deserialize_with = "number")]
     pub loss: f64,
-    /// The rate of this step.
+    /// The learning rate of this step.
     #[serde(deserialize_with = "number")]
     pub learning_rate: f64,
     /// Global gradient norm before clipping.
@@ -28,7 +28,7 @@ pub struct StepReport {
     pub grad_norm: f64,
     /// False when the step was not applied because a number was not finite.
     pub applied: bool,
-    /// Tokens a second over the recent steps, pauses and probes excluded.
+    /// Tokens per second over the recent steps, pauses and probes excluded.
     #[serde(deserialize_with = "number")]
     pub tokens_per_second: f64,
     /// Tokens trained on so far.
@@ -50,10 +50,10 @@ pub struct StepReport {
 /// A metric's name and value.
 pub type Metric = (Cow<'static, str>, f64);
 
-/// How much of a source was drawn so far.
+/// How much of a source was used so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SourceUse {
-    /// Tokens drawn.
+    /// Tokens used.
     pub tokens: u64,
     /// Passes over it.
     pub epoch: f64,
@@ -105,7 +105,7 @@ pub struct TaskReport {
     /// Share of answers that ended by themselves.
     #[serde(deserialize_with = "number")]
     pub end_rate: f64,
-    /// Nats a trained token of the reference answers.
+    /// Nats per trained token of the reference answers.
     #[serde(deserialize_with = "number")]
     pub eval_loss: f64,
 }
@@ -123,27 +123,27 @@ pub struct RewardReport {
     /// Its 95 % interval (Wilson).
     #[serde(deserialize_with = "pair")]
     pub ci95: (f64, f64),
-    /// The share that «the longer one is better» gets right.
+    /// The accuracy of «the longer one is better».
     #[serde(rename = "length_accuracy", deserialize_with = "number")]
     pub by_length: f64,
-    /// Mean score of the better answers less that of the others.
+    /// Mean score of the better answers minus mean score of the others.
     #[serde(deserialize_with = "number")]
     pub margin: f64,
-    /// That difference of every pair, for a histogram; not logged.
+    /// That difference for every pair, for a histogram; not logged.
     #[serde(skip)]
     pub margins: Vec<f32>,
 }
 
-/// A policy's answers to prompts that are in no training file.
+/// A policy's answers to held-out prompts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PolicyReport {
     /// After this update.
     pub step: usize,
     /// The task, or `all`.
     pub task: String,
-    /// Prompts, one answer each, sampled as the rollouts are.
+    /// Prompts, one answer each, sampled as rollouts are.
     pub prompts: usize,
-    /// Share of answers that the task's rule calls good. The rule only judges; nothing is trained on it.
+    /// Share of answers that the task's rule calls good. The rule is only for measuring; nothing is trained on it.
     #[serde(rename = "true", deserialize_with = "number")]
     pub true_score: f64,
     /// Its 95 % interval (Wilson).
@@ -152,13 +152,13 @@ pub struct PolicyReport {
     /// Mean score of the reward model, normalised; NaN without a reward model.
     #[serde(deserialize_with = "number")]
     pub reward: f64,
-    /// Mean Σ (log π − log π_ref) of an answer, in nats.
+    /// Mean Σ (log π − log π_ref) per answer, in nats.
     #[serde(deserialize_with = "number")]
     pub kl: f64,
     /// Share of answers that ended by themselves.
     #[serde(deserialize_with = "number")]
     pub end_rate: f64,
-    /// Different pairs of neighbouring characters over all such pairs.
+    /// Distinct character bigrams over all character bigrams.
     #[serde(deserialize_with = "number")]
     pub distinct2: f64,
     /// Mean characters of an answer.
@@ -179,7 +179,7 @@ pub struct JudgedAnswer {
     pub prompt: String,
     /// The stage whose weights answered: `sft` before the first update, then the stage itself.
     pub role: StageId,
-    /// The seed of the draws.
+    /// The seed of the sampling.
     pub seed: u64,
     /// The answer.
     pub text: String,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Sampling, line::number};
 
-/// What runs. The first event of a stage; a line of the log holds the fields that serde does not skip.
+/// The stage that runs and its settings: its first event. A line of the log has only the fields that serde does not
+/// skip.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunInfo {
@@ -27,7 +28,7 @@ pub struct RunInfo {
     pub adapter: String,
     /// Parameters of the model.
     pub parameters: usize,
-    /// Vocabulary size.
+    /// Size of the vocabulary.
     #[serde(skip)]
     pub vocab_size: usize,
     /// Layers.
@@ -39,9 +40,9 @@ pub struct RunInfo {
     /// Query heads.
     #[serde(skip)]
     pub heads: usize,
-    /// Rows of a batch (all micro-batches together).
+    /// Rows of a batch, over all micro-batches.
     pub batch: usize,
-    /// Tokens of a row.
+    /// Tokens per row.
     pub context: usize,
     /// The peak learning rate.
     #[serde(skip)]
@@ -62,14 +63,13 @@ pub struct RunInfo {
     /// The tasks of fine-tuning; empty while pretraining.
     #[serde(skip)]
     pub tasks: Vec<TaskInfo>,
-    /// Demonstrations written by hand so far.
+    /// Demonstrations written in the workbench so far.
     #[serde(skip)]
     pub demonstrations: usize,
-    /// Bytes of the device's memory that the stage takes at most, saves included; on the CPU engine the same as
-    /// `host_memory`.
+    /// Most bytes of device memory that the stage uses, saves included; on the CPU engine equal to `host_memory`.
     #[serde(rename = "memory_bytes")]
     pub memory: u64,
-    /// Bytes of the computer's memory that the process takes at most.
+    /// Most bytes of the computer's memory that the process uses.
     #[serde(rename = "host_memory_bytes")]
     pub host_memory: u64,
     /// The data.
@@ -79,14 +79,14 @@ pub struct RunInfo {
     pub manner: Manner,
 }
 
-/// A stage of the run and how far it is.
+/// A stage of the run and its progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageInfo {
     /// Its name.
     pub name: String,
     /// The stage it starts from, if any.
     pub parent: Option<String>,
-    /// Steps in its newest checkpoint; none where it was never trained.
+    /// Steps in its newest checkpoint; None if it was never trained.
     pub step: Option<usize>,
 }
 
@@ -101,7 +101,7 @@ pub struct TaskInfo {
     pub held_out: usize,
 }
 
-/// A data source. Logs from before a field was written to them have 0 there.
+/// A data source. A field that an old log lacks reads as 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceInfo {
@@ -118,12 +118,12 @@ pub struct SourceInfo {
     pub held_out_tokens: usize,
 }
 
-/// How the user's prompts are answered: `[sampling]` of run.toml.
+/// The settings for answering prompts: `[sampling]` of run.toml.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Manner {
     /// How tokens are sampled.
     pub sampling: Sampling,
-    /// The most tokens of an answer.
+    /// Most tokens of an answer.
     pub max_new_tokens: usize,
 }
 

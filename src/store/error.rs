@@ -1,15 +1,15 @@
-//! What can go wrong with bytes on disk, each in one sentence: what, where, what to do.
+//! Errors of durable storage. Each message is one sentence: what failed, where, and what to do.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// An error of the store. [`StoreError::exit_code`] gives the process's answer.
+/// An error of the store; [`StoreError::exit_code`] maps it to the exit code of the process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A file or name that was given is not what it should be.
+    /// A file or name that the user gave is not valid.
     #[error("{path:?}: {what}")]
     Input {
         /// The file, folder or name.
@@ -17,7 +17,7 @@ pub enum StoreError {
         /// What was found, what was expected, what to do.
         what: String,
     },
-    /// A checkpoint's bytes are not the ones that were saved.
+    /// A checkpoint's bytes are not those that were saved.
     #[error("the checkpoint {path:?} is damaged: {what}")]
     Damaged {
         /// The checkpoint's folder.
@@ -25,34 +25,34 @@ pub enum StoreError {
         /// Which file, and how it differs.
         what: String,
     },
-    /// A newer danlu wrote it. It is not damaged: it is never removed, and not trained past.
+    /// A newer danlu wrote the checkpoint. It is intact: it is never removed, and no training continues from it.
     #[error("{path:?}: {what}")]
     Newer {
         /// The checkpoint's folder.
         path: PathBuf,
-        /// Which format was found, which ones are read, what to do.
+        /// The format found, the formats this version reads, what to do.
         what: String,
     },
-    /// Another process owns the run.
+    /// Another process holds the run's lock.
     #[error("the run {dir:?} is in use by {}; wait until it ends, or choose another run with --run", holder(*pid))]
     Locked {
         /// The run's folder.
         dir: PathBuf,
-        /// The owner, as written in the lock file.
+        /// The process id in the lock file.
         pid: Option<u32>,
     },
-    /// The disk has no room for what is about to be written; nothing was written.
+    /// Not enough disk space for the next write; nothing was written.
     #[error(
         "not enough disk space for {path:?}: {need} bytes needed (including a reserve of {reserve}), {there} free; free some space and save again"
     )]
     NoRoom {
-        /// What would have been written.
+        /// The file or checkpoint to be written.
         path: PathBuf,
-        /// Bytes needed, the reserve among them.
+        /// Bytes needed, including the reserve.
         need: u64,
         /// The reserve.
         reserve: u64,
-        /// Bytes there.
+        /// Bytes available.
         there: u64,
     },
     /// The system refused an operation.
@@ -62,7 +62,7 @@ pub enum StoreError {
         doing: &'static str,
         /// Its file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -105,7 +105,7 @@ impl StoreError {
         Self::Damaged { path: path.into(), what: what.into() }
     }
 
-    /// The exit code of a process that ends with this error: 1 the disk, 2 bad input, 3 locked, 4 no memory.
+    /// The exit code for this error: 1 disk, 2 bad input, 3 locked, 4 out of memory.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Input { .. } | Self::Damaged { .. } | Self::Newer { .. } => 2,
@@ -115,17 +115,17 @@ impl StoreError {
         }
     }
 
-    /// Whether a newer danlu wrote it.
+    /// Whether a newer danlu wrote the checkpoint.
     pub fn is_newer(&self) -> bool {
         matches!(self, Self::Newer { .. })
     }
 
-    /// Whether the bytes themselves cannot be used, so that an older checkpoint may serve instead. A refusal of the
-    /// system (permissions, too many open files) is not: falling back then would lose good work.
+    /// Whether the bytes themselves are unusable, so that an older checkpoint may be used instead. A refusal of the
+    /// system (permissions, too many open files) does not count: falling back then would lose good work.
     pub(crate) fn is_about_the_bytes(&self) -> bool {
         match self {
             Self::Input { .. } | Self::Damaged { .. } | Self::Newer { .. } => true,
-            // EIO is what a dying sector says.
+            // A failing disk reports EIO.
             Self::Io { source, .. } => {
                 source.raw_os_error() == Some(EIO)
                     || matches!(
@@ -141,7 +141,7 @@ impl StoreError {
 /// EIO on every Unix.
 pub(crate) const EIO: i32 = 5;
 
-/// Adds the operation and the path to the system's error.
+/// Adds the operation and the path to an I/O error.
 pub(crate) trait At<T> {
     /// `doing` is a verb: "write", "rename" …
     fn at(self, doing: &'static str, path: &Path) -> Result<T, StoreError>;

@@ -1,14 +1,14 @@
-//! The test twin of [`RealFs`](super::RealFs): a disk in memory that fails and loses power on command.
+//! The test double of [`RealFs`](super::RealFs): a disk in memory that fails and loses power on command.
 //!
-//! Two questions are asked of code that writes, both by loops rather than by luck:
-//! - *Does it survive any one error?* [`FaultFs::fail_at`] fails the Nth operation; the test raises N until
+//! Tests ask two questions of code that writes, each in an exhaustive loop:
+//! - *Does it survive any single error?* [`FaultFs::fail_at`] fails the Nth operation; the test raises N until
 //!   [`FaultFs::fired`] stays false.
-//! - *Does it survive a power cut at any moment?* [`FaultFs::mark`] starts a log of everything that changes
-//!   the disk; [`FaultFs::crash`] gives the disk as it may look after any prefix of that log, with what had
-//!   not been synced kept, lost, zeroed or half-written.
+//! - *Does it survive a power cut at any moment?* [`FaultFs::mark`] starts a log of every change to the disk;
+//!   [`FaultFs::crash`] returns the disk as it may look after any prefix of that log, with unsynced data kept, lost,
+//!   zeroed or half-written.
 //!
-//! The model is the pessimistic one POSIX allows: the bytes of a file are safe after a sync of the file, a
-//! name is safe after a sync of its folder, and neither implies the other.
+//! The model is the weakest that POSIX allows: a file's bytes are durable after a sync of the file, a name is durable
+//! after a sync of its folder, and neither implies the other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ pub enum Fault {
     Io,
     /// EACCES.
     Denied,
-    /// A write that takes half the bytes, and ENOSPC for the next one; ENOSPC for what is no write.
+    /// A write stores half the bytes and the next one gives ENOSPC; operations that do not write give ENOSPC.
     Short,
 }
 
@@ -47,44 +47,44 @@ impl Fault {
     }
 }
 
-/// What a power cut does to bytes that were written and not synced.
+/// What happens to written, unsynced bytes in a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// They were on the disk after all.
+    /// They reached the disk.
     Kept,
-    /// They are gone, and so is the length they gave the file.
+    /// They are lost, and so is the length they gave the file.
     Lost,
     /// The length is there, the bytes are zeros.
     Zeroed,
-    /// The first half of the writes is there, the one in the middle in part.
+    /// The first half of the writes is there; the middle one in part.
     Half,
 }
 
 impl Data {
-    /// All four.
+    /// All four variants.
     pub const ALL: [Self; 4] = [Self::Kept, Self::Lost, Self::Zeroed, Self::Half];
 }
 
-/// What a power cut does to names that were made, changed or removed in a folder that was not synced since.
+/// What happens in a power cut to names that were created, changed or removed in a folder since its last sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// The folder is as it was last.
+    /// The folder keeps its latest names.
     Kept,
-    /// The folder is as it was when last synced.
+    /// The folder has the names of its last sync.
     Lost,
-    /// Lost in the oldest folder that has any such names, kept in the others: a rename that did not last of a
-    /// folder whose removed files stay removed.
+    /// Lost in the oldest folder with unsynced names, kept in the others: a rename is lost while removals inside the
+    /// renamed folder last.
     OldestLost,
     /// Lost in the newest such folder, kept in the others.
     NewestLost,
 }
 
 impl Names {
-    /// All four.
+    /// All four variants.
     pub const ALL: [Self; 4] = [Self::Kept, Self::Lost, Self::OldestLost, Self::NewestLost];
 }
 
-/// Something that changed the disk. Files are known by number, as an open file is.
+/// A change to the disk. Files are identified by node number, as an open file is.
 #[derive(Clone, Debug)]
 enum Op {
     MakeDir(PathBuf),
@@ -117,7 +117,7 @@ enum Node {
     Dir { live: BTreeMap<String, usize>, synced: BTreeMap<String, usize> },
 }
 
-/// The disk's contents; node 0 is the root.
+/// The contents of the disk; node 0 is the root.
 #[derive(Clone, Debug)]
 struct Disk {
     nodes: Vec<Node>,
@@ -151,7 +151,7 @@ impl Disk {
         }
     }
 
-    /// A path's folder, and its name there.
+    /// The parent folder of a path, and the name in it.
     fn place(&mut self, path: &Path) -> io::Result<(&mut BTreeMap<String, usize>, String)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
         Ok((self.dir(path.parent().unwrap_or(Path::new("")))?, name))
@@ -168,7 +168,7 @@ impl Disk {
         Ok(number)
     }
 
-    /// Does `op`; the number is that of the new node, where one is made.
+    /// Applies `op`; returns the number of the node it made, if any.
     fn apply(&mut self, op: &Op) -> io::Result<usize> {
         self.clock += 1;
         let clock = self.clock;
@@ -222,7 +222,7 @@ impl Disk {
         }
     }
 
-    /// The disk after the power is back: what it holds then is all synced.
+    /// The disk after power returns; everything on it counts as synced.
     fn after_power_cut(mut self, data: Data, names: Names) -> Self {
         let unsynced = |node: &Node| matches!(node, Node::Dir { live, synced } if live != synced);
         let oldest = self.nodes.iter().position(unsynced);
@@ -247,7 +247,7 @@ impl Disk {
                         Data::Kept => {}
                         Data::Lost => live.clone_from(synced),
                         Data::Zeroed => {
-                            // What was there before the first unsynced change stays.
+                            // What was there before the first unsynced change is kept.
                             let safe = pending.iter().fold(synced.len(), |safe, change| match change {
                                 Change::Append(_) => safe,
                                 Change::SetLen(len) => safe.min(*len),
@@ -291,7 +291,7 @@ struct State {
 }
 
 impl State {
-    /// Counts an operation and says how it fails, if it is its turn.
+    /// Counts an operation and returns the fault planned for it.
     fn turn(&mut self) -> Option<Fault> {
         let call = self.calls;
         self.calls += 1;
@@ -348,19 +348,19 @@ impl FaultFs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The disk as the store takes it.
+    /// The disk as a shared [`Fs`].
     pub fn shared(&self) -> Arc<dyn Fs> {
         Arc::new(self.clone())
     }
 
-    /// A second, independent disk with the same contents, all of it synced, nothing locked, no fault planned.
+    /// An independent copy of the contents, all synced, without locks or planned faults.
     #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.state();
         Self::of(state.disk.clone().after_power_cut(Data::Kept, Names::Kept), state.free)
     }
 
-    /// Takes everything so far as safely on the disk, forgets planned faults and restarts log and count.
+    /// Marks everything so far as synced, forgets planned faults and restarts log and count.
     pub fn mark(&self) {
         let mut state = self.state();
         state.disk = state.disk.clone().after_power_cut(Data::Kept, Names::Kept);
@@ -372,7 +372,7 @@ impl FaultFs {
         state.fired = false;
     }
 
-    /// Fails the `n`-th operation from now (0 the next), reads included, and none after it.
+    /// Fails the `n`-th operation from now (0 is the next), reads included, and none after it.
     pub fn fail_at(&self, n: usize, fault: Fault) {
         let mut state = self.state();
         state.plan = Some((state.calls + n, fault, false));
@@ -386,7 +386,7 @@ impl FaultFs {
         state.fired = false;
     }
 
-    /// Takes back what was planned.
+    /// Cancels the planned faults.
     pub fn heal(&self) {
         let mut state = self.state();
         state.plan = None;
@@ -414,13 +414,13 @@ impl FaultFs {
         let state = self.state();
         let mut disk = state.base.clone();
         for op in &state.log[..prefix.min(state.log.len())] {
-            // It went well the first time on the same disk.
+            // It succeeded the first time on the same disk.
             let _number = disk.apply(op);
         }
         Self::of(disk.after_power_cut(data, names), state.free)
     }
 
-    /// Sets what [`Fs::free_space`] answers.
+    /// Sets the value that [`Fs::free_space`] returns.
     pub fn set_free_space(&self, bytes: u64) {
         self.state().free = bytes;
     }
@@ -434,7 +434,8 @@ impl FaultFs {
         }
     }
 
-    /// Puts bytes into a file (made if missing), synced, without counting as an operation: how tests damage.
+    /// Writes bytes to a file (created if missing), synced and not counted as an operation: for tests that damage
+    /// files.
     pub fn poke(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
         let number = match state.disk.find(path) {
@@ -448,7 +449,7 @@ impl FaultFs {
         Ok(())
     }
 
-    /// All paths of files, for tests that look at the whole disk.
+    /// The paths of all files, for tests that inspect the whole disk.
     pub fn files(&self) -> BTreeSet<PathBuf> {
         let state = self.state();
         let mut found = BTreeSet::new();

@@ -1,19 +1,19 @@
-//! Recognises files and folders of other tools that are given as a model, with advice for each.
+//! Recognises files and folders of other tools where a model was expected, with advice for each.
 
 use std::path::Path;
 
 use super::fs::{Entry, Fs};
 
-/// What a pointer of Git LFS is reported as.
+/// The message for a Git LFS pointer.
 pub const LFS_POINTER: &str =
     "it is a Git LFS pointer, not the file itself: run git lfs install and git lfs pull, or download it again";
 
-/// Whether a file's bytes are a pointer of Git LFS: what a clone has without git-lfs.
+/// Whether these bytes are a Git LFS pointer, which a clone without git-lfs leaves in place of the file.
 pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
     bytes.starts_with(b"version https://git-lfs.github.com/spec/")
 }
 
-/// Whether the first bytes are those of a file that is known, and is no safetensors file.
+/// The message for a file that is recognised by its first bytes as some other format than safetensors.
 pub(super) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
     const KINDS: [(&[u8], &str); 6] = [
         (b"GGUF", GGUF),
@@ -34,7 +34,7 @@ pub(super) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
 
 const GGUF: &str = "it is a GGUF file of llama.cpp, which is not supported; use the model's Hugging Face folder (config.json and model.safetensors)";
 
-/// What a folder (or file) without the files of a model is, where that can be seen.
+/// What a folder (or file) without model files is, if it can be recognised.
 pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {
     let extension = |name: &Path| name.extension().map(|e| e.to_ascii_lowercase().to_string_lossy().into_owned());
     let Ok(entries) = disk.list(dir) else {

@@ -1,8 +1,8 @@
-//! The one file that creates, writes, renames and removes.
+//! The one file that creates, writes, renames and removes files.
 //!
-//! Everything durable goes through the trait [`Fs`], which has two implementors: [`RealFs`], and
-//! [`FaultFs`](super::FaultFs), a disk in memory that fails and loses power on command. Links are never
-//! followed when writing or removing; only regular files are opened; folders are made 0700, files 0600.
+//! Everything durable goes through the trait [`Fs`]. It has two implementations: [`RealFs`], and
+//! [`FaultFs`](super::FaultFs), a disk in memory that fails and loses power on command. Links are never followed when
+//! writing or removing; only regular files are opened; folders are created with mode 0700, files with 0600.
 
 use std::{
     ffi::OsString,
@@ -18,14 +18,14 @@ use std::{
 use super::error::{At, StoreError};
 use crate::base::io::ReadSeek;
 
-/// How long a lock's owner may take to write its name.
+/// How long the owner of a lock may take to write its process id.
 const UNNAMED: Duration = Duration::from_millis(500);
 
-/// A file open for writing, at its end.
+/// A file open for writing at its end.
 pub trait WriteFile: Write + Send {
-    /// Waits until the bytes and the length are on the disk.
+    /// Waits until bytes and length are on the disk.
     fn sync(&mut self) -> io::Result<Synced>;
-    /// Cuts the file (or extends it with zeros).
+    /// Truncates the file (or extends it with zeros).
     fn set_len(&mut self, len: u64) -> io::Result<()>;
 }
 
@@ -38,17 +38,17 @@ pub enum Synced {
     Unsupported,
 }
 
-/// Whether a link may stand for the file. Inside a run never; a model or data folder may be made of links,
-/// as the Hugging Face cache is.
+/// Whether a path may be a symbolic link. Never inside a run; a model or data folder may consist of links, as the
+/// Hugging Face cache does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
     /// A link is an error.
     Refuse,
-    /// A link is read as what it points to.
+    /// The link is followed.
     Follow,
 }
 
-/// The kind of a folder's entry.
+/// The kind of a folder entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -61,75 +61,75 @@ pub enum Kind {
     Other,
 }
 
-/// One name in a folder.
+/// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The name, which need not be UTF-8.
     pub name: OsString,
     /// What it is.
     pub kind: Kind,
-    /// Bytes, of a file.
+    /// Bytes, for a file.
     pub len: u64,
-    /// When it was last written, where the system says so.
+    /// When it was last written, if the system reports it.
     pub modified: Option<SystemTime>,
 }
 
 impl Entry {
-    /// The name as text; empty where it is not UTF-8, which no name of ours is.
+    /// The name as text; empty if it is not UTF-8, which no name of danlu's is.
     pub fn text(&self) -> &str {
         self.name.to_str().unwrap_or_default()
     }
 }
 
-/// The answer to [`Fs::lock`].
+/// The result of [`Fs::lock`].
 pub enum Lock {
-    /// Ours until the value is dropped or the process ends, however it ends.
+    /// Held until the value is dropped or the process ends.
     Held(Box<dyn Send + Sync>),
-    /// Another's, with the text it left.
+    /// Held by another process, with the text in the lock file.
     Busy(String),
 }
 
-/// The operations of a disk. None of them replaces anything but `replace`.
+/// The operations of a disk. Only `replace` replaces anything.
 pub trait Fs: Debug + Send + Sync {
-    /// Makes one folder; an error if the name is taken.
+    /// Creates one folder; an error if the name exists.
     fn make_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes a new file; an error if the name is taken.
+    /// Creates a file; an error if the name exists.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
-    /// Opens a file to write at its end, making it if it is missing.
+    /// Opens a file for writing at its end; creates it if missing.
     fn append(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
-    /// Opens a regular file for reading and says how long it is.
+    /// Opens a regular file for reading; returns its length too.
     fn open(&self, path: &Path, links: Links) -> io::Result<(Box<dyn ReadSeek>, u64)>;
-    /// Renames a file or folder; an error if the new name is taken.
+    /// Renames a file or folder; an error if the new name exists.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Puts a file in the place of another in one step.
+    /// Replaces a file by another atomically.
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file, a link (not its target) or an empty folder.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// What is in a folder, sorted by name.
+    /// The entries of a folder, sorted by name.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
-    /// What a path is, links not followed; `None` if nothing is there.
+    /// The kind of a path, without following links; `None` if it does not exist.
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
     /// Waits until the names in a folder are on the disk.
     fn sync_dir(&self, path: &Path) -> io::Result<Synced>;
-    /// Bytes this process may still write; `None` where the system does not say.
+    /// Bytes this process may still write; `None` if the system does not report it.
     fn free_space(&self, path: &Path) -> io::Result<Option<u64>>;
-    /// Takes the lock that is the file at `path` and leaves `holder` in it, or says who has it.
+    /// Locks the file at `path` and writes `holder` into it, or returns the current owner.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Lock>;
 }
 
-/// The disk of this machine.
+/// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
 impl RealFs {
-    /// The disk as the store takes it.
+    /// The file system as a shared [`Fs`].
     pub fn shared() -> Arc<dyn Fs> {
         Arc::new(Self)
     }
 }
 
-/// How files are opened: close-on-exec (std does that), links refused unless asked for, and without waiting
-/// for the other end should the name be a pipe.
+/// Options for opening files: close-on-exec (std sets it), links refused unless allowed, and non-blocking in case the
+/// name is a pipe.
 fn options(links: Links) -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -147,8 +147,7 @@ fn options(links: Links) -> OpenOptions {
     options
 }
 
-/// Opens with `options`, regular files only. Where links cannot be refused while opening they are looked for
-/// before.
+/// Opens regular files only. Where the system cannot refuse links on opening, the path is checked first.
 fn open_regular(options: &OpenOptions, path: &Path, links: Links) -> io::Result<File> {
     if cfg!(not(unix)) && links == Links::Refuse && fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a link where a file is expected"));
@@ -174,11 +173,11 @@ fn kind_of(kind: FileType) -> Kind {
     }
 }
 
-/// Distinguishes a sync that this file system does not support from one that failed.
+/// Distinguishes a sync that the file system does not support from one that failed.
 fn synced(result: io::Result<()>) -> io::Result<Synced> {
     match result {
         Ok(()) => Ok(Synced::Yes),
-        // EINVAL and ENOTSUP are what SMB, 9p and FUSE say to a sync they do not know.
+        // SMB, 9p and FUSE answer an unsupported sync with EINVAL or ENOTSUP.
         Err(e) if matches!(e.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
             Ok(Synced::Unsupported)
         }
@@ -231,7 +230,7 @@ impl Fs for RealFs {
                 result => return Ok(result?),
             }
         }
-        // The lock keeps other processes from making names here, so looking first is enough.
+        // The run's lock keeps other processes from creating names here, so checking first is enough.
         if fs::symlink_metadata(to).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -250,7 +249,7 @@ impl Fs for RealFs {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            // Of the link itself, not of what it points to.
+            // Metadata of the link, not of its target.
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 // Removed since the folder was read.
@@ -271,7 +270,7 @@ impl Fs for RealFs {
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
         match fs::symlink_metadata(path) {
             Ok(metadata) => Ok(Some(kind_of(metadata.file_type()))),
-            // Below a file there is nothing, as there is nothing below a missing folder.
+            // A path below a file does not exist, like one below a missing folder.
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(e) => Err(e),
         }
@@ -282,8 +281,8 @@ impl Fs for RealFs {
         synced(File::open(path)?.sync_all())
     }
 
-    /// Windows has no sync of a folder: NTFS journals names. The promise there is "the old or the new
-    /// checkpoint", not "the very last one".
+    /// Windows cannot sync a folder: NTFS journals names. After a power cut there is the old or the new checkpoint, not
+    /// always the very last one.
     #[cfg(not(unix))]
     fn sync_dir(&self, _path: &Path) -> io::Result<Synced> {
         Ok(Synced::Yes)
@@ -292,7 +291,7 @@ impl Fs for RealFs {
     #[cfg(unix)]
     fn free_space(&self, path: &Path) -> io::Result<Option<u64>> {
         let stat = rustix::fs::statvfs(path)?;
-        // `bavail`, not `bfree`: the blocks kept for root are not ours.
+        // `bavail`, not `bfree`: blocks reserved for root are not available.
         Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
     }
 
@@ -309,17 +308,17 @@ impl Fs for RealFs {
             let mut file = open_regular(&options, path, Links::Refuse)?;
             match file.try_lock() {
                 Ok(()) => {
-                    // The text only names the owner; the lock itself is the kernel's, which frees it when the
-                    // process ends, by kill -9 too.
+                    // The text only names the owner; the kernel holds the lock and frees it when the process ends, by
+                    // kill -9 too.
                     file.write_all(holder.as_bytes())?;
                     file.set_len(holder.len() as u64)?;
                     return Ok(Lock::Held(Box::new(file)));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    // Windows refuses reads of a locked file; the owner stays unnamed there.
+                    // Windows refuses to read a locked file; the owner is not named there.
                     let mut text = String::new();
                     let _unread = file.take(64).read_to_string(&mut text);
-                    // An owner of this moment may not have written its name yet, or over the last one's.
+                    // A new owner may not have written its process id yet, or not over the previous one.
                     if names_a_process(&text) || cfg!(not(unix)) || began.elapsed() >= UNNAMED {
                         return Ok(Lock::Busy(text));
                     }
@@ -331,17 +330,17 @@ impl Fs for RealFs {
     }
 }
 
-/// The process that a lock's text names, in its first line.
+/// The process id in the first line of a lock's text.
 pub(super) fn owner(text: &str) -> Option<u32> {
     text.lines().next()?.trim().parse().ok()
 }
 
-/// Whether a lock's text names a process that lives.
+/// Whether a lock's text names a living process.
 #[cfg(unix)]
 fn names_a_process(text: &str) -> bool {
     use rustix::process::{Pid, test_kill_process};
     let pid = owner(text).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    // Another user's process lives too, though it may not be signalled.
+    // Another user's process is alive too, though it may not be signalled.
     pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
 }
 
@@ -350,7 +349,7 @@ fn names_a_process(_text: &str) -> bool {
     true
 }
 
-/// Makes the folder, and the folders above it, where they are missing; each new name is synced.
+/// Creates the folder and its missing parents; syncs each new name.
 pub(crate) fn ensure_dirs(disk: &dyn Fs, path: &Path) -> Result<(), StoreError> {
     if path.as_os_str().is_empty() || disk.kind(path).at("look at", path)?.is_some() {
         return Ok(());
@@ -366,8 +365,8 @@ pub(crate) fn ensure_dirs(disk: &dyn Fs, path: &Path) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Removes a file, or a folder and all in it. Links inside are removed, not followed. What cannot be removed does not
-/// keep the rest; the first error is returned.
+/// Removes a file, or a folder and everything in it. Links inside are removed, not followed. If something cannot be
+/// removed, the rest still is; the first error is returned.
 pub(crate) fn clear_away(disk: &dyn Fs, path: &Path, kind: Kind) -> Result<(), StoreError> {
     if kind == Kind::Dir {
         let mut first = Ok(());
@@ -398,13 +397,13 @@ pub fn open_limited(
 /// Reads a whole file of at most `limit` bytes.
 pub fn read_limited(disk: &dyn Fs, path: &Path, limit: u64, links: Links) -> Result<Vec<u8>, StoreError> {
     let (reader, len) = open_limited(disk, path, limit, links)?;
-    // A file that grows meanwhile is cut at the limit, not followed.
+    // A file that grows meanwhile is cut at the limit.
     let mut bytes = Vec::with_capacity(len as usize);
     reader.take(limit).read_to_end(&mut bytes).at("read", path)?;
     Ok(bytes)
 }
 
-/// Opens a file that the user named: if it is missing, or no file, the input is wrong.
+/// Opens a file that the user named; a missing or irregular file is an input error.
 pub(crate) fn open_input(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Box<dyn ReadSeek>, u64), StoreError> {
     disk.open(path, links).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => StoreError::input(path, "no such file; check the path"),
@@ -415,8 +414,7 @@ pub(crate) fn open_input(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Bo
     })
 }
 
-/// Puts `bytes` in the place of the file at `path` in one step, durable when it returns. `scratch` is a name
-/// beside it that is not taken.
+/// Replaces the file at `path` by `bytes` atomically; durable on return. `scratch` is an unused name beside it.
 pub(crate) fn write_atomically(disk: &dyn Fs, path: &Path, scratch: &str, bytes: &[u8]) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let temporary = dir.join(scratch);
@@ -428,7 +426,7 @@ pub(crate) fn write_atomically(disk: &dyn Fs, path: &Path, scratch: &str, bytes:
         disk.replace(&temporary, path).at("replace", path)
     })();
     if written.is_err() {
-        // Best effort: the error that matters is the first; a left-over is swept when the run is opened.
+        // Best effort: report the first error; a leftover is swept when the run is next opened.
         let _left = disk.remove(&temporary);
     }
     written?;

@@ -12,13 +12,13 @@ use super::{
     fs::{Fs, Synced},
 };
 
-/// Bytes handled at once when hashing and writing.
+/// Bytes per read and write when hashing.
 pub(super) const CHUNK: usize = 1 << 20;
 
 /// Writes the content of a file.
 pub(super) type Fill<'a> = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'a>;
 
-/// What is known of a file that was written.
+/// Length and hash of a written file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileInfo {
@@ -28,7 +28,7 @@ pub struct FileInfo {
     pub blake3: String,
 }
 
-/// Writes through to a file, counting and hashing on the way.
+/// A writer that counts and hashes what it passes on.
 struct Hashing<W> {
     to: W,
     hasher: blake3::Hasher,
@@ -58,7 +58,7 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// Makes a file, lets `fill` write it, syncs it. The flag is `false` where the sync is not supported.
+/// Creates a file, lets `fill` write it, syncs it. The flag is `false` where sync is not supported.
 pub(super) fn write_file(
     disk: &dyn Fs,
     path: &Path,

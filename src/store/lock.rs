@@ -1,4 +1,4 @@
-//! The lock of a run: one process writes.
+//! The lock of a run: one process writes at a time.
 
 use std::{path::Path, process};
 
@@ -7,13 +7,13 @@ use super::{
     fs::{Fs, Kind, Links, Lock, owner, read_limited},
 };
 
-/// The folder in which runs without a name are made, and in which the one used last is looked for.
+/// The folder for runs without a given path; the newest run is looked up here too.
 pub const RUNS: &str = "runs";
 
-/// The longest text of a lock that is read.
+/// Limit on the text of a lock that is read.
 const LONGEST: u64 = 64;
 
-/// The right to write in a run. Freed when dropped, and by the kernel when the process ends in any way.
+/// The right to write in a run. Freed on drop, and by the kernel when the process ends in any way.
 pub struct RunLock {
     _held: Box<dyn Send + Sync>,
 }
@@ -36,16 +36,16 @@ impl RunLock {
     }
 }
 
-/// Which of the runs beside it a run was the newest of when it was last opened: the turn in its lock. The clock has no
-/// part in it, so neither a clock that went wrong nor a file with a wrong date makes an old run the newest. 0 of a
-/// run that was never opened, or only by a danlu that wrote none.
+/// The turn in a run's lock: a number that was the highest among the runs beside it when the run was last opened.
+/// Clocks and file dates do not matter for it. 0 for a run that was never opened, or only by a danlu that wrote no
+/// turn.
 pub(super) fn turn(disk: &dyn Fs, dir: &Path) -> u64 {
-    // One that cannot be read (on Windows while its owner lives) leaves the matter to the files' dates.
+    // If the lock cannot be read (on Windows while its owner lives), the dates of the files decide.
     let text = read_limited(disk, &dir.join("lock"), LONGEST, Links::Refuse).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or(0)
 }
 
-/// The turn of a run that is opened now. It matters only where a run is chosen by it.
+/// The next turn, for a run that is opened now.
 fn next_turn(disk: &dyn Fs, dir: &Path) -> u64 {
     let Some(runs) = dir.parent().filter(|runs| runs.file_name().is_some_and(|name| name == RUNS)) else { return 0 };
     let beside = disk.list(runs).unwrap_or_default().into_iter().filter(|entry| entry.kind == Kind::Dir);

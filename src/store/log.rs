@@ -1,7 +1,7 @@
-//! Append-only logs of JSON, one object a line: metrics.jsonl, events.jsonl, preferences.jsonl.
+//! Append-only JSON logs, one object per line: metrics.jsonl, events.jsonl, preferences.jsonl.
 //!
-//! A line is written in one call; a line torn by a crash is cut when the log is opened next, and kept in a file
-//! beside it. Lines past the step of a resume are moved to another file. Nothing is dropped.
+//! A line is written in one call. A line torn by a crash is cut when the log is next opened and kept in a file beside
+//! it. Lines past the step of a resume are moved to another file. Nothing is lost.
 
 use std::{
     io::{self, BufRead, BufReader, Read, SeekFrom, Write},
@@ -20,7 +20,7 @@ use super::{
 use crate::base::clean;
 use crate::base::io::ReadSeek;
 
-/// Longest line.
+/// Longest line, in bytes.
 const LONGEST: usize = 1 << 20;
 
 /// Most bytes [`read_from`] reads in one call.
@@ -30,22 +30,22 @@ const PORTION: u64 = 4 << 20;
 pub struct Log {
     disk: Arc<dyn Fs>,
     path: PathBuf,
-    /// Closed while the file is put in another's place, and opened again when needed.
+    /// None while the file is being replaced; opened again when needed.
     file: Option<Box<dyn WriteFile>>,
     len: u64,
     cut: Option<Torn>,
-    /// Whether a part of a line lies at the end since an append failed.
+    /// Whether a failed append left part of a line at the end.
     torn: bool,
 }
 
-/// What was cut from the end of a log when it was opened.
+/// What was cut from the end of a log on opening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The log.
     pub log: PathBuf,
     /// How many bytes.
     pub bytes: u64,
-    /// The file beside the log that holds them now.
+    /// The file beside the log that holds them.
     pub kept: PathBuf,
 }
 
@@ -67,16 +67,16 @@ impl std::fmt::Debug for Log {
     }
 }
 
-/// One line as it lies in the file.
+/// A line of the file.
 struct Line {
     bytes: Vec<u8>,
-    /// Where it ends, its newline included.
+    /// Offset of its end, newline included.
     end: u64,
-    /// A whole line of JSON.
+    /// Whether it is a complete line of JSON.
     good: bool,
 }
 
-/// The lines of a file, never more than one of them in memory.
+/// Reads the lines of a file, one at a time in memory.
 struct Lines {
     reader: BufReader<Box<dyn ReadSeek>>,
     at: u64,
@@ -92,7 +92,7 @@ impl Lines {
         self.at += read as u64;
         let mut whole = bytes.last() == Some(&b'\n');
         if !whole && bytes.len() > LONGEST {
-            // Longer than any of ours: walk to its end without keeping it.
+            // Longer than any line danlu writes: skip it without keeping it.
             self.at += skip_line(&mut self.reader)?;
             whole = false;
         }
@@ -118,7 +118,7 @@ fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
     }
 }
 
-/// What a line says of itself.
+/// The fields by which a line is selected.
 #[derive(Deserialize)]
 struct Mark {
     stage: Option<String>,
@@ -126,12 +126,12 @@ struct Mark {
 }
 
 impl Log {
-    /// Opens the log at `path`, making it if it is missing. What a crash tore at its end is moved to
-    /// `<name>.<n>.torn`, where n counts from 1.
+    /// Opens the log at `path`; creates it if missing. A line that a crash tore at the end is moved to
+    /// `<name>.<n>.torn`, with n from 1.
     pub fn open(disk: Arc<dyn Fs>, path: &Path) -> Result<Self, StoreError> {
         let file = disk.append(path).at("open", path)?;
         let mut lines = lines(&*disk, path)?;
-        // After a power cut the end may be whole lines of zeros, too: all after the last good line goes.
+        // A power cut may also leave lines of zeros: everything after the last valid line is cut.
         let mut good_end = 0;
         while let Some(line) = lines.next().at("read", path)? {
             if line.good {
@@ -142,7 +142,7 @@ impl Log {
         drop(lines);
         let mut log = Self { disk, path: path.to_owned(), file: Some(file), len: good_end, cut: None, torn: bytes > 0 };
         if bytes > 0 {
-            // First durable under its name, then cut: a crash between the two leaves it in both places.
+            // Make the copy durable first, then cut: a crash in between leaves the bytes in both files.
             let kept = log.keep_end(good_end)?;
             log.mend()?;
             log.cut = Some(Torn { log: path.to_owned(), bytes, kept });
@@ -150,7 +150,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Copies what lies behind `from` to the next free `<name>.<n>.torn`.
+    /// Copies everything after `from` to the next free `<name>.<n>.torn`.
     fn keep_end(&self, from: u64) -> Result<PathBuf, StoreError> {
         let dir = self.dir().to_owned();
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -177,8 +177,8 @@ impl Log {
         Ok(kept)
     }
 
-    /// Opens a log that the user may edit too, making it if it is missing. Nothing is cut;
-    /// a last line that has no end gets one.
+    /// Opens a log that the user may edit too; creates it if missing. Nothing is cut; an unterminated last line gets
+    /// its newline.
     pub fn open_whole(disk: Arc<dyn Fs>, path: &Path) -> Result<Self, StoreError> {
         let mut file = disk.append(path).at("open", path)?;
         let mut lines = lines(&*disk, path)?;
@@ -200,13 +200,12 @@ impl Log {
         self.cut.as_ref()
     }
 
-    /// Where it lies.
+    /// The path of the log.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Appends one object as one line and hands it to the system. After an error the log is as before, and
-    /// appending again is right.
+    /// Appends one object as one line. After an error the log is unchanged, and the append can be tried again.
     pub fn append(&mut self, record: &impl Serialize) -> Result<(), StoreError> {
         let mut line = clean::json(record)
             .map_err(|e| StoreError::input(&self.path, format!("a record cannot be written as JSON: {e}")))?
@@ -220,7 +219,7 @@ impl Log {
         let path = &self.path;
         let file = opened(&*self.disk, path, &mut self.file)?;
         if let Err(error) = file.write_all(&line) {
-            // Part of the line may be there. Cut it now, or, if that fails too, before the next.
+            // Part of the line may be in the file. Cut it now or, if that fails too, before the next append.
             self.torn = file.set_len(self.len).is_err();
             return Err(error).at("append to", path);
         }
@@ -228,8 +227,8 @@ impl Log {
         Ok(())
     }
 
-    /// Waits until all lines are on the disk. To be called before a checkpoint is saved, so that no checkpoint
-    /// outlives its metrics.
+    /// Waits until all lines are on the disk. Called before a checkpoint is saved, so that no checkpoint is newer than
+    /// its metrics.
     pub fn sync(&mut self) -> Result<Synced, StoreError> {
         self.mend()?;
         let file = opened(&*self.disk, &self.path, &mut self.file)?;
@@ -239,8 +238,8 @@ impl Log {
         Ok(if bytes == Synced::Yes { name } else { bytes })
     }
 
-    /// Moves the lines with a step above `step` (of `stage`, if one is named) to `<name>.<n>.old.jsonl`, where
-    /// n counts from 1, and says how many and where to. Lines without a step stay. For a resume.
+    /// Moves lines with a step above `step` (of `stage`, if given) to `<name>.<n>.old.jsonl`, with n from 1; returns
+    /// their number and the file. Lines without a step stay. Used by a resume.
     pub fn truncate_after_step(
         &mut self,
         stage: Option<&str>,
@@ -251,7 +250,7 @@ impl Log {
         })
     }
 
-    /// The same with every line of a stage that starts from the beginning.
+    /// Does the same with every line of a stage that starts over.
     pub fn truncate_stage(&mut self, stage: &str) -> Result<Option<(usize, PathBuf)>, StoreError> {
         self.move_out(&|mark| mark.stage.as_deref() == Some(stage))
     }
@@ -271,8 +270,8 @@ impl Log {
         let dir = self.dir().to_owned();
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let old = next_name(&*self.disk, &dir, &stem, ".old.jsonl")?;
-        // First what is taken out, durable under its name; then what stays, in one step. A crash between the
-        // two leaves lines in both places, none in neither.
+        // Make the removed lines durable under their name first, then replace the log atomically. A crash in between
+        // leaves lines in both files, never in neither.
         let (hidden, _) = self.write_part("old", &past)?;
         self.or_clean(&hidden, self.disk.rename(&hidden, &old).at("name", &old))?;
         self.disk.sync_dir(&dir).at("sync the folder", &dir)?;
@@ -284,7 +283,7 @@ impl Log {
         Ok(Some((moved, old)))
     }
 
-    /// Cuts what a failed append left.
+    /// Cuts the remains of a failed append.
     fn mend(&mut self) -> Result<(), StoreError> {
         if self.torn {
             let file = opened(&*self.disk, &self.path, &mut self.file)?;
@@ -298,7 +297,7 @@ impl Log {
         self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    /// Writes the lines that `chosen` picks to a hidden file, synced, and says how long it is.
+    /// Writes the lines that `chosen` selects to a hidden file and syncs it; returns its length.
     fn write_part(&self, what: &str, chosen: &dyn Fn(&Line) -> bool) -> Result<(PathBuf, u64), StoreError> {
         let hidden = self.dir().join(Scratch::Making.name(what));
         let written = (|| {
@@ -320,7 +319,7 @@ impl Log {
         Ok((hidden, len))
     }
 
-    /// Removes a hidden file if `result` is an error; the run's next opening sweeps what stays.
+    /// Removes a hidden file if `result` is an error; a leftover is swept when the run is next opened.
     fn or_clean<T>(&self, hidden: &Path, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() {
             let _left = self.disk.remove(hidden);
@@ -346,21 +345,21 @@ fn lines(disk: &dyn Fs, path: &Path) -> Result<Lines, StoreError> {
     Ok(Lines { reader: BufReader::with_capacity(1 << 16, reader), at: 0 })
 }
 
-/// What [`read_from`] found.
+/// The result of [`read_from`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tail {
     /// The records, oldest first.
     pub records: Vec<Value>,
-    /// Where to go on reading.
+    /// The offset of the next read.
     pub next: u64,
-    /// Lines that are no JSON and were passed over.
+    /// Lines that are not JSON and were skipped.
     pub bad: usize,
-    /// The log was shorter than where reading was to go on (a resume cut it): these records are from its start.
+    /// The log was shorter than `from` (a resume cut it): these records are from its start.
     pub restarted: bool,
 }
 
-/// Reads whole lines from byte `from` on, at most 4 MiB of them, without a lock: how a log is watched while
-/// another process writes it. A log that is not there yet is empty.
+/// Reads complete lines from byte `from`, at most 4 MiB, without a lock: for watching a log while another process
+/// writes it. A missing log is empty.
 pub fn read_from(disk: &dyn Fs, path: &Path, from: u64) -> Result<Tail, StoreError> {
     let (mut reader, len) = match disk.open(path, Links::Refuse) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Tail::default()),
@@ -388,7 +387,7 @@ pub fn read_from(disk: &dyn Fs, path: &Path, from: u64) -> Result<Tail, StoreErr
     Ok(tail)
 }
 
-/// Gives every whole record of a log to `take`, oldest first. A log that is not there yet has none.
+/// Calls `take` with every complete record of a log, oldest first. A missing log has none.
 pub fn each_record(disk: &dyn Fs, path: &Path, mut take: impl FnMut(&Value)) -> Result<(), StoreError> {
     let mut from = 0;
     loop {

@@ -1,12 +1,11 @@
-//! Durable bytes: run folder, lock, checkpoints, safetensors, logs. One file writes: `fs.rs`.
+//! Durable storage: run folder, lock, checkpoints, safetensors, logs. Only `fs.rs` writes.
 //!
-//! A saved file is whole or absent after any crash, full disk or power cut, and damage is found before anything is
-//! loaded. The store knows files, hashes and tensors by name, and nothing of training.
+//! After any crash, full disk or power cut a saved file is complete or absent, and damage is found before anything is
+//! loaded. The store knows files, hashes and tensors by name, and nothing about training.
 //!
-//! The path of a save: [`Run::open`] takes the lock and gives a [`Saver`]; [`Saver::save`] writes a hidden
-//! folder, syncs every file, writes the manifest, renames, syncs. The path back:
-//! [`Checkpoints::newest_verified`] takes the newest whose manifest, lengths and hashes agree, and reports
-//! those it passed over.
+//! Saving: [`Run::open`] takes the lock and provides a [`Saver`]; [`Saver::save`] writes a hidden folder, syncs every
+//! file, writes the manifest, renames the folder and syncs its parent. Loading: [`Checkpoints::newest_verified`]
+//! returns the newest checkpoint whose manifest, lengths and hashes agree, and reports those it passed over.
 
 mod checkpoint;
 mod error;

@@ -1,4 +1,4 @@
-//! The names the store accepts and the temporary names it makes.
+//! The file names that the store accepts and the temporary names it makes.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -11,21 +11,21 @@ use super::{
     fs::Fs,
 };
 
-/// Longest name of a run, a checkpoint or a file in one.
+/// Longest name of a run, a checkpoint or a file in one, in bytes.
 pub const MAX_NAME: usize = 64;
 
-/// Whether `name` may name a run or a file of ours: `[A-Za-z0-9._-]{1,64}`, no leading dot.
+/// Whether `name` is a plain name: `[A-Za-z0-9._-]{1,64}`, no leading dot.
 pub fn is_plain(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())
         && !name.starts_with('.')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// Longest name of a file or folder, in bytes, that common file systems have.
+/// Longest file name of common file systems, in bytes.
 pub(super) const LONGEST: usize = 255;
 
-/// Why a folder of that name cannot be made, if it cannot. A run's name is its user's: any script, spaces and signs,
-/// as long as the file system takes it, it stays in its place, and a terminal can show it.
+/// Why a folder cannot have this name, if so. A run's name may be in any script, with spaces and punctuation, as long
+/// as the file system accepts it, it names a single folder, and a terminal can show it.
 pub fn refuse_name(name: &str) -> Option<String> {
     let windows = ['<', '>', ':', '"', '|', '?', '*', '\\'];
     if name.is_empty() || name == "." || name == ".." {
@@ -51,23 +51,21 @@ pub fn refuse_name(name: &str) -> Option<String> {
     None
 }
 
-/// Whether a folder of that name is looked at where runs are listed: hidden ones are not.
+/// Whether a folder with this name is listed among the runs; hidden ones are not.
 pub(crate) fn is_listed(name: &str) -> bool {
     !name.starts_with('.')
 }
 
-/// Whether `name` may name a stage: lower case, so that no file system confuses two, and no `-`, which ends
-/// the stage in a checkpoint's name.
+/// Whether `name` is a valid stage name: lower case, so that no file system confuses two names, and without `-`, which
+/// ends the stage in a checkpoint's name.
 pub fn is_stage(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// What prepared data in `data/` is called: one of these and a hash, or two. `text-` and `tokens-` are what earlier
-/// versions made.
+/// Prefixes of prepared data in `data/`; one or two hashes follow. Earlier versions wrote `text-` and `tokens-`.
 const PREPARED: [&str; 8] = ["files-", "unit-", "version-", "tokenizer-", "ids-", "quality-", "text-", "tokens-"];
 
-/// Whether `name` is that of prepared data: the user's files lie beside it, and are neither removed with it nor
-/// mixed up with it.
+/// Whether `name` is prepared data. The user's own files lie beside it and are never removed with it.
 pub fn is_prepared(name: &str) -> bool {
     let Some(rest) = PREPARED.iter().find_map(|kind| name.strip_prefix(kind)) else { return false };
     let is_hash = |h: &str| h.len() == 24 && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -75,7 +73,7 @@ pub fn is_prepared(name: &str) -> bool {
     is_hash(rest) || (name.starts_with("ids-") && rest.split_once('-').is_some_and(|(a, b)| is_hash(a) && is_hash(b)))
 }
 
-/// The next free `<stem>.<n><ending>` in a folder, n counting from 1.
+/// The next free `<stem>.<n><ending>` in a folder, with n from 1.
 pub(super) fn next_name(disk: &dyn Fs, dir: &Path, stem: &str, ending: &str) -> Result<PathBuf, StoreError> {
     let number = |name: &str| name.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(ending)?.parse::<u64>().ok();
     let entries = disk.list(dir).at("list", dir)?;
@@ -83,7 +81,7 @@ pub(super) fn next_name(disk: &dyn Fs, dir: &Path, stem: &str, ending: &str) -> 
     Ok(dir.join(format!("{stem}.{}{ending}", last.saturating_add(1))))
 }
 
-/// What a left-over was for.
+/// The purpose of a temporary name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scratch {
     /// Being written.
@@ -100,15 +98,15 @@ impl Scratch {
         }
     }
 
-    /// A hidden name that is unique: it holds the process id and a random number.
+    /// A hidden name made unique by the process id and a random number.
     pub(crate) fn name(self, base: &str) -> String {
-        // RandomState is seeded by the system; chance here names a folder and never touches training.
+        // The system seeds RandomState; this number names a folder and never affects training.
         let chance = RandomState::new().build_hasher().finish();
         format!("{}{base}-{}-{chance:016x}", self.prefix(), process::id())
     }
 }
 
-/// Whether `name` is one that [`Scratch::name`] made. Sweeping removes nothing else.
+/// Whether [`Scratch::name`] made `name`. Only such names are swept.
 pub(crate) fn is_scratch(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(".tmp-").or_else(|| name.strip_prefix(".del-")) else { return false };
     let Some((rest, chance)) = rest.rsplit_once('-') else { return false };

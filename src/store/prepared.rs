@@ -1,4 +1,4 @@
-//! Prepared data in `data/`: files that can be made again, each published whole or not at all.
+//! Prepared data in `data/`: derived files, each published complete or not at all.
 //!
 //! A cache: safe to delete; readers verify what they read.
 
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::base::io::ReadSeek;
 
-/// Bytes gathered before they are written.
+/// Size of the write buffer in bytes.
 const CHUNK: usize = 1 << 18;
 
-/// The right to write and clear prepared data, for a thread beside the one that owns the run. It holds the lock as
-/// the run does. Cloning shares it.
+/// The right to write and clear prepared data, for a thread beside the owner of the run. It shares the run's lock.
+/// Clones share it.
 #[derive(Clone, Debug)]
 pub struct Preparer {
     view: RunView,
@@ -38,7 +38,7 @@ impl Preparer {
         &self.view
     }
 
-    /// A new file, hidden until it is published: by this name, or by another of its kind.
+    /// A new file, hidden until it is published under this name or another of its kind.
     pub fn draft(&self, name: &str) -> Result<Draft, StoreError> {
         let dir = self.view.data_dir();
         let hidden = dir.join(Scratch::Making.name(checked(&dir, name)?));
@@ -47,7 +47,7 @@ impl Preparer {
         Ok(Draft { disk: Arc::clone(self.view.disk()), file, hidden, dir })
     }
 
-    /// Puts bytes in the place of a file, in one step, durable when it returns.
+    /// Replaces a file by these bytes atomically; durable on return.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         let dir = self.view.data_dir();
         let path = dir.join(checked(&dir, name)?);
@@ -55,14 +55,14 @@ impl Preparer {
         Ok(path)
     }
 
-    /// Waits until the names of what was published are on the disk.
+    /// Waits until the names of published files are on the disk.
     pub fn sync(&self) -> Result<(), StoreError> {
         let dir = self.view.data_dir();
         self.view.disk().sync_dir(&dir).at("sync the folder", &dir)?;
         Ok(())
     }
 
-    /// Removes the prepared data, whatever their kind, that `wanted` does not want.
+    /// Removes the prepared data that `wanted` rejects.
     pub fn clear(&self, wanted: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         let (dir, disk) = (self.view.data_dir(), self.view.disk());
         for entry in disk.list(&dir).at("list", &dir)? {
@@ -82,7 +82,7 @@ impl RunView {
         Ok(self.disk().open(&path, Links::Refuse).at("open", &path)?.0)
     }
 
-    /// Whether there is a file of prepared data of this name.
+    /// Whether prepared data with this name exists.
     pub fn has_prepared(&self, name: &str) -> bool {
         self.disk().kind(&self.data_dir().join(name)).is_ok_and(|kind| kind == Some(Kind::File))
     }
@@ -96,18 +96,18 @@ fn checked<'a>(dir: &Path, name: &'a str) -> Result<&'a str, StoreError> {
     Err(StoreError::input(dir, what))
 }
 
-/// A hidden file. Dropped without [`Draft::publish`], it goes.
+/// A hidden file, removed on drop unless [`Draft::publish`] was called.
 pub struct Draft {
     disk: Arc<dyn Fs>,
-    /// None once it is closed.
+    /// None after it was closed.
     file: Option<io::BufWriter<Box<dyn WriteFile>>>,
     hidden: PathBuf,
     dir: PathBuf,
 }
 
 impl Draft {
-    /// Writes the file out to the disk and gives it a name, in the place of one that is there. The name is on the disk
-    /// after [`Preparer::sync`].
+    /// Syncs the file and renames it to `name`, replacing a file of that name. The name is durable after
+    /// [`Preparer::sync`].
     pub fn publish(mut self, name: &str) -> Result<(), StoreError> {
         let target = self.dir.join(checked(&self.dir, name)?);
         if let Some(file) = &mut self.file {
@@ -133,7 +133,7 @@ impl Write for Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Best effort: what stays is swept when the run is opened.
+            // Best effort: a leftover is swept when the run is next opened.
             let _left = self.disk.remove(&self.hidden);
         }
     }

@@ -20,9 +20,9 @@ use super::{
 
 /// Folders of a run.
 const FOLDERS: [&str; 2] = ["checkpoints", "data"];
-/// The log of judged answers in it.
+/// The log of judged answers in the report folder.
 const ANSWERS: &str = "answers.jsonl";
-/// Files of a run whose writing shows that it was used.
+/// Files of a run whose modification times show when it was last used.
 const FILES: [&str; 7] =
     [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl", "edits.jsonl", "rollbacks.jsonl"];
 
@@ -36,17 +36,17 @@ pub struct Run {
 }
 
 impl Run {
-    /// Takes the run in `dir`, makes what is missing of its layout, and sweeps what a killed process left. The
-    /// folder must hold a run.toml, and may hold nothing else.
+    /// Opens the run in `dir`, creates missing folders, and sweeps leftovers of a killed process. The folder must
+    /// contain a run.toml and nothing else is required.
     pub fn open(disk: Arc<dyn Fs>, dir: &Path) -> Result<Self, StoreError> {
         RunView::open(Arc::clone(&disk), dir)?;
         Self::own(disk, dir, None)
     }
 
-    /// Makes a new run in `dir` with the text `config` as its run.toml. The folder may be missing or empty;
-    /// a run that is there is an error.
+    /// Creates a run in `dir` with `config` as its run.toml. The folder may be missing or empty; an existing run is an
+    /// error.
     pub fn create(disk: Arc<dyn Fs>, dir: &Path, config: &str) -> Result<Self, StoreError> {
-        // One that is too long cannot even be looked at.
+        // A path that is too long cannot even be checked for existence.
         let mut long = dir.iter().map(|part| part.to_string_lossy()).filter(|part| part.len() > LONGEST);
         if let Some(what) = long.find_map(|part| refuse_name(&part)) {
             return Err(StoreError::input(dir, what));
@@ -58,13 +58,13 @@ impl Run {
         Self::own(disk, dir, Some(config))
     }
 
-    /// Makes a new run with the next free name in the folder `runs`, as in `runs/run-0001`.
+    /// Creates a run with the next free name in the folder `runs`, such as `runs/run-0001`.
     pub fn create_next(disk: Arc<dyn Fs>, runs: &Path, config: &str) -> Result<Self, StoreError> {
         ensure_dirs(&*disk, runs)?;
         loop {
             let dir = runs.join(next_run_name(&*disk, runs)?);
             match disk.make_dir(&dir) {
-                // Another process took the name; the next one is free.
+                // Another process took the name; try the next one.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 made => {
                     made.at("make the folder", &dir)?;
@@ -75,7 +75,7 @@ impl Run {
         }
     }
 
-    /// Makes the folder, or checks that it holds only files of ours.
+    /// Creates the folder, or checks that it contains only files of a run.
     fn prepare(disk: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
         match disk.list(dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -101,7 +101,7 @@ impl Run {
         }
     }
 
-    /// Takes the lock and brings the folder in order.
+    /// Takes the lock, creates missing files and sweeps leftovers.
     fn own(disk: Arc<dyn Fs>, dir: &Path, config: Option<&str>) -> Result<Self, StoreError> {
         let lock = Arc::new(RunLock::take(&*disk, dir)?);
         let mut swept = Swept::default();
@@ -127,7 +127,7 @@ impl Run {
         let view = RunView::new(disk, dir);
         let run = Self { view, lock, swept };
         if let Some(config) = config {
-            // Another process may have made the run since it was looked for.
+            // Another process may have created the run since the check.
             let there = run.view.disk().kind(&run.view.config_path()).at("look at", dir)?;
             if there.is_some() {
                 return Err(StoreError::input(dir, "the run already exists; open it, or choose another name"));
@@ -143,12 +143,12 @@ impl Run {
         &self.view
     }
 
-    /// Left-overs of a killed process that were removed when the run was opened.
+    /// Leftovers of a killed process that were removed when the run was opened.
     pub fn swept(&self) -> &[String] {
         &self.swept.removed
     }
 
-    /// Why left-overs could not be removed. They take room and do no other harm.
+    /// Leftovers that could not be removed. They only take disk space.
     pub fn unswept(&self) -> &[StoreError] {
         &self.swept.left
     }
@@ -158,7 +158,7 @@ impl Run {
         Saver::new(self.view.checkpoints(), Arc::clone(&self.lock))
     }
 
-    /// Puts a new text in the place of run.toml, in one step.
+    /// Replaces run.toml atomically.
     pub fn write_config(&self, text: &str) -> Result<(), StoreError> {
         let path = self.view.config_path();
         if text.len() as u64 > LONGEST_CONFIG {
@@ -172,13 +172,13 @@ impl Run {
         Preparer::new(self.view.clone(), Arc::clone(&self.lock))
     }
 
-    /// Puts bytes in the place of a file in `data/`, in one step: prepared data, the tokenizer.
+    /// Replaces a file in `data/` atomically: prepared data, the tokenizer.
     pub fn write_data(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         self.preparer().write(name, bytes)
     }
 
-    /// Moves what bears the name of a file in `data/` to the next free `<name>.<n>.torn`, whatever it is, and says where
-    /// it is now; None where there is nothing.
+    /// Moves a file or folder in `data/` to the next free `<name>.<n>.torn` and returns the new path; None if it does
+    /// not exist.
     pub fn set_aside(&self, name: &str) -> Result<Option<PathBuf>, StoreError> {
         let (disk, dir) = (&**self.view.disk(), self.view.data_dir());
         let path = dir.join(name);
@@ -191,7 +191,7 @@ impl Run {
         Ok(Some(aside))
     }
 
-    /// Makes the folder of reports where it is missing.
+    /// Creates the report folder if it is missing.
     pub fn make_report_dir(&self) -> Result<PathBuf, StoreError> {
         let path = self.view.report_dir();
         ensure_dirs(&**self.view.disk(), &path)?;
@@ -204,7 +204,7 @@ impl Run {
         }
     }
 
-    /// Puts bytes in the place of a file in `report/`, in one step.
+    /// Replaces a file in `report/` atomically.
     pub fn write_report(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         let path = self.make_report_dir()?.join(name);
         write_atomically(&**self.view.disk(), &path, &Scratch::Making.name(name), bytes)?;
@@ -221,20 +221,20 @@ impl Run {
         Log::open(Arc::clone(self.view.disk()), &self.view.events_path())
     }
 
-    /// Opens data/sft/by-hand.jsonl, the demonstrations written by hand, for appending. What the user wrote
-    /// there stays.
+    /// Opens data/sft/by-hand.jsonl, the demonstrations written in the workbench, for appending. What the user wrote is
+    /// never cut.
     pub fn demonstrations(&self) -> Result<Log, StoreError> {
         let dir = self.view.data_dir().join("sft");
         ensure_dirs(&**self.view.disk(), &dir)?;
         Log::open_whole(Arc::clone(self.view.disk()), &dir.join("by-hand.jsonl"))
     }
 
-    /// Opens data/marks.jsonl, the texts marked as wanted or not, for appending. What the user wrote there stays.
+    /// Opens data/marks.jsonl, the labels of the quality classifier, for appending. What the user wrote is never cut.
     pub fn marks(&self) -> Result<Log, StoreError> {
         Log::open_whole(Arc::clone(self.view.disk()), &self.view.marks_path())
     }
 
-    /// Opens edits.jsonl and report/answers.jsonl, as far as they are there, and says what was cut from them.
+    /// Opens edits.jsonl and report/answers.jsonl, if they exist, and returns what was cut from them.
     pub fn mend_logs(&self) -> Result<Vec<Torn>, StoreError> {
         let (view, mut found) = (&self.view, Vec::new());
         for path in [view.edits_path(), view.report_dir().join(ANSWERS)] {
@@ -260,13 +260,13 @@ impl Run {
         Log::open(Arc::clone(self.view.disk()), &self.view.rollbacks_path())
     }
 
-    /// Opens preferences.jsonl for appending. What the user wrote there stays.
+    /// Opens preferences.jsonl for appending. What the user wrote is never cut.
     pub fn preferences(&self) -> Result<Log, StoreError> {
         Log::open_whole(Arc::clone(self.view.disk()), &self.view.preferences_path())
     }
 }
 
-/// Why a folder cannot be made there, by the names of all that would be made.
+/// Why a folder cannot be created there, judged by every name on the path that is missing.
 fn refuse_path(disk: &dyn Fs, dir: &Path) -> Result<Option<String>, StoreError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     if let Some(what) = refuse_name(&name) {
@@ -284,8 +284,8 @@ fn refuse_path(disk: &dyn Fs, dir: &Path) -> Result<Option<String>, StoreError> 
     Ok(None)
 }
 
-/// The run in the folder `runs` that was opened last. Runs that have no turn in their lock yet go by when they were last
-/// written to; a date that is still to come says nothing. Of several alike it is the last by name.
+/// The run in the folder `runs` that was opened last, by the turn in its lock. Runs without a turn are ordered by
+/// modification time; a time in the future is ignored. Among equals the last by name is chosen.
 pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreError> {
     let mut newest: Option<(u64, SystemTime, String)> = None;
     let now = SystemTime::now();

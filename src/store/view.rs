@@ -1,4 +1,4 @@
-//! A run opened for reading: the paths of its files, and its configuration.
+//! A run opened for reading: its paths and its configuration.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,12 +13,12 @@ use super::{
 
 /// The configuration's file name.
 pub(super) const CONFIG: &str = "run.toml";
-/// Longest configuration.
+/// Limit on the length of run.toml.
 pub(super) const LONGEST_CONFIG: u64 = 1 << 20;
-/// The folder for what a run is judged by, made when there is something.
+/// The folder for reports and judged answers, created when first needed.
 pub(super) const REPORT: &str = "report";
 
-/// A run opened for reading: needs no lock, changes nothing.
+/// A run opened for reading: takes no lock and changes nothing.
 #[derive(Clone, Debug)]
 pub struct RunView {
     disk: Arc<dyn Fs>,
@@ -26,7 +26,7 @@ pub struct RunView {
 }
 
 impl RunView {
-    /// Looks at the run in `dir`, which must hold a run.toml.
+    /// Opens the run in `dir`, which must contain a run.toml.
     pub fn open(disk: Arc<dyn Fs>, dir: &Path) -> Result<Self, StoreError> {
         let config = disk.kind(&dir.join(CONFIG)).at("look at", dir)?;
         if config != Some(Kind::File) {
@@ -39,7 +39,7 @@ impl RunView {
         Ok(Self::new(disk, dir))
     }
 
-    /// The same of a folder that is known to be a run's.
+    /// Wraps a folder that is known to be a run.
     pub(super) fn new(disk: Arc<dyn Fs>, dir: &Path) -> Self {
         Self { disk, dir: dir.to_owned() }
     }
@@ -54,12 +54,12 @@ impl RunView {
         self.dir.file_name().unwrap_or(self.dir.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// The disk it is on.
+    /// The disk that holds it.
     pub fn disk(&self) -> &Arc<dyn Fs> {
         &self.disk
     }
 
-    /// Where run.toml lies.
+    /// The path of run.toml.
     pub fn config_path(&self) -> PathBuf {
         self.dir.join(CONFIG)
     }
@@ -84,37 +84,37 @@ impl RunView {
         self.dir.join("data")
     }
 
-    /// The folder for what a run is judged by.
+    /// The folder for reports and judged answers.
     pub fn report_dir(&self) -> PathBuf {
         self.dir.join(REPORT)
     }
 
-    /// Where the metrics lie.
+    /// The path of metrics.jsonl.
     pub fn metrics_path(&self) -> PathBuf {
         self.dir.join("metrics.jsonl")
     }
 
-    /// Where the events lie.
+    /// The path of events.jsonl.
     pub fn events_path(&self) -> PathBuf {
         self.dir.join("events.jsonl")
     }
 
-    /// Where the edits lie.
+    /// The path of edits.jsonl.
     pub fn edits_path(&self) -> PathBuf {
         self.dir.join("edits.jsonl")
     }
 
-    /// Where roll-backs of stages are recorded.
+    /// The path of rollbacks.jsonl.
     pub fn rollbacks_path(&self) -> PathBuf {
         self.dir.join("rollbacks.jsonl")
     }
 
-    /// Where the marks of texts that are wanted, or not, lie.
+    /// The path of data/marks.jsonl, the labels of the quality classifier.
     pub fn marks_path(&self) -> PathBuf {
         self.data_dir().join("marks.jsonl")
     }
 
-    /// Where the preferences lie.
+    /// The path of preferences.jsonl.
     pub fn preferences_path(&self) -> PathBuf {
         self.dir.join("preferences.jsonl")
     }

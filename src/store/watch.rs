@@ -1,7 +1,6 @@
-//! Watching files that the user may save during a run: by the system's notifications, or by polling where there are
-//! none.
+//! Watches files that the user may save during a run, by system notifications, or by polling where there are none.
 //!
-//! Folders are watched and not files: an editor that saves puts a new file in the old one's place.
+//! Folders are watched, not files: editors save by renaming a new file over the old one.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +12,7 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 
-/// Between two polls.
+/// Interval between two polls.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How files are watched.
@@ -34,27 +33,27 @@ pub enum Watching {
 pub struct Place {
     /// The folder.
     pub folder: PathBuf,
-    /// Whether the folders in it are, too.
+    /// Whether its subfolders are watched too.
     pub deep: bool,
 }
 
 /// Watches until it is dropped.
 pub struct Watch {
-    /// Kept for their threads.
+    /// Kept because dropping them stops their threads.
     watchers: Vec<Box<dyn Watcher + Send>>,
     how: &'static str,
 }
 
 impl Watch {
-    /// Calls `tell` from another thread with every path that may have changed in one of the places. A place that
-    /// cannot be watched is polled; one that is not there is left out.
+    /// Calls `tell` from another thread with every path in `places` that may have changed. A folder that cannot be
+    /// watched is polled; one that does not exist is left out.
     pub fn start(places: &[Place], how: Watching, tell: impl Fn(&Path) + Send + Clone + 'static) -> Watch {
         let mut watch = Watch { watchers: Vec::new(), how: "off" };
         if how == Watching::Off {
             return watch;
         }
         let on_event = move |event: notify::Result<Event>| {
-            // An error is no change; the next change notifies again.
+            // Ignore an error: the next change notifies again.
             let Ok(event) = event else { return };
             let changes = match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
@@ -70,13 +69,13 @@ impl Watch {
         if !notified.is_empty() {
             match RecommendedWatcher::new(on_event.clone(), Config::default()) {
                 Ok(mut watcher) => {
-                    // Where the system had no thread for it, the crate says nothing and panics at the first call, and
-                    // once more when it is dropped; this call alone says so.
+                    // If the system refused the watcher's thread, the crate hides that and panics at the first call and
+                    // on drop; only `configure` returns it as an error.
                     if watcher.configure(Config::default()).is_err() {
                         std::mem::forget(watcher);
                         return watch;
                     }
-                    // A system may allow few watches; the other folders are polled.
+                    // The system may limit the number of watches; the remaining folders are polled.
                     notified.retain(|p| watcher.watch(&p.folder, mode(p)).inspect_err(|_| polled.push(p)).is_ok());
                     if !notified.is_empty() {
                         watch.watchers.push(Box::new(watcher));
@@ -108,10 +107,11 @@ fn mode(place: &Place) -> RecursiveMode {
     if place.deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive }
 }
 
-/// Whether a folder is on a file system that does not notify of changes by other machines.
+/// Whether a folder is on a file system that does not report changes by other machines.
 #[cfg(target_os = "linux")]
 fn is_remote(folder: &Path) -> bool {
-    // linux/magic.h and the file systems' own headers: NFS, SMB, SMB2, CIFS, FUSE, 9P, AFS, Ceph, Lustre, Coda, OCFS2, GPFS.
+    // From linux/magic.h and the file systems' headers: NFS, SMB, SMB2, CIFS, FUSE, 9P, AFS, Ceph, Lustre, Coda, OCFS2,
+    // GPFS.
     const REMOTE: [u32; 12] = [
         0x6969,
         0x517B,
@@ -153,7 +153,7 @@ mod tests {
                 let _gone = send.send(path.to_owned());
             });
             assert_eq!(watch.how(), if how == Watching::Poll { "poll" } else { "notify" });
-            // As editors do it: a new file, then its name.
+            // As editors save: write a new file, then rename it.
             fs::write(deep.join("x~"), "one").unwrap();
             fs::rename(deep.join("x~"), deep.join("x.txt")).unwrap();
             assert!(receive.iter().any(|p| p.ends_with("x.txt")));

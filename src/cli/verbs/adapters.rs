@@ -72,7 +72,7 @@ impl Adapters {
     }
 }
 
-/// What the trial of its matrix units says, for an adapter that has any.
+/// The result of the start-up check of its matrix units, for an adapter with cooperative matrices.
 fn tried(adapter: &AdapterInfo) -> Option<Matrices> {
     if !adapter.features.iter().any(|f| f.contains("COOPERATIVE_MATRIX")) {
         return None;

@@ -46,9 +46,9 @@ pub(in crate::cli) struct Bench {
     json: bool,
 }
 
-/// Tokens of a step, as the trainer has it.
+/// Most tokens of a step, as in the trainer.
 const MOST_TOKENS: usize = crate::data::MOST_TOKENS;
-/// Timed steps.
+/// Most timed steps.
 const MOST_STEPS: usize = 1 << 20;
 
 impl Bench {
@@ -82,12 +82,12 @@ impl Bench {
                 (ids, targets)
             })
             .collect();
-        // Marks are taken where a step's numbers arrive, two steps behind the newest, as in the trainer:
-        // the time between marks is the time of a step, however far ahead the host has submitted.
+        // A mark is taken when a step's numbers arrive, two steps behind the newest, as in the trainer: the time
+        // between marks is the time of a step, however far the host is ahead.
         let mut marks = Vec::with_capacity(self.steps + 1);
         let warmup = 3.max(self.steps / 5);
         let mut waiting = std::collections::VecDeque::new();
-        // The last steps only keep the device as busy as the others found it; they are not timed.
+        // The last steps only keep the device busy; they are not timed.
         for step in 0..warmup + self.steps + IN_FLIGHT {
             let (ids, targets) = &batches[step % batches.len()];
             let batch = MicroBatch { ids, targets, starts: None };
@@ -136,9 +136,9 @@ impl Bench {
     }
 }
 
-/// Steps that a GPU may be ahead of the host.
+/// Steps that the GPU queue may hold.
 const IN_FLIGHT: usize = 2;
-/// Steps of one timing: single ones jitter.
+/// Steps per timing, because single steps vary.
 const WINDOW: usize = 5;
 
 /// The median, in milliseconds a step, over windows of marks.

@@ -1,4 +1,4 @@
-//! `danlu data`: the cleaning funnel, what was dropped, the mix, the tokenizer. What it prepares is what training reads.
+//! `danlu data`: the cleaning funnel, dropped documents, the mix, the tokenizer. Training uses the same prepared data.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -121,7 +121,7 @@ impl Data {
         Ok(())
     }
 
-    /// Every dropped document that was asked for.
+    /// Prints the requested dropped documents.
     fn tell_dropped(&self, run: &Run, version: &str) -> Result<(), TrainError> {
         let Some(rule) = &self.dropped else { return Ok(()) };
         let (mut from, rule) = (0, Some(rule.as_str()).filter(|rule| !rule.is_empty()));
@@ -159,12 +159,12 @@ impl Data {
     }
 }
 
-/// Dropped documents that are read at once.
+/// Dropped documents read at a time.
 const PAGE: usize = 4096;
-/// Characters of a dropped document on a line.
+/// Characters of a dropped document per line.
 const BEGINNING: usize = 40;
 
-/// A funnel's numbers: what came in is what went out and what the rules dropped.
+/// A funnel as JSON: documents read = documents kept + documents dropped by each rule.
 fn counts(funnel: &Funnel) -> Value {
     let rules: serde_json::Map<String, Value> =
         funnel.dropped.iter().map(|(rule, tally)| (rule.clone(), tally.documents.into())).collect();

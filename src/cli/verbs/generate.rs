@@ -60,7 +60,7 @@ pub(in crate::cli) struct Generate {
     json: bool,
 }
 
-/// Tokens of a prompt and its continuation: no model is made for more positions.
+/// Most tokens of a prompt with its continuation, which is the longest context that is created.
 const MOST_TOKENS: usize = 1 << 20;
 
 /// An opened model.
@@ -72,7 +72,7 @@ struct Opened {
 }
 
 impl Generate {
-    /// The text to be gone on with.
+    /// The prompt to continue.
     #[cfg(test)]
     pub(super) fn asked(&self) -> Option<&str> {
         self.prompt.as_deref()
@@ -117,7 +117,7 @@ impl Generate {
         Ok(s)
     }
 
-    /// The model's folder: the one named, or a run's newest checkpoint that verifies.
+    /// The model's folder: the named one, or a run's newest checkpoint that verifies.
     fn folder(&self) -> Result<PathBuf, Failure> {
         if let Some(model) = &self.model {
             return Ok(model.clone());
@@ -239,7 +239,7 @@ impl Generate {
         Ok(())
     }
 
-    /// Continues `tokens`, choosing among the first `known` ids; the whole text, and why it ended.
+    /// Continues `tokens`, sampling among the first `known` ids; returns the whole text and the reason it ended.
     fn draw(
         &self,
         model: &mut Opened,
@@ -275,7 +275,7 @@ impl Generate {
     }
 }
 
-/// Says that a text was longer than the model was made for.
+/// A warning that a text exceeds the model's context.
 pub(super) fn past_the_window(tokens: usize, window: usize) {
     if tokens > window {
         output::note(&format!(

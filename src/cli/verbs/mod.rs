@@ -20,7 +20,7 @@ pub(super) use self::workbench::Workbench;
 
 use super::{Common, Outcome};
 
-/// What is done; without a verb the workbench opens.
+/// The verbs; without one the workbench opens.
 #[derive(Subcommand)]
 pub(super) enum Verb {
     /// Train one stage without a screen; continues from the newest checkpoint
@@ -46,7 +46,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// Does it.
+    /// Runs the verb.
     pub(super) fn run(self, common: &Common) -> Outcome {
         match self {
             Self::Train(verb) => verb.run(common),

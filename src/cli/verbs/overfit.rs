@@ -74,7 +74,7 @@ impl Overfit {
                 let mut ticket = learner.step(&mut device, &[batch], self.lr, common.seed.unwrap_or(0), step)?;
                 let control = device.collect(&mut ticket, true)?.unwrap_or_default();
                 let got = StepOutcome::from_control(&control);
-                // A loss scale that was too large is found out before the first step counts.
+                // A step on which the loss scale was lowered does not count.
                 if !got.lowered {
                     break got;
                 }

@@ -27,7 +27,7 @@ pub(in crate::cli) struct Score {
     json: bool,
 }
 
-/// Tokens of one pass.
+/// Tokens per pass.
 const TOKENS: usize = 8192;
 
 impl Score {
@@ -46,15 +46,15 @@ impl Score {
         for start in (0..ids.rows().len()).step_by(rows) {
             let end = (start + rows).min(ids.rows().len());
             if (start..end).all(|r| ids.rows().row(r).len() == 1) {
-                // Rows of one token have no next one.
+                // A row of one token has no next token.
                 (start..end).for_each(|_| logprobs.push([]));
                 continue;
             }
             let (mut block, mut targets) = ids.block(start..end, width);
             block.resize(rows * width, 0);
             targets.resize(rows * width, IGNORE_INDEX);
-            // Every next token is scored, whatever the labels say; the loss counts the labelled ones,
-            // which a second pass scores only where a label is another token than the text's.
+            // Every next token is scored, whatever the labels; the loss counts the labelled ones, for which a second
+            // pass is needed only if a label differs from the text's token.
             let next = next_tokens(&ids, start..end, rows, width);
             let losses = eval.losses(&mut device, &block, &next, None)?;
             for r in start..end {
@@ -70,7 +70,7 @@ impl Score {
                 }
             }
         }
-        // No trained label: null, as a mean of nothing is no number.
+        // Without labels null: a mean of nothing is not a number.
         let loss = (trained > 0).then(|| total / trained as f64);
         if self.json {
             output::json(&Scored { logprobs, loss });
@@ -88,14 +88,14 @@ impl Score {
     }
 }
 
-/// The one object of `--json`.
+/// The object printed by `--json`.
 #[derive(Serialize)]
 struct Scored {
     logprobs: Rows<Logprob>,
     loss: Option<f64>,
 }
 
-/// A log-probability in four bytes, written in all the digits of its value.
+/// A log-probability as f32, printed with all its digits.
 #[derive(Clone, Copy, Debug)]
 struct Logprob(f32);
 
@@ -105,7 +105,7 @@ impl Serialize for Logprob {
     }
 }
 
-/// The text's own next tokens as targets.
+/// The text's next tokens as targets.
 fn next_tokens(ids: &Ids, range: std::ops::Range<usize>, rows: usize, width: usize) -> Vec<i32> {
     let mut next = vec![IGNORE_INDEX; rows * width];
     for (at, r) in range.enumerate() {

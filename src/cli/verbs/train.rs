@@ -47,7 +47,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// The user's own text may take a while the first time, and nothing else is printed meanwhile.
+/// Notes that reading the user's text may take a while the first time.
 pub(super) fn say_that_text_is_read(config: &RunConfig) {
     if let Some(first) = config.source.first().filter(|_| io::stderr().is_terminal()) {
         let more = config.source.len() - 1;
@@ -76,7 +76,7 @@ impl Train {
             interactive: false,
             stop: stopping.flag(),
         };
-        // From the start: a signal while data are read ends the reading, or waits for the trainer.
+        // Started first: a signal while data are read ends the reading, or is passed on to the trainer.
         let mut unattended = Unattended::start(self.json, stopping)?;
         let mut device = common.device()?;
         let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;

@@ -1,4 +1,4 @@
-//! Trainers without a screen: signals stop them, and their events are printed.
+//! Runs trainers without a screen: signals stop them, and their events are printed.
 
 use std::{io, time::Duration};
 
@@ -14,18 +14,18 @@ use crate::{
     train::{OpenRun, Summary, TrainError, Trainer},
 };
 
-/// Runs trainers one after the other. The first signal stops the one that runs, and so does a stdout that takes no more.
+/// Runs trainers one after the other. The first signal, or an unwritable stdout, stops the running one.
 pub(super) struct Unattended {
     json: bool,
     stopping: Stopping,
     stop: Sender<Command>,
     commands: Receiver<Command>,
-    /// Why stdout takes no more.
+    /// The error of stdout, if it is unwritable.
     unwritten: Option<io::Error>,
 }
 
 impl Unattended {
-    /// Catches signals from here on; they also set the flag of `stopping`.
+    /// Catches signals from now on; they also set the flag of `stopping`.
     pub(super) fn start(json: bool, stopping: Stopping) -> Result<Self, Failure> {
         let (stop, commands) = crossbeam_channel::bounded(8);
         let send = stop.clone();
@@ -36,17 +36,17 @@ impl Unattended {
         Ok(Self { json, stopping, stop, commands, unwritten: None })
     }
 
-    /// Whether no further trainer is to be run: a signal came, or stdout takes no more.
+    /// Whether to stop: a signal arrived, or stdout is unwritable.
     pub(super) fn is_over(&self) -> bool {
         self.stopping.asked() || self.is_unwritten()
     }
 
-    /// Whether stdout takes no more.
+    /// Whether stdout is unwritable.
     pub(super) fn is_unwritten(&self) -> bool {
         self.unwritten.is_some()
     }
 
-    /// Runs a trainer to its end, and prints its events. The open run comes back.
+    /// Runs a trainer to its end and prints its events. Returns the open run.
     pub(super) fn run(&mut self, stage: StageId, trainer: Trainer) -> (Result<Summary, TrainError>, OpenRun) {
         self.stopping.stepping(true);
         let commands = self.commands.clone();
@@ -60,13 +60,13 @@ impl Unattended {
         if self.unwritten.is_none()
             && let Err(e) = print(stage, self.json, event)
         {
-            // What is learned is worth a checkpoint all the same.
+            // Progress is still saved to a checkpoint.
             self.unwritten = Some(e);
             let _ = self.stop.try_send(Command::Stop { save: true });
         }
     }
 
-    /// The outcome of a stdout that takes no more.
+    /// The outcome if stdout became unwritable.
     pub(super) fn finish(self) -> Outcome {
         self.unwritten.map_or(Ok(()), |e| output::unwritten(&e))
     }
@@ -198,7 +198,7 @@ fn print(stage: StageId, json: bool, event: &Event) -> io::Result<()> {
     Ok(())
 }
 
-/// A figure of an evaluation; – where there was nothing to measure it on.
+/// A figure of an evaluation; – if it was not measured.
 fn measured(x: f64, digits: usize) -> String {
     if x.is_nan() { "–".to_owned() } else { format!("{x:.digits$}") }
 }

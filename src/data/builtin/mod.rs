@@ -18,19 +18,19 @@ use crate::data::{
     tokenizer::Tokenizer,
 };
 
-/// A prompt completed again and again while the model learns, and what it should become.
+/// A prompt that is completed repeatedly while the model learns, with the expected continuation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// The prompt.
     pub prompt: &'static str,
-    /// What follows it in the corpus.
+    /// Its continuation in the corpus.
     pub expected: &'static str,
-    /// Whether it is trained on, to be learned by heart.
+    /// Whether the text is trained on, so that the probe measures recall.
     pub recall: bool,
 }
 
-/// The probes of a run that names none. The first is in no text of ours and is kept out of the user's: beside it
-/// one sees what of the second is recall.
+/// The default probes. The text of the first is in no built-in source and is removed from the user's: it shows how much
+/// of the second is recall.
 pub const PROBES: &[Probe] = &[
     Probe {
         prompt: "人闲桂花落，", expected: "夜静春山空。月出惊山鸟，时鸣春涧中。", recall: false
@@ -44,10 +44,10 @@ struct File {
     name: &'static str,
     format: Format,
     text: &'static str,
-    /// Share of drawn tokens. The short poems weigh far more than their size: they are what a
-    /// newcomer watches being learned by heart.
+    /// Share of drawn tokens. The short poems have a much larger share than their size, so that a newcomer can watch
+    /// them being memorised.
     weight: f64,
-    /// Nothing is held out of what is to be learned by heart.
+    /// Whether documents may be held out; false for texts that are to be memorised.
     hold_out: bool,
 }
 
@@ -107,23 +107,23 @@ pub fn sources() -> Result<Vec<Source>, DataError> {
     FILES.iter().map(source).collect()
 }
 
-/// The texts in full of the probes that are learned by heart, which are never held out.
+/// The full texts of the probes that are to be memorised; they are never held out.
 pub fn protected() -> Vec<String> {
     PROBES.iter().filter(|p| p.recall).map(|p| format!("{}{}", p.prompt, p.expected)).collect()
 }
 
-/// A question asked again and again while the model is fine-tuned.
+/// A question that is asked repeatedly during fine-tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChatProbe {
-    /// The task it shows.
+    /// The task that it belongs to.
     pub task: &'static str,
-    /// The question: in no training file.
+    /// The question, which is in no training file.
     pub prompt: &'static str,
-    /// Its answer.
+    /// The reference answer.
     pub expected: &'static str,
 }
 
-/// The questions of a run on the built-in conversations.
+/// The default questions for the built-in conversations.
 pub const CHAT_PROBES: &[ChatProbe] = &[
     ChatProbe { task: "zh-en", prompt: "翻译：我喜欢喝茶。", expected: "I like to drink tea." },
     ChatProbe { task: "en-zh", prompt: "翻译：Where do you want to go?", expected: "你想去哪里？" },
@@ -148,7 +148,7 @@ macro_rules! chat_file {
     };
 }
 
-/// Translation is the task that a model of this size can be seen to learn, so it has most of the rows.
+/// Translation has most of the rows: it is the task that a model of this size can visibly learn.
 const CHATS: &[ChatFile] = &[
     chat_file!("zh-en", 0.32),
     chat_file!("en-zh", 0.23),
@@ -164,13 +164,13 @@ fn read_conversations(text: &str) -> Result<Vec<Conversation>, DataError> {
     Ok(read_chats(Format::JsonLines, text.as_bytes())?.conversations)
 }
 
-/// The built-in conversations that are trained on.
+/// The built-in training conversations.
 pub fn conversations() -> Result<Vec<Conversation>, DataError> {
     let all: Result<Vec<_>, _> = CHATS.iter().map(|file| read_conversations(file.train)).collect();
     Ok(all?.concat())
 }
 
-/// The built-in conversations for rows of `context` tokens, one source a task.
+/// The built-in conversations for rows of `context` tokens, one source per task.
 pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, DataError> {
     let set = |file: &ChatFile| {
         let source = ChatSource {
@@ -184,10 +184,10 @@ pub fn chats(tokenizer: &Tokenizer, context: usize) -> Result<Vec<ExampleSet>, D
     CHATS.iter().map(set).collect()
 }
 
-/// A question of one of the tasks that have a rule.
+/// A question of a task that has a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPrompt {
-    /// The task, which is its rule.
+    /// The task, named by its rule.
     pub task: Rule,
     /// The question.
     pub prompt: String,
@@ -199,25 +199,24 @@ const HELD_OUT_PAIRS: &str = include_str!("../../../assets/preference/heldout.js
 const PROMPTS: &str = include_str!("../../../assets/preference/prompts.jsonl");
 const JUDGE: &str = include_str!("../../../assets/preference/judge.jsonl");
 
-/// The built-in pairs to train on, rankings among them. A tenth of the labels of `pairs.jsonl` are wrong on
-/// purpose.
+/// The built-in training pairs, including rankings. A tenth of the labels in `pairs.jsonl` are wrong on purpose.
 pub fn preferences() -> Result<Vec<Preference>, DataError> {
     let mut all = read_preferences(Format::JsonLines, PAIRS.as_bytes())?.preferences;
     all.extend(read_preferences(Format::JsonLines, RANKED.as_bytes())?.preferences);
     Ok(all)
 }
 
-/// The built-in pairs to be examined with; every label is the rule's.
+/// The built-in held-out pairs; every label agrees with the rule.
 pub fn held_out_preferences() -> Result<Vec<Preference>, DataError> {
     Ok(read_preferences(Format::JsonLines, HELD_OUT_PAIRS.as_bytes())?.preferences)
 }
 
-/// The built-in questions to sample answers to while training.
+/// The built-in questions for rollouts.
 pub fn prompts() -> Result<Vec<TaskPrompt>, DataError> {
     read_prompts(PROMPTS)
 }
 
-/// The built-in questions that answers are judged by at the end: in no training file of any stage.
+/// The built-in questions for the final evaluation; no stage trains on them.
 pub fn judge_prompts() -> Result<Vec<TaskPrompt>, DataError> {
     read_prompts(JUDGE)
 }

@@ -1,54 +1,53 @@
-//! The ground truth of the two built-in tasks of human feedback, as rules in code.
+//! The rules that judge the two built-in tasks.
 //!
-//! A rule labels pairs, and scores the answers at the end; its score may be plotted. Training code must not call
-//! it: its score never enters a reward, an advantage, an early stop, a guard or the choice of a checkpoint. A reward
-//! model has to learn from pairs what the rule wants.
+//! A rule labels the pairs and scores answers for reports and plots. Training code must not call it: its score never
+//! enters a reward, an advantage, an early stop, a guard or the choice of a checkpoint. A reward model has to learn the
+//! rule from pairs.
 //!
-//! Rules are pure and take any text.
+//! Rules are pure functions and accept any text.
 
 use std::{collections::HashSet, fmt};
 
 /// A task with a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// `续写：` and a line of verse. A good answer is one line of as many Han characters, with 。 at its
-    /// end and no other mark; no character twice, none of the line given.
+    /// `续写：` and a line of verse. A good answer is one line with the same number of Han characters and 。 at the end,
+    /// without other punctuation, repeated characters or characters of the given line.
     Couplet,
-    /// `我想去X玩，有哪些好玩的地点？` and the like. A good answer is one Chinese sentence that opens with
-    /// some words and 有, 看 or 推荐, then lists at least three different places (two to six characters
-    /// each, joined by 、 and before the last by 和), none of them a word of the question, at least one
-    /// of them a place that the built-in conversations know; one more clause may follow; 。 ends it.
-    /// Whether the places are in that town is not asked.
+    /// `我想去X玩，有哪些好玩的地点？` and similar. A good answer is one Chinese sentence: some words with 有, 看 or 推荐, then a list of
+    /// at least three different places (two to six characters each, joined by 、 and the last by 和), none of them a word
+    /// of the question and at least one known from the built-in conversations; one more clause may follow; 。 at the
+    /// end. Whether the places are in that town is not checked.
     Places,
 }
 
 /// Both, in the order of reports.
 pub const RULES: [Rule; 2] = [Rule::Couplet, Rule::Places];
 
-/// A condition that an answer breaks.
+/// A condition that an answer violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// It was cut off before the model ended it.
+    /// It was cut off before the end token.
     End,
-    /// It does not end with 。, or has another such mark inside.
+    /// It does not end with 。, or has such a mark inside.
     Stop,
-    /// Something in it is no Chinese character.
+    /// It contains a character that is not Chinese.
     Foreign,
-    /// It has not as many characters as the line given.
+    /// It has a different number of characters than the given line.
     Length,
-    /// It says a character, or a place, twice.
+    /// It repeats a character or a place.
     Repeat,
-    /// It takes a character from the line given, or a word of the question for a place.
+    /// It uses a character of the given line, or lists a word of the question as a place.
     Borrowed,
-    /// Nothing leads to the list.
+    /// No lead-in to the list.
     Lead,
     /// Fewer than three places.
     Few,
-    /// The places are not joined by 、 and, the last one, by 和.
+    /// The places are not joined by 、, or the last one not by 和.
     Joint,
-    /// A name too short or too long to be a place's.
+    /// A name too short or too long for a place.
     Name,
-    /// No place that is known.
+    /// No known place.
     Unknown,
 }
 
@@ -72,7 +71,7 @@ impl Fault {
 }
 
 impl fmt::Display for Fault {
-    /// What is wrong, as a clause.
+    /// The fault as a clause.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::End => "it does not end",
@@ -90,14 +89,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a rule says of an answer.
+/// The result of judging an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether it obeys the rule.
+    /// Whether it meets all conditions.
     pub good: bool,
-    /// The conditions it breaks, in the rule's order.
+    /// The conditions it violates, in the rule's order.
     pub faults: Vec<Fault>,
-    /// The share of the rule's conditions that it meets; for plots. 1 exactly where it is good.
+    /// The share of the rule's conditions that it meets, for plots; 1 exactly if it is good.
     pub share: f64,
 }
 
@@ -106,21 +105,21 @@ impl Verdict {
         Self { good: faults.is_empty(), share: 1.0 - faults.len() as f64 / conditions as f64, faults }
     }
 
-    /// The first condition it breaks.
+    /// The first condition it violates.
     pub fn why(&self) -> Option<Fault> {
         self.faults.first().copied()
     }
 }
 
-/// Places that a list must have.
+/// Minimum number of places.
 const FEWEST: usize = 3;
 /// Characters of a place's name.
 const NAME: std::ops::RangeInclusive<usize> = 2..=6;
-/// What leads to a list.
+/// Lead-ins to the list.
 const LEADS: [&str; 3] = ["有", "看", "推荐"];
-/// Marks that end a sentence or part it.
+/// Marks that end or divide a sentence.
 const STOPS: [char; 6] = ['。', '！', '？', '；', '：', '\n'];
-/// The places that the built-in conversations tell of.
+/// Places that occur in the built-in conversations.
 const KNOWN: [&str; 30] = [
     "西湖",
     "灵隐寺",
@@ -172,7 +171,7 @@ impl Rule {
         RULES.into_iter().find(|r| r.name() == name)
     }
 
-    /// The conditions it asks for.
+    /// The conditions of the rule.
     pub fn conditions(self) -> &'static [Fault] {
         match self {
             Self::Couplet => &[Fault::End, Fault::Stop, Fault::Foreign, Fault::Length, Fault::Repeat, Fault::Borrowed],
@@ -191,7 +190,7 @@ impl Rule {
         }
     }
 
-    /// Judges an answer as text, without special tokens; `ended` says whether the model ended it itself.
+    /// Judges an answer (text without special tokens); `ended` says whether the model produced the end token.
     pub fn judge(self, prompt: &str, answer: &str, ended: bool) -> Verdict {
         let broken = match self {
             Self::Couplet => couplet(prompt, answer),
@@ -237,7 +236,7 @@ fn places(prompt: &str, answer: &str) -> Vec<Fault> {
     if !body.chars().all(|c| is_han(c) || "、，".contains(c) || STOPS.contains(&c)) {
         faults.push(Fault::Foreign);
     }
-    // A last clause, such as 都很好玩, is no part of the list.
+    // A last clause, such as 都很好玩, is not part of the list.
     let list = match body.rsplit_once('，') {
         Some((list, clause)) if !clause.is_empty() && clause.chars().all(is_han) => list,
         _ => body,

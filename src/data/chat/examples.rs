@@ -1,4 +1,4 @@
-//! Conversations as examples that fit a context, and which of them are held out.
+//! Turns conversations into examples that fit a context, and holds some out.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ use crate::data::{
     tokens::example::Example,
 };
 
-/// Dropped conversations whose place and length are kept.
+/// Dropped conversations for which place and length are kept.
 const KEPT_PLACES: usize = 20;
 
-/// One named body of conversations.
+/// A named set of conversations.
 #[derive(Clone, Debug)]
 pub struct ChatSource {
     /// Its name.
@@ -35,56 +35,55 @@ pub struct ExampleSet {
     pub name: String,
     /// Its share, as given.
     pub weight: f64,
-    /// What is trained on.
+    /// The training examples.
     pub examples: Vec<Example>,
-    /// What is evaluated on; may be empty.
+    /// The examples for evaluation; may be empty.
     pub held_out: Vec<HeldOut>,
-    /// What fitting did to the examples that are trained on.
+    /// Statistics of fitting the training examples.
     pub fitted: Fitted,
-    /// What it did to those held out.
+    /// Statistics of fitting the held-out examples.
     pub held_out_fitted: Fitted,
 }
 
-/// A conversation that is evaluated on: as tokens for the loss, as text for questions and tasks.
+/// A held-out conversation: as tokens for the loss, as text for questions and tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldOut {
-    /// The conversation, whole.
+    /// The whole conversation.
     pub conversation: Conversation,
-    /// It as tokens, perhaps shortened.
+    /// Its tokens, possibly shortened.
     pub example: Example,
 }
 
-/// What fitting conversations to a context did.
+/// Statistics of fitting conversations to a context.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fitted {
     /// Conversations that became an example.
     pub kept: usize,
-    /// Those of them that lost their first exchanges.
+    /// Those that lost their first exchanges.
     pub shortened: usize,
-    /// Conversations whose last exchange alone is too long.
+    /// Conversations dropped because their last exchange is too long.
     pub dropped: usize,
-    /// The first of these: their number in the source, from 1, and the tokens that exchange has
-    /// with the system turn.
+    /// The first of these: number in the source, from 1, and the tokens of the last exchange with the system turn.
     pub dropped_at: Vec<(usize, usize)>,
     /// Tokens of the longest example.
     pub longest: usize,
-    /// Tokens that are learned.
+    /// Trained tokens.
     pub trained_tokens: u64,
-    /// Tokens in all.
+    /// All tokens.
     pub tokens: u64,
 }
 
-/// A conversation after fitting.
+/// The result of fitting a conversation.
 enum Fit {
     Whole(Example),
     Shortened(Example),
-    /// With the tokens its last exchange has.
+    /// The number of tokens of its last exchange.
     TooLong(usize),
 }
 
-/// Every conversation as an example of at most `context` + 1 tokens (the last one is only a target).
-/// A longer one loses exchanges from the front and keeps its system turn; an answer is never cut. One
-/// whose last exchange does not fit is dropped.
+/// Encodes every conversation as an example of at most `context` + 1 tokens (the last is only a target). A longer one
+/// loses exchanges from the front and keeps its system turn; an answer is never cut. A conversation whose last exchange
+/// does not fit is dropped.
 pub fn encode_all(
     conversations: &[Conversation],
     tokenizer: &Tokenizer,
@@ -95,9 +94,8 @@ pub fn encode_all(
     Ok((examples.into_iter().map(|(_, example)| example).collect(), fitted))
 }
 
-/// The sources' examples, with some held out. What is held out is decided by the first question:
-/// conversations that ask the same, in whichever sources they stand, fall on one side. `protected`
-/// questions (probes) are never held out.
+/// The sources' examples, split into training and held out. The first question decides: conversations with the same
+/// one, in whichever source, are on the same side. `protected` questions (probes) are never held out.
 pub fn example_sets(
     sources: Vec<ChatSource>,
     protected: &[&str],
@@ -135,7 +133,7 @@ pub fn example_sets(
 }
 
 impl ExampleSet {
-    /// A source whose held-out conversations are given, not chosen.
+    /// A source whose held-out conversations are given.
     pub fn given(
         source: &ChatSource,
         held_out: Vec<Conversation>,
@@ -160,7 +158,7 @@ impl ExampleSet {
     }
 }
 
-/// Some of the conversations as examples, each with its index.
+/// Encodes some of the conversations, each with its index.
 fn encode_some(
     conversations: &[Conversation],
     which: &[usize],
@@ -196,7 +194,7 @@ fn encode_some(
     Ok((examples, fitted))
 }
 
-/// A conversation as at most `most` tokens.
+/// A conversation with at most `most` tokens.
 fn fit(conversation: &Conversation, tokenizer: &Tokenizer, chat: ChatTokens, most: usize) -> Result<Fit, DataError> {
     let turns: Result<Vec<Example>, DataError> =
         conversation.turns.iter().map(|turn| chat::encode_turn(turn, tokenizer, chat)).collect();
@@ -205,7 +203,7 @@ fn fit(conversation: &Conversation, tokenizer: &Tokenizer, chat: ChatTokens, mos
     let tokens = |turns: &[Example]| turns.iter().map(|t| t.ids.len()).sum::<usize>();
     let begin = Example::begin(tokenizer);
     let head = begin.ids.len() + tokens(&turns[..system]);
-    // Tokens with everything before the turn left out, and the same at the newest exchange.
+    // Number of tokens without everything before the turn, and the same for the newest exchange.
     let mut left = head + tokens(&turns[system..]);
     let mut last = left;
     for start in system..turns.len() {

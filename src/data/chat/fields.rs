@@ -1,30 +1,30 @@
-//! Fields of a record beside the words of its conversation or pair.
+//! Fields of a record other than the text of its conversation or pair.
 //!
-//! A field that changes what is learned is honoured, or its record is rejected; an empty one changes nothing. Every
-//! other field that is not read is counted.
+//! A field that changes what is learned is applied, or its record is rejected; an empty one changes nothing. All other
+//! unread fields are counted.
 
 use serde_json::Value;
 
 use super::value::{Fields, field, is_empty, kind};
 use crate::data::read::{Fault, LOSS, Unread};
 
-/// Rules under which records are rejected, beside those of [`read`](mod@crate::data::read).
-/// Turns that are no conversation to learn from.
+/// Rules under which records are rejected, in addition to those of [`read`](mod@crate::data::read). Invalid order or
+/// roles of turns.
 pub(in crate::data) const TURNS: &str = "turns";
-/// Tools, and what they are called with.
+/// Tool definitions and tool calls.
 pub(in crate::data) const TOOLS: &str = "tools";
-/// A train of thought, which the template has no place for.
+/// Reasoning, which the template does not support.
 pub(in crate::data) const REASONING: &str = "reasoning";
-/// Pictures, sound, film.
+/// Images, audio, video.
 pub(in crate::data) const MEDIA: &str = "media";
-/// A verdict on the answer.
+/// A label that rates the answer.
 pub(in crate::data) const LABEL: &str = "label";
 /// A speaker's name.
 pub(in crate::data) const NAME: &str = "name";
-/// Text to be read with the question, where the form has no place for it.
+/// Context for the question, where the form does not support it.
 pub(in crate::data) const CONTEXT: &str = "context";
 
-/// Why a record or a message with something in this field is rejected: the rule, and the reason.
+/// The rule and the reason for which a record or message with this (non-empty) field is rejected.
 fn refused(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
         "tool_calls" | "function_call" => (TOOLS, "it calls a tool, which is not supported"),
@@ -46,7 +46,7 @@ fn refused(name: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Refuses fields that change what is learned and are not honoured, of a record or of a message.
+/// Rejects a record or a message with a field that changes what is learned and is not supported.
 pub(in crate::data) fn check(fields: &Fields) -> Result<(), Fault> {
     for (name, value) in fields {
         if let Some((rule, why)) = refused(name)
@@ -68,7 +68,7 @@ pub(in crate::data) fn check(fields: &Fields) -> Result<(), Fault> {
     }
 }
 
-/// Refuses fields of a record that hold text to be read with the question, where its form does not read them.
+/// Rejects a record with context for the question in fields that its form does not read.
 pub(in crate::data) fn check_context(fields: &Fields, form: &str, read: &[&str]) -> Result<(), Fault> {
     for name in ["context", "input", "history"] {
         if let Some(value) = fields.get(name)
@@ -83,7 +83,7 @@ pub(in crate::data) fn check_context(fields: &Fields, form: &str, read: &[&str])
     Ok(())
 }
 
-/// True or false, also as 1 or 0.
+/// Parses true or false, also as 1 or 0.
 fn switch(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(is) => Some(*is),
@@ -93,12 +93,12 @@ fn switch(value: &Value) -> Option<bool> {
     }
 }
 
-/// What a record or a message says of whether it is trained on: OpenAI's `weight`, axolotl's `train` and `training`,
-/// ms-swift's and XTuner's `loss`, and their like.
+/// Whether a record or message is to be trained on, if it says so: OpenAI's `weight`, axolotl's `train` and `training`,
+/// ms-swift's and XTuner's `loss`, and similar.
 pub(in crate::data) fn trained(fields: &Fields, of_message: bool) -> Result<Option<bool>, Fault> {
     let mut said: Option<(&str, bool)> = None;
     for name in ["weight", "train", "trainable", "training", "loss_mask", "loss_weight", "loss_scale", "loss"] {
-        // In a whole record `loss` is a measurement.
+        // In a record (not a message) `loss` is a measurement.
         let Some(value) = field(fields, name).filter(|_| of_message || name != "loss") else { continue };
         let Some(is) = switch(value) else {
             let what = if value.is_number() { value.to_string() } else { kind(value).to_owned() };
@@ -115,7 +115,7 @@ pub(in crate::data) fn trained(fields: &Fields, of_message: bool) -> Result<Opti
     Ok(said.map(|(_, is)| is))
 }
 
-/// Counts the fields of a record, and of the messages in the lists named, that are neither read nor checked.
+/// Counts the fields of a record, and of messages in the named lists, that are neither read nor checked.
 pub(in crate::data) fn count_unread(unread: &mut Unread, record: &Value, read: &[&str], lists: &[&str]) {
     let Value::Object(fields) = record else { return };
     for name in fields.keys().filter(|name| !read.contains(&name.as_str()) && !is_checked(name)) {
@@ -138,7 +138,7 @@ pub(in crate::data) fn count_unread(unread: &mut Unread, record: &Value, read: &
     }
 }
 
-/// Whether a field is checked in records and in messages alike.
+/// Whether a field is checked in both records and messages.
 fn is_checked(name: &str) -> bool {
     const OTHERS: [&str; 10] = [
         "label",

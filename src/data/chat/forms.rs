@@ -1,4 +1,4 @@
-//! Parses a record into a conversation: the four forms, and the checks of a conversation.
+//! Parses a record into a conversation: the four forms, and the checks on a conversation.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::data::{
     read::{Fault, LOSS},
 };
 
-/// How a record spells a conversation.
+/// The form of a conversation in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
     /// `instruction`, `input`, `output`, `system`, `history`.
@@ -27,7 +27,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The fields of a record that it reads, the one that names it first, and those of them that are lists of messages.
+    /// The fields it reads, the one that identifies it first, and which of them are lists of messages.
     pub(super) fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
             Self::Alpaca => (&["instruction", "input", "context", "output", "response", "system", "history"], &[]),
@@ -49,7 +49,7 @@ impl fmt::Display for Form {
     }
 }
 
-/// The conversation in a record, or the reason there is none.
+/// Parses a record, or returns why it has no conversation.
 pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault> {
     let Value::Object(fields) = record else {
         return Err(format!("expected an object, found {}", kind(record)).into());
@@ -70,7 +70,7 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
     } else if let Some(prompt) = field(fields, "prompt") {
         let completion = field(fields, "completion")
             .ok_or_else(|| "\"prompt\" without \"completion\"; both are expected".to_owned())?;
-        // The completion alone is learned, as with TRL.
+        // Only the completion is trained on, as in TRL.
         let asked = side(prompt, "prompt", Role::User)?;
         turns.extend(asked.into_iter().map(|turn| Turn { learned: false, ..turn }));
         turns.extend(side(completion, "completion", Role::Assistant)?);
@@ -84,10 +84,10 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
     if fields::trained(fields, false)? == Some(false) {
         return Err(Fault::new(LOSS, "it is marked as not to be trained on"));
     }
-    // An empty system turn says nothing, and many files have one in every record.
+    // Many files have an empty system turn in every record; it is removed.
     turns.retain(|t| t.role != Role::System || !t.content.trim().is_empty());
     check(&turns).map_err(|reason| Fault::new(TURNS, reason))?;
-    // What follows the last answer that is learned is context of nothing.
+    // Remove the turns after the last trained answer: they are context for nothing.
     let Some(last) = turns.iter().rposition(Turn::is_learned) else {
         return Err(Fault::new(LOSS, "every answer in it is marked as not to be trained on"));
     };
@@ -95,7 +95,7 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
     Ok((form, Conversation { turns, task: task(fields) }))
 }
 
-/// What is scored together, if the record says so in a string or a number.
+/// The task by which it is scored, if the record has one as a string or number.
 pub(in crate::data) fn task(fields: &Fields) -> Option<String> {
     match field(fields, "task")? {
         Value::Number(number) => Some(number.to_string()),
@@ -112,8 +112,8 @@ fn alpaca(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
     Ok(turns)
 }
 
-/// `history`, then `instruction` and `input` (or, as Dolly has it, `context`), which ask together, as in LLaMA-Factory:
-/// on a line each.
+/// `history`, then `instruction` and `input` (or Dolly's `context`) joined by a newline as the question, as in
+/// LLaMA-Factory.
 pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
     let mut turns = Vec::new();
     if let Some(history) = field(fields, "history") {
@@ -144,7 +144,7 @@ pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> 
     Ok(turns)
 }
 
-/// A side of prompt and completion: a string of one role, or messages.
+/// A side of prompt and completion: a string with the given role, or messages.
 pub(in crate::data) fn side(value: &Value, name: &str, role: Role) -> Result<Vec<Turn>, Fault> {
     match value {
         Value::Array(_) => list(value, name),
@@ -199,7 +199,7 @@ pub(in crate::data) fn message_turn(message: &Value) -> Result<Turn, Fault> {
     }
 }
 
-/// The words of a message: a string, or parts that are text, one after the other.
+/// The text of a message: a string, or text parts joined.
 fn words(value: &Value, what: &str) -> Result<String, Fault> {
     let Value::Array(parts) = value else { return Ok(text(value, what)?) };
     let mut whole = String::new();
@@ -241,8 +241,7 @@ fn role_of(name: &str) -> Result<Role, Fault> {
     }
 }
 
-/// Refuses turns that are no conversation to learn from: perhaps a system turn, then questions and
-/// answers by turns, an answer last.
+/// Checks the order of turns: an optional system turn, then user and assistant alternating, the assistant last.
 pub(in crate::data) fn check(turns: &[Turn]) -> Result<(), String> {
     if turns.is_empty() {
         return Err("it has no turns".into());

@@ -1,9 +1,9 @@
-//! Conversations and their form as text and as tokens.
+//! Conversations as text and as tokens.
 //!
-//! A turn is `<|role|>`, the words as they are, `<|im_end|>`; there is nothing between turns. The assistant's words
-//! and the end of each of its turns are trained, except of turns that the data mark as not to be learned; without the
-//! end a model never learns to stop. The parts are tokenised one by one and then joined, so that no merge crosses from
-//! one to the next and shifts the mask.
+//! A turn is `<|role|>`, the content unchanged, `<|im_end|>`, with nothing between turns. The assistant's content and
+//! the end of each of its turns are trained (a model that never saw the end would never stop), except in turns that the
+//! data mark as not trained. The parts are tokenised separately and joined, so that no merge crosses a boundary and
+//! shifts the mask.
 
 pub mod examples;
 pub(super) mod fields;
@@ -22,14 +22,14 @@ use super::{
     tokens::example::{Example, IGNORED},
 };
 
-/// The form of a conversation as Hugging Face's tokenizers read it, for `tokenizer_config.json`:
-/// [`render`] in jinja, with the assistant's words marked for masks.
+/// The Jinja template of a conversation for `tokenizer_config.json`: the same as [`render`], with the assistant's
+/// content marked for masks.
 pub const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 
-/// Who speaks.
+/// The author of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Says how to behave; at most once, first.
+    /// Instructions on how to behave; at most once, first.
     System,
     /// Asks.
     User,
@@ -38,7 +38,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The token that opens a turn of this role.
+    /// The token that opens a turn with this role.
     pub fn token(self) -> &'static str {
         match self {
             Self::System => SYSTEM,
@@ -49,7 +49,7 @@ impl Role {
 }
 
 impl fmt::Display for Role {
-    /// The name in messages: `system`, `user`, `assistant`.
+    /// The role in messages: `system`, `user`, `assistant`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::System => "system",
@@ -59,14 +59,14 @@ impl fmt::Display for Role {
     }
 }
 
-/// What one says.
+/// A turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// Who.
+    /// The author.
     pub role: Role,
-    /// What, as it is.
+    /// The content, unchanged.
     pub content: String,
-    /// Whether it is learned where it is the assistant's. What is not is there to be read, as the user's turns are.
+    /// Whether an assistant's turn is trained; otherwise it is context, as the user's turns are.
     pub learned: bool,
 }
 
@@ -76,30 +76,29 @@ impl Turn {
         Self { role, content: content.into(), learned: true }
     }
 
-    /// Whether there are words in it to learn.
+    /// Whether it has content to train on.
     pub fn is_learned(&self) -> bool {
         self.learned && self.role == Role::Assistant
     }
 }
 
-/// Turns that belong together: perhaps the system's, then the user's and the assistant's by turns.
+/// A conversation: an optional system turn, then user and assistant alternating.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversation {
-    /// In their order.
+    /// The turns in order.
     pub turns: Vec<Turn>,
-    /// The kind of task, where the data name one.
+    /// The kind of task, if the data have one.
     pub task: Option<String>,
 }
 
 impl Conversation {
-    /// What the user says first.
+    /// The first turn of the user.
     pub fn prompt(&self) -> Option<&str> {
         self.turns.iter().find(|t| t.role == Role::User).map(|t| t.content.as_str())
     }
 }
 
-/// Turns as text, as [`CHAT_TEMPLATE`] writes them; with `generation_prompt` the assistant's next turn
-/// is opened.
+/// Turns as text, as [`CHAT_TEMPLATE`] renders them; `generation_prompt` opens the assistant's next turn.
 pub fn render(turns: &[Turn], generation_prompt: bool) -> String {
     let mut text = String::with_capacity(turns.iter().map(|t| t.content.len() + 24).sum::<usize>() + 16);
     for turn in turns {
@@ -113,7 +112,7 @@ pub fn render(turns: &[Turn], generation_prompt: bool) -> String {
     text
 }
 
-/// A conversation as tokens, with what is learned of it. Words that spell a special token stay words.
+/// Encodes a conversation with its labels. Content that spells a special token is encoded as plain text.
 pub fn encode(conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Example, DataError> {
     let chat = chat_tokens(tokenizer)?;
     let mut example = Example::begin(tokenizer);
@@ -123,7 +122,7 @@ pub fn encode(conversation: &Conversation, tokenizer: &Tokenizer) -> Result<Exam
     Ok(example)
 }
 
-/// Turns as tokens, what the tokenizer puts before a text first, and the assistant's next turn opened at the end.
+/// Encodes turns after the tokenizer's prefix, with the assistant's next turn opened at the end.
 pub fn encode_prompt(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<u32>, DataError> {
     let chat = chat_tokens(tokenizer)?;
     let mut ids = tokenizer.begin().to_vec();
@@ -132,7 +131,7 @@ pub fn encode_prompt(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<u32>, 
     Ok(ids)
 }
 
-/// Turns as tokens, with nothing before and nothing behind them.
+/// Encodes turns without prefix or suffix.
 pub(super) fn encode_turns(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<u32>, DataError> {
     let chat = chat_tokens(tokenizer)?;
     let mut ids = Vec::new();
@@ -142,7 +141,7 @@ pub(super) fn encode_turns(turns: &[Turn], tokenizer: &Tokenizer) -> Result<Vec<
     Ok(ids)
 }
 
-/// One turn's tokens.
+/// Encodes one turn.
 pub(super) fn encode_turn(turn: &Turn, tokenizer: &Tokenizer, chat: ChatTokens) -> Result<Example, DataError> {
     let opening = match turn.role {
         Role::System => chat.system,
@@ -163,7 +162,7 @@ pub(super) fn encode_turn(turn: &Turn, tokenizer: &Tokenizer, chat: ChatTokens) 
     Ok(Example { ids, labels })
 }
 
-/// The tokens of a conversation, or the error that there are none.
+/// The special tokens of conversations; an error if the tokenizer lacks them.
 pub(super) fn chat_tokens(tokenizer: &Tokenizer) -> Result<ChatTokens, DataError> {
     tokenizer.chat().ok_or_else(|| {
         DataError::Tokenizer(format!(

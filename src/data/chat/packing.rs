@@ -1,8 +1,8 @@
 //! Packs whole examples into rows.
 //!
-//! An example of n tokens takes n − 1 places of a row: its last token is only a target. Examples of
-//! one row do not see each other: `starts` says for every place where its example begins, which is
-//! all that attention and positions need.
+//! An example of n tokens takes n − 1 positions of a row: its last token is only a target. Examples in one row do not
+//! see each other: `starts` has, for every position, the start of its example, which is all that attention and position
+//! embeddings need.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::data::{
     tokens::example::{Example, IGNORED},
 };
 
-/// Rows that are still open while a plan is made.
+/// Limit on the rows that are open during planning.
 const OPEN_ROWS: usize = 128;
 
 /// A row of examples.
@@ -19,21 +19,20 @@ const OPEN_ROWS: usize = 128;
 pub struct PackedRow {
     /// The inputs.
     pub ids: Vec<u32>,
-    /// The token that follows each where it is learned, [`IGNORED`] elsewhere and in the padding.
+    /// The next token of each position where it is trained, [`IGNORED`] elsewhere and in the padding.
     pub targets: Vec<i32>,
-    /// For every place the first place of its example; a place of the padding is its own.
+    /// For every position the first position of its example; a padding position is its own start.
     pub starts: Vec<u32>,
-    /// Places that are no padding.
+    /// Positions that are not padding.
     pub places: usize,
 }
 
-/// Which examples share a row of `window` places. `lengths` are the examples' numbers of tokens;
-/// those in `order` are placed one by one, each into the fullest open row that has room, else into
-/// a new one. Rows come in the order they were opened, so a shuffled order gives shuffled rows. The
-/// same arguments give the same plan.
+/// Plans which examples share a row of `window` positions. `lengths` are token counts; the examples in `order` are
+/// placed one by one, each into the fullest open row with room, else into a new one. Rows are in the order they were
+/// opened, so a shuffled order gives shuffled rows. Deterministic.
 pub fn plan(lengths: &[usize], order: &[usize], window: usize) -> Result<Vec<Vec<usize>>, DataError> {
     let mut rows: Vec<Vec<usize>> = Vec::new();
-    // The open rows by (free places, row).
+    // Open rows by (free positions, row).
     let mut open: BTreeSet<(usize, usize)> = BTreeSet::new();
     for example in order {
         let Some(length) = lengths.get(*example) else {
@@ -61,7 +60,7 @@ pub fn plan(lengths: &[usize], order: &[usize], window: usize) -> Result<Vec<Vec
     Ok(rows)
 }
 
-/// A row of these examples, filled up with `pad`.
+/// A row with these examples, padded with `pad`.
 pub fn fill_row(examples: &[&Example], window: usize, pad: u32) -> Result<PackedRow, DataError> {
     let mut row = PackedRow {
         ids: Vec::with_capacity(window),

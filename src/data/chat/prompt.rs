@@ -12,46 +12,46 @@ use crate::data::{
     tokenizer::Tokenizer,
 };
 
-/// What is asked.
+/// What to answer.
 #[derive(Clone, Copy, Debug)]
 pub enum Words<'a> {
-    /// A text to be gone on with.
+    /// A text to be continued.
     Text(&'a str),
     /// A conversation that ends in a question.
     Chat(&'a [Turn]),
 }
 
-/// What a model reads.
+/// A prompt cut to the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// The ids.
     pub ids: Vec<u32>,
-    /// What they leave out.
+    /// What was cut.
     pub left_out: LeftOut,
 }
 
-/// What is left out of a prompt.
+/// What was cut from a prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// Tokens, those of whole turns among them.
+    /// Tokens, including those of whole turns.
     pub tokens: usize,
-    /// Whole exchanges, the oldest ones.
+    /// Whole exchanges, oldest first.
     pub exchanges: usize,
 }
 
 impl LeftOut {
-    /// Whether everything is read.
+    /// Whether nothing was cut.
     pub fn is_nothing(&self) -> bool {
         self.tokens == 0
     }
 }
 
-/// The tokens of a window that are left for a prompt to which `answer` tokens are wanted.
+/// The tokens left for a prompt in a window when `answer` tokens are requested.
 pub fn most_read(window: usize, answer: usize) -> usize {
     window.saturating_sub(answer.clamp(1, (window / 2).max(1))).max(1)
 }
 
-/// The part of what is asked that leaves room for an answer of `answer` tokens in a window.
+/// Cuts a prompt so that an answer of `answer` tokens fits the window too.
 pub fn read_in(words: Words<'_>, tokenizer: &Tokenizer, window: usize, answer: usize) -> Result<Asked, DataError> {
     let most = most_read(window, answer);
     match words {
@@ -66,7 +66,7 @@ pub fn read_in(words: Words<'_>, tokenizer: &Tokenizer, window: usize, answer: u
     }
 }
 
-/// The newest end of a conversation that starts with a question and has at most `most` tokens.
+/// The newest exchanges of a conversation, starting with a question, with at most `most` tokens.
 fn conversation(turns: &[Turn], tokenizer: &Tokenizer, most: usize) -> Result<Asked, DataError> {
     let system = usize::from(turns.first().is_some_and(|t| t.role == Role::System));
     let (head, rest) = turns.split_at(system);
@@ -79,7 +79,7 @@ fn conversation(turns: &[Turn], tokenizer: &Tokenizer, most: usize) -> Result<As
             return Ok(Asked { ids, left_out: LeftOut { tokens, exchanges } });
         }
     }
-    // Even the last question is too long: its beginning goes, and the system turn where it leaves nothing of it.
+    // Even the last question is too long: its beginning is cut, and the system turn if it leaves no room for it.
     let Some(last) = questions.last() else {
         let ids = chat::encode_prompt(turns, tokenizer)?;
         return Ok(Asked { ids, left_out: LeftOut::default() });
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!((ids.len(), left_out.exchanges), (80, 0));
         assert!(text.starts_with(&format!("<|system|>{}<|im_end|><|user|>b", "e".repeat(30))), "{text}");
         assert!(text.ends_with("bb<|im_end|><|assistant|>"));
-        // A system turn that leaves no room for the question goes.
+        // A system turn that leaves no room for the question is cut.
         let Asked { ids, .. } = read_in(Words::Chat(&turns), &tokenizer, 40, 10).unwrap();
         let text = tokenizer.decode(&ids, false);
         assert!(ids.len() == 30 && text.starts_with("<|user|>b"), "{text}");

@@ -1,8 +1,7 @@
-//! Reads conversations from JSON Lines, a JSON array or Parquet, each record in any of the usual forms.
+//! Reads conversations from JSON Lines, a JSON array or Parquet, each record in any of the common forms.
 //!
-//! A record that does not parse, is no conversation to learn from, or needs a feature that is not supported, is
-//! counted by reason, located and passed over; bad UTF-8 spoils only its own record. One record at a time is held
-//! beside the conversations.
+//! A record that does not parse, is not a valid conversation or needs an unsupported feature is counted by reason,
+//! located and skipped; bad UTF-8 costs only its own record. Apart from the conversations only one record is in memory.
 
 use std::{
     collections::BTreeMap,
@@ -20,27 +19,27 @@ use crate::data::{
     read::{self, Fault, Format, Packing, Passed, Unread},
 };
 
-/// Rejected records whose place and reason are kept.
+/// Rejected records for which place and reason are kept.
 const KEPT_REJECTS: usize = 20;
 
-/// What a reading found.
+/// The result of reading a file of conversations.
 #[derive(Clone, Debug, Default)]
 pub struct ChatReading {
     /// The conversations, in the file's order.
     pub conversations: Vec<Conversation>,
     /// The place of each: the line, or the item of an array, from 1.
     pub places: Vec<u64>,
-    /// How many of them were written in each form.
+    /// The number of records in each form.
     pub forms: BTreeMap<Form, u64>,
     /// Bytes read.
     pub bytes: u64,
-    /// Records passed over.
+    /// Skipped records.
     pub rejected: u64,
-    /// Where (as in `places`) and why the first of them were.
+    /// Place (as in `places`) and reason of the first skipped records.
     pub reasons: Vec<(u64, String)>,
-    /// How many of them were for each kind of reason.
+    /// Number of skipped records by rule.
     pub rules: BTreeMap<&'static str, u64>,
-    /// Fields of the others that are not read.
+    /// Unread fields of the accepted records.
     pub unread: Unread,
     /// The encoding the file was converted from, if it was not UTF-8.
     pub encoding: Option<&'static str>,
@@ -55,7 +54,7 @@ impl ChatReading {
         }
     }
 
-    /// Takes a record.
+    /// Adds a record.
     fn take(&mut self, place: u64, record: Result<Value, Fault>) {
         let found = record.and_then(|record| Ok((forms::conversation(&record)?, record)));
         match found {
@@ -70,7 +69,7 @@ impl ChatReading {
         }
     }
 
-    /// What was read, when all of it was.
+    /// The result after the last record.
     fn finished(mut self, passed: Passed) -> Result<Self, DataError> {
         if let Some(e) = passed.ended {
             return Err(e);
@@ -83,7 +82,7 @@ impl ChatReading {
     }
 }
 
-/// Reads every conversation of one input that is not packed. An input without a single one is an error.
+/// Reads all conversations of an uncompressed input. An input without any is an error.
 pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataError> {
     check(format, &[Format::Json, Format::JsonLines])?;
     let mut reading = ChatReading::default();
@@ -91,7 +90,7 @@ pub fn read_chats(format: Format, input: impl Read) -> Result<ChatReading, DataE
     reading.finished(passed)
 }
 
-/// The same of a file, which may be packed or Parquet.
+/// The same for a file, which may be compressed or Parquet.
 pub fn read_chat_file<R: Read + Seek + Send + 'static>(
     kind: (Format, Packing),
     input: R,

@@ -1,9 +1,9 @@
 //! Rows of examples: a pure function of seed, source, ordinal and, for demonstrations, the step.
 //!
-//! A source is read in epochs. Each has its own shuffled order and its own packing into rows, so that
-//! an example shares its row with others every time; a row is found by its number over the whole run.
-//! Demonstrations written by hand are a source that grows: at a step it holds those added before, and every
-//! row of it begins with the newest.
+//! A source is read in epochs. Each epoch has its own shuffled order and packing, so that an example shares its row
+//! with different ones each time; a row is identified by its number over the whole run. Demonstrations written in the
+//! workbench are a source that grows: at a step it contains those added before, and each of its rows begins with the
+//! newest.
 
 use super::{
     examples::ExampleSet,
@@ -17,14 +17,14 @@ use crate::{
     },
 };
 
-/// The name of the source that grows.
+/// The name of the growing source of demonstrations.
 pub const BY_HAND: &str = "by-hand";
 
 /// The examples that rows are made of.
 #[derive(Clone, Debug)]
 pub struct ChatRows {
     sets: Vec<Set>,
-    /// The steps from which each demonstration can be drawn, and the demonstrations; in their order.
+    /// The demonstrations in order, each with the first step at which it can be drawn.
     by_hand: Vec<(u64, Example)>,
     seed: u64,
     window: usize,
@@ -32,7 +32,7 @@ pub struct ChatRows {
     pad: u32,
 }
 
-/// One source with the plan of the epoch last looked at.
+/// A source with the plan of the current epoch.
 #[derive(Clone, Debug)]
 struct Set {
     examples: Vec<Example>,
@@ -44,7 +44,7 @@ struct Set {
 }
 
 impl ChatRows {
-    /// Rows of `window` places; without `packing` each holds one example.
+    /// Rows of `window` positions; without `packing` each contains one example.
     pub fn new(sets: &[ExampleSet], seed: u64, window: usize, packing: bool, pad: u32) -> Result<ChatRows, DataError> {
         let set = |s: &ExampleSet| Set {
             lengths: s.examples.iter().map(|e| e.ids.len()).collect(),
@@ -61,29 +61,29 @@ impl ChatRows {
         Ok(rows)
     }
 
-    /// The sources that do not grow.
+    /// The number of sources without the demonstrations.
     pub fn sets(&self) -> usize {
         self.sets.len()
     }
 
-    /// Whether a source has no example.
+    /// Whether a source has no examples.
     pub fn is_empty(&self, source: usize) -> bool {
         self.sets.get(source).map_or(self.by_hand.is_empty(), |s| s.examples.is_empty())
     }
 
-    /// Rows of one pass over a source.
+    /// Rows per pass over a source.
     pub fn rows_per_epoch(&self, source: usize) -> usize {
         self.sets.get(source).map_or(self.by_hand.len(), |s| s.rows.len()).max(1)
     }
 
-    /// Adds a demonstration that can be drawn from `step` on, behind those of the same step.
+    /// Adds a demonstration that can be drawn from `step` on, after those with the same step.
     pub fn demonstrate(&mut self, step: u64, example: Example) {
-        // A stage that went on from before its last ones has some that lie ahead.
+        // After a resume from an earlier step, some demonstrations may have later steps.
         let at = self.by_hand.partition_point(|(from, _)| *from <= step);
         self.by_hand.insert(at, (step, example));
     }
 
-    /// Row `ordinal` of a source at a step; the source after the last set is the one that grows.
+    /// Row `ordinal` of a source at a step; the index after the last set is the demonstrations.
     pub fn row(&mut self, source: usize, ordinal: u64, step: u64) -> Result<PackedRow, DataError> {
         if source < self.sets.len() {
             self.seek(source, ordinal)?;
@@ -95,7 +95,7 @@ impl ChatRows {
         self.by_hand_row(source, ordinal, step)
     }
 
-    /// Makes the plan of the epoch that holds a row the current one.
+    /// Makes the plan for the epoch that contains a row.
     fn seek(&mut self, source: usize, ordinal: u64) -> Result<(), DataError> {
         if ordinal < self.sets[source].first {
             self.plan(source, 0, 0)?;
@@ -127,7 +127,7 @@ impl ChatRows {
         Ok(())
     }
 
-    /// The newest demonstration, then others by chance until the row is full.
+    /// The newest demonstration, then random others until the row is full.
     fn by_hand_row(&self, source: usize, ordinal: u64, step: u64) -> Result<PackedRow, DataError> {
         let there = self.by_hand.partition_point(|(from, _)| *from <= step);
         let Some((_, newest)) = self.by_hand[..there].last() else {

@@ -1,4 +1,4 @@
-//! The JSON values of a record.
+//! Helpers for the JSON values of a record.
 
 use serde_json::{Map, Value};
 
@@ -7,12 +7,12 @@ use crate::data::read::mend::HALF;
 /// The fields of a record or of a message.
 pub(in crate::data) type Fields = Map<String, Value>;
 
-/// A field that is there and not null.
+/// A field that exists and is not null.
 pub(in crate::data) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a Value> {
     fields.get(name).filter(|v| !v.is_null())
 }
 
-/// The kind of a value, for messages.
+/// The type of a value, for error messages.
 pub(in crate::data) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -24,7 +24,7 @@ pub(in crate::data) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A string with its line ends as `\n`, otherwise as it is.
+/// A string with line ends converted to `\n`.
 pub(in crate::data) fn text(value: &Value, what: &str) -> Result<String, String> {
     match value {
         Value::String(text) if text.contains(HALF) => {
@@ -36,7 +36,7 @@ pub(in crate::data) fn text(value: &Value, what: &str) -> Result<String, String>
     }
 }
 
-/// Whether there is nothing in a value. Some tools write empty lists as text.
+/// Whether a value is empty. Some tools write empty lists as text.
 pub(in crate::data) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

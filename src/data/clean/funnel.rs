@@ -1,4 +1,4 @@
-//! The funnel: documents that came in, those that each rule dropped, those that were kept.
+//! The funnel: documents read, documents dropped by each rule, documents kept.
 
 use std::collections::BTreeMap;
 
@@ -22,26 +22,26 @@ impl Tally {
     }
 }
 
-/// One source's way through the rules. What came in is what was kept and what each rule dropped; records that
-/// could not be read came in as well, with no bytes.
+/// The funnel of one source. Documents read = kept + dropped by each rule; unreadable records count as read, with no
+/// bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Funnel {
-    /// Every record.
+    /// All records.
     pub documents_in: u64,
     /// Bytes of their text.
     pub bytes_in: u64,
-    /// What is left.
+    /// Documents kept.
     pub kept: Tally,
-    /// What each rule dropped, under its name.
+    /// Documents dropped, by rule.
     pub dropped: BTreeMap<String, Tally>,
-    /// E-mail addresses, IPv4 addresses, mobile numbers, identity numbers masked.
+    /// Masked e-mail addresses, IPv4 addresses, telephone numbers and identity numbers.
     pub masked: [u64; 4],
-    /// Bytes of the text of the source's files, unpacked.
+    /// Bytes of the source's files, unpacked.
     pub bytes_read: u64,
 }
 
 impl Funnel {
-    /// A document came in, and stays for now.
+    /// Counts a document that is kept so far.
     pub fn keep(&mut self, bytes: u64, masked: Masked) {
         self.documents_in += 1;
         self.bytes_in += bytes;
@@ -52,21 +52,21 @@ impl Funnel {
         }
     }
 
-    /// A document came in, and was dropped at once.
+    /// Counts a document that is dropped.
     pub fn drop_new(&mut self, rule: &str, bytes: u64) {
         self.documents_in += 1;
         self.bytes_in += bytes;
         self.dropped.entry(rule.to_owned()).or_default().add(bytes);
     }
 
-    /// A document that was kept so far is dropped after all.
+    /// Moves a document from kept to dropped.
     pub fn drop_kept(&mut self, rule: &str, bytes: u64) {
         self.kept.documents -= 1;
         self.kept.bytes -= bytes;
         self.dropped.entry(rule.to_owned()).or_default().add(bytes);
     }
 
-    /// Adds another source's.
+    /// Adds the funnel of another source.
     pub fn merge(&mut self, other: &Funnel) {
         self.documents_in += other.documents_in;
         self.bytes_in += other.bytes_in;

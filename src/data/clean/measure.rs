@@ -1,4 +1,4 @@
-//! The measures of a text that rules compare with their bounds.
+//! The measured properties of a text that rules compare with their thresholds.
 
 use std::{
     cell::OnceCell,
@@ -43,9 +43,9 @@ pub enum Measure {
     DuplicateNgrams(usize),
 }
 
-/// Gopher's eight, two of which every English text has.
+/// Gopher's eight stop words; an English text has at least two of them.
 const ENGLISH: [&str; 8] = ["the", "be", "to", "of", "and", "that", "have", "with"];
-/// The commonest words of written English (Brown corpus, the first forty).
+/// The most common words of written English (Brown corpus, the first forty).
 const COMMON_ENGLISH: [&str; 40] = [
     "the", "of", "and", "to", "a", "in", "that", "is", "was", "he", "for", "it", "with", "as", "his", "on", "be", "at",
     "by", "i", "this", "had", "not", "are", "but", "from", "or", "have", "an", "they", "which", "one", "you", "were",
@@ -54,11 +54,11 @@ const COMMON_ENGLISH: [&str; 40] = [
 /// The first of FineWeb-2's stop words for Chinese.
 const CHINESE: [char; 16] =
     ['的', '年', '在', '月', '是', '和', '日', '了', '有', '中', '不', '为', '一', '人', '这', '就'];
-/// The marks that open a line of a list.
+/// Bullets that begin a list item.
 const BULLETS: [char; 8] = ['•', '‣', '▪', '●', '·', '*', '-', '–'];
-/// What ends a sentence.
+/// Characters that end a sentence.
 const ENDS: [char; 13] = ['.', '!', '?', '"', '\'', '”', '’', '。', '！', '？', '…', '；', '」'];
-/// Lines that a site puts on every page.
+/// Boilerplate of web pages.
 const BOILERPLATE: [&str; 16] = [
     "javascript",
     "terms of use",
@@ -77,10 +77,10 @@ const BOILERPLATE: [&str; 16] = [
     "京公网安备",
     "icp备",
 ];
-/// Characters of a line that counts as short (FineWeb).
+/// Lines with fewer characters are short (FineWeb).
 const SHORT_LINE: usize = 30;
 
-/// A text and what several measures need of it.
+/// A text with what several measures need.
 pub(super) struct Text<'a> {
     whole: &'a str,
     /// Lines that are not blank.
@@ -94,7 +94,7 @@ impl<'a> Text<'a> {
         Self { whole: text, lines, words: OnceCell::new() }
     }
 
-    /// Words: runs of letters and digits; a Han character is one by itself.
+    /// Words: runs of letters and digits; each Han character is a word.
     fn words(&self) -> &[&'a str] {
         self.words.get_or_init(|| self.whole.unicode_words().collect())
     }
@@ -115,7 +115,7 @@ impl<'a> Text<'a> {
             }
             Measure::BulletLines => lines(&|l| l.starts_with(BULLETS)),
             Measure::EllipsisLines => lines(&|l| l.ends_with('…') || l.ends_with("...")),
-            // Between spaces: digits and signs alone are no words with a letter.
+            // Words between spaces that contain a letter, not only digits and punctuation.
             Measure::WordsWithLetters => {
                 let all: Vec<&str> = self.whole.split_whitespace().collect();
                 share(all.iter().filter(|w| w.chars().any(char::is_alphabetic)).count(), all.len())
@@ -162,7 +162,7 @@ impl<'a> Text<'a> {
         self.whole.split("\n\n").map(str::trim).filter(|p| !p.is_empty())
     }
 
-    /// Characters of the n-gram of words that comes most often, as often as it comes, among all of the words'.
+    /// Share of characters in the occurrences of the most frequent word n-gram.
     fn top_ngram(&self, n: usize) -> f64 {
         let words = self.words();
         let mut counts: HashMap<&[&str], usize> = HashMap::new();
@@ -170,13 +170,12 @@ impl<'a> Text<'a> {
             *counts.entry(gram).or_default() += 1;
         }
         let length = |gram: &[&str]| gram.iter().map(|w| w.chars().count()).sum::<usize>();
-        // One that comes once repeats nothing, however long it is.
+        // An n-gram that occurs once is not a repetition, however long it is.
         let most = counts.iter().filter(|(_, n)| **n > 1).map(|(gram, n)| (*n, length(gram))).max();
         share(most.map_or(0, |(n, length)| n * length), words.iter().map(|w| w.chars().count()).sum())
     }
 
-    /// Characters of words in n-grams that came before, each word counted once (datatrove's
-    /// `find_all_duplicate`).
+    /// Share of characters in repeated word n-grams, each word counted once (datatrove's `find_all_duplicate`).
     fn duplicate_ngrams(&self, n: usize) -> f64 {
         let words = self.words();
         let mut seen: HashSet<&[&str]> = HashSet::new();
@@ -198,7 +197,7 @@ fn share(part: usize, of: usize) -> f64 {
     if of == 0 { 0.0 } else { part as f64 / of as f64 }
 }
 
-/// The shares of items, and of their sizes, that came before.
+/// The shares of repeated items, by number and by size.
 fn duplicates<'a>(items: impl Iterator<Item = &'a str>, size: impl Fn(&str) -> usize) -> (f64, f64) {
     let mut seen = HashSet::new();
     let (mut all, mut again, mut sizes, mut again_sizes) = (0, 0, 0, 0);
@@ -241,7 +240,7 @@ mod tests {
         is("a b c\nd", Measure::LinesPerWord, 0.25);
         is("春□眠□", Measure::LostCharacters, 0.5);
         is("春，眠", Measure::LetterShare, 2.0 / 3.0);
-        // "a b" comes twice, two characters each, of six.
+        // "a b" occurs twice, two characters each, of six.
         is("a b c a b d", Measure::TopNgram(2), 4.0 / 6.0);
         is("a b c d e f", Measure::TopNgram(2), 0.0);
         is("a b c a b d", Measure::DuplicateNgrams(2), 2.0 / 6.0);

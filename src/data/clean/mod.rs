@@ -1,7 +1,7 @@
-//! Cleaning: every document is judged; the verdict on a dropped one has the rule, the value and the bound.
+//! Cleaning: each document is judged; the verdict on a dropped one has the rule, the value and the threshold.
 //!
-//! `rules` is the table, `measure` the measures of a text, `pii` masks personal data, `script` converts traditional
-//! Chinese to simplified, `funnel` counts.
+//! `rules` is the table, `measure` the measured properties of a text, `pii` masks personal data, `script` converts
+//! traditional Chinese to simplified, `funnel` counts.
 
 pub mod funnel;
 mod measure;
@@ -18,7 +18,7 @@ pub use script::simplified;
 
 use super::document::Document;
 
-/// Which rules a source is cleaned by.
+/// The set of rules by which a source is cleaned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
@@ -30,7 +30,7 @@ pub enum Profile {
     Poetry,
     /// Programs.
     Code,
-    /// No rule: text that was selected before.
+    /// No rules: text that was selected before.
     #[default]
     None,
 }
@@ -47,7 +47,7 @@ impl Profile {
         }
     }
 
-    /// Whether personal data are masked. Poems have none, and texts chosen by the user are left as they are.
+    /// Whether personal data are masked. Poems contain none, and with `none` the user's texts stay unchanged.
     pub fn masks(self) -> bool {
         matches!(self, Self::ProseEn | Self::ProseZh | Self::Code)
     }
@@ -58,13 +58,13 @@ impl Profile {
 pub struct Verdict {
     /// The rule.
     pub rule: String,
-    /// What was measured.
+    /// The measured value.
     pub value: f64,
-    /// What it had to reach, or not to pass.
+    /// The threshold.
     pub threshold: f64,
 }
 
-/// The first of the rules that a document breaks, if it breaks one. A poem is judged without its title.
+/// The first rule that a document violates, if any. A poem is judged without its title.
 pub fn judge(rules: &[Rule], document: &Document) -> Option<Verdict> {
     let text = measure::Text::new(document.body());
     rules.iter().find_map(|rule| {
@@ -74,7 +74,7 @@ pub fn judge(rules: &[Rule], document: &Document) -> Option<Verdict> {
     })
 }
 
-/// What a rule measures of a document.
+/// The value that a rule measures for a document.
 pub fn measured(rule: &Rule, document: &Document) -> f64 {
     measure::Text::new(document.body()).measure(rule.measure)
 }

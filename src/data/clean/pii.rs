@@ -1,16 +1,16 @@
-//! Masking personal data: e-mail and IPv4 addresses, Chinese telephone and identity numbers.
+//! Masks personal data: e-mail and IPv4 addresses, Chinese telephone and identity numbers.
 //!
-//! The masks are written as in LLMBook 4.3. Numbers are checked before they are masked: an identity number has a
-//! date and a checksum (GB 11643-1999, ISO 7064 MOD 11-2), a mobile number a known head, a landline an area code, an
-//! address four bytes. They may be written with separators, a country code and full-width characters. What is part of a
-//! URL, a git remote, a file's name, a package or a version is not personal data.
+//! Masks are written as in LLMBook 4.3. Numbers are validated first: an identity number has a date and a checksum (GB
+//! 11643-1999, ISO 7064 MOD 11-2), a mobile number a known prefix, a landline number an area code, an address four
+//! bytes. Separators, country codes and full-width characters are accepted. Parts of URLs, git remotes, file names,
+//! packages and versions are not personal data.
 
 use memchr::memchr_iter;
 
 /// The weights of an identity number's digits: powers of 2 modulo 11.
 const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
 
-/// How many of each were masked.
+/// Number of masked items of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Masked {
     /// E-mail addresses.
@@ -24,32 +24,32 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// All of them.
+    /// The sum of all kinds.
     pub fn total(self) -> u64 {
         self.emails + self.addresses + self.phones + self.identities
     }
 }
 
-/// Replaces an e-mail address.
+/// The mask of an e-mail address.
 const EMAIL: &str = "**MASKED**EMAIL**";
-/// Replaces an IPv4 address.
+/// The mask of an IPv4 address.
 const ADDRESS: &str = "**MASKED**IPADDRESS**";
-/// Replaces a telephone number.
+/// The mask of a telephone number.
 const PHONE: &str = "**MASKED**PHONE**";
-/// Replaces an identity number.
+/// The mask of an identity number.
 const IDENTITY: &str = "**MASKED**IDCARD**";
 
-/// A text as it is searched: a byte a character, full-width forms and the kinds of dashes and spaces as their plain ones,
-/// words of versions and sections as [`SECTION`], everything else that is not ASCII as [`OTHER`].
+/// The text prepared for searching, one byte per character: full-width forms and variants of dashes and spaces as plain
+/// ones, words for versions and sections as [`SECTION`], other non-ASCII characters as [`OTHER`].
 struct Plain {
     bytes: Vec<u8>,
-    /// Where each character begins in the text, and where the last one ends.
+    /// Byte offset of each character in the text, and of the end.
     starts: Vec<usize>,
 }
 
 /// A character that is not ASCII.
 const OTHER: u8 = 0x80;
-/// One of those that stand beside the number of a version or a section, as in 第1.2.3.4节.
+/// A character that marks a version or section number, as in 第1.2.3.4节.
 const SECTION: u8 = 0x81;
 
 impl Plain {
@@ -68,9 +68,9 @@ impl Plain {
     }
 }
 
-/// The text with everything masked, or `None` where there is nothing to mask.
+/// The text with everything masked, or `None` if there is nothing to mask.
 pub fn mask(text: &str, masked: &mut Masked) -> Option<String> {
-    // Most texts have none of what everything else begins with.
+    // Most texts contain no character that a match could begin with.
     if !text.contains('@')
         && !text.contains('\u{FF20}')
         && !text.chars().any(|c| c.is_ascii_digit() || ('０'..='９').contains(&c))
@@ -79,7 +79,7 @@ pub fn mask(text: &str, masked: &mut Masked) -> Option<String> {
     }
     let Plain { bytes, starts } = Plain::new(text);
     let mut out = String::new();
-    // Everything before this is in `out`.
+    // Everything before `done` has been copied to `out`.
     let (mut done, mut at) = (0, 0);
     while at < bytes.len() {
         let Some((start, end, mask)) = found(&bytes, at, done, masked) else {
@@ -97,19 +97,19 @@ pub fn mask(text: &str, masked: &mut Masked) -> Option<String> {
     Some(out)
 }
 
-/// What begins here, or has its @ here, from where to where; never before `done`.
+/// The item that begins at `at` (or has its @ there), with its range; never before `done`.
 fn found(bytes: &[u8], at: usize, done: usize, masked: &mut Masked) -> Option<(usize, usize, &'static str)> {
     if bytes[at] == b'@' {
         let (start, end) = email(bytes, at, done)?;
         masked.emails += 1;
         return Some((start, end, EMAIL));
     }
-    // Numbers are looked at from their beginning only.
+    // Numbers are only recognised from their beginning.
     let opens = bytes[at].is_ascii_digit() || matches!(bytes[at], b'+' | b'(');
     if !opens || at > done && is_part(bytes[at - 1]) {
         return None;
     }
-    // Within another number, a version or an item's code.
+    // Inside another number, a version or a product code.
     let inside = at > done + 1 && matches!(bytes[at - 1], b'.' | b'-') && bytes[at - 2].is_ascii_digit();
     let whole = |end: usize| {
         let (next, after) = (bytes.get(end), bytes.get(end + 1));
@@ -133,44 +133,44 @@ fn found(bytes: &[u8], at: usize, done: usize, masked: &mut Masked) -> Option<(u
     Some((at, end, ADDRESS))
 }
 
-/// Whether a byte continues a number or a word.
+/// Whether a byte continues a number or word.
 fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Characters that are looked at around a place.
+/// Number of characters examined around a position.
 const AROUND: usize = 400;
 
-/// The part before `at` of the word between spaces, brackets and other scripts.
+/// The part of a word before `at`; words end at spaces, brackets and other scripts.
 fn before(bytes: &[u8], at: usize) -> &[u8] {
     let ends = |b: &u8| b.is_ascii_whitespace() || !b.is_ascii() || b"\"'`<>()[]{}|".contains(b);
     let length = bytes[..at].iter().rev().take(AROUND).take_while(|b| !ends(b)).count();
     &bytes[at - length..at]
 }
 
-/// Endings of files, none of which is a domain.
+/// File extensions, none of which is a domain.
 const FILES: &str = "png jpg jpeg gif svg webp ico bmp tif tiff pdf css scss less js jsx ts tsx vue json jsonl html htm xml \
     yml yaml toml txt csv tsv log lock wav avi ttf woff gz tgz tar rar exe git";
 
-/// Whether a word, in any case, is in a list.
+/// Whether a list contains a word, ignoring case.
 fn is_in(words: &str, word: &[u8]) -> bool {
     words.split_ascii_whitespace().any(|w| w.as_bytes().eq_ignore_ascii_case(word))
 }
 
-/// Whether the word that a place ends is a file's ending, behind a dot.
+/// Whether a file extension follows this dot.
 fn is_file(bytes: &[u8], dot: usize) -> bool {
     let ending = bytes.get(dot + 1..).unwrap_or_default();
     let length = ending.iter().take_while(|b| is_part(**b)).count();
     bytes.get(dot) == Some(&b'.') && is_in(FILES, &ending[..length])
 }
 
-/// Whether a number is part of a URL, a path or a file's name.
+/// Whether a number is part of a URL, a path or a file name.
 fn in_address(bytes: &[u8], start: usize, end: usize) -> bool {
     let word = before(bytes, start);
     if word.windows(3).any(|w| w == b"://") || word.starts_with(b"www.") {
         return true;
     }
-    // What is named before a colon is no folder: tel:…/….
+    // A scheme before a colon is not a folder: tel:…/….
     let path = word.rsplit(|b| *b == b':').next().unwrap_or(word);
     let slashes = memchr_iter(b'/', path).count() + usize::from(bytes.get(end) == Some(&b'/'));
     let rooted = matches!(path.first(), Some(b'/' | b'.' | b'~'));
@@ -184,7 +184,7 @@ fn email(bytes: &[u8], at: usize, done: usize) -> Option<(usize, usize)> {
     let start = start + bytes[start..at].iter().take_while(|b| **b == b'.').count();
     let domain = bytes[at + 1..].iter().take_while(|b| b.is_ascii_alphanumeric() || b".-".contains(b)).count();
     let mut end = at + 1 + domain;
-    // A sentence's end is none of the address's.
+    // Punctuation at the end of a sentence is not part of the address.
     while end > at + 1 && b".-".contains(&bytes[end - 1]) {
         end -= 1;
     }
@@ -195,7 +195,7 @@ fn email(bytes: &[u8], at: usize, done: usize) -> Option<(usize, usize)> {
     (is_one && !is_remote(bytes, start, at, end) && !is_package(bytes, at, top)).then_some((start, end))
 }
 
-/// Whether an address is a place of a program: in a URL, or where git and scp get their files.
+/// Whether an address is a remote of git or scp, or part of a URL.
 fn is_remote(bytes: &[u8], start: usize, at: usize, end: usize) -> bool {
     let opens = bytes.get(end + 1).is_some_and(|b| b.is_ascii_alphabetic() || b"/~._".contains(b));
     let path = || bytes[end + 1..].iter().take(AROUND).take_while(|b| b.is_ascii() && !b.is_ascii_whitespace());
@@ -204,7 +204,7 @@ fn is_remote(bytes: &[u8], start: usize, at: usize, end: usize) -> bool {
     &bytes[start..at] == b"git" || is_path || word.windows(3).any(|w| w == b"://") && !word.contains(&b'?')
 }
 
-/// Whether the text after an @ is a size of a picture, a file's ending or a version.
+/// Whether the text after an @ is an image size, a file extension or a version.
 fn is_package(bytes: &[u8], at: usize, top: usize) -> bool {
     let domain = &bytes[at + 1..];
     let mut labels = domain[..top].split(|b| *b == b'.');
@@ -216,7 +216,7 @@ fn is_package(bytes: &[u8], at: usize, top: usize) -> bool {
     size || version || is_file(bytes, at + 1 + top)
 }
 
-/// Digits in groups with at most one separator between two.
+/// Groups of digits with at most one separator between two.
 struct Groups {
     digits: Vec<u8>,
     /// Digits of each group.
@@ -245,7 +245,7 @@ fn groups(bytes: &[u8], from: usize, most: usize) -> Groups {
     read
 }
 
-/// The end of the telephone number that begins here, with its country code.
+/// The end of the telephone number that begins here, including its country code.
 fn phone(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = &bytes[at..];
     let codes: [&[u8]; 6] = [b"(+86)", b"(0086)", b"(86)", b"+86", b"0086", b"86"];
@@ -255,7 +255,7 @@ fn phone(bytes: &[u8], at: usize) -> Option<usize> {
         if let Some(end) = mobile(bytes, from) {
             return Some(end);
         }
-        // Abroad an area code has no 0.
+        // In international format the area code has no leading 0.
         if code != b"86"
             && let Some(end) = landline(bytes, from, usize::from(bytes.get(from) != Some(&b'0')))
         {
@@ -273,8 +273,8 @@ fn mobile(bytes: &[u8], at: usize) -> Option<usize> {
     (known && sizes.contains(&read.sizes.as_slice())).then_some(read.end)
 }
 
-/// The end of the number of a landline that begins here: area code, separator, seven or eight digits. `short` is how many
-/// zeros its area code lacks.
+/// The end of the landline number that begins here: area code, separator, seven or eight digits. `short` is the number
+/// of leading zeros missing from its area code.
 fn landline(bytes: &[u8], at: usize, short: usize) -> Option<usize> {
     let open = usize::from(bytes.get(at) == Some(&b'('));
     let code = bytes[(at + open).min(bytes.len())..].iter().take_while(|b| b.is_ascii_digit()).count();
@@ -297,7 +297,7 @@ fn landline(bytes: &[u8], at: usize, short: usize) -> Option<usize> {
     (known && sizes.contains(&read.sizes.as_slice())).then_some(read.end)
 }
 
-/// Whether four numbers with dots are a version or a section: by the word before them, or by the sign beside them.
+/// Whether four numbers with dots are a version or section: by the word before or the character beside them.
 fn is_version(bytes: &[u8], start: usize, end: usize) -> bool {
     const WORDS: &str = "section sections sec chapter clause article paragraph para appendix annex figure fig table item \
         rule version versions ver v release build update firmware driver sdk api revision";
@@ -311,7 +311,7 @@ fn is_version(bytes: &[u8], start: usize, end: usize) -> bool {
     let tied = matches!(last, Some(b'/' | b'-' | b'@' | b'^' | b'~')) && second.is_some_and(is_part)
         || last == Some(b'=') && matches!(second, Some(b'=' | b'>' | b'<' | b'~' | b'!'))
         || bytes.get(end) == Some(&b'-') && bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
-    // A heading: it opens its line, and words follow.
+    // A heading: the number begins its line and words follow.
     let line =
         start == 0 || matches!(last, Some(b'\n' | b'#')) || last == Some(b' ') && matches!(second, Some(b'#' | b'\n'));
     let heading = line && bytes.get(end) == Some(&b' ') && bytes.get(end + 1).is_some_and(u8::is_ascii_uppercase);
@@ -322,7 +322,7 @@ fn is_version(bytes: &[u8], start: usize, end: usize) -> bool {
     named || tied || heading && small || beside
 }
 
-/// The length of an IPv4 address at the start.
+/// The length of the IPv4 address at the start.
 fn address(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for part in 0..4 {
@@ -339,8 +339,8 @@ fn address(bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// The end of the identity number that begins here: 17 digits and a check character, a date within them. They may stand
-/// in groups for the place, the date and the rest.
+/// The end of the identity number that begins here: 17 digits with a date, and a check character; possibly in groups
+/// for place, date and the rest.
 fn identity(bytes: &[u8], at: usize) -> Option<usize> {
     let read = groups(bytes, at, 18);
     let (mut number, mut sizes, mut end) = (read.digits, read.sizes, read.end);
@@ -353,7 +353,7 @@ fn identity(bytes: &[u8], at: usize) -> Option<usize> {
     (number.len() == 18 && known.contains(&sizes.as_slice()) && is_identity(&number)).then_some(end)
 }
 
-/// Whether the date in an identity number is one, and its check character the right one.
+/// Whether the date in an identity number and its check character are valid.
 fn is_identity(number: &[u8]) -> bool {
     let value = |range: std::ops::Range<usize>| number[range].iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'));
     let (year, month, day) = (value(6..10), value(10..12), value(12..14));
@@ -392,7 +392,7 @@ mod tests {
             "@name and a@b and a@b.c1 and @x.org",
             "1.2.3 and 256.1.1.1 and 1.2.3.4.5 and 01.2.3.4 and v1.2.3.4",
             "12345678901 and 138001380001 and x13800138000",
-            // The check character is X.
+            // The check character should be X.
             "110105194912310021 and 110105199913310029",
             "春眠不觉晓",
             "",
@@ -432,7 +432,7 @@ mod tests {
             "0086-21-62345678",
         ] {
             if number == "010-12345678" {
-                // No number begins with 1 within an area.
+                // No subscriber number begins with 1.
                 assert_eq!(masked(number), number);
                 continue;
             }

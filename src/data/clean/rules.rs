@@ -1,11 +1,11 @@
-//! The rules: name, measure, bound, and where the number comes from.
+//! The rules: name, measure, threshold, and the source of the number.
 //!
-//! Gopher: Rae et al. 2021, tables A1 and A2. C4: Raffel et al. 2020, §2.2. FineWeb: Penedo et al. 2024, §3.6, as
-//! in datatrove's filters. FineWeb-2: Penedo et al. 2025, datatrove's `configs/cmn_Hani.yml`. StarCoder: Li et al.
-//! 2023, §3.1, after Chen et al. 2021 (Codex). A number of ours has its reason beside it.
+//! Gopher: Rae et al. 2021, tables A1 and A2. C4: Raffel et al. 2020, §2.2. FineWeb: Penedo et al. 2024, §3.6, as in
+//! datatrove's filters. FineWeb-2: Penedo et al. 2025, datatrove's `configs/cmn_Hani.yml`. StarCoder: Li et al. 2023,
+//! §3.1, after Chen et al. 2021 (Codex). A number of danlu's has its reason beside it.
 //!
-//! The Chinese numbers were fitted to segmented words; a word here is one Han character, or a run of letters. The
-//! n-gram rules then see shorter n-grams, whose share is lower: they drop less than there, never more.
+//! The Chinese numbers were fitted to segmented words; here a word is one Han character or a run of letters. The n-gram
+//! rules therefore see shorter n-grams with a lower share: they drop fewer documents than in the original, never more.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -28,9 +28,9 @@ use super::{
 /// A bound on a measured value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bound {
-    /// Kept from this value up.
+    /// Keeps values from this one up.
     AtLeast(f64),
-    /// Kept up to this value.
+    /// Keeps values up to this one.
     AtMost(f64),
 }
 use Bound::{AtLeast, AtMost};
@@ -44,13 +44,13 @@ impl Bound {
         }
     }
 
-    /// The number.
+    /// The threshold.
     pub fn threshold(self) -> f64 {
         let (AtLeast(t) | AtMost(t)) = self;
         t
     }
 
-    /// Another number in the same direction.
+    /// The same kind of bound with another threshold.
     #[must_use]
     pub fn moved(self, to: f64) -> Self {
         match self {
@@ -60,25 +60,25 @@ impl Bound {
     }
 }
 
-/// One rule.
+/// A cleaning rule.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Its name, under which the dropped are counted.
+    /// Its name in funnels and run.toml.
     pub name: &'static str,
-    /// What is measured.
+    /// The measured property.
     pub measure: Measure,
-    /// What is kept.
+    /// The values that are kept.
     pub bound: Bound,
-    /// Where the number comes from.
+    /// The source of the number.
     pub source: &'static str,
 }
 
-/// What run.toml says of a rule: `too_short = 20` or `boilerplate = false`.
+/// A rule's setting in run.toml: `too_short = 20` or `boilerplate = false`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting {
-    /// Another bound than the table's, in its direction.
+    /// Another threshold, in the same direction.
     Bound(f64),
-    /// The rule is not asked.
+    /// The rule is off.
     Off,
 }
 
@@ -138,8 +138,8 @@ const PROSE_EN: &[Rule] = &[
     rule("ellipses", EllipsisLines, AtMost(0.3), GOPHER),
     rule("few_letters", WordsWithLetters, AtLeast(0.8), GOPHER),
     rule("stop_words", EnglishStopWords, AtLeast(2.0), GOPHER),
-    // English is recognised by its most common words, which make up about half of any prose in it and next to nothing of
-    // prose in another language; 0.15 lies between (measured on the built-in corpus: 0.42 to 0.61).
+    // English is recognised by its most common words: about half of English prose, almost none in other languages; 0.15
+    // is in between (the built-in corpus measures 0.42 to 0.61).
     rule("language", EnglishWords, AtLeast(0.15), OURS),
     rule("placeholder", LoremIpsum, AtMost(0.0), C4),
     rule("braces", Braces, AtMost(0.0), C4),
@@ -164,7 +164,7 @@ const PROSE_EN: &[Rule] = &[
 
 const PROSE_ZH: &[Rule] = &[
     rule("too_short", Words, AtLeast(50.0), GOPHER),
-    // A Han character counts as a word, and Chinese has about 1.6 of them to a word.
+    // Each Han character counts as a word; a Chinese word has about 1.6 of them.
     rule("too_long", Words, AtMost(160_000.0), GOPHER),
     rule("long_words", MeanWordLength, AtMost(5.0), FINEWEB2),
     rule("symbols", SymbolsPerWord, AtMost(0.1), GOPHER),
@@ -172,7 +172,8 @@ const PROSE_ZH: &[Rule] = &[
     rule("ellipses", EllipsisLines, AtMost(0.3), GOPHER),
     rule("few_letters", WordsWithLetters, AtLeast(0.735), FINEWEB2),
     rule("stop_words", ChineseStopWords, AtLeast(2.0), GOPHER),
-    // FineWeb-2 has a classifier's score of 0.692 here; the share of Han characters among letters asks as much.
+    // FineWeb-2 has a classifier threshold of 0.692 here; the share of Han characters among letters serves the same
+    // purpose.
     rule("language", HanLetters, AtLeast(0.692), FINEWEB2),
     rule("boilerplate", BoilerplateLines, AtMost(0.3), OURS),
     rule("duplicate_lines", DuplicateLines, AtMost(0.287), FINEWEB2),
@@ -192,18 +193,19 @@ const PROSE_ZH: &[Rule] = &[
     rule("duplicate_10grams", DuplicateNgrams(10), AtMost(0.127), FINEWEB2),
 ];
 
-/// The rules for prose would drop every 绝句: 20 characters are no 50 words, and four lines no five sentences.
+/// The rules for prose would drop every 绝句, with its 20 characters and four lines: fewer than 50 words and five
+/// sentences.
 const POETRY: &[Rule] = &[
-    // The shortest form, 十六字令, has 16 characters; what has fewer is a fragment.
+    // The shortest form, 十六字令, has 16 characters; a shorter text is a fragment.
     rule("too_short", Letters, AtLeast(14.0), OURS),
     // The longest famous ones (长恨歌, 孔雀东南飞, 离骚) have 840 to 2,500.
     rule("too_long", Letters, AtMost(5000.0), OURS),
-    // □ and ■ stand for lost characters, ? for those that a file could not hold.
+    // □ and ■ mark lost characters; ? replaces characters that an encoding could not hold.
     rule("lost_characters", LostCharacters, AtMost(0.05), OURS),
-    // Verse is letters and the marks between them, about five to one; a table or a note has less.
+    // In verse letters outnumber punctuation about five to one; tables and notes have fewer.
     rule("few_letters", LetterShare, AtLeast(0.6), OURS),
     rule("boilerplate", BoilerplateLines, AtMost(0.3), OURS),
-    // Refrains are verse; one couplet again and again is not.
+    // Refrains are verse; one couplet repeated throughout is not.
     rule("duplicate_lines", DuplicateLines, AtMost(0.5), OURS),
 ];
 
@@ -215,7 +217,7 @@ const CODE: &[Rule] = &[
     rule("duplicate_lines", DuplicateLines, AtMost(0.6), OURS),
 ];
 
-/// The rules of a profile, in the order they are asked.
+/// The rules of a profile, in order of application.
 pub fn rules(profile: Profile) -> &'static [Rule] {
     match profile {
         Profile::ProseEn => PROSE_EN,
@@ -226,8 +228,8 @@ pub fn rules(profile: Profile) -> &'static [Rule] {
     }
 }
 
-/// The same with a source's own settings, by rule name. A name that the profile does not have changes nothing; run.toml
-/// is checked for such when it is read.
+/// The same with a source's own settings, by rule name. Names that the profile does not have are ignored here; reading
+/// run.toml reports them.
 pub fn rules_with(profile: Profile, settings: &BTreeMap<String, Setting>) -> Vec<Rule> {
     let set = |rule: &Rule| match settings.get(rule.name) {
         None => Some(*rule),

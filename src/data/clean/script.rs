@@ -1,8 +1,8 @@
-//! Traditional Chinese to simplified.
+//! Converts traditional Chinese to simplified.
 //!
-//! With OpenCC's tables (Apache-2.0) through the crate `ferrous-opencc`. A text that is simplified goes by phrases,
-//! as OpenCC does (乾坤 stays, 乾燥 becomes 干燥); texts that are only compared go by characters, which is faster
-//! and the same on both sides.
+//! Uses OpenCC's tables (Apache-2.0) through the crate `ferrous-opencc`. Text that is stored is converted by phrases,
+//! as in OpenCC (乾坤 stays, 乾燥 becomes 干燥); text that is only compared is converted by characters, which is faster and
+//! the same on both sides.
 
 use std::sync::LazyLock;
 
@@ -10,15 +10,15 @@ use ferrous_opencc::{OpenCC, config::BuiltinConfig};
 
 use crate::data::error::DataError;
 
-/// The converter; its tables are unpacked at the first use.
+/// The converter; its tables are unpacked on first use.
 static CONVERTER: LazyLock<Result<OpenCC, String>> =
     LazyLock::new(|| OpenCC::from_config(BuiltinConfig::T2s).map_err(|e| e.to_string()));
 
-/// The blocks of Han characters that have a traditional form in them.
+/// The Unicode blocks of Han characters with traditional forms.
 const FIRST: u32 = 0x3400;
 const LAST: u32 = 0x9FFF;
 
-/// For every character of these blocks the simplified one.
+/// The simplified form of every character of these blocks.
 static CHARACTERS: LazyLock<Vec<char>> = LazyLock::new(|| {
     let converter = CONVERTER.as_ref().ok();
     let one = |code: u32| {

@@ -1,23 +1,25 @@
-//! Candidates: documents that share a band.
+//! Candidate pairs: documents that share a band.
 //!
-//! A band is a column of hashes, one a document. It is read whole, or in passes over ranges of hashes where it has more
-//! entries than may be held, and sorted so that equal hashes meet. So memory does not grow with the documents.
+//! A band is a column of hashes, one per document. It is read at once, or in passes over hash ranges if it has more
+//! entries than fit the limit, and sorted so that equal hashes are adjacent. Memory therefore does not grow with the
+//! number of documents.
 
 use rayon::prelude::*;
 
 use super::minhash::BANDS;
 use crate::data::error::DataError;
 
-/// Entries of a band that are held in memory: 96 MiB.
+/// Limit on the entries of a band in memory: 96 MiB.
 pub const HELD: usize = 6 << 20;
-/// Documents of one hash that are all compared with one another; beyond it with the first ones and the one before.
+/// Up to this many documents with the same hash are all compared with one another; further ones with the first ones and
+/// the one before.
 const ALL_PAIRS: usize = 16;
-/// How many first ones.
+/// The number of first ones.
 const FIRST_ONES: usize = 8;
 
-/// Every pair of documents that share a band, (later, earlier), ascending, each once. `column` reads a band: it hands
-/// over the hash of every document that has one and may be compared. At most `held` of `documents` entries are held;
-/// [`HELD`] but in tests.
+/// All pairs (later, earlier) of documents that share a band, sorted, each once. `column` reads a band: it passes on
+/// the hash of every document that has one and may be compared. At most `held` of `documents` entries are in memory
+/// ([`HELD`] except in tests).
 pub fn candidates(
     documents: usize,
     held: usize,
@@ -41,7 +43,7 @@ pub fn candidates(
     Ok(pairs)
 }
 
-/// The pairs within each group of equal hashes.
+/// Adds the pairs within each group of equal hashes.
 fn collect(mut list: Vec<(u64, u32)>, pairs: &mut Vec<(u32, u32)>) {
     list.par_sort_unstable();
     for group in list.chunk_by(|a, b| a.0 == b.0) {

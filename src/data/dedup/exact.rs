@@ -1,4 +1,4 @@
-//! The same text: NFC, runs of white space as one space, Chinese in simplified characters.
+//! Exact duplicates: equal after NFC, white space collapsed, Chinese converted to simplified characters.
 
 use std::num::NonZeroU128;
 
@@ -6,7 +6,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::data::clean::{Profile, script::simple};
 
-/// A number that two documents share if their text is the same, and else with a chance of 2⁻¹²⁸.
+/// A fingerprint that is equal for equal texts; different ones collide with probability 2⁻¹²⁸.
 pub fn fingerprint(profile: Profile, body: &str) -> NonZeroU128 {
     let mut normal = String::with_capacity(body.len());
     let one_script = matches!(profile, Profile::ProseZh | Profile::Poetry);
@@ -26,8 +26,8 @@ pub fn fingerprint(profile: Profile, body: &str) -> NonZeroU128 {
     NonZeroU128::new(head.iter().fold(0, |n, b| (n << 8) | u128::from(*b))).unwrap_or(NonZeroU128::MIN)
 }
 
-/// Of every document whether an earlier one has its fingerprint, and which: the first that has.
-/// Documents of no interest have `None`.
+/// For each document the first earlier one with the same fingerprint, if any. `None` as a fingerprint leaves a document
+/// out.
 pub fn duplicates(fingerprints: &[Option<NonZeroU128>]) -> Vec<(u32, u32)> {
     let mut order: Vec<u32> = (0..fingerprints.len() as u32).filter(|i| fingerprints[*i as usize].is_some()).collect();
     order.sort_unstable_by_key(|i| (fingerprints[*i as usize], *i));

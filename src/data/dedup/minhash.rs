@@ -1,26 +1,26 @@
-//! MinHash: sets of shingles as 14 numbers, of which two alike sets share one at least with a known chance.
+//! MinHash: a signature of 14 numbers per set of shingles; similar sets share at least one with a known probability.
 //!
-//! 14 bands of 8 hashes, as FineWeb has them: sets of Jaccard similarity s share a band with probability
-//! 1 − (1 − s⁸)¹⁴, 0.924 at 0.8 and 0.053 at 0.5 (Broder 1997; datatrove's MinhashConfig).
+//! 14 bands of 8 hashes, as in FineWeb: sets with Jaccard similarity s share a band with probability 1 − (1 − s⁸)¹⁴,
+//! 0.924 at 0.8 and 0.053 at 0.5 (Broder 1997; datatrove's MinhashConfig).
 
 use crate::data::clean::{Profile, script::simple};
 
 /// Bands of a signature.
 pub const BANDS: usize = 14;
-/// Hashes of a band.
+/// Hashes per band.
 const ROWS: usize = 8;
 
-/// How a text is cut into shingles. Documents that are cut in different ways are not compared.
+/// How a text is cut into shingles. Documents with different shingling are not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shingling {
-    /// Five characters, white space as one space, in lower case: prose and programs.
+    /// Five characters, white space collapsed, lower case: prose and programs.
     Five,
-    /// Two letters, marks left out: verse, whose whole length is twenty.
+    /// Two letters, without punctuation: verse, of which a whole text may have twenty.
     Pairs,
 }
 
 impl Shingling {
-    /// The shingles of a profile's documents.
+    /// The shingling of a profile.
     pub fn of(profile: Profile) -> Self {
         if profile == Profile::Poetry { Self::Pairs } else { Self::Five }
     }
@@ -32,8 +32,7 @@ impl Shingling {
         }
     }
 
-    /// The set of a text's shingles, hashed, in ascending order; Chinese in simplified characters. Empty where the
-    /// text has no letter.
+    /// Hashes of a text's shingles, sorted, Chinese in simplified characters. Empty for a text without letters.
     pub fn shingles(self, text: &str) -> Vec<u64> {
         let mut normal: Vec<char> = Vec::with_capacity(text.len());
         match self {
@@ -68,7 +67,7 @@ impl Shingling {
     }
 }
 
-/// Scatters a number over all 64 bits (the finaliser of SplitMix64).
+/// Mixes a number over all 64 bits (the finaliser of SplitMix64).
 const fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -76,7 +75,7 @@ const fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Factor and summand of every hash function: x ↦ a·x + b modulo 2⁶⁴, a odd, on numbers that are scattered already.
+/// Factor and summand of every hash function x ↦ a·x + b modulo 2⁶⁴, a odd, applied to mixed numbers.
 const FUNCTIONS: [(u64, u64); BANDS * ROWS] = {
     let mut all = [(0, 0); BANDS * ROWS];
     let mut i = 0;
@@ -87,7 +86,7 @@ const FUNCTIONS: [(u64, u64); BANDS * ROWS] = {
     all
 };
 
-/// The bands of a set; `None` of the empty set.
+/// The bands of a set; `None` for the empty set.
 pub fn bands(shingles: &[u64]) -> Option<[u64; BANDS]> {
     if shingles.is_empty() {
         return None;
@@ -105,7 +104,7 @@ pub fn bands(shingles: &[u64]) -> Option<[u64; BANDS]> {
     Some(bands)
 }
 
-/// The Jaccard similarity of two sets in ascending order: |A ∩ B| / |A ∪ B|.
+/// The Jaccard similarity of two sorted sets: |A ∩ B| / |A ∪ B|.
 pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
     let (mut i, mut j, mut both) = (0, 0, 0);
     while i < a.len() && j < b.len() {

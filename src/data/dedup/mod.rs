@@ -1,5 +1,5 @@
-//! Duplicates: the same text ([`exact`]) and nearly the same ([`minhash`], [`bands`], [`near`]), across all
-//! sources. Of duplicates the first in the sources' order survives.
+//! Duplicates across all sources: exact ([`exact`]) and near ([`minhash`], [`bands`], [`near`]). Of duplicates the
+//! first in the order of sources is kept.
 
 pub mod bands;
 pub mod exact;
@@ -15,20 +15,20 @@ pub use near::{LEAST, Pair, verified};
 
 use super::clean::Profile;
 
-/// Which duplicates of a source's documents are dropped.
+/// Which duplicates among a source's documents are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dedup {
     /// None.
     Off,
-    /// Those that are the same but for spaces.
+    /// Exact duplicates.
     Exact,
-    /// Those, and what is nearly the same.
+    /// Exact and near duplicates.
     Near,
 }
 
 impl Dedup {
-    /// What a profile does where nothing else is asked for.
+    /// The default of a profile.
     pub fn of(profile: Profile) -> Self {
         if profile == Profile::None { Self::Exact } else { Self::Near }
     }

@@ -1,28 +1,28 @@
-//! Decides which candidates are duplicates: by their true similarity to an earlier document that is kept.
+//! Decides which candidates are near duplicates, by their true similarity to an earlier document that is kept.
 
 use rayon::prelude::*;
 
 use super::minhash::jaccard;
 use crate::data::error::DataError;
 
-/// The similarity from which documents are duplicates.
+/// Minimum similarity of near duplicates.
 pub const LEAST: f64 = 0.7;
-/// Bytes of text compared at once. A set of shingles has some three times as many.
+/// Bytes of text that are compared at a time; their shingles take about three times as much.
 const AT_ONCE: usize = 16 << 20;
 
-/// A document that is nearly an earlier one.
+/// A near duplicate and the document it repeats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
-    /// The one that is dropped.
+    /// The document that is dropped.
     pub dropped: u32,
-    /// The one that stays.
+    /// The document that is kept.
     pub kept: u32,
     /// Their Jaccard similarity.
     pub similarity: f64,
 }
 
-/// Of candidates (later, earlier), ascending, those whose similarity is [`LEAST`] at least and whose earlier
-/// document stays. `size` says how long a document is, `sets` gives the shingles of some, which come ascending.
+/// Of sorted candidates (later, earlier), those with a similarity of at least [`LEAST`] whose earlier document is kept.
+/// `size` returns a document's length, `sets` the shingles of some documents, given in ascending order.
 pub fn verified(
     candidates: &[(u32, u32)],
     size: impl Fn(u32) -> usize,
@@ -31,7 +31,8 @@ pub fn verified(
     let mut alike: Vec<Pair> = Vec::new();
     let mut rest = candidates;
     while !rest.is_empty() {
-        // What fits, and one pair at least. A document that is in several pairs counts for each: that is no less.
+        // As many pairs as fit, at least one. A document in several pairs counts several times, which is on the safe
+        // side.
         let mut bytes = 0;
         let fits = |pair: &&(u32, u32)| {
             bytes += size(pair.0) + size(pair.1);
@@ -52,7 +53,7 @@ pub fn verified(
     }
     let mut found: Vec<Pair> = Vec::new();
     for group in alike.chunk_by(|a, b| a.dropped == b.dropped) {
-        // Those before it are decided. `found` is in ascending order of what is dropped.
+        // The pairs before are decided. `found` is sorted by the dropped document.
         let stays = |p: &&Pair| found.binary_search_by_key(&p.kept, |f| f.dropped).is_err();
         if let Some(pair) = group.iter().find(stays) {
             found.push(*pair);

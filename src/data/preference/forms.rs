@@ -1,4 +1,4 @@
-//! Parses a record into pairs: the seven forms, and the checks of a preference.
+//! Parses a record into pairs: the seven forms, and the checks on a preference.
 
 use std::fmt;
 
@@ -15,22 +15,22 @@ use crate::data::{
     read::{Fault, LOSS},
 };
 
-/// How a record spells a preference.
+/// The form of a preference in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PreferenceForm {
     /// `prompt`, `chosen`, `rejected`, strings or lists of messages, as TRL has them.
     PromptPair,
-    /// `chosen` and `rejected`, whole lists of messages that differ in the last one (TRL, minimind).
+    /// `chosen` and `rejected`, whole conversations that differ in the last message (TRL, minimind).
     Messages,
     /// `instruction`, `input`, `chosen`, `rejected`, as LLaMA-Factory has them.
     Alpaca,
-    /// `conversations`, and a message each as `chosen` and `rejected`, as LLaMA-Factory has them.
+    /// `conversations`, and one message each as `chosen` and `rejected`, as in LLaMA-Factory.
     ShareGpt,
-    /// `chosen` and `rejected`, strings with `Human:` and `Assistant:` in them, as hh-rlhf has them.
+    /// `chosen` and `rejected`, strings that contain `Human:` and `Assistant:`, as in hh-rlhf.
     HhRlhf,
     /// `prompt` and `ranked`, answers from the best to the worst.
     Ranked,
-    /// A vote cast in this program: as [`PreferenceForm::PromptPair`], with `choice`.
+    /// A vote cast in danlu: [`PreferenceForm::PromptPair`] with `choice`.
     Vote,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for PreferenceForm {
     }
 }
 
-/// The fields of a record that are read, and those that are lists of messages, or one.
+/// The fields that are read, and those that are lists of messages or one message.
 pub(super) const READ: [&str; 11] = [
     "prompt",
     "chosen",
@@ -64,27 +64,27 @@ pub(super) const READ: [&str; 11] = [
 ];
 pub(super) const LISTS: [&str; 4] = ["prompt", "chosen", "rejected", "conversations"];
 
-/// Answers that a ranking may have; all their pairs are made.
+/// Most answers of a ranking; all pairs of them are made.
 const MOST_RANKED: usize = 64;
-/// What opens a turn in hh-rlhf's strings.
+/// The beginning of a turn in hh-rlhf's strings.
 const HUMAN: &str = "\n\nHuman:";
 const ASSISTANT: &str = "\n\nAssistant:";
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     Pairs(Vec<Preference>),
-    /// A vote for neither: as good as one another.
+    /// A vote for neither: both equally good.
     Tie,
     /// A vote for neither: both bad.
     BothBad,
     /// A vote without an opinion.
     Skip,
-    /// The newest vote is taken back.
+    /// Takes back the newest vote.
     Unvote,
 }
 
-/// What a record says, or the reason that it says nothing.
+/// Parses a record, or returns why it has no preference.
 pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Fault> {
     let Value::Object(fields) = record else {
         return Err(format!("expected an object, found {}", kind(record)).into());
@@ -149,7 +149,7 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
     Ok((if vote { PreferenceForm::Vote } else { form }, Found::Pairs(vec![pair])))
 }
 
-/// A prompt without an empty system turn, which says nothing. Nothing of it is learned, whatever its turns are marked as.
+/// The prompt without an empty system turn. Nothing in a prompt is trained, whatever its turns are marked as.
 fn tidy(mut prompt: Vec<Turn>) -> Vec<Turn> {
     for turn in &mut prompt {
         turn.learned = true;
@@ -158,7 +158,7 @@ fn tidy(mut prompt: Vec<Turn>) -> Vec<Turn> {
     prompt
 }
 
-/// A pair that can be learned from.
+/// A valid pair.
 fn pair(
     prompt: &[Turn],
     chosen: String,
@@ -178,7 +178,7 @@ fn pair(
     Ok(Preference::new(prompt.to_vec(), chosen, rejected, task, vote))
 }
 
-/// Refuses turns that do not ask for an answer.
+/// Rejects a prompt that does not end with a question.
 fn check_prompt(prompt: &[Turn]) -> Result<(), String> {
     match prompt.last() {
         None => return Err("the prompt has no turns".into()),
@@ -187,7 +187,7 @@ fn check_prompt(prompt: &[Turn]) -> Result<(), String> {
         }
         Some(_) => {}
     }
-    // What a conversation must be is asked of the prompt with some answer.
+    // The checks of a conversation apply to the prompt with any answer.
     let mut whole = prompt.to_vec();
     whole.push(Turn::new(Role::Assistant, "x"));
     check(&whole).map_err(|reason| format!("the prompt: {reason}"))
@@ -222,7 +222,7 @@ fn ranking(fields: &Fields, ranked: &Value) -> Result<Vec<Preference>, Fault> {
     Ok(pairs)
 }
 
-/// A message that answers.
+/// A message by the assistant.
 fn message(value: &Value, name: &str) -> Result<String, Fault> {
     let turn = message_turn(value).map_err(|fault| fault.within(&format!("\"{name}\"")))?;
     spoken(turn, name)
@@ -238,7 +238,7 @@ fn spoken(turn: Turn, name: &str) -> Result<String, Fault> {
     }
 }
 
-/// An answer to a prompt: a string, a message in a list, or the whole conversation, prompt and all.
+/// An answer to a prompt: a string, a message in a list, or the whole conversation including the prompt.
 fn answer(value: &Value, name: &str, prompt: &[Turn]) -> Result<String, Fault> {
     if !value.is_array() {
         return Ok(text(value, &format!("\"{name}\""))?);
@@ -253,14 +253,14 @@ fn answer(value: &Value, name: &str, prompt: &[Turn]) -> Result<String, Fault> {
     }
 }
 
-/// Whether both have the same roles and words.
+/// Whether both have the same roles and contents.
 fn same(one: &[Turn], other: &[Turn]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.role == b.role && a.content == b.content)
 }
 
 type Parts = (PreferenceForm, Vec<Turn>, String, String);
 
-/// Sides that hold the prompt themselves.
+/// Sides that contain the prompt.
 fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, Fault> {
     let (form, mut chosen, mut rejected) = match (chosen, rejected) {
         (Value::Array(_), Value::Array(_)) => {
@@ -290,7 +290,7 @@ fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, Fault> {
     Ok((form, chosen, answers.0, answers.1))
 }
 
-/// The turns of a string with `Human:` and `Assistant:` in it.
+/// Parses a string with `Human:` and `Assistant:` into turns.
 fn spoken_turns(whole: &str, name: &str) -> Result<Vec<Turn>, String> {
     let whole = whole.replace("\r\n", "\n");
     let opening = |text: &str| {
@@ -300,7 +300,7 @@ fn spoken_turns(whole: &str, name: &str) -> Result<Vec<Turn>, String> {
     };
     let none =
         || format!("\"{name}\" is a string without \"prompt\" beside it, and does not open with \"\\n\\nHuman:\"");
-    // Files that were trimmed have lost the first line breaks.
+    // In trimmed files the first line breaks are missing.
     let mut rest = if whole.starts_with("Human:") { format!("\n\n{whole}") } else { whole };
     let mut turns = Vec::new();
     match opening(&rest) {

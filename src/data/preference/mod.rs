@@ -1,7 +1,7 @@
 //! Human feedback: a prompt, the chosen answer and the rejected one.
 //!
-//! A record that does not parse, or has no preference, is counted, located and passed over, as in [`chat::reader`].
-//! A ranking becomes all its pairs; votes for neither answer are counted and left out.
+//! A record that does not parse or has no preference is counted, located and skipped, as in [`chat::reader`]. A ranking
+//! becomes all its pairs; votes for neither answer are counted and left out.
 
 mod forms;
 mod pairs;
@@ -17,20 +17,20 @@ use super::{
     split::{self, Key},
 };
 
-/// One answer preferred to another.
+/// A prompt with a better and a worse answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preference {
-    /// What was asked: a conversation that ends with the user.
+    /// The prompt: a conversation that ends with the user.
     pub prompt: Vec<Turn>,
     /// The better answer.
     pub chosen: String,
     /// The worse one.
     pub rejected: String,
-    /// The kind of task, where the data name one.
+    /// The kind of task, if the data have one.
     pub task: Option<String>,
     /// The same for all pairs about one prompt.
     pub group: u64,
-    /// Whether it is a vote cast in this program.
+    /// Whether it is a vote cast in danlu.
     pub votes: bool,
 }
 
@@ -41,7 +41,7 @@ impl Preference {
         Self { prompt, chosen, rejected, task, group: u64::from_be_bytes([a, b, c, d, e, f, g, h]), votes }
     }
 
-    /// The identity of its prompt, under which held-out pairs are chosen.
+    /// The hash of its prompt, which decides whether it is held out.
     pub fn key(&self) -> Key {
         prompt_key(&self.prompt)
     }

@@ -1,4 +1,4 @@
-//! Pairs as tokens, and which of them are held out.
+//! Pairs as tokens, and the split into training and held out.
 
 use rayon::prelude::*;
 
@@ -11,17 +11,17 @@ use crate::data::{
     tokens::example::Example,
 };
 
-/// Dropped pairs whose place and length are kept.
+/// Dropped pairs for which place and length are kept.
 const KEPT_PLACES: usize = 20;
 
-/// A prompt and one of its answers as tokens, with the token that ends the answer.
+/// A prompt with one of its answers as tokens, including the token that ends the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The tokens.
     pub ids: Vec<u32>,
-    /// The place of the answer's first token, behind the one that opens the assistant's turn.
+    /// Position of the answer's first token, after the one that opens the assistant's turn.
     pub first: usize,
-    /// The place of the last token, the end of the turn, where a score is read.
+    /// Position of the last token, the end of the turn, where the score is read.
     pub last: usize,
 }
 
@@ -36,16 +36,16 @@ pub struct PairExample {
     pub group: u64,
     /// As in [`Preference`].
     pub votes: bool,
-    /// Which of the preferences it is, from 0.
+    /// Its index among the preferences.
     pub at: usize,
 }
 
-/// What fitting pairs to a context did.
+/// Statistics of fitting pairs to a context.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PairsFitted {
-    /// Pairs of which both sides fit.
+    /// Pairs with two sides that fit.
     pub kept: usize,
-    /// Pairs of which one side is too long.
+    /// Pairs with a side that is too long.
     pub dropped: usize,
     /// The first of these: their number, from 1, and the tokens of the longer side.
     pub dropped_at: Vec<(usize, usize)>,
@@ -55,8 +55,8 @@ pub struct PairsFitted {
     pub tokens: u64,
 }
 
-/// Every pair as tokens, of at most `context` a side. A pair is never cut: a score is read at the end of
-/// whole answers to the whole prompt, so one that does not fit is dropped.
+/// Encodes all pairs with at most `context` tokens a side. A pair is never cut, because a score belongs to a whole
+/// answer to a whole prompt; one that does not fit is dropped.
 pub fn encode_pairs(
     preferences: &[Preference],
     tokenizer: &Tokenizer,
@@ -99,8 +99,8 @@ fn side(prompt: &[u32], answer: &str, tokenizer: &Tokenizer, chat: ChatTokens) -
     Ok(Side { first: prompt.len() + 1, last: ids.len() - 1, ids })
 }
 
-/// Which pairs to train on and which to hold out, as indices. Decided by the prompt: all pairs about one
-/// prompt fall on one side.
+/// Splits pairs into training and held out, as indices. The prompt decides: all pairs with the same one are on one
+/// side.
 pub fn split_preferences(preferences: &[Preference]) -> (Vec<usize>, Vec<usize>) {
     let keys: Vec<Key> = preferences.iter().map(Preference::key).collect();
     let mut split = split::split_keys(&[keys], std::collections::HashSet::new());

@@ -1,4 +1,4 @@
-//! Reads preferences from JSON Lines, a JSON array or Parquet, each record in any of the usual forms.
+//! Reads preferences from JSON Lines, a JSON array or Parquet, each record in any of the common forms.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,10 @@ use crate::data::{
     read::{self, Fault, Format, Packing, Passed, Unread},
 };
 
-/// Rejected records whose place and reason are kept.
+/// Rejected records for which place and reason are kept.
 const KEPT_REJECTS: usize = 20;
 
-/// What a reading found.
+/// The result of reading a file of preferences.
 #[derive(Clone, Debug, Default)]
 pub struct PreferenceReading {
     /// The pairs, in the file's order; those of one ranking together.
@@ -29,25 +29,25 @@ pub struct PreferenceReading {
     pub places: Vec<u64>,
     /// How many records were written in each form.
     pub forms: BTreeMap<PreferenceForm, u64>,
-    /// Votes for neither answer because they are as good as one another.
+    /// Votes for neither: both equally good.
     pub ties: u64,
-    /// Votes for neither answer because both are bad.
+    /// Votes for neither: both bad.
     pub both_bad: u64,
     /// Votes without an opinion.
     pub skipped: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// Records passed over.
+    /// Skipped records.
     pub rejected: u64,
-    /// Where (as in `places`) and why the first of them were.
+    /// Place (as in `places`) and reason of the first skipped records.
     pub reasons: Vec<(u64, String)>,
-    /// How many of them were for each kind of reason.
+    /// Number of skipped records by rule.
     pub rules: BTreeMap<&'static str, u64>,
-    /// Fields of the others that are not read.
+    /// Unread fields of the accepted records.
     pub unread: Unread,
     /// The encoding the file was converted from, if it was not UTF-8.
     pub encoding: Option<&'static str>,
-    /// The votes not taken back, oldest first.
+    /// Votes that were not taken back, oldest first.
     votes: Vec<Found>,
 }
 
@@ -60,7 +60,7 @@ impl PreferenceReading {
         }
     }
 
-    /// Takes the newest vote back: the pair if it preferred one, else the count.
+    /// Removes the newest vote: its pair if it preferred one, else its count.
     fn unvote(&mut self) {
         match self.votes.pop() {
             Some(Found::Tie) => self.ties -= 1,
@@ -76,7 +76,7 @@ impl PreferenceReading {
         }
     }
 
-    /// Takes a record.
+    /// Adds a record.
     fn take(&mut self, place: u64, record: Result<Value, Fault>) {
         let found = record.and_then(|record| Ok((forms::preference(&record)?, record)));
         match found {
@@ -111,7 +111,7 @@ impl PreferenceReading {
         }
     }
 
-    /// What was read, when all of it was.
+    /// The result after the last record.
     fn finished(mut self, passed: Passed) -> Result<Self, DataError> {
         if let Some(e) = passed.ended {
             return Err(e);
@@ -128,7 +128,7 @@ impl PreferenceReading {
     }
 }
 
-/// Reads every preference of one input that is not packed. An input without a single pair is an error.
+/// Reads all preferences of an uncompressed input. An input without any pair is an error.
 pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceReading, DataError> {
     check(format, &[Format::Json, Format::JsonLines])?;
     let mut reading = PreferenceReading::default();
@@ -136,7 +136,7 @@ pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceRe
     reading.finished(passed)
 }
 
-/// The same of a file, which may be packed or Parquet.
+/// The same for a file, which may be compressed or Parquet.
 pub fn read_preference_file<R: Read + Seek + Send + 'static>(
     kind: (Format, Packing),
     input: R,

@@ -1,16 +1,16 @@
-//! The features of a text: its words, Han characters and pairs of neighbouring Han characters, counted into buckets.
+//! The features of a text: its words, Han characters and pairs of adjacent Han characters, hashed into buckets.
 
 use crate::data::{clean::script::simple, document::is_han};
 
-/// Bits of a bucket's number.
+/// Bits of a bucket index.
 const BITS: u32 = 18;
-/// Buckets that words are counted in.
+/// Number of buckets.
 pub const BUCKETS: usize = 1 << BITS;
-/// A text in buckets, of norm 1; nothing of a text without letters and digits.
+/// A text as (bucket, value) with norm 1; empty for a text without letters and digits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Features(pub(super) Vec<(u32, f32)>);
 
-/// Keep the hashes of words, characters and pairs apart.
+/// Salts that separate the hashes of words, characters and pairs.
 const WORD: u64 = 0xCBF2_9CE4_8422_2325;
 const PAIR: u64 = 1 << 63;
 
@@ -22,7 +22,7 @@ fn bucket(hash: u64) -> u32 {
 }
 
 impl Features {
-    /// Counts a text.
+    /// Computes the features of a text.
     pub fn of(text: &str) -> Self {
         let mut found = Vec::new();
         let (mut word, mut before) = (None, None);
@@ -35,7 +35,7 @@ impl Features {
                 found.push(bucket(u64::from(c)));
                 found.extend(before.map(|b| bucket(PAIR | (u64::from(b) << 32) | u64::from(c))));
             } else if letter {
-                // FNV-1a, a character at a time.
+                // FNV-1a, one character at a time.
                 let add = |hash: u64, c: char| (hash ^ u64::from(c)).wrapping_mul(0x0100_0000_01B3);
                 word = Some(c.to_lowercase().fold(word.unwrap_or(WORD), add));
             }
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(of("The furnace, THE Furnace!"), of("the furnace"));
         assert_eq!(of("處處聞啼鳥"), of("处处闻啼鸟"));
         assert_eq!(of(" 。…\n"), Features::default());
-        // Three characters and two pairs; the comma parts one of them.
+        // Three characters and two pairs; the comma separates one of them.
         assert_eq!((of("春眠晓").0.len(), of("春眠，晓").0.len(), of("春眠abc晓 x1").0.len()), (5, 4, 6));
         assert_ne!(of("春眠"), of("眠春"));
         let norm: f64 = of("a a b 春 春 春").0.iter().map(|(_, x)| f64::from(*x).powi(2)).sum();

@@ -1,14 +1,14 @@
-//! A quality classifier: how much a text is like the wanted ones.
+//! A quality classifier: how similar a text is to the wanted ones.
 //!
 //! GPT-3 (Brown et al. 2020, appendix A) filtered Common Crawl by a logistic regression on Spark's HashingTF, with
-//! curated texts as the positives. Here a text's words, Han characters and pairs of neighbouring Han characters are
-//! counted into 2^18 buckets and divided by their Euclidean norm, so that length has no influence; script and case are
-//! folded, since neither is quality. The weights minimise
+//! curated texts as positives. Here a text's words, Han characters and pairs of adjacent Han characters are counted
+//! into 2^18 buckets and divided by their Euclidean norm, so that length has no influence; script and case are folded,
+//! since neither indicates quality. The weights minimise
 //!
 //! ```text
-//! L(w, b) = Σ sᵢ log(1 + exp(−yᵢ (w·xᵢ + b))) + λ/2 |w|²,  yᵢ = ±1,  Σ sᵢ = ½ over each class
+//! L(w, b) = Σ sᵢ log(1 + exp(−yᵢ (w·xᵢ + b))) + λ/2 |w|², yᵢ = ±1, Σ sᵢ = ½ over each class
 //! ```
-//! which is convex: there is one minimum, whatever the order of the examples.
+//! which is convex: the minimum is unique, whatever the order of the examples.
 
 mod features;
 mod regression;
@@ -20,30 +20,30 @@ pub use features::{BUCKETS, Features};
 pub use regression::Sample;
 use regression::{Problem, sigmoid};
 
-/// The rule of a document that the classifier drops.
+/// The rule of documents that the classifier drops.
 pub const QUALITY: &str = "quality";
 
 /// The classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Classifier {
-    /// The weight of every bucket, and the free one.
+    /// The weight of every bucket, and the bias.
     weights: Vec<f64>,
 }
 
 impl Classifier {
-    /// Learns from texts of both classes.
+    /// Trains on texts of both classes.
     pub fn train(samples: &[Sample]) -> Result<Self, DataError> {
         for (good, what) in [(true, "wanted"), (false, "unwanted")] {
             if !samples.iter().any(|s| s.good == good && s.weight > 0.0) {
                 return Err(DataError::Shape(format!("quality: no {what} text to learn from")));
             }
         }
-        // What is kept on disk is what is used at once.
+        // Round to f32 at once, so that a stored classifier gives the same scores.
         let weights = Problem::new(samples).minimum().into_iter().map(|w| f64::from(w as f32)).collect();
         Ok(Self { weights })
     }
 
-    /// How much a text is like the wanted ones: 0 to 1, ½ where either class is as likely.
+    /// The probability that a text is wanted, 0 to 1; ½ if both classes are equally likely.
     pub fn score(&self, features: &Features) -> f64 {
         sigmoid(features.dot(&self.weights) + self.weights[BUCKETS])
     }
@@ -53,7 +53,7 @@ impl Classifier {
         self.weights.iter().flat_map(|w| (*w as f32).to_le_bytes()).collect()
     }
 
-    /// The same back.
+    /// Parses the bytes that `to_bytes` wrote.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (numbers, rest) = bytes.as_chunks::<4>();
         let weights: Vec<f64> = numbers.iter().map(|n| f64::from(f32::from_le_bytes(*n))).collect();
@@ -62,20 +62,20 @@ impl Classifier {
     }
 }
 
-/// Which documents are kept by their score.
+/// Selects documents by their score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Selection {
-    /// Those of which a draw from Pareto's distribution with this α is above 1 − score, as GPT-3 did with α = 9: most
-    /// of the high ones, and a few of the low ones, P(kept | score) = (2 − score)^−α.
+    /// Keeps a document if a draw from the Pareto distribution with this α exceeds 1 − score, as GPT-3 did with α = 9:
+    /// most of the high scores and a few low ones, P(kept | score) = (2 − score)^−α.
     Pareto(f64),
-    /// Those with this score or more.
+    /// Keeps documents with at least this score.
     Threshold(f64),
 }
 
 impl Selection {
-    /// The verdict on a document of this score, if it is dropped. Its draw follows from its key, so it is the same
-    /// whenever it is asked for.
+    /// The verdict on a document with this score, if it is dropped. The draw is a function of its key, so it is
+    /// reproducible.
     pub fn verdict(self, score: f64, key: &Key) -> Option<Verdict> {
         let (kept, threshold) = match self {
             Self::Pareto(alpha) => {
@@ -88,16 +88,16 @@ impl Selection {
     }
 }
 
-/// A draw as numpy's `random.pareto(alpha)`, (1 − U)^(−1/α) − 1, with U in [0, 1) from bytes of the key that nothing else
-/// is decided by.
+/// A draw like numpy's `random.pareto(alpha)`, (1 − U)^(−1/α) − 1, with U in [0, 1) from bytes of the key that are used
+/// for nothing else.
 fn pareto(alpha: f64, key: &Key) -> f64 {
     let n = key[8..16].iter().fold(0_u64, |n, b| (n << 8) | u64::from(*b));
     let u = (n >> 11) as f64 / (1_u64 << 53) as f64;
     (1.0 - u).powf(-1.0 / alpha) - 1.0
 }
 
-/// The area under the ROC curve: how often a wanted text scores above an unwanted one, of all pairs, a tie counting
-/// half. None where a class is empty.
+/// The area under the ROC curve: the share of (wanted, unwanted) pairs in which the wanted text scores higher, ties
+/// counting half. None if a class is empty.
 pub fn auc(scores: &[(f64, bool)]) -> Option<f64> {
     let mut sorted = scores.to_vec();
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::data::{builtin_sources, document::Document};
 
-    /// Documents of two built-in sources: those trained on, and every fifth held out.
+    /// Documents of two built-in sources: training samples, and every fifth held out.
     pub(super) fn told_apart(good: &str, bad: &str) -> (Vec<Sample>, Vec<Sample>) {
         let sources = builtin_sources().unwrap();
         let of = |name: &str| sources.iter().find(|s| s.name == name).unwrap().documents.iter().enumerate();
@@ -147,7 +147,7 @@ mod tests {
             let right = scores.iter().filter(|(score, good)| (*score >= 0.5) == *good).count();
             let found = auc(&scores).unwrap();
             assert!(found >= least, "{good} and {bad}: {found}, {right} of {} right", scores.len());
-            // The minimum is one: the order of the examples is none of it.
+            // The minimum is unique, so the order of the examples does not matter.
             let turned: Vec<Sample> = train.iter().rev().cloned().collect();
             let other = Classifier::train(&turned).unwrap();
             assert!(test.iter().all(|s| (classifier.score(&s.features) - other.score(&s.features)).abs() < 1e-4));

@@ -1,7 +1,7 @@
-//! Rows of fields between commas or tabs (RFC 4180), the first row naming the columns.
+//! Rows of fields separated by commas or tabs (RFC 4180); the first row names the columns.
 //!
-//! The parser's core is used without its reader, so that a row without an end takes no more memory than a
-//! document may have.
+//! Only the core of the `csv` parser is used, not its reader, so that a row without an end takes no more memory than
+//! the limit on documents.
 
 use std::io::{BufRead, Read};
 
@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 use super::{BAD_ENCODING, CUT_OFF, Fault, LONGEST_DOCUMENT, MALFORMED, ReadOptions, Unread, lines::buffered, record};
 use crate::data::{document::Document, error::DataError};
 
-/// Columns a row may have.
+/// Most columns of a row.
 const MOST_COLUMNS: usize = 4096;
 
-/// Reads a document a row. The place is the line on which the row begins, or the line of the quotation mark that
-/// makes it wrong. A row that names the columns again, where files were joined, is passed over.
+/// Reads one document per row. The place is the line on which the row begins, or the line of the quotation mark that
+/// makes it invalid. A repeated header row, from joined files, is skipped.
 pub(super) fn read(
     input: impl Read,
     delimiter: u8,
@@ -64,7 +64,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// A row's fields, or the reason there are none.
+/// The fields of a row, or why it is invalid.
 type Row<'a> = Result<Vec<&'a [u8]>, Fault>;
 
 struct Rows<I> {
@@ -73,11 +73,11 @@ struct Rows<I> {
     output: Vec<u8>,
     ends: Vec<usize>,
     quotes: Quotes,
-    /// Where the newest row is located.
+    /// The line reported for the newest row.
     place: u64,
 }
 
-/// Lines and quotation marks as they pass.
+/// Tracks lines and quotation marks.
 struct Quotes {
     delimiter: u8,
     /// The line of the next byte.
@@ -88,9 +88,9 @@ struct Quotes {
     begins: Option<u64>,
     /// The line of the open quotation mark.
     open: Option<u64>,
-    /// That of the one that was closed by the byte before.
+    /// The line of a quotation mark closed by the previous byte.
     closed: Option<u64>,
-    /// That of the first of the row that closes in the middle of a field.
+    /// The line of the row's first quotation mark that closes in the middle of a field.
     wrong: Option<u64>,
 }
 
@@ -149,7 +149,7 @@ impl<I: Read> Rows<I> {
                     let more = (self.ends.len() * 2).min(MOST_COLUMNS);
                     self.ends.resize(more, 0);
                 }
-                // Too much: what follows of the row is parsed, and written over.
+                // Too long: the rest of the row is parsed into the same buffer and discarded.
                 ReadRecordResult::OutputFull => {
                     fault.get_or_insert_with(|| Fault::too_long("row", LONGEST_DOCUMENT));
                     written = 0;

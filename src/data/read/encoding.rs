@@ -1,10 +1,10 @@
-//! Bytes to text, for texts, conversations, pairs, ids and settings alike.
+//! Decodes bytes to text: for texts, conversations, pairs, ids and settings.
 //!
-//! In this order: a byte order mark; UTF-16 and UTF-32 by their zero bytes or by what comes out; UTF-8, if most of what
-//! is not ASCII is; a Chinese, Japanese or Korean encoding that `chardetng` finds and the text agrees with; Windows-1252
-//! (and so Latin-1), where bytes above ASCII are letters that stand alone between ASCII ones. Other bytes stay
-//! as they are: each of their lines is then rejected and located. Detection starts at the first byte that is not ASCII,
-//! wherever that is.
+//! In this order: a byte order mark; UTF-16 and UTF-32 by their zero bytes or by the decoded characters; UTF-8, if most
+//! non-ASCII bytes are valid UTF-8; a Chinese, Japanese or Korean encoding that `chardetng` detects and the text
+//! confirms; Windows-1252 (and Latin-1), if bytes above ASCII are letters that occur singly between ASCII ones. Other
+//! bytes stay unchanged: their lines are then rejected and located. Detection starts at the first non-ASCII byte,
+//! wherever it is.
 
 use std::{
     cell::Cell,
@@ -21,16 +21,16 @@ use memchr::{memchr_iter, memmem};
 
 use crate::data::error::DataError;
 
-/// Bytes that are looked at to tell an encoding.
+/// Bytes that are examined to detect an encoding.
 const HEAD: usize = 256 << 10;
-/// Pairs of bytes above ASCII, each counted once, that are too few for statistics.
+/// Fewer distinct pairs of non-ASCII bytes than this are too few for statistics.
 const SHORT: usize = 24;
 /// The byte order mark.
 pub(in crate::data) const MARK: char = '\u{FEFF}';
-/// What opens the file that Git LFS leaves where it did not fetch the real one.
+/// The beginning of a Git LFS pointer.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// How the characters of a file are written.
+/// The encoding of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Utf8,
@@ -49,23 +49,22 @@ impl Kind {
     }
 }
 
-/// A whole file as text.
+/// A decoded file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// The text, without byte order marks at the start of a line, its lines ending in `\n` or `\r\n`.
+    /// The text, without byte order marks at the start of a line; lines end in `\n` or `\r\n`.
     pub text: String,
     /// The encoding it was converted from, if it was not UTF-8.
     pub encoding: Option<&'static str>,
 }
 
-/// A whole file, such as settings, as text. A file that is binary, in no encoding that is known, or a pointer of Git
-/// LFS is an error.
+/// Decodes a whole file, such as settings. A binary file, one in no known encoding, or a Git LFS pointer is an error.
 pub fn to_text(bytes: Vec<u8>) -> Result<Text, DataError> {
     if is_pointer(&bytes) {
         return Err(DataError::Pointer);
     }
     let head = &bytes[..bytes.len().min(HEAD)];
-    // As when it is read piece by piece: decided by the first window that is not ASCII.
+    // As in a streamed read, the first window with a non-ASCII byte decides.
     let kind = if is_plain(head) { tell(&bytes)? } else { tell(head)? };
     let invalid = |e: &std::str::Utf8Error, bytes: &[u8]| {
         let offset = e.valid_up_to();
@@ -92,23 +91,23 @@ pub fn to_text(bytes: Vec<u8>) -> Result<Text, DataError> {
     Ok(Text { text, encoding: kind.name() })
 }
 
-/// Whether these are the first bytes of what Git LFS leaves in a file's place.
+/// Whether a file with this beginning is a Git LFS pointer.
 pub fn is_pointer(head: &[u8]) -> bool {
     head.strip_prefix(MARK.to_string().as_bytes()).unwrap_or(head).starts_with(POINTER)
 }
 
-/// Whether bytes are text in UTF-8 without a fault.
+/// Whether bytes are valid UTF-8 text.
 pub(super) fn is_text(head: &[u8]) -> bool {
     let found = Utf8::of(head);
     !head.is_empty() && found.bad == 0 && found.control == 0
 }
 
-/// Whether nothing in it identifies an encoding.
+/// Whether nothing in the bytes identifies an encoding.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.is_ascii() && !bytes.contains(&0)
 }
 
-/// The encoding of a text whose bytes are these, or begin with these.
+/// Detects the encoding of a text from its beginning.
 fn tell(head: &[u8]) -> Result<Kind, DataError> {
     match head {
         [0xFF, 0xFE, 0, 0, ..] => return Ok(Kind::Utf32 { big: false }),
@@ -138,7 +137,7 @@ fn tell(head: &[u8]) -> Result<Kind, DataError> {
         }
     }
     if let Some(at) = zero {
-        // A zero byte here and there spoils its own record; a program or a picture is full of what is no text.
+        // Occasional zero bytes spoil only their own records; programs and images are full of them.
         if utf8.is_text(head) {
             return Ok(Kind::Utf8);
         }
@@ -152,15 +151,15 @@ fn tell(head: &[u8]) -> Result<Kind, DataError> {
     Ok(legacy(head).map_or(Kind::Utf8, Kind::Other))
 }
 
-/// What there is of UTF-8 in bytes.
+/// UTF-8 statistics of some bytes.
 struct Utf8 {
-    /// Characters that are no ASCII.
+    /// Valid non-ASCII characters.
     good: usize,
-    /// Places that are no UTF-8.
+    /// Invalid positions.
     bad: usize,
-    /// Those of them that are the beginning of a character.
+    /// Invalid positions that begin a character.
     halves: usize,
-    /// Runs of zero bytes and other control characters that no text has.
+    /// Runs of zero bytes and of other control characters that do not occur in text.
     control: usize,
 }
 
@@ -176,7 +175,7 @@ impl Utf8 {
                 found.control += usize::from(control && !last);
                 last = control;
             }
-            // At the end a character may be cut in two.
+            // The end may be in the middle of a character.
             let cut =
                 chunks.peek().is_none() && std::str::from_utf8(chunk.invalid()).is_err_and(|e| e.error_len().is_none());
             found.bad += usize::from(!chunk.invalid().is_empty() && !cut);
@@ -185,13 +184,13 @@ impl Utf8 {
         found
     }
 
-    /// Whether most of what is not ASCII is UTF-8, or was before it was cut. Two bytes of GBK are, by chance, in one case of
-    /// seven.
+    /// Whether most non-ASCII bytes are UTF-8, or were before the text was cut. Two bytes of GBK are valid UTF-8 by
+    /// chance in one of seven cases.
     fn is_likely(&self) -> bool {
         self.good > self.bad || self.bad == self.halves
     }
 
-    /// Whether these bytes are text with some faults in it: few of all its characters, or few of its lines.
+    /// Whether the bytes are text with some faults: few relative to the characters or to the lines.
     fn is_text(&self, bytes: &[u8]) -> bool {
         let faults = self.bad + self.control;
         let lines = || bytes.split(|b| *b == b'\n').filter(|l| !l.trim_ascii().is_empty());
@@ -200,7 +199,7 @@ impl Utf8 {
     }
 }
 
-/// Characters that a decoder gave, and those of them that texts are made of.
+/// Number of decoded characters, and of those that are common in text.
 #[derive(Default)]
 struct Usual {
     all: usize,
@@ -209,13 +208,13 @@ struct Usual {
 }
 
 impl Usual {
-    /// Whether nearly all are letters and marks that are in use. Some may be damaged.
+    /// Whether almost all are letters and punctuation in use; some may be damaged.
     fn is_good(&self) -> bool {
         self.all > 0 && self.good * 100 >= self.all * 95
     }
 }
 
-/// Counts characters; None is a fault.
+/// Counts characters; None is a decoding error.
 fn usual(text: impl Iterator<Item = Option<char>>) -> Usual {
     let mut found = Usual::default();
     for c in text {
@@ -224,7 +223,7 @@ fn usual(text: impl Iterator<Item = Option<char>>) -> Usual {
         let good = c.is_ascii_graphic()
             || matches!(c, ' ' | '\n' | '\r' | '\t' | MARK | '\u{A0}'..='\u{24F}' | '\u{370}'..='\u{52F}')
             || matches!(c, '\u{2010}'..='\u{2027}' | '\u{3000}'..='\u{30FF}' | '\u{AC00}'..='\u{D7A3}' | '\u{FF00}'..='\u{FFEF}')
-            // The common block; rare characters are what a wrong encoding is made of.
+            // The common block; wrong decodings produce rare characters.
             || ('\u{4E00}'..'\u{A000}').contains(&c);
         found.good += usize::from(good);
         found.spaces += usize::from(matches!(c, ' ' | '\n' | '。' | '，' | '、' | '的'));
@@ -232,18 +231,18 @@ fn usual(text: impl Iterator<Item = Option<char>>) -> Usual {
     found
 }
 
-/// Whether bytes make sense as UTF-16.
+/// Whether bytes decode to plausible UTF-16.
 fn wide(encoding: &'static Encoding, head: &[u8]) -> bool {
     let mut text = String::with_capacity(head.len() * 3 + 16);
-    // Not marked as the end: the head may be cut within a character.
+    // Not marked as the end, because the head may be cut within a character.
     let _ = encoding.new_decoder_without_bom_handling().decode_to_string(head, &mut text, false);
     let found = usual(text.chars().map(|c| (c != char::REPLACEMENT_CHARACTER).then_some(c)));
-    // Bytes read as UTF-16 by mistake fall on Han characters too, for they are a third of the plane; but not on the most
+    // Bytes decoded as UTF-16 by mistake also give Han characters, which are a third of the plane, but not the most
     // frequent ones.
     found.is_good() && found.spaces * 50 >= found.all
 }
 
-/// The encoding of a text that is no Unicode, where it can be recognised.
+/// The legacy encoding of a text, if it can be detected.
 fn legacy(head: &[u8]) -> Option<&'static Encoding> {
     if is_western(head) {
         return Some(WINDOWS_1252);
@@ -257,12 +256,12 @@ fn legacy(head: &[u8]) -> Option<&'static Encoding> {
         }
         let mut text = String::with_capacity(head.len() * 3 + 16);
         let _ = guess.new_decoder_without_bom_handling().decode_to_string(head, &mut text, false);
-        // ASCII agrees with everything.
+        // Pure ASCII would match any encoding.
         let found =
             usual(text.chars().filter(|c| !c.is_ascii()).map(|c| (c != char::REPLACEMENT_CHARACTER).then_some(c)));
         found.is_good().then_some(guess)
     };
-    // Text too short to recognise is more often Chinese than anything else here.
+    // A text too short for detection is most likely Chinese.
     let pairs = head.windows(2).filter(|pair| !pair[0].is_ascii());
     let mut seen = HashSet::new();
     let short = !pairs.into_iter().any(|pair| seen.insert([pair[0], pair[1]]) && seen.len() >= SHORT);
@@ -276,7 +275,7 @@ fn legacy(head: &[u8]) -> Option<&'static Encoding> {
     sensible(detector.guess(second, Utf8Detection::Deny))
 }
 
-/// Whether most bytes above ASCII have none beside them, as no text of two bytes a character does.
+/// Whether most non-ASCII bytes are isolated, which never happens in a two-byte encoding.
 fn lone(head: &[u8]) -> bool {
     let above = |at: usize| head.get(at).is_some_and(|b| !b.is_ascii());
     let (mut all, mut alone) = (0_usize, 0_usize);
@@ -287,14 +286,14 @@ fn lone(head: &[u8]) -> bool {
     alone * 2 > all
 }
 
-/// Whether bytes above ASCII are Western letters and marks, each alone among ASCII. A single one may be damage.
+/// Whether non-ASCII bytes are Western letters and punctuation, each isolated among ASCII. A single one may be damage.
 fn is_western(head: &[u8]) -> bool {
     let (mut all, mut alone, mut letters) = (0_usize, 0_usize, 0_usize);
     for (at, byte) in head.iter().enumerate().filter(|(_, b)| !b.is_ascii()) {
         let beside = [at.checked_sub(1), Some(at + 1)].map(|i| i.and_then(|i| head.get(i)));
         all += 1;
         alone += usize::from(beside.iter().flatten().all(|b| b.is_ascii()));
-        // Letters, quotation marks, dashes and the signs of money and degrees.
+        // Letters, quotation marks, dashes, and the signs of currencies and degrees.
         letters += usize::from(match byte {
             0xC0..=0xFF | 0x8A | 0x8C | 0x8E | 0x9A | 0x9C | 0x9E | 0x9F => {
                 beside.iter().flatten().any(|b| b.is_ascii_alphabetic())
@@ -320,7 +319,7 @@ fn is_western(head: &[u8]) -> bool {
     all >= 2 && share(alone, 7) && share(letters, 9) && all * 4 <= head.len()
 }
 
-/// The characters of UTF-32, Err where four bytes are none; what is left over at the end is none.
+/// Decodes UTF-32; an invalid group of four bytes, or a remainder at the end, is Err.
 fn quads(bytes: &[u8], big: bool) -> impl Iterator<Item = Result<char, ()>> {
     let skip = usize::from(bytes.starts_with(&[0xFF, 0xFE, 0, 0]) || bytes.starts_with(&[0, 0, 0xFE, 0xFF]));
     bytes.as_chunks::<4>().0.iter().skip(skip).map(move |four| quad(*four, big))
@@ -330,35 +329,35 @@ fn quad(four: [u8; 4], big: bool) -> Result<char, ()> {
     char::from_u32(if big { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) }).ok_or(())
 }
 
-/// The name of the encoding that an input is converted from, once that is known; None for UTF-8.
+/// The name of the encoding that an input is converted from, once detected; None for UTF-8.
 pub(in crate::data) type Name = Rc<Cell<Option<&'static str>>>;
 
-/// An input as UTF-8. An input that is no text ends with an error that says so.
+/// An input converted to UTF-8. A binary input ends with an error.
 pub(in crate::data) struct Utf8Reader<R> {
     input: R,
     way: Way,
     name: Name,
-    /// Bytes before the window that is looked at.
+    /// Bytes before the detection window.
     before: u64,
-    /// Converted bytes, and the part of them not handed out yet.
+    /// Converted bytes, and how many of them were handed out.
     text: Vec<u8>,
     from: usize,
     /// The beginning of what may be a byte order mark.
     held: Vec<u8>,
-    /// Whether the next byte begins a line.
+    /// Whether the next byte is the first of a line.
     begins: bool,
-    /// What comes before a failure is still read; the failure is reported when it is reached.
+    /// An error of the input, returned after the bytes before it.
     failed: Option<io::Error>,
     ended: bool,
 }
 
-/// How it is converted.
+/// The conversion.
 enum Way {
     /// Nothing but ASCII so far.
     Unknown,
     Utf8,
     Other(Box<Decoder>),
-    /// With the bytes of a character that is not whole yet.
+    /// With the bytes of an incomplete character.
     Utf32 {
         big: bool,
         rest: Vec<u8>,
@@ -383,7 +382,7 @@ impl<R: Read> Utf8Reader<R> {
         }
     }
 
-    /// Where the encoding's name is found.
+    /// Where the name of the encoding will be stored.
     pub(in crate::data) fn name(&self) -> Name {
         Rc::clone(&self.name)
     }
@@ -443,7 +442,7 @@ impl<R: Read> Utf8Reader<R> {
         Ok(())
     }
 
-    /// Takes byte order marks away where a line begins, as a file does that was joined to another.
+    /// Removes byte order marks at the start of a line, as in joined files.
     fn pass_marks(&mut self) {
         if !self.held.is_empty() {
             self.text.splice(0..0, self.held.drain(..));
@@ -495,7 +494,7 @@ mod tests {
         let mut input = Utf8Reader::new(bytes);
         let mut text = String::new();
         input.read_to_string(&mut text).unwrap();
-        // Read in one piece it is the same.
+        // Decoding at once gives the same result.
         if let Ok(whole) = to_text(bytes.to_vec()) {
             assert_eq!(whole, Text { text: text.clone(), encoding: input.name().get() });
         }
@@ -563,7 +562,7 @@ mod tests {
                 assert!(name_found == Some(name) && found == text, "{name} {times}: {name_found:?} {beginning}");
             }
         }
-        // The mark of GB18030, and Chinese after a long time of ASCII.
+        // The byte order mark of GB18030, and Chinese after much ASCII.
         let (bytes, _, _) = GB18030.encode(VERSE);
         assert_eq!(through(&[&b"\x84\x31\x95\x33"[..], &bytes].concat()), (VERSE.to_owned(), Some("gb18030")));
         let late = format!("{}{}", ENGLISH.repeat(20_000), VERSE.repeat(3));
@@ -579,7 +578,7 @@ mod tests {
         assert_eq!(tell(&on_one_line).unwrap(), Kind::Utf8);
         assert_eq!(tell(b"the furnace is w\xffarm\n").unwrap(), Kind::Utf8);
         assert_eq!(tell(b"the furnace \xe6\x98 is \xf0\x9f\x98 warm\n").unwrap(), Kind::Utf8);
-        // A zero byte is no other encoding either, and a program is none at all.
+        // A zero byte does not change the encoding; a program has none.
         for text in [VERSE.to_owned(), ENGLISH.repeat(2), format!("[{}]", RECORD.trim().repeat(4))] {
             let middle = text.char_indices().nth(20).map_or(0, |(at, _)| at);
             let spoiled = format!("{}\0{}", &text[..middle], &text[middle..]);
@@ -615,7 +614,7 @@ mod tests {
         assert!(matches!(to_text(pointer.to_vec()), Err(DataError::Pointer)));
     }
 
-    /// Gives a few bytes at a time.
+    /// A reader that returns a few bytes at a time.
     struct Slow<'a> {
         bytes: &'a [u8],
         size: usize,

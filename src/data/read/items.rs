@@ -1,19 +1,19 @@
-//! Cutting a JSON array, or objects one after the other, into records without parsing them.
+//! Cuts a JSON array, or concatenated objects, into records without parsing them.
 //!
-//! A parser would stop at the first fault, and hold the whole file. Here brackets are counted outside
-//! strings, so that an invalid record spoils only itself. A line break inside a string is none that JSON
-//! allows: the string was never closed. It then ends there, and with it a record that began on the same line.
+//! A parser would stop at the first error and hold the whole file. Here brackets outside strings are counted, so that
+//! an invalid record affects only itself. JSON does not allow a line break in a string, so one there means that the
+//! string was never closed: it ends there, and so does a record that began on the same line.
 
 use std::io::BufRead;
 
 use crate::data::error::DataError;
 
-/// A record, or the reason there is none.
+/// A record, or why it is invalid.
 #[derive(Debug, PartialEq)]
 pub(in crate::data) enum Record<'a> {
     Whole(&'a [u8]),
     TooLong,
-    /// A string in it has no closing quotation mark; with the line on which it opens.
+    /// A string without a closing quotation mark, with the line on which it opens.
     OpenString(u64),
     /// The input ended inside it.
     Unfinished,
@@ -26,39 +26,39 @@ pub(in crate::data) struct Records<R> {
     limit: usize,
     offset: u64,
     buffer: Vec<u8>,
-    /// Bytes of the record, which may be more than are kept.
+    /// Length of the record in bytes; only the beginning of a long one is kept.
     length: usize,
-    /// Inside an array of records.
+    /// Whether the records are elements of an array.
     in_array: bool,
     ended: bool,
-    /// The line of the next byte, and whether the one before it was `\r`.
+    /// The line of the next byte, and whether the previous byte was `\r`.
     line: u64,
     after_return: bool,
     /// The line on which the newest record begins.
     begins: u64,
 }
 
-/// The state of the reading.
+/// The state of the scanner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before a record.
     Between,
-    /// In an object or an array, that many brackets deep.
+    /// In an object or array, at this depth.
     Nested(usize),
-    /// In a string of such, or in one that is the record itself (0 deep).
+    /// In a string, at this depth (0: the string is the record).
     Text(usize),
-    /// After a backslash of such.
+    /// After a backslash in a string.
     Escape(usize),
-    /// In a number, a word or nonsense.
+    /// In a number, a word or garbage.
     Bare,
 }
 
-/// What a byte does.
+/// The effect of a byte.
 enum Step {
     To(State),
-    /// It is the record's last.
+    /// It is the record's last byte.
     Ends,
-    /// The one before it was the record's last.
+    /// The previous byte was the record's last.
     Ended,
 }
 
@@ -83,7 +83,7 @@ impl<R: BufRead> Records<R> {
         self.buffer.clear();
         self.length = 0;
         let mut state = State::Between;
-        // The line on which the newest string opens, and the first that did not close.
+        // The line on which the newest string opens, and that of the first unclosed one.
         let (mut opens, mut open) = (0, None);
         while !self.ended {
             let chunk = self.input.fill_buf()?;
@@ -91,7 +91,7 @@ impl<R: BufRead> Records<R> {
                 self.ended = true;
                 break;
             }
-            // The record's part of this chunk: from where to where.
+            // The range of this chunk that belongs to the record.
             let (mut from, mut used, mut done) = (0, 0, false);
             while used < chunk.len() && !done {
                 let byte = chunk[used];
@@ -159,7 +159,7 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// What the next byte does; outside a record it may also open or close the array of them.
+/// The effect of the next byte; outside a record it may also open or close the array.
 fn step(state: State, byte: u8, in_array: &mut bool) -> Step {
     let next = match (state, byte) {
         (State::Between, b'[') if !*in_array => {
@@ -172,7 +172,7 @@ fn step(state: State, byte: u8, in_array: &mut bool) -> Step {
         }
         (State::Between, b'{' | b'[') => State::Nested(1),
         (State::Between, b'"') => State::Text(0),
-        // Files that were joined have a byte order mark between their records.
+        // Joined files have byte order marks between records.
         (State::Between, b',' | 0xEF | 0xBB | 0xBF) => state,
         (State::Between, _) if byte.is_ascii_whitespace() => state,
         (State::Between, _) => State::Bare,
@@ -228,7 +228,7 @@ mod tests {
                 ("nonsense {}", vec!["nonsense ", "{}"]),
                 ("[1", vec!["1", "unclosed"]),
                 ("[{}]\u{FEFF}[{}]\n\u{FEFF}{}", vec!["{}", "{}", "{}"]),
-                // A string without an end costs its own record, located at its opening.
+                // An unclosed string costs only its own record, reported at its opening.
                 ("[\n{\"a\":\"b},\n{\"a\":\"c\"}\n]", vec!["open on 2", "{\"a\":\"c\"}"]),
                 ("[\n{\n\"a\":\"b\",\n\"b\":\"c,\r\n\"d\":\"e\"\n},{\"a\":\"c\"}]", vec!["open on 4", "{\"a\":\"c\"}"]),
                 ("[\n{\n\"a\":\n\"b", vec!["open on 4"]),

@@ -1,4 +1,4 @@
-//! JSON Lines and JSON arrays, cut into records and parsed.
+//! Cuts JSON Lines and JSON arrays into records and parses them.
 
 use std::io::{BufRead, Read};
 
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::data::error::DataError;
 
-/// Hands over every record of JSON Lines or of a JSON array, or the reason there is none, each with its place: the
-/// line, or the item, from 1. A record has at most `limit` bytes. Returns the bytes read.
+/// Passes on every record of JSON Lines or of a JSON array, or why it is invalid, with its place: the line or item,
+/// from 1. A record has at most `limit` bytes. Returns the number of bytes read.
 pub(in crate::data) fn each_record(
     format: Format,
     input: impl Read,
@@ -25,7 +25,7 @@ pub(in crate::data) fn each_record(
     let mut input = buffered(input);
     let head = head(&mut input, limit)?;
     let start = head.trim_ascii_start();
-    // What many tools call .json is JSON Lines, and the other way round; the first line decides.
+    // Tools often name JSON Lines .json and vice versa; the first line decides.
     let items = match format {
         Format::JsonLines => start.first() == Some(&b'['),
         _ => start.first() != Some(&b'{') || !is_json(start),
@@ -34,7 +34,7 @@ pub(in crate::data) fn each_record(
     if items { each_item(input, limit, take) } else { each_line(Lines::new(input, limit), take) }
 }
 
-/// The input up to the end of its first line that is not blank.
+/// Reads up to the end of the first line that is not blank.
 fn head(input: &mut impl BufRead, limit: usize) -> Result<Vec<u8>, DataError> {
     let mut head = Vec::new();
     while head.len() < limit {
@@ -50,14 +50,14 @@ fn head(input: &mut impl BufRead, limit: usize) -> Result<Vec<u8>, DataError> {
     Ok(head)
 }
 
-/// Whether the first line of a head is a record by itself.
+/// Whether the first line of a head is a record of its own.
 fn is_json(head: &[u8]) -> bool {
     let line = head.split(|b| *b == b'\r').next().unwrap_or(head);
     let parsed = |text: &[u8]| serde_json::from_slice::<IgnoredAny>(text).is_ok();
     parsed(line) || std::str::from_utf8(line).is_ok_and(|line| mended(line).is_some_and(|m| parsed(m.as_bytes())))
 }
 
-/// The JSON of a record. Invalid JSON that other tools write in fields that are not read costs nothing.
+/// Parses a record. Common invalid JSON in unread fields is repaired.
 pub(in crate::data) fn parse(text: &str) -> Result<Value, Fault> {
     let e = match serde_json::from_str(text) {
         Ok(value) => return Ok(value),
@@ -81,7 +81,7 @@ fn each_line<R: BufRead>(
 ) -> Result<u64, DataError> {
     let limit = lines.limit();
     loop {
-        // The number of the line about to be read; the borrow of its text forbids asking later.
+        // The number of the line about to be read; the borrow of its text prevents asking later.
         let place = lines.line + 1;
         match lines.next()? {
             None => return Ok(lines.offset),
@@ -89,7 +89,7 @@ fn each_line<R: BufRead>(
             Some(Line::NotUtf8 { at, .. }) => take(place, Err(Fault::new(BAD_ENCODING, not_utf8(at)))),
             Some(Line::Text(line)) if line.trim().is_empty() => {}
             Some(Line::Text(line)) => {
-                // Files that were joined without a line break between them, and arrays among lines.
+                // Files joined without a line break, and arrays inside JSON Lines.
                 let several = line.contains("}{") || line.contains(MARK) || line.trim_start().starts_with('[');
                 if several { each_of(line, limit, place, &mut take)? } else { take(place, parse(line)) }
             }
@@ -97,7 +97,7 @@ fn each_line<R: BufRead>(
     }
 }
 
-/// Hands over the records that stand on one line.
+/// Passes on the records on one line.
 fn each_of(
     line: &str,
     limit: usize,
@@ -108,7 +108,7 @@ fn each_of(
     while let Some(record) = records.next()? {
         let found = match record {
             Record::Whole(bytes) => text(bytes).and_then(parse),
-            // Whatever it is, a parser locates it on the line.
+            // Let the parser locate the error on the line.
             _ => parse(line),
         };
         let ends = found.is_err();

@@ -1,4 +1,4 @@
-//! Lines of UTF-8 in bounded memory, with the place of the first bad byte.
+//! Reads lines of UTF-8 in bounded memory, with the position of the first invalid byte.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -6,7 +6,7 @@ use memchr::memchr2;
 
 use crate::data::error::DataError;
 
-/// Bytes a line of conversations or preferences may have.
+/// Most bytes of a line of conversations or preferences.
 pub(in crate::data) const LONGEST_LINE: usize = 1 << 20;
 
 /// The buffer of a reading.
@@ -14,7 +14,7 @@ pub(in crate::data) fn buffered<R: Read>(input: R) -> BufReader<R> {
     BufReader::with_capacity(1 << 16, input)
 }
 
-/// Lines, counted. They end in `\n`, `\r\n`, `\r\r\n` or `\r` alone, in any mixture.
+/// Counted lines. They end in `\n`, `\r\n`, `\r\r\n` or `\r`, in any mixture.
 pub(in crate::data) struct Lines<R> {
     input: R,
     /// Bytes read.
@@ -23,18 +23,18 @@ pub(in crate::data) struct Lines<R> {
     pub(in crate::data) line: u64,
     limit: usize,
     buffer: Vec<u8>,
-    /// Whether the newest line ended in `\r`, of whose ending more may follow.
+    /// Whether the newest line ended in `\r`, which may be the beginning of a longer line end.
     after_return: bool,
 }
 
-/// One line, or the reason it cannot be taken.
+/// A line, or why it is invalid.
 pub(in crate::data) enum Line<'a> {
     Text(&'a str),
     TooLong,
     NotUtf8 {
-        /// The first bad byte within the line, from 0.
+        /// Position of the first invalid byte in the line, from 0.
         at: usize,
-        /// The same within the input.
+        /// Its position in the input.
         offset: u64,
     },
 }
@@ -93,7 +93,7 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The words for a line that is not UTF-8.
+/// The message for a line that is not UTF-8.
 pub(in crate::data) fn not_utf8(at: usize) -> String {
     format!("not UTF-8: byte {} of it does not continue a character", at + 1)
 }
@@ -111,7 +111,7 @@ mod tests {
             while let Some(line) = lines.next().unwrap() {
                 found.push(if let Line::Text(line) = line { line.to_owned() } else { "?".to_owned() });
             }
-            // Where a buffer ends between the two returns of \r\r\n they are two endings.
+            // If a buffer ends between the two returns of \r\r\n, they count as two line ends.
             found.retain(|line| size == 100 || !line.is_empty());
             let wanted: Vec<&str> = ["a", "b", "c", "d", "e", "", "f", "", "g"]
                 .into_iter()

@@ -1,21 +1,21 @@
-//! Repairs JSON that other tools write and the standard does not allow.
+//! Repairs invalid JSON that other tools write.
 //!
 //! Python writes NaN, Infinity and -Infinity, pandas and datasets mostly for missing values; they become null, as do
-//! numbers that are too large. Half of a surrogate pair (`\ud83d`, a text cut within an emoji) and
-//! brackets deeper than a parser follows become a mark, so that they cost a record only where they are read.
+//! numbers that overflow. Unpaired surrogates (`\ud83d`, a text cut within an emoji) and brackets nested too deep for a
+//! parser are replaced by a marker, so that they cost a record only if the field is read.
 
-/// In the place of half a character: a code point that no text has.
+/// Replaces an unpaired surrogate: a code point that no text contains.
 pub(in crate::data) const HALF: char = '\u{FDD0}';
-/// In the place of a value that is too deep.
+/// Replaces a value that is nested too deep.
 pub(in crate::data) const DEEP: char = '\u{FDD1}';
-/// Brackets within brackets that are kept; the fields that are read have six.
+/// Depth of nesting that is kept; the fields that are read need six.
 const DEEPEST: usize = 64;
 
-/// The text with all that mended, or None where there is nothing to mend.
+/// The repaired text, or None if nothing needed repair.
 pub(super) fn mended(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
-    // Everything before `done` is in `out`, or left out.
+    // Everything before `done` was copied to `out` or dropped.
     let (mut at, mut done, mut depth) = (0, 0, 0_usize);
     let mut put = |out: &mut String, from: usize, to: usize, instead: &str| {
         out.push_str(&text[done..from]);
@@ -68,7 +68,8 @@ pub(super) fn mended(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// Goes over the string that opens at `at`; reports the range of every half of a pair, and returns the place behind it.
+/// Scans the string that opens at `at`; reports the range of every unpaired surrogate and returns the position after
+/// the string.
 fn string(bytes: &[u8], at: usize, half: &mut impl FnMut(usize, usize)) -> usize {
     let unit = |at: usize| -> Option<u32> {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;

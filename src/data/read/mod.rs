@@ -1,9 +1,9 @@
 //! Bytes to documents, one at a time; one file per format.
 //!
-//! `unpack` undoes gzip and zstd, `encoding` converts to UTF-8, a format's reader cuts records, `record` makes a
-//! document of each; conversations and pairs take the records as JSON. A bad record is handed over as a [`Fault`] with
-//! its rule; an error that ends a file early is reported after the records before it. Nothing is opened here, and only
-//! a record and a buffer are held.
+//! `unpack` decompresses gzip and zstd, `encoding` converts to UTF-8, a format's reader cuts records, `record` makes a
+//! document of each; conversations and pairs use the records as JSON. A bad record is passed on as a [`Fault`] with its
+//! rule; an error that ends a file early is reported after the records before it. No file is opened here, and only a
+//! record and a buffer are in memory.
 
 mod csv;
 mod encoding;
@@ -37,37 +37,37 @@ use lines::LONGEST_LINE;
 pub use encoding::{Text, is_pointer, to_text};
 pub use unread::Unread;
 
-/// Bytes that a document, and the record it is read from, may have.
+/// Most bytes of a document, and of the record it is read from.
 pub const LONGEST_DOCUMENT: usize = 16 << 20;
-/// Bytes of conversations or preferences that a file may have, unpacked.
+/// Most bytes of a file of conversations or preferences, decompressed.
 pub const MOST_RECORDS: u64 = 512 << 20;
-/// Rejected records whose place and reason a [`Reading`] keeps.
+/// Rejected records for which a [`Reading`] keeps place and reason.
 const KEPT_REJECTS: usize = 20;
 
-/// Why a record is no document: the rule it is counted under, and the reason as text.
+/// Why a record was rejected: the rule it is counted under, and a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// One of the names below.
+    /// One of the constants below.
     pub rule: &'static str,
     /// What was found.
     pub reason: String,
 }
 
-/// The record is not what its format says: no JSON, a row of another length.
+/// The record is not valid in its format: not JSON, or a row with another number of columns.
 pub const MALFORMED: &str = "malformed";
-/// Brackets within brackets, deeper than a parser follows.
+/// Brackets are nested deeper than the parser allows.
 pub const TOO_DEEP: &str = "too_deep";
-/// It has no field of text: a biography, a note, another shape.
+/// It has no text field: a biography, a note, another schema.
 pub const NO_TEXT_FIELD: &str = "no_text_field";
-/// Its field of text is empty.
+/// Its text is empty.
 pub const EMPTY: &str = "empty";
-/// Longer than a record may be.
+/// It exceeds the limit on a record.
 pub const TOO_LONG: &str = "too_long";
-/// Bytes that are no character of the file's encoding.
+/// It contains bytes that are invalid in the file's encoding.
 pub const BAD_ENCODING: &str = "bad_encoding";
-/// It is marked as not to be trained on, or in a way that is not supported.
+/// It is marked as not to be trained on, or in an unsupported way.
 pub const LOSS: &str = "loss";
-/// It is in none of the forms of a conversation or a pair, or a field of it is no text.
+/// It has none of the forms of a conversation or pair, or a field of it is not text.
 pub const FORM: &str = "form";
 /// The file ends in the middle of it.
 pub const CUT_OFF: &str = "cut_off";
@@ -77,7 +77,7 @@ impl Fault {
         Self { rule, reason: reason.into() }
     }
 
-    /// The same with the place inside the record before the reason.
+    /// The same fault with the position inside the record in front of the reason.
     pub(super) fn within(self, place: &str) -> Self {
         Self { reason: format!("{place}: {}", self.reason), ..self }
     }
@@ -89,35 +89,35 @@ impl Fault {
 }
 
 impl From<String> for Fault {
-    /// A record in a form that is not read.
+    /// A record whose form is not supported.
     fn from(reason: String) -> Self {
         Self { rule: FORM, reason }
     }
 }
 
-/// A format that can be read.
+/// A supported format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Documents separated by blank lines, or the whole file as one.
+    /// Documents separated by blank lines, or the whole file as one document.
     Text,
-    /// The whole file as one document, without the settings at its head.
+    /// The whole file as one document, without front matter.
     Markdown,
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
-    /// An array of objects, or objects one after the other.
+    /// An array of objects, or concatenated objects.
     Json,
-    /// Rows of fields between commas, the first row naming them.
+    /// Rows of comma-separated fields; the first row names them.
     Csv,
-    /// The same between tabs.
+    /// The same with tabs.
     Tsv,
     /// Apache Parquet.
     Parquet,
 }
 
-/// How a file is packed.
+/// The compression of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packing {
-    /// Not at all.
+    /// None.
     #[default]
     Plain,
     /// gzip.
@@ -126,11 +126,11 @@ pub enum Packing {
     Zstd,
 }
 
-/// The endings that are read, as an error names them.
+/// The supported extensions, for error messages.
 pub const ENDINGS: &str = ".txt, .md, .jsonl, .json, .csv, .tsv, .parquet, and each but the last as .gz or .zst";
 
 impl Format {
-    /// The format a file's ending names.
+    /// The format for a file extension.
     pub fn of_extension(extension: &str) -> Option<Self> {
         match extension.to_ascii_lowercase().as_str() {
             "txt" | "text" => Some(Self::Text),
@@ -144,7 +144,7 @@ impl Format {
         }
     }
 
-    /// The usual ending of its files.
+    /// The usual file extension.
     pub(super) fn ending(self) -> &'static str {
         match self {
             Self::Text => "txt",
@@ -157,7 +157,7 @@ impl Format {
         }
     }
 
-    /// Format and packing of a file by its name.
+    /// Format and compression by a file's name.
     pub fn of_name(name: &str) -> Option<(Self, Packing)> {
         let (rest, ending) = name.rsplit_once('.')?;
         let packing = match ending.to_ascii_lowercase().as_str() {
@@ -166,36 +166,36 @@ impl Format {
             _ => return Some((Self::of_extension(ending)?, Packing::Plain)),
         };
         let format = Self::of_extension(rest.rsplit_once('.')?.1)?;
-        // A parquet file is read from its end, and packs its own pages.
+        // A Parquet file is read from its end and compresses its own pages.
         (format != Self::Parquet).then_some((format, packing))
     }
 }
 
-/// How a source's files are read.
+/// Options for reading a source's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// The field that holds the text; found by its name where none is given.
+    /// The text field; by default it is found by name.
     pub field: Option<String>,
-    /// Whether a text file is one document, rather than one between blank lines.
+    /// Whether a text file is one document instead of being split at blank lines.
     pub whole: bool,
-    /// Whether it is known to be prose or a program, so that a record with title and author is no poem.
+    /// Whether the source is prose or programs, so that a record with title and author is not a poem.
     pub prose: bool,
 }
 
-/// What came of a file as a whole.
+/// The result of reading a file.
 #[derive(Debug, Default)]
 pub struct Passed {
-    /// Bytes of text that were read, after unpacking.
+    /// Bytes of text read, decompressed.
     pub bytes: u64,
     /// The encoding it was converted from, if it was not UTF-8.
     pub encoding: Option<&'static str>,
-    /// Fields of the documents' records that are not read.
+    /// Unread fields of the documents' records.
     pub unread: Unread,
-    /// What ended the reading before the file's end. What was handed over before it stays valid.
+    /// The error that ended reading early. Records passed on before it are valid.
     pub ended: Option<DataError>,
 }
 
-/// Hands every record over, as a document or a fault, with its place: the line, row or item, from 1.
+/// Passes on every record, as a document or a fault, with its place: the line, row or item, from 1.
 pub fn documents<R: Read + Seek + Send + 'static>(
     (format, packing): (Format, Packing),
     options: &ReadOptions,
@@ -215,7 +215,7 @@ pub fn documents<R: Read + Seek + Send + 'static>(
     }
 }
 
-/// Hands every record of conversations or preferences over, as JSON or a fault, with its place.
+/// Passes on every record of conversations or preferences, as JSON or a fault, with its place.
 pub(super) fn records<R: Read + Seek + Send + 'static>(
     (format, packing): (Format, Packing),
     mut input: R,
@@ -234,7 +234,7 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
     }
 }
 
-/// The same of an input that is neither packed nor Parquet.
+/// The same for an input that is neither compressed nor Parquet.
 pub(super) fn decoded_records(
     format: Format,
     input: impl Read,
@@ -255,7 +255,7 @@ pub(super) fn decoded_records(
     Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err(), ..Passed::default() }
 }
 
-/// Everything behind the unpacking.
+/// Reading after decompression.
 fn decoded(
     format: Format,
     options: &ReadOptions,
@@ -268,7 +268,7 @@ fn decoded(
     };
     let mut checked = |place: u64, found: Result<Document, Fault>| {
         let found = found.and_then(|document| match encoding.get() {
-            // What a decoder could not make sense of it has replaced; such a document is not the author's.
+            // The decoder replaced invalid bytes; such a document is rejected.
             Some(name) if document.text().contains(char::REPLACEMENT_CHARACTER) => Err(undecodable(name)),
             _ if document.text().contains('\0') => {
                 Err(Fault::new(BAD_ENCODING, "a zero byte, which text cannot contain"))
@@ -296,16 +296,16 @@ fn undecodable(encoding: &str) -> Fault {
     Fault::new(BAD_ENCODING, format!("bytes that are not {encoding}"))
 }
 
-/// An input as text.
+/// An input converted to UTF-8.
 struct Utf8<R> {
     input: R,
-    /// Bytes read of it so far.
+    /// Bytes read so far.
     bytes: Rc<Cell<u64>>,
-    /// What it is converted from.
+    /// The original encoding.
     encoding: encoding::Name,
 }
 
-/// The text of an input. What a server answered in the place of a file is none.
+/// Converts an input to UTF-8; an error page of a server is refused.
 fn utf8(format: Format, input: impl Read) -> Result<Utf8<impl BufRead>, DataError> {
     let input = Utf8Reader::new(input);
     let (bytes, encoding) = (Rc::<Cell<u64>>::default(), input.name());
@@ -319,11 +319,11 @@ fn utf8(format: Format, input: impl Read) -> Result<Utf8<impl BufRead>, DataErro
     }
 }
 
-/// Bytes that tell what a file is.
+/// Bytes at the beginning that identify a file.
 const FIRST: u64 = 1024;
 
-/// The unpacked input, unless it is not the file itself. What is packed and not named so, or named so and not packed (as
-/// some browsers leave it), goes by what it is.
+/// Decompresses an input and checks its beginning. Actual compression has priority over the file name (some browsers
+/// decompress without renaming).
 fn unpacked<R: Read + 'static>(named: Packing, mut input: R) -> Result<Box<dyn Read>, DataError> {
     let mut head = Vec::new();
     let failed = input.by_ref().take(FIRST).read_to_end(&mut head).err();
@@ -337,7 +337,7 @@ fn unpacked<R: Read + 'static>(named: Packing, mut input: R) -> Result<Box<dyn R
     Ok(unpack::unpacked(packing, io::Cursor::new(head).chain(Rest { failed, input }))?)
 }
 
-/// The same of a file that is read at any place.
+/// The same check for a seekable file.
 fn itself_at(input: &mut (impl Read + Seek)) -> Result<(), DataError> {
     let mut head = Vec::new();
     input.by_ref().take(FIRST).read_to_end(&mut head)?;
@@ -345,7 +345,8 @@ fn itself_at(input: &mut (impl Read + Seek)) -> Result<(), DataError> {
     itself(&head, true)
 }
 
-/// Refuses a file that replaces the real one: a Git LFS pointer or a web page. A page may also be a text to learn from, where no other form is expected.
+/// Refuses a file that replaces the real one: a Git LFS pointer or a web page. A web page is accepted as text to learn
+/// from where no structured format is expected.
 fn itself(head: &[u8], other: bool) -> Result<(), DataError> {
     if is_pointer(head) {
         return Err(DataError::Pointer);
@@ -356,7 +357,7 @@ fn itself(head: &[u8], other: bool) -> Result<(), DataError> {
     }
 }
 
-/// What follows the first bytes, or the failure that they ended with.
+/// The input after its first bytes, or the error that ended them.
 struct Rest<R> {
     failed: Option<io::Error>,
     input: R,
@@ -368,7 +369,7 @@ impl<R: Read> Read for Rest<R> {
     }
 }
 
-/// Ends with an error where more comes than is held in memory.
+/// Fails when the input exceeds the limit on memory.
 struct Limited<R> {
     input: R,
     left: u64,
@@ -403,20 +404,20 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// What a reading into memory found.
+/// The result of reading into memory.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The documents, in the file's order.
     pub documents: Vec<Document>,
     /// Bytes of text read.
     pub bytes: u64,
-    /// Records passed over.
+    /// Skipped records.
     pub rejected: u64,
-    /// Where (the line, or the item of an array, from 1) and why the first of them were.
+    /// Place (the line, or the item of an array, from 1) and reason of the first skipped records.
     pub reasons: Vec<(u64, String)>,
 }
 
-/// Reads every document of one input into memory. An input without a single document is an error.
+/// Reads all documents of an input into memory. An input without any is an error.
 pub fn read(format: Format, input: impl Read) -> Result<Reading, DataError> {
     let mut reading = Reading::default();
     let passed = decoded(format, &ReadOptions::default(), input, &mut |place, found| match found {

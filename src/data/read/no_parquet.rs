@@ -1,4 +1,4 @@
-//! Parquet in a build without the feature `parquet`: refused, with what to do.
+//! Parquet in a build without the feature `parquet`: an error that names the feature.
 
 use std::io::{Read, Seek};
 

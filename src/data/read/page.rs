@@ -1,6 +1,6 @@
-//! Web pages where a file of data was expected: a login, a missing file, a server that is down.
+//! Recognises web pages where a data file was expected: a login, a missing file, a server that is down.
 
-/// What there is of a page.
+/// What is known about a page.
 pub(super) struct Page {
     /// Its title.
     pub title: Option<String>,
@@ -9,13 +9,13 @@ pub(super) struct Page {
 /// Longest title that is reported.
 const LONGEST: usize = 80;
 
-/// The page that a text with this head is, if it is one.
+/// The page, if a text with this beginning is one.
 pub(super) fn of(head: &[u8]) -> Option<Page> {
     let head = String::from_utf8_lossy(head);
     let opens = |text: &str, with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
     let start = head.trim_start();
     let lower = head.to_ascii_lowercase();
-    // Stores of objects answer in XML.
+    // Object stores return errors as XML.
     if opens(start, "<?xml") && lower.contains("<error>") {
         return Some(Page { title: Some("access denied or not found".to_owned()) });
     }
@@ -31,7 +31,7 @@ pub(super) fn of(head: &[u8]) -> Option<Page> {
 }
 
 impl Page {
-    /// Whether its title says that something else was wanted. A page may also be a text to learn from.
+    /// Whether its title indicates an error. Other pages may be text to learn from.
     pub(super) fn is_error(&self) -> bool {
         const WORDS: [&str; 12] = [
             "not found",

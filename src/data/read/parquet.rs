@@ -1,6 +1,6 @@
-//! Apache Parquet: a column of text, and the columns that name it.
+//! Apache Parquet: the text column, and the columns that name a document.
 //!
-//! Only the columns wanted are read, a page at a time, and none is unpacked beyond the size that it says.
+//! Only the needed columns are read, a page at a time, and no page is decompressed beyond its declared size.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -25,10 +25,10 @@ use crate::{
     data::{document::Document, error::DataError},
 };
 
-/// Bytes a column's chunk of one row group may have: they are unpacked page by page, and a page is less.
+/// Most bytes of a column chunk of a row group; chunks are decompressed page by page, and a page is smaller.
 const LARGEST_CHUNK: i64 = 4 << 30;
 
-/// Reads a document a row. The place is the row's number.
+/// Reads one document per row. The place is the row number.
 pub(super) fn read<R: Read + Seek + Send + 'static>(
     options: &ReadOptions,
     input: R,
@@ -37,7 +37,7 @@ pub(super) fn read<R: Read + Seek + Send + 'static>(
     guarded(|passed| rows(options, input, passed, take))
 }
 
-/// Reads a record a row, all of its columns. The place is the row's number.
+/// Reads one record per row with all of its columns. The place is the row number.
 pub(super) fn records<R: Read + Seek + Send + 'static>(
     limit: usize,
     most: u64,
@@ -62,7 +62,7 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
 
 fn guarded(read: impl FnOnce(&mut Passed) -> Result<(), DataError>) -> Passed {
     let mut passed = Passed::default();
-    // The crate checks most of what it reads; what it does not check makes it panic.
+    // The crate checks most of its input and panics on the rest.
     let outcome = panics::caught(|| read(&mut passed));
     passed.ended = match outcome {
         Ok(done) => done.err(),
@@ -76,7 +76,7 @@ fn broken(e: ParquetError) -> DataError {
     DataError::Shape(format!("cannot be read as Parquet: {e}"))
 }
 
-/// Refuses columns that are larger than any is.
+/// Refuses implausibly large columns.
 fn check_chunks(reader: &impl FileReader, wanted: impl Fn(&str) -> bool) -> Result<(), DataError> {
     for column in reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns) {
         let of = column.column_path().parts().first();
@@ -121,8 +121,7 @@ fn rows<R: Read + Seek + Send + 'static>(
     Ok(())
 }
 
-/// The fields of a row, with `absent` in the place of what is absent. Numbers keep only their
-/// value; dates are not read.
+/// The fields of a row; missing ones are `absent`. Numbers keep only their value; dates are not read.
 fn fields_of(row: &Row, absent: &Value) -> Map<String, Value> {
     row.get_column_iter().map(|(name, field)| (name.clone(), value(field, absent))).collect()
 }
@@ -130,7 +129,7 @@ fn fields_of(row: &Row, absent: &Value) -> Map<String, Value> {
 fn value(field: &Field, absent: &Value) -> Value {
     match field {
         Field::Str(text) => Value::String(text.clone()),
-        // Columns of text that do not say that they are.
+        // Text columns without a string annotation.
         Field::Bytes(bytes) => bytes.as_utf8().map_or(Value::Null, |text| Value::String(text.to_owned())),
         Field::ListInternal(list) => list.elements().iter().map(|field| value(field, absent)).collect(),
         Field::Group(row) => Value::Object(fields_of(row, absent)),
@@ -159,7 +158,7 @@ fn length(value: &Value) -> u64 {
     }
 }
 
-/// An input as the crate wants it: read at any place, by several readers.
+/// An input as the crate needs it: random access by several readers.
 struct File<R> {
     input: Arc<Mutex<R>>,
     length: u64,
@@ -186,7 +185,7 @@ impl<R: Read + Seek + Send> ChunkReader for File<R> {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        // Before anything is taken for it.
+        // Check before allocating.
         if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
             return Err(ParquetError::EOF(format!("{length} bytes at {start} of {}", self.length)));
         }
@@ -196,7 +195,7 @@ impl<R: Read + Seek + Send> ChunkReader for File<R> {
     }
 }
 
-/// A reader at its own place in the shared input.
+/// A reader with its own position in the shared input.
 struct Part<R> {
     input: Arc<Mutex<R>>,
     at: u64,

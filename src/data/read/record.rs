@@ -1,4 +1,4 @@
-//! Makes a document of a record's fields.
+//! Makes a document from a record's fields.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use super::{
 };
 use crate::data::document::{Document, mostly_han};
 
-/// The fields that hold a record's text where none is named, first come first served: `text` (FineWeb, nanochat,
-/// TinyStories), `content` (RefinedWeb, The Stack), `paragraphs` (chinese-poetry), `body`, `story`.
+/// Names of the text field, in order of priority: `text` (FineWeb, nanochat, TinyStories), `content` (RefinedWeb, The
+/// Stack), `paragraphs` (chinese-poetry), `body`, `story`.
 const TEXT_FIELDS: [&str; 5] = ["text", "content", "paragraphs", "body", "story"];
 /// The fields that name a poem: a 词 has the tune it is written to.
 const TITLES: [&str; 2] = ["title", "rhythmic"];
 
-/// The column or field that holds the text, out of those there are.
+/// The text column or field among those that exist.
 pub(super) fn text_field(wanted: Option<&str>, there: impl Fn(&str) -> bool) -> Result<&str, Fault> {
     match wanted {
         Some(name) if there(name) => Ok(name),
@@ -27,7 +27,7 @@ pub(super) fn text_field(wanted: Option<&str>, there: impl Fn(&str) -> bool) -> 
     }
 }
 
-/// The document of a record. Its other fields are counted; one that says that it is not to be trained on is honoured.
+/// The document of a record. Its other fields are counted; a mark that excludes it from training is applied.
 pub(super) fn of_json(record: &Value, options: &ReadOptions, unread: &mut Unread) -> Result<Document, Fault> {
     let Value::Object(fields) = record else {
         return Err(Fault::new(NO_TEXT_FIELD, "expected an object with \"text\""));
@@ -45,8 +45,8 @@ pub(super) fn of_json(record: &Value, options: &ReadOptions, unread: &mut Unread
     Ok(document)
 }
 
-/// The document in a record's fields, or the reason there is none. What is declared prose is no poem, whatever
-/// else is known of it.
+/// The document in a record's fields, or why there is none. A source declared as prose has no poems, whatever fields a
+/// record has.
 pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>, prose: bool) -> Result<Document, Fault> {
     let field = text_field(field, |name| fields.contains_key(name))?;
     let Some(text) = strings(&fields[field]) else {
@@ -67,7 +67,7 @@ pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>, prose: 
     match (TITLES.into_iter().find_map(name), name("author")) {
         (Some(title), Some(author)) if field != "content" && !prose => {
             let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ");
-            // Han verse has no spaces to lose; other languages keep their lines.
+            // Han verse has no spaces to lose; verse in other languages keeps its lines.
             let body = if mostly_han(&text) {
                 text.lines().map(str::trim).collect()
             } else {
@@ -79,7 +79,7 @@ pub(super) fn document(fields: &Map<String, Value>, field: Option<&str>, prose: 
     }
 }
 
-/// A text with its line ends as `\n`.
+/// A text with line ends converted to `\n`.
 fn lines_of(text: &str) -> Cow<'_, str> {
     if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
 }
@@ -96,7 +96,7 @@ fn strings(value: &Value) -> Option<String> {
     }
 }
 
-/// Whether a column names a document rather than being it.
+/// Whether a column contains names of documents instead of text.
 pub(super) fn names_a_text(column: &str) -> bool {
     column == "author" || TITLES.contains(&column)
 }

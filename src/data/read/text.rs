@@ -9,7 +9,7 @@ use super::{
 };
 use crate::data::{document::Document, error::DataError};
 
-/// Reads documents between blank lines, or the whole input as one.
+/// Reads documents separated by blank lines, or the whole input as one.
 pub(super) fn read(
     input: impl Read,
     whole: bool,
@@ -18,14 +18,14 @@ pub(super) fn read(
     let mut lines = Lines::new(buffered(input), LONGEST_DOCUMENT);
     let mut open = Open::default();
     loop {
-        // The number of the line about to be read; the borrow of its text forbids asking later.
+        // The number of the line about to be read; the borrow of its text prevents asking later.
         let place = lines.line + 1;
         match lines.next()? {
             None => break,
             Some(Line::TooLong) => open.spoil(place, Fault::too_long("line", LONGEST_DOCUMENT)),
             Some(Line::NotUtf8 { offset, .. }) => open.spoil(place, no_utf8(offset, place)),
             Some(Line::Text(line)) if !whole && line.trim().is_empty() => open.close(take),
-            // Within a line a byte order mark is where files without a last line break were joined, or nothing at all.
+            // A byte order mark within a line is where files without a final line break were joined, or noise.
             Some(Line::Text(line)) if line.contains(MARK) => open.push(place, &line.replace(MARK, "")),
             Some(Line::Text(line)) => open.push(place, line),
         }
@@ -34,7 +34,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Reads Markdown: one document, without the settings (YAML between two `---`) at its head.
+/// Reads Markdown: one document, without front matter (YAML between two `---`).
 pub(super) fn read_markdown(
     input: impl Read,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
@@ -59,10 +59,10 @@ fn no_utf8(offset: u64, line: u64) -> Fault {
 #[derive(Default)]
 struct Open {
     text: String,
-    /// Where it began.
+    /// The line on which it began.
     place: u64,
     lines: u64,
-    /// Why it will not be taken, and the place of the reason.
+    /// Why it will be rejected, and the line of the fault.
     fault: Option<(u64, Fault)>,
 }
 

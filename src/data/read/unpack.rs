@@ -1,4 +1,4 @@
-//! Unpacks gzip and Zstandard, with a bound on the expansion.
+//! Decompresses gzip and Zstandard, with a limit on the expansion.
 
 use std::{
     io::{self, BufRead, BufReader, Read},
@@ -13,16 +13,15 @@ use ruzstd::decoding::FrameDecoder;
 
 use super::Packing;
 
-/// How many bytes may come out of one, on the whole. Text packs 3 to 10 times, a table of one word 200 times; a
-/// bomb is 1,000 (gzip) to 100,000 (zstd).
+/// Most decompressed bytes per compressed byte. Text compresses 3 to 10 times, a table of one word 200 times; a zip
+/// bomb 1,000 (gzip) to 100,000 times (zstd).
 const MOST_EXPANSION: u64 = 300;
-/// Bytes that may come out in any case.
+/// Decompressed bytes that are always allowed.
 const FREE: u64 = 64 << 20;
-/// Bytes a Zstandard frame may ask to be remembered: what `zstd --ultra -22` does, and a little more than the
-/// 8 MiB that the standard asks every reader for.
+/// Most window size of a Zstandard frame: that of `zstd --ultra -22`. The standard requires readers to support 8 MiB.
 const WINDOW: u64 = 128 << 20;
 
-/// The unpacked bytes of an input.
+/// A reader of the decompressed bytes.
 pub(super) fn unpacked(packing: Packing, input: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let packed = Arc::new(AtomicU64::new(0));
     let counting = BufReader::with_capacity(1 << 16, Counting { input, read: Arc::clone(&packed) });
@@ -46,7 +45,7 @@ impl<R: Read> Read for Counting<R> {
     }
 }
 
-/// Ends with an error where too much comes out.
+/// Fails when the expansion exceeds the limit.
 struct Bounded<R> {
     input: R,
     packed: Arc<AtomicU64>,
@@ -75,7 +74,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-/// Zstandard frames one after the other, as `cat` and pzstd make them; frames to be skipped are.
+/// Concatenated Zstandard frames, as `cat` and pzstd make them; skippable frames are skipped.
 struct Frames<R> {
     input: R,
     decoder: FrameDecoder,

@@ -1,23 +1,23 @@
-//! Fields of records that are not read: counted, so that they can be reported.
+//! Counts fields of records that are not read, for a report.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Names that are kept, and characters of one.
+/// Most names that are kept, and most characters of a name.
 const KEPT: usize = 40;
 const LONGEST: usize = 40;
 
-/// Fields that were not read, each with the number of records or messages that had it.
+/// Unread fields, each with the number of records or messages that had it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unread {
     fields: BTreeMap<String, u64>,
-    /// Those of which the names are not kept.
+    /// Fields whose names are not kept.
     others: u64,
 }
 
 impl Unread {
-    /// Counts a field of `count` records, or of messages in a list of that name.
+    /// Adds a field that occurred in `count` records, or in messages of the list `list`.
     pub(in crate::data) fn add(&mut self, list: &str, name: &str, count: u64) {
         if list.is_empty()
             && let Some(known) = self.fields.get_mut(name)
@@ -41,7 +41,7 @@ impl Unread {
         }
     }
 
-    /// Adds what was counted of another file.
+    /// Adds the counts of another file.
     pub fn join(&mut self, other: Self) {
         self.others += other.others;
         for (name, count) in other.fields {
@@ -49,7 +49,7 @@ impl Unread {
         }
     }
 
-    /// The fields as text for a note; None if there are none.
+    /// The fields as a sentence for a note; None if there are none.
     pub fn summary(&self) -> Option<String> {
         if self.fields.is_empty() {
             return None;

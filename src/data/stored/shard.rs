@@ -22,18 +22,18 @@ const MAGIC: &[u8; 8] = b"danlu-tk";
 const VERSION: u32 = 2;
 const HEADER: u64 = 16;
 const FOOTER: u64 = 24 + 32;
-/// Bytes of the tables a document takes.
+/// Bytes of table per document.
 const ROW: u64 = 4 + 4 + 4 + 8;
-/// Shards that are open at once.
+/// Limit on shards that are open at once.
 const OPEN: usize = 64;
 
-/// Opens the shard of a number.
+/// Opens a shard by its number.
 type Opener = Box<dyn Fn(u32) -> io::Result<Box<dyn ReadSeek>> + Send + Sync>;
 
-/// Shards that ids are read from. They are opened when they are needed, and few are open at once.
+/// Reads ids from shards, which are opened on demand.
 pub struct Shards {
     opener: Opener,
-    /// Those that are open, the one used last at the end.
+    /// The open ones; the most recently used is last.
     opened: Mutex<Vec<(u32, Box<dyn ReadSeek>)>>,
     width: u64,
 }
@@ -44,7 +44,7 @@ impl fmt::Debug for Shards {
     }
 }
 
-/// Writes a shard, one document after the other.
+/// Writes a shard document by document.
 pub struct ShardWriter<W> {
     out: W,
     hash: blake3::Hasher,
@@ -58,12 +58,12 @@ pub struct ShardWriter<W> {
     piece: Vec<u8>,
 }
 
-/// Bytes of an id of a vocabulary.
+/// Bytes per id for a vocabulary size.
 fn width(vocab_size: usize) -> usize {
     if vocab_size <= 1 << 16 { 2 } else { 4 }
 }
 
-/// A hash of a document's ids.
+/// The hash of a document's ids.
 fn hash_of(ids: &[u32]) -> u64 {
     short_hash(bytemuck::cast_slice(ids))
 }
@@ -91,7 +91,8 @@ impl<W: Write> ShardWriter<W> {
         Ok(writer)
     }
 
-    /// Adds a document's ids, end-of-text among them: the first `head` name it. `bytes` is its text's length.
+    /// Adds a document's ids, including end-of-text; the first `head` belong to its name. `bytes` is the length of its
+    /// text.
     pub fn push(&mut self, ids: &[u32], head: usize, bytes: u32) -> io::Result<()> {
         for id in ids {
             self.piece.extend_from_slice(&id.to_le_bytes()[..self.width]);
@@ -112,7 +113,7 @@ impl<W: Write> ShardWriter<W> {
         Ok(())
     }
 
-    /// Writes tables and footer, and gives the file back.
+    /// Writes tables and footer and returns the file.
     pub fn finish(mut self) -> io::Result<W> {
         let documents = self.hashes.len() as u64;
         for table in [&mut self.lengths, &mut self.heads, &mut self.texts].map(std::mem::take) {
@@ -131,20 +132,20 @@ impl<W: Write> ShardWriter<W> {
     }
 }
 
-/// What is known of a shard's documents without its ids.
+/// The documents of a shard without their ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    /// Tokens of each document, end-of-text among them.
+    /// Tokens of each document, including end-of-text.
     pub lengths: Vec<u32>,
     /// Tokens of each document's head.
     pub heads: Vec<u32>,
     /// Bytes of each document's text.
     pub texts: Vec<u32>,
-    /// A hash of each document's ids.
+    /// The hash of each document's ids.
     pub hashes: Vec<u64>,
 }
 
-/// Reads the table of a shard of ids below `vocab_size`, after the hash of the whole is found to be right.
+/// Reads the table of a shard with ids below `vocab_size`, after verifying the hash of the file.
 pub fn open(file: &mut dyn ReadSeek, vocab_size: usize) -> Result<Table, DataError> {
     let damaged = |what: &str| DataError::Damaged(what.to_owned());
     let length = file.seek(SeekFrom::End(0))?;
@@ -203,12 +204,12 @@ pub fn open(file: &mut dyn ReadSeek, vocab_size: usize) -> Result<Table, DataErr
 }
 
 impl Shards {
-    /// Shards of ids below `vocab_size` that `opener` opens by their number.
+    /// Shards with ids below `vocab_size`; `opener` opens one by its number.
     pub fn new(vocab_size: usize, opener: Opener) -> Self {
         Self { opener, opened: Mutex::new(Vec::new()), width: width(vocab_size) as u64 }
     }
 
-    /// Appends `count` ids of a shard from a place on.
+    /// Appends `count` ids of a shard from an offset on.
     pub(in crate::data) fn read(
         &self,
         shard: u32,

@@ -33,73 +33,73 @@ const MAGIC: &[u8; 8] = b"danlu-un";
 const VERSION: u32 = 1;
 const HEADER: u64 = 12;
 const END: u64 = 8 + 32;
-/// Longest footer that is read.
+/// Limit on the length of a footer.
 const LONGEST_FOOTER: u64 = 1 << 30;
-/// Parts of a block that are hashed: keys, table, fingerprints, the bands, verdicts.
+/// Hashed parts of a block: keys, table, fingerprints, the bands, verdicts.
 const PARTS: usize = 4 + BANDS;
-/// Bytes a document has in each of them but the verdicts.
+/// Bytes per document in each of them except the verdicts.
 const WIDTHS: [u64; PARTS - 1] = {
     let mut widths = [8; PARTS - 1];
     (widths[0], widths[1], widths[2]) = (16, 32, 16);
     widths
 };
 
-/// A document that the rules let pass.
+/// A document that passed the rules.
 #[derive(Clone, Debug)]
 pub struct Cleaned {
     /// Its text.
     pub document: Document,
-    /// Its identity when documents are held out.
+    /// Its key for the split.
     pub key: Key,
-    /// Its number among exact duplicates; none where those do not matter.
+    /// Its fingerprint for exact duplicates; None where they are not removed.
     pub fingerprint: Option<NonZeroU128>,
-    /// Its bands among near ones; none where those do not matter, or it has no letter.
+    /// Its bands for near duplicates; None where they are not removed, or without letters.
     pub bands: Option<[u64; BANDS]>,
-    /// Which of the unit's files it comes from.
+    /// The index of its file in the unit.
     pub file: u32,
-    /// The record's place in that.
+    /// The record's place in the file.
     pub place: u64,
-    /// Bytes of its text as it was read.
+    /// Bytes of its text before cleaning.
     pub bytes: u64,
 }
 
-/// A document's row in the table.
+/// A row of the table of documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The record's place in its file.
     pub place: u64,
-    /// Bytes of its text as it was read.
+    /// Bytes of its text before cleaning.
     pub bytes: u64,
-    /// Where the cleaned text begins among the block's.
+    /// Offset of the cleaned text among those of the block.
     pub offset: u64,
-    /// Bytes of it.
+    /// Length in bytes.
     pub length: u32,
-    /// Bytes of its head.
+    /// Length of its head in bytes.
     pub head: u32,
-    /// Which of the unit's files it comes from.
+    /// The index of its file in the unit.
     pub file: u32,
     check: u32,
 }
 
-/// The first record that is no document: its file, its place, the reason.
+/// The first rejected record: file, place, reason.
 pub type FirstFault = (u32, u64, String);
 
-/// What came of the unit's files as a whole.
+/// Summary of a unit's files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The files.
     pub files: Vec<String>,
-    /// In, out, and what each rule took.
+    /// Documents read, kept and dropped by rule.
     pub funnel: Funnel,
-    /// What the user should know of them.
+    /// Notes for the user.
     pub notes: Vec<String>,
     /// Files that were not read to their end, each with the reason.
     #[serde(default)]
     pub failed: Vec<String>,
-    /// Fields of the others that are not read.
+    /// Unread fields of the accepted records.
     #[serde(default)]
     pub unread: Unread,
-    /// Records that are no documents.
+    /// Rejected records.
     pub faults: u64,
     /// The first of them.
     pub first_fault: Option<FirstFault>,
@@ -112,7 +112,7 @@ struct Block {
     verdicts: u64,
     texts: u64,
     hashes: Vec<u64>,
-    /// The hash of fingerprints and bands together.
+    /// The hash over fingerprints and bands.
     columns: u64,
 }
 
@@ -126,12 +126,12 @@ struct Footer {
 pub struct UnitWriter<W> {
     out: W,
     blocks: Vec<Block>,
-    /// Of everything that was written.
+    /// The hash of everything written.
     hash: blake3::Hasher,
 }
 
 impl<W: Write> UnitWriter<W> {
-    /// Begins a unit.
+    /// Starts a unit.
     pub fn new(out: W) -> std::io::Result<Self> {
         let mut writer = Self { out, blocks: Vec::new(), hash: blake3::Hasher::new() };
         writer.put(MAGIC)?;
@@ -144,7 +144,7 @@ impl<W: Write> UnitWriter<W> {
         self.out.write_all(bytes)
     }
 
-    /// Adds documents, and the verdicts on those between them that were dropped: whole lines of JSON.
+    /// Adds documents, and the verdicts on those dropped between them: complete lines of JSON.
     pub fn push(&mut self, documents: &[Cleaned], verdicts: &[u8]) -> std::io::Result<()> {
         let mut hashes = Vec::with_capacity(PARTS);
         let mut columns = blake3::Hasher::new();
@@ -171,7 +171,7 @@ impl<W: Write> UnitWriter<W> {
         })?;
         part(self, &|d, to| to.extend_from_slice(&d.fingerprint.map_or(0, NonZeroU128::get).to_le_bytes()))?;
         for band in 0..BANDS {
-            // 0 is none; a band of that number becomes the next one, in every document alike.
+            // 0 means none; a band with the value 0 becomes 1, in every document alike.
             part(self, &|d, to| to.extend_from_slice(&d.bands.map_or(0, |b| b[band].max(1)).to_le_bytes()))?;
         }
         hashes.push(short(verdicts));
@@ -187,7 +187,7 @@ impl<W: Write> UnitWriter<W> {
         Ok(())
     }
 
-    /// Writes the footer; gives the file back, and the hash of all that is in it.
+    /// Writes the footer; returns the file, and the hash of its contents.
     pub fn finish(mut self, summary: Summary) -> std::io::Result<(W, blake3::Hash)> {
         let footer = serde_json::to_vec(&Footer { summary, blocks: std::mem::take(&mut self.blocks) })?;
         let hash = blake3::hash(&footer);
@@ -199,27 +199,27 @@ impl<W: Write> UnitWriter<W> {
     }
 }
 
-/// What is known of a unit without its documents.
+/// The footer of a unit: its structure without the documents.
 #[derive(Debug)]
 pub struct Index {
     footer: Footer,
-    /// Where each block begins.
+    /// Offset of each block.
     starts: Vec<u64>,
     documents: u32,
 }
 
 impl Index {
-    /// What came of its files.
+    /// The summary of its files.
     pub fn summary(&self) -> &Summary {
         &self.footer.summary
     }
 
-    /// Documents in it.
+    /// Number of documents.
     pub fn documents(&self) -> u32 {
         self.documents
     }
 
-    /// Blocks.
+    /// Number of blocks.
     pub fn blocks(&self) -> usize {
         self.footer.blocks.len()
     }
@@ -230,7 +230,7 @@ impl Index {
     }
 }
 
-/// A unit that is read.
+/// A unit open for reading.
 pub struct Unit {
     file: Box<dyn ReadSeek>,
     index: Arc<Index>,
@@ -241,7 +241,7 @@ fn damaged(what: impl Into<String>) -> DataError {
 }
 
 impl Unit {
-    /// Opens a unit: its footer is read and checked.
+    /// Opens a unit: reads and checks its footer.
     pub fn open(mut file: Box<dyn ReadSeek>) -> Result<Self, DataError> {
         let length = file.seek(SeekFrom::End(0))?;
         let mut head = [0; HEADER as usize];
@@ -284,17 +284,17 @@ impl Unit {
         Ok(Self { file, index: Arc::new(Index { footer, starts, documents }) })
     }
 
-    /// A unit that is opened again, whose footer is known.
+    /// Opens a unit again whose footer is known.
     pub fn again(file: Box<dyn ReadSeek>, index: Arc<Index>) -> Self {
         Self { file, index }
     }
 
-    /// What is known of it without its documents.
+    /// Its footer.
     pub fn index(&self) -> &Arc<Index> {
         &self.index
     }
 
-    /// Reads all of it, to see that it is whole.
+    /// Reads and verifies all of it.
     pub fn check(&mut self) -> Result<(), DataError> {
         for block in 0..self.index.blocks() {
             (0..PARTS).try_for_each(|part| self.part(block, part).map(drop))?;
@@ -322,7 +322,7 @@ impl Unit {
         Ok(bytes.as_chunks::<16>().0.to_vec())
     }
 
-    /// The documents' rows.
+    /// The rows of the documents.
     pub fn entries(&mut self, block: usize) -> Result<Vec<Entry>, DataError> {
         let bytes = self.part(block, 1)?;
         let mut offset = 0;
@@ -350,19 +350,19 @@ impl Unit {
         Ok(entries)
     }
 
-    /// The documents' numbers among exact duplicates.
+    /// The documents' fingerprints for exact duplicates.
     pub fn fingerprints(&mut self, block: usize) -> Result<Vec<Option<NonZeroU128>>, DataError> {
         let bytes = self.part(block, 2)?;
         Ok(bytes.as_chunks::<16>().0.iter().map(|b| NonZeroU128::new(u128::from_le_bytes(*b))).collect())
     }
 
-    /// One band of the documents; 0 where there is none.
+    /// One band of the documents; 0 for none.
     pub fn band(&mut self, block: usize, band: usize) -> Result<Vec<u64>, DataError> {
         let bytes = self.part(block, 3 + band.min(BANDS - 1))?;
         Ok(bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect())
     }
 
-    /// Fingerprints and bands together: at once, where all are wanted.
+    /// Fingerprints and bands, read together.
     pub fn columns(&mut self, block: usize) -> Result<Columns, DataError> {
         let about = &self.index.footer.blocks[block];
         let rows = about.documents as usize;
@@ -377,7 +377,7 @@ impl Unit {
         }
     }
 
-    /// The verdicts on what the rules dropped, a JSON line each.
+    /// The verdicts on dropped documents, one JSON line each.
     pub fn verdicts(&mut self, block: usize) -> Result<Vec<u8>, DataError> {
         self.part(block, PARTS - 1)
     }
@@ -395,7 +395,7 @@ impl Unit {
         text_of(bytes, entry)
     }
 
-    /// The texts of a block that are wanted, with their documents' numbers in it.
+    /// The selected texts of a block, with the documents' indices in it.
     pub fn texts(
         &mut self,
         block: usize,
@@ -408,7 +408,7 @@ impl Unit {
         let before =
             self.index.starts[block] + u64::from(about.documents) * WIDTHS.iter().sum::<u64>() + about.verdicts;
         while let Some(first) = rows.next() {
-            // Neighbours are read at once.
+            // Adjacent texts are read at once.
             let mut last = first;
             while rows.next_if_eq(&(last + 1)).is_some() {
                 last += 1;
@@ -435,13 +435,13 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// A document's number among exact duplicates.
+    /// A document's fingerprint for exact duplicates.
     pub fn fingerprint(&self, row: usize) -> Option<NonZeroU128> {
         let halves = [0, 8].map(|half| u128::from(number(&self.bytes[16 * row + half..][..8])));
         NonZeroU128::new(halves[0] | halves[1] << 64)
     }
 
-    /// A document's bands; 0 where there are none.
+    /// A document's bands; 0 for none.
     pub fn bands(&self, row: usize) -> [u64; BANDS] {
         std::array::from_fn(|band| {
             let mut bytes = [0; 8];

@@ -1,9 +1,9 @@
-//! What a tokenizer does at the edges of a text: the tokens its post-processor puts around it, and the prefix
-//! (`▁`, a space) that some put before its first word.
+//! What a tokenizer adds at the edges of a text: the tokens of its post-processor, and the prefix (`▁`, a space) that
+//! some put before the first word.
 //!
-//! transformers 5 goes by the post-processor of `tokenizer.json` alone; `add_bos_token` and `add_eos_token` of
-//! `tokenizer_config.json` change nothing where that file is there. The prefix belongs to the beginning of a text, or
-//! of every part between special tokens, and never to the place where a long text is cut to be encoded.
+//! transformers 5 uses the post-processor of `tokenizer.json` alone; if that file exists, `add_bos_token` and
+//! `add_eos_token` of `tokenizer_config.json` are ignored. The prefix belongs to the beginning of a text, or of each
+//! part between special tokens, and never to a place where a long text is cut for encoding.
 
 use serde_json::Value;
 use tokenizers::{Encoding, Token};
@@ -11,29 +11,29 @@ use tokenizers::{Encoding, Token};
 use super::{Decoding, Tokenizer, pieces};
 use crate::data::error::DataError;
 
-/// The edges of a text, as a tokenizer makes them.
+/// What a tokenizer adds at the edges of a text.
 #[derive(Debug, Default)]
 pub(super) struct Edges {
     /// Tokens before a text.
     pub begin: Vec<u32>,
-    /// Whether the end-of-text token is put behind it.
+    /// Whether end-of-text is added after it.
     pub ends: bool,
-    /// Encodes a text that continues; `None` where the tokenizer itself puts nothing before a first word.
+    /// Encodes a text that continues another; `None` if the tokenizer adds no prefix.
     pub inside: Option<tokenizers::Tokenizer>,
-    /// Whether a part behind a special token begins with the prefix too.
+    /// Whether a part after a special token gets the prefix too.
     pub prefixes_turns: bool,
-    /// Whether earlier versions of danlu trained with it, which put no token before a text, and the prefix before
-    /// every part: a run keeps what it was begun with.
+    /// Whether to encode as earlier versions of danlu did, without tokens before a text and with the prefix before
+    /// every part: an existing run keeps its encoding.
     pub as_before: bool,
-    /// What `tokenizer_config.json` says otherwise.
+    /// A contradiction between `tokenizer_config.json` and the post-processor.
     pub remark: Option<String>,
 }
 
-/// What `tokenizer_config.json` says in the place of the post-processor.
+/// Keys of `tokenizer_config.json` that contradict the post-processor.
 const FLAGS: [&str; 2] = ["add_bos_token", "add_eos_token"];
 
 impl Edges {
-    /// The edges that a tokenizer makes, whose end-of-text token is `end`.
+    /// The edges of a tokenizer with the end-of-text token `end`.
     pub(super) fn new(model: &tokenizers::Tokenizer, end: Option<u32>, config: &Value) -> Result<Self, DataError> {
         let (begin, behind) = around(model)?;
         let name = |ids: &[u32]| ids.iter().filter_map(|id| model.id_to_token(*id)).collect::<Vec<_>>().join(" ");
@@ -72,12 +72,12 @@ impl Edges {
         Ok(Self { begin, ends: !behind.is_empty(), inside, prefixes_turns, as_before: false, remark })
     }
 
-    /// Whether a text is encoded as earlier versions of danlu did.
+    /// Whether texts are encoded as in earlier versions of danlu.
     pub(super) fn are_plain(&self) -> bool {
         self.as_before || (self.begin.is_empty() && !self.ends && self.inside.is_none())
     }
 
-    /// The edges as earlier versions of danlu made them.
+    /// The edges as in earlier versions of danlu.
     pub(super) fn as_before(model: &tokenizers::Tokenizer) -> Result<Self, DataError> {
         let (inside, _) = without_prefix(model)?;
         Ok(Self { prefixes_turns: inside.is_some(), as_before: true, ..Self::default() })
@@ -85,46 +85,46 @@ impl Edges {
 }
 
 impl Tokenizer {
-    /// The tokens that are put before every text and conversation: the begin-of-text token, as a rule, or none.
+    /// The tokens before every text and conversation: usually the begin-of-text token, or none.
     pub fn begin(&self) -> &[u32] {
         &self.0.edges.begin
     }
 
-    /// The edges in a name for what was encoded with them; empty where nothing is added to a text.
+    /// The edges as part of a name for encoded data; empty if nothing is added to a text.
     pub fn edges(&self) -> String {
         let edges = &self.0.edges;
         if edges.are_plain() { String::new() } else { format!("begin {:?}, cut without a prefix", edges.begin) }
     }
 
-    /// Whether the end-of-text token is put behind every text. A prompt is gone on with, so it has none there.
+    /// Whether end-of-text is added after every text. Not after a prompt, which is continued.
     pub fn ends_texts(&self) -> bool {
         self.0.edges.ends
     }
 
-    /// What the tokenizer's files say against each other, where they do.
+    /// A contradiction in the tokenizer's files, if there is one.
     pub fn remark(&self) -> Option<&str> {
         self.0.edges.remark.as_deref()
     }
 
-    /// A text's ids with what is put before it: what a model continues with.
+    /// Encodes a prompt: a text with the tokens before it.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, DataError> {
         Ok([self.begin(), &self.encode(text)?].concat())
     }
 
-    /// The ids of a text that follows a special token, as the words of a turn do.
+    /// Encodes a text that follows a special token, as the content of a turn does.
     pub fn encode_turn(&self, text: &str) -> Result<Vec<u32>, DataError> {
         let edges = &self.0.edges;
         let inside = edges.inside.as_ref().filter(|_| !edges.prefixes_turns);
         self.encode_from(inside.unwrap_or(&self.0.model), text)
     }
 
-    /// The ids of a text that continues with another one.
+    /// Encodes a text that continues another one.
     pub fn encode_rest(&self, text: &str) -> Result<Vec<u32>, DataError> {
         self.encode_from(self.0.edges.inside.as_ref().unwrap_or(&self.0.model), text)
     }
 
-    /// A document: what is put before a text, `head` and `body`, and the end-of-text token, and how many tokens the
-    /// head has (with what is put before it; none without a head).
+    /// Encodes a document: prefix, `head`, `body`, end-of-text; also returns the number of tokens of the head including
+    /// the prefix (0 without a head).
     pub fn encode_document(&self, head: &str, body: &str) -> Result<(Vec<u32>, usize), DataError> {
         let Some(end) = self.end_of_text() else {
             return Err(DataError::Tokenizer("it has no end-of-text token to put between documents".into()));
@@ -143,8 +143,8 @@ impl Tokenizer {
         Ok((ids, length))
     }
 
-    /// The text of ids that go on with `before`: what a decoder does to the beginning of a text (SentencePiece's
-    /// takes a space away) is not done to them.
+    /// Decodes ids that continue `before`: without what a decoder does at the beginning of a text (SentencePiece's
+    /// removes a space).
     pub fn decode_rest(&self, before: &[u32], ids: &[u32], skip_special: bool) -> String {
         if self.0.decoding != Decoding::Other {
             return self.decode(ids, skip_special);
@@ -155,7 +155,7 @@ impl Tokenizer {
         text
     }
 
-    /// The words of a turn whose ids stand behind `before`: [`Self::encode_turn`]'s other direction.
+    /// Decodes the content of a turn after `before`: the inverse of [`Self::encode_turn`].
     pub fn decode_turn(&self, before: &[u32], ids: &[u32], skip_special: bool) -> String {
         let text = self.decode_rest(before, ids, skip_special);
         match text.strip_prefix(' ') {
@@ -182,7 +182,7 @@ impl Tokenizer {
     }
 }
 
-/// The tokens that the post-processor puts before and behind a text.
+/// The tokens that the post-processor adds before and after a text.
 fn around(model: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), DataError> {
     const TEXT: u32 = u32::MAX;
     let text = Encoding::from_tokens(vec![Token::new(TEXT, "a".to_owned(), (0, 1))], 0);
@@ -201,8 +201,8 @@ fn around(model: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), DataErr
     Ok((before.to_vec(), behind.to_vec()))
 }
 
-/// The tokenizer without the prefix of a first word, and whether the prefix precedes every part of a text
-/// between special tokens.
+/// The tokenizer without the prefix of the first word, and whether the prefix is added to every part between special
+/// tokens.
 fn without_prefix(model: &tokenizers::Tokenizer) -> Result<(Option<tokenizers::Tokenizer>, bool), DataError> {
     let failed = |e: serde_json::Error| DataError::Tokenizer(format!("its prefix cannot be removed: {e}"));
     let mut found = Found::default();
@@ -221,15 +221,15 @@ fn without_prefix(model: &tokenizers::Tokenizer) -> Result<(Option<tokenizers::T
     Ok((Some(inside), found.every))
 }
 
-/// What puts a prefix before a first word.
+/// A prefix of the first word.
 #[derive(Default)]
 struct Found {
     any: bool,
-    /// Before the first word of every part, not of the text alone.
+    /// It is added to every part, not only to the text.
     every: bool,
 }
 
-/// Takes what puts a prefix out of a normalizer or pre-tokenizer.
+/// Removes prefixes from a normalizer or pre-tokenizer.
 fn strip(part: &mut Value, found: &mut Found) {
     let kind = part.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     match kind.as_str() {
@@ -246,7 +246,7 @@ fn strip(part: &mut Value, found: &mut Found) {
             (found.any, found.every) = (true, true);
             part["add_prefix_space"] = false.into();
         }
-        // A place where a text is cut is no beginning from which spaces are taken.
+        // A cut inside a text is not a beginning, so no spaces are stripped there.
         "Strip" if part["strip_left"] == true => {
             (found.any, found.every) = (true, true);
             part["strip_left"] = false.into();

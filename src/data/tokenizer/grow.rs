@@ -6,9 +6,9 @@ use super::{ASSISTANT, END_OF_TEXT, PAD, SYSTEM, TURN_END, Tokenizer, USER};
 use crate::data::error::DataError;
 
 impl Tokenizer {
-    /// A tokenizer that has the four tokens of a conversation, an EOS and a PAD: what is missing is
-    /// appended as special tokens, from the id [`Self::vocab_size`] on. Every old id and every
-    /// encoding of a text stays as it was. A tokenizer that lacks nothing is given back as it is.
+    /// The tokenizer with the four tokens of a conversation, an EOS and a PAD: missing ones are appended as special
+    /// tokens, with ids from [`Self::vocab_size`] on. Existing ids and encodings do not change. A tokenizer that lacks
+    /// none is returned unchanged.
     pub fn with_chat(&self) -> Result<Self, DataError> {
         let end = self.end_of_text().is_none().then_some(END_OF_TEXT);
         let pad = self.pad().is_none().then_some(PAD);
@@ -19,7 +19,7 @@ impl Tokenizer {
         if missing.is_empty() {
             return Ok(self.clone());
         }
-        // The config says which tokens EOS and PAD are: those of before, else the new ones.
+        // EOS and PAD are those of the config, else the new ones.
         let name = |id: Option<u32>, new: &str| id.and_then(|id| self.token(id)).unwrap_or(new).to_owned();
         let mut config = json!({
             "eos_token": name(self.end_of_text(), END_OF_TEXT),
@@ -34,8 +34,8 @@ impl Tokenizer {
             .map_err(|e| DataError::Tokenizer(format!("its file does not parse: {e}")))?;
         let grown = match Self::read(&self.appended(file.clone(), &missing, false)?, Some(&config), as_before) {
             Ok(grown) => grown,
-            // The crate numbers added tokens from the number of tokens on, which in a vocabulary with
-            // holes is an id in use; there the new ones get their ids from the vocabulary itself.
+            // The crate numbers added tokens from the number of tokens, which in a vocabulary with gaps is an id in
+            // use; in that case the new tokens get their ids from the vocabulary.
             Err(_) => Self::read(&self.appended(file, &missing, true)?, Some(&config), as_before)?,
         };
         for token in missing {
@@ -49,7 +49,7 @@ impl Tokenizer {
         Ok(grown)
     }
 
-    /// The file with more special tokens, which may have to stand in the vocabulary too.
+    /// The file with more special tokens, which may have to be added to the vocabulary too.
     fn appended(&self, mut file: Value, tokens: &[&str], in_vocabulary: bool) -> Result<String, DataError> {
         let mut next = self.vocab_size() as u32;
         let mut vocabulary = Vec::new();
@@ -62,7 +62,7 @@ impl Tokenizer {
                 next += 1;
                 next - 1
             });
-            // A token that is there, but not special, becomes it.
+            // An existing token that is not special becomes special.
             added.retain(|a| a.get("content").and_then(Value::as_str) != Some(*token));
             added.push(json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}));
         }

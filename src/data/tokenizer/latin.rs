@@ -1,9 +1,8 @@
 //! Merges of Latin letters for the `char` tokenizer.
 //!
-//! A Han character says about as much as a short English word, a Latin letter far less: with one token a
-//! letter an English sentence takes four times the tokens of the Chinese one, most of them spent on
-//! spelling. So words of Latin letters are merged, a space before them included (` tea`), and everything
-//! else stays one token a character.
+//! A Han character carries about as much as a short English word, a Latin letter far less: with one token per letter an
+//! English sentence takes four times the tokens of the Chinese one, most of them spent on spelling. So Latin words are
+//! merged, including a preceding space (` tea`), and everything else stays one token per character.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +15,12 @@ use tokenizers::{
 use super::pieces;
 use crate::data::error::DataError;
 
-/// Occurrences that a pair must have to be merged.
+/// Minimum occurrences of a merged pair.
 const FEWEST: u64 = 8;
-/// Letters of the longest word that is learned from.
+/// Letters of the longest word used for training.
 const LONGEST: usize = 32;
 
-/// The most frequent merges of `all`, best first; at most `most`.
+/// The most frequent merges of `all`, best first, at most `most`.
 pub(super) fn merges(all: &[&str], most: usize) -> Result<Vec<(String, String)>, DataError> {
     let failed = |e: tokenizers::Error| DataError::Tokenizer(format!("training failed: {e}"));
     let texts = || all.iter().flat_map(|t| pieces::pieces(t, pieces::TRAINED_AT_ONCE));
@@ -34,7 +33,7 @@ pub(super) fn merges(all: &[&str], most: usize) -> Result<Vec<(String, String)>,
     trainer.feed(texts(), |text| Ok(words(text))).map_err(failed)?;
     let mut model = BPE::default();
     trainer.train(&mut model).map_err(failed)?;
-    // The crate shows merges only in a file.
+    // The crate exposes merges only in its JSON.
     let file = serde_json::to_value(&model).map_err(|e| DataError::Tokenizer(format!("training failed: {e}")))?;
     let part = |v: Option<&Value>| v.and_then(Value::as_str).map(str::to_owned);
     let merge = |m: &Value| Some((part(m.get(0))?, part(m.get(1))?));
@@ -45,12 +44,12 @@ pub(super) fn merges(all: &[&str], most: usize) -> Result<Vec<(String, String)>,
         .unwrap_or_default())
 }
 
-/// A space belongs to the word behind it.
+/// A space belongs to the following word.
 fn is_part(c: char) -> bool {
     c == ' ' || c.is_ascii_alphabetic()
 }
 
-/// Runs of Latin letters, each with the space before it.
+/// Runs of Latin letters, each with a preceding space.
 fn words(text: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut word = String::new();

@@ -1,5 +1,5 @@
-//! Reads a `tokenizer.json`, also a hostile one: the crate trusts its files (a merge whose result
-//! is longer than every token makes it panic), so everything it relies on is checked first.
+//! Reads a `tokenizer.json`, which may be hostile: the crate trusts its files (a merge whose result is longer than
+//! every token makes it panic), so everything it relies on is checked first.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,23 +20,23 @@ use super::{
 };
 use crate::{base::panics, data::error::DataError};
 
-/// Bytes a `tokenizer.json` may have.
+/// Most bytes of a `tokenizer.json`.
 pub const LARGEST_FILE: usize = 64 << 20;
-/// Ids a vocabulary may have.
+/// Most ids of a vocabulary.
 const MOST_IDS: u32 = 1 << 20;
 
-/// Bytes of an end_of_word_suffix, which every word gets.
+/// Most bytes of an end_of_word_suffix, which every word gets.
 const LONGEST_SUFFIX: usize = 16;
-/// Merges a model may have.
+/// Most merges of a model.
 const MOST_MERGES: usize = 1 << 21;
-/// Tokens beside the vocabulary.
+/// Most added tokens.
 const MOST_ADDED: usize = 1 << 16;
-/// Bytes a token may have; every one of a text's tokens writes as many. Of what is trained here none has more than
-/// twice the bytes that are trained on at once.
+/// Most bytes of a token, which is also the most text that one token can decode to. Tokens trained by danlu have at
+/// most twice the bytes that are trained on at once.
 const LONGEST_TOKEN: usize = 16_384;
-/// Bytes an added token may have: it is searched for in every text.
+/// Most bytes of an added token: every text is searched for it.
 const LONGEST_ADDED: usize = 512;
-/// Bytes a `tokenizer_config.json` may have.
+/// Most bytes of a `tokenizer_config.json`.
 pub const LARGEST_CONFIG: usize = 4 << 20;
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ struct Model {
     merges: AtMost<Merge, MOST_MERGES>,
 }
 
-/// The tokens and their ids; those of another model's kind are passed over, for the kind is judged first.
+/// The tokens and their ids. Other value types are skipped: the model's kind is checked first.
 #[derive(Default)]
 struct Vocabulary(HashMap<String, u32>);
 
@@ -127,20 +127,20 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, DataError> {
 }
 
 impl Tokenizer {
-    /// A tokenizer from the text of its `tokenizer.json` and, if there is one, of its
-    /// `tokenizer_config.json` (which names EOS and PAD).
+    /// Parses a tokenizer from the texts of `tokenizer.json` and, if it exists, `tokenizer_config.json` (which names
+    /// EOS and PAD).
     pub fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Self, DataError> {
         Self::read(tokenizer, config, false)
     }
 
-    /// The same of files that danlu wrote: in those of earlier versions, whose `tokenizer_config.json` has no
-    /// `add_bos_token`, no token was put before a text, and a run continues as it was begun.
+    /// The same for files that danlu wrote. Earlier versions (no `add_bos_token` in `tokenizer_config.json`) put no
+    /// token before a text; such a run keeps that.
     pub fn from_own_json(tokenizer: &str, config: Option<&str>) -> Result<Self, DataError> {
         let says = config.and_then(|c| serde_json::from_str::<Value>(c).ok());
         Self::read(tokenizer, config, says.is_none_or(|c| c.get("add_bos_token").is_none()))
     }
 
-    /// Reads a tokenizer; `as_before` with the edges of a text that earlier versions of danlu made.
+    /// Parses a tokenizer; `as_before` selects the edges of earlier versions.
     pub(super) fn read(tokenizer: &str, config: Option<&str>, as_before: bool) -> Result<Self, DataError> {
         if tokenizer.len() > LARGEST_FILE {
             return Err(DataError::TooLarge { what: "tokenizer.json".into(), limit: LARGEST_FILE as u64 });
@@ -161,7 +161,7 @@ impl Tokenizer {
         let decoding = decoding(file.decoder.as_ref());
         let AtMost(added_tokens) = file.added_tokens;
         added_tokens.iter().try_for_each(check_added)?;
-        // What is not judged above (a setting of another type, nested deep) ends in a panic of the crate's.
+        // The crate panics on what was not checked above (a setting of the wrong type, deep nesting).
         let mut inner = panics::caught(|| tokenizers::Tokenizer::from_bytes(tokenizer))
             .map_err(|panics::Panicked| {
                 DataError::Tokenizer("tokenizer.json has a setting that cannot be read; is the file damaged?".into())
@@ -172,7 +172,7 @@ impl Tokenizer {
         }
         inner.with_padding(None);
         let json = inner.to_string(true).map_err(|e| DataError::Tokenizer(format!("cannot be written: {e}")))?;
-        // Not part of the file: text that spells a special token is text.
+        // Not part of the file: text that spells a special token is encoded as text.
         inner.set_encode_special_tokens(true);
         let mut tokens: Vec<Option<String>> = Vec::new();
         for (token, id) in model.vocab.0 {
@@ -180,7 +180,7 @@ impl Tokenizer {
         }
         let mut special = Vec::new();
         for added in added_tokens {
-            // The crate numbers added tokens itself where the vocabulary has a gap.
+            // The crate renumbers added tokens if the vocabulary has a gap.
             if !added.content.is_empty() && inner.token_to_id(&added.content) != Some(added.id) {
                 return wrong(format!("the added token {:?} does not get its id {}", added.content, added.id));
             }
@@ -200,7 +200,7 @@ impl Tokenizer {
         let edges = if as_before { Edges::as_before(&inner)? } else { Edges::new(&inner, end, &config)? };
         match edges.begin[..] {
             [begin] => bos = Some(begin),
-            // A token that is named and never put anywhere begins nothing.
+            // A BOS token that is named but never added is ignored.
             _ if edges.are_plain() => bos = None,
             _ => {}
         }
@@ -228,8 +228,7 @@ fn place(tokens: &mut Vec<Option<String>>, id: u32, token: String) {
     tokens[at] = Some(token);
 }
 
-/// Takes a BPE model that the crate can build without panicking and that encodes the same text the
-/// same way every time.
+/// Accepts a BPE model that the crate can build without panicking and that encodes deterministically.
 fn check_model(model: &Model) -> Result<(), DataError> {
     match model.kind.as_deref() {
         Some("BPE") => {}
@@ -283,7 +282,7 @@ fn check_model(model: &Model) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Takes an added token whose place and cost are known.
+/// Accepts an added token with a valid id and bounded cost.
 fn check_added(added: &Added) -> Result<(), DataError> {
     if added.id >= MOST_IDS {
         return wrong(format!("the id {} of the added token {:?} is above {MOST_IDS}", added.id, added.content));
@@ -291,7 +290,7 @@ fn check_added(added: &Added) -> Result<(), DataError> {
     if added.content.len() > LONGEST_ADDED {
         return wrong(format!("the added token of id {} has more than {LONGEST_ADDED} bytes", added.id));
     }
-    // A special token is never searched for; for another one the crate walks back over the text at each find.
+    // A special token is never searched for; for others the crate scans back over the text at each match.
     if !added.special && (added.single_word || added.lstrip) {
         return wrong(format!(
             "the added token {:?} is no special token and has single_word or lstrip; set both to false",
@@ -301,7 +300,7 @@ fn check_added(added: &Added) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Which of the known decodings a file's decoder is.
+/// The known decoding that a file's decoder is.
 fn decoding(decoder: Option<&Part>) -> Decoding {
     match decoder.map(Part::kinds).as_deref() {
         Some(["ByteLevel"]) => Decoding::ByteLevel,
@@ -310,7 +309,7 @@ fn decoding(decoder: Option<&Part>) -> Decoding {
     }
 }
 
-/// The bytes a token writes.
+/// The bytes a token decodes to.
 fn token_bytes(token: &str, decoding: Decoding) -> Box<[u8]> {
     match decoding {
         Decoding::ByteFallback => match token.strip_prefix("<0x").and_then(|t| t.strip_suffix('>')) {
@@ -320,7 +319,7 @@ fn token_bytes(token: &str, decoding: Decoding) -> Box<[u8]> {
             },
             _ => token.as_bytes().into(),
         },
-        // A token outside the table (an added one) is its own text, as in the crate.
+        // A token outside the table (an added one) decodes to its own text, as in the crate.
         Decoding::ByteLevel => {
             let bytes: Option<Vec<u8>> = token.chars().map(byte_of).collect();
             bytes.map_or_else(|| token.as_bytes().into(), Vec::into_boxed_slice)
@@ -329,7 +328,7 @@ fn token_bytes(token: &str, decoding: Decoding) -> Box<[u8]> {
     }
 }
 
-/// The byte GPT-2's table writes as `c`: printable ones as themselves, the others from U+0100 on.
+/// The byte that GPT-2's table writes as `c`: printable ones as themselves, the others from U+0100 on.
 fn byte_of(c: char) -> Option<u8> {
     match c as u32 {
         code @ (0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF) => Some(code as u8),
@@ -342,13 +341,13 @@ fn byte_of(c: char) -> Option<u8> {
     }
 }
 
-/// `tokenizer_config.json`, or nothing where there is none.
+/// Parses `tokenizer_config.json`; null if there is none.
 fn config_value(config: Option<&str>) -> Result<Value, DataError> {
     let Some(text) = config else { return Ok(Value::Null) };
     serde_json::from_str(text).map_err(|e| DataError::Tokenizer(format!("tokenizer_config.json is not JSON: {e}")))
 }
 
-/// BOS, EOS and PAD: what the config names, else (but for BOS) the usual spellings.
+/// BOS, EOS and PAD: those of the config, else (except for BOS) the usual spellings.
 fn named_tokens(inner: &tokenizers::Tokenizer, config: &Value) -> (Option<u32>, Option<u32>, Option<u32>) {
     let find = |key: &str, usual: &[&str]| match config.get(key) {
         Some(Value::String(content)) => inner.token_to_id(content),

@@ -1,8 +1,8 @@
-//! Text to token ids and back, through the `tokenizers` crate, in files that transformers reads.
+//! Text to token ids and back, with the `tokenizers` crate, in files that transformers reads.
 //!
-//! Two kinds are trained here (`train.rs`): `char`, a BPE model that merges nothing but Latin letters and
-//! falls back to bytes, and `bpe`, byte-level. A `tokenizer.json` of another maker is taken if its model is BPE
-//! (`load.rs`), and given the tokens of a conversation where it lacks them (`grow.rs`).
+//! Two kinds are trained here (`train.rs`): `char`, a BPE model that merges only Latin letters and falls back to bytes,
+//! and `bpe`, byte-level. An imported `tokenizer.json` is accepted if its model is BPE (`load.rs`); missing
+//! conversation tokens are added (`grow.rs`).
 
 mod edges;
 mod grow;
@@ -25,7 +25,7 @@ use crate::data::error::DataError;
 
 /// Ends a document; also the model's EOS token.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
-/// Fills a row; never EOS, so that a mask can tell them apart.
+/// Pads a row; never equal to EOS, so that masks can distinguish them.
 pub const PAD: &str = "<|pad|>";
 /// Closes a turn of a conversation, as in ChatML.
 pub const TURN_END: &str = "<|im_end|>";
@@ -35,10 +35,10 @@ pub const SYSTEM: &str = "<|system|>";
 pub const USER: &str = "<|user|>";
 /// Opens the assistant's turn.
 pub const ASSISTANT: &str = "<|assistant|>";
-/// The special tokens reserved in every tokenizer trained here; their ids are their places.
+/// The special tokens of every tokenizer trained here; their ids are their positions.
 ///
-/// A turn opens with one token that says whose it is, where ChatML has `<|im_start|>`, the role's
-/// name and a line break: with one token a character, the names would be a third of every example.
+/// A turn opens with one token for its role, where ChatML has `<|im_start|>`, the role's name and a line break: with
+/// one token per character the names would be a third of every example.
 pub const SPECIAL_TOKENS: [&str; 6] = [END_OF_TEXT, PAD, TURN_END, SYSTEM, USER, ASSISTANT];
 
 /// The ids that mark a conversation's turns.
@@ -61,7 +61,7 @@ enum Decoding {
     ByteFallback,
     /// Every character represents a byte (GPT-2's table).
     ByteLevel,
-    /// A decoder of another maker: left to the crate.
+    /// An imported decoder: left to the crate.
     Other,
 }
 
@@ -70,15 +70,15 @@ struct Inner {
     model: tokenizers::Tokenizer,
     json: String,
     decoding: Decoding,
-    /// Token strings by id; `None` where the vocabulary has a hole.
+    /// Token strings by id; `None` for a gap in the vocabulary.
     tokens: Vec<Option<String>>,
-    /// What each token writes, for the two decodings known here.
+    /// The bytes of each token, for the two decodings known here.
     bytes: Vec<Box<[u8]>>,
     special: Vec<bool>,
     end: Option<u32>,
     pad: Option<u32>,
     byte_fallback: bool,
-    /// The token that begins a text, where one is named.
+    /// The token that begins a text, if one is named.
     bos: Option<u32>,
     edges: edges::Edges,
 }
@@ -88,13 +88,13 @@ struct Inner {
 pub struct Tokenizer(Arc<Inner>);
 
 impl Tokenizer {
-    /// The ids of a text from its beginning. Never a special token's, whatever the text spells; no BOS, no EOS.
+    /// Encodes a text from its beginning, without BOS and EOS. Text that spells a special token is encoded as text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, DataError> {
         self.encode_whole(text)
     }
 
-    /// The text of ids. Ids without a token write nothing; bytes that are no UTF-8 become U+FFFD.
-    /// Equal to what a [`StreamDecoder`] writes for the same ids.
+    /// Decodes ids. Ids without a token decode to nothing; invalid UTF-8 becomes U+FFFD. Equal to the output of a
+    /// [`StreamDecoder`] for the same ids.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         if self.0.decoding == Decoding::Other {
             return self.0.model.decode(ids, skip_special).unwrap_or_default();
@@ -116,17 +116,17 @@ impl Tokenizer {
         StreamDecoder::new(self.clone(), skip_special, before)
     }
 
-    /// The number of ids: the greatest and one.
+    /// The number of ids: the largest id plus one.
     pub fn vocab_size(&self) -> usize {
         self.0.tokens.len()
     }
 
-    /// A token's string as the file has it (`<0xE6>`, `Ġthe`); `None` where there is none.
+    /// A token's string as in the file (`<0xE6>`, `Ġthe`); `None` if there is none.
     pub fn token(&self, id: u32) -> Option<&str> {
         self.0.tokens.get(id as usize)?.as_deref()
     }
 
-    /// What an id writes on its own: a special token's spelling, `<0xNN>` for bytes that are no character.
+    /// The text of a single id: a special token's spelling, `<0xNN>` for incomplete bytes.
     pub fn written(&self, id: u32) -> String {
         let text = self.decode(&[id], false);
         if text.contains('\u{FFFD}') { self.token(id).unwrap_or_default().to_owned() } else { text }
@@ -147,7 +147,7 @@ impl Tokenizer {
         self.0.end
     }
 
-    /// The token that begins a text, where the tokenizer names one or puts one there ([`Self::begin`]).
+    /// The token that begins a text, if the tokenizer names one or adds one ([`Self::begin`]).
     pub fn begin_of_text(&self) -> Option<u32> {
         self.0.bos
     }
@@ -158,8 +158,8 @@ impl Tokenizer {
         self.0.pad
     }
 
-    /// The tokens that mark a conversation's turns; `None` if one is missing or no special token.
-    /// Always there in tokenizers trained here; [`Self::with_chat`] adds them to another.
+    /// The tokens of a conversation; `None` if one is missing or not special. Always present in tokenizers trained
+    /// here; [`Self::with_chat`] adds them to others.
     pub fn chat(&self) -> Option<ChatTokens> {
         let special = |token: &str| self.id(token).filter(|id| self.is_special(*id));
         Some(ChatTokens {
@@ -170,7 +170,7 @@ impl Tokenizer {
         })
     }
 
-    /// Whether unknown characters become byte tokens (`char`), rather than bytes always (`bpe`).
+    /// Whether unknown characters become byte tokens (`char`); otherwise all text is bytes (`bpe`).
     pub fn is_char(&self) -> bool {
         self.0.byte_fallback
     }
@@ -180,8 +180,8 @@ impl Tokenizer {
         &self.0.json
     }
 
-    /// The contents of a checkpoint's `tokenizer.json`: without a post-processor where the run was begun by a version of
-    /// danlu that trained without what it adds.
+    /// The contents of a checkpoint's `tokenizer.json`: without post-processor if the run was started by a version of
+    /// danlu that trained without its tokens.
     pub fn checkpoint_json(&self) -> String {
         if self.0.edges.as_before
             && let Ok(mut file) = serde_json::from_str::<Value>(&self.0.json)
@@ -193,8 +193,8 @@ impl Tokenizer {
         self.0.json.clone()
     }
 
-    /// The contents of `tokenizer_config.json`. The class is named, for `AutoTokenizer` would
-    /// otherwise rebuild the tokenizer as the model type's own class.
+    /// The contents of `tokenizer_config.json`. It names the class, since `AutoTokenizer` would otherwise rebuild the
+    /// tokenizer as the model type's own class.
     pub fn config_json(&self, model_max_length: usize, chat_template: Option<&str>) -> String {
         let text_of = |id: Option<u32>| id.and_then(|id| self.token(id));
         let decoder: serde_json::Map<String, Value> = (0..self.vocab_size() as u32)
@@ -217,7 +217,7 @@ impl Tokenizer {
         });
         let Value::Object(fields) = &mut config else { return String::new() };
         if !self.edges().is_empty() {
-            // transformers goes by the post-processor; here the keys say that training did too.
+            // transformers uses the post-processor; here the keys record that training did too.
             fields.insert("add_bos_token".into(), (!self.begin().is_empty()).into());
             fields.insert("add_eos_token".into(), self.ends_texts().into());
         }
@@ -230,7 +230,7 @@ impl Tokenizer {
         format!("{config:#}\n")
     }
 
-    /// What a token writes, for the two known decodings.
+    /// The bytes of a token, for the two known decodings.
     fn bytes_of(&self, id: u32, skip_special: bool) -> &[u8] {
         if skip_special && self.is_special(id) {
             return &[];

@@ -1,10 +1,10 @@
-//! The parts of a foreign `tokenizer.json` around its model, judged before the crate builds them.
+//! Checks the parts of an imported `tokenizer.json` around its model before the crate builds them.
 //!
-//! Such a file is a program: its normalizer can make a text a million times longer, its patterns can search for
-//! ever, its template can name tokens that do not exist. So each part must be on a list, a pattern must equal one of a
-//! known tokenizer, and the growth of a text under all of them together has a bound. The list holds the parts of the
-//! published BPE tokenizers: GPT-2, Llama 1 to 3, Mistral, Qwen, Gemma, Phi, SmolLM, DeepSeek,
-//! Falcon, StarCoder, BLOOM, GPT-NeoX, Command R and their like.
+//! Such a file is a program: its normalizer can make a text a million times longer, its patterns can search forever,
+//! its template can name tokens that do not exist. So each part must be on a list, a pattern must equal one of a known
+//! tokenizer, and the growth of a text under all of them together is limited. The list covers the published BPE
+//! tokenizers: GPT-2, Llama 1 to 3, Mistral, Qwen, Gemma, Phi, SmolLM, DeepSeek, Falcon, StarCoder, BLOOM, GPT-NeoX,
+//! Command R and similar.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -15,18 +15,18 @@ use serde::{
 
 use crate::data::error::DataError;
 
-/// Parts inside one another.
+/// Depth of nested parts.
 const DEEPEST: usize = 4;
-/// Parts of one kind, all sequences counted.
+/// Most parts of one kind, over all sequences.
 const MOST_PARTS: usize = 24;
-/// How many times longer a text may become.
+/// Most factor by which a text may grow.
 const MOST_GROWTH: usize = 72;
-/// Bytes of a string that a part searches for or writes.
+/// Most bytes of a string that a part searches for or inserts.
 const LONGEST_STRING: usize = 64;
-/// Pieces of a template.
+/// Most pieces of a template.
 const MOST_PIECES: usize = 32;
 
-/// Patterns of known tokenizers, with whose they are. Every one reads a text in time that grows as the text does.
+/// Patterns of known tokenizers, with the models that use them. Each runs in linear time.
 const PATTERNS: &[(&str, &str)] = &[
     ("GPT-2", r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"),
     ("GPT-2", r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"),
@@ -92,7 +92,7 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, DataError> {
     Err(DataError::Tokenizer(what.into()))
 }
 
-/// At most `N` elements; the reading ends at the first one too many.
+/// At most `N` elements; parsing stops at the first one too many.
 pub(super) struct AtMost<T, const N: usize>(pub(super) Vec<T>);
 
 impl<T, const N: usize> Default for AtMost<T, N> {
@@ -126,7 +126,7 @@ impl<'de, T: Deserialize<'de>, const N: usize> Deserialize<'de> for AtMost<T, N>
     }
 }
 
-/// A normalizer, pre-tokenizer, decoder or post-processor: the fields that are judged.
+/// A normalizer, pre-tokenizer, decoder or post-processor: the fields that are checked.
 #[derive(Deserialize)]
 pub(super) struct Part {
     #[serde(rename = "type")]
@@ -145,7 +145,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Its kind, or those of a sequence's parts.
+    /// Its kind, or the kinds of a sequence's parts.
     pub(super) fn kinds(&self) -> Vec<&str> {
         match self.kind.as_str() {
             "Sequence" => self.normalizers.0.iter().map(|part| part.kind.as_str()).collect(),
@@ -174,7 +174,7 @@ struct SpecialToken {
     _tokens: AtMost<IgnoredAny, MOST_PIECES>,
 }
 
-/// What a part is for, and what it may be.
+/// A place for parts and the kinds allowed there.
 struct Place {
     name: &'static str,
     kinds: &'static [&'static str],
@@ -219,7 +219,7 @@ const POST_PROCESSOR: Place = Place {
     kinds: &["ByteLevel", "TemplateProcessing", "RobertaProcessing", "BertProcessing"],
 };
 
-/// Judges all four parts.
+/// Checks all four parts.
 pub(super) fn check(
     normalizer: Option<&Part>,
     pre_tokenizer: Option<&Part>,
@@ -240,7 +240,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// What a place's parts come to.
+/// The totals over the parts of a place.
 struct Sum {
     parts: usize,
     growth: usize,
@@ -277,7 +277,7 @@ fn walk(place: &Place, part: &Part, depth: usize, sum: &mut Sum) -> Result<(), D
     }
     let growth = match part.kind.as_str() {
         "NFC" | "NFD" => 3,
-        // U+FDFA is eighteen letters.
+        // U+FDFA expands to eighteen letters.
         "NFKC" | "NFKD" => 11,
         "Lowercase" | "ByteLevel" if name == NORMALIZER.name => 2,
         "Replace" => {
@@ -298,7 +298,7 @@ fn walk(place: &Place, part: &Part, depth: usize, sum: &mut Sum) -> Result<(), D
     Ok(())
 }
 
-/// The least length of what a part searches for.
+/// The minimum length of a match.
 fn searched(name: &str, part: &Part) -> Result<usize, DataError> {
     let kind = &part.kind;
     match &part.pattern {
@@ -308,7 +308,7 @@ fn searched(name: &str, part: &Part) -> Result<usize, DataError> {
         )),
         Some(Pattern::String(text)) => Ok(text.len()),
         Some(Pattern::Regex(pattern)) => {
-            // Some files have line ends themselves where others have their names.
+            // Some files contain line ends literally where others have escapes.
             let spelled = pattern.replace('\r', r"\r").replace('\n', r"\n");
             if PATTERNS.iter().any(|(_, known)| *known == spelled) {
                 return Ok(1);
@@ -326,7 +326,7 @@ fn searched(name: &str, part: &Part) -> Result<usize, DataError> {
     }
 }
 
-/// A template holds its text once, and names only tokens that it lists: the crate looks neither up.
+/// A template must contain its text once and name only tokens that it lists: the crate does not check this.
 fn template(part: &Part) -> Result<(), DataError> {
     for (what, pieces, sequences) in [("single", &part.single, "A"), ("pair", &part.pair, "AB")] {
         let Some(AtMost(pieces)) = pieces else { return wrong(format!("its template has no {what:?}")) };

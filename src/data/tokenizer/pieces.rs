@@ -1,14 +1,13 @@
-//! Cutting long texts into pieces that encode alone as they would together.
+//! Cuts long texts into pieces that encode separately as they would together.
 //!
-//! A hostile text (a megabyte of one letter or of spaces) is one word to a pre-tokenizer, and the
-//! trainer's merges are quadratic in a word's length, so no piece is longer than a limit. Cuts fall
-//! where every split pattern in use starts a new word: between a letter and white space or
-//! punctuation. Only a text without such a place is cut elsewhere, and may then be encoded a token
-//! or two longer than transformers would.
+//! A hostile text (a megabyte of one letter or of spaces) is one word to a pre-tokenizer, and training merges is
+//! quadratic in a word's length, so no piece exceeds a limit. Cuts are made where every supported split pattern starts
+//! a new word: between a letter and white space or punctuation. Only a text without such a place is cut elsewhere; its
+//! encoding may then be a token or two longer than in transformers.
 
-/// Bytes encoded at once.
+/// Bytes encoded at a time.
 pub(super) const ENCODED_AT_ONCE: usize = 1 << 16;
-/// Bytes the trainer sees at once.
+/// Bytes passed to the trainer at a time.
 pub(super) const TRAINED_AT_ONCE: usize = 1 << 12;
 
 /// The text in pieces of at most `limit` bytes (at least one character each).
@@ -24,7 +23,7 @@ pub(super) fn pieces(text: &str, limit: usize) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the first piece ends.
+/// The end of the first piece.
 fn cut(text: &str, limit: usize) -> usize {
     if text.len() <= limit {
         return text.len();
@@ -36,7 +35,7 @@ fn cut(text: &str, limit: usize) -> usize {
     if hard == 0 {
         return text.chars().next().map_or(text.len(), char::len_utf8);
     }
-    // Walk back over pairs of characters; the character at `hard` itself may open the next piece.
+    // Walk back over pairs of characters; the character at `hard` itself may begin the next piece.
     let mut next = text[hard..].chars().next();
     for (at, c) in text[..hard].char_indices().rev() {
         if c.is_alphanumeric() && next.is_some_and(opens_a_word) {
@@ -47,7 +46,7 @@ fn cut(text: &str, limit: usize) -> usize {
     hard
 }
 
-/// Characters that no pattern joins to the letter before them.
+/// Characters that no pattern joins to the preceding letter.
 fn opens_a_word(c: char) -> bool {
     c.is_whitespace()
         || c.is_ascii_punctuation()

@@ -2,18 +2,18 @@
 
 use super::{Decoding, Tokenizer};
 
-/// Ids after which a foreign decoder's unfinished text is written as it is.
+/// Ids after which an imported decoder's incomplete text is emitted anyway.
 const LONGEST_CHARACTER: usize = 8;
 
-/// Decodes ids one at a time; the texts joined, [`StreamDecoder::finish`] included, are what
-/// [`Tokenizer::decode`] gives (for a foreign decoder: wherever its bytes are UTF-8).
+/// Decodes ids one at a time. The concatenated output, including [`StreamDecoder::finish`], equals
+/// [`Tokenizer::decode`] (for an imported decoder: wherever its bytes are UTF-8).
 #[derive(Clone, Debug)]
 pub struct StreamDecoder {
     tokenizer: Tokenizer,
     skip_special: bool,
-    /// Bytes of an unfinished character.
+    /// Bytes of an incomplete character.
     held: Vec<u8>,
-    /// For a foreign decoder: the ids decoded together, how many of them are written, and their text.
+    /// For an imported decoder: the ids decoded together, how many of them were emitted, and their text.
     window: Vec<u32>,
     written: usize,
     prefix: String,
@@ -25,7 +25,7 @@ impl StreamDecoder {
         Self { tokenizer, skip_special, held: Vec::new(), written: window.len(), window, prefix }
     }
 
-    /// Takes an id; gives the text it completes, if any.
+    /// Adds an id; returns the text it completes, if any.
     pub fn push(&mut self, id: u32) -> Option<String> {
         if self.tokenizer.0.decoding == Decoding::Other {
             return self.push_foreign(id);
@@ -37,7 +37,7 @@ impl StreamDecoder {
         (!done.is_empty()).then(|| String::from_utf8_lossy(&done).into_owned())
     }
 
-    /// The text of what is still held back.
+    /// Returns the text that is still held back.
     pub fn finish(&mut self) -> Option<String> {
         if self.tokenizer.0.decoding == Decoding::Other {
             let text = self.tokenizer.decode(&self.window, self.skip_special);
@@ -51,8 +51,8 @@ impl StreamDecoder {
         (!done.is_empty()).then(|| String::from_utf8_lossy(&done).into_owned())
     }
 
-    /// A decoder may look at neighbours (spaces between words), so the last written ids are decoded
-    /// again with the new ones and only the difference is given.
+    /// A decoder may depend on adjacent tokens (spaces between words), so the last emitted ids are decoded again with
+    /// the new ones and only the difference is emitted.
     fn push_foreign(&mut self, id: u32) -> Option<String> {
         self.window.push(id);
         let text = self.tokenizer.decode(&self.window, self.skip_special);
@@ -68,7 +68,7 @@ impl StreamDecoder {
     }
 }
 
-/// So many of the last ids that they write something, and what: a foreign decoder takes the space before the first word.
+/// The last ids that decode to some text, and that text: an imported decoder strips the space before the first word.
 fn tail(tokenizer: &Tokenizer, skip_special: bool, before: &[u32]) -> (Vec<u32>, String) {
     if tokenizer.0.decoding != Decoding::Other {
         return (Vec::new(), String::new());
@@ -84,7 +84,7 @@ fn tail(tokenizer: &Tokenizer, skip_special: bool, before: &[u32]) -> (Vec<u32>,
     }
 }
 
-/// How many bytes at the end are the beginning of a character that more bytes could complete.
+/// How many bytes at the end are the beginning of an incomplete character.
 fn unfinished(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     loop {

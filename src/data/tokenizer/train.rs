@@ -15,23 +15,23 @@ use tokenizers::{
 use super::{SPECIAL_TOKENS, Tokenizer, latin, pieces};
 use crate::data::error::DataError;
 
-/// Bytes the `bpe` trainer is shown; its counts are 32-bit, and more text changes few merges.
+/// Most bytes for the `bpe` trainer; its counts are 32-bit, and more text changes few merges.
 const TRAINED_BYTES: usize = 64 << 20;
-/// A `char` vocabulary gives one in so many tokens to words of Latin letters.
+/// One in this many tokens of a `char` vocabulary is for Latin words.
 const LATIN_SHARE: usize = 4;
 /// The largest vocabulary trained here.
 const LARGEST_VOCABULARY: usize = 1 << 18;
 
-/// Texts whose characters count alike.
+/// Texts whose characters have the same weight.
 #[derive(Clone, Debug)]
 pub struct TextGroup<'a> {
-    /// What one occurrence of a character counts.
+    /// The weight of one occurrence of a character.
     pub weight: f64,
     /// The texts.
     pub texts: Vec<&'a str>,
 }
 
-/// Refuses a size that leaves no room beside the reserved tokens.
+/// Rejects a size without room for more than the reserved tokens.
 fn check_size(vocab_size: usize) -> Result<(), DataError> {
     let least = SPECIAL_TOKENS.len() + 256 + 1;
     if (least..=LARGEST_VOCABULARY).contains(&vocab_size) {
@@ -43,14 +43,14 @@ fn check_size(vocab_size: usize) -> Result<(), DataError> {
     )))
 }
 
-/// Trains a `char` tokenizer: special tokens, 256 byte tokens, then the characters of the greatest
-/// weighted count (ties by code point) until the vocabulary is full or the characters are used up. A
-/// quarter of the vocabulary at most is for words of Latin letters (`latin.rs`).
+/// Trains a `char` tokenizer: special tokens, 256 byte tokens, then the characters with the largest weighted counts
+/// (ties by code point) until the vocabulary is full or there are no more. At most a quarter of the vocabulary is for
+/// Latin words (`latin.rs`).
 pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokenizer, DataError> {
     check_size(vocab_size)?;
     let mut weighted: HashMap<char, f64> = HashMap::new();
     for group in groups {
-        // Integers within a group, so that the order of its texts cannot change a sum's last bit.
+        // Integers within a group, so that the order of its texts cannot change the last bit of a sum.
         let mut counts: HashMap<char, u64> = HashMap::new();
         for c in group.texts.iter().flat_map(|t| t.chars()) {
             *counts.entry(c).or_default() += 1;
@@ -66,7 +66,7 @@ pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokeniz
     let texts: Vec<&str> = groups.iter().flat_map(|g| &g.texts).copied().collect();
     let mut merges = latin::merges(&texts, room / LATIN_SHARE)?;
     ranked.truncate(room - merges.len());
-    // A merge needs its parts, and a letter may be too rare for the vocabulary.
+    // A merge needs its parts, but a letter may be too rare for the vocabulary.
     let mut there: HashSet<String> = ranked.iter().map(|(c, _)| c.to_string()).collect();
     merges.retain(|(a, b)| there.contains(a) && there.contains(b) && there.insert(format!("{a}{b}")));
     let merged = merges.iter().map(|(a, b)| format!("{a}{b}"));
@@ -96,15 +96,15 @@ pub fn train_char(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokeniz
     Tokenizer::from_json(&file.to_string(), None)
 }
 
-/// Trains a `bpe` tokenizer: byte-level BPE over GPT-2's split into words. The groups' weights are
-/// not used: merges follow plain counts.
+/// Trains a `bpe` tokenizer: byte-level BPE on GPT-2's word split. The groups' weights are not used: merges follow
+/// plain counts.
 pub fn train_bpe(groups: &[TextGroup<'_>], vocab_size: usize) -> Result<Tokenizer, DataError> {
     check_size(vocab_size)?;
     let failed = |e: tokenizers::Error| DataError::Tokenizer(format!("training failed: {e}"));
     let words = ByteLevel::new(false, true, true);
     let mut tokenizer = tokenizers::Tokenizer::new(BPE::default());
     tokenizer.with_pre_tokenizer(Some(words)).with_decoder(Some(ByteLevel::default()));
-    // A special token in a training text is text, there as anywhere.
+    // Special tokens in training text are encoded as text too.
     tokenizer.set_encode_special_tokens(true);
     let special = SPECIAL_TOKENS.iter().map(|s| AddedToken::from(*s, true).normalized(false)).collect();
     let trainer = BpeTrainer::builder()

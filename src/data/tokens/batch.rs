@@ -1,11 +1,10 @@
-//! Drawing batches: a pure function of seed, step, micro-batch and the mix's history.
+//! Draws batches: a pure function of seed, step, micro-batch and the mix's history.
 //!
-//! A source of short documents (poems) is drawn by document: every row starts where a document
-//! starts and is filled with other documents, so that a prompt at the very start of a row is what
-//! the model has seen. Each epoch of rows starts once with each document, in shuffled order, and a
-//! document's head (title and poet) is left out of every second one by chance: a prompt is usually
-//! the poem's first words, without its title. A long stream is cut into windows, which every epoch
-//! shuffles and shifts differently.
+//! A source of short documents (poems) is drawn by document: every row starts at the start of a document and is filled
+//! with further documents, so that a prompt at the start of a row is what the model has seen in training. In each epoch
+//! one row starts with each document, in shuffled order, and a document's head (title and poet) is left out of every
+//! second row at random: a prompt is usually the poem's first words, without its title. A long stream is cut into
+//! windows, which are shuffled and shifted differently in every epoch.
 
 use std::sync::Arc;
 
@@ -28,13 +27,13 @@ pub struct Batch {
     pub ids: Vec<u32>,
     /// The token that follows each input, rows × window; −100 where it is not trained on.
     pub targets: Vec<i32>,
-    /// For every place the first place, within its row, that it sees; None where that is the row's first.
+    /// For every position the first position of its row that it attends to; None: the row's first for all.
     pub starts: Option<Vec<u32>>,
     /// The source of each row: texts first, then conversations.
     pub sources: Vec<usize>,
-    /// Places that are no padding.
+    /// Positions that are not padding.
     pub tokens: usize,
-    /// Its rows and window; `micros` as in the step.
+    /// Its rows and window; `micros` as for the step.
     pub shape: Shape,
 }
 
@@ -45,30 +44,30 @@ pub struct Batcher {
     chats: Option<ChatRows>,
     seed: u64,
     history: History,
-    /// Saves counting from the first row again; never changes what a batch holds.
+    /// Avoids counting from the first row again; never changes a batch.
     cursor: Cursor,
-    /// The window the layouts are for.
+    /// The window of the layouts.
     window: usize,
     layouts: Vec<Layout>,
 }
 
-/// How a source's rows are cut.
+/// How a source is cut into rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Layout {
-    /// Rows start at documents, long ones cut into parts: (document, first token).
+    /// Rows start at documents; long ones are cut into parts: (document, first token).
     Documents(Vec<(usize, usize)>),
-    /// Rows are windows: how many an epoch has, and the tokens left over to shift them by.
+    /// Rows are windows: their number per epoch, and the spare tokens by which they can be shifted.
     Windows { count: usize, slack: usize },
 }
 
 impl Batcher {
-    /// A batcher of texts. Every source of some weight must have something to train on.
+    /// A batcher of texts. Every source with a positive weight must have training text.
     pub fn new(sources: Arc<Vec<Packed>>, seed: u64, history: History) -> Result<Self, DataError> {
         Self::with_chats(sources, None, seed, history)
     }
 
-    /// A batcher of texts and conversations: the sources of the history are the texts, then the sets of
-    /// conversations, then the demonstrations by hand.
+    /// A batcher of texts and conversations: the sources of the history are the texts, then the sets of conversations,
+    /// then the demonstrations.
     pub fn with_chats(
         sources: Arc<Vec<Packed>>,
         chats: Option<ChatRows>,
@@ -80,12 +79,12 @@ impl Batcher {
         Ok(Self { sources, chats, seed, history, cursor, window: 0, layouts: Vec::new() })
     }
 
-    /// The conversations, to be added to.
+    /// The conversations, for adding demonstrations.
     pub fn chats_mut(&mut self) -> Option<&mut ChatRows> {
         self.chats.as_mut()
     }
 
-    /// The mix's history, to be saved.
+    /// The mix's history, for saving.
     pub fn history(&self) -> &History {
         &self.history
     }
@@ -95,27 +94,27 @@ impl Batcher {
         &self.sources
     }
 
-    /// Changes the mix from a step on (the next one to be drawn).
+    /// Changes the mix from a step on (the next to be drawn).
     pub fn change(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
         let mut history = self.history.clone();
         history.change(from_step, weights, shape)?;
         self.follow(history)
     }
 
-    /// This mix from a step on (the next one to be drawn), unless it holds there; see [`History::turn_to`].
+    /// Sets the mix from a step on (the next to be drawn), unless it is in effect already; see [`History::turn_to`].
     pub fn turn_to(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
         let mut history = self.history.clone();
         history.turn_to(from_step, weights, shape)?;
         self.follow(history)
     }
 
-    /// Whether a step is drawn by this mix and shape.
+    /// Whether a step uses this mix and shape.
     pub fn draws_by(&self, step: u64, weights: &[f64], shape: Shape) -> Result<bool, DataError> {
         let phase = self.history.at(step);
         Ok(phase.shape == shape && phase.weights == shares(weights)?)
     }
 
-    /// Draws from other texts from now on, by a history of theirs: rows are counted on as they were drawn.
+    /// Switches to other texts with their own history; row counts continue.
     pub fn draw_from(&mut self, sources: Arc<Vec<Packed>>, history: History) -> Result<(), DataError> {
         check(&sources, self.chats.as_ref(), &history)?;
         (self.sources, self.window) = (sources, 0);
@@ -131,7 +130,7 @@ impl Batcher {
         Ok(())
     }
 
-    /// The batch of a step's micro-batch. The order of calls does not matter; going forward is fast.
+    /// The batch of a step's micro-batch. Calls may come in any order; ascending steps are fast.
     pub fn batch(&mut self, step: u64, micro: usize) -> Result<Batch, DataError> {
         let shape = self.history.at(step).shape;
         if micro >= shape.micros {
@@ -175,13 +174,13 @@ impl Batcher {
         Ok(batch)
     }
 
-    /// Tokens trained on from each source before a step.
+    /// Trained tokens of each source before a step.
     pub fn tokens_drawn(&mut self, step: u64) -> Vec<u64> {
         self.move_to(step, 0);
         self.cursor.tokens().to_vec()
     }
 
-    /// How often each source was seen as a whole before a step.
+    /// Completed passes over each source before a step.
     pub fn epochs(&mut self, step: u64) -> Vec<f64> {
         let window = self.history.at(step).shape.window as f64;
         let drawn = self.tokens_drawn(step);
@@ -244,7 +243,7 @@ impl Batcher {
                 while row.len() <= window {
                     let document = permute(self.seed, filling, documents, next % documents);
                     next += 1;
-                    // The row's first document comes a second time only when all others are used up.
+                    // A row repeats its first document only when all others are used up.
                     if document != first || documents == 1 || next > documents {
                         take(row, document, 0)?;
                     }
@@ -265,7 +264,7 @@ fn check(sources: &[Packed], chats: Option<&ChatRows>, history: &History) -> Res
         for (i, share) in phase.weights.iter().enumerate() {
             let empty = match sources.get(i) {
                 Some(source) => source.train.is_empty(),
-                // Of what was drawn in the past only the counts are needed, and a file may have gone since.
+                // For past phases only the counts are needed, and a source's file may be gone.
                 None => phase == history.newest() && chats.is_none_or(|c| c.is_empty(i - sources.len())),
             };
             if *share > 0.0 && empty {
@@ -277,8 +276,7 @@ fn check(sources: &[Packed], chats: Option<&ChatRows>, history: &History) -> Res
     Ok(())
 }
 
-/// Poems and other documents shorter than a window are drawn by document, as are streams too short
-/// to be cut.
+/// Poems and other documents shorter than a window are drawn by document, and so are streams too short to cut.
 fn layout(train: &Stream, window: usize) -> Layout {
     let (tokens, documents) = (train.len(), train.documents());
     let headed = (0..documents).filter(|i| train.has_head(*i)).count();

@@ -1,8 +1,8 @@
-//! Token ids, each with a label that says whether it is learned.
+//! Token ids with labels that say which are trained.
 
 use crate::data::tokenizer::Tokenizer;
 
-/// The label of a token that is not learned, and of padding.
+/// The label of untrained tokens and padding.
 pub const IGNORED: i32 = -100;
 
 /// A text or a conversation as tokens.
@@ -10,18 +10,18 @@ pub const IGNORED: i32 = -100;
 pub struct Example {
     /// The tokens.
     pub ids: Vec<u32>,
-    /// The token at the same place (not the next one; the trainer shifts) where it is learned, [`IGNORED`] elsewhere.
+    /// The token at the same position (not the next one; the trainer shifts) if it is trained, [`IGNORED`] elsewhere.
     pub labels: Vec<i32>,
 }
 
 impl Example {
-    /// The beginning of every example: what the tokenizer puts before a text.
+    /// The beginning of every example: the tokens before a text.
     pub(in crate::data) fn begin(tokenizer: &Tokenizer) -> Self {
         let ids = tokenizer.begin().to_vec();
         Self { labels: vec![IGNORED; ids.len()], ids }
     }
 
-    /// Tokens that are learned. The very first token never is one: nothing precedes it.
+    /// Number of trained tokens. The first token never is one: nothing precedes it.
     pub fn trained(&self) -> usize {
         self.labels.iter().skip(1).filter(|l| **l != IGNORED).count()
     }

@@ -1,7 +1,7 @@
 //! Files of token ids: `{"input_ids": [[…],…], "labels": [[…],…]}`.
 //!
-//! They are streamed, four bytes a number, and checked while they are read: a file of sixty megabytes must not take
-//! three gigabytes of memory.
+//! They are streamed at four bytes per number and checked while reading: a file of sixty megabytes must not take three
+//! gigabytes of memory.
 
 use std::{
     fmt,
@@ -18,16 +18,16 @@ use serde::{
 use super::example::IGNORED;
 use crate::data::{error::DataError, read::Utf8Reader};
 
-/// Bytes a file of ids may have.
+/// Most bytes of a file of ids.
 pub const LARGEST_IDS: u64 = 64 << 20;
 
 const EXPECTED: &str = "expected {\"input_ids\": [[…], …]} and, optionally, \"labels\" of the same shape";
 
-/// Rows of numbers, one behind the other.
+/// Concatenated rows of numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rows<T> {
     flat: Vec<T>,
-    /// Where each row ends.
+    /// The end of each row.
     ends: Vec<u32>,
 }
 
@@ -48,12 +48,12 @@ impl<T> Rows<T> {
         self.ends.push(u32::try_from(self.flat.len()).unwrap_or(u32::MAX));
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -80,7 +80,7 @@ impl<T: Serialize> Serialize for Rows<T> {
     }
 }
 
-/// Rows of ids with their labels (the ids themselves where the file has none), unshifted.
+/// Rows of ids with their labels (the ids themselves if the file has none), unshifted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
     rows: Rows<u32>,
@@ -88,11 +88,11 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Reads a file of so many bytes and checks every number against the vocabulary.
+    /// Reads a file of this size and checks every number against the vocabulary.
     pub fn read(input: impl Read, bytes: u64, vocab: usize) -> Result<Ids, DataError> {
         let mut fault = None;
-        // A number has a digit and a comma at least: with room for that many nothing is ever moved, and room that is
-        // not used costs nothing.
+        // A number takes at least a digit and a comma: reserving for that many avoids reallocation, and unused
+        // reservations cost nothing.
         let most = (bytes.min(LARGEST_IDS) / 2) as usize;
         let input = BufReader::with_capacity(1 << 16, Utf8Reader::new(input));
         let mut json = serde_json::Deserializer::from_reader(input);
@@ -136,13 +136,13 @@ impl Ids {
         &self.rows
     }
 
-    /// The longest row.
+    /// The length of the longest row.
     pub fn width(&self) -> usize {
         self.rows.iter().map(<[u32]>::len).max().unwrap_or(0)
     }
 
-    /// Rows `range` as one block of `width` columns: ids filled with 0, labels shifted by one and
-    /// filled with −100. Causal attention keeps the filling away from the text before it.
+    /// Rows `range` as a block of `width` columns: ids padded with 0, labels shifted by one and padded with −100.
+    /// Causal attention keeps the padding from affecting the text before it.
     pub fn block(&self, range: Range<usize>, width: usize) -> (Vec<u32>, Vec<i32>) {
         let mut ids = Vec::with_capacity(range.len() * width);
         let mut targets = Vec::with_capacity(range.len() * width);
@@ -157,13 +157,13 @@ impl Ids {
     }
 }
 
-/// What a file holds: its rows, and the rows of its labels where it has them.
+/// The contents of a file: its rows, and the rows of its labels if it has them.
 type Both = (Rows<u32>, Option<Rows<i32>>);
 
-/// Reads the object. What is wrong with a number is left in `fault`, where no parser adds to it.
+/// Parses the object. Errors in numbers are stored in `fault`, so that the JSON parser does not add to their messages.
 struct File<'a> {
     vocab: usize,
-    /// Numbers that may come.
+    /// Limit on the number of numbers.
     most: usize,
     fault: &'a mut Option<String>,
 }
@@ -230,7 +230,7 @@ impl<'de> Visitor<'de> for File<'_> {
     }
 }
 
-/// A value that may be null; whether it is there.
+/// A value that may be null; returns whether it is present.
 struct Nullable<S>(S);
 
 impl<'de, S: DeserializeSeed<'de, Value = ()>> DeserializeSeed<'de> for Nullable<S> {
@@ -261,7 +261,7 @@ fn shortened(name: &str) -> &str {
     &name[..name.floor_char_boundary(80)]
 }
 
-/// Reads rows of numbers.
+/// Parses rows of numbers.
 struct Matrix<'a, T, J> {
     name: &'static str,
     rows: &'a mut Rows<T>,
@@ -291,7 +291,7 @@ impl<'de, T, J: Fn(usize, usize, i64) -> Result<T, String>> Visitor<'de> for Mat
     }
 }
 
-/// Reads one row.
+/// Parses one row.
 struct Row<'a, T, J> {
     name: &'static str,
     rows: &'a mut Rows<T>,
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(ids.rows().iter().collect::<Vec<_>>(), [&[1, 2, 3][..], &[4]]);
         assert_eq!(ids.block(0..2, 3), (vec![1, 2, 3, 4, 0, 0], vec![-100, 3, -100, -100, -100, -100]));
         assert!(read("\u{feff}{\"input_ids\": [[1]]}").is_ok());
-        // As PowerShell writes what is redirected.
+        // As PowerShell writes redirected output.
         let wide: Vec<u8> = "\u{feff}{\"input_ids\": [[1]]}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(Ids::read(wide.as_slice(), wide.len() as u64, 10).unwrap().width(), 1);
         let binary = [0, 1, 2, 255, 0, 7];

@@ -1,22 +1,20 @@
-//! How often each source is drawn, now and in the past of a run.
+//! How often each source is drawn, now and earlier in a run.
 //!
-//! A weight is a source's share of drawn tokens. Rows are given to sources by the largest deficit:
-//! each row goes to the source whose count lies furthest below its share so far. No draw is left to
-//! chance, so after any number of rows every source is within a row or so of its share; and since
-//! the counts follow from the history alone, a resume replays them. Shares are whole millionths:
-//! equal deficits are common, and a weight that lost its last bit on the way through a file would
-//! settle them otherwise than before.
+//! A weight is a source's share of drawn tokens. Each row goes to the source with the largest deficit, whose count is
+//! furthest below its share so far. Nothing is random, so after any number of rows every source is within about one row
+//! of its share; and since the counts follow from the history alone, a resume recomputes them. Shares are integral
+//! millionths: equal deficits are common, and a weight that lost its last bit in a file would break ties differently.
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::error::DataError;
 
-/// Tokens a step may hold.
+/// Most tokens of a step.
 pub const MOST_TOKENS: usize = 1 << 28;
-/// Parts all shares together have.
+/// Parts into which all shares together are divided.
 const PARTS: u32 = 1_000_000;
 
-/// Sources a mix may have.
+/// Most sources of a mix.
 const MOST_SOURCES: usize = 1000;
 
 /// A batch's shape.
@@ -24,14 +22,14 @@ const MOST_SOURCES: usize = 1000;
 pub struct Shape {
     /// Rows of one micro-batch.
     pub rows: usize,
-    /// Tokens a row trains on.
+    /// Trained tokens per row.
     pub window: usize,
-    /// Micro-batches of one step.
+    /// Micro-batches per step.
     pub micros: usize,
 }
 
 impl std::fmt::Display for Shape {
-    /// Rows and their tokens, as in `16 × 64 tokens`; several micro-batches in front.
+    /// Rows and their tokens, such as `16 × 64 tokens`; several micro-batches in front.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.micros != 1 {
             write!(f, "{} × ", self.micros)?;
@@ -43,16 +41,16 @@ impl std::fmt::Display for Shape {
 /// The mix from a step on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// The first step it holds for.
+    /// The first step it applies to.
     pub from_step: u64,
-    /// Each source's share of drawn tokens, in the sources' order; in a [`History`] rounded to
-    /// millionths that add up to 1.
+    /// Each source's share of drawn tokens, in the sources' order; in a [`History`] rounded to millionths that sum to
+    /// 1.
     pub weights: Vec<f64>,
-    /// The shape of its batches, for a resume elsewhere may need another.
+    /// The shape of its batches; a resume on other hardware may need another.
     pub shape: Shape,
 }
 
-/// Every phase of a run, the first from step 0. Saved with the run's state.
+/// All phases of a run, the first from step 0. Saved with the run's state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Phase>", into = "Vec<Phase>")]
 pub struct History {
@@ -85,13 +83,13 @@ impl From<History> for Vec<Phase> {
 }
 
 impl History {
-    /// A run's first mix.
+    /// The first mix of a run.
     pub fn new(weights: &[f64], shape: Shape) -> Result<Self, DataError> {
         Ok(Self { phases: vec![Phase { from_step: 0, weights: shares(weights)?, shape: checked(shape)? }] })
     }
 
-    /// Another mix or shape from a step on. Changing the newest phase's own step replaces it;
-    /// changing an earlier one is refused, since those batches are drawn.
+    /// Changes mix or shape from a step on. A change at the newest phase's first step replaces it; an earlier step is
+    /// an error, since those batches were drawn.
     pub fn change(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
         let phase = Phase { from_step, weights: shares(weights)?, shape: checked(shape)? };
         let newest = self.newest();
@@ -115,8 +113,8 @@ impl History {
         Ok(())
     }
 
-    /// This mix and shape from a step on, unless they hold there already. What was to come later is
-    /// forgotten: it was foreseen, and never drawn.
+    /// Sets mix and shape from a step on, unless they are in effect already. Later phases, which were planned but never
+    /// drawn, are removed.
     pub fn turn_to(&mut self, from_step: u64, weights: &[f64], shape: Shape) -> Result<(), DataError> {
         self.phases.retain(|p| p.from_step <= from_step);
         let newest = self.newest();
@@ -131,7 +129,7 @@ impl History {
         &self.phases
     }
 
-    /// The phase a step belongs to.
+    /// The phase of a step.
     pub fn at(&self, step: u64) -> &Phase {
         let after = self.phases.partition_point(|p| p.from_step <= step);
         &self.phases[after.saturating_sub(1)]
@@ -148,12 +146,12 @@ impl History {
     }
 }
 
-/// Weights as shares of 1, in whole millionths. A weight above 0 gets at least one.
+/// Weights as shares of 1, in integral millionths. A positive weight gets at least one.
 pub fn shares(weights: &[f64]) -> Result<Vec<f64>, DataError> {
     Ok(parts(weights)?.into_iter().map(|p| f64::from(p) / f64::from(PARTS)).collect())
 }
 
-/// Weights as parts that add up to [`PARTS`]; shares made of parts give the same parts again.
+/// Weights as parts that sum to [`PARTS`]; shares made of parts give the same parts again.
 fn parts(weights: &[f64]) -> Result<Vec<u32>, DataError> {
     if let Some((at, bad)) = weights.iter().enumerate().find(|(_, w)| !w.is_finite() || **w < 0.0) {
         return Err(DataError::Mix(format!("weight {} is {bad}; weights are numbers of 0 or more", at + 1)));
@@ -166,11 +164,11 @@ fn parts(weights: &[f64]) -> Result<Vec<u32>, DataError> {
     if greatest == 0.0 {
         return Err(DataError::Mix("no source has a weight above 0".into()));
     }
-    // Scaled twice, for the plain sum of huge weights overflows.
+    // Normalised before summing, because the sum of huge weights overflows.
     let sum: f64 = weights.iter().map(|w| w / greatest).sum();
     let part = |w: &f64| if *w == 0.0 { 0 } else { ((w / greatest / sum * f64::from(PARTS)).round() as u32).max(1) };
     let mut parts: Vec<u32> = weights.iter().map(part).collect();
-    // What rounding left over or took falls on the largest, which has enough.
+    // The remainder of rounding goes to the largest, which can spare it.
     let others: u32 = parts.iter().enumerate().filter(|(i, _)| *i != largest).map(|(_, p)| p).sum();
     parts[largest] = PARTS - others;
     Ok(parts)
@@ -192,17 +190,17 @@ fn whole(phase: &Phase) -> Vec<i64> {
     phase.weights.iter().map(|w| (w * f64::from(PARTS)).round() as i64).collect()
 }
 
-/// Counts of rows per source up to a place in the run; moves forward only.
+/// Counts of rows per source up to a position in the run; moves forward only.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cursor {
     phase: usize,
-    /// Rows drawn within the phase.
+    /// Rows drawn in the phase.
     row: u64,
     /// The phase's shares.
     parts: Vec<i64>,
-    /// How far each source's rows lie below its share, in parts of a row, within the phase.
+    /// How far each source is below its share, in parts of a row, within the phase.
     deficits: Vec<i64>,
-    /// Rows of each source, and their tokens, in the whole run.
+    /// Rows of each source, and their tokens, over the whole run.
     rows: Vec<u64>,
     tokens: Vec<u64>,
 }
@@ -228,7 +226,7 @@ impl Cursor {
         at <= (step, micro as u64)
     }
 
-    /// Moves to a batch: draws and forgets every row before it.
+    /// Moves to a batch: draws and discards every row before it.
     pub(crate) fn advance(&mut self, history: &History, step: u64, micro: usize) {
         loop {
             let phase = &history.phases[self.phase];
@@ -250,9 +248,9 @@ impl Cursor {
         }
     }
 
-    /// The next row's source and which of the source's rows it is, counted over the whole run.
+    /// The next row's source, and its ordinal among the source's rows over the whole run.
     pub(crate) fn draw(&mut self, phase: &Phase) -> (usize, u64) {
-        // The deficits add up to one row here, so the largest is above 0 and has parts.
+        // The deficits sum to one row here, so the largest is positive and its source has a share.
         let (mut best, mut largest) = (0, i64::MIN);
         for (source, (parts, deficit)) in self.parts.iter().zip(&mut self.deficits).enumerate() {
             *deficit += parts;

@@ -1,4 +1,4 @@
-//! Sources as streams of tokens, one to train on and one held out, and as texts for the tokenizer's trainer.
+//! Packs sources into token streams for training and evaluation, and into texts for training the tokenizer.
 
 use super::stream::Stream;
 use crate::data::{
@@ -16,13 +16,13 @@ pub struct Packed {
     pub name: String,
     /// Its share, as given.
     pub weight: f64,
-    /// What is trained on.
+    /// The training stream.
     pub train: Stream,
-    /// What is evaluated on; may be empty.
+    /// The held-out stream; may be empty.
     pub held_out: Stream,
 }
 
-/// Packs every source's two sides.
+/// Packs both sides of every source.
 pub fn pack(sources: &[Source], split: &Split, tokenizer: &Tokenizer) -> Result<Vec<Packed>, DataError> {
     let side = |source: &Source, indices: &[usize]| {
         Stream::pack(indices.iter().filter_map(|i| source.documents.get(*i)), tokenizer)
@@ -41,8 +41,8 @@ pub fn pack(sources: &[Source], split: &Split, tokenizer: &Tokenizer) -> Result<
         .collect()
 }
 
-/// The training documents as the tokenizer's trainer wants them: a character counts as often as it
-/// will be drawn, so that a small source of great weight gets its rare characters in.
+/// The training documents for the tokenizer's trainer: a character counts as often as it will be drawn, so that a small
+/// source with a large weight gets its rare characters into the vocabulary.
 pub fn training_texts<'a>(sources: &'a [Source], split: &Split) -> Vec<TextGroup<'a>> {
     sources
         .iter()
@@ -55,7 +55,7 @@ pub fn training_texts<'a>(sources: &'a [Source], split: &Split) -> Vec<TextGroup
         .collect()
 }
 
-/// Conversations as the tokenizer's trainer wants them; all their characters together count `weight`.
+/// Conversations for the tokenizer's trainer; all their characters together count `weight`.
 pub fn chat_texts(conversations: &[Conversation], weight: f64) -> TextGroup<'_> {
     let texts: Vec<&str> = conversations.iter().flat_map(|c| &c.turns).map(|t| t.content.as_str()).collect();
     let characters: usize = texts.iter().map(|t| t.chars().count()).sum();

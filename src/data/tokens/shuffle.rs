@@ -1,9 +1,9 @@
-//! Shuffled orders that need no table.
+//! Shuffled orders without a table.
 
 use crate::compute::rng::{self, Purpose, Stream};
 
-/// The place `at` of a shuffled 0..n, without a table: a Feistel network over the next power of
-/// four, walked until it falls below n.
+/// Position `at` of a shuffled 0..n: a Feistel network over the next power of four, iterated until the result is below
+/// n.
 pub(crate) fn permute(seed: u64, stream: Stream, n: usize, at: usize) -> usize {
     let stream = stream.number();
     let bits = n.next_power_of_two().trailing_zeros().div_ceil(2).max(1);
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn permutations_place_evenly() {
-        // Each of 34 documents comes first about equally often over 3400 epochs.
+        // Over 3400 epochs each of 34 documents should come first about equally often.
         let mut first = [0_u32; 34];
         for epoch in 0..3400 {
             first[permute(1, Stream::Examples(epoch), 34, 0)] += 1;

@@ -9,7 +9,7 @@ use crate::data::{
     tokenizer::Tokenizer,
 };
 
-/// Ids read at once where all are gone through.
+/// Ids read at a time in a full pass.
 const READ_AT_ONCE: usize = 1 << 16;
 
 /// Documents as token ids, each followed by EOS: in memory, or in shards on disk that are read in windows. A document
@@ -17,7 +17,7 @@ const READ_AT_ONCE: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct Stream {
     ids: Ids,
-    /// Where each document starts, and where the last one ends.
+    /// The start of each document, and the end of the last.
     starts: Vec<usize>,
     /// Tokens of each document's head.
     heads: Vec<u32>,
@@ -29,14 +29,14 @@ enum Ids {
     Memory(Vec<u32>),
     Disk {
         shards: Arc<Shards>,
-        /// Of each document its shard and where its ids begin in that.
+        /// For each document its shard and the offset of its ids.
         places: Vec<(u32, [u32; 2])>,
-        /// A hash over the documents' hashes.
+        /// The hash over the documents' hashes.
         digest: [u8; 32],
     },
 }
 
-/// Picks documents from shards, in order, to make a stream of them.
+/// Selects documents from shards, in order, for a stream.
 #[derive(Clone, Debug)]
 pub struct Picker {
     starts: Vec<usize>,
@@ -53,7 +53,7 @@ impl Default for Picker {
 }
 
 impl Picker {
-    /// Adds a document of a shard with this table, whose ids begin at `from`.
+    /// Adds a document of the shard with this table; its ids begin at `from`.
     pub fn pick(&mut self, shard: u32, table: &Table, document: usize, from: u64) {
         let end = self.starts[self.heads.len()] + table.lengths[document] as usize;
         self.starts.push(end);
@@ -63,7 +63,7 @@ impl Picker {
         self.hash.update(&table.hashes[document].to_le_bytes());
     }
 
-    /// The documents as a stream whose ids are read from `shards`.
+    /// The stream of the documents; their ids are read from `shards`.
     pub fn stream(mut self, shards: Arc<Shards>) -> Stream {
         self.starts.shrink_to_fit();
         self.heads.shrink_to_fit();
@@ -103,12 +103,12 @@ impl Stream {
         self.starts[self.heads.len()]
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Appends the ids of a range, cut at the stream's end.
+    /// Appends a range of ids, cut at the stream's end.
     pub fn read(&self, range: Range<usize>, into: &mut Vec<u32>) -> Result<(), DataError> {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
@@ -124,7 +124,7 @@ impl Stream {
         while at < end {
             let first = self.starts.partition_point(|s| *s <= at) - 1;
             let (shard, begin) = place(first);
-            // Documents that lie one after the other in a shard as well are read at once.
+            // Documents that are adjacent in a shard too are read at once.
             let (mut last, mut next) = (first, self.starts[first + 1]);
             while next < end && place(last + 1) == (shard, begin + (next - self.starts[first]) as u64) {
                 last += 1;
@@ -137,7 +137,7 @@ impl Stream {
         Ok(())
     }
 
-    /// All ids: for a stream that is small, or a test.
+    /// All ids: for small streams and tests.
     pub fn tokens(&self) -> Result<Cow<'_, [u32]>, DataError> {
         match &self.ids {
             Ids::Memory(ids) => Ok(Cow::Borrowed(ids)),
@@ -149,7 +149,7 @@ impl Stream {
         }
     }
 
-    /// Hands over all ids in order, some at a time.
+    /// Passes on all ids in order, in chunks.
     pub fn each(&self, mut take: impl FnMut(&[u32])) -> Result<(), DataError> {
         match &self.ids {
             Ids::Memory(ids) => take(ids),
@@ -165,7 +165,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Adds what identifies this stream to a hash.
+    /// Adds this stream's identity to a hash.
     pub fn digest(&self, hash: &mut blake3::Hasher) {
         hash.update(&(self.len() as u64).to_le_bytes());
         match &self.ids {
@@ -189,7 +189,7 @@ impl Stream {
         self.starts[index] + self.heads[index] as usize..self.starts[index + 1]
     }
 
-    /// Whether a document has a head that can be left out.
+    /// Whether a document has a head that can be omitted.
     pub fn has_head(&self, index: usize) -> bool {
         self.heads[index] > 0
     }
@@ -199,13 +199,13 @@ impl Stream {
         self.bytes
     }
 
-    /// Bytes of text per token (EOS counts as a token, writes no byte).
+    /// Bytes of text per token (EOS counts as a token without bytes).
     pub fn bytes_per_token(&self) -> f64 {
         self.bytes as f64 / self.len().max(1) as f64
     }
 }
 
-/// A number of two halves: so a place takes twelve bytes rather than sixteen.
+/// A number from two halves: with them a place takes twelve bytes instead of sixteen.
 fn wide([low, high]: [u32; 2]) -> u64 {
     u64::from(low) | u64::from(high) << 32
 }

@@ -1,11 +1,11 @@
-//! Held-out streams as windows, and the entropies an evaluation loss is measured against.
+//! Cuts held-out streams into windows, and computes the baselines for an evaluation loss.
 
 use std::collections::HashMap;
 
 use super::{example::IGNORED, stream::Stream};
 use crate::data::error::DataError;
 
-/// Windows over a stream, one a row. Every token but the first is a target exactly once.
+/// Windows of a stream, one per row. Every token except the first is a target exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Windows {
     /// Input ids, rows × window.
@@ -14,14 +14,13 @@ pub struct Windows {
     pub targets: Vec<i32>,
     /// Rows.
     pub rows: usize,
-    /// Tokens of a row.
+    /// Tokens per row.
     pub window: usize,
     /// Targets that are scored.
     pub scored: usize,
 }
 
-/// Cuts a stream into windows that do not overlap; the last one is padded with `pad`. At most
-/// `most_rows` rows are made.
+/// Cuts a stream into non-overlapping windows, at most `most_rows`; the last one is padded with `pad`.
 pub fn windows(stream: &Stream, window: usize, pad: u32, most_rows: usize) -> Result<Windows, DataError> {
     let targets = stream.len().saturating_sub(1);
     let rows = if window == 0 { 0 } else { targets.div_ceil(window).min(most_rows) };
@@ -35,7 +34,7 @@ pub fn windows(stream: &Stream, window: usize, pad: u32, most_rows: usize) -> Re
     Ok(Windows { ids, targets: labels, rows, window, scored })
 }
 
-/// Whole windows of a stream, spread over it evenly; `rows` at most, and none of a stream shorter than one.
+/// Up to `rows` whole windows spread evenly over a stream; none if the stream is shorter than a window.
 pub fn spread(stream: &Stream, window: usize, rows: usize) -> Result<Windows, DataError> {
     let fit = stream.len().saturating_sub(1).checked_div(window).unwrap_or(0);
     let rows = rows.min(fit);
@@ -50,31 +49,31 @@ pub fn spread(stream: &Stream, window: usize, rows: usize) -> Result<Windows, Da
     Ok(Windows { scored: ids.len(), ids, targets, rows, window })
 }
 
-/// Bits per byte from a loss in nats per token.
+/// Bits per byte for a loss in nats per token.
 pub fn bits_per_byte(loss: f64, stream: &Stream) -> f64 {
     loss / std::f64::consts::LN_2 / stream.bytes_per_token()
 }
 
-/// What a model that knows only how frequent each token is would reach, in nats per token.
+/// The loss of a unigram model, in nats per token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Baseline {
-    /// The entropy of the training stream's own token frequencies.
+    /// The entropy of the training stream's token frequencies.
     pub entropy: f64,
-    /// The loss of those frequencies on the held-out stream, tokens unseen in training smoothed.
+    /// Their cross-entropy on the held-out stream, with smoothing for unseen tokens.
     pub held_out: Option<f64>,
 }
 
 /// The unigram baseline of a source.
 ///
-/// Unseen tokens share the mass D/(N+D) of Witten and Bell (N tokens, D different ones): a seen token
-/// has c/(N+D), an unseen one an equal part of the rest of the vocabulary.
+/// Witten-Bell smoothing (N tokens, D distinct): a seen token has probability c/(N+D), unseen ones share D/(N+D)
+/// equally.
 pub fn baseline(train: &Stream, held_out: &Stream, vocab_size: usize) -> Result<Baseline, DataError> {
     let mut counts: HashMap<u32, u64> = HashMap::new();
     train.each(|ids| ids.iter().for_each(|id| *counts.entry(*id).or_default() += 1))?;
     let total = train.len() as f64;
     let different = counts.len() as f64;
     let mut sorted: Vec<u64> = counts.values().copied().collect();
-    // A fixed order of summing gives the same last bit every time.
+    // A fixed order of summation gives the same last bit every time.
     sorted.sort_unstable();
     let entropy = sorted.iter().map(|c| *c as f64 / total).map(|p| -p * p.ln()).sum();
     let unseen = (vocab_size as f64 - different).max(1.0);

@@ -1,4 +1,5 @@
-//! The manifest beside weights that are named by their path: a checkpoint that was copied, renamed or fetched.
+//! The manifest in a folder of weights that the user names by path: a checkpoint that was copied, renamed or
+//! downloaded.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -14,10 +15,10 @@ use crate::store::{
     hashed::FileInfo,
 };
 
-/// What to do where a file is another one.
+/// Advice for a file whose bytes differ from the manifest.
 const ADVICE: &str = "copy the folder again, or delete manifest.json if you changed these files";
 
-/// The files of a folder as its manifest has them.
+/// The files of a folder, as its manifest lists them.
 #[derive(Debug)]
 pub struct ManifestBeside<'a> {
     disk: &'a dyn Fs,
@@ -26,7 +27,7 @@ pub struct ManifestBeside<'a> {
     files: BTreeMap<String, FileInfo>,
 }
 
-/// The manifest in a folder that may bear any name; none where danlu wrote none.
+/// The manifest of a folder with any name; `None` if danlu did not write one.
 pub fn manifest_beside<'a>(
     disk: &'a dyn Fs,
     dir: &'a Path,
@@ -49,7 +50,7 @@ pub fn manifest_beside<'a>(
 }
 
 impl ManifestBeside<'_> {
-    /// Compares a file, if it is there, with what was saved.
+    /// Compares a file, if it exists, with the manifest.
     pub fn check(&self, name: &str) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         let is_there = self.disk.open(&path, self.links).is_ok();
@@ -60,14 +61,14 @@ impl ManifestBeside<'_> {
                 checked => checked,
             },
             None if is_there => Err(differs(&format!("{name} is not among the files that were saved with {MANIFEST}"))),
-            // A missing file is reported where it is needed.
+            // A missing file is reported by the code that needs it.
             _ => Ok(()),
         }
     }
 }
 
-/// Whether this is the manifest of another program: JSON with next to none of our fields. One that is no JSON at
-/// all may be ours and damaged.
+/// Whether the manifest is another program's: JSON with almost none of our fields. Bytes that are not JSON may be a
+/// damaged manifest of ours.
 fn is_foreign(bytes: &[u8]) -> bool {
     const OURS: [&str; 7] = ["format", "stage", "step", "revision", "serial", "files", "digest"];
     match serde_json::from_slice::<Value>(bytes) {

@@ -1,4 +1,5 @@
-//! Loading a checkpoint: verified before it is used. There is no pointer to the latest; the newest that verifies is it.
+//! Loading a checkpoint. It is verified before use; there is no pointer to the latest one, the newest that verifies is
+//! used.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-/// A checkpoint that verified when it was looked at.
+/// A checkpoint that passed verification.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// Stage, step, revision.
@@ -29,24 +30,24 @@ pub struct Checkpoint {
     pub serial: u64,
     /// Its files.
     pub files: BTreeMap<String, FileInfo>,
-    /// A hash over all of it: the name a descendant knows it by in `state.json`.
+    /// blake3 of the whole checkpoint; a later stage's `state.json` refers to its parent by it.
     pub digest: String,
     disk: Arc<dyn Fs>,
 }
 
 impl Checkpoint {
-    /// Where a file of it lies.
+    /// The path of one of its files.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// A whole file of at most `limit` bytes; one the manifest does not name is an error.
+    /// Reads a whole file of at most `limit` bytes; a name that is not in the manifest is an error.
     pub fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
         self.known(name)?;
         read_limited(&*self.disk, &self.file(name), limit, Links::Refuse)
     }
 
-    /// A safetensors file of it.
+    /// Reads one of its safetensors files.
     pub fn tensors(&self, name: &str) -> Result<TensorFile, StoreError> {
         self.known(name)?;
         read_tensors(&*self.disk, &self.file(name), Links::Refuse)
@@ -61,7 +62,7 @@ impl Checkpoint {
     }
 }
 
-/// A checkpoint that was passed over, and why, for the person to read.
+/// A checkpoint that was passed over, with the reason for the user.
 #[derive(Debug)]
 pub struct Skipped {
     /// Which.
@@ -70,23 +71,23 @@ pub struct Skipped {
     pub error: StoreError,
 }
 
-/// The outcome of a search: what was found, and what was passed over on the way.
+/// The result of a search: the checkpoint found and those passed over.
 #[derive(Debug)]
 pub struct Found<T> {
-    /// The newest that passed; `None` if there is none.
+    /// The newest checkpoint that passed; `None` if there is none.
     pub found: Option<T>,
-    /// Newer ones that did not, newest first. Never silent: show them.
+    /// Newer ones that failed, newest first. Show them to the user.
     pub skipped: Vec<Skipped>,
 }
 
 impl<T> Found<T> {
-    /// What the user should know of those that were passed over.
+    /// One sentence for the user about each that was passed over.
     pub fn notes(&self) -> impl Iterator<Item = String> + '_ {
         self.skipped.iter().map(|s| format!("checkpoint {} was passed over: {}", s.id, s.error))
     }
 }
 
-/// The checkpoints of a run, for reading. Needs no lock.
+/// The checkpoints of a run, for reading; needs no lock.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     pub(super) disk: Arc<dyn Fs>,
@@ -99,20 +100,20 @@ impl Checkpoints {
         Self { disk, dir }
     }
 
-    /// All that are published, by stage, step and revision, verified or not.
+    /// All published checkpoints, by stage, step and revision; none is verified here.
     pub fn list(&self) -> Result<Vec<CheckpointId>, StoreError> {
         let entries = match self.disk.list(&self.dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             listed => listed.at("list", &self.dir)?,
         };
-        // A link may point anywhere and is none of ours.
+        // danlu makes no links in this folder; a link is the user's.
         let folders = entries.iter().filter(|entry| entry.kind == Kind::Dir);
         let mut ids: Vec<_> = folders.filter_map(|entry| CheckpointId::parse(entry.text())).collect();
         ids.sort();
         Ok(ids)
     }
 
-    /// The folder of a checkpoint.
+    /// The path of a checkpoint's folder.
     pub fn path(&self, id: &CheckpointId) -> PathBuf {
         self.dir.join(id.to_string())
     }
@@ -127,19 +128,18 @@ impl Checkpoints {
         Ok(self.checkpoint(id.clone(), manifest))
     }
 
-    /// What the manifest of a checkpoint says of its files, which are not looked at.
+    /// The files that a checkpoint's manifest lists; the files themselves are not read.
     pub fn files(&self, id: &CheckpointId) -> Result<BTreeMap<String, FileInfo>, StoreError> {
         Ok(Manifest::read(&*self.disk, &self.path(id), id)?.files)
     }
 
-    /// The newest checkpoint of a stage (or, without one, the one saved last) whose bytes are all as saved.
+    /// The newest checkpoint of a stage (of any stage without one, by order of saving) whose bytes all verify.
     pub fn newest_verified(&self, stage: Option<&str>) -> Result<Found<Checkpoint>, StoreError> {
         self.newest_that(stage, Ok)
     }
 
-    /// The newest checkpoint that verifies and that `accept` loads. An error of `accept` about the bytes
-    /// (a shape that does not fit, a value that is no number) passes on to the next older one and is reported;
-    /// any other ends the search.
+    /// The newest checkpoint that verifies and that `accept` loads. If `accept` fails because of the bytes (a wrong
+    /// shape, a NaN), the checkpoint is reported and the next older one is tried; any other error ends the search.
     pub fn newest_that<T>(
         &self,
         stage: Option<&str>,
@@ -156,8 +156,8 @@ impl Checkpoints {
         Ok(Found { found: None, skipped })
     }
 
-    /// Whether a checkpoint is what its manifest says as far as that shows without reading it all: the manifest is of
-    /// a known format, and every file is there with its length.
+    /// Checks a checkpoint without reading it all: the manifest has a known format, and every file exists with its
+    /// length.
     pub(super) fn look(&self, id: &CheckpointId) -> Result<Checkpoint, StoreError> {
         let path = self.path(id);
         let manifest = Manifest::read(&*self.disk, &path, id)?;
@@ -167,7 +167,7 @@ impl Checkpoints {
         Ok(self.checkpoint(id.clone(), manifest))
     }
 
-    /// The checkpoint that a manifest describes.
+    /// The checkpoint that this manifest describes.
     pub(super) fn checkpoint(&self, id: CheckpointId, manifest: Manifest) -> Checkpoint {
         Checkpoint {
             path: self.path(&id),
@@ -179,8 +179,8 @@ impl Checkpoints {
         }
     }
 
-    /// Candidates. Within a stage the step orders them; across stages the count of saves does, and one whose
-    /// manifest cannot be read comes first, to be reported.
+    /// All candidates, newest first: by step within a stage, by serial across stages. A checkpoint whose manifest
+    /// cannot be read comes first, so that it is reported.
     pub(super) fn newest_first(&self, stage: Option<&str>) -> Result<Vec<CheckpointId>, StoreError> {
         let mut ids = self.list()?;
         if let Some(stage) = stage {
@@ -205,7 +205,7 @@ impl Checkpoints {
     }
 }
 
-/// Opens a file of a checkpoint that has the length in the manifest.
+/// Opens a file of a checkpoint; its length must be the manifest's.
 fn open_of_length(
     disk: &dyn Fs,
     dir: &Path,
@@ -217,7 +217,7 @@ fn open_of_length(
         Err(StoreError::Input { what, .. }) => return Err(StoreError::damaged(dir, format!("{name}: {what}"))),
         opened => opened?,
     };
-    // The length first: it costs nothing, and says more than a hash.
+    // Compare the length first: it is cheap, and its message says more than a wrong hash.
     if len != info.bytes {
         let what = format!("{name} has {len} bytes, and {} were saved", info.bytes);
         return Err(StoreError::damaged(dir, what));
@@ -225,7 +225,7 @@ fn open_of_length(
     Ok(reader)
 }
 
-/// Compares one file with what the manifest says of it.
+/// Compares one file with its entry in the manifest.
 pub(super) fn check_file(
     disk: &dyn Fs,
     dir: &Path,

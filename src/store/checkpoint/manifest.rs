@@ -17,17 +17,17 @@ pub const MANIFEST: &str = "manifest.json";
 /// The format this danlu writes.
 const FORMAT: u32 = 1;
 
-/// Longest manifest that is read: ten thousand files and more.
+/// Limit on the length of a manifest, enough for more than ten thousand files.
 pub(super) const LONGEST: u64 = 4 << 20;
 
-/// Which checkpoint: its stage, its step, and a revision where the name was taken. Ordered in that order.
+/// Identifies a checkpoint: stage, step and revision, ordered in that order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckpointId {
     /// The stage, as in `pretrain`.
     pub stage: String,
     /// The step after which it was saved.
     pub step: u64,
-    /// 0 but for a step that was saved again, after damage or a roll-back.
+    /// 0, unless the step was saved again after damage or a rollback.
     pub revision: u32,
 }
 
@@ -44,7 +44,7 @@ impl CheckpointId {
         Self { stage: stage.to_owned(), step, revision: 0 }
     }
 
-    /// Reads a folder's name back, as in `pretrain-00001200` or `pretrain-00001200-r1`.
+    /// Parses a folder's name, such as `pretrain-00001200` or `pretrain-00001200-r1`.
     pub fn parse(name: &str) -> Option<Self> {
         let (stage, rest) = name.split_once('-')?;
         let (step, revision) = match rest.split_once("-r") {
@@ -52,12 +52,12 @@ impl CheckpointId {
             None => (rest, 0),
         };
         let id = Self { stage: stage.to_owned(), step: step.parse().ok()?, revision };
-        // Only the one spelling: `+5`, missing zeros and `-r0` name nothing.
+        // Accept only the canonical spelling: not `+5`, missing zeros or `-r0`.
         (is_stage(stage) && id.to_string() == name).then_some(id)
     }
 }
 
-/// What the manifest says.
+/// The contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
@@ -65,10 +65,10 @@ pub(crate) struct Manifest {
     pub(crate) stage: String,
     pub(crate) step: u64,
     pub(crate) revision: u32,
-    /// Counts the saves of the run, over all stages: the order of saving without a clock.
+    /// Number of the save, counted over all stages of the run: orders saves without a clock.
     pub(crate) serial: u64,
     pub(crate) files: BTreeMap<String, FileInfo>,
-    /// blake3 of the manifest with this field empty. It names the checkpoint as a whole.
+    /// blake3 of the manifest with this field empty; it identifies the whole checkpoint.
     pub(crate) digest: String,
 }
 
@@ -93,9 +93,9 @@ impl Manifest {
         manifest
     }
 
-    /// The one spelling of this manifest.
+    /// The manifest as it is written, to the byte.
     pub(crate) fn text(&self) -> String {
-        // A struct of numbers, strings and a map with string keys always serialises.
+        // Serialising a struct of numbers, strings and a map with string keys cannot fail.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
@@ -106,7 +106,7 @@ impl Manifest {
         blake3::hash(empty.text().as_bytes()).to_hex().to_string()
     }
 
-    /// Reads and checks the manifest of the folder `dir`, which must be that of `id`.
+    /// Reads and checks the manifest of the folder `dir`, which must belong to `id`.
     pub(crate) fn read(disk: &dyn Fs, dir: &Path, id: &CheckpointId) -> Result<Self, StoreError> {
         let damaged = |what: String| StoreError::damaged(dir, what);
         let bytes = match read_limited(disk, &dir.join(MANIFEST), LONGEST, Links::Refuse) {
@@ -121,10 +121,10 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Checks the bytes of a manifest that lies in `dir`, whatever the folder is called.
+    /// Checks the bytes of a manifest in `dir`, whatever the folder is called.
     pub(super) fn parse(dir: &Path, bytes: &[u8]) -> Result<Self, StoreError> {
         let damaged = |what: String| StoreError::damaged(dir, what);
-        // The version first: the fields of a later one are not ours to judge.
+        // Check the format first: this version cannot judge the fields of a later one.
         if let Ok(Format { format }) = serde_json::from_slice(bytes)
             && format > u64::from(FORMAT)
         {
@@ -135,7 +135,7 @@ impl Manifest {
         }
         let manifest: Self =
             serde_json::from_slice(bytes).map_err(|e| damaged(format!("{MANIFEST} was changed or damaged: {e}")))?;
-        // The same text to the byte, so that no flipped bit, in a space or a name, passes.
+        // The bytes must be exactly what danlu writes, so that a flipped bit in a space or a name is found too.
         if manifest.text().as_bytes() != bytes || manifest.own_digest() != manifest.digest {
             return Err(damaged(format!("{MANIFEST} was changed or damaged (its hash differs)")));
         }
@@ -146,7 +146,7 @@ impl Manifest {
     }
 }
 
-/// Whether `name` may name a file of a checkpoint: a plain name, or one in one folder (`value/config.json`).
+/// Whether `name` is a valid file name in a checkpoint: a plain name, or one inside one folder (`value/config.json`).
 pub(crate) fn is_inside(name: &str) -> bool {
     let mut parts = name.split('/');
     parts.clone().count() <= 2 && parts.all(is_plain) && name != MANIFEST

@@ -1,7 +1,7 @@
-//! Removes checkpoints that newer ones replace, and left-overs of killed processes.
+//! Removes checkpoints that newer ones replace, and leftovers of killed processes.
 //!
 //! A checkpoint that cannot be read is kept, whatever the reason: a newer danlu may have written it, or the disk may
-//! answer again tomorrow. Failing to remove only wastes disk; it is reported.
+//! recover. A failed removal only wastes disk space; it is reported.
 
 use std::path::Path;
 
@@ -16,32 +16,32 @@ use crate::store::{
     names::{Scratch, is_scratch},
 };
 
-/// Which checkpoints of a stage stay.
+/// Which checkpoints of a stage to keep.
 pub struct Keep<'a> {
-    /// The newest so many; one at least.
+    /// This many of the newest, at least one.
     pub newest: usize,
-    /// Those that others started from.
+    /// Checkpoints that other stages started from.
     pub pinned: &'a [CheckpointId],
-    /// The newest that loads from before this step: after it the numbers went wrong.
+    /// Also the newest loadable one before this step, after which the numbers went wrong.
     pub before: Option<u64>,
-    /// Whether a checkpoint whose bytes are those that were saved can be loaded.
+    /// Tries to load a checkpoint that has verified.
     pub loads: &'a dyn Fn(&Checkpoint) -> Result<(), StoreError>,
-    /// Whether a checkpoint is of a kind that this danlu knows; a small part of what `loads` asks.
+    /// Whether this danlu knows the checkpoint's format; a cheap part of what `loads` checks.
     pub known: &'a dyn Fn(&Checkpoint) -> Result<(), StoreError>,
 }
 
-/// What a round of removing did.
+/// The result of a round of removing.
 #[derive(Debug, Default)]
 pub struct Retained {
-    /// Checkpoints that are gone.
+    /// Checkpoints that were removed.
     pub removed: Vec<CheckpointId>,
-    /// Checkpoints that would have gone and stay, since they cannot be read or removed.
+    /// Checkpoints that should have been removed but could not be read or removed.
     pub left: Vec<Skipped>,
 }
 
 impl Saver {
-    /// Removes the checkpoints of a stage that `keep` does not name. At least one stays, and among those that stay is
-    /// one that loads, if any does: it is read back before anything is removed.
+    /// Removes the checkpoints of a stage that `keep` does not name. At least one is kept, and if any of them loads,
+    /// one that loads: it is read back before anything is removed.
     pub fn retain(&self, stage: &str, keep: &Keep<'_>) -> Result<Retained, StoreError> {
         let there = &self.checkpoints;
         let mut ids = there.newest_first(Some(stage))?;
@@ -64,7 +64,7 @@ impl Saver {
         if let Some(step) = keep.before {
             spare(&|id| id.step < step);
         }
-        // Oldest first: a crash on the way leaves the newer ones.
+        // Oldest first, so that a crash in between leaves the newer ones.
         for id in old.into_iter().rev() {
             match there.look(&id).and_then(|c| (keep.known)(&c)).and_then(|()| self.remove(&id)) {
                 Ok(()) => retained.removed.push(id),
@@ -77,7 +77,7 @@ impl Saver {
     /// Removes one checkpoint.
     pub fn remove(&self, id: &CheckpointId) -> Result<(), StoreError> {
         let Checkpoints { disk, dir } = &self.checkpoints;
-        // The name goes before the bytes, and for good, so that no half-removed checkpoint bears it.
+        // Rename durably before removing bytes, so that no half-removed checkpoint keeps a valid name.
         let away = dir.join(Scratch::Removing.name(&id.to_string()));
         disk.rename(&self.checkpoints.path(id), &away).at("withdraw", &away)?;
         disk.sync_dir(dir).at("sync the folder", dir)?;
@@ -85,23 +85,23 @@ impl Saver {
     }
 }
 
-/// What became of left-overs.
+/// The result of sweeping leftovers.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Swept {
-    /// Their names, where they are gone.
+    /// Names of those that were removed.
     pub removed: Vec<String>,
-    /// Why others are not.
+    /// Errors of those that were not.
     pub left: Vec<StoreError>,
 }
 
-/// Removes what a killed process left half-made or half-removed in `dir`; only names that danlu makes.
+/// Removes what a killed process left half-written or half-removed in `dir`; only names that danlu makes.
 pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, swept: &mut Swept) {
     let entries = match disk.list(dir).at("list", dir) {
         Ok(entries) => entries,
         Err(error) => return swept.left.push(error),
     };
     for entry in entries {
-        // danlu makes no links; one of this name is the user's, and is kept.
+        // danlu makes no links; a link with such a name is the user's and is kept.
         if is_scratch(entry.text()) && matches!(entry.kind, Kind::Dir | Kind::File) {
             match clear_away(disk, &dir.join(&entry.name), entry.kind) {
                 Ok(()) => swept.removed.push(entry.text().to_owned()),

@@ -25,10 +25,10 @@ use crate::store::{
     safetensors::{TensorRef, tensors_len, write_tensors},
 };
 
-/// Bytes left free beside every save, for the logs and the system.
+/// Bytes that every save leaves free, for the logs and the system.
 pub const RESERVE: u64 = 64 << 20;
 
-/// A file to be saved: its name in the checkpoint, its exact length, and how to write it.
+/// A file to save: its name in the checkpoint, its exact length, and how to write it.
 pub struct NewFile<'a> {
     name: String,
     bytes: u64,
@@ -42,13 +42,13 @@ impl fmt::Debug for NewFile<'_> {
 }
 
 impl<'a> NewFile<'a> {
-    /// A file of these bytes. `name` is a plain name, or one in one folder (`value/config.json`).
+    /// A file with these bytes. `name` is a plain name, or one inside one folder (`value/config.json`).
     pub fn bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::writer(name, bytes.len() as u64, move |to| to.write_all(&bytes))
     }
 
-    /// A safetensors file, streamed from where the tensors lie. `counters` are stored as I64.
+    /// A safetensors file, streamed from the tensors in memory. `counters` are stored as I64.
     pub fn tensors(
         name: &str,
         tensors: Vec<TensorRef<'a>>,
@@ -64,17 +64,16 @@ impl<'a> NewFile<'a> {
     }
 }
 
-/// What a save did.
+/// The result of a save.
 #[derive(Debug)]
 pub struct Saved {
-    /// The new checkpoint, as it will verify.
+    /// The new checkpoint, with the manifest it was written with.
     pub checkpoint: Checkpoint,
-    /// `false` if the file system cannot promise that it survives a power cut: to be shown.
+    /// `false` if the file system cannot promise that the save survives a power cut; shown to the user.
     pub durable: bool,
 }
 
-/// The right to save: a run's checkpoints together with its lock, which it keeps alive. Goes to the writer
-/// thread.
+/// The right to save: a run's checkpoints and its lock, which is held as long as this lives. The writer thread owns it.
 #[derive(Clone, Debug)]
 pub struct Saver {
     pub(super) checkpoints: Checkpoints,
@@ -91,9 +90,9 @@ impl Saver {
         &self.checkpoints
     }
 
-    /// Publishes a checkpoint: when this returns it is durable under its name, and before that no name shows
-    /// it. A name that is taken is never replaced; the new one gets a revision. On error nothing has changed
-    /// but free space, and calling again is right.
+    /// Publishes a checkpoint: when this returns it is durable under its name; before that it has no name. An existing
+    /// checkpoint is never replaced; the new one gets a revision. After an error nothing has changed but free space,
+    /// and the save can be tried again.
     pub fn save(&self, stage: &str, step: u64, files: Vec<NewFile<'_>>) -> Result<Saved, StoreError> {
         let Checkpoints { disk, dir } = &self.checkpoints;
         let id = self.free_id(stage, step)?;
@@ -101,14 +100,14 @@ impl Saver {
         check_names(&target, &files)?;
         let mut serial = 1;
         for other in self.checkpoints.list()? {
-            // One that is damaged or not ours to read orders nothing and prevents no save.
+            // A checkpoint that is damaged or that a newer danlu wrote has no known serial and does not prevent a save.
             let known = match self.checkpoints.serial(&other) {
                 Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => None,
                 known => known?,
             };
             serial = serial.max(known.unwrap_or(0).saturating_add(1));
         }
-        // The manifest is small beside the reserve; the rest is counted to the byte.
+        // The manifest is small beside the reserve; all other bytes are counted exactly.
         let need = files.iter().fold(RESERVE, |sum, file| sum.saturating_add(file.bytes));
         if let Some(there) = disk.free_space(dir).at("look at the free space of", dir)?
             && there < need
@@ -124,8 +123,8 @@ impl Saver {
         let (manifest, durable) = match filled {
             Ok(filled) => filled,
             Err(error) => {
-                // Best effort, so that a full disk is not fuller; the first error is the one to tell. What
-                // stays is swept when the run is opened.
+                // Best effort, to free space on a full disk; report the first error. What stays is swept when the run
+                // is next opened.
                 let _left = clear_away(&**disk, &hidden, Kind::Dir);
                 return Err(error);
             }
@@ -136,7 +135,7 @@ impl Saver {
         Ok(Saved { checkpoint, durable })
     }
 
-    /// The name for a save: its revision is one above the last that is there.
+    /// The id for a save: one revision above the highest that exists.
     fn free_id(&self, stage: &str, step: u64) -> Result<CheckpointId, StoreError> {
         if !is_stage(stage) {
             let what = "a stage's name has 1 to 32 of a-z, 0-9 and _";
@@ -193,7 +192,7 @@ impl Saver {
     }
 }
 
-/// Names that stay inside the checkpoint, each once, also on a disk that does not tell cases apart.
+/// Checks that all names stay inside the checkpoint and are unique, also on a file system that ignores case.
 fn check_names(target: &Path, files: &[NewFile<'_>]) -> Result<(), StoreError> {
     let mut seen = Vec::new();
     for file in files {

@@ -21,10 +21,10 @@ use crate::store::{
 
 /// Longest tensor name.
 const MAX_NAME: usize = 512;
-/// Most bytes of `__metadata__` that are kept; it is only ever shown.
+/// Bytes of `__metadata__` that are kept; it is only displayed.
 const MAX_METADATA: usize = 64 << 10;
 
-/// What a header says of one tensor.
+/// The header's entry of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorEntry {
     /// Its name.
@@ -39,7 +39,7 @@ pub struct TensorEntry {
     pub bytes: usize,
 }
 
-/// A header that agrees with itself and with the length of its file.
+/// A header that is consistent in itself and with the length of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The tensors in the order of their bytes.
@@ -50,7 +50,7 @@ pub struct Header {
     pub file_bytes: u64,
 }
 
-/// Reads and checks only the header.
+/// Reads and checks the header only.
 pub fn read_header(disk: &dyn Fs, path: &Path, links: Links) -> Result<Header, StoreError> {
     Ok(open(disk, path, links)?.0)
 }
@@ -96,7 +96,7 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
             info.shape
         )));
     }
-    // The crate checks that the tensors lie end to end, with checked products.
+    // The crate checks, with overflow-checked products, that the tensors are contiguous.
     let checked = Metadata::new(None, raw.clone()).map_err(|e| wrong(in_words(&e)))?;
     let data_bytes = checked.data_len() as u64;
     let promised = (length + 8).checked_add(data_bytes);
@@ -109,7 +109,7 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
     let tensors = raw.into_iter().map(|(name, info)| TensorEntry {
         name,
         dtype: info.dtype,
-        // Checked by the crate just now.
+        // The crate has checked this product.
         elements: info.shape.iter().product(),
         bytes: info.data_offsets.1 - info.data_offsets.0,
         shape: info.shape,
@@ -132,8 +132,7 @@ fn in_words(error: &SafeTensorError) -> String {
     }
 }
 
-/// The header as the file has it. Limits hold while it is parsed, so that no small file makes a large
-/// structure.
+/// The header as it is in the file. Limits apply during parsing, so that a small file cannot make a large structure.
 struct RawHeader {
     tensors: BTreeMap<String, RawTensor>,
     metadata: BTreeMap<String, String>,
@@ -235,7 +234,7 @@ impl<'de> Deserialize<'de> for Described {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Described, A::Error> {
                 let (mut kept, mut bytes) = (BTreeMap::new(), 0);
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
-                    // Each entry costs more than its letters.
+                    // An entry costs more memory than its characters.
                     bytes += key.len() + value.len() + 16;
                     if bytes <= MAX_METADATA {
                         kept.insert(key, value);
@@ -248,7 +247,7 @@ impl<'de> Deserialize<'de> for Described {
     }
 }
 
-/// An object of strings with at most [`MAX_TENSORS`] entries, each key once: the index of a sharded model.
+/// An object of strings with at most [`MAX_TENSORS`] entries and unique keys: the index of a sharded model.
 pub(super) struct Names(pub(super) BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Names {

@@ -1,8 +1,8 @@
-//! Tensors in files: the safetensors format, read with limits and written the same way every time.
+//! Tensors in files: the safetensors format, read with limits and written reproducibly.
 //!
-//! The header is checked before a byte of data is read or a buffer is made: its length against the file's,
-//! every product checked, every tensor's place against its neighbours' (that by the `safetensors` crate).
-//! What is read is f32, whatever half precision the file holds; whole numbers are counters, as i64.
+//! The header is checked before any data is read or buffer allocated: its length against the file's, every product for
+//! overflow, every tensor's offsets against its neighbours' (the `safetensors` crate does the latter). Half-precision
+//! tensors are converted to f32; integers are counters, read as i64.
 
 mod header;
 mod model;
@@ -27,14 +27,14 @@ use super::{
     fs::{Fs, Links},
 };
 
-/// Longest header that is read; the format's own limit is 100 MB, ten thousand names need a tenth of ours.
+/// Longest header that is read. The format allows 100 MB; ten thousand tensors need a tenth of this limit.
 pub const MAX_HEADER: u64 = 16 << 20;
 /// Most tensors in a file or a model.
 pub const MAX_TENSORS: usize = 10_000;
 /// Most dimensions of a tensor.
 pub const MAX_RANK: usize = 4;
 
-/// Elements turned into f32 at once.
+/// Elements converted to f32 at a time.
 const CHUNK: usize = 1 << 18;
 
 /// A tensor in memory.
@@ -48,32 +48,32 @@ pub struct TensorData {
     pub data: Vec<f32>,
 }
 
-/// A tensor some of whose elements are infinite or no numbers.
+/// A tensor with infinite or NaN elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NonFinite {
     /// The tensor.
     pub name: String,
-    /// How many elements.
+    /// Number of such elements.
     pub count: usize,
-    /// The first of them.
+    /// Index of the first one.
     pub first: usize,
 }
 
-/// What a file (or a model of many files) holds.
+/// The contents of a file (or of a sharded model).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TensorFile {
-    /// The file or folder, for messages.
+    /// The file or folder, for error messages.
     pub path: PathBuf,
     /// Floating-point tensors by name.
     pub tensors: BTreeMap<String, TensorData>,
-    /// Whole numbers (U32, I64) by name.
+    /// Integer tensors (U32, I64) by name.
     pub counters: BTreeMap<String, Vec<i64>>,
-    /// Tensors that hold an infinity or a NaN.
+    /// Tensors with an infinity or a NaN.
     pub non_finite: Vec<NonFinite>,
 }
 
 impl TensorFile {
-    /// An error if there is no tensor of exactly this shape.
+    /// Fails unless there is a tensor with this name and shape.
     pub fn require(&self, name: &str, shape: &[usize]) -> Result<(), StoreError> {
         let Some(tensor) = self.tensors.get(name) else {
             let what = format!("the tensor {name:?} is missing; is this the weights file of this model?");
@@ -89,7 +89,7 @@ impl TensorFile {
         Ok(())
     }
 
-    /// Takes out a tensor of exactly this shape.
+    /// Removes and returns the tensor with this name and shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, StoreError> {
         self.require(name, shape)?;
         Ok(self.tensors.remove(name).map(|tensor| tensor.data).unwrap_or_default())
@@ -107,7 +107,7 @@ impl TensorFile {
         }
     }
 
-    /// An error if a tensor holds an infinity or a NaN.
+    /// Fails if a tensor contains an infinity or a NaN.
     pub fn require_finite(&self) -> Result<(), StoreError> {
         let Some(worst) = self.non_finite.first() else { return Ok(()) };
         let more = match self.non_finite.len() {
@@ -121,7 +121,7 @@ impl TensorFile {
         Err(StoreError::input(&self.path, what))
     }
 
-    /// An error if tensors are left that were not taken.
+    /// Fails if some tensors were not taken.
     pub fn require_empty(&self) -> Result<(), StoreError> {
         let Some(name) = self.tensors.keys().next() else { return Ok(()) };
         let what = format!(
@@ -137,7 +137,7 @@ impl TensorFile {
                 self.counters.insert(name.to_owned(), values);
             }
             Values::Float(data) => {
-                // Bits, not arithmetic: the exponent of infinities and NaNs is all ones.
+                // By bits: an exponent of all ones is an infinity or a NaN.
                 let bad = |x: &f32| x.to_bits() & 0x7f80_0000 == 0x7f80_0000;
                 if let Some(first) = data.iter().position(bad) {
                     let count = data[first..].iter().filter(|x| bad(x)).count();
@@ -162,7 +162,7 @@ pub fn read_tensors(disk: &dyn Fs, path: &Path, links: Links) -> Result<TensorFi
     Ok(file)
 }
 
-/// Reads the tensors of a file into `file`; one that `wanted` does not know is an error.
+/// Reads the tensors of a file into `file`; a name that `wanted` rejects is an error.
 fn read_into(
     disk: &dyn Fs,
     path: &Path,
@@ -171,7 +171,7 @@ fn read_into(
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<(), StoreError> {
     let (header, mut reader) = header::open(disk, path, links)?;
-    // In the order of their bytes, so that the file is read from front to back.
+    // In file order, so that reading is sequential.
     for entry in &header.tensors {
         if !wanted(&entry.name) {
             let what = format!("the tensor {:?} is not in the index; the files do not belong together", entry.name);
@@ -190,7 +190,7 @@ fn read_into(
     Ok(())
 }
 
-/// Room for so many numbers: an error, not the end of the process, where the system has none.
+/// Allocates `n` zeros; running out of memory is an error instead of an abort.
 pub(crate) fn zeros<T: Clone + Default>(n: usize) -> std::io::Result<Vec<T>> {
     let mut all = Vec::new();
     all.try_reserve_exact(n).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
@@ -198,8 +198,8 @@ pub(crate) fn zeros<T: Clone + Default>(n: usize) -> std::io::Result<Vec<T>> {
     Ok(all)
 }
 
-/// Reads `n` elements; `None` for a type that is not read. Buffers are made only after the header was compared
-/// with the file's length, so they are at most twice the file.
+/// Reads `n` elements; `None` for an unsupported type. The header was compared with the file's length before, so
+/// buffers are at most twice the file's size.
 fn read_values(reader: &mut dyn Read, dtype: Dtype, n: usize) -> std::io::Result<Option<Values>> {
     Ok(Some(match dtype {
         Dtype::F32 => {

@@ -1,4 +1,4 @@
-//! The weights of a model folder: one file, or many with an index.
+//! The weights of a model folder: one file, or shards with an index.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use crate::store::{
 
 /// The weights in one file.
 const SINGLE: &str = "model.safetensors";
-/// The list of files, where there are many.
+/// The index of a sharded model.
 const INDEX: &str = "model.safetensors.index.json";
 
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ struct Index {
     weight_map: Names,
 }
 
-/// Where the weights of a folder lie: one file, or many, each with the tensors that the index places in it.
+/// Where the weights of a folder are: in one file, or in shards, each with the tensors that the index assigns to it.
 enum Places {
     One(PathBuf),
     Many { index: PathBuf, map: BTreeMap<String, String> },
@@ -38,7 +38,7 @@ enum Places {
 impl Places {
     fn find(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Places, StoreError> {
         let single = dir.join(SINGLE);
-        // transformers, too, takes the single file where both are there.
+        // If both exist, use the single file, as transformers does.
         if is_there(disk, &single, links) {
             return Ok(Places::One(single));
         }
@@ -76,19 +76,19 @@ impl Places {
     }
 }
 
-/// The tensors of a model's files by name, with their shapes: what their headers say.
+/// The shapes of a model's tensors, from the headers of its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shapes {
-    /// The folder, for messages.
+    /// The folder, for error messages.
     pub path: PathBuf,
     /// The shapes by name.
     pub tensors: BTreeMap<String, Vec<usize>>,
-    /// The files by name, the index among them.
+    /// The names of the files, including the index.
     pub files: Vec<String>,
 }
 
 impl Shapes {
-    /// An error if there is no tensor of this name and shape.
+    /// Fails unless there is a tensor with this name and shape.
     pub fn require(&self, name: &str, shape: &[usize]) -> Result<(), StoreError> {
         match self.tensors.get(name) {
             Some(there) if there == shape => Ok(()),
@@ -125,8 +125,8 @@ pub fn read_shapes(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Shapes, St
     Ok(shapes)
 }
 
-/// Reads the weights of a Hugging Face folder, sharded or not. `links` says whether its files may be links,
-/// as they are in the Hugging Face cache.
+/// Reads the weights of a Hugging Face folder, sharded or not. `links` says whether files may be symbolic links, as in
+/// the Hugging Face cache.
 pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile, StoreError> {
     let (index, map) = match Places::find(disk, dir, links)? {
         Places::One(file) => return read_tensors(disk, &file, links),
@@ -150,12 +150,12 @@ pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile,
 }
 
 fn is_there(disk: &dyn Fs, path: &Path, links: Links) -> bool {
-    // The next read reports any other error.
+    // Any other error is reported by the read that follows.
     let gone = |e: io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     !disk.open(path, links).is_err_and(gone)
 }
 
-/// A shard is a file in the same folder, by a plain name.
+/// A shard must be a file in the same folder, with a plain name.
 fn check_shard_name(index: &Path, shard: &str) -> Result<(), StoreError> {
     let outside = shard.is_empty()
         || shard.len() > 255
@@ -170,7 +170,7 @@ fn check_shard_name(index: &Path, shard: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The message for a folder without weights that are read.
+/// The error message for a folder without readable weights.
 fn nothing_here(disk: &dyn Fs, dir: &Path) -> String {
     match no_model(disk, dir) {
         Some(what) => format!("there is no {SINGLE}: {what}"),

@@ -1,4 +1,4 @@
-//! Writing safetensors: the same tensors give the same bytes.
+//! Writing safetensors files: the same tensors give the same bytes.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::store::{
     names::Scratch,
 };
 
-/// A tensor where it lies, to be written without a copy.
+/// A borrowed tensor, written without a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorRef<'a> {
     /// Its Hugging Face name.
@@ -31,7 +31,7 @@ impl<'a> From<&'a TensorData> for TensorRef<'a> {
     }
 }
 
-/// What was written.
+/// Length and hash of a written file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The file's length.
@@ -40,14 +40,14 @@ pub struct Written {
     pub blake3: String,
 }
 
-/// The header, and the tensors in the order of their bytes.
+/// The header, and the tensors in file order.
 struct Layout<'a, 'b> {
     header: Vec<u8>,
     order: Vec<&'b TensorRef<'a>>,
     data_bytes: u64,
 }
 
-/// Counters first, for their elements are wider and alignment is kept that way; names sorted in each half.
+/// Counters come first, since their elements are wider and so all offsets stay aligned; each group is sorted by name.
 fn layout<'a, 'b>(
     tensors: &'b [TensorRef<'a>],
     counters: &BTreeMap<String, Vec<i64>>,
@@ -61,7 +61,7 @@ fn layout<'a, 'b>(
     let mut entries = vec![r#""__metadata__":{"format":"pt"}"#.to_owned()];
     let mut at = 0u64;
     let mut entry = |name: &str, dtype: &str, shape: &[usize], bytes: u64| {
-        // A string, a list of numbers: these always serialise.
+        // Serialising strings and lists of numbers cannot fail.
         let name = serde_json::to_string(name).unwrap_or_default();
         let shape = serde_json::to_string(shape).unwrap_or_default();
         let end = at + bytes;
@@ -87,14 +87,14 @@ fn layout<'a, 'b>(
         entry(tensor.name, "F32", tensor.shape, tensor.data.len() as u64 * 4);
     }
     let mut header = format!("{{{}}}", entries.join(","));
-    // Spaces, so that the data begins on a multiple of eight, as the format asks.
+    // Pad with spaces so that the data begins at a multiple of eight, as the format requires.
     while !header.len().is_multiple_of(8) {
         header.push(' ');
     }
     Ok(Layout { header: header.into_bytes(), order, data_bytes: at })
 }
 
-/// The exact length [`write_tensors`] writes.
+/// The exact length that [`write_tensors`] writes.
 pub fn tensors_len(tensors: &[TensorRef<'_>], counters: &BTreeMap<String, Vec<i64>>) -> Result<u64, StoreError> {
     let layout = layout(tensors, counters)?;
     Ok(8 + layout.header.len() as u64 + layout.data_bytes)
@@ -126,7 +126,7 @@ pub fn write_tensors(
     Ok(())
 }
 
-/// Writes a new file on its own, durable when this returns. A name that is taken is never replaced.
+/// Writes a new file outside a checkpoint; durable on return. An existing file is never replaced.
 pub fn export_tensors(
     disk: &dyn Fs,
     path: &Path,
@@ -147,7 +147,7 @@ pub fn export_tensors(
             Ok(Written { bytes: info.bytes, blake3: info.blake3 })
         }
         Err(error) => {
-            // The first error is the one to tell.
+            // Report the first error.
             let _left = disk.remove(&hidden);
             Err(error)
         }

@@ -1,4 +1,4 @@
-//! A small document of headings, lines and tables, as Markdown and as plain text for a terminal.
+//! A simple document of headings, lines and tables, as Markdown and as plain text for a terminal.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -15,11 +15,11 @@ pub(super) enum Block {
     Text(String),
     /// A command to type.
     Command(String),
-    /// A table: its head, and rows as long as it.
+    /// A table: its header, and rows of the same length.
     Table(Vec<String>, Vec<Vec<String>>),
 }
 
-/// As Markdown. Names may come out of a run's data: what would be markup is escaped.
+/// As Markdown. Names may come from a run's data, so markup in them is escaped.
 pub(super) fn markdown(blocks: &[Block]) -> String {
     let row = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|c| escaped(c)).collect();
@@ -39,7 +39,7 @@ pub(super) fn markdown(blocks: &[Block]) -> String {
     blocks.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
-/// For a terminal: no control characters, columns that stand under one another (Chinese is two cells wide).
+/// For a terminal: no control characters, aligned columns (a Chinese character is two cells wide).
 pub(super) fn plain(blocks: &[Block]) -> String {
     let one = |block: &Block| match block {
         Block::Title(text) | Block::Heading(text) | Block::Text(text) => format!("{}\n", line(text)),

@@ -1,4 +1,4 @@
-//! The figures of a report, from a run's logs. Pure: no file, no clock.
+//! Computes the figures of a report from a run's logs. Pure: no files, no clock.
 
 use std::{cmp::Ordering, collections::HashMap};
 
@@ -11,13 +11,13 @@ use crate::{
     protocol::{Event, JudgedAnswer, PolicyReport, TaskReport},
 };
 
-/// The beginning of 春晓, which is completed again and again while a run pretrains.
+/// The beginning of 春晓, a probe of pretraining.
 const CHUNXIAO: &str = "春眠不觉晓，";
-/// The name of figures over all sources, or all tasks.
+/// The name of figures over all sources or tasks.
 const ALL: &str = "all";
 
 impl Report {
-    /// The report of a run whose logs these are, with the answers that were judged on the way.
+    /// The report of a run with these logs and judged answers.
     pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[JudgedAnswer]) -> Report {
         let begun = |stage| logs.iter().find(|l| l.stage == stage).filter(|l| !l.steps.is_empty());
         let sibling = |l: &&StageLog| !LINE.contains(&l.stage) && !l.steps.is_empty();
@@ -45,7 +45,7 @@ impl Report {
     }
 }
 
-/// A figure; none where it was not measured, which the log has as null.
+/// A figure; None if it was not measured (null in the log).
 fn measured(x: f64) -> Option<f64> {
     x.is_finite().then_some(x)
 }
@@ -77,11 +77,11 @@ fn steps(log: &StageLog) -> usize {
     log.steps.iter().map(|s| s.0).max().unwrap_or(0)
 }
 
-/// One time that a stage was opened.
+/// One launch of a stage.
 struct Launch {
     /// The step it resumed from.
     from: usize,
-    /// Its seconds, where it came to its end.
+    /// Its seconds, if it ended regularly.
     seconds: Option<f64>,
 }
 
@@ -97,8 +97,8 @@ fn launches(log: &StageLog) -> Vec<Launch> {
     all
 }
 
-/// Wall seconds of a stage; with `earlier` without this launch. A launch that was killed counts with the steps that a
-/// later one did not take again; one that made no step counts nothing.
+/// Wall-clock seconds of a stage; with `earlier` without the current launch. A killed launch counts with the steps that
+/// a later one did not repeat; one without a step counts nothing.
 fn seconds(log: &StageLog, earlier: bool) -> f64 {
     let all = launches(log);
     let end = steps(log);
@@ -114,7 +114,7 @@ fn seconds(log: &StageLog, earlier: bool) -> f64 {
     all.iter().enumerate().take(take).map(each).sum()
 }
 
-/// The newest validation over all sources: nats a token and bits a byte.
+/// The newest validation over all sources: nats per token and bits per byte.
 fn validation(log: &StageLog) -> (Option<f64>, Option<f64>) {
     let all = log.events.iter().rev().find_map(|e| match e {
         Event::Eval { source, eval_loss, eval_bits_per_byte, .. } if source == ALL => {
@@ -153,7 +153,7 @@ impl Sft {
         let mut tasks: Vec<(String, Task)> = Vec::new();
         for report in reports().filter(|r| Some(r.step) == newest) {
             let Some(task) = Task::new(report) else { continue };
-            // Two sources may have a task of the same name.
+            // Two sources may have a task with the same name.
             match tasks.iter_mut().find(|(known, _)| *known == report.task) {
                 Some((_, known)) => *known = known.with(&task),
                 None => tasks.push((report.task.clone(), task)),
@@ -181,7 +181,7 @@ impl Task {
         })
     }
 
-    /// Both together, each example counting once.
+    /// Both tasks combined, weighted by examples.
     fn with(&self, other: &Task) -> Task {
         let all = self.examples + other.examples;
         let share = other.examples as f64 / all.max(1) as f64;
@@ -276,8 +276,8 @@ impl Policy {
     }
 }
 
-/// Of the prompts that both the fine-tuned model and the policy answered: the share whose answer of the policy
-/// has the higher figure; ties count half.
+/// Of the prompts that both the fine-tuned model and the policy answered, the share for which the policy's figure is
+/// higher; ties count half.
 fn wins(
     answers: &[JudgedAnswer],
     stage: StageId,
@@ -286,7 +286,7 @@ fn wins(
 ) -> Option<f64> {
     let of = |step: usize| -> HashMap<(&str, &str), f64> {
         let those = answers.iter().filter(|a| a.stage == stage && a.step == step);
-        // Of an answer judged again at the same step the last verdict counts.
+        // If an answer was judged twice at the same step, the last verdict counts.
         those.filter_map(|a| Some(((a.task.as_str(), a.prompt.as_str()), figure(a)?))).collect()
     };
     let (before, after) = (of(0), of(step));
@@ -303,7 +303,7 @@ fn wins(
     (!points.is_empty()).then(|| points.iter().sum::<f64>() / points.len() as f64)
 }
 
-/// Training documents of a stage that has one source.
+/// Training documents of a stage with one source.
 fn documents(log: &StageLog) -> Option<usize> {
     Some(log.starts().next_back()?.sources.first()?.documents)
 }

@@ -1,4 +1,4 @@
-//! What a run's logs hold of its stages: the only source of the report's figures.
+//! Reads what a run's logs record about its stages: the only source of the report's figures.
 
 use crate::{
     base::StageId,
@@ -7,21 +7,21 @@ use crate::{
     train::TrainError,
 };
 
-/// What the logs hold of one stage.
+/// The logs of one stage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StageLog {
     /// The stage.
     pub stage: StageId,
     /// Its events, oldest first.
     pub events: Vec<Event>,
-    /// Its steps: which, and milliseconds.
+    /// Its steps: number and milliseconds.
     pub steps: Vec<(usize, f64)>,
     /// Whether it was trained in this launch.
     pub now: bool,
 }
 
 impl StageLog {
-    /// What the stage was started with, each time, oldest first.
+    /// The `started` events, oldest first.
     pub(super) fn starts(&self) -> impl DoubleEndedIterator<Item = &RunInfo> {
         self.events.iter().filter_map(|e| match e {
             Event::Started(info) => Some(&**info),
@@ -30,7 +30,7 @@ impl StageLog {
     }
 }
 
-/// The logs of all stages, in the order of training; `trained` are those of this launch.
+/// The logs of all stages, in the order of training; `trained` are the stages of this launch.
 pub(super) fn read(view: &RunView, trained: &[StageId]) -> Result<Vec<StageLog>, TrainError> {
     let log = |stage| StageLog { stage, now: trained.contains(&stage), ..StageLog::default() };
     let mut logs: Vec<StageLog> = StageId::ALL.into_iter().map(log).collect();
@@ -50,7 +50,7 @@ pub(super) fn read(view: &RunView, trained: &[StageId]) -> Result<Vec<StageLog>,
     Ok(logs)
 }
 
-/// The judged answers of the run; none where no stage has written any.
+/// The judged answers of the run; empty if no stage wrote any.
 pub(super) fn answers(view: &RunView) -> Result<Vec<JudgedAnswer>, TrainError> {
     let mut all = Vec::new();
     let path = view.report_dir().join("answers.jsonl");

@@ -42,11 +42,11 @@ pub(in crate::cli) struct Recipe {
     json: bool,
 }
 
-/// How the line of stages came to its end.
+/// How the recipe ended.
 enum End {
     /// All stages are trained.
     Done,
-    /// A stop was requested; what was learned is saved.
+    /// A stop was requested; progress is saved.
     Stopped,
     /// A stage failed.
     Failed(StageId, TrainError),
@@ -80,7 +80,7 @@ impl Recipe {
         let mut device = common.device()?;
         let engine = device.info().clone();
         let (run, config) = open_line(self.run.as_deref(), &setup, &LINE, &mut device)?;
-        // What could not be written at the end is not begun.
+        // Create the report folder first, so that a failure shows before training.
         run.make_report_dir().map_err(TrainError::from)?;
         let view = run.view().clone();
         let mut sitting = Sitting { json: self.json, setup, unattended, trained: Vec::new() };
@@ -107,7 +107,7 @@ impl Recipe {
         };
         let report = make(&view, facts, &sitting.trained)?;
         if report.is_empty() {
-            // Nothing was measured: there is the error alone.
+            // Nothing was measured: report only the error.
             return failure(end);
         }
         let words = words::document(&report, view.dir(), common.language());
@@ -134,23 +134,23 @@ fn failure(end: End) -> Outcome {
     }
 }
 
-/// The report, out of what the run's logs hold of all its sittings.
+/// The report, from the run's logs of all launches.
 fn make(view: &RunView, facts: Facts, trained: &[StageId]) -> Result<Report, TrainError> {
     let logs = logs::read(view, trained)?;
     Ok(Report::new(facts, &logs, &logs::answers(view)?))
 }
 
-/// One call of the recipe.
+/// One launch of the recipe.
 struct Sitting {
     json: bool,
     setup: Setup,
     unattended: Unattended,
-    /// Stages opened in this sitting.
+    /// Stages trained in this launch.
     trained: Vec<StageId>,
 }
 
 impl Sitting {
-    /// Trains what is left of every stage. The open run comes back, for the run is locked as long as it lives.
+    /// Trains the rest of every stage. Returns the open run, which holds the lock.
     fn train(&mut self, mut open: OpenRun) -> (End, OpenRun) {
         for stage in LINE {
             if self.unattended.is_over() {
@@ -190,7 +190,7 @@ impl Sitting {
         (End::Done, open)
     }
 
-    /// The configuration to train a stage with, if something is left to train; else a note says why not.
+    /// The configuration for training a stage if it is not complete; otherwise a note says why not.
     fn left(&mut self, stage: StageId, open: &mut OpenRun) -> Result<Option<RunConfig>, TrainError> {
         let config = settled(&open.run, &self.setup, &mut open.device)?;
         let (step, text) = match standing(open.run.view(), &config, stage)? {

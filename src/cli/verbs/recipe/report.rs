@@ -1,16 +1,15 @@
-//! What a report says: a run's figures, stage by stage.
+//! The data of a report: a run's figures, stage by stage.
 //!
-//! Shares are fractions of 1. What was not measured is null, never 0.
+//! Shares are fractions of 1. A figure that was not measured is null, never 0.
 
 use serde::{Serialize, Serializer};
 
 use crate::base::StageId;
 
-/// The stages of a recipe, first to last. The other stages are their siblings: where they have been
-/// trained the report has their figures.
+/// The stages of a recipe in order. Other stages are their siblings: the report includes those that were trained.
 pub(super) const LINE: [StageId; 4] = [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo];
 
-/// What the logs do not say.
+/// Facts that are not in the logs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     /// The run's name.
@@ -19,17 +18,17 @@ pub(super) struct Facts {
     pub size: String,
     /// Its seed.
     pub seed: u64,
-    /// `cpu` or `wgpu`, in this sitting.
+    /// `cpu` or `wgpu`, in this launch.
     pub engine: &'static str,
     /// The adapter's name.
     pub adapter: String,
-    /// Seconds since this sitting began.
+    /// Seconds since this launch began.
     pub seconds: f64,
     /// The stage that failed, if one did.
     pub failed: Option<Failed>,
 }
 
-/// A stage that failed. What was measured before it is still reported.
+/// A failed stage. What was measured before is still reported.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Failed {
     /// The stage.
@@ -38,7 +37,7 @@ pub(super) struct Failed {
     pub error: String,
 }
 
-/// Values by name, in an order of their own.
+/// Values by name, in insertion order.
 #[derive(Clone, Debug)]
 pub(super) struct Named<T, K = String>(pub Vec<(K, T)>);
 
@@ -48,18 +47,18 @@ impl<T: Serialize, K: Serialize> Serialize for Named<T, K> {
     }
 }
 
-/// What every stage has.
+/// Figures that every stage has.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Work {
-    /// Wall seconds, its data's making and its validations among them, over all sittings.
+    /// Wall-clock seconds over all launches, including data preparation and validation.
     pub seconds: f64,
     /// Steps made.
     pub steps: usize,
-    /// `this` where it was trained in this sitting, `earlier`, or `both`.
+    /// `this` if it was trained in this launch, `earlier`, or `both`.
     pub sitting: &'static str,
-    /// The engine of its last sitting.
+    /// The engine of its last launch.
     pub engine: Option<String>,
-    /// The adapter of its last sitting.
+    /// The adapter of its last launch.
     pub adapter: Option<String>,
 }
 
@@ -67,7 +66,7 @@ pub(super) struct Work {
 pub(super) struct Pretrain {
     /// Leading characters of 春晓 that are right, over all 18.
     pub chunxiao_match: Option<f64>,
-    /// Nats a token of held-out text.
+    /// Nats per token of held-out text.
     pub eval_loss: Option<f64>,
     pub eval_bits_per_byte: Option<f64>,
     #[serde(flatten)]
@@ -79,7 +78,7 @@ pub(super) struct Task {
     pub exact_match: f64,
     pub char_f1: f64,
     pub end_rate: f64,
-    /// Nats a token of the reference answers.
+    /// Nats per token of the reference answers.
     pub eval_loss: f64,
     /// Held-out examples answered.
     pub examples: usize,
@@ -87,13 +86,13 @@ pub(super) struct Task {
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Sft {
-    /// Share of held-out answers that ended by themselves.
+    /// Share of held-out answers with an end token.
     pub end_rate: Option<f64>,
     /// Share of held-out answers equal to the reference, over all tasks.
     pub exact_match: Option<f64>,
     /// The same, task by task.
     pub tasks: Named<Task>,
-    /// Nats a token of the reference answers.
+    /// Nats per token of the reference answers.
     pub eval_loss: Option<f64>,
     #[serde(flatten)]
     pub work: Work,
@@ -105,7 +104,7 @@ pub(super) struct Reward {
     pub heldout_accuracy: Option<f64>,
     /// Its 95 % interval.
     pub ci95: Option<[f64; 2]>,
-    /// The share that «the longer one is better» gets right.
+    /// The accuracy of «the longer one is better».
     pub length_accuracy: Option<f64>,
     pub margin: Option<f64>,
     /// Held-out pairs.
@@ -116,7 +115,7 @@ pub(super) struct Reward {
     pub work: Work,
 }
 
-/// A policy before its first update, which is the fine-tuned model, and after its last one.
+/// A policy before its first update (the fine-tuned model) and after its last one.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Policy {
     /// Share of answers that the task's rule calls good.
@@ -127,26 +126,26 @@ pub(super) struct Policy {
     /// Mean normalised score of the reward model.
     pub rm_before: Option<f64>,
     pub rm_after: Option<f64>,
-    /// Nats an answer, to the fine-tuned model.
+    /// KL to the fine-tuned model, nats per answer.
     pub kl: Option<f64>,
     pub end_rate: Option<f64>,
     pub end_rate_before: Option<f64>,
     pub distinct2_before: Option<f64>,
     pub distinct2_after: Option<f64>,
-    /// The latter over the former.
+    /// Distinct-2 after over distinct-2 before.
     pub distinct2_ratio: Option<f64>,
     /// Mean characters of an answer.
     pub length_before: Option<f64>,
     pub length_after: Option<f64>,
-    /// Share of prompts whose answer has the higher reward than the fine-tuned model's; half for as high.
+    /// Share of prompts for which the policy's answer has a higher reward than the fine-tuned model's; ties count half.
     pub win_rate: Option<f64>,
     /// The same by the rule's verdict.
     pub win_rate_true: Option<f64>,
     /// Prompts judged, one answer each.
     pub prompts: Option<usize>,
-    /// Prompts of the updates.
+    /// Prompts of the rollouts.
     pub prompts_trained: Option<usize>,
-    /// The update after which it was measured last.
+    /// The update after which the policy was last measured.
     pub measured_at: Option<usize>,
     /// The true score by task.
     pub tasks: Named<Truth>,
@@ -161,7 +160,7 @@ pub(super) struct Truth {
     pub prompts: Option<usize>,
 }
 
-/// All of it. A stage that was never trained is null.
+/// The report. A stage that was never trained is null.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     pub event: &'static str,
@@ -169,7 +168,7 @@ pub(super) struct Report {
     pub sft: Option<Sft>,
     pub reward: Option<Reward>,
     pub ppo: Option<Policy>,
-    /// Other ways to learn from the same preferences, where the run has them.
+    /// Other methods on the same preferences, if the run has them.
     pub siblings: Named<Policy, StageId>,
     pub run: String,
     pub size: String,
@@ -177,21 +176,21 @@ pub(super) struct Report {
     pub engine: &'static str,
     pub adapter: String,
     pub parameters: Option<usize>,
-    /// Wall seconds in all: of this sitting, and of the stages' earlier ones.
+    /// Wall-clock seconds in total: of this launch, and of the stages' earlier ones.
     pub seconds: f64,
-    /// Of this sitting alone.
+    /// Wall-clock seconds of this launch.
     pub sitting_seconds: f64,
     pub failed: Option<Failed>,
     pub version: &'static str,
 }
 
 impl Report {
-    /// Whether no stage has made a step.
+    /// Whether no stage made a step.
     pub(super) fn is_empty(&self) -> bool {
         self.pretrain.is_none() && self.sft.is_none() && self.reward.is_none() && self.ppo.is_none()
     }
 
-    /// What the stages have in common, first to last, siblings after the line.
+    /// The common figures of the stages, in order, siblings last.
     pub(super) fn works(&self) -> Vec<(StageId, &Work)> {
         let line = [
             self.pretrain.as_ref().map(|s| (StageId::Pretrain, &s.work)),

@@ -1,4 +1,4 @@
-//! Reports made of invented events, so that every figure can be computed by hand.
+//! Reports of made-up events, for which every figure is known.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -64,7 +64,7 @@ fn logs() -> Vec<StageLog> {
         eval(4, "poems", 3.0),
         eval(4, "all", 2.5),
         finished(100.0),
-        // Opened again when it was complete: no step, no time.
+        // Opened again when complete: no step, no time.
         json!({"event": "started", "step": 4, "parameters": 1234, "engine": "wgpu", "adapter": "Card"}),
         finished(50.0),
     ];
@@ -117,7 +117,7 @@ fn every_figure_is_the_newest_of_its_stage() {
     let r = report(&logs(), &[]);
     assert_eq!((&r["event"], &r["seed"], &r["parameters"]), (&json!("report"), &json!(3), &json!(1234)));
     assert_eq!((&r[PRETRAIN]["chunxiao_match"], &r[PRETRAIN]["eval_loss"]), (&json!(0.5), &json!(2.5)));
-    // Two sources with a task of one name are one task: 30 of 40 exact; 42 of 50 end.
+    // Two sources with a task of the same name count as one task: 30 of 40 exact; 42 of 50 end.
     assert_eq!(r[SFT]["tasks"]["a"]["exact_match"], 0.75);
     assert_eq!(r[SFT]["tasks"]["a"]["examples"], 40);
     assert!((r[SFT]["end_rate"].as_f64().unwrap() - 0.84).abs() < 1e-12);
@@ -136,14 +136,14 @@ fn every_figure_is_the_newest_of_its_stage() {
     assert_eq!(r["siblings"], json!({}), "a sibling without a step is none");
 }
 
-/// A killed sitting counts for the steps that stand, one without a step for nothing.
+/// A killed launch counts for the steps that were not repeated, one without a step for nothing.
 #[test]
 fn seconds_are_those_of_all_sittings() {
     let r = report(&logs(), &[]);
     assert_eq!((&r[PRETRAIN]["seconds"], &r[PRETRAIN]["sitting"]), (&json!(100.0), &json!("earlier")));
     assert_eq!((&r[SFT]["seconds"], &r[SFT]["sitting"]), (&json!(23.0), &json!("both")));
     assert_eq!((&r[PPO]["seconds"], &r[PPO]["sitting"]), (&json!(7.5), &json!("this")));
-    // This sitting, pretraining before it, and the killed one's two steps.
+    // This launch, pretraining before it, and the two steps of the killed one.
     assert_eq!((&r["sitting_seconds"], &r["seconds"]), (&json!(40.0), &json!(143.0)));
 }
 
@@ -181,7 +181,7 @@ fn win_rates_compare_answers_to_the_same_prompt() {
         answer(PPO, 0, "b", true, 0.0),
         answer(PPO, 0, "c", false, 0.0),
         answer(PPO, 0, "d", true, 0.0),
-        // Of an update that was not the last, and of another stage.
+        // Of an earlier update, and of another stage.
         answer(PPO, 2, "a", true, 9.0),
         answer(GRPO, 4, "b", true, 9.0),
         answer(PPO, 4, "a", true, -1.0),
@@ -193,12 +193,12 @@ fn win_rates_compare_answers_to_the_same_prompt() {
         answer(PPO, 4, "asked only once", true, 5.0),
     ];
     let p = report(&logs(), &answers)[PPO].take();
-    // Rewards: won, won, tied, lost. The rule: won, lost, won, tied.
+    // Rewards: won, won, tied, lost. Rule: won, lost, won, tied.
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&json!(0.625), &json!(0.625)));
     answers.retain(|a| a.prompt == "a");
     let p = report(&logs(), &answers)[PPO].take();
     assert_eq!((&p["win_rate"], &p["win_rate_true"]), (&json!(1.0), &json!(1.0)));
-    // A stage without a reward model is judged by the rule alone.
+    // A stage without a reward model is judged by the rule only.
     for a in &mut answers {
         a.reward = None;
     }
@@ -208,7 +208,7 @@ fn win_rates_compare_answers_to_the_same_prompt() {
     assert!(report(&logs(), &answers)[PPO]["win_rate"].is_null(), "nothing to compare with");
 }
 
-/// Every language, whole and with holes, for paper and terminal.
+/// Every language, complete and incomplete, as Markdown and for the terminal.
 #[test]
 fn words_are_there_for_every_report() {
     let failed = Some(Failed { stage: StageId::Ppo, error: "the guard stopped it".to_owned() });

@@ -1,4 +1,4 @@
-//! The report as text, Chinese or English: what report.md holds and the terminal shows.
+//! The report as text in Chinese or English: the content of report.md and of the terminal.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ use crate::{
 
 /// Characters of 春晓 after its first line.
 const CHUNXIAO: f64 = 18.0;
-/// Where a policy begins to look as if it hacked the reward: distinct-2 over the fine-tuned model's, share of
-/// answers that end, nats an answer.
+/// Thresholds beyond which a policy looks like reward hacking: distinct-2 relative to the fine-tuned model's, share of
+/// answers that end, nats per answer.
 const LEAST_DISTINCT: f64 = 0.8;
 const LEAST_ENDED: f64 = 0.95;
 const MOST_KL: f64 = 10.0;
 
-/// A figure that was not measured.
+/// Shown for a figure that was not measured.
 const NONE: &str = "–";
 
 /// The whole document.
@@ -67,11 +67,11 @@ pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
     blocks
 }
 
-/// What ran, on what, how long.
+/// The run, its engine and the time, in one line.
 fn in_one_line(r: &Report, lang: Lang) -> String {
     let millions = r.parameters.map_or(NONE.to_owned(), |n| format!("{:.2}", n as f64 / 1e6));
     let (size, seed) = (&r.size, r.seed);
-    // The CPU engine's adapter bears its name already.
+    // The CPU engine's adapter name includes the engine.
     let engine =
         if r.adapter.starts_with(r.engine) { r.adapter.clone() } else { format!("{} ({})", r.engine, r.adapter) };
     let again = r.seconds - r.sitting_seconds > 0.05;
@@ -101,7 +101,7 @@ fn stages(r: &Report, lang: Lang) -> Block {
             r.policies().iter().find(|(s, _)| *s == stage).map(|(_, p)| aligned(p, lang))
         }
     };
-    // Where all of it is of this sitting and of one engine there is nothing to tell apart.
+    // If everything is from this launch and one engine, the columns are left out.
     let earlier = works.iter().any(|(_, w)| w.sitting != "this");
     let elsewhere = works.iter().any(|(_, w)| w.adapter.as_ref().is_some_and(|a| *a != r.adapter));
     let mut head = vec![say("阶段", "stage"), say("结果", "result"), say("步数", "steps"), say("用时", "time")];
@@ -190,7 +190,7 @@ fn tasks(s: &Sft, lang: Lang) -> Option<Block> {
     (!rows.is_empty()).then_some(Block::Table(head, rows))
 }
 
-/// The fine-tuned model beside each policy.
+/// The fine-tuned model compared with each policy.
 fn before_and_after(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
     let mut head = vec![String::new(), StageId::Sft.to_string()];
@@ -233,7 +233,7 @@ fn before_and_after(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
     Block::Table(head, rows)
 }
 
-/// What a policy that hacks its reward gives itself away by, each beside its bound.
+/// Indicators of reward hacking, each with its threshold.
 fn signs(policies: &[(StageId, &Policy)], lang: Lang) -> Block {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
     let verdict = |value: Option<f64>, good: fn(f64) -> bool| match value {
@@ -283,7 +283,7 @@ fn time(seconds: f64, lang: Lang) -> String {
     if seconds < 10.0 { format!("{seconds:.1} {unit}") } else { format!("{seconds:.0} {unit}") }
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
