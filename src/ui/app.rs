@@ -1,4 +1,4 @@
-//! The loop around state, update and view: keys, the trainer's events and signals in, frames out.
+//! The loop around state, update and view: keys, trainer events and signals in, frames out.
 
 use std::{
     collections::VecDeque,
@@ -26,65 +26,65 @@ use crate::{
     session::Session,
 };
 
-/// At least this between two frames.
+/// Minimum time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
-/// Between frames that only new metrics ask for.
+/// Time between frames if only metrics changed.
 const METRICS: Duration = Duration::from_millis(100);
-/// Between frames while an answer streams in.
+/// Time between frames while an answer streams in.
 const STREAM: Duration = Duration::from_millis(33);
-/// Between frames while the terminal has no focus.
+/// Time between frames while the terminal has no focus.
 const UNSEEN: Duration = Duration::from_millis(500);
-/// Most a frame should take; a slower terminal gets half as many.
+/// Target for the time to draw a frame; a slower terminal gets half as many.
 const SLOW: Duration = Duration::from_millis(50);
-/// Time in which a stop signal takes hold of every thread.
+/// Time until a stop signal has stopped every thread.
 const STOP_HOLDS: Duration = Duration::from_millis(500);
-/// How long keys wait for the trainer's first event.
+/// How long keys are kept until the trainer's first event.
 const FIRST_WORD: Duration = Duration::from_secs(1);
-/// Time a save may take after a signal.
+/// Time limit for a save after a signal.
 pub(super) const DEADLINE: Duration = Duration::from_secs(8);
 
-/// How the screen is set up.
+/// Options of the screen.
 #[derive(Debug, Default)]
 pub struct UiOptions {
     /// Its language.
     pub lang: Lang,
-    /// Set by a handler of SIGTERM, SIGINT or SIGHUP before the screen was up: save and quit.
+    /// Set by a handler of SIGTERM, SIGINT or SIGHUP from before the screen: save and quit.
     pub stop: Arc<AtomicBool>,
-    /// Where standard error goes while the screen is up (GPU drivers print there); nowhere if absent.
+    /// Where standard error is redirected while the screen is up (GPU drivers print there); discarded if None.
     pub stderr: Option<File>,
-    /// Colours; from the environment if absent.
+    /// Colour depth; detected from the environment if None.
     pub depth: Option<Depth>,
-    /// Frames and charts; from the terminal if absent.
+    /// Glyphs; detected from the terminal if None.
     pub glyphs: Option<GlyphSet>,
 }
 
 /// Why the screen closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The stage had ended before the user quit.
+    /// The stage had finished before the user quit.
     Finished,
-    /// The user quit; the trainer has stopped, and saved if asked to.
+    /// The user quit; the trainer has stopped, and saved if requested.
     Stopped,
-    /// A signal or a dead terminal; the trainer has stopped and saved.
+    /// A signal or a closed terminal; the trainer has stopped and saved.
     Signalled,
-    /// Quit while the trainer was still busy: end the process without waiting for it.
+    /// The user quit while the trainer was still busy: end the process without waiting.
     Abandoned,
 }
 
-/// What the screen leaves behind.
+/// The result of [`super::run`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Why it closed.
     pub end: End,
     /// Whether the work itself failed.
     pub failed: bool,
-    /// Lines for the shell, cleaned; for standard output unless [`Outcome::terminal_gone`].
+    /// Lines for the shell, cleaned; print them to standard output unless [`Outcome::terminal_gone`].
     pub summary: Vec<String>,
-    /// The terminal has hung up or takes no output: print nothing, it would fail or block.
+    /// The terminal has hung up or is blocked: printing would fail or block.
     pub terminal_gone: bool,
 }
 
-/// How soon the next frame is due.
+/// Urgency of the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Repaint {
     No,
@@ -99,25 +99,25 @@ pub(super) struct App {
     stop: Arc<AtomicBool>,
     stderr: Option<File>,
     inputs: Receiver<Input>,
-    /// Keys from before the trainer's first event: most would mean nothing yet.
+    /// Keys typed before the trainer's first event, when most have no effect yet.
     early: VecDeque<Input>,
     state: AppState,
     screen: Screen,
     opened: Instant,
     due: Repaint,
     drawn: Instant,
-    /// How much longer than usual between frames, for a slow terminal.
+    /// Factor on the time between frames, for a slow terminal.
     slowness: u32,
-    /// Commands the trainer has not taken yet.
+    /// Commands waiting for room in the trainer's channel.
     outbox: VecDeque<Command>,
     trainer_gone: bool,
-    /// When saving has to be done, once a signal came.
+    /// Time limit of the save after a signal.
     deadline: Option<Instant>,
-    /// The terminal is not ours now: neither read nor painted.
+    /// The terminal is suspended: neither read nor drawn.
     blind: bool,
-    /// The process asked to be stopped; not to be taken back before it was continued.
+    /// When the process requested to be stopped; it must not reacquire the terminal before it is continued.
     stopped: Option<Instant>,
-    /// When the terminal was last taken back.
+    /// When the terminal was last reacquired.
     woken: Option<Instant>,
     gone: bool,
     focused: bool,
@@ -146,8 +146,8 @@ impl App {
             if wide { GlyphSet::Safe } else { GlyphSet::Line }
         });
         let depth = options.depth.unwrap_or_else(|| Depth::detect(|name| std::env::var(name).ok()));
-        // crossterm turns colours into a full reset under NO_COLOR, and bold and reverse go with them
-        // (dua-cli#238); our own theme has none then.
+        // Under NO_COLOR crossterm turns colours into a full reset, which removes bold and reverse too (dua-cli#238);
+        // the theme has no colours in that case.
         crossterm::style::force_color_output(true);
         let theme = Theme { depth, ..Theme::default() };
         let screen = Screen::new()?;
@@ -214,14 +214,14 @@ impl App {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // The panic hook holds a sender, so this cannot be; a pause keeps it from spinning.
+                // Cannot happen, since the panic hook holds a sender; the pause prevents spinning.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(METRICS),
             }
             self.tick();
         }
     }
 
-    /// Time to the next turn: the next frame if one is due, else the next look at the trainer.
+    /// Time until the next turn: the next frame, or the next check of the trainer.
     fn wait(&self) -> Duration {
         let look = if self.state.chat.answering().next().is_some() { STREAM } else { METRICS };
         let frame = match self.due {
@@ -254,8 +254,8 @@ impl App {
         if clock_moved && (clock_shown || self.state.leaving.is_some()) || had_notice && self.state.notice.is_none() {
             self.repaint(Repaint::Metrics);
         }
-        // `kill` may return before the stop takes hold of this thread, and a terminal taken back then would be held
-        // by a stopped process. So only SIGCONT counts, or proof that no stop came.
+        // `kill` may return before this thread is stopped; reacquiring the terminal then would leave it to a stopped
+        // process. So wait for SIGCONT, or until it is clear that no stop came.
         if self.stopped.is_some_and(|s| s.elapsed() > STOP_HOLDS) {
             self.continued();
         }
@@ -265,7 +265,7 @@ impl App {
     }
 
     fn on_input(&mut self, input: Input) -> Option<End> {
-        // A key is stamped with the time it is handled at, not with the last frame's.
+        // A key gets the time at which it is handled, not that of the last frame.
         self.state.now = self.opened.elapsed();
         if matches!(input, Input::Key(_) | Input::Paste(_)) && self.too_early() {
             self.early.push_back(input);
@@ -291,7 +291,7 @@ impl App {
             Input::Continue
                 if self.continued() || self.blind || self.woken.is_some_and(|w| w.elapsed() < STOP_HOLDS) => {}
             Input::Continue => {
-                // A stop without SIGTSTP: the shell has had the terminal, so take it again.
+                // Stopped without SIGTSTP: the shell has used the terminal, so set it up again.
                 terminal::restore();
                 self.blind = true;
                 self.may_read.store(false, Ordering::Release);
@@ -309,7 +309,7 @@ impl App {
         None
     }
 
-    /// Whether keys wait for the trainer's first event, which follows at once.
+    /// Whether keys are kept until the trainer's first event.
     fn too_early(&self) -> bool {
         self.state.live().phase == Phase::Starting && self.opened.elapsed() < FIRST_WORD
     }
@@ -351,7 +351,7 @@ impl App {
                 Cmd::Abandon => end = Some(End::Abandoned),
                 Cmd::Suspend => self.suspend(),
                 Cmd::Redraw => {
-                    // A failure shows itself at the frame that follows.
+                    // An error shows at the next frame.
                     let _ = self.screen.forget();
                     self.repaint(Repaint::Now);
                 }
@@ -368,13 +368,13 @@ impl App {
         }
     }
 
-    /// Keys never wait for the trainer: a command it cannot take now is sent at the next turn.
+    /// Sends pending commands without blocking; the rest follows at the next turn.
     fn flush_outbox(&mut self) {
         while let Some(command) = self.outbox.pop_front() {
             if matches!(command, Command::Stop { .. }) {
                 self.session.stop.store(true, Ordering::Release);
             }
-            // A trainer that is gone takes nothing more; the events report its end.
+            // A trainer that has ended receives nothing; its end is reported by the events.
             if let Err(TrySendError::Full(command)) = self.session.commands.try_send(command) {
                 self.outbox.push_front(command);
                 return;
@@ -386,13 +386,13 @@ impl App {
         if self.due == Repaint::No || self.blind || self.drawn.elapsed() < self.interval(self.due) {
             return;
         }
-        // A terminal that takes nothing (Ctrl-S, a stalled link) would hold this thread in a write.
+        // A blocked terminal (Ctrl-S, a stalled link) would hold this thread in a write.
         if !terminal::writable(Duration::ZERO) {
             return;
         }
         let start = Instant::now();
         let state = &self.state;
-        // An error means a dying terminal; the input thread reports it.
+        // An error means that the terminal is closing; the input thread reports it.
         if let Ok(drawn) = self.screen.draw(|area, buf| view::draw(state, area, buf)) {
             self.state.drawn = drawn;
         }
@@ -402,24 +402,24 @@ impl App {
         self.due = Repaint::No;
     }
 
-    /// Ctrl-Z: the terminal goes back to the shell, the process stops, and later continues.
+    /// Ctrl-Z: restores the terminal, stops the process, and continues later.
     fn suspend(&mut self) {
         self.may_read.store(false, Ordering::Release);
         terminal::restore();
         self.blind = true;
         self.stopped = Some(Instant::now());
-        // Should nothing stop (a container's first process cannot), the terminal is taken back soon.
+        // If nothing stops (a container's first process cannot), the terminal is reacquired soon.
         let _ = terminal::suspend();
     }
 
-    /// After a stop: its time does not count for the run. Whether there was one.
+    /// Handles a continuation: the stopped time does not count for the run. Returns whether there was a stop.
     fn continued(&mut self) -> bool {
         let Some(since) = self.stopped.take() else { return false };
         self.opened += since.elapsed();
         true
     }
 
-    /// Takes the terminal again, if the shell has given it back; with `bg` it has not.
+    /// Sets up the terminal again if the shell has returned it (after `bg` it has not).
     fn wake(&mut self) {
         if terminal::acquire(self.stderr.as_ref()).is_err() {
             terminal::restore();
@@ -427,7 +427,7 @@ impl App {
         }
         self.blind = false;
         self.woken = Some(Instant::now());
-        // An error shows itself at the frame that follows.
+        // An error shows at the next frame.
         let _ = self.screen.forget();
         self.may_read.store(true, Ordering::Release);
         self.repaint(Repaint::Now);

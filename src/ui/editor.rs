@@ -1,17 +1,17 @@
-//! A text field. Pure, so `update` can own it; the terminal's own caret is put where
-//! [`Editor::layout`] says, for input methods open their window there.
+//! A text field. Pure, so that `update` can own it. The terminal's cursor is placed where [`Editor::layout`] says,
+//! because input methods open their window there.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::ui::text::Clean;
 
-/// Bytes a field may hold.
+/// Most bytes of a field.
 const LONGEST: usize = 16_384;
-/// Texts kept to go back to.
+/// Size of the history.
 const HISTORY: usize = 100;
 
-/// Text, a caret, and what was sent before.
+/// Text, caret and history.
 #[derive(Clone, Debug, Default)]
 pub struct Editor {
     text: String,
@@ -27,12 +27,13 @@ impl Editor {
         &self.text
     }
 
-    /// Whether there is no text.
+    /// Whether the field is empty.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Types or pastes. What is seen is what is sent: controls become pictures here already.
+    /// Inserts typed or pasted text at the caret. Control characters become pictures here, so that the field shows what
+    /// will be sent.
     pub fn insert(&mut self, text: &str) {
         let text = Clean::block(text);
         let room = LONGEST.saturating_sub(self.text.len());
@@ -51,7 +52,7 @@ impl Editor {
         self.browsing = None;
     }
 
-    /// Takes the text to send, and remembers it.
+    /// Takes the text for sending and adds it to the history.
     pub fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.text);
         self.clear();
@@ -113,14 +114,14 @@ impl Editor {
         self.text.replace_range(self.at..to, "");
     }
 
-    /// Deletes back to the line's start.
+    /// Deletes from the line's start to the caret.
     pub fn kill_before(&mut self) {
         let from = self.line_start();
         self.text.replace_range(from..self.at, "");
         self.at = from;
     }
 
-    /// Deletes on to the line's end.
+    /// Deletes from the caret to the line's end.
     pub fn kill_after(&mut self) {
         let to = self.line_end();
         self.text.replace_range(self.at..to, "");
@@ -134,7 +135,7 @@ impl Editor {
         self.at = from;
     }
 
-    /// The text sent before this one.
+    /// Shows the previous text of the history.
     pub fn older(&mut self) {
         let index = match self.browsing {
             Some(0) => return,
@@ -148,7 +149,7 @@ impl Editor {
         self.show(Some(index));
     }
 
-    /// The text sent after this one; at the end, the draft.
+    /// Shows the next text of the history; after the newest, the draft.
     pub fn newer(&mut self) {
         match self.browsing {
             Some(index) if index + 1 < self.history.len() => self.show(Some(index + 1)),
@@ -163,19 +164,19 @@ impl Editor {
         self.at = self.text.len();
     }
 
-    /// One row up, where rows are `cells` wide; from the first, to the start.
+    /// Moves one row up in rows of `cells` cells; from the first row, to the start.
     pub fn up(&mut self, cells: usize) {
         let (_, (row, column)) = self.layout(cells);
         self.at = if row == 0 { 0 } else { self.place(cells, row - 1, column) };
     }
 
-    /// One row down; from the last, to the end.
+    /// Moves one row down; from the last row, to the end.
     pub fn down(&mut self, cells: usize) {
         let (rows, (row, column)) = self.layout(cells);
         self.at = if row + 1 >= rows.len() { self.text.len() } else { self.place(cells, row + 1, column) };
     }
 
-    /// The last place in a row that is not beyond `column`.
+    /// The last position in a row that is not beyond `column`.
     fn place(&self, cells: usize, row: usize, column: usize) -> usize {
         let mut found = self.at;
         self.walk(cells, |at, place| {
@@ -201,7 +202,7 @@ impl Editor {
         (rows, caret)
     }
 
-    /// Every place a caret can have, with its row and column.
+    /// Visits every caret position with its row and column.
     fn walk(&self, cells: usize, mut visit: impl FnMut(usize, (usize, usize))) {
         let cells = cells.max(2);
         let (mut row, mut used) = (0, 0);

@@ -1,11 +1,11 @@
-//! Keys as `update` sees them: no terminal crate, so tests and replays make them by hand.
+//! Keys as `update` receives them, independent of the terminal crate, so that tests can construct them.
 
 use std::fmt;
 
 /// Which key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// A character, shift already applied.
+    /// A character; shift is already applied.
     Char(char),
     /// Enter.
     Enter,
@@ -39,7 +39,7 @@ pub enum Code {
     F(u8),
 }
 
-/// A key with what was held.
+/// A key with its modifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Which key.
@@ -51,7 +51,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key by itself.
+    /// A key without modifiers.
     pub const fn plain(code: Code) -> Key {
         Key { code, ctrl: false, alt: false }
     }
@@ -71,7 +71,7 @@ impl Key {
         Key { code, ctrl: false, alt: true }
     }
 
-    /// The character this key types, if it types one.
+    /// The character this key inserts, if any.
     pub fn typed(self) -> Option<char> {
         match self.code {
             Code::Char(c) if !self.ctrl && !self.alt => Some(c),
@@ -79,13 +79,13 @@ impl Key {
         }
     }
 
-    /// Whether a Chinese input method could swallow or change it. Ctrl-combinations pass.
+    /// Whether a Chinese input method could swallow or change it. Combinations with Ctrl pass.
     pub fn needs_a_letter(self) -> bool {
         matches!(self.code, Code::Char(_)) && !self.ctrl && !self.alt
     }
 
-    /// The key a command is looked up by: with an input method on, letters come full-width (`ｍ`) and
-    /// punctuation comes Chinese (`？`, `、`, `。`).
+    /// The key for looking up a command: with an input method on, letters arrive full-width (`ｍ`) and punctuation
+    /// Chinese (`？`, `、`, `。`).
     #[must_use]
     pub fn normalised(self) -> Key {
         let Code::Char(c) = self.code else { return self };
@@ -93,7 +93,7 @@ impl Key {
     }
 }
 
-/// A full-width form's ASCII twin; other characters as they are.
+/// The ASCII form of a full-width character; others are unchanged.
 pub fn half_width(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
@@ -104,7 +104,7 @@ pub fn half_width(c: char) -> char {
     }
 }
 
-/// Han, kana, hangul, accented letters: no command is one, so typed in NAV it can only mean text.
+/// Han, kana, hangul, accented letters: no command uses them, so typed in NAV mode they begin a prompt.
 pub fn can_only_be_text(c: char) -> bool {
     !c.is_ascii() && half_width(c) == c && c.is_alphabetic()
 }

@@ -1,8 +1,8 @@
-//! The terminal. Knows the session and the protocol, and nothing below.
+//! The terminal user interface. It depends on session and protocol, not on the layers below.
 //!
-//! Elm with layers: [`state`] is data, [`mod@update`] takes one message in and returns commands, [`view`] paints the
-//! state and returns what it laid out; all three are pure. [`run`] is the loop around them: keys are shown at once,
-//! metrics ten times a second, streaming text thirty times, and nothing is painted when nothing changed.
+//! The Elm architecture: [`state`] is data, [`mod@update`] takes one message and returns commands, [`view`] draws the
+//! state and returns the layout; all three are pure. [`run`] is the loop around them. Keys are shown at once, metrics
+//! ten times per second, streaming text thirty times, and nothing is drawn when nothing changed.
 
 pub mod actions;
 mod app;
@@ -43,10 +43,10 @@ pub use self::{
     strings::Lang,
 };
 
-/// Keys that may wait.
+/// Capacity of the input channel.
 const INPUTS: usize = 256;
 
-/// Why there was no screen.
+/// Why the screen could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UiError {
@@ -58,7 +58,7 @@ pub enum UiError {
     Setup(#[source] io::Error),
 }
 
-/// Shows a stage until the person leaves it. The terminal is given back on every way out.
+/// Shows a stage until the user leaves. The terminal is restored on every exit.
 pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(UiError::NoTerminal);
@@ -77,14 +77,14 @@ pub fn run(session: Session, options: UiOptions) -> Result<Outcome, UiError> {
     }
 }
 
-/// Gives the terminal back by system calls alone, where the process is about to end without another way out: nothing is
-/// allocated and no lock is waited for. Does nothing while no screen is up.
+/// Restores the terminal by system calls alone, without allocating or waiting for a lock, for a process that ends
+/// abruptly. Does nothing while no screen is up.
 pub fn surrender() {
     #[cfg(unix)]
     terminal::surrender();
 }
 
-/// The screen died of a bug; the run must not.
+/// After a panic of the screen: saves the run, then continues the panic.
 fn save_and_unwind(trainer: &Session, panicked: Box<dyn Any + Send>) -> ! {
     let deadline = Instant::now() + DEADLINE;
     if trainer.commands.send_deadline(Command::Stop { save: true }, deadline).is_ok() {

@@ -1,5 +1,5 @@
-//! Putting text into cells. Every glyph on the screen goes through [`put`], which never writes outside
-//! its line, never halves a wide glyph, and drops control characters should one ever get this far.
+//! Writes text into cells. Every glyph on the screen goes through [`put`], which never writes outside its line, never
+//! splits a wide glyph, and drops control characters.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use unicode_segmentation::UnicodeSegmentation as _;
@@ -10,13 +10,13 @@ use crate::ui::{
     theme::{Glyphs, Role, Theme},
 };
 
-/// Writes `text` from `x` to before `end`; returns where it stopped.
+/// Writes `text` from `x` up to before `end`; returns where it ended.
 pub fn put(buf: &mut Buffer, x: u16, y: u16, end: u16, text: &str, style: Style) -> u16 {
     let end = end.min(buf.area.right());
     if y < buf.area.top() || y >= buf.area.bottom() || x < buf.area.left() || x >= end {
         return x;
     }
-    // The second half of a wide glyph cannot be written alone.
+    // Overwriting the second half of a wide glyph would leave half a glyph.
     if x > buf.area.left() && buf[(x - 1, y)].symbol().width() > 1 {
         buf[(x - 1, y)].set_symbol(" ");
     }
@@ -44,7 +44,7 @@ pub fn put(buf: &mut Buffer, x: u16, y: u16, end: u16, text: &str, style: Style)
     at
 }
 
-/// Writes `text` so that it ends before `end`; returns where it begins.
+/// Writes `text` right-aligned before `end`; returns where it begins.
 pub fn put_right(buf: &mut Buffer, left: u16, y: u16, end: u16, text: &str, style: Style) -> u16 {
     let room = end.saturating_sub(left) as usize;
     let text = shorten(text, room);
@@ -53,20 +53,20 @@ pub fn put_right(buf: &mut Buffer, left: u16, y: u16, end: u16, text: &str, styl
     x
 }
 
-/// A run of pieces with their styles.
+/// Pieces of text with their styles.
 pub type Pieces<'a> = Vec<(std::borrow::Cow<'a, str>, Style)>;
 
-/// Cells that pieces take.
+/// The width of pieces in cells.
 pub fn pieces_width(pieces: &Pieces) -> usize {
     pieces.iter().map(|p| width(&p.0)).sum()
 }
 
-/// Writes pieces one after the other.
+/// Writes pieces in sequence.
 pub fn put_pieces(buf: &mut Buffer, x: u16, y: u16, end: u16, pieces: &Pieces) -> u16 {
     pieces.iter().fold(x, |x, (text, style)| put(buf, x, y, end, text, *style))
 }
 
-/// A rule across the area's first row with a title in it and facts at its right end.
+/// Draws a rule across the area's first row, with a title and right-aligned facts.
 pub fn rule(buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces, focused: bool, theme: Theme, glyphs: &Glyphs) {
     let dim = theme.style(Role::Dim);
     for x in area.left()..area.right() {
@@ -81,7 +81,7 @@ pub fn rule(buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces, focused: 
     x = put(buf, x, area.y, area.right(), if focused { glyphs.chosen } else { " " }, style);
     x = put(buf, x, area.y, area.right(), &title, style);
     x = put(buf, x, area.y, area.right(), " ", dim);
-    // Facts go from the front where there is not room for all.
+    // Without enough room, facts are dropped from the front.
     let room = area.right().saturating_sub(x + 3) as usize;
     let mut kept: Pieces = facts.clone();
     while !kept.is_empty() && pieces_width(&kept) > room {
@@ -96,7 +96,7 @@ pub fn rule(buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces, focused: 
     put(buf, x, area.y, area.right(), " ", dim);
 }
 
-/// Empties an area for a popup. A wide glyph that would be cut by its edge goes whole.
+/// Clears an area for a popup. A wide glyph across its edge is removed whole.
 pub fn clear(buf: &mut Buffer, area: Rect) {
     let area = area.intersection(buf.area);
     if area.width == 0 {
@@ -113,7 +113,7 @@ pub fn clear(buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// A bar of `cells` cells, the first `share` of them full.
+/// Draws a bar of `cells` cells, of which the share `share` is full.
 pub fn bar(buf: &mut Buffer, x: u16, y: u16, cells: u16, share: f64, styles: (Style, Style), glyphs: &Glyphs) {
     let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
     let full = (share * f64::from(cells)).round() as u16;

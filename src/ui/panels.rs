@@ -1,5 +1,5 @@
-//! The panels, in one table: the title of each, its draw function, and its place in each view. Tab, the palette,
-//! the layout and the titles all read it, so a new panel is a file in `view/` and a row here.
+//! All panels in one table: title, draw function, and place in each view. Tab, the palette, the layout and the titles
+//! read it, so that a new panel is a file in `view/` and a row here.
 
 use ratatui::layout::Rect;
 
@@ -25,69 +25,70 @@ type Draw = fn(&Pen, Rect, &mut Canvas);
 
 /// A panel.
 pub struct PanelSpec {
-    /// Its name.
+    /// Its identifier.
     pub id: Panel,
     /// Its title.
     pub title: Tr,
-    /// Draws it into a place.
+    /// Draws it into an area.
     pub(crate) draw: Draw,
-    /// The views that have it, with its places there.
+    /// The views that contain it, with its places there.
     pub places: &'static [Place],
 }
 
-/// A panel's place in a view: on a terminal of two columns, and on one of one column.
+/// A panel's place in a view, with two columns and with one column.
 pub type Place = (View, Wide, Tall);
 
-/// A place on a terminal of two columns. A column keeps the table's order.
+/// A place in the layout with two columns. Within a column the table's order applies.
 #[derive(Clone, Copy, Debug)]
 pub enum Wide {
     /// In the left column.
     Left(Rows),
     /// In the right column.
     Right(Rows),
-    /// Nowhere, unless it has the focus: then in the place of the panel that [`Layout::yields`].
+    /// Hidden; with the focus it takes the place of the panel that [`Layout::yields`].
     Hidden,
 }
 
-/// A place on a terminal of one column.
+/// A place in the layout with one column.
 #[derive(Clone, Copy, Debug)]
 pub enum Tall {
-    /// Always there.
+    /// Always visible.
     Top(Rows),
-    /// At the foot, unless another panel of the foot has the focus.
+    /// At the bottom, unless another bottom panel has the focus.
     Foot(Rows),
-    /// At the foot while it has the focus.
+    /// At the bottom while it has the focus.
     Swap(Rows),
 }
 
-/// Rows of a panel, its title among them.
+/// The height of a panel including its title.
 #[derive(Clone, Copy, Debug)]
 pub enum Rows {
-    /// What the others leave.
+    /// The remaining rows.
     Rest,
-    /// This many.
+    /// A fixed number.
     Just(u16),
-    /// The body's height divided by the first, but not less than the second.
+    /// The body's height divided by the first number, at least the second.
     Part(u16, u16),
-    /// A row a source, this many at most.
+    /// One row per source, at most this many.
     Sources(u16),
-    /// A row a task, this many at most.
+    /// One row per task, at most this many.
     Tasks(u16),
-    /// A row a source and this many more, within the body's height divided by the second.
+    /// One row per source plus this many, at most the body's height divided by the second number.
     Stock(u16, u16),
-    /// Three rows a probe, within half of what the log and the engine leave.
+    /// Three rows per probe, at most half of the rows that log and engine leave.
     Probes,
-    /// Half of what the engine leaves.
+    /// Half of the rows that the engine panel leaves.
     Half(u16),
 }
 
-/// What a view's layout has beside its panels.
+/// The layout of a view apart from its panels.
 pub struct Layout {
-    /// Percent of a wide terminal that the left column takes.
+    /// Width of the left column of a wide terminal, in percent.
     pub share: u16,
-    /// The panel whose place a hidden one takes while it has the focus.
+    /// The panel whose place a hidden panel takes while it has the focus.
     pub yields: Panel,
-    /// This one changes places with the chat while several answers are side by side, since they need the wide column.
+    /// The panel that swaps places with the chat while several answers are shown side by side, which need the wide
+    /// column.
     pub makes_room: Option<Panel>,
 }
 
@@ -103,19 +104,19 @@ pub fn layout(view: View) -> Layout {
     Layout { share, yields, makes_room }
 }
 
-/// A panel's row.
+/// The specification of a panel.
 pub fn find(id: Panel) -> Option<&'static PanelSpec> {
     PANELS.iter().find(|p| p.id == id)
 }
 
 impl PanelSpec {
-    /// Its places in a view, if the view has it.
+    /// Its places in a view, if the view contains it.
     pub fn place(&self, view: View) -> Option<(Wide, Tall)> {
         self.places.iter().find(|p| p.0 == view).map(|p| (p.1, p.2))
     }
 }
 
-/// The panels of a view in the order Tab walks: those that a wide terminal shows, then the hidden ones.
+/// The panels of a view in Tab order: those visible on a wide terminal, then the hidden ones.
 pub fn of(view: View) -> Vec<Panel> {
     let hidden = |p: &&PanelSpec| p.place(view).is_some_and(|(wide, _)| matches!(wide, Hidden));
     let all = || PANELS.iter().filter(|p| p.place(view).is_some());
@@ -126,7 +127,7 @@ const fn panel(id: Panel, title: Tr, draw: Draw, places: &'static [Place]) -> Pa
     PanelSpec { id, title, draw, places }
 }
 
-/// Every panel, in the order of the columns and of Tab.
+/// Every panel, in column order and Tab order.
 #[rustfmt::skip]
 pub const PANELS: &[PanelSpec] = &[
     panel(Panel("accuracy"), Tr("准确率 accuracy", "accuracy"), accuracy::draw, &[(Reward, Left(Rest), Top(Rest))]),

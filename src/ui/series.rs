@@ -1,10 +1,10 @@
-//! A metric over a run of any length in fixed memory: buckets of min, max and mean whose width is a
-//! power of two steps, aligned to step 0, so that a spike never vanishes and nothing shimmers.
+//! A metric over a run of any length in constant memory: buckets of minimum, maximum and mean. Their width is a power
+//! of two steps, aligned to step 0, so that a spike stays visible and the curve does not shimmer.
 
-/// Buckets kept at most; when they are full the width doubles.
+/// Most buckets; when they are full the width doubles.
 const MOST: usize = 4096;
 
-/// How strongly a curve is smoothed; the first is not at all.
+/// The smoothing factors; the first means none.
 pub const SMOOTHINGS: [f64; 3] = [0.0, 0.9, 0.98];
 
 /// The values of `1 << shift` steps.
@@ -18,11 +18,11 @@ pub struct Bucket {
     pub max: f64,
     /// Sum of the finite values.
     pub sum: f64,
-    /// How many are finite.
+    /// Number of finite values.
     pub count: u32,
-    /// How many are not.
+    /// Number of others.
     pub broken: u32,
-    /// Smoothed values after the bucket's last one, one for each of [`SMOOTHINGS`].
+    /// Smoothed values after the bucket's last step, one for each of [`SMOOTHINGS`].
     pub smooth: [f64; SMOOTHINGS.len()],
 }
 
@@ -50,7 +50,7 @@ impl Bucket {
         }
     }
 
-    /// The line through the bucket: smoothed, or the mean where smoothing is off.
+    /// The curve's value in the bucket: smoothed, or the mean without smoothing.
     pub fn line(&self, smoothing: usize) -> f64 {
         if smoothing == 0 { self.sum / self.count as f64 } else { self.smooth[smoothing] }
     }
@@ -61,16 +61,16 @@ impl Bucket {
 pub struct Series {
     buckets: Vec<Bucket>,
     shift: u32,
-    /// Running sums of the exponential means, biased to 0 at first.
+    /// Exponential moving averages, biased to 0 at first.
     biased: [f64; SMOOTHINGS.len()],
-    /// Finite values so far: corrects that bias (Kingma & Ba 2015, §3).
+    /// Number of finite values, for correcting that bias (Kingma & Ba 2015, §3).
     count: i32,
     last: Option<(usize, f64)>,
 }
 
 impl Series {
-    /// Adds the value at `step`; steps come in order, and a step that comes again (a rollback) is kept
-    /// beside the earlier one.
+    /// Adds the value at `step`. Steps are ascending; a repeated step (after a rollback) is kept beside the earlier
+    /// value.
     pub fn push(&mut self, step: usize, value: f64) {
         while self.buckets.len() >= MOST && self.buckets.last().is_some_and(|b| b.index < step >> self.shift) {
             self.widen();
@@ -96,7 +96,7 @@ impl Series {
         bucket.count += 1;
     }
 
-    /// Adds a value and the interval it is known within, which the bucket's span then holds.
+    /// Adds a value with its confidence interval, which widens the bucket's range.
     pub fn push_within(&mut self, step: usize, value: f64, interval: (f64, f64)) {
         self.push(step, value);
         if let Some(bucket) = self.buckets.last_mut().filter(|_| interval.0.is_finite() && interval.1.is_finite()) {
@@ -142,7 +142,7 @@ impl Series {
         self.buckets.iter().rev().find(|b| b.count > 0).map(|b| b.line(smoothing))
     }
 
-    /// Whether nothing came yet.
+    /// Whether it has no values yet.
     pub fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }

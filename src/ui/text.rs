@@ -1,6 +1,6 @@
-//! Text on a grid of cells: widths, wrapping, cutting, numbers.
+//! Text on a grid of cells: widths, wrapping, shortening, numbers.
 //!
-//! What comes from data, models and file names has passed through [`Clean`] before it is measured here.
+//! Text from data, models and file names must have passed through [`Clean`] before.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use crate::base::clean::{Clean, LONGEST_BLOCK};
 
-/// Cells a text takes.
+/// The width of a text in cells.
 pub fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// The longest beginning of `text` that fits `cells`.
+/// The longest prefix of `text` that fits in `cells`.
 pub fn fit(text: &str, cells: usize) -> &str {
     let mut used = 0;
     for (at, grapheme) in text.grapheme_indices(true) {
@@ -27,7 +27,7 @@ pub fn fit(text: &str, cells: usize) -> &str {
     text
 }
 
-/// `text`, or its beginning and an ellipsis, within `cells`.
+/// `text`, or a prefix with an ellipsis, within `cells`.
 pub fn shorten(text: &str, cells: usize) -> String {
     if width(text) <= cells {
         return text.to_owned();
@@ -38,7 +38,7 @@ pub fn shorten(text: &str, cells: usize) -> String {
     format!("{}⋯", fit(text, cells - 1))
 }
 
-/// `text`, or a mark that something is left out and its end, within `cells`.
+/// `text`, or an ellipsis with its end, within `cells`.
 pub fn shorten_front(text: &str, cells: usize) -> String {
     let all = width(text);
     if all <= cells {
@@ -54,7 +54,7 @@ pub fn shorten_front(text: &str, cells: usize) -> String {
     String::new()
 }
 
-/// `text` and spaces up to `cells`; cut if longer.
+/// `text` padded with spaces to `cells`; cut if longer.
 pub fn pad(text: &str, cells: usize) -> String {
     let mut padded = shorten(text, cells);
     let missing = cells.saturating_sub(width(&padded));
@@ -62,7 +62,7 @@ pub fn pad(text: &str, cells: usize) -> String {
     padded
 }
 
-/// Closing marks that may hang outside the margin, as a Chinese typesetter would hang them.
+/// Closing punctuation that may hang in the margin, as in Chinese typesetting.
 fn hangs(c: char) -> bool {
     matches!(
         c,
@@ -84,8 +84,8 @@ fn hangs(c: char) -> bool {
     )
 }
 
-/// Lines of at most `cells` cells as ranges of bytes, broken by UAX 14; closing punctuation may hang
-/// up to `hang` cells outside. `Paragraph::wrap` knows spaces only, so a Han sentence is one word to it.
+/// Lines of at most `cells` cells as byte ranges, broken by UAX 14; closing punctuation may hang up to `hang` cells in
+/// the margin. `Paragraph::wrap` breaks at spaces only, so a Chinese sentence is one word to it.
 pub fn wrap(text: &str, cells: usize, hang: usize) -> Vec<Range<usize>> {
     let cells = cells.max(2);
     let mut lines = Vec::new();
@@ -104,7 +104,7 @@ pub fn wrap(text: &str, cells: usize, hang: usize) -> Vec<Range<usize>> {
         if fits(used) {
             used += wide;
         } else {
-            // One unbreakable piece longer than a line: cut between graphemes.
+            // A piece without break opportunities that is longer than a line is cut between graphemes.
             for (at, grapheme) in shown.grapheme_indices(true) {
                 if used > 0 && used + grapheme.width() > cells {
                     lines.push(start..from + at);
@@ -131,7 +131,7 @@ pub fn milliseconds(ms: f64) -> String {
     if ms >= 1000.0 { format!("{:.2} s", ms / 1000.0) } else { format!("{} ms", figure(ms)) }
 }
 
-/// A share in per cent.
+/// A share in percent.
 pub fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.1}%", 100.0 * share) } else { "-".to_owned() }
 }
@@ -149,7 +149,7 @@ pub fn grouped(n: u64) -> String {
     text
 }
 
-/// `18400` as `18.4k`: at most five cells, so that columns hold still.
+/// `18400` as `18.4k`: at most five cells, so that columns stay aligned.
 pub fn short(n: f64) -> String {
     if !n.is_finite() {
         return "-".to_owned();
@@ -168,7 +168,7 @@ pub fn short(n: f64) -> String {
     }
 }
 
-/// A loss or a norm in six cells at most; what is not finite is said.
+/// A loss or norm in at most six cells; infinities and NaN are named.
 pub fn figure(x: f64) -> String {
     match x.abs() {
         _ if x.is_nan() => "NaN".to_owned(),
@@ -197,7 +197,7 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-/// Seconds as `00:42:17`, with days before it if there are any.
+/// Seconds as `00:42:17`, preceded by days if any.
 pub fn clock(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let hms = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);

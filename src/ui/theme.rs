@@ -1,28 +1,28 @@
-//! Colours and glyphs: what this terminal can show.
+//! Colours and glyphs for the terminal's capabilities.
 //!
-//! Hues are Okabe & Ito's (2008), which people with any colour vision can distinguish, and no meaning is
-//! ever in colour alone. No background is set: the terminal's own stays, light or dark.
+//! Hues are those of Okabe & Ito (2008), distinguishable with any colour vision, and no meaning is conveyed by colour
+//! alone. The background is never set, so the terminal's own stays, light or dark.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::ui::strings::Tr;
 
-/// How many colours the terminal has.
+/// The number of colours of the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Depth {
     /// 24 bits.
     True,
-    /// The xterm cube.
+    /// The 256 colours of xterm.
     #[default]
     Cube,
     /// The terminal's own sixteen.
     Sixteen,
-    /// None, as `NO_COLOR` asks; bold, underline and reverse remain.
+    /// None (`NO_COLOR`); bold, underline and reverse remain.
     Mono,
 }
 
 impl Depth {
-    /// From the environment (<https://no-color.org>: any value that is not empty).
+    /// Detects it from the environment (<https://no-color.org>: any non-empty value).
     pub fn detect(var: impl Fn(&str) -> Option<String>) -> Depth {
         let value = |name: &str| var(name).unwrap_or_default();
         if !value("NO_COLOR").is_empty() || value("TERM") == "dumb" {
@@ -37,7 +37,7 @@ impl Depth {
     }
 }
 
-/// Which colours are wanted.
+/// The colours to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
     /// The safe palette.
@@ -50,7 +50,7 @@ pub enum Palette {
 }
 
 impl Palette {
-    /// All, in the order they are cycled through.
+    /// All, in cycling order.
     pub const ALL: [Palette; 3] = [Palette::Furnace, Palette::Terminal, Palette::Mono];
 
     /// Its name.
@@ -63,44 +63,44 @@ impl Palette {
     }
 }
 
-/// What a colour is for.
+/// The meaning of a style.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Ordinary text.
     Text,
-    /// The number now.
+    /// The current number.
     Bright,
     /// Labels, rules, guides.
     Dim,
-    /// Where the keys go.
+    /// The focused element.
     Focus,
     /// The training curve.
     Train,
-    /// The span of raw values behind it.
+    /// The range of raw values behind it.
     Band,
     /// Validation.
     Valid,
-    /// Right characters, saved, done.
+    /// Correct characters, saved, done.
     Good,
     /// Not finite, failed.
     Bad,
-    /// What an earlier stage taught, measured in a later one.
+    /// The skill of an earlier stage, measured in a later one.
     Kept,
-    /// The chosen row of a list.
+    /// The selected row of a list.
     Chosen,
 }
 
 /// The style of every role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Theme {
-    /// What the terminal can do.
+    /// The terminal's colours.
     pub depth: Depth,
-    /// What is wanted.
+    /// The palette to use.
     pub palette: Palette,
 }
 
 impl Theme {
-    /// The style for a role.
+    /// The style of a role.
     pub fn style(self, role: Role) -> Style {
         let style = match role {
             Role::Bright | Role::Good | Role::Focus | Role::Bad => Style::new().add_modifier(Modifier::BOLD),
@@ -113,7 +113,7 @@ impl Theme {
             Palette::Terminal => Depth::Sixteen,
             Palette::Mono => Depth::Mono,
         };
-        // Hue in 24 bits, its nearest in the xterm cube, its nearest of sixteen.
+        // The hue in 24 bits, the nearest xterm colour, the nearest of sixteen.
         let (rgb, cube, sixteen) = match role {
             Role::Text | Role::Bright | Role::Chosen => return style,
             Role::Dim => ((0x80, 0x80, 0x80), 244, Color::DarkGray),
@@ -136,8 +136,8 @@ impl Theme {
 }
 
 impl Theme {
-    /// How a trained token looks by its place on the scale of losses, 0 likely to 4 a surprise: by hue,
-    /// and in one colour by underlining, bold, both, and reversed.
+    /// The style of a trained token by heat level, 0 likely to 4 a surprise: a hue, or without colours underline, bold,
+    /// both, and reverse.
     pub fn heat(self, heat: usize) -> Style {
         let mono = self.style(Role::Text) == self.style(Role::Train);
         if mono {
@@ -160,13 +160,13 @@ impl Theme {
     }
 }
 
-/// Which characters frames and charts are made of.
+/// The characters for frames and charts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GlyphSet {
-    /// Box drawing; for terminals where it takes one cell.
+    /// Box drawing, for terminals where it takes one cell.
     #[default]
     Line,
-    /// Dashes, braille and others that are one cell wide everywhere.
+    /// Dashes, braille and others that are one cell wide on every terminal.
     Safe,
     /// Seven bits, for consoles without braille.
     Ascii,
@@ -181,9 +181,9 @@ pub struct Glyphs {
     pub divider: &'static str,
     /// A chart's axis.
     pub axis: &'static str,
-    /// Between facts.
+    /// Separator of facts.
     pub dot: &'static str,
-    /// Times.
+    /// Multiplication sign.
     pub times: &'static str,
     /// Corners of a popup: top left, top right, bottom left, bottom right.
     pub corners: [&'static str; 4],
@@ -191,28 +191,28 @@ pub struct Glyphs {
     pub full: &'static str,
     /// An empty cell of a bar.
     pub empty: &'static str,
-    /// Before typed text.
+    /// In front of typed text.
     pub prompt: &'static str,
-    /// The chosen row.
+    /// Marks the selected row.
     pub chosen: &'static str,
-    /// Done.
+    /// Success.
     pub tick: &'static str,
-    /// Failed.
+    /// Failure.
     pub cross: &'static str,
-    /// The breathing dot, by turns.
+    /// The frames of the pulse.
     pub pulse: [&'static str; 4],
-    /// From one thing to the next.
+    /// Arrow between stages.
     pub then: &'static str,
-    /// What a training line looks like, for the legend.
+    /// Sample of a training line, for the legend.
     pub train: &'static str,
-    /// What a validation point looks like.
+    /// Sample of a validation point.
     pub valid: &'static str,
     /// Whether charts may use braille.
     pub braille: bool,
 }
 
 impl GlyphSet {
-    /// Its characters.
+    /// The characters of this set.
     pub fn glyphs(self) -> &'static Glyphs {
         match self {
             GlyphSet::Line => &LINE,
@@ -223,7 +223,7 @@ impl GlyphSet {
 }
 
 impl Glyphs {
-    /// A text with its arrows drawn from this set.
+    /// Replaces the arrows in a text by those of this set.
     pub fn arrows(&self, text: &str) -> String {
         text.replace('→', self.then)
     }

@@ -1,4 +1,4 @@
-//! What a row of the table of actions says.
+//! A row of the table of actions.
 
 use crate::ui::{
     keys::Key,
@@ -7,30 +7,30 @@ use crate::ui::{
     update::Cmd,
 };
 
-/// The modes in which keys do something, and the keys; the first is the one shown.
+/// The modes in which an action has keys, and those keys; the first is displayed.
 pub type Keys = &'static [(&'static [Mode], &'static [Key])];
 
-/// One thing that can be done with a key or from the palette.
+/// An action, run by a key or from the palette.
 #[derive(Debug)]
 pub struct Action {
-    /// Its name in help, palette and docs.
+    /// Its title in help, palette and docs.
     pub title: Tr,
     /// Its keys.
     pub keys: Keys,
-    /// Its name in the footer now; none where the footer need not say it.
+    /// Its current label in the footer; None hides it there.
     pub hint: fn(&AppState) -> Option<Tr>,
-    /// Whether the palette lists it.
+    /// Whether it is in the palette.
     pub palette: bool,
-    /// Whether it can do something at some time in this run.
+    /// Whether it applies to this run at all.
     pub exists: fn(&AppState) -> bool,
-    /// Whether it would do something now, if it exists.
+    /// Whether it would have an effect now, if it exists.
     pub enabled: fn(&AppState) -> bool,
-    /// Does it.
+    /// Runs it.
     pub perform: fn(&mut AppState) -> Vec<Cmd>,
 }
 
 impl Action {
-    /// An action that is always enabled, is in the palette, and does nothing yet.
+    /// An action that is always enabled, is in the palette, and has no effect yet.
     pub(super) const fn new(zh: &'static str, en: &'static str) -> Action {
         Action {
             title: Tr(zh, en),
@@ -43,7 +43,7 @@ impl Action {
         }
     }
 
-    /// Whether it would do something now.
+    /// Whether it would have an effect now.
     pub fn is_enabled(&self, state: &AppState) -> bool {
         (self.exists)(state) && (self.enabled)(state)
     }
@@ -53,18 +53,18 @@ impl Action {
         self.keys.iter().find(|(modes, _)| modes.contains(&mode)).map_or(&[], |(_, keys)| *keys)
     }
 
-    /// Its keys in a mode, as text.
+    /// Its keys in a mode as text.
     pub fn keys_text(&self, mode: Mode) -> Option<String> {
         let keys = self.keys_in(mode);
         (!keys.is_empty()).then(|| keys.iter().map(Key::to_string).collect::<Vec<_>>().join("  "))
     }
 
-    /// The key shown for it.
+    /// The displayed key.
     pub fn key(&self) -> Option<Key> {
         self.keys.first()?.1.first().copied()
     }
 
-    /// Whether its keys in a mode do the same while looking at a stage.
+    /// Whether its keys in this mode are the same as in the view of a stage.
     pub fn is_told(&self, mode: Mode) -> bool {
         self.keys_in(mode).iter().all(|k| self.keys_in(Mode::Nav).contains(k))
     }

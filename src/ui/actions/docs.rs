@@ -1,4 +1,4 @@
-//! docs/keys.md and docs/keys.zh.md, made from the table of actions.
+//! Generates docs/keys.md and docs/keys.zh.md from the table of actions.
 
 use std::fmt::Write as _;
 

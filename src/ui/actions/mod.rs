@@ -1,5 +1,5 @@
-//! What can be done, in one table: the dispatcher, the hints, the help, the palette and docs/keys.md all read it, so no
-//! key is undocumented and nothing is offered that does not work.
+//! All actions in one table. The dispatcher, the footer, the help, the palette and docs/keys.md read it, so that every
+//! key is documented and every offered action works.
 
 mod action;
 mod docs;
@@ -19,12 +19,12 @@ use crate::{
     },
 };
 
-/// What a key does in a mode.
+/// The action of a key in a mode.
 pub fn lookup(mode: Mode, pressed: Key) -> Option<&'static Action> {
     ACTIONS.iter().find(|a| a.keys_in(mode).contains(&pressed))
 }
 
-/// The footer's hints: key and name, most wanted first.
+/// The footer's hints (key and label), most useful first.
 pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
     let mode = state.mode();
     let mut hints = Vec::new();
@@ -32,14 +32,14 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
         let action = act.row();
         let Some(key) = action.keys_in(mode).first() else { continue };
         let Some(hint) = (action.hint)(state).filter(|_| action.is_enabled(state)) else { continue };
-        // The hint that discards a trial comes right after the one that applies it.
+        // The hint that discards a trial follows the one that applies it.
         let beside = *act == Act::Back && mode == Mode::Data && state.data.trying.is_some();
         hints.insert(if beside { hints.len().min(1) } else { hints.len() }, (*key, state.tr(hint)));
     }
     hints
 }
 
-/// The key that looks at a stage.
+/// The key for viewing a stage.
 pub fn view_key(stage: StageId) -> Option<Key> {
     let act = match stage {
         StageId::Pretrain => Act::Pretrain,
@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    /// The first row that the palette finds.
+    /// The title of the palette's first match.
     fn first(state: &AppState, typed: &str) -> Option<String> {
         palette::search(ACTIONS, state, typed).first().map(|e| e.title(Lang::En))
     }
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// docs/keys.md and docs/keys.zh.md are what the table says. To write them: `DANLU_UPDATE=1 cargo test --lib keys_pages`.
+    /// docs/keys.md and docs/keys.zh.md match the table. To write them: `DANLU_UPDATE=1 cargo test --lib keys_pages`.
     #[test]
     fn keys_pages_are_fresh() {
         for (lang, name) in [(Lang::En, "keys.md"), (Lang::Zh, "keys.zh.md")] {

@@ -1,4 +1,4 @@
-//! The palette: actions and panels found by what was typed.
+//! The palette: finds actions and panels by typed text.
 
 use super::action::Action;
 use crate::ui::{
@@ -11,9 +11,9 @@ use crate::ui::{
 
 /// A row of the palette.
 pub enum Entry {
-    /// An action.
+    /// Runs an action.
     Do(&'static Action),
-    /// A panel to show.
+    /// Focuses a panel.
     Show(Panel, Tr),
 }
 
@@ -27,7 +27,7 @@ impl Entry {
         }
     }
 
-    /// Its keys, if it has some.
+    /// Its keys, if any.
     pub fn keys(&self) -> Option<String> {
         match self {
             Entry::Do(action) => action.keys_text(Mode::Nav),
@@ -47,7 +47,7 @@ impl Entry {
     }
 }
 
-/// The rows for what was typed, best first.
+/// The rows that match the typed text, best first.
 pub fn search(actions: &'static [Action], state: &AppState, typed: &str) -> Vec<Entry> {
     let typed = folded(typed);
     let mut found: Vec<(usize, Entry)> = Vec::new();
@@ -66,7 +66,7 @@ pub fn search(actions: &'static [Action], state: &AppState, typed: &str) -> Vec<
     found.into_iter().map(|f| f.1).collect()
 }
 
-/// Chooses the row below, or above.
+/// Selects the row below or above.
 pub(super) fn step(actions: &'static [Action], state: &mut AppState, on: bool) {
     let Some(Overlay::Palette { field, chosen }) = &state.overlay else { return };
     let (typed, at) = (field.text().to_owned(), *chosen);
@@ -76,7 +76,7 @@ pub(super) fn step(actions: &'static [Action], state: &mut AppState, on: bool) {
     }
 }
 
-/// Closes the palette and runs the chosen row.
+/// Closes the palette and runs the selected row.
 pub(super) fn run(actions: &'static [Action], state: &mut AppState) -> Vec<Cmd> {
     let Some(Overlay::Palette { field, chosen }) = state.overlay.take() else { return Vec::new() };
     let found = search(actions, state, field.text());
@@ -88,7 +88,7 @@ fn folded(text: &str) -> String {
     text.chars().map(half_width).filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
 }
 
-/// How badly `typed` matches `name`: its characters in order, with the gaps between them counted.
+/// The distance between `typed` and `name`: its characters must occur in order; gaps count. None without a match.
 fn score(name: &str, typed: &str) -> Option<usize> {
     let (mut gaps, mut last) = (0, None);
     let mut chars = name.chars().enumerate();

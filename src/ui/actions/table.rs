@@ -33,14 +33,14 @@ const fn alt(c: char) -> Key {
     Key::alt(Code::Char(c))
 }
 
-/// Wherever panels or pairs are looked at.
+/// The modes that show panels or pairs.
 const LOOKING: &[Mode] = &[Nav, Vote, Data];
-/// Everywhere.
+/// All modes.
 const ALWAYS: &[Mode] = &Mode::ALL;
-/// Where text is typed.
+/// The modes with a text field.
 const TYPING: &[Mode] = &[Text, Edit, Mode::Palette];
 
-/// Does something that sends nothing.
+/// Makes an action's function of one that sends no command.
 macro_rules! quietly {
     ($state:ident, $body:expr) => {
         |$state: &mut AppState| -> Vec<Cmd> {
@@ -52,18 +52,18 @@ macro_rules! quietly {
 
 macro_rules! actions {
     ($($act:ident, $zh:literal, $en:literal, { $($field:ident: $value:expr,)* })*) => {
-        /// What can be done: a row of [`ACTIONS`] each.
+        /// The actions, each a row of [`ACTIONS`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Act {
             $(#[doc = $en] $act,)*
         }
 
         impl Act {
-            /// Every one, in the table's order.
+            /// All of them, in the table's order.
             pub const ALL: &[Act] = &[$(Act::$act),*];
         }
 
-        /// Every action. The footer shows hints in this order and drops the last ones where it is short.
+        /// All actions. The footer shows hints in this order and drops the last ones if it is too narrow.
         pub const ACTIONS: &[Action] = &[$(Action { $($field: $value,)* ..Action::new($zh, $en) },)*];
     };
 }
@@ -74,13 +74,13 @@ impl Act {
         &ACTIONS[self as usize]
     }
 
-    /// The key shown for it.
+    /// The displayed key.
     pub fn key(self) -> Option<Key> {
         self.row().key()
     }
 }
 
-/// What Enter opens in the data view.
+/// The label for Enter in the data view.
 fn opens(s: &AppState) -> Option<Tr> {
     match s.focus {
         Panel::SOURCES => Some(Tr("预览", "preview")),
@@ -90,17 +90,17 @@ fn opens(s: &AppState) -> Option<Tr> {
     }
 }
 
-/// Whether a rule's bound can be moved.
+/// Whether the selected rule has an adjustable threshold.
 fn moves_a_bound(s: &AppState) -> bool {
     s.data.open && s.focus == Panel::FILTERS && s.data.bound().is_some()
 }
 
-/// Whether another view than a stage's is looked at, so that the stage's key leads somewhere.
+/// Whether another view is shown, so that the stage's key has an effect.
 fn leads_to(s: &AppState, stage: StageId) -> bool {
     s.data.open || s.shown().id() != Some(stage)
 }
 
-/// Whether there is something for Left and Right to walk.
+/// Whether Left and Right have something to move through.
 fn walks_sideways(s: &AppState) -> bool {
     match s.focus {
         Panel::CHAT => !s.chat.exchanges.is_empty(),
@@ -112,7 +112,7 @@ fn walks_sideways(s: &AppState) -> bool {
     }
 }
 
-/// What Esc would do, where that is worth a hint.
+/// The label for Esc, if a hint is useful.
 fn back_hint(s: &AppState) -> Option<Tr> {
     let held = s.shown().spot.is_some() || s.shown().feedback.token.is_some() || s.chat.picked.is_some();
     match s.mode() {

@@ -7,7 +7,7 @@ use crate::ui::{paint::put, theme::Glyphs};
 /// The bit of a braille character for a dot, by column and row.
 const DOTS: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
 
-/// Dots on a grid of cells; a later layer takes a cell over from an earlier one.
+/// Dots on a grid of cells; a later layer replaces an earlier one in a cell.
 pub(super) struct Canvas {
     area: Rect,
     cells: Vec<(u8, u8)>,

@@ -1,4 +1,4 @@
-//! How often which values come, zero marked.
+//! A histogram with zero marked.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
@@ -12,9 +12,9 @@ use crate::ui::{
     theme::{Glyphs, Role, Theme},
 };
 
-/// Values in bins of equal width, one bin a cell.
+/// Values in bins of equal width, one bin per cell.
 pub struct Histogram<'a> {
-    /// The values; what is not finite is left out.
+    /// The values; infinite and NaN ones are left out.
     pub values: &'a [f32],
     /// Style of the bins below zero.
     pub below: Style,
@@ -23,20 +23,20 @@ pub struct Histogram<'a> {
 }
 
 impl Histogram<'_> {
-    /// Least and greatest, zero among them, and of equal reach where one side is all but empty.
+    /// Minimum and maximum, including zero; symmetric if one side is almost empty.
     fn range(&self) -> Option<(f64, f64)> {
         let finite = || self.values.iter().map(|v| f64::from(*v)).filter(|v| v.is_finite());
         let (low, high) = finite().fold((0.0_f64, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
         (high > low).then_some((low, high))
     }
 
-    /// Values in each of `bins` bins; zero is the edge of one.
+    /// Number of values in each of `bins` bins; zero is a bin edge.
     fn counts(&self, range: (f64, f64), bins: usize) -> (Vec<usize>, usize) {
         let span = range.1 - range.0;
         let zero = ((-range.0 / span) * bins as f64).round().clamp(0.0, bins as f64) as usize;
         let mut counts = vec![0; bins];
         for value in self.values.iter().map(|v| f64::from(*v)).filter(|v| v.is_finite()) {
-            // Each side by its own bins, so that no bin holds both signs.
+            // Separate bins for each sign, so that none holds both.
             let bin = if value < 0.0 {
                 ((value - range.0) / -range.0 * zero as f64) as usize
             } else {
@@ -48,7 +48,7 @@ impl Histogram<'_> {
         (counts, zero)
     }
 
-    /// Draws it, its axis in the last row.
+    /// Draws it with the axis in the last row.
     pub fn render(&self, buf: &mut Buffer, area: Rect, theme: Theme, glyphs: &Glyphs) {
         let area = area.intersection(buf.area);
         let Some(range) = self.range().filter(|_| area.width >= 4 && area.height >= 2) else { return };
@@ -57,7 +57,7 @@ impl Histogram<'_> {
         let high = canvas.dots_high();
         let (counts, zero) = self.counts(range, inner.width as usize);
         let most = counts.iter().copied().max().unwrap_or(0).max(1);
-        // The upright at zero, dotted, under the bins.
+        // The dotted vertical at zero, under the bins.
         (0..high).step_by(3).for_each(|y| canvas.dot(1, (2 * zero).min(canvas.dots_wide() - 1), y));
         for (x, count) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
             let layer = if x < zero { 2 } else { 3 };
@@ -72,7 +72,7 @@ impl Histogram<'_> {
     }
 }
 
-/// Round numbers under the bins, zero first.
+/// Draws round numbers under the bins, zero first.
 fn axis(buf: &mut Buffer, area: Rect, range: (f64, f64), theme: Theme) {
     let place = |value: f64| {
         let share = (value - range.0) / (range.1 - range.0);

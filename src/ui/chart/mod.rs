@@ -1,5 +1,5 @@
-//! A plot on a grid of cells: braille dots (or ASCII), series painted one over the other so that
-//! colours do not bleed, ticks at round numbers, and what is not finite shown as a gap with a mark.
+//! A plot on a grid of cells: braille dots (or ASCII), series drawn over one another without mixing colours, ticks at
+//! round numbers, and gaps with a mark where values are not finite.
 
 mod canvas;
 mod histogram;
@@ -23,21 +23,21 @@ use crate::ui::{
     theme::{Glyphs, Role, Theme},
 };
 
-/// What is drawn of one series.
+/// How a series is drawn.
 pub struct Curve<'a> {
     /// The values.
     pub series: &'a Series,
-    /// Index into the smoothings.
+    /// Index into the list of smoothings.
     pub smoothing: usize,
-    /// Style of the span between least and greatest; of points, their intervals.
+    /// Style of the range between minimum and maximum (for points, of their intervals).
     pub band: Option<Style>,
     /// Style of the line.
     pub line: Style,
-    /// Draw points, not a line.
+    /// Whether to draw points instead of a line.
     pub points: bool,
 }
 
-/// A column of dots: least, greatest, line, and whether something was not finite.
+/// A column of dots: minimum, maximum, line, and whether a value was not finite.
 #[derive(Clone, Copy)]
 struct Column {
     min: f64,
@@ -74,24 +74,24 @@ fn columns(curve: &Curve, steps: (f64, f64), wide: usize) -> Vec<Option<Column>>
 /// A chart with axes.
 #[derive(Default)]
 pub struct Plot<'a> {
-    /// First and last step of the axis; the end may lie in the future.
+    /// First and last step of the axis; the end may be in the future.
     pub steps: (f64, f64),
-    /// Where the run is, marked on the axis.
+    /// The current step, marked on the axis.
     pub now: Option<usize>,
-    /// Logarithmic values.
+    /// Whether the value axis is logarithmic.
     pub log: bool,
-    /// In the order painted.
+    /// The curves in drawing order.
     pub curves: Vec<Curve<'a>>,
-    /// With ticks and labels.
+    /// Whether to draw ticks and labels.
     pub axes: bool,
-    /// Values that the scale holds whatever the curves are.
+    /// A range that the scale always includes.
     pub holds: Option<(f64, f64)>,
-    /// Steps at which something was changed, each with a letter for what.
+    /// Steps of changes, each with a letter for the cause.
     pub marks: Vec<(usize, &'static str)>,
 }
 
 impl Plot<'_> {
-    /// The scale that holds every curve.
+    /// The scale that includes every curve.
     fn scale(&self, columns: &[Vec<Option<Column>>]) -> Option<Scale> {
         let (mut low, mut high) = self.holds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
         for (curve, columns) in self.curves.iter().zip(columns) {
@@ -142,7 +142,7 @@ impl Plot<'_> {
         };
         let mut styles = Vec::new();
         let mut ascii = Vec::new();
-        // Changes: a thin vertical line under everything, distinguished from a non-finite value by its letter.
+        // Changes: a thin vertical under everything; its letter distinguishes it from a non-finite value.
         styles.push(theme.style(Role::Dim));
         ascii.push("|");
         let span = (self.steps.1 - self.steps.0).max(1.0);
@@ -168,7 +168,7 @@ impl Plot<'_> {
                 }
             }
         }
-        // What is not finite: a dotted upright the height of the chart, under the lines.
+        // Non-finite values: a dotted vertical over the whole height, under the lines.
         styles.push(theme.style(Role::Bad));
         ascii.push("!");
         for columns in &columns {
@@ -204,7 +204,7 @@ impl Plot<'_> {
         }
     }
 
-    /// The guide at the left and the steps below.
+    /// Draws the axis at the left and the steps below.
     fn axis(&self, buf: &mut Buffer, area: Rect, inner: Rect, theme: Theme, glyphs: &Glyphs) {
         let dim = theme.style(Role::Dim);
         for y in inner.top()..inner.bottom() {
@@ -216,7 +216,7 @@ impl Plot<'_> {
             let cells = inner.width.saturating_sub(1) as f64;
             inner.x + (((step - self.steps.0) / span).clamp(0.0, 1.0) * cells).round() as u16
         };
-        // The run's own place first, then the ends, then what fits between.
+        // The current step first, then the ends, then what fits between.
         let mut labels: Vec<(f64, String, Style)> = Vec::new();
         if let Some(now) = self.now {
             labels.push((now as f64, grouped(now as u64), theme.style(Role::Bright)));

@@ -1,8 +1,8 @@
-//! From values to places, and round numbers to say them by.
+//! Maps values to positions, and chooses round numbers for the axis.
 
 use crate::ui::text::{figure, short};
 
-/// From values to rows.
+/// Maps values to rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Scale {
     low: f64,
@@ -11,7 +11,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// Holds everything from `low` to `high` with some air; logarithmic only over positive values.
+    /// Includes `low` to `high` with a margin; logarithmic only for positive values.
     pub(super) fn new(low: f64, high: f64, log: bool) -> Scale {
         if !low.is_finite() || !high.is_finite() || low > high {
             return Scale { low: 0.0, high: 1.0, log: false };
@@ -22,7 +22,7 @@ impl Scale {
         Scale { low: a - air, high: b + air, log }
     }
 
-    /// Without an axis to read, noise of a few percent must not look like a mountain range.
+    /// Widens the range, so that without an axis noise of a few percent does not fill the height.
     pub(super) fn widen(&mut self) {
         let least = 0.25 * self.low.abs().max(self.high.abs());
         let missing = (least - (self.high - self.low)).max(0.0) / 2.0;
@@ -30,13 +30,13 @@ impl Scale {
         self.high += missing;
     }
 
-    /// 0 at the bottom, 1 at the top.
+    /// The relative height of a value: 0 at the bottom, 1 at the top.
     pub(super) fn place(&self, value: f64) -> f64 {
         let v = if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
         (v - self.low) / (self.high - self.low)
     }
 
-    /// Round numbers inside, at most about `most`.
+    /// Round numbers in the range, about `most` at most.
     pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
         let most = most.max(1) as f64;
         if self.log {
@@ -70,7 +70,7 @@ pub(super) fn linear_ticks(low: f64, high: f64, most: f64) -> Vec<f64> {
     (first..=last).take(100).map(|i| i as f64 * step).collect()
 }
 
-/// `1.2k`, `10k`: no zeros that say nothing.
+/// A step as `1.2k` or `10k`, without redundant zeros.
 pub(super) fn step_label(step: f64) -> String {
     let text = short(step);
     match text.strip_suffix(['k', 'M', 'B']) {
@@ -81,7 +81,7 @@ pub(super) fn step_label(step: f64) -> String {
     }
 }
 
-/// A value on an axis, in as few cells as it can be said.
+/// A value on an axis, as short as possible.
 pub(super) fn tick_label(tick: f64) -> String {
     if tick == 0.0 {
         "0".to_owned()

@@ -1,4 +1,4 @@
-//! One quantity against another, as a trail from the first measurement to the newest.
+//! Plots one quantity against another as trails in order of measurement.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
@@ -12,25 +12,25 @@ use crate::ui::{
     theme::{Glyphs, Role, Theme},
 };
 
-/// Points in the order measured.
+/// Points in order of measurement.
 pub struct Trail {
-    /// Abscissa and ordinate; what is not finite is left out.
+    /// Abscissa and ordinate; infinite and NaN values are left out.
     pub points: Vec<(f64, f64)>,
     /// Its style.
     pub style: Style,
-    /// Measured by the axis at the right.
+    /// Whether it uses the axis at the right.
     pub right: bool,
 }
 
-/// Trails over one abscissa that starts at zero.
+/// Trails over a common abscissa that starts at zero.
 pub struct Trails {
-    /// In the order painted.
+    /// The trails in drawing order.
     pub trails: Vec<Trail>,
-    /// Values that the left axis holds whatever the trails are.
+    /// A range that the left axis always includes.
     pub holds: Option<(f64, f64)>,
 }
 
-/// Cells of an axis, the guide among them.
+/// Cells of an axis, including its line.
 const AXIS: u16 = 5;
 
 impl Trails {
@@ -86,7 +86,7 @@ impl Trails {
     }
 }
 
-/// The guide at a side, with its ticks.
+/// Draws the axis at one side with its ticks.
 fn axis(buf: &mut Buffer, inner: Rect, scale: Option<&Scale>, right: bool, theme: Theme, glyphs: &Glyphs) {
     let dim = theme.style(Role::Dim);
     let x = if right { inner.right() } else { inner.x - 1 };
@@ -114,7 +114,7 @@ fn axis(buf: &mut Buffer, inner: Rect, scale: Option<&Scale>, right: bool, theme
     }
 }
 
-/// The abscissa's ticks.
+/// Draws the ticks of the abscissa.
 fn under(buf: &mut Buffer, area: Rect, inner: Rect, far: f64, theme: Theme) {
     let mut free = area.x;
     for tick in linear_ticks(0.0, far, f64::from(inner.width / 6).max(1.0)) {

@@ -1,13 +1,13 @@
-//! A batch as it was trained on: tokens flowing as text, row by row, and the one held under the cursor.
+//! A batch as it was trained on: tokens flowing as text, row by row, and the token under the cursor.
 
 use crate::protocol::BatchView;
 use crate::ui::text::{Clean, width};
 
-/// Rows shown of a batch.
+/// Displayed rows of a batch.
 const ROWS: usize = 64;
-/// Tokens between the start of a turn and the end of its role, at most.
+/// Most tokens between the start of a turn and the end of its role.
 const ROLE: usize = 12;
-/// Probabilities at which a token's loss changes its look, likeliest first.
+/// Probabilities that separate the heat levels of a token's loss, likeliest first.
 pub const LIKELY: [f64; 4] = [0.6, 0.2, 0.05, 0.01];
 
 /// One token.
@@ -15,34 +15,34 @@ pub const LIKELY: [f64; 4] = [0.6, 0.2, 0.05, 0.01];
 pub struct Token {
     /// As the trainer spells it.
     pub text: Clean,
-    /// As it is shown: special ones short.
+    /// The text as displayed; special tokens are shortened.
     pub shown: Clean,
-    /// Belongs to the template, not to the text.
+    /// Whether it belongs to the template.
     pub special: bool,
     /// Whether it is a target.
     pub trained: bool,
-    /// −ln p of it, where it is.
+    /// Its −ln p, if it is a target.
     pub loss: Option<f32>,
-    /// Whether an example starts with it.
+    /// Whether it is the first token of an example.
     pub first: bool,
 }
 
 impl Token {
-    /// Its place on the scale of losses: 0 is likely, 4 a surprise. None where it is not trained on.
+    /// Its heat level by loss: 0 is likely, 4 a surprise. None if it is not a target.
     pub fn heat(&self) -> Option<usize> {
         let p = f64::from(-self.loss.filter(|_| self.trained)?).exp();
         Some(LIKELY.iter().take_while(|least| p.is_nan() || p < **least).count())
     }
 }
 
-/// A row and the source it was drawn from.
+/// A row and its source.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The source, as the trainer names it.
     pub raw: String,
-    /// Cleaned.
+    /// The source, cleaned.
     pub source: Clean,
-    /// Its tokens, padding left out.
+    /// Its tokens without padding.
     pub tokens: Vec<Token>,
 }
 
@@ -53,20 +53,20 @@ pub struct Batch {
     pub step: usize,
     /// Its rows.
     pub rows: Vec<Row>,
-    /// Rows left out here.
+    /// Rows that are not included.
     pub more: usize,
 }
 
-/// A token's place: row and number in it.
+/// The position of a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spot {
     /// The row.
     pub row: usize,
-    /// The token.
+    /// The token's index in the row.
     pub token: usize,
 }
 
-/// `<|im_end|>` as `end`; other special tokens by their name.
+/// `<|im_end|>` as `end`; other special tokens by their names.
 pub(super) fn special(text: &str) -> Option<String> {
     let name = text.strip_prefix("<|").and_then(|t| t.strip_suffix("|>"))?;
     Some(match name {
@@ -77,7 +77,7 @@ pub(super) fn special(text: &str) -> Option<String> {
     })
 }
 
-/// Whether a line may end between two tokens.
+/// Whether a line may break between two tokens.
 fn may_break(before: &Token, after: &Token) -> bool {
     let (Some(last), Some(first)) = (before.shown.chars().next_back(), after.shown.chars().next()) else { return true };
     let in_a_word = last.is_ascii_alphanumeric() && first.is_ascii_alphanumeric();
@@ -89,7 +89,8 @@ impl Batch {
     /// Cleans a batch and shortens the template's tokens.
     pub fn new(view: &BatchView) -> Batch {
         let rows = view.rows.iter().take(ROWS).map(|(source, tokens)| {
-            // A turn's opening reads `‹user›`: the role is between its start and the line's end.
+            // The opening of a turn is shown as `‹user›`: the role is between the opening token and the end of the
+            // line.
             let mut opening = 0;
             let mut shown_tokens = Vec::with_capacity(tokens.len());
             for token in tokens {
@@ -119,25 +120,25 @@ impl Batch {
         Batch { step: view.step, rows: rows.collect(), more: view.rows.len().saturating_sub(ROWS) }
     }
 
-    /// The token at a place.
+    /// The token at a position.
     pub fn token(&self, spot: Spot) -> Option<&Token> {
         self.rows.get(spot.row)?.tokens.get(spot.token)
     }
 
-    /// The nearest place that exists.
+    /// The nearest valid position.
     pub fn nearest(&self, spot: Spot) -> Spot {
         let row = spot.row.min(self.rows.len().saturating_sub(1));
         let last = self.rows.get(row).map_or(0, |r| r.tokens.len().saturating_sub(1));
         Spot { row, token: spot.token.min(last) }
     }
 
-    /// Lines of a row in `cells` cells, as ranges of tokens. Words stay whole where they can, and no line
-    /// begins with a closing mark.
+    /// Lines of a row in `cells` cells, as ranges of tokens. Words stay whole where possible, and no line begins with
+    /// closing punctuation.
     pub fn lines(&self, row: usize, cells: usize) -> Vec<std::ops::Range<usize>> {
         let Some(row) = self.rows.get(row) else { return Vec::new() };
         let wide = |at: usize| width(&row.tokens[at].shown).min(cells);
         let mut lines = Vec::new();
-        // Where the line begins, its cells, and the last place in it that may begin the next.
+        // Start of the line, cells used, and the last position where it may break.
         let (mut from, mut used, mut soft) = (0, 0, 0);
         for at in 0..row.tokens.len() {
             if at > from && row.tokens[at].first {
@@ -161,7 +162,7 @@ impl Batch {
         lines
     }
 
-    /// One token on or back.
+    /// The next or previous token.
     pub fn beside(&self, spot: Spot, on: bool) -> Spot {
         let Spot { row, token } = self.nearest(spot);
         let last = |row: usize| self.rows.get(row).map_or(0, |r| r.tokens.len().saturating_sub(1));
@@ -174,7 +175,7 @@ impl Batch {
         }
     }
 
-    /// The token below or above, where the flow is `cells` wide.
+    /// The token below or above in lines of `cells` cells.
     pub fn below(&self, spot: Spot, on: bool, cells: usize) -> Spot {
         let spot = self.nearest(spot);
         let lines = self.lines(spot.row, cells);

@@ -1,4 +1,4 @@
-//! What was said to the model and what it answered, in every stage; and the answer being corrected.
+//! The prompts and answers of all stages, and the answer that is being corrected.
 
 use std::collections::VecDeque;
 
@@ -8,19 +8,19 @@ use crate::ui::{
     text::{Clean, LONGEST_BLOCK},
 };
 
-/// Questions and answers kept.
+/// Prompts with answers that are kept.
 const CHAT: usize = 200;
 
 /// How an answer ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
-    /// Tokens drawn.
+    /// Tokens generated.
     pub tokens: usize,
     /// Seconds taken.
     pub seconds: f64,
     /// `stop`, `length`, `cancelled` or an error.
     pub reason: Clean,
-    /// The reward model's normalised score, where there is such a model.
+    /// The reward model's normalised score, if there is such a model.
     pub score: Option<f64>,
 }
 
@@ -29,17 +29,17 @@ pub struct Ending {
 pub struct Answer {
     /// Its prompt's number.
     pub id: u64,
-    /// Whose weights were asked.
+    /// Whose weights answer.
     pub who: Who,
-    /// As the model wrote it; what goes back to it.
+    /// As the model wrote it; used as context for the next turn.
     raw: String,
-    /// As it is shown.
+    /// As displayed.
     pub text: Clean,
-    /// The step whose weights spoke last.
+    /// The step whose weights generated the newest token.
     pub step: Option<usize>,
-    /// What of the prompt was not read.
+    /// What was cut from the prompt.
     pub left_out: LeftOut,
-    /// Its end, once there.
+    /// How it ended; None while it streams.
     pub ending: Option<Ending>,
 }
 
@@ -56,7 +56,7 @@ impl Answer {
         }
     }
 
-    /// More of it.
+    /// Appends new text.
     pub fn push(&mut self, text: &str, step: usize) {
         if self.raw.len() + text.len() <= LONGEST_BLOCK {
             self.raw.push_str(text);
@@ -69,26 +69,26 @@ impl Answer {
 /// A prompt and its answer.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// What was typed, as it was sent.
+    /// The typed text as it was sent.
     raw: String,
-    /// What was typed.
+    /// The typed text, cleaned.
     pub prompt: Clean,
-    /// The stage that was asked, as the trainer names it.
+    /// The stage that answered, as the trainer names it.
     pub stage: String,
-    /// Asked in the chat template, with what was said before.
+    /// Whether it was asked in the chat template, with the earlier turns.
     pub talk: bool,
-    /// A conversation starts here.
+    /// Whether a conversation starts here.
     pub first: bool,
-    /// The answer of the weights under training.
+    /// The answer of the live weights.
     pub answer: Answer,
-    /// The answers of those they came from, as far as asked for.
+    /// The answers of the earlier weights that were asked too.
     pub beside: Vec<Answer>,
-    /// The first step that can train on the corrected answer, if it was corrected.
+    /// The first step that can train on the corrected answer, if there is one.
     pub corrected: Option<usize>,
 }
 
 impl Exchange {
-    /// All its answers, the live weights' first.
+    /// All its answers; the live weights' is first.
     pub fn answers(&self) -> impl Iterator<Item = &Answer> {
         std::iter::once(&self.answer).chain(&self.beside)
     }
@@ -98,46 +98,46 @@ impl Exchange {
     }
 }
 
-/// What a corrected answer answers.
+/// The prompt that a corrected answer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A prompt, by the number of the live weights' answer.
+    /// A prompt, by the id of the live weights' answer.
     Answer(u64),
-    /// The prompt of an offered pair, by its number.
+    /// The prompt of a pair, by the pair's number.
     Pair(u64),
 }
 
-/// An answer being corrected.
+/// The answer that is being corrected.
 #[derive(Clone, Debug)]
 pub struct Edit {
-    /// What it answers.
+    /// The prompt it belongs to.
     pub target: Target,
     /// The text.
     pub field: Editor,
-    /// The keys go there; else it is a draft.
+    /// Whether the field has the keys; otherwise it is a draft.
     pub open: bool,
 }
 
-/// Everything said.
+/// The chat of all stages.
 #[derive(Debug, Default)]
 pub struct Chat {
-    /// In order.
+    /// Prompts with answers, oldest first.
     pub exchanges: VecDeque<Exchange>,
     last_id: u64,
     /// How prompts are answered.
     pub manner: Manner,
-    /// The next prompt starts a conversation.
+    /// Whether the next prompt starts a conversation.
     pub fresh: bool,
-    /// How many of those the live weights came from are asked as well.
+    /// How many earlier weights are asked too.
     pub beside: usize,
-    /// The answer chosen, by its number; the newest if none.
+    /// The id of the selected answer; the newest if None.
     pub picked: Option<u64>,
     /// The answer being corrected.
     pub edit: Option<Edit>,
 }
 
 impl Chat {
-    /// Adds a question to stage `stage`; in the template if `talk`, to those in `beside` too.
+    /// Adds a prompt to stage `stage`: in the template if `talk`, and to the weights in `beside` too.
     pub fn ask(&mut self, prompt: String, stage: &str, talk: bool, beside: &[Who]) -> &Exchange {
         let changed = self.exchanges.back().is_none_or(|last| last.talk != talk);
         let first = std::mem::take(&mut self.fresh) || changed || !talk;
@@ -166,22 +166,22 @@ impl Chat {
         self.last_id
     }
 
-    /// The answer with this number.
+    /// The answer with this id.
     pub fn answer_mut(&mut self, id: u64) -> Option<&mut Answer> {
         self.exchanges.iter_mut().flat_map(Exchange::answers_mut).find(|a| a.id == id)
     }
 
-    /// The exchange of the live weights' answer with this number.
+    /// The index of the exchange whose live answer has this id.
     pub fn find(&self, id: u64) -> Option<usize> {
         self.exchanges.iter().position(|e| e.answer.id == id)
     }
 
-    /// Answers still being written.
+    /// Answers that still stream.
     pub fn answering(&self) -> impl Iterator<Item = &Answer> {
         self.exchanges.iter().flat_map(Exchange::answers).filter(|a| a.ending.is_none())
     }
 
-    /// Ends the answers that no trainer will continue.
+    /// Ends all answers, when the trainer will not continue them.
     pub fn end_all(&mut self) {
         let answers = self.exchanges.iter_mut().flat_map(Exchange::answers_mut);
         for answer in answers.filter(|a| a.ending.is_none()) {
@@ -189,7 +189,7 @@ impl Chat {
         }
     }
 
-    /// What is asked at place `at`: the conversation up to there, or the text alone.
+    /// The prompt at index `at`: the conversation up to there, or only the text.
     pub fn asked(&self, at: usize) -> Ask {
         let exchange = &self.exchanges[at];
         if !exchange.talk {
@@ -198,7 +198,7 @@ impl Chat {
         let turn = |role, content: &str| Turn::new(role, content);
         let from = (0..=at).rev().find(|i| self.exchanges[*i].first).unwrap_or(0);
         let mut turns = Vec::new();
-        // A question that got no answer is no part of the conversation.
+        // A question without an answer is left out of the conversation.
         for earlier in self.exchanges.range(from..at).filter(|e| !e.answer.raw.is_empty()) {
             turns.push(turn(Role::User, &earlier.raw));
             turns.push(turn(Role::Assistant, &earlier.answer.raw));
@@ -207,12 +207,12 @@ impl Chat {
         Ask::Chat(turns)
     }
 
-    /// The chosen exchange, or the newest.
+    /// The selected exchange, or the newest.
     pub fn chosen(&self) -> Option<usize> {
         self.picked.and_then(|id| self.find(id)).or(self.exchanges.len().checked_sub(1))
     }
 
-    /// Chooses the exchange before or after; after the newest none is chosen.
+    /// Selects the next or previous exchange; after the newest none is selected.
     pub fn pick(&mut self, later: bool) {
         let Some(at) = self.chosen() else { return };
         let next = match later {
@@ -223,12 +223,12 @@ impl Chat {
         self.picked = self.exchanges.get(next).map(|e| e.answer.id);
     }
 
-    /// The chosen exchange, if its answer can be corrected.
+    /// The selected exchange, if its answer can be corrected.
     pub fn correctable(&self) -> Option<usize> {
         self.chosen().filter(|at| self.exchanges[*at].talk && self.exchanges[*at].answer.ending.is_some())
     }
 
-    /// Opens the chosen answer, or the draft of it, for correcting.
+    /// Opens the selected answer, or its draft, for correction.
     pub fn open_edit(&mut self) {
         let Some(at) = self.correctable() else { return };
         let answer = &self.exchanges[at].answer;
@@ -236,7 +236,7 @@ impl Chat {
         self.open_edit_of(Target::Answer(id), &text);
     }
 
-    /// Opens an answer, or the draft of it, for correcting.
+    /// Opens an answer, or its draft, for correction.
     pub fn open_edit_of(&mut self, target: Target, text: &str) {
         match &mut self.edit {
             Some(edit) if edit.target == target => edit.open = true,
@@ -248,7 +248,7 @@ impl Chat {
         }
     }
 
-    /// The conversation with the corrected answer last, if there is one to send.
+    /// The conversation with the corrected answer last, if there is one.
     pub fn demonstration(&self) -> Option<Vec<Turn>> {
         let edit = self.edit.as_ref().filter(|e| !e.field.text().trim().is_empty())?;
         let Target::Answer(id) = edit.target else { return None };
@@ -257,7 +257,7 @@ impl Chat {
         Some(turns)
     }
 
-    /// The corrected answer takes the place of the model's.
+    /// Replaces the model's answer by the corrected one.
     pub fn correct(&mut self, target: Target, text: &str, step: usize) {
         if self.edit.as_ref().is_some_and(|e| e.target == target && !e.open) {
             self.edit = None;

@@ -1,5 +1,5 @@
-//! The data view: the run's sources and what came of them, a document with its losses, what was dropped, and
-//! the batch to come. Views arrive whole and are cleaned here.
+//! The data view: sources with their funnels, a document with its losses, dropped documents, and the next batch. Each
+//! view arrives complete and is cleaned here.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -10,23 +10,23 @@ use crate::protocol::{
 };
 use crate::ui::text::Clean;
 
-/// Dropped documents asked for at once.
+/// Dropped documents requested at a time.
 pub const PAGE: usize = 40;
-/// Marks kept in memory.
+/// Most labels kept in memory.
 const SAYINGS: usize = 200;
-/// What drops documents after the profile's rules have been asked, in this order.
+/// What drops documents after the profile's rules, in this order.
 const LATER: [&str; 4] = ["quality", "exact_duplicate", "near_duplicate", "probe"];
 
-/// A rule's bound.
+/// A rule's threshold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
-    /// Whether the measured value has to reach it; else it may not pass it.
+    /// Whether the measured value must reach it; otherwise it must not exceed it.
     pub at_least: bool,
-    /// The bound that holds; not finite where the rule is switched off.
+    /// The threshold in effect; infinite where the rule is switched off.
     pub threshold: f64,
-    /// The table's own.
+    /// The published threshold.
     pub published: f64,
-    /// Where the table has it from.
+    /// The publication it is from.
     pub source: Clean,
 }
 
@@ -36,33 +36,33 @@ impl Bound {
         Bound { at_least, threshold, published, source: Clean::line(&rule.source) }
     }
 
-    /// Whether run.toml has another bound than the table.
+    /// Whether run.toml overrides the published threshold.
     pub fn is_moved(&self) -> bool {
         self.threshold != self.published
     }
 }
 
-/// What one rule took out of the funnel.
+/// A row of the funnel: what one rule dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cut {
     /// The rule, as the trainer names it.
     pub raw: String,
-    /// Cleaned.
+    /// The rule, cleaned.
     pub name: Clean,
-    /// Its bound; none for what has none, or where sources differ in it.
+    /// Its threshold; None without one, or if sources differ.
     pub bound: Option<Bound>,
     /// What it dropped.
     pub dropped: Documents,
 }
 
-/// A funnel row by row: what came in is what was cut and what was kept.
+/// A funnel row by row: documents in = documents cut + documents kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Funneled {
-    /// What came in.
+    /// Documents in.
     pub into: Documents,
-    /// What was taken out, in the order it is asked.
+    /// Documents cut, in order of the rules.
     pub cuts: Vec<Cut>,
-    /// What is left.
+    /// Documents kept.
     pub kept: Documents,
 }
 
@@ -75,10 +75,10 @@ impl Funneled {
             dropped: funnel.dropped.get(raw).copied().unwrap_or_default(),
         };
         let known = |name: &str| rules.iter().any(|r| r.name == name) || LATER.contains(&name);
-        // What could not be read comes before the rules.
+        // Unreadable records come before the rules.
         let mut cuts: Vec<Cut> = funnel.dropped.keys().filter(|n| !known(n)).map(|n| cut(n, None)).collect();
         for rule in rules {
-            // A table may ask the same rule twice; what it dropped is counted once.
+            // A rule that occurs twice in a table is shown once; its counts are already combined.
             if cuts.iter().all(|c| c.raw != rule.name) {
                 cuts.push(cut(&rule.name, Some(Bound::new(rule))));
             }
@@ -92,7 +92,7 @@ impl Funneled {
         Funneled { into, cuts, kept: funnel.kept }
     }
 
-    /// That of several sources together.
+    /// The combined funnel of several sources.
     fn merge(all: &[Source]) -> Funneled {
         let mut sum = Funneled::default();
         let add = |to: &mut Documents, more: Documents| {
@@ -124,45 +124,45 @@ impl Funneled {
     }
 }
 
-/// A source and what came of it.
+/// A source with its funnel.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The numbers; its texts are not cleaned, so never shown.
+    /// The trainer's data. Its texts are not cleaned: never display them.
     pub told: RoomSource,
     /// Its name.
     pub name: Clean,
-    /// Where its files are.
+    /// The path of its files.
     pub path: Clean,
-    /// The profile it is cleaned by.
+    /// Its cleaning profile.
     pub profile: Clean,
-    /// Where a file of it is broken.
+    /// Which of its files cannot be used.
     pub broken: Option<Clean>,
-    /// What each rule took.
+    /// Its funnel.
     pub funnel: Funneled,
 }
 
-/// A document that is trained on.
+/// A training document.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// Its source, as the trainer names it.
     pub raw: String,
-    /// Which of the source's documents, from 0.
+    /// Its index among the source's documents, from 0.
     pub index: usize,
-    /// How many there are.
+    /// The number of the source's documents.
     pub of: usize,
-    /// Steps of the weights that the losses are of.
+    /// The step of the weights that computed the losses.
     pub step: usize,
-    /// Its tokens, as the one row of a batch.
+    /// Its tokens, as the only row of a batch.
     pub tokens: Batch,
-    /// Tokens of the model that these are, and their mean loss in nats.
+    /// Number of displayed tokens, and their mean loss in nats.
     pub shown: usize,
     /// See `shown`.
     pub loss: Option<f64>,
-    /// Tokens that it has in all.
+    /// Number of tokens of the whole document.
     pub length: usize,
-    /// Its beginning, as it was written.
+    /// The beginning of its text, unchanged.
     pub text: String,
-    /// Its mark: keep (true) or drop (false).
+    /// Its label: keep (true) or drop (false).
     pub mark: Option<bool>,
 }
 
@@ -181,12 +181,12 @@ impl Document {
     }
 }
 
-/// What is browsed of the dropped documents.
+/// The selection of dropped documents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Browse {
-    /// Of this source; of all where it is none.
+    /// Only of this source; None: of all.
     pub source: Option<String>,
-    /// By this rule; by all where it is none.
+    /// Only by this rule; None: by all.
     pub rule: Option<String>,
 }
 
@@ -206,19 +206,19 @@ pub struct Dropped {
     pub place: Clean,
     /// The rule, as the trainer names it.
     pub raw: String,
-    /// Cleaned.
+    /// The rule, cleaned.
     pub rule: Clean,
-    /// What was measured.
+    /// The measured value.
     pub value: f64,
-    /// The bound.
+    /// The threshold.
     pub threshold: f64,
-    /// Its beginning as it was written, if it is kept.
+    /// The beginning of its text, unchanged, if it was kept.
     pub text: Option<String>,
-    /// As it is shown.
+    /// As displayed.
     pub shown: Clean,
-    /// The document that stays.
+    /// The document that was kept, for a duplicate.
     pub twin: Option<Twin>,
-    /// What each of the two has that the other has not, as ranges of bytes of what is shown.
+    /// Differences between the two texts, as byte ranges of the displayed texts.
     pub marks: [Vec<Range<usize>>; 2],
 }
 
@@ -246,35 +246,35 @@ impl Dropped {
 /// A page of dropped documents.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// What is browsed.
+    /// The selection it belongs to.
     pub browse: Browse,
-    /// The first of them, from 0.
+    /// Index of the first one.
     pub from: usize,
-    /// How many there are in all.
+    /// The number of all in the selection.
     pub of: usize,
-    /// The page.
+    /// The documents.
     pub items: Vec<Dropped>,
 }
 
-/// Another bound that is tried.
+/// A threshold on trial.
 #[derive(Clone, Debug)]
 pub struct Trying {
     /// The source, as the trainer names it.
     pub source: String,
     /// The rule, as the trainer names it.
     pub rule: String,
-    /// The bound that is tried.
+    /// The threshold on trial.
     pub threshold: f64,
-    /// How far the counting is.
+    /// The newest counts.
     pub trial: Option<Trial>,
-    /// The beginnings of some that would come back, with their measured values.
+    /// The beginnings of some that would return, with their measured values.
     pub back: Vec<(f64, Clean)>,
     /// The beginnings of some that would go.
     pub gone: Vec<(f64, Clean)>,
 }
 
 impl Trying {
-    /// Takes the trainer's word for it, if it is about this bound; whether it was.
+    /// Accepts a trial's counts if they are about this threshold; returns whether they were.
     pub fn tell(&mut self, trial: Trial) -> bool {
         if (&trial.source, &trial.rule, trial.threshold) != (&self.source, &self.rule, self.threshold) {
             return false;
@@ -286,7 +286,7 @@ impl Trying {
     }
 }
 
-/// A sensible step for a bound of this size: a tenth of its power of ten, or a half of a small number of things.
+/// A sensible step for a threshold of this size: a tenth of its power of ten, or a half for small counts.
 fn stride(published: f64) -> f64 {
     let size = published.abs();
     if !size.is_finite() || size == 0.0 {
@@ -295,8 +295,8 @@ fn stride(published: f64) -> f64 {
     if size.fract() == 0.0 && size < 10.0 { 0.5 } else { 10_f64.powf(size.log10().floor() - 1.0) }
 }
 
-/// The next bound above or below, on the grid of its step, never below 0. A rule that is off begins at the
-/// table's bound.
+/// The next threshold above or below, on the grid of its step, at least 0. A rule that is off starts at the published
+/// threshold.
 pub fn moved(from: f64, published: f64, up: bool) -> f64 {
     if !from.is_finite() {
         return published;
@@ -304,7 +304,7 @@ pub fn moved(from: f64, published: f64, up: bool) -> f64 {
     let step = stride(published);
     let place = from / step;
     let near = place.round();
-    // What lies between two steps goes to the next one in that direction.
+    // A value off the grid moves to the next grid point in that direction.
     let on_grid = (place - near).abs() < 1e-6;
     let next = match (on_grid, up) {
         (true, true) => near + 1.0,
@@ -315,61 +315,61 @@ pub fn moved(from: f64, published: f64, up: bool) -> f64 {
     ((next * step).max(0.0) * 1e9).round() / 1e9
 }
 
-/// Everything about the data.
+/// The state of the data view.
 #[derive(Debug, Default)]
 pub struct DataState {
-    /// It is looked at.
+    /// Whether it is shown.
     pub open: bool,
-    /// The sources, once the trainer has sent them.
+    /// The sources, once they have arrived.
     pub sources: Vec<Source>,
-    /// All of them together.
+    /// The combined funnel of all sources.
     pub together: Funneled,
-    /// The tokenizer's figures; its texts are not cleaned, so never shown.
+    /// The tokenizer's figures. Its texts are not cleaned: never display them.
     pub tokenizer: Option<TokenizerView>,
     /// Its kind.
     pub kind: Clean,
-    /// Its commonest tokens.
+    /// Its most common tokens.
     pub top: Vec<Clean>,
-    /// Remarks about the data.
+    /// Notes about the data.
     pub notes: Vec<Clean>,
-    /// Whether and how files are watched.
+    /// Whether files are watched, and how.
     pub watching: Clean,
-    /// Why the trainer refused to send it, if it did.
+    /// Why the trainer refused to send the data, if it did.
     pub refused: Option<Clean>,
-    /// The source that is chosen, as the trainer names it.
+    /// The selected source, as the trainer names it.
     pub chosen: String,
-    /// The funnel is that of all sources.
+    /// Whether the funnel of all sources is shown.
     pub all: bool,
-    /// The cut that is chosen.
+    /// The selected row of the funnel.
     pub cut: usize,
-    /// The bound that is tried.
+    /// The threshold on trial.
     pub trying: Option<Trying>,
-    /// The document that is wanted.
+    /// Index of the requested document.
     pub index: usize,
     /// The newest document.
     pub document: Option<Document>,
-    /// The batch that comes next.
+    /// The next batch.
     pub next: Option<Batch>,
-    /// What is browsed of the dropped.
+    /// The selection of dropped documents.
     pub browse: Browse,
-    /// Which of them is chosen, from 0.
+    /// Index of the selected one.
     pub at: usize,
     /// The newest page.
     pub page: Option<Page>,
-    /// The page last asked for.
+    /// The page that was requested last.
     pub page_asked: Option<(Browse, usize)>,
-    /// Texts marked to keep and to drop.
+    /// Number of texts labelled keep and drop.
     pub marks: Option<(usize, usize)>,
-    /// Marks given since the screen opened, newest last.
+    /// Labels set since the screen opened, newest last.
     pub sayings: VecDeque<(String, Option<bool>)>,
-    /// When the next batch was last asked for.
+    /// When the next batch was last requested.
     pub next_asked: Duration,
-    /// When the document was.
+    /// When the document was last requested.
     pub document_asked: Duration,
 }
 
 impl DataState {
-    /// The data as they are now.
+    /// Sets the current data.
     pub fn tell(&mut self, view: RoomView) {
         self.refused = None;
         self.sources = view
@@ -397,7 +397,7 @@ impl DataState {
         self.watching = Clean::line(&view.watching);
     }
 
-    /// Another stage gets the trainer: forget the data of the one before.
+    /// Forgets the data when another stage starts.
     pub fn forget(&mut self) {
         *self = DataState {
             open: self.open,
@@ -408,12 +408,12 @@ impl DataState {
         };
     }
 
-    /// The chosen source, once the trainer has sent it.
+    /// The selected source, once it has arrived.
     pub fn source(&self) -> Option<&Source> {
         self.sources.iter().find(|s| s.told.name == self.chosen)
     }
 
-    /// The funnel that is looked at.
+    /// The displayed funnel.
     pub fn funnel(&self) -> &Funneled {
         match self.source().filter(|_| !self.all) {
             Some(source) => &source.funnel,
@@ -421,13 +421,13 @@ impl DataState {
         }
     }
 
-    /// The cut that is chosen, with its bound, where it has one that can be moved.
+    /// The selected row with its threshold, if it has one that can be changed.
     pub fn bound(&self) -> Option<(&Cut, &Bound)> {
         let cut = self.funnel().cuts.get(self.cut).filter(|_| !self.all)?;
         Some((cut, cut.bound.as_ref()?))
     }
 
-    /// Takes a document, if it is one of the source that is chosen.
+    /// Accepts a document of the selected source.
     pub fn show(&mut self, view: &DocumentView) {
         if view.source == self.chosen {
             self.index = view.index;
@@ -435,7 +435,7 @@ impl DataState {
         }
     }
 
-    /// Takes a page of dropped documents, if it is of what is browsed.
+    /// Accepts a page of dropped documents of the current selection.
     pub fn turn(&mut self, view: DroppedView) {
         let browse = Browse { source: view.source, rule: view.rule };
         if browse == self.browse {
@@ -445,7 +445,7 @@ impl DataState {
         }
     }
 
-    /// Keeps what is said of a text.
+    /// Remembers the label of a text.
     pub fn say(&mut self, text: &str, keep: Option<bool>) {
         self.sayings.retain(|s| s.0 != text);
         if self.sayings.len() == SAYINGS {
@@ -454,12 +454,12 @@ impl DataState {
         self.sayings.push_back((text.to_owned(), keep));
     }
 
-    /// The mark of a text given since the screen opened.
+    /// The label of a text set since the screen opened.
     pub fn said(&self, text: &str) -> Option<Option<bool>> {
         self.sayings.iter().find(|s| s.0 == text).map(|s| s.1)
     }
 
-    /// The dropped document that is chosen, if its page is here.
+    /// The selected dropped document, if its page has arrived.
     pub fn dropped(&self) -> Option<&Dropped> {
         let page = self.page.as_ref().filter(|p| p.browse == self.browse)?;
         page.items.get(self.at.checked_sub(page.from)?)
@@ -522,7 +522,7 @@ mod tests {
             assert_eq!((funnel.into.documents, funnel.into.documents), (documents, cut + funnel.kept.documents));
             assert_eq!(funnel.into.bytes, bytes + funnel.kept.bytes);
         }
-        // Where sources differ there is no one bound.
+        // If sources differ there is no common threshold.
         assert_eq!(data.together.cuts[1].bound, None);
         assert!(data.together.cuts[2].bound.is_some());
         assert_eq!(data.chosen, "a");

@@ -1,22 +1,22 @@
-//! What the newest frame laid out. Keys and requests to the trainer depend on it: how far a text can be scrolled, how
-//! wide a field is, which panels are in sight.
+//! The layout of the newest frame. Keys and requests to the trainer depend on it: how far a text can be scrolled, how
+//! wide a field is, which panels are visible.
 
 use ratatui::layout::Rect;
 
 use super::Panel;
 
-/// What a frame laid out.
+/// The layout of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drawn {
-    /// The panels and their places.
+    /// The panels and their areas.
     pub panels: Vec<(Panel, Rect)>,
-    /// Column and row of the terminal's caret, if a field has the keys.
+    /// Column and row of the terminal's cursor, if a field has the keys.
     pub caret: Option<(u16, u16)>,
-    /// Rows by which what has the keys can be scrolled.
+    /// Rows by which the focused panel can be scrolled.
     pub scroll_limit: usize,
-    /// Cells of a line in the batch panel.
+    /// Cells per line in the batch panel.
     pub batch_cells: usize,
-    /// Cells of a line in the field that has the keys.
+    /// Cells per line in the field that has the keys.
     pub field_cells: usize,
 }
 

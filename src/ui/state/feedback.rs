@@ -1,5 +1,5 @@
-//! What the screen knows of a reward model or a policy: held-out figures, metrics under TRL's names,
-//! lamps, the guard, and one answer of the newest update token by token.
+//! The state of a reward model or a policy: held-out figures, metrics under TRL's names, sanity checks, the guard, and
+//! one answer of the newest update token by token.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -9,47 +9,47 @@ use crate::ui::{series::Series, text::Clean};
 
 /// The name for all tasks together.
 pub const ALL: &str = "all";
-/// Evaluations kept for the frontier; beyond it every second one goes.
+/// Evaluations kept for the frontier chart; when full, every second one is dropped.
 const REPORTS: usize = 1024;
 
-/// The guard has stopped the stage.
+/// The guard stopped the stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guard {
     /// After this update.
     pub step: usize,
-    /// What it saw.
+    /// The reason.
     pub reason: Clean,
     /// The newest good checkpoint.
     pub checkpoint: Option<Clean>,
     /// Whether the stage can continue with the weights as they are.
     pub may_go_on: bool,
-    /// Whether it was put away.
+    /// Whether the user closed the message.
     pub read: bool,
 }
 
-/// A drawn token, cleaned, with the update's numbers.
+/// A sampled token, cleaned, with the update's numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Action {
-    /// Its text; special ones short.
+    /// Its text; special tokens are shortened.
     pub text: Clean,
-    /// log π of it when it was drawn.
+    /// Its log π when it was sampled.
     pub logprob: f64,
-    /// log π_ref of it.
+    /// Its log π_ref.
     pub reference: f64,
     /// The value net's estimate before it.
     pub value: Option<f64>,
-    /// −β·KL, and at the last token the score.
+    /// −β·KL, plus the score at the last token.
     pub reward: f64,
     /// Its advantage.
     pub advantage: f64,
     /// π_new / π_old.
     pub ratio: f64,
-    /// Whether that was clipped.
+    /// Whether the ratio was clipped.
     pub clipped: bool,
 }
 
 impl Action {
-    /// The KL's estimate at this token, in nats.
+    /// The KL estimate at this token, in nats.
     pub fn kl(&self) -> f64 {
         self.logprob - self.reference
     }
@@ -64,7 +64,7 @@ pub struct Rollout {
     pub which: usize,
     /// How many there are.
     pub of: usize,
-    /// What was asked.
+    /// The prompt.
     pub prompt: Clean,
     /// The reward model's score.
     pub score: f64,
@@ -99,47 +99,47 @@ impl Rollout {
     }
 }
 
-/// What a stage of human feedback reports beside its steps.
+/// What a stage of human feedback reports in addition to its steps.
 #[derive(Clone, Debug, Default)]
 pub struct Feedback {
-    /// Metrics of steps beside the loss, by TRL's names.
+    /// Metrics of steps other than the loss, by TRL's names.
     metrics: Vec<(Cow<'static, str>, Series)>,
     /// The newest held-out figures of a reward model.
     pub reward: Option<RewardReport>,
-    /// Held-out accuracy with its interval, and that of the guess by length.
+    /// Held-out accuracy with its interval.
     pub accuracy: Series,
-    /// The share that the guess by length gets right.
+    /// The accuracy of choosing the longer answer.
     pub by_length: Series,
-    /// Held-out figures of a policy over all tasks, an evaluation each, in order.
+    /// Held-out figures of a policy over all tasks, one per evaluation.
     pub policy: Vec<PolicyReport>,
     /// The newest figures of each task.
     pub tasks: Vec<(Clean, PolicyReport)>,
-    /// The rule's share of good answers, with its interval.
+    /// Share of answers that the rule calls good, with its interval.
     pub true_score: Series,
     /// The reward model's mean score at the evaluations.
     pub evaluated: Series,
     /// KL at the evaluations.
     pub kl: Series,
-    /// Answers that ended by themselves.
+    /// Share of answers that ended by themselves.
     pub end_rate: Series,
-    /// Characters of an answer.
+    /// Characters per answer.
     pub length: Series,
-    /// What must hold before the first update, as measured.
+    /// The sanity checks of the first update.
     pub lamps: Vec<Lamp>,
-    /// The guard has stopped the stage, which was not reopened since.
+    /// Set after the guard stopped the stage, until it is reopened.
     pub guard: Option<Guard>,
-    /// The answer looked at.
+    /// The displayed answer.
     pub rollout: Option<Rollout>,
-    /// Which of the update's answers is wanted.
+    /// Index of the requested answer of the update.
     pub which: usize,
-    /// The token held, if one is.
+    /// The selected token.
     pub token: Option<usize>,
-    /// When an answer was last asked for, while the panel is in sight.
+    /// When an answer was last requested while the panel is visible.
     pub rollout_asked: Option<Duration>,
 }
 
 impl Feedback {
-    /// Adds a step's metrics beside its loss.
+    /// Adds a step's metrics other than the loss.
     pub fn add_metrics(&mut self, step: usize, extra: &[Metric]) {
         for (name, value) in extra {
             let at = self.metrics.iter().position(|m| m.0 == *name).unwrap_or_else(|| {
@@ -178,14 +178,14 @@ impl Feedback {
             return;
         }
         self.true_score.push_within(report.step, report.true_score, report.ci95);
-        // Without a reward model there is no such number.
+        // Without a reward model it is NaN.
         if report.reward.is_finite() {
             self.evaluated.push(report.step, report.reward);
         }
         self.kl.push(report.step, report.kl);
         self.end_rate.push(report.step, report.end_rate);
         self.length.push(report.step, report.length);
-        // The same step measured again replaces its figures.
+        // Figures measured again at the same step replace the earlier ones.
         self.policy.pop_if(|p| p.step == report.step);
         self.policy.push(report);
         if self.policy.len() > REPORTS {

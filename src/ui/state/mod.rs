@@ -1,4 +1,4 @@
-//! What the screen knows. Pure data: no terminal, no clock, no channel.
+//! The state of the screen. Pure data: no terminal, no clock, no channel.
 
 pub mod batch;
 pub mod chat;
@@ -32,23 +32,23 @@ pub use self::{
     vote::Voting,
 };
 
-/// Events kept to look back at.
+/// Log lines kept.
 const LOG: usize = 1000;
-/// How long a remark is shown in the footer.
+/// How long a notice is shown in the footer.
 const NOTICE: Duration = Duration::from_secs(4);
-/// How long a refusal does.
+/// How long a refusal is shown in the footer.
 const REFUSAL: Duration = Duration::from_secs(12);
 
-/// How loud an event is.
+/// The kind of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// A checkpoint.
     Save,
-    /// A remark.
+    /// A note.
     Note,
     /// A change of the data.
     Edit,
-    /// A change of state.
+    /// A change of the stage's state.
     State,
     /// Something is wrong.
     Alert,
@@ -57,93 +57,93 @@ pub enum Level {
 /// A line of the log.
 #[derive(Clone, Debug)]
 pub struct LogLine {
-    /// When, since the screen opened.
+    /// Time since the screen opened.
     pub at: Duration,
-    /// How loud.
+    /// Its kind.
     pub level: Level,
-    /// What.
+    /// Its text.
     pub text: Clean,
 }
 
-/// The person (or a signal) wants to go.
+/// The user (or a signal) requested to leave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leaving {
-    /// Saving first.
+    /// Whether to save first.
     pub save: bool,
-    /// Since when, since the screen opened.
+    /// When, since the screen opened.
     pub since: Duration,
-    /// By a signal or a dead terminal: then a deadline holds and no question is asked.
+    /// Whether it was a signal or a closed terminal: then a deadline applies and no question is asked.
     pub forced: bool,
 }
 
-/// A request that the trainer has not answered yet. It answers them in order.
+/// A request without an answer so far. The trainer answers in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Go to the stage of that name.
+    /// Switch to the stage with this name.
     Stage(String),
-    /// Keep a corrected answer: what it answers and the text.
+    /// Keep a corrected answer: its prompt and the text.
     Demonstrate(Target, String),
     /// Send an answer of the newest update.
     Rollout,
-    /// Offer two answers.
+    /// Send two answers.
     Offer,
-    /// Take a vote on the pair of that number.
+    /// Vote on the pair with this number.
     Vote(u64),
-    /// Take the newest vote back.
+    /// Take back the newest vote.
     Unvote,
     /// Fit the reward model to the votes.
     Refit,
-    /// Send the state of the data.
+    /// Send the data.
     Data,
     /// Send a document.
     Document,
-    /// Send the batch that comes next.
+    /// Send the next batch.
     NextBatch,
     /// Send dropped documents.
     Dropped,
-    /// Give that source more or less of the batches.
+    /// Change the weight of this source.
     Weigh(String),
-    /// Try another bound.
+    /// Try another threshold.
     Try,
-    /// Set a bound.
+    /// Set a threshold.
     SetRule,
-    /// Keep that such a text is wanted, or not, or neither.
+    /// Label a text as wanted or unwanted, or remove the label.
     Mark(String, Option<bool>),
 }
 
-/// What went wrong.
+/// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A save: until one works.
+    /// A save failed; cleared by a save that succeeds.
     Save,
-    /// Another disk or system error: until the stage continues.
+    /// Another disk or system error; cleared when the stage continues.
     Store,
-    /// The stage itself: until one is opened.
+    /// The stage failed; cleared when a stage is opened.
     Stage,
 }
 
-/// Something that went wrong, in full over the foot of the panels until it has been read.
+/// A failure, shown in full over the bottom of the panels until the user closes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
-    /// What kind.
+    /// The kind.
     pub fault: Fault,
-    /// Why, and what to do.
+    /// The reason, and what to do.
     pub text: Clean,
-    /// Whether it was put away.
+    /// Whether the user closed it.
     pub read: bool,
 }
 
-/// Something asked before it is done.
+/// A question before an action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Question {
     /// Whether to save before leaving.
     Quit,
-    /// Whether to leave the running stage for the one of that name.
+    /// Whether to leave the running stage for the one with this name.
     Switch(String),
 }
 
 impl Question {
-    /// The answers.
+    /// The answers to choose from.
     pub fn choices(&self) -> &'static [Tr] {
         match self {
             Question::Quit => &[strings::QUIT_SAVE, strings::QUIT_DISCARD, strings::QUIT_CANCEL],
@@ -152,31 +152,31 @@ impl Question {
     }
 }
 
-/// What lies over the panels and takes the keys first.
+/// An overlay over the panels, which gets the keys first.
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    /// The key table.
+    /// The help.
     Help {
         /// Lines scrolled.
         scroll: usize,
     },
-    /// The commands.
+    /// The palette.
     Palette {
-        /// What was typed.
+        /// The typed text.
         field: Editor,
-        /// The chosen row.
+        /// The selected row.
         chosen: usize,
     },
     /// A question.
     Ask {
         /// Which.
         question: Question,
-        /// The chosen answer, of [`Question::choices`].
+        /// The selected answer, an index into [`Question::choices`].
         chosen: usize,
     },
 }
 
-/// Everything the screen shows.
+/// The whole state of the screen.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one switch a person can see on the screen")]
 pub struct AppState {
@@ -186,57 +186,57 @@ pub struct AppState {
     pub theme: Theme,
     /// Glyphs.
     pub glyph_set: GlyphSet,
-    /// Since the screen opened.
+    /// Time since the screen opened.
     pub now: Duration,
-    /// The stages and what is known of each.
+    /// The stages and the state of each.
     pub stages: Stages,
-    /// What was said to the model, whatever the stage.
+    /// The chat, shared by all stages.
     pub chat: Chat,
-    /// Choosing between two answers, whatever the stage.
+    /// Voting on two answers, shared by all stages.
     pub voting: Voting,
-    /// The data, whatever the stage.
+    /// The data view, shared by all stages.
     pub data: DataState,
-    /// Requests not answered yet.
+    /// Requests without an answer so far.
     pub requests: VecDeque<Request>,
-    /// What happened.
+    /// The log.
     pub log: VecDeque<LogLine>,
-    /// A save was asked for.
+    /// A save was requested.
     pub saving: bool,
-    /// What went wrong and is not mended since.
+    /// A failure that has not been cleared.
     pub trouble: Option<Trouble>,
-    /// The trainer's thread has ended: no stage can be opened again.
+    /// The trainer's thread has ended; no stage can be opened again.
     pub gone: bool,
-    /// A passing remark, how loud, and when it goes.
+    /// A notice, its kind, and when it expires.
     pub notice: Option<(Clean, Level, Duration)>,
-    /// On the way out.
+    /// Set while leaving.
     pub leaving: Option<Leaving>,
-    /// Where arrows go.
+    /// The focused panel.
     pub focus: Panel,
-    /// The focused panel has the whole screen.
+    /// Whether the focused panel fills the screen.
     pub expanded: bool,
-    /// A logarithmic loss axis.
+    /// Whether the loss axis is logarithmic.
     pub log_y: bool,
     /// Index into [`crate::ui::series::SMOOTHINGS`].
     pub smoothing: usize,
-    /// Keys are text for the model.
+    /// Whether keys go to the prompt field.
     pub typing: bool,
     /// The prompt field.
     pub field: Editor,
-    /// What lies on top.
+    /// The overlay, if any.
     pub overlay: Option<Overlay>,
     /// Rows scrolled back in the focused panel; 0 follows the newest.
     pub scroll: usize,
-    /// What the newest frame laid out.
+    /// The layout of the newest frame.
     pub drawn: Drawn,
 }
 
 impl AppState {
-    /// A screen before the first word.
+    /// The state before the trainer's first event.
     pub fn new(lang: Lang, theme: Theme, glyph_set: GlyphSet) -> AppState {
         AppState { lang, theme, glyph_set, smoothing: 1, log_y: true, ..AppState::default() }
     }
 
-    /// Who gets the keys.
+    /// The mode, which decides who gets the keys.
     pub fn mode(&self) -> Mode {
         match self.overlay {
             Some(Overlay::Help { .. }) => Mode::Help,
@@ -250,27 +250,27 @@ impl AppState {
         }
     }
 
-    /// In the screen's language.
+    /// A text in the screen's language.
     pub fn tr(&self, text: Tr) -> &'static str {
         text.get(self.lang)
     }
 
-    /// The stage that has the trainer.
+    /// The live stage, which trains.
     pub fn live(&self) -> &Stage {
         self.stages.live()
     }
 
-    /// The stage looked at.
+    /// The stage in view.
     pub fn shown(&self) -> &Stage {
         self.stages.shown()
     }
 
-    /// What is looked at.
+    /// The current view.
     pub fn view(&self) -> View {
         if self.data.open { View::Data } else { self.shown().view() }
     }
 
-    /// The source whose weight can be moved here and now: one of text, of the stage that has the trainer.
+    /// The source whose weight can be changed now: one of text, of the live stage.
     pub fn weighed(&self) -> Option<&Source> {
         let live = self.live();
         let here = if self.data.open { self.focus == Panel::SOURCES } else { self.focus == Panel::MIX };
@@ -281,7 +281,7 @@ impl AppState {
         run.chosen(&self.data.chosen)
     }
 
-    /// The text that a mark would be about, as it was written.
+    /// The text that a label would apply to, unchanged.
     pub fn marked_text(&self) -> Option<&str> {
         match self.focus {
             Panel::PREVIEW => self.data.document.as_ref().map(|d| d.text.as_str()),
@@ -291,36 +291,36 @@ impl AppState {
         .filter(|t| !t.is_empty())
     }
 
-    /// What was said of it, as far as known.
+    /// The label of that text, if known.
     pub fn mark(&self) -> Option<bool> {
         let text = self.marked_text()?;
         let told = self.data.document.as_ref().filter(|d| d.text == text).and_then(|d| d.mark);
         self.data.said(text).unwrap_or(told)
     }
 
-    /// The trainer has ended.
+    /// Whether the trainer has ended.
     pub fn is_finished(&self) -> bool {
         self.live().is_finished()
     }
 
-    /// Whether the trainer takes commands: it has begun, and is neither leaving nor changing the stage.
+    /// Whether the trainer accepts commands: it has started and is neither stopping nor switching stages.
     pub fn is_commanded(&self) -> bool {
         let live = self.live();
         let works = !live.is_finished() && live.phase != Phase::Starting;
         works && self.leaving.is_none() && self.switching().is_none()
     }
 
-    /// Whether the run has that stage.
+    /// Whether the run has this stage.
     pub fn has_stage(&self, stage: StageId) -> bool {
         self.stages.find(stage.name()).is_some()
     }
 
-    /// Whether votes on two answers can be given now.
+    /// Whether the user can vote now.
     pub fn takes_votes(&self) -> bool {
         self.is_commanded() && self.live().talks() && self.has_stage(StageId::Reward)
     }
 
-    /// Whether a pair of answers awaits a vote on the screen.
+    /// Whether a pair is shown for a vote.
     pub fn has_pair(&self) -> bool {
         self.is_commanded() && self.voting.open && self.voting.pair.is_some()
     }
@@ -334,7 +334,7 @@ impl AppState {
         }
     }
 
-    /// The stage being gone to.
+    /// The stage that is being switched to.
     pub fn switching(&self) -> Option<&str> {
         self.requests.iter().find_map(|w| match w {
             Request::Stage(name) => Some(name.as_str()),
@@ -342,22 +342,22 @@ impl AppState {
         })
     }
 
-    /// Whether the trainer has not answered this request yet.
+    /// Whether this request has no answer so far.
     pub fn awaits(&self, wish: &Request) -> bool {
         self.requests.contains(wish)
     }
 
-    /// Whether the guard or a failure has stopped the stage in view, and it can be opened again from a checkpoint.
+    /// Whether the stage in view was stopped by the guard or a failure and can be reopened from a checkpoint.
     pub fn reopens(&self) -> bool {
         self.stages.live_is_shown() && (self.live().feedback.guard.is_some() || self.failed_here())
     }
 
-    /// Whether the stage has failed and the trainer waits for one to be opened.
+    /// Whether the stage failed and the trainer waits for one to be opened.
     pub fn failed_here(&self) -> bool {
         !self.gone && matches!(self.live().phase, Phase::Finished { failed: true, .. })
     }
 
-    /// Who else could answer a prompt: those the live weights came from, newest first.
+    /// The earlier weights that can answer a prompt too, newest first.
     pub fn ancestors(&self) -> &'static [Who] {
         let live = self.live();
         match live.parent() {
@@ -369,7 +369,7 @@ impl AppState {
         }
     }
 
-    /// Whose weights answer, in a word, where stage `stage` is asked.
+    /// One word for the weights that answer in stage `stage`.
     pub fn whose(&self, who: Who, stage: &str) -> &'static str {
         let word = |stage: &str| strings::stage_word(stage).map_or("", |w| self.tr(w));
         match (who, self.stages.parent_of(stage)) {
@@ -379,13 +379,13 @@ impl AppState {
         }
     }
 
-    /// Who else is asked.
+    /// The earlier weights that are asked too.
     pub fn asked_beside(&self) -> &'static [Who] {
         let all = self.ancestors();
         &all[..self.chat.beside.min(all.len())]
     }
 
-    /// Writes a line into the log.
+    /// Adds a line to the log.
     pub fn record(&mut self, level: Level, text: &str) {
         if self.log.len() == LOG {
             self.log.pop_front();
@@ -393,25 +393,25 @@ impl AppState {
         self.log.push_back(LogLine { at: self.now, level, text: Clean::line(text) });
     }
 
-    /// Something went wrong: stays on the screen until it is solved.
+    /// Shows a failure until it is cleared.
     pub fn trip(&mut self, fault: Fault, text: &str) {
         (self.saving, self.stages.live_mut().probing) = (false, false);
         self.trouble = Some(Trouble { fault, text: Clean::line(text), read: false });
     }
 
-    /// Shows a remark for a moment.
+    /// Shows a notice.
     pub fn remark(&mut self, text: &str) {
         self.notice = Some((Clean::line(text), Level::Note, self.now + NOTICE));
     }
 
-    /// Shows why a request was refused, and keeps it in the log.
+    /// Shows why a request was refused, and logs it.
     pub fn refuse(&mut self, text: &str) {
         let line = format!("{}: {text}", self.tr(strings::LOG_REFUSED));
         self.record(Level::Alert, &line);
         self.notice = Some((Clean::line(text), Level::Alert, self.now + REFUSAL));
     }
 
-    /// The trainer has ended.
+    /// Records that the trainer has ended.
     pub fn finish(&mut self, reason: &str, failed: bool) {
         let now = self.now;
         let stage = self.stages.live_mut();

@@ -1,19 +1,19 @@
-//! Who gets the keys.
+//! The modes, which decide who gets the keys.
 
-/// Who gets the keys.
+/// A mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// The panels of a stage: keys are commands.
+    /// The panels of a stage; keys are commands.
     Nav,
-    /// The panels of the data.
+    /// The panels of the data view.
     Data,
     /// The two answers to vote on.
     Vote,
     /// The prompt field.
     Text,
-    /// The field of an answer that is corrected.
+    /// The field of a corrected answer.
     Edit,
-    /// The field of the palette.
+    /// The palette's field.
     Palette,
     /// A question with its choices.
     Dialog,
@@ -26,7 +26,7 @@ impl Mode {
     pub const ALL: [Mode; 8] =
         [Mode::Nav, Mode::Data, Mode::Vote, Mode::Text, Mode::Edit, Mode::Palette, Mode::Dialog, Mode::Help];
 
-    /// Whether printable keys are text here.
+    /// Whether printable keys insert text.
     pub fn is_text(self) -> bool {
         matches!(self, Mode::Text | Mode::Edit | Mode::Palette)
     }

@@ -1,18 +1,18 @@
-//! Names of the screen's parts and of what is looked at.
+//! Panels and views.
 
-/// A part of the screen, by the name of its row in [`crate::ui::panels::PANELS`]. The constants are those that keys
-/// and requests to the trainer depend on.
+/// A panel, by the id of its row in [`crate::ui::panels::PANELS`]. The constants are those that keys and requests
+/// depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Panel(pub &'static str);
 
 impl Panel {
-    /// The loss curve; has the focus at first.
+    /// The loss curve; focused at first.
     pub const LOSS: Panel = Panel("loss");
     /// Completions of fixed prompts.
     pub const PROBE: Panel = Panel("probe");
-    /// The newest step's tokens.
+    /// The tokens of the newest batch.
     pub const BATCH: Panel = Panel("batch");
-    /// The votes and what the reward model makes of them.
+    /// The votes and the reward model's agreement with them.
     pub const VOTES: Panel = Panel("votes");
     /// One answer of the newest update, token by token.
     pub const ROLLOUT: Panel = Panel("rollout");
@@ -26,9 +26,9 @@ impl Panel {
     pub const FILTERS: Panel = Panel("filters");
     /// Dropped documents.
     pub const DROPPED: Panel = Panel("dropped");
-    /// One document with the loss of each character.
+    /// One document with the loss of each token.
     pub const PREVIEW: Panel = Panel("preview");
-    /// The batch that comes next.
+    /// The next batch.
     pub const NEXT_BATCH: Panel = Panel("next_batch");
     /// The events.
     pub const LOG: Panel = Panel("log");
@@ -40,10 +40,10 @@ impl Default for Panel {
     }
 }
 
-/// What is looked at: a kind of stage, or the data.
+/// A view: of a kind of stage, or of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// The data of the stage that has the trainer.
+    /// The data of the live stage.
     Data,
     /// A language model on text.
     Pretrain,

@@ -1,5 +1,5 @@
-//! What the screen knows of one stage of the line: its curves, scores, probes and batch stay here while
-//! another stage runs, and continue where they stopped.
+//! The state of one stage: its curves, scores, probes and batch are kept while another stage runs, and continue when it
+//! does.
 
 use std::time::Duration;
 
@@ -16,30 +16,30 @@ use crate::ui::{
     text::Clean,
 };
 
-/// Changes kept.
+/// Changes of the data that are kept.
 const CHANGES: usize = 500;
-/// Completions kept of one probe; beyond it every second one goes.
+/// Completions kept per probe; when full, every second one is dropped.
 const PROBES: usize = 4096;
 
-/// What the stage is doing, as far as it has said so; `Pausing` and `Resuming` are asked, not answered.
+/// What the stage is doing; `Pausing` and `Resuming` were requested but not confirmed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Phase {
-    /// No word from the trainer yet.
+    /// No event from the trainer yet.
     #[default]
     Starting,
     /// Stepping.
     Running,
-    /// Asked to pause.
+    /// Pause requested.
     Pausing,
-    /// Not stepping.
+    /// Paused.
     Paused,
-    /// Asked to resume.
+    /// Resume requested.
     Resuming,
-    /// Another stage has the trainer, or has had it ever since the screen opened.
+    /// Another stage is live, or has been since the screen opened.
     Resting,
-    /// Ended, and the trainer with it.
+    /// Ended together with the trainer.
     Finished {
-        /// Why.
+        /// The reason.
         reason: Clean,
         /// Whether the work itself failed.
         failed: bool,
@@ -51,15 +51,15 @@ pub enum Phase {
 pub struct Source {
     /// Its name.
     pub name: Clean,
-    /// Share of drawn tokens asked for.
+    /// Its configured share of drawn tokens.
     pub weight: f64,
-    /// Tokens of one pass.
+    /// Tokens per pass.
     pub tokens: usize,
-    /// Validation loss on it.
+    /// Its validation loss.
     pub valid: Series,
-    /// Loss on a sample of its training text.
+    /// The loss on a sample of its training text.
     pub train: Series,
-    /// When its weight or its files last changed since the screen opened.
+    /// When its weight or files last changed since the screen opened.
     pub edited: Option<Duration>,
 }
 
@@ -71,10 +71,10 @@ impl Source {
     }
 }
 
-/// The run, its texts cleaned.
+/// The run, with its texts cleaned.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// The numbers; its texts are not cleaned, so never shown.
+    /// The trainer's data. Its texts are not cleaned: never display them.
     pub info: RunInfo,
     /// The run's name.
     pub name: Clean,
@@ -89,7 +89,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Cleans what the trainer says of its run.
+    /// Cleans the data that the trainer sent.
     pub fn new(info: RunInfo) -> Run {
         let sources = info.sources.iter().map(Source::new).collect();
         Run {
@@ -102,13 +102,13 @@ impl Run {
         }
     }
 
-    /// The source of that name, or the first.
+    /// The source with this name, or the first.
     pub fn chosen(&self, raw: &str) -> Option<&Source> {
         let at = self.info.sources.iter().position(|s| s.name == raw).unwrap_or(0);
         self.sources.get(at)
     }
 
-    /// Takes a change in: weights and tokens as they are now, curves as they were.
+    /// Applies a change: the weights and tokens are new, the curves continue.
     fn edit(&mut self, edit: &Edit, now: Duration) {
         let old: Vec<(SourceInfo, Source)> = self.info.sources.drain(..).zip(self.sources.drain(..)).collect();
         for info in &edit.sources {
@@ -129,28 +129,28 @@ impl Run {
 /// A change of data, mix or learning rate, or an edit that cannot be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// When it came, since the screen opened.
+    /// When it arrived, since the screen opened.
     pub at: Duration,
-    /// The first step that is taken with it; for what cannot be used, the steps done.
+    /// The first step it applies to; for an unusable edit, the steps done.
     pub step: usize,
-    /// What asked for it; none for what cannot be used.
+    /// The cause; None for an unusable edit.
     pub cause: Option<Cause>,
     /// What changed.
     pub text: Clean,
     /// Seconds from the disk to the batch.
     pub seconds: Option<f64>,
-    /// Whether the step was taken before.
+    /// Whether the step is repeated after a resume.
     pub replayed: bool,
 }
 
-/// A task and how well it is answered.
+/// A task and its scores.
 #[derive(Clone, Debug)]
 pub struct Task {
     raw: String,
     name: Clean,
     /// The newest scores.
     pub newest: Option<TaskReport>,
-    /// Those before.
+    /// The scores before those.
     pub before: Option<TaskReport>,
 }
 
@@ -159,12 +159,12 @@ impl Task {
         Task { raw: raw.to_owned(), name: Clean::line(raw), newest: None, before: None }
     }
 
-    /// Its name in the screen's language, or the trainer's.
+    /// Its name in the screen's language, else the trainer's.
     pub fn name(&self, lang: Lang) -> &str {
         strings::task(&self.raw).map_or(&self.name, |t| t.get(lang))
     }
 
-    /// How much one of the scores has changed since the last evaluation.
+    /// The change of a score since the previous evaluation.
     pub fn change(&self, score: fn(&TaskReport) -> f64) -> Option<f64> {
         Some(score(self.newest.as_ref()?) - score(self.before.as_ref()?))
     }
@@ -175,27 +175,27 @@ impl Task {
 pub struct ProbeEntry {
     /// After this step.
     pub step: usize,
-    /// The leading characters that are right.
+    /// The correct leading characters.
     pub right: Clean,
     /// The rest.
     pub rest: Clean,
-    /// How many are right.
+    /// Number of correct leading characters.
     pub matched: usize,
 }
 
-/// A probe over time.
+/// The completions of a probe over time.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// As the trainer names it, to distinguish probes.
+    /// The prompt as the trainer sent it, which identifies the probe.
     raw: String,
-    /// The task it belongs to, as the trainer names it.
+    /// Its task, as the trainer names it.
     task: Option<String>,
     task_name: Clean,
     /// The fixed prompt.
     pub prompt: Clean,
-    /// What should follow.
+    /// The expected continuation.
     pub expected: Clean,
-    /// Characters to get right.
+    /// Its length in characters.
     pub length: usize,
     /// Whether the text is trained on.
     pub recall: bool,
@@ -204,7 +204,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// The task it belongs to, in the screen's language.
+    /// Its task in the screen's language.
     pub fn task(&self, lang: Lang) -> Option<&str> {
         let raw = self.task.as_ref()?;
         Some(strings::task(raw).map_or(&self.task_name, |t| t.get(lang)))
@@ -223,24 +223,24 @@ pub struct Checkpoint {
 /// One stage.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
-    /// As the trainer names it; not cleaned, so never shown: see [`Stage::title`].
+    /// As the trainer names it. Not cleaned: display [`Stage::title`] instead.
     pub name: String,
     clean_name: Clean,
     /// Steps in its newest checkpoint when a stage last started.
     pub told_step: Option<usize>,
     /// The stage it starts from, as the trainer names it.
     pub from: Option<String>,
-    /// The run, once this stage has run since the screen opened.
+    /// The run, if this stage ran since the screen opened.
     pub run: Option<Run>,
     /// What it is doing.
     pub phase: Phase,
-    /// When its first word came.
+    /// When its first event arrived.
     pub started: Option<Duration>,
-    /// Time spent not stepping, up to the last resume.
+    /// Paused time up to the last resume.
     pub paused_for: Duration,
-    /// When the present pause began.
+    /// When the current pause began.
     pub paused_since: Option<Duration>,
-    /// When it ended or was left.
+    /// When it ended or another stage took over.
     pub ended: Option<Duration>,
     /// The newest step.
     pub step: Option<StepReport>,
@@ -248,39 +248,39 @@ pub struct Stage {
     pub loss: Series,
     /// Validation loss over all sources.
     pub valid: Series,
-    /// Validation loss on the text of pretraining while something else is learned: forgetting.
+    /// Validation loss on pretraining text in later stages, which measures forgetting.
     pub kept: Series,
-    /// The first value of it in this stage.
+    /// Its first value in this stage.
     pub kept_first: Option<f64>,
-    /// Least validation loss and its step.
+    /// Lowest validation loss and its step.
     pub best: Option<(usize, f64)>,
     /// Learning rate.
     pub rate: Series,
     /// Gradient norm.
     pub grad: Series,
-    /// Tokens a second.
+    /// Tokens per second.
     pub speed: Series,
-    /// Step events seen: turns the breathing dot.
+    /// Step events so far, for the pulse of the header.
     pub beats: usize,
     /// Tasks, in the run's order.
     pub tasks: Vec<Task>,
-    /// Probes, in the order first seen.
+    /// Probes in order of first appearance.
     pub probes: Vec<Probe>,
-    /// The probe looked at.
+    /// The selected probe.
     pub probe: usize,
-    /// A probe was asked for.
+    /// Whether a probe was requested.
     pub probing: bool,
     /// The newest batch.
     pub batch: Option<Batch>,
-    /// The token held, if one is.
+    /// The selected token.
     pub spot: Option<Spot>,
-    /// When a batch was last asked for, while the panel is in sight.
+    /// When a batch was last requested while the panel is visible.
     pub batch_asked: Option<Duration>,
     /// What a stage of human feedback reports.
     pub feedback: Feedback,
     /// Changes of the data, oldest first.
     pub changes: Vec<Change>,
-    /// Demonstrations written by hand.
+    /// Demonstrations written in the workbench.
     pub demonstrations: usize,
     /// The newest checkpoint since the screen opened.
     pub saved: Option<Checkpoint>,
@@ -291,7 +291,7 @@ impl Stage {
         Stage { name: name.to_owned(), clean_name: Clean::line(name), phase: Phase::Resting, ..Stage::default() }
     }
 
-    /// Which stage it is; None for a name that this version does not know.
+    /// The stage's id; None for a name that this version does not know.
     pub fn id(&self) -> Option<StageId> {
         self.name.parse().ok()
     }
@@ -301,17 +301,17 @@ impl Stage {
         strings::stage(&self.name).map_or(&self.clean_name, |s| s.get(lang))
     }
 
-    /// Its name as the field writes it, cleaned.
+    /// Its short name, cleaned.
     pub fn short(&self) -> &str {
         &self.clean_name
     }
 
-    /// Whether it learns tasks rather than text.
+    /// Whether it trains on tasks instead of text.
     pub fn is_tuning(&self) -> bool {
         self.id() == Some(StageId::Sft) || !self.tasks.is_empty()
     }
 
-    /// The kind of stage.
+    /// The view of this kind of stage.
     pub fn view(&self) -> View {
         match self.id() {
             Some(StageId::Reward) => View::Reward,
@@ -323,7 +323,7 @@ impl Stage {
         }
     }
 
-    /// Whether it teaches a policy from preferences.
+    /// Whether it optimises a policy against preferences.
     pub fn aligns(&self) -> bool {
         self.id().is_some_and(StageId::aligns)
     }
@@ -333,17 +333,17 @@ impl Stage {
         self.run.as_ref().is_some_and(|r| r.info.chat)
     }
 
-    /// The stage whose checkpoint it started from, as the field writes it.
+    /// The stage whose checkpoint it started from, by its short name.
     pub fn parent(&self) -> Option<&str> {
         self.run.as_ref()?.info.parent.as_deref()
     }
 
-    /// Ended, and the trainer with it.
+    /// Whether it ended together with the trainer.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished { .. })
     }
 
-    /// Not stepping, or asked not to.
+    /// Whether it is paused, or a pause was requested.
     pub fn is_paused(&self) -> bool {
         matches!(self.phase, Phase::Paused | Phase::Pausing)
     }
@@ -353,25 +353,25 @@ impl Stage {
         self.phase == Phase::Paused && !self.is_complete() && self.feedback.guard.as_ref().is_none_or(|g| g.may_go_on)
     }
 
-    /// All its planned steps are done.
+    /// Whether all planned steps are done.
     pub fn is_complete(&self) -> bool {
         self.run.as_ref().is_some_and(|r| self.steps_done() >= r.info.steps)
     }
 
-    /// Steps done, as far as known.
+    /// Steps done, if known.
     pub fn steps_done(&self) -> usize {
         let run = self.run.as_ref().map(|r| r.info.resumed_at);
         self.step.as_ref().map(|s| s.step).or(run).or(self.told_step).unwrap_or(0)
     }
 
-    /// Steps done since the newest durable checkpoint this screen knows of.
+    /// Steps since the newest checkpoint known to the screen.
     pub fn unsaved_steps(&self) -> usize {
         let resumed_at = self.run.as_ref().map_or(0, |r| r.info.resumed_at);
         let saved = self.saved.as_ref().map_or(0, |c| c.step);
         self.steps_done().saturating_sub(saved.max(resumed_at))
     }
 
-    /// Time spent stepping, pauses left out.
+    /// Time spent training, without pauses.
     pub fn elapsed(&self, now: Duration) -> Duration {
         let Some(started) = self.started else { return Duration::ZERO };
         let until = self.ended.unwrap_or(now);
@@ -379,7 +379,7 @@ impl Stage {
         until.saturating_sub(started).saturating_sub(self.paused_for).saturating_sub(pause)
     }
 
-    /// Seconds to the stage's end at the measured rate.
+    /// Seconds to the end of the stage at the measured speed.
     pub fn seconds_left(&self) -> Option<f64> {
         let (run, step) = (self.run.as_ref()?, self.step.as_ref()?);
         let still = self.is_finished() || self.phase == Phase::Resting || self.is_complete();
@@ -390,7 +390,7 @@ impl Stage {
         Some(run.info.steps.saturating_sub(step.step) as f64 * tokens_a_step / step.tokens_per_second)
     }
 
-    /// It begins, or continues after another stage had the trainer.
+    /// Starts, or continues after another stage was live.
     fn begin(&mut self, info: RunInfo, now: Duration) {
         if let (Some(_), Some(ended)) = (self.started, self.ended.take()) {
             let since = self.paused_since.take().unwrap_or(ended);
@@ -399,7 +399,7 @@ impl Stage {
         self.started = self.started.or(Some(now));
         self.phase = Phase::Running;
         self.feedback.guard = None;
-        // Opened again from a checkpoint before it: that step is not made any more.
+        // It was reopened from an earlier checkpoint, so that step no longer counts.
         self.step.take_if(|step| step.step > info.resumed_at);
         self.demonstrations = info.demonstrations;
         for task in &info.tasks {
@@ -417,7 +417,7 @@ impl Stage {
         self.run = Some(run);
     }
 
-    /// Another stage gets the trainer.
+    /// Stops being live.
     pub fn rest(&mut self, now: Duration) {
         self.phase = Phase::Resting;
         self.ended = Some(now);
@@ -426,10 +426,10 @@ impl Stage {
         self.feedback.rollout_asked = None;
     }
 
-    /// Takes a change of the data in.
+    /// Applies a change of the data.
     pub fn edit(&mut self, edit: &Edit, now: Duration) {
         if let Some(run) = &mut self.run {
-            // What was drawn so far stays with its source.
+            // The usage counts stay with their sources.
             if let Some(step) = &mut self.step {
                 let before = &run.info.sources;
                 let used = |name: &str| step.sources.get(before.iter().position(|s| s.name == name)?).copied();
@@ -449,7 +449,7 @@ impl Stage {
         self.change(change);
     }
 
-    /// Adds a change. One that comes again when its step is replayed replaces the earlier one.
+    /// Adds a change. If its step is repeated after a resume, it replaces the earlier one.
     pub fn change(&mut self, change: Change) {
         self.changes.retain(|c| !(change.replayed && c.step == change.step && c.text == change.text));
         if self.changes.len() == CHANGES {
@@ -465,7 +465,8 @@ impl Stage {
             self.tasks.len() - 1
         });
         let task = &mut self.tasks[at];
-        // The same step measured again replaces its scores; the change is to the evaluation before.
+        // Scores measured again at the same step replace the earlier ones; the change is relative to the previous
+        // evaluation.
         if task.newest.as_ref().is_some_and(|n| n.step != report.step) {
             task.before = task.newest.take();
         }
@@ -476,7 +477,7 @@ impl Stage {
     pub fn add_probe(&mut self, said: Said) {
         let known = |p: &Probe| p.raw == said.prompt && p.task.as_deref() == said.task;
         let at = self.probes.iter().position(known).unwrap_or_else(|| {
-            // What is learned by heart is looked at first.
+            // Probes of recall come first.
             let at = if said.recall { self.probes.iter().take_while(|p| p.recall).count() } else { self.probes.len() };
             let probe = Probe {
                 raw: said.prompt.to_owned(),
@@ -522,7 +523,7 @@ pub struct Said<'a> {
     pub recall: bool,
 }
 
-/// The stages, which of them has the trainer, and which is looked at. Never none.
+/// The stages, the live one and the one in view. Never empty.
 #[derive(Debug)]
 pub struct Stages {
     all: Vec<Stage>,
@@ -537,53 +538,52 @@ impl Default for Stages {
 }
 
 impl Stages {
-    /// First to last.
+    /// All stages in order.
     pub fn all(&self) -> &[Stage] {
         &self.all
     }
 
-    /// The one that has the trainer.
+    /// The live stage.
     pub fn live(&self) -> &Stage {
         &self.all[self.live]
     }
 
-    /// The one that has the trainer.
+    /// The live stage.
     pub fn live_mut(&mut self) -> &mut Stage {
         &mut self.all[self.live]
     }
 
-    /// The one looked at.
+    /// The stage in view.
     pub fn shown(&self) -> &Stage {
         &self.all[self.shown]
     }
 
-    /// The one looked at.
+    /// The stage in view.
     pub fn shown_mut(&mut self) -> &mut Stage {
         &mut self.all[self.shown]
     }
 
-    /// Whether the one looked at has the trainer.
+    /// Whether the live stage is in view.
     pub fn live_is_shown(&self) -> bool {
         self.live == self.shown
     }
 
-    /// Whether this is the one that has the trainer.
+    /// Whether this stage is live.
     pub fn is_live(&self, stage: &Stage) -> bool {
         std::ptr::eq(stage, self.live())
     }
 
-    /// Whether this is the one looked at.
+    /// Whether this stage is in view.
     pub fn is_shown(&self, stage: &Stage) -> bool {
         std::ptr::eq(stage, self.shown())
     }
 
-    /// The stage of that name, if the line has one.
+    /// The index of the stage with this name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.all.iter().position(|s| s.name == name)
     }
 
-    /// The stage of alignment to look at next: after the one looked at, or the one that has the trainer, or
-    /// the first there is.
+    /// The alignment stage to view next: the one after that in view, or the live one, or the first.
     pub fn next_aligned(&self) -> Option<StageId> {
         const ORDER: [StageId; 3] = [StageId::Ppo, StageId::Dpo, StageId::Grpo];
         let there = |stage: &StageId| self.find(stage.name()).is_some();
@@ -594,26 +594,26 @@ impl Stages {
         live.into_iter().chain(ORDER).find(there)
     }
 
-    /// The stage that the one of that name starts from.
+    /// The parent of the stage with this name.
     pub fn parent_of(&self, name: &str) -> Option<&str> {
         self.all[self.find(name)?].from.as_deref()
     }
 
-    /// Looks at another stage; whether there is one of that name.
+    /// Views another stage; returns whether it exists.
     pub fn show(&mut self, name: &str) -> bool {
         let found = self.find(name);
         self.shown = found.unwrap_or(self.shown);
         found.is_some()
     }
 
-    /// A stage has got the trainer, and is looked at from now on.
+    /// Makes a stage live and views it.
     pub fn begin(&mut self, info: RunInfo, now: Duration) {
         for StageInfo { name, step, parent } in &info.stages {
             let at = self.place(name);
             (self.all[at].told_step, self.all[at].from) = (*step, parent.clone());
         }
         self.live = self.place(&info.stage);
-        // The stages keep the trainer's order.
+        // Keep the trainer's order of stages.
         let order = |s: &Stage| info.stages.iter().position(|i| i.name == s.name).unwrap_or(usize::MAX);
         let live = self.all[self.live].name.clone();
         self.all.sort_by_key(order);
@@ -622,7 +622,7 @@ impl Stages {
         self.all[self.live].begin(info, now);
     }
 
-    /// The place of a stage; the nameless one from before the first word becomes it if it can.
+    /// The index of a stage; the unnamed one from before the first event becomes it if possible.
     fn place(&mut self, name: &str) -> usize {
         if let Some(at) = self.find(name) {
             return at;

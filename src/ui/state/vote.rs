@@ -1,5 +1,5 @@
-//! Choosing between two answers: the pair that awaits a vote, the newest vote and what the reward model
-//! thought of it, and what all votes come to.
+//! Voting on two answers: the pair on the screen, the newest vote with the reward model's scores, and the counts of all
+//! votes.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -7,29 +7,29 @@ use super::chat::{Chat, Target};
 use crate::protocol::{Offer, Refit, Role, Tally, Turn, VotedPair};
 use crate::ui::{series::Series, text::Clean};
 
-/// Votes that a point of the agreement's curve looks back over.
+/// Number of votes that a point of the agreement curve covers.
 pub const WINDOW: usize = 25;
-/// Characters of an answer that are compared for the marks.
+/// Characters of an answer that are compared for marking differences.
 const COMPARED: usize = 1000;
-/// Pairs kept to go back to.
+/// Previous pairs that are kept.
 const EARLIER: usize = 10;
 
-/// Two answers as they are shown.
+/// A pair of answers as displayed.
 #[derive(Clone, Debug)]
 pub struct Pair {
     /// The trainer's number for it.
     pub number: u64,
-    /// After this step.
+    /// The step after which they were sampled.
     pub step: usize,
-    /// What was asked, as it was asked.
+    /// The prompt, unchanged.
     pub raw: String,
-    /// What was asked.
+    /// The prompt, cleaned.
     pub prompt: Clean,
     /// The answers as the model wrote them.
     pub answers: [String; 2],
-    /// As they are shown.
+    /// The answers as displayed.
     pub shown: [Clean; 2],
-    /// What each has that the other has not, as ranges of bytes of what is shown.
+    /// The differences, as byte ranges of the displayed answers.
     pub marks: [Vec<Range<usize>>; 2],
 }
 
@@ -49,35 +49,35 @@ impl Pair {
     }
 }
 
-/// Everything about choosing.
+/// The state of voting.
 #[derive(Debug, Default)]
 pub struct Voting {
-    /// The keys go there.
+    /// Whether it has the keys.
     pub open: bool,
-    /// The pair that awaits a vote.
+    /// The pair to vote on.
     pub pair: Option<Pair>,
-    /// Since when it is looked at.
+    /// When it was first shown.
     pub since: Duration,
-    /// Why no pair came, if none came.
+    /// Why no pair arrived.
     pub refused: Option<Clean>,
-    /// Differences are marked.
+    /// Whether differences are marked.
     pub marked: bool,
     /// The newest vote.
     pub last: Option<VotedPair>,
-    /// What the votes come to, once the trainer has said so.
+    /// The counts of all votes, once they have arrived.
     pub tally: Option<Tally>,
-    /// Agreement with the reward model over the last [`WINDOW`] votes, by vote.
+    /// Agreement with the reward model over the last [`WINDOW`] votes, vote by vote.
     pub agreement: Series,
     /// The newest fit of the reward model to votes.
     pub refit: Option<Refit>,
-    /// Pairs that were voted on, to go back to when a vote is taken back.
+    /// Pairs already voted on, for taking a vote back.
     earlier: VecDeque<Pair>,
-    /// The pair that stood when a vote was taken back.
+    /// The pair that was on the screen when a vote was taken back.
     aside: Option<Pair>,
 }
 
 impl Voting {
-    /// A pair has come; while another is voted on again, it waits.
+    /// A pair arrived; while an earlier pair is voted on again, it waits.
     pub fn offer(&mut self, offer: Offer, now: Duration) {
         self.refused = None;
         let pair = Pair::new(offer);
@@ -89,8 +89,7 @@ impl Voting {
         }
     }
 
-    /// Takes the pair away, voted on; its number, and the seconds it was looked at. The one that was set
-    /// aside for it comes back.
+    /// Removes the pair after a vote; returns its number and the seconds it was shown. A waiting pair returns.
     pub fn take(&mut self, now: Duration) -> Option<(u64, f64)> {
         let pair = self.pair.take()?;
         let taken = (pair.number, now.saturating_sub(self.since).as_secs_f64());
@@ -103,13 +102,13 @@ impl Voting {
         Some(taken)
     }
 
-    /// The pair goes without a vote.
+    /// Removes the pair without a vote.
     pub fn drop_pair(&mut self, now: Duration) {
         self.pair = self.aside.take();
         self.since = now;
     }
 
-    /// What the votes come to now.
+    /// Sets the counts.
     pub fn count(&mut self, tally: Tally) {
         let mut series = Series::default();
         for at in 0..tally.agreed.len() {
@@ -127,7 +126,7 @@ impl Voting {
         self.last = Some(voted);
     }
 
-    /// The newest vote was taken back: its pair, if still known, is voted on again.
+    /// The newest vote was taken back: its pair, if still known, can be voted on again.
     pub fn unvoted(&mut self, number: u64, tally: Tally, now: Duration) {
         self.count(tally);
         self.last.take_if(|l| l.pair == number);
@@ -139,51 +138,51 @@ impl Voting {
         }
     }
 
-    /// Whether there is a vote to take back, as far as known.
+    /// Whether there is a vote to take back.
     pub fn has_votes(&self) -> bool {
         self.tally.as_ref().is_some_and(|t| t.decided + t.ties + t.both_bad + t.skipped > 0)
     }
 
-    /// Whether an answer of the present pair is being rewritten.
+    /// Whether an answer of the current pair is being rewritten.
     pub fn edits(&self, chat: &Chat) -> bool {
         let target = chat.edit.as_ref().filter(|e| e.open).map(|e| e.target);
         target.is_some() && target == self.pair.as_ref().map(|p| Target::Pair(p.number))
     }
 
-    /// The present pair's prompt with a corrected answer, if it is the pair of that number.
+    /// The prompt of pair `number` with a corrected answer, if it is the current pair.
     pub fn demonstration(&self, number: u64, text: &str) -> Option<Vec<Turn>> {
         let pair = self.pair.as_ref().filter(|p| p.number == number)?;
         let turn = |role, content: &str| Turn::new(role, content);
         Some(vec![turn(Role::User, &pair.raw), turn(Role::Assistant, text)])
     }
 
-    /// The trainer goes away, or to another stage: its pair is void.
+    /// Discards the pair, when the trainer ends or switches stages.
     pub fn forget(&mut self) {
         (self.pair, self.aside, self.refused) = (None, None, None);
         self.earlier.clear();
     }
 
-    /// Leaves the vote and forgets its pairs.
+    /// Closes voting and forgets its pairs.
     pub fn close(&mut self) {
         self.open = false;
         self.forget();
     }
 }
 
-/// Whether a share this far from half is more than chance would give in one of twenty cases
-/// (normal approximation of the binomial with Yates's correction, two-sided).
+/// Whether a share is further from half than chance gives in one of twenty cases (two-sided normal approximation of the
+/// binomial with Yates's correction).
 pub fn leans(count: usize, of: usize) -> bool {
     let (count, of) = (count as f64, of as f64);
     (count - of / 2.0).abs() - 0.5 > 1.96 * of.sqrt() / 2.0
 }
 
-/// What each text has that the other has not: all but a longest common subsequence of characters. Texts
-/// longer than a bound differ from there on.
+/// The differences of two texts: everything outside a longest common subsequence of characters. Beyond a limit on the
+/// length everything counts as different.
 pub(super) fn differences(a: &str, b: &str) -> [Vec<Range<usize>>; 2] {
     let chars = |text: &str| -> Vec<(usize, char)> { text.char_indices().take(COMPARED).collect() };
     let (left, right) = (chars(a), chars(b));
     let wide = right.len() + 1;
-    // Lengths of the longest common subsequences of what is left from (i, j) on.
+    // Lengths of the longest common subsequences of the suffixes from (i, j).
     let mut longest = vec![0_u16; (left.len() + 1) * wide];
     for i in (0..left.len()).rev() {
         for j in (0..right.len()).rev() {
@@ -213,7 +212,7 @@ pub(super) fn differences(a: &str, b: &str) -> [Vec<Range<usize>>; 2] {
             j += 1;
         }
     }
-    // What is left over, compared or not.
+    // The remainders, compared or not.
     let from = |chars: &[(usize, char)], at: usize| match chars.get(at) {
         Some(c) => c.0,
         None => chars.last().map_or(0, |c| c.0 + c.1.len_utf8()),

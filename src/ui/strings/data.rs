@@ -74,8 +74,8 @@ strings! {
     HELP_MARKS = "损失图上的竖线是改动：k 按键，c run.toml，f 数据文件，r 恢复训练时", "vertical lines in the loss chart are changes: k by key, c in run.toml, f in data files, r on resume";
 }
 
-/// What GPT-3 was trained on (Brown et al. 2020, Table 2.2): dataset, tokens in billions, weight in the mix in percent,
-/// epochs when training for 300 billion tokens.
+/// GPT-3's training mix (Brown et al. 2020, Table 2.2): dataset, tokens in billions, weight in percent, epochs when
+/// training for 300 billion tokens.
 pub const GPT3: [(&str, u32, u32, &str); 5] = [
     ("Common Crawl", 410, 60, "0.44"),
     ("WebText2", 19, 22, "2.9"),
@@ -84,7 +84,7 @@ pub const GPT3: [(&str, u32, u32, &str); 5] = [
     ("Wikipedia", 3, 3, "3.4"),
 ];
 
-/// What asked for a change.
+/// The cause of a change.
 pub fn cause(cause: Cause) -> Tr {
     match cause {
         Cause::Key => Tr("按键", "key"),
@@ -94,7 +94,7 @@ pub fn cause(cause: Cause) -> Tr {
     }
 }
 
-/// The letter that marks it on a chart.
+/// The letter for a cause on a chart.
 pub fn letter(cause: Cause) -> &'static str {
     match cause {
         Cause::Key => "k",
@@ -113,7 +113,7 @@ pub fn from_step(lang: Lang, step: usize) -> String {
     }
 }
 
-/// A change without the signs that take two cells on some terminals.
+/// A change without characters that are two cells wide on some terminals.
 pub fn plain(text: &str) -> String {
     text.replace('→', "->").replace('−', "-")
 }
@@ -126,7 +126,7 @@ pub fn edited(lang: Lang, step: usize, by: Cause, text: &str, seconds: Option<f6
     facts.join("  ")
 }
 
-/// How long ago something was changed, in ten cells: `3 秒前改`, `edited 3s`.
+/// How long ago something changed, in ten cells: `3 秒前改`, `edited 3s`.
 pub fn edited_ago(lang: Lang, seconds: u64) -> String {
     let (n, zh, en) = match seconds {
         0..60 => (seconds, "秒", "s"),
@@ -148,12 +148,12 @@ pub fn counted(lang: Lang, documents: u64, of: u64) -> String {
     }
 }
 
-/// Where a default bound comes from: papers by their names.
+/// The publication of a default threshold.
 pub fn bound_source(lang: Lang, source: &str) -> &str {
     if lang == Lang::Zh && source == "ours" { "丹炉" } else { source }
 }
 
-/// What a rule is about, in Chinese; its own name says it in English.
+/// A rule's description in Chinese; in English its name is used.
 pub fn rule(name: &str) -> Option<&'static str> {
     Some(match name {
         "too_short" => "太短",

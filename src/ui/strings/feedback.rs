@@ -85,7 +85,7 @@ strings! {
     HELP_VOTE = "投票时", "Voting";
 }
 
-/// What a choice is called.
+/// The name of a choice.
 pub fn choice(choice: Choice) -> Tr {
     match choice {
         Choice::A => VOTE_A,
@@ -98,7 +98,7 @@ pub fn choice(choice: Choice) -> Tr {
     }
 }
 
-/// What to do after the guard has stopped a stage that can be reopened here.
+/// What to do after the guard stopped a stage that can be reopened here.
 pub fn guard_reopens(lang: Lang, checkpoint: &str) -> String {
     match lang {
         Lang::Zh => format!("按 g 从 {checkpoint} 继续训练"),
@@ -106,7 +106,7 @@ pub fn guard_reopens(lang: Lang, checkpoint: &str) -> String {
     }
 }
 
-/// What to do after the guard has stopped a stage for a spike.
+/// What to do after the guard stopped a stage because of a spike.
 pub fn guard_goes_back(lang: Lang, checkpoint: Option<&str>) -> String {
     match (lang, checkpoint) {
         (Lang::Zh, Some(checkpoint)) => format!("按 g 回到 {checkpoint}，降低学习率再训练；按空格忽略，继续训练"),
@@ -118,7 +118,7 @@ pub fn guard_goes_back(lang: Lang, checkpoint: Option<&str>) -> String {
     }
 }
 
-/// A stage continues from an earlier checkpoint.
+/// The stage continues from an earlier checkpoint.
 pub fn set_back(lang: Lang, step: usize, until: usize, factor: f64, reason: &str) -> String {
     match lang {
         Lang::Zh => format!("{reason}；回到第 {step} 步，到第 {until} 步为止学习率 × {factor}"),
@@ -126,7 +126,7 @@ pub fn set_back(lang: Lang, step: usize, until: usize, factor: f64, reason: &str
     }
 }
 
-/// What to do after the guard has stopped a stage and the trainer is gone.
+/// What to do after the guard stopped a stage and the trainer has ended.
 pub fn guard_next_time(lang: Lang, checkpoint: &str) -> String {
     match lang {
         Lang::Zh => format!("未保存；重新运行 danlu 会从 {checkpoint} 继续"),
@@ -134,7 +134,7 @@ pub fn guard_next_time(lang: Lang, checkpoint: &str) -> String {
     }
 }
 
-/// How many votes a curve covers.
+/// The number of votes that a curve covers.
 pub fn last_votes(lang: Lang, n: usize) -> String {
     match lang {
         Lang::Zh => format!("最近 {n} 票"),
@@ -142,7 +142,7 @@ pub fn last_votes(lang: Lang, n: usize) -> String {
     }
 }
 
-/// Votes until the reward model is fitted again.
+/// The number of votes until the next fit of the reward model.
 pub fn until_refit(lang: Lang, n: usize) -> String {
     match lang {
         Lang::Zh => format!("再投 {n} 票重训"),
@@ -150,7 +150,7 @@ pub fn until_refit(lang: Lang, n: usize) -> String {
     }
 }
 
-/// How much a vote weighs against a built-in pair.
+/// The weight of a vote relative to a built-in pair.
 pub fn weight(lang: Lang, weight: f64) -> String {
     match lang {
         Lang::Zh => format!("每票权重 {weight}"),
@@ -158,7 +158,7 @@ pub fn weight(lang: Lang, weight: f64) -> String {
     }
 }
 
-/// A fit of the reward model to votes; shares in per cent.
+/// A fit of the reward model to votes; shares in percent.
 pub fn refitted(lang: Lang, version: usize, votes: usize, before: f64, after: f64, seconds: f64) -> String {
     let (before, after) = (measured(before, 0), measured(after, 0));
     match lang {
@@ -167,7 +167,7 @@ pub fn refitted(lang: Lang, version: usize, votes: usize, before: f64, after: f6
     }
 }
 
-/// Who else answers prompts.
+/// Which other weights answer prompts.
 pub fn beside(lang: Lang, names: &str) -> String {
     match lang {
         Lang::Zh => format!("同时由{names}回答"),
@@ -175,12 +175,12 @@ pub fn beside(lang: Lang, names: &str) -> String {
     }
 }
 
-/// A figure of an evaluation; a dash where nothing could be measured.
+/// A figure of an evaluation; a dash if it was not measured.
 fn measured(x: f64, digits: usize) -> String {
     if x.is_nan() { "-".to_owned() } else { format!("{x:.digits$}") }
 }
 
-/// A reward model's accuracy and that of choosing the longer answer, in per cent.
+/// A reward model's accuracy and that of choosing the longer answer, in percent.
 pub fn reward_figures(lang: Lang, step: usize, right: f64, longer: f64) -> String {
     let (right, longer) = (measured(right, 1), measured(longer, 1));
     match lang {

@@ -26,7 +26,7 @@ impl Lang {
 pub struct Tr(pub &'static str, pub &'static str);
 
 impl Tr {
-    /// In this language.
+    /// The text in a language.
     pub fn get(self, lang: Lang) -> &'static str {
         match lang {
             Lang::Zh => self.0,

@@ -1,5 +1,5 @@
-//! Every text on the screen, Chinese and English. Chinese titles have the English beside them where both are short,
-//! since the field's words are English.
+//! All texts on the screen, Chinese and English. Short Chinese titles include the English term, since the field's terms
+//! are English.
 
 mod data;
 mod feedback;
@@ -17,8 +17,8 @@ pub use self::{
 
 #[cfg(test)]
 mod tests {
-    /// Box drawing, bullets, dots and arrows are two cells wide on CJK-set terminals (UAX 11 class A),
-    /// so none may hide in a text; glyphs of that kind come from the glyph set.
+    /// Box drawing, bullets, dots and arrows are two cells wide on terminals set to CJK (UAX 11 class A), so no text
+    /// may contain them; such glyphs come from the glyph set.
     #[test]
     fn no_text_holds_a_character_of_ambiguous_width() {
         use unicode_width::UnicodeWidthStr as _;

@@ -142,7 +142,7 @@ pub fn at_step(lang: Lang, step: usize) -> String {
     }
 }
 
-/// How much would be lost.
+/// The number of steps since the last save.
 pub fn since_save(lang: Lang, steps: usize) -> String {
     let steps = grouped(steps as u64);
     match lang {
@@ -151,7 +151,7 @@ pub fn since_save(lang: Lang, steps: usize) -> String {
     }
 }
 
-/// How much is lost.
+/// The number of steps that are lost.
 pub fn lost(lang: Lang, steps: usize) -> String {
     let steps = grouped(steps as u64);
     match lang {
@@ -160,7 +160,7 @@ pub fn lost(lang: Lang, steps: usize) -> String {
     }
 }
 
-/// The question before the trainer changes the stage.
+/// The question before switching stages.
 pub fn switch(lang: Lang, from: &str, step: usize, to: &str) -> String {
     let at = at_step(lang, step);
     match lang {
@@ -169,7 +169,7 @@ pub fn switch(lang: Lang, from: &str, step: usize, to: &str) -> String {
     }
 }
 
-/// How many demonstrations there are, and from which step the newest is trained on.
+/// The number of demonstrations, and the step from which the newest is trained on.
 pub fn demonstrated(lang: Lang, count: usize, step: usize) -> String {
     let at = at_step(lang, step);
     match lang {
@@ -178,7 +178,7 @@ pub fn demonstrated(lang: Lang, count: usize, step: usize) -> String {
     }
 }
 
-/// From which step a corrected answer is trained on.
+/// The step from which a corrected answer is trained on.
 pub fn corrected(lang: Lang, step: usize) -> String {
     let at = at_step(lang, step);
     match lang {
@@ -190,7 +190,7 @@ pub fn corrected(lang: Lang, step: usize) -> String {
 /// A task's name.
 pub fn task(name: &str) -> Option<Tr> {
     Some(match name {
-        // Drawn with the glyph set's own arrow.
+        // Drawn with the glyph set's arrow.
         "zh-en" => Tr("中→英", "zh→en"),
         "en-zh" => Tr("英→中", "en→zh"),
         "translate-free" => Tr("自由翻译", "translate-free"),
@@ -210,7 +210,7 @@ pub fn task(name: &str) -> Option<Tr> {
     })
 }
 
-/// Why a stage ended, for the trainer's own reasons.
+/// Why a stage ended, for the reasons that the trainer sends.
 pub fn end_reason(reason: &str) -> Option<Tr> {
     match reason {
         "done" => Some(DONE),
@@ -219,7 +219,7 @@ pub fn end_reason(reason: &str) -> Option<Tr> {
     }
 }
 
-/// What was cut off a prompt so that the answer has room.
+/// What was cut from a prompt to leave room for the answer.
 pub fn left_out(lang: Lang, what: LeftOut) -> String {
     let LeftOut { tokens, exchanges } = what;
     match (lang, exchanges) {
@@ -231,7 +231,7 @@ pub fn left_out(lang: Lang, what: LeftOut) -> String {
     }
 }
 
-/// Why an answer ended, for the trainer's own reasons.
+/// Why an answer ended, for the reasons that the trainer sends.
 pub fn finish_reason(reason: &str) -> Option<Tr> {
     Some(match reason {
         "stop" => Tr("正常结束", "end of text"),

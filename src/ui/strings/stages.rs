@@ -3,11 +3,11 @@
 use super::lang::Tr;
 use crate::base::StageId;
 
-/// Four stations from random weights to a finished assistant.
+/// The four milestones from random weights to a finished assistant.
 pub const PATH: [Tr; 4] =
     [Tr("婴儿", "newborn"), Tr("小学中学", "school"), Tr("大学", "university"), Tr("工作", "work")];
 
-/// The place on [`PATH`] that a stage leads to.
+/// The milestone in [`PATH`] that a stage leads to.
 pub fn path(stage: Option<StageId>) -> usize {
     match stage {
         Some(StageId::Pretrain) => 1,
@@ -16,7 +16,7 @@ pub fn path(stage: Option<StageId>) -> usize {
     }
 }
 
-/// A stage's short name, if there is a stage of that name.
+/// A stage's short name, if a stage has this name.
 pub fn stage_word(name: &str) -> Option<Tr> {
     Some(match name.parse().ok()? {
         StageId::Pretrain => Tr("预训练", "pretrain"),
@@ -28,7 +28,7 @@ pub fn stage_word(name: &str) -> Option<Tr> {
     })
 }
 
-/// A stage's name as a title, if there is a stage of that name.
+/// A stage's title, if a stage has this name.
 pub fn stage(name: &str) -> Option<Tr> {
     Some(match name.parse().ok()? {
         StageId::Pretrain => Tr("预训练 pretrain", "pretrain"),

@@ -1,8 +1,8 @@
-//! Signals that end the process at once (SIGQUIT, SIGABRT as when memory runs out): the terminal is given
-//! back first, and the signal then does what it does.
+//! Signals that end the process at once (SIGQUIT, SIGABRT as when memory runs out): restores the terminal, then lets
+//! the signal take its default action.
 //!
-//! What runs here runs inside a signal handler, in the midst of whatever the thread was doing: no allocation, no lock
-//! that is waited for, system calls only.
+//! This code runs inside a signal handler, in the middle of whatever the thread was doing: it does not allocate or wait
+//! for a lock and makes only system calls.
 
 use std::{
     io,
@@ -22,31 +22,31 @@ use signal_hook::{
     low_level::{abort, emulate_default_handler, register},
 };
 
-/// Those whose default is to end the process, and which no other part of it hears. SIGSEGV, SIGBUS, SIGILL and SIGFPE
-/// are Rust's own (a stack overflow is reported by their handler, and ends in SIGABRT).
+/// Signals that end the process by default and have no other handler here. Rust handles SIGSEGV, SIGBUS, SIGILL and
+/// SIGFPE (a stack overflow is reported there and ends in SIGABRT).
 const FATAL: [i32; 10] = [SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGSYS, SIGTRAP];
 
-/// Back from the alternate screen, with everything that was turned on turned off.
+/// Leaves the alternate screen and turns off everything the screen turned on.
 const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?25h\x1b[?1004l\x1b[?2004l\x1b[?1049l";
 const ABORTED: &[u8] = b"danlu: aborted (memory that ran out, or a bug); the newest checkpoint is intact\n";
 const ENDED: &[u8] = b"danlu: ended by a signal; the newest checkpoint is intact\n";
 
-/// The line discipline before the screen took the terminal.
+/// The line discipline from before the screen.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
-/// Whether the screen has the terminal.
+/// Whether the screen uses the terminal.
 static UP: AtomicBool = AtomicBool::new(false);
 
-/// Notes how the terminal is, before it is changed.
+/// Saves the state of the terminal before it is changed.
 pub(crate) fn remember() {
     *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(stdin()).ok();
 }
 
-/// Notes that the screen has the terminal, or has given it back.
+/// Records whether the screen uses the terminal.
 pub(crate) fn holds(terminal: bool) {
     UP.store(terminal, Ordering::SeqCst);
 }
 
-/// Hears those signals from now on, for as long as the process lives.
+/// Installs the handlers for the life of the process.
 #[allow(unsafe_code, reason = "what a handler may do is the caller's promise; `fall` makes system calls only")]
 pub(crate) fn listen() -> io::Result<()> {
     static HEARS: OnceLock<()> = OnceLock::new();
@@ -60,7 +60,7 @@ pub(crate) fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the terminal back if the screen has it, from wherever the process ends; whether it had it.
+/// Restores the terminal if the screen uses it; returns whether it did.
 pub(crate) fn surrender() -> bool {
     let had = UP.swap(false, Ordering::SeqCst);
     if had {
@@ -80,7 +80,7 @@ fn fall(signal: i32) {
 }
 
 fn give_back() {
-    // A terminal that takes no output gets its line discipline back, and no escape sequences.
+    // On a blocked terminal only the line discipline is restored, without escape sequences.
     let output = stdout();
     let mut fds = [PollFd::new(&output, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,4 +1,4 @@
-//! Keys, pastes and the rest of what reaches the UI thread from outside the trainer.
+//! Keys, pastes, and everything else that reaches the UI thread from outside the trainer.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crossterm::event as ct;
 use super::platform;
 use crate::ui::keys::{Code, Key};
 
-/// What reaches the UI thread from outside the trainer.
+/// An input of the UI thread from outside the trainer.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A key.
@@ -25,34 +25,34 @@ pub(crate) enum Input {
     Paste(String),
     /// The size changed, or the screen was overwritten.
     Resized,
-    /// The terminal came to the front or went from it.
+    /// The terminal window gained or lost the focus.
     Focus(bool),
-    /// A signal asks to save and go.
+    /// A signal requests to save and quit.
     Leave,
-    /// A second one: go now.
+    /// A second signal: quit now.
     Abandon,
     /// Ctrl-Z from outside.
     Suspend,
-    /// Going on after a stop.
+    /// Continued after a stop.
     Continue,
-    /// The terminal is no more.
+    /// The terminal has closed.
     Gone,
     /// Another thread panicked.
     Background(String),
 }
 
-/// Whether the terminal has hung up or takes no output: what is printed now is lost.
+/// Whether the terminal has hung up or is blocked, so that output is lost.
 pub(crate) fn is_deaf() -> bool {
     matches!(platform::wait_for_input(Duration::ZERO), platform::Wait::Gone)
         || !platform::writable(Duration::from_millis(200))
 }
 
-/// Reads keys on their own thread while the terminal lives. Never joined: it may be stuck
-/// in a read that a dead terminal never ends (crossterm#793).
+/// Reads keys on a separate thread until the terminal closes. Never joined: it may block in a read that a closed
+/// terminal never ends (crossterm#793).
 pub(crate) fn read_input(to: Sender<Input>, may_read: Arc<AtomicBool>) -> io::Result<()> {
     thread::Builder::new().name("danlu-input".to_owned()).spawn(move || {
         loop {
-            // Reading from the background would stop the process, and stop training with it.
+            // Reading in the background would stop the process and the training with it.
             if !may_read.load(Ordering::Acquire) {
                 thread::sleep(Duration::from_millis(50));
                 continue;
@@ -74,13 +74,13 @@ pub(crate) fn read_input(to: Sender<Input>, may_read: Arc<AtomicBool>) -> io::Re
     Ok(())
 }
 
-/// Whether rules take two cells here, and what was typed while that was asked.
+/// Whether box drawing characters take two cells here, and what was typed during the query.
 pub(crate) fn wide_rules() -> (bool, Vec<Input>) {
     let (wide, typed) = platform::wide_rules();
     (wide, typed.into_iter().filter_map(translate).collect())
 }
 
-/// Sends on what can be read without waiting.
+/// Forwards everything that can be read without waiting.
 fn drain(to: &Sender<Input>) -> io::Result<()> {
     let mut any = false;
     while ct::poll(Duration::from_millis(if any { 0 } else { 20 }))? {
@@ -114,7 +114,7 @@ fn translate_key(key: ct::KeyEvent) -> Option<Key> {
         ct::KeyCode::Char(c) if ctrl => Code::Char(c.to_ascii_lowercase()),
         ct::KeyCode::Char(c) => Code::Char(c),
         ct::KeyCode::Enter => {
-            // Where the terminal distinguishes it, Shift-Enter is Alt-Enter.
+            // Terminals that can distinguish it send Shift-Enter; treat it as Alt-Enter.
             alt |= shift;
             Code::Enter
         }

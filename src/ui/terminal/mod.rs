@@ -1,4 +1,4 @@
-//! The terminal, borrowed and given back.
+//! Setting up and restoring the terminal.
 
 #[cfg(unix)]
 mod fatal;

@@ -1,5 +1,5 @@
-//! The modes of the terminal that the screen takes: each is noted as it is taken and undone in reverse, once, on
-//! whichever way out comes first.
+//! The modes that the screen sets in the terminal: each is recorded when set and undone once, in reverse order, on the
+//! first exit path.
 
 use std::{
     fs::File,
@@ -17,26 +17,26 @@ use crossterm::{
 use super::fatal;
 use super::platform;
 
-/// A mode that was taken and has to be given back.
+/// A mode that must be undone.
 enum Mode {
     Raw,
     Screen,
     Paste,
     Focus,
     Cursor,
-    /// Standard error goes to a file; this is where it went before.
+    /// Standard error is redirected to a file; this is the original.
     #[cfg(unix)]
     Stderr(std::os::fd::OwnedFd),
 }
 
-/// Modes held now. Static, for a panic or a signal may have to give them back.
+/// The modes in effect. Static, because a panic or a signal may have to undo them.
 static HELD: Mutex<Vec<Mode>> = Mutex::new(Vec::new());
 
 fn hold(mode: Mode) {
     HELD.lock().unwrap_or_else(PoisonError::into_inner).push(mode);
 }
 
-/// Takes the modes the screen needs; what was taken before an error is given back by [`restore`].
+/// Sets the modes of the screen; after an error [`restore`] undoes those already set.
 pub(crate) fn acquire(stderr: Option<&File>) -> io::Result<()> {
     let mut out = io::stdout();
     #[cfg(unix)]
@@ -62,8 +62,8 @@ pub(crate) fn acquire(stderr: Option<&File>) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives back every mode held, last first. A second call finds nothing to do. Nothing here waits: a
-/// terminal that takes no more output gets its line discipline back, and no escape sequences.
+/// Undoes all modes, last first. A second call does nothing. It never waits: on a blocked terminal only the line
+/// discipline is restored, without escape sequences.
 pub(crate) fn restore() {
     let modes = std::mem::take(&mut *HELD.lock().unwrap_or_else(PoisonError::into_inner));
     if modes.is_empty() {
@@ -74,7 +74,7 @@ pub(crate) fn restore() {
     let speaks = platform::writable(Duration::from_millis(200));
     let mut out = io::stdout();
     for mode in modes.into_iter().rev() {
-        // An error here has no remedy: the terminal is gone, or nearly so.
+        // An error cannot be handled here: the terminal is closing.
         let _ = match mode {
             Mode::Raw => crossterm::terminal::disable_raw_mode(),
             #[cfg(unix)]
@@ -88,7 +88,7 @@ pub(crate) fn restore() {
     }
 }
 
-/// Gives the modes back when it goes out of scope, by whatever way.
+/// Restores the terminal when dropped.
 pub(crate) struct Guard;
 
 impl Drop for Guard {

@@ -1,4 +1,4 @@
-//! A system without signals: keys are all there is.
+//! Systems without Unix signals: only keys.
 
 use std::{
     io,
@@ -10,10 +10,10 @@ use crossbeam_channel::Sender;
 use super::input::Input;
 use crate::session::Session;
 
-/// The pulse of a UI thread that has ended well.
+/// The pulse after the UI thread ended regularly.
 pub(crate) const DONE: u64 = u64::MAX;
 
-/// Console events come as keys; there is nothing to listen to.
+/// Console events arrive as keys; there is nothing to listen to.
 pub(crate) struct Signals;
 
 impl Signals {

@@ -13,9 +13,9 @@ use crate::base::panics;
 
 type Hook = dyn Fn(&PanicHookInfo<'_>) + Send + Sync;
 
-/// While it lives: a panic of the UI thread gives the terminal back before it is printed; a panic of
-/// any other thread leaves the terminal alone and becomes a line of the log (and is printed to the file
-/// standard error was redirected to, if it was).
+/// While it lives, a panic of the UI thread restores the terminal before the message is printed; a panic of another
+/// thread leaves the terminal alone and becomes a log line (and is printed to the file that standard error is
+/// redirected to, if any).
 pub(crate) struct PanicHook {
     before: Arc<Hook>,
 }
@@ -34,7 +34,7 @@ impl PanicHook {
                 next(info);
                 return;
             }
-            // try_send: a dying thread must not wait for the screen.
+            // try_send, because a panicking thread must not wait for the screen.
             let _ = to.try_send(Input::Background(info.to_string().replace('\n', " ")));
             if stderr_is_file {
                 next(info);

@@ -1,4 +1,4 @@
-//! The painted side: one frame, one write.
+//! Draws frames, each in a single write.
 
 use std::{
     io::{self, BufWriter, Stdout, Write as _},
@@ -13,14 +13,14 @@ use ratatui::{Terminal, backend::CrosstermBackend, buffer::Buffer, layout::Rect}
 
 use crate::ui::state::Drawn;
 
-/// The terminal as it is painted.
+/// The terminal for drawing.
 pub(crate) struct Screen {
-    /// Never dropped: its drop shows the cursor, which [`super::restore`] has done; on a stalled terminal it
-    /// would wait for ever, and on a dead one it prints to standard error and panics.
+    /// Never dropped: dropping shows the cursor, which [`super::restore`] has done; on a stalled terminal it would wait
+    /// forever, and on a closed one it prints to standard error and panics.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
 }
 
-/// Bytes of a whole frame of a large terminal, so that it leaves in one piece.
+/// Buffer for a whole frame of a large terminal, so that it is written at once.
 const FRAME: usize = 256 * 1024;
 
 impl Screen {
@@ -29,15 +29,15 @@ impl Screen {
         Ok(Screen { terminal: ManuallyDrop::new(Terminal::new(CrosstermBackend::new(out))?) })
     }
 
-    /// Paints everything again at the next frame. Not `Terminal::clear`, which asks the terminal where
-    /// its cursor is and waits up to two seconds for the answer.
+    /// Redraws everything at the next frame. Not `Terminal::clear`, which queries the cursor position and waits up to
+    /// two seconds for the answer.
     pub(crate) fn forget(&mut self) -> io::Result<()> {
         let area = self.terminal.get_frame().area();
         self.terminal.resize(area)
     }
 
-    /// One frame inside a synchronized update, the caret with it, so that neither flicker nor the
-    /// input method's window chases the painting.
+    /// Draws a frame inside a synchronized update, including the cursor, so that neither the frame nor the input
+    /// method's window flickers.
     pub(crate) fn draw(&mut self, paint: impl FnOnce(Rect, &mut Buffer) -> Drawn) -> io::Result<Drawn> {
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let mut drawn = Drawn::default();

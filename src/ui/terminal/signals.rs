@@ -1,4 +1,4 @@
-//! The signals that the screen answers: save and quit, suspend, resize.
+//! Signals that the screen handles: save and quit, suspend, resize.
 
 use std::{
     io, process,
@@ -22,21 +22,21 @@ use crate::{
     session::Session,
 };
 
-/// The pulse of a UI thread that has ended well: what holds the process up now is not the screen.
+/// The pulse after the UI thread ended regularly, when the screen no longer delays the process.
 pub(crate) const DONE: u64 = u64::MAX;
-/// Time a save may take after a signal.
+/// Time limit for a save after a signal.
 const SAVING: Duration = Duration::from_millis(6500);
 /// SIGTERM and SIGINT within this time count as one.
 const TWICE: Duration = Duration::from_secs(1);
 
-/// The signals the screen answers, on their own thread.
+/// Handles signals on a separate thread.
 pub(crate) struct Signals {
     handle: Handle,
 }
 
 impl Signals {
-    /// `pulse` counts the UI thread's turns: should it hang after a signal (a terminal that
-    /// takes no output can hold it in a write), this side asks the trainer and ends the process.
+    /// `pulse` counts the UI thread's turns: if it hangs after a signal (a blocked terminal can hold it in a write),
+    /// this thread stops the trainer and ends the process.
     pub(crate) fn listen(to: Sender<Input>, session: &Session, pulse: Arc<AtomicU64>) -> io::Result<Signals> {
         fatal::listen()?;
         let mut signals = Iterator::new([SIGTERM, SIGINT, SIGHUP, SIGTSTP, SIGCONT, SIGWINCH])?;
@@ -49,7 +49,7 @@ impl Signals {
                     SIGTSTP => Input::Suspend,
                     SIGCONT => Input::Continue,
                     SIGWINCH => Input::Resized,
-                    // A closing session sends SIGHUP twice (kernel and shell): once is enough.
+                    // A closing session sends SIGHUP twice (kernel and shell); one is enough.
                     SIGHUP if asked.is_some() => continue,
                     _ => match asked {
                         Some(first) if first.elapsed() > TWICE => Input::Abandon,
@@ -79,21 +79,21 @@ impl Drop for Signals {
     }
 }
 
-/// Whether the UI thread turned within `time`.
+/// Whether the UI thread made a turn within `time`.
 fn turns(pulse: &AtomicU64, time: Duration) -> bool {
     let before = pulse.load(Ordering::Acquire);
     thread::sleep(time);
     pulse.load(Ordering::Acquire) != before
 }
 
-/// After a signal, watches the UI thread and takes over where it hangs.
+/// After a signal, watches the UI thread and takes over if it hangs.
 fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
     let session = session.clone();
     let pulse = Arc::clone(pulse);
     let spawned = thread::Builder::new().name("danlu-leave".to_owned()).spawn(move || {
         let start = Instant::now();
         while turns(&pulse, Duration::from_millis(1500)) {}
-        // Both may fail only because the trainer is gone already.
+        // Both fail only if the trainer has ended.
         session.stop.store(true, Ordering::Release);
         let _ = session.commands.send_timeout(Command::Stop { save: true }, Duration::from_secs(1));
         let mut saved = false;
@@ -110,6 +110,6 @@ fn watch(session: &Session, pulse: &Arc<AtomicU64>) {
         restore();
         process::exit(i32::from(!saved && pulse.load(Ordering::Acquire) != DONE));
     });
-    // Without a thread to spare the UI thread has to manage alone.
+    // If the system refuses a thread, the UI thread must manage alone.
     drop(spawned);
 }

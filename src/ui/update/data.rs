@@ -1,5 +1,4 @@
-//! The data view: what is chosen there, weights and bounds that are moved, marks; and the trainer's answers about its
-//! data.
+//! The data view: selection, changes of weights and thresholds, labels, and the trainer's answers about its data.
 
 use std::time::Duration;
 
@@ -19,12 +18,12 @@ use crate::ui::{
     text::Clean,
 };
 
-/// At least this between two looks at the next batch.
+/// Minimum time between two requests for the next batch.
 const NEXT: Duration = Duration::from_secs(1);
-/// At least this between two measurements of a document: each costs the trainer a forward pass.
+/// Minimum time between two measurements of a document; each costs the trainer a forward pass.
 const MEASURE: Duration = Duration::from_secs(5);
 
-/// Looks at the data of the stage that has the trainer.
+/// Opens the data view of the live stage.
 pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
     state.voting.open = false;
     state.data.open = true;
@@ -34,14 +33,14 @@ pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
     ask_all(state)
 }
 
-/// Whether the trainer can be asked about its data now.
+/// Whether the trainer accepts requests about its data now.
 fn is_asked(state: &AppState) -> bool {
     let live = state.live();
     let there = live.run.is_some() && !live.is_finished() && state.switching().is_none();
     state.data.open && there && state.leaving.is_none()
 }
 
-/// Asks for everything the data view shows.
+/// Requests everything that the data view shows.
 pub(crate) fn ask_all(state: &mut AppState) -> Vec<Cmd> {
     if !is_asked(state) {
         return Vec::new();
@@ -67,12 +66,12 @@ fn ask_document(state: &mut AppState) -> Vec<Cmd> {
     }
     state.data.document_asked = state.now;
     let (source, index) = (state.data.chosen.clone(), state.data.index);
-    // Another document may be on its way; this one is wanted now.
+    // Another document may be on its way; request this one now.
     send(state, Request::Document, Command::ShowDocument { source, index })
 }
 
-/// As time goes by: the next batch and the document's losses while they are in sight and steps are made, and the
-/// page of dropped documents that is looked at.
+/// Requests over time: the next batch and the document's losses while they are visible and training runs, and the
+/// visible page of dropped documents.
 pub(crate) fn tick(state: &mut AppState) -> Vec<Cmd> {
     if !is_asked(state) {
         return Vec::new();
@@ -97,7 +96,7 @@ pub(crate) fn tick(state: &mut AppState) -> Vec<Cmd> {
     cmds
 }
 
-/// Asks for the page that holds the chosen one of the dropped documents, if it is looked at and not here.
+/// Requests the page with the selected dropped document, if it is visible and missing.
 fn ask_page(state: &mut AppState) -> Vec<Cmd> {
     let data = &mut state.data;
     let wanted = (data.browse.clone(), data.at - data.at % PAGE);
@@ -110,7 +109,7 @@ fn ask_page(state: &mut AppState) -> Vec<Cmd> {
     send(state, Request::Dropped, Command::ShowDropped { source, rule, from, count: PAGE })
 }
 
-/// Opens what is chosen: a source's documents, the bound that is tried, the documents that a rule dropped.
+/// Opens the selection: a source's documents, the threshold on trial, the documents that a rule dropped.
 pub(crate) fn open_chosen(state: &mut AppState) -> Vec<Cmd> {
     match state.focus {
         Panel::SOURCES => state.focus_on(Panel::PREVIEW),
@@ -120,26 +119,26 @@ pub(crate) fn open_chosen(state: &mut AppState) -> Vec<Cmd> {
     ask_page(state)
 }
 
-/// The chosen source's weight, or the chosen rule's bound, one step up or down.
+/// Raises or lowers the selected source's weight or the selected rule's threshold.
 pub(crate) fn change(state: &mut AppState, up: bool) -> Vec<Cmd> {
     if state.focus == Panel::FILTERS { try_rule(state, up) } else { weigh(state, if up { 1 } else { -1 }) }
 }
 
-/// The funnel of all sources, or of the chosen one.
+/// Switches between the funnel of all sources and of the selected one.
 pub(crate) fn all_sources(state: &mut AppState) -> Vec<Cmd> {
     state.data.all = !state.data.all;
     (state.data.cut, state.data.trying) = (0, None);
     ask_page(state)
 }
 
-/// Reads the data and run.toml again.
+/// Requests that data and run.toml are read again.
 pub(crate) fn reread(state: &mut AppState) -> Vec<Cmd> {
     let words = state.tr(strings::REREADING);
     state.remark(words);
     vec![Cmd::Send(Command::Reread)]
 }
 
-/// Looks at the documents that the chosen rule dropped.
+/// Shows the documents that the selected rule dropped.
 fn browse(state: &mut AppState) {
     let data = &mut state.data;
     let source = if data.all { None } else { Some(data.chosen.clone()) };
@@ -159,7 +158,7 @@ fn weigh(state: &mut AppState, by: i32) -> Vec<Cmd> {
     send(state, Request::Weigh(source.clone()), Command::Weigh { source, by })
 }
 
-/// Tries the next bound up or down.
+/// Tries the next threshold up or down.
 fn try_rule(state: &mut AppState, up: bool) -> Vec<Cmd> {
     let data = &mut state.data;
     let Some((cut, bound)) = data.bound() else { return Vec::new() };
@@ -171,14 +170,14 @@ fn try_rule(state: &mut AppState, up: bool) -> Vec<Cmd> {
     }
     let (back, gone) = (Vec::new(), Vec::new());
     data.trying = Some(Trying { source: source.clone(), rule: rule.clone(), threshold, trial: None, back, gone });
-    // A newer trial ends the one before: so one answer is awaited.
+    // A newer trial replaces the previous one, so only one answer is pending.
     if !state.awaits(&Request::Try) {
         state.requests.push_back(Request::Try);
     }
     vec![Cmd::Send(Command::TryRule { source, rule, threshold })]
 }
 
-/// Sets the bound that is tried, or the table's own.
+/// Applies the threshold on trial, or resets to the published one.
 pub(crate) fn set_rule(state: &mut AppState, published: bool) -> Vec<Cmd> {
     let data = &mut state.data;
     let Some((cut, _)) = data.bound() else { return Vec::new() };
@@ -192,13 +191,13 @@ pub(crate) fn set_rule(state: &mut AppState, published: bool) -> Vec<Cmd> {
     send(state, Request::SetRule, Command::SetRule { source, rule, threshold })
 }
 
-/// Marks the text in view as wanted, as unwanted, or takes the mark away.
+/// Labels the visible text as wanted or unwanted, or removes the label.
 pub(crate) fn mark(state: &mut AppState, keep: Option<bool>) -> Vec<Cmd> {
     let Some(text) = state.marked_text().map(str::to_owned) else { return Vec::new() };
     send(state, Request::Mark(text.clone(), keep), Command::Mark { text, keep })
 }
 
-/// Moves within a panel of data; None where the panel that has the focus is none of them.
+/// Moves the selection in a panel of the data view; None if no such panel has the focus.
 pub(crate) fn walk(state: &mut AppState, to: Walk) -> Option<Vec<Cmd>> {
     let sideways = matches!(to, Walk::Previous | Walk::Next);
     match state.focus {
@@ -230,7 +229,7 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Option<Vec<Cmd>> {
             return Some(ask_page(state));
         }
         Panel::CHAT | Panel::LOG => return None,
-        // The others are read from their beginning.
+        // The other panels scroll from their beginning.
         _ if state.data.open => {
             let limit = state.drawn.scroll_limit;
             state.scroll = to.from(state.scroll.min(limit), limit);
@@ -240,7 +239,7 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Option<Vec<Cmd>> {
     Some(Vec::new())
 }
 
-/// Another source is looked at.
+/// Selects another source.
 fn choose(state: &mut AppState, name: &str) -> Vec<Cmd> {
     let data = &mut state.data;
     if data.chosen == name {
@@ -251,7 +250,7 @@ fn choose(state: &mut AppState, name: &str) -> Vec<Cmd> {
     if is_asked(state) { ask_document(state) } else { Vec::new() }
 }
 
-/// The document before or after the one looked at.
+/// Selects the next or previous document.
 fn other_document(state: &mut AppState, on: bool) -> Vec<Cmd> {
     let Some(of) = state.data.document.as_ref().map(|d| d.of.max(1)) else { return Vec::new() };
     state.data.index = (state.data.index % of + if on { 1 } else { of - 1 }) % of;
@@ -261,7 +260,7 @@ fn other_document(state: &mut AppState, on: bool) -> Vec<Cmd> {
     if is_asked(state) { ask_document(state) } else { Vec::new() }
 }
 
-/// One level back within the data; whether there was one.
+/// Goes back one level in the data view; returns whether there was one.
 pub(crate) fn back(state: &mut AppState) -> bool {
     if !state.data.open {
         return false;
@@ -281,7 +280,7 @@ pub(crate) fn back(state: &mut AppState) -> bool {
 pub(crate) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
     let now = state.now;
     if matches!(edit.cause, Cause::Key | Cause::Config) {
-        // Several presses may have become one change; a bound is read back from run.toml.
+        // Several key presses may be one change; a threshold is read back from run.toml.
         if state.awaits(&Request::SetRule) {
             state.data.trying = None;
         }
@@ -290,7 +289,7 @@ pub(crate) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
     let text = strings::edited(state.lang, edit.step, edit.cause, &edit.text, edit.seconds, edit.replayed);
     state.record(Level::Edit, &text);
     state.stages.live_mut().edit(edit, now);
-    // The page of dropped documents is from before the change.
+    // The page of dropped documents is outdated.
     (state.data.page, state.data.page_asked) = (None, None);
     let mut cmds = Vec::new();
     if is_asked(state) {
@@ -309,14 +308,14 @@ pub(crate) fn on_broken(state: &mut AppState, step: usize, text: &str) {
     state.stages.live_mut().change(Change { at, step, cause: None, text, seconds: None, replayed: false });
 }
 
-/// How far a trial is.
+/// Counts of a trial arrived.
 pub(crate) fn on_tried(state: &mut AppState, trial: Trial) {
     if state.data.trying.as_mut().is_some_and(|t| t.tell(trial)) {
         answered(state, &Request::Try);
     }
 }
 
-/// A mark is on disk.
+/// A label is on disk.
 pub(crate) fn on_marked(state: &mut AppState, keep: usize, drop: usize) {
     state.data.marks = Some((keep, drop));
     let at = state.requests.iter().position(|w| matches!(w, Request::Mark(..)));
@@ -325,7 +324,7 @@ pub(crate) fn on_marked(state: &mut AppState, keep: usize, drop: usize) {
     }
 }
 
-/// A request for data was refused. No key asked for it, so the reason is shown where the data would be.
+/// A request for data was refused. It was not made by a key, so the reason is shown in place of the data.
 pub(crate) fn on_refused(state: &mut AppState, text: &str) {
     let text = Clean::line(text);
     if state.data.refused.as_ref() != Some(&text) {

@@ -1,4 +1,4 @@
-//! The trainer's events, taken into the state. They concern the stage that has the trainer.
+//! Applies the trainer's events, which concern the live stage.
 
 use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, vote};
 use crate::base::StageId;
@@ -52,7 +52,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Rollout(rollout) => {
             answered(state, &Request::Rollout);
             let feedback = &mut state.stages.live_mut().feedback;
-            // A token that is held is not taken away.
+            // Keep the selected token.
             if feedback.token.is_none() {
                 feedback.rollout = Some(Rollout::new(&rollout));
             }
@@ -62,7 +62,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Unvoted { pair, tally } => vote::on_unvoted(state, pair, tally),
         Event::Refitted(refit) => vote::on_refitted(state, refit),
         Event::Task(report) => state.stages.live_mut().add_scores(report),
-        // A token that is held is not taken away by an answer that was on its way.
+        // A batch that was on its way must not replace the selected token.
         Event::Batch(batch) if state.live().spot.is_none() => {
             state.stages.live_mut().batch = Some(Batch::new(&batch));
         }
@@ -135,7 +135,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             if let Some(since) = stage.paused_since.take() {
                 stage.paused_for += now.saturating_sub(since);
             }
-            // What was in the way is not any more; only a save that failed is still owed.
+            // The obstacle is gone; only a failed save still has to be repeated.
             state.trouble.take_if(|t| t.fault != Fault::Save);
             state.trouble.iter_mut().for_each(|t| t.read = true);
             let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_RESUMED));
@@ -183,16 +183,16 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     Vec::new()
 }
 
-/// Something could not be written: the stage pauses, and lives on.
+/// A write failed: the stage is paused and still open.
 fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
     state.trip(fault, error);
     let words = if fault == Fault::Save { strings::LOG_SAVE_FAILED } else { strings::LOG_STORE_FAILED };
     let text = format!("{}: {error}", state.tr(words));
     state.record(Level::Alert, &text);
-    // A change of stage has to be asked for again.
+    // A pending switch of the stage must be requested again.
     state.requests.retain(|w| !matches!(w, Request::Stage(_)));
     match &state.leaving {
-        // A signal asked to quit: there is no one to ask.
+        // A signal requested to quit: there is nobody to ask.
         Some(leaving) if leaving.forced => return vec![Cmd::Send(Command::Stop { save: false })],
         Some(_) => {
             state.leaving = None;
@@ -257,7 +257,7 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_l
             known = true;
         }
     }
-    // What pretraining taught, measured while something else is learned.
+    // The skill of pretraining, measured in a later stage.
     if source == StageId::Pretrain.name() && stage.id() != Some(StageId::Pretrain) {
         stage.kept.push(step, eval_loss);
         stage.kept_first = stage.kept_first.or(Some(eval_loss)).filter(|l| l.is_finite());
@@ -274,16 +274,16 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_l
     }
 }
 
-/// What the trainer cannot do: the request that waits longest.
+/// A refusal answers the oldest pending request.
 fn on_refused(state: &mut AppState, text: &str) {
     match state.requests.pop_front() {
-        // Shown where the pair would be.
+        // Shown in place of the pair.
         Some(Request::Offer) if state.voting.open => {
             state.voting.refused = Some(Clean::line(text));
             let line = format!("{}: {text}", state.tr(strings::LOG_REFUSED));
             state.record(Level::Alert, &line);
         }
-        // No key asked for it.
+        // Not requested by a key.
         Some(Request::Rollout) => state.record(Level::Note, text),
         Some(Request::Data | Request::Document | Request::NextBatch | Request::Dropped) => {
             data::on_refused(state, text);

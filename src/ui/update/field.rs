@@ -15,7 +15,7 @@ fn field(state: &mut AppState) -> &mut Editor {
     }
 }
 
-/// Edits the text; the function gets the field and the cells of its lines.
+/// Edits the text with a function of the field and its width in cells.
 pub(crate) fn edit(state: &mut AppState, change: fn(&mut Editor, usize)) {
     let cells = state.drawn.field_cells;
     change(field(state), cells);
@@ -24,7 +24,7 @@ pub(crate) fn edit(state: &mut AppState, change: fn(&mut Editor, usize)) {
     }
 }
 
-/// Types or pastes text.
+/// Inserts typed or pasted text.
 pub(crate) fn insert(state: &mut AppState, text: &str) {
     if let Some(Overlay::Palette { field, chosen }) = &mut state.overlay {
         field.insert(&text.replace(['\n', '\r'], " "));

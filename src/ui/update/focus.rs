@@ -1,12 +1,12 @@
-//! Which panel has the focus.
+//! The focused panel.
 
 use crate::ui::{
     panels,
     state::{AppState, Panel},
 };
 
-/// The focus stays where it is if the view has such a panel; from the loss, where it is at first, it goes to what the
-/// view is about.
+/// Keeps the focus if the view has the panel; from the loss, which is focused at first, it moves to the main panel of
+/// the view.
 pub(crate) fn keep(state: &mut AppState) {
     let panels = panels::of(state.view());
     if state.focus == Panel::LOSS || !panels.contains(&state.focus) {
@@ -14,7 +14,7 @@ pub(crate) fn keep(state: &mut AppState) {
     }
 }
 
-/// The next panel, or the one before.
+/// Moves the focus to the next or previous panel.
 pub(crate) fn step(state: &mut AppState, on: bool) {
     let panels = panels::of(state.view());
     let at = panels.iter().position(|p| *p == state.focus).unwrap_or(0);

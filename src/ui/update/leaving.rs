@@ -1,4 +1,4 @@
-//! Stopping an answer, closing what is open, and leaving.
+//! Stopping an answer, closing overlays, and leaving.
 
 use super::{data, msg::Cmd, talk};
 use crate::protocol::Command;
@@ -8,8 +8,8 @@ use crate::ui::{
     text::grouped,
 };
 
-/// Ctrl-C: stop the answer, clear the field, close what is open; else ask; asked, save and go; going,
-/// go at once.
+/// Ctrl-C: stops the answer, clears the field or closes what is open; otherwise asks; while asking, saves and quits;
+/// while quitting, quits at once.
 pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
     if state.leaving.is_some() {
         return vec![Cmd::Abandon];
@@ -22,7 +22,7 @@ pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
     if talk::close_edit(state) {
         return Vec::new();
     }
-    // An answer and those beside it are one.
+    // An answer and those beside it count as one.
     let writing = |e: &&Exchange| e.answers().any(|a| a.ending.is_none());
     if let Some(exchange) = state.chat.exchanges.iter().find(writing) {
         let unfinished = exchange.answers().filter(|a| a.ending.is_none());
@@ -39,9 +39,9 @@ pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
     ask_to_quit(state)
 }
 
-/// One level back: what was read goes first, then what is open.
+/// Esc: goes back one level; messages are closed first.
 pub(crate) fn back(state: &mut AppState) {
-    // A refusal that has been read goes first.
+    // A refusal is closed first.
     let refused = state.notice.as_ref().is_some_and(|n| n.1 == Level::Alert);
     if state.overlay.take().is_some() || refused && state.notice.take().is_some() || talk::close_edit(state) {
         return;
@@ -59,7 +59,7 @@ pub(crate) fn back(state: &mut AppState) {
     } else if state.voting.open {
         state.voting.open = false;
     } else if data::back(state) {
-        // One level is enough.
+        // Only one level at a time.
     } else if state.focus == Panel::BATCH && state.shown().spot.is_some() {
         state.stages.shown_mut().spot = None;
     } else if state.focus == Panel::ROLLOUT && state.shown().feedback.token.is_some() {
@@ -102,7 +102,7 @@ pub(crate) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
 pub(crate) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
     let unsaved = state.trouble.as_ref().is_some_and(|t| t.fault != Fault::Stage);
     match &state.leaving {
-        // A failed save keeps the screen open, unless a signal asked to quit.
+        // A failed save keeps the screen open, unless a signal requested to quit.
         Some(leaving) if leaving.forced || !leaving.save || !unsaved => vec![Cmd::Close],
         _ => Vec::new(),
     }

@@ -1,4 +1,4 @@
-//! What happens: one message in, the state changed, commands out. Pure, so tests need no terminal.
+//! Applies messages: one message in, the state changed, commands out. Pure, so that tests need no terminal.
 
 pub(crate) mod data;
 mod events;
@@ -27,7 +27,7 @@ use crate::ui::{
     strings,
 };
 
-/// Takes a message in.
+/// Applies a message.
 pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
     match msg {
         Msg::Key(key) => on_key(state, key),
@@ -83,7 +83,7 @@ fn on_paste(state: &mut AppState, text: &str) -> Vec<Cmd> {
     Vec::new()
 }
 
-/// Opens the prompt field where text may be typed without a key before it; whether it did.
+/// Opens the prompt field if typing may start without a key before it; returns whether it did.
 fn begins_text(state: &mut AppState, mode: Mode) -> bool {
     match mode {
         Mode::Nav | Mode::Data if Act::Prompt.row().is_enabled(state) => talk::open_prompt(state),

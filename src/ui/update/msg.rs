@@ -1,4 +1,4 @@
-//! What happens to the screen, and what it asks for.
+//! The messages to the screen, and the commands it returns.
 
 use std::time::Duration;
 
@@ -7,36 +7,36 @@ use crate::{
     ui::keys::Key,
 };
 
-/// Something that happened.
+/// A message.
 #[derive(Clone, Debug)]
 pub enum Msg {
-    /// A key went down.
+    /// A key was pressed.
     Key(Key),
     /// Text was pasted.
     Paste(String),
     /// The trainer sent an event.
     Event(Event),
-    /// The trainer went away without [`Event::Finished`].
+    /// The trainer ended without [`Event::Finished`].
     TrainerGone,
     /// Time since the screen opened.
     Tick(Duration),
-    /// SIGTERM, SIGINT or SIGHUP came, or the terminal died: save and quit.
+    /// SIGTERM, SIGINT or SIGHUP arrived, or the terminal closed: save and quit.
     Leave,
     /// Another thread panicked with this message.
     Background(String),
 }
 
-/// Something to do.
+/// A command to the loop.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cmd {
-    /// Send to the trainer; kept until it is taken.
+    /// Send to the trainer; kept until it is accepted.
     Send(Command),
     /// Close the screen.
     Close,
     /// Close the screen now, whatever the trainer is doing.
     Abandon,
-    /// Hand the terminal back to the shell for a while.
+    /// Return the terminal to the shell for a while.
     Suspend,
-    /// Paint everything again.
+    /// Redraw everything.
     Redraw,
 }

@@ -1,9 +1,9 @@
-//! Questions that are asked before something is done.
+//! Questions before an action.
 
 use super::{leaving, msg::Cmd, stages};
 use crate::ui::state::{AppState, Overlay, Question};
 
-/// Chooses the answer below, or above.
+/// Selects the answer below or above.
 pub(crate) fn step(state: &mut AppState, on: bool) {
     if let Some(Overlay::Ask { question, chosen }) = &mut state.overlay {
         let n = question.choices().len();
@@ -11,7 +11,7 @@ pub(crate) fn step(state: &mut AppState, on: bool) {
     }
 }
 
-/// Does what the chosen answer says.
+/// Carries out the selected answer.
 pub(crate) fn answer(state: &mut AppState) -> Vec<Cmd> {
     match state.overlay.take() {
         Some(Overlay::Ask { question: Question::Quit, chosen: 0 }) => leaving::leave(state, true, false),

@@ -1,4 +1,4 @@
-//! Requests to the trainer that await an answer.
+//! Requests to the trainer with a pending answer.
 
 use super::msg::Cmd;
 use crate::{
@@ -6,18 +6,18 @@ use crate::{
     ui::state::{AppState, Request},
 };
 
-/// Sends a command and awaits its answer.
+/// Sends a command and records that an answer is pending.
 pub(crate) fn send(state: &mut AppState, request: Request, command: Command) -> Vec<Cmd> {
     state.requests.push_back(request);
     vec![Cmd::Send(command)]
 }
 
-/// The same, unless the answer is awaited already.
+/// The same, unless such an answer is pending already.
 pub(crate) fn ask(state: &mut AppState, request: Request, command: Command) -> Vec<Cmd> {
     if state.awaits(&request) { Vec::new() } else { send(state, request, command) }
 }
 
-/// The trainer has answered.
+/// Removes the oldest pending request of this kind.
 pub(crate) fn answered(state: &mut AppState, request: &Request) {
     if let Some(at) = state.requests.iter().position(|r| r == request) {
         state.requests.remove(at);

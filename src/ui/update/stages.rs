@@ -1,4 +1,4 @@
-//! Looking at a stage, going to it, and the batch of the one that runs.
+//! Viewing a stage, switching to it, and requesting the batch of the live one.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::ui::{
 };
 use crate::{base::StageId, protocol::Command};
 
-/// At least this between two batches.
+/// Minimum time between two batches.
 const BATCH: Duration = Duration::from_secs(1);
 
-/// Looks at the stage of that name. Changes nothing but what is seen.
+/// Views a stage. Nothing else changes.
 pub(crate) fn view(state: &mut AppState, stage: StageId) {
     (state.voting.open, state.data.open) = (false, false);
     state.stages.show(stage.name());
     focus::keep(state);
 }
 
-/// Looks at a stage of alignment; at the next one if one is looked at.
+/// Views an alignment stage; the next one if one is in view.
 pub(crate) fn view_aligned(state: &mut AppState) {
-    // Coming back from choosing is not going on.
+    // Returning from voting or the data view is not advancing.
     let back = (state.voting.open || state.data.open) && state.shown().aligns();
     let stage = if back { state.shown().id() } else { state.stages.next_aligned() };
     if let Some(stage) = stage {
@@ -42,18 +42,18 @@ pub(crate) fn pause(state: &mut AppState) -> Vec<Cmd> {
     vec![Cmd::Send(if paused { Command::Resume } else { Command::Pause })]
 }
 
-/// Saves a checkpoint; one at a time.
+/// Requests a checkpoint, unless one is pending.
 pub(crate) fn save(state: &mut AppState) -> Vec<Cmd> {
     if std::mem::replace(&mut state.saving, true) { Vec::new() } else { vec![Cmd::Send(Command::Save)] }
 }
 
-/// Runs the probes; one at a time.
+/// Requests the probes, unless one is pending.
 pub(crate) fn probe(state: &mut AppState) -> Vec<Cmd> {
     let asked = std::mem::replace(&mut state.stages.live_mut().probing, true);
     if asked { Vec::new() } else { vec![Cmd::Send(Command::Probe)] }
 }
 
-/// Trains the stage in view: asks first if another has the trainer.
+/// Trains the stage in view; asks first if another one is live.
 pub(crate) fn go(state: &mut AppState) -> Vec<Cmd> {
     if state.reopens() {
         let name = state.live().name.clone();
@@ -68,13 +68,13 @@ pub(crate) fn go(state: &mut AppState) -> Vec<Cmd> {
     Vec::new()
 }
 
-/// Leaves the running stage for another.
+/// Leaves the live stage for another.
 pub(crate) fn switch(state: &mut AppState, name: String) -> Vec<Cmd> {
     requests::send(state, Request::Stage(name.clone()), Command::Stage { name })
 }
 
-/// Asks for the newest batch when its panel comes into sight and then once a second while steps are
-/// made, unless a token is held.
+/// Requests the newest batch when its panel becomes visible and then once per second during training, unless a token is
+/// selected.
 pub(crate) fn ask_batch(state: &mut AppState) -> Vec<Cmd> {
     let now = state.now;
     let seen = state.drawn.shows(Panel::BATCH) && state.stages.live_is_shown() && state.leaving.is_none();
@@ -82,7 +82,7 @@ pub(crate) fn ask_batch(state: &mut AppState) -> Vec<Cmd> {
     let stage = state.stages.live_mut();
     let rested = stage.batch_asked.is_none_or(|at| now.saturating_sub(at) >= BATCH);
     if !seen {
-        // Out of sight: to be asked for at once when it comes back, but not sooner than a second later.
+        // Hidden: request at once when it becomes visible, but not within a second of the last request.
         if rested {
             stage.batch_asked = None;
         }
@@ -99,8 +99,8 @@ pub(crate) fn ask_batch(state: &mut AppState) -> Vec<Cmd> {
     vec![Cmd::Send(Command::ShowBatch)]
 }
 
-/// Asks for an answer of the newest update when its panel comes into sight and then once a second while
-/// updates are made, unless a token is held.
+/// Requests an answer of the newest update when its panel becomes visible and then once per second during training,
+/// unless a token is selected.
 pub(crate) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
     let now = state.now;
     let seen = state.drawn.shows(Panel::ROLLOUT) && state.stages.live_is_shown() && state.leaving.is_none();
@@ -123,7 +123,7 @@ pub(crate) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
     requests::send(state, Request::Rollout, Command::ShowRollout { which })
 }
 
-/// The answer before or after the one looked at.
+/// Selects the next or previous answer.
 pub(crate) fn other_rollout(state: &mut AppState, on: bool) -> Vec<Cmd> {
     let live = state.stages.live_is_shown() && !state.is_finished() && state.switching().is_none();
     let feedback = &mut state.stages.shown_mut().feedback;
@@ -134,7 +134,7 @@ pub(crate) fn other_rollout(state: &mut AppState, on: bool) -> Vec<Cmd> {
     requests::send(state, Request::Rollout, Command::ShowRollout { which })
 }
 
-/// Arrows up and down in an answer hold a token and move on from it.
+/// Up and down in an answer select a token and move from it.
 pub(crate) fn move_token(state: &mut AppState, to: Walk) {
     let feedback = &mut state.stages.shown_mut().feedback;
     let Some(last) = feedback.rollout.as_ref().and_then(|r| r.actions.len().checked_sub(1)) else { return };
@@ -147,7 +147,7 @@ pub(crate) fn move_token(state: &mut AppState, to: Walk) {
     });
 }
 
-/// Arrows in the batch hold a token and move on from it.
+/// Arrows in the batch select a token and move from it.
 pub(crate) fn move_spot(state: &mut AppState, to: Walk) {
     let cells = state.drawn.batch_cells.max(2);
     let stage = state.stages.shown_mut();

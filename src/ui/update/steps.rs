@@ -1,9 +1,9 @@
-//! A step within a panel, a list or a text.
+//! Movements in a panel, list or text.
 
-/// Rows of a page.
+/// Rows per page.
 const PAGE: usize = 10;
 
-/// Where to.
+/// A movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Walk {
     Up,
@@ -17,7 +17,7 @@ pub(crate) enum Walk {
 }
 
 impl Walk {
-    /// The place it leads to, in a list whose last place is `most`.
+    /// The new position, in a list whose last position is `most`.
     pub(crate) fn from(self, at: usize, most: usize) -> usize {
         match self {
             Walk::Up | Walk::Previous => at.saturating_sub(1),

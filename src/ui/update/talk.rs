@@ -1,4 +1,4 @@
-//! Prompts, conversations, and answers corrected by hand.
+//! Prompts, conversations, and corrected answers.
 
 use super::{msg::Cmd, requests, vote};
 use crate::protocol::{Command, Manner, Who};
@@ -13,20 +13,20 @@ pub(crate) fn open_prompt(state: &mut AppState) {
     state.chat.picked = None;
 }
 
-/// The next prompt starts a conversation.
+/// Makes the next prompt start a conversation.
 pub(crate) fn new_chat(state: &mut AppState) {
     state.chat.fresh = true;
     state.scroll = 0;
     state.focus_on(Panel::CHAT);
 }
 
-/// Sends the text in the field: as one more turn of the conversation where the stage talks.
+/// Sends the text in the field; as another turn of the conversation if the stage uses the chat template.
 pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
     if state.field.text().trim().is_empty() {
         return Vec::new();
     }
     let talk = state.live().talks();
-    // What is not said yet cannot be part of the conversation.
+    // A conversation cannot continue before the pending answer is complete.
     if talk && state.chat.answering().next().is_some() {
         let words = state.tr(strings::WAIT_ANSWER);
         state.remark(words);
@@ -43,7 +43,7 @@ pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
     asked.into_iter().map(prompt).collect()
 }
 
-/// One more of those that the live weights came from is asked as well; after all of them, none.
+/// Asks one more of the earlier weights too; after all of them, none.
 pub(crate) fn ask_others(state: &mut AppState) {
     let most = state.ancestors().len();
     state.chat.beside = if state.chat.beside >= most { 0 } else { state.chat.beside + 1 };
@@ -55,7 +55,7 @@ pub(crate) fn ask_others(state: &mut AppState) {
     state.remark(&words);
 }
 
-/// Closes the answer being corrected, if one is open; whether there was one.
+/// Closes the answer being corrected; returns whether one was open.
 pub(crate) fn close_edit(state: &mut AppState) -> bool {
     let Some(edit) = state.chat.edit.as_mut().filter(|e| e.open) else { return false };
     edit.open = false;
@@ -64,7 +64,7 @@ pub(crate) fn close_edit(state: &mut AppState) -> bool {
     true
 }
 
-/// Hands the conversation with the corrected answer to the trainer. The draft is kept until it is taken.
+/// Sends the conversation with the corrected answer. The draft is kept until it is accepted.
 pub(crate) fn demonstrate(state: &mut AppState) -> Vec<Cmd> {
     let Some(edit) = state.chat.edit.as_ref().filter(|e| !e.field.text().trim().is_empty()) else { return Vec::new() };
     let (target, text) = (edit.target, edit.field.text().to_owned());

@@ -1,4 +1,4 @@
-//! Choosing between two answers: votes, the next pair at once, and taking a vote back.
+//! Voting on two answers: votes, requesting the next pair at once, and taking a vote back.
 
 use super::{
     msg::Cmd,
@@ -11,7 +11,7 @@ use crate::ui::{
     strings,
 };
 
-/// Opens the vote, and asks for a pair if there is none.
+/// Opens voting, and requests a pair if there is none.
 pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
     state.voting.open = true;
     state.voting.since = state.now;
@@ -19,7 +19,7 @@ pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
     if state.voting.pair.is_none() { ask(state, None) } else { Vec::new() }
 }
 
-/// Leaves the pair without a vote, or asks for one where there is none.
+/// Skips the pair without a vote, or requests one if there is none.
 pub(crate) fn skip(state: &mut AppState) -> Vec<Cmd> {
     if state.voting.pair.is_some() { vote(state, Choice::Skip) } else { ask(state, None) }
 }
@@ -31,14 +31,14 @@ pub(crate) fn refit(state: &mut AppState) -> Vec<Cmd> {
     requests::send(state, Request::Refit, Command::Refit)
 }
 
-/// Opens the first answer for correcting.
+/// Opens the first answer for correction.
 pub(crate) fn correct(state: &mut AppState) {
     if let Some(pair) = &state.voting.pair {
         state.chat.open_edit_of(Target::Pair(pair.number), &pair.answers[0]);
     }
 }
 
-/// Asks for a pair, unless one is on its way.
+/// Requests a pair, unless one is pending.
 fn ask(state: &mut AppState, prompt: Option<String>) -> Vec<Cmd> {
     if state.awaits(&Request::Offer) {
         return Vec::new();
@@ -47,7 +47,7 @@ fn ask(state: &mut AppState, prompt: Option<String>) -> Vec<Cmd> {
     requests::send(state, Request::Offer, Command::Offer { prompt })
 }
 
-/// The pair is voted on, and the next one asked for at once.
+/// Votes on the pair and requests the next one at once.
 pub(crate) fn vote(state: &mut AppState, choice: Choice) -> Vec<Cmd> {
     let Some((pair, seconds)) = state.voting.take(state.now) else { return Vec::new() };
     state.scroll = 0;
@@ -58,14 +58,14 @@ pub(crate) fn vote(state: &mut AppState, choice: Choice) -> Vec<Cmd> {
     cmds
 }
 
-/// The pair goes without a vote; the next one is asked for.
+/// Removes the pair without a vote and requests the next one.
 pub(crate) fn next(state: &mut AppState) -> Vec<Cmd> {
     state.voting.drop_pair(state.now);
     state.scroll = 0;
     if state.voting.pair.is_none() { ask(state, None) } else { Vec::new() }
 }
 
-/// Asks for two answers to the prompt in the field.
+/// Requests two answers to the prompt in the field.
 pub(crate) fn ask_own(state: &mut AppState) -> Vec<Cmd> {
     if state.field.text().trim().is_empty() {
         return Vec::new();
@@ -81,7 +81,7 @@ pub(crate) fn ask_own(state: &mut AppState) -> Vec<Cmd> {
     ask(state, Some(prompt))
 }
 
-/// Takes the other answer into the field, if the field holds one of them unchanged.
+/// Puts the other answer into the field, if the field contains one of them unchanged.
 pub(crate) fn other_answer(state: &mut AppState) {
     let (Some(edit), Some(pair)) = (&mut state.chat.edit, &state.voting.pair) else { return };
     let mut untouched = Editor::default();
@@ -115,7 +115,7 @@ pub(crate) fn on_unvoted(state: &mut AppState, pair: u64, tally: Tally) {
     state.remark(words);
 }
 
-/// The reward model was fitted, asked or not.
+/// The reward model was fitted, whether requested or not.
 pub(crate) fn on_refitted(state: &mut AppState, refit: Refit) {
     answered(state, &Request::Refit);
     let (before, after) = (100.0 * refit.agreement.0, 100.0 * refit.agreement.1);

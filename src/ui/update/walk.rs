@@ -1,9 +1,9 @@
-//! Keys that move within a panel, a list or a text.
+//! Keys that move in a panel, list or text.
 
 use super::{data, msg::Cmd, stages, steps::Walk};
 use crate::ui::state::{AppState, Overlay, Panel};
 
-/// Moves within what has the keys.
+/// Moves in whatever has the keys.
 pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
     let limit = state.drawn.scroll_limit;
     if let Some(Overlay::Help { scroll }) = &mut state.overlay {
@@ -11,7 +11,7 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
         return Vec::new();
     }
     if state.voting.open {
-        // Answers to choose between are read from their beginning.
+        // Answers to vote on scroll from their beginning.
         state.scroll = to.from(state.scroll.min(limit), limit);
         return Vec::new();
     }
@@ -32,7 +32,7 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
             stage.probe = to.from(stage.probe, stage.probes.len().saturating_sub(1));
         }
         _ => {
-            // Scrolled back from the newest row.
+            // Other panels scroll back from the newest row.
             let at = limit - state.scroll.min(limit);
             state.scroll = limit - to.from(at, limit);
             if to == Walk::Last {

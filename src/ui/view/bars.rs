@@ -1,4 +1,4 @@
-//! The first row and the last: what runs, how far it is, what the keys do.
+//! The header and the footer: the run, its progress, and the keys.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 
@@ -16,7 +16,7 @@ pub(super) fn header(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let right = status(pen);
     let x = area.right().saturating_sub(pieces_width(&right) as u16 + 1).max(area.x);
     let room = x.saturating_sub(area.x + 1) as usize;
-    // The longest that fits; where none does, the last is cut.
+    // The longest version that fits; if none does, the last one is cut.
     let mut lefts = LENGTHS.iter().map(|length| left(pen, *length));
     let last = left(pen, LENGTHS[LENGTHS.len() - 1]);
     let left = lefts.find(|l| pieces_width(l) <= room).unwrap_or(last);
@@ -24,24 +24,24 @@ pub(super) fn header(pen: &Pen, area: Rect, buf: &mut Buffer) {
     put_pieces(buf, x, area.y, area.right(), &right);
 }
 
-/// How much the header says, from all to little.
+/// How detailed the header is.
 #[derive(Clone, Copy)]
 struct Length {
-    /// The program's name.
+    /// Whether to show the program's name.
     brand: bool,
     /// Cells for the run's name.
     name: usize,
-    /// How much of the path.
+    /// How much of the path of stages is shown.
     path: Path,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Path {
-    /// From newborn to work, with the stages and their keys.
+    /// All milestones, with the stages and their keys.
     Whole,
-    /// The stages there are.
+    /// The stages of the run.
     Stages,
-    /// The stage looked at.
+    /// The stage in view.
     Here,
 }
 
@@ -79,15 +79,14 @@ fn left<'a>(pen: &Pen<'a>, length: Length) -> Pieces<'a> {
     left
 }
 
-/// The way from random weights to work: which stages there are, how far each is, which one trains
-/// and which is looked at.
+/// The path from random weights to an assistant: the stages, their progress, which one is live and which is in view.
 fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     let state = pen.state;
     let stages = &state.stages;
     let then = format!(" {} ", pen.glyphs.then);
     let whole = path == Path::Whole;
     if whole || state.data.open {
-        // What all of them are made of.
+        // The data, which all stages use.
         if let Some(key) = Act::Data.key().filter(|_| whole) {
             pieces.push(pen.piece(format!("{key} "), Role::Dim));
         }
@@ -102,7 +101,7 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
         stop(pen, pen.stage, None, pieces);
         return;
     }
-    // One sibling stage of alignment represents all: the one in view, or the next.
+    // One alignment stage represents its siblings: the one in view, or the next.
     let shown = state.shown();
     let aligned = if shown.aligns() { shown.id() } else { stages.next_aligned() };
     let mut first = true;
@@ -131,7 +130,7 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     }
 }
 
-/// A stage on the path: `2 小学中学 pretrain 640`, in full, as the first of its place.
+/// A stage on the path, in full: `2 小学中学 pretrain 640`.
 fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut Pieces<'a>) {
     let state = pen.state;
     let live = state.stages.is_live(stage);
@@ -160,7 +159,7 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut P
     }
 }
 
-/// What the stage that has the trainer is doing, for how long, and how long still.
+/// What the live stage is doing, for how long, and the time left.
 fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     let state = pen.state;
     let live = state.live();
@@ -183,7 +182,7 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
         (_, Phase::Paused) => (g.empty, strings::PAUSED, Role::Focus),
         (_, Phase::Resuming) => (g.pulse[0], strings::RESUMING, Role::Focus),
     };
-    // Whose state it is has to be said where another stage is looked at.
+    // With another stage in view the live one must be named.
     let whose = match strings::stage_word(&live.name).filter(|_| !state.stages.live_is_shown()) {
         Some(word) => format!("{} ", state.tr(word)),
         None => String::new(),
@@ -239,7 +238,7 @@ pub(super) fn footer(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// What the footer has to say at its right end: trouble first.
+/// The message at the right of the footer; failures have priority.
 fn remark(pen: &Pen) -> Option<(String, Role)> {
     let state = pen.state;
     if state.leaving.is_some() {
@@ -259,8 +258,8 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
     state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.as_str().to_owned(), Role::Text))
 }
 
-/// Over the foot of the panels, in full, until it has been read: why a request was refused, what went wrong, or why
-/// the guard has stopped the stage; and what to do.
+/// The message over the bottom of the panels, in full until the user closes it: why a request was refused, what failed,
+/// or why the guard stopped the stage; and what to do.
 pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let guard = state.live().feedback.guard.as_ref().filter(|g| !g.read);
@@ -274,7 +273,7 @@ pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
                 Fault::Stage if state.gone => (strings::FAILED, strings::FAILED_GONE),
                 Fault::Stage => (strings::FAILED, strings::FAILED_REOPENS),
             };
-            // What to do first: a long error may be cut at its end.
+            // What to do comes first: a long error may be cut at its end.
             let waits = trouble.fault == Fault::Stage || state.live().is_paused();
             let text = trouble.text.as_str().to_owned();
             (title, if waits { format!("{}\n{text}", state.tr(advice)) } else { text })

@@ -1,5 +1,5 @@
-//! Talking to the weights as they are at this step: conversations in turns where the stage has learned
-//! them, plain continuation before. The answer streams in and is stamped with stage and step.
+//! Chat with the live weights: conversations in turns where the stage uses the chat template, plain continuation
+//! before. The answer streams in and is marked with stage and step.
 
 use ratatui::layout::Rect;
 
@@ -16,11 +16,11 @@ use crate::ui::{
     theme::Role,
 };
 
-/// Rows the prompt may grow to.
+/// Most rows of the prompt field.
 const FIELD: u16 = 4;
-/// Cells from which two answers are side by side.
+/// Minimum width in cells for two answers side by side.
 const BESIDE: usize = 60;
-/// Cells that each further answer takes.
+/// Additional cells for each further answer.
 const MORE: usize = 12;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
@@ -66,8 +66,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// The first `count` exchanges, built from the newest backwards and no further than is seen; few of them
-/// stand at the top, or at the foot.
+/// The first `count` exchanges, built backwards from the newest and only as far as visible; few of them are aligned to
+/// the top, or to the bottom.
 fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Canvas) {
     let chat = &pen.state.chat;
     let rows = area.height as usize;
@@ -80,7 +80,7 @@ fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Canvas)
     if chat.fresh && count == chat.exchanges.len() {
         lines.push(separator(pen, cells));
     }
-    // The lines of the chosen exchange, counted from the newest.
+    // The lines of the selected exchange, counted from the newest.
     let mut chosen = None;
     let mut all = true;
     for (at, exchange) in chat.exchanges.iter().enumerate().take(count).rev() {
@@ -122,7 +122,7 @@ fn separator<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
 
 fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: bool) -> Vec<Pieces<'a>> {
     let state = pen.state;
-    // Turns of a conversation name the speaker; a continued text is one text.
+    // Turns of a conversation name the speaker; a continued text does not.
     let (asks, answers) = if exchange.talk {
         (state.tr(strings::ROLE_USER).to_owned(), state.tr(strings::ROLE_MODEL).to_owned())
     } else {
@@ -155,7 +155,7 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: b
     lines
 }
 
-/// The answers beside each other.
+/// The answers side by side.
 fn columns<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pieces<'a>> {
     let n = 1 + exchange.beside.len();
     let wide = (cells - 3) / n;
@@ -179,7 +179,7 @@ fn columns<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pieces<'a
     rows
 }
 
-/// An answer and the stamp under it.
+/// An answer and the line under it.
 fn answer_lines<'a>(
     pen: &Pen,
     exchange: &Exchange,
@@ -216,7 +216,7 @@ fn answer_lines<'a>(
     lines
 }
 
-/// The facts under an answer. The stage is among them where it is not the one that would answer now.
+/// The facts under an answer. They include the stage if it is not the live one.
 fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role) {
     let state = pen.state;
     let is_live = answer.who == Who::Live;
@@ -259,12 +259,12 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role)
     (facts, role)
 }
 
-/// A stage in one word.
+/// A stage as one word.
 fn word(pen: &Pen, stage: &str) -> String {
     strings::stage_word(stage).map(|w| pen.state.tr(w).to_owned()).unwrap_or_default()
 }
 
-/// The conversation up to the question, and the answer to it as a field.
+/// The conversation up to the question, and the field for the answer.
 fn correcting(pen: &Pen, edit: &Edit, area: Rect, buf: &mut Canvas) {
     let chat = &pen.state.chat;
     let most = area.height.saturating_sub(3).max(1);

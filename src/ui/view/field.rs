@@ -1,11 +1,12 @@
-//! A text field at a panel's foot.
+//! A text field at the bottom of a panel.
 
 use ratatui::layout::Rect;
 
 use super::pen::{Canvas, Pen};
 use crate::ui::{editor::Editor, paint::put, text::width, theme::Role};
 
-/// Draws the rows around the caret, `most` at most, and notes the caret if the field has the keys; returns how many.
+/// Draws up to `most` rows around the caret; records the caret's position if the field has the keys; returns the number
+/// of rows.
 pub(crate) fn draw(
     pen: &Pen,
     editor: &Editor,

@@ -1,4 +1,4 @@
-//! The help: what every key does, from the table of actions; and what models read, the run's own beside GPT-3's.
+//! The help: every key, from the table of actions; and the training data of the run beside GPT-3's.
 
 use ratatui::layout::Rect;
 
@@ -14,7 +14,7 @@ use crate::ui::{
 
 type Lines<'a> = Vec<Pieces<'a>>;
 
-/// Over all between the first row and the last.
+/// Covers everything between header and footer.
 pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let edge = u16::from(area.height > 3);
@@ -25,7 +25,7 @@ pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Canvas) {
     let column = if two { inside.width / 2 - 1 } else { inside.width };
     let columns = keys(pen, column as usize);
     let tables = [theirs(pen, column as usize), ours(pen, column as usize)];
-    // In the data view what models read comes first.
+    // In the data view the training mixes come first.
     let mut blocks = vec![columns, tables];
     if state.data.open {
         blocks.reverse();
@@ -33,7 +33,7 @@ pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Canvas) {
     let (mut left, mut right): (Lines, Lines) = (Vec::new(), Vec::new());
     for [mut beside, mut other] in blocks {
         if two {
-            // What follows begins in one row.
+            // The next block starts in the same row for both columns.
             let high = left.len().max(right.len());
             left.resize(high, Vec::new());
             right.resize(high, Vec::new());
@@ -60,19 +60,19 @@ pub(super) fn draw(pen: &Pen, scroll: usize, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// What every key does, in two columns of `cells` cells.
+/// Every key, in two columns of `cells` cells.
 fn keys<'a>(pen: &Pen, cells: usize) -> [Lines<'a>; 2] {
     let state = pen.state;
     let section = |mode: Mode, title: Tr| {
         let mut lines: Lines = head(pen, title);
         for action in ACTIONS.iter().filter(|a| (a.exists)(state)) {
             let Some(keys) = action.keys_text(mode) else { continue };
-            // Keys that do the same while looking at a stage are listed there.
+            // Keys that are the same in the view of a stage are listed there.
             if matches!(mode, Mode::Vote | Mode::Data) && action.is_told(mode) {
                 continue;
             }
             let keys = pad(&keys, 20.min(cells / 2));
-            // What cannot be done now is dim.
+            // Actions that are disabled now are dimmed.
             let now = mode != Mode::Nav || action.is_enabled(state);
             let roles = if now { (Role::Bright, Role::Text) } else { (Role::Dim, Role::Dim) };
             lines.push(vec![pen.piece(keys, roles.0), pen.piece(state.tr(action.title), roles.1)]);
@@ -106,7 +106,7 @@ fn notes(pen: &Pen, note: Tr, cells: usize, lines: &mut Lines) {
     }
 }
 
-/// A row of a table: a name, then numbers with their cells, right-aligned.
+/// A row of a table: a name, then right-aligned numbers with their widths.
 fn row<'a>(pen: &Pen, name: &str, numbers: [&str; 3], role: Role, cells: usize) -> Pieces<'a> {
     let mut pieces: Pieces = vec![pen.piece(pad(name, cells.saturating_sub(37).clamp(10, 22)), role)];
     for (number, wide) in numbers.into_iter().zip([9, 9, 17]) {
@@ -116,7 +116,7 @@ fn row<'a>(pen: &Pen, name: &str, numbers: [&str; 3], role: Role, cells: usize) 
     pieces
 }
 
-/// GPT-3's mix, and what came before it.
+/// GPT-3's mix, and its predecessors.
 fn theirs<'a>(pen: &Pen, cells: usize) -> Lines<'a> {
     let state = pen.state;
     let mut lines = head(pen, strings::HELP_GPT3);
@@ -132,7 +132,7 @@ fn theirs<'a>(pen: &Pen, cells: usize) -> Lines<'a> {
     lines
 }
 
-/// The run's own mix under the same titles, as far as it has read.
+/// The run's mix so far, under the same titles.
 fn ours<'a>(pen: &Pen, cells: usize) -> Lines<'a> {
     let state = pen.state;
     let live = state.live();

@@ -1,4 +1,4 @@
-//! What happened, newest last.
+//! The log, newest last.
 
 use ratatui::layout::Rect;
 

@@ -1,4 +1,4 @@
-//! The screen as a function of the state: which panels where, and what lies over them.
+//! Draws the state: header, panels, footer, overlays.
 
 mod bars;
 pub mod chat;
@@ -25,7 +25,7 @@ use crate::ui::{
     strings::Tr,
 };
 
-/// Draws everything; returns what was laid out, which the next keys need.
+/// Draws everything; returns the layout, which the next keys need.
 pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Drawn {
     let area = area.intersection(buf.area);
     let mut canvas = Canvas::new(buf);
@@ -59,7 +59,7 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Drawn {
     canvas.drawn
 }
 
-/// The panels of the view, each in its place.
+/// Draws the panels of the view.
 fn panels(pen: &Pen, size: Size, body: Rect, canvas: &mut Canvas) {
     let (panels, divider) = places::arrange(pen.state, body, size);
     for (panel, place) in &panels {

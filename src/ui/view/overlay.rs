@@ -1,4 +1,4 @@
-//! What lies over the panels: palette, the question before leaving, the wait for a save.
+//! Overlays: the palette, the question before leaving, the wait for a save.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -16,7 +16,7 @@ use crate::ui::{
     theme::Role,
 };
 
-/// Draws the topmost. What lies above a field takes its caret.
+/// Draws the topmost overlay. An overlay above a field takes its cursor.
 pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let caret = buf.drawn.caret.take();
     match &pen.state.overlay {
@@ -28,7 +28,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// A cleared place in the middle with a frame around it; what is inside the frame.
+/// Clears a centred area and draws a frame; returns the area inside.
 fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buffer) -> Rect {
     let wide = (wide + 4).min(area.width);
     let high = (high + 2).min(area.height);
@@ -84,7 +84,7 @@ fn palette(pen: &Pen, field: &Editor, chosen: usize, area: Rect, buf: &mut Canva
         let name = entry.title(state.lang);
         let text = pad(&format!("{mark} {name}"), inner.width as usize);
         put(buf, inner.x, y, inner.right(), &text, pen.style(if here { Role::Chosen } else { Role::Text }));
-        // Its keys, or its name in the other language.
+        // Its keys, or its title in the other language.
         let beside = entry.keys().unwrap_or_else(|| entry.title(state.lang.other()));
         if width(&name) + 4 + width(&beside) <= inner.width as usize {
             let dim = if here { Role::Chosen } else { Role::Dim };
@@ -120,7 +120,7 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buff
             put(buf, inner.x, inner.y + row, inner.right(), text, pen.style(role));
         }
     };
-    // The answers are shown even where there is no room for the rest.
+    // The answers are shown even if there is no room for the rest.
     let top = inner.height.saturating_sub(choices.len() as u16);
     for (at, (text, role)) in words.iter().enumerate().take(top as usize) {
         row(buf, at as u16, &shorten(text, inner.width as usize), *role);

@@ -1,4 +1,4 @@
-//! What panels draw with: the state, the styles, the canvas, and the rows that many of them share.
+//! What panels draw with: state, styles, canvas, and rows that several panels share.
 
 use std::{
     borrow::Cow,
@@ -19,20 +19,20 @@ use crate::ui::{
     theme::{Glyphs, Role},
 };
 
-/// What the panels draw with.
+/// The context for drawing a panel.
 #[derive(Clone, Copy)]
 pub(crate) struct Pen<'a> {
     pub(crate) state: &'a AppState,
-    /// The stage looked at.
+    /// The stage in view.
     pub(crate) stage: &'a Stage,
     pub(crate) glyphs: &'static Glyphs,
-    /// The panel that is drawn.
+    /// The panel being drawn.
     pub(crate) panel: Panel,
     /// Its title.
     pub(crate) title: Tr,
 }
 
-/// The cells that are drawn into, and what was laid out in them.
+/// The cells, and the layout that is recorded while drawing.
 pub(crate) struct Canvas<'b> {
     buf: &'b mut Buffer,
     pub(crate) drawn: Drawn,
@@ -59,12 +59,12 @@ impl DerefMut for Canvas<'_> {
 }
 
 impl Pen<'_> {
-    /// Whether the panel that is drawn has the focus.
+    /// Whether the panel being drawn has the focus.
     pub(crate) fn focused(&self) -> bool {
         self.state.focus == self.panel
     }
 
-    /// Rows that the panel is scrolled by, of the most that make sense, which are noted if it has the focus.
+    /// The panel's scroll position, limited to `limit`; the limit is recorded if the panel has the focus.
     pub(crate) fn scrolled(&self, limit: usize, canvas: &mut Canvas) -> usize {
         if !self.focused() {
             return 0;
@@ -77,19 +77,19 @@ impl Pen<'_> {
         self.state.theme.style(role)
     }
 
-    /// A small chart's or a column's rule, which no focus goes to; the rows below it.
+    /// Draws the title of a small chart or column, which cannot be focused; returns the rows below.
     pub(crate) fn subtitle(&self, buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces) -> Rect {
         rule(buf, area, title, facts, false, self.state.theme, self.glyphs);
         below(area, 1)
     }
 
-    /// From the stage's beginning to the end planned: the empty part is what is still to come.
+    /// From the stage's first step to its planned end; the empty part is still to come.
     pub(crate) fn steps(&self) -> (f64, f64) {
         let planned = self.stage.run.as_ref().map_or(1, |r| r.info.steps);
         (0.0, planned.max(self.stage.steps_done()).max(1) as f64)
     }
 
-    /// A rule with the panel's title; the rows below it.
+    /// Draws the panel's title; returns the rows below.
     pub(crate) fn title(&self, buf: &mut Buffer, area: Rect, facts: &Pieces) -> Rect {
         let title = self.state.tr(self.title);
         rule(buf, area, title, facts, self.focused(), self.state.theme, self.glyphs);
@@ -101,12 +101,12 @@ impl Pen<'_> {
         (text.into(), self.style(role))
     }
 
-    /// Why the stage in view has nothing to show: another has the trainer, or `or`.
+    /// Why the stage in view has nothing to show: another stage is live, or `or`.
     pub(crate) fn nothing(&self, or: Tr) -> &'static str {
         self.state.tr(if self.stage.phase == Phase::Resting { strings::NOT_HERE } else { or })
     }
 
-    /// Why a panel of curves is empty, and what to do; `or` where the stage has only begun.
+    /// Draws why a panel of curves is empty and what to do; `or` if the stage has just started.
     pub(crate) fn not_yet(&self, buf: &mut Buffer, inner: Rect, or: Tr) {
         let (state, stage) = (self.state, self.stage);
         let here = state.switching() == Some(stage.name.as_str());
@@ -121,7 +121,7 @@ impl Pen<'_> {
         self.words(buf, below(inner, inner.height / 2), words);
     }
 
-    /// Words in an otherwise empty panel.
+    /// Draws a text in an otherwise empty panel.
     pub(crate) fn words(&self, buf: &mut Buffer, area: Rect, text: &str) {
         let lines = wrap(text, area.width.saturating_sub(4) as usize, 0);
         for (row, line) in lines.into_iter().take(area.height as usize).enumerate() {
@@ -130,7 +130,7 @@ impl Pen<'_> {
         }
     }
 
-    /// Label and value pairs in one row.
+    /// Label and value pairs for one row.
     pub(crate) fn labelled<'p>(&self, facts: impl IntoIterator<Item = (&'p str, String, Role)>) -> Pieces<'p> {
         let mut pieces: Pieces = Vec::new();
         for (label, value, role) in facts {
@@ -142,8 +142,7 @@ impl Pen<'_> {
         pieces
     }
 
-    /// Label and value pairs for a panel's title: those in front go first where there is not room for all, a
-    /// label with its value.
+    /// Label and value pairs for a panel's title; without enough room the first pairs are dropped.
     pub(crate) fn fitting<'p>(&self, mut facts: Pieces<'p>, cells: usize) -> Pieces<'p> {
         let room = cells.saturating_sub(width(self.state.tr(self.title)) + 6);
         while facts.len() > 2 && pieces_width(&facts) > room {
@@ -153,7 +152,7 @@ impl Pen<'_> {
         facts
     }
 
-    /// Facts in one row, with dots between.
+    /// Facts for one row, separated by dots.
     pub(crate) fn dotted<'p>(&self, facts: impl IntoIterator<Item = String>) -> Pieces<'p> {
         let mut pieces: Pieces = Vec::new();
         for fact in facts {
@@ -166,7 +165,7 @@ impl Pen<'_> {
     }
 }
 
-/// Rows of pieces below each other, whole pairs dropped from the end where a row is too long.
+/// Draws rows of pieces; in a row that is too long, pairs are dropped from the end.
 pub(crate) fn put_rows(buf: &mut Buffer, area: Rect, rows: Vec<Pieces>) {
     let end = area.right().saturating_sub(1);
     for (at, mut row) in rows.into_iter().take(area.height as usize).enumerate() {
@@ -177,7 +176,7 @@ pub(crate) fn put_rows(buf: &mut Buffer, area: Rect, rows: Vec<Pieces>) {
     }
 }
 
-/// A line cut where marks begin and end.
+/// Splits a line where marks begin and end.
 pub(crate) fn parts(line: Range<usize>, marks: &[Range<usize>]) -> Vec<(Range<usize>, bool)> {
     let mut parts = Vec::new();
     let mut at = line.start;
@@ -191,7 +190,7 @@ pub(crate) fn parts(line: Range<usize>, marks: &[Range<usize>]) -> Vec<(Range<us
     parts
 }
 
-/// How what differs between two texts looks.
+/// The style of differences between two texts.
 pub(crate) fn marked_style(pen: &Pen) -> Style {
     pen.style(Role::Focus).add_modifier(Modifier::UNDERLINED)
 }
@@ -202,7 +201,7 @@ pub(crate) fn below(area: Rect, rows: u16) -> Rect {
     Rect { y: area.y + rows, height: area.height - rows, ..area }
 }
 
-/// A divider over the area's height.
+/// Draws a vertical divider over the area's height.
 pub(crate) fn upright(pen: &Pen, x: u16, area: Rect, buf: &mut Buffer) {
     for y in area.top()..area.bottom() {
         put(buf, x, y, x + 1, pen.glyphs.divider, pen.style(Role::Dim));

@@ -1,4 +1,4 @@
-//! The layout of a view, by the size of the terminal.
+//! Arranges the panels of a view for the size of the terminal.
 
 use ratatui::layout::Rect;
 
@@ -7,7 +7,7 @@ use crate::ui::{
     state::{AppState, Panel},
 };
 
-/// How much of the terminal there is.
+/// The class of the terminal's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
     /// Two columns.
@@ -44,7 +44,7 @@ fn rows(rows: Rows, state: &AppState, body: u16) -> u16 {
     }
 }
 
-/// The panels in sight with their places, and the column of the divider.
+/// The visible panels with their areas, and the column of the divider.
 pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, Rect)>, Option<u16>) {
     if state.expanded || size == Size::Small {
         return (vec![(state.focus, body)], None);
@@ -58,7 +58,7 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
     let mut divider = None;
     if size == Size::Tall {
         let mut all = column(|_, tall| if let Tall::Top(rows) = tall { Some(rows) } else { None });
-        // At the foot the panel that has the focus, if its place is there.
+        // At the bottom the focused panel, if its place is there.
         let foot = column(|_, tall| if let Tall::Foot(rows) | Tall::Swap(rows) = tall { Some(rows) } else { None });
         let usual = column(|_, tall| if let Tall::Foot(rows) = tall { Some(rows) } else { None });
         all.extend(foot.iter().find(|p| p.0 == state.focus).or(usual.first()));
@@ -91,7 +91,7 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
     (panels, divider)
 }
 
-/// Panels from top to bottom; one of them takes what the others leave.
+/// Stacks panels from top to bottom; one of them takes the remaining rows.
 fn stack(state: &AppState, area: Rect, panels: &[(Panel, Rows)]) -> Vec<(Panel, Rect)> {
     let fixed: u16 = panels.iter().map(|p| rows(p.1, state, area.height)).sum();
     let mut y = area.y;

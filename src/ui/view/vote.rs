@@ -19,7 +19,7 @@ use crate::ui::{
     theme::Role,
 };
 
-/// Rows that the prompt field may grow to.
+/// Most rows of the prompt field.
 const FIELD: u16 = 4;
 
 pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {
@@ -54,7 +54,7 @@ pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// The prompt, or the field for one; returns the rows it took.
+/// Draws the prompt, or the field for one; returns the number of rows.
 fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Canvas) -> u16 {
     let state = pen.state;
     let mut facts: Pieces = Vec::new();
@@ -69,7 +69,7 @@ fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Ca
     }
     let inner = pen.subtitle(buf, area, state.tr(strings::VOTE_PROMPT), &facts);
     if state.typing {
-        // A field is drawn at its place's foot, so its place is as high as the field.
+        // A field is drawn at the bottom of its area, so the area is as high as the field.
         let cells = area.width.saturating_sub(5) as usize;
         let high = (state.field.layout(cells).0.len() as u16).clamp(1, FIELD).min(inner.height);
         let place = Rect { height: high, ..inner };
@@ -94,7 +94,7 @@ fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Ca
     1 + shown.max(1) as u16
 }
 
-/// Both answers: beside each other, or one over the other.
+/// Both answers: side by side, or one above the other.
 fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Canvas) {
     let limits = if size == Size::Wide {
         let half = area.width / 2;
@@ -117,7 +117,7 @@ fn answers(pen: &Pen, pair: &Pair, size: Size, area: Rect, buf: &mut Canvas) {
     buf.drawn.scroll_limit = limits[0].max(limits[1]);
 }
 
-/// One answer; the rows it can be scrolled by.
+/// Draws one answer; returns the rows by which it can be scrolled.
 fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> usize {
     let state = pen.state;
     if area.height == 0 {
@@ -150,7 +150,7 @@ fn answer(pen: &Pen, pair: &Pair, side: usize, area: Rect, buf: &mut Buffer) -> 
     limit
 }
 
-/// The answer being rewritten, as a field.
+/// The field of the answer being rewritten.
 fn rewriting(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let facts = vec![pen.piece(state.tr(strings::VOTE_EDIT), Role::Dim)];
@@ -162,7 +162,7 @@ fn rewriting(pen: &Pen, area: Rect, buf: &mut Canvas) {
     field::draw(pen, &edit.field, state.tr(strings::ROLE_MODEL), true, high, place, buf);
 }
 
-/// No pair is there: one is being written, or why not and what to do.
+/// Without a pair: one is being sampled, or why not and what to do.
 fn waiting(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let inner = pen.subtitle(buf, area, "A / B", &Vec::new());
@@ -184,7 +184,7 @@ fn keys_of(act: Act) -> String {
     act.row().keys_text(Mode::Vote).unwrap_or_default()
 }
 
-/// What the keys do, in two rows.
+/// The keys, in two rows.
 fn keys(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let facts = vec![pen.piece(state.tr(strings::VOTE_HIDDEN), Role::Dim)];
@@ -216,7 +216,7 @@ fn side(choice: Choice) -> Option<usize> {
     }
 }
 
-/// What the person chose, what the reward model would have, and whether they agree.
+/// The user's choice, the reward model's preference, and whether they agree.
 fn opinion<'a>(pen: &Pen<'a>, last: &VotedPair) -> Pieces<'a> {
     let state = pen.state;
     let mut facts = vec![(state.tr(strings::YOU), state.tr(strings::choice(last.choice)).to_owned(), Role::Bright)];
@@ -236,7 +236,7 @@ fn opinion<'a>(pen: &Pen<'a>, last: &VotedPair) -> Pieces<'a> {
     pen.labelled(facts)
 }
 
-/// The newest vote, and what all come to.
+/// The newest vote, and the counts of all.
 fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     if area.height == 0 {
@@ -307,7 +307,7 @@ fn last_vote(pen: &Pen, wide: bool, area: Rect, buf: &mut Buffer) {
     put_rows(buf, inner, rows);
 }
 
-/// How the reward model follows the votes, and the policy beside it.
+/// How well the reward model follows the votes, and the policy beside it.
 fn reward_model(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let tally = state.voting.tally.as_ref();
@@ -331,7 +331,7 @@ fn reward_model(pen: &Pen, area: Rect, buf: &mut Buffer) {
     put_rows(buf, Rect { y: above.bottom(), height: foot, ..inner }, rows);
 }
 
-/// The live policy's numbers of this moment, while one is under training.
+/// The live policy's current numbers, if one is training.
 fn policy<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     let (state, live) = (pen.state, pen.state.live());
     if !live.aligns() {

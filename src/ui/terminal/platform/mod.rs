@@ -1,4 +1,4 @@
-//! What differs between systems: waiting for input and output, job control, standard error.
+//! Differences between systems: waiting for input and output, job control, standard error.
 
 #[cfg(not(unix))]
 mod other;

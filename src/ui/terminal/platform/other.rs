@@ -1,8 +1,8 @@
-//! Where there is no POSIX terminal: crossterm alone, no job control.
+//! Systems without POSIX terminals: crossterm only, no job control.
 
 use std::{io, time::Duration};
 
-/// What waiting for a key brought.
+/// The result of waiting for a key.
 pub(crate) enum Wait {
     Ready,
     Quiet,

@@ -1,12 +1,12 @@
-//! Keys that were typed before the screen was up, or while the terminal was asked for its widths: bytes that were read
-//! beside the answer, and that crossterm therefore never sees.
+//! Parses keys that were typed before the screen was up, or during the query for character widths: bytes that were read
+//! with the answer, so that crossterm never sees them.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 const PASTE: &[u8] = b"\x1b[200~";
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// What bytes mean, and how many of them are whole; a rest is the beginning of something.
+/// Parses events; also returns how many bytes they took, since the rest may be incomplete.
 pub(super) fn events(bytes: &[u8]) -> (Vec<Event>, usize) {
     let (mut found, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
@@ -17,7 +17,7 @@ pub(super) fn events(bytes: &[u8]) -> (Vec<Event>, usize) {
     (found, at)
 }
 
-/// The column of the first cursor report among bytes, and the bytes without it.
+/// The column of the first cursor report, which is removed from the bytes.
 pub(super) fn take_report(bytes: &mut Vec<u8>) -> Option<u16> {
     let starts: Vec<usize> = bytes.windows(2).enumerate().filter(|(_, w)| w == b"\x1b[").map(|(at, _)| at).collect();
     for at in starts {
@@ -31,14 +31,14 @@ pub(super) fn take_report(bytes: &mut Vec<u8>) -> Option<u16> {
     None
 }
 
-/// The parameters, the last byte and the length of `ESC [ … x`; None where the end is missing.
+/// Parameters, final byte and length of `ESC [ … x`; None if incomplete.
 fn sequence(bytes: &[u8]) -> Option<(&[u8], u8, usize)> {
     let rest = bytes.strip_prefix(b"\x1b[")?;
     let end = rest.iter().position(|b| (0x40..=0x7e).contains(b))?;
     Some((&rest[..end], rest[end], end + 3))
 }
 
-/// The first event and its length; no event for what is no key. None where more bytes are needed.
+/// The first event and its length; no event for bytes that are not a key. None if more bytes are needed.
 fn first(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
     let plain = |code| Some(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
     match bytes {
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(events("x春".as_bytes().split_last().map_or(&[][..], |(_, most)| most)).1, 1);
         let (found, used) = events(b"\xff\xe6\x41b");
         assert_eq!((found.len(), used), (2, 4), "bytes that are no text are passed over");
-        // Whatever the bytes, it ends.
+        // Parsing must end, whatever the bytes.
         let mut chance = 1_u64;
         for _ in 0..2000 {
             let some: Vec<u8> = (0..24)

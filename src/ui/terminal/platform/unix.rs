@@ -1,5 +1,5 @@
-//! What POSIX terminals need beyond crossterm: polling that notices a hang-up, output that never
-//! blocks, job control, standard error.
+//! POSIX terminals beyond crossterm: polling that notices a hang-up, output that never blocks, job control, standard
+//! error.
 
 use std::{
     fs::File,
@@ -17,10 +17,10 @@ use rustix::{
 
 use super::typed;
 
-/// How long the rest of a key may take.
+/// How long the rest of a key sequence may take.
 const REST: Duration = Duration::from_millis(50);
 
-/// What waiting for a key brought.
+/// The result of waiting for a key.
 pub(crate) enum Wait {
     Ready,
     Quiet,
@@ -31,7 +31,7 @@ fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
 }
 
-/// Waits on the terminal itself: crossterm's own wait never ends when it hangs up (crossterm#793).
+/// Polls the terminal: crossterm's own wait never ends when it hangs up (crossterm#793).
 pub(crate) fn wait_for_input(most: Duration) -> Wait {
     let input = stdin();
     let mut fds = [PollFd::new(&input, PollFlags::IN)];
@@ -43,7 +43,7 @@ pub(crate) fn wait_for_input(most: Duration) -> Wait {
     }
 }
 
-/// Whether output would be taken now, waiting `most` for it. Ctrl-S or a stalled link makes it false.
+/// Whether output would be accepted within `most`. False after Ctrl-S or on a stalled link.
 pub(crate) fn writable(most: Duration) -> bool {
     let output = stdout();
     let mut fds = [PollFd::new(&output, PollFlags::OUT)];
@@ -57,13 +57,13 @@ pub(crate) fn foreground() -> bool {
     tcgetpgrp(stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
-/// Stops the whole process group, as Ctrl-Z does; returns when it continues. SIGSTOP, for a SIGTSTP sent
-/// to oneself is discarded in an orphaned group.
+/// Stops the whole process group, as Ctrl-Z does; returns when it continues. Uses SIGSTOP, because a SIGTSTP is
+/// discarded in an orphaned process group.
 pub(crate) fn suspend() -> io::Result<()> {
     Ok(rustix::process::kill_current_process_group(rustix::process::Signal::STOP)?)
 }
 
-/// Sends what others write to standard error into a file: drivers print there, and tear the screen.
+/// Redirects standard error to a file: drivers print there and would corrupt the screen.
 pub(crate) fn redirect_stderr(file: &File) -> io::Result<OwnedFd> {
     let old = rustix::io::dup(stderr())?;
     rustix::stdio::dup2_stderr(file)?;
@@ -74,20 +74,20 @@ pub(crate) fn restore_stderr(old: &OwnedFd) -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(old)?)
 }
 
-/// A console whose font has neither braille nor Han.
+/// Whether the console's font has neither braille nor Han characters.
 pub(crate) fn is_utf8_console() -> bool {
     let term = std::env::var("TERM").unwrap_or_default();
     !matches!(term.as_str(), "linux" | "dumb" | "vt100" | "vt220")
 }
 
-/// Whether `─` takes two cells here, as on terminals set to CJK widths: draws one, asks where the
-/// cursor is, rubs it out. No answer in time means no. Keys that came beside the answer are given back.
+/// Whether `─` takes two cells here, as on terminals set to CJK widths: draws one, queries the cursor position, erases
+/// it. Without an answer in time the result is false. Also returns keys that arrived with the answer.
 pub(crate) fn wide_rules() -> (bool, Vec<Event>) {
     let mut typed = Vec::new();
     let column = ask_column(&mut typed).unwrap_or(None);
     let (mut keys, used) = typed::events(&typed);
     if used < typed.len() {
-        // An Esc by itself looks like the beginning of a sequence.
+        // A single Esc looks like the beginning of a sequence.
         keys.push(Event::Key(KeyCode::Esc.into()));
         keys.extend(typed::events(&typed[used + 1..]).0);
     }
@@ -117,7 +117,7 @@ fn ask_column(typed: &mut Vec<u8>) -> io::Result<Option<u16>> {
             if typed::events(typed).1 == typed.len() {
                 break;
             }
-            // The rest of a key or of a paste follows at once.
+            // The rest of a key or paste follows at once.
             deadline = Instant::now() + REST;
         }
     }

@@ -1,4 +1,4 @@
-//! Every key of the data view, and what the trainer answers.
+//! Every key of the data view, and the trainer's answers.
 
 use super::*;
 use crate::protocol::{
@@ -14,7 +14,7 @@ fn source(name: &str, weight: f64) -> SourceInfo {
     SourceInfo { name: name.to_owned(), weight, documents: 9, tokens: 90, held_out_tokens: 9 }
 }
 
-/// Two sources of text, in the stage of that name.
+/// A stage with two text sources.
 fn with_sources(stage: &str) -> AppState {
     let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
     let sources = vec![source("诗", 0.6), source("文", 0.4)];
@@ -73,7 +73,7 @@ fn edited(step: usize, cause: Cause) -> Event {
     }))
 }
 
-/// The data, told.
+/// An opened data view with data.
 fn opened() -> AppState {
     let mut state = with_sources("pretrain");
     press(&mut state, &[Key::char('1')]);
@@ -91,7 +91,7 @@ fn looking_at_the_data_asks_and_changes_nothing_else() {
     event(&mut state, view(50.0));
     event(&mut state, document("诗", 0));
     assert!(!state.awaits(&Request::Data) && !state.awaits(&Request::Document) && state.awaits(&Request::NextBatch));
-    // It is no stage: the others are reached from it, and it goes away with them.
+    // The data view is not a stage: the stages' keys leave it.
     press(&mut state, &[Key::char('3')]);
     assert_eq!((state.data.open, state.shown().name.as_str()), (false, "sft"));
     press(&mut state, &[Key::alt(Code::Char('1'))]);
@@ -121,15 +121,15 @@ fn a_source_is_chosen_weighed_and_shown_as_asked_until_it_is_there() {
     assert!(!state.awaits(&Request::Weigh("文".to_owned())), "however many presses became one change");
     let run = state.live().run.as_ref().map(|r| (r.info.learning_rate, r.sources.len(), r.sources[1].weight));
     assert_eq!(run, Some((2e-3, 3, 0.35)));
-    // The log and the chart have it.
+    // The log and the chart show it.
     assert!(state.log.iter().any(|l| l.text.contains("诗 60 % -> 65 %")));
     assert!(matches!(state.live().changes[..], [Change { step: 5, cause: Some(Cause::Key), .. }]));
-    // A refusal goes to whoever waits longest, and is said.
+    // A refusal answers the oldest request and is shown.
     press(&mut state, &[Key::char('+')]);
     state.requests.retain(|w| matches!(w, Request::Weigh(_)));
     event(&mut state, Event::Refused { text: "nothing is left to give".to_owned() });
     assert!(state.requests.is_empty() && state.notice.is_some());
-    // What is learned from tasks has no weights to move.
+    // A stage with tasks has no weights to change.
     let mut tuning = with_sources("sft");
     press(&mut tuning, &[Key::char('1')]);
     assert_eq!(press(&mut tuning, &[Key::char('+')]), []);
@@ -191,7 +191,7 @@ fn another_bound_is_tried_applied_and_given_up() {
             done: true,
         }))
     };
-    // The one that was overtaken is not shown.
+    // A trial that was replaced is not shown.
     event(&mut state, trial(49.0, 3));
     assert!(state.data.trying.as_ref().is_some_and(|t| t.trial.is_none()) && state.awaits(&Request::Try));
     event(&mut state, trial(48.0, 10));
@@ -204,12 +204,12 @@ fn another_bound_is_tried_applied_and_given_up() {
     event(&mut state, view(51.0));
     assert!(state.data.trying.is_none() && !state.awaits(&Request::SetRule));
     assert_eq!(press(&mut state, &[Key::char('0')]), [sets(None)]);
-    // A trial that cannot be made ends.
+    // A trial that is refused ends.
     state.requests.clear();
     press(&mut state, &[Key::char('+')]);
     event(&mut state, Event::Refused { text: "no such rule".to_owned() });
     assert!(state.data.trying.is_none());
-    // All sources together have no one bound, and what has no bound cannot be moved.
+    // All sources together have no common threshold, and a row without threshold cannot be changed.
     assert_eq!(press(&mut state, &[Key::char('a'), Key::char('+')]), []);
     assert_eq!(press(&mut state, &[Key::char('a'), Key::plain(Code::Down), Key::char('+')]), []);
 }
@@ -261,7 +261,7 @@ fn documents_are_leafed_through_and_measured_again_as_it_learns() {
         [Cmd::Send(Command::Mark { text: "春晓".to_owned(), keep: Some(false) })]
     );
     state.requests.clear();
-    // In sight while steps are made, but not more often than every few seconds.
+    // Requested while visible and training, but at most every few seconds.
     see(&mut state, Panel::PREVIEW);
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(30))), [], "no step since it was measured");
     event(&mut state, Event::Steps(vec![step(5, 2.0)]));
@@ -284,7 +284,7 @@ fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
     let said = state.log.iter().filter(|l| l.text.contains("draws no text")).count();
     assert_eq!((said, state.requests.len()), (1, 0));
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(9))), [], "it is not asked again");
-    // Another stage is asked anew.
+    // Another stage's data are requested again.
     let told = event(&mut state, Event::Started(Box::new(info("sft"))));
     assert!(told.contains(&Cmd::Send(Command::ShowRoom)) && state.data.refused.is_none());
 }

@@ -1,4 +1,4 @@
-//! Looking at alignment: siblings, rollouts, the guard, answers side by side.
+//! Viewing alignment: sibling stages, rollouts, the guard, answers side by side.
 
 use super::{
     vote::{feedback_info, started_with_feedback},

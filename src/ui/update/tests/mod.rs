@@ -76,7 +76,7 @@ fn step(step: usize, loss: f64) -> StepReport {
     }
 }
 
-/// A frame with that panel in sight.
+/// Draws a frame with this panel visible.
 fn see(state: &mut AppState, panel: Panel) {
     state.drawn = Drawn { panels: vec![(panel, Rect::new(0, 0, 44, 8))], batch_cells: 40, ..Drawn::default() };
 }
@@ -215,14 +215,14 @@ fn an_error_of_the_disk_stands_until_the_stage_goes_on() {
     press(&mut state, &[ESC]);
     assert_eq!(trouble(&state), Some((Fault::Store, true)), "put away, and not forgotten");
     assert_eq!(press(&mut state, &[Key::char(' ')]), [Cmd::Send(Command::Resume)]);
-    // Not mended: told again, in full.
+    // Not cleared: shown again in full.
     event(&mut state, Event::StoreFailed { step: 3, error: "cannot append: no space".to_owned() });
     event(&mut state, Event::Paused { step: 3 });
     assert_eq!(trouble(&state), Some((Fault::Store, false)));
     assert_eq!(press(&mut state, &[Key::char('w')]), [Cmd::Send(Command::Save)]);
     event(&mut state, Event::Resumed { step: 3 });
     assert_eq!((trouble(&state), &state.live().phase), (None, &Phase::Running));
-    // A save that failed is owed for as long as none has worked.
+    // A failed save stays pending until one succeeds.
     event(&mut state, Event::SaveFailed { step: 4, error: "disk full".to_owned() });
     event(&mut state, Event::Resumed { step: 4 });
     assert_eq!(trouble(&state), Some((Fault::Save, true)));
@@ -240,12 +240,12 @@ fn a_stage_that_failed_is_opened_again_with_g() {
     let name = state.live().name.clone();
     assert_eq!(press(&mut state, &[Key::char('g')]), [Cmd::Send(Command::Stage { name })]);
     assert!(press(&mut state, &[Key::char('g')]).is_empty(), "once");
-    // It cannot be opened: told, and it can be tried again.
+    // It cannot be opened: the reason is shown, and it can be tried again.
     event(&mut state, Event::Refused { text: "no checkpoint".to_owned() });
     assert_eq!(press(&mut state, &[ESC, Key::char('g')]).len(), 1);
     event(&mut state, Event::Started(Box::new(RunInfo { resumed_at: 4, ..info("pretrain") })));
     assert_eq!((state.live().steps_done(), &state.live().phase, &state.trouble), (4, &Phase::Running, &None));
-    // Where the trainer itself is gone there is nothing to open.
+    // If the trainer's thread has ended nothing can be opened.
     update(&mut state, Msg::TrainerGone);
     assert!(press(&mut state, &[Key::char('g')]).is_empty());
 }

@@ -1,4 +1,4 @@
-//! Every key of choosing between two answers.
+//! Every key of voting.
 
 use super::*;
 use crate::protocol::{Choice, Offer, Refit, Tally, VotedPair};
@@ -53,7 +53,7 @@ fn asks(prompt: Option<&str>) -> Cmd {
     Cmd::Send(Command::Offer { prompt: prompt.map(str::to_owned) })
 }
 
-/// A pair on the screen.
+/// A state with a pair on the screen.
 fn choosing() -> AppState {
     let mut state = started_with_feedback("ppo");
     assert_eq!(press(&mut state, &[Key::char('v')]), [asks(None)]);

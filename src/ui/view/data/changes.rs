@@ -1,4 +1,4 @@
-//! What was changed while training, and what could not be used; newest first.
+//! Changes during training, and edits that could not be used; newest first.
 
 use ratatui::layout::Rect;
 
@@ -42,7 +42,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// When, by what, and since which step; below it what changed.
+/// Time, cause and first step; below it the change.
 fn entry<'a>(pen: &Pen, change: &'a Change, cells: usize) -> Vec<Pieces<'a>> {
     let state = pen.state;
     let mut head: Pieces = vec![pen.piece(format!("{}  ", clock(change.at.as_secs())), Role::Dim)];

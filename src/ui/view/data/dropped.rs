@@ -1,5 +1,5 @@
-//! Dropped documents: their places, the measured value against the bound, the text, and for a duplicate the kept
-//! document beside it with the differences marked.
+//! Dropped documents: their places, the measured value and the threshold, the text, and for a duplicate the kept
+//! document with the differences marked.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -16,7 +16,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen, below, marked_style, parts, upright},
 };
 
-/// Cells from which a pair is side by side.
+/// Minimum width in cells for a pair side by side.
 const BESIDE: u16 = 52;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
@@ -59,7 +59,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         pen.words(buf, inner, words);
         return;
     };
-    // A third for the list, the rest for the one that is chosen.
+    // A third for the list, the rest for the selected one.
     let rows = (inner.height / 3).clamp(1, 8).min(page.items.len() as u16);
     let at = data.at - page.from;
     let from = first(at, rows as usize);
@@ -69,7 +69,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let rest = below(inner, rows);
     let facts = measured(pen, chosen);
     let room_for_place = (rest.width as usize).saturating_sub(pieces_width(&facts) + 8);
-    // A pair has its places over its texts.
+    // For a pair the places are above the texts.
     let place = if chosen.twin.is_some() {
         rule_name(state, &chosen.raw, &chosen.rule).to_owned()
     } else {
@@ -79,7 +79,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     text(pen, chosen, inner, buf);
 }
 
-/// One of the list: what was measured, and how it begins.
+/// A row of the list: the measured value and the beginning.
 fn line(pen: &Pen, item: &Dropped, chosen: bool, area: Rect, y: u16, buf: &mut Buffer) {
     let role = if chosen { Role::Bright } else { Role::Text };
     if chosen {
@@ -100,7 +100,7 @@ fn line(pen: &Pen, item: &Dropped, chosen: bool, area: Rect, y: u16, buf: &mut B
     put(buf, x, y, end, &shorten(beginning.trim(), cells), pen.style(role));
 }
 
-/// `0.31 > 0.3`; of a duplicate its likeness.
+/// `0.31 > 0.3`; for a duplicate the similarity.
 fn measured<'a>(pen: &Pen, item: &Dropped) -> Pieces<'a> {
     let state = pen.state;
     let (value, threshold) = (number(item.value), number(item.threshold));
@@ -123,7 +123,7 @@ fn measured<'a>(pen: &Pen, item: &Dropped) -> Pieces<'a> {
     facts
 }
 
-/// Its text; with its twin's beside it or below it, and what each has that the other has not.
+/// The text; for a duplicate also the kept one, beside or below it, with the differences.
 fn text(pen: &Pen, item: &Dropped, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let Some(twin) = &item.twin else {
@@ -159,7 +159,7 @@ fn text(pen: &Pen, item: &Dropped, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// A text with what is marked in it.
+/// A text with its marks.
 fn side(pen: &Pen, text: &str, marks: &[std::ops::Range<usize>], area: Rect, buf: &mut Buffer) {
     let marked = marked_style(pen);
     let lines = wrap(text, area.width.saturating_sub(4) as usize, 2);

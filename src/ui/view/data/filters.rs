@@ -1,4 +1,4 @@
-//! Cleaning as a funnel: what came in, what each rule took, what was left; or what another bound would do.
+//! The cleaning funnel: documents in, dropped by each rule, kept; or the effect of a threshold on trial.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -43,7 +43,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// Where the columns end, from the left: bound, documents, share; the rest is where the bound comes from.
+/// Right edges of the columns: threshold, documents, share; the rest is the threshold's source.
 struct Columns {
     name: u16,
     bound: u16,
@@ -55,7 +55,7 @@ impl Columns {
     fn new(area: Rect) -> Columns {
         let left = area.x + 2;
         let wide = area.width.saturating_sub(3);
-        // Narrow panels do without the bound's source, narrower ones without the bound.
+        // Narrow panels omit the threshold's source, narrower ones the threshold.
         let (bound, source) = match wide {
             56.. => (11, 13),
             40.. => (11, 0),
@@ -68,7 +68,7 @@ impl Columns {
     }
 }
 
-/// Every rule with its bound and what it took, between what came in and what was left.
+/// Every rule with its threshold and count, between documents in and documents kept.
 fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let data = &state.data;
@@ -85,7 +85,7 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
         return;
     }
     whole(buf, area.y, state.tr(strings::FUNNEL_IN), funnel.into);
-    // The last row says what is left, the one before it all about the chosen rule.
+    // The last row has the documents kept, the one before it details of the selected rule.
     let foot = u16::from(area.height >= 6 && !funnel.cuts.is_empty());
     let rows = (area.height - 2 - foot) as usize;
     let from = first(data.cut, rows);
@@ -151,7 +151,7 @@ fn says_of(pen: &Pen, bound: &Bound, threshold: f64) -> String {
     format!("{} {}", if bound.at_least { ">=" } else { "<=" }, number(threshold))
 }
 
-/// The bound, the table's own where it is another, and where the table has it from.
+/// The threshold, the published one if it differs, and its source.
 fn about<'a>(pen: &Pen<'a>, bound: &'a Bound) -> Pieces<'a> {
     let state = pen.state;
     let mut facts = vec![pen.piece(format!("  {}", says(pen, bound)), Role::Text)];
@@ -163,7 +163,7 @@ fn about<'a>(pen: &Pen<'a>, bound: &'a Bound) -> Pieces<'a> {
     facts
 }
 
-/// What another bound would do: how far the counting is, how many it drops, and some of those that it changes.
+/// The effect of a threshold on trial: progress, dropped documents, and some of those that change.
 fn trial(pen: &Pen, trying: &Trying, cut: &Cut, bound: &Bound, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let mut head: Pieces = vec![pen.piece(rule_name(state, &cut.raw, &cut.name).to_owned(), Role::Bright)];

@@ -1,4 +1,4 @@
-//! The batch that comes next: its rows, each with the source it was drawn from and how it begins.
+//! The next batch: its rows, each with source and beginning.
 
 use ratatui::layout::Rect;
 

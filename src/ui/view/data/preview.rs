@@ -1,4 +1,4 @@
-//! One document, character by character: below each token a bar of its loss under the present weights.
+//! One document, token by token: below each token a bar with its loss under the current weights.
 
 use ratatui::layout::Rect;
 
@@ -11,7 +11,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen},
 };
 
-/// Bars by height, one cell wide everywhere.
+/// Bars by height, one cell wide on every terminal.
 const LEVELS: [&str; 7] = ["⣀", "⣄", "⣤", "⣦", "⣶", "⣷", "⣿"];
 /// The same for consoles without braille.
 const DIGITS: [&str; 7] = ["1", "2", "3", "4", "5", "6", "7"];
@@ -46,7 +46,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     flow(pen, document, full, inner, buf);
 }
 
-/// The text with a row of bars below each line, from the line scrolled to.
+/// The text with a row of bars below each line, from the scroll position.
 fn flow(pen: &Pen, document: &Document, full: f64, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let Some(row) = document.tokens.rows.first() else { return };
@@ -73,21 +73,21 @@ fn flow(pen: &Pen, document: &Document, full: f64, area: Rect, buf: &mut Canvas)
     }
 }
 
-/// A token's bar: as high as its loss is on the way to a guess among all tokens.
+/// A token's bar: its loss relative to a uniform guess over the vocabulary.
 fn bar(pen: &Pen, token: &Token, full: f64) -> &'static str {
     let Some(loss) = token.loss.filter(|l| !l.is_nan()) else { return " " };
     let place = (f64::from(loss) / full * LEVELS.len() as f64).floor().clamp(0.0, (LEVELS.len() - 1) as f64);
     if pen.glyphs.braille { LEVELS[place as usize] } else { DIGITS[place as usize] }
 }
 
-/// What was said of the text that is looked at, or is being said.
+/// The label of the visible text, stored or pending.
 fn mark<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
     let Some(document) = &state.data.document else { return Vec::new() };
     marked(pen, state, &document.text, document.mark)
 }
 
-/// The mark of a text: requested, given since the screen opened, or stored before.
+/// The label of a text: requested, set since the screen opened, or stored before.
 pub(crate) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<bool>) -> Pieces<'a> {
     let asked = state.requests.iter().any(|w| matches!(w, Request::Mark(about, _) if about == text));
     if asked {
@@ -104,7 +104,7 @@ pub(crate) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<b
     }
 }
 
-/// How long it is and how well it is known; what marks are for.
+/// Length and mean loss of the document; what labels are for.
 fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
     let state = pen.state;
     let shown = document.shown;
@@ -123,7 +123,7 @@ fn foot<'a>(pen: &Pen, document: &Document, full: f64) -> Vec<Pieces<'a>> {
     vec![first, marks(pen)]
 }
 
-/// How many texts are marked, and what that is for.
+/// The number of labelled texts, and what labels are for.
 fn marks<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
     let mut pieces: Pieces = Vec::new();

@@ -1,4 +1,4 @@
-//! The sources: weights, how much was read of each, how they are; and the loss on each.
+//! The sources: weights, usage, state, and the loss on each.
 
 use ratatui::layout::Rect;
 
@@ -13,12 +13,12 @@ use crate::ui::{
     view::pen::{Canvas, Pen, below},
 };
 
-/// Columns from the right: title and cells.
+/// Columns from the right: title and width in cells.
 const COLUMNS: [(Tr, u16); 4] = [(strings::STATE, 11), (strings::SEEN, 7), (strings::SHARE, 6), (strings::TOKENS, 7)];
 /// How long a change is shown, in seconds.
 const RECENT: u64 = 24 * 3600;
 
-/// A source, from the run and from the data.
+/// A source of the run with its data.
 struct Row<'a> {
     raw: &'a str,
     name: &'a str,
@@ -29,7 +29,7 @@ struct Row<'a> {
     told: Option<&'a data::Source>,
 }
 
-/// The run's sources with their data; before the data has come, the run's alone.
+/// The run's sources with their data; before the data have arrived, the run's only.
 fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
     let data = &pen.state.data;
     let run = pen.stage.run.as_ref();
@@ -92,13 +92,13 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         }
         inner = below(inner, 1);
     }
-    // What there is to say of the chosen one, where there is room for it.
+    // Details of the selected one, if there is room.
     let chosen = rows.iter().position(|r| r.raw == data.chosen).unwrap_or(0);
     let (foot, role) = about(pen, &rows[chosen]);
     let lines = wrap(&foot, inner.width.saturating_sub(4) as usize, 0);
     let spare = (inner.height as usize).saturating_sub(rows.len()).min(lines.len());
     inner.height -= spare as u16;
-    // Close to the list, with a row between them if there is one.
+    // Below the list, after an empty row if there is room.
     let gap = u16::from(inner.height as usize > rows.len());
     let foot_at = inner.y + inner.height.min(rows.len() as u16) + gap;
     for (row, line) in lines.iter().take(spare).enumerate() {
@@ -135,12 +135,12 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// Whether files are watched, by the system's word or by looking again and again.
+/// Whether files are watched, by notifications or polling.
 fn is_watched(pen: &Pen) -> bool {
     matches!(pen.state.data.watching.as_str(), "notify" | "poll")
 }
 
-/// How a source is, in a few cells.
+/// The state of a source, in a few cells.
 fn how(pen: &Pen, row: &Row) -> (String, Role) {
     let state = pen.state;
     if state.awaits(&Request::Weigh(row.raw.to_owned())) {
@@ -157,7 +157,7 @@ fn how(pen: &Pen, row: &Row) -> (String, Role) {
     (state.tr(if watched { strings::STATE_WATCHED } else { strings::STATE_OK }).to_owned(), Role::Good)
 }
 
-/// What there is to say of a source in a line or two.
+/// Details of a source in one or two lines.
 fn about(pen: &Pen, row: &Row) -> (String, Role) {
     let state = pen.state;
     let Some(source) = row.told else {

@@ -33,7 +33,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         (strings::FALLBACK, share(tokenizer.fallback_share)),
     ]
     .map(|(label, value)| (state.tr(label), value, Role::Bright));
-    // Two rows where they do not fit in one.
+    // Two rows if they do not fit in one.
     let wide = inner.width.saturating_sub(3) as usize;
     let one = pen.labelled(figures.clone());
     let [a, b, c, d] = figures;
@@ -48,7 +48,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         put_pieces(buf, inner.x + 2, inner.y + at as u16, end, &row);
     }
     let rest = below(inner, high);
-    // Spaces separate them, so a token that is a space needs a sign.
+    // Spaces separate them, so a token that is a space is shown as a symbol.
     let top: Vec<&str> = data.top.iter().map(|t| if t.trim().is_empty() { "␠" } else { t.as_str() }).collect();
     let text = format!("{}  {}", state.tr(strings::TOP_TOKENS), top.join(" "));
     for (at, line) in wrap(&text, wide, 0).into_iter().take(rest.height as usize).enumerate() {

@@ -1,4 +1,5 @@
-//! A reward model's accuracy: on held-out pairs with its interval, of always choosing the longer answer, in training.
+//! A reward model's accuracy: on held-out pairs with its interval, of always choosing the longer answer, and during
+//! training.
 
 use ratatui::layout::Rect;
 

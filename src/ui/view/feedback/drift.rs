@@ -1,4 +1,5 @@
-//! How far a policy has moved from its reference, and how it writes: KL, entropy, end rate, length as small charts.
+//! How far a policy has moved from its reference, and how its answers change: KL, entropy, end rate, length as small
+//! charts.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -70,7 +71,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let facts = pen.fitting(facts, area.width as usize);
     let inner = pen.title(buf, area, &facts);
     let gauges = gauges(pen.stage.id());
-    // In a column two by two, where there are rows for that.
+    // Two by two in a column, if there are enough rows.
     let (across, down) = if inner.width < 60 && inner.height >= 6 { (2, 2) } else { (4, 1) };
     for (at, gauge) in gauges.into_iter().enumerate() {
         let (column, row) = (at as u16 % across, at as u16 / across);
@@ -98,7 +99,7 @@ fn gauge(pen: &Pen, gauge: &Gauge, area: Rect, buf: &mut Buffer) {
     let bad = newest.is_some_and(|n| !n.1.is_finite());
     let line = pen.style(if bad { Role::Bad } else { Role::Train });
     let curves = vec![
-        // Without a metric by step the evaluations are joined to a line.
+        // Without a metric per step the evaluations are joined by a line.
         Curve { series: evaluated, smoothing: 0, band: None, line: pen.style(Role::Valid), points: by_step.is_some() },
         Curve { series: by_step.unwrap_or(&empty), smoothing: 0, band: None, line, points: false },
     ];

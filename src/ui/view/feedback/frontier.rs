@@ -1,4 +1,4 @@
-//! The rule's score against KL, evaluation by evaluation, with those of the sibling stages, so that they can be compared
+//! The true score against KL, evaluation by evaluation, together with the sibling stages, so that they can be compared
 //! at equal KL.
 
 use ratatui::layout::Rect;
@@ -25,8 +25,8 @@ fn colour(stage: &Stage) -> Role {
     }
 }
 
-/// The rule's score against KL, evaluation by evaluation; the siblings' beside it, so that they can be
-/// compared at equal KL. The reward model's on the axis at the right.
+/// The true score against KL, evaluation by evaluation, of this stage and its siblings. The reward model's score uses
+/// the axis at the right.
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let inner = pen.title(buf, area, &Vec::new());
@@ -39,7 +39,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         pen.words(buf, inner, pen.nothing(strings::NO_REPORT));
         return;
     }
-    // The stage looked at is painted last.
+    // The stage in view is drawn last.
     stages.sort_by_key(|s| state.stages.is_shown(s));
     let points = |s: &Stage, of: fn(&PolicyReport) -> f64| -> Vec<(f64, f64)> {
         s.feedback.policy.iter().map(|p| (p.kl, of(p))).collect()

@@ -1,4 +1,4 @@
-//! What must hold before the first update, as lamps, and the guard: what it watches, or why it stopped.
+//! The sanity checks of the first update, and the guard: the metrics it watches, or why it stopped the stage.
 
 use ratatui::layout::Rect;
 
@@ -34,7 +34,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     if feedback.lamps.is_empty() && feedback.guard.is_none() {
         rows.push(vec![pen.piece(pen.nothing(strings::NO_CHECKS), Role::Dim)]);
     }
-    // What it looks at, update by update, once it does.
+    // The metrics it watches, once there are updates.
     let watched = |name: &str| feedback.newest(&[name]);
     if let (Some(distinct), None) = (watched("guard/distinct2"), &feedback.guard) {
         let strikes = watched("guard/strikes").unwrap_or(0.0);
@@ -56,7 +56,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     put_rows(buf, inner, rows);
 }
 
-/// What to do once the guard has stopped a stage.
+/// What to do after the guard stopped a stage.
 pub(crate) fn advice(pen: &Pen, guard: &Guard) -> String {
     let state = pen.state;
     match &guard.checkpoint {
@@ -69,12 +69,12 @@ pub(crate) fn advice(pen: &Pen, guard: &Guard) -> String {
     }
 }
 
-/// `3e-8`, and 0 as it is.
+/// `3e-8`, and 0 as 0.
 fn small(x: f64) -> String {
     if x == 0.0 { "0".to_owned() } else { format!("{x:.0e}") }
 }
 
-/// Each lamp with its value and bound, as many in a row as fit.
+/// Each check with its value and bound, as many per row as fit.
 fn lamps<'a>(pen: &Pen, cells: usize) -> Vec<Pieces<'a>> {
     let mut rows: Vec<Pieces> = Vec::new();
     for lamp in &pen.stage.feedback.lamps {

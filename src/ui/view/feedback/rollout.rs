@@ -1,4 +1,4 @@
-//! The microscope: one answer of the newest update, a token a row, with everything the update knew of it.
+//! The rollout inspector: one answer of the newest update, a token per row, with all numbers of the update.
 
 use ratatui::{
     buffer::Buffer,
@@ -18,7 +18,7 @@ use crate::ui::{
 /// A column: its title, its cells, and its text.
 type Column = (Tr, u16, fn(&Action) -> Option<(String, Role)>);
 
-/// In order; the numbers of the second list are dropped one after the other where the panel is narrow.
+/// In order; a narrow panel drops the columns of [`DROPPED`] one by one.
 const COLUMNS: [Column; 7] = [
     (Tr("logp", "logp"), 8, |a| plain(a.logprob)),
     (strings::COL_REFERENCE, 8, |a| plain(a.reference)),
@@ -28,16 +28,16 @@ const COLUMNS: [Column; 7] = [
     (strings::COL_ADVANTAGE, 8, |a| signed(a.advantage, true)),
     (strings::COL_RATIO, 8, |a| Some((figure(a.ratio), if a.clipped { Role::Bad } else { Role::Text }))),
 ];
-/// Which column goes first where there is not room for all.
+/// The order in which columns are dropped.
 const DROPPED: [usize; 4] = [1, 3, 4, 0];
-/// Cells of the token, of the gap before it, and of the mark of a clipped ratio.
+/// Cells of the token, of the gap before it, and of the mark for a clipped ratio.
 const TOKEN: u16 = 9;
 
 fn plain(x: f64) -> Option<(String, Role)> {
     Some((figure(x), if x.is_finite() { Role::Text } else { Role::Bad }))
 }
 
-/// With its sign; coloured by it where the sign is good or bad.
+/// A number with its sign, optionally coloured by it.
 fn signed(x: f64, judged: bool) -> Option<(String, Role)> {
     let text = if x.is_finite() { format!("{x:+.3}") } else { figure(x) };
     let role = match x {
@@ -77,7 +77,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     table(pen, rollout, token, inner, buf);
 }
 
-/// The question, and the answer as a text with the token that is held; scrolled so far that it is seen.
+/// The prompt, and the answer as text, scrolled so that the selected token is visible.
 fn flow(pen: &Pen, rollout: &Rollout, token: Option<usize>, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let end = area.right().saturating_sub(1);
@@ -119,15 +119,15 @@ fn held_style() -> Style {
     Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD)
 }
 
-/// A token a row, the one that is held in sight.
+/// A token per row, scrolled so that the selected one is visible.
 fn table(pen: &Pen, rollout: &Rollout, token: Option<usize>, area: Rect, buf: &mut Buffer) {
     let state = pen.state;
     let mut columns: Vec<usize> = (0..COLUMNS.len()).collect();
-    // A stage without a value net has no such column.
+    // Omit the column of a stage without value net.
     if rollout.actions.iter().all(|a| a.value.is_none()) {
         columns.retain(|c| *c != 3);
     }
-    // The mark of a clipped ratio comes after the last column.
+    // The mark for a clipped ratio is after the last column.
     let mark = width(state.tr(strings::CLIPPED)) as u16 + 2;
     let taken = |columns: &[usize]| 2 + TOKEN + columns.iter().map(|c| COLUMNS[*c].1).sum::<u16>() + mark + 1;
     for dropped in DROPPED {

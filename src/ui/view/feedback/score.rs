@@ -1,5 +1,5 @@
-//! What a policy's answers are worth: the rule's score and the reward model's, side by side, since neither is measured
-//! in the other's units.
+//! The quality of a policy's answers: the true score and the reward model's score on separate axes, since their units
+//! differ.
 
 use ratatui::layout::Rect;
 
@@ -15,7 +15,7 @@ use crate::ui::{
 /// TRL's names for the mean score of an update's answers.
 const REWARD: [&str; 2] = ["objective/scores", "reward"];
 
-/// A score with its sign, where there is one.
+/// A score with its sign, or a dash.
 fn signed(score: f64) -> String {
     if score.is_finite() { format!("{score:+.2}") } else { "-".to_owned() }
 }

@@ -1,5 +1,5 @@
-//! The votes: their counts, whether they lean to a side or to length, whether repeats agree, and how often the reward
-//! model agreed before it had learned from them.
+//! The votes: counts, bias to a side or to length, consistency on repeated pairs, and the reward model's agreement
+//! before it learned from them.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -14,7 +14,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen, put_rows},
 };
 
-/// Cells from which the curve is beside the figures.
+/// Minimum width in cells for the curve beside the figures.
 const BESIDE: u16 = 64;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
@@ -48,7 +48,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
 pub(crate) fn version<'a>(pen: &Pen, tally: &Tally) -> Pieces<'a> {
     let lang = pen.state.lang;
     let mut facts = vec![format!("v{}", tally.version)];
-    // Due already, it is being fitted.
+    // At zero the fit is in progress.
     if tally.until_refit > 0 {
         facts.push(strings::until_refit(lang, tally.until_refit));
     }
@@ -56,7 +56,7 @@ pub(crate) fn version<'a>(pen: &Pen, tally: &Tally) -> Pieces<'a> {
     pen.dotted(facts)
 }
 
-/// How many for what.
+/// The counts by choice.
 pub(crate) fn counts<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
     let tr = |text| pen.state.tr(text);
     pen.labelled([
@@ -68,7 +68,7 @@ pub(crate) fn counts<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
     ])
 }
 
-/// A share with a word on whether it is more than chance would give.
+/// A share with a note on whether chance explains it.
 fn lean<'a>(pen: &Pen<'a>, label: strings::Tr, count: usize, of: usize) -> Pieces<'a> {
     let state = pen.state;
     let mut row =
@@ -86,7 +86,7 @@ fn share(count: usize, of: usize) -> String {
     if of == 0 { "-".to_owned() } else { format!("{:.0}%", 100.0 * count as f64 / of as f64) }
 }
 
-/// Side, length, repeats.
+/// Bias to a side, bias to length, repeated pairs.
 pub(crate) fn leanings<'a>(pen: &Pen<'a>, tally: &Tally) -> Vec<Pieces<'a>> {
     let tr = |text| pen.state.tr(text);
     let (same, repeats) = tally.repeats;
@@ -100,7 +100,7 @@ pub(crate) fn leanings<'a>(pen: &Pen<'a>, tally: &Tally) -> Vec<Pieces<'a>> {
     ]
 }
 
-/// What the newest fit to votes changed.
+/// The effect of the newest fit to votes.
 pub(crate) fn refit<'a>(pen: &Pen<'a>) -> Vec<Pieces<'a>> {
     let (state, then) = (pen.state, pen.glyphs.then);
     let Some(r) = &state.voting.refit else { return Vec::new() };
@@ -125,7 +125,7 @@ pub(crate) fn agrees<'a>(pen: &Pen<'a>, tally: &Tally) -> Pieces<'a> {
     ])
 }
 
-/// The curve of that.
+/// The agreement curve.
 pub(crate) fn agreement(pen: &Pen, tally: &Tally, area: Rect, buf: &mut Buffer) {
     if area.height == 0 {
         return;

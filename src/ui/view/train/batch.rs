@@ -1,5 +1,4 @@
-//! The newest step's batch, token by token: what was trained on, how well it was known, and the token
-//! held under the cursor.
+//! The newest step's batch, token by token: which tokens were trained, their losses, and the selected token.
 
 use ratatui::{
     buffer::Buffer,
@@ -19,7 +18,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen},
 };
 
-/// Cells of the column that names sources, its gap among them.
+/// Width of the column of source names, including its gap.
 const GUTTER: u16 = 12;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
@@ -57,7 +56,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     flow(pen, batch, spot, gutter, cells, inner, buf);
 }
 
-/// Rows from the one that holds the cursor on, scrolled so far that it is seen.
+/// Draws rows from the one with the cursor, scrolled so that it is visible.
 fn flow(pen: &Pen, batch: &Batch, spot: Option<Spot>, gutter: u16, cells: u16, area: Rect, buf: &mut Buffer) {
     let start = spot.unwrap_or_default();
     let lines = batch.lines(start.row, cells as usize);
@@ -94,7 +93,7 @@ fn look(pen: &Pen, token: &Token, held: bool) -> Style {
     if held { Style::new().add_modifier(Modifier::REVERSED | Modifier::BOLD) } else { style }
 }
 
-/// What is known of the token under the cursor.
+/// Details of the selected token.
 fn held<'a>(pen: &Pen, token: &Token) -> Pieces<'a> {
     let state = pen.state;
     let mut pieces: Pieces = vec![
@@ -114,7 +113,7 @@ fn held<'a>(pen: &Pen, token: &Token) -> Pieces<'a> {
     pieces
 }
 
-/// The scale: how likely a trained token was.
+/// The legend of the heat levels.
 fn legend<'a>(pen: &Pen, wide: u16) -> Pieces<'a> {
     let state = pen.state;
     let mut pieces: Pieces = vec![pen.piece(format!("{} ", state.tr(strings::SCALE)), Role::Text)];

@@ -1,5 +1,5 @@
-//! The loss: the span of raw values, the smoothed line, validation points; below it the learning
-//! rate, the gradient norm and the speed on the same steps.
+//! The loss: the range of raw values, the smoothed line, validation points; below it the learning rate, the gradient
+//! norm and the speed over the same steps.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -14,7 +14,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen, below},
 };
 
-/// Rows of a small chart, its title among them.
+/// Rows of a small chart, including its title.
 const SMALL: u16 = 4;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
@@ -58,7 +58,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     plot.render(buf, margin, state.theme, pen.glyphs);
 }
 
-/// Labels and numbers; where there is not room for all, a label goes with its number.
+/// Labels with numbers; without enough room a label is dropped with its number.
 fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
     let (state, stage) = (pen.state, pen.stage);
     let mut facts: Pieces = Vec::new();
@@ -131,7 +131,7 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Three small charts side by side, each under a title that says the number now.
+/// Three small charts side by side, each with the current number in its title.
 fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, stage) = (pen.state, pen.stage);
     let number =

@@ -1,4 +1,4 @@
-//! The data: what share of the batches each source has, and how often it was read.
+//! The data: each source's share of the batches and its usage.
 
 use ratatui::layout::Rect;
 
@@ -11,7 +11,7 @@ use crate::ui::{
     view::pen::{Canvas, Pen},
 };
 
-/// Columns from the right: title and cells.
+/// Columns from the right: title and width in cells.
 const COLUMNS: [(Tr, u16); 4] = [(strings::VALID, 8), (strings::SEEN, 9), (strings::SHARE, 8), (strings::TOKENS, 9)];
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
@@ -31,7 +31,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let total: f64 = run.sources.iter().map(|s| s.weight).sum();
     let name = (inner.width / 4).clamp(6, 22);
     let mut y = inner.y;
-    // The widest columns fall off first where the panel is narrow.
+    // A narrow panel drops the widest columns first.
     let columns = if inner.width >= 64 {
         4
     } else if inner.width >= 50 {
@@ -83,7 +83,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let number = format!("{:>3.0}%", 100.0 * weight);
         let cells = end.saturating_sub(x + 6).min(40);
         bar(buf, x, y, cells, weight, (pen.style(Role::Train), pen.style(Role::Dim)), pen.glyphs);
-        // A weight that is asked for is not there yet.
+        // A requested weight is not in effect yet.
         let asked = state.awaits(&Request::Weigh(run.info.sources[at].name.clone()));
         let number = if asked { format!("{number}?") } else { number };
         let role = if asked { Role::Focus } else { Role::Bright };

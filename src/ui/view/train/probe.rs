@@ -1,6 +1,6 @@
-//! The probe: one fixed prompt, its newest completion large, the earlier ones below as a time-lapse;
-//! where the probes belong to tasks, a list of their newest completions until the panel is expanded.
-//! Right characters are coloured, bold and underlined, so that no colour is needed to see them.
+//! The probe: a fixed prompt, its newest completion, and earlier completions below as a time-lapse; for probes of tasks
+//! a list of their newest completions, until the panel is expanded. Correct characters are coloured, bold and
+//! underlined, so that colour is not needed to see them.
 
 use ratatui::{
     buffer::Buffer,
@@ -65,11 +65,11 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// Prompt, completion and what it should be, one probe below the other, the chosen one in sight.
+/// Prompt, completion and reference of each probe, scrolled so that the selected one is visible.
 fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, stage) = (pen.state, pen.stage);
     let height = area.height as usize;
-    // With room for it, the expected text is below each.
+    // With enough room the reference is below each.
     let high = if 3 * stage.probes.len() <= height || height == 3 { 3 } else { 2.min(height) };
     let first = (stage.probe + 1).saturating_sub((height / high).max(1));
     let end = area.right().saturating_sub(2);
@@ -109,7 +109,7 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Bytes with which both begin.
+/// Bytes of the common prefix.
 fn common(text: &str, other: &str) -> usize {
     let same = text.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     (0..=same).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
@@ -119,11 +119,11 @@ fn right_style(pen: &Pen) -> Style {
     pen.style(Role::Good).add_modifier(Modifier::UNDERLINED)
 }
 
-/// Prompt and newest completion, wrapped; returns the rows used.
+/// Draws the prompt and the newest completion, wrapped; returns the number of rows.
 fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &mut Buffer) -> u16 {
     let text = format!("{}{}{}", probe.prompt, entry.right, entry.rest);
     let marks = [probe.prompt.len(), probe.prompt.len() + entry.right.len()];
-    // Where there is room the prompt has its own row.
+    // With enough room the prompt has a separate row.
     let apart = area.height >= 5;
     let mut lines = Vec::new();
     let cells = area.width.saturating_sub(5) as usize;
@@ -149,7 +149,7 @@ fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &
     shown as u16
 }
 
-/// Earlier completions, oldest first, evenly thinned by a power of two so that rows hold still.
+/// Earlier completions, oldest first, thinned by a power of two so that rows do not jump.
 fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Canvas) {
     let earlier = &probe.entries[..probe.entries.len() - 1];
     let rows = area.height as usize;

@@ -1,4 +1,4 @@
-//! What computes, what is computed, and how far it is.
+//! The engine, the model and the progress.
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
@@ -18,7 +18,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         pen.words(buf, inner, pen.nothing(strings::NO_RUN));
         return;
     };
-    // Some adapters name the engine themselves.
+    // Some adapter names include the engine.
     let named = run.adapter.starts_with(run.engine.as_str());
     let engine = if named { String::new() } else { format!("{} {} ", run.engine, pen.glyphs.dot) };
     let title = width(state.tr(pen.title));
@@ -32,7 +32,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let mut rows = Vec::new();
     let progress = inner.height.min(2);
     if small {
-        // Little room: speed and norms in one row, progress in the other.
+        // With little room: speed and norms in one row, progress in the other.
         rows.push(live(pen));
     } else {
         rows.push(vec![pen.piece(engine, Role::Dim), pen.piece(run.adapter.as_str(), Role::Bright)]);
@@ -51,7 +51,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     let mut y = inner.y;
     for row in rows.iter_mut().take((inner.height - progress.min(inner.height)).max(1) as usize) {
-        // A fact that does not fit goes whole.
+        // A fact that does not fit is dropped whole.
         while row.len() > 2 && pieces_width(row) > inner.width.saturating_sub(3) as usize {
             row.truncate(row.len() - 2);
         }
@@ -65,7 +65,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
 }
 
-/// The numbers of this moment, narrow enough for 38 cells.
+/// The current numbers, narrow enough for 38 cells.
 fn live<'a>(pen: &Pen) -> Pieces<'a> {
     let state = pen.state;
     let Some(step) = &pen.stage.step else {
@@ -78,7 +78,7 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
         ("lr", rate(step.learning_rate)),
         ("grad", figure(step.grad_norm)),
     ] {
-        // Label and value are dropped together where there is not room.
+        // Label and value are dropped together if there is no room.
         let gap = if pieces.is_empty() { "" } else { "  " };
         pieces.push(pen.piece(format!("{gap}{label} "), Role::Dim));
         pieces.push(pen.piece(value, Role::Bright));
@@ -86,7 +86,7 @@ fn live<'a>(pen: &Pen) -> Pieces<'a> {
     pieces
 }
 
-/// As measured.
+/// The measured speed.
 fn speed<'a>(pen: &Pen) -> Pieces<'a> {
     let Some(step) = &pen.stage.step else { return Vec::new() };
     pen.dotted([
@@ -95,7 +95,7 @@ fn speed<'a>(pen: &Pen) -> Pieces<'a> {
     ])
 }
 
-/// The batch, and the memory the run took.
+/// The batch, and the memory of the run.
 fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
     let state = pen.state;
     let batch = format!("{} {} {} {}", state.tr(strings::BATCH), run.info.batch, pen.glyphs.times, run.info.context);
@@ -110,7 +110,7 @@ fn taken<'a>(pen: &Pen, run: &Run) -> Pieces<'a> {
     pen.dotted(facts)
 }
 
-/// Steps done of those planned, as numbers and as a bar; side by side where there is one row.
+/// Steps done of those planned, as numbers and as a bar; side by side in a single row.
 fn progress(pen: &Pen, run: &Run, area: Rect, buf: &mut Buffer) {
     let done = pen.stage.steps_done();
     let share = done as f64 / run.info.steps.max(1) as f64;

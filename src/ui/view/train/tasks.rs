@@ -1,4 +1,4 @@
-//! How well held-out examples of each task are answered, and how that has changed.
+//! Scores on held-out examples of each task, and their change.
 
 use ratatui::layout::Rect;
 
@@ -15,7 +15,7 @@ use crate::ui::{
 /// A column: its title, its cells, and its text.
 type Column = (Tr, u16, fn(&Task) -> Option<(String, Role)>);
 
-/// From the right. The first fall off first where the panel is narrow.
+/// From the right. A narrow panel drops the first ones first.
 const COLUMNS: [Column; 7] = [
     (strings::EXAMPLES, 6, |t| t.newest.as_ref().map(|n| (n.examples.to_string(), Role::Dim))),
     (strings::LOSS, 7, |t| t.newest.as_ref().map(|n| (figure(n.eval_loss), Role::Text))),
@@ -32,7 +32,7 @@ fn percent(task: &Task, score: fn(&TaskReport) -> f64, role: Role) -> Option<(St
     Some(if share.is_finite() { (format!("{:.0}%", 100.0 * share), role) } else { ("-".to_owned(), Role::Bad) })
 }
 
-/// A change in percentage points, its sign always shown.
+/// A change in percentage points with its sign.
 fn points(task: &Task, score: fn(&TaskReport) -> f64) -> Option<(String, Role)> {
     let change = 100.0 * task.change(score)?;
     Some(match change {
@@ -47,7 +47,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let step = stage.tasks.iter().filter_map(|t| t.newest.as_ref()).map(|n| n.step).max();
     let rows = (area.height as usize).saturating_sub(2);
     let limit = stage.tasks.len().saturating_sub(rows);
-    // Scrolled back from the last task; without the focus, from the first on.
+    // With the focus scrolled back from the last task; otherwise from the first.
     let back = pen.scrolled(limit, buf);
     let first = if pen.focused() { limit - back } else { 0 };
     let mut facts: Pieces = Vec::new();
