@@ -1,4 +1,4 @@
-//! What a stage or a verb fails with; each knows its exit code.
+//! The errors of stages and verbs, with their exit codes.
 
 use crate::{compute::ComputeError, data::DataError, nn::ConfigError, store::StoreError, train::config::ConfigIssue};
 
@@ -21,43 +21,43 @@ pub enum TrainError {
     /// A run's configuration.
     #[error(transparent)]
     Run(#[from] ConfigIssue),
-    /// Anything else that was put in wrong.
+    /// Other invalid input.
     #[error("{0}")]
     Input(String),
-    /// A command that is not obeyed: the stage is as it was.
+    /// A command that was refused; the stage is unchanged.
     #[error("{0}")]
     Refused(String),
-    /// A signal came while text was prepared.
+    /// A signal arrived while text was being prepared.
     #[error("stopped while the text was prepared; nothing was changed")]
     Stopped,
-    /// The weights or the optimiser's moments hold a number that is not finite: they are not saved.
+    /// The weights or optimiser moments contain a number that is not finite; they are not saved.
     #[error("not saved: {0}; lower learning_rate or max_grad_norm, and start again: the newest checkpoint is kept")]
     NotFinite(String),
-    /// The system gives no thread.
+    /// The system refused to create a thread.
     #[error(
         "cannot start a thread for {what}: {why}; raise the limit of threads (ulimit -u, pids.max of the container), end other processes, or set RAYON_NUM_THREADS=1"
     )]
     NoThread {
         /// What needs it.
         what: &'static str,
-        /// The system's words.
+        /// The system's error.
         why: String,
     },
     /// A panic.
     #[error("the trainer panicked ({0}), which is a bug in danlu; the newest checkpoint is intact")]
     Bug(String),
-    /// The work itself failed.
+    /// The training itself failed.
     #[error("{0}")]
     Work(String),
 }
 
 impl TrainError {
-    /// The system gives no thread for `what`.
+    /// The error for a thread for `what` that the system refused.
     pub fn no_thread(what: &'static str, why: &dyn std::fmt::Display) -> TrainError {
         TrainError::NoThread { what, why: why.to_string() }
     }
 
-    /// A command that is not obeyed, and why.
+    /// A refused command with the reason.
     pub(crate) fn refused<T>(why: impl Into<String>) -> Result<T, TrainError> {
         Err(TrainError::Refused(why.into()))
     }

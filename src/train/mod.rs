@@ -1,11 +1,11 @@
-//! Stages and the loop. No terminal, no stdout.
+//! Stages and the training loop. No terminal, no stdout.
 //!
-//! Purpose: turn a run's configuration and data into checkpoints. Owns the device, the model and the run while it works.
-//! It receives [`Command`](crate::protocol::Command)s and emits [`Event`](crate::protocol::Event)s, and knows nothing of
-//! the screen.
+//! Turns a run's configuration and data into checkpoints. Owns the device, the model and the run while it works. It
+//! receives [`Command`](crate::protocol::Command)s, emits [`Event`](crate::protocol::Event)s, and does not know the
+//! screen.
 //!
-//! In the order in which one thing needs the other: `config` (run.toml), `run` (what lies in a run's folder), `corpus`
-//! (text to token ids), `stages` (what each stage does), `open` (from flags to a stage that is ready), `trainer` (the
+//! Its folders, each of which depends only on those before it: `config` (run.toml), `run` (the files in a run's
+//! folder), `corpus` (text to token ids), `stages` (the stages), `open` (from flags to an opened stage), `trainer` (the
 //! loop).
 
 pub mod config;

@@ -1,6 +1,6 @@
 //! Statistics of shares.
 
-/// Wilson's 95 % interval of a share.
+/// Wilson's 95 % interval of a proportion.
 pub(crate) fn wilson(share: f64, n: usize) -> (f64, f64) {
     if n == 0 {
         return (0.0, 1.0);

@@ -1,123 +1,123 @@
-//! What the stages that teach a policy do, and when a stage is stopped: run.toml with every default filled in.
+//! The plans of the stages that optimise a policy, and of the guard: run.toml with all defaults filled in.
 
 use super::{run_config::RunConfig, stages::LossType};
 use crate::base::StageId;
 
-/// What PPO does, update by update.
+/// The settings of PPO.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PpoPlan {
-    /// Answers drawn for an update.
+    /// Answers sampled per update.
     pub rollouts: usize,
-    /// Tokens that an answer may have, its end included.
+    /// Most tokens of an answer, including its end.
     pub response_length: usize,
-    /// Share of the questions that the policy writes itself.
+    /// Share of prompts that the policy generates.
     pub self_prompts: f64,
-    /// The value net's rate.
+    /// The value net's learning rate.
     pub value_rate: f64,
-    /// Passes over an update's answers.
+    /// Passes over the answers of an update.
     pub epochs: usize,
-    /// Minibatches of a pass.
+    /// Minibatches per pass.
     pub minibatches: usize,
-    /// β of the KL in the reward, at the start.
+    /// Initial β of the KL penalty in the reward.
     pub kl_coef: f64,
-    /// The KL of an answer that an adaptive β aims at, in nats; None holds β.
+    /// The KL per answer that an adaptive β targets, in nats; None: β is fixed.
     pub target_kl: Option<f64>,
-    /// A minibatch past this approximate KL to the policy that drew the answers ends the update.
+    /// A minibatch that exceeds this approximate KL to the sampling policy ends the update.
     pub max_approx_kl: Option<f64>,
     /// Weight of the pretraining term; 0 for none.
     pub ptx_coef: f64,
-    /// Whether rewards are brought to deviation 1.
+    /// Whether rewards are scaled to standard deviation 1.
     pub whiten_rewards: bool,
-    /// ε of the policy's clip.
+    /// Clipping ε of the policy ratio.
     pub clip: f32,
-    /// ε of the value's clip.
+    /// Clipping ε of the value.
     pub value_clip: f32,
-    /// Discount.
+    /// The discount factor.
     pub gamma: f32,
-    /// λ of generalised advantage estimation.
+    /// λ of generalised advantage estimation (GAE).
     pub lambda: f32,
-    /// Taken from the score of an answer that does not end.
+    /// Subtracted from the score of an answer that does not end.
     pub missing_end: f32,
-    /// Updates in which only the value net learns.
+    /// Updates in which only the value net is trained.
     pub value_warmup: usize,
 }
 
-/// What GRPO does, update by update.
+/// The settings of GRPO.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GrpoPlan {
-    /// Answers drawn for an update.
+    /// Answers sampled per update.
     pub rollouts: usize,
-    /// Answers to one question, which are compared with each other.
+    /// Answers per prompt, which form a group.
     pub generations: usize,
-    /// Tokens that an answer may have, its end included.
+    /// Most tokens of an answer, including its end.
     pub response_length: usize,
-    /// Passes over an update's answers.
+    /// Passes over the answers of an update.
     pub iterations: usize,
-    /// Minibatches of a pass.
+    /// Minibatches per pass.
     pub minibatches: usize,
     /// β of the KL in the loss.
     pub beta: f32,
-    /// ε of the clip below 1, and above.
+    /// Clipping ε below and above 1.
     pub clip: (f32, f32),
-    /// What is averaged over.
+    /// How losses are averaged.
     pub loss_type: LossType,
-    /// Whether advantages are divided by their group's deviation.
+    /// Whether advantages are divided by the standard deviation of their group.
     pub scale_rewards: bool,
-    /// Taken from the score of an answer that does not end.
+    /// Subtracted from the score of an answer that does not end.
     pub missing_end: f32,
 }
 
-/// What DPO does.
+/// The settings of DPO.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DpoPlan {
-    /// β: how dear it is to leave the reference.
+    /// β: the strength of the penalty for moving away from the reference.
     pub beta: f32,
-    /// Share of labels that are taken to be flipped.
+    /// Share of labels assumed to be flipped.
     pub label_smoothing: f32,
-    /// Tokens that a judged answer may have, its end included.
+    /// Most tokens of a judged answer, including its end.
     pub response_length: usize,
-    /// Taken from the score of a judged answer that does not end, as PPO does.
+    /// Subtracted from the score of a judged answer that does not end, as in PPO.
     pub missing_end: f32,
 }
 
-/// When the guard stops a stage.
+/// The thresholds of the guard.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct GuardPlan {
-    /// Whether it stops anything; it looks in any case.
+    /// Whether it stops the stage; it measures in any case.
     pub enabled: bool,
-    /// Least distinct-2, as a share of the start's.
+    /// Minimum distinct-2, as a fraction of the initial value.
     pub distinct2: f64,
-    /// By how much the share of repeated pairs in an answer may rise above the start's.
+    /// Maximum rise of the share of repeated bigrams in an answer.
     pub repetition: f64,
-    /// Least share of answers that end, as a share of the start's.
+    /// Minimum share of answers that end, as a fraction of the initial value.
     pub end_rate: f64,
-    /// How many times longer or shorter than at the start answers may be.
+    /// Maximum factor by which the length of answers may grow or shrink.
     pub length: f64,
-    /// Most nats of KL an answer.
+    /// Maximum KL per answer, in nats.
     pub kl: f64,
-    /// Updates in a row out of bounds that stop the stage.
+    /// Consecutive updates out of bounds after which it stops the stage.
     pub patience: usize,
 }
 
-/// When a spike of the loss or the gradient norm stops a stage.
+/// The thresholds for spikes of the loss or the gradient norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SpikePlan {
-    /// Whether a spike stops the stage; it is looked for in any case.
+    /// Whether a spike stops the stage; spikes are detected in any case.
     pub enabled: bool,
-    /// Robust deviations of the loss.
+    /// Threshold of the loss in robust standard deviations.
     pub deviations: f64,
-    /// Least rise of the loss, in nats.
+    /// Minimum rise of the loss, in nats.
     pub rise: f64,
-    /// Least factor of the gradient norm.
+    /// Minimum factor of the gradient norm.
     pub times: f64,
-    /// Strikes in a row that are a spike.
+    /// Consecutive strikes that make a spike.
     pub patience: usize,
-    /// Returns in a row to a checkpoint before the stage ends with an error.
+    /// Consecutive rollbacks to a checkpoint before the stage fails.
     pub rollbacks: usize,
 }
 
 impl RunConfig {
-    /// PPO with every default filled in.
+    /// PPO's settings with all defaults.
     pub(crate) fn ppo_plan(&self) -> PpoPlan {
         let (o, v) = (&self.ppo, self.site(StageId::Ppo));
         PpoPlan {
@@ -141,7 +141,7 @@ impl RunConfig {
         }
     }
 
-    /// GRPO with every default filled in.
+    /// GRPO's settings with all defaults.
     pub(crate) fn grpo_plan(&self) -> GrpoPlan {
         let (o, v) = (&self.grpo, self.site(StageId::Grpo));
         GrpoPlan {
@@ -158,7 +158,7 @@ impl RunConfig {
         }
     }
 
-    /// DPO with every default filled in.
+    /// DPO's settings with all defaults.
     pub(crate) fn dpo_plan(&self) -> DpoPlan {
         let (o, v) = (&self.dpo, self.site(StageId::Dpo));
         DpoPlan {
@@ -169,7 +169,7 @@ impl RunConfig {
         }
     }
 
-    /// The guard with every default filled in.
+    /// The guard's settings with all defaults.
     pub(crate) fn guard_plan(&self) -> GuardPlan {
         let (o, v) = (&self.guard, self.site(StageId::default()));
         GuardPlan {
@@ -183,7 +183,7 @@ impl RunConfig {
         }
     }
 
-    /// When a spike stops a stage, with every default filled in.
+    /// The spike settings with all defaults.
     pub(crate) fn spike_plan(&self) -> SpikePlan {
         let (o, v) = (&self.guard, self.site(StageId::default()));
         SpikePlan {

@@ -1,9 +1,9 @@
-//! `[guard]`: when a stage is stopped.
+//! `[guard]`: the thresholds that stop a stage.
 
 use super::table::table;
 
 table! {
-    /// `[guard]`: when PPO, GRPO and DPO are stopped, and when any stage is (`spikes` and what follows).
+    /// `[guard]`: thresholds for PPO, GRPO and DPO, and for spikes in any stage (`spikes` and the keys after it).
     GuardOverrides {
         enabled: bool, ANY, = |_, _| true,
             "whether the guard stops ppo, grpo and dpo; it measures in any case", "是否由守护停止 ppo、grpo、dpo；测量总是进行";

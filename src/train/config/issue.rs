@@ -1,23 +1,23 @@
-//! Why a configuration cannot be used.
+//! The error of an invalid configuration.
 
-/// Why a configuration cannot be used: what, where, expected, what to do.
+/// Why a configuration is invalid: what, where, what was expected, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigIssue {
-    /// The file holds it.
+    /// An error in the file.
     #[error("run.toml: {0}")]
     File(String),
-    /// An option of the command line brought it.
+    /// An error in a command line option.
     #[error("{option}: {what}")]
     Option {
         /// The option with its value.
         option: String,
-        /// The same as of a file.
+        /// The message, as for a file.
         what: String,
     },
 }
 
 impl ConfigIssue {
-    /// What is wrong, without where.
+    /// The message without the location.
     pub(super) fn what(self) -> String {
         match self {
             ConfigIssue::File(what) | ConfigIssue::Option { what, .. } => what,

@@ -1,4 +1,4 @@
-//! Every key of run.toml with its value, default and meaning: for `danlu config`, the screen and docs/config.md.
+//! Lists every key of run.toml with value, default and meaning: for `danlu config`, the screen and docs/config.md.
 
 use super::{
     issue::ConfigIssue,
@@ -7,21 +7,21 @@ use super::{
 };
 use crate::base::StageId;
 
-/// A key and what a run has for it.
+/// A key with its value and default in a run.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its table; empty at the top level.
     pub table: &'static str,
     /// The key.
     pub key: &'static Key,
-    /// Its value in run.toml; none where run.toml leaves it to the default.
+    /// Its value in run.toml; None if it is not set there.
     pub set: Option<toml::Value>,
-    /// Its default; none where it has none.
+    /// Its default, if it has one.
     pub default: Option<toml::Value>,
 }
 
 impl Entry {
-    /// The value that holds; none where there is neither value nor default.
+    /// The value in effect, if there is one.
     pub fn value(&self) -> Option<&toml::Value> {
         self.set.as_ref().or(self.default.as_ref())
     }
@@ -50,7 +50,7 @@ impl RunConfig {
             let values = if table.is_empty() { &there } else { inside.unwrap_or(&empty) };
             for key in keys.iter().filter(|key| key.is_of(stage) && !matches!(key.kind, Kind::Table(_))) {
                 let (set, default) = (values.get(key.name).cloned(), (key.default)(values, site));
-                // What is written whether it was set or not is set where it differs.
+                // A key that is always written counts as set only if it differs from the default.
                 let set = set.filter(|set| Some(set) != default.as_ref());
                 entries.push(Entry { table, key, set, default });
             }
@@ -58,8 +58,8 @@ impl RunConfig {
         Ok(entries)
     }
 
-    /// The configuration as a run.toml that holds every key, each with its meaning, range and default; `lang` is 0 for
-    /// English and 1 for Chinese.
+    /// The configuration as a run.toml with every key and its meaning, range and default; `lang` is 0 for English and 1
+    /// for Chinese.
     pub fn explained(&self, lang: usize) -> Result<String, ConfigIssue> {
         let mut lines = Vec::new();
         let mut table = "";
@@ -84,7 +84,7 @@ impl RunConfig {
 }
 
 impl Key {
-    /// The range of its number, or the names that it may be; `lang` is 0 for English and 1 for Chinese.
+    /// The range of a number, or the allowed names; `lang` is 0 for English and 1 for Chinese.
     pub fn describe(&self, lang: usize) -> Option<String> {
         match self.kind {
             Kind::Count => Some(format!("{} {}", ["whole number", "整数"][lang], self.range.symbols())),
@@ -95,7 +95,7 @@ impl Key {
     }
 }
 
-/// A value as TOML; a number with as few digits as tell it.
+/// A value as TOML; numbers with the fewest digits that identify them.
 pub fn written(value: &toml::Value) -> String {
     match value {
         toml::Value::Float(x) => format!("{x:?}"),

@@ -1,4 +1,4 @@
-//! `[model]` and `[sampling]`: the model's shape, and how its prompts are answered.
+//! `[model]` and `[sampling]`: the shape of the model, and the sampling of answers.
 
 use super::table::table;
 use crate::{nn::Sampling, protocol::Manner};
@@ -21,7 +21,7 @@ table! {
             "每个头的宽度；默认为 `hidden_size` ÷ `num_attention_heads`";
         max_position_embeddings: usize, ONE, = |_, v| v.preset().max_position_embeddings,
             "the longest context", "最大上下文长度";
-        // An imported model's own may be any number; a new model starts from these.
+        // An imported model keeps its own value; new models start with these.
         rms_norm_eps: f32, PART, = |_, v| v.preset().rms_norm_eps, "ε of RMSNorm", "RMSNorm 的 ε";
         rope_theta: f32, ONE, = |_, v| v.preset().rope_theta, "base of the rotary embedding", "旋转位置编码的基数";
         tie_word_embeddings: bool, ANY, = |_, v| v.preset().tie_word_embeddings,
@@ -33,7 +33,7 @@ table! {
 }
 
 table! {
-    /// `[sampling]`: how the user's prompts are answered; see `Sampling`.
+    /// `[sampling]`: how answers to the user's prompts are sampled; see `Sampling`.
     SamplingOverrides {
         temperature: f32, ANY, = |_, _| Sampling::default().temperature,
             "divides the logits; 0 takes the likeliest token", "温度；0 为取概率最大的词元";

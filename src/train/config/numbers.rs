@@ -1,17 +1,17 @@
-//! What a number of run.toml may be.
+//! Tests of the allowed numbers in run.toml.
 //!
-//! Most are handed to the device as `f32`: what is finite in run.toml and infinite there is refused here, as are a 0
-//! that something is divided by and what is no number.
+//! Most numbers reach the device as `f32`: one that would overflow there is rejected here, and so are NaN and a 0 that
+//! would be a divisor.
 
 use super::issue::{ConfigIssue, wrong};
 
-/// Largest amount that is a number on the device, too.
+/// Largest number that is finite on the device.
 pub(super) const LARGEST: f64 = f32::MAX as f64;
 
-/// Largest weight of a source. Shares are what counts, and the sum of all weights is to stay finite.
+/// Largest weight of a source; the sum of all weights must be finite.
 pub(super) const HEAVIEST: f64 = 1e9;
 
-/// A number from 0 up, and at most so much.
+/// A number from 0 to `most`.
 pub(super) fn amount(key: &str, value: Option<f64>, most: f64) -> Result<(), ConfigIssue> {
     match value.filter(|v| !(0.0..=most).contains(v)) {
         Some(v) => wrong(format!("{key} is {v}; expected {}", upto("0", most))),
@@ -28,7 +28,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use crate::{base::StageId, train::config::RunConfig};
 
-    /// Whether 0 is a value of a number that is no count; NaN, infinities, −1 and 1e308 never are.
+    /// Whether 0 is allowed for a key that is not a count; NaN, infinities, −1 and 1e308 never are.
     const AMOUNTS: &[(&str, &[(&str, bool)])] = &[
         (
             "pretrain",
@@ -94,7 +94,7 @@ mod tests {
         ("sampling", &[("temperature", true), ("top_p", false), ("repetition_penalty", false)]),
     ];
 
-    /// Whether 0 is a value of a count; NaN, infinities, −1 and fractions never are.
+    /// Whether 0 is allowed for a count; NaN, infinities, −1 and fractions never are.
     const COUNTS: &[(&str, &[(&str, bool)])] = &[
         (
             "pretrain",
@@ -163,7 +163,7 @@ mod tests {
         ("sampling", &[("top_k", true), ("max_new_tokens", false)]),
     ];
 
-    /// Keys that are no numbers.
+    /// Keys that are not numbers.
     const OTHERS: [&str; 18] = [
         "spikes",
         "lr_scheduler_type",
@@ -188,12 +188,12 @@ mod tests {
     fn parse(text: &str) -> Result<RunConfig, String> {
         let config =
             RunConfig::parse(&format!("size = \"1m\"\n{text}"), &[], StageId::Pretrain).map_err(|e| e.to_string())?;
-        // What the sizes settle is looked at when the model is made.
+        // The size's values are checked when the model is created.
         config.model().map_err(|e| e.to_string())?;
         Ok(config)
     }
 
-    /// The keys of a table, as the complaint about an unknown one lists them.
+    /// The known keys of a table, as listed in the error about an unknown one.
     fn known(table: &str) -> Vec<String> {
         let error = parse(&format!("[{table}]\nqqqqqqqqqqqqqqqqqqqq = 1\n")).unwrap_err();
         let list = error.to_lowercase();

@@ -1,4 +1,4 @@
-//! What a run trains and how: run.toml with every default filled in.
+//! The plan of a stage: run.toml with all defaults filled in.
 
 use super::{
     issue::{ConfigIssue, wrong},
@@ -13,57 +13,58 @@ use crate::{
     protocol::Manner,
 };
 
-/// What a stage does, step by step.
+/// The settings of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StagePlan {
     /// Optimiser steps.
     pub steps: usize,
-    /// Rows of one micro-batch.
+    /// Rows per micro-batch.
     pub batch_size: usize,
-    /// Micro-batches of one step.
+    /// Micro-batches per step.
     pub accumulation: usize,
-    /// Tokens of a row.
+    /// Tokens per row.
     pub context: usize,
-    /// The learning rate of every step.
+    /// The learning rate schedule.
     pub schedule: Schedule,
     /// The optimiser.
     pub adamw: AdamW,
     /// Steps between validations; 0 for none.
     pub eval_steps: usize,
-    /// Steps between checkpoints; 0 for the last only.
+    /// Steps between checkpoints; 0 for a checkpoint at the end only.
     pub save_steps: usize,
     /// Steps between probes; 0 for none.
     pub probe_steps: usize,
-    /// Share of rows that are pretraining text (fine-tuning).
+    /// Share of rows with pretraining text (fine-tuning).
     pub pretrain_share: f64,
-    /// Share of rows given to demonstrations by hand (fine-tuning).
+    /// Share of rows with demonstrations (fine-tuning).
     pub by_hand_share: f64,
-    /// Whether a row holds several examples (fine-tuning).
+    /// Whether a row may contain several examples (fine-tuning).
     pub packing: bool,
 }
 
 impl StagePlan {
-    /// Adopts what can change while the stage is open, but for the learning rate: that holds from a step on.
+    /// Adopts the settings that can change while the stage is open; the learning rate changes through an edit at a
+    /// step.
     pub(crate) fn adopt_live(&mut self, new: &StagePlan) {
         (self.eval_steps, self.probe_steps, self.save_steps) = (new.eval_steps, new.probe_steps, new.save_steps);
     }
 }
 
-/// What a reward model is trained to.
+/// The objective of the reward model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RewardPlan {
     /// Which scores are compared.
     pub mode: RewardMode,
-    /// λ of the language model's loss on the chosen answers.
+    /// λ of the language modelling loss on the chosen answers.
     pub lm_coef: f32,
-    /// Holds the scores' mean near 0.
+    /// Coefficient of the penalty that centres the scores at 0.
     pub centre: f32,
-    /// How many drawn pairs a drawn vote counts for.
+    /// Weight of a sampled vote relative to a sampled pair.
     pub vote_weight: f32,
 }
 
 impl RunConfig {
-    /// The model of this run; `size` is settled by now.
+    /// The run's model; `size` must be settled.
     pub fn model(&self) -> Result<ModelConfig, ConfigIssue> {
         let preset = preset(&self.size).map_err(|e| ConfigIssue::File(e.to_string()))?.config();
         let (o, v) = (&self.model, self.site(StageId::default()));
@@ -94,7 +95,7 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// How prompts are answered, and how many tokens at most.
+    /// How prompts are answered, and the most tokens of an answer.
     pub fn manner(&self) -> Manner {
         let (o, v) = (&self.sampling, self.site(StageId::default()));
         let sampling = Sampling {
@@ -116,10 +117,10 @@ impl RunConfig {
         }
     }
 
-    /// The reward model's objective with every default filled in.
+    /// The objective of the reward model with all defaults.
     ///
-    /// The language model's loss needs an output layer. A reward model has `score.weight` in the place of one,
-    /// so the embeddings must be it: with untied ones there is nowhere for a trained output layer to be kept.
+    /// The language modelling loss needs an output layer. A reward model has `score.weight` in place of one, so the
+    /// output layer must be the tied embeddings: with untied ones there is nowhere to store a trained output layer.
     pub fn reward_plan(&self) -> Result<RewardPlan, ConfigIssue> {
         let (o, v) = (&self.reward, self.site(StageId::Reward));
         let lm_coef = o.lm_coef(v);
@@ -136,7 +137,7 @@ impl RunConfig {
         })
     }
 
-    /// A stage with every default filled in; `size` is settled by now.
+    /// The plan of a stage with all defaults; `size` must be settled.
     pub fn plan(&self, stage: StageId) -> Result<StagePlan, ConfigIssue> {
         let (o, v) = (self.stage(stage), self.site(stage));
         let most = self.model()?.max_position_embeddings;
@@ -186,8 +187,8 @@ mod tests {
     use super::*;
     use crate::nn::{PRESETS, ScheduleKind};
 
-    /// Steps, rows, context, learning rate, steps between evaluations, at `1m` to `124m`: a run that sets nothing trains
-    /// as it did with version 0.1.
+    /// Steps, rows, context, learning rate, steps between evaluations, for `1m` to `124m`: a run without settings
+    /// trains as with version 0.1.
     #[test]
     fn defaults_stay() {
         let rows = |r: [(usize, usize, usize, f64, usize); 5]| r;

@@ -1,4 +1,4 @@
-//! `[quality]`: what the classifier learns from, and which documents it keeps.
+//! `[quality]`: the classifier's training data, and the documents it keeps.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,17 +12,17 @@ use super::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QualityRule {
-    /// By a draw, as GPT-3 did.
+    /// By a random draw, as GPT-3 did.
     #[default]
     Pareto,
-    /// By a bound.
+    /// By a threshold.
     Threshold,
 }
 
 choice!(QualityRule: "pareto" | "threshold");
 
 table! {
-    /// `[quality]`. It concerns the sources with `quality = true`.
+    /// `[quality]`. It applies to sources with `quality = true`.
     QualityConfig {
         reference: String, ANY,
             "the source whose documents are wanted; without one only texts labelled so are",

@@ -1,4 +1,4 @@
-//! `run.toml` as a whole: its tables, how it is read, and what no single table gets wrong.
+//! `run.toml` as a whole: its tables, parsing, and checks across tables.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{base::StageId, nn::preset, store::Watching};
 
-/// Which tokenizer a run trains.
+/// The tokenizer that a run trains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenizerKind {
-    /// One token a character, bytes for the rest.
+    /// One token per character, bytes for the rest.
     #[default]
     Char,
     /// Byte-level byte-pair encoding trained on the run's text.
@@ -33,25 +33,25 @@ choice!(Watching: "auto" | "poll" | "off");
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// `auto` or a preset's name.
+    /// `auto` or the name of a preset.
     #[serde(default = "auto")]
     pub size: String,
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
-    /// Which tokenizer is trained.
+    /// The tokenizer to train.
     #[serde(default)]
     pub tokenizer: TokenizerKind,
     /// The data; empty for the built-in corpus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<SourceConfig>,
-    /// Weights of the built-in sources, by their names, in place of their own.
+    /// Weights of built-in sources by name; the others keep theirs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mix: BTreeMap<String, f64>,
-    /// How files and run.toml are watched for what is saved in them while a stage runs.
+    /// How files and run.toml are watched for changes while a stage runs.
     #[serde(default, skip_serializing_if = "source::is_default")]
     pub watch: Watching,
-    /// The classifier that sources with `quality = true` are filtered by.
+    /// The classifier for sources with `quality = true`.
     #[serde(default, skip_serializing_if = "source::is_default")]
     pub quality: QualityConfig,
     /// The probes; empty for 春晓.
@@ -78,7 +78,7 @@ pub struct RunConfig {
     /// Overrides of GRPO.
     #[serde(default)]
     pub grpo: StageOverrides,
-    /// Overrides of the guard of these three.
+    /// Overrides of the guard.
     #[serde(default)]
     pub guard: GuardOverrides,
     /// Overrides of sampling.
@@ -91,15 +91,16 @@ fn auto() -> String {
 }
 
 impl RunConfig {
-    /// Reads `run.toml` with `--set` pairs applied on top of it.
+    /// Parses `run.toml` and applies `--set` pairs to it.
     ///
-    /// A key of a pair is a path (`pretrain.steps`, `model.dropout`, `seed`); one without a dot that is
-    /// no top-level key belongs to `stage`.
+    /// The key of a pair is a path (`pretrain.steps`, `model.dropout`, `seed`); one without a dot that is not a
+    /// top-level key belongs to `stage`.
     pub fn parse(text: &str, sets: &[(String, String)], stage: StageId) -> Result<RunConfig, ConfigIssue> {
         RunConfig::parse_for(text, sets, stage, |_| Ok(()))
     }
 
-    /// The same, with `check` on what comes of it. What the text alone does not get wrong is told of the pair that does.
+    /// The same, with `check` on the result. An error that the text alone does not have is attributed to the pair that
+    /// causes it.
     pub fn parse_for(
         text: &str,
         sets: &[(String, String)],
@@ -114,7 +115,7 @@ impl RunConfig {
             Ok(config) => return Ok(config),
             Err(issue) => issue,
         };
-        // The size comes first: what the others come to depends on it.
+        // Set the size first, because other defaults depend on it.
         let mut ordered = sets.to_vec();
         ordered.sort_by_key(|(key, _)| key != "size");
         let sets = ordered.as_slice();
@@ -143,13 +144,13 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// The weight that run.toml gives a source of text.
+    /// The weight of a text source in run.toml.
     pub fn weight(&self, name: &str) -> Option<f64> {
         let own = self.source.iter().find(|s| s.name == name).map(|s| s.weight);
         own.or_else(|| self.mix.get(name).copied())
     }
 
-    /// The keys of run.toml, tables among them.
+    /// The top-level keys of run.toml, including tables.
     pub const KEYS: &'static [Key] = &[
         Key::new(
             "size",
@@ -220,12 +221,12 @@ impl RunConfig {
         ),
     ];
 
-    /// Whether a key is at the top level of run.toml.
+    /// Whether a key is a top-level key of run.toml.
     pub fn is_top_level(key: &str) -> bool {
         RunConfig::KEYS.iter().any(|k| k.name == key)
     }
 
-    /// What the defaults of a stage depend on beside its table.
+    /// What the defaults of a stage's keys depend on.
     pub(super) fn site(&self, stage: StageId) -> Site<'_> {
         let site = Site { size: &self.size, stage, positions: 0 };
         Site { positions: self.model.max_position_embeddings(site), ..site }
@@ -243,7 +244,7 @@ impl RunConfig {
         }
     }
 
-    /// The table of a stage, to be changed.
+    /// The table of a stage, mutable.
     pub fn stage_mut(&mut self, stage: StageId) -> &mut StageOverrides {
         match stage {
             StageId::Pretrain => &mut self.pretrain,
@@ -255,7 +256,7 @@ impl RunConfig {
         }
     }
 
-    /// The text of `run.toml`.
+    /// The text of a `run.toml`.
     pub fn to_toml(&self) -> Result<String, ConfigIssue> {
         toml::to_string(self).map_err(|e| ConfigIssue::File(e.to_string()))
     }
@@ -281,7 +282,7 @@ impl RunConfig {
     }
 }
 
-/// Puts one `--set` pair into the table; a value that is not TOML is taken as a string.
+/// Applies one `--set` pair; a value that is not TOML is taken as a string.
 fn set(table: &mut toml::Table, key: &str, value: &str, stage: StageId) -> Result<(), ConfigIssue> {
     let path: Vec<&str> = if key.contains('.') || RunConfig::is_top_level(key) {
         key.split('.').collect()
@@ -301,7 +302,7 @@ fn set(table: &mut toml::Table, key: &str, value: &str, stage: StageId) -> Resul
     Ok(())
 }
 
-/// The message without the drawing that toml puts under it, on one line.
+/// The TOML error as one line, without the excerpt below it.
 fn trim(message: &str) -> String {
     message.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('|')).collect::<Vec<_>>().join(" ")
 }

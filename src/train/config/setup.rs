@@ -1,4 +1,4 @@
-//! What the command line asks of a stage.
+//! The command line options that concern a stage.
 
 use std::{
     path::PathBuf,
@@ -8,7 +8,7 @@ use std::{
 use super::run_config::RunConfig;
 use crate::base::StageId;
 
-/// What the command line asks of a stage.
+/// The command line options that concern a stage.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// The stage.
@@ -19,20 +19,20 @@ pub struct Setup {
     pub seed: Option<u64>,
     /// `--set` pairs.
     pub sets: Vec<(String, String)>,
-    /// `--from`: the folder whose weights and tokenizer a stage without checkpoints starts from.
+    /// `--from`: the folder with the weights and tokenizer for a stage without checkpoints.
     pub from: Option<PathBuf>,
-    /// `--steps`: up to this step, or as many more where the stage is already there.
+    /// `--steps`: train up to this step, or this many more if the stage is already there.
     pub steps: Option<usize>,
     /// Whether no other stage follows in this launch.
     pub alone: bool,
-    /// Whether the user watches: then a failed save pauses, and the end waits.
+    /// Whether the workbench is open: then a failed save pauses the stage, and its end waits.
     pub interactive: bool,
-    /// Set by a signal: what is prepared before the first step is given up.
+    /// Set by a signal: cancels the preparation before the first step.
     pub stop: Arc<AtomicBool>,
 }
 
 impl Setup {
-    /// All pairs: those given, and the options that are keys of run.toml as well.
+    /// All `--set` pairs, including options that are also keys of run.toml.
     pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = self.sets.clone();
         pairs.extend(self.size.iter().map(|s| ("size".to_owned(), format!("{s:?}"))));
@@ -40,8 +40,8 @@ impl Setup {
         pairs
     }
 
-    /// The same for another stage of the same launch: what was asked of one stage alone is not
-    /// asked of the next, and short keys of `--set` still mean the stage they were given for.
+    /// The options for another stage of the same launch: those that concern a single stage are dropped, and short keys
+    /// of `--set` keep the stage they were given for.
     #[must_use]
     pub fn for_stage(&self, stage: StageId) -> Setup {
         let full = |key: &String| {

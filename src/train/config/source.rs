@@ -1,4 +1,4 @@
-//! `[[source]]`: where text comes from, and what is done to it.
+//! `[[source]]`: where text comes from and how it is cleaned.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub enum Documents {
     /// At blank lines.
     #[default]
     BlankLines,
-    /// Not at all.
+    /// The whole file is one document.
     File,
 }
 
@@ -37,40 +37,39 @@ pub struct SourceConfig {
     /// Share of drawn tokens, relative to the other sources.
     #[serde(default = "one")]
     pub weight: f64,
-    /// Which rules clean it.
+    /// The rules that clean it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub profile: Profile,
-    /// Other bounds than the profile's, by rule; `false` switches one off.
+    /// Thresholds that override the profile's, by rule; `false` switches a rule off.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<String, Setting>,
-    /// The field or column that holds the text; found by its name where it is not given.
+    /// The text field or column; found by name by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// How text files are cut.
+    /// How text files are split.
     #[serde(default, skip_serializing_if = "is_default")]
     pub documents: Documents,
-    /// Whether traditional characters become simplified ones.
+    /// Whether traditional characters are converted to simplified ones.
     #[serde(default, skip_serializing_if = "is_default")]
     pub simplify: bool,
-    /// Which duplicates are dropped; by the profile where it is not given.
+    /// Which duplicates are dropped; by default the profile decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<Dedup>,
-    /// Whether the quality classifier filters it, see [`super::QualityConfig`].
+    /// Whether the quality classifier filters it; see [`super::QualityConfig`].
     #[serde(default, skip_serializing_if = "is_default")]
     pub quality: bool,
 }
 
-/// `[[probe]]`: a fixed prompt completed again and again. `[[sft.probe]]`: a question answered again and
-/// again.
+/// `[[probe]]`: a fixed prompt that is completed repeatedly. `[[sft.probe]]`: a question that is answered repeatedly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeConfig {
     /// The prompt.
     pub prompt: String,
-    /// What should follow.
+    /// The expected continuation.
     pub expected: String,
-    /// Whether the text is to be learned by heart. Otherwise documents that hold it are not trained on, so that
-    /// the probe shows what the model makes of words it has not seen.
+    /// Whether the text is to be memorised. Otherwise documents that contain it are removed from training, so that the
+    /// probe measures generalisation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recall: bool,
 }
@@ -153,7 +152,7 @@ impl SourceConfig {
             .or(|_, _| Some(false.toml())),
     ];
 
-    /// The rules that clean it, in the order they are asked, with its own bounds.
+    /// The rules that clean it, in order, with its own thresholds.
     pub fn rules(&self) -> Vec<Rule> {
         clean::rules_with(self.profile, &self.rules)
     }
@@ -164,7 +163,7 @@ impl SourceConfig {
     }
 }
 
-/// Names of `[mix]` are those of built-in sources, and some weight is left.
+/// Checks that `[mix]` names built-in sources and that some weight is positive.
 pub(super) fn check_mix(mix: &BTreeMap<String, f64>, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
     let Some(first) = mix.keys().next() else { return Ok(()) };
     if !sources.is_empty() {
@@ -186,7 +185,7 @@ pub(super) fn check_mix(mix: &BTreeMap<String, f64>, sources: &[SourceConfig]) -
     Ok(())
 }
 
-/// Names are unique, weights are numbers, and not all are 0. Only text is cleaned.
+/// Checks that names are unique, and weights finite and not all 0. Only text can be cleaned.
 pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
     for s in sources {
         amount(&format!("the weight of {table} {:?}", s.name), Some(s.weight), HEAVIEST)?;
@@ -212,7 +211,7 @@ pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigI
     Ok(())
 }
 
-/// Settings name rules of the profile, and bounds are numbers.
+/// Checks that settings name rules of the profile and thresholds are finite.
 fn check_rules(table: &str, source: &SourceConfig) -> Result<(), ConfigIssue> {
     let (name, profile) = (&source.name, source.profile.name());
     let known: Vec<&str> = clean::rules(source.profile).iter().map(|rule| rule.name).collect();

@@ -1,4 +1,4 @@
-//! `[pretrain]`, `[sft]`, `[reward]`, `[ppo]`, `[dpo]`, `[grpo]`: one table, of which each stage has some keys.
+//! `[pretrain]`, `[sft]`, `[reward]`, `[ppo]`, `[dpo]`, `[grpo]`: one table; each stage has a subset of its keys.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,18 +13,18 @@ use crate::{
     nn::{AdamW, ScheduleKind},
 };
 
-/// What a reward model is trained to.
+/// The objective of the reward model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RewardMode {
     /// The score at the answer's last token, compared pair by pair.
     #[default]
     Standard,
-    /// The scores at every token of the answer, as in LLMBook's code 8.1 (corrected).
+    /// The scores at all tokens of the answer, as in LLMBook's code 8.1 (corrected).
     Book,
 }
 
-/// How GRPO's losses of tokens become one number (TRL's `loss_type`).
+/// How GRPO reduces token losses to a number (TRL's `loss_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossType {
@@ -32,7 +32,7 @@ pub enum LossType {
     Grpo,
     /// Mean over all tokens (Yu et al. 2025).
     Dapo,
-    /// Sum over tokens by answers × longest possible answer (Liu et al. 2025).
+    /// Sum over tokens divided by answers × longest possible answer (Liu et al. 2025).
     DrGrpo,
 }
 
@@ -40,12 +40,12 @@ choice!(ScheduleKind: "wsd" | "cosine" | "constant");
 choice!(RewardMode: "standard" | "book");
 choice!(LossType: "grpo" | "dapo" | "dr_grpo");
 
-// Defaults are measured (docs/performance.md). Pretraining: 1.2 to 1.4 million tokens are where the built-in corpus is
-// learned and not yet memorised; sizes from 27m up are for text of the user. Fine-tuning for many epochs on few sentences
-// generalises better with more weight decay. Feedback is learned at small rates and as PyTorch's trainers do: a larger ε,
-// no decay. A policy can be spoilt within a few updates, so the checkpoint before is near. PPO at `1m` over three seeds:
-// two passes are as good as four and keep the answers more varied; with the pretraining term answers stay as good and
-// differ more. DPO's β is twice TRL's: a tenth of the built-in labels are wrong.
+// Defaults are measured (docs/performance.md). Pretraining: after 1.2 to 1.4 million tokens the built-in corpus is
+// learned but not yet memorised; sizes from 27m are for user text. Fine-tuning for many epochs on few sentences
+// generalises better with more weight decay. Feedback stages use small learning rates and, like PyTorch's trainers, a
+// larger ε and no decay. A policy can be ruined within a few updates, so checkpoints are frequent. PPO at `1m`, over
+// three seeds: two passes are as good as four and keep answers more diverse; with the pretraining term answers are as
+// good and more diverse. DPO's β is twice TRL's, because a tenth of the built-in labels are wrong.
 table! {
     /// The settings of a stage that override the defaults of its size. Names are Hugging Face's and TRL's.
     StageOverrides {
@@ -65,7 +65,7 @@ table! {
         }), "rows of a micro-batch; of reward and dpo pairs of a step", "每个微批次的行数；reward 和 dpo 为每步的偏好对数";
         gradient_accumulation_steps: usize [Pretrain Sft Reward], ONE, = |_, _| 1,
             "micro-batches of a step", "每步的微批次数";
-        // Feedback's rows hold one exchange each: a model with shorter ones has it in those.
+        // Rows of feedback stages hold one exchange each; a model with a shorter context uses that.
         context: usize [Pretrain Sft Reward], ONE, = |_, v| match v.stage {
             Pretrain => v.sized([64, 128, 256, 512, 1024]),
             Sft => v.sized([128, 128, 256, 512, 1024]),
@@ -132,10 +132,10 @@ table! {
             = |t, v| if t.mode(v) == RewardMode::Book { 1.0 } else { 0.0 },
             "weight of the language-model loss on the chosen answers; by default 1 with `book`",
             "被选回答上语言模型损失的权重；`book` 时默认 1";
-        // TRL's documentation has 0.01.
+        // TRL's documentation suggests 0.01.
         center_rewards_coefficient: f64 [Reward], ANY, = |_, _| 0.01,
             "keeps the mean of the scores near 0", "让分数的均值接近 0";
-        // Measured: 2 follows votes little further and costs more accuracy on held-out pairs.
+        // Measured: with 2 the model follows votes hardly better and loses more held-out accuracy.
         vote_weight: f64 [Reward], POSITIVE, = |_, _| 1.0,
             "how many drawn pairs one drawn vote counts for", "抽到的一张投票相当于几个偏好对";
         rollouts: usize [Ppo Grpo], ONE, = |_, _| 128, "answers drawn for an update", "每次更新采样的回答数";
@@ -191,7 +191,7 @@ table! {
 }
 
 impl StageOverrides {
-    /// What no single key gets wrong.
+    /// Checks that involve several keys.
     pub(super) fn check(&self, v: Site<'_>) -> Result<(), ConfigIssue> {
         let stage = v.stage;
         match stage {
@@ -215,7 +215,7 @@ impl StageOverrides {
         }
     }
 
-    /// The answers of an update: not too many tokens, and enough for their groups and minibatches.
+    /// Checks the answers of an update: not too many tokens, and enough for groups and minibatches.
     fn check_update(&self, v: Site<'_>) -> Result<(), ConfigIssue> {
         let (stage, answers, tokens) = (v.stage, self.rollouts(v), self.response_length(v));
         if answers.checked_mul(tokens).is_none_or(|all| all > MOST_TOKENS) {

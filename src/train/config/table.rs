@@ -1,5 +1,5 @@
-//! How a table of run.toml is declared: a row a key, with its type, range, default and meaning. Reading, checks, `--set`,
-//! `danlu config` and docs/config.md follow from the rows.
+//! How a table of run.toml is declared: one row per key, with type, range, default and meaning. Parsing, checks,
+//! `--set`, `danlu config` and docs/config.md are derived from the rows.
 
 use super::{
     issue::{ConfigIssue, wrong},
@@ -10,24 +10,24 @@ use crate::{
     nn::{ModelConfig, PRESETS},
 };
 
-/// What a default may depend on beside its own table.
+/// What a default may depend on apart from its own table.
 #[derive(Clone, Copy)]
 pub(crate) struct Site<'a> {
     /// The run's size.
     pub size: &'a str,
-    /// The stage whose table it is.
+    /// The stage that the table belongs to.
     pub stage: StageId,
-    /// The model's longest context.
+    /// The model's maximum context.
     pub positions: usize,
 }
 
 impl Site<'_> {
-    /// The value for the run's size, of those for `1m`, `5m`, `12m`, `27m` and `124m`.
+    /// Selects by the run's size from values for `1m`, `5m`, `12m`, `27m` and `124m`.
     pub(super) fn sized<T: Copy>(self, by_size: [T; 5]) -> T {
         by_size[self.index()]
     }
 
-    /// The model of the run's size.
+    /// The preset of the run's size.
     pub(super) fn preset(self) -> ModelConfig {
         PRESETS[self.index()].config()
     }
@@ -37,7 +37,7 @@ impl Site<'_> {
     }
 }
 
-/// A default, from the other values of its table.
+/// Computes a default from the other values of its table.
 type DefaultValue = fn(&toml::Table, Site<'_>) -> Option<toml::Value>;
 
 /// A key of run.toml.
@@ -47,45 +47,45 @@ pub struct Key {
     pub name: &'static str,
     /// The type of its value.
     pub kind: Kind,
-    /// The range of its value, where that is a number.
+    /// The range of a numeric value.
     pub range: Range,
-    /// The stages whose tables have it; empty where it is no key of a stage.
+    /// The stages whose tables have it; empty for a key of another table.
     pub stages: &'static [StageId],
-    /// Whether its table must have it.
+    /// Whether it is mandatory in its table.
     pub required: bool,
-    /// Its default in a table that holds these values; none where it has none.
+    /// Its default in a table with these values; None if it has none.
     pub(super) default: DefaultValue,
     /// Its meaning, in English and Chinese.
     pub help: [&'static str; 2],
 }
 
 impl Key {
-    /// A key of a table that is declared by hand.
+    /// A key of a table that is declared without the macro.
     pub(super) const fn new(name: &'static str, kind: Kind, help: [&'static str; 2]) -> Key {
         Key { name, kind, range: Range::ANY, stages: &[], required: false, default: |_, _| None, help }
     }
 
-    /// The key with a default.
+    /// Adds a default.
     pub(super) const fn or(self, default: DefaultValue) -> Key {
         Key { default, ..self }
     }
 
-    /// The key as one that its table must have.
+    /// Makes it mandatory.
     pub(super) const fn required(self) -> Key {
         Key { required: true, ..self }
     }
 
-    /// Whether the table of a stage (or any other table) has it.
+    /// Whether the table of a stage (or any other table) has this key.
     pub fn is_of(&self, stage: Option<StageId>) -> bool {
         stage.is_none_or(|stage| self.stages.contains(&stage))
     }
 
-    /// The default of a key that depends on no other.
+    /// The default, if it depends on nothing else.
     pub fn plain_default(&self) -> Option<toml::Value> {
         (self.default)(&toml::Table::new(), Site { size: "", stage: StageId::default(), positions: 0 })
     }
 
-    /// Checks a value; `path` is the key with its table.
+    /// Checks a value; `path` is the key including its table.
     fn check(&self, path: &str, value: &toml::Value) -> Result<(), ConfigIssue> {
         let refused = |expected: &str| wrong(format!("{path} is {value}; expected {expected}"));
         let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
@@ -132,7 +132,7 @@ impl Key {
     }
 }
 
-/// Checks a table of run.toml; `at` is its name, empty at the top level.
+/// Checks a table; `at` is its name, empty at the top level.
 pub(super) fn check(table: &toml::Table, keys: &'static [Key], at: &str) -> Result<(), ConfigIssue> {
     let stage: Option<StageId> = at.parse().ok();
     for (name, value) in table {
@@ -159,7 +159,7 @@ pub(super) fn check(table: &toml::Table, keys: &'static [Key], at: &str) -> Resu
     Ok(())
 }
 
-/// The known name that an unknown one is most likely a misspelling of.
+/// The known name that is most similar to an unknown one.
 pub(super) fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     let (distance, name) = known.iter().map(|k| (strsim::damerau_levenshtein(unknown, k), *k)).min()?;
     (distance <= 1 + unknown.len() / 3).then_some(name)
@@ -174,7 +174,7 @@ pub enum Kind {
     Number,
     /// True or false.
     Flag,
-    /// A text.
+    /// A string.
     Text,
     /// One of these names.
     Choice(&'static [&'static str]),
@@ -188,13 +188,12 @@ pub enum Kind {
     Tables(&'static [Key]),
 }
 
-/// The range of a number. Most are handed to the device as `f32`: what is finite in run.toml and infinite there is out
-/// of it.
+/// The range of a number. Most numbers reach the device as `f32`, so values that overflow there are out of range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
     least: f64,
     most: f64,
-    /// Whether `least` and `most` themselves are out of the range.
+    /// Whether `least` and `most` themselves are excluded.
     open: [bool; 2],
 }
 
@@ -212,17 +211,17 @@ impl Range {
     /// More than 0, at most 1.
     pub(super) const PART: Range = Range { open: [true, false], ..Range::SHARE };
 
-    /// That number or more.
+    /// `least` or more.
     pub(super) const fn at_least(least: f64) -> Range {
         Range { least, most: LARGEST, open: [false, false] }
     }
 
-    /// More than that number.
+    /// More than `least`.
     pub(super) const fn above(least: f64) -> Range {
         Range { open: [true, false], ..Range::at_least(least) }
     }
 
-    /// 0 or more and less than that number.
+    /// 0 or more and less than `most`.
     pub(super) const fn below(most: f64) -> Range {
         Range { most, ..Range::FRACTION }
     }
@@ -233,7 +232,7 @@ impl Range {
         above && below
     }
 
-    /// The range as an error message has it.
+    /// The range in an error message.
     pub fn words(&self) -> String {
         let Range { least, most, open } = self;
         let largest = *most >= LARGEST;
@@ -246,7 +245,7 @@ impl Range {
         }
     }
 
-    /// The range in the notation of mathematics.
+    /// The range in mathematical notation.
     pub fn symbols(&self) -> String {
         let Range { least, most, open: [above, below] } = self;
         if *most >= LARGEST {
@@ -256,7 +255,7 @@ impl Range {
     }
 }
 
-/// A type that a key may have.
+/// A type of values.
 pub(super) trait Value {
     /// Its kind.
     const KIND: Kind;
@@ -280,13 +279,13 @@ macro_rules! value {
 value! {
     usize: Kind::Count, |n| toml::Value::Integer(i64::try_from(*n).unwrap_or(i64::MAX));
     f64: Kind::Number, |x| toml::Value::Float(*x);
-    // As it is written: 0.95 is 0.95, not 0.949999988.
+    // As written: 0.95 is 0.95, not 0.949999988.
     f32: Kind::Number, |x| toml::Value::Float(x.to_string().parse().unwrap_or(f64::from(*x)));
     bool: Kind::Flag, |flag| toml::Value::Boolean(*flag);
     String: Kind::Text, |text| toml::Value::String(text.clone());
 }
 
-/// The type of a key that is one of a few names, which are serde's.
+/// Implements [`Value`] for an enum with serde names.
 macro_rules! choice {
     ($type:ty: $($name:literal)|+) => {
         impl $crate::train::config::table::Value for $type {
@@ -300,9 +299,9 @@ macro_rules! choice {
     };
 }
 
-/// Declares a table: its struct with an optional field a key, `KEYS`, and for each key with a default a method that gives
-/// the value of a run. A row is `name: type [stages], range, = default, "English", "Chinese";`, where a default is a
-/// function of the table and the [`Site`].
+/// Declares a table: a struct with an optional field per key, `KEYS`, and for each key with a default a method that
+/// returns the value in effect. A row is `name: type [stages], range, = default, "English", "Chinese";`, where the
+/// default is a function of the table and the [`Site`].
 macro_rules! table {
     (
         $(#[$about:meta])*

@@ -1,13 +1,13 @@
-//! Changing a value in the text of run.toml: comments, order and everything else stay as the person wrote them.
+//! Changes single values in the text of run.toml; comments, order and formatting are kept.
 
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 use super::issue::ConfigIssue;
 
-/// What a Windows editor puts before a text.
+/// The byte order mark that Windows editors write.
 const MARK: &str = "\u{feff}";
 
-/// The text with another weight of a source of text: in its `[[source]]`, or of a built-in one in `[mix]`.
+/// Changes the weight of a text source: in its `[[source]]`, or in `[mix]` for a built-in one.
 pub(crate) fn weight(text: &str, name: &str, weight: f64) -> Result<String, ConfigIssue> {
     changed(text, |document| {
         if document.contains_key("source") {
@@ -21,13 +21,13 @@ pub(crate) fn weight(text: &str, name: &str, weight: f64) -> Result<String, Conf
     })
 }
 
-/// The text with `size` settled.
+/// Sets `size`.
 pub(crate) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
     changed(text, |document| {
         let there = document.contains_key("size");
         set(document.as_table_mut(), "size", size.into());
         if !there {
-            // A key of its own comes before what else there is; what the user wrote keeps its order.
+            // A new key is inserted in front; the user's keys keep their order.
             let first = |key: &toml_edit::Key| usize::from(key.get() != "size");
             document.as_table_mut().sort_values_by(|a, _, b, _| first(a).cmp(&first(b)));
         }
@@ -35,7 +35,7 @@ pub(crate) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
     })
 }
 
-/// The text with another bound of a source's rule, or without one of its own.
+/// Sets the threshold of a source's rule, or removes it.
 pub(crate) fn rule(text: &str, name: &str, rule: &str, bound: Option<f64>) -> Result<String, ConfigIssue> {
     changed(text, |document| {
         let source = source(document, name)?;
@@ -64,10 +64,10 @@ fn changed(
     change(&mut document)?;
     let mut new = document.to_string();
     if body.contains("\r\n") {
-        // Lines that are added end as those of the file do.
+        // Added lines get the file's line ends.
         new = new.replace("\r\n", "\n").replace('\n', "\r\n");
     }
-    // What takes the place of the user's file is read first.
+    // Parse the new text before it replaces the user's file.
     let after: toml::Table = new.parse().map_err(|e: toml::de::Error| {
         ConfigIssue::File(format!("run.toml stays as it is, since the change would have spoilt it: {e}"))
     })?;
@@ -97,7 +97,7 @@ fn source<'d>(document: &'d mut DocumentMut, name: &str) -> Result<&'d mut dyn t
     found.ok_or_else(missing)
 }
 
-/// Sets a value; what stands beside it on its line stays.
+/// Sets a value and keeps the comment on its line.
 fn set(table: &mut dyn toml_edit::TableLike, key: &str, mut value: Value) {
     if let Some(old) = table.get_mut(key).and_then(Item::as_value_mut) {
         *value.decor_mut() = old.decor().clone();

@@ -1,4 +1,4 @@
-//! A run's conversations: the files of `[[sft.source]]` or the built-in ones, and what was written by hand.
+//! A run's conversations: the files of `[[sft.source]]` or the built-in ones, and the demonstrations.
 
 use std::{
     collections::BTreeMap,
@@ -21,26 +21,26 @@ use crate::{
     },
 };
 
-/// Conversations, encoded.
+/// Encoded conversations.
 pub(crate) struct Chats {
     /// The sources.
     pub sets: Vec<ExampleSet>,
-    /// Demonstrations written by hand, and the step from which each can be drawn.
+    /// Demonstrations, each with the first step at which it can be drawn.
     pub by_hand: Vec<(u64, Example)>,
-    /// Questions asked again and again.
+    /// The probe questions.
     pub probes: Vec<ChatProbe>,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// A question that is asked again and again.
+/// A question that is asked repeatedly.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChatProbe {
-    /// The task it shows, or none.
+    /// The task it belongs to, if any.
     pub task: Option<String>,
     /// The question.
     pub prompt: String,
-    /// The answer hoped for.
+    /// The reference answer.
     pub expected: String,
 }
 
@@ -75,18 +75,18 @@ impl Chats {
     }
 }
 
-/// The conversations that fine-tuning will train on, where they are there already.
+/// The conversations that fine-tuning will train on, as far as they exist already.
 pub(crate) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Conversation>, TrainError> {
     if config.sft.source.is_empty() {
-        // A run on user text has other uses for its vocabulary than the built-in conversations.
+        // A run on user text does not spend its vocabulary on the built-in conversations.
         return Ok(if config.source.is_empty() { data::builtin_conversations()? } else { Vec::new() });
     }
-    // What is wrong with a file is reported when fine-tuning begins.
+    // Errors in a file are reported when fine-tuning starts.
     let sources = read_sources(config, run_dir, &mut Vec::new()).unwrap_or_default();
     Ok(sources.into_iter().flat_map(|s| s.conversations).collect())
 }
 
-/// What fitting to the context did, where it did something.
+/// A note on what fitting to the context changed, if anything.
 fn told(name: &str, f: &Fitted) -> Option<String> {
     if f.shortened + f.dropped == 0 {
         return None;
@@ -99,8 +99,7 @@ fn told(name: &str, f: &Fitted) -> Option<String> {
     ))
 }
 
-/// The configured questions; else the demonstrations of the built-in data, and the first held-out
-/// example of every task.
+/// The configured questions; else those of the built-in data, and the first held-out example of every task.
 fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     if !config.sft.probe.is_empty() {
         let probe = |p: &ProbeConfig| ChatProbe { task: None, prompt: p.prompt.clone(), expected: p.expected.clone() };
@@ -116,7 +115,7 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     }
     for set in sets {
         let task = |c: &Conversation| c.task.clone().unwrap_or_else(|| set.name.clone());
-        // Of a conversation of several exchanges the question alone would say nothing.
+        // Only short conversations: the question of a longer one makes no sense alone.
         let short = set
             .held_out
             .iter()
@@ -133,13 +132,13 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     all
 }
 
-/// What is reported of a file of conversations or pairs that was read.
+/// What to report about a file of conversations or pairs.
 pub(crate) struct Found<'a> {
-    /// Records, by form.
+    /// The number of records of each form.
     pub forms: Vec<String>,
     pub encoding: Option<&'static str>,
     pub rejected: u64,
-    /// Where and why the first of those was.
+    /// Place and reason of the first rejected one.
     pub first: Option<&'a (u64, String)>,
     pub rules: &'a BTreeMap<&'static str, u64>,
 }
@@ -198,19 +197,19 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
     Ok(sources)
 }
 
-/// Where demonstrations by hand lie.
+/// The path of the demonstrations.
 fn path(run_dir: &Path) -> PathBuf {
     run_dir.join("data").join("sft").join("by-hand.jsonl")
 }
 
-/// A line of the file of demonstrations: a conversation, and the step from which it is drawn.
+/// A line of the demonstrations: a conversation, and the step from which it is drawn.
 pub(crate) fn demonstration(turns: &[Turn], step: u64) -> Value {
     let messages: Vec<Value> =
         turns.iter().map(|t| json!({"role": t.role.to_string(), "content": t.content})).collect();
     json!({"messages": messages, "task": BY_HAND, "step": step})
 }
 
-/// The conversation of such a line, or why it is none.
+/// Parses such a line, or returns why it is invalid.
 pub(crate) fn read_demonstration(line: &[u8]) -> Result<Conversation, String> {
     match read_chats(Format::JsonLines, line) {
         Ok(reading) => reading.conversations.into_iter().next().ok_or_else(|| "it is empty".to_owned()),
@@ -225,13 +224,13 @@ struct Mark {
     step: u64,
 }
 
-/// The file of demonstrations, in UTF-8 whatever an editor made of it. One with a bad character stays as it is.
+/// The file of demonstrations converted to UTF-8. With an undecodable character it is left unchanged.
 fn by_hand_bytes(path: &Path) -> Result<Vec<u8>, TrainError> {
     let bytes = read_limited(&RealFs, path, FILE_LIMIT, Links::Refuse)?;
     Ok(to_text(bytes.clone()).map_or(bytes, |read| read.text.into_bytes()))
 }
 
-/// How many demonstrations a run has, for a stage that does not draw them.
+/// The number of demonstrations, for stages that do not draw them.
 pub(crate) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
     let path = path(run_dir);
     if !path.exists() {
@@ -241,8 +240,8 @@ pub(crate) fn count_by_hand(run_dir: &Path) -> Result<usize, TrainError> {
     Ok(bytes.split(|b| *b == b'\n').filter(|line| read_demonstration(line).is_ok()).count())
 }
 
-/// The demonstrations of a run, by the step from which they are drawn. The user may have written some
-/// of the lines: what is no conversation is reported and skipped.
+/// The run's demonstrations, by the step from which they are drawn. Users may add lines; an invalid one is reported and
+/// skipped.
 fn read_by_hand(
     path: &Path,
     tokenizer: &Tokenizer,

@@ -1,4 +1,4 @@
-//! Dropped documents, a page at a time: by the rules as the units have them, then as the version says.
+//! Pages of dropped documents: first those dropped by rules, from the units, then those of the version.
 
 use super::prepare::{
     clean::{Dropped, clipped},
@@ -16,8 +16,8 @@ use crate::{
     train::error::TrainError,
 };
 
-/// The dropped documents number `from` to `from + count` of a version, in the order of its sources and units: of one
-/// source or of all, by one rule or by any. Of a version that is not there, none.
+/// The dropped documents `from` to `from + count` of a version, in the order of its sources and units: of one source or
+/// of all, by one rule or by any. Empty if the version does not exist.
 pub fn dropped(
     view: &RunView,
     version: &str,
@@ -63,7 +63,7 @@ pub fn dropped(
     Ok(page)
 }
 
-/// Documents of a unit that the rules dropped.
+/// Documents of a unit that rules dropped.
 fn judged(
     unit: &mut Unit,
     source: &str,
@@ -106,18 +106,18 @@ fn file_of(unit: &Unit, file: u32) -> String {
     unit.index().summary().files.get(file as usize).cloned().unwrap_or_default()
 }
 
-/// Tables of blocks that are held.
+/// Most cached block tables.
 const TABLES: usize = 64;
 
 struct Reader<'a> {
     view: &'a RunView,
     version: &'a Version,
-    /// Tables that were read last, by unit and block: many documents lie in the same ones.
+    /// Recently read tables, by unit and block, since many documents share them.
     tables: Vec<(&'a str, usize, Vec<Entry>)>,
 }
 
 impl<'a> Reader<'a> {
-    /// A document that is out of use, with the one that it repeats.
+    /// A document that is not used, with the one that it repeats.
     fn repeated(
         &mut self,
         unit: &mut Unit,
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         let (file, place, text) = found.map_err(named(&unit_name(&unit.key)))?;
         Ok(Twin { source: source.clone(), file, place, text })
     }
-    /// File, place and the beginning of the text of a document of a unit.
+    /// File, place and beginning of the text of a document.
     fn beginning(&mut self, unit: &mut Unit, key: &'a str, row: u32) -> Result<(String, u64, String), DataError> {
         let mut row = row as usize;
         for block in 0..unit.index().blocks() {

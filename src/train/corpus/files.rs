@@ -1,4 +1,4 @@
-//! The files that a source's path names.
+//! Finds the files of a source's path.
 
 use std::{
     fs,
@@ -14,23 +14,23 @@ use crate::{
     },
 };
 
-/// The endings of conversations and preferences.
+/// The supported file extensions of conversations and preferences, for messages.
 const RECORDS: &str = ".jsonl and .json, each also as .gz or .zst, and .parquet";
 
-/// A file of conversations or preferences, with its format and packing.
+/// A file of conversations or preferences, with format and compression.
 pub(crate) type Records = (PathBuf, (Format, Packing));
 
-/// A file of text.
+/// A text file.
 #[derive(Clone, Debug)]
 pub(super) struct TextFile {
     /// Where it is.
     pub path: PathBuf,
-    /// Format and packing.
+    /// Format and compression.
     pub kind: (Format, Packing),
 }
 
-/// Checks that every source names files, for a run whose folder is not made yet. A path relative to a
-/// folder that is not there cannot be looked up; it is when the run is opened.
+/// Checks that every source has files, for a run without a folder. A path relative to a missing folder is checked when
+/// the run is opened.
 pub(crate) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
     let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
     config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, s, &mut Vec::new()).map(drop))?;
@@ -40,7 +40,7 @@ pub(crate) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), Tra
     Ok(())
 }
 
-/// The files of conversations or preferences that a path names.
+/// The files of conversations or preferences of a path.
 pub(crate) fn files(run_dir: &Path, table: &str, name: &str, path: &str) -> Result<Vec<Records>, TrainError> {
     let kind = |p: &Path| {
         let (format, packing) = Format::of_name(&p.file_name()?.to_string_lossy())?;
@@ -49,7 +49,7 @@ pub(crate) fn files(run_dir: &Path, table: &str, name: &str, path: &str) -> Resu
     named(run_dir, (table, name, path), RECORDS, kind, &mut Vec::new())
 }
 
-/// The files of text that a source's path names.
+/// The text files of a source's path.
 pub(super) fn text_files(
     run_dir: &Path,
     source: &SourceConfig,
@@ -60,8 +60,8 @@ pub(super) fn text_files(
     Ok(found.into_iter().map(|(path, kind)| TextFile { path, kind }).collect())
 }
 
-/// The files that a path names: one file, all readable ones of a folder, or a glob; sorted. Only what is in
-/// run.toml is a pattern: a run's folder may have brackets in its name. What is passed over is noted.
+/// The files of a path: one file, all supported files of a folder, or a glob; sorted. Only the path in run.toml is a
+/// pattern, since a run's folder may have brackets in its name. Skipped files are noted.
 fn named<T>(
     run_dir: &Path,
     (table, name, path): (&str, &str, &str),
@@ -105,7 +105,7 @@ fn named<T>(
             }
         }
     }
-    // What was made of text is no text: a source may be the folder that it lies in.
+    // Exclude prepared data, since a source may be the folder they are in.
     let ours = |p: &PathBuf| p.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()));
     paths.retain(|p| !ours(p) && !is_marks(run_dir, p));
     let mut found = Vec::new();
@@ -135,14 +135,14 @@ fn named<T>(
     Ok(found)
 }
 
-/// Whether a file is the run's own marks, which have texts that are none of a source's.
+/// Whether a file is the run's marks, whose texts must not become training data.
 fn is_marks(run_dir: &Path, path: &Path) -> bool {
     let marks = run_dir.join("data/marks.jsonl");
     path.file_name() == marks.file_name()
         && fs::canonicalize(path).ok().is_some_and(|p| fs::canonicalize(marks).is_ok_and(|m| p == m))
 }
 
-/// Everything below a folder but folders. A link to a folder is not followed: it may lead back.
+/// Lists everything below a folder except folders. A link to a folder is not followed, since it may form a cycle.
 fn walk(dir: &Path, found: &mut Vec<PathBuf>, note: &mut dyn FnMut(String)) {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,

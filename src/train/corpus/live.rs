@@ -1,7 +1,7 @@
-//! The text of a run while a stage draws from it: watched, and read again on a separate thread when something was saved.
+//! Watches the text of a running stage and rereads it on a separate thread after a change.
 //!
-//! Meanwhile the stage continues with what it has. What was read is handed over when it is whole; what is broken is
-//! reported, and the old version stays.
+//! Meanwhile the stage continues with the current data. New data are handed over when they are complete; unusable ones
+//! are reported, and the old version stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,39 +31,39 @@ use crate::{
     },
 };
 
-/// Stillness after which what was saved is read: programs save in several writes.
+/// Quiet time after a change before it is read: programs save in several writes.
 const STILL: Duration = Duration::from_millis(100);
-/// After this, what is looked at is looked at once more.
+/// With polling, time after which files are checked once more.
 const AGAIN: Duration = Duration::from_millis(1500);
-/// But not later than this after the first.
+/// Maximum delay after the first change.
 const LATEST: Duration = Duration::from_secs(2);
 
-/// The rules of records that are not what their format says.
+/// Rules under which records are rejected as broken.
 const BROKEN: [&str; 4] = [MALFORMED, CUT_OFF, BAD_ENCODING, TOO_DEEP];
-/// Broken records of a rule among which the new one is looked for.
+/// Broken records per rule that are searched for a new one.
 const LOOKED_AT: usize = 1000;
 
-/// What was found when something had been saved.
+/// The result of reading after a change.
 pub(crate) enum Found {
-    /// Another configuration or other text.
+    /// A new configuration or new text.
     Fresh(Box<Fresh>),
-    /// What was saved cannot be used: where it is broken.
+    /// The change cannot be used: where it is broken.
     Broken(String),
-    /// What was broken is again what it was before.
+    /// What was broken is as before again.
     Mended,
 }
 
-/// A configuration and what its sources hold.
+/// A configuration and the data of its sources.
 pub(crate) struct Fresh {
-    /// The text of run.toml that it was read from.
+    /// The text of run.toml.
     pub text: String,
     pub config: RunConfig,
     pub corpus: Corpus,
-    /// When the first change was told.
+    /// When the first change was noticed.
     pub since: Instant,
 }
 
-/// A bound of a rule that is tried.
+/// A threshold on trial.
 pub(crate) struct Trying {
     /// The run's folder.
     pub dir: PathBuf,
@@ -78,25 +78,25 @@ impl Trying {
     }
 }
 
-/// Wakes the reader when something was saved.
+/// Watches the places; wakes the reader after a change.
 fn watch(config: &RunConfig, view: &RunView, wake: &Sender<Instant>) -> Watch {
     let (toml, wake) = (view.config_path(), wake.clone());
     Watch::start(&places(config, view.dir()), config.watch, move |path: &Path| {
         if path == toml || is_source(path) {
-            // Where the reader has gone, the watch goes next.
+            // If the reader has ended, the watch is about to be dropped.
             let _gone = wake.send(Instant::now());
         }
     })
 }
 
-/// The folders in which a run's sources and its run.toml are.
+/// The folders of a run's sources and its run.toml.
 fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
     let (mut places, mut above) = (vec![Place { folder: run_dir.to_owned(), deep: false }], Vec::new());
     for source in &config.source {
         let path = run_dir.join(&source.path);
         let is_pattern = |c: &std::path::Component<'_>| c.as_os_str().to_string_lossy().contains(['*', '?', '[']);
         places.push(if path.is_dir() {
-            // It may be removed, and another one put in its place.
+            // The folder may be removed and replaced by another one.
             above.extend(path.parent().map(|folder| Place { folder: folder.to_owned(), deep: false }));
             Place { folder: path, deep: true }
         } else if path.is_file() || !Path::new(&source.path).components().any(|c| is_pattern(&c)) {
@@ -109,31 +109,31 @@ fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
     places.append(&mut above);
     places.sort();
     places.dedup();
-    // What is below a folder that is watched to its depths is watched.
+    // Folders below a recursively watched one are covered.
     let deep: Vec<PathBuf> = places.iter().filter(|p| p.deep).map(|p| p.folder.clone()).collect();
     places.retain(|p| !deep.iter().any(|d| p.folder.starts_with(d) && p.folder != *d));
     places
 }
 
-/// Watches and reads until it is dropped.
+/// The watcher and its reader; both end when it is dropped.
 pub(crate) struct LiveCorpus {
     wake: Sender<Instant>,
-    /// What was found.
+    /// Results of reading.
     pub found: Receiver<Found>,
-    /// How far the newest trial is.
+    /// Progress of the newest trial.
     pub trials: Receiver<Trial>,
     told: Sender<Trial>,
     /// How files are watched.
     how: Arc<Mutex<&'static str>>,
     stop: Arc<AtomicBool>,
-    /// Held while something is read and handed over.
+    /// Locked while data are read and handed over.
     busy: Arc<Mutex<()>>,
     reader: Option<JoinHandle<()>>,
     trial: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
 impl LiveCorpus {
-    /// Watches the sources and run.toml of a run that has been read once, to `corpus`.
+    /// Starts watching the sources and run.toml of a run whose data have been read as `corpus`.
     pub(crate) fn open(
         preparing: Preparing,
         sets: Vec<(String, String)>,
@@ -179,12 +179,12 @@ impl LiveCorpus {
         *self.how.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the thread that reads has ended by itself; told once.
+    /// Whether the reader thread has ended unexpectedly; true only once.
     pub(crate) fn died(&mut self) -> bool {
         self.reader.take_if(|reader| reader.is_finished()).is_some()
     }
 
-    /// Does something while nothing is read and all that was read is taken over; else not.
+    /// Runs `work` if nothing is being read and all results have been taken; otherwise returns None.
     pub(crate) fn at_rest<E>(&self, work: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
         match self.busy.try_lock() {
             Ok(_resting) if self.found.is_empty() => work(),
@@ -192,12 +192,12 @@ impl LiveCorpus {
         }
     }
 
-    /// Reads now, as if something had been saved.
+    /// Rereads now, as after a change.
     pub(crate) fn reread(&self) {
         let _gone = self.wake.send(Instant::now());
     }
 
-    /// Tries a bound of a rule, in the place of the trial before.
+    /// Starts a trial of a threshold; replaces the previous one.
     pub(crate) fn try_rule(&mut self, trying: Trying) -> Result<(), TrainError> {
         self.end_trial();
         let stop = Arc::new(AtomicBool::new(false));
@@ -214,7 +214,7 @@ impl LiveCorpus {
                 let _gone = tell.send(trial);
             });
             if done.is_err() && !halt.load(Ordering::Relaxed) {
-                // As far as it came.
+                // Cancelled: report the counts so far.
                 let _gone = tell.send(Trial { done: true, ..last });
             }
         };
@@ -233,7 +233,7 @@ impl LiveCorpus {
 }
 
 impl Drop for LiveCorpus {
-    /// Waits for the threads: they write in the run's folder, which is locked as long as the run is open.
+    /// Waits for the threads: they write to the run's folder, which is locked only while the run is open.
     fn drop(&mut self) {
         self.end_trial();
         self.stop.store(true, Ordering::Relaxed);
@@ -244,7 +244,7 @@ impl Drop for LiveCorpus {
     }
 }
 
-/// Whether a path may be a user's file: what the run prepares lies among them, and hidden files belong to editors.
+/// Whether a path may be a user's file: prepared data lie among them, and hidden files belong to editors.
 fn is_source(path: &Path) -> bool {
     let ours = |name: &str| is_prepared(name) || name.starts_with('.') || name.ends_with('~');
     // Only the run's own logs are written at every step.
@@ -255,33 +255,33 @@ fn is_source(path: &Path) -> bool {
     }) && !path.components().any(|c| is_prepared(&c.as_os_str().to_string_lossy()))
 }
 
-/// The thread that reads.
+/// The reader thread.
 struct Reader {
     view: RunView,
     preparing: Preparing,
     sets: Vec<(String, String)>,
     stage: StageId,
-    /// Made again whenever something was saved: a folder may be another one, or be in run.toml since.
+    /// Renewed after every change: a folder may have been replaced or newly added to run.toml.
     watch: Watch,
     wake: Sender<Instant>,
     how: Arc<Mutex<&'static str>>,
-    /// Some of the cores: the stage's own products would wait for what is cleaned in theirs.
+    /// A pool with some of the cores: in the shared pool the stage's products would wait for cleaning.
     pool: rayon::ThreadPool,
-    /// run.toml as it was last read, and what it says.
+    /// run.toml as last read, and its configuration.
     text: String,
     config: RunConfig,
-    /// The version that was read last, and the broken records of each source then.
+    /// The version last read, and the number of broken records per source at that time.
     version: String,
     faults: Vec<(String, u64)>,
-    /// Files that were not read to their end then.
+    /// Files that could not be read to their end at that time.
     failed: Vec<(String, String)>,
-    /// What was told to be broken since.
+    /// The error reported since.
     unusable: Option<String>,
 }
 
 impl Reader {
     fn work(mut self, woken: &Receiver<Instant>, tell: &Sender<Found>, stop: &AtomicBool, busy: &Mutex<()>) {
-        // Where files are looked at, a second write within the second of the first is not told: one look more is due.
+        // A second write within the same second goes unnoticed by polling: check once more.
         let mut more = self.watch.how().contains("poll");
         loop {
             let since = if more {
@@ -309,7 +309,7 @@ impl Reader {
                 return;
             }
             let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-            // A folder may be another one by now. First the watch, then the look: nothing is missed between.
+            // Folders may have been replaced. Renew the watch before reading, so that no change is missed.
             self.rewatch();
             let before = places(&self.preparing.config, self.view.dir());
             let looked = self.look(since);
@@ -322,7 +322,7 @@ impl Reader {
                     let mended = self.unusable.take().is_some();
                     match fresh {
                         Some(fresh) => Found::Fresh(Box::new(fresh)),
-                        // As it was before it was broken.
+                        // The same as before it was broken.
                         None if mended => Found::Mended,
                         None => continue,
                     }
@@ -331,7 +331,7 @@ impl Reader {
                 Err(e) => {
                     let words = format!("{e}; the old version stays in use in use");
                     if self.unusable.as_ref() == Some(&words) {
-                        continue; // told already
+                        continue; // reported already
                     }
                     self.unusable = Some(words.clone());
                     Found::Broken(words)
@@ -348,7 +348,7 @@ impl Reader {
         *self.how.lock().unwrap_or_else(PoisonError::into_inner) = self.watch.how();
     }
 
-    /// Reads run.toml and the sources; none where nothing has changed.
+    /// Reads run.toml and the sources; None if nothing changed.
     fn look(&mut self, since: Instant) -> Result<Option<Fresh>, TrainError> {
         let text = self.view.config()?;
         let saved = text != self.text;
@@ -383,7 +383,7 @@ impl Reader {
     }
 }
 
-/// Records of each source that are broken.
+/// Number of broken records per source.
 fn faults(corpus: &Corpus) -> Vec<(String, u64)> {
     let count = |dropped: &BTreeMap<String, Tally>| {
         dropped.iter().filter(|(rule, _)| BROKEN.contains(&rule.as_str())).map(|(_, tally)| tally.documents).sum()
@@ -392,7 +392,7 @@ fn faults(corpus: &Corpus) -> Vec<(String, u64)> {
 }
 
 impl Reader {
-    /// The first broken record of a source in a version that is in none of the one that was read last.
+    /// The first broken record of a source that was not in the version read before.
     fn broken(&self, source: &str, version: &str) -> Result<Option<String>, TrainError> {
         let all = |version: &str, rule| -> Result<Vec<DroppedDocument>, TrainError> {
             Ok(dropped(&self.view, version, (Some(source), Some(rule)), 0, LOOKED_AT)?.items)
@@ -408,7 +408,7 @@ impl Reader {
     }
 }
 
-/// The first source that has more of them than before, and how many more.
+/// The first source with more broken records than before, and how many more.
 fn worse(before: &[(String, u64)], now: &[(String, u64)]) -> Option<(String, u64)> {
     now.iter().find_map(|(name, count)| {
         let old = before.iter().find(|(n, _)| n == name)?.1;
@@ -416,7 +416,7 @@ fn worse(before: &[(String, u64)], now: &[(String, u64)]) -> Option<(String, u64
     })
 }
 
-/// What run.toml says now that the open stage cannot follow, by its keys: it holds when the stage is opened again.
+/// Changed keys of run.toml that an open stage cannot apply; they take effect when it is next opened.
 pub(crate) fn held_back(old: &RunConfig, new: &RunConfig, stage: StageId) -> Result<Vec<String>, ConfigIssue> {
     let live = ["source", "mix", "probe", "watch", "quality", "sampling"];
     let of_stage = ["learning_rate", "eval_steps", "probe_steps", "save_steps", "pretrain_share", "by_hand_share"];
@@ -425,14 +425,14 @@ pub(crate) fn held_back(old: &RunConfig, new: &RunConfig, stage: StageId) -> Res
     let differs = |key: &&&String| old.get(**key) != new.get(**key);
     let held = keys.iter().filter(differs).filter(|key| {
         let (table, rest) = key.split_once('.').unwrap_or((key, ""));
-        // Other stages read theirs when they are opened.
+        // Other stages read their tables when they are opened.
         let mine = table == stage.name() && !of_stage.contains(&rest);
         !live.contains(&table) && (mine || ["size", "seed", "tokenizer", "model"].contains(&table))
     });
     Ok(held.map(|key| (*key).clone()).collect())
 }
 
-/// Every key of a configuration with its value, as text.
+/// Every key of a configuration with its value as text.
 fn flat(config: &RunConfig) -> Result<BTreeMap<String, String>, ConfigIssue> {
     fn walk(at: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
         match value {

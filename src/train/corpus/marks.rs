@@ -1,7 +1,7 @@
-//! Texts that the user marked as wanted, or not: what the quality classifier learns from.
+//! The user's labels of texts as wanted or unwanted: training data of the quality classifier.
 //!
 //! ```text
-//! data/marks.jsonl   {"text", "keep", "time"} a line; the newest of a text holds, and `keep: null` takes it away
+//! data/marks.jsonl {"text", "keep", "time"} per line; a text's newest line counts, and `keep: null` removes its label
 //! ```
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{
     train::error::TrainError,
 };
 
-/// Bytes of a marked text that are kept: its beginning, which is all that was shown.
+/// Bytes of a labelled text that are stored: its beginning, which is all that was shown.
 const LONGEST: usize = 64 << 10;
 
 /// A line of the log.
@@ -24,22 +24,22 @@ const LONGEST: usize = 64 << 10;
 struct Line {
     text: String,
     keep: Option<bool>,
-    /// Seconds since 1970, UTC. A line written by hand may have none.
+    /// Unix seconds, UTC. Lines written by users may have none.
     #[serde(default)]
     time: u64,
 }
 
-/// The marks that hold.
+/// The current labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// Each text in the order of the first marks, and whether texts like it are wanted.
+    /// Each text in the order of the first labels, and whether it is wanted.
     pub texts: Vec<(String, bool)>,
-    /// Lines that are no marks, and were passed over.
+    /// Invalid lines, which were skipped.
     pub bad: usize,
 }
 
 impl Marks {
-    /// A run's marks. One without the file has none.
+    /// Reads a run's labels; empty without the file.
     pub fn read(run: &RunView) -> Result<Self, TrainError> {
         let (mut found, mut at, mut bad) = (Vec::new(), HashMap::new(), 0);
         each_record(&**run.disk(), &run.marks_path(), |record| match Line::deserialize(record) {
@@ -57,7 +57,7 @@ impl Marks {
         Ok(Self { texts, bad })
     }
 
-    /// Writes a mark to disk, or takes the text's away, and gives the marks that hold now.
+    /// Writes or removes a label on disk, and returns the current labels.
     pub fn append(run: &Run, text: &str, keep: Option<bool>) -> Result<Self, TrainError> {
         let text = kept(text);
         if text.is_empty() {
@@ -70,20 +70,20 @@ impl Marks {
         Self::read(run.view())
     }
 
-    /// What a text is marked as.
+    /// The label of a text.
     pub fn of(&self, text: &str) -> Option<bool> {
         let text = kept(text);
         self.texts.iter().find(|(marked, _)| marked == text).map(|(_, keep)| *keep)
     }
 
-    /// How many are wanted, and how many not.
+    /// The number of wanted and unwanted texts.
     pub fn count(&self) -> (usize, usize) {
         let keep = self.texts.iter().filter(|(_, keep)| *keep).count();
         (keep, self.texts.len() - keep)
     }
 }
 
-/// The part of a text that is kept.
+/// The part of a text that is stored.
 fn kept(text: &str) -> &str {
     let mut end = text.len().min(LONGEST);
     while !text.is_char_boundary(end) {
@@ -112,7 +112,7 @@ mod tests {
         let marks = Marks::append(&run, "水", None).unwrap();
         assert_eq!(marks.texts, [("春眠".to_owned(), false), ("广告".to_owned(), false)]);
         assert_eq!((marks.count(), marks.of("广告 "), marks.of("水")), ((0, 2), Some(false), None));
-        // Lines written by hand count as well; what is no mark is counted and skipped.
+        // Lines written by users count; invalid ones are counted and skipped.
         let path = run.view().marks_path();
         let by_hand = "{\"text\": \"好\", \"keep\": true}\nnonsense\n{\"keep\": true}\n{\"text\": \" \", \"keep\": true}\n{\"text\": \"未完\"";
         fs::write(&path, fs::read_to_string(&path).unwrap() + by_hand).unwrap();

@@ -1,8 +1,8 @@
 //! A run's text as token streams, with its tokenizer.
 //!
-//! The built-in corpus is small and chosen: it is encoded as it is, in memory. User text is cleaned unit by unit
-//! (`prepare::clean`), freed of duplicates, parted (`select`) and tokenised (`tokens`) to disk, each once, and streamed
-//! from there. What all documents are for is a `version`; editing a file makes its unit again, and a new version.
+//! The built-in corpus is small and curated: it is encoded in memory, unchanged. User text is cleaned unit by unit
+//! (`prepare::clean`), deduplicated, split (`select`) and tokenised (`tokens`) to disk, each once, and streamed from
+//! there. A `version` records the use of every document; editing a file makes its unit and a version again.
 
 pub(super) mod conversations;
 mod dropped;
@@ -36,79 +36,77 @@ use crate::{
     },
 };
 
-/// Largest file of conversations or preferences, which are held in memory.
+/// Limit on a file of conversations or preferences, which are held in memory.
 pub(super) const FILE_LIMIT: u64 = 512 << 20;
 
-/// What a character of the conversations counts when a tokenizer is trained, all of them together, where
-/// all text together counts 1.
+/// Weight of all characters of the conversations when a tokenizer is trained, relative to all text together.
 const CHAT_WEIGHT: f64 = 0.25;
 
-/// The version of the corpus in the binary.
+/// The version of the built-in corpus.
 const BUILTIN: &str = "builtin";
 
 /// Sources, tokenizer and probes of a run.
 #[derive(Clone)]
 pub struct Corpus {
-    /// Token streams, training and held out, of every source in its order; also of one with nothing left.
+    /// Token streams, training and held out, of all sources in order, including empty ones.
     pub packed: Arc<Vec<Packed>>,
     /// The run's tokenizer.
     pub tokenizer: Tokenizer,
-    /// The fixed prompts.
+    /// The probes.
     pub probes: Vec<ProbeConfig>,
-    /// Hash over all text, in order: tells a resume whether the data are what they were.
+    /// Hash over all text, in order: shows a resume whether the data have changed.
     pub digest: String,
-    /// Every source's name, weight and way through the rules, those included of which nothing is left.
+    /// Name, weight and funnel of every source, including empty ones.
     pub funnels: Vec<(String, f64, Funnel)>,
-    /// Files that were not read to their end: the source, and the file with the reason.
+    /// Files that could not be read to their end: source, and file with the reason.
     pub failed: Vec<(String, String)>,
-    /// What the user should know: files skipped, records rejected.
+    /// Notes for the user: files skipped, records rejected.
     pub notes: Vec<String>,
-    /// The key of the version of the data that this is.
+    /// The key of this version of the data.
     pub version: String,
-    /// What had to be done for it.
+    /// The work that was needed to make it.
     pub effort: Effort,
 }
 
-/// What was not there yet.
+/// The work of a preparation; prepared data that existed do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
-    /// Units that were cleaned.
+    /// Units cleaned.
     pub cleaned: usize,
-    /// Documents that were held against others for duplicates.
+    /// Documents compared for duplicates.
     pub compared: usize,
-    /// Units that were tokenised.
+    /// Units tokenised.
     pub tokenised: usize,
 }
 
-/// A preparation of a run's text that may run in a thread beside the one that owns the run.
+/// Prepares a run's text; may run in a thread beside the owner of the run.
 #[derive(Debug)]
 pub struct Preparing {
     /// The run's configuration.
     pub config: RunConfig,
     /// The right to write prepared data, from [`Run::preparer`].
     pub preparer: Preparer,
-    /// A folder with tokenizer.json; where it has none, one is trained.
+    /// The folder of the tokenizer; without tokenizer.json there, one is trained.
     pub known: PathBuf,
-    /// The tokens that a tokenizer has at most.
+    /// Most tokens of the vocabulary.
     pub vocab_size: usize,
-    /// Whether a tokenizer from elsewhere gets the tokens of the chat template that it lacks.
+    /// Whether to add missing chat template tokens to an imported tokenizer.
     pub chat: bool,
-    /// Set where the work is to be given up, which then ends with [`TrainError::Stopped`].
+    /// Set to cancel the work, which then ends with [`TrainError::Stopped`].
     pub stop: Arc<AtomicBool>,
 }
 
 impl Preparing {
-    /// Reads the sources. What other versions need stays; see [`prune`].
+    /// Reads the sources. Other versions are kept; see [`prune`].
     pub fn run(&self) -> Result<Corpus, TrainError> {
         load(&self.config, &self.preparer, &self.known, self.vocab_size, self.chat, &self.stop)
     }
 }
 
 impl Corpus {
-    /// Reads the sources and takes the tokenizer from `known` (a folder with tokenizer.json), or trains
-    /// one of at most `vocab_size` tokens. For a stage of `chat` a tokenizer from elsewhere gets the tokens of
-    /// the chat template that it lacks. Where `stop` is set meanwhile, the work ends with [`TrainError::Stopped`].
-    /// What was prepared earlier stays; see [`prune`].
+    /// Reads the sources, and the tokenizer in the folder `known`, or trains one with at most `vocab_size` tokens. With
+    /// `chat` an imported tokenizer gets the chat template tokens that it lacks. Setting `stop` ends the work with
+    /// [`TrainError::Stopped`]. Data prepared earlier are kept; see [`prune`].
     pub fn load(
         config: &RunConfig,
         run: &Run,
@@ -120,7 +118,7 @@ impl Corpus {
         load(config, &run.preparer(), known, vocab_size, chat, stop)
     }
 
-    /// The same with the weights that a configuration gives its sources.
+    /// The same corpus with the source weights of a configuration.
     pub(super) fn weighed(&self, config: &RunConfig) -> Corpus {
         let mut packed = Vec::clone(&self.packed);
         for source in &mut packed {
@@ -129,7 +127,7 @@ impl Corpus {
         Corpus { packed: Arc::new(packed), ..self.clone() }
     }
 
-    /// The corpus in the binary.
+    /// The built-in corpus.
     fn builtin(
         config: &RunConfig,
         run_dir: &Path,
@@ -149,7 +147,7 @@ impl Corpus {
             tokenizer
         } else {
             let mut texts = data::training_texts(&sources, &split);
-            // The stages of a run share a tokenizer, so it is made for what the later ones say as well.
+            // The stages of a run share a tokenizer, so it is trained on the text of later stages too.
             let all: f64 = sources.iter().map(|s| s.weight).sum();
             let conversations = conversations::conversations(config, run_dir)?;
             texts.push(data::chat_texts(&conversations, CHAT_WEIGHT * all));
@@ -206,14 +204,14 @@ fn load(
     Ok(Corpus { packed: Arc::new(packed), tokenizer, probes, digest, funnels, failed, notes, version, effort })
 }
 
-/// The streams of an earlier version of a run's text, if all of it is still on disk and whole. Weights are those of
-/// the configuration, by name.
+/// The streams of an earlier version of a run's text, if its files are all there and intact. Weights are those of the
+/// configuration, by name.
 pub fn open_version(view: &RunView, key: &str, config: &RunConfig) -> Option<Vec<Packed>> {
     Version::read(view, key)?.streams(view, config).ok()
 }
 
-/// Removes what was prepared but for the version `current`, those in `keep`, and what they need. Streams of a version
-/// that is removed cannot be read any more.
+/// Removes prepared data except the version `current`, those in `keep`, and what they need. Streams of removed versions
+/// cannot be read any more.
 pub fn prune(preparer: &Preparer, current: &str, keep: &[String]) -> Result<(), StoreError> {
     let mut wanted: HashSet<String> = HashSet::new();
     for key in keep.iter().map(String::as_str).chain([current]) {
@@ -222,7 +220,7 @@ pub fn prune(preparer: &Preparer, current: &str, keep: &[String]) -> Result<(), 
                 wanted.extend(version.needs());
                 wanted.insert(version_name(key));
             }
-            // It was read or written just now; if it cannot be read any more, nothing is known of what it needs.
+            // It was just read or written; if it is unreadable now, its needs are unknown.
             None if key == current && key != BUILTIN => return Ok(()),
             None => {}
         }
@@ -231,7 +229,7 @@ pub fn prune(preparer: &Preparer, current: &str, keep: &[String]) -> Result<(), 
     preparer.clear(|name| wanted.contains(name) || is_small(name))
 }
 
-/// Refuses a tokenizer that has more tokens than the model.
+/// Rejects a tokenizer with more tokens than the model.
 fn fits(tokenizer: Tokenizer, vocab_size: usize) -> Result<Tokenizer, TrainError> {
     if tokenizer.vocab_size() <= vocab_size {
         return Ok(tokenizer);
@@ -242,7 +240,7 @@ fn fits(tokenizer: Tokenizer, vocab_size: usize) -> Result<Tokenizer, TrainError
     )))
 }
 
-/// The configured probes, or 春晓.
+/// The configured probes, or the default ones.
 fn probes(config: &RunConfig) -> Vec<ProbeConfig> {
     if !config.probe.is_empty() {
         return config.probe.clone();

@@ -1,8 +1,8 @@
-//! What another bound of a rule would do, counted on the source's own files before it is applied.
+//! Counts the effect of another threshold of a rule on a source's files before it is applied.
 //!
-//! Every document is read again and taken through the rules as they stand and with the new bound. Nothing is
-//! written, and a piece of text is held no longer than it takes. It runs beside training, so it has threads of its
-//! own, on half of the cores: in the shared pool a matrix product would wait for its pieces.
+//! Every document is read again and judged with the current and the new threshold. Nothing is written, and only a chunk
+//! of text is in memory. It runs beside training in a separate pool with half of the cores: in the shared pool matrix
+//! products would wait for it.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -34,36 +34,35 @@ use crate::{
     train::{config::SourceConfig, error::TrainError},
 };
 
-/// Texts that are told of those that come back, and of those that go.
+/// Examples reported of documents that would return, and of those that would go.
 const SHOWN: usize = 8;
-/// Between two tellings.
+/// Interval between two reports.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// Documents, and bytes of them, that are worked on at once.
+/// Documents, and bytes of them, that are processed at a time.
 const DOCUMENTS_AT_ONCE: usize = 1024;
 const BYTES_AT_ONCE: usize = 1 << 20;
 
 type Records = Vec<Result<Document, Fault>>;
 
-/// The rules as they stand without the one that is tried, and that one with both of its bounds.
+/// The rules without the one on trial, and that one with both thresholds.
 struct Tried {
     others: Vec<Rule>,
-    /// None where it is switched off.
+    /// None if it is switched off.
     now: Option<Rule>,
     then: Rule,
 }
 
-/// A document under both bounds.
+/// The effect on a document.
 struct Effect {
     dropped_now: bool,
     dropped_then: bool,
-    /// Where the two differ, what the rule measured and the beginning of the text.
+    /// If the verdicts differ, the measured value and the beginning of the text.
     shown: Option<(f64, String)>,
 }
 
-/// Counts what `threshold` as the bound of `rule` would do to a source. Tells what was counted some times a second, and
-/// at the end with `done` set. Files that cannot be read are passed over, as they are when the source is cleaned;
-/// records without a text count as dropped either way. Where `stop` is set meanwhile, it ends with
-/// [`TrainError::Stopped`].
+/// Counts the effect of `threshold` for `rule` on a source. Reports several times per second, and at the end with
+/// `done` set. Unreadable files are skipped, as in cleaning; records without text count as dropped either way. Setting
+/// `stop` ends it with [`TrainError::Stopped`].
 pub fn trial(
     run_dir: &Path,
     source: &SourceConfig,
@@ -80,7 +79,7 @@ pub fn trial(
     let mut told = Trial { source: source.name.clone(), rule: rule.to_owned(), threshold, ..Trial::default() };
     let given_up = Arc::new(AtomicBool::new(false));
     thread::scope(|scope| -> Result<(), TrainError> {
-        // Few pieces wait: what is read faster than it is judged would fill the memory.
+        // A small capacity: reading is faster than judging and would fill the memory.
         let (send, receive) = crossbeam_channel::bounded(2);
         let ends = Arc::clone(&given_up);
         thread::Builder::new()
@@ -134,7 +133,7 @@ impl Tried {
         let value = measured(&self.then, &document);
         let mut dropped_now = self.now.is_some_and(|rule| !rule.bound.keeps(value));
         let mut dropped_then = !self.then.bound.keeps(value);
-        // What both bounds drop need not be asked further.
+        // If both thresholds drop it, the other rules do not matter.
         if !(dropped_now && dropped_then) && judge(&self.others, &document).is_some() {
             (dropped_now, dropped_then) = (true, true);
         }
@@ -153,7 +152,7 @@ impl Effect {
     }
 }
 
-/// Reads every file, and sends what it finds.
+/// Reads all files and sends the records.
 fn read_all(source: &SourceConfig, files: &[TextFile], send: &Sender<Records>, given_up: &Arc<AtomicBool>) {
     let options = options(source);
     let (mut records, mut bytes) = (Records::new(), 0);
@@ -165,7 +164,7 @@ fn read_all(source: &SourceConfig, files: &[TextFile], send: &Sender<Records>, g
             records.push(found);
             if records.len() >= DOCUMENTS_AT_ONCE || bytes >= BYTES_AT_ONCE {
                 bytes = 0;
-                // Where nobody listens, the end of the thread is near.
+                // Without a receiver the thread ends soon.
                 let _ = send.send(std::mem::take(&mut records));
             }
         });
@@ -176,7 +175,7 @@ fn read_all(source: &SourceConfig, files: &[TextFile], send: &Sender<Records>, g
     let _ = send.send(records);
 }
 
-/// A file that ends where the trial was cancelled: nobody waits for the rest of a large one.
+/// A reader that ends when the trial is cancelled, so that nobody waits for the rest of a large file.
 struct Ending {
     input: Box<dyn ReadSeek>,
     given_up: Arc<AtomicBool>,

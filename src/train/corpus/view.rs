@@ -1,4 +1,4 @@
-//! The data of a run as the data room shows them: sources, funnels, rules, and how well the tokenizer fits.
+//! The data view of a run: sources, funnels, rules, and how well the tokenizer fits.
 
 use std::collections::HashMap;
 
@@ -12,15 +12,15 @@ use crate::{
     },
 };
 
-/// Ids of every source that the tokenizer is measured on.
+/// Ids per source used for measuring the tokenizer.
 const MEASURED: usize = 1 << 18;
-/// Commonest tokens that are shown.
+/// Number of most common tokens shown.
 const TOP: usize = 24;
-/// What tokenizers of others call a character that they do not have; ours write it byte by byte.
+/// The unknown token of imported tokenizers; danlu's own fall back to bytes.
 const UNKNOWN: [&str; 3] = ["<unk>", "[UNK]", "<|unk|>"];
 
-/// What is shown of a corpus, with each source's share of drawn tokens. Who watches the files, and what is broken since,
-/// the trainer knows.
+/// The view of a corpus, with each source's share of drawn tokens. The trainer adds how files are watched and what is
+/// broken.
 pub fn room(corpus: &Corpus, config: &RunConfig, shares: &[f64]) -> Result<RoomView, TrainError> {
     let sources = corpus.packed.iter().enumerate().map(|(at, packed)| {
         let own = config.source.iter().find(|s| s.name == packed.name);
@@ -44,7 +44,7 @@ pub fn room(corpus: &Corpus, config: &RunConfig, shares: &[f64]) -> Result<RoomV
     Ok(RoomView { sources, tokenizer: measured(corpus)?, notes: corpus.notes.clone(), watching: String::new() })
 }
 
-/// The rules of a source's profile with the bounds that hold.
+/// The rules of a source's profile with the thresholds in effect.
 fn rule_views(source: &SourceConfig) -> Vec<RuleView> {
     let holding = source.rules();
     let split = |bound: Bound| match bound {
@@ -60,7 +60,7 @@ fn rule_views(source: &SourceConfig) -> Vec<RuleView> {
     rules(source.profile).iter().map(view).collect()
 }
 
-/// The tokenizer on the beginning of every source's training text, all alike.
+/// Measures the tokenizer on the beginning of every source's training text, equally.
 fn measured(corpus: &Corpus) -> Result<TokenizerView, TrainError> {
     let tokenizer = &corpus.tokenizer;
     let (mut tokens, mut characters, mut bytes, mut fallback, mut unknown) = (0, 0, 0, 0, 0);
@@ -71,7 +71,7 @@ fn measured(corpus: &Corpus) -> Result<TokenizerView, TrainError> {
         unknown += some.iter().filter(|id| tokenizer.token(**id).is_some_and(|t| UNKNOWN.contains(&t))).count();
         some.retain(|id| !tokenizer.is_special(*id));
         let text = tokenizer.decode(&some, true);
-        // The last one may be cut off here, and is no unknown one.
+        // The last character may be cut here and does not count as unknown.
         let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
         unknown += text.matches(char::REPLACEMENT_CHARACTER).count();
         tokens += some.len();
@@ -87,7 +87,7 @@ fn measured(corpus: &Corpus) -> Result<TokenizerView, TrainError> {
     }
     let per = |n: usize| n as f64 / tokens.max(1) as f64;
     let mut top: Vec<(usize, u32)> = counts.into_iter().map(|(id, n)| (n, id)).collect();
-    // Of equally common ones the first by its number.
+    // Equally common tokens are ordered by id.
     top.sort_unstable_by_key(|(n, id)| (std::cmp::Reverse(*n), *id));
     Ok(TokenizerView {
         kind: if tokenizer.is_char() { "char" } else { "bpe" }.to_owned(),

@@ -1,8 +1,8 @@
-//! What a stage takes of memory, known before it is taken.
+//! Computes the memory of a stage before it is allocated.
 //!
-//! The models that a stage is opened with are built once on a device that only counts: so the figure is that of
-//! the very code which allocates. On the CPU engine it is the process's own memory; elsewhere the device's, and the
-//! host's beside it. A save copies parameters and moments to the host, which counts there.
+//! The models of the stage are built on a device that only counts, so the figure comes from the code that allocates. On
+//! the CPU engine it is the memory of the process; otherwise the device's, and the host's separately. A save copies
+//! parameters and moments to the host, which is included.
 
 use crate::{
     base::StageId,
@@ -15,20 +15,20 @@ use crate::{
     },
 };
 
-/// Bytes of a parameter's value and both moments: what a save copies.
+/// Bytes per parameter of its value and both moments, which a save copies.
 const SAVED: u64 = 12;
-/// Bytes that steps and saves take beside the models: their code, stacks, the writer's buffers. Measured (docs/testing.md).
+/// Bytes that steps and saves need besides the models: code, stacks, write buffers. Measured (docs/testing.md).
 const BESIDE: u64 = 3 << 19;
-/// Bytes that a GPU's driver takes of the host with the first work, and of one piece of a read-back: it is there
-/// twice, in the staging buffer and as numbers. Measured on an H200 (docs/testing.md).
+/// Host memory that a GPU driver allocates with the first work, and the size of a read-back chunk, which exists twice:
+/// in the staging buffer and as numbers. Measured on an H200 (docs/testing.md).
 const DRIVER: u64 = 66 << 20;
 const PIECE: u64 = 64 << 20;
-/// Bytes of a matrix that a thread of the CPU engine copies for a product, at most; less of a small model.
+/// Most bytes of a matrix that a thread of the CPU engine copies for a product; fewer in a small model.
 const PACKED: u64 = 5 << 18;
-/// Bytes on a device beyond which no model is built to be counted; what it takes at least is reported instead.
+/// Beyond this many bytes a model is not built for counting; a lower bound is reported instead.
 const ABSURD: u64 = 1 << 38;
 
-/// A stage to be counted.
+/// A stage whose memory is counted.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub stage: StageId,
@@ -39,21 +39,21 @@ pub(crate) struct Wanted<'a> {
     pub drawn: bool,
 }
 
-/// What a stage takes.
+/// The memory of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Footprint {
-    /// Bytes of tensors, at most.
+    /// Most bytes of tensors.
     pub tensors: u64,
-    /// Parameters under an optimiser.
+    /// Parameters with optimiser state.
     pub trained: u64,
 }
 
-/// What the run is reported to take, from the moment it is open.
+/// The memory reported for a run, once it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Bytes on the device; on the CPU engine those of the process.
+    /// Bytes on the device; on the CPU engine, of the process.
     pub device: u64,
-    /// Bytes of the process at most.
+    /// Most bytes of the process.
     pub host: u64,
 }
 
@@ -61,7 +61,7 @@ impl Footprint {
     /// Counts a stage on a device like `device`.
     pub(crate) fn count(device: &Device, wanted: Wanted<'_>) -> Result<Footprint, TrainError> {
         let (model, plan) = (wanted.config.model()?, wanted.config.plan(wanted.stage)?);
-        // A model of a million layers would take minutes to be recorded, only to be refused.
+        // Recording a model with a million layers would take minutes before it is refused.
         let rows = logit_rows(device, model.vocab_size, plan.batch_size * plan.context);
         let least = estimate(&model, plan.batch_size, plan.context, rows);
         let tensors = least.state_bytes.saturating_add(least.activation_bytes);
@@ -75,13 +75,13 @@ impl Footprint {
         Ok(Footprint { tensors: counting.most(), trained })
     }
 
-    /// Bytes that it takes of the computer's memory.
+    /// Bytes of host memory.
     fn on_host(&self, device: &Device) -> u64 {
         let tensors = if device.shares_memory() { self.tensors } else { 0 };
         tensors.saturating_add(self.later(device))
     }
 
-    /// Bytes that a stage which is open takes beyond those that are there.
+    /// Bytes that an open stage will allocate in addition to the current ones.
     fn later(&self, device: &Device) -> u64 {
         let engine = if device.traits().cpu {
             PACKED.min(self.tensors / 64).saturating_mul(rayon::current_num_threads() as u64)
@@ -92,7 +92,7 @@ impl Footprint {
         self.trained.saturating_mul(SAVED).saturating_add(BESIDE).saturating_add(engine)
     }
 
-    /// What a stage that is open will take at most: what is there now, measured, and what a save adds to it.
+    /// The most that an open stage will use: the current memory, measured, plus the needs of a save.
     pub(crate) fn told(self, device: &Device) -> Told {
         let here = |Resident { now, peak }| peak.max(now + self.later(device));
         let host = resident().map_or_else(|| self.on_host(device), here);
@@ -101,10 +101,10 @@ impl Footprint {
     }
 }
 
-/// Refuses a stage that does not fit, naming a setting that does.
+/// Refuses a stage that does not fit, with a setting that does.
 pub(crate) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError> {
     let Some(room) = room() else { return Ok(()) };
-    // What an earlier stage of this launch holds is given back before this one takes its own.
+    // An earlier stage of this launch frees its memory before this one allocates.
     let held = if device.shares_memory() { device.memory().0 } else { 0 };
     let there = room.usable().saturating_add(held);
     let need = |config: &RunConfig| -> Result<u64, TrainError> {
@@ -116,7 +116,7 @@ pub(crate) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError>
     }
     let mut advice = "no smaller batch, context or --size fits; free some memory".to_owned();
     for (setting, config) in smaller(wanted) {
-        // A setting that the stage does not take is none to be named.
+        // Do not suggest a setting that the stage would reject.
         if let Ok(bytes) = need(&config)
             && bytes <= there
         {
@@ -129,8 +129,7 @@ pub(crate) fn fit(device: &Device, wanted: Wanted<'_>) -> Result<(), TrainError>
     Err(ComputeError::Memory { what: wanted.stage.to_string(), need: first, there, advice }.into())
 }
 
-/// Smaller settings than a configuration's, the dearest first: fewer rows at a time, then shorter ones, then a
-/// smaller model.
+/// Smaller settings, most valuable first: fewer rows per micro-batch, then shorter rows, then a smaller model.
 fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
     let Wanted { stage, config, .. } = wanted;
     let Ok(plan) = config.plan(stage) else { return Vec::new() };
@@ -203,8 +202,7 @@ mod tests {
         }
     }
 
-    /// What is counted is what the stage allocates when it is opened, to the byte, in the order in which a run
-    /// goes through them.
+    /// The count equals what the stage allocates when it is opened, to the byte, for all stages in the order of a run.
     #[test]
     fn what_is_counted_is_what_is_allocated() {
         let dir = tempfile::tempdir().unwrap();
@@ -234,7 +232,7 @@ mod tests {
         }
     }
 
-    /// A refusal names a setting, and the setting fits.
+    /// A refusal names a setting that fits.
     #[test]
     fn smaller_settings_become_smaller() {
         let device = Device::cpu();
@@ -250,7 +248,7 @@ mod tests {
             for (setting, config) in &all {
                 assert!(bytes(config) <= first, "{stage}: {setting} takes more");
             }
-            // The model is overridden: what remains of a size is its batch and its context.
+            // The model is overridden: of the size only batch and context change.
             assert!(all.iter().rev().take(sizes).all(|(setting, _)| setting.contains("--size")), "{stage}");
         }
     }

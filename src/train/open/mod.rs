@@ -1,4 +1,4 @@
-//! From flags and a folder to a stage that is ready to step.
+//! From flags and a folder to a stage that is ready to train.
 
 pub(super) mod footprint;
 pub(super) mod notices;

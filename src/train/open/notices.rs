@@ -1,4 +1,4 @@
-//! What the user should know before a stage steps: settings without effect, and a learning rate that jumps.
+//! Notes before the first step: settings without effect, and a learning rate that jumps.
 
 use serde_json::Value;
 
@@ -9,12 +9,12 @@ use crate::{
     train::config::{RunConfig, plan::StagePlan, setup::Setup},
 };
 
-/// Bytes at the end of metrics.jsonl in which the last step of a stage is looked for.
+/// Bytes at the end of metrics.jsonl that are searched for a stage's last step.
 const TAIL: u64 = 1 << 18;
-/// A change of the learning rate, as a share, that is no rounding.
+/// Relative change of the learning rate beyond rounding.
 const JUMP: f64 = 0.01;
 
-/// Settings of a stage that do nothing in `steps` steps, or not what they say.
+/// Settings of a stage that have no effect within `steps` steps, or another one than expected.
 pub(crate) fn of_plan(config: &RunConfig, stage: StageId, plan: &StagePlan) -> Vec<String> {
     let Schedule { kind, peak, warmup, steps, decay } = plan.schedule;
     let mut notes = Vec::new();
@@ -40,7 +40,7 @@ pub(crate) fn of_plan(config: &RunConfig, stage: StageId, plan: &StagePlan) -> V
     notes
 }
 
-/// Pairs of `--set` that neither this stage nor run.toml keeps: they belong to a stage that is not trained now.
+/// `--set` pairs that concern neither this stage nor run.toml: they belong to a stage that is not trained now.
 pub(crate) fn idle_pairs(text: &str, setup: &Setup, stage: StageId) -> Vec<String> {
     if !setup.alone {
         return Vec::new();
@@ -58,21 +58,21 @@ pub(crate) fn idle_pairs(text: &str, setup: &Setup, stage: StageId) -> Vec<Strin
     .collect()
 }
 
-/// Whether a key of a table is one that the stage never looks at.
+/// Whether the stage never reads this key.
 fn is_idle(table: &str, key: &str, stage: StageId) -> bool {
     let Ok(other) = table.parse::<StageId>() else {
         return table == "sampling" || (table == "guard" && !stage.aligns());
     };
     match other {
         _ if other == stage => false,
-        // The tokenizer is made for what fine-tuning will say, and feedback learns from the reward model's pairs.
+        // The tokenizer is trained on fine-tuning text too, and feedback stages use the reward model's pairs.
         StageId::Sft => stage != StageId::Pretrain || !key.starts_with("source"),
         StageId::Reward => !stage.aligns(),
         StageId::Pretrain | StageId::Ppo | StageId::Dpo | StageId::Grpo => true,
     }
 }
 
-/// Whether run.toml holds the value.
+/// Whether run.toml contains this value.
 fn is_written(written: &toml::Table, table: &str, key: &str, value: &str) -> bool {
     let path = std::iter::once(table).chain(key.split('.'));
     let mut at: Option<&toml::Value> = None;
@@ -91,7 +91,7 @@ fn is_written(written: &toml::Table, table: &str, key: &str, value: &str) -> boo
     at.is_some_and(|v| *v == given || (number(v).is_some() && number(v) == number(&given)))
 }
 
-/// Says where a stage that continues after step `done` is trained at another rate than that step was.
+/// A note if a stage that continues after step `done` uses another learning rate than that step did.
 pub(crate) fn of_rate(
     view: &RunView,
     stage: StageId,
@@ -105,7 +105,7 @@ pub(crate) fn of_rate(
     let last = last_rate(view, stage, done)?;
     let (as_planned, next) = (rate(done - 1), rate(done));
     let differs = |a: f64, b: f64| (a - b).abs() > JUMP * a.abs().max(b.abs());
-    // A step of the schedule itself is no jump.
+    // The schedule's own change is not a jump.
     if !differs(last, as_planned) {
         return None;
     }
@@ -115,10 +115,10 @@ pub(crate) fn of_rate(
     ))
 }
 
-/// The learning rate that a step was trained at, from the end of metrics.jsonl.
+/// The learning rate of a step, from the end of metrics.jsonl.
 fn last_rate(view: &RunView, stage: StageId, step: usize) -> Option<f64> {
     let (disk, path) = (view.disk(), view.metrics_path());
-    // What cannot be read is reported when the log is written next.
+    // Errors are reported when the log is next written.
     let (_, len) = disk.open(&path, Links::Refuse).ok()?;
     let tail = read_from(&**disk, &path, len.saturating_sub(TAIL)).ok()?;
     let is = |r: &&Value| {

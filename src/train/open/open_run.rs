@@ -1,25 +1,25 @@
-//! What stages of one run share: the run, which is locked, and the device.
+//! What the stages of a launch share: the locked run and the device.
 
 use crate::{compute::Device, store::Run, train::error::TrainError};
 
-/// A run and a device, handed from stage to stage.
+/// A run and a device, passed from stage to stage.
 pub struct OpenRun {
     /// The run.
     pub run: Run,
     /// The engine.
     pub device: Device,
-    /// What the device held before the first stage.
+    /// Memory in use on the device before the first stage.
     empty: usize,
 }
 
 impl OpenRun {
-    /// An open run in which nothing is trained yet.
+    /// An open run before any training.
     pub fn new(run: Run, device: Device) -> OpenRun {
         let empty = device.mark();
         OpenRun { run, device, empty }
     }
 
-    /// Gives back the device memory of a stage that has ended.
+    /// Frees the device memory of the previous stage.
     pub(crate) fn clear(&mut self) -> Result<(), TrainError> {
         self.device.wait()?;
         self.device.release(self.empty);
@@ -27,10 +27,10 @@ impl OpenRun {
     }
 }
 
-/// A stage that could not be made ready; another may be opened in the same run.
+/// A stage that could not be opened; another one may be opened in the same run.
 pub struct Unready {
     /// Why.
     pub error: TrainError,
-    /// The run, its device cleared.
+    /// The run, with the device cleared.
     pub open: OpenRun,
 }

@@ -1,4 +1,4 @@
-//! From an open run to everything that a stage steps with.
+//! Opens a stage of an open run.
 
 use super::{
     footprint::{Footprint, Wanted, fit},
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Everything a trainer works with, made and loaded.
+/// Everything that a trainer works with.
 pub(crate) struct Ready {
     pub stage: StageId,
     pub plan: StagePlan,
@@ -32,16 +32,16 @@ pub(crate) struct Ready {
     pub work: Box<dyn StageRun + Send>,
     pub state: State,
     pub info: RunInfo,
-    /// Step at which the stage ends.
+    /// The last step of the stage.
     pub target: usize,
     /// Checkpoints that other stages started from.
     pub pinned: Vec<CheckpointId>,
     pub notes: Vec<String>,
-    /// What the run is configured to.
+    /// The configuration of the run.
     pub config: RunConfig,
 }
 
-/// Reads data, makes the model, and loads the newest checkpoint that verifies, or the parent's.
+/// Reads the data, creates the model, and loads the newest checkpoint that verifies, or the parent's.
 pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> Result<Ready, TrainError> {
     let (run, device) = (&open.run, &mut open.device);
     let stage = setup.stage;
@@ -82,14 +82,14 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
         Some(n) if n > done => n,
         Some(n) => done + n,
         None => {
-            // A fit to votes that was stopped in its middle is taken to its end.
+            // A fit to votes that was interrupted is completed.
             let fit = work.preference().and_then(|p| p.refit_at(done)).map_or(done, |span| span.end() as usize);
             plan.steps.max(fit)
         }
     };
     let stages = lineage::stages(run.view())?;
     let pinned = lineage::pinned(run.view())?;
-    // A stage taken past its length decays at its new end.
+    // A stage that is extended decays at its new end.
     plan.schedule.steps = plan.schedule.steps.max(target);
     notes.extend(notices::of_plan(&config, stage, &plan));
     notes.extend(notices::idle_pairs(&run.view().config()?, setup, stage));
@@ -126,7 +126,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
     Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config })
 }
 
-/// The stages, with the one that runs counted as begun.
+/// The stages, with the running one counted as started.
 fn with_this(mut stages: Vec<StageInfo>, stage: StageId, done: usize) -> Vec<StageInfo> {
     for s in stages.iter_mut().filter(|s| s.name == stage) {
         s.step = Some(s.step.unwrap_or(0).max(done));

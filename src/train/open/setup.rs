@@ -1,4 +1,4 @@
-//! From a folder and flags to a run that is open, with its size settled.
+//! From a folder and flags to an open run with a settled size.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -16,14 +16,14 @@ use crate::{
     },
 };
 
-/// Takes the run in `dir` (made if it is missing, with the flags in its run.toml), or without one the
-/// newest in ./runs, or a new one there. A size of `auto` is settled here, once, and written.
+/// Opens the run in `dir` (created if missing, with the flags in its run.toml); without `dir` the newest in ./runs, or
+/// a new one there. A size of `auto` is settled here, once, and written.
 pub fn open_run(dir: Option<&Path>, setup: &Setup, device: &mut Device) -> Result<(Run, RunConfig), TrainError> {
     open_line(dir, setup, &[setup.stage], device)
 }
 
-/// The same for `stages` that will be trained one after the other, the first of them `setup`'s: what cannot
-/// be planned of any of them is refused now.
+/// The same for `stages` that will be trained in sequence, the first of them `setup`'s; a plan that is invalid for any
+/// of them is refused now.
 pub fn open_line(
     dir: Option<&Path>,
     setup: &Setup,
@@ -41,7 +41,7 @@ pub fn open_line(
             from.display()
         )));
     }
-    // A setting that cannot be trained with is refused before there is a folder that holds it.
+    // Refuse unusable settings before a folder with them is created.
     let fresh = |device: &mut Device, dir: &Path| -> Result<(RunConfig, String), TrainError> {
         let mut config = RunConfig::parse_for("", &pairs, setup.stage, |c| planned(c, stages))?;
         let stage = setup.stage;
@@ -81,7 +81,7 @@ pub fn open_line(
     if !exists {
         let (config, text) = fresh(device, &dir)?;
         match Run::create(Arc::clone(&disk), &dir, &text) {
-            // Another process has made the run since it was looked for: it is opened as any other, or is locked.
+            // Another process created the run since the check: open it like any other, or find it locked.
             Err(StoreError::Input { .. }) if dir.join("run.toml").is_file() => {}
             made => return Ok((made?, config)),
         }
@@ -93,15 +93,15 @@ pub fn open_line(
     let config = settled(&run, setup, device)?;
     RunConfig::parse_for(&run.view().config()?, &pairs, setup.stage, |c| planned(c, stages))?;
     if stages.len() > 1 {
-        // Nobody watches: what a later stage would miss is said before the first one begins.
+        // In an unattended run, report missing sources of later stages before the first one starts.
         corpus::find_sources(&config, &dir)?;
     }
     Ok((run, config))
 }
 
-/// What cannot be planned of any of the stages.
+/// Checks that all stages can be planned.
 fn planned(config: &RunConfig, stages: &[StageId]) -> Result<(), ConfigIssue> {
-    // A model from elsewhere, or a size that is settled later, brings another shape.
+    // An imported model, or a size that is settled later, changes the shape.
     if config.size == "auto" {
         return Ok(());
     }
@@ -109,7 +109,7 @@ fn planned(config: &RunConfig, stages: &[StageId]) -> Result<(), ConfigIssue> {
     stages.iter().try_for_each(|stage| config.plan(*stage).map(drop))
 }
 
-/// `--from` starts a stage; one that has a checkpoint continues from that.
+/// `--from` starts a stage; one with a checkpoint cannot use it.
 fn not_begun(run: &Run, stage: StageId, from: &Path) -> Result<(), TrainError> {
     let there = run.view().checkpoints().list()?;
     let Some(newest) = there.iter().filter(|id| id.stage == stage).max_by_key(|id| id.step) else { return Ok(()) };
@@ -119,7 +119,7 @@ fn not_begun(run: &Run, stage: StageId, from: &Path) -> Result<(), TrainError> {
     )))
 }
 
-/// The configuration of an open run as its run.toml is now, with a size of `auto` settled.
+/// The configuration in an open run's current run.toml, with a size of `auto` settled.
 pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfig, TrainError> {
     let text = run.view().config()?;
     let mut config = RunConfig::parse(&text, &setup.pairs(), setup.stage)?;
@@ -132,7 +132,7 @@ pub fn settled(run: &Run, setup: &Setup, device: &mut Device) -> Result<RunConfi
     Ok(config)
 }
 
-/// The stage to train where none is named: the furthest that has a checkpoint.
+/// The default stage: the furthest one with a checkpoint.
 pub fn furthest_stage(dir: Option<&Path>) -> Result<StageId, TrainError> {
     let dir = match dir {
         Some(dir) => Some(dir.to_owned()),
@@ -144,7 +144,7 @@ pub fn furthest_stage(dir: Option<&Path>) -> Result<StageId, TrainError> {
     Ok(StageId::ALL.into_iter().rev().find(trained).unwrap_or(StageId::Pretrain))
 }
 
-/// A stage that starts from another one, in a run that is not there yet.
+/// The error for a stage with a parent in a run that does not exist yet.
 fn no_parent(stage: StageId, parent: StageId, dir: &Path) -> TrainError {
     let dir = dir.display();
     let or = if stage.draws_text() { "; or give a model's folder with --from" } else { "" };
@@ -153,8 +153,8 @@ fn no_parent(stage: StageId, parent: StageId, dir: &Path) -> TrainError {
     ))
 }
 
-/// Makes a new run's model the one in a folder: its shape, and a vocabulary with room for the tokens of
-/// the chat template. The size, which settles batch and learning rate, becomes the nearest one.
+/// Uses the model in a folder for a new run: its shape, and a vocabulary with room for the chat template tokens. The
+/// size, which sets batch and learning rate, becomes the nearest preset.
 fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
     let (theirs, table, _) = model_folder::load(from)?;
     let mut vocab_size = theirs.vocab_size;
@@ -185,14 +185,14 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
         initializer_range: given.initializer_range,
         dropout: given.dropout,
     };
-    // The text that it was trained on is not here; the built-in text would be something new to it.
+    // Its training text is not available here, and the built-in text would be new to it.
     if config.source.is_empty() && config.sft.pretrain_share.is_none() {
         config.sft.pretrain_share = Some(0.0);
     }
     Ok(())
 }
 
-/// Refuses an option that would make the model from `from` another one, or its tokenizer.
+/// Rejects an option that would change the model from `from` or its tokenizer.
 fn comes_with(from: &Path, config: &RunConfig, pairs: &[(String, String)], stage: StageId) -> Result<(), TrainError> {
     let text = config.to_toml()?;
     for pair in pairs {
@@ -208,8 +208,8 @@ fn comes_with(from: &Path, config: &RunConfig, pairs: &[(String, String)], stage
     Ok(())
 }
 
-/// The size that `auto` means here: `1m` on the CPU engine; on a GPU the largest one whose default
-/// pretraining, at the speed measured now on `1m`, stays within half a minute.
+/// The size for `auto`: `1m` on the CPU engine; on a GPU the largest one whose default pretraining takes at most half a
+/// minute, judged by the speed of `1m` measured now.
 fn auto_size(device: &mut Device) -> Result<&'static str, TrainError> {
     const SECONDS: f64 = 30.0;
     if device.traits().cpu {

@@ -1,4 +1,4 @@
-//! What a training checkpoint holds, and the way there and back.
+//! Writes and reads the contents of a training checkpoint.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,17 +15,17 @@ use crate::{
     train::error::TrainError,
 };
 
-/// Version of state.json, in f32.
+/// The version of state.json in f32.
 const FORMAT: u32 = 1;
-/// Of a checkpoint whose optimiser has a loss scale: a danlu that knows none must not continue from it.
+/// The version with a loss scale, which a danlu that only knows format 1 must not continue from.
 const LOSS_SCALE_FORMAT: u32 = 2;
-/// Largest state.json that is read.
+/// Limit on the length of state.json.
 const STATE_LIMIT: u64 = 16 << 20;
 
-/// Largest count that is believed: what a float still counts one by one.
+/// Largest plausible count: up to here f64 represents every integer.
 const MOST: u64 = 1 << 53;
 
-/// `state.json`: everything of a stage that is no tensor.
+/// `state.json`: everything of a stage that is not a tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Version of this file.
@@ -44,32 +44,32 @@ pub struct State {
     pub total_tokens: u64,
     /// Steps skipped because a number was not finite.
     pub skipped_steps: u64,
-    /// The checkpoint this stage started from (`pretrain-00001200`, or a folder outside the run); none
-    /// for random weights.
+    /// The checkpoint this stage started from (`pretrain-00001200`, or a folder outside the run); None for random
+    /// weights.
     pub parent: Option<String>,
-    /// Its hash, where it is one of the run.
+    /// Its digest, if it is a checkpoint of this run.
     #[serde(default)]
     pub parent_digest: Option<String>,
-    /// Of a reward model: mean and deviation of the scores of reference answers, as the optimiser has them.
+    /// Reward model: mean and standard deviation of the scores of reference answers, as optimised.
     #[serde(default)]
     pub reward_scale: Option<(f64, f64)>,
-    /// Of a reward model: what its score lies above the normalised one. `score.weight` of model.safetensors has
-    /// the deviation divided out already, so that score − shift is what PPO learns from.
+    /// Reward model: offset of its score. `score.weight` in model.safetensors is already divided by the standard
+    /// deviation, so PPO learns from score − shift.
     #[serde(default)]
     pub reward_shift: Option<f64>,
-    /// Of a reward model: the times that it was fitted to votes after its end.
+    /// Reward model: the fits to votes after its end.
     #[serde(default)]
     pub refits: Vec<Span>,
-    /// Of PPO: β of the KL in the reward, as it is now.
+    /// PPO: the current β of the KL penalty.
     #[serde(default)]
     pub kl_coef: Option<f64>,
-    /// Of PPO, GRPO and DPO: the reward model's checkpoint and its hash.
+    /// PPO, GRPO, DPO: the reward model's checkpoint and digest.
     #[serde(default)]
     pub reward_model: Option<(String, String)>,
-    /// Of the same: what the guard goes by.
+    /// PPO, GRPO, DPO: the state of the guard.
     #[serde(default)]
     pub guard: Option<GuardState>,
-    /// The engine, the adapter and the driver of the last step: on the same ones a resume is bit-exact.
+    /// Engine, adapter and driver of the last step; on the same ones a resume is bit-exact.
     pub engine: String,
     /// See `engine`.
     pub adapter: String,
@@ -79,40 +79,40 @@ pub struct State {
     pub danlu: String,
 }
 
-/// Steps of a stage that belong together.
+/// A range of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// The first, counted from 0.
     pub step: u64,
-    /// How many.
+    /// Their number.
     pub steps: u64,
 }
 
 impl Span {
-    /// The step after its last.
+    /// The step after the last one.
     pub fn end(&self) -> u64 {
         self.step.saturating_add(self.steps)
     }
 }
 
-/// What the guard of PPO, GRPO and DPO compares with.
+/// The state of the guard: its baselines and strike count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GuardState {
-    /// The stage's first answers: distinct-2 of all, share of pairs of characters repeated within an answer,
-    /// characters of an answer, share that end.
+    /// Baselines from the stage's first answers: distinct-2, share of repeated bigrams in an answer, characters per
+    /// answer, share that end.
     pub start: Option<(f64, f64, f64, f64)>,
-    /// Updates in a row that were out of bounds.
+    /// Consecutive updates out of bounds.
     pub strikes: usize,
 }
 
 impl State {
-    /// What is taken from a reward model's score, and what the rest is divided by.
+    /// The shift and the scale of a reward model's scores.
     pub fn normaliser(&self) -> Option<(f64, f64)> {
-        // Older checkpoints have the deviation beside the weight.
+        // Older checkpoints have the deviation separate from the weight.
         self.reward_shift.map(|shift| (shift, 1.0)).or(self.reward_scale)
     }
 
-    /// What no stage can have written: counts that are gone on from, and numbers that are divided by.
+    /// Rejects values that no stage can have written: implausible counts, divisors of 0.
     fn check(&self, id: &CheckpointId) -> Result<(), String> {
         let Self { stage, step, .. } = self;
         if id.stage != *stage || *step != id.step {
@@ -134,7 +134,7 @@ impl State {
         Ok(())
     }
 
-    /// A state of this format and version.
+    /// A state of this version and format.
     pub fn new(stage: StageId, seed: u64, history: History, data: String) -> State {
         State {
             format: FORMAT,
@@ -161,34 +161,34 @@ impl State {
     }
 }
 
-/// The tensors of a checkpoint as slabs: parameters, both moments, control block.
+/// The tensors of a model as flat buffers: parameters, both moments, control block.
 pub type Slabs = [Vec<f32>; 4];
 
-/// One model of a checkpoint: a stage may train two.
+/// One model of a checkpoint; a stage may train two.
 pub struct Part {
-    /// The folder inside the checkpoint, with its slash; empty for the model itself.
+    /// The folder inside the checkpoint with a slash at the end; empty for the main model.
     pub folder: &'static str,
     /// Its `config.json`.
     pub config: serde_json::Value,
-    /// Where its tensors lie.
+    /// The layout of its tensors.
     pub table: Arc<ParamTable>,
     /// Its tensors.
     pub slabs: Slabs,
-    /// What `score.weight` is divided by on its way to model.safetensors; optimizer.safetensors keeps it as the
-    /// optimiser has it (`master.score.weight`), for a division cannot be undone to the bit.
+    /// Divisor of `score.weight` in model.safetensors; optimizer.safetensors keeps the original
+    /// (`master.score.weight`), because a division cannot be undone to the bit.
     pub divisor: Option<f64>,
 }
 
-/// `score.weight` as the optimiser has it, where model.safetensors holds it divided.
+/// `score.weight` as optimised, while model.safetensors has it divided.
 const MASTER: &str = "master.score.weight";
-/// The score's tensor.
+/// The name of the score's tensor.
 const SCORE: &str = "score.weight";
 
 fn pretty(value: &serde_json::Value) -> String {
     clean::json_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// The files of a checkpoint, in Hugging Face's layout and our three.
+/// The files of a checkpoint: Hugging Face's layout and three of danlu's.
 pub fn files<'a>(
     parts: &'a [(Part, Beside)],
     config: &ModelConfig,
@@ -221,7 +221,7 @@ pub fn files<'a>(
     }
     let mut ends: Vec<u32> = config.eos_token_id.into_iter().collect();
     if state.stage.chat() {
-        // An answer ends with its turn.
+        // A chat answer ends with the end of its turn.
         ends.extend(tokenizer.chat().map(|c| c.end));
     }
     let generation = json!({
@@ -239,23 +239,23 @@ pub fn files<'a>(
     Ok(files)
 }
 
-/// The template, for a tokenizer that has its tokens.
+/// The chat template, for a tokenizer with its tokens.
 pub(crate) fn chat_template(tokenizer: &Tokenizer) -> Option<&'static str> {
     tokenizer.chat().map(|_| CHAT_TEMPLATE)
 }
 
-/// What a part's files need beside it, kept for the length of a save.
+/// Derived data that the files of a part borrow during a save.
 pub struct Beside {
     /// The names of both moments of every tensor.
     names: Vec<(String, String)>,
-    /// The score's weights over the part's divisor.
+    /// The score's weights divided by the part's divisor.
     folded: Option<Vec<f32>>,
-    /// The length of the control block: longer with a loss scale.
+    /// The shape of the control block, which is longer with a loss scale.
     control_shape: [usize; 1],
 }
 
 impl Beside {
-    /// `exp_avg.<tensor>` and `exp_avg_sq.<tensor>`, as PyTorch calls them, and the score as it is saved.
+    /// Computes `exp_avg.<tensor>` and `exp_avg_sq.<tensor>` (PyTorch's names) and the divided score.
     pub fn new(part: &Part) -> Beside {
         let names = part.table.tensors.iter();
         let names = names.map(|t| (format!("exp_avg.{}", t.name), format!("exp_avg_sq.{}", t.name))).collect();
@@ -267,31 +267,31 @@ impl Beside {
     }
 }
 
-/// Checkpoints of a stage that stay, however many there are.
+/// Newest checkpoints of a stage that are always kept.
 pub(crate) const KEEP: usize = 3;
 
-/// Which older checkpoints of a stage stay beside the newest [`KEEP`] and the newest that loads.
+/// Which older checkpoints of a stage are kept, in addition to the newest [`KEEP`] and the newest that loads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stay {
-    /// Those that other stages started from.
+    /// Checkpoints that other stages started from.
     pub pinned: Vec<CheckpointId>,
-    /// The newest from before this step: there a number was not finite, or the loss jumped.
+    /// The newest one before this step, where a number was not finite or the loss spiked.
     pub before: Option<u64>,
 }
 
-/// What a save came to.
+/// The result of a save.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub saved: Saved,
-    /// Why older checkpoints are not removed.
+    /// Why older checkpoints could not be removed.
     pub left: Vec<String>,
 }
 
-/// A weight, or a first moment, is smaller: the square of a larger one is not finite in f32, and neither is the gradient
-/// of whatever it is multiplied with. A single one in the row of a rare token shows in no loss for a long time.
+/// Weights and first moments are smaller: the square of a larger number overflows f32, and so does the gradient of
+/// whatever it is multiplied with. A single one in the row of a rare token may not show in the loss for a long time.
 const LARGEST: f32 = 1e18;
 
-/// Whether a number may be one of a tensor of this name.
+/// Whether a number is plausible in a tensor with this name.
 fn is_plausible(name: &str, x: f32) -> bool {
     if name.starts_with("exp_avg_sq.") { (0.0..LARGEST * LARGEST).contains(&x) } else { x.abs() < LARGEST }
 }
@@ -300,14 +300,14 @@ fn implausible(name: &str, data: &[f32]) -> usize {
     data.iter().filter(|x| !is_plausible(name, **x)).count()
 }
 
-/// What of a model about to be saved is not finite, or far beyond any weight.
+/// The numbers of a model to be saved that are not finite or implausibly large.
 fn non_finite(parts: &[Part]) -> Option<String> {
     parts.iter().find_map(|part| {
         let [params, m, v, control] = &part.slabs;
         let slabs = [("", params), ("exp_avg.", m), ("exp_avg_sq.", v)];
         let found = slabs.iter().find_map(|(prefix, slab)| {
             let bad = |data: &[f32]| implausible(prefix, data);
-            // The whole first: its tensors are looked through only where there is something to find.
+            // Check the whole buffer first, and single tensors only if there is something to find.
             let all = bad(slab);
             let first = part.table.tensors.iter().find(|t| all > 0 && bad(part.table.slice(slab, t)) > 0)?;
             let name = format!("{}{prefix}{}", part.folder, first.name);
@@ -320,14 +320,14 @@ fn non_finite(parts: &[Part]) -> Option<String> {
     })
 }
 
-/// Whether the words of a control block that the next step reads are finite. The others are the last step's norm, factor,
-/// flag and loss; a step that only lowered the loss scale of f16 leaves an infinite norm there.
+/// Whether the words of a control block that the next step reads are finite. The others describe the last step; one
+/// that only lowered the loss scale of f16 leaves an infinite norm there.
 fn is_sound(control: &[f32]) -> bool {
     let of_last_step = [0, 1, 2, 6];
     control.iter().enumerate().all(|(i, x)| x.is_finite() || of_last_step.contains(&i))
 }
 
-/// Whether the tensors of a file are finite and no larger than weights are, as far as training continues from them.
+/// Fails unless the tensors that training continues from are finite and plausible.
 fn require_finite(file: &mut TensorFile) -> Result<(), StoreError> {
     if file.tensors.get("control").is_some_and(|t| is_sound(&t.data)) {
         file.non_finite.retain(|n| n.name != "control");
@@ -345,7 +345,7 @@ fn require_finite(file: &mut TensorFile) -> Result<(), StoreError> {
 
 /// Reads the state of a checkpoint.
 pub(crate) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
-    /// What every version of the file has.
+    /// The fields that every version has.
     #[derive(Deserialize)]
     struct Version {
         format: u64,
@@ -353,7 +353,7 @@ pub(crate) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
     }
     let wrong = |what: String| StoreError::Input { path: checkpoint.path.clone(), what };
     let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
-    // The version first: the fields of a later one are not ours to judge.
+    // Check the format first: this version cannot judge the fields of a later one.
     if let Ok(Version { format, danlu }) = serde_json::from_slice(&bytes)
         && format > u64::from(LOSS_SCALE_FORMAT)
     {
@@ -373,20 +373,21 @@ pub(crate) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
     Ok(state)
 }
 
-/// Whether a verified checkpoint of any stage can be loaded: its state is read, its tensors are finite.
+/// Checks that a verified checkpoint of any stage can be loaded: readable state, finite tensors.
 pub(crate) fn sound(checkpoint: &Checkpoint) -> Result<(), StoreError> {
     read_state(checkpoint)?;
     let tensors = checkpoint.files.keys().filter(|name| name.ends_with(".safetensors"));
     tensors.into_iter().try_for_each(|name| require_finite(&mut checkpoint.tensors(name)?))
 }
 
-/// Whether the weights of a verified checkpoint can be used: its state is of a known format, and they are finite.
+/// Checks that the weights of a verified checkpoint can be used: known format of the state, finite weights.
 pub fn opens(checkpoint: &Checkpoint) -> Result<(), StoreError> {
     read_state(checkpoint)?;
     require_finite(&mut checkpoint.tensors("model.safetensors")?)
 }
 
-/// Saves a stage's checkpoint, unless a number of it is not finite, then removes those that it makes superfluous. What cannot be removed fails no save.
+/// Saves a checkpoint unless a number is not finite, then removes those it makes obsolete. A failed removal does not
+/// fail the save.
 pub(crate) fn save(
     saver: &Saver,
     parts: Vec<Part>,
@@ -402,14 +403,14 @@ pub(crate) fn save(
     let parts: Vec<_> = parts.into_iter().map(|(beside, part)| (part, beside)).collect();
     let files = files(&parts, model, tokenizer, state)?;
     let saved = saver.save(state.stage.name(), state.step, files)?;
-    // The copies on the host make room for what is read back.
+    // Free the copies before reading back.
     drop(parts);
     let own = &saved.checkpoint.id;
     let keep = Keep {
         newest: KEEP,
         pinned: &stay.pinned,
         before: stay.before,
-        // What was written a moment ago was looked through before.
+        // The new checkpoint has just been checked.
         loads: &|c| if c.id == *own { Ok(()) } else { sound(c) },
         known: &|c| read_state(c).map(drop),
     };
@@ -422,13 +423,12 @@ pub(crate) fn save(
     Ok(Written { saved, left })
 }
 
-/// Reads a verified checkpoint of a language model back. Errors about the bytes let the caller pass to an
-/// older one.
+/// Loads a verified checkpoint of a language model. After an error about the bytes the caller tries an older one.
 pub fn load(checkpoint: &Checkpoint, config: &ModelConfig, table: &ParamTable) -> Result<(State, Slabs), StoreError> {
     load_as(checkpoint, config, table, Head::Language)
 }
 
-/// Reads a verified checkpoint back whose model ends in `head`.
+/// Loads a verified checkpoint of a model with the output `head`.
 pub fn load_as(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
@@ -439,7 +439,7 @@ pub fn load_as(
     Ok((state, load_part(checkpoint, "", config, table, head)?))
 }
 
-/// Puts the score's weights as the optimiser has them in the place of those that are read by others.
+/// Replaces the divided score's weights by the optimised ones.
 pub fn unfold(checkpoint: &Checkpoint, table: &ParamTable, params: &mut [f32]) -> Result<(), StoreError> {
     let mut optimizer = checkpoint.tensors("optimizer.safetensors")?;
     if let Some(t) = table.tensors.iter().find(|t| t.name == SCORE)
@@ -450,7 +450,7 @@ pub fn unfold(checkpoint: &Checkpoint, table: &ParamTable, params: &mut [f32]) -
     Ok(())
 }
 
-/// Reads one model of a verified checkpoint back.
+/// Loads one model of a verified checkpoint.
 pub fn load_part(
     checkpoint: &Checkpoint,
     folder: &str,
@@ -476,7 +476,7 @@ pub fn load_part(
     require_finite(&mut optimizer)?;
     let m = model_folder::fill(table, &mut optimizer, "exp_avg.").map_err(bad)?;
     let v = model_folder::fill(table, &mut optimizer, "exp_avg_sq.").map_err(bad)?;
-    // Without a loss scale, and with one.
+    // The lengths without and with a loss scale.
     let long = optimizer.tensors.get("control").is_some_and(|t| t.shape == [CONTROL]);
     let control = optimizer.take("control", &[if long { CONTROL } else { CONTROL_F32 }])?;
     Ok([params, m, v, control])

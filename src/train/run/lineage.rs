@@ -1,4 +1,4 @@
-//! Which checkpoint a stage starts from, and which one each stage has.
+//! The lineage of stages: which checkpoint a stage starts from, and the newest one of each stage.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
     train::{config::RunConfig, error::TrainError},
 };
 
-/// Largest state.json that is read.
+/// Limit on the length of state.json.
 const STATE_LIMIT: u64 = 16 << 20;
 
 /// All stages with the step of their newest checkpoint.
@@ -29,27 +29,28 @@ pub(crate) fn stages(view: &RunView) -> Result<Vec<StageInfo>, TrainError> {
     Ok(StageId::ALL.into_iter().map(info).collect())
 }
 
-/// What there is left to do for a stage.
+/// The remaining work of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is to be trained.
+    /// It must be trained.
     Due,
-    /// It has made all its steps, this many.
+    /// It is complete, after this many steps.
     Complete(usize),
-    /// It is at this step, and another stage has started from it: what it learned further would be used by none.
+    /// It is at this step and another stage started from it: further training would not be used.
     Passed(usize),
-    /// It was never trained, and the stage after it has started without it.
+    /// It was never trained, and the next stage started without it.
     LeftOut,
 }
 
-/// What is left to do for a stage of a run.
+/// The remaining work of a stage of a run.
 pub fn standing(view: &RunView, config: &RunConfig, stage: StageId) -> Result<Standing, TrainError> {
     let checkpoints = view.checkpoints();
     let there = checkpoints.list()?;
     let has = |s: StageId| there.iter().any(|id| id.stage == s);
     let follows = |s: &StageId| s.parent() == Some(stage) || s.needs() == Some(stage);
     let passed = StageId::ALL.into_iter().filter(follows).any(has);
-    // One that does not verify counts for nothing: the stage continues before it, or reports it when it is opened.
+    // A checkpoint that does not verify does not count: the stage continues from an older one, or reports it when
+    // opened.
     let step = checkpoints.newest_verified(Some(stage.name()))?.found.map(|c| c.id.step as usize);
     Ok(match step {
         Some(step) if step >= config.plan(stage)?.steps => Standing::Complete(step),
@@ -76,7 +77,7 @@ pub(crate) fn missing_parent(view: &RunView, stage: StageId) -> Result<Option<St
     Ok(stage.needs().filter(|s| !trained(*s)).map(|s| words("needs a checkpoint of", s)))
 }
 
-/// The weights of the newest checkpoint of a stage's parent that verifies, and the checkpoint.
+/// The newest checkpoint of a stage's parent that verifies, and its weights.
 pub(crate) fn parent(
     view: &RunView,
     stage: StageId,
@@ -100,8 +101,8 @@ pub(crate) fn parent(
     }
 }
 
-/// What --from names, as state.json keeps it: a checkpoint of this run by its name and hash, anything else
-/// by its whole path.
+/// The origin that state.json records for --from: a checkpoint of this run by name and digest, anything else by its
+/// absolute path.
 pub(crate) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<String>), TrainError> {
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (checkpoints, from) = (view.checkpoints(), whole(from));
@@ -113,7 +114,7 @@ pub(crate) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<Stri
     Ok((from.display().to_string(), None))
 }
 
-/// The weights of the checkpoint that a stage started from: it may have been removed since, or changed.
+/// The weights of the checkpoint that a stage started from, unless it was removed or changed since.
 pub(crate) fn started_from(
     view: &RunView,
     state: &State,
@@ -136,7 +137,7 @@ pub(crate) fn started_from(
     Ok(params)
 }
 
-/// The weights of the run's pretrained model: what the first stage made, from which all others come.
+/// The weights of the run's pretrained model, from which all other stages descend.
 pub(crate) fn base(
     view: &RunView,
     state: &State,
@@ -157,7 +158,7 @@ pub(crate) fn base(
     started_from(view, &state, model, table)
 }
 
-/// Checkpoints that a stage under way depends on: its parent, and the reward model it learns from.
+/// Checkpoints that a running stage depends on: its parent and its reward model.
 pub(crate) fn needed(view: &RunView, state: &State) -> Result<Vec<CheckpointId>, TrainError> {
     let mut all = pinned(view)?;
     let named = [state.parent.as_ref(), state.reward_model.as_ref().map(|(name, _)| name)];
@@ -165,7 +166,7 @@ pub(crate) fn needed(view: &RunView, state: &State) -> Result<Vec<CheckpointId>,
     Ok(all)
 }
 
-/// Checkpoints that others started from: they stay when their stage continues.
+/// Checkpoints that others started from, which are kept when their stage continues.
 pub(crate) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
     let checkpoints = view.checkpoints();
     let there = checkpoints.list()?;
@@ -182,8 +183,8 @@ pub(crate) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
     Ok(there.into_iter().filter(|id| named.contains(&id.to_string())).collect())
 }
 
-/// The weights of another checkpoint or model, if it is the same model; a vocabulary that the chat
-/// template's tokens have made longer gets rows for them, the others stay as they are.
+/// The weights of another checkpoint or model, if the architecture is the same; a vocabulary extended by the chat
+/// template tokens gets new rows for them, the others are unchanged.
 pub(crate) fn weights_of(
     from: &Path,
     model: &ModelConfig,
@@ -192,7 +193,7 @@ pub(crate) fn weights_of(
 ) -> Result<Vec<f32>, TrainError> {
     let (theirs, their_table, their_slab) = model_folder::load(from)?;
     let mut same = theirs.clone();
-    // What training may change, or what the tokenizer settles, is no matter of shape.
+    // Fields that training may change, or that the tokenizer determines, are not part of the shape.
     (same.dropout, same.initializer_range) = (model.dropout, model.initializer_range);
     (same.bos_token_id, same.eos_token_id, same.pad_token_id) =
         (model.bos_token_id, model.eos_token_id, model.pad_token_id);
@@ -209,7 +210,8 @@ pub(crate) fn weights_of(
     }
     let mut slab = table.initial(seed);
     for (ours, t) in table.tensors.iter().zip(&their_table.tensors) {
-        // Both tables list the same tensors in the same order; of a longer vocabulary the first rows are theirs.
+        // Both tables list the same tensors in the same order; of an extended vocabulary the first rows are the old
+        // ones.
         slab[ours.offset..ours.offset + t.len()].copy_from_slice(their_table.slice(&their_slab, t));
     }
     Ok(slab)

@@ -1,4 +1,4 @@
-//! What lies in a run's folder: checkpoints, their lineage, the tokenizer, logs.
+//! The files in a run's folder: checkpoints, their lineage, the tokenizer, logs.
 
 pub mod checkpoint;
 pub(super) mod lineage;

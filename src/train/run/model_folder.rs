@@ -1,4 +1,4 @@
-//! A model's folder (Hugging Face's layout) and the parameter slab.
+//! Reads a model folder (Hugging Face's layout) into a parameter buffer.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::{
     train::error::TrainError,
 };
 
-/// Largest tokenizer.json that is read.
+/// Limit on the length of tokenizer.json.
 const TEXT_LIMIT: u64 = 64 << 20;
 
-/// A text file of a model's folder; None where it is not there.
+/// A text file of a model folder; None if it does not exist.
 pub fn read_text(dir: &Path, name: &str) -> Result<Option<String>, TrainError> {
     let path = dir.join(name);
     if !path.exists() {
@@ -36,7 +36,7 @@ pub fn read_text(dir: &Path, name: &str) -> Result<Option<String>, TrainError> {
     Ok(Some(text.text))
 }
 
-/// The tokenizer of a model's folder or of a run's `data/`, where there is one.
+/// The tokenizer of a model folder or of a run's `data/`, if there is one.
 pub fn tokenizer(dir: &Path) -> Result<Option<Tokenizer>, TrainError> {
     let Some(json) = read_text(dir, "tokenizer.json")? else { return Ok(None) };
     let config = read_text(dir, "tokenizer_config.json")?;
@@ -45,13 +45,13 @@ pub fn tokenizer(dir: &Path) -> Result<Option<Tokenizer>, TrainError> {
     Ok(Some(tokenizer.map_err(|e| TrainError::Input(format!("{}: {e}", dir.display())))?))
 }
 
-/// Whether danlu wrote a folder: a checkpoint, or the data of a run.
+/// Whether danlu wrote this folder: a checkpoint or a run's data.
 fn is_ours(dir: &Path) -> bool {
     let data = dir.file_name().is_some_and(|name| name == "data");
     dir.join("state.json").is_file() || (data && dir.parent().is_some_and(|run| run.join("run.toml").is_file()))
 }
 
-/// The tokens that end what the model in a folder says: all that `config.json` and `generation_config.json` name.
+/// The tokens that end an answer of the model in a folder: all that `config.json` and `generation_config.json` list.
 pub fn ends(dir: &Path, config: &ModelConfig) -> Result<Vec<u32>, TrainError> {
     let mut ends = Vec::new();
     for name in ["config.json", "generation_config.json"] {
@@ -66,17 +66,17 @@ pub fn ends(dir: &Path, config: &ModelConfig) -> Result<Vec<u32>, TrainError> {
     Ok(ends)
 }
 
-/// Writes the tokenizer's begin, end and padding into a model's configuration.
+/// Writes the tokenizer's BOS, EOS and PAD ids into a model's configuration.
 pub fn name_tokens(model: &mut ModelConfig, tokenizer: &Tokenizer) {
     model.bos_token_id = tokenizer.begin_of_text();
     model.eos_token_id = tokenizer.end_of_text();
     model.pad_token_id = tokenizer.pad();
 }
 
-/// Largest config.json, or any other file of settings, that is read: a hundred times those that are there.
+/// Limit on the length of config.json and other settings, a hundred times the usual.
 const SETTINGS_LIMIT: u64 = 1 << 20;
 
-/// The files that are read of a model's folder, but for those that an index names.
+/// The files that are read from a model folder, except those that an index lists.
 const READ: [&str; 6] = [
     "config.json",
     "tokenizer.json",
@@ -86,9 +86,8 @@ const READ: [&str; 6] = [
     "model.safetensors.index.json",
 ];
 
-/// Reads `config.json` and `model.safetensors` (or shards): the configuration, its table and a filled
-/// parameter slab. Every shape is compared before room is taken for one, and where a manifest lies beside the
-/// weights, what is read must be what was saved.
+/// Reads `config.json` and `model.safetensors` (or shards): the configuration, its table and the parameter buffer. All
+/// shapes are checked before allocation, and if there is a manifest, the bytes must match it.
 pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainError> {
     let manifest = manifest_beside(&RealFs, dir, Links::Follow)?;
     if let Some(manifest) = &manifest {
@@ -115,7 +114,7 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainErro
     }
     let mut file = read_model(&RealFs, dir, Links::Follow)?;
     file.require_finite()?;
-    // Old transformers stored the rotary frequencies, which follow from the configuration.
+    // Old versions of transformers stored the rotary frequencies, which follow from the configuration.
     file.tensors.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
     if config.tie_word_embeddings
         && let Some(head) = file.tensors.remove("lm_head.weight")
@@ -131,7 +130,7 @@ pub fn load(dir: &Path) -> Result<(ModelConfig, ParamTable, Vec<f32>), TrainErro
     Ok((config, table, slab))
 }
 
-/// Refuses weights that are not those of the configuration.
+/// Rejects weights that do not match the configuration.
 fn compare(shapes: &Shapes, table: &ParamTable, config: &ModelConfig) -> Result<(), TrainError> {
     for t in &table.tensors {
         shapes.require(&t.name, &t.shape)?;
@@ -142,9 +141,9 @@ fn compare(shapes: &Shapes, table: &ParamTable, config: &ModelConfig) -> Result<
     Ok(())
 }
 
-/// Takes every tensor of a table, its name after `prefix`, out of a file into a slab.
+/// Moves every tensor of a table from a file (its name after `prefix`) into a buffer.
 pub fn fill(table: &ParamTable, file: &mut TensorFile, prefix: &str) -> Result<Vec<f32>, TrainError> {
-    // All of them first: a table of another model may ask for more room than any machine has.
+    // Check all of them before allocating: another model's table may be larger than any memory.
     for t in &table.tensors {
         file.require(&format!("{prefix}{}", t.name), &t.shape)?;
     }
@@ -157,7 +156,7 @@ pub fn fill(table: &ParamTable, file: &mut TensorFile, prefix: &str) -> Result<V
     Ok(slab)
 }
 
-/// The tensors of a slab under their names.
+/// The tensors of a buffer with their names.
 pub fn tensors<'a>(table: &'a ParamTable, slab: &'a [f32]) -> Vec<TensorRef<'a>> {
     table.tensors.iter().map(|t| TensorRef { name: &t.name, shape: &t.shape, data: table.slice(slab, t) }).collect()
 }

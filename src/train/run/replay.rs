@@ -1,4 +1,4 @@
-//! What a stage did in earlier launches, from the run's logs, for the curves of the screen.
+//! Replays earlier launches of a stage from the run's logs, for the curves on the screen.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::{
     store::{RunView, StoreError, each_record},
 };
 
-/// The most steps that are sent; of more, every n-th.
+/// Most steps that are sent; of more, every n-th.
 const MOST: usize = 8192;
 
-/// The steps, validations, scores and probes of a stage up to step `done`, in the logs' order.
+/// The steps, validations, scores and probes of a stage up to step `done`, in log order.
 pub(crate) fn events(view: &RunView, stage: StageId, done: usize) -> Result<Vec<Event>, StoreError> {
     let mut steps: Vec<StepReport> = Vec::new();
     each(view, &view.metrics_path(), stage, done, |line| steps.extend(Line::read(line).map(|line| line.record)))?;
@@ -31,7 +31,7 @@ pub(crate) fn events(view: &RunView, stage: StageId, done: usize) -> Result<Vec<
     Ok(all)
 }
 
-/// Calls `take` with every line of a log that is the stage's and not past `done`.
+/// Calls `take` with every line of a log of this stage up to `done`.
 fn each(
     view: &RunView,
     path: &Path,

@@ -1,7 +1,7 @@
-//! The returns of stages to a checkpoint after a spike: `rollbacks.jsonl`.
+//! Rollbacks of stages to a checkpoint after a spike: `rollbacks.jsonl`.
 //!
-//! An entry is on disk before it acts. The checkpoint to continue from and the lower rate of the steps taken again
-//! follow from this file alone, so that a killed process continues to the same bits.
+//! An entry is on disk before it takes effect. The checkpoint to continue from and the lower learning rate of the
+//! repeated steps follow from this file alone, so that a killed process continues to the same bits.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,48 +11,48 @@ use crate::{
     train::error::TrainError,
 };
 
-/// By what the rate is multiplied at each try.
+/// Factor on the learning rate per attempt.
 const SLOWER: f64 = 0.25;
-/// Steps that a step is compared with.
+/// Number of steps that a step is compared with.
 pub(crate) const WINDOW: usize = 128;
-/// A checkpoint so few steps before a spike may hold its cause.
+/// A checkpoint this few steps before a spike may contain its cause.
 const NEAR: u64 = 8;
 
-/// One return of a stage to a checkpoint.
+/// One rollback.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rollback {
     /// The stage.
     pub stage: StageId,
-    /// The checkpoint that it continues from; none where it starts over.
+    /// The checkpoint that it continues from; None if it starts over.
     pub checkpoint: Option<String>,
     /// Steps in it.
     pub step: u64,
     /// The first step of the spike.
     pub spike: u64,
-    /// The rate is lower for the steps up to this one.
+    /// The learning rate is lower up to this step.
     pub until: u64,
-    /// By what the rate of these steps is multiplied.
+    /// The factor on the learning rate of these steps.
     pub factor: f64,
-    /// The peak rate that led to the spike. Once the user sets a lower one, the factor does not apply.
+    /// The peak learning rate that led to the spike. The factor does not apply once the user sets a lower one.
     pub learning_rate: f64,
-    /// What was seen.
+    /// Which number spiked.
     pub reason: String,
-    /// Checkpoints that are not loaded from now on.
+    /// Checkpoints that are not loaded any more.
     pub passed: Vec<String>,
-    /// The stage ended with an error: this entry and those before it are void.
+    /// The stage failed: this entry and earlier ones do not apply.
     pub given_up: bool,
 }
 
-/// The returns of a stage in a row, oldest first. A stretch without a spike ends them.
+/// Consecutive rollbacks of a stage, oldest first. A stretch without a spike ends the chain.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Chain(Vec<Rollback>);
 
 impl Chain {
-    /// Reads what holds for a stage.
+    /// Reads the entries that apply to a stage.
     pub(crate) fn read(view: &RunView, stage: StageId) -> Result<Chain, TrainError> {
         let mut chain = Chain::default();
         each_record(&**view.disk(), &view.rollbacks_path(), |record| {
-            // A line of a later version, or one written by hand, is no entry.
+            // Skip lines of later versions or of users.
             if let Ok(entry) = serde_json::from_value::<Rollback>(record.clone())
                 && entry.stage == stage
             {
@@ -62,7 +62,7 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Writes an entry down, to the disk.
+    /// Writes an entry to disk.
     pub(crate) fn write(run: &Run, entry: &Rollback) -> Result<(), TrainError> {
         let mut log = run.rollbacks()?;
         log.append(entry)?;
@@ -81,12 +81,12 @@ impl Chain {
         }
     }
 
-    /// Whether a spike at a step belongs to those before it.
+    /// Whether a spike belongs to this chain.
     fn continues(&self, spike: u64) -> bool {
         self.0.last().is_some_and(|last| spike <= last.until + WINDOW as u64)
     }
 
-    /// How often the stage has returned already when a spike is seen at this step.
+    /// How often the stage has been rolled back already when a spike is seen at this step.
     pub(crate) fn tries(&self, spike: u64) -> usize {
         if self.continues(spike) { self.0.len() } else { 0 }
     }
@@ -97,31 +97,31 @@ impl Chain {
         self.0.iter().any(|entry| entry.passed.contains(&name))
     }
 
-    /// The step of the newest spike: checkpoints from before it hold good weights.
+    /// The step of the newest spike; checkpoints from before have good weights.
     pub(crate) fn spike(&self) -> Option<u64> {
         self.0.last().map(|entry| entry.spike)
     }
 
-    /// The first spike that the stage, at this step, has not left behind.
+    /// The first spike that the stage at this step has not yet passed.
     pub(crate) fn open_at(&self, step: u64) -> Option<u64> {
         self.0.first().filter(|_| self.continues(step)).map(|entry| entry.spike)
     }
 
-    /// By what the rate of a step (the first is 0) is multiplied, where the peak is this one.
+    /// The factor on the learning rate of a step (counted from 0) for this peak.
     pub(crate) fn factor(&self, step: u64, peak: f64) -> f64 {
         let holds = |e: &&Rollback| (e.step..e.until).contains(&step) && peak >= e.learning_rate;
         self.0.iter().filter(holds).map(|e| e.factor).fold(1.0, f64::min)
     }
 
-    /// Which checkpoints may be loaded after a spike. Its first step shows the loss of the weights after the step
-    /// before, so they are older than that; the one that was tried last and led to a spike at once is left out.
+    /// Whether a checkpoint may be loaded after a spike. The loss of the spike's first step belongs to the weights
+    /// after the step before, so it must be older; a checkpoint from which a spike followed at once is excluded.
     pub(crate) fn may_serve(&self, id: &CheckpointId, spike: u64) -> bool {
         let tried = self.0.last().filter(|_| self.continues(spike));
         let led = |e: &Rollback| e.checkpoint.as_ref() == Some(&id.to_string()) && spike <= e.step + NEAR;
         id.step + 2 <= spike && !self.passes(id) && !tried.is_some_and(led)
     }
 
-    /// The entry of a stage that returns from a spike to a checkpoint.
+    /// The entry for a rollback from a spike to a checkpoint.
     pub(crate) fn next(
         &self,
         (stage, learning_rate): (StageId, f64),
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(two.factor(200, 0.5), 1.0, "a lower rate was set since");
         assert!(two.passes(&id(201)) && !two.passes(&id(200)));
         assert_eq!(Chain::read(run.view(), StageId::Sft).unwrap(), Chain::default());
-        // A later spike begins another chain; giving up ends it.
+        // A later spike starts another chain; giving up ends it.
         let later = set_back(&two, 1000, 990, &[]);
         assert_eq!(later.factor, 0.25);
         Chain::write(&run, &later).unwrap();

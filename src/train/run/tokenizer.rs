@@ -1,4 +1,4 @@
-//! The run's tokenizer in `data/`, put back where it is damaged: every checkpoint holds the same one.
+//! The run's tokenizer in `data/`, restored from a checkpoint if it is damaged: every checkpoint contains a copy.
 
 use crate::{
     data::{SPECIAL_TOKENS, Tokenizer},
@@ -9,17 +9,17 @@ use crate::{
     },
 };
 
-/// The tokenizer and its settings, as `data/` and checkpoints name them.
+/// The tokenizer and its settings, as named in `data/` and checkpoints.
 const FILES: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
-/// Largest of them.
+/// Limit on their length.
 const LIMIT: u64 = 64 << 20;
 
-/// The two files; the settings may be missing.
+/// The contents of both files; the settings may be missing.
 type Bytes = [Option<Vec<u8>>; 2];
 
-/// Sees that the tokenizer in `data/` is the one that the run's checkpoints were trained with, and takes it from the
-/// newest that verifies where it is not: it is missing, cannot be read, or says something else. What was there is kept
-/// beside it. A run without checkpoints makes a new one of its data.
+/// Checks that the tokenizer in `data/` is the one that the run's checkpoints were trained with; otherwise (missing,
+/// unreadable or different) restores it from the newest checkpoint that verifies. The old file is kept under another
+/// name. A run without checkpoints trains a new one.
 pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainError> {
     let checkpoints = run.view().checkpoints();
     let ids = newest_first(&checkpoints)?;
@@ -27,7 +27,7 @@ pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainErr
         [None, _] if ids.is_empty() => return Ok(()),
         ours => ours,
     };
-    // Bytes that a checkpoint bears are right without another look.
+    // Bytes that equal a checkpoint's need no further check.
     let hashes = ours.each_ref().map(|bytes| bytes.as_ref().map(|b| blake3::hash(b).to_hex().to_string()));
     let told = |id: &CheckpointId| checkpoints.files(id).unwrap_or_default();
     let same = |id: &CheckpointId| {
@@ -38,7 +38,7 @@ pub fn heal_tokenizer(run: &Run, notes: &mut Vec<String>) -> Result<(), TrainErr
         return Ok(());
     }
     let why = match load(&ours) {
-        // Made by another version of danlu, or grown by the tokens of a conversation since.
+        // Written by another version of danlu, or extended by chat template tokens since.
         Ok(ours) if ids.is_empty() || ids.iter().any(|id| agrees(&checkpoints, id, &ours)) => return Ok(()),
         Ok(_) => "it differs from that of every checkpoint".to_owned(),
         Err(why) => why,
@@ -78,8 +78,8 @@ fn newest_first(checkpoints: &Checkpoints) -> Result<Vec<CheckpointId>, TrainErr
     Ok(ids)
 }
 
-/// The files in `data/`. One that is missing, or damaged so that it cannot be read, is none; a refusal of the system
-/// (permissions, too many open files) is an error: it says nothing of the bytes.
+/// The files in `data/`. A missing or damaged one is None; a refusal of the system (permissions, too many open files)
+/// is an error, since it says nothing about the bytes.
 fn read(run: &Run) -> Result<Bytes, TrainError> {
     let (view, mut bytes) = (run.view(), [None, None]);
     for (name, bytes) in FILES.iter().zip(&mut bytes) {
@@ -93,7 +93,7 @@ fn read(run: &Run) -> Result<Bytes, TrainError> {
     Ok(bytes)
 }
 
-/// The tokenizer of two files, or what is wrong with them.
+/// The tokenizer in two files, or the error.
 fn load(bytes: &Bytes) -> Result<Tokenizer, String> {
     let [Some(json), settings] = bytes else { return Err("it is missing, or cannot be read".to_owned()) };
     let json = std::str::from_utf8(json).map_err(|e| format!("it is damaged: not UTF-8: {e}"))?;
@@ -101,7 +101,7 @@ fn load(bytes: &Bytes) -> Result<Tokenizer, String> {
     Tokenizer::from_json(json, settings.transpose()?).map_err(|e| format!("it is damaged: {e}"))
 }
 
-/// Whether a checkpoint's tokenizer is this one, or what this one has grown from.
+/// Whether a checkpoint's tokenizer equals this one or was extended to it.
 fn agrees(checkpoints: &Checkpoints, id: &CheckpointId, ours: &Tokenizer) -> bool {
     let same = |theirs: &Tokenizer| {
         let value = |t: &Tokenizer| serde_json::from_str::<serde_json::Value>(t.json()).ok();
@@ -113,7 +113,7 @@ fn agrees(checkpoints: &Checkpoints, id: &CheckpointId, ours: &Tokenizer) -> boo
     same(&theirs) || theirs.with_chat().is_ok_and(|grown| same(&grown))
 }
 
-/// Moves what is there of the two files aside, and says where to.
+/// Renames the existing files and returns the new path.
 fn set_aside(run: &Run) -> Result<String, TrainError> {
     let mut moved = Vec::new();
     for name in FILES {
@@ -122,10 +122,10 @@ fn set_aside(run: &Run) -> Result<String, TrainError> {
     Ok(moved.first().map_or_else(String::new, |path| format!("; what was there is now {}", path.display())))
 }
 
-/// Refuses a tokenizer in run.toml that is another kind than the run's own, if that was made here.
+/// Rejects a tokenizer kind in run.toml that differs from that of the run's own tokenizer.
 pub fn keeps_tokenizer(config: &RunConfig, tokenizer: &Tokenizer, text: &str) -> Result<(), TrainError> {
     let ours = (0..).zip(SPECIAL_TOKENS).all(|(id, token)| tokenizer.token(id) == Some(token));
-    // A run that was begun with --from has the key by default.
+    // For a run started with --from the key has its default.
     let imported = text.parse::<toml::Table>().is_ok_and(|t| {
         t.get("model").and_then(|m| m.get("rms_norm_eps")).is_some()
             && t.get("model").and_then(|m| m.get("vocab_size")).is_some()

@@ -1,4 +1,4 @@
-//! Completing texts with the live weights: probes at once, prompts a few tokens between steps.
+//! Completes texts with the live weights: probes at once, prompts a few tokens between steps.
 
 use std::time::{Duration, Instant};
 
@@ -10,30 +10,30 @@ use crate::{
     train::error::TrainError,
 };
 
-/// A prompt under way.
+/// A prompt being answered.
 pub(crate) struct Answer {
     pub id: u64,
-    /// What was asked as the reward model reads it, where the answer is to be scored.
+    /// The prompt's ids as the reward model reads them, if the answer is to be scored.
     pub asked: Option<Vec<u32>>,
     who: Who,
     seen: Vec<u32>,
-    /// Tokens of `seen` that the decoder has not read; all of them before it was first asked.
+    /// Tokens of `seen` that the decoder has not read; None: none of them yet.
     unread: Option<usize>,
     /// Tokens that end it.
     ends: Vec<u32>,
     sampling: Sampling,
     left: usize,
-    /// Where what is drawn starts in `seen`.
+    /// The index in `seen` at which the answer starts.
     start: usize,
-    /// log p of each drawn token, the one that ended it included.
+    /// log p of each sampled token, including the one that ended the answer.
     logprobs: Vec<f32>,
     text: StreamDecoder,
-    /// Time spent drawing, waiting between steps included.
+    /// Time spent sampling, including waiting between steps.
     started: Instant,
 }
 
 impl Answer {
-    /// An answer that ends with the text or, of a model that knows the template (`chat`), with its turn.
+    /// An answer that ends with end-of-text or, for a model with the template (`chat`), with its turn.
     pub(crate) fn new(
         id: u64,
         tokens: Vec<u32>,
@@ -68,23 +68,23 @@ impl Answer {
         self.who
     }
 
-    /// What was drawn so far, without the token that ended it.
+    /// The tokens sampled so far, without the one that ended the answer.
     pub(crate) fn drawn(&self) -> &[u32] {
         &self.seen[self.start..]
     }
 
-    /// The text of what was drawn so far.
+    /// The text so far.
     pub(crate) fn words(&self, tokenizer: &Tokenizer) -> String {
         tokenizer.decode_turn(&self.seen[..self.start], self.drawn(), true)
     }
 
-    /// Mean log p of the drawn tokens as they were drawn, the one that ended it included.
+    /// Mean log p of the sampled tokens, including the one that ended the answer.
     pub(crate) fn logprob(&self) -> f64 {
         let sum: f64 = self.logprobs.iter().map(|p| f64::from(*p)).sum();
         sum / self.logprobs.len().max(1) as f64
     }
 
-    /// Draws tokens for about `budget` (at least one): their text, and the reason when the answer has ended.
+    /// Samples tokens for about `budget` (at least one); returns their text, and the reason if the answer has ended.
     pub(crate) fn advance(
         &mut self,
         device: &mut Device,
@@ -125,12 +125,12 @@ impl Answer {
         Ok((piece, reason))
     }
 
-    /// Makes the decoder read the whole text again, after it held another one.
+    /// Makes the decoder read the whole text again, after it was used for another one.
     pub(crate) fn reread(&mut self) {
         self.unread = None;
     }
 
-    /// The event of its end, with the reward model's score where there is one.
+    /// The event for its end, with the reward model's score if there is one.
     pub(crate) fn end(&self, step: usize, reason: &str, score: Option<f64>) -> Event {
         Event::PromptDone {
             id: self.id,
@@ -143,7 +143,7 @@ impl Answer {
     }
 }
 
-/// Reads the last `unread` of `seen` and draws the next token among those the tokenizer knows.
+/// Reads the last `unread` tokens of `seen` and samples the next one among the tokenizer's ids.
 pub(crate) fn draw(
     device: &mut Device,
     decoder: &mut Decoder,
@@ -157,8 +157,8 @@ pub(crate) fn draw(
     Ok(nn::draw(&logits[..known], seen, how, seen.len() as u64))
 }
 
-/// Completes a probe greedily: as many tokens as the expected text has, until the end of text.
-/// Returns the continuation and how many leading characters of `expected` it has right.
+/// Completes a probe greedily, with as many tokens as the expected text has, or until end-of-text. Returns the
+/// continuation and the number of correct leading characters.
 pub(crate) fn probe(
     device: &mut Device,
     decoder: &mut Decoder,

@@ -1,9 +1,9 @@
-//! The settings of a stage that draws text, and when they changed: `edits.jsonl`.
+//! The settings of a stage that draws text, and their changes: `edits.jsonl`.
 //!
-//! An entry says what holds from a step on: the mix, the version of the data, the learning rate. It is on disk before
-//! it acts, so that a stage continued from any checkpoint has the same settings at the same steps, also after a kill. The
-//! first entry of a stage says what it began with. One for an earlier step than those before it takes their place:
-//! what had come later was undone.
+//! An entry has the settings from a step on: mix, version of the data, learning rate. It is on disk before it takes
+//! effect, so that a stage continued from any checkpoint, even after a kill, uses the same settings at the same steps.
+//! The first entry of a stage has its initial settings. An entry for an earlier step replaces later ones: those were
+//! undone.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,20 +16,20 @@ use crate::{
     train::{corpus, error::TrainError},
 };
 
-/// Longest list of names that is written out.
+/// Longest list of names in a description.
 const NAMED: usize = 4;
 
-/// What is said of other data where no more is known.
+/// The description of a data change without details.
 pub(crate) const OTHER_DATA: &str = "other data";
 
-/// What holds.
+/// The settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LiveSettings {
-    /// The sources drawn from: texts, sets of conversations, demonstrations.
+    /// The sources: texts, sets of conversations, demonstrations.
     pub sources: Vec<String>,
-    /// What share each has.
+    /// The share of each.
     pub shares: Shares,
-    /// The batches' shape. It is that of the device's recording, and cannot change while the stage is open.
+    /// The batches' shape. The device's recording has it too, so it cannot change while the stage is open.
     pub shape: Shape,
     /// The version of the texts.
     pub data: String,
@@ -37,18 +37,18 @@ pub(crate) struct LiveSettings {
     pub learning_rate: f64,
 }
 
-/// From which step on it holds.
+/// The step from which settings apply.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The stage.
     pub stage: StageId,
     /// The first step with these settings, counted from 0.
     pub step: u64,
-    /// What asked for it.
+    /// The cause.
     pub cause: String,
-    /// What changed, described.
+    /// A description of the change.
     pub text: String,
-    /// What holds.
+    /// The settings.
     #[serde(flatten)]
     pub settings: LiveSettings,
 }
@@ -60,11 +60,11 @@ impl Entry {
     }
 }
 
-/// The entries of a stage that hold, in order.
+/// The entries of a stage that apply, in order.
 pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainError> {
     let mut line: Vec<Entry> = Vec::new();
     each_record(&**view.disk(), &view.edits_path(), |record| {
-        // A line of a later version, or one written by hand, is no entry.
+        // Skip lines of later versions or of users.
         let Ok(entry) = serde_json::from_value::<Entry>(record.clone()) else { return };
         if entry.stage == stage {
             line.retain(|e| e.step < entry.step);
@@ -74,7 +74,7 @@ pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainEr
     Ok(line)
 }
 
-/// Writes an entry down, to the disk.
+/// Writes an entry to disk.
 pub(crate) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
     let mut log: Log = run.edits()?;
     log.append(entry)?;
@@ -82,13 +82,13 @@ pub(crate) fn write(run: &Run, entry: &Entry) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// What differs, described.
+/// A description of the differences.
 pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
     let mut words = Vec::new();
     let (before, now) = (old.weights(), new.weights());
     if old.sources == new.sources {
         let moved = old.sources.iter().zip(before.iter().zip(&now)).filter(|(_, (a, b))| a != b);
-        // Where one is given more the others have less: the one that moved most says it.
+        // If one share grows the others shrink; the one that changed most describes it.
         let all: Vec<_> = moved.collect();
         let most = all.iter().rev().max_by(|a, b| (a.1.0 - a.1.1).abs().total_cmp(&(b.1.0 - b.1.1).abs()));
         if let Some((name, (a, b))) = most {
@@ -119,7 +119,7 @@ pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
     words.join(", ")
 }
 
-/// Removes what was prepared of the data but for the version `current` and those that a checkpoint may come back to.
+/// Removes prepared data except the version `current` and those that a checkpoint may return to.
 pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
     let view = run.view();
     let there = view.checkpoints().list()?;
@@ -127,7 +127,7 @@ pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
     for stage in StageId::ALL.into_iter().filter(|s| s.draws_text()) {
         let oldest = there.iter().filter(|id| id.stage == stage).map(|id| id.step).min();
         let line = line(view, stage)?;
-        // From the one that held at the oldest checkpoint on; without a checkpoint the stage starts over.
+        // From the entry that applied at the oldest checkpoint; without a checkpoint the stage starts over.
         let from = line.iter().rposition(|e| e.step <= oldest.unwrap_or(0)).unwrap_or(0);
         keep.extend(line.into_iter().skip(from).map(|e| e.settings.data));
     }
@@ -140,7 +140,7 @@ fn percent(share: f64) -> String {
 }
 
 impl LiveSettings {
-    /// Each source's share without demonstrations, of 1 in all.
+    /// Each source's share without demonstrations, normalised to 1.
     fn weights(&self) -> Vec<f64> {
         let weights = self.shares.of(false);
         let sum: f64 = weights.iter().sum();

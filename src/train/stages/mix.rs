@@ -1,4 +1,4 @@
-//! What share each source of a language model's training has.
+//! The share of each source in a language model's training.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// What share each source has, before and after there are demonstrations by hand.
+/// The share of each source, without and with demonstrations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Shares {
     texts: Vec<f64>,
@@ -26,7 +26,7 @@ impl Shares {
             let sum: f64 = weights.iter().sum();
             weights.into_iter().map(|w| w / sum.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>()
         };
-        // What has nothing to draw has no share.
+        // A source without anything to draw has no share.
         let texts = corpus.packed.iter().map(|s| if s.train.is_empty() { 0.0 } else { s.weight }).collect();
         let weight = |s: &ExampleSet| if s.examples.is_empty() { 0.0 } else { s.weight };
         Shares {
@@ -43,7 +43,7 @@ impl Shares {
         Shares { texts, chats: Vec::new(), pretrain: 0.0, by_hand: 0.0, fine_tuning: false }
     }
 
-    /// The weights of a history: texts, conversations, demonstrations.
+    /// The weights for a history: texts, conversations, demonstrations.
     pub(crate) fn of(&self, by_hand: bool) -> Vec<f64> {
         if !self.fine_tuning {
             return self.texts.clone();

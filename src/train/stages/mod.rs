@@ -1,4 +1,4 @@
-//! What each stage does, one folder a family. This file alone names more than one of them.
+//! The stages, one folder per family. Only this file names more than one of them.
 
 mod align;
 pub(super) mod answer;
@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{base::StageId, train::error::TrainError};
 
-/// Makes a stage ready to step in an open run.
+/// Opens a stage in an open run.
 pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     match o.stage {
         StageId::Pretrain | StageId::Sft => lm::open(o),
@@ -28,7 +28,7 @@ pub(super) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     }
 }
 
-/// Builds the models that a stage is opened with on a device that only counts: the parameters under an optimiser.
+/// Counts a stage: builds its models on a device that only counts; returns the parameters with optimiser state.
 pub(super) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     match on.stage {
         StageId::Pretrain | StageId::Sft => lm::count(on),

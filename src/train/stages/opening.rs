@@ -1,4 +1,5 @@
-//! What a stage is opened with, and the steps that every stage takes on the way: its newest checkpoint, or its parent's.
+//! Opening a stage: its inputs, and the steps that all stages share, such as loading the newest checkpoint or the
+//! parent's.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,10 +22,10 @@ use crate::{
     },
 };
 
-/// Largest tokenizer.json that is read from a checkpoint.
+/// Limit on the length of a checkpoint's tokenizer.json.
 const TOKENIZER_LIMIT: u64 = 64 << 20;
 
-/// What a stage is opened with.
+/// The inputs of opening a stage.
 pub(crate) struct Opening<'a> {
     pub run: &'a Run,
     pub device: &'a mut Device,
@@ -32,7 +33,7 @@ pub(crate) struct Opening<'a> {
     pub setup: &'a Setup,
     pub stage: StageId,
     pub plan: &'a StagePlan,
-    /// The run's model; the tokenizer settles its end-of-text and padding tokens.
+    /// The run's model; the tokenizer sets its end-of-text and padding tokens.
     pub model: ModelConfig,
     pub notes: &'a mut Vec<String>,
 }
@@ -44,16 +45,16 @@ pub(crate) struct Opened {
     pub state: State,
 }
 
-/// What a stage continues or starts from.
+/// The checkpoint or weights that a stage continues or starts from.
 pub(crate) struct Resumed {
     pub state: State,
     /// Parameters, moments and control block of the stage's own newest checkpoint.
     pub slabs: Option<Slabs>,
-    /// Else the parameters to start from.
+    /// Without one, the parameters to start from.
     pub params: Vec<f32>,
 }
 
-/// A device that counts, and what is built on it.
+/// A counting device and the stage to count on it.
 pub(crate) struct Counting<'a> {
     pub device: &'a mut Device,
     pub stage: StageId,
@@ -62,12 +63,12 @@ pub(crate) struct Counting<'a> {
     pub plan: &'a StagePlan,
     /// Whether the run has a reward model.
     pub rewards: bool,
-    /// Whether the answers of the run's own model, of which pairs are made, are there.
+    /// Whether the answers of the run's own model, which form pairs, exist already.
     pub drawn: bool,
 }
 
 impl Opening<'_> {
-    /// The tokenizer that the run's earlier stages made.
+    /// The tokenizer of the run's earlier stages.
     pub(crate) fn known_tokenizer(&self) -> Result<Tokenizer, TrainError> {
         let dir = self.run.view().data_dir();
         let tokenizer = model_folder::tokenizer(&dir)?.ok_or_else(|| {
@@ -77,7 +78,7 @@ impl Opening<'_> {
         Ok(tokenizer)
     }
 
-    /// The newest checkpoint of the stage itself that verifies.
+    /// The stage's own newest checkpoint that verifies.
     pub(crate) fn own(
         &mut self,
         read: impl Fn(&Checkpoint) -> Result<(State, Vec<Slabs>), StoreError>,
@@ -90,7 +91,7 @@ impl Opening<'_> {
         self.accept(Found { found: found.found.map(|(read, _)| read), skipped })
     }
 
-    /// The newest checkpoint of the stage that is read, those left out that a spike has followed.
+    /// The stage's newest checkpoint that can be read, except those before a spike that are excluded.
     fn newest<T>(&mut self, mut read: impl FnMut(Checkpoint) -> Result<T, StoreError>) -> Result<Found<T>, TrainError> {
         let chain = Chain::read(self.run.view(), self.stage)?;
         let mut found = self.run.view().checkpoints().newest_that(Some(self.stage.name()), |c| {
@@ -108,8 +109,8 @@ impl Opening<'_> {
         Ok(found)
     }
 
-    /// What was found, with a note on each checkpoint that was passed over for it. Where a newer danlu wrote one of them,
-    /// or nothing is left, the stage is not trained: it would repeat or lose work that exists.
+    /// Accepts what was found, with a note on each checkpoint passed over. If a newer danlu wrote one of them, or none
+    /// is left, the stage is not trained: it would repeat or lose existing work.
     fn accept<T>(&mut self, found: Found<(State, T)>) -> Result<Option<(State, T)>, TrainError> {
         if let Some(newer) = found.skipped.iter().find(|s| s.error.is_newer()) {
             let (stage, id, error) = (self.stage, &newer.id, &newer.error);
@@ -143,14 +144,14 @@ impl Opening<'_> {
         Ok((parent, weights))
     }
 
-    /// The state of a stage that begins from a checkpoint of the run.
+    /// The state of a stage that starts from a checkpoint of the run.
     pub(crate) fn begun_from(&self, parent: Checkpoint, history: History) -> State {
         let mut state = State::new(self.stage, self.config.seed, history, String::new());
         (state.parent, state.parent_digest) = (Some(parent.id.to_string()), Some(parent.digest));
         state
     }
 
-    /// Notes in the state what it is drawn from, and tells where that has changed.
+    /// Stores the hash of the data in the state, with a note if it has changed.
     pub(crate) fn same_data(&mut self, state: &mut State, digest: &str) {
         if state.step > 0 && state.data != digest {
             self.notes.push("the data have changed since the checkpoint: the batches differ from here on".to_owned());
@@ -158,8 +159,8 @@ impl Opening<'_> {
         digest.clone_into(&mut state.data);
     }
 
-    /// The stage's newest checkpoint that verifies; else a new state, with the weights of the parent stage,
-    /// of `--from`, or random ones.
+    /// The stage's newest checkpoint that verifies; else a new state with the weights of the parent stage, of `--from`,
+    /// or random ones.
     pub(crate) fn resume(
         &mut self,
         model: &ModelConfig,
@@ -194,7 +195,7 @@ impl Opening<'_> {
     }
 }
 
-/// Refuses weights for whom the run's ids would mean other words.
+/// Rejects weights trained with a tokenizer in which the run's ids have other meanings.
 fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Result<(), TrainError> {
     let Some(theirs) = model_folder::tokenizer(from)? else {
         notes.push(format!(
@@ -204,7 +205,7 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
         return Ok(());
     };
     notes.extend(theirs.remark().map(|remark| format!("--from {}: {remark}", from.display())));
-    // Ours may have grown by the template's tokens since.
+    // The run's tokenizer may have been extended by chat template tokens since.
     match other_word(&theirs, ours, theirs.vocab_size()) {
         Some(other) => Err(TrainError::Input(format!(
             "--from {}: its tokenizer differs from the run's: {other}; start a new run from it",
@@ -214,7 +215,7 @@ fn same_tokenizer(from: &Path, ours: &Tokenizer, notes: &mut Vec<String>) -> Res
     }
 }
 
-/// The first of so many ids that means another token, described.
+/// The first of the ids that means another token, described.
 fn other_word(theirs: &Tokenizer, ours: &Tokenizer, ids: usize) -> Option<String> {
     let differs = |id: &u32| theirs.token(*id) != ours.token(*id);
     let id = (0..ids as u32).find(differs)?;
@@ -222,8 +223,7 @@ fn other_word(theirs: &Tokenizer, ours: &Tokenizer, ids: usize) -> Option<String
     Some(format!("id {id} is {there:?} there and {here:?} here"))
 }
 
-/// Refuses a checkpoint of the run whose tokenizer is another one than the run's: it was brought here from
-/// elsewhere, or the run's own was.
+/// Rejects a checkpoint of the run with another tokenizer than the run's: either was replaced from elsewhere.
 pub(crate) fn same_words(checkpoint: &Checkpoint, ours: &Tokenizer) -> Result<(), TrainError> {
     let read = |name: &str| -> Result<String, TrainError> {
         Ok(String::from_utf8_lossy(&checkpoint.read(name, TOKENIZER_LIMIT)?).into_owned())

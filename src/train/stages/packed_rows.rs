@@ -1,4 +1,4 @@
-//! Examples packed into the fixed rows of a learner, and where each came to lie.
+//! Packs examples into the fixed rows of a learner and records their positions.
 
 use crate::{
     data::{Example, fill_row, plan},
@@ -11,7 +11,7 @@ pub(crate) struct Micro {
     pub ids: Vec<u32>,
     pub targets: Vec<i32>,
     pub starts: Vec<u32>,
-    /// The examples in it, and the place where each starts.
+    /// The examples in it, and the position at which each starts.
     pub spans: Vec<(usize, usize)>,
 }
 
@@ -25,8 +25,8 @@ impl Micro {
     }
 }
 
-/// Packs examples into as many micro-batches of `rows` × `context` as they need. An example of n tokens
-/// takes n − 1 places.
+/// Packs examples into as many micro-batches of `rows` × `context` as needed. An example of n tokens takes n − 1
+/// positions.
 pub(crate) fn micros(examples: &[Example], rows: usize, context: usize, pad: u32) -> Result<Vec<Micro>, TrainError> {
     let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
     let order: Vec<usize> = (0..examples.len()).collect();

@@ -1,4 +1,4 @@
-//! Drawing answers: the question as ids, seeds of answers.
+//! Helpers for sampling answers: prompts as ids, seeds of answers.
 
 use crate::{
     compute::rng::{self, Purpose, Stream},
@@ -7,15 +7,15 @@ use crate::{
     train::error::TrainError,
 };
 
-/// Tokens that an answer may have.
+/// Most tokens of an answer.
 pub(crate) const LONGEST: usize = 40;
 
-/// The question's ids, the assistant's turn opened.
+/// The prompt's ids with the assistant's turn opened.
 pub(crate) fn question(prompt: &str, tokenizer: &Tokenizer) -> Result<Vec<u32>, TrainError> {
     Ok(encode_prompt(&[Turn::new(Role::User, prompt)], tokenizer)?)
 }
 
-/// Sampling from the whole distribution, with a seed for each of many answers: `which` is the number of an
+/// Sampling from the whole distribution, with a separate seed per answer: `which` is the number of an
 /// [`rng::AnswerSeed`].
 pub(crate) fn drawn(seed: u64, temperature: f32, which: u64) -> Sampling {
     let mixed = u64::from(rng::bits(seed, Purpose::Sample, Stream::Answers.number(), which));

@@ -1,4 +1,4 @@
-//! Saving: the state is copied to the host here and written on a separate thread, one at a time.
+//! Saving: the state is copied to the host and written on a separate thread, one save at a time.
 
 use std::{collections::BTreeSet, path::PathBuf, thread::JoinHandle, time::Instant};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// A save under way: its step, when it began, and its thread.
+/// A save in progress: its step, its start, and its thread.
 type Writing = (usize, Instant, JoinHandle<Result<Written, TrainError>>);
 
 /// The saves of a stage.
@@ -39,7 +39,7 @@ impl Saves {
         self.newest.as_ref()?.file_name().map(|name| name.to_string_lossy().into_owned())
     }
 
-    /// The checkpoint whose weights answer, or the one they come from.
+    /// The checkpoint of the weights that answer, or the one they started from.
     pub(super) fn answers_from(&self, core: &Core<'_>) -> Option<String> {
         let at = || CheckpointId::new(core.stage.name(), self.saved_at as u64).to_string();
         let own = self.newest_name().or_else(|| (self.saved_at > 0).then(at));
@@ -54,7 +54,7 @@ impl Saves {
             core.out.emit(Event::SaveFailed { step, error: why.clone() });
             return if core.interactive() { Ok(()) } else { Err(TrainError::Work(why)) };
         }
-        // No checkpoint outlives the metrics of its steps.
+        // Metrics must be durable before their checkpoint.
         if let Err(e) = core.out.sync() {
             return self.fail(core, step, e.into());
         }
@@ -75,7 +75,7 @@ impl Saves {
         self.finish(core, recovery, false)
     }
 
-    /// Reports that a save failed: a pause where the user watches, else the stage's end.
+    /// Reports a failed save: a pause in the workbench, otherwise the end of the stage.
     fn fail(&mut self, core: &mut Core<'_>, step: usize, error: TrainError) -> Result<(), TrainError> {
         self.failed += 1;
         core.out.emit(Event::SaveFailed { step, error: error.to_string() });
@@ -86,7 +86,7 @@ impl Saves {
         Ok(())
     }
 
-    /// Reports a save that has ended; with `wait`, waits for it.
+    /// Reports a save that has finished; with `wait`, waits for it.
     pub(super) fn finish(
         &mut self,
         core: &mut Core<'_>,
@@ -108,7 +108,7 @@ impl Saves {
                 if !saved.durable {
                     core.note("this file system does not guarantee that the checkpoint survives a power cut");
                 }
-                // The same at every save: it is reported once.
+                // The same at every save, so reported once.
                 for text in left.into_iter().filter(|text| self.noted.insert(text.clone())) {
                     core.note(text);
                 }
@@ -116,7 +116,7 @@ impl Saves {
             }
             Err(TrainError::NotFinite(what)) if recovery.guards() => {
                 core.out.emit(Event::SaveFailed { step, error: TrainError::NotFinite(what.clone()).to_string() });
-                // A weight that is NaN stays NaN: no later step can be saved either.
+                // A NaN weight stays NaN: no later step can be saved either.
                 let since = step as u64 + 1;
                 recovery.spoilt(Spike { since, reason: format!("the weights cannot be saved: {what}") });
                 Ok(())
@@ -125,7 +125,7 @@ impl Saves {
         }
     }
 
-    /// Without a screen, an error unless the save that was asked for exists.
+    /// Without a screen, fails unless the requested save exists.
     pub(super) fn require(&self, core: &Core<'_>) -> Result<(), TrainError> {
         if core.interactive() || self.saved_at >= core.done {
             return Ok(());

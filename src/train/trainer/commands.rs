@@ -21,8 +21,7 @@ use crate::{
 };
 
 impl Loop<'_> {
-    /// Applies the commands that are there; waits for one while paused with nothing to do. Some means that the stage
-    /// ends here.
+    /// Applies pending commands; while paused with nothing to do, waits for one. Some: the stage ends here.
     pub(super) fn obey(&mut self, commands: &Receiver<Command>) -> Result<Option<Way>, TrainError> {
         loop {
             let idle = self.core.paused && self.prompts.idle() && self.voting.idle();
@@ -30,7 +29,7 @@ impl Loop<'_> {
                 match commands.recv_timeout(Duration::from_millis(50)) {
                     Ok(command) => command,
                     Err(RecvTimeoutError::Timeout) => return Ok(None),
-                    // The screen is gone: keep what there is.
+                    // The screen is gone: save.
                     Err(RecvTimeoutError::Disconnected) => return Ok(Some(Way::Stop { save: true, left: true })),
                 }
             } else {
@@ -39,7 +38,7 @@ impl Loop<'_> {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(None),
                 }
             };
-            // Commands that wait for an answer get one; for the others the stage itself reports the error.
+            // Commands with an answer get a refusal; for the others the stage itself reports the error.
             let plain = matches!(
                 command,
                 Command::Pause | Command::Resume | Command::Save | Command::Probe | Command::ShowBatch
@@ -49,14 +48,14 @@ impl Loop<'_> {
                 Ok(way) => return Ok(way),
                 Err(TrainError::Refused(text)) => self.core.refuse(text),
                 Err(e) if self.core.can_wait(&e) && plain => self.core.stumble(&e),
-                // What was asked is not done, and the stage is as it was.
+                // The command failed, and the stage is unchanged.
                 Err(e) if self.core.can_wait(&e) => self.core.refuse(e.to_string()),
                 Err(e) => return Err(e),
             }
         }
     }
 
-    /// Obeys one command; Some is the stage's end.
+    /// Applies one command; Some: the stage ends.
     fn obey_one(&mut self, command: Command) -> Result<Option<Way>, TrainError> {
         let (stage, step) = (self.core.stage, self.core.done);
         match command {
@@ -146,7 +145,7 @@ impl Loop<'_> {
             let again = self.guarded || self.recovery.stopped();
             return if again { Ok(stage) } else { TrainError::refused(format!("{stage} is the stage that runs")) };
         }
-        // What this stage has learned so far is about to be saved, and may be all that is missing.
+        // The current stage's checkpoint, about to be saved, may be all that is missing.
         let is_parent = stage.parent() == Some(self.core.stage) && self.core.done > 0;
         if !is_parent && let Some(missing) = lineage::missing_parent(self.core.view(), stage)? {
             return TrainError::refused(missing);
@@ -154,7 +153,7 @@ impl Loop<'_> {
         Ok(stage)
     }
 
-    /// Tries again what could not be written; whether that is all there now.
+    /// Retries failed writes; returns whether all succeeded.
     fn retry(&mut self) -> Result<bool, TrainError> {
         if let Err(e) = self.core.out.flush() {
             self.core.stumble(&e.into());
@@ -164,7 +163,7 @@ impl Loop<'_> {
         self.data.retry(&mut self.core, &mut self.recovery)
     }
 
-    /// Saves on command. Where the stage was paused because of an error, it continues once that is done.
+    /// Saves on command. If an error had paused the stage, it continues afterwards.
     fn save_on_command(&mut self) -> Result<(), TrainError> {
         self.settle()?;
         let (held, failed) = (self.core.holds, self.saves.failed);
@@ -188,7 +187,7 @@ impl Loop<'_> {
         self.voting.refit(&mut self.core)
     }
 
-    /// The same, after a vote that is kept and shown already.
+    /// The same, after a vote that is already stored and shown.
     fn refit_after_vote(&mut self) -> Result<(), TrainError> {
         match self.refit() {
             Err(e) if self.core.can_wait(&e) => self.core.note(format!("the reward model was not fitted: {e}")),
@@ -197,7 +196,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Keeps a corrected conversation: on disk first, then in the mix from the next batch on.
+    /// Stores a corrected conversation: on disk first, then in the mix from the next batch on.
     fn demonstrate(&mut self, turns: &[Turn]) -> Result<(), TrainError> {
         let core = &mut self.core;
         let spoken = |role: Role| turns.iter().any(|t| t.role == role && !t.content.trim().is_empty());
@@ -209,12 +208,12 @@ impl Loop<'_> {
         let step = if core.stage.chat() {
             core.submitted as u64
         } else {
-            // Before fine-tuning: for its next batch, whichever that is.
+            // Before fine-tuning: for its next batch.
             let stages = lineage::stages(core.view())?;
             let mut chat = stages.iter().filter(|s| s.name.parse::<StageId>().is_ok_and(StageId::chat));
             chat.find_map(|s| s.step).unwrap_or(0) as u64
         };
-        // Read back from what will be written: a resume learns the same words, or it is refused here.
+        // Parse the line that will be written, so that a resume learns the same, or refuse it here.
         let line = demonstration(turns, step);
         let read = read_demonstration(line.to_string().as_bytes());
         let example = match read.and_then(|c| encode(&c, &core.tokenizer).map_err(|e| e.to_string())) {

@@ -1,8 +1,8 @@
-//! What all parts of the loop work with: the open run, the stage, its configuration, the steps done, and the outbox.
+//! The state that all parts of the loop use: the open run, the stage, its configuration, the steps done, and the
+//! outbox.
 //!
-//! An error of the disk pauses the stage while the user watches: the error is shown, what was to be written stays in
-//! memory, and `w` or space tries again. Without a screen it ends the stage; the next start continues from the newest
-//! checkpoint.
+//! In the workbench a disk error pauses the stage: the error is shown, unwritten data stay in memory, and `w` or space
+//! tries again. Without a screen it ends the stage; the next launch continues from the newest checkpoint.
 
 use super::outbox::Outbox;
 use crate::{
@@ -28,25 +28,25 @@ pub(super) struct Core<'a> {
     pub setup: Setup,
     pub stage: StageId,
     pub work: Box<dyn StageRun + Send>,
-    /// The configuration in use, and the stage's plan that follows from it.
+    /// The configuration in use, and the stage's plan derived from it.
     pub config: RunConfig,
     pub plan: StagePlan,
     pub tokenizer: Tokenizer,
     pub state: State,
     /// Checkpoints that other stages started from.
     pub pinned: Vec<CheckpointId>,
-    /// The step at which the stage ends.
+    /// The last step of the stage.
     pub target: usize,
-    /// Steps submitted, and steps whose result is known.
+    /// Steps submitted, and steps with a known result.
     pub submitted: usize,
     pub done: usize,
     pub paused: bool,
-    /// Whether it is paused because of an error, and not by the user.
+    /// Whether an error paused it, not the user.
     pub holds: bool,
     pub out: Outbox<'a>,
 }
 
-/// The stage's text; refuses where it draws none.
+/// The stage's text; an error if it draws none.
 pub(super) fn text<'w>(work: &'w mut (dyn StageRun + Send + 'static)) -> Result<&'w mut dyn LiveText, TrainError> {
     work.text().ok_or_else(|| {
         TrainError::Refused("this stage does not train on the run's sources; pretrain and sft do".to_owned())
@@ -54,12 +54,12 @@ pub(super) fn text<'w>(work: &'w mut (dyn StageRun + Send + 'static)) -> Result<
 }
 
 impl Core<'_> {
-    /// The open run's folder.
+    /// The open run.
     pub(super) fn view(&self) -> &RunView {
         self.open.run.view()
     }
 
-    /// Whether the user watches.
+    /// Whether the workbench is open.
     pub(super) fn interactive(&self) -> bool {
         self.setup.interactive
     }
@@ -71,29 +71,29 @@ impl Core<'_> {
         }
     }
 
-    /// Emits a note at the step done.
+    /// Emits a note at the current step.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.out.emit(Event::Note { step: self.done, text: text.into() });
     }
 
-    /// Answers a command that is not obeyed.
+    /// Emits a refusal of a command.
     pub(super) fn refuse(&mut self, text: String) {
         self.out.emit(Event::Refused { text });
     }
 
-    /// Stops stepping.
+    /// Pauses training.
     pub(super) fn pause(&mut self) {
         self.paused = true;
         self.out.emit(Event::Paused { step: self.done });
     }
 
-    /// Continues stepping.
+    /// Continues training.
     pub(super) fn resume(&mut self) {
         (self.paused, self.holds) = (false, false);
         self.out.emit(Event::Resumed { step: self.done });
     }
 
-    /// Whether an error is one of the files or of the system's threads, with the user there to remove its cause.
+    /// Whether an error is about files or threads and the user can remove its cause.
     pub(super) fn can_wait(&self, error: &TrainError) -> bool {
         self.interactive()
             && matches!(
@@ -104,7 +104,7 @@ impl Core<'_> {
             )
     }
 
-    /// Pauses with the error on the screen.
+    /// Pauses and shows the error.
     pub(super) fn stumble(&mut self, error: &TrainError) {
         self.out.emit(Event::StoreFailed { step: self.done, error: error.to_string() });
         self.hold();
@@ -116,20 +116,20 @@ impl Core<'_> {
         self.pause();
     }
 
-    /// Reports logs that could not be written: a pause, or the stage's end.
+    /// Reports logs that could not be written: a pause, or the end of the stage.
     pub(super) fn check_logs(&mut self) -> Result<(), TrainError> {
         let Some(error) = self.out.failure() else { return Ok(()) };
         if !self.can_wait(&error) {
             return Err(error);
         }
-        // Shown once; what is written meanwhile waits behind it.
+        // Shown once; later lines wait behind it.
         if !self.holds {
             self.stumble(&error);
         }
         Ok(())
     }
 
-    /// The newest step's batch, token by token.
+    /// Sends the newest step's batch, token by token.
     pub(super) fn show_batch(&mut self) -> Result<(), TrainError> {
         let Some(text) = self.work.text() else { return Ok(()) };
         if let Some(view) = text.batch_view(&mut self.open.device, self.done)? {
@@ -138,7 +138,7 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// One answer of the newest update, token by token.
+    /// Sends one answer of the newest update, token by token.
     pub(super) fn show_rollout(&mut self, which: usize) -> Result<(), TrainError> {
         let none = || TrainError::refused("this stage samples no answers to learn from");
         let view = self.work.rollouts().map_or_else(none, |r| r.rollout(which))?;
@@ -146,7 +146,7 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// Held-out figures; over everything held out with `whole`.
+    /// Emits held-out figures; over all held-out data with `whole`.
     pub(super) fn validate(&mut self, whole: bool) -> Result<(), TrainError> {
         let events = self.work.validate(&mut self.open.device, self.done, whole)?;
         self.emit_all(events);

@@ -1,4 +1,4 @@
-//! Mix, data and learning rate, changed while the stage trains.
+//! Changes of mix, data and learning rate during training.
 
 use std::time::Instant;
 
@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// Parts of the batches that a source is given or loses at once: of so many.
+/// One key press changes a source's share by one in this many parts.
 const PARTS: f64 = 20.0;
 
-/// A change of what is drawn that could not be written down, and so does not hold yet.
+/// A change that could not be logged yet, and so has no effect.
 struct Edit {
     config: RunConfig,
     corpus: Option<Corpus>,
@@ -32,19 +32,19 @@ struct Edit {
     since: Option<Instant>,
 }
 
-/// The edits of a stage that draws text.
+/// Live edits of a stage that draws text.
 #[derive(Default)]
 pub(super) struct LiveData {
-    /// Why what was saved last cannot be used.
+    /// Why the last saved change cannot be used.
     unusable: Option<String>,
-    /// run.toml as a key has changed it, until that is read.
+    /// run.toml as changed by a key, until it has been reread.
     rewritten: Option<String>,
     /// The edit that waits for the disk.
     untaken: Option<Edit>,
 }
 
 impl LiveData {
-    /// Takes over what was read since the last call, and emits how far a trial is.
+    /// Takes over what was read since the last call, and emits the progress of a trial.
     pub(super) fn refresh(&mut self, core: &mut Core<'_>, recovery: &mut Recovery) -> Result<(), TrainError> {
         let Some(text) = core.work.text() else { return Ok(()) };
         let live = text.corpus();
@@ -80,18 +80,18 @@ impl LiveData {
 
     fn take_over(&mut self, core: &mut Core<'_>, recovery: &mut Recovery, fresh: Fresh) -> Result<(), TrainError> {
         let Fresh { text, config, corpus, since } = fresh;
-        // Read before a key changed run.toml: it would undo that, and what the key wrote is read next.
+        // Read before a key changed run.toml: ignore it, because it would undo that; the changed file is read next.
         let outrun = |written: &String| *written != text && core.view().config().is_ok_and(|now| now == *written);
         if self.rewritten.as_ref().is_some_and(outrun) {
             return Ok(());
         }
         (self.rewritten, self.unusable) = (None, None);
-        // What a key has changed is in run.toml as well, and is known here already.
+        // A key's change is in run.toml as well, and is applied already.
         let cause = if config == core.config { Cause::Files } else { Cause::Config };
         self.edit(core, recovery, Edit { config, corpus: Some(corpus), cause, since: Some(since) })
     }
 
-    /// Changes to another configuration, and to other text where there is some, from the next batch on.
+    /// Changes to a new configuration, and new text if given, from the next batch on.
     fn edit(&mut self, core: &mut Core<'_>, recovery: &mut Recovery, edit: Edit) -> Result<(), TrainError> {
         let Edit { config, corpus, cause, since } = edit;
         let stage = core.stage;
@@ -107,7 +107,7 @@ impl LiveData {
         });
         let (plan, entry) = match proposed {
             Ok(proposed) => proposed,
-            // Not written down, so it does not act: it is tried again when the stage continues.
+            // It could not be logged, so it has no effect; retried when the stage continues.
             Err(e) if core.can_wait(&e) => {
                 core.stumble(&e);
                 self.untaken = Some(Edit { config, corpus, cause, since });
@@ -136,7 +136,7 @@ impl LiveData {
         self.update_view(core)
     }
 
-    /// Tries the edit again that the disk has refused; whether none waits any more.
+    /// Retries an edit that the disk refused; returns whether none waits any more.
     pub(super) fn retry(&mut self, core: &mut Core<'_>, recovery: &mut Recovery) -> Result<bool, TrainError> {
         if let Some(edit) = self.untaken.take() {
             self.edit(core, recovery, edit)?;
@@ -144,7 +144,7 @@ impl LiveData {
         Ok(self.untaken.is_none())
     }
 
-    /// Gives a source more of the batches, or less.
+    /// Changes a source's share of the batches.
     pub(super) fn weigh(
         &mut self,
         core: &mut Core<'_>,
@@ -169,7 +169,7 @@ impl LiveData {
         self.edit(core, recovery, Edit { config, corpus: None, cause: Cause::Key, since: None })
     }
 
-    /// Sets a rule's bound in run.toml; what follows from it is read as any edit is.
+    /// Sets a rule's threshold in run.toml; the result is read like any edit.
     pub(super) fn set_rule(
         &mut self,
         core: &mut Core<'_>,
@@ -181,7 +181,7 @@ impl LiveData {
         self.rewrite(core, |text| toml_patch::rule(text, source, rule, bound))
     }
 
-    /// Changes run.toml, if what comes of it is one, and has it read.
+    /// Changes run.toml if the result is valid, and rereads it.
     fn rewrite(
         &mut self,
         core: &mut Core<'_>,
@@ -198,7 +198,7 @@ impl LiveData {
         Ok(())
     }
 
-    /// The data as they are now.
+    /// Sends the current data.
     pub(super) fn show(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let view = self.view(core)?;
         core.out.emit(Event::Room(Box::new(view)));
@@ -207,7 +207,7 @@ impl LiveData {
         Ok(())
     }
 
-    /// The same, where the user watches a stage that draws text.
+    /// The same, if the workbench is open and the stage draws text.
     fn update_view(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         if core.interactive() && core.work.text().is_some() {
             let view = self.view(core)?;
@@ -227,14 +227,14 @@ impl LiveData {
     }
 }
 
-/// Reads run.toml and the sources again.
+/// Rereads run.toml and the sources.
 pub(super) fn reread(core: &mut Core<'_>) {
     if let Some(text) = core.work.text() {
         text.corpus().reread();
     }
 }
 
-/// Tries a bound of a rule.
+/// Starts a trial of a threshold.
 pub(super) fn try_rule(core: &mut Core<'_>, source: &str, rule: String, threshold: f64) -> Result<(), TrainError> {
     let config = core.config.source.iter().find(|s| s.name == source).cloned();
     let dir = core.view().dir().to_owned();
@@ -245,28 +245,28 @@ pub(super) fn try_rule(core: &mut Core<'_>, source: &str, rule: String, threshol
     live.try_rule(Trying { dir, source, rule, threshold })
 }
 
-/// A document that is trained on.
+/// Sends a training document.
 pub(super) fn show_document(core: &mut Core<'_>, source: &str, index: usize) -> Result<(), TrainError> {
     let view = text(&mut *core.work)?.document(&mut core.open.device, source, index, core.done)?;
     core.out.emit(Event::Document(Box::new(view)));
     Ok(())
 }
 
-/// The batch that comes next.
+/// Sends the next batch.
 pub(super) fn show_next_batch(core: &mut Core<'_>) -> Result<(), TrainError> {
     let view = text(&mut *core.work)?.next_batch(core.submitted)?;
     core.out.emit(Event::NextBatch(Box::new(view)));
     Ok(())
 }
 
-/// Documents that were dropped.
+/// Sends dropped documents.
 pub(super) fn show_dropped(core: &mut Core<'_>, asked: &DroppedView, count: usize) -> Result<(), TrainError> {
     let view = text(&mut *core.work)?.dropped(asked, count).map_err(|e| TrainError::Refused(e.to_string()))?;
     core.out.emit(Event::Dropped(Box::new(view)));
     Ok(())
 }
 
-/// Keeps that texts like this one are wanted, or not.
+/// Stores the label of a text.
 pub(super) fn mark(core: &mut Core<'_>, text: &str, keep: Option<bool>) -> Result<(), TrainError> {
     let marks = Marks::append(&core.open.run, text, keep).map_err(|e| TrainError::Refused(e.to_string()))?;
     let (keep, drop) = marks.count();
@@ -277,16 +277,16 @@ pub(super) fn mark(core: &mut Core<'_>, text: &str, keep: Option<bool>) -> Resul
     Ok(())
 }
 
-/// Removes versions of the data that no checkpoint can come back to.
+/// Removes versions of the data that no checkpoint can return to.
 pub(super) fn prune_versions(core: &mut Core<'_>) {
     let Some(text) = core.work.text() else { return };
-    // What cannot be removed only takes room.
+    // A failed removal only wastes disk space.
     if let Err(e) = text.prune(&core.open.run) {
         core.note(format!("earlier versions of the data could not be removed: {e}"));
     }
 }
 
-/// The weight with which a source has so many parts more of the batches, rounded to whole ones.
+/// The weight that raises a source's share by this many parts, rounded to whole ones.
 fn reweighed(weights: &[(String, f64)], source: &str, by: i32) -> Result<f64, String> {
     let all: Vec<f64> = weights.iter().map(|(_, w)| *w).collect();
     let now = shares(&all).map_err(|e| e.to_string())?;
@@ -298,11 +298,11 @@ fn reweighed(weights: &[(String, f64)], source: &str, by: i32) -> Result<f64, St
         return Err(format!("{source} is the only source; there is nothing to weigh it against"));
     }
     let parts = now[at] * PARTS;
-    // A millionth of rounding is no part.
+    // Rounding within a millionth does not count as a part.
     let from = if by > 0 { (parts + 1e-4).floor() } else { (parts - 1e-4).ceil() };
     let share = (from + f64::from(by)).clamp(0.0, PARTS - 1.0) / PARTS;
     let weight = share / (1.0 - share) * others;
-    // Six digits say a share to the millionth, and are readable in run.toml.
+    // Six digits represent a share to the millionth and are readable in run.toml.
     let scale = 10_f64.powf(5.0 - weight.abs().max(1e-9).log10().floor());
     Ok((weight * scale).round() / scale)
 }

@@ -1,4 +1,4 @@
-//! Turn after turn: commands, a step, and the work that is scheduled after it.
+//! The loop: in each turn commands, a step, and the work scheduled after it.
 
 use std::{
     collections::VecDeque,
@@ -25,31 +25,31 @@ use crate::{
     train::{error::TrainError, open::prepare::Ready, run::replay, stages::stage_run::Submitted},
 };
 
-/// The share of a step's time that a prompt may take while training continues, and its least.
+/// The share of a step's time that a prompt may use during training, and its minimum.
 const PROMPT_SHARE: f64 = 0.3;
 const PROMPT_LEAST: Duration = Duration::from_millis(2);
 
-/// How a stage ends before its time.
+/// How a stage ends early.
 pub(super) enum Way {
-    /// For good.
+    /// The launch ends.
     Stop {
         /// Whether to save.
         save: bool,
-        /// Whether the screen is gone, so that no failure can be answered.
+        /// Whether the screen is gone, so that the user cannot react to a failure.
         left: bool,
     },
-    /// To another stage.
+    /// Switch to another stage.
     To(StageId),
 }
 
-/// A step that has been submitted.
+/// A submitted step.
 pub(super) struct Flying {
     pub step: usize,
     pub rate: f64,
     pub submitted: Submitted,
 }
 
-/// A stage that runs.
+/// A running stage.
 pub(super) struct Loop<'a> {
     pub core: Core<'a>,
     pub flying: VecDeque<Flying>,
@@ -60,9 +60,9 @@ pub(super) struct Loop<'a> {
     pub voting: Voting,
     pub data: LiveData,
     pub demonstrations: usize,
-    /// The step after which the stage's end was measured.
+    /// The step at which the final validation was made.
     pub measured: Option<usize>,
-    /// Whether the guard has stopped the stage: nothing is stepped or saved any more.
+    /// Whether the guard stopped the stage: no further steps or saves.
     pub guarded: bool,
 }
 
@@ -109,7 +109,7 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Turns until the stage ends.
+    /// Runs turns until the stage ends.
     pub(super) fn work(&mut self, commands: &Receiver<Command>) -> Result<Ended, TrainError> {
         let mut turn = self.begin().map(|()| None);
         loop {
@@ -123,17 +123,17 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// What is reported before the first step after the stage was opened.
+    /// Emits everything before the first step.
     fn begin(&mut self) -> Result<(), TrainError> {
         let core = &mut self.core;
         prune_versions(core);
         if core.interactive() && core.done > 0 {
-            // The curves of earlier launches, for the screen; the logs have them.
+            // The curves of earlier launches, for the screen; they are in the logs already.
             for event in replay::events(core.view(), core.stage, core.done)? {
                 core.out.show(event);
             }
         }
-        // What is learned and what is forgotten counts from the first step on.
+        // Skills and forgetting are measured from the first step on.
         if core.stage.chat() && core.done == 0 {
             core.validate(false)?;
         }
@@ -146,7 +146,7 @@ impl<'a> Loop<'a> {
         self.voting.measure_before_fit(&mut self.core)
     }
 
-    /// Obeys commands, then takes a step, unless paused, and does the work scheduled after it. Some is the end.
+    /// Applies commands, then takes a step unless paused, and does the scheduled work. Some: the stage ends.
     fn turn(&mut self, commands: &Receiver<Command>) -> Result<Option<Ended>, TrainError> {
         if self.recovery.spiked() {
             self.settle()?;
@@ -177,7 +177,7 @@ impl<'a> Loop<'a> {
         }
         if self.core.paused {
             self.core.out.pump();
-            // Nothing else waits for the device: an answer gets it to itself.
+            // Nothing else uses the device, so an answer gets longer.
             self.prompt(Duration::from_millis(30))?;
             if idle {
                 self.pace.paused(since);
@@ -191,9 +191,9 @@ impl<'a> Loop<'a> {
         Ok(None)
     }
 
-    /// Ends the stage on command, saved where that was asked; None where the save failed and the user can still act.
+    /// Ends the stage on command, with a save if requested; None if the save failed and the user can still act.
     fn leave(&mut self, way: Way) -> Result<Option<Ended>, TrainError> {
-        // A save under way may be of this very step: two writers at once would meet in one name.
+        // A save in progress may be of this very step: two writers would use one name.
         self.settle()?;
         let (save, next, stays) = match way {
             Way::Stop { save, left } => (save, None, self.core.interactive() && !left),
@@ -209,7 +209,7 @@ impl<'a> Loop<'a> {
             self.saves.require(&self.core)?;
         }
         if stays && save && self.saves.saved_at < self.core.done && !unsound {
-            // The save failed, which was reported: nothing is left behind unsaved.
+            // The failed save was reported; stay, so that nothing is lost.
             return Ok(None);
         }
         Ok(Some((if next.is_some() { "switched" } else { "stopped" }, next)))
@@ -239,8 +239,8 @@ impl<'a> Loop<'a> {
         self.prompt(Duration::from_secs_f64(self.pace.newest() * PROMPT_SHARE).max(PROMPT_LEAST))
     }
 
-    /// The stage's end: last probe, whole validation, checkpoint. Done once. False where there is no end yet: the last
-    /// step cannot be saved, and another one decides what follows from it.
+    /// The end of the stage: final probe, whole validation, checkpoint; done once. False if it is not the end yet: the
+    /// last step cannot be saved, and the error decides what follows.
     fn end(&mut self) -> Result<bool, TrainError> {
         self.drain()?;
         if self.recovery.spiked() {
@@ -256,7 +256,7 @@ impl<'a> Loop<'a> {
             self.step()?;
             return Ok(false);
         }
-        // Once, however often the save is tried.
+        // Once, however often the save is retried.
         if self.measured != Some(done) {
             self.probe()?;
             self.core.validate(true)?;
@@ -281,7 +281,7 @@ impl<'a> Loop<'a> {
         let core = &mut self.core;
         let Some(text) = core.work.text() else { return Ok(()) };
         let events = text.probe(&mut core.open.device, core.done)?;
-        // The decoder held another text meanwhile: an answer under way reads its own again.
+        // The decoder was used for another text: an answer in progress must reread its own.
         self.prompts.reread();
         self.voting.reread();
         core.emit_all(events);

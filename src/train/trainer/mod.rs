@@ -1,7 +1,7 @@
-//! The loop: steps, and between them commands, validation, probes, prompts and saves.
+//! The training loop: steps, and between them commands, validation, probes, prompts and saves.
 //!
-//! A [`Trainer`] is a stage that is ready. While it trains, `main_loop::Loop` has its parts: each owns its state and gets
-//! the `core::Core`, which all of them work with. What needs several parts is a method of the loop.
+//! A [`Trainer`] is a stage that is ready. `main_loop::Loop` consists of parts, each of which owns its state and is
+//! given the `core::Core` that all share. Whatever needs several parts is a method of the loop.
 
 mod checkpoints;
 mod commands;

@@ -1,4 +1,4 @@
-//! Events on their way out: to the run's logs, and to the screen or stdout.
+//! Sends events to the run's logs, and to the screen or stdout.
 
 use std::collections::VecDeque;
 
@@ -13,11 +13,11 @@ use crate::{
 
 /// What receives a trainer's events.
 pub trait Emit {
-    /// Takes an event. It must not wait.
+    /// Accepts an event without blocking.
     fn emit(&mut self, event: Event);
 
-    /// Offers the events again that a full channel has held back. A paused stage, which may emit nothing for a while,
-    /// calls it all the time.
+    /// Retries events that did not fit in a full channel. A paused stage, which may emit nothing for a while, calls it
+    /// continually.
     fn pump(&mut self) {}
 }
 
@@ -27,7 +27,7 @@ impl<F: FnMut(Event)> Emit for F {
     }
 }
 
-/// A log that outlives an error of the disk: lines that could not be written wait in memory, in order.
+/// A log that survives disk errors: unwritten lines are kept in memory, in order.
 struct Journal {
     log: Log,
     waiting: VecDeque<Value>,
@@ -38,17 +38,17 @@ impl Journal {
         Journal { log, waiting: VecDeque::new() }
     }
 
-    /// Adds a line. After an error it waits, with those after it, for the next call.
+    /// Adds a line. After an error it and later lines are kept for the next call.
     fn append(&mut self, line: Value) -> Result<(), StoreError> {
         self.waiting.push_back(line);
         self.flush()
     }
 
-    /// Writes the lines that wait.
+    /// Writes the kept lines.
     fn flush(&mut self) -> Result<(), StoreError> {
         while let Some(line) = self.waiting.front() {
             let written = self.log.append(line);
-            // One that no log takes, for it is too long, would keep all others waiting for good.
+            // A line that is too long for the log would block all others forever.
             if matches!(written, Ok(()) | Err(StoreError::Input { .. })) {
                 self.waiting.pop_front();
             }
@@ -57,13 +57,13 @@ impl Journal {
         Ok(())
     }
 
-    /// The same, to the disk.
+    /// The same, and syncs.
     fn sync(&mut self) -> Result<(), StoreError> {
         self.flush()?;
         self.log.sync().map(drop)
     }
 
-    /// The log itself, nothing waiting before what is written there.
+    /// The log itself, after kept lines were written.
     fn log(&mut self) -> Result<&mut Log, StoreError> {
         self.flush()?;
         Ok(&mut self.log)
@@ -76,7 +76,7 @@ pub(super) struct Outbox<'a> {
     metrics: Journal,
     events: Journal,
     to: &'a mut dyn Emit,
-    /// The first error of a log since it was last asked for.
+    /// The first error of a log since the last check.
     failed: Option<TrainError>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Outbox<'a> {
         Outbox { stage, metrics: Journal::new(metrics), events: Journal::new(events), to, failed: None }
     }
 
-    /// Logs an event and emits it.
+    /// Logs and emits an event.
     pub(super) fn emit(&mut self, event: Event) {
         if let Some(line) = Line::now(self.stage, &event).json() {
             let written = self.events.append(line);
@@ -94,7 +94,7 @@ impl<'a> Outbox<'a> {
         self.to.emit(event);
     }
 
-    /// Logs a step and emits it. It is made, whatever becomes of its line: that waits in memory.
+    /// Logs and emits a step. If the line cannot be written, it is kept in memory.
     pub(super) fn step(&mut self, report: StepReport) {
         if let Some(line) = Line::now(self.stage, &report).json() {
             let written = self.metrics.append(line);
@@ -103,7 +103,7 @@ impl<'a> Outbox<'a> {
         self.to.emit(Event::Steps(vec![report]));
     }
 
-    /// Emits an event that is no part of the run's history.
+    /// Emits an event that is not logged.
     pub(super) fn show(&mut self, event: Event) {
         self.to.emit(event);
     }
@@ -119,27 +119,27 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Why a log could not be written, asked for once.
+    /// The error of a log that could not be written; cleared by the call.
     pub(super) fn failure(&mut self) -> Option<TrainError> {
         self.failed.take()
     }
 
-    /// Writes the lines that wait.
+    /// Writes the kept lines.
     pub(super) fn flush(&mut self) -> Result<(), StoreError> {
         self.metrics.flush().and_then(|()| self.events.flush())
     }
 
-    /// The same, to the disk.
+    /// The same, and syncs.
     pub(super) fn sync(&mut self) -> Result<(), StoreError> {
         self.metrics.sync().and_then(|()| self.events.sync())
     }
 
-    /// The log of steps, with nothing waiting before it.
+    /// The log of steps, after kept lines were written.
     pub(super) fn metrics(&mut self) -> Result<&mut Log, StoreError> {
         self.metrics.log()
     }
 
-    /// The receiver, for the stage that is opened next.
+    /// The receiver, for the next stage.
     pub(super) fn into_receiver(self) -> &'a mut dyn Emit {
         self.to
     }

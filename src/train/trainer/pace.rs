@@ -1,21 +1,21 @@
-//! How fast a stage steps, and how long it has trained.
+//! Measures the speed of a stage and its training time.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// Steps that the shown speed is taken over.
+/// Number of steps over which the speed is averaged.
 const SPEED_WINDOW: usize = 20;
 
 /// The clock of a stage.
 pub(super) struct Pace {
-    /// Seconds and tokens of the recent steps, everything else left out.
+    /// Seconds and tokens of the recent steps, without other work.
     recent: VecDeque<(f64, usize)>,
-    /// Time spent stepping since the last answered step.
+    /// Time spent on steps since the last completed one.
     active: Duration,
     begun: Instant,
-    /// Time paused since.
+    /// Paused time since then.
     idle: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Pace {
         self.idle += begun.elapsed();
     }
 
-    /// A step was answered: its seconds, and tokens a second over the recent steps.
+    /// A step was completed: returns its seconds, and the recent tokens per second.
     pub(super) fn answered(&mut self, tokens: usize) -> (f64, f64) {
         let seconds = std::mem::take(&mut self.active).as_secs_f64();
         self.recent.push_back((seconds, tokens));
@@ -45,17 +45,17 @@ impl Pace {
         (seconds, tokens as f64 / time)
     }
 
-    /// Seconds of the newest answered step.
+    /// Seconds of the newest completed step.
     pub(super) fn newest(&self) -> f64 {
         self.recent.back().map_or(0.0, |r| r.0)
     }
 
-    /// Seconds since the stage was opened, pauses left out.
+    /// Seconds since the stage was opened, without pauses.
     pub(super) fn seconds(&self) -> f64 {
         self.begun.elapsed().saturating_sub(self.idle).as_secs_f64()
     }
 
-    /// The clock of the same stage, opened once more.
+    /// The clock of the same stage after a reopening.
     #[must_use]
     pub(super) fn again(self) -> Pace {
         Pace { idle: self.idle, ..Pace::new(self.begun) }

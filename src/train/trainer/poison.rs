@@ -1,5 +1,5 @@
-//! Numbers that are none, or much too large, put where a fault of memory, data or settings would put them: whatever
-//! becomes of the stage, its newest good checkpoint opens and trains on.
+//! Tests with NaN or huge numbers put where a fault of memory, data or settings would put them: whatever happens to the
+//! stage, its newest good checkpoint opens and can be trained.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -34,7 +34,7 @@ const TINY: [&str; 15] = [
     "size=1m",
 ];
 
-/// Steps of the run before anything is wrong.
+/// Steps of the run before the fault.
 const GOOD: usize = 32;
 
 fn setup(steps: usize, more: &[&str]) -> Setup {
@@ -50,12 +50,12 @@ fn open(dir: &Path, setup: &Setup) -> Trainer {
     Trainer::new(OpenRun::new(run, device), config, setup).map_err(|unready| unready.error).unwrap()
 }
 
-/// Trains to the end; the losses and the events but steps.
+/// Trains to the end; returns the losses, and all events except steps.
 fn finish(trainer: Trainer) -> (Result<usize, TrainError>, Vec<f64>, Vec<Event>) {
     finish_poisoned(trainer, |_| {})
 }
 
-/// The same, with something done to the stage before its first turn.
+/// The same, with a change to the stage before its first turn.
 fn finish_poisoned(
     trainer: Trainer,
     poison: impl FnOnce(&mut Loop<'_>),
@@ -84,20 +84,20 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What is poisoned.
+/// Where the number is put.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// A parameter anywhere.
+    /// Any parameter.
     Weight,
-    /// The row of an input: a whole embedding.
+    /// A whole row of the embedding.
     Row,
     /// The first moment of a parameter.
     Moment,
-    /// The second.
+    /// The second moment of a parameter.
     Square,
     /// The gradient of a token of the batch.
     Gradient,
-    /// The rate of all steps, a million times too large: a slip in run.toml.
+    /// The learning rate of all steps, a million times too large: a typo in run.toml.
     Rate,
 }
 
@@ -135,7 +135,7 @@ fn poison(stage: &mut Loop<'_>, place: Place, value: f32, at: usize) {
     }
 }
 
-/// One poisoning; what became of the stage.
+/// One poisoning; returns the outcome.
 fn poisoned(base: &Path, dir: &Path, seed: u64) -> &'static str {
     let draw = |i: u64, n: usize| rng::below(seed, Purpose::Shuffle, 7, i, n);
     let place = [Place::Weight, Place::Row, Place::Moment, Place::Square, Place::Gradient, Place::Rate][draw(0, 6)];
@@ -151,7 +151,7 @@ fn poisoned(base: &Path, dir: &Path, seed: u64) -> &'static str {
         poison(stage, place, value, draw(3, 1 << 20));
     });
     let back = events.iter().any(|e| matches!(e, Event::SetBack { .. }));
-    // Where it trained on, with the right rate, it trains on; and what is on disk is good.
+    // The stage continues with the right rate, and its checkpoints are good.
     let again = open(dir, &setup(GOOD + 40, &[]));
     let view = again.open.run.view().clone();
     assert!(again.ready.state.step as usize >= GOOD - 8, "{what}: steps are lost, it is at {}", again.ready.state.step);

@@ -1,4 +1,4 @@
-//! Prompts: those that wait, the one that is answered, and whose weights answer.
+//! The queue of prompts, the one being answered, and the weights that answer.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
     train::{error::TrainError, run::lineage, stages::answer::Answer},
 };
 
-/// A model that the stage comes from, loaded when it is first asked.
+/// An ancestor of the stage's model, loaded when first used.
 struct Ancestor {
     who: Who,
     decoder: Decoder,
-    /// Whether it was trained to answer in the template.
+    /// Whether it was trained with the chat template.
     chat: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Prompts {
     ancestors: Vec<Ancestor>,
 }
 
-/// A prompt as it was asked.
+/// A prompt as requested.
 pub(super) struct Prompt {
     pub id: u64,
     pub ask: Ask,
@@ -37,19 +37,19 @@ pub(super) struct Prompt {
 }
 
 impl Prompts {
-    /// Whether nothing is answered or waits.
+    /// Whether nothing is being answered or waits.
     pub(super) fn idle(&self) -> bool {
         self.answer.is_none() && self.waiting.is_empty()
     }
 
-    /// Makes the answer under way read its text again, after the decoder held another one.
+    /// Makes the answer in progress reread its text, after the decoder was used for another one.
     pub(super) fn reread(&mut self) {
         if let Some(answer) = &mut self.answer {
             answer.reread();
         }
     }
 
-    /// Puts a prompt at the end of the queue, or says why not.
+    /// Adds a prompt to the queue, or returns why not.
     pub(super) fn queue(&mut self, core: &mut Core<'_>, prompt: Prompt) {
         let id = prompt.id;
         match self.answer_to(core, prompt) {
@@ -75,7 +75,7 @@ impl Prompts {
 
     fn answer_to(&mut self, core: &mut Core<'_>, prompt: Prompt) -> Result<(Answer, LeftOut), TrainError> {
         let Prompt { id, ask, who, sampling, max_new_tokens } = prompt;
-        // The first stage is the base itself.
+        // In the first stage the live weights are the base.
         let who = if who == Who::Base && core.stage.parent().is_none() { Who::Live } else { who };
         let chat = if who == Who::Live { core.stage.chat() } else { self.ancestor(core, who)?.chat };
         let tokenizer = &core.tokenizer;
@@ -83,13 +83,13 @@ impl Prompts {
         let read = |words: Words<'_>| read_in(words, tokenizer, window, max_new_tokens);
         let mut asked = None;
         if let (Ask::Chat(turns), true) = (&ask, core.stage.chat()) {
-            // However it is answered, it is scored as an answer to what was asked.
+            // However it is answered, it is scored as an answer to this prompt.
             asked = Some(read(Words::Chat(turns))?.ids);
         }
         let tokens = match &ask {
             Ask::Chat(turns) if chat => read(Words::Chat(turns))?,
             Ask::Text(text) => read(Words::Text(text))?,
-            // A model that knows no turns continues the words.
+            // A model without chat template continues the text of the last turn.
             Ask::Chat(turns) => read(Words::Text(turns.last().map_or("", |t| t.content.as_str())))?,
         };
         let (left_out, tokens) = (tokens.left_out, tokens.ids);
@@ -101,7 +101,7 @@ impl Prompts {
         Ok((answer, left_out))
     }
 
-    /// Works on the prompt in front for `budget`, or without one on a pair to be voted on.
+    /// Works on the first prompt for `budget`, or if there is none on a pair for a vote.
     pub(super) fn advance(
         &mut self,
         core: &mut Core<'_>,
@@ -134,7 +134,7 @@ impl Prompts {
         Ok(())
     }
 
-    /// Stops answering a prompt.
+    /// Cancels a prompt.
     pub(super) fn cancel(&mut self, core: &mut Core<'_>, id: u64) {
         let waiting = self.waiting.iter().position(|a| a.id == id);
         let waiting = waiting.and_then(|at| self.waiting.remove(at));
@@ -143,7 +143,7 @@ impl Prompts {
         }
     }
 
-    /// Ends every answer: the model is released.
+    /// Ends all answers, because the model is about to be freed.
     pub(super) fn cancel_all(&mut self, core: &mut Core<'_>) {
         for answer in self.answer.take().into_iter().chain(std::mem::take(&mut self.waiting)) {
             core.out.show(answer.end(core.done, "cancelled", None));
@@ -158,7 +158,7 @@ impl Prompts {
         Ok(&self.ancestors[at])
     }
 
-    /// Loads a model that the stage comes from; gives its place.
+    /// Loads an ancestor; returns its index.
     fn load(&mut self, core: &mut Core<'_>, who: Who) -> Result<usize, TrainError> {
         let capacity = core.work.decoder().capacity();
         let table = core.work.language_model();
@@ -177,7 +177,7 @@ impl Prompts {
     }
 }
 
-/// The reward model's score of an answer that has ended.
+/// The reward model's score of a finished answer.
 fn score_of(
     core: &mut Core<'_>,
     voting: &mut Voting,

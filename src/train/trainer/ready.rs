@@ -1,4 +1,4 @@
-//! A stage that is ready to train: its data, its model, its newest checkpoint, and what the run's logs say of it.
+//! A stage that is ready to train: data, model, newest checkpoint, and the state from the run's logs.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What a stage came to.
+/// The result of a stage.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Steps done.
@@ -25,11 +25,11 @@ pub struct Summary {
     pub reason: String,
     /// The newest checkpoint written by this call.
     pub checkpoint: Option<PathBuf>,
-    /// The stage to open next, where that was asked.
+    /// The stage to open next, if requested.
     pub next: Option<StageId>,
 }
 
-/// One stage of one run, ready to step.
+/// A stage of a run, ready to step.
 pub struct Trainer {
     pub(super) open: OpenRun,
     pub(super) ready: Ready,
@@ -42,13 +42,13 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Makes everything ready: data, model, newest checkpoint (or the parent stage's). On failure the run comes back,
-    /// for another stage to be opened in it.
+    /// Opens a stage: data, model, newest checkpoint (or the parent stage's). On failure the run is returned, so that
+    /// another stage can be opened in it.
     pub fn new(mut open: OpenRun, config: RunConfig, setup: &Setup) -> Result<Trainer, Box<Unready>> {
         match Self::make(&mut open, config, setup) {
             Ok(make) => Ok(make(open)),
             Err(error) => {
-                // A device that is lost says so where it is used next.
+                // A lost device is reported where it is next used.
                 let _ = open.clear();
                 Err(Box::new(Unready { error, open }))
             }

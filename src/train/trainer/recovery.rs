@@ -1,5 +1,5 @@
-//! What happens when a stage's numbers jump: nothing is saved meanwhile, and the stage returns to a checkpoint from
-//! before the jump. On the screen it waits for the user's decision.
+//! Recovery from spikes: nothing is saved meanwhile, and the stage returns to a checkpoint from before. In the
+//! workbench it waits for the user's decision.
 
 use std::collections::BTreeSet;
 
@@ -21,23 +21,23 @@ use crate::{
     },
 };
 
-/// How a stage ends that continues from an earlier checkpoint.
+/// The reason of a stage that continues from an earlier checkpoint.
 pub(super) const SET_BACK: &str = "set back";
 
-/// The metric of a step that was not applied since it only lowered the loss scale of f16: it counts towards no limit
-/// and prevents no save.
+/// The metric of a step that was not applied because it only lowered the loss scale of f16: it counts towards no limit
+/// and does not prevent a save.
 pub(super) const LOWERED: &str = "loss_scale_lowered";
 
-/// The numbers of a stage so far, and the times that it was set back.
+/// The spike detector and rollbacks of a stage.
 pub(super) struct Recovery {
     plan: SpikePlan,
     spikes: Spikes,
     chain: Chain,
-    /// Steps, counted from 0, at which the data or the batch change: losses before and after cannot be compared.
+    /// Steps, counted from 0, at which data or batch change: losses before and after are not comparable.
     turns: BTreeSet<u64>,
-    /// A spike that has not been answered yet.
+    /// A spike that has not been handled.
     seen: Option<Spike>,
-    /// The spike that has stopped the stage, until the user decides.
+    /// The spike that stopped the stage, until the user decides.
     stopped: Option<Spike>,
     /// Checkpoints written since the stage was opened.
     saved: Vec<CheckpointId>,
@@ -75,7 +75,7 @@ impl Recovery {
         self.spikes.see(seen)
     }
 
-    /// Looks at a step that has been answered.
+    /// Examines a completed step.
     pub(super) fn see(&mut self, step: &StepReport) {
         if let Some(spike) = self.look(Seen::of(step)) {
             self.spoilt(spike);
@@ -87,29 +87,29 @@ impl Recovery {
         self.plan.enabled
     }
 
-    /// Takes note of a spike, or of weights that cannot be saved.
+    /// Records a spike, or weights that cannot be saved.
     pub(super) fn spoilt(&mut self, spike: Spike) {
         if self.stopped.is_none() {
             self.seen.get_or_insert(spike);
         }
     }
 
-    /// Whether a spike was seen and not answered yet.
+    /// Whether a spike has not been handled.
     pub(super) fn spiked(&self) -> bool {
         self.seen.is_some()
     }
 
-    /// Whether a spike has stopped the stage.
+    /// Whether a spike stopped the stage.
     pub(super) fn stopped(&self) -> bool {
         self.stopped.is_some()
     }
 
-    /// Takes the steps at which data or batch change, after an edit.
+    /// Sets the steps at which data or batch change, after an edit.
     pub(super) fn turn_at(&mut self, turns: BTreeSet<u64>) {
         self.turns = turns;
     }
 
-    /// Continues with the weights as they are.
+    /// Continues with the current weights.
     pub(super) fn go_on(&mut self) {
         self.stopped = None;
     }
@@ -129,29 +129,29 @@ impl Recovery {
         })
     }
 
-    /// Whether a scheduled save waits.
+    /// Whether a scheduled save is overdue.
     pub(super) fn waits(&self) -> bool {
         self.spikes.skipped() || (self.plan.enabled && self.spikes.striking())
     }
 
-    /// A checkpoint is written.
+    /// Records a written checkpoint.
     pub(super) fn saved(&mut self, id: &CheckpointId) {
         self.saved.push(id.clone());
     }
 
-    /// The newest checkpoint from before this step holds weights from before the newest trouble.
+    /// Checkpoints before this step have weights from before the newest spike.
     pub(super) fn before(&self) -> Option<u64> {
-        // A step's loss is that of the weights after the step before.
+        // The loss of a step belongs to the weights after the step before.
         self.spikes.trouble().or(self.chain.spike()).map(|step| step.saturating_sub(1))
     }
 
-    /// By what the rate of a step is multiplied.
+    /// The factor on the learning rate of a step.
     pub(super) fn factor(&self, step: usize, peak: f64) -> f64 {
         self.chain.factor(step as u64, peak)
     }
 
-    /// Answers a spike: without a screen the stage returns to a checkpoint, a few times, and true says so; on the screen
-    /// it waits.
+    /// Handles a spike: without a screen the stage is rolled back, up to a few times, and true is returned; in the
+    /// workbench it waits.
     pub(super) fn answer(&mut self, core: &mut Core<'_>) -> Result<bool, TrainError> {
         let Some(spike) = self.seen.take() else { return Ok(false) };
         let (step, peak) = (core.done, core.work.peak(&core.plan));
@@ -189,14 +189,14 @@ impl Recovery {
         Ok(true)
     }
 
-    /// Returns to the checkpoint from before the spike that has stopped the stage.
+    /// Rolls back to the checkpoint from before the spike that stopped the stage.
     pub(super) fn go_back(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let Some(spike) = self.stopped.take() else { return Ok(()) };
         let back = self.way_back(core, &spike)?;
         self.set_back(core, &spike, back.as_ref())
     }
 
-    /// The newest checkpoint from before a spike that can be loaded.
+    /// The newest loadable checkpoint from before a spike.
     fn way_back(&self, core: &Core<'_>, spike: &Spike) -> Result<Option<Checkpoint>, TrainError> {
         let found = core.view().checkpoints().newest_that(Some(core.stage.name()), |c| {
             if !self.chain.may_serve(&c.id, spike.since) {
@@ -207,11 +207,11 @@ impl Recovery {
         Ok(found.found)
     }
 
-    /// Checkpoints that are not removed: other stages started from them, or the stage has returned after a spike and
-    /// has not left it behind.
+    /// Checkpoints that must be kept: other stages started from them, or a rollback used them and its spike is not
+    /// passed yet.
     pub(super) fn pinned(&self, core: &Core<'_>) -> Vec<CheckpointId> {
         let mut pinned = core.pinned.clone();
-        // A folder that cannot be listed fails the save itself, or nothing is removed.
+        // If the folder cannot be listed, the save itself fails, or nothing is removed.
         let early = self.chain.open_at(core.done as u64).and_then(|spike| before(core, spike).ok());
         pinned.extend(early.into_iter().flatten());
         pinned
@@ -239,14 +239,14 @@ impl Recovery {
         let Rollback { checkpoint, step, spike, until, factor, reason, .. } = entry;
         let (step, spike, until) = (step as usize, spike as usize, until as usize);
         if checkpoint.is_some() {
-            // `--from` is for a stage without checkpoints.
+            // `--from` applies only to a stage without checkpoints.
             core.setup.from = None;
         }
         core.out.emit(Event::SetBack { step, spike, until, factor, reason, checkpoint });
         Ok(())
     }
 
-    /// Removes the checkpoints written since the stage was opened whose weights are those of the spike.
+    /// Removes the checkpoints written since the stage was opened that have weights of the spike.
     fn withdraw(&mut self, core: &mut Core<'_>, spike: &Spike) {
         let saver = core.open.run.saver();
         let spoilt = |id: &&CheckpointId| id.step + 1 >= spike.since && !core.pinned.contains(id);
@@ -267,7 +267,7 @@ impl Seen {
     }
 }
 
-/// The stage's checkpoints whose weights no step from this one on has changed, oldest first.
+/// The stage's checkpoints whose weights are from before this step, oldest first.
 fn before(core: &Core<'_>, step: u64) -> Result<Vec<CheckpointId>, StoreError> {
     let mut there = core.view().checkpoints().list()?;
     there.retain(|id| id.stage == core.stage && id.step + 2 <= step);

@@ -1,4 +1,4 @@
-//! From a stage that is ready to its end, over panics and returns to an earlier checkpoint.
+//! Runs a stage to its end, through panics and rollbacks.
 
 use std::{
     any::Any,
@@ -24,17 +24,17 @@ use crate::{
 };
 
 impl Trainer {
-    /// Trains until the stage's end, a stop, a switch, or an error; a panic is an error, too. The last event is
-    /// `Finished`. The run comes back, its device cleared, for the next stage.
+    /// Trains until the end of the stage, a stop, a switch, or an error; a panic counts as an error. The last event is
+    /// `Finished`. Returns the run with the device cleared, for the next stage.
     pub fn run(self, commands: &Receiver<Command>, emit: &mut dyn Emit) -> (Result<Summary, TrainError>, OpenRun) {
         Loop::new(self, emit).run(commands)
     }
 }
 
-/// The end of a stage, and the run, its device cleared.
+/// The result of a stage, and the run with the device cleared.
 type End = (Result<Summary, TrainError>, OpenRun);
 
-/// What a panic said.
+/// The message of a panic.
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
@@ -56,7 +56,7 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// The same stage once more, from the checkpoint that it was set back to, up to the same step.
+    /// Reopens the stage from the checkpoint that it was rolled back to, up to the same step.
     fn reopen(self) -> Result<Loop<'a>, Box<End>> {
         let (pace, step) = (self.pace.again(), self.core.done);
         let Core { mut open, setup, work, config, target, out, .. } = self.core;
@@ -78,7 +78,7 @@ impl<'a> Loop<'a> {
     }
 
     fn finish(mut self, result: Result<Ended, TrainError>) -> End {
-        // A save under way is worth waiting for, however the stage ended.
+        // However the stage ended, wait for a save in progress.
         let wrote = self.saves.finish(&mut self.core, &mut self.recovery, true);
         let result = result.and_then(|end| wrote.map(|()| end));
         let (reason, failed) = match &result {

@@ -1,59 +1,59 @@
-//! Has a step's loss or gradient norm jumped? Asked of each step beside the 128 before it.
+//! Detects spikes of the loss or the gradient norm, by comparing each step with the 128 before it.
 //!
-//! Healthy training throws single steps far off: a batch of odd text, a gradient norm fifty times the usual one. What
-//! it does not do, measured over all stages (`tests/fixtures/steps`), is to stay far off for several steps. So a step
-//! beyond robust bounds (median and median deviation) is a *strike*, and only strikes in a row are a *spike*. A step
-//! that was not finite is a strike, too. A loss that creeps away takes its window along; it is seen by the lowest
-//! median that a window ever had.
+//! Healthy training has single outliers: a batch of odd text, a gradient norm fifty times the usual. What it never has,
+//! measured over all stages (`tests/fixtures/steps`), are several outliers in a row. So a step beyond robust bounds
+//! (median and median deviation) is a *strike*, and only consecutive strikes are a *spike*. A step that was not finite
+//! is a strike too. A slowly rising loss moves its window along; it is detected by comparison with the lowest median so
+//! far.
 //!
-//! Nothing here knows of files or devices: the verdict follows from the steps alone, so that a resumed stage sees what
-//! an unstopped one sees.
+//! Independent of files and devices: the verdict is a function of the steps, so that a resumed stage sees what an
+//! uninterrupted one sees.
 
 use std::collections::VecDeque;
 
 use crate::train::{config::align::SpikePlan, run::rollbacks::WINDOW};
 
-/// Steps that there must be before any is judged.
+/// Minimum number of steps before any is judged.
 const LEAST: usize = 8;
-/// Steps whose median is compared with the lowest median, and the steps that a lowest median must be of.
+/// Number of recent steps whose median is compared with the lowest median, and minimum number for a lowest median.
 const RECENT: usize = 32;
 const SETTLED: usize = 64;
-/// Deviations of one step by which the median of the recent steps may rise.
+/// Allowed rise of the recent median, in deviations of one step.
 const DRIFT: f64 = 3.0;
-/// Steps skipped in a row that are a spike, whatever the patience.
+/// Consecutive skipped steps that are a spike, whatever the patience.
 const SKIPS: usize = 3;
-/// Steps in a row within the old bounds after which a spike is over.
+/// Consecutive steps within the old bounds after which a spike is over.
 const OVER: usize = 16;
-/// From a median absolute deviation to a normal distribution's standard deviation.
+/// Factor from a median absolute deviation to the standard deviation of a normal distribution.
 const NORMAL: f64 = 1.4826;
-/// Least deviation of a gradient norm's logarithm that counts, in its own deviations.
+/// Minimum deviation of the logarithm of the gradient norm that counts, in its own deviations.
 const NORM_DEVIATIONS: f64 = 8.0;
-/// A gradient norm so many times smaller while the loss is above its median: the model is saturated.
+/// A gradient norm smaller by this factor while the loss is above its median: the model is saturated.
 const VANISHED: f64 = 1000.0;
 
-/// What a step came to.
+/// The numbers of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Seen {
-    /// Steps done, this one included.
+    /// Steps done, including this one.
     pub step: u64,
     /// Its loss.
     pub loss: f64,
     /// Its gradient norm before clipping.
     pub grad_norm: f64,
-    /// Whether it was not applied, since one of them was not finite.
+    /// Whether it was not applied because a number was not finite.
     pub skipped: bool,
 }
 
-/// Steps that stayed far off.
+/// Consecutive outliers.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spike {
-    /// The first of them. Its loss is that of the weights after the step before.
+    /// The first of them. Its loss belongs to the weights after the step before.
     pub since: u64,
-    /// What was seen.
+    /// Which number spiked.
     pub reason: String,
 }
 
-/// The newest values, in order of time and of size.
+/// The newest values, by time and sorted.
 #[derive(Clone, Debug, Default)]
 struct Window {
     times: VecDeque<f64>,
@@ -83,11 +83,11 @@ impl Window {
         self.sizes.get(self.len() / 2).copied().unwrap_or(0.0)
     }
 
-    /// The median distance from the median, as a standard deviation.
+    /// The median absolute deviation, scaled to a standard deviation.
     fn deviation(&self) -> f64 {
         let (median, mut low, mut high) = (self.median(), self.len() / 2, self.len() / 2);
         let mut distance = 0.0;
-        // Nearest first, from the median outwards to both sides.
+        // Nearest first, from the median outwards on both sides.
         for _ in 0..=self.len() / 2 {
             let below = low.checked_sub(1).and_then(|i| Some(median - self.sizes.get(i)?));
             let above = self.sizes.get(high).map(|x| x - median);
@@ -101,15 +101,15 @@ impl Window {
     }
 }
 
-/// Bounds of one step.
+/// The bounds for one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Bounds {
     loss: f64,
-    /// Of the norm's logarithm.
+    /// For the logarithm of the norm.
     norm: f64,
 }
 
-/// The steps of a stage so far, as far as they matter.
+/// The statistics of a stage's steps so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Spikes {
     plan: SpikePlan,
@@ -117,16 +117,16 @@ pub(crate) struct Spikes {
     /// Logarithms of gradient norms.
     norms: Window,
     recent: Window,
-    /// The lowest median of the losses, and their deviation then.
+    /// The lowest median of the losses, and their deviation at that time.
     lowest: Option<(f64, f64)>,
-    /// Strikes in a row, and the first of them.
+    /// Consecutive strikes, and the first of them.
     strikes: usize,
     since: u64,
-    /// Steps skipped in a row.
+    /// Consecutive skipped steps.
     skipped: usize,
-    /// A spike was reported: if the stage continues all the same, the next steps are the new normal.
+    /// A spike was reported: if the stage continues anyway, the next steps are the new normal.
     told: bool,
-    /// The first step of the newest trouble, the bounds that held then, and the steps in a row that kept them since.
+    /// The first step of the newest spike, the bounds at that time, and the consecutive steps within them since.
     trouble: Option<(u64, Option<Bounds>, usize)>,
 }
 
@@ -146,7 +146,7 @@ impl Spikes {
         }
     }
 
-    /// Forgets the window: the data change, or the user continues after a spike.
+    /// Clears the window: the data change, or the user continues after a spike.
     pub(crate) fn start_over(&mut self) {
         let (trouble, skipped) = (self.trouble, self.skipped);
         *self = Spikes { skipped, trouble, ..Spikes::new(self.plan) };
@@ -157,17 +157,17 @@ impl Spikes {
         self.skipped > 0
     }
 
-    /// Whether the newest step was far off.
+    /// Whether the newest step was an outlier.
     pub(crate) fn striking(&self) -> bool {
         self.strikes > 0
     }
 
-    /// The first step of the newest trouble: checkpoints from before it hold good weights.
+    /// The first step of the newest spike; checkpoints from before it have good weights.
     pub(crate) fn trouble(&self) -> Option<u64> {
         self.trouble.map(|t| t.0)
     }
 
-    /// Looks at the next step.
+    /// Examines the next step.
     pub(crate) fn see(&mut self, seen: Seen) -> Option<Spike> {
         if std::mem::take(&mut self.told) {
             self.start_over();
@@ -191,7 +191,7 @@ impl Spikes {
         Some(drift)
     }
 
-    /// The bounds of the next step, once there are enough before it.
+    /// The bounds for the next step, once there are enough before it.
     fn bounds(&self) -> Option<Bounds> {
         (self.losses.len() >= LEAST).then(|| Bounds {
             loss: self.losses.median() + (self.plan.deviations * self.losses.deviation()).max(self.plan.rise),
@@ -236,7 +236,7 @@ impl Spikes {
         Some(Spike { since: self.since, reason: format!("{reason} ({times} steps in a row out of bounds)") })
     }
 
-    /// Notes a trouble, unless an older one is not over yet.
+    /// Records the start of a spike, unless an earlier one is not over.
     fn troubled(&mut self, since: u64, bounds: Option<Bounds>) {
         match &mut self.trouble {
             Some((_, _, quiet)) if *quiet < OVER => *quiet = 0,
@@ -244,7 +244,7 @@ impl Spikes {
         }
     }
 
-    /// Counts a step that is not far off towards the end of a trouble.
+    /// Counts a normal step towards the end of a spike.
     fn settle(&mut self, loss: f64, norm: f64) {
         if let Some((_, bounds, quiet)) = &mut self.trouble {
             let kept = bounds.is_none_or(|b| loss <= b.loss && norm <= b.norm);
@@ -252,7 +252,7 @@ impl Spikes {
         }
     }
 
-    /// Whether the median of the recent losses lies far above the lowest median.
+    /// Whether the median of recent losses is far above the lowest median.
     fn drift(&mut self, step: u64) -> Option<Spike> {
         if self.losses.len() < SETTLED || self.recent.len() < RECENT {
             return None;
@@ -286,7 +286,7 @@ mod tests {
         RunConfig::default().spike_plan()
     }
 
-    /// Feeds (loss, norm) from step 1 on; the spikes that are seen.
+    /// Feeds (loss, norm) from step 1 on; returns the spikes.
     fn feed(spikes: &mut Spikes, steps: &[(f64, f64)]) -> Vec<(u64, Spike)> {
         let see = |(i, (loss, grad_norm)): (usize, &(f64, f64))| {
             let skipped = !(loss.is_finite() && grad_norm.is_finite());
@@ -300,7 +300,7 @@ mod tests {
         feed(&mut Spikes::new(plan()), steps)
     }
 
-    /// A stage without trouble: a falling loss with noise, a norm that is thrown off now and then.
+    /// A healthy stage: a falling loss with noise, and occasional outliers of the norm.
     fn healthy(seed: u64, steps: usize, noise: f64) -> Vec<(f64, f64)> {
         let unit =
             |i: usize, stream: u64| f64::from(rng::bits(seed, Purpose::Shuffle, stream, i as u64)) / 2f64.powi(32);
@@ -336,7 +336,7 @@ mod tests {
         let seen = spikes_in(&jump);
         assert_eq!((seen[0].0, seen[0].1.since), (203, 201), "{seen:?}");
         assert!(seen[0].1.reason.contains("usually 3."), "{}", seen[0].1.reason);
-        // Only the gradient, and what is no number.
+        // Only the gradient, and NaN.
         let mut steep = healthy(1, 200, 0.1);
         steep.extend([(3.2, 1e4); 3]);
         assert_eq!(spikes_in(&steep)[0].1.since, 201);
@@ -347,7 +347,7 @@ mod tests {
         let mut dead = healthy(1, 200, 0.1);
         dead.extend([(6.4, 0.0); 3]);
         assert_eq!(spikes_in(&dead)[0].1.since, 201);
-        // From the first step on there is nothing to compare with but what is finite.
+        // At the first steps the only criterion is being finite.
         let seen = spikes_in(&[(8.3, 1.0), (f64::NAN, 1.0), (f64::NAN, 1.0), (f64::NAN, 1.0)]);
         assert_eq!((seen[0].0, seen[0].1.since), (4, 2));
     }
@@ -424,7 +424,7 @@ mod tests {
             assert_eq!(stages.len(), 6, "{run}");
             for (stage, seen) in stages {
                 assert_eq!(spikes_in(&seen), [], "{run} {stage}");
-                // Nor at half the bounds, but for the patience: the figures are not on the edge.
+                // Also with half the thresholds, except the patience: the figures are not borderline.
                 let half = SpikePlan { deviations: 6.0, rise: 0.5, times: 15.0, ..plan() };
                 assert_eq!(feed(&mut Spikes::new(half), &seen), [], "{run} {stage} at half");
                 steps += seen.len();
@@ -433,7 +433,7 @@ mod tests {
         assert!(steps > 3000, "only {steps} steps");
     }
 
-    /// The loss of a step of a spoilt stage: from the last healthy one and the steps since.
+    /// The loss of a step after a fault, from the last healthy one and the number of steps since.
     type Change = fn(f64, i32) -> f64;
 
     #[test]
@@ -462,7 +462,7 @@ mod tests {
         }
     }
 
-    /// 200 good steps, then a rate too large by these factors, as it was measured.
+    /// 200 good steps, then a learning rate too large by these factors, with measured effects.
     #[test]
     fn rates_too_large_are_seen_in_a_few_steps() {
         for (rate, seen) in recorded(include_str!("../../../tests/fixtures/steps/diverged.tsv")) {

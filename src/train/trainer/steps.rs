@@ -1,4 +1,4 @@
-//! Steps: submitted ahead of their results, which are collected, logged and looked at.
+//! Steps: submitted ahead of their results, which are collected, logged and examined.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use crate::{
     train::{error::TrainError, stages::stage_run::Halt},
 };
 
-/// Steps that a GPU may be ahead of the host.
+/// Steps that may be queued on the GPU.
 const IN_FLIGHT: usize = 2;
 
 impl Loop<'_> {
-    /// Submits one optimiser step and collects those that are answered.
+    /// Submits one optimiser step and collects completed ones.
     pub(super) fn step(&mut self) -> Result<(), TrainError> {
         let (begun, core) = (Instant::now(), &mut self.core);
         let step = core.submitted;
@@ -34,7 +34,7 @@ impl Loop<'_> {
         self.check_health()
     }
 
-    /// Emits what the newest step has shown, and ends the stage where that is needed.
+    /// Emits the events of the newest step, and ends the stage if needed.
     fn check_health(&mut self) -> Result<(), TrainError> {
         let health = self.core.work.health();
         self.core.emit_all(health.events);
@@ -48,8 +48,8 @@ impl Loop<'_> {
         }
     }
 
-    /// The guard's verdict: the weights are not saved. Where the user watches, the stage pauses, to be opened again from
-    /// its newest checkpoint; else it ends.
+    /// Handles the guard's verdict: the weights are not saved. In the workbench the stage pauses and can be reopened
+    /// from its newest checkpoint; otherwise it ends.
     fn stop_guarded(&mut self, reason: String) -> Result<(), TrainError> {
         self.settle()?;
         self.guarded = true;
@@ -69,7 +69,7 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Reports answered steps, waiting until at most `most` are in flight.
+    /// Reports completed steps, waiting until at most `most` are in flight.
     fn collect(&mut self, most: usize) -> Result<(), TrainError> {
         while let Some(mut first) = self.flying.pop_front() {
             let (begun, wait) = (Instant::now(), self.flying.len() >= most);
@@ -84,12 +84,12 @@ impl Loop<'_> {
         Ok(())
     }
 
-    /// Waits for all steps that are submitted.
+    /// Waits for all submitted steps.
     pub(super) fn drain(&mut self) -> Result<(), TrainError> {
         self.collect(0)
     }
 
-    /// Waits for all steps that are submitted, and for a save under way.
+    /// Waits for all submitted steps and for a save in progress.
     pub(super) fn settle(&mut self) -> Result<(), TrainError> {
         self.drain()?;
         self.saves.finish(&mut self.core, &mut self.recovery, true)
@@ -113,7 +113,7 @@ impl Loop<'_> {
             return;
         }
         if outcome.lowered {
-            // The search for the largest loss scale, not a fault of the run.
+            // This is the search for the largest loss scale, not a fault of the run.
             let text = "the gradients were too large for f16; the loss scale is halved and the step was not applied";
             core.note(format!("step {}: {text}", core.done));
             return;

@@ -1,4 +1,4 @@
-//! Votes: two answers of the live weights, the user's choice, and the reward model that learns from it.
+//! Voting: two answers of the live weights, the user's choice, and the reward model that learns from it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -25,44 +25,44 @@ use crate::{
     },
 };
 
-/// Every so many offers an earlier pair is shown again.
+/// Every this many offers an earlier pair is repeated.
 const AGAIN: u64 = 10;
-/// The newest pairs that are not shown again: they are remembered.
+/// The newest pairs are not repeated, since the user remembers them.
 const FRESH: usize = 3;
-/// Answers drawn for a pair before it is given up.
+/// Answers sampled for a pair before giving up.
 const TRIES: usize = 6;
-/// Pairs on offer at most.
+/// Most pairs on offer.
 const OFFERED: usize = 16;
 
-/// A pair whose answers are being drawn.
+/// A pair whose answers are being sampled.
 struct Draft {
     pair: Pair,
-    /// The question.
+    /// The prompt's ids.
     ids: Vec<u32>,
-    /// Whether its first answer is there.
+    /// Whether its first answer is complete.
     half: bool,
     now: Option<Answer>,
     tries: usize,
 }
 
-/// The votes of a run, the pairs on offer, and the reward model beside the stage.
+/// The votes of a run, the pairs on offer, and the standby reward model.
 #[derive(Default)]
 pub(super) struct Voting {
     votes: Vec<Vote>,
     log: Option<Log>,
-    /// The next pair's number.
+    /// The number of the next pair.
     next: u64,
     prompts: Vec<String>,
     drafts: VecDeque<Draft>,
     offered: VecDeque<Pair>,
     standby: Option<StandbyRewardModel>,
-    /// Whether the run was searched for a reward model.
+    /// Whether a reward model was searched for in the run.
     looked: bool,
-    /// A fit of the stage itself that is under way.
+    /// A fit of the stage itself that is in progress.
     fit: Option<Before>,
 }
 
-/// The reward model that is there: the stage's own, or the one beside it.
+/// The reward model, if there is one: the stage's own, or the standby one.
 fn model<'a>(
     work: &'a mut (dyn StageRun + Send + 'static),
     beside: &'a mut Option<StandbyRewardModel>,
@@ -73,7 +73,7 @@ fn model<'a>(
     }
 }
 
-/// A pair with the side of its first answer drawn.
+/// Chooses the side of a pair's first answer at random.
 fn sided(seed: u64, mut pair: Pair) -> Pair {
     pair.about.swapped = rng::bits(seed, Purpose::Shuffle, Stream::VoteSides.number(), pair.id) >> 31 == 1;
     if pair.about.swapped {
@@ -82,7 +82,7 @@ fn sided(seed: u64, mut pair: Pair) -> Pair {
     pair
 }
 
-/// Does something with the reward stage as it would be opened, and emits its notes.
+/// Calls a function with the opening of the reward stage, and emits its notes.
 fn beside<T>(
     core: &mut Core<'_>,
     work: impl FnOnce(&mut Opening<'_>, &mut Log) -> Result<T, TrainError>,
@@ -118,12 +118,12 @@ impl Voting {
         Ok(Voting { votes, next, ..Voting::default() })
     }
 
-    /// Whether nothing is to be drawn.
+    /// Whether there is nothing to sample.
     pub(super) fn idle(&self) -> bool {
         self.drafts.is_empty()
     }
 
-    /// Makes the answer under way read its text again, after the decoder held another one.
+    /// Makes the answer in progress reread its text, after the decoder was used for another one.
     pub(super) fn reread(&mut self) {
         if let Some(answer) = self.drafts.front_mut().and_then(|d| d.now.as_mut()) {
             answer.reread();
@@ -132,7 +132,7 @@ impl Voting {
 
     // ---- pairs ----
 
-    /// The run's next prompt: those that PPO draws answers to, in a shuffled order.
+    /// The run's next built-in prompt, in shuffled order; PPO uses the same ones for rollouts.
     fn prompt(&mut self, seed: u64, id: u64) -> Result<String, TrainError> {
         if self.prompts.is_empty() {
             self.prompts = data::builtin_prompts()?.into_iter().map(|p| p.prompt).collect();
@@ -141,7 +141,7 @@ impl Voting {
         Ok(self.prompts[permute(seed, Stream::VotePrompts((at / n) as u64), n, at % n)].clone())
     }
 
-    /// An earlier pair to be shown again, on newly drawn sides.
+    /// An earlier pair to repeat, with new random sides.
     fn again(&self, seed: u64, id: u64) -> Option<Pair> {
         let repeats = |v: &Vote| self.votes.iter().any(|w| w.pair.about.repeat == Some(v.pair.id) && w.until.is_none());
         let decided: Vec<&Vote> =
@@ -156,7 +156,7 @@ impl Voting {
         Some(sided(seed, pair))
     }
 
-    /// Draws two answers to a prompt, or shows an earlier pair again.
+    /// Starts sampling two answers to a prompt, or repeats an earlier pair.
     pub(super) fn offer(&mut self, core: &mut Core<'_>, prompt: Option<String>) -> Result<(), TrainError> {
         if !core.stage.chat() {
             return TrainError::refused(format!(
@@ -181,7 +181,7 @@ impl Voting {
             return TrainError::refused("the prompt is empty; type one, or press n for a built-in prompt");
         }
         let ids = question(&prompt, &core.tokenizer)?;
-        // Two answers and their ends must fit both the model and what the reward model reads.
+        // Two answers and their ends must fit both the model and the reward model's context.
         let most = core.work.decoder().capacity().min(reward_context(core)?).saturating_sub(LONGEST + 2);
         if ids.len() > most {
             return TrainError::refused(format!(
@@ -194,7 +194,7 @@ impl Voting {
         Ok(())
     }
 
-    /// Works on the pair in front for `budget`.
+    /// Works on the first pair for `budget`.
     pub(super) fn draw(&mut self, core: &mut Core<'_>, saves: &Saves, budget: Duration) -> Result<(), TrainError> {
         let seed = core.config.seed;
         let Some(draft) = self.drafts.front_mut() else { return Ok(()) };
@@ -247,8 +247,8 @@ impl Voting {
 
     // ---- votes ----
 
-    /// Keeps a choice: on disk first, with the scores of the reward model before it. True where the reward model is to
-    /// be fitted now.
+    /// Stores a vote: on disk first, with the reward model's scores before it. True if the reward model should be
+    /// fitted now.
     pub(super) fn vote(
         &mut self,
         core: &mut Core<'_>,
@@ -305,13 +305,13 @@ impl Voting {
             tally: self.tally(core, from),
         };
         core.out.emit(Event::Voted(Box::new(told)));
-        // A reward model that is being trained learns from it at its next step.
+        // A reward model in training learns from it at its next step.
         let trains = core.work.preference().is_some() && core.submitted < core.target;
         let due = teaches && !trains && self.waiting(from) >= REFIT_AFTER;
         Ok(due && model(&mut *core.work, &mut self.standby).is_some())
     }
 
-    /// Takes the newest vote back: a line more, none less.
+    /// Takes the newest vote back by appending a line.
     pub(super) fn unvote(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let from = self.reward_step(core)?;
         let Some(at) = self.votes.iter().rposition(|v| v.until.is_none()) else {
@@ -331,7 +331,7 @@ impl Voting {
         Ok(())
     }
 
-    /// A line on the disk.
+    /// Writes a line to disk.
     fn keep(&mut self, core: &Core<'_>, line: &serde_json::Value) -> Result<(), TrainError> {
         let mut log = match self.log.take() {
             Some(log) => log,
@@ -343,12 +343,12 @@ impl Voting {
         Ok(())
     }
 
-    /// Votes to learn from that hold and that the reward model, at this step, has not drawn.
+    /// Votes to train on that the reward model has not drawn at this step.
     fn waiting(&self, step: u64) -> usize {
         self.votes.iter().filter(|v| v.until.is_none() && v.teaches() && v.from >= step).count()
     }
 
-    /// What the votes come to, with the part of the reward model, which is at `step`.
+    /// The counts of the votes, with the part of the reward model, which is at `step`.
     fn tally(&mut self, core: &mut Core<'_>, step: u64) -> Tally {
         let mut tally = votes::tally(&self.votes);
         tally.until_refit = REFIT_AFTER.saturating_sub(self.waiting(step));
@@ -360,7 +360,7 @@ impl Voting {
 
     // ---- the reward model ----
 
-    /// Refuses a fit to the votes where there is no reward model, or nothing to learn from.
+    /// Fails if there is no reward model or nothing to learn from.
     pub(super) fn require_fit(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         self.open_standby(core)?;
         let step = self.reward_step(core)? as usize;
@@ -376,7 +376,7 @@ impl Voting {
         Ok(())
     }
 
-    /// Fits the reward model to the votes: a few steps more. No step and no save of the stage is under way.
+    /// Fits the reward model to the votes by a few further steps. No step or save of the stage may be in progress.
     pub(super) fn refit(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         if core.work.preference().is_some() {
             return self.extend_stage(core);
@@ -391,7 +391,7 @@ impl Voting {
         Ok(())
     }
 
-    /// The stage that trains the reward model is at its end: it continues.
+    /// The reward stage is at its end: extend it.
     fn extend_stage(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         if core.submitted < core.target {
             return TrainError::refused(
@@ -407,7 +407,7 @@ impl Voting {
         Ok(())
     }
 
-    /// Measures before a fit of the stage itself that begins here.
+    /// Measures before a fit of the stage itself.
     pub(super) fn measure_before_fit(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         let Some(model) = core.work.preference() else { return Ok(()) };
         if model.refit_at(core.done).is_some() {
@@ -416,7 +416,7 @@ impl Voting {
         Ok(())
     }
 
-    /// Emits what a fit of the stage itself came to, once it is saved.
+    /// Reports a fit of the stage itself, once it is saved.
     pub(super) fn report_fit(&mut self, core: &mut Core<'_>, saves: &Saves) -> Result<(), TrainError> {
         if saves.saved_at < core.done {
             return Ok(());
@@ -428,7 +428,7 @@ impl Voting {
         Ok(())
     }
 
-    /// Loads the run's newest reward model, once, where the stage is not its own.
+    /// Loads the run's newest reward model, once, unless the stage trains it.
     fn open_standby(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         if self.looked || core.work.preference().is_some() {
             return Ok(());
@@ -437,7 +437,7 @@ impl Voting {
         let tokenizer = core.tokenizer.clone();
         match beside(core, |o, _| StandbyRewardModel::open(o, &self.votes, &tokenizer)) {
             Ok(standby) => self.standby = standby,
-            // Votes are kept all the same.
+            // Votes are stored all the same.
             Err(e) => core.note(format!("the reward model cannot be asked: {e}")),
         }
         Ok(())

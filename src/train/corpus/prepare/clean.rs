@@ -1,7 +1,7 @@
-//! Files to units on disk: read, judged, hashed and signed.
+//! Cleans files into units on disk: documents are read, judged, hashed and signed.
 //!
-//! A thread reads; the others clean what was read, a block at a time, and what comes of a unit's files goes to one file
-//! (`data/stored/unit.rs`) in order. A text is never held longer than its block.
+//! One thread reads; the others clean one block at a time, and the results for a unit's files are written to one file
+//! (`data/stored/unit.rs`) in order. A text is in memory only as long as its block.
 
 use std::{
     collections::BTreeMap,
@@ -36,21 +36,21 @@ use crate::{
     },
 };
 
-/// Documents, and bytes of them, that are worked on at once, and make a block.
+/// Documents, and bytes of them, that form a block and are processed at a time.
 const DOCUMENTS_AT_ONCE: usize = 4096;
 const BYTES_AT_ONCE: usize = 4 << 20;
-/// Dropped documents of a unit and rule whose beginning is kept beside the verdict, and bytes of it.
+/// Dropped documents per unit and rule for which the beginning is kept with the verdict, and bytes of it.
 const SHOWN: u64 = 1000;
 const SHOWN_BYTES: usize = 600;
-/// Notes of one unit that are kept.
+/// Notes kept per unit.
 const NOTES: usize = 20;
 
 /// A dropped document in a unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Dropped {
-    /// Which of the unit's files.
+    /// The index of its file in the unit.
     pub file: u32,
-    /// The record's place in it.
+    /// The record's place in the file.
     pub place: u64,
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -59,18 +59,18 @@ pub(crate) struct Dropped {
     pub text: Option<String>,
 }
 
-/// What the reading thread hands over.
+/// A message of the reader thread.
 enum Message {
-    /// Records of a unit, each with its file and place.
+    /// Records of a unit, each with file and place.
     Records(Vec<(u32, u64, Result<Document, Fault>)>),
-    /// A file's end, or what ended it, and how many records it had, of which `verse` were taken for poems.
+    /// The end of a file, or its error, with the number of records and of those taken as poems (`verse`).
     End { file: u32, records: u64, verse: u64, passed: Result<Passed, StoreError>, changed: bool },
-    /// The unit's end.
+    /// The end of the unit.
     Whole,
 }
 
-/// Cleans units, each of a source; gives the keys that they have now, in their order. A unit of which a file failed in
-/// a way that it may not fail in again has another key than was planned: the next time it is made again.
+/// Cleans units, each of a source; returns their keys in order. A unit with a file whose error may be temporary gets a
+/// different key than planned, so that it is cleaned again next time.
 pub(crate) fn clean(
     work: &[(&SourceConfig, &Planned)],
     preparer: &Preparer,
@@ -79,7 +79,7 @@ pub(crate) fn clean(
     let given_up = AtomicBool::new(false);
     let mut keys = Vec::with_capacity(work.len());
     thread::scope(|scope| {
-        // Few pieces wait: what is read faster than it is cleaned would fill the memory.
+        // A small capacity: reading is faster than cleaning and would fill the memory.
         let (send, receive) = crossbeam_channel::bounded(2);
         let given_up = &given_up;
         thread::Builder::new()
@@ -115,14 +115,14 @@ pub(crate) fn clean(
     Ok(keys)
 }
 
-/// A unit that is made.
+/// A unit being made.
 struct Making<'a> {
     source: &'a SourceConfig,
     rules: Vec<Rule>,
     planned: &'a Planned,
     writer: UnitWriter<Draft>,
     summary: Summary,
-    /// Whether a file failed in a way that it may not fail in again.
+    /// Whether a file had an error that may be temporary.
     again: bool,
 }
 
@@ -135,7 +135,7 @@ impl<'a> Making<'a> {
         Ok(Self { source, rules: source.rules(), planned, writer, summary, again: false })
     }
 
-    /// Cleans what was read, in parallel, and writes it down, in order.
+    /// Cleans records in parallel and writes them in order.
     fn take(&mut self, records: Vec<(u32, u64, Result<Document, Fault>)>) -> Result<(), TrainError> {
         let (source, rules) = (self.source, &self.rules);
         let judged: Result<Vec<Judged>, DataError> =
@@ -170,7 +170,7 @@ impl<'a> Making<'a> {
         Ok(written.map_err(|source| StoreError::Io { doing: "write", path: path(), source })?)
     }
 
-    /// Notes what came of a file.
+    /// Adds notes on a file.
     fn end(&mut self, file: u32, (records, verse): (u64, u64), passed: Result<Passed, StoreError>, changed: bool) {
         let path = &self.summary.files[file as usize];
         let (notes, failed) = (&mut self.summary.notes, &mut self.summary.failed);
@@ -197,7 +197,7 @@ impl<'a> Making<'a> {
                     note("holds no document; expected text in it".to_owned());
                 }
                 if let Some(e) = passed.ended {
-                    // What the system refuses it may allow the next time; what is in a file stays.
+                    // An error of the system may be temporary; the contents of a file are not.
                     self.again |= matches!(&e, DataError::Io(e) if e.raw_os_error().is_some());
                     failed.push(format!("{path} {e}"));
                     note(e.to_string());
@@ -232,7 +232,7 @@ fn failed(preparer: &Preparer, name: &str, source: std::io::Error) -> StoreError
     StoreError::Io { doing: "write", path: preparer.view().data_dir().join(name), source }
 }
 
-/// How a source's files are read. What its profile says to be prose or a program is no verse, whatever fields it has.
+/// Read options of a source. A source whose profile is prose or code has no poems, whatever fields its records have.
 pub(crate) fn options(source: &SourceConfig) -> ReadOptions {
     ReadOptions {
         field: source.field.clone(),
@@ -241,7 +241,7 @@ pub(crate) fn options(source: &SourceConfig) -> ReadOptions {
     }
 }
 
-/// Reads every file of every unit, and sends what it finds.
+/// Reads all files of all units and sends the records.
 fn read_all(work: &[(&SourceConfig, &Planned)], send: &Sender<Message>, given_up: &AtomicBool) {
     for (source, unit) in work {
         let options = options(source);
@@ -259,7 +259,7 @@ fn read_all(work: &[(&SourceConfig, &Planned)], send: &Sender<Message>, given_up
                     records.push((file, place, found));
                     if records.len() >= DOCUMENTS_AT_ONCE || bytes >= BYTES_AT_ONCE {
                         bytes = 0;
-                        // Without a receiver the thread is about to end.
+                        // Without a receiver the thread ends soon.
                         let _ = send.send(Message::Records(std::mem::take(&mut records)));
                     }
                 })
@@ -277,25 +277,25 @@ fn read_all(work: &[(&SourceConfig, &Planned)], send: &Sender<Message>, given_up
     }
 }
 
-/// Opens a file of the user's: a link is followed, a pipe or a device is not a file.
+/// Opens a user's file: links are followed, pipes and devices rejected.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn ReadSeek>, StoreError> {
     let opened = RealFs.open(path, Links::Follow);
     opened.map(|(file, _)| file).map_err(|source| StoreError::Io { doing: "open", path: path.to_owned(), source })
 }
 
-/// A record's way through the rules.
+/// The result of judging a record.
 enum Judged {
     Kept(Box<Cleaned>, Masked),
     Dropped {
         dropped: Dropped,
-        /// Bytes of the text as it was read.
+        /// Bytes of the text before cleaning.
         bytes: u64,
-        /// Whether there was no document in it.
+        /// Whether the record had no document.
         fault: bool,
     },
 }
 
-/// Takes a record through the rules of its source.
+/// Applies the rules of a source to a record.
 fn judged(
     config: &SourceConfig,
     rules: &[Rule],
@@ -305,7 +305,7 @@ fn judged(
     let mut document = match found {
         Ok(document) => document,
         Err(fault) => {
-            // A record that is none has nothing to measure; the reason takes the place of its text.
+            // A rejected record has nothing to measure; its reason is stored in place of the text.
             let verdict = Verdict { rule: fault.rule.to_owned(), value: 0.0, threshold: 0.0 };
             let dropped = Dropped { file, place, verdict, text: Some(clipped(&fault.reason).to_owned()) };
             return Ok(Judged::Dropped { dropped, bytes: 0, fault: true });
@@ -345,7 +345,7 @@ pub(crate) fn clipped(text: &str) -> &str {
     &text[..end]
 }
 
-/// Documents that rules dropped, by rule.
+/// Number of documents dropped, by rule.
 pub(crate) fn by_rule(summary: &Summary) -> BTreeMap<String, u64> {
     summary.funnel.dropped.iter().map(|(rule, tally)| (rule.clone(), tally.documents)).collect()
 }

@@ -1,8 +1,8 @@
-//! Duplicates over all units: all of them, or again only where documents came or went.
+//! Finds duplicates over all units: in full, or only around documents that were added or removed.
 //!
-//! Who repeats whom is decided within the groups of documents that share a fingerprint or a band, so what has no
-//! connection to a document that came or went stays as it was decided. What is connected is found by reading the
-//! columns of all units again and again, each time for the hashes that were found the last time.
+//! Decisions are made within groups of documents that share a fingerprint or a band, so documents that are not
+//! connected to a change keep theirs. Connected ones are found by scanning the columns of all units repeatedly, each
+//! time for the hashes found in the previous pass.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -21,38 +21,38 @@ use crate::{
     train::config::RunConfig,
 };
 
-/// Units that are read at once, so that their columns are not all held.
+/// Units read at a time, which limits the columns in memory.
 const UNITS_AT_ONCE: usize = 64;
-/// Documents up to which deciding again is always tried; beyond it where they are less than a quarter.
+/// Up to this many documents an incremental update is always tried; beyond it only for less than a quarter of them.
 const FEW: usize = 4096;
-/// Columns of a document: the fingerprint, and the bands.
+/// Columns of a document: the fingerprint and the bands.
 const COLUMNS: usize = 1 + BANDS;
 
 /// A document that repeats another.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Repeat {
-    /// The one that goes.
+    /// The document that is dropped.
     pub document: u32,
-    /// The one that stays.
+    /// The document that is kept.
     pub kept: u32,
-    /// How alike they are; none where they are the same.
+    /// Their similarity; None for exact duplicates.
     pub similarity: Option<f64>,
 }
 
-/// Units as they were when duplicates were last looked for.
+/// The previous result and the units it was for.
 pub(crate) struct Before<'a> {
-    /// Key, first document and documents of each unit, in order.
+    /// Key, first document and number of documents of each unit, in order.
     pub units: Vec<(&'a str, u32, u32)>,
-    /// Documents that were not looked at, ascending.
+    /// Documents that were excluded, sorted.
     pub out: &'a [u32],
-    /// What was found, in ascending order of documents.
+    /// The duplicates found, sorted by document.
     pub repeats: Vec<Repeat>,
 }
 
-/// What was found, in ascending order of documents, and how many documents were decided.
+/// The duplicates found, sorted by document, and the number of documents that were decided.
 pub(crate) type Found = (Vec<Repeat>, usize);
 
-/// Finds the documents that repeat others; those of `out` (ascending) are not looked at.
+/// Finds duplicates among the documents that are not in `out` (sorted).
 pub(crate) fn duplicates(
     library: &Library<'_>,
     config: &RunConfig,
@@ -65,7 +65,7 @@ pub(crate) fn duplicates(
     {
         let count = members.len();
         let mut found = among(library, config, members)?;
-        // Of the others nothing has changed but their numbers.
+        // For the others only the numbering has changed.
         let again: HashSet<u32> = found.decided.iter().copied().collect();
         let carried = before.repeats.iter().filter_map(|r| {
             let document = number_now(library, before, &moved, r.document).filter(|d| !again.contains(d))?;
@@ -82,7 +82,7 @@ fn is_in(sorted: &[u32], document: u32) -> bool {
     sorted.binary_search(&document).is_ok()
 }
 
-/// Looks at all documents.
+/// Compares all documents.
 fn of_all(library: &Library<'_>, config: &RunConfig, out: &[u32]) -> Result<Vec<Repeat>, DataError> {
     let mut gone = vec![false; library.documents as usize];
     for document in out {
@@ -110,7 +110,7 @@ fn of_all(library: &Library<'_>, config: &RunConfig, out: &[u32]) -> Result<Vec<
     joined(exact, &pairs, library, config)
 }
 
-/// Hands over what `read` gives of every block, in order, with the block's first document.
+/// Passes on the result of `read` for every block, in order, with the block's first document.
 fn in_order<T: Send>(
     library: &Library<'_>,
     read: impl Fn(&mut Unit, usize) -> Result<Vec<T>, DataError> + Sync,
@@ -140,14 +140,14 @@ fn in_order<T: Send>(
     Ok(())
 }
 
-/// What was decided again.
+/// The result of an incremental update.
 struct Again {
     repeats: Vec<Repeat>,
-    /// The documents that it was decided of, ascending.
+    /// The documents that were decided, sorted.
     decided: Vec<u32>,
 }
 
-/// Looks at some documents only: they and their columns, ascending.
+/// Compares only some documents: sorted, with their columns.
 fn among(library: &Library<'_>, config: &RunConfig, members: Vec<Member>) -> Result<Again, DataError> {
     let fingerprints: Vec<Option<NonZeroU128>> = members.iter().map(|m| m.1).collect();
     let same = exact::duplicates(&fingerprints);
@@ -166,7 +166,7 @@ fn among(library: &Library<'_>, config: &RunConfig, members: Vec<Member>) -> Res
     Ok(Again { repeats, decided: members.into_iter().map(|m| m.0).collect() })
 }
 
-/// Exact duplicates, and those of the candidates that are near ones.
+/// Exact duplicates, and the near duplicates among the candidates.
 fn joined(
     exact: Vec<(u32, u32)>,
     pairs: &[(u32, u32)],
@@ -208,7 +208,7 @@ fn joined(
     Ok(repeats)
 }
 
-/// Runs of equal numbers.
+/// Ranges of equal numbers.
 fn runs(numbers: &[usize]) -> impl Iterator<Item = std::ops::Range<usize>> {
     let mut start = 0;
     numbers.chunk_by(|a, b| a == b).map(move |run| {
@@ -217,7 +217,7 @@ fn runs(numbers: &[usize]) -> impl Iterator<Item = std::ops::Range<usize>> {
     })
 }
 
-/// Block and row of some documents, which come ascending.
+/// Block and row of documents given in ascending order.
 pub(crate) fn located(library: &Library<'_>, documents: &[u32]) -> Result<Vec<(usize, Entry)>, DataError> {
     let numbers: Vec<usize> = documents.iter().map(|d| library.unit_of(*d)).collect();
     let groups: Vec<(usize, &[u32])> = runs(&numbers).map(|run| (numbers[run.start], &documents[run])).collect();
@@ -243,7 +243,7 @@ pub(crate) fn located(library: &Library<'_>, documents: &[u32]) -> Result<Vec<(u
     Ok(found?.into_iter().flatten().collect())
 }
 
-/// The number that each unit of before has now; none where units that stayed stand in another order.
+/// The new index of each previous unit; None if the order of kept units changed.
 fn moves(library: &Library<'_>, before: &Before<'_>) -> Option<Vec<Option<usize>>> {
     let mut places: HashMap<&str, VecDeque<usize>> = HashMap::new();
     for (number, held) in library.units.iter().enumerate() {
@@ -254,7 +254,7 @@ fn moves(library: &Library<'_>, before: &Before<'_>) -> Option<Vec<Option<usize>
     moved.iter().flatten().is_sorted().then_some(moved)
 }
 
-/// The number that a document of before has now.
+/// The new number of a previous document.
 fn number_now(library: &Library<'_>, before: &Before<'_>, moved: &[Option<usize>], document: u32) -> Option<u32> {
     let unit = before.units.partition_point(|u| u.1 <= document).checked_sub(1)?;
     moved[unit].map(|now| library.units[now].first + (document - before.units[unit].1))
@@ -263,18 +263,18 @@ fn number_now(library: &Library<'_>, before: &Before<'_>, moved: &[Option<usize>
 /// What happened to a document.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is looked at in neither, or what depends on it is known already.
+    /// Excluded both times, or everything that depends on it is known already.
     Past,
-    /// It was there, and is.
+    /// Unchanged.
     Stays,
-    /// It came, went, or is looked at now and was not.
+    /// Added, removed, or not excluded any more.
     Changed,
 }
 
-/// One unit of before or of now, and its documents' fates.
+/// A previous or current unit with the fate of its documents.
 struct Scanned {
     held: Held,
-    /// The number of its first document now; none where it is gone.
+    /// The current number of its first document; None if it was removed.
     now: Option<u32>,
     fates: Vec<Fate>,
 }
@@ -282,8 +282,7 @@ struct Scanned {
 /// A document with its columns.
 type Member = (u32, Option<NonZeroU128>, [u64; BANDS]);
 
-/// The documents connected with one that came or went, ascending; none where they are so many that all may as well be
-/// decided again.
+/// The documents connected with an added or removed one, sorted; None if they are so many that deciding all is as fast.
 fn touched(
     library: &Library<'_>,
     out: &[u32],
@@ -336,7 +335,7 @@ fn touched(
             break;
         }
         wanted = Some(Wanted::new(&found));
-        // Those that are gone have no number now, and are marked by one that no document has.
+        // Removed documents have no current number; they are marked by a number that no document has.
         members.extend(found.into_iter().filter(|m| m.0 != u32::MAX && !is_in(out, m.0)));
         if members.len() > most {
             return Ok(None);
@@ -346,7 +345,7 @@ fn touched(
     Ok(Some(members))
 }
 
-/// The documents of a unit that share a wanted hash; in the first round those that changed.
+/// The documents of a unit that share a wanted hash; in the first pass those that changed.
 fn scan(library: &Library<'_>, unit: &mut Scanned, wanted: Option<&Wanted>) -> Result<Vec<Member>, DataError> {
     let looked_for = if wanted.is_some() { Fate::Stays } else { Fate::Changed };
     let mut found = Vec::new();
@@ -375,14 +374,14 @@ fn scan(library: &Library<'_>, unit: &mut Scanned, wanted: Option<&Wanted>) -> R
     Ok(found)
 }
 
-/// Hashes that are looked for, by column.
+/// The hashes to search for, by column.
 struct Wanted {
-    /// A bit for the first bits of each: most hashes are not there, and this says so at once.
+    /// A bitmap over the leading bits: it excludes most hashes at once.
     bits: Vec<u64>,
     sets: Vec<HashSet<u64>>,
 }
 
-/// First bits of a hash that `Wanted` goes by.
+/// Number of leading bits used in the bitmap.
 const FIRST_BITS: u32 = 20;
 
 impl Wanted {
@@ -406,7 +405,7 @@ impl Wanted {
     }
 }
 
-/// A document's hashes by column, 0 where there is none. Of a fingerprint half is enough to say what may be connected.
+/// A document's hashes by column, 0 for none. Half of a fingerprint is enough to find connections.
 fn columns(fingerprint: Option<NonZeroU128>, bands: &[u64; BANDS]) -> [u64; COLUMNS] {
     let mut columns = [0; COLUMNS];
     columns[0] = fingerprint.map_or(0, |f| (f.get() >> 64) as u64);

@@ -1,4 +1,4 @@
-//! The units of a run in the order of its sources, and their documents numbered through.
+//! The units of a run in the order of its sources, with all documents numbered.
 
 use std::sync::Arc;
 
@@ -12,27 +12,27 @@ use crate::{
     store::{ReadSeek, RunView},
 };
 
-/// What a shard's file is called.
+/// The file name of a shard.
 pub(crate) fn ids_name(unit: &str, tokenizer: &str) -> String {
     format!("ids-{unit}-{tokenizer}")
 }
 
-/// What a classifier's file is called.
+/// The file name of a classifier.
 pub(crate) fn quality_name(key: &str) -> String {
     format!("quality-{key}")
 }
 
-/// What a unit's file is called.
+/// The file name of a unit.
 pub(crate) fn unit_name(key: &str) -> String {
     format!("unit-{key}")
 }
 
-/// Opens prepared data. What is not there any more is damaged.
+/// Opens prepared data; a missing file counts as damaged.
 pub(crate) fn open(view: &RunView, name: &str) -> Result<Box<dyn ReadSeek>, DataError> {
     view.open_prepared(name).map_err(|e| DataError::Damaged(e.to_string()))
 }
 
-/// Names the file in what is wrong with it. One that ends too early is damaged.
+/// Adds the file's name to an error. A truncated file counts as damaged.
 pub(crate) fn named(name: &str) -> impl Fn(DataError) -> DataError + '_ {
     move |e| match e {
         DataError::Damaged(what) => DataError::Damaged(format!("{name}: {what}")),
@@ -49,13 +49,13 @@ pub(crate) fn open_unit(view: &RunView, key: &str) -> Result<Unit, DataError> {
     Unit::open(open(view, &name)?).map_err(named(&name))
 }
 
-/// A unit in its place.
+/// A unit in the library.
 #[derive(Clone)]
 pub(crate) struct Held {
     /// Its source.
     pub source: usize,
     pub key: String,
-    /// The number of its first document among all.
+    /// The number of its first document.
     pub first: u32,
     pub index: Arc<Index>,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Held {
 pub(crate) struct Library<'a> {
     pub view: &'a RunView,
     pub units: Vec<Held>,
-    /// Documents of all.
+    /// Number of all documents.
     pub documents: u32,
 }
 
@@ -86,13 +86,13 @@ impl<'a> Library<'a> {
         Ok(Self { view, units, documents })
     }
 
-    /// Opens the unit of a number.
+    /// Opens the unit with this index.
     pub(crate) fn unit(&self, number: usize) -> Result<Unit, DataError> {
         let held = &self.units[number];
         Ok(Unit::again(open(self.view, &unit_name(&held.key))?, Arc::clone(&held.index)))
     }
 
-    /// Does the same with every unit, several at a time; in their order.
+    /// Applies a function to all units, several at a time; results are in order.
     pub(crate) fn each<T: Send>(
         &self,
         work: impl Fn(usize, &mut Unit) -> Result<T, DataError> + Sync,
@@ -106,12 +106,12 @@ impl<'a> Library<'a> {
             .collect()
     }
 
-    /// The unit that a document is in.
+    /// The unit of a document.
     pub(crate) fn unit_of(&self, document: u32) -> usize {
         self.units.partition_point(|held| held.first <= document).saturating_sub(1)
     }
 
-    /// Documents of a unit.
+    /// The document numbers of a unit.
     pub(crate) fn range(&self, number: usize) -> std::ops::Range<u32> {
         let held = &self.units[number];
         held.first..held.first + held.index.documents()

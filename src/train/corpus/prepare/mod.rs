@@ -1,4 +1,4 @@
-//! The way from files to streams: what is there already is taken, the rest is made.
+//! From files to streams: existing prepared data are used, the rest is made.
 
 pub(super) mod clean;
 pub(super) mod duplicates;
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// The work on one run's text.
+/// The preparation of a run's text.
 pub(super) struct Work<'a> {
     pub config: &'a RunConfig,
     pub preparer: &'a Preparer,
@@ -43,12 +43,12 @@ pub(super) struct Work<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// What comes of it.
+/// The result of the preparation.
 pub(super) struct Prepared {
     pub packed: Vec<Packed>,
     pub tokenizer: Tokenizer,
     pub funnels: Vec<(String, f64, Funnel)>,
-    /// Files that were not read to their end: the source, and the file with the reason.
+    /// Files that could not be read to their end: source, and file with the reason.
     pub failed: Vec<(String, String)>,
     pub notes: Vec<String>,
     pub version: String,
@@ -69,7 +69,7 @@ impl Work<'_> {
         let mut effort = Effort::default();
         let done = self.streams(&plan.units, known.as_ref(), &chats, false, &mut effort);
         let (version, key, tokenizer, packed) = match done {
-            // What is damaged goes, and is made again.
+            // Damaged data are removed and made again.
             Err(TrainError::Data(DataError::Damaged(_))) => {
                 self.remove_damaged()?;
                 self.streams(&plan.units, known.as_ref(), &chats, true, &mut effort)?
@@ -85,7 +85,7 @@ impl Work<'_> {
         Ok(Prepared { packed, tokenizer, funnels, failed, notes, version: key, effort })
     }
 
-    /// The streams: opened if their version is there, else made.
+    /// The streams: opened if their version exists, else made.
     fn streams(
         &self,
         planned: &[Vec<Planned>],
@@ -153,13 +153,13 @@ impl Work<'_> {
             meta.name.clone_from(&source.name);
         }
         let key = version_key(&selection, &version.header.tokenizer, self.config);
-        // Damage to a shard that was there is found before the version is published.
+        // Find damage in existing shards before the version is published.
         let packed = self.opened(&version, &tokenizer, effort)?;
         version.write(self.preparer, &key)?;
         Ok((version, key, tokenizer, packed))
     }
 
-    /// The streams of a version. Shards that are missing or damaged are made again, of units that are whole.
+    /// The streams of a version. Missing or damaged shards of intact units are made again.
     fn opened(&self, version: &Version, tokenizer: &Tokenizer, effort: &mut Effort) -> Result<Vec<Packed>, TrainError> {
         match version.streams(self.preparer.view(), self.config) {
             Err(DataError::Damaged(_)) => {
@@ -171,14 +171,14 @@ impl Work<'_> {
         }
     }
 
-    /// The tokenizer that was trained on a selection, if it was.
+    /// The tokenizer that was trained on this selection, if it exists.
     fn trained_before(&self, selection: &str, chats: &TextGroup<'_>) -> Result<Option<Tokenizer>, TrainError> {
         let name = trained_name(self.config, selection, self.vocab_size, chats);
         let json = read_text(&self.preparer.view().data_dir(), &name)?;
         Ok(json.and_then(|json| Tokenizer::from_json(&json, None).ok()))
     }
 
-    /// Cleans the units that are not there; gives the keys of all.
+    /// Cleans missing units; returns the keys of all.
     fn cleaned(&self, planned: &[Vec<Planned>], effort: &mut Effort) -> Result<Vec<Vec<String>>, TrainError> {
         let view = self.preparer.view();
         let (mut work, mut seen) = (Vec::new(), HashSet::new());
@@ -200,7 +200,7 @@ impl Work<'_> {
         Ok(planned.iter().map(|units| units.iter().map(key).collect()).collect())
     }
 
-    /// The version that was written last.
+    /// The most recently written version.
     fn newest(&self) -> Option<Version> {
         let view = self.preparer.view();
         let entries = view.disk().list(&view.data_dir()).ok()?;
@@ -209,7 +209,7 @@ impl Work<'_> {
         Version::read(view, newest.text().strip_prefix("version-")?)
     }
 
-    /// Removes every unit and shard that is not whole.
+    /// Removes all damaged units and shards.
     fn remove_damaged(&self) -> Result<(), TrainError> {
         let view = self.preparer.view();
         let whole = |name: &str| {
@@ -219,7 +219,7 @@ impl Work<'_> {
         Ok(self.preparer.clear(whole)?)
     }
 
-    /// Refuses sources of which nothing is left.
+    /// Rejects sources with no document left.
     fn check_left(&self, metas: &[SourceMeta]) -> Result<(), TrainError> {
         if metas.iter().any(|meta| meta.funnel.kept.documents > 0) {
             return Ok(());
@@ -229,7 +229,7 @@ impl Work<'_> {
         Err(TrainError::Input(words.unwrap_or_else(|| "no source holds a document".to_owned())))
     }
 
-    /// What the user should know of the sources.
+    /// Notes about the sources for the user.
     fn notes(&self, listed: Vec<Vec<String>>, metas: &[SourceMeta]) -> Result<Vec<String>, TrainError> {
         let mut notes: Vec<String> = Vec::new();
         for ((source, meta), passed_over) in self.config.source.iter().zip(metas).zip(listed) {
@@ -248,7 +248,7 @@ impl Work<'_> {
     }
 }
 
-/// A source of which nothing is left: why.
+/// The error for a source with no document left, with the reason.
 fn nothing_left(source: &SourceConfig, meta: &SourceMeta) -> String {
     let name = &source.name;
     if let Some(note) = meta.notes.last().filter(|_| meta.funnel.documents_in == 0) {

@@ -1,12 +1,12 @@
-//! The quality classifier over a run's documents: what it learns from, and which documents it drops.
+//! Applies the quality classifier to a run's documents: its training samples, and the documents it drops.
 //!
-//! It learns from documents of the reference source and texts marked to be kept, against documents of the sources that
-//! are filtered and texts marked to be dropped. Which documents are drawn follows from their keys, so the classifier
-//! is made again only where one that is drawn, or a mark, comes or goes. It is two in truth, each learning from one half
-//! of the documents and judging the other: of a text that it has seen, a classifier knows by heart where it stood.
+//! Positives are documents of the reference source and texts labelled keep; negatives are documents of the filtered
+//! sources and texts labelled drop. Samples are selected by their keys, so the classifier is retrained only when a
+//! sample or a label is added or removed. There are two classifiers, each trained on one half of the documents and
+//! applied to the other half, because a classifier memorises the class of the texts it was trained on.
 //!
 //! ```text
-//! data/quality-<key>   a line of JSON: what it learned from, and how well it does; the weights of both; blake3 (32 bytes)
+//! data/quality-<key> a line of JSON: samples and accuracy; the weights of both; blake3 (32 bytes)
 //! ```
 
 use std::{collections::HashMap, fmt};
@@ -30,42 +30,42 @@ use crate::{
     train::{config::RunConfig, corpus::marks::Marks, error::TrainError},
 };
 
-/// Changes when the same documents would be dropped otherwise.
+/// Raise it when the same documents would be dropped differently.
 const VERSION: &str = "1";
-/// Documents of a side that are learned from.
+/// Most documents per class used for training.
 const DRAWN: usize = 20_000;
-/// Texts that must be wanted: fewer say nothing of others.
+/// Minimum number of positives; with fewer the classifier does not generalise.
 const FEWEST: usize = 10;
-/// Documents that a mark counts for, as far as all marks of a side count no more than its documents do. A document
-/// says something about its source in the mean; a mark is the user's answer to the very question, and there are few.
+/// Weight of a label in documents, as long as a class's labels together weigh no more than its documents. A document
+/// says something about its source on average; a label answers the question itself, and there are few.
 const MARK: f64 = 100.0;
-/// Bytes of the largest classifier that is read.
+/// Limit on the size of a classifier file.
 const LONGEST: u64 = 8 << 20;
 
-/// The sources that are filtered, and what they are filtered by.
+/// The filtered sources and their settings.
 pub(crate) struct Filter<'a> {
     config: &'a RunConfig,
     reference: Option<usize>,
-    /// By source.
+    /// Whether each source is filtered.
     filtered: Vec<bool>,
     marks: Marks,
 }
 
-/// What the classifier dropped, in ascending order, and what it is.
+/// The documents that the classifier dropped, sorted, and its metadata.
 #[derive(Default)]
 pub(crate) struct Judged {
     pub gone: Vec<Gone>,
     pub meta: QualityMeta,
 }
 
-/// What a classifier learned from and how well it does.
+/// Training samples and accuracy of a classifier.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Report {
-    /// Documents and marks it learned from: not wanted, wanted.
+    /// Number of samples: negatives, positives.
     documents: [usize; 2],
     marks: [usize; 2],
-    /// The area under the ROC curve over these documents, none of which is judged by the half that learned from it,
-    /// and the mean of the shares of either side that are on the right side of ½; none where a side has none.
+    /// The AUC over these documents, each scored by the classifier that was not trained on it, and the mean of both
+    /// classes' accuracies at ½; None if a class is empty.
     auc: Option<f64>,
     accuracy: Option<f64>,
 }
@@ -86,24 +86,24 @@ impl fmt::Display for Report {
     }
 }
 
-/// A document that is drawn: its rank, by which the lowest are, and its number.
+/// A sampled document: its rank (the lowest are selected) and its number.
 type Drawn = (u128, u32);
 
-/// The key with the bytes first that neither hold a document out of training nor decide Pareto's draw.
+/// The key with those bytes first that decide neither the held-out split nor the Pareto draw.
 fn rank(key: &Key) -> u128 {
     u128::from_be_bytes(*key).rotate_left(32)
 }
 
-/// Which half of the classifier judges a document: by the key's last bit.
+/// Which classifier scores a document: the last bit of its key.
 fn half(rank: u128) -> usize {
     ((rank >> 32) & 1) as usize
 }
 
-/// The classifier's halves.
+/// The two classifiers.
 type Halves = [Classifier; 2];
 
 impl<'a> Filter<'a> {
-    /// The filter of a run; none where no source has one. Without a text that is wanted there can be none.
+    /// The filter of a run; None if no source uses it. Positives are required.
     pub(crate) fn of(config: &'a RunConfig, view: &RunView) -> Result<Option<Self>, TrainError> {
         let Some(first) = config.source.iter().find(|s| s.quality) else { return Ok(None) };
         let marks = Marks::read(view)?;
@@ -121,7 +121,7 @@ impl<'a> Filter<'a> {
         Ok(Some(Self { config, reference, filtered, marks }))
     }
 
-    /// A hash of everything beside the documents that the verdicts follow from.
+    /// A hash of everything except the documents that the verdicts depend on.
     pub(crate) fn key(&self) -> String {
         let mut hash = blake3::Hasher::new();
         hash.update(format!("{VERSION}\n{:?} {:?} {:?}", self.reference, self.filtered, self.selection()).as_bytes());
@@ -139,7 +139,7 @@ impl<'a> Filter<'a> {
         }
     }
 
-    /// Judges the documents of the sources that are filtered; of an earlier version what stays the same is taken.
+    /// Judges the documents of filtered sources; verdicts of an earlier version are reused where nothing changed.
     pub(crate) fn judge(
         &self,
         library: &Library<'_>,
@@ -174,11 +174,11 @@ impl<'a> Filter<'a> {
         Ok(Judged { gone, meta })
     }
 
-    /// The documents that are learned from: not wanted, wanted; each side in ascending order of rank.
+    /// The training documents: negatives, positives; each sorted by rank.
     fn draw(&self, library: &Library<'_>) -> Result<[Vec<Drawn>; 2], DataError> {
         let lowest = |mut some: Vec<Drawn>| {
             some.sort_unstable();
-            // Of duplicates one is enough.
+            // Duplicates count once.
             some.dedup_by_key(|d| d.0);
             some.truncate(DRAWN);
             some
@@ -199,7 +199,7 @@ impl<'a> Filter<'a> {
             if self.filtered[held.source] { bad.extend(some) } else { good.extend(some) }
         }
         let good = lowest(good);
-        // What the reference holds as well is not what is unwanted.
+        // A text that is in the reference too is not a negative.
         bad.retain(|d| good.binary_search_by_key(&d.0, |g| g.0).is_err());
         Ok([lowest(bad), good])
     }
@@ -238,7 +238,7 @@ impl<'a> Filter<'a> {
             let weight = if numbers.is_empty() { 1.0 } else { MARK.min(share) };
             marks.extend(marked.iter().map(|text| Sample { features: Features::of(text), good, weight }));
         }
-        // Of very few documents one half may have none of a side; then it learns from all.
+        // With very few documents one half may have no sample of a class; then it is trained on all.
         let of = |half: Option<usize>| -> Vec<Sample> {
             let seen = documents.iter().filter(|(h, _)| Some(*h) != half).map(|(_, sample)| sample);
             seen.chain(&marks).cloned().collect()
@@ -265,7 +265,7 @@ impl<'a> Filter<'a> {
         Ok((halves, report))
     }
 
-    /// The documents that go, of every unit that is filtered; `known` of those that were judged before.
+    /// The dropped documents of all filtered units; `known` has earlier verdicts.
     fn verdicts(
         &self,
         library: &Library<'_>,
@@ -298,8 +298,8 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// What the classifier dropped of every unit of an earlier version, counted from the unit's first document; by source
-/// and unit.
+/// The documents that the classifier dropped in each unit of an earlier version, relative to the unit's first document;
+/// by source and unit.
 fn carried(version: &Version) -> HashMap<(&str, &str), Vec<Gone>> {
     let names = version.header.sources.iter().flat_map(|s| s.units.iter().map(move |_| s.name.as_str()));
     let units = names.zip(version.units()).map(|(name, (unit, first))| {
@@ -309,7 +309,7 @@ fn carried(version: &Version) -> HashMap<(&str, &str), Vec<Gone>> {
     units.collect()
 }
 
-/// What documents are judged by, in their order.
+/// The features of documents, in order.
 fn features(library: &Library<'_>, documents: &[u32]) -> Result<Vec<Features>, DataError> {
     let mut ascending = documents.to_vec();
     ascending.sort_unstable();
@@ -330,7 +330,7 @@ fn features(library: &Library<'_>, documents: &[u32]) -> Result<Vec<Features>, D
     Ok(documents.iter().map(|d| found.remove(d).unwrap_or_default()).collect())
 }
 
-/// A classifier that was made before, if it is whole.
+/// Reads a stored classifier if it is intact.
 fn read(view: &RunView, key: &str) -> Option<(Halves, Report)> {
     let path = view.data_dir().join(quality_name(key));
     let bytes = read_limited(&**view.disk(), &path, LONGEST, Links::Refuse).ok()?;

@@ -1,4 +1,5 @@
-//! What every document is for: duplicates and probes out, some held out, the rest trained on.
+//! Decides the use of every document: duplicates and probes are removed, some documents are held out, the rest is
+//! trained on.
 
 use std::collections::HashSet;
 
@@ -23,16 +24,16 @@ use crate::{
     train::config::{ProbeConfig, RunConfig},
 };
 
-/// Changes when the same units would come out otherwise.
+/// Raise it when the same units would give a different result.
 const VERSION: &str = "1";
-/// Letters of a probe's answer from which it gives the probe away without its question.
+/// A probe's answer with at least this many letters is recognised without its question.
 const TELLING: usize = 13;
-/// Notes of one source that are kept.
+/// Notes kept per source.
 const NOTES: usize = 20;
-/// Files of one source that could not be read, whose names are kept.
+/// Unreadable files per source whose names are kept.
 const FAILED: usize = 1000;
 
-/// Everything that the selection follows from.
+/// The hash of everything that the selection depends on.
 pub(crate) fn selection_key(config: &RunConfig, keys: &[Vec<String>], probes: &[ProbeConfig], filter: &str) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(format!("{VERSION}\n{} {filter}", probes_key(probes)).as_bytes());
@@ -54,8 +55,8 @@ fn probes_key(probes: &[ProbeConfig]) -> String {
     short(&hash)
 }
 
-/// Decides what all documents are for that the classifier leaves; of an earlier version what stays the same is taken. Gives how many documents
-/// were held against others as well.
+/// Decides the use of all documents that the classifier keeps; decisions of an earlier version are reused where nothing
+/// changed. Also returns the number of documents compared for duplicates.
 pub(crate) fn select(
     library: &Library<'_>,
     config: &RunConfig,
@@ -71,7 +72,7 @@ pub(crate) fn select(
         quality: judged.meta,
         ..Header::default()
     };
-    // Documents that are out before duplicates are looked for.
+    // Documents removed before duplicates are searched for.
     let out: Vec<u32> = judged.gone.iter().map(|g| g.document).collect();
     let out_before: Vec<u32> = before
         .iter()
@@ -103,7 +104,7 @@ pub(crate) fn select(
     }
     hold_out(library, config.source.len(), &mut states)?;
     for (document, state) in (0..).zip(&mut states) {
-        // A poem that is learned by heart stays, whatever else it holds.
+        // A poem that is to be memorised stays, whatever else it contains.
         if *state & STATE != GONE && *state & UNSEEN != 0 && *state & RECALLED == 0 {
             *state = *state & !STATE | GONE;
             gone.push(Gone { document, of: None, why: Why::Probe, value: 0.0, threshold: 0.0 });
@@ -114,7 +115,7 @@ pub(crate) fn select(
     Ok((Version { header, states, gone }, decided))
 }
 
-/// The sources as their units tell of them.
+/// The sources as described by their units.
 fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
     let mut metas: Vec<SourceMeta> =
         config.source.iter().map(|s| SourceMeta { name: s.name.clone(), ..SourceMeta::default() }).collect();
@@ -148,7 +149,7 @@ fn sources(library: &Library<'_>, config: &RunConfig) -> Vec<SourceMeta> {
     metas
 }
 
-/// Whether each document holds a probe: as known from before, or looked for now.
+/// Whether each document contains a probe: known from before, or searched for now.
 fn marks(
     library: &Library<'_>,
     probes: &[ProbeConfig],
@@ -180,7 +181,7 @@ fn marks(
     Ok(states)
 }
 
-/// The probes as they are looked for: letters only, in one script.
+/// The probes as search strings: letters only, in simplified characters.
 struct LookedFor {
     recalled: Vec<String>,
     unseen: Vec<String>,
@@ -223,7 +224,7 @@ impl LookedFor {
     }
 }
 
-/// Holds out some of the documents that are left.
+/// Holds out some of the remaining documents.
 fn hold_out(library: &Library<'_>, sources: usize, states: &mut [u8]) -> Result<(), DataError> {
     let mut keys: Vec<Vec<Key>> = vec![Vec::new(); sources];
     let mut numbers: Vec<Vec<u32>> = vec![Vec::new(); sources];
@@ -255,7 +256,7 @@ fn hold_out(library: &Library<'_>, sources: usize, states: &mut [u8]) -> Result<
     Ok(())
 }
 
-/// Counts what is out of use in the sources' funnels.
+/// Counts removed documents in the sources' funnels.
 fn count(library: &Library<'_>, header: &mut Header, gone: &[Gone]) -> Result<(), DataError> {
     let documents: Vec<u32> = gone.iter().map(|g| g.document).collect();
     let rows = super::duplicates::located(library, &documents)?;

@@ -1,7 +1,7 @@
-//! What files are by content, without reading one again that has not changed.
+//! The content hashes of files, without reading unchanged files again.
 //!
 //! ```text
-//! data/files-<version>   a line with the blake3 of the rest; then JSON: of every file its stamp and its hash
+//! data/files-<version> a line with the blake3 of the rest; then JSON: stamp and hash of every file
 //! ```
 
 use std::{
@@ -20,27 +20,27 @@ use crate::{
     train::corpus::files::TextFile,
 };
 
-/// The file's name; another where its form is another.
+/// The file's name; a new format needs a new name.
 const NAME: &str = "files-000000000000000000000001";
-/// Longest such file that is read.
+/// Limit on the size of the file.
 const LONGEST: u64 = 1 << 30;
-/// A file that was changed this shortly before it was read may change again within the same tick of the clock, so
-/// that nothing tells: its hash is not kept (git's rule for racy entries, which has a second). In nanoseconds.
+/// A file modified this shortly before it was read may change again within the same clock tick without a visible
+/// change: its hash is not stored (git's rule for racy entries, with one second there). In nanoseconds.
 const RACY: i64 = 2_000_000_000;
 
-/// What tells that a file has changed.
+/// Metadata that change when a file does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
-    /// Bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// When it was written, and when anything about it was changed, in nanoseconds.
+    /// Times of the last change of content and of metadata, in nanoseconds.
     pub modified: i64,
     pub changed: i64,
-    /// Which file it is on its disk.
+    /// Identifies the file on its disk.
     pub inode: u64,
 }
 
-/// A file's stamp; none where it cannot be looked at.
+/// A file's stamp; None if it cannot be read.
 pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     let found = fs::metadata(path).ok()?;
     let mut stamp = Stamp { length: found.len(), modified: nanoseconds(found.modified().ok()?), ..Stamp::default() };
@@ -57,11 +57,11 @@ fn nanoseconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).ok().and_then(|t| i64::try_from(t.as_nanos()).ok()).unwrap_or(i64::MAX)
 }
 
-/// A file as it was found.
+/// A file with its hash.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     pub stamp: Option<Stamp>,
-    /// The hash of its bytes; none where it could not be read.
+    /// The hash of its bytes; None if it could not be read.
     pub content: Option<String>,
 }
 
@@ -70,7 +70,7 @@ struct Known {
     files: BTreeMap<String, (Stamp, String)>,
 }
 
-/// What files are by content; those of the last time are read only where their stamp has changed.
+/// The hashes of files; a file is only read if its stamp has changed.
 pub(crate) fn contents(preparer: &Preparer, files: &[&TextFile]) -> Result<Vec<Found>, StoreError> {
     let known = read(preparer).unwrap_or_default();
     let began = nanoseconds(SystemTime::now());
@@ -111,7 +111,7 @@ fn read(preparer: &Preparer) -> Option<Known> {
     (blake3::hash(json.as_bytes()).to_string() == hash).then(|| serde_json::from_str(json).ok()).flatten()
 }
 
-/// The hash of a file's bytes.
+/// Hashes a file.
 fn content(path: &Path) -> Option<String> {
     let (mut file, _) = RealFs.open(path, Links::Follow).ok()?;
     let mut hash = blake3::Hasher::new();

@@ -1,8 +1,8 @@
-//! Units to token shards, and the tokenizer that they are made with.
+//! Encodes units into token shards, and trains the tokenizer.
 //!
 //! ```text
-//! data/tokenizer-<key>.json       the tokenizer trained on what is trained on
-//! data/ids-<unit>-<tokenizer>     the ids of all documents of a unit (data/stored/shard.rs)
+//! data/tokenizer-<key>.json the tokenizer trained on the training documents
+//! data/ids-<unit>-<tokenizer> the ids of all documents of a unit (data/stored/shard.rs)
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,12 +27,12 @@ use crate::{
     },
 };
 
-/// Changes when the same documents would come out otherwise.
+/// Raise it when the same documents would give a different result.
 const VERSION: &str = "1";
-/// Bytes of text that a tokenizer is trained on, all sources together.
+/// Bytes of text for training a tokenizer, over all sources.
 const SAMPLE: u64 = 64 << 20;
 
-/// A tokenizer as the names of shards have it.
+/// The tokenizer's hash in the names of shards.
 pub(crate) fn tokenizer_key(tokenizer: &Tokenizer) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(VERSION.as_bytes()).update(tokenizer.json().as_bytes());
@@ -40,7 +40,7 @@ pub(crate) fn tokenizer_key(tokenizer: &Tokenizer) -> String {
     short(&hash)
 }
 
-/// What the tokenizer that is trained on a selection is called.
+/// The file name of the tokenizer trained on a selection.
 pub(crate) fn trained_name(config: &RunConfig, selection: &str, vocab_size: usize, chats: &TextGroup<'_>) -> String {
     let weights: Vec<f64> = config.source.iter().map(|s| s.weight).collect();
     let mut hash = blake3::Hasher::new();
@@ -52,7 +52,7 @@ pub(crate) fn trained_name(config: &RunConfig, selection: &str, vocab_size: usiz
     format!("tokenizer-{}.json", short(&hash))
 }
 
-/// Trains a tokenizer on what is trained on and on `chats`; of much text on a part of each source by its weight.
+/// Trains a tokenizer on the training documents and on `chats`; of much text, on a sample of each source by its weight.
 pub(crate) fn train(
     library: &Library<'_>,
     config: &RunConfig,
@@ -60,7 +60,7 @@ pub(crate) fn train(
     vocab_size: usize,
     chats: &TextGroup<'_>,
 ) -> Result<Tokenizer, TrainError> {
-    // What a probe keeps out was weighed as well before it was known to be kept out.
+    // Probes were not yet excluded when sizes were counted.
     let sizes: Vec<u64> = version
         .header
         .sources
@@ -107,12 +107,12 @@ pub(crate) fn train(
     })
 }
 
-/// A number in [0, 1) from other bytes of the key than those that hold a document out.
+/// A number in [0, 1) from bytes of the key that do not decide the held-out split.
 fn chance(key: &Key) -> f64 {
     f64::from(u32::from_le_bytes([key[4], key[5], key[6], key[7]])) / 4_294_967_296.0
 }
 
-/// Makes the shards that are not there, or of which `damaged` is set those that are not whole; says how many.
+/// Makes missing shards, and with `damaged` also damaged ones; returns their number.
 pub(crate) fn encode(
     preparer: &Preparer,
     units: &[&str],

@@ -1,7 +1,7 @@
-//! Which files are cleaned together: a unit is a run of neighbours of one source.
+//! Decides which files are cleaned together: a unit is a sequence of neighbouring files of one source.
 //!
-//! A large file is one unit. Small ones are joined, and cut apart where the hash of a path says so, so that a
-//! file that comes or goes moves no other into another unit.
+//! A large file is a unit. Small ones are joined, and split where the hash of a path says so, so that adding or
+//! removing a file does not move any other file to another unit.
 
 use std::path::Path;
 
@@ -18,33 +18,33 @@ use crate::{
     },
 };
 
-/// Changes when the same files would come out otherwise.
+/// Raise it when the same files would give a different result.
 const VERSION: &str = "2";
-/// The one before it. A run that was trained on units of it continues with them, to the same bits, until their files change.
+/// The previous version. A run trained on its units keeps them, and its bits, until their files change.
 const EARLIER: &str = "1";
-/// Bytes from which a file is one unit.
+/// Minimum size of a file that is a unit of its own.
 const LARGE: u64 = 256 << 10;
-/// Small files that are joined, in the mean.
+/// Average number of small files per unit.
 const JOINED: u8 = 8;
 
-/// A unit as it is to be.
+/// A unit before cleaning.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
-    /// The hash of everything that its documents follow from.
+    /// The hash of everything that its documents depend on.
     pub key: String,
     /// Its files, with their stamps.
     pub files: Vec<(TextFile, Option<stamps::Stamp>)>,
-    /// Whether an earlier version of this program cleaned it.
+    /// Whether an earlier version of danlu cleaned it.
     pub earlier: bool,
 }
 
-/// Sources, each with its units in order, and what was passed over when its files were listed.
+/// The units of all sources in order, and notes on skipped files.
 pub(crate) struct Plan {
     pub units: Vec<Vec<Planned>>,
     pub notes: Vec<Vec<String>>,
 }
 
-/// Finds the files of all sources.
+/// Finds the files of all sources and groups them.
 pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, TrainError> {
     let (mut listed, mut notes) = (Vec::new(), Vec::new());
     for source in &config.source {
@@ -73,7 +73,7 @@ pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, Trai
     Ok(Plan { units, notes })
 }
 
-/// Everything about a source that its cleaned documents depend on.
+/// Everything in a source's settings that its cleaned documents depend on.
 fn settings(source: &SourceConfig) -> String {
     let how = (source.profile, &source.rules, &source.field, source.documents, source.simplify, source.dedup());
     format!("{how:?}")
@@ -109,7 +109,7 @@ fn of_source(
     units
 }
 
-/// A path as it stays when the run is moved.
+/// A path relative to the run, which survives moving the run.
 fn within<'p>(path: &'p Path, run: &Path) -> &'p Path {
     path.strip_prefix(run).unwrap_or(path)
 }
@@ -119,7 +119,7 @@ fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path, kept: &dyn
         let mut hash = blake3::Hasher::new();
         hash.update(format!("{version}\n{settings}").as_bytes());
         for (file, found) in &files {
-            // A file that cannot be read now is another than it will be.
+            // An unreadable file must get another key when it becomes readable.
             let content = found.content.as_deref().unwrap_or("unread");
             hash.update(format!("\n{:?} {content} {}", file.kind, within(&file.path, run).display()).as_bytes());
         }
@@ -131,7 +131,7 @@ fn planned(settings: &str, files: Vec<(TextFile, Found)>, run: &Path, kept: &dyn
     Planned { key, files, earlier }
 }
 
-/// A hash as names have it.
+/// A hash as used in names.
 pub(crate) fn short(hash: &blake3::Hasher) -> String {
     hash.finalize().to_hex()[..24].to_owned()
 }
@@ -165,7 +165,7 @@ mod tests {
         assert!((400 / 16..400 / 4).contains(&all.len()), "{} units of 400 files", all.len());
         for n in 0..400 {
             let less = keys(files((0..400).filter(|i| *i != n), 200));
-            // Its unit is another one, or gone; where it parted two, they are one.
+            // Its unit changes or disappears; if it separated two units, they merge.
             let (old, new) = (all.difference(&less).count(), less.difference(&all).count());
             assert!(new <= 1 && old <= if n == 200 { 3 } else { 2 }, "without {n}: {old} units became {new}");
         }
@@ -186,7 +186,7 @@ mod tests {
         assert!(new.iter().all(|unit| !unit.earlier) && old.iter().all(|unit| unit.earlier));
         let keys: HashSet<&str> = old.iter().map(|unit| unit.key.as_str()).collect();
         assert!(new.iter().all(|unit| !keys.contains(unit.key.as_str())));
-        // What is new since is cleaned by the rules of today.
+        // New files are cleaned by the current version.
         let mixed = of(0..401, &|key| keys.contains(key));
         let (earlier, today): (Vec<&Planned>, Vec<&Planned>) = mixed.iter().partition(|unit| unit.earlier);
         assert!(earlier.len() + 1 >= old.len() && today.len() == 1, "{} {}", earlier.len(), today.len());

@@ -1,13 +1,13 @@
-//! Versions: what every document of the sources is for, and the streams that follow from it.
+//! Versions: the use of every document, and the resulting streams.
 //!
 //! ```text
-//! data/version-<key>   "danlu-vs", version u32, length of the header u64, header: JSON, the sources and their units
-//!                      a byte a document: its state
-//!                      32 bytes a document that is out of use: its number u32, that of the one it repeats u32,
-//!                        the value and the bound u64 (floats' bits), why u32, 0 u32
-//!                      blake3 of everything before it (32 bytes)
+//! data/version-<key> "danlu-vs", version u32, length of the header u64, header: JSON, the sources and their units
+//! a byte per document: its state
+//! 32 bytes per removed document: its number u32, that of the one it repeats u32,
+//! the value and the threshold u64 (bits of floats), why u32, 0 u32
+//! blake3 of everything before it (32 bytes)
 //! ```
-//! All numbers are little-endian; documents are numbered through all units in their order.
+//! All numbers are little-endian; documents are numbered through all units in order.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,28 +33,28 @@ use crate::{
 const MAGIC: &[u8; 8] = b"danlu-vs";
 const VERSION: u32 = 2;
 const ROW: usize = 32;
-/// Longest version that is read.
+/// Limit on the size of a version file.
 const LONGEST: u64 = 16 << 30;
-/// Shards whose tables are held at once.
+/// Shards whose tables are in memory at a time.
 const SHARDS_AT_ONCE: usize = 64;
 
-/// The rule of a document that holds a probe which is to stay unseen.
+/// The rule under which documents with an unseen probe are removed.
 pub(crate) const PROBE: &str = "probe";
 
-/// The state of a document that is trained on.
+/// State: trained on.
 pub(crate) const TRAINED: u8 = 0;
-/// That of one that is held out.
+/// State: held out.
 pub(crate) const HELD_OUT: u8 = 1;
-/// That of one that is out of use.
+/// State: removed.
 pub(crate) const GONE: u8 = 2;
-/// The bits of a state that say so.
+/// The bits of these states.
 pub(crate) const STATE: u8 = 3;
-/// Beside it: the document holds a probe that is recalled.
+/// Flag: the document contains a probe of recall.
 pub(crate) const RECALLED: u8 = 4;
-/// Or one that is to stay unseen.
+/// Flag: the document contains an unseen probe.
 pub(crate) const UNSEEN: u8 = 8;
 
-/// Why a document that the rules let pass is out of use.
+/// Why a document that passed the rules was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     Exact,
@@ -64,10 +64,10 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    /// All, as they are numbered on disk.
+    /// All reasons in the order of their numbers on disk.
     const ALL: [Self; 4] = [Self::Exact, Self::Near, Self::Probe, Self::Quality];
 
-    /// The rule it is counted under.
+    /// The rule under which it is counted.
     pub(crate) fn rule(self) -> &'static str {
         match self {
             Self::Exact => EXACT_DUPLICATE,
@@ -78,26 +78,26 @@ impl Why {
     }
 }
 
-/// A document that is out of use.
+/// A removed document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Gone {
     pub document: u32,
     /// The document that it repeats.
     pub of: Option<u32>,
     pub why: Why,
-    /// What was measured, and the bound.
+    /// The measured value and the threshold.
     pub value: f64,
     pub threshold: f64,
 }
 
-/// The classifier that sources were filtered by; of a version without one, nothing.
+/// The classifier that filtered the sources; empty without one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct QualityMeta {
-    /// The hash of everything that a document's verdict follows from beside its text.
+    /// The hash of everything that verdicts depend on, apart from the text.
     pub key: String,
-    /// The classifier's own.
+    /// The hash of the classifier.
     pub model: String,
-    /// What the user should know of it.
+    /// A note about it for the user.
     pub note: String,
 }
 
@@ -105,37 +105,37 @@ pub(crate) struct QualityMeta {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct UnitMeta {
     pub key: String,
-    /// Documents that the rules let pass.
+    /// Documents that passed the rules.
     pub documents: u32,
-    /// Documents that they dropped.
+    /// Documents dropped by each rule.
     pub dropped: BTreeMap<String, u64>,
 }
 
-/// What came of one source.
+/// Statistics of a source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SourceMeta {
     pub name: String,
     pub units: Vec<UnitMeta>,
     /// In, out, and what each rule took.
     pub funnel: Funnel,
-    /// Files that were not read to their end, and why; what stood out.
+    /// Notes: files not read to their end, and other findings.
     pub notes: Vec<String>,
-    /// Files that were not read to their end, some of them, each with the reason.
+    /// Some of the files not read to their end, each with the reason.
     pub failed: Vec<String>,
-    /// Where and why the first record was no document, and how many were none.
+    /// Place and reason of the first rejected record, and the number of rejected ones.
     pub first: Option<String>,
 }
 
-/// What documents are for.
+/// The header of a version.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Header {
-    /// The hash of everything that it follows from.
+    /// The hash of everything that the selection depends on.
     pub selection: String,
     /// The hash of the probes.
     pub probes: String,
     pub sources: Vec<SourceMeta>,
     pub quality: QualityMeta,
-    /// The tokenizer's key, and its tokens; empty before there is one.
+    /// The tokenizer's key and vocabulary size; empty before there is one.
     pub tokenizer: String,
     pub vocab_size: usize,
 }
@@ -144,18 +144,18 @@ pub(crate) struct Header {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Version {
     pub header: Header,
-    /// A document each.
+    /// The state of each document.
     pub states: Vec<u8>,
-    /// In ascending order of documents.
+    /// The removed documents, sorted.
     pub gone: Vec<Gone>,
 }
 
-/// What a version's file is called.
+/// The file name of a version.
 pub(crate) fn version_name(key: &str) -> String {
     format!("version-{key}")
 }
 
-/// A version's key.
+/// The key of a version.
 pub(crate) fn version_key(selection: &str, tokenizer: &str, config: &RunConfig) -> String {
     let mut hash = blake3::Hasher::new();
     hash.update(format!("{VERSION}\n{selection}\n{tokenizer}").as_bytes());
@@ -166,7 +166,7 @@ pub(crate) fn version_key(selection: &str, tokenizer: &str, config: &RunConfig) 
 }
 
 impl Version {
-    /// Key, first document and documents of every unit.
+    /// Key, first document and number of documents of every unit.
     pub(crate) fn units(&self) -> impl Iterator<Item = (&UnitMeta, u32)> {
         self.header.sources.iter().flat_map(|s| &s.units).scan(0, |next, unit| {
             let first = *next;
@@ -175,14 +175,14 @@ impl Version {
         })
     }
 
-    /// What is out of use in a unit of which `first` is the first document.
+    /// The removed documents of a unit whose first document is `first`.
     pub(crate) fn gone_in(&self, unit: &UnitMeta, first: u32) -> impl Iterator<Item = &Gone> {
         let end = first + unit.documents;
         let from = self.gone.partition_point(|g| g.document < first);
         self.gone[from..].iter().take_while(move |g| g.document < end)
     }
 
-    /// Writes it.
+    /// Writes it to disk.
     pub(crate) fn write(&self, preparer: &Preparer, key: &str) -> Result<(), StoreError> {
         let header = serde_json::to_vec(&self.header).unwrap_or_default();
         let mut bytes = Vec::with_capacity(20 + header.len() + self.states.len() + self.gone.len() * ROW + 32);
@@ -203,7 +203,7 @@ impl Version {
         preparer.write(&version_name(key), &bytes).map(drop)
     }
 
-    /// Reads the version of a key, if it is there and whole.
+    /// Reads the version with this key, if it exists and is intact.
     pub(crate) fn read(view: &RunView, key: &str) -> Option<Self> {
         let path = view.data_dir().join(version_name(key));
         Self::parse(&read_limited(&**view.disk(), &path, LONGEST, Links::Refuse).ok()?)
@@ -240,7 +240,7 @@ impl Version {
         Some(Self { header, states: states.to_vec(), gone })
     }
 
-    /// The streams of every source, from the shards on disk; those are read once to see that they are whole.
+    /// The streams of all sources, from the shards on disk, each of which is read once for verification.
     pub(crate) fn streams(&self, view: &RunView, config: &RunConfig) -> Result<Vec<Packed>, DataError> {
         let names: Vec<String> = self.units().map(|(unit, _)| ids_name(&unit.key, &self.header.tokenizer)).collect();
         let units: Vec<(usize, &UnitMeta)> =
@@ -287,7 +287,7 @@ impl Version {
         Ok(packed.collect())
     }
 
-    /// The names of all files that it needs, its own aside.
+    /// The names of the files it needs, except its own.
     pub(crate) fn needs(&self) -> impl Iterator<Item = String> {
         let model = Some(&self.header.quality.model).filter(|model| !model.is_empty());
         let of_units =

@@ -1,8 +1,8 @@
-//! Learning from pairs without a reward model: direct preference optimisation (Rafailov et al. 2023).
+//! Direct preference optimisation (Rafailov et al. 2023): learning from pairs without a reward model.
 //!
-//! The policy itself is the reward model: β·(log π − log π_ref) of the better answer is to exceed that of the
-//! other. A reward model is used in the reports alone, where the run has one. No answers are drawn to learn
-//! from; some are drawn now and then for the guard.
+//! The policy itself is the reward model: β·(log π − log π_ref) of the chosen answer should exceed that of the rejected
+//! one. If the run has a reward model, only the reports use it. No answers are sampled for training; some are sampled
+//! for the guard.
 
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ use crate::{
     },
 };
 
-/// Rows of one pass.
+/// Rows per pass.
 const ROWS: usize = 8;
-/// Answers drawn for the guard, and steps from one time to the next.
+/// Answers sampled for the guard, and the steps between two samplings.
 const WATCHED: usize = 128;
 const WATCH_STEPS: usize = 10;
 
@@ -42,18 +42,18 @@ const WATCH_STEPS: usize = 10;
 struct Dpo {
     how: DpoPlan,
     pairs: Pairs,
-    /// Pairs of a step.
+    /// Pairs per step.
     each: usize,
 }
 
-/// Pairs as they are scored: chosen and rejected by turns.
+/// Scored pairs: chosen and rejected alternating.
 struct Scored {
     sides: Vec<Episode>,
     micros: Vec<Micro>,
     loss: DpoLoss,
-    /// Mean log π of the better and of the other answers.
+    /// Mean log π of the chosen and of the rejected answers.
     logps: (f64, f64),
-    /// The largest |margin| of a pair.
+    /// The largest |margin| of the pairs.
     margin: f64,
 }
 
@@ -81,18 +81,18 @@ fn settings(how: &DpoPlan) -> RolloutSettings {
     }
 }
 
-/// What [`open`] builds, counted.
+/// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let settings = settings(&on.config.dpo_plan());
     let (trained, policy) = super::count(on, settings)?;
-    // The model that it started from draws the pairs, beside the reference.
+    // Pairs are sampled from the parent model, in addition to the reference.
     Weights::alloc(on.device, "parent", &Arc::new(ParamTable::new(on.model)))?;
     pairs::count(on, &policy)?;
     Ok(trained)
 }
 
 impl Dpo {
-    /// The pairs of a step: all of them in a shuffled order, epoch after epoch.
+    /// The pairs of a step, in shuffled order, epoch after epoch.
     fn draw(&self, seed: u64, step: usize) -> Vec<PairExample> {
         let (n, each) = (self.pairs.train.len(), self.each);
         let pair = |i: usize| {
@@ -102,7 +102,7 @@ impl Dpo {
         (0..each.min(n)).map(pair).collect()
     }
 
-    /// What policy and reference say of pairs.
+    /// Log-probabilities of pairs under policy and reference.
     fn score(&self, roles: &mut Roles, device: &mut Device, pairs: &[PairExample]) -> Result<Scored, TrainError> {
         let sides: Vec<Episode> =
             pairs.iter().flat_map(|p| [Episode::of_side(&p.chosen), Episode::of_side(&p.rejected)]).collect();
@@ -132,7 +132,7 @@ impl Dpo {
     }
 }
 
-/// Answers to some questions, as the policy is: for the guard and for the lamps.
+/// Samples answers to some questions, for the guard and the sanity checks.
 fn answers(shared: &mut Shared, device: &mut Device, step: usize) -> Result<Measured, TrainError> {
     let prompts = shared.prompts.take(step * WATCHED, WATCHED);
     let episodes = shared.draw(device, &prompts, step * WATCHED)?;
@@ -153,7 +153,7 @@ impl Method for Dpo {
         let scored = self.score(&mut shared.roles, device, &pairs)?;
         let Scored { sides, micros, loss, logps, margin } = scored;
         shared.check(step, |fresh| {
-            // At a resume the policy is not its reference any more.
+            // After a resume the policy differs from its reference.
             let first = fresh.then(|| sanity::dpo(loss.loss, margin));
             let kl = drawn.as_ref().filter(|_| fresh).map(sanity::kl);
             let sampler = drawn.as_ref().map(sanity::sampler);

@@ -1,7 +1,7 @@
-//! Answers as a policy learns from them, and numbers that belong to their tokens.
+//! Answers as a policy learns from them, with numbers per token.
 //!
-//! An *action* is a drawn token, the one that ends the answer included. What belongs to an action is in
-//! the rows of a model at the position before it (see [`crate::nn::feedback`]).
+//! An *action* is a sampled token, including the one that ends the answer. In a model's rows the numbers of an action
+//! are at the position before it (see [`crate::nn::feedback`]).
 
 use crate::{
     data::{Example, Side},
@@ -15,12 +15,12 @@ use crate::{
 /// One answer to one question.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Episode {
-    /// The conversation, and where its answer starts.
+    /// The conversation, and the index at which the answer starts.
     pub ids: Vec<u32>,
     pub start: usize,
     /// Whether it ended by itself.
     pub ended: bool,
-    /// The log-probability of each action as the sampler had it; none for an answer that was not drawn.
+    /// The sampler's log-probability of each action; empty for an answer that was not sampled.
     pub sampled: Vec<f32>,
 }
 
@@ -30,12 +30,12 @@ impl Episode {
         Episode { ids: side.ids.clone(), start: side.first, ended: true, sampled: Vec::new() }
     }
 
-    /// How many actions it has.
+    /// The number of its actions.
     pub(crate) fn actions(&self) -> usize {
         self.ids.len() - self.start
     }
 
-    /// As a language model scores it: the actions are its targets.
+    /// As training example of a language model: the actions are its targets.
     fn example(&self) -> Example {
         let mut labels = vec![IGNORE_INDEX; self.ids.len()];
         for (label, id) in labels.iter_mut().zip(&self.ids).skip(self.start) {
@@ -48,22 +48,22 @@ impl Episode {
 /// A number for every action of every episode.
 pub(crate) type Actions = Vec<Vec<f32>>;
 
-/// Zeros.
+/// Zeros for all actions.
 pub(crate) fn zeros(all: &[Episode]) -> Actions {
     all.iter().map(|e| vec![0.0; e.actions()]).collect()
 }
 
-/// How many actions each of some episodes has.
+/// The number of actions of each selected episode.
 pub(crate) fn lengths(all: &[Episode], which: &[usize]) -> Vec<usize> {
     which.iter().map(|i| all[*i].actions()).collect()
 }
 
-/// The numbers of some episodes, one after the other.
+/// The numbers of the selected episodes, concatenated.
 pub(crate) fn flat(values: &Actions, which: &[usize]) -> Vec<f32> {
     which.iter().flat_map(|i| values[*i].iter().copied()).collect()
 }
 
-/// The way back of [`flat`].
+/// The inverse of [`flat`].
 pub(crate) fn unflat(values: &[f32], all: &[Episode], which: &[usize], into: &mut Actions) {
     let mut rest = values;
     for i in which {
@@ -73,7 +73,7 @@ pub(crate) fn unflat(values: &[f32], all: &[Episode], which: &[usize], into: &mu
     }
 }
 
-/// Some episodes in the rows of micro-batches; spans name places in `all`.
+/// Packs selected episodes into rows of micro-batches; spans refer to `all`.
 pub(crate) fn pack(
     all: &[Episode],
     which: &[usize],
@@ -87,7 +87,7 @@ pub(crate) fn pack(
     Ok(micros)
 }
 
-/// Takes what belongs to the actions out of the rows of a micro-batch.
+/// Extracts the actions' numbers from the rows of a micro-batch.
 pub(crate) fn gather(all: &[Episode], micro: &Micro, rows: &[f32], into: &mut Actions) {
     for (i, place) in &micro.spans {
         let from = place + all[*i].start - 1;
@@ -95,7 +95,7 @@ pub(crate) fn gather(all: &[Episode], micro: &Micro, rows: &[f32], into: &mut Ac
     }
 }
 
-/// Puts what belongs to the actions back into rows; zeros elsewhere.
+/// Writes the actions' numbers into rows; zeros elsewhere.
 pub(crate) fn scatter(all: &[Episode], micro: &Micro, values: &Actions) -> Vec<f32> {
     let mut rows = vec![0.0; micro.ids.len()];
     for (i, place) in &micro.spans {

@@ -1,5 +1,5 @@
-//! Learning from the reward model by GRPO (Shao et al. 2024): answers to one question are compared with each
-//! other, so that no value net is needed. The KL to the reference is a term of the loss.
+//! GRPO (Shao et al. 2024): learning from the reward model by comparing answers to the same prompt, without a value
+//! net. The KL to the reference is a term of the loss.
 
 use super::{
     Method, Restored, RolloutSettings, Shared,
@@ -43,7 +43,7 @@ fn settings(how: &GrpoPlan, plan: &StagePlan) -> RolloutSettings {
     }
 }
 
-/// What [`open`] builds, counted.
+/// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let settings = settings(&on.config.grpo_plan(), on.plan);
     Ok(super::count(on, settings)?.0)
@@ -59,13 +59,13 @@ impl Grpo {
         Objective { clip_low: self.how.clip.0, clip_high: self.how.clip.1, kl: self.how.beta, mean }
     }
 
-    /// Questions of an update.
+    /// Prompts per update.
     fn questions(&self) -> usize {
         self.how.rollouts / self.how.generations
     }
 }
 
-/// Each answer's number at every one of its actions.
+/// Each answer's number repeated for all of its actions.
 fn spread(all: &[Episode], of: &[f32]) -> Actions {
     all.iter().zip(of).map(|(e, x)| vec![*x; e.actions()]).collect()
 }
@@ -90,7 +90,7 @@ impl Method for Grpo {
         let measured = shared.roles.measure(device, episodes, split)?;
         let passes = Passes {
             split,
-            // Minibatches are of one size but the last, which may be smaller.
+            // All minibatches have the same size except the last, which may be smaller.
             objective: self.objective(n.div_ceil(split.minibatches)),
             advantages: &advantages,
             max_approx_kl: None,

@@ -1,8 +1,8 @@
-//! The second judge, which the policy never learns from: has it begun to deceive its reward?
+//! The guard: detects reward hacking by signals that the policy never learns from.
 //!
-//! A reward that is being deceived rises while the answers spoil: they repeat themselves, all become one, no
-//! longer end, or run away from the model they came from. Those are counted in each update's answers, beside
-//! what they were at the stage's start. No reward and no rule is read here.
+//! When a policy hacks its reward, the reward rises while answers degenerate: they repeat themselves, become alike, do
+//! not end, or move far from the original model. These are measured on each update's answers and compared with the
+//! values at the start of the stage. No reward and no rule is used here.
 
 use crate::{
     data::{Indicators, indicators},
@@ -15,9 +15,9 @@ pub(crate) struct Guard {
     pub state: GuardState,
 }
 
-/// What was seen of one update.
+/// The guard's result for one update.
 pub(crate) struct Seen {
-    /// Under the names of metrics.jsonl.
+    /// Under the names in metrics.jsonl.
     pub figures: Vec<(&'static str, f64)>,
     /// Why the stage should stop.
     pub verdict: Option<String>,
@@ -28,7 +28,7 @@ impl Guard {
         Guard { plan, state: state.unwrap_or_default() }
     }
 
-    /// Looks at the answers of one update, each with whether it ended, and their mean KL in nats.
+    /// Measures the answers of one update, each with whether it ended, and their mean KL in nats.
     pub(crate) fn look(&mut self, answers: &[(String, bool)], kl: f64) -> Seen {
         let now = indicators(answers);
         let start = *self.state.start.get_or_insert((now.distinct2, now.repetition, now.length, now.end_rate));
@@ -94,7 +94,7 @@ mod tests {
         GuardPlan { enabled: true, distinct2: 0.5, repetition: 0.25, end_rate: 0.5, length: 3.0, kl: 40.0, patience: 2 }
     }
 
-    /// Ten answers that share nothing.
+    /// Ten answers without anything in common.
     fn varied() -> Vec<(String, bool)> {
         let answer = |i: u32| (0..8).filter_map(|j| char::from_u32(0x4E00 + 8 * i + j)).collect::<String>();
         (0..10).map(|i| (answer(i), true)).collect()
@@ -136,7 +136,7 @@ mod tests {
         for answers in [varied(), bad.clone(), varied(), bad.clone()] {
             assert_eq!(guard.look(&answers, 0.0).verdict, None);
         }
-        // What it goes by survives: the next guard stops where this one would.
+        // The state is restored: the next guard stops where this one would.
         let mut next = Guard::new(plan(), Some(guard.state));
         assert!(next.look(&bad, 0.0).verdict.is_some());
         let mut off = Guard::new(GuardPlan { enabled: false, ..plan() }, Some(guard.state));

@@ -1,7 +1,7 @@
-//! What a policy is worth on questions that no training file holds.
+//! Evaluates a policy on prompts that are in no training file.
 //!
-//! The rule judges here and nowhere else: its score enters no reward, no advantage, no stop, no guard and no
-//! choice of a checkpoint. Every judged answer is kept in the run's report/answers.jsonl.
+//! The rule is used only here: its score enters no reward, advantage, stop, guard or choice of a checkpoint. Every
+//! judged answer is logged in the run's report/answers.jsonl.
 
 use super::{
     episode::Episode,
@@ -17,19 +17,19 @@ use crate::{
     train::{error::TrainError, stats::wilson},
 };
 
-/// Judges a policy.
+/// Evaluates a policy.
 pub(crate) struct Judge {
     pub prompts: Vec<TaskPrompt>,
     pub stage: StageId,
     pub seed: u64,
-    /// Taken from the score of an answer that does not end.
+    /// Subtracted from the score of an answer that does not end.
     pub missing_end: f32,
-    /// Where they are kept, once the stage is ready.
+    /// The log of answers, once the stage is ready.
     pub log: Option<Log>,
 }
 
 impl Judge {
-    /// One answer to each question, drawn as rollouts are: figures of each task and of all.
+    /// Samples one answer to each prompt, as in rollouts; reports figures of each task and of all.
     pub(crate) fn report(
         &mut self,
         device: &mut Device,
@@ -56,7 +56,7 @@ impl Judge {
         let answers: Vec<(String, bool)> = all.iter().map(|e| (text(e), e.ended)).collect();
         let judged = |(p, (text, ended)): (&TaskPrompt, &(String, bool))| p.task.judge(&p.prompt, text, *ended).good;
         let good: Vec<bool> = self.prompts.iter().zip(&answers).map(judged).collect();
-        // Before the first update it is still its parent.
+        // Before the first update the policy equals its parent.
         let role = self.stage.parent().filter(|_| done == 0).unwrap_or(self.stage);
         for (i, (p, (text, ended))) in self.prompts.iter().zip(&answers).enumerate() {
             let Some(log) = &mut self.log else { break };

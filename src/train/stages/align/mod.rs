@@ -1,10 +1,9 @@
-//! Stages that teach a policy by feedback: what PPO, GRPO and DPO share.
+//! Stages that optimise a policy against preferences: the parts that PPO, GRPO and DPO share.
 //!
-//! All three start from the fine-tuned model, which stays beside the policy as its reference; [`roles`] says
-//! what each of them, and the reward model, makes of an answer. [`rollouts`] draws answers, [`passes`] goes over
-//! them under the clip, [`sanity`] says whether drawing, scoring and learning agree, [`guard`] watches for
-//! collapse, [`rollout_view`] shows one answer token by token, and [`judge`] reports on questions that no training
-//! file holds. A [`Method`] is what is left: the update.
+//! All three start from the fine-tuned model, which is kept as the reference; [`roles`] computes the log-probabilities
+//! and scores of answers. [`rollouts`] samples answers, [`passes`] does the clipped passes over them, [`sanity`] checks
+//! that sampling, scoring and learning agree, [`guard`] watches for collapse, [`rollout_view`] shows one answer token
+//! by token, and [`judge`] evaluates on held-out prompts. A [`Method`] is the update.
 
 pub(super) mod dpo;
 mod episode;
@@ -51,14 +50,14 @@ use crate::{
     },
 };
 
-/// What all methods work with.
+/// The state that all methods work with.
 pub(crate) struct Shared {
     pub model: ModelConfig,
     pub seed: u64,
     pub stage: StageId,
     pub tokenizer: Tokenizer,
     pub roles: Roles,
-    /// None where the method needs none and the run has none.
+    /// None if the method needs no reward model and the run has none.
     pub reward: Option<Scorer>,
     pub sampler: Sampler,
     pub prompts: Prompts,
@@ -72,32 +71,32 @@ pub(crate) struct Shared {
     trace: Option<RolloutTrace>,
 }
 
-/// What a method asks for when it is opened.
+/// The rollout settings of a method.
 #[derive(Clone, Copy)]
 pub(crate) struct RolloutSettings {
-    /// Answers drawn at once.
+    /// Answers sampled at a time.
     pub rollouts: usize,
-    /// Tokens of an answer.
+    /// Most tokens of an answer.
     pub response_length: usize,
-    /// Taken from the score of an answer that does not end.
+    /// Subtracted from the score of an answer that does not end.
     pub missing_end: f32,
-    /// Rows of one pass.
+    /// Rows per pass.
     pub rows: usize,
 }
 
-/// An opened stage, with what its method restores.
+/// An opened stage with the state for its method.
 pub(crate) struct Restored {
     pub shared: Shared,
     pub state: State,
-    /// The models beside the policy, where there is a checkpoint.
+    /// The other models of the checkpoint, if there is one.
     pub beside: Option<Vec<Slabs>>,
     /// The reference's parameters.
     pub reference: Vec<f32>,
 }
 
-/// What PPO, GRPO and DPO each do in their own way.
+/// The update of PPO, GRPO or DPO.
 pub(crate) trait Method {
-    /// Update `step` (the first is 0) at a learning rate.
+    /// Update `step` (counted from 0) with a learning rate.
     fn update(
         &mut self,
         shared: &mut Shared,
@@ -106,29 +105,29 @@ pub(crate) trait Method {
         rate: f32,
     ) -> Result<Submitted, TrainError>;
 
-    /// Passes over what is learned from, before a step, and what that is.
+    /// The training data, and the passes over them before a step.
     fn source(&self, shared: &Shared, step: usize) -> (SourceInfo, f64);
 
-    /// Tokens of one pass over it.
+    /// Tokens per pass over the training data.
     fn epoch_tokens(&self, shared: &Shared) -> u64;
 
-    /// Held-out figures beside the judge's.
+    /// Held-out figures in addition to the judge's.
     fn validate(&mut self, _shared: &mut Shared, _device: &mut Device, _done: usize) -> Result<Vec<Event>, TrainError> {
         Ok(Vec::new())
     }
 
-    /// The models beside the policy that a checkpoint holds.
+    /// The models other than the policy that a checkpoint contains.
     fn parts(&mut self, _device: &mut Device) -> Result<Vec<Part>, TrainError> {
         Ok(Vec::new())
     }
 
-    /// Writes into the state what the method continues from beside its tensors.
+    /// Writes the method's state, apart from tensors.
     fn write_state(&self, _state: &mut State) {}
 }
 
 impl Shared {
-    /// Makes everything ready; `beside` reads what a checkpoint holds beside the policy. Nothing is written
-    /// before all of it is found to fit.
+    /// Opens the shared parts; `beside` reads the other models of a checkpoint. Nothing is written before everything is
+    /// known to fit.
     pub(crate) fn open(
         o: &mut Opening<'_>,
         settings: RolloutSettings,
@@ -193,7 +192,7 @@ impl Shared {
         Ok(Restored { shared, state, beside, reference })
     }
 
-    /// Answers to questions, drawn from the policy as it is.
+    /// Samples answers to questions from the current policy.
     pub(crate) fn draw(
         &mut self,
         device: &mut Device,
@@ -203,7 +202,7 @@ impl Shared {
         self.sampler.answers(device, asked(prompts, &self.tokenizer)?, AnswerSeed::Learned(first).number())
     }
 
-    /// The normalised scores of answers, less what a missing end costs.
+    /// The normalised scores of answers, less the penalty for a missing end.
     pub(crate) fn scores(
         &mut self,
         device: &mut Device,
@@ -218,12 +217,12 @@ impl Shared {
         Ok(scores)
     }
 
-    /// How this update's answers are gone over.
+    /// How this update's answers are split into passes and minibatches.
     pub(crate) fn split(&self, step: usize, epochs: usize, minibatches: usize) -> Split {
         Split { seed: self.seed, step, epochs, minibatches }
     }
 
-    /// Shows an update's answers to the guard: the figures that it counts.
+    /// Passes an update's answers to the guard; returns the figures it measured.
     pub(crate) fn guarded(&mut self, measured: &Measured) -> Vec<(&'static str, f64)> {
         let text = |e: &Episode| (self.tokenizer.decode_turn(&e.ids[..e.start], &e.ids[e.start..], true), e.ended);
         let answers: Vec<(String, bool)> = measured.episodes.iter().map(text).collect();
@@ -235,7 +234,7 @@ impl Shared {
         seen.figures
     }
 
-    /// The sanity checks of the first update since the stage was opened, of a method that draws answers.
+    /// The sanity checks of the first update since the stage was opened, for a method that samples answers.
     pub(crate) fn check_rollouts(&mut self, step: usize, measured: &Measured, first: (f64, f64)) {
         self.check(step, |fresh| {
             let kl = fresh.then(|| sanity::kl(measured));
@@ -255,20 +254,20 @@ impl Shared {
         self.health.events.push(Event::Lamps { step: step + 1, lamps });
     }
 
-    /// The questions as a source, and how often they were gone through before a step that asks `each` of them.
+    /// The prompts as a source, and the passes over them before a step with `each` prompts per step.
     pub(crate) fn questions_asked(&self, step: usize, each: usize) -> (SourceInfo, f64) {
         let documents = self.prompts.len();
         let source = SourceInfo { name: "prompts".to_owned(), weight: 1.0, documents, tokens: 0, held_out_tokens: 0 };
         (source, (step * each) as f64 / documents.max(1) as f64)
     }
 
-    /// Keeps an update's answers to be looked at.
+    /// Stores an update's answers for the rollout inspector.
     pub(crate) fn keep(&mut self, trace: RolloutTrace) {
         self.trace = Some(trace);
     }
 }
 
-/// What [`Shared::open`] builds, counted: the parameters under an optimiser, and the weights of the policy.
+/// Counts what [`Shared::open`] allocates: parameters with optimiser state, and the policy's weights.
 pub(crate) fn count(on: &mut Counting<'_>, settings: RolloutSettings) -> Result<(usize, Weights), TrainError> {
     let (model, context) = (on.model, on.plan.context);
     let policy = PolicyLearner::new(on.device, model, settings.rows, context, on.plan.adamw)?;
@@ -283,8 +282,8 @@ pub(crate) fn count(on: &mut Counting<'_>, settings: RolloutSettings) -> Result<
     Ok((trained, weights))
 }
 
-/// The stage, once everything is found to fit: now its judged answers get their place, those past the checkpoint
-/// (of a stage that starts over all) out of the way.
+/// The stage, once everything is known to fit. Now the log of judged answers is opened; answers after the checkpoint
+/// are moved out of it (all of them if the stage starts over).
 pub(crate) fn ready<M: Method + Send + 'static>(
     o: &mut Opening<'_>,
     mut shared: Shared,
@@ -305,7 +304,7 @@ pub(crate) fn ready<M: Method + Send + 'static>(
     Ok(Opened { work: Box::new(Aligned { shared, method }), tokenizer, state })
 }
 
-/// The reward model, where the stage needs one or the run has one that can be used.
+/// The reward model, if the stage needs one or the run has a usable one.
 fn reward_model(
     o: &mut Opening<'_>,
     model: &ModelConfig,
@@ -327,7 +326,7 @@ fn reward_model(
     }
 }
 
-/// A method at work.
+/// A stage with its method.
 struct Aligned<M> {
     shared: Shared,
     method: M,

@@ -1,4 +1,4 @@
-//! The clipped passes over an update's answers, which PPO and GRPO share.
+//! The clipped passes over an update's answers, shared by PPO and GRPO.
 
 use super::{
     episode::{Actions, flat, lengths, scatter, unflat, zeros},
@@ -11,22 +11,22 @@ use crate::{
     train::error::TrainError,
 };
 
-/// What the passes go by.
+/// The settings of the passes.
 pub(crate) struct Passes<'a> {
     pub split: Split,
     pub objective: Objective,
     pub advantages: &'a Actions,
-    /// Past this mean ½ (log π − log π_old)² of a minibatch the rest is left out.
+    /// If the mean ½ (log π − log π_old)² of a minibatch exceeds this, the remaining ones are skipped.
     pub max_approx_kl: Option<f64>,
-    /// Whether the policy is only looked at.
+    /// Whether the policy is only evaluated, not updated.
     pub hold: bool,
     pub rate: f32,
 }
 
-/// What became of them. Means over the minibatches that were gone over.
+/// The result of the passes; means over the minibatches processed.
 #[derive(Default)]
 pub(crate) struct Passed {
-    /// The last update's; none where the policy was only looked at.
+    /// The ticket of the last update; None if the policy was only evaluated.
     pub ticket: Option<Ticket>,
     pub loss: f64,
     pub approx_kl: f64,
@@ -36,16 +36,16 @@ pub(crate) struct Passed {
     pub reference_kl: f64,
     pub entropy: f64,
     pub ptx: f64,
-    /// Steps of the optimiser.
+    /// Optimiser steps.
     pub updates: usize,
-    /// The largest |ratio − 1| before the first of them, and the share clipped there.
+    /// The largest |ratio − 1| before the first optimiser step, and the clipped share at that time.
     pub first: (f64, f64),
-    /// log π of every action when it was last gone over.
+    /// log π of every action in the last pass.
     pub newest: Actions,
 }
 
 impl Passes<'_> {
-    /// Goes over the answers. The text of `ptx`, where there is some, adds its gradient to every minibatch's.
+    /// Runs the passes. If `ptx` is given, the gradient of its text is added to every minibatch's.
     pub(crate) fn run(
         &self,
         device: &mut Device,
@@ -121,12 +121,12 @@ impl Passes<'_> {
     }
 }
 
-/// The mean; 0 of nothing.
+/// The mean; 0 for an empty slice.
 pub(crate) fn mean(values: &[f32]) -> f64 {
     values.iter().map(|x| f64::from(*x)).sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Lists that do not fit are a bug here, told as one.
+/// Lists of different lengths are a bug, reported as such.
 pub(crate) fn mismatch(e: crate::nn::feedback::Mismatch) -> TrainError {
     TrainError::Work(e.to_string())
 }

@@ -1,7 +1,7 @@
-//! Learning from the reward model by PPO: four roles, policy, reference, reward model and value net.
+//! PPO with four roles: policy, reference, reward model and value net.
 //!
-//! An update draws answers, scores them, and goes over them a few times. The KL to the reference is in the
-//! reward, token by token; what a token was worth beyond what the value net expected is its advantage.
+//! An update samples answers, scores them, and makes several passes over them. The KL to the reference is part of the
+//! reward, token by token; the advantage of a token is what it was worth beyond the value net's estimate.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use crate::{
 
 /// The folder of the value net in a checkpoint.
 const VALUE: &str = "value/";
-/// Updates' episodes over which an adaptive β may change about e^0.2-fold.
+/// Episodes of an update over which an adaptive β may change by about a factor of e^0.2.
 const HORIZON: f64 = 10.0;
 
 /// PPO as a stage.
@@ -43,14 +43,14 @@ struct Ppo {
     ptx: Option<Ptx>,
 }
 
-/// The update: answers and their scores in, policy and value net changed. It knows of no text.
+/// The update: scored answers in, policy and value net changed. Independent of text.
 pub(crate) struct Learner {
     how: PpoPlan,
     value: ScalarLearner,
     kl: AdaptiveKl,
 }
 
-/// What an update came to.
+/// The result of an update.
 pub(crate) struct Learned {
     ticket: Ticket,
     passed: Passed,
@@ -60,9 +60,9 @@ pub(crate) struct Learned {
     advantages: Actions,
     value_loss: f64,
     value_clipped: f64,
-    /// β of its rewards.
+    /// The β of its rewards.
     beta: f64,
-    /// Mean score of an answer, the same less what its KL costs, and mean KL.
+    /// Mean score of an answer, the same minus the KL penalty, and mean KL.
     pub score: f64,
     reward: f64,
     mean_kl: f64,
@@ -79,14 +79,14 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     if let Some([of_value]) = beside.as_deref() {
         value.write_state(o.device, of_value)?;
     } else {
-        // It starts from the same trunk and knows nothing: it values everything 0.
+        // It starts with the policy's trunk and a zero head, so that all values are 0.
         let table = Arc::clone(value.table());
         let language = shared.roles.policy.table();
         value.write_params(o.device, &table.from_language_model(language, &reference, 0.0, shared.seed)?)?;
     }
     let ptx = if how.ptx_coef > 0.0 { Some(Ptx::open(o, &shared.tokenizer, how.ptx_coef, frame)?) } else { None };
     o.same_data(&mut state, &shared.prompts.digest());
-    // Fixed KL coefficient: that of run.toml now. Adaptive: restored from the checkpoint.
+    // Fixed KL coefficient: from run.toml. Adaptive: restored from the checkpoint.
     let coefficient = how.target_kl.and(state.kl_coef).unwrap_or(how.kl_coef);
     let method = Ppo { model, learner: Learner::new(how, value, coefficient), ptx };
     super::ready(o, shared, method, state)
@@ -101,7 +101,7 @@ fn settings(how: &PpoPlan, plan: &StagePlan) -> RolloutSettings {
     }
 }
 
-/// What [`open`] builds, counted.
+/// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let settings = settings(&on.config.ppo_plan(), on.plan);
     let (policy, _) = super::count(on, settings)?;
@@ -110,14 +110,14 @@ pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
 }
 
 impl Learner {
-    /// A learner whose β is `coefficient` now.
+    /// A learner with the current β `coefficient`.
     pub(crate) fn new(how: PpoPlan, value: ScalarLearner, coefficient: f64) -> Learner {
         let target = how.target_kl.unwrap_or(f64::INFINITY);
         let kl = AdaptiveKl { coefficient, target, horizon: HORIZON * how.rollouts as f64 };
         Learner { how, value, kl }
     }
 
-    /// One update from scored answers.
+    /// One update on scored answers.
     pub(crate) fn update(
         &mut self,
         device: &mut Device,
@@ -221,7 +221,7 @@ impl Learner {
 }
 
 impl Ppo {
-    /// An update's questions, and how many of them are the policy's own.
+    /// An update's prompts, and how many of them the policy generated.
     fn questions(
         &self,
         shared: &mut Shared,

@@ -1,5 +1,5 @@
-//! The pretraining term (Ouyang et al. 2022, eq. 2: PPO-ptx): next tokens of the text and the conversations
-//! that the policy was made of, against forgetting them.
+//! The pretraining term (Ouyang et al. 2022, eq. 2: PPO-ptx): next-token loss on the policy's earlier training text and
+//! conversations, against forgetting.
 
 use crate::{
     base::StageId,
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Rows of the run's text and conversations, mixed as fine-tuning mixes them.
+/// Rows of the run's text and conversations, mixed as in fine-tuning.
 pub(crate) struct Ptx {
     batcher: Batcher,
     coefficient: f64,
@@ -37,7 +37,7 @@ impl Ptx {
         Ok(Ptx { batcher, coefficient })
     }
 
-    /// Adds coefficient · mean (−log p) of batch `at` to the gradients; gives the mean, in nats a token.
+    /// Adds coefficient · mean (−log p) of batch `at` to the gradients; returns the mean in nats per token.
     pub(crate) fn backward(
         &mut self,
         device: &mut Device,

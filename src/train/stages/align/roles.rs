@@ -1,4 +1,4 @@
-//! The roles beside the policy, and what each says of an answer.
+//! The models beside the policy, and the log-probabilities and scores that they give to answers.
 
 use std::sync::Arc;
 
@@ -19,22 +19,22 @@ use crate::{
     },
 };
 
-/// The policy and the model that it started from.
+/// The policy and its reference.
 pub(crate) struct Roles {
     pub policy: PolicyLearner,
     reference: Evaluator,
-    /// Rows and tokens of a micro-batch, and what fills them up.
+    /// Rows and tokens of a micro-batch, and the padding id.
     pub frame: (usize, usize, u32),
 }
 
-/// Episodes that an update goes over together.
+/// Episodes that are processed together.
 pub(crate) struct Minibatch {
-    /// Their places among the update's.
+    /// Their indices in the update.
     pub which: Vec<usize>,
     pub micros: Vec<Micro>,
 }
 
-/// How an update's answers are gone over.
+/// How an update's answers are split into passes and minibatches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Split {
     pub seed: u64,
@@ -43,20 +43,20 @@ pub(crate) struct Split {
     pub minibatches: usize,
 }
 
-/// An update's answers, with the log-probabilities that they had before it.
+/// An update's answers with their log-probabilities before it.
 pub(crate) struct Measured {
     pub episodes: Vec<Episode>,
-    /// The minibatches of the first pass: scored in the very rows that the update differentiates, so that the
-    /// first ratio is 1.
+    /// The minibatches of the first pass: scored in exactly the rows that the update differentiates, so that the first
+    /// ratio is 1.
     pub first: Vec<Minibatch>,
     pub old: Actions,
     pub reference: Actions,
-    /// The type that the device keeps logits in.
+    /// The dtype of logits on the device.
     pub act: DType,
 }
 
 impl Measured {
-    /// Each answer's Σ (log π − log π_ref), in nats.
+    /// Σ (log π − log π_ref) of each answer, in nats.
     pub(crate) fn kl(&self) -> Vec<f64> {
         let kl = |(old, reference): (&Vec<f32>, &Vec<f32>)| {
             old.iter().zip(reference).map(|(a, b)| f64::from(*a) - f64::from(*b)).sum()
@@ -64,7 +64,7 @@ impl Measured {
         self.old.iter().zip(&self.reference).map(kl).collect()
     }
 
-    /// The largest difference between the sampler's log-probabilities and the scoring's.
+    /// The largest difference between the sampler's and the scoring pass's log-probabilities.
     pub(crate) fn sampler_gap(&self) -> f64 {
         let gap = |(e, old): (&Episode, &Vec<f32>)| {
             let of = e.sampled.iter().zip(old).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
@@ -74,13 +74,13 @@ impl Measured {
     }
 }
 
-/// The larger of two; what is no number stays.
+/// The larger of two numbers; NaN if either is NaN.
 pub(crate) fn largest(a: f64, b: f64) -> f64 {
     if a >= b { a } else { b }
 }
 
 impl Roles {
-    /// The policy beside its reference, whose parameters are the slab's.
+    /// The policy with its reference, whose parameters are `slab`.
     pub(crate) fn new(
         device: &mut Device,
         policy: PolicyLearner,
@@ -94,7 +94,7 @@ impl Roles {
         Ok(Roles { policy, reference, frame: (rows, context, pad) })
     }
 
-    /// The minibatches of a pass, in the order of that pass.
+    /// The minibatches of a pass, in order.
     pub(crate) fn minibatches(
         &self,
         all: &[Episode],
@@ -108,7 +108,7 @@ impl Roles {
         order.chunks(n.div_ceil(split.minibatches).max(1)).map(batch).collect()
     }
 
-    /// log π of the actions in some rows.
+    /// log π of the actions in a micro-batch.
     pub(crate) fn logprobs(
         &mut self,
         device: &mut Device,
@@ -123,7 +123,7 @@ impl Roles {
         Ok(())
     }
 
-    /// log π_ref of the same.
+    /// log π_ref of the actions in a micro-batch.
     pub(crate) fn reference(
         &mut self,
         device: &mut Device,
@@ -138,7 +138,7 @@ impl Roles {
         Ok(())
     }
 
-    /// What both say of answers, in the rows that the first pass will go over.
+    /// Log-probabilities of answers under policy and reference, in the rows of the first pass.
     pub(crate) fn measure(
         &mut self,
         device: &mut Device,
@@ -155,7 +155,7 @@ impl Roles {
     }
 }
 
-/// A reward model's weights, which are still to be written, and the pass over them.
+/// A reward model's uninitialised weights, and the pass over them.
 pub(crate) fn eye(
     device: &mut Device,
     model: &ModelConfig,
@@ -167,19 +167,18 @@ pub(crate) fn eye(
     Ok((weights, eye))
 }
 
-/// The reward model, which scores whole answers.
+/// A reward model that scores whole answers.
 pub(crate) struct Scorer {
     eye: ScalarEvaluator,
-    /// Mean and deviation of its scores of reference answers.
+    /// Mean and standard deviation of its scores of reference answers.
     scale: (f64, f64),
-    /// Its checkpoint and that one's hash.
+    /// Its checkpoint and digest.
     pub id: (String, String),
     frame: (usize, usize, u32),
 }
 
 impl Scorer {
-    /// The reward model that a stage has learned from so far; at its start the newest of the run. None where
-    /// the run has none.
+    /// The reward model that a stage has used so far; for a new stage the newest of the run. None if the run has none.
     pub(crate) fn find(
         o: &mut Opening<'_>,
         model: &ModelConfig,
@@ -242,7 +241,7 @@ impl Scorer {
     }
 }
 
-/// Takes what a missing end costs from the scores of answers that do not end.
+/// Subtracts the penalty from the scores of answers that do not end.
 pub(crate) fn missing_ends(scores: &mut [f32], all: &[Episode], penalty: f32) {
     for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
         *score -= penalty;

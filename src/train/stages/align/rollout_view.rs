@@ -1,4 +1,4 @@
-//! The newest update's answers, kept to be looked at token by token.
+//! The newest update's answers, stored for the rollout inspector.
 
 use super::{episode::Actions, roles::Measured};
 use crate::{
@@ -6,20 +6,20 @@ use crate::{
     protocol::{ActionView, RolloutView},
 };
 
-/// Everything that an update knew of its answers.
+/// All numbers of an update's answers.
 pub(crate) struct RolloutTrace {
     /// The update, from 1.
     pub step: usize,
     pub prompts: Vec<String>,
     pub measured: Measured,
     pub scores: Vec<f32>,
-    /// Of a stage that has a value net.
+    /// None without a value net.
     pub values: Option<Actions>,
     pub rewards: Actions,
     pub advantages: Actions,
-    /// log π when each was last gone over.
+    /// log π of each action in the last pass.
     pub newest: Actions,
-    /// ε below 1 and above.
+    /// Clipping ε below and above 1.
     pub clip: (f32, f32),
 }
 

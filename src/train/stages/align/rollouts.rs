@@ -1,4 +1,4 @@
-//! Answers drawn from the policy as it is, and questions that it asks itself.
+//! Samples answers from the current policy, and prompts that it generates.
 
 use std::collections::HashSet;
 
@@ -16,24 +16,24 @@ use crate::{
     },
 };
 
-/// Texts written at once.
+/// Texts generated at a time.
 const ROWS: usize = 128;
-/// Tokens that a question of the policy's own may have.
+/// Most tokens of a generated prompt.
 const LONGEST_QUESTION: usize = 32;
 
-/// Draws answers from the whole distribution: what is scored and what is drawn from is one and the same.
+/// Samples answers from the whole distribution, so that the scored distribution is the sampled one.
 pub(crate) struct Sampler {
     decoder: BatchDecoder,
     vocab: usize,
-    /// What ends an answer.
+    /// The token that ends an answer.
     end: u32,
-    /// Most tokens of an answer, its end included.
+    /// Most tokens of an answer, including its end.
     longest: usize,
     seed: u64,
 }
 
 impl Sampler {
-    /// Records passes over live weights for texts of at most `context` tokens.
+    /// Records passes over the live weights for texts of at most `context` tokens.
     pub(crate) fn new(
         device: &mut Device,
         model: &ModelConfig,
@@ -47,8 +47,8 @@ impl Sampler {
         Ok(Sampler { decoder, vocab: model.vocab_size, end, longest, seed })
     }
 
-    /// An answer to each question, the assistant's turn being open. Draws are a function of the seed and of
-    /// `first` and the question's place.
+    /// An answer to each question, which must end with the opened assistant's turn. Sampling is a function of the seed,
+    /// of `first` and of the question's index.
     pub(crate) fn answers(
         &mut self,
         device: &mut Device,
@@ -86,10 +86,10 @@ impl Sampler {
     }
 }
 
-/// The questions that answers are drawn to while training.
+/// The prompts for rollouts.
 pub(crate) struct Prompts {
     all: Vec<TaskPrompt>,
-    /// Questions that the policy may not ask itself: those it is judged by.
+    /// Prompts that the policy may not generate: those of the evaluation.
     forbidden: HashSet<String>,
     seed: u64,
 }
@@ -100,7 +100,7 @@ impl Prompts {
         Prompts { all, forbidden, seed }
     }
 
-    /// How many there are.
+    /// Their number.
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }
@@ -114,16 +114,15 @@ impl Prompts {
         hash.finalize().to_hex().to_string()
     }
 
-    /// `n` questions from number `first` on, in an order that is shuffled again each time that all have been asked.
+    /// `n` prompts from number `first` on, in an order that is reshuffled in every pass.
     pub(crate) fn take(&self, first: usize, n: usize) -> Vec<String> {
         let of = self.all.len();
         let at = |i: usize| self.all[permute(self.seed, Stream::Examples((i / of) as u64), of, i % of)].prompt.clone();
         (first..first + n).map(at).collect()
     }
 
-    /// At most `most` questions that the policy writes itself: how it continues where a user's turn has
-    /// been opened. Kept is what ended, is words alone, is asked once, and belongs to no one who judges. A
-    /// function of the weights, the seed and `first`.
+    /// Up to `most` prompts that the policy generates after an opened user's turn. A prompt is kept if it ended, has no
+    /// special tokens, is unique, and is not in the evaluation. A function of the weights, the seed and `first`.
     pub(crate) fn own(
         &self,
         device: &mut Device,
@@ -133,7 +132,7 @@ impl Prompts {
         first: usize,
     ) -> Result<Vec<String>, TrainError> {
         let Some(chat) = tokenizer.chat().filter(|_| most > 0) else { return Ok(Vec::new()) };
-        // Some are not well formed: twice as many are tried as are wanted.
+        // Twice as many are sampled as wanted, since some are malformed.
         let opened = [tokenizer.begin(), &[chat.user]].concat();
         let start = opened.len();
         let opened = vec![opened; 2 * most];
@@ -152,7 +151,7 @@ impl Prompts {
     }
 }
 
-/// Questions as tokens, the assistant's turn opened.
+/// Prompts as tokens, with the assistant's turn opened.
 pub(crate) fn asked(prompts: &[String], tokenizer: &Tokenizer) -> Result<Vec<Vec<u32>>, TrainError> {
     prompts.iter().map(|p| question(p, tokenizer)).collect()
 }

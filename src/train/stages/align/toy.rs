@@ -1,8 +1,8 @@
-//! A task whose best answer is known, through the same drawing, scoring and updates as PPO's: the shortest ways
-//! on a graph (`randomwalks` of trlx).
+//! A task with a known optimum, trained with PPO's own sampling, scoring and updates: shortest paths on a graph
+//! (`randomwalks` of trlx).
 //!
-//! A question is a node, an answer the nodes of a walk; it pays the more, the fewer steps it takes to the goal,
-//! and nothing off the edges. The policy starts from random weights and learns from nothing but that number.
+//! A prompt is a node, an answer the nodes of a walk; its reward is higher the fewer steps it takes to the goal, and 0
+//! if it leaves the edges. The policy starts from random weights and learns only from this number.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -22,17 +22,17 @@ use crate::{
     train::config::{RunConfig, align::PpoPlan},
 };
 
-/// Nodes, the first of which is the goal; edges of each; steps of a walk.
+/// Nodes, of which the first is the goal; edges per node; steps of a walk.
 const NODES: usize = 10;
 const EDGES: usize = 3;
 const LONGEST: usize = 6;
-/// Updates, and their rate, which falls to 0.
+/// Updates, and their learning rate, which decays to 0.
 const UPDATES: usize = 90;
 const RATE: f32 = 1e-3;
-/// What ends a walk; the nodes are the ids before.
+/// The token that ends a walk; the ids before it are nodes.
 const END: u32 = NODES as u32;
 
-/// A graph, and from every node the steps of the shortest way.
+/// A graph with the length of the shortest path from every node.
 struct Graph {
     edges: Vec<Vec<usize>>,
     shortest: Vec<usize>,
@@ -41,7 +41,7 @@ struct Graph {
 impl Graph {
     fn new(seed: u64) -> Graph {
         let edge = |from: usize, i: usize| {
-            // The first edge leads on, so that the goal is reached from everywhere.
+            // The first edge leads closer, so that the goal can be reached from every node.
             if i == 0 { from.saturating_sub(1) } else { rng::below(seed, Purpose::Bench, from as u64, i as u64, NODES) }
         };
         let edges: Vec<Vec<usize>> = (0..NODES).map(|from| (0..EDGES).map(|i| edge(from, i)).collect()).collect();
@@ -56,7 +56,7 @@ impl Graph {
         Graph { edges, shortest }
     }
 
-    /// 1 for a shortest way, less for longer ones, 0 for what is none.
+    /// 1 for a shortest path, less for longer ones, 0 for an invalid walk.
     fn optimality(&self, walk: &Episode) -> f32 {
         let mut at = walk.ids[0] as usize;
         let nodes = &walk.ids[1..];
@@ -102,7 +102,7 @@ fn ppo_finds_the_shortest_ways() {
     let starts: Vec<Vec<u32>> = (0..128).map(|i| vec![1 + i % (NODES as u32 - 1)]).collect();
     let how = (END, LONGEST, 1);
     let mut sampler = Sampler::new(&mut device, &model, roles.policy.params(), starts.len(), context, how).unwrap();
-    // As in trlx: the reward alone, no KL to a policy that knows nothing.
+    // As in trlx: only the reward, no KL to the untrained policy.
     let how = PpoPlan {
         kl_coef: 0.0,
         epochs: 4,

@@ -1,4 +1,4 @@
-//! The settings in use, and how they change while the stage trains.
+//! The settings in use, and changes to them during training.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -26,10 +26,10 @@ use crate::{
     },
 };
 
-/// Tokens beyond the expected ones that the answer to a probe may have.
+/// Tokens that the answer to a probe may have beyond the expected ones.
 pub(super) const BEYOND: usize = 16;
 
-/// What run.toml and the files say now.
+/// The settings in the current run.toml and files.
 pub(crate) fn settings(corpus: &Corpus, chats: Option<&Chats>, plan: &StagePlan) -> LiveSettings {
     let texts = corpus.packed.iter().map(|s| s.name.clone());
     let sets = chats.iter().flat_map(|c| c.sets.iter().map(|s| s.name.clone()));
@@ -46,8 +46,8 @@ pub(crate) fn shape(plan: &StagePlan) -> Shape {
     Shape { rows: plan.batch_size, window: plan.context, micros: plan.accumulation }
 }
 
-/// What holds at the step of the checkpoint, and what is known to come. What has changed since the run was last open is
-/// written down first: it holds after everything that was seen before and is seen again.
+/// The settings at the checkpoint's step, and the entries for later steps. Changes made while the run was closed are
+/// logged first: they apply after all steps that will be repeated.
 pub(crate) fn settle(
     o: &mut Opening<'_>,
     state: &State,
@@ -81,7 +81,7 @@ pub(crate) fn settle(
     Ok((holds, coming))
 }
 
-/// The history of a state with what holds from its step on.
+/// The history of a state with the settings from its step on.
 pub(crate) fn history(
     state: &State,
     holds: &LiveSettings,
@@ -91,7 +91,7 @@ pub(crate) fn history(
 ) -> Result<History, TrainError> {
     let (without, want) = (holds.shares.of(false), holds.shares.of(by_hand));
     if state.history.sources() != want.len() {
-        // Counts of other sources mean nothing for these.
+        // The counts of other sources do not apply to these.
         notes.push("the sources have changed since the checkpoint: the mix starts over".to_owned());
         return Ok(History::new(&want, shape)?);
     }
@@ -107,7 +107,7 @@ pub(crate) fn history(
     Ok(history)
 }
 
-/// What became of each source's documents, described.
+/// A description of the changes to each source's documents.
 fn changed(old: &[Packed], new: &[Packed]) -> String {
     let count = |p: &Packed| p.train.documents() + p.held_out.documents();
     let hash = |p: &Packed| {
@@ -128,7 +128,7 @@ fn changed(old: &[Packed], new: &[Packed]) -> String {
             words.push(format!("{} other text in {} documents", now.name, count(now)));
         }
     }
-    // A file may change, and nothing of it that is left.
+    // A file may have changed without changing its documents.
     if words.is_empty() { "the same documents from other files".to_owned() } else { words.join(", ") }
 }
 
@@ -248,7 +248,7 @@ impl LiveText for Lm {
         if settings == *newest {
             return Ok(None);
         }
-        // A mix that cannot be drawn by is refused before it is written down.
+        // Reject an unusable mix before it is logged.
         History::new(&settings.shares.of(true), self.shape)?;
         let mut text = difference(newest, &settings);
         if let Some(other) = corpus.filter(|_| settings.data != newest.data) {
@@ -271,7 +271,7 @@ impl LiveText for Lm {
             self.corpus = corpus.unwrap_or_else(|| self.corpus.weighed(config));
             self.hold(step, entry.settings)?;
         } else {
-            // Steps are being taken again as they were; this comes after them.
+            // Steps are being repeated with earlier settings; this applies after them.
             self.coming.retain(|e| e.step < step);
             self.coming.push_back(entry);
         }
@@ -302,7 +302,7 @@ impl LiveText for Lm {
 }
 
 impl Lm {
-    /// Draws by what holds, from a step on.
+    /// Applies the mix from a step on.
     fn mix(&mut self, step: u64) -> Result<(), TrainError> {
         let by_hand = self.first_by_hand.is_some_and(|first| first <= step);
         let want = self.settings.shares.of(by_hand);
@@ -312,7 +312,7 @@ impl Lm {
         Ok(())
     }
 
-    /// Goes by other settings from a step on; `self.corpus` holds their data already.
+    /// Applies settings from a step on; `self.corpus` has their data already.
     fn hold(&mut self, step: u64, settings: LiveSettings) -> Result<(), TrainError> {
         let by_hand = self.first_by_hand.is_some_and(|first| first <= step);
         let others = settings.sources != self.settings.sources;

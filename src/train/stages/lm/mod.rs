@@ -1,4 +1,4 @@
-//! Pretraining and fine-tuning: one process, next tokens, on different data.
+//! Pretraining and fine-tuning: the same stage on different data.
 
 mod live_edits;
 mod run;
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Probes whose prompts are not read whole, since the answer needs room.
+/// Probes whose prompts are cut, since the answer needs room.
 fn too_long(corpus: &Corpus, chats: Option<&Chats>, window: usize) -> Result<Vec<String>, TrainError> {
     let tokenizer = &corpus.tokenizer;
     let mut notes = Vec::new();
@@ -50,7 +50,7 @@ fn too_long(corpus: &Corpus, chats: Option<&Chats>, window: usize) -> Result<Vec
     Ok(notes)
 }
 
-/// Makes the model and its data, and loads what there is of both.
+/// Creates or loads the model and its data.
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let begun = o.run.view().data_dir().join("tokenizer.json").is_file();
     let data_dir = o.run.view().data_dir();
@@ -142,7 +142,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     Ok(Opened { work: Box::new(work), tokenizer, state })
 }
 
-/// What [`open`] builds, counted.
+/// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let (model, plan) = (on.model, on.plan);
     let learner = Learner::new(on.device, model, plan.batch_size, plan.context, plan.adamw)?;

@@ -1,4 +1,4 @@
-//! The language model of pretraining and fine-tuning, step by step.
+//! The language model stage: its steps.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The name under which the held-out loss of pretraining text is logged while fine-tuning.
+/// The stage under whose name the held-out loss of pretraining text is logged during fine-tuning.
 const PRETRAIN: StageId = StageId::Pretrain;
 
 /// A language model under training.
@@ -32,28 +32,28 @@ pub(crate) struct Lm {
     pub model: ModelConfig,
     pub seed: u64,
     pub corpus: Corpus,
-    /// The conversations of a stage that has some.
+    /// The conversations, if the stage has any.
     pub chats: Option<Chats>,
     pub learner: Learner,
     pub decoder: Decoder,
     pub batcher: Batcher,
     pub validation: Validation,
-    /// For a stage that answers questions.
+    /// Scores tasks, in a stage that answers questions.
     pub examiner: Option<Examiner>,
-    /// The newest step's last micro-batch.
+    /// The last micro-batch of the newest step.
     pub shown: Option<Batch>,
     pub stage: StageId,
-    /// Watches and reads the sources.
+    /// Watches and rereads the sources.
     pub live: LiveCorpus,
-    /// Where earlier versions of the data are.
+    /// The run, which has earlier versions of the data.
     pub run: RunView,
     pub shape: Shape,
-    /// What holds, and what is known to come.
+    /// The current settings, and later entries.
     pub settings: LiveSettings,
     pub coming: VecDeque<Entry>,
     /// The step from which the first demonstration can be drawn.
     pub first_by_hand: Option<u64>,
-    /// The hash of what is drawn from.
+    /// The hash of the training data.
     pub digest: String,
 }
 
@@ -83,7 +83,7 @@ impl StageRun for Lm {
     }
 
     fn epoch_tokens(&self) -> u64 {
-        // Without what is written by hand: that grows, and an epoch told once is not to change on a replay.
+        // Without demonstrations: their number grows, and a logged epoch must not change in a replay.
         let texts = self.corpus.packed.iter().map(|s| s.train.len() as u64);
         let chats = self.chats.iter().flat_map(|c| c.sets.iter().map(|s| s.fitted.tokens));
         texts.chain(chats).sum()
@@ -97,7 +97,7 @@ impl StageRun for Lm {
         let measured = self.validation.measure(device, &self.corpus, whole, self.examiner.is_none())?;
         let mut events = validation::events(done, &measured);
         if self.examiner.is_some() {
-            // Of the text one number is logged: how much of it is forgotten.
+            // Only one number of the text is logged, which measures forgetting.
             let text = events.pop().map(|event| match event {
                 Event::Eval { step, eval_loss, eval_bits_per_byte, .. } => {
                     Event::Eval { step, source: PRETRAIN.to_string(), eval_loss, eval_bits_per_byte, train_loss: None }
@@ -176,7 +176,7 @@ impl Lm {
     }
 }
 
-/// Tasks with their held-out examples; a source's examples are counted for each of its tasks.
+/// Tasks with their held-out examples; a source's training examples count for each of its tasks.
 pub(super) fn task_infos(sets: &[ExampleSet]) -> Vec<TaskInfo> {
     task_scores::by_task(sets)
         .into_iter()
@@ -184,7 +184,7 @@ pub(super) fn task_infos(sets: &[ExampleSet]) -> Vec<TaskInfo> {
         .collect()
 }
 
-/// Texts, then conversations, then what was written by hand.
+/// Texts, then conversations, then demonstrations.
 pub(super) fn source_infos(corpus: &Corpus, chats: Option<&Chats>, shares: &[f64]) -> Vec<SourceInfo> {
     let texts = corpus.packed.iter().map(|s| SourceInfo {
         name: s.name.clone(),
@@ -216,7 +216,7 @@ pub(super) fn source_infos(corpus: &Corpus, chats: Option<&Chats>, shares: &[f64
     all
 }
 
-/// The hash of everything that batches are drawn from, demonstrations aside: those are known by step.
+/// The hash of everything that batches are drawn from, except demonstrations, which are known by step.
 pub(super) fn digest(corpus: &Corpus, chats: Option<&Chats>) -> String {
     let Some(chats) = chats else { return corpus.digest.clone() };
     let mut hash = blake3::Hasher::new();

@@ -1,4 +1,4 @@
-//! How well held-out questions are answered: exact answers, their characters, their ends, their loss.
+//! Scores held-out questions: exact match, character F1, share of answers that end, loss.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use crate::{
     train::error::TrainError,
 };
 
-/// Texts written at once; few are the questions of a probe.
+/// Texts generated at a time; a probe has few questions.
 const ROWS: usize = 64;
 const FEW: usize = 12;
-/// Held-out examples of a task that a measurement on the way looks at.
+/// Held-out examples per task in a measurement during training.
 pub(crate) const SOME: usize = 16;
-/// Those that the last one looks at: it comes between the last step and its checkpoint.
+/// Held-out examples per task in the final measurement, which delays the last checkpoint.
 pub(crate) const MOST: usize = 1000;
-/// Tokens that an answer may have beyond its reference, before it counts as one that does not end.
+/// Tokens that an answer may have beyond its reference before it counts as not ending.
 const BEYOND: usize = 24;
-/// Tokens of one pass of the loss.
+/// Tokens per pass of the loss.
 const TOKENS: usize = 2048;
 
 /// Recorded passes over the live weights.
@@ -29,14 +29,14 @@ pub(crate) struct Examiner {
     evaluator: Evaluator,
     context: usize,
     pad: u32,
-    /// Ids that the tokenizer knows.
+    /// Number of ids of the tokenizer.
     known: usize,
-    /// What ends an answer.
+    /// The token that ends an answer.
     end: u32,
 }
 
-/// The held-out examples of each task: its name, its source's place, the examples. A source whose
-/// records name tasks of their own has several.
+/// The held-out examples of each task: its name, its source's index, the examples. A source whose records name tasks is
+/// divided into several.
 pub(crate) fn by_task(sets: &[ExampleSet]) -> Vec<(String, usize, Vec<&HeldOut>)> {
     let mut all: Vec<(String, usize, Vec<&HeldOut>)> = Vec::new();
     for (at, set) in sets.iter().enumerate() {
@@ -51,13 +51,13 @@ pub(crate) fn by_task(sets: &[ExampleSet]) -> Vec<(String, usize, Vec<&HeldOut>)
     all
 }
 
-/// The first `most` of a task's examples, spread over all of them.
+/// Up to `most` of a task's examples, evenly spread.
 pub(crate) fn some<'a>(held: &[&'a HeldOut], most: usize) -> Vec<&'a HeldOut> {
     let n = held.len().min(most);
     (0..n).map(|i| held[i * held.len() / n]).collect()
 }
 
-/// Sums over the examples of one task.
+/// Sums over the examples of a task.
 #[derive(Clone, Debug, Default)]
 struct Marks {
     examples: usize,
@@ -96,12 +96,12 @@ impl Examiner {
         Ok(Examiner { decoder, few, evaluator, context, pad: model.pad_token_id.unwrap_or(0), known, end: chat.end })
     }
 
-    /// Tokens of a question and its answer together.
+    /// Tokens of a question with its answer.
     pub(crate) fn window(&self) -> usize {
         self.decoder.capacity()
     }
 
-    /// Answers to questions, greedily.
+    /// Answers questions greedily.
     pub(crate) fn answers(
         &mut self,
         device: &mut Device,
@@ -135,7 +135,7 @@ impl Examiner {
             for h in held {
                 let Some((answer, before)) = h.conversation.turns.split_last() else { continue };
                 let ids = encode_prompt(before, tokenizer)?;
-                // A question longer than the model's window cannot be asked.
+                // A question longer than the model's context cannot be asked.
                 if ids.len() >= self.decoder.capacity() {
                     continue;
                 }
@@ -172,7 +172,7 @@ impl Examiner {
         Ok(reports)
     }
 
-    /// Mean nats a trained token over examples, and how many tokens that are.
+    /// Mean loss per trained token over examples in nats, and the number of these tokens.
     pub(crate) fn loss(&mut self, device: &mut Device, examples: &[&Example]) -> Result<(f64, usize), TrainError> {
         let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
         let order: Vec<usize> = (0..examples.len()).collect();
@@ -196,7 +196,7 @@ impl Examiner {
     }
 }
 
-/// F1 over characters as a bag, spaces left out: twice what both have over what they have together.
+/// F1 over characters as a multiset, ignoring spaces: 2 · common characters / all characters.
 pub(crate) fn char_f1(answer: &str, reference: &str) -> f64 {
     let bag = |text: &str| {
         let mut counts: HashMap<char, usize> = HashMap::new();

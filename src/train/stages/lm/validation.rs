@@ -8,13 +8,13 @@ use crate::{
     train::{corpus::Corpus, error::TrainError},
 };
 
-/// Rows of one source that a validation during training looks at; the last one looks at all.
+/// Rows per source in a validation during training; the final one uses all.
 const ROWS: usize = 32;
-/// Rows of its training text that it is compared with.
+/// Rows of training text for comparison.
 const SAMPLE: usize = 16;
-/// Rows a source is measured on at the end: more would take longer than the training of a small model.
+/// Most rows per source in the final validation: more would take longer than training a small model.
 const MOST_ROWS: usize = 4096;
-/// Tokens of one pass.
+/// Tokens per pass.
 const TOKENS: usize = 2048;
 
 /// Recorded passes over the held-out windows.
@@ -30,7 +30,7 @@ pub(crate) struct Measured {
     pub loss: f64,
     pub bits_per_byte: f64,
     pub scored: usize,
-    /// The loss on a sample of what is trained on.
+    /// The loss on a sample of its training text.
     pub train: Option<f64>,
 }
 
@@ -46,8 +46,8 @@ impl Validation {
         Ok(Validation { evaluator, context, pad: config.pad_token_id.unwrap_or(0) })
     }
 
-    /// The held-out loss of every source that has one; of all its text with `whole`. With `trained` also the loss on a
-    /// sample of what is trained on.
+    /// The held-out loss of every source that has held-out text; of all of it with `whole`. With `trained` also the
+    /// loss on a sample of training text.
     pub(crate) fn measure(
         &mut self,
         device: &mut Device,
@@ -70,7 +70,7 @@ impl Validation {
         Ok(all)
     }
 
-    /// −ln p of every token of a row but the first, at most as many as the context has.
+    /// −ln p of every token of a row except the first, at most as many as the context.
     pub(crate) fn losses(&mut self, device: &mut Device, row: &[u32]) -> Result<Vec<f32>, TrainError> {
         let scored = row.len().saturating_sub(1).min(self.context);
         let places = self.evaluator.shape().0 * self.context;
@@ -98,7 +98,7 @@ impl Validation {
     }
 }
 
-/// The events of a validation: one a source, and `all` weighted by tokens.
+/// The events of a validation: one per source, and `all` weighted by tokens.
 pub(crate) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
     let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64, train_loss: Option<f64>| Event::Eval {
         step,

@@ -1,4 +1,4 @@
-//! The text of a stage as the user looks at it: batches and documents, token by token.
+//! Views of a stage's text for the screen: batches and documents, token by token.
 
 use super::run::Lm;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Lm {
-    /// The rows of a batch, padding left out, with the loss of each target where there are `losses`.
+    /// The rows of a batch without padding, with the loss of each target if `losses` are given.
     fn rows(&self, batch: &Batch, losses: Option<&[f32]>) -> Vec<(String, Vec<TokenView>)> {
         let tokenizer = &self.corpus.tokenizer;
         let window = batch.shape.window;
@@ -33,7 +33,7 @@ impl Lm {
                     let text = tokenizer.written(batch.ids[at]);
                     tokens.push(TokenView { text, trained: false, loss: None, first: true });
                 }
-                // What a place predicts is the next token: that is where its loss belongs.
+                // A position predicts the next token, to which its loss belongs.
                 let target = batch.targets[at];
                 let trained = target != IGNORE_INDEX;
                 let next = batch.starts.as_ref().is_none_or(|s| (at + 1) % window != 0 && s[at + 1] == start);
@@ -108,7 +108,7 @@ impl TextViews for Lm {
         let scored: Vec<f64> = losses.iter().take(shown.saturating_sub(1)).map(|l| f64::from(*l)).collect();
         let loss = (!scored.is_empty()).then(|| scored.iter().sum::<f64>() / scored.len() as f64);
         let tokens = whole(&ids, &losses, tokenizer);
-        // A file of marks that cannot be read is reported where marks are counted and made.
+        // Unreadable marks are reported where they are counted and written.
         let mark = Marks::read(&self.run).ok().and_then(|marks| marks.of(&text));
         Ok(DocumentView { source: source.to_owned(), index, of, step: done, text, tokens, shown, loss, length, mark })
     }
@@ -125,7 +125,7 @@ impl TextViews for Lm {
     }
 }
 
-/// Ids as text, each with its loss (`losses` begin with the second's); parts of one character together.
+/// Ids as text, each with its loss (`losses` begin with the second id); parts of one character are joined.
 fn whole(ids: &[u32], losses: &[f32], tokenizer: &Tokenizer) -> Vec<TokenView> {
     let mut stream = tokenizer.stream(false);
     let (mut tokens, mut loss): (Vec<TokenView>, Option<f32>) = (Vec::new(), None);

@@ -1,9 +1,8 @@
-//! Which pairs a step of the reward model takes: whole prompts in a shuffled order, epoch after epoch.
+//! Which pairs a step of the reward model draws: whole prompts in shuffled order, epoch after epoch.
 //!
-//! All pairs about one prompt stand in one step (Ouyang et al. 2022, §3.5: drawn one by one, an answer that
-//! appears in several pairs is learned several times an epoch, and overfits). Steps have about as many pairs as is
-//! asked for. What a step takes follows from the seed and from what was asked for before it, so it is known
-//! again on a resume.
+//! All pairs of a prompt are in the same step (Ouyang et al. 2022, §3.5: if they were drawn separately, an answer that
+//! occurs in several pairs would be trained several times per epoch and overfit). The number of pairs per step is
+//! approximate. A step's draw is a function of the seed and of the budgets of the steps before, so a resume repeats it.
 
 use std::collections::HashMap;
 
@@ -12,13 +11,13 @@ use crate::{
     data::{PairExample, tokens::shuffle::permute},
 };
 
-/// Pairs to draw from.
+/// The pairs to draw from.
 #[derive(Debug)]
 pub(crate) struct Draws {
     seed: u64,
-    /// Pairs of each prompt, as places in the list.
+    /// Pairs of each prompt, as indices.
     groups: Vec<Vec<usize>>,
-    /// Groups drawn before each step, as far as steps were asked about.
+    /// Groups drawn before each step, computed so far.
     before: Vec<usize>,
 }
 
@@ -36,8 +35,8 @@ impl Draws {
         Draws { seed, groups, before: vec![0] }
     }
 
-    /// The pairs of a step, about as many as `budget` says for it; it is asked for every step before, too, and must
-    /// say the same again.
+    /// The pairs of a step, about as many as `budget` returns for it; `budget` is called for all earlier steps too and
+    /// must be deterministic.
     pub(crate) fn step(&mut self, step: usize, budget: impl Fn(usize) -> usize) -> Vec<usize> {
         let first = self.drawn(step, &budget);
         let groups = first..first + self.takes(first, budget(step));
@@ -57,18 +56,18 @@ impl Draws {
         self.before[step]
     }
 
-    /// The group at a place of the endless order.
+    /// The group at a position of the infinite order.
     fn group(&self, at: usize) -> &[usize] {
         let n = self.groups.len();
         &self.groups[permute(self.seed, Stream::Examples((at / n) as u64), n, at % n)]
     }
 
-    /// How many groups from `first` on have `budget` pairs, or nearly; at least one, and none twice.
+    /// How many groups from `first` on have about `budget` pairs; at least one, and none twice.
     fn takes(&self, first: usize, budget: usize) -> usize {
         let (mut pairs, mut groups) = (0, 0);
         while pairs < budget && groups < self.groups.len() {
             let more = self.group(first + groups).len();
-            // Whichever is nearer, with this one or without.
+            // Whichever is closer, with or without this one.
             if groups > 0 && pairs + more > budget && pairs + more - budget > budget - pairs {
                 break;
             }
@@ -93,7 +92,7 @@ mod tests {
             votes: false,
             at: 0,
         };
-        // Those of one prompt do not stand side by side in the file.
+        // Pairs of a prompt are not adjacent in the file.
         let most = groups.iter().copied().max().unwrap_or(0);
         (0..most).flat_map(|i| (0..groups.len()).filter(move |g| i < groups[*g]).map(pair)).collect()
     }
@@ -122,7 +121,7 @@ mod tests {
             step += 1;
         }
         assert!(seen.iter().all(|n| (3..=4).contains(n)), "{seen:?}");
-        // The same from the middle, and after a change of what later steps ask for.
+        // The same result when starting in the middle, and after the budget of later steps changed.
         let (from, budget) = (step / 2, |at: usize| if at < 3 { 6 } else { 2 });
         let mut other = Draws::new(7, &all);
         assert_eq!(other.step(2, |_| 6), draws.step(2, |_| 6));

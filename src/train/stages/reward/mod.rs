@@ -1,8 +1,8 @@
-//! The stage that trains the reward model: which of two answers is preferred.
+//! The stage that trains the reward model on which of two answers is preferred.
 //!
-//! It starts from the fine-tuned model, with one number in the place of the output layer, read at the token
-//! that ends the answer. A step takes pairs, all of a prompt at once; votes cast in this run join from the step
-//! at which they are cast.
+//! It starts from the fine-tuned model, with a scalar head in place of the output layer, read at the token that ends
+//! the answer. A step draws pairs, all of a prompt together; votes of this run are drawn from the step at which they
+//! are cast.
 
 mod draws;
 pub(in crate::train) mod model;
@@ -44,7 +44,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let (mut model, plan, how) = (o.model.clone(), o.plan.clone(), o.config.reward_plan()?);
     model_folder::name_tokens(&mut model, &tokenizer);
     let lm_table = Arc::new(ParamTable::new(&model));
-    // A line that is no vote is reported by the loop, which reads them too.
+    // An invalid line is reported by the loop, which reads the votes too.
     let ballots = votes::ballots(&votes::read(o.run.view(), &mut Vec::new())?, &tokenizer, plan.context)?;
     let mut learner = RewardModel::new(o.device, &model, &plan, how, o.config.seed, ballots)?;
     let shape = Shape { rows: plan.batch_size, window: plan.context, micros: 1 };
@@ -83,7 +83,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     Ok(Opened { work: Box::new(Reward { learner, decoder, history }), tokenizer, state })
 }
 
-/// What [`open`] builds, counted.
+/// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
     let learner = RewardModel::learner(on.device, on.model, on.plan, on.config.reward_plan()?)?;
     let weights = Weights::alloc(on.device, "parent", &Arc::new(ParamTable::new(on.model)))?;

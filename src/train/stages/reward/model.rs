@@ -1,4 +1,4 @@
-//! The reward model itself, whether its stage runs or it is on standby beside another: scores, steps, measures.
+//! The reward model, as a stage or on standby beside another stage: scores, steps, measurements.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ use crate::{
     },
 };
 
-/// Rows of one pass: most steps of 32 pairs fit in one, whose forward pass is then not run again on the way back.
+/// Rows per pass: most steps of 32 pairs fit in one pass, whose activations can then be reused for the backward pass.
 const ROWS: usize = 16;
-/// Deviation of the new score's weights.
+/// Standard deviation of the new head's initial weights.
 const STD: f32 = 0.02;
 /// Steps of a fit to votes.
 ///
-/// Measured (docs/performance.md): enough for twenty votes to be learned, and few enough for five seconds.
+/// Measured (docs/performance.md): enough to learn twenty votes, few enough for five seconds.
 const REFIT_STEPS: u64 = 20;
 
 /// A reward model under training.
@@ -44,26 +44,26 @@ pub(crate) struct RewardModel {
     seed: u64,
     pad: u32,
     learner: ScalarLearner,
-    /// What it learns from; none until that is needed.
+    /// The training pairs; None until needed.
     pairs: Option<Learned>,
-    /// Votes that teach, those taken back among them.
+    /// Votes to train on, including those taken back.
     ballots: Vec<Ballot>,
     refits: Vec<Span>,
-    /// Mean and deviation of the scores of reference answers, as they were last measured.
+    /// Mean and standard deviation of the scores of reference answers, when last measured.
     scale: (f64, f64),
     /// Whether the weights have changed since.
     moved: bool,
-    /// Accuracy on the held-out pairs, as long as the weights are those it was measured with.
+    /// Held-out accuracy, while the weights are those it was measured with.
     accuracy: Option<f64>,
 }
 
-/// Pairs and the order in which they are drawn.
+/// Pairs and their draw order.
 struct Learned {
     pairs: Pairs,
     draws: Draws,
 }
 
-/// Ids as something that is scored at their last token: one more id makes that an input.
+/// Ids as an example scored at the last token: one more id makes that token an input.
 pub(crate) fn scored(ids: &[u32], pad: u32) -> Example {
     let mut ids = ids.to_vec();
     ids.push(pad);
@@ -79,7 +79,7 @@ struct Compared<'a> {
 }
 
 impl RewardModel {
-    /// A reward model without weights yet.
+    /// A reward model without weights.
     pub(crate) fn new(
         device: &mut Device,
         model: &ModelConfig,
@@ -125,7 +125,7 @@ impl RewardModel {
         self.learner.table()
     }
 
-    /// A checkpoint's state, and its tensors as the optimiser had them.
+    /// A checkpoint's state, and its tensors as optimised.
     pub(crate) fn read(
         c: &Checkpoint,
         model: &ModelConfig,
@@ -136,7 +136,7 @@ impl RewardModel {
         Ok((state, slabs))
     }
 
-    /// Goes on from a checkpoint.
+    /// Continues from a checkpoint.
     pub(crate) fn resume(
         &mut self,
         device: &mut Device,
@@ -156,7 +156,7 @@ impl RewardModel {
         Ok(self.learner.write_params(device, &slab)?)
     }
 
-    /// Gives it what it learns from.
+    /// Sets the training pairs.
     pub(crate) fn teach(&mut self, pairs: Pairs) {
         let draws = Draws::new(self.seed, &pairs.train);
         self.pairs = Some(Learned { pairs, draws });
@@ -172,7 +172,7 @@ impl RewardModel {
 
     // ---- scores ----
 
-    /// Scores at every token of each text, as the optimiser has them.
+    /// Scores at every token of each text, as optimised.
     fn all_scores(&mut self, device: &mut Device, texts: &[Example]) -> Result<Vec<Vec<f32>>, TrainError> {
         let mut scores = vec![Vec::new(); texts.len()];
         for micro in packed_rows::micros(texts, ROWS, self.plan.context, self.pad)? {
@@ -200,15 +200,15 @@ impl RewardModel {
         self.ballots.iter().filter(move |b| b.counts(step as u64))
     }
 
-    /// Votes that stand and that no step before `step` has drawn.
+    /// Votes that count and that no step before `step` has drawn.
     pub(crate) fn waiting(&self, step: usize) -> usize {
         self.ballots_at(step).filter(|b| b.from >= step as u64).count()
     }
 
-    /// How many votes and how many pairs a step takes, about, and what a drawn vote counts for beside a drawn pair.
+    /// The approximate number of votes and of pairs per step, and the weight of a vote relative to a pair.
     ///
-    /// In a fit half of the batch is votes; of fewer votes than that each counts for as many draws. In the stage
-    /// itself each vote is drawn once a step at most, so that the first one does not outweigh everything.
+    /// In a fit half of the batch are votes; with fewer votes each counts several times. In the stage itself a vote is
+    /// drawn at most once per step, so that the first one does not outweigh everything.
     fn shares_in(&self, step: usize, fit: bool) -> (usize, usize, f64) {
         let (batch, there) = (self.plan.batch_size, self.ballots_at(step).count());
         let half = (batch / 2).max(1);
@@ -248,7 +248,7 @@ impl RewardModel {
         Ok(all)
     }
 
-    /// Which positions of a pair are compared, counted from each text's first token.
+    /// The compared positions of a pair, counted from each text's first token.
     fn positions(&self, chosen: &Side, rejected: &Side) -> Vec<[usize; 2]> {
         match self.how.mode {
             RewardMode::Standard => vec![[chosen.last, rejected.last]],
@@ -269,7 +269,7 @@ impl RewardModel {
         for c in &compared {
             let mut chosen = scored(&c.pair.chosen.ids, self.pad);
             if self.how.lm_coef > 0.0 {
-                // The language model's targets: every token of prompt and answer but the first.
+                // Language modelling targets: every token of prompt and answer except the first.
                 let tokens = c.pair.chosen.ids.len();
                 for (label, id) in chosen.labels.iter_mut().zip(&c.pair.chosen.ids).skip(1).take(tokens - 1) {
                     *label = *id as i32;
@@ -318,7 +318,7 @@ impl RewardModel {
         let total = loss.loss + f64::from(self.how.lm_coef) * imitation;
         let ticket = self.learner.update(device, rate, total as f32)?;
         (self.moved, self.accuracy) = (true, None);
-        // Whatever is compared, a score is read at the end.
+        // Whatever is compared in training, a score is read at the end.
         let read = pairwise_loss(&ends, 0.0);
         let all = || ends.iter().flat_map(|p| [f64::from(p.chosen), f64::from(p.rejected)]);
         let mut extra = vec![
@@ -334,7 +334,7 @@ impl RewardModel {
         Ok(Submitted { tokens, ticket, loss: Some(total), extra })
     }
 
-    /// Tokens of one pass over the pairs.
+    /// Tokens per pass over the pairs.
     pub(crate) fn tokens(&self) -> u64 {
         let pairs = self.pairs().map_or(&[][..], |p| &p.train);
         pairs.iter().map(|p| (p.chosen.ids.len() + p.rejected.ids.len()) as u64).sum()
@@ -350,7 +350,7 @@ impl RewardModel {
 
     // ---- measures ----
 
-    /// Scores of both sides of the held-out pairs, the reference answers; the scale is theirs from here on.
+    /// Scores of both sides of the held-out pairs, which are the reference answers; sets the scale.
     fn held_out(&mut self, device: &mut Device) -> Result<Vec<Pair>, TrainError> {
         let held = self.learned()?.held_out.clone();
         let sides = self.score(device, &held.iter().collect::<Vec<_>>())?;
@@ -363,7 +363,7 @@ impl RewardModel {
         Ok(sides)
     }
 
-    /// Accuracy on held-out pairs with its interval, beside that of «the longer one is better», and their loss.
+    /// Held-out accuracy with its interval, the accuracy of «the longer one is better», and the loss.
     pub(crate) fn report(&mut self, device: &mut Device, done: usize) -> Result<(RewardReport, f64), TrainError> {
         let sides = self.held_out(device)?;
         let all = pairwise_loss(&sides, 0.0);
@@ -387,7 +387,7 @@ impl RewardModel {
         Ok((report, all.loss))
     }
 
-    /// What a checkpoint holds of it.
+    /// The model as a part of a checkpoint.
     pub(crate) fn part(&mut self, device: &mut Device) -> Result<Part, TrainError> {
         if self.moved {
             // A policy that learns from this checkpoint needs the scale of its scores.
@@ -402,12 +402,12 @@ impl RewardModel {
         })
     }
 
-    /// Parameters, moments and control block, for a way back.
+    /// Parameters, moments and control block, for undoing a fit.
     pub(crate) fn slabs(&self, device: &mut Device) -> Result<checkpoint::Slabs, TrainError> {
         Ok(self.learner.read_state(device)?)
     }
 
-    /// Writes into the state what it continues from beside its tensors.
+    /// Writes its state, apart from tensors.
     pub(crate) fn write_state(&self, state: &mut State) {
         let (mean, deviation) = self.scale;
         state.reward_scale = Some(self.scale);

@@ -1,7 +1,7 @@
-//! Pairs of answers to learn a preference from: the built-in ones, and answers that the run's own model gives.
+//! The pairs to learn from: the built-in ones, and pairs of answers sampled from the run's own model.
 //!
-//! At least half of what is trained on are the model's own answers: a reward model that never saw them would
-//! judge noise. They are drawn once, when the stage begins, and kept in the run.
+//! At least half of the training pairs are the model's own answers: a reward model that never saw them would judge
+//! noise. They are sampled once, when the stage starts, and stored in the run.
 
 use std::collections::BTreeMap;
 
@@ -26,52 +26,51 @@ use crate::{
     },
 };
 
-/// The file of the run's own answers, in its `data/`.
+/// The file of the model's own answers in the run's `data/`.
 const OWN: &str = "reward-own.jsonl";
-/// Answers drawn for a prompt.
+/// Answers sampled per prompt.
 const EACH: usize = 24;
-/// Pairs made of one prompt's answers.
+/// Pairs per prompt.
 const PAIRS_EACH: usize = 8;
-/// With fewer pairs of the model's own all built-in ones are learned from.
+/// With fewer pairs of the model's own, all built-in ones are used.
 const LEAST_OWN: usize = 100;
-/// Texts written at once.
+/// Texts generated at a time.
 const ROWS: usize = 128;
-/// Of the labels of pairs that are trained on, this share is flipped: people err, and so do the built-in pairs.
+/// Share of training labels that are flipped: human labels have errors, and so do the built-in pairs.
 const FLIPPED: f64 = 0.1;
 
-/// What a reward model is trained and judged on.
+/// Training and held-out pairs of a reward model.
 pub(crate) struct Pairs {
     pub train: Vec<PairExample>,
     pub held_out: Vec<PairExample>,
-    /// Hash over all of them.
+    /// Hash over all pairs.
     pub digest: String,
 }
 
-/// Where the run's own answers come from.
+/// Where the model's own answers come from.
 pub(crate) enum Answers<'a> {
-    /// From this model where there are none.
+    /// Sampled from this model if there are none.
     Drawn {
         model: &'a ModelConfig,
         weights: &'a Weights,
-        /// The hash of its checkpoint.
+        /// The digest of its checkpoint.
         parent: &'a str,
-        /// Whether the stage begins with it: answers of another model are then drawn anew.
+        /// Whether the stage starts with it: answers of another model are then sampled again.
         begins: bool,
     },
-    /// Those that are there.
+    /// Only existing ones.
     Kept,
 }
 
-/// The run's pairs: of `[[reward.source]]`, or the built-in ones and the model's own answers, which are drawn
-/// where that has not been done.
+/// The run's pairs: of `[[reward.source]]`, or the built-in ones and the model's own answers, which are sampled if
+/// missing.
 pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<Pairs, TrainError> {
     let (train, held_out) = if o.config.reward.source.is_empty() {
         let own = own_answers(o, answers, tokenizer)?;
-        // A model whose answers are all good or all bad tells nothing apart.
+        // A model whose answers are all good or all bad gives no pairs.
         let own = if own.is_empty() { Vec::new() } else { own_pairs(o, &own)? };
         let mut train = data::builtin_preferences()?;
-        // Half at least are the model's own, where it has answered well and badly often enough; of the built-in
-        // ones as many as that leaves room for.
+        // At least half are the model's own, if it gave enough good and bad answers; the built-in ones fill the rest.
         if own.len() >= LEAST_OWN {
             train.truncate(own.len());
         } else {
@@ -115,14 +114,14 @@ pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tok
     Ok(Pairs { train, held_out, digest: hash.finalize().to_hex().to_string() })
 }
 
-/// What made the answers of a file, as its lines say; None where they say nothing.
+/// The model that made the answers of a file, according to its lines; None if they do not say.
 #[derive(Deserialize)]
 struct Made {
     parent: String,
     seed: u64,
 }
 
-/// The file of the run's own answers, which is made or made anew where that is due.
+/// The file of the model's own answers, which is made or replaced if necessary.
 fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<String, TrainError> {
     let there = crate::train::run::model_folder::read_text(&o.run.view().data_dir(), OWN)?;
     let (model, weights, parent, begins) = match *answers {
@@ -139,7 +138,7 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
     if let Some(text) = there {
         let made = text.lines().next().and_then(|line| serde_json::from_str::<Made>(line).ok());
         match made {
-            // Without a word of who made them they are somebody's, and stay; an empty file costs only time.
+            // Answers of unknown origin are kept; an empty file only costs time.
             None if !(begins && text.is_empty()) => return Ok(text),
             Some(made) if !begins || (made.parent == parent && made.seed == o.config.seed) => return Ok(text),
             Some(_) => o
@@ -153,7 +152,7 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
     Ok(text)
 }
 
-/// Preferences of the files that run.toml names.
+/// Preferences of the files in run.toml.
 fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
     let mut all = Vec::new();
     for s in &o.config.reward.source {
@@ -178,13 +177,13 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
     Ok(all)
 }
 
-/// Whether the run's own answers are there. A model that told no answers apart leaves an empty file, and is asked again.
+/// Whether the model's own answers exist. A model that gave no pair leaves an empty file and is sampled again.
 pub(crate) fn has_own(run: &RunView) -> bool {
     crate::train::run::model_folder::read_text(&run.data_dir(), OWN)
         .is_ok_and(|text| text.is_some_and(|text| !text.is_empty()))
 }
 
-/// Counts what drawing the run's own answers takes, which is given back before the first step.
+/// Counts the memory for sampling the model's own answers, which is freed before the first step.
 pub(crate) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), TrainError> {
     if on.config.reward.source.is_empty() && !on.drawn {
         let mark = on.device.mark();
@@ -194,8 +193,8 @@ pub(crate) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), Trai
     Ok(())
 }
 
-/// Answers of the fine-tuned model, and of two to one question that the rule tells apart a pair. The rule
-/// labels pairs, here and nowhere else in training.
+/// Samples answers from the fine-tuned model and pairs those of which the rule calls one good and one bad. The rule
+/// labels pairs only here in training.
 fn draw_own(
     o: &mut Opening<'_>,
     model: &ModelConfig,
@@ -231,13 +230,13 @@ fn draw_own(
         let mut sides: BTreeMap<bool, Vec<String>> = BTreeMap::new();
         for a in answers {
             let answer = tokenizer.decode_turn(&before, &a.ids, true);
-            // One that did not end cannot be told from one that did, once it is written out.
+            // Once written as text, an unfinished answer looks like a finished one, so it is dropped.
             if a.ended && !answer.trim().is_empty() {
                 sides.entry(rule.judge(prompt, &answer, a.ended).good).or_default().push(answer);
             }
         }
         let (good, bad) = (sides.remove(&true).unwrap_or_default(), sides.remove(&false).unwrap_or_default());
-        // Each answer of the rarer kind may stand in several pairs.
+        // An answer of the rarer kind may be in several pairs.
         let sides = good.iter().cycle().zip(bad.iter().cycle());
         let most = if good.is_empty() || bad.is_empty() { 0 } else { good.len().max(bad.len()).min(PAIRS_EACH) };
         for (good, bad) in sides.take(most) {
@@ -252,7 +251,7 @@ fn draw_own(
     Ok(text)
 }
 
-/// The pairs of the run's own answers. A line that is none is an error: danlu wrote them all.
+/// The pairs of the model's own answers. An invalid line is an error, since danlu wrote them all.
 fn own_pairs(o: &Opening<'_>, text: &str) -> Result<Vec<Preference>, TrainError> {
     let unreadable = |e: String| {
         let path = o.run.view().data_dir().join(OWN);

@@ -1,7 +1,7 @@
-//! The reward model beside a stage that trains something else: it scores answers, and is fitted to votes.
+//! The reward model beside a stage that trains something else: it scores answers and is fitted to votes.
 //!
-//! It is the newest checkpoint of the reward stage. A fit is more steps of that stage, and what comes of it its next
-//! checkpoint; a policy that learns from an older one keeps that.
+//! It is the newest checkpoint of the reward stage. A fit is further steps of that stage and produces its next
+//! checkpoint; a policy that learns from an older one keeps using that.
 
 use std::time::Instant;
 
@@ -30,18 +30,18 @@ use crate::{
     },
 };
 
-/// The stage whose checkpoints it has.
+/// The stage of its checkpoints.
 pub(crate) const STAGE: StageId = StageId::Reward;
 
-/// A reward model and how far it is.
+/// A reward model and its progress.
 pub(crate) struct StandbyRewardModel {
     pub model: RewardModel,
     state: State,
-    /// Its checkpoint.
+    /// The name of its checkpoint.
     pub name: String,
 }
 
-/// What a fit is reported with, before it begins.
+/// Measurements before a fit, for its report.
 pub(crate) struct Before {
     begun: Instant,
     agreement: f64,
@@ -50,14 +50,14 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// Measures, and begins to count time.
+    /// Measures, and starts the clock.
     pub(crate) fn measure(model: &mut dyn Preference, device: &mut Device, step: usize) -> Result<Before, TrainError> {
         let begun = Instant::now();
         let (agreement, accuracy) = (model.agreement(device, step)?, model.accuracy(device)?);
         Ok(Before { begun, agreement, accuracy, step })
     }
 
-    /// What the fit came to.
+    /// The report of a fit.
     pub(crate) fn told(
         self,
         model: &mut dyn Preference,
@@ -81,7 +81,7 @@ impl Before {
 }
 
 impl StandbyRewardModel {
-    /// The run's newest reward model; None where it has none.
+    /// The run's newest reward model; None if there is none.
     pub(crate) fn open(
         o: &mut Opening<'_>,
         cast: &[Vote],
@@ -112,7 +112,7 @@ impl StandbyRewardModel {
         Ok(Some(standby))
     }
 
-    /// Gives it its pairs, unless it has them.
+    /// Sets its pairs, if they are not set.
     fn teach(&mut self, o: &mut Opening<'_>, tokenizer: &Tokenizer) -> Result<(), TrainError> {
         if self.model.pairs().is_none() {
             let pairs = pairs::gather(o, &Answers::Kept, tokenizer)?;
@@ -122,13 +122,13 @@ impl StandbyRewardModel {
         Ok(())
     }
 
-    /// Steps that it has taken.
+    /// Steps taken so far.
     pub(crate) fn step(&self) -> usize {
         self.state.step as usize
     }
 
-    /// A few steps more, half of each the votes, and a checkpoint of them. `log` is the run's metrics. When it
-    /// fails the model is as it was.
+    /// A few further steps, half of each votes, and a checkpoint. `log` is the run's metrics. On failure the model is
+    /// restored.
     pub(crate) fn refit(
         &mut self,
         o: &mut Opening<'_>,
@@ -140,7 +140,7 @@ impl StandbyRewardModel {
         let (state, slabs) = (self.state.clone(), self.model.slabs(o.device)?);
         let result = self.fit(o, tokenizer, log, stay);
         if result.is_err() {
-            // As it is on disk: the next fit takes the same steps.
+            // As on disk: the next fit takes the same steps.
             self.state = state;
             self.model.resume(o.device, &self.state, &slabs)?;
         }
@@ -155,11 +155,11 @@ impl StandbyRewardModel {
         stay: &Stay,
     ) -> Result<Refit, TrainError> {
         let (model, first) = (&mut self.model, self.state.step as usize);
-        // What a fit that was killed has logged.
+        // Removes what a killed fit has logged.
         log.truncate_after_step(Some(STAGE.name()), self.state.step)?;
         let before = Before::measure(model, o.device, first)?;
         let span = match model.refit_at(first) {
-            // A fit in the stage itself was stopped in its middle: its end first.
+            // A fit of the stage itself was interrupted: complete it first.
             Some(span) => span,
             None => model.begin_refit(first),
         };

@@ -1,9 +1,9 @@
-//! The user's votes between two answers: the run's `preferences.jsonl`, and what they come to.
+//! The user's votes between two answers (`preferences.jsonl`) and their statistics.
 //!
-//! A line is a vote in TRL's shape (`prompt`, `chosen`, `rejected`, lists of messages) with fields of our own
-//! beside it; ties, «both bad» and skips have `answers` instead and are never trained on. A vote that is taken
-//! back stays, and a line after it says so: the file only grows. Each line bears the reward model's step from
-//! which it counts, so that a stage gone on from an older checkpoint draws the same.
+//! A line is a vote in TRL's shape (`prompt`, `chosen`, `rejected`, lists of messages) with additional fields; ties,
+//! «both bad» and skips have `answers` instead and are never trained on. Taking a vote back appends a line; the file
+//! only grows. Each line has the reward model's step from which it counts, so that a stage continued from an older
+//! checkpoint draws the same.
 
 use std::collections::VecDeque;
 
@@ -20,27 +20,27 @@ use crate::{
 
 /// Votes for a side after which the reward model is fitted to them.
 pub(crate) const REFIT_AFTER: usize = 5;
-/// Newest votes that agreement is measured over.
+/// Number of recent votes for the agreement figure.
 const RECENT: usize = 25;
-/// By how much the better answer of «much better» should lead, in the reward model's own units (Touvron et al. 2023
-/// grade their margins likewise, 3 for «significantly better» on their scale).
+/// Margin of «much better», in the reward model's own units (Touvron et al. 2023 grade margins similarly, with 3 for
+/// «significantly better» on their scale).
 const MUCH: f32 = 1.0;
 /// The choice of a line that takes a vote back.
 const UNVOTE: &str = "unvote";
 
-/// Two answers to a prompt, from the draw to the vote.
+/// Two answers to a prompt, from sampling to the vote.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Pair {
     /// Its number in the run.
     pub id: u64,
     pub prompt: String,
-    /// The answer on the left, and the one on the right.
+    /// The left and the right answer.
     pub answers: [String; 2],
     pub about: About,
 }
 
 impl Pair {
-    /// Changes the sides of the answers.
+    /// Swaps the answers' sides.
     pub(crate) fn swap(&mut self) {
         self.answers.swap(0, 1);
         self.about.lengths.swap(0, 1);
@@ -48,7 +48,7 @@ impl Pair {
         self.about.ended.swap(0, 1);
     }
 
-    /// Whether it is the same prompt with the same two answers, on whichever side.
+    /// Whether it is the same prompt with the same two answers, on either side.
     pub(crate) fn is_same(&self, other: &Pair) -> bool {
         let [a, b] = &other.answers;
         self.prompt == other.prompt && (self.answers == other.answers || self.answers == [b.clone(), a.clone()])
@@ -60,35 +60,35 @@ impl Pair {
 pub(crate) struct Vote {
     pub pair: Pair,
     pub choice: Choice,
-    /// The reward model's step from which it is drawn, and from which it is not any more.
+    /// The reward model's step from which it is drawn, and the one from which it is no longer drawn.
     pub from: u64,
     pub until: Option<u64>,
 }
 
-/// What a vote is about and how it came about.
+/// Circumstances of a vote.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct About {
-    /// The stage whose weights answered, its step, and its newest checkpoint then, or what it started from.
+    /// The stage whose weights answered, its step, and its newest checkpoint at that time, or what it started from.
     pub stage: StageId,
     pub step: u64,
     pub checkpoint: Option<String>,
-    /// Whether the answer that was drawn first stood on the right.
+    /// Whether the answer sampled first was on the right.
     pub swapped: bool,
-    /// The pair that was shown again.
+    /// The earlier pair that was repeated.
     pub repeat: Option<u64>,
-    /// Whether the answers were seen before, so that no score is one of something unseen.
+    /// Whether the answers were seen before, so that the scores are not on unseen data.
     #[serde(default)]
     pub seen: bool,
-    /// The reward model's checkpoint or step whose scores stand here, and its normalised scores of left and right.
+    /// The reward model's checkpoint or step, and its normalised scores of left and right.
     pub reward_model: Option<String>,
     pub scores: Option<[f64; 2]>,
-    /// Tokens, left and right.
+    /// Tokens of left and right.
     pub lengths: [usize; 2],
-    /// Mean log π of a token as it was drawn, its end included, left and right.
+    /// Mean log π per token when sampled, end included, of left and right.
     pub logprobs: [f64; 2],
-    /// Whether they ended by themselves.
+    /// Whether they ended by themselves, left and right.
     pub ended: [bool; 2],
-    /// From the sight of the pair to the vote.
+    /// Seconds from the display of the pair to the vote.
     pub seconds: f64,
 }
 
@@ -123,7 +123,7 @@ struct Line {
 const CHOICES: [Choice; 7] =
     [Choice::A, Choice::B, Choice::MuchA, Choice::MuchB, Choice::Tie, Choice::BothBad, Choice::Skip];
 
-/// Whether a choice is for the left one; None where it is for neither.
+/// Whether a choice prefers the left one; None if neither.
 pub(crate) fn left(choice: Choice) -> Option<bool> {
     match choice {
         Choice::A | Choice::MuchA => Some(true),
@@ -133,7 +133,7 @@ pub(crate) fn left(choice: Choice) -> Option<bool> {
 }
 
 impl Vote {
-    /// Its line of the file.
+    /// Its line in the file.
     pub(crate) fn line(&self) -> Result<Value, serde_json::Error> {
         let [a, b] = &self.pair.answers;
         let sides = left(self.choice).map(|left| if left { (a, b) } else { (b, a) });
@@ -149,13 +149,12 @@ impl Vote {
         })
     }
 
-    /// Whether it is one to learn from: for a side, and no second vote on a pair, which is a check of the person.
+    /// Whether to train on it: it prefers a side, and is not a repeated pair, which only checks consistency.
     pub(crate) fn teaches(&self) -> bool {
         left(self.choice).is_some() && self.pair.about.repeat.is_none()
     }
 
-    /// Whether the reward model thought the same before it learned from it; None where it was not asked, or
-    /// knew the pair.
+    /// Whether the reward model agreed before it learned from the vote; None if it was not scored or knew the pair.
     fn agreed(&self) -> Option<bool> {
         let (left, [a, b]) = (left(self.choice)?, self.pair.about.scores?);
         (!self.pair.about.seen && self.pair.about.repeat.is_none()).then_some(if left { a > b } else { b > a })
@@ -167,8 +166,7 @@ pub(crate) fn unvote_line(pair: u64, from: u64) -> Value {
     serde_json::json!({"choice": UNVOTE, "pair": pair, "from": from})
 }
 
-/// The votes of a run, those taken back among them, in the file's order. A line that is no vote is reported and
-/// passed over.
+/// The votes of a run in file order, including those taken back. An invalid line is reported and skipped.
 pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>, TrainError> {
     let (path, mut all, mut from, mut strange) = (view.preferences_path(), Vec::new(), 0, 0);
     loop {
@@ -190,7 +188,7 @@ pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>,
     Ok(all)
 }
 
-/// Adds what a line says; false where it says nothing.
+/// Adds the content of a line; false if it is invalid.
 fn take(all: &mut Vec<Vote>, record: Value) -> bool {
     let Ok(line) = serde_json::from_value::<Line>(record) else { return false };
     if line.choice == UNVOTE {
@@ -208,12 +206,12 @@ fn take(all: &mut Vec<Vote>, record: Value) -> bool {
     true
 }
 
-/// A vote as a reward model learns from it.
+/// A vote as training data of the reward model.
 #[derive(Clone, Debug)]
 pub(crate) struct Ballot {
     pub pair: u64,
     pub example: PairExample,
-    /// By how much the better answer should lead.
+    /// The margin of the better answer.
     pub margin: f32,
     pub from: u64,
     pub until: Option<u64>,
@@ -226,7 +224,7 @@ impl Ballot {
     }
 }
 
-/// The ballot of a vote; None of one that teaches nothing or does not fit the context.
+/// The ballot of a vote; None if it is not trained on or does not fit the context.
 pub(crate) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<Ballot>, TrainError> {
     let Some(left) = left(vote.choice).filter(|_| vote.teaches()) else { return Ok(None) };
     let [a, b] = vote.pair.answers.clone();
@@ -244,12 +242,12 @@ pub(crate) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Resu
     Ok(pairs.into_iter().next().map(ballot))
 }
 
-/// The ballots of all votes that teach and fit the context.
+/// The ballots of all votes that are trained on and fit the context.
 pub(crate) fn ballots(votes: &[Vote], tokenizer: &Tokenizer, context: usize) -> Result<Vec<Ballot>, TrainError> {
     votes.iter().filter_map(|v| ballot(v, tokenizer, context).transpose()).collect()
 }
 
-/// What the votes that hold come to; the rest of the tally is the reward model's.
+/// The counts of the current votes; the reward model's part of the tally is added elsewhere.
 pub(crate) fn tally(votes: &[Vote]) -> Tally {
     let mut t = Tally::default();
     let mut recent = VecDeque::with_capacity(RECENT);
@@ -366,11 +364,11 @@ mod tests {
         assert_eq!((t.decided, t.left, t.ties, t.both_bad, t.skipped), (4, 3, 1, 1, 0));
         assert_eq!(t.agreed, [true, false, true], "a pair shown again is no proof");
         assert_eq!((t.agreement, t.repeats, t.longer, t.seconds), ((2, 3), (1, 1), (2, 3), 2.0));
-        // Taken back, it counts nowhere.
+        // A vote taken back counts nowhere.
         all[1].until = Some(7);
         let t = tally(&all);
         assert_eq!((t.decided, t.agreement), (3, (2, 2)));
-        // The other side and another answer: not the same choice.
+        // The other side with swapped answers is a different choice.
         all[4].choice = Choice::B;
         assert_eq!(tally(&all).repeats, (0, 1));
     }
