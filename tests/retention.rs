@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use danlu::store::{Checkpoint, FaultFs, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
+use danlu::store::{Checkpoint, Fault, FaultFs, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
 
 const DIR: &str = "/runs/poems";
 
@@ -92,4 +92,32 @@ fn retention_never_removes_what_it_cannot_read() {
     let keep = Keep { newest: 1, pinned: &[], before: None, loads: &|_| Ok(()), known: &known };
     let retained = run.saver().retain("pretrain", &keep).expect("retains");
     assert_eq!((retained.removed.len(), retained.left.len()), (0, 1));
+}
+
+/// A removal that fails half-way is finished when the next checkpoints are removed, not only when the run is opened.
+#[test]
+fn a_removal_that_failed_is_tried_again_after_the_next_save() {
+    let mut failed = 0;
+    for at in 0.. {
+        let disk = base();
+        let run = open(&disk).expect("opens");
+        for step in 2..=4 {
+            save(&run.saver(), "pretrain", step).expect("saves");
+        }
+        disk.mark();
+        disk.fail_at(at, Fault::Io);
+        let _reported = run.saver().retain("pretrain", &keep(2));
+        let fired = disk.fired();
+        disk.heal();
+        let there = || disk.list(&Path::new(DIR).join("checkpoints")).expect("lists");
+        failed += usize::from(there().iter().any(|entry| entry.text().starts_with(".del-")));
+        save(&run.saver(), "pretrain", 5).expect("saves");
+        run.saver().retain("pretrain", &keep(2)).expect("retains");
+        let names: Vec<_> = there().iter().map(|entry| entry.text().to_owned()).collect();
+        assert_eq!(names, ["pretrain-00000004", "pretrain-00000005"], "the call {at} failed");
+        if !fired {
+            break;
+        }
+    }
+    assert!(failed >= 4, "{failed} removals failed half-way");
 }

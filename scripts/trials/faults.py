@@ -63,7 +63,13 @@ def injected(log):
         return "(INJECTED)" in file.read()
 
 
-def judged(result, hit):
+def muted(log):
+    """Whether what failed was the message itself: a write to stderr."""
+    with open(log, errors="replace") as file:
+        return any("(INJECTED)" in line and " write(2, " in line for line in file)
+
+
+def judged(result, hit, mute):
     """What is wrong with the end of a run in which a call failed."""
     loader = result.code == 127 and b"loading shared libraries" in result.err
     problems = []
@@ -73,7 +79,7 @@ def judged(result, hit):
         problems.append(f"it crashes: {result}")
     elif result.code not in CODES and not loader:
         problems.append(f"its exit code is no code of the list: {result}")
-    if result.code not in (0, 127) and not result.err.strip():
+    if result.code not in (0, 127) and not result.err.strip() and not mute:
         problems.append(f"it fails without a word: exit {result.code}")
     if not hit:
         return []
@@ -166,7 +172,7 @@ class Tried:
         trials.copy(self.base, run)
         result = self.danlu.run(self.argv(run), timeout=300, prefix=strace(log, call, (error, k)))
         hit = injected(log)
-        problems = judged(result, hit)
+        problems = judged(result, hit, muted(log))
         row = f"{self.name}: {call} {error}"
         if self.name == "train":
             there = trials.bits(run, STAGE, BEGUN)
@@ -276,6 +282,10 @@ class OnScreen:
             if screen.wait(10):
                 problems += screen.left()
         end_of(screen, self.danlu.path, run)
+        # What the last removal left over goes when the run is opened again.
+        again = self.danlu.run(trials.train(run, STAGE, self.settings))
+        if again.code != 0:
+            problems.append(f"it does not open again: {again}")
         if not problems:
             problems += trials.differs(run, STAGE, SCREEN_STEPS, self.bits, self.metrics)
         table.count(row, put_in=int(hit), keys_pressed=keys)

@@ -104,14 +104,22 @@ impl Scratch {
         let chance = RandomState::new().build_hasher().finish();
         format!("{}{base}-{}-{chance:016x}", self.prefix(), process::id())
     }
+
+    /// Whether [`Scratch::name`] made this name, in this process or another.
+    pub(crate) fn made(self, name: &str) -> bool {
+        let Some(rest) = name.strip_prefix(self.prefix()) else { return false };
+        let Some((rest, chance)) = rest.rsplit_once('-') else { return false };
+        let Some((base, pid)) = rest.rsplit_once('-') else { return false };
+        chance.len() == 16
+            && chance.bytes().all(|b| b.is_ascii_hexdigit())
+            && pid.parse::<u32>().is_ok()
+            && is_plain(base)
+    }
 }
 
 /// Whether [`Scratch::name`] made `name`. Only such names are swept.
 pub(crate) fn is_scratch(name: &str) -> bool {
-    let Some(rest) = name.strip_prefix(".tmp-").or_else(|| name.strip_prefix(".del-")) else { return false };
-    let Some((rest, chance)) = rest.rsplit_once('-') else { return false };
-    let Some((base, pid)) = rest.rsplit_once('-') else { return false };
-    chance.len() == 16 && chance.bytes().all(|b| b.is_ascii_hexdigit()) && pid.parse::<u32>().is_ok() && is_plain(base)
+    Scratch::Making.made(name) || Scratch::Removing.made(name)
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 
+use crate::base::panics::caught;
+
 /// Interval between two polls.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -40,7 +42,7 @@ pub struct Place {
 /// Watches until it is dropped.
 pub struct Watch {
     /// Kept because dropping them stops their threads.
-    watchers: Vec<Box<dyn Watcher + Send>>,
+    watchers: Vec<Held>,
     how: &'static str,
 }
 
@@ -68,17 +70,22 @@ impl Watch {
             places.iter().filter(|p| p.folder.is_dir()).partition(|p| how == Watching::Auto && !is_remote(&p.folder));
         if !notified.is_empty() {
             match RecommendedWatcher::new(on_event.clone(), Config::default()) {
-                Ok(mut watcher) => {
-                    // If the system refused the watcher's thread, the crate hides that and panics at the first call and
-                    // on drop; only `configure` returns it as an error.
-                    if watcher.configure(Config::default()).is_err() {
-                        std::mem::forget(watcher);
+                Ok(watcher) => {
+                    let mut watcher = Held::new(watcher);
+                    // If the system refused the watcher's thread, only `configure` returns it as an error.
+                    if !watcher.works(|w| w.configure(Config::default())) {
                         return watch;
                     }
                     // The system may limit the number of watches; the remaining folders are polled.
-                    notified.retain(|p| watcher.watch(&p.folder, mode(p)).inspect_err(|_| polled.push(p)).is_ok());
+                    notified.retain(|p| {
+                        let watched = watcher.works(|w| w.watch(&p.folder, mode(p)));
+                        if !watched {
+                            polled.push(p);
+                        }
+                        watched
+                    });
                     if !notified.is_empty() {
-                        watch.watchers.push(Box::new(watcher));
+                        watch.watchers.push(watcher);
                         watch.how = "notify";
                     }
                 }
@@ -86,11 +93,12 @@ impl Watch {
             }
         }
         if !polled.is_empty()
-            && let Ok(mut watcher) = PollWatcher::new(on_event, Config::default().with_poll_interval(LOOK))
+            && let Ok(watcher) = PollWatcher::new(on_event, Config::default().with_poll_interval(LOOK))
         {
-            let watched = polled.iter().filter(|p| watcher.watch(&p.folder, mode(p)).is_ok()).count();
+            let mut watcher = Held::new(watcher);
+            let watched = polled.iter().filter(|p| watcher.works(|w| w.watch(&p.folder, mode(p)))).count();
             if watched > 0 {
-                watch.watchers.push(Box::new(watcher));
+                watch.watchers.push(watcher);
                 watch.how = if watch.how == "notify" { "notify, poll" } else { "poll" };
             }
         }
@@ -100,6 +108,29 @@ impl Watch {
     /// `notify`, `poll`, both, or `off`.
     pub fn how(&self) -> &'static str {
         self.how
+    }
+}
+
+/// A watcher of the `notify` crate, which panics where a call of the system fails that it expects to succeed, also when
+/// it is dropped.
+struct Held(Option<Box<dyn Watcher + Send>>);
+
+impl Held {
+    fn new(watcher: impl Watcher + Send + 'static) -> Self {
+        Self(Some(Box::new(watcher)))
+    }
+
+    /// Whether a call succeeds.
+    fn works<T>(&mut self, call: impl FnOnce(&mut dyn Watcher) -> notify::Result<T>) -> bool {
+        let Some(watcher) = &mut self.0 else { return false };
+        caught(|| call(&mut **watcher)).is_ok_and(|result| result.is_ok())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Its thread ends with the process where it cannot be woken.
+        let _panicked = caught(|| drop(self.0.take()));
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::store::{
     error::{At, StoreError},
     fs::{Fs, Kind, clear_away},
-    names::{Scratch, is_scratch},
+    names::Scratch,
 };
 
 /// Which checkpoints of a stage to keep.
@@ -44,6 +44,8 @@ impl Saver {
     /// one that loads: it is read back before anything is removed.
     pub fn retain(&self, stage: &str, keep: &Keep<'_>) -> Result<Retained, StoreError> {
         let there = &self.checkpoints;
+        // A removal that failed earlier was reported then; the disk may answer now.
+        sweep(&*there.disk, &there.dir, |name| Scratch::Removing.made(name), &mut Swept::default());
         let mut ids = there.newest_first(Some(stage))?;
         let rest = ids.split_off(keep.newest.max(1).min(ids.len()));
         let (kept, mut old): (Vec<_>, Vec<_>) = rest.into_iter().partition(|id| keep.pinned.contains(id));
@@ -94,15 +96,16 @@ pub(in crate::store) struct Swept {
     pub left: Vec<StoreError>,
 }
 
-/// Removes what a killed process left half-written or half-removed in `dir`; only names that danlu makes.
-pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, swept: &mut Swept) {
+/// Removes the left-overs in `dir` whose names `ours` accepts: of `is_scratch`, what a killed process wrote or removed
+/// in part.
+pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, ours: impl Fn(&str) -> bool, swept: &mut Swept) {
     let entries = match disk.list(dir).at("list", dir) {
         Ok(entries) => entries,
         Err(error) => return swept.left.push(error),
     };
     for entry in entries {
         // danlu makes no links; a link with such a name is the user's and is kept.
-        if is_scratch(entry.text()) && matches!(entry.kind, Kind::Dir | Kind::File) {
+        if ours(entry.text()) && matches!(entry.kind, Kind::Dir | Kind::File) {
             match clear_away(disk, &dir.join(&entry.name), entry.kind) {
                 Ok(()) => swept.removed.push(entry.text().to_owned()),
                 Err(error) => swept.left.push(error),
