@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ids = vec![62, 83, 13, 122, 21, 5];
     }
 
-    // A folder that cannot be honoured exactly is refused here, with the reason.
+    // A folder that cannot be computed exactly is refused here, with the reason.
     let (config, table, slab) = model_folder::load(&folder)?;
     println!("{}: {} tensors, {} parameters", folder.display(), table.tensors.len(), table.parameters());
 

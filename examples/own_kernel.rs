@@ -1,10 +1,11 @@
-//! Records a list of kernel calls by hand, replays it and prints the time of each kernel. The same list runs on
-//! every engine:
+//! Records a list of kernel calls, replays it and prints the time of each kernel. The same list runs on every engine:
 //!
-//!     cargo run --release --example own_kernel            (which engine: `-- cpu`, or part of an adapter's name)
+//! ```text
+//! cargo run --release --example own_kernel            (to choose an engine: `-- cpu`, or part of an adapter's name)
+//! ```
 //!
-//! A kernel of your own joins the list like these: a shader in `shaders/`, a twin in `src/compute/cpu/`, a row in
-//! `KERNELS` and a checked function in `ops/` (CONTRIBUTING.md).
+//! Your own kernel is added like these: a shader in `shaders/`, a twin in `src/compute/cpu/`, a row in `KERNELS` and a
+//! checked function in `ops/` (CONTRIBUTING.md).
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut device = Device::open(&std::env::args().nth(1).unwrap_or_else(|| "auto".into()))?;
     println!("engine: {} ({}, {})", device.info().adapter, device.info().engine, device.info().driver);
 
-    // Half of a feed-forward block: gate and up in one product, SwiGLU, and the sum of what comes out.
+    // Half of a feed-forward block: gate and up in one product, SwiGLU, and the sum of the result.
     let (n, c, f) = (512, 256, 704);
     let x = device.alloc("x", &[n, c], DType::F32)?;
     let w = device.alloc("gate_up.weight", &[2 * f, c], DType::F32)?;

@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // The live weights go on with a line, taking the likeliest token each time.
+    // The live weights continue a line greedily.
     let mut decoder = Decoder::new(&mut device, &config, learner.params(), context)?;
     let mut ids = tokenizer.encode("春眠不觉晓，")?;
     let mut logits = decoder.feed(&mut device, &ids)?;

@@ -1,6 +1,6 @@
-// Between sums, which are f32, and activations of type ${ACT}. An activation past the largest f16 is cut,
-// so that one number does not end a run; a gradient is not: it becomes infinite, which the check of the
-// step must see. A comparison with what is no number fails, so that passes.
+// Conversion from sums, which are f32, to activations of type ${ACT}. An activation beyond the largest f16 is clamped,
+// so that one number does not end a run; a gradient is not: it becomes infinite, which the step's check must see.
+// Comparisons with NaN are false, so NaN passes.
 
 #ifdef HALF
 fn cut(x: f32) -> f32 {

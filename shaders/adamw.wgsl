@@ -10,7 +10,7 @@ struct Params { g: u32 }
 @group(0) @binding(3) var<storage, read> hyper: array<f32>;
 @group(0) @binding(4) var<storage, read_write> control: array<f32>;
 
-// By the bits: a compiler may assume that floats are finite, but not this.
+// By bits: a compiler may assume that floats are finite.
 fn finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
@@ -25,7 +25,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if lane != 0u {
         return;
     }
-    // The scale that these gradients bear; 0 is none.
+    // The scale of these gradients; 0 means none.
     let scale = select(control[8], 1.0, control[8] == 0.0);
     let norm = sqrt(sum) / scale;
     let mean = loss[0] * hyper[1];
@@ -36,7 +36,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     control[11] = control[8];
     if finite(norm) && finite(mean) {
         control[2] = 1.0;
-        // A fresh block is all zeros: the powers of β start at 1.
+        // A new block is all zeros: the powers of β start at 1.
         let fresh = control[3] == 0.0;
         control[3] += 1.0;
         control[4] = select(control[4], 1.0, fresh) * hyper[3];
@@ -51,7 +51,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     } else {
         control[2] = 0.0;
         if finite(mean) && control[8] > 1.0 {
-            // Gradients past f16: the next step takes half the scale.
+            // Gradients overflowed f16: the next step uses half the scale.
             control[8] = max(0.5 * scale, 1.0);
             control[9] = 0.0;
             control[10] += 1.0;
@@ -72,7 +72,7 @@ struct Params { n: u32, decayed: u32 }
 @group(0) @binding(5) var<storage, read_write> m: array<f32>;
 @group(0) @binding(6) var<storage, read_write> v: array<f32>;
 #ifdef HALF
-// The parameters again, for products.
+// The parameters in f16, for products.
 @group(0) @binding(7) var<storage, read_write> shadow: array<f16>;
 #endif
 

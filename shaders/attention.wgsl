@@ -45,11 +45,11 @@ struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 const SIDE = ${SIDE}u;
 const TILE = SIDE * ${R}u;
 const D4 = ${D4}u;
-// Vectors of a staged row, one more than it needs: rows then start on different banks.
+// Vectors of a staged row, one more than needed, so that rows start on different banks.
 const LD = D4 + 1u;
 // The same for a row of probabilities, which is SIDE vectors of R elements used.
 const LP = SIDE + 1u;
-// About the least float: a score that counts for nothing.
+// About the lowest float: a score without weight.
 const LEAST = -3.4e38;
 
 var<workgroup> own: array<vec4<f32>, TILE * LD>;

@@ -1,6 +1,6 @@
-// The gradients of keys and values, of attention.wgsl: a tile of keys and of values; the queries and
-// dout of every head that reads them are streamed, queries twice, for want of a second buffer.
-// P = e^(k·qᵀ·scale − lse), dv = Σ P·dout, dP = v·doutᵀ, dS = P (dP − δ) scale, dk = Σ dS·q.
+// The gradients of keys and values, of attention.wgsl: a tile of keys and of values; the queries and dout of every head
+// that reads them are streamed, queries twice, because there is no second buffer. P = e^(k·qᵀ·scale − lse), dv = Σ
+// P·dout, dP = v·doutᵀ, dS = P (dP − δ) scale, dk = Σ dS·q.
 
 @compute @workgroup_size(SIDE * SIDE)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -1,15 +1,13 @@
-// Causal attention and its gradient on cooperative matrices, for heads of exactly D elements in f16: as
-// attention_wide.wgsl, begins and mask alike; scores, softmax and every sum in f32.
+// Causal attention and its gradient on cooperative matrices, for heads of exactly D elements in f16: begins and mask as
+// in attention_wide.wgsl; scores, softmax and all sums in f32.
 //
-// A workgroup of four subgroups owns 64 rows, 16 a subgroup, and streams BC others, fetched one tile
-// ahead. A head is GROUPS · PER fragments of 16 elements: so many as PER fit the patch of a subgroup at
-// once, in which accumulators are laid down for the lanes, two of which share a row and take its vectors
-// in turn. Rows of tiles and patches are padded by two vectors, which keeps the rows of a fragment on
-// different banks.
+// A workgroup of four subgroups owns 64 rows, 16 per subgroup, and streams BC others, fetched one tile ahead. A head is
+// GROUPS · PER fragments of 16 elements: PER fragments fit the patch of a subgroup, into which accumulators are stored
+// for the lanes; two lanes share a row and take its vectors alternately. Rows of tiles and patches are padded by two
+// vectors, which keeps the rows of a fragment on different banks.
 //
-// The size of every workgroup variable is a multiple of 16 bytes: a matrix is read beside its place
-// after a variable of another size. Rows past the end repeat the last one: a mask or the bound of
-// writing drops them.
+// The size of every workgroup variable is a multiple of 16 bytes: after a variable of another size a matrix would be
+// loaded from a wrong place. Rows past the end repeat the last one: a mask or the bound of writing drops them.
 
 struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -44,7 +42,7 @@ fn dout_vector(sequence: u32, row: u32, column: u32, i: u32) -> vec4<f16> {
 }
 #endif
 
-// Where vector i of a tile lies.
+// Position of vector i in a tile.
 fn place(i: u32) -> u32 {
     return i / D4 * LD + i % D4;
 }

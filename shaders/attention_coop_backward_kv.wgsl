@@ -1,6 +1,5 @@
-// The gradients of 64 keys and their values, over the queries that see them, of every query head that
-// reads this key head: dV = Pᵀ·dO, dK = dSᵀ·Q·scale with dS = P·(dO·Vᵀ − delta). What is computed is the
-// turned S and dP: rows are keys.
+// The gradients of 64 keys and their values, over the queries that attend to them, of every query head that reads this
+// key head: dV = Pᵀ·dO, dK = dSᵀ·Q·scale with dS = P·(dO·Vᵀ − delta). S and dP are computed transposed: rows are keys.
 
 // A tile of queries, then one of dout.
 const SECOND = ${BC}u * LD;
@@ -132,7 +131,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
 
-    // PER fragments at once: as many as a patch holds.
+    // As many fragments as a patch holds, PER at a time.
 #for g in 0..${GROUPS}
     workgroupBarrier();
 #for n in 0..${PER}

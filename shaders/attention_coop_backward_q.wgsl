@@ -1,5 +1,5 @@
-// The gradient of 64 queries: dS = P·(dO·Vᵀ − delta) over the keys that they see, dQ = dS·K·scale. P is
-// computed again from lse.
+// The gradient of 64 queries: dS = P·(dO·Vᵀ − delta) over the keys that they attend to, dQ = dS·K·scale. P is
+// recomputed from lse.
 
 // A tile of keys, then one of values.
 const SECOND = ${BC}u * LD;
@@ -113,7 +113,7 @@ fn main(
 #endfor
     }
 
-    // PER fragments at once: as many as a patch holds.
+    // As many fragments as a patch holds, PER at a time.
 #for g in 0..${GROUPS}
     workgroupBarrier();
 #for n in 0..${PER}

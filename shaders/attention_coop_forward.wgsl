@@ -1,12 +1,12 @@
 // out = softmax(q·kᵀ)·v for 64 queries, in one pass over the keys.
 //
-// The output stays in accumulators, which no lane can scale. So the number that is taken from the
-// scores before the exponential is not the largest score so far but a reference, moved only when a
-// score passes it by more than 2^JUMP (Dao et al., FlashAttention-4): then all rows of the workgroup
-// send their outputs through the patch once. P reaches at most 2^JUMP, well within f16.
+// The output stays in accumulators, which lanes cannot scale. So the number subtracted from the scores before the
+// exponential is not the running maximum but a reference, which moves only when a score exceeds it by more than 2^JUMP
+// (Dao et al., FlashAttention-4): then all rows of the workgroup rescale their outputs through the patch once. P
+// reaches at most 2^JUMP, well within f16.
 
 const JUMP = 8.0;
-// About the least float: a score that counts for nothing.
+// About the lowest float: a score without weight.
 const LEAST = -3.4e38;
 
 var<workgroup> keys: array<vec4<f16>, ${OWN}u * LD>;

@@ -1,4 +1,4 @@
-// delta[b, h, t] = Σ_d dout · out: eight invocations a row and head, so that lanes read side by side.
+// delta[b, h, t] = Σ_d dout · out: eight invocations per row and head, so that adjacent lanes read adjacent memory.
 
 struct Params { b: u32, t: u32, hq: u32, d: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -14,7 +14,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // i counts (row, head) as the rows of dout lie.
+    // i counts (row, head) in the order of dout.
     let i = (wg.x + wg.y * groups.x) * 32u + lane / 8u;
     let inside = i < p.b * p.t * p.hq;
     var part = 0.0;

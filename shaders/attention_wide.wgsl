@@ -27,7 +27,7 @@ const THREADS = TY * 8u;
 const OWN = TY * ${RO}u;
 const ROWS = 8u * ${RS}u;
 const D4 = ${D4}u;
-// About the least float: a score that counts for nothing.
+// About the lowest float: a score without weight.
 const LEAST = -3.4e38;
 
 #import begins
@@ -44,7 +44,7 @@ fn dout_vector(sequence: u32, row: u32, column: u32, i: u32) -> vec4<f32> {
 }
 #endif
 
-// Where vector i of a tile lies.
+// Position of vector i in a tile.
 fn place(i: u32) -> u32 {
     return i ^ (i / D4 % 8u);
 }

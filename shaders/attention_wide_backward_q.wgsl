@@ -1,11 +1,11 @@
-// The gradient of the queries, of attention_wide.wgsl: a tile of queries and of dout, keys and values
-// streamed. P = e^(q·kᵀ·scale − lse), dP = dout·vᵀ, dS = P (dP − δ) scale, dq = Σ dS·k. dS takes the
-// place of the values, which have served by then.
+// The gradient of the queries, of attention_wide.wgsl: a tile of queries and of dout, keys and values streamed. P =
+// e^(q·kᵀ·scale − lse), dP = dout·vᵀ, dS = P (dP − δ) scale, dq = Σ dS·k. dS replaces the values, which are not needed
+// any more by then.
 
 var<workgroup> queries: array<vec4<f32>, OWN * D4>;
 var<workgroup> douts: array<vec4<f32>, OWN * D4>;
 var<workgroup> keys: array<vec4<f32>, ROWS * D4>;
-// ROWS · D4 vectors of values, later OWN · 8 of dS: as many as the larger.
+// ROWS · D4 vectors of values, later OWN · 8 of dS: the size of the larger.
 var<workgroup> values: array<vec4<f32>, ${SHARED}>;
 
 @compute @workgroup_size(THREADS)

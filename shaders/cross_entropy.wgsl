@@ -1,13 +1,13 @@
-// Cross-entropy and, in place, its weighted gradient: a workgroup a row, with an online softmax. VEC4 reads
-// logits four at a time; rows are whole vectors there.
+// Cross-entropy and, in place, its weighted gradient: one workgroup per row, with an online softmax. VEC4 reads logits
+// four at a time; rows are then whole vectors.
 
 struct Params { r: u32, v: u32, gradient: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> targets: array<i32>;
 @group(0) @binding(2) var<storage, read> hyper: array<f32>;
-// Without gradient anything may be bound here: it is not read.
+// Not read without gradient, so anything may be bound.
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
-// Word 8 is the loss scale; 0, as in a fresh block, is none. Without gradient as above.
+// Word 8 is the loss scale; 0, as in a new block, means none. Not read without gradient.
 @group(0) @binding(4) var<storage, read> control: array<f32>;
 #ifdef VEC4
 @group(0) @binding(5) var<storage, read_write> logits: array<vec4<${ACT}>>;
@@ -16,7 +16,7 @@ struct Params { r: u32, v: u32, gradient: u32 }
 #endif
 @group(0) @binding(6) var<storage, read_write> losses: array<f32>;
 
-// About the least float: it stands for "nothing yet", and e^(it − it) is still 1.
+// About the lowest float, as "nothing yet": e^(LEAST − LEAST) is 1.
 const LEAST = -3.4e38;
 
 var<workgroup> tops: array<f32, 256>;
@@ -38,7 +38,7 @@ fn main(
     let width = p.v;
 #endif
     let first = row * width;
-    // Negative targets are large ones here.
+    // Negative targets become large numbers here.
     let wanted = u32(targets[row]);
     if wanted >= p.v {
         if lane == 0u {
@@ -72,7 +72,7 @@ fn main(
             total = total * exp(top - x) + 1.0;
             top = x;
         } else {
-            // Also where x is not a number, which must reach the loss.
+            // Also if x is NaN, which must reach the loss.
             total += exp(x - top);
         }
     }

@@ -1,4 +1,5 @@
-// fill, add, scale, narrow: four elements an invocation, one workgroup apart, so that lanes read side by side.
+// fill, add, scale, narrow: four elements per invocation, one workgroup apart, so that adjacent lanes read adjacent
+// memory.
 
 struct Params {
     n: u32,
@@ -21,7 +22,7 @@ struct Params {
 #ifdef NARROW
 #import act
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-// Word 8 is the loss scale; 0 is none.
+// Word 8 is the loss scale; 0 means none.
 @group(0) @binding(2) var<storage, read> control: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f16>;
 #else

@@ -1,4 +1,4 @@
-// Rows of a table, and the gradient of them without atomics: a workgroup owns a row of the table.
+// Lookup of rows of a table, and its gradient without atomics: a workgroup owns a row of the table.
 
 #ifdef FORWARD
 struct Params { n: u32, c: u32, v: u32 }

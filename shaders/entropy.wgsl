@@ -1,4 +1,4 @@
-// The entropy of the softmax of each row: a workgroup a row, in three passes over it.
+// The entropy of the softmax of each row: one workgroup per row, in three passes over it.
 #import workgroup_sum
 
 struct Params { r: u32, v: u32 }
@@ -19,7 +19,7 @@ fn main(
     if row >= p.r {
         return;
     }
-    // Negative targets are large ones here.
+    // Negative targets become large numbers here.
     if u32(targets[row]) >= p.v {
         if lane == 0u {
             entropies[row] = 0.0;

@@ -1,4 +1,4 @@
-// The end of a product whose sums are kept: a weight gradient, or one piece of it.
+// The epilogue of a product with an f32 result: a weight gradient, or a partial product.
 
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 

@@ -1,5 +1,5 @@
-// The end of a product whose result is an f16 tensor: a forward product is cut to what f16 holds, a
-// gradient overflows to infinity, which the update must see.
+// The epilogue of a product with an f16 result: a forward product is clamped to f16's range, a gradient overflows to
+// infinity, which the update must see.
 
 #import act
 

@@ -1,5 +1,5 @@
-// The end of the product that makes queries, keys and values: the heads among the first p.rotated columns
-// are rotated as in rope.wgsl.
+// The epilogue of the product for queries, keys and values: the heads in the first p.rotated columns are rotated as in
+// rope.wgsl.
 
 #import act
 
@@ -12,7 +12,7 @@ struct Ahead {
     sine: vec4<f32>,
 }
 
-// The turn of a row: the same for all columns a strip apart, since a strip is whole heads.
+// The rotation of a row: the same for all columns a strip apart, since a strip is whole heads.
 fn ahead(row: u32, col: u32) -> Ahead {
     let half = p.d / 2u;
     let entry = (min(positions[row], p.positions - 1u) * p.d + col % half) / 4u;

@@ -1,4 +1,4 @@
-// The end of the product that makes gate and up: both are kept, and act = silu(gate) · up of what is kept.
+// The epilogue of the product for gate and up: both are stored, and act = silu(gate) · up of the stored values.
 
 #import act
 

@@ -1,4 +1,4 @@
-// The end of the product that makes the gradient of act: it becomes that of gate and up.
+// The epilogue of the product for the gradient of act: it becomes the gradient of gate and up.
 
 @group(0) @binding(3) var<storage, read> gate_up: array<vec4<f16>>;
 @group(0) @binding(4) var<storage, read_write> dgate_up: array<vec4<f16>>;

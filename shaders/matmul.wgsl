@@ -80,7 +80,7 @@ fn vector_b(row: u32, col: u32, rows: u32, cols: u32, width: u32) -> vec4<f32> {
     return v;
 }
 
-// A block: four vectors along M (or N) of inner indices k … k + 3, of which those before `end` count.
+// A block: four vectors along M (or N) for inner indices k … k + 3; those from `end` on are zero.
 fn block_a(m: u32, k: u32, end: u32) -> mat4x4<f32> {
 #ifdef TN
     return mat4x4<f32>(
@@ -117,8 +117,8 @@ fn block_b(n: u32, k: u32, end: u32) -> mat4x4<f32> {
 #endif
 }
 
-// Where block `id` of a tile lies: its vector along M (or N) and its quad along K. Lanes side by side
-// read storage side by side.
+// The position of block `id` in a tile: its vector along M (or N) and its quad along K. Adjacent lanes read adjacent
+// memory.
 fn place_a(id: u32) -> vec2<u32> {
 #ifdef TN
     return vec2(id % BM4, id / BM4);

@@ -60,7 +60,7 @@ const APART = 16u * ACROSS;
 // Vectors in a row of a patch.
 const PATCH = 6u;
 
-// Sizes are multiples of 16 bytes: a matrix is read beside its place after a variable of another size.
+// Sizes are multiples of 16 bytes: after a variable of another size a matrix would be loaded from a wrong place.
 var<workgroup> tile_a: array<vec4<f16>, ROWS_A * LA>;
 var<workgroup> tile_b: array<vec4<f16>, ROWS_B * LB>;
 var<workgroup> patches: array<vec4<f32>, ${THREADS}u / 32u * 16u * PATCH>;

@@ -18,7 +18,7 @@ struct Params { n: u32, g: u32, first: u32 }
 
 #ifdef COLUMN_SUM
 #ifdef WIDE
-// Many columns, few rows: an invocation a column.
+// Many columns, few rows: an invocation per column.
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
@@ -31,7 +31,7 @@ fn main(
     }
     var total = 0.0;
     var row = 0u;
-    // Eight loads under way at once; they are added in order.
+    // Eight loads in flight at once; they are added in order.
     for (; row + 8u <= p.g; row += 8u) {
 #for j in 0..8
         let x${j} = x[(row + ${j}u) * p.c + column];
@@ -49,7 +49,7 @@ fn main(
     out[column] = ${OUT}(total);
 }
 #else
-// Many rows, few columns: a workgroup takes 16 columns, 16 invocations each.
+// Many rows, few columns: a workgroup for 16 columns, 16 invocations each.
 var<workgroup> parts: array<f32, 256>;
 
 @compute @workgroup_size(256)
@@ -114,7 +114,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
 #else
-    // Row g of the partials sums a contiguous piece, as the twin does.
+    // Row g of the partials sums a contiguous piece, as in the twin.
     let each = ((p.n + p.g - 1u) / p.g + 3u) / 4u * 4u;
     let start = min(wg.x * each, p.n);
     let end = min(start + each, p.n);

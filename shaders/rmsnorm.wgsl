@@ -1,5 +1,4 @@
-// RMSNorm: 64 invocations a row forward; backward, a stripe of rows, whose part of dw stays in its row
-// of the partials.
+// RMSNorm: forward 64 invocations per row; backward a stripe of rows, whose part of dw is its row of the partials.
 #import workgroup_sum
 #import act
 
@@ -19,7 +18,7 @@ struct Params { n: u32, c: u32, eps: f32 }
 @group(0) @binding(4) var<storage, read_write> rstd: array<f32>;
 #endif
 
-// What is normalised: computed again for the second reading, which costs less than keeping it.
+// The normalised value: recomputed for the second use, which is cheaper than storing it.
 fn element(i: u32) -> f32 {
 #ifdef ADD
     return x[i] + f32(delta[i]);
@@ -66,7 +65,7 @@ struct Params { n: u32, c: u32, g: u32, accumulate: u32 }
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>;
 @group(0) @binding(6) var<storage, read_write> partials: array<f32>;
 #ifdef HALF
-// dx again, for products.
+// dx in f16, for products.
 @group(0) @binding(7) var<storage, read_write> narrow: array<f16>;
 #endif
 

@@ -1,5 +1,5 @@
-// The gradient of RMSNorm as in rmsnorm.wgsl, for rows of up to 256·U elements, a multiple of 4: four
-// teams of 64 invocations take a row each, which stays in registers, as does the stripe's part of dw.
+// The gradient of RMSNorm as in rmsnorm.wgsl, for rows of up to 256·U elements, a multiple of 4: four teams of 64
+// invocations process a row each, which stays in registers, as does the stripe's part of dw.
 
 struct Params { n: u32, c: u32, g: u32, accumulate: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
@@ -10,7 +10,7 @@ struct Params { n: u32, c: u32, g: u32, accumulate: u32 }
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<f32>>;
 #ifdef HALF
-// dx again, for products.
+// dx in f16, for products.
 @group(0) @binding(7) var<storage, read_write> narrow: array<vec4<f16>>;
 #endif
 

@@ -1,4 +1,4 @@
-// Rotary position embedding, rotate-half, in place: an invocation a pair.
+// Rotary position embedding, rotate-half, in place: one invocation per pair.
 
 #import act
 
@@ -32,7 +32,7 @@ fn main(
     let y = f32(qkv[at + half]);
     let first = x * c - y * s;
     let second = y * c + x * s;
-    // Gradients are not cut.
+    // Gradients are not clamped.
     qkv[at] = ${ACT}(select(cut(first), first, p.inverse == 1u));
     qkv[at + half] = ${ACT}(select(cut(second), second, p.inverse == 1u));
 }

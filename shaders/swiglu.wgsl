@@ -1,4 +1,4 @@
-// SwiGLU and its gradient, four elements an invocation.
+// SwiGLU and its gradient, four elements per invocation.
 
 #import act
 

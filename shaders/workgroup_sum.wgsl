@@ -1,11 +1,11 @@
-// The sum of one value from each of SIDE × SIDE invocations, in a fixed order, given to all of them.
+// The sum of one value from each of SIDE × SIDE invocations, in a fixed order, returned to all of them.
 
 var<workgroup> sum_values: array<f32, ${SIDE} * ${SIDE}>;
 var<workgroup> sum_parts: array<f32, ${SIDE}>;
 
 fn workgroup_sum(lane: u32, value: f32) -> f32 {
-    // A fast lane of the next call must not overwrite what a slow one of the last still reads:
-    // values are read between the second and third barrier, parts after it, so two are enough there.
+    // A fast lane of the next call must not overwrite what a slow lane of the previous one still reads: values are read
+    // between the second and third barrier, parts after it, so two barriers are enough there.
     sum_values[lane] = value;
     workgroupBarrier();
     if lane < ${SIDE}u {

@@ -1,11 +1,11 @@
-//! What an adapter is, how it is opened, and what is known of it then.
+//! Adapters, how they are opened, and their properties.
 
 use std::{path::PathBuf, time::Duration};
 
-/// What an adapter is made of.
+/// The kind of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterKind {
-    /// A GPU with memory of its own.
+    /// A GPU with separate memory.
     Discrete,
     /// A GPU that shares the CPU's memory.
     Integrated,
@@ -17,12 +17,12 @@ pub enum AdapterKind {
     Cpu,
 }
 
-/// One adapter of this machine.
+/// An adapter of this machine.
 #[derive(Clone, Debug)]
 pub struct AdapterInfo {
-    /// The name that `--adapter` matches a part of.
+    /// Its name; `--adapter` matches a part of it.
     pub name: String,
-    /// What it is made of.
+    /// Its kind.
     pub kind: AdapterKind,
     /// `vulkan`, `metal`, `dx12` or `cpu`.
     pub backend: String,
@@ -30,11 +30,11 @@ pub struct AdapterInfo {
     pub driver: String,
     /// Largest storage binding in bytes; 0 where there is no limit.
     pub max_binding: u64,
-    /// Optional features that danlu can use there, by name.
+    /// Optional features that danlu can use, by name.
     pub features: Vec<String>,
 }
 
-/// The engine that runs, for the screen and for state.json.
+/// The engine in use, for the screen and state.json.
 #[derive(Clone, Debug)]
 pub struct EngineInfo {
     /// `cpu` or `wgpu`.
@@ -45,11 +45,10 @@ pub struct EngineInfo {
     pub driver: String,
 }
 
-/// The type in which activations and operands are kept and multiplied. Sums, master weights and the
-/// optimiser are f32 in either.
+/// The type of activations and operands. Sums, master weights and the optimiser are f32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// What danlu holds to be best on the adapter: f32, for now.
+    /// The best one for the adapter; currently f32.
     #[default]
     Auto,
     /// 32-bit floats.
@@ -58,27 +57,27 @@ pub enum Precision {
     F16,
 }
 
-/// How to open an adapter. The default is what training takes.
+/// Options for opening an adapter. The default is that of training.
 #[derive(Clone, Debug, Default)]
 pub struct Opening {
     /// wgpu's default limits and no optional features: what every adapter has.
     pub minimal: bool,
-    /// Keep runtime checks in the kernels that usually go without.
+    /// Keeps runtime checks in the kernels that usually omit them.
     pub checked: bool,
     /// The type of activations and operands.
     pub precision: Precision,
-    /// A folder whose WGSL files take the place of the built-in ones of the same name, when the device is opened
-    /// and whenever they are written. The CPU engine has no use for it.
+    /// A folder whose WGSL files override the built-in ones of the same name, when the device is opened and whenever
+    /// they change. The CPU engine ignores it.
     pub shaders: Option<PathBuf>,
 }
 
-/// What is known of a device's cooperative matrices.
+/// The state of a device's cooperative matrices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Matrices {
-    /// The adapter has none of the form that the kernels take, or was not opened for them.
+    /// The adapter has none of the required form, or was not opened for them.
     Absent,
-    /// They computed what the CPU twins do when the device was opened, in a trial that took so long.
+    /// They agreed with the CPU twins in the check on opening, which took this long.
     Passed(Duration),
-    /// They did not, and are not used.
+    /// They did not agree and are not used.
     Failed(String),
 }

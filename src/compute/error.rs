@@ -1,10 +1,10 @@
-//! What can go wrong below the model: shapes, devices, memory.
+//! Errors of the compute layer: shapes, devices, memory.
 
-/// An error of the compute layer. Every variant says what was asked and what was there.
+/// An error of the compute layer. Every variant has what was requested and what was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComputeError {
-    /// An operation was given tensors whose shapes do not fit it.
+    /// The shapes of an operation's tensors do not match.
     #[error("{op}: {what}")]
     Shape {
         /// The operation.
@@ -12,10 +12,10 @@ pub enum ComputeError {
         /// Which tensor, what was found and what was expected.
         what: String,
     },
-    /// No adapter bears the requested name.
+    /// No adapter has the requested name.
     #[error("no adapter matches {wanted:?}; available: {available}. Choose one of them, \"cpu\" or \"auto\"")]
     NoAdapter {
-        /// What was asked for.
+        /// The requested name.
         wanted: String,
         /// The names that exist, joined by commas.
         available: String,
@@ -25,7 +25,7 @@ pub enum ComputeError {
     Open {
         /// The adapter's name.
         adapter: String,
-        /// The driver's words.
+        /// The driver's message.
         reason: String,
     },
     /// The adapter cannot compute in half precision.
@@ -34,12 +34,12 @@ pub enum ComputeError {
         /// The adapter's name.
         adapter: String,
     },
-    /// The memory asked for is more than the device (or its budget) has.
+    /// More memory was requested than the device (or its limit) has.
     #[error("out of device memory: {what} needs {need} bytes, {there} available; {advice}")]
     Memory {
-        /// What the memory was for.
+        /// The purpose of the memory.
         what: String,
-        /// Bytes asked for.
+        /// Bytes requested.
         need: u64,
         /// Bytes available.
         there: u64,
@@ -58,18 +58,18 @@ pub enum ComputeError {
         /// The adapter's limit.
         limit: u64,
     },
-    /// A kernel's source failed to translate.
+    /// A kernel's WGSL could not be compiled.
     #[error("kernel {kernel}: {reason}")]
     Kernel {
         /// The kernel's name.
         kernel: String,
-        /// The compiler's words.
+        /// The compiler's message.
         reason: String,
     },
-    /// The device went away or reported an error.
+    /// The device was lost or reported an error.
     #[error("the device failed: {reason}. The last checkpoint is intact; start again, or use --adapter cpu")]
     Lost {
-        /// The driver's words.
+        /// The driver's message.
         reason: String,
     },
 }

@@ -1,11 +1,10 @@
-//! Tensors, kernels, recordings: the engine room.
+//! Tensors, kernels, recordings.
 //!
-//! Purpose: run a fixed list of kernel calls over named buffers, on a GPU through wgpu or on the
-//! CPU through twins of the same kernels. Owns every device buffer. It has never heard of a token,
-//! a model or a file.
+//! Runs a fixed list of kernel calls over named buffers, on a GPU through wgpu or on the CPU through twins of the same
+//! kernels. Owns every device buffer. Independent of tokens, models and files.
 //!
-//! The path of a number: [`ops`] check shapes and append [`Call`]s to a [`Recording`];
-//! [`Recording::compile`] turns the recording into a [`Program`] once; [`Device::replay`] runs it.
+//! [`ops`] check shapes and append [`Call`]s to a [`Recording`]; [`Recording::compile`] turns the recording into a
+//! [`Program`] once; [`Device::replay`] runs it.
 
 mod adapter;
 pub mod check;

@@ -1,6 +1,6 @@
-//! Which engine to open. Two exist: wgpu on an adapter, and the CPU twins. `auto` takes a discrete GPU, then
-//! an integrated one, then the CPU twins. A software Vulkan driver is taken only when named, for it is several
-//! times slower than the twins.
+//! Chooses and opens an engine: wgpu on an adapter, or the CPU twins. `auto` prefers a discrete GPU, then an integrated
+//! one, then the CPU twins. A software Vulkan driver is used only if named, since it is several times slower than the
+//! twins.
 
 use std::time::Instant;
 
@@ -17,14 +17,14 @@ use super::{
 };
 
 impl Device {
-    /// Every adapter of this machine, the CPU twins last.
+    /// All adapters of this machine; the CPU twins are last.
     pub fn adapters() -> Vec<AdapterInfo> {
         let mut all = Gpu::list();
         all.push(Host::info());
         all
     }
 
-    /// The adapter that `auto` takes among `adapters`, and why.
+    /// The adapter that `auto` selects among `adapters`, and why.
     pub fn choose(adapters: &[AdapterInfo]) -> (usize, &'static str) {
         let find = |kind| adapters.iter().position(|a: &AdapterInfo| a.kind == kind);
         if let Some(i) = find(AdapterKind::Discrete) {
@@ -37,12 +37,12 @@ impl Device {
         (cpu, "no GPU is there; a software driver is taken only when named")
     }
 
-    /// Opens `auto`, `cpu`, or the first adapter whose name contains `wanted` in any case.
+    /// Opens `auto`, `cpu`, or the first adapter whose name contains `wanted`, ignoring case.
     pub fn open(wanted: &str) -> Result<Device, ComputeError> {
         Device::open_with(wanted, Opening::default())
     }
 
-    /// [`Device::open`] in a certain manner.
+    /// [`Device::open`] with options.
     pub fn open_with(wanted: &str, opening: Opening) -> Result<Device, ComputeError> {
         let cpu = || match opening.precision {
             Precision::F16 => Err(ComputeError::Precision { adapter: Host::info().name }),
@@ -72,7 +72,7 @@ impl Device {
                 };
                 info!(adapter = info.adapter, driver = info.driver, "adapter opened");
                 let mut device = Device::on_gpu(gpu, info);
-                // Where cooperative matrices fail, kernels do without.
+                // If cooperative matrices fail the check, they are not used.
                 if device.traits().offers == Needs::Matrix {
                     let start = Instant::now();
                     let tried = check::gate(&mut device);

@@ -1,11 +1,10 @@
 //! Random numbers by counter: a pure function of a key and an index, the same on every engine.
 //!
-//! No generator state exists, so resuming is exact. The mixing function is PCG's RXS-M-XS output
-//! permutation over a 32-bit LCG step (O'Neill 2014; "pcg hash" in Jarzynski and Olano,
-//! "Hash Functions for GPU Rendering", JCGT 2020), applied in a chain over the key's words; the
-//! WGSL twin is `shaders/rng.wgsl`.
+//! There is no generator state, so resuming is exact. The mixing function is PCG's RXS-M-XS output permutation over a
+//! 32-bit LCG step (O'Neill 2014; "pcg hash" in Jarzynski and Olano, "Hash Functions for GPU Rendering", JCGT 2020),
+//! applied in a chain over the key's words; the WGSL twin is `shaders/rng.wgsl`.
 
-/// What a random number is for; keeps streams of one step apart.
+/// The purpose of a random number; separates the streams of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -25,26 +24,26 @@ pub enum Purpose {
     Bench = 7,
 }
 
-/// A stream: what the numbers of one seed and purpose decide, and in which epoch, row or pass. Every stream
-/// that is drawn from is listed here, so that no two share a number. Numbers that feed training never change:
-/// runs continue with the same bits.
+/// A stream: what the random numbers of a seed and purpose decide, and in which epoch, row or pass. All streams in use
+/// are listed here, so that no two share a number. Numbers that feed training must never change, since runs continue
+/// with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// The order of a text source's rows in an epoch.
     TextRows(usize, u64),
-    /// How far the windows of a text source are shifted in an epoch.
+    /// The offset of a text source's windows in an epoch.
     TextShift(usize, u64),
-    /// Which documents fill up a row of a text source.
+    /// Which documents fill a row of a text source.
     TextFilling(usize, u64),
-    /// Which documents of a row of a text source lose their heading.
+    /// Which documents in a row of a text source lose their head.
     TextHeads(usize, u64),
-    /// The order of a source's conversations in an epoch, and which of a small source fill up a row.
+    /// The order of a source's conversations in an epoch, and which of a small source fill a row.
     Chats(usize, u64),
-    /// The order of a stage's own examples in an epoch: prompts, groups of pairs.
+    /// The order of a stage's examples in an epoch: prompts, groups of pairs.
     Examples(u64),
     /// The order of answers in a pass over a step's rollouts.
     Minibatches(u64),
-    /// The order of prompts that votes are asked for.
+    /// The order of prompts for votes.
     VotePrompts(u64),
     /// The order of DPO's pairs in an epoch.
     DpoPairs(u64),
@@ -52,9 +51,9 @@ pub enum Stream {
     Votes(u64),
     /// Seeds of answers: see [`AnswerSeed`].
     Answers,
-    /// Sides of the answers that are voted on, and which vote is asked for again.
+    /// Sides of the answers in a vote, and which earlier vote is repeated.
     VoteSides,
-    /// Which generated pairs are flipped.
+    /// Which generated pairs have flipped labels.
     Flips,
 }
 
@@ -74,7 +73,7 @@ impl Stream {
             Stream::Votes(epoch) => (1 << 46) | (1 << 43) | epoch,
             Stream::Answers => 1 << 44,
             Stream::VoteSides => (1 << 44) + 1,
-            // That of the filling of the first source's first row too; it can't be changed any more.
+            // Also the number for filling the first row of the first source; it cannot be changed any more.
             Stream::Flips => 1 << 45,
         }
     }
@@ -85,16 +84,16 @@ const fn of_source(source: usize, part: u64, epoch: u64) -> u64 {
     ((source as u64 & 0x7FFF) << 48) | (part << 44) | (epoch & 0xFFF_FFFF_FFFF)
 }
 
-/// The number of an answer in [`Stream::Answers`]: each use of a seed begins at a place of its own.
+/// The number of an answer in [`Stream::Answers`]: each use of a seed has its own range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerSeed {
     /// Answers that a stage learns from.
     Learned(usize),
-    /// Answers that are voted on.
+    /// Answers for a vote.
     Offered(usize),
-    /// Questions that are made up.
+    /// Generated prompts.
     Questions(usize),
-    /// Answers to held-out questions: the same in every report, so that two differ by their weights alone.
+    /// Answers to held-out prompts: the same in every report, so that two reports differ by their weights only.
     HeldOut(usize),
 }
 
@@ -153,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// Every stream at the ends of what it counts, with the purpose that it is drawn for.
+    /// All streams at the ends of their ranges, with their purposes.
     fn streams() -> Vec<(Purpose, Stream)> {
         let mut all = vec![
             (Purpose::Sample, Stream::Answers),
@@ -199,7 +198,7 @@ mod tests {
         }
     }
 
-    /// The numbers in the bits of every run so far.
+    /// The numbers that are part of the bits of all existing runs.
     #[test]
     fn numbers_that_feed_training_stay() {
         for (stream, number) in [

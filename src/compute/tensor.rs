@@ -4,9 +4,8 @@
 
 use std::sync::Arc;
 
-/// Elements to which the start of every bound view is aligned: 256 bytes of f32, the offset alignment
-/// that WebGPU's default limits demand, and 128 bytes of f16. A device whose own limit is larger than that
-/// has no f16, so that slabs of both types share one layout.
+/// Alignment of the start of every bound view, in elements: 256 bytes of f32, the offset alignment of WebGPU's default
+/// limits, and 128 bytes of f16. A device with a larger limit has no f16, so that slabs of both types share one layout.
 pub const ALIGNMENT: usize = 64;
 
 /// The element type of a tensor.
@@ -16,7 +15,7 @@ pub enum DType {
     F32,
     /// 32-bit unsigned integer (also signed ones, by their bits).
     U32,
-    /// 16-bit float. Only devices opened for it have such tensors; the CPU engine never does.
+    /// 16-bit float. Only on devices opened for it; never on the CPU engine.
     F16,
 }
 
@@ -39,9 +38,9 @@ impl DType {
     }
 }
 
-/// A host type that elements of a tensor are written from and read as.
+/// A host type for writing and reading elements of a tensor.
 pub trait Element: bytemuck::Pod {
-    /// The element type of such tensors.
+    /// The element type of the tensor.
     const DTYPE: DType;
 }
 
@@ -61,12 +60,12 @@ impl Element for half::f16 {
     const DTYPE: DType = DType::F16;
 }
 
-/// A shaped view of a part of one device buffer.
+/// A shaped view of part of a device buffer.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    /// What it is called in errors and memory plans.
+    /// Its name in errors and memory plans.
     pub name: Arc<str>,
-    /// The buffer it lies in.
+    /// Its buffer.
     pub(super) buffer: usize,
     /// First element within the buffer.
     pub(super) offset: usize,
@@ -87,17 +86,17 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// Bytes that it spans.
+    /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         (self.len() * self.dtype.bytes()) as u64
     }
 
-    /// Its first byte within the buffer.
+    /// Offset of its first byte in the buffer.
     pub(super) fn start(&self) -> u64 {
         (self.offset * self.dtype.bytes()) as u64
     }
 
-    /// Its bytes among those of the whole words that hold it.
+    /// Its bytes within the whole words that contain it.
     pub(super) fn within_words<'a>(&self, words: &'a [u8]) -> &'a [u8] {
         let skip = (self.start() % DType::U32.bytes() as u64) as usize;
         words.get(skip..skip + self.bytes() as usize).unwrap_or_default()
@@ -114,8 +113,8 @@ impl Tensor {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// The rows `start .. start + count` of the two-dimensional reading. The caller keeps
-    /// `start · cols` a multiple of [`ALIGNMENT`]; a kernel call refuses it otherwise.
+    /// The rows `start .. start + count` of the two-dimensional reading. The caller keeps `start · cols` a multiple of
+    /// [`ALIGNMENT`]; otherwise a kernel call rejects it.
     #[must_use]
     pub fn slice_rows(&self, start: usize, count: usize) -> Tensor {
         let mut view = self.clone();
@@ -124,7 +123,7 @@ impl Tensor {
         view
     }
 
-    /// The same elements under another shape of equal length.
+    /// The same elements with another shape of equal length.
     #[must_use]
     pub fn view(&self, shape: &[usize]) -> Tensor {
         debug_assert_eq!(shape.iter().product::<usize>(), self.len(), "a view keeps the element count");

@@ -1,12 +1,12 @@
-//! Parameter, memory and FLOP arithmetic: computed before anything is taken.
+//! Parameter, memory and FLOP estimates, computed before anything is allocated.
 
 use super::{config::ModelConfig, params::ParamTable};
 use crate::compute::DType;
 
-/// What a training shape costs.
+/// The cost of a training shape.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Estimate {
-    /// Parameters, tied embeddings once.
+    /// Parameters; tied embeddings count once.
     pub parameters: usize,
     /// Bytes of parameters, gradients and both moments.
     pub state_bytes: u64,
@@ -26,7 +26,7 @@ pub fn estimate(config: &ModelConfig, batch: usize, context: usize, logit_rows: 
     let (c, f) = (config.hidden_size as u64, config.intermediate_size as u64);
     let (qkv, out) = (heads.qkv() as u64, heads.out() as u64);
     let layer = 4 * c + qkv + out + 3 * f + heads.query as u64 + 2;
-    // Two rows more than training needs: those of the heads over trained rows alone.
+    // Two rows more than training needs: those of the heads over trained rows only.
     let shared = 7 * c + f + 2 * f + out + qkv + 1;
     let work = n * (layer * config.num_hidden_layers as u64 + shared) + (logit_rows * config.vocab_size) as u64;
     let input_rows = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };

@@ -11,7 +11,7 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError(what.into()))
 }
 
-/// What a trunk ends in.
+/// The output of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
     /// Logits: `LlamaForCausalLM`.
@@ -37,7 +37,7 @@ pub struct ModelConfig {
     pub num_key_value_heads: usize,
     /// Head size, D; even.
     pub head_dim: usize,
-    /// Positions the model is made for.
+    /// Longest context in positions.
     pub max_position_embeddings: usize,
     /// ε of RMSNorm.
     pub rms_norm_eps: f32,
@@ -51,13 +51,13 @@ pub struct ModelConfig {
     pub dropout: f32,
     /// Begin-of-text token, where there is one.
     pub bos_token_id: Option<u32>,
-    /// End-of-text token; of several the first.
+    /// End-of-text token; the first if there are several.
     pub eos_token_id: Option<u32>,
     /// Padding token; never the end-of-text token.
     pub pad_token_id: Option<u32>,
 }
 
-/// A named size: shape, and what goes with it.
+/// A named size: its shape and context.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
     /// `1m` …
@@ -68,7 +68,7 @@ pub struct Preset {
     pub positions: usize,
 }
 
-/// The sizes of DESIGN §5.
+/// The named sizes.
 pub static PRESETS: &[Preset] = &[
     Preset { name: "1m", shape: [4, 128, 4, 4, 384, 4096], positions: 256 },
     Preset { name: "5m", shape: [6, 256, 4, 2, 704, 4096], positions: 256 },
@@ -77,7 +77,7 @@ pub static PRESETS: &[Preset] = &[
     Preset { name: "124m", shape: [12, 768, 12, 12, 2048, 50_304], positions: 1024 },
 ];
 
-/// The preset of that name.
+/// The preset with this name.
 pub fn preset(name: &str) -> Result<&'static Preset, ConfigError> {
     let names = || PRESETS.iter().map(|p| p.name).collect::<Vec<_>>().join(", ");
     PRESETS
@@ -87,7 +87,7 @@ pub fn preset(name: &str) -> Result<&'static Preset, ConfigError> {
 }
 
 impl Preset {
-    /// The preset as a configuration, embeddings tied.
+    /// The preset as a configuration with tied embeddings.
     pub fn config(&self) -> ModelConfig {
         let [layers, hidden, heads, kv, ffn, vocab] = self.shape;
         ModelConfig::llama(layers, hidden, heads, kv, ffn, vocab, self.positions)
@@ -125,7 +125,7 @@ impl ModelConfig {
         }
     }
 
-    /// Refuses what no model can be: zero sizes, odd heads, absurd numbers.
+    /// Rejects impossible values: zero sizes, odd heads, absurd numbers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let ranges = [
             ("vocab_size", self.vocab_size, 1 << 20),
@@ -166,7 +166,7 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// Heads, for the compute layer.
+    /// The head sizes for the compute layer.
     pub fn heads(&self) -> crate::compute::ops::Heads {
         crate::compute::ops::Heads {
             query: self.num_attention_heads,
@@ -217,18 +217,17 @@ impl ModelConfig {
         all
     }
 
-    /// Reads `config.json` of a language model, refusing whatever this program would not compute as
-    /// written.
+    /// Parses the `config.json` of a language model; rejects whatever would not be computed exactly as written.
     pub fn from_json(text: &str) -> Result<ModelConfig, ConfigError> {
         ModelConfig::read(text, "LlamaForCausalLM")
     }
 
-    /// The same of a scalar model, which must have one label.
+    /// The same for a scalar model, which must have one label.
     pub fn from_scalar_json(text: &str) -> Result<ModelConfig, ConfigError> {
         ModelConfig::read(text, SCALAR)
     }
 
-    /// `config.json` of a model that ends in `head`.
+    /// The `config.json` of a model with output `head`.
     pub fn to_json_as(&self, head: Head) -> Value {
         match head {
             Head::Language => self.to_json(),
@@ -236,7 +235,7 @@ impl ModelConfig {
         }
     }
 
-    /// Reads the `config.json` of a model that ends in `head`.
+    /// Parses the `config.json` of a model with output `head`.
     pub fn from_json_as(text: &str, head: Head) -> Result<ModelConfig, ConfigError> {
         match head {
             Head::Language => ModelConfig::from_json(text),
@@ -252,7 +251,7 @@ impl ModelConfig {
         reader.only("architectures", &json!([architecture]))?;
         if architecture == SCALAR {
             let labels = reader.get("id2label").and_then(Value::as_object).map(Map::len);
-            // transformers takes two where nothing is said.
+            // transformers assumes two if the field is missing.
             if labels != Some(1) {
                 return wrong(format!("id2label has {} labels; a score is one", labels.unwrap_or(2)));
             }
@@ -261,8 +260,8 @@ impl ModelConfig {
     }
 }
 
-/// The tokens that end a text, by the `eos_token_id` of a `config.json` or `generation_config.json`: an id, a list of
-/// them, or null. Ids outside the vocabulary can never be drawn, and are left out.
+/// The tokens that end a text, from the `eos_token_id` of a `config.json` or `generation_config.json`: an id, a list of
+/// ids, or null. Ids outside the vocabulary can never be sampled and are left out.
 pub fn end_ids(map: &Map<String, Value>, vocab_size: usize) -> Result<Vec<u32>, ConfigError> {
     const KEY: &str = "eos_token_id";
     let Some(value) = map.get(KEY).filter(|v| !v.is_null()) else { return Ok(Vec::new()) };
@@ -293,7 +292,7 @@ fn exact(x: f32) -> f64 {
 struct Reader<'a>(&'a Map<String, Value>);
 
 impl Reader<'_> {
-    /// A field that is there and not null.
+    /// A field that exists and is not null.
     fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key).filter(|v| !v.is_null())
     }
@@ -320,13 +319,13 @@ impl Reader<'_> {
         v.as_bool().map_or_else(|| wrong(format!("{key} is {v}; expected true or false")), Ok)
     }
 
-    /// A token that is only written down: what is no id of the vocabulary (Llama's padding is −1) is none.
+    /// A token id that is only stored: one outside the vocabulary (Llama's padding is −1) is None.
     fn token(&self, key: &str, vocab_size: usize) -> Option<u32> {
         let id = self.get(key)?.as_u64().and_then(|n| u32::try_from(n).ok())?;
         ((id as usize) < vocab_size).then_some(id)
     }
 
-    /// Refuses a field that is there with another value than the only one computed.
+    /// Rejects a field with another value than the only supported one.
     fn only(&self, key: &str, known: &Value) -> Result<(), ConfigError> {
         match self.get(key) {
             Some(v) if v != known && !(v.as_f64().is_some() && v.as_f64() == known.as_f64()) => wrong(format!(
@@ -336,7 +335,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The rotary base, from either spelling; refuses any scaling.
+    /// The rotary base, in either spelling; rejects any scaling.
     fn rope_theta(&self) -> Result<f32, ConfigError> {
         let mut found: Option<f32> = None;
         for key in ["rope_parameters", "rope_scaling"] {

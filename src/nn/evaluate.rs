@@ -9,7 +9,7 @@ use super::{
 };
 use crate::compute::{self, ComputeError, DType, Device, Program, Recording, Tensor, matmul, ops::HYPER};
 
-/// Rows, and the trunk over them.
+/// The trunk over rows.
 struct Forward {
     shape: Shape,
     vocab: usize,
@@ -19,7 +19,7 @@ struct Forward {
 }
 
 impl Forward {
-    /// Records the trunk, and behind it an end that reads its output \[N, C\].
+    /// Records the trunk, followed by an output that reads its result \[N, C\].
     fn new(
         device: &mut Device,
         config: &ModelConfig,
@@ -40,7 +40,7 @@ impl Forward {
         Ok(Forward { shape, vocab: config.vocab_size, ids, layout, program })
     }
 
-    /// Checks and writes rows, and runs.
+    /// Checks and writes rows, and runs the pass.
     fn run(&mut self, device: &mut Device, ids: &[u32], starts: Option<&[u32]>) -> Result<(), ComputeError> {
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.vocab) {
             return Err(ComputeError::Shape {
@@ -55,7 +55,7 @@ impl Forward {
     }
 }
 
-/// A forward pass over B × T rows that ends in the loss of each row.
+/// A forward pass over B × T rows that computes the loss of each row.
 pub struct Evaluator {
     pass: Forward,
     targets: Tensor,
@@ -63,7 +63,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Records the pass over live weights.
+    /// Records the pass over the live weights.
     pub fn new(
         device: &mut Device,
         config: &ModelConfig,
@@ -105,14 +105,14 @@ impl Evaluator {
     }
 }
 
-/// A forward pass over B × T rows that ends in the score of each row: a reward model, a value net.
+/// A forward pass over B × T rows that computes the score of each row: a reward model, a value net.
 pub struct ScalarEvaluator {
     pass: Forward,
     scores: Tensor,
 }
 
 impl ScalarEvaluator {
-    /// Records the pass over live weights of a [`super::ParamTable::scalar`].
+    /// Records the pass over the live weights of a [`super::ParamTable::scalar`].
     pub fn new(
         device: &mut Device,
         config: &ModelConfig,

@@ -5,11 +5,11 @@ use crate::compute::{
     ops::{self, Slope},
 };
 
-/// Bytes of one chunk of logits: small enough to stay in a CPU's cache, large enough to fill a GPU.
+/// Bytes of a chunk of logits: small enough for a CPU's cache, large enough to fill a GPU.
 const CPU_LOGITS: usize = 8 << 20;
 const GPU_LOGITS: usize = 256 << 20;
-/// In f16: every chunk reads and writes the output layer's gradient once more, so few are better. In f32 the
-/// size stays, for the order of those sums is in the bits of every run.
+/// In f16 every chunk reads and writes the output layer's gradient once more, so few chunks are better. In f32 the size
+/// must not change, because the order of those sums is part of every run's bits.
 const HALF_LOGITS: usize = 1 << 30;
 
 /// Output layer and loss over chunks of rows, so that logits never exceed a binding.
@@ -26,7 +26,7 @@ pub(super) struct Head<'a> {
     pub losses: &'a Tensor,
 }
 
-/// Rows of one chunk of logits on this device: a multiple of the alignment.
+/// Rows per chunk of logits on this device: a multiple of the alignment.
 pub fn logit_rows(device: &Device, vocab: usize, rows: usize) -> usize {
     let traits = device.traits();
     let bytes = match traits.act {
@@ -38,17 +38,17 @@ pub fn logit_rows(device: &Device, vocab: usize, rows: usize) -> usize {
     fit.max(64).min(rows.next_multiple_of(64))
 }
 
-/// What becomes of each chunk of logits.
+/// What is computed from each chunk of logits.
 pub(super) enum Ending<'a> {
-    /// Losses alone, and entropies \[N\] where they are wanted.
+    /// Only losses, and optionally entropies \[N\].
     Score(Option<&'a Tensor>),
     /// Losses and gradients.
     Train {
-        /// \[N\]: what each row's gradient is multiplied with.
+        /// \[N\]: factor on each row's gradient.
         weights: &'a Tensor,
         /// \[CONTROL\]: holds the loss scale.
         control: &'a Tensor,
-        /// \[V, C\]: the output layer's gradient is added to.
+        /// \[V, C\]: the output layer's gradient, accumulated.
         grad: &'a Tensor,
         /// \[N, C\] or longer: becomes ∂loss/∂y.
         dy: &'a Tensor,
@@ -56,7 +56,7 @@ pub(super) enum Ending<'a> {
 }
 
 impl Head<'_> {
-    /// Losses of every row, and what the ending asks for.
+    /// Records the losses of all rows, and what the ending needs.
     pub(super) fn record(
         &self,
         rec: &mut Recording<'_>,

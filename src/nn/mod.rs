@@ -1,7 +1,7 @@
-//! The mathematics of the model: configuration, parameters, forward and backward, generation.
+//! The model: configuration, parameters, forward and backward passes, generation.
 //!
-//! Llama's layout under Hugging Face's names. Knows tensors and token ids; knows no text, no file and
-//! no schedule of a stage. Shape letters as in [`crate::compute::ops`].
+//! Llama's layout under Hugging Face's names. Works on tensors and token ids, independent of text, files and stages.
+//! Shape letters as in [`crate::compute::ops`].
 
 mod arithmetic;
 mod config;

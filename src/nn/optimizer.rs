@@ -1,4 +1,4 @@
-//! The optimiser's settings, and what a step came to.
+//! The optimiser's settings, and the outcome of a step.
 
 /// Settings of AdamW; the defaults are nanoGPT's and Llama's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,26 +21,26 @@ impl Default for AdamW {
     }
 }
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepOutcome {
     /// Mean loss over trained tokens, before the update.
     pub loss: f32,
     /// Global gradient norm before clipping.
     pub grad_norm: f32,
-    /// False when loss or norm was not finite and nothing was changed.
+    /// False if loss or norm was not finite and nothing was changed.
     pub applied: bool,
-    /// True when nothing was changed because gradients overflowed f16 under a finite loss: the next step
-    /// has half the loss scale. No fault of the run, unlike another step that is not applied.
+    /// True if nothing was changed because gradients overflowed f16 with a finite loss: the next step has half the loss
+    /// scale. Unlike other unapplied steps this is not a fault.
     pub lowered: bool,
 }
 
 impl StepOutcome {
-    /// Reads a control block.
+    /// Parses a control block.
     pub fn from_control(control: &[f32]) -> StepOutcome {
         let at = |i: usize| control.get(i).copied().unwrap_or(f32::NAN);
         let applied = at(2) == 1.0;
-        // The scale of the step and that of the next one.
+        // The scale of this step and that of the next one.
         StepOutcome { loss: at(6), grad_norm: at(0), applied, lowered: !applied && at(8) < at(11) }
     }
 }

@@ -1,9 +1,8 @@
-//! The parameter table: which tensor lies where in the slab.
+//! The parameter table: the layout of tensors in a slab.
 //!
-//! Parameters, gradients and both moments are one flat buffer each, with the same layout: matrices
-//! first (weight decay applies to them), vectors after. Query, key and value weights of a layer lie
-//! one after another, so that they are one matrix to a kernel and three tensors to a file; gate and
-//! up likewise.
+//! Parameters, gradients and both moments are one flat buffer each with the same layout: matrices first (weight decay
+//! applies to them), then vectors. Query, key and value weights of a layer are adjacent, so that they are one matrix
+//! for a kernel and three tensors in a file; so are gate and up.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +14,7 @@ use crate::compute::{ALIGNMENT, ComputeError, DType, Device, Recording, Tensor, 
 pub struct ParamTensor {
     /// `model.layers.0.self_attn.q_proj.weight` …
     pub name: String,
-    /// \[out, in\] of a matrix, \[C\] of a vector.
+    /// \[out, in\] for a matrix, \[C\] for a vector.
     pub shape: Vec<usize>,
     /// First element in the slab.
     pub offset: usize,
@@ -35,7 +34,7 @@ impl ParamTensor {
     }
 }
 
-/// A matrix or vector as kernels bind it.
+/// A matrix or vector as bound by kernels.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     offset: usize,
@@ -54,7 +53,7 @@ struct LayerBlocks {
     post_norm: Block,
 }
 
-/// Where every parameter of a configuration lies.
+/// The layout of all parameters of a configuration.
 #[derive(Clone, Debug)]
 pub struct ParamTable {
     /// The tensors, in slab order.
@@ -70,7 +69,7 @@ pub struct ParamTable {
     end: End,
 }
 
-/// Which norm of the trunk.
+/// The place of a norm in the trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormAt {
     /// Before the attention of a layer.
@@ -91,20 +90,20 @@ impl fmt::Display for NormAt {
     }
 }
 
-/// What the trunk ends in.
+/// The output of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The embedding table again.
+    /// The embedding table.
     Tied,
-    /// An output layer of its own.
+    /// A separate output layer.
     Head,
-    /// One number.
+    /// A scalar.
     Score,
 }
 
 const SCORE: &str = "score.weight";
 
-/// N(0, std) by counter.
+/// Fills with N(0, std) by counter.
 fn fill_normal(part: &mut [f32], std: f32, seed: u64, stream: usize) {
     use rayon::prelude::*;
     part.par_chunks_mut(4096).enumerate().for_each(|(chunk, part)| {
@@ -114,14 +113,14 @@ fn fill_normal(part: &mut [f32], std: f32, seed: u64, stream: usize) {
     });
 }
 
-/// Lays blocks one after another.
+/// Places blocks one after another.
 struct Layout {
     tensors: Vec<ParamTensor>,
     next: usize,
 }
 
 impl Layout {
-    /// A block of one or more tensors that share their columns.
+    /// A block of one or more tensors with the same number of columns.
     fn block(&mut self, parts: &[(String, usize)], cols: usize, std: Option<f32>) -> Block {
         let offset = self.next;
         let mut at = offset;
@@ -150,7 +149,7 @@ impl ParamTable {
 
     fn ending_in(c: &ModelConfig, end: End) -> ParamTable {
         let std = Some(c.initializer_range);
-        // GPT-2's scaling: 2 L branches add into the residual stream.
+        // GPT-2's scaling: 2 L branches are added to the residual stream.
         let residual = Some(c.initializer_range / (2.0 * c.num_hidden_layers as f32).sqrt());
         let mut l = Layout { tensors: Vec::new(), next: 0 };
         let (q, kv) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
@@ -182,8 +181,8 @@ impl ParamTable {
         ParamTable { tensors: l.tensors, slab_len: l.next, decayed, embed, head, norm, layers, end }
     }
 
-    /// The trunk of a language model under a score of N(0, `std`) by counter: a reward model or value net
-    /// at its start. `self` is a scalar table; `slab` lies as `lm` says. A `std` of 0 scores 0 everywhere.
+    /// The trunk of a language model with a score of N(0, `std`) by counter: the initial weights of a reward model or
+    /// value net. `self` is a scalar table; `slab` has the layout of `lm`. With a `std` of 0 all scores are 0.
     pub fn from_language_model(
         &self,
         lm: &ParamTable,
@@ -215,7 +214,7 @@ impl ParamTable {
         self.tensors.iter().map(ParamTensor::len).sum()
     }
 
-    /// The elements of a tensor within a slab read back to the host.
+    /// The elements of a tensor in a slab on the host.
     pub fn slice<'a>(&self, slab: &'a [f32], tensor: &ParamTensor) -> &'a [f32] {
         &slab[tensor.offset..tensor.offset + tensor.len()]
     }
@@ -234,10 +233,10 @@ impl ParamTable {
     }
 }
 
-/// A slab on a device with the blocks of the model in it: parameters, or gradients of the same layout.
+/// A slab on a device with its blocks: parameters, or gradients with the same layout.
 ///
-/// Of parameters on a device that multiplies in f16 there are two: the slab itself, in f32, and a copy for
-/// products, which the optimiser and [`Weights::write`] keep equal.
+/// On a device that multiplies in f16 parameters exist twice: the slab itself in f32, and a copy for products, which
+/// the optimiser and [`Weights::write`] keep up to date.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// The whole slab.
@@ -268,7 +267,7 @@ impl Weights {
     pub fn write(&self, device: &mut Device, slab: &[f32]) -> Result<(), ComputeError> {
         device.write(&self.slab, slab)?;
         if let Some(shadow) = &self.shadow {
-            // By the device, as the optimiser does it: the rounding of f16 is the driver's.
+            // By the device, as in the optimiser: the driver determines the rounding to f16.
             let mut rec = Recording::new(device);
             ops::narrow(&mut rec, &self.slab, shadow, None)?;
             let program = rec.compile()?;
@@ -282,7 +281,7 @@ impl Weights {
         device.read(&self.slab)
     }
 
-    /// A matrix as products take it.
+    /// A matrix as an operand of products.
     fn operand(&self, name: &str, b: Block) -> Tensor {
         self.shadow.as_ref().unwrap_or(&self.slab).part(
             &format!("{}.{name}", self.slab.name),
@@ -300,22 +299,22 @@ impl Weights {
         self.slab.part(&format!("{}.{name}", self.slab.name), b.offset, &[b.rows, b.cols])
     }
 
-    /// \[V, C\], to look rows up in: f32.
+    /// \[V, C\], the embedding table for lookups, in f32.
     pub fn embed(&self) -> Tensor {
         self.block("embed_tokens", self.table.embed)
     }
 
-    /// \[V, C\]: the embedding table as an output layer, whatever the model ends in.
+    /// \[V, C\]: the embedding table as an output layer, whatever the model's output is.
     pub fn tied_head(&self) -> Tensor {
         self.operand("embed_tokens", self.table.embed)
     }
 
-    /// \[V, C\]; the embedding table when tied.
+    /// \[V, C\]: the output layer; the embedding table if tied.
     pub fn head(&self) -> Tensor {
         self.operand("lm_head", self.table.head)
     }
 
-    /// \[1, C\]: the score of a scalar model; a language model has none.
+    /// \[1, C\]: the score of a scalar model; an error for a language model.
     pub fn score(&self) -> Result<Tensor, ComputeError> {
         if self.table.end != End::Score {
             let what = "these are the weights of a language model, not of a scalar one".to_owned();

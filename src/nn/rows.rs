@@ -1,4 +1,4 @@
-//! Rows of tokens: their shape, what a pass reads of them, and where packed examples begin.
+//! Rows of tokens: their shape, the inputs of a pass, and where packed examples begin.
 
 use crate::compute::{ComputeError, DType, Device, Tensor};
 
@@ -33,9 +33,9 @@ pub struct MicroBatch<'a> {
     pub ids: &'a [u32],
     /// The id that follows each, or −100.
     pub targets: &'a [i32],
-    /// Of rows packed with several examples, B·T: for each token the place within its row where its
-    /// example starts. It is at most the token's own place and does not fall along a row. A token
-    /// attends to its example alone, and its position counts from the start. `None`: a row is one text.
+    /// For rows packed with several examples, B·T: for each token the position within its row at which its example
+    /// starts. It is at most the token's own position and does not decrease along a row. A token attends to its own
+    /// example only, and its position is counted from the start. `None`: each row is one text.
     pub starts: Option<&'a [u32]>,
 }
 
@@ -44,28 +44,28 @@ pub struct MicroBatch<'a> {
 pub struct TokenRows<'a> {
     /// Token ids, row by row.
     pub ids: &'a [u32],
-    /// For each token the place within its row where its example starts; `None`: a row is one text.
+    /// For each token the position within its row at which its example starts; `None`: each row is one text.
     pub starts: Option<&'a [u32]>,
 }
 
-/// What every layer of a pass reads beside the stream.
+/// The inputs that all layers of a pass share, besides the stream.
 pub(super) struct Pass<'a> {
     pub shape: Shape,
     /// \[N\] (u32).
     pub positions: &'a Tensor,
-    /// \[P, D\]: the table of rotations.
+    /// \[P, D\]: cos and sin of the rotations.
     pub rope: &'a Tensor,
     pub attend: Attend<'a>,
-    /// Dropout on the branches, while training.
+    /// Dropout on the branches, in training.
     pub dropout: Option<Dropout<'a>>,
 }
 
-/// Where attention gets its keys from.
+/// The source of attention's keys and values.
 #[derive(Clone, Copy)]
 pub(super) enum Attend<'a> {
     /// The rows themselves, causally, each from its begin on: \[N\] (u32).
     Rows(&'a Tensor),
-    /// A cache a layer, \[B, P, 2·Hk·D\], which the rows are appended to first.
+    /// A cache per layer, \[B, P, 2·Hk·D\], to which the rows are appended first.
     Cache(&'a [Tensor]),
 }
 
@@ -78,18 +78,18 @@ pub(super) struct Dropout<'a> {
 
 /// The layout of a micro-batch's rows on the device, written when it changes.
 pub(super) struct Layout {
-    /// \[N\] (u32): the first row, within its sequence, that a row sees.
+    /// \[N\] (u32): the first row of its sequence that a row attends to.
     pub begins: Tensor,
-    /// \[N\] (u32): a row's place in its example.
+    /// \[N\] (u32): a row's position in its example.
     pub positions: Tensor,
     /// Positions of a sequence, T.
     t: usize,
-    /// The begins that stand on the device; none while they are written.
+    /// The begins on the device; None while they are being written.
     now: Vec<u32>,
 }
 
 impl Layout {
-    /// Allocates both for plain rows: one text a sequence.
+    /// Allocates both for plain rows: one text per sequence.
     pub(super) fn new(device: &mut Device, owner: &str, shape: Shape) -> Result<Layout, ComputeError> {
         let mut make = |part: &str| device.alloc(&format!("{owner}{part}"), &[shape.rows()], DType::U32);
         let (begins, positions) = (make("begins")?, make("positions")?);
@@ -98,7 +98,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Refuses starts that are no layout of these rows: see [`MicroBatch::starts`].
+    /// Rejects starts that are not a valid layout of these rows: see [`MicroBatch::starts`].
     pub(super) fn check(&self, op: &'static str, starts: Option<&[u32]>) -> Result<(), ComputeError> {
         let Some(starts) = starts else { return Ok(()) };
         let wrong = |what: String| Err(ComputeError::Shape { op, what });
@@ -121,7 +121,7 @@ impl Layout {
         Ok(())
     }
 
-    /// Puts checked starts in place, none being all zeros, unless they stand there already.
+    /// Writes checked starts (None is all zeros), unless they are on the device already.
     pub(super) fn write(&mut self, device: &mut Device, starts: Option<&[u32]>) -> Result<(), ComputeError> {
         let n = self.begins.len();
         let same = self.now.len() == n && starts.map_or_else(|| self.now.iter().all(|s| *s == 0), |s| s == self.now);

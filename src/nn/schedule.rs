@@ -4,8 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleKind {
-    /// Warm-up, stable, decay (Hu et al. 2024, MiniCPM): constant until the last part, then linear to
-    /// zero. One can stop any time before the decay and go on later.
+    /// Warm-up, stable, decay (Hu et al. 2024, MiniCPM): constant until the last part, then linear to zero. Training
+    /// can stop any time before the decay and continue later.
     #[default]
     Wsd,
     /// Half a cosine down to a tenth of the peak (Radford et al.; Hoffmann et al. 2022).
@@ -40,7 +40,7 @@ impl Schedule {
             ScheduleKind::Wsd => {
                 let left = self.steps.saturating_sub(step);
                 let part = if self.decay == 0 { 1.0 } else { left as f64 / self.decay as f64 };
-                // A stage taken past its length stays at the last rate of the decay.
+                // A stage that is extended keeps the last rate of the decay.
                 self.peak * part.clamp(1.0 / self.decay.max(1) as f64, 1.0)
             }
             ScheduleKind::Cosine => {

@@ -1,6 +1,6 @@
-//! The trunk of the model: embedding, a list of residual blocks, a last norm; and the way back.
+//! The trunk of the model: embedding, a list of residual blocks, a final norm; forward and backward.
 //!
-//! Nothing here runs: operations are appended to a [`Recording`] once and replayed every step.
+//! Nothing runs here: operations are appended to a [`Recording`] once and replayed every step.
 
 use super::{
     config::ModelConfig,
@@ -28,18 +28,18 @@ pub(super) fn rope_table(device: &mut Device, c: &ModelConfig, positions: usize)
     Ok(tensor)
 }
 
-/// The trunk over rows of one shape, with its activations: the stream and sums in f32, what products read and
-/// write in the device's type.
+/// The trunk over rows of one shape, with its activations: the stream and sums in f32, inputs and outputs of products
+/// in the device's type.
 pub(super) struct Trunk<'a> {
     weights: &'a Weights,
     blocks: Vec<Block>,
     norm: Norm,
-    /// \[N, C\] the branch that is added next.
+    /// \[N, C\] the branch to be added next.
     delta: Tensor,
 }
 
 impl Trunk<'_> {
-    /// Allocates activations: every layer its own where `keep` (training), one set for all otherwise.
+    /// Allocates activations: separate ones for every layer if `keep` (training), otherwise one shared set.
     pub(super) fn alloc<'a>(
         device: &mut Device,
         c: &ModelConfig,
@@ -63,19 +63,19 @@ impl Trunk<'_> {
             };
             blocks.extend(made.map(|(norm, branch)| Block { norm, branch }));
         }
-        // Without `keep` the stream swings between the two tensors of the one set.
+        // Without `keep` the stream alternates between the two tensors of the shared set.
         let last = blocks.first().filter(|_| !keep).map(|block| &block.norm.x);
         let norm = Norm::alloc(device, c, s, NormAt::Last, last)?;
         let delta = device.alloc("delta", &[s.rows(), c.hidden_size], device.traits().act)?;
         Ok(Trunk { weights, blocks, norm, delta })
     }
 
-    /// \[N, C\]: what the trunk ends in.
+    /// \[N, C\]: the output of the trunk.
     pub(super) fn output(&self) -> &Tensor {
         &self.norm.y
     }
 
-    /// Embedding, blocks and last norm of ids \[N\] (u32): fills the activations, [`Trunk::output`] last.
+    /// Embedding, blocks and final norm of ids \[N\] (u32): fills the activations, [`Trunk::output`] last.
     pub(super) fn forward(&self, rec: &mut Recording<'_>, ids: &Tensor, pass: &Pass<'_>) -> Result<(), ComputeError> {
         let w = self.weights;
         let norms: Vec<&Norm> = self.blocks.iter().map(|block| &block.norm).chain([&self.norm]).collect();
@@ -96,8 +96,7 @@ impl Trunk<'_> {
         Ok(())
     }
 
-    /// The way back of a pass over rows: from `back.stream.dy` = ∂loss/∂output to every gradient of the slab
-    /// (added to).
+    /// The backward pass over rows: from `back.stream.dy` = ∂loss/∂output to all gradients of the slab (accumulated).
     pub(super) fn backward(
         &self,
         rec: &mut Recording<'_>,
@@ -110,7 +109,7 @@ impl Trunk<'_> {
         for (i, block) in self.blocks.iter().enumerate().rev() {
             let mut ddelta = stream.operand();
             if let Some(Dropout { clock, rate }) = pass.dropout {
-                // The forward branch is spent by now; its buffer holds the masked gradient.
+                // The forward branch is not needed any more; its buffer holds the masked gradient.
                 ops::dropout(rec, clock, ddelta, &self.delta, i, rate)?;
                 ddelta = &self.delta;
             }

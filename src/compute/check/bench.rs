@@ -1,4 +1,4 @@
-//! Where cases are set up and judged.
+//! Sets up check cases and judges their results.
 
 use half::f16;
 
@@ -18,42 +18,42 @@ pub struct CheckRow {
     pub kernel: &'static str,
     /// The sizes it ran on.
     pub shape: String,
-    /// Largest difference between the kernel's and the twin's outputs; infinite where one of them is
-    /// not a number, or where the kernel wrote past its output.
+    /// Largest difference between the outputs of kernel and twin; infinite if either is not a number, or if the kernel
+    /// wrote past its output.
     pub error: f64,
-    /// The largest difference allowed: 10⁻⁵ of the largest output, times √(K/1024) for longer sums; of an
-    /// output in f16, 10⁻³ of the largest, and of the root of the squares of all.
+    /// The largest allowed difference: 10⁻⁵ of the largest output, times √(K/1024) for longer sums; for an f16 output,
+    /// 10⁻³ of the largest, and of the root of the sum of squares.
     pub bound: f64,
     /// True when the error is within the bound.
     pub passed: bool,
 }
 
-/// Elements behind each tensor that nobody may write.
+/// Guard elements behind each tensor that must not be written.
 const GUARD: usize = 64;
 
-/// The bits that stand behind tensor `i`: no number, so that a kernel that reads them shows it, and
-/// another one for each, so that moving one is seen.
+/// The guard bits behind tensor `i`: a NaN, so that a kernel that reads them is detected, and different for each
+/// tensor, so that moving one is.
 fn sentinel(i: usize) -> u32 {
     0x7fc0_0001 + i as u32
 }
 
-/// The same of a tensor in f16.
+/// The same for a tensor in f16.
 fn narrow_sentinel(i: usize) -> f16 {
     f16::from_bits(0x7e01 + i as u16)
 }
 
-/// Where cases are set up and judged.
+/// Sets up cases and judges them.
 pub(super) struct Bench<'d> {
     pub(super) device: &'d mut Device,
     pub(super) kernel: &'static Kernel,
     pub(super) rows: Vec<CheckRow>,
     /// Every tensor with its guard.
     tensors: Vec<Tensor>,
-    /// The size of an output's terms where they may cancel: the bound is relative to it at least.
+    /// The size of an output's terms if they may cancel: the bound is at least relative to it.
     pub(super) terms: f64,
-    /// Tensors made so far: a stream of random numbers for each.
+    /// Number of tensors made: each has its own stream of random numbers.
     made: u64,
-    /// How often a call runs once more, which must not change a bit.
+    /// How often a call is repeated, which must not change a bit.
     pub(super) repeats: usize,
 }
 
@@ -62,7 +62,7 @@ impl<'d> Bench<'d> {
         Bench { device, kernel, rows: Vec::new(), tensors: Vec::new(), terms: 0.0, made: 0, repeats: 0 }
     }
 
-    /// True on a real GPU, where larger shapes cost nothing.
+    /// Whether this is a real GPU, on which larger shapes are cheap.
     pub(super) fn large(&self) -> bool {
         let traits = self.device.traits();
         !traits.cpu && !traits.software
@@ -78,12 +78,12 @@ impl<'d> Bench<'d> {
         Ok(whole.part("checked", 0, shape))
     }
 
-    /// Given numbers.
+    /// A tensor of these numbers.
     pub(super) fn floats(&mut self, shape: &[usize], data: &[f32]) -> Result<Tensor, ComputeError> {
         self.put(shape, data, f32::from_bits(sentinel(self.tensors.len())))
     }
 
-    /// Given numbers in the activation type of the kernel.
+    /// A tensor of these numbers in the kernel's activation type.
     pub(super) fn acts(&mut self, shape: &[usize], data: &[f32]) -> Result<Tensor, ComputeError> {
         if self.kernel.act() != DType::F16 {
             return self.floats(shape, data);
@@ -92,12 +92,12 @@ impl<'d> Bench<'d> {
         self.put(shape, &rounded, narrow_sentinel(self.tensors.len()))
     }
 
-    /// Given words.
+    /// A tensor of these words.
     pub(super) fn words(&mut self, data: &[u32]) -> Result<Tensor, ComputeError> {
         self.put(&[data.len()], data, sentinel(self.tensors.len()))
     }
 
-    /// Random numbers in −`size`..`size`, the same at every run.
+    /// Random numbers in −`size`..`size`, the same in every run.
     pub(super) fn random(&mut self, len: usize, size: f32) -> Vec<f32> {
         let stream = self.made;
         self.made += 1;
@@ -110,26 +110,26 @@ impl<'d> Bench<'d> {
         self.floats(shape, &data)
     }
 
-    /// Random numbers in −`size`..`size` in the activation type of the kernel.
+    /// Random numbers in −`size`..`size` in the kernel's activation type.
     pub(super) fn noise_act(&mut self, shape: &[usize], size: f32) -> Result<Tensor, ComputeError> {
         let data = self.random(shape.iter().product(), size);
         self.acts(shape, &data)
     }
 
-    /// [`Bench::blank`] in the activation type of the kernel.
+    /// [`Bench::blank`] in the kernel's activation type.
     pub(super) fn blank_act(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
         let len = shape.iter().product();
         self.acts(shape, &vec![f32::NAN; len])
     }
 
-    /// An output: no number stands in it, so that reading it, or not writing it, shows.
+    /// An output tensor filled with NaN, so that reading or not writing it is detected.
     pub(super) fn blank(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
         let len = shape.iter().product();
         self.floats(shape, &vec![f32::NAN; len])
     }
 
-    /// Records an operation and judges every call of the kernel under check. `inner` is the length of
-    /// the longest sum.
+    /// Records an operation and judges every call of the kernel being checked. `inner` is the length of the longest
+    /// sum.
     pub(super) fn judge(
         &mut self,
         shape: &str,
@@ -157,7 +157,7 @@ impl<'d> Bench<'d> {
         Ok(())
     }
 
-    /// Runs one call and its twin; the worst output's error and bound.
+    /// Runs one call and its twin; returns error and bound of the worst output.
     pub(super) fn call(&mut self, call: &Call, inner: usize) -> Result<(f64, f64), ComputeError> {
         let mut values: Vec<Vec<f32>> = Vec::new();
         for t in &call.args {
@@ -194,7 +194,7 @@ impl<'d> Bench<'d> {
         Ok(worst)
     }
 
-    /// A tensor as a twin sees it: f16 widened, u32 by its bits.
+    /// A tensor as a twin reads it: f16 widened, u32 by its bits.
     fn view(&mut self, tensor: &Tensor) -> Result<Vec<f32>, ComputeError> {
         match tensor.dtype {
             DType::U32 => Ok(bytemuck::cast_vec(self.device.read::<u32>(tensor)?)),
@@ -202,7 +202,7 @@ impl<'d> Bench<'d> {
         }
     }
 
-    /// True when the guard behind a tensor is whole (scratch has none).
+    /// Whether the guard behind a tensor is intact (scratch has none).
     pub(super) fn guarded(&mut self, tensor: &Tensor) -> Result<bool, ComputeError> {
         let Some(i) = self.tensors.iter().position(|t| t.buffer == tensor.buffer) else { return Ok(true) };
         let all = self.view(&self.tensors[i].clone())?;
@@ -220,20 +220,20 @@ impl<'d> Bench<'d> {
     }
 }
 
-/// The same of numbers rounded to f16: the largest difference in terms of the largest number, or the root of the
-/// squares of all differences in terms of that of all numbers, whichever is the worse.
+/// The same for numbers rounded to f16: the largest difference relative to the largest number, or the root mean square
+/// of the differences relative to that of the numbers, whichever is worse.
 fn compare_narrow(got: &[f32], expected: &[f32], inner: usize, terms: f64) -> (f64, f64) {
     let (most, strict) = compare(got, expected, inner, terms);
     let bound = strict.max(1e-3 * expected.iter().fold(terms, |a, x| a.max(f64::from(x.abs()))));
     let root = |all: &mut dyn Iterator<Item = f64>| all.map(|x| x * x).sum::<f64>().sqrt();
     let away = root(&mut got.iter().zip(expected).map(|(a, b)| f64::from(*a) - f64::from(*b)));
-    // Below 2⁻¹⁴ f16 has steps of 2⁻²⁴.
+    // Below 2⁻¹⁴ the spacing of f16 is 2⁻²⁴.
     let size = root(&mut expected.iter().map(|x| f64::from(*x))) + (got.len() as f64).sqrt() * 6e-5;
     let share = away / (1e-3 * size);
     if share > most / bound { (share * bound, bound) } else { (most, bound) }
 }
 
-/// The largest difference, and what is allowed.
+/// The largest difference, and the allowed one.
 fn compare(got: &[f32], expected: &[f32], inner: usize, terms: f64) -> (f64, f64) {
     let mut error = 0.0_f64;
     let mut largest = terms;
@@ -241,7 +241,7 @@ fn compare(got: &[f32], expected: &[f32], inner: usize, terms: f64) -> (f64, f64
         if b.is_finite() {
             largest = largest.max(f64::from(b.abs()));
         }
-        // Equal bits are equal, also where both are the same non-number.
+        // Equal bits are equal, even if both are NaN.
         if a.to_bits() != b.to_bits() {
             let difference = (f64::from(*a) - f64::from(*b)).abs();
             let unequal = if a.is_nan() && b.is_nan() { 0.0 } else { f64::INFINITY };

@@ -1,4 +1,4 @@
-//! The shapes each kernel is checked on: 1, odd, around a tile, and large where that costs nothing.
+//! The shapes on which each kernel is checked: 1, odd, around a tile, and large where that is cheap.
 
 use super::bench::Bench;
 use crate::compute::{
@@ -13,7 +13,7 @@ type Done = Result<(), ComputeError>;
 const LENGTHS: &[usize] = &[1, 3, 255, 256, 1023, 1024, 1025, 5003];
 /// Rows and columns of row-wise kernels.
 const TABLES: &[(usize, usize)] = &[(1, 1), (2, 3), (5, 63), (3, 64), (7, 65), (129, 10), (2, 1030)];
-/// Rows past what one dimension of a grid holds.
+/// More rows than one grid dimension allows.
 const TALL: (usize, usize) = (65_600, 1);
 
 pub(super) fn run(b: &mut Bench<'_>) -> Done {
@@ -37,7 +37,7 @@ pub(super) fn run(b: &mut Bench<'_>) -> Done {
     }
 }
 
-/// The one case of a row that is tried when a device is opened: enough to tell a wrong driver.
+/// The case of a row that is run when a device is opened: enough to detect a faulty driver.
 pub(super) fn trial(b: &mut Bench<'_>) -> Done {
     match b.kernel.base() {
         "matmul_nn" => product(b, Layout::NN, (130, 136, 72), false),
@@ -74,7 +74,7 @@ fn elementwise(b: &mut Bench<'_>) -> Done {
                 b.judge(&shape, 1, |r| ops::add(r, &x, &y, &out))?;
             }
             "narrow" => {
-                // Some past the largest f16: cut, or infinite where they are gradients.
+                // Some exceed the largest f16: clamped, or infinite for gradients.
                 let data: Vec<f32> = b.random(n, 1e5);
                 let (x, out) = (b.floats(&[n], &data)?, b.blank_act(&[n])?);
                 b.terms = 65_504.0;
@@ -105,7 +105,7 @@ fn elementwise(b: &mut Bench<'_>) -> Done {
 
 fn column_sum(b: &mut Bench<'_>) -> Done {
     let mut tables = shapes(b, TABLES, (512, 20_000));
-    // Rows for more than one round of what is left after rounds of eight.
+    // Enough rows for more than one round after the rounds of eight.
     tables.push((100, 20));
     for (g, c) in tables {
         for accumulate in [false, true] {
@@ -126,7 +126,7 @@ fn embedding(b: &mut Bench<'_>) -> Done {
             }
             let shape = format!("n={n} c={c} v={v}");
             if forward {
-                // One id past the table reads its last row.
+                // An id beyond the table reads its last row.
                 let mut chosen = ids(n, v);
                 chosen[0] = v as u32 + 5;
                 let (chosen, table, out) = (b.words(&chosen)?, b.noise_act(&[v, c], 1.0)?, b.blank_act(&[n, c])?);
@@ -151,7 +151,7 @@ fn rmsnorm(b: &mut Bench<'_>) -> Done {
     if name == "rmsnorm_forward" {
         tables.push(TALL);
     } else {
-        // More rows than stripes, and sizes for the variants that hold a row in registers.
+        // More rows than stripes, and sizes for the variants that keep a row in registers.
         tables.extend([(1100, 5), (2100, 8), (7, 260), (6, 516), (5, 772), (4, 1024)]);
     }
     for (n, c) in tables {
@@ -188,7 +188,7 @@ fn rope(b: &mut Bench<'_>) -> Done {
     {
         let heads = Heads { query, key, size: d };
         for inverse in [false, true] {
-            // Positions past the table read its last row.
+            // Positions beyond the table read its last row.
             let positions = b.words(&ids(n, 40))?;
             let (table, qkv) = (b.noise(&[33, d])?, b.noise_act(&[n, heads.qkv()], 1.0)?);
             let shape = format!("n={n} hq={query} hk={key} d={d}");
@@ -199,13 +199,13 @@ fn rope(b: &mut Bench<'_>) -> Done {
 }
 
 fn attention(b: &mut Bench<'_>) -> Done {
-    // A row that sees one key has a gradient of zero, by cancellation.
+    // A row that attends to one key has a zero gradient, by cancellation.
     b.terms = 0.1;
     let kernel = b.kernel;
     let tile = (kernel.constant("SIDE") * kernel.constant("R")).max(kernel.constant("OWN")).max(4);
     let most = if kernel.has("VEC4") || kernel.constant("D4") > 0 { 4 * kernel.constant("D4") } else { 256 };
     let sizes = [2, 4, 6, 12, 20, 32, 48, 64, 100, 128, 130, 256];
-    // The largest sizes that the variant takes, and two small ones.
+    // The largest sizes that the variant supports, and two small ones.
     let fitting = sizes.into_iter().filter(|d| *d <= most && (!kernel.has("VEC4") || d % 4 == 0));
     let exact = kernel.constant("EXACT");
     let fitting: Vec<usize> = fitting.filter(|d| exact == 0 || *d == exact).collect();
@@ -216,7 +216,7 @@ fn attention(b: &mut Bench<'_>) -> Done {
             let (query, key) = groups[(i + j) % groups.len()];
             let heads = Heads { query, key, size: *d };
             let sequences = 1 + j % 2;
-            // Every layout on the longest rows, and on the others plain ones and those of whole tiles.
+            // All layouts on the longest rows; otherwise plain ones and those of whole tiles.
             let layouts = if t > tile + 1 { LAYOUTS.len() } else { t.min(2) };
             for (layout, name) in LAYOUTS.iter().enumerate().take(layouts) {
                 attend(b, sequences, t, heads, (layout, name))?;
@@ -229,7 +229,7 @@ fn attention(b: &mut Bench<'_>) -> Done {
 fn attend(b: &mut Bench<'_>, sequences: usize, t: usize, heads: Heads, (layout, name): (usize, &str)) -> Done {
     let Heads { query, key, size: d } = heads;
     let tile = (b.kernel.constant("SIDE") * b.kernel.constant("R")).max(b.kernel.constant("OWN")).max(4);
-    // Large scores, where the reference of the softmax has to move from tile to tile.
+    // Large scores, for which the reference of the softmax must move from tile to tile.
     let size = if b.kernel.needs == Needs::Matrix && layout % 2 == 1 { 6.0 } else { 1.0 };
     let begins: Vec<u32> = (0..sequences).flat_map(|s| begins(layout + s, t, tile)).collect();
     let shape = format!("b={sequences} t={t} hq={query} hk={key} d={d} begins={name}");
@@ -249,12 +249,11 @@ fn attend(b: &mut Bench<'_>, sequences: usize, t: usize, heads: Heads, (layout, 
     })
 }
 
-/// Ways to lay out the rows of a sequence, by the names that check rows give them.
+/// Layouts of a sequence's rows, by the names in check rows.
 const LAYOUTS: [&str; 6] = ["plain", "tiles", "short", "single", "window", "past"];
 
-/// The begins of one sequence in a layout: one text; texts that end at a tile's edge, beside it and
-/// across it; short ones of odd lengths; each row its own; the last few rows; and numbers past the row,
-/// which count as it.
+/// The begins of a sequence in a layout: one text; texts that end at, next to and across a tile's edge; short ones of
+/// odd lengths; a text per row; the last few rows; and numbers beyond the row, which count as the row itself.
 fn begins(layout: usize, t: usize, tile: usize) -> Vec<u32> {
     let packed = |lengths: &[usize]| -> Vec<u32> {
         let mut all = Vec::new();
@@ -295,7 +294,7 @@ fn decode(b: &mut Bench<'_>) -> Done {
         let shape = format!("b={sequences} n={n} p={p} hq={query} hk={key} d={d}");
         let qkv = b.noise_act(&[sequences * n, heads.qkv()], 1.0)?;
         let cache = b.noise_act(&[sequences, p, 2 * key * d], 1.0)?;
-        // Each sequence's rows stand at positions of their own, the last one past the cache's end.
+        // The rows of each sequence have different positions, the last one beyond the cache's end.
         let mut positions: Vec<u32> = (0..sequences * n).map(|i| ((i * 7 + p / 2) % p) as u32).collect();
         for first in (0..sequences).map(|s| s * n) {
             let start = (first * 3 + p / 2) as u32 % p as u32;
@@ -334,7 +333,7 @@ fn cross_entropy(b: &mut Bench<'_>) -> Done {
             if entropy && gradient {
                 continue;
             }
-            // Some are ignored: −100, −1 and what is past the vocabulary.
+            // Some are ignored: −100, −1 and those beyond the vocabulary.
             let mut targets: Vec<i32> = ids(n, v).into_iter().map(|t| t as i32).collect();
             for (i, odd) in [-100, v as i32, -1].into_iter().enumerate() {
                 if let Some(t) = targets.get_mut(i * 2 + 1) {
@@ -348,8 +347,8 @@ fn cross_entropy(b: &mut Bench<'_>) -> Done {
             control[8] = if n % 2 == 1 { 0.0 } else { 512.0 };
             let control = b.floats(&[ops::CONTROL], &control)?;
             let hyper = b.floats(&[HYPER], &[1e-3, 0.7, 0.1, 0.9, 0.95, 1e-8, 1.0, 0.0])?;
-            // A loss near 0 is what is left of the logarithm of a number near 1, which WGSL allows to be
-            // wrong by 2⁻²¹: its size is no measure.
+            // A loss near 0 is the remainder of the logarithm of a number near 1, for which WGSL allows an error of
+            // 2⁻²¹, so it cannot be judged relative to its own size.
             b.terms = 1.0;
             b.judge(&format!("r={n} v={v} gradient={gradient}"), v, |r| {
                 let slope = Slope { weights: &weights, control: &control };
@@ -364,8 +363,7 @@ fn cross_entropy(b: &mut Bench<'_>) -> Done {
 }
 
 fn adamw(b: &mut Bench<'_>) -> Done {
-    // What the step is like: (clip, β powers and count already there, a gradient that is no number, a loss that
-    // is none, loss scale).
+    // The steps: (clip, existing β powers and count, a NaN gradient, a NaN loss, loss scale).
     let steps = [
         (1.0, 0.0, false, false, 0.0),
         (0.0, 3.0, false, false, 0.0),
@@ -416,7 +414,7 @@ fn adamw(b: &mut Bench<'_>) -> Done {
 fn products(b: &mut Bench<'_>, layout: Layout) -> Done {
     let kernel = b.kernel;
     let (bm, bn, bk) = (kernel.constant("BM"), kernel.constant("BN"), kernel.constant("BK"));
-    // Sizes along memory are whole vectors; M need not be one except in TN.
+    // Sizes along memory are whole vectors; M need not be, except in TN.
     let whole = if kernel.has("VEC4") { 4 } else { kernel.constant("ALONG") };
     let sizes = if whole > 0 {
         let odd = usize::from(layout != Layout::TN);
@@ -457,7 +455,7 @@ fn rotated_products(b: &mut Bench<'_>) -> Done {
         (1030, 392, 6, 2, 64),
     ) {
         let heads = Heads { query, key, size: d };
-        // Tiles whose strips do not hold a head are not made for it.
+        // Not for tiles whose strips cannot hold a head.
         if b.kernel.constant("BN") / 2 < d {
             continue;
         }

@@ -1,7 +1,7 @@
-//! Every kernel against its CPU twin, on the device at hand: what `danlu check` and tests/kernels/main.rs run.
+//! Compares every kernel with its CPU twin on a device: for `danlu check` and tests/kernels/main.rs.
 //!
-//! A case makes tensors, records an operation and runs its calls one by one; before each, the tensors
-//! it binds are read back and given to the twin, so that one call's error does not reach the next.
+//! A case makes tensors, records an operation and runs its calls one by one; before each, the bound tensors are read
+//! back and passed to the twin, so that the error of one call does not affect the next.
 
 mod bench;
 mod cases;
@@ -33,7 +33,7 @@ pub fn check(device: &mut Device, kernel: &'static Kernel) -> Result<Vec<CheckRo
     done.map(|()| bench.rows)
 }
 
-/// The rows that are tried when a device is opened for cooperative matrices.
+/// The kernels that are run when a device is opened for cooperative matrices.
 const TRIED: [&str; 6] = [
     "matmul_nt.128c",
     "matmul_nn.128c",
@@ -43,13 +43,13 @@ const TRIED: [&str; 6] = [
     "attention_backward_kv.64c",
 ];
 
-/// How often each of them runs, to the same bits.
+/// How often each of them is run, with identical bits required.
 const REPEATS: usize = 25;
 
-/// Tries cooperative matrices against the CPU twins: products with ragged edges in each layout, and attention
-/// both ways, whose accumulators go through workgroup memory and come back as operands: over two hundred
-/// workgroups of it, which must leave the same bits for the same rows. A driver may offer such matrices and
-/// compute something else. The error names the row and how far it was off.
+/// Checks cooperative matrices against the CPU twins: products with ragged edges in each layout, and attention forward
+/// and backward, whose accumulators pass through workgroup memory and become operands again, over two hundred
+/// workgroups, which must give the same bits for the same rows. A driver may offer such matrices and compute something
+/// else. The error names the row and its deviation.
 pub(super) fn gate(device: &mut Device) -> Result<(), String> {
     let tried: Vec<&'static Kernel> = TRIED.iter().filter_map(|name| kernel(name)).collect();
     let (mark, traits) = (device.mark(), device.traits());

@@ -1,4 +1,4 @@
-//! What a twin is called with.
+//! The arguments of a twin.
 
 /// 32-bit words in a call's parameter block.
 pub const PARAM_WORDS: usize = 16;
@@ -38,7 +38,7 @@ impl Params {
     }
 }
 
-/// What a CPU twin is given: the bound views, reads first, each in the kernel's binding order.
+/// The arguments of a CPU twin: the bound views, reads first, in the kernel's binding order.
 pub struct Args<'a> {
     /// Views bound for reading.
     pub read: &'a [&'a [f32]],
@@ -46,7 +46,7 @@ pub struct Args<'a> {
     pub write: &'a mut [&'a mut [f32]],
 }
 
-/// A twin was called with another number of views than it binds: a bug in the table.
+/// A twin was called with a wrong number of views: a bug in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arity;
 

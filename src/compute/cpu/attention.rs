@@ -1,8 +1,8 @@
-//! Twins of causal attention, in tiles of query (or key) rows: scores live in a tile-sized buffer, a
-//! T×T matrix is never stored.
+//! Twins of causal attention in tiles of query (or key) rows: scores are in a tile-sized buffer; a T×T matrix is never
+//! stored.
 //!
-//! Row i sees keys begins\[i\]..=i. A tile is cut where begins rise into pieces, each with the columns
-//! that any of its rows sees, so that examples packed into a row cost about what they cost alone.
+//! Row i attends to keys begins\[i\]..=i. A tile is split into pieces where begins rise, each with the columns that any
+//! of its rows attends to, so that packed examples cost about as much as separate ones.
 
 use super::{
     args::{Args, Arity, Params, Ran},
@@ -10,12 +10,12 @@ use super::{
     parallel, simd,
 };
 
-/// Rows of one tile.
+/// Rows per tile.
 const TILE: usize = 64;
-/// Rows from which a piece of a tile ends where begins rise: shorter ones cost more calls than they save.
+/// Minimum rows of a piece of a tile: shorter ones cost more calls than they save.
 const PIECE: usize = 16;
 
-/// The sizes of one call, and where things lie in a row of qkv.
+/// The sizes of a call, and offsets in a row of qkv.
 #[derive(Clone, Copy)]
 struct Shape {
     t: usize,
@@ -50,7 +50,7 @@ impl Shape {
         self.key(h) + self.hk * self.d
     }
 
-    /// Every tile of every sequence: (first row of the sequence, first row of the tile within it, rows).
+    /// All tiles of all sequences: (first row of the sequence, first row of the tile within it, rows).
     fn tiles(self, b: usize) -> impl Iterator<Item = (usize, usize, usize)> {
         let tiles = self.t.div_ceil(TILE);
         (0..b * tiles).map(move |i| {
@@ -60,7 +60,7 @@ impl Shape {
     }
 }
 
-/// The first keys that the rows of one sequence see.
+/// The first keys to which the rows of a sequence attend.
 #[derive(Clone, Copy)]
 struct Begins<'a>(&'a [u32]);
 
@@ -70,12 +70,12 @@ impl Begins<'_> {
         Begins(&bytemuck::cast_slice(begins)[sequence * t..(sequence + 1) * t])
     }
 
-    /// The first key that row `i` sees, at most the row itself.
+    /// The first key to which row `i` attends, at most the row itself.
     fn at(self, i: usize) -> usize {
         (self.0[i] as usize).min(i)
     }
 
-    /// One past the last row that sees a key before `limit`; begins do not fall.
+    /// One past the last row that attends to a key before `limit`; begins do not decrease.
     fn end(self, limit: usize) -> usize {
         let (mut low, mut high) = (limit, self.0.len());
         while low < high {
@@ -85,7 +85,7 @@ impl Begins<'_> {
         low
     }
 
-    /// Cuts the tile of `rows` rows from `start` where begins rise: (first row, end) of each piece.
+    /// Splits the tile of `rows` rows from `start` where begins rise: (first row, end) of each piece.
     fn pieces(self, start: usize, rows: usize) -> impl Iterator<Item = (usize, usize)> {
         let mut next = start;
         std::iter::from_fn(move || {
@@ -97,7 +97,7 @@ impl Begins<'_> {
     }
 }
 
-/// Cuts rows of `stride` columns into the pieces of [`Shape::tiles`].
+/// Splits rows of `stride` columns into the pieces of [`Shape::tiles`].
 fn cut(data: &mut [f32], s: Shape, stride: usize) -> impl Iterator<Item = &mut [f32]> {
     data.chunks_mut(s.t * stride).flat_map(move |sequence| sequence.chunks_mut(TILE * stride))
 }
@@ -107,7 +107,7 @@ pub(in crate::compute) fn attention_forward(p: &Params, args: Args<'_>) -> Ran {
     let s = Shape::new(p);
     let [b] = p.sizes();
     let (stride, width) = (s.stride(), s.width());
-    // lse lies [B, Hq, T], so a tile's part of it is in pieces: it is filled beside and copied.
+    // lse has the layout [B, Hq, T], so a tile's part is not contiguous: it is computed separately and copied.
     let mut sums = vec![0.0; b * s.t * s.hq];
     let tasks = s.tiles(b).zip(cut(out, s, width)).zip(cut(&mut sums, s, s.hq));
     parallel::run(tasks, |(((sequence, start, rows), out), sums)| {
@@ -173,8 +173,8 @@ pub(in crate::compute) fn attention_delta(p: &Params, args: Args<'_>) -> Ran {
     Ok(())
 }
 
-/// Turns scores into P and dP into dS, in place: P = e^(scores·scale − lse), dS = P (dP − δ) scale.
-/// `row(i)` is the range of columns that row i sees, its lse and its δ; the rest become zero.
+/// Turns scores into P and dP into dS, in place: P = e^(scores·scale − lse), dS = P (dP − δ) scale. `row(i)` is the
+/// range of columns of row i, its lse and its δ; other columns become zero.
 fn soften(
     scores: &mut [f32],
     dp: &mut [f32],

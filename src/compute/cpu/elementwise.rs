@@ -6,7 +6,7 @@ use super::{
 };
 use crate::compute::rng::mix;
 
-/// Elements of one task of an elementwise kernel.
+/// Elements per task of an elementwise kernel.
 fn span(n: usize) -> usize {
     parallel::rows_per_task(n.div_ceil(64), 64) * 64
 }
@@ -54,13 +54,13 @@ pub(in crate::compute) fn narrow(p: &Params, args: Args<'_>) -> Ran {
         let scale = loss_scale(control);
         out.iter_mut().zip(x).for_each(|(o, x)| *o = x * scale);
     } else {
-        // f16's largest; what is no number stays so.
+        // The largest f16; NaN stays NaN.
         out.iter_mut().zip(x).for_each(|(o, x)| *o = x.clamp(-65_504.0, 65_504.0));
     }
     Ok(())
 }
 
-/// The loss scale in a control block: 1 where there is none.
+/// The loss scale in a control block: 1 if there is none.
 pub(super) fn loss_scale(control: &[f32]) -> f32 {
     if control[8] == 0.0 { 1.0 } else { control[8] }
 }

@@ -1,4 +1,4 @@
-//! Twins of products with an epilogue: the two twins one after the other.
+//! Twins of products with an epilogue: the two twins in sequence.
 
 use super::{
     args::{Args, Arity, Params, Ran},

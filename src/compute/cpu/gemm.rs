@@ -1,4 +1,4 @@
-//! Matrix products by matrixmultiply (through ndarray's safe face), rows or columns spread over cores.
+//! Matrix products with matrixmultiply (through ndarray's safe interface), rows or columns distributed over cores.
 
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, linalg::general_mat_mul};
 
@@ -7,18 +7,17 @@ use super::{
     parallel,
 };
 
-/// A strided view of a matrix: `rows` × `cols`, element (i, j) at i·rs + j·cs. None where the slice is
-/// too short for it.
+/// A strided view of a matrix: `rows` × `cols`, element (i, j) at i·rs + j·cs. None if the slice is too short.
 pub(super) fn view(data: &[f32], rows: usize, cols: usize, rs: usize, cs: usize) -> Option<ArrayView2<'_, f32>> {
     ArrayView2::from_shape((rows, cols).strides((rs, cs)), data).ok()
 }
 
-/// The same, to write into.
+/// The same, mutable.
 pub(super) fn view_mut(data: &mut [f32], rows: usize, cols: usize, rs: usize) -> Option<ArrayViewMut2<'_, f32>> {
     ArrayViewMut2::from_shape((rows, cols).strides((rs, 1)), data).ok()
 }
 
-/// C = A·B + beta·C where all three views exist.
+/// C = A·B + beta·C, if all three views exist.
 pub(super) fn product(
     a: Option<ArrayView2<'_, f32>>,
     b: Option<ArrayView2<'_, f32>>,
@@ -32,9 +31,8 @@ pub(super) fn product(
     }
 }
 
-/// Rows of C in one task: one task a core, since matrixmultiply packs all of B for each. The cut may
-/// follow the cores here: an element's sum runs over k in blocks of a fixed size, whichever rows stand
-/// beside it.
+/// Rows of C per task: one task per core, since matrixmultiply packs all of B for each. The split may depend on the
+/// number of cores here: an element's sum runs over k in blocks of a fixed size, whatever the other rows are.
 fn task_rows(m: usize, n: usize, k: usize) -> usize {
     if m * n * k < 1 << 18 {
         return m;
@@ -42,7 +40,7 @@ fn task_rows(m: usize, n: usize, k: usize) -> usize {
     m.div_ceil(rayon::current_num_threads()).next_multiple_of(8)
 }
 
-/// A row of one: y = W·x for each row of W. matrixmultiply packs B, which costs more than it saves here.
+/// A single row: y = W·x for each row of W. matrixmultiply packs B, which costs more than it saves here.
 fn vector_nt(x: &[f32], w: &[f32], out: &mut [f32], beta: f32) {
     let k = x.len();
     let rows = parallel::rows_per_task(out.len(), k);
@@ -106,7 +104,7 @@ pub(in crate::compute) fn matmul_nn_split(p: &Params, args: Args<'_>) -> Ran {
     Ok(())
 }
 
-/// The same of Aᵀ·B.
+/// The same for Aᵀ·B.
 pub(in crate::compute) fn matmul_tn_split(p: &Params, args: Args<'_>) -> Ran {
     let (&[a, b], [out]) = (args.read, args.write) else { return Err(Arity) };
     let [m, n, k, span] = p.sizes();

@@ -1,9 +1,9 @@
-//! A twin of every kernel on the CPU.
+//! A CPU twin of every kernel.
 //!
-//! A twin has the kernel's name, arguments and result. It is the oracle in tests and the engine where
-//! there is no GPU. Rows are spread over cores by rayon; inner loops are compiled for the widest
-//! vectors the machine has (pulp); matrix products are matrixmultiply's, through ndarray. Work is cut
-//! by shape, never by the number of threads, so results do not depend on it.
+//! A twin has the kernel's name, arguments and result. It is the reference in tests and the engine without a GPU. Rows
+//! are distributed over cores by rayon; inner loops are compiled for the widest vectors of the machine (pulp); matrix
+//! products are matrixmultiply's, through ndarray. Work is split by shape, never by the number of threads, so that
+//! results do not depend on it.
 
 mod args;
 mod attention;

@@ -62,8 +62,8 @@ pub(in crate::compute) fn add_rmsnorm_forward(p: &Params, args: Args<'_>) -> Ran
 pub(in crate::compute) fn rmsnorm_backward(p: &Params, args: Args<'_>) -> Ran {
     let (&[dy, x, w, rstd], [dx, partials, narrow @ ..]) = (args.read, args.write) else { return Err(Arity) };
     let [n, c, g, accumulate] = p.sizes();
-    // dx by contiguous rows, then the partials by stripes: two passes over dy and x, but each output
-    // is cut where it lies.
+    // dx by contiguous rows, then the partials by stripes: two passes over dy and x, but each output is split along
+    // memory.
     let rows = parallel::rows_per_task(n, 4 * c);
     let inputs = dy.chunks(rows * c).zip(x.chunks(rows * c)).zip(rstd.chunks(rows));
     parallel::run(dx.chunks_mut(rows * c).zip(inputs), |(dx, ((dy, x), rstd))| {

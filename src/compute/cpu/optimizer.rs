@@ -6,13 +6,13 @@ use super::{
     parallel, simd,
 };
 
-/// Applied steps after which the loss scale doubles, and the largest, as the kernel's row has them.
+/// Applied steps after which the loss scale doubles, and its maximum, as in the kernel's row.
 const GROWTH: f32 = 1000.0;
 const MOST: f32 = 16_777_216.0;
 
 pub(in crate::compute) fn adamw_prepare(_p: &Params, args: Args<'_>) -> Ran {
     let (&[partials, loss, hyper], [control]) = (args.read, args.write) else { return Err(Arity) };
-    // The scale that these gradients bear.
+    // The scale of these gradients.
     let scale = loss_scale(control);
     let norm = partials.iter().map(|x| f64::from(*x)).sum::<f64>().sqrt() as f32 / scale;
     let (beta1, beta2, clip) = (hyper[3], hyper[4], hyper[6]);
@@ -24,7 +24,7 @@ pub(in crate::compute) fn adamw_prepare(_p: &Params, args: Args<'_>) -> Ran {
     control[6] = mean;
     control[11] = control[8];
     if finite {
-        // A fresh block is all zeros: the powers of β start at 1.
+        // A new block is all zeros: the powers of β start at 1.
         if control[3] == 0.0 {
             (control[4], control[5]) = (1.0, 1.0);
         }

@@ -1,7 +1,7 @@
-//! Inner loops for the widest vectors the machine has.
+//! Inner loops for the widest vectors of the machine.
 //!
-//! A closure given to [`wide`] is compiled for AVX-512, AVX2 or the baseline and chosen at run time;
-//! what it calls must be `#[inline(always)]` to take part.
+//! A closure passed to [`wide`] is compiled for AVX-512, AVX2 and the baseline, and the version is chosen at run time;
+//! functions that it calls must be `#[inline(always)]` to be included.
 
 /// Runs `work` compiled for this machine's vectors.
 #[inline(always)]
@@ -15,7 +15,7 @@ pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
 #[inline(always)]
 #[allow(clippy::excessive_precision, reason = "the constants are stated as their source gives them")]
 pub(super) fn exp(x: f32) -> f32 {
-    // Adding 1.5·2²³ rounds to an integer and leaves it in the low bits of the sum.
+    // Adding 1.5·2²³ rounds to an integer, which is then in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.3, 88.3);
     let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
@@ -33,8 +33,8 @@ pub(super) fn exp(x: f32) -> f32 {
     e * power
 }
 
-/// e^((x − shift)·scale) of every element, to about 2 ulp and with the same bits on every machine; an
-/// exponent below −87 counts as that. For what the host itself does with logits.
+/// e^((x − shift)·scale) of every element, to about 2 ulp and with the same bits on every machine; exponents below −87
+/// count as −87. For logits on the host.
 pub fn exponentials(x: &[f32], shift: f32, scale: f32) -> Vec<f32> {
     let mut out = x.to_vec();
     wide(
@@ -48,7 +48,7 @@ pub fn exponentials(x: &[f32], shift: f32, scale: f32) -> Vec<f32> {
     out
 }
 
-/// (Σ eˣ, Σ x·eˣ) of the elements less `top`, in lanes combined in a fixed order.
+/// (Σ eˣ, Σ x·eˣ) of the elements minus `top`, in lanes combined in a fixed order.
 #[inline(always)]
 pub(super) fn exp_moments(x: &[f32], top: f32) -> (f32, f32) {
     let (mut sums, mut moments) = ([0.0_f32; 16], [0.0_f32; 16]);
@@ -131,7 +131,7 @@ pub(super) fn axpy(factor: f32, x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// The largest element; −∞ of an empty row.
+/// The largest element; −∞ for an empty row.
 #[inline(always)]
 pub(super) fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];

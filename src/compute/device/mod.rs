@@ -1,4 +1,4 @@
-//! The device: one engine behind one face, and the owner of every buffer.
+//! The device: one interface to both engines, and the owner of every buffer.
 
 mod program;
 mod record;
@@ -19,11 +19,11 @@ use super::{
 pub use program::{KernelTime, Program};
 pub use record::Recording;
 
-/// A read-back under way; see [`Device::request`].
+/// A pending read-back; see [`Device::request`].
 #[derive(Debug)]
 pub struct Ticket {
     id: u64,
-    /// What is asked for.
+    /// The tensor to be read.
     tensor: Tensor,
     /// Its bytes, filled at once on the CPU engine.
     ready: Option<Vec<u8>>,
@@ -41,20 +41,20 @@ pub struct Device {
     matrices: Matrices,
     /// Bytes allocated and not freed.
     used: u64,
-    /// The most that `used` ever was.
+    /// The highest value of `used`.
     most: u64,
-    /// Bytes that may be used; allocation beyond it is refused.
+    /// Limit on `used`; allocation beyond it is refused.
     budget: u64,
     next: usize,
-    /// Of a device that only counts: what recordings take it for.
+    /// For a device that only counts: the traits of the device it represents.
     stands_for: Option<Traits>,
-    /// Buffers that calls borrow for their partial results; see [`super::Recording::scratch`].
+    /// Buffers that calls borrow for partial results; see [`super::Recording::scratch`].
     scratch: Vec<Tensor>,
 }
 
 impl Device {
-    /// From now on, programs compiled here take this WGSL for that kernel: for tests that a check fails
-    /// when a kernel is wrong. The CPU engine has no use for it.
+    /// Makes programs compiled from now on use this WGSL for a kernel: for tests that a check fails for a wrong kernel.
+    /// The CPU engine ignores it.
     #[doc(hidden)]
     pub fn alter(&mut self, kernel: &'static str, wgsl: String) {
         if let Engine::Gpu(gpu) = &mut self.engine {
@@ -62,9 +62,9 @@ impl Device {
         }
     }
 
-    /// Reads the shaders in the folder that the device was opened with and remakes the pipelines whose WGSL is
-    /// another now, in programs too that are compiled already; returns their kernels. Replays do it by themselves
-    /// a moment after a file is written. One that does not compile stays as it was: the error names file and line.
+    /// Rereads the shaders in the folder that the device was opened with and rebuilds pipelines whose WGSL has changed,
+    /// also in compiled programs; returns their kernels. Replays do this automatically shortly after a file is written.
+    /// A shader that does not compile leaves the old pipeline in place: the error names file and line.
     pub fn reload_shaders(&mut self) -> Result<Vec<&'static str>, ComputeError> {
         match &mut self.engine {
             Engine::Cpu(_) => Ok(Vec::new()),
@@ -90,32 +90,33 @@ impl Device {
         Device { engine, info, matrices, used: 0, most: 0, budget, next: 0, stands_for: None, scratch }
     }
 
-    /// A device that counts what is allocated on it and makes none of it: what is built on it in the way of
-    /// the real thing has taken, by [`Device::memory`], the very bytes that the real thing will. Recordings
-    /// choose their kernels as they do here; what is run on it does nothing, and nothing can be read.
+    /// A device that only counts allocations: whatever is built on it reports, by [`Device::memory`], exactly the bytes
+    /// that the real device would allocate. Recordings choose the same kernels; replays do nothing, and nothing can be
+    /// read.
     #[must_use]
     pub fn counting(&self) -> Device {
         self.counting_as(self.traits())
     }
 
-    /// [`Device::counting`] in place of a device of other traits.
+    /// [`Device::counting`] in place of a device with other traits.
     #[must_use]
     pub fn counting_as(&self, traits: Traits) -> Device {
         let counting = Device::new(Engine::Cpu(Host::counting()), self.info.clone(), u64::MAX);
         Device { stands_for: Some(traits), ..counting }
     }
 
-    /// What runs here.
+    /// The engine in use.
     pub fn info(&self) -> &EngineInfo {
         &self.info
     }
 
-    /// What is known of its cooperative matrices.
+    /// The state of its cooperative matrices.
     pub fn matrices(&self) -> &Matrices {
         &self.matrices
     }
 
-    /// Notes how a trial of cooperative matrices ended; where they failed, kernels do without from now on.
+    /// Records the result of the check of cooperative matrices; if they failed, kernels that use them are not chosen
+    /// any more.
     pub(super) fn judge(&mut self, matrices: Matrices) {
         if let (Matrices::Failed(_), Engine::Gpu(gpu)) = (&matrices, &mut self.engine) {
             gpu.withdraw_matrices();
@@ -124,7 +125,7 @@ impl Device {
         self.most = self.used;
     }
 
-    /// Makes pipelines ahead of their first use, side by side.
+    /// Makes pipelines in parallel before they are first used.
     pub(super) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
         match &mut self.engine {
             Engine::Cpu(_) => Ok(()),
@@ -132,7 +133,7 @@ impl Device {
         }
     }
 
-    /// What a recording must know.
+    /// The properties that recordings depend on.
     pub fn traits(&self) -> Traits {
         match (&self.engine, self.stands_for) {
             (_, Some(traits)) => traits,
@@ -141,7 +142,7 @@ impl Device {
         }
     }
 
-    /// Whether its tensors lie in the computer's own memory.
+    /// Whether its tensors are in the computer's main memory.
     pub fn shares_memory(&self) -> bool {
         match &self.engine {
             Engine::Cpu(_) => true,
@@ -149,17 +150,17 @@ impl Device {
         }
     }
 
-    /// Bytes allocated now and bytes that may be.
+    /// Bytes allocated and the limit.
     pub fn memory(&self) -> (u64, u64) {
         (self.used, self.budget)
     }
 
-    /// The most bytes that were ever allocated at once, since the device was empty.
+    /// The most bytes allocated at once, since the device was empty.
     pub fn most(&self) -> u64 {
         self.most
     }
 
-    /// The bytes that buffers take on a GPU, in the blocks that they are allocated from.
+    /// Bytes that a GPU's allocator reserved for buffers, in whole blocks.
     pub fn reserved(&self) -> Option<u64> {
         match &self.engine {
             Engine::Cpu(_) => None,
@@ -167,14 +168,14 @@ impl Device {
         }
     }
 
-    /// Lowers (or raises) the memory budget, in bytes.
+    /// Sets the memory limit, in bytes.
     pub fn set_budget(&mut self, bytes: u64) {
         self.budget = bytes;
     }
 
-    /// A zeroed tensor in a buffer of its own.
+    /// A zeroed tensor in a new buffer.
     pub fn alloc(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<Tensor, ComputeError> {
-        // Sizes past counting are sizes past any budget.
+        // An overflowing size exceeds any limit.
         let len = shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)).unwrap_or(usize::MAX).min(usize::MAX / 8);
         let bytes = len.max(1).next_multiple_of(ALIGNMENT) as u64 * dtype.bytes() as u64;
         if self.used.saturating_add(bytes) > self.budget {
@@ -182,7 +183,7 @@ impl Device {
         }
         let index = self.next;
         match &mut self.engine {
-            // One that only counts stands for any other.
+            // A counting device represents any other.
             Engine::Cpu(_) if dtype == DType::F16 && self.stands_for.is_none() => {
                 let what = format!("{name} is f16, which the CPU engine does not have");
                 return Err(ComputeError::Shape { op: "alloc", what });
@@ -214,10 +215,9 @@ impl Device {
         self.next
     }
 
-    /// Gives back every buffer allocated since the mark. Tensors and programs made since then must not
-    /// be used again.
+    /// Frees all buffers allocated since the mark. Tensors and programs made since then must not be used again.
     pub fn release(&mut self, mark: usize) {
-        // Scratch made since then goes too, so nobody may be lent it again.
+        // Forget scratch made since then too.
         self.scratch.retain(|t| t.buffer < mark);
         for index in mark..self.next {
             self.free_buffer(index);
@@ -235,8 +235,8 @@ impl Device {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    /// A scratch buffer of at least `len` elements: one that is there, or a new one. It stays with the
-    /// device, so that programs made one after another do not each leave one behind.
+    /// A scratch buffer of at least `len` elements, existing or new. The device keeps it, so that successive programs
+    /// share it.
     pub(super) fn scratch(&mut self, len: usize) -> Result<Tensor, ComputeError> {
         if let Some(found) = self.scratch.iter().find(|t| t.len() >= len) {
             return Ok(found.clone());
@@ -246,7 +246,7 @@ impl Device {
         Ok(made)
     }
 
-    /// Gives back the buffer under a tensor. Views of it must not be used again.
+    /// Frees the buffer of a tensor. Views of it must not be used again.
     pub fn free(&mut self, tensor: &Tensor) {
         self.free_buffer(tensor.buffer);
     }
@@ -287,7 +287,7 @@ impl Device {
         }
     }
 
-    /// Asks for a tensor as it is after the replays so far, without waiting.
+    /// Requests a tensor as it is after the replays so far, without waiting.
     pub fn request(&mut self, tensor: &Tensor) -> Result<Ticket, ComputeError> {
         match &mut self.engine {
             Engine::Cpu(host) => Ok(Ticket { id: 0, ready: Some(host.bytes(tensor).to_vec()), tensor: tensor.clone() }),
@@ -298,7 +298,7 @@ impl Device {
         }
     }
 
-    /// [`Device::replay`] and [`Device::request`] in one: one submit less.
+    /// [`Device::replay`] and [`Device::request`] in one submit.
     pub fn replay_and_request(&mut self, programs: &[&Program], tensor: &Tensor) -> Result<Ticket, ComputeError> {
         if let Engine::Gpu(gpu) = &mut self.engine {
             if let Some(id) = gpu.submit(&compiled(programs), Some(tensor).filter(|t| !t.is_empty()))? {
@@ -310,8 +310,7 @@ impl Device {
         self.request(tensor)
     }
 
-    /// The values of a ticket if they are there; with `wait`, blocks until they are. A ticket is
-    /// answered once.
+    /// The values of a ticket if they have arrived; with `wait`, blocks until they have. A ticket is answered once.
     pub fn collect<T: Element>(&mut self, ticket: &mut Ticket, wait: bool) -> Result<Option<Vec<T>>, ComputeError> {
         expect_type::<T>("collect", &ticket.tensor)?;
         if let Some(ready) = ticket.ready.take() {
@@ -348,8 +347,8 @@ impl Device {
         }
     }
 
-    /// Runs programs once and measures each kernel: by timestamp queries on a GPU that has them
-    /// (an empty list where it has none), by the clock on the CPU engine.
+    /// Runs programs once and measures each kernel: by timestamp queries on a GPU (an empty list if it has none), by
+    /// the clock on the CPU engine.
     pub fn profile(&mut self, programs: &[&Program]) -> Result<Vec<KernelTime>, ComputeError> {
         let mut times = Vec::new();
         match &mut self.engine {
@@ -379,12 +378,12 @@ impl Device {
     }
 }
 
-/// What the GPU engine made of programs.
+/// The programs as compiled by the GPU engine.
 fn compiled<'a>(programs: &[&'a Program]) -> Vec<&'a Compiled> {
     programs.iter().filter_map(|p| p.gpu.as_ref()).collect()
 }
 
-/// Refuses a tensor whose elements are no `T`.
+/// Rejects a tensor with another element type than `T`.
 fn expect_type<T: Element>(op: &'static str, tensor: &Tensor) -> Result<(), ComputeError> {
     if tensor.dtype == T::DTYPE {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A compiled recording, and where its time goes.
+//! A compiled recording, and the profile of its kernels.
 
 use crate::compute::{
     gpu::Compiled,
@@ -8,7 +8,7 @@ use crate::compute::{
 /// A compiled recording. It belongs to the device that made it.
 pub struct Program {
     pub(super) calls: Vec<Call>,
-    /// The GPU's pipelines and bind groups; none on the CPU engine.
+    /// The GPU's pipelines and bind groups; None on the CPU engine.
     pub(super) gpu: Option<Compiled>,
 }
 
@@ -18,8 +18,7 @@ impl Program {
         self.calls.len()
     }
 
-    /// Barriers in one replay of programs as one submit, by the rules of wgpu: what a device waits for beside
-    /// the calls themselves.
+    /// Number of barriers in one replay of programs as one submit, by the rules of wgpu.
     pub fn barriers(programs: &[&Program]) -> usize {
         barriers(programs.iter().flat_map(|p| &p.calls))
     }

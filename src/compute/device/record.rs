@@ -1,4 +1,4 @@
-//! Recordings: the list of kernel calls that one replay runs, in order.
+//! Recordings: lists of kernel calls that a replay runs in order.
 
 use super::{Device, Program};
 use crate::compute::{
@@ -7,15 +7,15 @@ use crate::compute::{
     tensor::{ALIGNMENT, DType, Tensor},
 };
 
-/// A list of calls under construction.
+/// A list of calls being built.
 pub struct Recording<'d> {
     device: &'d mut Device,
     calls: Vec<Call>,
-    /// The variant that a check wants, whatever the shapes.
+    /// The variant that a check requires, whatever the shapes.
     forced: Option<&'static Kernel>,
 }
 
-/// Bytes of partial products that get a buffer of their own.
+/// Partial products up to this many bytes get a buffer of their own.
 const OWN_PARTIALS: u64 = 32 << 20;
 
 impl<'d> Recording<'d> {
@@ -24,7 +24,7 @@ impl<'d> Recording<'d> {
         Recording { device, calls: Vec::new(), forced: None }
     }
 
-    /// Calls of the same kernel take this row of the table from now on.
+    /// Makes calls of this kernel use this row of the table from now on.
     pub(in crate::compute) fn force(&mut self, row: &'static Kernel) {
         self.forced = Some(row);
     }
@@ -39,21 +39,21 @@ impl<'d> Recording<'d> {
         self.device.traits()
     }
 
-    /// A scratch tensor that holds from one call to the next one that asks for scratch: calls are
-    /// ordered, so the buffer is used again by every such call of every recording of the device.
+    /// A scratch tensor that is valid until the next call that requests scratch: calls are ordered, so all such calls
+    /// of all recordings of the device share the buffer.
     pub fn scratch(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
         self.scratch_as(shape, DType::F32)
     }
 
-    /// [`Recording::scratch`] of another type.
+    /// [`Recording::scratch`] with another type.
     pub fn scratch_as(&mut self, shape: &[usize], dtype: DType) -> Result<Tensor, ComputeError> {
         let len: usize = shape.iter().product();
         let words = (len * dtype.bytes()).div_ceil(DType::F32.bytes());
         Ok(Tensor { dtype, ..self.device.scratch(words)?.part("scratch", 0, shape) })
     }
 
-    /// Scratch for partial products. On cooperative matrices the products are so short that waiting for another
-    /// to leave the scratch costs more than memory: small ones get a buffer of their own.
+    /// Scratch for partial products. On cooperative matrices products are so fast that waiting for the shared scratch
+    /// costs more than memory: small ones get a separate buffer.
     pub(in crate::compute) fn partials(&mut self, shape: &[usize]) -> Result<Tensor, ComputeError> {
         let bytes = (shape.iter().product::<usize>() * DType::F32.bytes()) as u64;
         if self.traits().offers < Needs::Matrix || bytes > OWN_PARTIALS {
@@ -62,9 +62,9 @@ impl<'d> Recording<'d> {
         self.device.alloc("partial products", shape, DType::F32)
     }
 
-    /// Appends a call after checking the rules that every engine relies on: as many tensors as the
-    /// kernel binds, of the types that it is written for, aligned starts, bindings within the limit, and no buffer both written and bound
-    /// a second time (wgpu forbids it, and the CPU engine borrows on the strength of it).
+    /// Appends a call after checking what every engine relies on: the number and types of the tensors, aligned starts,
+    /// bindings within the limit, and no buffer that is written and bound a second time (wgpu forbids it, and the CPU
+    /// engine relies on it for borrowing).
     pub fn push(&mut self, call: Call) -> Result<(), ComputeError> {
         let Call { kernel, args, .. } = &call;
         let wrong = |what: String| ComputeError::Shape { op: kernel.name, what };
@@ -108,7 +108,7 @@ impl<'d> Recording<'d> {
         &self.calls
     }
 
-    /// Ends the recording: pipelines and bind groups are made here, once.
+    /// Compiles the recording: makes pipelines and bind groups, once.
     pub fn compile(self) -> Result<Program, ComputeError> {
         let Recording { device, calls, .. } = self;
         device.compile(calls)

@@ -1,4 +1,4 @@
-//! The adapters of this machine: found once, in a stable order, each device once.
+//! Lists the adapters of this machine: once, in a stable order, each device once.
 
 use std::sync::OnceLock;
 
@@ -7,14 +7,14 @@ use crate::compute::{
     kernel::Needs,
 };
 
-/// One adapter as wgpu sees it, and what danlu says of it.
+/// An adapter of wgpu with danlu's description.
 pub(super) struct Found {
     pub(super) adapter: wgpu::Adapter,
     pub(super) info: AdapterInfo,
 }
 
-/// Every adapter that can compute, best kind first. The instance behind them lives as long as the
-/// process: making it takes tens of milliseconds, and a driver may not survive being loaded twice.
+/// All adapters that can compute, best kind first. The instance lives as long as the process: creating it takes tens of
+/// milliseconds, and a driver may not survive being loaded twice.
 pub(super) fn all() -> &'static [Found] {
     static FOUND: OnceLock<Vec<Found>> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -32,14 +32,14 @@ pub(super) fn all() -> &'static [Found] {
     })
 }
 
-/// True when compute shaders run there within the limits that every kernel keeps to.
+/// Whether it supports compute shaders within the limits that all kernels keep.
 fn computes(adapter: &wgpu::Adapter) -> bool {
     let flags = adapter.get_downlevel_capabilities().flags;
     flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
         && wgpu::Limits::default().check_limits(&needed(&adapter.limits()))
 }
 
-/// Of an adapter's limits, those that kernels care for; the rest as the defaults, so as to compare equal.
+/// The limits that kernels depend on; the rest are the defaults, for comparison.
 fn needed(there: &wgpu::Limits) -> wgpu::Limits {
     wgpu::Limits {
         max_storage_buffers_per_shader_stage: there.max_storage_buffers_per_shader_stage,
@@ -51,13 +51,13 @@ fn needed(there: &wgpu::Limits) -> wgpu::Limits {
     }
 }
 
-/// Optional features that the engine uses where they are.
+/// Optional features that the engine uses if available.
 pub(super) fn useful() -> wgpu::Features {
     wgpu::Features::TIMESTAMP_QUERY
 }
 
-/// What an adapter has beside limits. Cooperative matrices count where 32 invocations make a subgroup, as
-/// the kernels that use them assume.
+/// The optional capabilities of an adapter. Cooperative matrices count only with subgroups of 32 invocations, which the
+/// kernels that use them assume.
 pub(super) fn offers(adapter: &wgpu::Adapter) -> Needs {
     let there = adapter.features();
     if !there.contains(features(Needs::Half)) {
@@ -74,7 +74,7 @@ pub(super) fn offers(adapter: &wgpu::Adapter) -> Needs {
     if matrices { Needs::Matrix } else { Needs::Half }
 }
 
-/// The features behind a need.
+/// The features for a capability.
 pub(super) fn features(needs: Needs) -> wgpu::Features {
     match needs {
         Needs::Common => wgpu::Features::empty(),
@@ -83,14 +83,14 @@ pub(super) fn features(needs: Needs) -> wgpu::Features {
     }
 }
 
-/// wgpu's token for experimental features, taken for cooperative matrices alone.
+/// wgpu's token for experimental features, used only for cooperative matrices.
 #[allow(unsafe_code, reason = "wgpu marks experimental features so; nothing else makes the token")]
 pub(super) fn experimental(needs: Needs) -> wgpu::ExperimentalFeatures {
     if needs < Needs::Matrix {
         return wgpu::ExperimentalFeatures::disabled();
     }
-    // SAFETY: the only experimental feature asked for is EXPERIMENTAL_COOPERATIVE_MATRIX. Its kernels keep
-    // pointers and strides of cooperative loads aligned, which tests/kernels/main.rs holds over their WGSL.
+    // SAFETY: the only experimental feature requested is EXPERIMENTAL_COOPERATIVE_MATRIX. Its kernels keep pointers and
+    // strides of cooperative loads aligned, which tests/kernels/main.rs checks on their WGSL.
     unsafe { wgpu::ExperimentalFeatures::enabled() }
 }
 
@@ -119,14 +119,14 @@ fn describe(adapter: wgpu::Adapter) -> Found {
     Found { adapter, info }
 }
 
-/// What tells one device from another: the same under every backend.
+/// Identifies a device across backends.
 fn key(found: &Found) -> (u32, u32, String) {
     let info = found.adapter.get_info();
     (info.vendor, info.device, found.info.name.to_lowercase())
 }
 
-/// Sorts by kind, then backend, then as the driver lists them, and keeps each device under the first
-/// backend that has it. Two equal cards under one backend are two devices.
+/// Sorts by kind, then backend, then the driver's order, and keeps each device under its first backend. Two equal cards
+/// under one backend are two devices.
 fn sift(mut found: Vec<Found>, key: impl Fn(&Found) -> (u32, u32, String)) -> Vec<Found> {
     found.sort_by_key(|f| (kind_rank(f.info.kind), backend_rank(&f.info.backend)));
     let mut kept: Vec<Found> = Vec::new();

@@ -1,4 +1,4 @@
-//! Buffers, and a ring of staging buffers for reading them back.
+//! Buffers, and a ring of staging buffers for read-backs.
 
 use std::sync::{
     Arc,
@@ -8,18 +8,18 @@ use std::sync::{
 use super::context::Context;
 use crate::compute::{error::ComputeError, tensor::Tensor};
 
-/// Read-backs that may be under way; asking for more gives up the oldest.
+/// Maximum number of pending read-backs; beyond it the oldest is dropped.
 const RING: usize = 64;
-/// Bytes moved in one piece: larger transfers are cut, so that staging memory stays small.
+/// Bytes transferred at once: larger transfers are split, which limits staging memory.
 pub(super) const PIECE: usize = 64 << 20;
-/// What copies are measured in.
+/// The unit of copies in bytes.
 const WORD: u64 = 4;
 
 const PENDING: u8 = 0;
 const MAPPED: u8 = 1;
 const FAILED: u8 = 2;
 
-/// A staging buffer; free when it has no ticket.
+/// A staging buffer; free if it has no ticket.
 struct Slot {
     buffer: wgpu::Buffer,
     ticket: Option<u64>,
@@ -56,7 +56,7 @@ impl Buffers {
         Buffers { context: context.clone(), all: Vec::new(), slots: Vec::new(), next_ticket: 1 }
     }
 
-    /// A buffer within error scopes: what the driver cannot give is an error here, not a lost device.
+    /// Creates a buffer inside error scopes: an allocation failure is an error instead of a lost device.
     pub(super) fn create(
         &self,
         what: &str,
@@ -95,12 +95,12 @@ impl Buffers {
         Ok(())
     }
 
-    /// Lets go of a buffer; returns its bytes. Programs that bind it keep it alive.
+    /// Releases a buffer; returns its bytes. Programs that bind it keep it alive.
     pub(super) fn free(&mut self, index: usize) -> u64 {
         self.all.get_mut(index).and_then(Option::take).map_or(0, |b| b.size())
     }
 
-    /// The buffer that a view lies in, whole.
+    /// The whole buffer of a view.
     pub(super) fn get(&self, tensor: &Tensor) -> Result<&wgpu::Buffer, ComputeError> {
         let buffer = self.all.get(tensor.buffer).and_then(Option::as_ref);
         let wrong = |what: String| ComputeError::Shape { op: "buffer", what };
@@ -135,7 +135,7 @@ impl Buffers {
         self.context.faults.check()
     }
 
-    /// The same where the first or the last half of a word belongs to a neighbour: words are what is copied.
+    /// The same if the first or last half of a word belongs to a neighbour, since copies are in words.
     fn write_halves(&mut self, tensor: &Tensor, bytes: &[u8]) -> Result<(), ComputeError> {
         let (start, words) = words(tensor, bytes.len() as u64);
         let id = self.request(tensor, bytes.len() as u64)?;
@@ -146,7 +146,7 @@ impl Buffers {
         self.context.faults.check()
     }
 
-    /// Asks for the whole words that hold the first `bytes` bytes of a view; an id for [`Buffers::collect`].
+    /// Requests the whole words that contain the first `bytes` bytes of a view; returns an id for [`Buffers::collect`].
     pub(super) fn request(&mut self, tensor: &Tensor, bytes: u64) -> Result<u64, ComputeError> {
         let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let copy = self.copy(&mut encoder, tensor, bytes)?;
@@ -183,7 +183,7 @@ impl Buffers {
         Ok(id)
     }
 
-    /// A free staging buffer of at least `bytes`: one that is there, or a new one, or the oldest taken back.
+    /// A free staging buffer of at least `bytes`: an existing one, a new one, or the oldest reclaimed.
     fn slot(&mut self, bytes: u64) -> Result<usize, ComputeError> {
         let fits = |s: &Slot| s.ticket.is_none() && s.buffer.size() >= bytes && s.buffer.size() / 16 <= bytes.max(4096);
         if let Some(i) = self.slots.iter().position(fits) {
@@ -201,7 +201,7 @@ impl Buffers {
         Ok(oldest)
     }
 
-    /// The words asked for, if they are there.
+    /// The requested words, if they have arrived.
     pub(super) fn collect(&mut self, id: u64, wait: bool) -> Result<Option<Vec<u8>>, ComputeError> {
         let Some(i) = self.slots.iter().position(|s| s.ticket == Some(id)) else {
             let what = "this ticket was already collected, or dropped for newer ones".to_owned();
@@ -209,7 +209,7 @@ impl Buffers {
         };
         let state = self.slots[i].state.clone();
         if state.load(Ordering::Acquire) == PENDING {
-            // Only the submission that fills this one is waited for: later steps stay under way.
+            // Wait only for the submission that fills this one: later steps stay in flight.
             let submission_index = self.slots[i].submission.clone();
             let kind =
                 if wait { wgpu::PollType::Wait { submission_index, timeout: None } } else { wgpu::PollType::Poll };
@@ -228,7 +228,7 @@ impl Buffers {
                 let values = view.map_err(|e| ComputeError::Lost { reason: e.to_string() })?.to_vec();
                 slot.buffer.unmap();
                 slot.ticket = None;
-                // Large staging buffers are for checkpoints: they are not kept between them.
+                // Large staging buffers are for checkpoints and are not kept.
                 if slot.buffer.size() > 4 << 20 {
                     self.slots.swap_remove(i);
                 }
@@ -238,8 +238,8 @@ impl Buffers {
     }
 }
 
-/// Start and length in bytes of the whole words that hold the first `bytes` bytes of a view. Buffers are
-/// whole words.
+/// Start and length in bytes of the whole words that contain the first `bytes` bytes of a view. Buffers are whole
+/// words.
 fn words(tensor: &Tensor, bytes: u64) -> (u64, u64) {
     let first = tensor.start() / WORD * WORD;
     (first, (tensor.start() + bytes).next_multiple_of(WORD) - first)

@@ -1,4 +1,4 @@
-//! An opened wgpu device: what every part of the engine shares.
+//! An opened wgpu device, shared by all parts of the engine.
 
 use super::fault::Faults;
 use crate::compute::error::ComputeError;
@@ -21,7 +21,7 @@ impl Context {
         self.polled(if wait { wgpu::PollType::wait_indefinitely() } else { wgpu::PollType::Poll })
     }
 
-    /// Polls, and returns what the device reported meanwhile.
+    /// Polls, and returns errors that the device reported meanwhile.
     pub(super) fn polled(&self, kind: wgpu::PollType) -> Result<(), ComputeError> {
         let polled = self.device.poll(kind);
         self.faults.check()?;

@@ -1,4 +1,4 @@
-//! What the device says went wrong outside any error scope, kept until the next call can return it.
+//! Errors that the device reports outside any error scope, kept until the next call can return them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,19 +10,19 @@ enum Fault {
     Lost(String),
 }
 
-/// The first fault of a device; it does not heal.
+/// The first fault of a device, which is permanent.
 #[derive(Clone, Default)]
 pub(super) struct Faults(Arc<Mutex<Option<Fault>>>);
 
 impl Faults {
-    /// Listens to a device. Without a handler, wgpu panics on the first error.
+    /// Installs the error handler. Without one, wgpu panics on the first error.
     pub(super) fn listen(device: &wgpu::Device) -> Faults {
         let faults = Faults::default();
         let heard = faults.clone();
         device.on_uncaptured_error(Arc::new(move |error| heard.keep(Fault::from(error))));
         let heard = faults.clone();
         device.set_device_lost_callback(move |reason, message| {
-            // The device is also "lost" when danlu itself lets go of it.
+            // A device is also reported "lost" when danlu drops it.
             if reason != wgpu::DeviceLostReason::Destroyed {
                 heard.keep(Fault::Lost(message));
             }

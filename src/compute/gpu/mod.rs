@@ -34,7 +34,7 @@ pub(super) struct Gpu {
     replay: Replay,
     kind: AdapterKind,
     offers: Needs,
-    /// Operations and bytes a second that such an adapter surely reaches.
+    /// Operations and bytes per second that such an adapter reaches at least.
     rates: (f64, f64),
 }
 
@@ -91,18 +91,18 @@ impl Gpu {
         })
     }
 
-    /// Bytes that tensors may take: where the device's memory is the computer's, what that leaves; else the
-    /// driver decides at each allocation.
+    /// Limit on the bytes of tensors: if the device uses main memory, what is available there; otherwise the driver
+    /// decides at each allocation.
     pub(super) fn budget(&self) -> u64 {
         if self.shares_memory() { host::budget() } else { u64::MAX }
     }
 
-    /// Bytes that the allocator has taken for buffers, in whole blocks; none where the backend does not say.
+    /// Bytes that the allocator reserved for buffers, in whole blocks; None if the backend does not report it.
     pub(super) fn reserved(&self) -> Option<u64> {
         self.context.device.generate_allocator_report().map(|report| report.total_reserved_bytes)
     }
 
-    /// Whether the device's memory is the computer's.
+    /// Whether the device uses the computer's main memory.
     pub(super) fn shares_memory(&self) -> bool {
         match self.kind {
             AdapterKind::Discrete | AdapterKind::Virtual => false,
@@ -129,7 +129,7 @@ impl Gpu {
         }
     }
 
-    /// Kernels do without cooperative matrices from now on.
+    /// Kernels on cooperative matrices are not chosen any more.
     pub(super) fn withdraw_matrices(&mut self) {
         self.offers = self.offers.min(Needs::Half);
     }
@@ -161,7 +161,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Asks for the whole words that hold a view.
+    /// Requests the whole words that contain a view.
     pub(super) fn request(&mut self, tensor: &Tensor) -> Result<u64, ComputeError> {
         self.buffers.request(tensor, tensor.bytes())
     }
@@ -170,17 +170,17 @@ impl Gpu {
         self.buffers.collect(id, wait)
     }
 
-    /// From now on, programs compiled here take this WGSL for that kernel.
+    /// Makes programs compiled from now on use this WGSL for a kernel.
     pub(super) fn alter(&mut self, kernel: &'static str, wgsl: String) {
         self.pipelines.alter(kernel, wgsl);
     }
 
-    /// Remakes the pipelines whose shaders in the folder are others now, and returns their kernels.
+    /// Rebuilds the pipelines whose shaders in the folder have changed, and returns their kernels.
     pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, ComputeError> {
         self.pipelines.reload()
     }
 
-    /// Makes pipelines ahead of their first use.
+    /// Makes pipelines before they are first used.
     pub(super) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
         self.pipelines.prepare(kernels)
     }
@@ -190,7 +190,7 @@ impl Gpu {
         Compiled::new(&self.context, &self.buffers, &mut self.pipelines, self.rates, calls)
     }
 
-    /// Runs programs, and asks for a tensor as they leave it.
+    /// Runs programs, and requests a tensor after them.
     pub(super) fn submit(
         &mut self,
         programs: &[&Compiled],

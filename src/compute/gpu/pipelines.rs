@@ -1,4 +1,4 @@
-//! Pipelines: made once a kernel, side by side.
+//! Pipelines: one per kernel, built in parallel.
 
 use std::{num::NonZeroU64, time::Instant};
 
@@ -16,19 +16,19 @@ use crate::compute::{
 /// Bytes of a parameter block.
 pub(super) const BLOCK: u64 = (PARAM_WORDS * size_of::<u32>()) as u64;
 
-/// A kernel made ready for one device.
+/// The pipeline of a kernel on a device.
 pub(super) struct Ready {
     kernel: &'static Kernel,
-    /// The WGSL that it is made of.
+    /// The WGSL it was built from.
     source: Expanded,
-    /// Programs made from now on take another.
+    /// Replaced by a newer one for new programs.
     retired: bool,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) pipeline: wgpu::ComputePipeline,
 }
 
-/// Shaders that are compiled without bounds and loop checks, which cost them dearly; the same WGSL runs
-/// checked over the same shapes in tests/kernels/main.rs.
+/// Shaders compiled without bounds and loop checks, which are expensive for them; tests/kernels/main.rs runs the same
+/// WGSL with checks over the same shapes.
 const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide", "attention_coop", "matmul_coop"];
 
 /// The pipelines of one device.
@@ -36,29 +36,29 @@ pub(super) struct Pipelines {
     context: Context,
     sources: Sources,
     ready: Vec<Ready>,
-    /// WGSL that tests put in place of a kernel's own.
+    /// WGSL with which tests replace a kernel's own.
     altered: Vec<(&'static str, String)>,
-    /// Keep runtime checks everywhere.
+    /// Whether to keep runtime checks everywhere.
     checked: bool,
 }
 
 impl Pipelines {
-    /// None yet. Shaders from a folder keep their runtime checks.
+    /// An empty list. Shaders from a folder keep their runtime checks.
     pub(super) fn new(context: &Context, sources: Sources, checked: bool) -> Pipelines {
         let checked = checked || sources.watched();
         Pipelines { context: context.clone(), sources, ready: Vec::new(), altered: Vec::new(), checked }
     }
 
-    /// From now on, that kernel is made of this WGSL.
+    /// Makes programs compiled from now on use this WGSL for a kernel.
     pub(super) fn alter(&mut self, kernel: &'static str, wgsl: String) {
-        // Programs that are compiled already keep theirs.
+        // Compiled programs keep the old one.
         self.ready.iter_mut().filter(|r| r.kernel.name == kernel).for_each(|r| r.retired = true);
         self.altered.retain(|(name, _)| *name != kernel);
         self.altered.push((kernel, wgsl));
     }
 
-    /// Remakes the pipelines whose sources were written since the last look, where they come from a folder. One
-    /// that does not compile stays as it was.
+    /// Rebuilds pipelines whose source files in the folder were written since the last check. A shader that does not
+    /// compile leaves the old pipeline in place.
     pub(super) fn follow(&mut self) {
         if self.sources.changed() {
             match self.reload() {
@@ -68,8 +68,8 @@ impl Pipelines {
         }
     }
 
-    /// Remakes the pipelines whose WGSL is another now, and returns their kernels. One that does not compile
-    /// stays as it was; the others are remade all the same, and the first error is returned.
+    /// Rebuilds pipelines whose WGSL has changed, and returns their kernels. A shader that does not compile leaves the
+    /// old pipeline in place; the others are rebuilt, and the first error is returned.
     pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, ComputeError> {
         let (mut remade, mut wrong) = (Vec::new(), None);
         for place in 0..self.ready.len() {
@@ -90,12 +90,12 @@ impl Pipelines {
         wrong.map_or(Ok(remade), Err)
     }
 
-    /// The pipeline at a place.
+    /// The pipeline with this index.
     pub(super) fn at(&self, place: usize) -> &Ready {
         &self.ready[place]
     }
 
-    /// Makes the pipelines that are not there yet, side by side: a driver takes tens of milliseconds for each.
+    /// Builds missing pipelines in parallel: a driver takes tens of milliseconds for each.
     pub(super) fn prepare(&mut self, kernels: &[&'static Kernel]) -> Result<(), ComputeError> {
         let mut missing: Vec<&'static Kernel> = Vec::new();
         for kernel in kernels.iter().copied() {
@@ -110,12 +110,12 @@ impl Pipelines {
         Ok(())
     }
 
-    /// The place of a kernel's pipeline.
+    /// The index of a kernel's pipeline.
     pub(super) fn place(&self, kernel: &Kernel) -> Option<usize> {
         self.ready.iter().position(|r| r.kernel.name == kernel.name && !r.retired)
     }
 
-    /// The WGSL of a kernel as it is now.
+    /// The current WGSL of a kernel.
     fn source(&self, kernel: &Kernel) -> Result<Expanded, ComputeError> {
         match self.altered.iter().find(|(name, _)| *name == kernel.name) {
             Some((_, text)) => Ok(Expanded::of(text.clone())),
@@ -125,12 +125,12 @@ impl Pipelines {
 
     fn made(&self, kernel: &'static Kernel, source: Expanded) -> Result<Ready, ComputeError> {
         let start = Instant::now();
-        // A scope holds for the thread that opened it.
+        // An error scope belongs to the thread that opened it.
         let scope = self.context.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let trusted = !self.checked && TRUSTED.contains(&kernel.source);
         let (module, ready) = self.pipeline(kernel, source, trusted);
         if let Some(error) = pollster::block_on(scope.pop()) {
-            // Where the compiler says where, the file and the line come first.
+            // If the compiler reports a location, file and line come first.
             let info = pollster::block_on(module.get_compilation_info());
             let place = info.messages.iter().find_map(|m| ready.source.origin(m.location?.line_number as usize));
             let place = place.map_or_else(String::new, |place| format!("{place}: "));
@@ -176,7 +176,7 @@ impl Pipelines {
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
-                // Every kernel writes what it reads of workgroup memory.
+                // Every kernel writes workgroup memory before reading it.
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
@@ -190,9 +190,9 @@ impl Pipelines {
         reason = "wgpu marks the absence of runtime checks so; the same WGSL passes with them, on every adapter, in tests/kernels/main.rs"
     )]
     fn trusted_module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
-        // SAFETY: kernels guard every index by the sizes in their parameters, which the functions of
-        // `ops` check against the tensors bound; numbers read from a tensor are cut to those sizes
-        // before they index or bound anything (`first_key` of attention.wgsl); loops end by the sizes.
+        // SAFETY: kernels guard every index by the sizes in their parameters, which the functions of `ops` check
+        // against the bound tensors; numbers read from a tensor are clamped to those sizes before they are used as an
+        // index or bound (`first_key` of attention.wgsl); loops end by the sizes.
         unsafe { self.context.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     }
 }

@@ -1,4 +1,4 @@
-//! From calls to what one replay needs: pipelines, made once a kernel, and bind groups, made once a call.
+//! Compiles calls into pipelines, one per kernel, and bind groups, one per call.
 
 use std::num::NonZeroU64;
 
@@ -14,28 +14,28 @@ use crate::compute::{
     tensor::Tensor,
 };
 
-/// Bytes between parameter blocks: the largest offset alignment that an adapter may ask for.
+/// Bytes between parameter blocks: the largest offset alignment that an adapter may require.
 const STRIDE: usize = 256;
 
-/// The GPU side of a program.
+/// A program compiled for the GPU.
 pub(in crate::compute) struct Compiled {
     pub(super) steps: Vec<Step>,
 }
 
 /// One dispatch.
 pub(super) struct Step {
-    /// The pipeline's place among [`Pipelines`].
+    /// Index of the pipeline in [`Pipelines`].
     pub(super) pipeline: usize,
     pub(super) group: wgpu::BindGroup,
     pub(super) grid: [u32; 3],
     pub(super) kernel: &'static str,
     pub(super) work: Work,
-    /// What it is thought to take.
+    /// Its estimated time.
     pub(super) estimate_ms: f64,
 }
 
 impl Compiled {
-    /// Makes what a list of calls needs, on a device that does `rates` operations and bytes a second.
+    /// Compiles a list of calls for a device that reaches `rates` operations and bytes per second.
     pub(super) fn new(
         context: &Context,
         buffers: &Buffers,

@@ -1,4 +1,4 @@
-//! Running programs: one encoder, one pass, one submit, unless that would hold the device too long.
+//! Runs programs: one encoder, one pass, one submit, unless that would occupy the device too long.
 
 use std::{
     collections::VecDeque,
@@ -15,19 +15,19 @@ use super::{
 };
 use crate::compute::{error::ComputeError, kernel::Work, tensor::Tensor};
 
-/// Longest estimated work of one submit: a desktop stays usable and no watchdog bites.
+/// Longest estimated time of a submit, in milliseconds: it keeps a desktop usable and the driver's watchdog quiet.
 const SUBMIT_MS: f64 = 100.0;
-/// Submits that may be in flight before the next one waits.
+/// Submits in flight before the next one waits.
 const IN_FLIGHT: usize = 8;
-/// Calls timed at once: two queries each, 4096 in a set.
+/// Calls timed at a time: two queries each, 4096 in a set.
 const TIMED: usize = 2048;
 
-/// Submits and time over which a device is measured.
+/// Submits and time over which a device's speed is measured.
 const MEASURED: (usize, Duration) = (32, Duration::from_millis(250));
 
-/// What submits take beside what they were thought to take, which is a guess for a slow card. Only a
-/// window in which the host was never far ahead of the device counts, and only a faster one than before:
-/// idle time looks like a slow device.
+/// The ratio of actual to estimated time of submits; estimates are for a slow card. A window counts only if the host
+/// was never far ahead of the device, and only if it was faster than the ones before, since idle time looks like a slow
+/// device.
 struct Pace {
     factor: f64,
     since: Option<Instant>,
@@ -50,7 +50,7 @@ impl Pace {
         let since = *self.since.get_or_insert(now);
         let elapsed = now.duration_since(since);
         if self.submits >= MEASURED.0 && elapsed >= MEASURED.1 {
-            // At most IN_FLIGHT of the submits counted are not done yet.
+            // At most IN_FLIGHT of the counted submits are unfinished.
             let done = self.estimated_ms * (1.0 - IN_FLIGHT as f64 / self.submits as f64);
             self.factor = (elapsed.as_secs_f64() * 1e3 / done).clamp(LEAST_FACTOR, self.factor);
             (self.since, self.submits, self.estimated_ms) = (Some(now), 0, 0.0);
@@ -60,7 +60,7 @@ impl Pace {
     }
 }
 
-/// However fast a device, its submits are cut at some point.
+/// Lower bound of the factor: submits are split on the fastest device too.
 const LEAST_FACTOR: f64 = 0.01;
 
 /// The queue of submits.
@@ -75,7 +75,7 @@ impl Replay {
         Replay { context: context.clone(), pace: Pace::default(), in_flight: VecDeque::new() }
     }
 
-    /// Runs programs in order, and asks for a tensor as they leave it: the copy goes with the last submit.
+    /// Runs programs in order, and requests a tensor after them: the copy is part of the last submit.
     pub(super) fn submit(
         &mut self,
         buffers: &mut Buffers,
@@ -111,14 +111,14 @@ impl Replay {
         let late = self.in_flight.len().saturating_sub(IN_FLIGHT);
         let kind = match self.in_flight.drain(..late).next_back() {
             Some(index) => wgpu::PollType::Wait { submission_index: Some(index), timeout: None },
-            // Polling is also what frees dropped buffers.
+            // Polling also frees dropped buffers.
             None => wgpu::PollType::Poll,
         };
         self.context.polled(kind).map(|()| id)
     }
 
-    /// Runs programs once and measures every call, in order: kernel, work and milliseconds. None where the
-    /// device has no timestamps.
+    /// Runs programs once and measures every call, in order: kernel, work and milliseconds. None if the device has no
+    /// timestamps.
     pub(super) fn profile(
         &mut self,
         buffers: &mut Buffers,
@@ -137,7 +137,7 @@ impl Replay {
         Ok(times)
     }
 
-    /// Milliseconds of each step: a pass of its own with a timestamp at either end.
+    /// Milliseconds of each step, each in a separate pass with timestamps at both ends.
     fn timed(&self, buffers: &Buffers, pipelines: &Pipelines, steps: &[Step]) -> Result<Vec<f64>, ComputeError> {
         use wgpu::BufferUsages as U;
         self.context.faults.check()?;
@@ -192,7 +192,7 @@ fn dispatch(pass: &mut wgpu::ComputePass<'_>, step: &Step) {
 mod tests {
     use super::*;
 
-    /// The factor after windows of (submits, estimated milliseconds of each, true milliseconds of each).
+    /// The factor after windows of (submits, estimated milliseconds each, actual milliseconds each).
     fn factor(windows: &[(usize, f64, u64)]) -> f64 {
         let (mut pace, mut now) = (Pace::default(), Instant::now());
         for (submits, estimated, ms) in windows {

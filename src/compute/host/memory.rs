@@ -1,20 +1,19 @@
-//! What memory this process takes, and how much more it may: what the system has, what its control groups
-//! leave, what its own limits leave.
+//! The memory this process uses, and how much more it may use: by available memory, control groups, and its own limits.
 //!
-//! Linux says all of it in files. Elsewhere there is no bound, and the system refuses by itself.
+//! Linux reports all of it in files. On other systems there is no bound, and the system refuses allocations itself.
 
 use std::{
     fmt, fs,
     path::{Component, Path, PathBuf},
 };
 
-/// Bytes above which a control group's limit is none: version 1 writes the largest multiple of a page.
+/// A control group's limit above this means no limit: version 1 writes the largest multiple of a page.
 const UNLIMITED: u64 = 1 << 62;
 
-/// What bounds the memory of this process.
+/// A bound on the memory of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// What the system has available.
+    /// The memory available on the system.
     System,
     /// A file of a control group.
     Group(PathBuf),
@@ -35,7 +34,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// Memory that may still be taken, and what says so.
+/// Memory that can still be used, and the bound it follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
     /// Bytes.
@@ -45,44 +44,44 @@ pub struct Room {
 }
 
 impl Room {
-    /// What of it danlu plans with: a fifth stays free, for the page cache and for everybody else.
+    /// The part that danlu uses: a fifth stays free for the page cache and other processes.
     pub fn usable(&self) -> u64 {
         self.bytes / 5 * 4
     }
 }
 
-/// What this process has in memory.
+/// Resident memory of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resident {
     /// Bytes now.
     pub now: u64,
-    /// The most there ever were.
+    /// The maximum so far.
     pub peak: u64,
 }
 
-/// How much more memory this process may take; `None` where the system does not say.
+/// How much more memory this process may use; `None` if the system does not report it.
 pub fn room() -> Option<Room> {
     room_under(Path::new("/"))
 }
 
-/// Bytes that tensors may take, where the system says how many are there.
+/// Limit on the bytes of tensors, if the system reports its memory.
 pub(in crate::compute) fn budget() -> u64 {
     room().map_or(u64::MAX, |room| room.usable())
 }
 
-/// What this process has in memory; `None` where the system does not say.
+/// Resident memory of this process; `None` if the system does not report it.
 pub fn resident() -> Option<Resident> {
     let status = read(Path::new("/"), "proc/self/status")?;
     Some(Resident { now: kib(&status, "VmRSS:")?, peak: kib(&status, "VmHWM:")? })
 }
 
-/// [`room`] of a system whose files lie under `root`.
+/// [`room`] for a system whose files are under `root`.
 pub fn room_under(root: &Path) -> Option<Room> {
     let mut all = Vec::new();
     all.extend(available(root).map(|bytes| Room { bytes, bound: Bound::System }));
     all.extend(groups(root));
     all.extend(limits(root));
-    // The first of equal ones: the system is named before a limit that changes nothing.
+    // Among equal ones the first: the system is named rather than a limit without effect.
     all.into_iter().min_by_key(|room| room.bytes)
 }
 
@@ -90,7 +89,7 @@ fn read(root: &Path, name: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(root.join(name)).ok()
 }
 
-/// The bytes of a line such as `MemAvailable:  123 kB`.
+/// The bytes in a line such as `MemAvailable: 123 kB`.
 fn kib(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     let number = line.split_whitespace().next()?.parse::<u64>().ok()?;
@@ -99,12 +98,12 @@ fn kib(text: &str, key: &str) -> Option<u64> {
 
 fn available(root: &Path) -> Option<u64> {
     let text = read(root, "proc/meminfo")?;
-    // Kernels before 3.14 have no estimate of their own.
+    // Kernels before 3.14 do not estimate available memory.
     let parts = || Some(kib(&text, "MemFree:")?.saturating_add(kib(&text, "Cached:").unwrap_or(0)));
     kib(&text, "MemAvailable:").or_else(parts)
 }
 
-/// `RLIMIT_AS` and `RLIMIT_DATA`, less what is taken.
+/// `RLIMIT_AS` and `RLIMIT_DATA`, minus current use.
 fn limits(root: &Path) -> Vec<Room> {
     let (Some(limits), Some(status)) = (read(root, "proc/self/limits"), read(root, "proc/self/status")) else {
         return Vec::new();
@@ -112,7 +111,7 @@ fn limits(root: &Path) -> Vec<Room> {
     let bounds = [("Max address space", "VmSize:", Bound::Addresses), ("Max data size", "VmData:", Bound::Data)];
     let room = |(name, taken, bound): (&str, &str, Bound)| {
         let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
-        // "unlimited" is no number.
+        // "unlimited" is not a number.
         let soft = line.split_whitespace().next()?.parse::<u64>().ok()?;
         Some(Room { bytes: soft.saturating_sub(kib(&status, taken)?), bound })
     };
@@ -126,7 +125,7 @@ enum Version {
     Two,
 }
 
-/// What each control group that this process is in, and each above it, leaves.
+/// The remaining memory of each control group of this process and of those above.
 fn groups(root: &Path) -> Vec<Room> {
     let membership = read(root, "proc/self/cgroup").unwrap_or_default();
     let mounts = read(root, "proc/self/mountinfo").unwrap_or_default();
@@ -154,8 +153,8 @@ fn groups(root: &Path) -> Vec<Room> {
     all
 }
 
-/// Where the groups of a version are mounted, and this process's group below that. A container sees its own
-/// group, or all of them, at the mount; what it does not see it cannot read.
+/// Where the groups of a version are mounted, and this process's group below that. A container sees at the mount its
+/// own group or all groups; it cannot read what it does not see.
 fn place<'a>(mounts: &str, version: Version, path: &'a str) -> (String, &'a Path) {
     let mount = mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
@@ -174,12 +173,12 @@ fn place<'a>(mounts: &str, version: Version, path: &'a str) -> (String, &'a Path
     });
     let inside = Path::new(path).strip_prefix(&top).unwrap_or(Path::new(""));
     let inside = inside.strip_prefix("/").unwrap_or(inside);
-    // Above the namespace's own root (`/../other`) nothing can be seen.
+    // Groups above the namespace's root (`/../other`) are not visible.
     let within = inside.components().all(|c| matches!(c, Component::Normal(_)));
     (at.trim_start_matches('/').to_owned(), if within { inside } else { Path::new("") })
 }
 
-/// mountinfo writes spaces and the like as `\040`.
+/// mountinfo escapes spaces and similar characters as `\040`.
 fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -196,7 +195,7 @@ fn unescape(text: &str) -> String {
     out + rest
 }
 
-/// One number in a file of its own; `None` also for `max`.
+/// The number in a file; `None` for `max` too.
 fn number(root: &Path, file: &Path) -> Option<u64> {
     read(root, file)?.trim().parse::<u64>().ok().filter(|n| *n < UNLIMITED)
 }
@@ -210,7 +209,7 @@ fn sum(stat: &str, keys: &[&str]) -> u64 {
     keys.iter().map(of).fold(0, u64::saturating_add)
 }
 
-/// A limit less what is taken; file pages are given back when they are needed, so they are not.
+/// A limit minus usage; file pages are reclaimable, so they do not count.
 fn left(limit: u64, taken: u64, reclaimable: u64) -> u64 {
     limit.saturating_sub(taken.saturating_sub(reclaimable))
 }
@@ -219,7 +218,7 @@ fn of_two(root: &Path, group: &Path) -> Vec<Room> {
     let stat = read(root, group.join("memory.stat")).unwrap_or_default();
     let reclaimable = sum(&stat, &["inactive_file", "active_file", "slab_reclaimable"]);
     let taken = number(root, &group.join("memory.current")).unwrap_or(0);
-    // Above memory.high a group is throttled until it stands still: that is no place to train in.
+    // Above memory.high a group is throttled almost to a stop, so it counts as a limit.
     let files = ["memory.max", "memory.high"].map(|name| group.join(name));
     let room = |file: &PathBuf| {
         let bytes = left(number(root, file)?, taken, reclaimable);
@@ -229,7 +228,7 @@ fn of_two(root: &Path, group: &Path) -> Vec<Room> {
 }
 
 fn of_one(root: &Path, group: &Path, own: bool) -> Vec<Room> {
-    // A group above without hierarchy does not count what is taken below it.
+    // A parent group without hierarchy does not count usage below it.
     if !own && number(root, &group.join("memory.use_hierarchy")) == Some(0) {
         return Vec::new();
     }
@@ -262,7 +261,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// A system in a folder: names and what stands in them.
+    /// A fake system in a folder: file names and contents.
     fn system(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         let base = [
@@ -330,11 +329,11 @@ mod tests {
                 "anon 4000000\nfile 11000000\ninactive_file 6000000\nactive_file 3000000\nslab_reclaimable 1000000\n",
             ),
         ];
-        // 20 MB less the 5 MB that cannot be given back, not the 29 MB of the group itself.
+        // 20 MB minus the 5 MB that cannot be reclaimed, not the 29 MB of the group itself.
         let above = (15_000_000, "/sys/fs/cgroup/user.slice/memory.max".to_owned());
         assert_eq!(room_of(&nested), above);
         assert_eq!(room_of(&nested[..5]), (29_000_000, "/sys/fs/cgroup/user.slice/app.scope/memory.high".to_owned()));
-        // Without mountinfo the usual places are looked at.
+        // Without mountinfo the usual places are checked.
         let usual: Vec<_> = nested.iter().filter(|(name, _)| !name.ends_with("mountinfo")).copied().collect();
         assert_eq!(room_of(&usual), above);
     }
@@ -380,7 +379,7 @@ mod tests {
             room_of(&all)
         };
         assert_eq!(of(&[]), (20_000_000, "/sys/fs/cgroup/memory/jobs/memory.limit_in_bytes".to_owned()));
-        // A parent that does not count its children binds only itself.
+        // A parent that does not count its children limits only itself.
         assert_eq!(of(&[(at("jobs/memory.use_hierarchy"), "0\n")]).1, "MemAvailable");
         let swap = [
             (at("jobs/memory.memsw.limit_in_bytes"), "14000000\n"),

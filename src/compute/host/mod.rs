@@ -1,4 +1,4 @@
-//! The CPU engine: host memory, and the loop that runs calls on it.
+//! The CPU engine: buffers in host memory, and the loop that runs calls on them.
 
 mod memory;
 
@@ -17,7 +17,7 @@ pub use memory::{Bound, Resident, Room, resident, room, room_under};
 #[derive(Default)]
 pub(super) struct Host {
     buffers: Vec<Vec<f32>>,
-    /// Of an engine that only counts: the bytes of each buffer, none of which is there.
+    /// For an engine that only counts: the sizes of the buffers, which are not allocated.
     counted: Option<Vec<u64>>,
 }
 
@@ -47,13 +47,13 @@ impl Host {
         }
     }
 
-    /// An engine whose buffers are counted and not made: nothing can be run on it.
+    /// An engine that only counts buffers: nothing can be run on it.
     pub(super) fn counting() -> Host {
         Host { buffers: Vec::new(), counted: Some(Vec::new()) }
     }
 
-    /// Makes a buffer of zeros; false where the memory cannot be had. Every page of it is taken now, so that
-    /// what is counted is what is used, and not more and more of it as training continues.
+    /// Allocates a zeroed buffer; false if there is not enough memory. All pages are touched now, so that the counted
+    /// memory equals the used memory and does not grow during training.
     pub(super) fn alloc(&mut self, index: usize, bytes: u64) -> bool {
         if let Some(counted) = &mut self.counted {
             counted.resize(counted.len().max(index + 1), 0);
@@ -88,7 +88,7 @@ impl Host {
         out[..bytes.len()].copy_from_slice(bytes);
     }
 
-    /// The bytes of a view; none on an engine that only counts.
+    /// The bytes of a view; empty on an engine that only counts.
     pub(super) fn bytes(&self, tensor: &Tensor) -> &[u8] {
         if self.counted.is_some() {
             return &[];
@@ -101,7 +101,7 @@ impl Host {
             return Ok(());
         }
         for call in calls {
-            // A recording does not know how long buffers are: a view past the end is refused here.
+            // A recording does not know the length of buffers: reject a view past the end here.
             for t in &call.args {
                 let there = self.buffers[t.buffer].len();
                 if t.offset.checked_add(t.len()).is_none_or(|end| end > there) {
@@ -114,8 +114,8 @@ impl Host {
                     return Err(ComputeError::Shape { op: call.kernel.name, what });
                 }
             }
-            // Written buffers leave the table for the length of the call; the recording has checked
-            // that none of them is bound twice, so the reads are all still there.
+            // Written buffers are moved out of the table during the call; the recording has checked that none of them
+            // is bound twice, so all reads are still there.
             let (reads, writes) = call.args.split_at(call.kernel.reads());
             let mut taken: Vec<Vec<f32>> = writes.iter().map(|t| std::mem::take(&mut self.buffers[t.buffer])).collect();
             let read: Vec<&[f32]> =

@@ -1,17 +1,17 @@
-//! One kernel call, and what it costs: its arithmetic and its traffic, from its row and its sizes. Submits are
-//! cut by it (`gpu/replay.rs`) and profiles count by it; `ops/matmul.rs` chooses tiles by what they reach of it.
+//! A kernel call and its cost: arithmetic and memory traffic, from its row and its sizes. Submits are split by it
+//! (`gpu/replay.rs`), profiles report it, and `ops/matmul.rs` chooses tiles by the rates they reach.
 
 use std::collections::HashMap;
 
 use super::row::{Access, Kernel};
 use crate::compute::{cpu::Params, tensor::Tensor};
 
-/// One kernel call: what to run, on what, over which grid.
+/// A kernel call: which kernel, on what, over which grid.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The kernel.
     pub kernel: &'static Kernel,
-    /// Its scalars.
+    /// Its scalar parameters.
     pub params: Params,
     /// Its tensors, in binding order (reads first, then writes).
     pub args: Vec<Tensor>,
@@ -19,20 +19,19 @@ pub struct Call {
     pub grid: [u32; 3],
 }
 
-/// Arithmetic and traffic.
+/// Arithmetic and memory traffic.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Work {
-    /// Multiplications and additions of matrix products and attention; what goes element by element counts
-    /// by its bytes alone.
+    /// Multiplications and additions of matrix products and attention; elementwise work counts by its bytes only.
     pub flop: f64,
-    /// Bytes of the tensors bound, each once.
+    /// Bytes of the bound tensors, each once.
     pub bytes: f64,
 }
 
 /// The work of one call.
 pub(in crate::compute) fn work(call: &Call) -> Work {
     let [a, b, c, _, e] = call.params.sizes().map(|x| x as f64);
-    // Products of causal attention: q·kᵀ and p·v; with s and dp again and dq; with dv and dk besides.
+    // Products in causal attention: q·kᵀ and p·v; s, dp and dq; additionally dv and dk.
     let attention = |products: f64| products * a * b * b * c * e;
     let flop = match call.kernel.base() {
         name if name.starts_with("matmul") => 2.0 * a * b * c,
@@ -45,7 +44,7 @@ pub(in crate::compute) fn work(call: &Call) -> Work {
 }
 
 impl Work {
-    /// Milliseconds at `flop` operations and `bytes` bytes a second, one after the other.
+    /// Milliseconds at `flop` operations and `bytes` bytes per second, without overlap.
     pub(in crate::compute) fn ms(self, (flop, bytes): (f64, f64)) -> f64 {
         (self.flop / flop + self.bytes / bytes) * 1e3
     }
@@ -58,8 +57,8 @@ impl std::ops::AddAssign for Work {
     }
 }
 
-/// Barriers that wgpu puts in front of calls in one command buffer: one where a buffer that was written
-/// before is bound, or one that was read before is written. Each waits for everything before it.
+/// Barriers that wgpu inserts before calls in one command buffer: one if a buffer that was written before is bound, or
+/// one that was read before is written. Each waits for everything before it.
 pub(in crate::compute) fn barriers<'a>(calls: impl Iterator<Item = &'a Call>) -> usize {
     let mut states: HashMap<usize, Access> = HashMap::new();
     let mut count = 0;

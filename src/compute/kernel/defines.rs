@@ -1,4 +1,4 @@
-//! What the rows of the table share: bindings, names of parameters, flags, and tiles of WGSL.
+//! Definitions shared by the rows of the table: bindings, parameter names, flags, and tiles of WGSL.
 
 use super::row::{Access, Binding, Cell, Defines};
 
@@ -16,7 +16,7 @@ pub(super) const SPLIT: Defines = &[("SPLIT", "")];
 pub(super) const SUM_64: Defines = &[("SIDE", "8")];
 pub(super) const SUM_256: Defines = &[("SIDE", "16")];
 
-/// Applied steps after which the loss scale doubles, and the largest.
+/// Applied steps after which the loss scale doubles, and its maximum.
 pub(super) const LOSS_SCALE: Defines = &[("GROWTH", "1000"), ("MOST", "16777216")];
 
 pub(super) const NN: Defines = &[("NN", "")];
@@ -65,14 +65,14 @@ pub(super) const TILE_128: Defines = &[
 
 pub(super) const QUERIES: Defines = &[("BACKWARD_Q", "")];
 pub(super) const KEYS: Defines = &[("BACKWARD_KV", "")];
-/// Tiles of attention by the largest head size they take. The first two fit the memory of any adapter.
+/// Tiles of attention by the largest head size they support. The first two fit the memory of any adapter.
 pub(super) const HEAD_256: Defines = &[("SIDE", "4"), ("R", "1"), ("D4", "64"), ("C4", "16"), ("LOADS", "16")];
 pub(super) const HEAD_64: Defines = &[("SIDE", "8"), ("R", "2"), ("D4", "16"), ("C4", "2"), ("LOADS", "4")];
 pub(super) const HEAD_32V: Defines = &[("SIDE", "8"), ("R", "4"), ("D4", "8"), ("C4", "1"), ("LOADS", "4")];
 pub(super) const HEAD_64V: Defines = &[("SIDE", "8"), ("R", "4"), ("D4", "16"), ("C4", "2"), ("LOADS", "8")];
 pub(super) const HEAD_128V: Defines = &[("SIDE", "8"), ("R", "2"), ("D4", "32"), ("C4", "4"), ("LOADS", "8")];
 
-/// Tiles of attention_wide.wgsl by the head size they take, one for each kernel.
+/// Tiles of attention_wide.wgsl by head size, one for each kernel.
 pub(super) const WIDE_32: Defines = &[
     ("OWN", "64"),
     ("TY", "16"),

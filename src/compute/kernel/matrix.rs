@@ -9,7 +9,7 @@ use super::{
 };
 use crate::compute::cpu::{self, Twin};
 
-/// Tiles of matmul_coop.wgsl; sizes that run along memory are multiples of ALONG.
+/// Tiles of matmul_coop.wgsl; sizes along memory are multiples of ALONG.
 const TILE_64: Defines = &[
     ("BM", "64"),
     ("BN", "64"),
@@ -71,7 +71,7 @@ const TILE_128W: Defines = &[
     ("STEPS", "2"),
     ("ALONG", "8"),
 ];
-/// For widths of 384: two waves of an H100, where other tiles make a wave and a half.
+/// For widths of 384: two waves of an H100, where other tiles give one and a half.
 const TILE_192: Defines = &[
     ("BM", "192"),
     ("BN", "128"),
@@ -97,14 +97,14 @@ const TILE_256: Defines = &[
     ("STEPS", "2"),
     ("ALONG", "8"),
 ];
-/// How a product ends.
+/// The epilogues of a product.
 const TO_HALF: Defines = &[("EPILOGUE", "epilogue_half")];
 const TO_FLOAT: Defines = &[("EPILOGUE", "epilogue_float")];
 const TO_ROPE: Defines = &[("EPILOGUE", "epilogue_rope"), ("PARTNER", "")];
 const TO_SWIGLU: Defines = &[("EPILOGUE", "epilogue_swiglu"), ("PAIRED", "")];
 const TO_SWIGLU_BACKWARD: Defines = &[("EPILOGUE", "epilogue_swiglu_backward"), ("AHEAD", "")];
 
-/// Tiles of attention_coop.wgsl by the head size they take: for the forward kernel …
+/// Tiles of attention_coop.wgsl by head size: for the forward kernel …
 const HEAD_32: Defines = &[
     ("OWN", "64"),
     ("D4", "8"),
@@ -178,7 +178,7 @@ const HEAD_128Q: Defines = &[
     ("OWN_LOADS", "16"),
     ("EXACT", "128"),
 ];
-/// … and for that of keys and values.
+/// … and for the gradient of keys and values.
 const HEAD_32KV: Defines = &[
     ("OWN", "64"),
     ("D4", "8"),

@@ -1,4 +1,4 @@
-//! Kernels: what a row of the table is, the table itself, and a call of a row.
+//! Kernels: the rows of the table, the table itself, and calls.
 
 mod call;
 mod defines;

@@ -11,7 +11,7 @@ pub enum Access {
     Write,
 }
 
-/// What a binding is an array of.
+/// The element type of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// f32, u32 or i32: sums, master weights, ids.
@@ -25,11 +25,11 @@ pub enum Cell {
 pub struct Binding {
     /// How the kernel uses it.
     pub access: Access,
-    /// What it is an array of.
+    /// Its element type.
     pub cell: Cell,
 }
 
-/// What a row asks of a device beside limits; each includes those before it.
+/// What a row requires of a device besides limits; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Needs {
     /// What every adapter has.
@@ -49,7 +49,7 @@ pub struct Kernel {
     /// Unique name; variants of one kernel differ after a dot (`matmul_nt.128v`), and the f16 row of a
     /// variant ends in `.h`.
     pub name: &'static str,
-    /// Entry in `shaders/`, without the ending; the entry point is `main`.
+    /// File name in `shaders/`, without extension; the entry point is `main`.
     pub source: &'static str,
     /// What the preprocessor defines, in groups.
     pub defines: &'static [Defines],
@@ -59,9 +59,9 @@ pub struct Kernel {
     pub params: &'static [&'static str],
     /// The same computation on the CPU.
     pub twin: Twin,
-    /// Bytes of workgroup memory that it takes at most.
+    /// Upper bound on its workgroup memory in bytes.
     pub storage: u32,
-    /// What the device must have.
+    /// What the device must support.
     pub needs: Needs,
 }
 
@@ -76,7 +76,7 @@ impl Kernel {
         self.defines.iter().any(|group| group.iter().any(|(name, _)| *name == flag))
     }
 
-    /// True when a device of these traits can run it.
+    /// Whether a device with these traits can run it.
     pub fn runs_on(&self, traits: &Traits) -> bool {
         match self.needs {
             Needs::Common if traits.cpu => true,
@@ -89,7 +89,7 @@ impl Kernel {
         if self.needs == Needs::Common { DType::F32 } else { DType::F16 }
     }
 
-    /// True when it may bind a tensor of that type there.
+    /// Whether it may bind a tensor of that type there.
     pub fn binds(&self, binding: &Binding, dtype: DType) -> bool {
         match binding.cell {
             Cell::Word => dtype != DType::F16,
@@ -97,29 +97,29 @@ impl Kernel {
         }
     }
 
-    /// True when it may bind tensors of these types.
+    /// Whether it may bind tensors of these types.
     pub fn takes(&self, types: &[DType]) -> bool {
         types.len() == self.bindings.len() && types.iter().zip(self.bindings).all(|(t, b)| self.binds(b, *t))
     }
 
-    /// Number of bindings that are only read: those before the others.
+    /// Number of read-only bindings, which precede the others.
     pub fn reads(&self) -> usize {
         self.bindings.iter().filter(|b| b.access == Access::Read).count()
     }
 
-    /// A constant of the row; 0 where it has none of that name.
+    /// A constant of the row; 0 if it has none of that name.
     pub fn constant(&self, name: &str) -> usize {
         let found = self.defines.iter().flat_map(|group| group.iter()).find(|(n, _)| *n == name);
         found.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
     }
 }
 
-/// What a recording must know of its device to choose variants and segments.
+/// The properties of a device by which recordings choose variants and segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traits {
     /// True on the CPU engine: no variants, no splits.
     pub cpu: bool,
-    /// True on a software rasteriser (llvmpipe): barriers are dear there.
+    /// True on a software rasteriser (llvmpipe), where barriers are expensive.
     pub software: bool,
     /// Bytes that one storage binding may span.
     pub max_binding: u64,
@@ -129,17 +129,17 @@ pub struct Traits {
     pub workgroup_storage: u32,
     /// Invocations in one workgroup.
     pub max_invocations: u32,
-    /// What it has beside limits, as far as it was opened for it.
+    /// Its optional capabilities, as far as it was opened for them.
     pub offers: Needs,
-    /// The type of activations and operands there: f16 on a device opened in half precision.
+    /// The type of activations and operands: f16 on a device opened in half precision.
     pub act: DType,
-    /// Multiprocessors that want work at once, about: nothing in WebGPU tells.
+    /// Approximate number of multiprocessors to keep busy; WebGPU does not report it.
     pub units: u32,
 }
 
 impl Traits {
-    /// A one-dimensional grid of `groups`, folded into y past the limit of x. Kernels compute their
-    /// group as `wg.x + wg.y * num_workgroups.x` and leave when it is past the end.
+    /// A one-dimensional grid of `groups`, folded into y beyond the limit of x. Kernels compute their group as `wg.x +
+    /// wg.y * num_workgroups.x` and return if it is past the end.
     pub fn grid(&self, groups: usize) -> [u32; 3] {
         let limit = self.max_groups as usize;
         if groups <= limit {

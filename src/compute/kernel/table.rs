@@ -127,7 +127,7 @@ const TABLE: &[&[Kernel]] = &[
     both!("matmul_nn.128v", "matmul", &[NN, TILE_128, VEC4], &[RA, RA, WA], PRODUCT, cpu::matmul_nn; 32_768),
     one!("matmul_nt", "matmul", &[NT, TILE_64], &[R, R, W], PRODUCT, cpu::matmul_nt),
     both!("matmul_nt.32", "matmul", &[NT, TILE_32], &[RA, RA, WA], PRODUCT, cpu::matmul_nt),
-    // A score, whose sums stay f32.
+    // For scores, whose sums stay f32.
     half!("matmul_nt.32.sum", "matmul", &[NT, TILE_32], &[RA, RA, W], PRODUCT, cpu::matmul_nt),
     both!("matmul_nt.32v", "matmul", &[NT, TILE_32, VEC4], &[RA, RA, WA], PRODUCT, cpu::matmul_nt),
     both!("matmul_nt.64v", "matmul", &[NT, TILE_64, VEC4], &[RA, RA, WA], PRODUCT, cpu::matmul_nt),
@@ -150,13 +150,13 @@ const TABLE: &[&[Kernel]] = &[
     matrix::ROWS,
 ];
 
-/// The row of that name.
+/// The row with this name.
 pub fn kernel(name: &str) -> Option<&'static Kernel> {
     KERNELS.iter().find(|k| k.name == name)
 }
 
-/// The row of that name for tensors of these types: the f32 row or its f16 twin. Where neither takes them,
-/// the f32 row, which then refuses them by name.
+/// The row with this name for tensors of these types: the f32 row or its f16 twin. If neither accepts them, the f32
+/// row, whose check then reports the error.
 pub(in crate::compute) fn kernel_for(name: &str, types: &[DType]) -> Option<&'static Kernel> {
     let named = |k: &&Kernel| k.name == name || k.name.strip_suffix(".h") == Some(name);
     KERNELS.iter().filter(named).find(|k| k.takes(types)).or_else(|| kernel(name))

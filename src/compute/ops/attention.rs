@@ -39,7 +39,7 @@ impl Heads {
     }
 }
 
-/// Largest head size that the kernels take.
+/// Largest head size that the kernels support.
 pub const HEAD_SIZE: usize = 256;
 
 /// Rotary position embedding, in place on the first Hq + Hk heads of qkv \[N, (Hq+2Hk)·D\], rotate-half
@@ -94,8 +94,8 @@ pub fn attention_forward(
     push_attention(rec, "attention_forward", heads.query, b, t, heads, &[qkv, begins, out, lse])
 }
 
-/// Appends an attention kernel in the variant for this head size, a workgroup for each tile of rows of
-/// each of `owners` heads of each sequence.
+/// Appends an attention kernel in the variant for this head size: one workgroup per tile of rows, head (of `owners`)
+/// and sequence.
 fn push_attention(
     rec: &mut Recording<'_>,
     name: &'static str,
@@ -115,8 +115,8 @@ fn push_attention(
             && row.takes(&types)
             && (d.is_multiple_of(4) || !row.has("VEC4"))
     };
-    // Of the variants that hold the head, those with the smallest one; of these, one on cooperative matrices,
-    // else one made for exactly this size, else the largest tile.
+    // Among the variants that hold the head, those for the smallest head size; among these one on cooperative matrices,
+    // else one for exactly this size, else the largest tile.
     let side = |row: &&Kernel| {
         let [d4, exact, r] = ["D4", "EXACT", "R"].map(|name| row.constant(name));
         (d4, Reverse(row.needs), Reverse(exact), Reverse(r))
@@ -191,10 +191,10 @@ pub fn cache_append(
     push(rec, "cache_append", params, &[qkv, positions, cache], grid)
 }
 
-/// Attention of n new rows a sequence over a cache: the row at position i sees cached 0..=i.
+/// Attention of n new rows per sequence over a cache: the row at position i attends to cached 0..=i.
 ///
-/// qkv \[B·n, (Hq+2Hk)·D\] (only queries are read), cache \[B, P, 2·Hk·D\], positions \[B·n\] (u32)
-/// → out \[B·n, Hq·D\]. One workgroup a row and head.
+/// qkv \[B·n, (Hq+2Hk)·D\] (only queries are read), cache \[B, P, 2·Hk·D\], positions \[B·n\] (u32) → out \[B·n,
+/// Hq·D\]. One workgroup per row and head.
 pub fn attention_decode(
     rec: &mut Recording<'_>,
     qkv: &Tensor,

@@ -1,4 +1,4 @@
-//! Operations element by element.
+//! Elementwise operations.
 
 use super::{
     optimizer::CONTROL,
@@ -16,7 +16,7 @@ pub fn fill(rec: &mut Recording<'_>, out: &Tensor, value: f32) -> Done {
     Ok(())
 }
 
-/// out = a + b, elementwise; `out` is another buffer.
+/// out = a + b, elementwise; `out` must be another buffer.
 pub fn add(rec: &mut Recording<'_>, a: &Tensor, b: &Tensor, out: &Tensor) -> Done {
     expect_len("add", b, a.len())?;
     expect_len("add", out, a.len())?;
@@ -30,8 +30,8 @@ pub fn scale(rec: &mut Recording<'_>, x: &Tensor, factor: f32) -> Done {
     push(rec, "scale", Params::new(&[x.len()]).with_f32(1, factor), &[x], grid)
 }
 
-/// out = x in f16: cut at ±65504, or, where x are gradients and `scale` \[CONTROL\] is given, multiplied by
-/// its loss scale and not cut. x f32 → out f16.
+/// out = x in f16: clamped to ±65504; if x are gradients and `scale` \[CONTROL\] is given, multiplied by its loss scale
+/// and not clamped. x f32 → out f16.
 pub fn narrow(rec: &mut Recording<'_>, x: &Tensor, out: &Tensor, scale: Option<&Tensor>) -> Done {
     expect_len("narrow", out, x.len())?;
     if let Some(control) = scale {
@@ -41,7 +41,7 @@ pub fn narrow(rec: &mut Recording<'_>, x: &Tensor, out: &Tensor, scale: Option<&
         let cut = |t: &Tensor| t.part(&t.name, start, &[n]);
         let grid = line(rec, n, ELEMENTS);
         let (x, out) = (cut(x), cut(out));
-        // What stands in for an absent block is not read.
+        // A placeholder for an absent block is not read.
         let control = scale.unwrap_or(&x);
         push(rec, "narrow", Params::new(&[n, usize::from(scale.is_some())]), &[&x, control, &out], grid)?;
     }

@@ -1,4 +1,4 @@
-//! Matrix products: which variant of the tile runs, and when a long inner size is split.
+//! Matrix products: the choice of the tile, and of splitting a long inner size.
 
 use super::{
     attention::{Heads, rope},
@@ -14,7 +14,7 @@ use crate::compute::{
     tensor::{DType, Tensor},
 };
 
-/// How the operands lie in memory.
+/// The layout of the operands in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// A \[M, K\] · B \[K, N\].
@@ -33,7 +33,7 @@ struct Sizes {
     k: usize,
 }
 
-/// What runs: a row of the table, and among how many pieces the inner size is cut.
+/// The choice: a row of the table, and the number of pieces of the inner size.
 struct Plan {
     row: &'static Kernel,
     splits: usize,
@@ -86,8 +86,8 @@ pub fn matmul(
     column_sum(rec, &partials, out, accumulate)
 }
 
-/// y·Wᵀ into qkv \[N, (Hq+2Hk)·D\], with queries and keys rotated as by [`super::rope`]: in one call where the
-/// device has a variant that does both.
+/// y·Wᵀ into qkv \[N, (Hq+2Hk)·D\], with queries and keys rotated as by [`super::rope`]: in one call if the device has
+/// a variant for it.
 pub fn matmul_rope(
     rec: &mut Recording<'_>,
     y: &Tensor,
@@ -100,7 +100,7 @@ pub fn matmul_rope(
     let s = Sizes { m: y.rows(), n: heads.qkv(), k: y.cols() };
     let rotated = (heads.query + heads.key) * heads.size;
     let params = Params::new(&[s.m, s.n, s.k, 0, rotated, heads.size, table.rows()]);
-    // Both halves of a head lie in a strip of the tile, and whole subgroups apart.
+    // Both halves of a head are in one strip of the tile, whole subgroups apart.
     let strip = |row: &Kernel| row.constant("BN") / row.constant("TN_FRAGMENTS").max(1);
     let holds = |row: &Kernel| heads.size.is_multiple_of(32) && strip(row).is_multiple_of(heads.size);
     let args = [y, w, positions, table, qkv];
@@ -112,8 +112,8 @@ pub fn matmul_rope(
     rope(rec, positions, table, qkv, heads, false)
 }
 
-/// y·Wᵀ into gate_up \[N, 2F\] and act \[N, F\] of it ([`super::swiglu_forward`]), in one call where the device
-/// has a variant that does both.
+/// y·Wᵀ into gate_up \[N, 2F\], and act \[N, F\] of it ([`super::swiglu_forward`]), in one call if the device has a
+/// variant for it.
 pub fn matmul_swiglu(
     rec: &mut Recording<'_>,
     y: &Tensor,
@@ -131,8 +131,8 @@ pub fn matmul_swiglu(
     swiglu_forward(rec, gate_up, act)
 }
 
-/// The gradient of act, d·W, into dact \[N, F\], and that of gate and up ([`super::swiglu_backward`]) into
-/// dgate_up \[N, 2F\]; in one call, which leaves dact as it is, where the device has a variant that does both.
+/// The gradient of act, d·W, into dact \[N, F\], and that of gate and up ([`super::swiglu_backward`]) into dgate_up
+/// \[N, 2F\]; in one call, which leaves dact unchanged, if the device has a variant for it.
 pub fn matmul_swiglu_backward(
     rec: &mut Recording<'_>,
     d: &Tensor,
@@ -151,7 +151,7 @@ pub fn matmul_swiglu_backward(
     swiglu_backward(rec, gate_up, dact, dgate_up)
 }
 
-/// Appends the cheapest variant of a product with an epilogue; false where none runs here and fits.
+/// Appends the cheapest variant of a product with an epilogue; false if none runs here and fits.
 fn fused(
     rec: &mut Recording<'_>,
     name: &'static str,
@@ -183,7 +183,7 @@ fn span(row: &Kernel, k: usize, splits: usize) -> usize {
     k.div_ceil(splits).next_multiple_of(row.constant("BK").max(1))
 }
 
-/// The kernel whose pieces of K leave partial products; NT has none.
+/// The kernel for partial products over pieces of K; NT has none.
 fn split_name(layout: Layout) -> &'static str {
     match layout {
         Layout::NN => "matmul_nn_split",
@@ -192,7 +192,7 @@ fn split_name(layout: Layout) -> &'static str {
     }
 }
 
-/// True when the sizes that run along memory are whole vectors, or the variant does not care.
+/// Whether the sizes along memory are whole vectors, or the variant does not need that.
 fn fits(row: &Kernel, layout: Layout, s: Sizes) -> bool {
     let along = match layout {
         Layout::NN | Layout::NT => [s.k, s.n],
@@ -209,7 +209,7 @@ fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes, types: 
     let rows = variants(name);
     let rows = rows.filter(|row| row.runs_on(traits) && row.takes(&types) && fits(row, layout, s));
     if traits.software {
-        // The shape of the tile hardly matters there, its compilation does.
+        // The tile hardly matters there, but its compilation time does.
         return rows.min_by_key(|row| row.constant("RM") * row.constant("RN")).map(|row| Plan { row, splits: 1 });
     }
     let whole = rows.map(|row| (cost(traits, row, s, 1), row, 1));
@@ -226,16 +226,16 @@ fn choose(traits: &Traits, layout: Layout, name: &'static str, s: Sizes, types: 
     Some(Plan { row: best.1, splits: best.2 })
 }
 
-/// Bytes that partial products may take.
+/// Most bytes of partial products.
 const MOST_PARTIAL: u64 = 256 << 20;
 
-/// What a variant reaches, from readings on an H100 and an H200; elsewhere the order is what counts.
+/// The speed of a variant, measured on an H100 and an H200; elsewhere only the order matters.
 struct Reach {
-    /// Multiply-adds beside those of the best f32 variant in the same time.
+    /// Multiply-adds relative to the best f32 variant in the same time.
     speed: f64,
-    /// Groups that must run on a multiprocessor before it reaches that.
+    /// Groups per multiprocessor that are needed to reach that.
     enough: f64,
-    /// What a group takes beside its steps along K, in inner indices: its start and its end.
+    /// The overhead of a group (start and end), in inner indices.
     lead: f64,
 }
 
@@ -265,10 +265,10 @@ fn reach(row: &Kernel) -> Reach {
     Reach { speed, enough, lead }
 }
 
-/// Multiply-adds a second of one multiprocessor in the best f32 variant.
+/// Multiply-adds per second of one multiprocessor in the best f32 variant.
 const RATE: f64 = 1.48e11;
 
-/// The seconds that a product takes.
+/// The estimated seconds of a product.
 fn cost(traits: &Traits, row: &Kernel, s: Sizes, splits: usize) -> f64 {
     let (bm, bn) = (row.constant("BM"), row.constant("BN"));
     let groups = s.m.div_ceil(bm) * s.n.div_ceil(bn) * splits;
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(splits, 1);
     }
 
-    /// What was the fastest of all variants at the sizes of the presets, on an H200.
+    /// The fastest of all variants at the sizes of the presets, measured on an H200.
     #[test]
     fn products_on_matrix_units_take_what_was_measured_best() {
         let matrix = Traits { offers: Needs::Matrix, act: DType::F16, ..LARGE };
@@ -334,7 +334,7 @@ mod tests {
             (nn, [16_384, 768, 2304], "matmul_nn.256c"),
             (tn, [2048, 384, 16_384], "matmul_tn_split.128c"),
             (tn, [50_304, 768, 8192], "matmul_tn.128wc"),
-            // Sizes that matrices do not take.
+            // Sizes that cooperative matrices do not support.
             (nt, [100, 100, 100], "matmul_nt.64v.h"),
         ] {
             let [m, n, k] = sizes;
@@ -347,7 +347,7 @@ mod tests {
         let (name, splits) = chosen(&LARGE, Layout::TN, "matmul_tn", 384, 384, 16_384);
         assert!(name.starts_with("matmul_tn_split"), "{name}");
         assert!(splits >= 4, "{splits}");
-        // Not where partial products would not fit a binding.
+        // Not if partial products would not fit a binding.
         let small = Traits { max_binding: 384 * 384 * 4, ..LARGE };
         assert_eq!(chosen(&small, Layout::TN, "matmul_tn", 384, 384, 16_384).1, 1);
     }

@@ -10,16 +10,15 @@ use crate::compute::{cpu::Params, device::Recording, tensor::Tensor};
 /// weight decay, β₁, β₂, ε, clip (0: none), unused.
 pub const HYPER: usize = 8;
 
-/// Words of the control block, in order: gradient norm before clipping, factor on the gradients,
-/// finite flag (1 or 0), AdamW's step count, β₁ᵗ, β₂ᵗ, loss, skipped steps; then those of half precision,
-/// all 0 without: loss scale, applied steps since it changed, times it was halved, the scale that the
-/// gradients of the last step bear.
+/// Words of the control block, in order: gradient norm before clipping, factor on the gradients, finite flag (1 or 0),
+/// AdamW's step count, β₁ᵗ, β₂ᵗ, loss, skipped steps; then those of half precision, otherwise 0: loss scale, applied
+/// steps since it changed, times it was halved, the scale of the last step's gradients.
 pub const CONTROL: usize = 12;
 
 /// Words of the control block without half precision.
 pub const CONTROL_F32: usize = 8;
 
-/// The loss scale of a fresh control block in half precision.
+/// The initial loss scale in half precision.
 pub const FIRST_LOSS_SCALE: f32 = 32_768.0;
 
 /// One AdamW update of a flat slab (Loshchilov and Hutter 2019, as torch.optim.AdamW), with the
@@ -28,7 +27,7 @@ pub const FIRST_LOSS_SCALE: f32 = 32_768.0;
 pub struct Update<'a> {
     /// Parameters, one flat slab.
     pub params: &'a Tensor,
-    /// The same in f16, for products, where there are any.
+    /// The same in f16, for products, if needed.
     pub shadow: Option<&'a Tensor>,
     /// Their gradients.
     pub grads: &'a Tensor,
@@ -46,16 +45,15 @@ pub struct Update<'a> {
     pub control: &'a Tensor,
 }
 
-/// Records norm, control and update. Where gradient norm or loss is not finite, the parameters, the
-/// moments and the step count stay as they are and the control block counts a skipped step.
+/// Records norm, control and update. If gradient norm or loss is not finite, parameters, moments and step count stay
+/// unchanged and the control block counts a skipped step.
 ///
-/// `adamw_prepare`: partials \[G\], loss \[1\], hyper, control: norm = √Σ partials / S; control\[6\] =
-/// loss · hyper\[1\]. `adamw`: grads, hyper, control → params, m, v and the f16 copy.
+/// `adamw_prepare`: partials \[G\], loss \[1\], hyper, control: norm = √Σ partials / S; control\[6\] = loss ·
+/// hyper\[1\]. `adamw`: grads, hyper, control → params, m, v and the f16 copy.
 ///
-/// S is the loss scale: gradients are S times too large, so that small ones are no zeros of f16. Where
-/// they overflow though the loss is finite, S is halved and the step counts as lowered, not as skipped,
-/// until S is 1; after 1,000 applied steps in a row it is doubled, up to 2²⁴. Without half precision it is 0
-/// in the block and does nothing.
+/// S is the loss scale: gradients are multiplied by S, so that small ones do not underflow in f16. If they overflow
+/// though the loss is finite, S is halved and the step counts as lowered, not as skipped, until S is 1; after 1,000
+/// applied steps in a row it is doubled, up to 2²⁴. Without half precision it is 0 in the block and has no effect.
 pub fn adamw(rec: &mut Recording<'_>, u: &Update<'_>) -> Done {
     for t in [u.grads, u.m, u.v].into_iter().chain(u.shadow) {
         expect_len("adamw", t, u.params.len())?;

@@ -1,4 +1,4 @@
-//! What every operation does: compare shapes, choose a row, append a call.
+//! Helpers of all operations: compare shapes, choose a row, append a call.
 
 use crate::compute::{
     cpu::Params,
@@ -14,7 +14,7 @@ pub(super) fn wrong(op: &'static str, what: String) -> ComputeError {
     ComputeError::Shape { op, what }
 }
 
-/// Refuses a tensor whose element count is not `len`.
+/// Rejects a tensor whose element count is not `len`.
 pub(super) fn expect_len(op: &'static str, tensor: &Tensor, len: usize) -> Done {
     if tensor.len() == len {
         return Ok(());
@@ -39,7 +39,7 @@ pub(super) fn types(args: &[&Tensor]) -> Vec<DType> {
     args.iter().map(|t| t.dtype).collect()
 }
 
-/// Appends a call of a certain row of the table.
+/// Appends a call of a given row of the table.
 pub(super) fn push_row(
     rec: &mut Recording<'_>,
     row: &'static Kernel,
@@ -50,17 +50,17 @@ pub(super) fn push_row(
     rec.push(Call { kernel: row, params, args: args.iter().map(|t| (*t).clone()).collect(), grid })
 }
 
-/// Workgroups for `n` elements, `each` a workgroup.
+/// Workgroups for `n` elements with `each` per workgroup.
 pub(super) fn line(rec: &Recording<'_>, n: usize, each: usize) -> [u32; 3] {
     rec.traits().grid(n.div_ceil(each))
 }
 
-/// Cuts `len` elements of f32 into segments that one binding can span, each a multiple of the alignment.
+/// Splits `len` elements of f32 into segments that fit one binding, each a multiple of the alignment.
 pub(super) fn segments(rec: &Recording<'_>, len: usize) -> Vec<(usize, usize)> {
     let limit = (rec.traits().max_binding / DType::F32.bytes() as u64) as usize;
     let each = (limit / ALIGNMENT * ALIGNMENT).max(ALIGNMENT);
     (0..len.div_ceil(each)).map(|i| (i * each, each.min(len - i * each))).collect()
 }
 
-/// Elements that one workgroup of an elementwise kernel handles: 256 invocations × 4.
+/// Elements per workgroup of an elementwise kernel: 256 invocations × 4.
 pub const ELEMENTS: usize = 1024;

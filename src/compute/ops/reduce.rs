@@ -26,12 +26,11 @@ pub fn column_sum(rec: &mut Recording<'_>, partials: &Tensor, out: &Tensor, accu
     push(rec, name, params, &[partials, out], grid)
 }
 
-/// Columns from which [`column_sum`] gives each an invocation of its own.
+/// From this many columns [`column_sum`] uses an invocation per column.
 const WIDE: usize = 16_384;
 
-/// Sums of squares for the global norm: partials\[g\] = Σ x², x cut among [`NORM_PARTIALS`] rows
-/// (fewer where `x` is short). One call a segment; returns nothing, `partials` holds them all and
-/// must have been made with [`norm_partials`] elements.
+/// Sums of squares for the global norm: partials\[g\] = Σ x², with x split among [`NORM_PARTIALS`] rows (fewer if `x`
+/// is short). One call per segment; `partials` must have [`norm_partials`] elements.
 pub fn square_sum(rec: &mut Recording<'_>, x: &Tensor, partials: &Tensor) -> Done {
     let cuts = segments(rec, x.len());
     expect_len("square_sum", partials, cuts.len() * NORM_PARTIALS)?;

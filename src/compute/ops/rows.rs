@@ -1,4 +1,4 @@
-//! Operations row by row: embedding and RMSNorm.
+//! Row-wise operations: embedding and RMSNorm.
 
 use super::{
     push::{Done, ELEMENTS, expect_len, line, push, push_row, types, wrong},
@@ -14,7 +14,7 @@ use crate::compute::{
 /// Most rows of partial weight gradients that [`rmsnorm_backward`] makes, on the CPU and on a GPU.
 pub const RMSNORM_PARTIALS: [usize; 2] = [128, 512];
 
-/// Rows of a table: ids \[N\] (u32), table \[V, C\] → out \[N, C\]. Ids past the table read its last row.
+/// Rows of a table: ids \[N\] (u32), table \[V, C\] → out \[N, C\]. Ids beyond the table read its last row.
 pub fn embedding_forward(rec: &mut Recording<'_>, ids: &Tensor, table: &Tensor, out: &Tensor) -> Done {
     let (n, c, v) = (ids.len(), table.cols(), table.rows());
     expect_len("embedding_forward", out, n * c)?;
@@ -22,10 +22,10 @@ pub fn embedding_forward(rec: &mut Recording<'_>, ids: &Tensor, table: &Tensor, 
     push(rec, "embedding_forward", Params::new(&[n, c, v]), &[ids, table, out], grid)
 }
 
-/// dtable\[v\] += Σ dout\[i\] over the rows i where id v stood, without atomics.
+/// dtable\[v\] += Σ dout\[i\] over the rows i with id v, without atomics.
 ///
-/// The host sorts positions by id: `order` \[N\] (u32) lists them, `starts` \[V+1\] (u32) says where
-/// each id's begin. dout \[N, C\] → dtable \[V, C\]; the sum runs in the order of `order`.
+/// The host sorts positions by id: `order` \[N\] (u32) lists them, `starts` \[V+1\] (u32) has the start of each id's.
+/// dout \[N, C\] → dtable \[V, C\]; the sum runs in the order of `order`.
 pub fn embedding_backward(
     rec: &mut Recording<'_>,
     order: &Tensor,
@@ -72,9 +72,9 @@ pub fn add_rmsnorm_forward(
 
 /// dx = (or +=) rstd · (dy·w − x · rstd² · mean(dy·w·x)), and dw += Σ_rows dy · x · rstd.
 ///
-/// dy, x, dx \[N, C\], w, dw \[C\], rstd \[N\]. Rows are cut into G = min(N, one of [`RMSNORM_PARTIALS`])
-/// stripes (stripe g: rows g, g + G, …), one workgroup each, which leave partials \[G, C\] that
-/// [`column_sum`] adds into dw. `narrow`: where dy is f16, dx again in f16, for products.
+/// dy, x, dx \[N, C\], w, dw \[C\], rstd \[N\]. Rows are divided into G = min(N, one of [`RMSNORM_PARTIALS`]) stripes
+/// (stripe g: rows g, g + G, …), one workgroup each; their partials \[G, C\] are added to dw by [`column_sum`].
+/// `narrow`: if dy is f16, dx again in f16, for products.
 pub fn rmsnorm_backward(
     rec: &mut Recording<'_>,
     dy: &Tensor,
@@ -96,7 +96,7 @@ pub fn rmsnorm_backward(
     let params = Params::new(&[n, c, g, usize::from(accumulate)]);
     let args: Vec<&Tensor> = [dy, x, w, rstd, dx, &partials].into_iter().chain(narrow).collect();
     let types = types(&args);
-    // Of the variants that hold a row in registers, the smallest; else the general one.
+    // Among the variants that keep a row in registers, the smallest; else the general one.
     let holds = |row: &&Kernel| c.is_multiple_of(4) && c <= 256 * row.constant("U") && row.takes(&types);
     let row = match rec.forced().filter(|row| row.base() == "rmsnorm_backward") {
         Some(row) if row.has("VEC4") => Some(row).filter(holds),

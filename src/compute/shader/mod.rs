@@ -1,4 +1,4 @@
-//! The WGSL of a kernel: the files of `shaders/` through the preprocessor.
+//! The WGSL of a kernel: files of `shaders/` after the preprocessor.
 
 mod preprocess;
 mod sources;
@@ -13,18 +13,18 @@ pub(super) use preprocess::Expanded;
 pub(super) use sources::Sources;
 
 impl Kernel {
-    /// Its WGSL as it is built in, expanded by the preprocessor.
+    /// Its built-in WGSL after the preprocessor.
     pub fn wgsl(&self) -> Result<String, ComputeError> {
         Ok(self.expand(&Sources::default())?.text)
     }
 
-    /// Its WGSL from other sources.
+    /// Its WGSL from given sources.
     pub(super) fn expand(&self, sources: &Sources) -> Result<Expanded, ComputeError> {
         let mut defines: Vec<preprocess::Define> =
             self.defines.iter().flat_map(|group| group.iter().copied()).collect();
         let act = if self.act() == DType::F16 { "f16" } else { "f32" };
         let last = self.bindings.last().map(|b| b.cell);
-        // The type of activations, and of what the last binding holds.
+        // The types of activations and of the last binding.
         defines.extend([("ACT", act), ("OUT", if last == Some(Cell::Act) { act } else { "f32" })]);
         if self.act() == DType::F16 {
             defines.push(("HALF", ""));

@@ -1,9 +1,9 @@
 //! The preprocessor of `shaders/`: imports, conditions, constants and textual repetition.
 //!
-//! `#import name` puts another file here, once; `#ifdef X`, `#ifndef X`, `#else`, `#endif` choose;
-//! `#for i in 0..4` … `#endfor` repeats, with `${i}` in its body; `${NAME}` is a constant of the
-//! kernel's row. Repetition is textual because WGSL has no way to ask for an unrolled loop, and an
-//! accumulator without a name of its own need not live in a register. Anything unknown is an error.
+//! `#import name` includes another file, once; `#ifdef X`, `#ifndef X`, `#else`, `#endif` select; `#for i in 0..4` …
+//! `#endfor` repeats, with `${i}` in its body; `${NAME}` is a constant of the kernel's row. Repetition is textual
+//! because WGSL cannot request loop unrolling, and an accumulator in an array need not be kept in a register. Anything
+//! unknown is an error.
 
 use super::sources::Sources;
 
@@ -14,19 +14,19 @@ pub(super) type Define = (&'static str, &'static str);
 #[derive(Debug, Default)]
 pub(in crate::compute) struct Expanded {
     pub text: String,
-    /// The files that it is made of.
+    /// The files it consists of.
     files: Vec<String>,
-    /// For each line its file, and its number there.
+    /// For each line its file and line number.
     lines: Vec<(usize, usize)>,
 }
 
 impl Expanded {
-    /// WGSL that comes from no file.
+    /// WGSL that is not from a file.
     pub(in crate::compute) fn of(text: String) -> Expanded {
         Expanded { text, ..Expanded::default() }
     }
 
-    /// The file and the line behind line `number` of the text, counted from 1.
+    /// The file and line of line `number` of the text, counted from 1.
     pub(in crate::compute) fn origin(&self, number: usize) -> Option<String> {
         let (file, line) = self.lines.get(number.checked_sub(1)?).filter(|(_, line)| *line > 0)?;
         Some(format!("{}:{line}", self.files.get(*file)?))
@@ -39,7 +39,7 @@ impl Expanded {
     }
 }
 
-/// Expands `source` under `defines`, behind the lines of `head`.
+/// Expands `source` with `defines`, after the lines of `head`.
 pub(super) fn expand(sources: &Sources, source: &str, defines: &[Define], head: &str) -> Result<Expanded, String> {
     let mut state =
         Expansion { sources, defines, variables: Vec::new(), imported: Vec::new(), out: Expanded::default() };
@@ -59,7 +59,7 @@ struct Expansion<'a> {
     out: Expanded,
 }
 
-/// A line with its place in the file.
+/// A line and its number in the file.
 type Line<'a> = (usize, &'a str);
 
 impl Expansion<'_> {
@@ -146,7 +146,7 @@ impl Expansion<'_> {
     }
 }
 
-/// The places of the `#else` (or of the end, if there is none) and the end of the block opened at `open`.
+/// The positions of `#else` (or of the end, if there is none) and of the end of the block opened at `open`.
 fn matching(lines: &[Line<'_>], open: usize) -> Result<(usize, usize), String> {
     let ends = |line: &str| if line.starts_with("#for") { "#endfor" } else { "#endif" };
     let mut stack = Vec::new();

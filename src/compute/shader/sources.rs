@@ -1,5 +1,4 @@
-//! Where the text of shaders comes from: the files of `shaders/`, compiled into the binary, or a folder that
-//! whoever works on them names.
+//! The source text of shaders: the files of `shaders/`, compiled into the binary, or a folder named by a developer.
 
 use std::{
     borrow::Cow,
@@ -8,30 +7,30 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Time between two looks at a folder.
+/// Time between two checks of a folder.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The sources of one device.
+/// The shader sources of a device.
 #[derive(Debug, Default)]
 pub(in crate::compute) struct Sources {
-    /// Files that take the place of the built-in ones of the same name.
+    /// A folder with files that override the built-in ones of the same name.
     folder: Option<PathBuf>,
-    /// The last look at the folder, and its newest file then.
+    /// The last check of the folder, and its newest file at that time.
     seen: Option<(Instant, Option<SystemTime>)>,
 }
 
 impl Sources {
-    /// Those of a folder, or the built-in ones alone.
+    /// With the files of a folder, or the built-in ones only.
     pub(in crate::compute) fn new(folder: Option<PathBuf>) -> Sources {
         Sources { folder, seen: None }
     }
 
-    /// Whether they may change.
+    /// Whether sources may change.
     pub(in crate::compute) fn watched(&self) -> bool {
         self.folder.is_some()
     }
 
-    /// Whether a file of the folder was written since the last look. Looks now and then.
+    /// Whether a file of the folder was written since the last check; checks at intervals.
     pub(in crate::compute) fn changed(&mut self) -> bool {
         let Some(folder) = &self.folder else { return false };
         if self.seen.is_some_and(|(at, _)| at.elapsed() < PAUSE) {
@@ -43,7 +42,7 @@ impl Sources {
         before.is_some_and(|(_, before)| before != newest)
     }
 
-    /// The text of `{name}.wgsl`, and the file that it is from.
+    /// The text of `{name}.wgsl`, and its file.
     pub(super) fn text(&self, name: &str) -> Result<(Cow<'static, str>, String), String> {
         if let Some(file) = self.folder.as_ref().map(|folder| folder.join(name).with_extension("wgsl")) {
             match fs::read_to_string(&file) {

@@ -6,7 +6,7 @@
 //! since neither indicates quality. The weights minimise
 //!
 //! ```text
-//! L(w, b) = Σ sᵢ log(1 + exp(−yᵢ (w·xᵢ + b))) + λ/2 |w|², yᵢ = ±1, Σ sᵢ = ½ over each class
+//! L(w, b) = Σ sᵢ log(1 + exp(−yᵢ (w·xᵢ + b))) + λ/2 |w|²,  yᵢ = ±1,  Σ sᵢ = ½ over each class
 //! ```
 //! which is convex: the minimum is unique, whatever the order of the examples.
 

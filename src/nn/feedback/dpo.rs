@@ -7,29 +7,28 @@ use super::{log_sigmoid, sigmoid};
 pub struct DpoPair {
     /// log π of the preferred answer.
     pub chosen: f32,
-    /// log π of the other.
+    /// log π of the rejected answer.
     pub rejected: f32,
     /// log π_ref of the preferred answer.
     pub chosen_reference: f32,
-    /// log π_ref of the other.
+    /// log π_ref of the rejected answer.
     pub rejected_reference: f32,
 }
 
-/// What pairs come to; the metrics under TRL's names `rewards/…`. Means over pairs, 0 of none.
+/// The loss of pairs with metrics under TRL's names `rewards/…`. Means over pairs; 0 without pairs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DpoLoss {
     /// The loss.
     pub loss: f64,
-    /// −∂loss/∂log π of each preferred answer: the weight of every one of its tokens
-    /// ([`super::spread`]).
+    /// −∂loss/∂log π of each chosen answer: the weight of each of its tokens ([`super::spread`]).
     pub chosen_weights: Vec<f32>,
-    /// The same of the others.
+    /// The same for the rejected answers.
     pub rejected_weights: Vec<f32>,
     /// Mean β·(log π − log π_ref) of the preferred answers.
     pub chosen: f64,
-    /// Of the others.
+    /// The same for the rejected answers.
     pub rejected: f64,
-    /// Share of pairs whose preferred answer has the larger one; 0 at the start, where all are equal.
+    /// Share of pairs whose chosen answer has the larger one; 0 at the start, when all are equal.
     pub accuracies: f64,
     /// Mean difference of the two.
     pub margins: f64,

@@ -1,19 +1,18 @@
-//! The mathematics of learning from human feedback, on the host: what becomes of scores and
-//! log-probabilities before the device differentiates again.
+//! The mathematics of human feedback on the host: what happens to scores and log-probabilities between the forward and
+//! the backward pass on the device.
 //!
-//! Tokens are flat lists: the actions of one answer after another, without prompts and without padding;
-//! `lengths` says how many each answer has. An *action* is a drawn token, the one that ends the answer
-//! included. What belongs to an action stands at the position before it in the rows of a model: there its
-//! log-probability is read (the target of that row is the action), and there the value of the state it is
-//! taken in. Sums run in f64; what goes back to the device is f32.
+//! Tokens are flat lists: the actions of one answer after another, without prompts and padding; `lengths` has the
+//! number of each answer's actions. An *action* is a sampled token, including the one that ends the answer. In the rows
+//! of a model the numbers of an action are at the position before it: its log-probability is read there (the target of
+//! that row is the action), and the value of the state in which it is taken. Sums are computed in f64; the results for
+//! the device are f32.
 //!
-//! Losses come with their gradients by formula. `tests/golden/make_feedback.py` has PyTorch's for the
-//! same numbers, and the unit tests compare each with central differences.
+//! Losses come with analytic gradients. `tests/golden/make_feedback.py` has PyTorch's for the same numbers, and the
+//! unit tests compare each with central differences.
 //!
-//! Sources: Christiano et al. 2017 and Ouyang et al. 2022 (pairwise reward loss, PPO with a per-token KL),
-//! Schulman et al. 2015 (GAE) and 2017 (PPO), Ziegler et al. 2019 (adaptive KL), Rafailov et al. 2023 (DPO),
-//! Shao et al. 2024 (GRPO), Schulman 2020 (k1 and k3); where papers leave a choice, Hugging Face's TRL, whose
-//! metric names callers use.
+//! Sources: Christiano et al. 2017 and Ouyang et al. 2022 (pairwise reward loss, PPO with a per-token KL), Schulman et
+//! al. 2015 (GAE) and 2017 (PPO), Ziegler et al. 2019 (adaptive KL), Rafailov et al. 2023 (DPO), Shao et al. 2024
+//! (GRPO), Schulman 2020 (k1 and k3); where papers leave a choice, Hugging Face's TRL, whose metric names callers use.
 
 mod dpo;
 mod policy;
@@ -27,7 +26,7 @@ pub use policy::{
 pub use returns::{AdaptiveKl, Gae, KlRewards, gae, kl_rewards, whiten};
 pub use reward::{Pair, PairLoss, book_positions, pairwise_loss};
 
-/// Lists that do not belong together.
+/// Lists whose lengths do not match.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {got} were given, {want} are expected")]
 pub struct Mismatch {
@@ -35,7 +34,7 @@ pub struct Mismatch {
     pub what: &'static str,
     /// Its length.
     pub got: usize,
-    /// The length it should have.
+    /// The expected length.
     pub want: usize,
 }
 
@@ -43,7 +42,7 @@ fn expect(what: &'static str, got: usize, want: usize) -> Result<(), Mismatch> {
     if got == want { Ok(()) } else { Err(Mismatch { what, got, want }) }
 }
 
-/// σ(x), without overflow on either side.
+/// σ(x), without overflow for large |x|.
 fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
         1.0 / (1.0 + (-x).exp())
@@ -58,13 +57,13 @@ fn log_sigmoid(x: f64) -> f64 {
     x.min(0.0) - (-x.abs()).exp().ln_1p()
 }
 
-/// The mean; 0 of nothing.
+/// The mean; 0 for an empty list.
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let n = values.len();
     if n == 0 { 0.0 } else { values.sum::<f64>() / n as f64 }
 }
 
-/// The sum over each answer's tokens: log-probabilities of sequences.
+/// The sum over each answer's tokens: sequence log-probabilities.
 pub fn sums(tokens: &[f32], lengths: &[usize]) -> Result<Vec<f32>, Mismatch> {
     expect("tokens", tokens.len(), lengths.iter().sum())?;
     let mut rest = tokens;
@@ -76,7 +75,7 @@ pub fn sums(tokens: &[f32], lengths: &[usize]) -> Result<Vec<f32>, Mismatch> {
     Ok(lengths.iter().map(sum).collect())
 }
 
-/// Each answer's number at every one of its tokens: weights of sequences.
+/// Each answer's number repeated for all of its tokens: sequence weights.
 pub fn spread(answers: &[f32], lengths: &[usize]) -> Result<Vec<f32>, Mismatch> {
     expect("answers", answers.len(), lengths.len())?;
     Ok(answers.iter().zip(lengths).flat_map(|(x, n)| std::iter::repeat_n(*x, *n)).collect())
@@ -95,7 +94,7 @@ pub(crate) mod slope {
                 moved[i] += h;
                 (f64::from(moved[i]), f(&moved))
             };
-            // As far apart as the two numbers really are in f32.
+            // The actual distance of the two points in f32.
             let ((high, above), (low, below)) = (at(1e-3), at(-1e-3));
             let want = (above - below) / (high - low);
             let error = (f64::from(gradient[i]) - want).abs();

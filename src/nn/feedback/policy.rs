@@ -1,8 +1,8 @@
-//! The policy's clipped loss, for PPO and GRPO, and the value net's.
+//! The clipped loss of a policy, for PPO and GRPO, and the clipped value loss.
 
 use super::{Mismatch, expect, mean};
 
-/// How the losses of tokens become one number.
+/// How token losses are reduced to a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mean {
     /// Over all tokens: PPO as in TRL, and GRPO with `loss_type` `dapo` and `bnpo`.
@@ -13,7 +13,7 @@ pub enum Mean {
     Fixed(f64),
 }
 
-/// What a policy is trained towards.
+/// The objective of a policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     /// ε below 1: a ratio under 1 − ε is clipped.
@@ -22,12 +22,12 @@ pub struct Objective {
     pub clip_high: f32,
     /// β of the k3 term in the loss, as in GRPO; 0 for PPO, whose KL is in the reward.
     pub kl: f32,
-    /// What is averaged over.
+    /// How token losses are averaged.
     pub mean: Mean,
 }
 
 impl Objective {
-    /// PPO's: one ε, all tokens alike, the KL elsewhere.
+    /// PPO's: a single ε, mean over tokens, no KL term.
     pub fn ppo(clip: f32) -> Objective {
         Objective { clip_low: clip, clip_high: clip, kl: 0.0, mean: Mean::Tokens }
     }
@@ -36,11 +36,11 @@ impl Objective {
 /// The tokens of a minibatch, answer by answer.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyTokens<'a> {
-    /// log π of each token, as the policy is now.
+    /// log π of each token under the current policy.
     pub new: &'a [f32],
-    /// log π as it was when the answers were drawn.
+    /// log π of each token when the answers were sampled.
     pub old: &'a [f32],
-    /// log π_ref; needed where the loss has a KL term, and may be empty otherwise.
+    /// log π_ref; required with a KL term, otherwise it may be empty.
     pub reference: &'a [f32],
     /// The advantage of each token.
     pub advantages: &'a [f32],
@@ -48,14 +48,14 @@ pub struct PolicyTokens<'a> {
     pub lengths: &'a [usize],
 }
 
-/// What a policy's minibatch comes to. Statistics are means over all tokens; 0 of none.
+/// The loss of a policy's minibatch. Statistics are means over all tokens; 0 without tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PolicyLoss {
-    /// The loss, KL term included.
+    /// The loss, including the KL term.
     pub loss: f64,
     /// −∂loss/∂log π of each token: the weights of [`crate::nn::PolicyLearner::backward`].
     pub weights: Vec<f32>,
-    /// Share of tokens where the clipped loss is the larger one, which have no policy gradient.
+    /// Share of tokens for which the clipped loss is larger, which have no policy gradient.
     pub clip_fraction: f64,
     /// ½ · mean (log π − log π_old)²: TRL's `approxkl`.
     pub approx_kl: f64,
@@ -65,15 +65,15 @@ pub struct PolicyLoss {
     pub reference_kl: f64,
     /// Mean of π/π_old.
     pub ratio: f64,
-    /// Its variance.
+    /// Variance of π/π_old.
     pub ratio_var: f64,
 }
 
-/// The clipped surrogate (Schulman et al. 2017, eq. 7): of each token
-/// max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε)) with ρ = π/π_old, plus β·k3 (Shao et al. 2024, eq. 4).
+/// The clipped surrogate (Schulman et al. 2017, eq. 7): for each token max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε)) with ρ =
+/// π/π_old, plus β·k3 (Shao et al. 2024, eq. 4).
 ///
-/// ∂/∂log π of the first is −A·ρ where it is not clipped and 0 where it is; of the second β·(1 − e^d).
-/// Nothing is clamped: a ratio past f32 makes a weight that is not finite, and the update is skipped.
+/// ∂/∂log π of the first term is −A·ρ where it is not clipped, else 0; of the second β·(1 − e^d). Nothing is clamped: a
+/// ratio that overflows f32 gives a weight that is not finite, and the update is skipped.
 pub fn policy_loss(tokens: &PolicyTokens<'_>, objective: &Objective) -> Result<PolicyLoss, Mismatch> {
     let PolicyTokens { new, old, reference, advantages, lengths } = *tokens;
     let n = new.len();
@@ -100,7 +100,7 @@ pub fn policy_loss(tokens: &PolicyTokens<'_>, objective: &Objective) -> Result<P
             let (free, clipped) = (-advantage * ratio, -advantage * ratio.clamp(low, high));
             let over = clipped > free;
             let mut weight = if over { 0.0 } else { -free };
-            // A ratio or advantage that is no number must show in the loss.
+            // A NaN ratio or advantage must show in the loss.
             let mut loss = if over { clipped } else { free };
             if let Some(reference) = reference.get(i) {
                 let d = f64::from(*reference) - f64::from(new[i]);
@@ -127,22 +127,22 @@ pub fn policy_loss(tokens: &PolicyTokens<'_>, objective: &Objective) -> Result<P
     Ok(all)
 }
 
-/// What a value net's minibatch comes to.
+/// The loss of a value net's minibatch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ValueLoss {
     /// The loss.
     pub loss: f64,
     /// ∂loss/∂value of each token: the gradients of [`crate::nn::ScalarLearner::backward`].
     pub dvalues: Vec<f32>,
-    /// Share of tokens where the clipped loss is the larger one.
+    /// Share of tokens for which the clipped loss is larger.
     pub clip_fraction: f64,
     /// ½ · mean (V − R)², without clipping.
     pub error: f64,
 }
 
-/// ½ · mean max((V − R)², (clip(V, V_old − ε, V_old + ε) − R)²): the value loss of OpenAI's baselines and
-/// of TRL. The gradient is (V − R)/n where it is not clipped, and 0 where it is. An infinite ε clips
-/// nothing. The caller multiplies by its coefficient.
+/// ½ · mean max((V − R)², (clip(V, V_old − ε, V_old + ε) − R)²): the value loss of OpenAI's baselines and of TRL. The
+/// gradient is (V − R)/n where it is not clipped, else 0. An infinite ε never clips. The caller multiplies by its
+/// coefficient.
 pub fn value_loss(new: &[f32], old: &[f32], returns: &[f32], clip: f32) -> Result<ValueLoss, Mismatch> {
     let n = new.len();
     expect("old values", old.len(), n)?;
@@ -152,7 +152,7 @@ pub fn value_loss(new: &[f32], old: &[f32], returns: &[f32], clip: f32) -> Resul
     for ((new, old), target) in new.iter().zip(old).zip(returns) {
         let (new, old, target) = (f64::from(*new), f64::from(*old), f64::from(*target));
         let (free, clipped) = ((new - target).powi(2), ((new - old).clamp(-clip, clip) + old - target).powi(2));
-        // Within the clip both are one number, computed in two ways.
+        // Within the clip range both are the same number, computed in two ways.
         let over = clipped > free && (new - old).abs() > clip;
         all.loss += 0.5 * share * if over { clipped } else { free };
         all.dvalues.push(if over { 0.0 } else { (share * (new - target)) as f32 });
@@ -162,18 +162,18 @@ pub fn value_loss(new: &[f32], old: &[f32], returns: &[f32], clip: f32) -> Resul
     Ok(all)
 }
 
-/// The advantages of answers within their groups.
+/// Advantages of answers relative to their groups.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupAdvantages {
-    /// Of each answer; [`super::spread`] gives every token its answer's.
+    /// One per answer; [`super::spread`] repeats it for the tokens.
     pub advantages: Vec<f32>,
-    /// Share of groups whose answers all score alike, from which nothing is learnt.
+    /// Share of groups with equal scores, from which nothing is learned.
     pub flat: f64,
 }
 
-/// (r − mean)/(std + 1e-4) over the answers to one prompt (Shao et al. 2024; the constant and the unbiased
-/// deviation are TRL's), or r − mean where `scale` is false (Liu et al. 2025, Dr. GRPO). `groups` says how
-/// many answers each prompt has. One alone has the advantage 0.
+/// (r − mean)/(std + 1e-4) over the answers to a prompt (Shao et al. 2024; the constant and the unbiased standard
+/// deviation are TRL's), or r − mean if `scale` is false (Liu et al. 2025, Dr. GRPO). `groups` has the number of
+/// answers per prompt. A single answer has advantage 0.
 pub fn group_advantages(scores: &[f32], groups: &[usize], scale: bool) -> Result<GroupAdvantages, Mismatch> {
     expect("scores", scores.len(), groups.iter().sum())?;
     let (mut advantages, mut flat, mut rest) = (Vec::with_capacity(scores.len()), 0, scores);
@@ -186,7 +186,7 @@ pub fn group_advantages(scores: &[f32], groups: &[usize], scale: bool) -> Result
         let by = if scale { (squares / (n - 1.0).max(1.0)).sqrt() + 1e-4 } else { 1.0 };
         let alike = these.windows(2).all(|w| w[0] == w[1]);
         flat += usize::from(alike);
-        // Alike, their mean may still be off by a rounding.
+        // If all are equal, their mean may still differ by a rounding error.
         advantages.extend(these.iter().map(|r| if alike { 0.0 } else { ((f64::from(*r) - centre) / by) as f32 }));
     }
     Ok(GroupAdvantages { advantages, flat: flat as f64 / groups.len().max(1) as f64 })
@@ -198,7 +198,7 @@ mod tests {
     use super::{super::slope, *};
 
     const OLD: [f32; 7] = [-1.0, -2.0, -0.5, -3.0, -0.1, -1.5, -2.5];
-    // Ratios well inside, above and below the clip, under advantages of either sign.
+    // Ratios inside, above and below the clip range, with advantages of both signs.
     const NEW: [f32; 7] = [-0.95, -1.5, -1.0, -2.9, -1.0, -0.8, -3.5];
     const REFERENCE: [f32; 7] = [-1.2, -1.0, -0.6, -2.0, -0.3, -1.0, -4.0];
     const ADVANTAGES: [f32; 7] = [1.0, 2.0, -1.5, -0.5, 0.7, -1.0, -2.0];
@@ -220,7 +220,7 @@ mod tests {
         }
     }
 
-    /// Whatever the clip: where the policy has not moved the weight is the advantage over n.
+    /// Whatever the clip: while the policy is unchanged, the weight is the advantage over n.
     #[test]
     fn at_the_start_of_an_update_nothing_is_clipped() {
         let l = policy_loss(&tokens(&OLD), &Objective::ppo(0.2)).unwrap();
@@ -233,8 +233,8 @@ mod tests {
     #[test]
     fn the_clip_takes_away_what_it_should() {
         let l = policy_loss(&tokens(&NEW), &Objective::ppo(0.2)).unwrap();
-        // Up past 1.2 under a positive advantage (the second), and down under a negative one (the third and
-        // the last); the way back stays open.
+        // Above 1.2 with a positive advantage (the second), and below with a negative one (the third and the last); the
+        // way back is not clipped.
         let zero: Vec<bool> = l.weights.iter().map(|w| *w == 0.0).collect();
         assert_eq!(zero, [false, true, true, false, false, false, true]);
         assert!((l.clip_fraction - 3.0 / 7.0).abs() < 1e-15);
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn value_gradients_are_slopes() {
-        // None of them where the clip begins: there is no slope there.
+        // None of them at the edge of the clip range, where the loss has a kink.
         for clip in [0.2, 0.4, f32::INFINITY] {
             let l = value_loss(&NEW, &OLD, &REFERENCE, clip).unwrap();
             slope::check(&NEW, &l.dvalues, |new| value_loss(new, &OLD, &REFERENCE, clip).unwrap().loss);

@@ -2,7 +2,7 @@
 
 use super::{Mismatch, expect};
 
-/// Rewards of tokens, and the KL that they pay for.
+/// Rewards of tokens, and the KL that was subtracted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KlRewards {
     /// The reward of each token.
@@ -11,8 +11,8 @@ pub struct KlRewards {
     pub kl: Vec<f32>,
 }
 
-/// −β · (log π − log π_ref) for every token, and the answer's score at its last one (Ziegler et al. 2019,
-/// eq. 2; Ouyang et al. 2022). An answer of no tokens has no reward.
+/// −β · (log π − log π_ref) for every token, plus the answer's score at its last one (Ziegler et al. 2019, eq. 2;
+/// Ouyang et al. 2022). An answer without tokens has no reward.
 pub fn kl_rewards(
     logprobs: &[f32],
     reference: &[f32],
@@ -38,7 +38,7 @@ pub fn kl_rewards(
     Ok(KlRewards { rewards, kl })
 }
 
-/// Advantages, and the returns that values are fitted to.
+/// Advantages, and the returns as targets for the value net.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gae {
     /// A_t of each token.
@@ -47,9 +47,9 @@ pub struct Gae {
     pub returns: Vec<f32>,
 }
 
-/// Generalised advantage estimation (Schulman et al. 2015) over answers of their own lengths:
-/// δ_t = r_t + γ·V_{t+1} − V_t, A_t = δ_t + γλ·A_{t+1}, from the last token back. After the last token
-/// comes nothing: value and advantage are 0 there, whether the answer ended or was cut (TRL's convention).
+/// Generalised advantage estimation (Schulman et al. 2015), answer by answer: δ_t = r_t + γ·V_{t+1} − V_t, A_t = δ_t +
+/// γλ·A_{t+1}, from the last token back. After the last token value and advantage are 0, whether the answer ended or
+/// was cut (TRL's convention).
 pub fn gae(rewards: &[f32], values: &[f32], lengths: &[usize], gamma: f32, lambda: f32) -> Result<Gae, Mismatch> {
     expect("rewards", rewards.len(), lengths.iter().sum())?;
     expect("values", values.len(), rewards.len())?;
@@ -70,11 +70,11 @@ pub fn gae(rewards: &[f32], values: &[f32], lengths: &[usize], gamma: f32, lambd
     Ok(Gae { advantages, returns })
 }
 
-/// To mean 0 and deviation 1, or with `shift_mean` false to deviation 1 about the mean they have:
-/// (x − mean) · (var + 1e-8)^−½ (+ mean).
+/// Scales to mean 0 and standard deviation 1; with `shift_mean` false the mean is kept: (x − mean) · (var + 1e-8)^−½ (+
+/// mean).
 ///
-/// The variance is the unbiased one, as in TRL (`masked_whiten`); OpenAI's lm-human-preferences takes the
-/// biased one. One value alone has a variance of 0.
+/// The variance is unbiased, as in TRL (`masked_whiten`); OpenAI's lm-human-preferences uses the biased one. A single
+/// value has variance 0.
 pub fn whiten(values: &mut [f32], shift_mean: bool) {
     let n = values.len() as f64;
     if values.is_empty() {
@@ -89,20 +89,21 @@ pub fn whiten(values: &mut [f32], shift_mean: bool) {
     }
 }
 
-/// The adaptive KL coefficient (Ziegler et al. 2019, section 2.2): a controller that holds the KL of an
-/// answer near a target.
+/// The adaptive KL coefficient (Ziegler et al. 2019, section 2.2): a controller that keeps the KL of an answer near a
+/// target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaptiveKl {
-    /// β, as it is now.
+    /// The current β.
     pub coefficient: f64,
-    /// The KL wanted, in nats an answer.
+    /// The target KL, in nats per answer.
     pub target: f64,
-    /// Episodes over which β may grow about e^0.2-fold: 10,000 in the paper.
+    /// Episodes over which β may grow by about a factor of e^0.2: 10,000 in the paper.
     pub horizon: f64,
 }
 
 impl AdaptiveKl {
-    /// After `episodes` answers of the mean KL `kl`: e = clip(kl/target − 1, ±0.2), β ← β·(1 + e·episodes/horizon).
+    /// Updates β after `episodes` answers with mean KL `kl`: e = clip(kl/target − 1, ±0.2), β ← β·(1 +
+    /// e·episodes/horizon).
     pub fn update(&mut self, kl: f64, episodes: usize) {
         let error = (kl / self.target - 1.0).clamp(-0.2, 0.2);
         self.coefficient *= 1.0 + error * episodes as f64 / self.horizon;
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!(all.returns, [1.125, 1.5, -2.0]);
     }
 
-    /// What follows another answer in the list does not reach it, and one of no tokens is passed over.
+    /// An answer is not affected by the next one in the list, and one without tokens is skipped.
     #[test]
     fn answers_do_not_see_each_other() {
         let (rewards, values) = ([1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.3, 0.4]);

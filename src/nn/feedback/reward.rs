@@ -1,37 +1,37 @@
-//! The reward model's loss over pairs of answers.
+//! The loss of the reward model over pairs of answers.
 
 use super::{log_sigmoid, sigmoid};
 
 /// Two scored answers to one prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
-    /// r_w, the score of the preferred answer.
+    /// r_w, the score of the chosen answer.
     pub chosen: f32,
-    /// r_l, the score of the other.
+    /// r_l, the score of the rejected answer.
     pub rejected: f32,
-    /// By how much the preferred answer should at least lead (Touvron et al. 2023, Llama 2); usually 0.
+    /// The minimum desired difference (Touvron et al. 2023, Llama 2); usually 0.
     pub margin: f32,
-    /// What the pair counts for: a person's own vote may count for more than a built-in one. Usually 1.
+    /// The weight of the pair: a user's vote may weigh more than a built-in pair. Usually 1.
     pub weight: f32,
 }
 
 impl Pair {
-    /// A pair that counts once, without a margin.
+    /// A pair of weight 1 without margin.
     pub fn new(chosen: f32, rejected: f32) -> Pair {
         Pair { chosen, rejected, margin: 0.0, weight: 1.0 }
     }
 }
 
-/// What pairs come to. Means are weighted as the pairs are; 0 of no pairs.
+/// The loss of pairs. Means are weighted by the pairs; 0 without pairs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PairLoss {
-    /// The loss, centering included.
+    /// The loss, including centring.
     pub loss: f64,
     /// ∂loss/∂chosen of each pair.
     pub dchosen: Vec<f32>,
     /// ∂loss/∂rejected of each pair.
     pub drejected: Vec<f32>,
-    /// Share of pairs whose preferred answer scores higher; equal scores count half.
+    /// Share of pairs whose chosen answer scores higher; equal scores count half.
     pub accuracy: f64,
     /// Mean r_w − r_l.
     pub margin: f64,
@@ -41,10 +41,10 @@ pub struct PairLoss {
 
 /// Mean over pairs of −log σ(r_w − r_l − margin) + centre · (r_w + r_l)².
 ///
-/// The first term is Bradley and Terry's (1952; Ouyang et al. 2022, eq. 1), whose scores are free to drift
-/// together; the second (Eisenstein et al. 2023; `center_rewards_coefficient` of TRL, 0.01 there) holds
-/// their mean near 0. All pairs of a prompt's ranked answers belong into one step: the caller adds the
-/// gradients of an answer that stands in several pairs.
+/// The first term is Bradley and Terry's (1952; Ouyang et al. 2022, eq. 1), under which all scores may drift together;
+/// the second (Eisenstein et al. 2023; `center_rewards_coefficient` of TRL, 0.01 there) keeps their mean near 0. All
+/// pairs of a prompt's ranked answers belong in one step: the caller adds the gradients of an answer that occurs in
+/// several pairs.
 pub fn pairwise_loss(pairs: &[Pair], centre: f32) -> PairLoss {
     let total: f64 = pairs.iter().map(|p| f64::from(p.weight)).sum();
     if total == 0.0 {
@@ -68,13 +68,13 @@ pub fn pairwise_loss(pairs: &[Pair], centre: f32) -> PairLoss {
     all
 }
 
-/// Which positions of two answers' scores are compared, \[chosen, rejected\], counted from each answer's
-/// first token: the corrected objective of LLMBook's code 8.1 (its «book» mode here).
+/// The positions at which two answers' scores are compared, \[chosen, rejected\], counted from each answer's first
+/// token: the corrected objective of LLMBook's code 8.1 (its «book» mode here).
 ///
-/// The excerpt takes BCE of reward(chosen) − reward(rejected) at every position of two rows of equal length.
-/// Corrected: padding has no score; past the end of the shorter answer its last score stands, so that the
-/// token at which each answer is read in the end takes part in every comparison that is left; and the label
-/// is 1 (the excerpt's own comment has 0, which raises the rejected answer).
+/// The excerpt applies BCE to reward(chosen) − reward(rejected) at every position of two rows of equal length.
+/// Corrected: padding has no score; beyond the end of the shorter answer its last score is used, so that the token at
+/// which each answer is finally read takes part in all remaining comparisons; and the label is 1 (the excerpt's comment
+/// has 0, which raises the rejected answer).
 pub fn book_positions(chosen: usize, rejected: usize) -> Vec<[usize; 2]> {
     let last = |n: usize, at: usize| at.min(n.saturating_sub(1));
     (0..chosen.max(rejected)).map(|at| [last(chosen, at), last(rejected, at)]).collect()
@@ -111,8 +111,8 @@ mod tests {
         assert_eq!((l.dchosen, l.drejected), (vec![-0.25; 2], vec![0.25; 2]));
     }
 
-    /// The published excerpt (LLMBook, code 8.1) takes BCE of the difference with the labels 0: that is
-    /// −log σ(r_l − r_w), and it raises the rejected answer.
+    /// The published excerpt (LLMBook, code 8.1) applies BCE to the difference with label 0: that is −log σ(r_l − r_w),
+    /// which raises the rejected answer.
     #[test]
     fn inverted_labels_raise_the_rejected_answer() {
         let pair = Pair::new(0.4, -0.2);
@@ -121,8 +121,8 @@ mod tests {
         assert!(pairwise_loss(&[inverted], 0.0).drejected[0] > 0.0, "and with the labels of the book lowers it");
     }
 
-    /// Scores of answers of 3 and 2 tokens: the book's objective is the mean over three comparisons, in which
-    /// the shorter one's last score stands twice.
+    /// Scores of answers of 3 and 2 tokens: the book's objective is the mean over three comparisons, two of which use
+    /// the shorter one's last score.
     #[test]
     fn the_book_compares_every_position_and_no_padding() {
         assert_eq!(book_positions(3, 2), [[0, 0], [1, 1], [2, 1]]);
@@ -141,8 +141,8 @@ mod tests {
             gradient[3 + *r] += loss.drejected[i];
         }
         slope::check(&x, &gradient, |x| pairwise_loss(&compared(x), 0.0).loss);
-        // Every score of the chosen answer rises and every one of the rejected falls; with the excerpt's
-        // labels, which are the pairs the other way round, the opposite.
+        // Every score of the chosen answer rises and every score of the rejected one falls; with the excerpt's labels,
+        // which swap the pairs, the opposite.
         assert!(gradient[..3].iter().all(|g| *g < 0.0) && gradient[3..].iter().all(|g| *g > 0.0));
         let inverted: Vec<Pair> = compared(&x).iter().map(|p| Pair::new(p.rejected, p.chosen)).collect();
         assert!(pairwise_loss(&inverted, 0.0).drejected.iter().all(|g| *g > 0.0), "the chosen answers fall");

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The attention of one layer, and what it leaves for its way back.
+/// The attention of one layer, with the activations for its backward pass.
 #[derive(Clone)]
 pub(in crate::nn) struct Attention {
     layer: usize,
@@ -25,7 +25,7 @@ pub(in crate::nn) struct Attention {
     lse: Tensor,
 }
 
-/// Gradients under way within attention, shared by all layers.
+/// Intermediate gradients of attention, shared by all layers.
 pub(in crate::nn) struct AttentionGradient {
     dattn: Tensor,
     dqkv: Tensor,
@@ -59,7 +59,7 @@ impl Attention {
         })
     }
 
-    /// The same activations as the attention of another layer, where none is kept for a way back.
+    /// The same buffers for the attention of another layer, where activations are not kept for a backward pass.
     pub(in crate::nn) fn of_layer(&self, layer: usize) -> Attention {
         Attention { layer, ..self.clone() }
     }
@@ -86,8 +86,8 @@ impl Attention {
         matmul(rec, Layout::NT, attn, &w.o(*layer), out, false)
     }
 
-    /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of both projections (added to). The pass attended
-    /// to its rows: a cache has no way back.
+    /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of both projections (accumulated). Only for a pass over
+    /// rows: one over a cache has no backward pass.
     pub(in crate::nn) fn backward(
         &self,
         rec: &mut Recording<'_>,
@@ -105,7 +105,8 @@ impl Attention {
             let what = "attention over a cache has no backward pass".to_owned();
             return Err(ComputeError::Shape { op: "attention", what });
         };
-        // A weight's gradient after the gradient that the next call needs: it may run beside that.
+        // A weight's gradient is recorded after the gradient that the next call needs, so that both can run
+        // concurrently.
         matmul(rec, Layout::NN, dout, &w.o(*layer), dattn, false)?;
         matmul(rec, Layout::TN, dout, attn, &grads.o(*layer), true)?;
         ops::attention_backward(rec, qkv, begins, attn, lse, dattn, dqkv, pass.shape.b, *heads)?;

@@ -1,4 +1,4 @@
-//! A residual block: a norm, and a branch whose output is added to the stream.
+//! A residual block: a norm, and a branch whose output is added to the residual stream.
 
 use super::{
     attention::{Attention, AttentionGradient},
@@ -14,21 +14,21 @@ use crate::{
     },
 };
 
-/// stream + branch(norm(stream)). The sum is made by the norm of the block that follows.
+/// stream + branch(norm(stream)). The norm of the next block computes the sum.
 pub(in crate::nn) struct Block {
     pub norm: Norm,
     pub branch: Branch,
 }
 
-/// What a block adds to the stream. A further kind of layer is a further variant.
+/// The branch of a block. A new kind of layer is a new variant.
 pub(in crate::nn) enum Branch {
     Attention(Attention),
     Mlp(Mlp),
 }
 
-/// The gradients of one backward pass.
+/// The buffers of a backward pass.
 pub(in crate::nn) struct Backward {
-    /// Those of the parameters, in the slab's layout.
+    /// Gradients of the parameters, in the slab's layout.
     pub grads: Weights,
     pub stream: StreamGradient,
     mlp: MlpGradient,
@@ -52,7 +52,7 @@ impl Backward {
 }
 
 impl Block {
-    /// The branch of the norm's y, into `delta` \[N, C\].
+    /// The branch of the norm's output y, into `delta` \[N, C\].
     pub(in crate::nn) fn forward(
         &self,
         rec: &mut Recording<'_>,
@@ -66,7 +66,7 @@ impl Block {
         }
     }
 
-    /// From `ddelta` \[N, C\] = ∂loss/∂delta through branch and norm: what they add to the gradient of the stream.
+    /// From `ddelta` \[N, C\] = ∂loss/∂delta through branch and norm: adds to the gradient of the stream.
     pub(in crate::nn) fn backward(
         &self,
         rec: &mut Recording<'_>,

@@ -5,7 +5,7 @@ use crate::{
     nn::{config::ModelConfig, params::Weights, rows::Shape},
 };
 
-/// The feed-forward network of one layer, and what it leaves for its way back.
+/// The feed-forward network of one layer, with the activations for its backward pass.
 #[derive(Clone)]
 pub(in crate::nn) struct Mlp {
     layer: usize,
@@ -15,7 +15,7 @@ pub(in crate::nn) struct Mlp {
     act: Tensor,
 }
 
-/// Gradients under way within the network, shared by all layers.
+/// Intermediate gradients of the network, shared by all layers.
 pub(in crate::nn) struct MlpGradient {
     dact: Tensor,
     dgate_up: Tensor,
@@ -46,7 +46,7 @@ impl Mlp {
         Ok(Mlp { layer, gate_up, act: make("act", c.intermediate_size)? })
     }
 
-    /// The same activations as the network of another layer, where none is kept for a way back.
+    /// The same buffers for the network of another layer, where activations are not kept for a backward pass.
     pub(in crate::nn) fn of_layer(&self, layer: usize) -> Mlp {
         Mlp { layer, ..self.clone() }
     }
@@ -63,7 +63,7 @@ impl Mlp {
         matmul(rec, Layout::NT, &self.act, &w.down(self.layer), out, false)
     }
 
-    /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of its matrices (added to).
+    /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of its matrices (accumulated).
     pub(in crate::nn) fn backward(
         &self,
         rec: &mut Recording<'_>,
@@ -75,7 +75,8 @@ impl Mlp {
         dy: &Tensor,
     ) -> Result<(), ComputeError> {
         let MlpGradient { dact, dgate_up } = work;
-        // A weight's gradient after the gradient that the next call needs: it may run beside that.
+        // A weight's gradient is recorded after the gradient that the next call needs, so that both can run
+        // concurrently.
         matmul_swiglu_backward(rec, dout, &w.down(self.layer), &self.gate_up, dact, dgate_up)?;
         matmul(rec, Layout::TN, dout, &self.act, &grads.down(self.layer), true)?;
         matmul(rec, Layout::NN, dgate_up, &w.gate_up(self.layer), dy, false)?;

@@ -1,4 +1,4 @@
-//! The layers that a trunk is a list of, each with its forward and backward pass and its activations.
+//! The layers of a trunk, each with forward pass, backward pass and activations.
 
 mod attention;
 mod block;

@@ -9,25 +9,25 @@ use crate::{
     },
 };
 
-/// One norm, and what it leaves for its way back.
+/// A norm, with the activations for its backward pass.
 #[derive(Clone)]
 pub(in crate::nn) struct Norm {
     at: NormAt,
     eps: f32,
-    /// \[N, C\] the stream that is normed, in f32.
+    /// \[N, C\] the input stream, in f32.
     pub x: Tensor,
-    /// \[N, C\] its norm, in the device's type.
+    /// \[N, C\] the output, in the device's activation type.
     pub y: Tensor,
-    /// \[N\] the reciprocal deviations.
+    /// \[N\] the reciprocal root mean squares.
     rstd: Tensor,
 }
 
-/// The gradient of the stream on its way down, shared by all layers.
+/// The gradient of the stream in the backward pass, shared by all layers.
 pub(in crate::nn) struct StreamGradient {
-    /// \[N, C\] ∂loss/∂x, and the same in f16 where products take that.
+    /// \[N, C\] ∂loss/∂x, and its f16 copy if products use f16.
     pub dx: Tensor,
     pub narrow: Option<Tensor>,
-    /// \[N, C\] ∂loss/∂y of the norm that comes next.
+    /// \[N, C\] ∂loss/∂y of the next norm.
     pub dy: Tensor,
 }
 
@@ -39,14 +39,14 @@ impl StreamGradient {
         Ok(StreamGradient { dx, narrow, dy: device.alloc("dy", &shape, act)? })
     }
 
-    /// ∂loss/∂x as products take it.
+    /// ∂loss/∂x as an operand of products.
     pub(in crate::nn) fn operand(&self) -> &Tensor {
         self.narrow.as_ref().unwrap_or(&self.dx)
     }
 }
 
 impl Norm {
-    /// Allocates what it leaves; the stream is `x` where it is given, else a tensor of this norm alone.
+    /// Allocates the activations; the stream is `x` if given, else a tensor of this norm.
     pub(in crate::nn) fn alloc(
         device: &mut Device,
         c: &ModelConfig,
@@ -61,17 +61,17 @@ impl Norm {
         Ok(Norm { at, eps: c.rms_norm_eps, x, y, rstd })
     }
 
-    /// The same activations under the norm of another place, where none is kept for a way back.
+    /// The same buffers for the norm at another place, where activations are not kept for a backward pass.
     pub(in crate::nn) fn at(&self, at: NormAt) -> Norm {
         Norm { at, ..self.clone() }
     }
 
-    /// y of the stream as it is in x.
+    /// Computes y from the stream in x.
     pub(in crate::nn) fn forward(&self, rec: &mut Recording<'_>, w: &Weights) -> Result<(), ComputeError> {
         ops::rmsnorm_forward(rec, &self.x, &w.norm(self.at), &self.y, &self.rstd, self.eps)
     }
 
-    /// x = `stream` + `delta`, and y of it, in one pass.
+    /// x = `stream` + `delta`, and y from it, in one pass.
     pub(in crate::nn) fn add_forward(
         &self,
         rec: &mut Recording<'_>,
@@ -82,7 +82,7 @@ impl Norm {
         ops::add_rmsnorm_forward(rec, stream, delta, &w.norm(self.at), &self.x, &self.y, &self.rstd, self.eps)
     }
 
-    /// From dy to dx, which is added to with `accumulate`, and to the weight's gradient.
+    /// From dy to dx (accumulated if `accumulate`) and to the weight's gradient.
     pub(in crate::nn) fn backward(
         &self,
         rec: &mut Recording<'_>,

@@ -1,5 +1,5 @@
-//! One language model with its optimiser on a device: a step is forward, loss, backward × micro-batches,
-//! then norm, clip and AdamW. Recorded once for a shape, replayed every step.
+//! A language model with its optimiser on a device. A step is forward, loss, backward for each micro-batch, then norm,
+//! clip and AdamW; recorded once for a shape, replayed every step.
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use crate::{
     },
 };
 
-/// A model under training.
+/// A model in training.
 pub struct Learner {
     pub(super) training: Training,
     pub(super) targets: Tensor,
-    /// \[N\]: what the gradient of each row is multiplied with; ones, unless a policy writes others.
+    /// \[N\]: factor on the gradient of each row; ones, unless a policy writes others.
     weights: Tensor,
     pub(super) losses: Tensor,
-    /// One chunk of logits.
+    /// A chunk of logits.
     pub(super) logits: Tensor,
     head: Program,
-    /// Heads over trained rows alone, the smallest first.
+    /// Heads over trained rows only, the smallest first.
     pub(super) masked: Vec<MaskedHead>,
-    /// Which of them the last micro-batch took; None for the head over all rows.
+    /// The one used by the last micro-batch; None for the head over all rows.
     pub(super) taken: Option<usize>,
 }
 
@@ -74,7 +74,7 @@ impl Learner {
         &self.training.table
     }
 
-    /// What the gradient of each row is multiplied with, for tests that spoil it.
+    /// The factors on the gradients of rows, for tests that corrupt them.
     #[cfg(test)]
     pub(crate) fn row_weights(&self) -> &Tensor {
         &self.weights
@@ -110,7 +110,7 @@ impl Learner {
         self.training.read_grads(device)
     }
 
-    /// The loss of every row of the last micro-batch, 0 where ignored.
+    /// The loss of every row of the last micro-batch, 0 where the target is ignored.
     pub fn losses(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         match self.masked_head() {
             Some(head) => head.losses(device),
@@ -150,7 +150,7 @@ impl Learner {
         device.request(&self.training.control)
     }
 
-    /// Time per kernel of one whole step on the inputs of the last one (it is applied once more).
+    /// Time per kernel of a whole step on the inputs of the last one (which is applied again).
     pub fn profile(&self, device: &mut Device) -> Result<Vec<KernelTime>, ComputeError> {
         let [forward, head, backward] = self.micro();
         device.profile(&[&self.training.zero, forward, head, backward, &self.training.update])
@@ -167,7 +167,7 @@ impl Learner {
         Program::barriers(&[&self.training.zero, forward, head, backward, &self.training.update])
     }
 
-    /// The programs of a micro-batch whose inputs are written.
+    /// The programs for a micro-batch whose inputs are on the device.
     fn micro(&self) -> [&Program; 3] {
         [&self.training.forward, self.head(), &self.training.backward]
     }
@@ -176,17 +176,17 @@ impl Learner {
         self.taken.and_then(|at| self.masked.get(at))
     }
 
-    /// The head that the last micro-batch took.
+    /// The head used by the last micro-batch.
     fn head(&self) -> &Program {
         self.masked_head().map_or(&self.head, MaskedHead::program)
     }
 
-    /// Where the head that the last micro-batch took leaves its losses.
+    /// The losses of the last micro-batch's head.
     pub(super) fn row_losses(&self) -> Tensor {
         self.masked_head().map_or(&self.losses, MaskedHead::row_losses).clone()
     }
 
-    /// Adds the gradient of Σ weight · loss of the rows written last.
+    /// Adds the gradient of Σ weight · loss of the last written rows.
     pub(super) fn gather(&mut self, device: &mut Device, targets: &[i32], weights: &[f32]) -> Result<(), ComputeError> {
         let masked = self.taken.and_then(|at| self.masked.get(at));
         match masked {

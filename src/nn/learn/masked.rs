@@ -1,8 +1,8 @@
-//! The output layer over trained rows alone.
+//! The output layer over trained rows only.
 //!
-//! Logits are the dearest part of a small model, and of a conversation only the answers are trained on. So
-//! the rows with a target are gathered first, and their gradients scattered back; rows without one have the
-//! gradient zero, as they would have had.
+//! Logits are the most expensive part of a small model, and in a conversation only answers are trained. So the rows
+//! with a target are gathered first and their gradients scattered back; other rows get a zero gradient, which is what
+//! they would have anyway.
 
 use super::training::Training;
 use crate::{
@@ -13,17 +13,17 @@ use crate::{
     },
 };
 
-/// Parts of a micro-batch's rows that heads are recorded for: the smallest that holds the trained rows runs.
+/// Fractions of a micro-batch's rows for which heads are recorded: the smallest that holds the trained rows is used.
 const PARTS: [usize; 3] = [8, 4, 2];
-/// Rows below which nothing is gained.
+/// Below this many rows nothing is gained.
 const FEWEST: usize = 64;
 
 /// A recorded head over at most `rows` trained rows.
 pub(super) struct MaskedHead {
     rows: usize,
-    /// \[M\] (u32): where each trained row lies among all.
+    /// \[M\] (u32): the row of each trained row.
     index: Tensor,
-    /// \[N\] (u32): where each row lies among the trained ones; M, a row of zeros, where it is none of them.
+    /// \[N\] (u32): the index of each row among the trained ones; M, a row of zeros, for untrained rows.
     inverse: Tensor,
     /// \[M\].
     targets: Tensor,
@@ -36,14 +36,14 @@ pub(super) struct MaskedHead {
     program: Program,
 }
 
-/// What all heads of a learner share.
+/// The tensors that all heads of a learner share.
 pub(super) struct Shared<'a> {
     pub training: &'a Training,
     pub logits: &'a Tensor,
 }
 
 impl MaskedHead {
-    /// Heads for the parts of `n` rows that are worth one, the smallest first.
+    /// Heads for the fractions of `n` rows that are worthwhile, the smallest first.
     pub(super) fn all(device: &mut Device, n: usize, s: &Shared<'_>) -> Result<Vec<MaskedHead>, ComputeError> {
         let worth = |part: &&usize| n.is_multiple_of(**part * FEWEST);
         PARTS.iter().filter(worth).map(|part| Self::new(device, n, n / part, s)).collect()
@@ -59,7 +59,7 @@ impl MaskedHead {
         device.write(&weights, &vec![1.0_f32; rows])?;
         let losses = device.alloc("trained.losses", &[rows], DType::F32)?;
         let y = device.alloc("trained.y", &[rows, c], t.y.dtype)?;
-        // The last row is never written: it stays the zeros it is made of.
+        // The last row is never written and stays zero.
         let dy = device.alloc("trained.dy", &[rows + 1, c], t.y.dtype)?;
         let mut rec = Recording::new(device);
         ops::embedding_forward(&mut rec, &index, &t.y, &y)?;
@@ -72,7 +72,7 @@ impl MaskedHead {
         Ok(MaskedHead { rows, index, inverse, targets, weights, losses, y, program: rec.compile()? })
     }
 
-    /// The same rows read off without gradients: losses, and entropies into the first of `entropies`.
+    /// The head without gradients: losses, and entropies into the beginning of `entropies`.
     pub(super) fn score(
         &self,
         device: &mut Device,
@@ -88,8 +88,7 @@ impl MaskedHead {
         rec.compile()
     }
 
-    /// Writes what the gradients of the rows with a target are multiplied with; `weights` are those of
-    /// all rows.
+    /// Writes the factors on the gradients of rows with a target; `weights` are those of all rows.
     pub(super) fn write_weights(
         &self,
         device: &mut Device,
@@ -100,7 +99,7 @@ impl MaskedHead {
         device.write(&self.weights, &rows.map(|(_, w)| *w).collect::<Vec<_>>())
     }
 
-    /// Trained rows that it takes.
+    /// The most trained rows it accepts.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
@@ -110,7 +109,7 @@ impl MaskedHead {
         &self.program
     }
 
-    /// Tells the device which rows are trained; there are at most [`Self::rows`].
+    /// Writes which rows are trained, at most [`Self::rows`].
     pub(super) fn write(&self, device: &mut Device, targets: &[i32]) -> Result<(), ComputeError> {
         let mut index = Vec::with_capacity(self.rows);
         let mut inverse = vec![self.rows as u32; targets.len()];
@@ -120,7 +119,7 @@ impl MaskedHead {
             index.push(row as u32);
             trained.push(*target);
         }
-        // What is left over reads some row and is ignored.
+        // Unused places read some row and are ignored.
         index.resize(self.rows, 0);
         trained.resize(self.rows, IGNORE_INDEX);
         device.write(&self.index, &index)?;
@@ -133,7 +132,7 @@ impl MaskedHead {
         &self.losses
     }
 
-    /// The losses of all rows, in their order, for the targets last written.
+    /// The losses of all rows in order, for the targets last written.
     pub(super) fn losses(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         let trained: Vec<f32> = device.read(&self.losses)?;
         let inverse = device.read::<u32>(&self.inverse)?;

@@ -1,4 +1,4 @@
-//! Models under training: a trunk with its optimiser, and the ends that learn.
+//! Models in training: a trunk with its optimiser, and its outputs.
 
 mod learner;
 mod masked;

@@ -1,9 +1,8 @@
-//! A language model under training by feedback: every token has a weight of its own.
+//! A language model trained by feedback: each token has a weight.
 //!
-//! Whatever the objective is (PPO, GRPO, DPO, a supervised term beside them), its gradient reaches the
-//! model through log p of single tokens. So the device gives log-probabilities, the host makes of them a
-//! loss and a weight a token ([`crate::nn::feedback`]), and the device differentiates
-//! L = Σ weight · (−log p).
+//! Whatever the objective is (PPO, GRPO, DPO, plus a supervised term), its gradient reaches the model through log p of
+//! single tokens. So the device computes log-probabilities, the host turns them into a loss and a weight per token
+//! ([`crate::nn::feedback`]), and the device differentiates L = Σ weight · (−log p).
 
 use std::sync::Arc;
 
@@ -19,17 +18,17 @@ use crate::{
     },
 };
 
-/// A policy: a [`Learner`] that is stepped by weights.
+/// A policy: a [`Learner`] trained with token weights.
 ///
 /// A step is [`logprobs`](PolicyLearner::logprobs) of its micro-batches, weights for all their tokens,
 /// [`backward`](PolicyLearner::backward) for each, [`update`](PolicyLearner::update). There is no dropout:
-/// log-probabilities come from the very forward pass that is differentiated. With weights of
-/// 1 / trained tokens it is [`Learner::step`], bit for bit.
+/// log-probabilities come from the forward pass that is differentiated. With weights of 1 / trained tokens it equals
+/// [`Learner::step`], bit for bit.
 pub struct PolicyLearner {
     learner: Learner,
-    /// \[N\]; a head over trained rows alone fills as many as it has.
+    /// \[N\]; a head over trained rows only fills the beginning.
     entropies: Tensor,
-    /// The targets last scored, and whether by a head over trained rows alone.
+    /// The targets last scored, and whether by a head over trained rows only.
     scored: (Vec<i32>, bool),
     /// Output layers without gradients: over all rows, then those of the learner's masked heads.
     score: Vec<Program>,
@@ -85,7 +84,7 @@ impl PolicyLearner {
         self.learner.shape()
     }
 
-    /// log p(target) of every row, B·T, 0 where it has none.
+    /// log p(target) of every row, B·T, 0 without a target.
     pub fn logprobs(&mut self, device: &mut Device, batch: MicroBatch<'_>) -> Result<Vec<f32>, ComputeError> {
         self.learner.write_inputs(device, "score", batch)?;
         let end = self.learner.taken.map_or(0, |at| at + 1);
@@ -98,16 +97,16 @@ impl PolicyLearner {
         Ok(self.spread(&device.read::<f32>(&losses)?, |loss| -loss))
     }
 
-    /// The entropy in nats of the distribution of every row last scored by
-    /// [`logprobs`](PolicyLearner::logprobs), B·T, 0 where it had no target.
+    /// The entropy in nats of the distribution of every row last scored by [`logprobs`](PolicyLearner::logprobs), B·T,
+    /// 0 without a target.
     pub fn entropies(&mut self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         let all = device.read(&self.entropies)?;
         Ok(self.spread(&all, |x| x))
     }
 
-    /// Adds ∂L/∂θ of L = Σ weights\[r\] · (−log p_r) to the gradients. `weights` are B·T; those of rows
-    /// without a target are not read. Right after [`logprobs`](PolicyLearner::logprobs) of the same rows the
-    /// trunk is not run again.
+    /// Adds ∂L/∂θ of L = Σ weights\[r\] · (−log p_r) to the gradients. `weights` are B·T; those of rows without a
+    /// target are not read. Directly after [`logprobs`](PolicyLearner::logprobs) of the same rows the trunk is not run
+    /// again.
     pub fn backward(
         &mut self,
         device: &mut Device,
@@ -122,9 +121,9 @@ impl PolicyLearner {
         self.learner.gather(device, batch.targets, weights)
     }
 
-    /// Clips the gradients gathered since the last update and takes an AdamW step at `rate`. `loss` is
-    /// the caller's, for the outcome; where it or the gradient's norm is not finite nothing is changed.
-    /// Returns a ticket for the control block ([`crate::nn::StepOutcome::from_control`]).
+    /// Clips the accumulated gradients and takes an AdamW step at `rate`. `loss` is the caller's, for the outcome; if
+    /// it or the gradient's norm is not finite, nothing is changed. Returns a ticket for the control block
+    /// ([`crate::nn::StepOutcome::from_control`]).
     pub fn update(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
         self.learner.training.finish(device, rate, loss)
     }
@@ -140,19 +139,18 @@ impl PolicyLearner {
         self.learner.read_state(device)
     }
 
-    /// Writes what [`PolicyLearner::read_state`] or [`Learner::read_state`] read; gradients gathered
-    /// before are forgotten.
+    /// Writes what [`PolicyLearner::read_state`] or [`Learner::read_state`] read; accumulated gradients are discarded.
     pub fn write_state(&mut self, device: &mut Device, state: &[Vec<f32>; 4]) -> Result<(), ComputeError> {
         self.learner.training.disturb();
         self.learner.write_state(device, state)
     }
 
-    /// The gradients gathered since the last update, or as it left them.
+    /// The gradients accumulated since the last update, or as that update left them.
     pub fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         self.learner.read_grads(device)
     }
 
-    /// Values as an output layer leaves them, at the rows they belong to; 0 elsewhere.
+    /// Moves the values of an output layer to the rows they belong to; 0 elsewhere.
     fn spread(&self, values: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
         let (targets, masked) = &self.scored;
         let mut trained = values.iter();

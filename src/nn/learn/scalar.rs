@@ -1,4 +1,4 @@
-//! A model that ends in one number a row, under training: a reward model, a value net.
+//! A model with a scalar output per row in training: a reward model, a value net.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::{
     },
 };
 
-/// A trunk with a score head (`LlamaForSequenceClassification` of one label), under training.
+/// A trunk with a score head (`LlamaForSequenceClassification` with one label) in training.
 ///
-/// score = `score.weight` · norm(x) for every row, so that the caller chooses where to read it: a reward
-/// model at the last token of an answer, a value net at the token before each action. There is no
-/// dropout: what is scored is what is differentiated.
+/// score = `score.weight` · norm(x) for every row, so the caller chooses where to read it: a reward model at the last
+/// token of an answer, a value net at the token before each action. There is no dropout: the scores come from the
+/// forward pass that is differentiated.
 ///
 /// A step is [`scores`](ScalarLearner::scores), a loss and its gradient on the host,
 /// [`backward`](ScalarLearner::backward) for every micro-batch, [`update`](ScalarLearner::update).
@@ -33,7 +33,7 @@ pub struct ScalarLearner {
     language: Option<Language>,
 }
 
-/// A language head on the trunk's own embeddings, beside the score.
+/// A language head on the trunk's embeddings, in addition to the score.
 struct Language {
     /// \[N\] (i32).
     targets: Tensor,
@@ -45,8 +45,8 @@ struct Language {
 }
 
 impl ScalarLearner {
-    /// Allocates and records everything for micro-batches of `batch` × `context`. The parameters are
-    /// those of [`ParamTable::scalar`].
+    /// Allocates and records everything for micro-batches of `batch` × `context`. The parameters have the layout of
+    /// [`ParamTable::scalar`].
     pub fn new(
         device: &mut Device,
         config: &ModelConfig,
@@ -64,7 +64,7 @@ impl ScalarLearner {
         let mut rec = Recording::new(device);
         matmul(&mut rec, Layout::NT, &t.y, &weight, &scores, false)?;
         let read = rec.compile()?;
-        // In f16 the slopes enter narrow, and S times as large.
+        // In f16 the gradients of scores are narrowed and multiplied by the loss scale S.
         let slopes = match t.y.dtype {
             DType::F16 => Some(device.alloc("slopes", &[shape.rows(), 1], DType::F16)?),
             DType::F32 | DType::U32 => None,
@@ -108,9 +108,8 @@ impl ScalarLearner {
         device.read(&self.scores)
     }
 
-    /// Adds ∂L/∂θ to the gradients, `dscores` \[B·T\] being ∂L/∂score of every row, zero where a score
-    /// does not matter. Right after [`scores`](ScalarLearner::scores) of the same rows the forward pass
-    /// is not run again.
+    /// Adds ∂L/∂θ to the gradients; `dscores` \[B·T\] is ∂L/∂score of every row, zero for rows whose score is not used.
+    /// Directly after [`scores`](ScalarLearner::scores) of the same rows the forward pass is not run again.
     pub fn backward(&mut self, device: &mut Device, rows: TokenRows<'_>, dscores: &[f32]) -> Result<(), ComputeError> {
         self.training.check("score", rows.ids, rows.starts)?;
         let n = self.training.shape.rows();
@@ -123,8 +122,8 @@ impl ScalarLearner {
         self.training.gather(device, &self.teach)
     }
 
-    /// Records a language head whose weights are the embeddings: what a language model with tied ones has.
-    /// For [`ScalarLearner::imitate`].
+    /// Records a language head whose weights are the embeddings, as in a language model with tied ones. For
+    /// [`ScalarLearner::imitate`].
     pub fn add_language_head(&mut self, device: &mut Device) -> Result<(), ComputeError> {
         let t = &self.training;
         let (n, v) = (t.shape.rows(), t.config.vocab_size);
@@ -142,9 +141,9 @@ impl ScalarLearner {
         Ok(())
     }
 
-    /// Adds ∂L/∂θ of L = Σ weights\[r\] · (−log p(target of r)) to the gradients, with p by the language head,
-    /// and returns −log p of every row, B·T, 0 where it has no target. Right after
-    /// [`backward`](ScalarLearner::backward) of the same rows the forward pass is not run again.
+    /// Adds ∂L/∂θ of L = Σ weights\[r\] · (−log p(target of r)) to the gradients, with p by the language head; returns
+    /// −log p of every row, B·T, 0 without a target. Directly after [`backward`](ScalarLearner::backward) of the same
+    /// rows the forward pass is not run again.
     pub fn imitate(
         &mut self,
         device: &mut Device,
@@ -172,9 +171,9 @@ impl ScalarLearner {
         device.read(&language.losses)
     }
 
-    /// Clips the gradients gathered since the last update and takes an AdamW step at `rate`. `loss` is
-    /// the caller's, for the outcome; where it or the gradient's norm is not finite nothing is changed.
-    /// Returns a ticket for the control block ([`crate::nn::StepOutcome::from_control`]).
+    /// Clips the accumulated gradients and takes an AdamW step at `rate`. `loss` is the caller's, for the outcome; if
+    /// it or the gradient's norm is not finite, nothing is changed. Returns a ticket for the control block
+    /// ([`crate::nn::StepOutcome::from_control`]).
     pub fn update(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
         self.training.finish(device, rate, loss)
     }
@@ -190,13 +189,13 @@ impl ScalarLearner {
         self.training.read_state(device)
     }
 
-    /// Writes what [`ScalarLearner::read_state`] read; gradients gathered before are forgotten.
+    /// Writes what [`ScalarLearner::read_state`] read; accumulated gradients are discarded.
     pub fn write_state(&mut self, device: &mut Device, state: &[Vec<f32>; 4]) -> Result<(), ComputeError> {
         self.training.disturb();
         self.training.write_state(device, state)
     }
 
-    /// The gradients gathered since the last update, or as it left them.
+    /// The gradients accumulated since the last update, or as that update left them.
     pub fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         self.training.read_grads(device)
     }
@@ -208,7 +207,7 @@ mod tests {
     use super::*;
     use crate::nn::Learner;
 
-    /// The language model beside the score is the one that the trunk came from: the same losses, the same gradients.
+    /// The language head gives the same losses and gradients as the language model that the trunk came from.
     #[test]
     fn imitation_is_the_language_models_step() {
         let mut device = Device::cpu();
@@ -233,7 +232,7 @@ mod tests {
         learner.step(&mut device, &[batch], 0.0, 0, 0).unwrap();
         let want = learner.read_grads(&mut device).unwrap();
         let trained = targets.iter().filter(|t| **t >= 0).count();
-        // After a score's own way back, which here adds nothing.
+        // After a backward pass of the scores, which adds nothing here.
         scalar.scores(&mut device, rows).unwrap();
         scalar.backward(&mut device, rows, &zeros).unwrap();
         let losses = scalar.imitate(&mut device, batch, &vec![1.0 / trained as f32; n]).unwrap();

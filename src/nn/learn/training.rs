@@ -1,5 +1,5 @@
-//! What every model under training has, whatever it ends in: the trunk with its gradients, AdamW, and
-//! the rows that stand on the device. A learner adds an end: a language head, or a score.
+//! What all models in training share: the trunk with its gradients, AdamW, and the rows on the device. A learner adds
+//! an output: a language head, or a score.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// A trunk with its optimiser; the end is recorded by its owner, from `y` to `back.stream.dy`.
+/// A trunk with its optimiser; its owner records the output, from `y` to `back.stream.dy`.
 pub(super) struct Training {
     pub(super) config: ModelConfig,
     pub(super) table: Arc<ParamTable>,
@@ -34,7 +34,7 @@ pub(super) struct Training {
     layout: Layout,
     order: Tensor,
     starts: Tensor,
-    /// \[1\]: what the step's losses are summed in.
+    /// \[1\]: the sum of the step's losses.
     pub(super) loss: Tensor,
     /// \[N, C\]: the trunk's output.
     pub(super) y: Tensor,
@@ -43,11 +43,11 @@ pub(super) struct Training {
     pub(super) forward: Program,
     pub(super) backward: Program,
     pub(super) update: Program,
-    /// Ids and starts as they stand on the device.
+    /// The ids and starts on the device.
     written: (Vec<u32>, Option<Vec<u32>>),
-    /// Whether the activations are those of the rows and the parameters that stand there.
+    /// Whether the activations belong to the current rows and parameters.
     stands: bool,
-    /// Whether gradients have been added up since the last update.
+    /// Whether gradients were accumulated since the last update.
     gathered: bool,
 }
 
@@ -146,13 +146,13 @@ impl Training {
         Ok(made)
     }
 
-    /// Writes rate and loss scale beside AdamW's settings.
+    /// Writes learning rate and loss scale next to AdamW's settings.
     pub(super) fn write_hyper(&mut self, device: &mut Device, rate: f32, scale: f32) -> Result<(), ComputeError> {
         let a = self.adamw;
         device.write(&self.hyper, &[rate, scale, a.weight_decay, a.beta1, a.beta2, a.eps, a.clip, 0.0])
     }
 
-    /// Keys the dropout of the next micro-batch, where there is any.
+    /// Sets the dropout key of the next micro-batch, if there is dropout.
     pub(super) fn write_clock(
         &self,
         device: &mut Device,
@@ -166,7 +166,7 @@ impl Training {
         Ok(())
     }
 
-    /// Refuses rows that are none of this model.
+    /// Rejects rows that do not fit this model.
     pub(super) fn check(&self, op: &'static str, ids: &[u32], starts: Option<&[u32]>) -> Result<(), ComputeError> {
         let (n, v) = (self.shape.rows(), self.config.vocab_size);
         let wrong = |what: String| Err(ComputeError::Shape { op, what });
@@ -179,7 +179,7 @@ impl Training {
         self.layout.check(op, starts)
     }
 
-    /// Puts checked rows in place, unless they stand there already.
+    /// Writes checked rows, unless they are on the device already.
     pub(super) fn write_rows(
         &mut self,
         device: &mut Device,
@@ -199,12 +199,12 @@ impl Training {
         Ok(())
     }
 
-    /// The parameters are others from now on: activations and gathered gradients are none of theirs.
+    /// The parameters have changed: activations and accumulated gradients are invalid.
     pub(super) fn disturb(&mut self) {
         (self.stands, self.gathered) = (false, false);
     }
 
-    /// Runs an end that only reads `y`, after the trunk where its activations do not stand.
+    /// Runs an output that only reads `y`, after the trunk if its activations are invalid.
     pub(super) fn read_off(&mut self, device: &mut Device, end: &Program) -> Result<(), ComputeError> {
         if self.stands {
             return device.replay(&[end]);
@@ -214,8 +214,7 @@ impl Training {
         Ok(())
     }
 
-    /// Runs an end that leaves ∂L/∂y, and the way back: gradients are added to those since the last
-    /// update.
+    /// Runs an output that computes ∂L/∂y, and the backward pass; gradients are accumulated.
     pub(super) fn gather(&mut self, device: &mut Device, end: &Program) -> Result<(), ComputeError> {
         let mut programs = Vec::with_capacity(4);
         if !self.gathered {
@@ -230,8 +229,8 @@ impl Training {
         Ok(())
     }
 
-    /// Clips and takes an AdamW step on what was gathered. `loss` is the caller's own number, for the
-    /// outcome and its check alone.
+    /// Clips and takes an AdamW step on the accumulated gradients. `loss` is the caller's number, only for the outcome
+    /// and its check.
     pub(super) fn finish(&mut self, device: &mut Device, rate: f32, loss: f32) -> Result<Ticket, ComputeError> {
         if !self.gathered {
             let what = "there is no gradient: no backward pass since the last update".to_owned();
@@ -244,21 +243,21 @@ impl Training {
         Ok(ticket)
     }
 
-    /// True where products are in f16 and gradients bear a loss scale.
+    /// Whether products are in f16 and gradients have a loss scale.
     fn half(&self) -> bool {
         self.params.shadow.is_some()
     }
 
-    /// Reads parameters, first and second moments and the control block, in this order. Without a loss
-    /// scale the block has the words of [`CONTROL_F32`].
+    /// Reads parameters, first and second moments and the control block, in this order. Without a loss scale the block
+    /// has [`CONTROL_F32`] words.
     pub(super) fn read_state(&self, device: &mut Device) -> Result<[Vec<f32>; 4], ComputeError> {
         let mut control = device.read(&self.control)?;
         control.truncate(if self.half() { CONTROL } else { CONTROL_F32 });
         Ok([device.read(&self.params.slab)?, device.read(&self.m)?, device.read(&self.v)?, control])
     }
 
-    /// Writes a control block of either length. Half precision takes up the block of an f32 step with the
-    /// first loss scale; f32 leaves a loss scale out.
+    /// Writes a control block of either length. Half precision adds the initial loss scale to an f32 block; f32 drops
+    /// the loss scale.
     fn write_control(&self, device: &mut Device, words: &[f32]) -> Result<(), ComputeError> {
         let mut control = [0.0; CONTROL];
         let known = words.len().min(if self.half() { CONTROL } else { CONTROL_F32 });
@@ -278,12 +277,12 @@ impl Training {
         self.write_control(device, control)
     }
 
-    /// The gradient slab, without its loss scale.
+    /// The gradient slab, divided by the loss scale.
     pub(super) fn read_grads(&self, device: &mut Device) -> Result<Vec<f32>, ComputeError> {
         let mut grads = device.read(&self.back.grads.slab)?;
         if self.half() {
             let control: Vec<f32> = device.read(&self.control)?;
-            // The update may have changed the scale since.
+            // The update may have changed the scale.
             let scale = if self.gathered { control[8] } else { control[11] };
             if scale > 0.0 {
                 for gradient in &mut grads {
@@ -295,7 +294,7 @@ impl Training {
     }
 }
 
-/// Positions in order of their ids (a stable counting sort), and where each id's positions begin.
+/// Positions sorted by id (a stable counting sort), and the start of each id's positions.
 fn sort_by_id(ids: &[u32], vocab: usize) -> (Vec<u32>, Vec<u32>) {
     let mut starts = vec![0_u32; vocab + 1];
     for id in ids {

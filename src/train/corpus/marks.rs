@@ -1,7 +1,7 @@
 //! The user's labels of texts as wanted or unwanted: training data of the quality classifier.
 //!
 //! ```text
-//! data/marks.jsonl {"text", "keep", "time"} per line; a text's newest line counts, and `keep: null` removes its label
+//! data/marks.jsonl   {"text", "keep", "time"} per line; a text's newest line counts, and `keep: null` removes its label
 //! ```
 
 use std::{

@@ -87,7 +87,7 @@ pub(crate) trait StageRun {
     /// The model under training.
     fn model(&self) -> Model<'_>;
 
-    /// The table of the run's language model; another model's weights are compared with it.
+    /// The table of the run's language model, with which the weights of ancestors are loaded.
     fn language_model(&self) -> Arc<ParamTable>;
 
     /// Submits step `step` (counted from 0) with a learning rate.

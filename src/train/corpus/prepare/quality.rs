@@ -6,7 +6,7 @@
 //! applied to the other half, because a classifier memorises the class of the texts it was trained on.
 //!
 //! ```text
-//! data/quality-<key> a line of JSON: samples and accuracy; the weights of both; blake3 (32 bytes)
+//! data/quality-<key>   a line of JSON: samples and accuracy; the weights of both; blake3 (32 bytes)
 //! ```
 
 use std::{collections::HashMap, fmt};

@@ -1,7 +1,7 @@
 //! The content hashes of files, without reading unchanged files again.
 //!
 //! ```text
-//! data/files-<version> a line with the blake3 of the rest; then JSON: stamp and hash of every file
+//! data/files-<version>   a line with the blake3 of the rest; then JSON: stamp and hash of every file
 //! ```
 
 use std::{

@@ -1,8 +1,8 @@
 //! Encodes units into token shards, and trains the tokenizer.
 //!
 //! ```text
-//! data/tokenizer-<key>.json the tokenizer trained on the training documents
-//! data/ids-<unit>-<tokenizer> the ids of all documents of a unit (data/stored/shard.rs)
+//! data/tokenizer-<key>.json       the tokenizer trained on the training documents
+//! data/ids-<unit>-<tokenizer>     the ids of all documents of a unit (data/stored/shard.rs)
 //! ```
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,11 +1,11 @@
 //! Versions: the use of every document, and the resulting streams.
 //!
 //! ```text
-//! data/version-<key> "danlu-vs", version u32, length of the header u64, header: JSON, the sources and their units
-//! a byte per document: its state
-//! 32 bytes per removed document: its number u32, that of the one it repeats u32,
-//! the value and the threshold u64 (bits of floats), why u32, 0 u32
-//! blake3 of everything before it (32 bytes)
+//! data/version-<key>   "danlu-vs", version u32, length of the header u64, header: JSON, the sources and their units
+//!                      a byte per document: its state
+//!                      32 bytes per removed document: its number u32, that of the one it repeats u32,
+//!                        the value and the threshold u64 (bits of floats), why u32, 0 u32
+//!                      blake3 of everything before it (32 bytes)
 //! ```
 //! All numbers are little-endian; documents are numbered through all units in order.
 
