@@ -321,12 +321,13 @@ fn main() {
                 trials.push(Trial::test(format!("{engine}/{case}/feedback_{name}"), run).with_ignored_flag(ignored));
             }
         }
-        let learners: [(&str, Alone); 6] = [
+        let learners: [(&str, Alone); 7] = [
             ("supervised", learners::supervised),
             ("accumulation", learners::accumulation),
             ("scalars", learners::scalars),
             ("slopes", learners::slopes),
             ("rollouts", learners::rollouts),
+            ("draws", learners::draws),
             ("refusals", learners::refusals),
         ];
         for (name, test) in learners {

@@ -4,9 +4,11 @@
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
+
 use danlu::{
     compute::{DType, Device, Needs, Traits},
-    nn::{AdamW, Learner, ModelConfig},
+    nn::{AdamW, BatchDecoder, Decoder, Learner, ModelConfig, ParamTable, Weights},
 };
 
 fn h100(offers: Needs) -> Traits {
@@ -43,5 +45,24 @@ fn calls_and_barriers_of_a_step_stay_down() {
     ] {
         let (calls, barriers) = step(offers, config, batch, ctx);
         assert!(calls <= most.0 && barriers <= most.1, "{name}: {calls} calls, {barriers} barriers, at most {most:?}");
+    }
+}
+
+/// Seven calls a layer, embedding, norm, head and choice.
+#[test]
+fn calls_of_a_decoded_token_stay_down() {
+    let tiny = ModelConfig::llama(4, 128, 4, 4, 384, 4096, 128);
+    let small = ModelConfig::llama(6, 384, 6, 6, 1024, 4096, 256);
+    for (name, offers, config, most) in [
+        ("1m f32", Needs::Common, &tiny, 32),
+        ("1m f16", Needs::Matrix, &tiny, 32),
+        ("12m f32", Needs::Common, &small, 46),
+        ("12m f16", Needs::Matrix, &small, 46),
+    ] {
+        let mut device = Device::cpu().counting_as(h100(offers));
+        let weights = Weights::alloc(&mut device, "weights", &Arc::new(ParamTable::new(config))).expect("it plans");
+        let one = Decoder::new(&mut device, config, &weights, 256).expect("it plans").calls();
+        let many = BatchDecoder::new(&mut device, config, &weights, 64, 128).expect("it plans").calls();
+        assert!(one <= most && many <= most, "{name}: {one} calls for one text, {many} for 64, at most {most}");
     }
 }

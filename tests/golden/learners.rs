@@ -6,8 +6,8 @@ use danlu::{
         rng::{Purpose, below, normal},
     },
     nn::{
-        AdamW, BatchDecoder, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, PolicyLearner, Prompt,
-        Sampling, ScalarEvaluator, ScalarLearner, StepOutcome, TokenRows,
+        AdamW, BatchDecoder, Decoder, IGNORE_INDEX, Learner, MicroBatch, ModelConfig, ParamTable, PolicyLearner,
+        Prompt, Sampling, ScalarEvaluator, ScalarLearner, StepOutcome, TokenRows, draw,
     },
 };
 use libtest_mimic::Failed;
@@ -268,6 +268,61 @@ pub(crate) fn rollouts(mut device: Device) -> Result<(), Failed> {
     assert!(cold[0].logprobs != answers[0].logprobs, "the temperature matters");
     let greedy = decoder.complete(&mut device, &prompts(0.0), VOCAB, None)?;
     assert!(greedy.iter().all(|a| a.logprobs == [0.0; 30]), "the likeliest token is certain");
+    Ok(())
+}
+
+/// Where the device draws, the tokens are those that the host draws from its logits with the same seed, and so are
+/// their log-probabilities; alone or beside others, in one row after another.
+pub(crate) fn draws(mut device: Device) -> Result<(), Failed> {
+    let policy = policy(&mut device)?;
+    let plain = Sampling { temperature: 1.3, top_k: 0, ..Sampling::default() };
+    let ways = [
+        Sampling::greedy(),
+        plain,
+        Sampling { top_k: 20, ..plain },
+        Sampling { top_k: 30, top_p: 0.7, ..plain },
+        // By the host everywhere.
+        Sampling { top_p: 0.8, ..plain },
+        Sampling { repetition_penalty: 1.2, ..plain },
+    ];
+    let mut batch = BatchDecoder::new(&mut device, &config(), policy.params(), 3, T)?;
+    let mut one = Decoder::new(&mut device, &config(), policy.params(), T)?;
+    for how in ways {
+        let prompt = |i: usize| Prompt {
+            ids: (0..1 + 3 * i).map(|j| (i * 17 + j * 5) as u32 % 101).collect(),
+            max_new_tokens: 70 - 9 * i,
+            sampling: Sampling { seed: 7 + i as u64, ..how },
+        };
+        let prompts: Vec<Prompt> = (0..7).map(prompt).collect();
+        let completions = batch.complete(&mut device, &prompts, VOCAB - 3, Some(5))?;
+        for (i, (p, completion)) in prompts.iter().zip(&completions).enumerate() {
+            let (mut text, mut at, mut unread) = (p.ids.clone(), 0, p.ids.len());
+            one.reset();
+            loop {
+                let logits = one.feed(&mut device, &text[text.len() - unread..])?;
+                let want = draw(&logits[..VOCAB - 3], &text, &p.sampling, text.len() as u64);
+                let got = completion.ids.get(at).copied().or(completion.ended.then_some(5));
+                if got != Some(want.id) {
+                    return Err(format!("{how:?}, prompt {i}, token {at}: {got:?}, the host draws {want:?}").into());
+                }
+                close("log-probability", f64::from(completion.logprobs[at]), f64::from(want.logprob), 1e-4)?;
+                (text, at, unread) = ([text.as_slice(), &[want.id]].concat(), at + 1, 1);
+                if want.id == 5 || at == p.max_new_tokens || text.len() > T {
+                    break;
+                }
+            }
+            assert_eq!(at, completion.logprobs.len(), "{how:?}, prompt {i} ends elsewhere");
+            one.reset();
+            let (mut alone, room) = (p.ids.clone(), p.ids.len() + p.max_new_tokens.min(T + 1 - p.ids.len()));
+            while alone.len() < room && alone.get(p.ids.len()..).is_some_and(|new| !new.contains(&5)) {
+                let left = room - alone.len();
+                let drawn = one.draw(&mut device, &alone, &p.sampling, VOCAB - 3, left, None)?;
+                assert!(!drawn.is_empty() && drawn.len() <= left);
+                alone.extend(drawn.iter().map(|d| d.id));
+            }
+            assert_eq!(alone[..text.len()], text, "{how:?}, prompt {i} alone");
+        }
+    }
     Ok(())
 }
 

@@ -1,17 +1,20 @@
-//! `danlu bench`: a whole training step on random tokens.
+//! `danlu bench`: a whole training step on random tokens, or decoding.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use clap::Args;
 use serde_json::json;
 
 use crate::{
     cli::{Common, Failure, Outcome, output},
-    compute::rng::{self, Purpose},
-    nn::{AdamW, Learner, MicroBatch, ModelConfig, estimate},
+    compute::{
+        Device, KernelTime,
+        rng::{self, Purpose},
+    },
+    nn::{AdamW, BatchDecoder, Learner, MicroBatch, ModelConfig, ParamTable, Prompt, Sampling, Weights, estimate},
 };
 
-/// Measure a training step on random tokens: forward, backward, clip, AdamW; embeddings tied
+/// Measure a training step on random tokens: forward, backward, clip, AdamW; embeddings tied. Or decoding
 #[derive(Args)]
 pub(in crate::cli) struct Bench {
     /// Layers
@@ -41,6 +44,9 @@ pub(in crate::cli) struct Bench {
     /// Timed steps
     #[arg(long, default_value_t = 20)]
     steps: usize,
+    /// Time decoding instead: --batch texts at once, each of --ctx tokens, a few of them its prompt
+    #[arg(long)]
+    decode: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -70,6 +76,9 @@ impl Bench {
         }
         let mut device = common.device()?;
         let seed = common.seed.unwrap_or(0);
+        if self.decode {
+            return self.decoding(&mut device, &config, seed);
+        }
         let mut learner = Learner::new(&mut device, &config, self.batch, self.ctx, AdamW::default())?;
         let slab = learner.table().initial(seed);
         learner.write_params(&mut device, &slab)?;
@@ -111,9 +120,7 @@ impl Bench {
                 "engine": info.engine, "adapter": info.adapter, "driver": info.driver, "precision": device.traits().act.name(),
                 "params": cost.parameters, "tokens_per_second": rate, "ms_per_step": ms, "tflops": tflops,
                 "dispatches": learner.calls(), "memory_bytes": device.memory().0,
-                "kernels": kernels.iter().map(|k| json!({
-                    "name": k.name, "ms": k.ms, "calls": k.calls, "flop": k.work.flop, "bytes": k.work.bytes,
-                })).collect::<Vec<_>>(),
+                "kernels": table(&kernels),
             }));
             return Ok(());
         }
@@ -124,15 +131,67 @@ impl Bench {
             learner.calls(),
             device.memory().0 as f64 / 1_048_576.0
         ));
-        let mut sorted = kernels;
-        sorted.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-        for k in &sorted {
-            let (tflops, gbytes) = k.rates();
-            let tflops = if k.work.flop > 0.0 { format!("{tflops:>9.1} TFLOP/s") } else { String::new() };
-            output::text(&format!("  {:<26}{:>9.3} ms{:>6} calls{gbytes:>9.0} GB/s{tflops}", k.name, k.ms, k.calls));
-        }
+        list(kernels);
         output::text(&format!("{rate:.0} tokens/s · {ms:.2} ms per step · {tflops:.3} TFLOP/s"));
         Ok(())
+    }
+
+    /// Texts drawn from the whole distribution, --steps times --batch of them: the fastest round counts.
+    fn decoding(&self, device: &mut Device, config: &ModelConfig, seed: u64) -> Outcome {
+        let table_of = Arc::new(ParamTable::new(config));
+        let weights = Weights::alloc(device, "weights", &table_of)?;
+        weights.write(device, &table_of.initial(seed))?;
+        let mut decoder = BatchDecoder::new(device, config, &weights, self.batch, self.ctx)?;
+        let read = PROMPT.min(self.ctx);
+        let prompt = |i: usize| Prompt {
+            ids: (0..read).map(|j| rng::below(seed, Purpose::Bench, i as u64, j as u64, self.vocab) as u32).collect(),
+            max_new_tokens: self.ctx - read + 1,
+            sampling: Sampling { temperature: 1.0, top_k: 0, seed: i as u64, ..Sampling::default() },
+        };
+        let prompts: Vec<Prompt> = (0..self.batch).map(prompt).collect();
+        let mut seconds = f64::INFINITY;
+        for _ in 0..self.steps {
+            let begun = Instant::now();
+            decoder.complete(device, &prompts, self.vocab, None)?;
+            seconds = seconds.min(begun.elapsed().as_secs_f64());
+        }
+        let tokens = self.batch * prompts[0].max_new_tokens;
+        let (rate, steps) = (tokens as f64 / seconds, self.ctx);
+        let kernels = decoder.profile(device)?;
+        let info = device.info();
+        if self.json {
+            output::json(&json!({
+                "engine": info.engine, "adapter": info.adapter, "driver": info.driver, "precision": device.traits().act.name(),
+                "texts": self.batch, "drawn_tokens_per_second": rate, "ms_per_step": seconds * 1e3 / steps as f64,
+                "dispatches": decoder.calls(), "kernels": table(&kernels),
+            }));
+            return Ok(());
+        }
+        output::text(&format!("{} · {} · {}", info.engine, info.adapter, info.driver));
+        output::text(&format!("{} kernel calls for a token of each text", decoder.calls()));
+        list(kernels);
+        let ms = seconds * 1e3 / steps as f64;
+        output::text(&format!("{rate:.0} drawn tokens/s · {} texts · {ms:.3} ms per token of each", self.batch));
+        Ok(())
+    }
+}
+
+/// Tokens of a prompt in the measurement of decoding.
+const PROMPT: usize = 8;
+
+/// Kernels as JSON.
+fn table(kernels: &[KernelTime]) -> Vec<serde_json::Value> {
+    let row = |k: &KernelTime| json!({"name": k.name, "ms": k.ms, "calls": k.calls, "flop": k.work.flop, "bytes": k.work.bytes});
+    kernels.iter().map(row).collect()
+}
+
+/// Kernels as lines, the longest first.
+fn list(mut kernels: Vec<KernelTime>) {
+    kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+    for k in &kernels {
+        let (tflops, gbytes) = k.rates();
+        let tflops = if k.work.flop > 0.0 { format!("{tflops:>9.1} TFLOP/s") } else { String::new() };
+        output::text(&format!("  {:<26}{:>9.3} ms{:>6} calls{gbytes:>9.0} GB/s{tflops}", k.name, k.ms, k.calls));
     }
 }
 

@@ -1,6 +1,9 @@
 //! `danlu generate`: continue a text or token ids.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use serde_json::json;
@@ -11,10 +14,13 @@ use crate::{
     cli::{Common, Failure, Outcome, output},
     compute::Device,
     data::{Role, Turn, Words, read_in},
-    nn::{Decoder, ModelConfig, Sampling, Weights, sample},
+    nn::{Decoder, ModelConfig, Sampling, Weights},
     store::{RUNS, RealFs, RunView, newest_run},
     train::{TrainError, checkpoint, model_folder},
 };
+
+/// Text is shown at least this often, as far as the model is that fast.
+const SHOWN: Duration = Duration::from_millis(30);
 
 /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder
 #[derive(Args)]
@@ -257,17 +263,16 @@ impl Generate {
         })?;
         let mut decoder = Decoder::new(&mut model.device, &model.config, &model.weights, capacity)?;
         let mut reason = "length";
-        let mut unread = tokens.len();
-        for _ in 0..self.max_new_tokens {
-            let logits = decoder.feed(&mut model.device, &all[all.len() - unread..])?;
-            let next = sample(&logits[..known], &all, how, all.len() as u64);
-            unread = 1;
-            if ends.contains(&next) && !self.ignore_eos {
-                reason = "stop";
-                break;
+        'text: while all.len() < capacity {
+            let left = capacity - all.len();
+            for next in decoder.draw(&mut model.device, &all, how, known, left, Some(SHOWN))? {
+                if ends.contains(&next.id) && !self.ignore_eos {
+                    reason = "stop";
+                    break 'text;
+                }
+                all.push(next.id);
+                each(next.id);
             }
-            all.push(next);
-            each(next);
         }
         drop(decoder);
         model.device.release(mark);

@@ -1,6 +1,6 @@
 //! The shapes on which each kernel is checked: 1, odd, around a tile, and large where that is cheap.
 
-use super::bench::Bench;
+use super::{bench::Bench, decoding};
 use crate::compute::{
     Cell, ComputeError, DType, Layout, Needs, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward,
     ops::{self, HYPER, Heads, NORM_PARTIALS, Slope},
@@ -25,6 +25,9 @@ pub(super) fn run(b: &mut Bench<'_>) -> Done {
         "rope" => rope(b),
         "attention_forward" | "attention_delta" | "attention_backward_q" | "attention_backward_kv" => attention(b),
         "cache_append" | "attention_decode" => decode(b),
+        "attention_step" => decoding::attention_step(b),
+        "matmul_few" | "matmul_swiglu_few" => decoding::few_rows(b),
+        "sample" => decoding::sample(b),
         "swiglu_forward" | "swiglu_backward" => swiglu(b),
         "cross_entropy" | "entropy" => cross_entropy(b),
         "adamw_prepare" | "adamw" => adamw(b),

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cases;
+mod decoding;
 
 use super::{
     device::Device,

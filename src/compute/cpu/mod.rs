@@ -16,6 +16,7 @@ mod loss;
 mod norm;
 mod optimizer;
 mod parallel;
+mod sample;
 mod simd;
 
 pub(super) use args::Twin;
@@ -26,9 +27,10 @@ pub(super) use elementwise::{
     add, column_sum, dropout, fill, narrow, rope, scale, square_sum, sum, swiglu_backward, swiglu_forward,
 };
 pub(super) use embedding::{embedding_backward, embedding_forward};
-pub(super) use fused::{matmul_rope, matmul_swiglu, matmul_swiglu_backward};
+pub(super) use fused::{attention_step, matmul_rope, matmul_swiglu, matmul_swiglu_backward, matmul_swiglu_few};
 pub(super) use gemm::{matmul_nn, matmul_nn_split, matmul_nt, matmul_tn, matmul_tn_split};
 pub(super) use loss::{cross_entropy, entropy};
 pub(super) use norm::{add_rmsnorm_forward, rmsnorm_backward, rmsnorm_forward};
 pub(super) use optimizer::{adamw, adamw_prepare};
+pub(super) use sample::sample;
 pub use simd::exponentials;

@@ -29,7 +29,8 @@ pub(super) struct Ready {
 
 /// Shaders compiled without bounds and loop checks, which are expensive for them; tests/kernels/main.rs runs the same
 /// WGSL with checks over the same shapes.
-const TRUSTED: &[&str] = &["matmul", "attention", "attention_wide", "attention_coop", "matmul_coop"];
+const TRUSTED: &[&str] =
+    &["matmul", "attention", "attention_wide", "attention_coop", "attention_step", "matmul_coop", "matmul_few"];
 
 /// The pipelines of one device.
 pub(super) struct Pipelines {

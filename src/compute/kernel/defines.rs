@@ -63,6 +63,15 @@ pub(super) const TILE_128: Defines = &[
     ("UNROLL", "8"),
 ];
 
+/// Products for few rows: sums that 32 invocations make together, and steps along K that are fetched ahead.
+pub(super) const FEW_1: Defines = &[("ROWS", "1"), ("COLS", "1"), ("THREADS", "128"), ("AHEAD", "4")];
+pub(super) const FEW_8: Defines = &[("ROWS", "8"), ("COLS", "1"), ("THREADS", "256"), ("AHEAD", "1")];
+pub(super) const FEW_8X4: Defines = &[("ROWS", "8"), ("COLS", "4"), ("THREADS", "256"), ("AHEAD", "1")];
+pub(super) const GATED_1: Defines = &[("SWIGLU", ""), ("ROWS", "1"), ("COLS", "2"), ("THREADS", "128"), ("AHEAD", "4")];
+pub(super) const GATED_8: Defines = &[("SWIGLU", ""), ("ROWS", "8"), ("COLS", "2"), ("THREADS", "256"), ("AHEAD", "1")];
+pub(super) const GATED_8X4: Defines =
+    &[("SWIGLU", ""), ("ROWS", "8"), ("COLS", "4"), ("THREADS", "256"), ("AHEAD", "1")];
+
 pub(super) const QUERIES: Defines = &[("BACKWARD_Q", "")];
 pub(super) const KEYS: Defines = &[("BACKWARD_KV", "")];
 /// Tiles of attention by the largest head size they support. The first two fit the memory of any adapter.
@@ -150,4 +159,6 @@ pub(super) const WIDE_64KV: Defines = &[
 
 pub(super) const ATTENTION: &[&str] = &["b", "t", "hq", "hk", "d", "scale"];
 pub(super) const PRODUCT: &[&str] = &["m", "n", "k", "accumulate"];
+pub(super) const FEW: &[&str] = &["m", "n", "k"];
+pub(super) const STEP: &[&str] = &["b", "p", "hq", "hk", "d", "positions", "scale"];
 pub(super) const PARTIAL: &[&str] = &["m", "n", "k", "span"];

@@ -6,9 +6,10 @@
 
 use super::{
     defines::{
-        ATTENTION, BACKWARD, FORWARD, HEAD_32V, HEAD_64, HEAD_64V, HEAD_128V, HEAD_256, KEYS, LOSS_SCALE, NN, NT,
-        PARTIAL, PRODUCT, QUERIES, R, RA, SPLIT, SUM_64, SUM_256, TILE_32, TILE_64, TILE_64X128, TILE_128, TN, VEC4, W,
-        WA, WIDE_32, WIDE_32KV, WIDE_32Q, WIDE_64, WIDE_64KV, WIDE_64Q,
+        ATTENTION, BACKWARD, FEW, FEW_1, FEW_8, FEW_8X4, FORWARD, GATED_1, GATED_8, GATED_8X4, HEAD_32V, HEAD_64,
+        HEAD_64V, HEAD_128V, HEAD_256, KEYS, LOSS_SCALE, NN, NT, PARTIAL, PRODUCT, QUERIES, R, RA, SPLIT, STEP, SUM_64,
+        SUM_256, TILE_32, TILE_64, TILE_64X128, TILE_128, TN, VEC4, W, WA, WIDE_32, WIDE_32KV, WIDE_32Q, WIDE_64,
+        WIDE_64KV, WIDE_64Q,
     },
     matrix,
     row::{Kernel, row},
@@ -111,6 +112,14 @@ const TABLE: &[&[Kernel]] = &[
     both!("attention_backward_kv.64w", "attention_wide", &[KEYS, WIDE_64KV, VEC4], &[RA, R, RA, R, R, WA], ATTENTION, cpu::attention_backward_kv; 49_152),
     both!("cache_append", "decode", &[&[("APPEND", "")]], &[RA, R, WA], &["b", "n", "p", "hq", "hk", "d"], cpu::cache_append),
     both!("attention_decode", "decode", &[&[("ATTEND", "")]], &[RA, RA, R, WA], &["b", "n", "p", "hq", "hk", "d", "scale"], cpu::attention_decode),
+    both!("attention_step", "attention_step", &[], &[RA, R, R, WA, WA], STEP, cpu::attention_step),
+    both!("matmul_few.1", "matmul_few", &[FEW_1], &[RA, RA, WA], FEW, cpu::matmul_nt),
+    both!("matmul_few.8", "matmul_few", &[FEW_8], &[RA, RA, WA], FEW, cpu::matmul_nt),
+    both!("matmul_few.8x4", "matmul_few", &[FEW_8X4], &[RA, RA, WA], FEW, cpu::matmul_nt),
+    both!("matmul_swiglu_few.1", "matmul_few", &[GATED_1], &[RA, RA, WA], FEW, cpu::matmul_swiglu_few),
+    both!("matmul_swiglu_few.8", "matmul_few", &[GATED_8], &[RA, RA, WA], FEW, cpu::matmul_swiglu_few),
+    both!("matmul_swiglu_few.8x4", "matmul_few", &[GATED_8X4], &[RA, RA, WA], FEW, cpu::matmul_swiglu_few),
+    both!("sample", "sample", &[], &[R, RA, R, W, W, W], &["b", "v", "p", "ring"], cpu::sample),
     both!("swiglu_forward", "swiglu", &[FORWARD], &[RA, WA], &["n", "f"], cpu::swiglu_forward),
     both!("swiglu_backward", "swiglu", &[BACKWARD], &[RA, RA, WA], &["n", "f"], cpu::swiglu_backward),
     both!("cross_entropy", "cross_entropy", &[], &[R, R, R, R, WA, W], &["r", "v", "gradient"], cpu::cross_entropy),

@@ -210,6 +210,41 @@ pub fn attention_decode(
     push(rec, "attention_decode", params, &[qkv, cache, positions, out], [(b * n) as u32, heads.query as u32, 1])
 }
 
+/// One call for what a new row does at each layer: [`rope`] of its query and key, [`cache_append`] and
+/// [`attention_decode`]; these three where sequences have several new rows, where heads are no multiple of 8, and on
+/// the CPU engine.
+///
+/// qkv \[B·n, (Hq+2Hk)·D\] (rotated or left as it is), positions \[B·n\] (u32), table \[P', D\] → cache
+/// \[B, P, 2·Hk·D\], out \[B·n, Hq·D\].
+pub fn attention_step(
+    rec: &mut Recording<'_>,
+    qkv: &Tensor,
+    positions: &Tensor,
+    table: &Tensor,
+    cache: &Tensor,
+    out: &Tensor,
+    b: usize,
+    heads: Heads,
+) -> Done {
+    let (n, p) = decode_sizes("attention_step", qkv, positions, cache, b, heads)?;
+    expect_len("attention_step", out, b * n * heads.out())?;
+    let forced = rec.forced().is_some_and(|row| row.base() == "attention_step");
+    if n > 1 || !heads.size.is_multiple_of(8) || (rec.traits().cpu && !forced) {
+        rope(rec, positions, table, qkv, heads, false)?;
+        cache_append(rec, qkv, positions, cache, b, heads)?;
+        return attention_decode(rec, qkv, cache, positions, out, b, heads);
+    }
+    if table.cols() != heads.size {
+        return Err(wrong(
+            "attention_step",
+            format!("head size {} and table {:?} do not fit", heads.size, table.shape),
+        ));
+    }
+    let params = Params::new(&[b, p, heads.query, heads.key, heads.size, table.rows()]).with_f32(6, heads.scale());
+    let grid = [b as u32, heads.query as u32, 1];
+    push(rec, "attention_step", params, &[qkv, positions, table, cache, out], grid)
+}
+
 fn decode_sizes(
     op: &'static str,
     qkv: &Tensor,

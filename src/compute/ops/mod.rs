@@ -6,15 +6,20 @@
 
 mod attention;
 mod elementwise;
+mod few;
 mod loss;
 mod matmul;
 mod optimizer;
 mod push;
 mod reduce;
 mod rows;
+mod sample;
 
-pub use attention::{HEAD_SIZE, Heads, attention_backward, attention_decode, attention_forward, cache_append, rope};
+pub use attention::{
+    HEAD_SIZE, Heads, attention_backward, attention_decode, attention_forward, attention_step, cache_append, rope,
+};
 pub use elementwise::{add, dropout, fill, narrow, scale, swiglu_backward, swiglu_forward};
+pub use few::{matmul_few, matmul_swiglu_few};
 pub use loss::{Slope, cross_entropy, entropy};
 pub use matmul::{Layout, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward};
 pub use optimizer::{CONTROL, CONTROL_F32, FIRST_LOSS_SCALE, HYPER, Update, adamw};
@@ -23,3 +28,4 @@ pub use reduce::{NORM_PARTIALS, column_sum, norm_partials, square_sum, sum};
 pub use rows::{
     RMSNORM_PARTIALS, add_rmsnorm_forward, embedding_backward, embedding_forward, rmsnorm_backward, rmsnorm_forward,
 };
+pub use sample::{Among, MOST_LIKELIEST, PICK, Pick, sample};

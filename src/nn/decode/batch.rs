@@ -1,19 +1,17 @@
 //! Generation of many texts at once: every row of a batch is a text of its own, at its own position.
 //!
 //! A row that ends takes the next prompt at once. What its cache held before is never seen, since a row
-//! at position i sees the cached places 0..=i and has by then written all of them anew.
+//! at position i sees the cached places 0..=i and has by then overwritten all of them.
 
 use rayon::prelude::*;
 
-use super::sample::{Drawn, Sampling, draw};
+use super::{
+    sample::{Drawn, Sampling, draw},
+    steps::{Cache, Steps},
+};
 use crate::{
-    compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, matmul},
-    nn::{
-        config::ModelConfig,
-        params::Weights,
-        rows::{Attend, Pass, Shape},
-        trunk::{Trunk, rope_table},
-    },
+    compute::{ComputeError, Device, KernelTime},
+    nn::{config::ModelConfig, params::Weights},
 };
 
 /// What to write for one prompt.
@@ -44,10 +42,7 @@ pub struct BatchDecoder {
     rows: usize,
     capacity: usize,
     vocab: usize,
-    ids: Tensor,
-    positions: Tensor,
-    logits: Tensor,
-    program: Program,
+    steps: Steps,
 }
 
 /// A row at work: which prompt, its text so far, the places read.
@@ -56,6 +51,46 @@ struct Row {
     text: Vec<u32>,
     logprobs: Vec<f32>,
     read: usize,
+}
+
+/// The prompts of one call and what becomes of them.
+struct Work<'a> {
+    prompts: &'a [Prompt],
+    end: Option<u32>,
+    capacity: usize,
+    /// Those that have no row yet, the next one last.
+    waiting: Vec<usize>,
+    done: Vec<Completion>,
+}
+
+impl Work<'_> {
+    /// The next prompt, in a row.
+    fn next(&mut self) -> Option<Row> {
+        let prompt = self.waiting.pop()?;
+        Some(Row { prompt, text: self.prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0 })
+    }
+
+    /// Takes a drawn token; false where the row's text ended with it.
+    fn take(&mut self, r: &mut Row, next: Drawn) -> bool {
+        let (prompt, ended) = (&self.prompts[r.prompt], self.end == Some(next.id));
+        r.logprobs.push(next.logprob);
+        if !ended {
+            r.text.push(next.id);
+        }
+        if !ended && self.left(r) > 0 {
+            return true;
+        }
+        let logprobs = std::mem::take(&mut r.logprobs);
+        self.done[r.prompt] = Completion { ids: r.text.split_off(prompt.ids.len()), logprobs, ended };
+        false
+    }
+
+    /// Tokens that a row may still draw.
+    fn left(&self, r: &Row) -> usize {
+        let prompt = &self.prompts[r.prompt];
+        let new = r.text.len() - prompt.ids.len();
+        (prompt.max_new_tokens - new).min((self.capacity + 1).saturating_sub(r.text.len()))
+    }
 }
 
 impl BatchDecoder {
@@ -67,24 +102,9 @@ impl BatchDecoder {
         rows: usize,
         capacity: usize,
     ) -> Result<BatchDecoder, ComputeError> {
-        let act = device.traits().act;
-        let rope = rope_table(device, config, capacity)?;
-        let width = 2 * config.num_key_value_heads * config.head_dim;
-        let caches = (0..config.num_hidden_layers)
-            .map(|i| device.alloc(&format!("rows.cache.{i}"), &[rows, capacity, width], act))
-            .collect::<Result<Vec<_>, _>>()?;
-        let shape = Shape { b: rows, t: 1 };
-        let ids = device.alloc("rows.ids", &[rows], DType::U32)?;
-        let positions = device.alloc("rows.positions", &[rows], DType::U32)?;
-        let logits = device.alloc("rows.logits", &[rows, config.vocab_size], act)?;
-        let trunk = Trunk::alloc(device, config, weights, shape, false)?;
-        let mut rec = Recording::new(device);
-        let attend = Attend::Cache(&caches);
-        let pass = Pass { shape, positions: &positions, rope: &rope, attend, dropout: None };
-        trunk.forward(&mut rec, &ids, &pass)?;
-        matmul(&mut rec, Layout::NT, trunk.output(), &weights.head(), &logits, false)?;
-        let program = rec.compile()?;
-        Ok(BatchDecoder { rows, capacity, vocab: config.vocab_size, ids, positions, logits, program })
+        let cache = Cache::alloc(device, config, rows, capacity)?;
+        let steps = Steps::new(device, config, weights, &cache, rows, capacity)?;
+        Ok(BatchDecoder { rows, capacity, vocab: config.vocab_size, steps })
     }
 
     /// Tokens a text may have, prompt and answer together.
@@ -92,7 +112,17 @@ impl BatchDecoder {
         self.capacity
     }
 
-    /// Writes on from every prompt, choosing among the first `known` ids, until `end` is drawn, the
+    /// Kernel calls for one more token in every row.
+    pub fn calls(&self) -> usize {
+        self.steps.calls()
+    }
+
+    /// Times every kernel over one more token in every row.
+    pub fn profile(&mut self, device: &mut Device) -> Result<Vec<KernelTime>, ComputeError> {
+        self.steps.profile(device)
+    }
+
+    /// Continues every prompt, choosing among the first `known` ids, until `end` is drawn, the
     /// prompt's limit is reached or the row is full. Completions stand in the order of the prompts.
     pub fn complete(
         &mut self,
@@ -112,52 +142,94 @@ impl BatchDecoder {
             }
         }
         let known = known.min(self.vocab);
-        let mut done = vec![Completion::default(); prompts.len()];
+        let done = vec![Completion::default(); prompts.len()];
         // The longest first: the rows then end about together.
         let mut waiting: Vec<usize> = (0..prompts.len()).filter(|i| prompts[*i].max_new_tokens > 0).collect();
         waiting.sort_by_key(|i| prompts[*i].ids.len() + prompts[*i].max_new_tokens);
-        let mut start = || {
-            let prompt = waiting.pop()?;
-            Some(Row { prompt, text: prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0 })
-        };
-        let mut rows: Vec<Option<Row>> = (0..self.rows).map(|_| start()).collect();
-        let (mut ids, mut positions) = (vec![0_u32; self.rows], vec![0_u32; self.rows]);
-        while rows.iter().any(Option::is_some) {
-            for (i, row) in rows.iter().enumerate() {
-                // An idle row reads anything at its first place.
-                (ids[i], positions[i]) = row.as_ref().map_or((0, 0), |r| (r.text[r.read], r.read as u32));
+        let work = Work { prompts, end, capacity: self.capacity, waiting, done };
+        if prompts.iter().all(|p| self.steps.draws(&p.sampling)) {
+            self.on_device(device, work, known)
+        } else {
+            self.on_host(device, work, known)
+        }
+    }
+
+    /// Several tokens at a time, drawn by the device. What a row draws past its end is left out.
+    fn on_device(
+        &mut self,
+        device: &mut Device,
+        mut work: Work<'_>,
+        known: usize,
+    ) -> Result<Vec<Completion>, ComputeError> {
+        let mut rows: Vec<Option<Row>> = (0..self.rows).map(|_| None).collect();
+        loop {
+            for (i, row) in rows.iter_mut().enumerate().filter(|(_, row)| row.is_none()) {
+                *row = work.next();
+                match row {
+                    Some(r) => self.steps.start(device, i, &r.text, &work.prompts[r.prompt].sampling, known)?,
+                    None => self.steps.rest(i),
+                }
             }
-            device.write(&self.ids, &ids)?;
-            device.write(&self.positions, &positions)?;
-            device.replay(&[&self.program])?;
+            // Steps that each row needs before it draws, and after that.
+            let ahead = |r: &Row| (r.text.len() - r.read - 1, work.left(r));
+            let ahead: Vec<(usize, usize)> = rows.iter().flatten().map(ahead).collect();
+            let Some(silent) = ahead.iter().map(|(before, _)| *before).min() else { return Ok(work.done) };
+            let most = ahead.iter().map(|(before, after)| before + after).max().unwrap_or(0);
+            let silent = silent.min(most.saturating_sub(1));
+            let n = silent + self.steps.stride(most - silent, None);
+            let (ids, positions) = inputs(&rows);
+            let ring = self.steps.run(device, &ids, &positions, n, silent)?;
+            for (i, slot) in rows.iter_mut().enumerate() {
+                let Some(r) = slot else { continue };
+                for _ in 0..n {
+                    r.read += 1;
+                    if r.read == r.text.len() && !work.take(r, ring.at(i, r.read)) {
+                        *slot = None;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One token at a time, drawn by the host.
+    fn on_host(
+        &mut self,
+        device: &mut Device,
+        mut work: Work<'_>,
+        known: usize,
+    ) -> Result<Vec<Completion>, ComputeError> {
+        let mut rows: Vec<Option<Row>> = (0..self.rows).map(|_| work.next()).collect();
+        while rows.iter().any(Option::is_some) {
+            let (ids, positions) = inputs(&rows);
             let drawing = rows.iter().flatten().any(|r| r.read + 1 == r.text.len());
-            let logits = if drawing { device.read_floats(&self.logits)? } else { Vec::new() };
+            let reader = &self.steps.reader;
+            reader.read(device, &ids, &positions, drawing)?;
+            let logits = if drawing { device.read_floats(&reader.logits)? } else { Vec::new() };
             let drawn: Vec<Option<Drawn>> = rows
                 .par_iter()
                 .enumerate()
                 .map(|(i, row)| {
                     let row = row.as_ref().filter(|r| r.read + 1 == r.text.len())?;
                     let logits = &logits[i * self.vocab..][..known];
-                    Some(draw(logits, &row.text, &prompts[row.prompt].sampling, row.text.len() as u64))
+                    Some(draw(logits, &row.text, &work.prompts[row.prompt].sampling, row.text.len() as u64))
                 })
                 .collect();
             for (row, next) in rows.iter_mut().zip(drawn) {
                 let Some(r) = row else { continue };
                 r.read += 1;
-                let Some(next) = next else { continue };
-                let (prompt, ended) = (&prompts[r.prompt], end == Some(next.id));
-                r.logprobs.push(next.logprob);
-                if !ended {
-                    r.text.push(next.id);
-                }
-                let new = r.text.len() - prompt.ids.len();
-                if ended || new == prompt.max_new_tokens || r.text.len() > self.capacity {
-                    let logprobs = std::mem::take(&mut r.logprobs);
-                    done[r.prompt] = Completion { ids: r.text.split_off(prompt.ids.len()), logprobs, ended };
-                    *row = start();
+                if let Some(next) = next
+                    && !work.take(r, next)
+                {
+                    *row = work.next();
                 }
             }
         }
-        Ok(done)
+        Ok(work.done)
     }
+}
+
+/// The token that each row reads next, and its place; an idle row reads anything at its first place.
+fn inputs(rows: &[Option<Row>]) -> (Vec<u32>, Vec<u32>) {
+    rows.iter().map(|row| row.as_ref().map_or((0, 0), |r| (r.text[r.read], r.read as u32))).unzip()
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod sample;
 mod single;
+mod steps;
 
 pub use batch::{BatchDecoder, Completion, Prompt};
 pub use sample::{Drawn, Sampling, draw, sample};

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::compute::{exponentials, rng};
+use crate::compute::{
+    exponentials,
+    ops::{Among, MOST_LIKELIEST, Pick},
+    rng,
+};
 
 /// How tokens are drawn from the model's distribution.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +34,26 @@ impl Sampling {
     /// The likeliest token every time.
     pub fn greedy() -> Sampling {
         Sampling { temperature: 0.0, top_k: 0, ..Sampling::default() }
+    }
+
+    /// Whether the likeliest is taken for certain.
+    fn is_greedy(&self) -> bool {
+        // Below 2.9e-39 the reciprocal is infinite: that is the limit, the likeliest token.
+        self.temperature <= 0.0 || !(1.0 / self.temperature).is_finite() || self.top_k == 1
+    }
+
+    /// The same as a device does it, among the first `known` ids and after a prompt of `prompt` tokens; `None`
+    /// where only the host can: a repetition penalty, more of the likeliest than [`MOST_LIKELIEST`], top-p of the
+    /// whole vocabulary.
+    pub(super) fn pick(&self, known: usize, prompt: usize) -> Option<Pick> {
+        let among = match (self.top_k, self.top_p) {
+            _ if self.repetition_penalty != 1.0 => return None,
+            _ if self.is_greedy() => Among::Best,
+            (0, 1.0..) => Among::All,
+            (1..=MOST_LIKELIEST, p) => Among::Likeliest { k: self.top_k, p },
+            _ => return None,
+        };
+        Some(Pick { seed: self.seed, inverse_temperature: 1.0 / self.temperature, among, known, prompt })
     }
 }
 
@@ -65,8 +89,7 @@ pub fn draw(logits: &[f32], seen: &[u32], how: &Sampling, index: u64) -> Drawn {
         }
     }
     let logits = &*logits;
-    // Below 2.9e-39 the reciprocal is infinite: that is the limit, the likeliest token.
-    if how.temperature <= 0.0 || !(1.0 / how.temperature).is_finite() || how.top_k == 1 {
+    if how.is_greedy() {
         return likeliest(logits);
     }
     let lot = f64::from(rng::uniform(how.seed, rng::Purpose::Sample, 0, index));
@@ -156,6 +179,7 @@ fn draw_from_all(logits: &[f32], temperature: f32, lot: f64) -> Drawn {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -290,5 +314,53 @@ mod tests {
             }
         }
         assert_eq!(draw(&logits, &[], &Sampling::greedy(), 0), Drawn { id: 1, logprob: 0.0 });
+    }
+
+    /// A device's choice by its twin, beside the host's own draw.
+    #[test]
+    fn what_a_device_can_draw_it_draws_as_the_host() {
+        use crate::compute::{
+            DType, Device, Recording,
+            ops::{self, PICK},
+        };
+        let (rows, v) = (200, 300);
+        let mut device = Device::cpu();
+        let mut make = |shape: &[usize], dtype| device.alloc("t", shape, dtype).expect("memory");
+        let (picks, prompts) = (make(&[rows, PICK], DType::U32), make(&[rows, 1], DType::U32));
+        let (ids, positions) = (make(&[rows], DType::U32), make(&[rows], DType::U32));
+        let (logits, drawn) = (make(&[rows, v], DType::F32), make(&[4, rows, 2], DType::U32));
+        let plain = Sampling { temperature: 0.9, top_k: 0, ..Sampling::default() };
+        let all: Vec<Vec<f32>> = (0..rows as u64).map(|row| crowded(row, v)).collect();
+        device.write(&logits, &all.concat()).expect("memory");
+        for how in [
+            Sampling::greedy(),
+            plain,
+            Sampling { top_k: 1, ..plain },
+            Sampling { top_k: 40, ..plain },
+            Sampling { top_k: 90, top_p: 0.5, ..plain },
+        ] {
+            let how = |row: usize| Sampling { seed: row as u64 * 0x1_0000_0001, ..how };
+            let words = |row| how(row).pick(v, 0).expect("a device can").words();
+            device.write(&picks, (0..rows).map(words).collect::<Vec<_>>().as_flattened()).expect("memory");
+            device.write(&positions, &vec![6_u32; rows]).expect("memory");
+            let mut rec = Recording::new(&mut device);
+            ops::sample(&mut rec, &picks, &logits, &prompts, &ids, &positions, &drawn).expect("shapes");
+            let program = rec.compile().expect("a program");
+            device.replay(&[&program]).expect("it runs");
+            let (got, words) = (device.read::<u32>(&ids).expect("ids"), device.read::<u32>(&drawn).expect("words"));
+            for row in 0..rows {
+                let (want, slot) = (draw(&all[row], &[], &how(row), 7), 2 * (3 * rows + row));
+                assert_eq!((got[row], words[slot]), (want.id, want.id), "{:?}", how(row));
+                assert!((f32::from_bits(words[slot + 1]) - want.logprob).abs() < 1e-5, "{:?}", how(row));
+            }
+            assert_eq!(device.read::<u32>(&positions).expect("positions"), vec![7; rows]);
+        }
+        for how in [
+            Sampling { top_p: 0.9, ..plain },
+            Sampling { top_k: 129, ..plain },
+            Sampling { repetition_penalty: 1.1, ..plain },
+        ] {
+            assert_eq!(how.pick(v, 0), None, "the host's");
+        }
     }
 }

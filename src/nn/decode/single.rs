@@ -1,30 +1,23 @@
 //! Generation with a key/value cache: tokens in, logits of the next one out.
 
+use std::time::Duration;
+
+use super::{
+    sample::{Drawn, Sampling, draw},
+    steps::{Cache, Reader, Steps},
+};
 use crate::{
-    compute::{ComputeError, DType, Device, Layout, Program, Recording, Tensor, matmul},
-    nn::{
-        config::ModelConfig,
-        params::Weights,
-        rows::{self, Attend, Shape},
-        trunk::{Trunk, rope_table},
-    },
+    compute::{ComputeError, Device},
+    nn::{config::ModelConfig, params::Weights, rows::Shape},
 };
 
 /// Rows that a prompt is read in at a time.
 const CHUNK: usize = 16;
 
-/// One recorded pass over n new rows.
-struct Reader {
-    rows: usize,
-    ids: Tensor,
-    positions: Tensor,
-    logits: Tensor,
-    program: Program,
-}
-
 /// One sequence under generation over live weights.
 pub struct Decoder {
-    passes: [Reader; 2],
+    steps: Steps,
+    chunk: Reader,
     vocab: usize,
     capacity: usize,
     length: usize,
@@ -38,27 +31,10 @@ impl Decoder {
         weights: &Weights,
         capacity: usize,
     ) -> Result<Decoder, ComputeError> {
-        let act = device.traits().act;
-        let rope = rope_table(device, config, capacity)?;
-        let width = 2 * config.num_key_value_heads * config.head_dim;
-        let caches = (0..config.num_hidden_layers)
-            .map(|i| device.alloc(&format!("cache.{i}"), &[1, capacity, width], act))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut pass = |rows: usize| -> Result<Reader, ComputeError> {
-            let shape = Shape { b: 1, t: rows };
-            let ids = device.alloc("decode.ids", &[rows], DType::U32)?;
-            let positions = device.alloc("decode.positions", &[rows], DType::U32)?;
-            let logits = device.alloc("decode.logits", &[rows, config.vocab_size], act)?;
-            let trunk = Trunk::alloc(device, config, weights, shape, false)?;
-            let mut rec = Recording::new(device);
-            let attend = Attend::Cache(&caches);
-            let pass = rows::Pass { shape, positions: &positions, rope: &rope, attend, dropout: None };
-            trunk.forward(&mut rec, &ids, &pass)?;
-            matmul(&mut rec, Layout::NT, trunk.output(), &weights.head(), &logits, false)?;
-            Ok(Reader { rows, ids, positions, logits, program: rec.compile()? })
-        };
-        let passes = [pass(1)?, pass(CHUNK)?];
-        Ok(Decoder { passes, vocab: config.vocab_size, capacity, length: 0 })
+        let cache = Cache::alloc(device, config, 1, capacity)?;
+        let steps = Steps::new(device, config, weights, &cache, 1, 1)?;
+        let chunk = Reader::new(device, config, weights, &cache, Shape { b: 1, t: CHUNK })?;
+        Ok(Decoder { steps, chunk, vocab: config.vocab_size, capacity, length: 0 })
     }
 
     /// Forgets the text.
@@ -81,35 +57,83 @@ impl Decoder {
         self.capacity
     }
 
+    /// Kernel calls for one more token.
+    pub fn calls(&self) -> usize {
+        self.steps.calls()
+    }
+
     /// Reads more tokens and returns the logits \[V\] after the last of them.
     pub fn feed(&mut self, device: &mut Device, tokens: &[u32]) -> Result<Vec<f32>, ComputeError> {
-        let wrong = |what: String| ComputeError::Shape { op: "decode", what };
+        let vocab = self.vocab;
+        let (reader, at) = self.read(device, tokens, true)?;
+        device.read_floats(&reader.logits.part("logits", at * vocab, &[vocab]))
+    }
+
+    /// Draws the tokens after `text` among the first `known` ids, as [`draw`] does: at least one, at most `most`,
+    /// and no more than about fit into `within`. Of the text only what is new since the last call is read: until
+    /// [`Decoder::reset`] every text continues the one before, as far as that was kept. Where the device draws,
+    /// several tokens come at once.
+    pub fn draw(
+        &mut self,
+        device: &mut Device,
+        text: &[u32],
+        how: &Sampling,
+        known: usize,
+        most: usize,
+        within: Option<Duration>,
+    ) -> Result<Vec<Drawn>, ComputeError> {
+        let known = known.min(self.vocab);
+        self.length = self.length.min(text.len().saturating_sub(1));
+        if !self.steps.draws(how) {
+            let logits = self.feed(device, &text[self.length..])?;
+            return Ok(vec![draw(&logits[..known], text, how, text.len() as u64)]);
+        }
+        let Some((last, before)) = text.split_last() else { return Err(self.misfit(0)) };
+        self.check(&text[self.length..])?;
+        if before.len() > self.length {
+            self.read(device, &before[self.length..], false)?;
+        }
+        let room = most.clamp(1, self.capacity + 1 - text.len());
+        let n = self.steps.stride(room, within);
+        self.steps.start(device, 0, &[], how, known)?;
+        let ring = self.steps.run(device, &[*last], &[before.len() as u32], n, 0)?;
+        self.length = before.len() + n;
+        Ok((text.len()..text.len() + n).map(|place| ring.at(0, place)).collect())
+    }
+
+    fn misfit(&self, tokens: usize) -> ComputeError {
+        let what = format!("{tokens} tokens after {} do not fit in {}", self.length, self.capacity);
+        ComputeError::Shape { op: "decode", what }
+    }
+
+    /// Refuses tokens that there is no room for, and ids that there are not.
+    fn check(&self, tokens: &[u32]) -> Result<(), ComputeError> {
         if tokens.is_empty() || self.length + tokens.len() > self.capacity {
-            return Err(wrong(format!(
-                "{} tokens after {} do not fit in {}",
-                tokens.len(),
-                self.length,
-                self.capacity
-            )));
+            return Err(self.misfit(tokens.len()));
         }
         if let Some(id) = tokens.iter().find(|id| **id as usize >= self.vocab) {
-            return Err(wrong(format!("token id {id} is outside the vocabulary of {}", self.vocab)));
+            let what = format!("token id {id} is outside the vocabulary of {}", self.vocab);
+            return Err(ComputeError::Shape { op: "decode", what });
         }
+        Ok(())
+    }
+
+    /// Reads more tokens; the pass that read the last of them, and its row there.
+    fn read(&mut self, device: &mut Device, tokens: &[u32], logits: bool) -> Result<(&Reader, usize), ComputeError> {
+        self.check(tokens)?;
         let mut rest = tokens;
         loop {
-            let pass = if rest.len() == 1 { &self.passes[0] } else { &self.passes[1] };
-            let (now, later) = rest.split_at(pass.rows.min(rest.len()));
+            let (pass, rows) = if rest.len() == 1 { (&self.steps.reader, 1) } else { (&self.chunk, CHUNK) };
+            let (now, later) = rest.split_at(rows.min(rest.len()));
             // A short chunk is filled with its last token; the positions past the text lie past what
             // any row sees, and are overwritten by the tokens that come there.
             let mut ids = now.to_vec();
-            ids.resize(pass.rows, now[now.len() - 1]);
-            let positions: Vec<u32> = (0..pass.rows).map(|i| (self.length + i) as u32).collect();
-            device.write(&pass.ids, &ids)?;
-            device.write(&pass.positions, &positions)?;
-            device.replay(&[&pass.program])?;
+            ids.resize(rows, now[now.len() - 1]);
+            let positions: Vec<u32> = (0..rows).map(|i| (self.length + i) as u32).collect();
+            pass.read(device, &ids, &positions, logits && later.is_empty())?;
             self.length += now.len();
             if later.is_empty() {
-                return device.read_floats(&pass.logits.part("logits", (now.len() - 1) * self.vocab, &[self.vocab]));
+                return Ok((pass, now.len() - 1));
             }
             rest = later;
         }

@@ -74,16 +74,19 @@ impl Attention {
         out: &Tensor,
     ) -> Result<(), ComputeError> {
         let Attention { layer, heads, qkv, attn, lse } = self;
-        matmul_rope(rec, y, &w.qkv(*layer), pass.positions, pass.rope, qkv, *heads)?;
         match pass.attend {
-            Attend::Rows(begins) => ops::attention_forward(rec, qkv, begins, attn, lse, pass.shape.b, *heads)?,
+            Attend::Rows(begins) => {
+                matmul_rope(rec, y, &w.qkv(*layer), pass.positions, pass.rope, qkv, *heads)?;
+                ops::attention_forward(rec, qkv, begins, attn, lse, pass.shape.b, *heads)?;
+                matmul(rec, Layout::NT, attn, &w.o(*layer), out, false)
+            }
             Attend::Cache(caches) => {
-                let cache = &caches[*layer];
-                ops::cache_append(rec, qkv, pass.positions, cache, pass.shape.b, *heads)?;
-                ops::attention_decode(rec, qkv, cache, pass.positions, attn, pass.shape.b, *heads)?;
+                let (cache, b) = (&caches[*layer], pass.shape.b);
+                ops::matmul_few(rec, y, &w.qkv(*layer), qkv)?;
+                ops::attention_step(rec, qkv, pass.positions, pass.rope, cache, attn, b, *heads)?;
+                ops::matmul_few(rec, attn, &w.o(*layer), out)
             }
         }
-        matmul(rec, Layout::NT, attn, &w.o(*layer), out, false)
     }
 
     /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of both projections (accumulated). Only for a pass over

@@ -62,7 +62,7 @@ impl Block {
     ) -> Result<(), ComputeError> {
         match &self.branch {
             Branch::Attention(attention) => attention.forward(rec, w, pass, &self.norm.y, delta),
-            Branch::Mlp(mlp) => mlp.forward(rec, w, &self.norm.y, delta),
+            Branch::Mlp(mlp) => mlp.forward(rec, w, pass.attend, &self.norm.y, delta),
         }
     }
 

@@ -1,8 +1,12 @@
 //! The feed-forward network with SwiGLU: the second branch of a layer.
 
 use crate::{
-    compute::{ComputeError, Device, Layout, Recording, Tensor, matmul, matmul_swiglu, matmul_swiglu_backward},
-    nn::{config::ModelConfig, params::Weights, rows::Shape},
+    compute::{ComputeError, Device, Layout, Recording, Tensor, matmul, matmul_swiglu, matmul_swiglu_backward, ops},
+    nn::{
+        config::ModelConfig,
+        params::Weights,
+        rows::{Attend, Shape},
+    },
 };
 
 /// The feed-forward network of one layer, with the activations for its backward pass.
@@ -51,16 +55,26 @@ impl Mlp {
         Mlp { layer, ..self.clone() }
     }
 
-    /// y \[N, C\] → `out` \[N, C\].
+    /// y \[N, C\] → `out` \[N, C\]; a pass over a cache is one of few rows.
     pub(in crate::nn) fn forward(
         &self,
         rec: &mut Recording<'_>,
         w: &Weights,
+        attend: Attend<'_>,
         y: &Tensor,
         out: &Tensor,
     ) -> Result<(), ComputeError> {
-        matmul_swiglu(rec, y, &w.gate_up(self.layer), &self.gate_up, &self.act)?;
-        matmul(rec, Layout::NT, &self.act, &w.down(self.layer), out, false)
+        let (gate_up, down) = (w.gate_up(self.layer), w.down(self.layer));
+        match attend {
+            Attend::Rows(_) => {
+                matmul_swiglu(rec, y, &gate_up, &self.gate_up, &self.act)?;
+                matmul(rec, Layout::NT, &self.act, &down, out, false)
+            }
+            Attend::Cache(_) => {
+                ops::matmul_swiglu_few(rec, y, &gate_up, &self.gate_up, &self.act)?;
+                ops::matmul_few(rec, &self.act, &down, out)
+            }
+        }
     }
 
     /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of its matrices (accumulated).

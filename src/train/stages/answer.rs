@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     compute::Device,
     data::{StreamDecoder, Tokenizer, Words, read_in},
-    nn::{self, Decoder, Drawn},
+    nn::{Decoder, Drawn},
     protocol::{Event, Sampling, Who},
     train::error::TrainError,
 };
@@ -17,8 +17,8 @@ pub(crate) struct Answer {
     pub asked: Option<Vec<u32>>,
     who: Who,
     seen: Vec<u32>,
-    /// Tokens of `seen` that the decoder has not read; None: none of them yet.
-    unread: Option<usize>,
+    /// Whether the decoder's cache holds what it has read of this text.
+    read: bool,
     /// Tokens that end it.
     ends: Vec<u32>,
     sampling: Sampling,
@@ -54,7 +54,7 @@ impl Answer {
             text: tokenizer.stream_rest(&tokens, true),
             start: tokens.len(),
             seen: tokens,
-            unread: None,
+            read: false,
             ends,
             sampling,
             left: max_new_tokens,
@@ -92,26 +92,20 @@ impl Answer {
         tokenizer: &Tokenizer,
         budget: Duration,
     ) -> Result<(String, Option<&'static str>), TrainError> {
-        let begun = Instant::now();
+        let (begun, known) = (Instant::now(), tokenizer.vocab_size());
         let mut piece = String::new();
+        if !std::mem::replace(&mut self.read, true) {
+            decoder.reset();
+        }
         let reason = loop {
             if self.left == 0 || self.seen.len() >= decoder.capacity() {
                 break Some("length");
             }
-            let unread = self.unread.unwrap_or_else(|| {
-                decoder.reset();
-                self.seen.len()
-            });
-            let Drawn { id: next, logprob } = draw(device, decoder, tokenizer, &self.seen, unread, &self.sampling)?;
-            self.unread = Some(1);
-            self.logprobs.push(logprob);
-            if self.ends.contains(&next) {
+            let within = Some(budget.saturating_sub(begun.elapsed()));
+            let drawn = decoder.draw(device, &self.seen, &self.sampling, known, self.left, within)?;
+            let ended = drawn.into_iter().any(|next| self.take(next, &mut piece));
+            if ended {
                 break Some("stop");
-            }
-            self.seen.push(next);
-            self.left -= 1;
-            if let Some(text) = self.text.push(next) {
-                piece.push_str(&text);
             }
             if begun.elapsed() >= budget {
                 break None;
@@ -125,9 +119,21 @@ impl Answer {
         Ok((piece, reason))
     }
 
+    /// Adds a drawn token and its text; true where it ends the answer.
+    fn take(&mut self, Drawn { id, logprob }: Drawn, piece: &mut String) -> bool {
+        self.logprobs.push(logprob);
+        if self.ends.contains(&id) {
+            return true;
+        }
+        self.seen.push(id);
+        self.left -= 1;
+        piece.extend(self.text.push(id));
+        false
+    }
+
     /// Makes the decoder read the whole text again, after it was used for another one.
     pub(crate) fn reread(&mut self) {
-        self.unread = None;
+        self.read = false;
     }
 
     /// The event for its end, with the reward model's score if there is one.
@@ -141,20 +147,6 @@ impl Answer {
             score,
         }
     }
-}
-
-/// Reads the last `unread` tokens of `seen` and samples the next one among the tokenizer's ids.
-pub(crate) fn draw(
-    device: &mut Device,
-    decoder: &mut Decoder,
-    tokenizer: &Tokenizer,
-    seen: &[u32],
-    unread: usize,
-    how: &Sampling,
-) -> Result<Drawn, TrainError> {
-    let logits = decoder.feed(device, &seen[seen.len() - unread..])?;
-    let known = logits.len().min(tokenizer.vocab_size());
-    Ok(nn::draw(&logits[..known], seen, how, seen.len() as u64))
 }
 
 /// Completes a probe greedily, with as many tokens as the expected text has, or until end-of-text. Returns the
@@ -172,16 +164,16 @@ pub(crate) fn probe(
     if start == 0 {
         return Ok((String::new(), 0));
     }
-    let room = room.min(decoder.capacity().saturating_sub(start));
+    let most = start + room.min(decoder.capacity().saturating_sub(start));
     decoder.reset();
-    let mut unread = start;
-    for _ in 0..room {
-        let next = draw(device, decoder, tokenizer, &seen, unread, &Sampling::greedy())?.id;
-        if tokenizer.end_of_text() == Some(next) {
-            break;
+    'text: while seen.len() < most {
+        let left = most - seen.len();
+        for next in decoder.draw(device, &seen, &Sampling::greedy(), tokenizer.vocab_size(), left, None)? {
+            if tokenizer.end_of_text() == Some(next.id) {
+                break 'text;
+            }
+            seen.push(next.id);
         }
-        seen.push(next);
-        unread = 1;
     }
     let text = tokenizer.decode_rest(&seen[..start], &seen[start..], true);
     let matched = text.chars().zip(expected.chars()).take_while(|(a, b)| a == b).count();

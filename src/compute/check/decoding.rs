@@ -1,0 +1,108 @@
+//! The shapes that kernels of decoding are checked on: few rows, a cache, choices at random.
+
+use super::bench::Bench;
+use crate::compute::{
+    ComputeError,
+    ops::{self, Among, Heads, Pick},
+    rng::{Purpose, below},
+};
+
+type Done = Result<(), ComputeError>;
+
+pub(super) fn few_rows(b: &mut Bench<'_>) -> Done {
+    let rows = b.kernel.constant("ROWS");
+    let mut sizes =
+        vec![(1, 2, 4), (1, 70, 124), (rows, 34, 128), (2 * rows - 1, 66, 132), (3, 8, 388), (rows + 2, 130, 1036)];
+    if b.large() {
+        sizes.push((64, 4098, 1024));
+    }
+    for (m, n, k) in sizes {
+        let shape = format!("m={m} n={n} k={k}");
+        let (x, w) = (b.noise_act(&[m, k], 1.0)?, b.noise_act(&[n, k], 1.0)?);
+        if b.kernel.has("SWIGLU") {
+            let (gate_up, act) = (b.blank_act(&[m, n])?, b.blank_act(&[m, n / 2])?);
+            b.judge(&shape, k, |r| ops::matmul_swiglu_few(r, &x, &w, &gate_up, &act))?;
+        } else {
+            let out = b.blank_act(&[m, n])?;
+            b.judge(&shape, k, |r| ops::matmul_few(r, &x, &w, &out))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn attention_step(b: &mut Bench<'_>) -> Done {
+    let mut sizes = vec![
+        (1, 1, 1, 1, 8),
+        (3, 9, 4, 2, 24),
+        (2, 128, 2, 1, 64),
+        (4, 129, 3, 3, 32),
+        (2, 300, 4, 1, 40),
+        (2, 70, 2, 2, 256),
+    ];
+    if b.large() {
+        sizes.push((64, 1000, 6, 2, 64));
+    }
+    for (rows, p, query, key, d) in sizes {
+        let heads = Heads { query, key, size: d };
+        let qkv = b.noise_act(&[rows, heads.qkv()], 1.0)?;
+        let cache = b.noise_act(&[rows, p, 2 * key * d], 1.0)?;
+        let table = b.noise(&[p.min(200), d])?;
+        // The last place, the first, those between, and one past the cache's end.
+        let positions: Vec<u32> =
+            (0..rows).map(|i| if i == 3 { p as u32 + 4 } else { ((i + 1) * p - 1) as u32 * 7 % p as u32 }).collect();
+        let positions = b.words(&positions)?;
+        let out = b.blank_act(&[rows, heads.out()])?;
+        let shape = format!("b={rows} p={p} hq={query} hk={key} d={d}");
+        b.judge(&shape, p.max(d), |r| ops::attention_step(r, &qkv, &positions, &table, &cache, &out, rows, heads))?;
+    }
+    Ok(())
+}
+
+pub(super) fn sample(b: &mut Bench<'_>) -> Done {
+    // Rows, entries, and of how many values.
+    let mut sizes = vec![(1, 1, 1), (7, 3, 80), (9, 255, 80), (12, 1025, 80), (5, 1100, 3)];
+    if b.large() {
+        sizes.push((64, 50_304, 4000));
+    }
+    for (rows, v, levels) in sizes {
+        for among in [
+            Among::Best,
+            Among::All,
+            Among::Likeliest { k: 1, p: 1.0 },
+            Among::Likeliest { k: 40, p: 1.0 },
+            Among::Likeliest { k: 128, p: 0.6 },
+        ] {
+            // Rows in eighths, so that many are equal; in the first of them three entries are no numbers, and in the
+            // second all are.
+            let mut logits: Vec<f32> =
+                (0..rows * v).map(|i| below(4, Purpose::Bench, 2, i as u64, levels) as f32 / 8.0 - 5.0).collect();
+            for (i, x) in logits.iter_mut().enumerate().take(2 * v) {
+                *x = match i {
+                    i if i >= v => f32::NAN,
+                    0 => f32::INFINITY,
+                    1 => f32::NEG_INFINITY,
+                    2 => f32::NAN,
+                    _ => *x,
+                };
+            }
+            let pick = |i: usize| Pick {
+                seed: (i as u64) << 30 | 11,
+                inverse_temperature: 0.4 + i as f32 / 4.0,
+                among,
+                known: if i % 3 == 2 { v.div_ceil(2) } else { v },
+                // Some rows still read their prompts.
+                prompt: if i % 4 == 3 { 10 } else { 3 },
+            };
+            let picks: Vec<u32> = (0..rows).flat_map(|i| pick(i).words()).collect();
+            let prompts: Vec<u32> = (0..rows * 16).map(|i| i as u32 * 3).collect();
+            let positions: Vec<u32> = (0..rows).map(|i| 5 + i as u32).collect();
+            let (picks, prompts) = (b.words(&picks)?, b.words(&prompts)?);
+            let (ids, positions) = (b.words(&vec![9; rows])?, b.words(&positions)?);
+            let drawn = b.words(&vec![0; 8 * rows * 2])?;
+            let logits = b.acts(&[rows, v], &logits)?;
+            let shape = format!("b={rows} v={v} levels={levels} {among:?}");
+            b.judge(&shape, v, |r| ops::sample(r, &picks, &logits, &prompts, &ids, &positions, &drawn))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Recorded steps of decoding: one new token for each of B texts, read over a cache, and the next one drawn on the
+//! device, so that several steps run without the host.
+
+use std::time::{Duration, Instant};
+
+use super::sample::{Drawn, Sampling};
+use crate::{
+    compute::{
+        ComputeError, DType, Device, KernelTime, Program, Recording, Tensor,
+        ops::{self, PICK},
+    },
+    nn::{
+        config::ModelConfig,
+        params::Weights,
+        rows::{Attend, Pass, Shape},
+        trunk::{Trunk, rope_table},
+    },
+};
+
+/// Most steps between two looks at what was drawn.
+pub(super) const MOST: usize = 64;
+/// Steps of one submit: the device begins with the first ones while the host encodes the next.
+const SUBMIT: usize = 4;
+/// What asking for the tokens of some steps costs beside the steps: their first submit and the read-back.
+const OVERHEAD: Duration = Duration::from_micros(200);
+
+/// What the steps of one device and model share with other passes over the same texts.
+pub(super) struct Cache {
+    /// \[P, D\]: the table of rotations.
+    pub rope: Tensor,
+    /// \[B, P, 2·Hk·D\] a layer.
+    pub layers: Vec<Tensor>,
+}
+
+impl Cache {
+    /// Room for `rows` texts of `capacity` tokens.
+    pub(super) fn alloc(
+        device: &mut Device,
+        config: &ModelConfig,
+        rows: usize,
+        capacity: usize,
+    ) -> Result<Cache, ComputeError> {
+        let (act, rope) = (device.traits().act, rope_table(device, config, capacity)?);
+        let width = 2 * config.num_key_value_heads * config.head_dim;
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| device.alloc(&format!("cache.{i}"), &[rows, capacity, width], act))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Cache { rope, layers })
+    }
+}
+
+/// A recorded pass over `shape` new tokens, up to their logits.
+pub(super) struct Reader {
+    /// \[N\] (u32).
+    pub ids: Tensor,
+    /// \[N\] (u32).
+    pub positions: Tensor,
+    /// \[N, V\].
+    pub logits: Tensor,
+    trunk: Program,
+    head: Program,
+}
+
+impl Reader {
+    pub(super) fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        weights: &Weights,
+        cache: &Cache,
+        shape: Shape,
+    ) -> Result<Reader, ComputeError> {
+        let (act, n) = (device.traits().act, shape.rows());
+        let ids = device.alloc("decode.ids", &[n], DType::U32)?;
+        let positions = device.alloc("decode.positions", &[n], DType::U32)?;
+        let logits = device.alloc("decode.logits", &[n, config.vocab_size], act)?;
+        let trunk = Trunk::alloc(device, config, weights, shape, false)?;
+        let mut rec = Recording::new(device);
+        let attend = Attend::Cache(&cache.layers);
+        let pass = Pass { shape, positions: &positions, rope: &cache.rope, attend, dropout: None };
+        trunk.forward(&mut rec, &ids, &pass)?;
+        let (passed, mut rec) = (rec.compile()?, Recording::new(device));
+        ops::matmul_few(&mut rec, trunk.output(), &weights.head(), &logits)?;
+        let head = rec.compile()?;
+        Ok(Reader { ids, positions, logits, trunk: passed, head })
+    }
+
+    /// Reads tokens at their positions; logits only where they are wanted.
+    pub(super) fn read(
+        &self,
+        device: &mut Device,
+        ids: &[u32],
+        positions: &[u32],
+        logits: bool,
+    ) -> Result<(), ComputeError> {
+        device.write(&self.ids, ids)?;
+        device.write(&self.positions, positions)?;
+        if logits { device.replay(&[&self.trunk, &self.head]) } else { device.replay(&[&self.trunk]) }
+    }
+}
+
+/// Steps over B rows.
+pub(super) struct Steps {
+    pub reader: Reader,
+    /// What draws; the CPU engine has none, since the host draws there.
+    lots: Option<Lots>,
+    /// Seconds of a step, once measured.
+    pace: Option<f64>,
+}
+
+/// The pick of a row whose prompt does not end.
+const IDLE: [u32; PICK] = [0, 0, 0, 0, 0, 0, u32::MAX, 0];
+
+/// Drawing on the device.
+struct Lots {
+    /// \[B, PICK\] (u32), and its rows on the host.
+    picks: Tensor,
+    rows: Vec<[u32; PICK]>,
+    /// \[B, P\] (u32): the rows' prompts.
+    prompts: Tensor,
+    /// \[MOST, B, 2\] (u32): what was drawn, by place.
+    drawn: Tensor,
+    sample: Program,
+}
+
+impl Steps {
+    pub(super) fn new(
+        device: &mut Device,
+        config: &ModelConfig,
+        weights: &Weights,
+        cache: &Cache,
+        rows: usize,
+        prompt: usize,
+    ) -> Result<Steps, ComputeError> {
+        let reader = Reader::new(device, config, weights, cache, Shape { b: rows, t: 1 })?;
+        let lots = if device.traits().cpu { None } else { Some(Lots::new(device, &reader, rows, prompt)?) };
+        Ok(Steps { reader, lots, pace: None })
+    }
+
+    /// Kernel calls of one step.
+    pub(super) fn calls(&self) -> usize {
+        let sample = self.lots.as_ref().map_or(0, |lots| lots.sample.len());
+        self.reader.trunk.len() + self.reader.head.len() + sample
+    }
+
+    /// Times every kernel of one step.
+    pub(super) fn profile(&self, device: &mut Device) -> Result<Vec<KernelTime>, ComputeError> {
+        let mut programs = vec![&self.reader.trunk, &self.reader.head];
+        programs.extend(self.lots.as_ref().map(|lots| &lots.sample));
+        device.profile(&programs)
+    }
+
+    /// Whether the device can draw like this.
+    pub(super) fn draws(&self, how: &Sampling) -> bool {
+        self.lots.is_some() && how.pick(0, 0).is_some()
+    }
+
+    /// Puts a text into a row: its prompt is read before anything is drawn, among the first `known` ids.
+    pub(super) fn start(
+        &mut self,
+        device: &mut Device,
+        row: usize,
+        prompt: &[u32],
+        how: &Sampling,
+        known: usize,
+    ) -> Result<(), ComputeError> {
+        let Some(lots) = &mut self.lots else { return Ok(()) };
+        let width = lots.prompts.cols();
+        if let Some(pick) = how.pick(known, prompt.len().min(width)) {
+            lots.rows[row] = pick.words();
+        }
+        if !prompt.is_empty() {
+            device.write(&lots.prompts.part("prompt", row * width, &[prompt.len()]), prompt)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a row without a text: nothing is drawn there.
+    pub(super) fn rest(&mut self, row: usize) {
+        if let Some(lots) = &mut self.lots {
+            lots.rows[row] = IDLE;
+        }
+    }
+
+    /// Runs `n` steps from these tokens at these positions on, of which the first `silent` draw nothing in any row.
+    pub(super) fn run(
+        &mut self,
+        device: &mut Device,
+        ids: &[u32],
+        positions: &[u32],
+        n: usize,
+        silent: usize,
+    ) -> Result<Ring, ComputeError> {
+        let Steps { reader, lots: Some(lots), pace } = self else {
+            return Err(ComputeError::Shape { op: "generate", what: "the host draws on the CPU engine".to_owned() });
+        };
+        let begun = Instant::now();
+        device.write(&reader.ids, ids)?;
+        device.write(&reader.positions, positions)?;
+        device.write(&lots.picks, lots.rows.as_flattened())?;
+        let mut programs = Vec::with_capacity(3 * SUBMIT);
+        let mut ticket = None;
+        for step in 0..n {
+            programs.push(&reader.trunk);
+            programs.extend((step >= silent).then_some(&reader.head));
+            programs.push(&lots.sample);
+            if step + 1 == n {
+                ticket = Some(device.replay_and_request(&programs, &lots.drawn)?);
+            } else if (step + 1) % SUBMIT == 0 {
+                device.replay(&programs)?;
+                programs.clear();
+            }
+        }
+        let words = match &mut ticket {
+            Some(ticket) => device.collect::<u32>(ticket, true)?.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        *pace = Some(begun.elapsed().as_secs_f64() / n.max(1) as f64);
+        Ok(Ring { words, rows: ids.len() })
+    }
+
+    /// Steps until the next look, where `left` are still to come at most: so many that looking and what is drawn
+    /// past an end cost about the same, and no more than fit into `within`.
+    pub(super) fn stride(&self, left: usize, within: Option<Duration>) -> usize {
+        let Some(pace) = self.pace.filter(|pace| *pace > 0.0) else { return left.clamp(1, SUBMIT) };
+        let balanced = (2.0 * left as f64 * OVERHEAD.as_secs_f64() / pace).sqrt();
+        let fits = within.map_or(f64::INFINITY, |within| within.as_secs_f64() / pace);
+        (balanced.min(fits) as usize).clamp(1, MOST).min(left.max(1))
+    }
+}
+
+impl Lots {
+    fn new(device: &mut Device, reader: &Reader, rows: usize, prompt: usize) -> Result<Lots, ComputeError> {
+        let picks = device.alloc("decode.picks", &[rows, PICK], DType::U32)?;
+        let prompts = device.alloc("decode.prompts", &[rows, prompt.max(1)], DType::U32)?;
+        let drawn = device.alloc("decode.drawn", &[MOST, rows, 2], DType::U32)?;
+        let mut rec = Recording::new(device);
+        ops::sample(&mut rec, &picks, &reader.logits, &prompts, &reader.ids, &reader.positions, &drawn)?;
+        Ok(Lots { picks, rows: vec![IDLE; rows], prompts, drawn, sample: rec.compile()? })
+    }
+}
+
+/// What the last steps drew.
+pub(super) struct Ring {
+    words: Vec<u32>,
+    rows: usize,
+}
+
+impl Ring {
+    /// What was drawn for a row's place.
+    pub(super) fn at(&self, row: usize, place: usize) -> Drawn {
+        let slot = 2 * (place % MOST * self.rows + row);
+        let word = |i: usize| self.words.get(i).copied().unwrap_or(0);
+        Drawn { id: word(slot), logprob: f32::from_bits(word(slot + 1)) }
+    }
+}
