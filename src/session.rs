@@ -119,10 +119,7 @@ fn asked_for(orders: &Receiver<Command>, outbox: &mut Outbox) -> Option<StageId>
         match orders.recv_timeout(QUIET) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) | Ok(Command::Stop { .. }) => return None,
-            Ok(Command::Stage { name }) => match name.parse::<StageId>() {
-                Ok(stage) => return Some(stage),
-                Err(e) => outbox.emit(Event::Refused { text: e.to_string() }),
-            },
+            Ok(Command::Stage { stage }) => return Some(stage),
             Ok(Command::Prompt { id, .. }) => {
                 let finish_reason = "cancelled".to_owned();
                 outbox.emit(Event::PromptDone { id, step: 0, tokens: 0, seconds: 0.0, finish_reason, score: None });

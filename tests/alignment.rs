@@ -16,6 +16,7 @@ use common::{
     json_file, objects, scratch, stage_checkpoint, tensors, text,
 };
 use danlu::{
+    base::StageId,
     compute::Device,
     protocol::{Command, Event, RolloutView},
     session::Session,
@@ -291,7 +292,7 @@ fn a_guarded_stage_is_opened_again_from_its_newest_checkpoint() {
     until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
     refused(&s, Command::Resume, "the guard has stopped ppo");
     refused(&s, Command::Save, "the guard has stopped ppo");
-    s.commands.send(Command::Stage { name: "ppo".to_owned() }).unwrap();
+    s.commands.send(Command::Stage { stage: StageId::Ppo }).unwrap();
     let resumed = until(&s, |e| if let Event::Started(info) = e { Some(info.resumed_at) } else { None });
     assert_eq!((at, resumed), (6, 4));
     until(&s, |e| matches!(e, Event::Guarded { step: 6, .. }).then_some(()));

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use danlu::base::StageId;
 use danlu::store::{
     Checkpoint, CheckpointId, Data, Fault, FaultFs, Fs, Keep, Links, Log, MANIFEST, Names, NewFile, RESERVE, Run,
     RunView, Saved, Saver, StoreError, TensorRef, export_tensors, newest_run, next_run_name, read_from, read_tensors,
@@ -29,7 +30,7 @@ fn weights(step: u64) -> (Vec<f32>, Vec<f32>) {
     ((0..24).map(at).collect(), (0..8).map(|i| -at(i)).collect())
 }
 
-fn save(saver: &Saver, stage: &str, step: u64) -> Result<Saved, StoreError> {
+fn save(saver: &Saver, stage: StageId, step: u64) -> Result<Saved, StoreError> {
     let (embed, norm) = weights(step);
     let model = vec![
         TensorRef { name: "model.norm.weight", shape: &[8], data: &norm },
@@ -68,7 +69,7 @@ fn step_of(checkpoint: &Checkpoint) -> u64 {
 fn base() -> FaultFs {
     let disk = FaultFs::new();
     let run = Run::create(disk.shared(), Path::new(DIR), CONFIG).expect("a run");
-    save(&run.saver(), "pretrain", 1).expect("the first save");
+    save(&run.saver(), StageId::Pretrain, 1).expect("the first save");
     drop(run);
     disk.copy()
 }
@@ -91,7 +92,7 @@ fn newest(disk: &FaultFs, context: &str) -> u64 {
     let run = open(disk).unwrap_or_else(|e| panic!("{context}: {e}"));
     let left: Vec<_> = disk.files().into_iter().filter(|p| p.to_string_lossy().contains("/.")).collect();
     assert!(left.is_empty(), "{context}: left over {left:?}");
-    let found = run.view().checkpoints().newest_verified(Some("pretrain")).expect(context);
+    let found = run.view().checkpoints().newest_verified(Some(StageId::Pretrain)).expect(context);
     // A published name never shows a half-made checkpoint, so nothing is ever passed over.
     assert!(found.skipped.is_empty(), "{context}: {:?}", found.skipped);
     step_of(&found.found.unwrap_or_else(|| panic!("{context}: nothing verifies")))
@@ -113,14 +114,14 @@ fn a_save_survives_any_one_fault() {
             let disk = base.copy();
             let run = open(&disk).expect("opens");
             disk.fail_at(n, fault);
-            let result = save(&run.saver(), "pretrain", 2);
+            let result = save(&run.saver(), StageId::Pretrain, 2);
             let fired = disk.fired();
             disk.heal();
             match result {
                 Err(error) => {
                     assert!(fired, "{context}: {error}");
                     is_loud(&error, &context);
-                    let retried = save(&run.saver(), "pretrain", 2).expect(&context);
+                    let retried = save(&run.saver(), StageId::Pretrain, 2).expect(&context);
                     assert_eq!(step_of(&retried.checkpoint), 2);
                 }
                 // Only an old manifest that cannot be read may be borne: saving must continue beside it.
@@ -148,7 +149,7 @@ fn a_disk_that_stays_full_leaves_the_old_state() {
             let disk = base.copy();
             let run = open(&disk).expect("opens");
             disk.fail_from(n, fault);
-            let result = save(&run.saver(), "pretrain", 2);
+            let result = save(&run.saver(), StageId::Pretrain, 2);
             if !disk.fired() {
                 assert!(n > 20);
                 break;
@@ -166,7 +167,7 @@ fn a_power_cut_at_any_moment_of_a_save_leaves_the_old_or_the_new() {
     let disk = base();
     let run = open(&disk).expect("opens");
     disk.mark();
-    save(&run.saver(), "pretrain", 2).expect("saves");
+    save(&run.saver(), StageId::Pretrain, 2).expect("saves");
     let changes = disk.changes();
     assert!(changes > 20, "only {changes} changes?");
     let mut seen = [0; 3];
@@ -209,7 +210,7 @@ fn the_twin_loses_what_was_not_synced() {
 fn opening_survives_any_one_fault() {
     let disk = base();
     let run = open(&disk).expect("opens");
-    save(&run.saver(), "pretrain", 2).expect("saves");
+    save(&run.saver(), StageId::Pretrain, 2).expect("saves");
     drop(run);
     // Left-overs as a kill leaves them, so that sweeping is failed, too.
     for name in [".tmp-pretrain-00000003-77-0123456789abcdef", ".del-pretrain-00000000-77-0123456789abcdef"] {
@@ -225,7 +226,7 @@ fn opening_survives_any_one_fault() {
             disk.fail_at(n, fault);
             let opened = open(&disk);
             let unswept = opened.as_ref().map_or(0, |run| run.unswept().len());
-            let result = opened.and_then(|run| run.view().checkpoints().newest_verified(Some("pretrain")));
+            let result = opened.and_then(|run| run.view().checkpoints().newest_verified(Some(StageId::Pretrain)));
             let fired = disk.fired();
             disk.heal();
             match result {
@@ -332,7 +333,7 @@ fn the_first_save_in_a_bare_folder_lasts() {
     disk.poke(&Path::new(DIR).join("run.toml"), CONFIG.as_bytes()).expect("writes");
     disk.mark();
     let run = open(&disk).expect("opens");
-    save(&run.saver(), "pretrain", 1).expect("saves");
+    save(&run.saver(), StageId::Pretrain, 1).expect("saves");
     for data in Data::ALL {
         for names in Names::ALL {
             assert_eq!(newest(&disk.crash(disk.changes(), data, names), &format!("{data:?} {names:?}")), 1);
@@ -351,17 +352,17 @@ fn retention_keeps_the_last_and_the_pinned_through_any_power_cut() {
     let run = open(&disk).expect("opens");
     let saver = run.saver();
     for step in 2..=5 {
-        save(&saver, "pretrain", step).expect("saves");
+        save(&saver, StageId::Pretrain, step).expect("saves");
     }
-    save(&saver, "sft", 1).expect("saves");
+    save(&saver, StageId::Sft, 1).expect("saves");
     disk.mark();
-    let pinned = CheckpointId::new("pretrain", 2);
-    let gone = saver.retain("pretrain", &keep(2, std::slice::from_ref(&pinned))).expect("retains");
+    let pinned = CheckpointId::new(StageId::Pretrain, 2);
+    let gone = saver.retain(StageId::Pretrain, &keep(2, std::slice::from_ref(&pinned))).expect("retains");
     assert!(gone.left.is_empty(), "{:?}", gone.left);
-    assert_eq!(gone.removed, [CheckpointId::new("pretrain", 1), CheckpointId::new("pretrain", 3)]);
+    assert_eq!(gone.removed, [CheckpointId::new(StageId::Pretrain, 1), CheckpointId::new(StageId::Pretrain, 3)]);
     let left: Vec<_> = saver.checkpoints().list().expect("lists").iter().map(ToString::to_string).collect();
     assert_eq!(left, ["pretrain-00000002", "pretrain-00000004", "pretrain-00000005", "sft-00000001"]);
-    assert_eq!(saver.retain("ppo", &keep(0, &[])).expect("nothing to do").removed, []);
+    assert_eq!(saver.retain(StageId::Ppo, &keep(0, &[])).expect("nothing to do").removed, []);
     for prefix in 0..=disk.changes() {
         for data in Data::ALL {
             for names in Names::ALL {
@@ -376,7 +377,7 @@ fn retention_keeps_the_last_and_the_pinned_through_any_power_cut() {
         }
     }
     // keep = 0 still keeps one.
-    saver.retain("pretrain", &keep(0, &[])).expect("retains");
+    saver.retain(StageId::Pretrain, &keep(0, &[])).expect("retains");
     drop((run, saver));
     assert_eq!(newest(&disk, "keep 0"), 5);
 }
@@ -386,7 +387,7 @@ fn retention_survives_any_one_fault() {
     let base = base();
     let run = open(&base).expect("opens");
     for step in 2..=3 {
-        save(&run.saver(), "pretrain", step).expect("saves");
+        save(&run.saver(), StageId::Pretrain, step).expect("saves");
     }
     drop(run);
     for fault in FAULTS {
@@ -395,13 +396,13 @@ fn retention_survives_any_one_fault() {
             let disk = base.copy();
             let run = open(&disk).expect("opens");
             disk.fail_at(n, fault);
-            let result = run.saver().retain("pretrain", &keep(1, &[]));
+            let result = run.saver().retain(StageId::Pretrain, &keep(1, &[]));
             let fired = disk.fired();
             disk.heal();
             // What cannot be read or removed stays and is reported; a newest that cannot be read keeps one more.
             let whole = result.is_ok_and(|r| r.removed.len() == 2 && r.left.is_empty());
             assert!(whole != fired, "{context}");
-            run.saver().retain("pretrain", &keep(1, &[])).expect(&context);
+            run.saver().retain(StageId::Pretrain, &keep(1, &[])).expect(&context);
             assert_eq!(run.view().checkpoints().list().expect(&context).len(), 1, "{context}");
             drop(run);
             assert_eq!(newest(&disk, &context), 3);
@@ -418,15 +419,15 @@ fn retention_never_removes_the_only_good_one() {
     let run = open(&disk).expect("opens");
     let saver = run.saver();
     for step in 2..=4 {
-        save(&saver, "pretrain", step).expect("saves");
+        save(&saver, StageId::Pretrain, step).expect("saves");
     }
     for step in 3..=4 {
-        let path = saver.checkpoints().path(&CheckpointId::new("pretrain", step));
+        let path = saver.checkpoints().path(&CheckpointId::new(StageId::Pretrain, step));
         disk.poke(&path.join("state.json"), b"{}").expect("damages");
     }
-    let gone = saver.retain("pretrain", &keep(2, &[])).expect("retains");
-    assert_eq!(gone.removed, [CheckpointId::new("pretrain", 1)]);
-    let found = saver.checkpoints().newest_verified(Some("pretrain")).expect("searches");
+    let gone = saver.retain(StageId::Pretrain, &keep(2, &[])).expect("retains");
+    assert_eq!(gone.removed, [CheckpointId::new(StageId::Pretrain, 1)]);
+    let found = saver.checkpoints().newest_verified(Some(StageId::Pretrain)).expect("searches");
     assert_eq!(found.skipped.len(), 2);
     assert_eq!(step_of(&found.found.expect("the good one")), 2);
 }
@@ -435,12 +436,12 @@ fn retention_never_removes_the_only_good_one() {
 fn damage_anywhere_is_found_and_the_older_one_serves() {
     let disk = base();
     let run = open(&disk).expect("opens");
-    let saved = save(&run.saver(), "pretrain", 2).expect("saves").checkpoint;
+    let saved = save(&run.saver(), StageId::Pretrain, 2).expect("saves").checkpoint;
     let checkpoints = run.view().checkpoints();
     let files: Vec<PathBuf> = disk.files().into_iter().filter(|path| path.starts_with(&saved.path)).collect();
     assert_eq!(files.len(), 5, "{files:?}");
     let falls_back = |context: &str| {
-        let found = checkpoints.newest_verified(Some("pretrain")).expect(context);
+        let found = checkpoints.newest_verified(Some(StageId::Pretrain)).expect(context);
         assert_eq!(found.skipped.len(), 1, "{context}: not found");
         let said = found.skipped[0].error.to_string();
         assert!(said.contains("pretrain-00000002"), "{said}");
@@ -486,7 +487,8 @@ fn damage_anywhere_is_found_and_the_older_one_serves() {
         }
     }
     // The manifest of another checkpoint, itself unharmed.
-    let other = disk.peek(&checkpoints.path(&CheckpointId::new("pretrain", 1)).join(MANIFEST)).expect("its manifest");
+    let other =
+        disk.peek(&checkpoints.path(&CheckpointId::new(StageId::Pretrain, 1)).join(MANIFEST)).expect("its manifest");
     let manifest = saved.path.join(MANIFEST);
     let good = disk.peek(&manifest).expect("ours");
     disk.poke(&manifest, &other).expect("swaps");
@@ -499,7 +501,7 @@ fn damage_anywhere_is_found_and_the_older_one_serves() {
 fn a_newer_format_is_refused_politely() {
     let disk = base();
     let run = open(&disk).expect("opens");
-    let saved = save(&run.saver(), "pretrain", 2).expect("saves").checkpoint;
+    let saved = save(&run.saver(), StageId::Pretrain, 2).expect("saves").checkpoint;
     disk.poke(&saved.path.join(MANIFEST), br#"{"format": 2, "anything": []}"#).expect("writes");
     let found = run.view().checkpoints().newest_verified(None).expect("searches");
     assert!(found.skipped[0].error.to_string().contains("newer danlu"), "{}", found.skipped[0].error);
@@ -511,8 +513,8 @@ fn a_newer_format_is_refused_politely() {
 fn a_loader_that_refuses_falls_back_too() {
     let disk = base();
     let run = open(&disk).expect("opens");
-    save(&run.saver(), "pretrain", 2).expect("saves");
-    let found = run.view().checkpoints().newest_that(Some("pretrain"), |checkpoint| {
+    save(&run.saver(), StageId::Pretrain, 2).expect("saves");
+    let found = run.view().checkpoints().newest_that(Some(StageId::Pretrain), |checkpoint| {
         let mut file = checkpoint.tensors("model.safetensors")?;
         let rows = if checkpoint.id.step == 2 { 4 } else { 3 };
         file.take("model.embed_tokens.weight", &[rows, 8]).map(|_| checkpoint.id.step)
@@ -527,24 +529,24 @@ fn names_are_never_replaced_and_order_needs_no_clock() {
     let disk = base();
     let run = open(&disk).expect("opens");
     let saver = run.saver();
-    assert_eq!(save(&saver, "pretrain", 1).expect("saves").checkpoint.id.to_string(), "pretrain-00000001-r1");
-    assert_eq!(save(&saver, "pretrain", 1).expect("saves").checkpoint.id.to_string(), "pretrain-00000001-r2");
-    save(&saver, "sft", 7).expect("saves");
-    save(&saver, "pretrain", 9).expect("saves");
+    assert_eq!(save(&saver, StageId::Pretrain, 1).expect("saves").checkpoint.id.to_string(), "pretrain-00000001-r1");
+    assert_eq!(save(&saver, StageId::Pretrain, 1).expect("saves").checkpoint.id.to_string(), "pretrain-00000001-r2");
+    save(&saver, StageId::Sft, 7).expect("saves");
+    save(&saver, StageId::Pretrain, 9).expect("saves");
     let newest = |stage| saver.checkpoints().newest_verified(stage).expect("searches").found.map(|c| c.id.to_string());
     assert_eq!(newest(None).as_deref(), Some("pretrain-00000009"), "the one saved last");
-    assert_eq!(newest(Some("sft")).as_deref(), Some("sft-00000007"));
-    assert_eq!(newest(Some("ppo")), None);
-    for (stage, name) in [("a-b", "x"), ("", "x"), ("A", "x"), ("a", "../x"), ("a", "/x"), ("a", MANIFEST), ("a", "")] {
-        let error = saver.save(stage, 1, vec![NewFile::bytes(name, *b"x")]).expect_err(name);
+    assert_eq!(newest(Some(StageId::Sft)).as_deref(), Some("sft-00000007"));
+    assert_eq!(newest(Some(StageId::Ppo)), None);
+    for name in ["../x", "/x", MANIFEST, ""] {
+        let error = saver.save(StageId::Sft, 1, vec![NewFile::bytes(name, *b"x")]).expect_err(name);
         assert_eq!(error.exit_code(), 2, "{error}");
     }
     let twice = vec![NewFile::bytes("a.json", *b"x"), NewFile::bytes("A.json", *b"y")];
-    assert_eq!(saver.save("sft", 8, twice).expect_err("case clash").exit_code(), 2);
+    assert_eq!(saver.save(StageId::Sft, 8, twice).expect_err("case clash").exit_code(), 2);
     let short = vec![NewFile::writer("a", 5, |to| to.write_all(b"1234"))];
-    assert!(saver.save("sft", 8, short).expect_err("short").to_string().contains("5 were announced"));
+    assert!(saver.save(StageId::Sft, 8, short).expect_err("short").to_string().contains("5 were announced"));
     let failing = vec![NewFile::writer("a", 5, |_| Err(io::Error::other("the device is gone")))];
-    assert!(saver.save("sft", 8, failing).expect_err("fails").to_string().contains("the device is gone"));
+    assert!(saver.save(StageId::Sft, 8, failing).expect_err("fails").to_string().contains("the device is gone"));
     assert!(disk.files().iter().all(|path| !path.to_string_lossy().contains(".tmp-")));
 }
 
@@ -554,11 +556,11 @@ fn no_room_is_said_before_anything_is_written() {
     let run = open(&disk).expect("opens");
     disk.set_free_space(RESERVE + 100);
     disk.mark();
-    let error = save(&run.saver(), "pretrain", 2).expect_err("no room");
+    let error = save(&run.saver(), StageId::Pretrain, 2).expect_err("no room");
     assert!(matches!(error, StoreError::NoRoom { .. }) && error.exit_code() == 1, "{error}");
     assert_eq!(disk.changes(), 0);
     disk.set_free_space(RESERVE + 100_000);
-    save(&run.saver(), "pretrain", 2).expect("room again");
+    save(&run.saver(), StageId::Pretrain, 2).expect("room again");
 }
 
 #[test]
@@ -673,9 +675,9 @@ fn lines_past_the_resumed_step_move_aside_and_none_is_lost() {
 
     let disk = base.copy();
     let mut log = Log::open(disk.shared(), path).expect("opens");
-    assert_eq!(log.truncate_after_step(Some("pretrain"), 6).expect("nothing"), None);
+    assert_eq!(log.truncate_after_step(Some(StageId::Pretrain), 6).expect("nothing"), None);
     disk.mark();
-    let moved = log.truncate_after_step(Some("pretrain"), 4).expect("moves");
+    let moved = log.truncate_after_step(Some(StageId::Pretrain), 4).expect("moves");
     assert_eq!(moved, Some((2, old.to_owned())));
     assert_eq!(lines(&disk, old), written[4..6]);
     for prefix in 0..=disk.changes() {
@@ -699,12 +701,12 @@ fn lines_past_the_resumed_step_move_aside_and_none_is_lost() {
             let disk = base.copy();
             let mut log = Log::open(disk.shared(), path).expect("opens");
             disk.fail_at(n, fault);
-            let result = log.truncate_after_step(Some("pretrain"), 4);
+            let result = log.truncate_after_step(Some(StageId::Pretrain), 4);
             let fired = disk.fired();
             disk.heal();
             assert_eq!(result.is_err(), fired, "{context}");
             all_there(&disk, &context);
-            log.truncate_after_step(Some("pretrain"), 4).expect(&context);
+            log.truncate_after_step(Some(StageId::Pretrain), 4).expect(&context);
             log.append(&json!({"stage": "pretrain", "step": 5})).expect(&context);
             assert_eq!(lines(&disk, path).len(), written.len() - 1, "{context}");
             if !fired {

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use danlu::base::StageId;
 use danlu::store::{
     CheckpointId, FaultFs, Keep, Links, MANIFEST, NewFile, RealFs, Run, RunView, StoreError, TensorFile, TensorRef,
     export_tensors, newest_run, read_header, read_model, read_tensors, tensors_len, write_tensors,
@@ -328,7 +329,7 @@ proptest! {
     fn any_manifest_and_any_name_are_borne(text in "[\\PC\"{}:,0-9]{0,200}", name in "\\PC{0,20}") {
         let disk = FaultFs::new();
         let run = Run::create(disk.shared(), Path::new("/r"), "").expect("creates");
-        let id = run.saver().save("sft", 1, vec![NewFile::bytes("a", *b"1")]).expect("saves").checkpoint.id;
+        let id = run.saver().save(StageId::Sft, 1, vec![NewFile::bytes("a", *b"1")]).expect("saves").checkpoint.id;
         disk.poke(&run.view().checkpoints().path(&id).join(MANIFEST), text.as_bytes()).expect("writes");
         let found = run.view().checkpoints().newest_verified(None).expect("searches");
         prop_assert!(found.found.is_none() && found.skipped.len() == 1);
@@ -374,17 +375,17 @@ fn a_run_on_this_disk() {
     let saver = run.saver();
     let saved = thread::spawn({
         let saver = saver.clone();
-        move || saver.save("pretrain", 0, vec![NewFile::bytes("state.json", *b"{}")]).expect("saves")
+        move || saver.save(StageId::Pretrain, 0, vec![NewFile::bytes("state.json", *b"{}")]).expect("saves")
     });
     assert!(saved.join().expect("a writer thread").durable);
     for step in 1..4 {
-        saver.save("pretrain", step, files()).expect("saves");
+        saver.save(StageId::Pretrain, step, files()).expect("saves");
     }
-    let again = saver.save("pretrain", 3, files()).expect("saves").checkpoint;
+    let again = saver.save(StageId::Pretrain, 3, files()).expect("saves").checkpoint;
     assert_eq!(again.id.revision, 1);
-    let pinned = [CheckpointId::new("pretrain", 1)];
+    let pinned = [CheckpointId::new(StageId::Pretrain, 1)];
     let keep = Keep { newest: 2, pinned: &pinned, before: None, loads: &|_| Ok(()), known: &|_| Ok(()) };
-    assert_eq!(saver.retain("pretrain", &keep).expect("retains").removed.len(), 2);
+    assert_eq!(saver.retain(StageId::Pretrain, &keep).expect("retains").removed.len(), 2);
     let error = Run::open(RealFs::shared(), run.view().dir()).expect_err("taken");
     assert_eq!(error.exit_code(), 3);
     // Looking, without the lock.
@@ -456,7 +457,7 @@ fn hold_the_lock() {
         thread::sleep(Duration::from_mins(1));
         Ok(())
     });
-    run.saver().save("pretrain", 2, vec![stall]).expect("killed before");
+    run.saver().save(StageId::Pretrain, 2, vec![stall]).expect("killed before");
 }
 
 #[test]
@@ -465,7 +466,7 @@ fn a_killed_owner_leaves_the_run_free() {
     let temporary = tempfile::tempdir().expect("a folder");
     let dir = temporary.path().join("r");
     let run = real_run(&dir);
-    run.saver().save("pretrain", 1, vec![NewFile::bytes("a", *b"1")]).expect("saves");
+    run.saver().save(StageId::Pretrain, 1, vec![NewFile::bytes("a", *b"1")]).expect("saves");
     drop(run);
     let mut owner = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "hold_the_lock", "--ignored", "--nocapture"])
@@ -502,7 +503,7 @@ fn links_and_pipes_are_not_followed() {
     let fresh = |name: &str| {
         let dir = temporary.path().join(name);
         let run = real_run(&dir);
-        run.saver().save("pretrain", 1, vec![NewFile::bytes("a", *b"keep")]).expect("saves");
+        run.saver().save(StageId::Pretrain, 1, vec![NewFile::bytes("a", *b"keep")]).expect("saves");
         dir
     };
     let refused = |dir: &Path| {
@@ -541,7 +542,7 @@ fn links_and_pipes_are_not_followed() {
     let run = Run::open(RealFs::shared(), &dir).expect("opens");
     assert_eq!(run.swept(), [".tmp-pretrain-00000002-12-0123456789abcdef"]);
     assert!(!ours.exists() && checkpoints.join(".tmp-mine").exists());
-    assert_eq!(run.view().checkpoints().list().expect("lists"), [CheckpointId::new("pretrain", 1)]);
+    assert_eq!(run.view().checkpoints().list().expect("lists"), [CheckpointId::new(StageId::Pretrain, 1)]);
     // A name that is not UTF-8 keeps no folder from being removed (F6).
     #[cfg(target_os = "linux")]
     {

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::
 
 use common::{Done, checkpoint, checkpoints, danlu, metrics, no_leftovers, scratch, tensors, text, train};
 use danlu::{
+    base::StageId,
     compute::Device,
     nn::{
         AdamW, MicroBatch, ModelConfig, PolicyLearner, StepOutcome,
@@ -130,7 +131,7 @@ fn settings_that_divide_by_zero_are_refused() {
 /// Saves the newest checkpoint once more, as its next revision, with something of it changed.
 fn saved_otherwise(run: &Path, change: impl Fn(&str, &mut Vec<u8>, Option<&mut TensorFile>)) -> CheckpointId {
     let run = Run::open(RealFs::shared(), run).unwrap();
-    let newest = run.view().checkpoints().newest_verified(Some("pretrain")).unwrap().found.unwrap();
+    let newest = run.view().checkpoints().newest_verified(Some(StageId::Pretrain)).unwrap().found.unwrap();
     let mut held: Vec<(String, Vec<u8>, Option<TensorFile>)> = Vec::new();
     for name in newest.files.keys() {
         let mut bytes = newest.read(name, 1 << 30).unwrap();
@@ -146,7 +147,7 @@ fn saved_otherwise(run: &Path, change: impl Fn(&str, &mut Vec<u8>, Option<&mut T
             NewFile::tensors(name, all, BTreeMap::new()).unwrap()
         }
     });
-    run.saver().save("pretrain", newest.id.step, files.collect()).unwrap().checkpoint.id
+    run.saver().save(StageId::Pretrain, newest.id.step, files.collect()).unwrap().checkpoint.id
 }
 
 #[test]
@@ -361,7 +362,7 @@ fn a_spike_on_the_screen_waits_for_the_user() {
     let s = session(&run, &["learning_rate=5", "save_steps=0", "steps=100000"]);
     stopped(&s);
     until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
-    s.commands.send(Command::Stage { name: "pretrain".to_owned() }).unwrap();
+    s.commands.send(Command::Stage { stage: StageId::Pretrain }).unwrap();
     let factor = until(&s, |e| if let Event::SetBack { factor, .. } = e { Some(*factor) } else { None });
     let started = until(&s, |e| if let Event::Started(info) = e { Some(info.resumed_at) } else { None });
     assert_eq!((factor, started), (0.25, 40));

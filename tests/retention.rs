@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use danlu::base::StageId;
 use danlu::store::{Checkpoint, Fault, FaultFs, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
 
 const DIR: &str = "/runs/poems";
@@ -12,14 +13,14 @@ fn open(disk: &FaultFs) -> Result<Run, StoreError> {
     Run::open(disk.shared(), Path::new(DIR)).or_else(|_| Run::create(disk.shared(), Path::new(DIR), ""))
 }
 
-fn save(saver: &Saver, stage: &str, step: u64) -> Result<Saved, StoreError> {
+fn save(saver: &Saver, stage: StageId, step: u64) -> Result<Saved, StoreError> {
     saver.save(stage, step, vec![NewFile::bytes("state.json", format!("{{\"step\":{step}}}"))])
 }
 
 /// A disk with a run of one checkpoint.
 fn base() -> FaultFs {
     let disk = FaultFs::new();
-    save(&open(&disk).expect("creates").saver(), "pretrain", 1).expect("saves");
+    save(&open(&disk).expect("creates").saver(), StageId::Pretrain, 1).expect("saves");
     disk
 }
 
@@ -36,13 +37,13 @@ fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
             if good.contains(&c.id.step) { Ok(()) } else { Err(c.read("missing", 1).expect_err("is not there")) }
         };
         let keep = Keep { newest, pinned: &[], before, loads: &loads, known: &|_| Ok(()) };
-        run.saver().retain("pretrain", &keep).expect("retains");
+        run.saver().retain(StageId::Pretrain, &keep).expect("retains");
         run.view().checkpoints().list().expect("lists").iter().map(|id| id.step).collect::<Vec<_>>()
     };
     let disk = base();
     let run = open(&disk).expect("opens");
     for step in 2..=8 {
-        save(&run.saver(), "pretrain", step).expect("saves");
+        save(&run.saver(), StageId::Pretrain, step).expect("saves");
     }
     drop(run);
     let all = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -74,23 +75,23 @@ fn retention_never_removes_what_it_cannot_read() {
         let disk = base();
         let run = open(&disk).expect("opens");
         for step in 2..=5 {
-            save(&run.saver(), "pretrain", step).expect("saves");
+            save(&run.saver(), StageId::Pretrain, step).expect("saves");
         }
         spoil(&disk, &manifest(2));
-        let retained = run.saver().retain("pretrain", &keep(2)).expect(what);
+        let retained = run.saver().retain(StageId::Pretrain, &keep(2)).expect(what);
         let left: Vec<_> = retained.left.iter().map(|s| s.id.step).collect();
         assert_eq!((retained.removed.len(), left), (2, vec![2]), "{what}");
         assert_eq!(run.view().checkpoints().list().expect("lists").len(), 3, "{what}");
         // Nor does it keep anything from being saved.
-        save(&run.saver(), "pretrain", 6).expect(what);
+        save(&run.saver(), StageId::Pretrain, 6).expect(what);
     }
     // A kind that the store does not judge: its state is of a newer format.
     let disk = base();
     let run = open(&disk).expect("opens");
-    save(&run.saver(), "pretrain", 2).expect("saves");
+    save(&run.saver(), StageId::Pretrain, 2).expect("saves");
     let known = |c: &Checkpoint| c.read("missing", 1).map(drop);
     let keep = Keep { newest: 1, pinned: &[], before: None, loads: &|_| Ok(()), known: &known };
-    let retained = run.saver().retain("pretrain", &keep).expect("retains");
+    let retained = run.saver().retain(StageId::Pretrain, &keep).expect("retains");
     assert_eq!((retained.removed.len(), retained.left.len()), (0, 1));
 }
 
@@ -102,17 +103,17 @@ fn a_removal_that_failed_is_tried_again_after_the_next_save() {
         let disk = base();
         let run = open(&disk).expect("opens");
         for step in 2..=4 {
-            save(&run.saver(), "pretrain", step).expect("saves");
+            save(&run.saver(), StageId::Pretrain, step).expect("saves");
         }
         disk.mark();
         disk.fail_at(at, Fault::Io);
-        let _reported = run.saver().retain("pretrain", &keep(2));
+        let _reported = run.saver().retain(StageId::Pretrain, &keep(2));
         let fired = disk.fired();
         disk.heal();
         let there = || disk.list(&Path::new(DIR).join("checkpoints")).expect("lists");
         failed += usize::from(there().iter().any(|entry| entry.text().starts_with(".del-")));
-        save(&run.saver(), "pretrain", 5).expect("saves");
-        run.saver().retain("pretrain", &keep(2)).expect("retains");
+        save(&run.saver(), StageId::Pretrain, 5).expect("saves");
+        run.saver().retain(StageId::Pretrain, &keep(2)).expect("retains");
         let names: Vec<_> = there().iter().map(|entry| entry.text().to_owned()).collect();
         assert_eq!(names, ["pretrain-00000004", "pretrain-00000005"], "the call {at} failed");
         if !fired {

@@ -554,8 +554,7 @@ fn hostile_text_is_shown_not_obeyed() {
     let text = || evil.to_owned();
     let mut info = fake::sft_info(0);
     info.tasks.iter_mut().for_each(|t| t.name = text());
-    info.stages.iter_mut().for_each(|s| s.name = text());
-    (info.name, info.stage, info.size) = (text(), text(), text());
+    (info.name, info.size) = (text(), text());
     (info.engine, info.adapter, info.path) = (text(), text(), evil.into());
     info.sources.iter_mut().for_each(|s| s.name = text());
     let mut events = vec![Event::Started(Box::new(info)), Event::Steps(vec![fake::step(1)])];

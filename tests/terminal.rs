@@ -29,7 +29,7 @@ fn workbench() {
     let line = std::env::var("FAKE_STAGE").unwrap_or_default();
     let session = fake::play(fake::Script {
         pace: Duration::from_millis(var("FAKE_PACE", 20)),
-        line: fake::Line::ALL.into_iter().find(|l| l.name() == line).unwrap_or(fake::Line::Pretrain),
+        line: fake::Line::ALL.into_iter().find(|l| l.id().name() == line).unwrap_or(fake::Line::Pretrain),
         from: var("FAKE_FROM", 0) as usize,
         guard: var("FAKE_GUARD", 0) > 0,
     });

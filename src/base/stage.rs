@@ -101,9 +101,61 @@ impl FromStr for StageId {
     }
 }
 
-/// Checkpoint names and log lines are text: a file may contain a stage that this version does not know.
-impl PartialEq<StageId> for String {
+/// A stage as a file names it. A name that this version does not know is kept as it is: a newer version wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StageName {
+    /// A stage of this version.
+    Known(StageId),
+    /// Any other name.
+    Other(String),
+}
+
+impl Default for StageName {
+    fn default() -> StageName {
+        StageName::Known(StageId::default())
+    }
+}
+
+impl From<StageId> for StageName {
+    fn from(stage: StageId) -> StageName {
+        StageName::Known(stage)
+    }
+}
+
+impl From<&str> for StageName {
+    fn from(name: &str) -> StageName {
+        name.parse().map_or_else(|_| StageName::Other(name.to_owned()), StageName::Known)
+    }
+}
+
+impl fmt::Display for StageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StageName::Known(stage) => stage.fmt(f),
+            StageName::Other(name) => f.pad(name),
+        }
+    }
+}
+
+impl PartialEq<StageId> for StageName {
     fn eq(&self, stage: &StageId) -> bool {
-        self == stage.name()
+        *self == StageName::Known(*stage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_newer_version_is_kept() {
+        for (name, known) in [("sft", true), ("distill", false), ("Sft", false)] {
+            let json = format!("{name:?}");
+            let read: StageName = serde_json::from_str(&json).unwrap();
+            assert_eq!((read == StageId::Sft, &read), (known, &StageName::from(name)));
+            assert_eq!((serde_json::to_string(&read).unwrap(), read.to_string()), (json, name.to_owned()));
+        }
     }
 }

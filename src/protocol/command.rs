@@ -1,6 +1,7 @@
 //! Commands to a trainer.
 
 use super::{Choice, Sampling, Turn};
+use crate::base::StageId;
 
 /// The prompt of a model's answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,8 +149,8 @@ pub enum Command {
     /// Save this stage and switch to another one ([`Event::Started`](super::Event::Started) of that one, or
     /// [`Event::Refused`](super::Event::Refused)).
     Stage {
-        /// Its name.
-        name: String,
+        /// That one.
+        stage: StageId,
     },
     /// End the stage here.
     Stop {

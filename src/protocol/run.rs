@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Sampling, line::number};
+use crate::base::StageId;
 
 /// The stage that runs and its settings: its first event. A line of the log has only the fields that serde does not
 /// skip.
@@ -17,9 +18,9 @@ pub struct RunInfo {
     /// The run's folder.
     #[serde(skip)]
     pub path: PathBuf,
-    /// `pretrain`, …
+    /// The stage.
     #[serde(skip)]
-    pub stage: String,
+    pub stage: StageId,
     /// The size preset, `1m` ….
     pub size: String,
     /// `cpu` or `wgpu`.
@@ -80,12 +81,10 @@ pub struct RunInfo {
 }
 
 /// A stage of the run and its progress.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageInfo {
-    /// Its name.
-    pub name: String,
-    /// The stage it starts from, if any.
-    pub parent: Option<String>,
+    /// Which one.
+    pub stage: StageId,
     /// Steps in its newest checkpoint; None if it was never trained.
     pub step: Option<usize>,
 }

@@ -17,8 +17,7 @@ use super::{
     fs::{Fs, Links, Synced, WriteFile, open_input},
     names::{Scratch, next_name},
 };
-use crate::base::clean;
-use crate::base::io::ReadSeek;
+use crate::base::{StageId, StageName, clean, io::ReadSeek};
 
 /// Longest line, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -121,8 +120,14 @@ fn skip_line(reader: &mut impl BufRead) -> io::Result<u64> {
 /// The fields by which a line is selected.
 #[derive(Deserialize)]
 struct Mark {
-    stage: Option<String>,
+    stage: Option<StageName>,
     step: Option<u64>,
+}
+
+impl Mark {
+    fn is_of(&self, stage: StageId) -> bool {
+        self.stage.as_ref().is_some_and(|s| *s == stage)
+    }
 }
 
 impl Log {
@@ -242,17 +247,15 @@ impl Log {
     /// their number and the file. Lines without a step stay. Used by a resume.
     pub fn truncate_after_step(
         &mut self,
-        stage: Option<&str>,
+        stage: Option<StageId>,
         step: u64,
     ) -> Result<Option<(usize, PathBuf)>, StoreError> {
-        self.move_out(&|mark| {
-            mark.step.is_some_and(|s| s > step) && (stage.is_none() || mark.stage.as_deref() == stage)
-        })
+        self.move_out(&|mark| mark.step.is_some_and(|s| s > step) && stage.is_none_or(|stage| mark.is_of(stage)))
     }
 
     /// Does the same with every line of a stage that starts over.
-    pub fn truncate_stage(&mut self, stage: &str) -> Result<Option<(usize, PathBuf)>, StoreError> {
-        self.move_out(&|mark| mark.stage.as_deref() == Some(stage))
+    pub fn truncate_stage(&mut self, stage: StageId) -> Result<Option<(usize, PathBuf)>, StoreError> {
+        self.move_out(&|mark| mark.is_of(stage))
     }
 
     fn move_out(&mut self, which: &dyn Fn(&Mark) -> bool) -> Result<Option<(usize, PathBuf)>, StoreError> {

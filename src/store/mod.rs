@@ -35,7 +35,7 @@ pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limit
 pub use hashed::FileInfo;
 pub use lock::{RUNS, RunLock};
 pub use log::{Log, Tail, Torn, each_record, read_from};
-pub use names::{MAX_NAME, is_plain, is_prepared, is_stage, refuse_name};
+pub use names::{MAX_NAME, is_plain, is_prepared, refuse_name};
 pub use prepared::{Draft, Preparer};
 pub use run::{Run, newest_run, next_run_name};
 pub(crate) use safetensors::zeros;

@@ -58,7 +58,7 @@ pub(crate) fn is_listed(name: &str) -> bool {
 
 /// Whether `name` is a valid stage name: lower case, so that no file system confuses two names, and without `-`, which
 /// ends the stage in a checkpoint's name.
-pub fn is_stage(name: &str) -> bool {
+pub(crate) fn is_stage(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 

@@ -16,7 +16,7 @@ const B: &str =
 
 pub fn feedback_info(line: Line, resumed_at: usize) -> RunInfo {
     RunInfo {
-        stage: line.name().to_owned(),
+        stage: line.id(),
         learning_rate: 1e-4,
         steps: line.steps(),
         resumed_at,
@@ -348,6 +348,6 @@ impl Votes {
 }
 
 pub fn checkpoint(line: Line, step: usize) -> Event {
-    let path = PathBuf::from(format!("runs/chunxiao-0007/checkpoints/{}-{step:08}", line.name()));
+    let path = PathBuf::from(format!("runs/chunxiao-0007/checkpoints/{}-{step:08}", line.id()));
     Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000 }
 }

@@ -14,6 +14,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use danlu::{
+    base::StageId,
     protocol::{
         Ask, BatchView, Command, Event, Manner, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskInfo,
         TaskReport, TokenView, Who,
@@ -37,7 +38,7 @@ pub fn info() -> RunInfo {
     RunInfo {
         name: "chunxiao-0007".to_owned(),
         path: PathBuf::from("runs/chunxiao-0007"),
-        stage: "pretrain".to_owned(),
+        stage: StageId::Pretrain,
         size: "1m".to_owned(),
         engine: "cpu".to_owned(),
         adapter: "2 threads, AVX-512".to_owned(),
@@ -139,17 +140,8 @@ pub fn stages(pretrain: Option<usize>, sft: Option<usize>) -> Vec<StageInfo> {
 
 /// All stages, as far as each is.
 pub fn stages_at(done: [usize; 6]) -> Vec<StageInfo> {
-    let parent = |line: Line| match line {
-        Line::Pretrain => None,
-        Line::Sft => Some("pretrain"),
-        _ => Some("sft"),
-    };
-    let stage = |(line, step): (Line, usize)| StageInfo {
-        name: line.name().to_owned(),
-        parent: parent(line).map(str::to_owned),
-        step: (step > 0).then_some(step),
-    };
-    Line::ALL.into_iter().zip(done).map(stage).collect()
+    let info = |(stage, step): (StageId, usize)| StageInfo { stage, step: (step > 0).then_some(step) };
+    StageId::ALL.into_iter().zip(done).map(info).collect()
 }
 
 pub const SFT_STEPS: usize = 400;
@@ -165,7 +157,7 @@ pub fn sft_info(resumed_at: usize) -> RunInfo {
         held_out_tokens: 1200,
     };
     RunInfo {
-        stage: "sft".to_owned(),
+        stage: StageId::Sft,
         learning_rate: 5e-4,
         steps: SFT_STEPS,
         resumed_at,
@@ -331,8 +323,8 @@ pub enum Line {
 impl Line {
     pub const ALL: [Line; 6] = [Line::Pretrain, Line::Sft, Line::Reward, Line::Ppo, Line::Dpo, Line::Grpo];
 
-    pub fn name(self) -> &'static str {
-        ["pretrain", "sft", "reward", "ppo", "dpo", "grpo"][self as usize]
+    pub fn id(self) -> StageId {
+        StageId::ALL[self as usize]
     }
 
     pub fn steps(self) -> usize {
@@ -403,8 +395,8 @@ impl Line {
             Line::Reward | Line::Dpo => &[Line::Sft],
             Line::Ppo | Line::Grpo => &[Line::Sft, Line::Reward],
         };
-        let parent = needs.iter().find(|l| done[**l as usize] == 0)?.name();
-        Some(format!("{} starts from {parent}, which has no checkpoint yet: train it first", self.name()))
+        let parent = needs.iter().find(|l| done[**l as usize] == 0)?.id();
+        Some(format!("{} starts from {parent}, which has no checkpoint yet: train it first", self.id()))
     }
 }
 
@@ -643,15 +635,12 @@ impl Player {
                 self.by_hand += 1;
                 self.tell(Event::Demonstrated { step: at + 1, count: self.by_hand });
             }
-            Command::Stage { name } => self.switch(&name),
+            Command::Stage { stage } => self.switch(Line::ALL[stage as usize]),
             Command::Stop { .. } => {}
         }
     }
 
-    fn switch(&mut self, name: &str) {
-        let Some(to) = Line::ALL.into_iter().find(|l| l.name() == name) else {
-            return self.refuse("there is no such stage");
-        };
+    fn switch(&mut self, to: Line) {
         if let Some(why) = to.missing(self.done) {
             return self.refuse(&why);
         }

@@ -382,7 +382,7 @@ impl Saved {
         let beside = checkpoint::Beside::new(&part);
         let parts = vec![(part, beside)];
         let files = checkpoint::files(&parts, &config, &tokenizer, &state).unwrap();
-        let saved = run.saver().save("pretrain", 4, files).unwrap();
+        let saved = run.saver().save(StageId::Pretrain, 4, files).unwrap();
         let folder = saved.checkpoint.path;
         drop(run);
         Self { disk, dir, folder, config, table }
@@ -417,7 +417,7 @@ impl Saved {
 
     fn load(&self) -> u8 {
         let view = RunView::open(self.disk.shared(), &self.dir).unwrap();
-        let id = CheckpointId::new("pretrain", 4);
+        let id = CheckpointId::new(StageId::Pretrain, 4);
         code(view.checkpoints().verify(&id).and_then(|c| checkpoint::load(&c, &self.config, &self.table)))
     }
 }
@@ -617,7 +617,7 @@ fn logs() -> Opened {
             each_record(&disk, path, |_| {})?;
             drop(Log::open_whole(disk.shared(), path)?);
             let mut log = Log::open(disk.shared(), path)?;
-            log.truncate_after_step(Some("pretrain"), 4)?;
+            log.truncate_after_step(Some(StageId::Pretrain), 4)?;
             log.append(&json!({"step": 1}))
         };
         code(all())

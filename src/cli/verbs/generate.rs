@@ -141,7 +141,7 @@ impl Generate {
         };
         for stage in stages {
             let opens = |c| checkpoint::opens(&c).map(|()| c);
-            let found = view.checkpoints().newest_that(Some(stage.name()), opens).map_err(TrainError::from)?;
+            let found = view.checkpoints().newest_that(Some(stage), opens).map_err(TrainError::from)?;
             for note in found.notes() {
                 output::note(&note);
             }

@@ -10,7 +10,7 @@ use std::{
 
 use super::manifest::{CheckpointId, Manifest};
 use crate::{
-    base::io::ReadSeek,
+    base::{StageId, io::ReadSeek},
     store::{
         error::{At, StoreError},
         fs::{Fs, Kind, Links, open_input, read_limited},
@@ -134,7 +134,7 @@ impl Checkpoints {
     }
 
     /// The newest checkpoint of a stage (of any stage without one, by order of saving) whose bytes all verify.
-    pub fn newest_verified(&self, stage: Option<&str>) -> Result<Found<Checkpoint>, StoreError> {
+    pub fn newest_verified(&self, stage: Option<StageId>) -> Result<Found<Checkpoint>, StoreError> {
         self.newest_that(stage, Ok)
     }
 
@@ -142,7 +142,7 @@ impl Checkpoints {
     /// shape, a NaN), the checkpoint is reported and the next older one is tried; any other error ends the search.
     pub fn newest_that<T>(
         &self,
-        stage: Option<&str>,
+        stage: Option<StageId>,
         mut accept: impl FnMut(Checkpoint) -> Result<T, StoreError>,
     ) -> Result<Found<T>, StoreError> {
         let mut skipped = Vec::new();
@@ -181,7 +181,7 @@ impl Checkpoints {
 
     /// All candidates, newest first: by step within a stage, by serial across stages. A checkpoint whose manifest
     /// cannot be read comes first, so that it is reported.
-    pub(super) fn newest_first(&self, stage: Option<&str>) -> Result<Vec<CheckpointId>, StoreError> {
+    pub(super) fn newest_first(&self, stage: Option<StageId>) -> Result<Vec<CheckpointId>, StoreError> {
         let mut ids = self.list()?;
         if let Some(stage) = stage {
             ids.retain(|id| id.stage == stage);

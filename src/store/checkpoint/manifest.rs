@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::{
-    error::StoreError,
-    fs::{Fs, Links, read_limited},
-    hashed::FileInfo,
-    names::{is_plain, is_stage},
+use crate::{
+    base::{StageId, StageName},
+    store::{
+        error::StoreError,
+        fs::{Fs, Links, read_limited},
+        hashed::FileInfo,
+        names::{is_plain, is_stage},
+    },
 };
 
 /// The manifest's file name.
@@ -24,7 +27,7 @@ pub(super) const LONGEST: u64 = 4 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckpointId {
     /// The stage, as in `pretrain`.
-    pub stage: String,
+    pub stage: StageName,
     /// The step after which it was saved.
     pub step: u64,
     /// 0, unless the step was saved again after damage or a rollback.
@@ -40,8 +43,8 @@ impl fmt::Display for CheckpointId {
 
 impl CheckpointId {
     /// The id of the first save of a step.
-    pub fn new(stage: &str, step: u64) -> Self {
-        Self { stage: stage.to_owned(), step, revision: 0 }
+    pub fn new(stage: StageId, step: u64) -> Self {
+        Self { stage: stage.into(), step, revision: 0 }
     }
 
     /// Parses a folder's name, such as `pretrain-00001200` or `pretrain-00001200-r1`.
@@ -51,7 +54,7 @@ impl CheckpointId {
             Some((step, revision)) => (step, revision.parse().ok()?),
             None => (rest, 0),
         };
-        let id = Self { stage: stage.to_owned(), step: step.parse().ok()?, revision };
+        let id = Self { stage: stage.into(), step: step.parse().ok()?, revision };
         // Accept only the canonical spelling: not `+5`, missing zeros or `-r0`.
         (is_stage(stage) && id.to_string() == name).then_some(id)
     }
@@ -62,7 +65,7 @@ impl CheckpointId {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     format: u32,
-    pub(crate) stage: String,
+    pub(crate) stage: StageName,
     pub(crate) step: u64,
     pub(crate) revision: u32,
     /// Number of the save, counted over all stages of the run: orders saves without a clock.
@@ -158,7 +161,7 @@ mod tests {
 
     #[test]
     fn ids_have_one_spelling() {
-        for name in ["pretrain-00001200", "ppo-00000000", "sft-123456789", "reward-00000001-r12"] {
+        for name in ["pretrain-00001200", "ppo-00000000", "distill-123456789", "reward-00000001-r12"] {
             assert_eq!(CheckpointId::parse(name).expect(name).to_string(), name);
         }
         for name in [
@@ -178,7 +181,7 @@ mod tests {
         ] {
             assert_eq!(CheckpointId::parse(name), None, "{name}");
         }
-        assert!(CheckpointId::new("a", 9) < CheckpointId::new("a", 10));
+        assert!(CheckpointId::new(StageId::Sft, 9) < CheckpointId::new(StageId::Sft, 10));
     }
 
     #[test]

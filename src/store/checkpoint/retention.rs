@@ -10,10 +10,13 @@ use super::{
     manifest::CheckpointId,
     save::Saver,
 };
-use crate::store::{
-    error::{At, StoreError},
-    fs::{Fs, Kind, clear_away},
-    names::Scratch,
+use crate::{
+    base::StageId,
+    store::{
+        error::{At, StoreError},
+        fs::{Fs, Kind, clear_away},
+        names::Scratch,
+    },
 };
 
 /// Which checkpoints of a stage to keep.
@@ -42,7 +45,7 @@ pub struct Retained {
 impl Saver {
     /// Removes the checkpoints of a stage that `keep` does not name. At least one is kept, and if any of them loads,
     /// one that loads: it is read back before anything is removed.
-    pub fn retain(&self, stage: &str, keep: &Keep<'_>) -> Result<Retained, StoreError> {
+    pub fn retain(&self, stage: StageId, keep: &Keep<'_>) -> Result<Retained, StoreError> {
         let there = &self.checkpoints;
         // A removal that failed earlier was reported then; the disk may answer now.
         sweep(&*there.disk, &there.dir, |name| Scratch::Removing.made(name), &mut Swept::default());

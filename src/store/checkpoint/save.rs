@@ -16,13 +16,16 @@ use super::{
     load::{Checkpoint, Checkpoints},
     manifest::{CheckpointId, MANIFEST, Manifest, is_inside},
 };
-use crate::store::{
-    error::{At, StoreError},
-    fs::{Kind, Synced, clear_away},
-    hashed::{Fill, write_file},
-    lock::RunLock,
-    names::{Scratch, is_stage},
-    safetensors::{TensorRef, tensors_len, write_tensors},
+use crate::{
+    base::StageId,
+    store::{
+        error::{At, StoreError},
+        fs::{Kind, Synced, clear_away},
+        hashed::{Fill, write_file},
+        lock::RunLock,
+        names::Scratch,
+        safetensors::{TensorRef, tensors_len, write_tensors},
+    },
 };
 
 /// Bytes that every save leaves free, for the logs and the system.
@@ -93,7 +96,7 @@ impl Saver {
     /// Publishes a checkpoint: when this returns it is durable under its name; before that it has no name. An existing
     /// checkpoint is never replaced; the new one gets a revision. After an error nothing has changed but free space,
     /// and the save can be tried again.
-    pub fn save(&self, stage: &str, step: u64, files: Vec<NewFile<'_>>) -> Result<Saved, StoreError> {
+    pub fn save(&self, stage: StageId, step: u64, files: Vec<NewFile<'_>>) -> Result<Saved, StoreError> {
         let Checkpoints { disk, dir } = &self.checkpoints;
         let id = self.free_id(stage, step)?;
         let target = dir.join(id.to_string());
@@ -136,11 +139,7 @@ impl Saver {
     }
 
     /// The id for a save: one revision above the highest that exists.
-    fn free_id(&self, stage: &str, step: u64) -> Result<CheckpointId, StoreError> {
-        if !is_stage(stage) {
-            let what = "a stage's name has 1 to 32 of a-z, 0-9 and _";
-            return Err(StoreError::input(stage, what));
-        }
+    fn free_id(&self, stage: StageId, step: u64) -> Result<CheckpointId, StoreError> {
         let mut id = CheckpointId::new(stage, step);
         for other in self.checkpoints.list()? {
             if other.stage == id.stage && other.step == step {

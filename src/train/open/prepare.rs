@@ -99,7 +99,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
     let info = RunInfo {
         name: run.view().name(),
         path: run.view().dir().to_owned(),
-        stage: stage.to_string(),
+        stage,
         size: config.size.clone(),
         engine: engine.engine.to_owned(),
         adapter: engine.adapter,
@@ -128,7 +128,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
 
 /// The stages, with the running one counted as started.
 fn with_this(mut stages: Vec<StageInfo>, stage: StageId, done: usize) -> Vec<StageInfo> {
-    for s in stages.iter_mut().filter(|s| s.name == stage) {
+    for s in stages.iter_mut().filter(|s| s.stage == stage) {
         s.step = Some(s.step.unwrap_or(0).max(done));
     }
     stages

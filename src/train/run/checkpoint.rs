@@ -402,7 +402,7 @@ pub(crate) fn save(
     let parts: Vec<_> = parts.into_iter().map(|part| (Beside::new(&part), part)).collect();
     let parts: Vec<_> = parts.into_iter().map(|(beside, part)| (part, beside)).collect();
     let files = files(&parts, model, tokenizer, state)?;
-    let saved = saver.save(state.stage.name(), state.step, files)?;
+    let saved = saver.save(state.stage, state.step, files)?;
     // Free the copies before reading back.
     drop(parts);
     let own = &saved.checkpoint.id;
@@ -414,7 +414,7 @@ pub(crate) fn save(
         loads: &|c| if c.id == *own { Ok(()) } else { sound(c) },
         known: &|c| read_state(c).map(drop),
     };
-    let left = match saver.retain(state.stage.name(), &keep) {
+    let left = match saver.retain(state.stage, &keep) {
         Ok(retained) => {
             retained.left.iter().map(|s| format!("checkpoint {} is not removed: {}", s.id, s.error)).collect()
         }

@@ -21,12 +21,7 @@ const STATE_LIMIT: u64 = 16 << 20;
 pub(crate) fn stages(view: &RunView) -> Result<Vec<StageInfo>, TrainError> {
     let there = view.checkpoints().list()?;
     let step = |s: StageId| there.iter().filter(|id| id.stage == s).map(|id| id.step as usize).max();
-    let info = |s: StageId| StageInfo {
-        name: s.to_string(),
-        parent: s.parent().map(|parent| parent.to_string()),
-        step: step(s),
-    };
-    Ok(StageId::ALL.into_iter().map(info).collect())
+    Ok(StageId::ALL.into_iter().map(|stage| StageInfo { stage, step: step(stage) }).collect())
 }
 
 /// The remaining work of a stage.
@@ -51,7 +46,7 @@ pub fn standing(view: &RunView, config: &RunConfig, stage: StageId) -> Result<St
     let passed = StageId::ALL.into_iter().filter(follows).any(has);
     // A checkpoint that does not verify does not count: the stage continues from an older one, or reports it when
     // opened.
-    let step = checkpoints.newest_verified(Some(stage.name()))?.found.map(|c| c.id.step as usize);
+    let step = checkpoints.newest_verified(Some(stage))?.found.map(|c| c.id.step as usize);
     Ok(match step {
         Some(step) if step >= config.plan(stage)?.steps => Standing::Complete(step),
         Some(step) if passed => Standing::Passed(step),
@@ -86,7 +81,7 @@ pub(crate) fn parent(
     notes: &mut Vec<String>,
 ) -> Result<Option<(Checkpoint, Vec<f32>)>, TrainError> {
     let Some(from) = stage.parent() else { return Ok(None) };
-    let found = view.checkpoints().newest_that(Some(from.name()), |c| {
+    let found = view.checkpoints().newest_that(Some(from), |c| {
         let (_, [params, ..]) = checkpoint::load(&c, model, table)?;
         Ok((c, params))
     })?;
@@ -173,7 +168,7 @@ pub(crate) fn pinned(view: &RunView) -> Result<Vec<CheckpointId>, TrainError> {
     let mut named = Vec::new();
     for stage in StageId::ALL.into_iter().filter(|s| s.parent().is_some()) {
         // One that does not verify is reported when its stage is trained.
-        let Some(newest) = checkpoints.newest_verified(Some(stage.name()))?.found else { continue };
+        let Some(newest) = checkpoints.newest_verified(Some(stage))?.found else { continue };
         let bytes = newest.read("state.json", STATE_LIMIT)?;
         if let Ok(state) = serde_json::from_slice::<State>(&bytes) {
             named.extend(state.parent);

@@ -151,7 +151,7 @@ mod tests {
     use crate::store::RealFs;
 
     fn id(step: u64) -> CheckpointId {
-        CheckpointId::new(StageId::Pretrain.name(), step)
+        CheckpointId::new(StageId::Pretrain, step)
     }
 
     fn set_back(chain: &Chain, spike: u64, to: u64, passed: &[u64]) -> Rollback {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mix::Shares;
 use crate::{
-    base::StageId,
+    base::{StageId, StageName},
     data::Shape,
     protocol::Cause,
     store::{Log, Run, RunView, each_record},
@@ -41,7 +41,7 @@ pub(crate) struct LiveSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The stage.
-    pub stage: StageId,
+    pub stage: StageName,
     /// The first step with these settings, counted from 0.
     pub step: u64,
     /// The cause.
@@ -63,15 +63,19 @@ impl Entry {
 /// The entries of a stage that apply, in order.
 pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainError> {
     let mut line: Vec<Entry> = Vec::new();
-    each_record(&**view.disk(), &view.edits_path(), |record| {
-        // Skip lines of later versions or of users.
-        let Ok(entry) = serde_json::from_value::<Entry>(record.clone()) else { return };
-        if entry.stage == stage {
-            line.retain(|e| e.step < entry.step);
-            line.push(entry);
-        }
-    })?;
+    for entry in entries(view)?.into_iter().filter(|e| e.stage == stage) {
+        line.retain(|e| e.step < entry.step);
+        line.push(entry);
+    }
     Ok(line)
+}
+
+/// All entries in the file's order, those that were undone among them. A line that is no entry, of a newer version or
+/// written by the user, is skipped.
+fn entries(view: &RunView) -> Result<Vec<Entry>, TrainError> {
+    let mut all = Vec::new();
+    each_record(&**view.disk(), &view.edits_path(), |record| all.extend(serde_json::from_value(record.clone())))?;
+    Ok(all)
 }
 
 /// Writes an entry to disk.
@@ -123,7 +127,9 @@ pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
 pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
     let view = run.view();
     let there = view.checkpoints().list()?;
-    let mut keep = Vec::new();
+    // Which of a newer version's stages return to what is not known here.
+    let foreign = |e: &Entry| matches!(e.stage, StageName::Other(_));
+    let mut keep: Vec<String> = entries(view)?.into_iter().filter(foreign).map(|e| e.settings.data).collect();
     for stage in StageId::ALL.into_iter().filter(|s| s.draws_text()) {
         let oldest = there.iter().filter(|id| id.stage == stage).map(|id| id.step).min();
         let line = line(view, stage)?;
@@ -162,7 +168,7 @@ mod tests {
             data: "x".into(),
             learning_rate: rate,
         };
-        Entry { stage: StageId::Pretrain, step, cause: "key".into(), text: String::new(), settings }
+        Entry { stage: StageId::Pretrain.into(), step, cause: "key".into(), text: String::new(), settings }
     }
 
     #[test]
@@ -172,7 +178,7 @@ mod tests {
         for (step, rate) in [(0, 1e-3), (5, 2e-3), (9, 3e-3), (7, 4e-3), (7, 5e-3)] {
             write(&run, &entry(step, rate)).unwrap();
         }
-        write(&run, &Entry { stage: StageId::Sft, ..entry(1, 1.0) }).unwrap();
+        write(&run, &Entry { stage: StageId::Sft.into(), ..entry(1, 1.0) }).unwrap();
         let line = line(run.view(), StageId::Pretrain).unwrap();
         assert_eq!(line, [entry(0, 1e-3), entry(5, 2e-3), entry(7, 5e-3)], "floats come back as they were");
     }

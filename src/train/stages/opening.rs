@@ -94,7 +94,7 @@ impl Opening<'_> {
     /// The stage's newest checkpoint that can be read, except those before a spike that are excluded.
     fn newest<T>(&mut self, mut read: impl FnMut(Checkpoint) -> Result<T, StoreError>) -> Result<Found<T>, TrainError> {
         let chain = Chain::read(self.run.view(), self.stage)?;
-        let mut found = self.run.view().checkpoints().newest_that(Some(self.stage.name()), |c| {
+        let mut found = self.run.view().checkpoints().newest_that(Some(self.stage), |c| {
             if chain.passes(&c.id) {
                 return Err(StoreError::Input { path: c.path, what: "a spike followed it".to_owned() });
             }

@@ -41,7 +41,7 @@ impl Saves {
 
     /// The checkpoint of the weights that answer, or the one they started from.
     pub(super) fn answers_from(&self, core: &Core<'_>) -> Option<String> {
-        let at = || CheckpointId::new(core.stage.name(), self.saved_at as u64).to_string();
+        let at = || CheckpointId::new(core.stage, self.saved_at as u64).to_string();
         let own = self.newest_name().or_else(|| (self.saved_at > 0).then(at));
         // While the reward model is trained its parent answers.
         own.filter(|_| core.stage.speaks()).or_else(|| core.state.parent.clone())

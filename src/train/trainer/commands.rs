@@ -126,7 +126,7 @@ impl Loop<'_> {
             }
             Command::Mark { text, keep } => live_data::mark(&mut self.core, &text, keep)?,
             Command::Reread => live_data::reread(&mut self.core),
-            Command::Stage { name } => return Ok(Some(Way::To(self.may_switch(&name)?))),
+            Command::Stage { stage } => return Ok(Some(Way::To(self.may_switch(stage)?))),
             Command::Prompt { id, ask, who, sampling, max_new_tokens } => {
                 self.prompts.queue(&mut self.core, Prompt { id, ask, who, sampling, max_new_tokens });
             }
@@ -136,11 +136,7 @@ impl Loop<'_> {
     }
 
     /// The stage to open next, if it can be trained; else what to train first.
-    fn may_switch(&self, name: &str) -> Result<StageId, TrainError> {
-        let stage: StageId = match name.parse() {
-            Ok(stage) => stage,
-            Err(e) => return TrainError::refused(format!("{e}")),
-        };
+    fn may_switch(&self, stage: StageId) -> Result<StageId, TrainError> {
         if stage == self.core.stage {
             let again = self.guarded || self.recovery.stopped();
             return if again { Ok(stage) } else { TrainError::refused(format!("{stage} is the stage that runs")) };
@@ -210,7 +206,7 @@ impl Loop<'_> {
         } else {
             // Before fine-tuning: for its next batch.
             let stages = lineage::stages(core.view())?;
-            let mut chat = stages.iter().filter(|s| s.name.parse::<StageId>().is_ok_and(StageId::chat));
+            let mut chat = stages.iter().filter(|s| s.stage.chat());
             chat.find_map(|s| s.step).unwrap_or(0) as u64
         };
         // Parse the line that will be written, so that a resume learns the same, or refuse it here.

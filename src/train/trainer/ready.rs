@@ -68,7 +68,7 @@ impl Trainer {
         ready.notes.extend(torn.iter().map(ToString::to_string));
         let (stage, step) = (ready.stage, ready.state.step);
         for log in &mut logs {
-            if let Some((lines, path)) = log.truncate_after_step(Some(stage.name()), step)? {
+            if let Some((lines, path)) = log.truncate_after_step(Some(stage), step)? {
                 ready.notes.push(format!("{lines} lines past step {step} were moved to {}", path.display()));
             }
         }

@@ -198,7 +198,7 @@ impl Recovery {
 
     /// The newest loadable checkpoint from before a spike.
     fn way_back(&self, core: &Core<'_>, spike: &Spike) -> Result<Option<Checkpoint>, TrainError> {
-        let found = core.view().checkpoints().newest_that(Some(core.stage.name()), |c| {
+        let found = core.view().checkpoints().newest_that(Some(core.stage), |c| {
             if !self.chain.may_serve(&c.id, spike.since) {
                 return Err(StoreError::Input { path: c.path, what: "it is not from before the spike".to_owned() });
             }

@@ -55,7 +55,7 @@ impl Loop<'_> {
         self.guarded = true;
         let core = &mut self.core;
         let (stage, step) = (core.stage, core.done);
-        let newest = core.view().checkpoints().newest_verified(Some(stage.name()))?.found;
+        let newest = core.view().checkpoints().newest_verified(Some(stage))?.found;
         let checkpoint = newest.map(|c| c.id.to_string());
         let next = match &checkpoint {
             Some(name) => format!("{stage} continues from {name}, which is kept"),

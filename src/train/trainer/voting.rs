@@ -228,7 +228,8 @@ impl Voting {
             && let Some(Draft { mut pair, .. }) = self.drafts.pop_front()
         {
             let about = &mut pair.about;
-            (about.stage, about.step, about.checkpoint) = (core.stage, core.done as u64, saves.answers_from(core));
+            (about.stage, about.step, about.checkpoint) =
+                (core.stage.into(), core.done as u64, saves.answers_from(core));
             self.show(core, sided(seed, pair));
         }
         Ok(())

@@ -97,7 +97,7 @@ fn moves_a_bound(s: &AppState) -> bool {
 
 /// Whether another view is shown, so that the stage's key has an effect.
 fn leads_to(s: &AppState, stage: StageId) -> bool {
-    s.data.open || s.shown().id() != Some(stage)
+    s.data.open || s.shown().id != Some(stage)
 }
 
 /// Whether Left and Right have something to move through.

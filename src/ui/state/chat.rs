@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::StageId;
 use crate::protocol::{Ask, LeftOut, Manner, Role, Turn, Who};
 use crate::ui::{
     editor::Editor,
@@ -73,8 +74,8 @@ pub struct Exchange {
     raw: String,
     /// The typed text, cleaned.
     pub prompt: Clean,
-    /// The stage that answered, as the trainer names it.
-    pub stage: String,
+    /// The stage that was asked.
+    pub stage: Option<StageId>,
     /// Whether it was asked in the chat template, with the earlier turns.
     pub talk: bool,
     /// Whether a conversation starts here.
@@ -138,7 +139,7 @@ pub struct Chat {
 
 impl Chat {
     /// Adds a prompt to stage `stage`: in the template if `talk`, and to the weights in `beside` too.
-    pub fn ask(&mut self, prompt: String, stage: &str, talk: bool, beside: &[Who]) -> &Exchange {
+    pub fn ask(&mut self, prompt: String, stage: Option<StageId>, talk: bool, beside: &[Who]) -> &Exchange {
         let changed = self.exchanges.back().is_none_or(|last| last.talk != talk);
         let first = std::mem::take(&mut self.fresh) || changed || !talk;
         if self.exchanges.len() == CHAT {
@@ -147,7 +148,7 @@ impl Chat {
         self.picked = None;
         let answer = Answer::new(self.next_id(), Who::Live);
         let beside = beside.iter().map(|who| Answer::new(self.next_id(), *who)).collect();
-        let (shown, stage) = (Clean::block(&prompt), stage.to_owned());
+        let shown = Clean::block(&prompt);
         self.exchanges.push_back(Exchange {
             raw: prompt,
             prompt: shown,
@@ -276,7 +277,7 @@ mod tests {
     use super::*;
 
     fn said(chat: &mut Chat, prompt: &str, answer: &str) {
-        let id = chat.ask(prompt.to_owned(), "sft", true, &[]).answer.id;
+        let id = chat.ask(prompt.to_owned(), Some(StageId::Sft), true, &[]).answer.id;
         if let Some(a) = chat.answer_mut(id) {
             a.push(answer, 1);
         }
@@ -300,7 +301,7 @@ mod tests {
         chat.fresh = true;
         said(&mut chat, "四", "4");
         assert_eq!(contents(chat.asked(3)), ["四"]);
-        chat.ask("春".to_owned(), "pretrain", false, &[]);
+        chat.ask("春".to_owned(), Some(StageId::Pretrain), false, &[]);
         assert_eq!(chat.asked(4), Ask::Text("春".to_owned()));
         said(&mut chat, "五", "5");
         assert_eq!(contents(chat.asked(5)), ["五"], "after plain text a conversation starts anew");

@@ -79,8 +79,8 @@ pub struct Leaving {
 /// A request without an answer so far. The trainer answers in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Switch to the stage with this name.
-    Stage(String),
+    /// Train another stage.
+    Stage(StageId),
     /// Keep a corrected answer: its prompt and the text.
     Demonstrate(Target, String),
     /// Send an answer of the newest update.
@@ -139,7 +139,7 @@ pub enum Question {
     /// Whether to save before leaving.
     Quit,
     /// Whether to leave the running stage for the one with this name.
-    Switch(String),
+    Switch(StageId),
 }
 
 impl Question {
@@ -312,7 +312,7 @@ impl AppState {
 
     /// Whether the run has this stage.
     pub fn has_stage(&self, stage: StageId) -> bool {
-        self.stages.find(stage.name()).is_some()
+        self.stages.find(stage).is_some()
     }
 
     /// Whether the user can vote now.
@@ -335,9 +335,9 @@ impl AppState {
     }
 
     /// The stage that is being switched to.
-    pub fn switching(&self) -> Option<&str> {
+    pub fn switching(&self) -> Option<StageId> {
         self.requests.iter().find_map(|w| match w {
-            Request::Stage(name) => Some(name.as_str()),
+            Request::Stage(stage) => Some(*stage),
             _ => None,
         })
     }
@@ -362,19 +362,23 @@ impl AppState {
         let live = self.live();
         match live.parent() {
             None => &[],
-            Some(_) if self.stages.parent_of(&live.name).is_some_and(|p| self.stages.parent_of(p).is_some()) => {
+            Some(_) if live.id.and_then(StageId::parent).and_then(StageId::parent).is_some() => {
                 &[Who::Parent, Who::Base]
             }
             Some(_) => &[Who::Parent],
         }
     }
 
-    /// One word for the weights that answer in stage `stage`.
-    pub fn whose(&self, who: Who, stage: &str) -> &'static str {
-        let word = |stage: &str| strings::stage_word(stage).map_or("", |w| self.tr(w));
-        match (who, self.stages.parent_of(stage)) {
-            (Who::Live, _) => word(stage),
-            (Who::Parent, Some(parent)) if parent != StageId::Pretrain.name() => word(parent),
+    /// A stage's short name; empty before the trainer's first event.
+    pub fn stage_word(&self, stage: Option<StageId>) -> &'static str {
+        stage.map_or("", |stage| self.tr(strings::stage_word(stage)))
+    }
+
+    /// The name of the weights that answer a prompt to a stage.
+    pub fn whose(&self, who: Who, stage: Option<StageId>) -> &'static str {
+        match (who, stage.and_then(StageId::parent)) {
+            (Who::Live, _) => self.stage_word(stage),
+            (Who::Parent, parent) if parent.is_some_and(|p| p != StageId::Pretrain) => self.stage_word(parent),
             (Who::Parent | Who::Base, _) => self.tr(strings::BASE),
         }
     }

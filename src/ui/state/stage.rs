@@ -223,13 +223,10 @@ pub struct Checkpoint {
 /// One stage.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
-    /// As the trainer names it. Not cleaned: display [`Stage::title`] instead.
-    pub name: String,
-    clean_name: Clean,
+    /// Which one; none before the trainer's first event.
+    pub id: Option<StageId>,
     /// Steps in its newest checkpoint when a stage last started.
     pub told_step: Option<usize>,
-    /// The stage it starts from, as the trainer names it.
-    pub from: Option<String>,
     /// The run, if this stage ran since the screen opened.
     pub run: Option<Run>,
     /// What it is doing.
@@ -287,33 +284,24 @@ pub struct Stage {
 }
 
 impl Stage {
-    fn named(name: &str) -> Stage {
-        Stage { name: name.to_owned(), clean_name: Clean::line(name), phase: Phase::Resting, ..Stage::default() }
-    }
-
-    /// The stage's id; None for a name that this version does not know.
-    pub fn id(&self) -> Option<StageId> {
-        self.name.parse().ok()
-    }
-
     /// Its name on the screen.
-    pub fn title(&self, lang: Lang) -> &str {
-        strings::stage(&self.name).map_or(&self.clean_name, |s| s.get(lang))
+    pub fn title(&self, lang: Lang) -> &'static str {
+        self.id.map_or("", |id| strings::stage(id).get(lang))
     }
 
-    /// Its short name, cleaned.
-    pub fn short(&self) -> &str {
-        &self.clean_name
+    /// Its name as the field writes it.
+    pub fn short(&self) -> &'static str {
+        self.id.map_or("", StageId::name)
     }
 
     /// Whether it trains on tasks instead of text.
     pub fn is_tuning(&self) -> bool {
-        self.id() == Some(StageId::Sft) || !self.tasks.is_empty()
+        self.id == Some(StageId::Sft) || !self.tasks.is_empty()
     }
 
     /// The view of this kind of stage.
     pub fn view(&self) -> View {
-        match self.id() {
+        match self.id {
             Some(StageId::Reward) => View::Reward,
             Some(StageId::Dpo) => View::Direct,
             Some(StageId::Ppo | StageId::Grpo) => View::Align,
@@ -325,7 +313,7 @@ impl Stage {
 
     /// Whether it optimises a policy against preferences.
     pub fn aligns(&self) -> bool {
-        self.id().is_some_and(StageId::aligns)
+        self.id.is_some_and(StageId::aligns)
     }
 
     /// Whether it answers in the chat template.
@@ -578,59 +566,52 @@ impl Stages {
         std::ptr::eq(stage, self.shown())
     }
 
-    /// The index of the stage with this name.
-    pub fn find(&self, name: &str) -> Option<usize> {
-        self.all.iter().position(|s| s.name == name)
+    /// Where a stage is, if the run has it.
+    pub fn find(&self, stage: StageId) -> Option<usize> {
+        self.all.iter().position(|s| s.id == Some(stage))
     }
 
     /// The alignment stage to view next: the one after that in view, or the live one, or the first.
     pub fn next_aligned(&self) -> Option<StageId> {
         const ORDER: [StageId; 3] = [StageId::Ppo, StageId::Dpo, StageId::Grpo];
-        let there = |stage: &StageId| self.find(stage.name()).is_some();
-        if let Some(at) = ORDER.iter().position(|stage| Some(*stage) == self.shown().id()) {
+        let there = |stage: &StageId| self.find(*stage).is_some();
+        if let Some(at) = ORDER.iter().position(|stage| Some(*stage) == self.shown().id) {
             return ORDER.into_iter().cycle().skip(at + 1).take(ORDER.len()).find(there);
         }
-        let live = self.live().id().filter(|stage| stage.aligns());
+        let live = self.live().id.filter(|stage| stage.aligns());
         live.into_iter().chain(ORDER).find(there)
     }
 
-    /// The parent of the stage with this name.
-    pub fn parent_of(&self, name: &str) -> Option<&str> {
-        self.all[self.find(name)?].from.as_deref()
+    /// Looks at another stage, if the run has it.
+    pub fn show(&mut self, stage: StageId) {
+        self.shown = self.find(stage).unwrap_or(self.shown);
     }
 
-    /// Views another stage; returns whether it exists.
-    pub fn show(&mut self, name: &str) -> bool {
-        let found = self.find(name);
-        self.shown = found.unwrap_or(self.shown);
-        found.is_some()
+    /// Looks at the one that has the trainer.
+    pub fn show_live(&mut self) {
+        self.shown = self.live;
     }
 
     /// Makes a stage live and views it.
     pub fn begin(&mut self, info: RunInfo, now: Duration) {
-        for StageInfo { name, step, parent } in &info.stages {
-            let at = self.place(name);
-            (self.all[at].told_step, self.all[at].from) = (*step, parent.clone());
+        for StageInfo { stage, step } in &info.stages {
+            let at = self.place(*stage);
+            self.all[at].told_step = *step;
         }
-        self.live = self.place(&info.stage);
-        // Keep the trainer's order of stages.
-        let order = |s: &Stage| info.stages.iter().position(|i| i.name == s.name).unwrap_or(usize::MAX);
-        let live = self.all[self.live].name.clone();
-        self.all.sort_by_key(order);
-        self.live = self.find(&live).unwrap_or(0);
+        self.place(info.stage);
+        self.all.sort_by_key(|s| s.id);
+        self.live = self.place(info.stage);
         self.shown = self.live;
         self.all[self.live].begin(info, now);
     }
 
-    /// The index of a stage; the unnamed one from before the first event becomes it if possible.
-    fn place(&mut self, name: &str) -> usize {
-        if let Some(at) = self.find(name) {
+    /// Where a stage is; added where it is not there yet. The stage without an id goes then.
+    fn place(&mut self, stage: StageId) -> usize {
+        if let Some(at) = self.find(stage) {
             return at;
         }
-        match self.all.iter().position(|s| s.name.is_empty()) {
-            Some(at) => self.all[at] = Stage::named(name),
-            None => self.all.push(Stage::named(name)),
-        }
-        self.find(name).unwrap_or(0)
+        self.all.retain(|s| s.id.is_some());
+        self.all.push(Stage { id: Some(stage), phase: Phase::Resting, ..Stage::default() });
+        self.all.len() - 1
     }
 }

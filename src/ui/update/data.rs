@@ -27,8 +27,7 @@ const MEASURE: Duration = Duration::from_secs(5);
 pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
     state.voting.open = false;
     state.data.open = true;
-    let live = state.live().name.clone();
-    state.stages.show(&live);
+    state.stages.show_live();
     focus::keep(state);
     ask_all(state)
 }

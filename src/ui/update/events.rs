@@ -258,7 +258,7 @@ fn on_eval(stage: &mut Stage, step: usize, source: &str, eval_loss: f64, train_l
         }
     }
     // The skill of pretraining, measured in a later stage.
-    if source == StageId::Pretrain.name() && stage.id() != Some(StageId::Pretrain) {
+    if source == StageId::Pretrain.name() && stage.id != Some(StageId::Pretrain) {
         stage.kept.push(step, eval_loss);
         stage.kept_first = stage.kept_first.or(Some(eval_loss)).filter(|l| l.is_finite());
         return;

@@ -16,7 +16,7 @@ pub(crate) fn answer(state: &mut AppState) -> Vec<Cmd> {
     match state.overlay.take() {
         Some(Overlay::Ask { question: Question::Quit, chosen: 0 }) => leaving::leave(state, true, false),
         Some(Overlay::Ask { question: Question::Quit, chosen: 1 }) => leaving::leave(state, false, false),
-        Some(Overlay::Ask { question: Question::Switch(name), chosen: 0 }) => stages::switch(state, name),
+        Some(Overlay::Ask { question: Question::Switch(stage), chosen: 0 }) => stages::switch(state, stage),
         _ => Vec::new(),
     }
 }

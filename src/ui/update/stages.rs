@@ -12,10 +12,10 @@ use crate::{base::StageId, protocol::Command};
 /// Minimum time between two batches.
 const BATCH: Duration = Duration::from_secs(1);
 
-/// Views a stage. Nothing else changes.
+/// Looks at a stage. Changes nothing but what is seen.
 pub(crate) fn view(state: &mut AppState, stage: StageId) {
     (state.voting.open, state.data.open) = (false, false);
-    state.stages.show(stage.name());
+    state.stages.show(stage);
     focus::keep(state);
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn view(state: &mut AppState, stage: StageId) {
 pub(crate) fn view_aligned(state: &mut AppState) {
     // Returning from voting or the data view is not advancing.
     let back = (state.voting.open || state.data.open) && state.shown().aligns();
-    let stage = if back { state.shown().id() } else { state.stages.next_aligned() };
+    let stage = if back { state.shown().id } else { state.stages.next_aligned() };
     if let Some(stage) = stage {
         view(state, stage);
     }
@@ -55,22 +55,21 @@ pub(crate) fn probe(state: &mut AppState) -> Vec<Cmd> {
 
 /// Trains the stage in view; asks first if another one is live.
 pub(crate) fn go(state: &mut AppState) -> Vec<Cmd> {
+    let Some(stage) = state.shown().id else { return Vec::new() };
     if state.reopens() {
-        let name = state.live().name.clone();
-        return switch(state, name);
+        return switch(state, stage);
     }
     if state.stages.live_is_shown() {
         state.stages.live_mut().phase = Phase::Resuming;
         return vec![Cmd::Send(Command::Resume)];
     }
-    let question = Question::Switch(state.shown().name.clone());
-    state.overlay = Some(Overlay::Ask { question, chosen: 0 });
+    state.overlay = Some(Overlay::Ask { question: Question::Switch(stage), chosen: 0 });
     Vec::new()
 }
 
 /// Leaves the live stage for another.
-pub(crate) fn switch(state: &mut AppState, name: String) -> Vec<Cmd> {
-    requests::send(state, Request::Stage(name.clone()), Command::Stage { name })
+pub(crate) fn switch(state: &mut AppState, stage: StageId) -> Vec<Cmd> {
+    requests::send(state, Request::Stage(stage), Command::Stage { stage })
 }
 
 /// Requests the newest batch when its panel becomes visible and then once per second during training, unless a token is

@@ -35,7 +35,7 @@ pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
     let text = state.field.take();
     let beside = state.asked_beside();
     state.scroll = 0;
-    let exchange = state.chat.ask(text, &state.stages.live().name, talk, beside);
+    let exchange = state.chat.ask(text, state.stages.live().id, talk, beside);
     let asked: Vec<(u64, Who)> = exchange.answers().map(|a| (a.id, a.who)).collect();
     let ask = state.chat.asked(state.chat.exchanges.len() - 1);
     let Manner { sampling, max_new_tokens } = state.chat.manner;
@@ -47,7 +47,7 @@ pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
 pub(crate) fn ask_others(state: &mut AppState) {
     let most = state.ancestors().len();
     state.chat.beside = if state.chat.beside >= most { 0 } else { state.chat.beside + 1 };
-    let names: Vec<&str> = state.asked_beside().iter().map(|who| state.whose(*who, &state.live().name)).collect();
+    let names: Vec<&str> = state.asked_beside().iter().map(|who| state.whose(*who, state.live().id)).collect();
     let words = match names.as_slice() {
         [] => state.tr(strings::BESIDE_OFF).to_owned(),
         names => strings::beside(state.lang, &names.join(" + ")),

@@ -103,14 +103,14 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     }
     // One alignment stage represents its siblings: the one in view, or the next.
     let shown = state.shown();
-    let aligned = if shown.aligns() { shown.id() } else { stages.next_aligned() };
+    let aligned = if shown.aligns() { shown.id } else { stages.next_aligned() };
     let mut first = true;
     for (place, name) in strings::PATH.iter().enumerate() {
         let here: Vec<_> = stages
             .all()
             .iter()
-            .filter(|s| place > 0 && !s.name.is_empty() && strings::path(s.id()) == place)
-            .filter(|s| !s.aligns() || aligned.is_none_or(|a| Some(a) == s.id()))
+            .filter(|s| s.id.is_some_and(|id| strings::path(id) == place))
+            .filter(|s| !s.aligns() || aligned.is_none_or(|a| Some(a) == s.id))
             .collect();
         if here.is_empty() && !whole {
             continue;
@@ -142,16 +142,15 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut P
         style = style.add_modifier(Modifier::UNDERLINED);
     }
     if let Some(first) = whole {
-        if let Some(key) = stage.id().and_then(actions::view_key) {
+        if let Some(key) = stage.id.and_then(actions::view_key) {
             pieces.push(pen.piece(format!("{key} "), Role::Dim));
         }
-        if first {
-            pieces.push((format!("{} ", state.tr(strings::PATH[strings::path(stage.id())])).into(), style));
+        if let Some(id) = stage.id.filter(|_| first) {
+            pieces.push((format!("{} ", state.tr(strings::PATH[strings::path(id)])).into(), style));
         }
         pieces.push((shorten(stage.short(), 10).into(), style));
     } else {
-        let word = strings::stage_word(&stage.name).map_or(stage.short(), |w| state.tr(w));
-        pieces.push((shorten(word, 16).into(), style));
+        pieces.push((shorten(state.stage_word(stage.id), 16).into(), style));
     }
     let steps = stage.steps_done();
     if steps > 0 {
@@ -164,8 +163,8 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     let state = pen.state;
     let live = state.live();
     let g = pen.glyphs;
-    if let Some(to) = state.switching().filter(|_| state.leaving.is_none()) {
-        let to = strings::stage_word(to).map_or("", |w| state.tr(w));
+    if state.switching().is_some() && state.leaving.is_none() {
+        let to = state.stage_word(state.switching());
         return vec![pen.piece(format!("{} {} {to}", g.pulse[0], state.tr(strings::SWITCHING)), Role::Focus)];
     }
     let (mark, words, role) = match (&state.leaving, &live.phase) {
@@ -183,10 +182,7 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
         (_, Phase::Resuming) => (g.pulse[0], strings::RESUMING, Role::Focus),
     };
     // With another stage in view the live one must be named.
-    let whose = match strings::stage_word(&live.name).filter(|_| !state.stages.live_is_shown()) {
-        Some(word) => format!("{} ", state.tr(word)),
-        None => String::new(),
-    };
+    let whose = if state.stages.live_is_shown() { String::new() } else { format!("{} ", state.stage_word(live.id)) };
     let mut pieces: Pieces = vec![pen.piece(format!("{mark} {whose}{}", state.tr(words)), role)];
     if state.saving && state.leaving.is_none() {
         pieces.push(pen.piece(format!("  {}", state.tr(strings::SAVING)), Role::Focus));

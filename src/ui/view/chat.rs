@@ -30,7 +30,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     if edit.is_some() {
         facts.push(pen.piece(state.tr(strings::EDIT_TITLE), Role::Focus));
     } else {
-        let stage = state.live().name.as_str();
+        let stage = state.live().id;
         let asked = std::iter::once(&Who::Live).chain(state.asked_beside());
         let names: Vec<&str> = asked.map(|who| state.whose(*who, stage)).collect();
         if names.len() > 1 {
@@ -143,7 +143,7 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: b
         lines.extend(columns(pen, exchange, cells));
     } else {
         for answer in exchange.answers() {
-            lines.push(vec![pen.piece(state.whose(answer.who, &exchange.stage), Role::Bright)]);
+            lines.push(vec![pen.piece(state.whose(answer.who, exchange.stage), Role::Bright)]);
             lines.extend(answer_lines(pen, exchange, answer, "", indent, room));
         }
     }
@@ -161,7 +161,7 @@ fn columns<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pieces<'a
     let wide = (cells - 3) / n;
     let mut rows: Vec<Pieces> = Vec::new();
     for (at, answer) in exchange.answers().enumerate() {
-        let label = pen.piece(pen.state.whose(answer.who, &exchange.stage), Role::Bright);
+        let label = pen.piece(pen.state.whose(answer.who, exchange.stage), Role::Bright);
         let mut column = vec![vec![label]];
         column.extend(answer_lines(pen, exchange, answer, "", 0, wide.saturating_sub(2)));
         let high = rows.len().max(column.len());
@@ -220,8 +220,8 @@ fn answer_lines<'a>(
 fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role) {
     let state = pen.state;
     let is_live = answer.who == Who::Live;
-    let named = exchange.beside.is_empty() && exchange.stage != state.live().name;
-    let whose = if named { format!("{} ", word(pen, &exchange.stage)) } else { String::new() };
+    let named = exchange.beside.is_empty() && exchange.stage != state.live().id;
+    let whose = if named { format!("{} ", state.stage_word(exchange.stage)) } else { String::new() };
     let mut facts: Vec<String> = Vec::new();
     facts.extend(answer.step.map(|s| format!("{whose}{}", strings::at_step(state.lang, s))));
     let mut role = Role::Dim;
@@ -257,11 +257,6 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role)
         role = Role::Focus;
     }
     (facts, role)
-}
-
-/// A stage as one word.
-fn word(pen: &Pen, stage: &str) -> String {
-    strings::stage_word(stage).map(|w| pen.state.tr(w).to_owned()).unwrap_or_default()
 }
 
 /// The conversation up to the question, and the field for the answer.

@@ -103,10 +103,9 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buff
         Question::Quit => {
             (strings::QUIT_TITLE, vec![(strings::since_save(state.lang, live.unsaved_steps()), Role::Dim)])
         }
-        Question::Switch(name) => {
-            let word = |name: &str, or: &str| strings::stage_word(name).map_or(or, |w| state.tr(w)).to_owned();
-            let to = word(name, pen.stage.short());
-            let text = strings::switch(state.lang, live.short(), live.steps_done(), &to);
+        Question::Switch(to) => {
+            let to = state.stage_word(Some(*to));
+            let text = strings::switch(state.lang, live.short(), live.steps_done(), to);
             let kept = state.tr(strings::SWITCH_KEPT).to_owned();
             (strings::SWITCH_TITLE, vec![(text, Role::Text), (kept, Role::Dim)])
         }

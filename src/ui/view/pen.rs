@@ -109,7 +109,7 @@ impl Pen<'_> {
     /// Draws why a panel of curves is empty and what to do; `or` if the stage has just started.
     pub(crate) fn not_yet(&self, buf: &mut Buffer, inner: Rect, or: Tr) {
         let (state, stage) = (self.state, self.stage);
-        let here = state.switching() == Some(stage.name.as_str());
+        let here = state.switching().is_some() && state.switching() == stage.id;
         let going = format!("{} {}", state.tr(strings::SWITCHING), stage.title(state.lang));
         let words = match (&stage.phase, &stage.run) {
             (Phase::Resting, _) if stage.told_step.is_none() => strings::NEVER_TRAINED,

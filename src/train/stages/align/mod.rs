@@ -291,11 +291,8 @@ pub(crate) fn ready<M: Method + Send + 'static>(
     state: State,
 ) -> Result<Opened, TrainError> {
     let mut log = o.run.answers()?;
-    let cut = if state.step > 0 {
-        log.truncate_after_step(Some(o.stage.name()), state.step)?
-    } else {
-        log.truncate_stage(o.stage.name())?
-    };
+    let cut =
+        if state.step > 0 { log.truncate_after_step(Some(o.stage), state.step)? } else { log.truncate_stage(o.stage)? };
     if let Some((lines, path)) = cut {
         o.notes.push(format!("{lines} judged answers past step {} were moved to {}", state.step, path.display()));
     }

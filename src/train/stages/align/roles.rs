@@ -201,7 +201,7 @@ impl Scorer {
             }
             Some(found)
         } else {
-            let found = checkpoints.newest_verified(Some(StageId::Reward.name()))?;
+            let found = checkpoints.newest_verified(Some(StageId::Reward))?;
             if let (None, Some(first)) = (&found.found, found.skipped.first()) {
                 return Err(TrainError::Input(format!(
                     "{stage} learns from a reward model, and this run has no valid one (newest, {}: {})",

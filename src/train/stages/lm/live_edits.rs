@@ -61,7 +61,7 @@ pub(crate) fn settle(
             None => (state.step, "the stage begins".to_owned()),
         };
         let cause = Cause::Reopened.name().to_owned();
-        let entry = Entry { stage: o.stage, step, cause, text, settings: now.clone() };
+        let entry = Entry { stage: o.stage.into(), step, cause, text, settings: now.clone() };
         edit_log::write(o.run, &entry)?;
         if step > state.step {
             o.notes.push(format!(
@@ -254,7 +254,7 @@ impl LiveText for Lm {
         if let Some(other) = corpus.filter(|_| settings.data != newest.data) {
             text = text.replace(OTHER_DATA, &changed(&self.corpus.packed, &other.packed));
         }
-        let entry = Entry { stage: self.stage, step, cause: cause.name().to_owned(), text, settings };
+        let entry = Entry { stage: self.stage.into(), step, cause: cause.name().to_owned(), text, settings };
         edit_log::write(run, &entry)?;
         Ok(Some(entry))
     }

@@ -97,7 +97,7 @@ impl StandbyRewardModel {
         let how = o.config.reward_plan()?;
         let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, ballots)?;
         let table = std::sync::Arc::clone(model.table());
-        let found = checkpoints.newest_that(Some(STAGE.name()), |c| {
+        let found = checkpoints.newest_that(Some(STAGE), |c| {
             let (state, slabs) = RewardModel::read(&c, &config, &table)?;
             Ok((state, slabs, c))
         })?;
@@ -156,7 +156,7 @@ impl StandbyRewardModel {
     ) -> Result<Refit, TrainError> {
         let (model, first) = (&mut self.model, self.state.step as usize);
         // Removes what a killed fit has logged.
-        log.truncate_after_step(Some(STAGE.name()), self.state.step)?;
+        log.truncate_after_step(Some(STAGE), self.state.step)?;
         let before = Before::measure(model, o.device, first)?;
         let span = match model.refit_at(first) {
             // A fit of the stage itself was interrupted: complete it first.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    base::StageId,
+    base::StageName,
     data::{PairExample, Preference, Role, Tokenizer, Turn, encode_pairs},
     protocol::{Choice, Tally},
     store::{RunView, read_from},
@@ -69,7 +69,7 @@ pub(crate) struct Vote {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct About {
     /// The stage whose weights answered, its step, and its newest checkpoint at that time, or what it started from.
-    pub stage: StageId,
+    pub stage: StageName,
     pub step: u64,
     pub checkpoint: Option<String>,
     /// Whether the answer sampled first was on the right.
@@ -295,11 +295,12 @@ pub(crate) fn tally(votes: &[Vote]) -> Tally {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::base::StageId;
 
     fn vote(pair: u64, choice: Choice, scores: [f64; 2], repeat: Option<u64>) -> Vote {
         let answers = ["left".to_owned(), "right".to_owned()];
         let about = About {
-            stage: StageId::Sft,
+            stage: StageId::Sft.into(),
             scores: Some(scores),
             lengths: [pair as usize, 3],
             repeat,
@@ -328,13 +329,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let all = [
+        let mut all = [
             vote(1, Choice::A, [1.0, 0.0], None),
             vote(2, Choice::MuchB, [1.0, 0.0], None),
             vote(3, Choice::Tie, [0.0, 0.0], None),
             vote(4, Choice::Skip, [0.0, 0.0], None),
             vote(5, Choice::B, [0.5, 0.25], Some(1)),
         ];
+        // Given to answers of a stage of a newer version.
+        all[1].pair.about.stage = "distill".into();
         let mut read = Vec::new();
         for vote in &all {
             let line = vote.line().unwrap();

@@ -14,8 +14,8 @@ fn source(name: &str, weight: f64) -> SourceInfo {
     SourceInfo { name: name.to_owned(), weight, documents: 9, tokens: 90, held_out_tokens: 9 }
 }
 
-/// A stage with two text sources.
-fn with_sources(stage: &str) -> AppState {
+/// Two sources of text, in a stage.
+fn with_sources(stage: StageId) -> AppState {
     let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
     let sources = vec![source("诗", 0.6), source("文", 0.4)];
     event(&mut state, Event::Started(Box::new(RunInfo { sources, ..info(stage) })));
@@ -75,7 +75,7 @@ fn edited(step: usize, cause: Cause) -> Event {
 
 /// An opened data view with data.
 fn opened() -> AppState {
-    let mut state = with_sources("pretrain");
+    let mut state = with_sources(Pretrain);
     press(&mut state, &[Key::char('1')]);
     event(&mut state, view(50.0));
     event(&mut state, document("诗", 0));
@@ -84,7 +84,7 @@ fn opened() -> AppState {
 
 #[test]
 fn looking_at_the_data_asks_and_changes_nothing_else() {
-    let mut state = with_sources("pretrain");
+    let mut state = with_sources(Pretrain);
     let asked = [Cmd::Send(Command::ShowRoom), Cmd::Send(Command::ShowNextBatch), shows("诗", 0)];
     assert_eq!(press(&mut state, &[Key::char('１')]), asked, "full-width, too");
     assert_eq!((state.mode(), state.focus), (Mode::Data, Panel::SOURCES));
@@ -93,9 +93,9 @@ fn looking_at_the_data_asks_and_changes_nothing_else() {
     assert!(!state.awaits(&Request::Data) && !state.awaits(&Request::Document) && state.awaits(&Request::NextBatch));
     // The data view is not a stage: the stages' keys leave it.
     press(&mut state, &[Key::char('3')]);
-    assert_eq!((state.data.open, state.shown().name.as_str()), (false, "sft"));
+    assert_eq!((state.data.open, state.shown().id), (false, Some(Sft)));
     press(&mut state, &[Key::alt(Code::Char('1'))]);
-    assert_eq!((state.data.open, state.shown().name.as_str()), (true, "pretrain"), "the stage that has the trainer");
+    assert_eq!((state.data.open, state.shown().id), (true, Some(Pretrain)), "the stage that has the trainer");
     press(&mut state, &[Key::char('2')]);
     assert_eq!((state.data.open, state.mode(), state.focus), (false, Mode::Nav, Panel::LOSS));
 }
@@ -130,14 +130,14 @@ fn a_source_is_chosen_weighed_and_shown_as_asked_until_it_is_there() {
     event(&mut state, Event::Refused { text: "nothing is left to give".to_owned() });
     assert!(state.requests.is_empty() && state.notice.is_some());
     // A stage with tasks has no weights to change.
-    let mut tuning = with_sources("sft");
+    let mut tuning = with_sources(Sft);
     press(&mut tuning, &[Key::char('1')]);
     assert_eq!(press(&mut tuning, &[Key::char('+')]), []);
 }
 
 #[test]
 fn the_mix_of_pretraining_is_weighed_in_its_own_view_too() {
-    let mut state = with_sources("pretrain");
+    let mut state = with_sources(Pretrain);
     assert_eq!(press(&mut state, &[Key::char('+')]), [], "only where the mix has the keys");
     state.focus = Panel::MIX;
     let weigh = |source: &str| Cmd::Send(Command::Weigh { source: source.to_owned(), by: 1 });
@@ -147,7 +147,7 @@ fn the_mix_of_pretraining_is_weighed_in_its_own_view_too() {
 
 #[test]
 fn what_was_drawn_stays_with_its_source() {
-    let mut state = with_sources("pretrain");
+    let mut state = with_sources(Pretrain);
     let used = |tokens| crate::protocol::SourceUse { tokens, epoch: 0.5 };
     let step = StepReport { sources: vec![used(70), used(30)], ..step(4, 2.0) };
     event(&mut state, Event::Steps(vec![step]));
@@ -274,7 +274,7 @@ fn documents_are_leafed_through_and_measured_again_as_it_learns() {
 
 #[test]
 fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
-    let mut state = with_sources("pretrain");
+    let mut state = with_sources(Pretrain);
     press(&mut state, &[Key::char('1')]);
     for _ in 0..3 {
         event(&mut state, Event::Refused { text: "this stage draws no text".to_owned() });
@@ -285,7 +285,7 @@ fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
     assert_eq!((said, state.requests.len()), (1, 0));
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(9))), [], "it is not asked again");
     // Another stage's data are requested again.
-    let told = event(&mut state, Event::Started(Box::new(info("sft"))));
+    let told = event(&mut state, Event::Started(Box::new(info(Sft))));
     assert!(told.contains(&Cmd::Send(Command::ShowRoom)) && state.data.refused.is_none());
 }
 

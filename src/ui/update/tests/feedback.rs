@@ -10,16 +10,16 @@ use crate::protocol::{ActionView, RolloutView};
 
 #[test]
 fn five_goes_from_sibling_to_sibling() {
-    let mut state = started_with_feedback("sft");
+    let mut state = started_with_feedback(Sft);
     let mut seen = Vec::new();
     for _ in 0..4 {
         press(&mut state, &[Key::char('5')]);
-        seen.push(state.shown().name.clone());
+        seen.extend(state.shown().id);
     }
-    assert_eq!(seen, ["ppo", "dpo", "grpo", "ppo"]);
-    let mut live = started_with_feedback("grpo");
+    assert_eq!(seen, [Ppo, Dpo, Grpo, Ppo]);
+    let mut live = started_with_feedback(Grpo);
     press(&mut live, &[Key::char('2'), Key::char('5')]);
-    assert_eq!(live.shown().name, "grpo", "the one that runs comes first");
+    assert_eq!(live.shown().id, Some(Grpo), "the one that runs comes first");
 }
 
 fn rollout(step: usize, which: usize) -> Event {
@@ -40,7 +40,7 @@ fn rollout(step: usize, which: usize) -> Event {
 
 #[test]
 fn a_rollout_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
-    let mut state = started_with_feedback("ppo");
+    let mut state = started_with_feedback(Ppo);
     let tick = |state: &mut AppState, ms: u64| update(state, Msg::Tick(Duration::from_millis(ms)));
     let show = |which| [Cmd::Send(Command::ShowRollout { which })];
     see(&mut state, Panel::ROLLOUT);
@@ -73,7 +73,7 @@ fn a_rollout_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
 
 #[test]
 fn a_stage_that_the_guard_stopped_is_opened_again() {
-    let mut state = started_with_feedback("ppo");
+    let mut state = started_with_feedback(Ppo);
     let reason = "the answers become one".to_owned();
     event(
         &mut state,
@@ -83,17 +83,17 @@ fn a_stage_that_the_guard_stopped_is_opened_again() {
     assert!(press(&mut state, &[Key::char(' '), Key::char('w')]).is_empty(), "it cannot go on, nor be saved");
     press(&mut state, &[ESC]);
     assert!(state.live().feedback.guard.as_ref().is_some_and(|g| g.read));
-    let go = Cmd::Send(Command::Stage { name: "ppo".to_owned() });
+    let go = Cmd::Send(Command::Stage { stage: Ppo });
     assert_eq!(press(&mut state, &[Key::char('g')]), [go]);
     event(&mut state, Event::Finished { step: 12, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
-    event(&mut state, Event::Started(Box::new(feedback_info("ppo"))));
+    event(&mut state, Event::Started(Box::new(feedback_info(Ppo))));
     assert!(state.live().feedback.guard.is_none() && state.switching().is_none());
     assert_eq!(press(&mut state, &[Key::char(' ')]), [Cmd::Send(Command::Pause)]);
 }
 
 #[test]
 fn b_asks_the_fine_tuned_model_and_then_the_base_as_well() {
-    let mut state = started_with_feedback("ppo");
+    let mut state = started_with_feedback(Ppo);
     let ask = |state: &mut AppState| {
         let sent = press(state, &[Key::char('早'), ENTER]);
         let who: Vec<Who> = asked(&sent).iter().map(|a| a.1).collect();
@@ -110,6 +110,6 @@ fn b_asks_the_fine_tuned_model_and_then_the_base_as_well() {
         press(&mut state, &[Key::char('b')]);
     }
     assert_eq!(all, [vec![Live], vec![Live, Parent], vec![Live, Parent, Base], vec![Live]]);
-    assert_eq!([Live, Parent, Base].map(|who| state.whose(who, "ppo")), ["PPO", "微调", "基座"]);
-    assert_eq!([Live, Parent].map(|who| state.whose(who, "sft")), ["微调", "基座"]);
+    assert_eq!([Live, Parent, Base].map(|who| state.whose(who, Some(Ppo))), ["PPO", "微调", "基座"]);
+    assert_eq!([Live, Parent].map(|who| state.whose(who, Some(Sft))), ["微调", "基座"]);
 }

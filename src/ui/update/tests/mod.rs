@@ -7,6 +7,7 @@ use std::time::Duration;
 use ratatui::layout::Rect;
 
 use super::*;
+use crate::base::StageId::{self, Dpo, Grpo, Ppo, Pretrain, Reward, Sft};
 use crate::protocol::{Ask, Command, Event, Manner, RunInfo, StageInfo, StepReport, Turn, Who};
 use crate::ui::{
     keys::Code,
@@ -17,12 +18,12 @@ use crate::ui::{
 const ENTER: Key = Key::plain(Code::Enter);
 const ESC: Key = Key::plain(Code::Esc);
 
-fn info(stage: &str) -> RunInfo {
-    let tuning = stage == "sft";
+fn info(stage: StageId) -> RunInfo {
+    let tuning = stage == Sft;
     RunInfo {
         name: "r".to_owned(),
         path: "runs/r".into(),
-        stage: stage.to_owned(),
+        stage,
         size: "1m".to_owned(),
         engine: "cpu".to_owned(),
         adapter: "cpu".to_owned(),
@@ -38,9 +39,7 @@ fn info(stage: &str) -> RunInfo {
         resumed_at: 0,
         chat: tuning,
         parent: tuning.then(|| "pretrain-000003".to_owned()),
-        stages: [("pretrain", None), ("sft", Some("pretrain"))]
-            .map(|(name, parent)| StageInfo { name: name.to_owned(), parent: parent.map(str::to_owned), step: None })
-            .to_vec(),
+        stages: [Pretrain, Sft].map(|stage| StageInfo { stage, step: None }).to_vec(),
         tasks: Vec::new(),
         demonstrations: 0,
         memory: 0,
@@ -50,14 +49,14 @@ fn info(stage: &str) -> RunInfo {
     }
 }
 
-fn started_in(stage: &str) -> AppState {
+fn started_in(stage: StageId) -> AppState {
     let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
     event(&mut state, Event::Started(Box::new(info(stage))));
     state
 }
 
 fn started() -> AppState {
-    started_in("pretrain")
+    started_in(Pretrain)
 }
 
 fn step(step: usize, loss: f64) -> StepReport {
@@ -237,13 +236,12 @@ fn a_stage_that_failed_is_opened_again_with_g() {
     let end = Event::Finished { step: 7, reason: "failed: a bug".to_owned(), failed: true, seconds: 0.0 };
     assert!(event(&mut state, end).is_empty());
     assert_eq!(state.live().steps_done(), 7);
-    let name = state.live().name.clone();
-    assert_eq!(press(&mut state, &[Key::char('g')]), [Cmd::Send(Command::Stage { name })]);
+    assert_eq!(press(&mut state, &[Key::char('g')]), [Cmd::Send(Command::Stage { stage: Pretrain })]);
     assert!(press(&mut state, &[Key::char('g')]).is_empty(), "once");
     // It cannot be opened: the reason is shown, and it can be tried again.
     event(&mut state, Event::Refused { text: "no checkpoint".to_owned() });
     assert_eq!(press(&mut state, &[ESC, Key::char('g')]).len(), 1);
-    event(&mut state, Event::Started(Box::new(RunInfo { resumed_at: 4, ..info("pretrain") })));
+    event(&mut state, Event::Started(Box::new(RunInfo { resumed_at: 4, ..info(Pretrain) })));
     assert_eq!((state.live().steps_done(), &state.live().phase, &state.trouble), (4, &Phase::Running, &None));
     // If the trainer's thread has ended nothing can be opened.
     update(&mut state, Msg::TrainerGone);
@@ -320,7 +318,7 @@ fn keys_before_the_first_word_do_no_harm() {
     }
 }
 
-fn switched(state: &mut AppState, to: &str) {
+fn switched(state: &mut AppState, to: StageId) {
     let step = state.live().steps_done();
     event(state, Event::Finished { step, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     event(state, Event::Started(Box::new(info(to))));
@@ -331,14 +329,14 @@ fn looking_at_a_stage_changes_nothing() {
     let mut state = started();
     event(&mut state, Event::Steps(vec![step(1, 2.0)]));
     assert!(press(&mut state, &[Key::char('３')]).is_empty(), "full-width digits count");
-    assert_eq!((state.shown().name.as_str(), state.live().name.as_str()), ("sft", "pretrain"));
+    assert_eq!((state.shown().id, state.live().id), (Some(Sft), Some(Pretrain)));
     assert!(press(&mut state, &[Key::char('4'), Key::char('5')]).is_empty());
-    assert_eq!(state.shown().name, "sft", "what does not exist is not looked at");
+    assert_eq!(state.shown().id, Some(Sft), "what does not exist is not looked at");
     event(&mut state, Event::Steps(vec![step(2, 2.0)]));
     assert_eq!(state.live().steps_done(), 2, "steps belong to the stage that runs");
     assert!(state.shown().loss.is_empty());
     press(&mut state, &[Key::alt(Code::Char('2'))]);
-    assert_eq!(state.shown().name, "pretrain");
+    assert_eq!(state.shown().id, Some(Pretrain));
 }
 
 #[test]
@@ -351,16 +349,16 @@ fn g_asks_and_then_goes_to_the_stage_in_view() {
     assert_eq!(state.mode(), Mode::Dialog);
     press(&mut state, &[Key::plain(Code::Down), ENTER]);
     assert_eq!(state.switching(), None, "one can stay");
-    let go = Cmd::Send(Command::Stage { name: "sft".to_owned() });
+    let go = Cmd::Send(Command::Stage { stage: Sft });
     assert_eq!(press(&mut state, &[Key::char('g'), ENTER]), [go]);
-    assert_eq!(state.switching(), Some("sft"));
+    assert_eq!(state.switching(), Some(Sft));
     assert!(press(&mut state, &[Key::char(' '), Key::char('g'), Key::char('w')]).is_empty(), "one wish at a time");
     event(&mut state, saved(3));
     event(&mut state, Event::Finished { step: 3, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     assert!(!state.is_finished());
     assert!(press(&mut state, &[Key::char('q'), ESC]).is_empty(), "the trainer is still there");
-    event(&mut state, Event::Started(Box::new(info("sft"))));
-    assert_eq!((state.switching(), state.live().name.as_str(), &state.live().phase), (None, "sft", &Phase::Running));
+    event(&mut state, Event::Started(Box::new(info(Sft))));
+    assert_eq!((state.switching(), state.live().id, &state.live().phase), (None, Some(Sft), &Phase::Running));
 }
 
 #[test]
@@ -368,14 +366,14 @@ fn curves_go_on_where_they_stopped() {
     let mut state = started();
     event(&mut state, Event::Steps(vec![step(1, 5.0), step(2, 4.0)]));
     update(&mut state, Msg::Tick(Duration::from_secs(10)));
-    switched(&mut state, "sft");
+    switched(&mut state, Sft);
     event(&mut state, Event::Steps(vec![step(1, 9.0)]));
     event(
         &mut state,
         Event::Eval { step: 1, source: "all".to_owned(), eval_loss: 3.0, eval_bits_per_byte: 1.0, train_loss: None },
     );
     for loss in [2.0, 2.5] {
-        let source = "pretrain".to_owned();
+        let source = Pretrain.to_string();
         event(&mut state, Event::Eval { step: 1, source, eval_loss: loss, eval_bits_per_byte: 1.0, train_loss: None });
     }
     assert_eq!((state.live().kept.last(), state.live().kept_first), (Some((1, 2.5)), Some(2.0)), "forgetting");
@@ -384,7 +382,7 @@ fn curves_go_on_where_they_stopped() {
     press(&mut state, &[Key::char('2')]);
     assert_eq!(state.shown().loss.last(), Some((2, 4.0)));
     assert_eq!(state.shown().elapsed(state.now), Duration::from_secs(10), "time elsewhere is not its own");
-    switched(&mut state, "pretrain");
+    switched(&mut state, Pretrain);
     event(&mut state, Event::Steps(vec![step(3, 3.0)]));
     assert_eq!(state.live().loss.buckets().iter().map(|b| b.count).sum::<u32>(), 3);
     update(&mut state, Msg::Tick(Duration::from_secs(35)));
@@ -431,12 +429,12 @@ fn answer(state: &mut AppState, id: u64, text: &str) {
 
 #[test]
 fn what_is_left_out_of_a_prompt_and_how_it_is_answered_reach_the_screen() {
-    let mut state = started_in("sft");
+    let mut state = started_in(Sft);
     let sampling = crate::protocol::Sampling { temperature: 0.3, ..crate::protocol::Sampling::default() };
     let manner = Manner { sampling, max_new_tokens: 9 };
     event(&mut state, Event::Manner(manner));
     assert_eq!(state.chat.manner, manner);
-    state.chat.ask("问".to_owned(), "sft", true, &[]);
+    state.chat.ask("问".to_owned(), Some(Sft), true, &[]);
     let left_out = crate::protocol::LeftOut { tokens: 131, exchanges: 2 };
     event(&mut state, Event::PromptCut { id: 1, left_out });
     assert_eq!(state.chat.answer_mut(1).map(|a| a.left_out), Some(left_out));
@@ -446,7 +444,7 @@ fn what_is_left_out_of_a_prompt_and_how_it_is_answered_reach_the_screen() {
 
 #[test]
 fn a_conversation_is_sent_whole_and_to_both_if_wished() {
-    let mut state = started_in("sft");
+    let mut state = started_in(Sft);
     let first = press(&mut state, &[Key::char('你'), ENTER]);
     assert_eq!(asked(&first), [(1, Who::Live, vec!["你".to_owned()])]);
     assert!(press(&mut state, &[Key::char('好'), ENTER]).is_empty(), "not before it has answered");
@@ -464,7 +462,7 @@ fn a_conversation_is_sent_whole_and_to_both_if_wished() {
 
 #[test]
 fn a_corrected_answer_becomes_a_demonstration() {
-    let mut state = started_in("sft");
+    let mut state = started_in(Sft);
     press(&mut state, &[Key::char('你'), ENTER]);
     answer(&mut state, 1, "我");
     press(&mut state, &[ESC, Key::char('e')]);
@@ -500,7 +498,7 @@ fn a_plain_text_cannot_be_corrected() {
 
 #[test]
 fn the_batch_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
-    let mut state = started_in("sft");
+    let mut state = started_in(Sft);
     let tick = |state: &mut AppState, ms: u64| update(state, Msg::Tick(Duration::from_millis(ms)));
     let show = [Cmd::Send(Command::ShowBatch)];
     see(&mut state, Panel::BATCH);

@@ -3,26 +3,16 @@
 use super::*;
 use crate::protocol::{Choice, Offer, Refit, Tally, VotedPair};
 
-pub(super) fn started_with_feedback(stage: &str) -> AppState {
+pub(super) fn started_with_feedback(stage: StageId) -> AppState {
     let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
     event(&mut state, Event::Started(Box::new(feedback_info(stage))));
     state
 }
 
-pub(super) fn feedback_info(stage: &str) -> RunInfo {
-    let line = [
-        ("pretrain", None),
-        ("sft", Some("pretrain")),
-        ("reward", Some("sft")),
-        ("ppo", Some("sft")),
-        ("dpo", Some("sft")),
-        ("grpo", Some("sft")),
-    ];
-    let parent = line.iter().find(|s| s.0 == stage).and_then(|s| s.1).map(|p| format!("{p}-00000003"));
-    let stages = line
-        .map(|(name, parent)| StageInfo { name: name.to_owned(), parent: parent.map(str::to_owned), step: Some(3) })
-        .to_vec();
-    RunInfo { chat: stage != "pretrain", parent, stages, ..info(stage) }
+pub(super) fn feedback_info(stage: StageId) -> RunInfo {
+    let parent = stage.parent().map(|parent| format!("{parent}-00000003"));
+    let stages = StageId::ALL.map(|stage| StageInfo { stage, step: Some(3) }).to_vec();
+    RunInfo { chat: stage.chat(), parent, stages, ..info(stage) }
 }
 
 fn offer(pair: u64) -> Event {
@@ -55,7 +45,7 @@ fn asks(prompt: Option<&str>) -> Cmd {
 
 /// A state with a pair on the screen.
 fn choosing() -> AppState {
-    let mut state = started_with_feedback("ppo");
+    let mut state = started_with_feedback(Ppo);
     assert_eq!(press(&mut state, &[Key::char('v')]), [asks(None)]);
     event(&mut state, offer(7));
     assert_eq!(state.mode(), Mode::Vote);
@@ -96,10 +86,10 @@ fn every_vote_has_its_keys_and_the_next_pair_is_asked_for_at_once() {
 
 #[test]
 fn nothing_of_it_is_there_before_fine_tuning() {
-    let mut state = started_with_feedback("pretrain");
+    let mut state = started_with_feedback(Pretrain);
     assert!(press(&mut state, &[Key::char('v')]).is_empty());
     assert_eq!(state.mode(), Mode::Nav);
-    let mut old = started_in("sft");
+    let mut old = started_in(Sft);
     assert!(press(&mut old, &[Key::char('v')]).is_empty(), "a run without a reward stage has no votes");
 }
 
@@ -167,10 +157,10 @@ fn a_prompt_of_ones_own_is_asked_from_anywhere_in_it() {
 fn digits_stay_stages_and_esc_goes_back() {
     let mut state = choosing();
     assert!(press(&mut state, &[Key::char('4')]).is_empty());
-    assert_eq!((state.mode(), state.shown().name.as_str()), (Mode::Nav, "reward"));
+    assert_eq!((state.mode(), state.shown().id), (Mode::Nav, Some(Reward)));
     assert!(press(&mut state, &[Key::char('v')]).is_empty(), "the pair is still there");
     press(&mut state, &[ESC]);
-    assert_eq!((state.mode(), state.shown().name.as_str()), (Mode::Nav, "reward"));
+    assert_eq!((state.mode(), state.shown().id), (Mode::Nav, Some(Reward)));
     assert_eq!(press(&mut state, &[Key::char('v'), Key::char(' ')]), [Cmd::Send(Command::Pause)]);
     press(&mut state, &[Key::char('t')]);
     assert!(state.voting.marked);
@@ -180,7 +170,7 @@ fn digits_stay_stages_and_esc_goes_back() {
 
 #[test]
 fn an_offer_refused_says_why_and_can_be_asked_for_again() {
-    let mut state = started_with_feedback("reward");
+    let mut state = started_with_feedback(Reward);
     press(&mut state, &[Key::char('v')]);
     event(&mut state, Event::Refused { text: "all the same".to_owned() });
     assert_eq!(state.voting.refused.as_ref().map(ToString::to_string).as_deref(), Some("all the same"));
@@ -221,7 +211,7 @@ fn another_stage_offers_answers_of_its_own() {
     press(&mut state, &[Key::char('a')]);
     event(&mut state, Event::Finished { step: 4, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     assert!(state.voting.pair.is_none() && state.requests.is_empty());
-    assert_eq!(event(&mut state, Event::Started(Box::new(feedback_info("grpo")))), [asks(None)]);
+    assert_eq!(event(&mut state, Event::Started(Box::new(feedback_info(Grpo)))), [asks(None)]);
     assert_eq!(state.mode(), Mode::Vote);
     event(&mut state, Event::Finished { step: 4, reason: "done".to_owned(), failed: false, seconds: 0.0 });
     assert_eq!(state.mode(), Mode::Nav);

@@ -70,7 +70,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     let facts = pen.fitting(facts, area.width as usize);
     let inner = pen.title(buf, area, &facts);
-    let gauges = gauges(pen.stage.id());
+    let gauges = gauges(pen.stage.id);
     // Two by two in a column, if there are enough rows.
     let (across, down) = if inner.width < 60 && inner.height >= 6 { (2, 2) } else { (4, 1) };
     for (at, gauge) in gauges.into_iter().enumerate() {

@@ -18,7 +18,7 @@ use crate::{
 
 /// A stage's colour among its siblings.
 fn colour(stage: &Stage) -> Role {
-    match stage.id() {
+    match stage.id {
         Some(StageId::Dpo) => Role::Valid,
         Some(StageId::Grpo) => Role::Kept,
         _ => Role::Train,
