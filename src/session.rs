@@ -144,7 +144,7 @@ struct Outbox {
 }
 
 impl Emit for Outbox {
-    fn emit(&mut self, event: Event) {
+    fn emit_at(&mut self, _time: f64, event: Event) {
         if let (Event::Steps(new), Some(Event::Steps(old))) = (&event, self.waiting.back_mut()) {
             old.extend(new.iter().cloned());
         } else {

@@ -13,7 +13,7 @@ use std::{
 
 use common::{
     Done, checkpoint, checkpoints, copy_all, counting, danlu, finetune, golden, imported, json_file, metrics,
-    no_leftovers, objects, scratch, snapshot, stage_checkpoint, stage_metrics, tensors, text, timeless, train,
+    no_leftovers, objects, scratch, snapshot, stage_checkpoint, stage_metrics, tensors, text, train,
 };
 use danlu::data::{CHAT_TEMPLATE, Tokenizer};
 use serde_json::{Value, json};
@@ -102,8 +102,8 @@ fn it_starts_from_the_newest_pretrain_checkpoint_and_tells_all_it_measures() {
         assert!(of("probe").iter().any(|p| p["task"] == "say" || p["task"] == "count") || at == 2);
     }
     let logged = objects(&fs::read_to_string(run.join("events.jsonl")).unwrap());
-    let logged: Vec<_> = logged.iter().filter(|l| l["stage"] == "sft").map(timeless).collect();
-    let printed: Vec<_> = lines.iter().filter(|l| !l["event"].is_null()).map(timeless).collect();
+    let logged: Vec<_> = logged.iter().filter(|l| l["stage"] == "sft").collect();
+    let printed: Vec<_> = lines.iter().filter(|l| !l["event"].is_null()).collect();
     assert_eq!(logged, printed, "the log holds what was printed");
     assert_eq!((stage_metrics(&run, "pretrain").len(), stage_metrics(&run, "sft").len()), (6, 5));
     assert_eq!(metrics(&run).len(), 11);

@@ -23,8 +23,12 @@ pub struct Line<T> {
 impl<T: Serialize> Line<T> {
     /// A line with the current time.
     pub fn now(stage: StageId, record: T) -> Line<T> {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
-        Line { stage, time, record }
+        Line::at(unix_time(), stage, record)
+    }
+
+    /// A line of that moment, in Unix seconds.
+    pub fn at(time: f64, stage: StageId, record: T) -> Line<T> {
+        Line { stage, time: Some(time), record }
     }
 
     /// The line as JSON; a number that is not finite becomes null. None for an event that is not logged (serde skips
@@ -39,6 +43,11 @@ impl<'de, T: Deserialize<'de>> Line<T> {
     pub fn read(line: &'de Value) -> Option<Line<T>> {
         Line::deserialize(line).ok()
     }
+}
+
+/// Now, in Unix seconds.
+pub(crate) fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// A number; null is NaN.

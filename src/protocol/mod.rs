@@ -12,6 +12,7 @@ mod line;
 mod report;
 mod run;
 
+pub(crate) use self::line::unix_time;
 pub use self::{
     command::{Ask, Command, Who},
     data::{

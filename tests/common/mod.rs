@@ -96,13 +96,6 @@ fn tail(text: &str) -> &str {
     &text[at..]
 }
 
-/// A line of a log or of --json without the time it was written at.
-pub fn timeless(line: &Value) -> serde_json::Map<String, Value> {
-    let mut fields = line.as_object().unwrap().clone();
-    assert!(fields.remove("time").and_then(|t| t.as_f64()).unwrap() > 1.7e9, "{line}");
-    fields
-}
-
 /// Every line as a JSON object.
 pub fn objects(text: &str) -> Vec<Value> {
     let parse = |line: &str| -> Value {

@@ -84,10 +84,8 @@ impl Train {
         let stage = self.stage;
         let trainer = match Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error) {
             Err(TrainError::Stopped) => {
-                unattended.print(
-                    stage,
-                    &Event::Finished { step: 0, reason: "stopped".to_owned(), failed: false, seconds: 0.0 },
-                );
+                let reason = "stopped".to_owned();
+                unattended.print(stage, Event::Finished { step: 0, reason, failed: false, seconds: 0.0 });
                 return unattended.finish();
             }
             made => made?,

@@ -11,7 +11,7 @@ use crate::{
         signals::{self, Stopping},
     },
     protocol::{Command, Event, Line},
-    train::{OpenRun, Summary, TrainError, Trainer},
+    train::{Emit, OpenRun, Summary, TrainError, Trainer},
 };
 
 /// Runs trainers one after the other. The first signal, or an unwritable stdout, stops the running one.
@@ -50,20 +50,14 @@ impl Unattended {
     pub(super) fn run(&mut self, stage: StageId, trainer: Trainer) -> (Result<Summary, TrainError>, OpenRun) {
         self.stopping.stepping(true);
         let commands = self.commands.clone();
-        let outcome = trainer.run(&commands, &mut |event: Event| self.print(stage, &event));
+        let outcome = trainer.run(&commands, &mut Printer { to: self, stage });
         self.stopping.stepping(false);
         outcome
     }
 
-    /// Prints an event, unless an earlier one could not be printed.
-    pub(super) fn print(&mut self, stage: StageId, event: &Event) {
-        if self.unwritten.is_none()
-            && let Err(e) = print(stage, self.json, event)
-        {
-            // Progress is still saved to a checkpoint.
-            self.unwritten = Some(e);
-            let _ = self.stop.try_send(Command::Stop { save: true });
-        }
+    /// Prints an event of this moment, unless an earlier one could not be printed.
+    pub(super) fn print(&mut self, stage: StageId, event: Event) {
+        Printer { to: self, stage }.emit(event);
     }
 
     /// The outcome if stdout became unwritable.
@@ -72,13 +66,31 @@ impl Unattended {
     }
 }
 
+/// Prints the events of a stage, unless an earlier one could not be printed.
+struct Printer<'a> {
+    to: &'a mut Unattended,
+    stage: StageId,
+}
+
+impl Emit for Printer<'_> {
+    fn emit_at(&mut self, time: f64, event: Event) {
+        if self.to.unwritten.is_none()
+            && let Err(e) = print(time, self.stage, self.to.json, &event)
+        {
+            // Progress is still saved to a checkpoint.
+            self.to.unwritten = Some(e);
+            let _ = self.to.stop.try_send(Command::Stop { save: true });
+        }
+    }
+}
+
 /// Prints one event: on stdout as JSON, or on stderr as text.
-fn print(stage: StageId, json: bool, event: &Event) -> io::Result<()> {
+fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()> {
     if json {
         if let Event::Steps(steps) = event {
-            return steps.iter().try_for_each(|s| output::try_json(&Line::now(stage, s)));
+            return steps.iter().try_for_each(|s| output::try_json(&Line::at(time, stage, s)));
         }
-        return Line::now(stage, event).json().map_or(Ok(()), |line| output::try_json(&line));
+        return Line::at(time, stage, event).json().map_or(Ok(()), |line| output::try_json(&line));
     }
     match event {
         Event::Started(i) => output::note(&format!(

@@ -6,15 +6,20 @@ use serde_json::Value;
 
 use crate::{
     base::StageId,
-    protocol::{Event, Line, StepReport},
+    protocol::{Event, Line, StepReport, unix_time},
     store::{Log, StoreError},
     train::error::TrainError,
 };
 
 /// What receives a trainer's events.
 pub trait Emit {
-    /// Accepts an event without blocking.
-    fn emit(&mut self, event: Event);
+    /// Takes an event and its time, in Unix seconds. It must not wait.
+    fn emit_at(&mut self, time: f64, event: Event);
+
+    /// Takes an event of this moment.
+    fn emit(&mut self, event: Event) {
+        self.emit_at(unix_time(), event);
+    }
 
     /// Retries events that did not fit in a full channel. A paused stage, which may emit nothing for a while, calls it
     /// continually.
@@ -22,7 +27,7 @@ pub trait Emit {
 }
 
 impl<F: FnMut(Event)> Emit for F {
-    fn emit(&mut self, event: Event) {
+    fn emit_at(&mut self, _time: f64, event: Event) {
         self(event);
     }
 }
@@ -87,20 +92,22 @@ impl<'a> Outbox<'a> {
 
     /// Logs and emits an event.
     pub(super) fn emit(&mut self, event: Event) {
-        if let Some(line) = Line::now(self.stage, &event).json() {
+        let time = unix_time();
+        if let Some(line) = Line::at(time, self.stage, &event).json() {
             let written = self.events.append(line);
             self.note(written);
         }
-        self.to.emit(event);
+        self.to.emit_at(time, event);
     }
 
     /// Logs and emits a step. If the line cannot be written, it is kept in memory.
     pub(super) fn step(&mut self, report: StepReport) {
-        if let Some(line) = Line::now(self.stage, &report).json() {
+        let time = unix_time();
+        if let Some(line) = Line::at(time, self.stage, &report).json() {
             let written = self.metrics.append(line);
             self.note(written);
         }
-        self.to.emit(Event::Steps(vec![report]));
+        self.to.emit_at(time, Event::Steps(vec![report]));
     }
 
     /// Emits an event that is not logged.

@@ -4,9 +4,9 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lang {
     /// Chinese.
-    #[default]
     Zh,
-    /// English.
+    /// English, as in the `C` locale.
+    #[default]
     En,
 }
 

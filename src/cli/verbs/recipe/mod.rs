@@ -210,6 +210,6 @@ impl Sitting {
     }
 
     fn note(&mut self, stage: StageId, step: usize, text: String) {
-        self.unattended.print(stage, &Event::Note { step, text });
+        self.unattended.print(stage, Event::Note { step, text });
     }
 }
