@@ -4,7 +4,7 @@ use super::table::table;
 
 table! {
     /// `[guard]`: thresholds for PPO, GRPO and DPO, and for spikes in any stage (`spikes` and the keys after it).
-    GuardOverrides {
+    GuardOverrides => GuardSettings {
         enabled: bool, ANY, = |_, _| true,
             "whether the guard stops ppo, grpo and dpo; it measures in any case", "是否由守护停止 ppo、grpo、dpo；测量总是进行";
         distinct2: f64, SHARE, = |_, _| 0.5,

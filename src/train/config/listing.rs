@@ -147,13 +147,10 @@ mod tests {
                 let text = config.explained(lang).unwrap();
                 let read = RunConfig::parse(&text, &[], StageId::Pretrain).unwrap_or_else(|e| panic!("{e}\n{text}"));
                 for stage in StageId::ALL {
-                    assert_eq!(read.plan(stage).unwrap(), config.plan(stage).unwrap(), "{stage} {}", config.size);
+                    assert_eq!(read.settings(stage), config.settings(stage), "{stage} {}", config.size);
                 }
                 assert_eq!(read.model().unwrap(), config.model().unwrap());
-                assert_eq!((read.ppo_plan(), read.grpo_plan()), (config.ppo_plan(), config.grpo_plan()));
-                assert_eq!((read.dpo_plan(), read.guard_plan()), (config.dpo_plan(), config.guard_plan()));
-                assert_eq!((read.spike_plan(), read.manner()), (config.spike_plan(), config.manner()));
-                assert_eq!(read.reward_plan().unwrap(), config.reward_plan().unwrap());
+                assert_eq!((read.guard_settings(), read.manner()), (config.guard_settings(), config.manner()));
                 assert_eq!(
                     (&read.source, &read.sft.probe, read.seed),
                     (&config.source, &config.sft.probe, config.seed)

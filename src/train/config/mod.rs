@@ -1,10 +1,9 @@
 //! `run.toml`: the whole configuration of a run. Everything has a default; unknown keys are errors that name the
 //! nearest known one.
 //!
-//! `table` is the macro that declares a table; `source`, `quality`, `model`, `stages` and `guard` are the tables;
-//! `run_config` is the file; `plan` and `align` are the settings with all defaults filled in.
+//! `table` is how a table is declared; `source`, `quality`, `model`, `stages` and `guard` are the tables; `run_config` is
+//! the file of them; `plan` is what it comes to with every default filled in.
 
-pub(super) mod align;
 mod guard;
 mod issue;
 mod listing;
@@ -30,3 +29,4 @@ pub use self::{
     stages::{LossType, RewardMode, StageOverrides},
     table::{Key, Kind, Range},
 };
+pub(crate) use self::{guard::GuardSettings, stages::StageSettings};

@@ -5,7 +5,7 @@ use crate::{nn::Sampling, protocol::Manner};
 
 table! {
     /// `[model]`: fields that override the size's. Names are Hugging Face's; see `ModelConfig`.
-    ModelOverrides {
+    ModelOverrides => ModelSettings {
         vocab_size: usize, ONE, = |_, v| v.preset().vocab_size, "entries of the vocabulary", "词表大小";
         hidden_size: usize, ONE, = |_, v| v.preset().hidden_size, "width of the residual stream", "隐藏层宽度";
         intermediate_size: usize, ONE, = |_, v| v.preset().intermediate_size, "width of the MLP", "MLP 宽度";
@@ -34,7 +34,7 @@ table! {
 
 table! {
     /// `[sampling]`: how answers to the user's prompts are sampled; see `Sampling`.
-    SamplingOverrides {
+    SamplingOverrides => SamplingSettings {
         temperature: f32, ANY, = |_, _| Sampling::default().temperature,
             "divides the logits; 0 takes the likeliest token", "温度；0 为取概率最大的词元";
         top_k: usize, ANY, = |_, _| Sampling::default().top_k,

@@ -1,10 +1,11 @@
 //! The plan of a stage: run.toml with all defaults filled in.
 
 use super::{
+    guard::GuardSettings,
     issue::{ConfigIssue, wrong},
     quality::QualityRule,
     run_config::RunConfig,
-    stages::RewardMode,
+    stages::StageSettings,
 };
 use crate::{
     base::StageId,
@@ -50,25 +51,12 @@ impl StagePlan {
     }
 }
 
-/// The objective of the reward model.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RewardPlan {
-    /// Which scores are compared.
-    pub mode: RewardMode,
-    /// λ of the language modelling loss on the chosen answers.
-    pub lm_coef: f32,
-    /// Coefficient of the penalty that centres the scores at 0.
-    pub centre: f32,
-    /// Weight of a sampled vote relative to a sampled pair.
-    pub vote_weight: f32,
-}
-
 impl RunConfig {
     /// The run's model; `size` must be settled.
     pub fn model(&self) -> Result<ModelConfig, ConfigIssue> {
         let preset = preset(&self.size).map_err(|e| ConfigIssue::File(e.to_string()))?.config();
-        let (o, v) = (&self.model, self.site(StageId::default()));
-        let (hidden_size, heads) = (o.hidden_size(v), o.num_attention_heads(v));
+        let (o, m) = (&self.model, self.model.settings(self.site(StageId::default())));
+        let (hidden_size, heads) = (m.hidden_size, m.num_attention_heads);
         let shaped = o.hidden_size.is_some() || o.num_attention_heads.is_some();
         if shaped && o.head_dim.is_none() && !hidden_size.is_multiple_of(heads.max(1)) {
             return wrong(format!(
@@ -76,19 +64,19 @@ impl RunConfig {
             ));
         }
         let config = ModelConfig {
-            vocab_size: o.vocab_size(v),
+            vocab_size: m.vocab_size,
             hidden_size,
-            intermediate_size: o.intermediate_size(v),
-            num_hidden_layers: o.num_hidden_layers(v),
+            intermediate_size: m.intermediate_size,
+            num_hidden_layers: m.num_hidden_layers,
             num_attention_heads: heads,
-            num_key_value_heads: o.num_key_value_heads(v),
-            head_dim: o.head_dim(v),
-            max_position_embeddings: o.max_position_embeddings(v),
-            rms_norm_eps: o.rms_norm_eps(v),
-            rope_theta: o.rope_theta(v),
-            tie_word_embeddings: o.tie_word_embeddings(v),
-            initializer_range: o.initializer_range(v),
-            dropout: o.dropout(v),
+            num_key_value_heads: m.num_key_value_heads,
+            head_dim: m.head_dim,
+            max_position_embeddings: m.max_position_embeddings,
+            rms_norm_eps: m.rms_norm_eps,
+            rope_theta: m.rope_theta,
+            tie_word_embeddings: m.tie_word_embeddings,
+            initializer_range: m.initializer_range,
+            dropout: m.dropout,
             ..preset
         };
         config.validate().map_err(|e| ConfigIssue::File(e.to_string()))?;
@@ -97,51 +85,56 @@ impl RunConfig {
 
     /// How prompts are answered, and the most tokens of an answer.
     pub fn manner(&self) -> Manner {
-        let (o, v) = (&self.sampling, self.site(StageId::default()));
+        let s = self.sampling.settings(self.site(StageId::default()));
         let sampling = Sampling {
-            temperature: o.temperature(v),
-            top_k: o.top_k(v),
-            top_p: o.top_p(v),
-            repetition_penalty: o.repetition_penalty(v),
+            temperature: s.temperature,
+            top_k: s.top_k,
+            top_p: s.top_p,
+            repetition_penalty: s.repetition_penalty,
             seed: self.seed,
         };
-        Manner { sampling, max_new_tokens: o.max_new_tokens(v) }
+        Manner { sampling, max_new_tokens: s.max_new_tokens }
     }
 
     /// Which documents the quality classifier keeps.
     pub fn selection(&self) -> Selection {
-        let (o, v) = (&self.quality, self.site(StageId::default()));
-        match o.rule(v) {
-            QualityRule::Pareto => Selection::Pareto(o.alpha(v)),
-            QualityRule::Threshold => Selection::Threshold(o.threshold(v)),
+        let s = self.quality.settings(self.site(StageId::default()));
+        match s.rule {
+            QualityRule::Pareto => Selection::Pareto(s.alpha),
+            QualityRule::Threshold => Selection::Threshold(s.threshold),
         }
     }
 
-    /// The objective of the reward model with all defaults.
+    /// When a stage is stopped.
+    pub(crate) fn guard_settings(&self) -> GuardSettings {
+        self.guard.settings(self.site(StageId::default()))
+    }
+
+    /// The keys of a stage.
+    pub(crate) fn settings(&self, stage: StageId) -> StageSettings {
+        self.stage(stage).settings(self.site(stage))
+    }
+
+    /// The keys of the reward model's training.
     ///
     /// The language modelling loss needs an output layer. A reward model has `score.weight` in place of one, so the
     /// output layer must be the tied embeddings: with untied ones there is nowhere to store a trained output layer.
-    pub fn reward_plan(&self) -> Result<RewardPlan, ConfigIssue> {
-        let (o, v) = (&self.reward, self.site(StageId::Reward));
-        let lm_coef = o.lm_coef(v);
+    pub(crate) fn reward_settings(&self) -> Result<StageSettings, ConfigIssue> {
+        let settings = self.settings(StageId::Reward);
+        let lm_coef = settings.lm_coef;
         if lm_coef > 0.0 && !self.model()?.tie_word_embeddings {
             return wrong(format!(
                 "reward.lm_coef is {lm_coef}, which needs the embeddings as output layer, and model.tie_word_embeddings is false; set reward.lm_coef = 0"
             ));
         }
-        Ok(RewardPlan {
-            mode: o.mode(v),
-            lm_coef: lm_coef as f32,
-            centre: o.center_rewards_coefficient(v) as f32,
-            vote_weight: o.vote_weight(v) as f32,
-        })
+        Ok(settings)
     }
 
     /// The plan of a stage with all defaults; `size` must be settled.
     pub fn plan(&self, stage: StageId) -> Result<StagePlan, ConfigIssue> {
-        let (o, v) = (self.stage(stage), self.site(stage));
+        let s = self.settings(stage);
         let most = self.model()?.max_position_embeddings;
-        let (rows, micros, context) = (o.batch_size(v), o.gradient_accumulation_steps(v), o.context(v));
+        let (rows, micros, context) = (s.batch_size, s.gradient_accumulation_steps, s.context);
         if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return wrong(format!(
                 "{stage}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
@@ -153,30 +146,30 @@ impl RunConfig {
             ));
         }
         Ok(StagePlan {
-            steps: o.steps(v),
+            steps: s.steps,
             batch_size: rows,
             accumulation: micros,
             context,
             schedule: Schedule {
-                kind: o.lr_scheduler_type(v),
-                peak: o.learning_rate(v),
-                warmup: o.warmup_steps(v),
-                steps: o.steps(v),
-                decay: o.decay_steps(v),
+                kind: s.lr_scheduler_type,
+                peak: s.learning_rate,
+                warmup: s.warmup_steps,
+                steps: s.steps,
+                decay: s.decay_steps,
             },
             adamw: AdamW {
-                beta1: o.adam_beta1(v),
-                beta2: o.adam_beta2(v),
-                eps: o.adam_epsilon(v),
-                weight_decay: o.weight_decay(v),
-                clip: o.max_grad_norm(v),
+                beta1: s.adam_beta1,
+                beta2: s.adam_beta2,
+                eps: s.adam_epsilon,
+                weight_decay: s.weight_decay,
+                clip: s.max_grad_norm,
             },
-            eval_steps: o.eval_steps(v),
-            save_steps: o.save_steps(v),
-            probe_steps: o.probe_steps(v),
-            pretrain_share: o.pretrain_share(v),
-            by_hand_share: o.by_hand_share(v),
-            packing: o.packing(v),
+            eval_steps: s.eval_steps,
+            save_steps: s.save_steps,
+            probe_steps: s.probe_steps,
+            pretrain_share: s.pretrain_share,
+            by_hand_share: s.by_hand_share,
+            packing: s.packing,
         })
     }
 }

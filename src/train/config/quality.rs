@@ -23,7 +23,7 @@ choice!(QualityRule: "pareto" | "threshold");
 
 table! {
     /// `[quality]`. It applies to sources with `quality = true`.
-    QualityConfig {
+    QualityConfig => QualitySettings {
         reference: String, ANY,
             "the source whose documents are wanted; without one only texts labelled so are",
             "想要的文档所在的数据源；不设则只有标记过的文本";

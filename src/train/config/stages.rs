@@ -48,7 +48,7 @@ choice!(LossType: "grpo" | "dapo" | "dr_grpo");
 // good and more diverse. DPO's β is twice TRL's, because a tenth of the built-in labels are wrong.
 table! {
     /// The settings of a stage that override the defaults of its size. Names are Hugging Face's and TRL's.
-    StageOverrides {
+    StageOverrides => StageSettings {
         steps: usize [Pretrain Sft Reward Ppo Dpo Grpo], ONE, = |_, v| v.sized(match v.stage {
             Pretrain => [1200, 350, 350, 3000, 5000],
             Sft => [1600, 1200, 600, 1000, 1000],
@@ -128,15 +128,15 @@ table! {
         mode: RewardMode [Reward], ANY, = |_, _| RewardMode::Standard,
             "`standard`: compare the scores at the answers' ends; `book`: LLMBook's code 8.1, corrected",
             "`standard`：比较回答末尾的分数；`book`：《大语言模型》代码 8.1（已更正）";
-        lm_coef: f64 [Reward], ANY,
+        lm_coef: f32 [Reward], ANY,
             = |t, v| if t.mode(v) == RewardMode::Book { 1.0 } else { 0.0 },
             "weight of the language-model loss on the chosen answers; by default 1 with `book`",
             "被选回答上语言模型损失的权重；`book` 时默认 1";
         // TRL's documentation suggests 0.01.
-        center_rewards_coefficient: f64 [Reward], ANY, = |_, _| 0.01,
+        center_rewards_coefficient: f32 [Reward], ANY, = |_, _| 0.01,
             "keeps the mean of the scores near 0", "让分数的均值接近 0";
         // Measured: with 2 the model follows votes hardly better and loses more held-out accuracy.
-        vote_weight: f64 [Reward], POSITIVE, = |_, _| 1.0,
+        vote_weight: f32 [Reward], POSITIVE, = |_, _| 1.0,
             "how many drawn pairs one drawn vote counts for", "抽到的一张投票相当于几个偏好对";
         rollouts: usize [Ppo Grpo], ONE, = |_, _| 128, "answers drawn for an update", "每次更新采样的回答数";
         num_generations: usize [Grpo], ONE, = |_, _| 8,

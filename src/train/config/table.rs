@@ -299,13 +299,29 @@ macro_rules! choice {
     };
 }
 
-/// Declares a table: a struct with an optional field per key, `KEYS`, and for each key with a default a method that
-/// returns the value in effect. A row is `name: type [stages], range, = default, "English", "Chinese";`, where the
-/// default is a function of the table and the [`Site`].
+/// The type of a key in a table's settings: with a default there is always a value.
+macro_rules! setting {
+    ($type:ty) => { Option<$type> };
+    ($type:ty, $default:expr) => { $type };
+}
+
+/// The value of a key in a table's settings.
+macro_rules! settled {
+    ($table:ident, $site:ident, $key:ident) => {
+        $table.$key.clone()
+    };
+    ($table:ident, $site:ident, $key:ident, $default:expr) => {
+        $table.$key($site)
+    };
+}
+
+/// Declares a table: its struct with an optional field a key, `KEYS`, for each key with a default a method that gives the
+/// value of a run, and a struct of all these values, which `settings` fills in. A row is `name: type [stages], range, = default, "English", "Chinese";`, where a default is a
+/// function of the table and the [`Site`].
 macro_rules! table {
     (
         $(#[$about:meta])*
-        $name:ident {
+        $name:ident => $settings:ident {
             $($key:ident: $type:ty $([$($stage:ident)+])?, $range:ident $(($bound:literal))?, $(= $default:expr,)? $en:literal, $zh:literal;)*
             $(+ $list:ident: $item:ty [$($of:ident)+], $list_en:literal, $list_zh:literal;)*
         }
@@ -316,6 +332,12 @@ macro_rules! table {
         pub struct $name {
             $(#[doc = $en] #[serde(skip_serializing_if = "Option::is_none")] pub $key: Option<$type>,)*
             $(#[doc = $list_en] #[serde(default, skip_serializing_if = "Vec::is_empty")] pub $list: Vec<$item>,)*
+        }
+
+        #[doc = concat!("[`", stringify!($name), "`] with every default filled in.")]
+        #[derive(Clone, Debug, PartialEq)]
+        pub(crate) struct $settings {
+            $(#[doc = $en] pub(crate) $key: $crate::train::config::table::setting!($type $(, $default)?),)*
         }
 
         impl $name {
@@ -347,9 +369,14 @@ macro_rules! table {
                 },)*
             ];
 
+            /// Every key's value in a run.
+            pub(super) fn settings(&self, site: $crate::train::config::table::Site<'_>) -> $settings {
+                $settings { $($key: $crate::train::config::table::settled!(self, site, $key $(, $default)?),)* }
+            }
+
             $($(
                 #[doc = $en]
-                pub(crate) fn $key(&self, site: $crate::train::config::table::Site<'_>) -> $type {
+                pub(super) fn $key(&self, site: $crate::train::config::table::Site<'_>) -> $type {
                     let default: fn(&$name, $crate::train::config::table::Site<'_>) -> $type = $default;
                     self.$key.unwrap_or_else(|| default(self, site))
                 }
@@ -358,4 +385,4 @@ macro_rules! table {
     };
 }
 
-pub(super) use {choice, table};
+pub(super) use {choice, setting, settled, table};

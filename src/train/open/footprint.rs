@@ -139,8 +139,7 @@ fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
     };
     match stage {
         StageId::Ppo | StageId::Grpo => {
-            let now = if stage == StageId::Ppo { config.ppo_plan().rollouts } else { config.grpo_plan().rollouts };
-            for rollouts in halves(now, 8) {
+            for rollouts in halves(config.settings(stage).rollouts, 8) {
                 let mut config = config.clone();
                 (config.ppo.rollouts, config.grpo.rollouts) = (Some(rollouts), Some(rollouts));
                 all.push((format!("--set {stage}.rollouts={rollouts}"), config));

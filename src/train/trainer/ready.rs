@@ -73,7 +73,7 @@ impl Trainer {
             }
         }
         let turns = ready.work.text().map(|text| text.turns()).transpose()?.unwrap_or_default();
-        let recovery = Recovery::open(open.run.view(), (stage, step), ready.config.spike_plan(), turns)?;
+        let recovery = Recovery::open(open.run.view(), (stage, step), ready.config.guard_settings(), turns)?;
         let voting = Voting::new(open.run.view(), &mut ready.notes)?;
         let setup = setup.clone();
         Ok(move |open| Trainer { open, ready, setup, logs, recovery, voting, pace })

@@ -12,7 +12,7 @@ use crate::{
     protocol::{Event, Line, StepReport},
     store::{Checkpoint, CheckpointId, RunView, StoreError, each_record},
     train::{
-        config::align::SpikePlan,
+        config::GuardSettings,
         error::TrainError,
         run::{
             checkpoint,
@@ -30,7 +30,7 @@ pub(super) const LOWERED: &str = "loss_scale_lowered";
 
 /// The spike detector and rollbacks of a stage.
 pub(super) struct Recovery {
-    plan: SpikePlan,
+    plan: GuardSettings,
     spikes: Spikes,
     chain: Chain,
     /// Steps, counted from 0, at which data or batch change: losses before and after are not comparable.
@@ -50,10 +50,10 @@ impl Recovery {
     pub(super) fn open(
         view: &RunView,
         (stage, done): (StageId, u64),
-        plan: SpikePlan,
+        plan: GuardSettings,
         turns: BTreeSet<u64>,
     ) -> Result<Recovery, TrainError> {
-        let (spikes, chain) = (Spikes::new(plan), Chain::read(view, stage)?);
+        let (spikes, chain) = (Spikes::new(plan.clone()), Chain::read(view, stage)?);
         let (seen, stopped, saved) = (None, None, Vec::new());
         let mut recovery = Recovery { plan, spikes, chain, turns, seen, stopped, saved, overdue: false };
         each_record(&**view.disk(), &view.metrics_path(), |record| {
@@ -84,7 +84,7 @@ impl Recovery {
 
     /// Whether spikes stop the stage.
     pub(super) fn guards(&self) -> bool {
-        self.plan.enabled
+        self.plan.spikes
     }
 
     /// Records a spike, or weights that cannot be saved.
@@ -131,7 +131,7 @@ impl Recovery {
 
     /// Whether a scheduled save is overdue.
     pub(super) fn waits(&self) -> bool {
-        self.spikes.skipped() || (self.plan.enabled && self.spikes.striking())
+        self.spikes.skipped() || (self.plan.spikes && self.spikes.striking())
     }
 
     /// Records a written checkpoint.
@@ -155,7 +155,7 @@ impl Recovery {
     pub(super) fn answer(&mut self, core: &mut Core<'_>) -> Result<bool, TrainError> {
         let Some(spike) = self.seen.take() else { return Ok(false) };
         let (step, peak) = (core.done, core.work.peak(&core.plan));
-        if !self.plan.enabled {
+        if !self.plan.spikes {
             if self.spikes.skipped() {
                 return Err(TrainError::Work(format!(
                     "step {}: {}; the newest checkpoint is kept. Lower learning_rate (now {peak:.1e}) or look at the data of these steps",

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use crate::train::{config::align::SpikePlan, run::rollbacks::WINDOW};
+use crate::train::{config::GuardSettings, run::rollbacks::WINDOW};
 
 /// Minimum number of steps before any is judged.
 const LEAST: usize = 8;
@@ -112,7 +112,7 @@ struct Bounds {
 /// The statistics of a stage's steps so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Spikes {
-    plan: SpikePlan,
+    plan: GuardSettings,
     losses: Window,
     /// Logarithms of gradient norms.
     norms: Window,
@@ -131,7 +131,7 @@ pub(crate) struct Spikes {
 }
 
 impl Spikes {
-    pub(crate) fn new(plan: SpikePlan) -> Spikes {
+    pub(crate) fn new(plan: GuardSettings) -> Spikes {
         Spikes {
             plan,
             losses: Window::default(),
@@ -149,7 +149,7 @@ impl Spikes {
     /// Clears the window: the data change, or the user continues after a spike.
     pub(crate) fn start_over(&mut self) {
         let (trouble, skipped) = (self.trouble, self.skipped);
-        *self = Spikes { skipped, trouble, ..Spikes::new(self.plan) };
+        *self = Spikes { skipped, trouble, ..Spikes::new(self.plan.clone()) };
     }
 
     /// Whether the newest step was not applied.
@@ -194,8 +194,9 @@ impl Spikes {
     /// The bounds for the next step, once there are enough before it.
     fn bounds(&self) -> Option<Bounds> {
         (self.losses.len() >= LEAST).then(|| Bounds {
-            loss: self.losses.median() + (self.plan.deviations * self.losses.deviation()).max(self.plan.rise),
-            norm: self.norms.median() + (NORM_DEVIATIONS * self.norms.deviation()).max(self.plan.times.ln()),
+            loss: self.losses.median()
+                + (self.plan.spike_deviations * self.losses.deviation()).max(self.plan.spike_loss),
+            norm: self.norms.median() + (NORM_DEVIATIONS * self.norms.deviation()).max(self.plan.spike_grad_norm.ln()),
         })
     }
 
@@ -223,7 +224,7 @@ impl Spikes {
             self.since = seen.step;
         }
         self.strikes += 1;
-        self.told = self.strikes >= self.plan.patience || self.skipped >= SKIPS;
+        self.told = self.strikes >= self.plan.spike_patience || self.skipped >= SKIPS;
         if self.told || seen.skipped {
             self.troubled(self.since, bounds);
         } else if let Some((_, _, quiet)) = self.trouble.as_mut().filter(|t| t.2 < OVER) {
@@ -262,7 +263,7 @@ impl Spikes {
             self.lowest = Some((median, self.losses.deviation()));
         }
         let (lowest, deviation) = self.lowest?;
-        (now > lowest + (DRIFT * deviation).max(self.plan.rise)).then(|| Spike {
+        (now > lowest + (DRIFT * deviation).max(self.plan.spike_loss)).then(|| Spike {
             since: (step + 1).saturating_sub(RECENT as u64),
             reason: format!("the median loss of {RECENT} steps has risen to {now:.3} from {lowest:.3}"),
         })
@@ -282,8 +283,8 @@ mod tests {
     use crate::compute::rng::{self, Purpose};
     use crate::train::config::RunConfig;
 
-    fn plan() -> SpikePlan {
-        RunConfig::default().spike_plan()
+    fn plan() -> GuardSettings {
+        RunConfig::default().guard_settings()
     }
 
     /// Feeds (loss, norm) from step 1 on; returns the spikes.
@@ -425,7 +426,7 @@ mod tests {
             for (stage, seen) in stages {
                 assert_eq!(spikes_in(&seen), [], "{run} {stage}");
                 // Also with half the thresholds, except the patience: the figures are not borderline.
-                let half = SpikePlan { deviations: 6.0, rise: 0.5, times: 15.0, ..plan() };
+                let half = GuardSettings { spike_deviations: 6.0, spike_loss: 0.5, spike_grad_norm: 15.0, ..plan() };
                 assert_eq!(feed(&mut Spikes::new(half), &seen), [], "{run} {stage} at half");
                 steps += seen.len();
             }

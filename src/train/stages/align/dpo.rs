@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Method, Restored, RolloutSettings, Shared,
+    Method, Restored, Shared,
     episode::{Actions, Episode, pack, scatter, zeros},
     roles::{Measured, Roles, largest},
     sanity,
@@ -21,7 +21,7 @@ use crate::{
     },
     protocol::{Event, SourceInfo},
     train::{
-        config::align::DpoPlan,
+        config::StageSettings,
         error::TrainError,
         stages::{
             opening::{Counting, Opened, Opening},
@@ -40,7 +40,7 @@ const WATCH_STEPS: usize = 10;
 
 /// DPO as a stage.
 struct Dpo {
-    how: DpoPlan,
+    how: StageSettings,
     pairs: Pairs,
     /// Pairs per step.
     each: usize,
@@ -58,9 +58,8 @@ struct Scored {
 }
 
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
-    let how = o.config.dpo_plan();
-    let settings = settings(&how);
-    let Restored { shared, mut state, reference, .. } = Shared::open(o, settings, |_, _| Ok(Vec::new()))?;
+    let how = o.config.settings(o.stage);
+    let Restored { shared, mut state, reference, .. } = Shared::open(o, (WATCHED, ROWS), |_, _| Ok(Vec::new()))?;
     let weights = Weights::alloc(o.device, "parent", shared.roles.policy.table())?;
     weights.write(o.device, &reference)?;
     let parent = state.parent_digest.clone().unwrap_or_default();
@@ -72,19 +71,9 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     super::ready(o, shared, method, state)
 }
 
-fn settings(how: &DpoPlan) -> RolloutSettings {
-    RolloutSettings {
-        rollouts: WATCHED,
-        response_length: how.response_length,
-        missing_end: how.missing_end,
-        rows: ROWS,
-    }
-}
-
 /// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
-    let settings = settings(&on.config.dpo_plan());
-    let (trained, policy) = super::count(on, settings)?;
+    let (trained, policy) = super::count(on, (WATCHED, ROWS))?;
     // Pairs are sampled from the parent model, in addition to the reference.
     Weights::alloc(on.device, "parent", &Arc::new(ParamTable::new(on.model)))?;
     pairs::count(on, &policy)?;

@@ -2,7 +2,7 @@
 //! net. The KL to the reference is a term of the loss.
 
 use super::{
-    Method, Restored, RolloutSettings, Shared,
+    Method, Restored, Shared,
     episode::{Actions, Episode, zeros},
     passes::{Passes, mean, mismatch},
     rollout_view::RolloutTrace,
@@ -12,7 +12,7 @@ use crate::{
     nn::feedback::{Mean, Objective, group_advantages},
     protocol::SourceInfo,
     train::{
-        config::{LossType, align::GrpoPlan, plan::StagePlan},
+        config::{LossType, StageSettings},
         error::TrainError,
         stages::{
             opening::{Counting, Opened, Opening},
@@ -23,30 +23,20 @@ use crate::{
 
 /// GRPO as a stage.
 struct Grpo {
-    how: GrpoPlan,
+    how: StageSettings,
 }
 
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
-    let how = o.config.grpo_plan();
-    let settings = settings(&how, o.plan);
-    let Restored { shared, mut state, .. } = Shared::open(o, settings, |_, _| Ok(Vec::new()))?;
+    let how = o.config.settings(o.stage);
+    let answers = (how.rollouts, o.plan.batch_size);
+    let Restored { shared, mut state, .. } = Shared::open(o, answers, |_, _| Ok(Vec::new()))?;
     o.same_data(&mut state, &shared.prompts.digest());
     super::ready(o, shared, Grpo { how }, state)
 }
 
-fn settings(how: &GrpoPlan, plan: &StagePlan) -> RolloutSettings {
-    RolloutSettings {
-        rollouts: how.rollouts,
-        response_length: how.response_length,
-        missing_end: how.missing_end,
-        rows: plan.batch_size,
-    }
-}
-
 /// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
-    let settings = settings(&on.config.grpo_plan(), on.plan);
-    Ok(super::count(on, settings)?.0)
+    Ok(super::count(on, (on.config.settings(on.stage).rollouts, on.plan.batch_size))?.0)
 }
 
 impl Grpo {
@@ -56,12 +46,12 @@ impl Grpo {
             LossType::Dapo => Mean::Tokens,
             LossType::DrGrpo => Mean::Fixed((answers * self.how.response_length) as f64),
         };
-        Objective { clip_low: self.how.clip.0, clip_high: self.how.clip.1, kl: self.how.beta, mean }
+        Objective { clip_low: self.how.epsilon, clip_high: self.how.epsilon_high, kl: self.how.beta, mean }
     }
 
     /// Prompts per update.
     fn questions(&self) -> usize {
-        self.how.rollouts / self.how.generations
+        self.how.rollouts / self.how.num_generations
     }
 }
 
@@ -78,15 +68,15 @@ impl Method for Grpo {
         step: usize,
         rate: f32,
     ) -> Result<Submitted, TrainError> {
-        let (questions, each) = (self.questions(), self.how.generations);
+        let (questions, each) = (self.questions(), self.how.num_generations);
         let n = questions * each;
         let asked = shared.prompts.take(step * questions, questions);
         let prompts: Vec<String> = asked.into_iter().flat_map(|p| std::iter::repeat_n(p, each)).collect();
         let episodes = shared.draw(device, &prompts, step * n)?;
-        let scores = shared.scores(device, &episodes, self.how.missing_end)?;
+        let scores = shared.scores(device, &episodes)?;
         let groups = group_advantages(&scores, &vec![each; questions], self.how.scale_rewards).map_err(mismatch)?;
         let advantages = spread(&episodes, &groups.advantages);
-        let split = shared.split(step, self.how.iterations, self.how.minibatches.min(n));
+        let split = shared.split(step, self.how.num_iterations, self.how.num_mini_batches.min(n));
         let measured = shared.roles.measure(device, episodes, split)?;
         let passes = Passes {
             split,
@@ -98,17 +88,14 @@ impl Method for Grpo {
             rate,
         };
         let mut passed = passes.run(device, &mut shared.roles, &measured, None)?;
-        let Some(ticket) = passed.ticket.take() else {
-            return Err(TrainError::Work("internal error: internal error: an update had no minibatch".to_owned()));
-        };
-        shared.check_rollouts(step, &measured, passed.first);
+        let ticket = passed.ticket(None)?;
         let all = &measured.episodes;
         let cut = all.iter().filter(|e| !e.ended).count();
         let tokens: usize = all.iter().map(Episode::actions).sum();
         let kl = measured.kl();
         let (score, count) = (mean(&scores), n as f64);
         let var = scores.iter().map(|s| (f64::from(*s) - score).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
-        let mut extra = vec![
+        let extra = vec![
             ("reward", score),
             ("reward_std", var.sqrt()),
             ("frac_reward_zero_std", groups.flat),
@@ -122,15 +109,13 @@ impl Method for Grpo {
             ("policy/approxkl_avg", passed.approx_kl),
             ("val/ratio_gap", passed.first.0),
         ];
-        extra.extend(shared.guarded(&measured));
         let mut rewards = zeros(&measured.episodes);
         for (of, score) in rewards.iter_mut().zip(&scores) {
             if let Some(last) = of.last_mut() {
                 *last = *score;
             }
         }
-        let loss = passed.loss;
-        shared.keep(RolloutTrace {
+        let trace = RolloutTrace {
             step: step + 1,
             prompts,
             measured,
@@ -138,10 +123,10 @@ impl Method for Grpo {
             values: None,
             rewards,
             advantages,
-            newest: passed.newest,
-            clip: self.how.clip,
-        });
-        Ok(Submitted { tokens, ticket, loss: Some(loss), extra })
+            newest: passed.newest.clone(),
+            clip: (self.how.epsilon, self.how.epsilon_high),
+        };
+        Ok(shared.finish(&passed, ticket, extra, trace))
     }
 
     fn source(&self, shared: &Shared, step: usize) -> (SourceInfo, f64) {
@@ -149,6 +134,6 @@ impl Method for Grpo {
     }
 
     fn epoch_tokens(&self, shared: &Shared) -> u64 {
-        (shared.prompts.len() * self.how.generations * self.how.response_length) as u64
+        (shared.prompts.len() * self.how.num_generations * self.how.response_length) as u64
     }
 }

@@ -6,12 +6,12 @@
 
 use crate::{
     data::{Indicators, indicators},
-    train::{config::align::GuardPlan, run::checkpoint::GuardState},
+    train::{config::GuardSettings, run::checkpoint::GuardState},
 };
 
 /// The guard of a stage.
 pub(crate) struct Guard {
-    plan: GuardPlan,
+    plan: GuardSettings,
     pub state: GuardState,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Seen {
 }
 
 impl Guard {
-    pub(crate) fn new(plan: GuardPlan, state: Option<GuardState>) -> Guard {
+    pub(crate) fn new(plan: GuardSettings, state: Option<GuardState>) -> Guard {
         Guard { plan, state: state.unwrap_or_default() }
     }
 
@@ -89,9 +89,10 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::config::RunConfig;
 
-    fn plan() -> GuardPlan {
-        GuardPlan { enabled: true, distinct2: 0.5, repetition: 0.25, end_rate: 0.5, length: 3.0, kl: 40.0, patience: 2 }
+    fn plan() -> GuardSettings {
+        RunConfig::default().guard_settings()
     }
 
     /// Ten answers without anything in common.
@@ -139,7 +140,7 @@ mod tests {
         // The state is restored: the next guard stops where this one would.
         let mut next = Guard::new(plan(), Some(guard.state));
         assert!(next.look(&bad, 0.0).verdict.is_some());
-        let mut off = Guard::new(GuardPlan { enabled: false, ..plan() }, Some(guard.state));
+        let mut off = Guard::new(GuardSettings { enabled: false, ..plan() }, Some(guard.state));
         let seen = off.look(&bad, 0.0);
         assert!(seen.verdict.is_none() && seen.figures.contains(&("guard/strikes", 2.0)));
     }

@@ -5,7 +5,7 @@
 
 use super::{
     episode::Episode,
-    roles::{Roles, Scorer, Split, missing_ends},
+    roles::{Roles, Scorer, Split},
     rollouts::{Sampler, asked},
 };
 use crate::{
@@ -22,8 +22,6 @@ pub(crate) struct Judge {
     pub prompts: Vec<TaskPrompt>,
     pub stage: StageId,
     pub seed: u64,
-    /// Subtracted from the score of an answer that does not end.
-    pub missing_end: f32,
     /// The log of answers, once the stage is ready.
     pub log: Option<Log>,
 }
@@ -41,14 +39,7 @@ impl Judge {
     ) -> Result<Vec<PolicyReport>, TrainError> {
         let questions: Vec<String> = self.prompts.iter().map(|p| p.prompt.clone()).collect();
         let all = sampler.answers(device, asked(&questions, tokenizer)?, AnswerSeed::HeldOut(0).number())?;
-        let rewards = match reward {
-            Some(model) => {
-                let mut scores = model.scores(device, &all)?;
-                missing_ends(&mut scores, &all, self.missing_end);
-                Some(scores)
-            }
-            None => None,
-        };
+        let rewards = reward.map(|model| model.scores(device, &all)).transpose()?;
         let measured = roles.measure(device, all, Split { seed: self.seed, step: 0, epochs: 1, minibatches: 1 })?;
         let kl = measured.kl();
         let all = measured.episodes;

@@ -26,6 +26,7 @@ use self::{
     episode::Episode,
     guard::Guard,
     judge::Judge,
+    passes::Passed,
     roles::{Measured, Roles, Scorer, Split},
     rollout_view::RolloutTrace,
     rollouts::{Prompts, Sampler, asked},
@@ -36,7 +37,7 @@ use super::{
 };
 use crate::{
     base::StageId,
-    compute::{Device, rng::AnswerSeed},
+    compute::{Device, Ticket, rng::AnswerSeed},
     data::{self, History, Shape, Tokenizer},
     nn::{Decoder, ModelConfig, ParamTable, PolicyLearner, Weights},
     protocol::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
@@ -69,19 +70,6 @@ pub(crate) struct Shared {
     /// Whether the next update is the first since the stage was opened.
     pub opening: bool,
     trace: Option<RolloutTrace>,
-}
-
-/// The rollout settings of a method.
-#[derive(Clone, Copy)]
-pub(crate) struct RolloutSettings {
-    /// Answers sampled at a time.
-    pub rollouts: usize,
-    /// Most tokens of an answer.
-    pub response_length: usize,
-    /// Subtracted from the score of an answer that does not end.
-    pub missing_end: f32,
-    /// Rows per pass.
-    pub rows: usize,
 }
 
 /// An opened stage with the state for its method.
@@ -126,11 +114,11 @@ pub(crate) trait Method {
 }
 
 impl Shared {
-    /// Opens the shared parts; `beside` reads the other models of a checkpoint. Nothing is written before everything is
-    /// known to fit.
+    /// Makes everything ready for `rollouts` answers sampled at once and passes of `rows` rows; `beside` reads what a
+    /// checkpoint holds beside the policy. Nothing is written before all of it is found to fit.
     pub(crate) fn open(
         o: &mut Opening<'_>,
-        settings: RolloutSettings,
+        (rollouts, rows): (usize, usize),
         beside: impl Fn(&Checkpoint, &ModelConfig) -> Result<Vec<Slabs>, StoreError>,
     ) -> Result<Restored, TrainError> {
         let tokenizer = o.known_tokenizer()?;
@@ -139,7 +127,7 @@ impl Shared {
             .ok_or_else(|| TrainError::Input("the tokenizer has no tokens of the chat template".to_owned()))?;
         let (mut model, plan) = (o.model.clone(), o.plan);
         model_folder::name_tokens(&mut model, &tokenizer);
-        let frame = (settings.rows, plan.context, model.pad_token_id.unwrap_or(0));
+        let frame = (rows, plan.context, model.pad_token_id.unwrap_or(0));
         let mut policy = PolicyLearner::new(o.device, &model, frame.0, frame.1, plan.adamw)?;
         let table = Arc::clone(policy.table());
         let history = History::new(&[1.0], Shape { rows: frame.0, window: frame.1, micros: 1 })?;
@@ -160,18 +148,12 @@ impl Shared {
         let reward = reward_model(o, &model, state.reward_model.as_ref(), frame)?;
         let roles = Roles::new(o.device, policy, &reference, frame.2)?;
         let weights = roles.policy.params();
-        let how = (chat.end, settings.response_length, o.config.seed);
-        let sampler = Sampler::new(o.device, &model, weights, settings.rollouts, plan.context, how)?;
+        let how = (chat.end, o.config.settings(o.stage).response_length, o.config.seed);
+        let sampler = Sampler::new(o.device, &model, weights, rollouts, plan.context, how)?;
         let decoder = Decoder::new(o.device, &model, weights, model.max_position_embeddings)?;
         let judged = data::builtin_judge_prompts()?;
         let prompts = Prompts::new(data::builtin_prompts()?, &judged, o.config.seed);
-        let judge = Judge {
-            prompts: judged,
-            stage: o.stage,
-            seed: o.config.seed,
-            missing_end: settings.missing_end,
-            log: None,
-        };
+        let judge = Judge { prompts: judged, stage: o.stage, seed: o.config.seed, log: None };
         let shared = Shared {
             model,
             seed: o.config.seed,
@@ -182,7 +164,7 @@ impl Shared {
             sampler,
             prompts,
             judge,
-            guard: Guard::new(o.config.guard_plan(), state.guard),
+            guard: Guard::new(o.config.guard_settings(), state.guard),
             decoder,
             history,
             health: Health::default(),
@@ -202,19 +184,12 @@ impl Shared {
         self.sampler.answers(device, asked(prompts, &self.tokenizer)?, AnswerSeed::Learned(first).number())
     }
 
-    /// The normalised scores of answers, less the penalty for a missing end.
-    pub(crate) fn scores(
-        &mut self,
-        device: &mut Device,
-        all: &[Episode],
-        missing: f32,
-    ) -> Result<Vec<f32>, TrainError> {
+    /// The reward model's scores of answers.
+    pub(crate) fn scores(&mut self, device: &mut Device, all: &[Episode]) -> Result<Vec<f32>, TrainError> {
         let Some(reward) = &mut self.reward else {
             return Err(TrainError::Work(format!("{} has no reward model", self.stage)));
         };
-        let mut scores = reward.scores(device, all)?;
-        roles::missing_ends(&mut scores, all, missing);
-        Ok(scores)
+        reward.scores(device, all)
     }
 
     /// How this update's answers are split into passes and minibatches.
@@ -234,12 +209,24 @@ impl Shared {
         seen.figures
     }
 
-    /// The sanity checks of the first update since the stage was opened, for a method that samples answers.
-    pub(crate) fn check_rollouts(&mut self, step: usize, measured: &Measured, first: (f64, f64)) {
-        self.check(step, |fresh| {
+    /// Ends an update from sampled answers: its sanity checks, the guard, and its trace for the rollout inspector.
+    /// `extra` are its metrics.
+    pub(crate) fn finish(
+        &mut self,
+        passed: &Passed,
+        ticket: Ticket,
+        mut extra: Vec<(&'static str, f64)>,
+        trace: RolloutTrace,
+    ) -> Submitted {
+        let measured = &trace.measured;
+        self.check(trace.step - 1, |fresh| {
             let kl = fresh.then(|| sanity::kl(measured));
-            kl.into_iter().chain(sanity::first(first)).chain([sanity::sampler(measured)]).collect()
+            kl.into_iter().chain(sanity::first(passed.first)).chain([sanity::sampler(measured)]).collect()
         });
+        extra.extend(self.guarded(measured));
+        let tokens = measured.episodes.iter().map(Episode::actions).sum();
+        self.trace = Some(trace);
+        Submitted { tokens, ticket, loss: Some(passed.loss), extra }
     }
 
     /// The sanity checks of the first update since the stage was opened.
@@ -260,24 +247,20 @@ impl Shared {
         let source = SourceInfo { name: "prompts".to_owned(), weight: 1.0, documents, tokens: 0, held_out_tokens: 0 };
         (source, (step * each) as f64 / documents.max(1) as f64)
     }
-
-    /// Stores an update's answers for the rollout inspector.
-    pub(crate) fn keep(&mut self, trace: RolloutTrace) {
-        self.trace = Some(trace);
-    }
 }
 
 /// Counts what [`Shared::open`] allocates: parameters with optimiser state, and the policy's weights.
-pub(crate) fn count(on: &mut Counting<'_>, settings: RolloutSettings) -> Result<(usize, Weights), TrainError> {
+pub(crate) fn count(on: &mut Counting<'_>, (rollouts, rows): (usize, usize)) -> Result<(usize, Weights), TrainError> {
     let (model, context) = (on.model, on.plan.context);
-    let policy = PolicyLearner::new(on.device, model, settings.rows, context, on.plan.adamw)?;
+    let policy = PolicyLearner::new(on.device, model, rows, context, on.plan.adamw)?;
     let trained = policy.table().slab_len;
     if on.rewards {
-        roles::eye(on.device, model, &Arc::new(ParamTable::scalar(model)), (settings.rows, context))?;
+        roles::eye(on.device, model, &Arc::new(ParamTable::scalar(model)), (rows, context))?;
     }
     let roles = Roles::new(on.device, policy, &[], 0)?;
     let weights = roles.policy.params().clone();
-    Sampler::new(on.device, model, &weights, settings.rollouts, context, (0, settings.response_length, 0))?;
+    let response_length = on.config.settings(on.stage).response_length;
+    Sampler::new(on.device, model, &weights, rollouts, context, (0, response_length, 0))?;
     Decoder::new(on.device, model, &weights, model.max_position_embeddings)?;
     Ok((trained, weights))
 }

@@ -44,6 +44,14 @@ pub(crate) struct Passed {
     pub newest: Actions,
 }
 
+impl Passed {
+    /// The last update's ticket; `or` where the policy was only looked at.
+    pub(crate) fn ticket(&mut self, or: Option<Ticket>) -> Result<Ticket, TrainError> {
+        let none = || TrainError::Work("internal error: an update had no minibatch".to_owned());
+        self.ticket.take().or(or).ok_or_else(none)
+    }
+}
+
 impl Passes<'_> {
     /// Runs the passes. If `ptx` is given, the gradient of its text is added to every minibatch's.
     pub(crate) fn run(
@@ -57,52 +65,49 @@ impl Passes<'_> {
         let mut passed = Passed { newest: measured.old.clone(), ..Passed::default() };
         let mut weights = zeros(all);
         let mut gone_over = 0_usize;
-        let epochs = if self.hold { 1 } else { self.split.epochs };
-        'passes: for epoch in 0..epochs {
-            let drawn = if epoch == 0 { Vec::new() } else { roles.minibatches(all, self.split, epoch)? };
-            for batch in if epoch == 0 { &measured.first } else { &drawn } {
-                let which = &batch.which;
-                roles.logprobs(device, all, &batch.micros, &mut passed.newest)?;
-                let (new, old) = (flat(&passed.newest, which), flat(&measured.old, which));
-                let reference = if self.objective.kl == 0.0 { Vec::new() } else { flat(&measured.reference, which) };
-                let tokens = PolicyTokens {
-                    new: &new,
-                    old: &old,
-                    reference: &reference,
-                    advantages: &flat(self.advantages, which),
-                    lengths: &lengths(all, which),
-                };
-                let loss = policy_loss(&tokens, &self.objective).map_err(mismatch)?;
-                if gone_over == 0 {
-                    let gap = |(a, b): (&f32, &f32)| ((f64::from(*a) - f64::from(*b)).exp() - 1.0).abs();
-                    passed.first = (new.iter().zip(&old).map(gap).fold(0.0, largest), loss.clip_fraction);
-                }
-                gone_over += 1;
-                passed.loss += loss.loss;
-                passed.approx_kl += loss.approx_kl;
-                passed.clip_fraction += loss.clip_fraction;
-                passed.ratio += loss.ratio;
-                passed.ratio_var += loss.ratio_var;
-                passed.reference_kl += loss.reference_kl;
-                passed.entropy -= mean(&new);
-                if self.max_approx_kl.is_some_and(|most| loss.approx_kl > most) {
-                    break 'passes;
-                }
-                if self.hold {
-                    continue;
-                }
-                unflat(&loss.weights, all, which, &mut weights);
-                for micro in &batch.micros {
-                    let rows = scatter(all, micro, &weights);
-                    roles.policy.backward(device, micro.batch(), &rows)?;
-                }
-                if let Some(ptx) = &mut ptx {
-                    let at = self.split.step * self.split.epochs * self.split.minibatches + passed.updates;
-                    passed.ptx += ptx.backward(device, &mut roles.policy, at)?;
-                }
-                passed.ticket = Some(roles.policy.update(device, self.rate, loss.loss as f32)?);
-                passed.updates += 1;
+        let passes = if self.hold { 1 } else { measured.minibatches.len() };
+        for batch in measured.minibatches.iter().take(passes).flatten() {
+            let which = &batch.which;
+            roles.logprobs(device, all, &batch.micros, &mut passed.newest)?;
+            let (new, old) = (flat(&passed.newest, which), flat(&measured.old, which));
+            let reference = if self.objective.kl == 0.0 { Vec::new() } else { flat(&measured.reference, which) };
+            let tokens = PolicyTokens {
+                new: &new,
+                old: &old,
+                reference: &reference,
+                advantages: &flat(self.advantages, which),
+                lengths: &lengths(all, which),
+            };
+            let loss = policy_loss(&tokens, &self.objective).map_err(mismatch)?;
+            if gone_over == 0 {
+                let gap = |(a, b): (&f32, &f32)| ((f64::from(*a) - f64::from(*b)).exp() - 1.0).abs();
+                passed.first = (new.iter().zip(&old).map(gap).fold(0.0, largest), loss.clip_fraction);
             }
+            gone_over += 1;
+            passed.loss += loss.loss;
+            passed.approx_kl += loss.approx_kl;
+            passed.clip_fraction += loss.clip_fraction;
+            passed.ratio += loss.ratio;
+            passed.ratio_var += loss.ratio_var;
+            passed.reference_kl += loss.reference_kl;
+            passed.entropy -= mean(&new);
+            if self.max_approx_kl.is_some_and(|most| loss.approx_kl > most) {
+                break;
+            }
+            if self.hold {
+                continue;
+            }
+            unflat(&loss.weights, all, which, &mut weights);
+            for micro in &batch.micros {
+                let rows = scatter(all, micro, &weights);
+                roles.policy.backward(device, micro.batch(), &rows)?;
+            }
+            if let Some(ptx) = &mut ptx {
+                let at = self.split.step * self.split.epochs * self.split.minibatches + passed.updates;
+                passed.ptx += ptx.backward(device, &mut roles.policy, at)?;
+            }
+            passed.ticket = Some(roles.policy.update(device, self.rate, loss.loss as f32)?);
+            passed.updates += 1;
         }
         let n = gone_over.max(1) as f64;
         for sum in [

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    Method, Restored, RolloutSettings, Shared,
+    Method, Restored, Shared,
     episode::{Actions, Episode, flat, gather, scatter, unflat, zeros},
     passes::{Passed, Passes, mean, mismatch},
     ptx::Ptx,
@@ -21,7 +21,7 @@ use crate::{
     },
     protocol::SourceInfo,
     train::{
-        config::{align::PpoPlan, plan::StagePlan},
+        config::StageSettings,
         error::TrainError,
         run::checkpoint::{self, Part, State},
         stages::{
@@ -45,7 +45,7 @@ struct Ppo {
 
 /// The update: scored answers in, policy and value net changed. Independent of text.
 pub(crate) struct Learner {
-    how: PpoPlan,
+    how: StageSettings,
     value: ScalarLearner,
     kl: AdaptiveKl,
 }
@@ -69,9 +69,9 @@ pub(crate) struct Learned {
 }
 
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
-    let how = o.config.ppo_plan();
-    let settings = settings(&how, o.plan);
-    let Restored { shared, mut state, beside, reference } = Shared::open(o, settings, |c, model| {
+    let how = o.config.settings(o.stage);
+    let answers = (how.rollouts, o.plan.batch_size);
+    let Restored { shared, mut state, beside, reference } = Shared::open(o, answers, |c, model| {
         Ok(vec![checkpoint::load_part(c, VALUE, model, &ParamTable::scalar(model), Head::Score)?])
     })?;
     let (model, frame) = (shared.model.clone(), shared.roles.frame);
@@ -92,26 +92,17 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     super::ready(o, shared, method, state)
 }
 
-fn settings(how: &PpoPlan, plan: &StagePlan) -> RolloutSettings {
-    RolloutSettings {
-        rollouts: how.rollouts,
-        response_length: how.response_length,
-        missing_end: how.missing_end,
-        rows: plan.batch_size,
-    }
-}
-
 /// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
-    let settings = settings(&on.config.ppo_plan(), on.plan);
-    let (policy, _) = super::count(on, settings)?;
-    let value = ScalarLearner::new(on.device, on.model, settings.rows, on.plan.context, on.plan.adamw)?;
+    let rows = on.plan.batch_size;
+    let (policy, _) = super::count(on, (on.config.settings(on.stage).rollouts, rows))?;
+    let value = ScalarLearner::new(on.device, on.model, rows, on.plan.context, on.plan.adamw)?;
     Ok(policy + value.table().slab_len)
 }
 
 impl Learner {
     /// A learner with the current β `coefficient`.
-    pub(crate) fn new(how: PpoPlan, value: ScalarLearner, coefficient: f64) -> Learner {
+    pub(crate) fn new(how: StageSettings, value: ScalarLearner, coefficient: f64) -> Learner {
         let target = how.target_kl.unwrap_or(f64::INFINITY);
         let kl = AdaptiveKl { coefficient, target, horizon: HORIZON * how.rollouts as f64 };
         Learner { how, value, kl }
@@ -129,7 +120,7 @@ impl Learner {
         let measured = roles.measure(device, episodes, split)?;
         let all = &measured.episodes;
         let mut values = zeros(all);
-        for micro in measured.first.iter().flat_map(|b| &b.micros) {
+        for micro in measured.minibatches.iter().take(1).flatten().flat_map(|b| &b.micros) {
             let rows = self.value.scores(device, micro.rows())?;
             gather(all, micro, &rows, &mut values);
         }
@@ -142,7 +133,7 @@ impl Learner {
             whiten(&mut given.rewards, false);
         }
         let mut targets =
-            gae(&given.rewards, &values.concat(), &lengths, self.how.gamma, self.how.lambda).map_err(mismatch)?;
+            gae(&given.rewards, &values.concat(), &lengths, self.how.gamma, self.how.lam).map_err(mismatch)?;
         whiten(&mut targets.advantages, true);
         let each: Vec<usize> = (0..all.len()).collect();
         let back = |flat: &[f32]| {
@@ -153,17 +144,15 @@ impl Learner {
         let (rewards, advantages, returns) = (back(&given.rewards), back(&targets.advantages), back(&targets.returns));
         let passes = Passes {
             split,
-            objective: Objective::ppo(self.how.clip),
+            objective: Objective::ppo(self.how.cliprange),
             advantages: &advantages,
-            max_approx_kl: self.how.max_approx_kl,
-            hold: split.step < self.how.value_warmup,
+            max_approx_kl: Some(self.how.max_approx_kl),
+            hold: split.step < self.how.value_warmup_steps,
             rate,
         };
         let mut passed = passes.run(device, roles, &measured, ptx)?;
-        let (of_value, value_loss, value_clipped) = self.fit(device, roles, &measured, &values, &returns, split)?;
-        let Some(ticket) = passed.ticket.take().or(of_value) else {
-            return Err(TrainError::Work("internal error: internal error: an update had no minibatch".to_owned()));
-        };
+        let (of_value, value_loss, value_clipped) = self.fit(device, &measured, &values, &returns)?;
+        let ticket = passed.ticket(of_value)?;
         let mean_kl = mean(&given.kl);
         if self.how.target_kl.is_some() {
             self.kl.update(mean_kl, all.len());
@@ -189,32 +178,26 @@ impl Learner {
     fn fit(
         &mut self,
         device: &mut Device,
-        roles: &Roles,
         measured: &Measured,
         values: &Actions,
         returns: &Actions,
-        split: Split,
     ) -> Result<(Option<Ticket>, f64, f64), TrainError> {
         let all = &measured.episodes;
         let (mut now, mut slopes) = (values.clone(), zeros(all));
         let (mut ticket, mut loss, mut clipped, mut n) = (None, 0.0, 0.0, 0.0);
-        for epoch in 0..split.epochs {
-            let drawn = if epoch == 0 { Vec::new() } else { roles.minibatches(all, split, epoch)? };
-            for Minibatch { which, micros } in if epoch == 0 { &measured.first } else { &drawn } {
-                for micro in micros {
-                    let rows = self.value.scores(device, micro.rows())?;
-                    gather(all, micro, &rows, &mut now);
-                }
-                let fit =
-                    value_loss(&flat(&now, which), &flat(values, which), &flat(returns, which), self.how.value_clip)
-                        .map_err(mismatch)?;
-                unflat(&fit.dvalues, all, which, &mut slopes);
-                for micro in micros {
-                    self.value.backward(device, micro.rows(), &scatter(all, micro, &slopes))?;
-                }
-                ticket = Some(self.value.update(device, self.how.value_rate as f32, fit.loss as f32)?);
-                (loss, clipped, n) = (loss + fit.loss, clipped + fit.clip_fraction, n + 1.0);
+        for Minibatch { which, micros } in measured.minibatches.iter().flatten() {
+            for micro in micros {
+                let rows = self.value.scores(device, micro.rows())?;
+                gather(all, micro, &rows, &mut now);
             }
+            let (now, old) = (flat(&now, which), flat(values, which));
+            let fit = value_loss(&now, &old, &flat(returns, which), self.how.cliprange_value).map_err(mismatch)?;
+            unflat(&fit.dvalues, all, which, &mut slopes);
+            for micro in micros {
+                self.value.backward(device, micro.rows(), &scatter(all, micro, &slopes))?;
+            }
+            ticket = Some(self.value.update(device, self.how.value_learning_rate as f32, fit.loss as f32)?);
+            (loss, clipped, n) = (loss + fit.loss, clipped + fit.clip_fraction, n + 1.0);
         }
         Ok((ticket, loss / f64::max(n, 1.0), clipped / f64::max(n, 1.0)))
     }
@@ -248,16 +231,14 @@ impl Method for Ppo {
     ) -> Result<Submitted, TrainError> {
         let (prompts, own) = self.questions(shared, device, step)?;
         let how = &self.learner.how;
-        let (n, clip) = (how.rollouts, how.clip);
-        let split = shared.split(step, how.epochs, how.minibatches);
+        let (n, clip) = (how.rollouts, how.cliprange);
+        let split = shared.split(step, how.num_ppo_epochs, how.num_mini_batches);
         let episodes = shared.draw(device, &prompts, step * n)?;
-        let scores = shared.scores(device, &episodes, how.missing_end)?;
+        let scores = shared.scores(device, &episodes)?;
         let learned =
             self.learner.update(device, &mut shared.roles, self.ptx.as_mut(), (split, rate), (episodes, &scores))?;
-        let Learned { ticket, passed, measured, .. } = learned;
-        shared.check_rollouts(step, &measured, passed.first);
+        let Learned { passed, measured, .. } = learned;
         let ended = measured.episodes.iter().filter(|e| e.ended).count();
-        let tokens = measured.episodes.iter().map(Episode::actions).sum();
         let entropy = -measured.old.concat().iter().map(|x| f64::from(*x)).sum::<f64>() / n as f64;
         let mut extra = vec![
             ("objective/kl", learned.mean_kl),
@@ -284,9 +265,7 @@ impl Method for Ppo {
         if self.learner.how.self_prompts > 0.0 {
             extra.push(("self_prompts", own as f64));
         }
-        extra.extend(shared.guarded(&measured));
-        let loss = passed.loss;
-        shared.keep(RolloutTrace {
+        let trace = RolloutTrace {
             step: step + 1,
             prompts,
             measured,
@@ -294,10 +273,10 @@ impl Method for Ppo {
             values: Some(learned.values),
             rewards: learned.rewards,
             advantages: learned.advantages,
-            newest: passed.newest,
+            newest: passed.newest.clone(),
             clip: (clip, clip),
-        });
-        Ok(Submitted { tokens, ticket, loss: Some(loss), extra })
+        };
+        Ok(shared.finish(&passed, learned.ticket, extra, trace))
     }
 
     fn source(&self, shared: &Shared, step: usize) -> (SourceInfo, f64) {

@@ -46,9 +46,9 @@ pub(crate) struct Split {
 /// An update's answers with their log-probabilities before it.
 pub(crate) struct Measured {
     pub episodes: Vec<Episode>,
-    /// The minibatches of the first pass: scored in exactly the rows that the update differentiates, so that the first
-    /// ratio is 1.
-    pub first: Vec<Minibatch>,
+    /// The minibatches of each pass. `old` is scored in the very rows of the first that the update differentiates, so
+    /// that the first ratio is 1.
+    pub minibatches: Vec<Vec<Minibatch>>,
     pub old: Actions,
     pub reference: Actions,
     /// The dtype of logits on the device.
@@ -95,12 +95,7 @@ impl Roles {
     }
 
     /// The minibatches of a pass, in order.
-    pub(crate) fn minibatches(
-        &self,
-        all: &[Episode],
-        split: Split,
-        epoch: usize,
-    ) -> Result<Vec<Minibatch>, TrainError> {
+    fn minibatches(&self, all: &[Episode], split: Split, epoch: usize) -> Result<Vec<Minibatch>, TrainError> {
         let n = all.len();
         let pass = Stream::Minibatches((split.step * split.epochs + epoch) as u64);
         let order: Vec<usize> = (0..n).map(|at| permute(split.seed, pass, n, at)).collect();
@@ -145,13 +140,14 @@ impl Roles {
         episodes: Vec<Episode>,
         split: Split,
     ) -> Result<Measured, TrainError> {
-        let first = self.minibatches(&episodes, split, 0)?;
+        let pass = |epoch| self.minibatches(&episodes, split, epoch);
+        let minibatches: Vec<Vec<Minibatch>> = (0..split.epochs).map(pass).collect::<Result<_, _>>()?;
         let (mut old, mut reference) = (zeros(&episodes), zeros(&episodes));
-        for batch in &first {
+        for batch in minibatches.iter().take(1).flatten() {
             self.logprobs(device, &episodes, &batch.micros, &mut old)?;
             self.reference(device, &episodes, &batch.micros, &mut reference)?;
         }
-        Ok(Measured { episodes, first, old, reference, act: device.traits().act })
+        Ok(Measured { episodes, minibatches, old, reference, act: device.traits().act })
     }
 }
 
@@ -174,6 +170,8 @@ pub(crate) struct Scorer {
     scale: (f64, f64),
     /// Its checkpoint and digest.
     pub id: (String, String),
+    /// Subtracted from the score of an answer that does not end.
+    missing_end: f32,
     frame: (usize, usize, u32),
 }
 
@@ -222,10 +220,11 @@ impl Scorer {
         })?;
         let (weights, eye) = eye(o.device, model, &table, (frame.0, frame.1))?;
         weights.write(o.device, &params)?;
-        Ok(Some(Scorer { eye, scale, id: (found.id.to_string(), found.digest), frame }))
+        let (id, missing_end) = ((found.id.to_string(), found.digest), o.config.settings(stage).missing_eos_penalty);
+        Ok(Some(Scorer { eye, scale, id, missing_end, frame }))
     }
 
-    /// The normalised score of each answer, read at its last token.
+    /// The normalised score of each answer, read at its last token, less what a missing end costs.
     pub(crate) fn scores(&mut self, device: &mut Device, all: &[Episode]) -> Result<Vec<f32>, TrainError> {
         let (rows, context, pad) = self.frame;
         let examples: Vec<Example> = all.iter().map(|e| scored(&e.ids, pad)).collect();
@@ -237,13 +236,9 @@ impl Scorer {
                 scores[*i] = ((raw - self.scale.0) / self.scale.1) as f32;
             }
         }
+        for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
+            *score -= self.missing_end;
+        }
         Ok(scores)
-    }
-}
-
-/// Subtracts the penalty from the scores of answers that do not end.
-pub(crate) fn missing_ends(scores: &mut [f32], all: &[Episode], penalty: f32) {
-    for (score, _) in scores.iter_mut().zip(all).filter(|(_, e)| !e.ended) {
-        *score -= penalty;
     }
 }

@@ -14,12 +14,13 @@ use super::{
     rollouts::Sampler,
 };
 use crate::{
+    base::StageId,
     compute::{
         Device,
         rng::{self, Purpose},
     },
     nn::{AdamW, ModelConfig, PolicyLearner, ScalarLearner, preset},
-    train::config::{RunConfig, align::PpoPlan},
+    train::config::{RunConfig, StageSettings},
 };
 
 /// Nodes, of which the first is the goal; edges per node; steps of a walk.
@@ -103,15 +104,15 @@ fn ppo_finds_the_shortest_ways() {
     let how = (END, LONGEST, 1);
     let mut sampler = Sampler::new(&mut device, &model, roles.policy.params(), starts.len(), context, how).unwrap();
     // As in trlx: only the reward, no KL to the untrained policy.
-    let how = PpoPlan {
+    let how = StageSettings {
         kl_coef: 0.0,
-        epochs: 4,
-        value_rate: f64::from(RATE),
-        value_warmup: 0,
-        max_approx_kl: None,
-        ..RunConfig::default().ppo_plan()
+        num_ppo_epochs: 4,
+        value_learning_rate: f64::from(RATE),
+        value_warmup_steps: 0,
+        max_approx_kl: f64::INFINITY,
+        ..RunConfig::default().settings(StageId::Ppo)
     };
-    let (epochs, minibatches) = (how.epochs, how.minibatches);
+    let (epochs, minibatches) = (how.num_ppo_epochs, how.num_mini_batches);
     let mut learner = Learner::new(how, value, 0.0);
     let mut scores = Vec::new();
     for step in 0..UPDATES {

@@ -41,7 +41,7 @@ pub(crate) struct Reward {
 
 pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     let tokenizer = o.known_tokenizer()?;
-    let (mut model, plan, how) = (o.model.clone(), o.plan.clone(), o.config.reward_plan()?);
+    let (mut model, plan, how) = (o.model.clone(), o.plan.clone(), o.config.reward_settings()?);
     model_folder::name_tokens(&mut model, &tokenizer);
     let lm_table = Arc::new(ParamTable::new(&model));
     // An invalid line is reported by the loop, which reads the votes too.
@@ -85,7 +85,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
 
 /// Counts what [`open`] allocates.
 pub(crate) fn count(on: &mut Counting<'_>) -> Result<usize, TrainError> {
-    let learner = RewardModel::learner(on.device, on.model, on.plan, on.config.reward_plan()?)?;
+    let learner = RewardModel::learner(on.device, on.model, on.plan, &on.config.reward_settings()?)?;
     let weights = Weights::alloc(on.device, "parent", &Arc::new(ParamTable::new(on.model)))?;
     Decoder::new(on.device, on.model, &weights, on.model.max_position_embeddings)?;
     pairs::count(on, &weights)?;

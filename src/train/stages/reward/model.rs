@@ -7,16 +7,13 @@ use crate::{
     compute::{Device, rng::Stream},
     data::{Example, PairExample, Side, tokens::shuffle::permute},
     nn::{
-        AdamW, Head, IGNORE_INDEX, ModelConfig, ParamTable, ScalarLearner,
+        Head, IGNORE_INDEX, ModelConfig, ParamTable, ScalarLearner,
         feedback::{Pair, book_positions, pairwise_loss},
     },
     protocol::RewardReport,
     store::{Checkpoint, StoreError},
     train::{
-        config::{
-            RewardMode,
-            plan::{RewardPlan, StagePlan},
-        },
+        config::{RewardMode, StageSettings, plan::StagePlan},
         error::TrainError,
         run::checkpoint::{self, Part, Span, State},
         stages::{
@@ -40,7 +37,7 @@ const REFIT_STEPS: u64 = 20;
 pub(crate) struct RewardModel {
     pub model: ModelConfig,
     plan: StagePlan,
-    how: RewardPlan,
+    how: StageSettings,
     seed: u64,
     pad: u32,
     learner: ScalarLearner,
@@ -72,8 +69,8 @@ pub(crate) fn scored(ids: &[u32], pad: u32) -> Example {
 }
 
 /// One comparison of a step.
-struct Compared<'a> {
-    pair: &'a PairExample,
+struct Compared {
+    pair: PairExample,
     margin: f32,
     weight: f32,
 }
@@ -84,11 +81,11 @@ impl RewardModel {
         device: &mut Device,
         model: &ModelConfig,
         plan: &StagePlan,
-        how: RewardPlan,
+        how: StageSettings,
         seed: u64,
         ballots: Vec<Ballot>,
     ) -> Result<RewardModel, TrainError> {
-        let learner = RewardModel::learner(device, model, plan, how)?;
+        let learner = RewardModel::learner(device, model, plan, &how)?;
         let pad = model.pad_token_id.unwrap_or(0);
         Ok(RewardModel {
             model: model.clone(),
@@ -111,10 +108,9 @@ impl RewardModel {
         device: &mut Device,
         model: &ModelConfig,
         plan: &StagePlan,
-        how: RewardPlan,
+        how: &StageSettings,
     ) -> Result<ScalarLearner, TrainError> {
-        let adamw: AdamW = plan.adamw;
-        let mut learner = ScalarLearner::new(device, model, ROWS, plan.context, adamw)?;
+        let mut learner = ScalarLearner::new(device, model, ROWS, plan.context, plan.adamw)?;
         if how.lm_coef > 0.0 {
             learner.add_language_head(device)?;
         }
@@ -231,19 +227,21 @@ impl RewardModel {
     // ---- steps ----
 
     /// The comparisons of a step: pairs, then votes.
-    fn draw(&mut self, step: usize) -> Result<Vec<(PairExample, f32, f32)>, TrainError> {
+    fn draw(&mut self, step: usize) -> Result<Vec<Compared>, TrainError> {
         let Some(mut learned) = self.pairs.take() else {
             return Err(TrainError::Work("the reward model has no pairs".to_owned()));
         };
         let drawn = learned.draws.step(step, |at| self.shares(at).1);
-        let mut all: Vec<_> = drawn.iter().map(|i| (learned.pairs.train[*i].clone(), 0.0, 1.0)).collect();
+        let compared = |i: &usize| Compared { pair: learned.pairs.train[*i].clone(), margin: 0.0, weight: 1.0 };
+        let mut all: Vec<Compared> = drawn.iter().map(compared).collect();
         self.pairs = Some(learned);
         let (votes, _, weight) = self.shares(step);
         let there: Vec<&Ballot> = self.ballots_at(step).collect();
         for at in (0..votes).map(|i| step * votes + i) {
             let n = there.len();
             let ballot = there[permute(self.seed, Stream::Votes((at / n) as u64), n, at % n)];
-            all.push((ballot.example.clone(), ballot.margin, weight as f32));
+            let (pair, margin) = (ballot.example.clone(), ballot.margin);
+            all.push(Compared { pair, margin, weight: weight as f32 });
         }
         Ok(all)
     }
@@ -262,9 +260,7 @@ impl RewardModel {
 
     /// Submits a step.
     pub(crate) fn step(&mut self, device: &mut Device, step: usize, rate: f32) -> Result<Submitted, TrainError> {
-        let drawn = self.draw(step)?;
-        let compared: Vec<Compared<'_>> =
-            drawn.iter().map(|(pair, margin, weight)| Compared { pair, margin: *margin, weight: *weight }).collect();
+        let compared = self.draw(step)?;
         let mut texts: Vec<Example> = Vec::with_capacity(2 * compared.len());
         for c in &compared {
             let mut chosen = scored(&c.pair.chosen.ids, self.pad);
@@ -294,7 +290,7 @@ impl RewardModel {
                 sides.push(pair(at));
             }
         }
-        let loss = pairwise_loss(&sides, self.how.centre);
+        let loss = pairwise_loss(&sides, self.how.center_rewards_coefficient);
         let mut slopes: Vec<Vec<f32>> = scores.iter().map(|s| vec![0.0; s.len()]).collect();
         for (n, (i, [c, r])) in places.iter().enumerate() {
             slopes[2 * i][*c] += loss.dchosen[n];
