@@ -27,6 +27,14 @@ struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 @group(0) @binding(3) var<storage, read_write> out: array<${ACT}>;
 #endif
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
+#ifdef HALF
+// out before it is rounded.
+#ifdef VEC4
+@group(0) @binding(5) var<storage, read_write> exact: array<vec4<f32>>;
+#else
+@group(0) @binding(5) var<storage, read_write> exact: array<f32>;
+#endif
+#endif
 #else
 #ifdef VEC4
 @group(0) @binding(3) var<storage, read> dout: array<vec4<${ACT}>>;
@@ -111,11 +119,21 @@ fn write(sequence: u32, row: u32, width: u32, column: u32, c: u32, v: vec4<f32>)
 #ifdef VEC4
         if c * 4u < p.d {
             out[at / 4u] = vec4<${ACT}>(v);
+#ifdef FORWARD
+#ifdef HALF
+            exact[at / 4u] = v;
+#endif
+#endif
         }
 #else
 #for j in 0..4
         if c * 4u + ${j}u < p.d {
             out[at + ${j}u] = ${ACT}(v[${j}]);
+#ifdef FORWARD
+#ifdef HALF
+            exact[at + ${j}u] = v[${j}];
+#endif
+#endif
         }
 #endfor
 #endif

@@ -49,6 +49,8 @@ fn main(
 #endfor
     var top = LEAST;
     var total = 0.0;
+    // The same of the weights as the product takes them: with it the output is their exact mean of the values.
+    var rounded = 0.0;
     let least = first_key(sequence, min(first, p.t - 1u)) / ${BC}u * ${BC}u;
 #for u in 0..${LOADS}
     var key${u} = qkv_vector(sequence, least, key_column, lane + ${u}u * 128u);
@@ -104,6 +106,7 @@ fn main(
             let now = max(top, max(best, pairs[lane ^ 1u]));
             let keep = exp2(top - now);
             total *= keep;
+            rounded *= keep;
             top = now;
 #for g in 0..${GROUPS}
             workgroupBarrier();
@@ -126,7 +129,10 @@ fn main(
 #for i in 0..${HALF_ROW}
         x${i} = exp2(x${i} - top);
         total += x${i}.x + x${i}.y + x${i}.z + x${i}.w;
-        weights[row * LS + side + 2u * ${i}u] = vec4<f16>(x${i});
+        let half${i} = vec4<f16>(x${i});
+        let near${i} = vec4<f32>(half${i});
+        rounded += near${i}.x + near${i}.y + near${i}.z + near${i}.w;
+        weights[row * LS + side + 2u * ${i}u] = half${i};
 #endfor
         workgroupBarrier();
 #for c in 0..${NC}
@@ -144,6 +150,10 @@ fn main(
     pairs[lane] = total;
     workgroupBarrier();
     let sum = total + pairs[lane ^ 1u];
+    workgroupBarrier();
+    pairs[lane] = rounded;
+    workgroupBarrier();
+    let divisor = rounded + pairs[lane ^ 1u];
 #for g in 0..${GROUPS}
     workgroupBarrier();
 #for n in 0..${PER}
@@ -155,8 +165,12 @@ fn main(
     if query < p.t {
         let to = ((sequence * p.t + query) * p.hq + head) * D4 + ${g}u * ${PER}u * 4u + side;
 #for n in 0..${PER}
-        out[to + ${n}u * 4u] = vec4<f16>(scores[row * LS + side + ${n}u * 4u] / sum);
-        out[to + ${n}u * 4u + 2u] = vec4<f16>(scores[row * LS + side + ${n}u * 4u + 2u] / sum);
+        let left${g}_${n} = scores[row * LS + side + ${n}u * 4u] / divisor;
+        let right${g}_${n} = scores[row * LS + side + ${n}u * 4u + 2u] / divisor;
+        exact[to + ${n}u * 4u] = left${g}_${n};
+        exact[to + ${n}u * 4u + 2u] = right${g}_${n};
+        out[to + ${n}u * 4u] = vec4<f16>(left${g}_${n});
+        out[to + ${n}u * 4u + 2u] = vec4<f16>(right${g}_${n});
 #endfor
     }
 #endfor

@@ -3,7 +3,7 @@
 struct Params { b: u32, t: u32, hq: u32, d: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dout: array<${ACT}>;
-@group(0) @binding(2) var<storage, read> out: array<${ACT}>;
+@group(0) @binding(2) var<storage, read> out: array<f32>;
 @group(0) @binding(3) var<storage, read_write> delta: array<f32>;
 
 var<workgroup> parts: array<f32, 256>;
@@ -20,7 +20,7 @@ fn main(
     var part = 0.0;
     if inside {
         for (var c = lane % 8u; c < p.d; c += 8u) {
-            part = fma(f32(dout[i * p.d + c]), f32(out[i * p.d + c]), part);
+            part = fma(f32(dout[i * p.d + c]), out[i * p.d + c], part);
         }
     }
     parts[lane] = part;

@@ -15,6 +15,10 @@ struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 #ifdef FORWARD
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<${ACT}>>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
+#ifdef HALF
+// out before it is rounded.
+@group(0) @binding(5) var<storage, read_write> exact: array<vec4<f32>>;
+#endif
 #else
 @group(0) @binding(3) var<storage, read> dout: array<vec4<${ACT}>>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>;

@@ -139,6 +139,9 @@ fn main(
         if query${i} < p.t {
 #for c in 0..${C4}
             out[((sequence * p.t + query${i}) * p.hq + head) * D4 + tx + ${c}u * 8u] = vec4<${ACT}>(o${i}_${c} / total);
+#ifdef HALF
+            exact[((sequence * p.t + query${i}) * p.hq + head) * D4 + tx + ${c}u * 8u] = o${i}_${c} / total;
+#endif
 #endfor
             if tx == 0u {
                 lse[(sequence * p.hq + head) * p.t + query${i}] = top${i} + log(total);

@@ -69,10 +69,7 @@ fn alike(table: &ParamTable, got: &[f32], want: &[f32], when: &str) {
         let (aa, bb, ab) = (dot(a, a), dot(b, b), dot(a, b));
         assert!(bb > 0.0, "{when}: {} has no gradient", t.name);
         let cosine = ab / (aa * bb).sqrt();
-        // Queries and keys: their gradients are what is left of dP − δ, both rounded, where attention is still nearly
-        // even; 0.99879 was read on an H200, after 30 steps.
-        let least = if t.name.contains("q_proj") || t.name.contains("k_proj") { 0.998 } else { 0.999 };
-        assert!(cosine > least, "{when}: {} has cosine {cosine}", t.name);
+        assert!(cosine > 0.999, "{when}: {} has cosine {cosine}", t.name);
         let ratio = (aa / bb).sqrt();
         assert!((ratio - 1.0).abs() < 0.03, "{when}: {} is {ratio} times as long", t.name);
     }

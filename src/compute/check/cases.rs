@@ -2,7 +2,7 @@
 
 use super::{bench::Bench, decoding};
 use crate::compute::{
-    Cell, ComputeError, DType, Layout, Needs, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward,
+    Cell, ComputeError, DType, Layout, Needs, Recording, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backward,
     ops::{self, HYPER, Heads, NORM_PARTIALS, Slope},
     rng::{Purpose, below},
 };
@@ -240,15 +240,20 @@ fn attend(b: &mut Bench<'_>, sequences: usize, t: usize, heads: Heads, (layout, 
     let qkv = b.noise_act(&[sequences * t, heads.qkv()], size)?;
     let out = b.blank_act(&[sequences * t, heads.out()])?;
     let lse = b.blank(&[sequences, query, t])?;
+    let exact = if b.kernel.act() == DType::F16 { Some(b.blank(&[sequences * t, heads.out()])?) } else { None };
+    let forward = |r: &mut Recording<'_>| match &exact {
+        Some(exact) => ops::attention_forward_exact(r, &qkv, &begins, &out, exact, &lse, sequences, heads),
+        None => ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads),
+    };
     let inner = t.max(d);
     if b.kernel.base() == "attention_forward" {
-        return b.judge(&shape, inner, |r| ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads));
+        return b.judge(&shape, inner, |r| forward(r));
     }
     let dout = b.noise_act(&[sequences * t, heads.out()], 1.0)?;
     let dqkv = b.blank_act(&[sequences * t, heads.qkv()])?;
     b.judge(&shape, inner, |r| {
-        ops::attention_forward(r, &qkv, &begins, &out, &lse, sequences, heads)?;
-        ops::attention_backward(r, &qkv, &begins, &out, &lse, &dout, &dqkv, sequences, heads)
+        forward(r)?;
+        ops::attention_backward(r, &qkv, &begins, exact.as_ref().unwrap_or(&out), &lse, &dout, &dqkv, sequences, heads)
     })
 }
 

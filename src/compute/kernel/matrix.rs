@@ -219,7 +219,7 @@ const HEAD_128KV: Defines = &[
 const SUMS: &[Binding] = &[RA, RA, W];
 const HALVES: &[Binding] = &[RA, RA, WA];
 const ROPE: &[&str] = &["m", "n", "k", "accumulate", "rotated", "d", "positions"];
-const ATTEND: &[Binding] = &[RA, R, WA, W];
+const ATTEND: &[Binding] = &[RA, R, WA, W, W];
 const GRADIENT: &[Binding] = &[RA, R, RA, R, R, WA];
 
 #[rustfmt::skip]

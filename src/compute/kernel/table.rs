@@ -31,6 +31,18 @@ macro_rules! both {
     };
 }
 
+/// The two rows of a forward kernel of attention: that over f16 leaves its output in f32 as well.
+macro_rules! forward {
+    ($name:literal, $source:literal, $defines:expr $(; $storage:literal)?) => {
+        &[
+            row($name, $source, $defines, &[R, R, W, W], ATTENTION, cpu::attention_forward)$(.storage($storage))?,
+            row(concat!($name, ".h"), $source, $defines, &[RA, R, WA, W, W], ATTENTION, cpu::attention_forward)
+                $(.storage($storage))?
+                .half(),
+        ]
+    };
+}
+
 /// One row over f16 alone.
 macro_rules! half {
     ($($part:expr),* $(; $storage:literal)?) => { &[row($($part),*)$(.storage($storage))?.half()] };
@@ -88,14 +100,14 @@ const TABLE: &[&[Kernel]] = &[
     one!("rmsnorm_backward.1024v", "rmsnorm_backward_wide", &[&[("U", "4")], VEC4], &[R, R, R, R, W, W], &["n", "c", "g", "accumulate"], cpu::rmsnorm_backward),
     half!("rmsnorm_backward.1024v.h", "rmsnorm_backward_wide", &[&[("U", "4")], VEC4], &[RA, R, R, R, W, W, WA], &["n", "c", "g", "accumulate"], cpu::rmsnorm_backward),
     both!("rope", "rope", &[], &[R, R, WA], &["n", "heads", "d", "stride", "inverse", "positions"], cpu::rope),
-    both!("attention_forward", "attention", &[FORWARD, HEAD_256], &[RA, R, WA, W], ATTENTION, cpu::attention_forward),
+    forward!("attention_forward", "attention", &[FORWARD, HEAD_256]),
     one!("attention_forward.64", "attention", &[FORWARD, HEAD_64], &[R, R, W, W], ATTENTION, cpu::attention_forward),
-    both!("attention_forward.32v", "attention", &[FORWARD, HEAD_32V, VEC4], &[RA, R, WA, W], ATTENTION, cpu::attention_forward),
-    both!("attention_forward.64v", "attention", &[FORWARD, HEAD_64V, VEC4], &[RA, R, WA, W], ATTENTION, cpu::attention_forward; 23_040),
-    both!("attention_forward.128v", "attention", &[FORWARD, HEAD_128V, VEC4], &[RA, R, WA, W], ATTENTION, cpu::attention_forward; 19_712),
-    both!("attention_forward.32w", "attention_wide", &[FORWARD, WIDE_32, VEC4], &[RA, R, WA, W], ATTENTION, cpu::attention_forward; 26_624),
-    both!("attention_forward.64w", "attention_wide", &[FORWARD, WIDE_64, VEC4], &[RA, R, WA, W], ATTENTION, cpu::attention_forward; 43_008),
-    both!("attention_delta", "attention_delta", &[], &[RA, RA, W], &["b", "t", "hq", "d"], cpu::attention_delta),
+    forward!("attention_forward.32v", "attention", &[FORWARD, HEAD_32V, VEC4]),
+    forward!("attention_forward.64v", "attention", &[FORWARD, HEAD_64V, VEC4]; 23_040),
+    forward!("attention_forward.128v", "attention", &[FORWARD, HEAD_128V, VEC4]; 19_712),
+    forward!("attention_forward.32w", "attention_wide", &[FORWARD, WIDE_32, VEC4]; 26_624),
+    forward!("attention_forward.64w", "attention_wide", &[FORWARD, WIDE_64, VEC4]; 43_008),
+    both!("attention_delta", "attention_delta", &[], &[RA, R, W], &["b", "t", "hq", "d"], cpu::attention_delta),
     both!("attention_backward_q", "attention", &[QUERIES, HEAD_256], &[RA, R, RA, R, R, WA], ATTENTION, cpu::attention_backward_q),
     one!("attention_backward_q.64", "attention", &[QUERIES, HEAD_64], &[R, R, R, R, R, W], ATTENTION, cpu::attention_backward_q),
     both!("attention_backward_q.32v", "attention", &[QUERIES, HEAD_32V, VEC4], &[RA, R, RA, R, R, WA], ATTENTION, cpu::attention_backward_q; 18_432),

@@ -87,11 +87,41 @@ pub fn attention_forward(
     b: usize,
     heads: Heads,
 ) -> Done {
+    forward(rec, qkv, begins, out, lse, None, b, heads)
+}
+
+/// [`attention_forward`] of f16: into `out`, and into `exact` \[B·T, Hq·D\] in f32, which [`attention_backward`] reads.
+pub fn attention_forward_exact(
+    rec: &mut Recording<'_>,
+    qkv: &Tensor,
+    begins: &Tensor,
+    out: &Tensor,
+    exact: &Tensor,
+    lse: &Tensor,
+    b: usize,
+    heads: Heads,
+) -> Done {
+    forward(rec, qkv, begins, out, lse, Some(exact), b, heads)
+}
+
+fn forward(
+    rec: &mut Recording<'_>,
+    qkv: &Tensor,
+    begins: &Tensor,
+    out: &Tensor,
+    lse: &Tensor,
+    exact: Option<&Tensor>,
+    b: usize,
+    heads: Heads,
+) -> Done {
     let t = rows_per_sequence("attention_forward", qkv, b, heads)?;
     expect_len("attention_forward", begins, b * t)?;
-    expect_len("attention_forward", out, b * t * heads.out())?;
+    for tensor in [out].into_iter().chain(exact) {
+        expect_len("attention_forward", tensor, b * t * heads.out())?;
+    }
     expect_len("attention_forward", lse, b * heads.query * t)?;
-    push_attention(rec, "attention_forward", heads.query, b, t, heads, &[qkv, begins, out, lse])
+    let args: Vec<&Tensor> = [qkv, begins, out, lse].into_iter().chain(exact).collect();
+    push_attention(rec, "attention_forward", heads.query, b, t, heads, &args)
 }
 
 /// Appends an attention kernel in the variant for this head size: one workgroup per tile of rows, head (of `owners`)
@@ -146,7 +176,7 @@ fn rows_per_sequence(op: &'static str, qkv: &Tensor, b: usize, heads: Heads) -> 
 /// The backward pass of [`attention_forward`]: probabilities are computed again from lse (Dao et al.
 /// 2022, FlashAttention, without its atomics: one kernel owns queries, one owns keys).
 ///
-/// qkv, begins, out, lse as there, dout \[B·T, Hq·D\] → dqkv \[B·T, (Hq+2Hk)·D\], every element written.
+/// qkv, begins, out (in f32), lse as there, dout \[B·T, Hq·D\] → dqkv \[B·T, (Hq+2Hk)·D\], every element written.
 pub fn attention_backward(
     rec: &mut Recording<'_>,
     qkv: &Tensor,

@@ -16,7 +16,8 @@ mod rows;
 mod sample;
 
 pub use attention::{
-    HEAD_SIZE, Heads, attention_backward, attention_decode, attention_forward, attention_step, cache_append, rope,
+    HEAD_SIZE, Heads, attention_backward, attention_decode, attention_forward, attention_forward_exact, attention_step,
+    cache_append, rope,
 };
 pub use elementwise::{add, dropout, fill, narrow, scale, swiglu_backward, swiglu_forward};
 pub use few::{matmul_few, matmul_swiglu_few};

@@ -19,8 +19,9 @@ pub(in crate::nn) struct Attention {
     heads: Heads,
     /// \[N, (Hq+2Hk)·D\], rotated.
     qkv: Tensor,
-    /// \[N, Hq·D\].
+    /// \[N, Hq·D\], and where that is f16 the same in f32, for the way back.
     attn: Tensor,
+    exact: Option<Tensor>,
     /// \[B, Hq, T\].
     lse: Tensor,
 }
@@ -55,6 +56,7 @@ impl Attention {
             heads,
             qkv: make("qkv", heads.qkv(), act)?,
             attn: make("attn", heads.out(), act)?,
+            exact: if act == DType::F32 { None } else { Some(make("attn.exact", heads.out(), DType::F32)?) },
             lse: make("lse", heads.query, DType::F32)?,
         })
     }
@@ -73,11 +75,16 @@ impl Attention {
         y: &Tensor,
         out: &Tensor,
     ) -> Result<(), ComputeError> {
-        let Attention { layer, heads, qkv, attn, lse } = self;
+        let Attention { layer, heads, qkv, attn, exact, lse } = self;
         match pass.attend {
             Attend::Rows(begins) => {
                 matmul_rope(rec, y, &w.qkv(*layer), pass.positions, pass.rope, qkv, *heads)?;
-                ops::attention_forward(rec, qkv, begins, attn, lse, pass.shape.b, *heads)?;
+                match exact {
+                    Some(exact) => {
+                        ops::attention_forward_exact(rec, qkv, begins, attn, exact, lse, pass.shape.b, *heads)?;
+                    }
+                    None => ops::attention_forward(rec, qkv, begins, attn, lse, pass.shape.b, *heads)?,
+                }
                 matmul(rec, Layout::NT, attn, &w.o(*layer), out, false)
             }
             Attend::Cache(caches) => {
@@ -102,7 +109,7 @@ impl Attention {
         dout: &Tensor,
         dy: &Tensor,
     ) -> Result<(), ComputeError> {
-        let Attention { layer, heads, qkv, attn, lse } = self;
+        let Attention { layer, heads, qkv, attn, exact, lse } = self;
         let AttentionGradient { dattn, dqkv } = work;
         let Attend::Rows(begins) = pass.attend else {
             let what = "attention over a cache has no backward pass".to_owned();
@@ -112,7 +119,17 @@ impl Attention {
         // concurrently.
         matmul(rec, Layout::NN, dout, &w.o(*layer), dattn, false)?;
         matmul(rec, Layout::TN, dout, attn, &grads.o(*layer), true)?;
-        ops::attention_backward(rec, qkv, begins, attn, lse, dattn, dqkv, pass.shape.b, *heads)?;
+        ops::attention_backward(
+            rec,
+            qkv,
+            begins,
+            exact.as_ref().unwrap_or(attn),
+            lse,
+            dattn,
+            dqkv,
+            pass.shape.b,
+            *heads,
+        )?;
         ops::rope(rec, pass.positions, pass.rope, dqkv, *heads, true)?;
         matmul(rec, Layout::NN, dqkv, &w.qkv(*layer), dy, false)?;
         matmul(rec, Layout::TN, dqkv, y, &grads.qkv(*layer), true)
