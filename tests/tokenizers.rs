@@ -302,6 +302,19 @@ fn templates_that_name_what_is_not_there() {
     refused(&with("/post_processor", template), &["more than 32"]);
 }
 
+/// The crate panics on the four parts that the second template makes.
+#[test]
+fn templates_after_templates() {
+    for parts in [vec![begin("<s>", 1); 3], vec![begin("<s>", 1); 6]] {
+        refused(&with("/post_processor", several("processors", parts)), &["post-processor", "tokenizer.json"]);
+    }
+    let one = with("/post_processor", several("processors", vec![byte_level(true), begin("<s>", 1)]));
+    let tokenizer = Tokenizer::from_json(&one, None).unwrap();
+    assert_eq!(tokenizer.encode_prompt("a").unwrap(), [&[1], &tokenizer.encode("a").unwrap()[..]].concat());
+    // The file that is written beside a checkpoint keeps the post-processor.
+    assert!(tokenizer.json().contains("TemplateProcessing"));
+}
+
 #[test]
 fn counts_have_a_bound() {
     let added: Vec<Value> = (0..70_000)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokenizers::{Encoding, Token};
 
 use super::{Decoding, Tokenizer, pieces};
-use crate::data::error::DataError;
+use crate::{base::panics, data::error::DataError};
 
 /// What a tokenizer adds at the edges of a text.
 #[derive(Debug, Default)]
@@ -169,8 +169,10 @@ impl Tokenizer {
         let mut ids = Vec::with_capacity(text.len() / 2);
         for (at, piece) in pieces::pieces(text, pieces::ENCODED_AT_ONCE).enumerate() {
             let model = if at == 0 { first } else { rest };
-            let encoding =
-                model.encode_fast(piece, false).map_err(|e| DataError::Tokenizer(format!("encoding failed: {e}")))?;
+            let failed = |why: String| DataError::Tokenizer(format!("encoding failed: {why}"));
+            let encoding = panics::caught(|| model.encode_fast(piece, false))
+                .map_err(|panics::Panicked| failed("a part of tokenizer.json panics on the text".to_owned()))?
+                .map_err(|e| failed(e.to_string()))?;
             ids.extend_from_slice(encoding.get_ids());
         }
         Ok(ids)
@@ -187,7 +189,10 @@ fn around(model: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), DataErr
     const TEXT: u32 = u32::MAX;
     let text = Encoding::from_tokens(vec![Token::new(TEXT, "a".to_owned(), (0, 1))], 0);
     let wrong = |what: String| DataError::Tokenizer(format!("its post-processor {what}"));
-    let framed = model.post_process(text, None, true).map_err(|e| wrong(format!("fails: {e}")))?;
+    // A sequence of three templates makes the crate panic.
+    let framed = panics::caught(|| model.post_process(text, None, true))
+        .map_err(|panics::Panicked| wrong("cannot be applied to a text; change it in tokenizer.json".to_owned()))?
+        .map_err(|e| wrong(format!("fails: {e}")))?;
     let ids = framed.get_ids();
     let mut parts = ids.split(|id| *id == TEXT);
     let (Some(before), Some(behind), None) = (parts.next(), parts.next(), parts.next()) else {
@@ -214,6 +219,7 @@ fn without_prefix(model: &tokenizers::Tokenizer) -> Result<(Option<tokenizers::T
         return Ok((None, false));
     }
     let mut inside = model.clone();
+    inside.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
     let normalizer: Option<tokenizers::NormalizerWrapper> = serde_json::from_value(normalizer).map_err(failed)?;
     let words: Option<tokenizers::PreTokenizerWrapper> = serde_json::from_value(words).map_err(failed)?;
     inside.with_normalizer(normalizer).map_err(|e| DataError::Tokenizer(format!("its normalizer: {e}")))?;

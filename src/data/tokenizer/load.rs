@@ -204,6 +204,8 @@ impl Tokenizer {
             _ if edges.are_plain() => bos = None,
             _ => {}
         }
+        // Its tokens are in `edges`; without special tokens it changes offsets only, which danlu does not use.
+        inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         Ok(Self(Arc::new(Inner {
             model: inner,
             json,

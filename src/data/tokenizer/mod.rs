@@ -21,7 +21,7 @@ pub use load::{LARGEST_CONFIG, LARGEST_FILE};
 pub use stream::StreamDecoder;
 pub use train::{TextGroup, train_bpe, train_char};
 
-use crate::data::error::DataError;
+use crate::{base::panics, data::error::DataError};
 
 /// Ends a document; also the model's EOS token.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -97,7 +97,8 @@ impl Tokenizer {
     /// [`StreamDecoder`] for the same ids.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         if self.0.decoding == Decoding::Other {
-            return self.0.model.decode(ids, skip_special).unwrap_or_default();
+            let decoded = panics::caught(|| self.0.model.decode(ids, skip_special));
+            return decoded.ok().and_then(Result::ok).unwrap_or_default();
         }
         let mut bytes = Vec::with_capacity(ids.len() * 3);
         for id in ids {
