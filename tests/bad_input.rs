@@ -55,7 +55,7 @@ fn settings_that_cannot_be_used_make_no_run() {
         (&["sampling.temperature=-1"], &["sampling.temperature is -1", "0 or more"]),
         (&["sampling.top_p=0"], &["sampling.top_p is 0", "at most 1"]),
         (&["sampling.repetition_penalty=0"], &["sampling.repetition_penalty is 0"]),
-        (&["batch_size=9223372036854775807"], &["batch_size 9223372036854775807", "tokens a step", "lower"]),
+        (&["batch_size=9223372036854775807"], &["batch_size 9223372036854775807", "tokens per step", "lower"]),
         (&["gradient_accumulation_steps=9000000000000"], &["gradient_accumulation_steps 9000000000000", "lower"]),
         (&["source=[{name=\"a\",path=\"/nowhere/*.txt\"}]"], &["source a", "/nowhere/*.txt", "matches no"]),
         (&["source=[{name=\"a\",path=\"/nowhere/[x\"}]"], &["source a", "/nowhere/[x"]),

@@ -391,8 +391,8 @@ fn wrong_keys_are_refused_with_the_right_ones() {
         (&ruled("poetry", "language = 0.5"), ["no rule \"language\"", "lost_characters, few_letters"]),
         (&ruled("poetry", "too_short = -1"), ["too_short is -1", "false"]),
         (&ruled("poetry", "too_short = nan"), ["too_short is NaN", "false"]),
-        (&ruled("poetry", "too_short = true"), ["`true`", "or false, which turns it off"]),
-        (&ruled("poetry", "too_short = \"off\""), ["\"off\"", "or false, which turns it off"]),
+        (&ruled("poetry", "too_short = true"), ["`true`", "or false to disable the rule"]),
+        (&ruled("poetry", "too_short = \"off\""), ["\"off\"", "or false to disable the rule"]),
         (&ruled("none", "too_short = 20"), ["profile none has no rules", "set another profile"]),
         (&(ruled("poetry", "").replace("source", "sft.source")), ["sft.source", "[[source]]"]),
     ] {

@@ -415,7 +415,7 @@ fn settings_of_feedback_are_checked() {
         ("ppo.whiten_rewards=1", &["whiten_rewards"]),
         ("grpo.rollout=1", &["did you mean \"rollouts\""]),
         ("grpo.num_generation=1", &["did you mean \"num_generations\""]),
-        ("grpo.num_generations=1", &["num_generations 1", "2 generations or more"]),
+        ("grpo.num_generations=1", &["num_generations 1", "2 or more"]),
         ("grpo.rollouts=12", &["grpo.rollouts 12", "multiple"]),
         ("grpo.epsilon=2", &["grpo.epsilon is 2", "at most 1"]),
         ("grpo.loss_type=\"ppo\"", &["dapo", "dr_grpo"]),

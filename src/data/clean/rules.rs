@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for Setting {
             type Value = Setting;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, which is the rule's bound, or false, which turns it off")
+                f.write_str("a number, the rule's threshold, or false to disable the rule")
             }
 
             fn visit_f64<E: de::Error>(self, bound: f64) -> Result<Setting, E> {

@@ -3,26 +3,6 @@
 //! Most numbers reach the device as `f32`: one that would overflow there is rejected here, and so are NaN and a 0 that
 //! would be a divisor.
 
-use super::issue::{ConfigIssue, wrong};
-
-/// Largest number that is finite on the device.
-pub(super) const LARGEST: f64 = f32::MAX as f64;
-
-/// Largest weight of a source; the sum of all weights must be finite.
-pub(super) const HEAVIEST: f64 = 1e9;
-
-/// A number from 0 to `most`.
-pub(super) fn amount(key: &str, value: Option<f64>, most: f64) -> Result<(), ConfigIssue> {
-    match value.filter(|v| !(0.0..=most).contains(v)) {
-        Some(v) => wrong(format!("{key} is {v}; expected {}", upto("0", most))),
-        None => Ok(()),
-    }
-}
-
-fn upto(least: &str, most: f64) -> String {
-    if most < LARGEST { format!("{least} to {most}") } else { format!("{least} or more, as a 32-bit number") }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]

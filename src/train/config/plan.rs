@@ -60,7 +60,7 @@ impl RunConfig {
         let shaped = o.hidden_size.is_some() || o.num_attention_heads.is_some();
         if shaped && o.head_dim.is_none() && !hidden_size.is_multiple_of(heads.max(1)) {
             return wrong(format!(
-                "model.hidden_size {hidden_size} does not divide into {heads} heads; set model.head_dim"
+                "model.hidden_size {hidden_size} is not divisible into {heads} heads; change num_attention_heads or set model.head_dim"
             ));
         }
         let config = ModelConfig {
@@ -124,7 +124,7 @@ impl RunConfig {
         let lm_coef = settings.lm_coef;
         if lm_coef > 0.0 && !self.model()?.tie_word_embeddings {
             return wrong(format!(
-                "reward.lm_coef is {lm_coef}, which needs the embeddings as output layer, and model.tie_word_embeddings is false; set reward.lm_coef = 0"
+                "reward.lm_coef {lm_coef} needs tied embeddings, but model.tie_word_embeddings is false; set reward.lm_coef = 0"
             ));
         }
         Ok(settings)
@@ -137,7 +137,7 @@ impl RunConfig {
         let (rows, micros, context) = (s.batch_size, s.gradient_accumulation_steps, s.context);
         if rows.checked_mul(context).and_then(|n| n.checked_mul(micros)).is_none_or(|tokens| tokens > MOST_TOKENS) {
             return wrong(format!(
-                "{stage}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens a step; lower one of them"
+                "{stage}.batch_size {rows} × gradient_accumulation_steps {micros} × context {context} is more than {MOST_TOKENS} tokens per step; lower one of them"
             ));
         }
         if context > most {

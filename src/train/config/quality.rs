@@ -42,11 +42,11 @@ impl QualityConfig {
         let Some(source) = sources.iter().find(|s| s.name == *reference) else {
             let names: Vec<&str> = sources.iter().map(|s| s.name.as_str()).collect();
             let hint = nearest(reference, &names).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            return wrong(format!("quality.reference {reference:?} is the name of no [[source]]{hint}"));
+            return wrong(format!("quality.reference {reference:?} is not the name of a [[source]]{hint}"));
         };
         if source.quality {
             return wrong(format!(
-                "source {reference:?} is quality.reference and has quality = true; what is the measure is not filtered"
+                "source {reference:?} is quality.reference and has quality = true; the reference itself cannot be filtered: set quality = false"
             ));
         }
         Ok(())

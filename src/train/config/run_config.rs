@@ -271,7 +271,7 @@ impl RunConfig {
         source::check("sft.source", &self.sft.source)?;
         for p in self.probe.iter().chain(&self.sft.probe) {
             if p.prompt.is_empty() || p.expected.is_empty() {
-                return wrong("a probe has an empty prompt or expected text; give both, or leave the probe out");
+                return wrong("a probe has an empty prompt or expected; set both, or remove the probe");
             }
         }
         if self.sft.probe.iter().any(|p| p.recall) {
@@ -291,7 +291,7 @@ fn set(table: &mut toml::Table, key: &str, value: &str, stage: StageId) -> Resul
     };
     let parsed = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut t| t.remove("v"));
     let parsed = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let Some((last, folders)) = path.split_last() else { return wrong(format!("--set {key:?} names no key")) };
+    let Some((last, folders)) = path.split_last() else { return wrong(format!("--set {key:?} is not a key")) };
     let mut at = table;
     for folder in folders {
         let entry = at.entry((*folder).to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));

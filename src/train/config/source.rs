@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     issue::{ConfigIssue, wrong},
-    numbers::{HEAVIEST, amount},
-    table::{Key, Kind, Value, choice, nearest},
+    table::{Key, Kind, Range, Value, choice, nearest},
 };
 use crate::data::{
     builtin_weights,
     clean::{self, Profile, Rule, Setting},
     dedup::Dedup,
 };
+
+/// A source's weight. The largest keeps the sum of all weights finite.
+const WEIGHT: Range = Range::ANY.up_to(1e9);
 
 /// How a text file is cut into documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,24 +165,28 @@ impl SourceConfig {
     }
 }
 
+fn check_weight(what: &str, weight: f64) -> Result<(), ConfigIssue> {
+    if WEIGHT.has(weight) { Ok(()) } else { wrong(format!("{what} is {weight}; expected {}", WEIGHT.words())) }
+}
+
 /// Checks that `[mix]` names built-in sources and that some weight is positive.
 pub(super) fn check_mix(mix: &BTreeMap<String, f64>, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
     let Some(first) = mix.keys().next() else { return Ok(()) };
     if !sources.is_empty() {
         return wrong(format!(
-            "[mix] weighs the built-in sources ({first:?}), and run.toml has sources of its own; give those their weight in [[source]]"
+            "[mix] sets weights of built-in sources ({first:?}), but run.toml has [[source]] tables; set weight there and remove [mix]"
         ));
     }
     let known = builtin_weights();
     for (name, weight) in mix {
         if !known.iter().any(|(n, _)| n == name) {
             let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
-            return wrong(format!("[mix] {name:?} is no built-in source; expected some of {}", names.join(", ")));
+            return wrong(format!("[mix] {name:?} is not a built-in source; expected one of {}", names.join(", ")));
         }
-        amount(&format!("[mix] {name:?}"), Some(*weight), HEAVIEST)?;
+        check_weight(&format!("[mix] {name:?}"), *weight)?;
     }
     if known.iter().all(|(name, weight)| mix.get(*name).unwrap_or(weight) == &0.0) {
-        return wrong("[mix] gives every source weight 0; give one a weight above 0");
+        return wrong("[mix] sets every weight to 0; set at least one above 0");
     }
     Ok(())
 }
@@ -188,25 +194,22 @@ pub(super) fn check_mix(mix: &BTreeMap<String, f64>, sources: &[SourceConfig]) -
 /// Checks that names are unique, and weights finite and not all 0. Only text can be cleaned.
 pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigIssue> {
     for s in sources {
-        amount(&format!("the weight of {table} {:?}", s.name), Some(s.weight), HEAVIEST)?;
+        check_weight(&format!("the weight of {table} {:?}", s.name), s.weight)?;
         if s.name.is_empty() || sources.iter().filter(|o| o.name == s.name).count() > 1 {
-            return wrong(format!(
-                "{table} name {:?} is empty or used twice; give each source a name of its own",
-                s.name
-            ));
+            return wrong(format!("{table} name {:?} is empty or used twice; give each source a unique name", s.name));
         }
         check_rules(table, s)?;
         let plain =
             SourceConfig { name: s.name.clone(), path: s.path.clone(), weight: s.weight, ..SourceConfig::default() };
         if table != "source" && *s != plain {
             return wrong(format!(
-                "{table} {:?}: profile, rules, field, documents, simplify, dedup and quality are keys of [[source]]; conversations and pairs are taken as they are",
+                "{table} {:?}: profile, rules, field, documents, simplify, dedup and quality apply to [[source]] only; conversations and pairs are not cleaned",
                 s.name
             ));
         }
     }
     if !sources.is_empty() && sources.iter().all(|s| s.weight == 0.0) {
-        return wrong(format!("every {table} has weight 0; give one a weight above 0"));
+        return wrong(format!("every {table} has weight 0; set at least one above 0"));
     }
     Ok(())
 }
@@ -218,13 +221,13 @@ fn check_rules(table: &str, source: &SourceConfig) -> Result<(), ConfigIssue> {
     for (rule, setting) in &source.rules {
         if known.is_empty() {
             return wrong(format!(
-                "{table} {name:?} sets the rule {rule}, and profile {profile} has no rules; set another profile, or leave rules out"
+                "{table} {name:?} sets the rule {rule}, but profile {profile} has no rules; set another profile or remove rules"
             ));
         }
         if !known.contains(&rule.as_str()) {
-            let hint = nearest(rule, &known).map_or(".".to_owned(), |near| format!("; did you mean {near:?}?"));
+            let hint = nearest(rule, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
             return wrong(format!(
-                "{table} {name:?}: profile {profile} has no rule {rule:?}{hint} It has {}",
+                "{table} {name:?}: profile {profile} has no rule {rule:?}{hint} (its rules: {})",
                 known.join(", ")
             ));
         }
@@ -232,7 +235,7 @@ fn check_rules(table: &str, source: &SourceConfig) -> Result<(), ConfigIssue> {
             && !(bound.is_finite() && *bound >= 0.0)
         {
             return wrong(format!(
-                "{table} {name:?}: the bound of {rule} is {bound}; expected 0 or more, or false to switch the rule off"
+                "{table} {name:?}: the threshold of {rule} is {bound}; expected 0 or more, or false to disable the rule"
             ));
         }
     }

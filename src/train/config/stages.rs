@@ -199,16 +199,16 @@ impl StageOverrides {
                 let (text, hand) = (self.pretrain_share(v), self.by_hand_share(v));
                 if text + hand >= 1.0 {
                     return wrong(format!(
-                        "sft.pretrain_share {text} and by_hand_share {hand} leave nothing for the conversations; lower one, for less than 1 together"
+                        "sft.pretrain_share {text} and by_hand_share {hand} leave no share for the conversations; their sum must be less than 1"
                     ));
                 }
                 Ok(())
             }
             Reward if self.gradient_accumulation_steps(v) > 1 => wrong(
-                "reward.gradient_accumulation_steps is more than 1; batch_size is the pairs of a step, in as many passes as they need",
+                "reward.gradient_accumulation_steps must be 1: batch_size is the number of pairs in a step, split into passes automatically",
             ),
             Dpo if self.beta == Some(0.0) => {
-                wrong("dpo.beta is 0; expected more than 0, for with 0 nothing is learned")
+                wrong("dpo.beta is 0; expected more than 0, since with 0 nothing is learned")
             }
             Ppo | Grpo => self.check_update(v),
             Pretrain | Reward | Dpo => Ok(()),
@@ -220,18 +220,19 @@ impl StageOverrides {
         let (stage, answers, tokens) = (v.stage, self.rollouts(v), self.response_length(v));
         if answers.checked_mul(tokens).is_none_or(|all| all > MOST_TOKENS) {
             return wrong(format!(
-                "{stage}.rollouts {answers} × response_length {tokens} is more than {MOST_TOKENS} tokens an update; lower one of them"
+                "{stage}.rollouts {answers} × response_length {tokens} is more than {MOST_TOKENS} tokens per update; lower one of them"
             ));
         }
         let each = self.num_generations(v);
         if stage == Grpo && (each < 2 || !answers.is_multiple_of(each)) {
             return wrong(format!(
-                "grpo.rollouts {answers} and num_generations {each}: expected 2 generations or more, and rollouts a multiple of them"
+                "grpo.rollouts {answers} and num_generations {each}: expected num_generations of 2 or more, and rollouts a multiple of it"
             ));
         }
-        if answers < self.num_mini_batches(v) {
+        let minibatches = self.num_mini_batches(v);
+        if answers < minibatches {
             return wrong(format!(
-                "{stage}.rollouts is less than num_mini_batches; each minibatch needs an answer at least"
+                "{stage}.rollouts {answers} is less than num_mini_batches {minibatches}; a minibatch needs at least one answer"
             ));
         }
         Ok(())

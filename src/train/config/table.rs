@@ -1,10 +1,7 @@
 //! How a table of run.toml is declared: one row per key, with type, range, default and meaning. Parsing, checks,
 //! `--set`, `danlu config` and docs/config.md are derived from the rows.
 
-use super::{
-    issue::{ConfigIssue, wrong},
-    numbers::LARGEST,
-};
+use super::issue::{ConfigIssue, wrong};
 use crate::{
     base::StageId,
     nn::{ModelConfig, PRESETS},
@@ -93,22 +90,22 @@ impl Key {
             Kind::Count if value.as_integer().is_none_or(|n| n < 0) => return refused("a whole number, 0 or more"),
             Kind::Number if number.is_none() => return refused("a number"),
             Kind::Flag if !value.is_bool() => return refused("true or false"),
-            Kind::Text if !value.is_str() => return refused("a text in quotes"),
+            Kind::Text if !value.is_str() => return refused("a string in quotes"),
             Kind::Choice(names) if value.as_str().is_none_or(|name| !names.contains(&name)) => {
                 return refused(&format!("one of {}", names.join(", ")));
             }
             Kind::Weights | Kind::Rules => {
-                let Some(table) = value.as_table() else { return refused("a table of numbers by name") };
+                let Some(table) = value.as_table() else { return refused("a table of names with a number each") };
                 let is = |v: &toml::Value| {
                     v.is_float() || v.is_integer() || (matches!(self.kind, Kind::Rules) && v.is_bool())
                 };
                 if let Some((name, value)) = table.iter().find(|(_, value)| !is(value)) {
-                    let off = if matches!(self.kind, Kind::Rules) { ", or false, which turns it off" } else { "" };
+                    let off = if matches!(self.kind, Kind::Rules) { ", or false to disable the rule" } else { "" };
                     return wrong(format!("{path}.{name} is {value}; expected a number{off}"));
                 }
             }
             Kind::Table(keys) => {
-                let Some(table) = value.as_table() else { return refused("a table of its keys") };
+                let Some(table) = value.as_table() else { return refused("a table") };
                 return check(table, keys, path);
             }
             Kind::Tables(keys) => {
@@ -119,7 +116,7 @@ impl Key {
                 for table in tables {
                     check(table, keys, path)?;
                     if let Some(key) = keys.iter().find(|key| key.required && !table.contains_key(key.name)) {
-                        return wrong(format!("a [[{path}]] has no {}; give it one", key.name));
+                        return wrong(format!("a [[{path}]] has no {}; add it", key.name));
                     }
                 }
             }
@@ -142,7 +139,7 @@ pub(super) fn check(table: &toml::Table, keys: &'static [Key], at: &str) -> Resu
             Some(key) => {
                 let there: Vec<String> = key.stages.iter().map(|stage| format!("[{stage}]")).collect();
                 return wrong(format!(
-                    "unknown key {name:?}: {path} is no key of {at}; write it under {}",
+                    "unknown key {name:?}: [{at}] has no such key; set it in {}",
                     there.join(" or ")
                 ));
             }
@@ -188,6 +185,9 @@ pub enum Kind {
     Tables(&'static [Key]),
 }
 
+/// The largest number that is finite on the device, too.
+const LARGEST: f64 = f32::MAX as f64;
+
 /// The range of a number. Most numbers reach the device as `f32`, so values that overflow there are out of range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
@@ -221,12 +221,18 @@ impl Range {
         Range { open: [true, false], ..Range::at_least(least) }
     }
 
+    /// The range up to that number.
+    pub(super) const fn up_to(self, most: f64) -> Range {
+        Range { most, ..self }
+    }
+
     /// 0 or more and less than `most`.
     pub(super) const fn below(most: f64) -> Range {
         Range { most, ..Range::FRACTION }
     }
 
-    fn has(&self, x: f64) -> bool {
+    /// Whether a number is in the range.
+    pub(super) fn has(&self, x: f64) -> bool {
         let above = if self.open[0] { x > self.least } else { x >= self.least };
         let below = if self.open[1] { x < self.most } else { x <= self.most };
         above && below
@@ -237,8 +243,8 @@ impl Range {
         let Range { least, most, open } = self;
         let largest = *most >= LARGEST;
         match open {
-            [false, false] if largest => format!("{least} or more, as a 32-bit number"),
-            [true, _] if largest => format!("more than {least}, as a 32-bit number"),
+            [false, false] if largest => format!("{least} or more, within the range of f32"),
+            [true, _] if largest => format!("more than {least}, within the range of f32"),
             [false, false] => format!("{least} to {most}"),
             [true, _] => format!("more than {least}, at most {most}"),
             [false, true] => format!("{least} or more and less than {most}"),

@@ -14,7 +14,7 @@ pub(crate) fn weight(text: &str, name: &str, weight: f64) -> Result<String, Conf
             set(source(document, name)?, "weight", weight.into());
         } else {
             let mix = document.entry("mix").or_insert_with(|| Item::Table(Table::new()));
-            let mix = mix.as_table_like_mut().ok_or_else(|| ConfigIssue::File("mix is no table".to_owned()))?;
+            let mix = mix.as_table_like_mut().ok_or_else(|| ConfigIssue::File("mix is not a table".to_owned()))?;
             set(mix, name, weight.into());
         }
         Ok(())
@@ -41,7 +41,8 @@ pub(crate) fn rule(text: &str, name: &str, rule: &str, bound: Option<f64>) -> Re
         let source = source(document, name)?;
         if let Some(bound) = bound {
             let rules = source.entry("rules").or_insert(toml_edit::value(toml_edit::InlineTable::new()));
-            let rules = rules.as_table_like_mut().ok_or_else(|| ConfigIssue::File("rules is no table".to_owned()))?;
+            let rules =
+                rules.as_table_like_mut().ok_or_else(|| ConfigIssue::File("rules is not a table".to_owned()))?;
             set(rules, rule, bound.into());
         } else if let Some(rules) = source.get_mut("rules").and_then(Item::as_table_like_mut) {
             rules.remove(rule);
@@ -68,20 +69,18 @@ fn changed(
         new = new.replace("\r\n", "\n").replace('\n', "\r\n");
     }
     // Parse the new text before it replaces the user's file.
-    let after: toml::Table = new.parse().map_err(|e: toml::de::Error| {
-        ConfigIssue::File(format!("run.toml stays as it is, since the change would have spoilt it: {e}"))
-    })?;
+    let after: toml::Table = new
+        .parse()
+        .map_err(|e: toml::de::Error| ConfigIssue::File(format!("not changed: the result would not parse: {e}")))?;
     if after == before && new != body {
-        return Err(ConfigIssue::File(
-            "run.toml stays as it is, since the change did not come to stand in it".to_owned(),
-        ));
+        return Err(ConfigIssue::File("not changed: the edit would have had no effect".to_owned()));
     }
     Ok(format!("{mark}{new}"))
 }
 
 /// The table of a source.
 fn source<'d>(document: &'d mut DocumentMut, name: &str) -> Result<&'d mut dyn toml_edit::TableLike, ConfigIssue> {
-    let missing = || ConfigIssue::File(format!("[[source]] {name:?} is not there any more"));
+    let missing = || ConfigIssue::File(format!("[[source]] {name:?} is not there"));
     let sources = document.get_mut("source").ok_or_else(missing)?;
     let is = |table: &dyn toml_edit::TableLike| table.get("name").and_then(Item::as_str) == Some(name);
     let found: Option<&mut dyn toml_edit::TableLike> = match sources {
