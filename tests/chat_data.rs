@@ -102,21 +102,21 @@ fn every_form_is_read() {
         (r#"{"prompt":[{"role":"user","content":"q"}],"completion":"a"}"#, Form::PromptCompletion, &asked),
     ] {
         let found = lines(record);
-        assert_eq!(turns(&found.conversations[0]), wanted, "{record}");
+        assert_eq!(turns(&found.items[0]), wanted, "{record}");
         assert_eq!(found.forms.into_iter().collect::<Vec<_>>(), [(form, 1)], "{record}");
         assert_eq!((found.rejected, found.bytes), (0, record.len() as u64));
-        assert_eq!(found.conversations[0].task, None);
+        assert_eq!(found.items[0].task, None);
     }
 }
 
 #[test]
 fn content_is_kept_as_it_is() {
     let found = lines(r#"{"prompt":"  q\r\n<|user|> \n","completion":" a\t\r\nb\u0000\ud83d\ude00 ","task":" poem "}"#);
-    assert_eq!(found.conversations[0].turns[0].content, "  q\n<|user|> \n");
-    assert_eq!(found.conversations[0].turns[1].content, " a\t\nb\0\u{1F600} ");
-    assert_eq!(found.conversations[0].task.as_deref(), Some("poem"));
+    assert_eq!(found.items[0].turns[0].content, "  q\n<|user|> \n");
+    assert_eq!(found.items[0].turns[1].content, " a\t\nb\0\u{1F600} ");
+    assert_eq!(found.items[0].task.as_deref(), Some("poem"));
     let numbered = lines(r#"{"prompt":"q","completion":"a","task":3}"#);
-    assert_eq!(numbered.conversations[0].task.as_deref(), Some("3"));
+    assert_eq!(numbered.items[0].task.as_deref(), Some("3"));
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_line_without_end_takes_no_memory() {
         let long = before.as_bytes().chain(io::repeat(b'x').take(64 << 20)).chain(after.as_bytes());
         let found = read_chats(format, long.chain(good.as_bytes())).unwrap();
         assert!(found.reasons[0].1.contains("has more than 1048576 bytes"), "{:?}", found.reasons);
-        assert!(found.conversations.len() <= 2 && found.bytes > 64 << 20);
+        assert!(found.items.len() <= 2 && found.bytes > 64 << 20);
     }
     // Blank without end, and brackets without end.
     assert!(read_chats(Format::JsonLines, io::repeat(b' ').take(32 << 20)).is_err());
@@ -321,9 +321,9 @@ fn two_hundred_thousand_lines_are_quick() {
     let start = Instant::now();
     let again = read_chats(Format::Json, array.as_bytes()).unwrap();
     let cut = start.elapsed();
-    assert!(found.conversations.len() == 200_000 && again.conversations == found.conversations);
+    assert!(found.items.len() == 200_000 && again.items == found.items);
     let start = Instant::now();
-    let (examples, fitted) = encode_all(&found.conversations, &tokenizer(), 128).unwrap();
+    let (examples, fitted) = encode_all(&found.items, &tokenizer(), 128).unwrap();
     let encoded = start.elapsed();
     assert_eq!((fitted.kept, fitted.dropped), (200_000, 0));
     let lengths: Vec<usize> = examples.iter().map(|e| e.ids.len()).collect();
@@ -355,7 +355,7 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] = with;
         let found = read_chats(Format::JsonLines, bytes.as_slice()).unwrap();
-        prop_assert!(found.conversations.len() >= 10 && found.rejected <= 2);
+        prop_assert!(found.items.len() >= 10 && found.rejected <= 2);
     }
 }
 

@@ -47,7 +47,7 @@ fn text(format: Format, bytes: &[u8]) -> Found {
 }
 
 fn texts(format: Format, bytes: &[u8]) -> Vec<String> {
-    let documents = read(format, bytes).unwrap().documents;
+    let documents = read(format, bytes).unwrap().items;
     assert_eq!(text(format, bytes).0, documents.iter().map(|d| d.text().to_owned()).collect::<Vec<_>>());
     documents.iter().map(|d| d.text().to_owned()).collect()
 }
@@ -154,7 +154,7 @@ fn bad_records_are_counted_under_their_rules() {
     );
     assert_eq!(passed.bytes, lines.len() as u64);
     let reading = read(Format::JsonLines, lines.as_bytes()).unwrap();
-    assert_eq!((reading.rejected, reading.documents.len(), reading.reasons.len()), (7, 2, 7));
+    assert_eq!((reading.rejected, reading.items.len(), reading.reasons.len()), (7, 2, 7));
     let (texts, faults, _) = text(Format::Json, b"[{\"text\":\"a\"},{\"text\":\"b");
     assert_eq!((texts, faults), (vec!["a".to_owned()], vec![(2, "cut_off")]));
 }

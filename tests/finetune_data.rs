@@ -25,7 +25,7 @@ fn side(name: &str) -> BTreeMap<String, Vec<Conversation>> {
         let path = entry.unwrap().path();
         let reading = read_chats(Format::JsonLines, fs::read(&path).unwrap().as_slice()).unwrap();
         assert_eq!(reading.rejected, 0, "{}: {:?}", path.display(), reading.reasons);
-        all.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), reading.conversations);
+        all.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), reading.items);
     }
     let mut wanted = TASKS.map(str::to_owned).to_vec();
     wanted.sort();

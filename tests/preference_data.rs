@@ -120,12 +120,12 @@ fn every_form_is_read() {
     ] {
         let text = record.to_string();
         let reading = lines(&text);
-        let pair = &reading.preferences[0];
+        let pair = &reading.pairs.items[0];
         assert_eq!(said(&pair.prompt), wanted, "{text}");
         assert_eq!((pair.chosen.as_str(), pair.rejected.as_str()), ("good", "bad"), "{text}");
-        assert_eq!(reading.forms.into_iter().collect::<Vec<_>>(), [(form, 1)], "{text}");
+        assert_eq!(reading.pairs.forms.into_iter().collect::<Vec<_>>(), [(form, 1)], "{text}");
         assert_eq!(pair.votes, form == Vote);
-        assert_eq!((reading.bytes, reading.places), (text.len() as u64, vec![1]));
+        assert_eq!((reading.pairs.bytes, reading.pairs.places), (text.len() as u64, vec![1]));
     }
 }
 
@@ -136,13 +136,13 @@ fn a_ranking_becomes_all_its_pairs() {
 {"prompt":[{"role":"user","content":"p"}],"ranked":[[{"role":"assistant","content":"a"}],"b"]}"#;
     let reading = lines(text);
     let made: Vec<(&str, &str)> =
-        reading.preferences.iter().map(|p| (p.chosen.as_str(), p.rejected.as_str())).collect();
+        reading.pairs.items.iter().map(|p| (p.chosen.as_str(), p.rejected.as_str())).collect();
     assert_eq!(made, [("x", "y"), ("a", "b"), ("a", "c"), ("b", "c"), ("a", "b")]);
-    assert_eq!(reading.places, [1, 2, 2, 2, 3]);
-    let groups: Vec<u64> = reading.preferences.iter().map(|p| p.group).collect();
+    assert_eq!(reading.pairs.places, [1, 2, 2, 2, 3]);
+    let groups: Vec<u64> = reading.pairs.items.iter().map(|p| p.group).collect();
     assert!(groups[..4].iter().all(|g| *g == groups[0]) && groups[4] != groups[0]);
-    assert!(reading.preferences[..4].iter().all(|p| p.task.as_deref() == Some("t")));
-    assert_eq!(reading.forms[&PreferenceForm::Ranked], 2);
+    assert!(reading.pairs.items[..4].iter().all(|p| p.task.as_deref() == Some("t")));
+    assert_eq!(reading.pairs.forms[&PreferenceForm::Ranked], 2);
 }
 
 #[test]
@@ -152,8 +152,8 @@ fn votes_for_neither_are_counted_and_kept_out() {
     };
     let text = [vote("a", "good"), vote("tie", "same"), vote("both_bad", "worse"), vote("tie", "bad")].join("\n");
     let reading = lines(&text);
-    assert_eq!((reading.preferences.len(), reading.ties, reading.both_bad, reading.rejected), (1, 2, 1, 0));
-    assert_eq!(reading.forms[&PreferenceForm::Vote], 4);
+    assert_eq!((reading.pairs.items.len(), reading.ties, reading.both_bad, reading.pairs.rejected), (1, 2, 1, 0));
+    assert_eq!(reading.pairs.forms[&PreferenceForm::Vote], 4);
     let none = read_preferences(Format::JsonLines, vote("tie", "x").as_bytes()).unwrap_err();
     assert_eq!(none.to_string(), "holds no preference; 1 votes preferred neither answer, and there is no other record");
 }
@@ -170,9 +170,9 @@ fn votes_taken_back_do_not_count() {
     let much = [vote("much_b", "first"), vote("a", "second")];
     let all = [&much[0], &much[1], &other, &skip, &tie, &back, &back, &back].map(String::as_str).join("\n");
     let reading = lines(&all);
-    let chosen: Vec<&str> = reading.preferences.iter().map(|p| p.chosen.as_str()).collect();
+    let chosen: Vec<&str> = reading.pairs.items.iter().map(|p| p.chosen.as_str()).collect();
     assert_eq!(chosen, ["first", "theirs"], "what is no vote stays");
-    assert_eq!((reading.ties, reading.skipped, reading.rejected, reading.places.len()), (0, 0, 0, 2));
+    assert_eq!((reading.ties, reading.skipped, reading.pairs.rejected, reading.pairs.places.len()), (0, 0, 0, 2));
 }
 
 #[test]
@@ -243,10 +243,13 @@ fn bad_records_are_passed_over_with_place_and_reason() {
             .unwrap();
     }
     let reading = lines(&text);
-    assert_eq!((reading.rejected, reading.reasons.len(), reading.places.as_slice()), (29, 20, &[8][..]));
+    assert_eq!(
+        (reading.pairs.rejected, reading.pairs.reasons.len(), reading.pairs.places.as_slice()),
+        (29, 20, &[8][..])
+    );
     let mut bytes = text.into_bytes();
     bytes.extend(b"{\"prompt\":\"\xff\"}\n");
-    assert_eq!(read_preferences(Format::JsonLines, bytes.as_slice()).unwrap().rejected, 30);
+    assert_eq!(read_preferences(Format::JsonLines, bytes.as_slice()).unwrap().pairs.rejected, 30);
 }
 
 // Tokens
@@ -262,11 +265,11 @@ fn a_pair_is_whole_or_dropped() {
 {"prompt":"ab","chosen":"c","rejected":"cdefgh"}
 {"prompt":"ab","chosen":"f","rejected":"<|im_end|>"}"#;
     let reading = lines(text);
-    let (pairs, fitted) = encode_pairs(&reading.preferences, &tokenizer, 9).unwrap();
+    let (pairs, fitted) = encode_pairs(&reading.pairs.items, &tokenizer, 9).unwrap();
     assert_eq!((fitted.kept, fitted.dropped, fitted.longest, fitted.tokens), (1, 2, 9, 9 + 7));
     assert_eq!(fitted.dropped_at, [(2, 12), (3, 16)]);
     let pair = &pairs[0];
-    assert_eq!((pair.at, pair.votes, pair.group), (0, false, reading.preferences[0].group));
+    assert_eq!((pair.at, pair.votes, pair.group), (0, false, reading.pairs.items[0].group));
     for (side, answer) in [(&pair.chosen, "cde"), (&pair.rejected, "f")] {
         let turns = vec![Turn::new(Role::User, "ab"), Turn::new(Role::Assistant, answer)];
         let whole = encode(&danlu::data::Conversation { turns, task: None }, &tokenizer).unwrap();
@@ -276,7 +279,7 @@ fn a_pair_is_whole_or_dropped() {
         assert_eq!(side.ids[side.last], tokenizer.chat().unwrap().end);
         assert_eq!(side.ids[side.first - 1], tokenizer.chat().unwrap().assistant);
     }
-    let (all, fitted) = encode_pairs(&reading.preferences, &tokenizer, 16).unwrap();
+    let (all, fitted) = encode_pairs(&reading.pairs.items, &tokenizer, 16).unwrap();
     assert_eq!((all.len(), fitted.dropped), (3, 0));
     // What spells the end is no end.
     let end = tokenizer.chat().unwrap().end;
@@ -509,7 +512,7 @@ proptest! {
         text.push('\n');
         text.push_str(r#"{"prompt":"q","chosen":"a","rejected":"b"}"#);
         let reading = lines(&text);
-        prop_assert_eq!(reading.preferences.len() as u64 + reading.rejected, 2);
+        prop_assert_eq!(reading.pairs.items.len() as u64 + reading.pairs.rejected, 2);
     }
 }
 

@@ -28,7 +28,7 @@ fn chats(text: &str) -> ChatReading {
 fn rejected(record: &Value) -> (&'static str, String) {
     let good = json!({"prompt": "p", "completion": "c"});
     let found = chats(&format!("{good}\n{record}\n"));
-    assert_eq!((found.rejected, found.conversations.len()), (1, 1), "{record}");
+    assert_eq!((found.rejected, found.items.len()), (1, 1), "{record}");
     (found.rules.into_keys().next().unwrap(), found.reasons[0].1.clone())
 }
 
@@ -36,13 +36,13 @@ fn pair_rejected(record: &Value) -> (&'static str, String) {
     let good = json!({"prompt": "p", "chosen": "c", "rejected": "r"});
     let text = format!("{good}\n{record}\n");
     let found = read_preferences(Format::JsonLines, text.as_bytes()).unwrap();
-    assert_eq!((found.rejected, found.preferences.len()), (1, 1), "{record}");
-    (found.rules.into_keys().next().unwrap(), found.reasons[0].1.clone())
+    assert_eq!((found.pairs.rejected, found.pairs.items.len()), (1, 1), "{record}");
+    (found.pairs.rules.into_keys().next().unwrap(), found.pairs.reasons[0].1.clone())
 }
 
 fn taken(record: &Value) -> ChatReading {
     let found = chats(&record.to_string());
-    assert_eq!((found.rejected, found.conversations.len()), (0, 1), "{record}");
+    assert_eq!((found.rejected, found.items.len()), (0, 1), "{record}");
     found
 }
 
@@ -66,7 +66,7 @@ fn with(record: &Value, fields: &Value) -> Value {
 fn turns_that_are_not_to_be_learned_are_context() {
     let tokenizer = train_char(&[danlu::data::TextGroup { weight: 1.0, texts: vec!["wrongightagainq"] }], 300).unwrap();
     let learned = |found: &ChatReading| {
-        let example = encode(&found.conversations[0], &tokenizer).unwrap();
+        let example = encode(&found.items[0], &tokenizer).unwrap();
         let ids: Vec<u32> = example.labels.iter().filter(|l| **l >= 0).map(|l| *l as u32).collect();
         tokenizer.decode(&ids, true)
     };
@@ -85,7 +85,7 @@ fn turns_that_are_not_to_be_learned_are_context() {
     ] {
         let found = taken(&beside(&fields));
         assert_eq!(learned(&found), "right", "{fields}");
-        assert_eq!(found.conversations[0].turns.len(), 4, "the turn is there to be read");
+        assert_eq!(found.items[0].turns.len(), 4, "the turn is there to be read");
         assert_eq!(found.unread.summary(), None, "{fields}");
     }
     for fields in [json!({"weight": 1}), json!({"train": true, "weight": null}), json!({"weight": 1.0, "loss": true})] {
@@ -93,7 +93,7 @@ fn turns_that_are_not_to_be_learned_are_context() {
     }
     // What follows the last answer that is learned is context of nothing.
     let last = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "right"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "wrong", "weight": 0}]});
-    assert_eq!(taken(&last).conversations[0].turns.len(), 2);
+    assert_eq!(taken(&last).items[0].turns.len(), 2);
     let sharegpt = json!({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "wrong", "weight": 0}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "right"}]});
     assert_eq!(learned(&taken(&sharegpt)), "right");
     // Of prompt and completion the completion alone is learned.
@@ -186,7 +186,7 @@ fn what_cannot_be_honoured_is_rejected_by_reason() {
 fn what_belongs_to_the_question_is_read() {
     let said = |record: &Value| {
         let found = taken(record);
-        let turns = &found.conversations[0].turns;
+        let turns = &found.items[0].turns;
         assert_eq!(found.unread.summary(), None, "{record}");
         turns.iter().map(|t| (t.role, t.content.clone())).collect::<Vec<_>>()
     };
@@ -198,7 +198,7 @@ fn what_belongs_to_the_question_is_read() {
     assert_eq!(said(&parts), wanted("qr"));
     let pair = json!({"instruction": "q", "context": "c", "chosen": "a", "rejected": "b"}).to_string();
     let found = read_preferences(Format::JsonLines, pair.as_bytes()).unwrap();
-    assert_eq!(found.preferences[0].prompt[0].content, "q\nc");
+    assert_eq!(found.pairs.items[0].prompt[0].content, "q\nc");
     assert_eq!(pair_rejected(&json!({"prompt": "q", "context": "c", "chosen": "a", "rejected": "b"})).0, "context");
     let marked =
         json!({"prompt": "q", "chosen": [{"role": "assistant", "content": "a", "weight": 0}], "rejected": "b"});
@@ -207,7 +207,7 @@ fn what_belongs_to_the_question_is_read() {
     // What a prompt's turns are marked as says nothing of the answers.
     let both = |answer: &str| json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "x", "weight": 0}, {"role": "user", "content": "r"}, {"role": "assistant", "content": answer}]);
     let text = json!({"chosen": both("a"), "rejected": both("b")}).to_string();
-    assert_eq!(read_preferences(Format::JsonLines, text.as_bytes()).unwrap().preferences.len(), 1);
+    assert_eq!(read_preferences(Format::JsonLines, text.as_bytes()).unwrap().pairs.items.len(), 1);
 }
 
 // Fields that nobody reads
@@ -244,12 +244,12 @@ fn data_that_nobody_reads_cost_no_record() {
                         let found = read_chats(format, text.as_bytes());
                         let shown: String = text.chars().take(200).collect();
                         let found = found.unwrap_or_else(|e| panic!("{shown}: {e}"));
-                        assert_eq!((found.rejected, found.conversations.len()), (0, 1), "{shown}");
+                        assert_eq!((found.rejected, found.items.len()), (0, 1), "{shown}");
                     }
                 }
             }
             let pair = format!("{{\"prompt\": \"q\", \"chosen\": \"a\", \"rejected\": \"b\", \"{name}\": {value}}}");
-            assert_eq!(read_preferences(Format::JsonLines, pair.as_bytes()).unwrap().rejected, 0);
+            assert_eq!(read_preferences(Format::JsonLines, pair.as_bytes()).unwrap().pairs.rejected, 0);
             let text = format!("{{\"{name}\": {value}, \"text\": \"t\"}}");
             assert_eq!(texts(Format::JsonLines, text.as_bytes()).0, ["t"]);
         }
@@ -258,7 +258,7 @@ fn data_that_nobody_reads_cost_no_record() {
     assert_eq!(texts(Format::JsonLines, b"{\"text\": 1, \"text\": \"t\"}").0, ["t"]);
     let numbered = |task: &str| {
         let text = format!("{{\"prompt\": \"q\", \"completion\": \"a\", \"task\": {task}}}");
-        chats(&text).conversations[0].task.clone()
+        chats(&text).items[0].task.clone()
     };
     assert_eq!([numbered("[\"qa\"]"), numbered("\"qa\""), numbered("3")], [None, Some("qa".into()), Some("3".into())]);
     // Where they are read they cost their own.
@@ -286,7 +286,7 @@ fn other_fields_are_counted() {
     assert!(told.len() < 800 && told.contains("others (461)"), "{told}");
     let pair = json!({"prompt": "q", "chosen": [{"role": "assistant", "content": "a", "x": 1}], "rejected": "b", "score_chosen": 9, "task": "t"});
     let found = read_preferences(Format::JsonLines, pair.to_string().as_bytes()).unwrap();
-    assert_eq!(found.unread.summary().as_deref(), Some("ignored fields: chosen[].x (1), score_chosen (1)"));
+    assert_eq!(found.pairs.unread.summary().as_deref(), Some("ignored fields: chosen[].x (1), score_chosen (1)"));
 }
 
 #[test]
@@ -365,33 +365,30 @@ fn every_reader_takes_every_encoding_and_packing() {
             let expected = (name != "UTF-8").then_some(name);
             for (packing, bytes) in [(Packing::Plain, bytes.clone()), (Packing::Gzip, gzip(&bytes))] {
                 let found = read_chat_file((format, packing), Cursor::new(bytes)).unwrap();
-                assert_eq!((found.rejected, found.encoding, found.conversations.len()), (0, expected, 2), "{name}");
-                assert_eq!(found.conversations[1].turns[1].content, "处处闻啼鸟。");
+                assert_eq!((found.rejected, found.encoding, found.items.len()), (0, expected, 2), "{name}");
+                assert_eq!(found.items[1].turns[1].content, "处处闻啼鸟。");
             }
         }
         for (name, bytes) in written(&whole(&pair)) {
             let found: PreferenceReading = read_preference_file((format, Packing::Plain), Cursor::new(bytes)).unwrap();
-            assert_eq!((found.rejected, found.preferences.len()), (0, 2), "{name}");
-            assert_eq!(found.preferences[0].rejected, "夜来风雨声，");
+            assert_eq!((found.pairs.rejected, found.pairs.items.len()), (0, 2), "{name}");
+            assert_eq!(found.pairs.items[0].rejected, "夜来风雨声，");
         }
     }
     let (big5, _, lost) =
         BIG5.encode("{\"prompt\": \"春眠不覺曉，處處聞啼鳥\", \"completion\": \"夜來風雨聲，花落知多少。\"}\n");
     assert!(!lost);
     let found = read_chat_file((Format::JsonLines, Packing::Plain), Cursor::new(big5.into_owned())).unwrap();
-    assert_eq!(
-        (found.encoding, found.conversations[0].turns[1].content.as_str()),
-        (Some("Big5"), "夜來風雨聲，花落知多少。")
-    );
+    assert_eq!((found.encoding, found.items[0].turns[1].content.as_str()), (Some("Big5"), "夜來風雨聲，花落知多少。"));
     let latin = b"{\"prompt\": \"caf\xe9 cr\xe8me\", \"completion\": \"d\xe9j\xe0 vu\"}\n";
     let found = read_chats(Format::JsonLines, latin.as_slice()).unwrap();
-    assert_eq!((found.encoding, found.conversations[0].turns[1].content.as_str()), (Some("windows-1252"), "déjà vu"));
+    assert_eq!((found.encoding, found.items[0].turns[1].content.as_str()), (Some("windows-1252"), "déjà vu"));
     // A spoiled character costs its record in a file that is converted, too.
     let mut bytes = GB18030.encode(&format!("{chat}\n").repeat(20)).0.into_owned();
     let at = bytes.iter().position(|b| !b.is_ascii()).unwrap();
     bytes[at + 1] = b' ';
     let found = read_chat_file((Format::JsonLines, Packing::Plain), Cursor::new(bytes)).unwrap();
-    assert_eq!((found.rejected, found.conversations.len(), found.rules["bad_encoding"]), (1, 19, 1));
+    assert_eq!((found.rejected, found.items.len(), found.rules["bad_encoding"]), (1, 19, 1));
 }
 
 #[test]
@@ -399,12 +396,11 @@ fn parquet_holds_conversations_and_pairs() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let open = |name: &str| std::fs::File::open(folder.join(name)).unwrap();
     let found = read_chat_file((Format::Parquet, Packing::Plain), open("chats.parquet")).unwrap();
-    assert_eq!((found.conversations.len(), found.rejected, found.rules.get("reasoning")), (2, 1, Some(&1)));
-    let said: Vec<(&str, bool)> =
-        found.conversations[1].turns.iter().map(|t| (t.content.as_str(), t.learned)).collect();
+    assert_eq!((found.items.len(), found.rejected, found.rules.get("reasoning")), (2, 1, Some(&1)));
+    let said: Vec<(&str, bool)> = found.items[1].turns.iter().map(|t| (t.content.as_str(), t.learned)).collect();
     assert_eq!(said, [("再说一次", true), ("不", false), ("请", true), ("处处闻啼鸟", true)]);
     let found = read_preference_file((Format::Parquet, Packing::Plain), open("pairs.parquet")).unwrap();
-    assert_eq!((found.preferences.len(), found.preferences[0].chosen.as_str()), (2, "好"));
+    assert_eq!((found.pairs.items.len(), found.pairs.items[0].chosen.as_str()), (2, "好"));
 }
 
 #[test]

@@ -407,7 +407,7 @@ fn votes_are_kept_as_they_are_cast() {
         }
     }
     let read = read_preferences(Format::JsonLines, fs::read(&file).unwrap().as_slice()).unwrap();
-    assert_eq!((read.preferences.len(), read.ties, read.both_bad, read.skipped, read.rejected), (4, 1, 0, 0, 0));
+    assert_eq!((read.pairs.items.len(), read.ties, read.both_bad, read.skipped, read.pairs.rejected), (4, 1, 0, 0, 0));
     // The numbers continue after a torn end, which stays: a hand may have typed it.
     let whole = fs::read(&file).unwrap();
     fs::write(&file, [&whole[..], b"{\"prompt\": [{"].concat()).unwrap();

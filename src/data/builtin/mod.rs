@@ -99,7 +99,7 @@ pub fn sources() -> Result<Vec<Source>, DataError> {
     let source = |file: &File| {
         Ok(Source {
             name: file.name.to_owned(),
-            documents: read::read(file.format, file.text.as_bytes())?.documents,
+            documents: read::read(file.format, file.text.as_bytes())?.items,
             weight: file.weight,
             hold_out: file.hold_out,
         })
@@ -161,7 +161,7 @@ const CHATS: &[ChatFile] = &[
 ];
 
 fn read_conversations(text: &str) -> Result<Vec<Conversation>, DataError> {
-    Ok(read_chats(Format::JsonLines, text.as_bytes())?.conversations)
+    Ok(read_chats(Format::JsonLines, text.as_bytes())?.items)
 }
 
 /// The built-in training conversations.
@@ -201,14 +201,14 @@ const JUDGE: &str = include_str!("../../../assets/preference/judge.jsonl");
 
 /// The built-in training pairs, including rankings. A tenth of the labels in `pairs.jsonl` are wrong on purpose.
 pub fn preferences() -> Result<Vec<Preference>, DataError> {
-    let mut all = read_preferences(Format::JsonLines, PAIRS.as_bytes())?.preferences;
-    all.extend(read_preferences(Format::JsonLines, RANKED.as_bytes())?.preferences);
+    let mut all = read_preferences(Format::JsonLines, PAIRS.as_bytes())?.pairs.items;
+    all.extend(read_preferences(Format::JsonLines, RANKED.as_bytes())?.pairs.items);
     Ok(all)
 }
 
 /// The built-in held-out pairs; every label agrees with the rule.
 pub fn held_out_preferences() -> Result<Vec<Preference>, DataError> {
-    Ok(read_preferences(Format::JsonLines, HELD_OUT_PAIRS.as_bytes())?.preferences)
+    Ok(read_preferences(Format::JsonLines, HELD_OUT_PAIRS.as_bytes())?.pairs.items)
 }
 
 /// The built-in questions for rollouts.

@@ -17,6 +17,7 @@ mod parquet;
 #[cfg(not(feature = "parquet"))]
 #[path = "no_parquet.rs"]
 mod parquet;
+mod reading;
 mod record;
 mod text;
 mod unpack;
@@ -35,14 +36,14 @@ pub(super) use encoding::Utf8Reader;
 use lines::LONGEST_LINE;
 
 pub use encoding::{Text, is_pointer, to_text};
+pub use reading::Reading;
+pub(super) use reading::holds_records;
 pub use unread::Unread;
 
 /// Most bytes of a document, and of the record it is read from.
 pub const LONGEST_DOCUMENT: usize = 16 << 20;
 /// Most bytes of a file of conversations or preferences, decompressed.
 pub const MOST_RECORDS: u64 = 512 << 20;
-/// Rejected records for which a [`Reading`] keeps place and reason.
-const KEPT_REJECTS: usize = 20;
 
 /// Why a record was rejected: the rule it is counted under, and a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -404,37 +405,16 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The result of reading into memory.
-#[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// The documents, in the file's order.
-    pub documents: Vec<Document>,
-    /// Bytes of text read.
-    pub bytes: u64,
-    /// Skipped records.
-    pub rejected: u64,
-    /// Place (the line, or the item of an array, from 1) and reason of the first skipped records.
-    pub reasons: Vec<(u64, String)>,
-}
-
-/// Reads all documents of an input into memory. An input without any is an error.
-pub fn read(format: Format, input: impl Read) -> Result<Reading, DataError> {
+/// Reads every document of one input into memory. An input without a single document is an error.
+pub fn read(format: Format, input: impl Read) -> Result<Reading<Document>, DataError> {
     let mut reading = Reading::default();
     let passed = decoded(format, &ReadOptions::default(), input, &mut |place, found| match found {
-        Ok(document) => reading.documents.push(document),
-        Err(fault) => {
-            reading.rejected += 1;
-            if reading.reasons.len() < KEPT_REJECTS {
-                reading.reasons.push((place, fault.reason));
-            }
-        }
+        Ok(document) => reading.add(place, (), [document]),
+        Err(fault) => reading.reject(place, fault),
     });
-    reading.bytes = passed.bytes;
-    match passed.ended {
-        Some(e) => Err(e),
-        None if reading.documents.is_empty() => {
-            Err(DataError::Empty { rejected: reading.rejected, first: reading.reasons.into_iter().next() })
-        }
-        None => Ok(reading),
+    reading.end(passed)?;
+    if reading.items.is_empty() {
+        return Err(DataError::Empty { rejected: reading.rejected, first: reading.reasons.into_iter().next() });
     }
+    Ok(reading)
 }

@@ -1,9 +1,6 @@
 //! A run's conversations: the files of `[[sft.source]]` or the built-in ones, and the demonstrations.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -132,33 +129,6 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
     all
 }
 
-/// What to report about a file of conversations or pairs.
-pub(crate) struct Found<'a> {
-    /// The number of records of each form.
-    pub forms: Vec<String>,
-    pub encoding: Option<&'static str>,
-    pub rejected: u64,
-    /// Place and reason of the first rejected one.
-    pub first: Option<&'a (u64, String)>,
-    pub rules: &'a BTreeMap<&'static str, u64>,
-}
-
-impl Found<'_> {
-    pub(crate) fn told(&self, file: &str) -> Vec<String> {
-        let converted = self.encoding.map_or(String::new(), |name| format!(" (converted from {name})"));
-        let mut notes = vec![format!("{file}: {}{converted}", self.forms.join(", "))];
-        if let Some((place, why)) = self.first {
-            let rules: Vec<String> = self.rules.iter().map(|(rule, n)| format!("{rule} {n}")).collect();
-            notes.push(format!(
-                "{file}: {} records skipped, the first at {place}: {why} [{}]",
-                self.rejected,
-                rules.join(", ")
-            ));
-        }
-        notes
-    }
-}
-
 fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> Result<Vec<ChatSource>, TrainError> {
     let mut sources = Vec::new();
     for s in &config.sft.source {
@@ -174,16 +144,9 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
                 }
                 Err(e) => return Err(TrainError::Input(format!("sft.source {}: {} {e}", s.name, path.display()))),
             };
-            let found = Found {
-                forms: reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect(),
-                encoding: reading.encoding,
-                rejected: reading.rejected,
-                first: reading.reasons.first(),
-                rules: &reading.rules,
-            };
-            notes.extend(found.told(&format!("sft.source {}: {}", s.name, path.display())));
+            notes.extend(reading.notes(&format!("sft.source {}: {}", s.name, path.display())));
             unread.join(reading.unread);
-            conversations.extend(reading.conversations);
+            conversations.extend(reading.items);
         }
         notes.extend(unread.summary().map(|told| format!("sft.source {}: {told}", s.name)));
         if conversations.is_empty() {
@@ -212,7 +175,7 @@ pub(crate) fn demonstration(turns: &[Turn], step: u64) -> Value {
 /// Parses such a line, or returns why it is invalid.
 pub(crate) fn read_demonstration(line: &[u8]) -> Result<Conversation, String> {
     match read_chats(Format::JsonLines, line) {
-        Ok(reading) => reading.conversations.into_iter().next().ok_or_else(|| "it is empty".to_owned()),
+        Ok(reading) => reading.items.into_iter().next().ok_or_else(|| "it is empty".to_owned()),
         Err(DataError::NoConversation { first: Some((_, why)), .. }) => Err(why),
         Err(e) => Err(e.to_string()),
     }

@@ -17,7 +17,7 @@ use crate::{
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
     store::{Links, RealFs, RunView, open_limited},
     train::{
-        corpus::{FILE_LIMIT, conversations::Found, files},
+        corpus::{FILE_LIMIT, files},
         error::TrainError,
         stages::{
             opening::{Counting, Opening},
@@ -161,16 +161,10 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
             let (file, _) = open_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
             let reading = read_preference_file(kind, file)
                 .map_err(|e| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display())))?;
-            let found = Found {
-                forms: reading.forms.iter().map(|(form, n)| format!("{n} {form}")).collect(),
-                encoding: reading.encoding,
-                rejected: reading.rejected,
-                first: reading.reasons.first(),
-                rules: &reading.rules,
-            };
-            o.notes.extend(found.told(&format!("reward.source {}: {}", s.name, path.display())));
+            let reading = reading.pairs;
+            o.notes.extend(reading.notes(&format!("reward.source {}: {}", s.name, path.display())));
             unread.join(reading.unread);
-            all.extend(reading.preferences);
+            all.extend(reading.items);
         }
         o.notes.extend(unread.summary().map(|told| format!("reward.source {}: {told}", s.name)));
     }
@@ -257,9 +251,9 @@ fn own_pairs(o: &Opening<'_>, text: &str) -> Result<Vec<Preference>, TrainError>
         let path = o.run.view().data_dir().join(OWN);
         TrainError::Input(format!("{}: {e}; remove it to draw the answers again", path.display()))
     };
-    let reading = read_preferences(Format::JsonLines, text.as_bytes()).map_err(|e| unreadable(e.to_string()))?;
+    let reading = read_preferences(Format::JsonLines, text.as_bytes()).map_err(|e| unreadable(e.to_string()))?.pairs;
     if let Some((line, why)) = reading.reasons.first() {
         return Err(unreadable(format!("line {line}: {why}")));
     }
-    Ok(reading.preferences)
+    Ok(reading.items)
 }
