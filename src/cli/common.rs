@@ -1,4 +1,4 @@
-//! The options that every verb accepts, and opening the device they name.
+//! The options that verbs share, and opening the device they name.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::failure::{Failure, Outcome};
 use crate::{
+    base::StageId,
     compute::{Device, Opening, Precision},
+    train::Setup,
     ui::Lang,
 };
 
@@ -64,6 +66,33 @@ fn language(asked: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> L
     let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(variable).find(|v| !v.is_empty());
     let name = asked.map(str::to_owned).or(locale);
     if name.is_some_and(|name| name.starts_with("zh")) { Lang::Zh } else { Lang::En }
+}
+
+/// Options of the verbs that train a run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArgs {
+    /// The run's folder; created if missing. Default: the newest in ./runs, or a new one there
+    #[arg(long)]
+    pub run: Option<PathBuf>,
+    /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
+    #[arg(long)]
+    pub size: Option<String>,
+    /// Override a key of run.toml: sft.steps=400, model.dropout=0.1, …
+    #[arg(long, value_parser = pair)]
+    pub set: Vec<(String, String)>,
+}
+
+impl RunArgs {
+    /// The options for a stage.
+    pub(crate) fn setup(&self, common: &Common, stage: StageId) -> Setup {
+        Setup { stage, size: self.size.clone(), seed: common.seed, sets: self.set.clone(), ..Setup::default() }
+    }
+}
+
+/// Splits `key=value`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not key=value"))?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod writer;
 
 use std::process::ExitCode;
 
-pub(crate) use common::Common;
+pub(crate) use common::{Common, RunArgs};
 pub(crate) use failure::{Failure, Outcome};
 use log::Log;
 

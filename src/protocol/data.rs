@@ -209,7 +209,8 @@ pub enum Cause {
     Config,
     /// A source's files changed.
     Files,
-    /// Changes made while the run was not open.
+    /// Changes made while the run was not open, or a cause of a newer version.
+    #[serde(other)]
     Reopened,
 }
 

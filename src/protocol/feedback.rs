@@ -88,21 +88,6 @@ pub enum Choice {
     Skip,
 }
 
-impl Choice {
-    /// Its name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Choice::A => "a",
-            Choice::B => "b",
-            Choice::MuchA => "much_a",
-            Choice::MuchB => "much_b",
-            Choice::Tie => "tie",
-            Choice::BothBad => "both_bad",
-            Choice::Skip => "skip",
-        }
-    }
-}
-
 /// Two answers of the live weights to one prompt, left and right in random order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offer {

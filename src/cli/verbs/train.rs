@@ -10,7 +10,7 @@ use clap::Args;
 use super::unattended::Unattended;
 use crate::{
     base::StageId,
-    cli::{Common, Failure, Outcome, output, signals::Stopping},
+    cli::{Common, Failure, Outcome, RunArgs, output, signals::Stopping},
     protocol::Event,
     train::{OpenRun, Setup, TrainError, Trainer, config::RunConfig, open_run},
 };
@@ -21,30 +21,17 @@ pub(in crate::cli) struct Train {
     /// The stage: pretrain, sft, reward, ppo, dpo, grpo
     #[arg(long, default_value_t)]
     stage: StageId,
-    /// The run's folder; created if missing. Default: the newest in ./runs, or a new one there
-    #[arg(long)]
-    run: Option<PathBuf>,
-    /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
-    #[arg(long)]
-    size: Option<String>,
+    #[command(flatten)]
+    args: RunArgs,
     /// Start a stage that has no checkpoint yet from this checkpoint or model's folder
     #[arg(long)]
     from: Option<PathBuf>,
     /// Train up to this step; when the stage is already there, this many steps more
     #[arg(long)]
     steps: Option<usize>,
-    /// Override a key of run.toml: learning_rate=1e-3, model.dropout=0.1, …
-    #[arg(long, value_parser = pair)]
-    set: Vec<(String, String)>,
     /// One JSON object per line: steps, and events as {"event": …}
     #[arg(long)]
     json: bool,
-}
-
-/// Splits `key=value`.
-pub(super) fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not key=value"))?;
-    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// Notes that reading the user's text may take a while the first time.
@@ -66,20 +53,16 @@ impl Train {
         }
         let stopping = Stopping::default();
         let setup = Setup {
-            stage: self.stage,
-            size: self.size.clone(),
-            seed: common.seed,
-            sets: self.set.clone(),
             from: self.from.clone(),
             steps: self.steps,
             alone: true,
-            interactive: false,
             stop: stopping.flag(),
+            ..self.args.setup(common, self.stage)
         };
         // Started first: a signal while data are read ends the reading, or is passed on to the trainer.
         let mut unattended = Unattended::start(self.json, stopping)?;
         let mut device = common.device()?;
-        let (run, config) = open_run(self.run.as_deref(), &setup, &mut device)?;
+        let (run, config) = open_run(self.args.run.as_deref(), &setup, &mut device)?;
         say_that_text_is_read(&config);
         let stage = self.stage;
         let trainer = match Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error) {

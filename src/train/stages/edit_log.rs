@@ -45,19 +45,12 @@ pub(crate) struct Entry {
     /// The first step with these settings, counted from 0.
     pub step: u64,
     /// The cause.
-    pub cause: String,
+    pub cause: Cause,
     /// A description of the change.
     pub text: String,
     /// The settings.
     #[serde(flatten)]
     pub settings: LiveSettings,
-}
-
-impl Entry {
-    pub(crate) fn cause(&self) -> Cause {
-        let all = [Cause::Key, Cause::Config, Cause::Files, Cause::Reopened];
-        all.into_iter().find(|c| c.name() == self.cause).unwrap_or(Cause::Reopened)
-    }
 }
 
 /// The entries of a stage that apply, in order.
@@ -168,7 +161,7 @@ mod tests {
             data: "x".into(),
             learning_rate: rate,
         };
-        Entry { stage: StageId::Pretrain.into(), step, cause: "key".into(), text: String::new(), settings }
+        Entry { stage: StageId::Pretrain.into(), step, cause: Cause::Key, text: String::new(), settings }
     }
 
     #[test]

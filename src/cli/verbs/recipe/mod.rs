@@ -13,10 +13,10 @@ use std::{path::PathBuf, time::Instant};
 use clap::Args;
 
 use self::report::{Facts, Failed, LINE, Report};
-use super::{train::pair, unattended::Unattended};
+use super::unattended::Unattended;
 use crate::{
     base::{StageId, clean},
-    cli::{Common, Failure, Outcome, output, signals::Stopping},
+    cli::{Common, Failure, Outcome, RunArgs, output, signals::Stopping},
     protocol::Event,
     store::RunView,
     train::{OpenRun, Setup, Standing, TrainError, Trainer, config::RunConfig, open_line, settled, standing},
@@ -25,18 +25,11 @@ use crate::{
 /// All stages unattended, from random weights to PPO, with a report; continues where it stopped
 #[derive(Args)]
 pub(in crate::cli) struct Recipe {
-    /// The run's folder; created if missing. Default: the newest in ./runs, or a new one there
-    #[arg(long)]
-    run: Option<PathBuf>,
-    /// Size of a new run: auto, 1m, 5m, 12m, 27m, 124m
-    #[arg(long)]
-    size: Option<String>,
+    #[command(flatten)]
+    args: RunArgs,
     /// Start pretraining, where it has no checkpoint yet, from this checkpoint or model's folder
     #[arg(long)]
     from: Option<PathBuf>,
-    /// Override a key of run.toml: sft.steps=400, model.dropout=0.1, …
-    #[arg(long, value_parser = pair)]
-    set: Vec<(String, String)>,
     /// One JSON object per line: steps, events as {"event": …}, the report last
     #[arg(long)]
     json: bool,
@@ -55,7 +48,7 @@ enum End {
 impl Recipe {
     pub(super) fn run(&self, common: &Common) -> Outcome {
         let begun = Instant::now();
-        for (key, _) in &self.set {
+        for (key, _) in &self.args.set {
             if !key.contains('.') && !RunConfig::is_top_level(key) {
                 let named: Vec<String> = LINE.iter().map(|stage| format!("{stage}.{key}")).collect();
                 return Err(Failure::usage(format!(
@@ -65,21 +58,11 @@ impl Recipe {
             }
         }
         let stopping = Stopping::default();
-        let setup = Setup {
-            stage: LINE[0],
-            size: self.size.clone(),
-            seed: common.seed,
-            sets: self.set.clone(),
-            from: self.from.clone(),
-            steps: None,
-            alone: false,
-            interactive: false,
-            stop: stopping.flag(),
-        };
+        let setup = Setup { from: self.from.clone(), stop: stopping.flag(), ..self.args.setup(common, LINE[0]) };
         let unattended = Unattended::start(self.json, stopping)?;
         let mut device = common.device()?;
         let engine = device.info().clone();
-        let (run, config) = open_line(self.run.as_deref(), &setup, &LINE, &mut device)?;
+        let (run, config) = open_line(self.args.run.as_deref(), &setup, &LINE, &mut device)?;
         // Create the report folder first, so that a failure shows before training.
         run.make_report_dir().map_err(TrainError::from)?;
         let view = run.view().clone();

@@ -60,7 +60,7 @@ pub(crate) fn settle(
             Some((step, settings)) => (state.step.max(*step), difference(settings, now)),
             None => (state.step, "the stage begins".to_owned()),
         };
-        let cause = Cause::Reopened.name().to_owned();
+        let cause = Cause::Reopened;
         let entry = Entry { stage: o.stage.into(), step, cause, text, settings: now.clone() };
         edit_log::write(o.run, &entry)?;
         if step > state.step {
@@ -191,7 +191,7 @@ impl LiveText for Lm {
         let (mut told, at) = (Vec::new(), step);
         let step = step as u64;
         while let Some(entry) = self.coming.pop_front_if(|e| e.step <= step) {
-            let (cause, text) = (entry.cause(), entry.text.clone());
+            let (cause, text) = (entry.cause, entry.text.clone());
             let packed = if entry.settings.data == self.settings.data {
                 None
             } else {
@@ -254,7 +254,7 @@ impl LiveText for Lm {
         if let Some(other) = corpus.filter(|_| settings.data != newest.data) {
             text = text.replace(OTHER_DATA, &changed(&self.corpus.packed, &other.packed));
         }
-        let entry = Entry { stage: self.stage.into(), step, cause: cause.name().to_owned(), text, settings };
+        let entry = Entry { stage: self.stage.into(), step, cause, text, settings };
         edit_log::write(run, &entry)?;
         Ok(Some(entry))
     }
@@ -266,7 +266,7 @@ impl LiveText for Lm {
         corpus: Option<Corpus>,
         seconds: Option<f64>,
     ) -> Result<Edit, TrainError> {
-        let (step, cause, text) = (entry.step, entry.cause(), entry.text.clone());
+        let (step, cause, text) = (entry.step, entry.cause, entry.text.clone());
         if self.coming.is_empty() {
             self.corpus = corpus.unwrap_or_else(|| self.corpus.weighed(config));
             self.hold(step, entry.settings)?;

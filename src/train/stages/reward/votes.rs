@@ -25,8 +25,6 @@ const RECENT: usize = 25;
 /// Margin of «much better», in the reward model's own units (Touvron et al. 2023 grade margins similarly, with 3 for
 /// «significantly better» on their scale).
 const MUCH: f32 = 1.0;
-/// The choice of a line that takes a vote back.
-const UNVOTE: &str = "unvote";
 
 /// Two answers to a prompt, from sampling to the vote.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,15 +111,22 @@ struct Line {
     rejected: Option<Vec<Message>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answers: Option<[String; 2]>,
-    choice: String,
+    choice: Cast,
     pair: u64,
     from: u64,
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     about: Option<About>,
 }
 
-const CHOICES: [Choice; 7] =
-    [Choice::A, Choice::B, Choice::MuchA, Choice::MuchB, Choice::Tie, Choice::BothBad, Choice::Skip];
+/// What a line says about its pair.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Cast {
+    /// The vote is taken back.
+    Unvote,
+    #[serde(untagged)]
+    Vote(Choice),
+}
 
 /// Whether a choice prefers the left one; None if neither.
 pub(crate) fn left(choice: Choice) -> Option<bool> {
@@ -142,7 +147,7 @@ impl Vote {
             chosen: sides.map(|(better, _)| message(Role::Assistant, better)),
             rejected: sides.map(|(_, worse)| message(Role::Assistant, worse)),
             answers: sides.is_none().then(|| self.pair.answers.clone()),
-            choice: self.choice.name().to_owned(),
+            choice: Cast::Vote(self.choice),
             pair: self.pair.id,
             from: self.from,
             about: Some(self.pair.about.clone()),
@@ -163,7 +168,7 @@ impl Vote {
 
 /// The line that takes a vote back, from a step of the reward model on.
 pub(crate) fn unvote_line(pair: u64, from: u64) -> Value {
-    serde_json::json!({"choice": UNVOTE, "pair": pair, "from": from})
+    serde_json::json!({"choice": Cast::Unvote, "pair": pair, "from": from})
 }
 
 /// The votes of a run in file order, including those taken back. An invalid line is reported and skipped.
@@ -191,12 +196,11 @@ pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>,
 /// Adds the content of a line; false if it is invalid.
 fn take(all: &mut Vec<Vote>, record: Value) -> bool {
     let Ok(line) = serde_json::from_value::<Line>(record) else { return false };
-    if line.choice == UNVOTE {
+    let Cast::Vote(choice) = line.choice else {
         let voted = all.iter_mut().rev().find(|v| v.pair.id == line.pair && v.until.is_none());
         return voted.map(|v| v.until = Some(line.from)).is_some();
-    }
+    };
     let text = |m: Option<Vec<Message>>| m.and_then(|m| m.into_iter().next()).map(|m| m.content);
-    let Some(choice) = CHOICES.into_iter().find(|c| c.name() == line.choice) else { return false };
     let answers = match left(choice) {
         None => line.answers,
         Some(left) => text(line.chosen).zip(text(line.rejected)).map(|(c, r)| if left { [c, r] } else { [r, c] }),
