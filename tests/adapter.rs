@@ -1,5 +1,5 @@
-//! Exact resume and kill -9 on the first adapter that is there (a software driver will do): what
-//! `tests/resume.rs` and `tests/crash.rs` promise of the CPU engine.
+//! Exact resume and kill -9 on the first available adapter (a software driver is enough): the same promises as
+//! `tests/resume.rs` and `tests/crash.rs` for the CPU engine.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -29,12 +29,12 @@ fn stopped_and_gone_on(more: &[&str]) {
     train(&b, SETS, &[more, &["--steps", "5"]].concat()).good();
     train(&b, SETS, more).good();
     same(&a, &b);
-    // And it ran where it was told to.
+    // It ran on the requested adapter.
     let state = fs::read_to_string(checkpoint(&b, STEPS).join("state.json")).unwrap();
     assert!(state.contains("\"engine\": \"wgpu\""), "{state}");
 }
 
-/// Half precision is another run than f32, and says so to a danlu that does not know it.
+/// Half precision gives other numbers than f32, and a danlu that does not support it refuses to continue.
 fn half_precision() {
     stopped_and_gone_on(HALF);
     let dir = scratch();
@@ -59,7 +59,7 @@ fn killed_and_gone_on(more: &[&str], kills: &[u64]) {
     train(&a, SETS, more).good();
     for step in kills.iter().copied() {
         let mut running = Running::start_with(&b, SETS, more);
-        // A step on, so that the kill falls somewhere in the next one (or in a save).
+        // One more step, so that the kill falls within the next one (or within a save).
         while running.line().is_some_and(|l| l["step"].as_u64() < Some(step) || l.get("loss").is_none()) {}
         std::thread::sleep(Duration::from_millis(7 * step));
         running.signal("KILL");

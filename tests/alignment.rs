@@ -1,5 +1,5 @@
-//! The stages that align a policy, from outside and behind a session: lamps, guard, microscope, judged answers, and
-//! PPO's siblings.
+//! The alignment stages, from outside and behind a session: sanity checks, guard, rollout inspector, judged answers,
+//! and PPO's siblings.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -55,9 +55,9 @@ fn lamps(lines: &[Value]) -> Vec<String> {
     all[0]["lamps"].as_array().unwrap().iter().map(lamp).collect()
 }
 
-// ---- lamps ----
+// ---- sanity checks ----
 
-/// Measured at every start; after a resume the policy is not its reference any more.
+/// They run at every start; after a resume the policy differs from its reference.
 #[test]
 fn lamps_are_measured_at_every_start() {
     let dir = scratch();
@@ -91,14 +91,14 @@ fn dpo_starts_at_ln_2_and_needs_no_reward_model() {
     }
     let losses: Vec<f64> = events(&lines, "eval").iter().map(|l| number(l, "eval_loss")).collect();
     assert!((losses[0] - std::f64::consts::LN_2).abs() < 1e-6 && losses[1] < losses[0], "{losses:?}");
-    // Judged all the same, without rewards.
+    // Answers are judged, without rewards.
     let all: Vec<&Value> = events(&lines, "policy").into_iter().filter(|p| p["task"] == "all").collect();
     assert_eq!(all.len(), 2);
     assert!(all.iter().all(|p| p["reward"].is_null() && p["true"].is_number()), "{all:?}");
     assert!(answers(&run).iter().all(|a| a["reward"].is_null()));
     let state = json_file(&stage_checkpoint(&run, "dpo", 40).join("state.json"));
     assert_eq!((&state["parent"], &state["reward_model"]), (&json!("sft-00000060"), &Value::Null));
-    // With one it is told what that thinks.
+    // With a reward model its scores are reported.
     let run = rewarded(dir.path(), "with");
     let lines = stage(&run, "dpo", &DPO, &[]).good().objects();
     assert!(events(&lines, "policy").iter().all(|p| p["reward"].is_number()));
@@ -136,7 +136,7 @@ fn siblings_stopped_and_killed_go_on_to_the_bit() {
         let run = |which: &str| rewarded(dir.path(), &format!("{name}-{which}"));
         let (a, b) = (run("a"), run("b"));
         stopped(&a, &[(b.clone(), stops)], name, sets, step);
-        // The one that was stopped was judged at each of its ends.
+        // The interrupted run was judged at each of its ends.
         let ends = |run: &Path| -> Vec<Value> {
             answers(run).into_iter().filter(|a| a["step"] == 0 || a["step"] == step).collect()
         };
@@ -149,7 +149,7 @@ fn siblings_stopped_and_killed_go_on_to_the_bit() {
     }
 }
 
-/// What PPO can do beside its default goes on to the bit as well.
+/// PPO's options that are off by default also continue to the same bits.
 #[test]
 fn ppo_with_text_and_questions_of_its_own_goes_on_to_the_bit() {
     let dir = scratch();
@@ -188,7 +188,7 @@ fn every_judged_answer_is_kept() {
             assert!(a["prompt"].is_string() && a["text"].is_string() && a["task"].is_string(), "{a}");
         }
     }
-    // A stage that begins anew takes its old answers out of the way.
+    // A stage that starts over moves its old answers away.
     for name in checkpoints(&run).iter().filter(|n| n.starts_with("ppo")) {
         fs::remove_dir_all(run.join("checkpoints").join(name)).unwrap();
     }
@@ -198,7 +198,7 @@ fn every_judged_answer_is_kept() {
 
 // ---- the guard ----
 
-/// A rate at which the policy is spoilt at once, and nothing that holds it.
+/// A learning rate that ruins the policy at once, with nothing that restrains it.
 const SPOILT: [&str; 6] = [
     "ppo.kl_coef=0",
     "ppo.learning_rate=0.3",
@@ -228,7 +228,7 @@ fn the_guard_stops_a_policy_that_is_spoilt() {
     assert_eq!(at, 6, "two updates after the first that was spoilt: {}", guarded[0]);
     assert_eq!(number(steps(&lines).last().unwrap(), "guard/strikes"), 2.0);
     assert!(!checkpoints(&run).iter().any(|n| n == "ppo-00000006"), "what is spoilt is not saved");
-    // What it goes by is kept: it stops at the same update when the stage goes on, and after a stop before.
+    // The guard's state is saved: it stops at the same update after a resume and after an earlier stop.
     let start = json_file(&stage_checkpoint(&run, "ppo", 4).join("state.json"))["guard"].clone();
     assert!(start["start"].is_array(), "{start}");
     spoilt(&stage(&run, "ppo", &sets, &[]), "ppo-00000004");
@@ -237,7 +237,7 @@ fn the_guard_stops_a_policy_that_is_spoilt() {
     let state = json_file(&stage_checkpoint(&other, "ppo", 5).join("state.json"));
     assert_eq!((&state["guard"]["start"], &state["guard"]["strikes"]), (&start["start"], &json!(1)));
     spoilt(&stage(&other, "ppo", &sets, &[]), "ppo-00000005");
-    // It can be told to look and do nothing.
+    // With `enabled = false` it measures and does nothing.
     let free = rewarded(dir.path(), "free");
     let sets = [&sets[..], &["guard.enabled=false", "ppo.steps=8"]].concat();
     let lines = stage(&free, "ppo", &sets, &[]).good().objects();
@@ -258,7 +258,7 @@ fn session(run: &Path, name: &str, sets: &[&str]) -> Session {
     Session::start(trainer, setup).unwrap()
 }
 
-/// Waits for an event that is wanted.
+/// Waits for a matching event.
 fn until<T>(session: &Session, want: impl Fn(Event) -> Option<T>) -> T {
     loop {
         let event = session.events.recv_timeout(Duration::from_mins(1)).expect("an event in time");
@@ -279,7 +279,7 @@ fn refused(session: &Session, command: Command, words: &str) {
     assert!(text.contains(words), "{text}");
 }
 
-/// Before a person's eyes it pauses; the stage is opened again by its own name, from its newest checkpoint.
+/// In the workbench the stage pauses; it is opened again by name, from its newest checkpoint.
 #[test]
 fn a_guarded_stage_is_opened_again_from_its_newest_checkpoint() {
     let dir = scratch();
@@ -301,14 +301,14 @@ fn a_guarded_stage_is_opened_again_from_its_newest_checkpoint() {
     assert!(!checkpoints(&run).iter().any(|n| n == "ppo-00000006"), "what is spoilt is not saved");
 }
 
-// ---- the microscope ----
+// ---- the rollout inspector ----
 
 fn rollout(session: &Session, which: usize) -> RolloutView {
     session.commands.send(Command::ShowRollout { which }).unwrap();
     *until(session, |e| if let Event::Rollout(view) = e { Some(view) } else { None })
 }
 
-/// One answer token by token adds up to what the update used.
+/// The numbers of an answer's tokens sum to those that the update used.
 #[test]
 fn a_rollout_is_seen_token_by_token() {
     let dir = scratch();
@@ -329,7 +329,7 @@ fn a_rollout_is_seen_token_by_token() {
             if name == "grpo" {
                 assert!((paid - view.score).abs() < 1e-4 && view.actions.iter().all(|a| a.value.is_none()));
             } else if kl.abs() > 1e-2 {
-                // One β for all of them.
+                // The same β for all of them.
                 let beta = (view.score - paid) / kl;
                 let of = *told.get_or_insert(beta);
                 assert!(beta > 0.0 && (beta / of - 1.0).abs() < 1e-2, "{beta} and {of}");
@@ -356,7 +356,7 @@ fn a_rollout_is_seen_token_by_token() {
 #[test]
 fn models_that_do_not_fit_are_refused() {
     let dir = scratch();
-    // A reward model of another tokenizer: it is another file inside a checkpoint that verifies otherwise.
+    // A reward model with another tokenizer: a replaced file in a checkpoint that verifies otherwise.
     let run = rewarded(dir.path(), "words");
     let folder = stage_checkpoint(&run, "sft", 60);
     let words = fs::read_to_string(folder.join("tokenizer.json")).unwrap();
@@ -386,7 +386,7 @@ fn models_that_do_not_fit_are_refused() {
     assert!(files(&run) == before, "nothing is written");
 }
 
-/// A stage is found and named everywhere.
+/// A new stage is listed everywhere.
 #[test]
 fn siblings_are_listed() {
     let help = danlu(["train", "--help"]);

@@ -1,4 +1,4 @@
-//! Bad input of every kind: one sentence, the right exit code, nothing half-written, never a panic.
+//! Bad input of every kind: one sentence, the right exit code, nothing half-written, no panic.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -18,7 +18,7 @@ use common::{
 };
 use serde_json::{Value, json};
 
-/// Refused, and the folder is as it was before.
+/// Refused, with the folder unchanged.
 fn refused_untouched(dir: &Path, run: impl FnOnce() -> Done, code: i32, words: &[&str]) {
     let before = snapshot(dir);
     run().refused(code, words);
@@ -77,12 +77,12 @@ fn settings_that_cannot_be_used_make_no_run() {
     for (more, words) in args {
         let folder = text(&run);
         let alone = [&["train", "--run", &folder], *more].concat();
-        // Mesa's drivers write to stderr themselves where this folder is missing.
+        // Mesa's drivers write to stderr if this folder is missing.
         let envs = [("RUST_BACKTRACE", "0"), ("XDG_RUNTIME_DIR", dir.path().to_str().unwrap())];
         let run = || -> Done { Command::new(DANLU).args(&alone).envs(envs).output().unwrap().into() };
         refused_untouched(dir.path(), run, 2, words);
     }
-    // The argument parser has its own form: a line of what, and one of where help is.
+    // The argument parser's errors have two lines: what is wrong, and where to find help.
     for bad in [&["train", "--set", "nokey"][..], &["trian"], &["score"], &["generate", "--prompt", "x", "--ids", "y"]]
     {
         let done: Done = Command::new(DANLU).args(bad).current_dir(dir.path()).output().unwrap().into();
@@ -198,7 +198,7 @@ fn files_of_ids() {
     danlu(["generate", "--model", &model, "--prompt", "x"]).refused(2, &["no tokenizer.json", "--ids does not"]);
 }
 
-/// Such numbers overflowed and ended as a panic with exit code 101.
+/// Such numbers used to overflow and panic with exit code 101.
 #[test]
 fn sizes_past_counting() {
     let dir = scratch();
@@ -269,7 +269,7 @@ fn damaged_models() {
     danlu(["score", "--model", &text(&model), "--ids", &ids]).refused(2, &["model.safetensors"]);
     fs::create_dir(model.join("model.safetensors")).unwrap();
     danlu(["score", "--model", &text(&model), "--ids", &ids]).refused(2, &["model.safetensors"]);
-    // A shard that the index names and the folder lacks; one that lies outside it.
+    // A shard that is in the index and missing in the folder; one outside the folder.
     fs::remove_dir(model.join("model.safetensors")).unwrap();
     for shard in ["model-00001-of-00001.safetensors", "../model.safetensors", "/etc/passwd"] {
         let index = json!({"metadata": {}, "weight_map": {"model.norm.weight": shard}});
@@ -320,7 +320,7 @@ fn model_configs_that_cannot_be_honoured() {
     refused("{\"hidden_size\": 32,", &["not JSON", "line 1"]);
     refused("[]", &["not a JSON object"]);
     refused(&"[".repeat(100_000), &["not JSON"]);
-    // Right by itself, but not what the weights are.
+    // Valid by itself, but different from the weights.
     for (key, value) in [
         ("tie_word_embeddings", json!(false)),
         ("num_hidden_layers", json!(4)),
@@ -385,10 +385,10 @@ fn sources_that_hold_no_text() {
         );
         no_leftovers(&run);
     }
-    // The cure is to correct the file; the run is none the worse for it.
+    // After correcting the file the run works.
     fs::write(dir.path().join("empty.txt"), "The furnace is warm.\n\n".repeat(40)).unwrap();
     train(&dir.path().join("run0"), &["steps=1"], &[]).good();
-    // A bad file among good ones is told, and the rest goes on.
+    // A bad file among good ones is reported, and the others are used.
     let both = dir.path().join("both");
     fs::create_dir(&both).unwrap();
     fs::copy(dir.path().join("empty.txt"), both.join("good.txt")).unwrap();
@@ -401,7 +401,7 @@ fn sources_that_hold_no_text() {
     }
 }
 
-/// A run's folder was taken for a part of the pattern, and its sources were not found.
+/// A run's folder was taken as part of the pattern, so its sources were not found.
 #[test]
 fn brackets_in_the_name_of_a_folder_are_no_pattern() {
     let dir = scratch();
@@ -431,7 +431,7 @@ fn one_process_owns_a_run() {
     owner.until(|line| line["step"] == 1);
     let pid = format!("process {}", owner.child.id());
     train(&run, &["steps=3"], &[]).refused(3, &["in use", &pid, "--run"]);
-    // To look needs no lock: only there is nothing saved yet.
+    // Reading needs no lock; there is just no checkpoint yet.
     danlu(["generate", "--run", &text(&run), "--prompt", "x"]).refused(2, &["no checkpoint"]);
     owner.signal("TERM");
     let (done, rest) = owner.end();
@@ -440,7 +440,7 @@ fn one_process_owns_a_run() {
     let step = rest.last().unwrap()["step"].as_u64().unwrap() as usize;
     assert!(checkpoint(&run, step).is_dir() && metrics(&run).len() == step);
     danlu(["generate", "--run", &text(&run), "--prompt", "x", "--json"]).object();
-    // Whoever was killed holds nothing.
+    // A killed process holds no lock.
     let mut owner = Running::start(&run, &["steps=100000000"]);
     owner.until(|line| line["event"] == "started");
     owner.signal("KILL");
@@ -448,7 +448,7 @@ fn one_process_owns_a_run() {
     train(&run, &["steps=100000000"], &["--steps", "1"]).good();
 }
 
-/// As nobody, for permissions do not stop root.
+/// As the user nobody, because root ignores permissions.
 #[test]
 fn a_folder_that_cannot_be_written() {
     let dir = scratch();
@@ -487,7 +487,7 @@ fn a_folder_that_cannot_be_written() {
     train(&run, &["steps=4"], &[]).good();
 }
 
-/// A file-size limit stands for a disk that fills up inside a save.
+/// A limit on the file size stands in for a disk that fills up during a save.
 #[test]
 fn a_save_without_room_fails_aloud_and_leaves_the_old_checkpoint() {
     let dir = scratch();

@@ -1,5 +1,5 @@
-//! Every way by which text of others reaches stdout, stderr or a log: not one raw control character, and none that
-//! hides or turns the writing around.
+//! All ways in which foreign text reaches stdout, stderr or a log: no raw control character, and none that hides text
+//! or reverses its direction.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -19,7 +19,7 @@ use common::{Done, TINY, checkpoint, command, copy_all, counting, danlu, finetun
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What is changed in the header of a file of weights.
+/// A change to the header of a weights file.
 type Edit<'a> = &'a dyn Fn(&mut Value);
 
 const OSC: &str = "\x1b]52;c;RVZJTA==\x07";
@@ -29,7 +29,7 @@ const ALL: &str = "\x1b]52;c;RVZJTA==\x07\x1b[31;5mEVIL\x1b[2J\u{9b}31m\u{85}\u{
 /// The same for names of files: no slash.
 const NAME: &str = "ev\x1b[31;5mEVIL\u{9b}31m\u{202e}\u{200b}\u{e0065}\x07\u{7f}";
 
-/// What must not be there raw, by a list of its own.
+/// Characters that must not occur raw, from an independent list.
 fn raw(text: &str) -> Vec<char> {
     let bad = |c: &char| {
         (*c < ' ' && *c != '\n' && *c != '\t')
@@ -39,7 +39,7 @@ fn raw(text: &str) -> Vec<char> {
     text.chars().filter(bad).collect()
 }
 
-/// Channels that were looked at, and those in which the text of others was seen.
+/// The channels checked, and those in which foreign text occurred.
 #[derive(Default)]
 struct Channels {
     names: Vec<String>,
@@ -61,7 +61,7 @@ impl Channels {
         self.names.push(name.to_owned());
     }
 
-    /// One refusal is one line, whatever stands in a name.
+    /// A refusal is one line, whatever a name contains.
     fn line(&mut self, name: &str, done: &Done) {
         self.look(name, done);
         assert_eq!(done.err.lines().count(), 1, "{name}: {}", done.err);
@@ -73,13 +73,13 @@ impl Channels {
         self.names.push(name.to_owned());
     }
 
-    /// So many at least, and in so many of them at least was there something to see.
+    /// At least this many channels, and foreign text in at least this many of them.
     fn expect(&self, channels: usize, seen: usize) {
         assert!(self.names.len() >= channels && self.seen >= seen, "{} channels, {} seen", self.names.len(), self.seen);
     }
 }
 
-/// A TOML string in which everything unusual is an escape.
+/// A TOML string with all unusual characters escaped.
 fn escaped(text: &str) -> String {
     let mut all = String::from("\"");
     for c in text.chars() {
@@ -244,7 +244,7 @@ fn settings() {
         .unwrap()
         .into();
     channels.look("--adapter", &adapter);
-    // The parser's own words, which go over several lines of its own.
+    // The parser's message, which has several lines.
     let bare = format!("train{evil}");
     for args in [
         &[evil.as_str()][..],
@@ -394,7 +394,7 @@ fn models() {
     template["eos_token"] = json!(ALL);
     channels.look("template", &generate(&file("tokenizer_config.json", template.to_string().as_bytes()), &["--chat"]));
     channels.look("generation_config", &generate(&file("generation_config.json", broken.as_bytes()), &[]));
-    // What it says: a vocabulary of nothing but this.
+    // What it decodes to: a vocabulary with only this string.
     let mut evil = tokenizer.clone();
     let special: Vec<String> = tokenizer["added_tokens"]
         .as_array()
@@ -446,7 +446,7 @@ fn models() {
     channels.expect(50, 15);
 }
 
-/// What a manifest says of a file.
+/// A manifest's entry of a file.
 #[derive(Serialize, Deserialize)]
 struct Info {
     bytes: u64,
@@ -465,7 +465,7 @@ struct Manifest {
     digest: String,
 }
 
-/// Writes a file of a checkpoint and a manifest that is right for it.
+/// Writes a file of a checkpoint and a matching manifest.
 fn reseal(folder: &Path, name: &str, bytes: &[u8], change: impl FnOnce(&mut Manifest)) {
     fs::write(folder.join(name), bytes).unwrap();
     let old = read_json(&folder.join("manifest.json"));
@@ -609,7 +609,7 @@ fn conversations_and_preferences() {
         .map(|i| json!({"prompt": turn("user"), "chosen": turn("assistant"), "rejected": turn("assistant"), "step": 1, "pair": i, "choice": ALL}).to_string() + "\n")
         .collect();
     fs::write(run.join("preferences.jsonl"), votes).unwrap();
-    // Answers of the run's own model, which would be drawn first.
+    // Answers of the run's own model, which would otherwise be sampled first.
     let pairs = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl");
     fs::copy(pairs, run.join("data/reward-own.jsonl")).unwrap();
     for json in [&[][..], &["--json"]] {

@@ -1,5 +1,5 @@
-//! Promises of the conversations' side of the data layer: every record is either read or rejected with
-//! its place and a reason, no answer is cut, no question stands on both sides, no example is lost.
+//! Conversations in the data layer: every record is read or rejected with place and reason, no answer is cut, no
+//! question is on both sides of the split, no example is lost.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ fn turns(conversation: &Conversation) -> Vec<(Role, &str)> {
     conversation.turns.iter().map(|t| (t.role, t.content.as_str())).collect()
 }
 
-/// The reason a single record is rejected for.
+/// The reason for which a single record is rejected.
 fn reason(record: &str) -> String {
     match read_chats(Format::JsonLines, record.as_bytes()) {
         Err(DataError::NoConversation { rejected: 1, first: Some((1, reason)) }) => reason,
@@ -152,7 +152,7 @@ fn arrays_and_lines_are_told_apart_by_their_first_line() {
         assert_eq!((found.places, found.rejected), (vec![1, 2], 0), "{format:?} {text}");
         assert_eq!(found.bytes, text.len() as u64);
     }
-    // A broken line in a .json that is JSON Lines spoils only itself.
+    // A broken line in a .json file with JSON Lines affects only itself.
     let broken = format!("{}\n{{\"prompt\":\"\n{}\n", record(1), record(3));
     let found = read_chats(Format::Json, broken.as_bytes()).unwrap();
     assert_eq!((found.places, found.rejected), (vec![1, 3], 1));
@@ -270,13 +270,13 @@ fn one_bad_record_spoils_only_itself() {
             assert!(found.reasons[0].1.starts_with(wanted), "{:?}", found.reasons);
         }
     }
-    // Brackets that never close take the rest of an array with them, not of a file of lines.
+    // Unclosed brackets consume the rest of an array, but not of a file of lines.
     let found = lines(&format!("{good}\n{open}\n{good}"));
     assert_eq!((found.places, found.rejected), (vec![1, 3], 1));
     let found = read_chats(Format::Json, format!("[{good},{open},{good}]").as_bytes()).unwrap();
     assert_eq!((found.places, found.rejected), (vec![1], 1));
     assert!(found.reasons[0].1.contains("cut off"), "{:?}", found.reasons);
-    // A download that broke off is told of, even between records.
+    // A truncated download is reported, even if it ends between records.
     let found = read_chats(Format::Json, format!("[{good},\n").as_bytes()).unwrap();
     assert_eq!((found.places, found.rejected), (vec![1], 1));
     assert!(found.reasons[0].1.contains("before the array does"), "{:?}", found.reasons);
@@ -284,7 +284,7 @@ fn one_bad_record_spoils_only_itself() {
 
 #[test]
 fn a_line_without_end_takes_no_memory() {
-    // 64 MB of one line (or of one record), made while it is read: never held as a whole.
+    // 64 MB of one line (or record), generated while reading: never in memory as a whole.
     let good = "{\"prompt\":\"q\",\"completion\":\"a\"}\n";
     let start = Instant::now();
     for (format, before, after) in [
@@ -331,7 +331,7 @@ fn two_hundred_thousand_lines_are_quick() {
     let start = Instant::now();
     let rows = plan(&lengths, &order, 128).unwrap();
     println!("read {read:?}, as an array {cut:?}, encoded {encoded:?}, {} rows in {:?}", rows.len(), start.elapsed());
-    // Far above what they take, far below what anything quadratic would.
+    // Far above the time it takes, far below that of anything quadratic.
     assert!(read.as_secs_f64() < 30.0 && cut.as_secs_f64() < 30.0 && encoded.as_secs_f64() < 60.0);
 }
 
@@ -366,7 +366,7 @@ fn tokenizer() -> Tokenizer {
     train_char(&[TextGroup { weight: 1.0, texts }], 400).unwrap()
 }
 
-/// A conversation of these lengths; a content of n letters is a turn of n + 2 tokens.
+/// A conversation with turns of these lengths; content of n letters gives n + 2 tokens.
 fn sized(system: Option<usize>, exchanges: &[(usize, usize)]) -> Conversation {
     let mut turns: Vec<Turn> = system.map(|n| Turn::new(Role::System, "s".repeat(n))).into_iter().collect();
     for (at, (question, answer)) in exchanges.iter().enumerate() {
@@ -437,7 +437,7 @@ fn a_vocabulary_grows_at_its_end_and_changes_nothing_before() {
     let texts = ["", "ab", "aab<|ab|>", "<|pad|>ab<|user|><|endoftext|>"];
     for (json, config, before, after, end, pad) in [
         (foreign(&plain, &["a b"], &[], false), None, 6, 12, Some("<|endoftext|>"), Some("<|pad|>")),
-        // EOS stays what it was; PAD, where the config makes it EOS, becomes a token of its own.
+        // EOS is unchanged; PAD, which the config sets to EOS, becomes a separate token.
         (
             foreign(&plain, &["a b"], &[(6, "</s>", true)], false),
             Some(r#"{"eos_token":"</s>","pad_token":"</s>"}"#),
@@ -446,7 +446,7 @@ fn a_vocabulary_grows_at_its_end_and_changes_nothing_before() {
             Some("</s>"),
             Some("<|pad|>"),
         ),
-        // What is there is not added again, wherever it stands; what is no special token becomes one.
+        // Existing tokens are not added again, wherever they are; one that is not special becomes special.
         (
             foreign(&plain, &["a b"], &[(6, "<|user|>", false), (7, "<|im_end|>", true), (8, "[P]", true)], false),
             Some(r#"{"eos_token":{"content":"<|im_end|>"},"pad_token":"[P]"}"#),
@@ -455,14 +455,14 @@ fn a_vocabulary_grows_at_its_end_and_changes_nothing_before() {
             Some("<|im_end|>"),
             Some("[P]"),
         ),
-        // Holes stay holes.
+        // Gaps remain gaps.
         (foreign(&holes, &["a b"], &[], false), None, 10, 16, Some("<|endoftext|>"), Some("<|pad|>")),
         (foreign(&holes, &["a b"], &[], true), None, 10, 16, Some("<|endoftext|>"), Some("<|pad|>")),
     ] {
         let old = Tokenizer::from_json(&json, config).unwrap();
         assert_eq!((old.vocab_size(), old.chat()), (before, None));
         if json.contains("\"ignore_merges\":true") {
-            // There a word that is a token is that token, so a text could spell the new ones.
+            // A word that is a token is always encoded as that token, so a text could spell the new ones.
             assert!(old.with_chat().unwrap_err().to_string().contains("ordinary text can contain it"));
             continue;
         }
@@ -520,7 +520,7 @@ fn a_question_stands_on_one_side() {
         example_sets(
             vec![
                 source("first", true, (0..500).map(number)),
-                // The same questions again, in other letters and with other marks.
+                // The same questions in other letter cases and with other punctuation.
                 source("again", true, (250..750).map(|n| format!("Question  {n} ?"))),
                 source("by heart", false, (700..800).map(number)),
                 source("few", true, (900..903).map(number)),
@@ -557,7 +557,7 @@ fn a_question_stands_on_one_side() {
 
 // Packing
 
-/// Every example once, no row over its window; the share of places that are filled.
+/// Every example occurs once, no row exceeds its window; returns the share of positions used.
 fn check_plan(lengths: &[usize], order: &[usize], window: usize) -> f64 {
     let rows = plan(lengths, order, window).unwrap();
     assert_eq!(rows, plan(lengths, order, window).unwrap());
@@ -573,7 +573,7 @@ fn check_plan(lengths: &[usize], order: &[usize], window: usize) -> f64 {
 
 #[test]
 fn rows_of_usual_examples_are_nearly_full() {
-    // Lengths as of short conversations, drawn by a fixed generator.
+    // Lengths like those of short conversations, from a fixed generator.
     let mut state = 1_u64;
     let mut draw = |from: usize, to: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -638,7 +638,7 @@ proptest! {
 
     #[test]
     fn a_plan_loses_and_cuts_nothing(lengths in prop::collection::vec(0_usize..=65, 0..600), skip in 1_usize..4) {
-        // Any order, also one that names only some.
+        // Any order, also of a subset.
         let order: Vec<usize> = (0..lengths.len()).rev().step_by(skip).collect();
         check_plan(&lengths, &order, 64);
     }
@@ -660,7 +660,7 @@ proptest! {
             prop_assert!(row.ids.len() == 32 && row.targets.len() == 32 && row.starts.len() == 32);
             for at in 0..32 {
                 prop_assert!(row.starts[at] as usize <= at);
-                // Ids count up, so a place tells its example's start and its target.
+                // Ids count up, so that a position identifies the start of its example and its target.
                 let start = row.starts[at] as usize;
                 prop_assert!(row.ids[at] == 9_999_999 || row.ids[at] - row.ids[start] == (at - start) as u32);
                 prop_assert!(row.targets[at] == IGNORED || row.targets[at] == row.ids[at] as i32 + 1);

@@ -28,7 +28,7 @@ fn conversation(messages: &Value) -> Conversation {
     Conversation { turns: messages.as_array().unwrap().iter().map(turn).collect(), task: None }
 }
 
-/// A tokenizer as danlu writes it, of a kind that `make_tokenizer.py` proves to be what danlu trains.
+/// A tokenizer as danlu writes it, of a kind that `make_tokenizer.py` shows to be what danlu trains.
 fn trained_here(kind: &str) -> Tokenizer {
     let made = &golden("tokenizer.json").unwrap()[kind];
     Tokenizer::from_json(&made["tokenizer"].to_string(), Some(&made["tokenizer_config"].to_string())).unwrap()
@@ -83,7 +83,7 @@ fn a_grown_tokenizer_is_as_transformers_grows_it() {
     compare(&golden, "grown", &grown);
 }
 
-/// `packed_step.json` (`make_chat.py --step`) packs by itself; rows here must be the same.
+/// `packed_step.json` (`make_chat.py --step`) packs rows independently; ours must be equal.
 #[test]
 fn rows_are_packed_as_in_the_golden_step() {
     let golden = golden("packed_step.json").unwrap();

@@ -77,7 +77,7 @@ fn page(lang: usize) -> String {
     page
 }
 
-/// A default at every size, once where it is the same at all.
+/// A default at every size; once if it is the same at all sizes.
 fn default(values: &[(&str, String)]) -> String {
     match values {
         [] => String::new(),

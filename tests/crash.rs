@@ -1,5 +1,5 @@
-//! kill -9 at any moment: the next start goes on by itself, and the end is the end of a run that was
-//! never killed. Damage to a checkpoint is seen, said, and answered with the one before.
+//! kill -9 at any moment: the next launch continues automatically, and the result equals that of an uninterrupted run.
+//! A damaged checkpoint is detected and reported, and the previous one is used.
 //!
 //! The long variant: `cargo test --release --test crash -- --ignored`.
 
@@ -20,15 +20,15 @@ use common::{
     texts::Chance, train, train_args,
 };
 
-// Saves fall on no multiple of the 20 rows after which the built-in mix repeats.
+// No save falls on a multiple of the 20 rows after which the built-in mix repeats.
 const STEPS: usize = 1200;
 const SETS: &[&str] = &["steps=1200", "save_steps=17", "batch_size=3", "model.dropout=0.1"];
 
-/// What the killed runs came to.
+/// Statistics of the killed runs.
 #[derive(Debug, Default)]
 struct Tally {
     kills: usize,
-    /// Kills that left a half-made checkpoint behind.
+    /// Kills that left a half-written checkpoint.
     inside_a_save: usize,
     runs: usize,
 }
@@ -44,13 +44,13 @@ fn launch(run: &Path, out: &Path, wait: Duration) -> bool {
         return false;
     }
     child.kill().unwrap();
-    // It may have ended between the look and the kill; how it ended tells.
+    // It may have ended between the check and the kill; the exit status shows which.
     let status = child.wait().unwrap();
     assert!(matches!(status.code(), None | Some(0)), "{}", fs::read_to_string(out).unwrap());
     status.code().is_none()
 }
 
-/// Whether a launch told that a checkpoint is durable; its last line may be torn.
+/// Whether a launch reported a durable checkpoint; its last line may be torn.
 fn told_saved(out: &Path) -> bool {
     fs::read_to_string(out).unwrap_or_default().contains("\"event\":\"saved\"")
 }
@@ -72,7 +72,7 @@ fn kill_often(kills: usize, seed: u64) -> Tally {
         let out = dir.path().join("out.jsonl");
         let mut saved = false;
         loop {
-            // The last kill is followed by a launch that may go to its end.
+            // After the last kill one launch may run to the end.
             let wait = if tally.kills < kills {
                 Duration::from_millis(chance.below(1500) as u64)
             } else {
@@ -91,7 +91,7 @@ fn kill_often(kills: usize, seed: u64) -> Tally {
             tally.inside_a_save += usize::from(half_made(&run));
             saved |= told_saved(&out);
             if saved {
-                // A stranger, who takes no lock and repairs nothing, finds a whole checkpoint.
+                // Another process, which takes no lock and repairs nothing, finds an intact checkpoint.
                 danlu(["generate", "--run", &text(&run), "--prompt", "春", "--max-new-tokens", "1", "--json"]).object();
             }
         }
@@ -121,7 +121,7 @@ fn two_hundred_kills_change_no_bit() {
     assert!(tally.inside_a_save > 0, "no kill fell into a save: the test saw nothing of it");
 }
 
-/// A run of 12 of its 16 steps with checkpoints at 4, 8 and 12, and the one that was never hurt.
+/// A run at 12 of its 16 steps with checkpoints at 4, 8 and 12, and an undamaged copy.
 fn two_runs(dir: &Path) -> (PathBuf, PathBuf) {
     let (a, b) = (dir.join("a"), dir.join("b"));
     train(&a, &["steps=16", "save_steps=4"], &[]).good();
@@ -130,7 +130,7 @@ fn two_runs(dir: &Path) -> (PathBuf, PathBuf) {
     (a, b)
 }
 
-/// Goes on with a hurt run: it says what it passed over, and ends where the unhurt one does.
+/// Continues a damaged run: it reports what it passed over, and ends like the undamaged one.
 fn goes_on(a: &Path, run: &Path, from: usize, what: &str) {
     let done = train(run, &["steps=16", "save_steps=4"], &[]);
     let lines = done.good().objects();
@@ -164,7 +164,7 @@ fn a_flipped_bit_in_any_file_falls_back_to_the_checkpoint_before() {
         copy_all(&b, &run);
         flip(&checkpoint(&run, 12).join(&name), &mut chance);
         let hurt = fs::read(checkpoint(&run, 12).join(&name)).unwrap();
-        // Who only reads says so as well.
+        // A reader reports it too.
         let read = danlu(["generate", "--run", &text(&run), "--prompt", "春", "--max-new-tokens", "1", "--json"]);
         assert!(read.good().err.contains("pretrain-00000012 was passed over"), "{name}: {}", read.err);
         goes_on(&a, &run, 8, &format!("a flipped bit in {name}"));
@@ -223,7 +223,7 @@ fn with_every_checkpoint_damaged_nothing_is_begun_anew_in_silence() {
     assert_eq!((checkpoints(&run), metrics(&run)), before);
 }
 
-/// What a killed process leaves is swept, and a file of that kind that is somebody's own is not.
+/// Leftovers of a killed process are removed; a user's file of that kind is not.
 #[test]
 fn left_overs_are_swept_and_told() {
     let dir = scratch();

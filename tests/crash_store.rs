@@ -1,6 +1,6 @@
-//! A crash, a full disk, a power cut, a flipped bit: the store gives back the old state or the new one.
+//! Crashes, full disks, power cuts, flipped bits: the store has the old state or the new one.
 //!
-//! Loops, not luck: every operation is failed in turn, and the power is cut after every one.
+//! Exhaustive: every operation is failed in turn, and the power is cut after every one.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -21,10 +21,10 @@ const DIR: &str = "/runs/poems";
 const CONFIG: &str = "size = \"1m\"\n";
 const FAULTS: [Fault; 4] = [Fault::NoSpace, Fault::Io, Fault::Denied, Fault::Short];
 
-/// Operations that look for the turn of a run among those beside it; the run is opened whatever comes of them.
+/// Operations that read the turns of the runs beside it; opening succeeds even if they fail.
 const LOOKS: usize = 4;
 
-/// What a checkpoint of `step` holds; no two steps agree in any file.
+/// The contents of a checkpoint of `step`; all files differ between steps.
 fn weights(step: u64) -> (Vec<f32>, Vec<f32>) {
     let at = |i: usize| step as f32 + i as f32 / 64.0;
     ((0..24).map(at).collect(), (0..8).map(|i| -at(i)).collect())
@@ -47,7 +47,7 @@ fn save(saver: &Saver, stage: StageId, step: u64) -> Result<Saved, StoreError> {
     saver.save(stage, step, files)
 }
 
-/// The step a verified checkpoint claims, after every file was found to be of that step.
+/// The step of a verified checkpoint, after checking that all files belong to it.
 fn step_of(checkpoint: &Checkpoint) -> u64 {
     let step = checkpoint.id.step;
     let (embed, norm) = weights(step);
@@ -65,7 +65,7 @@ fn step_of(checkpoint: &Checkpoint) -> u64 {
     step
 }
 
-/// A disk with a run that has one checkpoint, at step 1, all of it durable.
+/// A disk with a run that has one durable checkpoint, at step 1.
 fn base() -> FaultFs {
     let disk = FaultFs::new();
     let run = Run::create(disk.shared(), Path::new(DIR), CONFIG).expect("a run");
@@ -74,7 +74,7 @@ fn base() -> FaultFs {
     disk.copy()
 }
 
-/// The run in a folder, made where there is none.
+/// The run in a folder, created if missing.
 fn open_or_create(disk: &FaultFs, dir: &Path) -> Result<Run, StoreError> {
     let path = dir.join("run.toml");
     match disk.kind(&path).map_err(|source| StoreError::Io { doing: "look at", path, source })? {
@@ -87,7 +87,7 @@ fn open(disk: &FaultFs) -> Result<Run, StoreError> {
     Run::open(disk.shared(), Path::new(DIR))
 }
 
-/// Opens the run, finds nothing damaged and nothing left over, and gives the newest step.
+/// Opens the run, expects no damage and no leftovers, and returns the newest step.
 fn newest(disk: &FaultFs, context: &str) -> u64 {
     let run = open(disk).unwrap_or_else(|e| panic!("{context}: {e}"));
     let left: Vec<_> = disk.files().into_iter().filter(|p| p.to_string_lossy().contains("/.")).collect();
@@ -98,7 +98,7 @@ fn newest(disk: &FaultFs, context: &str) -> u64 {
     step_of(&found.found.unwrap_or_else(|| panic!("{context}: nothing verifies")))
 }
 
-/// Errors are said in words, name a path, and end a process with 1.
+/// Errors are sentences with a path and have exit code 1.
 fn is_loud(error: &StoreError, context: &str) {
     assert_eq!(error.exit_code(), 1, "{context}: {error}");
     assert!(error.to_string().contains("/runs"), "{context}: {error}");
@@ -124,7 +124,7 @@ fn a_save_survives_any_one_fault() {
                     let retried = save(&run.saver(), StageId::Pretrain, 2).expect(&context);
                     assert_eq!(step_of(&retried.checkpoint), 2);
                 }
-                // Only an old manifest that cannot be read may be borne: saving must continue beside it.
+                // Only an unreadable old manifest is tolerated: saving must work beside it.
                 Ok(saved) => {
                     assert!(!fired || matches!(fault, Fault::Io | Fault::Denied), "{context}: swallowed");
                     assert_eq!(step_of(&saved.checkpoint), 2);
@@ -184,7 +184,7 @@ fn a_power_cut_at_any_moment_of_a_save_leaves_the_old_or_the_new() {
     assert!(seen[1] > 0 && seen[2] > 0, "{seen:?}");
 }
 
-/// The guarantee rests on each sync: without it the test above must fail. Here the twin itself is tested.
+/// The guarantee depends on each sync: without it the test above must fail. This tests the test double.
 #[test]
 fn the_twin_loses_what_was_not_synced() {
     let disk = FaultFs::new();
@@ -212,7 +212,7 @@ fn opening_survives_any_one_fault() {
     let run = open(&disk).expect("opens");
     save(&run.saver(), StageId::Pretrain, 2).expect("saves");
     drop(run);
-    // Left-overs as a kill leaves them, so that sweeping is failed, too.
+    // Leftovers as a kill leaves them, so that sweeping fails too.
     for name in [".tmp-pretrain-00000003-77-0123456789abcdef", ".del-pretrain-00000000-77-0123456789abcdef"] {
         let dir = Path::new(DIR).join("checkpoints").join(name);
         disk.make_dir(&dir).expect("makes");
@@ -234,14 +234,14 @@ fn opening_survives_any_one_fault() {
                     assert!(fired, "{context}: {error}");
                     is_loud(&error, &context);
                 }
-                // What cannot be swept takes room, and is reported.
+                // What cannot be swept takes disk space and is reported.
                 Ok(found) if unswept > 0 => {
                     assert!(fired && found.skipped.is_empty(), "{context}");
                     assert_eq!(step_of(&found.found.expect("the newest")), 2);
                 }
-                // Whether the runs beside it can be looked at is nothing to this one.
+                // Whether the other runs can be read does not matter for this one.
                 Ok(found) if fired && found.skipped.is_empty() => quiet += 1,
-                // A bad sector in the newest: the older one serves, and it is said.
+                // A bad sector in the newest: the older one is used, with a report.
                 Ok(found) if fired => {
                     assert_eq!((fault, found.skipped.len()), (Fault::Io, 1), "{context}");
                     assert_eq!(step_of(&found.found.expect("the older one")), 1);
@@ -269,7 +269,8 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
             let result = open_or_create(&disk, dir);
             let fired = disk.fired();
             disk.heal();
-            // A folder that cannot be swept is reported; the rest is an error, but for a look at the runs beside it.
+            // A folder that cannot be swept is reported; everything else is an error, except reading the runs beside
+            // it.
             let reported = result.as_ref().map_or(true, |run| !run.unswept().is_empty());
             assert!(fired || !reported, "{fault:?} at {n}");
             quiet += usize::from(fired && !reported);
@@ -324,7 +325,7 @@ fn a_new_run_survives_any_one_fault_and_any_power_cut() {
     }
 }
 
-/// The layout of a folder that held only run.toml is as durable as that of a run made by us.
+/// The layout of a folder that held only run.toml is as durable as that of a run made by danlu.
 #[test]
 fn the_first_save_in_a_bare_folder_lasts() {
     let disk = FaultFs::new();
@@ -341,7 +342,7 @@ fn the_first_save_in_a_bare_folder_lasts() {
     }
 }
 
-/// What stays, where everything loads.
+/// Retention if everything loads.
 fn keep(newest: usize, pinned: &[CheckpointId]) -> Keep<'_> {
     Keep { newest, pinned, before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
 }
@@ -399,7 +400,7 @@ fn retention_survives_any_one_fault() {
             let result = run.saver().retain(StageId::Pretrain, &keep(1, &[]));
             let fired = disk.fired();
             disk.heal();
-            // What cannot be read or removed stays and is reported; a newest that cannot be read keeps one more.
+            // What cannot be read or removed is kept and reported; if the newest cannot be read, one more is kept.
             let whole = result.is_ok_and(|r| r.removed.len() == 2 && r.left.is_empty());
             assert!(whole != fired, "{context}");
             run.saver().retain(StageId::Pretrain, &keep(1, &[])).expect(&context);
@@ -571,7 +572,7 @@ fn one_owner_at_a_time() {
     assert!(matches!(error, StoreError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{error:?}");
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains(&std::process::id().to_string()));
-    // A save that is still in flight keeps the run.
+    // A save in flight holds the lock.
     let saver = run.saver();
     drop(run);
     assert!(open(&disk).is_err());
@@ -597,7 +598,7 @@ fn a_log_survives_faults_and_tears() {
                 let disk = base.copy();
                 let mut log = Log::open(disk.shared(), path).expect("opens");
                 log.append(&record(1)).expect("appends");
-                // With a second fault the cut after a failed append fails, too.
+                // With a second fault, the cut after a failed append fails too.
                 if second.is_some() {
                     disk.fail_from(n, fault);
                 } else {
@@ -618,7 +619,7 @@ fn a_log_survives_faults_and_tears() {
             }
         }
     }
-    // A power cut: what is opened next is a prefix of what was written, and goes on.
+    // A power cut: what is then opened is a prefix of what was written, and can be appended to.
     let disk = base.copy();
     let mut log = Log::open(disk.shared(), path).expect("opens");
     log.sync().expect("syncs");
@@ -639,7 +640,7 @@ fn a_log_survives_faults_and_tears() {
     }
 }
 
-/// Whole lines in the file; a torn one at the end is none.
+/// Complete lines of the file, without a torn one at the end.
 fn lines_or_torn(disk: &FaultFs, path: &Path) -> usize {
     String::from_utf8_lossy(&disk.peek(path).unwrap_or_default()).matches('\n').count()
 }
@@ -749,7 +750,7 @@ fn runs_are_counted_and_the_newest_is_the_last_used() {
     let second = Run::open(disk.shared(), &runs.join("run-0002")).expect("opens");
     second.metrics().expect("opens").append(&json!({"step": 1})).expect("appends");
     assert_eq!(newest_run(&disk, runs).expect("three"), Some(runs.join("run-0002")));
-    // A folder of somebody else's is left alone; an empty one, and one with only a run.toml, are taken.
+    // A user's folder is left alone; an empty one, and one with only a run.toml, are accepted.
     disk.make_dir(Path::new("/home")).expect("makes");
     disk.poke(Path::new("/home/thesis.txt"), b"x").expect("writes");
     disk.mark();

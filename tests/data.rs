@@ -1,5 +1,5 @@
-//! Promises of the data layer: nothing is lost between text and ids, nothing held out is trained on,
-//! a batch depends on nothing but its place, shares hold.
+//! The data layer: nothing is lost between text and ids, nothing held out is trained on, a batch is a function of its
+//! position, shares are kept.
 
 #![allow(
     clippy::unwrap_used,
@@ -63,7 +63,7 @@ fn batcher(packed: &Arc<Vec<Packed>>, seed: u64, shape: Shape) -> Batcher {
     Batcher::new(packed.clone(), seed, History::new(&weights, shape).unwrap()).unwrap()
 }
 
-/// Poems of which each has its own letters, so that a token tells its document.
+/// Poems with different letters, so that a token identifies its document.
 fn numbered(documents: usize, length: usize) -> Stream {
     let texts: Vec<Document> = (0..documents)
         .map(|d| Document::plain((0..length).map(|_| char::from_u32(0x4E00 + d as u32).unwrap()).collect::<String>()))
@@ -168,7 +168,7 @@ fn special_tokens_in_a_text_are_text() {
             assert_eq!(tokenizer.decode(&[id], true), "");
         }
     }
-    // Nor does training on such a text make one.
+    // Training on such a text does not create one either.
     let texts = "<|endoftext|> <|user|> <|endoftext|> <|user|>";
     let tokenizer = train_bpe(&group(&[texts]), 300).unwrap();
     assert!(tokenizer.encode(texts).unwrap().iter().all(|id| !tokenizer.is_special(*id)));
@@ -309,7 +309,7 @@ fn duplicates_fall_on_one_side() {
             assert!(held.is_empty());
         }
     }
-    // There is something to prove: some poems stand in both sources.
+    // Precondition: some poems are in both sources.
     let short: HashSet<_> = sources[0].documents.iter().map(|d| key(d.body())).collect();
     let both: Vec<usize> =
         (0..sources[1].documents.len()).filter(|i| short.contains(&key(sources[1].documents[*i].body()))).collect();
@@ -328,7 +328,8 @@ fn a_poem_trained_in_one_source_is_never_held_out_of_another() {
     let free = [poems("a", 0..200, true)];
     let first = split(&free, &[]).held_out[0].clone();
     assert!(first.len() >= 2 && first.len() < 30, "{first:?}");
-    // The very poem that would be held out stands, otherwise punctuated and titled, in a source kept whole.
+    // The poem that would be held out also occurs, with other punctuation and title, in a source that holds nothing
+    // out.
     let taken = normalise(free[0].documents[first[0]].body());
     let kept = Source {
         name: "kept".into(),
@@ -339,10 +340,10 @@ fn a_poem_trained_in_one_source_is_never_held_out_of_another() {
     let both = split(&[kept, free[0].clone()], &[]);
     assert_eq!(both.held_out[1], first[1..]);
     assert!(both.train[1].contains(&first[0]));
-    // A probe, even as a part of a document.
+    // A probe, even as part of a document.
     let probe = free[0].documents[first[1]].body();
     assert_eq!(split(&free, &[&probe[..probe.len() - 3]]).held_out[0], [&first[..1], &first[2..]].concat());
-    // The same documents in two sources are held out of both.
+    // Documents that are in two sources are held out of both.
     let twins = [poems("a", 0..200, true), poems("b", 0..200, true)];
     let twins = split(&twins, &[]);
     assert_eq!(twins.held_out[0], twins.held_out[1]);
@@ -430,7 +431,7 @@ fn a_changed_mix_is_replayed() {
     assert_eq!(resumed.batch(4, 1).unwrap(), batcher(&packed, 3, SHAPE).batch(4, 1).unwrap());
     let drawn = resumed.tokens_drawn(11);
     assert_eq!(drawn.iter().sum::<u64>(), 10 * 2048 + 400);
-    // A second change of the same step replaces the first; the past cannot be changed.
+    // A second change at the same step replaces the first; the past cannot be changed.
     live.change(10, &[1.0, 0.0, 0.0, 0.0, 0.0], wide).unwrap();
     assert_eq!(live.history().phases().len(), 2);
     assert_eq!(live.batch(10, 0).unwrap().sources, [0; 4]);
@@ -500,7 +501,7 @@ fn windows_never_cross_the_end() {
                 *seen.entry(*id).or_default() += 1;
             }
         }
-        // Every document is seen, about as often as every other.
+        // Every document is seen, about equally often.
         let counts: Vec<usize> = stream
             .tokens()
             .unwrap()
@@ -578,7 +579,7 @@ fn baselines_are_entropies() {
     assert!((found.entropy - entropy).abs() < 1e-12);
     assert!(found.held_out.unwrap() > found.entropy);
     assert_eq!(windows::baseline(&stream, &Stream::default(), 271).unwrap().held_out, None);
-    // All probabilities together are one.
+    // The probabilities sum to one.
     let (total, different) = (40.0, 11.0);
     let seen = total / (total + different);
     let unseen = 260.0 * (different / (total + different) / 260.0);
@@ -664,6 +665,6 @@ fn a_run_on_the_built_in_data_starts_at_once() {
         );
     }
     assert!(encoded.as_secs_f64() < 0.3 && ready.as_secs_f64() < 0.8, "{encoded:?}, {ready:?}");
-    // The corpus's own characters need few bytes: what the short poems hold is all in the vocabulary.
+    // The corpus's own characters need few bytes: all characters of the short poems are in the vocabulary.
     assert!(packed[0].train.tokens().unwrap().iter().all(|t| !(6..262).contains(t)));
 }

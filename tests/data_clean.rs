@@ -1,5 +1,5 @@
-//! Cleaning, duplicates and shards: every number of a funnel is accounted for, alike is found and unlike is not,
-//! and what is streamed from disk is what would be in memory.
+//! Cleaning, duplicates and shards: funnels add up, similar documents are found and others are not, and streaming from
+//! disk gives the same as memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -85,7 +85,7 @@ fn a_rule_drops_what_it_names() {
     assert_eq!(of(Profile::ProseZh, zh), None);
     assert_eq!(of(Profile::ProseZh, "春眠不觉晓，处处闻啼鸟。").as_deref(), Some("too_short"));
     assert_eq!(of(Profile::ProseZh, PROSE).as_deref(), Some("stop_words"));
-    // Prose rules would drop every quatrain; its own do not.
+    // Rules for prose would drop every quatrain; those for poetry do not.
     let poem = Document::poem("春晓", "孟浩然", "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。");
     assert_eq!(judge(rules(Profile::Poetry), &poem), None);
     let verdict =
@@ -152,7 +152,7 @@ fn bands_are_shared_as_often_as_minhash_promises() {
     }
 }
 
-/// A text, and one that is as alike as `similarity` by its shingles, or as near as changing characters comes.
+/// A text, and one with a shingle similarity of `similarity`, or as close as replacing characters gets.
 fn alike(chance: &mut Chance, shingling: Shingling, similarity: f64) -> (String, String, f64) {
     let a: Vec<char> = (0..600).map(|_| han(chance)).collect();
     let mut b = a.clone();
@@ -183,7 +183,7 @@ fn near_duplicates_are_found_and_others_are_not() {
         let sets: Vec<Vec<u64>> = texts.iter().map(|t| shingling.shingles(t)).collect();
         let mut found = Vec::new();
         let columns: Vec<[u64; 14]> = sets.iter().map(|set| bands(set).unwrap()).collect();
-        // At once, and with next to no memory.
+        // At once, and with almost no memory.
         for held in [usize::MAX, 300] {
             let mut passes = 0;
             let candidates = candidates(sets.len(), held, |band, take| {
@@ -193,7 +193,7 @@ fn near_duplicates_are_found_and_others_are_not() {
             });
             assert_eq!(passes, if held == 300 { 140 } else { 14 });
             let some = |documents: &[u32]| Ok(documents.iter().map(|d| sets[*d as usize].clone()).collect());
-            // However long they are, that is how many are held against one another at once.
+            // With long texts, so that fewer are compared at a time.
             let size = if held == 300 { 5 << 20 } else { 600 };
             found.push(verified(&candidates.unwrap(), |_| size, some).unwrap());
         }
@@ -215,7 +215,7 @@ fn traditional_and_simplified_are_one_poem() {
     assert_eq!(simplified, traditional);
     assert_eq!(simplified.len(), 19);
     assert!(Shingling::Five.shingles(" \n。…").is_empty());
-    // A pair that is a duplicate of one that goes is held against the one that stays.
+    // A duplicate of a document that is dropped is compared with the one that is kept.
     let sets: Vec<Vec<u64>> = vec![(0..100).collect(), (10..105).collect(), (25..110).collect()];
     let found =
         verified(&[(1, 0), (2, 0), (2, 1)], |_| 1, |some| Ok(some.iter().map(|d| sets[*d as usize].clone()).collect()));
@@ -250,7 +250,7 @@ fn both_ways() -> (Vec<Packed>, Vec<Packed>) {
             assert!(shard::open(&mut Cursor::new(&bytes[..cut]), vocab_size).is_err());
         }
         assert!(shard::open(&mut Cursor::new(&bytes), 72_000 - vocab_size).is_err(), "another width of ids");
-        // From several shards that hold the same, so that reads cross from one to another.
+        // From several shards with the same documents, so that reads cross shard boundaries.
         let table = shard::open(&mut Cursor::new(&bytes), vocab_size).unwrap();
         let mut picker = Picker::default();
         let mut from = 0;
@@ -321,7 +321,8 @@ proptest! {
         cases: 24, rng_seed: RngSeed::Fixed(11), failure_persistence: None, ..ProptestConfig::default()
     })]
 
-    /// in = kept + Σ dropped, in documents and bytes; each dropped one has its line; each kept one is on one side.
+    /// in = kept + Σ dropped, in documents and bytes; each dropped document has a line; each kept one is on one side of
+    /// the split.
     #[test]
     fn the_funnel_adds_up(seed: u64, kinds in prop::collection::vec((0..7_u8, 0..3_u8), 1..120), masks: bool) {
         let dir = TempDir::new().unwrap();
@@ -388,7 +389,7 @@ writeln!(toml, "[[source]]\nname = \"{i}\"\npath = \"../{i}.jsonl\"\nprofile = \
 
 // Trials
 
-/// Tries a bound of the only source of `toml`.
+/// Tries a threshold on the only source of `toml`.
 fn tried(dir: &Path, toml: &str, rule: &str, threshold: f64, stop: bool) -> Result<Vec<Trial>, TrainError> {
     let config = RunConfig::parse(toml, &[], StageId::Pretrain).unwrap();
     let mut told = Vec::new();

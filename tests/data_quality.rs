@@ -1,4 +1,4 @@
-//! Sources that the quality classifier filters: what it drops, what it learns from, and what is made again when.
+//! Sources filtered by the quality classifier: what it drops, its training samples, and what is made again when.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -32,7 +32,7 @@ fn write(path: &Path, texts: impl IntoIterator<Item = String>) {
     texts::write(path, jsonl(texts));
 }
 
-/// A web of which every third text is a good one, and a wiki of good ones.
+/// A web folder in which every third text is good, and a wiki folder of good ones.
 fn folders() -> TempDir {
     let (dir, mut chance) = (TempDir::new().unwrap(), Chance(1));
     for file in 0..4 {
@@ -81,10 +81,10 @@ fn a_source_is_filtered_by_likeness_to_another() {
     assert!(wrong as u64 <= web / 10, "{wrong} good ones of {web}");
     assert!(page.items.iter().all(|d| d.value < d.threshold && d.threshold == 0.5 && d.twin.is_none()));
 
-    // What is there is taken; from nothing the same comes out.
+    // Existing data are used; starting from nothing gives the same.
     assert_eq!(load(&run, &toml).unwrap().digest, corpus.digest);
     assert_eq!(load(&open(&dir, "other"), &toml).unwrap().digest, corpus.digest);
-    // An edit ends where all from nothing ends, and its units alone are cleaned.
+    // An edit gives the same result as starting from nothing, and only its units are cleaned.
     let mut chance = Chance(9);
     write(&dir.path().join("web/2.jsonl"), (0..150).map(|i| text_of(&mut chance, i % 2 == 0)).collect::<Vec<_>>());
     let edited = load(&run, &toml).unwrap();
@@ -92,17 +92,17 @@ fn a_source_is_filtered_by_likeness_to_another() {
     assert_eq!((&edited.digest, by_quality(&edited)), (&anew.digest, by_quality(&anew)));
     assert_ne!(edited.digest, corpus.digest);
 
-    // Pareto's rule keeps some of the low ones, by the documents' keys.
+    // The Pareto rule keeps some low scores, by the documents' keys.
     let pareto = load(&run, &toml.replace("threshold", "pareto")).unwrap();
     let [web, _] = by_quality(&pareto);
     assert!(web > 400 && web < 590, "{web}");
     let page = dropped(run.view(), &pareto.version, (None, Some("quality")), 0, 1000).unwrap();
     assert!(page.items.iter().all(|d| d.value <= d.threshold) && page.items.iter().any(|d| d.threshold < 0.9));
-    // α = 0.01 draws so high that next to nothing goes.
+    // With α = 0.01 draws are so high that almost nothing is dropped.
     let lenient = load(&run, &format!("{TOML}[quality]\nreference = \"wiki\"\nalpha = 0.01\n")).unwrap();
     assert!(by_quality(&lenient)[0] < 12, "{:?}", by_quality(&lenient));
 
-    // The classifier goes with the versions that were made by it, and damage to it is no matter.
+    // The classifier is removed with the versions made by it, and damage to it is harmless.
     prune(&run.preparer(), &edited.version, &[]).unwrap();
     let models = || -> Vec<_> {
         let entries = fs::read_dir(run.view().data_dir()).unwrap().map(|e| e.unwrap().path());
@@ -143,11 +143,11 @@ fn marks_say_what_is_wanted() {
     let is_bad = |text: &str| text.chars().any(|c| u32::from(c) >= 0x4E00 + 400);
     let right = page.items.iter().filter(|d| is_bad(d.text.as_deref().unwrap())).count();
     assert!(page.of > 200 && right * 10 >= page.of * 8, "{right} of {}", page.of);
-    // A mark that is taken away is another classifier.
+    // Removing a mark changes the classifier.
     let (text, _) = Marks::read(run.view()).unwrap().texts[0].clone();
     Marks::append(&run, &text, None).unwrap();
     assert_ne!(load(&run, &toml).unwrap().version, corpus.version);
-    // Marks are no text of a source that lies beside them.
+    // Marks are not text of a source whose folder contains them.
     let inside = toml.replace("../wiki", "../run/data/**/*.jsonl").replace("quality = true\n", "");
     let error = load(&run, &inside).map(drop).unwrap_err().to_string();
     assert!(error.contains("matches no readable file"), "{error}");

@@ -1,4 +1,4 @@
-//! Readers against files that other tools made (tests/fixtures/make.sh), and against files nobody should make.
+//! Readers on files made by other tools (tests/fixtures/make.sh), and on files that nobody should make.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -168,7 +168,7 @@ fn a_bad_character_costs_one_document() {
     let lines = b"{\"text\":\"a\"}\n{\"text\":\"\xFF\"}\n{\"text\":\"b\"}\n";
     assert_eq!(text(Format::JsonLines, lines).1, [(2, "bad_encoding")]);
     assert_eq!(text(Format::Csv, b"text,id\na,1\n\xFF,2\nb,3\n").1, [(3, "bad_encoding")]);
-    // The same in a file that is converted: what the decoder replaced is no text.
+    // The same in a converted file: text with replacement characters is rejected.
     let gb = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gb18030.txt")).unwrap();
     let gb = [gb.as_slice(), b"\n"].concat().repeat(3000);
     let (texts, faults, passed) = text(Format::Text, &[gb.as_slice(), b"\xFF\xFF\n\n", gb.as_slice()].concat());
@@ -198,7 +198,7 @@ fn an_input_without_documents_is_an_error() {
     assert!(error.to_string().contains("1 records were rejected, the first at 1: no field"), "{error}");
 }
 
-/// A source of one byte without end, or up to a length.
+/// A source of one repeated byte, infinite or up to a length.
 struct Endless {
     byte: u8,
     left: u64,
@@ -247,7 +247,7 @@ fn a_bomb_is_refused_and_what_is_cut_off_said() {
     }
 }
 
-/// Fails midway, as a file does whose disk goes.
+/// Fails in the middle, like a file on a failing disk.
 struct Failing(Cursor<Vec<u8>>);
 
 impl Read for Failing {
@@ -285,7 +285,7 @@ proptest! {
         for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
             let _ = from((formats[at], packing), &ReadOptions::default(), Cursor::new(bytes.clone()));
         }
-        // Real files with some bytes turned.
+        // Real files with some bytes flipped.
         let names = ["poems.jsonl.gz", "frames.jsonl.zst", "snappy.parquet", "gzip.parquet", "zstd.parquet", "lists.parquet", "gb18030.txt", "utf16le.txt", "poems.csv", "brotli.parquet"];
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(names[name]);
         let mut file = fs::read(path).unwrap();

@@ -1,4 +1,4 @@
-//! `danlu data` and training on one's own folder, from outside.
+//! `danlu data` and training on the user's own folder, from outside.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -82,7 +82,7 @@ fn a_folder_of_poems_is_cleaned_once_and_trained_on() {
     assert_eq!(sources[1]["weight"], 2.0);
     assert!(notes(&lines).contains("no field \"text\""), "{}", notes(&lines));
 
-    // Nothing is done twice, and nothing of the user's is touched.
+    // Nothing is done twice, and the user's files are unchanged.
     let made = || -> Vec<_> {
         let entries = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap());
         let mut all: Vec<_> = entries.map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap())).collect();
@@ -90,7 +90,7 @@ fn a_folder_of_poems_is_cleaned_once_and_trained_on() {
         all
     };
     let before = made();
-    // Of either source a unit and its ids; the version, the tokenizer.
+    // For each source a unit and its ids; the version, the tokenizer.
     assert_eq!(before.len(), 6, "{before:?}");
     let again = data(&run);
     assert_eq!(named(&again, "source"), sources);
@@ -99,17 +99,18 @@ fn a_folder_of_poems_is_cleaned_once_and_trained_on() {
     assert!(before.iter().all(|b| after.contains(b)), "training reads what is there: {before:?} {after:?}");
     assert_eq!(fs::read_to_string(dir.path().join("a/first.jsonl")).unwrap(), first);
 
-    // A changed file is another unit, and what was made of the old one goes.
+    // A changed file is a new unit, and data made from the old one are removed.
     write(dir.path(), "a/first.jsonl", jsonl((0..150).map(poem)));
     assert_eq!(named(&data(&run), "source")[0]["documents_out"], 150);
     let count = |kind: &str| made().iter().filter(|(name, _)| name.to_string_lossy().starts_with(kind)).count();
-    // Until training goes on with it: a run gone on from its checkpoint begins with what that was trained on.
+    // Only after training has continued with it: a run resumed from its checkpoint starts with the data it was trained
+    // on.
     assert_eq!((count("unit-"), count("ids-"), count("version-")), (3, 3, 2));
     train(&run, &["steps=5"], &[]).good();
     assert_eq!((count("unit-"), count("ids-"), count("version-")), (2, 2, 1));
 }
 
-/// A person's text may lie in the run's own data folder, under any name.
+/// A user's text may be in the run's data folder, with any name.
 #[test]
 fn text_within_the_run_is_read_and_left_alone() {
     let dir = TempDir::new().unwrap();
@@ -167,7 +168,7 @@ fn dropped_documents_are_told_with_their_reasons() {
     assert!(pairs[0]["value"].as_f64().unwrap() >= 0.7 && told(&["nothing_such"]).is_empty());
 }
 
-/// Whatever byte of whatever prepared file is another one, or is missing: what comes out is the same.
+/// Whichever byte of whichever prepared file is changed or missing, the result is the same.
 #[test]
 fn damage_to_prepared_data_is_noticed_and_made_again() {
     let dir = TempDir::new().unwrap();
@@ -183,7 +184,7 @@ fn damage_to_prepared_data_is_noticed_and_made_again() {
             for bytes in [&bad[..], &bad[..at], &[]] {
                 fs::write(&path, bytes).unwrap();
                 if kind == "unit-" {
-                    // Nobody looks at a unit while its ids and its version are whole.
+                    // A unit is not read while its ids and its version are intact.
                     assert_eq!(named(&data(&run), "source"), named(&lines, "source"));
                     fs::remove_file(made(&run, "ids-")).unwrap();
                     fs::remove_file(made(&run, "version-")).unwrap();
@@ -198,7 +199,7 @@ fn damage_to_prepared_data_is_noticed_and_made_again() {
     }
 }
 
-/// The one prepared file of a kind.
+/// The only prepared file of a kind.
 fn made(run: &Path, kind: &str) -> std::path::PathBuf {
     let paths = fs::read_dir(run.join("data")).unwrap().map(|e| e.unwrap().path());
     paths.into_iter().find(|p| p.file_name().unwrap().to_string_lossy().starts_with(kind)).unwrap()
@@ -315,8 +316,8 @@ fn bad_files_are_said_and_the_rest_goes_on() {
     train(&run, &["steps=2"], &[]).good();
 }
 
-/// Case 7, 15 and 26 of the trust issue: a profile decides over a guess, what is not the file itself is named, and a
-/// remote is nobody's address.
+/// Cases 7, 15 and 26 of the trust issue: a profile overrides a guess, a file that replaces the real one is reported,
+/// and a git remote is not an e-mail address.
 #[test]
 fn what_files_are_is_said() {
     let dir = TempDir::new().unwrap();
@@ -421,7 +422,7 @@ fn a_signal_while_text_is_prepared_ends_it_and_leaves_nothing() {
 fn a_kill_while_text_is_prepared_leaves_nothing_wrong() {
     let dir = TempDir::new().unwrap();
     for file in 0..30 {
-        // Each large enough to be a unit of its own, and a twin of a part of the one before.
+        // Each large enough to be a unit, with a duplicate of part of the previous one.
         write(dir.path(), &format!("a/{file:02}.jsonl"), jsonl((file * 2900..(file + 1) * 3000).map(poem)));
     }
     let toml = "[[source]]\nname = \"a\"\npath = \"../a\"\nprofile = \"poetry\"\n";
@@ -439,7 +440,7 @@ fn a_kill_while_text_is_prepared_leaves_nothing_wrong() {
     assert!(units() >= 5);
     let lines = data(&run);
     common::no_leftovers(&run);
-    // The same as if nothing had happened.
+    // The same result as without interruption.
     fs::remove_dir_all(run.join("data")).unwrap();
     let anew = data(&run);
     assert_eq!(named(&lines, "source"), named(&anew, "source"));

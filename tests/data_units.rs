@@ -1,5 +1,5 @@
-//! Text that is prepared in units: an edit costs what it touches, what comes of it is what would come of all anew,
-//! and versions stay readable while they are wanted.
+//! Preparing text in units: an edit reprocesses only what it touches, the result equals preparing everything again, and
+//! versions stay readable while they are needed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -41,7 +41,7 @@ fn poem(chance: &mut Chance) -> String {
     chance.han(30, 800)
 }
 
-/// A run over folders beside it, all of a profile.
+/// A run over folders beside it, all with one profile.
 struct Room {
     dir: TempDir,
     config: RunConfig,
@@ -78,7 +78,7 @@ impl Room {
         Corpus::load(&self.config, run, &run.view().data_dir(), 600, false, &AtomicBool::new(false))
     }
 
-    /// The same from nothing, in a run beside it.
+    /// The same prepared from nothing, in a run beside it.
     fn anew(&self) -> (Corpus, Run) {
         let dir = self.path("anew");
         if dir.exists() {
@@ -100,8 +100,8 @@ fn tokens(packed: &[Packed]) -> Vec<(String, Vec<u32>, Vec<u32>)> {
     packed.iter().map(|p| (p.name.clone(), side(&p.train), side(&p.held_out))).collect()
 }
 
-/// Everything that is told of dropped documents, in an order of its own: neither the run's folder nor what follows from
-/// it, which files are joined, makes a difference.
+/// Everything reported about dropped documents, in a canonical order: neither the run's folder nor the grouping of
+/// files that follows from it matters.
 fn all_dropped(run: &Run, version: &str) -> Vec<String> {
     let page = dropped(run.view(), version, (None, None), 0, usize::MAX / 2).unwrap();
     let dir = run.view().dir().to_string_lossy().into_owned();
@@ -115,7 +115,7 @@ proptest! {
         cases: 16, rng_seed: RngSeed::Fixed(5), failure_persistence: None, ..ProptestConfig::default()
     })]
 
-    /// After any edits: what is decided again where something changed is what is decided from nothing.
+    /// After any edits, incremental decisions equal those made from nothing.
     #[test]
     fn an_edit_gives_what_all_anew_would(seed: u64, edits in prop::collection::vec(0..7_u8, 1..7)) {
         let mut chance = Chance(seed);
@@ -127,7 +127,7 @@ proptest! {
             let text = match (chance.below(6), old) {
                 (0, Some(old)) => old,
                 (1 | 2, Some(old)) => {
-                    // Nearly the same: some letters are others.
+                    // Nearly the same: some letters are changed.
                     let mut letters: Vec<char> = old.chars().collect();
                     for _ in 0..=chance.below(3) {
                         let at = chance.below(letters.len());
@@ -149,7 +149,7 @@ proptest! {
             room.write(name, poems);
         }
         let run = room.open();
-        // A tokenizer that is there already, as in a run that is trained.
+        // With an existing tokenizer, as in a run in training.
         let first = room.load(&run).unwrap();
         fs::write(room.path("run/data/tokenizer.json"), first.tokenizer.json()).unwrap();
         room.load(&run).unwrap();
@@ -168,7 +168,7 @@ proptest! {
                 }
                 2 => room.config.source.rotate_left(1),
                 3 => {
-                    // A twin of a whole file.
+                    // A copy of a whole file.
                     let twin = format!("{}/twin{}.jsonl", ["a", "b", "c"][chance.below(3)], chance.below(1000));
                     files.insert(twin.clone(), files[&name].clone());
                     room.write(&twin, &files[&twin]);
@@ -196,7 +196,7 @@ proptest! {
         }
     }
 
-    /// Whatever is in a unit's file: it is read, or refused in words.
+    /// Whatever a unit's file contains, it is read or refused with a message.
     #[test]
     fn any_unit_is_read_or_refused(cut in 0..3000_usize, at in 0..3000_usize, byte: u8, junk in prop::collection::vec(any::<u8>(), 0..200)) {
         let whole = unit_of(7);
@@ -255,7 +255,7 @@ fn a_unit_gives_back_what_was_put_in() {
     }
 }
 
-/// Poems in files of a folder, each of its own.
+/// One poem per file in a folder.
 fn filled(room: &Room, files: usize) -> Chance {
     let mut chance = Chance(3);
     for i in 0..files {
@@ -269,7 +269,7 @@ fn filled(room: &Room, files: usize) -> Chance {
 fn a_changed_file_makes_its_own_unit_anew() {
     let room = Room::new(&["a"]);
     let mut chance = filled(&room, 60);
-    // A large file is a unit of its own.
+    // A large file is a unit.
     let large: Vec<String> = (0..3000).map(|_| poem(&mut chance)).collect();
     room.write("a/large.jsonl", &large);
     let run = room.open();
@@ -325,7 +325,7 @@ fn versions_are_kept_while_they_are_wanted() {
     let second = std::thread::spawn(move || preparing.run().unwrap()).join().unwrap();
     assert_ne!(first.version, second.version);
 
-    // Both can be read, and the first goes when nobody wants it.
+    // Both can be read, and the first is removed when it is not needed.
     prune(&run.preparer(), &second.version, std::slice::from_ref(&first.version)).unwrap();
     let opened = open_version(run.view(), &first.version, &room.config).unwrap();
     assert_eq!((tokens(&opened), tokens(&first.packed)), (were.clone(), were));
@@ -335,7 +335,7 @@ fn versions_are_kept_while_they_are_wanted() {
     assert!(open_version(run.view(), &first.version, &room.config).is_none());
     assert_eq!((room.prepared("version-").len(), room.prepared("unit-").len()), (1, units.len() - 1));
     assert_eq!(tokens(&room.load(&run).unwrap().packed), tokens(&second.packed));
-    // Without sources nothing of it is wanted any more.
+    // Without sources nothing of it is needed.
     prune(&run.preparer(), "builtin", &[]).unwrap();
     assert_eq!(room.prepared("unit-").len() + room.prepared("ids-").len() + room.prepared("version-").len(), 0);
 }
@@ -352,7 +352,7 @@ fn a_source_of_which_nothing_is_left_keeps_its_place() {
     assert_eq!(corpus.packed[1].train.documents() + corpus.packed[1].held_out.documents(), 100);
 }
 
-/// A file whose time and length are what they were is another one all the same.
+/// A file with the same time and length can still be a different one.
 #[test]
 #[cfg(unix)]
 fn a_file_that_is_replaced_is_noticed() {

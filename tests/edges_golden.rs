@@ -29,7 +29,7 @@ fn texts_begin_as_in_transformers() {
         let tokenizer = of(case);
         assert_eq!(tokenizer.begin(), ids(&case["begin"]), "{kind}");
         for text in case["texts"].as_array().unwrap() {
-            // That class has no normalizer in transformers 5, whatever tokenizer.json says.
+            // That class has no normalizer in transformers 5, whatever tokenizer.json contains.
             if kind == "llama" && text["text"].as_str().unwrap().starts_with(' ') {
                 continue;
             }
@@ -76,7 +76,7 @@ fn a_continuation_is_the_whole_text_less_its_prompt() {
     }
 }
 
-/// What a turn's words are encoded to is decoded to them again, whatever stands before them.
+/// Encoding and decoding a turn's content gives it back, whatever precedes it.
 #[test]
 fn a_turn_keeps_its_words() {
     let made = golden();
@@ -85,7 +85,7 @@ fn a_turn_keeps_its_words() {
         let before = encode_prompt(&[Turn::new(Role::User, "the lake")], &tokenizer).unwrap();
         for words in ["the lake was", " walked", "tea\n春", "  the"] {
             let turn = tokenizer.encode_turn(words).unwrap();
-            // A prefix of a space is not put before a word that has one.
+            // No prefix is added before a word that begins with a space.
             let kept = tokenizer.decode_turn(&before, &turn, true);
             let same = kept == words || (["roberta", "always"].contains(&kind.as_str()) && kept == words[1..]);
             assert!(same, "{kind}: {words:?} became {kept:?}");

@@ -1,4 +1,4 @@
-//! Human feedback from outside, with the real binary: a reward model, PPO, and what they write, say and refuse.
+//! Human feedback from outside, with the real binary: a reward model, PPO, and what they write, print and refuse.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -71,7 +71,7 @@ fn a_reward_model_tells_what_it_measures_and_is_a_scalar_model() {
     no_leftovers(&run);
 }
 
-/// With a rate of nothing the trunk is the fine-tuned model's.
+/// With a learning rate of zero the trunk equals the fine-tuned model's.
 #[test]
 fn its_trunk_is_the_fine_tuned_models() {
     let dir = scratch();
@@ -83,7 +83,7 @@ fn its_trunk_is_the_fine_tuned_models() {
     }
 }
 
-/// The run's own answers are drawn when there are none, once, and never again.
+/// The model's own answers are sampled if there are none, once.
 #[test]
 fn its_own_answers_are_drawn_once() {
     let dir = scratch();
@@ -127,7 +127,8 @@ fn a_reward_model_killed_in_mid_stage_goes_on_to_the_bit() {
     killed(&a, &b, "reward", &[&REWARD[..], &["steps=40", "save_steps=3"]].concat(), 40);
 }
 
-/// Fine-tuning goes on: what the reward model started from stays, and the reward model goes on from it.
+/// Fine-tuning continues: the checkpoint from which the reward model started is kept, and the reward model continues
+/// from it.
 #[test]
 fn what_a_reward_model_started_from_is_not_removed() {
     let dir = scratch();
@@ -144,7 +145,7 @@ fn what_a_reward_model_started_from_is_not_removed() {
     assert_eq!(state["parent"], "sft-00000060");
 }
 
-/// A reward model goes on with no text: without --stage it is never taken, with it it is refused.
+/// A reward model cannot continue a text: without --stage it is never selected, with it it is refused.
 #[test]
 fn generate_never_takes_a_reward_model() {
     let dir = scratch();
@@ -159,7 +160,7 @@ fn generate_never_takes_a_reward_model() {
     danlu([&ask[..], &["--model", &folder]].concat()).refused(2, &["LlamaForSequenceClassification"]);
 }
 
-/// Stopped between two measurements, its checkpoint still has the scale of its own scores.
+/// A checkpoint saved between two measurements has the scale of its own scores.
 #[test]
 fn a_stopped_reward_model_knows_its_scale() {
     let dir = scratch();
@@ -169,7 +170,7 @@ fn a_stopped_reward_model_knows_its_scale() {
     };
     let sets = ["steps=40", "batch_size=8", "eval_steps=0", "save_steps=20", "learning_rate=1e-2"];
     let (a, b) = (tuned(dir.path(), "a"), tuned(dir.path(), "b"));
-    // One that is saved on the way, and one that ends there.
+    // One saved on the way, and one at the end.
     stage(&a, "reward", &sets, &[]).good();
     stage(&b, "reward", &sets, &["--steps", "20"]).good();
     assert_eq!(scale(&a, 20), scale(&b, 20));
@@ -187,14 +188,14 @@ fn too_few_own_answers_leave_all_built_in_pairs() {
     assert!(notes.contains("only 3 pairs"), "{notes}");
     let pairs = events(&lines, "started")[0]["sources"][0]["documents"].as_u64().unwrap();
     assert!(pairs > 400, "{pairs}");
-    // What is no pair is told with the file and the line.
+    // An invalid pair is reported with file and line.
     let run = copied(&bases().tuned, dir.path(), "bad");
     let path = run.join("data/reward-own.jsonl");
     fs::write(&path, [given().lines().next().unwrap(), "nonsense\n"].join("\n")).unwrap();
     stage(&run, "reward", &REWARD, &[]).refused(2, &[&text(&path), "line 2", "remove it"]);
 }
 
-/// Both start from the run's own fine-tuned model and no other.
+/// Both start only from the run's own fine-tuned model.
 #[test]
 fn from_is_no_start_of_feedback() {
     let dir = scratch();
@@ -311,7 +312,7 @@ fn at_a_rate_of_nothing_the_policy_is_the_fine_tuned_model() {
     }
 }
 
-/// A huge β holds the policy where it is.
+/// A huge β keeps the policy at the reference.
 #[test]
 fn a_huge_kl_coefficient_holds_the_policy() {
     let dir = scratch();
@@ -343,7 +344,7 @@ fn generate_takes_ppo_as_the_furthest_stage() {
     assert_ne!(ask(&[]), ask(&["--stage", "sft"]));
 }
 
-/// The reward model goes on: PPO keeps the one that it has learned from, which is not removed.
+/// The reward model continues: PPO keeps the one it learned from, which is not removed.
 #[test]
 fn ppo_keeps_its_reward_model() {
     let dir = scratch();
@@ -361,7 +362,7 @@ fn ppo_keeps_its_reward_model() {
     stage(&b, "ppo", &PPO, &["--steps", "1"]).refused(2, &["reward-00000006", "no longer exists"]);
 }
 
-/// The whole learns: held-out pairs are told apart, and the policy scores higher with the reward model.
+/// The whole pipeline learns: held-out pairs are distinguished, and the policy's reward rises.
 #[test]
 fn feedback_is_learned_from() {
     let dir = scratch();
@@ -373,7 +374,7 @@ fn feedback_is_learned_from() {
     assert!(low > 0.6, "{report}");
     let sets =
         ["steps=30", "rollouts=32", "response_length=24", "value_warmup_steps=2", "learning_rate=2e-3", "kl_coef=0.02"];
-    // There is one good answer that it knows, so that all become one: the guard would be right to stop it.
+    // It knows one good answer, so all answers become equal: the guard would rightly stop it.
     let lines =
         stage(&run, "ppo", &[&sets[..], &["eval_steps=0", "guard.enabled=false"]].concat(), &[]).good().objects();
     let all: Vec<&Value> = events(&lines, "policy").into_iter().filter(|p| p["task"] == "all").collect();
@@ -406,7 +407,7 @@ fn settings_of_feedback_are_checked() {
         ("ppo.num_mini_batches=200", &["ppo.rollouts", "num_mini_batches"]),
         ("ppo.gamma=1.5", &["ppo.gamma is 1.5", "0 to 1"]),
         ("ppo.lam=-0.5", &["ppo.lam is -0.5"]),
-        // The policy learns of the answers that it would give, so they are drawn at 1 and no other temperature.
+        // The policy learns from answers that it would give, so sampling is always at temperature 1.
         ("ppo.temperature=1", &["unknown key \"temperature\""]),
         ("ppo.max_approx_kl=0", &["ppo.max_approx_kl is 0"]),
         ("ppo.ptx_coef=-1", &["ppo.ptx_coef is -1"]),

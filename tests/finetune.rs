@@ -1,5 +1,5 @@
-//! Fine-tuning from outside, with the real binary: what it starts from, whose conversations it reads,
-//! what it writes and says, and what it refuses.
+//! Fine-tuning from outside, with the real binary: what it starts from, its conversations, what it writes and prints,
+//! and what it refuses.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -18,7 +18,7 @@ use common::{
 use danlu::data::{CHAT_TEMPLATE, Tokenizer};
 use serde_json::{Value, json};
 
-/// A run pretrained for a few steps, with conversations of its own to come.
+/// A run pretrained for a few steps, and its conversations.
 fn pretrained(dir: &Path) -> (PathBuf, String) {
     let (run, talk) = (dir.join("run"), counting(dir));
     train(&run, &["steps=6", "save_steps=3", &talk], &[]).good();
@@ -30,7 +30,7 @@ fn events<'a>(lines: &'a [Value], name: &str) -> Vec<&'a Value> {
     lines.iter().filter(|l| l["event"] == name).collect()
 }
 
-/// What a stage said in words.
+/// The notes of a stage.
 fn notes(done: &Done) -> String {
     let lines = done.good().objects();
     events(&lines, "note").iter().map(|n| n["text"].as_str().unwrap().to_owned() + "\n").collect()
@@ -90,7 +90,7 @@ fn it_starts_from_the_newest_pretrain_checkpoint_and_tells_all_it_measures() {
         let mut sources: Vec<&str> = of("eval").iter().map(|e| e["source"].as_str().unwrap()).collect();
         sources.sort_unstable();
         assert_eq!(sources, ["all", "count", "pretrain", "say"]);
-        // What is told of a task and of its loss is one number, and `all` lies between them.
+        // The loss of a task is reported once, and `all` lies between them.
         let loss = |source: &str| -> f64 {
             of("eval").iter().find(|e| e["source"] == source).unwrap()["eval_loss"].as_f64().unwrap()
         };
@@ -110,7 +110,7 @@ fn it_starts_from_the_newest_pretrain_checkpoint_and_tells_all_it_measures() {
     no_leftovers(&run);
 }
 
-/// With a rate of nothing the weights after a step are those it started from, and only those.
+/// With a learning rate of zero, the weights after a step are those it started from.
 #[test]
 fn its_first_weights_are_its_parents() {
     let dir = scratch();
@@ -120,7 +120,7 @@ fn its_first_weights_are_its_parents() {
     finetune(&run, &["learning_rate=0"], &["--steps", "1"]).good();
     let weights = |folder: &Path| tensors(folder)[0].clone();
     assert!(weights(&stage_checkpoint(&run, "sft", 1)) == weights(&checkpoint(&run, 6)));
-    // A newest checkpoint that is damaged is passed over aloud, and the one before it is the parent.
+    // A damaged newest checkpoint is passed over with a note, and the one before is the parent.
     let broken = checkpoint(&again, 6).join("model.safetensors");
     fs::write(&broken, b"x").unwrap();
     let said = notes(&finetune(&again, &["learning_rate=0"], &["--steps", "1"]));
@@ -143,7 +143,7 @@ fn without_a_parent_it_says_what_to_train_first() {
     assert_eq!(checkpoints(&run).len(), 0);
     let left: Vec<PathBuf> = snapshot(&run).into_keys().filter(|p| p.is_file()).collect();
     assert!(left.iter().all(|p| p.ends_with("run.toml") || p.ends_with("lock")), "{left:?}");
-    // Without --run it is the same, in ./runs.
+    // Without --run it takes the same run, in ./runs.
     let mut alone = common::command(["train", "--stage", "sft"]);
     let done: Done = alone.current_dir(dir.path().join("run/checkpoints")).output().unwrap().into();
     done.refused(2, &["sft starts from a checkpoint of pretrain", "runs/"]);
@@ -154,7 +154,7 @@ fn without_a_parent_it_says_what_to_train_first() {
     other.refused(2, &["no stage \"stf\"", "pretrain, sft"]);
 }
 
-/// Pretraining goes on: of its old checkpoints the one that fine-tuning started from stays.
+/// Pretraining continues: the checkpoint from which fine-tuning started is kept.
 #[test]
 fn what_it_started_from_is_not_removed() {
     let dir = scratch();
@@ -169,7 +169,7 @@ fn what_it_started_from_is_not_removed() {
     assert_eq!(stage_metrics(&run, "sft").len(), 4);
 }
 
-/// So it does where the checkpoint was named with --from.
+/// The same if the checkpoint was named with --from.
 #[test]
 fn what_from_names_in_the_same_run_is_not_removed() {
     let dir = scratch();
@@ -205,7 +205,7 @@ fn forms(dir: &Path) -> PathBuf {
     let lines = |all: Vec<Value>| all.iter().map(|r| r.to_string() + "\n").collect::<String>();
     fs::write(folder.join("a.jsonl"), lines(records("alpaca"))).unwrap();
     fs::write(folder.join("b.json"), json!(records("sharegpt")).to_string()).unwrap();
-    // The ending says lines and the file is an array, and the other way round: it is looked at.
+    // The extension says lines and the file is an array, and vice versa: the content decides.
     fs::write(folder.join("c.jsonl"), serde_json::to_string_pretty(&records("messages")).unwrap()).unwrap();
     fs::write(folder.join("d.json"), lines(records("prompt"))).unwrap();
     fs::write(folder.join("readme.txt"), "no conversation\n").unwrap();
@@ -246,7 +246,7 @@ fn conversations_of_ones_own_come_in_four_forms() {
     assert_eq!(mine["documents"].as_u64().unwrap() + u64::from(held_out), 12, "one may be held out: {mine}");
 }
 
-/// What a file may hold beside good records; each is told with its line, and the rest goes on.
+/// Bad records among good ones: each is reported with its line, the others are used.
 #[test]
 fn bad_lines_are_counted_and_located() {
     let dir = scratch();
@@ -278,7 +278,7 @@ fn bad_lines_are_counted_and_located() {
     for (i, (bad, why)) in bads.iter().enumerate() {
         let path = dir.path().join(format!("{i}.jsonl"));
         let before: Vec<String> = (0..i).map(good).collect();
-        // A second bad one, to be counted.
+        // Another bad one, so that they are counted.
         let all = [before, vec![bad.clone(), good(90), "nonsense".to_owned(), good(91)]].concat().join("\n");
         fs::write(&path, all).unwrap();
         let source = format!("sft.source=[{{name=\"mine\",path={:?}}}]", text(&path));
@@ -350,14 +350,14 @@ fn conversations_that_are_too_long_are_told_and_none_is_cut_in_silence() {
     let line = said.lines().find(|l| l.starts_with("source mine")).unwrap_or_else(|| panic!("{said}"));
     assert!(line.contains("1 conversations lost their first exchanges"), "{line}");
     assert!(line.contains("1 do not fit at all and are left out: number 2 ("), "{line}");
-    // Nothing that fits: refused, with what to do.
+    // Nothing fits: refused, with advice.
     let before = (checkpoints(&run), metrics(&run));
     fs::write(&path, json!({"prompt": "long", "completion": long}).to_string()).unwrap();
     finetune(&run, &[&source], &["--steps", "1"]).refused(2, &["no conversation fits", "32 tokens", "sft.context"]);
     assert_eq!((checkpoints(&run), metrics(&run)), before);
 }
 
-/// The last measurement stands before the checkpoint: it asks many questions, not all of any number.
+/// The final measurement delays the checkpoint, so it uses up to a thousand questions.
 #[test]
 fn of_a_large_source_the_last_measurement_asks_a_thousand_questions() {
     let dir = scratch();
@@ -413,7 +413,7 @@ fn settings_of_fine_tuning_are_checked() {
         ("sft.pretrain_share=-0.1", &["sft.pretrain_share is -0.1", "0 or more"]),
         ("sft.by_hand_share=nan", &["sft.by_hand_share"]),
         ("sft={pretrain_share=0.6,by_hand_share=0.4}", &["pretrain_share 0.6 and by_hand_share 0.4", "less than 1"]),
-        // With the other one's default.
+        // With the default of the other one.
         ("sft.pretrain_share=0.95", &["pretrain_share 0.95 and by_hand_share 0.1", "less than 1"]),
         ("pretrain.packing=true", &["pretrain.packing", "[sft]"]),
         ("pretrain.pretrain_share=0.5", &["pretrain.pretrain_share", "[sft]"]),
@@ -433,7 +433,7 @@ fn settings_of_fine_tuning_are_checked() {
     assert_eq!((checkpoints(&run), metrics(&run), fs::read(run.join("run.toml")).unwrap()), before);
 }
 
-/// The share of pretraining text is what was asked for, and without any there is none.
+/// The share of pretraining text is as configured, and 0 gives none.
 #[test]
 fn the_share_of_pretraining_text_is_kept() {
     let dir = scratch();
@@ -481,14 +481,14 @@ fn an_imported_model_gets_the_templates_tokens_and_keeps_every_row() {
     }
     let toml = fs::read_to_string(run.join("run.toml")).unwrap();
     assert!(toml.contains("vocab_size = 304") && toml.contains("pretrain_share = 0.0"), "{toml}");
-    // The old ids mean what they meant.
+    // The old ids keep their meanings.
     let read = |folder: &Path| fs::read_to_string(folder.join("tokenizer.json")).unwrap();
     let old = Tokenizer::from_json(&read(&theirs), None).unwrap();
     let new = tokenizer(&first);
     for words in ["What is this? 你好 </s>", "a  b\n"] {
         assert_eq!(old.encode(words).unwrap(), new.encode(words).unwrap());
     }
-    // It goes on without --from, learns, and answers.
+    // It continues without --from, learns, and answers.
     danlu(arguments(&["--steps", "8", "--set", "learning_rate=1e-3"])).good();
     assert_eq!(stage_metrics(&run, "sft").len(), 8);
     let after = tensor(&stage_checkpoint(&run, "sft", 8), "model.embed_tokens.weight");
@@ -515,7 +515,7 @@ fn folders_that_cannot_be_started_from_make_no_run() {
     fs::write(theirs.join("tokenizer.json"), "{").unwrap();
     from(&theirs).refused(2, &["theirs"]);
     assert!(!run.exists(), "a folder was made");
-    // A run with another model than the one named says so.
+    // A run with a different model than the named one says so.
     let (run, _) = pretrained(dir.path());
     let other = golden("tied");
     let done = finetune(&run, &[], &["--steps", "1", "--from", &text(&other)]);
@@ -523,7 +523,7 @@ fn folders_that_cannot_be_started_from_make_no_run() {
     assert_eq!(checkpoints(&run).len(), 2);
 }
 
-/// Of the weights at hand: the furthest stage, or the one that is named.
+/// The weights used: of the furthest stage, or of the named one.
 #[test]
 fn generate_takes_the_furthest_stage_and_answers_in_the_template() {
     let dir = scratch();
@@ -538,7 +538,7 @@ fn generate_takes_the_furthest_stage_and_answers_in_the_template() {
     assert!(base.as_object().unwrap().keys().eq(["finish_reason", "ids", "text"]), "{base}");
     let none = danlu(["generate", "--run", &name, "--stage", "sft", "--prompt", "x"]);
     none.refused(2, &["no checkpoint of sft", "danlu train --stage sft --run"]);
-    // Enough steps to end by itself: one answer, again and again.
+    // Enough steps to learn to end: a single repeated answer.
     let path = dir.path().join("one.jsonl");
     let one = json!({"prompt": "say 12", "completion": "one two"}).to_string() + "\n";
     fs::write(&path, one.repeat(4)).unwrap();
@@ -553,18 +553,18 @@ fn generate_takes_the_furthest_stage_and_answers_in_the_template() {
     assert_eq!(ask(&[&prompt[..], &["--chat", "--stage", "sft"]].concat()), chat, "the furthest stage is sft");
     assert_eq!(ask(&[&prompt[..], &["--stage", "pretrain"]].concat()), base, "pretrain's is what it was");
     assert_ne!(ask(&prompt), base, "without --stage it is sft that goes on with a text");
-    // One token is too few, and that is said.
+    // One token is too few, which is reported.
     let cut = ask(&[&prompt[..], &["--chat", "--max-new-tokens", "1"][..]].concat());
     assert_eq!(cut["finish_reason"], "length", "{cut}");
-    // In words: the answer and nothing else.
+    // As text: only the answer.
     let plain = danlu(["generate", "--run", &name, "--chat", "--temperature", "0", "--prompt", "say 12"]);
     assert_eq!(plain.good().out, "one two\n");
-    // Past its end it is asked to go on: what it says then holds no special token either.
+    // Continued beyond its end, the output contains no special token either.
     let on = danlu(["generate", "--run", &name, "--chat", "--temperature", "0", "--prompt", "say 12", "--ignore-eos"]);
     assert!(on.good().out.starts_with("one two") && !on.out.contains("<|"), "{}", on.out);
 }
 
-/// A prompt that spells a special token spells it, and opens or ends no turn.
+/// A prompt that spells a special token is plain text and opens or ends no turn.
 #[test]
 fn a_prompt_that_spells_a_token_stays_text() {
     let dir = scratch();
@@ -583,7 +583,7 @@ fn a_prompt_that_spells_a_token_stays_text() {
     let rows = danlu([&same[..], &["--ids", &text(&file)]].concat()).object();
     let row: Vec<u32> = serde_json::from_value(rows["ids"][0].clone()).unwrap();
     assert_eq!(asked["ids"], json!(row[row.len() - 6..]));
-    // And a text without the template does not reach them either.
+    // The same without the template.
     let plain = tokenizer.encode(spelt).unwrap();
     assert!(plain.iter().all(|id| !tokenizer.is_special(*id)));
 }

@@ -1,5 +1,5 @@
-//! The built-in conversations: what is shown is in no training file, what is held out was not trained on and
-//! yet can be known, and no answer can be had by guessing the most frequent one.
+//! The built-in conversations: probes are in no training file, held-out questions were not trained on but can be known,
+//! and no task can be solved by guessing the most frequent answer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -33,13 +33,13 @@ fn side(name: &str) -> BTreeMap<String, Vec<Conversation>> {
     all
 }
 
-/// The sentences that a text shows after 翻译：, up to where the quotation or the line ends.
+/// The sentences after 翻译：in a text, up to the end of the quotation or line.
 fn shown(text: &str) -> Vec<String> {
     let ends = |c: char| "\n\"'`|<>「」“”…".contains(c);
     text.split("翻译：").skip(1).map(|rest| rest.split(ends).next().unwrap_or_default().trim().to_owned()).collect()
 }
 
-/// Whether the sentence stands in the words; the question made of it by 吗 is another sentence.
+/// Whether the words contain the sentence; the question formed from it with 吗 is another sentence.
 fn says(words: &str, sentence: &str) -> bool {
     words.match_indices(sentence).any(|(at, _)| !words[at + sentence.len()..].starts_with('吗'))
 }
@@ -55,7 +55,7 @@ fn what_is_shown_stands_in_no_file() {
     for probe in CHAT_PROBES {
         sentences.extend([probe.prompt.trim_start_matches("翻译：").to_owned(), probe.expected.to_owned()]);
     }
-    // A sign alone is no sentence.
+    // Punctuation alone is not a sentence.
     let sentences: Vec<String> = sentences.iter().map(|s| normalise(s)).filter(|s| s.chars().count() > 1).collect();
     assert!(sentences.len() >= 7, "{sentences:?}");
     for name in ["train", "heldout"] {
@@ -105,7 +105,7 @@ fn no_question_is_both_trained_on_and_held_out() {
     }
 }
 
-/// Sentences unseen, of words that were seen.
+/// New sentences of known words.
 #[test]
 fn every_word_of_a_held_out_translation_was_trained_on() {
     let (train, held_out) = (side("train"), side("heldout"));
@@ -123,7 +123,7 @@ fn every_word_of_a_held_out_translation_was_trained_on() {
     let unknown: Vec<&char> = held_han.difference(&han).collect();
     assert!(unknown.is_empty() && held_han.len() > 200, "{unknown:?} of {}", held_han.len());
     let unknown: Vec<&String> = held_latin.difference(&latin).collect();
-    // A verb's other form may be new; its word is not.
+    // Another form of a verb may be new; its word is not.
     assert!(unknown.len() * 100 <= held_latin.len() && held_latin.len() > 200, "{unknown:?} of {}", held_latin.len());
 }
 
@@ -132,7 +132,7 @@ fn no_answer_is_much_of_its_file() {
     let mut looked_at = 0;
     for name in ["train", "heldout"] {
         for (task, conversations) in side(name) {
-            // A poem is recited on four requests: of a short file that is more.
+            // A poem is recited in four conversations, which is a larger share of a short file.
             if conversations.len() <= 200 {
                 continue;
             }

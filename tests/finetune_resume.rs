@@ -1,5 +1,5 @@
-//! Fine-tuning that was stopped or killed and went on is, to the bit, the one that was never stopped; with
-//! demonstrations by hand too, which are on disk before they act and drawn again on a resume.
+//! Fine-tuning that was stopped or killed and continued equals, to the bit, fine-tuning without a stop; also with
+//! demonstrations, which are on disk before they take effect and are drawn again after a resume.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -33,7 +33,7 @@ fn by_hand(run: &Path) -> PathBuf {
     run.join("data/sft/by-hand.jsonl")
 }
 
-/// Demonstrations as a person at the screen would have left them, each from its step on.
+/// Demonstrations as the workbench writes them, each with its first step.
 fn demonstrations(run: &Path, steps: &[u64]) {
     let line = |(i, step): (usize, &u64)| {
         let turns = json!([
@@ -58,7 +58,7 @@ fn same(a: &Path, b: &Path, step: usize, what: &str) {
     no_leftovers(b);
 }
 
-/// Stops at each of `stops`, goes on to the end, and compares with a stage that never stopped. The metrics.
+/// Stops at each of `stops`, continues to the end, and compares with an uninterrupted stage. Returns the metrics.
 fn stopped_and_gone_on(sets: &[&str], demos: &[u64], stops: &[&[usize]]) -> Vec<String> {
     let dir = scratch();
     let base = pretrained(dir.path());
@@ -109,7 +109,7 @@ fn with_accumulation_and_dropout() {
     stopped_and_gone_on(&sets, &[3, 6], &[&[1], &[6], &[2, 10]]);
 }
 
-/// A stage that has seen another batch size, and a demonstration that was foreseen then.
+/// A stage that has used another batch size, with a demonstration planned at that time.
 #[test]
 fn another_batch_size_before_a_foreseen_demonstration() {
     let dir = scratch();
@@ -121,7 +121,7 @@ fn another_batch_size_before_a_foreseen_demonstration() {
     assert_eq!(stage_metrics(&run, "sft").len(), 12);
 }
 
-/// Killed at whatever step it has come to, many times.
+/// Killed at arbitrary steps, many times.
 #[test]
 fn kills_in_mid_stage_change_no_bit() {
     let dir = scratch();
@@ -150,8 +150,7 @@ fn kills_in_mid_stage_change_no_bit() {
     assert_eq!(stage_metrics(&b, "pretrain").len(), 4, "pretraining's lines are not touched");
 }
 
-/// Trains on this thread; `script` is told every event and answers with commands, which are obeyed before
-/// the next step.
+/// Trains on this thread; `script` gets every event and returns commands, which are applied before the next step.
 fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
     let sets: Vec<&str> = TINY.iter().chain(sets).copied().collect();
     played_from(None, run, stage, &sets, script)
@@ -180,13 +179,13 @@ fn lines(run: &Path) -> Vec<Value> {
     fs::read_to_string(by_hand(run)).map(|text| objects(&text)).unwrap_or_default()
 }
 
-/// What stands in a batch's rows of demonstrations, where it has any.
+/// The text of a batch's demonstration rows, if it has any.
 fn hand_rows(batch: &BatchView) -> Vec<String> {
     let of = |row: &&(String, _)| row.0 == "by-hand";
     batch.rows.iter().filter(of).map(|(_, tokens)| tokens.iter().map(|t| t.text.as_str()).collect()).collect()
 }
 
-/// Forgets all checkpoints of fine-tuning but one: what a kill after it leaves.
+/// Removes all checkpoints of fine-tuning except one, as after a kill.
 fn back_to(run: &Path, step: usize) {
     for name in checkpoints(run).into_iter().filter(|name| name.starts_with("sft-")) {
         if name != format!("sft-{step:08}") {
@@ -208,7 +207,7 @@ fn a_demonstration_is_on_disk_before_it_acts_and_in_the_next_batch() {
     played(&run, "sft", &sets, |event| match event {
         _ if is_step(event, 5) => [vec![Command::ShowBatch], demonstrate("say 99", "nine nine!")].concat(),
         _ if is_step(event, 6) => vec![Command::ShowBatch],
-        // Line ends as another system has them: what is learned is what a resume reads.
+        // Line ends of another system: a resume reads the same as was learned.
         _ if is_step(event, 9) => demonstrate("say 98", "nine\r\neight!"),
         _ if is_step(event, 11) => demonstrate("say 97", "nine seven!"),
         Event::Demonstrated { step, count } => {
@@ -232,7 +231,7 @@ fn a_demonstration_is_on_disk_before_it_acts_and_in_the_next_batch() {
     assert_eq!((*step, rows.len()), (6, 1), "at the default share, in a batch of eight rows");
     assert_eq!(rows[0], "<|user|>say 99<|im_end|><|assistant|>nine nine!<|im_end|>");
 
-    // From the start, and from the checkpoints before and between, the same is drawn again.
+    // From the start, and from the checkpoints before and between, the same demonstrations are drawn.
     let again = dir.path().join("again");
     copy_all(&base, &again);
     fs::create_dir_all(by_hand(&again).parent().unwrap()).unwrap();
@@ -248,7 +247,7 @@ fn a_demonstration_is_on_disk_before_it_acts_and_in_the_next_batch() {
     }
 }
 
-/// After a kill the stage stands before its last demonstrations; one more there used to end it.
+/// After a kill the stage is at a step before its last demonstrations; adding one there used to end it.
 #[test]
 fn a_demonstration_before_those_that_lie_ahead() {
     let dir = scratch();
@@ -313,7 +312,7 @@ fn what_is_no_demonstration_is_refused_and_leaves_no_line() {
     assert!(lines(&run).is_empty());
 }
 
-/// While pretraining it is kept for fine-tuning's next batch.
+/// During pretraining it is kept for fine-tuning's next batch.
 #[test]
 fn a_demonstration_while_pretraining_waits_for_fine_tuning() {
     let dir = scratch();
@@ -347,7 +346,7 @@ fn a_demonstration_while_pretraining_waits_for_fine_tuning() {
     assert!(seen[0].contains("<|user|>first"), "and what else has room: {seen:?}");
 }
 
-/// A person writes in the file too: nothing of theirs is cut, and what is no conversation is told.
+/// Users edit the file too: nothing of theirs is cut, and invalid lines are reported.
 #[test]
 fn lines_that_a_person_wrote_stay() {
     let dir = scratch();
@@ -384,7 +383,7 @@ fn lines_that_a_person_wrote_stay() {
     let after = fs::read_to_string(by_hand(&run)).unwrap();
     assert!(after.starts_with(&before), "{after}");
     assert_eq!(after[before.len()..].lines().count(), 2, "its line end, and one line more: {after}");
-    // A last line that is no JSON stays as well.
+    // A last line that is not JSON is kept as well.
     let torn = after + "not done yet";
     fs::write(by_hand(&run), &torn).unwrap();
     played(
@@ -396,7 +395,7 @@ fn lines_that_a_person_wrote_stay() {
     assert!(fs::read_to_string(by_hand(&run)).unwrap().starts_with(&(torn + "\n{")));
 }
 
-/// Taken back by their author, they are drawn no more, and the stage goes on.
+/// Demonstrations removed by their author are no longer drawn, and the stage continues.
 #[test]
 fn demonstrations_that_were_removed() {
     let dir = scratch();
@@ -415,7 +414,7 @@ fn demonstrations_that_were_removed() {
     }
 }
 
-/// What the base says to a text, asked after a step.
+/// The base's answer to a text, requested after a step.
 fn base_says(asked: &mut Vec<(String, String)>, event: &Event, step: usize) -> Vec<Command> {
     match event {
         _ if is_step(event, step) => vec![Command::Prompt {
@@ -437,7 +436,7 @@ fn base_says(asked: &mut Vec<(String, String)>, event: &Event, step: usize) -> V
     }
 }
 
-/// Asked side by side, the base is the checkpoint that fine-tuning started from, however far both have come.
+/// Asked side by side, the base is the checkpoint from which fine-tuning started, however far both have progressed.
 #[test]
 fn the_base_beside_is_what_it_started_from() {
     let dir = scratch();
@@ -448,7 +447,7 @@ fn the_base_beside_is_what_it_started_from() {
     finetune(&run, &["steps=40", "learning_rate=1e-2"], &["--steps", "20"]).good();
     train(&run, &["steps=40", "learning_rate=1e-2"], &[]).good();
     let mut said = Vec::new();
-    // As many steps more as an answer needs that is drawn between them.
+    // Enough further steps for an answer that is generated between them.
     played(&run, "sft", &["steps=400"], |event| base_says(&mut said, event, 21));
     let (words, reasons): (Vec<String>, Vec<String>) = said.into_iter().unzip();
     assert_eq!(words.concat(), before["text"].as_str().unwrap());
@@ -457,7 +456,7 @@ fn the_base_beside_is_what_it_started_from() {
     assert_ne!(now["text"], before["text"], "pretraining has gone on");
 }
 
-/// A base outside the run, whose vocabulary has grown since, answers too.
+/// A base outside the run with a smaller vocabulary answers too.
 #[test]
 fn the_base_of_an_imported_model_answers() {
     let dir = scratch();

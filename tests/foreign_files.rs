@@ -1,4 +1,5 @@
-//! Files that somebody else wrote, from outside: they cost what they are worth, and are refused in one sentence.
+//! Files written by other software, from outside: reading costs no more than they are worth, and they are refused in
+//! one sentence.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -34,7 +35,7 @@ fn saved() -> &'static Path {
     folder
 }
 
-/// Every verb that takes a model by its path.
+/// All verbs that accept a model by path.
 fn by_path(model: &Path, dir: &Path) -> Vec<(&'static str, Done)> {
     let (model, run) = (text(model), text(&dir.join("from")));
     let ids = ids_file(dir, "ids.json", &json!({"input_ids": [[1, 2, 3]]}));
@@ -61,7 +62,7 @@ fn all_good(model: &Path, dir: &Path) {
     }
 }
 
-/// The first of these ended the process with SIGABRT: room was taken for what the file never held.
+/// The first of these used to abort the process: memory was allocated for data that the file did not have.
 #[test]
 fn a_config_that_is_not_that_of_the_weights() {
     let dir = scratch();
@@ -103,7 +104,7 @@ fn a_config_that_is_not_that_of_the_weights() {
     ] {
         changed(json!({key: value}), &["config.json", key]);
     }
-    // Ours are a hundred times smaller.
+    // danlu's are a hundred times smaller.
     fs::write(model.join("config.json"), format!("{{\"z\":[{}[]]}}", "[],".repeat(500_000))).unwrap();
     all_refused(&model, dir.path(), &["config.json", "1048576"]);
 }
@@ -111,7 +112,7 @@ fn a_config_that_is_not_that_of_the_weights() {
 #[test]
 fn weights_with_a_manifest_are_what_was_saved() {
     let dir = scratch();
-    // Whatever the folder is called.
+    // Whatever the folder's name.
     let model = dir.path().join("my model");
     copy_all(saved(), &model);
     all_good(&model, dir.path());
@@ -121,7 +122,7 @@ fn weights_with_a_manifest_are_what_was_saved() {
         ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
     {
         let bytes = fs::read(model.join(name)).unwrap();
-        // Where the change is no change of meaning: a bit of a weight, a space at the end.
+        // Changes that keep the file readable: a bit of a weight, a space at the end.
         for at in [bytes.len() / 2, bytes.len() - 2] {
             let mut flipped = bytes.clone();
             if name == "model.safetensors" {
@@ -152,7 +153,7 @@ fn weights_with_a_manifest_are_what_was_saved() {
     let newer = String::from_utf8(manifest.clone()).unwrap().replacen("\"format\": 1", "\"format\": 99", 1);
     fs::write(model.join("manifest.json"), newer).unwrap();
     all_refused(&model, dir.path(), &["format 99", "newer danlu"]);
-    // What is not read need not be there, and another program's manifest is none of ours.
+    // Unread files may be missing, and another program's manifest is ignored.
     fs::write(model.join("manifest.json"), &manifest).unwrap();
     for name in ["optimizer.safetensors", "state.json"] {
         fs::remove_file(model.join(name)).unwrap();
@@ -160,13 +161,13 @@ fn weights_with_a_manifest_are_what_was_saved() {
     all_good(&model, dir.path());
     fs::write(model.join("manifest.json"), "{\"name\": \"of another program\", \"files\": []}").unwrap();
     all_good(&model, dir.path());
-    // A file that was put beside them is not one of those that were saved.
+    // A file added later is not part of the checkpoint.
     fs::write(model.join("manifest.json"), &manifest).unwrap();
     let mut known: Value = serde_json::from_slice(&manifest).unwrap();
     known["files"].as_object_mut().unwrap().remove("model.safetensors");
     fs::write(model.join("manifest.json"), known.to_string()).unwrap();
     all_refused(&model, dir.path(), &["manifest.json", sentence]);
-    // The sentence is right.
+    // The message is correct.
     let mut weights = fs::read(model.join("model.safetensors")).unwrap();
     let last = weights.len() - 3;
     weights[last] ^= 1;
@@ -184,7 +185,7 @@ fn files_of_ids_have_a_size() {
     for verb in ["score", "overfit", "generate"] {
         danlu([verb, "--model", &model, "--ids", &text(&path)]).refused(2, &["ids.json", "67108864", "several files"]);
     }
-    // Rows of one token have nothing to score, however many they are.
+    // Rows of one token have nothing to score, however many there are.
     fs::write(&path, format!("{{\"input_ids\":[{}[0]]}}", "[0],".repeat(200_000))).unwrap();
     let scored = danlu(["score", "--model", &model, "--ids", &text(&path), "--json"]).object();
     assert_eq!(scored["logprobs"].as_array().unwrap().len(), 200_001);
@@ -197,7 +198,7 @@ fn files_of_ids_have_a_size() {
     assert!(matches!(done.code, Some(2 | 4)) && done.err.lines().count() <= 2, "{:?} {}", done.code, done.err);
 }
 
-/// The panics of this process that nobody expects.
+/// Unexpected panics of this process.
 static UNEXPECTED: AtomicUsize = AtomicUsize::new(0);
 static EXPECTED: AtomicUsize = AtomicUsize::new(0);
 

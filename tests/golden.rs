@@ -1,6 +1,6 @@
-//! The model against transformers: numbers written by `tests/golden/make.py`, reproduced by every
-//! engine this machine has. A masked step over packed rows is by `tests/golden/make_chat.py --step`; human
-//! feedback has its own numbers in `golden/feedback.rs`.
+//! The model against transformers: numbers written by `tests/golden/make.py`, reproduced by all engines of this
+//! machine. A masked step over packed rows comes from `tests/golden/make_chat.py --step`; human feedback has separate
+//! numbers in `golden/feedback.rs`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -196,8 +196,8 @@ fn accumulation(mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Packed rows with masked labels (`make_chat.py --step`): loss, gradients and log-probabilities of
-/// transformers' Llama with attention inside each example and positions that start anew.
+/// Packed rows with masked labels (`make_chat.py --step`): loss, gradients and log-probabilities of transformers' Llama
+/// with attention inside each example and positions counted from its start.
 fn packed_step(case: &str, mut device: Device) -> Result<(), Failed> {
     let all: Value =
         serde_json::from_str(&std::fs::read_to_string(folder("packed_step.json")).expect("packed_step.json")).unwrap();
@@ -211,7 +211,7 @@ fn packed_step(case: &str, mut device: Device) -> Result<(), Failed> {
     let window = g["window"].as_u64().unwrap() as usize;
     assert!((number("loss_naive") - number("loss")).abs() > 1e-3, "the layout matters");
 
-    // The rows are ours as well: packing the same examples in the same order writes them.
+    // The rows are danlu's too: packing the same examples in the same order gives them.
     let examples: Vec<Example> = g["examples"]
         .as_array()
         .unwrap()
@@ -258,7 +258,7 @@ fn packed_step(case: &str, mut device: Device) -> Result<(), Failed> {
         let golden = floats(&g["grads"][&t.name]);
         assert_eq!(golden.len(), 8);
         for (i, (x, want)) in ends.zip(golden).enumerate() {
-            // Of a mean size in this tensor; sums of many terms have no more digits than that.
+            // Relative to the mean size in this tensor; sums of many terms are not more precise.
             let size = norm / (ours.len() as f64).sqrt();
             close(&format!("{} value {i}", t.name), f64::from(*x), want, 1e-4 * want.abs() + 1e-4 * size)?;
         }

@@ -1,7 +1,7 @@
-//! Half precision of whole models, against f32 on the same adapter: gradients, the loss scale, and bits.
+//! Half precision of whole models, compared with f32 on the same adapter: gradients, the loss scale, and bits.
 //!
-//! Adapters without 16-bit floats have nothing to show here; llvmpipe has them. What cooperative matrices
-//! compute is compared with the CPU twins by tests/kernels/main.rs and `danlu check --precision f16`.
+//! Adapters without 16-bit floats are skipped; llvmpipe has them. Cooperative matrices are compared with the CPU twins
+//! by tests/kernels/main.rs and `danlu check --precision f16`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,10 +17,10 @@ use danlu::{
 use half::f16;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Rows and positions of a batch: half of its rows are enough for a head over trained rows alone.
+/// Rows and positions of a batch; half of its rows suffice for a head over trained rows only.
 const SHAPE: (usize, usize) = (4, 32);
 
-/// A model of whole vectors, and one of none; on a GPU also one that is worth cooperative matrices.
+/// A model with vector-sized dimensions and one without; on a GPU also one large enough for cooperative matrices.
 fn models() -> Vec<ModelConfig> {
     let mut all = vec![ModelConfig::llama(2, 64, 4, 2, 96, 128, 32), ModelConfig::llama(2, 40, 2, 1, 58, 101, 32)];
     let real = |a: &AdapterInfo| ![AdapterKind::Software, AdapterKind::Cpu].contains(&a.kind);
@@ -61,7 +61,7 @@ fn step(device: &mut Device, learner: &mut Learner, at: usize, rate: f32) -> Res
     Ok(StepOutcome::from_control(&device.collect(&mut ticket, true)?.expect("it waited")))
 }
 
-/// The cosine of every tensor's gradient with that of f32, and the ratio of their lengths.
+/// The cosine of each tensor's gradient with that of f32, and the ratio of their norms.
 fn alike(table: &ParamTable, got: &[f32], want: &[f32], when: &str) {
     for t in &table.tensors {
         let (a, b) = (table.slice(got, t), table.slice(want, t));
@@ -90,7 +90,7 @@ fn gradients_are_those_of_f32() -> Result<(), Failed> {
             }
             let [params, ..] = b.read_state(&mut wide)?;
             a.write_params(&mut narrow, &params)?;
-            // Over all rows, and over those with a target alone.
+            // Over all rows, and over those with a target only.
             for at in [100, 101] {
                 let (x, y) = (step(&mut narrow, &mut a, at, 0.0)?, step(&mut wide, &mut b, at, 0.0)?);
                 assert!(x.applied && !x.lowered, "{x:?}");
@@ -104,7 +104,7 @@ fn gradients_are_those_of_f32() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Scores and their slopes enter with the loss scale, and leave without it.
+/// Gradients of scores get the loss scale, and it is removed at the end.
 fn scalars_are_those_of_f32() -> Result<(), Failed> {
     let config = &models()[0];
     let mut results = Vec::new();
@@ -134,7 +134,7 @@ fn scalars_are_those_of_f32() -> Result<(), Failed> {
     Ok(())
 }
 
-/// One weight of 1e30 makes gradients overflow under a finite loss.
+/// One weight of 1e30 makes gradients overflow with a finite loss.
 fn overflow(device: &mut Device, policy: &mut PolicyLearner) -> Result<StepOutcome, Failed> {
     finish(device, policy, 1e30)
 }
@@ -171,11 +171,11 @@ fn an_overflow_halves_the_scale_and_nothing_else() -> Result<(), Failed> {
     assert_eq!(after[3][7], 0.0, "it is no skipped step");
     assert_eq!(after[3][8..11], [ops::FIRST_LOSS_SCALE / 2.0, 0.0, 1.0]);
 
-    // The next step has half the scale, and the same gradient: what was applied before is applied again.
+    // The next step has half the scale and the same gradient: the step is repeated.
     let outcome = finish(&mut device, &mut policy, 1.0)?;
     assert!(outcome.applied && !outcome.lowered, "{outcome:?}");
 
-    // At its floor an overflow is a skipped step; so is a loss that is no number, at any scale.
+    // At the minimum an overflow is a skipped step; so is a NaN loss, at any scale.
     let mut state = policy.read_state(&mut device)?;
     state[3][8] = 2.0;
     policy.write_state(&mut device, &state)?;
@@ -212,7 +212,7 @@ fn the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them() -> Result<
             let mut model = learner(&mut device, &config)?;
             for at in 0..6 {
                 if Some(at) == stop {
-                    // As after a start: another device, the state and nothing else.
+                    // As after a restart: another device, only the saved state.
                     let state = model.read_state(&mut device)?;
                     device = open(Precision::F16)?.expect("it opened before");
                     model = learner(&mut device, &config)?;
@@ -228,7 +228,7 @@ fn the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them() -> Result<
     Ok(())
 }
 
-/// The state of an f32 run is taken up with a fresh loss scale; one of f16 in f32 without.
+/// An f32 state continues in f16 with the initial loss scale; an f16 state continues in f32 without one.
 fn states_of_either_precision_are_taken_up() -> Result<(), Failed> {
     let config = &models()[0];
     let (Some(mut narrow), Some(mut wide)) = (open(Precision::F16)?, open(Precision::F32)?) else { return Ok(()) };
@@ -247,7 +247,7 @@ fn states_of_either_precision_are_taken_up() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Losses and the logits of generation, also of weights that f16 cannot hold the products of.
+/// Losses, and the logits of generation, also for weights whose products overflow f16.
 fn forward_passes_are_those_of_f32() -> Result<(), Failed> {
     for config in models() {
         let mut results = Vec::new();
@@ -303,7 +303,7 @@ fn a_mix_up_of_types_does_not_reach_the_device() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Copies are of whole words; an odd number of halves leaves its neighbour alone.
+/// Copies are in whole words; an odd number of halves leaves the neighbour unchanged.
 fn odd_numbers_of_halves_are_moved() -> Result<(), Failed> {
     let Some(mut device) = open(Precision::F16)? else { return Ok(()) };
     let x = device.alloc("x", &[71], DType::F16)?;

@@ -57,7 +57,7 @@ fn a_damaged_tokenizer_is_put_back_from_a_checkpoint() {
         goes_on(&run, what);
         fs::remove_dir_all(&run).unwrap();
     }
-    // One bit, anywhere: most leave the file one that can be read, with another word or another merge in it.
+    // One flipped bit anywhere: most leave a readable file with another word or merge.
     let mut chance = Chance(11);
     for _ in 0..6 {
         let run = dir.path().join("hurt");
@@ -88,7 +88,7 @@ fn the_newest_checkpoint_that_verifies_is_taken_and_without_one_nothing_is_guess
     train(&run, SETS, &["--steps", "1"])
         .refused(2, &["data/tokenizer.json", "no checkpoint of the run can restore it"]);
 
-    // Before the first checkpoint nothing hangs on it: it is made again.
+    // Before the first checkpoint nothing depends on it: it is trained again.
     let fresh = dir.path().join("fresh");
     train(&fresh, SETS, &[]).good();
     fs::remove_dir_all(fresh.join("checkpoints")).unwrap();

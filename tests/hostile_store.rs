@@ -1,4 +1,4 @@
-//! Files made to mislead, names made to escape, two processes at once: errors in words, nothing changed.
+//! Misleading files, names that try to escape, two processes at once: error messages, and nothing changed.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::print_stderr, reason = "one test's helper process tells the other that it holds the lock")]
@@ -97,7 +97,7 @@ fn hostile_headers_are_refused_in_words() {
     refused(&file(&two("[0,8]", "[4,12]"), 12), "overlaps");
     refused(&file(&two("[0,8]", "[0,8]"), 8), "overlaps");
     refused(&file(&two("[0,8]", "[12,20]"), 20), "hole");
-    // Tensors that together pass the end of the address space: the sum overflows, not a product.
+    // Tensors that together exceed the address space: the sum overflows, not a product.
     let huge = 1u64 << 60;
     let many: Vec<_> = (0..15u64)
         .map(|i| {
@@ -126,7 +126,7 @@ fn hostile_headers_are_refused_in_words() {
         .map(|i| format!(r#""{i}":{{"dtype":"U32","shape":[1],"data_offsets":[{},{}]}}"#, i * 4, i * 4 + 4))
         .collect();
     refused(&file(&format!("{{{}}}", crowd.join(",")), 40_004), "10000 tensors");
-    // What only looks odd is read.
+    // Unusual but valid files are read.
     assert!(read(&file("{}", 0)).expect("empty").tensors.is_empty());
     assert_eq!(read(&file(&one("F32", "[]", 0, 4), 4)).expect("a scalar").tensors["a"].data.len(), 1);
     let metadata: Vec<_> = (0..20_000).map(|i| format!(r#""{i}":"v""#)).collect();
@@ -388,7 +388,7 @@ fn a_run_on_this_disk() {
     assert_eq!(saver.retain(StageId::Pretrain, &keep).expect("retains").removed.len(), 2);
     let error = Run::open(RealFs::shared(), run.view().dir()).expect_err("taken");
     assert_eq!(error.exit_code(), 3);
-    // Looking, without the lock.
+    // Reading without the lock.
     let view = RunView::open(RealFs::shared(), run.view().dir()).expect("views");
     let found = view.checkpoints().newest_verified(None).expect("searches").found.expect("one");
     assert_eq!(found.digest, again.digest);
@@ -417,8 +417,8 @@ fn a_run_on_this_disk() {
     }
 }
 
-/// Between fork and exec a child holds every lock of this process: tests that start one and tests that
-/// count owners take turns.
+/// Between fork and exec a child holds all locks of this process: tests that start one and tests that count owners take
+/// turns.
 static FORKS: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -444,7 +444,7 @@ fn of_eight_at_once_one_owns() {
     }
 }
 
-/// Not a test of its own: the process that the next one kills.
+/// Not a test: the process that the next test kills.
 #[test]
 #[ignore = "helper of a_killed_owner_leaves_the_run_free"]
 fn hold_the_lock() {
@@ -523,12 +523,12 @@ fn links_and_pipes_are_not_followed() {
         symlink(&outside, dir.join(name)).expect("links");
         refused(&dir);
     }
-    // run.toml is replaced as a name, never written through.
+    // run.toml is replaced by name, never written through.
     let dir = fresh("at-config");
     fs::remove_file(dir.join("run.toml")).expect("removes");
     symlink(outside.join("precious"), dir.join("run.toml")).expect("links");
     assert_eq!(Run::open(RealFs::shared(), &dir).expect_err("no file").exit_code(), 2);
-    // Sweeping: a link is not ours, a link in a folder of ours goes, its target stays; strangers stay.
+    // Sweeping: a link is not danlu's, a link in danlu's folder is removed, its target is kept; other files are kept.
     let dir = fresh("swept");
     let checkpoints = dir.join("checkpoints");
     let ours = checkpoints.join(".tmp-pretrain-00000002-12-0123456789abcdef");
@@ -555,7 +555,8 @@ fn links_and_pipes_are_not_followed() {
         assert!(run.unswept().is_empty() && !half.exists(), "{:?}", run.unswept());
     }
     let run = Run::open(RealFs::shared(), &dir).expect("opens");
-    // A checkpoint's file turned into a link to the same bytes, or into a pipe, is damage, and nobody waits.
+    // A checkpoint's file replaced by a link to the same bytes, or by a pipe, counts as damaged, and reading does not
+    // block.
     let file = checkpoints.join("pretrain-00000001/a");
     fs::remove_file(&file).expect("removes");
     symlink(outside.join("precious"), &file).expect("links");

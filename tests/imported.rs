@@ -1,4 +1,4 @@
-//! Models of other makers: what transformers computes is what is computed here, and what is not a model is named.
+//! Imported models: danlu computes what transformers computes, and folders that are not models are named.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -57,7 +57,7 @@ fn a_prompt_is_gone_on_with_from_transformers_ids() {
     }
 }
 
-/// With another tokenizer the first token changes the continuation, or the test above would show nothing.
+/// Without the begin-of-text token the continuation changes, or the test above would show nothing.
 #[test]
 fn the_begin_token_changes_what_is_said() {
     let dir = scratch();
@@ -91,7 +91,7 @@ fn every_end_of_both_files_ends_a_text() {
         stops(true, &format!("config {ends}, generation_config too"));
         fs::remove_file(folder.join("generation_config.json")).unwrap();
     }
-    // Ids that nothing here uses are not judged.
+    // Unused ids are not checked.
     change(&folder.join("config.json"), |c| {
         (c["pad_token_id"], c["bos_token_id"]) = (json!(-1), json!(128_000));
     });
@@ -100,7 +100,8 @@ fn every_end_of_both_files_ends_a_text() {
     generate(&folder, &ask).refused(2, &["config.json", "eos_token_id", "a list of them"]);
 }
 
-/// Trained from a model with a begin token, a run begins its texts with it, says so in every file, and resumes to the bit.
+/// Trained from a model with a begin-of-text token, a run puts it before its texts, records it in all files, and
+/// resumes to the bit.
 #[test]
 fn training_begins_texts_as_its_checkpoint_says() {
     let dir = scratch();
@@ -167,7 +168,7 @@ fn a_continuation_keeps_its_first_space() {
         assert_eq!(shown(&streamed.out), shown(said["text"].as_str().unwrap()));
         spaces += usize::from(tokenizer.token(ids[0]).is_some_and(|t| t.starts_with('▁')));
     }
-    // Words are few beside bytes here; the decoder's own test has them.
+    // Words are rare beside bytes here; the decoder's own test covers them.
     let walked = [tokenizer.id("▁walk").unwrap(), tokenizer.id("ed").unwrap()];
     assert_eq!(tokenizer.decode_rest(&before, &walked, true), " walked", "{spaces}");
 }
@@ -262,7 +263,7 @@ fn what_is_no_model_is_named() {
     generate(&file, &ask).refused(2, &["GGUF"]);
 }
 
-/// A fine-tuned checkpoint ends its turns where its generation_config.json says, asked in the template or not.
+/// A fine-tuned checkpoint ends its turns as its generation_config.json says, with the template and without.
 #[test]
 fn a_chat_stage_stops_at_its_own_ends() {
     let dir = scratch();

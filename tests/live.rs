@@ -1,5 +1,5 @@
-//! Mix, data and learning rate changed while a stage runs: on disk before they act, and again at the same steps after
-//! a stop, a kill, or a checkpoint lost.
+//! Changes of mix, data and learning rate while a stage runs: on disk before they take effect, and applied at the same
+//! steps after a stop, a kill, or a lost checkpoint.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -26,7 +26,7 @@ use serde_json::Value;
 
 const SETS: [&str; 5] = ["steps=12", "save_steps=4", "batch_size=8", "eval_steps=0", "probe_steps=0"];
 
-/// A poem of so many lines that it is a row of its own.
+/// A poem with so many lines that it fills a row.
 fn poem(i: u32) -> String {
     lines(i, 300).map(|line| line + "，").concat()
 }
@@ -35,7 +35,7 @@ fn poems(range: std::ops::Range<u32>) -> String {
     jsonl(range.map(poem))
 }
 
-/// A run with two sources, and its comments.
+/// A run with two sources, and comments in run.toml.
 fn two_sources(dir: &Path) -> PathBuf {
     let run = dir.join("run");
     fs::create_dir_all(&run).unwrap();
@@ -47,13 +47,13 @@ fn two_sources(dir: &Path) -> PathBuf {
 }
 
 fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
-    // The rate stands in run.toml, to be changed there.
+    // The learning rate is in run.toml, to be changed there.
     let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate"));
     let setup = Setup { size: Some("1m".to_owned()), ..setup(stage, tiny.chain(sets)) };
     sitting::played(run, &setup, script)
 }
 
-/// Forgets all checkpoints but one: what a kill after it leaves.
+/// Removes all checkpoints except one, as after a kill.
 fn back_to(run: &Path, step: usize) {
     for name in checkpoints(run) {
         if name != format!("pretrain-{step:08}") {
@@ -72,13 +72,13 @@ fn entries(run: &Path) -> Vec<Value> {
     objects(&fs::read_to_string(run.join("edits.jsonl")).unwrap())
 }
 
-/// Trains a run to its end; after step 5 `change` is made, and training waits until it is taken over (or refused).
+/// Trains a run to its end; after step 5 `change` is made, and training waits until it is adopted (or refused).
 fn changed_at_5(run: &Path, change: impl Fn() -> Vec<Command>) -> Vec<Event> {
     let told = RefCell::new(Vec::new());
     played(run, "pretrain", &SETS, |event| match event {
         _ if is_step(event, 5) => [vec![Command::Pause], change()].concat(),
         Event::Edited(_) | Event::Broken { .. } | Event::Refused { .. } => {
-            // It is written down before it is told.
+            // It is logged before it is reported.
             let entry = fs::read_to_string(run.join("edits.jsonl")).unwrap();
             told.borrow_mut().push((event.clone(), entry));
             vec![Command::Resume]
@@ -103,7 +103,7 @@ fn edits(events: &[Event]) -> Vec<&Edit> {
         .collect()
 }
 
-/// What was trained goes the same way again from every checkpoint, and from none.
+/// The run is repeated identically from every checkpoint, and from the start.
 fn goes_the_same_way(dir: &Path, run: &Path) {
     for from in [4, 8] {
         let killed = dir.join(format!("killed-{from}"));
@@ -141,7 +141,7 @@ fn a_key_on_the_mix_acts_on_the_next_batch_and_again_on_a_resume() {
     assert_eq!(entries(&run).len(), 2, "what the stage began with, and the edit");
     goes_the_same_way(dir.path(), &run);
 
-    // Without the edit the steps before it are the same, and those after it are not.
+    // Without the edit the steps before it are the same, and those after it differ.
     let without = dir.path().join("without");
     fs::create_dir(&without).unwrap();
     let without = two_sources(&without);
@@ -229,7 +229,7 @@ fn what_cannot_be_weighed_is_refused() {
     assert_eq!(entries(&run).len(), 1);
 }
 
-/// A look at what cannot be read ends no training.
+/// Unreadable marks do not end training.
 #[test]
 fn marks_that_cannot_be_read_are_said_and_training_goes_on() {
     let dir = scratch();
@@ -266,7 +266,7 @@ fn the_built_in_mix_is_weighed_too() {
     goes_the_same_way(dir.path(), &run);
 }
 
-/// Where the system tells of no change, the files are looked at; and where nobody watches, when it is asked for.
+/// Without system notifications files are polled; without any watching they are reread on request.
 #[test]
 fn files_are_followed_without_the_systems_help() {
     for (watch, asked) in [("poll", vec![]), ("off", vec![Command::Reread])] {
@@ -282,7 +282,7 @@ fn files_are_followed_without_the_systems_help() {
     }
 }
 
-/// What is named in run.toml while it trains is watched as well, and a folder that comes back.
+/// Sources added to run.toml during training are watched too, and so is a folder that reappears.
 #[test]
 fn new_sources_and_folders_that_come_back_are_watched() {
     let dir = scratch();
@@ -324,7 +324,7 @@ fn new_sources_and_folders_that_come_back_are_watched() {
     assert!(told.iter().zip(wanted).all(|(t, w)| t.contains(w)), "{told:?}");
 }
 
-/// Fine-tuning draws the same text, beside conversations.
+/// Fine-tuning draws the same text, together with conversations.
 #[test]
 fn fine_tuning_follows_too() {
     let dir = scratch();
@@ -352,13 +352,13 @@ fn fine_tuning_follows_too() {
     for step in [8, 12] {
         fs::remove_dir_all(stage_checkpoint(&killed, "sft", step)).unwrap();
     }
-    // The conversations have a path of their own, the same in both.
+    // The conversations have the same path in both.
     played(&killed, "sft", &sets, |_| Vec::new());
     assert_eq!(stage_metrics(&run, "sft"), stage_metrics(&killed, "sft"));
     assert!(tensors(&stage_checkpoint(&run, "sft", 12)) == tensors(&stage_checkpoint(&killed, "sft", 12)));
 }
 
-/// What had changed while nobody trained holds from where the stage goes on, and is replayed as well.
+/// Changes made while nothing trained apply from the resumed step on, and are replayed as well.
 #[test]
 fn what_changed_between_two_sittings_is_an_edit_too() {
     let dir = scratch();

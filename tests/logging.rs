@@ -1,4 +1,4 @@
-//! `DANLU_LOG`: off without it, to a file or to stderr with it, and never on the terminal that the screen has.
+//! `DANLU_LOG`: off by default, to a file or to stderr, and never on the terminal of the screen.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::fs;
 
 use common::{DANLU, Done, command, train_args};
 
-/// A tiny run of four steps with `DANLU_LOG` as `log` says; an empty one is as none.
+/// A tiny run of four steps with `DANLU_LOG=log`; not set if empty.
 fn train(folder: &std::path::Path, log: &str) -> Done {
     let run = folder.join("run");
     command(train_args(&run, &["steps=4"], &[])).env("DANLU_LOG", log).output().unwrap().into()
@@ -51,7 +51,7 @@ fn what_is_no_level_and_no_file_is_refused() {
     train(folder.path(), "info,/nowhere/to/be.log").refused(2, &["DANLU_LOG", "/nowhere/to/be.log"]);
 }
 
-/// With the screen, lines without a file go to the run's folder, those from before it was known too.
+/// With the screen, lines without a file go to the run's folder, including those from before it was known.
 #[cfg(unix)]
 #[test]
 fn the_screen_keeps_its_terminal() {

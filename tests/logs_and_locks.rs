@@ -1,4 +1,4 @@
-//! Logs whose end was torn, what the user wrote into them, the name in a lock, and the run that was used last.
+//! Logs with a torn end, users' additions to them, the process id in a lock, and the most recently used run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -51,7 +51,7 @@ fn torn_ends_are_cut() {
     assert_eq!(torn.kept, Path::new("/runs/poems/events.jsonl.4.torn"), "the fourth");
 }
 
-/// Whatever fails, or wherever the power goes, what was torn is in the log or in the file beside it.
+/// Whatever fails, and wherever the power is cut, the torn end is in the log or in the file beside it.
 #[test]
 fn a_torn_end_is_kept_through_errors_and_power_cuts() {
     let path = Path::new("/runs/poems/metrics.jsonl");
@@ -96,7 +96,7 @@ fn a_torn_end_is_kept_through_errors_and_power_cuts() {
 /// How a log of a run is opened.
 type Open = fn(&Run) -> Result<Log, StoreError>;
 
-/// A vote on the screen used to cut away what stood after the last line that is JSON.
+/// A vote in the workbench used to cut everything after the last line of JSON.
 #[test]
 fn what_a_person_wrote_into_a_log_stays() {
     for typed in [
@@ -141,7 +141,7 @@ fn danlus_own_logs_say_what_was_torn() {
     assert_eq!(run.mend_logs().unwrap(), [], "once");
 }
 
-/// The first milliseconds of an owner: the lock is taken, the name is not written, or it is that of the one before.
+/// The first milliseconds of an owner: the lock is taken, but the process id is missing or the previous owner's.
 #[test]
 fn a_lock_that_is_refused_names_its_owner() {
     let mut ended = Command::new("true").spawn().unwrap();
@@ -160,7 +160,7 @@ fn a_lock_that_is_refused_names_its_owner() {
         let Lock::Busy(text) = RealFs.lock(&path, "x").unwrap() else { panic!("it is taken") };
         assert_eq!(text.lines().next(), Some(std::process::id().to_string().as_str()), "before it: {before:?}");
         writes.join().unwrap();
-        // One that is let go meanwhile is taken.
+        // A lock that is freed meanwhile is taken.
         fs::write(&path, "").unwrap();
         let frees = thread::spawn(move || {
             thread::sleep(Duration::from_millis(60));
@@ -189,19 +189,19 @@ fn no_date_makes_a_run_the_newest() {
     };
     let newest = || newest_run(&RealFs, &runs).unwrap().unwrap();
     assert_eq!(newest(), c);
-    // Of 2096; and one that was used last while the clock stood at 1970.
+    // In the year 2096; and one used last while the clock was at 1970.
     date(&a, far);
     assert_eq!(newest(), c);
     drop(Run::open(RealFs::shared(), &b).unwrap());
     date(&b, SystemTime::UNIX_EPOCH);
     date(&c, far);
     assert_eq!(newest(), b);
-    // Opened again and again it stays the newest, and no count runs away.
+    // Opened repeatedly it stays the newest, and the turn does not grow.
     for _ in 0..3 {
         drop(Run::open(RealFs::shared(), &b).unwrap());
     }
     assert!(fs::read_to_string(b.join("lock")).unwrap().ends_with("\n4\n"));
-    // Runs of a danlu that wrote no turn go by their dates, those of the future left out.
+    // Runs of a danlu that wrote no turn are ordered by dates; those in the future are ignored.
     for run in [&a, &b, &c] {
         fs::write(run.join("lock"), "123\n").unwrap();
     }

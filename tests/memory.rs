@@ -1,4 +1,4 @@
-//! Memory from outside: what is reported is what is taken, and where little is left danlu refuses and never aborts.
+//! Memory from outside: the reported memory is the memory used, and with little left danlu refuses and never aborts.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
@@ -9,14 +9,14 @@ use std::{fs, process::Command};
 
 use common::{DANLU, Done, Running, scratch, train_args};
 
-/// The most that a process has had in memory so far, in bytes.
+/// Peak resident memory of a process, in bytes.
 fn peak(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches("kB").trim().parse::<f64>().unwrap() * 1024.0
 }
 
-/// The peak after two saves, over what was told when the stage began.
+/// The peak after two saves, relative to what was reported when the stage started.
 fn ratio(run: &mut Running) -> f64 {
     let told = run.until(|line| line["event"] == "started");
     for _ in 0..2 {
@@ -31,9 +31,9 @@ fn ratio(run: &mut Running) -> f64 {
 fn told_is_taken() {
     let dir = scratch();
     let shapes: [(&str, &[&str]); 3] = [
-        // Next to nothing: what counts is the process itself.
+        // Almost nothing: the process itself dominates.
         ("tiny", &[]),
-        // The host's copies at a save.
+        // The host's copies during a save.
         ("wide", &["model.hidden_size=256", "model.intermediate_size=704", "model.vocab_size=4096"]),
         // Activations.
         ("long", &["model.max_position_embeddings=256", "batch_size=16", "context=256"]),
@@ -46,7 +46,7 @@ fn told_is_taken() {
             let ratio = ratio(&mut running);
             running.signal("TERM");
             running.end().0.good();
-            // Five per cent on a machine that is otherwise idle; beside other work a save and a step may meet.
+            // Five percent on an idle machine; with other work a save and a step may coincide.
             assert!((ratio - 1.0).abs() <= 0.08, "{name}, start {times}: the peak is {ratio:.3} of what was told");
         }
     }
@@ -62,7 +62,7 @@ fn limited(which: &str, kib: u64, args: &[String]) -> Done {
 fn under_a_limit_it_trains_or_refuses() {
     let dir = scratch();
     let (mut trained, mut refused) = (0, 0);
-    // The first two of each are less than is needed to begin.
+    // The first two of each are less than the minimum at start.
     for (which, limits) in [("v", [40_u64, 44, 72, 160, 1280]), ("d", [8, 16, 72, 160, 1280])] {
         for mib in limits {
             let run = dir.path().join(format!("{which}{mib}"));

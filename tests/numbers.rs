@@ -1,4 +1,4 @@
-//! No number costs a run its work: a rate too large, a moment that is none, a checkpoint that a newer danlu wrote.
+//! No number costs a run its work: a learning rate that is too large, a NaN moment, a checkpoint of a newer danlu.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -39,7 +39,7 @@ fn resumed_at(done: &Done) -> u64 {
     named(&done.objects(), "started")[0]["step"].as_u64().unwrap()
 }
 
-/// F1: after 200 good steps and a slip in the rate every checkpoint that was good was gone, and the run with them.
+/// F1: after 200 good steps, a typo in the learning rate used to destroy all good checkpoints and the run.
 #[test]
 fn a_bad_rate_costs_no_checkpoint() {
     let dir = scratch();
@@ -51,13 +51,13 @@ fn a_bad_rate_costs_no_checkpoint() {
         let back = named(&done.objects(), "set_back").len();
         assert!(back >= 1, "{rate}: {}", done.err);
         if done.code == Some(0) {
-            // A slower try came through.
+            // A slower attempt succeeded.
             continue;
         }
         assert_eq!((done.code, back), (Some(1), 3), "{rate}: {}", done.err);
         assert!(done.err.contains("Lower learning_rate (now"), "{rate}: {}", done.err);
         let now = checkpoints(&run);
-        // The one save before the spike was seen may take the place of the oldest.
+        // The one save before the spike was detected may replace the oldest.
         assert!(before[1..].iter().all(|name| now.contains(name)), "{rate}: {before:?} {now:?}");
         assert!(done.err.contains("pretrain-00000040"), "{rate}: {}", done.err);
         let again = train(&run, &["steps=60", "save_steps=1"], &[]);
@@ -67,7 +67,7 @@ fn a_bad_rate_costs_no_checkpoint() {
     }
 }
 
-/// Steps taken again at a lower rate are the same however often the process ends on the way.
+/// Steps repeated at a lower learning rate are the same however often the process ends in between.
 #[test]
 fn a_stage_that_was_set_back_continues_to_the_bit() {
     let dir = scratch();
@@ -88,7 +88,7 @@ fn a_stage_that_was_set_back_continues_to_the_bit() {
     assert!(tensors(&checkpoint(&a, 100)) == tensors(&checkpoint(&b, 100)), "the tensors differ");
 }
 
-/// Nothing is saved after a step that was not applied, also with the guard off; and not at a stop.
+/// Nothing is saved after a step that was not applied, not even with the guard off or at a stop.
 #[test]
 fn nothing_is_saved_after_a_skipped_step() {
     let dir = scratch();
@@ -99,13 +99,13 @@ fn nothing_is_saved_after_a_skipped_step() {
     let lines = done.objects();
     let skipped: Vec<u64> =
         lines.iter().filter(|l| l["applied"] == false).map(|l| l["step"].as_u64().unwrap()).collect();
-    // Three in a row end the stage, or a save whose weights are beyond any weight does before.
+    // Three in a row end the stage, or before that a save of implausible weights does.
     assert!((1..=3).contains(&skipped.len()), "{skipped:?}: {}", done.err);
     for saved in named(&lines, "saved") {
         assert!(saved["step"].as_u64().unwrap() < skipped[0], "{saved} after {skipped:?}");
     }
     assert!(!named(&lines, "saved").is_empty() && named(&lines, "set_back").is_empty(), "the guard is off");
-    // Weights beyond any weight are not saved either.
+    // Implausible weights are not saved either.
     let run = grown(dir.path(), "beyond");
     let done = train(&run, &["learning_rate=3e38", "save_steps=1", "steps=60", "guard.spikes=false"], &[]);
     assert_eq!(done.code, Some(1), "{}", done.err);
@@ -113,7 +113,7 @@ fn nothing_is_saved_after_a_skipped_step() {
     assert_eq!(checkpoints(&run).last().map(String::as_str), Some("pretrain-00000040"));
 }
 
-/// F1b, and its kind.
+/// F1b, and similar settings.
 #[test]
 fn settings_that_divide_by_zero_are_refused() {
     let dir = scratch();
@@ -128,7 +128,7 @@ fn settings_that_divide_by_zero_are_refused() {
     assert!(!dir.path().join("r").exists(), "nothing was made");
 }
 
-/// Saves the newest checkpoint once more, as its next revision, with something of it changed.
+/// Saves the newest checkpoint again as its next revision, with a change.
 fn saved_otherwise(run: &Path, change: impl Fn(&str, &mut Vec<u8>, Option<&mut TensorFile>)) -> CheckpointId {
     let run = Run::open(RealFs::shared(), run).unwrap();
     let newest = run.view().checkpoints().newest_verified(Some(StageId::Pretrain)).unwrap().found.unwrap();
@@ -181,7 +181,7 @@ fn what_is_not_finite_is_passed_over_wherever_it_stands() {
     }
 }
 
-/// A moment so large that the first step spoils the weights: the checkpoint is finite, and leads to a spike at once.
+/// A moment so large that the first step ruins the weights: the checkpoint is finite and leads to a spike at once.
 #[test]
 fn a_checkpoint_that_leads_to_a_spike_gives_way_to_an_older_one() {
     let dir = scratch();
@@ -204,7 +204,7 @@ fn a_checkpoint_that_leads_to_a_spike_gives_way_to_an_older_one() {
     assert!(last["loss"].as_f64().unwrap() < 6.5, "{last}");
 }
 
-/// F4: a newer danlu's checkpoint was passed over, trained past and then deleted.
+/// F4: a newer danlu's checkpoint used to be passed over, trained past and deleted.
 #[test]
 fn a_newer_danlus_checkpoint_is_neither_trained_past_nor_removed() {
     let dir = scratch();
@@ -229,10 +229,10 @@ fn a_newer_danlus_checkpoint_is_neither_trained_past_nor_removed() {
         let before = checkpoints(&run);
         train(&run, &["steps=60", "save_steps=1"], &[]).refused(2, &[&newest, "format 99", "danlu"]);
         assert_eq!(checkpoints(&run), before);
-        // Other verbs pass over it and say so.
+        // Other verbs pass over it with a note.
         let said = danlu(["generate", "--run", &text(&run), "--prompt", "春", "--max-new-tokens", "2"]);
         assert!(said.good().err.contains(&format!("{newest} was passed over")) || in_state, "{}", said.err);
-        // A run that was trained past it by an older danlu continues, and keeps it.
+        // A run that an older danlu trained past it continues, and keeps it.
         if !in_state {
             let stays = run.join("checkpoints").join(&newest);
             let older = run.join("checkpoints/pretrain-00000010");
@@ -246,7 +246,7 @@ fn a_newer_danlus_checkpoint_is_neither_trained_past_nor_removed() {
     }
 }
 
-/// F6: one file that could not be listed failed every save, and then every start.
+/// F6: one file that could not be listed used to fail every save, and then every launch.
 #[test]
 fn a_name_that_is_not_utf8_locks_no_run() {
     let dir = scratch();
@@ -259,8 +259,7 @@ fn a_name_that_is_not_utf8_locks_no_run() {
     no_leftovers(&run);
 }
 
-/// An advantage, or a reward that becomes one, that is no number or far too large: nothing changes, or what changes
-/// stays finite.
+/// A NaN or huge advantage, or a reward that leads to one: nothing changes, or the weights stay finite.
 #[test]
 fn a_poisoned_advantage_or_reward_leaves_finite_weights() {
     let config = preset("1m").unwrap().config();
@@ -279,7 +278,7 @@ fn a_poisoned_advantage_or_reward_leaves_finite_weights() {
     let targets: Vec<i32> = (0..32).map(|i| (i + 1) * 7 % 64).collect();
     let rows = MicroBatch { ids: &ids, targets: &targets, starts: None };
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
-        // The score of one of two answers of 16 tokens, by way of PPO's rewards and returns.
+        // The score of one of two answers of 16 tokens, through PPO's rewards and returns.
         let lengths = [16, 16];
         let (old, reference) = (vec![-1.0; 32], vec![-1.5; 32]);
         let given = kl_rewards(&old, &reference, &[0.5, value], &lengths, 0.25).unwrap();
@@ -336,7 +335,7 @@ fn until<T>(session: &Session, want: impl Fn(&Event) -> Option<T>) -> T {
     }
 }
 
-/// On the screen a spike pauses: the user can continue, or return to the checkpoint from before.
+/// In the workbench a spike pauses: the user can continue, or return to the earlier checkpoint.
 #[test]
 fn a_spike_on_the_screen_waits_for_the_user() {
     let dir = scratch();
@@ -357,7 +356,7 @@ fn a_spike_on_the_screen_waits_for_the_user() {
     s.commands.send(Command::Pause).unwrap();
     until(&s, |e| matches!(e, Event::Paused { .. }).then_some(()));
     s.commands.send(Command::Stop { save: false }).unwrap();
-    // Its thread ends, and with it the lock of the run.
+    // Its thread ends and frees the run's lock.
     while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
     let s = session(&run, &["learning_rate=5", "save_steps=0", "steps=100000"]);
     stopped(&s);
@@ -366,7 +365,7 @@ fn a_spike_on_the_screen_waits_for_the_user() {
     let factor = until(&s, |e| if let Event::SetBack { factor, .. } = e { Some(*factor) } else { None });
     let started = until(&s, |e| if let Event::Started(info) = e { Some(info.resumed_at) } else { None });
     assert_eq!((factor, started), (0.25, 40));
-    // What it has become is not saved when one leaves.
+    // The ruined weights are not saved on leaving.
     s.commands.send(Command::Stop { save: false }).unwrap();
     while s.events.recv_timeout(Duration::from_mins(1)).is_ok() {}
     assert_eq!(checkpoints(&run).last().map(String::as_str), Some("pretrain-00000040"));

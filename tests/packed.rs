@@ -1,5 +1,5 @@
-//! Examples packed into rows, each from its start on, against the same examples alone in rows of their
-//! own: one loss, one gradient, on every engine this machine has.
+//! Packed examples compared with the same examples in separate rows: the same loss and gradient, on all engines of this
+//! machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use danlu::{
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Positions of a row: more than a tile of any kernel, and no multiple of one.
+/// Positions of a row: more than a tile of any kernel, and not a multiple of one.
 const T: usize = 100;
 /// Lengths of the examples of each row: across tiles, to their edge, of one token, and with room left over.
 const ROWS: [&[usize]; 4] = [&[40, 1, 33, 26], &[64, 36], &[17, 16, 15, 17, 3], &[100]];
@@ -27,14 +27,14 @@ struct Block {
 }
 
 impl Block {
-    /// Adds a row: its examples from `first` on, then filling, which is an example of its own.
+    /// Adds a row: its examples from `first` on, then padding, which counts as an example.
     fn row(&mut self, lengths: &[usize], first: usize) {
         let end = self.ids.len() + T;
         let mut start = 0;
         for (e, length) in lengths.iter().enumerate() {
             let id = |i: usize| below(3, Purpose::Bench, (first + e) as u64, i as u64, VOCAB) as u32;
             self.ids.extend((0..*length).map(id));
-            // The last token of an example has none to foretell, and every fifth is not trained on.
+            // The last token of an example has no target, and every fifth is not trained.
             let target = |i: usize| if i == *length || i % 5 == 4 { IGNORE_INDEX } else { id(i) as i32 };
             self.targets.extend((1..=*length).map(target));
             self.starts.resize(self.ids.len(), start);
@@ -50,7 +50,7 @@ impl Block {
     }
 }
 
-/// The examples packed, and one a row.
+/// The examples packed, and one per row.
 fn blocks() -> [Block; 2] {
     let [mut packed, mut alone] = [Block::default(), Block::default()];
     let mut first = 0;
@@ -64,7 +64,7 @@ fn blocks() -> [Block; 2] {
     [packed, alone]
 }
 
-/// Heads of this size, two to a key head.
+/// Heads of this size, two per key head.
 fn config(size: usize) -> ModelConfig {
     let keys = if size < 64 { 2 } else { 1 };
     let config = ModelConfig::llama(2, 2 * keys * size, 2 * keys, keys, 96, VOCAB, T);
@@ -74,13 +74,13 @@ fn config(size: usize) -> ModelConfig {
 
 fn learner(device: &mut Device, config: &ModelConfig, block: &Block) -> Result<Learner, ComputeError> {
     let learner = Learner::new(device, config, block.ids.len() / T, T, AdamW::default())?;
-    // Larger than at the start of a training, so that attention has something to tell apart.
+    // Larger than initial weights, so that attention is not uniform.
     let slab: Vec<f32> = learner.table().initial(5).iter().map(|x| x * 3.0).collect();
     learner.write_params(device, &slab)?;
     Ok(learner)
 }
 
-/// Loss and gradients of one batch; nothing is learnt.
+/// Loss and gradients of one batch; the weights stay the same.
 fn step(device: &mut Device, learner: &mut Learner, batch: MicroBatch<'_>) -> Result<(f32, Vec<f32>), ComputeError> {
     let mut ticket = learner.step(device, &[batch], 0.0, 0, 0)?;
     let control = device.collect(&mut ticket, true)?.expect("it waited");
@@ -107,19 +107,19 @@ fn gradients(size: usize, mut device: Device) -> Result<(), Failed> {
     for t in &one.table().tensors {
         near(&t.name, one.table().slice(&grads, t), one.table().slice(&want, t))?;
     }
-    // Starts in rows of one example change nothing but the filling, which nobody is trained on.
+    // Starts in rows of one example change only the padding, which is not trained.
     let (same_loss, same) = step(&mut device, &mut other, alone.batch(true))?;
     near("loss of single rows with starts", &[same_loss], &[want_loss])?;
     near("gradients of single rows with starts", &same, &want)?;
-    // Without starts the examples of a row are one text, and that is another loss.
+    // Without starts the examples of a row are one text, with another loss.
     let (mixed, mixed_grads) = step(&mut device, &mut one, packed.batch(false))?;
     assert!((mixed - loss).abs() > 1e-3 * loss, "the layout does not matter: {mixed} and {loss}");
-    // A learner that has only ever seen plain rows agrees to the bit, and so does a return to packed ones.
+    // A learner that has only seen plain rows agrees to the bit, and so does a return to packed ones.
     let mut fresh = learner(&mut device, &config, &packed)?;
     let plain = step(&mut device, &mut fresh, packed.batch(false))?;
     assert!(plain == (mixed, mixed_grads), "plain rows after packed ones are not plain");
     assert!(step(&mut device, &mut one, packed.batch(true))? == (loss, grads), "packed rows after plain ones");
-    // Two micro-batches of a step have each their layout: as often plain as packed, half of each.
+    // The micro-batches of a step have separate layouts: plain and packed in turn, half of each.
     one.step(&mut device, &[packed.batch(true), packed.batch(false)], 0.0, 0, 0)?;
     let both = one.read_grads(&mut device)?;
     fresh.step(&mut device, &[packed.batch(false), packed.batch(true)], 0.0, 0, 0)?;
@@ -148,7 +148,7 @@ fn losses(size: usize, mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Starts that are none are refused in words, and nothing has changed by it.
+/// Invalid starts are refused with a message and change nothing.
 fn refusals(mut device: Device) -> Result<(), Failed> {
     let (config, [packed, _]) = (config(32), blocks());
     let mut learner = learner(&mut device, &config, &packed)?;

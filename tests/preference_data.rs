@@ -1,6 +1,5 @@
-//! Promises of human feedback's side of the data layer: every record is read or rejected with its place
-//! and a reason, a pair is whole or dropped, rules say what they are documented to say of any text, and
-//! the built-in sets keep apart what must be apart.
+//! Preferences in the data layer: every record is read or rejected with place and reason, a pair is complete or
+//! dropped, rules do what they document on any text, and the built-in sets are disjoint where they must be.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -34,7 +33,7 @@ fn records(text: &str) -> Vec<Value> {
     text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-/// The reason a single record is rejected for.
+/// The reason for which a single record is rejected.
 fn reason(record: &str) -> String {
     match read_preferences(Format::JsonLines, record.as_bytes()) {
         Err(DataError::NoPreference { rejected: 1, undecided: 0, first: Some((1, reason)) }) => reason,
@@ -158,7 +157,7 @@ fn votes_for_neither_are_counted_and_kept_out() {
     assert_eq!(none.to_string(), "holds no preference; 1 votes preferred neither answer, and there is no other record");
 }
 
-/// A vote taken back is one that was never cast; only the newest can be.
+/// A vote taken back counts as never cast; only the newest can be.
 #[test]
 fn votes_taken_back_do_not_count() {
     let vote = |choice: &str, chosen: &str| {
@@ -281,7 +280,7 @@ fn a_pair_is_whole_or_dropped() {
     }
     let (all, fitted) = encode_pairs(&reading.pairs.items, &tokenizer, 16).unwrap();
     assert_eq!((all.len(), fitted.dropped), (3, 0));
-    // What spells the end is no end.
+    // Text that spells the end token is not an end.
     let end = tokenizer.chat().unwrap().end;
     assert_eq!(all[2].rejected.ids.iter().filter(|id| **id == end).count(), 2);
 }
@@ -354,7 +353,7 @@ fn what_is_judged_was_never_trained_on() {
     sets.push(("prompts", prompts.iter().map(|p| key(&p.prompt)).collect()));
     let judge = builtin_judge_prompts().unwrap();
     sets.push(("judge", judge.iter().map(|p| key(&p.prompt)).collect()));
-    // No prompt twice, and none in two sets.
+    // No prompt occurs twice or in two sets.
     assert_eq!(sets[2].1.len(), held_out.len());
     assert_eq!(sets[3].1.len(), prompts.len());
     assert_eq!(sets[4].1.len(), judge.len());
@@ -363,7 +362,7 @@ fn what_is_judged_was_never_trained_on() {
             assert!(set.is_disjoint(theirs), "{name} and {other} ask the same");
         }
     }
-    // A line to be continued stands in no conversation of fine-tuning, whatever is asked about it.
+    // A line to be continued is in no conversation of fine-tuning, whatever is asked about it.
     let spoken: Vec<String> = conversations
         .iter()
         .filter(|c| matches!(c.task.as_deref(), Some("continue" | "recite")))
@@ -390,7 +389,7 @@ fn labels_are_the_rules_but_for_a_marked_tenth() {
     }
     for record in records(HELD_OUT) {
         assert!(judge(&record, "chosen").good && record.get("flipped").is_none(), "{record}");
-        // Both programs see the same faults.
+        // Both implementations find the same faults.
         let seen: Vec<&str> = judge(&record, "rejected").faults.iter().map(|f| f.name()).collect();
         let listed: Vec<&str> = record["faults"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
         assert_eq!(seen, listed, "{record}");
@@ -516,7 +515,7 @@ proptest! {
     }
 }
 
-// What can be seen without the rule
+// Measured without a rule
 
 #[test]
 fn indicators_are_counted_in_characters() {

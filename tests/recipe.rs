@@ -1,4 +1,4 @@
-//! `danlu recipe` from outside: all stages, stopped and gone on with, its report, and what it refuses.
+//! `danlu recipe` from outside: all stages, interrupted and continued, its report, and what it refuses.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -21,7 +21,7 @@ use common::{
 };
 use serde_json::{Value, json};
 
-/// A model whose steps take milliseconds, and a few steps of every stage.
+/// A model with steps of milliseconds, and a few steps of every stage.
 const SETS: [&str; 31] = [
     "model.num_hidden_layers=1",
     "model.hidden_size=32",
@@ -44,7 +44,7 @@ const SETS: [&str; 31] = [
     "reward.batch_size=4",
     "reward.learning_rate=1e-3",
     "reward.eval_steps=3",
-    // Eight answers of a model like this end or not as luck has it.
+    // Whether eight answers of such a model end is a matter of chance.
     "guard.enabled=false",
     "ppo.steps=8",
     "ppo.rollouts=8",
@@ -76,7 +76,7 @@ fn tiny(run: &Path, talk: &str, more: &[&str]) -> Vec<String> {
     args
 }
 
-/// Conversations whose answers are a few canned ones, one of them right for Hangzhou.
+/// Conversations with a few fixed answers, one of which is right for Hangzhou.
 fn canned(dir: &Path) -> String {
     let answers = ["杭州有西湖、断桥和灵隐寺，都很好玩。", "不知道。"];
     let pairs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl");
@@ -89,7 +89,7 @@ fn canned(dir: &Path) -> String {
     format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
 }
 
-/// A recipe that was never stopped, and what it printed.
+/// An uninterrupted recipe, and its output.
 struct Whole {
     _dir: tempfile::TempDir,
     talk: String,
@@ -121,13 +121,13 @@ fn start(args: Vec<String>) -> Running {
     Running { child, lines }
 }
 
-/// The newest event of a stage that bears a name and has a value under a key.
+/// The newest event of a stage with this name and a value under a key.
 fn newest<'a>(lines: &'a [Value], stage: &str, event: &str, key: &str, value: &Value) -> &'a Value {
     let wanted = |l: &&Value| l["stage"] == stage && l["event"] == event && l[key] == *value;
     lines.iter().rev().find(wanted).unwrap_or_else(|| panic!("no {event} of {stage}"))
 }
 
-/// A report without what the clock and the sitting say.
+/// A report without times and launches.
 fn figures(report: &Value) -> Value {
     let mut report = report.clone();
     for key in ["seconds", "sitting_seconds", "run"] {
@@ -149,7 +149,7 @@ fn steps(lines: &[Value], stage: &str) -> Vec<u64> {
     lines.iter().filter(|l| l["event"].is_null() && l["stage"] == stage).map(|l| l["step"].as_u64().unwrap()).collect()
 }
 
-/// A run's files, less the lock, which bears the last one who had it, and the report.
+/// A run's files without the report and the lock, which has the last owner's id.
 fn files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     snapshot(run)
         .into_iter()
@@ -173,7 +173,7 @@ fn all_stages_are_trained_and_the_report_is_the_last_line() {
     assert_eq!((&report["size"], &report["run"]), (&json!("1m"), &json!("whole")));
     assert_eq!((&report["failed"], &report["siblings"]), (&Value::Null, &json!({})));
 
-    // Every figure is one that a stage told.
+    // Every figure was reported by a stage.
     let all = json!("all");
     let p = &report["pretrain"];
     assert_eq!(p["eval_loss"], newest(lines, "pretrain", "eval", "source", &all)["eval_loss"]);
@@ -206,7 +206,7 @@ fn all_stages_are_trained_and_the_report_is_the_last_line() {
     }
     assert_eq!(report["ppo"]["end_rate_before"], of(0)["end_rate"]);
 
-    // Time: all stages of this sitting, no longer than all of it.
+    // Time: of all stages in this launch, and at most the total.
     assert_eq!(sittings(report), ["this"; 4]);
     let seconds: Vec<f64> = STAGES.iter().map(|(stage, _)| report[*stage]["seconds"].as_f64().unwrap()).collect();
     assert!(seconds.iter().all(|s| *s > 0.0));
@@ -229,18 +229,18 @@ fn the_report_lies_in_the_run_as_json_and_as_markdown() {
     no_leftovers(run);
 }
 
-/// Stopped while it fine-tunes, while the reward model gets ready, and while PPO runs.
+/// Interrupted during fine-tuning, while the reward model is opened, and during PPO.
 #[test]
 fn stopped_in_any_stage_it_goes_on_and_tells_the_same() {
     let dir = scratch();
     let run = dir.path().join("run");
     let stops = [("sft", "sft", Some(5)), ("reward", "sft", None), ("ppo", "ppo", Some(1))];
     for (stage, seen, at) in stops {
-        // At a step of the stage, or at its end, when the next one gets ready.
+        // At a step of the stage, or at its end, while the next one is being opened.
         let wanted = |l: &Value| {
             l["stage"] == seen && at.map_or(l["event"] == "finished", |n| l["event"].is_null() && l["step"] == n)
         };
-        // The wishes are in run.toml since the first call.
+        // The settings are in run.toml after the first call.
         let args = if run.exists() { recipe_args(&run, &["--json"]) } else { tiny(&run, &whole().talk, &[]) };
         let mut running = start(args);
         running.until(wanted);
@@ -284,7 +284,7 @@ fn a_complete_recipe_is_told_again_and_not_trained() {
     assert_eq!(sittings(report), ["earlier"; 4]);
     assert!(lines.iter().all(|l| l["event"] == "note" || l["event"] == "report"), "{lines:?}");
     assert_eq!(&json_file(&run.join("report/report.json")), report);
-    // The words: of either language, on stdout.
+    // The text, in both languages, on stdout.
     for (lang, words) in [("en", ["Stages", "earlier", "Talk to it"]), ("zh", ["各阶段", "以前", "与模型对话"])]
     {
         let done = danlu(recipe_args(&run, &["--lang", lang]));
@@ -296,7 +296,7 @@ fn a_complete_recipe_is_told_again_and_not_trained() {
     }
 }
 
-/// Stages that `train` has trained are a recipe's as well; one that another has started from stays as it is.
+/// Stages trained with `train` count; one from which another has started is left unchanged.
 #[test]
 fn what_train_has_trained_stands() {
     let dir = scratch();
@@ -313,7 +313,7 @@ fn what_train_has_trained_stands() {
     assert!(seconds(report) > seconds(whole().lines.last().unwrap()), "both sittings count");
 }
 
-/// As in a run that was fine-tuned from another's model: there is nothing to pretrain for.
+/// As in a run that was fine-tuned from an imported model: pretraining is not needed.
 #[test]
 fn a_stage_that_the_next_one_did_without_is_left_out() {
     let dir = scratch();
@@ -325,7 +325,7 @@ fn a_stage_that_the_next_one_did_without_is_left_out() {
     assert!(steps(&lines, "pretrain").is_empty() && lines.last().unwrap()["ppo"].is_object());
 }
 
-/// Judged answers, where a stage has kept them, say how often the policy's is the better one.
+/// If a stage has logged judged answers, they give the win rate of the policy.
 #[test]
 fn win_rates_come_from_the_judged_answers() {
     let dir = scratch();
@@ -351,7 +351,7 @@ fn win_rates_come_from_the_judged_answers() {
     assert_eq!((&report["ppo"]["win_rate"], &report["ppo"]["win_rate_true"]), (&Value::Null, &Value::Null));
 }
 
-/// The reward model's file names no pairs: found when that stage begins, and what was learned stands.
+/// The reward model's file has no pairs: found when that stage starts, and earlier results are kept.
 #[test]
 fn a_stage_that_fails_ends_it_and_earlier_figures_stand() {
     let dir = scratch();
@@ -370,7 +370,7 @@ fn a_stage_that_fails_ends_it_and_earlier_figures_stand() {
     assert_eq!(report["sft"]["tasks"], good["sft"]["tasks"]);
     assert!(report["reward"].is_null() && report["ppo"].is_null());
     assert_eq!(&json_file(&run.join("report/report.json")), report);
-    // A file that is not there at all is missed before the first step.
+    // A missing file is reported before the first step.
     let other = dir.path().join("other");
     danlu(tiny(&other, &whole().talk, &["--set", "reward.source=[{name=\"x\",path=\"/no/such.jsonl\"}]"]))
         .refused(2, &["reward.source x", "/no/such.jsonl"]);
@@ -403,7 +403,7 @@ fn bad_wishes_are_refused_and_nothing_is_written() {
     assert!(help.good().out.lines().any(|l| l.trim_start().starts_with("recipe ")), "{}", help.out);
 }
 
-/// What could not be written at the end is not begun.
+/// What could not be written at the end is not started.
 #[test]
 fn where_no_report_can_be_written_nothing_is_trained() {
     let dir = scratch();
@@ -419,7 +419,7 @@ fn where_no_report_can_be_written_nothing_is_trained() {
     assert!(!dir.path().join("report.json").exists(), "does not write through a link");
 }
 
-/// As nobody, for permissions do not stop root.
+/// As the user nobody, because root ignores permissions.
 #[test]
 fn a_folder_that_cannot_be_written() {
     let dir = scratch();
@@ -445,7 +445,7 @@ fn a_folder_that_cannot_be_written() {
     }
 }
 
-/// Whoever reads the lines may go: what was learned is saved all the same.
+/// If the reader of the output goes away, progress is saved.
 #[test]
 fn lines_that_nobody_reads_end_it_in_order() {
     let dir = scratch();

@@ -1,4 +1,4 @@
-//! A stage that was stopped and went on is, to the bit, the stage that was never stopped.
+//! A stage that was stopped and continued equals, to the bit, a stage that was never stopped.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -29,7 +29,7 @@ fn same(a: &Path, b: &Path, step: usize, what: &str) {
     no_leftovers(b);
 }
 
-/// Stops at each of `stops`, goes on to the end, and compares with a run that never stopped.
+/// Stops at each of `stops`, continues to the end, and compares with an uninterrupted run.
 fn stopped_and_gone_on(sets: &[&str], steps: usize, stops: &[&[usize]]) {
     let dir = scratch();
     let a = dir.path().join("a");
@@ -84,7 +84,7 @@ fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
     let (a, c) = (metrics(&path("a")), metrics(&path("c")));
     assert!(a.iter().zip(&c).all(|(x, y)| x != y), "another seed gives other losses");
     assert!(tensors(&checkpoint(&path("a"), 6))[0] != tensors(&checkpoint(&path("c"), 6))[0]);
-    // Dropout is drawn, not only configured.
+    // Dropout is in effect, not only configured.
     train(&path("d"), &["steps=6"], &["--seed", "7"]).good();
     assert_ne!(metrics(&path("a")), metrics(&path("d")));
 }
@@ -114,7 +114,7 @@ fn a_finished_stage_is_left_alone_and_steps_adds_to_it() {
     assert!(checkpoint(&run, 7).is_dir());
 }
 
-/// SIGTERM at whatever step the process has come to; several times in one run.
+/// SIGTERM at arbitrary steps, several times in one run.
 #[test]
 fn a_signal_at_any_step_saves_and_the_run_goes_on_to_the_bit() {
     let sets = ["steps=400", "batch_size=4"];
@@ -141,7 +141,7 @@ fn a_signal_at_any_step_saves_and_the_run_goes_on_to_the_bit() {
     same(&a, &b, 400, "signals");
 }
 
-/// The signal's save met the periodic one of the same step, and one of them failed.
+/// The save of a signal used to collide with the periodic save of the same step.
 #[test]
 fn a_signal_while_a_save_is_under_way_waits_for_it() {
     let sets = ["steps=1000000", "save_steps=1"];
@@ -167,7 +167,7 @@ fn a_signal_while_a_save_is_under_way_waits_for_it() {
     }
 }
 
-/// A signal while the data are read used to kill the process.
+/// A signal while data are read used to kill the process.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_signal_before_the_first_step_ends_the_run_in_order() {

@@ -1,4 +1,4 @@
-//! Which checkpoints stay, and what is never removed.
+//! Which checkpoints are kept, and what is never removed.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -24,7 +24,7 @@ fn base() -> FaultFs {
     disk
 }
 
-/// What stays, where everything loads.
+/// Retention if everything loads.
 fn keep(newest: usize) -> Keep<'static> {
     Keep { newest, pinned: &[], before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
 }
@@ -59,7 +59,7 @@ fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
 
 type Spoil = fn(&FaultFs, &Path);
 
-/// F4, and every other reason for which one cannot be read.
+/// F4, and all other reasons for which a checkpoint cannot be read.
 #[test]
 fn retention_never_removes_what_it_cannot_read() {
     let manifest = |step: u64| Path::new(DIR).join(format!("checkpoints/pretrain-{step:08}")).join(MANIFEST);
@@ -85,7 +85,7 @@ fn retention_never_removes_what_it_cannot_read() {
         // Nor does it keep anything from being saved.
         save(&run.saver(), StageId::Pretrain, 6).expect(what);
     }
-    // A kind that the store does not judge: its state is of a newer format.
+    // A kind that the store does not judge: its state has a newer format.
     let disk = base();
     let run = open(&disk).expect("opens");
     save(&run.saver(), StageId::Pretrain, 2).expect("saves");
@@ -95,7 +95,7 @@ fn retention_never_removes_what_it_cannot_read() {
     assert_eq!((retained.removed.len(), retained.left.len()), (0, 1));
 }
 
-/// A removal that fails half-way is finished when the next checkpoints are removed, not only when the run is opened.
+/// A removal that fails half-way is completed with the next removal, not only when the run is next opened.
 #[test]
 fn a_removal_that_failed_is_tried_again_after_the_next_save() {
     let mut failed = 0;

@@ -1,4 +1,4 @@
-//! What stands on the screen, by size, language and state; and that nothing makes it fall over.
+//! The contents of the screen, by size, language and state; nothing may make it fail.
 #![allow(
     clippy::expect_used,
     clippy::format_push_string,
@@ -54,14 +54,14 @@ fn painted(state: &AppState, wide: u16, high: u16) -> (Buffer, Drawn) {
     (buf, drawn)
 }
 
-/// Paints, so that the keys to come know what is where.
+/// Draws, so that the following keys know the layout.
 fn paint(state: &mut AppState, wide: u16, high: u16) -> Buffer {
     let (buf, drawn) = painted(state, wide, high);
     state.drawn = drawn;
     buf
 }
 
-/// The rows as a terminal would show them. Every row must be exactly as wide as the screen.
+/// The rows as a terminal would show them. Every row must have exactly the screen's width.
 fn rows(buf: &Buffer) -> Vec<String> {
     (0..buf.area.height)
         .map(|y| {
@@ -131,7 +131,7 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states
 }
 
-/// Those of the data view.
+/// States of the data view.
 fn data_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     let (enter, down, tab) = (Key::plain(Code::Enter), Key::plain(Code::Down), Key::plain(Code::Tab));
     let open = || {
@@ -156,7 +156,7 @@ fn data_states(lang: Lang) -> Vec<(&'static str, AppState)> {
 
     states.push(("data", open().0));
 
-    // A weight that is asked for, one that is there, a file that was saved and one that is broken.
+    // A requested weight, one in effect, a saved file and a broken one.
     let edited = || {
         let (mut edited, mut data) = open();
         keys(&mut edited, &mut data, &[Key::char('+')]);
@@ -178,7 +178,7 @@ fn data_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     }
     states.push(("edits_on_the_chart", charted));
 
-    // A bound that is tried.
+    // A threshold on trial.
     let (mut trial, mut data) = open();
     keys(&mut trial, &mut data, &[tab, down, down, down, Key::char('+'), Key::char('+')]);
     states.push(("data_trial", trial));
@@ -188,7 +188,7 @@ fn data_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     keys(&mut pair, &mut data, &[tab, Key::plain(Code::End), enter, down, down]);
     states.push(("data_pair", pair));
 
-    // What a rule dropped, of all sources; one is marked.
+    // Documents dropped by a rule, over all sources; one is labelled.
     let (mut dropped, mut data) = open();
     keys(&mut dropped, &mut data, &[tab, Key::char('a'), down, down, down, down, enter, down, Key::char('y')]);
     states.push(("data_dropped", dropped));
@@ -208,7 +208,7 @@ fn data_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states
 }
 
-/// Presses keys, and the fake trainer answers what the data view asks.
+/// Presses keys; the fake trainer answers the requests.
 fn keys(state: &mut AppState, data: &mut fake::data::Data, keys: &[Key]) {
     for key in keys {
         let cmds = press(state, &[*key]);
@@ -240,7 +240,7 @@ fn hear(state: &mut AppState, data: &mut fake::data::Data, cmds: Vec<Cmd>) {
     }
 }
 
-/// Those of human feedback.
+/// States of human feedback.
 fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     let (esc, enter) = (Key::plain(Code::Esc), Key::plain(Code::Enter));
     let mut states = vec![
@@ -249,7 +249,7 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
         ("ppo_before", screen(lang, vec![Event::Started(Box::new(fake::feedback::feedback_info(Line::Ppo, 0)))])),
         ("ppo", screen(lang, fake::feedback::policy_until(Line::Ppo, 22))),
     ];
-    // DPO after PPO: the frontiers lie over each other.
+    // DPO after PPO: the frontiers are drawn over each other.
     let mut dpo = fake::feedback::policy_until(Line::Ppo, 22);
     dpo.push(Event::Finished { step: 22, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
     dpo.extend(fake::feedback::policy_until(Line::Dpo, 60));
@@ -301,7 +301,7 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     type_in(&mut rewrite, "春天去最好。");
     states.push(("vote_rewrite", rewrite));
 
-    // A question and answers that no screen holds.
+    // A prompt and answers that are larger than the screen.
     let (mut long, _) = picking(lang, &[('a', true)]);
     press(&mut long, &[Key::char('n')]);
     if let Event::Offered(mut offer) = votes.offer(9, Some(fake::feedback::HANGZHOU.repeat(20))) {
@@ -319,7 +319,7 @@ fn feedback_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states
 }
 
-/// Choosing while PPO runs: these votes, each after five seconds; the last is taken back where it says so.
+/// Voting while PPO runs: these votes, each after five seconds; the last is taken back if requested.
 fn picking(lang: Lang, choices: &[(char, bool)]) -> (AppState, fake::feedback::Votes) {
     let mut state = screen(lang, fake::feedback::policy_until(Line::Ppo, 8));
     let mut votes = fake::feedback::Votes::default();
@@ -338,7 +338,7 @@ fn picking(lang: Lang, choices: &[(char, bool)]) -> (AppState, fake::feedback::V
     (state, votes)
 }
 
-/// What the trainer would answer.
+/// The trainer's answers.
 fn answer(state: &mut AppState, votes: &mut fake::feedback::Votes, cmds: Vec<Cmd>) {
     for cmd in cmds {
         let told = match cmd {
@@ -363,7 +363,7 @@ fn scored(state: &mut AppState, id: u64, text: &str, step: usize, score: Option<
     update(state, Msg::Event(Event::PromptDone { id, step, tokens, seconds, finish_reason, score }));
 }
 
-/// Those of fine-tuning.
+/// States of fine-tuning.
 fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     let (esc, enter, tab) = (Key::plain(Code::Esc), Key::plain(Code::Enter), Key::plain(Code::Tab));
     let tuning = || screen(lang, fake::sft_until(200));
@@ -437,7 +437,7 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     states
 }
 
-/// States whose picture on a small terminal, one panel at a time, differs by more than its width.
+/// States whose picture on a small terminal, one panel at a time, differs in more than its width.
 const SMALL: [&str; 17] = [
     "running",
     "help",
@@ -457,11 +457,10 @@ const SMALL: [&str; 17] = [
     "data_pair",
     "data_preview",
 ];
-/// Views that are dense enough for English words to need a look in two columns.
+/// Views that are dense enough to check their English texts in two columns too.
 const DENSE: [&str; 7] = ["running", "tuning", "reward", "ppo", "vote", "data", "help"];
 
-/// Each state in Chinese in two columns and in English in one; what lies between is checked by the tests below, which
-/// draw every state at many sizes.
+/// Each state in Chinese in two columns and in English in one; the tests below draw every state at many sizes.
 #[test]
 fn snapshots() {
     for (lang, language) in [(Lang::Zh, "zh"), (Lang::En, "en")] {
@@ -486,7 +485,7 @@ fn other_glyph_sets() {
     insta::assert_snapshot!("ascii_glyphs_80x24", shown(&state, 80, 24));
 }
 
-/// In the safe set nothing the program itself draws may take two cells on a terminal set to CJK widths.
+/// In the safe glyph set, nothing that danlu draws may be two cells wide on a terminal set to CJK widths.
 #[test]
 fn the_safe_set_keeps_its_promise() {
     for (name, mut state) in states(Lang::Zh) {
@@ -532,7 +531,7 @@ fn no_size_makes_it_panic() {
     painted(&screen(Lang::En, Vec::new()), 0, 0);
 }
 
-/// Right characters are marked by more than colour.
+/// Correct characters are marked by more than colour.
 #[test]
 fn matched_characters_are_underlined() {
     let state = screen(Lang::Zh, fake::run_until(640));
@@ -547,7 +546,7 @@ fn matched_characters_are_underlined() {
     assert!(buf.content().iter().any(|c| c.modifier.contains(Modifier::UNDERLINED)));
 }
 
-/// Everything the trainer may say is full of escape sequences; none of it reaches a cell.
+/// All texts of the trainer are full of escape sequences; none reaches a cell.
 #[test]
 fn hostile_text_is_shown_not_obeyed() {
     let evil = "\x1b]0;x\x07\x1b[2J\u{202e}春\u{200b}\r\n\u{9b}31m";
@@ -630,7 +629,7 @@ fn hostile_text_is_shown_not_obeyed() {
     );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));
-    // In the room, with a trial and a page of what it dropped.
+    // In the data view, with a trial and a page of dropped documents.
     press(&mut state, &[Key::plain(Code::Esc), Key::plain(Code::Esc), Key::plain(Code::Esc), Key::char('1')]);
     state.focus = Panel::FILTERS;
     press(&mut state, &[Key::char('+')]);
@@ -666,7 +665,7 @@ fn hostile_text_is_shown_not_obeyed() {
     assert!(!summary.chars().any(char::is_control), "{summary:?}");
 }
 
-/// How well a character was known is told by the height of its bar, not by hue alone.
+/// A token's loss is shown by the height of its bar, not only by hue.
 #[test]
 fn a_documents_losses_are_seen_without_colour() {
     let (_, mut state) = data_states(Lang::Zh).into_iter().find(|s| s.0 == "data_preview").expect("a preview");
@@ -680,7 +679,7 @@ fn a_documents_losses_are_seen_without_colour() {
     assert!(rows(&painted(&state, 120, 36).0).concat().contains("22"));
 }
 
-/// What differs between near duplicates is marked by more than hue.
+/// Differences between near duplicates are marked by more than hue.
 #[test]
 fn a_pairs_differences_are_underlined() {
     let (_, mut state) = data_states(Lang::Zh).into_iter().find(|s| s.0 == "data_pair").expect("a pair");
@@ -692,7 +691,7 @@ fn a_pairs_differences_are_underlined() {
     }
 }
 
-/// The caret stands in the field, after the text, in cells.
+/// The caret is in the field, after the text, measured in cells.
 #[test]
 fn the_caret_is_where_the_text_ends() {
     for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
@@ -707,8 +706,8 @@ fn the_caret_is_where_the_text_ends() {
     }
 }
 
-/// Ten frames a second may cost a hundredth of one core: a frame must be painted within a millisecond
-/// (measured: a fifth of that), however long the run.
+/// Ten frames per second may cost one percent of a core: a frame must be drawn within a millisecond (measured: 0.2 ms),
+/// however long the run.
 #[test]
 fn a_million_steps_are_drawn_from_a_bounded_number_of_buckets() {
     let mut state = screen(Lang::Zh, fake::run_until(600));
@@ -721,7 +720,7 @@ fn a_million_steps_are_drawn_from_a_bounded_number_of_buckets() {
     view::draw(&state, buf.area, &mut buf);
 }
 
-/// How well a token was known is told by more than hue, and what is not trained on is dim.
+/// A token's loss is shown by more than hue, and untrained tokens are dimmed.
 #[test]
 fn a_batchs_losses_are_seen_without_colour() {
     let mut state = screen(Lang::Zh, fake::sft_until(200));
@@ -740,13 +739,13 @@ fn a_batchs_losses_are_seen_without_colour() {
     assert!(looks("e").len() >= 3, "{:?}", looks("e"));
 }
 
-/// The held token is seen, and said with its numbers.
+/// The selected token is visible, with its numbers.
 #[test]
 fn a_held_token_says_what_it_cost() {
     let mut state = screen(Lang::En, fake::sft_until(200));
     state.focus = Panel::BATCH;
     paint(&mut state, 80, 24);
-    // Past the question to the answer's first token.
+    // Past the prompt to the answer's first token.
     press(&mut state, &[Key::plain(Code::Right); 27]);
     let text = shown(&state, 80, 24);
     assert!(text.contains("[浙]  loss") && text.contains("trained on"), "{text}");

@@ -1,4 +1,5 @@
-//! Settings: run.toml is changed by its parser, and what has no effect, or another one than before, is reported.
+//! Settings: run.toml is edited through its parser, and settings without effect, or with another effect than before,
+//! are reported.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -22,7 +23,7 @@ fn told(done: &Done, words: &str) -> bool {
     done.good().err.contains(words)
 }
 
-/// A file that a Windows editor saved, or with a quoted key, opens the first time and every time after.
+/// A file saved by a Windows editor, or with a quoted key, opens the first time and every time after.
 #[test]
 fn a_settled_size_leaves_the_rest_of_the_file_alone() {
     let dir = scratch();
@@ -57,7 +58,7 @@ fn a_learning_rate_that_jumps_is_told() {
     );
     let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
     assert_eq!(events.lines().filter(|l| l.contains("the learning rate jumps")).count(), 1);
-    // Another rate, and a stage that is stopped and continues as it was.
+    // Another learning rate, and a stage that is stopped and continues unchanged.
     let other = dir.path().join("other");
     train(&other, &["steps=20"], &["--size", "1m", "--steps", "4"]).good();
     let same = train(&other, &["steps=20"], &["--steps", "1"]);
@@ -82,7 +83,7 @@ fn a_run_keeps_its_tokenizer() {
     danlu(["--adapter", "cpu", "train", "--stage", "sft", "--run", &path]).refused(2, &["a run keeps its tokenizer"]);
     fs::write(run.join("run.toml"), toml).unwrap();
     train(&run, &["steps=4"], &[]).good();
-    // One from elsewhere may be of the other kind than the key's default.
+    // An imported one may have another kind than the key's default.
     let theirs = text(&imported(dir.path()));
     let from = dir.path().join("from");
     train(&from, &["pretrain.steps=1"], &["--from", &theirs]).good();
@@ -123,7 +124,7 @@ fn the_culprit_is_named() {
         ("learning_rate=-1", "--set learning_rate=-1: pretrain.learning_rate is -1"),
     ] {
         train(&run, &[set], &["--size", "1m"]).refused(2, &[word]);
-        // The size that `auto` comes to is no culprit.
+        // The size that `auto` selects is not blamed.
         let refused = train(&run, &[set], &[]);
         refused.refused(2, &[word]);
         assert!(!refused.err.contains("run.toml:"), "{}", refused.err);

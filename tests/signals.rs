@@ -1,4 +1,4 @@
-//! Signals, pipes that nobody reads, limits of the process: what is learned is saved, and the exit code says what was.
+//! Signals, pipes that nobody reads, limits of the process: progress is saved, and the exit code tells what happened.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -20,7 +20,7 @@ fn size(run: &Path) -> u64 {
     fs::metadata(run.join("metrics.jsonl")).map_or(0, |m| m.len())
 }
 
-/// Waits for the end; a process that does not end is one that lost the signal.
+/// Waits for the exit; a process that does not exit has lost the signal.
 fn ended(child: &mut Child) -> Option<i32> {
     let begun = Instant::now();
     loop {
@@ -39,7 +39,7 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
 }
 
-/// The pipe full and its reader asleep, SIGTERM used to wait for it, and a second one lost everything.
+/// With a full pipe and a stalled reader, SIGTERM used to wait for it, and a second one lost everything.
 #[test]
 fn a_signal_is_heard_while_nobody_reads() {
     let dir = scratch();
@@ -47,7 +47,7 @@ fn a_signal_is_heard_while_nobody_reads() {
         let run = dir.path().join(name);
         let args = train_args(&run, LONG, &[]).into_iter().filter(|arg| json || arg != "--json");
         let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // Until it stands still: pipe and queue are full. Steps take a millisecond.
+        // Until it stalls: pipe and queue are full. Steps take a millisecond.
         let (mut last, mut still) = (0, 0);
         while still < 10 {
             std::thread::sleep(Duration::from_millis(50));
@@ -78,7 +78,7 @@ fn two_signals_at_once_are_one() {
     }
 }
 
-/// A limit of the file size fails the write, as a full disk does; what was saved before continues to the bit.
+/// A limit on the file size fails the write like a full disk; a resume from the last save is bit-exact.
 #[test]
 fn a_limit_of_the_file_size_is_an_error_and_no_death() {
     let dir = scratch();
@@ -102,7 +102,7 @@ fn a_limit_of_the_file_size_is_an_error_and_no_death() {
     assert_eq!(metrics(&run), metrics(&whole));
 }
 
-/// No stack of that size can be had, so no thread can: the same error as that of a process at its limit.
+/// No stack of that size is available, so no thread is: the same error as at the process's thread limit.
 #[test]
 fn without_a_thread_to_be_had_it_is_exit_4_and_a_sentence() {
     let dir = scratch();
@@ -118,7 +118,7 @@ fn without_a_thread_to_be_had_it_is_exit_4_and_a_sentence() {
     assert!(!dir.path().join("run").exists(), "nothing is begun");
 }
 
-/// Every thread in turn, where strace is: none panics, none aborts, and the run continues.
+/// Each thread in turn, if strace is available: no panic, no abort, and the run continues.
 #[test]
 #[ignore = "needs strace; some seconds a thread"]
 fn whichever_thread_cannot_be_had() {

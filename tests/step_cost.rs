@@ -1,6 +1,6 @@
-//! What a training step asks of a GPU: kernel calls and barriers, held down. A call that waits for the one
-//! before costs two microseconds at least, and a small model's step is made of little else. The recordings are
-//! those of an H100; nothing runs.
+//! Upper bounds on the kernel calls and barriers of a training step. A call that waits for the one before costs at
+//! least two microseconds, and a small model's step consists of little else. The recordings are those for an H100;
+//! nothing runs.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Data as other tools leave them: fields that change what is learned, fields that nobody reads, other encodings, files
-//! that were joined, and what is no data at all.
+//! Data as other tools write them: fields that change what is learned, unread fields, other encodings, joined files,
+//! and files that are not data.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
@@ -46,14 +46,14 @@ fn taken(record: &Value) -> ChatReading {
     found
 }
 
-/// A conversation of two exchanges, with something beside the first answer.
+/// A conversation of two exchanges with additional fields in the first answer.
 fn beside(fields: &Value) -> Value {
     let mut answer = json!({"role": "assistant", "content": "wrong"});
     answer.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     json!({"messages": [{"role": "user", "content": "q"}, answer, {"role": "user", "content": "again"}, {"role": "assistant", "content": "right"}]})
 }
 
-/// A record of one exchange with something beside it.
+/// A record of one exchange with additional fields.
 fn with(record: &Value, fields: &Value) -> Value {
     let mut record = record.clone();
     record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -91,12 +91,12 @@ fn turns_that_are_not_to_be_learned_are_context() {
     for fields in [json!({"weight": 1}), json!({"train": true, "weight": null}), json!({"weight": 1.0, "loss": true})] {
         assert_eq!(learned(&taken(&beside(&fields))), "wrongright", "{fields}");
     }
-    // What follows the last answer that is learned is context of nothing.
+    // What follows the last trained answer is removed.
     let last = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "right"}, {"role": "user", "content": "q"}, {"role": "assistant", "content": "wrong", "weight": 0}]});
     assert_eq!(taken(&last).items[0].turns.len(), 2);
     let sharegpt = json!({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "wrong", "weight": 0}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "right"}]});
     assert_eq!(learned(&taken(&sharegpt)), "right");
-    // Of prompt and completion the completion alone is learned.
+    // Of prompt and completion only the completion is trained.
     let prompt = json!({"prompt": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "wrong"}, {"role": "user", "content": "again"}], "completion": "right"});
     assert_eq!(learned(&taken(&prompt)), "right");
 }
@@ -165,7 +165,7 @@ fn what_cannot_be_honoured_is_rejected_by_reason() {
             assert_eq!(rejected(&with(record, &json!({name: "c"}))).0, "context", "{name}");
         }
     }
-    // Nothing in such a field changes nothing.
+    // Empty values in such a field change nothing.
     for fields in [
         json!({"tools": "[]", "images": [], "weight": 1, "train": true, "label": true, "loss_mask": null, "thinking": "", "context": "", "history": [], "system": ""}),
         json!({"tools": null, "reasoning_content": null, "kto_tag": 1, "documents": [], "input": " "}),
@@ -204,13 +204,13 @@ fn what_belongs_to_the_question_is_read() {
         json!({"prompt": "q", "chosen": [{"role": "assistant", "content": "a", "weight": 0}], "rejected": "b"});
     assert_eq!(pair_rejected(&marked).0, "loss");
     assert_eq!(pair_rejected(&json!({"prompt": "q", "chosen": "a", "rejected": "b", "margin": 0.7})).0, "loss");
-    // What a prompt's turns are marked as says nothing of the answers.
+    // Marks on a prompt's turns do not apply to the answers.
     let both = |answer: &str| json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "x", "weight": 0}, {"role": "user", "content": "r"}, {"role": "assistant", "content": answer}]);
     let text = json!({"chosen": both("a"), "rejected": both("b")}).to_string();
     assert_eq!(read_preferences(Format::JsonLines, text.as_bytes()).unwrap().pairs.items.len(), 1);
 }
 
-// Fields that nobody reads
+// Unread fields
 
 #[test]
 fn data_that_nobody_reads_cost_no_record() {
@@ -254,14 +254,14 @@ fn data_that_nobody_reads_cost_no_record() {
             assert_eq!(texts(Format::JsonLines, text.as_bytes()).0, ["t"]);
         }
     }
-    // The last of several fields of one name counts, as in Python.
+    // Of several fields with one name the last counts, as in Python.
     assert_eq!(texts(Format::JsonLines, b"{\"text\": 1, \"text\": \"t\"}").0, ["t"]);
     let numbered = |task: &str| {
         let text = format!("{{\"prompt\": \"q\", \"completion\": \"a\", \"task\": {task}}}");
         chats(&text).items[0].task.clone()
     };
     assert_eq!([numbered("[\"qa\"]"), numbered("\"qa\""), numbered("3")], [None, Some("qa".into()), Some("3".into())]);
-    // Where they are read they cost their own.
+    // Where they are read they cost their own record.
     for bad in ["\"\\ud800\"", "NaN", "[[1]]"] {
         let text =
             format!("{{\"prompt\": \"q\", \"completion\": {bad}}}\n{{\"prompt\": \"q\", \"completion\": \"a\"}}");
@@ -330,7 +330,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-/// Every way to write a text that it can be read from, by name.
+/// All readable encodings of a text, by name.
 fn written(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let two = |big: bool| -> Vec<u8> {
         text.encode_utf16().flat_map(|u| if big { u.to_be_bytes() } else { u.to_le_bytes() }).collect()
@@ -448,7 +448,7 @@ fn a_zero_byte_costs_its_own_record() {
             assert_eq!(faults.iter().map(|f| f.0).collect::<Vec<_>>(), [place], "{format:?} {name}");
         }
     }
-    // What a disk leaves behind a file that was being written when the power went.
+    // The end of a file that was being written when the power went off.
     let padded = format!("{}\n{}", records[0].as_str(), "\0".repeat(3000));
     let (found, faults, _) = texts(Format::JsonLines, padded.as_bytes());
     assert_eq!((found, faults.len()), (vec!["text a".to_owned()], 1));
@@ -464,7 +464,7 @@ fn a_fault_is_located_where_it_begins() {
     let table = "id,text\n1,a\n\n2,\"b\n3,\"c\"\n4,d\n";
     let (found, faults, _) = texts(Format::Csv, table.as_bytes());
     assert_eq!((found, faults[0].0), (vec!["a".to_owned(), "d".to_owned()], 4));
-    // What is quoted as it should be is no fault.
+    // Correct quoting is not a fault.
     let table = "id,text\n1,\"a\n\"\"b\"\"\"\n2,5\" disk\n3,\"c\" \n4,\"\"\n5,\"d, \"\"e\"\"\"";
     let (found, faults, _) = texts(Format::Csv, table.as_bytes());
     assert_eq!(found, ["a\n\"b\"", "5\" disk", "c ", "d, \"e\""]);
@@ -519,7 +519,7 @@ fn what_is_not_the_file_itself_is_named() {
         let (_, _, passed) = texts_of(kind, &ReadOptions::default(), Cursor::new(page.to_vec()));
         assert!(matches!(passed.ended, Some(DataError::WebPage(Some(_)))), "{kind:?}");
     }
-    // What is packed goes by what it is, not by what it is called.
+    // Compression is detected by content, not by name.
     let record = b"{\"text\": \"a\"}\n";
     for (packing, bytes) in
         [(Packing::Plain, gzip(record)), (Packing::Gzip, record.to_vec()), (Packing::Zstd, gzip(record))]

@@ -1,7 +1,7 @@
-//! The screen on a real pseudo-terminal: what is painted, and that the terminal is given back.
+//! The screen on a real pseudo-terminal: its output, and that the terminal is restored.
 //!
-//! The program under test is this test binary itself, running the workbench on the fake trainer: the
-//! same `ui::run`, the same process, no model. `#[ignore]`d, `workbench` is only ever run by the others.
+//! The program under test is this test binary running the workbench on the fake trainer: the same `ui::run` and
+//! process, without a model. `workbench` is `#[ignore]`d and only run by the other tests.
 #![cfg(unix)]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
@@ -19,7 +19,7 @@ use portable_pty::{CommandBuilder, PtySize};
 
 use common::pty::{Pty, SIZE, cells};
 
-/// Not a test: the program that the tests below watch.
+/// Not a test: the program under test.
 #[test]
 #[ignore = "run by the tests of this file, on a terminal of their own"]
 #[allow(clippy::print_stdout, reason = "what a shell would see")]
@@ -143,7 +143,7 @@ fn han_typed_anywhere_prompts_and_the_caret_follows() {
     pty.gives_back(0);
 }
 
-/// With an input method on, letters come full-width and Ctrl-combinations come as they are.
+/// With an input method on, letters are full-width and Ctrl combinations are unchanged.
 #[test]
 fn full_width_keys_and_ctrl_keys_work() {
     let mut pty = Pty::open(&[]);
@@ -203,7 +203,7 @@ fn a_terminal_of_cjk_widths_gets_safe_glyphs() {
     pty.gives_back(0);
 }
 
-/// The terminal goes away without a word: the run is saved and the process ends.
+/// The terminal closes without warning: the run is saved and the process exits.
 #[test]
 fn a_closed_terminal_ends_the_process() {
     let mut pty = Pty::open(&[]);
@@ -222,7 +222,7 @@ fn a_closed_terminal_ends_the_process() {
     }
 }
 
-/// Nobody reads what is written (Ctrl-S, a stalled link): a signal still saves and ends.
+/// The output is not read (Ctrl-S, a stalled link): a signal still saves and exits.
 #[test]
 fn a_stalled_terminal_does_not_hold_a_signal_up() {
     let mut pty = Pty::start(&[("FAKE_PACE", "5")], false);
@@ -239,7 +239,7 @@ fn a_stalled_terminal_does_not_hold_a_signal_up() {
     }
 }
 
-/// Another thread's panic is a line of the log, not a torn screen.
+/// A panic of another thread becomes a log line and leaves the screen intact.
 #[test]
 fn a_helpers_panic_is_logged_and_the_screen_lives() {
     let mut pty = Pty::open(&[("FAKE_PANIC", "1")]);
@@ -251,7 +251,7 @@ fn a_helpers_panic_is_logged_and_the_screen_lives() {
     pty.gives_back(0);
 }
 
-/// Drivers print on standard error; with a file to go to, not a word of it reaches the screen.
+/// Drivers print to standard error; redirected to a file, nothing of it reaches the screen.
 #[test]
 fn standard_error_goes_to_its_file() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -263,8 +263,8 @@ fn standard_error_goes_to_its_file() {
     pty.gives_back(0);
 }
 
-/// From school to university and back by keystrokes: the view changes nothing, going asks, saves and
-/// goes, a conversation is held on the way, and the old curve goes on.
+/// From pretraining to fine-tuning and back by keystrokes: viewing changes nothing, switching asks, saves and switches,
+/// a conversation works on the way, and the old curve continues.
 #[test]
 fn stages_are_looked_at_gone_to_and_come_back_to() {
     let mut pty = Pty::open(&[("FAKE_FROM", "40")]);
@@ -300,8 +300,8 @@ fn stages_are_looked_at_gone_to_and_come_back_to() {
     pty.gives_back(0);
 }
 
-/// The data are looked at while pretraining runs: a source is weighed, a document read, a bound tried and applied,
-/// near duplicates seen, a text marked, and the change stands on the loss chart.
+/// The data view during pretraining: a source's weight, a document, a threshold tried and applied, near duplicates, a
+/// label, and the change on the loss chart.
 #[test]
 fn data_are_looked_at_and_steered_while_it_trains() {
     let mut pty = Pty::open(&[("FAKE_FROM", "40")]);
@@ -331,8 +331,8 @@ fn data_are_looked_at_and_steered_while_it_trains() {
     pty.gives_back(0);
 }
 
-/// Two answers are chosen between while PPO runs: votes by arrows and by full-width letters, the refit seen,
-/// a vote taken back and cast anew, an answer rewritten, a prompt of one's own, and back.
+/// Voting while PPO runs: votes by arrows and full-width letters, the fit, a vote taken back and cast again, an answer
+/// rewritten, a typed prompt, and back.
 #[test]
 fn pairs_are_voted_on_while_the_policy_learns() {
     let mut pty = Pty::start(&[("FAKE_STAGE", "ppo"), ("FAKE_FROM", "5"), ("FAKE_PACE", "50")], true);
@@ -369,7 +369,7 @@ fn pairs_are_voted_on_while_the_policy_learns() {
     pty.gives_back(0);
 }
 
-/// The guard's stop is shown with its reason and the way on, and `g` takes it.
+/// The guard's stop is shown with its reason and advice, and `g` follows it.
 #[test]
 fn a_policy_that_was_stopped_is_opened_from_its_checkpoint() {
     let vars = [("FAKE_STAGE", "ppo"), ("FAKE_FROM", "9"), ("FAKE_PACE", "50"), ("FAKE_GUARD", "1")];
@@ -385,7 +385,7 @@ fn a_policy_that_was_stopped_is_opened_from_its_checkpoint() {
     pty.gives_back(0);
 }
 
-/// A step's change is small: ten frames a second must go over a slow link.
+/// A step changes little on the screen: ten frames per second must work over a slow link.
 #[test]
 fn updates_are_small() {
     let pty = Pty::open(&[("FAKE_PACE", "100"), ("FAKE_FROM", "640")]);
@@ -401,8 +401,7 @@ fn updates_are_small() {
     pty.gives_back(0);
 }
 
-/// The program itself on a run of its own: it trains, answers while it trains, saves and gives the
-/// terminal back.
+/// The program on a new run: it trains, answers meanwhile, saves and restores the terminal.
 #[test]
 fn danlu_trains_answers_and_leaves() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -414,7 +413,7 @@ fn danlu_trains_answers_and_leaves() {
     pty.until("a first step", |pty| pty.contents().contains("tok/s") && !pty.contents().contains("第一步尚未完成"));
     pty.send("春眠不觉晓，\r".as_bytes());
     pty.until("an answer's stamp", |pty| pty.contents().contains(" tok "));
-    // By itself: Esc and q in one breath are Alt-q.
+    // Separately: Esc followed at once by q is Alt-q.
     pty.send(b"\x1b");
     thread::sleep(Duration::from_millis(200));
     pty.send(b"q");
@@ -424,8 +423,8 @@ fn danlu_trains_answers_and_leaves() {
     assert!(shell.contains("检查点"), "{shell}");
 }
 
-/// From school to university and back, the program itself: 2, 3, 2 by keystrokes. Nothing is lost, and both
-/// stages are, to the bit, what they are without a screen and without a stop.
+/// From pretraining to fine-tuning and back with the real program: 2, 3, 2 by keystrokes. Nothing is lost, and both
+/// stages equal, to the bit, training without a screen or a stop.
 #[test]
 fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
     use common::{checkpoints, counting, danlu, json_file, stage_checkpoint, stage_metrics, tensors, text};
@@ -479,7 +478,7 @@ fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
     assert_eq!(state["parent"], parent);
     common::no_leftovers(&run);
 
-    // The same without a screen: pretraining in one go; fine-tuning from where it began.
+    // The same without a screen: pretraining in one launch; fine-tuning from where it began.
     let train = |run: &std::path::Path, stage: &str, steps: usize| {
         let (run, steps) = (text(run), steps.to_string());
         let all = ["train", "--json", "--size", "1m", "--run", &run, "--stage", stage, "--steps", &steps];
@@ -498,7 +497,7 @@ fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
     };
     same(&whole, "pretrain", school);
     same(&line, "sft", university);
-    // And so they go on.
+    // They also continue equally.
     for (other, stage, step) in [(&whole, "pretrain", school + 3), (&line, "sft", university + 3)] {
         train(&run, stage, step);
         train(other, stage, step);
@@ -506,7 +505,7 @@ fn danlu_goes_to_fine_tuning_and_back_and_loses_nothing() {
     }
 }
 
-/// A tiny line from nothing to PPO, whose answers are canned ones.
+/// A tiny line of stages up to PPO, with fixed answers.
 fn line_of_stages(folder: &std::path::Path) -> Vec<String> {
     let pairs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl");
     let pairs = std::fs::read_to_string(pairs).expect("pairs");
@@ -532,8 +531,8 @@ fn line_of_stages(folder: &std::path::Path) -> Vec<String> {
     sets.chain([talk]).flat_map(|set| ["--set".to_owned(), set]).collect()
 }
 
-/// The whole line by keystrokes: 2, 3, 4, 5, five pairs voted on while PPO runs, the fit seen, and out. PPO and
-/// the reward model are, to the bit, what they are without a screen.
+/// The whole line by keystrokes: 2, 3, 4, 5, five votes while PPO runs, the fit, and quit. PPO and the reward model
+/// equal, to the bit, training without a screen.
 #[test]
 fn danlu_goes_the_whole_line_learns_from_votes_and_loses_nothing() {
     use common::{checkpoints, danlu, json_file, stage_checkpoint, tensors, text};
@@ -583,7 +582,7 @@ fn danlu_goes_the_whole_line_learns_from_votes_and_loses_nothing() {
     let state = json_file(&stage_checkpoint(&run, "ppo", updates).join("state.json"));
     assert_eq!(state["reward_model"][0], "reward-00000030", "PPO keeps the one that it learns from");
 
-    // Without the screen: PPO in one go, and the fit from the votes as they lie in the file.
+    // Without the screen: PPO in one launch, and the fit from the votes in the file.
     let other = folder.path().join("other");
     common::copy_all(&run, &other);
     for name in checkpoints(&other) {
@@ -604,7 +603,7 @@ fn danlu_goes_the_whole_line_learns_from_votes_and_loses_nothing() {
     same("ppo", updates);
     train(&other, "reward", &[]);
     same("reward", 50);
-    // And so they go on.
+    // They also continue equally.
     let further = updates + 2;
     train(&run, "ppo", &["--steps", &further.to_string()]);
     train(&other, "ppo", &["--steps", &further.to_string()]);

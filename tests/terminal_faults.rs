@@ -1,4 +1,4 @@
-//! The workbench itself on a pseudo-terminal, when the disk, a signal or an impatient hand gets in its way.
+//! The workbench on a pseudo-terminal, disturbed by the disk, a signal or early keystrokes.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail by panicking")]
 
@@ -30,7 +30,7 @@ fn workbench(run: &Path, sets: &[&str], shell: Option<&str>) -> Pty {
 
 const LONG: &[&str] = &["steps=10000000", "save_steps=0"];
 
-/// A file size limit is a full disk to the log: the stage used to end, and SIGXFSZ to kill before that.
+/// To the log a file size limit is a full disk: the stage used to end, and before that SIGXFSZ killed it.
 #[test]
 fn a_log_that_cannot_grow_pauses_the_stage_and_the_terminal_stays_whole() {
     let dir = common::scratch();
@@ -40,7 +40,7 @@ fn a_log_that_cannot_grow_pauses_the_stage_and_the_terminal_stays_whole() {
     pty.wait_for("按 w 保存");
     pty.wait_for("已暂停");
     assert!(pty.contents().contains("ulimit -f"), "{}", pty.contents());
-    // It is not mended: space tells the same again, and the screen lives.
+    // Still failing: space shows the same error again, and the screen works.
     pty.send(b" ");
     thread::sleep(Duration::from_millis(300));
     pty.wait_for("读写出错");
@@ -66,7 +66,7 @@ fn signals_that_end_the_process_give_the_terminal_back() {
     }
 }
 
-/// The terminal answers no question about its cursor; what was typed meanwhile, and before, used to be lost.
+/// The terminal does not answer the cursor query; keys typed meanwhile and before used to be lost.
 #[test]
 fn no_key_is_lost_at_the_start() {
     let dir = common::scratch();
@@ -101,7 +101,7 @@ fn two_signals_within_a_second_save_once_and_give_the_terminal_back() {
     pty.until("a step", |_| fs::metadata(run.join("metrics.jsonl")).is_ok_and(|m| m.len() > 0));
     pty.signal(Signal::TERM);
     thread::sleep(Duration::from_millis(400));
-    // It may be gone already.
+    // It may have exited already.
     let _ = rustix::process::kill_process(pty.pid(), Signal::TERM);
     pty.gives_back(0);
     assert_eq!(common::checkpoints(&run).len(), 1);

@@ -1,4 +1,4 @@
-//! Tokenizers of other makers: those that are published are read, and none costs more than its text.
+//! Imported tokenizers: published ones are read, and none costs more than its text is worth.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -9,7 +9,7 @@ const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-// With the line ends themselves, as DeepSeek's file has them.
+// With literal line ends, as in DeepSeek's file.
 const DEEPSEEK: &str = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
 
 fn split(pattern: &str) -> Value {
@@ -161,7 +161,7 @@ fn published() -> Vec<(&'static str, Value)> {
 fn published_tokenizers_are_read_and_give_every_text_back() {
     let texts = [
         "春 aa a 12345 don't\n\n  x".to_owned(),
-        // One word, one run of spaces, of line ends, of digits, of marks: what patterns are slow on.
+        // One word; a run of spaces, line ends, digits, punctuation: what patterns are slow on.
         "a".repeat(70_000),
         " ".repeat(70_000) + "a",
         "\n ".repeat(5000),
@@ -176,7 +176,7 @@ fn published_tokenizers_are_read_and_give_every_text_back() {
             let ids = tokenizer.encode(text).unwrap();
             let back = tokenizer.decode(&ids, true);
             let composed = ["GPT-NeoX", "Qwen2"].contains(&name) && text.contains('\u{301}');
-            // A space that the tokenizer puts before a text is not taken back where pieces are joined.
+            // A space that the tokenizer adds before a text is not removed where pieces are joined.
             let same = back == *text || back.replace(' ', "") == text.replace(' ', "");
             assert!(same || composed, "{name}: {text:.40} comes back as {back:.40}");
             assert!(ids.len() <= text.len() + 8, "{name}: {} ids of {} bytes", ids.len(), text.len());
@@ -184,7 +184,7 @@ fn published_tokenizers_are_read_and_give_every_text_back() {
     }
 }
 
-/// The parts with one of them another one.
+/// The parts with one of them replaced.
 fn with(place: &str, part: Value) -> String {
     let mut json = pieces(prepended(), Value::Null, llama_decoder(true));
     *json.pointer_mut(place).unwrap() = part;
@@ -198,7 +198,7 @@ fn refused(json: &str, words: &[&str]) {
     }
 }
 
-/// Twenty-six of these took 2.4 GiB and more than 25 s for a prompt of four letters.
+/// Twenty-six of these used to take 2.4 GiB and more than 25 s for a prompt of four letters.
 #[test]
 fn what_makes_a_text_longer_and_longer_is_refused() {
     let replace = |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
@@ -217,7 +217,7 @@ fn what_makes_a_text_longer_and_longer_is_refused() {
     refused(&with("/decoder", several("decoders", vec![replace("a", "aaaaaaaaaa"); 2])), &["decoder", "times longer"]);
     let nested = (0..6).fold(json!({"type": "NFC"}), |inner, _| several("normalizers", vec![inner]));
     refused(&with("/normalizer", nested), &["deep"]);
-    // What real files have stays below.
+    // Real files are below the limit.
     assert!(Tokenizer::from_json(&with("/normalizer", times(6, replace("a", "aa"))), None).is_ok());
 }
 
@@ -278,7 +278,7 @@ fn settings_of_another_type_are_refused() {
     }
 }
 
-/// The crate indexes what such a template names: it panicked on the first text.
+/// The crate looks up what such a template names: it used to panic on the first text.
 #[test]
 fn templates_that_name_what_is_not_there() {
     let a = json!({"Sequence": {"id": "A", "type_id": 0}});
@@ -321,7 +321,7 @@ fn counts_have_a_bound() {
         .map(|i| json!({"id": 1000 + i, "content": format!("<t{i}>"), "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}))
         .collect();
     refused(&with("/added_tokens", added.into()), &["more than 65536"]);
-    // Fields that nobody reads take no room: sixty megabytes of empty lists.
+    // Unread fields take no memory: sixty megabytes of empty lists.
     let whole = with("/version", json!("1.0"));
     let padded = format!("{},\"zzz\":[{}[]]}}", &whole[..whole.len() - 1], "[],".repeat(5_000_000));
     let error = Tokenizer::from_json(&padded, None).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! An error of the disk while a stage runs on a screen: it pauses, says why, keeps what it has, and goes on with `w` or
-//! space to the same bits. Every operation of the disk is failed in turn, once and for good.
+//! A disk error while a stage runs in the workbench: it pauses, reports the error, keeps its data, and continues with
+//! `w` or space to the same bits. Every disk operation is failed in turn, once and permanently.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -40,7 +40,7 @@ fn base() -> FaultFs {
     disk.copy()
 }
 
-/// The lines of metrics.jsonl without what the clock has a part in.
+/// The lines of metrics.jsonl without times.
 fn metrics(disk: &FaultFs) -> Vec<String> {
     let text = String::from_utf8(disk.peek(Path::new(DIR).join("metrics.jsonl").as_path()).unwrap()).unwrap();
     let line = |line: &str| {
@@ -69,8 +69,8 @@ struct Plan {
     for_good: bool,
 }
 
-/// Trains to the end as on a screen; the disk fails by the plan from the first word on, and is mended when the stage
-/// pauses. Whether it failed, and how often the stage paused for it.
+/// Trains to the end as in the workbench; the disk fails by the plan, and is repaired when the stage pauses. Returns
+/// whether it failed, and how often the stage paused.
 fn played(disk: &FaultFs, plan: Option<Plan>, answer: &Command) -> (Result<Summary, TrainError>, bool, usize) {
     let trainer = trainer(disk, &wishes(true));
     let (send, commands) = unbounded();
@@ -114,7 +114,7 @@ fn every_operation_fails_in_turn() {
     assert!(paused > 200, "{paused}");
 }
 
-/// Plays with every `nth` operation failing, in four ways; how many runs paused for it.
+/// Runs with every `nth` operation failing, in four ways; returns how many runs paused.
 fn each_fails_in_turn(nth: usize) -> usize {
     let base = base();
     let whole = base.copy();
@@ -150,7 +150,7 @@ fn each_fails_in_turn(nth: usize) -> usize {
     paused
 }
 
-/// Nobody to mend it: the stage ends with exit 1, and the next start continues to the same bits.
+/// Without a screen the stage ends with exit code 1, and the next launch continues to the same bits.
 #[test]
 fn without_a_screen_it_ends_and_is_gone_on_with() {
     let base = base();
@@ -181,7 +181,7 @@ fn without_a_screen_it_ends_and_is_gone_on_with() {
     }
 }
 
-/// A stop that cannot save loses nothing: the stage stays until the disk works or the person gives it up.
+/// A stop that cannot save loses nothing: the stage stays open until the disk works or the user gives up.
 #[test]
 fn a_stop_that_cannot_save_is_not_the_end() {
     let disk = base();
@@ -208,7 +208,7 @@ fn a_stop_that_cannot_save_is_not_the_end() {
     assert!(failed >= 2 && saved == step && step < STEPS, "{failed} failed, saved {saved} of {step}");
 }
 
-/// A panic of the trainer used to say step 0 and to leave a screen on which nothing could be trained.
+/// After a panic the trainer used to report step 0, and the screen could train nothing more.
 #[test]
 fn a_panicked_trainer_says_its_step_and_is_opened_again() {
     let disk = base();
@@ -230,7 +230,7 @@ fn a_panicked_trainer_says_its_step_and_is_opened_again() {
         step == 5 && failed && reason.contains("a bug at step 5") && reason.contains("panicked"),
         "{step} {reason}"
     );
-    // The workshop is whole: the stage continues from its newest checkpoint in it.
+    // The open run is intact: the stage continues from its newest checkpoint in it.
     let OpenRun { run, device, .. } = shop;
     let config = settled(&run, &wishes(true), &mut Device::open("cpu").unwrap()).unwrap();
     let again = Trainer::new(OpenRun::new(run, device), config, &wishes(false)).map_err(|u| u.error).unwrap();
@@ -244,7 +244,7 @@ fn a_panicked_trainer_says_its_step_and_is_opened_again() {
     assert_eq!(from, 4);
 }
 
-/// Behind the wall between threads: neither stage can be opened, and the session waits until one is asked for again.
+/// In a session neither stage can be opened; it waits for the next request.
 #[test]
 fn a_session_outlives_the_failure_of_its_stages() {
     let base = base();
@@ -285,8 +285,8 @@ fn a_session_outlives_the_failure_of_its_stages() {
     }
 }
 
-/// The channel to the screen is full when the log fails, so the error waits with the trainer: a paused stage emits
-/// nothing more, and used to leave it there for good.
+/// The channel to the screen is full when the log fails, so the error waits in the trainer: a paused stage emits
+/// nothing more and used to keep it forever.
 #[test]
 fn an_error_reaches_a_screen_that_read_nothing_until_the_pause() {
     let disk = base();
@@ -310,7 +310,7 @@ fn an_error_reaches_a_screen_that_read_nothing_until_the_pause() {
         std::thread::sleep(Duration::from_millis(5));
     }
     disk.fail_from(0, Fault::NoSpace);
-    // Nothing is read until the failed line has stopped the stage.
+    // Nothing is read until the failed line has paused the stage.
     let mut last = 0;
     while last != lines() {
         last = lines();

@@ -1,5 +1,5 @@
-//! The verbs as another program sees them: against transformers' numbers (`tests/golden/make.py`), and
-//! the shape of every line.
+//! The verbs as another program uses them: compared with transformers' numbers (`tests/golden/make.py`), and the shape
+//! of every line.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -185,7 +185,7 @@ fn many_rows() {
     all_close(&score(&golden("gqa_untied"), &file, "cpu")["logprobs"], &wanted, 1e-4);
 }
 
-/// A golden model, written in another way into `to`.
+/// A golden model, rewritten into `to`.
 fn rewrite(case: &str, to: &Path, dtype: Dtype, shards: usize) {
     fs::create_dir_all(to).unwrap();
     fs::copy(golden(case).join("config.json"), to.join("config.json")).unwrap();
@@ -249,7 +249,7 @@ fn other_files_of_the_same_model() {
     common::copy(&golden("tied"), &old);
     fs::copy(golden("tied").join("config.rope_theta.json"), old.join("config.json")).unwrap();
     assert_eq!(score(&old, &ids, "cpu"), score(&golden("tied"), &ids, "cpu"), "rope_theta and rope_parameters");
-    // The spelling is read at all: another base gives other numbers.
+    // The spelling is read: another base gives other numbers.
     let config = fs::read_to_string(old.join("config.json")).unwrap().replace("500000.0", "10000.0");
     fs::write(old.join("config.json"), config).unwrap();
     assert_ne!(score(&old, &ids, "cpu"), score(&golden("tied"), &ids, "cpu"));
@@ -275,7 +275,7 @@ fn train_lines() {
     // Two steps of warm-up, then the peak, then the last fifth (one step here) towards 0.
     let rate = |i: usize| steps[i]["learning_rate"].as_f64().unwrap();
     assert!(rate(0) == 1.5e-3 && rate(1) == 3e-3 && rate(2) == 3e-3, "{} {} {}", rate(0), rate(1), rate(2));
-    // A new model knows nothing: the loss is that of an even guess among the vocabulary.
+    // A new model knows nothing: its loss is that of a uniform guess over the vocabulary.
     assert!((steps[0]["loss"].as_f64().unwrap() - 600_f64.ln()).abs() < 0.1, "{}", steps[0]);
 
     assert_eq!((lines[0]["event"].as_str(), of("started").len()), (Some("started"), 1));
@@ -286,7 +286,7 @@ fn train_lines() {
     );
     let shares: f64 = started["sources"].as_array().unwrap().iter().map(|s| s["weight"].as_f64().unwrap()).sum();
     assert!((shares - 1.0).abs() < 1e-9, "shares are fractions of 1");
-    // What is learned by heart, and what is in no training text, at the same steps.
+    // Probes of recall, and of unseen text, at the same steps.
     for (recall, prompt) in [(true, "春眠不觉晓，"), (false, "人闲桂花落，")] {
         let asked = of("probe").into_iter().filter(|p| p["prompt"] == prompt && p["recall"] == recall);
         let steps: Vec<u64> = asked.map(|l| l["step"].as_u64().unwrap()).collect();
@@ -332,7 +332,7 @@ fn train_lines() {
     assert!(events.iter().eq(lines.iter().filter(|l| !l["event"].is_null())));
 }
 
-/// Without --json the words go to stderr, and stdout stays empty.
+/// Without --json the text goes to stderr, and stdout stays empty.
 fn train_in_words() {
     let dir = scratch();
     let run = dir.path().join("run");
@@ -358,7 +358,7 @@ fn generate_from_a_run() {
     assert_eq!(keys(&got), ["finish_reason", "ids", "text"]);
     assert_eq!((got["ids"].as_array().unwrap().len(), &got["finish_reason"]), (9, &json!("length")));
     assert!(got["ids"].as_array().unwrap().iter().all(|id| id.as_u64().unwrap() < 600));
-    // Drawing is a function of the seed; words and JSON show the same.
+    // Sampling is a function of the seed; text and JSON output agree.
     let [one, same, other] =
         ["5", "5", "6"].map(|seed| made(&["--json", "--temperature", "2", "--top-k", "0", "--seed", seed]).object());
     assert_eq!(one, same);
@@ -366,7 +366,7 @@ fn generate_from_a_run() {
     let words = made(&["--temperature", "0"]);
     let greedy = made(&["--json", "--temperature", "0"]).object();
     assert_eq!(words.good().out, danlu::base::clean::block(greedy["text"].as_str().unwrap()) + "\n");
-    // The checkpoint by itself is a model's folder.
+    // A checkpoint is a model folder of its own.
     let args = [
         "generate",
         "--model",
@@ -389,7 +389,7 @@ fn eos_stops_unless_ignored() {
     let g = &answers("tied")["greedy"];
     let (prompt, whole) = (&g["prompts"][0], g["ids"][0].as_array().unwrap());
     let n = prompt.as_array().unwrap().len();
-    // The third token that is drawn becomes the end of text.
+    // The third sampled token becomes the end of text.
     let end = &whole[n + 2];
     assert!(!whole[n..n + 2].contains(end), "the case has another continuation now: choose another token");
     let model = dir.path().join("model");
@@ -450,7 +450,7 @@ fn bench_and_adapters() {
 
 type Check = fn(&str);
 
-/// What is printed on stdout is the same number of JSON lines for all verbs that promise one.
+/// All verbs that promise a single JSON line on stdout print one.
 fn help_names_what_works() {
     let help = danlu(["--help"]);
     for verb in ["train", "generate", "config", "score", "overfit", "adapters", "bench"] {

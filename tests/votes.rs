@@ -1,5 +1,5 @@
-//! Votes from outside: offers, choices and what is kept of them, the reward model that is fitted to them beside
-//! another stage or in its own, and that nothing of it is lost.
+//! Votes from outside: pairs, choices and what is stored of them, the reward model that is fitted to them beside
+//! another stage or in its own, and that nothing is lost.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -27,7 +27,7 @@ use danlu::{
 };
 use serde_json::{Value, json};
 
-/// A model whose steps take milliseconds and whose vocabulary holds most of what the pairs say.
+/// A model with steps of milliseconds, whose vocabulary covers most of the pairs.
 const MODEL: [&str; 6] = [
     "model.num_hidden_layers=2",
     "model.hidden_size=32",
@@ -36,7 +36,7 @@ const MODEL: [&str; 6] = [
     "model.vocab_size=1500",
     "model.max_position_embeddings=128",
 ];
-/// Of the reward model, whichever stage runs.
+/// Settings of the reward model, whichever stage runs.
 const REWARD: [&str; 5] = [
     "reward.steps=30",
     "reward.batch_size=16",
@@ -81,7 +81,7 @@ fn canned(dir: &Path) -> String {
     format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
 }
 
-/// Runs that every test copies: fine-tuned; and with a reward model.
+/// Runs that all tests copy: a fine-tuned one, and one with a reward model.
 struct Bases {
     _dir: tempfile::TempDir,
     pretrained: PathBuf,
@@ -114,7 +114,7 @@ fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
     run
 }
 
-/// Trains as before a screen.
+/// Trains as with a screen.
 fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
     sitting::played(run, &Setup { interactive: true, ..setup(stage, sets) }, script)
 }
@@ -126,7 +126,7 @@ fn vote(offer: &Offer, choice: Choice) -> Command {
     Command::Vote { pair: offer.pair, choice, seconds: 3.0 }
 }
 
-/// Which of two answers a hidden preference likes better.
+/// Which of two answers a hidden preference prefers.
 type Taste = fn(&str, &str) -> Option<bool>;
 
 fn shorter(a: &str, b: &str) -> Option<bool> {
@@ -158,8 +158,8 @@ fn denies(a: &str, b: &str) -> Option<bool> {
     has("不")(a, b)
 }
 
-/// A scripted person: passes over the first pairs that the taste tells apart, which stay unseen by the reward
-/// model, and votes on as many after them.
+/// A simulated voter: skips the first pairs that the preference distinguishes, which stay unseen by the reward model,
+/// and votes on as many after them.
 struct Person {
     taste: Taste,
     unseen: Vec<Offer>,
@@ -239,7 +239,7 @@ impl Person {
     }
 }
 
-/// Normalised scores of pairs as transformers would have them: the checkpoint's folder, less the shift.
+/// Normalised scores of pairs as transformers would compute them: the checkpoint's score minus the shift.
 fn scores(run: &Path, checkpoint: &str, pairs: &[(String, String, String)]) -> Vec<(f64, f64)> {
     let folder = run.join("checkpoints").join(checkpoint);
     let config = fs::read_to_string(folder.join("config.json")).unwrap();
@@ -282,7 +282,7 @@ fn newest(run: &Path) -> String {
     checkpoints(run).into_iter().filter(|name| name.starts_with("reward-")).max().unwrap()
 }
 
-/// The tensors of a reward checkpoint, and everything of it but the clock.
+/// The tensors of a reward checkpoint, and all of its state except times.
 fn same(a: &Path, b: &Path, step: usize, what: &str) {
     let files = |run: &Path| -> Vec<(String, Vec<u8>)> {
         let folder = stage_checkpoint(run, "reward", step);
@@ -296,7 +296,7 @@ fn same(a: &Path, b: &Path, step: usize, what: &str) {
     no_leftovers(b);
 }
 
-/// Forgets reward checkpoints past a step: what a kill before their save leaves.
+/// Removes reward checkpoints after a step, as after a kill before their save.
 fn back_to(run: &Path, step: usize) {
     for name in checkpoints(run).into_iter().filter(|name| name.starts_with("reward-")) {
         if name > format!("reward-{step:08}") {
@@ -305,8 +305,8 @@ fn back_to(run: &Path, step: usize) {
     }
 }
 
-/// Twenty votes of a hidden preference are followed on pairs that were never voted on, whichever way it points,
-/// and what the built-in pairs say is not forgotten.
+/// After twenty votes by a hidden preference the model follows it on unseen pairs, in either direction, and does not
+/// forget the built-in pairs.
 #[test]
 fn twenty_votes_teach_a_hidden_preference() {
     let tastes: [(&str, Taste); 2] = [("longer", longer), ("推荐", recommends)];
@@ -335,13 +335,13 @@ fn twenty_votes_teach_a_hidden_preference() {
         assert_eq!((last.tally.agreement.1, last.tally.agreed.len()), (20, 20), "a pair shown again proves nothing");
         assert_eq!(person.refits[3].checkpoint, newest(&run));
         no_leftovers(&run);
-        // The sides are drawn: neither has all.
+        // Sides are random: neither has all.
         let swapped = person.voted.iter().filter(|v| v.swapped).count();
         assert!(swapped > 5 && swapped + 5 < person.voted.len(), "{swapped} of {}", person.voted.len());
     }
 }
 
-/// Every choice on disk, in a shape that others read; taken back by a line more.
+/// All choices on disk, in a shape that other tools read; taken back by appending a line.
 #[test]
 fn votes_are_kept_as_they_are_cast() {
     let dir = scratch();
@@ -437,8 +437,8 @@ fn vote_on(pair: u64) -> Command {
     Command::Vote { pair, choice: Choice::A, seconds: 1.0 }
 }
 
-/// A fit beside another stage, one that was killed before its checkpoint, and one without a screen are the same to
-/// the bit; killed in its middle it goes on to the same end.
+/// A fit beside another stage, one killed before its checkpoint, and one without a screen are equal to the bit; killed
+/// in the middle it continues to the same result.
 #[test]
 fn a_fit_is_the_same_wherever_it_runs() {
     let dir = scratch();
@@ -456,7 +456,7 @@ fn a_fit_is_the_same_wherever_it_runs() {
     same(&run, &killed, step, "without a screen");
     let refit = told.iter().find(|l| l["event"] == "refitted").unwrap();
     assert_eq!((&refit["votes"], &refit["steps"]), (&json!(5), &json!(step - 30)));
-    // In its middle, by kill -9, again and again.
+    // Repeatedly in the middle, by kill -9.
     let middle = copied(&run, dir.path(), "middle");
     back_to(&middle, 30);
     let sets = [&REWARD[..], &["reward.save_steps=3"]].concat();
@@ -474,11 +474,11 @@ fn a_fit_is_the_same_wherever_it_runs() {
     assert!(kills >= 2, "{kills}");
     stage(&middle, "reward", &sets, &[]).good();
     same(&run, &middle, step, "killed");
-    // All is learned: nothing more is due, and the votes are as they were.
+    // Everything is learned: no fit is due, and the votes are unchanged.
     stage(&middle, "reward", &sets, &[]).good();
     assert_eq!(newest(&middle), format!("reward-{step:08}"));
     assert_eq!(lines(&middle), lines(&run));
-    // A vote taken back counts no more from here on; what was learned is drawn again as it was.
+    // A vote taken back no longer counts from here on; earlier draws are repeated unchanged.
     played(&run, "sft", &REWARD, |event| match event {
         Event::Started(_) => vec![Command::Pause, Command::Unvote, Command::Refit],
         Event::Refitted(r) => {
@@ -493,7 +493,7 @@ fn a_fit_is_the_same_wherever_it_runs() {
     assert_eq!(lines(&again).len(), 6);
 }
 
-/// While the reward model is trained, votes join its draws from the next step on, and after its end it goes on.
+/// While the reward model is trained, votes join its draws from the next step on, and after its end it continues.
 #[test]
 fn votes_in_the_stage_itself_are_drawn_again_on_a_resume() {
     let dir = scratch();
@@ -541,7 +541,7 @@ fn votes_in_the_stage_itself_are_drawn_again_on_a_resume() {
     }
 }
 
-/// PPO keeps the reward model that it learns from, however many come after it.
+/// PPO keeps the reward model that it learns from, however many newer ones there are.
 #[test]
 fn fits_beside_ppo_leave_it_its_reward_model() {
     let dir = scratch();
@@ -561,7 +561,7 @@ fn fits_beside_ppo_leave_it_its_reward_model() {
     stage(&run, "ppo", &sets, &[]).good();
     let state = json_file(&stage_checkpoint(&run, "ppo", 4).join("state.json"));
     assert_eq!(state["reward_model"][0], "reward-00000030");
-    // Every tenth pair is an earlier one; sides drawn anew, the same taste, so all the same answers.
+    // Every tenth pair is a repeated one with new random sides; the preference is the same, so all votes agree.
     let repeats: Vec<&VotedPair> = person.voted.iter().filter(|v| v.repeat).collect();
     assert!(!repeats.is_empty() && repeats.iter().all(|v| v.pair % 10 == 0));
     let tally = &person.voted.last().unwrap().tally;
@@ -569,7 +569,7 @@ fn fits_beside_ppo_leave_it_its_reward_model() {
     assert_eq!(tally.repeats.1, repeats.iter().filter(|v| v.choice != Choice::Skip).count());
 }
 
-/// An answer is told with the score that its text has by the reward model's folder; the base answers too.
+/// An answer is reported with the score that the reward model's folder gives its text; the base answers too.
 #[test]
 fn answers_are_scored_and_the_base_speaks() {
     let dir = scratch();
@@ -602,7 +602,7 @@ fn answers_are_scored_and_the_base_speaks() {
     assert!((told - by_folder[0].0).abs() < 1e-4, "{told} where the folder says {by_folder:?}");
     assert_eq!((&texts[1], done[1].2), (&texts[2], done[2].2), "of fine-tuning the parent is the base");
     assert!(done.iter().all(|d| d.2.is_some()) && texts[0] != texts[1]);
-    // Pretraining answers as itself, offers nothing, and has no scores.
+    // In pretraining the live weights are the base; there are no pairs and no scores.
     let run = copied(&bases().pretrained, dir.path(), "pretrained");
     let mut seen = Vec::new();
     played(&run, "pretrain", &[], |event| match event {
@@ -624,7 +624,7 @@ fn answers_are_scored_and_the_base_speaks() {
     );
 }
 
-/// Another fine-tuned model: its answers are drawn, not those of the one before.
+/// After another fine-tuning the new model's answers are sampled, not the old ones used.
 #[test]
 fn own_answers_are_those_of_the_model_that_is_started_from() {
     let dir = scratch();
@@ -636,7 +636,7 @@ fn own_answers_are_those_of_the_model_that_is_started_from() {
     let digest = |step: usize| json_file(&stage_checkpoint(&run, "sft", step).join("manifest.json"))["digest"].clone();
     assert!(objects(&first).iter().all(|l| l["parent"] == digest(150) && l["seed"] == 0) && !first.is_empty());
     stage(&run, "sft", &["steps=200", "eval_steps=0", "probe_steps=0"], &[]).good();
-    // The stage goes on from its own parent, whose answers they are.
+    // The stage continues from its own parent, which gave these answers.
     stage(&run, "reward", &REWARD, &["--steps", "3"]).good();
     assert_eq!(fs::read_to_string(&own).unwrap(), first);
     for name in checkpoints(&run).into_iter().filter(|n| n.starts_with("reward-")) {
@@ -685,7 +685,7 @@ fn bad_pairs_and_foreign_reward_models_are_refused() {
     }
     assert!(files(&run) == before, "nothing is written");
 
-    // Another run's reward model, whose ids mean other words.
+    // Another run's reward model, whose ids have other meanings.
     let run = copied(&bases().rewarded, dir.path(), "rewarded");
     let folder = stage_checkpoint(&run, "reward", 30);
     let words = fs::read_to_string(folder.join("tokenizer.json")).unwrap();
@@ -699,7 +699,7 @@ fn bad_pairs_and_foreign_reward_models_are_refused() {
     assert!(files(&run) == before, "nothing is written");
 }
 
-/// Both objectives learn; the book's with its language model beside it, which untied embeddings have no room for.
+/// Both objectives learn; the book's with its language model loss, for which untied embeddings have no place.
 #[test]
 fn the_books_objective_learns_too() {
     let dir = scratch();
@@ -723,7 +723,7 @@ fn the_books_objective_learns_too() {
 }
 
 /// Measured at a real size: `DANLU_RUNS="r0 r1 r2" cargo test --release --test votes -- --ignored --nocapture`, where
-/// each is a run with a reward model that is trained to its end.
+/// each is a run with a fully trained reward model.
 #[test]
 #[ignore = "needs runs at a real size"]
 fn twenty_votes_at_a_real_size() {

@@ -1,5 +1,5 @@
-//! What the tests of human feedback share: small runs that are fine-tuned, or have a reward model, and how two
-//! runs are compared.
+//! Shared by the tests of human feedback: small runs that are fine-tuned or have a reward model, and comparing two
+//! runs.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use super::{
     Done, Running, copy_all, danlu, json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
 };
 
-/// A model whose steps take milliseconds and whose vocabulary holds most of what the pairs say.
+/// A model with steps of milliseconds, whose vocabulary covers most of the pairs.
 pub const MODEL: [&str; 6] = [
     "model.num_hidden_layers=1",
     "model.hidden_size=32",
@@ -25,7 +25,7 @@ pub const MODEL: [&str; 6] = [
     "model.vocab_size=1500",
     "model.max_position_embeddings=128",
 ];
-/// A few steps of each stage, measured at both ends.
+/// A few steps of each stage, with measurements at both ends.
 pub const REWARD: [&str; 5] = ["steps=6", "batch_size=4", "eval_steps=0", "save_steps=2", "learning_rate=1e-3"];
 pub const PPO: [&str; 11] = [
     "steps=6",
@@ -36,12 +36,12 @@ pub const PPO: [&str; 11] = [
     "value_warmup_steps=2",
     "learning_rate=1e-3",
     "target_kl=0.5",
-    // So few answers are out of bounds by chance.
+    // So few answers may be out of bounds by chance.
     "guard.enabled=false",
     "eval_steps=0",
     "save_steps=2",
 ];
-/// The names under which TRL tells a step of PPO.
+/// TRL's names for the metrics of a PPO step.
 pub const NAMES: [&str; 12] = [
     "objective/kl",
     "objective/entropy",
@@ -71,13 +71,13 @@ pub fn stage(run: &Path, stage: &str, sets: &[&str], more: &[&str]) -> Done {
     danlu(args(run, stage, sets, more))
 }
 
-/// The built-in pairs, as if the run's own model had given those answers.
+/// The built-in pairs in place of answers of the run's own model.
 pub fn given() -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl");
     fs::read_to_string(path).unwrap()
 }
 
-/// Conversations whose answers are a few canned ones, one of them right for Hangzhou.
+/// Conversations with a few fixed answers, one of which is right for Hangzhou.
 pub fn canned(dir: &Path) -> String {
     let answers = ["杭州有西湖、断桥和灵隐寺，都很好玩。", "不知道。"];
     let prompts = fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("assets/preference/pairs.jsonl"));
@@ -90,7 +90,7 @@ pub fn canned(dir: &Path) -> String {
     format!("sft.source=[{{name=\"canned\",path={:?}}}]", text(&path))
 }
 
-/// Runs that every test copies: fine-tuned; and with a reward model.
+/// Runs that all tests copy: a fine-tuned one, and one with a reward model.
 pub struct Bases {
     _dir: tempfile::TempDir,
     pub pretrained: PathBuf,
@@ -117,14 +117,14 @@ pub fn bases() -> &'static Bases {
     })
 }
 
-/// A copy of a base in a folder of the test's own.
+/// A copy of a base run for one test.
 pub fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
     let run = dir.join(name);
     copy_all(base, &run);
     run
 }
 
-/// A fine-tuned run with answers at hand.
+/// A fine-tuned run whose own answers exist already.
 pub fn tuned(dir: &Path, name: &str) -> PathBuf {
     let run = copied(&bases().tuned, dir, name);
     fs::write(run.join("data/reward-own.jsonl"), given()).unwrap();
@@ -135,7 +135,7 @@ pub fn rewarded(dir: &Path, name: &str) -> PathBuf {
     copied(&bases().rewarded, dir, name)
 }
 
-/// A run's files, less the lock, which bears the last one who had it.
+/// A run's files except the lock, which has the last owner's id.
 pub fn files(run: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     snapshot(run).into_iter().filter(|(path, _)| !path.ends_with("lock")).collect()
 }
@@ -152,7 +152,7 @@ pub fn number(line: &Value, key: &str) -> f64 {
     line[key].as_f64().unwrap_or_else(|| panic!("no number {key}: {line}"))
 }
 
-/// A stage's lines of metrics.jsonl, all but the clock.
+/// A stage's lines of metrics.jsonl without times.
 pub fn logged(run: &Path, stage: &str) -> Vec<Value> {
     let all = objects(&fs::read_to_string(run.join("metrics.jsonl")).unwrap());
     let mut all: Vec<Value> = all.into_iter().filter(|l| l["stage"] == stage).collect();
@@ -174,7 +174,7 @@ pub fn same(a: &Path, b: &Path, stage: &str, step: usize, what: &str) {
     assert_eq!(one.len(), other.len(), "{what}");
     let folder = |run: &Path| stage_checkpoint(run, stage, step);
     let relative = |run: &Path| -> Vec<(PathBuf, Vec<u8>)> {
-        // A manifest has the time of its making.
+        // The manifest contains the time of the save.
         let all = snapshot(&folder(run)).into_iter().filter(|(path, _)| !path.ends_with("manifest.json"));
         all.map(|(path, bytes)| (path.strip_prefix(folder(run)).unwrap().to_owned(), bytes)).collect()
     };
@@ -198,7 +198,7 @@ pub fn tensor_names(folder: &Path) -> Vec<String> {
     safetensors::SafeTensors::deserialize(&bytes).unwrap().names().into_iter().map(str::to_owned).collect()
 }
 
-/// A folder that transformers opens as a scalar model.
+/// Checks a folder that transformers opens as a scalar model.
 pub fn is_scalar(folder: &Path, hidden: usize) {
     let config = json_file(&folder.join("config.json"));
     assert_eq!(config["architectures"], json!(["LlamaForSequenceClassification"]));
@@ -211,7 +211,7 @@ pub fn is_scalar(folder: &Path, hidden: usize) {
     assert!(!tensor_names(folder).iter().any(|n| n.contains("lm_head")));
 }
 
-/// Kills the stage at steps that follow each other, goes on, and compares with one that was let be.
+/// Kills the stage at successive steps, continues, and compares with an uninterrupted run.
 pub fn killed(a: &Path, b: &Path, name: &str, sets: &[&str], step: usize) {
     stage(a, name, sets, &[]).good();
     let mut kills = 0;

@@ -1,4 +1,4 @@
-//! Driving the binary as an outsider does: arguments in; stdout, stderr and an exit code out.
+//! Runs the binary from outside: arguments in; stdout, stderr and exit code out.
 
 #![allow(missing_docs, unreachable_pub, reason = "seen by tests only")]
 #![allow(dead_code, reason = "each test file takes what it needs")]
@@ -25,7 +25,7 @@ use serde_json::Value;
 /// The binary under test.
 pub const DANLU: &str = env!("CARGO_BIN_EXE_danlu");
 
-/// Settings of a run whose steps take about a millisecond.
+/// Settings of a run with steps of about a millisecond.
 pub const TINY: &[&str] = &[
     "model.num_hidden_layers=1",
     "model.hidden_size=32",
@@ -41,7 +41,7 @@ pub const TINY: &[&str] = &[
     "probe_steps=0",
 ];
 
-/// What a finished process left.
+/// The result of a finished process.
 pub struct Done {
     pub code: Option<i32>,
     pub out: String,
@@ -56,7 +56,7 @@ impl From<Output> for Done {
 }
 
 impl Done {
-    /// Every line of stdout as a JSON object; anything else there is a failure.
+    /// All lines of stdout as JSON objects; panics on anything else.
     pub fn objects(&self) -> Vec<Value> {
         objects(&self.out)
     }
@@ -74,7 +74,7 @@ impl Done {
         self
     }
 
-    /// Refused: this code, one sentence on stderr with all of `words` in it, nothing on stdout.
+    /// Refused: this exit code, one sentence on stderr that contains all of `words`, nothing on stdout.
     pub fn refused(&self, code: i32, words: &[&str]) {
         let all = format!("stdout {}\nstderr {}", tail(&self.out), tail(&self.err));
         assert_eq!(self.code, Some(code), "{all}");
@@ -107,7 +107,7 @@ pub fn objects(text: &str) -> Vec<Value> {
     text.lines().map(parse).collect()
 }
 
-/// The adapter that every command of this test names, where it is not the CPU engine.
+/// The adapter for all commands of this test, if not the CPU engine.
 pub static ADAPTER: OnceLock<String> = OnceLock::new();
 
 /// A command of the binary on the CPU engine, or on [`ADAPTER`].
@@ -139,13 +139,13 @@ pub fn train(dir: &Path, sets: &[&str], more: &[&str]) -> Done {
     danlu(train_args(dir, sets, more))
 }
 
-/// Fine-tunes a tiny run that is pretrained.
+/// Fine-tunes a tiny, pretrained run.
 pub fn finetune(dir: &Path, sets: &[&str], more: &[&str]) -> Done {
     danlu(train_args(dir, sets, &[&["--stage", "sft"], more].concat()))
 }
 
-/// Sixty questions with answers of a few words, some of them held out, as JSON Lines in `dir`; and the
-/// `--set` that makes them a run's conversations.
+/// Sixty questions with short answers, some of them held out, as JSON Lines in `dir`; and the `--set` that makes them
+/// the run's conversations.
 pub fn counting(dir: &Path) -> String {
     let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     let line = |i: usize| {
@@ -158,7 +158,7 @@ pub fn counting(dir: &Path) -> String {
     format!("sft.source=[{{name=\"counting\",path={:?}}}]", text(&path))
 }
 
-/// A training process whose lines are read as they come.
+/// A training process whose output is read line by line.
 pub struct Running {
     pub child: Child,
     pub lines: BufReader<ChildStdout>,
@@ -185,7 +185,7 @@ impl Running {
         (read > 0).then(|| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}")))
     }
 
-    /// Reads on to the first line that `wanted` accepts.
+    /// Reads up to the first line that `wanted` accepts.
     pub fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let line = self.line().expect("the wanted line before the end");
@@ -195,7 +195,7 @@ impl Running {
         }
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status();
@@ -217,7 +217,7 @@ pub fn text(path: &Path) -> String {
     path.to_str().expect("a UTF-8 path").to_owned()
 }
 
-/// An empty folder that goes away with the test.
+/// A temporary folder that is removed after the test.
 pub fn scratch() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("danlu-").tempdir().expect("a folder")
 }
@@ -258,12 +258,12 @@ pub fn json_file(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Everything of metrics.jsonl that a resume must repeat to the bit, line by line.
+/// The parts of metrics.jsonl that a resume must repeat to the bit, line by line.
 pub fn metrics(run: &Path) -> Vec<String> {
     exact_metrics(run, |_| true)
 }
 
-/// The same of one stage's lines.
+/// The same for one stage.
 pub fn stage_metrics(run: &Path, stage: &str) -> Vec<String> {
     exact_metrics(run, |line| line["stage"] == stage)
 }
@@ -302,7 +302,7 @@ pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-/// Fails if a half-made or half-removed file or folder is left below `dir`.
+/// Panics if a half-written or half-removed file or folder is left in `dir`.
 pub fn no_leftovers(dir: &Path) {
     for path in snapshot(dir).keys() {
         let name = path.file_name().unwrap().to_string_lossy();
@@ -310,7 +310,7 @@ pub fn no_leftovers(dir: &Path) {
     }
 }
 
-/// Copies a folder without its folders.
+/// Copies the files of a folder without its subfolders.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
@@ -321,7 +321,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Copies a folder with everything in it.
+/// Copies a folder with its contents.
 pub fn copy_all(from: &Path, to: &Path) {
     for (path, bytes) in snapshot(from) {
         let target = to.join(path.strip_prefix(from).unwrap());
@@ -334,14 +334,14 @@ pub fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// A model folder as another maker has it: Llama, a byte-level tokenizer with one token of ours.
+/// A model folder as written by other software: Llama, with a byte-level tokenizer that has one of danlu's tokens.
 pub fn imported(dir: &Path) -> PathBuf {
     let all = json_file(&golden("chat.json"));
     let vocab = all["grown"]["vocab_size"][0].as_u64().unwrap() as usize;
     foreign(dir, "theirs", &all["grown"]["tokenizer"], &serde_json::json!({"eos_token": "</s>"}), vocab)
 }
 
-/// A Llama of another maker with that tokenizer: the golden model with as many rows in its embedding.
+/// An imported Llama with this tokenizer: the golden model with a matching number of embedding rows.
 pub fn foreign(dir: &Path, name: &str, tokenizer: &Value, settings: &Value, vocab: usize) -> PathBuf {
     let folder = dir.join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -365,8 +365,7 @@ pub fn foreign(dir: &Path, name: &str, tokenizer: &Value, settings: &Value, voca
     folder
 }
 
-/// Puts other bytes of the same length into a file of a checkpoint, so that the checkpoint verifies all the same: one
-/// that was brought here from another run.
+/// Replaces the bytes of a file in a checkpoint and updates the manifest, so that it verifies: a file from another run.
 pub fn forge(checkpoint: &Path, name: &str, bytes: &[u8]) {
     let hash = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
     let (path, manifest) = (checkpoint.join(name), checkpoint.join("manifest.json"));

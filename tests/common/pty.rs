@@ -1,4 +1,4 @@
-//! A pseudo-terminal with a program in it, and a screen that shows what it paints.
+//! A pseudo-terminal that runs a program, and an emulated screen of its output.
 
 use std::{
     io::Read as _,
@@ -10,7 +10,7 @@ use std::{
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-/// A terminal with the workbench in it.
+/// A terminal that runs the workbench.
 pub struct Pty {
     pub master: Option<Box<dyn MasterPty + Send>>,
     pub child: Box<dyn Child + Send + Sync>,
@@ -19,7 +19,7 @@ pub struct Pty {
     pub screen: vt100::Parser,
     pub raw: Vec<u8>,
     pub termios: String,
-    /// What a terminal answers when asked where its cursor is.
+    /// The terminal's answer to a cursor position query.
     pub cursor_report: Option<&'static [u8]>,
 }
 
@@ -36,7 +36,7 @@ impl Pty {
         pty
     }
 
-    /// With `read`, a thread takes in what the program writes; without, the terminal is stalled.
+    /// With `read`, a thread reads the program's output; without, the terminal is blocked.
     pub fn start(vars: &[(&str, &str)], read: bool) -> Pty {
         let mut command = CommandBuilder::new(std::env::current_exe().expect("a path"));
         command.args(["--ignored", "--exact", "workbench", "--nocapture"]);
@@ -91,7 +91,7 @@ impl Pty {
         self.screen.screen().contents()
     }
 
-    /// Takes output in until `done`, for a minute at most.
+    /// Reads output until `done`, for at most a minute.
     pub fn until(&mut self, what: &str, done: impl Fn(&Pty) -> bool) {
         let end = Instant::now() + Duration::from_mins(1);
         while !done(self) {
@@ -111,7 +111,7 @@ impl Pty {
         self.until(text, |pty| pty.contents().contains(text));
     }
 
-    /// Waits for the end; the terminal must be as it was.
+    /// Waits for the exit; the terminal must be restored.
     pub fn gives_back(mut self, code: u32) -> String {
         let end = Instant::now() + Duration::from_secs(10);
         let status = loop {

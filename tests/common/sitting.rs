@@ -1,4 +1,4 @@
-//! Training in the test's own process, told what to do as a screen does.
+//! Trains in the test's process, with commands as a screen sends them.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub fn setup<'s>(stage: &str, sets: impl IntoIterator<Item = &'s &'s str>) -> Se
     Setup { stage: stage.parse().unwrap(), sets: sets.into_iter().map(pair).collect(), ..Setup::default() }
 }
 
-/// Trains on this thread; `script` is told every event and answers with commands, which are obeyed before the next step.
+/// Trains on this thread; `script` gets every event and returns commands, which are applied before the next step.
 pub fn played(run: &Path, setup: &Setup, mut script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
     let mut device = Device::open("cpu").unwrap();
     let (opened, config) = open_run(Some(run), setup, &mut device).unwrap();
@@ -28,7 +28,7 @@ pub fn played(run: &Path, setup: &Setup, mut script: impl FnMut(&Event) -> Vec<C
     trainer.run(&commands, &mut emit).0.unwrap()
 }
 
-/// Whether an event tells of a step.
+/// Whether an event reports a step.
 pub fn is_step(event: &Event, step: usize) -> bool {
     matches!(event, Event::Steps(steps) if steps.iter().any(|s| s.step == step))
 }

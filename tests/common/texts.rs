@@ -1,4 +1,4 @@
-//! Numbers that are the same in every run of a test, and texts made of them.
+//! Reproducible random numbers, and texts made from them.
 
 #![allow(missing_docs, unreachable_pub, reason = "seen by tests only")]
 #![allow(dead_code, reason = "each test file takes what it needs")]
@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 use danlu::data::clean::Funnel;
 
-/// A sequence of numbers that follows from a seed (SplitMix64).
+/// A sequence of random numbers from a seed (SplitMix64).
 pub struct Chance(pub u64);
 
 impl Chance {
@@ -38,7 +38,7 @@ impl Chance {
     }
 }
 
-/// Lines of five characters of poem `i`, each one of `of` Han characters. No two poems are alike.
+/// Lines of five characters for poem `i`, from `of` Han characters. No two poems are equal.
 pub fn lines(i: u32, of: u32) -> [String; 4] {
     let han = |n: u32| char::from_u32(0x4E00 + (n.wrapping_mul(2_654_435_761) >> 16) % of).unwrap();
     [0, 1, 2, 3].map(|l| (0..5).map(|c| han(i * 97 + l * 11 + c + 1)).collect())
@@ -55,7 +55,7 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Whether what came in is what was kept and what the rules dropped, in documents and in bytes.
+/// Whether documents in = documents kept + documents dropped, also in bytes.
 pub fn adds_up(funnel: &Funnel) -> bool {
     let dropped = funnel.dropped.values();
     funnel.documents_in == funnel.kept.documents + dropped.clone().map(|t| t.documents).sum::<u64>()

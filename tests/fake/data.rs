@@ -1,4 +1,4 @@
-//! The fake trainer's data view: sources with funnels that add up, documents, what was dropped, trials, edits.
+//! The fake trainer's data view: sources with consistent funnels, documents, dropped documents, trials, edits.
 
 use danlu::protocol::{
     BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Event, Funnel, RoomSource, RoomView,
@@ -13,7 +13,7 @@ const TEXTS: [&str; 3] = [
     "《静夜思》\n李白\n床前明月光，疑是地上霜。\n举头望明月，低头思故乡。",
     "学而时习之，不亦说乎？有朋自远方来，不亦乐乎？人不知而不愠，不亦君子乎？",
 ];
-/// What drops documents in each source beside its rules: name, documents, bytes.
+/// What drops documents in addition to the rules: name, documents, bytes.
 const DROPPED: [(&str, u64, u64); 5] = [
     ("too_short", 162, 5_120),
     ("few_letters", 71, 88_300),
@@ -22,7 +22,7 @@ const DROPPED: [(&str, u64, u64); 5] = [
     ("near_duplicate", 388, 97_700),
 ];
 
-/// The data as the fake trainer has them.
+/// The fake trainer's data.
 pub struct Data {
     sources: Vec<SourceInfo>,
     bounds: Vec<f64>,
@@ -156,7 +156,7 @@ impl Data {
         Event::Dropped(Box::new(DroppedView { source, rule, from, of, items }))
     }
 
-    /// A third of the way, and the end.
+    /// Counts after a third of the documents, and at the end.
     pub fn tried(&self, source: &str, rule: &str, threshold: f64) -> Vec<Event> {
         let at = RULES.iter().position(|r| r.0 == rule).unwrap_or(0);
         let stricter = (threshold > self.bounds[at]) == RULES[at].1;
@@ -225,14 +225,14 @@ impl Data {
         Event::Marked { keep: count(true), drop: count(false) }
     }
 
-    /// A file is saved: two documents more, live at the next step.
+    /// A file was saved: two more documents, live at the next step.
     pub fn save_file(&mut self, step: usize) -> Vec<Event> {
         self.sources[0].documents += 2;
         self.sources[0].tokens += 96;
         vec![self.edit(step + 1, Cause::Files, "tang300.txt +2 −0 documents"), self.view()]
     }
 
-    /// A file is saved that cannot be read.
+    /// A saved file that cannot be read.
     pub fn break_file(&mut self, step: usize) -> Vec<Event> {
         let text = "data/wiki-zh.jsonl line 88: not JSON: expected `,` or `}` at column 41".to_owned();
         self.broken = Some(text.clone());
@@ -240,7 +240,7 @@ impl Data {
     }
 }
 
-/// The data view's events with the same text in every place, and numbers that are none.
+/// The data view's events with the same text in every place, and NaN numbers.
 pub fn hostile(evil: &str) -> Vec<Event> {
     let text = || evil.to_owned();
     let mut funnel = Funnel { documents_in: 3, ..Funnel::default() };

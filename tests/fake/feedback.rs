@@ -1,4 +1,4 @@
-//! Its stages of human feedback: a reward model, policies, votes.
+//! The fake trainer's stages of human feedback: a reward model, policies, votes.
 
 use std::{collections::VecDeque, path::PathBuf};
 
@@ -68,7 +68,7 @@ pub fn reward_report(step: usize) -> Event {
     })
 }
 
-/// How far a policy has come after `at` updates.
+/// The progress of a policy after `at` updates.
 fn gone(line: Line, at: usize) -> f64 {
     let speed = if line == Line::Dpo { 60.0 } else { 11.0 };
     1.0 - (-(at as f64) / speed).exp()
@@ -200,7 +200,7 @@ pub fn rollout(step: usize, which: usize) -> Event {
     }))
 }
 
-/// What a reward model tells up to `last`.
+/// The events of a reward model up to `last`.
 pub fn reward_until(last: usize) -> Vec<Event> {
     let mut events = vec![Event::Started(Box::new(feedback_info(Line::Reward, 0))), reward_report(0)];
     for at in 1..=last {
@@ -209,7 +209,7 @@ pub fn reward_until(last: usize) -> Vec<Event> {
     events
 }
 
-/// What a policy tells up to `last`.
+/// The events of a policy up to `last`.
 pub fn policy_until(line: Line, last: usize) -> Vec<Event> {
     let mut events = vec![Event::Started(Box::new(feedback_info(line, 0)))];
     events.extend(policy_reports(line, 0));
@@ -222,7 +222,7 @@ pub fn policy_until(line: Line, last: usize) -> Vec<Event> {
     events
 }
 
-/// The votes of a run, and a reward model that likes the answer with more names.
+/// The votes of a run, and a reward model that prefers the answer with more names.
 #[derive(Default)]
 pub struct Votes {
     next: u64,
@@ -236,7 +236,7 @@ pub struct Votes {
 const REFIT_AFTER: usize = 5;
 
 impl Votes {
-    /// Two answers; sides by turns.
+    /// Two answers; sides alternate.
     pub fn offer(&mut self, step: usize, prompt: Option<String>) -> Event {
         self.next += 1;
         let (a, b) = if self.next.is_multiple_of(2) { (A, B) } else { (B, A) };
@@ -281,7 +281,7 @@ impl Votes {
         }
     }
 
-    /// A vote, and a fit where it is due.
+    /// A vote, and a fit if it is due.
     pub fn vote(&mut self, pair: u64, choice: Choice, seconds: f64) -> Vec<Event> {
         let Some(at) = self.on_offer.iter().position(|o| o.pair == pair) else {
             return vec![Event::Refused { text: format!("pair {pair} is not on offer any more; take another one") }];

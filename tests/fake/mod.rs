@@ -1,4 +1,4 @@
-//! A trainer that only tells: a plausible stream of events for tests of the screen.
+//! A fake trainer: plausible events for tests of the screen.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 pub mod data;
@@ -68,7 +68,7 @@ pub fn info() -> RunInfo {
     }
 }
 
-/// Noise that is the same everywhere.
+/// Reproducible noise.
 pub fn noise(step: usize) -> f64 {
     let mut x = (step as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x ^= x >> 29;
@@ -138,7 +138,7 @@ pub fn stages(pretrain: Option<usize>, sft: Option<usize>) -> Vec<StageInfo> {
     stages_at([pretrain.unwrap_or(0), sft.unwrap_or(0), 0, 0, 0, 0])
 }
 
-/// All stages, as far as each is.
+/// All stages with their progress.
 pub fn stages_at(done: [usize; 6]) -> Vec<StageInfo> {
     let info = |(stage, step): (StageId, usize)| StageInfo { stage, step: (step > 0).then_some(step) };
     StageId::ALL.into_iter().zip(done).map(info).collect()
@@ -261,7 +261,7 @@ pub fn batch(step: usize) -> Event {
     Event::Batch(Box::new(BatchView { step, rows }))
 }
 
-/// What fine-tuning tells from `from` up to `last`.
+/// The events of fine-tuning from `from` to `last`.
 pub fn sft_between(from: usize, last: usize) -> Vec<Event> {
     let mut events = vec![Event::Started(Box::new(sft_info(from)))];
     if from == 0 {
@@ -288,7 +288,7 @@ pub fn sft_until(last: usize) -> Vec<Event> {
     events
 }
 
-/// What a run tells up to `last`, without prompts.
+/// The events of a run up to `last`, without prompts.
 pub fn run_until(last: usize) -> Vec<Event> {
     let mut events = vec![Event::Started(Box::new(info())), probe(0)];
     for at in 1..=last {
@@ -331,7 +331,7 @@ impl Line {
         [STEPS, SFT_STEPS, 60, 40, 120, 40][self as usize]
     }
 
-    /// What one step tells.
+    /// The events of one step.
     pub fn step(self, at: usize) -> Vec<Event> {
         let every = [50, 40, 10, 5, 20, 5][self as usize];
         let due = at.is_multiple_of(every);
@@ -375,7 +375,7 @@ impl Line {
         }
     }
 
-    /// Its first word when it is gone to.
+    /// Its first event when switched to.
     fn started(self, done: [usize; 6]) -> Event {
         let at = done[self as usize];
         let mut info = match self {
@@ -387,7 +387,7 @@ impl Line {
         Event::Started(Box::new(info))
     }
 
-    /// Why it cannot be gone to, if it cannot.
+    /// Why it cannot be switched to, if so.
     fn missing(self, done: [usize; 6]) -> Option<String> {
         let needs: &[Line] = match self {
             Line::Pretrain => &[],
@@ -400,7 +400,7 @@ impl Line {
     }
 }
 
-/// What is answered: a poem to a text, turns to a conversation; the parent goes on with the poem.
+/// The answer: a poem to a text, turns to a conversation; the parent continues the poem.
 fn answer_to(line: Line, ask: &Ask, who: Who) -> String {
     match ask {
         Ask::Text(text) if text.contains('\u{1b}') => "?".repeat(3),
@@ -411,12 +411,12 @@ fn answer_to(line: Line, ask: &Ask, who: Who) -> String {
     }
 }
 
-/// How a fake trainer plays.
+/// The behaviour of a fake trainer.
 #[derive(Clone, Copy)]
 pub struct Script {
     /// Between steps.
     pub pace: Duration,
-    /// The stage that it begins in; those before it are trained.
+    /// The first stage; those before it are trained.
     pub line: Line,
     /// Steps done when the screen opens.
     pub from: usize,
@@ -441,7 +441,7 @@ struct Player {
     guarded: bool,
     by_hand: usize,
     answers: Vec<(u64, Vec<char>, usize, Instant)>,
-    /// Offers being written: their prompts, and turns until they are done.
+    /// Pairs being sampled: their prompts, and turns until they are complete.
     drafts: VecDeque<(Option<String>, usize)>,
     votes: Votes,
     data: Data,
@@ -451,7 +451,7 @@ impl Player {
     fn new(script: Script, to_screen: Sender<Event>) -> Player {
         let mut done = [0; 6];
         for before in Line::ALL.into_iter().take(script.line as usize) {
-            // What comes after the reward model goes beside it, not on top of one another.
+            // The stages after the reward model are siblings, not a sequence.
             done[before as usize] = if before as usize > Line::Reward as usize { 0 } else { before.steps() };
         }
         done[script.line as usize] = script.from;
@@ -657,7 +657,7 @@ impl Player {
         self.tell(to.started(self.done));
     }
 
-    /// A turn of the loop; true at the line's end.
+    /// A turn of the loop; true at the end of the line.
     fn turn(&mut self) -> bool {
         let at = self.at();
         let mut answers = std::mem::take(&mut self.answers);
@@ -692,7 +692,7 @@ impl Player {
             return false;
         }
         self.tell(self.line.saved(at + 1));
-        // A stage of feedback stays open at its end, as the real one does: votes go on.
+        // A feedback stage stays open at its end, as the real one does: voting continues.
         if self.line as usize >= Line::Reward as usize {
             self.paused = true;
             self.tell(Event::Paused { step: at + 1 });

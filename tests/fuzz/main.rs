@@ -1,8 +1,8 @@
-//! Every parser of bytes that others wrote, on changed examples: no panic, no exit code but 0, 2 and 4, no more
-//! memory than twice the input and 64 MiB, no case of ten seconds.
+//! Every parser of foreign bytes, on mutated examples: no panic, no exit code other than 0, 2 and 4, no more memory
+//! than twice the input plus 64 MiB, no case longer than ten seconds.
 //!
-//! Five hundred cases a parser; `-- --ignored` takes 20,000, and `DANLU_FUZZ_CASES=1000000` any other number.
-//! The cases follow from the parser's name and `DANLU_FUZZ_SEED` (0); a case that fails is kept in target/tmp.
+//! Five hundred cases per parser; `-- --ignored` runs 20,000, and `DANLU_FUZZ_CASES=1000000` any number. Cases are a
+//! function of the parser's name and `DANLU_FUZZ_SEED` (0); a failing case is kept in target/tmp.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,12 +31,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use parsers::{PARSERS, Parser};
 use texts::Chance;
 
-/// Bytes a case may take beyond twice its input.
+/// Bytes that a case may use beyond twice its input.
 const SPARE: usize = 64 << 20;
-/// Seconds a case may take.
+/// Most seconds per case.
 const PATIENCE: u64 = 10;
 
-/// When the case under way began, in milliseconds since the start; 0 for none.
+/// When the current case began, in milliseconds since the start; 0 for none.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 
 fn number(name: &str) -> Option<u64> {
@@ -44,9 +44,9 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn main() {
-    // One at a time: memory is counted for the whole process.
+    // One at a time, because memory is measured for the whole process.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
-    // A panic is caught and told with its case.
+    // A panic is caught and reported with its case.
     std::panic::set_hook(Box::new(|info| {
         if !panics::expected() {
             eprintln!("{info}");
@@ -73,19 +73,19 @@ fn main() {
     libtest_mimic::run(&arguments, short.chain(large).chain(long).collect()).exit();
 }
 
-/// The memory that the process holds: its pages, as Linux tells them; elsewhere nothing is measured.
+/// Resident memory of the process, as Linux reports it; not measured on other systems.
 struct Pages {
     before: Option<usize>,
 }
 
 impl Pages {
-    /// Begins to count from what is held now.
+    /// Starts counting from the current value.
     fn begin() -> Self {
         let counts_anew = fs::write("/proc/self/clear_refs", "5").is_ok();
         Self { before: Pages::field("VmRSS:").filter(|_| counts_anew) }
     }
 
-    /// How much more was held at the most since.
+    /// The most memory used since.
     fn taken(&self) -> usize {
         self.before.zip(Pages::field("VmHWM:")).map_or(0, |(before, most)| most.saturating_sub(before))
     }
@@ -111,7 +111,7 @@ fn large(make: fn() -> parsers::Large) -> Result<(), Failed> {
 fn run(parser: &Parser, cases: u64, start: Instant) -> Result<(), Failed> {
     let (examples, mut read) = (parser.open)();
     for (n, example) in examples.iter().enumerate() {
-        // Also fills what is made once.
+        // Also initialises lazily created data.
         let code = panics::caught(|| read(example)).map_err(|_| format!("example {n} panics"))?;
         if code != 0 {
             return Err(format!("example {n} is refused with {code}").into());
@@ -160,7 +160,7 @@ fn run(parser: &Parser, cases: u64, start: Instant) -> Result<(), Failed> {
     if parser.sealed && accepted > 0 {
         return Err(format!("{accepted} changes were not found out").into());
     }
-    // Changes that nothing survives test only the gate.
+    // Mutations that are all rejected test only the first check.
     if !parser.sealed && accepted == 0 && cases >= 500 {
         return Err("no case was accepted: the changes reach nothing".into());
     }

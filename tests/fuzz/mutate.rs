@@ -1,11 +1,12 @@
-//! Changes to valid examples that keep most of their structure, so that a parser is reached and not only its gate.
+//! Mutations of valid examples that keep most of their structure, so that more of a parser than its first check is
+//! reached.
 
 use serde_json::Value;
 
 use super::texts::Chance;
 
-/// What no honest writer puts where a value of another kind is expected. The last ones have no `Value` and are
-/// put into the text.
+/// Values that no honest writer puts where another type is expected. The last ones cannot be a `Value` and are inserted
+/// into the text.
 const VALUES: &[&str] = &[
     "null",
     "true",
@@ -93,14 +94,14 @@ const TOKENS: &[&[u8]] = &[
 ];
 const MARK: &str = "\u{1}raw";
 
-/// Any bytes.
+/// Mutates any bytes.
 pub(crate) fn bytes(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let mut b = of.to_vec();
     for _ in 0..*chance.of(&[1, 1, 2, 4, 16]) {
         if b.is_empty() {
             b.push(b'x');
         }
-        // Heads and tails say what the rest is.
+        // The beginning and the end often describe the rest.
         let at = match chance.below(4) {
             0 => chance.below(b.len().min(64)),
             1 => b.len() - 1 - chance.below(b.len().min(96)),
@@ -134,7 +135,7 @@ pub(crate) fn bytes(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     b
 }
 
-/// A value inside a value, the shallow ones more often.
+/// A nested value; shallow ones are more likely.
 fn pick<'a>(value: &'a mut Value, chance: &mut Chance) -> &'a mut Value {
     let children = match value {
         Value::Object(map) => map.len(),
@@ -196,7 +197,7 @@ fn change(value: &mut Value, all: &Value, chance: &mut Chance) {
     }
 }
 
-/// A JSON text of changed structure; at times its bytes are changed as well.
+/// JSON with a mutated structure, sometimes with mutated bytes too.
 pub(crate) fn json(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let Ok(mut value) = serde_json::from_slice::<Value>(of) else { return bytes(of, chance) };
     for _ in 0..*chance.of(&[1, 1, 1, 2, 3, 6]) {
@@ -210,7 +211,7 @@ pub(crate) fn json(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     if chance.percent(15) { bytes(text.as_bytes(), chance) } else { text.into_bytes() }
 }
 
-/// One line of JSON Lines, or any bytes.
+/// Mutates one line of JSON Lines, or any bytes.
 pub(crate) fn json_lines(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     if chance.percent(35) {
         return bytes(of, chance);
@@ -221,7 +222,7 @@ pub(crate) fn json_lines(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     lines.join(&b'\n')
 }
 
-/// Lines of TOML.
+/// Mutates lines of TOML.
 pub(crate) fn toml(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     const RIGHT: &[&str] = &[
         "-1",
@@ -300,7 +301,7 @@ pub(crate) fn toml(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     lines.join("\n").into_bytes()
 }
 
-/// A safetensors file with another header, its length mostly right.
+/// A safetensors file with a mutated header, whose length is mostly correct.
 pub(crate) fn safetensors(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let length = of.first_chunk().map_or(0, |b| u64::from_le_bytes(*b)) as usize;
     let Some(header) = of.get(8..8 + length).filter(|_| chance.percent(70)) else { return bytes(of, chance) };

@@ -1,4 +1,4 @@
-//! The parsers, their examples, and how these are changed.
+//! The parsers, their examples, and their mutations.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ use serde_json::json;
 
 use super::{mutate, texts::Chance};
 
-/// Examples, and what reads one: 0, or the exit code of its refusal.
+/// Examples, and a reader that returns 0 or the exit code of its error.
 type Opened = (Vec<Vec<u8>>, Box<dyn FnMut(&[u8]) -> u8>);
 
 /// A parser of foreign bytes.
@@ -45,11 +45,11 @@ pub(crate) struct Parser {
     pub name: &'static str,
     pub open: fn() -> Opened,
     pub change: fn(&[u8], &mut Chance) -> Vec<u8>,
-    /// Whether every change must be found out, rather than some be accepted.
+    /// Whether every mutation must be detected; otherwise some must be accepted.
     pub sealed: bool,
 }
 
-/// All of them.
+/// All parsers.
 pub(crate) const PARSERS: &[Parser] = &[
     Parser { name: "safetensors", open: tensors, change: mutate::safetensors, sealed: false },
     Parser { name: "safetensors_index", open: index, change: mutate::json, sealed: false },
@@ -77,13 +77,13 @@ pub(crate) const PARSERS: &[Parser] = &[
     Parser { name: "unit", open: units, change: resealed_unit, sealed: false },
 ];
 
-/// An input, and what reads it.
+/// An input and its reader.
 pub(crate) type Large = (Vec<u8>, Box<dyn FnMut(&[u8]) -> u8>);
 
-/// Makes one, since only one at a time has room.
+/// Creates one at a time, to limit memory.
 pub(crate) type MakeLarge = fn() -> Large;
 
-/// Inputs of many megabytes that are as dear as a parser can be made to pay.
+/// Inputs of many megabytes that are as expensive as possible for a parser.
 pub(crate) const LARGE: &[(&str, MakeLarge)] = &[
     ("ids_of_one_row", || (format!("{{\"input_ids\":[[{}0]]}}", "0,".repeat(15_000_000)).into_bytes(), ids().1)),
     ("ids_of_many_rows", || (format!("{{\"input_ids\":[{}[0]]}}", "[0],".repeat(8_000_000)).into_bytes(), ids().1)),
@@ -118,7 +118,7 @@ fn code<T>(result: Result<T, impl Into<TrainError>>) -> u8 {
     result.map_or_else(|e| e.into().exit_code(), |_| 0)
 }
 
-/// Data are not refused by a code of their own: the verb that reads them ends with 2.
+/// Data errors have no exit code; the verb that reads data exits with 2.
 fn data<T>(result: Result<T, DataError>) -> u8 {
     code(result)
 }
@@ -248,7 +248,7 @@ fn generation() -> Opened {
     (vec![example.to_string().into_bytes()], Box::new(read))
 }
 
-/// Reads a tokenizer and does with it what a verb does.
+/// Reads a tokenizer and uses it as verbs do.
 fn use_tokenizer(json: &str, config: Option<&str>) -> u8 {
     let tokenizer = match Tokenizer::from_json(json, config) {
         Ok(tokenizer) => tokenizer,
@@ -267,13 +267,13 @@ fn use_tokenizer(json: &str, config: Option<&str>) -> u8 {
     }
     let all: Vec<u32> = (0..tokenizer.vocab_size().min(300) as u32).collect();
     tokenizer.decode(&all, true);
-    // A tokenizer that cannot take the template's tokens says so.
+    // A tokenizer that cannot get the template's tokens reports that.
     drop(tokenizer.with_chat());
     drop(tokenizer.config_json(32, Some("x")));
     0
 }
 
-/// Tokenizers as others publish them, of a few tokens each.
+/// Published tokenizers, reduced to a few tokens.
 fn published() -> Vec<Vec<u8>> {
     let special = |id: u32, content: &str| json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true});
     let bytes = json!({"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false, "ignore_merges": true,
@@ -341,7 +341,7 @@ struct Saved {
     table: Arc<ParamTable>,
 }
 
-/// What a manifest says of a file.
+/// A manifest's entry of a file.
 #[derive(Serialize, Deserialize)]
 struct Info {
     bytes: u64,
@@ -392,7 +392,7 @@ impl Saved {
         self.disk.peek(&self.folder.join(name)).unwrap()
     }
 
-    /// Puts a file in its place, with a manifest that is right for it.
+    /// Writes a file together with a matching manifest.
     fn seal(&self, name: &str, bytes: &[u8]) {
         self.disk.poke(&self.folder.join(name), bytes).unwrap();
         let old: serde_json::Value = serde_json::from_slice(&self.peek("manifest.json")).unwrap();
@@ -477,7 +477,7 @@ fn run_toml() -> Opened {
                 Ok(config) => config,
                 Err(e) => return code::<()>(Err(e)),
             };
-            // Another stage's defaults need not go with this model.
+            // Another stage's defaults need not fit this model.
             let planned = config.model().map(|_| ()).and_then(|()| config.plan(stage).map(|_| ()));
             if let (Err(e), StageId::Pretrain) = (planned, stage) {
                 return code::<()>(Err(e));
@@ -502,13 +502,13 @@ fn ids() -> Opened {
     (vec![example.to_string().into_bytes(), br#"{"input_ids": [[1, 2], [3]]}"#.to_vec()], Box::new(read))
 }
 
-/// Reads a file of text as a source is read.
+/// Reads a text file as a source is read.
 fn read_text(kind: (Format, Packing), bytes: &[u8]) -> u8 {
     let passed = documents(kind, &ReadOptions::default(), Cursor::new(bytes.to_vec()), &mut |_, _| {});
     passed.ended.map_or(0, |e| data::<()>(Err(e)))
 }
 
-/// Reads examples of several kinds: which one an input is, its first byte says.
+/// Reads examples of several kinds; the first byte of an input selects the kind.
 fn kinds(names: &[&str], more: Vec<(&str, Vec<u8>)>) -> Opened {
     let mut all: Vec<((Format, Packing), Vec<u8>)> =
         names.iter().map(|name| (Format::of_name(name).unwrap(), fixture(name))).collect();
@@ -518,7 +518,7 @@ fn kinds(names: &[&str], more: Vec<(&str, Vec<u8>)>) -> Opened {
     let read = move |bytes: &[u8]| {
         let mut codes = formats.iter().map(|kind| read_text(*kind, bytes)).collect::<Vec<_>>();
         codes.sort_unstable();
-        // Any reader may refuse what is another's; none may do worse.
+        // Readers may refuse other kinds; nothing worse.
         codes.iter().copied().find(|code| *code != 0 && *code != 2).unwrap_or(codes[0])
     };
     (examples, Box::new(read))
@@ -544,7 +544,7 @@ fn text_packed() -> Opened {
     kinds(&["poems.jsonl.gz", "members.jsonl.gz", "poems.txt.zst", "frames.jsonl.zst"], Vec::new())
 }
 
-/// What is packed, changed inside or outside.
+/// Compressed data, mutated inside or outside the compression.
 fn packed(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     if of.starts_with(&[0x1f, 0x8b]) && chance.percent(50) {
         let mut plain = Vec::new();
@@ -634,7 +634,7 @@ fn shards() -> Opened {
     (vec![writer.finish().unwrap()], Box::new(read))
 }
 
-/// Changed bytes under a hash that is right for them, so that what the hash protects is reached.
+/// Mutated bytes with a matching hash, so that parsing behind the hash is reached.
 fn resealed_shard(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let body = of.len() - 32;
     let mut changed = if chance.percent(10) { of[..body].to_vec() } else { mutate::bytes(&of[..body], chance) };
@@ -674,7 +674,7 @@ fn units() -> Opened {
     (vec![bytes], Box::new(read))
 }
 
-/// The footer of a unit changed under a hash that is right for it, or any bytes.
+/// A unit's footer mutated with a matching hash, or any bytes.
 fn resealed_unit(of: &[u8], chance: &mut Chance) -> Vec<u8> {
     let tail = of.len() - 40;
     let length = u64::from_le_bytes(of[tail..tail + 8].try_into().unwrap()) as usize;

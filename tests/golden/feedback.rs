@@ -32,7 +32,7 @@ fn number(v: &Value) -> f64 {
     v.as_f64().expect("a number")
 }
 
-/// Every element within a millionth of its size, or of 1.
+/// Every element within 10⁻⁶ of its size, or of 1.
 fn alike(what: &str, got: &[f32], want: &Value) -> Result<(), Failed> {
     let want = floats(want);
     assert_eq!(got.len(), want.len(), "{what}: lengths");
@@ -125,7 +125,7 @@ pub(crate) fn losses() -> Result<(), Failed> {
         alike("chosen", &got.dchosen, &c["dchosen"])?;
         alike("rejected", &got.drejected, &c["drejected"])?;
     }
-    // The excerpt in LLMBook, as printed, is this loss with the answers exchanged.
+    // The excerpt in LLMBook, as printed, is this loss with the answers swapped.
     let inverted: Vec<Pair> = pairs(false).iter().map(|p| Pair::new(p.rejected, p.chosen)).collect();
     let got = pairwise_loss(&inverted, 0.0);
     alike_number("labels of 0", got.loss, &r["labels_0"]["loss"])?;
@@ -183,14 +183,14 @@ fn learnt(g: &Value, rate: f32, table: &ParamTable, slabs: [&[f32]; 3]) -> Resul
         let (values, norm) = ends(table, grads, t);
         let want = number(&g["grad_norms"][&t.name]);
         close(&format!("gradient of {}", t.name), norm, want, 1e-4 * want)?;
-        // Of a mean size in this tensor; sums of many terms have no more digits than that.
+        // Relative to the mean size in this tensor; sums of many terms are not more precise.
         let size = norm / (t.len() as f64).sqrt();
         for (i, (x, want)) in values.iter().zip(floats(&g["grads"][&t.name])).enumerate() {
             close(&format!("gradient {i} of {}", t.name), f64::from(*x), want, 1e-4 * (want.abs() + size))?;
         }
         let (values, _) = ends(table, after, t);
         for (i, (x, want)) in values.iter().zip(floats(&g["after"][&t.name])).enumerate() {
-            // A step of AdamW is about as large as the rate.
+            // A step of AdamW is about as large as the learning rate.
             close(&format!("{} after, {i}", t.name), f64::from(*x), want, 1e-2 * f64::from(rate))?;
         }
         let want = number(&g["moved"][&t.name]);
@@ -199,7 +199,7 @@ fn learnt(g: &Value, rate: f32, table: &ParamTable, slabs: [&[f32]; 3]) -> Resul
     Ok(())
 }
 
-/// The policy's step: log-probabilities, entropies, the clipped loss and what it teaches.
+/// The policy's step: log-probabilities, entropies, the clipped loss and its gradient.
 pub(crate) fn step(name: &str, mut device: Device) -> Result<(), Failed> {
     let all = golden();
     let (adamw, rate) = adamw(&all);
@@ -228,7 +228,7 @@ pub(crate) fn step(name: &str, mut device: Device) -> Result<(), Failed> {
     }
     let elsewhere = logprobs.iter().chain(&entropies).zip(targets.iter().cycle());
     assert!(elsewhere.filter(|(_, t)| **t == IGNORE_INDEX).all(|(x, _)| *x == 0.0), "rows without a target are 0");
-    // The reference is scored by an evaluator: at the start the two must not differ.
+    // The reference is scored by an evaluator: at the start the two must agree.
     let mut eval = Evaluator::new(&mut device, &c.config, policy.params(), b, t)?;
     for (a, b) in eval.losses(&mut device, &ids, &targets, None)?.iter().zip(&logprobs) {
         close("evaluator", f64::from(-a), f64::from(*b), 1e-6)?;
@@ -251,7 +251,7 @@ pub(crate) fn step(name: &str, mut device: Device) -> Result<(), Failed> {
     let [after, ..] = policy.read_state(&mut device)?;
     learnt(g, rate, policy.table(), [&slab, &grads, &after])?;
 
-    // The same in two micro-batches, all scored before the first goes backward.
+    // The same in two micro-batches, both scored before the first backward pass.
     let mut halves = PolicyLearner::new(&mut device, &c.config, b / 2, t, adamw)?;
     halves.write_params(&mut device, &slab)?;
     let half = ids.len() / 2;
@@ -274,7 +274,7 @@ pub(crate) fn step(name: &str, mut device: Device) -> Result<(), Failed> {
     learnt(g, rate, halves.table(), [&slab, &grads, &after])
 }
 
-/// DPO's step: sums of answers, the loss and what it teaches; the first two rows are preferred to the last two.
+/// DPO's step: sums over answers, the loss and its gradient; the first two rows are preferred to the last two.
 pub(crate) fn pairs(name: &str, mut device: Device) -> Result<(), Failed> {
     let all = golden();
     let (adamw, rate) = adamw(&all);
@@ -350,7 +350,7 @@ pub(crate) fn ptx(name: &str, mut device: Device) -> Result<(), Failed> {
     learnt(g, rate, policy.table(), [&slab, &grads, &after])
 }
 
-/// The reward model: scores at the last token, a pairwise loss and what it teaches.
+/// The reward model: scores at the last token, a pairwise loss and its gradient.
 pub(crate) fn score(name: &str, mut device: Device) -> Result<(), Failed> {
     let all = golden();
     let (adamw, rate) = adamw(&all);

@@ -1,4 +1,4 @@
-//! Learners of feedback beside each other: what must agree, to the bit where nothing but the way differs.
+//! Learners compared with one another: results that must agree, to the bit where only the path differs.
 
 use danlu::{
     compute::{
@@ -55,7 +55,7 @@ impl Rows {
     }
 }
 
-/// Larger than at the start of a training, so that attention has something to tell apart.
+/// Larger than initial weights, so that attention is not uniform.
 fn slab(table: &ParamTable) -> Vec<f32> {
     table.initial(5).iter().map(|x| x * 3.0).collect()
 }
@@ -80,7 +80,7 @@ fn same(what: &str, a: &[f32], b: &[f32]) -> Result<(), Failed> {
     }
 }
 
-/// With weights of 1 / trained tokens a policy's step is a learner's, whatever head the rows take: to the bit.
+/// With weights of 1 / trained tokens a policy's step equals a learner's to the bit, whichever head is used.
 pub(crate) fn supervised(mut device: Device) -> Result<(), Failed> {
     let plain = ModelConfig { dropout: 0.0, ..config() };
     let mut learner = Learner::new(&mut device, &plain, B, T, AdamW::default())?;
@@ -96,7 +96,7 @@ pub(crate) fn supervised(mut device: Device) -> Result<(), Failed> {
         let share = 1.0 / step.iter().map(Rows::trained).sum::<usize>() as f32;
         let mut loss = 0.0;
         for batch in &batches {
-            // With a look at the log-probabilities before, and without.
+            // With and without reading log-probabilities first.
             if i != 1 {
                 loss -= policy.logprobs(&mut device, *batch)?.iter().map(|x| f64::from(*x)).sum::<f64>();
             }
@@ -118,7 +118,7 @@ pub(crate) fn supervised(mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Gradients add up whatever was scored between, and are gone after an update.
+/// Gradients accumulate whatever is scored in between, and are cleared by an update.
 pub(crate) fn accumulation(mut device: Device) -> Result<(), Failed> {
     let (one, two) = (rows(1, 1), rows(2, 9));
     let (w1, w2) = (noise(1, B * T), noise(2, B * T));
@@ -138,7 +138,7 @@ pub(crate) fn accumulation(mut device: Device) -> Result<(), Failed> {
     same("scored again", &b.logprobs(&mut device, one.batch(true))?, &first)?;
     b.backward(&mut device, two.batch(false), &w2)?;
     same("gradients", &b.read_grads(&mut device)?, &want)?;
-    // An update starts anew, with the parameters that it made.
+    // After an update accumulation starts with the new parameters.
     b.update(&mut device, 1e-2, 0.0)?;
     assert!(b.logprobs(&mut device, one.batch(true))? != first, "the parameters are others");
     let state = b.read_state(&mut device)?;
@@ -146,7 +146,7 @@ pub(crate) fn accumulation(mut device: Device) -> Result<(), Failed> {
     a.write_state(&mut device, &state)?;
     a.backward(&mut device, one.batch(true), &w1)?;
     same("gradients after an update", &b.read_grads(&mut device)?, &a.read_grads(&mut device)?)?;
-    // And goes on from a saved state to the bit.
+    // Continues from a saved state to the bit.
     a.update(&mut device, 1e-2, 1.0)?;
     b.update(&mut device, 1e-2, 1.0)?;
     for (a, b) in a.read_state(&mut device)?.iter().zip(&b.read_state(&mut device)?) {
@@ -155,7 +155,7 @@ pub(crate) fn accumulation(mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Packed examples score as they do alone; the evaluator agrees; gradients are slopes.
+/// Packed examples have the same scores as separate ones; the evaluator agrees; gradients match finite differences.
 pub(crate) fn scalars(mut device: Device) -> Result<(), Failed> {
     let mut model = ScalarLearner::new(&mut device, &config(), B, T, AdamW::default())?;
     let lm = ParamTable::new(&config());
@@ -180,7 +180,7 @@ pub(crate) fn scalars(mut device: Device) -> Result<(), Failed> {
             close("alone", f64::from(lone[row * T + i]), f64::from(scores[row * T + 20 + row + i]), 1e-5)?;
         }
     }
-    // Along a random direction of the parameters Σ d · score changes as the gradient says.
+    // Along a random direction of the parameters Σ d · score changes as the gradient predicts.
     let d = noise(3, B * T);
     model.backward(&mut device, packed.tokens(true), &d)?;
     let grads = model.read_grads(&mut device)?;
@@ -198,7 +198,7 @@ pub(crate) fn scalars(mut device: Device) -> Result<(), Failed> {
     close("slope", slope, want, 1e-2 * size)
 }
 
-/// Along a random direction of the parameters Σ weight · (−log p) changes as the gradient says.
+/// Along a random direction of the parameters Σ weight · (−log p) changes as the gradient predicts.
 pub(crate) fn slopes(mut device: Device) -> Result<(), Failed> {
     let mut policy = policy(&mut device)?;
     let start = slab(policy.table());
@@ -222,13 +222,13 @@ pub(crate) fn slopes(mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Rollouts from the cache say the log-probabilities that the scoring forward pass has, each answer's end
-/// included; another temperature is another distribution.
+/// Rollouts from the cache have the log-probabilities of the scoring pass, including each answer's end; another
+/// temperature gives another distribution.
 pub(crate) fn rollouts(mut device: Device) -> Result<(), Failed> {
     let mut policy = policy(&mut device)?;
     let mut decoder = BatchDecoder::new(&mut device, &config(), policy.params(), 3, T)?;
     let sampling = |seed: u64, temperature: f32| Sampling { temperature, top_k: 0, seed, ..Sampling::default() };
-    // More prompts than rows, of lengths of their own.
+    // More prompts than rows, with different lengths.
     let prompt = |i: usize| -> Vec<u32> { (0..3 + 2 * i).map(|j| (i * 17 + j * 5) as u32 % 101).collect() };
     let prompts = |temperature: f32| -> Vec<Prompt> {
         let one = |i| Prompt { ids: prompt(i), max_new_tokens: 30, sampling: sampling(i as u64, temperature) };
@@ -237,7 +237,7 @@ pub(crate) fn rollouts(mut device: Device) -> Result<(), Failed> {
     let end = 100;
     let (mut ends, mut compared) = (0, 0);
     let mut answers = decoder.complete(&mut device, &prompts(1.0), VOCAB, Some(end))?;
-    // Seeds that end are rare: one answer is cut where any token stands.
+    // Seeds that reach an end are rare, so one answer is cut by using one of its tokens as the end.
     let cut = answers[0].ids[5];
     answers.truncate(B);
     answers.extend(decoder.complete(&mut device, &prompts(1.0), VOCAB, Some(cut))?.into_iter().skip(B));

@@ -1,4 +1,4 @@
-//! The GPU engine itself: replays repeat, read-backs wait their turn, errors are errors.
+//! The GPU engine: replays are repeatable, read-backs are ordered, errors are returned.
 
 use std::{
     fs, thread,
@@ -81,7 +81,7 @@ fn read_backs_wait_their_turn() -> Result<(), Failed> {
         tickets.push(device.request(&x)?);
         device.replay(&[&program])?;
     }
-    // Asked for in order, collected in another; each holds what stood there when it was asked for.
+    // Requested in order, collected in another; each has the values at the time of its request.
     for i in [4, 0, 2, 1, 3] {
         let values = device.collect::<f32>(&mut tickets[i], true)?.expect("it waited");
         assert_eq!(values, [1.0, 2.0, 3.0].map(|x: f32| x * f32::from(1_u8 << i)));
@@ -179,8 +179,8 @@ fn a_profile_names_every_kernel() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Sizing a run measures a small model and gives its memory back; what is recorded next must not be lent
-/// the scratch that went with it.
+/// Sizing a run measures a small model and frees its memory; later recordings must not use the scratch that was freed
+/// with it.
 fn released_scratch_is_not_lent_again() -> Result<(), Failed> {
     let mut device = device();
     let norm = |device: &mut Device| -> Result<Vec<f32>, Failed> {
@@ -199,8 +199,8 @@ fn released_scratch_is_not_lent_again() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Shaders are read from a folder at the start and when they are written; a broken one is an error that names
-/// its file and line, and what was made before runs on.
+/// Shaders are read from a folder at the start and when they change; a broken one is an error with file and line, and
+/// existing pipelines keep running.
 fn shaders_of_a_folder_are_followed() -> Result<(), Failed> {
     const SCALE: &str = "out[i] * p.factor";
     let built_in = include_str!("../../shaders/elementwise.wgsl");
@@ -241,7 +241,7 @@ fn shaders_of_a_folder_are_followed() -> Result<(), Failed> {
     assert!(error.contains(&place), "{error}");
     assert_eq!(run(&mut device)?, 2.0);
 
-    // Without being asked, a moment after the file was written.
+    // Automatically, shortly after the file was written.
     fs::write(&file, &raised)?;
     let end = Instant::now() + Duration::from_mins(1);
     while run(&mut device)? != 3.0 {

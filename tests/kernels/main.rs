@@ -1,9 +1,8 @@
-//! Every kernel of the table: its WGSL against its CPU twin on the adapter at hand, its bindings and
-//! parameters against its row, its translation for every backend, and proof that a wrong kernel fails.
+//! All kernels of the table: WGSL against CPU twin on the available adapter, bindings and parameters against the row,
+//! translation for every backend, and mutants to show that a wrong kernel fails.
 //!
-//! `DANLU_TEST_ADAPTER` names the adapter (a part of its name); without it the best one is taken, a
-//! software driver if there is nothing else. Without any adapter the trials that need one are shown as
-//! ignored, unless `DANLU_REQUIRE_ADAPTER=1`.
+//! `DANLU_TEST_ADAPTER` names the adapter (a part of its name); by default the best one is used, if need be a software
+//! driver. Without any adapter the trials that need one are shown as ignored, unless `DANLU_REQUIRE_ADAPTER=1`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -60,7 +59,7 @@ fn main() {
     let mut trials = Vec::new();
     for kernel in KERNELS {
         trials.push(Trial::test(format!("translate::{}", kernel.name), || translate::run(kernel)));
-        // With everything the adapter has, as training runs it.
+        // With everything the adapter offers, as in training.
         let full = Opening { precision: precision(kernel), ..Opening::default() };
         trials.push(
             Trial::test(format!("twin::{}", kernel.name), move || judge(kernel, full)).with_ignored_flag(ignored),
@@ -69,7 +68,7 @@ fn main() {
             // The same WGSL as an f32 row's.
             continue;
         }
-        // With what every adapter has, and runtime checks; large tiles keep only the checks.
+        // With only what every adapter offers, and runtime checks; large tiles keep only the checks.
         let minimal = Opening {
             minimal: kernel.storage <= 16_384,
             checked: true,

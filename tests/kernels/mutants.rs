@@ -3,7 +3,7 @@
 use danlu::compute::{KERNELS, Kernel, Opening, check, kernel};
 use libtest_mimic::{Failed, Trial};
 
-/// A kernel, a piece of its expanded WGSL, and what stands there instead.
+/// A kernel, a piece of its expanded WGSL, and the replacement.
 const MUTANTS: &[(&str, &str, &str)] = &[
     ("fill", "out[i] = p.value", "out[i] = -p.value"),
     ("fill", "if i < p.n {", "if i + 1u < p.n {"),
@@ -133,7 +133,7 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("matmul_tn.32", "transpose", "transpose"),
     ("matmul_tn_split", "min(start + p.span, p.k)", "start + p.span"),
     ("matmul_nn_split.64x128v", "matrix * p.m", "matrix * p.n"),
-    // On cooperative matrices; where there are none, these do not run.
+    // On cooperative matrices; skipped where there are none.
     ("matmul_nt.128c", "row0 + team_row + l / 4u", "row0 + team_row + l / 8u"),
     ("matmul_nt.64c", "min(first + column, p.n - 1u)", "min(first + column + 1u, p.n - 1u)"),
     ("matmul_nn.256c", "at_b0 += step_b", "at_b0 += 0u"),
@@ -154,7 +154,7 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("attention_backward_kv.128c", "& (query < vec4<u32>(p.t))", ""),
 ];
 
-/// Mutants that are no change at all: they prove that the alteration itself does not fail a check.
+/// Mutants that change nothing: they show that the alteration itself does not fail a check.
 fn unchanged(from: &str, to: &str) -> bool {
     from == to
 }
@@ -187,7 +187,7 @@ pub(super) fn trials(ignored: bool) -> Vec<Trial> {
     MUTANTS.iter().enumerate().map(trial).collect()
 }
 
-/// Every kernel has a mutant, in one of its variants at least.
+/// Every kernel has a mutant in at least one variant.
 pub(super) fn complete() -> Result<(), Failed> {
     let covered = |base: &str| MUTANTS.iter().any(|(name, ..)| name.split('.').next() == Some(base));
     let missing: Vec<&str> = KERNELS.iter().map(Kernel::base).filter(|base| !covered(base)).collect();

@@ -43,9 +43,9 @@ fn translate(module: &Module, info: &ModuleInfo) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What a driver does not say of a kernel with cooperative matrices: naga takes a matrix's component type
-/// from the pointer it is loaded through, and after a workgroup variable whose size is not a multiple of 16
-/// bytes a matrix is loaded beside its place.
+/// What a driver does not report about a kernel with cooperative matrices: naga takes a matrix's component type from
+/// the pointer it is loaded through, and after a workgroup variable whose size is not a multiple of 16 bytes a matrix
+/// is loaded from a wrong place.
 fn matrices(module: &Module, info: &ModuleInfo) -> Result<(), Failed> {
     let words = spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| format!("SPIR-V: {e}"))?;
     let (mut halves, mut floats, mut components) = (Vec::new(), Vec::new(), Vec::new());
@@ -58,7 +58,7 @@ fn matrices(module: &Module, info: &ModuleInfo) -> Result<(), Failed> {
             (22, [id, 16, ..]) => halves.push(*id),
             (22, [id, 32, ..]) => floats.push(*id),
             (4456, [_, component, ..]) => components.push(*component),
-            // OpCapability: GroupNonUniform and its kin crash a driver beside matrices.
+            // OpCapability: GroupNonUniform and related capabilities crash a driver together with matrices.
             (17, [capability]) if (61..=68).contains(capability) => {
                 return Err(format!("capability {capability} is asked for").into());
             }
@@ -123,11 +123,11 @@ fn bindings(kernel: &Kernel, module: &Module) -> Result<(), Failed> {
     if found != expected {
         return Err(format!("bindings are {found:?}, the row says {expected:?}").into());
     }
-    // A kernel without a use for its parameters would lose the block; none is so.
+    // A kernel that does not use its parameters would lose the block; none does.
     if params { Ok(()) } else { Err("no parameter block".into()) }
 }
 
-/// What the array of a binding holds, by its width; in f32 rows both kinds are as wide, and the row is believed.
+/// The element type of a binding, by its width; in f32 rows both types have the same width, and the row is trusted.
 fn cell(kernel: &Kernel, module: &Module, ty: naga::Handle<naga::Type>, row: Cell) -> Result<Cell, Failed> {
     let TypeInner::Array { base, .. } = module.types[ty].inner else { return Err("a binding is no array".into()) };
     let scalar = module.types[base].inner.scalar().ok_or("a binding is no array of numbers")?;

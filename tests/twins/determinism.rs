@@ -1,13 +1,13 @@
-//! The same bits every time, on any number of threads.
+//! The same bits every time, with any number of threads.
 
 use danlu::compute::{Layout, Tensor, matmul, ops};
 
 use crate::rig::{Rig, bits, heads, noise};
 
-/// Pools that are compared with the default one.
+/// Pool sizes that are compared with the default one.
 const THREADS: &[usize] = &[1, 2, 3];
 
-/// Every operation once, large enough to be cut among tasks; all outputs, by their bits.
+/// Every operation once, large enough to be split into tasks; all outputs as bits.
 fn everything() -> Vec<(&'static str, Vec<u32>)> {
     let mut rig = Rig::new();
     let (b, t, n, c, f, v) = (3, 129, 387, 96, 160, 1031);
@@ -144,8 +144,8 @@ fn threads_do_not_change_bits() {
     }
 }
 
-/// Matrix products may be cut by the core: the cut must not reach the bits, not even where the last
-/// task is one row and the inner size is several of the product's blocks.
+/// Matrix products may be split by the number of cores: the split must not change the bits, even if the last task is
+/// one row and the inner size spans several of the product's blocks.
 #[test]
 fn cuts_of_matmul_do_not_change_bits() {
     for (m, n, k) in [

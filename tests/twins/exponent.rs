@@ -1,4 +1,4 @@
-//! The fast e^x of the twins, seen through public operations and measured in units in the last place.
+//! The fast e^x of the twins, tested through public operations in units in the last place.
 
 use danlu::compute::ops;
 
@@ -69,7 +69,7 @@ fn softmax_far_below_is_all_but_nothing_and_never_less() {
 #[test]
 fn softmax_rises_with_its_input() {
     let (p, _) = softmax_of_two(&sweep(-87.0, 40.0, 100_000));
-    // Neighbours may change places within their error, never by more.
+    // Neighbours may be out of order within their error, not beyond.
     let falls = p.windows(2).filter(|w| w[1] < w[0] * (1.0 - 4.0 * f32::EPSILON)).count();
     assert_eq!(falls, 0);
     assert_eq!(p.last(), Some(&1.0));
@@ -104,7 +104,7 @@ fn silu_and_its_slope_from_minus_to_plus_hundred() {
     Judge::new("silu and slope, ±100").check("all", &grad, &want, 1);
 }
 
-/// All logits equal: the softmax is 1/V to the bit where V is a power of two, whatever the logit is.
+/// All logits equal: the softmax is exactly 1/V if V is a power of two, whatever the logit is.
 #[test]
 fn equal_logits_are_uniform() {
     let mut judge = Judge::new("equal logits");

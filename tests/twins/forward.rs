@@ -1,4 +1,4 @@
-//! Every operation against its f64 reference over a grid of shapes, backward operations included.
+//! Every operation against an f64 reference over a grid of shapes, including backward operations.
 
 use danlu::compute::{Layout, matmul, ops};
 
@@ -114,7 +114,7 @@ fn embedding_follows_the_reference() {
             for c in [1, 20, 64, 65] {
                 let mut rig = Rig::new();
                 let case = format!("n {n} v {v} c {c}");
-                // A third of the ids stand close together, so that rows repeat; the rest are anywhere.
+                // A third of the ids are close together, so that rows repeat; the rest are anywhere.
                 let ids: Vec<u32> = (0..n as u32)
                     .map(|i| if i % 3 == 0 { (i / 9) % v } else { i.wrapping_mul(2_654_435_761) % v })
                     .collect();
@@ -172,7 +172,7 @@ fn rmsnorm_follows_the_reference() {
             summed.check(&case, &rig.read(&y2), &want2, c);
             summed.check(&format!("{case} rstd"), &rig.read(&rstd2), &want_rstd2, c);
             let (want_dx, want_dw) = reference::rmsnorm_backward(&wide(&dy), &wide(&x), &wide(&w), eps);
-            // dx is what is left of dy·w·rstd when its part along x is taken away: all but nothing for c = 1.
+            // dx is the remainder of dy·w·rstd after subtracting its component along x: almost nothing for c = 1.
             let terms: Vec<f64> =
                 (0..n * c).map(|i| f64::from(dy[i]) * f64::from(w[i % c]) * want_rstd[i / c]).collect();
             let plus = |a: &[f64], b: &[f32]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a + f64::from(*b)).collect() };
@@ -197,7 +197,7 @@ fn rope_follows_the_reference() {
                 let known = 100;
                 let table = reference::rope_table(known, d);
                 let x = noise(16, t * heads.qkv());
-                // Not in order, and some past the table: those read its last row.
+                // Unordered, and some beyond the table: those read its last row.
                 let positions: Vec<u32> = (0..t as u32).map(|i| i * 37 % 113).collect();
                 let (tp, tt) = (rig.words(&positions), rig.put(&[known, d], &table));
                 let (there, back) = (rig.put(&[t, heads.qkv()], &x), rig.put(&[t, heads.qkv()], &x));
@@ -262,7 +262,7 @@ fn decode_follows_the_reference() {
                     let (width, rows) = (2 * hk * d, b * n);
                     let mut rig = Rig::new();
                     let (qkv, old) = (noise(19, rows * heads.qkv()), noise(20, b * known * width));
-                    // Different positions a sequence; the last row's lies past the cache.
+                    // Different positions per sequence; the last row's is beyond the cache.
                     let mut positions: Vec<u32> = (0..rows).map(|i| ((i * 29 + known - 1) % known) as u32).collect();
                     if rows > 1 {
                         positions[rows - 1] = known as u32 + 5;
@@ -381,7 +381,7 @@ fn matmul_follows_the_reference() {
             }
         }
     }
-    // Cut among tasks, with a last task that is shorter; and long inner sizes.
+    // Split into tasks, the last of which is shorter; and long inner sizes.
     for (m, n, k) in [
         (257, 300, 97),
         (1025, 33, 65),

@@ -1,4 +1,4 @@
-//! What the documentation promises beside numbers.
+//! Documented properties other than numbers.
 
 use danlu::compute::{
     Layout, Tensor, matmul, ops,
@@ -10,13 +10,13 @@ use crate::{
     rig::{Judge, Rig, bits, heads, noise, packed, wide},
 };
 
-/// −100 and everything outside 0..V: no loss, a gradient row of zeros, and no trace in other rows.
+/// −100 and everything outside 0..V: no loss, a zero gradient row, and no effect on other rows.
 #[test]
 fn cross_entropy_ignores() {
     let v = 97;
     let targets: [i32; 9] = [5, -100, 97, i32::MAX, i32::MIN, -1, 96, 0, 98];
     let mut logits = noise(60, targets.len() * v);
-    // Not even a NaN gets out of an ignored row.
+    // Not even a NaN leaves an ignored row.
     logits[v + 3] = f32::NAN;
     logits[2 * v] = f32::INFINITY;
     let mut rig = Rig::new();
@@ -99,7 +99,7 @@ fn adamw_is_torchs_over_ten_steps() {
     let mut judge = Judge::new("adamw, 10 steps");
     let mut norms = Judge::new("adamw control block");
     for (n, decayed) in [(1, 1), (3, 0), (65, 64), (1025, 1000), (5000, 5000), (100_003, 70_001), (100_003, 0)] {
-        // None; one that always bites; one that bites on every other step.
+        // No clipping; clipping at every step; clipping at every other step.
         for clip in [0.0, 1.0, (n as f32).sqrt()] {
             let case = format!("n {n} decayed {decayed} clip {clip}");
             let hyper = hyper(clip);
@@ -125,7 +125,7 @@ fn adamw_is_torchs_over_ten_steps() {
                 let powers = [f64::from(hyper[3]).powi(torch.steps), f64::from(hyper[4]).powi(torch.steps)];
                 norms.check(&format!("{case} powers"), &control[4..6], &powers, 1);
             }
-            // The way gone, not the place: a parameter is large beside its updates.
+            // The distance moved, not the position: a parameter is large relative to its updates.
             let way: Vec<f32> =
                 trainee.rig.read(&trainee.params.clone()).iter().zip(&start).map(|(p, s)| p - s).collect();
             let want: Vec<f64> = torch.params.iter().zip(&start).map(|(p, s)| p - f64::from(*s)).collect();
@@ -136,7 +136,7 @@ fn adamw_is_torchs_over_ten_steps() {
     }
 }
 
-/// β₂ᵗ is kept in f32, so 1 − β₂ᵗ is at its worst where β₂ is near 1 and t is small.
+/// β₂ᵗ is kept in f32, so 1 − β₂ᵗ is least precise when β₂ is near 1 and t is small.
 #[test]
 fn adamw_bias_correction_holds_near_one() {
     let mut judge = Judge::new("adamw, β₂ 0.999");
@@ -155,7 +155,7 @@ fn adamw_bias_correction_holds_near_one() {
             let control = trainee.control();
             let corrections =
                 [1.0 - f64::from(hyper[3]).powi(torch.steps), 1.0 - f64::from(hyper[4]).powi(torch.steps)];
-            // What AdamW divides by; the second under a root.
+            // AdamW's divisors; the second is under a root.
             judge.check(&format!("step {step} β₁"), &[1.0 - control[4]], &corrections[..1], 1);
             judge.check(&format!("step {step} √β₂"), &[(1.0 - control[5]).sqrt()], &[corrections[1].sqrt()], 1);
             judge.check(&format!("step {step} m"), &trainee.rig.read(&trainee.m.clone()), &torch.m, 1);
@@ -163,14 +163,14 @@ fn adamw_bias_correction_holds_near_one() {
             let way: Vec<f32> =
                 trainee.rig.read(&trainee.params.clone()).iter().zip(&start).map(|(p, s)| p - s).collect();
             let want: Vec<f64> = torch.params.iter().zip(&start).map(|(p, s)| p - f64::from(*s)).collect();
-            // A parameter is rounded once a step: the way is 10⁻² a step beside places of up to 4.
+            // A parameter is rounded once per step: it moves 10⁻² per step at values up to 4.
             judge.check_floor(&format!("step {step} params"), &way, &want, 1, 4.0);
         }
     }
 }
 
-/// NaN or infinity anywhere in gradient or loss: nothing moves, the step is counted as skipped, and
-/// the next step is the one that would have come.
+/// NaN or infinity anywhere in gradient or loss: nothing changes, the step counts as skipped, and the next step is as
+/// if it had not happened.
 #[test]
 fn adamw_skips_what_is_not_finite() {
     for n in [1, 65, 5000, 100_003] {
@@ -261,7 +261,7 @@ fn sums_accumulate() {
     assert_eq!(rig.read(&columns), [6.0, 60.0]);
 }
 
-/// Generation equals training: a prompt put into the cache at once, then one row after another.
+/// Generation equals training: a prompt read into the cache at once, then row by row.
 #[test]
 fn decode_equals_forward() {
     let mut judge = Judge::new("decode beside forward");
@@ -272,7 +272,7 @@ fn decode_equals_forward() {
             let mut rig = Rig::new();
             let all = rig.put(&[b * t, heads.qkv()], &qkv);
             let (out, lse) = (rig.blank(&[b * t, heads.out()]), rig.blank(&[b, hq, t]));
-            // The cache is longer than the text, and what lies past it must not be seen.
+            // The cache is longer than the text, and what is beyond it must not be read.
             let cache = rig.blank(&[b, t + 3, 2 * hk * d]);
             let begins = rig.words(&vec![0; b * t]);
             rig.run(|r| ops::attention_forward(r, &all, &begins, &out, &lse, b, heads));
@@ -328,7 +328,7 @@ fn rope_turns_back_and_leaves_values_alone() {
     Judge::new("rope, there and back").check("all", &rig.read(&qkv), &wide(&x), 1);
 }
 
-/// A row of zeros (padding) has a norm of ε alone: zeros come out and a finite gradient.
+/// A row of zeros (padding) has a norm of only ε: the outputs are zero and the gradient finite.
 #[test]
 fn rmsnorm_of_zeros_is_finite() {
     let mut rig = Rig::new();
@@ -348,7 +348,7 @@ fn rmsnorm_of_zeros_is_finite() {
     Judge::new("rmsnorm of zeros").check("dx", &rig.read(&dx), &want, 65);
 }
 
-/// Row i sees keys 0..=i and no more: what comes later changes no bit of it.
+/// Row i attends to keys 0..=i only: later keys do not change a bit of it.
 #[test]
 fn attention_is_causal() {
     let heads = heads(4, 2, 16);
@@ -375,8 +375,8 @@ fn attention_is_causal() {
     }
 }
 
-/// Row i sees keys begins\[i\]..=i: a text packed between others is, within rounding, what it is alone, and
-/// no bit of it depends on them, whatever stands there.
+/// Row i attends to keys begins\[i\]..=i: a packed text gives, within rounding, what it gives alone, and no bit depends
+/// on the texts around it.
 #[test]
 fn packed_texts_do_not_see_each_other() {
     let mut forward = Judge::new("packed beside alone, forward");
@@ -418,7 +418,7 @@ fn packed_texts_do_not_see_each_other() {
     }
 }
 
-/// Begins past the row count as the row, and what falls stays within bounds and finite.
+/// Begins beyond the row count as the row, and decreasing ones stay within bounds and finite.
 #[test]
 fn begins_out_of_contract_stay_inside() {
     let (heads, t) = (heads(2, 1, 8), 150);
@@ -444,7 +444,7 @@ fn begins_out_of_contract_stay_inside() {
     }
 }
 
-/// A batch is its sequences, one by one.
+/// The sequences of a batch are independent.
 #[test]
 fn sequences_do_not_mix() {
     let (heads, b, t) = (heads(2, 1, 8), 3, 65);
@@ -469,11 +469,11 @@ fn sequences_do_not_mix() {
         assert_eq!(bits(&out[outs]), bits(&one), "sequence {s}, forward");
         assert_eq!(bits(&grad[rows]), bits(&one_grad), "sequence {s}, backward");
     }
-    // The references know nothing of each other either.
+    // The references are independent too.
     assert_eq!(Attention { qkv: &wide(&qkv), begins: &[], b, heads }.t(), t);
 }
 
-/// Aligned parts of one buffer are tensors like others, and a call touches nothing beside them.
+/// Aligned parts of a buffer are ordinary tensors, and a call does not touch anything outside them.
 #[test]
 fn parts_stay_within_themselves() {
     let mut rig = Rig::new();

@@ -1,4 +1,4 @@
-//! The operations of `compute/ops/` in f64, each as its formula stands. Nothing here is fast.
+//! The operations of `compute/ops/` in f64, directly by their formulas, without regard to speed.
 
 use danlu::compute::{Layout, ops::Heads};
 

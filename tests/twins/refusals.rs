@@ -1,10 +1,10 @@
-//! Calls that do not fit are refused with an error when they are recorded, and nothing panics.
+//! Invalid calls are refused with an error when they are recorded, without a panic.
 
 use danlu::compute::{ComputeError, DType, Device, Layout, Recording, Tensor, matmul, ops};
 
 use crate::rig::heads;
 
-/// Records one call on fresh tensors and says how it was received.
+/// Records one call on new tensors and reports the result.
 struct Desk {
     device: Device,
     failures: Vec<String>,
@@ -38,7 +38,7 @@ impl Desk {
         }
     }
 
-    /// Each list of shapes in turn: the first fits, the rest do not.
+    /// Each list of shapes in turn: the first is valid, the others are not.
     fn sort<const N: usize>(
         &mut self,
         op: &str,
@@ -141,7 +141,7 @@ fn heads_that_do_not_fit() {
         d.refused(&format!("cache_append {case}"), |r| ops::cache_append(r, &x, &p, &c, b, h));
         d.refused(&format!("attention_decode {case}"), |r| ops::attention_decode(r, &x, &c, &p, &o, b, h));
     }
-    // Rotary halves need an even head.
+    // Rotary embedding needs an even head size.
     let [p, t, x] = d.many([&[6], &[9, 7], &[6, 56]]);
     d.refused("rope of an odd head", |r| ops::rope(r, &p, &t, &x, heads(4, 2, 7), false));
 }
@@ -228,7 +228,7 @@ fn writing_more_than_there_is() {
     assert_eq!(device.read::<f32>(&t).unwrap(), [1.0, 2.0, 0.0]);
 }
 
-/// Found here: a part or view that reached past its buffer's end made the engine panic at the replay.
+/// Found here: a part or view beyond its buffer's end used to panic at the replay.
 #[test]
 fn views_past_their_buffer() {
     let mut device = Device::cpu();
@@ -243,6 +243,6 @@ fn views_past_their_buffer() {
         let ran = rec.compile().and_then(|program| device.replay(&[&program]));
         assert!(matches!(ran, Err(ComputeError::Shape { .. })), "{} {:?}: {ran:?}", view.name, view.shape);
     }
-    // A call that was refused has taken nothing away.
+    // A refused call has no effect.
     assert_eq!(device.read::<f32>(&t).unwrap(), [0.0; 256]);
 }

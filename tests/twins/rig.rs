@@ -1,4 +1,4 @@
-//! The bench: tensors in, a recording run on the CPU engine, numbers out; and the judge.
+//! The test rig: tensors in, a recording run on the CPU engine, numbers out; and the judge.
 
 use danlu::compute::{
     ComputeError, DType, Device, Recording, Tensor,
@@ -20,7 +20,7 @@ pub(crate) fn heads(query: usize, key: usize, size: usize) -> Heads {
     Heads { query, key, size }
 }
 
-/// Begins of `t` rows packed with texts of these lengths, again and again.
+/// Begins of `t` rows packed with texts of these lengths, repeated.
 pub(crate) fn packed(lengths: &[usize], t: usize) -> Vec<u32> {
     let mut all = Vec::new();
     for length in lengths.iter().cycle() {
@@ -33,9 +33,8 @@ pub(crate) fn packed(lengths: &[usize], t: usize) -> Vec<u32> {
     all
 }
 
-/// Rows and the begins of one sequence of them: one text, each row its own, short ones of odd lengths,
-/// ones that end at the edge of a tile of 64 and beside it, pieces about as long as the twin cuts, and
-/// the last few rows only.
+/// Rows and the begins of a sequence: one text; a text per row; short ones of odd lengths; ones that end at the edge of
+/// a tile of 64 and next to it; pieces of about the size the twin uses; and only the last few rows.
 pub(crate) fn layouts() -> Vec<(usize, Vec<u32>)> {
     let mut all = Vec::new();
     for &t in POSITIONS {
@@ -56,7 +55,7 @@ pub(crate) fn layouts() -> Vec<(usize, Vec<u32>)> {
     all
 }
 
-/// A CPU engine of its own.
+/// A CPU engine.
 pub(crate) struct Rig {
     pub(crate) device: Device,
 }
@@ -79,7 +78,7 @@ impl Rig {
         tensor
     }
 
-    /// An output full of NaN, so that an element that is not written, or read before, is seen.
+    /// An output full of NaN, so that an unwritten element, or one read before, is detected.
     pub(crate) fn blank(&mut self, shape: &[usize]) -> Tensor {
         let len = shape.iter().product();
         self.put(shape, &vec![f32::NAN; len])
@@ -114,7 +113,7 @@ pub(crate) fn largest(x: &[f64]) -> f64 {
     x.iter().fold(0.0, |a, v| a.max(v.abs()))
 }
 
-/// Compares results with references and remembers the largest relative error of one operation.
+/// Compares results with references and keeps the largest relative error of an operation.
 pub(crate) struct Judge {
     op: &'static str,
     worst: f64,
@@ -132,7 +131,7 @@ impl Judge {
         self.check_floor(case, got, want, terms, 0.0);
     }
 
-    /// The same where results may cancel: size is at least `floor`, the magnitude of the terms.
+    /// The same for results that may cancel: size is at least `floor`, the magnitude of the terms.
     pub(crate) fn check_floor(&mut self, case: &str, got: &[f32], want: &[f64], terms: usize, floor: f64) {
         assert_eq!(got.len(), want.len(), "{} {case}: lengths", self.op);
         self.cases += 1;
@@ -152,7 +151,7 @@ impl Judge {
         }
     }
 
-    /// Every bit is as wanted.
+    /// All bits must be equal.
     pub(crate) fn exact(&mut self, case: &str, got: &[f32], want: &[f32]) {
         self.cases += 1;
         assert_eq!(got.len(), want.len(), "{} {case}: lengths", self.op);

@@ -1,5 +1,5 @@
-//! Backward operations against central differences of the f64 forward, every element: the gradient
-//! of Σ weight · forward(x), weights random. No derivative formula takes part.
+//! Backward operations against central differences of the f64 forward pass, for every element: the gradient of Σ weight
+//! · forward(x) with random weights. No derivative formula is used.
 
 use danlu::compute::{Layout, matmul, ops};
 
@@ -79,7 +79,7 @@ fn attention() {
         let dout = wide(&dout);
         let want = slope(&wide(&qkv), |qkv| inner(&dout, &Attention { qkv, begins: &begins, b, heads }.forward().0));
         judge.check(&format!("b {b} t {t} {heads:?} texts {lengths:?}"), &rig.read(&grad), &want, t);
-        // The reference of the larger shapes stands on the same differences.
+        // The reference for larger shapes is checked by the same differences.
         let formula = Attention { qkv: &wide(&qkv), begins: &begins, b, heads }.backward(&dout);
         assert!(formula.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-7), "the reference's own gradient");
     }
@@ -110,7 +110,7 @@ fn cross_entropy() {
         let scale = 1.0 / 3.0_f32;
         let (tt, tl, losses) = (rig.words(&words), rig.put(&[n, v], &logits), rig.blank(&[n]));
         let hyper = rig.put(&[ops::HYPER], &[0.0, scale, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        // Weights of either sign, one of them 0: a policy's.
+        // Weights of both signs and 0, as a policy's.
         let mut weights = noise(47, n);
         weights[n / 2] = 0.0;
         let tw = rig.put(&[n], &weights);
@@ -127,7 +127,7 @@ fn cross_entropy() {
 fn embedding() {
     let mut judge = Judge::new("slope of embedding");
     let (v, c) = (7, 5);
-    // Id 4 stands four times, 0 and 6 (the ends) once, 2 never.
+    // Id 4 occurs four times, 0 and 6 (the ends) once, 2 never.
     let ids = [4, 0, 4, 1, 3, 4, 5, 6, 4];
     let (table, dout) = (noise(40, v * c), noise(41, ids.len() * c));
     let (order, starts) = reference::sort_ids(&ids, v);
@@ -161,7 +161,7 @@ fn linear_layer() {
     }
 }
 
-/// Dropout is linear and diagonal: its slope is itself on the gradient, and D(x + 2y) = Dx + 2Dy.
+/// Dropout is linear and diagonal: its derivative is dropout of the gradient, and D(x + 2y) = Dx + 2Dy.
 #[test]
 fn dropout() {
     let mut judge = Judge::new("slope of dropout");
