@@ -96,7 +96,7 @@ pub fn step(step: usize) -> StepReport {
         epoch: total as f64 / 3_788_200.0,
         step_ms: 111.3 + noise(step) * 4.0,
         sources: vec![of(0.4, 48_200.0), of(0.35, 1_900_000.0), of(0.25, 1_840_000.0)],
-        extra: Vec::new(),
+        ..StepReport::default()
     }
 }
 

@@ -67,11 +67,8 @@ fn step(step: usize, loss: f64) -> StepReport {
         grad_norm: 1.0,
         applied: loss.is_finite(),
         tokens_per_second: 16.0,
-        total_tokens: 0,
-        epoch: 0.0,
         step_ms: 1.0,
-        sources: Vec::new(),
-        extra: Vec::new(),
+        ..StepReport::default()
     }
 }
 
