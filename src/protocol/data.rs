@@ -61,7 +61,7 @@ pub struct RuleView {
 }
 
 /// How well a tokenizer fits the text.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TokenizerView {
     /// `char` or `bpe`.
     pub kind: String,
@@ -76,6 +76,7 @@ pub struct TokenizerView {
     /// Share of characters that it cannot encode; 0 with byte fallback.
     pub unknown_share: f64,
     /// The most common tokens, in order.
+    #[serde(skip)]
     pub top: Vec<String>,
 }
 
@@ -143,7 +144,7 @@ pub struct DroppedView {
 }
 
 /// One of them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DroppedDocument {
     /// Its source, file, and the record's place in the file as the reader counts.
     pub source: String,
@@ -160,11 +161,12 @@ pub struct DroppedDocument {
     /// Its beginning, or why there is no text; None if the beginning was not kept.
     pub text: Option<String>,
     /// For a duplicate, the document that was kept.
+    #[serde(rename = "of")]
     pub twin: Option<Twin>,
 }
 
 /// The document that a duplicate repeats.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Twin {
     /// Its source, file and place.
     pub source: String,

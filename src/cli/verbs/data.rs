@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -68,29 +69,19 @@ impl Data {
                 let packed = corpus.packed.iter().find(|s| s.name == *name);
                 let held_out = packed.map_or(0, |s| s.held_out.len());
                 let mut line = counts(funnel);
-                line["event"] = "source".into();
                 line["name"] = name.as_str().into();
                 line["weight"] = (*weight).into();
                 line["tokens"] = (packed.map_or(0, |s| s.train.len()) + held_out).into();
                 line["held_out_tokens"] = held_out.into();
                 line["held_out_documents"] = packed.map_or(0, |s| s.held_out.documents()).into();
-                output::json(&line);
+                event("source", &line);
             }
-            output::json(&json!({
-                "event": "tokenizer",
-                "kind": tokenizer.kind,
-                "vocab_size": tokenizer.vocab_size,
-                "characters_per_token": tokenizer.characters_per_token,
-                "bytes_per_token": tokenizer.bytes_per_token,
-                "fallback_share": tokenizer.fallback_share,
-                "unknown_share": tokenizer.unknown_share,
-            }));
+            event("tokenizer", &tokenizer);
             self.tell_dropped(&run, &corpus.version)?;
             let mut line = counts(&whole);
-            line["event"] = "funnel".into();
             line["tokens"] = tokens.into();
             line["seconds"] = seconds.into();
-            output::json(&line);
+            event("funnel", &line);
             return Ok(());
         }
         corpus.notes.iter().for_each(|text| output::note(text));
@@ -128,21 +119,8 @@ impl Data {
         loop {
             let page = corpus::dropped(run.view(), version, (None, rule), from, PAGE)?;
             for one in &page.items {
-                let of = one.twin.as_ref().map(
-                    |twin| json!({"source": twin.source, "file": twin.file, "place": twin.place, "text": twin.text}),
-                );
                 if self.json {
-                    output::json(&json!({
-                        "event": "dropped",
-                        "source": one.source,
-                        "file": one.file,
-                        "place": one.place,
-                        "rule": one.rule,
-                        "value": one.value,
-                        "threshold": one.threshold,
-                        "text": one.text,
-                        "of": of,
-                    }));
+                    event("dropped", one);
                     continue;
                 }
                 let text: String = one.text.iter().flat_map(|t| t.chars()).take(BEGINNING).collect();
@@ -163,6 +141,13 @@ impl Data {
 const PAGE: usize = 4096;
 /// Characters of a dropped document per line.
 const BEGINNING: usize = 40;
+
+/// Prints an event's line.
+fn event(name: &str, fields: &impl Serialize) {
+    let mut line = json!(fields);
+    line["event"] = name.into();
+    output::json(&line);
+}
 
 /// A funnel as JSON: documents read = documents kept + documents dropped by each rule.
 fn counts(funnel: &Funnel) -> Value {

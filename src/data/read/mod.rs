@@ -196,6 +196,12 @@ pub struct Passed {
     pub ended: Option<DataError>,
 }
 
+impl From<DataError> for Passed {
+    fn from(e: DataError) -> Passed {
+        Passed { ended: Some(e), ..Passed::default() }
+    }
+}
+
 /// Passes on every record, as a document or a fault, with its place: the line, row or item, from 1.
 pub fn documents<R: Read + Seek + Send + 'static>(
     (format, packing): (Format, Packing),
@@ -203,16 +209,15 @@ pub fn documents<R: Read + Seek + Send + 'static>(
     mut input: R,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Passed {
-    let opened = match format {
-        Format::Parquet => match itself_at(&mut input) {
-            Ok(()) => return parquet::read(options, input, take),
-            Err(e) => Err(e),
-        },
-        _ => unpacked(packing, input),
-    };
-    match opened {
+    if format == Format::Parquet {
+        return match itself_at(&mut input) {
+            Ok(()) => parquet::read(options, input, take),
+            Err(e) => e.into(),
+        };
+    }
+    match unpacked(packing, input) {
         Ok(input) => decoded(format, options, input, take),
-        Err(e) => Passed { ended: Some(e), ..Passed::default() },
+        Err(e) => e.into(),
     }
 }
 
@@ -222,16 +227,15 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
     mut input: R,
     take: &mut dyn FnMut(u64, Result<Value, Fault>),
 ) -> Passed {
-    let opened = match format {
-        Format::Parquet => match itself_at(&mut input) {
-            Ok(()) => return parquet::records(LONGEST_LINE, MOST_RECORDS, input, take),
-            Err(e) => Err(e),
-        },
-        _ => unpacked(packing, input),
-    };
-    match opened {
+    if format == Format::Parquet {
+        return match itself_at(&mut input) {
+            Ok(()) => parquet::records(LONGEST_LINE, MOST_RECORDS, input, take),
+            Err(e) => e.into(),
+        };
+    }
+    match unpacked(packing, input) {
         Ok(input) => decoded_records(format, Limited { input, left: MOST_RECORDS }, take),
-        Err(e) => Passed { ended: Some(e), ..Passed::default() },
+        Err(e) => e.into(),
     }
 }
 
@@ -243,7 +247,7 @@ pub(super) fn decoded_records(
 ) -> Passed {
     let Utf8 { input, bytes, encoding } = match utf8(format, input) {
         Ok(found) => found,
-        Err(e) => return Passed { ended: Some(e), ..Passed::default() },
+        Err(e) => return e.into(),
     };
     let done = json::each_record(format, input, LONGEST_LINE, |place, found| {
         let replaced =
@@ -265,7 +269,7 @@ fn decoded(
 ) -> Passed {
     let Utf8 { input, bytes, encoding } = match utf8(format, input) {
         Ok(found) => found,
-        Err(e) => return Passed { ended: Some(e), ..Passed::default() },
+        Err(e) => return e.into(),
     };
     let mut checked = |place: u64, found: Result<Document, Fault>| {
         let found = found.and_then(|document| match encoding.get() {

@@ -113,6 +113,12 @@ impl Checkpoints {
         Ok(ids)
     }
 
+    /// The published checkpoint of that name; it is not verified here.
+    pub fn named(&self, name: &str) -> Result<Option<CheckpointId>, StoreError> {
+        let Some(id) = CheckpointId::parse(name) else { return Ok(None) };
+        Ok(self.list()?.contains(&id).then_some(id))
+    }
+
     /// The path of a checkpoint's folder.
     pub fn path(&self, id: &CheckpointId) -> PathBuf {
         self.dir.join(id.to_string())

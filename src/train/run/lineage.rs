@@ -119,8 +119,7 @@ pub(crate) fn started_from(
     let Some(name) = &state.parent else {
         return Err(TrainError::Input(format!("{} started from random weights; there is no base", state.stage)));
     };
-    let there = view.checkpoints().list()?;
-    let Some(id) = there.into_iter().find(|id| id.to_string() == *name) else {
+    let Some(id) = view.checkpoints().named(name)? else {
         // Started from a folder outside the run.
         return weights_of(Path::new(name), model, table, state.seed);
     };
@@ -140,9 +139,9 @@ pub(crate) fn base(
     table: &ParamTable,
 ) -> Result<Vec<f32>, TrainError> {
     let (checkpoints, mut state) = (view.checkpoints(), state.clone());
-    loop {
-        let there = checkpoints.list()?;
-        let Some(id) = there.into_iter().find(|id| Some(id.to_string()) == state.parent) else { break };
+    while let Some(name) = &state.parent
+        && let Some(id) = checkpoints.named(name)?
+    {
         if StageId::ALL.into_iter().any(|s| id.stage == s && s.parent().is_none()) {
             break;
         }

@@ -184,23 +184,15 @@ fn joined(
         pairs,
         |document| rows[at(document)].1.length as usize,
         |some| {
-            let numbers: Vec<usize> = some.iter().map(|d| library.unit_of(*d)).collect();
-            let groups: Vec<(usize, &[u32])> = runs(&numbers).map(|run| (numbers[run.start], &some[run])).collect();
-            let sets: Result<Vec<Vec<Vec<u64>>>, DataError> = groups
-                .par_iter()
-                .map(|(number, documents)| {
-                    let held = &library.units[*number];
-                    let mut unit = library.unit(*number)?;
-                    let shingling = Shingling::of(config.source[held.source].profile);
-                    let set = |document: &u32| {
-                        let (block, entry) = &rows[at(*document)];
-                        let text = unit.text(*block, entry).map_err(named(&unit_name(&held.key)))?;
-                        Ok(shingling.shingles(&text[entry.head as usize..]))
-                    };
-                    documents.iter().map(set).collect()
-                })
-                .collect();
-            Ok(sets?.into_iter().flatten().collect())
+            by_unit(library, some, |held, unit, documents| {
+                let shingling = Shingling::of(config.source[held.source].profile);
+                let set = |document: &u32| {
+                    let (block, entry) = &rows[at(*document)];
+                    let text = unit.text(*block, entry).map_err(named(&unit_name(&held.key)))?;
+                    Ok(shingling.shingles(&text[entry.head as usize..]))
+                };
+                documents.iter().map(set).collect()
+            })
         },
     )?;
     repeats.extend(near.iter().map(|p| Repeat { document: p.dropped, kept: p.kept, similarity: Some(p.similarity) }));
@@ -219,28 +211,33 @@ fn runs(numbers: &[usize]) -> impl Iterator<Item = std::ops::Range<usize>> {
 
 /// Block and row of documents given in ascending order.
 pub(crate) fn located(library: &Library<'_>, documents: &[u32]) -> Result<Vec<(usize, Entry)>, DataError> {
+    by_unit(library, documents, |held, unit, documents| {
+        let mut found = Vec::with_capacity(documents.len());
+        let (mut rest, mut first) = (documents, held.first);
+        for block in 0..unit.index().blocks() {
+            let next = first + unit.index().rows(block) as u32;
+            let (here, later) = rest.split_at(rest.partition_point(|d| *d < next));
+            if !here.is_empty() {
+                let entries = unit.entries(block).map_err(named(&unit_name(&held.key)))?;
+                found.extend(here.iter().map(|d| (block, entries[(d - first) as usize])));
+            }
+            (rest, first) = (later, next);
+        }
+        Ok(found)
+    })
+}
+
+/// Reads documents given in ascending order, unit by unit and several units at a time; results are in order.
+fn by_unit<T: Send>(
+    library: &Library<'_>,
+    documents: &[u32],
+    read: impl Fn(&Held, &mut Unit, &[u32]) -> Result<Vec<T>, DataError> + Sync,
+) -> Result<Vec<T>, DataError> {
     let numbers: Vec<usize> = documents.iter().map(|d| library.unit_of(*d)).collect();
     let groups: Vec<(usize, &[u32])> = runs(&numbers).map(|run| (numbers[run.start], &documents[run])).collect();
-    let found: Result<Vec<Vec<(usize, Entry)>>, DataError> = groups
-        .par_iter()
-        .map(|(number, documents)| {
-            let held = &library.units[*number];
-            let mut unit = library.unit(*number)?;
-            let mut found = Vec::with_capacity(documents.len());
-            let (mut rest, mut first) = (*documents, held.first);
-            for block in 0..unit.index().blocks() {
-                let next = first + unit.index().rows(block) as u32;
-                let (here, later) = rest.split_at(rest.partition_point(|d| *d < next));
-                if !here.is_empty() {
-                    let entries = unit.entries(block).map_err(named(&unit_name(&held.key)))?;
-                    found.extend(here.iter().map(|d| (block, entries[(d - first) as usize])));
-                }
-                (rest, first) = (later, next);
-            }
-            Ok(found)
-        })
-        .collect();
-    Ok(found?.into_iter().flatten().collect())
+    let read = |(number, some): &(usize, &[u32])| read(&library.units[*number], &mut library.unit(*number)?, some);
+    let all: Result<Vec<Vec<T>>, DataError> = groups.par_iter().map(read).collect();
+    Ok(all?.into_iter().flatten().collect())
 }
 
 /// The new index of each previous unit; None if the order of kept units changed.

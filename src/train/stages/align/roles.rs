@@ -192,8 +192,7 @@ impl Scorer {
                     "{stage} learns from {name}, {why}; a stage keeps its reward model: start a new run for another"
                 ))
             };
-            let id = checkpoints.list()?.into_iter().find(|id| id.to_string() == *name);
-            let found = checkpoints.verify(&id.ok_or_else(|| lost("which no longer exists"))?)?;
+            let found = checkpoints.verify(&checkpoints.named(name)?.ok_or_else(|| lost("which no longer exists"))?)?;
             if found.digest != *digest {
                 return Err(lost("which has changed"));
             }

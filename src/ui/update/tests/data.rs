@@ -16,10 +16,7 @@ fn source(name: &str, weight: f64) -> SourceInfo {
 
 /// Two sources of text, in a stage.
 fn with_sources(stage: StageId) -> AppState {
-    let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
-    let sources = vec![source("诗", 0.6), source("文", 0.4)];
-    event(&mut state, Event::Started(Box::new(RunInfo { sources, ..info(stage) })));
-    state
+    started_with(RunInfo { sources: vec![source("诗", 0.6), source("文", 0.4)], ..info(stage) })
 }
 
 fn view(bound: f64) -> Event {

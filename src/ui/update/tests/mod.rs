@@ -24,35 +24,24 @@ fn info(stage: StageId) -> RunInfo {
         name: "r".to_owned(),
         path: "runs/r".into(),
         stage,
-        size: "1m".to_owned(),
-        engine: "cpu".to_owned(),
-        adapter: "cpu".to_owned(),
-        parameters: 1,
-        vocab_size: 2,
-        layers: 1,
-        hidden_size: 1,
-        heads: 1,
         batch: 2,
         context: 8,
-        learning_rate: 1e-3,
         steps: 100,
-        resumed_at: 0,
         chat: tuning,
         parent: tuning.then(|| "pretrain-000003".to_owned()),
         stages: [Pretrain, Sft].map(|stage| StageInfo { stage, step: None }).to_vec(),
-        tasks: Vec::new(),
-        demonstrations: 0,
-        memory: 0,
-        host_memory: 0,
-        sources: Vec::new(),
-        manner: Manner::default(),
+        ..RunInfo::default()
     }
 }
 
-fn started_in(stage: StageId) -> AppState {
+fn started_with(info: RunInfo) -> AppState {
     let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
-    event(&mut state, Event::Started(Box::new(info(stage))));
+    event(&mut state, Event::Started(Box::new(info)));
     state
+}
+
+fn started_in(stage: StageId) -> AppState {
+    started_with(info(stage))
 }
 
 fn started() -> AppState {

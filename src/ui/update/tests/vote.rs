@@ -4,9 +4,7 @@ use super::*;
 use crate::protocol::{Choice, Offer, Refit, Tally, VotedPair};
 
 pub(super) fn started_with_feedback(stage: StageId) -> AppState {
-    let mut state = AppState::new(Lang::Zh, crate::ui::theme::Theme::default(), crate::ui::theme::GlyphSet::Line);
-    event(&mut state, Event::Started(Box::new(feedback_info(stage))));
-    state
+    started_with(feedback_info(stage))
 }
 
 pub(super) fn feedback_info(stage: StageId) -> RunInfo {
