@@ -1,8 +1,8 @@
-"""Makes a folder of poem collections (JSON, chinese-poetry's shape) several times as large, to measure the data room.
+"""Makes a folder of poem collections (JSON, chinese-poetry's shape) several times as large, for measuring the data view.
 
-The first copy is the folder's; in every other each Han character is changed with chance one in four for one drawn
-from the collections, by a seed, so that hardly any poem is a near duplicate of its original (two letters in a row stay
-with chance 0.56, a Jaccard similarity of about 0.4).
+The first copy is unchanged; in every other each Han character is replaced with probability 1/4 by one sampled from
+the collections (seeded), so that hardly any poem is a near duplicate of its original (two adjacent characters stay
+with probability 0.56, a Jaccard similarity of about 0.4).
 
 usage: python3 scripts/grow_poems.py FOLDER OUT [COPIES]
 """

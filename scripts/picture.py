@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape
 FONT = "'JetBrains Mono','Cascadia Mono',Menlo,Consolas,'DejaVu Sans Mono','Noto Sans Mono CJK SC',monospace"
 SIZE, WIDTH, HEIGHT, MARGIN = 14.0, 8.43, 16.3, 14.0
 BACKGROUND, FOREGROUND = "#16181d", "#d4d7dd"
-# The 16 named colours, as a dark terminal shows them.
+# The 16 named colours on a dark terminal.
 NAMED = [
     "#1d1f21", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4",
     "#6b7280", "#f28b93", "#b5d99c", "#f0d399", "#8cc7f7", "#d9a3e8", "#7fd0da", "#ffffff",
@@ -30,7 +30,7 @@ NAMED = [
 
 
 def indexed(n):
-    """The colour of an index of the 256."""
+    """The RGB value of one of the 256 colours."""
     if n < 16:
         return NAMED[n]
     if n < 232:
@@ -56,7 +56,7 @@ class Style:
         return fg or FOREGROUND, bg, "".join(name for name, on in names if on)
 
     def apply(self, codes):
-        """Changes it by the numbers of one SGR sequence."""
+        """Applies one SGR sequence."""
         codes = list(codes) or [0]
         while codes:
             c = codes.pop(0)
@@ -122,7 +122,7 @@ DOTS = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)]
 
 
 def kind(char):
-    """How a character is drawn: `a` as text of one length, `t` as text in its cell, else as a shape."""
+    """How a character is drawn: `a` as text of one length, `t` as text in its cell, otherwise as a shape."""
     if " " <= char <= "~":
         return "a"
     if "\u2800" <= char <= "\u28ff":
@@ -135,7 +135,7 @@ def kind(char):
 
 
 def shape(char, column, top):
-    """The path of a line, a block or braille: no font joins these from cell to cell as a terminal does."""
+    """The path of a line, block or braille character: unlike a terminal, fonts do not join these between cells."""
     x, y = MARGIN + column * WIDTH, top
     rect = lambda left, up, w, h: f"M{number(left)} {number(up)}h{number(w)}v{number(h)}h{number(-w)}z"
     of = kind(char)
@@ -176,7 +176,7 @@ def drawn(rows):
 
 
 def element(run, top):
-    """The element of neighbours that are drawn alike."""
+    """The element for adjacent cells with the same style."""
     fg, _, names = run[0][3]
     of = kind(run[0][2][0])
     dim = ' class="d"' if "d" in names else ""
@@ -193,11 +193,11 @@ def element(run, top):
     classes = f' class="{" ".join(names)}"' if names else ""
     base = number(top + 0.78 * HEIGHT)
     if of == "a":
-        # One place and the whole length: the font that is used need not have exactly our width.
+        # One position and the total length: the width of the font in use may differ.
         chars = "".join(c[2] for c in run)
         where = f'x="{place(run[0][0])}" textLength="{number(len(chars) * WIDTH)}"'
         return f'<text {where} y="{base}" fill="{fg}"{classes}>{escape(chars)}</text>'
-    # A place for every character: fonts that step in for Chinese have other widths.
+    # A position per character: fallback fonts for Chinese have other widths.
     spans = []
     for column, width, char, _ in run:
         inset = max(0.0, (width * WIDTH - SIZE) / 2) if width == 2 else 0.0
@@ -206,7 +206,7 @@ def element(run, top):
 
 
 def backgrounds(row, top):
-    """Rectangles behind cells, one for neighbours of a colour."""
+    """Rectangles behind cells, one for adjacent cells of a colour."""
     spans = []
     for column, width, _, (_, bg, _) in row:
         if bg and spans and spans[-1][2] == bg and spans[-1][1] == column:
@@ -221,7 +221,7 @@ def backgrounds(row, top):
 
 
 def runs(row):
-    """Neighbours that are drawn alike, blanks left out."""
+    """Adjacent cells with the same style, without blanks."""
     run = []
     for cell in row:
         joins = run and run[-1][3] == cell[3] and run[-1][0] + run[-1][1] == cell[0]
@@ -236,7 +236,7 @@ def runs(row):
 
 
 def captured(command, seconds, size, keys):
-    """The screen of a command after some seconds."""
+    """The screen of a command after this many seconds."""
     server = ["tmux", "-L", f"picture-{os.getpid()}", "-f", os.devnull]
     columns, rows = size.split("x")
     env = {**os.environ, "LC_ALL": "C.UTF-8", "COLORTERM": "truecolor"}

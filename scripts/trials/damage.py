@@ -1,8 +1,8 @@
-"""Damages the newest checkpoint of a run, one file of it at a time, and looks whether that is seen.
+"""Damages the newest checkpoint of a run, one file at a time, and checks that the damage is detected.
 
-Eleven kinds of damage, every file of the checkpoint in turn. `generate --run` must pass it over, say so, and answer
-as the checkpoint before it does; every sixteenth time training must go on from that one to the bits of an undamaged
-run. Named by path (`generate --model`, `train --from`) a damaged file must be refused with exit 2.
+Eleven kinds of damage, for every file of the checkpoint in turn. `generate --run` must pass over it with a note and
+answer as the previous checkpoint does; every sixteenth time training must continue from that one to the bits of an
+undamaged run. A damaged file named by path (`generate --model`, `train --from`) must be refused with exit code 2.
 
     python3 scripts/trials/damage.py --danlu target/release/danlu --count 640 --jobs 2
 """
@@ -15,12 +15,12 @@ import trials
 STAGE, STEPS, SAVES = "pretrain", 16, 4
 SETTINGS = trials.QUIET + ["batch_size=2", "context=32", "learning_rate=1e-2", f"steps={STEPS}", f"save_steps={SAVES}"]
 KINDS = ["flip", "flip", "cut", "extend", "zero", "swap", "older", "byte", "empty", "insert", "delete"]
-# What is read of a folder that is named by path.
+# The files that are read from a folder named by path.
 BY_PATH = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
 
 
 def changed(kind, data, older, rng):
-    """The bytes of a file after something has happened to it; never those of before."""
+    """The damaged bytes of a file; never equal to the original."""
     new, at = bytearray(data), rng.randrange(len(data))
     if kind == "flip":
         new[at] ^= 1 << rng.randrange(8)
@@ -102,7 +102,7 @@ def main():
             if again.code != 0 or begun != before:
                 problems.append(f"training goes on from step {begun} and not from {before}: {again}")
             else:
-                # The damaged one lies beside what is trained now, under the same step.
+                # The damaged one lies beside the newly trained one, under the same step.
                 steps = [name for name in trials.listed(run) if name.startswith(f"{STAGE}-{STEPS:08d}")]
                 found = trials.differs(run, STAGE, STEPS, *wanted) if steps else ["the last step is not saved"]
                 problems += found

@@ -1,9 +1,9 @@
-"""Lets one system call fail, the Kth of its kind, and looks whether work is lost or an error is kept quiet.
+"""Makes one system call fail, the Kth of its kind, and checks that no work is lost and no error is hidden.
 
-strace puts the errors in. Over `train` every K of twenty pairs of call and error is taken: the old checkpoint must
-stand, a failure must say so and exit with a code of the list, and the next start must end at the bits of a run
-without the fault. Over `data` and `recipe` some are taken. On the screen, in a terminal of ours, the stage must
-pause, go on after `w` or the space bar, and no step may be lost.
+strace injects the errors. Over `train` every K of twenty pairs of call and error is tried: the old checkpoint must
+survive, a failure must be reported with a documented exit code, and the next launch must reach the bits of a run
+without the fault. Over `data` and `recipe` some are tried. In the workbench, on a pseudo-terminal, the stage must
+pause, continue after `w` or space, and lose no step.
 
     python3 scripts/trials/faults.py --danlu target/release/danlu --count 0 --jobs 2
 """
@@ -25,7 +25,7 @@ PAIRS = [
     ("ftruncate", "EIO"), ("unlink", "EIO"), ("rmdir", "EIO"), ("unlinkat", "EIO"), ("statfs", "EIO"),
     ("getdents64", "EIO"), ("read", "EIO"), ("statx", "EIO"), ("flock", "EIO"), ("clone3", "EAGAIN"),
 ]
-# On the screen: the store's own calls. A screen that cannot be opened or written to is no screen.
+# In the workbench: the store's own calls. Without a working terminal there is no screen.
 ON_SCREEN = [("write", "ENOSPC"), ("fsync", "EIO"), ("fsync", "ENOSPC"), ("renameat2", "EIO"), ("renameat2", "ENOSPC"),
              ("mkdir", "ENOSPC"), ("ftruncate", "EIO"), ("unlink", "EIO"), ("rmdir", "EIO"), ("unlinkat", "EIO")]
 CODES = (0, 1, 2, 3, 4)
@@ -33,23 +33,23 @@ CODES = (0, 1, 2, 3, 4)
 STAGE, BEGUN, STEPS, SAVES = "pretrain", 6, 12, 2
 SETTINGS = trials.QUIET + ["batch_size=2", "context=32", "learning_rate=3e-3", f"steps={STEPS}", f"save_steps={SAVES}"]
 SCREEN_STEPS = 400
-# Keys pressed in vain before the fault is ended.
+# Keys pressed without effect before the fault is ended.
 MENDED_AFTER = 4
 POEM = "床前明月光，疑是地上霜。举头望明月，低头思故乡。\n"
 
 
 def strace(log, calls, inject=None):
-    """The words before danlu's own; without an error to put in, calls are only counted."""
+    """The prefix of danlu's command line; without an error to inject, calls are only counted."""
     how = ["-e", f"inject={calls}:error={inject[0]}:when={inject[1]}"] if inject else []
     return ["strace", "-f", "-qq", "-o", log, "-e", f"trace={calls}", *how]
 
 
 def counted(log):
-    """Calls by name, of the thread that made the most: strace counts K in each thread."""
+    """Calls by name, of the thread that made the most: strace counts K per thread."""
     threads, most = {}, {}
     with open(log, errors="replace") as file:
         for line in file:
-            # 1234 write(5, ...; a call that was interrupted by another thread's is resumed later.
+            # 1234 write(5, ...; a call interrupted by another thread's is resumed later.
             thread, _, rest = line.partition(" ")
             name, bracket, _ = rest.lstrip().partition("(")
             if bracket and name.isidentifier():
@@ -60,13 +60,13 @@ def counted(log):
 
 
 def injected(log):
-    """Whether the error was put in."""
+    """Whether the error was injected."""
     with open(log, errors="replace") as file:
         return "(INJECTED)" in file.read()
 
 
 def muted(log):
-    """Whether what failed was the message itself: a write to stderr."""
+    """Whether the failed call was a write to stderr, the error message itself."""
     with open(log, errors="replace") as file:
         return any("(INJECTED)" in line and " write(2, " in line for line in file)
 
@@ -89,7 +89,7 @@ def judged(result, hit, mute):
 
 
 class Tried:
-    """A verb that is tried: how it begins, its command line, and what must hold after the next start."""
+    """A verb under test: its preparation, its command line, and the check after the next launch."""
 
     def __init__(self, danlu, name):
         self.danlu, self.name = danlu, name
@@ -146,7 +146,7 @@ class Tried:
             text += f"[reward]\nsteps = 2\nbatch_size = 2\n{common}"
             text += f"[ppo]\nsteps = 2\nrollouts = 4\nresponse_length = 4\nnum_mini_batches = 1\n{common}"
             text += "[guard]\nenabled = false\n"
-            # Pairs of its own: without them the model would first answer hundreds of questions.
+            # Its own pairs: without them the model would first answer hundreds of prompts.
             text += '[[reward.source]]\nname = "pairs"\npath = "pairs.jsonl"\n'
             with open(os.path.join(self.base, "pairs.jsonl"), "w", encoding="utf8") as file:
                 for i in range(60):
@@ -156,12 +156,12 @@ class Tried:
             file.write(text)
 
     def must(self, result):
-        """The way there is no trial."""
+        """The verb without a fault."""
         if result.code != 0:
             sys.exit(f"{self.name} does not even end without a fault: {result}")
 
     def most(self, calls):
-        """How many calls there are to fail, by name."""
+        """The number of calls that can fail, by name."""
         run, log = self.danlu.folder(self.name), self.danlu.folder("strace")
         trials.copy(self.base, run)
         self.danlu.run(self.argv(run), timeout=600, prefix=strace(log, calls))
@@ -169,7 +169,7 @@ class Tried:
         return counted(log)
 
     def trial(self, table, call, error, k):
-        """One fault, and the start after it."""
+        """One fault, and the launch after it."""
         run, log = self.danlu.folder(self.name), self.danlu.folder("strace")
         trials.copy(self.base, run)
         result = self.danlu.run(self.argv(run), timeout=300, prefix=strace(log, call, (error, k)))
@@ -204,11 +204,11 @@ class Tried:
 
 
 class OnScreen:
-    """The workbench under faults."""
+    """The workbench with faults."""
 
     def __init__(self, danlu):
         self.danlu = danlu
-        # 60 steps a save: several while it runs.
+        # A save every 60 steps: several while it runs.
         self.settings = trials.QUIET + ["batch_size=2", "context=32", f"steps={SCREEN_STEPS}", "save_steps=60"]
         self.base = danlu.folder("base-screen")
         first = trials.train(self.base, STAGE, trials.TINY + self.settings, "--size", "1m", "--steps", "60")
@@ -233,7 +233,7 @@ class OnScreen:
         return lines[-1]["step"] if lines else 0
 
     def most(self, calls):
-        """How many calls there are to fail, by name."""
+        """The number of calls that can fail, by name."""
         run, log = self.danlu.folder("screen"), self.danlu.folder("strace")
         trials.copy(self.base, run)
         screen = Screen(strace(log, calls) + self.argv(run), self.danlu.env, self.danlu.work)
@@ -246,11 +246,11 @@ class OnScreen:
         return counted(log)
 
     def trial(self, table, call, error, k):
-        """One fault; `w` and the space bar by turns until the stage is through."""
+        """One fault; `w` and space alternately until the stage is done."""
         run, log = self.danlu.folder("screen"), self.danlu.folder("strace")
         trials.copy(self.base, run)
         row, problems = f"screen: {call} {error}", []
-        # Apart from the terminal's session (-DDD), so that the tracer can be ended without its tracee.
+        # Outside the terminal's session (-DDD), so that the tracer can be ended without its tracee.
         screen = Screen(strace(log, call, (error, k)) + ["-DDD"] + self.argv(run), self.danlu.env, self.danlu.work)
         until, newest, still, keys = time.time() + 120, 0, time.time(), 0
         while time.time() < until and not trials.bits(run, STAGE, SCREEN_STEPS) and not screen.ended():
@@ -258,7 +258,7 @@ class OnScreen:
             try:
                 step = self.steps(run)
             except ValueError:
-                # A line that is being written.
+                # A line in the middle of being written.
                 continue
             if step < newest:
                 problems.append(f"steps {step + 1} to {newest} are lost")
@@ -266,17 +266,17 @@ class OnScreen:
             if step > newest:
                 newest, still = step, time.time()
             if time.time() - still > 1.5:
-                # It stands still: save again, and if that does not do, go on.
+                # It is paused: save again, and if that does not help, continue.
                 if keys == MENDED_AFTER:
-                    # strace counts K in each thread, and every save has a thread of its own: such a fault stays
-                    # until the disk is mended.
+                    # strace counts K per thread, and every save has a new thread: such a fault persists
+                    # until the tracer is ended.
                     mend(log)
                 screen.press([b"w", b" "][keys % 2])
                 keys, still = keys + 1, time.time()
         shown = re.sub(rb"\x1b\[[0-9;?]*[ -/]*[@-~]", b" ", bytes(screen.bytes[-20000:])).decode("utf8", "replace")
         hit = os.path.exists(log) and injected(log)
         if screen.ended():
-            # A workbench that cannot begin says so and leaves; nothing is lost by that.
+            # A workbench that cannot start reports it and exits; nothing is lost.
             if screen.code not in CODES:
                 problems.append(f"it ends with {screen.code}")
             again = self.danlu.run(trials.train(run, STAGE, self.settings))
@@ -290,7 +290,7 @@ class OnScreen:
                 problems += screen.left()
         end_of(screen, self.danlu.path, run)
         mend(log)
-        # What the last removal left over goes when the run is opened again.
+        # Leftovers of the last removal are swept when the run is opened again.
         again = self.danlu.run(trials.train(run, STAGE, self.settings))
         if again.code != 0:
             problems.append(f"it does not open again: {again}")
@@ -316,7 +316,7 @@ def mend(log):
 
 
 def end_of(screen, path, run):
-    """Ends strace and the danlu that it holds: that one by the run in its command line."""
+    """Ends strace and its danlu, which is identified by the run in its command line."""
     screen.close()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -346,7 +346,7 @@ def main():
         some = {"train": args.count, "screen": 2 * args.some}.get(verb, args.some)
         if 0 < some < len(all_of):
             rng = trials.chance(args.seed, verb)
-            # Some of every pair, then any.
+            # Some of every pair, then random ones.
             rng.shuffle(all_of)
             first = {}
             for place in all_of:

@@ -1,7 +1,7 @@
-"""Trains for a long time and looks whether anything grows: memory, open files, threads, the logs.
+"""Trains for a long time and checks that nothing grows: memory, open files, threads, the logs.
 
-Headless and on the screen, whose terminal stops reading in the second half. Memory must grow by less than 1 MiB in
-ten minutes over the second half, files and threads not at all, and the logs by the step, not faster.
+Without a screen and in the workbench, whose terminal stops reading in the second half. Over the second half memory
+must grow by less than 1 MiB in ten minutes, files and threads not at all, and the logs in proportion to the steps.
 
     python3 scripts/trials/flat.py --danlu target/release/danlu --minutes 30
 """
@@ -27,7 +27,7 @@ def look(pid):
 
 
 def slope(points):
-    """Growth by least squares, a second."""
+    """Growth per second, by least squares."""
     n = len(points)
     x, y = sum(p[0] for p in points) / n, sum(p[1] for p in points) / n
     return sum((p[0] - x) * (p[1] - y) for p in points) / max(1e-9, sum((p[0] - x) ** 2 for p in points))
@@ -68,7 +68,7 @@ def main():
         if growth >= GROWTH:
             problems.append(f"memory grows by {growth:.2f} MiB in ten minutes")
         for at, what in ((2, "open files"), (3, "threads")):
-            # One writer may be at work at either end.
+            # One writer may be active at either end.
             if max(p[at] for p in second[-10:]) > max(p[at] for p in second[: len(second) // 2]) + 1:
                 problems.append(f"{what} grow from {second[0][at]} to {second[-1][at]}")
         log = os.path.join(run, "metrics.jsonl")

@@ -1,7 +1,7 @@
-"""Kills training with kill -9 and looks whether anything of it is lost.
+"""Kills training with kill -9 and checks that nothing is lost.
 
-Each run of a stage is killed again and again, at random moments and inside saves, and started again with the same
-command, until it ends. Then weights, optimizer, value net and metrics must be those of a run that nobody killed.
+Each run of a stage is killed repeatedly, at random moments and inside saves, and started again with the same command
+until it ends. Then weights, optimizer, value net and metrics must equal those of an uninterrupted run.
 
     python3 scripts/trials/kills.py --danlu target/release/danlu --count 1000 --seed 7 --jobs 2
 """
@@ -15,7 +15,7 @@ import trials
 
 
 def killed_once(danlu, run, stage, rng, inside, length):
-    """Starts the stage and kills it: whether it was killed, else its exit code and what it said."""
+    """Starts the stage and kills it; returns whether it was killed, its exit code and its output."""
     errors = danlu.folder("err")
     with open(errors, "w+b") as err:
         child = danlu.start(trials.of_stage(run, stage), subprocess.DEVNULL, err)
@@ -67,7 +67,7 @@ def main():
         trials.prepare(bases[stage], run)
         while True:
             if done < kills:
-                # A run that ends unkilled begins again, so that every kill of the count is made.
+                # A run that ends before it is killed starts over, so that the requested number of kills is reached.
                 killed, code, said = killed_once(danlu, run, stage, rng, rng.random() < 0.5, lengths[stage])
                 if killed:
                     done += 1

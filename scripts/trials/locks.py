@@ -1,7 +1,7 @@
-"""Starts several trainings of one run at once, again and again: exactly one may own it.
+"""Starts several trainings of one run at once, repeatedly: exactly one may own it.
 
-All others must end with exit 3 and name the owner's process. Every other round the run is not there yet and is
-made by whoever is first. The owner is then killed with kill -9, and the next must own it at once.
+All others must exit with code 3 and name the owner's process. Every other round the run does not exist yet and is
+created by the first. The owner is then killed with kill -9, and the next launch must own the run at once.
 
     python3 scripts/trials/locks.py --danlu target/release/danlu --count 50 --processes 8
 """
@@ -42,7 +42,7 @@ def main():
                 if child.pid not in took and child.poll() is not None:
                     took[child.pid] = time.time() - begun
             time.sleep(0.002)
-        # The last must hold it, not just be slower than the others.
+        # The last one must hold the lock, not just be slower than the others.
         time.sleep(0.3)
         owners = [child for child, _, _ in children if child.poll() is None]
         if len(owners) != 1:
@@ -62,7 +62,7 @@ def main():
             err.close()
             os.unlink(err.name)
         settings = trials.QUIET + ["batch_size=2", "context=32", "save_steps=0"]
-        # A run whose making was killed may hold nothing yet.
+        # A run whose creation was killed may be empty.
         more = [] if os.path.isfile(os.path.join(run, "run.toml")) else [*trials.sets(trials.TINY), "--size", "1m"]
         after = danlu.run([*trials.train(run, "pretrain", settings, "--steps", "1"), *more])
         if after.code != 0:

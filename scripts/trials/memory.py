@@ -1,8 +1,8 @@
-"""Compares the memory that danlu tells with the most it takes, and tries it where little is left.
+"""Compares the memory that danlu reports with the peak it uses, and runs it with little memory.
 
-Every stage at several sizes, saves and resumes included: `host_memory_bytes` of the `started` line must equal the
-peak of the process within five per cent. Then training under limits of address space (`ulimit -v`) and of data
-(`ulimit -d`), from next to nothing up: it must train, or refuse with exit 4, and never be killed or abort.
+Every stage at several sizes, with saves and resumes: `host_memory_bytes` of the `started` event must equal the peak
+of the process within five percent. Then training under limits on address space (`ulimit -v`) and on data
+(`ulimit -d`), from almost nothing up: it must train, or refuse with exit code 4, and never be killed or abort.
 
     python3 scripts/trials/memory.py --danlu target/release/danlu --jobs 2
 """
@@ -31,12 +31,12 @@ def main():
                           pretrained=("12m", "sizes that are pretrained only"),
                           limits=("40,60,80,100,120,150,200,250,300,400,600,1000,2000,4000", "MiB of address space"))
     danlu = trials.Danlu(args, "memory")
-    # As a user runs it: on all cores.
+    # As users run it: on all cores.
     danlu.env.pop("RAYON_NUM_THREADS")
     table = trials.Table("run")
 
     def compared(name, argv, more=()):
-        """One run: told against taken."""
+        """One run: reported and used memory."""
         result = danlu.run(argv, timeout=1800)
         told, problems = result.told("started").get("host_memory_bytes"), []
         if result.code != 0 or not told:

@@ -1,7 +1,7 @@
-"""Stops training with SIGSTOP for a while, and sets the clock back and forth: the bits must not change.
+"""Stops training with SIGSTOP for a while, and moves the clock back and forth: the bits must not change.
 
-The clock is set for danlu alone, by libfaketime (Debian: `apt install faketime`); where that is not there, only
-SIGSTOP is tried, and the last lines say so.
+Only danlu's clock is changed, by libfaketime (Debian: `apt install faketime`); if that is missing, only SIGSTOP is
+tried, and the last lines say so.
 
     python3 scripts/trials/pauses.py --danlu target/release/danlu --count 20
 """

@@ -1,4 +1,4 @@
-"""The workbench in a terminal of our own: keys in, bytes out."""
+"""The workbench on a pseudo-terminal: keys in, bytes out."""
 
 import fcntl
 import os
@@ -52,14 +52,14 @@ class Screen:
                 break
 
     def press(self, keys):
-        """Types."""
+        """Types keys."""
         try:
             os.write(self.master, keys)
         except OSError:
             pass
 
     def shows(self, what, seconds):
-        """Waits until these bytes were written; false where they were not, or the process has ended."""
+        """Waits until these bytes were written; false if they were not, or if the process has ended."""
         until = time.time() + seconds
         while time.time() < until:
             if what in self.bytes:
@@ -70,7 +70,7 @@ class Screen:
         return False
 
     def ended(self):
-        """Whether the process has ended; then its exit code is in `code`."""
+        """Whether the process has ended; `code` then has its exit code."""
         if self.code is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -81,7 +81,7 @@ class Screen:
         return self.code is not None
 
     def wait(self, seconds):
-        """Waits for its end; false where it does not come."""
+        """Waits for its end; false if it does not end in time."""
         until = time.time() + seconds
         while time.time() < until:
             if self.ended():
@@ -96,7 +96,7 @@ class Screen:
             os.kill(self.pid, number)
 
     def left(self):
-        """What of the terminal is not as it was before; empty where all is."""
+        """The settings of the terminal that differ from before; empty if none."""
         found = []
         pairs = [("alternate screen", b"\x1b[?1049h", b"\x1b[?1049l"), ("cursor", b"\x1b[?25l", b"\x1b[?25h"),
                  ("bracketed paste", b"\x1b[?2004h", b"\x1b[?2004l"), ("focus reports", b"\x1b[?1004h", b"\x1b[?1004l")]
@@ -109,7 +109,7 @@ class Screen:
         return found
 
     def close(self):
-        """Ends it where it has not ended."""
+        """Ends it if it is still running."""
         if not self.ended():
             os.kill(self.pid, signal.SIGKILL)
             self.wait(5)

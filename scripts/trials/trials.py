@@ -1,7 +1,7 @@
-"""What all trials share: runs of danlu from outside, tiny models, hashes, a table and a verdict.
+"""Shared by all trials: runs of danlu from outside, tiny models, hashes, a table and a verdict.
 
-A trial starts the binary as a user would, does something to it, and looks at what is left. It knows nothing of
-danlu's inside but the command line and the files of a run. Python 3 and its standard library are all it needs.
+A trial starts the binary as a user would, disturbs it, and checks the result. It knows only danlu's command line and
+the files of a run. It needs Python 3 and its standard library.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 
-# A model that trains a step in a millisecond: what is tried is the store, not the mathematics.
+# A model that trains a step in a millisecond: the store is under test, not the mathematics.
 TINY = [
     "model.num_hidden_layers=1", "model.hidden_size=32", "model.num_attention_heads=2",
     "model.intermediate_size=64", "model.vocab_size=1500", "model.max_position_embeddings=128",
@@ -26,7 +26,7 @@ TINY = [
 QUIET = ["eval_steps=0", "probe_steps=0", "warmup_steps=2"]
 ALIGNED = ["eval_steps=0", "response_length=8", "learning_rate=1e-4", "guard.enabled=false"]
 
-# Of each stage: the stages that stand before it, its length, steps between saves, and its settings.
+# For each stage: the stages before it, its length, steps between saves, and its settings.
 STAGES = {
     "pretrain": ([], 400, 17, QUIET + ["batch_size=3", "context=32", "model.dropout=0.1", "learning_rate=3e-3"]),
     "sft": (["pretrain"], 120, 7, QUIET + ["batch_size=4", "learning_rate=1e-3"]),
@@ -36,18 +36,18 @@ STAGES = {
     "dpo": (["pretrain", "sft", "reward"], 24, 3, ALIGNED + ["batch_size=4"]),
     "grpo": (["pretrain", "sft", "reward"], 16, 2, ALIGNED + ["rollouts=8", "num_generations=4"]),
 }
-# How far the stages before are trained: far enough to be there.
+# How far the stages before are trained: just enough to exist.
 BEFORE = {
     "pretrain": (20, QUIET + ["batch_size=3", "context=32"]),
     "sft": (20, QUIET + ["batch_size=4", "learning_rate=1e-2"]),
     "reward": (6, ["eval_steps=0", "batch_size=4"]),
 }
-# Fields of metrics.jsonl that tell the time and not the training.
+# Fields of metrics.jsonl that depend on time.
 TIMES = ("time", "step_ms", "tokens_per_second")
 
 
 def options(about, count, **more):
-    """The options of a runner. `more` holds its own: name = (default, help)."""
+    """The options of a runner. `more` has its own options: name = (default, help)."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--danlu", default="target/release/danlu", help="the binary")
     parser.add_argument("--count", type=int, default=count, help=f"trials (default {count}; 0 for all there are)")
@@ -62,7 +62,7 @@ def options(about, count, **more):
 
 
 class Result:
-    """What a run came to."""
+    """The result of a run."""
 
     def __init__(self, code, out, err, seconds, peak, hung):
         self.code, self.out, self.err = code, out, err
@@ -70,7 +70,7 @@ class Result:
 
     @property
     def crashed(self):
-        """A panic, an abort, or a signal that nobody sent."""
+        """A panic, an abort, or an unexpected signal."""
         return self.code in (101, 134) or (self.code < 0 and not self.hung) or b"panicked" in self.err
 
     def lines(self):
@@ -97,13 +97,13 @@ class Danlu:
         self.kept = args.work is not None or args.keep
         self.work = os.path.abspath(args.work) if args.work else tempfile.mkdtemp(prefix=f"danlu-{name}-")
         os.makedirs(self.work, exist_ok=True)
-        # Trials run beside each other; bits do not depend on the threads.
+        # Trials run in parallel; bits do not depend on the number of threads.
         self.env = dict(os.environ, RUST_BACKTRACE="0", LANG="en_US.UTF-8", RAYON_NUM_THREADS="1")
         self.numbers = iter(range(1 << 60))
         self.lock = threading.Lock()
 
     def folder(self, name):
-        """A path of its own for a trial; nothing is there yet."""
+        """A path for one trial, which does not exist yet."""
         with self.lock:
             path = os.path.join(self.work, f"{name}-{next(self.numbers)}")
         shutil.rmtree(path, ignore_errors=True)
@@ -122,7 +122,7 @@ class Danlu:
             child = self.start(argv, out, err, **more)
             timer = threading.Timer(timeout, child.kill)
             timer.start()
-            # wait4 gives the peak of this child alone.
+            # wait4 returns the peak of this child alone.
             _, status, used = os.wait4(child.pid, 0)
             hung = not timer.is_alive() and time.time() - begun >= timeout
             timer.cancel()
@@ -136,7 +136,7 @@ class Danlu:
         return result
 
     def done(self, failed):
-        """Removes the folder, unless it is wanted."""
+        """Removes the folder, unless it is to be kept."""
         if not (self.kept or failed):
             shutil.rmtree(self.work, ignore_errors=True)
 
@@ -160,7 +160,7 @@ def of_stage(run, stage, *more):
 
 
 def bases(danlu, stages):
-    """Runs that each stage starts from, made once: stage to folder, None for the first."""
+    """Runs from which each stage starts, made once: stage to folder, None for the first."""
     made, there = {}, None
     os.makedirs(os.path.join(danlu.work, "bases"), exist_ok=True)
     wanted = {tuple(STAGES[stage][0]) for stage in stages}
@@ -181,7 +181,7 @@ def bases(danlu, stages):
                     sys.exit(f"the base of {stage} cannot be made: {result}")
             there = run
         made[line] = there
-    # The answers of the model itself, drawn with the reward model: whoever starts before it need not draw them again.
+    # The model's own answers, sampled with the reward model, so that later runs need not sample them again.
     own = os.path.join(danlu.work, "bases", "reward", "data", "reward-own.jsonl")
     tuned = made.get(("pretrain", "sft"))
     if tuned and os.path.isfile(own):
@@ -196,7 +196,7 @@ def copy(source, target):
 
 
 def prepare(base, run):
-    """A run to begin with."""
+    """A run to start with."""
     shutil.rmtree(run, ignore_errors=True)
     if base:
         copy(base, run)
@@ -216,7 +216,7 @@ def listed(run):
 
 
 def hidden(run):
-    """Half-made and half-removed checkpoints."""
+    """Half-written and half-removed checkpoints."""
     return [name for name in listed(run) if name.startswith(".")]
 
 
@@ -230,7 +230,7 @@ def sha(path):
 
 
 def bits(run, stage, step):
-    """The hashes of a checkpoint's weights, optimizer and value net; None where it is not there."""
+    """The hashes of a checkpoint's weights, optimizer and value net; None if it does not exist."""
     folder = checkpoint(run, stage, step)
     if not os.path.isdir(folder):
         return None
@@ -239,7 +239,7 @@ def bits(run, stage, step):
 
 
 def metrics(run, stage):
-    """A stage's lines of metrics.jsonl without what tells the time."""
+    """A stage's lines of metrics.jsonl without fields that depend on time."""
     kept = []
     try:
         with open(os.path.join(run, "metrics.jsonl"), "rb") as file:
@@ -253,7 +253,7 @@ def metrics(run, stage):
 
 
 def differs(run, stage, step, bits_wanted, metrics_wanted):
-    """What of a finished stage is not as it is without interruption; empty where all is."""
+    """How a finished stage differs from an uninterrupted one; empty if it does not."""
     found = []
     got = bits(run, stage, step)
     if got is None:
@@ -268,7 +268,7 @@ def differs(run, stage, step, bits_wanted, metrics_wanted):
 
 
 class Table:
-    """Counts by row, failures with their reasons, and the verdict."""
+    """Counts by row, failures with reasons, and the verdict."""
 
     def __init__(self, head):
         self.head, self.rows, self.failures, self.passed = head, {}, [], 0
@@ -282,7 +282,7 @@ class Table:
                 there[name] = max(there.get(name, number), number) if name.startswith("most_") else there.get(name, 0) + number
 
     def verdict(self, row, what, problems):
-        """A trial is over."""
+        """Records the end of a trial."""
         with self.lock:
             there = self.rows.setdefault(row, {})
             there["trials"] = there.get("trials", 0) + 1
@@ -293,7 +293,7 @@ class Table:
                 print(f"FAILED {self.failures[-1]}", file=sys.stderr, flush=True)
 
     def end(self, danlu, skipped=()):
-        """Prints all of it and leaves with 1 on any failure."""
+        """Prints everything and exits with 1 after any failure."""
         columns = sorted({name for row in self.rows.values() for name in row}, key=lambda n: (n == "failed", n != "trials", n))
         lines = [[self.head, *(c.replace("_", " ") for c in columns)]]
         for row, numbers in self.rows.items():
@@ -312,7 +312,7 @@ class Table:
 
 
 def side_by_side(jobs, trial, all_trials):
-    """Runs `trial(*each)` for each of many, so many at a time; an exception of the harness is not hidden."""
+    """Runs `trial(*each)` for all, several at a time; exceptions of the harness are not hidden."""
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         waiting = [pool.submit(trial, *each) for each in all_trials]
         for future in concurrent.futures.as_completed(waiting):
@@ -320,7 +320,7 @@ def side_by_side(jobs, trial, all_trials):
 
 
 def chance(seed, *place):
-    """A source of random numbers for one place: the same trial comes out whatever runs beside it."""
+    """A random number generator for one purpose: a trial is the same whatever runs in parallel."""
     return random.Random(repr((seed, *place)))
 
 

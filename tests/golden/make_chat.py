@@ -1,5 +1,5 @@
 """Makes tests/golden/chat.json: conversations rendered, tokenised and masked by transformers with danlu's chat
-template (src/data/chat/chat_template.jinja), for both kinds of tokenizer and for one of another maker that had to grow.
+template (src/data/chat/chat_template.jinja), for both kinds of tokenizer and for an imported one that had to grow.
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install tokenizers==0.23.3 transformers==5.23.0 jinja2==3.1.6
     /tmp/venv/bin/python tests/golden/make_chat.py
@@ -11,7 +11,7 @@ and gradients transformers' Llama has for them when no example sees another.
     /tmp/venv/bin/python tests/golden/make_chat.py --step
 
 The Rust test gives each conversation to danlu and asserts the same text, ids and labels. Text that spells a special
-token is not among them: transformers makes the token of it, danlu keeps the text (a test of its own says so).
+token is not among them: transformers encodes the token, danlu the text (another test covers that).
 """
 
 import json
@@ -25,7 +25,7 @@ IGNORED = -100
 
 
 def says(*contents, system=None):
-    """A conversation of questions and answers by turns."""
+    """A conversation of alternating questions and answers."""
     turns = [{"role": ("user", "assistant")[i % 2], "content": c} for i, c in enumerate(contents)]
     return ([{"role": "system", "content": system}] if system is not None else []) + turns
 
@@ -80,7 +80,7 @@ def golden(folder):
 
 
 def trained_here(kind):
-    """A kind of tokenizer as danlu trains it: make_tokenizer.py proves these files equal."""
+    """A kind of tokenizer as danlu trains it; make_tokenizer.py shows these files to be equal."""
     made = json.loads((HERE / "tokenizer.json").read_text())[kind]
     config = made["tokenizer_config"] | {"chat_template": TEMPLATE}
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +90,7 @@ def trained_here(kind):
 
 
 def grown():
-    """A byte-level tokenizer with another maker's EOS and one of our tokens, given what it lacks by transformers."""
+    """A byte-level tokenizer with another EOS and one of danlu's tokens; transformers adds what it lacks."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -119,7 +119,7 @@ def render():
 
 
 def step():
-    """Packed rows through transformers' Llama, with attention inside each example and positions that start anew."""
+    """Packed rows through transformers' Llama, with attention inside each example and positions from its start."""
     import numpy as np
     import torch
     import transformers
@@ -162,7 +162,7 @@ def step():
         loss = mean_loss(logits, targets)
         loss.backward()
         gradients = {n: p.grad.clone() for n, p in model.named_parameters()}
-        # The same examples, a row each, with nothing that could be seen across.
+        # The same examples, one per row, so that nothing can be seen across.
         model.zero_grad()
         alone, count = 0.0, int((targets != IGNORED).sum())
         for e in examples:
@@ -172,7 +172,7 @@ def step():
             part.backward()
             alone += part.item()
         worst = max(float((p.grad - gradients[n]).abs().max()) for n, p in model.named_parameters())
-        # And naively, each row as one text: the numbers must tell the difference.
+        # And naively, each row as one text: the numbers must differ.
         naive = mean_loss(model(input_ids=ids, use_cache=False).logits, targets).item()
         assert abs(alone - loss.item()) < 1e-5 and worst < 1e-5, (alone, loss.item(), worst)
         assert abs(naive - loss.item()) > 1e-3, (naive, loss.item())
@@ -182,7 +182,7 @@ def step():
             "window": window, "pad": pad, "rows": rows, "examples": examples,
             "ids": ids.tolist(), "targets": targets.tolist(), "starts": starts.tolist(),
             "trained": count, "loss": loss.item(), "loss_naive": naive,
-            # 0 where nothing is learned.
+            # 0 where the token is not trained.
             "logprobs": torch.where(targets != IGNORED, logprobs, 0.0).tolist(),
             "grad_norms": norms, "grad_norm": sum(n * n for n in norms.values()) ** 0.5,
             # The first and last four values of each gradient, flattened.

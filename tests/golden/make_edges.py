@@ -63,7 +63,7 @@ KINDS = {
     "none": ("Ġ", None, byte_level(), byte_level(), byte_level(), {"add_bos_token": True}),
     "flag": ("Ġ", None, byte_level(), template(["<s>"]), byte_level(), {"add_bos_token": False, "tokenizer_class": "LlamaTokenizer"}),
     "legacy": ("▁", PREPEND, None, template(["<s>"]), SENTENCE, {"add_bos_token": True}),
-    # transformers 5 makes a tokenizer of its own of this class, which treats a conversation otherwise than the file says.
+    # For this class transformers 5 builds a tokenizer that treats a conversation differently from the file.
     "llama": ("▁", PREPEND, None, template(["<s>"]), SENTENCE, {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True}),
     "first": ("▁", None, metaspace("first"), template(["<s>"]), SENTENCE, {}),
     "always": ("▁", None, metaspace("always"), template(["<s>"]), SENTENCE, {}),
@@ -120,7 +120,7 @@ def cases(kind):
                                          tokenize=True, return_dict=False)
     prompt = tokenizer.apply_chat_template(TURNS[:2], chat_template=first + TEMPLATE, add_generation_prompt=True,
                                            tokenize=True, return_dict=False)
-    # What follows a prompt is the whole text less the prompt's.
+    # The continuation of a prompt is the whole text minus the prompt.
     follows = []
     for before, after in [(ids("the lake was"), " walked"), (prompt, " walked the lake"), (prompt, "tea")]:
         while before and config["eos_token"] == tokenizer.convert_ids_to_tokens(before[-1]):

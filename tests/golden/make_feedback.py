@@ -78,7 +78,7 @@ def flat(rows, lengths):
 
 
 def both(make):
-    """What `make` answers in float32; in float64 it must answer the same."""
+    """The result of `make` in float32; in float64 it must be the same."""
 
     def leaves(value):
         if isinstance(value, dict):
@@ -107,7 +107,7 @@ def losses(dtype):
     lengths = [5, 1, 8, 3, 12]
     n = sum(lengths)
     old, reference = normal(rng, n, 1.0, -2.5), normal(rng, n, 1.0, -2.5)
-    # Moves on either side of the clip and within it.
+    # Moves on both sides of the clip range and within it.
     new = (np.float32(old) + np.float32(rng.choice([-0.6, -0.3, -0.1, 0.0, 0.05, 0.15, 0.3, 0.7], n))).tolist()
     advantages, values, scores = normal(rng, n), normal(rng, n), normal(rng, len(lengths), 2.0)
     out = {"lengths": lengths, "old": old, "new": new, "reference": reference, "advantages": advantages,
@@ -220,7 +220,7 @@ def ends(tensors):
 
 
 def learn(model):
-    """Gradients as they stand, and what one step of AdamW makes of the parameters."""
+    """Gradients as they are, and the parameters after one step of AdamW."""
     named = dict(model.named_parameters())
     gradients = {n: p.grad.clone() for n, p in named.items()}
     before = {n: p.detach().clone() for n, p in named.items()}
@@ -235,11 +235,11 @@ def learn(model):
 
 
 def score(name, seed, dtype):
-    """Six answers of their own lengths as rows, padded behind; the first three are preferred to the last three."""
+    """Six answers of different lengths as padded rows; the first three are preferred to the last three."""
     rng = np.random.default_rng(seed)
     model = LlamaForSequenceClassification.from_pretrained(
         HERE / name, num_labels=1, pad_token_id=PAD, attn_implementation="eager", dtype=torch.float32)
-    # In transformers' initial values nothing is fixed; the trunk is the case's.
+    # transformers' initial values are not fixed; the trunk is the case's.
     head = np.float32(rng.standard_normal((1, model.config.hidden_size)) * 0.3)
     model.score.weight.data = torch.from_numpy(head)
     model = model.to(dtype).eval()
@@ -261,7 +261,7 @@ def score(name, seed, dtype):
 
 
 def step(name, seed, dtype):
-    """Four rows of a prompt and an answer; old log-probabilities beside the policy's, some past the clip."""
+    """Four rows of a prompt and an answer; old log-probabilities close to the policy's, some beyond the clip range."""
     rng = np.random.default_rng(seed)
     model = LlamaForCausalLM.from_pretrained(HERE / name, attn_implementation="eager", dtype=torch.float32)
     model = model.to(dtype).eval()
@@ -277,7 +277,7 @@ def step(name, seed, dtype):
     new = log_p.gather(-1, targets.clamp(min=0)[..., None])[..., 0][acted]
     entropies = -(log_p.exp() * log_p).sum(-1)[acted]
     n = int(acted.sum())
-    # Far from the policy's own, rounded, so that both precisions have the same.
+    # Far from the policy's own, and rounded, so that both precisions have the same.
     shift = rng.choice([-0.5, -0.1, 0.0, 0.1, 0.5], n)
     old = torch.tensor(np.round(new.detach().double().numpy() + shift, 3), dtype=dtype)
     advantages = torch.tensor(np.round(rng.standard_normal(n), 3), dtype=dtype)

@@ -10,9 +10,9 @@ What is compared, each with a bound that fails the script:
     loading   AutoModelForCausalLM.from_pretrained finds every tensor and no other, under the config as written
     logits    log-probabilities of every next token of real text, against `danlu score` (1e-4), and the loss
     greedy    model.generate without sampling, against `danlu generate --ids --temperature 0` (same ids)
-    tokens    AutoTokenizer's ids of Chinese, English, mixed and odd strings; ours are seen through
-              `danlu generate --prompt` on a model of large random weights, whose greedy continuation hangs on
-              every id of the prompt: it must be the one that transformers draws after AutoTokenizer's ids, and
+    tokens    AutoTokenizer's ids of Chinese, English, mixed and odd strings; ours are observed through
+              `danlu generate --prompt` on a model of large random weights, whose greedy continuation depends on
+              every id of the prompt: it must be the one that transformers generates after AutoTokenizer's ids, and
               the text printed must be AutoTokenizer's decoding of it
 """
 
@@ -48,7 +48,7 @@ def danlu(binary, *args):
 
 
 def scramble(model, folder, out):
-    """The checkpoint with large random weights in `out`: what such a model draws hangs on every id of the prompt."""
+    """The checkpoint with large random weights in `out`: its output depends on every id of the prompt."""
     wild = type(model)(model.config).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def main(binary, folder):
         for text, row in zip(TEXTS, rows):
             assert special.isdisjoint(row) or text.startswith("<|"), (text, row)
             assert tokenizer.decode(row, skip_special_tokens=False) == text, (text, tokenizer.decode(row))
-            # transformers takes a spelled special token for the token; danlu takes it for text.
+            # transformers encodes a spelled special token as the token; danlu encodes it as text.
             plain = tokenizer(text, split_special_tokens=True)["input_ids"]
             got = danlu(binary, "generate", "--model", scratch, "--prompt", text, "--temperature", "0",
                         "--max-new-tokens", str(NEW), "--ignore-eos")
