@@ -38,18 +38,40 @@ fn stopped_and_gone_on(more: &[&str]) {
 fn half_precision() {
     stopped_and_gone_on(HALF);
     let dir = scratch();
-    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let [a, b, c] = ["a", "b", "c"].map(|name| dir.path().join(name));
     train(&a, SETS, HALF).good();
-    train(&b, SETS, &[]).good();
+    train(&b, SETS, FULL).good();
+    train(&c, SETS, &["--precision", "auto"]).good();
     assert_ne!(metrics(&a), metrics(&b));
     let format = |run: &Path, step| json_file(&checkpoint(run, step).join("state.json"))["format"].clone();
     assert_eq!((format(&a, STEPS), format(&b, STEPS)), (2.into(), 1.into()));
-    // Either continues in the other.
-    for (run, more, wanted) in [(&a, &[][..], 1), (&b, HALF, 2)] {
-        train(run, &["save_steps=3"], &[more, &["--steps", "14"]].concat()).good();
-        assert_eq!(format(run, 14), wanted);
+    // Without the option run.toml decides, and `auto` there stays with the checkpoint.
+    let later = [
+        (&a, &[][..], 13, 2, None),
+        (&a, FULL, 14, 1, Some("was trained in f16; training continues in f32")),
+        (&b, HALF, 13, 2, Some("was trained in f32; training continues in f16")),
+        (&b, &[], 14, 1, Some("was trained in f16")),
+        (&c, HALF, 13, 2, None),
+        (&c, &[], 14, 2, None),
+        (&c, FULL, 15, 1, Some("was trained in f16")),
+        (&c, &[], 16, 1, None),
+    ];
+    for (run, more, step, wanted, note) in later {
+        let steps = step.to_string();
+        let more = [more, &["--steps", &steps]].concat();
+        let done = train(run, &["save_steps=3"], &more);
+        let done = done.good();
+        assert_eq!(format(run, step), wanted, "{} at {step}", run.display());
+        let name = if wanted == 2 { "f16" } else { "f32" };
+        let started = done.objects().into_iter().find(|l| l["event"] == "started").expect("started");
+        assert_eq!(started["precision"], name);
+        if let Some(note) = note {
+            assert!(done.out.contains(note) || done.err.contains(note), "{step}: {}{}", done.out, done.err);
+        }
     }
 }
+
+const FULL: &[&str] = &["--precision", "f32"];
 
 const HALF: &[&str] = &["--precision", "f16"];
 

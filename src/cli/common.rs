@@ -22,8 +22,8 @@ pub(crate) struct Common {
     #[arg(long, global = true)]
     pub lang: Option<String>,
     /// Type of activations and products: auto, f32, or f16 where the adapter has it
-    #[arg(long, global = true, default_value = "auto")]
-    pub precision: String,
+    #[arg(long, global = true)]
+    pub precision: Option<String>,
     /// Seed of everything random
     #[arg(long, global = true)]
     pub seed: Option<u64>,
@@ -38,19 +38,33 @@ impl Common {
         Ok(())
     }
 
-    fn precision(&self) -> Result<Precision, Failure> {
-        match self.precision.as_str() {
-            "auto" => Ok(Precision::Auto),
-            "f32" => Ok(Precision::F32),
-            "f16" => Ok(Precision::F16),
-            other => Err(Failure::usage(format!("unknown --precision {other:?}; expected auto, f32 or f16"))),
+    /// `--precision`, where it is given.
+    pub(crate) fn precision(&self) -> Result<Option<Precision>, Failure> {
+        match self.precision.as_deref() {
+            None => Ok(None),
+            Some("auto") => Ok(Some(Precision::Auto)),
+            Some("f32") => Ok(Some(Precision::F32)),
+            Some("f16") => Ok(Some(Precision::F16)),
+            Some(other) => Err(Failure::usage(format!("unknown --precision {other:?}; expected auto, f32 or f16"))),
         }
     }
 
-    /// Opens the chosen engine.
+    /// Opens the chosen engine in the precision of `--precision`, without it in f32.
     pub(crate) fn device(&self) -> Result<Device, Failure> {
+        self.open(match self.precision()? {
+            Some(Precision::F16) => Precision::F16,
+            None | Some(Precision::Auto | Precision::F32) => Precision::F32,
+        })
+    }
+
+    /// Opens the chosen engine for training: each stage sets its own precision.
+    pub(crate) fn training_device(&self) -> Result<Device, Failure> {
+        self.open(Precision::Auto)
+    }
+
+    fn open(&self, precision: Precision) -> Result<Device, Failure> {
         let shaders = std::env::var_os("DANLU_SHADERS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        let opening = Opening { precision: self.precision()?, shaders, ..Opening::default() };
+        let opening = Opening { precision, shaders, ..Opening::default() };
         Ok(Device::open_with(&self.adapter, opening)?)
     }
 
@@ -85,7 +99,16 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// The options for a stage.
     pub(crate) fn setup(&self, common: &Common, stage: StageId) -> Setup {
-        Setup { stage, size: self.size.clone(), seed: common.seed, sets: self.set.clone(), ..Setup::default() }
+        // `check` has refused any other word.
+        let precision = common.precision().ok().flatten();
+        Setup {
+            stage,
+            size: self.size.clone(),
+            seed: common.seed,
+            precision,
+            sets: self.set.clone(),
+            ..Setup::default()
+        }
     }
 }
 

@@ -46,9 +46,11 @@ pub struct EngineInfo {
 }
 
 /// The type of activations and operands. Sums, master weights and the optimiser are f32 in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// The best one for the adapter; currently f32.
+    /// Opens what the adapter offers and begins with 32-bit floats; [`Device::set_precision`](super::Device::set_precision)
+    /// changes to 16-bit ones.
     #[default]
     Auto,
     /// 32-bit floats.

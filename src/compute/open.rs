@@ -64,6 +64,7 @@ impl Device {
         };
         match adapters.get(index) {
             Some(a) if a.kind != AdapterKind::Cpu => {
+                let precision = opening.precision;
                 let gpu = Gpu::open(index, opening)?;
                 let info = EngineInfo {
                     engine: "wgpu",
@@ -72,21 +73,36 @@ impl Device {
                 };
                 info!(adapter = info.adapter, driver = info.driver, "adapter opened");
                 let mut device = Device::on_gpu(gpu, info);
-                // If cooperative matrices fail the check, they are not used.
-                if device.traits().offers == Needs::Matrix {
-                    let start = Instant::now();
-                    let tried = check::gate(&mut device);
-                    device.judge(match tried {
-                        Ok(()) => Matrices::Passed(start.elapsed()),
-                        Err(reason) => {
-                            warn!(reason, "cooperative matrices are not used");
-                            Matrices::Failed(reason)
-                        }
-                    });
-                }
+                device.set_precision(precision)?;
                 Ok(device)
             }
             _ => cpu(),
         }
+    }
+
+    /// Changes the type of activations and operands of everything that is allocated and recorded from now on; what
+    /// exists keeps its type and must not be used beside the new. `Auto` is 32-bit floats.
+    ///
+    /// The first change to 16-bit floats checks the cooperative matrices, and they are not used where they fail.
+    ///
+    /// # Errors
+    /// [`ComputeError::Precision`] if the adapter has no 16-bit floats or was opened without them.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<(), ComputeError> {
+        let half = precision == Precision::F16;
+        if !self.set_half(half) {
+            return if half { Err(ComputeError::Precision { adapter: self.info().adapter.clone() }) } else { Ok(()) };
+        }
+        if half && self.traits().offers == Needs::Matrix && *self.matrices() == Matrices::Absent {
+            let start = Instant::now();
+            let tried = check::gate(self);
+            self.judge(match tried {
+                Ok(()) => Matrices::Passed(start.elapsed()),
+                Err(reason) => {
+                    warn!(reason, "cooperative matrices are not used");
+                    Matrices::Failed(reason)
+                }
+            });
+        }
+        Ok(())
     }
 }

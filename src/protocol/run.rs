@@ -25,6 +25,9 @@ pub struct RunInfo {
     pub size: String,
     /// `cpu` or `wgpu`.
     pub engine: String,
+    /// Type of activations and products, `f32` or `f16`; empty in logs of versions before it was logged.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub precision: String,
     /// The adapter's name.
     pub adapter: String,
     /// Parameters of the model.

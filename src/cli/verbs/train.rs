@@ -61,7 +61,7 @@ impl Train {
         };
         // Started first: a signal while data are read ends the reading, or is passed on to the trainer.
         let mut unattended = Unattended::start(self.json, stopping)?;
-        let mut device = common.device()?;
+        let mut device = common.training_device()?;
         let (run, config) = open_run(self.args.run.as_deref(), &setup, &mut device)?;
         say_that_text_is_read(&config);
         let stage = self.stage;

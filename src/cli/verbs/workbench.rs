@@ -32,7 +32,7 @@ impl Workbench {
         let stage = furthest_stage(self.args.run.as_deref())?;
         let setup = Setup { interactive: true, ..self.args.setup(common, stage) };
         let stop = Arc::new(AtomicBool::new(false));
-        let mut device = common.device()?;
+        let mut device = common.training_device()?;
         let (run, config) = open_run(self.args.run.as_deref(), &setup, &mut device)?;
         log.in_run(run.view().dir())?;
         say_that_text_is_read(&config);

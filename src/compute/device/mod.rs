@@ -115,6 +115,14 @@ impl Device {
         &self.matrices
     }
 
+    /// Makes activations and operands f16 or f32; false if the engine has only the other type.
+    pub(super) fn set_half(&mut self, half: bool) -> bool {
+        match &mut self.engine {
+            Engine::Cpu(_) => !half,
+            Engine::Gpu(gpu) => gpu.set_half(half),
+        }
+    }
+
     /// Records the result of the check of cooperative matrices; if they failed, kernels that use them are not chosen
     /// any more.
     pub(super) fn judge(&mut self, matrices: Matrices) {

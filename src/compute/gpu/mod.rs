@@ -33,7 +33,10 @@ pub(super) struct Gpu {
     pipelines: Pipelines,
     replay: Replay,
     kind: AdapterKind,
+    /// What it was opened for.
     offers: Needs,
+    /// Whether activations and operands are f16 now.
+    half: bool,
     /// Operations and bytes per second that such an adapter reaches at least.
     rates: (f64, f64),
 }
@@ -58,22 +61,32 @@ impl Gpu {
             (found.adapter.limits(), found.adapter.features() & adapters::useful())
         };
         let offers = match opening.precision {
-            Precision::F16 if limits.min_storage_buffer_offset_alignment as usize <= ALIGNMENT * DType::F16.bytes() => {
-                adapters::offers(&found.adapter)
-            }
-            _ => Needs::Common,
+            Precision::F32 => Needs::Common,
+            Precision::Auto if opening.minimal => Needs::Common,
+            _ if limits.min_storage_buffer_offset_alignment as usize > ALIGNMENT * DType::F16.bytes() => Needs::Common,
+            Precision::Auto | Precision::F16 => adapters::offers(&found.adapter),
         };
         if opening.precision == Precision::F16 && offers == Needs::Common {
             return Err(ComputeError::Precision { adapter: found.info.name.clone() });
         }
-        let descriptor = wgpu::DeviceDescriptor {
-            required_limits: limits,
-            required_features: features | adapters::features(offers),
-            experimental_features: adapters::experimental(offers),
-            ..Default::default()
+        let asked = |offers| {
+            let descriptor = wgpu::DeviceDescriptor {
+                required_limits: limits.clone(),
+                required_features: features | adapters::features(offers),
+                experimental_features: adapters::experimental(offers),
+                ..Default::default()
+            };
+            pollster::block_on(found.adapter.request_device(&descriptor))
         };
-        let asked = pollster::block_on(found.adapter.request_device(&descriptor));
-        let (device, queue) = asked.map_err(|e| wrong(&found.info.name, e.to_string()))?;
+        let (offers, (device, queue)) = match asked(offers) {
+            Ok(opened) => (offers, opened),
+            // A driver may list a capability that it does not grant.
+            Err(_) if opening.precision == Precision::Auto && offers != Needs::Common => {
+                let opened = asked(Needs::Common).map_err(|e| wrong(&found.info.name, e.to_string()))?;
+                (Needs::Common, opened)
+            }
+            Err(e) => return Err(wrong(&found.info.name, e.to_string())),
+        };
         let context = Context::new(device, queue);
         let kind = found.info.kind;
         Ok(Gpu {
@@ -83,6 +96,7 @@ impl Gpu {
             context,
             kind,
             offers,
+            half: false,
             rates: match kind {
                 AdapterKind::Discrete => (4e12, 2e11),
                 AdapterKind::Integrated | AdapterKind::Virtual => (2e11, 2e10),
@@ -119,14 +133,23 @@ impl Gpu {
             max_groups: limits.max_compute_workgroups_per_dimension,
             workgroup_storage: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
-            offers: self.offers,
-            act: if self.offers == Needs::Common { DType::F32 } else { DType::F16 },
+            offers: if self.half { self.offers } else { Needs::Common },
+            act: if self.half { DType::F16 } else { DType::F32 },
             units: match self.kind {
                 AdapterKind::Discrete => 132,
                 AdapterKind::Integrated | AdapterKind::Virtual => 16,
                 AdapterKind::Software | AdapterKind::Cpu => 1,
             },
         }
+    }
+
+    /// Makes activations and operands f16 or f32; false if the adapter was opened without f16.
+    pub(super) fn set_half(&mut self, half: bool) -> bool {
+        let possible = !half || self.offers != Needs::Common;
+        if possible {
+            self.half = half;
+        }
+        possible
     }
 
     /// Kernels on cooperative matrices are not chosen any more.

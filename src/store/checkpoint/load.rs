@@ -164,7 +164,7 @@ impl Checkpoints {
 
     /// Checks a checkpoint without reading it all: the manifest has a known format, and every file exists with its
     /// length.
-    pub(super) fn look(&self, id: &CheckpointId) -> Result<Checkpoint, StoreError> {
+    pub(crate) fn look(&self, id: &CheckpointId) -> Result<Checkpoint, StoreError> {
         let path = self.path(id);
         let manifest = Manifest::read(&*self.disk, &path, id)?;
         for (name, info) in &manifest.files {
@@ -187,7 +187,7 @@ impl Checkpoints {
 
     /// All candidates, newest first: by step within a stage, by serial across stages. A checkpoint whose manifest
     /// cannot be read comes first, so that it is reported.
-    pub(super) fn newest_first(&self, stage: Option<StageId>) -> Result<Vec<CheckpointId>, StoreError> {
+    pub(crate) fn newest_first(&self, stage: Option<StageId>) -> Result<Vec<CheckpointId>, StoreError> {
         let mut ids = self.list()?;
         if let Some(stage) = stage {
             ids.retain(|id| id.stage == stage);

@@ -13,7 +13,7 @@ use super::{
     stages::StageOverrides,
     table::{self, Key, Kind, Site, Value, choice},
 };
-use crate::{base::StageId, nn::preset, store::Watching};
+use crate::{base::StageId, compute::Precision, nn::preset, store::Watching};
 
 /// The tokenizer that a run trains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ pub enum TokenizerKind {
 
 choice!(TokenizerKind: "char" | "bpe");
 choice!(Watching: "auto" | "poll" | "off");
+choice!(Precision: "auto" | "f32" | "f16");
 
 /// The whole of `run.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct RunConfig {
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
+    /// The type of activations and operands.
+    #[serde(default, skip_serializing_if = "source::is_default")]
+    pub precision: Precision,
     /// The tokenizer to train.
     #[serde(default)]
     pub tokenizer: TokenizerKind,
@@ -125,7 +129,7 @@ impl RunConfig {
         let (key, value) = &sets[wrong];
         let what = read(&sets[..=wrong]).err().unwrap_or(issue).what();
         let option = match key.as_str() {
-            "size" | "seed" => format!("--{key} {}", value.trim_matches('"')),
+            "size" | "seed" | "precision" => format!("--{key} {}", value.trim_matches('"')),
             _ => format!("--set {key}={value}"),
         };
         Err(ConfigIssue::Option { option, what })
@@ -162,6 +166,15 @@ impl RunConfig {
         )
         .or(|_, _| Some(auto().toml())),
         Key::new("seed", Kind::Count, ["seed of everything random", "所有随机数的种子"]).or(|_, _| Some(0_usize.toml())),
+        Key::new(
+            "precision",
+            Precision::KIND,
+            [
+                "type of activations and products: `f32`, `f16` (an error where the adapter has none), or `auto`: that of the stage's checkpoint; in a new run f16 for pretrain and sft where the adapter's matrix units pass the check at the start, else f32",
+                "激活和矩阵乘的数据类型：`f32`、`f16`（显卡不支持则报错），或 `auto`：沿用该阶段检查点的；新的 run 里，若显卡的矩阵单元通过启动时的校验，pretrain 和 sft 用 f16，其余用 f32",
+            ],
+        )
+        .or(|_, _| Some(Precision::default().toml())),
         Key::new(
             "tokenizer",
             TokenizerKind::KIND,

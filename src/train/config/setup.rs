@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::run_config::RunConfig;
-use crate::base::StageId;
+use super::{run_config::RunConfig, table::Value as _};
+use crate::{base::StageId, compute::Precision};
 
 /// The command line options that concern a stage.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Setup {
     pub size: Option<String>,
     /// `--seed`.
     pub seed: Option<u64>,
+    /// `--precision`.
+    pub precision: Option<Precision>,
     /// `--set` pairs.
     pub sets: Vec<(String, String)>,
     /// `--from`: the folder with the weights and tokenizer for a stage without checkpoints.
@@ -36,6 +38,7 @@ impl Setup {
     pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         let mut pairs = self.sets.clone();
         pairs.extend(self.size.iter().map(|s| ("size".to_owned(), format!("{s:?}"))));
+        pairs.extend(self.precision.iter().map(|p| ("precision".to_owned(), p.toml().to_string())));
         pairs.extend(self.seed.iter().map(|s| ("seed".to_owned(), s.to_string())));
         pairs
     }

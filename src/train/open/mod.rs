@@ -3,5 +3,6 @@
 pub(super) mod footprint;
 pub(super) mod notices;
 pub(super) mod open_run;
+pub(super) mod precision;
 pub(super) mod prepare;
 pub(super) mod setup;

@@ -4,6 +4,7 @@ use super::{
     footprint::{Footprint, Wanted, fit},
     notices,
     open_run::OpenRun,
+    precision,
 };
 use crate::{
     base::StageId,
@@ -56,6 +57,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
         return Err(TrainError::Input(missing));
     }
     heal_tokenizer(run, &mut notes)?;
+    let precision = precision::settle(device, Some(run.view()), stage, &config, &mut notes)?;
     let rewards = run.view().checkpoints().list()?.iter().any(|id| id.stage == StageId::Reward);
     let drawn = pairs::has_own(run.view());
     let wanted = Wanted { stage, config: &config, rewards, drawn };
@@ -102,6 +104,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
         stage,
         size: config.size.clone(),
         engine: engine.engine.to_owned(),
+        precision: precision.to_owned(),
         adapter: engine.adapter,
         parameters: trained.table.parameters(),
         vocab_size: trained.config.vocab_size,

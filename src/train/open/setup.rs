@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use super::footprint::{Wanted, fit};
+use super::{
+    footprint::{Wanted, fit},
+    precision,
+};
 use crate::{
     base::StageId,
     compute::Device,
@@ -62,6 +65,7 @@ pub fn open_line(
             RunConfig::parse_for(&settled, &pairs, setup.stage, |c| planned(c, stages))?;
         }
         for &stage in stages {
+            precision::settle(device, None, stage, &config, &mut Vec::new())?;
             let rewards = stages.contains(&StageId::Reward);
             fit(device, Wanted { stage, config: &config, rewards, drawn: false })?;
         }

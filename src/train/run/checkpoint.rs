@@ -106,6 +106,11 @@ pub struct GuardState {
 }
 
 impl State {
+    /// Whether it was trained in f16, with a loss scale.
+    pub(crate) fn is_half(&self) -> bool {
+        self.format == LOSS_SCALE_FORMAT
+    }
+
     /// The shift and the scale of a reward model's scores.
     pub fn normaliser(&self) -> Option<(f64, f64)> {
         // Older checkpoints have the deviation separate from the weight.

@@ -82,6 +82,8 @@ pub struct Run {
     pub size: Clean,
     /// `cpu` or `wgpu`.
     pub engine: Clean,
+    /// Type of activations and products.
+    pub precision: Clean,
     /// The adapter.
     pub adapter: Clean,
     /// The data.
@@ -96,6 +98,7 @@ impl Run {
             name: Clean::line(&info.name),
             size: Clean::line(&info.size),
             engine: Clean::line(&info.engine),
+            precision: Clean::line(&info.precision),
             adapter: Clean::line(&info.adapter),
             sources,
             info,

@@ -60,7 +60,7 @@ impl Recipe {
         let stopping = Stopping::default();
         let setup = Setup { from: self.from.clone(), stop: stopping.flag(), ..self.args.setup(common, LINE[0]) };
         let unattended = Unattended::start(self.json, stopping)?;
-        let mut device = common.device()?;
+        let mut device = common.training_device()?;
         let engine = device.info().clone();
         let (run, config) = open_line(self.args.run.as_deref(), &setup, &LINE, &mut device)?;
         // Create the report folder first, so that a failure shows before training.

@@ -36,8 +36,12 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         rows.push(live(pen));
     } else {
         rows.push(vec![pen.piece(engine, Role::Dim), pen.piece(run.adapter.as_str(), Role::Bright)]);
+        let size = match run.precision.as_str() {
+            "" => run.size.as_str().to_owned(),
+            precision => format!("{} {precision}", run.size.as_str()),
+        };
         rows.push(pen.dotted([
-            run.size.as_str().to_owned(),
+            size,
             format!("{} {}", state.tr(strings::PARAMETERS), short(run.info.parameters as f64)),
             format!("{} {}", state.tr(strings::VOCAB), grouped(run.info.vocab_size as u64)),
         ]));
