@@ -28,7 +28,7 @@ struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 #endif
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 #ifdef HALF
-// out before it is rounded.
+// out before rounding.
 #ifdef VEC4
 @group(0) @binding(5) var<storage, read_write> exact: array<vec4<f32>>;
 #else

@@ -16,7 +16,7 @@ struct Params { b: u32, t: u32, hq: u32, hk: u32, d: u32, scale: f32 }
 #ifdef FORWARD
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f16>>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
-// out before it is rounded.
+// out before rounding.
 @group(0) @binding(5) var<storage, read_write> exact: array<vec4<f32>>;
 #else
 @group(0) @binding(3) var<storage, read> dout: array<vec4<f16>>;

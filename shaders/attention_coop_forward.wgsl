@@ -49,7 +49,7 @@ fn main(
 #endfor
     var top = LEAST;
     var total = 0.0;
-    // The same of the weights as the product takes them: with it the output is their exact mean of the values.
+    // The same sum over the weights as the product takes them, which makes the output their exact mean of the values.
     var rounded = 0.0;
     let least = first_key(sequence, min(first, p.t - 1u)) / ${BC}u * ${BC}u;
 #for u in 0..${LOADS}

@@ -16,7 +16,7 @@ struct Params { b: u32, p: u32, hq: u32, hk: u32, d: u32, positions: u32, scale:
 
 const KEYS = 128u;
 
-// The query and the key of the new row, turned; as they would be read from memory.
+// The query and the key of the new row, rotated and rounded as if read from memory.
 var<workgroup> query: array<vec4<f32>, 64>;
 var<workgroup> fresh: array<vec4<f32>, 64>;
 var<workgroup> scores: array<vec4<f32>, 32>;
@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
         }
     }
     workgroupBarrier();
-    // One of the heads that share keys caches them; nobody reads them there before the next call.
+    // Only one of the heads that share keys writes them to the cache; they are not read there before the next call.
     if head % (p.hq / p.hk) == 0u && position < p.p && lane < quads {
         let at = cached + position * width + lane;
         cache[at] = vec4<${ACT}>(fresh[lane]);

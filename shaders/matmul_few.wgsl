@@ -15,7 +15,7 @@ struct Params { m: u32, n: u32, k: u32 }
 @group(0) @binding(3) var<storage, read_write> out: array<${ACT}>;
 
 const GROUPS = ${THREADS}u / 32u;
-// One more than invocations share a sum: readers side by side then use different banks.
+// One more than the invocations that share a sum, so that adjacent readers use different banks.
 const PITCH = 33u;
 
 var<workgroup> parts: array<f32, ${ROWS}u * GROUPS * PITCH>;
@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let col0 = (wg.x * GROUPS + group) * ${COLS}u;
 #endif
     let row0 = wg.y * ${ROWS}u;
-    // Past the end the last row and column are read, and not written.
+    // Past the end the last row and column are read but not written.
 #for i in 0..${ROWS}
     let at_a${i} = min(row0 + ${i}u, p.m - 1u) * quads;
 #endfor

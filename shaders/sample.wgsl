@@ -6,8 +6,8 @@
 
 struct Params { b: u32, v: u32, p: u32, ring: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
-// A row's eight words: seed low, seed high, reciprocal temperature, top k, top p, entries to choose among, length of
-// the prompt, kind.
+// A row's eight words: seed low, seed high, reciprocal temperature, top k, top p, number of entries to choose among,
+// length of the prompt, kind.
 @group(0) @binding(1) var<storage, read> picks: array<u32>;
 @group(0) @binding(2) var<storage, read> logits: array<${ACT}>;
 @group(0) @binding(3) var<storage, read> prompts: array<u32>;
@@ -16,9 +16,9 @@ struct Params { b: u32, v: u32, p: u32, ring: u32 }
 @group(0) @binding(6) var<storage, read_write> drawn: array<u32>;
 
 const NONE = 0xffffffffu;
-// What rng.rs mixes in for sampling.
+// The purpose that rng.rs mixes in for sampling.
 const PURPOSE = 5u;
-// Entries that are put in order at most.
+// Most entries that are sorted.
 const KEPT = 256u;
 
 var<workgroup> place: u32;
@@ -36,7 +36,7 @@ fn finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
-// Larger for larger numbers, 0 for what is not finite.
+// Ordered like the numbers; 0 for infinities and NaN.
 fn key(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
     if !finite(x) {
@@ -48,7 +48,7 @@ fn key(x: f32) -> u32 {
     return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }
 
-// e^x as the host computes it: the twin of `exp` in compute/cpu/simd.rs.
+// e^x exactly as on the host: the twin of `exp` in compute/cpu/simd.rs.
 fn power(exponent: f32) -> f32 {
     let x = clamp(exponent, -87.3, 88.3);
     let n = round(x * 1.442695041);
@@ -61,7 +61,7 @@ fn power(exponent: f32) -> f32 {
     return (fma(q * r, r, r) + 1.0) * bitcast<f32>(u32(i32(n) + 127) << 23u);
 }
 
-// In 0..1, with 24 bits, for the entry at a place of its text: the twin of `rng::uniform`.
+// A number in 0..1 with 24 bits, for the entry at a position of its text: the twin of `rng::uniform`.
 fn uniform_at(row: u32, index: u32) -> f32 {
     var h = mix(picks[row * 8u]);
     h = mix(h ^ picks[row * 8u + 1u]);
@@ -104,13 +104,13 @@ fn main(
     let top_k = picks[row * 8u + 3u];
     let known = min(picks[row * 8u + 5u], p.v);
     let kind = picks[row * 8u + 7u];
-    // An invocation has entries side by side, so that sums run in the order of the entries.
+    // An invocation has adjacent entries, so that sums run in the order of entries.
     let per = (known + 255u) / 256u;
     let start = min(lane * per, known);
     let end = min(start + per, known);
     let first = row * p.v;
 
-    // The likeliest: of equals the first.
+    // The likeliest; among equals the first.
     var best = 0.0;
     var best_at = NONE;
     for (var i = start; i < end; i += 1u) {
@@ -151,7 +151,7 @@ fn main(
     }
     let lot = uniform_at(row, next);
 
-    // The key of the k-th likeliest, eight bits at a time.
+    // The key of the k-th likeliest, determined eight bits at a time.
     var least = 1u;
     if kind == 2u {
         var found = 0u;
@@ -209,7 +209,7 @@ fn main(
         }
         let count = workgroupUniformLoad(&place);
         if count <= KEPT && count > 0u {
-            // Into order: the likeliest first, of equals the lower entry.
+            // Sort: likeliest first, among equals the lower entry first.
             if lane < count {
                 let mine = kept_keys[lane];
                 let id = kept_ids[lane];
@@ -250,7 +250,7 @@ fn main(
         }
     }
 
-    // From all that is at least that likely, in the order of the entries: whole invocations first, then entries.
+    // Sample among all that are at least that likely, in the order of entries: first the invocation, then the entry.
     var sum = 0.0;
     for (var i = start; i < end; i += 1u) {
         let x = f32(logits[first + i]);
@@ -286,7 +286,7 @@ fn main(
     if lane != owner {
         return;
     }
-    // Past the end by a rounding: the last that could be drawn here, or else the likeliest.
+    // Past the end by a rounding error: the last entry that could be sampled here, or else the likeliest.
     var id = top_at;
     for (var i = start; i < end; i += 1u) {
         let x = f32(logits[first + i]);

@@ -29,7 +29,7 @@ fn runs_of_every_format_continue_with_the_same_losses() {
             for (step, expected) in steps.iter().zip(expected) {
                 compare(step, expected, &format!("format {format}, {stage}"));
             }
-            // What this version writes has a run here as well.
+            // The format that this version writes must have a run here too.
             let written = &json_file(&stage_checkpoint(&run, stage, 4).join("state.json"))["format"];
             assert!(FORMATS.iter().any(|known| written == known), "no run of format {written} in tests/fixtures/runs");
         }

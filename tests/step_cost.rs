@@ -48,7 +48,7 @@ fn calls_and_barriers_of_a_step_stay_down() {
     }
 }
 
-/// Seven calls a layer, embedding, norm, head and choice.
+/// Seven calls per layer, embedding, norm, head and sampling.
 #[test]
 fn calls_of_a_decoded_token_stay_down() {
     let tiny = ModelConfig::llama(4, 128, 4, 4, 384, 4096, 128);

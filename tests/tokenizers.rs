@@ -302,7 +302,7 @@ fn templates_that_name_what_is_not_there() {
     refused(&with("/post_processor", template), &["more than 32"]);
 }
 
-/// The crate panics on the four parts that the second template makes.
+/// The crate panics on the four parts that the second template produces.
 #[test]
 fn templates_after_templates() {
     for parts in [vec![begin("<s>", 1); 3], vec![begin("<s>", 1); 6]] {
@@ -311,7 +311,7 @@ fn templates_after_templates() {
     let one = with("/post_processor", several("processors", vec![byte_level(true), begin("<s>", 1)]));
     let tokenizer = Tokenizer::from_json(&one, None).unwrap();
     assert_eq!(tokenizer.encode_prompt("a").unwrap(), [&[1], &tokenizer.encode("a").unwrap()[..]].concat());
-    // The file that is written beside a checkpoint keeps the post-processor.
+    // The file written to a checkpoint keeps the post-processor.
     assert!(tokenizer.json().contains("TemplateProcessing"));
 }
 

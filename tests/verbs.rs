@@ -325,7 +325,7 @@ fn train_lines() {
         (&last["event"], &last["reason"], &last["failed"], &last["step"]),
         (&json!("finished"), &json!("done"), &json!(false), &json!(6))
     );
-    // The run's logs hold the same lines, times included.
+    // The run's logs have the same lines, including times.
     let [metrics, events] =
         ["metrics.jsonl", "events.jsonl"].map(|n| objects(&fs::read_to_string(run.join(n)).unwrap()));
     assert!(metrics.iter().eq(steps));

@@ -101,11 +101,11 @@ impl FromStr for StageId {
     }
 }
 
-/// A stage as a file names it. A name that this version does not know is kept as it is: a newer version wrote it.
+/// A stage's name in a file. An unknown name, from a newer version, is kept unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum StageName {
-    /// A stage of this version.
+    /// A stage known to this version.
     Known(StageId),
     /// Any other name.
     Other(String),

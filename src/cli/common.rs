@@ -1,4 +1,4 @@
-//! The options that verbs share, and opening the device they name.
+//! Options that verbs share, and opening the device they name.
 
 use std::path::PathBuf;
 

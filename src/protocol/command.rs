@@ -149,7 +149,7 @@ pub enum Command {
     /// Save this stage and switch to another one ([`Event::Started`](super::Event::Started) of that one, or
     /// [`Event::Refused`](super::Event::Refused)).
     Stage {
-        /// That one.
+        /// The stage.
         stage: StageId,
     },
     /// End the stage here.

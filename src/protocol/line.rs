@@ -26,7 +26,7 @@ impl<T: Serialize> Line<T> {
         Line::at(unix_time(), stage, record)
     }
 
-    /// A line of that moment, in Unix seconds.
+    /// A line with this time, in Unix seconds.
     pub fn at(time: f64, stage: StageId, record: T) -> Line<T> {
         Line { stage, time: Some(time), record }
     }
@@ -45,7 +45,7 @@ impl<'de, T: Deserialize<'de>> Line<T> {
     }
 }
 
-/// Now, in Unix seconds.
+/// The current time in Unix seconds.
 pub(crate) fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -86,7 +86,7 @@ pub struct RunInfo {
 /// A stage of the run and its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StageInfo {
-    /// Which one.
+    /// The stage.
     pub stage: StageId,
     /// Steps in its newest checkpoint; None if it was never trained.
     pub step: Option<usize>,

@@ -111,8 +111,7 @@ impl Watch {
     }
 }
 
-/// A watcher of the `notify` crate, which panics where a call of the system fails that it expects to succeed, also when
-/// it is dropped.
+/// A watcher of the `notify` crate, which panics if a system call fails that it expects to succeed, even on drop.
 struct Held(Option<Box<dyn Watcher + Send>>);
 
 impl Held {
@@ -129,7 +128,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Its thread ends with the process where it cannot be woken.
+        // If it cannot be woken, its thread ends with the process.
         let _panicked = caught(|| drop(self.0.take()));
     }
 }

@@ -271,8 +271,8 @@ pub(crate) fn rollouts(mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Where the device draws, the tokens are those that the host draws from its logits with the same seed, and so are
-/// their log-probabilities; alone or beside others, in one row after another.
+/// Tokens sampled on the device equal those that the host samples from its logits with the same seed, and so do their
+/// log-probabilities; alone or in a batch, and in successive texts of a row.
 pub(crate) fn draws(mut device: Device) -> Result<(), Failed> {
     let policy = policy(&mut device)?;
     let plain = Sampling { temperature: 1.3, top_k: 0, ..Sampling::default() };
@@ -281,7 +281,7 @@ pub(crate) fn draws(mut device: Device) -> Result<(), Failed> {
         plain,
         Sampling { top_k: 20, ..plain },
         Sampling { top_k: 30, top_p: 0.7, ..plain },
-        // By the host everywhere.
+        // Only the host supports this.
         Sampling { top_p: 0.8, ..plain },
         Sampling { repetition_penalty: 1.2, ..plain },
     ];

@@ -136,7 +136,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Texts drawn from the whole distribution, --steps times --batch of them: the fastest round counts.
+    /// Generates texts from the whole distribution, --steps rounds of --batch texts; the fastest round counts.
     fn decoding(&self, device: &mut Device, config: &ModelConfig, seed: u64) -> Outcome {
         let table_of = Arc::new(ParamTable::new(config));
         let weights = Weights::alloc(device, "weights", &table_of)?;
@@ -176,16 +176,16 @@ impl Bench {
     }
 }
 
-/// Tokens of a prompt in the measurement of decoding.
+/// Tokens of a prompt in the decoding benchmark.
 const PROMPT: usize = 8;
 
-/// Kernels as JSON.
+/// The kernels as JSON.
 fn table(kernels: &[KernelTime]) -> Vec<serde_json::Value> {
     let row = |k: &KernelTime| json!({"name": k.name, "ms": k.ms, "calls": k.calls, "flop": k.work.flop, "bytes": k.work.bytes});
     kernels.iter().map(row).collect()
 }
 
-/// Kernels as lines, the longest first.
+/// The kernels as lines, longest first.
 fn list(mut kernels: Vec<KernelTime>) {
     kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
     for k in &kernels {

@@ -142,7 +142,7 @@ const PAGE: usize = 4096;
 /// Characters of a dropped document per line.
 const BEGINNING: usize = 40;
 
-/// Prints an event's line.
+/// Prints an event.
 fn event(name: &str, fields: &impl Serialize) {
     let mut line = json!(fields);
     line["event"] = name.into();

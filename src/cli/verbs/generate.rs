@@ -19,7 +19,7 @@ use crate::{
     train::{TrainError, checkpoint, model_folder},
 };
 
-/// Text is shown at least this often, as far as the model is that fast.
+/// Text is printed at least this often, if the model is fast enough.
 const SHOWN: Duration = Duration::from_millis(30);
 
 /// Continue a text (or token ids) with a run's newest checkpoint or a model's folder

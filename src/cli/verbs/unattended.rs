@@ -55,7 +55,7 @@ impl Unattended {
         outcome
     }
 
-    /// Prints an event of this moment, unless an earlier one could not be printed.
+    /// Prints an event with the current time, unless an earlier one could not be printed.
     pub(super) fn print(&mut self, stage: StageId, event: Event) {
         Printer { to: self, stage }.emit(event);
     }

@@ -175,7 +175,7 @@ impl<'d> Bench<'d> {
         let mut worst = (0.0, f64::MIN_POSITIVE);
         for (t, expected) in call.args.iter().zip(&values).skip(split) {
             let got = self.view(t)?;
-            // An output in f32 beside the same in f16 is a sum over operands in f16, on matrix units.
+            // An f32 output beside its f16 copy is a sum over f16 operands, on matrix units.
             let beside = |o: &&Tensor| o.dtype == DType::F16 && o.len() == t.len();
             let coarse = call.kernel.needs == Needs::Matrix && call.args.iter().skip(split).any(|o| beside(&o));
             let compared = if t.dtype == DType::F16 || coarse { compare_narrow } else { compare };

@@ -1,4 +1,4 @@
-//! The shapes that kernels of decoding are checked on: few rows, a cache, choices at random.
+//! The shapes on which decoding kernels are checked: few rows, a cache, random choices.
 
 use super::bench::Bench;
 use crate::compute::{
@@ -47,7 +47,7 @@ pub(super) fn attention_step(b: &mut Bench<'_>) -> Done {
         let qkv = b.noise_act(&[rows, heads.qkv()], 1.0)?;
         let cache = b.noise_act(&[rows, p, 2 * key * d], 1.0)?;
         let table = b.noise(&[p.min(200), d])?;
-        // The last place, the first, those between, and one past the cache's end.
+        // The last position, the first, those between, and one beyond the cache's end.
         let positions: Vec<u32> =
             (0..rows).map(|i| if i == 3 { p as u32 + 4 } else { ((i + 1) * p - 1) as u32 * 7 % p as u32 }).collect();
         let positions = b.words(&positions)?;
@@ -59,7 +59,7 @@ pub(super) fn attention_step(b: &mut Bench<'_>) -> Done {
 }
 
 pub(super) fn sample(b: &mut Bench<'_>) -> Done {
-    // Rows, entries, and of how many values.
+    // Rows, entries, and number of distinct values.
     let mut sizes = vec![(1, 1, 1), (7, 3, 80), (9, 255, 80), (12, 1025, 80), (5, 1100, 3)];
     if b.large() {
         sizes.push((64, 50_304, 4000));
@@ -72,8 +72,7 @@ pub(super) fn sample(b: &mut Bench<'_>) -> Done {
             Among::Likeliest { k: 40, p: 1.0 },
             Among::Likeliest { k: 128, p: 0.6 },
         ] {
-            // Rows in eighths, so that many are equal; in the first of them three entries are no numbers, and in the
-            // second all are.
+            // Logits in eighths, so that many are equal; the first row has three NaN entries, the second only NaN.
             let mut logits: Vec<f32> =
                 (0..rows * v).map(|i| below(4, Purpose::Bench, 2, i as u64, levels) as f32 / 8.0 - 5.0).collect();
             for (i, x) in logits.iter_mut().enumerate().take(2 * v) {
@@ -90,7 +89,7 @@ pub(super) fn sample(b: &mut Bench<'_>) -> Done {
                 inverse_temperature: 0.4 + i as f32 / 4.0,
                 among,
                 known: if i % 3 == 2 { v.div_ceil(2) } else { v },
-                // Some rows still read their prompts.
+                // Some rows are still reading their prompts.
                 prompt: if i % 4 == 3 { 10 } else { 3 },
             };
             let picks: Vec<u32> = (0..rows).flat_map(|i| pick(i).words()).collect();

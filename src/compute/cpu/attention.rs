@@ -152,7 +152,7 @@ pub(in crate::compute) fn attention_forward(p: &Params, args: Args<'_>) -> Ran {
             lse[(row / s.t * s.hq + h) * s.t + row % s.t] = *sum;
         }
     }
-    // Before rounding, which a twin does not do.
+    // The output before rounding; a twin does not round.
     if let [exact] = exact {
         exact.copy_from_slice(out);
     }

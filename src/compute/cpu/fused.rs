@@ -1,4 +1,4 @@
-//! Twins of kernels that do the work of several: their twins in sequence.
+//! Twins of fused kernels: the twins of their parts in sequence.
 
 use super::{
     args::{Args, Arity, Params, Ran},

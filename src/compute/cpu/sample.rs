@@ -1,9 +1,9 @@
-//! The twin of sampling: plain and in f64.
+//! The twin of sampling, directly by the definition and in f64.
 
 use super::args::{Args, Arity, Params, Ran};
 use crate::compute::rng;
 
-/// Entries that are put in order at most.
+/// Most entries that are sorted.
 const KEPT: usize = 256;
 
 pub(in crate::compute) fn sample(p: &Params, args: Args<'_>) -> Ran {
@@ -31,7 +31,7 @@ pub(in crate::compute) fn sample(p: &Params, args: Args<'_>) -> Ran {
     Ok(())
 }
 
-/// The entry of one row and the logarithm of its probability.
+/// The chosen entry of one row and the logarithm of its probability.
 fn chosen(logits: &[f32], &[low, high, inverse, top_k, top_p, .., kind]: &[u32; 8], index: u32) -> (u32, f32) {
     let mut order: Vec<u32> = (0..logits.len() as u32).filter(|i| logits[*i as usize].is_finite()).collect();
     let of = |i: u32| logits[i as usize];
@@ -45,7 +45,7 @@ fn chosen(logits: &[f32], &[low, high, inverse, top_k, top_p, .., kind]: &[u32; 
     if kind == 2 {
         let mut down = order.clone();
         down.sort_by(|a, b| of(*b).partial_cmp(&of(*a)).unwrap_or(std::cmp::Ordering::Equal).then(a.cmp(b)));
-        // What is as likely as the k-th stays.
+        // Entries as likely as the k-th are kept.
         let least = down.get((top_k as usize).max(1) - 1).map_or(f32::NEG_INFINITY, |i| of(*i));
         down.retain(|i| of(*i) >= least);
         order.retain(|i| of(*i) >= least);

@@ -63,7 +63,7 @@ pub(super) const TILE_128: Defines = &[
     ("UNROLL", "8"),
 ];
 
-/// Products for few rows: sums that 32 invocations make together, and steps along K that are fetched ahead.
+/// Products for few rows: sums that 32 invocations compute together, and steps along K that are prefetched.
 pub(super) const FEW_1: Defines = &[("ROWS", "1"), ("COLS", "1"), ("THREADS", "128"), ("AHEAD", "4")];
 pub(super) const FEW_8: Defines = &[("ROWS", "8"), ("COLS", "1"), ("THREADS", "256"), ("AHEAD", "1")];
 pub(super) const FEW_8X4: Defines = &[("ROWS", "8"), ("COLS", "4"), ("THREADS", "256"), ("AHEAD", "1")];

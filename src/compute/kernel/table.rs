@@ -31,7 +31,7 @@ macro_rules! both {
     };
 }
 
-/// The two rows of a forward kernel of attention: that over f16 leaves its output in f32 as well.
+/// The two rows of an attention forward kernel: the f16 row also stores its output in f32.
 macro_rules! forward {
     ($name:literal, $source:literal, $defines:expr $(; $storage:literal)?) => {
         &[

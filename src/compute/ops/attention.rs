@@ -90,7 +90,7 @@ pub fn attention_forward(
     forward(rec, qkv, begins, out, lse, None, b, heads)
 }
 
-/// [`attention_forward`] of f16: into `out`, and into `exact` \[B·T, Hq·D\] in f32, which [`attention_backward`] reads.
+/// [`attention_forward`] in f16: writes `out`, and `exact` \[B·T, Hq·D\] in f32, which [`attention_backward`] reads.
 pub fn attention_forward_exact(
     rec: &mut Recording<'_>,
     qkv: &Tensor,

@@ -1,4 +1,4 @@
-//! Products for few rows, as decoding makes them: of one token for each of some texts.
+//! Products for few rows, as in decoding: one token of each of several texts.
 
 use super::{
     elementwise::swiglu_forward,
@@ -12,10 +12,10 @@ use crate::compute::{
     tensor::Tensor,
 };
 
-/// Most rows of them: of more, tiles make less of reading weights again.
+/// Above this many rows tiled products are faster, because they reread weights less.
 const MOST_ROWS: usize = 128;
 
-/// out \[M, N\] = a \[M, K\] · b \[N, K\]ᵀ for few rows; by [`matmul`] where M is large or no variant fits.
+/// out \[M, N\] = a \[M, K\] · b \[N, K\]ᵀ for few rows; uses [`matmul`] if M is large or no variant fits.
 pub fn matmul_few(rec: &mut Recording<'_>, a: &Tensor, b: &Tensor, out: &Tensor) -> Done {
     expect_len("matmul_few", out, a.rows() * b.rows())?;
     let Some(row) = chosen(rec, "matmul_few", &[a, b, out]) else {
@@ -24,8 +24,8 @@ pub fn matmul_few(rec: &mut Recording<'_>, a: &Tensor, b: &Tensor, out: &Tensor)
     push_few(rec, row, &[a, b, out])
 }
 
-/// act \[M, F\] = silu(y·gateᵀ) · (y·upᵀ) for few rows, w \[2F, K\] being gate and up. `gate_up` \[M, 2F\] is
-/// written where no variant does both in one.
+/// act \[M, F\] = silu(y·gateᵀ) · (y·upᵀ) for few rows; w \[2F, K\] is gate and up. `gate_up` \[M, 2F\] is written only
+/// if no variant does both in one call.
 pub fn matmul_swiglu_few(rec: &mut Recording<'_>, y: &Tensor, w: &Tensor, gate_up: &Tensor, act: &Tensor) -> Done {
     expect_len("matmul_swiglu_few", gate_up, y.rows() * w.rows())?;
     expect_len("matmul_swiglu_few", act, y.rows() * w.rows() / 2)?;
@@ -47,13 +47,13 @@ fn push_few(rec: &mut Recording<'_>, row: &'static Kernel, args: &[&Tensor; 3]) 
     push_row(rec, row, Params::new(&[m, n, a.cols()]), args, grid)
 }
 
-/// Rows of `b` that a workgroup reads.
+/// Rows of `b` per workgroup.
 fn columns(row: &Kernel) -> usize {
     row.constant("THREADS") / 32 * row.constant("COLS")
 }
 
-/// The variant for these operands: of one row, or of eight with as many columns as leave the device enough
-/// workgroups. None on the CPU engine.
+/// The variant for these operands: for one row, or for eight with as many columns as leave enough workgroups for the
+/// device. None on the CPU engine.
 fn chosen(rec: &Recording<'_>, name: &'static str, args: &[&Tensor; 3]) -> Option<&'static Kernel> {
     let (traits, types, [a, b, _]) = (rec.traits(), types(args), args);
     let (m, n) = (a.rows(), b.rows());

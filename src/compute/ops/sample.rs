@@ -1,44 +1,44 @@
-//! Choosing an entry of each row of logits at random.
+//! Samples an entry of each row of logits.
 
 use super::push::{Done, expect_len, push, wrong};
 use crate::compute::{cpu::Params, device::Recording, tensor::Tensor};
 
-/// How an entry of a row is chosen: the words of a row of [`sample`]'s `picks`.
+/// How an entry of a row is chosen: a row of [`sample`]'s `picks`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pick {
     /// Seed of the random numbers.
     pub seed: u64,
-    /// What logits are multiplied with.
+    /// Factor on the logits.
     pub inverse_temperature: f32,
-    /// Among how many.
+    /// Which entries it is chosen among.
     pub among: Among,
-    /// Entries to choose among: the first of the row.
+    /// The number of entries to choose among, from the first on.
     pub known: usize,
-    /// Entries of the row's prompt.
+    /// Length of the row's prompt.
     pub prompt: usize,
 }
 
-/// Among how many entries is chosen.
+/// Which entries an entry is chosen among.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Among {
-    /// The likeliest alone.
+    /// The likeliest only.
     Best,
-    /// All.
+    /// All entries.
     All,
-    /// The `k` likeliest, at most [`MOST_LIKELIEST`], and those as likely as the last of them; of these the
-    /// likeliest whose probabilities reach `p`. Where more than 256 remain, all of them whatever `p`.
+    /// The `k` likeliest, at most [`MOST_LIKELIEST`], and those as likely as the last of them; of these the likeliest
+    /// whose probabilities reach `p`. If more than 256 remain, all of them, whatever `p` is.
     Likeliest {
         /// How many.
         k: usize,
-        /// Their share.
+        /// The share of probability.
         p: f32,
     },
 }
 
-/// Most entries of [`Among::Likeliest`].
+/// Largest `k` of [`Among::Likeliest`].
 pub const MOST_LIKELIEST: usize = 128;
 
-/// Words of one row's [`Pick`].
+/// Words of a row's [`Pick`].
 pub const PICK: usize = 8;
 
 impl Pick {

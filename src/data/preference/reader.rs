@@ -17,15 +17,15 @@ use crate::data::{
 /// The result of reading a file of preferences.
 #[derive(Clone, Debug, Default)]
 pub struct PreferenceReading {
-    /// The pairs; those of one ranking together.
+    /// The pairs; those of one ranking are adjacent.
     pub pairs: Reading<Preference, PreferenceForm>,
-    /// Votes for neither answer because both are equally good.
+    /// Votes for neither: both equally good.
     pub ties: u64,
     /// Votes for neither answer because both are bad.
     pub both_bad: u64,
     /// Votes without an opinion.
     pub skipped: u64,
-    /// The votes not taken back, oldest first, without their pairs.
+    /// Votes that were not taken back, oldest first, without their pairs.
     votes: Vec<Found>,
 }
 
@@ -91,7 +91,7 @@ impl PreferenceReading {
     }
 }
 
-/// Reads all preferences of an uncompressed input. An input without a single pair is an error.
+/// Reads all preferences of an uncompressed input. An input without any pair is an error.
 pub fn read_preferences(format: Format, input: impl Read) -> Result<PreferenceReading, DataError> {
     holds_records(format, false).map_err(DataError::Preferences)?;
     let mut reading = PreferenceReading::default();

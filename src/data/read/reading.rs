@@ -8,7 +8,7 @@ use crate::data::error::DataError;
 /// Rejected records for which place and reason are kept.
 const KEPT_REJECTS: usize = 20;
 
-/// Records read into memory as items `T`, each of them written in a form `F`.
+/// Records read into memory as items `T`, each with the form `F` it was written in.
 #[derive(Clone, Debug)]
 pub struct Reading<T, F = ()> {
     /// The items, in the file's order.
@@ -64,13 +64,13 @@ impl<T, F: Ord> Reading<T, F> {
         }
     }
 
-    /// Ends after the last record; an error if the file ended early.
+    /// Ends the reading; an error if the file ended early.
     pub(in crate::data) fn end(&mut self, passed: Passed) -> Result<(), DataError> {
         (self.bytes, self.encoding) = (passed.bytes, passed.encoding);
         passed.ended.map_or(Ok(()), Err)
     }
 
-    /// Notes for the user on what was read of a file.
+    /// Notes for the user about a file.
     pub fn notes(&self, file: &str) -> Vec<String>
     where
         F: Display,
@@ -87,7 +87,7 @@ impl<T, F: Ord> Reading<T, F> {
     }
 }
 
-/// Whether conversations and pairs are read from this format; else what is. Parquet needs a file.
+/// Whether conversations and pairs can be read from this format; otherwise the formats that can. Parquet needs a file.
 pub(in crate::data) fn holds_records(format: Format, file: bool) -> Result<(), String> {
     match format {
         Format::Json | Format::JsonLines => Ok(()),

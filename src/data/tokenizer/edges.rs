@@ -189,7 +189,7 @@ fn around(model: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), DataErr
     const TEXT: u32 = u32::MAX;
     let text = Encoding::from_tokens(vec![Token::new(TEXT, "a".to_owned(), (0, 1))], 0);
     let wrong = |what: String| DataError::Tokenizer(format!("its post-processor {what}"));
-    // A sequence of three templates makes the crate panic.
+    // The crate panics on a sequence of three templates.
     let framed = panics::caught(|| model.post_process(text, None, true))
         .map_err(|panics::Panicked| wrong("cannot be applied to a text; change it in tokenizer.json".to_owned()))?
         .map_err(|e| wrong(format!("fails: {e}")))?;

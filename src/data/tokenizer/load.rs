@@ -204,7 +204,7 @@ impl Tokenizer {
             _ if edges.are_plain() => bos = None,
             _ => {}
         }
-        // Its tokens are in `edges`; without special tokens it changes offsets only, which danlu does not use.
+        // Its tokens are in `edges`; otherwise it changes only offsets, which danlu does not use.
         inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         Ok(Self(Arc::new(Inner {
             model: inner,

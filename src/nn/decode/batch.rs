@@ -1,7 +1,7 @@
-//! Generation of many texts at once: every row of a batch is a text of its own, at its own position.
+//! Generates many texts at once: each row of a batch is a separate text at its own position.
 //!
-//! A row that ends takes the next prompt at once. What its cache held before is never seen, since a row
-//! at position i sees the cached places 0..=i and has by then overwritten all of them.
+//! A row that ends takes the next prompt at once. The old contents of its cache are never read: a row at position i
+//! attends to the cached positions 0..=i, all of which it has overwritten by then.
 
 use rayon::prelude::*;
 
@@ -53,24 +53,24 @@ struct Row {
     read: usize,
 }
 
-/// The prompts of one call and what becomes of them.
+/// The prompts of a call and their results.
 struct Work<'a> {
     prompts: &'a [Prompt],
     end: Option<u32>,
     capacity: usize,
-    /// Those that have no row yet, the next one last.
+    /// Prompts that have no row yet; the next one is last.
     waiting: Vec<usize>,
     done: Vec<Completion>,
 }
 
 impl Work<'_> {
-    /// The next prompt, in a row.
+    /// The next prompt as a row.
     fn next(&mut self) -> Option<Row> {
         let prompt = self.waiting.pop()?;
         Some(Row { prompt, text: self.prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0 })
     }
 
-    /// Takes a drawn token; false where the row's text ended with it.
+    /// Adds a sampled token; false if the row's text ended with it.
     fn take(&mut self, r: &mut Row, next: Drawn) -> bool {
         let (prompt, ended) = (&self.prompts[r.prompt], self.end == Some(next.id));
         r.logprobs.push(next.logprob);
@@ -85,7 +85,7 @@ impl Work<'_> {
         false
     }
 
-    /// Tokens that a row may still draw.
+    /// Tokens that a row may still generate.
     fn left(&self, r: &Row) -> usize {
         let prompt = &self.prompts[r.prompt];
         let new = r.text.len() - prompt.ids.len();
@@ -122,8 +122,8 @@ impl BatchDecoder {
         self.steps.profile(device)
     }
 
-    /// Continues every prompt, choosing among the first `known` ids, until `end` is drawn, the
-    /// prompt's limit is reached or the row is full. Completions stand in the order of the prompts.
+    /// Continues every prompt, sampling among the first `known` ids, until `end` is sampled, the prompt's limit is
+    /// reached or the row is full. Completions are in the order of the prompts.
     pub fn complete(
         &mut self,
         device: &mut Device,
@@ -154,7 +154,7 @@ impl BatchDecoder {
         }
     }
 
-    /// Several tokens at a time, drawn by the device. What a row draws past its end is left out.
+    /// Several tokens at a time, sampled on the device. Tokens after a row's end are discarded.
     fn on_device(
         &mut self,
         device: &mut Device,
@@ -170,7 +170,7 @@ impl BatchDecoder {
                     None => self.steps.rest(i),
                 }
             }
-            // Steps that each row needs before it draws, and after that.
+            // Steps that each row needs before it samples, and after that.
             let ahead = |r: &Row| (r.text.len() - r.read - 1, work.left(r));
             let ahead: Vec<(usize, usize)> = rows.iter().flatten().map(ahead).collect();
             let Some(silent) = ahead.iter().map(|(before, _)| *before).min() else { return Ok(work.done) };
@@ -192,7 +192,7 @@ impl BatchDecoder {
         }
     }
 
-    /// One token at a time, drawn by the host.
+    /// One token at a time, sampled on the host.
     fn on_host(
         &mut self,
         device: &mut Device,
@@ -229,7 +229,7 @@ impl BatchDecoder {
     }
 }
 
-/// The token that each row reads next, and its place; an idle row reads anything at its first place.
+/// The token that each row reads next, and its position; an idle row reads anything at position 0.
 fn inputs(rows: &[Option<Row>]) -> (Vec<u32>, Vec<u32>) {
     rows.iter().map(|row| row.as_ref().map_or((0, 0), |r| (r.text[r.read], r.read as u32))).unzip()
 }

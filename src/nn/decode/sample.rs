@@ -36,14 +36,14 @@ impl Sampling {
         Sampling { temperature: 0.0, top_k: 0, ..Sampling::default() }
     }
 
-    /// Whether the likeliest is taken for certain.
+    /// Whether the likeliest token is always taken.
     fn is_greedy(&self) -> bool {
         // Below 2.9e-39 the reciprocal is infinite: that is the limit, the likeliest token.
         self.temperature <= 0.0 || !(1.0 / self.temperature).is_finite() || self.top_k == 1
     }
 
-    /// The same as a device does it, among the first `known` ids and after a prompt of `prompt` tokens; `None`
-    /// where only the host can: a repetition penalty, more of the likeliest than [`MOST_LIKELIEST`], top-p of the
+    /// The same settings for a device, among the first `known` ids and after a prompt of `prompt` tokens; `None` if
+    /// only the host supports them: a repetition penalty, more of the likeliest than [`MOST_LIKELIEST`], top-p over the
     /// whole vocabulary.
     pub(super) fn pick(&self, known: usize, prompt: usize) -> Option<Pick> {
         let among = match (self.top_k, self.top_p) {
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(draw(&logits, &[], &Sampling::greedy(), 0), Drawn { id: 1, logprob: 0.0 });
     }
 
-    /// A device's choice by its twin, beside the host's own draw.
+    /// The device's choice, by its twin, agrees with the host's.
     #[test]
     fn what_a_device_can_draw_it_draws_as_the_host() {
         use crate::compute::{

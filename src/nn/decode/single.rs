@@ -69,10 +69,10 @@ impl Decoder {
         device.read_floats(&reader.logits.part("logits", at * vocab, &[vocab]))
     }
 
-    /// Draws the tokens after `text` among the first `known` ids, as [`draw`] does: at least one, at most `most`,
-    /// and no more than about fit into `within`. Of the text only what is new since the last call is read: until
-    /// [`Decoder::reset`] every text continues the one before, as far as that was kept. Where the device draws,
-    /// several tokens come at once.
+    /// Samples tokens after `text` among the first `known` ids, as [`draw`] does: at least one, at most `most`, and
+    /// about as many as fit into `within`. Only the part of the text that is new since the last call is read: until
+    /// [`Decoder::reset`] every text must continue the previous one, as far as that was kept. If the device samples,
+    /// several tokens are returned at a time.
     pub fn draw(
         &mut self,
         device: &mut Device,
@@ -106,7 +106,7 @@ impl Decoder {
         ComputeError::Shape { op: "decode", what }
     }
 
-    /// Refuses tokens that there is no room for, and ids that there are not.
+    /// Rejects tokens for which there is no room, and invalid ids.
     fn check(&self, tokens: &[u32]) -> Result<(), ComputeError> {
         if tokens.is_empty() || self.length + tokens.len() > self.capacity {
             return Err(self.misfit(tokens.len()));
@@ -118,7 +118,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Reads more tokens; the pass that read the last of them, and its row there.
+    /// Reads more tokens; returns the pass that read the last of them, and its row there.
     fn read(&mut self, device: &mut Device, tokens: &[u32], logits: bool) -> Result<(&Reader, usize), ComputeError> {
         self.check(tokens)?;
         let mut rest = tokens;

@@ -1,4 +1,4 @@
-//! Recorded steps of decoding: one new token for each of B texts, read over a cache, and the next one drawn on the
+//! Recorded decoding steps: one new token for each of B texts, read over a cache, and the next one sampled on the
 //! device, so that several steps run without the host.
 
 use std::time::{Duration, Instant};
@@ -17,18 +17,18 @@ use crate::{
     },
 };
 
-/// Most steps between two looks at what was drawn.
+/// Most steps between two read-backs of the sampled tokens.
 pub(super) const MOST: usize = 64;
-/// Steps of one submit: the device begins with the first ones while the host encodes the next.
+/// Steps per submit: the device starts with the first ones while the host encodes the next.
 const SUBMIT: usize = 4;
-/// What asking for the tokens of some steps costs beside the steps: their first submit and the read-back.
+/// Cost of requesting the tokens of some steps, beside the steps: their first submit and the read-back.
 const OVERHEAD: Duration = Duration::from_micros(200);
 
-/// What the steps of one device and model share with other passes over the same texts.
+/// The state that the steps of a device and model share with other passes over the same texts.
 pub(super) struct Cache {
     /// \[P, D\]: the table of rotations.
     pub rope: Tensor,
-    /// \[B, P, 2·Hk·D\] a layer.
+    /// \[B, P, 2·Hk·D\] per layer.
     pub layers: Vec<Tensor>,
 }
 
@@ -84,7 +84,7 @@ impl Reader {
         Ok(Reader { ids, positions, logits, trunk: passed, head })
     }
 
-    /// Reads tokens at their positions; logits only where they are wanted.
+    /// Reads tokens at their positions; computes logits only if requested.
     pub(super) fn read(
         &self,
         device: &mut Device,
@@ -101,23 +101,23 @@ impl Reader {
 /// Steps over B rows.
 pub(super) struct Steps {
     pub reader: Reader,
-    /// What draws; the CPU engine has none, since the host draws there.
+    /// The sampling on the device; None on the CPU engine, where the host samples.
     lots: Option<Lots>,
-    /// Seconds of a step, once measured.
+    /// Seconds per step, once measured.
     pace: Option<f64>,
 }
 
-/// The pick of a row whose prompt does not end.
+/// The pick of an idle row, whose prompt never ends.
 const IDLE: [u32; PICK] = [0, 0, 0, 0, 0, 0, u32::MAX, 0];
 
-/// Drawing on the device.
+/// Sampling on the device.
 struct Lots {
-    /// \[B, PICK\] (u32), and its rows on the host.
+    /// \[B, PICK\] (u32), and its copy on the host.
     picks: Tensor,
     rows: Vec<[u32; PICK]>,
     /// \[B, P\] (u32): the rows' prompts.
     prompts: Tensor,
-    /// \[MOST, B, 2\] (u32): what was drawn, by place.
+    /// \[MOST, B, 2\] (u32): the sampled tokens, by position.
     drawn: Tensor,
     sample: Program,
 }
@@ -136,7 +136,7 @@ impl Steps {
         Ok(Steps { reader, lots, pace: None })
     }
 
-    /// Kernel calls of one step.
+    /// Kernel calls per step.
     pub(super) fn calls(&self) -> usize {
         let sample = self.lots.as_ref().map_or(0, |lots| lots.sample.len());
         self.reader.trunk.len() + self.reader.head.len() + sample
@@ -149,12 +149,12 @@ impl Steps {
         device.profile(&programs)
     }
 
-    /// Whether the device can draw like this.
+    /// Whether the device supports these settings.
     pub(super) fn draws(&self, how: &Sampling) -> bool {
         self.lots.is_some() && how.pick(0, 0).is_some()
     }
 
-    /// Puts a text into a row: its prompt is read before anything is drawn, among the first `known` ids.
+    /// Starts a text in a row: its prompt is read before anything is sampled among the first `known` ids.
     pub(super) fn start(
         &mut self,
         device: &mut Device,
@@ -174,14 +174,14 @@ impl Steps {
         Ok(())
     }
 
-    /// Leaves a row without a text: nothing is drawn there.
+    /// Leaves a row idle.
     pub(super) fn rest(&mut self, row: usize) {
         if let Some(lots) = &mut self.lots {
             lots.rows[row] = IDLE;
         }
     }
 
-    /// Runs `n` steps from these tokens at these positions on, of which the first `silent` draw nothing in any row.
+    /// Runs `n` steps from these tokens and positions; the first `silent` steps sample nothing in any row.
     pub(super) fn run(
         &mut self,
         device: &mut Device,
@@ -218,8 +218,8 @@ impl Steps {
         Ok(Ring { words, rows: ids.len() })
     }
 
-    /// Steps until the next look, where `left` are still to come at most: so many that looking and what is drawn
-    /// past an end cost about the same, and no more than fit into `within`.
+    /// Steps until the next read-back, with at most `left` to come: so many that the read-back costs about as much as
+    /// the tokens sampled past an end, and no more than fit into `within`.
     pub(super) fn stride(&self, left: usize, within: Option<Duration>) -> usize {
         let Some(pace) = self.pace.filter(|pace| *pace > 0.0) else { return left.clamp(1, SUBMIT) };
         let balanced = (2.0 * left as f64 * OVERHEAD.as_secs_f64() / pace).sqrt();
@@ -239,14 +239,14 @@ impl Lots {
     }
 }
 
-/// What the last steps drew.
+/// The tokens of the last steps.
 pub(super) struct Ring {
     words: Vec<u32>,
     rows: usize,
 }
 
 impl Ring {
-    /// What was drawn for a row's place.
+    /// The token of a row at a position.
     pub(super) fn at(&self, row: usize, place: usize) -> Drawn {
         let slot = 2 * (place % MOST * self.rows + row);
         let word = |i: usize| self.words.get(i).copied().unwrap_or(0);

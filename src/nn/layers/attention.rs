@@ -19,7 +19,7 @@ pub(in crate::nn) struct Attention {
     heads: Heads,
     /// \[N, (Hq+2Hk)·D\], rotated.
     qkv: Tensor,
-    /// \[N, Hq·D\], and where that is f16 the same in f32, for the way back.
+    /// \[N, Hq·D\]; if that is f16, also in f32, for the backward pass.
     attn: Tensor,
     exact: Option<Tensor>,
     /// \[B, Hq, T\].

@@ -55,7 +55,7 @@ impl Mlp {
         Mlp { layer, ..self.clone() }
     }
 
-    /// y \[N, C\] → `out` \[N, C\]; a pass over a cache is one of few rows.
+    /// y \[N, C\] → `out` \[N, C\]; a pass over a cache has few rows.
     pub(in crate::nn) fn forward(
         &self,
         rec: &mut Recording<'_>,

@@ -113,7 +113,7 @@ impl Checkpoints {
         Ok(ids)
     }
 
-    /// The published checkpoint of that name; it is not verified here.
+    /// The published checkpoint with this name; it is not verified here.
     pub fn named(&self, name: &str) -> Result<Option<CheckpointId>, StoreError> {
         let Some(id) = CheckpointId::parse(name) else { return Ok(None) };
         Ok(self.list()?.contains(&id).then_some(id))

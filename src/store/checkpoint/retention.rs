@@ -47,7 +47,7 @@ impl Saver {
     /// one that loads: it is read back before anything is removed.
     pub fn retain(&self, stage: StageId, keep: &Keep<'_>) -> Result<Retained, StoreError> {
         let there = &self.checkpoints;
-        // A removal that failed earlier was reported then; the disk may answer now.
+        // Retry removals that failed earlier; they were reported then.
         sweep(&*there.disk, &there.dir, |name| Scratch::Removing.made(name), &mut Swept::default());
         let mut ids = there.newest_first(Some(stage))?;
         let rest = ids.split_off(keep.newest.max(1).min(ids.len()));
@@ -99,8 +99,8 @@ pub(in crate::store) struct Swept {
     pub left: Vec<StoreError>,
 }
 
-/// Removes the left-overs in `dir` whose names `ours` accepts: of `is_scratch`, what a killed process wrote or removed
-/// in part.
+/// Removes the leftovers in `dir` whose names `ours` accepts: those of [`is_scratch`] that a killed process wrote or
+/// removed in part.
 pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, ours: impl Fn(&str) -> bool, swept: &mut Swept) {
     let entries = match disk.list(dir).at("list", dir) {
         Ok(entries) => entries,

@@ -1,8 +1,8 @@
 //! `run.toml`: the whole configuration of a run. Everything has a default; unknown keys are errors that name the
 //! nearest known one.
 //!
-//! `table` is how a table is declared; `source`, `quality`, `model`, `stages` and `guard` are the tables; `run_config` is
-//! the file of them; `plan` is what it comes to with every default filled in.
+//! `table` is the macro that declares a table; `source`, `quality`, `model`, `stages` and `guard` are the tables;
+//! `run_config` is the file; `plan` has the settings with all defaults filled in.
 
 mod guard;
 mod issue;

@@ -105,17 +105,17 @@ impl RunConfig {
         }
     }
 
-    /// When a stage is stopped.
+    /// The thresholds that stop a stage.
     pub(crate) fn guard_settings(&self) -> GuardSettings {
         self.guard.settings(self.site(StageId::default()))
     }
 
-    /// The keys of a stage.
+    /// The settings of a stage.
     pub(crate) fn settings(&self, stage: StageId) -> StageSettings {
         self.stage(stage).settings(self.site(stage))
     }
 
-    /// The keys of the reward model's training.
+    /// The settings of the reward model.
     ///
     /// The language modelling loss needs an output layer. A reward model has `score.weight` in place of one, so the
     /// output layer must be the tied embeddings: with untied ones there is nowhere to store a trained output layer.

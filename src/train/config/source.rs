@@ -14,7 +14,7 @@ use crate::data::{
     dedup::Dedup,
 };
 
-/// A source's weight. The largest keeps the sum of all weights finite.
+/// Range of a source's weight; its maximum keeps the sum of all weights finite.
 const WEIGHT: Range = Range::ANY.up_to(1e9);
 
 /// How a text file is cut into documents.

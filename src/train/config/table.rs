@@ -185,7 +185,7 @@ pub enum Kind {
     Tables(&'static [Key]),
 }
 
-/// The largest number that is finite on the device, too.
+/// Largest number that is finite on the device.
 const LARGEST: f64 = f32::MAX as f64;
 
 /// The range of a number. Most numbers reach the device as `f32`, so values that overflow there are out of range.
@@ -221,7 +221,7 @@ impl Range {
         Range { open: [true, false], ..Range::at_least(least) }
     }
 
-    /// The range up to that number.
+    /// The range with this maximum.
     pub(super) const fn up_to(self, most: f64) -> Range {
         Range { most, ..self }
     }
@@ -321,9 +321,9 @@ macro_rules! settled {
     };
 }
 
-/// Declares a table: its struct with an optional field a key, `KEYS`, for each key with a default a method that gives the
-/// value of a run, and a struct of all these values, which `settings` fills in. A row is `name: type [stages], range, = default, "English", "Chinese";`, where a default is a
-/// function of the table and the [`Site`].
+/// Declares a table: its struct with an optional field per key, `KEYS`, for each key with a default a method that
+/// returns the value in effect, and a struct of all these values, which `settings` fills in. A row is `name: type
+/// [stages], range, = default, "English", "Chinese";`, where the default is a function of the table and the [`Site`].
 macro_rules! table {
     (
         $(#[$about:meta])*
@@ -375,7 +375,7 @@ macro_rules! table {
                 },)*
             ];
 
-            /// Every key's value in a run.
+            /// The values of all keys in a run.
             pub(super) fn settings(&self, site: $crate::train::config::table::Site<'_>) -> $settings {
                 $settings { $($key: $crate::train::config::table::settled!(self, site, $key $(, $default)?),)* }
             }

@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub asked: Option<Vec<u32>>,
     who: Who,
     seen: Vec<u32>,
-    /// Whether the decoder's cache holds what it has read of this text.
+    /// Whether the decoder's cache contains the part of this text that was read.
     read: bool,
     /// Tokens that end it.
     ends: Vec<u32>,
@@ -119,7 +119,7 @@ impl Answer {
         Ok((piece, reason))
     }
 
-    /// Adds a drawn token and its text; true where it ends the answer.
+    /// Adds a sampled token and its text; true if it ends the answer.
     fn take(&mut self, Drawn { id, logprob }: Drawn, piece: &mut String) -> bool {
         self.logprobs.push(logprob);
         if self.ends.contains(&id) {

@@ -63,8 +63,8 @@ pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainEr
     Ok(line)
 }
 
-/// All entries in the file's order, those that were undone among them. A line that is no entry, of a newer version or
-/// written by the user, is skipped.
+/// All entries in file order, including undone ones. A line of a newer version or of a user that is not an entry is
+/// skipped.
 fn entries(view: &RunView) -> Result<Vec<Entry>, TrainError> {
     let mut all = Vec::new();
     each_record(&**view.disk(), &view.edits_path(), |record| all.extend(serde_json::from_value(record.clone())))?;
@@ -120,7 +120,7 @@ pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
 pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
     let view = run.view();
     let there = view.checkpoints().list()?;
-    // Which of a newer version's stages return to what is not known here.
+    // It is unknown which versions of the data a newer danlu's stages return to.
     let foreign = |e: &Entry| matches!(e.stage, StageName::Other(_));
     let mut keep: Vec<String> = entries(view)?.into_iter().filter(foreign).map(|e| e.settings.data).collect();
     for stage in StageId::ALL.into_iter().filter(|s| s.draws_text()) {

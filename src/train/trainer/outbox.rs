@@ -13,10 +13,10 @@ use crate::{
 
 /// What receives a trainer's events.
 pub trait Emit {
-    /// Takes an event and its time, in Unix seconds. It must not wait.
+    /// Accepts an event and its time, in Unix seconds, without blocking.
     fn emit_at(&mut self, time: f64, event: Event);
 
-    /// Takes an event of this moment.
+    /// Accepts an event of the current time.
     fn emit(&mut self, event: Event) {
         self.emit_at(unix_time(), event);
     }

@@ -74,7 +74,7 @@ pub struct Exchange {
     raw: String,
     /// The typed text, cleaned.
     pub prompt: Clean,
-    /// The stage that was asked.
+    /// The stage that answered.
     pub stage: Option<StageId>,
     /// Whether it was asked in the chat template, with the earlier turns.
     pub talk: bool,

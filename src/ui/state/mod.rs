@@ -79,7 +79,7 @@ pub struct Leaving {
 /// A request without an answer so far. The trainer answers in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Train another stage.
+    /// Switch to another stage.
     Stage(StageId),
     /// Keep a corrected answer: its prompt and the text.
     Demonstrate(Target, String),

@@ -226,7 +226,7 @@ pub struct Checkpoint {
 /// One stage.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
-    /// Which one; none before the trainer's first event.
+    /// Its id; None before the trainer's first event.
     pub id: Option<StageId>,
     /// Steps in its newest checkpoint when a stage last started.
     pub told_step: Option<usize>,
@@ -292,7 +292,7 @@ impl Stage {
         self.id.map_or("", |id| strings::stage(id).get(lang))
     }
 
-    /// Its name as the field writes it.
+    /// Its short name.
     pub fn short(&self) -> &'static str {
         self.id.map_or("", StageId::name)
     }
@@ -569,7 +569,7 @@ impl Stages {
         std::ptr::eq(stage, self.shown())
     }
 
-    /// Where a stage is, if the run has it.
+    /// The index of a stage, if the run has it.
     pub fn find(&self, stage: StageId) -> Option<usize> {
         self.all.iter().position(|s| s.id == Some(stage))
     }
@@ -585,12 +585,12 @@ impl Stages {
         live.into_iter().chain(ORDER).find(there)
     }
 
-    /// Looks at another stage, if the run has it.
+    /// Views another stage, if the run has it.
     pub fn show(&mut self, stage: StageId) {
         self.shown = self.find(stage).unwrap_or(self.shown);
     }
 
-    /// Looks at the one that has the trainer.
+    /// Views the live stage.
     pub fn show_live(&mut self) {
         self.shown = self.live;
     }
@@ -608,7 +608,7 @@ impl Stages {
         self.all[self.live].begin(info, now);
     }
 
-    /// Where a stage is; added where it is not there yet. The stage without an id goes then.
+    /// The index of a stage, which is added if missing; the stage without an id is removed.
     fn place(&mut self, stage: StageId) -> usize {
         if let Some(at) = self.find(stage) {
             return at;

@@ -28,7 +28,7 @@ pub fn stage_word(stage: StageId) -> Tr {
     }
 }
 
-/// A stage's name as a title.
+/// A stage's title.
 pub fn stage(stage: StageId) -> Tr {
     match stage {
         StageId::Pretrain => Tr("预训练 pretrain", "pretrain"),

@@ -12,7 +12,7 @@ use crate::{base::StageId, protocol::Command};
 /// Minimum time between two batches.
 const BATCH: Duration = Duration::from_secs(1);
 
-/// Looks at a stage. Changes nothing but what is seen.
+/// Views a stage. Nothing else changes.
 pub(crate) fn view(state: &mut AppState, stage: StageId) {
     (state.voting.open, state.data.open) = (false, false);
     state.stages.show(stage);

@@ -114,8 +114,8 @@ pub(crate) trait Method {
 }
 
 impl Shared {
-    /// Makes everything ready for `rollouts` answers sampled at once and passes of `rows` rows; `beside` reads what a
-    /// checkpoint holds beside the policy. Nothing is written before all of it is found to fit.
+    /// Opens the shared parts for `rollouts` answers sampled at a time and passes of `rows` rows; `beside` reads the
+    /// other models of a checkpoint. Nothing is written before everything is known to fit.
     pub(crate) fn open(
         o: &mut Opening<'_>,
         (rollouts, rows): (usize, usize),
@@ -209,7 +209,7 @@ impl Shared {
         seen.figures
     }
 
-    /// Ends an update from sampled answers: its sanity checks, the guard, and its trace for the rollout inspector.
+    /// Ends an update on sampled answers: its sanity checks, the guard, and its trace for the rollout inspector.
     /// `extra` are its metrics.
     pub(crate) fn finish(
         &mut self,

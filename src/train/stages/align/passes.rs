@@ -45,7 +45,7 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
-    /// The last update's ticket; `or` where the policy was only looked at.
+    /// The last update's ticket; `or` if the policy was only evaluated.
     pub(crate) fn ticket(&mut self, or: Option<Ticket>) -> Result<Ticket, TrainError> {
         let none = || TrainError::Work("internal error: an update had no minibatch".to_owned());
         self.ticket.take().or(or).ok_or_else(none)

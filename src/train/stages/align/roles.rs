@@ -46,8 +46,8 @@ pub(crate) struct Split {
 /// An update's answers with their log-probabilities before it.
 pub(crate) struct Measured {
     pub episodes: Vec<Episode>,
-    /// The minibatches of each pass. `old` is scored in the very rows of the first that the update differentiates, so
-    /// that the first ratio is 1.
+    /// The minibatches of each pass. `old` is scored in exactly the rows of the first pass that the update
+    /// differentiates, so that the first ratio is 1.
     pub minibatches: Vec<Vec<Minibatch>>,
     pub old: Actions,
     pub reference: Actions,
@@ -223,7 +223,7 @@ impl Scorer {
         Ok(Some(Scorer { eye, scale, id, missing_end, frame }))
     }
 
-    /// The normalised score of each answer, read at its last token, less what a missing end costs.
+    /// The normalised score of each answer, read at its last token, less the penalty for a missing end.
     pub(crate) fn scores(&mut self, device: &mut Device, all: &[Episode]) -> Result<Vec<f32>, TrainError> {
         let (rows, context, pad) = self.frame;
         let examples: Vec<Example> = all.iter().map(|e| scored(&e.ids, pad)).collect();

@@ -118,11 +118,11 @@ struct Line {
     about: Option<About>,
 }
 
-/// What a line says about its pair.
+/// What a line records about its pair.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Cast {
-    /// The vote is taken back.
+    /// The vote was taken back.
     Unvote,
     #[serde(untagged)]
     Vote(Choice),
@@ -340,7 +340,7 @@ mod tests {
             vote(4, Choice::Skip, [0.0, 0.0], None),
             vote(5, Choice::B, [0.5, 0.25], Some(1)),
         ];
-        // Given to answers of a stage of a newer version.
+        // On answers of a stage of a newer version.
         all[1].pair.about.stage = "distill".into();
         let mut read = Vec::new();
         for vote in &all {

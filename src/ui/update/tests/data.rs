@@ -14,7 +14,7 @@ fn source(name: &str, weight: f64) -> SourceInfo {
     SourceInfo { name: name.to_owned(), weight, documents: 9, tokens: 90, held_out_tokens: 9 }
 }
 
-/// Two sources of text, in a stage.
+/// A stage with two text sources.
 fn with_sources(stage: StageId) -> AppState {
     started_with(RunInfo { sources: vec![source("诗", 0.6), source("文", 0.4)], ..info(stage) })
 }
