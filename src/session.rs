@@ -47,10 +47,10 @@ impl Session {
     /// continues behind the same session.
     pub fn start(trainer: Trainer, setup: Setup) -> Result<Session, TrainError> {
         let (commands, orders) = bounded(COMMANDS);
-        let (tell, events) = bounded(EVENTS);
+        let (sender, events) = bounded(EVENTS);
         let stop = Arc::clone(&setup.stop);
         let work = move || {
-            let mut outbox = Outbox { tell, waiting: VecDeque::new() };
+            let mut outbox = Outbox { sender, waiting: VecDeque::new() };
             train(trainer, setup, &orders, &mut outbox);
             outbox.flush();
         };
@@ -139,7 +139,7 @@ fn open(mut run: OpenRun, setup: &Setup) -> Result<Trainer, Box<Unready>> {
 
 /// Events to be sent: in order, none lost, never blocking the trainer.
 struct Outbox {
-    tell: Sender<Event>,
+    sender: Sender<Event>,
     waiting: VecDeque<Event>,
 }
 
@@ -156,7 +156,7 @@ impl Emit for Outbox {
     /// Sends pending events as far as there is room.
     fn pump(&mut self) {
         while let Some(first) = self.waiting.pop_front() {
-            match self.tell.try_send(first) {
+            match self.sender.try_send(first) {
                 Ok(()) => {}
                 Err(TrySendError::Full(first)) => {
                     self.waiting.push_front(first);
@@ -173,7 +173,7 @@ impl Outbox {
     /// Sends pending events; waits up to [`LAST`] for a screen that does not read.
     fn flush(&mut self) {
         for event in self.waiting.drain(..) {
-            if self.tell.send_timeout(event, LAST).is_err() {
+            if self.sender.send_timeout(event, LAST).is_err() {
                 return;
             }
         }

@@ -105,15 +105,15 @@ pub(crate) fn note(line: &str) {
         line.truncate(line.floor_char_boundary(LONGEST_NOTE));
         line.push('⋯');
     }
-    tell(&line);
+    write_note(&line);
 }
 
 /// A panic's message, on stderr.
 pub(crate) fn panicked(info: &PanicHookInfo<'_>) {
-    tell(&panics::described(info));
+    write_note(&panics::described(info));
 }
 
-fn tell(clean: &str) {
+fn write_note(clean: &str) {
     // Lost progress output is no reason to stop.
     let _ = writer::write(Stream::Err, format!("{clean}\n").as_bytes());
 }

@@ -47,9 +47,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Calls `tell` from another thread with every path in `places` that may have changed. A folder that cannot be
+    /// Calls `changed` from another thread with every path in `places` that may have changed. A folder that cannot be
     /// watched is polled; one that does not exist is left out.
-    pub fn start(places: &[Place], how: Watching, tell: impl Fn(&Path) + Send + Clone + 'static) -> Watch {
+    pub fn start(places: &[Place], how: Watching, changed: impl Fn(&Path) + Send + Clone + 'static) -> Watch {
         let mut watch = Watch { watchers: Vec::new(), how: "off" };
         if how == Watching::Off {
             return watch;
@@ -63,7 +63,7 @@ impl Watch {
                 _ => true,
             };
             if changes || event.need_rescan() {
-                event.paths.iter().for_each(|path| tell(path));
+                event.paths.iter().for_each(|path| changed(path));
             }
         };
         let (mut notified, mut polled): (Vec<&Place>, Vec<&Place>) =

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn submits_grow_on_a_fast_device_and_never_shrink_on_an_idle_one() {
-        assert_eq!(factor(&[(20, 100.0, 2)]), 1.0, "too few submits to tell");
+        assert_eq!(factor(&[(20, 100.0, 2)]), 1.0, "too few submits to judge");
         let fast = factor(&[(400, 100.0, 5)]);
         assert!((0.05..0.08).contains(&fast), "20 times as fast as thought: {fast}");
         assert_eq!(factor(&[(400, 100.0, 5), (100, 100.0, 900)]), fast, "a pause is no slow device");

@@ -65,7 +65,7 @@ pub fn to_text(bytes: Vec<u8>) -> Result<Text, DataError> {
     }
     let head = &bytes[..bytes.len().min(HEAD)];
     // As in a streamed read, the first window with a non-ASCII byte decides.
-    let kind = if is_plain(head) { tell(&bytes)? } else { tell(head)? };
+    let kind = if is_plain(head) { detect(&bytes)? } else { detect(head)? };
     let invalid = |e: &std::str::Utf8Error, bytes: &[u8]| {
         let offset = e.valid_up_to();
         let line = memchr_iter(b'\n', &bytes[..offset]).count() as u64 + 1;
@@ -108,7 +108,7 @@ fn is_plain(bytes: &[u8]) -> bool {
 }
 
 /// Detects the encoding of a text from its beginning.
-fn tell(head: &[u8]) -> Result<Kind, DataError> {
+fn detect(head: &[u8]) -> Result<Kind, DataError> {
     match head {
         [0xFF, 0xFE, 0, 0, ..] => return Ok(Kind::Utf32 { big: false }),
         [0, 0, 0xFE, 0xFF, ..] => return Ok(Kind::Utf32 { big: true }),
@@ -398,7 +398,7 @@ impl<R: Read> Utf8Reader<R> {
         self.failed = self.input.by_ref().take(piece).read_to_end(&mut raw).err();
         self.ended = self.failed.is_none() && (raw.len() as u64) < piece;
         if matches!(self.way, Way::Unknown) && !is_plain(&raw) {
-            let kind = tell(&raw).map_err(|e| match e {
+            let kind = detect(&raw).map_err(|e| match e {
                 DataError::Binary { offset } => io::Error::other(DataError::Binary { offset: self.before + offset }),
                 e => io::Error::other(e),
             })?;
@@ -573,11 +573,11 @@ mod tests {
     fn one_bad_byte_changes_no_encoding() {
         let mut bytes = VERSE.as_bytes().to_vec();
         bytes[4] = 0xFF;
-        assert_eq!(tell(&bytes).unwrap(), Kind::Utf8);
+        assert_eq!(detect(&bytes).unwrap(), Kind::Utf8);
         let on_one_line: Vec<u8> = bytes.iter().copied().filter(|b| *b != b'\n').collect();
-        assert_eq!(tell(&on_one_line).unwrap(), Kind::Utf8);
-        assert_eq!(tell(b"the furnace is w\xffarm\n").unwrap(), Kind::Utf8);
-        assert_eq!(tell(b"the furnace \xe6\x98 is \xf0\x9f\x98 warm\n").unwrap(), Kind::Utf8);
+        assert_eq!(detect(&on_one_line).unwrap(), Kind::Utf8);
+        assert_eq!(detect(b"the furnace is w\xffarm\n").unwrap(), Kind::Utf8);
+        assert_eq!(detect(b"the furnace \xe6\x98 is \xf0\x9f\x98 warm\n").unwrap(), Kind::Utf8);
         // A zero byte does not change the encoding; a program has none.
         for text in [VERSE.to_owned(), ENGLISH.repeat(2), format!("[{}]", RECORD.trim().repeat(4))] {
             let middle = text.char_indices().nth(20).map_or(0, |(at, _)| at);
@@ -592,7 +592,7 @@ mod tests {
         assert_eq!(through(padded.as_bytes()).1, None);
         let program =
             [&b"\x7fELF\x02\x01\x01\x00\x80\xff\xfe\x00rest"[..], &[0, 1, 2, 3, 0x90, 0xfe].repeat(50)].concat();
-        assert!(matches!(tell(&program), Err(DataError::Binary { offset: 7 })));
+        assert!(matches!(detect(&program), Err(DataError::Binary { offset: 7 })));
         let error = Utf8Reader::new(program.as_slice()).read_to_end(&mut Vec::new()).unwrap_err();
         assert!(matches!(DataError::from(error), DataError::Binary { offset: 7 }));
     }

@@ -58,8 +58,8 @@ impl Chats {
             example_sets(sources, &asked, tokenizer, context)?
         };
         for set in &sets {
-            notes.extend(told(&set.name, &set.fitted));
-            notes.extend(told(&format!("{} (held out)", set.name), &set.held_out_fitted));
+            notes.extend(fitting_note(&set.name, &set.fitted));
+            notes.extend(fitting_note(&format!("{} (held out)", set.name), &set.held_out_fitted));
         }
         if sets.iter().all(|s| s.examples.is_empty()) {
             return Err(TrainError::Input(format!(
@@ -84,7 +84,7 @@ pub(crate) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Co
 }
 
 /// A note on what fitting to the context changed, if anything.
-fn told(name: &str, f: &Fitted) -> Option<String> {
+fn fitting_note(name: &str, f: &Fitted) -> Option<String> {
     if f.shortened + f.dropped == 0 {
         return None;
     }
@@ -148,7 +148,7 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
             unread.join(reading.unread);
             conversations.extend(reading.items);
         }
-        notes.extend(unread.summary().map(|told| format!("sft.source {}: {told}", s.name)));
+        notes.extend(unread.summary().map(|fields| format!("sft.source {}: {fields}", s.name)));
         if conversations.is_empty() {
             return Err(TrainError::Input(format!(
                 "sft.source {}: {:?} holds no conversation; expected .jsonl, .json or .parquet files of messages, conversations, instruction and output, or prompt and completion",

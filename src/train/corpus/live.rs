@@ -73,8 +73,8 @@ pub(crate) struct Trying {
 }
 
 impl Trying {
-    fn run(&self, stop: &AtomicBool, tell: &mut dyn FnMut(Trial)) -> Result<(), TrainError> {
-        trial(&self.dir, &self.source, &self.rule, self.threshold, stop, tell)
+    fn run(&self, stop: &AtomicBool, report: &mut dyn FnMut(Trial)) -> Result<(), TrainError> {
+        trial(&self.dir, &self.source, &self.rule, self.threshold, stop, report)
     }
 }
 
@@ -122,7 +122,7 @@ pub(crate) struct LiveCorpus {
     pub found: Receiver<Found>,
     /// Progress of the newest trial.
     pub trials: Receiver<Trial>,
-    told: Sender<Trial>,
+    trial_sender: Sender<Trial>,
     /// How files are watched.
     how: Arc<Mutex<&'static str>>,
     stop: Arc<AtomicBool>,
@@ -143,7 +143,7 @@ impl LiveCorpus {
         let view = preparing.preparer.view().clone();
         let config = preparing.config.clone();
         let (wake, woken) = unbounded();
-        let ((tell, found), (told, trials)) = (unbounded(), unbounded());
+        let ((sender, found), (trial_sender, trials)) = (unbounded(), unbounded());
         let watch = watch(&config, &view, &wake);
         let how = Arc::new(Mutex::new(watch.how()));
         let stop = Arc::clone(&preparing.stop);
@@ -169,9 +169,9 @@ impl LiveCorpus {
         let (halt, busy) = (Arc::clone(&stop), Arc::new(Mutex::new(())));
         let held = Arc::clone(&busy);
         let thread =
-            thread::Builder::new().name("reader".to_owned()).spawn(move || reader.work(&woken, &tell, &halt, &held));
+            thread::Builder::new().name("reader".to_owned()).spawn(move || reader.work(&woken, &sender, &halt, &held));
         let reader = thread.map_err(|e| TrainError::no_thread("reading the sources", &e))?;
-        Ok(LiveCorpus { wake, found, trials, told, how, stop, busy, reader: Some(reader), trial: None })
+        Ok(LiveCorpus { wake, found, trials, trial_sender, how, stop, busy, reader: Some(reader), trial: None })
     }
 
     /// How files are watched.
@@ -201,7 +201,7 @@ impl LiveCorpus {
     pub(crate) fn try_rule(&mut self, trying: Trying) -> Result<(), TrainError> {
         self.end_trial();
         let stop = Arc::new(AtomicBool::new(false));
-        let (halt, tell) = (Arc::clone(&stop), self.told.clone());
+        let (halt, sender) = (Arc::clone(&stop), self.trial_sender.clone());
         let work = move || {
             let mut last = Trial {
                 source: trying.source.name.clone(),
@@ -211,11 +211,11 @@ impl LiveCorpus {
             };
             let done = trying.run(&halt, &mut |trial| {
                 last = trial.clone();
-                let _gone = tell.send(trial);
+                let _gone = sender.send(trial);
             });
             if done.is_err() && !halt.load(Ordering::Relaxed) {
                 // Cancelled: report the counts so far.
-                let _gone = tell.send(Trial { done: true, ..last });
+                let _gone = sender.send(Trial { done: true, ..last });
             }
         };
         let thread = thread::Builder::new().name("trial".to_owned()).spawn(work);
@@ -280,7 +280,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn work(mut self, woken: &Receiver<Instant>, tell: &Sender<Found>, stop: &AtomicBool, busy: &Mutex<()>) {
+    fn work(mut self, woken: &Receiver<Instant>, sender: &Sender<Found>, stop: &AtomicBool, busy: &Mutex<()>) {
         // A second write within the same second goes unnoticed by polling: check once more.
         let mut more = self.watch.how().contains("poll");
         loop {
@@ -337,7 +337,7 @@ impl Reader {
                     Found::Broken(words)
                 }
             };
-            if tell.send(found).is_err() {
+            if sender.send(found).is_err() {
                 return;
             }
         }

@@ -69,14 +69,14 @@ pub fn trial(
     rule: &str,
     threshold: f64,
     stop: &AtomicBool,
-    tell: &mut dyn FnMut(Trial),
+    report: &mut dyn FnMut(Trial),
 ) -> Result<(), TrainError> {
     let tried = Tried::new(source, rule, threshold)?;
     let files = text_files(run_dir, source, &mut Vec::new())?;
     let threads = thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| TrainError::no_thread("a trial", &e))?;
-    let mut told = Trial { source: source.name.clone(), rule: rule.to_owned(), threshold, ..Trial::default() };
+    let mut counts = Trial { source: source.name.clone(), rule: rule.to_owned(), threshold, ..Trial::default() };
     let given_up = Arc::new(AtomicBool::new(false));
     thread::scope(|scope| -> Result<(), TrainError> {
         // A small capacity: reading is faster than judging and would fill the memory.
@@ -92,10 +92,10 @@ pub fn trial(
             }
             let effects: Result<Vec<Effect>, DataError> =
                 pool.install(|| records.into_par_iter().map(|found| tried.effect(source.simplify, found)).collect());
-            effects?.into_iter().for_each(|effect| effect.count(&mut told));
+            effects?.into_iter().for_each(|effect| effect.count(&mut counts));
             if last.elapsed() >= INTERVAL {
                 last = Instant::now();
-                tell(told.clone());
+                report(counts.clone());
             }
             Ok(())
         });
@@ -105,7 +105,7 @@ pub fn trial(
     if stop.load(Ordering::Relaxed) {
         return Err(TrainError::Stopped);
     }
-    tell(Trial { done: true, ..told });
+    report(Trial { done: true, ..counts });
     Ok(())
 }
 

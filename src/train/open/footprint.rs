@@ -50,7 +50,7 @@ pub(crate) struct Footprint {
 
 /// The memory reported for a run, once it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct MemoryUse {
     /// Bytes on the device; on the CPU engine, of the process.
     pub device: u64,
     /// Most bytes of the process.
@@ -93,11 +93,11 @@ impl Footprint {
     }
 
     /// The most that an open stage will use: the current memory, measured, plus the needs of a save.
-    pub(crate) fn told(self, device: &Device) -> Told {
+    pub(crate) fn memory_use(self, device: &Device) -> MemoryUse {
         let here = |Resident { now, peak }| peak.max(now + self.later(device));
         let host = resident().map_or_else(|| self.on_host(device), here);
         let tensors = device.most().max(device.reserved().unwrap_or(0));
-        Told { device: if device.traits().cpu { host } else { tensors }, host }
+        MemoryUse { device: if device.traits().cpu { host } else { tensors }, host }
     }
 }
 

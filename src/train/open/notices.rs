@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_without_effect_are_told() {
+    fn settings_without_effect_are_reported() {
         assert!(notes(&[]).is_empty());
         assert!(notes(&[("steps", "50"), ("warmup_steps", "10"), ("decay_steps", "40")]).is_empty());
         for (sets, words) in [
@@ -156,16 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn pairs_of_other_stages_are_told() {
-        let told = |text: &str, key: &str, value: &str, stage: StageId| {
+    fn pairs_of_other_stages_are_reported() {
+        let notices = |text: &str, key: &str, value: &str, stage: StageId| {
             let sets = vec![(key.to_owned(), value.to_owned())];
             let setup = Setup { stage, sets, alone: true, ..Setup::default() };
             idle_pairs(text, &setup, stage).len()
         };
-        assert_eq!(told("", "pretrain.steps", "5", StageId::Sft), 1);
-        assert_eq!(told("", "sft.steps", "5", StageId::Pretrain), 1);
-        assert_eq!(told("", "sampling.top_k", "5", StageId::Pretrain), 1);
-        assert_eq!(told("", "guard.kl", "5", StageId::Sft), 1);
+        assert_eq!(notices("", "pretrain.steps", "5", StageId::Sft), 1);
+        assert_eq!(notices("", "sft.steps", "5", StageId::Pretrain), 1);
+        assert_eq!(notices("", "sampling.top_k", "5", StageId::Pretrain), 1);
+        assert_eq!(notices("", "guard.kl", "5", StageId::Sft), 1);
         for (text, key, stage) in [
             ("[pretrain]\nsteps = 5", "pretrain.steps", StageId::Sft),
             ("[pretrain]\nsteps = 5.0", "pretrain.steps", StageId::Sft),
@@ -176,7 +176,7 @@ mod tests {
             ("", "steps", StageId::Sft),
             ("", "sft.steps", StageId::Sft),
         ] {
-            assert_eq!(told(text, key, "5", stage), 0, "{key} for {stage}");
+            assert_eq!(notices(text, key, "5", stage), 0, "{key} for {stage}");
         }
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
     notes.extend(notices::idle_pairs(&run.view().config()?, setup, stage));
     notes.extend(notices::of_rate(run.view(), stage, done, target, |step| work.rate(&plan, step)));
     let tasks = work.text().map(|text| text.tasks()).unwrap_or_default();
-    let (trained, told) = (work.model(), footprint.told(device));
+    let (trained, memory) = (work.model(), footprint.memory_use(device));
     let info = RunInfo {
         name: run.view().name(),
         path: run.view().dir().to_owned(),
@@ -121,8 +121,8 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
         stages: with_this(stages, stage, done),
         tasks,
         demonstrations: count_by_hand(run.view().dir())?,
-        memory: told.device,
-        host_memory: told.host,
+        memory: memory.device,
+        host_memory: memory.host,
         sources: work.sources(),
         manner: config.manner(),
     };

@@ -125,7 +125,7 @@ pub(crate) struct Spikes {
     /// Consecutive skipped steps.
     skipped: usize,
     /// A spike was reported: if the stage continues anyway, the next steps are the new normal.
-    told: bool,
+    reported: bool,
     /// The first step of the newest spike, the bounds at that time, and the consecutive steps within them since.
     trouble: Option<(u64, Option<Bounds>, usize)>,
 }
@@ -141,7 +141,7 @@ impl Spikes {
             strikes: 0,
             since: 0,
             skipped: 0,
-            told: false,
+            reported: false,
             trouble: None,
         }
     }
@@ -169,7 +169,7 @@ impl Spikes {
 
     /// Examines the next step.
     pub(crate) fn see(&mut self, seen: Seen) -> Option<Spike> {
-        if std::mem::take(&mut self.told) {
+        if std::mem::take(&mut self.reported) {
             self.start_over();
         }
         self.skipped = if seen.skipped { self.skipped + 1 } else { 0 };
@@ -187,7 +187,7 @@ impl Spikes {
         self.settle(seen.loss, norm);
         let drift = self.drift(seen.step)?;
         self.troubled(drift.since, bounds);
-        self.told = true;
+        self.reported = true;
         Some(drift)
     }
 
@@ -224,13 +224,13 @@ impl Spikes {
             self.since = seen.step;
         }
         self.strikes += 1;
-        self.told = self.strikes >= self.plan.spike_patience || self.skipped >= SKIPS;
-        if self.told || seen.skipped {
+        self.reported = self.strikes >= self.plan.spike_patience || self.skipped >= SKIPS;
+        if self.reported || seen.skipped {
             self.troubled(self.since, bounds);
         } else if let Some((_, _, quiet)) = self.trouble.as_mut().filter(|t| t.2 < OVER) {
             *quiet = 0;
         }
-        if !self.told {
+        if !self.reported {
             return None;
         }
         let times = self.strikes;

@@ -295,7 +295,7 @@ impl Voting {
         }
         let (about, teaches) = (vote.pair.about.clone(), vote.teaches());
         self.votes.push(vote);
-        let told = VotedPair {
+        let voted = VotedPair {
             pair: id,
             choice,
             scores: scores.map(|[a, b]| (a, b)),
@@ -305,7 +305,7 @@ impl Voting {
             swapped: about.swapped,
             tally: self.tally(core, from),
         };
-        core.out.emit(Event::Voted(Box::new(told)));
+        core.out.emit(Event::Voted(Box::new(voted)));
         // A reward model in training learns from it at its next step.
         let trains = core.work.preference().is_some() && core.submitted < core.target;
         let due = teaches && !trains && self.waiting(from) >= REFIT_AFTER;
@@ -386,9 +386,9 @@ impl Voting {
         let stay = Stay { pinned, before: None };
         let Some(standby) = &mut self.standby else { return Ok(()) };
         let tokenizer = core.tokenizer.clone();
-        let told = beside(core, |o, log| standby.refit(o, &tokenizer, log, &stay))
+        let fit = beside(core, |o, log| standby.refit(o, &tokenizer, log, &stay))
             .map_err(|e| TrainError::Refused(format!("the reward model was not fitted: {e}")))?;
-        core.out.emit(Event::Refitted(told));
+        core.out.emit(Event::Refitted(fit));
         Ok(())
     }
 
@@ -424,8 +424,8 @@ impl Voting {
         }
         let (Some(model), Some(before)) = (core.work.preference(), self.fit.take()) else { return Ok(()) };
         let name = saves.newest_name().unwrap_or_default();
-        let told = before.told(model, &mut core.open.device, core.done, name)?;
-        core.out.emit(Event::Refitted(told));
+        let fit = before.report(model, &mut core.open.device, core.done, name)?;
+        core.out.emit(Event::Refitted(fit));
         Ok(())
     }
 

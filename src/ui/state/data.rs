@@ -13,7 +13,7 @@ use crate::ui::text::Clean;
 /// Dropped documents requested at a time.
 pub const PAGE: usize = 40;
 /// Most labels kept in memory.
-const SAYINGS: usize = 200;
+const LABELS_SET: usize = 200;
 /// What drops documents after the profile's rules, in this order.
 const LATER: [&str; 4] = ["quality", "exact_duplicate", "near_duplicate", "probe"];
 
@@ -128,7 +128,7 @@ impl Funneled {
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The trainer's data. Its texts are not cleaned: never display them.
-    pub told: RoomSource,
+    pub raw: RoomSource,
     /// Its name.
     pub name: Clean,
     /// The path of its files.
@@ -275,7 +275,7 @@ pub struct Trying {
 
 impl Trying {
     /// Accepts a trial's counts if they are about this threshold; returns whether they were.
-    pub fn tell(&mut self, trial: Trial) -> bool {
+    pub fn accept(&mut self, trial: Trial) -> bool {
         if (&trial.source, &trial.rule, trial.threshold) != (&self.source, &self.rule, self.threshold) {
             return false;
         }
@@ -361,7 +361,7 @@ pub struct DataState {
     /// Number of texts labelled keep and drop.
     pub marks: Option<(usize, usize)>,
     /// Labels set since the screen opened, newest last.
-    pub sayings: VecDeque<(String, Option<bool>)>,
+    pub labels_set: VecDeque<(String, Option<bool>)>,
     /// When the next batch was last requested.
     pub next_asked: Duration,
     /// When the document was last requested.
@@ -370,23 +370,23 @@ pub struct DataState {
 
 impl DataState {
     /// Sets the current data.
-    pub fn tell(&mut self, view: RoomView) {
+    pub fn set(&mut self, view: RoomView) {
         self.refused = None;
         self.sources = view
             .sources
             .into_iter()
-            .map(|told| Source {
-                name: Clean::line(&told.name),
-                path: Clean::line(&told.path),
-                profile: Clean::line(&told.profile),
-                broken: told.broken.as_deref().map(Clean::line),
-                funnel: Funneled::new(&told.funnel, &told.rules),
-                told,
+            .map(|raw| Source {
+                name: Clean::line(&raw.name),
+                path: Clean::line(&raw.path),
+                profile: Clean::line(&raw.profile),
+                broken: raw.broken.as_deref().map(Clean::line),
+                funnel: Funneled::new(&raw.funnel, &raw.rules),
+                raw,
             })
             .collect();
         self.together = Funneled::merge(&self.sources);
         if self.source().is_none() {
-            self.chosen = self.sources.first().map(|s| s.told.name.clone()).unwrap_or_default();
+            self.chosen = self.sources.first().map(|s| s.raw.name.clone()).unwrap_or_default();
             self.index = 0;
         }
         self.cut = self.cut.min(self.funnel().cuts.len().saturating_sub(1));
@@ -403,14 +403,14 @@ impl DataState {
             open: self.open,
             marks: self.marks,
             chosen: std::mem::take(&mut self.chosen),
-            sayings: std::mem::take(&mut self.sayings),
+            labels_set: std::mem::take(&mut self.labels_set),
             ..DataState::default()
         };
     }
 
     /// The selected source, once it has arrived.
     pub fn source(&self) -> Option<&Source> {
-        self.sources.iter().find(|s| s.told.name == self.chosen)
+        self.sources.iter().find(|s| s.raw.name == self.chosen)
     }
 
     /// The displayed funnel.
@@ -447,16 +447,16 @@ impl DataState {
 
     /// Remembers the label of a text.
     pub fn say(&mut self, text: &str, keep: Option<bool>) {
-        self.sayings.retain(|s| s.0 != text);
-        if self.sayings.len() == SAYINGS {
-            self.sayings.pop_front();
+        self.labels_set.retain(|s| s.0 != text);
+        if self.labels_set.len() == LABELS_SET {
+            self.labels_set.pop_front();
         }
-        self.sayings.push_back((text.to_owned(), keep));
+        self.labels_set.push_back((text.to_owned(), keep));
     }
 
     /// The label of a text set since the screen opened.
-    pub fn said(&self, text: &str) -> Option<Option<bool>> {
-        self.sayings.iter().find(|s| s.0 == text).map(|s| s.1)
+    pub fn label_set(&self, text: &str) -> Option<Option<bool>> {
+        self.labels_set.iter().find(|s| s.0 == text).map(|s| s.1)
     }
 
     /// The selected dropped document, if its page has arrived.
@@ -513,7 +513,7 @@ mod tests {
     #[test]
     fn a_funnel_is_told_in_the_order_it_is_asked_and_adds_up() {
         let mut data = DataState::default();
-        data.tell(RoomView { sources: vec![source("a", 50.0), source("b", 20.0)], ..RoomView::default() });
+        data.set(RoomView { sources: vec![source("a", 50.0), source("b", 20.0)], ..RoomView::default() });
         for (funnel, documents) in [(&data.sources[0].funnel, 100), (&data.together, 200)] {
             let names: Vec<&str> = funnel.cuts.iter().map(|c| c.raw.as_str()).collect();
             assert_eq!(names, ["malformed", "too_short", "language", "exact_duplicate", "near_duplicate"]);

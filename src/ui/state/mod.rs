@@ -294,8 +294,8 @@ impl AppState {
     /// The label of that text, if known.
     pub fn mark(&self) -> Option<bool> {
         let text = self.marked_text()?;
-        let told = self.data.document.as_ref().filter(|d| d.text == text).and_then(|d| d.mark);
-        self.data.said(text).unwrap_or(told)
+        let stored = self.data.document.as_ref().filter(|d| d.text == text).and_then(|d| d.mark);
+        self.data.label_set(text).unwrap_or(stored)
     }
 
     /// Whether the trainer has ended.

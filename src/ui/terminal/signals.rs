@@ -62,8 +62,8 @@ impl Signals {
                     },
                 };
                 let abandon = matches!(input, Input::Abandon);
-                let told = to.try_send(input).is_ok();
-                if abandon && (!told || !turns(&pulse, Duration::from_millis(500))) {
+                let sent = to.try_send(input).is_ok();
+                if abandon && (!sent || !turns(&pulse, Duration::from_millis(500))) {
                     restore();
                     process::exit(1);
                 }

@@ -80,7 +80,7 @@ pub(crate) fn tick(state: &mut AppState) -> Vec<Cmd> {
     let (done, now) = (state.live().steps_done(), state.now);
     let data = &state.data;
     let old =
-        |told: usize, asked: Duration, every: Duration| running && told < done && now.saturating_sub(asked) >= every;
+        |step: usize, asked: Duration, every: Duration| running && step < done && now.saturating_sub(asked) >= every;
     let next =
         state.drawn.shows(Panel::NEXT_BATCH) && data.next.as_ref().is_some_and(|n| old(n.step, data.next_asked, NEXT));
     let document = state.drawn.shows(Panel::PREVIEW)
@@ -205,7 +205,7 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Option<Vec<Cmd>> {
         Panel::SOURCES | Panel::MIX => {
             let names: Vec<String> = match &state.live().run {
                 Some(_) if !state.data.sources.is_empty() => {
-                    state.data.sources.iter().map(|s| s.told.name.clone()).collect()
+                    state.data.sources.iter().map(|s| s.raw.name.clone()).collect()
                 }
                 Some(run) => run.info.sources.iter().map(|s| s.name.clone()).collect(),
                 None => Vec::new(),
@@ -309,7 +309,7 @@ pub(crate) fn on_broken(state: &mut AppState, step: usize, text: &str) {
 
 /// Counts of a trial arrived.
 pub(crate) fn on_tried(state: &mut AppState, trial: Trial) {
-    if state.data.trying.as_mut().is_some_and(|t| t.tell(trial)) {
+    if state.data.trying.as_mut().is_some_and(|t| t.accept(trial)) {
         answered(state, &Request::Try);
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         }
         Event::Room(view) => {
             answered(state, &Request::Data);
-            state.data.tell(*view);
+            state.data.set(*view);
         }
         Event::Edited(edit) => return data::on_edited(state, &edit),
         Event::Broken { step, text } => data::on_broken(state, step, &text),

@@ -112,8 +112,8 @@ pub(crate) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
         }
         return Vec::new();
     }
-    let told = stage.feedback.rollout.as_ref().map(|r| r.step);
-    let newer = stage.step.as_ref().is_some_and(|s| told.is_none_or(|told| told < s.step));
+    let shown = stage.feedback.rollout.as_ref().map(|r| r.step);
+    let newer = stage.step.as_ref().is_some_and(|s| shown.is_none_or(|shown| shown < s.step));
     if !rested || quiet || !newer || stage.is_finished() || stage.feedback.token.is_some() {
         return Vec::new();
     }

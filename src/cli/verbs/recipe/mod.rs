@@ -66,10 +66,10 @@ impl Recipe {
         // Create the report folder first, so that a failure shows before training.
         run.make_report_dir().map_err(TrainError::from)?;
         let view = run.view().clone();
-        let mut sitting = Sitting { json: self.json, setup, unattended, trained: Vec::new() };
-        let (end, open) = sitting.train(OpenRun::new(run, device));
-        if sitting.unattended.is_unwritten() {
-            return sitting.unattended.finish();
+        let mut launch = Launch { json: self.json, setup, unattended, trained: Vec::new() };
+        let (end, open) = launch.train(OpenRun::new(run, device));
+        if launch.unattended.is_unwritten() {
+            return launch.unattended.finish();
         }
         let failed = match &end {
             End::Done => None,
@@ -88,7 +88,7 @@ impl Recipe {
             seconds: begun.elapsed().as_secs_f64(),
             failed,
         };
-        let report = make(&view, facts, &sitting.trained)?;
+        let report = make(&view, facts, &launch.trained)?;
         if report.is_empty() {
             // Nothing was measured: report only the error.
             return failure(end);
@@ -124,7 +124,7 @@ fn make(view: &RunView, facts: Facts, trained: &[StageId]) -> Result<Report, Tra
 }
 
 /// One launch of the recipe.
-struct Sitting {
+struct Launch {
     json: bool,
     setup: Setup,
     unattended: Unattended,
@@ -132,7 +132,7 @@ struct Sitting {
     trained: Vec<StageId>,
 }
 
-impl Sitting {
+impl Launch {
     /// Trains the rest of every stage. Returns the open run, which holds the lock.
     fn train(&mut self, mut open: OpenRun) -> (End, OpenRun) {
         for stage in LINE {

@@ -139,7 +139,7 @@ impl LiveText for Lm {
 
     fn probe(&mut self, device: &mut Device, done: usize) -> Result<Vec<Event>, TrainError> {
         let mut events = Vec::new();
-        let mut told =
+        let mut report =
             |task: Option<String>, prompt: &str, text: String, expected: &str, matched: usize, recall: bool| {
                 events.push(Event::Probe {
                     step: done,
@@ -155,7 +155,7 @@ impl LiveText for Lm {
         for p in &self.corpus.probes {
             let (text, matched) =
                 answer::probe(device, &mut self.decoder, &self.corpus.tokenizer, &p.prompt, &p.expected)?;
-            told(None, &p.prompt, text, &p.expected, matched, p.recall);
+            report(None, &p.prompt, text, &p.expected, matched, p.recall);
         }
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(events) };
         let tokenizer = &self.corpus.tokenizer;
@@ -169,7 +169,7 @@ impl LiveText for Lm {
         for ((p, answer), (before, _)) in chats.probes.iter().zip(&answers).zip(&questions) {
             let text = tokenizer.decode_turn(before, &answer.ids, false);
             let matched = text.chars().zip(p.expected.chars()).take_while(|(a, b)| a == b).count();
-            told(p.task.clone(), &p.prompt, text, &p.expected, matched, false);
+            report(p.task.clone(), &p.prompt, text, &p.expected, matched, false);
         }
         Ok(events)
     }
@@ -188,7 +188,7 @@ impl LiveText for Lm {
     }
 
     fn apply_edits(&mut self, step: usize, config: &RunConfig) -> Result<Vec<Event>, TrainError> {
-        let (mut told, at) = (Vec::new(), step);
+        let (mut events, at) = (Vec::new(), step);
         let step = step as u64;
         while let Some(entry) = self.coming.pop_front_if(|e| e.step <= step) {
             let (cause, text) = (entry.cause, entry.text.clone());
@@ -197,7 +197,7 @@ impl LiveText for Lm {
             } else {
                 let found = corpus::open_version(&self.run, &entry.settings.data, config);
                 if found.is_none() {
-                    told.push(Event::Note {
+                    events.push(Event::Note {
                         step: at,
                         text: format!("the data of step {} are gone; the current data are used", step + 1),
                     });
@@ -208,10 +208,10 @@ impl LiveText for Lm {
                 self.corpus.packed = Arc::new(packed);
             }
             self.hold(step, entry.settings)?;
-            told.push(Event::Edited(Box::new(self.edit(step, cause, text, None, true))));
+            events.push(Event::Edited(Box::new(self.edit(step, cause, text, None, true))));
         }
         self.mix(step)?;
-        Ok(told)
+        Ok(events)
     }
 
     fn turns(&self) -> Result<BTreeSet<u64>, TrainError> {

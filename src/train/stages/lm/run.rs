@@ -152,22 +152,22 @@ impl Lm {
         let (Some(examiner), Some(chats)) = (&mut self.examiner, &self.chats) else { return Ok(Vec::new()) };
         let most = if whole { task_scores::MOST } else { task_scores::SOME };
         let reports = examiner.examine(device, &self.corpus.tokenizer, &chats.sets, done, most)?;
-        let mut told = Vec::new();
+        let mut rows = Vec::new();
         let (mut total, mut tokens, mut bytes) = (0.0, 0, 0);
         for ((task, _, held), report) in task_scores::by_task(&chats.sets).iter().zip(&reports) {
             let held = task_scores::some(held, most);
             let trained: usize = held.iter().map(|h| h.example.trained()).sum();
             let answers = held.iter().flat_map(|h| &h.conversation.turns).filter(|t| t.is_learned());
             let of: usize = answers.map(|t| t.content.len()).sum();
-            told.push((task.clone(), report.eval_loss, trained, of));
+            rows.push((task.clone(), report.eval_loss, trained, of));
             total += report.eval_loss * trained as f64;
             (tokens, bytes) = (tokens + trained, bytes + of);
         }
         if tokens > 0 {
-            told.push(("all".to_owned(), total / tokens as f64, tokens, bytes));
+            rows.push(("all".to_owned(), total / tokens as f64, tokens, bytes));
         }
         let mut events = Vec::new();
-        for (source, eval_loss, tokens, bytes) in told {
+        for (source, eval_loss, tokens, bytes) in rows {
             let bits = eval_loss * tokens as f64 / std::f64::consts::LN_2 / bytes.max(1) as f64;
             events.push(Event::Eval { step: done, source, eval_loss, eval_bits_per_byte: bits, train_loss: None });
         }

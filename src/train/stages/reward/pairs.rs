@@ -166,7 +166,7 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
             unread.join(reading.unread);
             all.extend(reading.items);
         }
-        o.notes.extend(unread.summary().map(|told| format!("reward.source {}: {told}", s.name)));
+        o.notes.extend(unread.summary().map(|fields| format!("reward.source {}: {fields}", s.name)));
     }
     Ok(all)
 }

@@ -58,7 +58,7 @@ impl Before {
     }
 
     /// The report of a fit.
-    pub(crate) fn told(
+    pub(crate) fn report(
         self,
         model: &mut dyn Preference,
         device: &mut Device,
@@ -184,7 +184,7 @@ impl StandbyRewardModel {
             }
         }
         self.state.step = span.end();
-        let told = before.told(model, o.device, self.state.step as usize, String::new())?;
+        let fit = before.report(model, o.device, self.state.step as usize, String::new())?;
         let part = model.part(o.device)?;
         model.write_state(&mut self.state);
         log.sync()?;
@@ -192,6 +192,6 @@ impl StandbyRewardModel {
         let written = checkpoint::save(&saver, vec![part], &config, tokenizer, &self.state, stay)?;
         o.notes.extend(written.left);
         self.name = written.saved.checkpoint.id.to_string();
-        Ok(Refit { checkpoint: self.name.clone(), ..told })
+        Ok(Refit { checkpoint: self.name.clone(), ..fit })
     }
 }

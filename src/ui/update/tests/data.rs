@@ -113,8 +113,8 @@ fn a_source_is_chosen_weighed_and_shown_as_asked_until_it_is_there() {
     assert_eq!(press(&mut state, &[Key::char('＋'), Key::char('-')]), [weigh("文", 1), weigh("文", -1)]);
     assert!(state.awaits(&Request::Weigh("文".to_owned())));
     event(&mut state, document("文", 0));
-    let told = event(&mut state, edited(5, Cause::Key));
-    assert!(told.contains(&Cmd::Send(Command::ShowDocument { source: "文".to_owned(), index: 0 })), "{told:?}");
+    let cmds = event(&mut state, edited(5, Cause::Key));
+    assert!(cmds.contains(&Cmd::Send(Command::ShowDocument { source: "文".to_owned(), index: 0 })), "{cmds:?}");
     assert!(!state.awaits(&Request::Weigh("文".to_owned())), "however many presses became one change");
     let run = state.live().run.as_ref().map(|r| (r.info.learning_rate, r.sources.len(), r.sources[1].weight));
     assert_eq!(run, Some((2e-3, 3, 0.35)));
@@ -157,7 +157,7 @@ fn what_was_drawn_stays_with_its_source() {
         event(state, Event::Edited(edit));
     };
     replayed(&mut state);
-    assert_eq!(state.live().changes.len(), 1, "told again, it stands once");
+    assert_eq!(state.live().changes.len(), 1, "sent again, it is listed once");
     event(&mut state, Event::Broken { step: 4, text: "run.toml:3: no such key".to_owned() });
     assert!(state.live().changes[1].cause.is_none());
 }
@@ -282,8 +282,8 @@ fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
     assert_eq!((said, state.requests.len()), (1, 0));
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(9))), [], "it is not asked again");
     // Another stage's data are requested again.
-    let told = event(&mut state, Event::Started(Box::new(info(Sft))));
-    assert!(told.contains(&Cmd::Send(Command::ShowRoom)) && state.data.refused.is_none());
+    let cmds = event(&mut state, Event::Started(Box::new(info(Sft))));
+    assert!(cmds.contains(&Cmd::Send(Command::ShowRoom)) && state.data.refused.is_none());
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn a_signal_asks_nobody() {
     assert_eq!(event(&mut state, failed), [Cmd::Send(Command::Stop { save: false })], "nobody is there to mend it");
     let end = Event::Finished { step: 1, reason: "stopped".to_owned(), failed: false, seconds: 0.0 };
     assert_eq!(event(&mut state, end), [Cmd::Close]);
-    assert!(state.trouble.is_some(), "the exit code tells it");
+    assert!(state.trouble.is_some(), "the exit code shows it");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         None => state.tr(strings::ANY_RULE),
     };
     let source = match &data.browse.source {
-        Some(raw) => data.sources.iter().find(|s| s.told.name == *raw).map_or("", |s| s.name.as_str()),
+        Some(raw) => data.sources.iter().find(|s| s.raw.name == *raw).map_or("", |s| s.name.as_str()),
         None => state.tr(strings::ALL_SOURCES),
     };
     facts.push(pen.piece(format!("{}  ", shorten(source, 16)), Role::Dim));

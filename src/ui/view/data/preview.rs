@@ -88,12 +88,12 @@ fn mark<'a>(pen: &Pen) -> Pieces<'a> {
 }
 
 /// The label of a text: requested, set since the screen opened, or stored before.
-pub(crate) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, told: Option<bool>) -> Pieces<'a> {
+pub(crate) fn marked<'a>(pen: &Pen, state: &AppState, text: &str, stored: Option<bool>) -> Pieces<'a> {
     let asked = state.requests.iter().any(|w| matches!(w, Request::Mark(about, _) if about == text));
     if asked {
         return vec![pen.piece(format!("{}  ", state.tr(strings::REQUESTED)), Role::Focus)];
     }
-    match state.data.said(text).unwrap_or(told) {
+    match state.data.label_set(text).unwrap_or(stored) {
         Some(true) => {
             vec![pen.piece(format!("{} {}  ", pen.glyphs.tick, state.tr(strings::MARKED_KEEP)), Role::Good)]
         }

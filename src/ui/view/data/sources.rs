@@ -26,7 +26,7 @@ struct Row<'a> {
     tokens: usize,
     used: Option<SourceUse>,
     run: Option<&'a Source>,
-    told: Option<&'a data::Source>,
+    data: Option<&'a data::Source>,
 }
 
 /// The run's sources with their data; before the data have arrived, the run's only.
@@ -44,14 +44,14 @@ fn rows<'a>(pen: &Pen<'a>) -> Vec<Row<'a>> {
         let row = |s: &'a crate::protocol::SourceInfo| {
             let (source, used) = known(&s.name)?;
             let (raw, name) = (s.name.as_str(), source.name.as_str());
-            Some(Row { raw, name, weight: source.weight, tokens: s.tokens, used, run: Some(source), told: None })
+            Some(Row { raw, name, weight: source.weight, tokens: s.tokens, used, run: Some(source), data: None })
         };
         return all.iter().filter_map(row).collect();
     }
-    let row = |told: &'a data::Source| {
-        let (run, used) = known(&told.told.name).map_or((None, None), |(run, used)| (Some(run), used));
-        let (raw, name) = (told.told.name.as_str(), told.name.as_str());
-        Row { raw, name, weight: told.told.weight, tokens: told.told.tokens, used, run, told: Some(told) }
+    let row = |source: &'a data::Source| {
+        let (run, used) = known(&source.raw.name).map_or((None, None), |(run, used)| (Some(run), used));
+        let (raw, name) = (source.raw.name.as_str(), source.name.as_str());
+        Row { raw, name, weight: source.raw.weight, tokens: source.raw.tokens, used, run, data: Some(source) }
     };
     data.sources.iter().map(row).collect()
 }
@@ -146,21 +146,21 @@ fn how(pen: &Pen, row: &Row) -> (String, Role) {
     if state.awaits(&Request::Weigh(row.raw.to_owned())) {
         return (state.tr(strings::REQUESTED).to_owned(), Role::Focus);
     }
-    if let Some(broken) = row.told.and_then(|t| t.broken.as_ref()) {
+    if let Some(broken) = row.data.and_then(|t| t.broken.as_ref()) {
         return (format!("{} {broken}", pen.glyphs.cross), Role::Bad);
     }
     let since = row.run.and_then(|r| r.edited).map(|at| state.now.saturating_sub(at).as_secs());
     if let Some(seconds) = since.filter(|s| *s < RECENT) {
         return (strings::edited_ago(state.lang, seconds), Role::Bright);
     }
-    let watched = row.told.is_some_and(|t| !t.path.is_empty()) && is_watched(pen);
+    let watched = row.data.is_some_and(|t| !t.path.is_empty()) && is_watched(pen);
     (state.tr(if watched { strings::STATE_WATCHED } else { strings::STATE_OK }).to_owned(), Role::Good)
 }
 
 /// Details of a source in one or two lines.
 fn about(pen: &Pen, row: &Row) -> (String, Role) {
     let state = pen.state;
-    let Some(source) = row.told else {
+    let Some(source) = row.data else {
         return (state.data.refused.as_ref().map_or("", |r| r.as_str()).to_owned(), Role::Dim);
     };
     if let Some(broken) = &source.broken {
@@ -169,7 +169,7 @@ fn about(pen: &Pen, row: &Row) -> (String, Role) {
     let path = if source.path.is_empty() { state.tr(strings::BUILT_IN) } else { source.path.as_str() };
     let profile =
         if source.profile.is_empty() { String::new() } else { format!(" {} {}", pen.glyphs.dot, source.profile) };
-    let (trained, held) = (grouped(source.told.documents as u64), grouped(source.told.held_out_documents as u64));
+    let (trained, held) = (grouped(source.raw.documents as u64), grouped(source.raw.held_out_documents as u64));
     let words = [strings::DOCUMENTS, strings::HELD_OUT_TOO].map(|w| state.tr(w));
     let text = format!("{path}{profile} {} {trained} {} + {held} {}", pen.glyphs.dot, words[0], words[1]);
     let lines: Vec<&str> = [text.as_str()].into_iter().chain(state.data.notes.iter().map(Clean::as_str)).collect();

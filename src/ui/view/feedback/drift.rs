@@ -57,9 +57,9 @@ fn gauges(stage: Option<StageId>) -> [&'static Gauge; 4] {
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, feedback) = (pen.state, &pen.stage.feedback);
     let mut facts: Pieces = Vec::new();
-    let mut told = vec![(state.tr(strings::KL_COEF), "kl_coef"), ("clipfrac", "policy/clipfrac_avg")];
-    told.extend([("approx KL", "policy/approxkl_avg"), (state.tr(strings::LOSS), "loss/value_avg")]);
-    for (label, name) in told {
+    let mut metrics = vec![(state.tr(strings::KL_COEF), "kl_coef"), ("clipfrac", "policy/clipfrac_avg")];
+    metrics.extend([("approx KL", "policy/approxkl_avg"), (state.tr(strings::LOSS), "loss/value_avg")]);
+    for (label, name) in metrics {
         if let Some(value) = feedback.newest(&[name]) {
             let label =
                 if name == "loss/value_avg" { format!("{} V", state.tr(strings::LOSS)) } else { label.to_owned() };

@@ -30,8 +30,8 @@ fn colour(stage: &Stage) -> Role {
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let inner = pen.title(buf, area, &Vec::new());
-    let told = |s: &&Stage| s.aligns() && !s.feedback.policy.is_empty();
-    let mut stages: Vec<&Stage> = state.stages.all().iter().filter(told).collect();
+    let has_policy = |s: &&Stage| s.aligns() && !s.feedback.policy.is_empty();
+    let mut stages: Vec<&Stage> = state.stages.all().iter().filter(has_policy).collect();
     if inner.height == 0 {
         return;
     }

@@ -45,12 +45,12 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
             row.push(pen.piece(format!(" {strikes:.0}"), role));
         }
         rows.push(row);
-        let told = |name: &str, format: fn(f64) -> String| watched(name).map_or_else(|| "-".to_owned(), format);
+        let shown = |name: &str, format: fn(f64) -> String| watched(name).map_or_else(|| "-".to_owned(), format);
         rows.push(pen.labelled([
             ("distinct-2", format!("{distinct:.2}"), Role::Text),
-            (state.tr(strings::REPETITION), told("guard/repetition", percent), Role::Text),
-            (state.tr(strings::END_RATE), told("guard/end_rate", percent), Role::Text),
-            (state.tr(strings::LENGTH), told("guard/length", |x| format!("{x:.0}")), Role::Text),
+            (state.tr(strings::REPETITION), shown("guard/repetition", percent), Role::Text),
+            (state.tr(strings::END_RATE), shown("guard/end_rate", percent), Role::Text),
+            (state.tr(strings::LENGTH), shown("guard/length", |x| format!("{x:.0}")), Role::Text),
         ]));
     }
     put_rows(buf, inner, rows);
