@@ -41,6 +41,7 @@ pub fn info() -> RunInfo {
         stage: StageId::Pretrain,
         size: "1m".to_owned(),
         engine: "cpu".to_owned(),
+        precision: "f32".to_owned(),
         adapter: "2 threads, AVX-512".to_owned(),
         parameters: 1_318_272,
         vocab_size: 4096,
