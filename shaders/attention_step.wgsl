@@ -1,7 +1,7 @@
 // Attention of one new row a sequence over its cache: the rotation of its query and key (`rope`), the filling of the
 // cache (`cache_append`) and the attention (`attention_decode`) in one. A workgroup makes one head of one row.
 //
-// 128 keys at a time, an invocation a key; then the invocations stand in groups, one for each vector of the head, and
+// 128 keys at a time, an invocation a key; then the invocations form groups, one for each vector of the head, and
 // a group sums up every nth value. Head sizes are multiples of 8, up to 256.
 
 #import act

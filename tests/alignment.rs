@@ -46,7 +46,7 @@ fn answers(run: &Path) -> Vec<Value> {
 
 fn lamps(lines: &[Value]) -> Vec<String> {
     let all = events(lines, "lamps");
-    assert_eq!(all.len(), 1, "once a sitting");
+    assert_eq!(all.len(), 1, "once a launch");
     let lamp = |l: &Value| {
         let (value, bound) = (number(l, "value"), number(l, "bound"));
         assert!(l["holds"] == true && value <= bound, "{l}");
@@ -151,7 +151,7 @@ fn siblings_stopped_and_killed_go_on_to_the_bit() {
 
 /// PPO's options that are off by default also continue to the same bits.
 #[test]
-fn ppo_with_text_and_questions_of_its_own_goes_on_to_the_bit() {
+fn ppo_with_text_and_questions_of_the_user_resumes_to_the_bit() {
     let dir = scratch();
     let more = ["ptx_coef=0.3", "self_prompts=0.5", "whiten_rewards=true", "max_approx_kl=0.02"];
     let sets = [&PPO[..], &more].concat();

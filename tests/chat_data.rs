@@ -120,7 +120,7 @@ fn content_is_kept_as_it_is() {
 }
 
 #[test]
-fn forms_may_be_mixed_and_places_are_told() {
+fn forms_may_be_mixed_and_errors_name_places() {
     let text = "\u{FEFF}\r\n{\"prompt\":\"q1\",\"completion\":\"a\"}\r\n\n{\"instruction\":\"q2\",\"output\":\"a\"}\nnonsense\n{\"prompt\":\"q3\",\"completion\":\"a\"}";
     let found = lines(text);
     assert_eq!(found.forms.into_iter().collect::<Vec<_>>(), [(Form::Alpaca, 1), (Form::PromptCompletion, 2)]);
@@ -133,7 +133,7 @@ fn forms_may_be_mixed_and_places_are_told() {
 }
 
 #[test]
-fn arrays_and_lines_are_told_apart_by_their_first_line() {
+fn arrays_and_lines_are_distinguished_by_their_first_line() {
     let record = |n: usize| format!("{{\"prompt\":\"q{n}\",\"completion\":\"a\"}}");
     let pretty = format!("[\n  {},\n  {{\n\"prompt\": \"q2\",\n\"completion\": \"[}}\"\n}}\n]\n", record(1));
     let compact = format!("[{},{}]", record(1), record(2));
@@ -513,7 +513,7 @@ fn source(name: &str, hold_out: bool, questions: impl IntoIterator<Item = String
 }
 
 #[test]
-fn a_question_stands_on_one_side() {
+fn a_question_is_on_one_side() {
     let tokenizer = tokenizer();
     let number = |n: usize| format!("question {n}");
     let build = || {

@@ -211,7 +211,7 @@ fn cut_grown_and_missing_files_fall_back_too() {
 }
 
 #[test]
-fn with_every_checkpoint_damaged_nothing_is_begun_anew_in_silence() {
+fn with_every_checkpoint_damaged_nothing_is_restarted_silently() {
     let dir = scratch();
     let (_, run) = two_runs(dir.path());
     for step in [4, 8, 12] {
@@ -225,7 +225,7 @@ fn with_every_checkpoint_damaged_nothing_is_begun_anew_in_silence() {
 
 /// Leftovers of a killed process are removed; a user's file of that kind is not.
 #[test]
-fn left_overs_are_swept_and_told() {
+fn left_overs_are_swept_and_reported() {
     let dir = scratch();
     let (a, run) = two_runs(dir.path());
     let half = run.join("checkpoints/.tmp-pretrain-00000016-4242-0123456789abcdef");

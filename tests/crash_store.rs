@@ -552,7 +552,7 @@ fn names_are_never_replaced_and_order_needs_no_clock() {
 }
 
 #[test]
-fn no_room_is_said_before_anything_is_written() {
+fn a_full_disk_is_reported_before_anything_is_written() {
     let disk = base();
     let run = open(&disk).expect("opens");
     disk.set_free_space(RESERVE + 100);

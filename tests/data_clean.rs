@@ -111,7 +111,7 @@ fn rules_are_named_once_and_say_where_they_come_from() {
 }
 
 #[test]
-fn a_source_has_bounds_of_its_own() {
+fn a_source_may_set_its_bounds() {
     let settings = |all: &[(&str, Setting)]| all.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect();
     let poem = Document::plain("春眠不觉晓，处处闻啼鸟。");
     let of = |all: &[(&str, Setting)]| judge(&rules_with(Profile::Poetry, &settings(all)), &poem);

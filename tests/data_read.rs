@@ -232,7 +232,7 @@ fn a_line_of_a_gigabyte_takes_no_more_memory_than_a_document_may() {
 }
 
 #[test]
-fn a_bomb_is_refused_and_what_is_cut_off_said() {
+fn a_bomb_is_refused_and_a_cut_is_reported() {
     let (texts, _, passed) = fixture("bomb.txt.gz");
     assert!(texts.is_empty());
     let words = passed.ended.unwrap().to_string();
@@ -243,7 +243,7 @@ fn a_bomb_is_refused_and_what_is_cut_off_said() {
         let cut = bytes[..bytes.len() - 40].to_vec();
         let (texts, _, passed) = from(Format::of_name(name).unwrap(), &ReadOptions::default(), Cursor::new(cut));
         assert!(passed.ended.is_some(), "{name}");
-        assert!(texts.len() >= kept, "{name}: what came before the cut stands");
+        assert!(texts.len() >= kept, "{name}: what came before the cut is kept");
     }
 }
 
@@ -266,7 +266,7 @@ impl Seek for Failing {
 }
 
 #[test]
-fn what_was_read_before_a_failure_stands() {
+fn documents_read_before_a_failure_are_kept() {
     let bytes = "{\"text\":\"a\"}\n".repeat(100_000).into_bytes();
     let input = Failing(Cursor::new(bytes));
     let (texts, _, passed) = from((Format::JsonLines, Packing::Plain), &ReadOptions::default(), input);

@@ -43,7 +43,7 @@ fn notes(lines: &[Value]) -> String {
 }
 
 #[test]
-fn the_built_in_data_is_told() {
+fn the_built_in_data_is_described() {
     let dir = TempDir::new().unwrap();
     let lines = data(&dir.path().join("run"));
     let sources = named(&lines, "source");
@@ -141,7 +141,7 @@ fn a_damaged_shard_is_made_again() {
 }
 
 #[test]
-fn dropped_documents_are_told_with_their_reasons() {
+fn dropped_documents_are_listed_with_their_reasons() {
     let dir = TempDir::new().unwrap();
     let near = poem(3).replacen('。', "", 1);
     write(dir.path(), "a.jsonl", jsonl((0..60).map(poem)));
@@ -222,7 +222,7 @@ fn a_probe_that_is_not_recall_is_trained_on_nowhere() {
 }
 
 #[test]
-fn text_is_simplified_and_masked_where_it_is_asked_for() {
+fn text_is_simplified_and_masked_where_configured() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), "a.txt", "春眠不覺曉，處處聞啼鳥。\n夜來風雨聲，花落知多少。\n");
     write(dir.path(), "b.txt", "fn mail() { send(\"someone@example.org\", \"10.1.2.3\") }\n");
@@ -241,7 +241,7 @@ fn text_is_simplified_and_masked_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_bound_of_the_source_s_own_holds_and_makes_the_text_anew() {
+fn a_bound_of_a_source_holds_and_remakes_the_text() {
     let dir = TempDir::new().unwrap();
     let short = ["春眠不觉晓，处处闻啼鸟。", "夜来风雨声，花落知多少。"].map(str::to_owned);
     write(dir.path(), "a.jsonl", jsonl((0..20).map(poem).chain(short)));
@@ -257,7 +257,7 @@ fn a_bound_of_the_source_s_own_holds_and_makes_the_text_anew() {
 }
 
 #[test]
-fn bad_files_are_said_and_the_rest_goes_on() {
+fn bad_files_are_reported_and_the_rest_is_read() {
     let dir = TempDir::new().unwrap();
     let files = dir.path().join("files");
     write(&files, "good.jsonl", jsonl((0..50).map(poem)));
@@ -319,7 +319,7 @@ fn bad_files_are_said_and_the_rest_goes_on() {
 /// Cases 7, 15 and 26 of the trust issue: a profile overrides a guess, a file that replaces the real one is reported,
 /// and a git remote is not an e-mail address.
 #[test]
-fn what_files_are_is_said() {
+fn the_kind_of_every_file_is_reported() {
     let dir = TempDir::new().unwrap();
     let files = dir.path().join("files");
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:cdcd\nsize 123456\n";

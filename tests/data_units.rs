@@ -117,7 +117,7 @@ proptest! {
 
     /// After any edits, incremental decisions equal those made from nothing.
     #[test]
-    fn an_edit_gives_what_all_anew_would(seed: u64, edits in prop::collection::vec(0..7_u8, 1..7)) {
+    fn an_edit_equals_preparing_from_nothing(seed: u64, edits in prop::collection::vec(0..7_u8, 1..7)) {
         let mut chance = Chance(seed);
         let mut room = Room::new(&["a", "b", "c"]);
         let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -266,7 +266,7 @@ fn filled(room: &Room, files: usize) -> Chance {
 }
 
 #[test]
-fn a_changed_file_makes_its_own_unit_anew() {
+fn a_changed_file_remakes_only_its_unit() {
     let room = Room::new(&["a"]);
     let mut chance = filled(&room, 60);
     // A large file is a unit.

@@ -35,7 +35,7 @@ fn a_reward_model_needs_a_fine_tuned_one() {
 }
 
 #[test]
-fn a_reward_model_tells_what_it_measures_and_is_a_scalar_model() {
+fn a_reward_model_reports_its_metrics_and_is_a_scalar_model() {
     let dir = scratch();
     let run = tuned(dir.path(), "run");
     let own = fs::read(run.join("data/reward-own.jsonl")).unwrap();
@@ -85,7 +85,7 @@ fn its_trunk_is_the_fine_tuned_models() {
 
 /// The model's own answers are sampled if there are none, once.
 #[test]
-fn its_own_answers_are_drawn_once() {
+fn answers_of_the_model_are_drawn_once() {
     let dir = scratch();
     let run = copied(&bases().tuned, dir.path(), "run");
     let lines = stage(&run, "reward", &REWARD, &["--steps", "2"]).good().objects();
@@ -112,7 +112,7 @@ fn its_own_answers_are_drawn_once() {
 }
 
 #[test]
-fn a_reward_model_stopped_at_any_step_goes_on_to_the_bit() {
+fn a_reward_model_stopped_at_any_step_resumes_to_the_bit() {
     let dir = scratch();
     let a = tuned(dir.path(), "a");
     let stops: [&[usize]; 3] = [&[1], &[3, 4], &[5]];
@@ -121,7 +121,7 @@ fn a_reward_model_stopped_at_any_step_goes_on_to_the_bit() {
 }
 
 #[test]
-fn a_reward_model_killed_in_mid_stage_goes_on_to_the_bit() {
+fn a_reward_model_killed_in_mid_stage_resumes_to_the_bit() {
     let dir = scratch();
     let (a, b) = (tuned(dir.path(), "a"), tuned(dir.path(), "b"));
     killed(&a, &b, "reward", &[&REWARD[..], &["steps=40", "save_steps=3"]].concat(), 40);
@@ -222,7 +222,7 @@ fn ppo_needs_a_reward_model() {
 }
 
 #[test]
-fn ppo_tells_what_it_measures_and_keeps_two_models() {
+fn ppo_reports_its_metrics_and_keeps_two_models() {
     let dir = scratch();
     let run = rewarded(dir.path(), "run");
     let lines = stage(&run, "ppo", &[&PPO[..], &["eval_steps=3"]].concat(), &[]).good().objects();
@@ -281,7 +281,7 @@ fn ppo_tells_what_it_measures_and_keeps_two_models() {
 }
 
 #[test]
-fn ppo_stopped_at_any_update_goes_on_to_the_bit() {
+fn ppo_stopped_at_any_update_resumes_to_the_bit() {
     let dir = scratch();
     let a = rewarded(dir.path(), "a");
     let stops: [&[usize]; 3] = [&[1], &[2, 3], &[1, 4, 5]];
@@ -292,7 +292,7 @@ fn ppo_stopped_at_any_update_goes_on_to_the_bit() {
 }
 
 #[test]
-fn ppo_killed_in_mid_stage_goes_on_to_the_bit() {
+fn ppo_killed_in_mid_stage_resumes_to_the_bit() {
     let dir = scratch();
     let (a, b) = (rewarded(dir.path(), "a"), rewarded(dir.path(), "b"));
     killed(&a, &b, "ppo", &[&PPO[..], &["steps=16"]].concat(), 16);

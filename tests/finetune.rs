@@ -51,7 +51,7 @@ fn tensor(folder: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
 }
 
 #[test]
-fn it_starts_from_the_newest_pretrain_checkpoint_and_tells_all_it_measures() {
+fn it_starts_from_the_newest_pretrain_checkpoint_and_reports_all_metrics() {
     let dir = scratch();
     let (run, _) = pretrained(dir.path());
     let done = finetune(&run, &["steps=5", "eval_steps=2", "probe_steps=2"], &[]);
@@ -221,7 +221,7 @@ fn configure(run: &Path, more: &str) {
 }
 
 #[test]
-fn conversations_of_ones_own_come_in_four_forms() {
+fn conversations_of_the_user_come_in_four_forms() {
     let dir = scratch();
     let (run, _) = pretrained(dir.path());
     let folder = forms(dir.path());
@@ -290,7 +290,7 @@ fn bad_lines_are_counted_and_located() {
 }
 
 #[test]
-fn what_is_read_of_a_file_and_what_is_not_is_told() {
+fn read_and_unread_fields_of_a_file_are_reported() {
     let dir = scratch();
     let (run, _) = pretrained(dir.path());
     let exchange = |question: &str, fields: Value| {
@@ -329,7 +329,7 @@ fn what_is_read_of_a_file_and_what_is_not_is_told() {
 }
 
 #[test]
-fn conversations_that_are_too_long_are_told_and_none_is_cut_in_silence() {
+fn conversations_that_are_too_long_are_reported_and_none_is_cut_silently() {
     let dir = scratch();
     let (run, _) = pretrained(dir.path());
     let path = dir.path().join("long.jsonl");

@@ -45,7 +45,7 @@ fn says(words: &str, sentence: &str) -> bool {
 }
 
 #[test]
-fn what_is_shown_stands_in_no_file() {
+fn shown_sentences_are_in_no_data_file() {
     let list = fs::read_to_string(home("assets/sft/demonstrations.txt")).unwrap();
     let mut sentences: BTreeSet<String> = list.lines().map(str::to_owned).collect();
     assert!(sentences.contains("我喜欢喝茶。"));

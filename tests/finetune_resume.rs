@@ -83,7 +83,7 @@ fn stopped_and_gone_on(sets: &[&str], demos: &[u64], stops: &[&[usize]]) -> Vec<
 }
 
 #[test]
-fn stopped_at_any_step_it_goes_on_to_the_bit() {
+fn stopped_at_any_step_it_resumes_to_the_bit() {
     stopped_and_gone_on(&[], &[], &[&[1], &[5], &[11], &[3, 4, 9]]);
 }
 
@@ -348,7 +348,7 @@ fn a_demonstration_while_pretraining_waits_for_fine_tuning() {
 
 /// Users edit the file too: nothing of theirs is cut, and invalid lines are reported.
 #[test]
-fn lines_that_a_person_wrote_stay() {
+fn lines_that_the_user_wrote_stay() {
     let dir = scratch();
     let run = pretrained(dir.path());
     demonstrations(&run, &[0]);

@@ -203,7 +203,7 @@ fn an_overflow_halves_the_scale_and_nothing_else() -> Result<(), Failed> {
     Ok(())
 }
 
-fn the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them() -> Result<(), Failed> {
+fn the_same_seed_gives_the_same_bits_and_a_resume_continues_them() -> Result<(), Failed> {
     for config in models() {
         let config = ModelConfig { dropout: 0.1, ..config };
         let mut states = Vec::new();
@@ -346,8 +346,8 @@ fn main() {
         ("scalars_are_those_of_f32", scalars_are_those_of_f32),
         ("an_overflow_halves_the_scale_and_nothing_else", an_overflow_halves_the_scale_and_nothing_else),
         (
-            "the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them",
-            the_same_seed_gives_the_same_bits_and_a_resume_goes_on_from_them,
+            "the_same_seed_gives_the_same_bits_and_a_resume_continues_them",
+            the_same_seed_gives_the_same_bits_and_a_resume_continues_them,
         ),
         ("states_of_either_precision_are_taken_up", states_of_either_precision_are_taken_up),
         ("forward_passes_are_those_of_f32", forward_passes_are_those_of_f32),

@@ -50,7 +50,7 @@ fn one(dtype: &str, shape: &str, from: u64, to: u64) -> String {
 }
 
 #[test]
-fn hostile_headers_are_refused_in_words() {
+fn hostile_headers_are_refused_with_a_message() {
     // Cut short before there is a header.
     for len in 0..8 {
         refused(&vec![0; len], "cut short");
@@ -582,7 +582,7 @@ fn links_and_pipes_are_not_followed() {
 }
 
 #[test]
-fn long_and_odd_paths_are_errors_in_words() {
+fn long_and_odd_paths_are_errors_with_a_message() {
     let temporary = tempfile::tempdir().expect("a folder");
     for name in ["x".repeat(256), "x".repeat(4096), "a\0b".to_owned(), "..".to_owned(), "a\u{1b}b".to_owned()] {
         let dir = temporary.path().join("runs").join(&name);

@@ -59,7 +59,7 @@ fn a_prompt_is_gone_on_with_from_transformers_ids() {
 
 /// Without the begin-of-text token the continuation changes, or the test above would show nothing.
 #[test]
-fn the_begin_token_changes_what_is_said() {
+fn the_begin_token_changes_the_continuation() {
     let dir = scratch();
     let folder = model(dir.path(), "llama3");
     let ask = [&["--prompt", "the lake was", "--max-new-tokens", "12"][..], &GREEDY].concat();
@@ -174,7 +174,7 @@ fn a_continuation_keeps_its_first_space() {
 }
 
 #[test]
-fn what_does_not_fit_beside_the_answer_is_left_out_and_told() {
+fn turns_that_do_not_fit_beside_the_answer_are_left_out_and_reported() {
     let dir = scratch();
     let folder = model(dir.path(), "llama3");
     let window = json_file(&folder.join("config.json"))["max_position_embeddings"].as_u64().unwrap() as usize;

@@ -76,7 +76,7 @@ fn crate_names(text: &str) -> Vec<&str> {
             names.push(&rest[..name(rest)]);
             continue;
         };
-        // Names at depth 1 of the braces stand at their start or after a comma.
+        // Names at depth 1 of the braces are at their start or after a comma.
         let (mut depth, mut fresh) = (1, true);
         for (i, c) in group.char_indices() {
             match c {

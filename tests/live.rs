@@ -192,7 +192,7 @@ fn a_saved_run_toml_is_followed_where_it_can_be_and_again_on_a_resume() {
 }
 
 #[test]
-fn what_is_broken_is_told_and_the_old_version_stays() {
+fn broken_files_are_reported_and_the_old_version_stays() {
     let dir = scratch();
     let run = two_sources(dir.path());
     let (file, toml) = (run.join("one.jsonl"), run.join("run.toml"));
@@ -231,7 +231,7 @@ fn what_cannot_be_weighed_is_refused() {
 
 /// Unreadable marks do not end training.
 #[test]
-fn marks_that_cannot_be_read_are_said_and_training_goes_on() {
+fn unreadable_marks_are_reported_and_training_continues() {
     let dir = scratch();
     let run = two_sources(dir.path());
     fs::create_dir_all(run.join("data/marks.jsonl")).unwrap();

@@ -15,7 +15,7 @@ fn train(folder: &std::path::Path, log: &str) -> Done {
 }
 
 #[test]
-fn nothing_is_logged_unless_asked_for() {
+fn nothing_is_logged_unless_requested() {
     let folder = tempfile::tempdir().unwrap();
     let done = train(folder.path(), "");
     assert!(!done.good().err.contains("INFO"), "{}", done.err);

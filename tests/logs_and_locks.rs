@@ -98,7 +98,7 @@ type Open = fn(&Run) -> Result<Log, StoreError>;
 
 /// A vote in the workbench used to cut everything after the last line of JSON.
 #[test]
-fn what_a_person_wrote_into_a_log_stays() {
+fn lines_that_the_user_wrote_into_a_log_stay() {
     for typed in [
         "{\"prompt\": \"a\"}\n{\"a slip\": \n{\"prompt\": \"b\"} oops\n",
         "no JSON at all",
@@ -126,7 +126,7 @@ fn what_a_person_wrote_into_a_log_stays() {
 }
 
 #[test]
-fn danlus_own_logs_say_what_was_torn() {
+fn torn_lines_of_danlu_are_reported() {
     let disk = base();
     let run = Run::open(disk.shared(), Path::new("/runs/poems")).unwrap();
     run.make_report_dir().unwrap();

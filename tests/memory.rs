@@ -28,7 +28,7 @@ fn ratio(run: &mut Running) -> f64 {
 }
 
 #[test]
-fn told_is_taken() {
+fn the_footprint_is_what_is_allocated() {
     let dir = scratch();
     let shapes: [(&str, &[&str]); 3] = [
         // Almost nothing: the process itself dominates.

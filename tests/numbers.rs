@@ -151,7 +151,7 @@ fn saved_otherwise(run: &Path, change: impl Fn(&str, &mut Vec<u8>, Option<&mut T
 }
 
 #[test]
-fn what_is_not_finite_is_passed_over_wherever_it_stands() {
+fn checkpoints_with_non_finite_values_are_passed_over() {
     let dir = scratch();
     for (i, (file, value)) in [
         ("model.safetensors", f32::NAN),

@@ -231,7 +231,7 @@ fn the_report_lies_in_the_run_as_json_and_as_markdown() {
 
 /// Interrupted during fine-tuning, while the reward model is opened, and during PPO.
 #[test]
-fn stopped_in_any_stage_it_goes_on_and_tells_the_same() {
+fn stopped_in_any_stage_it_resumes_and_reports_the_same() {
     let dir = scratch();
     let run = dir.path().join("run");
     let stops = [("sft", "sft", Some(5)), ("reward", "sft", None), ("ppo", "ppo", Some(1))];
@@ -270,7 +270,7 @@ fn stopped_in_any_stage_it_goes_on_and_tells_the_same() {
 }
 
 #[test]
-fn a_complete_recipe_is_told_again_and_not_trained() {
+fn a_complete_recipe_is_reported_again_and_not_trained() {
     let dir = scratch();
     let run = copied(dir.path(), "whole");
     for report in ["report/report.json", "report/report.md"] {
@@ -298,7 +298,7 @@ fn a_complete_recipe_is_told_again_and_not_trained() {
 
 /// Stages trained with `train` count; one from which another has started is left unchanged.
 #[test]
-fn what_train_has_trained_stands() {
+fn stages_trained_by_train_are_kept() {
     let dir = scratch();
     let run = copied(dir.path(), "run");
     danlu(["train", "--json", "--stage", "ppo", "--steps", "10", "--run", &text(&run)]).good();
@@ -445,9 +445,9 @@ fn a_folder_that_cannot_be_written() {
     }
 }
 
-/// If the reader of the output goes away, progress is saved.
+/// If the reader of the output closes it, progress is saved.
 #[test]
-fn lines_that_nobody_reads_end_it_in_order() {
+fn a_closed_output_ends_it_in_order() {
     let dir = scratch();
     let run = dir.path().join("run");
     let mut running = start(tiny(&run, &whole().talk, &[]));

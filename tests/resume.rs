@@ -46,7 +46,7 @@ fn stopped_and_gone_on(sets: &[&str], steps: usize, stops: &[&[usize]]) {
 }
 
 #[test]
-fn stopped_at_any_step_it_goes_on_to_the_bit() {
+fn stopped_at_any_step_it_resumes_to_the_bit() {
     stopped_and_gone_on(&["steps=12"], 12, &[&[1], &[5], &[11], &[3, 4, 9]]);
 }
 
@@ -116,7 +116,7 @@ fn a_finished_stage_is_left_alone_and_steps_adds_to_it() {
 
 /// SIGTERM at arbitrary steps, several times in one run.
 #[test]
-fn a_signal_at_any_step_saves_and_the_run_goes_on_to_the_bit() {
+fn a_signal_at_any_step_saves_and_the_run_resumes_to_the_bit() {
     let sets = ["steps=400", "batch_size=4"];
     let dir = scratch();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));

@@ -324,12 +324,12 @@ fn picking(lang: Lang, choices: &[(char, bool)]) -> (AppState, fake::feedback::V
     let mut state = screen(lang, fake::feedback::policy_until(Line::Ppo, 8));
     let mut votes = fake::feedback::Votes::default();
     let mut cmds = press(&mut state, &[Key::char('v')]);
-    for (key, stands) in choices {
+    for (key, keeps) in choices {
         answer(&mut state, &mut votes, cmds);
         let later = state.now + Duration::from_secs(5);
         update(&mut state, Msg::Tick(later));
         cmds = press(&mut state, &[Key::char(*key)]);
-        if !stands {
+        if !keeps {
             answer(&mut state, &mut votes, std::mem::take(&mut cmds));
             cmds = press(&mut state, &[Key::char('u')]);
         }

@@ -44,7 +44,7 @@ fn a_settled_size_leaves_the_rest_of_the_file_alone() {
 }
 
 #[test]
-fn a_learning_rate_that_jumps_is_told() {
+fn a_learning_rate_that_jumps_is_reported() {
     let dir = scratch();
     let run = dir.path().join("run");
     let stop = ["--size", "1m"];
@@ -91,7 +91,7 @@ fn a_run_keeps_its_tokenizer() {
 }
 
 #[test]
-fn options_that_would_do_nothing_are_refused_or_told() {
+fn options_without_effect_are_refused_or_reported() {
     let dir = scratch();
     let theirs = text(&imported(dir.path()));
     let run = dir.path().join("run");
@@ -134,7 +134,7 @@ fn the_culprit_is_named() {
     train(&run, &["seed=3"], &[]).refused(2, &["run.toml: pretrain.steps is 0"]);
 }
 
-/// What is written about an edit, and what was not measured, in words.
+/// Edits and values that were not measured are written as text, without type names or NaN.
 #[test]
 fn no_types_and_no_nan_are_shown() {
     let dir = scratch();

@@ -107,7 +107,7 @@ fn ctrl_z_gives_the_terminal_to_the_shell_and_takes_it_back() {
 
 /// A stop from outside (SIGSTOP cannot be caught) leaves the terminal to the shell, which changes it.
 #[test]
-fn going_on_after_a_stop_takes_the_terminal_anew() {
+fn continuing_after_a_stop_takes_the_terminal_again() {
     let mut pty = Pty::open(&[]);
     pty.signal(rustix::process::Signal::STOP);
     thread::sleep(Duration::from_millis(200));

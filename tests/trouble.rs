@@ -102,7 +102,7 @@ fn played(disk: &FaultFs, plan: Option<Plan>, answer: &Command) -> (Result<Summa
 }
 
 #[test]
-fn whatever_fails_the_stage_pauses_and_goes_on_to_the_same_bits() {
+fn after_any_failure_the_stage_pauses_and_resumes_to_the_same_bits() {
     assert!(each_fails_in_turn(6) > 12, "the test saw little");
 }
 

@@ -333,7 +333,7 @@ fn train_lines() {
 }
 
 /// Without --json the text goes to stderr, and stdout stays empty.
-fn train_in_words() {
+fn train_prints_lines() {
     let dir = scratch();
     let run = dir.path().join("run");
     let args: Vec<String> =
@@ -467,7 +467,7 @@ fn main() {
         ("many_rows", many_rows),
         ("other_files_of_the_same_model", other_files_of_the_same_model),
         ("train_lines", train_lines),
-        ("train_in_words", train_in_words),
+        ("train_prints_lines", train_prints_lines),
         ("generate_from_a_run", generate_from_a_run),
         ("eos_stops_unless_ignored", eos_stops_unless_ignored),
         ("bench_and_adapters", bench_and_adapters),

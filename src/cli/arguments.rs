@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_value_and_a_wrong_number_are_told() {
+    fn a_missing_value_and_a_wrong_number_are_errors() {
         let error = |line: &[&str]| parse(line).err().unwrap_or_default();
         assert!(error(&["train", "--run", "--json"]).contains("--run is followed by the option --json"));
         assert!(error(&["--adapter", "--run", "a"]).contains("--adapter is followed"));

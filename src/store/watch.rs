@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_saved_is_told_either_way() {
+    fn saved_files_are_reported_by_both_watchers() {
         for how in [Watching::Auto, Watching::Poll] {
             let dir = tempfile::tempdir().unwrap();
             let deep = dir.path().join("a/b");

@@ -326,7 +326,7 @@ pub(crate) fn draws(mut device: Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What cannot be is refused in words, and a weight that is no number changes nothing.
+/// Invalid calls are refused with a message, and a NaN weight changes nothing.
 pub(crate) fn refusals(mut device: Device) -> Result<(), Failed> {
     let mut policy = policy(&mut device)?;
     let mut model = ScalarLearner::new(&mut device, &config(), B, T, AdamW::default())?;

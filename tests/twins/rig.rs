@@ -6,7 +6,7 @@ use danlu::compute::{
     rng::{Purpose, normal},
 };
 
-/// Lengths that stand for "1, odd, tile ± 1, larger" of elementwise kernels; the last two are cut
+/// Lengths for the cases "1, odd, tile ± 1, larger" of elementwise kernels; the last two are cut
 /// among several tasks.
 pub(crate) const LENGTHS: &[usize] = &[1, 3, 63, 64, 65, 1023, 1024, 1025, 16_385, 100_003];
 /// Head sizes.

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processs_own_limits_count_less_what_is_mapped() {
+    fn limits_of_the_process_count_less_what_is_mapped() {
         let both = limits_file("10240000", "9000000");
         assert_eq!(room_of(&[("proc/self/limits", &both)]), (10_240_000 - (5000 << 10), "ulimit -v".to_owned()));
         let data = limits_file("unlimited", "9000000");

@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_persons_is_masked() {
+    fn personal_data_is_masked() {
         assert_eq!(masked("write to a.b+c@mail.example.org."), format!("write to {EMAIL}."));
         assert_eq!(masked("信箱：x@y.cn，电话13800138000。"), format!("信箱：{EMAIL}，电话{PHONE}。"));
         assert_eq!(masked("at 192.168.0.1, then"), format!("at {ADDRESS}, then"));

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_told_apart_held_out() {
+    fn sources_are_distinguished_on_held_out_documents() {
         for (good, bad, least) in [("tang300", "classical", 0.99), ("modern-zh", "classical", 0.99)] {
             let (train, test) = told_apart(good, bad);
             let classifier = Classifier::train(&train).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_different_is_not_told_apart() {
+    fn equal_sources_are_not_distinguished() {
         let sources = builtin_sources().unwrap();
         let documents = &sources.iter().find(|s| s.name == "tang300").unwrap().documents;
         let sample =

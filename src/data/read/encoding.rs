@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn unicode_is_told_with_a_mark_and_without() {
+    fn unicode_is_detected_with_and_without_a_mark() {
         for wanted in
             [VERSE.repeat(3), ENGLISH.repeat(3), format!("{ENGLISH}{VERSE}"), RECORD.to_owned(), VERSE.repeat(9000)]
         {
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn other_encodings_are_told_by_their_text() {
+    fn other_encodings_are_detected_by_their_text() {
         let traditional = "春眠不覺曉，處處聞啼鳥。夜來風雨聲，花落知多少。";
         let japanese = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。";
         let korean = "나 보기가 역겨워 가실 때에는 말없이 고이 보내 드리우리다";

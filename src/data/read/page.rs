@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_a_server_is_told_from_a_text() {
+    fn a_server_error_page_is_recognized() {
         let page = of(b"\n<!DOCTYPE HTML>\n<html><head><title>404  Not\nFound</title>").unwrap();
         assert!(page.is_error() && page.title.as_deref() == Some("404 Not Found"));
         assert!(!of("<html lang=\"zh\"><title>春晓</title><p>春眠不觉晓".as_bytes()).unwrap().is_error());

@@ -46,7 +46,7 @@ pub(super) struct Training {
     /// The ids and starts on the device.
     written: (Vec<u32>, Option<Vec<u32>>),
     /// Whether the activations belong to the current rows and parameters.
-    stands: bool,
+    computed: bool,
     /// Whether gradients were accumulated since the last update.
     gathered: bool,
 }
@@ -138,7 +138,7 @@ impl Training {
             backward,
             update,
             written: (Vec::new(), None),
-            stands: false,
+            computed: false,
             gathered: false,
         };
         made.write_hyper(device, 0.0, 1.0)?;
@@ -189,7 +189,7 @@ impl Training {
         if self.written.0 == ids && self.written.1.as_deref() == starts {
             return Ok(());
         }
-        (self.stands, self.written) = (false, (Vec::new(), None));
+        (self.computed, self.written) = (false, (Vec::new(), None));
         let (order, begins) = sort_by_id(ids, self.config.vocab_size);
         self.layout.write(device, starts)?;
         device.write(&self.ids, ids)?;
@@ -201,16 +201,16 @@ impl Training {
 
     /// The parameters have changed: activations and accumulated gradients are invalid.
     pub(super) fn disturb(&mut self) {
-        (self.stands, self.gathered) = (false, false);
+        (self.computed, self.gathered) = (false, false);
     }
 
     /// Runs an output that only reads `y`, after the trunk if its activations are invalid.
     pub(super) fn read_off(&mut self, device: &mut Device, end: &Program) -> Result<(), ComputeError> {
-        if self.stands {
+        if self.computed {
             return device.replay(&[end]);
         }
         device.replay(&[&self.forward, end])?;
-        self.stands = true;
+        self.computed = true;
         Ok(())
     }
 
@@ -220,12 +220,12 @@ impl Training {
         if !self.gathered {
             programs.push(&self.zero);
         }
-        if !self.stands {
+        if !self.computed {
             programs.push(&self.forward);
         }
         programs.extend([end, &self.backward]);
         device.replay(&programs)?;
-        (self.stands, self.gathered) = (true, true);
+        (self.computed, self.gathered) = (true, true);
         Ok(())
     }
 
@@ -239,7 +239,7 @@ impl Training {
         self.write_hyper(device, rate, 1.0)?;
         device.write(&self.loss, &[loss])?;
         let ticket = device.replay_and_request(&[&self.update], &self.control)?;
-        (self.stands, self.gathered) = (false, false);
+        (self.computed, self.gathered) = (false, false);
         Ok(ticket)
     }
 

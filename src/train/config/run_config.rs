@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_option_brings_is_told_of_the_option() {
+    fn errors_of_an_option_name_the_option() {
         for (text, sets, blamed) in [
             ("", &[("batch_size", "0")][..], "--set batch_size=0: pretrain.batch_size is 0"),
             (

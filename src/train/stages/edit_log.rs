@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_said() {
+    fn changes_are_described() {
         let (old, mut new) = (entry(0, 1e-3).settings, entry(0, 5e-4).settings);
         new.shares = Shares::of_texts(vec![0.5, 0.5]);
         assert_eq!(difference(&old, &new), "a 30 % → 50 %, learning_rate 1e-3 → 5e-4");

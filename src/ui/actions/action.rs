@@ -65,7 +65,7 @@ impl Action {
     }
 
     /// Whether its keys in this mode are the same as in the view of a stage.
-    pub fn is_told(&self, mode: Mode) -> bool {
+    pub fn has_nav_keys(&self, mode: Mode) -> bool {
         self.keys_in(mode).iter().all(|k| self.keys_in(Mode::Nav).contains(k))
     }
 }

@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_funnel_is_told_in_the_order_it_is_asked_and_adds_up() {
+    fn a_funnel_is_in_the_requested_order_and_adds_up() {
         let mut data = DataState::default();
         data.set(RoomView { sources: vec![source("a", 50.0), source("b", 20.0)], ..RoomView::default() });
         for (funnel, documents) in [(&data.sources[0].funnel, 100), (&data.together, 200)] {

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_found_by_the_first_name_that_is_told() {
+    fn metrics_are_found_by_the_first_name_with_values() {
         let mut feedback = Feedback::default();
         feedback.add_metrics(1, &[("kl".into(), 0.5), ("reward".into(), 1.0)]);
         feedback.add_metrics(2, &[("kl".into(), 0.75)]);

@@ -229,7 +229,7 @@ pub struct Stage {
     /// Its id; None before the trainer's first event.
     pub id: Option<StageId>,
     /// Steps in its newest checkpoint when a stage last started.
-    pub told_step: Option<usize>,
+    pub start_step: Option<usize>,
     /// The run, if this stage ran since the screen opened.
     pub run: Option<Run>,
     /// What it is doing.
@@ -352,7 +352,7 @@ impl Stage {
     /// Steps done, if known.
     pub fn steps_done(&self) -> usize {
         let run = self.run.as_ref().map(|r| r.info.resumed_at);
-        self.step.as_ref().map(|s| s.step).or(run).or(self.told_step).unwrap_or(0)
+        self.step.as_ref().map(|s| s.step).or(run).or(self.start_step).unwrap_or(0)
     }
 
     /// Steps since the newest checkpoint known to the screen.
@@ -599,7 +599,7 @@ impl Stages {
     pub fn begin(&mut self, info: RunInfo, now: Duration) {
         for StageInfo { stage, step } in &info.stages {
             let at = self.place(*stage);
-            self.all[at].told_step = *step;
+            self.all[at].start_step = *step;
         }
         self.place(info.stage);
         self.all.sort_by_key(|s| s.id);

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lean_is_told_only_where_chance_would_hardly_give_it() {
+    fn a_preference_is_shown_only_if_chance_is_unlikely() {
         for (count, of, expected) in
             [(0, 0, false), (4, 4, false), (6, 10, false), (9, 10, true), (58, 100, false), (61, 100, true)]
         {

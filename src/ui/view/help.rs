@@ -68,7 +68,7 @@ fn keys<'a>(pen: &Pen, cells: usize) -> [Lines<'a>; 2] {
         for action in ACTIONS.iter().filter(|a| (a.exists)(state)) {
             let Some(keys) = action.keys_text(mode) else { continue };
             // Keys that are the same in the view of a stage are listed there.
-            if matches!(mode, Mode::Vote | Mode::Data) && action.is_told(mode) {
+            if matches!(mode, Mode::Vote | Mode::Data) && action.has_nav_keys(mode) {
                 continue;
             }
             let keys = pad(&keys, 20.min(cells / 2));

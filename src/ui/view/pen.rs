@@ -112,7 +112,7 @@ impl Pen<'_> {
         let here = state.switching().is_some() && state.switching() == stage.id;
         let going = format!("{} {}", state.tr(strings::SWITCHING), stage.title(state.lang));
         let words = match (&stage.phase, &stage.run) {
-            (Phase::Resting, _) if stage.told_step.is_none() => strings::NEVER_TRAINED,
+            (Phase::Resting, _) if stage.start_step.is_none() => strings::NEVER_TRAINED,
             (Phase::Resting, _) => strings::TRAINED_BEFORE,
             (_, Some(_)) => or,
             (_, None) => strings::NO_RUN,

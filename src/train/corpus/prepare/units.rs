@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_on_with_what_an_earlier_version_cleaned() {
+    fn a_run_continues_with_data_cleaned_by_an_earlier_version() {
         let source = SourceConfig::default();
         let of =
             |numbers, kept: &dyn Fn(&str) -> bool| of_source(&source, files(numbers, 200), Path::new("/run"), kept);

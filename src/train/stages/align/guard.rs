@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_update_between_makes_it_count_anew() {
+    fn a_good_update_resets_the_count() {
         let bad = vec![("好".repeat(8), true); 10];
         let mut guard = Guard::new(plan(), None);
         for answers in [varied(), bad.clone(), varied(), bad.clone()] {

@@ -106,7 +106,7 @@ fn go_in_the_room_is_about_the_stage_that_has_the_trainer() {
 }
 
 #[test]
-fn a_source_is_chosen_weighed_and_shown_as_asked_until_it_is_there() {
+fn a_source_is_chosen_weighed_and_shown_as_requested_until_it_is_there() {
     let mut state = opened();
     assert_eq!(press(&mut state, &[Key::char('j')]), [shows("文", 0)]);
     let weigh = |source: &str, by| Cmd::Send(Command::Weigh { source: source.to_owned(), by });

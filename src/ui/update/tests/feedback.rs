@@ -39,7 +39,7 @@ fn rollout(step: usize, which: usize) -> Event {
 }
 
 #[test]
-fn a_rollout_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
+fn a_rollout_is_requested_while_visible_and_held_while_read() {
     let mut state = started_with_feedback(Ppo);
     let tick = |state: &mut AppState, ms: u64| update(state, Msg::Tick(Duration::from_millis(ms)));
     let show = |which| [Cmd::Send(Command::ShowRollout { which })];

@@ -189,7 +189,7 @@ fn a_signal_asks_nobody() {
 }
 
 #[test]
-fn an_error_of_the_disk_stands_until_the_stage_goes_on() {
+fn a_disk_error_is_shown_until_the_stage_continues() {
     let mut state = started();
     press(&mut state, &[Key::char('p')]);
     event(&mut state, Event::StoreFailed { step: 3, error: "cannot append: no space".to_owned() });
@@ -483,7 +483,7 @@ fn a_plain_text_cannot_be_corrected() {
 }
 
 #[test]
-fn the_batch_is_asked_for_while_it_is_seen_and_held_while_it_is_read() {
+fn the_batch_is_requested_while_visible_and_held_while_read() {
     let mut state = started_in(Sft);
     let tick = |state: &mut AppState, ms: u64| update(state, Msg::Tick(Duration::from_millis(ms)));
     let show = [Cmd::Send(Command::ShowBatch)];

@@ -51,7 +51,7 @@ fn choosing() -> AppState {
 }
 
 #[test]
-fn every_vote_has_its_keys_and_the_next_pair_is_asked_for_at_once() {
+fn every_vote_has_its_keys_and_the_next_pair_is_requested_at_once() {
     let keys = [
         (Key::plain(Code::Left), Choice::A),
         (Key::char('a'), Choice::A),
@@ -92,7 +92,7 @@ fn nothing_of_it_is_there_before_fine_tuning() {
 }
 
 #[test]
-fn a_vote_taken_back_is_cast_anew() {
+fn a_vote_taken_back_can_be_given_again() {
     let mut state = choosing();
     assert!(press(&mut state, &[Key::char('u')]).is_empty(), "no vote yet");
     press(&mut state, &[Key::char('a')]);
@@ -135,7 +135,7 @@ fn a_pair_is_rewritten_into_a_demonstration() {
 }
 
 #[test]
-fn a_prompt_of_ones_own_is_asked_from_anywhere_in_it() {
+fn a_typed_prompt_is_sent_from_any_cursor_position() {
     for open in [vec![Key::char('i')], vec![ENTER], vec![]] {
         let mut state = choosing();
         press(&mut state, &open);
@@ -167,7 +167,7 @@ fn digits_stay_stages_and_esc_goes_back() {
 }
 
 #[test]
-fn an_offer_refused_says_why_and_can_be_asked_for_again() {
+fn a_refused_offer_shows_why_and_can_be_requested_again() {
     let mut state = started_with_feedback(Reward);
     press(&mut state, &[Key::char('v')]);
     event(&mut state, Event::Refused { text: "all the same".to_owned() });
@@ -178,7 +178,7 @@ fn an_offer_refused_says_why_and_can_be_asked_for_again() {
 }
 
 #[test]
-fn the_reward_model_is_refitted_by_votes_or_by_hand() {
+fn the_reward_model_is_refitted_by_votes_or_a_key() {
     let mut state = choosing();
     assert!(press(&mut state, &[Key::char('r')]).is_empty(), "nothing to learn from");
     press(&mut state, &[Key::char('a')]);
@@ -204,7 +204,7 @@ fn the_reward_model_is_refitted_by_votes_or_by_hand() {
 }
 
 #[test]
-fn another_stage_offers_answers_of_its_own() {
+fn another_stage_offers_its_answers() {
     let mut state = choosing();
     press(&mut state, &[Key::char('a')]);
     event(&mut state, Event::Finished { step: 4, reason: "switched".to_owned(), failed: false, seconds: 0.0 });
