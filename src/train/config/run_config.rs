@@ -11,7 +11,7 @@ use super::{
     quality::QualityConfig,
     source::{self, ProbeConfig, SourceConfig},
     stages::StageOverrides,
-    table::{self, Key, Kind, Site, Value, choice},
+    table::{self, Key, Kind, Site, Value, choice, keys},
 };
 use crate::{base::StageId, compute::Precision, nn::preset, store::Watching};
 
@@ -155,84 +155,40 @@ impl RunConfig {
     }
 
     /// The top-level keys of run.toml, including tables.
-    pub const KEYS: &'static [Key] = &[
-        Key::new(
-            "size",
-            Kind::Text,
-            [
-                "size of the model: `auto` (chosen by a short benchmark), `1m`, `5m`, `12m`, `27m`, `124m`",
-                "模型大小：`auto`（跑一次短基准来选）、`1m`、`5m`、`12m`、`27m`、`124m`",
-            ],
-        )
-        .or(|_, _| Some(auto().toml())),
-        Key::new("seed", Kind::Count, ["seed of everything random", "所有随机数的种子"]).or(|_, _| Some(0_usize.toml())),
-        Key::new(
-            "precision",
-            Precision::KIND,
-            [
-                "type of activations and products: `f32`, `f16` (an error where the adapter has none), or `auto`: that of the stage's checkpoint; in a new run f16 for pretrain and sft where the adapter's matrix units pass the check at the start, else f32",
-                "激活和矩阵乘的数据类型：`f32`、`f16`（显卡不支持则报错），或 `auto`：沿用该阶段检查点的；新的 run 里，若显卡的矩阵单元通过启动时的校验，pretrain 和 sft 用 f16，其余用 f32",
-            ],
-        )
-        .or(|_, _| Some(Precision::default().toml())),
-        Key::new(
-            "tokenizer",
-            TokenizerKind::KIND,
-            [
-                "`char`: one token per character, words of Latin letters merged; `bpe`: byte-level BPE trained on the run's text",
-                "`char`：一个字符一个词元，拉丁字母的词合并；`bpe`：用这个 run 的文本训练的字节级 BPE",
-            ],
-        )
-        .or(|_, _| Some(TokenizerKind::default().toml())),
-        Key::new(
-            "watch",
-            Watching::KIND,
-            [
-                "how files and run.toml are watched during training: `auto`, `poll` (every second), `off`",
-                "训练时怎样监听数据文件和 run.toml：`auto`、`poll`（每秒查一次）、`off`",
-            ],
-        )
-        .or(|_, _| Some(Watching::default().toml())),
-        Key::new(
-            "mix",
-            Kind::Weights,
-            [
-                "weights of the built-in sources by name, when there is no `[[source]]`",
-                "自带数据源的权重（按名字），没有 `[[source]]` 时有效",
-            ],
-        ),
-        Key::new(
-            "source",
-            Kind::Tables(SourceConfig::KEYS),
-            ["pretraining text; without it the built-in corpus", "预训练文本；不写则用自带语料"],
-        ),
-        Key::new(
-            "probe",
-            Kind::Tables(ProbeConfig::KEYS),
-            ["prompts completed again and again; without it the built-in ones", "反复续写的提示词；不写则用自带的"],
-        ),
-        Key::new("quality", Kind::Table(QualityConfig::KEYS), ["the quality classifier", "质量分类器"]),
-        Key::new("model", Kind::Table(ModelOverrides::KEYS), ["overrides of the size", "覆盖所选大小的结构"]),
-        Key::new("pretrain", Kind::Table(StageOverrides::KEYS), ["pretraining", "预训练"]),
-        Key::new("sft", Kind::Table(StageOverrides::KEYS), ["fine-tuning", "微调"]),
-        Key::new("reward", Kind::Table(StageOverrides::KEYS), ["the reward model", "奖励模型"]),
-        Key::new("ppo", Kind::Table(StageOverrides::KEYS), ["PPO", "PPO"]),
-        Key::new("dpo", Kind::Table(StageOverrides::KEYS), ["DPO", "DPO"]),
-        Key::new("grpo", Kind::Table(StageOverrides::KEYS), ["GRPO", "GRPO"]),
-        Key::new(
-            "guard",
-            Kind::Table(GuardOverrides::KEYS),
-            [
-                "when a stage is stopped: the first seven keys concern PPO, DPO and GRPO, the others every stage",
-                "何时停止一个阶段：前七项只对 PPO、DPO、GRPO，其余对每个阶段",
-            ],
-        ),
-        Key::new(
-            "sampling",
-            Kind::Table(SamplingOverrides::KEYS),
-            ["answers to the user's prompts", "怎样回答用户的提示词"],
-        ),
-    ];
+    pub const KEYS: &'static [Key] = keys! {
+        size: Kind::Text, = auto(),
+            "size of the model: `auto` (chosen by a short benchmark), `1m`, `5m`, `12m`, `27m`, `124m`",
+            "模型大小：`auto`（跑一次短基准来选）、`1m`、`5m`、`12m`、`27m`、`124m`";
+        seed: Kind::Count, = 0_usize, "seed of everything random", "所有随机数的种子";
+        precision: Precision::KIND, = Precision::default(),
+            "type of activations and products: `f32`, `f16` (an error where the adapter has none), or `auto`: that of the stage's checkpoint; in a new run f16 for pretrain and sft where the adapter's matrix units pass the check at the start, else f32",
+            "激活和矩阵乘的数据类型：`f32`、`f16`（显卡不支持则报错），或 `auto`：沿用该阶段检查点的；新的 run 里，若显卡的矩阵单元通过启动时的校验，pretrain 和 sft 用 f16，其余用 f32";
+        tokenizer: TokenizerKind::KIND, = TokenizerKind::default(),
+            "`char`: one token per character, words of Latin letters merged; `bpe`: byte-level BPE trained on the run's text",
+            "`char`：一个字符一个词元，拉丁字母的词合并；`bpe`：用这个 run 的文本训练的字节级 BPE";
+        watch: Watching::KIND, = Watching::default(),
+            "how files and run.toml are watched during training: `auto`, `poll` (every second), `off`",
+            "训练时怎样监听数据文件和 run.toml：`auto`、`poll`（每秒查一次）、`off`";
+        mix: Kind::Weights,
+            "weights of the built-in sources by name, when there is no `[[source]]`",
+            "自带数据源的权重（按名字），没有 `[[source]]` 时有效";
+        source: Kind::Tables(SourceConfig::KEYS),
+            "pretraining text; without it the built-in corpus", "预训练文本；不写则用自带语料";
+        probe: Kind::Tables(ProbeConfig::KEYS),
+            "prompts completed again and again; without it the built-in ones", "反复续写的提示词；不写则用自带的";
+        quality: Kind::Table(QualityConfig::KEYS), "the quality classifier", "质量分类器";
+        model: Kind::Table(ModelOverrides::KEYS), "overrides of the size", "覆盖所选大小的结构";
+        pretrain: Kind::Table(StageOverrides::KEYS), "pretraining", "预训练";
+        sft: Kind::Table(StageOverrides::KEYS), "fine-tuning", "微调";
+        reward: Kind::Table(StageOverrides::KEYS), "the reward model", "奖励模型";
+        ppo: Kind::Table(StageOverrides::KEYS), "PPO", "PPO";
+        dpo: Kind::Table(StageOverrides::KEYS), "DPO", "DPO";
+        grpo: Kind::Table(StageOverrides::KEYS), "GRPO", "GRPO";
+        guard: Kind::Table(GuardOverrides::KEYS),
+            "when a stage is stopped: the first seven keys concern PPO, DPO and GRPO, the others every stage",
+            "何时停止一个阶段：前七项只对 PPO、DPO、GRPO，其余对每个阶段";
+        sampling: Kind::Table(SamplingOverrides::KEYS), "answers to the user's prompts", "怎样回答用户的提示词";
+    };
 
     /// Whether a key is a top-level key of run.toml.
     pub fn is_top_level(key: &str) -> bool {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     issue::{ConfigIssue, wrong},
-    table::{Key, Kind, Range, Value, choice, nearest},
+    table::{Key, Kind, Range, Value, choice, keys, nearest},
 };
 use crate::data::{
     builtin_weights,
@@ -78,19 +78,13 @@ pub struct ProbeConfig {
 
 impl ProbeConfig {
     /// The keys of a probe.
-    pub const KEYS: &'static [Key] = &[
-        Key::new("prompt", Kind::Text, ["the prompt", "提示词"]).required(),
-        Key::new("expected", Kind::Text, ["the text that should follow", "应当接着的文本"]).required(),
-        Key::new(
-            "recall",
-            Kind::Flag,
-            [
-                "the text may be memorized; otherwise documents that contain it are not trained on (`[[probe]]` only)",
-                "允许背诵；否则含有它的文档不参与训练（仅 `[[probe]]`）",
-            ],
-        )
-        .or(|_, _| Some(false.toml())),
-    ];
+    pub const KEYS: &'static [Key] = keys! {
+        prompt: Kind::Text, required, "the prompt", "提示词";
+        expected: Kind::Text, required, "the text that should follow", "应当接着的文本";
+        recall: Kind::Flag, = false,
+            "the text may be memorized; otherwise documents that contain it are not trained on (`[[probe]]` only)",
+            "允许背诵；否则含有它的文档不参与训练（仅 `[[probe]]`）";
+    };
 }
 
 fn one() -> f64 {
@@ -107,52 +101,25 @@ choice!(Dedup: "off" | "exact" | "near");
 
 impl SourceConfig {
     /// The keys of a source.
-    pub const KEYS: &'static [Key] = &[
-        Key::new("name", Kind::Text, ["its name on the screen and in logs", "界面和日志里的名字"]).required(),
-        Key::new(
-            "path",
-            Kind::Text,
-            [
-                "file, folder or glob; absolute, or relative to the run's folder",
-                "文件、目录或通配符；绝对路径，或相对于 run 目录",
-            ],
-        )
-        .required(),
-        Key::new(
-            "weight",
-            Kind::Number,
-            ["share of drawn tokens, relative to the other sources", "抽取词元的份额，相对于其他数据源"],
-        )
-        .or(|_, _| Some(1.0_f64.toml())),
-        Key::new("profile", Profile::KIND, ["the cleaning rules", "清洗规则"]).or(|_, _| Some(Profile::None.toml())),
-        Key::new(
-            "rules",
-            Kind::Rules,
-            [
-                "thresholds that differ from the profile's: `{ too_short = 20, boilerplate = false }`",
-                "与 profile 不同的阈值：`{ too_short = 20, boilerplate = false }`",
-            ],
-        ),
-        Key::new(
-            "field",
-            Kind::Text,
-            [
-                "the field or column that holds the text; without it found by its name",
-                "存放文本的字段或列；不写则按名字找",
-            ],
-        ),
-        Key::new("documents", Documents::KIND, ["how text files are cut", "文本文件怎样切分"])
-            .or(|_, _| Some(Documents::BlankLines.toml())),
-        Key::new("simplify", Kind::Flag, ["convert traditional to simplified Chinese", "把繁体转换成简体"])
-            .or(|_, _| Some(false.toml())),
-        Key::new(
-            "dedup",
-            Dedup::KIND,
-            ["which duplicates are dropped; by default by the profile", "丢弃哪些重复；默认按 profile"],
-        ),
-        Key::new("quality", Kind::Flag, ["filter it with the quality classifier", "用质量分类器过滤"])
-            .or(|_, _| Some(false.toml())),
-    ];
+    pub const KEYS: &'static [Key] = keys! {
+        name: Kind::Text, required, "its name on the screen and in logs", "界面和日志里的名字";
+        path: Kind::Text, required,
+            "file, folder or glob; absolute, or relative to the run's folder",
+            "文件、目录或通配符；绝对路径，或相对于 run 目录";
+        weight: Kind::Number, = 1.0_f64,
+            "share of drawn tokens, relative to the other sources", "抽取词元的份额，相对于其他数据源";
+        profile: Profile::KIND, = Profile::None, "the cleaning rules", "清洗规则";
+        rules: Kind::Rules,
+            "thresholds that differ from the profile's: `{ too_short = 20, boilerplate = false }`",
+            "与 profile 不同的阈值：`{ too_short = 20, boilerplate = false }`";
+        field: Kind::Text,
+            "the field or column that holds the text; without it found by its name",
+            "存放文本的字段或列；不写则按名字找";
+        documents: Documents::KIND, = Documents::BlankLines, "how text files are cut", "文本文件怎样切分";
+        simplify: Kind::Flag, = false, "convert traditional to simplified Chinese", "把繁体转换成简体";
+        dedup: Dedup::KIND, "which duplicates are dropped; by default by the profile", "丢弃哪些重复；默认按 profile";
+        quality: Kind::Flag, = false, "filter it with the quality classifier", "用质量分类器过滤";
+    };
 
     /// The rules that clean it, in order, with its own thresholds.
     pub fn rules(&self) -> Vec<Rule> {

@@ -305,6 +305,18 @@ macro_rules! choice {
     };
 }
 
+/// The keys of a table whose struct is written by hand: a row is `name: kind, = default, "English", "Chinese";`, with
+/// `required,` in the place of a default where the table must have the key.
+macro_rules! keys {
+    ($($name:ident: $kind:expr, $(= $default:expr,)? $($required:ident,)? $en:literal, $zh:literal;)*) => {
+        &[$(
+            $crate::train::config::table::Key::new(stringify!($name), $kind, [$en, $zh])
+                $(.or(|_, _| Some($crate::train::config::table::Value::toml(&$default))))?
+                $(.$required())?,
+        )*]
+    };
+}
+
 /// The type of a key in a table's settings: with a default there is always a value.
 macro_rules! setting {
     ($type:ty) => { Option<$type> };
@@ -391,4 +403,4 @@ macro_rules! table {
     };
 }
 
-pub(super) use {choice, setting, settled, table};
+pub(super) use {choice, keys, setting, settled, table};
