@@ -678,7 +678,7 @@ fn bad_pairs_and_foreign_reward_models_are_refused() {
         ("lm_coef=-1", "reward.lm_coef is -1"),
         ("center_rewards_coefficient=nan", "center_rewards_coefficient"),
         ("vote_weight=0", "reward.vote_weight is 0"),
-        ("sft.vote_weight=1", "write it under [reward]"),
+        ("sft.vote_weight=1", "set it in [reward]"),
         ("vote_wieght=1", "did you mean \"vote_weight\""),
     ] {
         stage(&run, "reward", &[set], &[]).refused(2, &[words]);
@@ -719,7 +719,7 @@ fn the_books_objective_learns_too() {
     let run = dir.path().join("untied");
     stage(&run, "pretrain", &untied, &["--size", "1m"]).good();
     stage(&run, "sft", &["steps=1", "eval_steps=0", "probe_steps=0"], &[]).good();
-    stage(&run, "reward", &["mode=book"], &[]).refused(2, &["reward.lm_coef is 1", "tie_word_embeddings is false"]);
+    stage(&run, "reward", &["mode=book"], &[]).refused(2, &["reward.lm_coef 1", "tie_word_embeddings is false"]);
 }
 
 /// Measured at a real size: `DANLU_RUNS="r0 r1 r2" cargo test --release --test votes -- --ignored --nocapture`, where

@@ -16,6 +16,8 @@ pub(super) mod value;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     error::DataError,
     tokenizer::{ASSISTANT, ChatTokens, SYSTEM, TURN_END, Tokenizer, USER},
@@ -27,7 +29,8 @@ use super::{
 pub const CHAT_TEMPLATE: &str = include_str!("chat_template.jinja");
 
 /// The author of a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions on how to behave; at most once, first.
     System,
@@ -59,15 +62,20 @@ impl fmt::Display for Role {
     }
 }
 
-/// A turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A turn of a conversation; as JSON a message with role and content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// The author.
     pub role: Role,
     /// The content, unchanged.
     pub content: String,
     /// Whether an assistant's turn is trained; otherwise it is context, as the user's turns are.
+    #[serde(skip, default = "learned")]
     pub learned: bool,
+}
+
+fn learned() -> bool {
+    true
 }
 
 impl Turn {

@@ -167,9 +167,7 @@ fn path(run_dir: &Path) -> PathBuf {
 
 /// A line of the demonstrations: a conversation, and the step from which it is drawn.
 pub(crate) fn demonstration(turns: &[Turn], step: u64) -> Value {
-    let messages: Vec<Value> =
-        turns.iter().map(|t| json!({"role": t.role.to_string(), "content": t.content})).collect();
-    json!({"messages": messages, "task": BY_HAND, "step": step})
+    json!({"messages": turns, "task": BY_HAND, "step": step})
 }
 
 /// Parses such a line, or returns why it is invalid.

@@ -37,6 +37,18 @@ pub struct Curve<'a> {
     pub points: bool,
 }
 
+impl<'a> Curve<'a> {
+    /// A line through the raw values.
+    pub fn line(series: &'a Series, line: Style) -> Curve<'a> {
+        Curve { series, smoothing: 0, band: None, line, points: false }
+    }
+
+    /// A point for every value.
+    pub fn points(series: &'a Series, line: Style) -> Curve<'a> {
+        Curve { points: true, ..Curve::line(series, line) }
+    }
+}
+
 /// A column of dots: minimum, maximum, line, and whether a value was not finite.
 #[derive(Clone, Copy)]
 struct Column {
@@ -253,7 +265,7 @@ mod tests {
     }
 
     fn plot(series: &Series, steps: f64, axes: bool) -> Plot<'_> {
-        let curve = Curve { series, smoothing: 0, band: None, line: Style::new(), points: false };
+        let curve = Curve::line(series, Style::new());
         Plot { steps: (0.0, steps), curves: vec![curve], axes, ..Plot::default() }
     }
 

@@ -12,7 +12,9 @@ use ratatui::{
 };
 
 use crate::ui::{
+    chart::{Curve, Plot},
     paint::{Pieces, pieces_width, put, put_pieces, rule},
+    series::Series,
     state::{AppState, Drawn, Panel, Phase, Stage},
     strings::{self, Tr},
     text::{width, wrap},
@@ -128,6 +130,23 @@ impl Pen<'_> {
             let y = area.y + row as u16;
             put(buf, area.x + 2, y, area.right(), &text[line], self.style(Role::Dim));
         }
+    }
+
+    /// A line with the range of its raw values behind it.
+    pub(crate) fn banded<'s>(&self, series: &'s Series, role: Role) -> Curve<'s> {
+        Curve { band: Some(self.style(Role::Band)), ..Curve::line(series, self.style(role)) }
+    }
+
+    /// Draws a plot, with a margin at the right.
+    pub(crate) fn plot(&self, buf: &mut Buffer, inner: Rect, plot: &Plot) {
+        let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
+        plot.render(buf, margin, self.state.theme, self.glyphs);
+    }
+
+    /// The legend of a chart: marks, each with its role and label.
+    pub(crate) fn legend<const N: usize>(&self, marks: [(&'static str, Role, String); N]) -> Pieces<'static> {
+        let pieces = |(mark, role, label)| [self.piece(mark, role), self.piece(format!(" {label}  "), Role::Dim)];
+        marks.into_iter().flat_map(pieces).collect()
     }
 
     /// Label and value pairs for one row.

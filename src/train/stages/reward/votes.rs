@@ -26,6 +26,9 @@ const RECENT: usize = 25;
 /// «significantly better» on their scale).
 const MUCH: f32 = 1.0;
 
+/// The choice of a line that takes a vote back.
+const UNVOTE: &str = "unvote";
+
 /// Two answers to a prompt, from sampling to the vote.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Pair {
@@ -90,42 +93,22 @@ pub(crate) struct About {
     pub seconds: f64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Message {
-    role: String,
-    content: String,
-}
-
-fn message(role: Role, content: &str) -> Vec<Message> {
-    vec![Message { role: role.to_string(), content: content.to_owned() }]
-}
-
 /// A line of the file.
 #[derive(Serialize, Deserialize)]
 struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    prompt: Option<Vec<Message>>,
+    prompt: Option<Vec<Turn>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    chosen: Option<Vec<Message>>,
+    chosen: Option<Vec<Turn>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    rejected: Option<Vec<Message>>,
+    rejected: Option<Vec<Turn>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answers: Option<[String; 2]>,
-    choice: Cast,
+    choice: Value,
     pair: u64,
     from: u64,
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     about: Option<About>,
-}
-
-/// What a line records about its pair.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Cast {
-    /// The vote was taken back.
-    Unvote,
-    #[serde(untagged)]
-    Vote(Choice),
 }
 
 /// Whether a choice prefers the left one; None if neither.
@@ -142,12 +125,13 @@ impl Vote {
     pub(crate) fn line(&self) -> Result<Value, serde_json::Error> {
         let [a, b] = &self.pair.answers;
         let sides = left(self.choice).map(|left| if left { (a, b) } else { (b, a) });
+        let answer = |text: &String| vec![Turn::new(Role::Assistant, text.as_str())];
         serde_json::to_value(Line {
-            prompt: Some(message(Role::User, &self.pair.prompt)),
-            chosen: sides.map(|(better, _)| message(Role::Assistant, better)),
-            rejected: sides.map(|(_, worse)| message(Role::Assistant, worse)),
+            prompt: Some(vec![Turn::new(Role::User, self.pair.prompt.as_str())]),
+            chosen: sides.map(|(better, _)| answer(better)),
+            rejected: sides.map(|(_, worse)| answer(worse)),
             answers: sides.is_none().then(|| self.pair.answers.clone()),
-            choice: Cast::Vote(self.choice),
+            choice: serde_json::to_value(self.choice)?,
             pair: self.pair.id,
             from: self.from,
             about: Some(self.pair.about.clone()),
@@ -168,7 +152,7 @@ impl Vote {
 
 /// The line that takes a vote back, from a step of the reward model on.
 pub(crate) fn unvote_line(pair: u64, from: u64) -> Value {
-    serde_json::json!({"choice": Cast::Unvote, "pair": pair, "from": from})
+    serde_json::json!({"choice": UNVOTE, "pair": pair, "from": from})
 }
 
 /// The votes of a run in file order, including those taken back. An invalid line is reported and skipped.
@@ -196,11 +180,12 @@ pub(crate) fn read(view: &RunView, notes: &mut Vec<String>) -> Result<Vec<Vote>,
 /// Adds the content of a line; false if it is invalid.
 fn take(all: &mut Vec<Vote>, record: Value) -> bool {
     let Ok(line) = serde_json::from_value::<Line>(record) else { return false };
-    let Cast::Vote(choice) = line.choice else {
+    if line.choice == UNVOTE {
         let voted = all.iter_mut().rev().find(|v| v.pair.id == line.pair && v.until.is_none());
         return voted.map(|v| v.until = Some(line.from)).is_some();
-    };
-    let text = |m: Option<Vec<Message>>| m.and_then(|m| m.into_iter().next()).map(|m| m.content);
+    }
+    let Ok(choice) = serde_json::from_value::<Choice>(line.choice) else { return false };
+    let text = |m: Option<Vec<Turn>>| m.and_then(|m| m.into_iter().next()).map(|m| m.content);
     let answers = match left(choice) {
         None => line.answers,
         Some(left) => text(line.chosen).zip(text(line.rejected)).map(|(c, r)| if left { [c, r] } else { [r, c] }),

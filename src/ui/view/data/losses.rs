@@ -34,7 +34,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let valid = source.valid.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
         put_right(buf, x + 7, y, x + 15, &valid, pen.style(Role::Valid));
         let place = Rect { x: x + 17, y, width: inner.right().saturating_sub(x + 18), height: 1 };
-        let curve = |series, role| Curve { series, smoothing: 0, band: None, line: pen.style(role), points: false };
+        let curve = |series, role| Curve::line(series, pen.style(role));
         let curves = vec![curve(&source.train, Role::Train), curve(&source.valid, Role::Valid)];
         let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
         plot.render(buf, place, state.theme, pen.glyphs);

@@ -40,32 +40,22 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let pairs = feedback.reward.as_ref().map(|r| {
             format!("{} {} {}", state.tr(strings::HELD_OUT), grouped(r.pairs as u64), state.tr(strings::PAIRS))
         });
-        let legend: Pieces = vec![
-            pen.piece(g.train, Role::Train),
-            pen.piece(format!(" {}  ", state.tr(strings::TRAIN)), Role::Dim),
-            pen.piece(g.valid, Role::Valid),
-            pen.piece(format!(" {}  ", pairs.unwrap_or_else(|| state.tr(strings::HELD_OUT).to_owned())), Role::Dim),
-            pen.piece(g.train, Role::Kept),
-            pen.piece(format!(" {}", state.tr(strings::BY_LENGTH)), Role::Dim),
-        ];
+        let legend = pen.legend([
+            (g.train, Role::Train, state.tr(strings::TRAIN).to_owned()),
+            (g.valid, Role::Valid, pairs.unwrap_or_else(|| state.tr(strings::HELD_OUT).to_owned())),
+            (g.train, Role::Kept, state.tr(strings::BY_LENGTH).to_owned()),
+        ]);
         put_pieces(buf, inner.x + 2, inner.y, inner.right().saturating_sub(1), &legend);
         inner = below(inner, 1);
     }
     let empty = Series::default();
-    let (kept, valid) = (pen.style(Role::Kept), pen.style(Role::Valid));
+    let valid = pen.style(Role::Valid);
     let curves = vec![
-        Curve {
-            series: trained.unwrap_or(&empty),
-            smoothing: state.smoothing,
-            band: None,
-            line: pen.style(Role::Train),
-            points: false,
-        },
-        Curve { series: &feedback.by_length, smoothing: 0, band: None, line: kept, points: false },
-        Curve { series: &feedback.accuracy, smoothing: 0, band: Some(valid), line: valid, points: true },
+        Curve { smoothing: state.smoothing, ..Curve::line(trained.unwrap_or(&empty), pen.style(Role::Train)) },
+        Curve::line(&feedback.by_length, pen.style(Role::Kept)),
+        Curve { band: Some(valid), ..Curve::points(&feedback.accuracy, valid) },
     ];
     let now = Some(pen.stage.steps_done());
     let plot = Plot { steps: pen.steps(), now, curves, axes: true, holds: Some((0.5, 1.0)), ..Plot::default() };
-    let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
-    plot.render(buf, margin, state.theme, pen.glyphs);
+    pen.plot(buf, inner, &plot);
 }

@@ -100,8 +100,8 @@ fn gauge(pen: &Pen, gauge: &Gauge, area: Rect, buf: &mut Buffer) {
     let line = pen.style(if bad { Role::Bad } else { Role::Train });
     let curves = vec![
         // Without a metric per step the evaluations are joined by a line.
-        Curve { series: evaluated, smoothing: 0, band: None, line: pen.style(Role::Valid), points: by_step.is_some() },
-        Curve { series: by_step.unwrap_or(&empty), smoothing: 0, band: None, line, points: false },
+        Curve { points: by_step.is_some(), ..Curve::line(evaluated, pen.style(Role::Valid)) },
+        Curve::line(by_step.unwrap_or(&empty), line),
     ];
     let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
     let place = below(area, 1);

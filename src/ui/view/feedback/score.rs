@@ -46,16 +46,10 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let right = Rect { x: inner.x + half, width: inner.width - half, ..inner };
     let valid = pen.style(Role::Valid);
     let empty = Series::default();
-    let truth = [Curve { series: &feedback.true_score, smoothing: 0, band: Some(valid), line: valid, points: true }];
+    let truth = [Curve { band: Some(valid), ..Curve::points(&feedback.true_score, valid) }];
     let worth = [
-        Curve {
-            series: feedback.metric(&REWARD).unwrap_or(&empty),
-            smoothing: 0,
-            band: Some(pen.style(Role::Band)),
-            line: pen.style(Role::Train),
-            points: false,
-        },
-        Curve { series: &feedback.evaluated, smoothing: 0, band: None, line: pen.style(Role::Good), points: true },
+        pen.banded(feedback.metric(&REWARD).unwrap_or(&empty), Role::Train),
+        Curve::points(&feedback.evaluated, pen.style(Role::Good)),
     ];
     let prompts = newest.map_or(0, |p| p.prompts);
     let mut legend = [
@@ -81,7 +75,6 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let holds = (at == 0).then_some((0.0, 1.0));
         let now = Some(pen.stage.steps_done());
         let plot = Plot { steps: pen.steps(), now, curves, axes: true, holds, ..Plot::default() };
-        let place = below(place, 1);
-        plot.render(buf, Rect { width: place.width.saturating_sub(1), ..place }, state.theme, pen.glyphs);
+        pen.plot(buf, below(place, 1), &plot);
     }
 }

@@ -141,7 +141,7 @@ pub(crate) fn agreement(pen: &Pen, tally: &Tally, area: Rect, buf: &mut Buffer) 
         return;
     }
     let line = pen.style(Role::Train);
-    let curve = Curve { series: &state.voting.agreement, smoothing: 0, band: None, line, points: false };
+    let curve = Curve::line(&state.voting.agreement, line);
     let steps = (1.0, tally.agreed.len().max(5) as f64);
     let plot = Plot { steps, curves: vec![curve], axes: true, holds: Some((0.0, 1.0)), ..Plot::default() };
     let inner = Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height - 1 };

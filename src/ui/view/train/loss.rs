@@ -40,22 +40,15 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         now: Some(stage.steps_done()),
         log: state.log_y,
         curves: vec![
-            Curve {
-                series: &stage.loss,
-                smoothing: state.smoothing,
-                band: Some(pen.style(Role::Band)),
-                line: pen.style(Role::Train),
-                points: false,
-            },
-            Curve { series: &stage.kept, smoothing: 0, band: None, line: pen.style(Role::Kept), points: true },
-            Curve { series: &stage.valid, smoothing: 0, band: None, line: pen.style(Role::Valid), points: true },
+            Curve { smoothing: state.smoothing, ..pen.banded(&stage.loss, Role::Train) },
+            Curve::points(&stage.kept, pen.style(Role::Kept)),
+            Curve::points(&stage.valid, pen.style(Role::Valid)),
         ],
         axes: true,
         marks: stage.changes.iter().filter_map(|c| Some((c.step, strings::letter(c.cause?)))).collect(),
         ..Plot::default()
     };
-    let margin = Rect { width: inner.width.saturating_sub(1), ..inner };
-    plot.render(buf, margin, state.theme, pen.glyphs);
+    pen.plot(buf, inner, &plot);
 }
 
 /// Labels with numbers; without enough room a label is dropped with its number.
@@ -94,17 +87,13 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let smoothing = if smoothing == 0.0 { state.tr(strings::OFF).to_owned() } else { format!("{smoothing}") };
     let axis = state.tr(if state.log_y { strings::LOG_Y } else { strings::LINEAR });
     let g = pen.glyphs;
-    let mut pieces: Pieces = vec![
-        pen.piece(g.full, Role::Band),
-        pen.piece(format!(" {}  ", state.tr(strings::RAW)), Role::Dim),
-        pen.piece(g.train, Role::Train),
-        pen.piece(format!(" EMA {smoothing}  "), Role::Dim),
-        pen.piece(g.valid, Role::Valid),
-        pen.piece(format!(" {}  ", state.tr(strings::VALID)), Role::Dim),
-    ];
+    let mut pieces = pen.legend([
+        (g.full, Role::Band, state.tr(strings::RAW).to_owned()),
+        (g.train, Role::Train, format!("EMA {smoothing}")),
+        (g.valid, Role::Valid, state.tr(strings::VALID).to_owned()),
+    ]);
     if !stage.kept.is_empty() {
-        pieces.push(pen.piece(g.valid, Role::Kept));
-        pieces.push(pen.piece(format!(" {}  ", state.tr(strings::KEPT)), Role::Dim));
+        pieces.extend(pen.legend([(g.valid, Role::Kept, state.tr(strings::KEPT).to_owned())]));
     }
     pieces.push(pen.piece(format!("{} {axis}", g.dot), Role::Dim));
     let wide = pieces_width(&pieces) as u16;
@@ -148,8 +137,7 @@ fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let facts = vec![pen.piece(value, Role::Bright)];
         crate::ui::paint::rule(buf, place, state.tr(title), &facts, false, state.theme, pen.glyphs);
         let bad = series.last().is_some_and(|l| !l.1.is_finite());
-        let line = pen.style(if bad { Role::Bad } else { Role::Train });
-        let curve = Curve { series, smoothing: 0, band: Some(pen.style(Role::Band)), line, points: false };
+        let curve = pen.banded(series, if bad { Role::Bad } else { Role::Train });
         let plot = Plot { steps: pen.steps(), curves: vec![curve], ..Plot::default() };
         let inner = below(place, 1);
         let margin = Rect { x: inner.x + 1, width: inner.width.saturating_sub(3), ..inner };
