@@ -113,12 +113,17 @@ fn main(
     // The likeliest; among equals the first.
     var best = 0.0;
     var best_at = NONE;
-    for (var i = start; i < end; i += 1u) {
-        let x = f32(logits[first + i]);
-        if finite(x) && (best_at == NONE || x > best) {
-            best = x;
-            best_at = i;
+    // Eight are fetched before the first is looked at, here and below.
+    for (var i = start; i < end; i += 8u) {
+#for j in 0..8
+        let x${j} = f32(logits[first + min(i + ${j}u, end - 1u)]);
+#endfor
+#for j in 0..8
+        if i + ${j}u < end && finite(x${j}) && (best_at == NONE || x${j} > best) {
+            best = x${j};
+            best_at = i + ${j}u;
         }
+#endfor
     }
     values[lane] = best;
     indices[lane] = best_at;
@@ -252,11 +257,16 @@ fn main(
 
     // Sample among all that are at least that likely, in the order of entries: first the invocation, then the entry.
     var sum = 0.0;
-    for (var i = start; i < end; i += 1u) {
-        let x = f32(logits[first + i]);
-        if key(x) >= least {
-            sum += power((x - top) * inverse);
-        }
+    for (var i = start; i < end; i += 8u) {
+#for j in 0..8
+        let x${j} = f32(logits[first + min(i + ${j}u, end - 1u)]);
+#endfor
+#for j in 0..8
+        let w${j} = power((x${j} - top) * inverse);
+#endfor
+#for j in 0..8
+        sum += select(0.0, w${j}, i + ${j}u < end && key(x${j}) >= least);
+#endfor
     }
     values[lane] = sum;
     workgroupBarrier();
@@ -288,15 +298,19 @@ fn main(
     }
     // Past the end by a rounding error: the last entry that could be sampled here, or else the likeliest.
     var id = top_at;
-    for (var i = start; i < end; i += 1u) {
-        let x = f32(logits[first + i]);
-        if key(x) >= least {
-            id = i;
-            rest -= power((x - top) * inverse);
-            if rest < 0.0 {
-                break;
-            }
+    for (var i = start; i < end && rest >= 0.0; i += 8u) {
+#for j in 0..8
+        let x${j} = f32(logits[first + min(i + ${j}u, end - 1u)]);
+#endfor
+#for j in 0..8
+        let w${j} = power((x${j} - top) * inverse);
+#endfor
+#for j in 0..8
+        if rest >= 0.0 && i + ${j}u < end && key(x${j}) >= least {
+            id = i + ${j}u;
+            rest -= w${j};
         }
+#endfor
     }
     if id == NONE {
         finish(row, next, 0u, 0.0);

@@ -6,7 +6,7 @@ use super::{
     config::ModelConfig,
     layers::{Attention, Backward, Block, Branch, Mlp, Norm},
     params::{NormAt, Weights},
-    rows::{Dropout, Pass, Shape},
+    rows::{Attend, Dropout, Pass, Shape},
 };
 use crate::compute::{ComputeError, DType, Device, Recording, Tensor, ops};
 
@@ -36,6 +36,8 @@ pub(super) struct Trunk<'a> {
     norm: Norm,
     /// \[N, C\] the branch to be added next.
     delta: Tensor,
+    /// Whether a branch over a cache is one call.
+    by_rows: bool,
 }
 
 impl Trunk<'_> {
@@ -67,7 +69,11 @@ impl Trunk<'_> {
         let last = blocks.first().filter(|_| !keep).map(|block| &block.norm.x);
         let norm = Norm::alloc(device, c, s, NormAt::Last, last)?;
         let delta = device.alloc("delta", &[s.rows(), c.hidden_size], device.traits().act)?;
-        Ok(Trunk { weights, blocks, norm, delta })
+        // Of one layer; all are alike.
+        let layer = [weights.qkv(0), weights.o(0), weights.gate_up(0), weights.down(0)].iter().map(Tensor::bytes).sum();
+        let (heads, ffn) = (c.heads(), c.intermediate_size);
+        let by_rows = s.t == 1 && ops::rows_pay(&device.traits(), s.b, c.hidden_size, heads, ffn, layer);
+        Ok(Trunk { weights, blocks, norm, delta, by_rows })
     }
 
     /// \[N, C\]: the output of the trunk.
@@ -80,6 +86,13 @@ impl Trunk<'_> {
         let w = self.weights;
         let norms: Vec<&Norm> = self.blocks.iter().map(|block| &block.norm).chain([&self.norm]).collect();
         ops::embedding_forward(rec, ids, &w.embed(), &norms[0].x)?;
+        if let (Attend::Cache(caches), true) = (pass.attend, self.by_rows) {
+            // The last norm is of the same stream: a cache has no way back.
+            for block in &self.blocks {
+                block.step(rec, w, pass, caches, &self.norm.x)?;
+            }
+            return self.norm.forward(rec, w);
+        }
         norms[0].forward(rec, w)?;
         for (i, block) in self.blocks.iter().enumerate() {
             block.forward(rec, w, pass, &self.delta)?;

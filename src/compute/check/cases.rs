@@ -26,6 +26,8 @@ pub(super) fn run(b: &mut Bench<'_>) -> Done {
         "attention_forward" | "attention_delta" | "attention_backward_q" | "attention_backward_kv" => attention(b),
         "cache_append" | "attention_decode" => decode(b),
         "attention_step" => decoding::attention_step(b),
+        "attention_row" => decoding::attention_row(b),
+        "mlp_row" => decoding::mlp_row(b),
         "matmul_few" | "matmul_swiglu_few" => decoding::few_rows(b),
         "sample" => decoding::sample(b),
         "swiglu_forward" | "swiglu_backward" => swiglu(b),

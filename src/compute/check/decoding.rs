@@ -2,8 +2,8 @@
 
 use super::bench::Bench;
 use crate::compute::{
-    ComputeError,
-    ops::{self, Among, Heads, Pick},
+    ComputeError, Tensor,
+    ops::{self, Among, AttentionWeights, Heads, Pick},
     rng::{Purpose, below},
 };
 
@@ -47,10 +47,7 @@ pub(super) fn attention_step(b: &mut Bench<'_>) -> Done {
         let qkv = b.noise_act(&[rows, heads.qkv()], 1.0)?;
         let cache = b.noise_act(&[rows, p, 2 * key * d], 1.0)?;
         let table = b.noise(&[p.min(200), d])?;
-        // The last position, the first, those between, and one beyond the cache's end.
-        let positions: Vec<u32> =
-            (0..rows).map(|i| if i == 3 { p as u32 + 4 } else { ((i + 1) * p - 1) as u32 * 7 % p as u32 }).collect();
-        let positions = b.words(&positions)?;
+        let positions = positions(b, rows, p)?;
         let out = b.blank_act(&[rows, heads.out()])?;
         let shape = format!("b={rows} p={p} hq={query} hk={key} d={d}");
         b.judge(&shape, p.max(d), |r| ops::attention_step(r, &qkv, &positions, &table, &cache, &out, rows, heads))?;
@@ -58,9 +55,48 @@ pub(super) fn attention_step(b: &mut Bench<'_>) -> Done {
     Ok(())
 }
 
+pub(super) fn attention_row(b: &mut Bench<'_>) -> Done {
+    for (rows, p, query, key, d, c) in [
+        (1, 1, 1, 1, 8, 4),
+        (4, 9, 4, 2, 24, 36),
+        (3, 130, 2, 1, 64, 128),
+        (5, 70, 3, 3, 32, 100),
+        (2, 600, 4, 4, 32, 128),
+        (2, 70, 1, 1, 256, 256),
+    ] {
+        let heads = Heads { query, key, size: d };
+        let (x, gain) = (b.noise(&[rows, c])?, b.noise(&[c])?);
+        let scale = 2.0 / (c as f32).sqrt();
+        let (qkv, o) = (b.noise_act(&[heads.qkv(), c], scale)?, b.noise_act(&[c, heads.out()], 0.2)?);
+        let cache = b.noise_act(&[rows, p, 2 * key * d], 1.0)?;
+        let table = b.noise(&[p.min(200), d])?;
+        let positions = positions(b, rows, p)?;
+        let w = AttentionWeights { gain: &gain, qkv: &qkv, o: &o };
+        let shape = format!("b={rows} p={p} hq={query} hk={key} d={d} c={c}");
+        b.judge(&shape, p.max(256), |r| ops::attention_row(r, w, &positions, &table, &cache, &x, heads, 1e-5))?;
+    }
+    Ok(())
+}
+
+pub(super) fn mlp_row(b: &mut Bench<'_>) -> Done {
+    for (n, c, f) in [(1, 4, 4), (3, 36, 132), (2, 128, 384), (5, 100, 72), (2, 256, 1024)] {
+        let (x, gain) = (b.noise(&[n, c])?, b.noise(&[c])?);
+        let scale = 2.0 / (c as f32).sqrt();
+        let (gate_up, down) = (b.noise_act(&[2 * f, c], scale)?, b.noise_act(&[c, f], 0.2)?);
+        b.judge(&format!("n={n} c={c} f={f}"), c + f, |r| ops::mlp_row(r, &gain, &gate_up, &down, &x, 1e-5))?;
+    }
+    Ok(())
+}
+
+/// The last position, the first, those between, and one beyond the cache's end.
+fn positions(b: &mut Bench<'_>, rows: usize, p: usize) -> Result<Tensor, ComputeError> {
+    let at = |i: usize| if i == 3 { p as u32 + 4 } else { ((i + 1) * p - 1) as u32 * 7 % p as u32 };
+    b.words(&(0..rows).map(at).collect::<Vec<_>>())
+}
+
 pub(super) fn sample(b: &mut Bench<'_>) -> Done {
     // Rows, entries, and number of distinct values.
-    let mut sizes = vec![(1, 1, 1), (7, 3, 80), (9, 255, 80), (12, 1025, 80), (5, 1100, 3)];
+    let mut sizes = vec![(1, 1, 1), (7, 3, 80), (9, 255, 80), (12, 1025, 80), (5, 1100, 3), (6, 5003, 80)];
     if b.large() {
         sizes.push((64, 50_304, 4000));
     }

@@ -2,7 +2,7 @@
 
 use super::{
     args::{Args, Arity, Params, Ran},
-    attention_decode, cache_append, matmul_nn, matmul_nt, rope, swiglu_backward, swiglu_forward,
+    attention_decode, cache_append, matmul_nn, matmul_nt, rmsnorm_forward, rope, swiglu_backward, swiglu_forward,
 };
 
 pub(in crate::compute) fn matmul_rope(p: &Params, args: Args<'_>) -> Ran {
@@ -45,4 +45,35 @@ pub(in crate::compute) fn attention_step(p: &Params, args: Args<'_>) -> Ran {
     let attend = Params::new(&[b, 1, places, hq, hk, d]).with_f32(6, p.f32(6));
     cache_append(&attend, Args { read: &[&turned, positions], write: &mut [&mut **cache] })?;
     attention_decode(&attend, Args { read: &[&turned, &**cache, positions], write: &mut [&mut **out] })
+}
+
+pub(in crate::compute) fn attention_row(p: &Params, args: Args<'_>) -> Ran {
+    let (&[gain, w_qkv, w_o, positions, table], [cache, x]) = (args.read, args.write) else { return Err(Arity) };
+    let [b, places, hq, hk, d, rows, c] = p.sizes();
+    let y = normed(&**x, gain, c, p.f32(8))?;
+    let (mut qkv, mut out) = (vec![0.0; b * (hq + 2 * hk) * d], vec![0.0; b * hq * d]);
+    let product = Params::new(&[b, (hq + 2 * hk) * d, c]);
+    matmul_nt(&product, Args { read: &[&y, w_qkv], write: &mut [&mut qkv] })?;
+    let step = Params::new(&[b, places, hq, hk, d, rows]).with_f32(6, p.f32(7));
+    let write: &mut [&mut [f32]] = &mut [&mut **cache, &mut out];
+    attention_step(&step, Args { read: &[&qkv, positions, table], write })?;
+    matmul_nt(&Params::new(&[b, c, hq * d, 1]), Args { read: &[&out, w_o], write: &mut [&mut **x] })
+}
+
+pub(in crate::compute) fn mlp_row(p: &Params, args: Args<'_>) -> Ran {
+    let (&[gain, gate_up, down], [x]) = (args.read, args.write) else { return Err(Arity) };
+    let [n, c, f] = p.sizes();
+    let y = normed(&**x, gain, c, p.f32(3))?;
+    let mut act = vec![0.0; n * f];
+    let gated = Params::new(&[n, 2 * f, c]);
+    matmul_swiglu_few(&gated, Args { read: &[&y, gate_up], write: &mut [&mut act] })?;
+    matmul_nt(&Params::new(&[n, c, f, 1]), Args { read: &[&act, down], write: &mut [&mut **x] })
+}
+
+/// RMSNorm of rows of `c`.
+fn normed(x: &[f32], gain: &[f32], c: usize, eps: f32) -> Result<Vec<f32>, Arity> {
+    let (mut y, mut rstd) = (vec![0.0; x.len()], vec![0.0; x.len() / c]);
+    let params = Params::new(&[rstd.len(), c]).with_f32(2, eps);
+    rmsnorm_forward(&params, Args { read: &[x, gain], write: &mut [&mut y, &mut rstd] })?;
+    Ok(y)
 }

@@ -27,7 +27,9 @@ pub(super) use elementwise::{
     add, column_sum, dropout, fill, narrow, rope, scale, square_sum, sum, swiglu_backward, swiglu_forward,
 };
 pub(super) use embedding::{embedding_backward, embedding_forward};
-pub(super) use fused::{attention_step, matmul_rope, matmul_swiglu, matmul_swiglu_backward, matmul_swiglu_few};
+pub(super) use fused::{
+    attention_row, attention_step, matmul_rope, matmul_swiglu, matmul_swiglu_backward, matmul_swiglu_few, mlp_row,
+};
 pub(super) use gemm::{matmul_nn, matmul_nn_split, matmul_nt, matmul_tn, matmul_tn_split};
 pub(super) use loss::{cross_entropy, entropy};
 pub(super) use norm::{add_rmsnorm_forward, rmsnorm_backward, rmsnorm_forward};

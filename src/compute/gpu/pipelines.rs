@@ -29,8 +29,18 @@ pub(super) struct Ready {
 
 /// Shaders compiled without bounds and loop checks, which are expensive for them; tests/kernels/main.rs runs the same
 /// WGSL with checks over the same shapes.
-const TRUSTED: &[&str] =
-    &["matmul", "attention", "attention_wide", "attention_coop", "attention_step", "matmul_coop", "matmul_few"];
+const TRUSTED: &[&str] = &[
+    "matmul",
+    "attention",
+    "attention_wide",
+    "attention_coop",
+    "attention_row",
+    "attention_step",
+    "matmul_coop",
+    "matmul_few",
+    "mlp_row",
+    "sample",
+];
 
 /// The pipelines of one device.
 pub(super) struct Pipelines {

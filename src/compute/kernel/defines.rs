@@ -161,4 +161,5 @@ pub(super) const ATTENTION: &[&str] = &["b", "t", "hq", "hk", "d", "scale"];
 pub(super) const PRODUCT: &[&str] = &["m", "n", "k", "accumulate"];
 pub(super) const FEW: &[&str] = &["m", "n", "k"];
 pub(super) const STEP: &[&str] = &["b", "p", "hq", "hk", "d", "positions", "scale"];
+pub(super) const ROW: &[&str] = &["b", "p", "hq", "hk", "d", "positions", "c", "scale", "eps"];
 pub(super) const PARTIAL: &[&str] = &["m", "n", "k", "span"];

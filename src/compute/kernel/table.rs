@@ -7,9 +7,9 @@
 use super::{
     defines::{
         ATTENTION, BACKWARD, FEW, FEW_1, FEW_8, FEW_8X4, FORWARD, GATED_1, GATED_8, GATED_8X4, HEAD_32V, HEAD_64,
-        HEAD_64V, HEAD_128V, HEAD_256, KEYS, LOSS_SCALE, NN, NT, PARTIAL, PRODUCT, QUERIES, R, RA, SPLIT, STEP, SUM_64,
-        SUM_256, TILE_32, TILE_64, TILE_64X128, TILE_128, TN, VEC4, W, WA, WIDE_32, WIDE_32KV, WIDE_32Q, WIDE_64,
-        WIDE_64KV, WIDE_64Q,
+        HEAD_64V, HEAD_128V, HEAD_256, KEYS, LOSS_SCALE, NN, NT, PARTIAL, PRODUCT, QUERIES, R, RA, ROW, SPLIT, STEP,
+        SUM_64, SUM_256, TILE_32, TILE_64, TILE_64X128, TILE_128, TN, VEC4, W, WA, WIDE_32, WIDE_32KV, WIDE_32Q,
+        WIDE_64, WIDE_64KV, WIDE_64Q,
     },
     matrix,
     row::{Kernel, row},
@@ -125,6 +125,8 @@ const TABLE: &[&[Kernel]] = &[
     both!("cache_append", "decode", &[&[("APPEND", "")]], &[RA, R, WA], &["b", "n", "p", "hq", "hk", "d"], cpu::cache_append),
     both!("attention_decode", "decode", &[&[("ATTEND", "")]], &[RA, RA, R, WA], &["b", "n", "p", "hq", "hk", "d", "scale"], cpu::attention_decode),
     both!("attention_step", "attention_step", &[], &[RA, R, R, WA, WA], STEP, cpu::attention_step),
+    both!("attention_row", "attention_row", &[SUM_256], &[R, RA, RA, R, R, WA, W], ROW, cpu::attention_row),
+    both!("mlp_row", "mlp_row", &[SUM_256], &[R, RA, RA, W], &["n", "c", "f", "eps"], cpu::mlp_row),
     both!("matmul_few.1", "matmul_few", &[FEW_1], &[RA, RA, WA], FEW, cpu::matmul_nt),
     both!("matmul_few.8", "matmul_few", &[FEW_8], &[RA, RA, WA], FEW, cpu::matmul_nt),
     both!("matmul_few.8x4", "matmul_few", &[FEW_8X4], &[RA, RA, WA], FEW, cpu::matmul_nt),

@@ -12,6 +12,7 @@ mod matmul;
 mod optimizer;
 mod push;
 mod reduce;
+mod row;
 mod rows;
 mod sample;
 
@@ -26,6 +27,7 @@ pub use matmul::{Layout, matmul, matmul_rope, matmul_swiglu, matmul_swiglu_backw
 pub use optimizer::{CONTROL, CONTROL_F32, FIRST_LOSS_SCALE, HYPER, Update, adamw};
 pub use push::ELEMENTS;
 pub use reduce::{NORM_PARTIALS, column_sum, norm_partials, square_sum, sum};
+pub use row::{AttentionWeights, attention_row, mlp_row, rows_pay};
 pub use rows::{
     RMSNORM_PARTIALS, add_rmsnorm_forward, embedding_backward, embedding_forward, rmsnorm_backward, rmsnorm_forward,
 };

@@ -3,7 +3,7 @@
 use crate::{
     compute::{
         ComputeError, DType, Device, Layout, Recording, Tensor, matmul, matmul_rope,
-        ops::{self, Heads},
+        ops::{self, AttentionWeights, Heads},
     },
     nn::{
         config::ModelConfig,
@@ -94,6 +94,21 @@ impl Attention {
                 ops::matmul_few(rec, attn, &w.o(*layer), out)
             }
         }
+    }
+
+    /// x \[B, C\] += the attention of its norm, of one new row a sequence.
+    pub(in crate::nn) fn step(
+        &self,
+        rec: &mut Recording<'_>,
+        w: &Weights,
+        pass: &Pass<'_>,
+        caches: &[Tensor],
+        (gain, eps): (&Tensor, f32),
+        x: &Tensor,
+    ) -> Result<(), ComputeError> {
+        let (qkv, o) = (w.qkv(self.layer), w.o(self.layer));
+        let weights = AttentionWeights { gain, qkv: &qkv, o: &o };
+        ops::attention_row(rec, weights, pass.positions, pass.rope, &caches[self.layer], x, self.heads, eps)
     }
 
     /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of both projections (accumulated). Only for a pass over

@@ -52,6 +52,22 @@ impl Backward {
 }
 
 impl Block {
+    /// Adds the branch of its norm to the stream `x` \[B, C\] of one new row a sequence, in one call.
+    pub(in crate::nn) fn step(
+        &self,
+        rec: &mut Recording<'_>,
+        w: &Weights,
+        pass: &Pass<'_>,
+        caches: &[Tensor],
+        x: &Tensor,
+    ) -> Result<(), ComputeError> {
+        let (gain, eps) = self.norm.weight(w);
+        match &self.branch {
+            Branch::Attention(attention) => attention.step(rec, w, pass, caches, (&gain, eps), x),
+            Branch::Mlp(mlp) => mlp.step(rec, w, (&gain, eps), x),
+        }
+    }
+
     /// The branch of the norm's output y, into `delta` \[N, C\].
     pub(in crate::nn) fn forward(
         &self,

@@ -77,6 +77,17 @@ impl Mlp {
         }
     }
 
+    /// x \[N, C\] += the network of its norm.
+    pub(in crate::nn) fn step(
+        &self,
+        rec: &mut Recording<'_>,
+        w: &Weights,
+        (gain, eps): (&Tensor, f32),
+        x: &Tensor,
+    ) -> Result<(), ComputeError> {
+        ops::mlp_row(rec, gain, &w.gate_up(self.layer), &w.down(self.layer), x, eps)
+    }
+
     /// From `dout` \[N, C\] to `dy` \[N, C\] and the gradients of its matrices (accumulated).
     pub(in crate::nn) fn backward(
         &self,

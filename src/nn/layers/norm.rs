@@ -66,6 +66,11 @@ impl Norm {
         Norm { at, ..self.clone() }
     }
 
+    /// The weight \[C\] and the epsilon.
+    pub(in crate::nn) fn weight(&self, w: &Weights) -> (Tensor, f32) {
+        (w.norm(self.at), self.eps)
+    }
+
     /// Computes y from the stream in x.
     pub(in crate::nn) fn forward(&self, rec: &mut Recording<'_>, w: &Weights) -> Result<(), ComputeError> {
         ops::rmsnorm_forward(rec, &self.x, &w.norm(self.at), &self.y, &self.rstd, self.eps)
