@@ -80,6 +80,7 @@ impl Key {
     }
 
     /// Whether a Chinese input method could swallow or change it. Combinations with Ctrl pass.
+    #[cfg(test)]
     pub fn needs_a_letter(self) -> bool {
         matches!(self.code, Code::Char(_)) && !self.ctrl && !self.alt
     }

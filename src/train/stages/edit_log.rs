@@ -5,7 +5,7 @@
 //! The first entry of a stage has its initial settings. An entry for an earlier step replaces later ones: those were
 //! undone.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::mix::Shares;
 use crate::{
@@ -56,18 +56,17 @@ pub(crate) struct Entry {
 /// The entries of a stage that apply, in order.
 pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainError> {
     let mut line: Vec<Entry> = Vec::new();
-    for entry in entries(view)?.into_iter().filter(|e| e.stage == stage) {
+    for entry in entries::<Entry>(view)?.into_iter().filter(|e| e.stage == stage) {
         line.retain(|e| e.step < entry.step);
         line.push(entry);
     }
     Ok(line)
 }
 
-/// All entries in file order, including undone ones. A line of a newer version or of a user that is not an entry is
-/// skipped.
-fn entries(view: &RunView) -> Result<Vec<Entry>, TrainError> {
+/// All entries in file order, undone ones included. Other lines, written by the user or a newer version, are skipped.
+fn entries<T: DeserializeOwned>(view: &RunView) -> Result<Vec<T>, TrainError> {
     let mut all = Vec::new();
-    each_record(&**view.disk(), &view.edits_path(), |record| all.extend(serde_json::from_value(record.clone())))?;
+    each_record(&**view.disk(), &view.edits_path(), |record| all.extend(T::deserialize(record)))?;
     Ok(all)
 }
 
@@ -118,19 +117,30 @@ pub(crate) fn difference(old: &LiveSettings, new: &LiveSettings) -> String {
 
 /// Removes prepared data except the version `current` and those that a checkpoint may return to.
 pub fn prune_data(run: &Run, current: &str) -> Result<(), TrainError> {
-    let view = run.view();
+    Ok(corpus::prune(&run.preparer(), current, &needed(run.view())?)?)
+}
+
+/// An entry of any version: its stage, and the version of the data.
+#[derive(Deserialize)]
+struct DataOf {
+    stage: StageName,
+    data: String,
+}
+
+/// Versions of the data that a checkpoint may return to.
+fn needed(view: &RunView) -> Result<Vec<String>, TrainError> {
     let there = view.checkpoints().list()?;
-    // It is unknown which versions of the data a newer danlu's stages return to.
-    let foreign = |e: &Entry| matches!(e.stage, StageName::Other(_));
-    let mut keep: Vec<String> = entries(view)?.into_iter().filter(foreign).map(|e| e.settings.data).collect();
+    // Which versions the stages of a newer danlu return to is unknown here.
+    let foreign = |e: &DataOf| matches!(e.stage, StageName::Other(_));
+    let mut all: Vec<String> = entries(view)?.into_iter().filter(foreign).map(|e| e.data).collect();
     for stage in StageId::ALL.into_iter().filter(|s| s.draws_text()) {
         let oldest = there.iter().filter(|id| id.stage == stage).map(|id| id.step).min();
         let line = line(view, stage)?;
         // From the entry that applied at the oldest checkpoint; without a checkpoint the stage starts over.
         let from = line.iter().rposition(|e| e.step <= oldest.unwrap_or(0)).unwrap_or(0);
-        keep.extend(line.into_iter().skip(from).map(|e| e.settings.data));
+        all.extend(line.into_iter().skip(from).map(|e| e.settings.data));
     }
-    Ok(corpus::prune(&run.preparer(), current, &keep)?)
+    Ok(all)
 }
 
 fn percent(share: f64) -> String {
@@ -174,6 +184,15 @@ mod tests {
         write(&run, &Entry { stage: StageId::Sft.into(), ..entry(1, 1.0) }).unwrap();
         let line = line(run.view(), StageId::Pretrain).unwrap();
         assert_eq!(line, [entry(0, 1e-3), entry(5, 2e-3), entry(7, 5e-3)], "floats come back as they were");
+    }
+
+    #[test]
+    fn data_that_a_stage_of_a_newer_version_names_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run::create(RealFs::shared(), &dir.path().join("r"), "").unwrap();
+        write(&run, &entry(0, 1e-3)).unwrap();
+        run.edits().unwrap().append(&serde_json::json!({"stage": "distill", "step": 3, "data": "y"})).unwrap();
+        assert_eq!(needed(run.view()).unwrap(), ["y", "x"]);
     }
 
     #[test]
