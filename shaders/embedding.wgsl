@@ -51,11 +51,22 @@ fn main(
     if start == end {
         return;
     }
-    for (var first = 0u; first < p.c; first += 64u) {
+    // Columns are spread over z: of an id that many rows have, one workgroup would be long at them all.
+    for (var first = wg.z * 64u; first < p.c; first += groups.z * 64u) {
         let column = first + lane % 64u;
         var part = 0.0;
         if column < p.c {
-            for (var i = start + lane / 64u; i < end; i += 4u) {
+            var i = start + lane / 64u;
+            // Eight rows are fetched before the first is added; the order of the sum is that of the rows.
+            for (; i + 28u < end; i += 32u) {
+#for u in 0..8
+                let row${u} = dout[order[i + ${u}u * 4u] * p.c + column];
+#endfor
+#for u in 0..8
+                part += row${u};
+#endfor
+            }
+            for (; i < end; i += 4u) {
                 part += dout[order[i] * p.c + column];
             }
         }

@@ -33,6 +33,8 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("embedding_forward", "p.v - 1u", "p.v - 2u"),
     ("embedding_backward", " + parts[lane + 192u]", ""),
     ("embedding_backward", "+= total", "= total"),
+    ("embedding_backward", "order[i + 7u * 4u]", "order[i + 6u * 4u]"),
+    ("embedding_backward", "wg.z * 64u", "wg.z * 32u"),
     ("rmsnorm_forward", "+ p.eps", "- p.eps * 100.0"),
     ("rmsnorm_forward", "i < p.c", "i + 1u < p.c"),
     ("add_rmsnorm_forward", "x[i] + f32(delta[i])", "x[i]"),

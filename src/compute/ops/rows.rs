@@ -14,6 +14,9 @@ use crate::compute::{
 /// Most rows of partial weight gradients that [`rmsnorm_backward`] makes, on the CPU and on a GPU.
 pub const RMSNORM_PARTIALS: [usize; 2] = [128, 512];
 
+/// Workgroups of [`embedding_backward`], about: most of them belong to ids that no row has.
+const BACKWARD_GROUPS: usize = 1 << 15;
+
 /// Rows of a table: ids \[N\] (u32), table \[V, C\] → out \[N, C\]. Ids beyond the table read its last row.
 pub fn embedding_forward(rec: &mut Recording<'_>, ids: &Tensor, table: &Tensor, out: &Tensor) -> Done {
     let (n, c, v) = (ids.len(), table.cols(), table.rows());
@@ -36,8 +39,9 @@ pub fn embedding_backward(
     let (n, c, v) = (order.len(), dtable.cols(), dtable.rows());
     expect_len("embedding_backward", dout, n * c)?;
     expect_len("embedding_backward", starts, v + 1)?;
-    let grid = rec.traits().grid(v);
-    push(rec, "embedding_backward", Params::new(&[v, c]), &[order, starts, dout, dtable], grid)
+    let [x, y, _] = rec.traits().grid(v);
+    let columns = c.div_ceil(64).min(BACKWARD_GROUPS / v.max(1)).max(1);
+    push(rec, "embedding_backward", Params::new(&[v, c]), &[order, starts, dout, dtable], [x, y, columns as u32])
 }
 
 /// RMSNorm (Zhang and Sennrich 2019, as in Llama): rstd = (mean(x²) + eps)^−½, y = x · rstd · w.
