@@ -32,9 +32,13 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
 }
 
-/// Whether a panic on this thread would be caught as bad input.
+/// The beginning of the names of threads that the `notify` crate starts. Such a thread panics if its owner is gone or a
+/// call of the system fails that it expects to succeed; then files are no longer watched, and nothing else ends.
+const WATCHERS: &str = "notify-rs";
+
+/// Whether a panic on this thread would be caught as bad input, or ends only the watching of files.
 pub fn expected() -> bool {
-    GUARDS.with(Cell::get) > 0
+    GUARDS.with(Cell::get) > 0 || thread::current().name().is_some_and(|name| name.starts_with(WATCHERS))
 }
 
 /// A panic's message as the standard hook prints it, cleaned, since it may quote the input.
