@@ -105,7 +105,7 @@ impl Run {
     fn own(disk: Arc<dyn Fs>, dir: &Path, config: Option<&str>) -> Result<Self, StoreError> {
         let lock = Arc::new(RunLock::take(&*disk, dir)?);
         let mut swept = Swept::default();
-        sweep(&*disk, dir, is_scratch, &mut swept);
+        sweep(&*disk, dir, &mut swept);
         for name in FOLDERS {
             let path = dir.join(name);
             match disk.kind(&path).at("look at", &path)? {
@@ -119,10 +119,10 @@ impl Run {
             }
         }
         for name in FOLDERS {
-            sweep(&*disk, &dir.join(name), is_scratch, &mut swept);
+            sweep(&*disk, &dir.join(name), &mut swept);
         }
         if disk.kind(&dir.join(REPORT)).at("look at", dir)? == Some(Kind::Dir) {
-            sweep(&*disk, &dir.join(REPORT), is_scratch, &mut swept);
+            sweep(&*disk, &dir.join(REPORT), &mut swept);
         }
         let view = RunView::new(disk, dir);
         let run = Self { view, lock, swept };

@@ -15,7 +15,7 @@ use crate::{
     store::{
         error::{At, StoreError},
         fs::{Fs, Kind, clear_away},
-        names::Scratch,
+        names::{Scratch, is_scratch},
     },
 };
 
@@ -48,7 +48,7 @@ impl Saver {
     pub fn retain(&self, stage: StageId, keep: &Keep<'_>) -> Result<Retained, StoreError> {
         let there = &self.checkpoints;
         // Retry removals that failed earlier; they were reported then.
-        sweep(&*there.disk, &there.dir, |name| Scratch::Removing.made(name), &mut Swept::default());
+        sweep_those(&*there.disk, &there.dir, |name| Scratch::Removing.made(name), &mut Swept::default())?;
         let mut ids = there.newest_first(Some(stage))?;
         let rest = ids.split_off(keep.newest.max(1).min(ids.len()));
         let (kept, mut old): (Vec<_>, Vec<_>) = rest.into_iter().partition(|id| keep.pinned.contains(id));
@@ -99,14 +99,19 @@ pub(in crate::store) struct Swept {
     pub left: Vec<StoreError>,
 }
 
-/// Removes the leftovers in `dir` whose names `ours` accepts: those of [`is_scratch`] that a killed process wrote or
-/// removed in part.
-pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, ours: impl Fn(&str) -> bool, swept: &mut Swept) {
-    let entries = match disk.list(dir).at("list", dir) {
-        Ok(entries) => entries,
-        Err(error) => return swept.left.push(error),
-    };
-    for entry in entries {
+/// Removes what a killed process wrote or removed in part in `dir`; errors are kept in `swept`.
+pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, swept: &mut Swept) {
+    if let Err(error) = sweep_those(disk, dir, is_scratch, swept) {
+        swept.left.push(error);
+    }
+}
+
+/// Removes the leftovers in `dir` whose names `ours` accepts.
+///
+/// # Errors
+/// If the folder cannot be listed.
+fn sweep_those(disk: &dyn Fs, dir: &Path, ours: impl Fn(&str) -> bool, swept: &mut Swept) -> Result<(), StoreError> {
+    for entry in disk.list(dir).at("list", dir)? {
         // danlu makes no links; a link with such a name is the user's and is kept.
         if ours(entry.text()) && matches!(entry.kind, Kind::Dir | Kind::File) {
             match clear_away(disk, &dir.join(&entry.name), entry.kind) {
@@ -115,4 +120,5 @@ pub(in crate::store) fn sweep(disk: &dyn Fs, dir: &Path, ours: impl Fn(&str) -> 
             }
         }
     }
+    Ok(())
 }
