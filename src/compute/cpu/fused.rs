@@ -2,7 +2,10 @@
 
 use super::{
     args::{Args, Arity, Params, Ran},
-    attention_decode, cache_append, matmul_nn, matmul_nt, rmsnorm_forward, rope, swiglu_backward, swiglu_forward,
+    decode::{attention_decode, cache_append},
+    elementwise::{rope, swiglu_backward, swiglu_forward},
+    gemm::{matmul_nn, matmul_nt},
+    norm::rmsnorm_forward,
 };
 
 pub(in crate::compute) fn matmul_rope(p: &Params, args: Args<'_>) -> Ran {
