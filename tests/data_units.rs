@@ -79,7 +79,7 @@ impl Room {
     }
 
     /// The same prepared from nothing, in a run beside it.
-    fn from_nothing(&self) -> (Corpus, Run) {
+    fn fresh(&self) -> (Corpus, Run) {
         let dir = self.path("anew");
         if dir.exists() {
             fs::remove_dir_all(&dir).unwrap();
@@ -371,6 +371,6 @@ fn a_file_that_is_replaced_is_noticed() {
     let second = room.load(&run).unwrap();
     assert_eq!(second.effort.cleaned, 1);
     assert_ne!(first.digest, second.digest);
-    let (fresh, _run) = room.from_nothing();
+    let (fresh, _run) = room.fresh();
     assert_eq!(fresh.digest, second.digest);
 }

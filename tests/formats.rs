@@ -1,5 +1,7 @@
 //! A tiny run of every format that a checkpoint has had (tests/fixtures/runs) opens and continues.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -38,7 +40,7 @@ fn runs_of_every_format_continue_with_the_same_losses() {
 
 /// The figures of a step, to 10⁻⁵ of their size or of 1.
 fn compare(step: &Value, expected: &Value, what: &str) {
-    for (name, expected) in expected.as_object().unwrap() {
+    for (name, expected) in expected.as_object().expect("an object") {
         let got = &step[name];
         let close = match (got.as_f64(), expected.as_f64()) {
             (Some(got), Some(expected)) => (got - expected).abs() <= 1e-5 * expected.abs().max(1.0),

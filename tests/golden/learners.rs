@@ -289,7 +289,7 @@ pub(crate) fn draws(mut device: Device) -> Result<(), Failed> {
     let mut one = Decoder::new(&mut device, &config(), policy.params(), T)?;
     for how in ways {
         let prompt = |i: usize| Prompt {
-            ids: (0..1 + 3 * i).map(|j| (i * 17 + j * 5) as u32 % 101).collect(),
+            ids: (0..=3 * i).map(|j| (i * 17 + j * 5) as u32 % 101).collect(),
             max_new_tokens: 70 - 9 * i,
             sampling: Sampling { seed: 7 + i as u64, ..how },
         };

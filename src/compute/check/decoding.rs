@@ -121,7 +121,7 @@ pub(super) fn sample(b: &mut Bench<'_>) -> Done {
                 };
             }
             let pick = |i: usize| Pick {
-                seed: (i as u64) << 30 | 11,
+                seed: (i as u64) << 30 | 0b1011,
                 inverse_temperature: 0.4 + i as f32 / 4.0,
                 among,
                 known: if i % 3 == 2 { v.div_ceil(2) } else { v },

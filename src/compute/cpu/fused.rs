@@ -53,7 +53,7 @@ pub(in crate::compute) fn attention_step(p: &Params, args: Args<'_>) -> Ran {
 pub(in crate::compute) fn attention_row(p: &Params, args: Args<'_>) -> Ran {
     let (&[gain, w_qkv, w_o, positions, table], [cache, x]) = (args.read, args.write) else { return Err(Arity) };
     let [b, places, hq, hk, d, rows, c] = p.sizes();
-    let y = normed(&**x, gain, c, p.f32(8))?;
+    let y = normed(x, gain, c, p.f32(8))?;
     let (mut qkv, mut out) = (vec![0.0; b * (hq + 2 * hk) * d], vec![0.0; b * hq * d]);
     let product = Params::new(&[b, (hq + 2 * hk) * d, c]);
     matmul_nt(&product, Args { read: &[&y, w_qkv], write: &mut [&mut qkv] })?;
@@ -66,7 +66,7 @@ pub(in crate::compute) fn attention_row(p: &Params, args: Args<'_>) -> Ran {
 pub(in crate::compute) fn mlp_row(p: &Params, args: Args<'_>) -> Ran {
     let (&[gain, gate_up, down], [x]) = (args.read, args.write) else { return Err(Arity) };
     let [n, c, f] = p.sizes();
-    let y = normed(&**x, gain, c, p.f32(3))?;
+    let y = normed(x, gain, c, p.f32(3))?;
     let mut act = vec![0.0; n * f];
     let gated = Params::new(&[n, 2 * f, c]);
     matmul_swiglu_few(&gated, Args { read: &[&y, gate_up], write: &mut [&mut act] })?;
