@@ -1,8 +1,8 @@
 // The attention branch of one new row a sequence in one workgroup: x += attention(norm(x)) over its cache, with all
 // products. For small models, whose weights a multiprocessor streams in less time than several calls take to start.
 //
-// A sum is made by eight invocations, side by side along K, 256 sums at a time. In attention every head has as many
-// invocations, a key each; then these stand in groups, one for each vector of the head.
+// Eight invocations make a sum, side by side along K, 256 sums at a time. In attention every head gets an equal share of
+// the invocations: first each takes a key, then they form groups, one for each vector of the head.
 #import row_product
 
 struct Params { b: u32, p: u32, hq: u32, hk: u32, d: u32, positions: u32, c: u32, scale: f32, eps: f32 }
