@@ -55,14 +55,14 @@ fn page(lang: usize) -> String {
     begin(&mut page, ["Top level", "顶层"][lang]);
     for (i, entry) in sizes[0].1.iter().enumerate() {
         if i > 0 && entry.table != sizes[0].1[i - 1].table {
-            let table = RunConfig::KEYS.iter().find(|key| key.name == entry.table).unwrap();
+            let table = RunConfig::keys().iter().find(|key| key.name == entry.table).unwrap();
             begin(&mut page, &title(&format!("[{}]", entry.table), table.help[lang]));
         }
         let values: Vec<(&str, String)> =
             sizes.iter().filter_map(|(size, all)| Some((*size, written(all[i].default.as_ref()?)))).collect();
         row(&mut page, entry.key, &default(&values));
     }
-    for key in RunConfig::KEYS {
+    for key in RunConfig::keys() {
         let Kind::Tables(keys) = key.kind else { continue };
         begin(&mut page, &title(&format!("[[{}]]", key.name), key.help[lang]));
         for key in keys {

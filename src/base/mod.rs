@@ -5,4 +5,4 @@ pub mod io;
 pub mod panics;
 pub mod stage;
 
-pub use stage::{NoStage, StageId, StageName};
+pub use stage::{NoStage, StageId, StageKind, StageName};

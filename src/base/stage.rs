@@ -1,4 +1,4 @@
-//! The stages of a run: names, order, and what each starts from. Data only; `train::stages` has the code that opens
+//! The stages of a run: names, order, kinds, and what each starts from. Data only; `train::stages` has the code that opens
 //! them.
 
 use std::{fmt, str::FromStr};
@@ -24,59 +24,141 @@ pub enum StageId {
     Grpo,
 }
 
+/// What a stage trains, and from what. Code that is the same for similar stages matches on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageKind {
+    /// A language model, from text.
+    Text,
+    /// A language model, from answers.
+    Answers,
+    /// A reward model, from pairs.
+    Reward,
+    /// A policy, from its own answers.
+    Policy,
+    /// A policy, from pairs.
+    Pairs,
+}
+
+/// What every layer may ask about a stage.
+struct Row {
+    /// On the command line, in run.toml and in files.
+    name: &'static str,
+    /// On the screen, in English and Chinese.
+    title: [&'static str; 2],
+    /// In explanations, in English and Chinese.
+    about: [&'static str; 2],
+    kind: StageKind,
+    parent: Option<StageId>,
+    needs: Option<StageId>,
+}
+
 impl StageId {
     /// All stages, in the order of training.
     pub const ALL: [StageId; 6] =
         [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo, StageId::Dpo, StageId::Grpo];
 
+    const fn row(self) -> Row {
+        match self {
+            StageId::Pretrain => Row {
+                name: "pretrain",
+                title: ["pretrain", "预训练"],
+                about: ["pretraining", "预训练"],
+                kind: StageKind::Text,
+                parent: None,
+                needs: None,
+            },
+            StageId::Sft => Row {
+                name: "sft",
+                title: ["SFT", "微调"],
+                about: ["fine-tuning", "微调"],
+                kind: StageKind::Answers,
+                parent: Some(StageId::Pretrain),
+                needs: None,
+            },
+            StageId::Reward => Row {
+                name: "reward",
+                title: ["reward", "奖励"],
+                about: ["the reward model", "奖励模型"],
+                kind: StageKind::Reward,
+                parent: Some(StageId::Sft),
+                needs: None,
+            },
+            StageId::Ppo => Row {
+                name: "ppo",
+                title: ["PPO", "PPO"],
+                about: ["PPO", "PPO"],
+                kind: StageKind::Policy,
+                parent: Some(StageId::Sft),
+                needs: Some(StageId::Reward),
+            },
+            StageId::Dpo => Row {
+                name: "dpo",
+                title: ["DPO", "DPO"],
+                about: ["DPO", "DPO"],
+                kind: StageKind::Pairs,
+                parent: Some(StageId::Sft),
+                needs: None,
+            },
+            StageId::Grpo => Row {
+                name: "grpo",
+                title: ["GRPO", "GRPO"],
+                about: ["GRPO", "GRPO"],
+                kind: StageKind::Policy,
+                parent: Some(StageId::Sft),
+                needs: Some(StageId::Reward),
+            },
+        }
+    }
+
     /// Its name.
     pub const fn name(self) -> &'static str {
-        match self {
-            StageId::Pretrain => "pretrain",
-            StageId::Sft => "sft",
-            StageId::Reward => "reward",
-            StageId::Ppo => "ppo",
-            StageId::Dpo => "dpo",
-            StageId::Grpo => "grpo",
-        }
+        self.row().name
+    }
+
+    /// Its short title, in English and Chinese.
+    pub const fn title(self) -> [&'static str; 2] {
+        self.row().title
+    }
+
+    /// What it does, as a noun, in English and Chinese.
+    pub const fn about(self) -> [&'static str; 2] {
+        self.row().about
+    }
+
+    /// What it trains, and from what.
+    pub const fn kind(self) -> StageKind {
+        self.row().kind
     }
 
     /// The stage whose newest checkpoint it starts from; None: from random weights.
-    pub fn parent(self) -> Option<StageId> {
-        match self {
-            StageId::Pretrain => None,
-            StageId::Sft => Some(StageId::Pretrain),
-            StageId::Reward | StageId::Ppo | StageId::Dpo | StageId::Grpo => Some(StageId::Sft),
-        }
+    pub const fn parent(self) -> Option<StageId> {
+        self.row().parent
     }
 
     /// Another stage of which it needs a checkpoint.
-    pub fn needs(self) -> Option<StageId> {
-        match self {
-            StageId::Ppo | StageId::Grpo => Some(StageId::Reward),
-            StageId::Pretrain | StageId::Sft | StageId::Reward | StageId::Dpo => None,
-        }
+    pub const fn needs(self) -> Option<StageId> {
+        self.row().needs
     }
 
     /// Whether it answers in the chat template.
     pub fn chat(self) -> bool {
-        self != StageId::Pretrain
+        self.kind() != StageKind::Text
     }
 
     /// Whether its checkpoints are language models, which can continue a text.
     pub fn speaks(self) -> bool {
-        self != StageId::Reward
+        self.kind() != StageKind::Reward
     }
 
     /// Whether it trains on the text of the run's sources. Only such a stage can start from `--from`; preference data
     /// belongs to the run's own model.
     pub fn draws_text(self) -> bool {
-        matches!(self, StageId::Pretrain | StageId::Sft)
+        matches!(self.kind(), StageKind::Text | StageKind::Answers)
     }
 
     /// Whether it optimises a policy against preferences.
     pub fn aligns(self) -> bool {
-        matches!(self, StageId::Ppo | StageId::Dpo | StageId::Grpo)
+        matches!(self.kind(), StageKind::Policy | StageKind::Pairs)
     }
 }
 

@@ -18,8 +18,7 @@ use crate::{
 /// Train one stage without a screen; continues from the newest checkpoint
 #[derive(Args)]
 pub(in crate::cli) struct Train {
-    /// The stage: pretrain, sft, reward, ppo, dpo, grpo
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, help = format!("The stage: {}", StageId::ALL.map(StageId::name).join(", ")))]
     stage: StageId,
     #[command(flatten)]
     args: RunArgs,

@@ -38,12 +38,12 @@ impl RunConfig {
         let empty = toml::Table::new();
         let there: toml::Table =
             self.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigIssue::File(e.to_string()))?;
-        let tables = RunConfig::KEYS.iter().filter_map(|key| match key.kind {
+        let tables = RunConfig::keys().iter().filter_map(|key| match key.kind {
             Kind::Table(keys) => Some((key.name, keys)),
             _ => None,
         });
         let mut entries = Vec::new();
-        for (table, keys) in std::iter::once(("", RunConfig::KEYS)).chain(tables) {
+        for (table, keys) in std::iter::once(("", RunConfig::keys())).chain(tables) {
             let stage: Option<StageId> = table.parse().ok();
             let site = self.site(stage.unwrap_or_default());
             let inside = there.get(table).and_then(toml::Value::as_table);
@@ -152,8 +152,8 @@ mod tests {
                 assert_eq!(read.model().unwrap(), config.model().unwrap());
                 assert_eq!((read.guard_settings(), read.manner()), (config.guard_settings(), config.manner()));
                 assert_eq!(
-                    (&read.source, &read.sft.probe, read.seed),
-                    (&config.source, &config.sft.probe, config.seed)
+                    (&read.source, &read.stage(StageId::Sft).probe, read.seed),
+                    (&config.source, &config.stage(StageId::Sft).probe, config.seed)
                 );
                 assert_eq!(read.explained(lang).unwrap().lines().count(), text.lines().count());
             }

@@ -26,7 +26,7 @@ pub use self::{
     quality::{QualityConfig, QualityRule},
     run_config::{RunConfig, TokenizerKind},
     source::{Documents, ProbeConfig, SourceConfig},
-    stages::{LossType, RewardMode, StageOverrides},
+    stages::{LossType, RewardMode, StageOverrides, StageTables},
     table::{Key, Kind, Range},
 };
 pub(crate) use self::{guard::GuardSettings, stages::StageSettings};

@@ -180,14 +180,15 @@ mod tests {
     use super::*;
     use crate::nn::{PRESETS, ScheduleKind};
 
-    /// Steps, rows, context, learning rate, steps between evaluations, for `1m` to `124m`: a run without settings
-    /// trains as with version 0.1.
+    /// Weight decay, steps between checkpoints and between probes; then steps, rows, context, learning rate, steps
+    /// between evaluations, for `1m` to `124m`: a run without settings trains as with version 0.1.
     #[test]
     fn defaults_stay() {
         let rows = |r: [(usize, usize, usize, f64, usize); 5]| r;
-        for (stage, sizes) in [
+        for (stage, (weight_decay, save_steps, probe_steps), sizes) in [
             (
                 StageId::Pretrain,
+                (0.1, 400, 25),
                 rows([
                     (1200, 16, 64, 3e-3, 200),
                     (350, 32, 128, 2e-3, 100),
@@ -198,6 +199,7 @@ mod tests {
             ),
             (
                 StageId::Sft,
+                (0.3, 400, 50),
                 rows([
                     (1600, 6, 128, 3e-3, 400),
                     (1200, 8, 128, 2e-3, 300),
@@ -208,6 +210,7 @@ mod tests {
             ),
             (
                 StageId::Reward,
+                (0.0, 400, 25),
                 rows([
                     (200, 32, 128, 6e-4, 50),
                     (200, 32, 128, 3e-4, 50),
@@ -218,6 +221,7 @@ mod tests {
             ),
             (
                 StageId::Ppo,
+                (0.0, 5, 5),
                 rows([
                     (24, 8, 128, 1e-4, 8),
                     (20, 8, 128, 5e-5, 5),
@@ -228,6 +232,7 @@ mod tests {
             ),
             (
                 StageId::Dpo,
+                (0.0, 25, 25),
                 rows([
                     (150, 32, 128, 5e-5, 50),
                     (150, 32, 128, 2e-5, 50),
@@ -238,6 +243,7 @@ mod tests {
             ),
             (
                 StageId::Grpo,
+                (0.0, 5, 5),
                 rows([
                     (15, 8, 128, 1e-4, 5),
                     (20, 8, 128, 5e-5, 5),
@@ -256,13 +262,6 @@ mod tests {
                     warmup: if aligns { 0 } else { (steps / 40).clamp(1, 200) },
                     steps,
                     decay: if stage == StageId::Pretrain { steps / 5 } else { steps / 2 },
-                };
-                let (weight_decay, save_steps, probe_steps) = match stage {
-                    StageId::Pretrain => (d.weight_decay, 400, 25),
-                    StageId::Sft => (0.3, 400, 50),
-                    StageId::Reward => (0.0, 400, 25),
-                    StageId::Ppo | StageId::Grpo => (0.0, 5, 5),
-                    StageId::Dpo => (0.0, 25, 25),
                 };
                 let eps = if feedback { 1e-5 } else { d.eps };
                 let expected = StagePlan {

@@ -1,6 +1,6 @@
 //! `run.toml` as a whole: its tables, parsing, and checks across tables.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use super::{
     model::{ModelOverrides, SamplingOverrides},
     quality::QualityConfig,
     source::{self, ProbeConfig, SourceConfig},
-    stages::StageOverrides,
+    stages::{StageOverrides, StageTables},
     table::{self, Key, Kind, Site, Value, choice, keys},
 };
 use crate::{base::StageId, compute::Precision, nn::preset, store::Watching};
@@ -30,9 +30,8 @@ choice!(TokenizerKind: "char" | "bpe");
 choice!(Watching: "auto" | "poll" | "off");
 choice!(Precision: "auto" | "f32" | "f16");
 
-/// The whole of `run.toml`.
+/// The whole of `run.toml`. [`RunConfig::parse`] refuses unknown keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// `auto` or the name of a preset.
     #[serde(default = "auto")]
@@ -64,24 +63,9 @@ pub struct RunConfig {
     /// Overrides of the model.
     #[serde(default)]
     pub model: ModelOverrides,
-    /// Overrides of pretraining.
-    #[serde(default)]
-    pub pretrain: StageOverrides,
-    /// Overrides of fine-tuning.
-    #[serde(default)]
-    pub sft: StageOverrides,
-    /// Overrides of the reward model's training.
-    #[serde(default)]
-    pub reward: StageOverrides,
-    /// Overrides of PPO.
-    #[serde(default)]
-    pub ppo: StageOverrides,
-    /// Overrides of DPO.
-    #[serde(default)]
-    pub dpo: StageOverrides,
-    /// Overrides of GRPO.
-    #[serde(default)]
-    pub grpo: StageOverrides,
+    /// Overrides of the stages.
+    #[serde(flatten)]
+    pub stages: StageTables,
     /// Overrides of the guard.
     #[serde(default)]
     pub guard: GuardOverrides,
@@ -141,7 +125,7 @@ impl RunConfig {
         for (key, value) in sets {
             set(&mut table, key, value, stage)?;
         }
-        table::check(&table, RunConfig::KEYS, "")?;
+        table::check(&table, RunConfig::keys(), "")?;
         let config: RunConfig =
             table.try_into().map_err(|e: toml::de::Error| ConfigIssue::File(trim(&e.to_string())))?;
         config.check()?;
@@ -154,8 +138,7 @@ impl RunConfig {
         own.or_else(|| self.mix.get(name).copied())
     }
 
-    /// The top-level keys of run.toml, including tables.
-    pub const KEYS: &'static [Key] = keys! {
+    const FIRST_KEYS: &'static [Key] = keys! {
         size: Kind::Text, = auto(),
             "size of the model: `auto` (chosen by a short benchmark), `1m`, `5m`, `12m`, `27m`, `124m`",
             "模型大小：`auto`（跑一次短基准来选）、`1m`、`5m`、`12m`、`27m`、`124m`";
@@ -178,21 +161,27 @@ impl RunConfig {
             "prompts completed again and again; without it the built-in ones", "反复续写的提示词；不写则用自带的";
         quality: Kind::Table(QualityConfig::KEYS), "the quality classifier", "质量分类器";
         model: Kind::Table(ModelOverrides::KEYS), "overrides of the size", "覆盖所选大小的结构";
-        pretrain: Kind::Table(StageOverrides::KEYS), "pretraining", "预训练";
-        sft: Kind::Table(StageOverrides::KEYS), "fine-tuning", "微调";
-        reward: Kind::Table(StageOverrides::KEYS), "the reward model", "奖励模型";
-        ppo: Kind::Table(StageOverrides::KEYS), "PPO", "PPO";
-        dpo: Kind::Table(StageOverrides::KEYS), "DPO", "DPO";
-        grpo: Kind::Table(StageOverrides::KEYS), "GRPO", "GRPO";
+    };
+
+    const LAST_KEYS: &'static [Key] = keys! {
         guard: Kind::Table(GuardOverrides::KEYS),
             "when a stage is stopped: the first seven keys concern PPO, DPO and GRPO, the others every stage",
             "何时停止一个阶段：前七项只对 PPO、DPO、GRPO，其余对每个阶段";
         sampling: Kind::Table(SamplingOverrides::KEYS), "answers to the user's prompts", "怎样回答用户的提示词";
     };
 
+    /// The top-level keys of run.toml, including tables.
+    pub fn keys() -> &'static [Key] {
+        static ALL: LazyLock<Vec<Key>> = LazyLock::new(|| {
+            let table = |stage: StageId| Key::new(stage.name(), Kind::Table(StageOverrides::KEYS), stage.about());
+            [RunConfig::FIRST_KEYS, &StageId::ALL.map(table), RunConfig::LAST_KEYS].concat()
+        });
+        &ALL
+    }
+
     /// Whether a key is a top-level key of run.toml.
     pub fn is_top_level(key: &str) -> bool {
-        RunConfig::KEYS.iter().any(|k| k.name == key)
+        RunConfig::keys().iter().any(|k| k.name == key)
     }
 
     /// What the defaults of a stage's keys depend on.
@@ -203,26 +192,12 @@ impl RunConfig {
 
     /// The table of a stage.
     pub fn stage(&self, stage: StageId) -> &StageOverrides {
-        match stage {
-            StageId::Pretrain => &self.pretrain,
-            StageId::Sft => &self.sft,
-            StageId::Reward => &self.reward,
-            StageId::Ppo => &self.ppo,
-            StageId::Dpo => &self.dpo,
-            StageId::Grpo => &self.grpo,
-        }
+        self.stages.of(stage)
     }
 
     /// The table of a stage, mutable.
     pub fn stage_mut(&mut self, stage: StageId) -> &mut StageOverrides {
-        match stage {
-            StageId::Pretrain => &mut self.pretrain,
-            StageId::Sft => &mut self.sft,
-            StageId::Reward => &mut self.reward,
-            StageId::Ppo => &mut self.ppo,
-            StageId::Dpo => &mut self.dpo,
-            StageId::Grpo => &mut self.grpo,
-        }
+        self.stages.of_mut(stage)
     }
 
     /// The text of a `run.toml`.
@@ -237,17 +212,21 @@ impl RunConfig {
         source::check("source", &self.source)?;
         source::check_mix(&self.mix, &self.source)?;
         self.quality.check(&self.source)?;
-        source::check("sft.source", &self.sft.source)?;
-        for p in self.probe.iter().chain(&self.sft.probe) {
-            if p.prompt.is_empty() || p.expected.is_empty() {
-                return wrong("a probe has an empty prompt or expected; set both, or remove the probe");
+        for p in &self.probe {
+            p.check()?;
+        }
+        for stage in StageId::ALL {
+            let table = self.stage(stage);
+            source::check(&format!("{stage}.source"), &table.source)?;
+            for p in &table.probe {
+                p.check()?;
+                if p.recall {
+                    return wrong(format!("recall is a key of [[probe]], not of [[{stage}.probe]]"));
+                }
             }
+            table.check(self.site(stage))?;
         }
-        if self.sft.probe.iter().any(|p| p.recall) {
-            return wrong("recall is a key of [[probe]], not of [[sft.probe]]");
-        }
-        source::check("reward.source", &self.reward.source)?;
-        StageId::ALL.into_iter().try_for_each(|stage| self.stage(stage).check(self.site(stage)))
+        Ok(())
     }
 }
 

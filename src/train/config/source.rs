@@ -85,6 +85,14 @@ impl ProbeConfig {
             "the text may be memorized; otherwise documents that contain it are not trained on (`[[probe]]` only)",
             "允许背诵；否则含有它的文档不参与训练（仅 `[[probe]]`）";
     };
+
+    /// Checks that neither text is empty.
+    pub(super) fn check(&self) -> Result<(), ConfigIssue> {
+        if self.prompt.is_empty() || self.expected.is_empty() {
+            return wrong("a probe has an empty prompt or expected; set both, or remove the probe");
+        }
+        Ok(())
+    }
 }
 
 fn one() -> f64 {

@@ -1,6 +1,8 @@
 //! `[pretrain]`, `[sft]`, `[reward]`, `[ppo]`, `[dpo]`, `[grpo]`: one table; each stage has a subset of its keys.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     issue::{ConfigIssue, wrong},
@@ -8,7 +10,7 @@ use super::{
     table::{Site, choice, table},
 };
 use crate::{
-    base::StageId::{Dpo, Grpo, Ppo, Pretrain, Reward, Sft},
+    base::StageId::{self, Dpo, Grpo, Ppo, Pretrain, Reward, Sft},
     data::MOST_TOKENS,
     nn::{AdamW, ScheduleKind},
 };
@@ -190,7 +192,41 @@ table! {
     }
 }
 
+/// One table per stage, in the order of [`StageId::ALL`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageTables([StageOverrides; StageId::ALL.len()]);
+
+impl StageTables {
+    /// The table of a stage.
+    pub(super) fn of(&self, stage: StageId) -> &StageOverrides {
+        &self.0[stage as usize]
+    }
+
+    /// The table of a stage, mutable.
+    pub(super) fn of_mut(&mut self, stage: StageId) -> &mut StageOverrides {
+        &mut self.0[stage as usize]
+    }
+}
+
+impl Serialize for StageTables {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(StageId::ALL.map(StageId::name).into_iter().zip(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for StageTables {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<StageTables, D::Error> {
+        let mut there = BTreeMap::<StageId, StageOverrides>::deserialize(from)?;
+        Ok(StageTables(StageId::ALL.map(|stage| there.remove(&stage).unwrap_or_default())))
+    }
+}
+
 impl StageOverrides {
+    /// Whether the table of a stage has this key.
+    pub(crate) fn has(key: &str, stage: StageId) -> bool {
+        StageOverrides::KEYS.iter().any(|k| k.name == key && k.is_of(Some(stage)))
+    }
+
     /// Checks that involve several keys.
     pub(super) fn check(&self, v: Site<'_>) -> Result<(), ConfigIssue> {
         let stage = v.stage;

@@ -38,7 +38,7 @@ impl Site<'_> {
 type DefaultValue = fn(&toml::Table, Site<'_>) -> Option<toml::Value>;
 
 /// A key of run.toml.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// Its name.
     pub name: &'static str,

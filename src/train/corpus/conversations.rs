@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{FILE_LIMIT, files};
 use crate::{
+    base::StageId,
     data::{
         self, BY_HAND, ChatSource, Conversation, DataError, Example, ExampleSet, Fitted, Format, Tokenizer, Turn,
         Unread, encode, example_sets, read::to_text, read_chat_file, read_chats,
@@ -50,11 +51,11 @@ impl Chats {
         context: usize,
     ) -> Result<Chats, TrainError> {
         let mut notes = Vec::new();
-        let sets = if config.sft.source.is_empty() {
+        let sets = if config.stage(StageId::Sft).source.is_empty() {
             data::builtin_chats(tokenizer, context)?
         } else {
             let sources = read_sources(config, run_dir, &mut notes)?;
-            let asked: Vec<&str> = config.sft.probe.iter().map(|p| p.prompt.as_str()).collect();
+            let asked: Vec<&str> = config.stage(StageId::Sft).probe.iter().map(|p| p.prompt.as_str()).collect();
             example_sets(sources, &asked, tokenizer, context)?
         };
         for set in &sets {
@@ -74,7 +75,7 @@ impl Chats {
 
 /// The conversations that fine-tuning will train on, as far as they exist already.
 pub(crate) fn conversations(config: &RunConfig, run_dir: &Path) -> Result<Vec<Conversation>, TrainError> {
-    if config.sft.source.is_empty() {
+    if config.stage(StageId::Sft).source.is_empty() {
         // A run on user text does not spend its vocabulary on the built-in conversations.
         return Ok(if config.source.is_empty() { data::builtin_conversations()? } else { Vec::new() });
     }
@@ -98,12 +99,12 @@ fn fitting_note(name: &str, f: &Fitted) -> Option<String> {
 
 /// The configured questions; else those of the built-in data, and the first held-out example of every task.
 fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
-    if !config.sft.probe.is_empty() {
+    if !config.stage(StageId::Sft).probe.is_empty() {
         let probe = |p: &ProbeConfig| ChatProbe { task: None, prompt: p.prompt.clone(), expected: p.expected.clone() };
-        return config.sft.probe.iter().map(probe).collect();
+        return config.stage(StageId::Sft).probe.iter().map(probe).collect();
     }
     let mut all = Vec::new();
-    if config.sft.source.is_empty() {
+    if config.stage(StageId::Sft).source.is_empty() {
         all.extend(data::CHAT_PROBES.iter().map(|p| ChatProbe {
             task: Some(p.task.to_owned()),
             prompt: p.prompt.to_owned(),
@@ -131,7 +132,7 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
 
 fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> Result<Vec<ChatSource>, TrainError> {
     let mut sources = Vec::new();
-    for s in &config.sft.source {
+    for s in &config.stage(StageId::Sft).source {
         let files = files(run_dir, "sft.source", &s.name, &s.path)?;
         let (mut conversations, mut unread) = (Vec::new(), Unread::default());
         for (path, kind) in &files {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    base::StageId,
     data::read::{ENDINGS, Format, Packing},
     store::is_prepared,
     train::{
@@ -34,8 +35,9 @@ pub(super) struct TextFile {
 pub(crate) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
     let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
     config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, s, &mut Vec::new()).map(drop))?;
-    for (table, sources) in [("sft.source", &config.sft.source), ("reward.source", &config.reward.source)] {
-        sources.iter().filter(there).try_for_each(|s| files(run_dir, table, &s.name, &s.path).map(drop))?;
+    for stage in StageId::ALL {
+        let (table, sources) = (format!("{stage}.source"), &config.stage(stage).source);
+        sources.iter().filter(there).try_for_each(|s| files(run_dir, &table, &s.name, &s.path).map(drop))?;
     }
     Ok(())
 }

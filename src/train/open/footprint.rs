@@ -9,7 +9,7 @@ use crate::{
     compute::{ComputeError, Device, Resident, resident, room},
     nn::{PRESETS, estimate, logit_rows},
     train::{
-        config::RunConfig,
+        config::{RunConfig, StageOverrides},
         error::TrainError,
         stages::{self, opening::Counting},
     },
@@ -137,34 +137,31 @@ fn smaller(wanted: Wanted<'_>) -> Vec<(String, RunConfig)> {
     let halves = |from: usize, least: usize| {
         std::iter::successors(Some(from / 2), |n| Some(n / 2)).take_while(move |n| *n >= least)
     };
-    match stage {
-        StageId::Ppo | StageId::Grpo => {
-            for rollouts in halves(config.settings(stage).rollouts, 8) {
-                let mut config = config.clone();
-                (config.ppo.rollouts, config.grpo.rollouts) = (Some(rollouts), Some(rollouts));
-                all.push((format!("--set {stage}.rollouts={rollouts}"), config));
-            }
+    if StageOverrides::has("rollouts", stage) {
+        for rollouts in halves(config.settings(stage).rollouts, 8) {
+            let mut config = config.clone();
+            config.stage_mut(stage).rollouts = Some(rollouts);
+            all.push((format!("--set {stage}.rollouts={rollouts}"), config));
         }
-        StageId::Pretrain | StageId::Sft | StageId::Reward => {
-            let table = |config: &RunConfig, rows: usize, context: usize| {
-                let mut config = config.clone();
-                let table = config.stage_mut(stage);
-                (table.batch_size, table.context) = (Some(rows), Some(context));
-                config
-            };
-            let rows: Vec<usize> =
-                if stage.draws_text() { halves(plan.batch_size, 1).collect() } else { vec![plan.batch_size] };
-            let set = |rows: usize| {
-                let times = plan.batch_size.div_ceil(rows) * plan.accumulation;
-                format!("--set batch_size={rows} --set gradient_accumulation_steps={times}")
-            };
-            all.extend(rows.iter().map(|rows| (set(*rows), table(config, *rows, plan.context))));
-            let least = rows.last().copied().unwrap_or(plan.batch_size);
-            let before = if least == plan.batch_size { String::new() } else { set(least) + " " };
-            let shorter = halves(plan.context, 16);
-            all.extend(shorter.map(|c| (format!("{before}--set context={c}"), table(config, least, c))));
-        }
-        StageId::Dpo => {}
+    }
+    if StageOverrides::has("context", stage) {
+        let table = |config: &RunConfig, rows: usize, context: usize| {
+            let mut config = config.clone();
+            let table = config.stage_mut(stage);
+            (table.batch_size, table.context) = (Some(rows), Some(context));
+            config
+        };
+        let rows: Vec<usize> =
+            if stage.draws_text() { halves(plan.batch_size, 1).collect() } else { vec![plan.batch_size] };
+        let set = |rows: usize| {
+            let times = plan.batch_size.div_ceil(rows) * plan.accumulation;
+            format!("--set batch_size={rows} --set gradient_accumulation_steps={times}")
+        };
+        all.extend(rows.iter().map(|rows| (set(*rows), table(config, *rows, plan.context))));
+        let least = rows.last().copied().unwrap_or(plan.batch_size);
+        let before = if least == plan.batch_size { String::new() } else { set(least) + " " };
+        let shorter = halves(plan.context, 16);
+        all.extend(shorter.map(|c| (format!("{before}--set context={c}"), table(config, least, c))));
     }
     let before = PRESETS.iter().take_while(|p| p.name != config.size);
     let sizes: Vec<_> = before.collect();

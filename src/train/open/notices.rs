@@ -63,13 +63,10 @@ fn is_idle(table: &str, key: &str, stage: StageId) -> bool {
     let Ok(other) = table.parse::<StageId>() else {
         return table == "sampling" || (table == "guard" && !stage.aligns());
     };
-    match other {
-        _ if other == stage => false,
-        // The tokenizer is trained on fine-tuning text too, and feedback stages use the reward model's pairs.
-        StageId::Sft => stage != StageId::Pretrain || !key.starts_with("source"),
-        StageId::Reward => !stage.aligns(),
-        StageId::Pretrain | StageId::Ppo | StageId::Dpo | StageId::Grpo => true,
-    }
+    // The tokenizer is trained on fine-tuning text too, and feedback stages use the reward model's pairs.
+    let of_tokenizer = stage == StageId::Pretrain && other == StageId::Sft && key.starts_with("source");
+    let of_pairs = stage.aligns() && other == StageId::Reward;
+    other != stage && !of_tokenizer && !of_pairs
 }
 
 /// Whether run.toml contains this value.

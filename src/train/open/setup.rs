@@ -190,8 +190,8 @@ fn adopt(config: &mut RunConfig, from: &Path) -> Result<(), TrainError> {
         dropout: given.dropout,
     };
     // Its training text is not available here, and the built-in text would be new to it.
-    if config.source.is_empty() && config.sft.pretrain_share.is_none() {
-        config.sft.pretrain_share = Some(0.0);
+    if config.source.is_empty() {
+        config.stage_mut(StageId::Sft).pretrain_share.get_or_insert(0.0);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ pub use self::{
     table::{ACTIONS, Act},
 };
 use crate::{
-    base::StageId,
+    base::{StageId, StageKind},
     ui::{
         keys::Key,
         state::{AppState, Mode},
@@ -41,11 +41,11 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
 
 /// The key for viewing a stage.
 pub fn view_key(stage: StageId) -> Option<Key> {
-    let act = match stage {
-        StageId::Pretrain => Act::Pretrain,
-        StageId::Sft => Act::Sft,
-        StageId::Reward => Act::Reward,
-        StageId::Ppo | StageId::Dpo | StageId::Grpo => Act::Align,
+    let act = match stage.kind() {
+        StageKind::Text => Act::Pretrain,
+        StageKind::Answers => Act::Sft,
+        StageKind::Reward => Act::Reward,
+        StageKind::Policy | StageKind::Pairs => Act::Align,
     };
     act.key()
 }

@@ -8,7 +8,7 @@ use super::{
     feedback::Feedback,
     panel::View,
 };
-use crate::base::StageId;
+use crate::base::{StageId, StageKind};
 use crate::protocol::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
 use crate::ui::{
     series::Series,
@@ -288,8 +288,8 @@ pub struct Stage {
 
 impl Stage {
     /// Its name on the screen.
-    pub fn title(&self, lang: Lang) -> &'static str {
-        self.id.map_or("", |id| strings::stage(id).get(lang))
+    pub fn title(&self, lang: Lang) -> String {
+        self.id.map_or_else(String::new, |id| strings::stage(id, lang))
     }
 
     /// Its short name.
@@ -299,18 +299,18 @@ impl Stage {
 
     /// Whether it trains on tasks instead of text.
     pub fn is_tuning(&self) -> bool {
-        self.id == Some(StageId::Sft) || !self.tasks.is_empty()
+        self.id.map(StageId::kind) == Some(StageKind::Answers) || !self.tasks.is_empty()
     }
 
     /// The view of this kind of stage.
     pub fn view(&self) -> View {
-        match self.id {
-            Some(StageId::Reward) => View::Reward,
-            Some(StageId::Dpo) => View::Direct,
-            Some(StageId::Ppo | StageId::Grpo) => View::Align,
-            Some(StageId::Sft) => View::Tune,
-            Some(StageId::Pretrain) | None if self.is_tuning() => View::Tune,
-            Some(StageId::Pretrain) | None => View::Pretrain,
+        match self.id.map(StageId::kind) {
+            Some(StageKind::Reward) => View::Reward,
+            Some(StageKind::Pairs) => View::Direct,
+            Some(StageKind::Policy) => View::Align,
+            Some(StageKind::Answers) => View::Tune,
+            Some(StageKind::Text) | None if self.is_tuning() => View::Tune,
+            Some(StageKind::Text) | None => View::Pretrain,
         }
     }
 
@@ -576,13 +576,12 @@ impl Stages {
 
     /// The alignment stage to view next: the one after that in view, or the live one, or the first.
     pub fn next_aligned(&self) -> Option<StageId> {
-        const ORDER: [StageId; 3] = [StageId::Ppo, StageId::Dpo, StageId::Grpo];
-        let there = |stage: &StageId| self.find(*stage).is_some();
-        if let Some(at) = ORDER.iter().position(|stage| Some(*stage) == self.shown().id) {
-            return ORDER.into_iter().cycle().skip(at + 1).take(ORDER.len()).find(there);
+        let mut there: Vec<StageId> = self.all.iter().filter_map(|s| s.id).filter(|stage| stage.aligns()).collect();
+        there.sort();
+        if let Some(at) = there.iter().position(|stage| Some(*stage) == self.shown().id) {
+            return there.into_iter().cycle().nth(at + 1);
         }
-        let live = self.live().id.filter(|stage| stage.aligns());
-        live.into_iter().chain(ORDER).find(there)
+        self.live().id.filter(|stage| stage.aligns()).or(there.first().copied())
     }
 
     /// Views another stage, if the run has it.

@@ -1,7 +1,7 @@
 //! Names of the stages on the screen.
 
-use super::lang::Tr;
-use crate::base::StageId;
+use super::lang::{Lang, Tr};
+use crate::base::{StageId, StageKind};
 
 /// The four milestones from random weights to a finished assistant.
 pub const PATH: [Tr; 4] =
@@ -9,33 +9,24 @@ pub const PATH: [Tr; 4] =
 
 /// The milestone in [`PATH`] that a stage leads to.
 pub fn path(stage: StageId) -> usize {
-    match stage {
-        StageId::Pretrain => 1,
-        StageId::Sft => 2,
-        StageId::Reward | StageId::Ppo | StageId::Dpo | StageId::Grpo => 3,
+    match stage.kind() {
+        StageKind::Text => 1,
+        StageKind::Answers => 2,
+        StageKind::Reward | StageKind::Policy | StageKind::Pairs => 3,
     }
 }
 
-/// A stage's short name.
+/// A stage's short title.
 pub fn stage_word(stage: StageId) -> Tr {
-    match stage {
-        StageId::Pretrain => Tr("预训练", "pretrain"),
-        StageId::Sft => Tr("微调", "SFT"),
-        StageId::Reward => Tr("奖励", "reward"),
-        StageId::Ppo => Tr("PPO", "PPO"),
-        StageId::Dpo => Tr("DPO", "DPO"),
-        StageId::Grpo => Tr("GRPO", "GRPO"),
-    }
+    let [en, zh] = stage.title();
+    Tr(zh, en)
 }
 
-/// A stage's title.
-pub fn stage(stage: StageId) -> Tr {
-    match stage {
-        StageId::Pretrain => Tr("预训练 pretrain", "pretrain"),
-        StageId::Sft => Tr("微调 sft", "sft"),
-        StageId::Reward => Tr("奖励 reward", "reward"),
-        StageId::Ppo => Tr("对齐 ppo", "ppo"),
-        StageId::Dpo => Tr("对齐 dpo", "dpo"),
-        StageId::Grpo => Tr("对齐 grpo", "grpo"),
+/// A stage's title: in Chinese its kind and its name.
+pub fn stage(stage: StageId, lang: Lang) -> String {
+    match lang {
+        Lang::En => stage.to_string(),
+        Lang::Zh if stage.aligns() => format!("对齐 {stage}"),
+        Lang::Zh => format!("{} {stage}", stage_word(stage).get(lang)),
     }
 }

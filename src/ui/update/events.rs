@@ -216,7 +216,7 @@ fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
     if std::mem::take(&mut state.voting.open) && Act::Vote.row().is_enabled(state) {
         cmds.extend(vote::open(state));
     }
-    let name = state.live().title(state.lang).to_owned();
+    let name = state.live().title(state.lang);
     let mut text = format!("{}  {name}  {path}", state.tr(strings::LOG_STARTED));
     if resumed_at > 0 {
         let from = format!("  {} {}", state.tr(strings::LOG_RESUMED_AT), strings::at_step(state.lang, resumed_at));

@@ -4,10 +4,10 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use super::{
     logs::StageLog,
-    report::{Facts, LINE, Named, Policy, Pretrain, Report, Reward, Sft, Task, Truth, Work},
+    report::{Facts, Figures, Named, Policy, Pretrain, Report, Reward, Sft, Stages, Task, Truth, Work},
 };
 use crate::{
-    base::StageId,
+    base::{StageId, StageKind},
     protocol::{Event, JudgedAnswer, PolicyReport, TaskReport},
 };
 
@@ -19,18 +19,12 @@ const ALL: &str = "all";
 impl Report {
     /// The report of a run with these logs and judged answers.
     pub(super) fn new(facts: Facts, logs: &[StageLog], answers: &[JudgedAnswer]) -> Report {
-        let begun = |stage| logs.iter().find(|l| l.stage == stage).filter(|l| !l.steps.is_empty());
-        let sibling = |l: &&StageLog| !LINE.contains(&l.stage) && !l.steps.is_empty();
-        let policy = |l: &StageLog| Policy::new(l, answers);
+        let begun = logs.iter().filter(|l| !l.steps.is_empty());
         let earlier: f64 = logs.iter().map(|l| seconds(l, true)).sum();
         let first = logs.iter().find_map(|l| l.starts().next_back());
         Report {
             event: "report",
-            pretrain: begun(StageId::Pretrain).map(Pretrain::new),
-            sft: begun(StageId::Sft).map(Sft::new),
-            reward: begun(StageId::Reward).map(Reward::new),
-            ppo: begun(StageId::Ppo).map(policy),
-            siblings: Named(logs.iter().filter(sibling).map(|l| (l.stage, policy(l))).collect()),
+            stages: Stages(begun.map(|l| (l.stage, Figures::new(l, answers))).collect()),
             run: facts.run,
             size: facts.size,
             seed: facts.seed,
@@ -41,6 +35,17 @@ impl Report {
             sitting_seconds: facts.seconds,
             failed: facts.failed,
             version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+impl Figures {
+    fn new(log: &StageLog, answers: &[JudgedAnswer]) -> Figures {
+        match log.stage.kind() {
+            StageKind::Text => Figures::Text(Pretrain::new(log)),
+            StageKind::Answers => Figures::Answers(Sft::new(log)),
+            StageKind::Reward => Figures::Reward(Reward::new(log)),
+            StageKind::Policy | StageKind::Pairs => Figures::Policy(Policy::new(log, answers)),
         }
     }
 }

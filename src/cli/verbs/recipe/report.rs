@@ -2,7 +2,9 @@
 //!
 //! Shares are fractions of 1. A figure that was not measured is null, never 0.
 
-use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::base::StageId;
 
@@ -39,9 +41,9 @@ pub(super) struct Failed {
 
 /// Values by name, in insertion order.
 #[derive(Clone, Debug)]
-pub(super) struct Named<T, K = String>(pub Vec<(K, T)>);
+pub(super) struct Named<T>(pub Vec<(String, T)>);
 
-impl<T: Serialize, K: Serialize> Serialize for Named<T, K> {
+impl<T: Serialize> Serialize for Named<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
@@ -160,16 +162,53 @@ pub(super) struct Truth {
     pub prompts: Option<usize>,
 }
 
-/// The report. A stage that was never trained is null.
+/// The figures of a stage, by its kind.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Figures {
+    Text(Pretrain),
+    Answers(Sft),
+    Reward(Reward),
+    Policy(Policy),
+}
+
+impl Figures {
+    /// The common figures.
+    pub(super) fn work(&self) -> &Work {
+        match self {
+            Figures::Text(f) => &f.work,
+            Figures::Answers(f) => &f.work,
+            Figures::Reward(f) => &f.work,
+            Figures::Policy(f) => &f.work,
+        }
+    }
+}
+
+/// The figures of the trained stages, in their order.
+#[derive(Clone, Debug)]
+pub(super) struct Stages(pub Vec<(StageId, Figures)>);
+
+impl Serialize for Stages {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        for stage in LINE {
+            map.serialize_entry(&stage, &self.0.iter().find(|(s, _)| *s == stage).map(|(_, figures)| figures))?;
+        }
+        let siblings = self.0.iter().filter(|(stage, _)| !LINE.contains(stage));
+        map.serialize_entry(
+            "siblings",
+            &siblings.map(|(stage, figures)| (stage, figures)).collect::<BTreeMap<_, _>>(),
+        )?;
+        map.end()
+    }
+}
+
+/// The report: the line's stages, null if never trained, and under `siblings` the other trained ones.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     pub event: &'static str,
-    pub pretrain: Option<Pretrain>,
-    pub sft: Option<Sft>,
-    pub reward: Option<Reward>,
-    pub ppo: Option<Policy>,
-    /// Other methods on the same preferences, if the run has them.
-    pub siblings: Named<Policy, StageId>,
+    #[serde(flatten)]
+    pub stages: Stages,
     pub run: String,
     pub size: String,
     pub seed: u64,
@@ -187,24 +226,23 @@ pub(super) struct Report {
 impl Report {
     /// Whether no stage made a step.
     pub(super) fn is_empty(&self) -> bool {
-        self.pretrain.is_none() && self.sft.is_none() && self.reward.is_none() && self.ppo.is_none()
+        self.stages.0.is_empty()
     }
 
-    /// The common figures of the stages, in order, siblings last.
-    pub(super) fn works(&self) -> Vec<(StageId, &Work)> {
-        let line = [
-            self.pretrain.as_ref().map(|s| (StageId::Pretrain, &s.work)),
-            self.sft.as_ref().map(|s| (StageId::Sft, &s.work)),
-            self.reward.as_ref().map(|s| (StageId::Reward, &s.work)),
-            self.ppo.as_ref().map(|s| (StageId::Ppo, &s.work)),
-        ];
-        let siblings = self.siblings.0.iter().map(|(stage, p)| (*stage, &p.work));
-        line.into_iter().flatten().chain(siblings).collect()
+    /// The fine-tuned model's figures.
+    pub(super) fn tuned(&self) -> Option<&Sft> {
+        self.stages.0.iter().find_map(|(stage, figures)| match figures {
+            Figures::Answers(sft) if *stage == StageId::Sft => Some(sft),
+            _ => None,
+        })
     }
 
     /// The policies, PPO first.
     pub(super) fn policies(&self) -> Vec<(StageId, &Policy)> {
-        let ppo = self.ppo.iter().map(|p| (StageId::Ppo, p));
-        ppo.chain(self.siblings.0.iter().map(|(stage, p)| (*stage, p))).collect()
+        let all = self.stages.0.iter().filter_map(|(stage, figures)| match figures {
+            Figures::Policy(policy) => Some((*stage, policy)),
+            Figures::Text(_) | Figures::Answers(_) | Figures::Reward(_) => None,
+        });
+        all.collect()
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     document::Block,
-    report::{Policy, Pretrain, Report, Reward, Sft, Work},
+    report::{Figures, Policy, Pretrain, Report, Reward, Sft},
 };
 use crate::{
     base::StageId,
@@ -36,7 +36,7 @@ pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
     }
     blocks.push(Block::Heading(say("各阶段", "Stages")));
     blocks.push(stages(report, lang));
-    if let Some(tasks) = report.sft.as_ref().and_then(|sft| tasks(sft, lang)) {
+    if let Some(tasks) = report.tuned().and_then(|sft| tasks(sft, lang)) {
         blocks.push(Block::Heading(say("微调之后：留出的题目", "After fine-tuning: held-out questions")));
         blocks.push(tasks);
     }
@@ -58,7 +58,7 @@ pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
         blocks.push(Block::Heading(say("奖励作弊的迹象", "Signs of reward hacking")));
         blocks.push(signs(&policies, lang));
     }
-    if report.sft.is_some() {
+    if report.tuned().is_some() {
         blocks.push(Block::Heading(say("与模型对话", "Talk to it")));
         let dir = quoted(&dir.to_string_lossy());
         let prompt = "我想去杭州玩，有哪些好玩的地点？";
@@ -92,18 +92,16 @@ fn in_one_line(r: &Report, lang: Lang) -> String {
 
 fn stages(r: &Report, lang: Lang) -> Block {
     let say = |zh, en| Tr(zh, en).get(lang).to_owned();
-    let works = r.works();
-    let came_to = |stage: StageId| match stage {
-        StageId::Pretrain => r.pretrain.as_ref().map(|p| pretrained(p, lang)),
-        StageId::Sft => r.sft.as_ref().map(|s| tuned(s, lang)),
-        StageId::Reward => r.reward.as_ref().map(|w| rewarded(w, lang)),
-        StageId::Ppo | StageId::Dpo | StageId::Grpo => {
-            r.policies().iter().find(|(s, _)| *s == stage).map(|(_, p)| aligned(p, lang))
-        }
+    let works = || r.stages.0.iter().map(|(_, figures)| figures.work());
+    let came_to = |figures: &Figures| match figures {
+        Figures::Text(p) => pretrained(p, lang),
+        Figures::Answers(s) => tuned(s, lang),
+        Figures::Reward(w) => rewarded(w, lang),
+        Figures::Policy(p) => aligned(p, lang),
     };
     // If everything is from this launch and one engine, the columns are left out.
-    let earlier = works.iter().any(|(_, w)| w.sitting != "this");
-    let elsewhere = works.iter().any(|(_, w)| w.adapter.as_ref().is_some_and(|a| *a != r.adapter));
+    let earlier = works().any(|w| w.sitting != "this");
+    let elsewhere = works().any(|w| w.adapter.as_ref().is_some_and(|a| *a != r.adapter));
     let mut head = vec![say("阶段", "stage"), say("结果", "result"), say("步数", "steps"), say("用时", "time")];
     if earlier {
         head.push(say("何时", "when"));
@@ -111,9 +109,9 @@ fn stages(r: &Report, lang: Lang) -> Block {
     if elsewhere {
         head.push(say("引擎", "engine"));
     }
-    let row = |(stage, work): &(StageId, &Work)| {
-        let result = came_to(*stage).unwrap_or_default();
-        let mut row = vec![stage.to_string(), result, work.steps.to_string(), time(work.seconds, lang)];
+    let row = |(stage, figures): &(StageId, Figures)| {
+        let work = figures.work();
+        let mut row = vec![stage.to_string(), came_to(figures), work.steps.to_string(), time(work.seconds, lang)];
         if earlier {
             row.push(match work.sitting {
                 "this" => say("这一次", "now"),
@@ -126,7 +124,7 @@ fn stages(r: &Report, lang: Lang) -> Block {
         }
         row
     };
-    Block::Table(head, works.iter().map(row).collect())
+    Block::Table(head, r.stages.0.iter().map(row).collect())
 }
 
 fn pretrained(p: &Pretrain, lang: Lang) -> String {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
+    base::StageId,
     compute::rng::{self, AnswerSeed, Purpose, Stream},
     data::{
         self, Format, PairExample, Preference, Tokenizer, Unread, encode_pairs, read_preference_file, read_preferences,
@@ -65,7 +66,7 @@ pub(crate) enum Answers<'a> {
 /// The run's pairs: of `[[reward.source]]`, or the built-in ones and the model's own answers, which are sampled if
 /// missing.
 pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer) -> Result<Pairs, TrainError> {
-    let (train, held_out) = if o.config.reward.source.is_empty() {
+    let (train, held_out) = if o.config.stage(StageId::Reward).source.is_empty() {
         let own = own_answers(o, answers, tokenizer)?;
         // A model whose answers are all good or all bad gives no pairs.
         let own = if own.is_empty() { Vec::new() } else { own_pairs(o, &own)? };
@@ -155,7 +156,7 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
 /// Preferences of the files in run.toml.
 fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
     let mut all = Vec::new();
-    for s in &o.config.reward.source {
+    for s in &o.config.stage(StageId::Reward).source {
         let mut unread = Unread::default();
         for (path, kind) in files(o.run.view().dir(), "reward.source", &s.name, &s.path)? {
             let (file, _) = open_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
@@ -179,7 +180,7 @@ pub(crate) fn has_own(run: &RunView) -> bool {
 
 /// Counts the memory for sampling the model's own answers, which is freed before the first step.
 pub(crate) fn count(on: &mut Counting<'_>, weights: &Weights) -> Result<(), TrainError> {
-    if on.config.reward.source.is_empty() && !on.drawn {
+    if on.config.stage(StageId::Reward).source.is_empty() && !on.drawn {
         let mark = on.device.mark();
         BatchDecoder::new(on.device, on.model, weights, ROWS, on.model.max_position_embeddings)?;
         on.device.release(mark);

@@ -3,18 +3,15 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::{
-    base::StageId,
-    ui::{
-        chart::{Curve, Plot},
-        paint::{Pieces, put_pieces},
-        series::Series,
-        state::Feedback,
-        strings::{self, Tr},
-        text::{figure, percent},
-        theme::Role,
-        view::pen::{Canvas, Pen, below},
-    },
+use crate::ui::{
+    chart::{Curve, Plot},
+    paint::{Pieces, put_pieces},
+    series::Series,
+    state::{Feedback, View},
+    strings::{self, Tr},
+    text::{figure, percent},
+    theme::Role,
+    view::pen::{Canvas, Pen, below},
 };
 
 const KL: [&str; 2] = ["objective/kl", "kl"];
@@ -45,11 +42,11 @@ const IMPLICIT: Gauge =
 const MARGIN: Gauge =
     Gauge { title: strings::IMPLICIT_MARGIN, metric: &["rewards/margins"], evaluated: None, format: figure };
 
-/// The small charts of a stage.
-fn gauges(stage: Option<StageId>) -> [&'static Gauge; 4] {
-    match stage {
-        Some(StageId::Dpo) => [&OF_KL, &IMPLICIT, &MARGIN, &ENDED],
-        Some(StageId::Grpo) => [&OF_KL, &DEVIATION, &ENDED, &LENGTH],
+/// The small charts of a stage: the deviation within groups where the stage measures it, else the entropy.
+fn gauges(view: View, feedback: &Feedback) -> [&'static Gauge; 4] {
+    match view {
+        View::Direct => [&OF_KL, &IMPLICIT, &MARGIN, &ENDED],
+        _ if feedback.metric(DEVIATION.metric).is_some() => [&OF_KL, &DEVIATION, &ENDED, &LENGTH],
         _ => [&OF_KL, &ENTROPY, &ENDED, &LENGTH],
     }
 }
@@ -70,7 +67,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     let facts = pen.fitting(facts, area.width as usize);
     let inner = pen.title(buf, area, &facts);
-    let gauges = gauges(pen.stage.id);
+    let gauges = gauges(pen.stage.view(), feedback);
     // Two by two in a column, if there are enough rows.
     let (across, down) = if inner.width < 60 && inner.height >= 6 { (2, 2) } else { (4, 1) };
     for (at, gauge) in gauges.into_iter().enumerate() {

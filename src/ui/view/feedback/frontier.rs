@@ -18,11 +18,9 @@ use crate::{
 
 /// A stage's colour among its siblings.
 fn colour(stage: &Stage) -> Role {
-    match stage.id {
-        Some(StageId::Dpo) => Role::Valid,
-        Some(StageId::Grpo) => Role::Kept,
-        _ => Role::Train,
-    }
+    let siblings = StageId::ALL.into_iter().filter(|s| s.aligns());
+    let roles = [Role::Train, Role::Valid, Role::Kept].into_iter().cycle();
+    siblings.zip(roles).find(|(id, _)| Some(*id) == stage.id).map_or(Role::Train, |(_, role)| role)
 }
 
 /// The true score against KL, evaluation by evaluation, of this stage and its siblings. The reward model's score uses
