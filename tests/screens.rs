@@ -500,7 +500,7 @@ fn the_safe_set_keeps_its_promise() {
 #[test]
 fn every_panel_alone_and_expanded() {
     for (name, mut state) in states(Lang::Zh).into_iter().chain(states(Lang::En)) {
-        for panel in PANELS {
+        for panel in PANELS.iter() {
             state.focus = panel.id;
             for expanded in [false, true] {
                 state.expanded = expanded;
@@ -654,7 +654,7 @@ fn hostile_text_is_shown_not_obeyed() {
         assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'));
     }
     update(&mut state, Msg::Event(Event::Finished { step: 1, reason: text(), failed: true, seconds: 0.0 }));
-    for panel in PANELS {
+    for panel in PANELS.iter() {
         state.focus = panel.id;
         for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
             let all = rows(&painted(&state, wide, high).0).concat();

@@ -1,85 +1,24 @@
-//! All panels in one table: title, draw function, and place in each view. Tab, the palette, the layout and the titles
-//! read it, so that a new panel is a file in `view/` and a row here.
+//! All panels: the rows of the folders of `view/`, joined. Tab, the palette, the layout and the titles read them, so that
+//! a new panel is a file in such a folder and a row in its `mod.rs`.
 
-use ratatui::layout::Rect;
+use std::sync::LazyLock;
 
 use crate::ui::{
     state::{Panel, View},
     strings::Tr,
     view::{
-        chat,
-        data::{changes, dropped, filters, losses, next_batch, preview, sources, tokenizer},
-        feedback::{accuracy, drift, frontier, guard, margins, rollout, score, votes},
-        log,
-        pen::{Canvas, Pen},
-        train::{batch, loss, mix, probe, run, tasks},
+        chat, data, feedback, log,
+        spec::{PanelSpec, panel},
+        train,
     },
 };
 
-use Rows::{Half, Just, Part, Probes, Rest, Sources, Stock, Tasks};
-use Tall::{Foot, Swap, Top};
+pub use crate::ui::view::spec::{Rows, Tall, Wide};
+
+use Rows::{Just, Part, Rest};
+use Tall::{Foot, Swap};
 use View::{Align, Data, Direct, Pretrain, Reward, Tune};
 use Wide::{Hidden, Left, Right};
-
-type Draw = fn(&Pen, Rect, &mut Canvas);
-
-/// A panel.
-pub struct PanelSpec {
-    /// Its identifier.
-    pub id: Panel,
-    /// Its title.
-    pub title: Tr,
-    /// Draws it into an area.
-    pub(crate) draw: Draw,
-    /// The views that contain it, with its places there.
-    pub places: &'static [Place],
-}
-
-/// A panel's place in a view, with two columns and with one column.
-pub type Place = (View, Wide, Tall);
-
-/// A place in the layout with two columns. Within a column the table's order applies.
-#[derive(Clone, Copy, Debug)]
-pub enum Wide {
-    /// In the left column.
-    Left(Rows),
-    /// In the right column.
-    Right(Rows),
-    /// Hidden; with the focus it takes the place of the panel that [`Layout::yields`].
-    Hidden,
-}
-
-/// A place in the layout with one column.
-#[derive(Clone, Copy, Debug)]
-pub enum Tall {
-    /// Always visible.
-    Top(Rows),
-    /// At the bottom, unless another bottom panel has the focus.
-    Foot(Rows),
-    /// At the bottom while it has the focus.
-    Swap(Rows),
-}
-
-/// The height of a panel including its title.
-#[derive(Clone, Copy, Debug)]
-pub enum Rows {
-    /// The remaining rows.
-    Rest,
-    /// A fixed number.
-    Just(u16),
-    /// The body's height divided by the first number, at least the second.
-    Part(u16, u16),
-    /// One row per source, at most this many.
-    Sources(u16),
-    /// One row per task, at most this many.
-    Tasks(u16),
-    /// One row per source plus this many, at most the body's height divided by the second number.
-    Stock(u16, u16),
-    /// Three rows per probe, at most half of the rows that log and engine leave.
-    Probes,
-    /// Half of the rows that the engine panel leaves.
-    Half(u16),
-}
 
 /// The layout of a view apart from its panels.
 pub struct Layout {
@@ -109,13 +48,6 @@ pub fn find(id: Panel) -> Option<&'static PanelSpec> {
     PANELS.iter().find(|p| p.id == id)
 }
 
-impl PanelSpec {
-    /// Its places in a view, if the view contains it.
-    pub fn place(&self, view: View) -> Option<(Wide, Tall)> {
-        self.places.iter().find(|p| p.0 == view).map(|p| (p.1, p.2))
-    }
-}
-
 /// The panels of a view in Tab order: those visible on a wide terminal, then the hidden ones.
 pub fn of(view: View) -> Vec<Panel> {
     let hidden = |p: &&PanelSpec| p.place(view).is_some_and(|(wide, _)| matches!(wide, Hidden));
@@ -123,64 +55,25 @@ pub fn of(view: View) -> Vec<Panel> {
     all().filter(|p| !hidden(p)).chain(all().filter(hidden)).map(|p| p.id).collect()
 }
 
-const fn panel(id: Panel, title: Tr, draw: Draw, places: &'static [Place]) -> PanelSpec {
-    PanelSpec { id, title, draw, places }
-}
-
-/// Every panel, in column order and Tab order.
+/// The rows of `view/`'s own files.
 #[rustfmt::skip]
-pub const PANELS: &[PanelSpec] = &[
-    panel(Panel("accuracy"), Tr("准确率 accuracy", "accuracy"), accuracy::draw, &[(Reward, Left(Rest), Top(Rest))]),
-    panel(Panel("score"), Tr("得分 score", "score"), score::draw, &[
-        (Align, Left(Rest), Top(Rest)), (Direct, Left(Rest), Top(Rest))]),
-    panel(Panel("drift"), Tr("KL 漂移 drift", "drift"), drift::draw, &[
-        (Align, Left(Just(5)), Top(Just(4))), (Direct, Left(Just(5)), Top(Just(4)))]),
-    panel(Panel::ROLLOUT, Tr("采样回答 rollout", "rollout"), rollout::draw, &[
-        (Align, Left(Part(3, 10)), Swap(Part(2, 8)))]),
-    panel(Panel::LOSS, Tr("损失 loss", "loss"), loss::draw, &[
-        (Pretrain, Left(Rest), Top(Rest)), (Tune, Left(Rest), Top(Rest)), (Reward, Left(Part(4, 7)), Swap(Just(8))),
-        (Align, Hidden, Swap(Just(8))), (Direct, Left(Part(3, 10)), Swap(Just(8)))]),
-    panel(Panel("margins"), Tr("分差 margin", "margin"), margins::draw, &[
-        (Reward, Right(Part(3, 8)), Top(Part(3, 6)))]),
-    panel(Panel("frontier"), Tr("得分与 KL frontier", "score vs KL"), frontier::draw, &[
-        (Align, Right(Part(3, 8)), Swap(Part(2, 8))), (Direct, Right(Part(3, 8)), Swap(Part(2, 8)))]),
-    panel(Panel("checks"), Tr("自检与守卫 guard", "checks and guard"), guard::draw, &[
-        (Align, Right(Just(6)), Foot(Just(5))), (Direct, Right(Just(6)), Foot(Just(5)))]),
-    panel(Panel("tasks"), Tr("任务 tasks", "tasks"), tasks::draw, &[(Tune, Left(Tasks(0)), Top(Tasks(6)))]),
-    panel(Panel::PROBE, Tr("探针 probe", "probe"), probe::draw, &[
-        (Pretrain, Right(Half(9)), Top(Just(3))), (Tune, Right(Probes), Foot(Just(5)))]),
-    panel(Panel::BATCH, Tr("当前批次 batch", "batch"), batch::draw, &[
-        (Pretrain, Hidden, Swap(Just(8))), (Tune, Left(Part(3, 8)), Swap(Just(8)))]),
-    panel(Panel::SOURCES, Tr("数据源 sources", "sources"), sources::draw, &[
-        (Data, Left(Stock(4, 3)), Top(Stock(3, 3)))]),
-    panel(Panel::FILTERS, Tr("清洗 filters", "filters"), filters::draw, &[(Data, Left(Rest), Top(Rest))]),
-    panel(Panel::DROPPED, Tr("丢弃的文档 dropped", "dropped"), dropped::draw, &[(Data, Hidden, Swap(Part(2, 10)))]),
-    panel(Panel("losses"), Tr("各数据源损失 loss by source", "loss by source"), losses::draw, &[
-        (Data, Left(Stock(1, 4)), Swap(Stock(1, 3)))]),
-    panel(Panel("tokenizer"), Tr("分词器 tokenizer", "tokenizer"), tokenizer::draw, &[
-        (Data, Left(Just(4)), Swap(Just(4)))]),
-    panel(Panel::PREVIEW, Tr("预览 preview", "preview"), preview::draw, &[(Data, Right(Rest), Foot(Just(7)))]),
-    panel(Panel::NEXT_BATCH, Tr("下一批 next batch", "next batch"), next_batch::draw, &[
-        (Data, Right(Part(4, 6)), Swap(Just(8)))]),
-    panel(Panel("changes"), Tr("改动 changes", "changes"), changes::draw, &[
-        (Data, Right(Part(4, 5)), Swap(Just(8)))]),
-    panel(Panel::VOTES, Tr("投票 votes", "votes"), votes::draw, &[
-        (Reward, Left(Part(3, 9)), Foot(Just(6))), (Align, Hidden, Swap(Just(6))), (Direct, Hidden, Swap(Just(6)))]),
-    panel(Panel::CHAT, Tr("对话 chat", "chat"), chat::draw, &[
+const OWN: &[PanelSpec] = &[
+    panel(210, Panel::CHAT, Tr("对话 chat", "chat"), chat::draw, &[
         (Data, Hidden, Swap(Just(8))), (Pretrain, Right(Rest), Swap(Just(8))), (Tune, Right(Rest), Swap(Just(8))),
         (Reward, Right(Rest), Swap(Just(8))), (Align, Right(Rest), Swap(Just(9))),
         (Direct, Right(Rest), Swap(Just(9)))]),
-    panel(Panel::MIX, Tr("数据配比 data mix", "data mix"), mix::draw, &[
-        (Pretrain, Left(Sources(5)), Swap(Sources(0))), (Tune, Hidden, Swap(Sources(0)))]),
-    panel(Panel("run"), Tr("引擎 engine", "engine"), run::draw, &[
-        (Pretrain, Right(Just(9)), Top(Just(3))), (Tune, Right(Just(3)), Swap(Just(4))),
-        (Reward, Right(Just(3)), Swap(Just(4))), (Align, Right(Just(3)), Swap(Just(4))),
-        (Direct, Right(Just(3)), Swap(Just(4)))]),
-    panel(Panel::LOG, Tr("日志 log", "log"), log::draw, &[
+    panel(240, Panel::LOG, Tr("日志 log", "log"), log::draw, &[
         (Data, Hidden, Swap(Just(6))), (Pretrain, Left(Part(6, 4)), Foot(Just(4))),
         (Tune, Right(Just(5)), Swap(Just(4))), (Reward, Right(Just(5)), Swap(Just(5))),
         (Align, Right(Just(4)), Swap(Just(5))), (Direct, Right(Just(4)), Swap(Just(5)))]),
 ];
+
+/// Every panel, by its order.
+pub static PANELS: LazyLock<Vec<PanelSpec>> = LazyLock::new(|| {
+    let mut all = [data::PANELS, feedback::PANELS, train::PANELS, OWN].concat();
+    all.sort_by_key(|panel| panel.order);
+    all
+});
 
 #[cfg(test)]
 mod tests {
@@ -197,7 +90,7 @@ mod tests {
             let count = |wanted: fn(&(Wide, Tall)) -> bool| places.iter().filter(|p| wanted(p)).count();
             assert_eq!(count(|p| matches!(p.0, Left(Rest))), 1, "{view:?}");
             assert_eq!(count(|p| matches!(p.0, Right(Rest))), 1, "{view:?}");
-            assert_eq!(count(|p| matches!(p.1, Top(Rest))), 1, "{view:?}");
+            assert_eq!(count(|p| matches!(p.1, Tall::Top(Rest))), 1, "{view:?}");
             assert_eq!(count(|p| matches!(p.1, Foot(_))), 1, "{view:?}");
             let Layout { yields, makes_room, .. } = layout(view);
             for panel in [Some(yields), makes_room].into_iter().flatten() {
@@ -205,6 +98,12 @@ mod tests {
                 assert!(place.is_some_and(|p| !matches!(p.0, Hidden)), "{panel:?} in {view:?}");
             }
         }
+    }
+
+    #[test]
+    fn every_order_is_used_once() {
+        let orders: HashSet<u8> = PANELS.iter().map(|p| p.order).collect();
+        assert_eq!(orders.len(), PANELS.len(), "which of two panels comes first is undecided");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod log;
 mod overlay;
 pub mod pen;
 mod places;
+pub mod spec;
 pub mod train;
 mod vote;
 
