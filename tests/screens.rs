@@ -557,7 +557,14 @@ fn hostile_text_is_shown_not_obeyed() {
     (info.engine, info.adapter, info.path) = (text(), text(), evil.into());
     info.sources.iter_mut().for_each(|s| s.name = text());
     let mut events = vec![Event::Started(Box::new(info)), Event::Steps(vec![fake::step(1)])];
-    events.push(Event::Eval { step: 1, source: text(), eval_loss: 2.0, eval_bits_per_byte: 1.0, train_loss: None });
+    events.push(Event::Eval {
+        step: 1,
+        source: text(),
+        eval_loss: 2.0,
+        eval_bits_per_byte: 1.0,
+        train_loss: None,
+        sampled_loss: None,
+    });
     events.push(Event::Probe {
         step: 1,
         task: Some(text()),
@@ -617,7 +624,7 @@ fn hostile_text_is_shown_not_obeyed() {
     events.push(Event::Guarded { step: 1, reason: text(), checkpoint: Some(text()), may_go_on: false });
     events.push(Event::Refused { text: text() });
     events.push(Event::Note { step: 1, text: text() });
-    events.push(Event::Saved { step: 1, path: evil.into(), seconds: 0.1, bytes: 1 });
+    events.push(Event::Saved { step: 1, path: evil.into(), seconds: 0.1, bytes: 1, best: false });
     events.push(Event::SaveFailed { step: 1, error: text() });
     let mut state = screen(Lang::Zh, events);
     update(&mut state, Msg::Paste(text()));

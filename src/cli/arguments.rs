@@ -11,7 +11,10 @@ use super::{
     Common, output,
     verbs::{Verb, Workbench},
 };
-use crate::base::{NoStage, clean};
+use crate::{
+    base::{NoStage, clean},
+    train::{config::NoStart, tree::NoPoint},
+};
 
 /// danlu（丹炉）: train a small ChatGPT in the terminal and watch it learn.
 #[derive(Parser)]
@@ -53,7 +56,8 @@ fn command() -> clap::Command {
     let values = |arg: Arg| {
         // An option with an optional value may be followed by the next option.
         let always = arg.get_num_args().is_none_or(|n| n.min_values() > 0);
-        if arg.get_action().takes_values() && always { arg.allow_hyphen_values(true) } else { arg }
+        let named = arg.get_long().is_some();
+        if named && arg.get_action().takes_values() && always { arg.allow_hyphen_values(true) } else { arg }
     };
     Cli::command().mut_args(values).mut_subcommands(|verb| verb.mut_args(values))
 }
@@ -88,7 +92,7 @@ fn bad_value(error: &clap::Error) -> Option<String> {
         return None;
     };
     let source = std::error::Error::source(error)?;
-    if source.is::<NoStage>() {
+    if source.is::<NoStage>() || source.is::<NoStart>() || source.is::<NoPoint>() {
         return Some(source.to_string());
     }
     let reason = source.to_string();

@@ -113,7 +113,7 @@ impl RunArgs {
 }
 
 /// Splits `key=value`.
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not key=value"))?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }

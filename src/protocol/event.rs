@@ -34,6 +34,10 @@ pub enum Event {
         eval_bits_per_byte: f64,
         /// Nats per token on a sample of the source's training text, under the same weights.
         train_loss: Option<f64>,
+        /// Of the measurement at a stage's end, which is of all held-out data: the loss on the sample that earlier
+        /// measurements took. Checkpoints are compared by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sampled_loss: Option<f64>,
     },
     /// Held-out scores of a task.
     Task(TaskReport),
@@ -219,6 +223,21 @@ pub enum Event {
         seconds: f64,
         /// Bytes written.
         bytes: u64,
+        /// Whether it has the best held-out figure of the stage so far.
+        #[serde(default)]
+        best: bool,
+    },
+    /// The stage ends before its last step: so many evaluations in a row brought no better held-out figure.
+    EndedEarly {
+        /// Steps done.
+        step: usize,
+        /// The step of the best figure.
+        best: usize,
+        /// That figure.
+        #[serde(deserialize_with = "number")]
+        figure: f64,
+        /// Evaluations since then.
+        evaluations: usize,
     },
     /// A checkpoint could not be written; training is paused, the old ones are intact.
     SaveFailed {

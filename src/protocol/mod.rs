@@ -11,6 +11,7 @@ mod feedback;
 mod line;
 mod report;
 mod run;
+mod tree;
 
 pub(crate) use self::line::unix_time;
 pub use self::{
@@ -24,6 +25,9 @@ pub use self::{
     line::Line,
     report::{JudgedAnswer, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
+    tree::{
+        BestOf, Comparison, Differing, ForkPoint, SameProbe, SameStep, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun,
+    },
 };
 pub use crate::{
     data::{LeftOut, Role, Turn},

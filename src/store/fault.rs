@@ -587,6 +587,12 @@ impl Fs for FaultFs {
         Ok(())
     }
 
+    /// This disk has no second names, like FAT: the bytes are copied.
+    fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        self.state().step()?;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
@@ -611,8 +617,9 @@ impl Fs for FaultFs {
                 kind: Kind::File,
                 len: live.len() as u64,
                 modified: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(*written)),
+                names: 1,
             },
-            Node::Dir { .. } => Entry { name: name.into(), kind: Kind::Dir, len: 0, modified: None },
+            Node::Dir { .. } => Entry { name: name.into(), kind: Kind::Dir, len: 0, modified: None, names: 1 },
         };
         Ok(names.into_iter().map(entry).collect())
     }

@@ -72,6 +72,8 @@ pub struct Entry {
     pub len: u64,
     /// When it was last written, if the system reports it.
     pub modified: Option<SystemTime>,
+    /// How many names the file has, where the system reports it; removing one of several frees nothing.
+    pub names: u64,
 }
 
 impl Entry {
@@ -101,6 +103,9 @@ pub trait Fs: Debug + Send + Sync {
     fn open(&self, path: &Path, links: Links) -> io::Result<(Box<dyn ReadSeek>, u64)>;
     /// Renames a file or folder; an error if the new name exists.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a regular file a second name on the same file system; an error if that exists. Only for files that are
+    /// never changed in place.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Replaces a file by another atomically.
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file, a link (not its target) or an empty folder.
@@ -173,6 +178,17 @@ fn kind_of(kind: FileType) -> Kind {
     }
 }
 
+/// How many names a file has.
+#[cfg(unix)]
+fn names_of(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(metadata)
+}
+
+#[cfg(not(unix))]
+fn names_of(_metadata: &fs::Metadata) -> u64 {
+    1
+}
+
 /// Distinguishes a sync that the file system does not support from one that failed.
 fn synced(result: io::Result<()>) -> io::Result<Synced> {
     match result {
@@ -237,6 +253,10 @@ impl Fs for RealFs {
         fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -261,6 +281,7 @@ impl Fs for RealFs {
                 kind: kind_of(metadata.file_type()),
                 len: metadata.len(),
                 modified: metadata.modified().ok(),
+                names: names_of(&metadata),
             });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -337,7 +358,7 @@ pub(super) fn owner(text: &str) -> Option<u32> {
 
 /// Whether a lock's text names a living process.
 #[cfg(unix)]
-fn names_a_process(text: &str) -> bool {
+pub(super) fn names_a_process(text: &str) -> bool {
     use rustix::process::{Pid, test_kill_process};
     let pid = owner(text).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     // Another user's process is alive too, though it may not be signalled.
@@ -345,7 +366,7 @@ fn names_a_process(text: &str) -> bool {
 }
 
 #[cfg(not(unix))]
-fn names_a_process(_text: &str) -> bool {
+pub(super) fn names_a_process(_text: &str) -> bool {
     true
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Synced},
+    fs::{Fs, Links, Synced, open_input},
 };
 
 /// Bytes per read and write when hashing.
@@ -56,6 +56,24 @@ impl<W: Write> Write for Hashing<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
     }
+}
+
+/// Gives a file that is never changed in place a second name, or copies it where the file system has no such names.
+pub(super) fn link_or_copy(disk: &dyn Fs, from: &Path, to: &Path) -> Result<(), StoreError> {
+    match disk.link(from, to) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(e).at("create", to),
+        // Another file system, or one without such names.
+        Err(_) => {}
+    }
+    copy(disk, from, to)
+}
+
+/// Copies a file and syncs the copy.
+pub(super) fn copy(disk: &dyn Fs, from: &Path, to: &Path) -> Result<(), StoreError> {
+    let (mut reader, len) = open_input(disk, from, Links::Refuse)?;
+    let fill: Fill<'_> = Box::new(move |to| io::copy(&mut reader, to).map(drop));
+    write_file(disk, to, len, fill).map(drop)
 }
 
 /// Creates a file, lets `fill` write it, syncs it. The flag is `false` where sync is not supported.

@@ -4,7 +4,7 @@ use std::{path::Path, process};
 
 use super::{
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, Lock, owner, read_limited},
+    fs::{Fs, Kind, Links, Lock, names_a_process, owner, read_limited},
 };
 
 /// The folder for runs without a given path; the newest run is looked up here too.
@@ -34,6 +34,13 @@ impl RunLock {
             Lock::Busy(text) => Err(StoreError::Locked { dir: dir.to_owned(), pid: owner(&text) }),
         }
     }
+}
+
+/// The process that holds the lock of the run in `dir`, as far as its text says; nothing is written.
+pub fn holder(disk: &dyn Fs, dir: &Path) -> Option<u32> {
+    let text = read_limited(disk, &dir.join("lock"), LONGEST, Links::Refuse).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    owner(&text).filter(|_| names_a_process(&text))
 }
 
 /// The turn in a run's lock: a number that was the highest among the runs beside it when the run was last opened.

@@ -18,6 +18,7 @@ mod log;
 mod names;
 mod prepared;
 mod run;
+mod runs;
 mod safetensors;
 mod view;
 mod watch;
@@ -33,11 +34,12 @@ pub use foreign::{LFS_POINTER, is_lfs_pointer, no_model};
 pub(crate) use fs::open_input;
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use hashed::FileInfo;
-pub use lock::{RUNS, RunLock};
+pub use lock::{RUNS, RunLock, holder};
 pub use log::{Log, Tail, Torn, each_record, read_from};
-pub use names::{MAX_NAME, is_plain, is_prepared, refuse_name};
+pub use names::{MAX_NAME, is_plain, is_prepared, next_run_name, refuse_name};
 pub use prepared::{Draft, Preparer};
-pub use run::{Run, newest_run, next_run_name};
+pub use run::Run;
+pub use runs::{RunDraft, last_used, newest_run, own_bytes, remove_run, rename_run, runs_in};
 pub(crate) use safetensors::zeros;
 pub use safetensors::{
     Header, MAX_HEADER, MAX_RANK, MAX_TENSORS, NonFinite, Shapes, TensorData, TensorEntry, TensorFile, TensorRef,

@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
+    io,
     path::{Path, PathBuf},
     process,
 };
@@ -79,6 +80,16 @@ pub(super) fn next_name(disk: &dyn Fs, dir: &Path, stem: &str, ending: &str) -> 
     let entries = disk.list(dir).at("list", dir)?;
     let last = entries.iter().filter_map(|entry| number(entry.text())).max().unwrap_or(0);
     Ok(dir.join(format!("{stem}.{}{ending}", last.saturating_add(1))))
+}
+
+/// The next free name in the folder `runs`: `run-0001`, `run-0002` …
+pub fn next_run_name(disk: &dyn Fs, runs: &Path) -> Result<String, StoreError> {
+    let entries = match disk.list(runs) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed.at("list", runs)?,
+    };
+    let numbers = entries.iter().filter_map(|entry| entry.text().strip_prefix("run-")?.parse::<u64>().ok());
+    Ok(format!("run-{:04}", numbers.max().unwrap_or(0).saturating_add(1)))
 }
 
 /// The purpose of a temporary name.

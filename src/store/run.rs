@@ -4,16 +4,15 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use super::{
     checkpoint::{Saver, Swept, sweep},
     error::{At, StoreError},
     fs::{Fs, Kind, ensure_dirs, write_atomically},
-    lock::{self, RunLock},
+    lock::RunLock,
     log::{Log, Torn},
-    names::{LONGEST, Scratch, is_listed, is_scratch, next_name, refuse_name},
+    names::{LONGEST, Scratch, is_scratch, next_name, next_run_name, refuse_name},
     prepared::Preparer,
     view::{CONFIG, LONGEST_CONFIG, REPORT, RunView},
 };
@@ -23,8 +22,16 @@ const FOLDERS: [&str; 2] = ["checkpoints", "data"];
 /// The log of judged answers in the report folder.
 const ANSWERS: &str = "answers.jsonl";
 /// Files of a run whose modification times show when it was last used.
-const FILES: [&str; 7] =
-    [CONFIG, "lock", "metrics.jsonl", "events.jsonl", "preferences.jsonl", "edits.jsonl", "rollbacks.jsonl"];
+pub(super) const FILES: [&str; 8] = [
+    CONFIG,
+    "lock",
+    "metrics.jsonl",
+    "events.jsonl",
+    "preferences.jsonl",
+    "edits.jsonl",
+    "rollbacks.jsonl",
+    "pins.jsonl",
+];
 
 /// A run that this process owns until the value (and every [`Saver`] and [`Preparer`] made from it) is
 /// dropped.
@@ -102,7 +109,7 @@ impl Run {
     }
 
     /// Takes the lock, creates missing files and sweeps leftovers.
-    fn own(disk: Arc<dyn Fs>, dir: &Path, config: Option<&str>) -> Result<Self, StoreError> {
+    pub(super) fn own(disk: Arc<dyn Fs>, dir: &Path, config: Option<&str>) -> Result<Self, StoreError> {
         let lock = Arc::new(RunLock::take(&*disk, dir)?);
         let mut swept = Swept::default();
         sweep(&*disk, dir, &mut swept);
@@ -255,6 +262,11 @@ impl Run {
         Log::open(Arc::clone(self.view.disk()), &self.view.edits_path())
     }
 
+    /// Opens pins.jsonl for appending.
+    pub fn pins(&self) -> Result<Log, StoreError> {
+        Log::open(Arc::clone(self.view.disk()), &self.view.pins_path())
+    }
+
     /// Opens rollbacks.jsonl for appending.
     pub fn rollbacks(&self) -> Result<Log, StoreError> {
         Log::open(Arc::clone(self.view.disk()), &self.view.rollbacks_path())
@@ -282,43 +294,4 @@ fn refuse_path(disk: &dyn Fs, dir: &Path) -> Result<Option<String>, StoreError> 
         }
     }
     Ok(None)
-}
-
-/// The run in the folder `runs` that was opened last, by the turn in its lock. Runs without a turn are ordered by
-/// modification time; a time in the future is ignored. Among equals the last by name is chosen.
-pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let mut newest: Option<(u64, SystemTime, String)> = None;
-    let now = SystemTime::now();
-    for run in list_runs(disk, runs)? {
-        let dir = runs.join(&run);
-        let entries = disk.list(&dir).at("list", &dir)?;
-        if !entries.iter().any(|entry| entry.name == CONFIG && entry.kind == Kind::File) {
-            continue;
-        }
-        let files = entries.iter().filter(|entry| FILES.contains(&entry.text()));
-        let written = files.filter_map(|entry| entry.modified).filter(|at| *at <= now).max();
-        let turn = lock::turn(disk, &dir);
-        newest = newest.max(Some((turn, written.unwrap_or(SystemTime::UNIX_EPOCH), run)));
-    }
-    Ok(newest.map(|(_, _, name)| runs.join(name)))
-}
-
-/// The next free name in the folder `runs`: `run-0001`, `run-0002` …
-pub fn next_run_name(disk: &dyn Fs, runs: &Path) -> Result<String, StoreError> {
-    let entries = match disk.list(runs) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
-        listed => listed.at("list", runs)?,
-    };
-    let numbers = entries.iter().filter_map(|entry| entry.text().strip_prefix("run-")?.parse::<u64>().ok());
-    Ok(format!("run-{:04}", numbers.max().unwrap_or(0).saturating_add(1)))
-}
-
-fn list_runs(disk: &dyn Fs, runs: &Path) -> Result<Vec<String>, StoreError> {
-    match disk.list(runs) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => {
-            let folders = listed.at("list", runs)?.into_iter().filter(|entry| entry.kind == Kind::Dir);
-            Ok(folders.map(|entry| entry.text().to_owned()).filter(|name| is_listed(name)).collect())
-        }
-    }
 }

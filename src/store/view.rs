@@ -109,6 +109,11 @@ impl RunView {
         self.dir.join("rollbacks.jsonl")
     }
 
+    /// The path of pins.jsonl, the checkpoints that the user keeps.
+    pub fn pins_path(&self) -> PathBuf {
+        self.dir.join("pins.jsonl")
+    }
+
     /// The path of data/marks.jsonl, the labels of the quality classifier.
     pub fn marks_path(&self) -> PathBuf {
         self.data_dir().join("marks.jsonl")

@@ -6,7 +6,7 @@
 //!
 //! Its folders, each of which depends only on those before it: `config` (run.toml), `run` (the files in a run's
 //! folder), `corpus` (text to token ids), `stages` (the stages), `open` (from flags to an opened stage), `trainer` (the
-//! loop).
+//! loop), `tree` (the runs of a folder, forks, comparison).
 
 pub mod config;
 pub mod corpus;
@@ -16,6 +16,7 @@ mod run;
 mod stages;
 mod stats;
 mod trainer;
+pub mod tree;
 
 pub use config::{LossType, plan::StagePlan, setup::Setup};
 pub use corpus::Corpus;

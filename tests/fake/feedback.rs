@@ -349,5 +349,5 @@ impl Votes {
 
 pub fn checkpoint(line: Line, step: usize) -> Event {
     let path = PathBuf::from(format!("runs/chunxiao-0007/checkpoints/{}-{step:08}", line.id()));
-    Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000 }
+    Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000, best: false }
 }

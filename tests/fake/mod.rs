@@ -126,6 +126,7 @@ pub fn evals(step: usize) -> Vec<Event> {
         eval_loss: loss,
         eval_bits_per_byte: loss / 2.08,
         train_loss: (source != "all").then_some(loss - 0.0008 * step as f64),
+        sampled_loss: None,
     };
     vec![
         eval("唐诗 tang300", loss - 0.4),
@@ -191,6 +192,7 @@ pub fn sft_evals(step: usize) -> Vec<Event> {
         eval_loss: loss,
         eval_bits_per_byte: loss / 2.08,
         train_loss: None,
+        sampled_loss: None,
     };
     let mut events = Vec::new();
     for (at, (task, best)) in TASKS.iter().enumerate() {
@@ -307,7 +309,7 @@ pub fn run_until(last: usize) -> Vec<Event> {
 
 pub fn saved(step: usize) -> Event {
     let path = PathBuf::from(format!("runs/chunxiao-0007/checkpoints/pretrain-{step:06}"));
-    Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000 }
+    Event::Saved { step, path, seconds: 0.3, bytes: 15_820_000, best: false }
 }
 
 /// A stage of the fake trainer.
@@ -352,6 +354,7 @@ impl Line {
                     eval_loss: 0.68 - 0.48 * (1.0 - (-(at as f64) / 18.0).exp()),
                     eval_bits_per_byte: 0.0,
                     train_loss: None,
+                    sampled_loss: None,
                 };
                 let told = if due { vec![all(), feedback::reward_report(at)] } else { Vec::new() };
                 [vec![Event::Steps(vec![feedback::reward_step(at)])], told].concat()

@@ -11,6 +11,7 @@ mod overfit;
 mod recipe;
 mod score;
 mod train;
+mod tree;
 mod unattended;
 mod workbench;
 
@@ -37,6 +38,12 @@ pub(super) enum Verb {
     Score(score::Score),
     /// Train on one batch at a constant rate: loss and gradient norms
     Overfit(overfit::Overfit),
+    /// The runs of ./runs and their checkpoints: lineage, what was changed, held-out figures, the newest probe, bytes
+    Runs(tree::Runs),
+    /// A new run that begins with a checkpoint of another one, with other settings if some are given
+    Fork(tree::Fork),
+    /// Up to four runs side by side: settings that differ, held-out figures at the same steps, the best ones, the probes
+    Compare(tree::Compare),
     /// List adapters and which one `auto` picks
     Adapters(adapters::Adapters),
     /// Compare every kernel with its CPU twin on this adapter
@@ -56,6 +63,9 @@ impl Verb {
             Self::Config(verb) => verb.run(common),
             Self::Score(verb) => verb.run(common),
             Self::Overfit(verb) => verb.run(common),
+            Self::Runs(verb) => verb.run(common),
+            Self::Fork(verb) => verb.run(common),
+            Self::Compare(verb) => verb.run(common),
             Self::Adapters(verb) => verb.run(common),
             Self::Check(verb) => verb.run(common),
             Self::Bench(verb) => verb.run(common),

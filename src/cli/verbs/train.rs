@@ -12,7 +12,11 @@ use crate::{
     base::StageId,
     cli::{Common, Failure, Outcome, RunArgs, output, signals::Stopping},
     protocol::Event,
-    train::{OpenRun, Setup, TrainError, Trainer, config::RunConfig, open_run},
+    train::{
+        OpenRun, Setup, TrainError, Trainer,
+        config::{RunConfig, Start},
+        open_run,
+    },
 };
 
 /// Train one stage without a screen; continues from the newest checkpoint
@@ -25,6 +29,9 @@ pub(in crate::cli) struct Train {
     /// Start a stage that has no checkpoint yet from this checkpoint or model's folder
     #[arg(long)]
     from: Option<PathBuf>,
+    /// The checkpoint of the stage before that a stage without checkpoints begins from: best, latest, or a step
+    #[arg(long, conflicts_with = "from")]
+    start: Option<Start>,
     /// Train up to this step; when the stage is already there, this many steps more
     #[arg(long)]
     steps: Option<usize>,
@@ -53,6 +60,7 @@ impl Train {
         let stopping = Stopping::default();
         let setup = Setup {
             from: self.from.clone(),
+            start: self.start,
             steps: self.steps,
             alone: true,
             stop: stopping.flag(),

@@ -112,7 +112,7 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
                 ));
             }
         }
-        Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss } => {
+        Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss, .. } => {
             let trained = train_loss.map_or(String::new(), |loss| format!(", {loss:.4} on its training text"));
             output::note(&format!(
                 "step {step:>6}  held-out {source}: loss {}, {} bits per byte{trained}",
@@ -123,7 +123,13 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         Event::Probe { step, prompt, text, matched, length, .. } => {
             output::note(&format!("step {step:>6}  {prompt} {text}  {matched}/{length}"));
         }
-        Event::Saved { step, path, .. } => output::note(&format!("step {step:>6}  saved {}", path.display())),
+        Event::Saved { step, path, best, .. } => {
+            let mark = if *best { "  (the best so far)" } else { "" };
+            output::note(&format!("step {step:>6}  saved {}{mark}", path.display()));
+        }
+        Event::EndedEarly { step, best, figure, evaluations } => output::note(&format!(
+            "step {step:>6}  ends early: {evaluations} evaluations without a better held-out figure than {figure:.4} at step {best}"
+        )),
         Event::SaveFailed { step, error } => output::note(&format!("step {step:>6}  NOT saved: {error}")),
         Event::Note { step, text } | Event::Broken { step, text } => output::note(&format!("step {step:>6}  {text}")),
         Event::StoreFailed { step, error } => output::note(&format!("step {step:>6}  {error}")),

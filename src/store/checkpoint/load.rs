@@ -149,10 +149,19 @@ impl Checkpoints {
     pub fn newest_that<T>(
         &self,
         stage: Option<StageId>,
+        accept: impl FnMut(Checkpoint) -> Result<T, StoreError>,
+    ) -> Result<Found<T>, StoreError> {
+        self.first_that(self.newest_first(stage)?, accept)
+    }
+
+    /// The same among the checkpoints `ids`, in their order.
+    pub fn first_that<T>(
+        &self,
+        ids: Vec<CheckpointId>,
         mut accept: impl FnMut(Checkpoint) -> Result<T, StoreError>,
     ) -> Result<Found<T>, StoreError> {
         let mut skipped = Vec::new();
-        for id in self.newest_first(stage)? {
+        for id in ids {
             match self.verify(&id).and_then(&mut accept) {
                 Ok(found) => return Ok(Found { found: Some(found), skipped }),
                 Err(error) if error.is_about_the_bytes() => skipped.push(Skipped { id, error }),

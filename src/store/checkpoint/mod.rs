@@ -1,5 +1,6 @@
 //! Checkpoints: published whole or not at all, verified before they are loaded.
 
+mod adopt;
 mod beside;
 mod load;
 mod manifest;

@@ -90,6 +90,7 @@ impl Key {
             Kind::Count => Some(format!("{} {}", ["whole number", "整数"][lang], self.range.symbols())),
             Kind::Number => Some(self.range.symbols()),
             Kind::Choice(names) => Some(names.join(" | ")),
+            Kind::Checkpoint => Some(["best | latest | a step", "best | latest | 步数"][lang].to_owned()),
             Kind::Flag | Kind::Text | Kind::Weights | Kind::Rules | Kind::Table(_) | Kind::Tables(_) => None,
         }
     }

@@ -15,6 +15,7 @@ mod run_config;
 pub(super) mod setup;
 mod source;
 mod stages;
+mod start;
 mod table;
 pub(super) mod toml_patch;
 
@@ -27,6 +28,7 @@ pub use self::{
     run_config::{RunConfig, TokenizerKind},
     source::{Documents, ProbeConfig, SourceConfig},
     stages::{LossType, RewardMode, StageOverrides, StageTables},
+    start::{NoStart, Start},
     table::{Key, Kind, Range},
 };
 pub(crate) use self::{guard::GuardSettings, stages::StageSettings};

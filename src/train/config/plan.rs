@@ -35,6 +35,8 @@ pub struct StagePlan {
     pub save_steps: usize,
     /// Steps between probes; 0 for none.
     pub probe_steps: usize,
+    /// Evaluations without a better held-out figure after which the stage ends; 0 for never.
+    pub patience: usize,
     /// Share of rows with pretraining text (fine-tuning).
     pub pretrain_share: f64,
     /// Share of rows with demonstrations (fine-tuning).
@@ -48,6 +50,7 @@ impl StagePlan {
     /// step.
     pub(crate) fn adopt_live(&mut self, new: &StagePlan) {
         (self.eval_steps, self.probe_steps, self.save_steps) = (new.eval_steps, new.probe_steps, new.save_steps);
+        self.patience = new.patience;
     }
 }
 
@@ -167,6 +170,7 @@ impl RunConfig {
             eval_steps: s.eval_steps,
             save_steps: s.save_steps,
             probe_steps: s.probe_steps,
+            patience: s.patience,
             pretrain_share: s.pretrain_share,
             by_hand_share: s.by_hand_share,
             packing: s.packing,
@@ -185,10 +189,10 @@ mod tests {
     #[test]
     fn defaults_stay() {
         let rows = |r: [(usize, usize, usize, f64, usize); 5]| r;
-        for (stage, (weight_decay, save_steps, probe_steps), sizes) in [
+        for (stage, (weight_decay, saves, probe_steps), sizes) in [
             (
                 StageId::Pretrain,
-                (0.1, 400, 25),
+                (0.1, [400, 100, 100, 400, 400], 25),
                 rows([
                     (1200, 16, 64, 3e-3, 200),
                     (350, 32, 128, 2e-3, 100),
@@ -199,7 +203,7 @@ mod tests {
             ),
             (
                 StageId::Sft,
-                (0.3, 400, 50),
+                (0.3, [400, 300, 200, 500, 500], 50),
                 rows([
                     (1600, 6, 128, 3e-3, 400),
                     (1200, 8, 128, 2e-3, 300),
@@ -210,7 +214,7 @@ mod tests {
             ),
             (
                 StageId::Reward,
-                (0.0, 400, 25),
+                (0.0, [50; 5], 25),
                 rows([
                     (200, 32, 128, 6e-4, 50),
                     (200, 32, 128, 3e-4, 50),
@@ -221,7 +225,7 @@ mod tests {
             ),
             (
                 StageId::Ppo,
-                (0.0, 5, 5),
+                (0.0, [4, 5, 5, 5, 5], 5),
                 rows([
                     (24, 8, 128, 1e-4, 8),
                     (20, 8, 128, 5e-5, 5),
@@ -232,7 +236,7 @@ mod tests {
             ),
             (
                 StageId::Dpo,
-                (0.0, 25, 25),
+                (0.0, [25; 5], 25),
                 rows([
                     (150, 32, 128, 5e-5, 50),
                     (150, 32, 128, 2e-5, 50),
@@ -243,7 +247,7 @@ mod tests {
             ),
             (
                 StageId::Grpo,
-                (0.0, 5, 5),
+                (0.0, [5; 5], 5),
                 rows([
                     (15, 8, 128, 1e-4, 5),
                     (20, 8, 128, 5e-5, 5),
@@ -253,7 +257,9 @@ mod tests {
                 ]),
             ),
         ] {
-            for (preset, (steps, batch_size, context, peak, eval_steps)) in PRESETS.iter().zip(sizes) {
+            for ((preset, (steps, batch_size, context, peak, eval_steps)), save_steps) in
+                PRESETS.iter().zip(sizes).zip(saves)
+            {
                 let config = RunConfig { size: preset.name.to_owned(), ..RunConfig::default() };
                 let (aligns, feedback, d) = (stage.aligns(), !stage.draws_text(), AdamW::default());
                 let schedule = Schedule {
@@ -263,6 +269,11 @@ mod tests {
                     steps,
                     decay: if stage == StageId::Pretrain { steps / 5 } else { steps / 2 },
                 };
+                assert!(
+                    eval_steps % save_steps == 0 || save_steps % eval_steps == 0,
+                    "{stage} {}: no checkpoint is saved at a step with an evaluation",
+                    preset.name
+                );
                 let eps = if feedback { 1e-5 } else { d.eps };
                 let expected = StagePlan {
                     steps,
@@ -274,6 +285,7 @@ mod tests {
                     eval_steps,
                     save_steps,
                     probe_steps,
+                    patience: 0,
                     pretrain_share: 0.05,
                     by_hand_share: 0.1,
                     packing: true,

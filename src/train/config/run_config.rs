@@ -1,6 +1,10 @@
 //! `run.toml` as a whole: its tables, parsing, and checks across tables.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +61,9 @@ pub struct RunConfig {
     /// The classifier for sources with `quality = true`.
     #[serde(default, skip_serializing_if = "source::is_default")]
     pub quality: QualityConfig,
+    /// The folder that relative paths of sources start from, relative to the run's folder; without it that folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
     /// The probes; empty for 春晓.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probe: Vec<ProbeConfig>,
@@ -132,6 +139,17 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// The folder that relative paths of sources start from, for the run in `dir`.
+    pub fn root(&self, dir: &Path) -> PathBuf {
+        self.root.as_ref().map_or_else(|| dir.to_owned(), |root| dir.join(root))
+    }
+
+    /// Whether a source has a relative path.
+    pub fn names_relative_paths(&self) -> bool {
+        let of_stages = StageId::ALL.into_iter().flat_map(|stage| &self.stage(stage).source);
+        self.source.iter().chain(of_stages).any(|source| Path::new(&source.path).is_relative())
+    }
+
     /// The weight of a text source in run.toml.
     pub fn weight(&self, name: &str) -> Option<f64> {
         let own = self.source.iter().find(|s| s.name == name).map(|s| s.weight);
@@ -155,6 +173,9 @@ impl RunConfig {
         mix: Kind::Weights,
             "weights of the built-in sources by name, when there is no `[[source]]`",
             "自带数据源的权重（按名字），没有 `[[source]]` 时有效";
+        root: Kind::Text,
+            "folder that relative paths of sources start from, itself relative to the run's folder; a fork names its parent here",
+            "数据源相对路径的起点，本身相对于 run 目录；分叉出来的 run 在这里写它的来源";
         source: Kind::Tables(SourceConfig::KEYS),
             "pretraining text; without it the built-in corpus", "预训练文本；不写则用自带语料";
         probe: Kind::Tables(ProbeConfig::KEYS),

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::{run_config::RunConfig, table::Value as _};
+use super::{run_config::RunConfig, start::Start, table::Value as _};
 use crate::{base::StageId, compute::Precision};
 
 /// The command line options that concern a stage.
@@ -23,6 +23,8 @@ pub struct Setup {
     pub sets: Vec<(String, String)>,
     /// `--from`: the folder with the weights and tokenizer for a stage without checkpoints.
     pub from: Option<PathBuf>,
+    /// `--start`: the checkpoint of its parent that a stage without checkpoints begins from.
+    pub start: Option<Start>,
     /// `--steps`: train up to this step, or this many more if the stage is already there.
     pub steps: Option<usize>,
     /// Whether no other stage follows in this launch.
@@ -39,6 +41,8 @@ impl Setup {
         let mut pairs = self.sets.clone();
         pairs.extend(self.size.iter().map(|s| ("size".to_owned(), format!("{s:?}"))));
         pairs.extend(self.precision.iter().map(|p| ("precision".to_owned(), p.toml().to_string())));
+        let begins = self.start.filter(|_| self.stage.parent().is_some());
+        pairs.extend(begins.map(|start| (format!("{}.start", self.stage), start.toml().to_string())));
         pairs.extend(self.seed.iter().map(|s| ("seed".to_owned(), s.to_string())));
         pairs
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{
     issue::{ConfigIssue, wrong},
     source::{ProbeConfig, SourceConfig},
+    start::Start,
     table::{Site, choice, table},
 };
 use crate::{
@@ -111,11 +112,21 @@ table! {
             Ppo => [8, 5, 5, 5, 5],
             Grpo => [5; 5],
         }), "steps between evaluations; 0 for none", "每隔多少步评测；0 为不评测";
-        save_steps: usize [Pretrain Sft Reward Ppo Dpo Grpo], ANY, = |_, v| match v.stage {
-            Pretrain | Sft | Reward => 400,
-            Ppo | Grpo => 5,
-            Dpo => 25,
-        }, "steps between checkpoints; 0 for the last only", "每隔多少步保存检查点；0 为只存最后一个";
+        // At steps with an evaluation, so that checkpoints can be compared.
+        save_steps: usize [Pretrain Sft Reward Ppo Dpo Grpo], ANY, = |_, v| v.sized(match v.stage {
+            Pretrain => [400, 100, 100, 400, 400],
+            Sft => [400, 300, 200, 500, 500],
+            Reward => [50; 5],
+            Ppo => [4, 5, 5, 5, 5],
+            Grpo => [5; 5],
+            Dpo => [25; 5],
+        }), "steps between checkpoints; 0 for the last only", "每隔多少步保存检查点；0 为只存最后一个";
+        start: Start [Sft Reward Ppo Dpo Grpo], ANY, = |_, _| Start::Latest,
+            "the checkpoint of its parent that the stage begins from: `best` (the best held-out figure), `latest`, or a step",
+            "从上一阶段的哪个检查点开始：`best`（留出集指标最好的）、`latest`（最新的），或某一步";
+        patience: usize [Pretrain Sft Reward Ppo Dpo Grpo], ANY, = |_, _| 0,
+            "end the stage after this many evaluations in a row without a better held-out figure; 0 for never",
+            "连续这么多次评测没有更好的留出集指标就提前结束；0 为不提前结束";
         probe_steps: usize [Pretrain Sft Reward], ANY, = |_, v| match v.stage {
             Pretrain | Reward | Dpo => 25,
             Sft => 50,

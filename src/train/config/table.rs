@@ -7,6 +7,9 @@ use crate::{
     nn::{ModelConfig, PRESETS},
 };
 
+/// How a checkpoint of another stage is named.
+pub(super) const CHECKPOINT: &str = "\"best\", \"latest\" or a step";
+
 /// What a default may depend on apart from its own table.
 #[derive(Clone, Copy)]
 pub(crate) struct Site<'a> {
@@ -94,6 +97,7 @@ impl Key {
             Kind::Choice(names) if value.as_str().is_none_or(|name| !names.contains(&name)) => {
                 return refused(&format!("one of {}", names.join(", ")));
             }
+            Kind::Checkpoint if !names_a_checkpoint(value) => return refused(CHECKPOINT),
             Kind::Weights | Kind::Rules => {
                 let Some(table) = value.as_table() else { return refused("a table of names with a number each") };
                 let is = |v: &toml::Value| {
@@ -120,13 +124,18 @@ impl Key {
                     }
                 }
             }
-            Kind::Count | Kind::Number | Kind::Flag | Kind::Text | Kind::Choice(_) => {}
+            Kind::Count | Kind::Number | Kind::Flag | Kind::Text | Kind::Choice(_) | Kind::Checkpoint => {}
         }
         match number {
             Some(number) if !self.range.has(number) => refused(&self.range.words()),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a value is `best`, `latest` or a step.
+fn names_a_checkpoint(value: &toml::Value) -> bool {
+    value.as_str().is_some_and(|word| ["best", "latest"].contains(&word)) || value.as_integer().is_some_and(|n| n >= 0)
 }
 
 /// Checks a table; `at` is its name, empty at the top level.
@@ -175,6 +184,8 @@ pub enum Kind {
     Text,
     /// One of these names.
     Choice(&'static [&'static str]),
+    /// `best`, `latest`, or a step.
+    Checkpoint,
     /// Numbers by name.
     Weights,
     /// Numbers by name, or false.

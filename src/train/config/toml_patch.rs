@@ -35,6 +35,46 @@ pub(crate) fn size(text: &str, size: &str) -> Result<String, ConfigIssue> {
     })
 }
 
+/// Sets keys, each named with its table (`pretrain.steps`), to values in TOML; a value that is none is a string.
+pub(crate) fn keys(text: &str, pairs: &[(String, String)]) -> Result<String, ConfigIssue> {
+    pairs.iter().try_fold(text.to_owned(), |text, (path, value)| {
+        let value = value.parse::<Value>().unwrap_or_else(|_| value.as_str().into());
+        // An edit without effect is no error here.
+        let before: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigIssue::File(e.to_string()))?;
+        if at(&before, path) == format!("v = {value}").parse::<toml::Table>().ok().as_ref().and_then(|t| t.get("v")) {
+            return Ok(text);
+        }
+        changed(&text, |document| {
+            let (tables, key) = path.rsplit_once('.').unwrap_or(("", path));
+            let mut table: &mut dyn toml_edit::TableLike = document.as_table_mut();
+            for name in tables.split('.').filter(|name| !name.is_empty()) {
+                let inner = table.entry(name).or_insert_with(|| Item::Table(Table::new()));
+                table = inner.as_table_like_mut().ok_or_else(|| ConfigIssue::File(format!("{name} is not a table")))?;
+            }
+            if tables.is_empty() && !table.contains_key(key) {
+                // A new key of the top level goes before every table.
+                let document = document.as_table_mut();
+                set(document, key, value);
+                let first = |k: &toml_edit::Key| usize::from(k.get() != key);
+                document.sort_values_by(|a, _, b, _| first(a).cmp(&first(b)));
+            } else {
+                set(table, key, value);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// The value of a key that is named with its table.
+fn at<'t>(table: &'t toml::Table, path: &str) -> Option<&'t toml::Value> {
+    let (tables, key) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut table = table;
+    for name in tables.split('.').filter(|name| !name.is_empty()) {
+        table = table.get(name)?.as_table()?;
+    }
+    table.get(key)
+}
+
 /// Sets the threshold of a source's rule, or removes it.
 pub(crate) fn rule(text: &str, name: &str, rule: &str, bound: Option<f64>) -> Result<String, ConfigIssue> {
     changed(text, |document| {
@@ -179,6 +219,19 @@ mod tests {
         assert_eq!(text, format!("{windows}weight = 3.0\r\n"));
         let text = rule(&windows, "b", "too_short", Some(20.0)).unwrap();
         assert!(text.ends_with("\r\n") && !text.replace("\r\n", "").contains('\n'), "{text:?}");
+    }
+
+    #[test]
+    fn keys_are_set_where_they_are_or_in_their_table() {
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let text =
+            keys(TEXT, &[pair("size", "\"5m\""), pair("root", "\"../a\""), pair("pretrain.steps", "7")]).unwrap();
+        assert!(text.contains("size = \"5m\" # small") && text.contains("# mine"), "{text}");
+        let config = RunConfig::parse(&text, &[], StageId::Pretrain).unwrap();
+        assert_eq!((config.root.as_deref(), config.stage(StageId::Pretrain).steps), (Some("../a"), Some(7)));
+        assert_eq!(keys(&text, &[pair("pretrain.steps", "7")]).unwrap(), text);
+        let word = keys(TEXT, &[pair("sft.start", "best")]).unwrap();
+        assert!(RunConfig::parse(&word, &[], StageId::Sft).is_ok());
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn probes(config: &RunConfig, sets: &[ExampleSet]) -> Vec<ChatProbe> {
 }
 
 fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> Result<Vec<ChatSource>, TrainError> {
+    let run_dir = &config.root(run_dir);
     let mut sources = Vec::new();
     for s in &config.stage(StageId::Sft).source {
         let files = files(run_dir, "sft.source", &s.name, &s.path)?;

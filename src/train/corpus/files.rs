@@ -33,6 +33,7 @@ pub(super) struct TextFile {
 /// Checks that every source has files, for a run without a folder. A path relative to a missing folder is checked when
 /// the run is opened.
 pub(crate) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), TrainError> {
+    let run_dir = &config.root(run_dir);
     let there = |s: &&SourceConfig| Path::new(&s.path).is_absolute() || run_dir.is_dir();
     config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, s, &mut Vec::new()).map(drop))?;
     for stage in StageId::ALL {

@@ -92,6 +92,7 @@ fn watch(config: &RunConfig, view: &RunView, wake: &Sender<Instant>) -> Watch {
 /// The folders of a run's sources and its run.toml.
 fn places(config: &RunConfig, run_dir: &Path) -> Vec<Place> {
     let (mut places, mut above) = (vec![Place { folder: run_dir.to_owned(), deep: false }], Vec::new());
+    let run_dir = &config.root(run_dir);
     for source in &config.source {
         let path = run_dir.join(&source.path);
         let is_pattern = |c: &std::path::Component<'_>| c.as_os_str().to_string_lossy().contains(['*', '?', '[']);

@@ -15,7 +15,7 @@ use crate::{
         config::{RunConfig, plan::StagePlan, setup::Setup},
         corpus::conversations::count_by_hand,
         error::TrainError,
-        run::{checkpoint::State, lineage, tokenizer::heal_tokenizer},
+        run::{best::Figures, checkpoint::State, lineage, tokenizer::heal_tokenizer},
         stages::{
             self,
             opening::{Opened, Opening},
@@ -37,6 +37,8 @@ pub(crate) struct Ready {
     pub target: usize,
     /// Checkpoints that other stages started from.
     pub pinned: Vec<CheckpointId>,
+    /// The held-out figures and probes up to now.
+    pub figures: Figures,
     pub notes: Vec<String>,
     /// The configuration of the run.
     pub config: RunConfig,
@@ -79,14 +81,17 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
     engine.engine.clone_into(&mut state.engine);
     state.adapter.clone_from(&engine.adapter);
     state.driver.clone_from(&engine.driver);
+    state.fork = lineage::fork_point(run.view())?;
     let done = state.step as usize;
+    let figures = Figures::read(run.view(), stage, state.step)?;
     let target = match setup.steps {
         Some(n) if n > done => n,
         Some(n) => done + n,
         None => {
             // A fit to votes that was interrupted is completed.
             let fit = work.preference().and_then(|p| p.refit_at(done)).map_or(done, |span| span.end() as usize);
-            plan.steps.max(fit)
+            let early = figures.ended_early() == Some(state.step);
+            if early { fit } else { plan.steps.max(fit) }
         }
     };
     let stages = lineage::stages(run.view())?;
@@ -126,7 +131,7 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
         sources: work.sources(),
         manner: config.manner(),
     };
-    Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config })
+    Ok(Ready { stage, plan, tokenizer, work, state, info, target, pinned, figures, notes, config })
 }
 
 /// The stages, with the running one counted as started.

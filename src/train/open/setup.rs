@@ -12,7 +12,7 @@ use crate::{
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RUNS, RealFs, Run, RunView, StoreError, newest_run},
     train::{
-        config::{ConfigIssue, ModelOverrides, RunConfig, TokenizerKind, setup::Setup, toml_patch},
+        config::{ConfigIssue, ModelOverrides, RunConfig, Start, TokenizerKind, setup::Setup, toml_patch},
         corpus,
         error::TrainError,
         run::model_folder,
@@ -44,6 +44,14 @@ pub fn open_line(
             from.display()
         )));
     }
+    if let (Some(start), None) = (setup.start, setup.stage.parent())
+        && stages.len() == 1
+    {
+        return Err(TrainError::Input(format!(
+            "{} begins from random weights, so --start {start} has no effect; leave it out",
+            setup.stage
+        )));
+    }
     // Refuse unusable settings before a folder with them is created.
     let fresh = |device: &mut Device, dir: &Path| -> Result<(RunConfig, String), TrainError> {
         let mut config = RunConfig::parse_for("", &pairs, setup.stage, |c| planned(c, stages))?;
@@ -70,6 +78,7 @@ pub fn open_line(
             fit(device, Wanted { stage, config: &config, rewards, drawn: false })?;
         }
         corpus::find_sources(&config, dir)?;
+        begin_from_the_best(&mut config);
         let text = config.to_toml()?;
         Ok((config, text))
     };
@@ -92,7 +101,10 @@ pub fn open_line(
     }
     let run = Run::open(disk, &dir)?;
     if let Some(from) = &setup.from {
-        not_begun(&run, setup.stage, from)?;
+        not_begun(&run, setup.stage, &format!("--from {}", from.display()))?;
+    }
+    if let Some(start) = setup.start.filter(|_| stages.len() == 1) {
+        not_begun(&run, setup.stage, &format!("--start {start}"))?;
     }
     let config = settled(&run, setup, device)?;
     RunConfig::parse_for(&run.view().config()?, &pairs, setup.stage, |c| planned(c, stages))?;
@@ -101,6 +113,14 @@ pub fn open_line(
         corpus::find_sources(&config, &dir)?;
     }
     Ok((run, config))
+}
+
+/// Sets `start` in a new run: where the held-out loss has risen before a stage's end, the next one begins from the
+/// lowest. Runs of earlier versions have no such key and begin from the newest checkpoint.
+fn begin_from_the_best(config: &mut RunConfig) {
+    for stage in StageId::ALL.into_iter().filter(|stage| stage.parent().is_some()) {
+        config.stage_mut(stage).start.get_or_insert(Start::Best);
+    }
 }
 
 /// Checks that all stages can be planned.
@@ -113,13 +133,12 @@ fn planned(config: &RunConfig, stages: &[StageId]) -> Result<(), ConfigIssue> {
     stages.iter().try_for_each(|stage| config.plan(*stage).map(drop))
 }
 
-/// `--from` starts a stage; one with a checkpoint cannot use it.
-fn not_begun(run: &Run, stage: StageId, from: &Path) -> Result<(), TrainError> {
+/// `--from` and `--start` begin a stage; one with a checkpoint cannot use them.
+fn not_begun(run: &Run, stage: StageId, option: &str) -> Result<(), TrainError> {
     let there = run.view().checkpoints().list()?;
     let Some(newest) = there.iter().filter(|id| id.stage == stage).max_by_key(|id| id.step) else { return Ok(()) };
     Err(TrainError::Input(format!(
-        "{stage} of this run has the checkpoint {newest} and continues from it, so --from {} has no effect; leave it out, or use it with a new run (--run)",
-        from.display()
+        "{stage} of this run has the checkpoint {newest} and continues from it, so {option} has no effect; leave it out, or use it with a new run (--run)"
     )))
 }
 

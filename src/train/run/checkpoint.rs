@@ -11,14 +11,19 @@ use crate::{
     compute::ops::{CONTROL, CONTROL_F32},
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
+    protocol::ForkPoint,
     store::{Checkpoint, CheckpointId, Keep, NewFile, Saved, Saver, StoreError, TensorData, TensorFile, TensorRef},
     train::error::TrainError,
 };
 
 /// The version of state.json in f32.
 const FORMAT: u32 = 1;
-/// The version with a loss scale, which a danlu that only knows format 1 must not continue from.
-const LOSS_SCALE_FORMAT: u32 = 2;
+/// What a loss scale adds to it; a danlu that only knows format 1 must not continue from one.
+const LOSS_SCALE: u32 = 1;
+/// What the origin of a fork adds to it.
+const FORKED: u32 = 2;
+/// The newest version.
+const NEWEST_FORMAT: u32 = FORMAT + LOSS_SCALE + FORKED;
 /// Limit on the length of state.json.
 const STATE_LIMIT: u64 = 16 << 20;
 
@@ -50,6 +55,9 @@ pub struct State {
     /// Its digest, if it is a checkpoint of this run.
     #[serde(default)]
     pub parent_digest: Option<String>,
+    /// Where the run was forked from; in every checkpoint that the fork saves, and in the one it was forked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<ForkPoint>,
     /// Reward model: mean and standard deviation of the scores of reference answers, as optimised.
     #[serde(default)]
     pub reward_scale: Option<(f64, f64)>,
@@ -108,7 +116,7 @@ pub struct GuardState {
 impl State {
     /// Whether it was trained in f16, with a loss scale.
     pub(crate) fn is_half(&self) -> bool {
-        self.format == LOSS_SCALE_FORMAT
+        (self.format - FORMAT) & LOSS_SCALE != 0
     }
 
     /// The shift and the scale of a reward model's scores.
@@ -152,6 +160,7 @@ impl State {
             skipped_steps: 0,
             parent: None,
             parent_digest: None,
+            fork: None,
             reward_scale: None,
             reward_shift: None,
             refits: Vec::new(),
@@ -202,7 +211,7 @@ pub fn files<'a>(
 ) -> Result<Vec<NewFile<'a>>, StoreError> {
     let mut files = Vec::new();
     let scaled = parts.iter().any(|(part, _)| part.slabs[3].len() > CONTROL_F32);
-    let format = if scaled { LOSS_SCALE_FORMAT } else { FORMAT };
+    let format = format(scaled, state);
     for (part, Beside { names, folded, control_shape }) in parts {
         let [params, m, v, control] = &part.slabs;
         let table = &*part.table;
@@ -242,6 +251,17 @@ pub fn files<'a>(
         NewFile::bytes("state.json", pretty(&json!(State { format, ..state.clone() }))),
     ]);
     Ok(files)
+}
+
+/// The version of a state, by what it contains.
+fn format(scaled: bool, state: &State) -> u32 {
+    FORMAT + if scaled { LOSS_SCALE } else { 0 } + if state.fork.is_some() { FORKED } else { 0 }
+}
+
+/// The state.json of a checkpoint in a fork that begins with it.
+pub(crate) fn forked(state: State, fork: ForkPoint) -> Vec<u8> {
+    let (scaled, state) = (state.is_half(), State { fork: Some(fork), ..state });
+    pretty(&json!(State { format: format(scaled, &state), ..state })).into_bytes()
 }
 
 /// The chat template, for a tokenizer with its tokens.
@@ -360,17 +380,16 @@ pub(crate) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
     let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
     // Check the format first: this version cannot judge the fields of a later one.
     if let Ok(Version { format, danlu }) = serde_json::from_slice(&bytes)
-        && format > u64::from(LOSS_SCALE_FORMAT)
+        && format > u64::from(NEWEST_FORMAT)
     {
-        let what = format!(
-            "state.json has format {format}, and this danlu reads up to {LOSS_SCALE_FORMAT}; use danlu {danlu}"
-        );
+        let what =
+            format!("state.json has format {format}, and this danlu reads up to {NEWEST_FORMAT}; use danlu {danlu}");
         return Err(StoreError::Newer { path: checkpoint.path.clone(), what });
     }
     let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
-    if ![FORMAT, LOSS_SCALE_FORMAT].contains(&state.format) {
+    if !(FORMAT..=NEWEST_FORMAT).contains(&state.format) {
         return Err(wrong(format!(
-            "state.json has format {}, and this danlu reads {FORMAT} and {LOSS_SCALE_FORMAT}",
+            "state.json has format {}, and this danlu reads {FORMAT} to {NEWEST_FORMAT}",
             state.format
         )));
     }

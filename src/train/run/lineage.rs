@@ -3,15 +3,19 @@
 use std::path::Path;
 
 use super::{
+    best::Figures,
     checkpoint::{self, State},
     model_folder,
 };
 use crate::{
     base::StageId,
     nn::{ModelConfig, ParamTable},
-    protocol::StageInfo,
+    protocol::{ForkPoint, StageInfo},
     store::{Checkpoint, CheckpointId, RunView},
-    train::{config::RunConfig, error::TrainError},
+    train::{
+        config::{RunConfig, Start},
+        error::TrainError,
+    },
 };
 
 /// Limit on the length of state.json.
@@ -47,8 +51,11 @@ pub fn standing(view: &RunView, config: &RunConfig, stage: StageId) -> Result<St
     // A checkpoint that does not verify does not count: the stage continues from an older one, or reports it when
     // opened.
     let step = checkpoints.newest_verified(Some(stage))?.found.map(|c| c.id.step as usize);
+    let early = |step: usize| -> Result<bool, TrainError> {
+        Ok(Figures::read(view, stage, step as u64)?.ended_early() == Some(step as u64))
+    };
     Ok(match step {
-        Some(step) if step >= config.plan(stage)?.steps => Standing::Complete(step),
+        Some(step) if step >= config.plan(stage)?.steps || early(step)? => Standing::Complete(step),
         Some(step) if passed => Standing::Passed(step),
         None if passed && !has(stage) => Standing::LeftOut,
         _ => Standing::Due,
@@ -72,16 +79,18 @@ pub(crate) fn missing_parent(view: &RunView, stage: StageId) -> Result<Option<St
     Ok(stage.needs().filter(|s| !trained(*s)).map(|s| words("needs a checkpoint of", s)))
 }
 
-/// The newest checkpoint of a stage's parent that verifies, and its weights.
+/// The checkpoint of a stage's parent that `start` names, and its weights; one that does not verify gives way to the
+/// next.
 pub(crate) fn parent(
     view: &RunView,
-    stage: StageId,
+    (stage, start): (StageId, Start),
     model: &ModelConfig,
     table: &ParamTable,
     notes: &mut Vec<String>,
 ) -> Result<Option<(Checkpoint, Vec<f32>)>, TrainError> {
     let Some(from) = stage.parent() else { return Ok(None) };
-    let found = view.checkpoints().newest_that(Some(from), |c| {
+    let candidates = candidates(view, (stage, from), start, notes)?;
+    let found = view.checkpoints().first_that(candidates, |c| {
         let (_, [params, ..]) = checkpoint::load(&c, model, table)?;
         Ok((c, params))
     })?;
@@ -96,6 +105,41 @@ pub(crate) fn parent(
     }
 }
 
+/// The checkpoints that a stage may begin from, the one that `start` names first.
+fn candidates(
+    view: &RunView,
+    (stage, from): (StageId, StageId),
+    start: Start,
+    notes: &mut Vec<String>,
+) -> Result<Vec<CheckpointId>, TrainError> {
+    let newest = view.checkpoints().newest_first(Some(from))?;
+    match start {
+        Start::Latest => Ok(newest),
+        Start::Best => {
+            let figures = Figures::read(view, from, u64::MAX)?;
+            let ranked: Vec<CheckpointId> = figures.ranked(&newest).into_iter().cloned().collect();
+            if ranked.is_empty() && !newest.is_empty() {
+                notes.push(format!(
+                    "no checkpoint of {from} was saved at a step with an evaluation, so none is the best; {stage} begins from the newest"
+                ));
+                return Ok(newest);
+            }
+            Ok(ranked)
+        }
+        Start::Step(step) => {
+            let of: Vec<CheckpointId> = newest.iter().filter(|id| id.step == step).cloned().collect();
+            if of.is_empty() && !newest.is_empty() {
+                let steps: Vec<String> = newest.iter().rev().map(|id| id.step.to_string()).collect();
+                return Err(TrainError::Input(format!(
+                    "{stage}.start is {step}, and {from} has no checkpoint of that step; it has {}",
+                    steps.join(", ")
+                )));
+            }
+            Ok(of)
+        }
+    }
+}
+
 /// The origin that state.json records for --from: a checkpoint of this run by name and digest, anything else by its
 /// absolute path.
 pub(crate) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<String>), TrainError> {
@@ -107,6 +151,17 @@ pub(crate) fn origin(view: &RunView, from: &Path) -> Result<(String, Option<Stri
         }
     }
     Ok((from.display().to_string(), None))
+}
+
+/// Where the run was forked from: what the newest of its checkpoints says that can be read.
+pub(crate) fn fork_point(view: &RunView) -> Result<Option<ForkPoint>, TrainError> {
+    let checkpoints = view.checkpoints();
+    for id in checkpoints.newest_first(None)? {
+        if let Ok(state) = checkpoints.look(&id).and_then(|c| checkpoint::read_state(&c)) {
+            return Ok(state.fork);
+        }
+    }
+    Ok(None)
 }
 
 /// The weights of the checkpoint that a stage started from, unless it was removed or changed since.

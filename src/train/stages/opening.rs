@@ -11,7 +11,7 @@ use crate::{
     nn::{ModelConfig, ParamTable},
     store::{Checkpoint, Found, Run, StoreError},
     train::{
-        config::{RunConfig, plan::StagePlan, setup::Setup},
+        config::{RunConfig, Start, plan::StagePlan, setup::Setup},
         error::TrainError,
         run::{
             checkpoint::{self, Slabs, State, chat_template},
@@ -132,13 +132,18 @@ impl Opening<'_> {
         }
     }
 
-    /// The newest checkpoint of the parent stage, a language model.
+    /// The checkpoint of its parent that the stage begins from.
+    fn start(&self) -> Start {
+        self.config.settings(self.stage).start
+    }
+
+    /// The checkpoint of the parent stage to begin from, a language model.
     pub(crate) fn parent(
         &mut self,
         model: &ModelConfig,
         table: &ParamTable,
     ) -> Result<(Checkpoint, Vec<f32>), TrainError> {
-        let (parent, weights) = lineage::parent(self.run.view(), self.stage, model, table, self.notes)?
+        let (parent, weights) = lineage::parent(self.run.view(), (self.stage, self.start()), model, table, self.notes)?
             .ok_or_else(|| TrainError::Input(format!("{} has no stage to start from", self.stage)))?;
         same_words(&parent, &self.known_tokenizer()?)?;
         Ok((parent, weights))
@@ -180,7 +185,7 @@ impl Opening<'_> {
             let state = State { parent: Some(parent), parent_digest, ..new(history) };
             (state, lineage::weights_of(from, model, table, self.config.seed)?)
         } else {
-            match lineage::parent(run.view(), stage, model, table, self.notes)? {
+            match lineage::parent(run.view(), (stage, self.start()), model, table, self.notes)? {
                 Some((parent, params)) => (self.begun_from(parent, history), params),
                 None => (new(history), table.initial(self.config.seed)),
             }

@@ -12,8 +12,14 @@ use crate::{
     },
 };
 
-/// A save in progress: its step, its start, and its thread.
-type Writing = (usize, Instant, JoinHandle<Result<Written, TrainError>>);
+/// A save in progress.
+struct Writing {
+    step: usize,
+    since: Instant,
+    /// Whether it has the best held-out figure so far.
+    best: bool,
+    thread: JoinHandle<Result<Written, TrainError>>,
+}
 
 /// The saves of a stage.
 #[derive(Default)]
@@ -59,7 +65,15 @@ impl Saves {
             return self.fail(core, step, e.into());
         }
         let parts = core.work.parts(&mut core.open.device)?;
-        let stay = Stay { pinned: recovery.pinned(core), before: recovery.before() };
+        let mut stay = Stay { pinned: recovery.pinned(core), before: recovery.before() };
+        let own = CheckpointId::new(core.stage, step as u64);
+        // If the folder cannot be listed, the save itself fails, or nothing is removed.
+        let mut there = core.view().checkpoints().list().unwrap_or_default();
+        there.retain(|id| id.stage == core.stage && id.step != own.step);
+        there.push(own.clone());
+        let best = core.figures.best(&there).cloned();
+        let is_best = best.as_ref() == Some(&own);
+        stay.pinned.extend(best);
         core.state.step = step as u64;
         core.state.history = core.work.history().clone();
         core.work.write_state(&mut core.state);
@@ -69,7 +83,7 @@ impl Saves {
             .name("writer".to_owned())
             .spawn(move || checkpoint::save(&saver, parts, &model, &tokenizer, &state, &stay));
         match handle {
-            Ok(handle) => self.writing = Some((step, Instant::now(), handle)),
+            Ok(thread) => self.writing = Some(Writing { step, since: Instant::now(), best: is_best, thread }),
             Err(e) => return self.fail(core, step, TrainError::no_thread("saving", &e)),
         }
         self.finish(core, recovery, false)
@@ -93,8 +107,9 @@ impl Saves {
         recovery: &mut Recovery,
         wait: bool,
     ) -> Result<(), TrainError> {
-        let Some((step, begun, handle)) = self.writing.take_if(|w| wait || w.2.is_finished()) else { return Ok(()) };
-        let result = handle.join().unwrap_or_else(|_| {
+        let Some(writing) = self.writing.take_if(|w| wait || w.thread.is_finished()) else { return Ok(()) };
+        let Writing { step, since, best, thread } = writing;
+        let result = thread.join().unwrap_or_else(|_| {
             let source = std::io::Error::other("the writer panicked");
             Err(StoreError::Io { doing: "save", path: core.view().dir().to_owned(), source }.into())
         });
@@ -104,7 +119,7 @@ impl Saves {
                 let bytes = saved.checkpoint.files.values().map(|f| f.bytes).sum();
                 (self.saved_at, self.newest) = (step, Some(path.clone()));
                 recovery.saved(&saved.checkpoint.id);
-                core.out.emit(Event::Saved { step, path, seconds: begun.elapsed().as_secs_f64(), bytes });
+                core.out.emit(Event::Saved { step, path, seconds: since.elapsed().as_secs_f64(), bytes, best });
                 if !saved.durable {
                     core.note("this file system does not guarantee that the checkpoint survives a power cut");
                 }

@@ -14,7 +14,7 @@ use crate::{
         config::{RunConfig, plan::StagePlan, setup::Setup},
         error::TrainError,
         open::open_run::OpenRun,
-        run::checkpoint::State,
+        run::{best::Figures, checkpoint::State},
         stages::stage_run::{LiveText, StageRun},
     },
 };
@@ -35,6 +35,8 @@ pub(super) struct Core<'a> {
     pub state: State,
     /// Checkpoints that other stages started from.
     pub pinned: Vec<CheckpointId>,
+    /// The held-out figures and probes of the stage, by which its checkpoints are compared.
+    pub figures: Figures,
     /// The last step of the stage.
     pub target: usize,
     /// Steps submitted, and steps with a known result.
@@ -67,6 +69,7 @@ impl Core<'_> {
     /// Emits events in order.
     pub(super) fn emit_all(&mut self, events: Vec<Event>) {
         for event in events {
+            self.figures.see(&event);
             self.out.emit(event);
         }
     }
@@ -144,6 +147,16 @@ impl Core<'_> {
         let view = self.work.rollouts().map_or_else(none, |r| r.rollout(which))?;
         self.out.show(Event::Rollout(Box::new(view)));
         Ok(())
+    }
+
+    /// Ends the stage here if the last evaluations brought no better held-out figure, as many as `patience` allows.
+    pub(super) fn end_early(&mut self) {
+        let (step, evaluations) = (self.done, self.figures.stale());
+        let lasts = self.plan.patience == 0 || evaluations < self.plan.patience || step >= self.target;
+        if let Some((best, figure)) = self.figures.top().filter(|_| !lasts) {
+            self.target = step;
+            self.emit_all(vec![Event::EndedEarly { step, best: best as usize, figure, evaluations }]);
+        }
     }
 
     /// Emits held-out figures; over all held-out data with `whole`.

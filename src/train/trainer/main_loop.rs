@@ -69,11 +69,13 @@ pub(super) struct Loop<'a> {
 impl<'a> Loop<'a> {
     pub(super) fn new(trainer: Trainer, emit: &'a mut dyn Emit) -> Loop<'a> {
         let Trainer { open, ready, setup, logs, recovery, voting, pace } = trainer;
-        let Ready { stage, plan, tokenizer, work, state, info, target, pinned, notes, config } = ready;
+        let Ready { stage, plan, tokenizer, work, state, info, target, pinned, mut figures, notes, config } = ready;
         let (done, demonstrations) = (state.step as usize, info.demonstrations);
         let mut out = Outbox::new(stage, logs, emit);
         info!(stage = stage.name(), step = done, "stage begins");
-        out.emit(Event::Started(Box::new(info)));
+        let started = Event::Started(Box::new(info));
+        figures.see(&started);
+        out.emit(started);
         for text in notes {
             out.emit(Event::Note { step: done, text });
         }
@@ -89,6 +91,7 @@ impl<'a> Loop<'a> {
                 tokenizer,
                 state,
                 pinned,
+                figures,
                 target,
                 submitted,
                 done,
@@ -231,8 +234,10 @@ impl<'a> Loop<'a> {
         }
         if eval {
             self.core.validate(false)?;
+            self.core.end_early();
         }
-        if save && !self.recovery.overdue {
+        // The end saves too.
+        if save && !self.recovery.overdue && self.core.submitted < self.core.target {
             self.saves.finish(&mut self.core, &mut self.recovery, true)?;
             self.save()?;
         }

@@ -15,7 +15,7 @@ use crate::{
         config::GuardSettings,
         error::TrainError,
         run::{
-            checkpoint,
+            checkpoint, pins,
             rollbacks::{Chain, Rollback},
         },
     },
@@ -214,6 +214,8 @@ impl Recovery {
         // If the folder cannot be listed, the save itself fails, or nothing is removed.
         let early = self.chain.open_at(core.done as u64).and_then(|spike| before(core, spike).ok());
         pinned.extend(early.into_iter().flatten());
+        // The user may pin one at any time. If the file cannot be read, the save itself fails or nothing is removed.
+        pinned.extend(pins::read(core.view()).unwrap_or_default());
         pinned
     }
 

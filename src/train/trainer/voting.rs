@@ -11,7 +11,7 @@ use crate::{
     train::{
         config::setup::Setup,
         error::TrainError,
-        run::{checkpoint::Stay, lineage},
+        run::{best::Figures, checkpoint::Stay, lineage, pins},
         stages::{
             answer::Answer,
             opening::Opening,
@@ -382,7 +382,10 @@ impl Voting {
         if core.work.preference().is_some() {
             return self.extend_stage(core);
         }
-        let pinned = lineage::needed(core.view(), &core.state)?;
+        let mut pinned = lineage::needed(core.view(), &core.state)?;
+        let figures = Figures::read(core.view(), standby::STAGE, u64::MAX)?;
+        pinned.extend(pins::read(core.view())?);
+        pinned.extend(figures.best(&core.view().checkpoints().list()?).cloned());
         let stay = Stay { pinned, before: None };
         let Some(standby) = &mut self.standby else { return Ok(()) };
         let tokenizer = core.tokenizer.clone();

@@ -98,6 +98,16 @@ pub fn choice(choice: Choice) -> Tr {
     }
 }
 
+/// A stage ended before its last step.
+pub fn ended_early(lang: Lang, step: usize, best: usize, figure: f64, evaluations: usize) -> String {
+    match lang {
+        Lang::Zh => format!("第 {step} 步提前结束：连续 {evaluations} 次评测没有好过第 {best} 步的 {figure:.3}"),
+        Lang::En => format!(
+            "ended early at step {step}: {evaluations} evaluations without a better held-out figure than {figure:.3} at step {best}"
+        ),
+    }
+}
+
 /// What to do after the guard stopped a stage that can be reopened here.
 pub fn guard_reopens(lang: Lang, checkpoint: &str) -> String {
     match lang {

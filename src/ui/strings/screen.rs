@@ -87,6 +87,7 @@ strings! {
     SWITCH_GO = "保存并切换", "save and switch";
     SWITCH_STAY = "留在当前阶段", "stay here";
     SWITCH_KEPT = "曲线会保留，返回后继续", "its curves are kept and continue when you return";
+    LOG_BEST = "  目前最好", "  the best so far";
     LOG_SWITCHED = "已保存，切换到下一个阶段", "saved; switching to the next stage";
     LOG_REFUSED = "未执行", "rejected";
     NOT_HERE = "这个阶段没有在训练", "this stage is not training";

@@ -141,15 +141,21 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             let text = format!("{}  {}", strings::at_step(state.lang, step), state.tr(strings::LOG_RESUMED));
             state.record(Level::State, &text);
         }
-        Event::Saved { step, path, seconds, bytes: n } => {
+        Event::Saved { step, path, seconds, bytes: n, best } => {
             state.saving = false;
             state.trouble = None;
             let run = state.live().run.as_ref().map(|r| r.info.path.as_path());
             let inside = run.and_then(|run| path.strip_prefix(run).ok()).unwrap_or(&path);
-            let text = format!("{}  {}  {seconds:.1} s", inside.display(), bytes(n));
+            let mark = if best { state.tr(strings::LOG_BEST) } else { "" };
+            let text = format!("{}  {}  {seconds:.1} s{mark}", inside.display(), bytes(n));
             state.record(Level::Save, &text);
             let path = path.display().to_string();
             state.stages.live_mut().saved = Some(Checkpoint { step, path: Clean::line(&path) });
+        }
+        Event::EndedEarly { step, best, figure, evaluations } => {
+            let text = strings::ended_early(state.lang, step, best, figure, evaluations);
+            state.record(Level::State, &text);
+            state.remark(&text);
         }
         Event::SaveFailed { error, .. } => return on_trouble(state, Fault::Save, &error),
         Event::StoreFailed { error, .. } => return on_trouble(state, Fault::Store, &error),

@@ -19,7 +19,11 @@ use crate::{
     cli::{Common, Failure, Outcome, RunArgs, output, signals::Stopping},
     protocol::Event,
     store::RunView,
-    train::{OpenRun, Setup, Standing, TrainError, Trainer, config::RunConfig, open_line, settled, standing},
+    train::{
+        OpenRun, Setup, Standing, TrainError, Trainer,
+        config::{RunConfig, Start},
+        open_line, settled, standing,
+    },
 };
 
 /// All stages unattended, from random weights to PPO, with a report; continues where it stopped
@@ -30,6 +34,9 @@ pub(in crate::cli) struct Recipe {
     /// Start pretraining, where it has no checkpoint yet, from this checkpoint or model's folder
     #[arg(long)]
     from: Option<PathBuf>,
+    /// The checkpoint of the stage before that each stage begins from: best or latest
+    #[arg(long)]
+    start: Option<Start>,
     /// One JSON object per line: steps, events as {"event": …}, the report last
     #[arg(long)]
     json: bool,
@@ -57,8 +64,18 @@ impl Recipe {
                 )));
             }
         }
+        if let Some(Start::Step(step)) = self.start {
+            return Err(Failure::usage(format!(
+                "--start {step}: a recipe has several stages; give best or latest, or set the step of one stage with --set sft.start={step}"
+            )));
+        }
         let stopping = Stopping::default();
-        let setup = Setup { from: self.from.clone(), stop: stopping.flag(), ..self.args.setup(common, LINE[0]) };
+        let setup = Setup {
+            from: self.from.clone(),
+            start: self.start,
+            stop: stopping.flag(),
+            ..self.args.setup(common, LINE[0])
+        };
         let unattended = Unattended::start(self.json, stopping)?;
         let mut device = common.training_device()?;
         let engine = device.info().clone();
@@ -176,6 +193,14 @@ impl Launch {
     /// The configuration for training a stage if it is not complete; otherwise a note says why not.
     fn left(&mut self, stage: StageId, open: &mut OpenRun) -> Result<Option<RunConfig>, TrainError> {
         let config = settled(&open.run, &self.setup, &mut open.device)?;
+        if let Some(start) = self.setup.start.filter(|_| stage.parent().is_some()) {
+            let there = open.run.view().checkpoints().list()?;
+            if let Some(own) = there.iter().rfind(|id| id.stage == stage) {
+                let text =
+                    format!("--start {start} is ignored: {stage} has the checkpoint {own} and continues from it");
+                self.note(stage, own.step as usize, text);
+            }
+        }
         let (step, text) = match standing(open.run.view(), &config, stage)? {
             Standing::Due => return Ok(Some(config)),
             Standing::Complete(step) => (step, format!("{stage} is complete at step {step} and is not trained again")),

@@ -47,9 +47,11 @@ pub(crate) struct Plan {
 /// Finds the files of all sources and groups them.
 pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, TrainError> {
     let (mut listed, mut notes) = (Vec::new(), Vec::new());
+    // Paths below it are hashed without it, so that a moved run and a fork keep their units.
+    let root = config.root(preparer.view().dir());
     for source in &config.source {
         let mut passed_over = Vec::new();
-        listed.push(crate::train::corpus::files::text_files(preparer.view().dir(), source, &mut passed_over)?);
+        listed.push(crate::train::corpus::files::text_files(&root, source, &mut passed_over)?);
         notes.push(passed_over);
     }
     let all: Vec<&TextFile> = listed.iter().flatten().collect();
@@ -60,7 +62,7 @@ pub(crate) fn plan(config: &RunConfig, preparer: &Preparer) -> Result<Plan, Trai
     let mut units = Vec::new();
     for ((source, files), notes) in config.source.iter().zip(&listed).zip(&mut notes) {
         let files = files.iter().map(|file| (file.clone(), found.next().unwrap_or_default())).collect();
-        let of_source = of_source(source, files, view.dir(), &kept);
+        let of_source = of_source(source, files, &root, &kept);
         if of_source.iter().any(|unit| unit.earlier) {
             notes.push(format!(
                 "source {}: text cleaned by an earlier danlu is used unchanged, since the run was trained on it; remove unit-* in {} to clean it again",

@@ -199,6 +199,7 @@ impl Method for Dpo {
                 eval_loss: loss.loss,
                 eval_bits_per_byte: f64::NAN,
                 train_loss: None,
+                sampled_loss: None,
             },
             Event::Note {
                 step: done,

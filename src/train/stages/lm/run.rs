@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::StageId,
     compute::Device,
-    data::{BY_HAND, Batch, Batcher, ExampleSet, History, Shape, baseline},
+    data::{BY_HAND, Batch, Batcher, Example, ExampleSet, History, Shape, baseline},
     nn::{Decoder, Learner, MicroBatch, ModelConfig, ParamTable},
     protocol::{Event, SourceInfo, SourceUse, TaskInfo},
     store::RunView,
@@ -26,6 +26,8 @@ use crate::{
 
 /// The stage under whose name the held-out loss of pretraining text is logged during fine-tuning.
 const PRETRAIN: StageId = StageId::Pretrain;
+/// The source under which the loss over all tasks is logged.
+const ALL: &str = "all";
 
 /// A language model under training.
 pub(crate) struct Lm {
@@ -100,7 +102,9 @@ impl StageRun for Lm {
             // Only one number of the text is logged, which measures forgetting.
             let text = events.pop().map(|event| match event {
                 Event::Eval { step, eval_loss, eval_bits_per_byte, .. } => {
-                    Event::Eval { step, source: PRETRAIN.to_string(), eval_loss, eval_bits_per_byte, train_loss: None }
+                    let source = PRETRAIN.to_string();
+                    let (train_loss, sampled_loss) = (None, None);
+                    Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss, sampled_loss }
                 }
                 event => event,
             });
@@ -109,6 +113,10 @@ impl StageRun for Lm {
             return Ok(events);
         }
         if whole {
+            let sample = self.validation.measure(device, &self.corpus, false, false)?;
+            if let Some(Event::Eval { sampled_loss, .. }) = events.last_mut() {
+                *sampled_loss = validation::mean(&sample);
+            }
             for m in &measured {
                 let Some(s) = self.corpus.packed.iter().find(|s| s.name == m.source) else { continue };
                 let entropy = baseline(&s.train, &s.held_out, self.model.vocab_size)?.entropy;
@@ -164,16 +172,33 @@ impl Lm {
             (tokens, bytes) = (tokens + trained, bytes + of);
         }
         if tokens > 0 {
-            rows.push(("all".to_owned(), total / tokens as f64, tokens, bytes));
+            rows.push((ALL.to_owned(), total / tokens as f64, tokens, bytes));
         }
+        let sampled = if whole { Some(sample_loss(examiner, device, &chats.sets)?) } else { None };
         let mut events = Vec::new();
         for (source, eval_loss, tokens, bytes) in rows {
             let bits = eval_loss * tokens as f64 / std::f64::consts::LN_2 / bytes.max(1) as f64;
-            events.push(Event::Eval { step: done, source, eval_loss, eval_bits_per_byte: bits, train_loss: None });
+            let sampled_loss = sampled.filter(|_| source == ALL);
+            let eval_bits_per_byte = bits;
+            let step = done;
+            events.push(Event::Eval { step, source, eval_loss, eval_bits_per_byte, train_loss: None, sampled_loss });
         }
         events.extend(reports.into_iter().map(Event::Task));
         Ok(events)
     }
+}
+
+/// The loss over the examples that are measured during training.
+fn sample_loss(examiner: &mut Examiner, device: &mut Device, sets: &[ExampleSet]) -> Result<f64, TrainError> {
+    let (mut total, mut tokens) = (0.0, 0);
+    for (_, _, held) in task_scores::by_task(sets) {
+        let held = task_scores::some(&held, task_scores::SOME);
+        let examples: Vec<&Example> = held.iter().map(|h| &h.example).collect();
+        let (loss, trained) = examiner.loss(device, &examples)?;
+        total += loss * trained as f64;
+        tokens += trained;
+    }
+    Ok(total / tokens.max(1) as f64)
 }
 
 /// Tasks with their held-out examples; a source's training examples count for each of its tasks.

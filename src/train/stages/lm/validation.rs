@@ -98,6 +98,12 @@ impl Validation {
     }
 }
 
+/// The mean over sources, weighted by tokens; none without a held-out token.
+pub(crate) fn mean(measured: &[Measured]) -> Option<f64> {
+    let scored: usize = measured.iter().map(|m| m.scored).sum();
+    (scored > 0).then(|| measured.iter().map(|m| m.loss * m.scored as f64).sum::<f64>() / scored as f64)
+}
+
 /// The events of a validation: one per source, and `all` weighted by tokens.
 pub(crate) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
     let event = |source: &str, eval_loss: f64, eval_bits_per_byte: f64, train_loss: Option<f64>| Event::Eval {
@@ -106,6 +112,7 @@ pub(crate) fn events(step: usize, measured: &[Measured]) -> Vec<Event> {
         eval_loss,
         eval_bits_per_byte,
         train_loss,
+        sampled_loss: None,
     };
     let scored: usize = measured.iter().map(|m| m.scored).sum();
     let mean = |f: fn(&Measured) -> f64| measured.iter().map(|m| f(m) * m.scored as f64).sum::<f64>() / scored as f64;

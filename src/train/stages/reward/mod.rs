@@ -134,6 +134,7 @@ impl StageRun for Reward {
                 eval_loss,
                 eval_bits_per_byte: f64::NAN,
                 train_loss: None,
+                sampled_loss: None,
             },
             Event::Reward(report),
         ])

@@ -158,7 +158,7 @@ fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
     let mut all = Vec::new();
     for s in &o.config.stage(StageId::Reward).source {
         let mut unread = Unread::default();
-        for (path, kind) in files(o.run.view().dir(), "reward.source", &s.name, &s.path)? {
+        for (path, kind) in files(&o.config.root(o.run.view().dir()), "reward.source", &s.name, &s.path)? {
             let (file, _) = open_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
             let reading = read_preference_file(kind, file)
                 .map_err(|e| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display())))?;

@@ -75,7 +75,7 @@ fn press(state: &mut AppState, keys: &[Key]) -> Vec<Cmd> {
 }
 
 fn saved(step: usize) -> Event {
-    Event::Saved { step, path: "runs/r/checkpoints/pretrain-000001".into(), seconds: 0.1, bytes: 9 }
+    Event::Saved { step, path: "runs/r/checkpoints/pretrain-000001".into(), seconds: 0.1, bytes: 9, best: false }
 }
 
 #[test]
@@ -356,11 +356,28 @@ fn curves_go_on_where_they_stopped() {
     event(&mut state, Event::Steps(vec![step(1, 9.0)]));
     event(
         &mut state,
-        Event::Eval { step: 1, source: "all".to_owned(), eval_loss: 3.0, eval_bits_per_byte: 1.0, train_loss: None },
+        Event::Eval {
+            step: 1,
+            source: "all".to_owned(),
+            eval_loss: 3.0,
+            eval_bits_per_byte: 1.0,
+            train_loss: None,
+            sampled_loss: None,
+        },
     );
     for loss in [2.0, 2.5] {
         let source = Pretrain.to_string();
-        event(&mut state, Event::Eval { step: 1, source, eval_loss: loss, eval_bits_per_byte: 1.0, train_loss: None });
+        event(
+            &mut state,
+            Event::Eval {
+                step: 1,
+                source,
+                eval_loss: loss,
+                eval_bits_per_byte: 1.0,
+                train_loss: None,
+                sampled_loss: None,
+            },
+        );
     }
     assert_eq!((state.live().kept.last(), state.live().kept_first), (Some((1, 2.5)), Some(2.0)), "forgetting");
     assert_eq!(state.live().valid.last(), Some((1, 3.0)), "and not the stage's own validation");

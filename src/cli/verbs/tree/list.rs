@@ -1,0 +1,122 @@
+//! `danlu runs`: the runs of ./runs with their checkpoints.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{figure, size};
+use crate::{
+    cli::{Common, Outcome, output},
+    protocol::{TreeCheckpoint, TreeRun},
+    store::{RUNS, RealFs},
+    train::tree::survey,
+    ui::Lang,
+};
+
+/// The runs of ./runs and their checkpoints: lineage, what was changed, held-out figures, the newest probe, bytes
+#[derive(Args)]
+pub(in crate::cli) struct Runs {
+    /// The folder of the runs
+    #[arg(long, default_value = RUNS)]
+    dir: PathBuf,
+    /// One JSON object a line and checkpoint
+    #[arg(long)]
+    json: bool,
+}
+
+impl Runs {
+    pub(in crate::cli::verbs) fn run(&self, common: &Common) -> Outcome {
+        let all = survey(&RealFs::shared(), &self.dir)?;
+        if self.json {
+            all.iter().flat_map(|run| &run.checkpoints).for_each(output::json);
+        } else if all.is_empty() {
+            let none = match common.language() {
+                Lang::Zh => "没有 run",
+                Lang::En => "no runs in",
+            };
+            output::text(&format!("{none} {}", self.dir.display()));
+        } else {
+            let mut text = String::new();
+            for run in roots(&all) {
+                tree(&all, run, 0, common.language(), &mut text);
+            }
+            output::lines(&text);
+        }
+        for run in &all {
+            run.errors.iter().for_each(|error| output::note(&format!("{}: {error}", run.run)));
+        }
+        Ok(())
+    }
+}
+
+/// The runs that were forked from none of the others.
+fn roots(all: &[TreeRun]) -> Vec<&TreeRun> {
+    all.iter().filter(|run| all.iter().all(|other| !is_fork_of(run, other))).collect()
+}
+
+/// Whether a run was forked from a checkpoint that another one still has, or had under its name.
+fn is_fork_of(run: &TreeRun, other: &TreeRun) -> bool {
+    let Some(fork) = run.fork.as_ref().filter(|_| run.run != other.run) else { return false };
+    fork.run == other.run || other.checkpoints.iter().any(|checkpoint| checkpoint.digest == fork.digest)
+}
+
+/// A run, its checkpoints, and below them its forks.
+fn tree(all: &[TreeRun], run: &TreeRun, depth: usize, lang: Lang, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    let (forked, used) = match lang {
+        Lang::Zh => ("分叉自", "使用中，进程"),
+        Lang::En => ("forked from", "in use by process"),
+    };
+    let mut head = format!("{indent}{}  {}  {}  {}", run.run, run.size, run.engine, size(run.bytes));
+    if let Some(fork) = &run.fork {
+        head += &format!("  {forked} {} {}", fork.run, fork.checkpoint);
+    }
+    if let Some(pid) = run.used_by {
+        head += &format!("  {used} {pid}");
+    }
+    text.push_str(&(head + "\n"));
+    if !run.changed.is_empty() {
+        text.push_str(&format!("{indent}    {}\n", run.changed.join(", ")));
+    }
+    for checkpoint in &run.checkpoints {
+        text.push_str(&format!("{indent}  {}\n", line(checkpoint, lang)));
+    }
+    if let Some(probe) = run.probes.iter().max_by_key(|probe| (probe.matched * 1000 / probe.length.max(1), probe.step))
+    {
+        let Some(newest) = run.probes.iter().rfind(|other| other.prompt == probe.prompt) else { return };
+        let (prompt, said) = (&newest.prompt, &newest.text);
+        text.push_str(&format!("{indent}    {prompt} {said}  {}/{}\n", newest.matched, newest.length));
+    }
+    for fork in all.iter().filter(|other| is_fork_of(other, run)) {
+        tree(all, fork, depth + 2, lang, text);
+    }
+}
+
+/// A checkpoint in one line.
+fn line(c: &TreeCheckpoint, lang: Lang) -> String {
+    let words = match lang {
+        Lang::Zh => ["最好", "固定", "来自", "被用于"],
+        Lang::En => ["best", "pinned", "from", "needed by"],
+    };
+    let mut all = vec![format!("{:<24}", c.checkpoint), format!("{:>10}", size(c.bytes))];
+    if c.figure.is_some() {
+        all.push(format!("{} {}", c.metric, figure(c.figure)));
+    }
+    if c.best {
+        all.push(words[0].to_owned());
+    }
+    if c.pinned {
+        all.push(words[1].to_owned());
+    }
+    all.extend(c.parent.as_ref().map(|parent| format!("{} {}", words[2], name(parent))));
+    if !c.needed_by.is_empty() {
+        all.push(format!("{} {}", words[3], c.needed_by.join(", ")));
+    }
+    all.extend(c.error.clone());
+    all.join("  ")
+}
+
+/// The last part of a path: the name of a checkpoint, or of a folder outside the run.
+fn name(parent: &str) -> String {
+    Path::new(parent).file_name().map_or_else(|| parent.to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,180 @@
+//! The runs of a folder with their checkpoints, as `danlu runs` prints and the screen draws them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::StageName;
+
+/// The checkpoint that a run was forked from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkPoint {
+    /// The parent run's name when it was forked.
+    pub run: String,
+    /// The checkpoint there.
+    pub checkpoint: String,
+    /// The digest of that checkpoint.
+    pub digest: String,
+}
+
+/// A checkpoint: a line of `danlu runs --json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TreeCheckpoint {
+    /// Its run.
+    pub run: String,
+    /// Its name.
+    pub checkpoint: String,
+    /// The stage.
+    pub stage: StageName,
+    /// Steps in it.
+    pub step: u64,
+    /// Whether it has the best held-out figure of its stage.
+    pub best: bool,
+    /// Whether it is the newest of its stage.
+    pub newest: bool,
+    /// Whether the user keeps it.
+    pub pinned: bool,
+    /// The checkpoint that its stage started from.
+    pub parent: Option<String>,
+    /// The reward model's checkpoint that its stage learns from.
+    pub reward_model: Option<String>,
+    /// The name of its stage's held-out figure.
+    pub metric: &'static str,
+    /// That figure, if it was saved at a step with an evaluation.
+    pub figure: Option<f64>,
+    /// The same where the figure is a loss.
+    pub eval_loss: Option<f64>,
+    /// What names it: later stages of its run, forks.
+    pub needed_by: Vec<String>,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Its folder.
+    pub path: PathBuf,
+    /// The digest that others name it by.
+    pub digest: String,
+    /// Where its run was forked from.
+    pub fork: Option<ForkPoint>,
+    /// What differs in run.toml from the parent run, or from the defaults.
+    pub changed: Vec<String>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// The newest completion of a probe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TreeProbe {
+    /// The stage that completed it.
+    pub stage: StageName,
+    /// After this step.
+    pub step: u64,
+    /// The prompt.
+    pub prompt: String,
+    /// The continuation.
+    pub text: String,
+    /// Leading characters that are right.
+    #[serde(rename = "match")]
+    pub matched: usize,
+    /// Characters expected.
+    pub length: usize,
+}
+
+/// The held-out figures of a stage by step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TreeCurve {
+    /// The stage.
+    pub stage: StageName,
+    /// The figure's name.
+    pub metric: &'static str,
+    /// Steps and figures.
+    pub points: Vec<(u64, f64)>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TreeRun {
+    /// Its name.
+    pub run: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// The model's size.
+    pub size: String,
+    /// The seed.
+    pub seed: u64,
+    /// The engine of its newest checkpoint.
+    pub engine: String,
+    /// Unix seconds of its last change.
+    pub used: f64,
+    /// The process that uses it.
+    pub used_by: Option<u32>,
+    /// Where it was forked from.
+    pub fork: Option<ForkPoint>,
+    /// What differs in run.toml from the parent run, or from the defaults.
+    pub changed: Vec<String>,
+    /// Bytes of its folder that its removal frees.
+    pub bytes: u64,
+    /// Its checkpoints by stage and step.
+    pub checkpoints: Vec<TreeCheckpoint>,
+    /// The newest completion of every probe.
+    pub probes: Vec<TreeProbe>,
+    /// The held-out figures of its stages.
+    pub curves: Vec<TreeCurve>,
+    /// What of it cannot be read.
+    pub errors: Vec<String>,
+}
+
+/// A setting that differs between runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Differing {
+    /// Its key in run.toml.
+    pub key: String,
+    /// Its value in each run; none where there is none.
+    pub values: Vec<Option<String>>,
+}
+
+/// The held-out figures of a stage at one step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SameStep {
+    /// The stage.
+    pub stage: StageName,
+    /// The figure's name.
+    pub metric: &'static str,
+    /// The step.
+    pub step: u64,
+    /// The figure of each run.
+    pub values: Vec<Option<f64>>,
+}
+
+/// The best held-out figure of a stage in each run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BestOf {
+    /// The stage.
+    pub stage: StageName,
+    /// The figure's name.
+    pub metric: &'static str,
+    /// Step and figure of each run.
+    pub values: Vec<Option<(u64, f64)>>,
+}
+
+/// The same probe in each run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SameProbe {
+    /// The prompt.
+    pub prompt: String,
+    /// The newest completion in each run.
+    pub values: Vec<Option<TreeProbe>>,
+}
+
+/// Up to four runs side by side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Their names.
+    pub runs: Vec<String>,
+    /// Settings that differ.
+    pub settings: Vec<Differing>,
+    /// Figures at steps that at least two of them have.
+    pub figures: Vec<SameStep>,
+    /// Their best figures.
+    pub best: Vec<BestOf>,
+    /// Their probes.
+    pub probes: Vec<SameProbe>,
+}

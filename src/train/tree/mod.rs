@@ -1,0 +1,16 @@
+//! The runs of a folder: their list, forks, comparison and care.
+//!
+//! `survey` reads what lies in the runs; `fork` makes a new run of a checkpoint; `compare` puts up to four runs side by
+//! side; `care` renames, pins and removes. Reading takes no lock.
+
+mod care;
+mod compare;
+mod fork;
+mod survey;
+
+pub use self::{
+    care::{pin, remove_checkpoint, remove_whole_run, rename},
+    compare::{MOST_COMPARED, compare},
+    fork::{Forking, NoPoint, Point, fork},
+    survey::{survey, survey_run},
+};

@@ -1,0 +1,385 @@
+//! The runs of a folder: their list, forks and their bits, comparison, and what is never removed.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use common::{
+    checkpoint, checkpoints, counting, danlu, finetune, json_file, metrics, no_leftovers, objects, scratch, snapshot,
+    stage_checkpoint, tensors, text, train,
+};
+use danlu::{
+    base::StageId,
+    store::{Fault, FaultFs, Fs, Kind, RealFs, Run, RunView},
+    train::tree::{Forking, Point, fork, pin, remove_checkpoint, remove_whole_run, rename, survey},
+};
+use serde_json::{Value, json};
+
+const SETS: [&str; 4] = ["steps=12", "save_steps=4", "eval_steps=4", "model.dropout=0.1"];
+
+/// A pretrained run `runs/NAME` with checkpoints at 4, 8 and 12.
+fn pretrained(dir: &Path, name: &str) -> PathBuf {
+    let run = dir.join("runs").join(name);
+    train(&run, &SETS, &[]).good();
+    run
+}
+
+fn forked(parent: &Path, at: &str, name: &str, more: &[&str]) -> PathBuf {
+    let done = danlu([&["fork", &text(parent), "--at", at, "--name", name], more].concat());
+    let dir = parent.with_file_name(name);
+    assert_eq!(done.good().out.trim_end(), text(&dir));
+    dir
+}
+
+/// The same tensors at a step of a stage.
+fn same(a: &Path, b: &Path, stage: &str, step: usize) {
+    let of = |run: &Path| tensors(&stage_checkpoint(run, stage, step));
+    assert!(of(a) == of(b), "the tensors of {stage} at step {step} differ");
+}
+
+#[test]
+fn a_fork_without_changes_gives_its_parents_bits() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let before = snapshot(&a);
+    let b = forked(&a, "pretrain-4", "b", &[]);
+    assert_eq!(checkpoints(&b), ["pretrain-00000004"]);
+    assert_eq!(metrics(&b), metrics(&a)[..4], "the past is there");
+    train(&b, &SETS, &[]).good();
+    same(&a, &b, "pretrain", 12);
+    assert_eq!(metrics(&b), metrics(&a));
+    assert!(snapshot(&a) == before, "nothing of the parent has changed");
+    // The fork says where it comes from, in every checkpoint, under a format that an older danlu refuses.
+    let digest = json_file(&checkpoint(&a, 4).join("manifest.json"))["digest"].clone();
+    for step in [4, 12] {
+        let state = json_file(&checkpoint(&b, step).join("state.json"));
+        assert_eq!(state["fork"], json!({"run": "a", "checkpoint": "pretrain-00000004", "digest": digest}));
+        assert_eq!(state["format"], 3);
+    }
+    assert_eq!(json_file(&checkpoint(&a, 12).join("state.json"))["format"], 1);
+    no_leftovers(dir.path());
+}
+
+/// Fine-tuning on files named relative to the run, and from text in several of them.
+#[test]
+fn a_fork_reads_its_parents_files_where_they_are() {
+    let dir = scratch();
+    let a = dir.path().join("runs/a");
+    fs::create_dir_all(a.join("poems")).unwrap();
+    for i in 0..12 {
+        let poem: String = (0..40).map(|j| format!("line {} of poem {i}, ", (j * 7 + i) % 40)).collect();
+        fs::write(a.join(format!("poems/{i:02}.txt")), poem).unwrap();
+    }
+    counting(&a);
+    let toml = "size = \"1m\"\n# mine\n[[source]]\nname = \"poems\"\npath = \"poems\"\n[[sft.source]]\nname = \"counting\"\npath = \"counting.jsonl\"\n";
+    fs::write(a.join("run.toml"), toml).unwrap();
+    train(&a, &SETS, &[]).good();
+    finetune(&a, &SETS, &[]).good();
+    let (b, c) = (forked(&a, "pretrain-8", "b", &[]), forked(&a, "sft-4", "c", &[]));
+    let config = fs::read_to_string(b.join("run.toml")).unwrap();
+    assert!(config.contains("root = \"../a\"") && config.contains("# mine"), "{config}");
+    assert!(!b.join("poems").exists() && !c.join("counting.jsonl").exists(), "by reference");
+    let done = train(&b, &SETS, &[]);
+    assert!(!done.good().out.contains("\"edited\""), "the same text: {}", done.out);
+    same(&a, &b, "pretrain", 12);
+    finetune(&c, &SETS, &[]).good();
+    same(&a, &c, "sft", 12);
+    assert_eq!(checkpoints(&c)[..2], ["pretrain-00000012", "sft-00000004"].map(str::to_owned), "with its parent");
+    // A fork of a fork reads them there too.
+    let d = forked(&c, "sft-8", "d", &[]);
+    finetune(&d, &SETS, &[]).good();
+    same(&a, &d, "sft", 12);
+    assert_eq!(json_file(&stage_checkpoint(&d, "sft", 12).join("state.json"))["fork"]["run"], "c");
+}
+
+#[test]
+fn a_fork_with_changes_gives_the_bits_of_its_parent_with_those_settings() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let b = forked(&a, "pretrain-8", "b", &["--set", "learning_rate=1e-3", "--set", "pretrain.max_grad_norm=0.5"]);
+    let config = fs::read_to_string(b.join("run.toml")).unwrap();
+    assert!(config.contains("learning_rate = 1e-3") && config.contains("max_grad_norm = 0.5"), "{config}");
+    // What the parent gives from step 8 on with these settings.
+    for name in ["pretrain-00000012"] {
+        fs::remove_dir_all(a.join("checkpoints").join(name)).unwrap();
+    }
+    let args = |run: &Path, more: &[&'static str]| -> Vec<String> {
+        let tiny = common::TINY.iter().filter(|set| !set.starts_with("learning_rate"));
+        let sets = tiny.chain(&SETS).chain(more).flat_map(|set| ["--set".to_owned(), (*set).to_owned()]);
+        ["train".to_owned(), "--run".to_owned(), text(run)].into_iter().chain(sets).collect()
+    };
+    danlu(args(&a, &["learning_rate=1e-3", "max_grad_norm=0.5"])).good();
+    danlu(args(&b, &[])).good();
+    same(&a, &b, "pretrain", 12);
+}
+
+#[test]
+fn a_fork_that_cannot_be_made_leaves_nothing() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let run = text(&a);
+    let before = snapshot(dir.path());
+    for (args, words) in [
+        (&["--at", "pretrain-5"][..], &["no checkpoint pretrain-5", "4, 8, 12"][..]),
+        (&["--at", "sft-4"], &["no checkpoint of sft"]),
+        (&["--at", "pretrain"], &["--at is \"pretrain\"", "pretrain-400"]),
+        (&["--at", "pretrain-4", "--name", "a"], &["it exists already"]),
+        (&["--at", "pretrain-4", "--name", "x/y"], &["control character or /"]),
+        (&["--at", "pretrain-4", "--name", ".."], &["no name"]),
+        (&["--at", "pretrain-4", "--set", "seed=5"], &["trained with seed 0"]),
+        (&["--at", "pretrain-4", "--set", "model.hidden_size=64"], &["shape of the model"]),
+        (&["--at", "pretrain-4", "--set", "steps=0"], &["--set steps=0"]),
+        (&["--at", "pretrain-4", "--set", "stepz=1"], &["unknown key"]),
+    ] {
+        danlu([&["fork", &run][..], args].concat()).refused(2, words);
+    }
+    danlu(["fork", "nowhere", "--at", "pretrain-4"]).refused(2, &["no such run"]);
+    fs::write(checkpoint(&a, 4).join("model.safetensors"), "x").unwrap();
+    danlu(["fork", &run, "--at", "pretrain-4"]).refused(2, &["pretrain-00000004"]);
+    let after = snapshot(dir.path());
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+}
+
+/// A disk in memory with the fixture's run in /runs/a.
+fn in_memory() -> FaultFs {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/state-1");
+    let disk = FaultFs::new();
+    for dir in ["/runs", "/runs/a"] {
+        disk.make_dir(Path::new(dir)).unwrap();
+    }
+    let mut all: Vec<(PathBuf, Vec<u8>)> = snapshot(&fixture).into_iter().collect();
+    all.sort();
+    for (path, bytes) in all {
+        let to = Path::new("/runs/a").join(path.strip_prefix(&fixture).unwrap());
+        if path.is_dir() {
+            disk.make_dir(&to).unwrap();
+        }
+        if path.is_file() {
+            if disk.kind(to.parent().unwrap()).unwrap().is_none() {
+                disk.make_dir(to.parent().unwrap()).unwrap();
+            }
+            disk.poke(&to, &bytes).unwrap();
+        }
+    }
+    disk
+}
+
+fn order(stage: StageId) -> Forking {
+    let at = Point { stage, step: 2, revision: None };
+    Forking { at, name: Some("b".to_owned()), sets: Vec::new() }
+}
+
+#[test]
+fn a_fork_appears_whole_or_not_at_all_whatever_fails() {
+    let disk = in_memory();
+    let parent = disk.files();
+    let mut done = false;
+    for n in 0.. {
+        let disk = disk.copy();
+        let view = RunView::open(disk.shared(), Path::new("/runs/a")).unwrap();
+        disk.mark();
+        disk.fail_at(n, Fault::NoSpace);
+        let made = fork(&view, &order(StageId::Sft));
+        let fired = disk.fired();
+        disk.heal();
+        let there = disk.kind(Path::new("/runs/b")).unwrap() == Some(Kind::Dir);
+        assert!(made.is_err() || there, "{n}: {made:?}");
+        if made.is_err() && there {
+            // Only the last sync, of the folder of runs, comes after the fork has its name.
+            let fork = RunView::open(disk.shared(), Path::new("/runs/b")).unwrap();
+            assert!(fork.checkpoints().newest_verified(Some(StageId::Sft)).unwrap().found.is_some(), "{n}");
+        }
+        assert!(parent.is_subset(&disk.files()), "{n}: the parent is whole");
+        if !fired {
+            done = true;
+            assert_eq!(made.unwrap(), Path::new("/runs/b"));
+            // A leftover of a killed fork is swept by the next one.
+            break;
+        }
+    }
+    assert!(done);
+}
+
+#[test]
+fn runs_lists_every_checkpoint_with_its_lineage() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let talk = counting(dir.path());
+    finetune(&a, &["steps=2", &talk, "sft.start=8"], &[]).good();
+    let b = forked(&a, "pretrain-4", "b", &["--set", "learning_rate=1e-3"]);
+    let runs = text(&dir.path().join("runs"));
+    let lines = danlu(["runs", "--dir", &runs, "--json"]).good().objects();
+    let names: Vec<String> =
+        lines.iter().map(|l| format!("{}/{}", l["run"], l["checkpoint"]).replace('"', "")).collect();
+    assert_eq!(
+        names,
+        ["a/pretrain-00000004", "a/pretrain-00000008", "a/pretrain-00000012", "a/sft-00000002", "b/pretrain-00000004"]
+    );
+    let is = |line: &Value, fields: Value| {
+        for (key, value) in fields.as_object().unwrap() {
+            assert_eq!(line[key], *value, "{key} of {line}");
+        }
+    };
+    let path = text(&checkpoint(&a, 4));
+    is(&lines[0], json!({"stage": "pretrain", "step": 4, "parent": null, "needed_by": ["b"], "path": path}));
+    is(&lines[1], json!({"needed_by": ["sft"], "newest": false}));
+    is(&lines[3], json!({"parent": "pretrain-00000008", "metric": "eval_loss", "newest": true, "best": true}));
+    is(&lines[4], json!({"best": true, "changed": ["pretrain.learning_rate 0.003 → 0.001"]}));
+    assert_eq!(lines[4]["fork"]["checkpoint"], "pretrain-00000004");
+    assert_eq!(lines.iter().filter(|l| l["run"] == "a" && l["stage"] == "pretrain" && l["best"] == true).count(), 1);
+    let logged = objects(&fs::read_to_string(a.join("events.jsonl")).unwrap());
+    let eval = logged.iter().find(|e| e["event"] == "eval" && e["source"] == "all" && e["step"] == 4).unwrap();
+    assert_eq!(lines[0]["eval_loss"], eval["eval_loss"]);
+    let files = snapshot(&checkpoint(&a, 4)).into_iter().filter(|(path, _)| !path.ends_with("manifest.json"));
+    assert_eq!(lines[0]["bytes"], json!(files.map(|(_, bytes)| bytes.len()).sum::<usize>()));
+    // The tree for people: the fork below its parent.
+    let tree = danlu(["runs", "--dir", &runs, "--lang", "en"]).good().out.clone();
+    assert!(tree.contains("\n    b  1m") && tree.contains("forked from a pretrain-00000004"), "{tree}");
+    drop(b);
+    assert!(danlu(["runs", "--dir", &text(&dir.path().join("none"))]).good().out.contains("no runs"));
+}
+
+#[test]
+fn compare_puts_runs_side_by_side() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let b = forked(&a, "pretrain-4", "b", &["--set", "learning_rate=1e-3"]);
+    let tiny: Vec<&str> = common::TINY.iter().filter(|set| !set.starts_with("learning_rate")).copied().collect();
+    let sets = [&tiny[..], &SETS].concat().iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>();
+    danlu([&["train", "--run", &text(&b)][..], &sets].concat()).good();
+    let lines = danlu(["compare", &text(&a), &text(&b), "--json"]).good().objects();
+    let of = |kind: &str| lines.iter().filter(|line| line["compare"] == kind).collect::<Vec<_>>();
+    assert_eq!(lines[0], json!({"compare": "runs", "runs": ["a", "b"]}));
+    assert_eq!(of("setting").len(), 1);
+    assert_eq!(
+        [&of("setting")[0]["key"], &of("setting")[0]["values"]],
+        [&json!("pretrain.learning_rate"), &json!(["0.003", "0.001"])]
+    );
+    let figures = of("figure");
+    assert_eq!(figures.iter().map(|f| f["step"].as_u64().unwrap()).collect::<Vec<_>>(), [4, 8, 12]);
+    assert_eq!(figures[0]["values"][0], figures[0]["values"][1], "the same past");
+    assert_ne!(figures[2]["values"][0], figures[2]["values"][1]);
+    assert_eq!(of("best")[0]["metric"], "eval_loss");
+    let probe = of("probe").into_iter().find(|p| p["prompt"] == "春眠不觉晓，").unwrap();
+    assert_eq!([&probe["values"][0]["step"], &probe["values"][1]["step"]], [&json!(12), &json!(12)]);
+    let table = danlu(["compare", &text(&a), &text(&b), "--lang", "en"]).good().out.clone();
+    assert!(table.contains("settings that differ") && table.contains("pretrain-12 eval_loss"), "{table}");
+    danlu(["compare", &text(&a)]).refused(2, &["1 runs are given", "2 to 4"]);
+}
+
+/// A run may be in use elsewhere, a fork or a later stage may name it, and a link may lead out of the folder.
+#[test]
+fn nothing_that_something_names_is_removed() {
+    let dir = scratch();
+    let disk = RealFs::shared();
+    let a = pretrained(dir.path(), "a");
+    let talk = counting(dir.path());
+    finetune(&a, &["steps=2", &talk, "sft.start=8"], &[]).good();
+    let b = forked(&a, "pretrain-4", "b", &[]);
+    let refused = |result: Result<u64, danlu::train::TrainError>, word: &str| {
+        let error = result.expect_err(word).to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    let before = snapshot(&a);
+    refused(remove_checkpoint(&disk, None, &a, "pretrain-00000008"), "sft");
+    refused(remove_checkpoint(&disk, None, &a, "pretrain-00000004"), "b began from it");
+    refused(remove_checkpoint(&disk, None, &a, "pretrain-00000005"), "no checkpoint");
+    refused(remove_checkpoint(&disk, None, &a, "../../b"), "no checkpoint");
+    refused(remove_whole_run(&disk, &a), "b was forked from it");
+    pin(&disk, None, &a, "pretrain-00000012", true).unwrap();
+    refused(remove_checkpoint(&disk, None, &a, "pretrain-00000012"), "pinned");
+    let marked = survey(&disk, &dir.path().join("runs")).unwrap();
+    assert!(marked[0].checkpoints.iter().any(|c| c.pinned && c.step == 12));
+    let held = Run::open(Arc::clone(&disk), &a).unwrap();
+    pin(&disk, Some(&held), &a, "pretrain-00000012", false).unwrap();
+    refused(remove_checkpoint(&disk, None, &a, "pretrain-00000012"), "in use");
+    refused(remove_whole_run(&disk, &a).map(|_| 0), "b was forked");
+    drop(held);
+    let bytes: u64 = snapshot(&checkpoint(&a, 12)).values().map(|b| b.len() as u64).sum();
+    assert_eq!(remove_checkpoint(&disk, None, &a, "pretrain-00000012").unwrap(), bytes);
+    assert_eq!(checkpoints(&a), ["pretrain-00000004", "pretrain-00000008", "sft-00000002"]);
+    let kept = |path: &PathBuf| {
+        !path.to_string_lossy().contains("pretrain-00000012")
+            && !path.ends_with("pins.jsonl")
+            && !path.ends_with("lock")
+    };
+    assert!(
+        before
+            .iter()
+            .filter(|(path, _)| kept(path))
+            .all(|(path, bytes)| fs::read(path).map_or(path.is_dir(), |b| b == *bytes))
+    );
+    // A link to a run is not the run.
+    let link = dir.path().join("runs/link");
+    symlink(&b, &link).unwrap();
+    refused(remove_whole_run(&disk, &link), "not a run");
+    // A run that another process uses.
+    let held = Run::open(Arc::clone(&disk), &b).unwrap();
+    refused(remove_whole_run(&disk, &b), "in use");
+    drop(held);
+    symlink(dir.path(), b.join("data/out")).unwrap();
+    assert!(remove_whole_run(&disk, &b).unwrap() > 0);
+    assert!(!b.exists() && a.exists() && dir.path().join("counting.jsonl").exists(), "through no link");
+    fs::remove_file(&link).unwrap();
+    remove_whole_run(&disk, &a).unwrap();
+    no_leftovers(dir.path());
+}
+
+#[test]
+fn a_pinned_checkpoint_outlives_the_newest_three() {
+    let dir = scratch();
+    let run = dir.path().join("runs/a");
+    let sets = ["steps=10", "save_steps=1"];
+    train(&run, &sets, &["--steps", "3"]).good();
+    pin(&RealFs::shared(), None, &run, "pretrain-00000002", true).unwrap();
+    train(&run, &sets, &[]).good();
+    let left = checkpoints(&run);
+    assert!(
+        left.contains(&"pretrain-00000002".to_owned()) && !left.contains(&"pretrain-00000003".to_owned()),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn a_run_is_renamed_unless_a_fork_reads_its_data() {
+    let dir = scratch();
+    let disk = RealFs::shared();
+    let a = pretrained(dir.path(), "a");
+    let b = rename(&disk, &a, "诗 two").unwrap();
+    assert!(b.ends_with("诗 two") && b.join("run.toml").is_file() && !a.exists());
+    assert!(rename(&disk, &b, "x/y").is_err() && rename(&disk, &b, "诗 two").is_err());
+    let held = Run::open(Arc::clone(&disk), &b).unwrap();
+    assert!(rename(&disk, &b, "c").unwrap_err().to_string().contains("in use"));
+    drop(held);
+    fs::write(b.join("mine.txt"), "a\n\nb\n").unwrap();
+    let toml = fs::read_to_string(b.join("run.toml")).unwrap();
+    fs::write(b.join("run.toml"), format!("{toml}\n[[source]]\nname = \"mine\"\npath = \"mine.txt\"\n")).unwrap();
+    forked(&b, "pretrain-4", "f", &[]);
+    assert!(rename(&disk, &b, "c").unwrap_err().to_string().contains("f reads its data there"));
+}
+
+/// What a killed fork left is removed by the next one; one that is being made is not.
+#[test]
+fn leftovers_of_killed_forks_are_swept() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let runs = dir.path().join("runs");
+    let dead = runs.join(".tmp-run-1-0123456789abcdef");
+    let live = runs.join(".tmp-run-2-0123456789abcdef");
+    for left in [&dead, &live] {
+        fs::create_dir_all(left.join("checkpoints/x")).unwrap();
+        fs::write(left.join("run.toml"), "").unwrap();
+    }
+    let held = Run::open(RealFs::shared(), &live).unwrap();
+    forked(&a, "pretrain-4", "b", &[]);
+    assert!(!dead.exists() && live.exists());
+    drop(held);
+}
