@@ -76,8 +76,8 @@ fn hostile_headers_are_refused_with_a_message() {
     refused(&file(&one("F32", "[99999999999999999999999]", 0, 4), 4), "header is invalid");
     refused(&file(&one("F32", "[-1]", 0, 4), 4), "the tensor");
     refused(&file(&one("F32", "[1.5]", 0, 4), 4), "header is invalid");
-    refused(&file(&one("F32", "[1,1,1,1,1]", 0, 4), 4), "more than 4 dimensions");
-    refused(&file(&one("F32", &format!("[{}1]", "1,".repeat(1_000_000)), 0, 4), 4), "more than 4 dimensions");
+    refused(&file(&one("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4), 4), "more than 8 dimensions");
+    refused(&file(&one("F32", &format!("[{}1]", "1,".repeat(1_000_000)), 0, 4), 4), "more than 8 dimensions");
     refused(&file(&one("F32", "[2,0]", 0, 0), 0), "at least 1");
     // Places.
     refused(&file(&one("F32", "[1]", 4, 0), 4), "overlaps");
@@ -122,10 +122,10 @@ fn hostile_headers_are_refused_with_a_message() {
     refused(&file(&one("float32", "[1]", 0, 4), 4), "float32");
     // Names.
     refused(&file(&one("F32", "[1]", 0, 4).replace("\"a\"", &format!("\"{}\"", "n".repeat(600))), 4), "name");
-    let crowd: Vec<_> = (0..10_001)
+    let crowd: Vec<_> = (0..100_001)
         .map(|i| format!(r#""{i}":{{"dtype":"U32","shape":[1],"data_offsets":[{},{}]}}"#, i * 4, i * 4 + 4))
         .collect();
-    refused(&file(&format!("{{{}}}", crowd.join(",")), 40_004), "10000 tensors");
+    refused(&file(&format!("{{{}}}", crowd.join(",")), 400_004), "100000 tensors");
     // Unusual but valid files are read.
     assert!(read(&file("{}", 0)).expect("empty").tensors.is_empty());
     assert_eq!(read(&file(&one("F32", "[]", 0, 4), 4)).expect("a scalar").tensors["a"].data.len(), 1);
@@ -198,7 +198,7 @@ fn the_writer_is_read_by_the_crate_and_gives_the_same_bytes() {
     for bad in [
         vec![tensors[0], tensors[0]],
         vec![TensorRef { name: "a", shape: &[4], data: &a }],
-        vec![TensorRef { name: "a", shape: &[1, 1, 1, 2, 3], data: &a }],
+        vec![TensorRef { name: "a", shape: &[1, 1, 1, 1, 1, 1, 1, 2, 3], data: &a }],
         vec![TensorRef { name: "a", shape: &[usize::MAX, 2], data: &a }],
         vec![TensorRef { name: "step", shape: &[6], data: &a }],
         vec![TensorRef { name: "__metadata__", shape: &[6], data: &a }],

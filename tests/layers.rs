@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What train/ holds, in an order in which each names only what comes before it.
-const TRAIN: [&str; 9] = ["config", "stats", "error", "run", "tree", "corpus", "stages", "open", "trainer"];
+const TRAIN: [&str; 10] = ["config", "stats", "error", "run", "tree", "corpus", "stages", "open", "trainer", "export"];
 
 /// Lines a file may have.
 const LONGEST: usize = 800;

@@ -9,7 +9,7 @@ use clap::{
 
 use super::{
     Common, output,
-    verbs::{Verb, Workbench},
+    verbs::{GROUPS, Verb, Workbench},
 };
 use crate::{
     base::{NoStage, clean},
@@ -52,14 +52,31 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
 }
 
 /// The clap command; values may begin with `-`, as texts, paths and numbers do.
-fn command() -> clap::Command {
+pub(super) fn command() -> clap::Command {
     let values = |arg: Arg| {
         // An option with an optional value may be followed by the next option.
         let always = arg.get_num_args().is_none_or(|n| n.min_values() > 0);
         let named = arg.get_long().is_some();
         if named && arg.get_action().takes_values() && always { arg.allow_hyphen_values(true) } else { arg }
     };
-    Cli::command().mut_args(values).mut_subcommands(|verb| verb.mut_args(values))
+    let command = Cli::command().mut_args(values).mut_subcommands(|verb| verb.mut_args(values));
+    let help =
+        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}Options:\n{{options}}", grouped(&command));
+    command.help_template(help)
+}
+
+/// The verbs in groups, each with its first line of help.
+fn grouped(command: &clap::Command) -> String {
+    let mut text = String::new();
+    for (title, verbs) in GROUPS {
+        text.push_str(&format!("{title}:\n"));
+        for name in verbs {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            text.push_str(&format!("  {name:<12} {}\n", about.map(ToString::to_string).unwrap_or_default()));
+        }
+        text.push('\n');
+    }
+    text + "Without a verb the workbench opens. danlu VERB --help lists the options of a verb.\n\n"
 }
 
 /// An option followed by another one instead of its value. A prompt may be any text.
@@ -84,8 +101,22 @@ fn missing_value(command: &clap::Command, arguments: impl Iterator<Item = String
     None
 }
 
-/// The error for a value that is not a number or a stage, in one sentence.
+/// The error for a value that is not a number, a stage or a known word, in one sentence.
 fn bad_value(error: &clap::Error) -> Option<String> {
+    if let (
+        ErrorKind::InvalidValue,
+        Some(ContextValue::String(option)),
+        Some(ContextValue::String(value)),
+        Some(ContextValue::Strings(known)),
+    ) = (
+        error.kind(),
+        error.get(ContextKind::InvalidArg),
+        error.get(ContextKind::InvalidValue),
+        error.get(ContextKind::ValidValue),
+    ) {
+        let option = option.split(' ').next().unwrap_or(option);
+        return Some(format!("{option} is {value:?}; expected one of {}", known.join(", ")));
+    }
     let (Some(ContextValue::String(option)), Some(ContextValue::String(value)), ErrorKind::ValueValidation) =
         (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue), error.kind())
     else {
@@ -136,6 +167,16 @@ mod tests {
     }
 
     #[test]
+    fn help_lists_every_verb_once() {
+        let command = command();
+        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied()).collect();
+        let mut all: Vec<&str> =
+            command.get_subcommands().map(clap::Command::get_name).filter(|n| *n != "help").collect();
+        (listed.sort_unstable(), all.sort_unstable());
+        assert_eq!(listed, all);
+    }
+
+    #[test]
     fn a_value_may_begin_with_a_dash() {
         for prompt in ["- buy tea", "-5 degrees", "--", "-", "--json", "--no such option", "-h"] {
             let cli = parse(&["generate", "--model", "-m", "--prompt", prompt, "--temperature", "-1"]).unwrap();
@@ -162,6 +203,8 @@ mod tests {
             assert_eq!(text, format!("{option} is {value:?}; expected a whole number, 0 or more"));
         }
         assert_eq!(error(&["generate", "--prompt", "a", "--top-p", "most"]), "--top-p is \"most\"; expected a number");
+        assert_eq!(error(&["export", "--metrics", "xml"]), "--metrics is \"xml\"; expected one of tensorboard, csv");
+        assert!(error(&["completions", "tcsh"]).contains("<SHELL> is \"tcsh\"; expected one of bash"));
         assert!(error(&["bench", "--layers", "-1"]).contains("0 or more"));
         assert!(error(&["train", "--steps", "99999999999999999999999"]).contains("0 or more"));
     }

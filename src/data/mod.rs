@@ -53,7 +53,8 @@ pub use preference::{
 pub use read::{Format, Unread, read};
 pub use split::split;
 pub use tokenizer::{
-    ChatTokens, LARGEST_CONFIG, SPECIAL_TOKENS, StreamDecoder, TextGroup, Tokenizer, train_bpe, train_char,
+    ChatTokens, Facts, LARGEST_CONFIG, LARGEST_FILE, Merging, SPECIAL_TOKENS, StreamDecoder, TextGroup, TokenKind,
+    Tokenizer, Vocabulary, facts, train_bpe, train_char,
 };
 pub use tokens::{
     batch::{Batch, Batcher},

@@ -3,6 +3,7 @@
 //! Llama's layout under Hugging Face's names. Works on tensors and token ids, independent of text, files and stages.
 //! Shape letters as in [`crate::compute::ops`].
 
+mod architecture;
 mod arithmetic;
 mod config;
 mod decode;
@@ -17,6 +18,7 @@ mod rows;
 mod schedule;
 mod trunk;
 
+pub use architecture::{Architecture, Bias, Group, PUBLISHED, Published, TrainingBytes, Weight};
 pub use arithmetic::{Estimate, estimate};
 pub use config::{ConfigError, Head, ModelConfig, PRESETS, Preset, end_ids, preset};
 pub use decode::{BatchDecoder, Completion, Decoder, Drawn, Prompt, Sampling, draw, sample};

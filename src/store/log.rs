@@ -364,6 +364,11 @@ pub struct Tail {
 /// Reads complete lines from byte `from`, at most 4 MiB, without a lock: for watching a log while another process
 /// writes it. A missing log is empty.
 pub fn read_from(disk: &dyn Fs, path: &Path, from: u64) -> Result<Tail, StoreError> {
+    read_portion(disk, path, from, PORTION)
+}
+
+/// The same, of at most `most` bytes and the rest of a line.
+pub fn read_portion(disk: &dyn Fs, path: &Path, from: u64, most: u64) -> Result<Tail, StoreError> {
     let (mut reader, len) = match disk.open(path, Links::Refuse) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Tail::default()),
         opened => opened.at("open", path)?,
@@ -383,7 +388,7 @@ pub fn read_from(disk: &dyn Fs, path: &Path, from: u64) -> Result<Tail, StoreErr
             Ok(record) if line.good => tail.records.push(record),
             _ => tail.bad += 1,
         }
-        if line.end - from >= PORTION {
+        if line.end - from >= most {
             break;
         }
     }

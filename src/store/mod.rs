@@ -10,11 +10,11 @@
 mod checkpoint;
 mod error;
 mod fault;
-mod foreign;
 mod fs;
 mod hashed;
 mod lock;
 mod log;
+mod models;
 mod names;
 mod prepared;
 mod run;
@@ -30,12 +30,16 @@ pub use checkpoint::{
 };
 pub use error::StoreError;
 pub use fault::{Data, Fault, FaultFs, Names};
-pub use foreign::{LFS_POINTER, is_lfs_pointer, no_model};
 pub(crate) use fs::open_input;
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use hashed::FileInfo;
 pub use lock::{RUNS, RunLock, holder};
-pub use log::{Log, Tail, Torn, each_record, read_from};
+pub use log::{Log, Tail, Torn, each_record, read_from, read_portion};
+pub use models::{
+    Contents, Existing, GgmlType, GgufDtype, GgufHeader, GgufOut, Item, LFS_POINTER, List, MetaValue, Number,
+    TensorFiles, Wrapping, contents, export_files, export_folder, gguf_len, is_lfs_pointer, may_write, no_model,
+    read_gguf, write_gguf,
+};
 pub use names::{MAX_NAME, is_plain, is_prepared, next_run_name, refuse_name};
 pub use prepared::{Draft, Preparer};
 pub use run::Run;

@@ -6,11 +6,12 @@
 //!
 //! Its folders, each of which depends only on those before it: `config` (run.toml), `run` (the files in a run's
 //! folder), `corpus` (text to token ids), `stages` (the stages), `open` (from flags to an opened stage), `trainer` (the
-//! loop), `tree` (the runs of a folder, forks, comparison).
+//! loop), `tree` (the runs of a folder, forks, comparison), `export` (what leaves a run).
 
 pub mod config;
 pub mod corpus;
 mod error;
+pub mod export;
 mod open;
 mod run;
 mod stages;

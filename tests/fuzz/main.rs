@@ -12,6 +12,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../doors/gguf.rs"]
+mod gguf_file;
 mod mutate;
 mod parsers;
 #[path = "../common/texts.rs"]

@@ -11,7 +11,7 @@ use std::{
 use danlu::{
     base::StageId,
     data::{
-        DataError, Format, History, Ids, Shape, Tokenizer,
+        DataError, Format, History, Ids, Shape, Tokenizer, facts,
         read::{Packing, ReadOptions, documents},
         read_chats, read_preferences,
         stored::{
@@ -20,10 +20,10 @@ use danlu::{
         },
         tokenizer::{TextGroup, train_bpe, train_char},
     },
-    nn::{ModelConfig, ParamTable},
+    nn::{Architecture, ModelConfig, ParamTable},
     store::{
-        CheckpointId, FaultFs, Links, Log, Run, RunView, StoreError, TensorRef, each_record, read_from, read_model,
-        read_shapes, read_tensors, write_tensors,
+        CheckpointId, FaultFs, Links, Log, Run, RunView, StoreError, TensorRef, contents, each_record, read_from,
+        read_model, read_shapes, read_tensors, write_tensors,
     },
     train::{
         TrainError,
@@ -35,7 +35,7 @@ use danlu::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{mutate, texts::Chance};
+use super::{gguf_file, mutate, texts::Chance};
 
 /// Examples, and a reader that returns 0 or the exit code of its error.
 type Opened = (Vec<Vec<u8>>, Box<dyn FnMut(&[u8]) -> u8>);
@@ -74,6 +74,9 @@ pub(crate) const PARSERS: &[Parser] = &[
     Parser { name: "preferences", open: preferences, change: mutate::json_lines, sealed: false },
     Parser { name: "logs", open: logs, change: mutate::json_lines, sealed: false },
     Parser { name: "shard", open: shards, change: resealed_shard, sealed: false },
+    Parser { name: "gguf", open: gguf, change: mutate::bytes, sealed: false },
+    Parser { name: "tokenizer_facts", open: tokenizer_facts, change: mutate::json, sealed: false },
+    Parser { name: "foreign_config", open: foreign_config, change: mutate::json, sealed: false },
     Parser { name: "unit", open: units, change: resealed_unit, sealed: false },
 ];
 
@@ -156,6 +159,34 @@ fn tensors() -> Opened {
         code(read_tensors(&disk, &path, Links::Refuse))
     };
     (vec![weights(&ParamTable::new(&tiny()), "", &[])], Box::new(read))
+}
+
+fn gguf() -> Opened {
+    let disk = FaultFs::new();
+    let path = PathBuf::from("/m.gguf");
+    let read = move |bytes: &[u8]| {
+        disk.poke(&path, bytes).unwrap();
+        code(contents(&disk, &path))
+    };
+    (vec![gguf_file::small()], Box::new(read))
+}
+
+fn tokenizer_facts() -> Opened {
+    (published(), Box::new(|bytes: &[u8]| data(facts(bytes))))
+}
+
+fn foreign_config() -> Opened {
+    let read = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let sums = |shape: Architecture| (shape.training_flops(u64::MAX), shape.training_bytes(1 << 32, 1 << 32, true));
+        code(Architecture::from_json(&text).map(sums))
+    };
+    let gpt2 = json!({"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024, "vocab_size": 50_257});
+    let mixtral = json!({"model_type": "mixtral", "hidden_size": 4096, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14_336, "vocab_size": 32_000,
+        "num_local_experts": 8, "num_experts_per_tok": 2, "max_position_embeddings": 32_768});
+    let all = [gpt2, mixtral, tiny().to_json()];
+    (all.iter().map(|config| config.to_string().into_bytes()).collect(), Box::new(read))
 }
 
 fn index() -> Opened {

@@ -79,37 +79,8 @@ impl Bench {
         if self.decode {
             return self.decoding(&mut device, &config, seed);
         }
-        let mut learner = Learner::new(&mut device, &config, self.batch, self.ctx, AdamW::default())?;
-        let slab = learner.table().initial(seed);
-        learner.write_params(&mut device, &slab)?;
+        let (learner, ms) = measured(&mut device, &config, [self.batch, self.ctx], self.steps, seed)?;
         let tokens = self.batch * self.ctx;
-        let batches: Vec<(Vec<u32>, Vec<i32>)> = (0..8)
-            .map(|b| {
-                let id = |i: usize| rng::below(seed, Purpose::Bench, b, i as u64, self.vocab) as u32;
-                let ids: Vec<u32> = (0..tokens).map(id).collect();
-                let targets = (0..tokens).map(|i| id(tokens + i) as i32).collect();
-                (ids, targets)
-            })
-            .collect();
-        // A mark is taken when a step's numbers arrive, two steps behind the newest, as in the trainer: the time
-        // between marks is the time of a step, however far the host is ahead.
-        let mut marks = Vec::with_capacity(self.steps + 1);
-        let warmup = 3.max(self.steps / 5);
-        let mut waiting = std::collections::VecDeque::new();
-        // The last steps only keep the device busy; they are not timed.
-        for step in 0..warmup + self.steps + IN_FLIGHT {
-            let (ids, targets) = &batches[step % batches.len()];
-            let batch = MicroBatch { ids, targets, starts: None };
-            waiting.push_back(learner.step(&mut device, &[batch], 3e-4, seed, step)?);
-            if waiting.len() > IN_FLIGHT
-                && let Some(mut ticket) = waiting.pop_front()
-            {
-                device.collect::<f32>(&mut ticket, true)?;
-                marks.push(Instant::now());
-            }
-        }
-        device.wait()?;
-        let ms = median_step(&marks[warmup - 1..]);
         let cost = estimate(&config, self.batch, self.ctx, 0);
         let rate = tokens as f64 / ms * 1e3;
         let tflops = cost.flops_per_token as f64 * rate / 1e12;
@@ -174,6 +145,49 @@ impl Bench {
         output::text(&format!("{rate:.0} drawn tokens/s · {} texts · {ms:.3} ms per token of each", self.batch));
         Ok(())
     }
+}
+
+/// Trains a new model on random tokens, `shape` being rows and tokens of each: the learner, and the milliseconds of a
+/// step.
+pub(super) fn measured(
+    device: &mut Device,
+    config: &ModelConfig,
+    shape: [usize; 2],
+    steps: usize,
+    seed: u64,
+) -> Result<(Learner, f64), Failure> {
+    let [rows, context] = shape;
+    let mut learner = Learner::new(device, config, rows, context, AdamW::default())?;
+    let slab = learner.table().initial(seed);
+    learner.write_params(device, &slab)?;
+    let tokens = rows * context;
+    let batches: Vec<(Vec<u32>, Vec<i32>)> = (0..8)
+        .map(|b| {
+            let id = |i: usize| rng::below(seed, Purpose::Bench, b, i as u64, config.vocab_size) as u32;
+            let ids: Vec<u32> = (0..tokens).map(id).collect();
+            let targets = (0..tokens).map(|i| id(tokens + i) as i32).collect();
+            (ids, targets)
+        })
+        .collect();
+    // A mark is taken when a step's numbers arrive, two steps behind the newest, as in the trainer: the time between
+    // marks is the time of a step, however far the host is ahead.
+    let mut marks = Vec::with_capacity(steps + 1);
+    let warmup = 3.max(steps / 5);
+    let mut waiting = std::collections::VecDeque::new();
+    // The last steps only keep the device busy; they are not timed.
+    for step in 0..warmup + steps + IN_FLIGHT {
+        let (ids, targets) = &batches[step % batches.len()];
+        let batch = MicroBatch { ids, targets, starts: None };
+        waiting.push_back(learner.step(device, &[batch], 3e-4, seed, step)?);
+        if waiting.len() > IN_FLIGHT
+            && let Some(mut ticket) = waiting.pop_front()
+        {
+            device.collect::<f32>(&mut ticket, true)?;
+            marks.push(Instant::now());
+        }
+    }
+    device.wait()?;
+    Ok((learner, median_step(&marks[warmup - 1..])))
 }
 
 /// Tokens of a prompt in the decoding benchmark.

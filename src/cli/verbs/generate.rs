@@ -8,15 +8,14 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::ids;
+use super::{doors::source, ids};
 use crate::{
     base::StageId,
     cli::{Common, Failure, Outcome, output},
     compute::Device,
     data::{Role, Turn, Words, read_in},
     nn::{Decoder, ModelConfig, Sampling, Weights},
-    store::{RUNS, RealFs, RunView, newest_run},
-    train::{TrainError, checkpoint, model_folder},
+    train::{TrainError, model_folder},
 };
 
 /// Text is printed at least this often, if the model is fast enough.
@@ -125,36 +124,10 @@ impl Generate {
 
     /// The model's folder: the named one, or a run's newest checkpoint that verifies.
     fn folder(&self) -> Result<PathBuf, Failure> {
-        if let Some(model) = &self.model {
-            return Ok(model.clone());
+        match &self.model {
+            Some(model) => Ok(model.clone()),
+            None => source::folder(self.run.as_deref(), self.stage, None),
         }
-        let run = match &self.run {
-            Some(run) => run.clone(),
-            None => newest_run(&RealFs, Path::new(RUNS)).map_err(TrainError::from)?.ok_or_else(|| {
-                Failure::usage("no run in ./runs; name one with --run, or a model's folder with --model")
-            })?,
-        };
-        let view = RunView::open(RealFs::shared(), &run).map_err(TrainError::from)?;
-        let stages: Vec<StageId> = match self.stage {
-            Some(stage) => vec![stage],
-            None => StageId::ALL.into_iter().rev().filter(|s| s.speaks()).collect(),
-        };
-        for stage in stages {
-            let opens = |c| checkpoint::opens(&c).map(|()| c);
-            let found = view.checkpoints().newest_that(Some(stage), opens).map_err(TrainError::from)?;
-            for note in found.notes() {
-                output::note(&note);
-            }
-            if let Some(checkpoint) = found.found {
-                return Ok(checkpoint.path);
-            }
-        }
-        let stage = self.stage.unwrap_or_default();
-        Err(Failure::usage(format!(
-            "{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}",
-            run.display(),
-            run.display()
-        )))
     }
 
     fn text(&self, model: &mut Opened, prompt: &str, how: &Sampling) -> Outcome {

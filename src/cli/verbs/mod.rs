@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod config;
 mod data;
+mod doors;
 mod generate;
 mod ids;
 mod overfit;
@@ -44,13 +45,29 @@ pub(super) enum Verb {
     Fork(tree::Fork),
     /// Up to four runs side by side: settings that differ, held-out figures at the same steps, the best ones, the probes
     Compare(tree::Compare),
+    /// Look into a file or folder of weights: tensors, totals, metadata, tokenizer; only headers are read
+    Inspect(doors::inspect::Inspect),
+    /// Write a model as GGUF (llama.cpp, Ollama) or as a clean Hugging Face folder, or a run's logs or data
+    Export(doors::export::Export),
+    /// What a model costs: parameters, operations, bytes, time, energy and money, with every assumption
+    Estimate(doors::estimate::Estimate),
     /// List adapters and which one `auto` picks
     Adapters(adapters::Adapters),
     /// Compare every kernel with its CPU twin on this adapter
     Check(check::Check),
     /// Measure a training step on random tokens
     Bench(bench::Bench),
+    /// Print the script with which a shell completes verbs and options
+    Completions(doors::completions::Completions),
 }
+
+/// The verbs as `danlu --help` groups them.
+pub(super) const GROUPS: [(&str, &[&str]); 4] = [
+    ("Train", &["train", "recipe", "data", "config", "fork"]),
+    ("Look", &["runs", "compare", "inspect", "estimate", "adapters", "check", "bench"]),
+    ("Models", &["generate", "score", "overfit"]),
+    ("Doors", &["export", "completions"]),
+];
 
 impl Verb {
     /// Runs the verb.
@@ -66,9 +83,13 @@ impl Verb {
             Self::Runs(verb) => verb.run(common),
             Self::Fork(verb) => verb.run(common),
             Self::Compare(verb) => verb.run(common),
+            Self::Inspect(verb) => verb.run(common),
+            Self::Export(verb) => verb.run(common),
+            Self::Estimate(verb) => verb.run(common),
             Self::Adapters(verb) => verb.run(common),
             Self::Check(verb) => verb.run(common),
             Self::Bench(verb) => verb.run(common),
+            Self::Completions(verb) => verb.run(),
         }
     }
 

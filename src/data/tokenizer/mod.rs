@@ -5,6 +5,7 @@
 //! conversation tokens are added (`grow.rs`).
 
 mod edges;
+mod facts;
 mod grow;
 mod latin;
 mod load;
@@ -12,14 +13,17 @@ mod parts;
 mod pieces;
 mod stream;
 mod train;
+mod vocabulary;
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+pub use facts::{Facts, facts};
 pub use load::{LARGEST_CONFIG, LARGEST_FILE};
 pub use stream::StreamDecoder;
 pub use train::{TextGroup, train_bpe, train_char};
+pub use vocabulary::{Merging, TokenKind, Vocabulary};
 
 use crate::{base::panics, data::error::DataError};
 

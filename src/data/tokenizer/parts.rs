@@ -18,7 +18,7 @@ use crate::data::error::DataError;
 /// Depth of nested parts.
 const DEEPEST: usize = 4;
 /// Most parts of one kind, over all sequences.
-const MOST_PARTS: usize = 24;
+pub(super) const MOST_PARTS: usize = 24;
 /// Most factor by which a text may grow.
 const MOST_GROWTH: usize = 72;
 /// Most bytes of a string that a part searches for or inserts.
@@ -93,6 +93,7 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, DataError> {
 }
 
 /// At most `N` elements; parsing stops at the first one too many.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AtMost<T, const N: usize>(pub(super) Vec<T>);
 
 impl<T, const N: usize> Default for AtMost<T, N> {

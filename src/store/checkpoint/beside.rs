@@ -50,6 +50,29 @@ pub fn manifest_beside<'a>(
 }
 
 impl ManifestBeside<'_> {
+    /// The files that the manifest lists.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// True when it lists no file.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// How the files differ from the manifest, a sentence each: missing ones, and those with other bytes. Reads all of
+    /// their bytes.
+    pub fn differences(&self) -> Result<Vec<String>, StoreError> {
+        let mut differences = Vec::new();
+        for (name, info) in &self.files {
+            match check_file(self.disk, self.dir, name, info, self.links) {
+                Err(StoreError::Damaged { what, .. }) => differences.push(what),
+                checked => checked?,
+            }
+        }
+        Ok(differences)
+    }
+
     /// Compares a file, if it exists, with the manifest.
     pub fn check(&self, name: &str) -> Result<(), StoreError> {
         let path = self.dir.join(name);

@@ -33,9 +33,9 @@ pub const RESERVE: u64 = 64 << 20;
 
 /// A file to save: its name in the checkpoint, its exact length, and how to write it.
 pub struct NewFile<'a> {
-    name: String,
-    bytes: u64,
-    fill: Fill<'a>,
+    pub(in crate::store) name: String,
+    pub(in crate::store) bytes: u64,
+    pub(in crate::store) fill: Fill<'a>,
 }
 
 impl fmt::Debug for NewFile<'_> {
@@ -45,6 +45,21 @@ impl fmt::Debug for NewFile<'_> {
 }
 
 impl<'a> NewFile<'a> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its exact length.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// True when it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
     /// A file with these bytes. `name` is a plain name, or one inside one folder (`value/config.json`).
     pub fn bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();

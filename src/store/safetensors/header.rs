@@ -15,8 +15,8 @@ use super::{MAX_HEADER, MAX_RANK, MAX_TENSORS};
 use crate::base::io::ReadSeek;
 use crate::store::{
     error::{At, StoreError},
-    foreign::no_safetensors,
     fs::{Fs, Links, open_input},
+    models::foreign::no_safetensors,
 };
 
 /// Longest tensor name.
@@ -90,12 +90,6 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
 
     let mut raw: Vec<_> = tensors.into_iter().map(|(name, raw)| (name, TensorInfo::from(raw))).collect();
     raw.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
-    if let Some((name, info)) = raw.iter().find(|(_, info)| info.shape.contains(&0)) {
-        return Err(wrong(format!(
-            "the tensor {name:?} has shape {:?}; every dimension must be at least 1",
-            info.shape
-        )));
-    }
     // The crate checks, with overflow-checked products, that the tensors are contiguous.
     let checked = Metadata::new(None, raw.clone()).map_err(|e| wrong(in_words(&e)))?;
     let data_bytes = checked.data_len() as u64;

@@ -17,6 +17,7 @@ use std::{
 use ::safetensors::Dtype;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
+pub(super) use self::model::{read_headers, read_indexed};
 pub use self::{
     header::{Header, TensorEntry, read_header},
     model::{Shapes, read_model, read_shapes},
@@ -27,12 +28,12 @@ use super::{
     fs::{Fs, Links},
 };
 
-/// Longest header that is read. The format allows 100 MB; ten thousand tensors need a tenth of this limit.
+/// Longest header that is read. The format allows 100 MB; a hundred thousand tensors fit in this limit.
 pub const MAX_HEADER: u64 = 16 << 20;
 /// Most tensors in a file or a model.
-pub const MAX_TENSORS: usize = 10_000;
+pub const MAX_TENSORS: usize = 100_000;
 /// Most dimensions of a tensor.
-pub const MAX_RANK: usize = 4;
+pub const MAX_RANK: usize = 8;
 
 /// Elements converted to f32 at a time.
 const CHUNK: usize = 1 << 18;
@@ -173,9 +174,13 @@ fn read_into(
     let (header, mut reader) = header::open(disk, path, links)?;
     // In file order, so that reading is sequential.
     for entry in &header.tensors {
-        if !wanted(&entry.name) {
-            let what = format!("the tensor {:?} is not in the index; the files do not belong together", entry.name);
+        if entry.elements == 0 {
+            let what =
+                format!("the tensor {:?} has shape {:?}; every dimension must be at least 1", entry.name, entry.shape);
             return Err(StoreError::input(path, what));
+        }
+        if !wanted(&entry.name) {
+            return Err(not_in_the_index(path, &entry.name));
         }
         let values = read_values(&mut *reader, entry.dtype, entry.elements).at("read", path)?;
         let Some(values) = values else {
@@ -188,6 +193,11 @@ fn read_into(
         file.add(&entry.name, &entry.shape, values);
     }
     Ok(())
+}
+
+fn not_in_the_index(path: &Path, tensor: &str) -> StoreError {
+    let what = format!("the tensor {tensor:?} is not in the index; the files do not belong together");
+    StoreError::input(path, what)
 }
 
 /// Allocates `n` zeros; running out of memory is an error instead of an abort.

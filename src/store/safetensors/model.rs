@@ -10,13 +10,13 @@ use serde::Deserialize;
 
 use super::{
     MAX_HEADER, TensorFile,
-    header::{Names, read_header},
-    read_into, read_tensors,
+    header::{Header, Names, read_header},
+    not_in_the_index, read_into, read_tensors,
 };
 use crate::store::{
     error::StoreError,
-    foreign::{LFS_POINTER, is_lfs_pointer, no_model},
     fs::{Fs, Links, read_limited},
+    models::foreign::{LFS_POINTER, is_lfs_pointer, no_model},
 };
 
 /// The weights in one file.
@@ -46,6 +46,12 @@ impl Places {
         if !is_there(disk, &index, links) {
             return Err(StoreError::input(dir, nothing_here(disk, dir)));
         }
+        Places::of_index(disk, index, links)
+    }
+
+    /// The shards of an index, all of which must be in its folder.
+    fn of_index(disk: &dyn Fs, index: PathBuf, links: Links) -> Result<Places, StoreError> {
+        let dir = index.parent().unwrap_or(Path::new("")).to_owned();
         let text = read_limited(disk, &index, MAX_HEADER, links)?;
         if is_lfs_pointer(&text) {
             return Err(StoreError::input(&index, LFS_POINTER));
@@ -108,21 +114,65 @@ impl Shapes {
 
 /// Reads only the headers of a model's files.
 pub fn read_shapes(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Shapes, StoreError> {
-    let places = Places::find(disk, dir, links)?;
-    let mut shapes = Shapes { path: dir.to_owned(), ..Shapes::default() };
-    let files = match &places {
-        Places::One(_) => vec![SINGLE],
-        Places::Many { map, .. } => {
-            shapes.files.push(INDEX.to_owned());
-            map.values().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect()
-        }
-    };
-    for file in files {
-        let header = read_header(disk, &dir.join(file), links)?;
+    let headers = read_headers(disk, dir, links)?;
+    let mut shapes = Shapes { path: dir.to_owned(), files: headers.index.into_iter().collect(), ..Shapes::default() };
+    for (file, header) in headers.files {
         shapes.tensors.extend(header.tensors.into_iter().map(|tensor| (tensor.name, tensor.shape)));
-        shapes.files.push(file.to_owned());
+        shapes.files.push(file);
     }
     Ok(shapes)
+}
+
+/// The headers of a model's files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct Headers {
+    /// The name of the index of a sharded model.
+    pub(in crate::store) index: Option<String>,
+    /// The files by name with their headers.
+    pub(in crate::store) files: Vec<(String, Header)>,
+}
+
+/// Reads the headers of a folder's weights.
+pub(in crate::store) fn read_headers(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Headers, StoreError> {
+    headers_of(disk, dir, Places::find(disk, dir, links)?, links)
+}
+
+/// Reads the headers of the shards that an index lists; the tensors must be those of the index.
+pub(in crate::store) fn read_indexed(disk: &dyn Fs, index: &Path, links: Links) -> Result<Headers, StoreError> {
+    let dir = index.parent().unwrap_or(Path::new(""));
+    headers_of(disk, dir, Places::of_index(disk, index.to_owned(), links)?, links)
+}
+
+fn headers_of(disk: &dyn Fs, dir: &Path, places: Places, links: Links) -> Result<Headers, StoreError> {
+    let (index, mut map) = match places {
+        Places::One(file) => {
+            let files = vec![(SINGLE.to_owned(), read_header(disk, &file, links)?)];
+            return Ok(Headers { index: None, files });
+        }
+        Places::Many { index, map } => (index, map),
+    };
+    let mut files = Vec::new();
+    for shard in map.values().cloned().collect::<BTreeSet<_>>() {
+        let path = dir.join(&shard);
+        let header = read_header(disk, &path, links)?;
+        for tensor in &header.tensors {
+            if map.get(&tensor.name) != Some(&shard) {
+                return Err(not_in_the_index(&path, &tensor.name));
+            }
+            map.remove(&tensor.name);
+        }
+        files.push((shard, header));
+    }
+    if let Some((tensor, shard)) = map.first_key_value() {
+        return Err(not_in_the_shard(&index, tensor, shard));
+    }
+    let name = index.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(Headers { index: name, files })
+}
+
+fn not_in_the_shard(index: &Path, tensor: &str, shard: &str) -> StoreError {
+    let what = format!("the index assigns the tensor {tensor:?} to {shard:?}, which does not contain it");
+    StoreError::input(index, what)
 }
 
 /// Reads the weights of a Hugging Face folder, sharded or not. `links` says whether files may be symbolic links, as in
@@ -142,8 +192,7 @@ pub fn read_model(disk: &dyn Fs, dir: &Path, links: Links) -> Result<TensorFile,
         read_into(disk, &dir.join(shard), links, &mut file, &belongs)?;
         let missing = tensors.iter().find(|t| !file.tensors.contains_key(**t) && !file.counters.contains_key(**t));
         if let Some(tensor) = missing {
-            let what = format!("the index assigns the tensor {tensor:?} to {shard:?}, which does not contain it");
-            return Err(StoreError::input(&index, what));
+            return Err(not_in_the_shard(&index, tensor, shard));
         }
     }
     Ok(file)

@@ -3,7 +3,7 @@
 //! At least half of the training pairs are the model's own answers: a reward model that never saw them would judge
 //! noise. They are sampled once, when the stage starts, and stored in the run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -18,6 +18,7 @@ use crate::{
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
     store::{Links, RealFs, RunView, open_limited},
     train::{
+        config::RunConfig,
         corpus::{FILE_LIMIT, files},
         error::TrainError,
         stages::{
@@ -84,7 +85,7 @@ pub(crate) fn gather(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tok
         train.extend(own);
         (train, data::builtin_held_out_preferences()?)
     } else {
-        let all = read_sources(o)?;
+        let all = read_sources(o.config, o.run.view().dir(), o.notes)?;
         let (train, held_out) = split_preferences(&all);
         let of = |which: Vec<usize>| which.into_iter().map(|i| all[i].clone()).collect::<Vec<Preference>>();
         (of(train), of(held_out))
@@ -154,20 +155,24 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
 }
 
 /// Preferences of the files in run.toml.
-fn read_sources(o: &mut Opening<'_>) -> Result<Vec<Preference>, TrainError> {
+pub(crate) fn read_sources(
+    config: &RunConfig,
+    run_dir: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Preference>, TrainError> {
     let mut all = Vec::new();
-    for s in &o.config.stage(StageId::Reward).source {
+    for s in &config.stage(StageId::Reward).source {
         let mut unread = Unread::default();
-        for (path, kind) in files(&o.config.root(o.run.view().dir()), "reward.source", &s.name, &s.path)? {
+        for (path, kind) in files(&config.root(run_dir), "reward.source", &s.name, &s.path)? {
             let (file, _) = open_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
             let reading = read_preference_file(kind, file)
                 .map_err(|e| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display())))?;
             let reading = reading.pairs;
-            o.notes.extend(reading.notes(&format!("reward.source {}: {}", s.name, path.display())));
+            notes.extend(reading.notes(&format!("reward.source {}: {}", s.name, path.display())));
             unread.join(reading.unread);
             all.extend(reading.items);
         }
-        o.notes.extend(unread.summary().map(|fields| format!("reward.source {}: {fields}", s.name)));
+        notes.extend(unread.summary().map(|fields| format!("reward.source {}: {fields}", s.name)));
     }
     Ok(all)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::fs::{Entry, Fs};
+use crate::store::fs::{Entry, Fs};
 
 /// The message for a Git LFS pointer.
 pub const LFS_POINTER: &str =
@@ -14,13 +14,19 @@ pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
 }
 
 /// The message for a file that is recognised by its first bytes as some other format than safetensors.
-pub(super) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
-    const KINDS: [(&[u8], &str); 6] = [
+pub(in crate::store) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
+    const KINDS: [(&[u8], &str); 12] = [
         (b"GGUF", GGUF),
         (
             b"PK\x03\x04",
             "it is a zip archive, as torch.save writes: a pickle, which can run code and is not read; save the model again with safe_serialization=True",
         ),
+        (b"\x80\x02", PICKLE),
+        (b"\x80\x03", PICKLE),
+        (b"\x80\x04", PICKLE),
+        (b"\x80\x05", PICKLE),
+        (b"\x89HDF", "it is an HDF5 file, as Keras writes; save the model again as safetensors"),
+        (b"tjgg", "it is of a format that llama.cpp gave up for GGUF; convert the original model again"),
         (b"\x1f\x8b", "it is compressed with gzip; unpack it first"),
         (b"\x28\xb5\x2f\xfd", "it is compressed with zstd; unpack it first"),
         (b"<!DOCTYPE", "it is a web page, not the file itself; download it again"),
@@ -32,7 +38,10 @@ pub(super) fn no_safetensors(start: &[u8]) -> Option<&'static str> {
     KINDS.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what)
 }
 
-const GGUF: &str = "it is a GGUF file of llama.cpp, which is not supported; use the model's Hugging Face folder (config.json and model.safetensors)";
+const PICKLE: &str =
+    "it is a pickle, which can run code and is not read; save the model again with safe_serialization=True";
+
+const GGUF: &str = "it is a GGUF file of llama.cpp, which danlu inspect shows and nothing else reads; use the model's Hugging Face folder (config.json and model.safetensors)";
 
 /// What a folder (or file) without model files is, if it can be recognised.
 pub fn no_model(disk: &dyn Fs, dir: &Path) -> Option<String> {

@@ -1,0 +1,8 @@
+//! The doors: what is in a model's files, what a model costs, and how it leaves.
+
+pub(super) mod completions;
+pub(super) mod estimate;
+pub(super) mod export;
+pub(super) mod inspect;
+mod parts;
+pub(super) mod source;

@@ -1,0 +1,12 @@
+//! What leaves a run: its models, their logs and its data, in the forms of other tools.
+
+mod dataset;
+mod folder;
+mod gguf;
+mod metrics;
+mod tfevents;
+
+pub use dataset::dataset;
+pub use folder::{BUILTIN_LICENCE, folder, is_builtin, state};
+pub use gguf::GgufModel;
+pub use metrics::{MetricsForm, metrics};

@@ -1,0 +1,11 @@
+//! The doors: `inspect` looks into the files of a model, `estimate` says what one costs, `export` takes one away.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod completions;
+mod estimate;
+mod export;
+mod gguf;
+mod inspect;
