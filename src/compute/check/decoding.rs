@@ -1,15 +1,79 @@
 //! The shapes on which decoding kernels are checked: few rows, a cache, random choices.
 
-use super::bench::Bench;
+use super::{
+    bench::Bench,
+    case::{Case, Done},
+};
 use crate::compute::{
     ComputeError, Tensor,
     ops::{self, Among, AttentionWeights, Heads, Pick},
     rng::{Purpose, below},
 };
 
-type Done = Result<(), ComputeError>;
+#[rustfmt::skip]
+pub(super) const CASES: &[Case] = &[
+    Case {
+        kernels: &["attention_step"],
+        run: attention_step,
+        mutants: &[
+            ("attention_step", "seen = min(position + 1u", "seen = min(position"),
+            ("attention_step", "acc *= keep", "acc *= 1.0"),
+            ("attention_step", "qkv[value_at + column]", "qkv[key_at + column]"),
+            ("attention_step", "% (p.hq / p.hk) == 0u", "% (p.hq / p.hk) == 1u"),
+            ("attention_step", "x * c - y * s", "x * c + y * s"),
+        ],
+    },
+    Case {
+        kernels: &["attention_row"],
+        run: attention_row,
+        mutants: &[
+            ("attention_row", "seen = min(position + 1u", "seen = min(position"),
+            ("attention_row", "acc *= keep", "acc *= 1.0"),
+            ("attention_row", "qkv[p.hq * quads + value_at + column]", "qkv[p.hq * quads + key_at + column]"),
+            ("attention_row", "a * c - b * s", "a * c + b * s"),
+            ("attention_row", "before + whole(lane)", "whole(lane)"),
+            ("attention_row", "(l + 1u) * PITCH", "l * PITCH"),
+            ("attention_row", "position * width + i", "position * width + i / 2u"),
+        ],
+    },
+    Case {
+        kernels: &["mlp_row"],
+        run: mlp_row,
+        mutants: &[
+            ("mlp_row", "exp(-gate)", "exp(gate)"),
+            ("mlp_row", "7u / 4u * p.f", "6u / 8u * p.f"),
+            ("mlp_row", "f32(c) + eps", "f32(c + 1u) + eps"),
+        ],
+    },
+    Case {
+        kernels: &["matmul_few", "matmul_swiglu_few"],
+        run: few_rows,
+        mutants: &[
+            ("matmul_few.1", "first += 4u * 32u", "first += 5u * 32u"),
+            ("matmul_few.8", "min(q0, quads - 1u)", "min(q0, quads - 2u)"),
+            ("matmul_few.8x4", "3u;\n            if col < width", "2u;\n            if col < width"),
+            ("matmul_swiglu_few.1", "exp(-gate)", "exp(gate)"),
+            ("matmul_swiglu_few.8x4", "+ 3u % 2u * width", "+ 2u % 2u * width"),
+        ],
+    },
+    Case {
+        kernels: &["sample"],
+        run: sample,
+        mutants: &[
+            ("sample", "|| x3 > best", "|| x3 >= best"),
+            ("sample", "select(0.0, w7", "select(0.0, w6"),
+            ("sample", "rest -= w5", "rest -= w4"),
+            ("sample", "positions[row] + 1u", "positions[row] + 2u"),
+            ("sample", "h = mix(mix(mix(h)))", "h = mix(mix(h))"),
+            ("sample", "k >= least", "k > least"),
+            ("sample", "kept_ids[j] < id", "kept_ids[j] > id"),
+            ("sample", "total < goal", "total <= goal * 0.5"),
+            ("sample", "min(picks[row * 8u + 6u], p.p)", "picks[row * 8u + 6u] - 1u"),
+        ],
+    },
+];
 
-pub(super) fn few_rows(b: &mut Bench<'_>) -> Done {
+fn few_rows(b: &mut Bench<'_>) -> Done {
     let rows = b.kernel.constant("ROWS");
     let mut sizes =
         vec![(1, 2, 4), (1, 70, 124), (rows, 34, 128), (2 * rows - 1, 66, 132), (3, 8, 388), (rows + 2, 130, 1036)];
@@ -30,7 +94,7 @@ pub(super) fn few_rows(b: &mut Bench<'_>) -> Done {
     Ok(())
 }
 
-pub(super) fn attention_step(b: &mut Bench<'_>) -> Done {
+fn attention_step(b: &mut Bench<'_>) -> Done {
     let mut sizes = vec![
         (1, 1, 1, 1, 8),
         (3, 9, 4, 2, 24),
@@ -55,7 +119,7 @@ pub(super) fn attention_step(b: &mut Bench<'_>) -> Done {
     Ok(())
 }
 
-pub(super) fn attention_row(b: &mut Bench<'_>) -> Done {
+fn attention_row(b: &mut Bench<'_>) -> Done {
     for (rows, p, query, key, d, c) in [
         (1, 1, 1, 1, 8, 4),
         (4, 9, 4, 2, 24, 36),
@@ -78,7 +142,7 @@ pub(super) fn attention_row(b: &mut Bench<'_>) -> Done {
     Ok(())
 }
 
-pub(super) fn mlp_row(b: &mut Bench<'_>) -> Done {
+fn mlp_row(b: &mut Bench<'_>) -> Done {
     for (n, c, f) in [(1, 4, 4), (3, 36, 132), (2, 128, 384), (5, 100, 72), (2, 256, 1024)] {
         let (x, gain) = (b.noise(&[n, c])?, b.noise(&[c])?);
         let scale = 2.0 / (c as f32).sqrt();
@@ -94,7 +158,7 @@ fn positions(b: &mut Bench<'_>, rows: usize, p: usize) -> Result<Tensor, Compute
     b.words(&(0..rows).map(at).collect::<Vec<_>>())
 }
 
-pub(super) fn sample(b: &mut Bench<'_>) -> Done {
+fn sample(b: &mut Bench<'_>) -> Done {
     // Rows, entries, and number of distinct values.
     let mut sizes = vec![(1, 1, 1), (7, 3, 80), (9, 255, 80), (12, 1025, 80), (5, 1100, 3), (6, 5003, 80)];
     if b.large() {

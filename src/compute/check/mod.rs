@@ -3,9 +3,14 @@
 //! A case makes tensors, records an operation and runs its calls one by one; before each, the bound tensors are read
 //! back and passed to the twin, so that the error of one call does not affect the next.
 
+mod attention;
 mod bench;
-mod cases;
+mod case;
 mod decoding;
+mod elementwise;
+mod optimizer;
+mod products;
+mod rows;
 
 use super::{
     device::Device,
@@ -13,8 +18,27 @@ use super::{
     kernel::{KERNELS, Kernel, kernel},
 };
 use bench::Bench;
+use case::{Case, Done};
 
-pub use bench::CheckRow;
+pub use self::{bench::CheckRow, case::Mutant};
+
+/// Every case, by family.
+const CASES: [&[Case]; 6] =
+    [elementwise::CASES, rows::CASES, attention::CASES, decoding::CASES, products::CASES, optimizer::CASES];
+
+/// Wrong kernels: each must fail its check, or the check proves nothing.
+pub fn mutants() -> impl Iterator<Item = &'static Mutant> {
+    CASES.into_iter().flatten().flat_map(|case| case.mutants)
+}
+
+/// Runs the case of a kernel.
+fn judge(b: &mut Bench<'_>) -> Done {
+    let name = b.kernel.base();
+    match CASES.into_iter().flatten().find(|case| case.kernels.contains(&name)) {
+        Some(case) => (case.run)(b),
+        None => Err(ComputeError::Kernel { kernel: name.into(), reason: "no case checks it".into() }),
+    }
+}
 
 /// Checks every kernel that this device can run.
 pub fn run(device: &mut Device) -> Result<Vec<CheckRow>, ComputeError> {
@@ -29,7 +53,7 @@ pub fn run(device: &mut Device) -> Result<Vec<CheckRow>, ComputeError> {
 /// Checks one kernel over its shapes.
 pub fn check(device: &mut Device, kernel: &'static Kernel) -> Result<Vec<CheckRow>, ComputeError> {
     let mut bench = Bench::new(device, kernel);
-    let done = cases::run(&mut bench);
+    let done = judge(&mut bench);
     bench.clear();
     done.map(|()| bench.rows)
 }
@@ -62,7 +86,8 @@ pub(super) fn gate(device: &mut Device) -> Result<(), String> {
         for kernel in tried {
             let mut bench = Bench::new(device, kernel);
             bench.repeats = REPEATS;
-            let done = cases::trial(&mut bench);
+            let trial = if kernel.has("EXACT") { attention::trial } else { products::trial };
+            let done = trial(&mut bench);
             bench.clear();
             done?;
             rows.append(&mut bench.rows);
