@@ -4,6 +4,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[path = "common/fault.rs"]
+mod fault;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -12,9 +15,10 @@ use std::{
 
 use danlu::base::StageId;
 use danlu::store::{
-    Checkpoint, CheckpointId, Data, Fault, FaultFs, Fs, Keep, Links, Log, MANIFEST, Names, NewFile, RESERVE, Run,
-    RunView, Saved, Saver, StoreError, TensorRef, export_tensors, newest_run, next_run_name, read_from, read_tensors,
+    Checkpoint, CheckpointId, Fs, Keep, Links, Log, MANIFEST, NewFile, RESERVE, Run, RunView, Saved, Saver, StoreError,
+    TensorRef, export_tensors, newest_run, next_run_name, read_from, read_tensors,
 };
+use fault::{Data, Fault, FaultFs, Names};
 use serde_json::json;
 
 const DIR: &str = "/runs/poems";

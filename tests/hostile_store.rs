@@ -3,6 +3,9 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::print_stderr, reason = "one test's helper process tells the other that it holds the lock")]
 
+#[path = "common/fault.rs"]
+mod fault;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -16,9 +19,10 @@ use std::{
 
 use danlu::base::StageId;
 use danlu::store::{
-    CheckpointId, FaultFs, Keep, Links, MANIFEST, NewFile, RealFs, Run, RunView, StoreError, TensorFile, TensorRef,
+    CheckpointId, Keep, Links, MANIFEST, NewFile, RealFs, Run, RunView, StoreError, TensorFile, TensorRef,
     export_tensors, newest_run, read_header, read_model, read_tensors, tensors_len, write_tensors,
 };
+use fault::FaultFs;
 use proptest::prelude::*;
 use serde_json::json;
 

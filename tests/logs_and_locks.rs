@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[path = "common/fault.rs"]
+mod fault;
+
 use std::{
     fs::{self, File},
     path::Path,
@@ -10,7 +13,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use danlu::store::{Data, Fault, FaultFs, Fs, Lock, Log, Names, RealFs, Run, StoreError, newest_run};
+use danlu::store::{Fs, Lock, Log, RealFs, Run, StoreError, newest_run};
+use fault::{Data, Fault, FaultFs, Names};
 use serde_json::json;
 
 const FAULTS: [Fault; 4] = [Fault::NoSpace, Fault::Io, Fault::Denied, Fault::Short];

@@ -2,10 +2,14 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[path = "common/fault.rs"]
+mod fault;
+
 use std::path::Path;
 
 use danlu::base::StageId;
-use danlu::store::{Checkpoint, Fault, FaultFs, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
+use danlu::store::{Checkpoint, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
+use fault::{Fault, FaultFs};
 
 const DIR: &str = "/runs/poems";
 

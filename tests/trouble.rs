@@ -7,14 +7,18 @@ mod common;
 
 use std::{path::Path, time::Duration};
 
-use common::{TINY, sitting::setup};
+use common::{
+    TINY,
+    fault::{Fault, FaultFs},
+    sitting::setup,
+};
 use crossbeam_channel::unbounded;
 use danlu::{
     base::StageId,
     compute::Device,
     protocol::{Command, Event},
     session::{EVENTS, Session},
-    store::{Fault, FaultFs, Run},
+    store::Run,
     train::{OpenRun, Setup, Summary, TrainError, Trainer, settled},
 };
 

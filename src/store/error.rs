@@ -139,7 +139,7 @@ impl StoreError {
 }
 
 /// EIO on every Unix.
-pub(crate) const EIO: i32 = 5;
+const EIO: i32 = 5;
 
 /// Adds the operation and the path to an I/O error.
 pub(crate) trait At<T> {

@@ -1,8 +1,8 @@
 //! The one file that creates, writes, renames and removes files.
 //!
-//! Everything durable goes through the trait [`Fs`]. It has two implementations: [`RealFs`], and
-//! [`FaultFs`](super::FaultFs), a disk in memory that fails and loses power on command. Links are never followed when
-//! writing or removing; only regular files are opened; folders are created with mode 0700, files with 0600.
+//! Everything durable goes through the trait [`Fs`]. It has two implementations: [`RealFs`], and for tests a disk in
+//! memory that fails and loses power on command (`tests/common/fault.rs`). Links are never followed when writing or
+//! removing; only regular files are opened; folders are created with mode 0700, files with 0600.
 
 use std::{
     ffi::OsString,

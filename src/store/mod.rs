@@ -9,7 +9,6 @@
 
 mod checkpoint;
 mod error;
-mod fault;
 mod fs;
 mod hashed;
 mod lock;
@@ -29,7 +28,6 @@ pub use checkpoint::{
     Saver, Skipped, manifest_beside,
 };
 pub use error::StoreError;
-pub use fault::{Data, Fault, FaultFs, Names};
 pub(crate) use fs::open_input;
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use hashed::FileInfo;

@@ -12,6 +12,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../common/fault.rs"]
+mod fault;
 #[path = "../doors/gguf.rs"]
 mod gguf_file;
 mod mutate;

@@ -22,7 +22,7 @@ use danlu::{
     },
     nn::{Architecture, ModelConfig, ParamTable},
     store::{
-        CheckpointId, FaultFs, Links, Log, Run, RunView, StoreError, TensorRef, contents, each_record, read_from,
+        CheckpointId, Links, Log, Run, RunView, StoreError, TensorRef, contents, each_record, read_from,
         read_model, read_shapes, read_tensors, write_tensors,
     },
     train::{
@@ -35,7 +35,7 @@ use danlu::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{gguf_file, mutate, texts::Chance};
+use super::{fault::FaultFs, gguf_file, mutate, texts::Chance};
 
 /// Examples, and a reader that returns 0 or the exit code of its error.
 type Opened = (Vec<Vec<u8>>, Box<dyn FnMut(&[u8]) -> u8>);

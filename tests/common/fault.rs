@@ -1,4 +1,4 @@
-//! The test double of [`RealFs`](super::RealFs): a disk in memory that fails and loses power on command.
+//! The test double of [`RealFs`](danlu::store::RealFs): a disk in memory that fails and loses power on command.
 //!
 //! Tests ask two questions of code that writes, each in an exhaustive loop:
 //! - *Does it survive any single error?* [`FaultFs::fail_at`] fails the Nth operation; the test raises N until
@@ -10,6 +10,9 @@
 //! The model is the weakest that POSIX allows: a file's bytes are durable after a sync of the file, a name is durable
 //! after a sync of its folder, and neither implies the other.
 
+#![allow(missing_docs, unreachable_pub, reason = "seen by tests only")]
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Cursor, Read, Seek, SeekFrom, Write},
@@ -18,11 +21,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    error::EIO,
-    fs::{Entry, Fs, Kind, Links, Lock, Synced, WriteFile},
-};
-use crate::base::io::ReadSeek;
+use danlu::store::{Entry, Fs, Kind, Links, Lock, ReadSeek, Synced, WriteFile};
+
+/// EIO on every Unix.
+const EIO: i32 = 5;
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
