@@ -44,22 +44,22 @@ fn answers(run: &Path) -> Vec<Value> {
     objects(&fs::read_to_string(run.join("report/answers.jsonl")).unwrap())
 }
 
-fn lamps(lines: &[Value]) -> Vec<String> {
+fn checks(lines: &[Value]) -> Vec<String> {
     let all = events(lines, "lamps");
     assert_eq!(all.len(), 1, "once a launch");
-    let lamp = |l: &Value| {
+    let check = |l: &Value| {
         let (value, bound) = (number(l, "value"), number(l, "bound"));
         assert!(l["holds"] == true && value <= bound, "{l}");
         l["name"].as_str().unwrap().to_owned()
     };
-    all[0]["lamps"].as_array().unwrap().iter().map(lamp).collect()
+    all[0]["lamps"].as_array().unwrap().iter().map(check).collect()
 }
 
 // ---- sanity checks ----
 
 /// They run at every start; after a resume the policy differs from its reference.
 #[test]
-fn lamps_are_measured_at_every_start() {
+fn sanity_checks_are_measured_at_every_start() {
     let dir = scratch();
     for (name, sets, first, later) in [
         ("ppo", &PPO[..], vec!["kl", "ratio", "clipfrac", "sampler"], vec!["ratio", "clipfrac", "sampler"]),
@@ -67,8 +67,8 @@ fn lamps_are_measured_at_every_start() {
         ("dpo", &DPO[..], vec!["loss", "margin", "kl", "sampler"], vec!["sampler"]),
     ] {
         let run = rewarded(dir.path(), name);
-        assert_eq!(lamps(&stage(&run, name, sets, &["--steps", "5"]).good().objects()), first);
-        assert_eq!(lamps(&stage(&run, name, sets, &[]).good().objects()), later);
+        assert_eq!(checks(&stage(&run, name, sets, &["--steps", "5"]).good().objects()), first);
+        assert_eq!(checks(&stage(&run, name, sets, &[]).good().objects()), later);
     }
 }
 

@@ -12,9 +12,9 @@ use std::{
 };
 
 use common::{
-    Running, TINY, checkpoints, copy_all, counting, danlu, finetune, imported, no_leftovers, objects, scratch,
-    sitting::{self, is_step, setup},
-    stage_checkpoint, stage_metrics, tensors, text, train,
+    Running, TINY, checkpoints, copy_all, counting, danlu, finetune, imported,
+    launch::{self, is_step, setup},
+    no_leftovers, objects, scratch, stage_checkpoint, stage_metrics, tensors, text, train,
 };
 use danlu::{
     protocol::{Ask, BatchView, Command, Event, Role, Sampling, Turn, Who},
@@ -164,7 +164,7 @@ fn played_from(
     script: impl FnMut(&Event) -> Vec<Command>,
 ) -> Summary {
     let setup = Setup { size: Some("1m".to_owned()), from, ..setup(stage, sets) };
-    sitting::played(run, &setup, script)
+    launch::played(run, &setup, script)
 }
 
 fn turns(question: &str, answer: &str) -> Vec<Turn> {

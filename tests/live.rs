@@ -13,9 +13,9 @@ use std::{
 };
 
 use common::{
-    Running, TINY, checkpoints, copy_all, counting, objects, scratch,
-    sitting::{self, is_step, setup},
-    stage_checkpoint, stage_metrics, tensors,
+    Running, TINY, checkpoints, copy_all, counting,
+    launch::{self, is_step, setup},
+    objects, scratch, stage_checkpoint, stage_metrics, tensors,
     texts::{jsonl, lines},
 };
 use danlu::{
@@ -50,7 +50,7 @@ fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> 
     // The learning rate is in run.toml, to be changed there.
     let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate"));
     let setup = Setup { size: Some("1m".to_owned()), ..setup(stage, tiny.chain(sets)) };
-    sitting::played(run, &setup, script)
+    launch::played(run, &setup, script)
 }
 
 /// Removes all checkpoints except one, as after a kill.
@@ -360,7 +360,7 @@ fn fine_tuning_follows_too() {
 
 /// Changes made while nothing trained apply from the resumed step on, and are replayed as well.
 #[test]
-fn what_changed_between_two_sittings_is_an_edit_too() {
+fn what_changed_between_two_launches_is_an_edit_too() {
     let dir = scratch();
     let run = two_sources(dir.path());
     let stop = |event: &Event| if is_step(event, 5) { vec![Command::Stop { save: true }] } else { Vec::new() };

@@ -141,7 +141,7 @@ fn figures(report: &Value) -> Value {
     report
 }
 
-fn sittings(report: &Value) -> Vec<&str> {
+fn launches(report: &Value) -> Vec<&str> {
     STAGES.iter().map(|(stage, _)| report[*stage]["sitting"].as_str().unwrap()).collect()
 }
 
@@ -207,7 +207,7 @@ fn all_stages_are_trained_and_the_report_is_the_last_line() {
     assert_eq!(report["ppo"]["end_rate_before"], of(0)["end_rate"]);
 
     // Time: of all stages in this launch, and at most the total.
-    assert_eq!(sittings(report), ["this"; 4]);
+    assert_eq!(launches(report), ["this"; 4]);
     let seconds: Vec<f64> = STAGES.iter().map(|(stage, _)| report[*stage]["seconds"].as_f64().unwrap()).collect();
     assert!(seconds.iter().all(|s| *s > 0.0));
     assert!(seconds.iter().sum::<f64>() <= report["seconds"].as_f64().unwrap(), "{report}");
@@ -259,7 +259,7 @@ fn stopped_in_any_stage_it_resumes_and_reports_the_same() {
     let lines = done.good().objects();
     let report = lines.last().unwrap();
     assert_eq!(figures(report), figures(whole().lines.last().unwrap()));
-    assert_eq!(sittings(report), ["earlier", "earlier", "earlier", "both"]);
+    assert_eq!(launches(report), ["earlier", "earlier", "earlier", "both"]);
     assert!(report["seconds"].as_f64() > report["sitting_seconds"].as_f64(), "{report}");
     for stage in ["pretrain", "sft", "reward"] {
         assert!(steps(&lines, stage).is_empty());
@@ -281,7 +281,7 @@ fn a_complete_recipe_is_reported_again_and_not_trained() {
     assert!(files(&run) == before, "nothing but the report is written");
     let report = lines.last().unwrap();
     assert_eq!(figures(report), figures(whole().lines.last().unwrap()));
-    assert_eq!(sittings(report), ["earlier"; 4]);
+    assert_eq!(launches(report), ["earlier"; 4]);
     assert!(lines.iter().all(|l| l["event"] == "note" || l["event"] == "report"), "{lines:?}");
     assert_eq!(&json_file(&run.join("report/report.json")), report);
     // The text, in both languages, on stdout.
@@ -310,7 +310,7 @@ fn stages_trained_by_train_are_kept() {
     let note = newest(&lines, "pretrain", "note", "stage", &json!("pretrain"));
     assert!(note["text"].as_str().unwrap().contains("stays at step 8"), "{note}");
     let seconds = |r: &Value| r["ppo"]["seconds"].as_f64().unwrap();
-    assert!(seconds(report) > seconds(whole().lines.last().unwrap()), "both sittings count");
+    assert!(seconds(report) > seconds(whole().lines.last().unwrap()), "both launches count");
 }
 
 /// As in a run that was fine-tuned from an imported model: pretraining is not needed.

@@ -10,7 +10,7 @@ use std::{path::Path, time::Duration};
 use common::{
     TINY,
     fault::{Fault, FaultFs},
-    sitting::setup,
+    launch::setup,
 };
 use crossbeam_channel::unbounded;
 use danlu::{

@@ -13,9 +13,9 @@ use std::{
 };
 
 use common::{
-    Done, checkpoints, copy_all, danlu, json_file, no_leftovers, objects, scratch,
-    sitting::{self, is_step, setup},
-    snapshot, stage_checkpoint, text,
+    Done, checkpoints, copy_all, danlu, json_file,
+    launch::{self, is_step, setup},
+    no_leftovers, objects, scratch, snapshot, stage_checkpoint, text,
 };
 use danlu::{
     compute::Device,
@@ -116,7 +116,7 @@ fn copied(base: &Path, dir: &Path, name: &str) -> PathBuf {
 
 /// Trains as with a screen.
 fn played(run: &Path, stage: &str, sets: &[&str], script: impl FnMut(&Event) -> Vec<Command>) -> Summary {
-    sitting::played(run, &Setup { interactive: true, ..setup(stage, sets) }, script)
+    launch::played(run, &Setup { interactive: true, ..setup(stage, sets) }, script)
 }
 
 const OFFER: Command = Command::Offer { prompt: None };

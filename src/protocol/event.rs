@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    BatchView, DocumentView, DroppedView, Edit, Lamp, LeftOut, Manner, Offer, PolicyReport, Refit, RewardReport,
-    RolloutView, RoomView, RunInfo, StepReport, Tally, TaskReport, Trial, VotedPair,
+    BatchView, DocumentView, DroppedView, Edit, LeftOut, Manner, Offer, PolicyReport, Refit, RewardReport, RolloutView,
+    RoomView, RunInfo, SanityCheck, StepReport, Tally, TaskReport, Trial, VotedPair,
     line::{absent, number},
 };
 
@@ -46,11 +46,13 @@ pub enum Event {
     /// Held-out figures of a policy.
     Policy(PolicyReport),
     /// The sanity checks before the first update of a policy.
-    Lamps {
+    #[serde(rename = "lamps")]
+    SanityChecks {
         /// After this update.
         step: usize,
         /// Each with its bound.
-        lamps: Vec<Lamp>,
+        #[serde(rename = "lamps")]
+        checks: Vec<SanityCheck>,
     },
     /// The guard stopped the stage. The weights are not saved.
     Guarded {

@@ -8,7 +8,7 @@ use super::line::{number, pair};
 
 /// A sanity check before a policy's first update: rollouts, scoring and update must agree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lamp {
+pub struct SanityCheck {
     /// `kl`, `ratio`, `clipfrac`, `sampler`; of DPO `loss` and `margin`.
     pub name: Cow<'static, str>,
     /// The distance from the expected value.
@@ -21,10 +21,10 @@ pub struct Lamp {
     pub holds: bool,
 }
 
-impl Lamp {
+impl SanityCheck {
     /// A check of a value against its bound.
-    pub fn new(name: &'static str, value: f64, bound: f64) -> Lamp {
-        Lamp { name: name.into(), value, bound, holds: value <= bound }
+    pub fn new(name: &'static str, value: f64, bound: f64) -> SanityCheck {
+        SanityCheck { name: name.into(), value, bound, holds: value <= bound }
     }
 }
 

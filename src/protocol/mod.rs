@@ -21,7 +21,7 @@ pub use self::{
         RuleView, TokenView, TokenizerView, Trial, Twin,
     },
     event::Event,
-    feedback::{ActionView, Choice, Lamp, Offer, Refit, RolloutView, Tally, VotedPair},
+    feedback::{ActionView, Choice, Offer, Refit, RolloutView, SanityCheck, Tally, VotedPair},
     line::Line,
     report::{JudgedAnswer, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},

@@ -6,9 +6,9 @@
 
 pub mod fault;
 pub mod feedback;
+pub mod launch;
 #[cfg(unix)]
 pub mod pty;
-pub mod sitting;
 pub mod texts;
 
 use std::{

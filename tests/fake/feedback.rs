@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, path::PathBuf};
 
 use danlu::protocol::{
-    ActionView, Choice, Event, Lamp, Offer, PolicyReport, Refit, RewardReport, RolloutView, RunInfo, SourceInfo,
+    ActionView, Choice, Event, Offer, PolicyReport, Refit, RewardReport, RolloutView, RunInfo, SanityCheck, SourceInfo,
     SourceUse, StepReport, Tally, VotedPair,
 };
 
@@ -144,15 +144,15 @@ pub fn policy_reports(line: Line, step: usize) -> Vec<Event> {
     vec![report("recommend", 130, 0.08), report("continue", 130, -0.08), report("all", 260, 0.0)]
 }
 
-pub fn lamps(step: usize) -> Event {
-    let lamp = |name, value, bound| Lamp::new(name, value, bound);
-    let lamps = vec![
-        lamp("kl", 2.1e-6, 1e-4),
-        lamp("ratio", 6e-8, 1e-6),
-        lamp("clipfrac", 0.0, 0.0),
-        lamp("sampler", 3.4e-6, 1e-3),
+pub fn checks(step: usize) -> Event {
+    let check = |name, value, bound| SanityCheck::new(name, value, bound);
+    let checks = vec![
+        check("kl", 2.1e-6, 1e-4),
+        check("ratio", 6e-8, 1e-6),
+        check("clipfrac", 0.0, 0.0),
+        check("sampler", 3.4e-6, 1e-3),
     ];
-    Event::Lamps { step, lamps }
+    Event::SanityChecks { step, checks }
 }
 
 pub fn guarded(step: usize) -> Event {

@@ -362,7 +362,7 @@ impl Line {
             Line::Ppo | Line::Dpo | Line::Grpo => {
                 let mut told = vec![Event::Steps(vec![feedback::policy_step(self, at)])];
                 if at == 1 {
-                    told.push(feedback::lamps(1));
+                    told.push(feedback::checks(1));
                 }
                 if due {
                     told.extend(feedback::policy_reports(self, at));

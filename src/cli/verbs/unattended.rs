@@ -168,8 +168,8 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         )),
         Event::Refused { text } => output::note(text),
         Event::Demonstrated { step, count } => output::note(&format!("step {step:>6}  {count} demonstrations")),
-        Event::Lamps { step, lamps } => {
-            for l in lamps {
+        Event::SanityChecks { step, checks } => {
+            for l in checks {
                 let verdict = if l.holds { "holds" } else { "DOES NOT HOLD" };
                 output::note(&format!(
                     "step {step:>6}  {} {:.2e}, at most {:.0e}: {verdict}",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{edit_log::Entry, reward::votes::Ballot};
+use super::{edit_log::Entry, reward::votes::VoteExample};
 use crate::{
     compute::{Device, Ticket},
     data::{Example, History},
@@ -242,7 +242,7 @@ pub(crate) trait Preference {
     fn judge(&mut self, device: &mut Device, texts: &[Vec<u32>]) -> Result<Vec<Option<f64>>, TrainError>;
 
     /// Adds a vote.
-    fn vote(&mut self, ballot: Ballot);
+    fn vote(&mut self, vote: VoteExample);
 
     /// Takes a vote back from a step on.
     fn unvote(&mut self, pair: u64, step: u64);

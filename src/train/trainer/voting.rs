@@ -289,9 +289,9 @@ impl Voting {
         let line = vote.line().map_err(|e| TrainError::Work(format!("cannot write the vote: {e}")))?;
         self.keep(core, &line).map_err(|e| TrainError::Refused(format!("the vote was not saved: {e}")))?;
         self.offered.remove(at);
-        let ballot = votes::ballot(&vote, &core.tokenizer, reward_context(core)?)?;
-        if let (Some(ballot), Some(model)) = (ballot, model(&mut *core.work, &mut self.standby)) {
-            model.vote(ballot);
+        let example = votes::example(&vote, &core.tokenizer, reward_context(core)?)?;
+        if let (Some(example), Some(model)) = (example, model(&mut *core.work, &mut self.standby)) {
+            model.vote(example);
         }
         let (about, teaches) = (vote.pair.about.clone(), vote.teaches());
         self.votes.push(vote);

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use super::batch::special;
-use crate::protocol::{Lamp, Metric, PolicyReport, RewardReport, RolloutView};
+use crate::protocol::{Metric, PolicyReport, RewardReport, RolloutView, SanityCheck};
 use crate::ui::{series::Series, text::Clean};
 
 /// The name for all tasks together.
@@ -125,7 +125,7 @@ pub struct Feedback {
     /// Characters per answer.
     pub length: Series,
     /// The sanity checks of the first update.
-    pub lamps: Vec<Lamp>,
+    pub checks: Vec<SanityCheck>,
     /// Set after the guard stopped the stage, until it is reopened.
     pub guard: Option<Guard>,
     /// The displayed answer.

@@ -32,12 +32,12 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             }
             state.stages.live_mut().feedback.add_policy(p);
         }
-        Event::Lamps { lamps, .. } => {
-            for lamp in lamps.iter().filter(|l| !l.holds) {
-                let text = format!("{}  {:.2e} > {:.0e}", lamp.name, lamp.value, lamp.bound);
+        Event::SanityChecks { checks, .. } => {
+            for check in checks.iter().filter(|l| !l.holds) {
+                let text = format!("{}  {:.2e} > {:.0e}", check.name, check.value, check.bound);
                 state.record(Level::Alert, &text);
             }
-            state.stages.live_mut().feedback.lamps = lamps;
+            state.stages.live_mut().feedback.checks = checks;
         }
         Event::Guarded { step, reason, checkpoint, may_go_on } => {
             let text = format!("{}: {reason}", state.tr(strings::GUARDED));

@@ -32,7 +32,7 @@ impl Report {
             adapter: facts.adapter,
             parameters: first.map(|s| s.parameters),
             seconds: facts.seconds + earlier,
-            sitting_seconds: facts.seconds,
+            launch_seconds: facts.seconds,
             failed: facts.failed,
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -62,7 +62,7 @@ fn interval((low, high): (f64, f64)) -> Option<[f64; 2]> {
 impl Work {
     fn new(log: &StageLog) -> Work {
         let starts = launches(log);
-        let sitting = match (log.now, starts.last()) {
+        let launch = match (log.now, starts.last()) {
             (false, _) => "earlier",
             (true, Some(s)) if s.from > 0 => "both",
             (true, _) => "this",
@@ -71,7 +71,7 @@ impl Work {
         Work {
             seconds: seconds(log, false),
             steps: steps(log),
-            sitting,
+            launch,
             engine: started.map(|s| s.engine.clone()),
             adapter: started.map(|s| s.adapter.clone()),
         }

@@ -57,7 +57,8 @@ pub(super) struct Work {
     /// Steps made.
     pub steps: usize,
     /// `this` if it was trained in this launch, `earlier`, or `both`.
-    pub sitting: &'static str,
+    #[serde(rename = "sitting")]
+    pub launch: &'static str,
     /// The engine of its last launch.
     pub engine: Option<String>,
     /// The adapter of its last launch.
@@ -218,7 +219,8 @@ pub(super) struct Report {
     /// Wall-clock seconds in total: of this launch, and of the stages' earlier ones.
     pub seconds: f64,
     /// Wall-clock seconds of this launch.
-    pub sitting_seconds: f64,
+    #[serde(rename = "sitting_seconds")]
+    pub launch_seconds: f64,
     pub failed: Option<Failed>,
     pub version: &'static str,
 }

@@ -138,7 +138,7 @@ fn every_figure_is_the_newest_of_its_stage() {
 
 /// A killed launch counts for the steps that were not repeated, one without a step for nothing.
 #[test]
-fn seconds_are_those_of_all_sittings() {
+fn seconds_are_those_of_all_launches() {
     let r = report(&logs(), &[]);
     assert_eq!((&r[PRETRAIN]["seconds"], &r[PRETRAIN]["sitting"]), (&json!(100.0), &json!("earlier")));
     assert_eq!((&r[SFT]["seconds"], &r[SFT]["sitting"]), (&json!(23.0), &json!("both")));

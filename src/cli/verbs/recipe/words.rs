@@ -74,8 +74,8 @@ fn in_one_line(r: &Report, lang: Lang) -> String {
     // The CPU engine's adapter name includes the engine.
     let engine =
         if r.adapter.starts_with(r.engine) { r.adapter.clone() } else { format!("{} ({})", r.engine, r.adapter) };
-    let again = r.seconds - r.sitting_seconds > 0.05;
-    let (all, now) = (time(r.seconds, lang), time(r.sitting_seconds, lang));
+    let again = r.seconds - r.launch_seconds > 0.05;
+    let (all, now) = (time(r.seconds, lang), time(r.launch_seconds, lang));
     match (lang, again) {
         (Lang::Zh, false) => format!("{size} · {millions} M 参数 · 种子 {seed} · {engine} · 共 {all}"),
         (Lang::Zh, true) => {
@@ -100,7 +100,7 @@ fn stages(r: &Report, lang: Lang) -> Block {
         Figures::Policy(p) => aligned(p, lang),
     };
     // If everything is from this launch and one engine, the columns are left out.
-    let earlier = works().any(|w| w.sitting != "this");
+    let earlier = works().any(|w| w.launch != "this");
     let elsewhere = works().any(|w| w.adapter.as_ref().is_some_and(|a| *a != r.adapter));
     let mut head = vec![say("阶段", "stage"), say("结果", "result"), say("步数", "steps"), say("用时", "time")];
     if earlier {
@@ -113,7 +113,7 @@ fn stages(r: &Report, lang: Lang) -> Block {
         let work = figures.work();
         let mut row = vec![stage.to_string(), came_to(figures), work.steps.to_string(), time(work.seconds, lang)];
         if earlier {
-            row.push(match work.sitting {
+            row.push(match work.launch {
                 "this" => say("这一次", "now"),
                 "both" => say("以前和这一次", "earlier and now"),
                 _ => say("以前", "earlier"),

@@ -40,7 +40,7 @@ use crate::{
     compute::{Device, Ticket, rng::AnswerSeed},
     data::{self, History, Shape, Tokenizer},
     nn::{Decoder, ModelConfig, ParamTable, PolicyLearner, Weights},
-    protocol::{Event, Lamp, RolloutView, SourceInfo, SourceUse},
+    protocol::{Event, RolloutView, SanityCheck, SourceInfo, SourceUse},
     store::{Checkpoint, StoreError},
     train::{
         error::TrainError,
@@ -230,15 +230,15 @@ impl Shared {
     }
 
     /// The sanity checks of the first update since the stage was opened.
-    pub(crate) fn check(&mut self, step: usize, lamps: impl FnOnce(bool) -> Vec<Lamp>) {
+    pub(crate) fn check(&mut self, step: usize, checks: impl FnOnce(bool) -> Vec<SanityCheck>) {
         if !std::mem::take(&mut self.opening) {
             return;
         }
-        let lamps = lamps(step == 0);
-        if let Some(why) = sanity::broken(self.stage, &lamps) {
+        let checks = checks(step == 0);
+        if let Some(why) = sanity::broken(self.stage, &checks) {
             self.health.halt = Some(Halt::Broken(why));
         }
-        self.health.events.push(Event::Lamps { step: step + 1, lamps });
+        self.health.events.push(Event::SanityChecks { step: step + 1, checks });
     }
 
     /// The prompts as a source, and the passes over them before a step with `each` prompts per step.

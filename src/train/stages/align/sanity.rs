@@ -5,7 +5,7 @@
 //! differentiated forward pass.
 
 use super::roles::{Measured, largest};
-use crate::{base::StageId, compute::DType, protocol::Lamp};
+use crate::{base::StageId, compute::DType, protocol::SanityCheck};
 
 /// Largest |KL| of an answer at the start of a stage, in nats.
 const KL: f64 = 1e-4;
@@ -20,29 +20,29 @@ const HALF_SAMPLER: f64 = 5e-2;
 const DPO: f64 = 1e-4;
 
 /// The KL of answers while the policy equals its reference.
-pub(crate) fn kl(measured: &Measured) -> Lamp {
+pub(crate) fn kl(measured: &Measured) -> SanityCheck {
     let value = measured.kl().into_iter().map(f64::abs).fold(0.0, largest);
-    Lamp::new("kl", value, KL)
+    SanityCheck::new("kl", value, KL)
 }
 
 /// The first minibatch's largest |ratio − 1|, and its clipped share.
-pub(crate) fn first((ratio, clipped): (f64, f64)) -> [Lamp; 2] {
-    [Lamp::new("ratio", ratio, RATIO), Lamp::new("clipfrac", clipped, 0.0)]
+pub(crate) fn first((ratio, clipped): (f64, f64)) -> [SanityCheck; 2] {
+    [SanityCheck::new("ratio", ratio, RATIO), SanityCheck::new("clipfrac", clipped, 0.0)]
 }
 
 /// Sampler against scoring pass.
-pub(crate) fn sampler(measured: &Measured) -> Lamp {
-    Lamp::new("sampler", measured.sampler_gap(), if measured.act == DType::F16 { HALF_SAMPLER } else { SAMPLER })
+pub(crate) fn sampler(measured: &Measured) -> SanityCheck {
+    SanityCheck::new("sampler", measured.sampler_gap(), if measured.act == DType::F16 { HALF_SAMPLER } else { SAMPLER })
 }
 
 /// DPO's first loss must be ln 2, and its margins 0.
-pub(crate) fn dpo(loss: f64, margin: f64) -> [Lamp; 2] {
-    [Lamp::new("loss", (loss - std::f64::consts::LN_2).abs(), DPO), Lamp::new("margin", margin, DPO)]
+pub(crate) fn dpo(loss: f64, margin: f64) -> [SanityCheck; 2] {
+    [SanityCheck::new("loss", (loss - std::f64::consts::LN_2).abs(), DPO), SanityCheck::new("margin", margin, DPO)]
 }
 
 /// The message for checks that failed.
-pub(crate) fn broken(stage: StageId, lamps: &[Lamp]) -> Option<String> {
-    let out: Vec<String> = lamps
+pub(crate) fn broken(stage: StageId, checks: &[SanityCheck]) -> Option<String> {
+    let out: Vec<String> = checks
         .iter()
         .filter(|l| !l.holds)
         .map(|l| format!("{} is off by {:.2e}, at most {:.0e} is expected", l.name, l.value, l.bound))

@@ -45,8 +45,8 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     model_folder::name_tokens(&mut model, &tokenizer);
     let lm_table = Arc::new(ParamTable::new(&model));
     // An invalid line is reported by the loop, which reads the votes too.
-    let ballots = votes::ballots(&votes::read(o.run.view(), &mut Vec::new())?, &tokenizer, plan.context)?;
-    let mut learner = RewardModel::new(o.device, &model, &plan, how, o.config.seed, ballots)?;
+    let examples = votes::examples(&votes::read(o.run.view(), &mut Vec::new())?, &tokenizer, plan.context)?;
+    let mut learner = RewardModel::new(o.device, &model, &plan, how, o.config.seed, examples)?;
     let shape = Shape { rows: plan.batch_size, window: plan.context, micros: 1 };
     let history = History::new(&[1.0], shape)?;
     let table = Arc::clone(learner.table());

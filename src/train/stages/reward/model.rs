@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{draws::Draws, pairs::Pairs, votes::Ballot};
+use super::{draws::Draws, pairs::Pairs, votes::VoteExample};
 use crate::{
     compute::{Device, rng::Stream},
     data::{Example, PairExample, Side, tokens::shuffle::permute},
@@ -44,7 +44,7 @@ pub(crate) struct RewardModel {
     /// The training pairs; None until needed.
     pairs: Option<Learned>,
     /// Votes to train on, including those taken back.
-    ballots: Vec<Ballot>,
+    votes: Vec<VoteExample>,
     refits: Vec<Span>,
     /// Mean and standard deviation of the scores of reference answers, when last measured.
     scale: (f64, f64),
@@ -83,7 +83,7 @@ impl RewardModel {
         plan: &StagePlan,
         how: StageSettings,
         seed: u64,
-        ballots: Vec<Ballot>,
+        votes: Vec<VoteExample>,
     ) -> Result<RewardModel, TrainError> {
         let learner = RewardModel::learner(device, model, plan, &how)?;
         let pad = model.pad_token_id.unwrap_or(0);
@@ -95,7 +95,7 @@ impl RewardModel {
             pad,
             learner,
             pairs: None,
-            ballots,
+            votes,
             refits: Vec::new(),
             scale: (0.0, 1.0),
             moved: false,
@@ -192,13 +192,13 @@ impl RewardModel {
 
     // ---- votes ----
 
-    fn ballots_at(&self, step: usize) -> impl Iterator<Item = &Ballot> {
-        self.ballots.iter().filter(move |b| b.counts(step as u64))
+    fn votes_at(&self, step: usize) -> impl Iterator<Item = &VoteExample> {
+        self.votes.iter().filter(move |b| b.counts(step as u64))
     }
 
     /// Votes that count and that no step before `step` has drawn.
     pub(crate) fn waiting(&self, step: usize) -> usize {
-        self.ballots_at(step).filter(|b| b.from >= step as u64).count()
+        self.votes_at(step).filter(|b| b.from >= step as u64).count()
     }
 
     /// The approximate number of votes and of pairs per step, and the weight of a vote relative to a pair.
@@ -206,7 +206,7 @@ impl RewardModel {
     /// In a fit half of the batch are votes; with fewer votes each counts several times. In the stage itself a vote is
     /// drawn at most once per step, so that the first one does not outweigh everything.
     fn shares_in(&self, step: usize, fit: bool) -> (usize, usize, f64) {
-        let (batch, there) = (self.plan.batch_size, self.ballots_at(step).count());
+        let (batch, there) = (self.plan.batch_size, self.votes_at(step).count());
         let half = (batch / 2).max(1);
         let votes = there.min(half);
         if votes == 0 {
@@ -236,11 +236,11 @@ impl RewardModel {
         let mut all: Vec<Compared> = drawn.iter().map(compared).collect();
         self.pairs = Some(learned);
         let (votes, _, weight) = self.shares(step);
-        let there: Vec<&Ballot> = self.ballots_at(step).collect();
+        let there: Vec<&VoteExample> = self.votes_at(step).collect();
         for at in (0..votes).map(|i| step * votes + i) {
             let n = there.len();
-            let ballot = there[permute(self.seed, Stream::Votes((at / n) as u64), n, at % n)];
-            let (pair, margin) = (ballot.example.clone(), ballot.margin);
+            let drawn = there[permute(self.seed, Stream::Votes((at / n) as u64), n, at % n)];
+            let (pair, margin) = (drawn.example.clone(), drawn.margin);
             all.push(Compared { pair, margin, weight: weight as f32 });
         }
         Ok(all)
@@ -422,18 +422,18 @@ impl Preference for RewardModel {
         Ok(texts.iter().map(|t| if (1..=self.plan.context).contains(&t.len()) { next() } else { None }).collect())
     }
 
-    fn vote(&mut self, ballot: Ballot) {
-        self.ballots.push(ballot);
+    fn vote(&mut self, vote: VoteExample) {
+        self.votes.push(vote);
     }
 
     fn unvote(&mut self, pair: u64, step: u64) {
-        if let Some(ballot) = self.ballots.iter_mut().rev().find(|b| b.pair == pair && b.until.is_none()) {
-            ballot.until = Some(step);
+        if let Some(vote) = self.votes.iter_mut().rev().find(|b| b.pair == pair && b.until.is_none()) {
+            vote.until = Some(step);
         }
     }
 
     fn votes(&self, step: usize) -> usize {
-        self.ballots_at(step).count()
+        self.votes_at(step).count()
     }
 
     fn vote_counts_for(&self, step: usize) -> f64 {
@@ -450,7 +450,7 @@ impl Preference for RewardModel {
     }
 
     fn agreement(&mut self, device: &mut Device, step: usize) -> Result<f64, TrainError> {
-        let all: Vec<PairExample> = self.ballots_at(step).map(|b| b.example.clone()).collect();
+        let all: Vec<PairExample> = self.votes_at(step).map(|b| b.example.clone()).collect();
         let scores = self.score(device, &all.iter().collect::<Vec<_>>())?;
         Ok(pairwise_loss(&scores, 0.0).accuracy)
     }

@@ -93,9 +93,9 @@ impl StandbyRewardModel {
         }
         let mut config = o.model.clone();
         model_folder::name_tokens(&mut config, tokenizer);
-        let ballots = votes::ballots(cast, tokenizer, o.plan.context)?;
+        let examples = votes::examples(cast, tokenizer, o.plan.context)?;
         let how = o.config.reward_settings()?;
-        let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, ballots)?;
+        let mut model = RewardModel::new(o.device, &config, o.plan, how, o.config.seed, examples)?;
         let table = std::sync::Arc::clone(model.table());
         let found = checkpoints.newest_that(Some(STAGE), |c| {
             let (state, slabs) = RewardModel::read(&c, &config, &table)?;

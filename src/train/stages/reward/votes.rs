@@ -197,7 +197,7 @@ fn take(all: &mut Vec<Vote>, record: Value) -> bool {
 
 /// A vote as training data of the reward model.
 #[derive(Clone, Debug)]
-pub(crate) struct Ballot {
+pub(crate) struct VoteExample {
     pub pair: u64,
     pub example: PairExample,
     /// The margin of the better answer.
@@ -206,34 +206,34 @@ pub(crate) struct Ballot {
     pub until: Option<u64>,
 }
 
-impl Ballot {
+impl VoteExample {
     /// Whether it is drawn at a step.
     pub(crate) fn counts(&self, step: u64) -> bool {
         self.from <= step && self.until.is_none_or(|until| step < until)
     }
 }
 
-/// The ballot of a vote; None if it is not trained on or does not fit the context.
-pub(crate) fn ballot(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<Ballot>, TrainError> {
+/// The training example of a vote; None if it is not trained on or does not fit the context.
+pub(crate) fn example(vote: &Vote, tokenizer: &Tokenizer, context: usize) -> Result<Option<VoteExample>, TrainError> {
     let Some(left) = left(vote.choice).filter(|_| vote.teaches()) else { return Ok(None) };
     let [a, b] = vote.pair.answers.clone();
     let (chosen, rejected) = if left { (a, b) } else { (b, a) };
     let prompt = vec![Turn::new(Role::User, vote.pair.prompt.as_str())];
     let (pairs, _) = encode_pairs(&[Preference::new(prompt, chosen, rejected, None, true)], tokenizer, context)?;
     let much = matches!(vote.choice, Choice::MuchA | Choice::MuchB);
-    let ballot = |example| Ballot {
+    let of = |example| VoteExample {
         pair: vote.pair.id,
         example,
         margin: if much { MUCH } else { 0.0 },
         from: vote.from,
         until: vote.until,
     };
-    Ok(pairs.into_iter().next().map(ballot))
+    Ok(pairs.into_iter().next().map(of))
 }
 
-/// The ballots of all votes that are trained on and fit the context.
-pub(crate) fn ballots(votes: &[Vote], tokenizer: &Tokenizer, context: usize) -> Result<Vec<Ballot>, TrainError> {
-    votes.iter().filter_map(|v| ballot(v, tokenizer, context).transpose()).collect()
+/// The examples of all votes that are trained on and fit the context.
+pub(crate) fn examples(votes: &[Vote], tokenizer: &Tokenizer, context: usize) -> Result<Vec<VoteExample>, TrainError> {
+    votes.iter().filter_map(|v| example(v, tokenizer, context).transpose()).collect()
 }
 
 /// The counts of the current votes; the reward model's part of the tally is added elsewhere.

@@ -13,12 +13,12 @@ use crate::ui::{
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, feedback) = (pen.state, &pen.stage.feedback);
-    let holding = feedback.lamps.iter().filter(|l| l.holds).count();
+    let holding = feedback.checks.iter().filter(|l| l.holds).count();
     let mut facts: Pieces = Vec::new();
-    if !feedback.lamps.is_empty() {
-        let all = holding == feedback.lamps.len();
+    if !feedback.checks.is_empty() {
+        let all = holding == feedback.checks.len();
         let (mark, role) = if all { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
-        facts.push(pen.piece(format!("{mark} {holding}/{}", feedback.lamps.len()), role));
+        facts.push(pen.piece(format!("{mark} {holding}/{}", feedback.checks.len()), role));
     }
     let inner = pen.title(buf, area, &facts);
     let mut rows = Vec::new();
@@ -30,8 +30,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
             rows.extend(lines.into_iter().map(|l| vec![pen.piece(text[l].to_owned(), Role::Text)]));
         }
     }
-    rows.extend(lamps(pen, inner.width.saturating_sub(4) as usize));
-    if feedback.lamps.is_empty() && feedback.guard.is_none() {
+    rows.extend(checks(pen, inner.width.saturating_sub(4) as usize));
+    if feedback.checks.is_empty() && feedback.guard.is_none() {
         rows.push(vec![pen.piece(pen.nothing(strings::NO_CHECKS), Role::Dim)]);
     }
     // The metrics it watches, once there are updates.
@@ -75,22 +75,22 @@ fn small(x: f64) -> String {
 }
 
 /// Each check with its value and bound, as many per row as fit.
-fn lamps<'a>(pen: &Pen, cells: usize) -> Vec<Pieces<'a>> {
+fn checks<'a>(pen: &Pen, cells: usize) -> Vec<Pieces<'a>> {
     let mut rows: Vec<Pieces> = Vec::new();
-    for lamp in &pen.stage.feedback.lamps {
-        let (mark, role) = if lamp.holds { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
-        let mut lamp_pieces = vec![
+    for check in &pen.stage.feedback.checks {
+        let (mark, role) = if check.holds { (pen.glyphs.tick, Role::Good) } else { (pen.glyphs.cross, Role::Bad) };
+        let mut pieces = vec![
             pen.piece(format!("{mark} "), role),
-            pen.piece(format!("{} ", lamp.name), Role::Dim),
-            pen.piece(small(lamp.value), if lamp.holds { Role::Text } else { Role::Bad }),
-            pen.piece(format!(" / {}", small(lamp.bound)), Role::Dim),
+            pen.piece(format!("{} ", check.name), Role::Dim),
+            pen.piece(small(check.value), if check.holds { Role::Text } else { Role::Bad }),
+            pen.piece(format!(" / {}", small(check.bound)), Role::Dim),
         ];
         match rows.last_mut() {
-            Some(row) if pieces_width(row) + pieces_width(&lamp_pieces) + 2 <= cells => {
+            Some(row) if pieces_width(row) + pieces_width(&pieces) + 2 <= cells => {
                 row.push(pen.piece("  ", Role::Dim));
-                row.append(&mut lamp_pieces);
+                row.append(&mut pieces);
             }
-            _ => rows.push(lamp_pieces),
+            _ => rows.push(pieces),
         }
     }
     rows
