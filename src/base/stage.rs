@@ -57,56 +57,22 @@ impl StageId {
     pub const ALL: [StageId; 6] =
         [StageId::Pretrain, StageId::Sft, StageId::Reward, StageId::Ppo, StageId::Dpo, StageId::Grpo];
 
+    #[rustfmt::skip]
     const fn row(self) -> Row {
+        use StageId::{Dpo, Grpo, Ppo, Pretrain, Reward, Sft};
         match self {
-            StageId::Pretrain => Row {
-                name: "pretrain",
-                title: ["pretrain", "预训练"],
-                about: ["pretraining", "预训练"],
-                kind: StageKind::Text,
-                parent: None,
-                needs: None,
-            },
-            StageId::Sft => Row {
-                name: "sft",
-                title: ["SFT", "微调"],
-                about: ["fine-tuning", "微调"],
-                kind: StageKind::Answers,
-                parent: Some(StageId::Pretrain),
-                needs: None,
-            },
-            StageId::Reward => Row {
-                name: "reward",
-                title: ["reward", "奖励"],
-                about: ["the reward model", "奖励模型"],
-                kind: StageKind::Reward,
-                parent: Some(StageId::Sft),
-                needs: None,
-            },
-            StageId::Ppo => Row {
-                name: "ppo",
-                title: ["PPO", "PPO"],
-                about: ["PPO", "PPO"],
-                kind: StageKind::Policy,
-                parent: Some(StageId::Sft),
-                needs: Some(StageId::Reward),
-            },
-            StageId::Dpo => Row {
-                name: "dpo",
-                title: ["DPO", "DPO"],
-                about: ["DPO", "DPO"],
-                kind: StageKind::Pairs,
-                parent: Some(StageId::Sft),
-                needs: None,
-            },
-            StageId::Grpo => Row {
-                name: "grpo",
-                title: ["GRPO", "GRPO"],
-                about: ["GRPO", "GRPO"],
-                kind: StageKind::Policy,
-                parent: Some(StageId::Sft),
-                needs: Some(StageId::Reward),
-            },
+            Pretrain => Row { name: "pretrain", title: ["pretrain", "预训练"], about: ["pretraining", "预训练"],
+                kind: StageKind::Text, parent: None, needs: None },
+            Sft => Row { name: "sft", title: ["SFT", "微调"], about: ["fine-tuning", "微调"],
+                kind: StageKind::Answers, parent: Some(Pretrain), needs: None },
+            Reward => Row { name: "reward", title: ["reward", "奖励"], about: ["the reward model", "奖励模型"],
+                kind: StageKind::Reward, parent: Some(Sft), needs: None },
+            Ppo => Row { name: "ppo", title: ["PPO", "PPO"], about: ["PPO", "PPO"],
+                kind: StageKind::Policy, parent: Some(Sft), needs: Some(Reward) },
+            Dpo => Row { name: "dpo", title: ["DPO", "DPO"], about: ["DPO", "DPO"],
+                kind: StageKind::Pairs, parent: Some(Sft), needs: None },
+            Grpo => Row { name: "grpo", title: ["GRPO", "GRPO"], about: ["GRPO", "GRPO"],
+                kind: StageKind::Policy, parent: Some(Sft), needs: Some(Reward) },
         }
     }
 
