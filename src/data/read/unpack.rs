@@ -9,7 +9,6 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::FrameDecoder;
 
 use super::Packing;
 
@@ -18,8 +17,10 @@ use super::Packing;
 const MOST_EXPANSION: u64 = 300;
 /// Decompressed bytes that are always allowed.
 const FREE: u64 = 64 << 20;
-/// Most window size of a Zstandard frame: that of `zstd --ultra -22`. The standard requires readers to support 8 MiB.
-const WINDOW: u64 = 128 << 20;
+/// Logarithm of the largest window of a Zstandard frame: that of `zstd --ultra -22`. The standard requires readers to
+/// support 8 MiB.
+#[cfg(feature = "zstd")]
+const WINDOW: u32 = 27;
 
 /// A reader of the decompressed bytes.
 pub(super) fn unpacked(packing: Packing, input: impl Read + 'static) -> io::Result<Box<dyn Read>> {
@@ -28,7 +29,7 @@ pub(super) fn unpacked(packing: Packing, input: impl Read + 'static) -> io::Resu
     Ok(match packing {
         Packing::Plain => Box::new(counting),
         Packing::Gzip => Box::new(Bounded { input: MultiGzDecoder::new(counting), packed, out: 0 }),
-        Packing::Zstd => Box::new(Bounded { input: Frames::new(counting), packed, out: 0 }),
+        Packing::Zstd => Box::new(Bounded { input: frames(counting)?, packed, out: 0 }),
     })
 }
 
@@ -56,6 +57,8 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => invalid("the compressed data end early; the file may have been cut off"),
+            // Zstandard's own errors.
+            io::ErrorKind::Other => invalid(&format!("not compressed as its name says, or damaged: {e}")),
             _ => e,
         })?;
         self.out += read as u64;
@@ -74,64 +77,17 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-/// Concatenated Zstandard frames, as `cat` and pzstd make them; skippable frames are skipped.
-struct Frames<R> {
-    input: R,
-    decoder: FrameDecoder,
-    open: bool,
+/// Zstandard frames one after the other, as `cat` and pzstd write them; skippable frames are skipped.
+#[cfg(feature = "zstd")]
+fn frames(input: impl BufRead + 'static) -> io::Result<impl Read> {
+    let mut decoder = zstd::Decoder::with_buffer(input)?;
+    decoder.window_log_max(WINDOW)?;
+    Ok(decoder)
 }
 
-impl<R: BufRead> Frames<R> {
-    fn new(input: R) -> Self {
-        let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(WINDOW);
-        Self { input, decoder, open: false }
-    }
-}
-
-impl<R: BufRead> Read for Frames<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        use ruzstd::decoding::{
-            BlockDecodingStrategy,
-            errors::{FrameDecoderError, ReadFrameHeaderError},
-        };
-        let broken = |e: &dyn std::fmt::Display| invalid(&format!("not Zstandard: {e}"));
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            if !self.open {
-                if self.input.fill_buf()?.is_empty() {
-                    return Ok(0);
-                }
-                match self.decoder.reset(&mut self.input) {
-                    Ok(()) => self.open = true,
-                    Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                        length, ..
-                    })) => {
-                        io::copy(&mut (&mut self.input).take(u64::from(length)), &mut io::sink())?;
-                    }
-                    Err(e) => return Err(broken(&e)),
-                }
-                continue;
-            }
-            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                self.decoder
-                    .decode_blocks(&mut self.input, BlockDecodingStrategy::UptoBlocks(1))
-                    .map_err(|e| broken(&e))?;
-            }
-            let read = self.decoder.read(buffer)?;
-            if read > 0 {
-                return Ok(read);
-            }
-            let wrong = match (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum()) {
-                (Some(given), Some(found)) => given != found,
-                _ => false,
-            };
-            if wrong {
-                return Err(invalid("a frame's checksum does not match its data"));
-            }
-            self.open = false;
-        }
-    }
+#[cfg(not(feature = "zstd"))]
+fn frames(_input: impl BufRead) -> io::Result<io::Empty> {
+    Err(invalid(
+        "it is compressed with Zstandard, which this danlu was built without; build it with --features zstd, or unpack it",
+    ))
 }
