@@ -419,25 +419,6 @@ fn retention_survives_any_one_fault() {
 }
 
 #[test]
-fn retention_never_removes_the_only_good_one() {
-    let disk = base();
-    let run = open(&disk).expect("opens");
-    let saver = run.saver();
-    for step in 2..=4 {
-        save(&saver, StageId::Pretrain, step).expect("saves");
-    }
-    for step in 3..=4 {
-        let path = saver.checkpoints().path(&CheckpointId::new(StageId::Pretrain, step));
-        disk.poke(&path.join("state.json"), b"{}").expect("damages");
-    }
-    let gone = saver.retain(StageId::Pretrain, &keep(2, &[])).expect("retains");
-    assert_eq!(gone.removed, [CheckpointId::new(StageId::Pretrain, 1)]);
-    let found = saver.checkpoints().newest_verified(Some(StageId::Pretrain)).expect("searches");
-    assert_eq!(found.skipped.len(), 2);
-    assert_eq!(step_of(&found.found.expect("the good one")), 2);
-}
-
-#[test]
 fn damage_anywhere_is_found_and_the_older_one_serves() {
     let disk = base();
     let run = open(&disk).expect("opens");

@@ -8,7 +8,7 @@ mod fault;
 use std::path::Path;
 
 use danlu::base::StageId;
-use danlu::store::{Checkpoint, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
+use danlu::store::{Checkpoint, CheckpointId, Fs, Keep, MANIFEST, NewFile, Run, Saved, Saver, StoreError};
 use fault::{Fault, FaultFs};
 
 const DIR: &str = "/runs/poems";
@@ -59,6 +59,25 @@ fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
     assert_eq!(steps(&disk.copy(), 1, Some(6), &[2, 7]), [2, 7, 8], "both");
     assert_eq!(steps(&disk.copy(), 1, Some(1), &all), [8], "there is none from before");
     assert_eq!(steps(&disk.copy(), 1, None, &[]), [8]);
+}
+
+#[test]
+fn retention_never_removes_the_only_good_one() {
+    let disk = base();
+    let run = open(&disk).expect("opens");
+    let saver = run.saver();
+    for step in 2..=4 {
+        save(&saver, StageId::Pretrain, step).expect("saves");
+    }
+    for step in 3..=4 {
+        let path = saver.checkpoints().path(&CheckpointId::new(StageId::Pretrain, step));
+        disk.poke(&path.join("state.json"), b"{}").expect("damages");
+    }
+    let gone = saver.retain(StageId::Pretrain, &keep(2)).expect("retains");
+    assert_eq!(gone.removed, [CheckpointId::new(StageId::Pretrain, 1)]);
+    let found = saver.checkpoints().newest_verified(Some(StageId::Pretrain)).expect("searches");
+    assert_eq!(found.skipped.len(), 2);
+    assert_eq!(found.found.expect("the good one").id.step, 2);
 }
 
 type Spoil = fn(&FaultFs, &Path);
