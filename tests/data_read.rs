@@ -248,12 +248,12 @@ fn a_bomb_is_refused_and_a_cut_is_reported() {
 }
 
 #[test]
-fn what_is_not_zstandard_is_refused() {
-    let plain = Cursor::new(b"{\"text\": \"plain\"}\n".to_vec());
-    let (texts, _, passed) = from(Format::of_name("a.jsonl.zst").unwrap(), &ReadOptions::default(), plain);
+fn damaged_zstandard_is_refused() {
+    let damaged = Cursor::new(b"\x28\xb5\x2f\xfd\x04\x40\xff\xff\xff\xff\xff\xff\xff\xff".to_vec());
+    let (texts, _, passed) = from(Format::of_name("a.jsonl.zst").unwrap(), &ReadOptions::default(), damaged);
     assert!(texts.is_empty());
     let words = passed.ended.unwrap().to_string();
-    assert!(words.contains("not compressed as its name says"), "{words}");
+    assert!(words.contains("the compressed data are damaged"), "{words}");
 }
 
 /// Fails in the middle, like a file on a failing disk.

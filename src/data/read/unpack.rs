@@ -58,7 +58,7 @@ impl<R: Read> Read for Bounded<R> {
         let read = self.input.read(buffer).map_err(|e| match e.kind() {
             io::ErrorKind::UnexpectedEof => invalid("the compressed data end early; the file may have been cut off"),
             // Zstandard's own errors.
-            io::ErrorKind::Other => invalid(&format!("not compressed as its name says, or damaged: {e}")),
+            io::ErrorKind::Other => invalid(&format!("the compressed data are damaged: {e}")),
             _ => e,
         })?;
         self.out += read as u64;
