@@ -13,12 +13,13 @@ use std::{
 };
 
 use common::{
-    checkpoint, checkpoints, counting, danlu, finetune, json_file, metrics, no_leftovers, objects, scratch, snapshot,
-    stage_checkpoint, tensors, text, train,
+    checkpoint, checkpoints, counting, danlu,
+    fault::{Fault, FaultFs},
+    finetune, json_file, metrics, no_leftovers, objects, scratch, snapshot, stage_checkpoint, tensors, text, train,
 };
 use danlu::{
     base::StageId,
-    store::{Fault, FaultFs, Fs, Kind, RealFs, Run, RunView},
+    store::{Fs, Kind, RealFs, Run, RunView},
     train::tree::{Forking, Point, fork, pin, remove_checkpoint, remove_whole_run, rename, survey},
 };
 use serde_json::{Value, json};
