@@ -22,8 +22,8 @@ use danlu::{
     },
     nn::{Architecture, ModelConfig, ParamTable},
     store::{
-        CheckpointId, Links, Log, Run, RunView, StoreError, TensorRef, contents, each_record, read_from,
-        read_model, read_shapes, read_tensors, write_tensors,
+        CheckpointId, Links, Log, Run, RunView, StoreError, TensorRef, contents, each_record, read_from, read_model,
+        read_shapes, read_tensors, write_tensors,
     },
     train::{
         TrainError,
