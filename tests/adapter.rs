@@ -43,28 +43,27 @@ fn half_precision() {
     train(&b, SETS, FULL).good();
     train(&c, SETS, &["--precision", "auto"]).good();
     assert_ne!(metrics(&a), metrics(&b));
-    let format = |run: &Path, step| json_file(&checkpoint(run, step).join("state.json"))["format"].clone();
-    assert_eq!((format(&a, STEPS), format(&b, STEPS)), (2.into(), 1.into()));
+    let precision = |run: &Path, step| json_file(&checkpoint(run, step).join("state.json"))["precision"].clone();
+    assert_eq!((precision(&a, STEPS), precision(&b, STEPS)), ("f16".into(), "f32".into()));
     // Without the option run.toml decides, and `auto` there stays with the checkpoint.
     let later = [
-        (&a, &[][..], 13, 2, None),
-        (&a, FULL, 14, 1, Some("was trained in f16; training continues in f32")),
-        (&b, HALF, 13, 2, Some("was trained in f32; training continues in f16")),
-        (&b, &[], 14, 1, Some("was trained in f16")),
-        (&c, HALF, 13, 2, None),
-        (&c, &[], 14, 2, None),
-        (&c, FULL, 15, 1, Some("was trained in f16")),
-        (&c, &[], 16, 1, None),
+        (&a, &[][..], 13, "f16", None),
+        (&a, FULL, 14, "f32", Some("was trained in f16; training continues in f32")),
+        (&b, HALF, 13, "f16", Some("was trained in f32; training continues in f16")),
+        (&b, &[], 14, "f32", Some("was trained in f16")),
+        (&c, HALF, 13, "f16", None),
+        (&c, &[], 14, "f16", None),
+        (&c, FULL, 15, "f32", Some("was trained in f16")),
+        (&c, &[], 16, "f32", None),
     ];
     for (run, more, step, wanted, note) in later {
         let steps = step.to_string();
         let more = [more, &["--steps", &steps]].concat();
         let done = train(run, &["save_steps=3"], &more);
         let done = done.good();
-        assert_eq!(format(run, step), wanted, "{} at {step}", run.display());
-        let name = if wanted == 2 { "f16" } else { "f32" };
+        assert_eq!(precision(run, step), wanted, "{} at {step}", run.display());
         let started = done.objects().into_iter().find(|l| l["event"] == "started").expect("started");
-        assert_eq!(started["precision"], name);
+        assert_eq!(started["precision"], wanted);
         if let Some(note) = note {
             assert!(done.out.contains(note) || done.err.contains(note), "{step}: {}{}", done.out, done.err);
         }

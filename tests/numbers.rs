@@ -204,6 +204,31 @@ fn a_checkpoint_that_leads_to_a_spike_gives_way_to_an_older_one() {
     assert!(last["loss"].as_f64().unwrap() < 6.5, "{last}");
 }
 
+/// A checkpoint of another revision of the engine, or of a precision that does not exist.
+#[test]
+fn an_engine_that_rounds_differently_continues_with_a_note() {
+    let dir = scratch();
+    let run = grown(dir.path(), "r");
+    let write = |key: &str, value: Value| {
+        saved_otherwise(&run, |name, bytes, _| {
+            if name == "state.json" {
+                let mut state: Value = serde_json::from_slice(bytes).unwrap();
+                state[key] = value.clone();
+                *bytes = state.to_string().into_bytes();
+            }
+        })
+    };
+    let newest = write("engine_revision", 0.into());
+    let done = train(&run, &["steps=50", "save_steps=1"], &[]);
+    let note = "made by revision 0 of the cpu engine, and this is revision 1: sums are rounded differently";
+    assert!(done.good().out.contains(note), "{newest}: {}", done.out);
+    let again = train(&run, &["steps=52", "save_steps=1"], &[]);
+    assert!(!again.good().out.contains("revision"), "the run has the new revision now: {}", again.out);
+    let newest = write("precision", "f8".into()).to_string();
+    let done = train(&run, &["steps=54"], &[]);
+    assert!(done.good().err.contains(&newest) || done.out.contains(&newest), "{}{}", done.out, done.err);
+}
+
 /// F4: a newer danlu's checkpoint used to be passed over, trained past and deleted.
 #[test]
 fn a_newer_danlus_checkpoint_is_neither_trained_past_nor_removed() {

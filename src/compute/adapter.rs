@@ -43,6 +43,17 @@ pub struct EngineInfo {
     pub adapter: String,
     /// Backend and driver.
     pub driver: String,
+    /// Revision of the engine's arithmetic: raised by a change of what a kernel rounds or of the order of its sums, so
+    /// that a run which another revision began continues with a note.
+    pub revision: u32,
+}
+
+impl EngineInfo {
+    /// The CPU engine's revision.
+    pub(super) const CPU_REVISION: u32 = 1;
+    /// The wgpu engine's revision. 2: δ of attention from the unrounded output in f16, decoding by
+    /// `matmul_few`, `attention_row` and `mlp_row`.
+    pub(super) const GPU_REVISION: u32 = 2;
 }
 
 /// The type of activations and operands. Sums, master weights and the optimiser are f32 in any case.

@@ -70,6 +70,7 @@ impl Device {
                     engine: "wgpu",
                     adapter: a.name.clone(),
                     driver: format!("{} {}", a.backend, a.driver),
+                    revision: EngineInfo::GPU_REVISION,
                 };
                 info!(adapter = info.adapter, driver = info.driver, "adapter opened");
                 let mut device = Device::on_gpu(gpu, info);

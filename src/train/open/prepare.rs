@@ -77,7 +77,13 @@ pub(crate) fn prepare(open: &mut OpenRun, config: RunConfig, setup: &Setup) -> R
             "the checkpoint was made on {} ({}); on {} training continues, but not bit for bit",
             state.adapter, state.driver, engine.adapter
         ));
+    } else if state.step > 0 && state.engine_revision != engine.revision {
+        notes.push(format!(
+            "the checkpoint was made by revision {} of the {} engine, and this is revision {}: sums are rounded differently, so training continues, but not bit for bit",
+            state.engine_revision, engine.engine, engine.revision
+        ));
     }
+    state.engine_revision = engine.revision;
     engine.engine.clone_into(&mut state.engine);
     state.adapter.clone_from(&engine.adapter);
     state.driver.clone_from(&engine.driver);

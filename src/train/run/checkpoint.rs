@@ -8,7 +8,10 @@ use serde_json::json;
 use super::model_folder;
 use crate::{
     base::{StageId, clean},
-    compute::ops::{CONTROL, CONTROL_F32},
+    compute::{
+        DType,
+        ops::{CONTROL, CONTROL_F32},
+    },
     data::{CHAT_TEMPLATE, History, Tokenizer},
     nn::{Head, ModelConfig, ParamTable},
     protocol::ForkPoint,
@@ -16,14 +19,10 @@ use crate::{
     train::error::TrainError,
 };
 
-/// The version of state.json in f32.
-const FORMAT: u32 = 1;
-/// What a loss scale adds to it; a danlu that only knows format 1 must not continue from one.
-const LOSS_SCALE: u32 = 1;
-/// What the origin of a fork adds to it.
-const FORKED: u32 = 2;
-/// The newest version.
-const NEWEST_FORMAT: u32 = FORMAT + LOSS_SCALE + FORKED;
+/// The version of state.json that is written.
+const FORMAT: u32 = 3;
+/// The version of half precision that does not name the precision; format 1 was f32.
+const HALF_FORMAT: u32 = 2;
 /// Limit on the length of state.json.
 const STATE_LIMIT: u64 = 16 << 20;
 
@@ -83,8 +82,18 @@ pub struct State {
     pub adapter: String,
     /// See `engine`.
     pub driver: String,
+    /// Revision of the engine's arithmetic (`EngineInfo::revision`); format 1 and 2 do not have it.
+    #[serde(default = "first_revision")]
+    pub engine_revision: u32,
+    /// Type of activations and products, `f32` or `f16`; format 1 and 2 do not have it.
+    #[serde(default)]
+    pub precision: Option<String>,
     /// Version of danlu that wrote it.
     pub danlu: String,
+}
+
+fn first_revision() -> u32 {
+    1
 }
 
 /// A range of steps.
@@ -116,7 +125,7 @@ pub struct GuardState {
 impl State {
     /// Whether it was trained in f16, with a loss scale.
     pub(crate) fn is_half(&self) -> bool {
-        (self.format - FORMAT) & LOSS_SCALE != 0
+        self.precision.as_deref().map_or(self.format == HALF_FORMAT, |precision| precision == DType::F16.name())
     }
 
     /// The shift and the scale of a reward model's scores.
@@ -135,6 +144,11 @@ impl State {
         let counts = [*step, self.total_tokens, self.skipped_steps];
         if let Some(count) = counts.into_iter().chain(spans).find(|count| *count > MOST) {
             return Err(format!("it has the count {count}, more than {MOST}"));
+        }
+        if let Some(precision) = self.precision.as_deref()
+            && ![DType::F32, DType::F16].iter().any(|known| known.name() == precision)
+        {
+            return Err(format!("it has the precision {precision:?}; expected f32 or f16"));
         }
         let scale = self.reward_scale.map(|(mean, _)| mean).into_iter();
         let numbers = scale.chain(self.reward_shift).chain(self.kl_coef);
@@ -170,6 +184,8 @@ impl State {
             engine: String::new(),
             adapter: String::new(),
             driver: String::new(),
+            engine_revision: first_revision(),
+            precision: None,
             danlu: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -211,7 +227,7 @@ pub fn files<'a>(
 ) -> Result<Vec<NewFile<'a>>, StoreError> {
     let mut files = Vec::new();
     let scaled = parts.iter().any(|(part, _)| part.slabs[3].len() > CONTROL_F32);
-    let format = format(scaled, state);
+    let precision = Some(precision(scaled));
     for (part, Beside { names, folded, control_shape }) in parts {
         let [params, m, v, control] = &part.slabs;
         let table = &*part.table;
@@ -248,20 +264,19 @@ pub fn files<'a>(
             "tokenizer_config.json",
             tokenizer.config_json(config.max_position_embeddings, chat_template(tokenizer)),
         ),
-        NewFile::bytes("state.json", pretty(&json!(State { format, ..state.clone() }))),
+        NewFile::bytes("state.json", pretty(&json!(State { format: FORMAT, precision, ..state.clone() }))),
     ]);
     Ok(files)
 }
 
-/// The version of a state, by what it contains.
-fn format(scaled: bool, state: &State) -> u32 {
-    FORMAT + if scaled { LOSS_SCALE } else { 0 } + if state.fork.is_some() { FORKED } else { 0 }
-}
-
 /// The state.json of a checkpoint in a fork that begins with it.
 pub(crate) fn forked(state: State, fork: ForkPoint) -> Vec<u8> {
-    let (scaled, state) = (state.is_half(), State { fork: Some(fork), ..state });
-    pretty(&json!(State { format: format(scaled, &state), ..state })).into_bytes()
+    let precision = Some(precision(state.is_half()));
+    pretty(&json!(State { format: FORMAT, precision, fork: Some(fork), ..state })).into_bytes()
+}
+
+fn precision(half: bool) -> String {
+    if half { DType::F16 } else { DType::F32 }.name().to_owned()
 }
 
 /// The chat template, for a tokenizer with its tokens.
@@ -380,18 +395,16 @@ pub(crate) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
     let bytes = checkpoint.read("state.json", STATE_LIMIT)?;
     // Check the format first: this version cannot judge the fields of a later one.
     if let Ok(Version { format, danlu }) = serde_json::from_slice(&bytes)
-        && format > u64::from(NEWEST_FORMAT)
+        && format > u64::from(FORMAT)
     {
-        let what =
-            format!("state.json has format {format}, and this danlu reads up to {NEWEST_FORMAT}; use danlu {danlu}");
+        let what = format!(
+            "state.json has format {format}, and this danlu reads up to {FORMAT}; use danlu {danlu}"
+        );
         return Err(StoreError::Newer { path: checkpoint.path.clone(), what });
     }
     let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
-    if !(FORMAT..=NEWEST_FORMAT).contains(&state.format) {
-        return Err(wrong(format!(
-            "state.json has format {}, and this danlu reads {FORMAT} to {NEWEST_FORMAT}",
-            state.format
-        )));
+    if state.format == 0 {
+        return Err(wrong(format!("state.json has format 0, and this danlu reads 1 to {FORMAT}")));
     }
     state.check(&checkpoint.id).map_err(|what| wrong(format!("state.json: {what}")))?;
     Ok(state)
