@@ -3,14 +3,16 @@
 //! A row that ends takes the next prompt at once. The old contents of its cache are never read: a row at position i
 //! attends to the cached positions 0..=i, all of which it has overwritten by then.
 
+use std::{collections::VecDeque, time::Instant};
+
 use rayon::prelude::*;
 
 use super::{
     sample::{Drawn, Sampling, draw},
-    steps::{Cache, Steps},
+    steps::{Cache, MOST, QUEUED, Steps},
 };
 use crate::{
-    compute::{ComputeError, Device, KernelTime},
+    compute::{ComputeError, Device, KernelTime, Ticket},
     nn::{config::ModelConfig, params::Weights},
 };
 
@@ -45,12 +47,23 @@ pub struct BatchDecoder {
     steps: Steps,
 }
 
-/// A row at work: which prompt, its text so far, the places read.
+/// Submits of steps in flight.
+const IN_FLIGHT: usize = 2;
+
+/// A row at work: which prompt, its text so far, the places read, and steps submitted beyond those.
 struct Row {
     prompt: usize,
     text: Vec<u32>,
     logprobs: Vec<f32>,
     read: usize,
+    flying: usize,
+}
+
+/// Submitted steps, and the prompt that each row had.
+struct Chunk {
+    ticket: Ticket,
+    n: usize,
+    prompts: Vec<Option<usize>>,
 }
 
 /// The prompts of a call and their results.
@@ -67,7 +80,7 @@ impl Work<'_> {
     /// The next prompt as a row.
     fn next(&mut self) -> Option<Row> {
         let prompt = self.waiting.pop()?;
-        Some(Row { prompt, text: self.prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0 })
+        Some(Row { prompt, text: self.prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0, flying: 0 })
     }
 
     /// Adds a sampled token; false if the row's text ended with it.
@@ -83,6 +96,12 @@ impl Work<'_> {
         let logprobs = std::mem::take(&mut r.logprobs);
         self.done[r.prompt] = Completion { ids: r.text.split_off(prompt.ids.len()), logprobs, ended };
         false
+    }
+
+    /// Steps still to submit for a row: those that read its prompt, and those that sample.
+    fn ahead(&self, r: &Row) -> (usize, usize) {
+        let before = r.text.len() - r.read - 1;
+        (before.saturating_sub(r.flying), (before + self.left(r)).saturating_sub(before.max(r.flying)))
     }
 
     /// Tokens that a row may still generate.
@@ -154,42 +173,75 @@ impl BatchDecoder {
         }
     }
 
-    /// Several tokens at a time, sampled on the device. Tokens after a row's end are discarded.
+    /// Several tokens at a time, sampled on the device. While the host reads the tokens of one submit, the device
+    /// computes the next; what it samples after a row's end is discarded.
     fn on_device(
         &mut self,
         device: &mut Device,
         mut work: Work<'_>,
         known: usize,
     ) -> Result<Vec<Completion>, ComputeError> {
-        let mut rows: Vec<Option<Row>> = (0..self.rows).map(|_| None).collect();
+        let mut rows: Vec<Option<Row>> = Vec::with_capacity(self.rows);
+        for i in 0..self.rows {
+            rows.push(self.refill(device, &mut work, i, known)?);
+        }
+        let (mut flying, mut since) = (VecDeque::new(), Instant::now());
         loop {
-            for (i, row) in rows.iter_mut().enumerate().filter(|(_, row)| row.is_none()) {
-                *row = work.next();
-                match row {
-                    Some(r) => self.steps.start(device, i, &r.text, &work.prompts[r.prompt].sampling, known)?,
-                    None => self.steps.rest(i),
+            // Steps to submit that each row needs before it samples, and after that.
+            let ahead: Vec<(usize, usize)> = rows.iter().flatten().map(|r| work.ahead(r)).filter(|a| a.1 > 0).collect();
+            if let Some(silent) = ahead.iter().map(|(before, _)| *before).min() {
+                let to_sample = || ahead.iter().map(|(before, after)| before + after - silent);
+                let stride = match work.end {
+                    Some(_) => self.steps.stride(to_sample().max().unwrap_or(1), QUEUED, None),
+                    // The first row to end is known.
+                    None => to_sample().min().unwrap_or(1).clamp(1, MOST),
+                };
+                let n = silent + stride;
+                let ticket = self.steps.submit(device, n, silent)?;
+                let row = |r: &mut Row| {
+                    r.flying += n;
+                    r.prompt
+                };
+                let prompts = rows.iter_mut().map(|r| r.as_mut().map(row)).collect::<Vec<_>>();
+                flying.push_back(Chunk { ticket, n, prompts });
+                if flying.len() < IN_FLIGHT {
+                    continue;
                 }
             }
-            // Steps that each row needs before it samples, and after that.
-            let ahead = |r: &Row| (r.text.len() - r.read - 1, work.left(r));
-            let ahead: Vec<(usize, usize)> = rows.iter().flatten().map(ahead).collect();
-            let Some(silent) = ahead.iter().map(|(before, _)| *before).min() else { return Ok(work.done) };
-            let most = ahead.iter().map(|(before, after)| before + after).max().unwrap_or(0);
-            let silent = silent.min(most.saturating_sub(1));
-            let n = silent + self.steps.stride(most - silent, None);
-            let (ids, positions) = inputs(&rows);
-            let ring = self.steps.run(device, &ids, &positions, n, silent)?;
+            let Some(Chunk { ticket, n, prompts }) = flying.pop_front() else { return Ok(work.done) };
+            let ring = self.steps.collect(device, ticket)?;
+            let now = Instant::now();
+            self.steps.took(n, now - since);
+            since = now;
             for (i, slot) in rows.iter_mut().enumerate() {
-                let Some(r) = slot else { continue };
+                // A row may have another prompt since.
+                let Some(r) = slot.as_mut().filter(|r| Some(r.prompt) == prompts[i]) else { continue };
+                r.flying -= n;
                 for _ in 0..n {
                     r.read += 1;
                     if r.read == r.text.len() && !work.take(r, ring.at(i, r.read)) {
-                        *slot = None;
+                        *slot = self.refill(device, &mut work, i, known)?;
                         break;
                     }
                 }
             }
         }
+    }
+
+    /// Starts the next prompt in a row, if there is one.
+    fn refill(
+        &mut self,
+        device: &mut Device,
+        work: &mut Work<'_>,
+        row: usize,
+        known: usize,
+    ) -> Result<Option<Row>, ComputeError> {
+        let next = work.next();
+        match &next {
+            Some(r) => self.steps.start(device, row, &r.text, &work.prompts[r.prompt].sampling, known)?,
+            None => self.steps.rest(device, row)?,
+        }
+        Ok(next)
     }
 
     /// One token at a time, sampled on the host.

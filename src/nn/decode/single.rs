@@ -1,10 +1,10 @@
 //! Generation with a key/value cache: tokens in, logits of the next one out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     sample::{Drawn, Sampling, draw},
-    steps::{Cache, Reader, Steps},
+    steps::{Cache, READ_BACK, Reader, Steps},
 };
 use crate::{
     compute::{ComputeError, Device},
@@ -94,9 +94,13 @@ impl Decoder {
             self.read(device, &before[self.length..], false)?;
         }
         let room = most.clamp(1, self.capacity + 1 - text.len());
-        let n = self.steps.stride(room, within);
+        let n = self.steps.stride(room, READ_BACK, within);
+        let begun = Instant::now();
         self.steps.start(device, 0, &[], how, known)?;
-        let ring = self.steps.run(device, &[*last], &[before.len() as u32], n, 0)?;
+        self.steps.seek(device, 0, *last, before.len() as u32)?;
+        let ticket = self.steps.submit(device, n, 0)?;
+        let ring = self.steps.collect(device, ticket)?;
+        self.steps.took(n, begun.elapsed());
         self.length = before.len() + n;
         Ok((text.len()..text.len() + n).map(|place| ring.at(0, place)).collect())
     }

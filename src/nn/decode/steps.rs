@@ -1,12 +1,12 @@
 //! Recorded decoding steps: one new token for each of B texts, read over a cache, and the next one sampled on the
 //! device, so that several steps run without the host.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::sample::{Drawn, Sampling};
 use crate::{
     compute::{
-        ComputeError, DType, Device, KernelTime, Program, Recording, Tensor,
+        ComputeError, DType, Device, KernelTime, Program, Recording, Tensor, Ticket,
         ops::{self, PICK},
     },
     nn::{
@@ -22,7 +22,9 @@ pub(super) const MOST: usize = 64;
 /// Steps per submit: the device starts with the first ones while the host encodes the next.
 const SUBMIT: usize = 4;
 /// Cost of requesting the tokens of some steps, beside the steps: their first submit and the read-back.
-const OVERHEAD: Duration = Duration::from_micros(200);
+pub(super) const READ_BACK: Duration = Duration::from_micros(200);
+/// The same where further steps are submitted before the read-back.
+pub(super) const QUEUED: Duration = Duration::from_micros(40);
 
 /// The state that the steps of a device and model share with other passes over the same texts.
 pub(super) struct Cache {
@@ -112,9 +114,8 @@ const IDLE: [u32; PICK] = [0, 0, 0, 0, 0, 0, u32::MAX, 0];
 
 /// Sampling on the device.
 struct Lots {
-    /// \[B, PICK\] (u32), and its copy on the host.
+    /// \[B, PICK\] (u32).
     picks: Tensor,
-    rows: Vec<[u32; PICK]>,
     /// \[B, P\] (u32): the rows' prompts.
     prompts: Tensor,
     /// \[MOST, B, 2\] (u32): the sampled tokens, by position.
@@ -154,7 +155,8 @@ impl Steps {
         self.lots.is_some() && how.pick(0, 0).is_some()
     }
 
-    /// Starts a text in a row: its prompt is read before anything is sampled among the first `known` ids.
+    /// Starts a text in a row, whose first token is read next: its prompt is read before anything is sampled among the
+    /// first `known` ids. Earlier submits are not affected.
     pub(super) fn start(
         &mut self,
         device: &mut Device,
@@ -166,63 +168,63 @@ impl Steps {
         let Some(lots) = &mut self.lots else { return Ok(()) };
         let width = lots.prompts.cols();
         if let Some(pick) = how.pick(known, prompt.len().min(width)) {
-            lots.rows[row] = pick.words();
+            lots.set(device, row, pick.words())?;
         }
-        if !prompt.is_empty() {
+        if let Some(first) = prompt.first() {
             device.write(&lots.prompts.part("prompt", row * width, &[prompt.len()]), prompt)?;
+            self.seek(device, row, *first, 0)?;
         }
         Ok(())
     }
 
     /// Leaves a row idle.
-    pub(super) fn rest(&mut self, row: usize) {
+    pub(super) fn rest(&mut self, device: &mut Device, row: usize) -> Result<(), ComputeError> {
         if let Some(lots) = &mut self.lots {
-            lots.rows[row] = IDLE;
+            lots.set(device, row, IDLE)?;
         }
+        self.seek(device, row, 0, 0)
     }
 
-    /// Runs `n` steps from these tokens and positions; the first `silent` steps sample nothing in any row.
-    pub(super) fn run(
-        &mut self,
-        device: &mut Device,
-        ids: &[u32],
-        positions: &[u32],
-        n: usize,
-        silent: usize,
-    ) -> Result<Ring, ComputeError> {
-        let Steps { reader, lots: Some(lots), pace } = self else {
+    /// Sets the token that a row reads next, and its position.
+    pub(super) fn seek(&self, device: &mut Device, row: usize, id: u32, position: u32) -> Result<(), ComputeError> {
+        device.write(&self.reader.ids.part("id", row, &[1]), &[id])?;
+        device.write(&self.reader.positions.part("position", row, &[1]), &[position])
+    }
+
+    /// Submits `n` steps; the first `silent` of them sample nothing in any row.
+    pub(super) fn submit(&mut self, device: &mut Device, n: usize, silent: usize) -> Result<Ticket, ComputeError> {
+        let Steps { reader, lots: Some(lots), .. } = self else {
             return Err(ComputeError::Shape { op: "generate", what: "the host draws on the CPU engine".to_owned() });
         };
-        let begun = Instant::now();
-        device.write(&reader.ids, ids)?;
-        device.write(&reader.positions, positions)?;
-        device.write(&lots.picks, lots.rows.as_flattened())?;
         let mut programs = Vec::with_capacity(3 * SUBMIT);
-        let mut ticket = None;
         for step in 0..n {
             programs.push(&reader.trunk);
             programs.extend((step >= silent).then_some(&reader.head));
             programs.push(&lots.sample);
-            if step + 1 == n {
-                ticket = Some(device.replay_and_request(&programs, &lots.drawn)?);
-            } else if (step + 1) % SUBMIT == 0 {
+            if (step + 1) % SUBMIT == 0 && step + 1 < n {
                 device.replay(&programs)?;
                 programs.clear();
             }
         }
-        let words = match &mut ticket {
-            Some(ticket) => device.collect::<u32>(ticket, true)?.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        *pace = Some(begun.elapsed().as_secs_f64() / n.max(1) as f64);
-        Ok(Ring { words, rows: ids.len() })
+        device.replay_and_request(&programs, &lots.drawn)
     }
 
-    /// Steps until the next read-back, with at most `left` to come: so many that the read-back costs about as much as
-    /// the tokens sampled past an end, and no more than fit into `within`.
-    pub(super) fn stride(&self, left: usize, within: Option<Duration>) -> usize {
+    /// The tokens of submitted steps.
+    pub(super) fn collect(&self, device: &mut Device, mut ticket: Ticket) -> Result<Ring, ComputeError> {
+        let words = device.collect::<u32>(&mut ticket, true)?.unwrap_or_default();
+        Ok(Ring { words, rows: self.reader.ids.len() })
+    }
+
+    /// Notes how long `n` steps took.
+    pub(super) fn took(&mut self, n: usize, time: Duration) {
+        self.pace = Some(time.as_secs_f64() / n.max(1) as f64);
+    }
+
+    /// Steps until the next read-back, with at most `left` to come: so many that a read-back, at a cost of `overhead`,
+    /// costs about as much as the tokens sampled past an end, and no more than fit into `within`.
+    pub(super) fn stride(&self, left: usize, overhead: Duration, within: Option<Duration>) -> usize {
         let Some(pace) = self.pace.filter(|pace| *pace > 0.0) else { return left.clamp(1, SUBMIT) };
-        let balanced = (2.0 * left as f64 * OVERHEAD.as_secs_f64() / pace).sqrt();
+        let balanced = (2.0 * left as f64 * overhead.as_secs_f64() / pace).sqrt();
         let fits = within.map_or(f64::INFINITY, |within| within.as_secs_f64() / pace);
         (balanced.min(fits) as usize).clamp(1, MOST).min(left.max(1))
     }
@@ -235,7 +237,14 @@ impl Lots {
         let drawn = device.alloc("decode.drawn", &[MOST, rows, 2], DType::U32)?;
         let mut rec = Recording::new(device);
         ops::sample(&mut rec, &picks, &reader.logits, &prompts, &reader.ids, &reader.positions, &drawn)?;
-        Ok(Lots { picks, rows: vec![IDLE; rows], prompts, drawn, sample: rec.compile()? })
+        let sample = rec.compile()?;
+        device.write(&picks, vec![IDLE; rows].as_flattened())?;
+        Ok(Lots { picks, prompts, drawn, sample })
+    }
+
+    /// Sets how a row is sampled.
+    fn set(&self, device: &mut Device, row: usize, words: [u32; PICK]) -> Result<(), ComputeError> {
+        device.write(&self.picks.part("pick", row * PICK, &[PICK]), &words)
     }
 }
 
