@@ -20,10 +20,14 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// Rows and positions of a batch; half of its rows suffice for a head over trained rows only.
 const SHAPE: (usize, usize) = (4, 32);
 
+/// Whether an adapter is a GPU.
+fn real(a: &AdapterInfo) -> bool {
+    ![AdapterKind::Software, AdapterKind::Cpu].contains(&a.kind)
+}
+
 /// A model with vector-sized dimensions and one without; on a GPU also one large enough for cooperative matrices.
 fn models() -> Vec<ModelConfig> {
     let mut all = vec![ModelConfig::llama(2, 64, 4, 2, 96, 128, 32), ModelConfig::llama(2, 40, 2, 1, 58, 101, 32)];
-    let real = |a: &AdapterInfo| ![AdapterKind::Software, AdapterKind::Cpu].contains(&a.kind);
     if Device::adapters().iter().any(real) {
         all.push(ModelConfig::llama(2, 384, 6, 6, 1024, 4096, 32));
     }
@@ -61,8 +65,10 @@ fn step(device: &mut Device, learner: &mut Learner, at: usize, rate: f32) -> Res
     Ok(StepOutcome::from_control(&device.collect(&mut ticket, true)?.expect("it waited")))
 }
 
-/// The cosine of each tensor's gradient with that of f32, and the ratio of their norms.
-fn alike(table: &ParamTable, got: &[f32], want: &[f32], when: &str) {
+/// Checks the cosine of each tensor's gradient with that of f32, and the ratio of their norms; returns the least cosine
+/// and its tensor.
+fn alike(table: &ParamTable, got: &[f32], want: &[f32], when: &str) -> (f64, String) {
+    let mut least = (1.0, String::new());
     for t in &table.tensors {
         let (a, b) = (table.slice(got, t), table.slice(want, t));
         let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
@@ -72,7 +78,11 @@ fn alike(table: &ParamTable, got: &[f32], want: &[f32], when: &str) {
         assert!(cosine > 0.999, "{when}: {} has cosine {cosine}", t.name);
         let ratio = (aa / bb).sqrt();
         assert!((ratio - 1.0).abs() < 0.03, "{when}: {} is {ratio} times as long", t.name);
+        if cosine < least.0 {
+            least = (cosine, t.name.clone());
+        }
     }
+    least
 }
 
 fn gradients_are_those_of_f32() -> Result<(), Failed> {
@@ -98,6 +108,78 @@ fn gradients_are_those_of_f32() -> Result<(), Failed> {
                 assert!((x.grad_norm - y.grad_norm).abs() < 0.01 * y.grad_norm, "{x:?} where f32 has {y:?}");
                 let (got, want) = (a.read_grads(&mut narrow)?, b.read_grads(&mut wide)?);
                 alike(a.table(), &got, &want, &format!("after {trained} steps, batch {at}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Batches of the built-in texts, one id for each of the most frequent characters.
+struct Text {
+    ids: Vec<u32>,
+    vocab: usize,
+}
+
+impl Text {
+    fn read(vocab: usize) -> Text {
+        let text: String = ["classical", "english", "modern-zh"]
+            .map(|name| std::fs::read_to_string(format!("assets/corpus/{name}.txt")).expect("a text of the repository"))
+            .concat();
+        let mut counts = std::collections::BTreeMap::new();
+        text.chars().for_each(|c| *counts.entry(c).or_insert(0_usize) += 1);
+        let mut order: Vec<(char, usize)> = counts.into_iter().collect();
+        order.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let rank: std::collections::HashMap<char, usize> = order.iter().enumerate().map(|(i, o)| (o.0, i)).collect();
+        Text { ids: text.chars().map(|c| rank[&c].min(vocab - 1) as u32).collect(), vocab }
+    }
+
+    /// Rows from scattered places; with `masked`, the first half of each row has no target.
+    fn batch(&self, (b, t): (usize, usize), at: usize, masked: bool) -> (Vec<u32>, Vec<i32>) {
+        assert!(self.ids.iter().all(|id| (*id as usize) < self.vocab));
+        let begin = |row: usize| (at * b + row).wrapping_mul(2_654_435_761) % (self.ids.len() - t - 1);
+        let window = |shift: usize| (0..b).flat_map(move |row| begin(row) + shift..begin(row) + shift + t);
+        let target = |(i, at): (usize, usize)| if masked && i % t < t / 2 { -100 } else { self.ids[at] as i32 };
+        (window(0).map(|at| self.ids[at]).collect(), window(1).enumerate().map(target).collect())
+    }
+}
+
+/// Trains in f32 on text; at the start and after 100 and 1,000 steps the gradients of the same weights in both
+/// precisions are compared on batches not trained on.
+fn gradients_are_those_of_f32_after_1000_steps_on_text() -> Result<(), Failed> {
+    for (config, shape) in [
+        (ModelConfig::llama(4, 128, 4, 4, 384, 2048, 128), (32, 128)),
+        (ModelConfig::llama(6, 384, 6, 6, 1024, 2048, 256), (16, 256)),
+    ] {
+        let text = Text::read(config.vocab_size);
+        let (Some(mut narrow), Some(mut wide)) = (open(Precision::F16)?, open(Precision::F32)?) else {
+            return Ok(());
+        };
+        let mut a = Learner::new(&mut narrow, &config, shape.0, shape.1, AdamW::default())?;
+        let mut b = Learner::new(&mut wide, &config, shape.0, shape.1, AdamW::default())?;
+        let slab = b.table().initial(3);
+        b.write_params(&mut wide, &slab)?;
+        let mut trained = 0;
+        for until in [0, 100, 1000] {
+            let mut last = f32::NAN;
+            while trained < until {
+                let (ids, targets) = text.batch(shape, trained, false);
+                let micro = MicroBatch { ids: &ids, targets: &targets, starts: None };
+                let rate = 1e-3 * ((trained + 1) as f32 / 50.0).min(1.0);
+                let mut ticket = b.step(&mut wide, &[micro], rate, 5, trained)?;
+                last = StepOutcome::from_control(&wide.collect(&mut ticket, true)?.expect("it waited")).loss;
+                trained += 1;
+            }
+            let [params, ..] = b.read_state(&mut wide)?;
+            a.write_params(&mut narrow, &params)?;
+            for masked in [false, true] {
+                let (ids, targets) = text.batch(shape, 1_000_000, masked);
+                let micro = || MicroBatch { ids: &ids, targets: &targets, starts: None };
+                a.step(&mut narrow, &[micro()], 0.0, 5, 0)?;
+                b.step(&mut wide, &[micro()], 0.0, 5, 0)?;
+                let (got, want) = (a.read_grads(&mut narrow)?, b.read_grads(&mut wide)?);
+                let when = format!("hidden {}, {trained} steps, masked {masked}", config.hidden_size);
+                let (cosine, name) = alike(a.table(), &got, &want, &when);
+                println!("{when}: least cosine {cosine:.6} ({name}), last training loss {last:.3}");
             }
         }
     }
@@ -339,6 +421,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let required = std::env::var("DANLU_REQUIRE_ADAPTER").as_deref() == Ok("1");
     let ignored = !required && Device::adapters().iter().all(|a| a.kind == AdapterKind::Cpu);
+    let long = "gradients_are_those_of_f32_after_1000_steps_on_text";
     let tests: [(&str, Test); 8] = [
         ("a_mix_up_of_types_does_not_reach_the_device", a_mix_up_of_types_does_not_reach_the_device),
         ("odd_numbers_of_halves_are_moved", odd_numbers_of_halves_are_moved),
@@ -354,5 +437,8 @@ fn main() {
     ];
     let mut trials = vec![Trial::test("the_cpu_engine_refuses_f16", the_cpu_engine_refuses_f16)];
     trials.extend(tests.map(|(name, test)| Trial::test(name, test).with_ignored_flag(ignored)));
+    // Minutes on a software adapter.
+    let test = gradients_are_those_of_f32_after_1000_steps_on_text;
+    trials.push(Trial::test(long, test).with_ignored_flag(!Device::adapters().iter().any(real)));
     libtest_mimic::run(&arguments, trials).exit();
 }
