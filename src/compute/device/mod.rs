@@ -75,12 +75,8 @@ impl Device {
     /// The CPU engine on all cores.
     pub fn cpu() -> Device {
         let host = Host::info();
-        let info = EngineInfo {
-            engine: "cpu",
-            adapter: host.name,
-            driver: host.driver,
-            revision: EngineInfo::CPU_REVISION,
-        };
+        let info =
+            EngineInfo { engine: "cpu", adapter: host.name, driver: host.driver, revision: EngineInfo::CPU_REVISION };
         Device::new(Engine::Cpu(Host::default()), info, host::budget())
     }
 

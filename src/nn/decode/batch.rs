@@ -183,7 +183,7 @@ impl BatchDecoder {
     ) -> Result<Vec<Completion>, ComputeError> {
         let mut rows: Vec<Option<Row>> = Vec::with_capacity(self.rows);
         for i in 0..self.rows {
-            rows.push(self.refill(device, &mut work, i, known)?);
+            rows.push(self.refill(&mut work, i, known));
         }
         let (mut flying, mut since) = (VecDeque::new(), Instant::now());
         loop {
@@ -220,7 +220,7 @@ impl BatchDecoder {
                 for _ in 0..n {
                     r.read += 1;
                     if r.read == r.text.len() && !work.take(r, ring.at(i, r.read)) {
-                        *slot = self.refill(device, &mut work, i, known)?;
+                        *slot = self.refill(&mut work, i, known);
                         break;
                     }
                 }
@@ -229,19 +229,13 @@ impl BatchDecoder {
     }
 
     /// Starts the next prompt in a row, if there is one.
-    fn refill(
-        &mut self,
-        device: &mut Device,
-        work: &mut Work<'_>,
-        row: usize,
-        known: usize,
-    ) -> Result<Option<Row>, ComputeError> {
+    fn refill(&mut self, work: &mut Work<'_>, row: usize, known: usize) -> Option<Row> {
         let next = work.next();
         match &next {
-            Some(r) => self.steps.start(device, row, &r.text, &work.prompts[r.prompt].sampling, known)?,
-            None => self.steps.rest(device, row)?,
+            Some(r) => self.steps.start(row, (r.text[0], 0), &r.text, &work.prompts[r.prompt].sampling, known),
+            None => self.steps.rest(row),
         }
-        Ok(next)
+        next
     }
 
     /// One token at a time, sampled on the host.

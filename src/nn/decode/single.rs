@@ -96,8 +96,7 @@ impl Decoder {
         let room = most.clamp(1, self.capacity + 1 - text.len());
         let n = self.steps.stride(room, READ_BACK, within);
         let begun = Instant::now();
-        self.steps.start(device, 0, &[], how, known)?;
-        self.steps.seek(device, 0, *last, before.len() as u32)?;
+        self.steps.start(0, (*last, before.len()), &[], how, known);
         let ticket = self.steps.submit(device, n, 0)?;
         let ring = self.steps.collect(device, ticket)?;
         self.steps.took(n, begun.elapsed());

@@ -121,6 +121,17 @@ struct Lots {
     /// \[MOST, B, 2\] (u32): the sampled tokens, by position.
     drawn: Tensor,
     sample: Program,
+    /// What the next submit changes.
+    changes: Vec<Change>,
+}
+
+/// A row that begins another text.
+struct Change {
+    row: usize,
+    id: u32,
+    position: u32,
+    prompt: Vec<u32>,
+    pick: [u32; PICK],
 }
 
 impl Steps {
@@ -155,40 +166,28 @@ impl Steps {
         self.lots.is_some() && how.pick(0, 0).is_some()
     }
 
-    /// Starts a text in a row, whose first token is read next: its prompt is read before anything is sampled among the
-    /// first `known` ids. Earlier submits are not affected.
+    /// Has a row read token `id` at `position` with the next submit, and sample after it among the first `known` ids;
+    /// with a prompt, whose tokens are read before anything is sampled.
     pub(super) fn start(
         &mut self,
-        device: &mut Device,
         row: usize,
+        (id, position): (u32, usize),
         prompt: &[u32],
         how: &Sampling,
         known: usize,
-    ) -> Result<(), ComputeError> {
-        let Some(lots) = &mut self.lots else { return Ok(()) };
-        let width = lots.prompts.cols();
-        if let Some(pick) = how.pick(known, prompt.len().min(width)) {
-            lots.set(device, row, pick.words())?;
-        }
-        if let Some(first) = prompt.first() {
-            device.write(&lots.prompts.part("prompt", row * width, &[prompt.len()]), prompt)?;
-            self.seek(device, row, *first, 0)?;
-        }
-        Ok(())
+    ) {
+        let Some(lots) = &mut self.lots else { return };
+        let prompt = &prompt[..prompt.len().min(lots.prompts.cols())];
+        let pick = how.pick(known, prompt.len()).map_or(IDLE, |pick| pick.words());
+        let position = position as u32;
+        lots.change(Change { row, id, position, prompt: prompt.to_vec(), pick });
     }
 
     /// Leaves a row idle.
-    pub(super) fn rest(&mut self, device: &mut Device, row: usize) -> Result<(), ComputeError> {
+    pub(super) fn rest(&mut self, row: usize) {
         if let Some(lots) = &mut self.lots {
-            lots.set(device, row, IDLE)?;
+            lots.change(Change { row, id: 0, position: 0, prompt: Vec::new(), pick: IDLE });
         }
-        self.seek(device, row, 0, 0)
-    }
-
-    /// Sets the token that a row reads next, and its position.
-    pub(super) fn seek(&self, device: &mut Device, row: usize, id: u32, position: u32) -> Result<(), ComputeError> {
-        device.write(&self.reader.ids.part("id", row, &[1]), &[id])?;
-        device.write(&self.reader.positions.part("position", row, &[1]), &[position])
     }
 
     /// Submits `n` steps; the first `silent` of them sample nothing in any row.
@@ -196,6 +195,7 @@ impl Steps {
         let Steps { reader, lots: Some(lots), .. } = self else {
             return Err(ComputeError::Shape { op: "generate", what: "the host draws on the CPU engine".to_owned() });
         };
+        lots.apply(device, &reader.ids, &reader.positions)?;
         let mut programs = Vec::with_capacity(3 * SUBMIT);
         for step in 0..n {
             programs.push(&reader.trunk);
@@ -238,13 +238,39 @@ impl Lots {
         let mut rec = Recording::new(device);
         ops::sample(&mut rec, &picks, &reader.logits, &prompts, &reader.ids, &reader.positions, &drawn)?;
         let sample = rec.compile()?;
-        device.write(&picks, vec![IDLE; rows].as_flattened())?;
-        Ok(Lots { picks, prompts, drawn, sample })
+        Ok(Lots { picks, prompts, drawn, sample, changes: Vec::new() })
     }
 
-    /// Sets how a row is sampled.
-    fn set(&self, device: &mut Device, row: usize, words: [u32; PICK]) -> Result<(), ComputeError> {
-        device.write(&self.picks.part("pick", row * PICK, &[PICK]), &words)
+    /// A later change of a row replaces an earlier one.
+    fn change(&mut self, change: Change) {
+        self.changes.retain(|earlier| earlier.row != change.row);
+        self.changes.push(change);
+    }
+
+    /// Writes the changed rows: all at once if every row changes, since a write costs more than its bytes.
+    fn apply(&mut self, device: &mut Device, ids: &Tensor, positions: &Tensor) -> Result<(), ComputeError> {
+        let (rows, width) = (ids.len(), self.prompts.cols());
+        let changes = std::mem::take(&mut self.changes);
+        if changes.len() < rows || !changes.iter().enumerate().all(|(i, change)| change.row == i) {
+            for Change { row, id, position, prompt, pick } in changes {
+                device.write(&ids.part("id", row, &[1]), &[id])?;
+                device.write(&positions.part("position", row, &[1]), &[position])?;
+                device.write(&self.picks.part("pick", row * PICK, &[PICK]), &pick)?;
+                if !prompt.is_empty() {
+                    device.write(&self.prompts.part("prompt", row * width, &[prompt.len()]), &prompt)?;
+                }
+            }
+            return Ok(());
+        }
+        let mut prompts = vec![0; rows * width];
+        for (prompt, change) in prompts.chunks_exact_mut(width).zip(&changes) {
+            prompt[..change.prompt.len()].copy_from_slice(&change.prompt);
+        }
+        let picks: Vec<u32> = changes.iter().flat_map(|change| change.pick).collect();
+        device.write(ids, &changes.iter().map(|change| change.id).collect::<Vec<_>>())?;
+        device.write(positions, &changes.iter().map(|change| change.position).collect::<Vec<_>>())?;
+        device.write(&self.picks, &picks)?;
+        device.write(&self.prompts, &prompts)
     }
 }
 

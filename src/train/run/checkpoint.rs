@@ -397,9 +397,7 @@ pub(crate) fn read_state(checkpoint: &Checkpoint) -> Result<State, StoreError> {
     if let Ok(Version { format, danlu }) = serde_json::from_slice(&bytes)
         && format > u64::from(FORMAT)
     {
-        let what = format!(
-            "state.json has format {format}, and this danlu reads up to {FORMAT}; use danlu {danlu}"
-        );
+        let what = format!("state.json has format {format}, and this danlu reads up to {FORMAT}; use danlu {danlu}");
         return Err(StoreError::Newer { path: checkpoint.path.clone(), what });
     }
     let state: State = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("state.json: {e}")))?;
