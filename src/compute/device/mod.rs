@@ -177,6 +177,15 @@ impl Device {
         }
     }
 
+    /// Whether a GPU has run a kernel yet: with the first one its driver allocates host memory. Always true of the CPU
+    /// engine.
+    pub fn worked(&self) -> bool {
+        match &self.engine {
+            Engine::Cpu(_) => true,
+            Engine::Gpu(gpu) => gpu.worked(),
+        }
+    }
+
     /// Sets the memory limit, in bytes.
     pub fn set_budget(&mut self, bytes: u64) {
         self.budget = bytes;

@@ -228,6 +228,11 @@ impl Gpu {
         self.replay.profile(&mut self.buffers, &self.pipelines, programs)
     }
 
+    /// Whether any kernel was submitted yet.
+    pub(super) fn worked(&self) -> bool {
+        self.replay.worked
+    }
+
     /// Waits until everything submitted is done.
     pub(super) fn wait(&mut self) -> Result<(), ComputeError> {
         self.replay.wait()

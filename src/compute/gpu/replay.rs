@@ -68,11 +68,13 @@ pub(super) struct Replay {
     context: Context,
     pace: Pace,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// Whether anything was submitted yet.
+    pub(super) worked: bool,
 }
 
 impl Replay {
     pub(super) fn new(context: &Context) -> Replay {
-        Replay { context: context.clone(), pace: Pace::default(), in_flight: VecDeque::new() }
+        Replay { context: context.clone(), pace: Pace::default(), in_flight: VecDeque::new(), worked: false }
     }
 
     /// Runs programs in order, and requests a tensor after them: the copy is part of the last submit.
@@ -87,6 +89,7 @@ impl Replay {
         let limit = SUBMIT_MS / self.pace.factor;
         let mut all = programs.iter().flat_map(|c| &c.steps).peekable();
         let mut id = None;
+        self.worked |= all.peek().is_some();
         while all.peek().is_some() {
             let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());

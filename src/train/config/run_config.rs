@@ -162,8 +162,8 @@ impl RunConfig {
             "模型大小：`auto`（跑一次短基准来选）、`1m`、`5m`、`12m`、`27m`、`124m`";
         seed: Kind::Count, = 0_usize, "seed of everything random", "所有随机数的种子";
         precision: Precision::KIND, = Precision::default(),
-            "type of activations and products: `f32`, `f16` (an error where the adapter has none), or `auto`: that of the stage's checkpoint; in a new run f16 for pretrain and sft where the adapter's matrix units pass the check at the start, else f32",
-            "激活和矩阵乘的数据类型：`f32`、`f16`（显卡不支持则报错），或 `auto`：沿用该阶段检查点的；新的 run 里，若显卡的矩阵单元通过启动时的校验，pretrain 和 sft 用 f16，其余用 f32";
+            "type of activations and products: `f32`, `f16` (an error where the adapter has none), or `auto`: that of the stage's checkpoint; in a new run f16 where the adapter's matrix units pass the check at the start, else f32",
+            "激活和矩阵乘的数据类型：`f32`、`f16`（显卡不支持则报错），或 `auto`：沿用该阶段检查点的；新的 run 里，若显卡的矩阵单元通过启动时的校验则用 f16，否则用 f32";
         tokenizer: TokenizerKind::KIND, = TokenizerKind::default(),
             "`char`: one token per character, words of Latin letters merged; `bpe`: byte-level BPE trained on the run's text",
             "`char`：一个字符一个词元，拉丁字母的词合并；`bpe`：用这个 run 的文本训练的字节级 BPE";

@@ -19,8 +19,8 @@ use crate::{
 const SAVED: u64 = 12;
 /// Bytes that steps and saves need besides the models: code, stacks, write buffers. Measured (docs/testing.md).
 const BESIDE: u64 = 3 << 19;
-/// Host memory that a GPU driver allocates with the first work, and the size of a read-back chunk, which exists twice:
-/// in the staging buffer and as numbers. Measured on an H200 (docs/testing.md).
+/// Host memory that a GPU driver allocates with the first work, and the size of a read-back chunk, which exists twice
+/// and a half: in the staging buffer, as numbers, and in part in the driver. Measured on an H200 (docs/testing.md).
 const DRIVER: u64 = 66 << 20;
 const PIECE: u64 = 64 << 20;
 /// Most bytes of a matrix that a thread of the CPU engine copies for a product; fewer in a small model.
@@ -87,7 +87,8 @@ impl Footprint {
             PACKED.min(self.tensors / 64).saturating_mul(rayon::current_num_threads() as u64)
         } else {
             let piece = PIECE.min(self.trained.saturating_mul(4));
-            DRIVER + piece + piece.next_power_of_two()
+            let driver = if device.worked() { 0 } else { DRIVER };
+            driver + piece + piece / 2 + piece.next_power_of_two()
         };
         self.trained.saturating_mul(SAVED).saturating_add(BESIDE).saturating_add(engine)
     }

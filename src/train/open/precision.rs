@@ -1,14 +1,18 @@
 //! Chooses the type of a stage's activations and operands.
 //!
-//! A stage continues in the precision of its checkpoint. A new one takes f16 where that was shown to lose nothing
-//! (docs/performance.md: pretraining and fine-tuning) and to be fast (matrix units that pass their check), in a run
-//! that has no f32 checkpoint to continue from.
+//! A stage continues in the precision of its checkpoint. A new one takes f16, which was shown to lose nothing
+//! (docs/performance.md), where it is fast (matrix units that pass their check), unless its parent stage was trained in
+//! f32. Stages after sft were f32 in every run whose state.json does not name a precision, and remain so there.
 
 use crate::{
     base::StageId,
     compute::{ComputeError, Device, Matrices, Precision},
     store::RunView,
-    train::{config::RunConfig, error::TrainError, run::checkpoint},
+    train::{
+        config::RunConfig,
+        error::TrainError,
+        run::checkpoint::{self, State},
+    },
 };
 
 /// Sets the device's precision for a stage; returns its name. `run` is None for a run that does not exist yet.
@@ -22,11 +26,13 @@ pub(crate) fn settle(
     config: &RunConfig,
     notes: &mut Vec<String>,
 ) -> Result<&'static str, TrainError> {
-    let own = trained(run, stage)?;
-    let parent = stage.parent().map_or(Ok(None), |parent| trained(run, parent))?;
+    let own = newest(run, stage)?.as_ref().map(precision_of);
+    let parent = stage.parent().map_or(Ok(None), |parent| newest(run, parent))?;
+    let wide =
+        |parent: &State| precision_of(parent) == Precision::F32 || !(stage.draws_text() || parent.names_precision());
     let wanted = match (config.precision, own) {
         (Precision::Auto, Some(own)) => own,
-        (Precision::Auto, None) if !stage.draws_text() || parent == Some(Precision::F32) => Precision::F32,
+        (Precision::Auto, None) if parent.as_ref().is_some_and(wide) => Precision::F32,
         (set, _) => set,
     };
     match wanted {
@@ -58,11 +64,14 @@ pub(crate) fn settle(
     Ok(now)
 }
 
-/// The precision in which the newest readable checkpoint of a stage was trained.
-fn trained(run: Option<&RunView>, stage: StageId) -> Result<Option<Precision>, TrainError> {
+fn precision_of(state: &State) -> Precision {
+    if state.is_half() { Precision::F16 } else { Precision::F32 }
+}
+
+/// The state of the newest readable checkpoint of a stage.
+fn newest(run: Option<&RunView>, stage: StageId) -> Result<Option<State>, TrainError> {
     let Some(run) = run else { return Ok(None) };
     let there = run.checkpoints();
     let newest = there.newest_first(Some(stage))?;
-    let state = newest.iter().find_map(|id| there.look(id).and_then(|c| checkpoint::read_state(&c)).ok());
-    Ok(state.map(|state| if state.is_half() { Precision::F16 } else { Precision::F32 }))
+    Ok(newest.iter().find_map(|id| there.look(id).and_then(|c| checkpoint::read_state(&c)).ok()))
 }

@@ -128,6 +128,11 @@ impl State {
         self.precision.as_deref().map_or(self.format == HALF_FORMAT, |precision| precision == DType::F16.name())
     }
 
+    /// Whether it says in which precision it was trained (format 3 and later).
+    pub(crate) fn names_precision(&self) -> bool {
+        self.precision.is_some()
+    }
+
     /// The shift and the scale of a reward model's scores.
     pub fn normaliser(&self) -> Option<(f64, f64)> {
         // Older checkpoints have the deviation separate from the weight.
