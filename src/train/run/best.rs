@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    base::StageId,
+    base::{StageId, StageKind},
     protocol::{Event, Line, SourceInfo},
     store::{CheckpointId, RunView, StoreError, each_record},
 };
@@ -18,10 +18,10 @@ const ALL: &str = "all";
 /// The held-out figure of a stage: its name in the logs, and whether higher is better. A policy is judged by the reward
 /// model: the built-in rule measures and chooses nothing.
 pub(crate) fn figure_of(stage: StageId) -> (&'static str, bool) {
-    match stage {
-        StageId::Pretrain | StageId::Sft | StageId::Dpo => ("eval_loss", false),
-        StageId::Reward => ("heldout_accuracy", true),
-        StageId::Ppo | StageId::Grpo => ("reward", true),
+    match stage.kind() {
+        StageKind::Text | StageKind::Answers | StageKind::Pairs => ("eval_loss", false),
+        StageKind::Reward => ("heldout_accuracy", true),
+        StageKind::Policy => ("reward", true),
     }
 }
 
@@ -255,13 +255,13 @@ impl Figures {
 
     /// The figure of the stage in an event.
     fn figure_in(&self, event: &Event) -> Option<(u64, f64)> {
-        match (self.stage, event) {
+        match (self.stage.kind(), event) {
             (
-                StageId::Pretrain | StageId::Sft | StageId::Dpo,
+                StageKind::Text | StageKind::Answers | StageKind::Pairs,
                 Event::Eval { step, source, eval_loss, sampled_loss, .. },
             ) if source == ALL => Some((*step as u64, sampled_loss.unwrap_or(*eval_loss))),
-            (StageId::Reward, Event::Reward(report)) => Some((report.step as u64, report.accuracy)),
-            (StageId::Ppo | StageId::Grpo, Event::Policy(report)) if report.task == ALL => {
+            (StageKind::Reward, Event::Reward(report)) => Some((report.step as u64, report.accuracy)),
+            (StageKind::Policy, Event::Policy(report)) if report.task == ALL => {
                 Some((report.step as u64, report.reward))
             }
             _ => None,
