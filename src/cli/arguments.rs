@@ -69,10 +69,10 @@ pub(super) fn command() -> clap::Command {
 fn grouped(command: &clap::Command) -> String {
     let mut text = String::new();
     for (title, verbs) in GROUPS {
-        text.push_str(&format!("{title}:\n"));
+        text.extend([format!("{title}:\n")]);
         for name in verbs {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
-            text.push_str(&format!("  {name:<12} {}\n", about.map(ToString::to_string).unwrap_or_default()));
+            text.extend([format!("  {name:<12} {}\n", about.map(ToString::to_string).unwrap_or_default())]);
         }
         text.push('\n');
     }
@@ -172,7 +172,8 @@ mod tests {
         let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied()).collect();
         let mut all: Vec<&str> =
             command.get_subcommands().map(clap::Command::get_name).filter(|n| *n != "help").collect();
-        (listed.sort_unstable(), all.sort_unstable());
+        listed.sort_unstable();
+        all.sort_unstable();
         assert_eq!(listed, all);
     }
 

@@ -8,6 +8,7 @@ pub use self::published::{PUBLISHED, Published};
 use super::config::ModelConfig;
 
 /// A decoder-only Transformer.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact about the architecture")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Architecture {
     /// Layers, L.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::store::{
     error::{At, StoreError},
-    fs::{Fs, Kind, Links, open_input, read_limited},
+    fs::{Entry, Fs, Kind, Links, open_input, read_limited},
     safetensors::{Header, read_header, read_headers, read_indexed},
 };
 
@@ -104,7 +104,7 @@ fn file(disk: &dyn Fs, path: &Path, links: Links) -> Result<Contents, StoreError
         return gguf(disk, path, name, links);
     }
     let is_text = start.trim_ascii_start().starts_with(b"{") || start.starts_with(b"\xef\xbb\xbf{");
-    if is_text && name.ends_with(".json") {
+    if is_text && has_ending(&name, "json") {
         if !name.ends_with(".index.json") {
             let what = "it is JSON, not weights; give the model's folder, its .safetensors or .gguf file, or the .safetensors.index.json of shards";
             return Err(StoreError::input(path, what));
@@ -113,15 +113,16 @@ fn file(disk: &dyn Fs, path: &Path, links: Links) -> Result<Contents, StoreError
         return Ok(Contents::of(headers.files, headers.index));
     }
     // A pickle may begin like the length of a header.
-    if let Some(what) = no_safetensors(&start).filter(|_| start.first_chunk().is_none_or(is_no_length)) {
+    if let Some(what) = no_safetensors(&start).filter(|_| start.first_chunk().is_none_or(|first| is_no_length(*first)))
+    {
         return Err(StoreError::input(path, what));
     }
     Ok(Contents::of(vec![(name, read_header(disk, path, links)?)], None))
 }
 
 /// Whether eight bytes cannot be the length of a header: 2^48 and more.
-fn is_no_length(first: &[u8; 8]) -> bool {
-    u64::from_le_bytes(*first) >> 48 != 0
+fn is_no_length(first: [u8; 8]) -> bool {
+    u64::from_le_bytes(first) >> 48 != 0
 }
 
 fn gguf(disk: &dyn Fs, path: &Path, name: String, links: Links) -> Result<Contents, StoreError> {
@@ -158,7 +159,7 @@ fn folder(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Contents, StoreErro
         contents.adapter = Some(settings(disk, &dir.join("adapter_config.json"), links)?);
         contents
     } else {
-        let (indexes, rest): (Vec<&String>, Vec<&String>) = here.iter().partition(|name| name.ends_with(".json"));
+        let (indexes, rest): (Vec<&String>, Vec<&String>) = here.iter().partition(|name| has_ending(name, "json"));
         match (indexes.as_slice(), rest.as_slice()) {
             ([only], _) => {
                 let headers = read_indexed(disk, &dir.join(only), links)?;
@@ -191,7 +192,7 @@ fn folder(disk: &dyn Fs, dir: &Path, links: Links) -> Result<Contents, StoreErro
 /// The names of the tensor files and indexes in a folder, after `prefix`.
 fn tensor_files(disk: &dyn Fs, dir: &Path, prefix: &str) -> Result<Vec<String>, StoreError> {
     let entries = disk.list(dir).at("list", dir)?;
-    let names = entries.iter().filter(|entry| matches!(entry.kind, Kind::File | Kind::Link)).map(|entry| entry.text());
+    let names = entries.iter().filter(|entry| matches!(entry.kind, Kind::File | Kind::Link)).map(Entry::text);
     let weights = |name: &str| {
         !name.starts_with('.')
             && (has_ending(name, "safetensors")

@@ -21,20 +21,15 @@ pub enum Existing {
 
 /// Fails if something exists at `path`, unless it may be replaced by one of the same kind.
 pub fn may_write(disk: &dyn Fs, path: &Path, wanted: Kind, existing: Existing) -> Result<(), StoreError> {
-    match disk.kind(path).at("look at", path)? {
-        None => Ok(()),
-        Some(_) if existing == Existing::Refuse => {
-            Err(StoreError::input(path, "it already exists; choose another name, or add --force to overwrite it"))
-        }
-        Some(kind) if kind != wanted => {
-            let (is, expected) = (named(kind), named(wanted));
-            Err(StoreError::input(
-                path,
-                format!("{is} exists here, and {expected} is to be written; choose another name"),
-            ))
-        }
-        Some(_) => Ok(()),
+    let Some(kind) = disk.kind(path).at("look at", path)? else { return Ok(()) };
+    if existing == Existing::Refuse {
+        return Err(StoreError::input(path, "it already exists; choose another name, or add --force to overwrite it"));
     }
+    if kind == wanted {
+        return Ok(());
+    }
+    let (is, expected) = (named(kind), named(wanted));
+    Err(StoreError::input(path, format!("{is} exists here, and {expected} is to be written; choose another name")))
 }
 
 fn named(kind: Kind) -> &'static str {

@@ -53,7 +53,7 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
         line(&mut chats, &json!({"messages": messages(&chat.turns), "task": chat.task}))?;
         chat_count += 1;
     }
-    let mut all = if config.stage(StageId::Reward).source.is_empty() {
+    let all = if config.stage(StageId::Reward).source.is_empty() {
         let mut all = builtin_preferences()?;
         all.extend(builtin_held_out_preferences()?);
         all
@@ -61,7 +61,7 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
         pairs::read_sources(config, run.view().dir(), &mut Vec::new())?
     };
     // TRL takes texts as they are and applies no template to them; to messages it does.
-    for Preference { prompt, chosen, rejected, task, .. } in all.drain(..) {
+    for Preference { prompt, chosen, rejected, task, .. } in all {
         let answer = |text: &str| json!([{"role": Role::Assistant, "content": text}]);
         let record = json!({"prompt": messages(&prompt), "chosen": answer(&chosen), "rejected": answer(&rejected), "task": task});
         line(&mut preferences, &record)?;

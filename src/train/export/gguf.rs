@@ -122,11 +122,11 @@ fn modelfile(file: &str, context: usize, chat: bool) -> String {
         text.push_str(
             "TEMPLATE \"\"\"{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}<|im_end|>{{ end }}<|assistant|>\"\"\"\n",
         );
-        text.push_str(&format!("PARAMETER stop \"{TURN_END}\"\n"));
+        text.extend([format!("PARAMETER stop \"{TURN_END}\"\n")]);
     } else {
         text.push_str("TEMPLATE \"\"\"{{ .Prompt }}\"\"\"\n");
     }
-    text.push_str(&format!("PARAMETER num_ctx {context}\n"));
+    text.extend([format!("PARAMETER num_ctx {context}\n")]);
     text
 }
 

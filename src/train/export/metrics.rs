@@ -43,7 +43,9 @@ pub fn metrics(view: &RunView, form: MetricsForm) -> Result<Vec<NewFile<'static>
             return;
         };
         let mut fields = fields.clone();
-        ["stage", "event"].iter().for_each(|key| drop(fields.remove(*key)));
+        for key in ["stage", "event"] {
+            fields.remove(key);
+        }
         let stage = stages.entry(stage).or_default();
         if eval { stage.evals.push(fields) } else { stage.steps.push(fields) }
     };

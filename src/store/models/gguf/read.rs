@@ -204,7 +204,7 @@ impl Reader<'_> {
                     LIST => self.lists(count, key)?,
                     _ => {
                         let kind = self.number(kind, key)?;
-                        let bytes = count.checked_mul(kind.bytes()).unwrap_or(u64::MAX);
+                        let bytes = count.saturating_mul(kind.bytes());
                         let mut raw = Vec::new();
                         self.append(&mut raw, bytes, key)?;
                         List::Numbers { kind, raw }
@@ -240,7 +240,7 @@ impl Reader<'_> {
 
     fn texts(&mut self, count: u64, key: &str) -> Result<List, StoreError> {
         // Each has at least its length.
-        self.claim(count.checked_mul(8).unwrap_or(u64::MAX), key)?;
+        self.claim(count.saturating_mul(8), key)?;
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let len = self.u64(key)?;
@@ -261,7 +261,7 @@ impl Reader<'_> {
                 8 => drop(self.texts(count, key)?),
                 9 => return Err(self.wrong(format!("the key {key:?} has lists in lists in lists"))),
                 _ => {
-                    let bytes = count.checked_mul(self.number(kind, key)?.bytes()).unwrap_or(u64::MAX);
+                    let bytes = count.saturating_mul(self.number(kind, key)?.bytes());
                     self.skip(bytes, key)?;
                 }
             }

@@ -17,7 +17,7 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
     let shape = sums.shape();
     let groups = shape.groups();
     let mut page = format!("{}\n\n", sums.subject.name);
-    page.push_str(&match lang {
+    page.extend([match lang {
         Lang::Zh => format!(
             "{} 层，宽度 {}，{} 个查询头、{} 个键值头（每头 {}），前馈宽度 {}，词表 {}，位置 {}\n",
             shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim, shape.ffn, shape.vocab, shape.positions
@@ -26,8 +26,8 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
             "{} layers, width {}, {} query heads, {} key/value heads of {}, feed-forward width {}, vocabulary {}, {} positions\n",
             shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim, shape.ffn, shape.vocab, shape.positions
         ),
-    });
-    page.push_str(&format!("\n1. {}\n", say("参数", "Parameters")));
+    }]);
+    page.extend([format!("\n1. {}\n", say("参数", "Parameters"))]);
     let line =
         |group: &Group| vec![title(group.weight).get(lang).to_owned(), formula(group, lang), grouped(group.each())];
     let (layered, single): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.layered);
@@ -56,14 +56,14 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
     rows.push(vec![say("参数总数 N", "all parameters, N").to_owned(), String::new(), grouped(shape.parameters())]);
     page.push_str(&aligned("||", rows));
     page.push_str(&operations(sums, lang));
-    page.push_str(&format!("\n3. {}\n{}", say("显存", "Memory"), bytes_each(sums, lang)));
+    page.extend([format!("\n3. {}\n{}", say("显存", "Memory"), bytes_each(sums, lang))]);
     page.push_str(&memory(sums, lang));
-    page.push_str(&format!("\n4. {}\n", say("时间、能耗、费用", "Time, energy, money")));
+    page.extend([format!("\n4. {}\n", say("时间、能耗、费用", "Time, energy, money"))]);
     match sums.first() {
         None => page.push_str(&costs(sums, lang)),
         Some(cost) => {
             let hours = cost.seconds / 3600.0;
-            page.push_str(&match lang {
+            page.extend([match lang {
                 Lang::Zh => format!(
                     "  {}（{}，测自“{}”）\n  时间 = {} ÷ {} = {:.3e} 秒 = {}\n  能耗 = {:.3e} 小时 × {} W = {}\n  费用 = {:.3e} 小时 × {} = {}\n",
                     cost.rate.adapter,
@@ -78,7 +78,7 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
                     energy(cost.energy_wh),
                     hours,
                     money(sums, cost.price_per_hour),
-                    money(sums, cost.cost)
+                    money(sums, cost.money)
                 ),
                 Lang::En => format!(
                     "  {} ({}, measured by {:?})\n  time = {} / {} = {:.3e} s = {}\n  energy = {:.3e} h × {} W = {}\n  money = {:.3e} h × {} = {}\n",
@@ -94,14 +94,14 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
                     energy(cost.energy_wh),
                     hours,
                     money(sums, cost.price_per_hour),
-                    money(sums, cost.cost)
+                    money(sums, cost.money)
                 ),
-            });
+            }]);
         }
     }
-    page.push_str(&format!("\n5. {}\n", say("以上的假设", "What this rests on")));
+    page.extend([format!("\n5. {}\n", say("以上的假设", "What this rests on"))]);
     for assumption in super::page::assumptions(sums) {
-        page.push_str(&format!("  · {}\n", assumption.get(lang)));
+        page.extend([format!("  · {}\n", assumption.get(lang))]);
     }
     page.push_str(&others(sums, lang));
     page
@@ -116,7 +116,7 @@ fn before(weight: Weight) -> bool {
 fn formula(group: &Group, lang: Lang) -> String {
     let mut text = format!("{} × {}", grouped(group.rows), grouped(group.cols));
     if group.bias > 0 {
-        text.push_str(&format!(" + {}", grouped(group.bias)));
+        text.extend([format!(" + {}", grouped(group.bias))]);
     }
     if group.times > 1 {
         text = match lang {

@@ -99,7 +99,8 @@ struct Cost {
     price_per_hour: f64,
     seconds: f64,
     energy_wh: f64,
-    cost: f64,
+    #[serde(rename = "cost")]
+    money: f64,
 }
 
 impl Cost {
@@ -108,7 +109,7 @@ impl Cost {
         let (watts, price) = (account.watts.unwrap_or(watts), account.price.unwrap_or(price));
         let seconds = flops as f64 / rate.flops_per_second;
         let hours = seconds / 3600.0;
-        Cost { rate, watts, price_per_hour: price, seconds, energy_wh: hours * watts, cost: hours * price }
+        Cost { rate, watts, price_per_hour: price, seconds, energy_wh: hours * watts, money: hours * price }
     }
 }
 
@@ -217,7 +218,7 @@ impl Sums {
             }),
             seconds: self.first().map(|cost| cost.seconds),
             energy_wh: self.first().map(|cost| cost.energy_wh),
-            cost: self.first().map(|cost| cost.cost),
+            cost: self.first().map(|cost| cost.money),
             name: &self.subject.name,
             tokens: self.tokens.number(),
             batch: self.batch,

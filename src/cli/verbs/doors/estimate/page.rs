@@ -86,20 +86,20 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
     let mut page = format!("{}: {} {}\n", sums.subject.name, grouped(parameters), say("个参数", "parameters"));
     if shape.active_parameters() < parameters {
         let active = grouped(shape.active_parameters());
-        page.push_str(&match lang {
+        page.extend([match lang {
             Lang::Zh => {
                 format!("每个词元只经过其中 {active} 个（{} 个专家里的 {} 个）\n", shape.experts, shape.active)
             }
             Lang::En => {
                 format!("a token passes through {active} of them ({} of {} experts)\n", shape.active, shape.experts)
             }
-        });
+        }]);
     }
     let parts = sums.parts();
     let rows = parts.iter().map(|(part, n)| {
         vec![part.title().get(lang).to_owned(), grouped(*n), percent(*n as f64 / parameters.max(1) as f64)]
     });
-    page.push_str(&format!("\n{}", aligned(say("部分|参数|占比", "part|parameters|share"), rows)));
+    page.extend([format!("\n{}", aligned(say("部分|参数|占比", "part|parameters|share"), rows))]);
     let rows = [
         (say("训练（6·N·词元数）", "training (6·N·tokens)"), sums.training_flops),
         (say("另有注意力的两个乘积", "attention's two products, beside it"), sums.attention_flops),
@@ -109,12 +109,12 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
         Lang::Zh => format!("{} 个词元的运算量|FLOPs", grouped(tokens)),
         Lang::En => format!("operations on {} tokens|FLOPs", grouped(tokens)),
     };
-    page.push_str(&format!("\n{}", aligned(&head, rows)));
-    page.push_str(&format!("\n{}", memory(sums, lang)));
-    page.push_str(&format!("\n{}", costs(sums, lang)));
-    page.push_str(&format!("\n{}\n", say("假设", "assumptions")));
+    page.extend([format!("\n{}", aligned(&head, rows))]);
+    page.extend([format!("\n{}", memory(sums, lang))]);
+    page.extend([format!("\n{}", costs(sums, lang))]);
+    page.extend([format!("\n{}\n", say("假设", "assumptions"))]);
     for assumption in assumptions(sums) {
-        page.push_str(&format!("  · {}\n", assumption.get(lang)));
+        page.extend([format!("  · {}\n", assumption.get(lang))]);
     }
     page.push_str(&others(sums, lang));
     page
@@ -165,7 +165,7 @@ pub(super) fn costs(sums: &Sums, lang: Lang) -> String {
             rate.source.clone(),
             duration(cost.seconds, lang),
             energy(cost.energy_wh),
-            money(sums, cost.cost),
+            money(sums, cost.money),
         ]
     };
     aligned(head, sums.costs.iter().map(row))

@@ -44,7 +44,7 @@ pub(super) struct Rate {
 /// The rates that the newest runs logged, the fastest of each adapter and precision, fastest first; the named run's
 /// before all others. Runs whose logs cannot be read say nothing here.
 pub(super) fn recorded(named: Option<&Path>) -> Vec<Rate> {
-    let own = named.and_then(|run| of_run(run));
+    let own = named.and_then(of_run);
     let mut all: Vec<Rate> = Vec::new();
     for rate in newest().iter().filter_map(|run| of_run(run)) {
         match all.iter_mut().find(|known| known.adapter == rate.adapter && known.precision == rate.precision) {

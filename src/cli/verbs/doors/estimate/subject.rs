@@ -81,7 +81,7 @@ impl Subject {
         let mut config = RunConfig::parse(&text, &[], StageId::Pretrain).map_err(TrainError::from)?;
         if config.size == "auto" {
             // Settled when training starts; until then the size that the CPU engine gets.
-            config.size = "1m".to_owned();
+            "1m".clone_into(&mut config.size);
         }
         Subject::planned(view.name(), &config)
     }

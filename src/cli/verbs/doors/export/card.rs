@@ -59,21 +59,21 @@ pub(super) fn card(dir: &Path, run: Option<&Path>, name: &str, lang: Lang) -> Re
     } else {
         "pipeline_tag: text-generation\n---\n"
     });
-    text.push_str(&format!("\n# {}\n\n", escaped(name)));
-    text.push_str(&match lang {
+    text.extend([format!("\n# {}\n\n", escaped(name))]);
+    text.extend([match lang {
         Lang::Zh => format!("{} 个参数的 Llama 结构模型，由 danlu（丹炉）写出。\n", grouped(parameters)),
         Lang::En => format!("A model in Llama's layout with {} parameters, written by danlu.\n", grouped(parameters)),
-    });
+    }]);
     let number = |key: &str| state[key].as_u64().map(grouped);
     if let (false, Some(step), Some(tokens)) = (stage.is_empty(), number("step"), number("total_tokens")) {
         let parent = state["parent"].as_str().map(escaped);
-        text.push_str(&format!("\n## {}\n\n", say("训练", "Training")));
-        text.push_str(&match lang {
+        text.extend([format!("\n## {}\n\n", say("训练", "Training"))]);
+        text.extend([match lang {
             Lang::Zh => format!("- 阶段：{stage}，第 {step} 步，{tokens} 个词元，种子 {}\n", state["seed"]),
             Lang::En => format!("- stage: {stage}, step {step}, {tokens} tokens, seed {}\n", state["seed"]),
-        });
+        }]);
         if let Some(parent) = parent {
-            text.push_str(&format!("- {}: {parent}\n", say("起点", "started from")));
+            text.extend([format!("- {}: {parent}\n", say("起点", "started from"))]);
         }
     }
     let Some(run) = run else { return Ok(text) };
@@ -85,7 +85,7 @@ pub(super) fn card(dir: &Path, run: Option<&Path>, name: &str, lang: Lang) -> Re
     let config = view.config().map_err(TrainError::from)?;
     let settings = RunConfig::parse(&config, &[], StageId::Pretrain).map_err(TrainError::from)?;
     if !logged.starts.is_empty() {
-        text.push_str(&format!("\n## {}\n\n", say("数据", "Data")));
+        text.extend([format!("\n## {}\n\n", say("数据", "Data"))]);
         text.push_str(say(
             "| 阶段 | 来源 | 权重 | 文档 | 词元 | 许可 |\n",
             "| stage | source | weight | documents | tokens | licence |\n",
@@ -96,26 +96,26 @@ pub(super) fn card(dir: &Path, run: Option<&Path>, name: &str, lang: Lang) -> Re
             for s in info.sources.iter().filter(|s| s.weight > 0.0) {
                 let weight = percent(s.weight);
                 let (documents, tokens) = (grouped(s.documents as u64), grouped(s.tokens as u64));
-                text.push_str(&format!(
+                text.extend([format!(
                     "| {stage} | {} | {weight} | {documents} | {tokens} | {licence} |\n",
                     escaped(&s.name)
-                ));
+                )]);
             }
         }
     }
     if !logged.evals.is_empty() || !logged.tasks.is_empty() {
-        text.push_str(&format!("\n## {}\n\n", say("留出数据上的数字", "Figures on held-out data")));
+        text.extend([format!("\n## {}\n\n", say("留出数据上的数字", "Figures on held-out data"))]);
         text.push_str(say("| 阶段 | 数据 | 步 | 数字 |\n", "| stage | data | step | figure |\n"));
         text.push_str("| --- | --- | --- | --- |\n");
         for ((stage, source), (step, loss, bits)) in &logged.evals {
             let figures = format!("eval_loss {}, eval_bits_per_byte {}", figure(*loss), figure(*bits));
-            text.push_str(&format!("| {stage} | {} | {step} | {figures} |\n", escaped(source)));
+            text.extend([format!("| {stage} | {} | {step} | {figures} |\n", escaped(source))]);
         }
         for ((stage, task), (step, share)) in &logged.tasks {
-            text.push_str(&format!("| {stage} | {} | {step} | exact_match {} |\n", escaped(task), percent(*share)));
+            text.extend([format!("| {stage} | {} | {step} | exact_match {} |\n", escaped(task), percent(*share))]);
         }
     }
-    text.push_str(&format!("\n## {}\n\n```toml\n", say("配方：run.toml", "Recipe: run.toml")));
+    text.extend([format!("\n## {}\n\n```toml\n", say("配方：run.toml", "Recipe: run.toml"))]);
     // A fence inside the file would end the block.
     text.push_str(config.replace("```", "'''").trim_end());
     text.push_str("\n```\n");

@@ -209,7 +209,7 @@ fn named(file: &Path) -> Result<String, Failure> {
     file.file_name()
         .and_then(|name| name.to_str())
         .map(str::to_owned)
-        .ok_or_else(|| Failure::usage(format!("{file:?} names no file; give a name such as model.gguf")))
+        .ok_or_else(|| Failure::usage(format!("{} names no file; give a name such as model.gguf", file.display())))
 }
 
 fn above(file: &Path) -> &Path {

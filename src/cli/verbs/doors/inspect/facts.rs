@@ -170,10 +170,10 @@ impl Facts {
         let (tokens, merges, added) =
             (grouped(facts.model.vocab.0), grouped(facts.model.merges.0), grouped(facts.added.0));
         let mut text = facts.model.kind.clone().unwrap_or_else(|| "?".to_owned());
-        text.push_str(&match lang {
+        text.extend([match lang {
             Lang::Zh => format!("，{tokens} 个词元，{merges} 个合并，{added} 个附加词元"),
             Lang::En => format!(", {tokens} tokens, {merges} merges, {added} added tokens"),
-        });
+        }]);
         let mut more = |zh, en| text.push_str(Tr(zh, en).get(lang));
         if facts.model.byte_fallback == Some(true) {
             more("，字节回退", ", byte fallback");
@@ -182,10 +182,10 @@ impl Facts {
             more("，有对话模板", ", a chat template");
         }
         if let Some(part) = &facts.pre_tokenizer {
-            text.push_str(&format!(", pre-tokenizer {part}"));
+            text.extend([format!(", pre-tokenizer {part}")]);
         }
         if let Some(part) = &facts.normalizer {
-            text.push_str(&format!(", normalizer {part}"));
+            text.extend([format!(", normalizer {part}")]);
         }
         Some(text)
     }

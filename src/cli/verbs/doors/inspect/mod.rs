@@ -50,7 +50,7 @@ impl Inspect {
         let found = contents(&RealFs, &path).map_err(TrainError::from)?;
         let facts = Facts::read(&path, &found)?;
         if self.json {
-            self.objects(&path, &found, &facts, run.as_deref());
+            Self::objects(&path, &found, &facts, run.as_deref());
         } else {
             output::lines(&self.page(&path, &found, &facts, run.as_deref(), lang));
         }
@@ -80,7 +80,7 @@ impl Inspect {
         Ok(Some((newest, ids.iter().map(listed).collect())))
     }
 
-    fn objects(&self, path: &Path, found: &Contents, facts: &Facts, run: Option<&[Listed]>) {
+    fn objects(path: &Path, found: &Contents, facts: &Facts, run: Option<&[Listed]>) {
         for tensor in &found.tensors {
             let mut line = json!({
                 "tensor": tensor.name, "shape": tensor.shape, "dtype": tensor.dtype, "bytes": tensor.bytes,
@@ -118,20 +118,20 @@ impl Inspect {
                 Err(e) => vec![format!("{}: {e}", c.name), String::new(), String::new()],
             });
             let head = say("检查点|参数|字节", "checkpoint|parameters|bytes");
-            page.push_str(&format!("{}\n{}\n", self.path.display(), tables::aligned(head, rows)));
+            page.extend([format!("{}\n{}\n", self.path.display(), tables::aligned(head, rows))]);
         }
-        page.push_str(&format!("{}: {}\n\n", path.display(), kind(found, facts).0.get(lang)));
+        page.extend([format!("{}: {}\n\n", path.display(), kind(found, facts).0.get(lang))]);
         page.push_str(&if self.tree { tree::page(found) } else { tables::tensors(found, lang) });
         page.push_str(&tables::totals(found, lang));
         page.push_str(&facts.page(found, lang));
-        page.push_str(&format!(
+        page.extend([format!(
             "{} {} · {} {} · {}\n",
             grouped(found.tensors.len() as u64),
             say("个张量", "tensors"),
             grouped(found.parameters()),
             say("个参数", "parameters"),
             bytes(found.bytes())
-        ));
+        )]);
         page
     }
 }

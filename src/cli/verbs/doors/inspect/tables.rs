@@ -84,9 +84,9 @@ pub(in crate::cli::verbs::doors) fn aligned(head: &str, rows: impl IntoIterator<
         for (at, (cell, widest)) in row.iter().zip(&widths).enumerate() {
             let space = " ".repeat(widest - width(cell));
             if at == 0 {
-                text.push_str(&format!("{cell}{space}"));
+                text.extend([format!("{cell}{space}")]);
             } else {
-                text.push_str(&format!("  {space}{cell}"));
+                text.extend([format!("  {space}{cell}")]);
             }
         }
         text.push('\n');
@@ -130,11 +130,11 @@ pub(super) fn totals(found: &Contents, lang: Lang) -> String {
             vec![name, (last - first + 1).to_string(), grouped(sum.tensors), grouped(sum.elements), bytes(sum.bytes)]
         });
         let head = say("层|层数|每层张量|每层参数|每层字节", "layer|layers|tensors each|parameters each|bytes each");
-        text.push_str(&format!("\n{}", aligned(head, rows)));
+        text.extend([format!("\n{}", aligned(head, rows))]);
     }
     let types = groups(found, |tensor| Some(tensor.dtype.clone()));
     let types = types.into_iter().map(|(name, sum)| line(name, &sum));
-    text.push_str(&format!("\n{}\n", aligned(say("类型|参数|占比|字节", "type|parameters|share|bytes"), types)));
+    text.extend([format!("\n{}\n", aligned(say("类型|参数|占比|字节", "type|parameters|share|bytes"), types))]);
     text
 }
 
