@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use crate::{
     base::StageId,
     protocol::{Command, Event},
-    train::{Emit, OpenRun, Setup, Summary, TrainError, Trainer, Unready, settled},
+    train::{Emit, OpenRun, Progress, Setup, Summary, TrainError, Trainer, Unready, settled},
 };
 
 /// Capacity of the command channel.
@@ -45,10 +45,13 @@ pub struct Session {
 impl Session {
     /// Starts a trainer on its own thread. On [`Command::Stage`] the next stage is opened from the same `setup` and
     /// continues behind the same session.
-    pub fn start(trainer: Trainer, setup: Setup) -> Result<Session, TrainError> {
+    pub fn start(trainer: Trainer, mut setup: Setup) -> Result<Session, TrainError> {
         let (commands, orders) = bounded(COMMANDS);
         let (sender, events) = bounded(EVENTS);
         let stop = Arc::clone(&setup.stop);
+        // The trainer's thread is busy opening a stage then; a report for which there is no room is left out.
+        let reports = sender.clone();
+        setup.progress = Progress::to(move |done, of| drop(reports.try_send(Event::Opening { done, of })));
         let work = move || {
             let mut outbox = Outbox { sender, waiting: VecDeque::new() };
             train(trainer, setup, &orders, &mut outbox);
@@ -122,7 +125,7 @@ fn asked_for(orders: &Receiver<Command>, outbox: &mut Outbox) -> Option<StageId>
             Ok(Command::Stage { stage }) => return Some(stage),
             Ok(Command::Prompt { id, .. }) => {
                 let finish_reason = "cancelled".to_owned();
-                outbox.emit(Event::PromptDone { id, step: 0, tokens: 0, seconds: 0.0, finish_reason, score: None });
+                outbox.emit(Event::PromptDone { id, step: None, tokens: 0, seconds: 0.0, finish_reason, score: None });
             }
             Ok(_) => outbox.emit(Event::Refused { text: "the stage has failed; open it again first".to_owned() }),
         }

@@ -19,7 +19,8 @@ use common::{
     texts::{jsonl, lines},
 };
 use danlu::{
-    protocol::{Cause, Command, Edit, Event},
+    base::StageId,
+    protocol::{Cause, Command, Edit, Event, Past},
     train::{Setup, Summary},
 };
 use serde_json::Value;
@@ -370,6 +371,48 @@ fn what_changed_between_two_launches_is_an_edit_too() {
     let all = entries(&run);
     assert_eq!((all.len(), &all[1]["step"], &all[1]["cause"]), (2, &5.into(), &"reopened".into()));
     goes_the_same_way(dir.path(), &run);
+}
+
+/// The workbench gets what the run's files hold when it opens a run: steps, changes (those made in between too) and the
+/// log, of the stages that rest as well.
+#[test]
+fn the_workbench_shows_what_earlier_launches_left() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    changed_at_5(&run, || vec![Command::Weigh { source: "one".to_owned(), by: 1 }]);
+    fs::write(run.join("two.jsonl"), poems(500..560)).unwrap();
+    let opened = |stage: &str, sets: &[&str]| {
+        let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate"));
+        let setup = Setup { size: Some("1m".to_owned()), interactive: true, ..setup(stage, tiny.chain(sets)) };
+        let mut all = Vec::new();
+        launch::played(&run, &setup, |event| {
+            let Event::Past(past) = event else { return Vec::new() };
+            all.push((**past).clone());
+            vec![Command::Stop { save: false }]
+        });
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    };
+    let check = |past: &Past| {
+        let school = past.stages.iter().find(|s| s.stage == StageId::Pretrain).unwrap();
+        assert_eq!(school.steps.iter().map(|s| s.step).collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>());
+        let changes: Vec<(usize, Cause)> = school
+            .events
+            .iter()
+            .filter_map(|line| if let Event::Edited(e) = &line.record { Some((e.step, e.cause)) } else { None })
+            .collect();
+        assert_eq!(changes, [(6, Cause::Key), (13, Cause::Reopened)]);
+        let log = past.log.as_ref().unwrap();
+        assert!(log.iter().any(|line| matches!(line.record, Event::Saved { step: 12, .. })));
+        assert!(log.iter().all(|line| line.time.is_some_and(|t| t > 1.7e9)));
+    };
+    let past = opened("pretrain", &SETS);
+    check(&past);
+    assert!(!past.stages[0].steps[11].sources.is_empty(), "what was drawn of each source");
+    // Fine-tuning has no checkpoint yet.
+    let past = opened("sft", &["steps=12", "batch_size=4", "eval_steps=0", "probe_steps=0"]);
+    check(&past);
+    assert_eq!(past.stages.iter().map(|s| (s.stage, s.steps.len())).collect::<Vec<_>>()[1], (StageId::Sft, 0));
 }
 
 #[test]

@@ -7,7 +7,10 @@
 
 mod fake;
 
-use fake::Line;
+use fake::{
+    Line,
+    screen::{paint, painted, press, rows, screen, shown, type_in},
+};
 use std::time::Duration;
 
 use danlu::{
@@ -15,9 +18,9 @@ use danlu::{
     ui::{
         keys::{Code, Key},
         panels::{self, PANELS},
-        state::{AppState, Drawn, Panel},
+        state::{AppState, Panel},
         strings::Lang,
-        theme::{Depth, GlyphSet, Theme},
+        theme::{Depth, GlyphSet},
         update::{Cmd, Msg, update},
         view,
     },
@@ -25,69 +28,29 @@ use danlu::{
 use ratatui::{buffer::Buffer, layout::Rect, style::Modifier};
 use unicode_width::UnicodeWidthStr as _;
 
-fn screen(lang: Lang, events: Vec<Event>) -> AppState {
-    let mut state = AppState::new(lang, Theme { depth: Depth::Cube, ..Theme::default() }, GlyphSet::Line);
-    let mut now = Duration::ZERO;
-    for event in events {
-        if let Event::Steps(steps) = &event {
-            now += Duration::from_millis(112) * steps.len() as u32;
-            update(&mut state, Msg::Tick(now));
+#[test]
+fn a_long_answer_hides_no_answer_beside_it() {
+    for (wide, high) in [(120, 36), (200, 60), (100, 30), (80, 24), (60, 16)] {
+        let mut state = rambling(Lang::Zh);
+        state.focus = Panel::CHAT;
+        let text = shown(&state, wide, high);
+        for part in ["翻译：我喜欢喝茶。", "I like to", "第1首", "（空）"] {
+            assert!(text.contains(part), "{part} at {wide}x{high}:\n{text}");
         }
-        update(&mut state, Msg::Event(event));
+        // Selected, it is shown to its end.
+        paint(&mut state, wide, high);
+        press(&mut state, &[Key::plain(Code::Left)]);
+        let seen = (0..60).any(|_| {
+            press(&mut state, &[Key::plain(Code::Down)]);
+            paint(&mut state, wide, high);
+            shown(&state, wide, high).contains("第39首")
+        }) || (0..60).any(|_| {
+            press(&mut state, &[Key::plain(Code::Up)]);
+            paint(&mut state, wide, high);
+            shown(&state, wide, high).contains("第39首")
+        });
+        assert!(seen, "its end at {wide}x{high}:\n{}", shown(&state, wide, high));
     }
-    state
-}
-
-fn press(state: &mut AppState, keys: &[Key]) -> Vec<Cmd> {
-    keys.iter().flat_map(|key| update(state, Msg::Key(*key))).collect()
-}
-
-fn type_in(state: &mut AppState, text: &str) {
-    for c in text.chars() {
-        press(state, &[Key::char(c)]);
-    }
-}
-
-fn painted(state: &AppState, wide: u16, high: u16) -> (Buffer, Drawn) {
-    let mut buf = Buffer::empty(Rect::new(0, 0, wide, high));
-    let drawn = view::draw(state, buf.area, &mut buf);
-    (buf, drawn)
-}
-
-/// Draws, so that the following keys know the layout.
-fn paint(state: &mut AppState, wide: u16, high: u16) -> Buffer {
-    let (buf, drawn) = painted(state, wide, high);
-    state.drawn = drawn;
-    buf
-}
-
-/// The rows as a terminal would show them. Every row must have exactly the screen's width.
-fn rows(buf: &Buffer) -> Vec<String> {
-    (0..buf.area.height)
-        .map(|y| {
-            let (mut row, mut x) = (String::new(), 0);
-            while x < buf.area.width {
-                let symbol = buf[(x, y)].symbol();
-                assert!(!symbol.chars().any(char::is_control), "a control character in row {y}: {symbol:?}");
-                row.push_str(symbol);
-                for covered in x + 1..x + symbol.width().max(1) as u16 {
-                    assert_eq!(buf[(covered, y)].symbol(), " ", "a wide glyph is halved in row {y}: {row}");
-                }
-                x += symbol.width().max(1) as u16;
-            }
-            assert_eq!(row.width(), buf.area.width as usize, "row {y}: {row:?}");
-            row
-        })
-        .collect()
-}
-
-fn shown(state: &AppState, wide: u16, high: u16) -> String {
-    let (buf, drawn) = painted(state, wide, high);
-    let mut text = rows(&buf).iter().map(|r| r.trim_end()).collect::<Vec<_>>().join("\n");
-    if let Some((x, y)) = drawn.caret {
-        text += &format!("\ncaret {x},{y}");
-    }
-    text
 }
 
 /// The states a screen can be in.
@@ -121,7 +84,7 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     type_in(&mut chat, "春眠不觉晓，");
     press(&mut chat, &[Key::plain(Code::Enter)]);
     for text in ["处处闻啼鸟。", "夜来", "风雨声，花落"] {
-        update(&mut chat, Msg::Event(Event::PromptText { id: 1, text: text.to_owned(), step: 640 }));
+        update(&mut chat, Msg::Event(Event::PromptText { id: 1, text: text.to_owned(), step: Some(640) }));
     }
     type_in(&mut chat, "床前明月光");
     states.push(("chat", chat));
@@ -358,9 +321,22 @@ fn said(state: &mut AppState, id: u64, text: &str, step: usize) {
 }
 
 fn scored(state: &mut AppState, id: u64, text: &str, step: usize, score: Option<f64>) {
-    update(state, Msg::Event(Event::PromptText { id, text: text.to_owned(), step }));
+    update(state, Msg::Event(Event::PromptText { id, text: text.to_owned(), step: Some(step) }));
     let (tokens, seconds, finish_reason) = (text.chars().count(), 0.4, "stop".to_owned());
-    update(state, Msg::Event(Event::PromptDone { id, step, tokens, seconds, finish_reason, score }));
+    update(state, Msg::Event(Event::PromptDone { id, step: Some(step), tokens, seconds, finish_reason, score }));
+}
+
+/// The base answers a question with a long text, beside a short answer and an empty one.
+fn rambling(lang: Lang) -> AppState {
+    let mut state = screen(lang, fake::feedback::policy_until(Line::Ppo, 22));
+    press(&mut state, &[Key::char('b'), Key::char('b')]);
+    type_in(&mut state, "翻译：我喜欢喝茶。");
+    press(&mut state, &[Key::plain(Code::Enter), Key::plain(Code::Esc)]);
+    said(&mut state, 1, "I like to drink tea.", 22);
+    said(&mut state, 2, "", 400);
+    let poem = |at: usize| format!("第{at}首：春眠不觉晓，处处闻啼鸟。\n");
+    said(&mut state, 3, &(1..40).map(poem).collect::<String>(), 1200);
+    state
 }
 
 /// States of fine-tuning.
@@ -411,6 +387,8 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
     said(&mut talk, 2, "春天来了，花都开了。燕子从南方飞回来，在屋檐下做窝。", 200);
     said(&mut talk, 3, "春天来了，请写两句话。春天来了，请写两句话的人，不知道春天来了", 1200);
     states.push(("side_by_side", talk));
+
+    states.push(("beside_rambling", rambling(lang)));
 
     let mut edit = tuning();
     type_in(&mut edit, "杭州在哪个省？");
@@ -629,10 +607,17 @@ fn hostile_text_is_shown_not_obeyed() {
     let mut state = screen(Lang::Zh, events);
     update(&mut state, Msg::Paste(text()));
     assert!(matches!(&press(&mut state, &[Key::plain(Code::Enter)])[..], [Cmd::Send(_)]));
-    update(&mut state, Msg::Event(Event::PromptText { id: 1, text: text(), step: 1 }));
+    update(&mut state, Msg::Event(Event::PromptText { id: 1, text: text(), step: Some(1) }));
     update(
         &mut state,
-        Msg::Event(Event::PromptDone { id: 1, step: 1, tokens: 1, seconds: 1.0, finish_reason: text(), score: None }),
+        Msg::Event(Event::PromptDone {
+            id: 1,
+            step: Some(1),
+            tokens: 1,
+            seconds: 1.0,
+            finish_reason: text(),
+            score: None,
+        }),
     );
     update(&mut state, Msg::Background(text()));
     update(&mut state, Msg::Paste(text()));

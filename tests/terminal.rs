@@ -32,6 +32,7 @@ fn workbench() {
         line: fake::Line::ALL.into_iter().find(|l| l.id().name() == line).unwrap_or(fake::Line::Pretrain),
         from: var("FAKE_FROM", 0) as usize,
         guard: var("FAKE_GUARD", 0) > 0,
+        reopened: var("FAKE_REOPENED", 0) > 0,
     });
     if std::env::var("FAKE_PANIC").is_ok() {
         thread::spawn(|| {
@@ -169,6 +170,53 @@ fn a_new_size_is_painted_at_once() {
     pty.until("the new width", |pty| {
         pty.screen.screen().rows(0, 140).nth(38).is_some_and(|r| r.starts_with("────") && r.len() >= 140)
     });
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// A key after a new size is not held back until the next one, however soon it is pressed.
+#[test]
+fn the_first_key_after_a_new_size_acts() {
+    let mut pty = Pty::start(&[("FAKE_REOPENED", "1")], true);
+    pty.wait_for("已暂停");
+    for (turn, rest) in [300, 0, 20, 150, 0, 60].into_iter().enumerate() {
+        let (rows, cols) = if turn % 2 == 0 { (30, 100) } else { (36, 120) };
+        pty.screen.screen_mut().set_size(cells(rows), cells(cols));
+        let size = PtySize { rows, cols, ..SIZE };
+        pty.master.as_ref().expect("a terminal").resize(size).expect("a size");
+        thread::sleep(Duration::from_millis(rest));
+        pty.send(b"?");
+        pty.wait_for("帮助 help");
+        pty.send(b"q");
+        pty.until("no help", |pty| !pty.contents().contains("帮助 help"));
+    }
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// Terminals send a line end of a pasted text as a carriage return.
+#[test]
+fn a_pasted_line_end_is_a_line_end() {
+    let mut pty = Pty::open(&[]);
+    pty.send("\x1b[200~白日\r依山\r\n黄河\n入海\x1b[201~".as_bytes());
+    for line in ["❯ 白日", "依山", "黄河", "入海"] {
+        pty.wait_for(line);
+    }
+    assert!(!pty.contents().contains('␍'), "{}", pty.contents());
+    pty.signal(rustix::process::Signal::TERM);
+    pty.gives_back(0);
+}
+
+/// A finished policy that is opened again has no answers to show: that is asked once, not every second.
+#[test]
+fn what_was_refused_is_not_asked_for_again() {
+    let vars = [("FAKE_STAGE", "ppo"), ("FAKE_FROM", "40"), ("FAKE_REOPENED", "1")];
+    let mut pty = Pty::start(&vars, true);
+    pty.wait_for("采样回答 rollout");
+    pty.wait_for("下一次更新后");
+    let end = Instant::now() + Duration::from_millis(3500);
+    pty.until("three seconds", |_| Instant::now() >= end);
+    assert!(!pty.contents().contains("asked again"), "{}", pty.contents());
     pty.signal(rustix::process::Signal::TERM);
     pty.gives_back(0);
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::failure::{Failure, Outcome};
+use super::{
+    failure::{Failure, Outcome},
+    quiet,
+};
 use crate::{
     base::StageId,
     compute::{Device, Opening, Precision},
@@ -65,7 +68,7 @@ impl Common {
     fn open(&self, precision: Precision) -> Result<Device, Failure> {
         let shaders = std::env::var_os("DANLU_SHADERS").filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let opening = Opening { precision, shaders, ..Opening::default() };
-        Ok(Device::open_with(&self.adapter, opening)?)
+        Ok(quiet::quietly(|| Device::open_with(&self.adapter, opening))?)
     }
 
     /// The language of `--lang`, or that of the locale.

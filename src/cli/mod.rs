@@ -10,6 +10,7 @@ mod failure;
 mod heap;
 mod log;
 mod output;
+mod quiet;
 mod signals;
 mod verbs;
 mod writer;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     BatchView, DocumentView, DroppedView, Edit, LeftOut, Manner, Offer, PolicyReport, Refit, RewardReport, RolloutView,
     RoomView, RunInfo, SanityCheck, StepReport, Tally, TaskReport, Trial, VotedPair,
-    line::{absent, number},
+    line::{Line, absent, number},
 };
+use crate::base::StageId;
 
 /// An event of a trainer. Variants that serde skips are for the screen only; the others are lines of `events.jsonl`
 /// under their snake-case names. Steps are batched while the receiver is busy, never dropped.
@@ -17,6 +18,9 @@ use super::{
 pub enum Event {
     /// The stage is ready; its first event.
     Started(Box<RunInfo>),
+    /// What the run's files hold of earlier launches, for the workbench. Follows [`Event::Started`].
+    #[serde(skip)]
+    Past(Box<Past>),
     /// Steps done since the last such event, in order; lines of `metrics.jsonl`.
     #[serde(skip)]
     Steps(Vec<StepReport>),
@@ -82,6 +86,14 @@ pub enum Event {
         /// The checkpoint; none where the stage starts over.
         checkpoint: Option<String>,
     },
+    /// While a stage is being opened: answers of the model begun, of those that it needs first.
+    #[serde(skip)]
+    Opening {
+        /// Begun.
+        done: usize,
+        /// How many there are.
+        of: usize,
+    },
     /// The answer to [`Command::ShowRollout`](super::Command::ShowRollout).
     #[serde(skip)]
     Rollout(Box<RolloutView>),
@@ -98,6 +110,9 @@ pub enum Event {
         #[serde(flatten)]
         tally: Tally,
     },
+    /// The votes of earlier launches.
+    #[serde(skip)]
+    Counted(Box<Tally>),
     /// The reward model was fitted to the votes.
     Refitted(Refit),
     /// The answer to [`Command::ShowBatch`](super::Command::ShowBatch).
@@ -185,16 +200,16 @@ pub enum Event {
         id: u64,
         /// New characters.
         text: String,
-        /// The step whose weights generated them.
-        step: usize,
+        /// The step whose weights generated them; None for weights from outside the run.
+        step: Option<usize>,
     },
     /// An answer's end.
     #[serde(skip)]
     PromptDone {
         /// The prompt's number.
         id: u64,
-        /// The step whose weights generated the last token.
-        step: usize,
+        /// The step whose weights answered; None for weights from outside the run.
+        step: Option<usize>,
         /// Tokens generated.
         tokens: usize,
         /// Seconds taken.
@@ -277,6 +292,26 @@ pub enum Event {
         #[serde(default = "absent", deserialize_with = "number")]
         seconds: f64,
     },
+}
+
+/// The past of a run. A stage that it has replaces what the screen knew of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Past {
+    /// Its stages; those that have no checkpoint are left out.
+    pub stages: Vec<StagePast>,
+    /// The newest lines of the log, of all stages, oldest first; None if only the stage that starts is sent.
+    pub log: Option<Vec<Line<Event>>>,
+}
+
+/// A stage up to its newest checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagePast {
+    /// The stage.
+    pub stage: StageId,
+    /// Its steps in order; of many, every n-th.
+    pub steps: Vec<StepReport>,
+    /// Its launches, evaluations, scores, probes, checks and changes, in order.
+    pub events: Vec<Line<Event>>,
 }
 
 fn recall() -> bool {

@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn events_for_the_screen_alone_are_no_lines() {
-        let piece = Event::PromptText { id: 1, text: "春".to_owned(), step: 3 };
+        let piece = Event::PromptText { id: 1, text: "春".to_owned(), step: Some(3) };
         assert_eq!(Line::now(StageId::Sft, &piece).json(), None);
         assert_eq!(Line::now(StageId::Sft, &Event::Steps(Vec::new())).json(), None);
         let refused = Line::now(StageId::Sft, &Event::Refused { text: "no".to_owned() }).json().unwrap();

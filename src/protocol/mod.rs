@@ -20,7 +20,7 @@ pub use self::{
         BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView,
         RuleView, TokenView, TokenizerView, Trial, Twin,
     },
-    event::Event,
+    event::{Event, Past, StagePast},
     feedback::{ActionView, Choice, Offer, Refit, RolloutView, SanityCheck, Tally, VotedPair},
     line::Line,
     report::{JudgedAnswer, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},

@@ -19,7 +19,11 @@ mod stats;
 mod trainer;
 pub mod tree;
 
-pub use config::{LossType, plan::StagePlan, setup::Setup};
+pub use config::{
+    LossType,
+    plan::StagePlan,
+    setup::{Progress, Setup},
+};
 pub use corpus::Corpus;
 pub use error::TrainError;
 pub use open::{

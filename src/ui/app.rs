@@ -14,7 +14,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
 use super::{
-    state::{AppState, Phase},
+    state::{AppState, Phase, WallClock},
     strings::{self, Lang},
     terminal::{self, Input, Screen, Signals},
     theme::{Depth, GlyphSet, Theme},
@@ -159,7 +159,7 @@ impl App {
             stderr: options.stderr,
             inputs,
             early,
-            state: AppState::new(options.lang, theme, glyphs),
+            state: AppState { clock: wall_clock(), ..AppState::new(options.lang, theme, glyphs) },
             screen,
             opened: Instant::now(),
             due: Repaint::Now,
@@ -446,4 +446,10 @@ impl App {
         terminal::restore();
         Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf() }
     }
+}
+
+/// The time now, and the local offset from UTC.
+fn wall_clock() -> WallClock {
+    let now = chrono::Local::now();
+    WallClock { opened: now.timestamp_micros() as f64 / 1e6, ahead: now.offset().local_minus_utc() }
 }

@@ -4,7 +4,7 @@
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::ui::text::Clean;
+use crate::ui::text::{Clean, unix_lines};
 
 /// Most bytes of a field.
 const LONGEST: usize = 16_384;
@@ -35,7 +35,7 @@ impl Editor {
     /// Inserts typed or pasted text at the caret. Control characters become pictures here, so that the field shows what
     /// will be sent.
     pub fn insert(&mut self, text: &str) {
-        let text = Clean::block(text);
+        let text = Clean::block(&unix_lines(text));
         let room = LONGEST.saturating_sub(self.text.len());
         let mut end = text.len().min(room);
         while !text.is_char_boundary(end) {

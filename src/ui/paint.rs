@@ -86,6 +86,13 @@ pub fn rule(buf: &mut Buffer, area: Rect, title: &str, facts: &Pieces, focused: 
     let mut kept: Pieces = facts.clone();
     while !kept.is_empty() && pieces_width(&kept) > room {
         kept.remove(0);
+        // What separated it from the next goes with it.
+        while kept.first().is_some_and(|piece| [" ", "", glyphs.dot].contains(&piece.0.trim())) {
+            kept.remove(0);
+        }
+    }
+    if let Some(first) = kept.first_mut() {
+        first.0 = first.0.trim_start().to_owned().into();
     }
     if kept.is_empty() {
         return;

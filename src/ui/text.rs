@@ -15,6 +15,11 @@ pub fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
+/// `text` with the line ends of other systems, and those that a terminal sends for a pasted text (`\r`), as `\n`.
+pub fn unix_lines(text: &str) -> String {
+    text.replace("\r\n", "\n").replace(['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], "\n")
+}
+
 /// The longest prefix of `text` that fits in `cells`.
 pub fn fit(text: &str, cells: usize) -> &str {
     let mut used = 0;
@@ -128,7 +133,7 @@ pub fn wrap(text: &str, cells: usize, hang: usize) -> Vec<Range<usize>> {
 
 /// A time: `112.4 ms`, `1.24 s`.
 pub fn milliseconds(ms: f64) -> String {
-    if ms >= 1000.0 { format!("{:.2} s", ms / 1000.0) } else { format!("{} ms", figure(ms)) }
+    if ms >= 999.95 { format!("{:.2} s", ms / 1000.0) } else { format!("{} ms", figure(ms)) }
 }
 
 /// A share in percent.
@@ -173,9 +178,9 @@ pub fn figure(x: f64) -> String {
     match x.abs() {
         _ if x.is_nan() => "NaN".to_owned(),
         _ if x.is_infinite() => "inf".to_owned(),
-        a if a >= 1000.0 => short(x),
-        a if a >= 100.0 => format!("{x:.1}"),
-        a if a >= 10.0 => format!("{x:.2}"),
+        a if a >= 999.95 => short(x),
+        a if a >= 99.995 => format!("{x:.1}"),
+        a if a >= 9.9995 => format!("{x:.2}"),
         _ => format!("{x:.3}"),
     }
 }
@@ -204,6 +209,16 @@ pub fn clock(seconds: u64) -> String {
     if days > 0 { format!("{days}d {hms}") } else { hms }
 }
 
+/// The time of the day, `14:52:07`, of local seconds since 1970.
+pub fn time_of_day(local: f64) -> String {
+    clock(local.rem_euclid(86_400.0) as u64)
+}
+
+/// The date, `2026-11-28`, of local seconds since 1970; empty beyond the calendar.
+pub fn date(local: f64) -> String {
+    chrono::DateTime::from_timestamp(local.floor() as i64, 0).map_or_else(String::new, |t| t.date_naive().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +241,12 @@ mod tests {
     }
 
     #[test]
+    fn every_line_end_becomes_a_line_feed() {
+        assert_eq!(unix_lines("一\r二\r\n三\n四\u{2028}五\u{85}"), "一\n二\n三\n四\n五\n");
+        assert_eq!(unix_lines("\r\r\n\n"), "\n\n\n");
+    }
+
+    #[test]
     fn texts_are_cut_by_cells() {
         assert_eq!(fit("春眠不觉晓", 5), "春眠");
         assert_eq!(shorten("春眠不觉晓", 5), "春眠⋯");
@@ -237,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn times_are_local_times_of_the_calendar() {
+        assert_eq!((date(0.0), time_of_day(0.0)), ("1970-01-01".to_owned(), "00:00:00".to_owned()));
+        assert_eq!(
+            (date(1_795_963_397.5), time_of_day(1_795_963_397.5)),
+            ("2026-11-29".to_owned(), "14:43:17".to_owned())
+        );
+        assert_eq!((date(-1.0), time_of_day(-1.0)), ("1969-12-31".to_owned(), "23:59:59".to_owned()));
+        assert_eq!(date(1e300), "");
+    }
+
+    #[test]
     fn numbers_keep_their_width() {
         assert_eq!(grouped(12_402), "12,402");
         assert_eq!(grouped(7), "7");
@@ -244,6 +276,13 @@ mod tests {
         assert_eq!(short(999_999.0), "1.00M");
         assert_eq!(short(12.0), "12");
         assert_eq!(figure(f64::NAN), "NaN");
+        for (x, text) in [(9.9996, "10.00"), (99.996, "100.0"), (999.96, "1.00k"), (-999.96, "-1.00k"), (0.0, "0.000")]
+        {
+            assert_eq!(figure(x), text);
+        }
+        for (ms, text) in [(0.04, "0.040 ms"), (999.9, "999.9 ms"), (999.96, "1.00 s"), (11_100.0, "11.10 s")] {
+            assert_eq!(milliseconds(ms), text);
+        }
         assert_eq!(figure(2.4137), "2.414");
         assert_eq!(bytes(43_830_000), "41.8 MiB");
         assert_eq!(clock(2537), "00:42:17");

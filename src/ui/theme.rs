@@ -160,6 +160,13 @@ impl Theme {
     }
 }
 
+impl Theme {
+    /// The same for a bar: never reversed, since a full bar would look empty.
+    pub fn heat_of_bar(self, heat: usize) -> Style {
+        self.heat(heat).remove_modifier(Modifier::REVERSED)
+    }
+}
+
 /// The characters for frames and charts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GlyphSet {
@@ -207,6 +214,8 @@ pub struct Glyphs {
     pub train: &'static str,
     /// Sample of a validation point.
     pub valid: &'static str,
+    /// In place of text that is left out; [`crate::ui::text::shorten`] writes that of the other sets.
+    pub more: &'static str,
     /// Whether charts may use braille.
     pub braille: bool,
 }
@@ -229,6 +238,9 @@ impl Glyphs {
     }
 }
 
+/// In place of text that is left out, as [`crate::ui::text::shorten`] writes it.
+pub const MORE: &str = "⋯";
+
 const LINE: Glyphs =
     Glyphs {
         rule: "─", divider: "│", dot: "·", times: "×", corners: ["╭", "╮", "╰", "╯"], then: "→", ..SAFE
@@ -250,6 +262,7 @@ const SAFE: Glyphs = Glyphs {
     then: "▸",
     train: "⠤⠤",
     valid: "⠶",
+    more: MORE,
     braille: true,
 };
 const ASCII: Glyphs = Glyphs {
@@ -269,6 +282,7 @@ const ASCII: Glyphs = Glyphs {
     then: ">",
     train: "*",
     valid: "o",
+    more: "~",
     braille: false,
 };
 

@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod feedback;
+pub mod screen;
 
 use std::{
     collections::VecDeque,
@@ -426,6 +427,8 @@ pub struct Script {
     pub from: usize,
     /// The policy's guard stops it, once, after update 12.
     pub guard: bool,
+    /// It is paused at first, and has no answers of a policy before its next update, as after reopening.
+    pub reopened: bool,
 }
 
 /// A trainer on a thread that steps every `pace` and answers commands like the real one.
@@ -444,6 +447,8 @@ struct Player {
     paused: bool,
     guarded: bool,
     by_hand: usize,
+    /// Requests refused so far.
+    refused: usize,
     answers: Vec<(u64, Vec<char>, usize, Instant)>,
     /// Pairs being sampled: their prompts, and turns until they are complete.
     drafts: VecDeque<(Option<String>, usize)>,
@@ -464,9 +469,10 @@ impl Player {
             to_screen,
             line: script.line,
             done,
-            paused: false,
+            paused: script.reopened,
             guarded: false,
             by_hand: 2,
+            refused: 0,
             answers: Vec::new(),
             drafts: VecDeque::new(),
             votes: Votes::default(),
@@ -499,7 +505,7 @@ impl Player {
     fn ended(&self, id: u64, tokens: usize, since: Instant, reason: &str) -> Event {
         Event::PromptDone {
             id,
-            step: self.at(),
+            step: Some(self.at()),
             tokens,
             seconds: since.elapsed().as_secs_f64(),
             finish_reason: reason.to_owned(),
@@ -518,7 +524,12 @@ impl Player {
             if let Event::Started(info) = &mut event {
                 info.stages = stages_at(self.done);
             }
-            self.tell(event);
+            if !self.script.reopened || !matches!(event, Event::Rollout(_)) {
+                self.tell(event);
+            }
+        }
+        if self.paused {
+            self.tell(Event::Paused { step: self.at() });
         }
     }
 
@@ -613,6 +624,13 @@ impl Player {
                     self.tell(self.ended(id, tokens, since, "cancelled"));
                 }
             }
+            Command::ShowRollout { .. } if self.script.reopened && at == self.script.from => {
+                self.refused += 1;
+                self.refuse("no update in this launch yet; look again after the next");
+                if self.refused > 1 {
+                    self.tell(Event::Note { step: at, text: "asked again".to_owned() });
+                }
+            }
             Command::ShowRollout { which } => {
                 self.tell(feedback::rollout(at, which));
             }
@@ -668,7 +686,7 @@ impl Player {
         answers.retain_mut(|(id, text, drawn, since)| {
             if let Some(c) = text.get(*drawn) {
                 *drawn += 1;
-                return self.tell(Event::PromptText { id: *id, text: c.to_string(), step: at });
+                return self.tell(Event::PromptText { id: *id, text: c.to_string(), step: Some(at) });
             }
             self.tell(self.ended(*id, *drawn, *since, "length"));
             false

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    cli::{Common, Outcome, output},
+    cli::{Common, Outcome, output, quiet},
     compute::{AdapterInfo, Device, Matrices, Opening, Precision},
 };
 
@@ -18,12 +18,12 @@ pub(in crate::cli) struct Adapters {
 
 impl Adapters {
     pub(super) fn run(&self, _common: &Common) -> Outcome {
-        let all = Device::adapters();
+        let all = quiet::quietly(Device::adapters);
         let (chosen, why) = Device::choose(&all);
         for (i, a) in all.iter().enumerate() {
             let kind = format!("{:?}", a.kind).to_lowercase();
             let taken = i == chosen;
-            let matrices = tried(a);
+            let matrices = quiet::quietly(|| tried(a));
             if self.json {
                 output::json(&json!({
                     "name": a.name, "kind": kind, "backend": a.backend, "driver": a.driver,

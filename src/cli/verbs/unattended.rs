@@ -194,7 +194,10 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
             measured(100.0 * r.agreement.0, 0)
         )),
         Event::Edited(e) => output::note(&format!("step {:>6}  {}: {}", e.step, e.cause.name(), e.text)),
-        Event::Batch(_)
+        Event::Past(_)
+        | Event::Opening { .. }
+        | Event::Counted(_)
+        | Event::Batch(_)
         | Event::Room(_)
         | Event::Document(_)
         | Event::NextBatch(_)

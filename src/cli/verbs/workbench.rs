@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::train::say_that_text_is_read;
 use crate::{
-    cli::{Common, Failure, Log, Outcome, RunArgs, output},
+    cli::{Common, Failure, Log, Outcome, RunArgs, output, quiet},
     session::Session,
     train::{OpenRun, Setup, Trainer, furthest_stage, open_run},
     ui::{self, UiOptions},
@@ -38,11 +38,15 @@ impl Workbench {
         say_that_text_is_read(&config);
         let trainer = Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error)?;
         let session = Session::start(trainer, setup)?;
-        let options = UiOptions { lang: common.language(), stop, ..UiOptions::default() };
+        let options = UiOptions { lang: common.language(), stop, stderr: quiet::sink(), ..UiOptions::default() };
         let outcome = ui::run(session, options).map_err(|e| Failure::work(e.to_string()))?;
         if !outcome.terminal_gone {
             outcome.summary.iter().for_each(|line| output::text(line));
         }
-        if outcome.failed { Err(Failure::work("the stage failed; the newest checkpoint is intact")) } else { Ok(()) }
+        if outcome.failed {
+            return Err(Failure::work("the stage failed; the newest checkpoint is intact"));
+        }
+        quiet::for_good();
+        Ok(())
     }
 }

@@ -74,12 +74,15 @@ struct Work<'a> {
     /// Prompts that have no row yet; the next one is last.
     waiting: Vec<usize>,
     done: Vec<Completion>,
+    /// Hears how many are begun whenever one begins.
+    watch: &'a mut dyn FnMut(usize),
 }
 
 impl Work<'_> {
     /// The next prompt as a row.
     fn next(&mut self) -> Option<Row> {
         let prompt = self.waiting.pop()?;
+        (self.watch)(self.prompts.len() - self.waiting.len());
         Some(Row { prompt, text: self.prompts[prompt].ids.clone(), logprobs: Vec::new(), read: 0, flying: 0 })
     }
 
@@ -150,6 +153,18 @@ impl BatchDecoder {
         known: usize,
         end: Option<u32>,
     ) -> Result<Vec<Completion>, ComputeError> {
+        self.complete_watched(device, prompts, known, end, &mut |_| {})
+    }
+
+    /// The same; `watch` hears how many of the prompts are begun whenever one begins.
+    pub fn complete_watched(
+        &mut self,
+        device: &mut Device,
+        prompts: &[Prompt],
+        known: usize,
+        end: Option<u32>,
+        watch: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Completion>, ComputeError> {
         let wrong = |what: String| ComputeError::Shape { op: "generate", what };
         for (i, p) in prompts.iter().enumerate() {
             if p.ids.is_empty() || p.ids.len() > self.capacity {
@@ -165,7 +180,7 @@ impl BatchDecoder {
         // The longest first: the rows then end about together.
         let mut waiting: Vec<usize> = (0..prompts.len()).filter(|i| prompts[*i].max_new_tokens > 0).collect();
         waiting.sort_by_key(|i| prompts[*i].ids.len() + prompts[*i].max_new_tokens);
-        let work = Work { prompts, end, capacity: self.capacity, waiting, done };
+        let work = Work { prompts, end, capacity: self.capacity, waiting, done, watch };
         if prompts.iter().all(|p| self.steps.draws(&p.sampling)) {
             self.on_device(device, work, known)
         } else {

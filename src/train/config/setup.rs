@@ -1,12 +1,37 @@
 //! The command line options that concern a stage.
 
 use std::{
+    fmt,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
 
 use super::{run_config::RunConfig, start::Start, table::Value as _};
 use crate::{base::StageId, compute::Precision};
+
+/// Where the opening of a stage reports what takes long: items begun, and how many there are.
+#[derive(Clone, Default)]
+pub struct Progress(Option<Arc<dyn Fn(usize, usize) + Send + Sync>>);
+
+impl Progress {
+    /// Reports to this function.
+    pub fn to(report: impl Fn(usize, usize) + Send + Sync + 'static) -> Progress {
+        Progress(Some(Arc::new(report)))
+    }
+
+    /// Reports.
+    pub(crate) fn report(&self, begun: usize, of: usize) {
+        if let Some(report) = &self.0 {
+            report(begun, of);
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Progress(reported)" } else { "Progress(silent)" })
+    }
+}
 
 /// The command line options that concern a stage.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +58,8 @@ pub struct Setup {
     pub interactive: bool,
     /// Set by a signal: cancels the preparation before the first step.
     pub stop: Arc<AtomicBool>,
+    /// Where the preparation reports its progress.
+    pub progress: Progress,
 }
 
 impl Setup {

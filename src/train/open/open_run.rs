@@ -8,6 +8,8 @@ pub struct OpenRun {
     pub run: Run,
     /// The engine.
     pub device: Device,
+    /// Whether the screen has the run's past.
+    pub(crate) told: bool,
     /// Memory in use on the device before the first stage.
     empty: usize,
 }
@@ -16,7 +18,7 @@ impl OpenRun {
     /// An open run before any training.
     pub fn new(run: Run, device: Device) -> OpenRun {
         let empty = device.mark();
-        OpenRun { run, device, empty }
+        OpenRun { run, device, told: false, empty }
     }
 
     /// Frees the device memory of the previous stage.

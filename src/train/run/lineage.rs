@@ -164,35 +164,36 @@ pub(crate) fn fork_point(view: &RunView) -> Result<Option<ForkPoint>, TrainError
     Ok(None)
 }
 
-/// The weights of the checkpoint that a stage started from, unless it was removed or changed since.
+/// The weights of the checkpoint that a stage started from, unless it was removed or changed since, and its step; None
+/// for a folder outside the run.
 pub(crate) fn started_from(
     view: &RunView,
     state: &State,
     model: &ModelConfig,
     table: &ParamTable,
-) -> Result<Vec<f32>, TrainError> {
+) -> Result<(Vec<f32>, Option<usize>), TrainError> {
     let Some(name) = &state.parent else {
         return Err(TrainError::Input(format!("{} started from random weights; there is no base", state.stage)));
     };
     let Some(id) = view.checkpoints().named(name)? else {
         // Started from a folder outside the run.
-        return weights_of(Path::new(name), model, table, state.seed);
+        return Ok((weights_of(Path::new(name), model, table, state.seed)?, None));
     };
     let checkpoint = view.checkpoints().verify(&id)?;
     if state.parent_digest.as_ref().is_some_and(|d| *d != checkpoint.digest) {
         return Err(TrainError::Input(format!("{name} is no longer the checkpoint that {} started from", state.stage)));
     }
     let (_, [params, ..]) = checkpoint::load(&checkpoint, model, table)?;
-    Ok(params)
+    Ok((params, Some(id.step as usize)))
 }
 
-/// The weights of the run's pretrained model, from which all other stages descend.
+/// The weights of the run's pretrained model, from which all other stages descend, and its step.
 pub(crate) fn base(
     view: &RunView,
     state: &State,
     model: &ModelConfig,
     table: &ParamTable,
-) -> Result<Vec<f32>, TrainError> {
+) -> Result<(Vec<f32>, Option<usize>), TrainError> {
     let (checkpoints, mut state) = (view.checkpoints(), state.clone());
     while let Some(name) = &state.parent
         && let Some(id) = checkpoints.named(name)?

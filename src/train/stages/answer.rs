@@ -137,7 +137,7 @@ impl Answer {
     }
 
     /// The event for its end, with the reward model's score if there is one.
-    pub(crate) fn end(&self, step: usize, reason: &str, score: Option<f64>) -> Event {
+    pub(crate) fn end(&self, step: Option<usize>, reason: &str, score: Option<f64>) -> Event {
         Event::PromptDone {
             id: self.id,
             step,

@@ -11,7 +11,7 @@ use super::mix::Shares;
 use crate::{
     base::{StageId, StageName},
     data::Shape,
-    protocol::Cause,
+    protocol::{Cause, Edit, Event, Line, StagePast},
     store::{Log, Run, RunView, each_record},
     train::{corpus, error::TrainError},
 };
@@ -61,6 +61,34 @@ pub(crate) fn line(view: &RunView, stage: StageId) -> Result<Vec<Entry>, TrainEr
         line.push(entry);
     }
     Ok(line)
+}
+
+/// Adds the changes that were found when the stage was opened, which no event reported, to its past.
+pub(crate) fn add_unreported(view: &RunView, past: &mut StagePast) -> Result<(), TrainError> {
+    let step = |line: &Line<Event>| match &line.record {
+        Event::Edited(edit) => Some(edit.step),
+        _ => None,
+    };
+    // The first entry of a stage is its beginning.
+    for entry in line(view, past.stage)?.into_iter().skip(1).filter(|e| e.cause == Cause::Reopened) {
+        let first = entry.step as usize + 1;
+        if past.events.iter().any(|l| step(l) == Some(first)) {
+            continue;
+        }
+        let at = past.events.iter().position(|l| step(l).is_some_and(|s| s > first)).unwrap_or(past.events.len());
+        let edit = Edit {
+            step: first,
+            cause: entry.cause,
+            text: entry.text,
+            sources: Vec::new(),
+            learning_rate: entry.settings.learning_rate,
+            seconds: None,
+            replayed: false,
+        };
+        let record = Event::Edited(Box::new(edit));
+        past.events.insert(at, Line { stage: past.stage, time: None, record });
+    }
+    Ok(())
 }
 
 /// All entries in file order, undone ones included. Other lines, written by the user or a newer version, are skipped.

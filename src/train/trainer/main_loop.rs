@@ -22,7 +22,12 @@ use super::{
 use crate::{
     base::StageId,
     protocol::{Command, Event},
-    train::{error::TrainError, open::prepare::Ready, run::replay, stages::stage_run::Submitted},
+    train::{
+        error::TrainError,
+        open::prepare::Ready,
+        run::replay,
+        stages::{edit_log, stage_run::Submitted},
+    },
 };
 
 /// The share of a step's time that a prompt may use during training, and its minimum.
@@ -130,11 +135,9 @@ impl<'a> Loop<'a> {
     fn begin(&mut self) -> Result<(), TrainError> {
         let core = &mut self.core;
         prune_versions(core);
-        if core.interactive() && core.done > 0 {
-            // The curves of earlier launches, for the screen; they are in the logs already.
-            for event in replay::events(core.view(), core.stage, core.done)? {
-                core.out.show(event);
-            }
+        if core.interactive() {
+            show_past(core)?;
+            self.voting.show_count(core)?;
         }
         // Skills and forgetting are measured from the first step on.
         if core.stage.chat() && core.done == 0 {
@@ -292,4 +295,21 @@ impl<'a> Loop<'a> {
         core.emit_all(events);
         Ok(())
     }
+}
+
+/// Sends what the run's files hold of earlier launches: of all stages once, then of each that starts.
+fn show_past(core: &mut Core<'_>) -> Result<(), TrainError> {
+    let all = !std::mem::replace(&mut core.open.told, true);
+    let mut past = replay::past(core.view(), core.stage, core.done, all)?;
+    for stage in &mut past.stages {
+        edit_log::add_unreported(core.view(), stage)?;
+        // No log has what was drawn of each source.
+        if stage.stage == core.stage
+            && let Some(last) = stage.steps.last_mut()
+        {
+            last.sources = core.work.drawn(core.done);
+        }
+    }
+    core.out.show(Event::Past(Box::new(past)));
+    Ok(())
 }

@@ -8,6 +8,7 @@ use crate::{
     data::{LeftOut, Words, read_in},
     nn::{Decoder, Sampling, Weights},
     protocol::{Ask, Event, Who},
+    store::CheckpointId,
     train::{error::TrainError, run::lineage, stages::answer::Answer},
 };
 
@@ -15,6 +16,8 @@ use crate::{
 struct Ancestor {
     who: Who,
     decoder: Decoder,
+    /// The step of its checkpoint; None for weights from outside the run.
+    step: Option<usize>,
     /// Whether it was trained with the chat template.
     chat: bool,
 }
@@ -63,7 +66,7 @@ impl Prompts {
                 let finish_reason = e.to_string();
                 core.out.show(Event::PromptDone {
                     id,
-                    step: core.done,
+                    step: Some(core.done),
                     tokens: 0,
                     seconds: 0.0,
                     finish_reason,
@@ -114,6 +117,7 @@ impl Prompts {
             self.reread();
         }
         let Some(mut answer) = self.answer.take() else { return voting.draw(core, saves, budget) };
+        let step = self.step_of(core, answer.who());
         let decoder = if let Some(ancestor) = self.ancestors.iter_mut().find(|a| a.who == answer.who()) {
             &mut ancestor.decoder
         } else {
@@ -122,12 +126,12 @@ impl Prompts {
         };
         let (text, ended) = answer.advance(&mut core.open.device, decoder, &core.tokenizer, budget)?;
         if !text.is_empty() {
-            core.out.show(Event::PromptText { id: answer.id, text, step: core.done });
+            core.out.show(Event::PromptText { id: answer.id, text, step });
         }
         match ended {
             Some(reason) => {
                 let score = score_of(core, voting, &answer, reason)?;
-                core.out.show(answer.end(core.done, reason, score));
+                core.out.show(answer.end(step, reason, score));
             }
             None => self.answer = Some(answer),
         }
@@ -139,14 +143,24 @@ impl Prompts {
         let waiting = self.waiting.iter().position(|a| a.id == id);
         let waiting = waiting.and_then(|at| self.waiting.remove(at));
         for answer in self.answer.take_if(|a| a.id == id).into_iter().chain(waiting) {
-            core.out.show(answer.end(core.done, "cancelled", None));
+            core.out.show(answer.end(self.step_of(core, answer.who()), "cancelled", None));
         }
+    }
+
+    /// The step of the weights that answer; None for weights from outside the run.
+    fn step_of(&self, core: &Core<'_>, who: Who) -> Option<usize> {
+        if who == Who::Live && !core.stage.speaks() {
+            // The model that it started from answers.
+            let parent = core.state.parent.as_deref().and_then(CheckpointId::parse);
+            return parent.map(|id| id.step as usize);
+        }
+        self.ancestors.iter().find(|a| a.who == who).map_or(Some(core.done), |a| a.step)
     }
 
     /// Ends all answers, because the model is about to be freed.
     pub(super) fn cancel_all(&mut self, core: &mut Core<'_>) {
         for answer in self.answer.take().into_iter().chain(std::mem::take(&mut self.waiting)) {
-            core.out.show(answer.end(core.done, "cancelled", None));
+            core.out.show(answer.end(self.step_of(core, answer.who()), "cancelled", None));
         }
     }
 
@@ -163,7 +177,7 @@ impl Prompts {
         let capacity = core.work.decoder().capacity();
         let table = core.work.language_model();
         let (view, model) = (core.view(), core.work.model().config);
-        let slab = match who {
+        let (slab, step) = match who {
             Who::Base => lineage::base(view, &core.state, model, &table)?,
             Who::Live | Who::Parent => lineage::started_from(view, &core.state, model, &table)?,
         };
@@ -172,7 +186,7 @@ impl Prompts {
         weights.write(device, &slab)?;
         let decoder = Decoder::new(device, model, &weights, capacity)?;
         let chat = who == Who::Parent && core.stage.parent().is_some_and(StageId::chat);
-        self.ancestors.push(Ancestor { who, decoder, chat });
+        self.ancestors.push(Ancestor { who, decoder, step, chat });
         Ok(self.ancestors.len() - 1)
     }
 }

@@ -359,6 +359,16 @@ impl Voting {
         tally
     }
 
+    /// Sends the counts of the votes of earlier launches.
+    pub(super) fn show_count(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+        if !self.votes.is_empty() {
+            let step = self.reward_step(core)?;
+            let tally = self.tally(core, step);
+            core.out.show(Event::Counted(Box::new(tally)));
+        }
+        Ok(())
+    }
+
     // ---- the reward model ----
 
     /// Fails if there is no reward model or nothing to learn from.

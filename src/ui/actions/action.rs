@@ -1,5 +1,6 @@
 //! A row of the table of actions.
 
+use super::why::not_now;
 use crate::ui::{
     keys::Key,
     state::{AppState, Mode},
@@ -25,6 +26,8 @@ pub struct Action {
     pub exists: fn(&AppState) -> bool,
     /// Whether it would have an effect now, if it exists.
     pub enabled: fn(&AppState) -> bool,
+    /// Why it would have none, shown when its key is pressed; None says nothing.
+    pub why: fn(&AppState) -> Option<Tr>,
     /// Runs it.
     pub perform: fn(&mut AppState) -> Vec<Cmd>,
 }
@@ -39,6 +42,7 @@ impl Action {
             palette: true,
             exists: |_| true,
             enabled: |_| true,
+            why: not_now,
             perform: |_| Vec::new(),
         }
     }

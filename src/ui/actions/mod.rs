@@ -5,6 +5,7 @@ mod action;
 mod docs;
 pub mod palette;
 mod table;
+mod why;
 
 pub use self::{
     action::{Action, Keys},
@@ -15,7 +16,8 @@ use crate::{
     base::{StageId, StageKind},
     ui::{
         keys::Key,
-        state::{AppState, Mode},
+        state::{AppState, Both, Mode},
+        strings,
     },
 };
 
@@ -24,11 +26,38 @@ pub fn lookup(mode: Mode, pressed: Key) -> Option<&'static Action> {
     ACTIONS.iter().find(|a| a.keys_in(mode).contains(&pressed))
 }
 
+/// What to say about a key that has no action in this mode: where it has one.
+pub fn elsewhere(mode: Mode, key: Key) -> Both {
+    let places = [(Mode::Nav, strings::HELP_NAV), (Mode::Data, strings::HELP_DATA), (Mode::Vote, strings::HELP_VOTE)];
+    let found = places.into_iter().filter(|place| place.0 != mode).find_map(|(there, title)| {
+        let action = ACTIONS.iter().find(|a| a.keys_in(there).contains(&key))?;
+        Some((title, action.title))
+    });
+    Both::new(|lang| match found {
+        Some((title, action)) => format!("{key}  {}: {}", title.get(lang), action.get(lang)),
+        None => format!("{key}  {}", strings::WHY_UNKNOWN.get(lang)),
+    })
+}
+
+/// The ways to everything else, in the footer's order.
+const PINNED: [Act; 4] = [Act::NextPanel, Act::Help, Act::Quit, Act::Palette];
+
 /// The footer's hints (key and label), most useful first.
 pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
     let mode = state.mode();
     let mut hints = Vec::new();
-    for act in Act::ALL {
+    // In a view the ways to everything else come early, and the stages, which the header shows with their keys, last.
+    let rank = |act: &Act| match act {
+        _ if !matches!(mode, Mode::Nav | Mode::Data) => 0,
+        Act::NextPanel | Act::Help | Act::Quit | Act::Palette => 1,
+        Act::Data | Act::Pretrain | Act::Sft | Act::Reward | Act::Align => 3,
+        Act::Vote | Act::Correct | Act::NewChat | Act::Beside | Act::Expand | Act::Smoothing => 2,
+        Act::LogY | Act::Probe | Act::Reread => 2,
+        _ => 0,
+    };
+    let mut acts: Vec<&Act> = Act::ALL.iter().collect();
+    acts.sort_by_key(|act| (rank(act), if rank(act) == 1 { PINNED.iter().position(|p| p == *act) } else { None }));
+    for act in acts {
         let action = act.row();
         let Some(key) = action.keys_in(mode).first() else { continue };
         let Some(hint) = (action.hint)(state).filter(|_| action.is_enabled(state)) else { continue };

@@ -1,7 +1,7 @@
 //! The table of actions. To add one, add a row: its titles, and the fields in which it differs from
 //! [`Action::new`]. `docs/keys.md` is made from this table.
 
-use super::{action::Action, palette};
+use super::{action::Action, palette, why};
 use crate::{
     base::StageId,
     protocol::{Choice, Command},
@@ -128,84 +128,88 @@ fn back_hint(s: &AppState) -> Option<Tr> {
 actions! {
     VoteA, "A 更好", "A is better", {
         keys: &[(&[Vote], &[key(Code::Left), c('a')])], hint: |_| Some(Tr("A", "A")), palette: false,
-        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::A), }
+        enabled: AppState::has_pair, why: why::no_pair, perform: |s| vote::vote(s, Choice::A), }
     VoteB, "B 更好", "B is better", {
         keys: &[(&[Vote], &[key(Code::Right), c('b')])], hint: |_| Some(Tr("B", "B")), palette: false,
-        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::B), }
+        enabled: AppState::has_pair, why: why::no_pair, perform: |s| vote::vote(s, Choice::B), }
     VoteTie, "差不多", "about equal", {
         keys: &[(&[Vote], &[key(Code::Down), c('=')])], hint: |_| Some(Tr("差不多", "equal")), palette: false,
-        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::Tie), }
+        enabled: AppState::has_pair, why: why::no_pair, perform: |s| vote::vote(s, Choice::Tie), }
     VoteBothBad, "都不好", "both are bad", {
         keys: &[(&[Vote], &[c('x'), ctrl('x')])], hint: |_| Some(Tr("都不好", "both bad")), palette: false,
-        enabled: AppState::has_pair, perform: |s| vote::vote(s, Choice::BothBad), }
+        enabled: AppState::has_pair, why: why::no_pair, perform: |s| vote::vote(s, Choice::BothBad), }
     Skip, "跳过这一对；没有时再要一对", "skip the pair, or ask for one", {
         keys: &[(&[Vote], &[c('n'), ctrl('n')])],
         hint: |s| Some(if s.voting.pair.is_some() { Tr("跳过", "skip") } else { Tr("要一对", "ask for a pair") }),
         palette: false, enabled: |s| s.has_pair() || s.takes_votes() && s.voting.open && !s.awaits(&Request::Offer),
-        perform: vote::skip, }
+        why: why::no_pair, perform: vote::skip, }
     Unvote, "撤销上一票", "undo the last vote", {
         keys: &[(&[Vote], &[c('u'), key(Code::Backspace)])], hint: |_| Some(Tr("撤销", "undo")),
         exists: |s| s.has_stage(StageId::Reward),
         enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Unvote),
-        perform: |s| requests::send(s, Request::Unvote, Command::Unvote), }
+        why: why::no_votes, perform: |s| requests::send(s, Request::Unvote, Command::Unvote), }
     CorrectPair, "修改回答，用作示范", "correct an answer and train on it", {
         keys: &[(&[Vote], &[c('e'), ctrl('e')])], hint: |_| Some(Tr("修改", "correct")), palette: false,
-        enabled: AppState::has_pair, perform: quietly!(s, vote::correct(s)), }
+        enabled: AppState::has_pair, why: why::no_pair, perform: quietly!(s, vote::correct(s)), }
     OwnPrompt, "自己写提示词", "type your own prompt", {
         keys: &[(&[Vote], &[c('i'), key(Code::Enter)])], hint: |_| Some(Tr("自己写提示词", "own prompt")),
         palette: false, enabled: |s| s.takes_votes() && s.voting.open, perform: quietly!(s, s.typing = true), }
     Marks, "标出两边的差异", "mark the differences", {
         keys: &[(&[Vote], &[c('t'), ctrl('t')])], hint: |_| Some(Tr("差异", "differences")), palette: false,
-        enabled: AppState::has_pair, perform: quietly!(s, s.voting.marked = !s.voting.marked), }
+        enabled: AppState::has_pair, why: why::no_pair, perform: quietly!(s, s.voting.marked = !s.voting.marked), }
     VoteMuchA, "A 好得多", "A is much better", {
         keys: &[(&[Vote], &[c('A'), Key::alt(Code::Left)])], palette: false, enabled: AppState::has_pair,
-        perform: |s| vote::vote(s, Choice::MuchA), }
+        why: why::no_pair, perform: |s| vote::vote(s, Choice::MuchA), }
     VoteMuchB, "B 好得多", "B is much better", {
         keys: &[(&[Vote], &[c('B'), Key::alt(Code::Right)])], palette: false, enabled: AppState::has_pair,
-        perform: |s| vote::vote(s, Choice::MuchB), }
+        why: why::no_pair, perform: |s| vote::vote(s, Choice::MuchB), }
     Refit, "立即用投票重训奖励模型", "refit the reward model to the votes now", {
         keys: &[(&[Vote], &[c('r'), ctrl('r')])], hint: |_| Some(Tr("重训", "refit")),
         exists: |s| s.has_stage(StageId::Reward),
-        enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Refit), perform: vote::refit, }
+        enabled: |s| s.takes_votes() && s.voting.has_votes() && !s.awaits(&Request::Refit), why: why::no_votes, perform: vote::refit, }
     Open, "打开：预览、查看丢弃的文档、应用界限", "open: preview, dropped documents, apply the bound", {
         keys: &[(&[Data], &[key(Code::Enter)])], hint: opens,
-        enabled: |s| s.is_commanded() && s.data.open && opens(s).is_some(), perform: data::open_chosen, }
+        enabled: |s| s.is_commanded() && s.data.open && opens(s).is_some(), why: |_| None, perform: data::open_chosen, }
     More, "增大权重，或试更大的界限", "more weight, or try a higher bound", {
         keys: &[(&[Nav, Data], &[c('+'), c('=')])],
         hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试大些", "try higher") } else { Tr("加权重", "more weight") }),
         enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)),
-        perform: |s| data::change(s, true), }
+        why: why::not_weighed, perform: |s| data::change(s, true), }
     Less, "减小权重，或试更小的界限", "less weight, or try a lower bound", {
         keys: &[(&[Nav, Data], &[c('-')])],
         hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试小些", "try lower") } else { Tr("减权重", "less") }),
         enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)),
-        perform: |s| data::change(s, false), }
+        why: why::not_weighed, perform: |s| data::change(s, false), }
     Published, "恢复默认界限", "restore the default bound", {
         keys: &[(&[Data], &[c('0')])], hint: |_| Some(Tr("默认界限", "default bound")),
         enabled: |s| s.is_commanded() && moves_a_bound(s) && s.data.bound().is_some_and(|(_, b)| b.is_moved()),
-        perform: |s| data::set_rule(s, true), }
+        why: why::not_weighed, perform: |s| data::set_rule(s, true), }
     AllSources, "漏斗：所有数据源或一个数据源", "funnel of all sources or of one", {
         keys: &[(&[Data], &[c('a')])],
         hint: |s| {
             let words = if s.data.all { Tr("只看一个数据源", "one source") } else { Tr("所有数据源", "all sources") };
             (s.focus == Panel::FILTERS).then_some(words)
         },
-        enabled: |s| s.data.open && s.data.sources.len() > 1, perform: data::all_sources, }
+        enabled: |s| s.data.open && s.data.sources.len() > 1, why: |_| None, perform: data::all_sources, }
     KeepText, "标注：保留这样的文字", "mark: keep texts like this", {
         keys: &[(&[Data], &[c('y')])], hint: |_| Some(Tr("保留", "keep")),
         enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
-        perform: |s| data::mark(s, Some(true)), }
+        why: why::not_marked, perform: |s| data::mark(s, Some(true)), }
     DropText, "标注：丢弃这样的文字", "mark: drop texts like this", {
         keys: &[(&[Data], &[c('x')])], hint: |_| Some(Tr("丢弃", "drop")),
         enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some(),
-        perform: |s| data::mark(s, Some(false)), }
+        why: why::not_marked, perform: |s| data::mark(s, Some(false)), }
     Unmark, "取消标注", "remove the mark", {
         keys: &[(&[Data], &[c('u')])], hint: |_| Some(Tr("取消标注", "unmark")),
         enabled: |s| s.is_commanded() && s.data.open && s.marked_text().is_some() && s.mark().is_some(),
-        perform: |s| data::mark(s, None), }
+        why: why::not_marked, perform: |s| data::mark(s, None), }
     Pause, "暂停或继续训练", "pause or resume training", {
         keys: &[(LOOKING, &[c(' '), ctrl('g')])],
-        hint: |s| Some(if s.live().is_paused() { Tr("继续", "resume") } else { Tr("暂停", "pause") }),
+        hint: |s| {
+            let over = s.live().is_complete() && s.live().is_paused();
+            let words = if s.live().is_paused() { Tr("继续", "resume") } else { Tr("暂停", "pause") };
+            (!over).then_some(words)
+        },
         enabled: |s| s.is_commanded() && s.live().feedback.guard.as_ref().is_none_or(|g| g.may_go_on),
         perform: stages::pause, }
     Save, "保存检查点", "save a checkpoint", {
@@ -226,7 +230,7 @@ actions! {
             failed && s.reopens()
                 || s.is_commanded() && (!s.stages.live_is_shown() || s.reopens() || s.live().resumes())
         },
-        perform: stages::go, }
+        why: why::not_trained, perform: stages::go, }
     Data, "查看数据", "view the data", {
         keys: &[(LOOKING, &[c('1'), alt('1')])], hint: |s| (!s.data.open).then_some(Tr("数据", "data")),
         perform: data::open, }
@@ -245,19 +249,19 @@ actions! {
         exists: |s| s.stages.next_aligned().is_some(), perform: quietly!(s, stages::view_aligned(s)), }
     Vote, "投票：在两个回答中选更好的一个", "vote: choose the better of two answers", {
         keys: &[(&[Nav, Data], &[c('v')])], hint: |_| Some(Tr("投票", "vote")), exists: |s| s.has_stage(StageId::Reward),
-        enabled: |s| s.takes_votes() && !s.voting.open, perform: vote::open, }
+        enabled: |s| s.takes_votes() && !s.voting.open, why: why::not_voted, perform: vote::open, }
     Correct, "修改回答，用作示范", "correct the answer and train on it", {
         keys: &[(&[Nav], &[c('e'), ctrl('e')])], hint: |_| Some(Tr("修改", "correct")), exists: |s| s.has_stage(StageId::Sft),
         enabled: |s| {
             let here = s.is_commanded() && s.live().talks() && s.focus == Panel::CHAT;
             here && s.chat.correctable().is_some()
         },
-        perform: quietly!(s, s.chat.open_edit()), }
+        why: why::not_corrected, perform: quietly!(s, s.chat.open_edit()), }
     NewChat, "开始新对话", "start a new conversation", {
         keys: &[(&[Nav], &[c('n'), ctrl('n')])],
         hint: |s| (s.focus == Panel::CHAT).then_some(Tr("新对话", "new chat")), exists: |s| s.has_stage(StageId::Sft),
         enabled: |s| s.is_commanded() && s.chat.exchanges.back().is_some_and(|e| e.talk) && !s.chat.fresh,
-        perform: quietly!(s, talk::new_chat(s)), }
+        why: why::no_talk, perform: quietly!(s, talk::new_chat(s)), }
     Beside, "同时由它的起点回答，并排比较", "compare with the model it started from", {
         keys: &[(&[Nav], &[c('b'), ctrl('b')])],
         hint: |s| {
@@ -265,10 +269,10 @@ actions! {
             Some(if all { Tr("取消并排", "alone") } else { Tr("并排", "side by side") })
         },
         exists: |s| s.has_stage(StageId::Sft), enabled: |s| s.is_commanded() && s.live().parent().is_some(),
-        perform: quietly!(s, talk::ask_others(s)), }
+        why: why::no_parent, perform: quietly!(s, talk::ask_others(s)), }
     Quit, "退出", "quit", {
         keys: &[(LOOKING, &[c('q')])], hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(),
-        perform: leaving::ask_to_quit, }
+        why: |_| None, perform: leaving::ask_to_quit, }
     Help, "帮助", "help", {
         keys: &[(LOOKING, &[c('?'), key(Code::F(1))])], hint: |_| Some(Tr("帮助", "help")),
         perform: quietly!(s, s.overlay = Some(Overlay::Help { scroll: 0 })), }
@@ -316,7 +320,7 @@ actions! {
         hint: back_hint, palette: false, perform: quietly!(s, leaving::back(s)), }
     OtherAnswer, "换成另一个回答", "take the other answer", {
         keys: &[(&[Edit], &[key(Code::Tab)])], hint: |_| Some(Tr("另一个回答", "other answer")), palette: false,
-        enabled: |s| s.voting.edits(&s.chat), perform: quietly!(s, vote::other_answer(s)), }
+        enabled: |s| s.voting.edits(&s.chat), why: |_| None, perform: quietly!(s, vote::other_answer(s)), }
     PrevPanel, "上一个面板", "previous panel", {
         keys: &[(&[Nav, Data], &[key(Code::BackTab)])], palette: false, perform: quietly!(s, focus::step(s, false)), }
     Up, "向上", "up", {
@@ -337,10 +341,10 @@ actions! {
         keys: &[(&[Nav, Help, Data], &[key(Code::End)])], palette: false, perform: |s| walk(s, Walk::Last), }
     Previous, "上一个探针、回答、词元、采样回答、文档", "previous probe, answer, token, rollout, document", {
         keys: &[(&[Nav, Data], &[key(Code::Left), c('h')])], palette: false, enabled: walks_sideways,
-        perform: |s| walk(s, Walk::Previous), }
+        why: |_| None, perform: |s| walk(s, Walk::Previous), }
     Next, "下一个探针、回答、词元、采样回答、文档", "next probe, answer, token, rollout, document", {
         keys: &[(&[Nav, Data], &[key(Code::Right), c('l')])], palette: false, enabled: walks_sideways,
-        perform: |s| walk(s, Walk::Next), }
+        why: |_| None, perform: |s| walk(s, Walk::Next), }
     Above, "选上一项", "choose the one above", {
         keys: &[(&[Mode::Palette], &[key(Code::Up)]),
             (&[Dialog], &[key(Code::Up), key(Code::Left), key(Code::BackTab)])],
@@ -397,6 +401,6 @@ actions! {
         perform: quietly!(s, {
             let at = Palette::ALL.iter().position(|p| *p == s.theme.palette).unwrap_or(0);
             s.theme.palette = Palette::ALL[(at + 1) % Palette::ALL.len()];
-            s.remark(s.tr(s.theme.palette.name()));
+            s.remark(s.theme.palette.name());
         }), }
 }

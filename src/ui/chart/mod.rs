@@ -10,7 +10,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use self::{
     canvas::Canvas,
-    scale::{Scale, linear_ticks, step_label, tick_label},
+    scale::{Scale, labels, linear_ticks, step_label},
 };
 pub use self::{
     histogram::Histogram,
@@ -124,29 +124,42 @@ impl Plot<'_> {
     /// Draws it.
     pub fn render(&self, buf: &mut Buffer, area: Rect, theme: Theme, glyphs: &Glyphs) {
         let area = area.intersection(buf.area);
-        let (left, below) = if self.axes { (6, 1) } else { (0, 0) };
+        let (mut left, below) = if self.axes { (6, 1) } else { (0, 0) };
         if area.width <= left + 1 || area.height <= below {
             return;
         }
-        let inner = Rect { x: area.x + left, width: area.width - left, height: area.height - below, ..area };
+        let high = area.height - below;
+        let inside = |left: u16| Rect { x: area.x + left, width: area.width - left, height: high, ..area };
+        let seen = |inner: Rect| -> Vec<_> {
+            let wide = Canvas::new(inner).dots_wide();
+            self.curves.iter().map(|c| columns(c, self.steps, wide)).collect()
+        };
+        let mut columns = seen(inside(left));
+        let scale = self.scale(&columns);
+        let ticks = scale.map_or_else(Vec::new, |scale| scale.ticks(high.into()));
+        let labels = labels(&ticks);
+        // Long labels push the axis to the right.
+        let needed = labels.iter().map(|label| width(label) as u16 + 2).max().unwrap_or(0).min(area.width / 3);
+        if self.axes && needed > left {
+            left = needed;
+            columns = seen(inside(left));
+        }
+        let inner = inside(left);
         let mut canvas = Canvas::new(inner);
         let (wide, high) = (canvas.dots_wide(), canvas.dots_high());
-        let columns: Vec<_> = self.curves.iter().map(|c| columns(c, self.steps, wide)).collect();
         if self.axes {
             self.axis(buf, area, inner, theme, glyphs);
         }
-        let Some(mut scale) = self.scale(&columns) else { return };
-        if !self.axes {
-            scale.widen();
-        }
+        let Some(mut scale) = scale else { return };
         if self.axes {
             let dim = theme.style(Role::Dim);
-            for tick in scale.ticks(usize::from(inner.height / 3).max(2)) {
+            for (tick, label) in ticks.into_iter().zip(&labels) {
                 let row = ((1.0 - scale.place(tick)) * (high - 1) as f64).round() as usize / 4;
-                let label = tick_label(tick);
-                let x = inner.x.saturating_sub(2 + label.len() as u16);
-                put(buf, x, inner.y + row as u16, inner.x - 1, &label, dim);
+                let x = inner.x.saturating_sub(2 + width(label) as u16).max(area.x);
+                put(buf, x, inner.y + row as u16, inner.x - 1, label, dim);
             }
+        } else {
+            scale.widen();
         }
         let to_dot = |value: f64| {
             let from_top = (1.0 - scale.place(value)).clamp(0.0, 1.0);

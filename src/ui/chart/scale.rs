@@ -18,7 +18,11 @@ impl Scale {
         }
         let log = log && low > 0.0;
         let (a, b) = if log { (low.ln(), high.ln()) } else { (low, high) };
-        let air = if b > a { (b - a) * 0.04 } else { (a.abs() * 0.1).max(1e-9) };
+        // Less than two percent of the value is noise, and its ticks would need more digits than there is room for.
+        let least = if log { 0.02 } else { 0.02 * a.abs().max(b.abs()) };
+        let missing = (least - (b - a)).max(0.0) / 2.0;
+        let (a, b) = (a - missing, b + missing);
+        let air = if b > a { (b - a) * 0.04 } else { 1e-9 };
         Scale { low: a - air, high: b + air, log }
     }
 
@@ -36,28 +40,56 @@ impl Scale {
         (v - self.low) / (self.high - self.low)
     }
 
-    /// Round numbers in the range, about `most` at most.
-    pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
-        let most = most.max(1) as f64;
-        if self.log {
-            let (low, high) = (self.low.exp(), self.high.exp());
-            let rungs: &[&[f64]] =
-                &[&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], &[1.0, 2.0, 4.0, 8.0], &[1.0, 3.0], &[1.0]];
-            for rung in rungs {
-                let ticks: Vec<f64> = (low.log10().floor() as i32..=high.log10().floor() as i32)
-                    .flat_map(|decade| rung.iter().map(move |m| m * 10_f64.powi(decade)))
-                    .filter(|t| (low..=high).contains(t))
-                    .collect();
-                if ticks.len() as f64 <= most && ticks.len() >= 2 {
-                    return ticks;
-                }
-            }
-            return linear_ticks(low, high, most);
+    /// Round numbers in the range for so many rows: at least four where there are eight rows.
+    pub(super) fn ticks(&self, rows: usize) -> Vec<f64> {
+        let least = (rows / 2).clamp(2, 4);
+        if !self.log {
+            return round(self.low, self.high, least, rows);
         }
-        linear_ticks(self.low, self.high, most)
+        let (low, high) = (self.low.exp(), self.high.exp());
+        let rungs: &[&[f64]] =
+            &[&[1.0], &[1.0, 3.0], &[1.0, 2.0, 5.0], &[1.0, 2.0, 4.0, 8.0], &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]];
+        let of = |rung: &&[f64]| -> Vec<f64> {
+            (low.log10().floor() as i32..=high.log10().floor() as i32)
+                .flat_map(|decade| rung.iter().map(move |m| m * 10_f64.powi(decade)))
+                .filter(|t| (low..=high).contains(t))
+                .collect()
+        };
+        let found = rungs.iter().map(of).find(|ticks| (least..=rows.max(least)).contains(&ticks.len()));
+        found.unwrap_or_else(|| round(low, high, least, rows))
     }
 }
 
+/// Multiples of 1, 2 or 5 times a power of ten: the fewest that are at least `least`, and at most `most` unless that is
+/// impossible.
+fn round(low: f64, high: f64, least: usize, most: usize) -> Vec<f64> {
+    let span = high - low;
+    if !span.is_finite() || span <= 0.0 {
+        return Vec::new();
+    }
+    let top = span.log10().floor() as i32;
+    let steps = (top - 3..=top + 1).rev().flat_map(|e| [5.0, 2.0, 1.0].map(|m| m * 10_f64.powi(e)));
+    let mut best = Vec::new();
+    for step in steps {
+        let ticks = multiples(low, high, step);
+        if ticks.len() > most.max(2) {
+            break;
+        }
+        best = ticks;
+        if best.len() >= least {
+            break;
+        }
+    }
+    best
+}
+
+/// The multiples of a step in the range.
+fn multiples(low: f64, high: f64, step: f64) -> Vec<f64> {
+    let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+    (first..=last).take(100).map(|i| i as f64 * step).collect()
+}
+
+/// Round numbers in the range, about `most` at most.
 pub(super) fn linear_ticks(low: f64, high: f64, most: f64) -> Vec<f64> {
     let rough = (high - low) / most;
     if !rough.is_finite() || rough <= 0.0 {
@@ -65,9 +97,21 @@ pub(super) fn linear_ticks(low: f64, high: f64, most: f64) -> Vec<f64> {
     }
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(10.0 * power);
-    let first = (low / step).ceil() as i64;
-    let last = (high / step).floor() as i64;
-    (first..=last).take(100).map(|i| i as f64 * step).collect()
+    multiples(low, high, step)
+}
+
+/// The labels of an axis, all different, as short as possible.
+pub(super) fn labels(ticks: &[f64]) -> Vec<String> {
+    let distinct = |labels: &[String]| labels.iter().enumerate().all(|(at, label)| !labels[..at].contains(label));
+    let short: Vec<String> = ticks.iter().map(|tick| tick_label(*tick)).collect();
+    if distinct(&short) {
+        return short;
+    }
+    let tiny = ticks.iter().all(|tick| tick.abs() < 0.01);
+    let precise =
+        |tick: &f64, digits: usize| if tiny { format!("{tick:.digits$e}") } else { format!("{tick:.digits$}") };
+    let exact = |digits: usize| ticks.iter().map(|tick| precise(tick, digits)).collect::<Vec<_>>();
+    (0..9).map(exact).find(|labels| distinct(labels)).unwrap_or(short)
 }
 
 /// A step as `1.2k` or `10k`, without redundant zeros.
@@ -85,8 +129,10 @@ pub(super) fn step_label(step: f64) -> String {
 pub(super) fn tick_label(tick: f64) -> String {
     if tick == 0.0 {
         "0".to_owned()
-    } else if tick.abs() >= 1000.0 || tick.abs() < 0.01 {
-        short(tick)
+    } else if tick.abs() < 0.01 {
+        format!("{tick:.1e}").replace(".0e", "e")
+    } else if tick.abs() >= 1000.0 {
+        step_label(tick)
     } else {
         let text = figure(tick);
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -104,5 +150,41 @@ mod tests {
         assert!(log.len() >= 2 && log.len() <= 6, "{log:?}");
         assert!(Scale::new(f64::NAN, 1.0, false).ticks(4).len() <= 6);
         assert!(!Scale::new(3.0, 3.0, true).ticks(3).is_empty());
+    }
+
+    /// A bug: `8.331 8.331 8.33`, `-0.7 -0.7` and `.105 .105` beside one axis.
+    #[test]
+    fn eight_rows_have_four_different_labels_at_every_magnitude() {
+        let ranges = [
+            (8.3296, 8.3313),
+            (-0.745, -0.705),
+            (0.0951, 0.1049),
+            (2.1, 2.2),
+            (1.0, 8.3),
+            (0.5, 6.0),
+            (0.4, 5.9),
+            (1e-5, 3e-3),
+            (2.1e-4, 2.2e-4),
+            (4_100.0, 9_300.0),
+            (18_000.0, 18_900.0),
+            (0.0, 1.0),
+            (-3.0, 4.0),
+            (3.0, 3.0),
+            (0.0, 0.0),
+            (1.0, 1e9),
+        ];
+        for (low, high) in ranges {
+            for log in [false, true] {
+                for rows in [8, 11, 20] {
+                    let ticks = Scale::new(low, high, log).ticks(rows);
+                    let labels = labels(&ticks);
+                    let different: std::collections::BTreeSet<_> = labels.iter().collect();
+                    assert_eq!(different.len(), labels.len(), "{low} to {high}: {labels:?}");
+                    let enough = (4..=rows).contains(&labels.len()) || low == high && low == 0.0;
+                    assert!(enough, "{low} to {high}, log {log}, {rows} rows: {labels:?}");
+                    assert!(labels.iter().all(|l| l.len() <= 7), "{labels:?}");
+                }
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::{
     canvas::Canvas,
-    scale::{Scale, linear_ticks, tick_label},
+    scale::{Scale, labels, linear_ticks, tick_label},
 };
 use crate::ui::{
     paint::put,
@@ -46,18 +46,33 @@ impl Trails {
     pub fn render(&self, buf: &mut Buffer, area: Rect, theme: Theme, glyphs: &Glyphs) {
         let area = area.intersection(buf.area);
         let scales = [self.scale(false), self.scale(true)];
-        let right = if scales[1].is_some() { AXIS } else { 1 };
-        if area.width <= AXIS + right + 2 || area.height < 3 {
+        if area.height < 3 {
             return;
         }
-        let inner = Rect { x: area.x + AXIS, width: area.width - AXIS - right, height: area.height - 1, ..area };
+        let rows = usize::from(area.height - 1);
+        let axes = scales.each_ref().map(|scale| {
+            let ticks = scale.as_ref().map_or_else(Vec::new, |scale| scale.ticks(rows));
+            let labels = labels(&ticks);
+            ticks.into_iter().zip(labels).collect::<Vec<_>>()
+        });
+        let cells = |axis: &[(f64, String)]| axis.iter().map(|(_, label)| width(label) as u16 + 1).max().unwrap_or(0);
+        let left = cells(&axes[0]).max(AXIS);
+        let right = if scales[1].is_some() { cells(&axes[1]).max(AXIS) } else { 1 };
+        if area.width <= left + right + 2 {
+            return;
+        }
+        let inner = Rect { x: area.x + left, width: area.width - left - right, height: area.height - 1, ..area };
         let far = self.trails.iter().flat_map(|t| &t.points).map(|p| p.0).filter(|x| x.is_finite());
         let far = far.fold(0.0_f64, f64::max);
         let far = if far > 0.0 { far * 1.04 } else { 1.0 };
         let mut canvas = Canvas::new(inner);
         let (wide, high) = (canvas.dots_wide(), canvas.dots_high());
-        for (scale, right) in scales.iter().zip([false, true]) {
-            axis(buf, inner, scale.as_ref(), right, theme, glyphs);
+        for ((scale, ticks), right) in scales.iter().zip(&axes).zip([false, true]) {
+            if let Some(scale) = scale {
+                axis(buf, inner, scale, ticks, right, theme, glyphs);
+            } else if !right {
+                line(buf, inner, inner.x - 1, theme, glyphs);
+            }
         }
         under(buf, Rect { y: inner.bottom(), height: 1, ..area }, inner, far, theme);
         let mut styles = Vec::new();
@@ -86,31 +101,36 @@ impl Trails {
     }
 }
 
+/// Draws the line of an axis.
+fn line(buf: &mut Buffer, inner: Rect, x: u16, theme: Theme, glyphs: &Glyphs) {
+    for y in inner.top()..inner.bottom() {
+        put(buf, x, y, x + 1, glyphs.axis, theme.style(Role::Dim));
+    }
+}
+
 /// Draws the axis at one side with its ticks.
-fn axis(buf: &mut Buffer, inner: Rect, scale: Option<&Scale>, right: bool, theme: Theme, glyphs: &Glyphs) {
+fn axis(
+    buf: &mut Buffer,
+    inner: Rect,
+    scale: &Scale,
+    ticks: &[(f64, String)],
+    right: bool,
+    theme: Theme,
+    glyphs: &Glyphs,
+) {
     let dim = theme.style(Role::Dim);
     let x = if right { inner.right() } else { inner.x - 1 };
-    if right && scale.is_none() {
-        return;
-    }
-    for y in inner.top()..inner.bottom() {
-        put(buf, x, y, x + 1, glyphs.axis, dim);
-    }
-    let Some(scale) = scale else { return };
+    line(buf, inner, x, theme, glyphs);
     let mut last = None;
-    for tick in scale.ticks(usize::from(inner.height / 2).max(2)) {
-        let row = ((1.0 - scale.place(tick)) * f64::from(inner.height - 1)).round() as u16;
+    for (tick, label) in ticks {
+        let row = ((1.0 - scale.place(*tick)) * f64::from(inner.height - 1)).round() as u16;
         if last == Some(row) {
             continue;
         }
         last = Some(row);
-        let label = tick_label(tick);
-        if right {
-            put(buf, x + 1, inner.y + row, x + AXIS, &label, dim);
-        } else {
-            let from = x.saturating_sub(width(&label) as u16);
-            put(buf, from, inner.y + row, x, &label, dim);
-        }
+        let wide = width(label) as u16;
+        let (from, end) = if right { (x + 1, x + 1 + wide) } else { (x.saturating_sub(wide), x) };
+        put(buf, from, inner.y + row, end, label, dim);
     }
 }
 

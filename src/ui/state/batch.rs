@@ -1,6 +1,6 @@
 //! A batch as it was trained on: tokens flowing as text, row by row, and the token under the cursor.
 
-use crate::protocol::BatchView;
+use crate::protocol::{BatchView, TokenView};
 use crate::ui::text::{Clean, width};
 
 /// Displayed rows of a batch.
@@ -77,6 +77,38 @@ pub(super) fn special(text: &str) -> Option<String> {
     })
 }
 
+/// The byte of a token `<0xNN>`.
+fn byte(text: &str) -> Option<u8> {
+    let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 2)
+}
+
+/// The tokens with the bytes of each character as one: its losses are added.
+fn joined(tokens: &[TokenView]) -> Vec<TokenView> {
+    let mut all = Vec::with_capacity(tokens.len());
+    let mut at = 0;
+    while at < tokens.len() {
+        let bytes: Vec<u8> = tokens[at..].iter().take(4).map_while(|t| byte(&t.text)).collect();
+        let whole = (2..=bytes.len())
+            .find(|n| std::str::from_utf8(&bytes[..*n]).is_ok() && tokens[at + 1..at + n].iter().all(|t| !t.first));
+        let Some(n) = whole else {
+            all.push(tokens[at].clone());
+            at += 1;
+            continue;
+        };
+        let parts = &tokens[at..at + n];
+        let losses: Option<Vec<f32>> = parts.iter().map(|t| t.loss).collect();
+        all.push(TokenView {
+            text: String::from_utf8_lossy(&bytes[..n]).into_owned(),
+            trained: parts.iter().all(|t| t.trained),
+            loss: losses.map(|losses| losses.iter().sum()),
+            first: parts[0].first,
+        });
+        at += n;
+    }
+    all
+}
+
 /// Whether a line may break between two tokens.
 fn may_break(before: &Token, after: &Token) -> bool {
     let (Some(last), Some(first)) = (before.shown.chars().next_back(), after.shown.chars().next()) else { return true };
@@ -93,7 +125,7 @@ impl Batch {
             // line.
             let mut opening = 0;
             let mut shown_tokens = Vec::with_capacity(tokens.len());
-            for token in tokens {
+            for token in &joined(tokens) {
                 let mut shown = special(&token.text);
                 if token.text == "<|im_start|>" {
                     opening = ROLE;
@@ -206,7 +238,6 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::TokenView;
 
     fn view(texts: &[&str]) -> Batch {
         let tokens = texts
@@ -220,6 +251,17 @@ mod tests {
             })
             .collect();
         Batch::new(&BatchView { step: 1, rows: vec![("qa".to_owned(), tokens)] })
+    }
+
+    #[test]
+    fn the_bytes_of_a_character_are_one_token() {
+        let token =
+            |text: &str, loss: f32| TokenView { text: text.to_owned(), trained: true, loss: Some(loss), first: false };
+        let tokens =
+            [token("刺", 1.0), token("<0xE7>", 2.0), token("<0x8C>", 0.5), token("<0xAC>", 0.25), token("<0xE7>", 1.0)];
+        let batch = Batch::new(&BatchView { step: 1, rows: vec![("a".to_owned(), tokens.to_vec())] });
+        let seen: Vec<_> = batch.rows[0].tokens.iter().map(|t| (t.text.as_str(), t.loss)).collect();
+        assert_eq!(seen, [("刺", Some(1.0)), ("猬", Some(2.75)), ("<0xE7>", Some(1.0))]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Answer {
     raw: String,
     /// As displayed.
     pub text: Clean,
-    /// The step whose weights generated the newest token.
+    /// The step whose weights generated the newest token; None before it, and for weights from outside the run.
     pub step: Option<usize>,
     /// What was cut from the prompt.
     pub left_out: LeftOut,
@@ -58,12 +58,12 @@ impl Answer {
     }
 
     /// Appends new text.
-    pub fn push(&mut self, text: &str, step: usize) {
+    pub fn push(&mut self, text: &str, step: Option<usize>) {
         if self.raw.len() + text.len() <= LONGEST_BLOCK {
             self.raw.push_str(text);
         }
         self.text.push_block(text);
-        self.step = Some(step);
+        self.step = step;
     }
 }
 
@@ -138,6 +138,11 @@ pub struct Chat {
 }
 
 impl Chat {
+    /// Whether the newest prompt was answered by several weights.
+    pub fn compares(&self) -> bool {
+        self.exchanges.back().is_some_and(|e| !e.beside.is_empty())
+    }
+
     /// Adds a prompt to stage `stage`: in the template if `talk`, and to the weights in `beside` too.
     pub fn ask(&mut self, prompt: String, stage: Option<StageId>, talk: bool, beside: &[Who]) -> &Exchange {
         let changed = self.exchanges.back().is_none_or(|last| last.talk != talk);
@@ -279,7 +284,7 @@ mod tests {
     fn said(chat: &mut Chat, prompt: &str, answer: &str) {
         let id = chat.ask(prompt.to_owned(), Some(StageId::Sft), true, &[]).answer.id;
         if let Some(a) = chat.answer_mut(id) {
-            a.push(answer, 1);
+            a.push(answer, Some(1));
         }
         chat.end_all();
     }

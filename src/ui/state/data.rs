@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use super::{batch::Batch, vote::differences};
+use super::{batch::Batch, log::Both, vote::differences};
 use crate::protocol::{
     BatchView, DocumentView, Documents, DroppedDocument, DroppedView, Funnel, RoomSource, RoomView, RuleView,
     TokenizerView, Trial,
@@ -335,7 +335,7 @@ pub struct DataState {
     /// Whether files are watched, and how.
     pub watching: Clean,
     /// Why the trainer refused to send the data, if it did.
-    pub refused: Option<Clean>,
+    pub refused: Option<Both>,
     /// The selected source, as the trainer names it.
     pub chosen: String,
     /// Whether the funnel of all sources is shown.
@@ -546,7 +546,7 @@ mod tests {
         };
         let document = Document::new(&view);
         assert_eq!(document.text, "春\n晓");
-        assert_eq!(document.tokens.lines(0, 60), [0..3, 3..6], "a new line of text begins a new line");
+        assert_eq!(document.tokens.lines(0, 60), [0..3, 3..4], "a new line of text begins a new line");
         let mut data = DataState { chosen: "b".to_owned(), ..DataState::default() };
         data.show(&view);
         assert!(data.document.is_none(), "another source is looked at by now");

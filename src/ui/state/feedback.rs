@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use super::batch::special;
+use super::{batch::special, log::Both};
 use crate::protocol::{Metric, PolicyReport, RewardReport, RolloutView, SanityCheck};
 use crate::ui::{series::Series, text::Clean};
 
@@ -18,7 +18,7 @@ pub struct Guard {
     /// After this update.
     pub step: usize,
     /// The reason.
-    pub reason: Clean,
+    pub reason: Both,
     /// The newest good checkpoint.
     pub checkpoint: Option<Clean>,
     /// Whether the stage can continue with the weights as they are.
@@ -136,9 +136,17 @@ pub struct Feedback {
     pub token: Option<usize>,
     /// When an answer was last requested while the panel is visible.
     pub rollout_asked: Option<Duration>,
+    /// The steps done when a request was refused; it is repeated after a newer one.
+    pub rollout_refused: Option<usize>,
 }
 
 impl Feedback {
+    /// Forgets what the run's files hold.
+    pub fn forget(&mut self) {
+        let Feedback { guard, rollout, which, token, rollout_asked, rollout_refused, .. } = std::mem::take(self);
+        *self = Feedback { guard, rollout, which, token, rollout_asked, rollout_refused, ..Feedback::default() };
+    }
+
     /// Adds a step's metrics other than the loss.
     pub fn add_metrics(&mut self, step: usize, extra: &[Metric]) {
         for (name, value) in extra {

@@ -5,6 +5,7 @@ pub mod chat;
 pub mod data;
 mod drawn;
 pub mod feedback;
+mod log;
 mod mode;
 mod panel;
 pub mod stage;
@@ -17,7 +18,7 @@ use crate::protocol::Who;
 use crate::ui::{
     editor::Editor,
     strings::{self, Lang, Tr},
-    text::Clean,
+    text::{self, Clean},
     theme::{GlyphSet, Theme},
 };
 
@@ -26,6 +27,7 @@ pub use self::{
     data::DataState,
     drawn::Drawn,
     feedback::{Feedback, Guard, Rollout},
+    log::{Both, Level, LogLine, WallClock},
     mode::Mode,
     panel::{Panel, View},
     stage::{Change, Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
@@ -38,32 +40,6 @@ const LOG: usize = 1000;
 const NOTICE: Duration = Duration::from_secs(4);
 /// How long a refusal is shown in the footer.
 const REFUSAL: Duration = Duration::from_secs(12);
-
-/// The kind of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// A checkpoint.
-    Save,
-    /// A note.
-    Note,
-    /// A change of the data.
-    Edit,
-    /// A change of the stage's state.
-    State,
-    /// Something is wrong.
-    Alert,
-}
-
-/// A line of the log.
-#[derive(Clone, Debug)]
-pub struct LogLine {
-    /// Time since the screen opened.
-    pub at: Duration,
-    /// Its kind.
-    pub level: Level,
-    /// Its text.
-    pub text: Clean,
-}
 
 /// The user (or a signal) requested to leave.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,6 +164,8 @@ pub struct AppState {
     pub glyph_set: GlyphSet,
     /// Time since the screen opened.
     pub now: Duration,
+    /// The clock on the wall.
+    pub clock: WallClock,
     /// The stages and the state of each.
     pub stages: Stages,
     /// The chat, shared by all stages.
@@ -198,6 +176,8 @@ pub struct AppState {
     pub data: DataState,
     /// Requests without an answer so far.
     pub requests: VecDeque<Request>,
+    /// Answers begun, and how many a stage that is being opened needs first.
+    pub opening: Option<(usize, usize)>,
     /// The log.
     pub log: VecDeque<LogLine>,
     /// A save was requested.
@@ -207,7 +187,7 @@ pub struct AppState {
     /// The trainer's thread has ended; no stage can be opened again.
     pub gone: bool,
     /// A notice, its kind, and when it expires.
-    pub notice: Option<(Clean, Level, Duration)>,
+    pub notice: Option<(Both, Level, Duration)>,
     /// Set while leaving.
     pub leaving: Option<Leaving>,
     /// The focused panel.
@@ -362,6 +342,8 @@ impl AppState {
         let live = self.live();
         match live.parent() {
             None => &[],
+            // Its parent answers for a reward model already.
+            Some(_) if live.id.is_some_and(|id| !id.speaks()) => &[Who::Base],
             Some(_) if live.id.and_then(StageId::parent).and_then(StageId::parent).is_some() => {
                 &[Who::Parent, Who::Base]
             }
@@ -376,11 +358,7 @@ impl AppState {
 
     /// The name of the weights that answer a prompt to a stage.
     pub fn whose(&self, who: Who, stage: Option<StageId>) -> &'static str {
-        match (who, stage.and_then(StageId::parent)) {
-            (Who::Live, _) => self.stage_word(stage),
-            (Who::Parent, parent) if parent.is_some_and(|p| p != StageId::Pretrain) => self.stage_word(parent),
-            (Who::Parent | Who::Base, _) => self.tr(strings::BASE),
-        }
+        self.tr(whose(who, stage))
     }
 
     /// The earlier weights that are asked too.
@@ -389,12 +367,31 @@ impl AppState {
         &all[..self.chat.beside.min(all.len())]
     }
 
+    /// The time in Unix seconds.
+    pub fn time(&self) -> f64 {
+        self.clock.opened + self.now.as_secs_f64()
+    }
+
+    /// A time in Unix seconds as local time of the day, with the date if it is another day's.
+    pub fn stamp(&self, unix: Option<f64>) -> String {
+        let Some(unix) = unix.filter(|t| t.is_finite()) else { return "-".to_owned() };
+        let (then, now) = (self.clock.local(unix), self.clock.local(self.time()));
+        let (date, time) = (text::date(then), text::time_of_day(then));
+        if date == text::date(now) { time } else { format!("{date} {time}") }
+    }
+
     /// Adds a line to the log.
-    pub fn record(&mut self, level: Level, text: &str) {
+    pub fn record(&mut self, level: Level, text: impl Into<Both>) {
+        let at = Some(self.time());
+        self.log_line(LogLine { at, level, text: text.into() });
+    }
+
+    /// Adds a line with its own time.
+    pub fn log_line(&mut self, line: LogLine) {
         if self.log.len() == LOG {
             self.log.pop_front();
         }
-        self.log.push_back(LogLine { at: self.now, level, text: Clean::line(text) });
+        self.log.push_back(line);
     }
 
     /// Shows a failure until it is cleared.
@@ -404,15 +401,15 @@ impl AppState {
     }
 
     /// Shows a notice.
-    pub fn remark(&mut self, text: &str) {
-        self.notice = Some((Clean::line(text), Level::Note, self.now + NOTICE));
+    pub fn remark(&mut self, text: impl Into<Both>) {
+        self.notice = Some((text.into(), Level::Note, self.now + NOTICE));
     }
 
     /// Shows why a request was refused, and logs it.
-    pub fn refuse(&mut self, text: &str) {
-        let line = format!("{}: {text}", self.tr(strings::LOG_REFUSED));
-        self.record(Level::Alert, &line);
-        self.notice = Some((Clean::line(text), Level::Alert, self.now + REFUSAL));
+    pub fn refuse(&mut self, text: impl Into<Both>) {
+        let text = text.into();
+        self.record(Level::Alert, refusal(&text));
+        self.notice = Some((text, Level::Alert, self.now + REFUSAL));
     }
 
     /// Records that the trainer has ended.
@@ -430,4 +427,20 @@ impl AppState {
         self.requests.clear();
         self.chat.end_all();
     }
+}
+
+/// The name of the weights that answer a prompt to a stage; empty before the trainer's first event.
+pub fn whose(who: Who, stage: Option<StageId>) -> Tr {
+    let word = |stage: Option<StageId>| stage.map_or(Tr("", ""), strings::stage_word);
+    match (who, stage.and_then(StageId::parent)) {
+        (Who::Live, parent) if stage.is_some_and(|s| !s.speaks()) => word(parent),
+        (Who::Live, _) => word(stage),
+        (Who::Parent, parent) if parent.is_some_and(|p| p != StageId::Pretrain) => word(parent),
+        (Who::Parent | Who::Base, _) => strings::BASE,
+    }
+}
+
+/// The log line of a refusal.
+pub(crate) fn refusal(why: &Both) -> Both {
+    Both::new(|lang| format!("{}: {}", strings::LOG_REFUSED.get(lang), why.get(lang)))
 }

@@ -1,12 +1,13 @@
 //! The state of one stage: its curves, scores, probes and batch are kept while another stage runs, and continue when it
 //! does.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use super::{
     batch::{Batch, Spot},
     feedback::Feedback,
     panel::View,
+    vote::differences,
 };
 use crate::base::{StageId, StageKind};
 use crate::protocol::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
@@ -111,16 +112,21 @@ impl Run {
         self.sources.get(at)
     }
 
-    /// Applies a change: the weights and tokens are new, the curves continue.
-    fn edit(&mut self, edit: &Edit, now: Duration) {
+    /// Applies a change: the weights and tokens are new, the curves continue. Sources that it names or whose text is
+    /// another one are marked with the time `now`; the shares of the others follow.
+    fn edit(&mut self, edit: &Edit, now: Option<Duration>) {
+        let touched = |before: &SourceInfo, info: &SourceInfo| {
+            let text = |s: &SourceInfo| (s.documents, s.tokens, s.held_out_tokens);
+            text(before) != text(info) || before.weight != info.weight && edit.text.contains(&info.name)
+        };
         let old: Vec<(SourceInfo, Source)> = self.info.sources.drain(..).zip(self.sources.drain(..)).collect();
         for info in &edit.sources {
             let mut source = Source::new(info);
             if let Some((before, known)) = old.iter().find(|o| o.0.name == info.name) {
                 (source.valid, source.train) = (known.valid.clone(), known.train.clone());
-                source.edited = if before == info { known.edited } else { Some(now) };
+                source.edited = now.filter(|_| touched(before, info)).or(known.edited);
             } else {
-                source.edited = Some(now);
+                source.edited = now;
             }
             self.sources.push(source);
         }
@@ -132,8 +138,8 @@ impl Run {
 /// A change of data, mix or learning rate, or an edit that cannot be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// When it arrived, since the screen opened.
-    pub at: Duration,
+    /// When it was made, in Unix seconds, if known.
+    pub at: Option<f64>,
     /// The first step it applies to; for an unusable edit, the steps done.
     pub step: usize,
     /// The cause; None for an unusable edit.
@@ -174,16 +180,48 @@ impl Task {
 }
 
 /// One completion of a probe.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProbeEntry {
     /// After this step.
     pub step: usize,
-    /// The correct leading characters.
-    pub right: Clean,
-    /// The rest.
-    pub rest: Clean,
-    /// Number of correct leading characters.
-    pub matched: usize,
+    /// The completion.
+    pub text: Clean,
+    /// The parts of it that are right, as byte ranges.
+    pub right: Vec<Range<usize>>,
+    /// Number of right characters, less those too many.
+    pub score: usize,
+    /// Characters too many and too few; None unless most of them are right.
+    pub astray: Option<(usize, usize)>,
+}
+
+impl ProbeEntry {
+    /// Compares a completion with the expected text: a character too many or too few shifts the rest and does not make
+    /// it wrong.
+    fn new(said: &Said) -> ProbeEntry {
+        let text = Clean::line(said.text);
+        let count =
+            |ranges: &[Range<usize>], of: &str| -> usize { ranges.iter().map(|r| of[r.clone()].chars().count()).sum() };
+        let [more, fewer] = differences(&text, said.expected);
+        let (extra, missing) = (count(&more, &text), count(&fewer, said.expected));
+        let aligned = said.length.saturating_sub(missing).saturating_sub(extra);
+        let whole = said.matched == said.length;
+        let near = !whole && 3 * aligned >= 2 * said.length;
+        let right = if near {
+            let mut right = Vec::new();
+            let mut at = 0;
+            for range in more {
+                right.push(at..range.start);
+                at = range.end;
+            }
+            right.push(at..text.len());
+            right
+        } else {
+            let end = text.char_indices().nth(said.matched).map_or(text.len(), |(at, _)| at);
+            vec![0..end]
+        };
+        let score = if near { aligned.max(said.matched) } else { said.matched };
+        ProbeEntry { step: said.step, text, right, score, astray: near.then_some((extra, missing)) }
+    }
 }
 
 /// The completions of a probe over time.
@@ -260,6 +298,8 @@ pub struct Stage {
     pub grad: Series,
     /// Tokens per second.
     pub speed: Series,
+    /// Whether it has made a step since it was opened.
+    pub stepped: bool,
     /// Step events so far, for the pulse of the header.
     pub beats: usize,
     /// Tasks, in the run's order.
@@ -389,7 +429,7 @@ impl Stage {
         }
         self.started = self.started.or(Some(now));
         self.phase = Phase::Running;
-        self.feedback.guard = None;
+        (self.feedback.guard, self.feedback.rollout_refused, self.stepped) = (None, None, false);
         // It was reopened from an earlier checkpoint, so that step no longer counts.
         self.step.take_if(|step| step.step > info.resumed_at);
         self.demonstrations = info.demonstrations;
@@ -398,14 +438,7 @@ impl Stage {
                 self.tasks.push(Task::new(&task.name));
             }
         }
-        let old = self.run.take();
-        let mut run = Run::new(info);
-        for source in &mut run.sources {
-            if let Some(known) = old.iter().flat_map(|o| &o.sources).find(|s| s.name == source.name) {
-                (source.valid, source.train) = (known.valid.clone(), known.train.clone());
-            }
-        }
-        self.run = Some(run);
+        self.describe(info);
     }
 
     /// Stops being live.
@@ -417,8 +450,8 @@ impl Stage {
         self.feedback.rollout_asked = None;
     }
 
-    /// Applies a change of the data.
-    pub fn edit(&mut self, edit: &Edit, now: Duration) {
+    /// Applies a change of the data made at the time `at`, in Unix seconds.
+    pub fn edit(&mut self, edit: &Edit, now: Duration, at: f64) {
         if let Some(run) = &mut self.run {
             // The usage counts stay with their sources.
             if let Some(step) = &mut self.step {
@@ -427,10 +460,23 @@ impl Stage {
                 let none = SourceUse { tokens: 0, epoch: 0.0 };
                 step.sources = edit.sources.iter().map(|s| used(&s.name).unwrap_or(none)).collect();
             }
-            run.edit(edit, now);
+            run.edit(edit, Some(now));
         }
+        self.note_edit(edit, Some(at));
+    }
+
+    /// The same for a change in an earlier launch.
+    pub fn edit_before(&mut self, edit: &Edit, at: Option<f64>) {
+        if let Some(run) = self.run.as_mut().filter(|_| !edit.sources.is_empty()) {
+            run.edit(edit, None);
+        }
+        self.note_edit(edit, at);
+    }
+
+    /// Adds a change of the data to the list of changes.
+    pub fn note_edit(&mut self, edit: &Edit, at: Option<f64>) {
         let change = Change {
-            at: now,
+            at,
             step: edit.step,
             cause: Some(edit.cause),
             text: Clean::line(&strings::plain(&edit.text)),
@@ -447,6 +493,42 @@ impl Stage {
             self.changes.remove(0);
         }
         self.changes.push(change);
+    }
+
+    /// Adds a step.
+    pub fn add_step(&mut self, step: StepReport) {
+        self.loss.push(step.step, step.loss);
+        self.rate.push(step.step, step.learning_rate);
+        self.grad.push(step.step, step.grad_norm);
+        self.speed.push(step.step, step.tokens_per_second);
+        self.feedback.add_metrics(step.step, &step.extra);
+        self.step = Some(step);
+    }
+
+    /// Forgets what its files hold: its past is about to be read from them.
+    pub fn forget(&mut self) {
+        (self.loss, self.valid, self.kept) = (Series::default(), Series::default(), Series::default());
+        (self.rate, self.grad, self.speed) = (Series::default(), Series::default(), Series::default());
+        (self.kept_first, self.best) = (None, None);
+        self.tasks.iter_mut().for_each(|t| (t.newest, t.before) = (None, None));
+        self.probes.clear();
+        self.changes.clear();
+        self.feedback.forget();
+        for source in self.run.iter_mut().flat_map(|r| &mut r.sources) {
+            (source.valid, source.train) = (Series::default(), Series::default());
+        }
+    }
+
+    /// Sets the run as an earlier launch of the stage described it; the curves of its sources continue.
+    pub fn describe(&mut self, info: RunInfo) {
+        let old = self.run.take();
+        let mut run = Run::new(info);
+        for source in &mut run.sources {
+            if let Some(known) = old.iter().flat_map(|o| &o.sources).find(|s| s.name == source.name) {
+                (source.valid, source.train) = (known.valid.clone(), known.train.clone());
+            }
+        }
+        self.run = Some(run);
     }
 
     /// Adds a task's scores.
@@ -484,12 +566,9 @@ impl Stage {
             at
         });
         let probe = &mut self.probes[at];
-        let split = said.text.char_indices().nth(said.matched).map_or(said.text.len(), |(i, _)| i);
-        let (right, rest) = said.text.split_at(split);
         (probe.length, probe.recall) = (said.length, said.recall);
         probe.expected = Clean::line(said.expected);
-        let (right, rest) = (Clean::line(right), Clean::line(rest));
-        probe.entries.push(ProbeEntry { step: said.step, right, rest, matched: said.matched });
+        probe.entries.push(ProbeEntry::new(&said));
         if probe.entries.len() > PROBES {
             let mut index = 0;
             probe.entries.retain(|_| {
@@ -567,6 +646,11 @@ impl Stages {
     /// Whether this stage is in view.
     pub fn is_shown(&self, stage: &Stage) -> bool {
         std::ptr::eq(stage, self.shown())
+    }
+
+    /// A stage, if the run has it.
+    pub fn find_mut(&mut self, stage: StageId) -> Option<&mut Stage> {
+        self.all.iter_mut().find(|s| s.id == Some(stage))
     }
 
     /// The index of a stage, if the run has it.

@@ -3,9 +3,12 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use super::chat::{Chat, Target};
+use super::{
+    chat::{Chat, Target},
+    log::Both,
+};
 use crate::protocol::{Offer, Refit, Role, Tally, Turn, VotedPair};
-use crate::ui::{series::Series, text::Clean};
+use crate::ui::{editor::Editor, series::Series, text::Clean};
 
 /// Number of votes that a point of the agreement curve covers.
 pub const WINDOW: usize = 25;
@@ -59,7 +62,9 @@ pub struct Voting {
     /// When it was first shown.
     pub since: Duration,
     /// Why no pair arrived.
-    pub refused: Option<Clean>,
+    pub refused: Option<Both>,
+    /// The user's own prompt for a pair, apart from that of the chat.
+    pub field: Editor,
     /// Whether differences are marked.
     pub marked: bool,
     /// The newest vote.
@@ -106,6 +111,11 @@ impl Voting {
     pub fn drop_pair(&mut self, now: Duration) {
         self.pair = self.aside.take();
         self.since = now;
+    }
+
+    /// Waits for the pair of the user's own prompt: it comes before the one that was set aside.
+    pub fn await_own(&mut self) {
+        self.pair = None;
     }
 
     /// Sets the counts.

@@ -27,7 +27,7 @@ strings! {
     TABLE_HAS = "默认", "default";
     APPLYING = "已请求应用，正在重新清洗", "requested; cleaning the text again";
     COUNTED = "已全部统计", "all counted";
-    DROPPED_NOW = "丢弃", "dropped";
+    DROPPED_NOW = "规则丢弃", "dropped by rules";
     COME_BACK = "将恢复", "would be kept";
     WOULD_GO = "将丢弃", "would be dropped";
     NO_EXAMPLES = "没有变化", "no change";

@@ -4,7 +4,7 @@ use super::{
     lang::{Lang, Tr, strings},
     screen::at_step,
 };
-use crate::protocol::Choice;
+use crate::{protocol::Choice, ui::text::grouped};
 
 strings! {
     BY_LENGTH = "长度基线", "length baseline";
@@ -14,6 +14,7 @@ strings! {
     WRONG_SIDE = "判错", "wrong";
     RIGHT_SIDE = "判对", "right";
     NO_REPORT = "第一次评测尚未运行", "no evaluation yet";
+    NO_MARGINS = "日志里没有逐对的分差，下一次评测后显示", "the log has no margins pair by pair; they appear after the next evaluation";
     NO_VOTES = "还没有投票。按 v 在两个回答中选出更好的一个，训练照常进行", "no votes yet: press v to choose between two answers while training continues";
     VOTES_ELSEWHERE = "微调及之后的阶段才能投票", "votes are available from fine-tuning on";
     TRUE_SCORE = "真实得分", "true";
@@ -131,8 +132,8 @@ pub fn guard_goes_back(lang: Lang, checkpoint: Option<&str>) -> String {
 /// The stage continues from an earlier checkpoint.
 pub fn set_back(lang: Lang, step: usize, until: usize, factor: f64, reason: &str) -> String {
     match lang {
-        Lang::Zh => format!("{reason}；回到第 {step} 步，到第 {until} 步为止学习率 × {factor}"),
-        Lang::En => format!("{reason}; back to step {step}, learning rate × {factor} up to step {until}"),
+        Lang::Zh => format!("{reason}；回到第 {step} 步，到第 {until} 步为止学习率 x {factor}"),
+        Lang::En => format!("{reason}; back to step {step}, learning rate x {factor} up to step {until}"),
     }
 }
 
@@ -160,11 +161,13 @@ pub fn until_refit(lang: Lang, n: usize) -> String {
     }
 }
 
-/// The weight of a vote relative to a built-in pair.
+/// How many built-in pairs a vote counts for.
 pub fn weight(lang: Lang, weight: f64) -> String {
+    let weight = if weight < 9.95 { format!("{weight:.1}") } else { grouped(weight.round() as u64) };
+    let weight = weight.trim_end_matches(".0");
     match lang {
-        Lang::Zh => format!("每票权重 {weight}"),
-        Lang::En => format!("vote weight {weight}"),
+        Lang::Zh => format!("每票权重 x{weight}"),
+        Lang::En => format!("vote weight x{weight}"),
     }
 }
 

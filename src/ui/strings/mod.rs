@@ -4,6 +4,8 @@
 mod data;
 mod feedback;
 mod lang;
+mod lessons;
+mod notes;
 mod screen;
 mod stages;
 
@@ -11,6 +13,8 @@ pub use self::{
     data::*,
     feedback::*,
     lang::{Lang, Tr},
+    lessons::lesson,
+    notes::trainer,
     screen::*,
     stages::{PATH, path, stage, stage_word},
 };

@@ -19,11 +19,13 @@ strings! {
     LEFT = "剩余", "left";
     TRAIN = "训练", "train";
     VALID = "验证", "valid";
+    GAP = "差距", "gap";
     BEST = "最佳", "best";
     RAW = "原值", "raw";
     NO_STEP = "第一步尚未完成", "no step yet";
     NO_PROBE = "第一次探针尚未运行", "no probe yet";
     NO_RUN = "正在准备数据和模型", "preparing data and model";
+    NOTHING_SAID = "（空）", "(empty)";
     NO_CHAT = "按 i 或直接输入汉字，写一个开头，正在训练的模型会接着写", "press i and type a beginning; the model continues it while it trains";
     NO_LOG = "还没有事件", "no events yet";
     CHAT_OVER = "本阶段已结束，模型不再回答", "the stage has ended; the model no longer answers";
@@ -50,6 +52,22 @@ strings! {
     STEP = "步", "step";
     LOG_RESUMED_AT = "恢复自", "resumed from";
     WAITING = "等待当前步完成", "after this step";
+    WHY_NOT_NOW = "现在没有可执行的对象", "nothing to do that with now";
+    WHY_SWITCHING = "正在切换阶段，请稍候", "switching stages; wait for the next one to start";
+    WHY_FINISHED = "训练已经结束", "training has ended";
+    WHY_GUARDED = "守卫停止了这个阶段，按 g 从检查点继续", "the guard has stopped the stage; g reopens it from its checkpoint";
+    WHY_NO_BOUND = "这条规则没有可调的界限", "this rule has no threshold to change";
+    WHY_NO_SOURCE = "先按 Tab 选中数据源，才能改权重", "select a source of text first (Tab), then change its weight";
+    WHY_NO_TEXT = "先按 Tab 选中一篇文档", "select a document first (Tab)";
+    WHY_TRAINS = "正在查看的阶段已经在训练", "the stage in view is training already";
+    WHY_NO_VOTES = "还没有投票", "no votes yet";
+    WHY_NO_TALK = "预训练只续写文字，微调之后才有对话", "pretraining continues text; conversations begin with fine-tuning";
+    WHY_NO_ANSWER = "还没有可以修改的回答，按 i 提问", "no answer to correct yet; press i to ask";
+    WHY_NO_CHAT_FOCUS = "先按 Tab 选中对话面板", "select the chat first (Tab)";
+    WHY_NEW_ALREADY = "下一条提示词已经是新对话", "the next prompt starts a conversation already";
+    WHY_NO_PARENT = "这个阶段没有上游模型可以对照", "this stage has no earlier model to compare with";
+    WHY_UNKNOWN = "没有这个按键，? 列出所有按键", "no such key; ? lists them all";
+    WRITING = "正在生成", "writing";
     CANCELLED = "已停止", "stopped";
     TAG_SAVE = "保存", "save";
     TAG_NOTE = "说明", "note";
@@ -83,6 +101,7 @@ strings! {
     QUIT_CANCEL = "继续训练", "keep training";
     QUIT_ALL_SAVED = "最近一步已保存", "the latest step is saved";
     SWITCHING = "正在切换到", "switching to";
+    OWN_ANSWERS = "先生成模型自己的回答", "the model first writes answers:";
     SWITCH_TITLE = "切换阶段？", "Switch stages?";
     SWITCH_GO = "保存并切换", "save and switch";
     SWITCH_STAY = "留在当前阶段", "stay here";
@@ -90,9 +109,10 @@ strings! {
     LOG_BEST = "  目前最好", "  the best so far";
     LOG_SWITCHED = "已保存，切换到下一个阶段", "saved; switching to the next stage";
     LOG_REFUSED = "未执行", "rejected";
-    NOT_HERE = "这个阶段没有在训练", "this stage is not training";
+    SOON = "开始训练后显示", "shown once it trains";
+    NOT_LOGGED = "日志里没有，训练时显示", "not in its logs; shown while it trains";
     NEVER_TRAINED = "尚未训练，按 g 从上一阶段的检查点开始", "not trained yet; press g to start from the previous stage";
-    TRAINED_BEFORE = "按 g 继续训练；以前的曲线不显示", "press g to resume; earlier curves are not shown";
+    TRAINED_BEFORE = "按 g 继续训练；日志里没有以前的曲线", "press g to resume; the logs hold no earlier steps";
     LEFT_OFF = "停在这里，按 g 继续训练", "stopped here; press g to resume";
     COMPLETE = "已完成", "complete";
     COMPLETE_HERE = "这个阶段已完成", "this stage is complete";
@@ -141,6 +161,13 @@ pub fn at_step(lang: Lang, step: usize) -> String {
         Lang::Zh => format!("第 {step} 步"),
         Lang::En => format!("step {step}"),
     }
+}
+
+/// Characters too many and too few of a completion.
+pub fn astray(lang: Lang, more: usize, fewer: usize) -> String {
+    let (many, few) = if lang == Lang::Zh { ("多", "少") } else { ("extra", "missing") };
+    let parts = [(many, more), (few, fewer)].into_iter().filter(|p| p.1 > 0).map(|(word, n)| format!("{word} {n}"));
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 /// The number of steps since the last save.

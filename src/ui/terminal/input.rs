@@ -57,15 +57,10 @@ pub(crate) fn read_input(to: Sender<Input>, may_read: Arc<AtomicBool>) -> io::Re
                 thread::sleep(Duration::from_millis(50));
                 continue;
             }
-            let sent = match platform::wait_for_input(Duration::from_millis(100)) {
-                platform::Wait::Quiet => continue,
-                platform::Wait::Gone => {
-                    let _ = to.send(Input::Gone);
-                    return;
-                }
-                platform::Wait::Ready => drain(&to),
-            };
-            if sent.is_err() {
+            // Every wake-up drains, a quiet one too: crossterm may hold keys that it read together with others, or a
+            // new size that is no byte of the terminal's.
+            let gone = matches!(platform::wait_for_input(Duration::from_millis(100)), platform::Wait::Gone);
+            if gone || drain(&to).is_err() {
                 let _ = to.send(Input::Gone);
                 return;
             }
@@ -82,9 +77,8 @@ pub(crate) fn wide_rules() -> (bool, Vec<Input>) {
 
 /// Forwards everything that can be read without waiting.
 fn drain(to: &Sender<Input>) -> io::Result<()> {
-    let mut any = false;
-    while ct::poll(Duration::from_millis(if any { 0 } else { 20 }))? {
-        any = true;
+    // Within no time at all crossterm does not look.
+    while ct::poll(Duration::from_millis(1))? {
         if let Some(input) = translate(ct::read()?) {
             to.send(input).map_err(|_| io::ErrorKind::BrokenPipe)?;
         }

@@ -11,7 +11,7 @@ use super::{
 use crate::protocol::{Cause, Command, Edit, Trial};
 use crate::ui::{
     state::{
-        AppState, Change, Level, Panel, Phase, Request,
+        AppState, Both, Change, Level, Panel, Phase, Request, Stage,
         data::{Browse, PAGE, Trying, moved},
     },
     strings,
@@ -28,7 +28,7 @@ pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
     state.voting.open = false;
     state.data.open = true;
     state.stages.show_live();
-    focus::keep(state);
+    focus::enter_data(state);
     ask_all(state)
 }
 
@@ -44,6 +44,7 @@ pub(crate) fn ask_all(state: &mut AppState) -> Vec<Cmd> {
     if !is_asked(state) {
         return Vec::new();
     }
+    state.data.refused = None;
     if state.data.chosen.is_empty() {
         let first = state.live().run.as_ref().and_then(|r| r.info.sources.first());
         state.data.chosen = first.map(|s| s.name.clone()).unwrap_or_default();
@@ -81,6 +82,8 @@ pub(crate) fn tick(state: &mut AppState) -> Vec<Cmd> {
     let data = &state.data;
     let old =
         |step: usize, asked: Duration, every: Duration| running && step < done && now.saturating_sub(asked) >= every;
+    // What was refused is requested again by a key or after a change of the data, not by the clock.
+    let old = |step, asked, every| data.refused.is_none() && old(step, asked, every);
     let next =
         state.drawn.shows(Panel::NEXT_BATCH) && data.next.as_ref().is_some_and(|n| old(n.step, data.next_asked, NEXT));
     let document = state.drawn.shows(Panel::PREVIEW)
@@ -132,8 +135,7 @@ pub(crate) fn all_sources(state: &mut AppState) -> Vec<Cmd> {
 
 /// Requests that data and run.toml are read again.
 pub(crate) fn reread(state: &mut AppState) -> Vec<Cmd> {
-    let words = state.tr(strings::REREADING);
-    state.remark(words);
+    state.remark(strings::REREADING);
     vec![Cmd::Send(Command::Reread)]
 }
 
@@ -285,11 +287,11 @@ pub(crate) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
         }
         state.requests.retain(|w| !matches!(w, Request::Weigh(_) | Request::SetRule));
     }
-    let text = strings::edited(state.lang, edit.step, edit.cause, &edit.text, edit.seconds, edit.replayed);
-    state.record(Level::Edit, &text);
-    state.stages.live_mut().edit(edit, now);
+    let time = state.time();
+    state.stages.live_mut().edit(edit, now, time);
     // The page of dropped documents is outdated.
     (state.data.page, state.data.page_asked) = (None, None);
+    state.data.refused = None;
     let mut cmds = Vec::new();
     if is_asked(state) {
         cmds.extend(ask_next(state));
@@ -300,11 +302,9 @@ pub(crate) fn on_edited(state: &mut AppState, edit: &Edit) -> Vec<Cmd> {
 }
 
 /// An edit cannot be used.
-pub(crate) fn on_broken(state: &mut AppState, step: usize, text: &str) {
-    let line = format!("{}: {text}", state.tr(strings::BROKEN));
-    state.record(Level::Alert, &line);
-    let (at, text) = (state.now, Clean::line(text));
-    state.stages.live_mut().change(Change { at, step, cause: None, text, seconds: None, replayed: false });
+pub(crate) fn on_broken(stage: &mut Stage, at: Option<f64>, step: usize, text: &str) {
+    let text = Clean::line(text);
+    stage.change(Change { at, step, cause: None, text, seconds: None, replayed: false });
 }
 
 /// Counts of a trial arrived.
@@ -325,9 +325,9 @@ pub(crate) fn on_marked(state: &mut AppState, keep: usize, drop: usize) {
 
 /// A request for data was refused. It was not made by a key, so the reason is shown in place of the data.
 pub(crate) fn on_refused(state: &mut AppState, text: &str) {
-    let text = Clean::line(text);
+    let text = Both::trainer(text);
     if state.data.refused.as_ref() != Some(&text) {
-        state.record(Level::Note, &text);
+        state.record(Level::Note, text.clone());
     }
     state.data.refused = Some(text);
 }

@@ -3,6 +3,7 @@
 use crate::ui::{
     editor::Editor,
     state::{AppState, Overlay},
+    text::unix_lines,
 };
 
 fn field(state: &mut AppState) -> &mut Editor {
@@ -10,6 +11,7 @@ fn field(state: &mut AppState) -> &mut Editor {
         Some(Overlay::Palette { field, .. }) => field,
         _ => match &mut state.chat.edit {
             Some(edit) if edit.open => &mut edit.field,
+            _ if state.voting.open => &mut state.voting.field,
             _ => &mut state.field,
         },
     }
@@ -27,7 +29,7 @@ pub(crate) fn edit(state: &mut AppState, change: fn(&mut Editor, usize)) {
 /// Inserts typed or pasted text.
 pub(crate) fn insert(state: &mut AppState, text: &str) {
     if let Some(Overlay::Palette { field, chosen }) = &mut state.overlay {
-        field.insert(&text.replace(['\n', '\r'], " "));
+        field.insert(&unix_lines(text).replace('\n', " "));
         *chosen = 0;
     } else {
         field(state).insert(text);

@@ -29,10 +29,11 @@ pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
         return unfinished.map(|a| Cmd::Send(Command::Cancel { id: a.id })).collect();
     }
     if state.typing {
-        if state.field.is_empty() {
+        let field = if state.voting.open { &mut state.voting.field } else { &mut state.field };
+        if field.is_empty() {
             state.typing = false;
         } else {
-            state.field.clear();
+            field.clear();
         }
         return Vec::new();
     }
@@ -122,7 +123,14 @@ pub fn summary(state: &AppState) -> Vec<String> {
             grouped(run.info.steps as u64)
         ),
     ];
-    if let Some(loss) = stage.loss.smoothed(state.smoothing) {
+    // The loss of a policy says nothing; its scores do.
+    if stage.aligns() {
+        if let Some(p) = stage.feedback.policy.last() {
+            facts.push(strings::policy_figures(state.lang, p.step, p.true_score, p.reward, p.kl));
+        }
+    } else if let Some(r) = &stage.feedback.reward {
+        facts.push(strings::reward_figures(state.lang, r.step, 100.0 * r.accuracy, 100.0 * r.by_length));
+    } else if let Some(loss) = stage.loss.smoothed(state.smoothing) {
         facts.push(format!("{} {loss:.4}", state.tr(strings::SUMMARY_LOSS)));
     }
     if let Some((_, loss)) = stage.valid.last() {
@@ -143,10 +151,7 @@ pub fn summary(state: &AppState) -> Vec<String> {
     for probe in &stage.probes {
         if let Some(entry) = probe.entries.last() {
             let gap = if probe.task(state.lang).is_some() { "  " } else { "" };
-            lines.push(format!(
-                "{}{gap}{}{}  {}/{}",
-                probe.prompt, entry.right, entry.rest, entry.matched, probe.length
-            ));
+            lines.push(format!("{}{gap}{}  {}/{}", probe.prompt, entry.text, entry.score, probe.length));
         }
     }
     if let Some(saved) = &stage.saved {

@@ -23,7 +23,7 @@ pub use self::{
 use crate::ui::{
     actions::{self, Act},
     keys::{Key, can_only_be_text},
-    state::{AppState, Level, Mode},
+    state::{AppState, Both, Level, Mode},
     strings,
 };
 
@@ -36,8 +36,8 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
         Msg::TrainerGone => {
             state.gone = true;
             if !state.is_finished() {
+                state.record(Level::Alert, strings::LOG_DIED);
                 let words = state.tr(strings::LOG_DIED);
-                state.record(Level::Alert, words);
                 state.finish(words, true);
             }
             leaving::close_if_leaving(state)
@@ -54,8 +54,8 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
         }
         Msg::Leave => leaving::leave(state, true, true),
         Msg::Background(text) => {
-            let text = format!("{}: {text}", state.tr(strings::LOG_STDERR));
-            state.record(Level::Alert, &text);
+            let words = |lang| format!("{}: {text}", strings::LOG_STDERR.get(lang));
+            state.record(Level::Alert, Both::new(words));
             Vec::new()
         }
     }
@@ -65,12 +65,20 @@ fn on_key(state: &mut AppState, key: Key) -> Vec<Cmd> {
     let mode = state.mode();
     let meant = if mode.is_text() { key } else { key.normalised() };
     if let Some(action) = actions::lookup(mode, meant) {
-        return if action.is_enabled(state) { (action.perform)(state) } else { Vec::new() };
+        if action.is_enabled(state) {
+            return (action.perform)(state);
+        }
+        if let Some(words) = (action.why)(state) {
+            state.remark(words);
+        }
+        return Vec::new();
     }
     if let Some(c) = key.typed()
         && (mode.is_text() || can_only_be_text(c) && begins_text(state, mode))
     {
         field::insert(state, c.encode_utf8(&mut [0; 4]));
+    } else if key.typed().is_some() && matches!(mode, Mode::Nav | Mode::Data | Mode::Vote) {
+        state.remark(actions::elsewhere(mode, meant));
     }
     Vec::new()
 }

@@ -34,8 +34,7 @@ pub(crate) fn pause(state: &mut AppState) -> Vec<Cmd> {
     let live = state.stages.live_mut();
     let paused = live.is_paused();
     if paused && live.is_complete() {
-        let words = state.tr(strings::COMPLETE_HERE);
-        state.remark(words);
+        state.remark(strings::COMPLETE_HERE);
         return Vec::new();
     }
     live.phase = if paused { Phase::Resuming } else { Phase::Pausing };
@@ -112,8 +111,11 @@ pub(crate) fn ask_rollout(state: &mut AppState) -> Vec<Cmd> {
         }
         return Vec::new();
     }
-    let shown = stage.feedback.rollout.as_ref().map(|r| r.step);
-    let newer = stage.step.as_ref().is_some_and(|s| shown.is_none_or(|shown| shown < s.step));
+    // Neither an answer nor a refusal of this step changes before the next.
+    let known = stage.feedback.rollout.as_ref().map(|r| r.step).max(stage.feedback.rollout_refused);
+    let newer = stage.step.as_ref().is_some_and(|s| known.is_none_or(|known| known < s.step));
+    // The trainer keeps no answers of earlier launches.
+    let newer = newer && stage.stepped;
     if !rested || quiet || !newer || stage.is_finished() || stage.feedback.token.is_some() {
         return Vec::new();
     }

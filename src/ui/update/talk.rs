@@ -3,7 +3,7 @@
 use super::{msg::Cmd, requests, vote};
 use crate::protocol::{Command, Manner, Who};
 use crate::ui::{
-    state::{AppState, Panel, Request, Target},
+    state::{AppState, Both, Panel, Request, Target, whose},
     strings,
 };
 
@@ -28,8 +28,7 @@ pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
     let talk = state.live().talks();
     // A conversation cannot continue before the pending answer is complete.
     if talk && state.chat.answering().next().is_some() {
-        let words = state.tr(strings::WAIT_ANSWER);
-        state.remark(words);
+        state.remark(strings::WAIT_ANSWER);
         return Vec::new();
     }
     let text = state.field.take();
@@ -47,20 +46,22 @@ pub(crate) fn send_prompt(state: &mut AppState) -> Vec<Cmd> {
 pub(crate) fn ask_others(state: &mut AppState) {
     let most = state.ancestors().len();
     state.chat.beside = if state.chat.beside >= most { 0 } else { state.chat.beside + 1 };
-    let names: Vec<&str> = state.asked_beside().iter().map(|who| state.whose(*who, state.live().id)).collect();
-    let words = match names.as_slice() {
-        [] => state.tr(strings::BESIDE_OFF).to_owned(),
-        names => strings::beside(state.lang, &names.join(" + ")),
+    let (asked, stage) = (state.asked_beside(), state.live().id);
+    let words = |lang| match asked {
+        [] => strings::BESIDE_OFF.get(lang).to_owned(),
+        asked => {
+            let names: Vec<&str> = asked.iter().map(|who| whose(*who, stage).get(lang)).collect();
+            strings::beside(lang, &names.join(" + "))
+        }
     };
-    state.remark(&words);
+    state.remark(Both::new(words));
 }
 
 /// Closes the answer being corrected; returns whether one was open.
 pub(crate) fn close_edit(state: &mut AppState) -> bool {
     let Some(edit) = state.chat.edit.as_mut().filter(|e| e.open) else { return false };
     edit.open = false;
-    let words = state.tr(strings::DRAFT_KEPT);
-    state.remark(words);
+    state.remark(strings::DRAFT_KEPT);
     true
 }
 

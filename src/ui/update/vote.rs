@@ -7,7 +7,7 @@ use super::{
 use crate::protocol::{Choice, Command, Offer, Refit, Tally, VotedPair};
 use crate::ui::{
     editor::Editor,
-    state::{AppState, Level, Request, Target},
+    state::{AppState, Both, Request, Target},
     strings,
 };
 
@@ -26,8 +26,7 @@ pub(crate) fn skip(state: &mut AppState) -> Vec<Cmd> {
 
 /// Fits the reward model to the votes now.
 pub(crate) fn refit(state: &mut AppState) -> Vec<Cmd> {
-    let words = state.tr(strings::REFITTING);
-    state.remark(words);
+    state.remark(strings::REFITTING);
     requests::send(state, Request::Refit, Command::Refit)
 }
 
@@ -67,17 +66,16 @@ pub(crate) fn next(state: &mut AppState) -> Vec<Cmd> {
 
 /// Requests two answers to the prompt in the field.
 pub(crate) fn ask_own(state: &mut AppState) -> Vec<Cmd> {
-    if state.field.text().trim().is_empty() {
+    if state.voting.field.text().trim().is_empty() {
         return Vec::new();
     }
     if state.awaits(&Request::Offer) {
-        let words = state.tr(strings::VOTE_WAITING);
-        state.remark(words);
+        state.remark(strings::VOTE_WAITING);
         return Vec::new();
     }
-    let prompt = state.field.take();
+    let prompt = state.voting.field.take();
     state.typing = false;
-    state.voting.drop_pair(state.now);
+    state.voting.await_own();
     ask(state, Some(prompt))
 }
 
@@ -110,18 +108,15 @@ pub(crate) fn on_unvoted(state: &mut AppState, pair: u64, tally: Tally) {
     answered(state, &Request::Unvote);
     state.voting.unvoted(pair, tally, state.now);
     state.scroll = 0;
-    let words = state.tr(strings::LOG_UNVOTED);
-    state.record(Level::Note, words);
-    state.remark(words);
+    state.remark(strings::LOG_UNVOTED);
 }
 
 /// The reward model was fitted, whether requested or not.
 pub(crate) fn on_refitted(state: &mut AppState, refit: Refit) {
     answered(state, &Request::Refit);
     let (before, after) = (100.0 * refit.agreement.0, 100.0 * refit.agreement.1);
-    let text = strings::refitted(state.lang, refit.version, refit.votes, before, after, refit.seconds);
-    state.record(Level::Note, &text);
-    state.remark(&text);
+    let Refit { version, votes, seconds, .. } = refit;
+    state.remark(Both::new(|lang| strings::refitted(lang, version, votes, before, after, seconds)));
     if let Some(tally) = &mut state.voting.tally {
         tally.version = refit.version;
     }

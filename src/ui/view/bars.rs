@@ -6,7 +6,7 @@ use super::{feedback::guard, pen::Pen};
 use crate::ui::{
     actions::{self, Act},
     paint::{Pieces, clear, pieces_width, put, put_pieces, put_right, rule},
-    state::{Fault, Leaving, Level, Mode, Phase, Stage},
+    state::{AppState, Fault, Leaving, Level, Mode, Phase, Stage},
     strings,
     text::{clock, grouped, shorten, width, wrap},
     theme::Role,
@@ -79,6 +79,11 @@ fn left<'a>(pen: &Pen<'a>, length: Length) -> Pieces<'a> {
     left
 }
 
+/// The stage in view; while voting the live one, whose answers are judged.
+fn in_view(state: &AppState) -> &Stage {
+    if state.voting.open { state.live() } else { state.shown() }
+}
+
 /// The path from random weights to an assistant: the stages, their progress, which one is live and which is in view.
 fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
     let state = pen.state;
@@ -102,7 +107,7 @@ fn path<'a>(pen: &Pen<'a>, path: Path, pieces: &mut Pieces<'a>) {
         return;
     }
     // One alignment stage represents its siblings: the one in view, or the next.
-    let shown = state.shown();
+    let shown = in_view(state);
     let aligned = if shown.aligns() { shown.id } else { stages.next_aligned() };
     let mut first = true;
     for (place, name) in strings::PATH.iter().enumerate() {
@@ -136,7 +141,7 @@ fn stop<'a>(pen: &Pen<'a>, stage: &'a Stage, whole: Option<bool>, pieces: &mut P
     let live = state.stages.is_live(stage);
     let mark = if live { pen.glyphs.chosen } else { "" };
     pieces.push(pen.piece(mark, Role::Focus));
-    let shown = state.stages.is_shown(stage) && !state.data.open;
+    let shown = std::ptr::eq(stage, in_view(state)) && !state.data.open;
     let mut style = pen.style(if shown { Role::Bright } else { Role::Text });
     if shown {
         style = style.add_modifier(Modifier::UNDERLINED);
@@ -165,7 +170,13 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     let g = pen.glyphs;
     if state.switching().is_some() && state.leaving.is_none() {
         let to = state.stage_word(state.switching());
-        return vec![pen.piece(format!("{} {} {to}", g.pulse[0], state.tr(strings::SWITCHING)), Role::Focus)];
+        let mut pieces = vec![pen.piece(format!("{} {} {to}", g.pulse[0], state.tr(strings::SWITCHING)), Role::Focus)];
+        if let Some((done, of)) = state.opening {
+            let counts =
+                format!("  {} {} / {}", state.tr(strings::OWN_ANSWERS), grouped(done as u64), grouped(of as u64));
+            pieces.push(pen.piece(counts, Role::Text));
+        }
+        return pieces;
     }
     let (mark, words, role) = match (&state.leaving, &live.phase) {
         (_, Phase::Finished { failed: true, .. }) => (g.cross, strings::FAILED, Role::Bad),
@@ -251,7 +262,7 @@ fn remark(pen: &Pen) -> Option<(String, Role)> {
     if let Phase::Finished { reason, failed: true } = &state.live().phase {
         return Some((format!("{} {reason}", pen.glyphs.cross), Role::Bad));
     }
-    state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.as_str().to_owned(), Role::Text))
+    state.notice.as_ref().filter(|n| n.1 != Level::Alert).map(|n| (n.0.get(state.lang).to_string(), Role::Text))
 }
 
 /// The message over the bottom of the panels, in full until the user closes it: why a request was refused, what failed,
@@ -261,7 +272,7 @@ pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
     let guard = state.live().feedback.guard.as_ref().filter(|g| !g.read);
     let trouble = state.trouble.as_ref().filter(|t| !t.read);
     let (title, text) = match (&state.notice, trouble, guard) {
-        (Some((text, Level::Alert, _)), _, _) => (strings::LOG_REFUSED, text.as_str().to_owned()),
+        (Some((text, Level::Alert, _)), _, _) => (strings::LOG_REFUSED, text.get(state.lang).to_string()),
         (_, Some(trouble), _) => {
             let (title, advice) = match trouble.fault {
                 Fault::Save => (strings::LOG_SAVE_FAILED, strings::MEND),
@@ -274,7 +285,9 @@ pub(super) fn strip(pen: &Pen, body: Rect, buf: &mut Buffer) {
             let text = trouble.text.as_str().to_owned();
             (title, if waits { format!("{}\n{text}", state.tr(advice)) } else { text })
         }
-        (_, _, Some(guard)) => (strings::GUARDED, format!("{}\n{}", guard.reason, guard::advice(pen, guard))),
+        (_, _, Some(guard)) => {
+            (strings::GUARDED, format!("{}\n{}", guard.reason.get(state.lang), guard::advice(pen, guard)))
+        }
         _ => return,
     };
     let lines = wrap(&text, body.width.saturating_sub(6) as usize, 2);

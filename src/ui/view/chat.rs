@@ -10,7 +10,7 @@ use super::{
 use crate::protocol::Who;
 use crate::ui::{
     paint::{Pieces, pieces_width, put_pieces},
-    state::{Answer, Exchange, Request, Target, chat::Edit},
+    state::{Answer, Exchange, Phase, Request, Target, chat::Edit},
     strings,
     text::{pad, width, wrap},
     theme::Role,
@@ -33,12 +33,13 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let stage = state.live().id;
         let asked = std::iter::once(&Who::Live).chain(state.asked_beside());
         let names: Vec<&str> = asked.map(|who| state.whose(*who, stage)).collect();
-        if names.len() > 1 {
-            facts.push(pen.piece(format!("{}  ", names.join(" + ")), Role::Text));
-        }
         let drawn = state.chat.manner.sampling;
         let sampling = format!("temp {} {} top-k {}", drawn.temperature, pen.glyphs.dot, drawn.top_k);
         facts.push(pen.piece(sampling, Role::Dim));
+        // Without room for both, who answers is what counts.
+        if names.len() > 1 {
+            facts.push(pen.piece(format!("  {}", names.join(" + ")), Role::Text));
+        }
     }
     let inner = pen.title(buf, area, &facts);
     if inner.height == 0 {
@@ -91,7 +92,9 @@ fn scrollback(pen: &Pen, count: usize, foot: bool, area: Rect, buf: &mut Canvas)
         }
         let from = lines.len();
         let picked = chat.picked == Some(exchange.answer.id);
-        lines.extend(exchange_lines(pen, exchange, cells, picked).into_iter().rev());
+        // The selected one is shown in full, the others so that their question stays in sight.
+        let high = if picked { usize::MAX } else { rows };
+        lines.extend(exchange_lines(pen, exchange, (cells, high), picked).into_iter().rev());
         if picked {
             chosen = Some((from, lines.len()));
         }
@@ -120,7 +123,13 @@ fn separator<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
     vec![pen.piece(format!("  {side} {words} {side}"), Role::Dim)]
 }
 
-fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: bool) -> Vec<Pieces<'a>> {
+/// A question and its answers within `cells` cells; several answers within `high` rows.
+fn exchange_lines<'a>(
+    pen: &Pen,
+    exchange: &'a Exchange,
+    (cells, high): (usize, usize),
+    picked: bool,
+) -> Vec<Pieces<'a>> {
     let state = pen.state;
     // Turns of a conversation name the speaker; a continued text does not.
     let (asks, answers) = if exchange.talk {
@@ -137,14 +146,25 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: b
         lines.push(vec![pen.piece(pad(mark, indent), role), pen.piece(&prompt[range], Role::Dim)]);
     }
     let n = 1 + exchange.beside.len();
+    // One row is left empty below the answers.
+    let left = high.saturating_sub(lines.len() + 1);
     if n == 1 {
-        lines.extend(answer_lines(pen, exchange, &exchange.answer, &answers, indent, room));
-    } else if cells >= BESIDE + MORE * (n - 2) {
-        lines.extend(columns(pen, exchange, cells));
+        lines.extend(answer_lines(pen, exchange, &exchange.answer, &answers, (indent, room), usize::MAX));
+    } else if is_wide(cells, n) {
+        lines.extend(columns(pen, exchange, cells, left));
     } else {
+        let each = (left / n).max(1);
         for answer in exchange.answers() {
-            lines.push(vec![pen.piece(state.whose(answer.who, exchange.stage), Role::Bright)]);
-            lines.extend(answer_lines(pen, exchange, answer, "", indent, room));
+            let label = state.whose(answer.who, exchange.stage);
+            let mut rows = vec![vec![pen.piece(label, Role::Bright)]];
+            if each > 1 {
+                rows.extend(answer_lines(pen, exchange, answer, "", (indent, room), each - 1));
+            } else {
+                // All in one row.
+                let room = room.saturating_sub(width(label) + 1);
+                rows[0].extend(answer_lines(pen, exchange, answer, " ", (1, room), 1).swap_remove(0));
+            }
+            lines.extend(rows);
         }
     }
     for (at, line) in lines.iter_mut().enumerate() {
@@ -155,15 +175,21 @@ fn exchange_lines<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, picked: b
     lines
 }
 
-/// The answers side by side.
-fn columns<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pieces<'a>> {
+/// Whether there is room for so many answers side by side.
+fn is_wide(cells: usize, answers: usize) -> bool {
+    cells >= BESIDE + MORE * answers.saturating_sub(2)
+}
+
+/// The answers side by side, from the same row on.
+fn columns<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize, high: usize) -> Vec<Pieces<'a>> {
     let n = 1 + exchange.beside.len();
     let wide = (cells - 3) / n;
     let mut rows: Vec<Pieces> = Vec::new();
     for (at, answer) in exchange.answers().enumerate() {
         let label = pen.piece(pen.state.whose(answer.who, exchange.stage), Role::Bright);
         let mut column = vec![vec![label]];
-        column.extend(answer_lines(pen, exchange, answer, "", 0, wide.saturating_sub(2)));
+        let most = high.saturating_sub(1).max(1);
+        column.extend(answer_lines(pen, exchange, answer, "", (0, wide.saturating_sub(2)), most));
         let high = rows.len().max(column.len());
         rows.resize(high, Vec::new());
         column.resize(high, Vec::new());
@@ -179,17 +205,24 @@ fn columns<'a>(pen: &Pen, exchange: &'a Exchange, cells: usize) -> Vec<Pieces<'a
     rows
 }
 
-/// An answer and the line under it.
+/// An answer and the line under it, within `most` rows, at least one: its beginning, if there is not enough room.
 fn answer_lines<'a>(
     pen: &Pen,
     exchange: &Exchange,
     answer: &'a Answer,
     label: &str,
-    indent: usize,
-    room: usize,
+    (indent, room): (usize, usize),
+    most: usize,
 ) -> Vec<Pieces<'a>> {
     let text = answer.text.as_str();
     let mut lines: Vec<Pieces> = Vec::new();
+    let silent = answer.ending.as_ref().is_some_and(|e| strings::finish_reason(&e.reason).is_some());
+    if text.trim().is_empty() && silent {
+        lines.push(vec![
+            pen.piece(pad(label, indent), Role::Good),
+            pen.piece(pen.state.tr(strings::NOTHING_SAID), Role::Dim),
+        ]);
+    }
     for (at, range) in wrap(text, room, 2).into_iter().enumerate() {
         let mark = if at == 0 { label } else { "" };
         lines.push(vec![pen.piece(pad(mark, indent), Role::Good), pen.piece(&text[range], Role::Text)]);
@@ -206,12 +239,21 @@ fn answer_lines<'a>(
             _ => rows.push(fact),
         }
     }
-    for row in rows {
-        lines.extend(
-            wrap(&row, room, 0)
-                .into_iter()
-                .map(|part| vec![pen.piece(" ".repeat(indent), Role::Text), pen.piece(row[part].to_owned(), role)]),
-        );
+    let indented = |part: String| vec![pen.piece(" ".repeat(indent), Role::Text), pen.piece(part, role)];
+    let parts = rows.iter().flat_map(|row| wrap(row, room, 0).into_iter().map(|part| row[part].to_owned()));
+    let mut under: Vec<Pieces> = parts.map(indented).collect();
+    if under.len() + 1 > most {
+        under.clear();
+    }
+    let high = most.saturating_sub(under.len()).max(1);
+    if lines.len() > high {
+        lines.truncate(high);
+        lines.last_mut().into_iter().for_each(|last| last.push(pen.piece(pen.glyphs.more, Role::Focus)));
+    }
+    lines.append(&mut under);
+    // Before the first token there is nothing to show in a single row.
+    if lines.is_empty() {
+        lines.push(Vec::new());
     }
     lines
 }
@@ -220,13 +262,17 @@ fn answer_lines<'a>(
 fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role) {
     let state = pen.state;
     let is_live = answer.who == Who::Live;
-    let named = exchange.beside.is_empty() && exchange.stage != state.live().id;
-    let whose = if named { format!("{} ", state.stage_word(exchange.stage)) } else { String::new() };
+    let other = exchange.stage != state.live().id || exchange.stage.is_some_and(|stage| !stage.speaks());
+    let named = exchange.beside.is_empty() && other;
+    let whose = if named { format!("{} ", state.whose(Who::Live, exchange.stage)) } else { String::new() };
     let mut facts: Vec<String> = Vec::new();
     facts.extend(answer.step.map(|s| format!("{whose}{}", strings::at_step(state.lang, s))));
     let mut role = Role::Dim;
     match &answer.ending {
-        None if answer.step.is_none() => facts.push(state.tr(strings::WAITING).to_owned()),
+        None if answer.text.is_empty() => {
+            let words = if state.live().phase == Phase::Running { strings::WAITING } else { strings::WRITING };
+            facts.push(state.tr(words).to_owned());
+        }
         None => facts.push(pen.glyphs.pulse[answer.text.len() % 4].to_owned()),
         Some(ending) => {
             if let Some(score) = ending.score {
@@ -242,7 +288,7 @@ fn stamp(pen: &Pen, exchange: &Exchange, answer: &Answer) -> (Vec<String>, Role)
                 }
                 (Some(words), None) => facts.push(state.tr(words).to_owned()),
                 (None, None) => {
-                    facts.push(format!("{} {}", pen.glyphs.cross, ending.reason));
+                    facts.push(format!("{} {}", pen.glyphs.cross, strings::trainer(state.lang, &ending.reason)));
                     role = Role::Bad;
                 }
             }

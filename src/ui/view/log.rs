@@ -7,7 +7,7 @@ use crate::ui::{
     paint::{Pieces, put, put_pieces},
     state::{Level, LogLine},
     strings,
-    text::{clock, pad, wrap},
+    text::{date, pad, time_of_day, wrap},
     theme::Role,
 };
 
@@ -29,12 +29,25 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let scroll = if pen.focused() { state.scroll } else { 0 };
     let mut lines: Vec<Pieces> = Vec::new();
     let mut all = true;
+    let day = |line: &LogLine| line.at.map(|at| date(state.clock.local(at)));
+    let mut after = Some(date(state.clock.local(state.time())));
     for line in state.log.iter().rev() {
         if lines.len() >= rows + scroll + 16 {
             all = false;
             break;
         }
+        // A day has its date above its lines, unless it is today.
+        let of = day(line);
+        if of != after
+            && let Some(later) = after.filter(|_| !lines.is_empty())
+        {
+            lines.push(vec![pen.piece(format!(" {later}"), Role::Dim)]);
+        }
+        after = of;
         lines.extend(entry(pen, line, inner.width as usize).into_iter().rev());
+    }
+    if all && let Some(first) = after.filter(|first| *first != date(state.clock.local(state.time()))) {
+        lines.push(vec![pen.piece(format!(" {first}"), Role::Dim)]);
     }
     let most = lines.len().saturating_sub(rows);
     let from = pen.scrolled(if all { most } else { most.max(scroll + 16) }, buf).min(most);
@@ -52,13 +65,14 @@ fn entry<'a>(pen: &Pen, line: &'a LogLine, width: usize) -> Vec<Pieces<'a>> {
         Level::State => (strings::TAG_STATE, Role::Text),
         Level::Alert => (strings::TAG_ALERT, Role::Bad),
     };
-    let text = line.text.as_str();
+    let text = line.text.get(pen.state.lang);
+    let time = line.at.map_or_else(|| "-".to_owned(), |at| time_of_day(pen.state.clock.local(at)));
     let head = 18;
     let mut lines: Vec<Pieces> = Vec::new();
     for (at, range) in wrap(text, width.saturating_sub(head + 3).max(8), 2).into_iter().enumerate() {
         let mut pieces: Pieces = if at == 0 {
             let tag = pad(pen.state.tr(tag), 6);
-            vec![pen.piece(format!(" {}  ", clock(line.at.as_secs())), Role::Dim), pen.piece(format!("{tag} "), role)]
+            vec![pen.piece(format!(" {time:<8}  "), Role::Dim), pen.piece(format!("{tag} "), role)]
         } else {
             vec![pen.piece(" ".repeat(head), Role::Text)]
         };

@@ -24,6 +24,7 @@ use crate::ui::{
     panels,
     state::{AppState, Drawn},
     strings::Tr,
+    theme::MORE,
 };
 
 /// Draws everything; returns the layout, which the next keys need.
@@ -57,6 +58,11 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Drawn {
     }
     bars::strip(&pen, body, &mut canvas);
     overlay::draw(&pen, area, &mut canvas);
+    if pen.glyphs.more != MORE {
+        for cell in canvas.content.iter_mut().filter(|cell| cell.symbol() == MORE) {
+            cell.set_symbol(pen.glyphs.more);
+        }
+    }
     canvas.drawn
 }
 

@@ -74,6 +74,10 @@ fn palette(pen: &Pen, field: &Editor, chosen: usize, area: Rect, buf: &mut Canva
     }
     let shown = (inner.height as usize).saturating_sub(1).max(1);
     let first = (chosen + 1).saturating_sub(shown);
+    if found.len() > shown {
+        let seen = format!("{}-{} / {}", first + 1, (first + shown).min(found.len()), found.len());
+        put_right(buf, x + 1, inner.y, inner.right(), &seen, pen.style(Role::Dim));
+    }
     for (row, entry) in found.iter().enumerate().skip(first).take(shown) {
         let y = inner.y + 1 + (row - first) as u16;
         if y >= inner.bottom() {

@@ -11,6 +11,7 @@ use ratatui::{
     style::{Modifier, Style},
 };
 
+use crate::base::StageId;
 use crate::ui::{
     chart::{Curve, Plot},
     paint::{Pieces, pieces_width, put, put_pieces, rule},
@@ -20,6 +21,9 @@ use crate::ui::{
     text::{width, wrap},
     theme::{Glyphs, Role},
 };
+
+/// Fewest steps of a chart's axis, if the stage has as many.
+const FEW: f64 = 20.0;
 
 /// The context for drawing a panel.
 #[derive(Clone, Copy)]
@@ -85,10 +89,16 @@ impl Pen<'_> {
         below(area, 1)
     }
 
-    /// From the stage's first step to its planned end; the empty part is still to come.
+    /// From the stage's first step to its planned end, or to the first halving of the way there that holds the steps
+    /// done, so that a young curve fills the chart.
     pub(crate) fn steps(&self) -> (f64, f64) {
-        let planned = self.stage.run.as_ref().map_or(1, |r| r.info.steps);
-        (0.0, planned.max(self.stage.steps_done()).max(1) as f64)
+        let done = self.stage.steps_done();
+        let planned = self.stage.run.as_ref().map_or(1, |r| r.info.steps).max(done).max(1);
+        let mut end = planned as f64;
+        while end >= 2.0 * FEW && 1.05 * done as f64 <= end / 2.0 {
+            end /= 2.0;
+        }
+        (0.0, end)
     }
 
     /// Draws the panel's title; returns the rows below.
@@ -103,9 +113,13 @@ impl Pen<'_> {
         (text.into(), self.style(role))
     }
 
-    /// Why the stage in view has nothing to show: another stage is live, or `or`.
+    /// Why the stage in view has nothing to show: it was never trained, its logs do not have this, or `or`.
     pub(crate) fn nothing(&self, or: Tr) -> &'static str {
-        self.state.tr(if self.stage.phase == Phase::Resting { strings::NOT_HERE } else { or })
+        self.state.tr(match (&self.stage.phase, self.stage.start_step) {
+            (Phase::Resting, None) => strings::SOON,
+            (Phase::Resting, Some(_)) => strings::NOT_LOGGED,
+            _ => or,
+        })
     }
 
     /// Draws why a panel of curves is empty and what to do; `or` if the stage has just started.
@@ -119,8 +133,37 @@ impl Pen<'_> {
             (_, Some(_)) => or,
             (_, None) => strings::NO_RUN,
         };
-        let words = if here { going.as_str() } else { state.tr(words) };
-        self.words(buf, below(inner, inner.height / 2), words);
+        let shown = if here { going.as_str() } else { state.tr(words) };
+        let lesson = match stage.id {
+            Some(id) if words == strings::NEVER_TRAINED && !here => self.lesson(id, inner.width),
+            _ => Vec::new(),
+        };
+        let high = lesson.len() as u16 + 2;
+        // In the middle, if there is room for the examples.
+        let place = below(inner, inner.height.saturating_sub(if lesson.is_empty() { 1 } else { high }) / 2);
+        self.words(buf, place, shown);
+        for (row, line) in lesson.iter().enumerate().take(place.height.saturating_sub(2) as usize) {
+            put_pieces(buf, place.x + 2, place.y + 2 + row as u16, place.right().saturating_sub(1), line);
+        }
+    }
+
+    /// What a stage will learn, with examples.
+    fn lesson(&self, stage: StageId, cells: u16) -> Vec<Pieces<'static>> {
+        let lesson = strings::lesson(stage);
+        let mut lines = vec![vec![self.piece(self.state.tr(lesson.about), Role::Text)]];
+        for (question, answer, worse) in lesson.examples {
+            let mut line = vec![self.piece(format!("{} {question} ", self.glyphs.prompt), Role::Dim)];
+            line.push(self.piece(answer, Role::Good));
+            if let Some(worse) = worse {
+                let apart = pieces_width(&line) + width(worse) + 8 > cells as usize;
+                if apart {
+                    lines.push(std::mem::take(&mut line));
+                }
+                line.push(self.piece(format!("  {} {worse}", self.glyphs.cross), Role::Bad));
+            }
+            lines.push(line);
+        }
+        lines
     }
 
     /// Draws a text in an otherwise empty panel.

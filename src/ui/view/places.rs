@@ -72,7 +72,7 @@ pub(super) fn arrange(state: &AppState, body: Rect, size: Size) -> (Vec<(Panel, 
         let rights = column(|wide, _| if let Wide::Right(rows) = wide { Some(rows) } else { None });
         panels = stack(state, left, &lefts);
         panels.extend(stack(state, right, &rights));
-        if let Some(other) = makes_room.filter(|_| !state.asked_beside().is_empty()) {
+        if let Some(other) = makes_room.filter(|_| !state.asked_beside().is_empty() && state.chat.compares()) {
             for panel in &mut panels {
                 panel.0 = match panel.0 {
                     Panel::CHAT => other,

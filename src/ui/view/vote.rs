@@ -71,9 +71,9 @@ fn question(pen: &Pen, pair: Option<&Pair>, size: Size, area: Rect, buf: &mut Ca
     if state.typing {
         // A field is drawn at the bottom of its area, so the area is as high as the field.
         let cells = area.width.saturating_sub(5) as usize;
-        let high = (state.field.layout(cells).0.len() as u16).clamp(1, FIELD).min(inner.height);
+        let high = (state.voting.field.layout(cells).0.len() as u16).clamp(1, FIELD).min(inner.height);
         let place = Rect { height: high, ..inner };
-        field::draw(pen, &state.field, pen.glyphs.prompt, true, FIELD, place, buf);
+        field::draw(pen, &state.voting.field, pen.glyphs.prompt, true, FIELD, place, buf);
         return high + 1;
     }
     let text = pair.map_or("", |p| p.prompt.as_str());
@@ -174,7 +174,7 @@ fn waiting(pen: &Pen, area: Rect, buf: &mut Buffer) {
         return;
     }
     if let Some(refused) = &state.voting.refused {
-        pen.words(buf, Rect { height: middle.height.min(3), ..middle }, refused);
+        pen.words(buf, Rect { height: middle.height.min(3), ..middle }, refused.get(state.lang));
     }
     pen.words(buf, below(middle, 3), state.tr(strings::VOTE_NONE));
 }

@@ -139,7 +139,7 @@ impl Shared {
         })?;
         let (state, reference, beside) = if let Some((state, mut slabs)) = found {
             policy.write_state(o.device, &slabs.remove(0))?;
-            (state.clone(), lineage::started_from(o.run.view(), &state, &model, &table)?, Some(slabs))
+            (state.clone(), lineage::started_from(o.run.view(), &state, &model, &table)?.0, Some(slabs))
         } else {
             let (parent, slab) = o.parent(&model, &table)?;
             policy.write_params(o.device, &slab)?;

@@ -56,7 +56,7 @@ pub(crate) fn open(o: &mut Opening<'_>) -> Result<Opened, TrainError> {
     })?;
     let begins = found.is_none();
     let (mut state, lm) = if let Some((state, slabs)) = found {
-        let lm = lineage::started_from(o.run.view(), &state, &model, &lm_table)?;
+        let (lm, _) = lineage::started_from(o.run.view(), &state, &model, &lm_table)?;
         if let Some(slabs) = slabs.first() {
             learner.resume(o.device, &state, slabs)?;
         }

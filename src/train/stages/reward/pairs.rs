@@ -219,7 +219,9 @@ fn draw_own(
             });
         }
     }
-    let answers = decoder.complete(o.device, &questions, known, end)?;
+    let (progress, of) = (&o.setup.progress, questions.len());
+    let answers =
+        decoder.complete_watched(o.device, &questions, known, end, &mut |begun| progress.report(begun, of))?;
     drop(decoder);
     o.device.release(mark);
     let mut text = String::new();

@@ -5,10 +5,7 @@ use crate::protocol::{
     Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView, RuleView,
     SourceInfo, TokenView, Trial,
 };
-use crate::ui::{
-    state::{Change, data::PAGE},
-    text::Clean,
-};
+use crate::ui::state::{Change, data::PAGE};
 
 fn source(name: &str, weight: f64) -> SourceInfo {
     SourceInfo { name: name.to_owned(), weight, documents: 9, tokens: 90, held_out_tokens: 9 }
@@ -119,7 +116,7 @@ fn a_source_is_chosen_weighed_and_shown_as_requested_until_it_is_there() {
     let run = state.live().run.as_ref().map(|r| (r.info.learning_rate, r.sources.len(), r.sources[1].weight));
     assert_eq!(run, Some((2e-3, 3, 0.35)));
     // The log and the chart show it.
-    assert!(state.log.iter().any(|l| l.text.contains("诗 60 % -> 65 %")));
+    assert!(state.log.iter().any(|l| l.text.get(Lang::Zh).contains("诗 60 % -> 65 %")));
     assert!(matches!(state.live().changes[..], [Change { step: 5, cause: Some(Cause::Key), .. }]));
     // A refusal answers the oldest request and is shown.
     press(&mut state, &[Key::char('+')]);
@@ -276,9 +273,9 @@ fn a_stage_that_draws_no_text_says_so_where_the_data_would_stand() {
     for _ in 0..3 {
         event(&mut state, Event::Refused { text: "this stage draws no text".to_owned() });
     }
-    assert_eq!(state.data.refused.as_ref().map(Clean::as_str), Some("this stage draws no text"));
+    assert_eq!(state.data.refused.as_ref().map(|r| r.get(Lang::Zh).as_str()), Some("this stage draws no text"));
     assert!(state.notice.is_none(), "no key was refused");
-    let said = state.log.iter().filter(|l| l.text.contains("draws no text")).count();
+    let said = state.log.iter().filter(|l| l.text.get(Lang::Zh).contains("draws no text")).count();
     assert_eq!((said, state.requests.len()), (1, 0));
     assert_eq!(update(&mut state, Msg::Tick(Duration::from_secs(9))), [], "it is not asked again");
     // Another stage's data are requested again.

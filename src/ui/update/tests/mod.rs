@@ -1,6 +1,8 @@
 mod data;
 mod feedback;
+mod past;
 mod vote;
+mod why;
 
 use std::time::Duration;
 
@@ -105,7 +107,7 @@ fn a_han_character_opens_the_prompt_with_itself() {
     let sent = press(&mut state, &[ENTER]);
     assert!(matches!(&sent[..], [Cmd::Send(Command::Prompt { id: 1, ask: Ask::Text(text), .. })] if text == "春q？"));
     assert_eq!(state.mode(), Mode::Text, "one prompt after the other");
-    event(&mut state, Event::PromptText { id: 1, text: "夜来".to_owned(), step: 7 });
+    event(&mut state, Event::PromptText { id: 1, text: "夜来".to_owned(), step: Some(7) });
     assert_eq!(state.chat.exchanges[0].answer.text.as_str(), "夜来");
     assert_eq!(press(&mut state, &[Key::ctrl('c')]), [Cmd::Send(Command::Cancel { id: 1 })]);
 }
@@ -401,7 +403,12 @@ fn a_refusal_is_shown_until_it_was_read() {
     event(&mut state, Event::Refused { text: "train pretrain first".to_owned() });
     assert_eq!(state.switching(), None);
     assert_eq!(state.notice.as_ref().map(|n| n.1), Some(Level::Alert));
-    assert!(state.log.back().is_some_and(|l| l.level == Level::Alert && l.text.contains("train pretrain first")));
+    assert!(
+        state
+            .log
+            .back()
+            .is_some_and(|l| l.level == Level::Alert && l.text.get(Lang::Zh).contains("train pretrain first"))
+    );
     press(&mut state, &[ESC]);
     assert!(state.notice.is_none());
     assert_eq!(press(&mut state, &[Key::char(' ')]), [Cmd::Send(Command::Pause)], "work goes on");
@@ -425,9 +432,9 @@ fn asked(sent: &[Cmd]) -> Vec<(u64, Who, Vec<String>)> {
 }
 
 fn answer(state: &mut AppState, id: u64, text: &str) {
-    event(state, Event::PromptText { id, text: text.to_owned(), step: 7 });
+    event(state, Event::PromptText { id, text: text.to_owned(), step: Some(7) });
     let finish_reason = "stop".to_owned();
-    event(state, Event::PromptDone { id, step: 7, tokens: 2, seconds: 0.1, finish_reason, score: None });
+    event(state, Event::PromptDone { id, step: Some(7), tokens: 2, seconds: 0.1, finish_reason, score: None });
 }
 
 #[test]

@@ -140,9 +140,9 @@ fn a_typed_prompt_is_sent_from_any_cursor_position() {
         let mut state = choosing();
         press(&mut state, &open);
         press(&mut state, &[Key::char('杭'), Key::char('a')]);
-        assert_eq!((state.mode(), state.field.text()), (Mode::Text, "杭a"), "letters are text there");
+        assert_eq!((state.mode(), state.voting.field.text()), (Mode::Text, "杭a"), "letters are text there");
         press(&mut state, &[ESC]);
-        assert_eq!((state.mode(), state.field.text()), (Mode::Vote, "杭a"));
+        assert_eq!((state.mode(), state.voting.field.text()), (Mode::Vote, "杭a"));
         assert_eq!(press(&mut state, &[Key::char('i'), ENTER]), [asks(Some("杭a"))]);
         assert!(state.voting.pair.is_none() && state.mode() == Mode::Vote);
     }
@@ -171,7 +171,7 @@ fn a_refused_offer_shows_why_and_can_be_requested_again() {
     let mut state = started_with_feedback(Reward);
     press(&mut state, &[Key::char('v')]);
     event(&mut state, Event::Refused { text: "all the same".to_owned() });
-    assert_eq!(state.voting.refused.as_ref().map(ToString::to_string).as_deref(), Some("all the same"));
+    assert_eq!(state.voting.refused.as_ref().map(|r| r.get(Lang::Zh).as_str()), Some("all the same"));
     assert!(press(&mut state, &[Key::char('a'), Key::char('e'), Key::char('t')]).is_empty());
     assert_eq!(press(&mut state, &[Key::char('n')]), [asks(None)]);
     assert!(state.voting.refused.is_none());
@@ -200,7 +200,7 @@ fn the_reward_model_is_refitted_by_votes_or_a_key() {
     event(&mut state, Event::Refitted(refit));
     assert!(state.requests.is_empty());
     assert_eq!(state.voting.tally.as_ref().map(|t| t.version), Some(2));
-    assert!(state.log.back().is_some_and(|l| l.text.contains("50% > 75%")));
+    assert!(state.log.back().is_some_and(|l| l.text.get(Lang::Zh).contains("50% > 75%")));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::ui::{
     paint::{Pieces, put_pieces},
     state::Change,
     strings,
-    text::{clock, wrap},
+    text::wrap,
     theme::Role,
     view::pen::{Canvas, Pen},
 };
@@ -45,7 +45,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
 /// Time, cause and first step; below it the change.
 fn entry<'a>(pen: &Pen, change: &'a Change, cells: usize) -> Vec<Pieces<'a>> {
     let state = pen.state;
-    let mut head: Pieces = vec![pen.piece(format!("{}  ", clock(change.at.as_secs())), Role::Dim)];
+    let mut head: Pieces = vec![pen.piece(format!("{}  ", state.stamp(change.at)), Role::Dim)];
     if let Some(cause) = change.cause {
         head.push(pen.piece(format!("{} ", strings::letter(cause)), Role::Focus));
         head.push(pen.piece(format!("{}  ", state.tr(strings::cause(cause))), Role::Text));

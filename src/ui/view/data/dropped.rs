@@ -53,7 +53,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (Some(page), Some(chosen)) = (page, data.dropped()) else {
         let words = match (page, &data.refused) {
             (Some(page), _) if page.of == 0 => state.tr(strings::NONE_DROPPED),
-            (None, Some(refused)) => refused.as_str(),
+            (None, Some(refused)) => refused.get(state.lang).as_str(),
             _ => state.tr(strings::WAIT_DROPPED),
         };
         pen.words(buf, inner, words);

@@ -33,7 +33,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     let inner = pen.title(buf, area, &facts);
     if data.sources.is_empty() {
-        let words = data.refused.as_ref().map_or_else(|| state.tr(strings::NO_DATA), |r| r.as_str());
+        let words =
+            data.refused.as_ref().map_or_else(|| state.tr(strings::NO_DATA), |r| r.get(pen.state.lang).as_str());
         pen.words(buf, inner, words);
         return;
     }

@@ -30,7 +30,11 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let mut inner = pen.title(buf, area, &facts);
     let Some(document) = &data.document else {
         let waits = state.awaits(&Request::Document) || data.refused.is_none();
-        let words = if waits { state.tr(strings::NO_DOCUMENT) } else { data.refused.as_deref().unwrap_or_default() };
+        let words = if waits {
+            state.tr(strings::NO_DOCUMENT)
+        } else {
+            data.refused.as_ref().map_or("", |r| r.get(state.lang).as_str())
+        };
         pen.words(buf, inner, words);
         return;
     };
@@ -66,7 +70,14 @@ fn flow(pen: &Pen, document: &Document, full: f64, area: Rect, buf: &mut Canvas)
             let after = put(buf, x, y, end, text, style);
             if y + 1 < area.bottom() {
                 let bar = bar(pen, token, full).repeat(width(text));
-                put(buf, x, y + 1, after, &bar, token.heat().map_or(pen.style(Role::Dim), |h| state.theme.heat(h)));
+                put(
+                    buf,
+                    x,
+                    y + 1,
+                    after,
+                    &bar,
+                    token.heat().map_or(pen.style(Role::Dim), |h| state.theme.heat_of_bar(h)),
+                );
             }
             x = after;
         }

@@ -71,7 +71,8 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let mut inner = pen.title(buf, area, &facts);
     let rows = rows(pen);
     if rows.is_empty() {
-        let words = data.refused.as_ref().map_or_else(|| pen.nothing(strings::NO_RUN), |r| r.as_str());
+        let words =
+            data.refused.as_ref().map_or_else(|| pen.nothing(strings::NO_RUN), |r| r.get(pen.state.lang).as_str());
         pen.words(buf, inner, words);
         return;
     }
@@ -161,7 +162,7 @@ fn how(pen: &Pen, row: &Row) -> (String, Role) {
 fn about(pen: &Pen, row: &Row) -> (String, Role) {
     let state = pen.state;
     let Some(source) = row.data else {
-        return (state.data.refused.as_ref().map_or("", |r| r.as_str()).to_owned(), Role::Dim);
+        return (state.data.refused.as_ref().map_or("", |r| r.get(pen.state.lang).as_str()).to_owned(), Role::Dim);
     };
     if let Some(broken) = &source.broken {
         return (format!("{} {broken}", pen.glyphs.cross), Role::Bad);

@@ -25,7 +25,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     if let Some(guard) = &feedback.guard {
         let head = format!("{}  {}", state.tr(strings::GUARDED), strings::at_step(state.lang, guard.step));
         rows.push(vec![pen.piece(format!("{} {head}", pen.glyphs.cross), Role::Bad)]);
-        for text in [advice(pen, guard), guard.reason.as_str().to_owned()] {
+        for text in [advice(pen, guard), guard.reason.get(pen.state.lang).to_string()] {
             let lines = wrap(&text, inner.width.saturating_sub(4) as usize, 2);
             rows.extend(lines.into_iter().map(|l| vec![pen.piece(text[l].to_owned(), Role::Text)]));
         }

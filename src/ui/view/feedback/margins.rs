@@ -26,7 +26,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         pen.words(buf, inner, pen.nothing(strings::NO_REPORT));
         return;
     };
-    if inner.height >= 4 {
+    if inner.height >= 4 && !r.margins.is_empty() {
         let wrong = r.margins.iter().filter(|m| **m < 0.0).count();
         let right = r.margins.iter().filter(|m| **m > 0.0).count();
         let row = pen.labelled([
@@ -36,6 +36,10 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         ]);
         put_rows(buf, inner, vec![row]);
         inner = below(inner, 1);
+    }
+    if r.margins.is_empty() {
+        pen.words(buf, inner, state.tr(strings::NO_MARGINS));
+        return;
     }
     let histogram = Histogram { values: &r.margins, below: pen.style(Role::Bad), above: pen.style(Role::Train) };
     let margin = Rect { x: inner.x + 2, width: inner.width.saturating_sub(4), ..inner };

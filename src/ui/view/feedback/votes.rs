@@ -3,6 +3,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
+use crate::base::StageId;
 use crate::protocol::Tally;
 use crate::ui::{
     chart::{Curve, Plot},
@@ -47,12 +48,22 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
 /// `v4 · 还差 3 票重训 · 一票抵 8 对`.
 pub(crate) fn version<'a>(pen: &Pen, tally: &Tally) -> Pieces<'a> {
     let lang = pen.state.lang;
-    let mut facts = vec![format!("v{}", tally.version)];
+    // Without a weight the reward model has not been asked yet, or there is none.
+    let known = tally.weight > 0.0;
+    let there = pen.state.stages.all().iter().any(|s| s.id == Some(StageId::Reward) && s.steps_done() > 0);
+    let mut facts = Vec::new();
+    if known {
+        facts.push(format!("v{}", tally.version));
+    } else if !there {
+        facts.push(pen.state.tr(strings::NO_MODEL).to_owned());
+    }
     // At zero the fit is in progress.
-    if tally.until_refit > 0 {
+    if tally.until_refit > 0 && (known || there) {
         facts.push(strings::until_refit(lang, tally.until_refit));
     }
-    facts.push(strings::weight(lang, tally.weight));
+    if known {
+        facts.push(strings::weight(lang, tally.weight));
+    }
     pen.dotted(facts)
 }
 

@@ -71,6 +71,11 @@ fn facts<'a>(pen: &Pen, cells: usize) -> Pieces<'a> {
     if let Some((step, loss)) = stage.best.filter(|_| !stage.is_tuning()) {
         add(strings::BEST, format!("{} @{}", figure(loss), grouped(step as u64)), Role::Text);
     }
+    // What the stage has learnt by heart rather than learnt.
+    let smooth = stage.loss.smoothed(state.smoothing).filter(|l| l.is_finite());
+    if let (Some((_, valid)), Some(train)) = (stage.valid.last().filter(|v| v.1.is_finite()), smooth) {
+        add(strings::GAP, format!("{:+.2}", valid - train), Role::Text);
+    }
     if let Some((_, loss)) = stage.valid.last() {
         add(strings::VALID, figure(loss), if loss.is_finite() { Role::Valid } else { Role::Bad });
     }

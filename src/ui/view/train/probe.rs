@@ -2,6 +2,8 @@
 //! a list of their newest completions, until the panel is expanded. Correct characters are coloured, bold and
 //! underlined, so that colour is not needed to see them.
 
+use std::ops::Range;
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -10,12 +12,15 @@ use ratatui::{
 
 use crate::ui::{
     paint::{Pieces, bar, put, put_pieces, put_right},
-    state::{Probe, ProbeEntry},
+    state::{Phase, Probe, ProbeEntry},
     strings,
-    text::{grouped, shorten, wrap},
+    text::{fit, grouped, shorten, width, wrap},
     theme::Role,
-    view::pen::{Canvas, Pen, below},
+    view::pen::{Canvas, Pen, below, parts},
 };
+
+/// Most rows of an earlier completion.
+const HIGH: usize = 2;
 
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, stage) = (pen.state, pen.stage);
@@ -33,13 +38,17 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         facts.push(pen.piece(format!("{}  ", state.tr(words)), Role::Kept));
     }
     if stage.probing {
-        facts.push(pen.piece(format!("{}  ", state.tr(strings::WAITING)), Role::Focus));
+        let words = if stage.phase == Phase::Running { strings::WAITING } else { strings::WRITING };
+        facts.push(pen.piece(format!("{}  ", state.tr(words)), Role::Focus));
     }
     if let (Some(probe), Some(entry)) = (probe, newest) {
         facts.push(pen.piece(strings::at_step(state.lang, entry.step), Role::Dim));
-        let all = entry.matched == probe.length;
+        if let Some((more, fewer)) = entry.astray {
+            facts.push(pen.piece(format!("  {}", strings::astray(state.lang, more, fewer)), Role::Valid));
+        }
+        let all = entry.score == probe.length;
         let mark = if all { format!("{} ", pen.glyphs.tick) } else { String::new() };
-        let score = format!("  {mark}{}/{}", entry.matched, probe.length);
+        let score = format!("  {mark}{}/{}", entry.score, probe.length);
         facts.push(pen.piece(score, if all { Role::Good } else { Role::Bright }));
     }
     let inner = pen.title(buf, area, &facts);
@@ -57,7 +66,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     }
     let mut rest = below(inner, newest_lines(pen, probe, entry, inner, buf));
     if rest.height > 0 {
-        let share = entry.matched as f64 / probe.length.max(1) as f64;
+        let share = entry.score as f64 / probe.length.max(1) as f64;
         let styles = (pen.style(Role::Good), pen.style(Role::Dim));
         bar(buf, rest.x + 2, rest.y, rest.width.saturating_sub(4), share, styles, pen.glyphs);
         rest = below(rest, 2);
@@ -82,9 +91,9 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
         let chosen = at == stage.probe && stage.probes.len() > 1;
         let mark = if chosen { pen.glyphs.chosen } else { " " };
         put(buf, area.x + 1, y, end, mark, pen.style(Role::Focus));
-        let all = entry.matched == probe.length;
+        let all = entry.score == probe.length;
         let tick = if all { format!("{} ", pen.glyphs.tick) } else { String::new() };
-        let score = format!("{tick}{}/{}", entry.matched, probe.length);
+        let score = format!("{tick}{}/{}", entry.score, probe.length);
         let role = if all { Role::Good } else { Role::Dim };
         let edge = put_right(buf, area.x + 2, y, end, &score, pen.style(role)).saturating_sub(1);
         let mut x = area.x + 2;
@@ -92,13 +101,12 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
             x = put(buf, x, y, edge, &format!("{} ", pen.glyphs.arrows(task)), pen.style(Role::Bright));
         }
         put(buf, x, y, edge, &shorten(&probe.prompt, edge.saturating_sub(x) as usize), pen.style(Role::Dim));
-        let text = format!("{}{}", entry.right, entry.rest);
-        let shown = shorten(&text, end.saturating_sub(area.x + 4) as usize);
-        let split = common(&shown, &entry.right);
         if high > 1 {
-            let pieces: Pieces =
-                vec![((&shown[..split]).into(), right_style(pen)), ((&shown[split..]).into(), pen.style(Role::Text))];
-            put_pieces(buf, area.x + 4, y + 1, end, &pieces);
+            let cells = end.saturating_sub(area.x + 4) as usize;
+            put_pieces(buf, area.x + 4, y + 1, end, &said(pen, entry, 0..fit(&entry.text, cells).len()));
+            if width(&entry.text) > cells {
+                put(buf, end.saturating_sub(1), y + 1, end, pen.glyphs.more, pen.style(Role::Dim));
+            }
         }
         if high > 2 && y + 2 < area.bottom() {
             let wanted = format!("{} {}", state.tr(strings::WANTED), probe.expected);
@@ -109,10 +117,16 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Bytes of the common prefix.
-fn common(text: &str, other: &str) -> usize {
-    let same = text.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-    (0..=same).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
+/// A line of a completion; an empty one is named.
+fn said<'a>(pen: &Pen, entry: &'a ProbeEntry, line: Range<usize>) -> Pieces<'a> {
+    if entry.text.trim().is_empty() {
+        return vec![pen.piece(pen.state.tr(strings::NOTHING_SAID), Role::Dim)];
+    }
+    let piece = |(part, right): (Range<usize>, bool)| {
+        let style = if right { right_style(pen) } else { pen.style(Role::Text) };
+        (entry.text[part].into(), style)
+    };
+    parts(line, &entry.right).into_iter().map(piece).collect()
 }
 
 fn right_style(pen: &Pen) -> Style {
@@ -121,30 +135,27 @@ fn right_style(pen: &Pen) -> Style {
 
 /// Draws the prompt and the newest completion, wrapped; returns the number of rows.
 fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &mut Buffer) -> u16 {
-    let text = format!("{}{}{}", probe.prompt, entry.right, entry.rest);
-    let marks = [probe.prompt.len(), probe.prompt.len() + entry.right.len()];
-    // With enough room the prompt has a separate row.
-    let apart = area.height >= 5;
-    let mut lines = Vec::new();
     let cells = area.width.saturating_sub(5) as usize;
-    if apart {
-        lines.extend(wrap(&text[..marks[0]], cells, 2));
-        lines.extend(wrap(&text[marks[0]..], cells, 2).into_iter().map(|r| r.start + marks[0]..r.end + marks[0]));
+    let most = if area.height > 8 { area.height / 2 } else { area.height } as usize;
+    let prompt = probe.prompt.as_str();
+    let dim = |line: Range<usize>| -> Pieces { vec![pen.piece(&prompt[line], Role::Dim)] };
+    let mut lines: Vec<Pieces> = wrap(prompt, cells, 2).into_iter().map(dim).collect();
+    let answer = |cells: usize| match wrap(&entry.text, cells, 2) {
+        lines if entry.text.trim().is_empty() => lines.into_iter().take(0).chain([0..0]).collect(),
+        lines => lines,
+    };
+    // With enough room the prompt has a separate row; otherwise the completion follows it.
+    let before = width(prompt);
+    if area.height < 5 && lines.len() == 1 && before + 2 < cells {
+        let whole = answer(cells - before);
+        lines[0].extend(said(pen, entry, whole[0].clone()));
+        lines.extend(whole.into_iter().skip(1).map(|line| said(pen, entry, line)));
     } else {
-        lines.extend(wrap(&text, cells, 2));
+        lines.extend(answer(cells).into_iter().map(|line| said(pen, entry, line)));
     }
-    let most = if area.height > 8 { area.height / 2 } else { area.height };
-    let styles = [pen.style(Role::Dim), right_style(pen), pen.style(Role::Text)];
-    let shown = lines.len().min(most as usize);
-    for (row, line) in lines.into_iter().take(shown).enumerate() {
-        let mut x = area.x + 2;
-        let y = area.y + row as u16;
-        for (part, style) in [0..marks[0], marks[0]..marks[1], marks[1]..text.len()].into_iter().zip(styles) {
-            let (from, to) = (line.start.max(part.start), line.end.min(part.end));
-            if from < to {
-                x = put(buf, x, y, area.right().saturating_sub(1), &text[from..to], style);
-            }
-        }
+    let shown = lines.len().min(most);
+    for (row, line) in lines.iter().take(shown).enumerate() {
+        put_pieces(buf, area.x + 2, area.y + row as u16, area.right().saturating_sub(1), line);
     }
     shown as u16
 }
@@ -152,7 +163,14 @@ fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &
 /// Earlier completions, oldest first, thinned by a power of two so that rows do not jump.
 fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Canvas) {
     let earlier = &probe.entries[..probe.entries.len() - 1];
-    let rows = area.height as usize;
+    let end = area.right().saturating_sub(1);
+    let score = |entry: &ProbeEntry| format!("{}/{}", entry.score, probe.length);
+    let room = score(&ProbeEntry { score: probe.length, ..earlier.last().cloned().unwrap_or_default() }).len();
+    let cells = (end as usize).saturating_sub(area.x as usize + 10 + room + 1).max(2);
+    // A completion that does not fit takes the rows it needs, so that its end is seen.
+    let lines = |entry: &ProbeEntry| wrap(&entry.text, cells, 2);
+    let high = earlier.iter().map(|e| lines(e).len().clamp(1, HIGH)).max().unwrap_or(1);
+    let rows = area.height as usize / high;
     if rows == 0 {
         return;
     }
@@ -168,16 +186,20 @@ fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Canvas) {
         earlier.iter().step_by(stride).collect()
     };
     for (row, entry) in shown.into_iter().enumerate() {
-        let y = area.y + row as u16;
-        let step = grouped(entry.step as u64);
-        put_right(buf, area.x, y, area.x + 8, &step, pen.style(Role::Dim));
-        let score = format!("{}/{}", entry.matched, probe.length);
-        let end = put_right(buf, area.x + 8, y, area.right().saturating_sub(1), &score, pen.style(Role::Dim));
-        let cells = end.saturating_sub(area.x + 10 + 1) as usize;
-        let text = shorten(&format!("{}{}", entry.right, entry.rest), cells);
-        let split = common(&text, &entry.right);
-        let pieces: Pieces =
-            vec![((&text[..split]).into(), right_style(pen)), ((&text[split..]).into(), pen.style(Role::Text))];
-        put_pieces(buf, area.x + 10, y, end, &pieces);
+        let y = area.y + (row * high) as u16;
+        put_right(buf, area.x, y, area.x + 8, &grouped(entry.step as u64), pen.style(Role::Dim));
+        put_right(buf, area.x + 8, y, end, &score(entry), pen.style(Role::Dim));
+        let mut lines = lines(entry);
+        if lines.is_empty() || entry.text.trim().is_empty() {
+            lines = vec![0..0];
+        }
+        let cut = lines.len() > high;
+        for (at, line) in lines.into_iter().take(high).enumerate() {
+            let edge = if at == 0 { end.saturating_sub(room as u16) } else { end };
+            let x = put_pieces(buf, area.x + 10, y + at as u16, edge, &said(pen, entry, line));
+            if cut && at + 1 == high {
+                put(buf, x.min(end.saturating_sub(1)), y + at as u16, end, pen.glyphs.more, pen.style(Role::Dim));
+            }
+        }
     }
 }

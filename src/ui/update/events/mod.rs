@@ -1,0 +1,215 @@
+//! Applies the trainer's events, which concern the live stage.
+
+mod log;
+mod measured;
+mod past;
+
+use self::measured::measured;
+use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, vote};
+use crate::protocol::{Command, Event, RunInfo};
+use crate::ui::{
+    actions::Act,
+    state::{
+        AppState, Both, Checkpoint, Ending, Fault, Guard, Level, Overlay, Phase, Question, Request, Rollout,
+        batch::Batch, refusal,
+    },
+    strings,
+    text::Clean,
+};
+
+pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
+    let stage = if let Event::Started(info) = &event { Some(info.stage) } else { state.live().id };
+    for (level, text) in log::lines(stage, &event) {
+        state.record(level, text);
+    }
+    let event = match measured(state.stages.live_mut(), event) {
+        None => return Vec::new(),
+        Some(event) => event,
+    };
+    match event {
+        Event::Started(info) => return on_started(state, *info),
+        Event::Past(past) => past::on_past(state, *past),
+        Event::Opening { done, of } => state.opening = Some((done, of)),
+        Event::Guarded { step, reason, checkpoint, may_go_on } => {
+            let (reason, checkpoint) = (Both::trainer(&reason), checkpoint.map(|c| Clean::line(&c)));
+            state.stages.live_mut().feedback.guard = Some(Guard { step, reason, checkpoint, may_go_on, read: false });
+        }
+        Event::Rollout(rollout) => {
+            answered(state, &Request::Rollout);
+            let feedback = &mut state.stages.live_mut().feedback;
+            // Keep the selected token.
+            if feedback.token.is_none() {
+                feedback.rollout = Some(Rollout::new(&rollout));
+            }
+        }
+        Event::Offered(offer) => vote::on_offered(state, *offer),
+        Event::Voted(voted) => vote::on_voted(state, *voted),
+        Event::Unvoted { pair, tally } => vote::on_unvoted(state, pair, tally),
+        Event::Counted(tally) => state.voting.count(*tally),
+        Event::Refitted(refit) => vote::on_refitted(state, refit),
+        // A batch that was on its way must not replace the selected token.
+        Event::Batch(batch) if state.live().spot.is_none() => {
+            state.stages.live_mut().batch = Some(Batch::new(&batch));
+        }
+        Event::Room(view) => {
+            answered(state, &Request::Data);
+            state.data.set(*view);
+        }
+        Event::Edited(edit) => return data::on_edited(state, &edit),
+        Event::Broken { step, text } => {
+            let at = Some(state.time());
+            data::on_broken(state.stages.live_mut(), at, step, &text);
+        }
+        Event::Document(view) => {
+            answered(state, &Request::Document);
+            state.data.show(&view);
+        }
+        Event::NextBatch(batch) => {
+            answered(state, &Request::NextBatch);
+            state.data.next = Some(Batch::new(&batch));
+        }
+        Event::Dropped(view) => {
+            answered(state, &Request::Dropped);
+            state.data.turn(*view);
+        }
+        Event::Tried(trial) => data::on_tried(state, *trial),
+        Event::Marked { keep, drop } => data::on_marked(state, keep, drop),
+        Event::Manner(manner) => state.chat.manner = manner,
+        Event::PromptCut { id, left_out } => {
+            if let Some(answer) = state.chat.answer_mut(id) {
+                answer.left_out = left_out;
+            }
+        }
+        Event::PromptText { id, text, step } => {
+            if let Some(answer) = state.chat.answer_mut(id) {
+                answer.push(&text, step);
+            }
+        }
+        Event::PromptDone { id, step, tokens, seconds, finish_reason, score } => {
+            if let Some(answer) = state.chat.answer_mut(id) {
+                answer.step = step;
+                answer.ending = Some(Ending { tokens, seconds, reason: Clean::line(&finish_reason), score });
+            }
+        }
+        Event::Paused { .. } => {
+            let now = state.now;
+            let stage = state.stages.live_mut();
+            stage.phase = Phase::Paused;
+            stage.paused_since = stage.paused_since.or(Some(now));
+        }
+        Event::Resumed { .. } => {
+            let now = state.now;
+            let stage = state.stages.live_mut();
+            stage.phase = Phase::Running;
+            stage.feedback.guard = None;
+            if let Some(since) = stage.paused_since.take() {
+                stage.paused_for += now.saturating_sub(since);
+            }
+            // The obstacle is gone; only a failed save still has to be repeated.
+            state.trouble.take_if(|t| t.fault != Fault::Save);
+            state.trouble.iter_mut().for_each(|t| t.read = true);
+        }
+        Event::Saved { step, path, .. } => {
+            state.saving = false;
+            state.trouble = None;
+            let path = path.display().to_string();
+            state.stages.live_mut().saved = Some(Checkpoint { step, path: Clean::line(&path) });
+        }
+        Event::EndedEarly { step, best, figure, evaluations } => {
+            state.remark(Both::new(|lang| strings::ended_early(lang, step, best, figure, evaluations)));
+        }
+        Event::SaveFailed { error, .. } => return on_trouble(state, Fault::Save, &error),
+        Event::StoreFailed { error, .. } => return on_trouble(state, Fault::Store, &error),
+        Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
+        Event::Refused { text } => on_refused(state, &text),
+        Event::Finished { reason, .. } if reason == "switched" => {
+            let now = state.now;
+            state.stages.live_mut().rest(now);
+            state.saving = false;
+            state.chat.end_all();
+            state.voting.forget();
+            state.requests.retain(|w| matches!(w, Request::Stage(_)));
+        }
+        Event::Finished { reason, failed, .. } => {
+            state.finish(&reason, failed);
+            if failed {
+                state.trip(Fault::Stage, &reason);
+            }
+            if matches!(state.overlay, Some(Overlay::Ask { .. })) {
+                state.overlay = None;
+            }
+            return close_if_leaving(state);
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// A write failed: the stage is paused and still open.
+fn on_trouble(state: &mut AppState, fault: Fault, error: &str) -> Vec<Cmd> {
+    state.trip(fault, error);
+    // A pending switch of the stage must be requested again.
+    state.requests.retain(|w| !matches!(w, Request::Stage(_)));
+    match &state.leaving {
+        // A signal requested to quit: there is nobody to ask.
+        Some(leaving) if leaving.forced => return vec![Cmd::Send(Command::Stop { save: false })],
+        Some(_) => {
+            state.leaving = None;
+            state.overlay = Some(Overlay::Ask { question: Question::Quit, chosen: 0 });
+        }
+        None => {}
+    }
+    Vec::new()
+}
+
+fn on_started(state: &mut AppState, info: RunInfo) -> Vec<Cmd> {
+    state.chat.manner = info.manner;
+    state.opening = None;
+    state.requests.retain(|w| !matches!(w, Request::Stage(_)));
+    state.trouble.take_if(|t| t.fault == Fault::Stage);
+    state.stages.begin(info, state.now);
+    focus::keep(state);
+    state.data.forget();
+    // Voting continues with answers of the new stage, if it answers prompts.
+    let mut cmds = data::ask_all(state);
+    if std::mem::take(&mut state.voting.open) && Act::Vote.row().is_enabled(state) {
+        cmds.extend(vote::open(state));
+    }
+    cmds
+}
+
+/// A refusal answers the oldest pending request.
+fn on_refused(state: &mut AppState, text: &str) {
+    state.opening = None;
+    match state.requests.pop_front() {
+        // Shown in place of the pair.
+        Some(Request::Offer) if state.voting.open => {
+            let why = Both::trainer(text);
+            state.record(Level::Alert, refusal(&why));
+            state.voting.refused = Some(why);
+        }
+        // Not requested by a key: the panel says when there will be one.
+        Some(Request::Rollout) => {
+            let stage = state.stages.live_mut();
+            stage.feedback.rollout_refused = Some(stage.steps_done());
+        }
+        Some(Request::Data | Request::Document | Request::NextBatch | Request::Dropped) => {
+            data::on_refused(state, text);
+        }
+        request => {
+            if request == Some(Request::Try) {
+                state.data.trying = None;
+            }
+            state.refuse(Both::trainer(text));
+        }
+    }
+}
+
+fn on_demonstrated(state: &mut AppState, step: usize, count: usize) {
+    state.stages.live_mut().demonstrations = count;
+    let at = state.requests.iter().position(|w| matches!(w, Request::Demonstrate(..)));
+    if let Some(Request::Demonstrate(target, text)) = at.and_then(|at| state.requests.remove(at)) {
+        state.chat.correct(target, &text, step);
+    }
+    state.remark(Both::new(|lang| strings::demonstrated(lang, count, step)));
+}

@@ -1,0 +1,58 @@
+//! Takes in what the run's files hold of earlier launches: curves, scores, probes, changes and the log.
+
+use super::{super::data, log, measured::measured};
+use crate::{
+    protocol::{Event, Line, Past, RunInfo, StagePast},
+    ui::state::{AppState, Both, Level, LogLine, Stage, refusal},
+};
+
+/// The past replaces what was known of its stages.
+pub(super) fn on_past(state: &mut AppState, past: Past) {
+    let live = state.live();
+    let (live, info) = (live.id, live.run.as_ref().map(|r| r.info.clone()).unwrap_or_default());
+    for StagePast { stage: id, steps, events } in past.stages {
+        let Some(stage) = state.stages.find_mut(id) else { continue };
+        stage.forget();
+        steps.into_iter().for_each(|step| stage.add_step(step));
+        for line in events {
+            take(stage, line, if live == Some(id) { None } else { Some(&info) });
+        }
+    }
+    let Some(lines) = past.log else { return };
+    // The launch's own first lines are among them.
+    state.log.clear();
+    for Line { stage, time, record } in lines {
+        let words = match &record {
+            Event::Refused { text } => vec![(Level::Alert, refusal(&Both::trainer(text)))],
+            event => log::lines(Some(stage), event),
+        };
+        for (level, text) in words {
+            state.log_line(LogLine { at: time, level, text });
+        }
+        if let Event::Refitted(refit) = record {
+            state.voting.refit = Some(refit);
+        }
+    }
+}
+
+/// Adds an event to a stage; `live` is the running stage's description if that is another one.
+fn take(stage: &mut Stage, line: Line<Event>, live: Option<&RunInfo>) {
+    match (line.record, live) {
+        (Event::Started(_), None) => {}
+        // What the log leaves out is the same in all stages of a run.
+        (Event::Started(info), Some(live)) => stage.describe(RunInfo {
+            path: live.path.clone(),
+            stage: line.stage,
+            vocab_size: live.vocab_size,
+            layers: live.layers,
+            hidden_size: live.hidden_size,
+            heads: live.heads,
+            chat: line.stage.chat(),
+            ..*info
+        }),
+        (Event::Edited(edit), None) => stage.note_edit(&edit, line.time),
+        (Event::Edited(edit), Some(_)) => stage.edit_before(&edit, line.time),
+        (Event::Broken { step, text }, _) => data::on_broken(stage, line.time, step, &text),
+        (event, _) => drop(measured(stage, event)),
+    }
+}
