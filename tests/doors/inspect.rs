@@ -219,7 +219,9 @@ fn what_is_no_weights_is_named() {
     let folder = |name: &str, files: &[(&str, &[u8])]| {
         let path = dir.path().join(name);
         fs::create_dir(&path).unwrap();
-        files.iter().for_each(|(name, bytes)| fs::write(path.join(name), bytes).unwrap());
+        for (name, bytes) in files {
+            fs::write(path.join(name), bytes).unwrap();
+        }
         text(&path)
     };
     refused(folder("empty", &[]), &["holds no weights"]);
