@@ -27,7 +27,7 @@ fn every_shell_gets_a_script_with_the_verbs() {
 #[test]
 fn help_is_in_groups() {
     let done = run(&["--help"]);
-    for group in ["Train:\n  train ", "Look:\n  inspect ", "Models:\n  generate ", "Doors:\n  export ", "Options:\n"] {
+    for group in ["Train:\n  train ", "Look:\n  runs ", "Models:\n  generate ", "Doors:\n  export ", "Options:\n"] {
         assert!(done.good().out.contains(group), "{group:?} expected\n{}", done.out);
     }
 }
