@@ -168,7 +168,7 @@ fn reasons_are_sentences() {
         ("null", "expected an object, found null"),
         ("\"text\"", "expected an object, found a string"),
         ("{", "not JSON: EOF while parsing an object at column 1"),
-        ("{}", "no known field: \"messages\", \"conversations\", \"instruction\" with \"output\", or \"prompt\""),
+        ("{}", "no known field: \"messages\", \"conversations\", \"instruction\" with \"output\", \"prompt\""),
         (r#"{"text":"pretraining"}"#, "no known field"),
         (r#"{"messages":null}"#, "no known field"),
         (r#"{"instruction":"q"}"#, "\"instruction\" without \"output\""),
@@ -230,18 +230,78 @@ fn reasons_are_sentences() {
     assert!(long.len() < 200, "a role a kilobyte long is not repeated: {long}");
 }
 
+/// Fields of other names, as data sets on the Hub have them.
+#[test]
+fn questions_and_answers_are_read_under_their_usual_names() {
+    use Role::{Assistant, System, User};
+    let asked = [(User, "q"), (Assistant, "a")];
+    for (record, form, wanted) in [
+        (r#"{"question":"q","answer":"a"}"#, Form::QuestionAnswer, &asked[..]),
+        (r#"{"query":"q","response":"a","history":[]}"#, Form::QuestionAnswer, &asked),
+        (r#"{"input":"q","output":"a"}"#, Form::QuestionAnswer, &asked),
+        (r#"{"question":"q","context":"c","answer":"a"}"#, Form::QuestionAnswer, &[(User, "q\nc"), (Assistant, "a")]),
+        (r#"{"question":"q","answer":"a","output":""}"#, Form::QuestionAnswer, &asked),
+        (
+            r#"{"system":"s","query":"q","response":"a"}"#,
+            Form::QuestionAnswer,
+            &[(System, "s"), (User, "q"), (Assistant, "a")],
+        ),
+        (
+            r#"{"query":"q","response":"a","history":[["q0","a0"]]}"#,
+            Form::QuestionAnswer,
+            &[(User, "q0"), (Assistant, "a0"), (User, "q"), (Assistant, "a")],
+        ),
+        (r#"{"prompt":"q","response":"a"}"#, Form::PromptCompletion, &asked),
+        (r#"{"instruction":"q","answer":"a"}"#, Form::Alpaca, &asked),
+        (r#"{"text":"<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n"}"#, Form::ChatMl, &asked),
+        (
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"q"}]},{"role":"assistant","content":"a"}]}"#,
+            Form::Messages,
+            &asked,
+        ),
+    ] {
+        let reading = lines(record);
+        assert_eq!(turns(&reading.items[0]), wanted, "{record}");
+        assert_eq!(reading.forms.into_iter().collect::<Vec<_>>(), [(form, 1)], "{record}");
+    }
+    for (record, wanted) in [
+        (r#"{"question":"q"}"#, "\"question\" without \"answer\""),
+        (r#"{"question":"q","answer":"a","response":"b"}"#, "it has both \"response\" and \"answer\""),
+        (r#"{"question":"q","answer":["a"]}"#, "\"answer\" is an array, not a string"),
+        (r#"{"text":"<|im_start|>user\nq"}"#, "turn 1 of \"text\" has no <|im_end|>"),
+        (r#"{"text":"<|im_start|>user\nq<|im_end|>x<|im_start|>assistant\na<|im_end|>"}"#, "outside of every turn"),
+        (r#"{"body":"x"}"#, "it has \"body\""),
+    ] {
+        assert!(reason(record).contains(wanted), "{record}: {}", reason(record));
+    }
+}
+
+/// Rows of a table are records; a cell may hold a list of messages.
+#[test]
+fn tables_hold_conversations() {
+    let text = "question,answer\nq,a\n\"two\nlines\",\"a, b\"\n,a\n";
+    let reading = read_chats(Format::Csv, text.as_bytes()).unwrap();
+    let said: Vec<_> =
+        reading.items.iter().map(|c| (c.turns[0].content.as_str(), c.turns[1].content.as_str())).collect();
+    assert_eq!(said, [("q", "a"), ("two\nlines", "a, b")]);
+    assert_eq!((reading.rejected, reading.reasons[0].0), (1, 5), "{:?}", reading.reasons);
+    let cell = r#"[{""role"":""user"",""content"":""q""},{""role"":""assistant"",""content"":""a""}]"#;
+    let reading = read_chats(Format::Tsv, format!("id\tmessages\n1\t\"{cell}\"\n").as_bytes()).unwrap();
+    assert_eq!(turns(&reading.items[0]), [(Role::User, "q"), (Role::Assistant, "a")]);
+}
+
 #[test]
 fn an_input_without_conversations_says_what_was_expected() {
     for format in [Format::Json, Format::JsonLines] {
         for text in ["", "\n \n", "\u{FEFF}"] {
             let error = read_chats(format, text.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains("holds no conversation; expected JSON Lines or a JSON array"), "{error}");
+            assert!(error.contains("holds no conversation; expected records with \"messages\""), "{error}");
         }
     }
     let error = read_chats(Format::JsonLines, "{\"text\":\"t\"}\nx\n".as_bytes()).unwrap_err().to_string();
     assert!(error.contains("2 records were rejected, the first at 1: no known field"), "{error}");
     let error = read_chats(Format::Text, "q\na".as_bytes()).unwrap_err().to_string();
-    assert!(error.contains("expected JSON Lines"), "{error}");
+    assert!(error.contains("a .txt file holds none; expected .jsonl, .json, .csv"), "{error}");
     assert!(read_chats(Format::JsonLines, Failing).unwrap_err().to_string().contains("cannot be read: gone"));
     assert!(read_chats(Format::Json, "[".as_bytes().chain(Failing)).unwrap_err().to_string().contains("gone"));
 }

@@ -94,7 +94,8 @@ fn names_tell_the_format() {
     assert_eq!(Format::of_name("a.b.JSONL.gz"), Some((Format::JsonLines, Packing::Gzip)));
     assert_eq!(Format::of_name("a.txt.zst"), Some((Format::Text, Packing::Zstd)));
     assert_eq!(Format::of_name("a.tsv"), Some((Format::Tsv, Packing::Plain)));
-    for none in ["a", "a.gz", "a.png", "a.tar.gz", "a.parquet.gz", "txt"] {
+    assert_eq!(Format::of_name("a.parquet.gz"), Some((Format::Parquet, Packing::Gzip)));
+    for none in ["a", "a.gz", "a.png", "a.tar.gz", "txt"] {
         assert_eq!(Format::of_name(none), None, "{none}");
     }
 }
@@ -185,6 +186,25 @@ fn tables_say_what_is_wrong_with_a_row() {
     let (_, _, passed) = text(Format::Csv, b"name,age\na,1\n");
     let words = passed.ended.unwrap().to_string();
     assert!(words.contains("no field") && words.contains("name") && words.contains("age"), "{words}");
+}
+
+/// Exports have their records in a list under one key, on one line or on many.
+#[test]
+fn a_list_under_one_key_is_a_file_of_records() {
+    for text in [
+        r#"{"data": [{"text": "one"}, {"text": "two"}]}"#,
+        "{\n  \"data\": [\n    {\n      \"text\": \"one\"\n    },\n    {\"text\": \"two\"}\n  ],\n  \"version\": 1\n}\n",
+        "\u{FEFF}{\"rows\"\n:\n[{\"text\": \"one\"}, {\"text\": \"two\"}]}",
+    ] {
+        assert_eq!(texts(Format::Json, text.as_bytes()), ["one", "two"], "{text}");
+    }
+    // Lines that have such a field among others are records themselves.
+    let line = r#"{"data": [{"a": 1}], "text": "one"}"#;
+    assert_eq!(texts(Format::Json, format!("{line}\n{line}\n").as_bytes()), ["one", "one"]);
+    assert_eq!(texts(Format::JsonLines, line.as_bytes()), ["one"]);
+    // A record that is not valid costs only itself, and its place counts from the list.
+    let found = text(Format::Json, b"{\"data\": [\n{\"text\": \"one\"},\n{\"text\": }]}");
+    assert_eq!((found.0, found.1[0].0), (vec!["one".to_owned()], 2));
 }
 
 #[test]

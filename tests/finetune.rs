@@ -381,6 +381,11 @@ fn sources_without_a_conversation_are_refused() {
     fs::write(at("list.json"), "[]").unwrap();
     fs::write(at("text.txt"), "words\n").unwrap();
     fs::write(at("table.csv"), "a,b\n").unwrap();
+    fs::write(at("b.arrow"), [0xFF; 16]).unwrap();
+    fs::create_dir(at("saved")).unwrap();
+    for (name, content) in [("dataset_info.json", "{}"), ("state.json", "{}"), ("data-00000-of-00001.arrow", "x")] {
+        fs::write(at(&format!("saved/{name}")), content).unwrap();
+    }
     fs::create_dir(at("texts")).unwrap();
     fs::write(at("texts/a.txt"), "words\n").unwrap();
     let cases: &[(&str, &[&str])] = &[
@@ -388,7 +393,9 @@ fn sources_without_a_conversation_are_refused() {
         ("empty.json", &["sft.source mine", "empty.json"]),
         ("list.json", &["sft.source mine", "list.json"]),
         ("text.txt", &["sft.source mine", "text.txt", ".jsonl"]),
-        ("table.csv", &["sft.source mine", "table.csv", ".jsonl"]),
+        ("table.csv", &["sft.source mine", "table.csv", "holds no conversation"]),
+        ("b.arrow", &["sft.source mine", "is an Arrow file", "python3 -c", "open_stream", "b.parquet"]),
+        ("saved", &["sft.source mine", "saved", "save_to_disk", "load_from_disk", "data.parquet"]),
         ("texts", &["sft.source mine", "a.txt", "another ending", ".jsonl"]),
         ("nowhere.jsonl", &["sft.source mine", "nowhere.jsonl"]),
     ];
@@ -398,6 +405,24 @@ fn sources_without_a_conversation_are_refused() {
     }
     assert_eq!(checkpoints(&run), ["pretrain-00000003", "pretrain-00000006"]);
     no_leftovers(&run);
+}
+
+#[test]
+fn one_bad_file_does_not_end_a_folder() {
+    let dir = scratch();
+    let (run, _) = pretrained(dir.path());
+    let folder = dir.path().join("chats");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a.json"), "[1").unwrap();
+    fs::write(folder.join("b.parquet"), "PAR1 and no more").unwrap();
+    fs::write(folder.join("c.csv"), "question,answer\nhow,so\n").unwrap();
+    fs::write(folder.join("d.jsonl.gz"), [0x1F, 0x8B, 8, 0]).unwrap();
+    let source = format!("sft.source=[{{name=\"mine\",path={:?},license=\"CC0-1.0\",url=\"here\"}}]", text(&folder));
+    let said = notes(&finetune(&run, &[&source], &["--steps", "1"]));
+    assert!(said.contains("c.csv: 1 question/answer"), "{said}");
+    for bad in ["a.json", "b.parquet", "d.jsonl.gz"] {
+        assert!(said.lines().any(|l| l.contains(bad) && l.ends_with("; the file is skipped")), "{bad}: {said}");
+    }
 }
 
 #[test]

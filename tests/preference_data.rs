@@ -128,6 +128,47 @@ fn every_form_is_read() {
     }
 }
 
+/// Orca's, Argilla's, WebGPT's, OpenAI's and LLaMA-Factory's pairs.
+#[test]
+fn pairs_under_other_names_are_read() {
+    use PreferenceForm::{Alpaca, OpenAi, PromptPair, Question, ShareGpt};
+    use Role::{System, User};
+    let asked = &[(User, "q")][..];
+    let answers =
+        |good: &str, bad: &str| json!({good: messages(&["assistant:good"]), bad: messages(&["assistant:bad"])});
+    let mut openai = answers("preferred_output", "non_preferred_output");
+    openai["input"] = json!({"messages": messages(&["user:q"]), "tools": [], "parallel_tool_calls": true});
+    let message = |text: &str| json!({"role": "assistant", "content": text});
+    for (record, form, wanted) in [
+        (
+            json!({"system": "s", "question": "q", "chosen": "good", "rejected": "bad"}),
+            Question,
+            &[(System, "s"), (User, "q")][..],
+        ),
+        (json!({"instruction": "q", "chosen_response": "good", "rejected_response": "bad"}), Alpaca, asked),
+        (json!({"question": "q", "response_j": "good", "response_k": "bad"}), Question, asked),
+        (json!({"prompt": "q", "chosen": message("good"), "rejected": message("bad")}), PromptPair, asked),
+        (
+            json!({"messages": messages(&["user:q"]), "chosen": message("good"), "rejected": message("bad")}),
+            ShareGpt,
+            asked,
+        ),
+        (json!({"instruction": "q", "input": "", "output": ["good", "bad"]}), Alpaca, asked),
+        (openai, OpenAi, asked),
+    ] {
+        let text = record.to_string();
+        let reading = lines(&text);
+        let pair = &reading.pairs.items[0];
+        assert_eq!(said(&pair.prompt), wanted, "{text}");
+        assert_eq!((pair.chosen.as_str(), pair.rejected.as_str()), ("good", "bad"), "{text}");
+        assert_eq!(reading.pairs.forms.into_iter().collect::<Vec<_>>(), [(form, 1)], "{text}");
+    }
+    let reading = read_preferences(Format::Csv, &b"prompt,chosen,rejected\nq,good,bad\n"[..]).unwrap();
+    assert_eq!(reading.pairs.items[0].chosen, "good");
+    let rated = reason(r#"{"prompt":"q","completion":"a","label":true}"#);
+    assert!(rated.contains("rates a single answer"), "{rated}");
+}
+
 #[test]
 fn a_ranking_becomes_all_its_pairs() {
     let text = r#"{"prompt":"q","chosen":"x","rejected":"y","task":"t"}

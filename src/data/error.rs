@@ -106,7 +106,7 @@ impl From<std::io::Error> for DataError {
 fn chat_hint(rejected: u64, first: Option<&(u64, String)>) -> String {
     match first {
         Some(_) => hint(rejected, first),
-        None => "; expected JSON Lines or a JSON array with \"messages\", \"conversations\", \"instruction\" and \"output\", or \"prompt\" and \"completion\"".to_owned(),
+        None => "; expected records with \"messages\", \"conversations\", \"instruction\" and \"output\", \"prompt\" and \"completion\", or \"question\" and \"answer\"".to_owned(),
     }
 }
 

@@ -14,7 +14,10 @@ use crate::{
     },
     data::clean::Funnel,
     store::Run,
-    train::{Corpus, Setup, TrainError, corpus, heal_tokenizer, keeps_tokenizer, open_run, prune_data},
+    train::{
+        Corpus, Setup, TrainError, config::UNKNOWN, corpus, export::BUILTIN_LICENCE, heal_tokenizer, keeps_tokenizer,
+        open_run, prune_data,
+    },
 };
 
 /// Clean and tokenize a run's text: the funnel, the mix, the tokenizer
@@ -59,6 +62,10 @@ impl Data {
         prune_data(&run, &corpus.version)?;
         let mut whole = Funnel::default();
         corpus.funnels.iter().for_each(|(_, _, funnel)| whole.merge(funnel));
+        let origin = |name: &str| match config.source.iter().find(|s| s.name == name) {
+            Some(source) => source.origin().map(str::to_owned),
+            None => [BUILTIN_LICENCE, UNKNOWN].map(str::to_owned),
+        };
         let weights: Vec<f64> = corpus.funnels.iter().map(|(_, weight, _)| *weight).collect();
         let tokenizer = corpus::room(&corpus, &config, &weights)?.tokenizer;
         let tokens: usize = corpus.packed.iter().map(|s| s.train.len() + s.held_out.len()).sum();
@@ -71,6 +78,7 @@ impl Data {
                 let mut line = counts(funnel);
                 line["name"] = name.as_str().into();
                 line["weight"] = (*weight).into();
+                [line["license"], line["url"]] = origin(name).map(Value::from);
                 line["tokens"] = (packed.map_or(0, |s| s.train.len()) + held_out).into();
                 line["held_out_tokens"] = held_out.into();
                 line["held_out_documents"] = packed.map_or(0, |s| s.held_out.documents()).into();
@@ -88,8 +96,9 @@ impl Data {
         for (name, weight, funnel) in &corpus.funnels {
             let packed = corpus.packed.iter().find(|s| s.name == *name);
             let (train, held_out) = packed.map_or((0, 0), |s| (s.train.len(), s.held_out.len()));
+            let [license, url] = origin(name);
             output::text(&format!(
-                "{name}  weight {weight}  {} of {} documents  {train} tokens to train on, {held_out} held out",
+                "{name}  weight {weight}  {} of {} documents  {train} tokens to train on, {held_out} held out  license {license}  url {url}",
                 funnel.kept.documents, funnel.documents_in
             ));
         }

@@ -1,4 +1,4 @@
-//! Parses a record into a conversation: the four forms, and the checks on a conversation.
+//! Parses a record into a conversation: its forms, and the checks on a conversation.
 
 use std::fmt;
 
@@ -22,18 +22,47 @@ pub enum Form {
     ShareGpt,
     /// `messages` of `role` and `content`, as OpenAI and TRL have them.
     Messages,
-    /// `prompt` and `completion`, strings or lists of messages, as TRL has them.
+    /// `prompt` and `completion`, strings or lists of messages, as TRL has them; also `response`, `answer`, `output`.
     PromptCompletion,
+    /// `question`, `query` or `input`, with `answer`, `response` or `output` (GSM8K, MetaMath, ms-swift).
+    QuestionAnswer,
+    /// `text` in ChatML: turns between `<|im_start|>` and `<|im_end|>`.
+    ChatMl,
 }
+
+/// Names of a question, in order of priority.
+pub(in crate::data) const QUESTIONS: [&str; 3] = ["question", "query", "input"];
+/// Names of an answer.
+const ANSWERS: [&str; 4] = ["output", "response", "answer", "completion"];
 
 impl Form {
     /// The fields it reads, the one that identifies it first, and which of them are lists of messages.
     pub(super) fn fields(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
-            Self::Alpaca => (&["instruction", "input", "context", "output", "response", "system", "history"], &[]),
+            Self::Alpaca => {
+                (&["instruction", "input", "context", "output", "response", "answer", "system", "history"], &[])
+            }
             Self::ShareGpt => (&["conversations", "system"], &["conversations"]),
             Self::Messages => (&["messages", "system"], &["messages"]),
-            Self::PromptCompletion => (&["prompt", "completion", "system"], &["prompt", "completion"]),
+            Self::PromptCompletion => {
+                (&["prompt", "completion", "response", "answer", "output", "system"], &["prompt", "completion"])
+            }
+            Self::QuestionAnswer => (
+                &[
+                    "question",
+                    "query",
+                    "input",
+                    "context",
+                    "history",
+                    "answer",
+                    "response",
+                    "output",
+                    "completion",
+                    "system",
+                ],
+                &[],
+            ),
+            Self::ChatMl => (&["text", "system"], &[]),
         }
     }
 }
@@ -45,6 +74,8 @@ impl fmt::Display for Form {
             Self::ShareGpt => "sharegpt",
             Self::Messages => "messages",
             Self::PromptCompletion => "prompt/completion",
+            Self::QuestionAnswer => "question/answer",
+            Self::ChatMl => "ChatML",
         })
     }
 }
@@ -68,15 +99,26 @@ pub(super) fn conversation(record: &Value) -> Result<(Form, Conversation), Fault
         turns.extend(alpaca(fields, instruction)?);
         Form::Alpaca
     } else if let Some(prompt) = field(fields, "prompt") {
-        let completion = field(fields, "completion")
-            .ok_or_else(|| "\"prompt\" without \"completion\"; both are expected".to_owned())?;
+        let names = ["completion", "response", "answer", "output"];
+        let (name, completion) =
+            one(fields, &names)?.ok_or_else(|| "\"prompt\" without \"completion\"; both are expected".to_owned())?;
         // Only the completion is trained on, as in TRL.
         let asked = side(prompt, "prompt", Role::User)?;
         turns.extend(asked.into_iter().map(|turn| Turn { learned: false, ..turn }));
-        turns.extend(side(completion, "completion", Role::Assistant)?);
+        turns.extend(side(completion, name, Role::Assistant)?);
         Form::PromptCompletion
+    } else if let Some(asked) = QUESTIONS.into_iter().find_map(|name| Some((name, field(fields, name)?))) {
+        let name = asked.0;
+        let (answer, answered) = one(fields, &ANSWERS)?
+            .ok_or_else(|| format!("\"{name}\" without \"answer\", \"response\" or \"output\"; both are expected"))?;
+        turns.extend(asked_turns(fields, asked)?);
+        turns.push(Turn::new(Role::Assistant, text(answered, &format!("{answer:?}"))?));
+        Form::QuestionAnswer
+    } else if let Some(whole) = field(fields, "text").filter(|whole| whole.as_str().is_some_and(is_chat_ml)) {
+        turns.extend(chat_ml(&text(whole, "\"text\"")?)?);
+        Form::ChatMl
     } else {
-        return Err("no known field: \"messages\", \"conversations\", \"instruction\" with \"output\", or \"prompt\" with \"completion\"".to_owned().into());
+        return Err(unknown(fields).into());
     };
     fields::check(fields)?;
     let (read, _) = form.fields();
@@ -103,18 +145,65 @@ pub(in crate::data) fn task(fields: &Fields) -> Option<String> {
     }
 }
 
+/// Why a record has no form: the fields expected, and those that it has.
+fn unknown(fields: &Fields) -> String {
+    let known = "no known field: \"messages\", \"conversations\", \"instruction\" with \"output\", \"prompt\" with \"completion\", or \"question\" with \"answer\"";
+    let names: Vec<String> = fields.keys().take(8).map(|name| format!("{:?}", short(name))).collect();
+    if names.is_empty() { known.to_owned() } else { format!("{known}; it has {}", names.join(", ")) }
+}
+
+/// The beginning of a name from outside.
+pub(in crate::data) fn short(name: &str) -> String {
+    name.chars().take(40).collect()
+}
+
+/// The only filled one of these fields, with its name. Which of two is meant is unknown.
+fn one<'a, 'f>(fields: &'f Fields, names: &[&'a str]) -> Result<Option<(&'a str, &'f Value)>, Fault> {
+    let there: Vec<(&str, &Value)> = names.iter().filter_map(|name| Some((*name, field(fields, name)?))).collect();
+    let filled: Vec<(&str, &Value)> = there.iter().copied().filter(|(_, value)| !is_empty(value)).collect();
+    match filled.as_slice() {
+        [(name, _), (other, _), ..] => {
+            Err(format!("it has both {name:?} and {other:?}; one answer is expected").into())
+        }
+        _ => Ok(filled.first().or(there.first()).copied()),
+    }
+}
+
+/// The token that opens a turn in ChatML, and the one that ends it.
+const OPENS: &str = "<|im_start|>";
+const ENDS: &str = "<|im_end|>";
+
+fn is_chat_ml(text: &str) -> bool {
+    text.trim_start().starts_with(OPENS)
+}
+
+/// The turns of a text in ChatML.
+fn chat_ml(text: &str) -> Result<Vec<Turn>, Fault> {
+    let turn = |(at, part): (usize, &str)| -> Result<Turn, Fault> {
+        let wrong = |what: &str| Fault::from(format!("turn {} of \"text\" {what}", at + 1));
+        let (role, rest) = part.split_once('\n').ok_or_else(|| wrong("has no line after its role"))?;
+        let (content, after) = rest.split_once(ENDS).ok_or_else(|| wrong("has no <|im_end|>"))?;
+        if !after.trim().is_empty() {
+            return Err(wrong("is followed by text outside of every turn"));
+        }
+        let role = role_of(role.trim()).map_err(|fault| fault.within(&format!("turn {} of \"text\"", at + 1)))?;
+        Ok(Turn::new(role, content))
+    };
+    text.split(OPENS).skip(1).enumerate().map(turn).collect()
+}
+
 /// `instruction` and `input`, answered by `output` (or, as Dolly has it, by `response`).
 fn alpaca(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
-    let output = ["output", "response"].into_iter().find_map(|name| Some((name, field(fields, name)?)));
+    let output = ["output", "response", "answer"].into_iter().find_map(|name| Some((name, field(fields, name)?)));
     let (name, output) = output.ok_or_else(|| "\"instruction\" without \"output\"; both are expected".to_owned())?;
-    let mut turns = alpaca_question(fields, instruction)?;
+    let mut turns = asked_turns(fields, ("instruction", instruction))?;
     turns.push(Turn::new(Role::Assistant, text(output, &format!("{name:?}"))?));
     Ok(turns)
 }
 
-/// `history`, then `instruction` and `input` (or Dolly's `context`) joined by a newline as the question, as in
+/// `history`, then the question (`instruction`) and `input` (or Dolly's `context`) joined by a newline, as in
 /// LLaMA-Factory.
-pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> Result<Vec<Turn>, Fault> {
+pub(in crate::data) fn asked_turns(fields: &Fields, (asked, question): (&str, &Value)) -> Result<Vec<Turn>, Fault> {
     let mut turns = Vec::new();
     if let Some(history) = field(fields, "history") {
         let wrong = || "\"history\" is not a list of pairs [question, answer]".to_owned();
@@ -124,14 +213,13 @@ pub(in crate::data) fn alpaca_question(fields: &Fields, instruction: &Value) -> 
             turns.push(Turn::new(Role::Assistant, text(answer, "an answer in \"history\"")?));
         }
     }
-    let mut question = text(instruction, "\"instruction\"")?;
-    let filled = |name: &&str| field(fields, name).is_some_and(|value| !is_empty(value));
+    let mut question = text(question, &format!("{asked:?}"))?;
+    let filled = |name: &&str| *name != asked && field(fields, name).is_some_and(|value| !is_empty(value));
     let inputs: Vec<&str> = ["input", "context"].into_iter().filter(filled).collect();
     if inputs.len() > 1 {
         return Err(Fault::new(CONTEXT, "it has both \"input\" and \"context\"; one of them is expected"));
     }
-    let name = inputs.first().copied().unwrap_or("input");
-    if let Some(input) = field(fields, name) {
+    if let Some((name, input)) = inputs.first().and_then(|name| Some((name, field(fields, name)?))) {
         let input = text(input, &format!("{name:?}"))?;
         if !input.is_empty() {
             if !question.is_empty() {

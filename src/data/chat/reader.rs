@@ -1,4 +1,4 @@
-//! Reads conversations from JSON Lines, a JSON array or Parquet, each record in any of the common forms.
+//! Reads conversations from JSON Lines, a JSON array, CSV, TSV or Parquet, each record in any of the common forms.
 //!
 //! A record that does not parse, is not a valid conversation or needs an unsupported feature is counted by reason,
 //! located and skipped; bad UTF-8 costs only its own record. Apart from the conversations only one record is in memory.

@@ -1,4 +1,4 @@
-//! Parses a record into pairs: the seven forms, and the checks on a preference.
+//! Parses a record into pairs: its forms, and the checks on a preference.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use super::Preference;
 use crate::data::{
     chat::{
         Role, Turn,
-        fields::{self, TURNS},
-        forms::{alpaca_question, check, list, message_turn, side, task},
+        fields::{self, LABEL, TURNS},
+        forms::{QUESTIONS, asked_turns, check, list, message_turn, short, side, task},
         value::{Fields, field, kind, text},
     },
     read::{Fault, LOSS},
@@ -24,8 +24,12 @@ pub enum PreferenceForm {
     Messages,
     /// `instruction`, `input`, `chosen`, `rejected`, as LLaMA-Factory has them.
     Alpaca,
-    /// `conversations`, and one message each as `chosen` and `rejected`, as in LLaMA-Factory.
+    /// `question` or `query`, optionally `system`, with `chosen` and `rejected`, as Orca's pairs have them.
+    Question,
+    /// `conversations` or `messages`, and one message each as `chosen` and `rejected`, as in LLaMA-Factory.
     ShareGpt,
+    /// `input` with messages, `preferred_output`, `non_preferred_output`, as OpenAI's fine-tuning takes them.
+    OpenAi,
     /// `chosen` and `rejected`, strings that contain `Human:` and `Assistant:`, as in hh-rlhf.
     HhRlhf,
     /// `prompt` and `ranked`, answers from the best to the worst.
@@ -40,7 +44,9 @@ impl fmt::Display for PreferenceForm {
             Self::PromptPair => "prompt/chosen/rejected",
             Self::Messages => "messages",
             Self::Alpaca => "alpaca",
+            Self::Question => "question/chosen/rejected",
             Self::ShareGpt => "sharegpt",
+            Self::OpenAi => "openai",
             Self::HhRlhf => "hh-rlhf",
             Self::Ranked => "ranked",
             Self::Vote => "vote",
@@ -48,21 +54,36 @@ impl fmt::Display for PreferenceForm {
     }
 }
 
-/// The fields that are read, and those that are lists of messages or one message.
-pub(super) const READ: [&str; 11] = [
+/// The names of a better and a worse answer: TRL's, Argilla's, WebGPT's, OpenAI's.
+const SIDES: [[&str; 2]; 4] = [
+    ["chosen", "rejected"],
+    ["chosen_response", "rejected_response"],
+    ["response_j", "response_k"],
+    ["preferred_output", "non_preferred_output"],
+];
+/// The fields that are read besides them, and those that are lists of messages or one message.
+const OTHERS: [&str; 13] = [
     "prompt",
-    "chosen",
-    "rejected",
     "ranked",
     "conversations",
     "instruction",
+    "question",
+    "query",
     "input",
+    "output",
     "context",
     "history",
     "system",
     "choice",
+    "messages",
 ];
-pub(super) const LISTS: [&str; 4] = ["prompt", "chosen", "rejected", "conversations"];
+pub(super) const LISTS: [&str; 7] =
+    ["prompt", "chosen", "rejected", "conversations", "messages", "preferred_output", "non_preferred_output"];
+
+/// All fields that a form reads. TRL's and UltraFeedback's records repeat the chosen conversation in `messages`.
+pub(super) fn read() -> Vec<&'static str> {
+    OTHERS.into_iter().chain(SIDES.into_iter().flatten()).collect()
+}
 
 /// Most answers of a ranking; all pairs of them are made.
 const MOST_RANKED: usize = 64;
@@ -89,6 +110,11 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
     let Value::Object(fields) = record else {
         return Err(format!("expected an object, found {}", kind(record)).into());
     };
+    let rates_one = ["chosen", "rejected", "ranked"].into_iter().all(|name| field(fields, name).is_none());
+    if rates_one && field(fields, "label").is_some() && field(fields, "completion").is_some() {
+        let why = "\"label\" rates a single answer, as for KTO, and two answers to compare are expected; the good ones can be fine-tuned on, as [[sft.source]]";
+        return Err(Fault::new(LABEL, why));
+    }
     fields::check(fields)?;
     if fields::trained(fields, false)? == Some(false) {
         return Err(Fault::new(LOSS, "it is marked as not to be trained on"));
@@ -113,31 +139,39 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
             }
         },
     };
-    let (chosen, rejected) = match (field(fields, "chosen"), field(fields, "rejected")) {
-        (Some(chosen), Some(rejected)) => (chosen, rejected),
-        (Some(_), None) => return Err("\"chosen\" without \"rejected\"; both are expected".to_owned().into()),
-        (None, Some(_)) => return Err("\"rejected\" without \"chosen\"; both are expected".to_owned().into()),
-        (None, None) => {
-            let known = "no known field: \"chosen\" and \"rejected\", or \"prompt\" with \"ranked\"";
-            return Err(known.to_owned().into());
-        }
-    };
-    let (form, mut prompt, chosen, rejected) = if let Some(asked) = field(fields, "conversations") {
+    let ([better, worse], chosen, rejected) = sides(fields)?;
+    let asked = QUESTIONS.into_iter().find_map(|name| Some((name, field(fields, name)?)));
+    let (form, mut prompt, chosen, rejected) = if let Some(Value::Object(input)) = field(fields, "input")
+        && let Some(messages) = input.get("messages")
+    {
+        fields::check(input)?;
+        let prompt = list(messages, "messages")?;
+        let answers = (answer(chosen, better, &prompt)?, answer(rejected, worse, &prompt)?);
+        (PreferenceForm::OpenAi, prompt, answers.0, answers.1)
+    } else if let Some(asked) = field(fields, "conversations") {
         let prompt = list(asked, "conversations")?;
-        (PreferenceForm::ShareGpt, prompt, message(chosen, "chosen")?, message(rejected, "rejected")?)
+        (PreferenceForm::ShareGpt, prompt, message(chosen, better)?, message(rejected, worse)?)
     } else if let Some(instruction) = field(fields, "instruction") {
-        let prompt = alpaca_question(fields, instruction)?;
-        (PreferenceForm::Alpaca, prompt, text(chosen, "\"chosen\"")?, text(rejected, "\"rejected\"")?)
+        let prompt = asked_turns(fields, ("instruction", instruction))?;
+        (PreferenceForm::Alpaca, prompt, string(chosen, better)?, string(rejected, worse)?)
     } else if let Some(asked) = field(fields, "prompt") {
         let prompt = side(asked, "prompt", Role::User)?;
-        let answers = (answer(chosen, "chosen", &prompt)?, answer(rejected, "rejected", &prompt)?);
+        let answers = (answer(chosen, better, &prompt)?, answer(rejected, worse, &prompt)?);
         (PreferenceForm::PromptPair, prompt, answers.0, answers.1)
+    } else if let Some(asked) = asked.filter(|_| !chosen.is_array() && !chosen.as_str().is_some_and(opens_spoken)) {
+        let prompt = asked_turns(fields, asked)?;
+        (PreferenceForm::Question, prompt, string(chosen, better)?, string(rejected, worse)?)
+    } else if let Some(asked) = field(fields, "messages").filter(|_| chosen.is_object()) {
+        let prompt = list(asked, "messages")?;
+        (PreferenceForm::ShareGpt, prompt, message(chosen, better)?, message(rejected, worse)?)
     } else {
         implicit(chosen, rejected)?
     };
     let (named, read): (_, &[&str]) = match form {
         PreferenceForm::Alpaca => ("instruction", &["input", "context", "history"]),
+        PreferenceForm::Question => ("question", &["input", "context", "history"]),
         PreferenceForm::ShareGpt => ("conversations", &[]),
+        PreferenceForm::OpenAi => ("messages", &["input"]),
         _ => ("prompt", &[]),
     };
     fields::check_context(fields, named, read)?;
@@ -147,6 +181,32 @@ pub(super) fn preference(record: &Value) -> Result<(PreferenceForm, Found), Faul
     let task = task(fields);
     let pair = pair(&tidy(prompt), chosen, rejected, task, vote).map_err(|reason| Fault::new(TURNS, reason))?;
     Ok((if vote { PreferenceForm::Vote } else { form }, Found::Pairs(vec![pair])))
+}
+
+/// The better and the worse answer of a record, with the names of their fields.
+fn sides(fields: &Fields) -> Result<([&'static str; 2], &Value, &Value), Fault> {
+    for [better, worse] in SIDES {
+        match (field(fields, better), field(fields, worse)) {
+            (Some(chosen), Some(rejected)) => return Ok(([better, worse], chosen, rejected)),
+            (Some(_), None) => return Err(format!("{better:?} without {worse:?}; both are expected").into()),
+            (None, Some(_)) => return Err(format!("{worse:?} without {better:?}; both are expected").into()),
+            (None, None) => {}
+        }
+    }
+    // LLaMA-Factory's earlier form.
+    if let Some(Value::Array(answers)) = field(fields, "output")
+        && let [chosen @ Value::String(_), rejected @ Value::String(_)] = answers.as_slice()
+    {
+        return Ok((["output", "output"], chosen, rejected));
+    }
+    let names: Vec<String> = fields.keys().take(8).map(|name| format!("{:?}", short(name))).collect();
+    let known = "no known field: \"chosen\" and \"rejected\", or \"prompt\" with \"ranked\"";
+    Err(if names.is_empty() { known.to_owned() } else { format!("{known}; it has {}", names.join(", ")) }.into())
+}
+
+/// An answer that is a string or a message.
+fn string(value: &Value, name: &str) -> Result<String, Fault> {
+    if value.is_object() { message(value, name) } else { Ok(text(value, &format!("\"{name}\""))?) }
 }
 
 /// The prompt without an empty system turn. Nothing in a prompt is trained, whatever its turns are marked as.
@@ -241,7 +301,7 @@ fn spoken(turn: Turn, name: &str) -> Result<String, Fault> {
 /// An answer to a prompt: a string, a message in a list, or the whole conversation including the prompt.
 fn answer(value: &Value, name: &str, prompt: &[Turn]) -> Result<String, Fault> {
     if !value.is_array() {
-        return Ok(text(value, &format!("\"{name}\""))?);
+        return string(value, name);
     }
     let mut turns = list(value, name)?;
     if turns.len() > 1 && turns.len() > prompt.len() && same(&turns[..prompt.len()], prompt) {
@@ -288,6 +348,11 @@ fn implicit(chosen: &Value, rejected: &Value) -> Result<Parts, Fault> {
         return Err(why.to_owned().into());
     }
     Ok((form, chosen, answers.0, answers.1))
+}
+
+/// Whether a string is a conversation as hh-rlhf writes it; in trimmed files the first line breaks are missing.
+fn opens_spoken(text: &str) -> bool {
+    text.trim_start().starts_with(HUMAN.trim_start())
 }
 
 /// Parses a string with `Human:` and `Assistant:` into turns.

@@ -1,4 +1,4 @@
-//! Reads preferences from JSON Lines, a JSON array or Parquet, each record in any of the common forms.
+//! Reads preferences from JSON Lines, a JSON array, CSV, TSV or Parquet, each record in any of the common forms.
 
 use std::io::{Read, Seek};
 
@@ -63,7 +63,7 @@ impl PreferenceReading {
         };
         let is_vote = form == PreferenceForm::Vote;
         if !is_vote {
-            count_unread(&mut self.pairs.unread, &record, &forms::READ, &forms::LISTS);
+            count_unread(&mut self.pairs.unread, &record, &forms::read(), &forms::LISTS);
         }
         self.count(&found, 1);
         let (vote, pairs) = match found {

@@ -15,7 +15,7 @@ use crate::data::{document::Document, error::DataError};
 const MOST_COLUMNS: usize = 4096;
 
 /// Reads one document per row. The place is the line on which the row begins, or the line of the quotation mark that
-/// makes it invalid. A repeated header row, from joined files, is skipped.
+/// makes it invalid.
 pub(super) fn read(
     input: impl Read,
     delimiter: u8,
@@ -23,46 +23,110 @@ pub(super) fn read(
     unread: &mut Unread,
     take: &mut dyn FnMut(u64, Result<Document, Fault>),
 ) -> Result<(), DataError> {
-    let mut rows = Rows::new(input, delimiter);
-    let Some(header) = rows.next()? else { return Ok(()) };
-    let names: Vec<String> = match header {
-        Ok(fields) => fields.iter().map(|f| String::from_utf8_lossy(f).trim().to_owned()).collect(),
-        Err(fault) => return Err(DataError::Shape(format!("its first row names no columns: {}", fault.reason))),
-    };
-    let text = record::text_field(options.field.as_deref(), |name| names.iter().any(|n| n == name))
-        .map_err(|fault| DataError::Shape(format!("{}; its columns are {names:?}", fault.reason)))?
+    let Some(mut table) = Table::open(input, delimiter)? else { return Ok(()) };
+    let there = |name: &str| table.names.iter().any(|n| n == name);
+    let text = record::text_field(options.field.as_deref(), there)
+        .map_err(|fault| DataError::Shape(format!("{}; its columns are {:?}", fault.reason, table.names)))?
         .to_owned();
+    let wanted = |name: &str| *name == text || record::names_a_text(name);
     let mut taken = 0;
-    while let Some(row) = rows.next()? {
-        if row
-            .as_ref()
-            .is_ok_and(|row| row.iter().zip(&names).filter(|(a, b)| **a == b.as_bytes()).count() == names.len())
-        {
-            continue;
-        }
-        let found = row.and_then(|fields| {
-            if fields.len() != names.len() {
-                return Err(Fault::new(MALFORMED, format!("{} fields under {} names", fields.len(), names.len())));
-            }
-            let mut record = Map::new();
-            for (name, value) in names.iter().zip(fields) {
-                if *name == text || record::names_a_text(name) {
-                    let value = std::str::from_utf8(value)
-                        .map_err(|e| Fault::new(BAD_ENCODING, super::lines::not_utf8(e.valid_up_to())))?;
-                    record.insert(name.clone(), Value::String(value.to_owned()));
-                }
-            }
-            record::document(&record, Some(&text), options.prose)
-        });
-        let place = rows.place;
+    while let Some((place, row)) = table.next(wanted)? {
+        let found = row.and_then(|record| record::document(&record, Some(&text), options.prose));
         taken += u64::from(found.is_ok());
         take(place, found);
     }
-    for name in names.iter().filter(|name| taken > 0 && **name != text && !record::names_a_text(name)) {
+    for name in table.names.iter().filter(|name| taken > 0 && !wanted(name)) {
         unread.add("", name, taken);
     }
     Ok(())
 }
+
+/// Columns in which a cell may be a list of messages, written as JSON.
+const LISTS: [&str; 6] = ["messages", "conversations", "prompt", "completion", "chosen", "rejected"];
+
+/// Reads one record per row with all of its columns; an empty cell is a missing field. The place is as in [`read`].
+pub(super) fn records(
+    input: impl Read,
+    delimiter: u8,
+    limit: usize,
+    take: &mut dyn FnMut(u64, Result<Value, Fault>),
+) -> Result<(), DataError> {
+    let Some(mut table) = Table::open(input, delimiter)? else { return Ok(()) };
+    while let Some((place, row)) = table.next(|_| true)? {
+        let found = row.and_then(|mut record| {
+            if record.values().map(|cell| cell.as_str().map_or(0, str::len)).sum::<usize>() > limit {
+                return Err(Fault::too_long("row", limit));
+            }
+            record.retain(|_, cell| cell.as_str().is_some_and(|text| !text.is_empty()));
+            for name in LISTS {
+                if let Some(cell) = record.get_mut(name)
+                    && let Some(messages) = cell.as_str().and_then(messages)
+                {
+                    *cell = messages;
+                }
+            }
+            Ok(Value::Object(record))
+        });
+        take(place, found);
+    }
+    Ok(())
+}
+
+/// The list of messages in a cell, if it is one.
+fn messages(cell: &str) -> Option<Value> {
+    let list: Value = cell.trim_start().starts_with('[').then(|| serde_json::from_str(cell).ok())??;
+    let is_message = |item: &Value| item.get("role").or_else(|| item.get("from")).is_some_and(Value::is_string);
+    list.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(is_message)).then_some(list)
+}
+
+/// Rows under the names of their columns.
+struct Table<I> {
+    rows: Rows<I>,
+    names: Vec<String>,
+}
+
+impl<I: Read> Table<I> {
+    /// Reads the first row; None in an empty input.
+    fn open(input: I, delimiter: u8) -> Result<Option<Self>, DataError> {
+        let mut rows = Rows::new(input, delimiter);
+        let names = match rows.next()? {
+            None => return Ok(None),
+            Some(Ok(fields)) => fields.iter().map(|f| String::from_utf8_lossy(f).trim().to_owned()).collect(),
+            Some(Err(fault)) => {
+                return Err(DataError::Shape(format!("its first row names no columns: {}", fault.reason)));
+            }
+        };
+        Ok(Some(Self { rows, names }))
+    }
+
+    /// The wanted fields of the next row, with its place. A repeated header row, from joined files, is skipped.
+    fn next(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Option<Placed>, DataError> {
+        loop {
+            let Some(row) = self.rows.next()? else { return Ok(None) };
+            let names = &self.names;
+            let is_name = |(cell, name): &(&&[u8], &String)| **cell == name.as_bytes();
+            if row.as_ref().is_ok_and(|row| row.iter().zip(names).filter(is_name).count() == names.len()) {
+                continue;
+            }
+            let found = row.and_then(|fields| {
+                if fields.len() != names.len() {
+                    return Err(Fault::new(MALFORMED, format!("{} fields under {} names", fields.len(), names.len())));
+                }
+                let mut record = Map::new();
+                for (name, value) in names.iter().zip(fields).filter(|(name, _)| wanted(name)) {
+                    let value = std::str::from_utf8(value)
+                        .map_err(|e| Fault::new(BAD_ENCODING, super::lines::not_utf8(e.valid_up_to())))?;
+                    record.insert(name.clone(), Value::String(value.to_owned()));
+                }
+                Ok(record)
+            });
+            return Ok(Some((self.rows.place, found)));
+        }
+    }
+}
+
+/// The place of a row, and its fields by name or why it is invalid.
+type Placed = (u64, Result<Map<String, Value>, Fault>);
 
 /// The fields of a row, or why it is invalid.
 type Row<'a> = Result<Vec<&'a [u8]>, Fault>;

@@ -30,6 +30,8 @@ pub(in crate::data) struct Records<R> {
     length: usize,
     /// Whether the records are elements of an array.
     in_array: bool,
+    /// Whether what follows the first array is not read.
+    first_only: bool,
     ended: bool,
     /// The line of the next byte, and whether the previous byte was `\r`.
     line: u64,
@@ -65,8 +67,18 @@ enum Step {
 impl<R: BufRead> Records<R> {
     pub(in crate::data) fn new(input: R, limit: usize) -> Self {
         let (buffer, length) = (Vec::new(), 0);
-        let (in_array, ended, after_return) = (false, false, false);
-        Self { input, limit, offset: 0, buffer, length, in_array, ended, line: 1, after_return, begins: 1 }
+        let (in_array, first_only, ended, after_return) = (false, false, false, false);
+        Self { input, limit, offset: 0, buffer, length, in_array, first_only, ended, line: 1, after_return, begins: 1 }
+    }
+
+    /// Only the records of the array with which the input begins; `line` is that of its bracket.
+    pub(in crate::data) fn of_array(input: R, limit: usize, line: u64) -> Self {
+        Self { first_only: true, line, ..Self::new(input, limit) }
+    }
+
+    /// Bytes a record may have.
+    pub(in crate::data) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Bytes read.
@@ -117,6 +129,10 @@ impl<R: BufRead> Records<R> {
                         }
                         state = next;
                         used += 1;
+                        if self.first_only && state == State::Between && byte == b']' {
+                            self.ended = true;
+                            done = true;
+                        }
                     }
                     Step::Ends => {
                         used += 1;
@@ -134,7 +150,7 @@ impl<R: BufRead> Records<R> {
             self.buffer.extend_from_slice(&part[..part.len().min(room)]);
             self.input.consume(used);
             self.offset += used as u64;
-            if done {
+            if done && !self.ended {
                 return Ok(Some(match open {
                     Some(line) => Record::OpenString(line),
                     None => self.record(),

@@ -23,7 +23,13 @@ pub(in crate::data) fn each_record(
     take: impl FnMut(u64, Result<Value, Fault>),
 ) -> Result<u64, DataError> {
     let mut input = buffered(input);
-    let head = head(&mut input, limit)?;
+    let mut head = head(&mut input, limit)?;
+    if format == Format::Json
+        && let Some(array) = wrapped(&mut input, &mut head)?
+    {
+        let line = 1 + head[..array].iter().filter(|b| **b == b'\n').count() as u64;
+        return each_item(Records::of_array(head[array..].chain(input), limit, line), take);
+    }
     let start = head.trim_ascii_start();
     // Tools often name JSON Lines .json and vice versa; the first line decides.
     let items = match format {
@@ -31,7 +37,68 @@ pub(in crate::data) fn each_record(
         _ => start.first() != Some(&b'{') || !is_json(start),
     };
     let input = head.as_slice().chain(input);
-    if items { each_item(input, limit, take) } else { each_line(Lines::new(input, limit), take) }
+    if items { each_item(Records::new(input, limit), take) } else { each_line(Lines::new(input, limit), take) }
+}
+
+/// Keys under which exports have the list of their records.
+const WRAPPERS: [&[u8]; 5] = [b"data", b"rows", b"records", b"examples", b"train"];
+/// Most bytes before the first record of such a list.
+const LONGEST_OPENING: usize = 4096;
+
+/// Where the list begins in an input such as `{"data": [{…}, …]}`. More lines are added to the head as needed.
+fn wrapped(input: &mut impl BufRead, head: &mut Vec<u8>) -> Result<Option<usize>, DataError> {
+    loop {
+        match opening(head) {
+            Opening::List(at) => {
+                // Lines that are records of their own may have such a field among others.
+                let line: Option<Value> = serde_json::from_slice(head).ok();
+                let alone = line.is_none_or(|line| line.as_object().is_some_and(|fields| fields.len() == 1));
+                return Ok(alone.then_some(at));
+            }
+            Opening::Begun if head.len() < LONGEST_OPENING => {
+                let room = (LONGEST_OPENING - head.len()) as u64;
+                if input.take(room).read_until(b'\n', head)? == 0 {
+                    return Ok(None);
+                }
+            }
+            Opening::Begun | Opening::Other => return Ok(None),
+        }
+    }
+}
+
+/// How far an input follows `{"data": [{`.
+enum Opening {
+    /// All of it; the position of the `[`.
+    List(usize),
+    /// The input ends before it is clear.
+    Begun,
+    Other,
+}
+
+fn opening(head: &[u8]) -> Opening {
+    let mut begun = false;
+    for key in WRAPPERS {
+        let quoted: [&[u8]; 3] = [b"\"", key, b"\""];
+        let quoted = quoted.concat();
+        let (mut rest, mut list, mut follows) = (head.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(head), 0, true);
+        let parts: [&[u8]; 5] = [b"{", &quoted, b":", b"[", b"{"];
+        for part in parts {
+            rest = rest.trim_ascii_start();
+            let Some(after) = rest.strip_prefix(part) else {
+                begun |= part.starts_with(rest);
+                follows = false;
+                break;
+            };
+            if *part == *b"[" {
+                list = head.len() - rest.len();
+            }
+            rest = after;
+        }
+        if follows {
+            return Opening::List(list);
+        }
+    }
+    if begun { Opening::Begun } else { Opening::Other }
 }
 
 /// Reads up to the end of the first line that is not blank.
@@ -52,7 +119,7 @@ fn head(input: &mut impl BufRead, limit: usize) -> Result<Vec<u8>, DataError> {
 
 /// Whether the first line of a head is a record of its own.
 fn is_json(head: &[u8]) -> bool {
-    let line = head.split(|b| *b == b'\r').next().unwrap_or(head);
+    let line = head.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(head);
     let parsed = |text: &[u8]| serde_json::from_slice::<IgnoredAny>(text).is_ok();
     parsed(line) || std::str::from_utf8(line).is_ok_and(|line| mended(line).is_some_and(|m| parsed(m.as_bytes())))
 }
@@ -124,13 +191,11 @@ fn text(bytes: &[u8]) -> Result<&str, Fault> {
     std::str::from_utf8(bytes).map_err(|e| Fault::new(BAD_ENCODING, not_utf8(e.valid_up_to())))
 }
 
-fn each_item(
-    input: impl BufRead,
-    limit: usize,
+fn each_item<R: BufRead>(
+    mut records: Records<R>,
     mut take: impl FnMut(u64, Result<Value, Fault>),
 ) -> Result<u64, DataError> {
-    let mut records = Records::new(input, limit);
-    let mut place = 0;
+    let (limit, mut place) = (records.limit(), 0);
     while let Some(record) = records.next()? {
         place += 1;
         let found = match record {

@@ -128,7 +128,9 @@ pub enum Packing {
 }
 
 /// The supported extensions, for error messages.
-pub const ENDINGS: &str = ".txt, .md, .jsonl, .json, .csv, .tsv, .parquet, and each but the last as .gz or .zst";
+pub const ENDINGS: &str = ".txt, .md, .jsonl, .json, .csv, .tsv and .parquet, each also as .gz or .zst";
+/// Those of them that conversations and preferences are read from.
+pub const RECORD_ENDINGS: &str = ".jsonl, .json, .csv, .tsv and .parquet, each also as .gz or .zst";
 
 impl Format {
     /// The format for a file extension.
@@ -166,9 +168,7 @@ impl Format {
             "zst" | "zstd" => Packing::Zstd,
             _ => return Some((Self::of_extension(ending)?, Packing::Plain)),
         };
-        let format = Self::of_extension(rest.rsplit_once('.')?.1)?;
-        // A Parquet file is read from its end and compresses its own pages.
-        (format != Self::Parquet).then_some((format, packing))
+        Some((Self::of_extension(rest.rsplit_once('.')?.1)?, packing))
     }
 }
 
@@ -211,7 +211,8 @@ pub fn documents<R: Read + Seek + Send + 'static>(
 ) -> Passed {
     if format == Format::Parquet {
         return match itself_at(&mut input) {
-            Ok(()) => parquet::read(options, input, take),
+            Ok(()) if packing == Packing::Plain => parquet::read(options, input, take),
+            Ok(()) => whole(packing, input).map_or_else(Passed::from, |input| parquet::read(options, input, take)),
             Err(e) => e.into(),
         };
     }
@@ -229,12 +230,14 @@ pub(super) fn records<R: Read + Seek + Send + 'static>(
 ) -> Passed {
     if format == Format::Parquet {
         return match itself_at(&mut input) {
-            Ok(()) => parquet::records(LONGEST_LINE, MOST_RECORDS, input, take),
+            Ok(()) if packing == Packing::Plain => parquet::records(LONGEST_LINE, MOST_RECORDS, input, take),
+            Ok(()) => whole(packing, input)
+                .map_or_else(Passed::from, |input| parquet::records(LONGEST_LINE, MOST_RECORDS, input, take)),
             Err(e) => e.into(),
         };
     }
     match unpacked(packing, input) {
-        Ok(input) => decoded_records(format, Limited { input, left: MOST_RECORDS }, take),
+        Ok(input) => decoded_records(format, Limited { input, left: MOST_RECORDS, too_large }, take),
         Err(e) => e.into(),
     }
 }
@@ -249,14 +252,19 @@ pub(super) fn decoded_records(
         Ok(found) => found,
         Err(e) => return e.into(),
     };
-    let done = json::each_record(format, input, LONGEST_LINE, |place, found| {
+    let mut checked = |place: u64, found: Result<Value, Fault>| {
         let replaced =
             |value: &Value| encoding.get().filter(|_| value.to_string().contains(char::REPLACEMENT_CHARACTER));
         match found {
             Ok(value) => take(place, replaced(&value).map_or(Ok(value), |name| Err(undecodable(name)))),
             Err(fault) => take(place, Err(fault)),
         }
-    });
+    };
+    let done = match format {
+        Format::Csv => csv::records(input, b',', LONGEST_LINE, &mut checked),
+        Format::Tsv => csv::records(input, b'\t', LONGEST_LINE, &mut checked),
+        _ => json::each_record(format, input, LONGEST_LINE, checked).map(drop),
+    };
     Passed { bytes: bytes.get(), encoding: encoding.get(), ended: done.err(), ..Passed::default() }
 }
 
@@ -374,16 +382,26 @@ impl<R: Read> Read for Rest<R> {
     }
 }
 
+/// A packed Parquet file in memory, since it is read from its end.
+fn whole(packing: Packing, input: impl Read + 'static) -> Result<io::Cursor<Vec<u8>>, DataError> {
+    let too_large = || DataError::TooLarge { what: "a packed Parquet file".into(), limit: MOST_RECORDS };
+    let mut bytes = Vec::new();
+    Limited { input: unpacked(packing, input)?, left: MOST_RECORDS, too_large }.read_to_end(&mut bytes)?;
+    Ok(io::Cursor::new(bytes))
+}
+
 /// Fails when the input exceeds the limit on memory.
 struct Limited<R> {
     input: R,
     left: u64,
+    /// The error then.
+    too_large: fn() -> DataError,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other(too_large()))?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other((self.too_large)()))?;
         Ok(read)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use super::{Fault, Format, Passed, Unread};
+use super::{Fault, Format, Passed, RECORD_ENDINGS, Unread};
 use crate::data::error::DataError;
 
 /// Rejected records for which place and reason are kept.
@@ -90,11 +90,9 @@ impl<T, F: Ord> Reading<T, F> {
 /// Whether conversations and pairs can be read from this format; otherwise the formats that can. Parquet needs a file.
 pub(in crate::data) fn holds_records(format: Format, file: bool) -> Result<(), String> {
     match format {
-        Format::Json | Format::JsonLines => Ok(()),
-        Format::Parquet if file => Ok(()),
-        _ => Err(format!(
-            "a .{} file holds none; expected JSON Lines (.jsonl), a JSON array (.json) or .parquet",
-            format.ending()
-        )),
+        Format::Text | Format::Markdown => {}
+        Format::Parquet if !file => {}
+        _ => return Ok(()),
     }
+    Err(format!("a .{} file holds none; expected {RECORD_ENDINGS}", format.ending()))
 }

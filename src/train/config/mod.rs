@@ -26,7 +26,7 @@ pub use self::{
     model::{ModelOverrides, SamplingOverrides},
     quality::{QualityConfig, QualityRule},
     run_config::{RunConfig, TokenizerKind},
-    source::{Documents, ProbeConfig, SourceConfig},
+    source::{Documents, ProbeConfig, SourceConfig, UNKNOWN},
     stages::{LossType, RewardMode, StageOverrides, StageTables},
     start::{NoStart, Start},
     table::{Key, Kind, Range},

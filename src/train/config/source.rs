@@ -14,6 +14,9 @@ use crate::data::{
     dedup::Dedup,
 };
 
+/// What is printed for a licence or an address that run.toml does not name.
+pub const UNKNOWN: &str = "unknown";
+
 /// Range of a source's weight; its maximum keeps the sum of all weights finite.
 const WEIGHT: Range = Range::ANY.up_to(1e9);
 
@@ -39,6 +42,12 @@ pub struct SourceConfig {
     /// Share of drawn tokens, relative to the other sources.
     #[serde(default = "one")]
     pub weight: f64,
+    /// The licence of its text, for reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// Where it was taken from, for reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The rules that clean it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub profile: Profile,
@@ -116,6 +125,10 @@ impl SourceConfig {
             "文件、目录或通配符；绝对路径，或相对于 run 目录";
         weight: Kind::Number, = 1.0_f64,
             "share of drawn tokens, relative to the other sources", "抽取词元的份额，相对于其他数据源";
+        license: Kind::Text,
+            "the licence of its text, printed by `danlu data` and in what `danlu export` writes; without it `unknown`",
+            "文本的许可证，`danlu data` 会打印，`danlu export` 会写进文件；不写则为 `unknown`";
+        url: Kind::Text, "where it was taken from, printed in the same places", "数据从哪里来，打印在同样的地方";
         profile: Profile::KIND, = Profile::None, "the cleaning rules", "清洗规则";
         rules: Kind::Rules,
             "thresholds that differ from the profile's: `{ too_short = 20, boilerplate = false }`",
@@ -128,6 +141,11 @@ impl SourceConfig {
         dedup: Dedup::KIND, "which duplicates are dropped; by default by the profile", "丢弃哪些重复；默认按 profile";
         quality: Kind::Flag, = false, "filter it with the quality classifier", "用质量分类器过滤";
     };
+
+    /// Its licence and where it was taken from; `unknown` where run.toml does not say.
+    pub fn origin(&self) -> [&str; 2] {
+        [&self.license, &self.url].map(|said| said.as_deref().unwrap_or(UNKNOWN))
+    }
 
     /// The rules that clean it, in order, with its own thresholds.
     pub fn rules(&self) -> Vec<Rule> {
@@ -174,8 +192,14 @@ pub(super) fn check(table: &str, sources: &[SourceConfig]) -> Result<(), ConfigI
             return wrong(format!("{table} name {:?} is empty or used twice; give each source a unique name", s.name));
         }
         check_rules(table, s)?;
-        let plain =
-            SourceConfig { name: s.name.clone(), path: s.path.clone(), weight: s.weight, ..SourceConfig::default() };
+        let plain = SourceConfig {
+            name: s.name.clone(),
+            path: s.path.clone(),
+            weight: s.weight,
+            license: s.license.clone(),
+            url: s.url.clone(),
+            ..SourceConfig::default()
+        };
         if table != "source" && *s != plain {
             return wrong(format!(
                 "{table} {:?}: profile, rules, field, documents, simplify, dedup and quality apply to [[source]] only; conversations and pairs are not cleaned",

@@ -14,7 +14,7 @@ use crate::{
     },
     store::{Links, RealFs, open_limited, read_limited},
     train::{
-        config::{ProbeConfig, RunConfig},
+        config::{ProbeConfig, RunConfig, SourceConfig},
         error::TrainError,
     },
 };
@@ -134,32 +134,41 @@ fn read_sources(config: &RunConfig, run_dir: &Path, notes: &mut Vec<String>) -> 
     let run_dir = &config.root(run_dir);
     let mut sources = Vec::new();
     for s in &config.stage(StageId::Sft).source {
-        let files = files(run_dir, "sft.source", &s.name, &s.path)?;
-        let (mut conversations, mut unread) = (Vec::new(), Unread::default());
+        let files = files(run_dir, "sft.source", s, notes)?;
+        let (mut conversations, mut unread, mut first) = (Vec::new(), Unread::default(), None);
         for (path, kind) in &files {
-            let (file, _) = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)?;
-            let reading = match read_chat_file(*kind, file) {
-                Ok(reading) => reading,
-                Err(e @ DataError::NoConversation { .. }) if files.len() > 1 => {
-                    notes.push(format!("sft.source {}: {} {e}", s.name, path.display()));
-                    continue;
+            let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
+                .map_err(TrainError::from)
+                .and_then(|(file, _)| read_chat_file(*kind, file).map_err(|e| named(s, path, &e)));
+            match reading {
+                Ok(reading) => {
+                    notes.extend(reading.notes(&format!("sft.source {}: {}", s.name, path.display())));
+                    unread.join(reading.unread);
+                    conversations.extend(reading.items);
                 }
-                Err(e) => return Err(TrainError::Input(format!("sft.source {}: {} {e}", s.name, path.display()))),
-            };
-            notes.extend(reading.notes(&format!("sft.source {}: {}", s.name, path.display())));
-            unread.join(reading.unread);
-            conversations.extend(reading.items);
+                // One file that cannot be read does not end a folder.
+                Err(e) => {
+                    if files.len() > 1 {
+                        notes.push(format!("{e}; the file is skipped"));
+                    }
+                    first.get_or_insert(e);
+                }
+            }
+        }
+        if conversations.is_empty()
+            && let Some(e) = first
+        {
+            return Err(e);
         }
         notes.extend(unread.summary().map(|fields| format!("sft.source {}: {fields}", s.name)));
-        if conversations.is_empty() {
-            return Err(TrainError::Input(format!(
-                "sft.source {}: {:?} holds no conversation; expected .jsonl, .json or .parquet files of messages, conversations, instruction and output, or prompt and completion",
-                s.name, s.path
-            )));
-        }
         sources.push(ChatSource { name: s.name.clone(), conversations, weight: s.weight, hold_out: true });
     }
     Ok(sources)
+}
+
+/// An error in a file of a source.
+fn named(source: &SourceConfig, path: &Path, e: &DataError) -> TrainError {
+    TrainError::Input(format!("sft.source {}: {} {e}", source.name, path.display()))
 }
 
 /// The path of the demonstrations.

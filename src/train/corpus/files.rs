@@ -5,18 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::arrow;
 use crate::{
     base::StageId,
-    data::read::{ENDINGS, Format, Packing},
+    data::read::{ENDINGS, Format, Packing, RECORD_ENDINGS},
     store::is_prepared,
     train::{
         config::{RunConfig, SourceConfig},
         error::TrainError,
     },
 };
-
-/// The supported file extensions of conversations and preferences, for messages.
-const RECORDS: &str = ".jsonl and .json, each also as .gz or .zst, and .parquet";
 
 /// A file of conversations or preferences, with format and compression.
 pub(crate) type Records = (PathBuf, (Format, Packing));
@@ -38,18 +36,23 @@ pub(crate) fn find_sources(config: &RunConfig, run_dir: &Path) -> Result<(), Tra
     config.source.iter().filter(there).try_for_each(|s| text_files(run_dir, s, &mut Vec::new()).map(drop))?;
     for stage in StageId::ALL {
         let (table, sources) = (format!("{stage}.source"), &config.stage(stage).source);
-        sources.iter().filter(there).try_for_each(|s| files(run_dir, &table, &s.name, &s.path).map(drop))?;
+        sources.iter().filter(there).try_for_each(|s| files(run_dir, &table, s, &mut Vec::new()).map(drop))?;
     }
     Ok(())
 }
 
-/// The files of conversations or preferences of a path.
-pub(crate) fn files(run_dir: &Path, table: &str, name: &str, path: &str) -> Result<Vec<Records>, TrainError> {
+/// The files of conversations or preferences of a source's path.
+pub(crate) fn files(
+    run_dir: &Path,
+    table: &str,
+    source: &SourceConfig,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Records>, TrainError> {
     let kind = |p: &Path| {
         let (format, packing) = Format::of_name(&p.file_name()?.to_string_lossy())?;
-        matches!(format, Format::JsonLines | Format::Json | Format::Parquet).then_some((format, packing))
+        (!matches!(format, Format::Text | Format::Markdown)).then_some((format, packing))
     };
-    named(run_dir, (table, name, path), RECORDS, kind, &mut Vec::new())
+    named(run_dir, (table, &source.name, &source.path), RECORD_ENDINGS, kind, notes)
 }
 
 /// The text files of a source's path.
@@ -76,6 +79,9 @@ fn named<T>(
     let literal = |p: &Path| PathBuf::from(glob::Pattern::escape(&p.to_string_lossy()));
     if joined.is_file() {
         let Some(found) = kind(&joined) else {
+            if let Some(how) = arrow::conversion(&joined, false) {
+                return Err(TrainError::Input(format!("{table} {name}: {} {how}", joined.display())));
+            }
             return Err(TrainError::Input(format!(
                 "{table} {name}: {}: unknown file ending; expected {endings}",
                 joined.display()
@@ -129,6 +135,14 @@ fn named<T>(
         note(format!("{} files with other endings are skipped, the first {}", others.len(), first.display()));
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));
+    if let Some((place, how)) = arrow::in_folder(&joined, &others) {
+        found.retain(|(path, _)| !arrow::is_description(path));
+        let text = format!("{} {how}", place.display());
+        if found.is_empty() {
+            return Err(TrainError::Input(format!("{table} {name}: {text}")));
+        }
+        note(text);
+    }
     if found.is_empty() {
         return Err(TrainError::Input(format!(
             "{table} {name}: {} matches no readable file ({endings}){other}; check {table}.path in run.toml",

@@ -4,6 +4,7 @@
 //! (`prepare::clean`), deduplicated, split (`select`) and tokenised (`tokens`) to disk, each once, and streamed from
 //! there. A `version` records the use of every document; editing a file makes its unit and a version again.
 
+mod arrow;
 pub(super) mod conversations;
 mod dropped;
 mod files;

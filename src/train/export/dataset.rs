@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::folder::{BUILTIN_LICENCE, is_builtin};
+use super::folder::BUILTIN_LICENCE;
 use crate::{
     base::{StageId, clean},
     data::{Preference, Role, Turn, builtin_held_out_preferences, builtin_preferences},
     store::{NewFile, Run, StoreError},
     train::{
-        config::RunConfig,
+        config::{RunConfig, UNKNOWN},
         corpus::{Corpus, conversations::conversations},
         error::TrainError,
         stages::reward::pairs,
@@ -25,7 +25,6 @@ use crate::{
 pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<Vec<NewFile<'a>>, TrainError> {
     let mut files = Vec::new();
     let mut sources = Vec::new();
-    let licence = if is_builtin(config, StageId::Pretrain) { BUILTIN_LICENCE } else { "unknown" };
     for (at, source) in corpus.packed.iter().enumerate() {
         let mut streams = Vec::new();
         for (which, stream) in [("train", &source.train), ("held-out", &source.held_out)] {
@@ -44,7 +43,13 @@ pub fn dataset<'a>(run: &Run, config: &RunConfig, corpus: &'a Corpus) -> Result<
             let places: Vec<u64> = (0..stream.documents()).map(|d| stream.document(d).start as u64).collect();
             files.push(npy(&starts, "<u8", places.len(), 8, move |to| to.write_all(bytemuck::cast_slice(&places))));
         }
-        sources.push(json!({"name": source.name, "weight": source.weight, "license": licence, "files": streams}));
+        let [license, url] = match config.source.iter().find(|s| s.name == source.name) {
+            Some(written) => written.origin(),
+            None => [BUILTIN_LICENCE, UNKNOWN],
+        };
+        sources.push(
+            json!({"name": source.name, "weight": source.weight, "license": license, "url": url, "files": streams}),
+        );
     }
     let tokenizer = &corpus.tokenizer;
     let (mut chats, mut preferences) = (String::new(), String::new());

@@ -12,8 +12,8 @@ use crate::{
     base::StageId,
     compute::rng::{self, AnswerSeed, Purpose, Stream},
     data::{
-        self, Format, PairExample, Preference, Tokenizer, Unread, encode_pairs, read_preference_file, read_preferences,
-        split_preferences,
+        self, Format, PairExample, Preference, PreferenceReading, Tokenizer, Unread, encode_pairs,
+        read_preference_file, read_preferences, split_preferences,
     },
     nn::{BatchDecoder, ModelConfig, Prompt, Weights},
     store::{Links, RealFs, RunView, open_limited},
@@ -162,15 +162,34 @@ pub(crate) fn read_sources(
 ) -> Result<Vec<Preference>, TrainError> {
     let mut all = Vec::new();
     for s in &config.stage(StageId::Reward).source {
-        let mut unread = Unread::default();
-        for (path, kind) in files(&config.root(run_dir), "reward.source", &s.name, &s.path)? {
-            let (file, _) = open_limited(&RealFs, &path, FILE_LIMIT, Links::Follow)?;
-            let reading = read_preference_file(kind, file)
-                .map_err(|e| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display())))?;
-            let reading = reading.pairs;
-            notes.extend(reading.notes(&format!("reward.source {}: {}", s.name, path.display())));
-            unread.join(reading.unread);
-            all.extend(reading.items);
+        let (mut unread, mut found, mut first) = (Unread::default(), 0, None);
+        let files = files(&config.root(run_dir), "reward.source", s, notes)?;
+        for (path, kind) in &files {
+            let named =
+                |e: data::DataError| TrainError::Input(format!("reward.source {}: {} {e}", s.name, path.display()));
+            let reading = open_limited(&RealFs, path, FILE_LIMIT, Links::Follow)
+                .map_err(TrainError::from)
+                .and_then(|(file, _)| read_preference_file(*kind, file).map_err(named));
+            match reading {
+                Ok(PreferenceReading { pairs: reading, .. }) => {
+                    notes.extend(reading.notes(&format!("reward.source {}: {}", s.name, path.display())));
+                    unread.join(reading.unread);
+                    found += reading.items.len();
+                    all.extend(reading.items);
+                }
+                // One file that cannot be read does not end a folder.
+                Err(e) => {
+                    if files.len() > 1 {
+                        notes.push(format!("{e}; the file is skipped"));
+                    }
+                    first.get_or_insert(e);
+                }
+            }
+        }
+        if found == 0
+            && let Some(e) = first
+        {
+            return Err(e);
         }
         notes.extend(unread.summary().map(|fields| format!("reward.source {}: {fields}", s.name)));
     }

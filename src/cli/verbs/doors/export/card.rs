@@ -9,7 +9,7 @@ use crate::{
     store::{RealFs, RunView, contents, each_record},
     train::{
         TrainError,
-        config::RunConfig,
+        config::{RunConfig, SourceConfig, UNKNOWN},
         export::{BUILTIN_LICENCE, is_builtin, state},
     },
     ui::{
@@ -87,17 +87,23 @@ pub(super) fn card(dir: &Path, run: Option<&Path>, name: &str, lang: Lang) -> Re
     if !logged.starts.is_empty() {
         text.extend([format!("\n## {}\n\n", say("数据", "Data"))]);
         text.push_str(say(
-            "| 阶段 | 来源 | 权重 | 文档 | 词元 | 许可 |\n",
-            "| stage | source | weight | documents | tokens | licence |\n",
+            "| 阶段 | 来源 | 权重 | 文档 | 词元 | 许可 | 网址 |\n",
+            "| stage | source | weight | documents | tokens | licence | url |\n",
         ));
-        text.push_str("| --- | --- | --- | --- | --- | --- |\n");
+        text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
         for (stage, info) in &logged.starts {
-            let licence = if is_builtin(&settings, *stage) { BUILTIN_LICENCE } else { "unknown" };
+            let written = |name: &str| {
+                let sources = settings.source.iter().chain(&settings.stage(*stage).source);
+                sources.into_iter().find(|s| s.name == name).map(SourceConfig::origin)
+            };
             for s in info.sources.iter().filter(|s| s.weight > 0.0) {
+                // A name that run.toml lacks is built in, or a source of an earlier run.toml.
+                let builtin = if is_builtin(&settings, *stage) { BUILTIN_LICENCE } else { UNKNOWN };
+                let [licence, url] = written(&s.name).unwrap_or([builtin, UNKNOWN]).map(escaped);
                 let weight = percent(s.weight);
                 let (documents, tokens) = (grouped(s.documents as u64), grouped(s.tokens as u64));
                 text.extend([format!(
-                    "| {stage} | {} | {weight} | {documents} | {tokens} | {licence} |\n",
+                    "| {stage} | {} | {weight} | {documents} | {tokens} | {licence} | {url} |\n",
                     escaped(&s.name)
                 )]);
             }
