@@ -20,7 +20,7 @@ use common::{
 };
 use danlu::{
     base::StageId,
-    protocol::{Cause, Command, Edit, Event, Past},
+    protocol::{Cause, Command, Edit, Event, Origin, Past, Setting},
     train::{Setup, Summary},
 };
 use serde_json::Value;
@@ -190,6 +190,59 @@ fn a_saved_run_toml_is_followed_where_it_can_be_and_again_on_a_resume() {
         .collect();
     assert!(rates[4] > 5e-4 && rates[5] <= 1e-4, "{rates:?}");
     goes_the_same_way(dir.path(), &run);
+}
+
+/// The screen shows the values in use: a saved change where the stage follows it, the old value where it waits, and the
+/// rate of the time while steps are repeated.
+#[test]
+fn the_configuration_in_use_reaches_the_screen() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let toml = run.join("run.toml");
+    // Each time the configuration was sent: the steps done before, and the keys.
+    let sent = |run: &Path, until: usize| -> Vec<(usize, Vec<Setting>)> {
+        let (done, sent) = (RefCell::new(0), RefCell::new(Vec::new()));
+        let tiny = TINY.iter().filter(|set| !set.starts_with("learning_rate"));
+        let setup = Setup { interactive: true, ..setup("pretrain", tiny.chain(&SETS)) };
+        launch::played(run, &setup, |event| {
+            match event {
+                Event::Steps(steps) => *done.borrow_mut() = steps.last().unwrap().step,
+                Event::Config(settings) => sent.borrow_mut().push((*done.borrow(), settings.clone())),
+                _ => {}
+            }
+            match event {
+                _ if is_step(event, until) => vec![Command::Stop { save: true }],
+                _ if is_step(event, 5) && run.ends_with("run") => {
+                    let text = fs::read_to_string(&toml).unwrap().replace("3e-3", "1e-4");
+                    fs::write(&toml, text + "[guard]\nrollbacks = 7\n").unwrap();
+                    vec![Command::Pause]
+                }
+                Event::Edited(edit) if !edit.replayed => vec![Command::Resume],
+                _ => Vec::new(),
+            }
+        });
+        sent.into_inner()
+    };
+    let of = |settings: &[Setting], table: &str, name: &str| {
+        let own = settings.iter().find(|s| s.table == table && s.name == name).unwrap();
+        (own.value.clone(), own.origin, own.changed, own.next.clone())
+    };
+    let first = sent(&run, 9);
+    let [(0, begun), (5, edited)] = &first[..] else { panic!("{first:?}") };
+    assert_eq!(of(begun, "pretrain", "learning_rate"), ("0.003".to_owned(), Origin::File, None, None));
+    assert_eq!(of(begun, "pretrain", "steps"), ("12".to_owned(), Origin::Option, None, None));
+    assert_eq!(of(begun, "guard", "rollbacks"), ("3".to_owned(), Origin::Default, None, None));
+    assert_eq!(of(edited, "pretrain", "learning_rate"), ("0.0001".to_owned(), Origin::File, Some(6), None));
+    assert_eq!(of(edited, "guard", "rollbacks"), ("3".to_owned(), Origin::Default, None, Some("7".to_owned())));
+
+    let killed = dir.path().join("killed");
+    copy_all(&run, &killed);
+    back_to(&killed, 4);
+    let again = sent(&killed, 7);
+    let [(_, repeats), (_, then)] = &again[..] else { panic!("{again:?}") };
+    assert_eq!(of(repeats, "pretrain", "learning_rate").0, "0.003", "step 5 is repeated with the rate it had");
+    assert_eq!(of(repeats, "guard", "rollbacks").0, "7", "the stage was opened again");
+    assert_eq!(of(then, "pretrain", "learning_rate"), ("0.0001".to_owned(), Origin::File, Some(6), None));
 }
 
 #[test]

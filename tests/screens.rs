@@ -14,11 +14,13 @@ use fake::{
 use std::time::Duration;
 
 use danlu::{
-    protocol::{ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, TaskReport, TokenView},
+    protocol::{
+        ActionView, BatchView, Command, Event, Offer, PolicyReport, RolloutView, Setting, TaskReport, TokenView,
+    },
     ui::{
         keys::{Code, Key},
         panels::{self, PANELS},
-        state::{AppState, Panel},
+        state::{AppState, ConfigPane, Overlay, Panel},
         strings::Lang,
         theme::{Depth, GlyphSet},
         update::{Cmd, Msg, update},
@@ -80,6 +82,19 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
         press(&mut state, &[key]);
         states.push((name, state));
     }
+    let config = || {
+        let mut state = screen(lang, fake::run_until(640));
+        update(&mut state, Msg::Event(fake::config::edited()));
+        press(&mut state, &[Key::char('s')]);
+        state
+    };
+    let mut chosen = config();
+    press(&mut chosen, &[Key::plain(Code::PageDown), Key::plain(Code::Down)]);
+    states.push(("config", chosen));
+    let mut filtered = config();
+    press(&mut filtered, &[Key::plain(Code::Tab), Key::char('/')]);
+    type_in(&mut filtered, "steps");
+    states.push(("config_filter", filtered));
     let mut chat = screen(lang, fake::run_until(640));
     type_in(&mut chat, "春眠不觉晓，");
     press(&mut chat, &[Key::plain(Code::Enter)]);
@@ -416,7 +431,8 @@ fn tuning_states(lang: Lang) -> Vec<(&'static str, AppState)> {
 }
 
 /// States whose picture on a small terminal, one panel at a time, differs in more than its width.
-const SMALL: [&str; 17] = [
+const SMALL: [&str; 18] = [
+    "config",
     "running",
     "help",
     "quit",
@@ -436,7 +452,7 @@ const SMALL: [&str; 17] = [
     "data_preview",
 ];
 /// Views that are dense enough to check their English texts in two columns too.
-const DENSE: [&str; 7] = ["running", "tuning", "reward", "ppo", "vote", "data", "help"];
+const DENSE: [&str; 8] = ["running", "tuning", "reward", "ppo", "vote", "data", "help", "config"];
 
 /// Each state in Chinese in two columns and in English in one; the tests below draw every state at many sizes.
 #[test]
@@ -471,6 +487,42 @@ fn the_safe_set_keeps_its_promise() {
         let (buf, _) = painted(&state, 120, 36);
         for row in rows(&buf) {
             assert_eq!(row.width(), row.width_cjk(), "{name}: {row}");
+        }
+    }
+}
+
+/// The same for every key of run.toml, whose texts come from the trainer.
+#[test]
+fn the_safe_set_keeps_its_promise_for_every_key_of_the_configuration() {
+    for lang in [Lang::Zh, Lang::En] {
+        let mut state = screen(lang, fake::run_until(1));
+        state.glyph_set = GlyphSet::Safe;
+        let keys = fake::config::all();
+        let count = keys.len();
+        update(&mut state, Msg::Event(Event::Config(keys)));
+        press(&mut state, &[Key::char('s')]);
+        for _ in 0..count {
+            let rows = rows(&painted(&state, 120, 36).0);
+            assert!(rows.iter().all(|row| row.width() == row.width_cjk()), "{rows:#?}");
+            press(&mut state, &[Key::plain(Code::Down)]);
+        }
+    }
+}
+
+/// What can be said about a key is said in full on the smallest supported terminal.
+#[test]
+fn no_key_of_the_configuration_is_cut() {
+    for lang in [Lang::Zh, Lang::En] {
+        let mut state = screen(lang, fake::run_until(1));
+        let keys = fake::config::all();
+        update(&mut state, Msg::Event(Event::Config(keys.clone())));
+        press(&mut state, &[Key::char('s')]);
+        for key in &keys {
+            let bare = |text: &str| text.replace(['`', ' ', '\n'], "");
+            let shown = bare(&rows(&painted(&state, 80, 24).0).concat());
+            assert!(shown.contains(&bare(key.help[usize::from(lang == Lang::Zh)])), "{}.{}", key.table, key.name);
+            assert!(shown.contains(&bare(key.name)), "{}.{}", key.table, key.name);
+            press(&mut state, &[Key::plain(Code::Down)]);
         }
     }
 }
@@ -652,6 +704,13 @@ fn hostile_text_is_shown_not_obeyed() {
             let all = rows(&painted(&state, wide, high).0).concat();
             assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'), "{:?}", panel.id);
         }
+    }
+    let setting = Setting { value: text(), default: text(), next: Some(text()), ..Setting::default() };
+    update(&mut state, Msg::Event(Event::Config(vec![setting])));
+    state.overlay = Some(Overlay::Config(ConfigPane::default()));
+    for (wide, high) in [(60, 16), (80, 24), (120, 36)] {
+        let all = rows(&painted(&state, wide, high).0).concat();
+        assert!(!all.contains('\u{202e}') && !all.contains('\u{200b}'));
     }
     let summary = danlu::ui::update::summary(&state).concat();
     assert!(!summary.chars().any(char::is_control), "{summary:?}");

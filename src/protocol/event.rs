@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     BatchView, DocumentView, DroppedView, Edit, LeftOut, Manner, Offer, PolicyReport, Refit, RewardReport, RolloutView,
-    RoomView, RunInfo, SanityCheck, StepReport, Tally, TaskReport, Trial, VotedPair,
+    RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally, TaskReport, Trial, VotedPair,
     line::{Line, absent, number},
 };
 use crate::base::StageId;
@@ -185,6 +185,9 @@ pub enum Event {
     /// `[sampling]` of run.toml has changed.
     #[serde(skip)]
     Manner(Manner),
+    /// Every key of run.toml with the value in effect, table by table; sent when a stage begins and after every change.
+    #[serde(skip)]
+    Config(Vec<Setting>),
     /// A prompt that does not fit beside its answer was shortened.
     #[serde(skip)]
     PromptCut {

@@ -11,6 +11,7 @@ mod feedback;
 mod line;
 mod report;
 mod run;
+mod setting;
 mod tree;
 
 pub(crate) use self::line::unix_time;
@@ -25,6 +26,7 @@ pub use self::{
     line::Line,
     report::{JudgedAnswer, Metric, PolicyReport, RewardReport, SourceUse, StepReport, TaskReport},
     run::{Manner, RunInfo, SourceInfo, StageInfo, TaskInfo},
+    setting::{Origin, Setting},
     tree::{
         BestOf, Comparison, Differing, ForkPoint, SameProbe, SameStep, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun,
     },

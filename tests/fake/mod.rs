@@ -1,6 +1,7 @@
 //! A fake trainer: plausible events for tests of the screen.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod config;
 pub mod data;
 pub mod feedback;
 pub mod screen;

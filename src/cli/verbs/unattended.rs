@@ -212,6 +212,7 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         | Event::Resumed { .. }
         | Event::Finished { .. }
         | Event::Manner(_)
+        | Event::Config(_)
         | Event::PromptCut { .. }
         | Event::PromptText { .. }
         | Event::PromptDone { .. } => {}

@@ -2,9 +2,11 @@
 //! nearest known one.
 //!
 //! `table` is the macro that declares a table; `source`, `quality`, `model`, `stages` and `guard` are the tables;
-//! `run_config` is the file; `plan` has the settings with all defaults filled in.
+//! `run_config` is the file; `plan` has the settings with all defaults filled in; `in_effect` says what of a changed file
+//! an open stage uses.
 
 mod guard;
+mod in_effect;
 mod issue;
 mod listing;
 mod model;
@@ -31,4 +33,8 @@ pub use self::{
     start::{NoStart, Start},
     table::{Key, Kind, Range},
 };
-pub(crate) use self::{guard::GuardSettings, stages::StageSettings};
+pub(crate) use self::{
+    guard::GuardSettings,
+    in_effect::{InEffect, held_back},
+    stages::StageSettings,
+};

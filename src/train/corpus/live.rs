@@ -4,7 +4,7 @@
 //! are reported, and the old version stays.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -26,7 +26,7 @@ use crate::{
     protocol::{DroppedDocument, Trial},
     store::{Place, RunView, Watch, is_prepared},
     train::{
-        config::{ConfigIssue, RunConfig, SourceConfig},
+        config::{RunConfig, SourceConfig},
         error::TrainError,
     },
 };
@@ -415,41 +415,6 @@ fn worse(before: &[(String, u64)], now: &[(String, u64)]) -> Option<(String, u64
         let old = before.iter().find(|(n, _)| n == name)?.1;
         (*count > old).then(|| (name.clone(), count - old))
     })
-}
-
-/// Changed keys of run.toml that an open stage cannot apply; they take effect when it is next opened.
-pub(crate) fn held_back(old: &RunConfig, new: &RunConfig, stage: StageId) -> Result<Vec<String>, ConfigIssue> {
-    let live = ["source", "mix", "probe", "watch", "quality", "sampling"];
-    let of_stage = ["learning_rate", "eval_steps", "probe_steps", "save_steps", "pretrain_share", "by_hand_share"];
-    let (old, new) = (flat(old)?, flat(new)?);
-    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let differs = |key: &&&String| old.get(**key) != new.get(**key);
-    let held = keys.iter().filter(differs).filter(|key| {
-        let (table, rest) = key.split_once('.').unwrap_or((key, ""));
-        // Other stages read their tables when they are opened.
-        let mine = table == stage.name() && !of_stage.contains(&rest);
-        !live.contains(&table) && (mine || ["size", "seed", "tokenizer", "model"].contains(&table))
-    });
-    Ok(held.map(|key| (*key).clone()).collect())
-}
-
-/// Every key of a configuration with its value as text.
-fn flat(config: &RunConfig) -> Result<BTreeMap<String, String>, ConfigIssue> {
-    fn walk(at: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
-        match value {
-            toml::Value::Table(table) => {
-                for (key, value) in table {
-                    walk(&if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, value, into);
-                }
-            }
-            value => drop(into.insert(at.to_owned(), value.to_string())),
-        }
-    }
-    let table: toml::Table =
-        config.to_toml()?.parse().map_err(|e: toml::de::Error| ConfigIssue::File(e.to_string()))?;
-    let mut keys = BTreeMap::new();
-    walk("", &toml::Value::Table(table), &mut keys);
-    Ok(keys)
 }
 
 #[cfg(test)]

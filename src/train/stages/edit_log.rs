@@ -91,6 +91,13 @@ pub(crate) fn add_unreported(view: &RunView, past: &mut StagePast) -> Result<(),
     Ok(())
 }
 
+/// The first step (counted from 0) with the learning rate of step `step`, if the rate has changed since the stage began.
+pub(crate) fn rate_since(view: &RunView, stage: StageId, step: u64) -> Result<Option<u64>, TrainError> {
+    let line = line(view, stage)?;
+    let changes = line.windows(2).filter(|pair| pair[0].settings.learning_rate != pair[1].settings.learning_rate);
+    Ok(changes.map(|pair| pair[1].step).filter(|at| *at <= step).last())
+}
+
 /// All entries in file order, undone ones included. Other lines, written by the user or a newer version, are skipped.
 fn entries<T: DeserializeOwned>(view: &RunView) -> Result<Vec<T>, TrainError> {
     let mut all = Vec::new();
@@ -212,6 +219,12 @@ mod tests {
         write(&run, &Entry { stage: StageId::Sft.into(), ..entry(1, 1.0) }).unwrap();
         let line = line(run.view(), StageId::Pretrain).unwrap();
         assert_eq!(line, [entry(0, 1e-3), entry(5, 2e-3), entry(7, 5e-3)], "floats come back as they were");
+        let since = |stage, step| rate_since(run.view(), stage, step).unwrap();
+        assert_eq!(
+            [4, 5, 6, 7, 90].map(|step| since(StageId::Pretrain, step)),
+            [None, Some(5), Some(5), Some(7), Some(7)]
+        );
+        assert_eq!(since(StageId::Sft, 90), None, "the rate that a stage begins with is no change");
     }
 
     #[test]

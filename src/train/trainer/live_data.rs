@@ -12,12 +12,13 @@ use crate::{
     data::shares,
     protocol::{Cause, DroppedView, Event, RoomView, Trial},
     train::{
-        config::{ConfigIssue, RunConfig, toml_patch},
+        config::{ConfigIssue, InEffect, RunConfig, held_back, toml_patch},
         corpus::{
             Corpus, Marks,
-            live::{Found, Fresh, Trying, held_back},
+            live::{Found, Fresh, Trying},
         },
         error::TrainError,
+        stages::edit_log,
     },
 };
 
@@ -32,9 +33,11 @@ struct Edit {
     since: Option<Instant>,
 }
 
-/// Live edits of a stage that draws text.
+/// Live edits of a stage that draws text, and the configuration in effect.
 #[derive(Default)]
 pub(super) struct LiveData {
+    /// Every key with the value in effect, if the workbench is open.
+    in_effect: Option<InEffect>,
     /// Why the last saved change cannot be used.
     unusable: Option<String>,
     /// run.toml as changed by a key, until it has been reread.
@@ -44,6 +47,28 @@ pub(super) struct LiveData {
 }
 
 impl LiveData {
+    /// Sends the configuration that the stage begins with, if the workbench is open.
+    pub(super) fn begin(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+        if core.interactive() {
+            let text = core.view().config()?;
+            self.in_effect = Some(InEffect::open(&core.config, &text, core.setup.pairs(), core.stage)?);
+        }
+        self.show_config(core)
+    }
+
+    /// Sends the configuration in effect, if the workbench is open.
+    pub(super) fn show_config(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
+        let Some(in_effect) = &mut self.in_effect else { return Ok(()) };
+        if let Some(text) = core.work.text() {
+            // While steps are repeated, the rate is that of the time, not run.toml's.
+            let rate = text.learning_rate();
+            let since = edit_log::rate_since(core.view(), core.stage, core.submitted as u64)?;
+            in_effect.set_rate(rate, since.map(|step| step as usize + 1));
+        }
+        core.out.show(Event::Config(in_effect.settings().to_vec()));
+        Ok(())
+    }
+
     /// Takes over what was read since the last call, and emits the progress of a trial.
     pub(super) fn refresh(&mut self, core: &mut Core<'_>, recovery: &mut Recovery) -> Result<(), TrainError> {
         let Some(text) = core.work.text() else { return Ok(()) };
@@ -127,6 +152,13 @@ impl LiveData {
             core.out.show(Event::Manner(config.manner()));
         }
         core.config = config;
+        if let Some(in_effect) = &mut self.in_effect {
+            // A file that cannot be read now leaves the origins as they were; the values are those of `config`.
+            let text = core.view().config().unwrap_or_default();
+            let from = adopted.as_ref().map_or(core.submitted + 1, |edit| edit.step);
+            in_effect.change(&core.config, &text, from)?;
+        }
+        self.show_config(core)?;
         if let Some(edit) = adopted {
             info!(step, ?cause, "edit adopted");
             recovery.turn_at(turns.unwrap_or_default());

@@ -134,6 +134,7 @@ impl<'a> Loop<'a> {
     /// Emits everything before the first step.
     fn begin(&mut self) -> Result<(), TrainError> {
         let core = &mut self.core;
+        self.data.begin(core)?;
         prune_versions(core);
         if core.interactive() {
             show_past(core)?;

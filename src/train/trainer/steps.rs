@@ -22,7 +22,10 @@ impl Loop<'_> {
         let step = core.submitted;
         if let Some(text) = core.work.text() {
             let events = text.apply_edits(step, &core.config)?;
-            core.emit_all(events);
+            if !events.is_empty() {
+                core.emit_all(events);
+                self.data.show_config(core)?;
+            }
         }
         let factor = self.recovery.factor(step, core.work.peak(&core.plan));
         let rate = core.work.rate(&core.plan, step) * factor;

@@ -10,7 +10,7 @@ use crate::ui::{
 };
 
 /// Sections of the page, in order.
-const SECTIONS: [(Mode, Tr); 8] = [
+const SECTIONS: [(Mode, Tr); 10] = [
     (Mode::Nav, strings::HELP_NAV),
     (Mode::Data, strings::HELP_DATA),
     (Mode::Vote, strings::HELP_VOTE),
@@ -19,6 +19,8 @@ const SECTIONS: [(Mode, Tr); 8] = [
     (Mode::Palette, Tr("命令面板", "The command palette")),
     (Mode::Dialog, Tr("回答问题时", "Answering a question")),
     (Mode::Help, Tr("阅读帮助时", "Reading the help")),
+    (Mode::Config, Tr("查看配置时", "Reading the configuration")),
+    (Mode::Filter, Tr("筛选配置时", "Filtering the configuration")),
 ];
 
 /// The page of keys in one language, as Markdown.

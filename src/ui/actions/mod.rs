@@ -52,7 +52,7 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
         Act::NextPanel | Act::Help | Act::Quit | Act::Palette => 1,
         Act::Data | Act::Pretrain | Act::Sft | Act::Reward | Act::Align => 3,
         Act::Vote | Act::Correct | Act::NewChat | Act::Beside | Act::Expand | Act::Smoothing => 2,
-        Act::LogY | Act::Probe | Act::Reread => 2,
+        Act::LogY | Act::Probe | Act::Reread | Act::Config => 2,
         _ => 0,
     };
     let mut acts: Vec<&Act> = Act::ALL.iter().collect();

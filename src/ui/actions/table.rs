@@ -12,10 +12,12 @@ use crate::{
         state::{AppState, Mode, Overlay, Panel, Request},
         strings::Tr,
         theme::Palette,
-        update::{Cmd, data, field, focus, leaving, questions, requests, stages, steps::Walk, talk, vote, walk::walk},
+        update::{
+            Cmd, config, data, field, focus, leaving, questions, requests, stages, steps::Walk, talk, vote, walk::walk,
+        },
     },
 };
-use Mode::{Data, Dialog, Edit, Help, Nav, Text, Vote};
+use Mode::{Config, Data, Dialog, Edit, Filter, Help, Nav, Text, Vote};
 
 const fn key(code: Code) -> Key {
     Key::plain(code)
@@ -38,7 +40,7 @@ const LOOKING: &[Mode] = &[Nav, Vote, Data];
 /// All modes.
 const ALWAYS: &[Mode] = &Mode::ALL;
 /// The modes with a text field.
-const TYPING: &[Mode] = &[Text, Edit, Mode::Palette];
+const TYPING: &[Mode] = &[Text, Edit, Mode::Palette, Filter];
 
 /// Makes an action's function of one that sends no command.
 macro_rules! quietly {
@@ -312,9 +314,25 @@ actions! {
     Palette, "命令面板", "command palette", {
         keys: &[(LOOKING, &[c(':'), ctrl('p')])], hint: |_| Some(Tr("命令", "commands")), palette: false,
         perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0 })), }
+    Config, "查看配置：每个键和正在使用的值", "view the configuration: every key and the value in use", {
+        keys: &[(LOOKING, &[c('s')])], hint: |_| Some(Tr("配置", "config")), perform: quietly!(s, config::open(s)), }
+    Filter, "按名字或含义筛选", "filter by name or meaning", {
+        keys: &[(&[Config], &[c('/'), ctrl('f')])], hint: |_| Some(Tr("筛选", "filter")), palette: false,
+        perform: quietly!(s, config::filter(s, true)), }
+    Filtered, "回到列表，保留筛选", "back to the list, filtered", {
+        keys: &[(&[Filter], &[key(Code::Enter)])], hint: |_| Some(Tr("回到列表", "to the list")), palette: false,
+        perform: quietly!(s, config::filter(s, false)), }
+    Changed, "只看改过的键，或看所有键", "only the changed keys, or all", {
+        keys: &[(&[Config], &[c('c'), key(Code::Tab)]), (&[Filter], &[key(Code::Tab)])],
+        hint: |s| {
+            let only = matches!(&s.overlay, Some(Overlay::Config(pane)) if pane.changed);
+            Some(if only { Tr("所有键", "all keys") } else { Tr("只看改过的", "only changed") })
+        },
+        palette: false, perform: quietly!(s, config::changed(s)), }
     Back, "返回上一层；输入的草稿会保留", "one level back; a draft is kept", {
         keys: &[
-            (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data], &[key(Code::Esc)]),
+            (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data, Filter], &[key(Code::Esc)]),
+            (&[Config], &[key(Code::Esc), c('q'), c('s')]),
             (&[Help], &[key(Code::Esc), c('q'), c('?'), key(Code::F(1)), key(Code::Enter)]),
         ],
         hint: back_hint, palette: false, perform: quietly!(s, leaving::back(s)), }
@@ -324,21 +342,21 @@ actions! {
     PrevPanel, "上一个面板", "previous panel", {
         keys: &[(&[Nav, Data], &[key(Code::BackTab)])], palette: false, perform: quietly!(s, focus::step(s, false)), }
     Up, "向上", "up", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::Up), c('k')])], palette: false,
+        keys: &[(&[Nav, Help, Data, Config], &[key(Code::Up), c('k')]), (&[Filter], &[key(Code::Up)])], palette: false,
         perform: |s| walk(s, Walk::Up), }
     Down, "向下", "down", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::Down), c('j')])], palette: false,
+        keys: &[(&[Nav, Help, Data, Config], &[key(Code::Down), c('j')]), (&[Filter], &[key(Code::Down)])], palette: false,
         perform: |s| walk(s, Walk::Down), }
     PageUp, "上一页", "page up", {
-        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageUp)])], palette: false,
+        keys: &[(&[Nav, Text, Help, Vote, Data, Config, Filter], &[key(Code::PageUp)])], palette: false,
         perform: |s| walk(s, Walk::PageUp), }
     PageDown, "下一页", "page down", {
-        keys: &[(&[Nav, Text, Help, Vote, Data], &[key(Code::PageDown)])], palette: false,
+        keys: &[(&[Nav, Text, Help, Vote, Data, Config, Filter], &[key(Code::PageDown)])], palette: false,
         perform: |s| walk(s, Walk::PageDown), }
     First, "到开头", "to the start", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::Home)])], palette: false, perform: |s| walk(s, Walk::First), }
+        keys: &[(&[Nav, Help, Data, Config], &[key(Code::Home)])], palette: false, perform: |s| walk(s, Walk::First), }
     Last, "到末尾", "to the end", {
-        keys: &[(&[Nav, Help, Data], &[key(Code::End)])], palette: false, perform: |s| walk(s, Walk::Last), }
+        keys: &[(&[Nav, Help, Data, Config], &[key(Code::End)])], palette: false, perform: |s| walk(s, Walk::Last), }
     Previous, "上一个探针、回答、词元、采样回答、文档", "previous probe, answer, token, rollout, document", {
         keys: &[(&[Nav, Data], &[key(Code::Left), c('h')])], palette: false, enabled: walks_sideways,
         why: |_| None, perform: |s| walk(s, Walk::Previous), }

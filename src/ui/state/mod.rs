@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod chat;
+pub mod config;
 pub mod data;
 mod drawn;
 pub mod feedback;
@@ -24,6 +25,7 @@ use crate::ui::{
 
 pub use self::{
     chat::{Answer, Chat, Ending, Exchange, Target},
+    config::{ConfigKey, ConfigPane},
     data::DataState,
     drawn::Drawn,
     feedback::{Feedback, Guard, Rollout},
@@ -143,6 +145,8 @@ pub enum Overlay {
         /// The selected row.
         chosen: usize,
     },
+    /// The config pane.
+    Config(ConfigPane),
     /// A question.
     Ask {
         /// Which.
@@ -174,6 +178,8 @@ pub struct AppState {
     pub voting: Voting,
     /// The data view, shared by all stages.
     pub data: DataState,
+    /// Every key of run.toml with the value that the live stage uses; empty before they have arrived.
+    pub config: Vec<ConfigKey>,
     /// Requests without an answer so far.
     pub requests: VecDeque<Request>,
     /// Answers begun, and how many a stage that is being opened needs first.
@@ -221,6 +227,8 @@ impl AppState {
         match self.overlay {
             Some(Overlay::Help { .. }) => Mode::Help,
             Some(Overlay::Palette { .. }) => Mode::Palette,
+            Some(Overlay::Config(ConfigPane { typing: true, .. })) => Mode::Filter,
+            Some(Overlay::Config(_)) => Mode::Config,
             Some(Overlay::Ask { .. }) => Mode::Dialog,
             None if self.chat.edit.as_ref().is_some_and(|e| e.open) => Mode::Edit,
             None if self.typing => Mode::Text,

@@ -19,15 +19,29 @@ pub enum Mode {
     Dialog,
     /// The help.
     Help,
+    /// The list of the config pane.
+    Config,
+    /// The filter of the config pane.
+    Filter,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 8] =
-        [Mode::Nav, Mode::Data, Mode::Vote, Mode::Text, Mode::Edit, Mode::Palette, Mode::Dialog, Mode::Help];
+    pub const ALL: [Mode; 10] = [
+        Mode::Nav,
+        Mode::Data,
+        Mode::Vote,
+        Mode::Text,
+        Mode::Edit,
+        Mode::Palette,
+        Mode::Dialog,
+        Mode::Help,
+        Mode::Config,
+        Mode::Filter,
+    ];
 
     /// Whether printable keys insert text.
     pub fn is_text(self) -> bool {
-        matches!(self, Mode::Text | Mode::Edit | Mode::Palette)
+        matches!(self, Mode::Text | Mode::Edit | Mode::Palette | Mode::Filter)
     }
 }

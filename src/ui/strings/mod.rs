@@ -1,6 +1,7 @@
 //! All texts on the screen, Chinese and English. Short Chinese titles include the English term, since the field's terms
 //! are English.
 
+mod config;
 mod data;
 mod feedback;
 mod lang;
@@ -10,6 +11,7 @@ mod screen;
 mod stages;
 
 pub use self::{
+    config::*,
     data::*,
     feedback::*,
     lang::{Lang, Tr},
@@ -26,7 +28,9 @@ mod tests {
     #[test]
     fn no_text_holds_a_character_of_ambiguous_width() {
         use unicode_width::UnicodeWidthStr as _;
-        for text in super::screen::ALL.iter().chain(super::feedback::ALL).chain(super::data::ALL) {
+        for text in
+            super::screen::ALL.iter().chain(super::feedback::ALL).chain(super::data::ALL).chain(super::config::ALL)
+        {
             for text in [text.0, text.1] {
                 assert_eq!(text.width(), text.width_cjk(), "{text}");
             }

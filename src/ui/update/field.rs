@@ -2,13 +2,13 @@
 
 use crate::ui::{
     editor::Editor,
-    state::{AppState, Overlay},
+    state::{AppState, ConfigPane, Overlay},
     text::unix_lines,
 };
 
 fn field(state: &mut AppState) -> &mut Editor {
     match &mut state.overlay {
-        Some(Overlay::Palette { field, .. }) => field,
+        Some(Overlay::Palette { field, .. } | Overlay::Config(ConfigPane { filter: field, .. })) => field,
         _ => match &mut state.chat.edit {
             Some(edit) if edit.open => &mut edit.field,
             _ if state.voting.open => &mut state.voting.field,
@@ -21,14 +21,16 @@ fn field(state: &mut AppState) -> &mut Editor {
 pub(crate) fn edit(state: &mut AppState, change: fn(&mut Editor, usize)) {
     let cells = state.drawn.field_cells;
     change(field(state), cells);
-    if let Some(Overlay::Palette { chosen, .. }) = &mut state.overlay {
+    if let Some(Overlay::Palette { chosen, .. } | Overlay::Config(ConfigPane { chosen, .. })) = &mut state.overlay {
         *chosen = 0;
     }
 }
 
 /// Inserts typed or pasted text.
 pub(crate) fn insert(state: &mut AppState, text: &str) {
-    if let Some(Overlay::Palette { field, chosen }) = &mut state.overlay {
+    if let Some(Overlay::Palette { field, chosen } | Overlay::Config(ConfigPane { filter: field, chosen, .. })) =
+        &mut state.overlay
+    {
         field.insert(&unix_lines(text).replace('\n', " "));
         *chosen = 0;
     } else {

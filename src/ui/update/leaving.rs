@@ -1,6 +1,6 @@
 //! Stopping an answer, closing overlays, and leaving.
 
-use super::{data, msg::Cmd, talk};
+use super::{config, data, msg::Cmd, talk};
 use crate::protocol::Command;
 use crate::ui::{
     state::{AppState, Exchange, Fault, Leaving, Level, Overlay, Panel, Phase, Question},
@@ -42,6 +42,9 @@ pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
 
 /// Esc: goes back one level; messages are closed first.
 pub(crate) fn back(state: &mut AppState) {
+    if config::clear_filter(state) {
+        return;
+    }
     // A refusal is closed first.
     let refused = state.notice.as_ref().is_some_and(|n| n.1 == Level::Alert);
     if state.overlay.take().is_some() || refused && state.notice.take().is_some() || talk::close_edit(state) {

@@ -1,5 +1,6 @@
 //! Applies messages: one message in, the state changed, commands out. Pure, so that tests need no terminal.
 
+pub(crate) mod config;
 pub(crate) mod data;
 mod events;
 pub(crate) mod field;
@@ -91,10 +92,11 @@ fn on_paste(state: &mut AppState, text: &str) -> Vec<Cmd> {
     Vec::new()
 }
 
-/// Opens the prompt field if typing may start without a key before it; returns whether it did.
+/// Opens the prompt field, or the filter of the config pane, if typing may start without a key before it; returns whether it did.
 fn begins_text(state: &mut AppState, mode: Mode) -> bool {
     match mode {
         Mode::Nav | Mode::Data if Act::Prompt.row().is_enabled(state) => talk::open_prompt(state),
+        Mode::Config => config::filter(state, true),
         Mode::Vote if Act::OwnPrompt.row().is_enabled(state) => state.typing = true,
         _ => return false,
     }

@@ -1,6 +1,6 @@
 //! Keys that move in a panel, list or text.
 
-use super::{data, msg::Cmd, stages, steps::Walk};
+use super::{config, data, msg::Cmd, stages, steps::Walk};
 use crate::ui::state::{AppState, Overlay, Panel};
 
 /// Moves in whatever has the keys.
@@ -8,6 +8,9 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
     let limit = state.drawn.scroll_limit;
     if let Some(Overlay::Help { scroll }) = &mut state.overlay {
         *scroll = to.from((*scroll).min(limit), limit);
+        return Vec::new();
+    }
+    if config::walk(state, to) {
         return Vec::new();
     }
     if state.voting.open {

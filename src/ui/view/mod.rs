@@ -2,6 +2,7 @@
 
 mod bars;
 pub mod chat;
+mod config;
 pub mod data;
 pub mod feedback;
 mod field;

@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
-    help,
+    config, help,
     pen::{Canvas, Pen},
 };
 use crate::ui::{
@@ -22,6 +22,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     match &pen.state.overlay {
         Some(Overlay::Help { scroll }) => help::draw(pen, *scroll, area, buf),
         Some(Overlay::Palette { field, chosen }) => palette(pen, field, *chosen, area, buf),
+        Some(Overlay::Config(pane)) => config::draw(pen, pane, area, buf),
         Some(Overlay::Ask { question, chosen }) => ask(pen, question, *chosen, area, buf),
         None if pen.state.leaving.is_some() && !pen.state.is_finished() => leaving(pen, area, buf),
         None => buf.drawn.caret = caret,

@@ -11,7 +11,7 @@ use crate::ui::{
     actions::Act,
     state::{
         AppState, Both, Checkpoint, Ending, Fault, Guard, Level, Overlay, Phase, Question, Request, Rollout,
-        batch::Batch, refusal,
+        batch::Batch, config, refusal,
     },
     strings,
     text::Clean,
@@ -75,6 +75,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Tried(trial) => data::on_tried(state, *trial),
         Event::Marked { keep, drop } => data::on_marked(state, keep, drop),
         Event::Manner(manner) => state.chat.manner = manner,
+        Event::Config(settings) => state.config = config::keys(settings),
         Event::PromptCut { id, left_out } => {
             if let Some(answer) = state.chat.answer_mut(id) {
                 answer.left_out = left_out;
