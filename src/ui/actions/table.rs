@@ -314,7 +314,7 @@ actions! {
     Palette, "命令面板", "command palette", {
         keys: &[(LOOKING, &[c(':'), ctrl('p')])], hint: |_| Some(Tr("命令", "commands")), palette: false,
         perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0 })), }
-    Config, "查看配置：每个键和正在使用的值", "view the configuration: every key and the value in use", {
+    Config, "查看配置：每个键和正在使用的值", "view the configuration in use", {
         keys: &[(LOOKING, &[c('s')])], hint: |_| Some(Tr("配置", "config")), perform: quietly!(s, config::open(s)), }
     Filter, "按名字或含义筛选", "filter by name or meaning", {
         keys: &[(&[Config], &[c('/'), ctrl('f')])], hint: |_| Some(Tr("筛选", "filter")), palette: false,
