@@ -58,7 +58,7 @@ pub fn changed_since(lang: Lang, step: usize) -> String {
 /// A saved value that the stage uses only when it is opened again.
 pub fn config_next(lang: Lang, value: &str) -> String {
     match lang {
-        Lang::Zh => format!("run.toml 里已是 {value}，重新打开本阶段时生效"),
-        Lang::En => format!("run.toml has {value} by now, which applies when the stage is opened again"),
+        Lang::Zh => format!("重新打开本阶段时变为 {value}"),
+        Lang::En => format!("becomes {value} when the stage is opened again"),
     }
 }
