@@ -114,9 +114,9 @@ table! {
         }), "steps between evaluations; 0 for none", "每隔多少步评测；0 为不评测";
         // At steps with an evaluation, so that checkpoints can be compared.
         save_steps: usize [Pretrain Sft Reward Ppo Dpo Grpo], ANY, = |_, v| v.sized(match v.stage {
-            Pretrain => [400, 100, 100, 400, 400],
-            Sft => [400, 300, 200, 500, 500],
-            Reward => [50; 5],
+            Pretrain => [400, 100, 200, 400, 400],
+            Sft => [400, 300, 400, 500, 500],
+            Reward => [50, 50, 100, 100, 100],
             Ppo => [4, 5, 5, 5, 5],
             Grpo => [5; 5],
             Dpo => [25; 5],
