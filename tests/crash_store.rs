@@ -348,7 +348,7 @@ fn the_first_save_in_a_bare_folder_lasts() {
 
 /// Retention if everything loads.
 fn keep(newest: usize, pinned: &[CheckpointId]) -> Keep<'_> {
-    Keep { newest, pinned, before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
+    Keep { newest, pinned, best: &[], before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
 }
 
 #[test]

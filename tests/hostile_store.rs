@@ -388,7 +388,7 @@ fn a_run_on_this_disk() {
     let again = saver.save(StageId::Pretrain, 3, files()).expect("saves").checkpoint;
     assert_eq!(again.id.revision, 1);
     let pinned = [CheckpointId::new(StageId::Pretrain, 1)];
-    let keep = Keep { newest: 2, pinned: &pinned, before: None, loads: &|_| Ok(()), known: &|_| Ok(()) };
+    let keep = Keep { newest: 2, pinned: &pinned, best: &[], before: None, loads: &|_| Ok(()), known: &|_| Ok(()) };
     assert_eq!(saver.retain(StageId::Pretrain, &keep).expect("retains").removed.len(), 2);
     let error = Run::open(RealFs::shared(), run.view().dir()).expect_err("taken");
     assert_eq!(error.exit_code(), 3);

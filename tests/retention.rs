@@ -30,7 +30,7 @@ fn base() -> FaultFs {
 
 /// Retention if everything loads.
 fn keep(newest: usize) -> Keep<'static> {
-    Keep { newest, pinned: &[], before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
+    Keep { newest, pinned: &[], best: &[], before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
         let loads = |c: &Checkpoint| {
             if good.contains(&c.id.step) { Ok(()) } else { Err(c.read("missing", 1).expect_err("is not there")) }
         };
-        let keep = Keep { newest, pinned: &[], before, loads: &loads, known: &|_| Ok(()) };
+        let keep = Keep { newest, pinned: &[], best: &[], before, loads: &loads, known: &|_| Ok(()) };
         run.saver().retain(StageId::Pretrain, &keep).expect("retains");
         run.view().checkpoints().list().expect("lists").iter().map(|id| id.step).collect::<Vec<_>>()
     };
@@ -113,7 +113,7 @@ fn retention_never_removes_what_it_cannot_read() {
     let run = open(&disk).expect("opens");
     save(&run.saver(), StageId::Pretrain, 2).expect("saves");
     let known = |c: &Checkpoint| c.read("missing", 1).map(drop);
-    let keep = Keep { newest: 1, pinned: &[], before: None, loads: &|_| Ok(()), known: &known };
+    let keep = Keep { newest: 1, pinned: &[], best: &[], before: None, loads: &|_| Ok(()), known: &known };
     let retained = run.saver().retain(StageId::Pretrain, &keep).expect("retains");
     assert_eq!((retained.removed.len(), retained.left.len()), (0, 1));
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     error::{At, StoreError},
-    fs::Fs,
+    fs::{Fs, clear_away},
 };
 
 /// Longest name of a run, a checkpoint or a file in one, in bytes.
@@ -118,15 +118,45 @@ impl Scratch {
 
     /// Whether [`Scratch::name`] made this name, in this process or another.
     pub(crate) fn made(self, name: &str) -> bool {
-        let Some(rest) = name.strip_prefix(self.prefix()) else { return false };
-        let Some((rest, chance)) = rest.rsplit_once('-') else { return false };
-        let Some((base, pid)) = rest.rsplit_once('-') else { return false };
-        chance.len() == 16
-            && chance.bytes().all(|b| b.is_ascii_hexdigit())
-            && pid.parse::<u32>().is_ok()
-            && is_plain(base)
+        self.maker(name).is_some()
+    }
+
+    /// What a name made by [`Scratch::name`] is for, and the process that made it.
+    pub(crate) fn maker(self, name: &str) -> Option<(&str, u32)> {
+        let (rest, chance) = name.strip_prefix(self.prefix())?.rsplit_once('-')?;
+        let (base, pid) = rest.rsplit_once('-')?;
+        let ours = chance.len() == 16 && chance.bytes().all(|b| b.is_ascii_hexdigit()) && is_plain(base);
+        Some((base, pid.parse().ok()?)).filter(|_| ours)
     }
 }
+
+/// Whether another process of this machine still exists; None where the system does not say, and for this process.
+pub(super) fn is_alive(pid: u32) -> Option<bool> {
+    if pid == process::id() {
+        return None;
+    }
+    #[cfg(unix)]
+    {
+        use rustix::{io::Errno, process::Pid};
+        let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        Some(rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+/// Removes what exports into `dir` left when their processes were killed. What cannot be removed stays.
+pub(super) fn sweep_exports(disk: &dyn Fs, dir: &Path) {
+    for entry in disk.list(dir).unwrap_or_default() {
+        let maker = Scratch::Making.maker(entry.text());
+        if maker.is_some_and(|(base, pid)| base == EXPORT && is_alive(pid) == Some(false)) {
+            let _left = clear_away(disk, &dir.join(&entry.name), entry.kind);
+        }
+    }
+}
+
+/// What the temporary names of exports are for.
+pub(super) const EXPORT: &str = "export";
 
 /// Whether [`Scratch::name`] made `name`. Only such names are swept.
 pub(crate) fn is_scratch(name: &str) -> bool {

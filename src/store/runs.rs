@@ -12,7 +12,7 @@ use super::{
     fs::{Fs, Kind, clear_away, ensure_dirs},
     hashed::{copy, link_or_copy},
     lock::{self, RunLock},
-    names::{Scratch, is_listed, is_prepared, refuse_name},
+    names::{Scratch, is_alive, is_listed, is_prepared, next_run_name, refuse_name},
     run::{FILES, Run},
     view::{CONFIG, RunView},
 };
@@ -24,6 +24,8 @@ pub struct RunDraft {
     run: Option<Run>,
     hidden: PathBuf,
     target: PathBuf,
+    /// Whether the run takes the next free number if another process took its name.
+    numbered: bool,
 }
 
 impl RunDraft {
@@ -33,12 +35,25 @@ impl RunDraft {
     /// If the name cannot be used or exists, or the folder cannot be written.
     pub fn new(disk: Arc<dyn Fs>, target: &Path, config: &str) -> Result<RunDraft, StoreError> {
         free_place(&*disk, target)?;
-        let runs = parent(target);
+        Self::begin(disk, target.to_owned(), config, false)
+    }
+
+    /// Begins a run that gets the next free name in `runs` when it is published.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or written.
+    pub fn numbered(disk: Arc<dyn Fs>, runs: &Path, config: &str) -> Result<RunDraft, StoreError> {
+        let target = runs.join(next_run_name(&*disk, runs)?);
+        Self::begin(disk, target, config, true)
+    }
+
+    fn begin(disk: Arc<dyn Fs>, target: PathBuf, config: &str, numbered: bool) -> Result<RunDraft, StoreError> {
+        let runs = parent(&target);
         ensure_dirs(&*disk, &runs)?;
         sweep(&*disk, &runs)?;
         let hidden = runs.join(Scratch::Making.name("run"));
         disk.make_dir(&hidden).at("make the folder", &hidden)?;
-        let mut draft = RunDraft { disk, run: None, hidden, target: target.to_owned() };
+        let mut draft = RunDraft { disk, run: None, hidden, target, numbered };
         draft.run = Some(Run::own(Arc::clone(&draft.disk), &draft.hidden, Some(config))?);
         Ok(draft)
     }
@@ -90,7 +105,14 @@ impl RunDraft {
         // Frees the lock: some systems do not rename a folder with an open file.
         let run = self.run.take();
         drop(run);
-        if let Err(e) = self.disk.rename(&self.hidden, &self.target) {
+        let named = loop {
+            let named = self.disk.rename(&self.hidden, &self.target);
+            if named.is_ok() || !self.numbered || self.disk.kind(&self.target).ok().flatten().is_none() {
+                break named;
+            }
+            self.target = runs.join(next_run_name(&*self.disk, &runs)?);
+        };
+        if let Err(e) = named {
             // Best effort; what stays is swept by the next draft.
             let _left = clear_away(&*self.disk, &self.hidden, Kind::Dir);
             return Err(e).at("publish", &self.target);
@@ -192,6 +214,12 @@ fn free_place(disk: &dyn Fs, target: &Path) -> Result<(), StoreError> {
     if let Some(what) = refuse_name(&name) {
         return Err(StoreError::input(target, what));
     }
+    if !is_listed(&name) {
+        return Err(StoreError::input(
+            target,
+            "its name begins with a dot, and hidden folders are not listed as runs; choose another name",
+        ));
+    }
     match disk.kind(target).at("look at", target)? {
         None => Ok(()),
         Some(_) => Err(StoreError::input(target, "it exists already; choose another name")),
@@ -216,8 +244,10 @@ fn sweep(disk: &dyn Fs, runs: &Path) -> Result<(), StoreError> {
         if entry.kind != Kind::Dir || !(Scratch::Making.made(name) || Scratch::Removing.made(name)) {
             continue;
         }
-        // A draft that another process is putting together is locked.
-        if RunLock::take(disk, &dir).is_ok() {
+        // A draft is locked while a process puts it together, but for its first and last moments.
+        let maker = Scratch::Making.maker(name).or_else(|| Scratch::Removing.maker(name));
+        let lives = maker.is_some_and(|(_, pid)| is_alive(pid) == Some(true));
+        if !lives && RunLock::take(disk, &dir).is_ok() {
             clear_away(disk, &dir, Kind::Dir)?;
         }
     }

@@ -25,6 +25,8 @@ pub struct Keep<'a> {
     pub newest: usize,
     /// Checkpoints that other stages started from.
     pub pinned: &'a [CheckpointId],
+    /// Of these, best first, the first that loads is kept too, and those before it, which do not load.
+    pub best: &'a [CheckpointId],
     /// Also the newest loadable one before this step, after which the numbers went wrong.
     pub before: Option<u64>,
     /// Tries to load a checkpoint that has verified.
@@ -68,6 +70,14 @@ impl Saver {
         spare(&|_| true);
         if let Some(step) = keep.before {
             spare(&|id| id.step < step);
+        }
+        for id in keep.best {
+            if let Some(at) = old.iter().position(|other| other == id) {
+                ids.push(old.remove(at));
+            }
+            if loads(id) {
+                break;
+            }
         }
         // Oldest first, so that a crash in between leaves the newer ones.
         for id in old.into_iter().rev() {

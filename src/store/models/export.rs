@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::store::{
-    checkpoint::NewFile,
+    checkpoint::{MANIFEST, NewFile},
     error::{At, StoreError},
     fs::{Fs, Kind, clear_away, ensure_dirs},
     hashed::write_file,
-    names::Scratch,
+    names::{EXPORT, Scratch, sweep_exports},
 };
 
 /// What happens to files that exist.
@@ -52,9 +52,10 @@ pub fn export_files(disk: &dyn Fs, dir: &Path, files: Vec<NewFile<'_>>, existing
     for file in &files {
         may_write(disk, &dir.join(&file.name), Kind::File, existing)?;
     }
+    sweep_exports(disk, dir);
     let mut hidden = Vec::new();
     let written = files.into_iter().try_for_each(|file| {
-        let scratch = dir.join(Scratch::Making.name("export"));
+        let scratch = dir.join(Scratch::Making.name(EXPORT));
         let target = dir.join(&file.name);
         hidden.push((scratch.clone(), target));
         write_file(disk, &scratch, file.bytes, file.fill).map(|_| ())
@@ -76,8 +77,17 @@ pub fn export_files(disk: &dyn Fs, dir: &Path, files: Vec<NewFile<'_>>, existing
     Ok(())
 }
 
-/// Writes a folder. A new one appears complete or not at all; into an existing one (if it may be) the files are written
-/// as by [`export_files`], and its other files stay.
+/// Whether programs that open a model's folder read weights from a file of this name.
+fn is_weights(name: &str) -> bool {
+    let shard = |rest: &str| rest.starts_with('-') && rest.contains("-of-");
+    ["model.safetensors", "model.safetensors.index.json", "adapter_config.json", "adapter_model.safetensors"]
+        .contains(&name)
+        || name.strip_prefix("model").and_then(|rest| rest.strip_suffix(".safetensors")).is_some_and(shard)
+}
+
+/// Writes a folder. A new one appears complete or not at all. Into an existing one (if it may be) the files are written
+/// as by [`export_files`], one after the other; weights of another model there, which would be read with or instead of
+/// the new ones, are removed, and other files stay.
 pub fn export_folder(disk: &dyn Fs, dir: &Path, files: Vec<NewFile<'_>>, existing: Existing) -> Result<(), StoreError> {
     may_write(disk, dir, Kind::Dir, existing)?;
     if disk.kind(dir).at("look at", dir)?.is_some() {
@@ -86,11 +96,30 @@ pub fn export_folder(disk: &dyn Fs, dir: &Path, files: Vec<NewFile<'_>>, existin
         for folder in folders {
             ensure_dirs(disk, &dir.join(folder))?;
         }
-        return export_files(disk, dir, files, existing);
+        if disk.kind(&dir.join(MANIFEST)).at("look at", dir)?.is_some() {
+            return Err(StoreError::input(
+                dir,
+                "it is a checkpoint of a run, which must not change; choose another folder",
+            ));
+        }
+        let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+        export_files(disk, dir, files, existing)?;
+        if names.iter().any(|name| is_weights(name)) {
+            let there = disk.list(dir).at("list", dir)?;
+            for entry in there.iter().filter(|entry| is_weights(entry.text()) && entry.kind == Kind::File) {
+                if !names.iter().any(|name| name == entry.text()) {
+                    let path = dir.join(&entry.name);
+                    disk.remove(&path).at("remove", &path)?;
+                }
+            }
+            disk.sync_dir(dir).at("sync the folder", dir)?;
+        }
+        return Ok(());
     }
     let above = parent(dir);
     ensure_dirs(disk, above)?;
-    let hidden = above.join(Scratch::Making.name("export"));
+    sweep_exports(disk, above);
+    let hidden = above.join(Scratch::Making.name(EXPORT));
     let filled = (|| {
         disk.make_dir(&hidden).at("make the folder", &hidden)?;
         for file in files {

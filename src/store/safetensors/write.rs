@@ -11,7 +11,7 @@ use crate::store::{
     error::{At, StoreError},
     fs::Fs,
     hashed::write_file,
-    names::Scratch,
+    names::{EXPORT, Scratch, sweep_exports},
 };
 
 /// A borrowed tensor, written without a copy.
@@ -135,7 +135,8 @@ pub fn export_tensors(
 ) -> Result<Written, StoreError> {
     let bytes = tensors_len(tensors, counters)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let hidden = dir.join(Scratch::Making.name("export"));
+    sweep_exports(disk, dir);
+    let hidden = dir.join(Scratch::Making.name(EXPORT));
     let fill = Box::new(|to: &mut dyn Write| write_tensors(to, tensors, counters));
     let written = write_file(disk, &hidden, bytes, fill).and_then(|(info, _)| {
         disk.rename(&hidden, path).at("name", path)?;

@@ -49,6 +49,18 @@ impl GgufModel {
                 )));
             }
         }
+        for tensor in table.tensors.iter().filter(|tensor| tensor.shape.len() > 1) {
+            let slice = table.slice(&slab, tensor);
+            if let Some(at) = slice.iter().position(|x| x.abs() > dtype.most()) {
+                return Err(wrong(format!(
+                    "{} has {:e} as element {at}, and {} stores at most {:e}; choose --dtype bf16 or f32",
+                    tensor.name,
+                    slice[at],
+                    dtype.name(),
+                    dtype.most()
+                )));
+            }
+        }
         let Some(tokenizer) = model_folder::tokenizer(dir)? else {
             return Err(wrong(
                 "there is no tokenizer.json, which a GGUF file contains; copy it into the folder".into(),

@@ -320,6 +320,8 @@ pub(crate) const KEEP: usize = 3;
 pub(crate) struct Stay {
     /// Checkpoints that other stages started from.
     pub pinned: Vec<CheckpointId>,
+    /// The stage's checkpoints with a held-out figure, the best first.
+    pub best: Vec<CheckpointId>,
     /// The newest one before this step, where a number was not finite or the loss spiked.
     pub before: Option<u64>,
 }
@@ -449,6 +451,7 @@ pub(crate) fn save(
     let keep = Keep {
         newest: KEEP,
         pinned: &stay.pinned,
+        best: &stay.best,
         before: stay.before,
         // The new checkpoint has just been checked.
         loads: &|c| if c.id == *own { Ok(()) } else { sound(c) },

@@ -65,15 +65,14 @@ impl Saves {
             return self.fail(core, step, e.into());
         }
         let parts = core.work.parts(&mut core.open.device)?;
-        let mut stay = Stay { pinned: recovery.pinned(core), before: recovery.before() };
+        let mut stay = Stay { pinned: recovery.pinned(core), before: recovery.before(), best: Vec::new() };
         let own = CheckpointId::new(core.stage, step as u64);
         // If the folder cannot be listed, the save itself fails, or nothing is removed.
         let mut there = core.view().checkpoints().list().unwrap_or_default();
         there.retain(|id| id.stage == core.stage && id.step != own.step);
         there.push(own.clone());
-        let best = core.figures.best(&there).cloned();
-        let is_best = best.as_ref() == Some(&own);
-        stay.pinned.extend(best);
+        stay.best = core.figures.ranked(&there).into_iter().cloned().collect();
+        let is_best = stay.best.first() == Some(&own);
         core.state.step = step as u64;
         core.state.history = core.work.history().clone();
         core.work.write_state(&mut core.state);

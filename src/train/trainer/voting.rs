@@ -395,8 +395,8 @@ impl Voting {
         let mut pinned = lineage::needed(core.view(), &core.state)?;
         let figures = Figures::read(core.view(), standby::STAGE, u64::MAX)?;
         pinned.extend(pins::read(core.view())?);
-        pinned.extend(figures.best(&core.view().checkpoints().list()?).cloned());
-        let stay = Stay { pinned, before: None };
+        let best = figures.ranked(&core.view().checkpoints().list()?).into_iter().cloned().collect();
+        let stay = Stay { pinned, before: None, best };
         let Some(standby) = &mut self.standby else { return Ok(()) };
         let tokenizer = core.tokenizer.clone();
         let fit = beside(core, |o, log| standby.refit(o, &tokenizer, log, &stay))

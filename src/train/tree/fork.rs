@@ -16,9 +16,7 @@ use serde_json::Value;
 use crate::{
     base::StageId,
     protocol::ForkPoint,
-    store::{
-        Checkpoint, CheckpointId, Log, Run, RunDraft, RunView, StoreError, each_record, next_run_name, refuse_name,
-    },
+    store::{Checkpoint, CheckpointId, Log, Run, RunDraft, RunView, StoreError, each_record, refuse_name},
     train::{
         config::{RunConfig, toml_patch},
         error::TrainError,
@@ -88,12 +86,13 @@ pub fn fork(parent: &RunView, order: &Forking) -> Result<PathBuf, TrainError> {
     let text = configured(parent, &order.sets, order.at.stage)?;
     let ancestors = ancestors(parent, &state)?;
     let runs = parent.dir().parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = match &order.name {
-        Some(name) => name.clone(),
-        None => next_run_name(&*disk, runs)?,
+    let draft = match &order.name {
+        Some(name) => {
+            named_well(name)?;
+            RunDraft::new(disk, &runs.join(name), &text)?
+        }
+        None => RunDraft::numbered(disk, runs, &text)?,
     };
-    named_well(&name)?;
-    let draft = RunDraft::new(disk, &runs.join(name), &text)?;
     let run = draft.run()?;
     for ancestor in &ancestors {
         run.saver().adopt(ancestor, None)?;

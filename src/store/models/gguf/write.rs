@@ -73,6 +73,20 @@ impl GgufDtype {
         kind.and_then(|kind| kind.size(row as u64, elements as u64)).unwrap_or(0)
     }
 
+    /// The largest magnitude that does not become infinite.
+    pub fn most(self) -> f32 {
+        /// The largest f32 that is rounded to a finite f16.
+        const HALF: f32 = 65_519.996;
+        match self {
+            GgufDtype::F32 => f32::MAX,
+            // Above it bf16 rounds up to infinity.
+            GgufDtype::Bf16 => 3.394_819_5e38,
+            GgufDtype::F16 => HALF,
+            // The scale of a block is an f16.
+            GgufDtype::Q8_0 => HALF * 127.0,
+        }
+    }
+
     /// Converts a chunk of whole blocks.
     fn convert(self, from: &[f32], to: &mut Vec<u8>) {
         to.clear();
