@@ -33,6 +33,31 @@ fn keep(newest: usize) -> Keep<'static> {
     Keep { newest, pinned: &[], best: &[], before: None, loads: &|_| Ok(()), known: &|_| Ok(()) }
 }
 
+/// A damaged best checkpoint used to count as the best: the best one that loads was removed.
+#[test]
+fn the_best_checkpoint_that_loads_is_kept_beside_better_ones_that_do_not() {
+    let disk = base();
+    let run = open(&disk).expect("opens");
+    for step in 2..=8 {
+        save(&run.saver(), StageId::Pretrain, step).expect("saves");
+    }
+    drop(run);
+    let left = |good: &[u64], best: &[u64]| {
+        let run = open(&disk.copy()).expect("opens");
+        let loads = |c: &Checkpoint| {
+            if good.contains(&c.id.step) { Ok(()) } else { Err(c.read("missing", 1).expect_err("is not there")) }
+        };
+        let best: Vec<CheckpointId> = best.iter().map(|step| CheckpointId::new(StageId::Pretrain, *step)).collect();
+        let keep = Keep { newest: 2, pinned: &[], best: &best, before: None, loads: &loads, known: &|_| Ok(()) };
+        run.saver().retain(StageId::Pretrain, &keep).expect("retains");
+        run.view().checkpoints().list().expect("lists").iter().map(|id| id.step).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&[1, 2, 3, 4, 5, 6, 7, 8], &[3, 5, 2]), [3, 7, 8]);
+    assert_eq!(left(&[2, 5, 7, 8], &[3, 5, 2]), [3, 5, 7, 8], "the unreadable one stays beside the next");
+    assert_eq!(left(&[7, 8], &[8, 3]), [7, 8], "the best is among the newest");
+    assert_eq!(left(&[7, 8], &[]), [7, 8]);
+}
+
 #[test]
 fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
     let steps = |disk: &FaultFs, newest: usize, before: Option<u64>, good: &[u64]| {

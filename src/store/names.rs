@@ -146,13 +146,17 @@ pub(super) fn is_alive(pid: u32) -> Option<bool> {
 }
 
 /// Removes what exports into `dir` left when their processes were killed. What cannot be removed stays.
-pub(super) fn sweep_exports(disk: &dyn Fs, dir: &Path) {
-    for entry in disk.list(dir).unwrap_or_default() {
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub(super) fn sweep_exports(disk: &dyn Fs, dir: &Path) -> Result<(), StoreError> {
+    for entry in disk.list(dir).at("list", dir)? {
         let maker = Scratch::Making.maker(entry.text());
         if maker.is_some_and(|(base, pid)| base == EXPORT && is_alive(pid) == Some(false)) {
             let _left = clear_away(disk, &dir.join(&entry.name), entry.kind);
         }
     }
+    Ok(())
 }
 
 /// What the temporary names of exports are for.

@@ -52,7 +52,7 @@ pub fn export_files(disk: &dyn Fs, dir: &Path, files: Vec<NewFile<'_>>, existing
     for file in &files {
         may_write(disk, &dir.join(&file.name), Kind::File, existing)?;
     }
-    sweep_exports(disk, dir);
+    sweep_exports(disk, dir)?;
     let mut hidden = Vec::new();
     let written = files.into_iter().try_for_each(|file| {
         let scratch = dir.join(Scratch::Making.name(EXPORT));
@@ -118,7 +118,7 @@ pub fn export_folder(disk: &dyn Fs, dir: &Path, files: Vec<NewFile<'_>>, existin
     }
     let above = parent(dir);
     ensure_dirs(disk, above)?;
-    sweep_exports(disk, above);
+    sweep_exports(disk, above)?;
     let hidden = above.join(Scratch::Making.name(EXPORT));
     let filled = (|| {
         disk.make_dir(&hidden).at("make the folder", &hidden)?;

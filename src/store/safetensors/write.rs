@@ -135,7 +135,7 @@ pub fn export_tensors(
 ) -> Result<Written, StoreError> {
     let bytes = tensors_len(tensors, counters)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sweep_exports(disk, dir);
+    sweep_exports(disk, dir)?;
     let hidden = dir.join(Scratch::Making.name(EXPORT));
     let fill = Box::new(|to: &mut dyn Write| write_tensors(to, tensors, counters));
     let written = write_file(disk, &hidden, bytes, fill).and_then(|(info, _)| {

@@ -117,13 +117,16 @@ fn candidates(
         Start::Latest => Ok(newest),
         Start::Best => {
             let figures = Figures::read(view, from, u64::MAX)?;
-            let ranked: Vec<CheckpointId> = figures.ranked(&newest).into_iter().cloned().collect();
+            let mut ranked: Vec<CheckpointId> = figures.ranked(&newest).into_iter().cloned().collect();
             if ranked.is_empty() && !newest.is_empty() {
                 notes.push(format!(
                     "no checkpoint of {from} was saved at a step with an evaluation, so none is the best; {stage} begins from the newest"
                 ));
                 return Ok(newest);
             }
+            // Where none of these can be read, a stage begins from the newest that can.
+            let others: Vec<CheckpointId> = newest.into_iter().filter(|id| !ranked.contains(id)).collect();
+            ranked.extend(others);
             Ok(ranked)
         }
         Start::Step(step) => {
