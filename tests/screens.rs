@@ -455,6 +455,38 @@ const SMALL: [&str; 18] = [
 const DENSE: [&str; 8] = ["running", "tuning", "reward", "ppo", "vote", "data", "help", "config"];
 
 /// Each state in Chinese in two columns and in English in one; the tests below draw every state at many sizes.
+/// The tree with the cursor on an older checkpoint, and the same with two runs compared.
+fn trees(lang: Lang) -> [AppState; 2] {
+    let mut state = screen(lang, fake::run_until(640));
+    press(&mut state, &[Key::char('T')]);
+    update(&mut state, Msg::Event(Event::Runs(fake::tree::runs())));
+    press(&mut state, &[Key::plain(Code::Down), Key::plain(Code::Left)]);
+    let mut compared = screen(lang, fake::run_until(640));
+    press(&mut compared, &[Key::char('T')]);
+    update(&mut compared, Msg::Event(Event::Runs(fake::tree::runs())));
+    press(
+        &mut compared,
+        &[Key::char(' '), Key::plain(Code::Down), Key::plain(Code::Down), Key::plain(Code::Down), Key::char(' ')],
+    );
+    update(&mut compared, Msg::Event(Event::Compared(Box::new(fake::tree::comparison()))));
+    [state, compared]
+}
+
+#[test]
+fn the_tree_of_runs() {
+    for (lang, word) in [(Lang::Zh, "zh"), (Lang::En, "en")] {
+        for (wide, high) in [(60, 16), (80, 24), (120, 36), (200, 60)] {
+            let [tree, compared] = trees(lang);
+            if (word, wide) != ("en", 200) {
+                insta::assert_snapshot!(format!("tree_{word}_{wide}x{high}"), shown(&tree, wide, high));
+            }
+            if matches!((word, wide), ("zh", 120 | 200) | ("en", 80)) {
+                insta::assert_snapshot!(format!("tree_compared_{word}_{wide}x{high}"), shown(&compared, wide, high));
+            }
+        }
+    }
+}
+
 #[test]
 fn snapshots() {
     for (lang, language) in [(Lang::Zh, "zh"), (Lang::En, "en")] {

@@ -1,5 +1,7 @@
 //! Commands to a trainer.
 
+use std::path::PathBuf;
+
 use super::{Choice, Sampling, Turn};
 use crate::base::StageId;
 
@@ -10,6 +12,39 @@ pub enum Ask {
     Text(String),
     /// A conversation that ends with the user, answered in the chat template.
     Chat(Vec<Turn>),
+}
+
+/// A change to the runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Care {
+    /// Rename a run.
+    Rename {
+        /// Its folder.
+        run: PathBuf,
+        /// Its new name.
+        name: String,
+    },
+    /// Keep a checkpoint whatever newer ones there are, or no longer.
+    Pin {
+        /// The folder of its run.
+        run: PathBuf,
+        /// Its name.
+        checkpoint: String,
+        /// Whether it is kept.
+        pinned: bool,
+    },
+    /// Remove a checkpoint that nothing names.
+    RemoveCheckpoint {
+        /// The folder of its run.
+        run: PathBuf,
+        /// Its name.
+        checkpoint: String,
+    },
+    /// Remove a run that nothing names.
+    RemoveRun {
+        /// Its folder.
+        run: PathBuf,
+    },
 }
 
 /// The weights that answer a prompt.
@@ -152,6 +187,27 @@ pub enum Command {
         /// The stage.
         stage: StageId,
     },
+    /// Send the runs beside this one ([`Event::Runs`](super::Event::Runs)).
+    ShowRuns,
+    /// Compare runs ([`Event::Compared`](super::Event::Compared), or [`Event::Refused`](super::Event::Refused)).
+    Compare {
+        /// Their folders.
+        runs: Vec<PathBuf>,
+    },
+    /// Make a new run that begins with a checkpoint ([`Event::Forked`](super::Event::Forked), or
+    /// [`Event::Refused`](super::Event::Refused)).
+    Fork {
+        /// The folder of its run.
+        run: PathBuf,
+        /// Its name.
+        checkpoint: String,
+        /// Settings that differ.
+        sets: Vec<(String, String)>,
+        /// Whether the sender wants to open it.
+        open: bool,
+    },
+    /// Rename, pin or remove ([`Event::Cared`](super::Event::Cared), or [`Event::Refused`](super::Event::Refused)).
+    Care(Care),
     /// End the stage here.
     Stop {
         /// Whether to save first.

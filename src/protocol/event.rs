@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    BatchView, DocumentView, DroppedView, Edit, LeftOut, Manner, Offer, PolicyReport, Refit, RewardReport, RolloutView,
-    RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally, TaskReport, Trial, VotedPair,
+    BatchView, Care, Comparison, DocumentView, DroppedView, Edit, LeftOut, Manner, Offer, PolicyReport, Refit,
+    RewardReport, RolloutView, RoomView, RunInfo, SanityCheck, Setting, StepReport, Tally, TaskReport, TreeRun, Trial,
+    VotedPair,
     line::{Line, absent, number},
 };
 use crate::base::StageId;
@@ -124,6 +125,28 @@ pub enum Event {
         step: usize,
         /// Demonstrations so far.
         count: usize,
+    },
+    /// The answer to [`Command::ShowRuns`](super::Command::ShowRuns).
+    #[serde(skip)]
+    Runs(Vec<TreeRun>),
+    /// The answer to [`Command::Compare`](super::Command::Compare).
+    #[serde(skip)]
+    Compared(Box<Comparison>),
+    /// A fork was made.
+    #[serde(skip)]
+    Forked {
+        /// Its folder.
+        path: PathBuf,
+        /// Whether the sender of the command wants to open it.
+        open: bool,
+    },
+    /// A run or checkpoint was renamed, pinned or removed.
+    #[serde(skip)]
+    Cared {
+        /// What was done.
+        care: Care,
+        /// Bytes that were freed.
+        freed: u64,
     },
     /// A command that cannot be carried out. Training continues.
     Refused {

@@ -16,7 +16,7 @@ mod tree;
 
 pub(crate) use self::line::unix_time;
 pub use self::{
-    command::{Ask, Command, Who},
+    command::{Ask, Care, Command, Who},
     data::{
         BatchView, Cause, DocumentView, Documents, DroppedDocument, DroppedView, Edit, Funnel, RoomSource, RoomView,
         RuleView, TokenView, TokenizerView, Trial, Twin,

@@ -18,7 +18,7 @@ pub struct ForkPoint {
 }
 
 /// A checkpoint: a line of `danlu runs --json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TreeCheckpoint {
     /// Its run.
     pub run: String,
@@ -61,7 +61,7 @@ pub struct TreeCheckpoint {
 }
 
 /// The newest completion of a probe.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TreeProbe {
     /// The stage that completed it.
     pub stage: StageName,
@@ -79,7 +79,7 @@ pub struct TreeProbe {
 }
 
 /// The held-out figures of a stage by step.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TreeCurve {
     /// The stage.
     pub stage: StageName,
@@ -90,7 +90,7 @@ pub struct TreeCurve {
 }
 
 /// A run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TreeRun {
     /// Its name.
     pub run: String,

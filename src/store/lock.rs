@@ -36,11 +36,11 @@ impl RunLock {
     }
 }
 
-/// The process that holds the lock of the run in `dir`, as far as its text says; nothing is written.
+/// The other process that holds the lock of the run in `dir`, as far as its text says; nothing is written.
 pub fn holder(disk: &dyn Fs, dir: &Path) -> Option<u32> {
     let text = read_limited(disk, &dir.join("lock"), LONGEST, Links::Refuse).ok()?;
     let text = String::from_utf8_lossy(&text);
-    owner(&text).filter(|_| names_a_process(&text))
+    owner(&text).filter(|pid| *pid != process::id() && names_a_process(&text))
 }
 
 /// The turn in a run's lock: a number that was the highest among the runs beside it when the run was last opened.

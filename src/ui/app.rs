@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fs::File,
     io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -82,6 +83,8 @@ pub struct Outcome {
     pub summary: Vec<String>,
     /// The terminal has hung up or is blocked: printing would fail or block.
     pub terminal_gone: bool,
+    /// The run to open next, if the user asked for another one.
+    pub next: Option<PathBuf>,
 }
 
 /// Urgency of the next frame.
@@ -444,7 +447,11 @@ impl App {
             self.pulse.store(terminal::DONE, Ordering::Release);
         }
         terminal::restore();
-        Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf() }
+        // The next screen has its own reader.
+        self.may_read.store(false, Ordering::Release);
+        let ends_here = matches!(end, End::Signalled | End::Abandoned);
+        let next = self.state.tree.next.filter(|_| !ends_here);
+        Outcome { end, failed, summary, terminal_gone: self.gone || terminal::is_deaf(), next }
     }
 }
 

@@ -216,6 +216,10 @@ pub struct Glyphs {
     pub valid: &'static str,
     /// In place of text that is left out; [`crate::ui::text::shorten`] writes that of the other sets.
     pub more: &'static str,
+    /// A checkpoint, one that something began from, and the stage that trains.
+    pub nodes: [&'static str; 3],
+    /// In front of a fork.
+    pub branch: &'static str,
     /// Whether charts may use braille.
     pub braille: bool,
 }
@@ -241,10 +245,17 @@ impl Glyphs {
 /// In place of text that is left out, as [`crate::ui::text::shorten`] writes it.
 pub const MORE: &str = "⋯";
 
-const LINE: Glyphs =
-    Glyphs {
-        rule: "─", divider: "│", dot: "·", times: "×", corners: ["╭", "╮", "╰", "╯"], then: "→", ..SAFE
-    };
+const LINE: Glyphs = Glyphs {
+    rule: "─",
+    divider: "│",
+    dot: "·",
+    times: "×",
+    corners: ["╭", "╮", "╰", "╯"],
+    then: "→",
+    nodes: ["○", "◆", "●"],
+    branch: "└─",
+    ..SAFE
+};
 const SAFE: Glyphs = Glyphs {
     rule: "╌",
     divider: "╎",
@@ -263,6 +274,8 @@ const SAFE: Glyphs = Glyphs {
     train: "⠤⠤",
     valid: "⠶",
     more: MORE,
+    nodes: ["◦", "▪", "▸"],
+    branch: "╎╌",
     braille: true,
 };
 const ASCII: Glyphs = Glyphs {
@@ -283,6 +296,8 @@ const ASCII: Glyphs = Glyphs {
     train: "*",
     valid: "o",
     more: "~",
+    nodes: ["o", "@", ">"],
+    branch: "+-",
     braille: false,
 };
 
@@ -294,7 +309,10 @@ mod tests {
     fn the_safe_set_is_one_cell_wide_everywhere() {
         use unicode_width::UnicodeWidthStr as _;
         let g = GlyphSet::Safe.glyphs();
-        for glyph in [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.then, g.valid] {
+        for glyph in [g.rule, g.divider, g.axis, g.dot, g.times, g.full, g.empty, g.prompt, g.chosen, g.then, g.valid]
+            .into_iter()
+            .chain(g.nodes)
+        {
             assert_eq!((glyph.width(), glyph.width_cjk()), (1, 1), "{glyph}");
         }
     }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod data;
 pub mod feedback;
 pub mod screen;
+pub mod tree;
 
 use std::{
     collections::VecDeque,
@@ -632,6 +633,10 @@ impl Player {
                     self.tell(Event::Note { step: at, text: "asked again".to_owned() });
                 }
             }
+            Command::ShowRuns => {
+                self.tell(Event::Runs(Vec::new()));
+            }
+            Command::Compare { .. } | Command::Fork { .. } | Command::Care(_) => self.refuse("there are no other runs"),
             Command::ShowRollout { which } => {
                 self.tell(feedback::rollout(at, which));
             }

@@ -199,6 +199,10 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         | Event::Counted(_)
         | Event::Batch(_)
         | Event::Room(_)
+        | Event::Runs(_)
+        | Event::Compared(_)
+        | Event::Forked { .. }
+        | Event::Cared { .. }
         | Event::Document(_)
         | Event::NextBatch(_)
         | Event::Dropped(_)

@@ -131,6 +131,9 @@ impl Loop<'_> {
                 self.prompts.queue(&mut self.core, Prompt { id, ask, who, sampling, max_new_tokens });
             }
             Command::Cancel { id } => self.prompts.cancel(&mut self.core, id),
+            command @ (Command::ShowRuns | Command::Compare { .. } | Command::Fork { .. } | Command::Care(_)) => {
+                self.explorer.ask(command);
+            }
         }
         Ok(None)
     }

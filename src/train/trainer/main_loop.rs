@@ -27,6 +27,7 @@ use crate::{
         open::prepare::Ready,
         run::replay,
         stages::{edit_log, stage_run::Submitted},
+        tree::Explorer,
     },
 };
 
@@ -63,6 +64,7 @@ pub(super) struct Loop<'a> {
     pub saves: Saves,
     pub prompts: Prompts,
     pub voting: Voting,
+    pub explorer: Explorer,
     pub data: LiveData,
     pub demonstrations: usize,
     /// The step at which the final validation was made.
@@ -110,6 +112,7 @@ impl<'a> Loop<'a> {
             saves: Saves::new(done),
             prompts: Prompts::default(),
             voting,
+            explorer: Explorer::default(),
             data: LiveData::default(),
             demonstrations,
             measured: None,
@@ -163,6 +166,11 @@ impl<'a> Loop<'a> {
         }
         let (since, idle) = (Instant::now(), self.core.paused);
         self.core.check_logs()?;
+        match self.explorer.advance(&self.core.open.run) {
+            Some(Ok(event)) => self.core.out.show(event),
+            Some(Err(error)) => self.core.refuse(error.to_string()),
+            None => {}
+        }
         if let Some(way) = self.obey(commands)? {
             return self.leave(way);
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{TreeCheckpoint, TreeRun},
-    store::{CheckpointId, Fs, Run, RunView, own_bytes, remove_run, rename_run},
+    store::{CheckpointId, Fs, Run, RunView, Saver, own_bytes, remove_run, rename_run},
     train::{error::TrainError, run::pins},
 };
 
@@ -45,12 +45,13 @@ pub fn pin(disk: &Arc<dyn Fs>, open: Option<&Run>, dir: &Path, name: &str, pinne
     Ok(())
 }
 
-/// Removes a checkpoint; returns the bytes that were freed. `open` is the run if this process has it open.
+/// Removes a checkpoint; returns the bytes that were freed. `open` is the right to save in the run if this process has it
+/// open.
 ///
 /// # Errors
 /// If a later stage, a fork or a policy names it, the user pinned it, another process uses the run, or it cannot be
 /// removed.
-pub fn remove_checkpoint(disk: &Arc<dyn Fs>, open: Option<&Run>, dir: &Path, name: &str) -> Result<u64, TrainError> {
+pub fn remove_checkpoint(disk: &Arc<dyn Fs>, open: Option<&Saver>, dir: &Path, name: &str) -> Result<u64, TrainError> {
     let (run, _) = among(disk, dir)?;
     let line: &TreeCheckpoint = run
         .checkpoints
@@ -67,7 +68,7 @@ pub fn remove_checkpoint(disk: &Arc<dyn Fs>, open: Option<&Run>, dir: &Path, nam
     let id = named(&RunView::open(Arc::clone(disk), dir)?, name)?;
     let freed = own_bytes(&**disk, &line.path)?;
     match open {
-        Some(run) => run.saver().remove(&id)?,
+        Some(saver) => saver.remove(&id)?,
         None => Run::open(Arc::clone(disk), dir)?.saver().remove(&id)?,
     }
     Ok(freed)

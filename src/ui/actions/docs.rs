@@ -10,10 +10,12 @@ use crate::ui::{
 };
 
 /// Sections of the page, in order.
-const SECTIONS: [(Mode, Tr); 10] = [
+const SECTIONS: [(Mode, Tr); 12] = [
     (Mode::Nav, strings::HELP_NAV),
     (Mode::Data, strings::HELP_DATA),
     (Mode::Vote, strings::HELP_VOTE),
+    (Mode::Tree, strings::HELP_TREE),
+    (Mode::Name, Tr("在谱系里输入时", "Typing in the lineage")),
     (Mode::Text, strings::HELP_TEXT),
     (Mode::Edit, strings::HELP_EDIT),
     (Mode::Palette, Tr("命令面板", "The command palette")),

@@ -13,11 +13,12 @@ use crate::{
         strings::Tr,
         theme::Palette,
         update::{
-            Cmd, config, data, field, focus, leaving, questions, requests, stages, steps::Walk, talk, vote, walk::walk,
+            Cmd, config, data, field, focus, leaving, questions, requests, stages, steps::Walk, talk, tree, vote,
+            walk::walk,
         },
     },
 };
-use Mode::{Config, Data, Dialog, Edit, Filter, Help, Nav, Text, Vote};
+use Mode::{Config, Data, Dialog, Edit, Filter, Help, Name, Nav, Text, Tree, Vote};
 
 const fn key(code: Code) -> Key {
     Key::plain(code)
@@ -40,7 +41,9 @@ const LOOKING: &[Mode] = &[Nav, Vote, Data];
 /// All modes.
 const ALWAYS: &[Mode] = &Mode::ALL;
 /// The modes with a text field.
-const TYPING: &[Mode] = &[Text, Edit, Mode::Palette, Filter];
+const TYPING: &[Mode] = &[Text, Edit, Mode::Palette, Filter, Name];
+/// The modes from which the program can be left, helped and commanded.
+const OUTSIDE: &[Mode] = &[Nav, Vote, Data, Tree];
 
 /// Makes an action's function of one that sends no command.
 macro_rules! quietly {
@@ -104,6 +107,9 @@ fn leads_to(s: &AppState, stage: StageId) -> bool {
 
 /// Whether Left and Right have something to move through.
 fn walks_sideways(s: &AppState) -> bool {
+    if s.tree.open {
+        return true;
+    }
     match s.focus {
         Panel::CHAT => !s.chat.exchanges.is_empty(),
         Panel::BATCH => s.shown().batch.is_some(),
@@ -272,11 +278,41 @@ actions! {
         },
         exists: |s| s.has_stage(StageId::Sft), enabled: |s| s.is_commanded() && s.live().parent().is_some(),
         why: why::no_parent, perform: quietly!(s, talk::ask_others(s)), }
+    TreeEnter, "回到这个检查点，或打开这个 run", "go back to the checkpoint, or open the run", {
+        keys: &[(&[Tree], &[key(Code::Enter)])],
+        hint: |s| Some(if s.tree.checkpoint().is_some() { Tr("回到这里", "go back here") } else { Tr("打开", "open") }),
+        palette: false, enabled: |s| s.leaving.is_none() && s.tree.run().is_some(), perform: tree::enter, }
+    TreeFork, "从这个检查点分叉", "fork at the checkpoint", {
+        keys: &[(&[Tree], &[c('f')])], hint: |_| Some(Tr("分叉", "fork")),
+        enabled: |s| s.is_commanded() && s.tree.open && s.tree.checkpoint().is_some(),
+        perform: quietly!(s, tree::ask_fork(s)), }
+    TreePick, "加入或移出比较，最多四个", "add to the comparison, or take out; at most four", {
+        keys: &[(&[Tree], &[c(' ')])], hint: |_| Some(Tr("比较", "compare")),
+        enabled: |s| s.is_commanded() && s.tree.open && s.tree.run().is_some(), perform: tree::pick, }
+    TreeRename, "给 run 改名", "rename the run", {
+        keys: &[(&[Tree], &[c('n')])], hint: |_| Some(Tr("改名", "rename")),
+        enabled: |s| s.is_commanded() && s.tree.open && s.tree.run().is_some(),
+        perform: quietly!(s, tree::ask_name(s)), }
+    TreePin, "固定检查点，不被清理；再按取消", "pin the checkpoint so that it stays; again: unpin", {
+        keys: &[(&[Tree], &[c('p')])], hint: |_| Some(Tr("固定", "pin")),
+        enabled: |s| s.is_commanded() && s.tree.open && s.tree.checkpoint().is_some(), perform: tree::pin, }
+    TreeRemove, "删除检查点或 run，先询问", "delete the checkpoint or run, after a question", {
+        keys: &[(&[Tree], &[c('d'), key(Code::Delete)])], hint: |_| Some(Tr("删除", "delete")),
+        enabled: |s| s.is_commanded() && s.tree.open && s.tree.run().is_some(),
+        perform: quietly!(s, tree::ask_remove(s)), }
+    TreeRefresh, "重新读取各个 run", "read the runs again", {
+        keys: &[(&[Tree], &[c('r')])], enabled: |s| s.is_commanded() && s.tree.open, perform: tree::refresh, }
+    Named, "确定", "confirm", {
+        keys: &[(&[Name], &[key(Code::Enter)])], hint: |_| Some(Tr("确定", "confirm")), palette: false,
+        perform: tree::named, }
+    Tree, "查看各个 run 和检查点", "view the runs and checkpoints", {
+        keys: &[(LOOKING, &[c('T')])], enabled: |s| s.is_commanded() && !s.tree.open,
+        perform: tree::open, }
     Quit, "退出", "quit", {
-        keys: &[(LOOKING, &[c('q')])], hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(),
+        keys: &[(OUTSIDE, &[c('q')])], hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(),
         why: |_| None, perform: leaving::ask_to_quit, }
     Help, "帮助", "help", {
-        keys: &[(LOOKING, &[c('?'), key(Code::F(1))])], hint: |_| Some(Tr("帮助", "help")),
+        keys: &[(OUTSIDE, &[c('?'), key(Code::F(1))])], hint: |_| Some(Tr("帮助", "help")),
         perform: quietly!(s, s.overlay = Some(Overlay::Help { scroll: 0 })), }
     Send, "发送", "send", {
         keys: &[(&[Text], &[key(Code::Enter)])], hint: |_| Some(Tr("发送", "send")), palette: false,
@@ -312,7 +348,7 @@ actions! {
         keys: &[(&[Data], &[c('r'), ctrl('r')])], hint: |_| Some(Tr("重读", "re-read")),
         enabled: |s| s.is_commanded() && s.data.open, perform: data::reread, }
     Palette, "命令面板", "command palette", {
-        keys: &[(LOOKING, &[c(':'), ctrl('p')])], hint: |_| Some(Tr("命令", "commands")), palette: false,
+        keys: &[(OUTSIDE, &[c(':'), ctrl('p')])], hint: |_| Some(Tr("命令", "commands")), palette: false,
         perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0 })), }
     Config, "查看配置：每个键和正在使用的值", "view the configuration in use", {
         keys: &[(LOOKING, &[c('s')])], hint: |_| Some(Tr("配置", "config")), perform: quietly!(s, config::open(s)), }
@@ -331,7 +367,7 @@ actions! {
         palette: false, perform: quietly!(s, config::changed(s)), }
     Back, "返回上一层；输入的草稿会保留", "one level back; a draft is kept", {
         keys: &[
-            (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data, Filter], &[key(Code::Esc)]),
+            (&[Nav, Text, Edit, Mode::Palette, Dialog, Vote, Data, Filter, Tree, Name], &[key(Code::Esc)]),
             (&[Config], &[key(Code::Esc), c('q'), c('s')]),
             (&[Help], &[key(Code::Esc), c('q'), c('?'), key(Code::F(1)), key(Code::Enter)]),
         ],
@@ -342,26 +378,26 @@ actions! {
     PrevPanel, "上一个面板", "previous panel", {
         keys: &[(&[Nav, Data], &[key(Code::BackTab)])], palette: false, perform: quietly!(s, focus::step(s, false)), }
     Up, "向上", "up", {
-        keys: &[(&[Nav, Help, Data, Config], &[key(Code::Up), c('k')]), (&[Filter], &[key(Code::Up)])], palette: false,
+        keys: &[(&[Nav, Help, Data, Config, Tree], &[key(Code::Up), c('k')]), (&[Filter], &[key(Code::Up)])], palette: false,
         perform: |s| walk(s, Walk::Up), }
     Down, "向下", "down", {
-        keys: &[(&[Nav, Help, Data, Config], &[key(Code::Down), c('j')]), (&[Filter], &[key(Code::Down)])], palette: false,
+        keys: &[(&[Nav, Help, Data, Config, Tree], &[key(Code::Down), c('j')]), (&[Filter], &[key(Code::Down)])], palette: false,
         perform: |s| walk(s, Walk::Down), }
     PageUp, "上一页", "page up", {
-        keys: &[(&[Nav, Text, Help, Vote, Data, Config, Filter], &[key(Code::PageUp)])], palette: false,
+        keys: &[(&[Nav, Text, Help, Vote, Data, Config, Filter, Tree], &[key(Code::PageUp)])], palette: false,
         perform: |s| walk(s, Walk::PageUp), }
     PageDown, "下一页", "page down", {
-        keys: &[(&[Nav, Text, Help, Vote, Data, Config, Filter], &[key(Code::PageDown)])], palette: false,
+        keys: &[(&[Nav, Text, Help, Vote, Data, Config, Filter, Tree], &[key(Code::PageDown)])], palette: false,
         perform: |s| walk(s, Walk::PageDown), }
     First, "到开头", "to the start", {
-        keys: &[(&[Nav, Help, Data, Config], &[key(Code::Home)])], palette: false, perform: |s| walk(s, Walk::First), }
+        keys: &[(&[Nav, Help, Data, Config, Tree], &[key(Code::Home)])], palette: false, perform: |s| walk(s, Walk::First), }
     Last, "到末尾", "to the end", {
-        keys: &[(&[Nav, Help, Data, Config], &[key(Code::End)])], palette: false, perform: |s| walk(s, Walk::Last), }
+        keys: &[(&[Nav, Help, Data, Config, Tree], &[key(Code::End)])], palette: false, perform: |s| walk(s, Walk::Last), }
     Previous, "上一个探针、回答、词元、采样回答、文档", "previous probe, answer, token, rollout, document", {
-        keys: &[(&[Nav, Data], &[key(Code::Left), c('h')])], palette: false, enabled: walks_sideways,
+        keys: &[(&[Nav, Data, Tree], &[key(Code::Left), c('h')])], palette: false, enabled: walks_sideways,
         why: |_| None, perform: |s| walk(s, Walk::Previous), }
     Next, "下一个探针、回答、词元、采样回答、文档", "next probe, answer, token, rollout, document", {
-        keys: &[(&[Nav, Data], &[key(Code::Right), c('l')])], palette: false, enabled: walks_sideways,
+        keys: &[(&[Nav, Data, Tree], &[key(Code::Right), c('l')])], palette: false, enabled: walks_sideways,
         why: |_| None, perform: |s| walk(s, Walk::Next), }
     Above, "选上一项", "choose the one above", {
         keys: &[(&[Mode::Palette], &[key(Code::Up)]),

@@ -10,12 +10,13 @@ mod log;
 mod mode;
 mod panel;
 pub mod stage;
+pub mod tree;
 pub mod vote;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
 use crate::base::StageId;
-use crate::protocol::Who;
+use crate::protocol::{Care, Who};
 use crate::ui::{
     editor::Editor,
     strings::{self, Lang, Tr},
@@ -33,6 +34,7 @@ pub use self::{
     mode::Mode,
     panel::{Panel, View},
     stage::{Change, Checkpoint, Phase, Probe, ProbeEntry, Run, Said, Source, Stage, Stages, Task},
+    tree::Tree,
     vote::Voting,
 };
 
@@ -87,6 +89,14 @@ pub enum Request {
     SetRule,
     /// Label a text as wanted or unwanted, or remove the label.
     Mark(String, Option<bool>),
+    /// Send the runs.
+    Tree,
+    /// Compare runs.
+    Compare,
+    /// Make a fork.
+    Fork,
+    /// Rename, pin or remove a run or a checkpoint.
+    Care,
 }
 
 /// The kind of a failure.
@@ -118,6 +128,19 @@ pub enum Question {
     Quit,
     /// Whether to leave the running stage for the one with this name.
     Switch(StageId),
+    /// Whether to go back to this checkpoint of a run.
+    GoBack(PathBuf, String),
+    /// Whether to close this run and open that one.
+    Open(PathBuf),
+    /// Whether to remove a run or a checkpoint.
+    Remove {
+        /// Which.
+        care: Care,
+        /// Its name.
+        name: String,
+        /// Its size.
+        bytes: u64,
+    },
 }
 
 impl Question {
@@ -126,6 +149,9 @@ impl Question {
         match self {
             Question::Quit => &[strings::QUIT_SAVE, strings::QUIT_DISCARD, strings::QUIT_CANCEL],
             Question::Switch(_) => &[strings::SWITCH_GO, strings::SWITCH_STAY],
+            Question::GoBack(..) => &[strings::GO_BACK_GO, strings::STAY],
+            Question::Open(_) => &[strings::OPEN_GO, strings::STAY],
+            Question::Remove { .. } => &[strings::REMOVE_GO, strings::STAY],
         }
     }
 }
@@ -180,6 +206,8 @@ pub struct AppState {
     pub data: DataState,
     /// Every key of run.toml with the value that the live stage uses; empty before they have arrived.
     pub config: Vec<ConfigKey>,
+    /// The runs as a tree.
+    pub tree: Tree,
     /// Requests without an answer so far.
     pub requests: VecDeque<Request>,
     /// Answers begun, and how many a stage that is being opened needs first.
@@ -230,6 +258,8 @@ impl AppState {
             Some(Overlay::Config(ConfigPane { typing: true, .. })) => Mode::Filter,
             Some(Overlay::Config(_)) => Mode::Config,
             Some(Overlay::Ask { .. }) => Mode::Dialog,
+            None if self.tree.naming.is_some() => Mode::Name,
+            None if self.tree.open => Mode::Tree,
             None if self.chat.edit.as_ref().is_some_and(|e| e.open) => Mode::Edit,
             None if self.typing => Mode::Text,
             None if self.voting.open => Mode::Vote,
@@ -246,6 +276,11 @@ impl AppState {
     /// The live stage, which trains.
     pub fn live(&self) -> &Stage {
         self.stages.live()
+    }
+
+    /// The folder of the open run.
+    pub fn open_run(&self) -> Option<&PathBuf> {
+        self.live().run.as_ref().map(|run| &run.info.path)
     }
 
     /// The stage in view.

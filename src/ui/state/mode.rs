@@ -23,11 +23,15 @@ pub enum Mode {
     Config,
     /// The filter of the config pane.
     Filter,
+    /// The tree of runs.
+    Tree,
+    /// A line typed in the tree.
+    Name,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Mode; 10] = [
+    pub const ALL: [Mode; 12] = [
         Mode::Nav,
         Mode::Data,
         Mode::Vote,
@@ -38,10 +42,12 @@ impl Mode {
         Mode::Help,
         Mode::Config,
         Mode::Filter,
+        Mode::Tree,
+        Mode::Name,
     ];
 
     /// Whether printable keys insert text.
     pub fn is_text(self) -> bool {
-        matches!(self, Mode::Text | Mode::Edit | Mode::Palette | Mode::Filter)
+        matches!(self, Mode::Text | Mode::Edit | Mode::Palette | Mode::Filter | Mode::Name)
     }
 }

@@ -9,6 +9,7 @@ mod lessons;
 mod notes;
 mod screen;
 mod stages;
+mod tree;
 
 pub use self::{
     config::*,
@@ -19,6 +20,7 @@ pub use self::{
     notes::trainer,
     screen::*,
     stages::{PATH, path, stage, stage_word},
+    tree::*,
 };
 
 #[cfg(test)]
@@ -28,8 +30,12 @@ mod tests {
     #[test]
     fn no_text_holds_a_character_of_ambiguous_width() {
         use unicode_width::UnicodeWidthStr as _;
-        for text in
-            super::screen::ALL.iter().chain(super::feedback::ALL).chain(super::data::ALL).chain(super::config::ALL)
+        for text in super::screen::ALL
+            .iter()
+            .chain(super::feedback::ALL)
+            .chain(super::data::ALL)
+            .chain(super::config::ALL)
+            .chain(super::tree::ALL)
         {
             for text in [text.0, text.1] {
                 assert_eq!(text.width(), text.width_cjk(), "{text}");

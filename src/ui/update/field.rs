@@ -9,6 +9,10 @@ use crate::ui::{
 fn field(state: &mut AppState) -> &mut Editor {
     match &mut state.overlay {
         Some(Overlay::Palette { field, .. } | Overlay::Config(ConfigPane { filter: field, .. })) => field,
+        _ if state.tree.naming.is_some() => match &mut state.tree.naming {
+            Some((_, field)) => field,
+            None => &mut state.field,
+        },
         _ => match &mut state.chat.edit {
             Some(edit) if edit.open => &mut edit.field,
             _ if state.voting.open => &mut state.voting.field,

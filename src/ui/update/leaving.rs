@@ -19,7 +19,7 @@ pub(crate) fn interrupt(state: &mut AppState) -> Vec<Cmd> {
         Some(_) => return Vec::new(),
         None => {}
     }
-    if talk::close_edit(state) {
+    if talk::close_edit(state) || state.tree.naming.take().is_some() {
         return Vec::new();
     }
     // An answer and those beside it count as one.
@@ -58,7 +58,9 @@ pub(crate) fn back(state: &mut AppState) {
         guard.read = true;
         return;
     }
-    if state.typing {
+    if state.tree.back() {
+        // The typed line first, then the tree.
+    } else if state.typing {
         state.typing = false;
     } else if state.voting.open {
         state.voting.open = false;
@@ -106,7 +108,7 @@ pub(crate) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
 pub(crate) fn close_if_leaving(state: &AppState) -> Vec<Cmd> {
     let unsaved = state.trouble.as_ref().is_some_and(|t| t.fault != Fault::Stage);
     match &state.leaving {
-        // A failed save keeps the screen open, unless a signal requested to quit.
+        // A failed save keeps the screen open, unless a signal requested to quit. Then no other run is opened.
         Some(leaving) if leaving.forced || !leaving.save || !unsaved => vec![Cmd::Close],
         _ => Vec::new(),
     }

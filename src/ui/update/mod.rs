@@ -14,6 +14,7 @@ pub(crate) mod steps;
 pub(crate) mod talk;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tree;
 pub(crate) mod vote;
 pub(crate) mod walk;
 

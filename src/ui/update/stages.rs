@@ -14,7 +14,7 @@ const BATCH: Duration = Duration::from_secs(1);
 
 /// Views a stage. Nothing else changes.
 pub(crate) fn view(state: &mut AppState, stage: StageId) {
-    (state.voting.open, state.data.open) = (false, false);
+    (state.voting.open, state.data.open, state.tree.open) = (false, false, false);
     state.stages.show(stage);
     focus::keep(state);
 }

@@ -1,6 +1,6 @@
 //! Keys that move in a panel, list or text.
 
-use super::{config, data, msg::Cmd, stages, steps::Walk};
+use super::{config, data, msg::Cmd, stages, steps::Walk, tree};
 use crate::ui::state::{AppState, Overlay, Panel};
 
 /// Moves in whatever has the keys.
@@ -12,6 +12,9 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
     }
     if config::walk(state, to) {
         return Vec::new();
+    }
+    if state.tree.open {
+        return tree::walk(state, to);
     }
     if state.voting.open {
         // Answers to vote on scroll from their beginning.

@@ -68,7 +68,7 @@ fn keys<'a>(pen: &Pen, cells: usize) -> [Lines<'a>; 2] {
         for action in ACTIONS.iter().filter(|a| (a.exists)(state)) {
             let Some(keys) = action.keys_text(mode) else { continue };
             // Keys that are the same in the view of a stage are listed there.
-            if matches!(mode, Mode::Vote | Mode::Data) && action.has_nav_keys(mode) {
+            if matches!(mode, Mode::Vote | Mode::Data | Mode::Tree) && action.has_nav_keys(mode) {
                 continue;
             }
             let keys = pad(&keys, 20.min(cells / 2));
@@ -81,6 +81,7 @@ fn keys<'a>(pen: &Pen, cells: usize) -> [Lines<'a>; 2] {
     };
     let left = section(Mode::Nav, strings::HELP_NAV);
     let mut right = section(Mode::Data, strings::HELP_DATA);
+    right.extend(section(Mode::Tree, strings::HELP_TREE));
     right.extend(section(Mode::Text, strings::HELP_TEXT));
     if state.live().talks() {
         right.extend(section(Mode::Edit, strings::HELP_EDIT));

@@ -13,6 +13,7 @@ pub mod pen;
 mod places;
 pub mod spec;
 pub mod train;
+mod tree;
 mod vote;
 
 use ratatui::{buffer::Buffer, layout::Rect};
@@ -48,7 +49,9 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Drawn {
     if header > 0 {
         bars::header(&pen, Rect { height: 1, ..area }, &mut canvas);
     }
-    if state.voting.open {
+    if state.tree.open {
+        tree::draw(&pen, size, body, &mut canvas);
+    } else if state.voting.open {
         vote::draw(&pen, size, body, &mut canvas);
     } else {
         panels(&pen, size, body, &mut canvas);

@@ -12,7 +12,7 @@ use crate::ui::{
     paint::{clear, put, put_right, rule},
     state::{Overlay, Question},
     strings,
-    text::{pad, shorten, width},
+    text::{Clean, bytes, pad, shorten, width, wrap},
     theme::Role,
 };
 
@@ -114,6 +114,19 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buff
             let kept = state.tr(strings::SWITCH_KEPT).to_owned();
             (strings::SWITCH_TITLE, vec![(text, Role::Text), (kept, Role::Dim)])
         }
+        Question::GoBack(_, checkpoint) => {
+            let lines = wrapped(state.tr(strings::GO_BACK_KEPT), area);
+            (strings::GO_BACK_TITLE, [vec![(checkpoint.clone(), Role::Bright)], lines].concat())
+        }
+        Question::Open(run) => {
+            let name = run.file_name().unwrap_or(run.as_os_str()).to_string_lossy();
+            let kept = state.tr(strings::OPEN_KEPT).to_owned();
+            (strings::OPEN_TITLE, vec![(Clean::line(&name).to_string(), Role::Bright), (kept, Role::Dim)])
+        }
+        Question::Remove { name, bytes: size, .. } => {
+            let text = strings::remove_what(state.lang, name, &bytes(*size));
+            (strings::REMOVE_TITLE, vec![(Clean::line(&text).to_string(), Role::Text)])
+        }
     };
     let choices = question.choices();
     let wide = words.iter().map(|w| width(&w.0)).max().unwrap_or(0).max(40) as u16;
@@ -135,6 +148,12 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buff
         let text = pad(&format!("{mark} {}", state.tr(*choice)), inner.width as usize);
         row(buf, top + at as u16, &text, if here { Role::Chosen } else { Role::Text });
     }
+}
+
+/// A text in lines that fit a popup.
+fn wrapped(text: &str, area: Rect) -> Vec<(String, Role)> {
+    let cells = area.width.saturating_sub(8).clamp(10, 60) as usize;
+    wrap(text, cells, 0).into_iter().map(|line| (text[line].trim_end().to_owned(), Role::Dim)).collect()
 }
 
 fn leaving(pen: &Pen, area: Rect, buf: &mut Buffer) {

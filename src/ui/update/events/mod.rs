@@ -5,7 +5,7 @@ mod measured;
 mod past;
 
 use self::measured::measured;
-use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, vote};
+use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, tree, vote};
 use crate::protocol::{Command, Event, RunInfo};
 use crate::ui::{
     actions::Act,
@@ -122,6 +122,10 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::SaveFailed { error, .. } => return on_trouble(state, Fault::Save, &error),
         Event::StoreFailed { error, .. } => return on_trouble(state, Fault::Store, &error),
         Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
+        Event::Runs(runs) => tree::on_runs(state, runs),
+        Event::Compared(comparison) => tree::on_compared(state, *comparison),
+        Event::Forked { path, open } => return tree::on_forked(state, path, open),
+        Event::Cared { care, freed } => return tree::on_cared(state, &care, freed),
         Event::Refused { text } => on_refused(state, &text),
         Event::Finished { reason, .. } if reason == "switched" => {
             let now = state.now;

@@ -2,6 +2,7 @@ mod config;
 mod data;
 mod feedback;
 mod past;
+mod tree;
 mod vote;
 mod why;
 

@@ -1,0 +1,117 @@
+//! The runs beside this one: listed, compared, forked, renamed, pinned and removed on a thread, so that no step waits.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use super::{
+    care::{pin, remove_checkpoint, remove_whole_run, rename},
+    compare::compare,
+    fork::{Forking, NoPoint, fork},
+    survey::survey,
+};
+use crate::{
+    protocol::{Care, Command, Event},
+    store::{Fs, Run, RunView, Saver},
+    train::error::TrainError,
+};
+
+/// What is asked about the runs; one at a time, in order.
+#[derive(Default)]
+pub(crate) struct Explorer {
+    waiting: VecDeque<Command>,
+    work: Option<JoinHandle<Result<Event, TrainError>>>,
+}
+
+/// What a job needs of the open run.
+struct Here {
+    disk: Arc<dyn Fs>,
+    dir: PathBuf,
+    saver: Saver,
+}
+
+impl Explorer {
+    /// Takes a request about the runs beside the open one; [`Self::advance`] has its answer.
+    pub(crate) fn ask(&mut self, command: Command) {
+        self.waiting.push_back(command);
+    }
+
+    /// The answer to a request that is done; begins the next one.
+    pub(crate) fn advance(&mut self, open: &Run) -> Option<Result<Event, TrainError>> {
+        let ended = || Err(TrainError::Refused("the thread that looked at the runs has ended; ask again".to_owned()));
+        let answer = self.work.take_if(|work| work.is_finished()).map(|done| done.join().unwrap_or_else(|_| ended()));
+        if answer.is_some() || self.work.is_some() {
+            return answer;
+        }
+        let command = self.waiting.pop_front()?;
+        let view = open.view();
+        let here = Here { disk: Arc::clone(view.disk()), dir: view.dir().to_owned(), saver: open.saver() };
+        if let Command::Care(care @ Care::Pin { run, checkpoint, pinned }) = &command
+            && is_same(run, &here.dir)
+        {
+            let done = pin(&here.disk, Some(open), &here.dir, checkpoint, *pinned);
+            return Some(done.map(|()| Event::Cared { care: care.clone(), freed: 0 }));
+        }
+        match thread::Builder::new().name("runs".to_owned()).spawn(move || work(&here, command)) {
+            Ok(work) => self.work = Some(work),
+            Err(e) => return Some(Err(TrainError::no_thread("looking at the runs", &e))),
+        }
+        None
+    }
+}
+
+fn work(here: &Here, command: Command) -> Result<Event, TrainError> {
+    let view = |run: &Path| RunView::open(Arc::clone(&here.disk), run);
+    let runs = here.dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match command {
+        Command::ShowRuns => Ok(Event::Runs(survey(&here.disk, runs)?)),
+        Command::Compare { runs } => {
+            let views = runs.iter().map(|run| view(run)).collect::<Result<Vec<_>, _>>()?;
+            Ok(Event::Compared(Box::new(compare(&views)?)))
+        }
+        Command::Fork { run, checkpoint, sets, open } => {
+            let at = checkpoint.parse().map_err(|e: NoPoint| TrainError::Refused(e.to_string()))?;
+            let path = fork(&view(&run)?, &Forking { at, name: None, sets })?;
+            Ok(Event::Forked { path, open })
+        }
+        Command::Care(care) => {
+            let freed = match &care {
+                Care::Rename { run, name } => {
+                    refuse_open(here, run)?;
+                    rename(&here.disk, run, name)?;
+                    0
+                }
+                Care::Pin { run, checkpoint, pinned } => {
+                    pin(&here.disk, None, run, checkpoint, *pinned)?;
+                    0
+                }
+                Care::RemoveCheckpoint { run, checkpoint } => {
+                    let own = is_same(run, &here.dir).then_some(&here.saver);
+                    remove_checkpoint(&here.disk, own, run, checkpoint)?
+                }
+                Care::RemoveRun { run } => {
+                    refuse_open(here, run)?;
+                    remove_whole_run(&here.disk, run)?
+                }
+            };
+            Ok(Event::Cared { care, freed })
+        }
+        other => Err(TrainError::Bug(format!("{other:?} does not concern the runs"))),
+    }
+}
+
+/// The open run is neither renamed nor removed under its own trainer.
+fn refuse_open(here: &Here, run: &Path) -> Result<(), TrainError> {
+    if is_same(run, &here.dir) {
+        return TrainError::refused("this run is open; open another one first");
+    }
+    Ok(())
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    whole(a) == whole(b)
+}

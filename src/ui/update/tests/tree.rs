@@ -1,0 +1,175 @@
+//! The tree of runs: what its keys ask for, and that nothing is done without a question.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::{
+    protocol::{Care, ForkPoint, TreeCheckpoint, TreeCurve, TreeRun},
+    ui::state::{Overlay, Question},
+};
+
+fn checkpoint(run: &str, stage: StageId, step: u64) -> TreeCheckpoint {
+    TreeCheckpoint {
+        run: run.to_owned(),
+        checkpoint: format!("{stage}-{step:08}"),
+        stage: stage.into(),
+        step,
+        bytes: 9,
+        digest: format!("{run}{stage}{step}"),
+        ..TreeCheckpoint::default()
+    }
+}
+
+fn run(name: &str, checkpoints: Vec<TreeCheckpoint>) -> TreeRun {
+    TreeRun { run: name.to_owned(), path: PathBuf::from("runs").join(name), checkpoints, ..TreeRun::default() }
+}
+
+/// Run r with two stages, a fork of it, and another run.
+fn runs() -> Vec<TreeRun> {
+    let mut of_r: Vec<TreeCheckpoint> = [4, 8, 12].map(|step| checkpoint("r", Pretrain, step)).into();
+    of_r.push(checkpoint("r", Sft, 2));
+    (of_r[2].newest, of_r[3].newest) = (true, true);
+    let mut fork = run("f", vec![checkpoint("f", Pretrain, 8)]);
+    fork.fork = Some(ForkPoint { run: "r".to_owned(), checkpoint: "x".to_owned(), digest: "rpretrain8".to_owned() });
+    let mut other = run("a", vec![TreeCheckpoint { newest: true, ..checkpoint("a", Pretrain, 5) }]);
+    other.curves.push(TreeCurve { stage: Pretrain.into(), metric: "eval_loss", points: vec![(5, 2.0)] });
+    vec![other, fork, run("r", of_r)]
+}
+
+fn opened() -> AppState {
+    let mut state = started();
+    assert_eq!(press(&mut state, &[Key::char('T')]), [Cmd::Send(Command::ShowRuns)]);
+    assert_eq!(state.mode(), Mode::Tree);
+    event(&mut state, Event::Runs(runs()));
+    state
+}
+
+const DOWN: Key = Key::plain(Code::Down);
+const LEFT: Key = Key::plain(Code::Left);
+
+fn at(state: &AppState) -> Option<String> {
+    state.tree.checkpoint().map(|c| format!("{}/{}", c.run, c.checkpoint))
+}
+
+#[test]
+fn a_fork_is_below_the_run_it_came_from_and_the_cursor_begins_at_the_open_run() {
+    let mut state = opened();
+    let rows: Vec<(usize, bool)> = state.tree.rows.iter().map(|row| (row.depth, row.stage.is_none())).collect();
+    // a; r with two stages; its fork.
+    assert_eq!(rows, [(0, true), (0, false), (0, true), (0, false), (0, false), (1, true), (1, false)]);
+    assert_eq!((state.tree.run().map(|run| run.run.as_str()), at(&state)), (Some("r"), None));
+    press(&mut state, &[DOWN]);
+    assert_eq!(at(&state).as_deref(), Some("r/pretrain-00000012"), "the newest");
+    press(&mut state, &[LEFT, LEFT, LEFT]);
+    assert_eq!(at(&state).as_deref(), Some("r/pretrain-00000004"));
+    press(&mut state, &[Key::plain(Code::Right)]);
+    // A new list keeps the place.
+    event(&mut state, Event::Runs(runs()));
+    assert_eq!(at(&state).as_deref(), Some("r/pretrain-00000008"));
+    press(&mut state, &[ESC]);
+    assert_eq!(state.mode(), Mode::Nav);
+}
+
+#[test]
+fn going_back_is_a_fork_without_changes_after_a_question() {
+    let mut state = opened();
+    press(&mut state, &[DOWN, LEFT]);
+    assert_eq!(press(&mut state, &[ENTER]), []);
+    assert!(matches!(&state.overlay, Some(Overlay::Ask { question: Question::GoBack(..), .. })));
+    let sent = press(&mut state, &[ENTER]);
+    let (run, checkpoint) = (PathBuf::from("runs/r"), "pretrain-00000008".to_owned());
+    assert_eq!(sent, [Cmd::Send(Command::Fork { run, checkpoint, sets: Vec::new(), open: true })]);
+    // It is opened when it is there: this run is saved first.
+    let path = PathBuf::from("runs/run-0009");
+    assert_eq!(
+        event(&mut state, Event::Forked { path: path.clone(), open: true }),
+        [Cmd::Send(Command::Stop { save: true })]
+    );
+    assert_eq!(state.tree.next, Some(path));
+}
+
+#[test]
+fn a_fork_with_settings_and_a_name_are_typed() {
+    let mut state = opened();
+    press(&mut state, &[DOWN, LEFT, Key::char('f')]);
+    assert_eq!(state.mode(), Mode::Name);
+    for c in "learning_rate=1e-3 steps=9".chars() {
+        press(&mut state, &[Key::char(c)]);
+    }
+    let sent = press(&mut state, &[ENTER]);
+    let sets = [("learning_rate", "1e-3"), ("steps", "9")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let (run, checkpoint) = (PathBuf::from("runs/r"), "pretrain-00000008".to_owned());
+    assert_eq!(sent, [Cmd::Send(Command::Fork { run, checkpoint, sets, open: false })]);
+    assert_eq!(event(&mut state, Event::Forked { path: "runs/x".into(), open: false }), [Cmd::Send(Command::ShowRuns)]);
+    press(&mut state, &[Key::char('n')]);
+    assert_eq!(state.mode(), Mode::Name);
+    let sent = press(&mut state, &[Key::char('2'), ENTER]);
+    assert_eq!(sent, [Cmd::Send(Command::Care(Care::Rename { run: "runs/r".into(), name: "r2".to_owned() }))]);
+    press(&mut state, &[Key::char('f'), Key::char('x'), ENTER]);
+    assert!(state.notice.is_some(), "x is no setting");
+    press(&mut state, &[ESC, Key::char('f'), ESC]);
+    assert_eq!(state.mode(), Mode::Tree, "Esc closes the line first");
+}
+
+#[test]
+fn nothing_is_deleted_without_a_yes() {
+    let mut state = opened();
+    press(&mut state, &[DOWN, LEFT, LEFT, Key::char('d')]);
+    assert!(
+        matches!(&state.overlay, Some(Overlay::Ask { question: Question::Remove { .. }, chosen: 1 })),
+        "no is chosen"
+    );
+    assert_eq!(press(&mut state, &[ENTER]), []);
+    let sent = press(&mut state, &[Key::char('d'), Key::plain(Code::Up), ENTER]);
+    let care = Care::RemoveCheckpoint { run: "runs/r".into(), checkpoint: "pretrain-00000004".to_owned() };
+    assert_eq!(sent, [Cmd::Send(Command::Care(care.clone()))]);
+    event(&mut state, Event::Cared { care, freed: 4096 });
+    assert!(
+        state.log.back().is_some_and(|line| line.text.get(Lang::Zh).as_str().contains("4.0 KiB")),
+        "{:?}",
+        state.log.back()
+    );
+}
+
+#[test]
+fn up_to_four_runs_are_compared() {
+    let mut state = opened();
+    assert_eq!(press(&mut state, &[Key::char(' ')]), []);
+    let sent = press(&mut state, &[Key::plain(Code::Home), Key::char(' ')]);
+    assert_eq!(sent, [Cmd::Send(Command::Compare { runs: vec!["runs/r".into(), "runs/a".into()] })]);
+    press(&mut state, &[Key::char(' ')]);
+    assert_eq!(state.tree.picked, [PathBuf::from("runs/r")]);
+    let mut many = Vec::new();
+    for i in 0..6 {
+        many.push(run(&format!("n{i}"), vec![checkpoint("n", Pretrain, 1)]));
+    }
+    event(&mut state, Event::Runs(many));
+    assert!(state.tree.picked.is_empty(), "gone runs are not compared");
+    press(&mut state, &[Key::plain(Code::Home)]);
+    for _ in 0..6 {
+        press(&mut state, &[Key::char(' '), DOWN, DOWN]);
+    }
+    assert_eq!(state.tree.picked.len(), 4);
+}
+
+#[test]
+fn another_run_is_opened_after_this_one_is_saved() {
+    let mut state = opened();
+    press(&mut state, &[Key::plain(Code::Home), ENTER]);
+    assert!(matches!(&state.overlay, Some(Overlay::Ask { question: Question::Open(run), .. }) if run.ends_with("a")));
+    assert_eq!(press(&mut state, &[ENTER]), [Cmd::Send(Command::Stop { save: true })]);
+    assert_eq!(state.tree.next, Some("runs/a".into()));
+    // Where the open run is, there is nothing to go to.
+    let mut state = opened();
+    assert_eq!(press(&mut state, &[ENTER]), []);
+    assert!(state.overlay.is_none() && state.notice.is_some());
+}
+
+#[test]
+fn a_refusal_is_shown_and_the_tree_stays() {
+    let mut state = opened();
+    press(&mut state, &[DOWN, Key::char('p')]);
+    event(&mut state, Event::Refused { text: "in use".to_owned() });
+    assert_eq!((state.mode(), state.requests.len()), (Mode::Tree, 0));
+    assert!(state.notice.is_some());
+}

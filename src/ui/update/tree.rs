@@ -1,0 +1,204 @@
+//! The tree of runs: opening it, moving in it, and what its keys ask for.
+
+use std::path::PathBuf;
+
+use super::{leaving, msg::Cmd, requests, steps::Walk};
+use crate::{
+    protocol::{Care, Command, Comparison, TreeRun},
+    ui::{
+        editor::Editor,
+        state::{AppState, Both, Level, Overlay, Question, Request, tree::Naming},
+        strings,
+        text::bytes,
+    },
+};
+
+/// Shows the runs; asks the trainer for them.
+pub(crate) fn open(state: &mut AppState) -> Vec<Cmd> {
+    state.tree.open = true;
+    (state.voting.open, state.data.open, state.typing) = (false, false, false);
+    refresh(state)
+}
+
+/// Asks for the runs again.
+pub(crate) fn refresh(state: &mut AppState) -> Vec<Cmd> {
+    let mut cmds = requests::ask(state, Request::Tree, Command::ShowRuns);
+    cmds.extend(compare(state));
+    cmds
+}
+
+/// The trainer's list.
+pub(crate) fn on_runs(state: &mut AppState, runs: Vec<TreeRun>) {
+    requests::answered(state, &Request::Tree);
+    let here = state.open_run().cloned();
+    state.tree.set(runs, here.as_ref());
+}
+
+pub(crate) fn on_compared(state: &mut AppState, comparison: Comparison) {
+    requests::answered(state, &Request::Compare);
+    state.tree.comparison = Some(comparison);
+}
+
+pub(crate) fn on_forked(state: &mut AppState, path: PathBuf, open: bool) -> Vec<Cmd> {
+    requests::answered(state, &Request::Fork);
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let text = Both::new(|lang| strings::forked(lang, &name));
+    state.record(Level::State, text.clone());
+    state.remark(text);
+    if open { leave_for(state, path) } else { refresh(state) }
+}
+
+pub(crate) fn on_cared(state: &mut AppState, care: &Care, freed: u64) -> Vec<Cmd> {
+    requests::answered(state, &Request::Care);
+    let text = Both::new(|lang| match care {
+        Care::Rename { run, name } => strings::renamed(lang, &name_of(run), name),
+        Care::Pin { checkpoint, pinned, .. } => strings::pinned(lang, checkpoint, *pinned),
+        Care::RemoveCheckpoint { checkpoint, .. } => strings::removed(lang, checkpoint, &bytes(freed)),
+        Care::RemoveRun { run } => strings::removed(lang, &name_of(run), &bytes(freed)),
+    });
+    state.record(Level::State, text.clone());
+    state.remark(text);
+    refresh(state)
+}
+
+fn name_of(run: &std::path::Path) -> String {
+    run.file_name().unwrap_or(run.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Moves the cursor.
+pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
+    let tree = &mut state.tree;
+    match to {
+        Walk::Previous | Walk::Next => tree.move_place(to == Walk::Next),
+        to => {
+            let last = tree.rows.len().saturating_sub(1);
+            let row = to.from(tree.row, last);
+            tree.move_row(row);
+        }
+    }
+    Vec::new()
+}
+
+/// Whether the chosen checkpoint is where the open run is now.
+fn is_here(state: &AppState) -> bool {
+    let run = state.tree.run().map(|run| &run.path);
+    let newest = state.tree.checkpoint().is_none_or(|c| c.newest && state.live().id.is_some_and(|id| c.stage == id));
+    run == state.open_run() && newest
+}
+
+/// Enter: opens the chosen run, or goes back to the chosen checkpoint; asks first.
+pub(crate) fn enter(state: &mut AppState) -> Vec<Cmd> {
+    if is_here(state) {
+        state.remark(Both::new(|lang| strings::TREE_HERE.get(lang).to_owned()));
+        return Vec::new();
+    }
+    let Some(run) = state.tree.run() else { return Vec::new() };
+    let question = match state.tree.checkpoint() {
+        Some(checkpoint)
+            if !(checkpoint.newest && checkpoint.needed_by.is_empty()) || Some(&run.path) == state.open_run() =>
+        {
+            Question::GoBack(run.path.clone(), checkpoint.checkpoint.clone())
+        }
+        _ => Question::Open(run.path.clone()),
+    };
+    state.overlay = Some(Overlay::Ask { question, chosen: 0 });
+    Vec::new()
+}
+
+/// Goes back to a checkpoint: a fork without changes, which is opened.
+pub(crate) fn go_back(state: &mut AppState, run: PathBuf, checkpoint: String) -> Vec<Cmd> {
+    requests::ask(state, Request::Fork, Command::Fork { run, checkpoint, sets: Vec::new(), open: true })
+}
+
+/// Closes this run, saved, and opens another one.
+pub(crate) fn leave_for(state: &mut AppState, run: PathBuf) -> Vec<Cmd> {
+    state.tree.next = Some(run);
+    leaving::leave(state, true, false)
+}
+
+/// Asks for the settings of a fork.
+pub(crate) fn ask_fork(state: &mut AppState) {
+    if let (Some(run), Some(checkpoint)) = (state.tree.run(), state.tree.checkpoint()) {
+        let naming = Naming::Fork(run.path.clone(), checkpoint.checkpoint.clone());
+        state.tree.naming = Some((naming, Editor::default()));
+    }
+}
+
+/// Asks for a run's new name.
+pub(crate) fn ask_name(state: &mut AppState) {
+    if let Some(run) = state.tree.run() {
+        let mut field = Editor::default();
+        field.insert(&run.run);
+        state.tree.naming = Some((Naming::Rename(run.path.clone()), field));
+    }
+}
+
+/// Carries out what a line was typed for.
+pub(crate) fn named(state: &mut AppState) -> Vec<Cmd> {
+    let Some((naming, field)) = state.tree.naming.take() else { return Vec::new() };
+    let text = field.text().trim().to_owned();
+    match naming {
+        Naming::Rename(run) if !text.is_empty() && text != name_of(&run) => {
+            requests::ask(state, Request::Care, Command::Care(Care::Rename { run, name: text }))
+        }
+        Naming::Rename(_) => Vec::new(),
+        Naming::Fork(run, checkpoint) => {
+            let mut sets = Vec::new();
+            for pair in text.split_whitespace() {
+                let Some((key, value)) = pair.split_once('=') else {
+                    let pair = pair.to_owned();
+                    state.refuse(Both::new(|lang| strings::no_pair(lang, &pair)));
+                    return Vec::new();
+                };
+                sets.push((key.to_owned(), value.to_owned()));
+            }
+            requests::ask(state, Request::Fork, Command::Fork { run, checkpoint, sets, open: false })
+        }
+    }
+}
+
+/// Adds the chosen run to the comparison, or takes it out.
+pub(crate) fn pick(state: &mut AppState) -> Vec<Cmd> {
+    if !state.tree.pick() {
+        state.remark(Both::new(|lang| strings::TREE_MOST.get(lang).to_owned()));
+        return Vec::new();
+    }
+    compare(state)
+}
+
+fn compare(state: &mut AppState) -> Vec<Cmd> {
+    if state.tree.picked.len() < 2 {
+        return Vec::new();
+    }
+    let runs = state.tree.picked.clone();
+    // A newer choice replaces an answer that is on its way.
+    requests::send(state, Request::Compare, Command::Compare { runs })
+}
+
+/// Keeps the chosen checkpoint whatever newer ones there are, or no longer.
+pub(crate) fn pin(state: &mut AppState) -> Vec<Cmd> {
+    let (Some(run), Some(checkpoint)) = (state.tree.run(), state.tree.checkpoint()) else { return Vec::new() };
+    let care =
+        Care::Pin { run: run.path.clone(), checkpoint: checkpoint.checkpoint.clone(), pinned: !checkpoint.pinned };
+    requests::ask(state, Request::Care, Command::Care(care))
+}
+
+/// Asks whether to remove the chosen checkpoint or run.
+pub(crate) fn ask_remove(state: &mut AppState) {
+    let Some(run) = state.tree.run() else { return };
+    let (care, name, size) = match state.tree.checkpoint() {
+        Some(c) => (
+            Care::RemoveCheckpoint { run: run.path.clone(), checkpoint: c.checkpoint.clone() },
+            c.checkpoint.clone(),
+            c.bytes,
+        ),
+        None => (Care::RemoveRun { run: run.path.clone() }, run.run.clone(), run.bytes),
+    };
+    let question = Question::Remove { care, name, bytes: size };
+    state.overlay = Some(Overlay::Ask { question, chosen: 1 });
+}
+
+/// Removes what was asked about.
+pub(crate) fn remove(state: &mut AppState, care: Care) -> Vec<Cmd> {
+    requests::ask(state, Request::Care, Command::Care(care))
+}
