@@ -6,6 +6,7 @@ pub mod data;
 pub mod feedback;
 pub mod screen;
 pub mod tree;
+pub mod tuning;
 
 use std::{
     collections::VecDeque,

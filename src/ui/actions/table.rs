@@ -9,13 +9,10 @@ use crate::{
         editor::Editor,
         keys::{Code, Key},
         series::SMOOTHINGS,
-        state::{AppState, Mode, Overlay, Panel, Request},
+        state::{AppState, Mode, Overlay, Panel, Request, steps::Walk},
         strings::Tr,
         theme::Palette,
-        update::{
-            Cmd, config, data, field, focus, leaving, questions, requests, stages, steps::Walk, talk, tree, vote,
-            walk::walk,
-        },
+        update::{Cmd, config, data, field, focus, leaving, questions, requests, stages, talk, tree, vote, walk::walk},
     },
 };
 use Mode::{Config, Data, Dialog, Edit, Filter, Help, Name, Nav, Text, Tree, Vote};

@@ -10,6 +10,7 @@ mod log;
 mod mode;
 mod panel;
 pub mod stage;
+pub(crate) mod steps;
 pub mod tree;
 pub mod vote;
 

@@ -1,7 +1,6 @@
 //! The config pane.
 
-use super::steps::Walk;
-use crate::ui::state::{AppState, ConfigPane, Overlay};
+use crate::ui::state::{AppState, ConfigPane, Overlay, steps::Walk};
 
 /// The open pane.
 fn pane(state: &mut AppState) -> Option<&mut ConfigPane> {

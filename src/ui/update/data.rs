@@ -6,13 +6,13 @@ use super::{
     focus,
     msg::Cmd,
     requests::{answered, ask, send},
-    steps::Walk,
 };
 use crate::protocol::{Cause, Command, Edit, Trial};
 use crate::ui::{
     state::{
         AppState, Both, Change, Level, Panel, Phase, Request, Stage,
         data::{Browse, PAGE, Trying, moved},
+        steps::Walk,
     },
     strings,
     text::Clean,

@@ -10,7 +10,6 @@ mod msg;
 pub(crate) mod questions;
 pub(crate) mod requests;
 pub(crate) mod stages;
-pub(crate) mod steps;
 pub(crate) mod talk;
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{focus, msg::Cmd, requests, steps::Walk};
+use super::{focus, msg::Cmd, requests};
 use crate::ui::{
-    state::{AppState, Overlay, Panel, Phase, Question, Request, batch::Spot},
+    state::{AppState, Overlay, Panel, Phase, Question, Request, batch::Spot, steps::Walk},
     strings,
 };
 use crate::{base::StageId, protocol::Command};

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{leaving, msg::Cmd, requests, steps::Walk};
+use super::{leaving, msg::Cmd, requests};
 use crate::{
     protocol::{Care, Command, Comparison, TreeRun},
     ui::{
         editor::Editor,
-        state::{AppState, Both, Level, Overlay, Question, Request, tree::Naming},
+        state::{AppState, Both, Level, Overlay, Question, Request, steps::Walk, tree::Naming},
         strings,
         text::bytes,
     },

@@ -1,7 +1,7 @@
 //! Keys that move in a panel, list or text.
 
-use super::{config, data, msg::Cmd, stages, steps::Walk, tree};
-use crate::ui::state::{AppState, Overlay, Panel};
+use super::{config, data, msg::Cmd, stages, tree};
+use crate::ui::state::{AppState, Overlay, Panel, steps::Walk};
 
 /// Moves in whatever has the keys.
 pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
