@@ -143,8 +143,8 @@ fn without_an_evaluated_checkpoint_the_newest_is_used_with_a_note() {
     let run = dir.path().join("run");
     train(&run, &["steps=4", "save_steps=2"], &["--steps", "3"]).good();
     let log = fs::read_to_string(run.join("events.jsonl")).unwrap();
-    let kept: String = log.lines().filter(|line| !line.contains("\"eval\"")).map(|line| format!("{line}\n")).collect();
-    fs::write(run.join("events.jsonl"), kept).unwrap();
+    let kept: Vec<&str> = log.split_inclusive('\n').filter(|line| !line.contains("\"eval\"")).collect();
+    fs::write(run.join("events.jsonl"), kept.concat()).unwrap();
     let talk = counting(dir.path());
     let done = finetune(&run, &["steps=2", &talk], &["--start", "best"]);
     assert!(done.good().out.contains("sft begins from the newest"), "{}", done.out);
@@ -163,7 +163,7 @@ fn patience_ends_a_stage_and_it_stays_ended() {
     assert_eq!(ended.len(), 1);
     assert_eq!(
         [&ended[0]["step"], &ended[0]["best"], &ended[0]["evaluations"]],
-        [last, best, 2].map(|n| Value::from(n)).each_ref()
+        [last, best, 2].map(Value::from).each_ref()
     );
     assert!(checkpoints(&run).contains(&name(last)) && checkpoints(&run).contains(&name(best)));
     // As complete as a stage at its last step.

@@ -109,7 +109,8 @@ fn a_fork_with_changes_gives_the_bits_of_its_parent_with_those_settings() {
     let config = fs::read_to_string(b.join("run.toml")).unwrap();
     assert!(config.contains("learning_rate = 1e-3") && config.contains("max_grad_norm = 0.5"), "{config}");
     // What the parent gives from step 8 on with these settings.
-    for name in ["pretrain-00000012"] {
+    {
+        let name = "pretrain-00000012";
         fs::remove_dir_all(a.join("checkpoints").join(name)).unwrap();
     }
     let args = |run: &Path, more: &[&'static str]| -> Vec<String> {
@@ -373,7 +374,7 @@ fn leftovers_of_killed_forks_are_swept() {
     let dir = scratch();
     let a = pretrained(dir.path(), "a");
     let runs = dir.path().join("runs");
-    let dead = runs.join(".tmp-run-1-0123456789abcdef");
+    let dead = runs.join(".tmp-run-2147483646-0123456789abcdef");
     let live = runs.join(".tmp-run-2-0123456789abcdef");
     for left in [&dead, &live] {
         fs::create_dir_all(left.join("checkpoints/x")).unwrap();

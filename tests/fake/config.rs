@@ -42,7 +42,7 @@ const SHOWN: [&str; 26] = [
 
 /// Every key of run.toml.
 pub fn all() -> Vec<Setting> {
-    let config = RunConfig::parse(RUN, &[], StageId::Pretrain).unwrap();
+    let config = RunConfig::parse(RUN, &[], StageId::Pretrain).expect("a configuration");
     let setting = |entry: danlu::train::config::Entry| Setting {
         table: entry.table,
         name: entry.key.name,
@@ -53,7 +53,7 @@ pub fn all() -> Vec<Setting> {
         help: entry.key.help,
         ..Setting::default()
     };
-    config.entries().unwrap().into_iter().map(setting).collect()
+    config.entries().expect("its entries").into_iter().map(setting).collect()
 }
 
 /// A learning rate changed at step 412, steps that wait, and a weight decay of the command line.

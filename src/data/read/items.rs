@@ -21,6 +21,7 @@ pub(in crate::data) enum Record<'a> {
     Unclosed,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "independent facts about the input, not states")]
 pub(in crate::data) struct Records<R> {
     input: R,
     limit: usize,

@@ -27,7 +27,7 @@ pub(in crate::data) fn each_record(
     if format == Format::Json
         && let Some(array) = wrapped(&mut input, &mut head)?
     {
-        let line = 1 + head[..array].iter().filter(|b| **b == b'\n').count() as u64;
+        let line = head[..array].split(|b| *b == b'\n').count() as u64;
         return each_item(Records::of_array(head[array..].chain(input), limit, line), take);
     }
     let start = head.trim_ascii_start();

@@ -327,7 +327,9 @@ mod tests {
 
     fn pretrain(events: &[Event]) -> Figures {
         let mut figures = Figures::new(StageId::Pretrain);
-        events.iter().for_each(|event| figures.see(event));
+        for event in events {
+            figures.see(event);
+        }
         figures
     }
 
@@ -410,7 +412,7 @@ mod tests {
         for (step, reward, true_score) in [(8, 0.5, 0.1), (16, 0.4, 0.9)] {
             for task in [ALL, "other"] {
                 let task = task.to_owned();
-                ppo.see(&Event::Policy(PolicyReport { step, task, reward, true_score, ..PolicyReport::default() }));
+                ppo.see(&Event::Policy(PolicyReport { step, task, true_score, reward, ..PolicyReport::default() }));
             }
         }
         assert_eq!(best(&ppo, &[8, 16]), Some(8), "the rule chooses nothing");

@@ -95,7 +95,7 @@ pub(crate) fn add_unreported(view: &RunView, past: &mut StagePast) -> Result<(),
 pub(crate) fn rate_since(view: &RunView, stage: StageId, step: u64) -> Result<Option<u64>, TrainError> {
     let line = line(view, stage)?;
     let changes = line.windows(2).filter(|pair| pair[0].settings.learning_rate != pair[1].settings.learning_rate);
-    Ok(changes.map(|pair| pair[1].step).filter(|at| *at <= step).last())
+    Ok(changes.map(|pair| pair[1].step).rfind(|at| *at <= step))
 }
 
 /// All entries in file order, undone ones included. Other lines, written by the user or a newer version, are skipped.

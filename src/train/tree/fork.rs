@@ -261,13 +261,10 @@ fn copy(
         if failed.is_err() || belongs(line).is_none() {
             return;
         }
-        let append = |log: &mut Option<Log>| -> Result<(), StoreError> {
-            if log.is_none() {
-                *log = Some(to()?);
-            }
-            log.as_mut().map_or(Ok(()), |log| log.append(line))
+        failed = match &mut log {
+            Some(log) => log.append(line),
+            None => to().and_then(|new| log.insert(new).append(line)),
         };
-        failed = append(&mut log);
     })?;
     failed?;
     log.map_or(Ok(()), |mut log| log.sync().map(drop))

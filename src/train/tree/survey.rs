@@ -113,7 +113,8 @@ pub(super) struct Setting {
 impl Setting {
     /// Whether the user chose it: every new run has its size, and begins its stages from the best checkpoint.
     fn is_a_choice(&self) -> bool {
-        self.set && self.key != "size" && !(self.key.ends_with(".start") && self.value.as_deref() == Some("\"best\""))
+        let starts = self.key.rsplit('.').next() == Some("start");
+        self.set && self.key != "size" && !(starts && self.value.as_deref() == Some("\"best\""))
     }
 
     fn words(&self) -> String {

@@ -51,8 +51,16 @@ pub fn hints(state: &AppState) -> Vec<(Key, &'static str)> {
         _ if !matches!(mode, Mode::Nav | Mode::Data) => 0,
         Act::NextPanel | Act::Help | Act::Quit | Act::Palette => 1,
         Act::Data | Act::Pretrain | Act::Sft | Act::Reward | Act::Align => 3,
-        Act::Vote | Act::Correct | Act::NewChat | Act::Beside | Act::Expand | Act::Smoothing => 2,
-        Act::LogY | Act::Probe | Act::Reread | Act::Config => 2,
+        Act::Vote
+        | Act::Correct
+        | Act::NewChat
+        | Act::Beside
+        | Act::Expand
+        | Act::Smoothing
+        | Act::LogY
+        | Act::Probe
+        | Act::Reread
+        | Act::Config => 2,
         _ => 0,
     };
     let mut acts: Vec<&Act> = Act::ALL.iter().collect();

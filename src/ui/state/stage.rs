@@ -217,7 +217,7 @@ impl ProbeEntry {
             right
         } else {
             let end = text.char_indices().nth(said.matched).map_or(text.len(), |(at, _)| at);
-            vec![0..end]
+            std::iter::once(0..end).collect()
         };
         let score = if near { aligned.max(said.matched) } else { said.matched };
         ProbeEntry { step: said.step, text, right, score, astray: near.then_some((extra, missing)) }

@@ -1,6 +1,9 @@
 //! The runs as a tree: rows, cursor, and the runs that are compared.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     base::StageName,
@@ -77,16 +80,13 @@ impl Tree {
         (self.row, self.place) = (self.row.min(self.rows.len().saturating_sub(1)), self.place);
         let found = (0..self.rows.len()).find_map(|row| {
             let checkpoints = self.checkpoints(row);
-            match &held {
-                Some((run, name)) => {
-                    let at = checkpoints.iter().position(|c| c.run == *run && c.checkpoint == *name)?;
-                    Some((row, at))
-                }
-                None => {
-                    let run = &self.runs.as_ref()?[self.rows[row].run];
-                    let of = if first { Some(&run.path) == here } else { Some(&run.run) == held_run.as_ref() };
-                    (of && self.rows[row].stage.is_none()).then_some((row, 0))
-                }
+            if let Some((run, name)) = &held {
+                let at = checkpoints.iter().position(|c| c.run == *run && c.checkpoint == *name)?;
+                Some((row, at))
+            } else {
+                let run = &self.runs.as_ref()?[self.rows[row].run];
+                let of = if first { Some(&run.path) == here } else { Some(&run.run) == held_run.as_ref() };
+                (of && self.rows[row].stage.is_none()).then_some((row, 0))
             }
         });
         if let Some((row, place)) = found {
@@ -113,8 +113,8 @@ impl Tree {
     }
 
     /// The held-out curve of a stage of a run.
-    pub fn curve(&self, run: &PathBuf, stage: &StageName) -> Option<&Series> {
-        self.curves.get(&(run.clone(), stage.to_string()))
+    pub fn curve(&self, run: &Path, stage: &StageName) -> Option<&Series> {
+        self.curves.get(&(run.to_owned(), stage.to_string()))
     }
 
     /// The stage whose curves are drawn: that of the chosen row, or the furthest of its run.

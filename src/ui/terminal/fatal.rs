@@ -14,7 +14,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    stdio::{stderr, stdin, stdout},
+    stdio::{stdin, stdout},
     termios::{OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 use signal_hook::{
@@ -62,29 +62,31 @@ pub(crate) fn listen() -> io::Result<()> {
 
 /// Restores the terminal if the screen uses it; returns whether it did.
 pub(crate) fn surrender() -> bool {
-    let had = UP.swap(false, Ordering::SeqCst);
-    if had {
+    UP.swap(false, Ordering::SeqCst) && {
         give_back();
+        true
     }
-    had
 }
 
 fn fall(signal: i32) {
-    if surrender() {
+    if UP.swap(false, Ordering::SeqCst) && give_back() {
         let words = if signal == SIGABRT { ABORTED } else { ENDED };
-        let _ = rustix::io::write(stderr(), words);
+        // Standard error is a pipe while the screen is up.
+        let _ = rustix::io::write(stdout(), words);
     }
     if emulate_default_handler(signal).is_err() {
         abort();
     }
 }
 
-fn give_back() {
+/// Restores the terminal; returns whether it takes output.
+fn give_back() -> bool {
     // On a blocked terminal only the line discipline is restored, without escape sequences.
     let output = stdout();
     let mut fds = [PollFd::new(&output, PollFlags::OUT)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    if matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds[0].revents() == PollFlags::OUT {
+    let takes = matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds[0].revents() == PollFlags::OUT;
+    if takes {
         let _ = rustix::io::write(output, LEAVE);
     }
     if let Ok(before) = BEFORE.try_lock()
@@ -92,4 +94,5 @@ fn give_back() {
     {
         let _ = tcsetattr(stdin(), OptionalActions::Now, before);
     }
+    takes
 }

@@ -254,7 +254,7 @@ fn curves(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let metric = runs.iter().flat_map(|(run, _)| &run.curves).find(|c| c.stage == stage).map_or("", |c| c.metric);
     let mut facts: Pieces = Vec::new();
     for (run, role) in &runs {
-        let newest = tree.curve(&run.path, &stage).and_then(|series| series.last());
+        let newest = tree.curve(&run.path, &stage).and_then(super::super::series::Series::last);
         let value = newest.map_or_else(|| "-".to_owned(), |(_, x)| figure(x));
         let order = tree.picked.iter().position(|path| *path == run.path);
         let label = order.map_or_else(|| shorten(&run.run, 12), |order| format!("[{}]", order + 1));
@@ -279,29 +279,26 @@ fn details(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, tree) = (pen.state, &pen.state.tree);
     let Some(run) = tree.run() else { return };
     let mut lines: Vec<(String, Role)> = Vec::new();
-    let title = match tree.checkpoint() {
-        Some(c) => {
-            if let Some(x) = c.figure {
-                let best = if c.best { format!("  {}", state.tr(strings::TREE_BEST)) } else { String::new() };
-                lines.push((format!("{} {}{best}", c.metric, figure(x)), if c.best { Role::Good } else { Role::Text }));
-            }
-            if c.pinned {
-                lines.push((state.tr(strings::TREE_PINNED).to_owned(), Role::Focus));
-            }
-            if let Some(parent) = &c.parent {
-                lines.push((format!("{} {}", state.tr(strings::TREE_FROM), short_name(parent)), Role::Dim));
-            }
-            if !c.needed_by.is_empty() {
-                lines.push((format!("{} {}", state.tr(strings::TREE_NEEDED), c.needed_by.join(", ")), Role::Text));
-            }
-            lines.extend(c.error.clone().map(|error| (error, Role::Bad)));
-            format!("{}  {}", short_name(&c.checkpoint), bytes(c.bytes))
+    let title = if let Some(c) = tree.checkpoint() {
+        if let Some(x) = c.figure {
+            let best = if c.best { format!("  {}", state.tr(strings::TREE_BEST)) } else { String::new() };
+            lines.push((format!("{} {}{best}", c.metric, figure(x)), if c.best { Role::Good } else { Role::Text }));
         }
-        None => {
-            lines.extend(run.changed.iter().map(|text| (pen.glyphs.arrows(text), Role::Text)));
-            lines.extend(run.errors.iter().map(|text| (text.clone(), Role::Bad)));
-            format!("{}  {}", run.run, bytes(run.bytes))
+        if c.pinned {
+            lines.push((state.tr(strings::TREE_PINNED).to_owned(), Role::Focus));
         }
+        if let Some(parent) = &c.parent {
+            lines.push((format!("{} {}", state.tr(strings::TREE_FROM), short_name(parent)), Role::Dim));
+        }
+        if !c.needed_by.is_empty() {
+            lines.push((format!("{} {}", state.tr(strings::TREE_NEEDED), c.needed_by.join(", ")), Role::Text));
+        }
+        lines.extend(c.error.clone().map(|error| (error, Role::Bad)));
+        format!("{}  {}", short_name(&c.checkpoint), bytes(c.bytes))
+    } else {
+        lines.extend(run.changed.iter().map(|text| (pen.glyphs.arrows(text), Role::Text)));
+        lines.extend(run.errors.iter().map(|text| (text.clone(), Role::Bad)));
+        format!("{}  {}", run.run, bytes(run.bytes))
     };
     for probe in run.probes.iter().filter(|p| tree.stage().is_none_or(|stage| p.stage == stage)) {
         let at = strings::at_step(state.lang, probe.step as usize);

@@ -166,6 +166,7 @@ pub(super) struct Truth {
 /// The figures of a stage, by its kind.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
+#[allow(clippy::large_enum_variant, reason = "a report has a handful")]
 pub(super) enum Figures {
     Text(Pretrain),
     Answers(Sft),

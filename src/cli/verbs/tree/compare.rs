@@ -114,7 +114,7 @@ fn table(c: &Comparison, lang: Lang) -> String {
     let mut text = String::new();
     for (at, row) in rows.iter().enumerate() {
         for (_, title) in heads.iter().filter(|(first, _)| *first == at) {
-            text += &format!("\n{title}\n");
+            text.extend(["\n", title, "\n"]);
         }
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())));
         text += cells.collect::<Vec<_>>().join("  ").trim_end();

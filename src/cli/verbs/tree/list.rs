@@ -69,23 +69,24 @@ fn tree(all: &[TreeRun], run: &TreeRun, depth: usize, lang: Lang, text: &mut Str
     };
     let mut head = format!("{indent}{}  {}  {}  {}", run.run, run.size, run.engine, size(run.bytes));
     if let Some(fork) = &run.fork {
-        head += &format!("  {forked} {} {}", fork.run, fork.checkpoint);
+        head.extend(["  ", forked, " ", &fork.run, " ", &fork.checkpoint]);
     }
     if let Some(pid) = run.used_by {
-        head += &format!("  {used} {pid}");
+        head.extend(["  ", used, " ", &pid.to_string()]);
     }
     text.push_str(&(head + "\n"));
     if !run.changed.is_empty() {
-        text.push_str(&format!("{indent}    {}\n", run.changed.join(", ")));
+        text.extend([&indent, "    ", &run.changed.join(", "), "\n"]);
     }
     for checkpoint in &run.checkpoints {
-        text.push_str(&format!("{indent}  {}\n", line(checkpoint, lang)));
+        text.extend([&indent, "  ", &line(checkpoint, lang), "\n"]);
     }
     if let Some(probe) = run.probes.iter().max_by_key(|probe| (probe.matched * 1000 / probe.length.max(1), probe.step))
     {
         let Some(newest) = run.probes.iter().rfind(|other| other.prompt == probe.prompt) else { return };
         let (prompt, said) = (&newest.prompt, &newest.text);
-        text.push_str(&format!("{indent}    {prompt} {said}  {}/{}\n", newest.matched, newest.length));
+        let score = format!("{}/{}", newest.matched, newest.length);
+        text.extend([&indent, "    ", prompt, " ", said, "  ", &score, "\n"]);
     }
     for fork in all.iter().filter(|other| is_fork_of(other, run)) {
         tree(all, fork, depth + 2, lang, text);

@@ -24,7 +24,7 @@ pub(super) fn lines(stage: Option<StageId>, event: &Event) -> Vec<(Level, Both)>
             let mut text = format!("{}  {name}", strings::LOG_STARTED.get(lang));
             if info.resumed_at > 0 {
                 let step = strings::at_step(lang, info.resumed_at);
-                text.push_str(&format!("  {} {step}", strings::LOG_RESUMED_AT.get(lang)));
+                text.extend(["  ", strings::LOG_RESUMED_AT.get(lang), " ", &step]);
             }
             text
         }),

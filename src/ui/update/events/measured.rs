@@ -12,7 +12,9 @@ pub(super) fn measured(stage: &mut Stage, event: Event) -> Option<Event> {
         Event::Steps(steps) => {
             stage.beats += 1;
             stage.stepped = true;
-            steps.into_iter().for_each(|step| stage.add_step(step));
+            for step in steps {
+                stage.add_step(step);
+            }
         }
         Event::Eval { step, source, eval_loss, train_loss, .. } => {
             on_eval(stage, step, &source, eval_loss, train_loss);

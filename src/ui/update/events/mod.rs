@@ -22,10 +22,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     for (level, text) in log::lines(stage, &event) {
         state.record(level, text);
     }
-    let event = match measured(state.stages.live_mut(), event) {
-        None => return Vec::new(),
-        Some(event) => event,
-    };
+    let Some(event) = measured(state.stages.live_mut(), event) else { return Vec::new() };
     match event {
         Event::Started(info) => return on_started(state, *info),
         Event::Past(past) => past::on_past(state, *past),

@@ -13,7 +13,9 @@ pub(super) fn on_past(state: &mut AppState, past: Past) {
     for StagePast { stage: id, steps, events } in past.stages {
         let Some(stage) = state.stages.find_mut(id) else { continue };
         stage.forget();
-        steps.into_iter().for_each(|step| stage.add_step(step));
+        for step in steps {
+            stage.add_step(step);
+        }
         for line in events {
             take(stage, line, if live == Some(id) { None } else { Some(&info) });
         }

@@ -141,7 +141,7 @@ fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &
     let dim = |line: Range<usize>| -> Pieces { vec![pen.piece(&prompt[line], Role::Dim)] };
     let mut lines: Vec<Pieces> = wrap(prompt, cells, 2).into_iter().map(dim).collect();
     let answer = |cells: usize| match wrap(&entry.text, cells, 2) {
-        lines if entry.text.trim().is_empty() => lines.into_iter().take(0).chain([0..0]).collect(),
+        lines if entry.text.trim().is_empty() => lines.into_iter().take(0).chain(std::iter::once(0..0)).collect(),
         lines => lines,
     };
     // With enough room the prompt has a separate row; otherwise the completion follows it.
@@ -191,7 +191,7 @@ fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Canvas) {
         put_right(buf, area.x + 8, y, end, &score(entry), pen.style(Role::Dim));
         let mut lines = lines(entry);
         if lines.is_empty() || entry.text.trim().is_empty() {
-            lines = vec![0..0];
+            lines = std::iter::once(0..0).collect();
         }
         let cut = lines.len() > high;
         for (at, line) in lines.into_iter().take(high).enumerate() {
