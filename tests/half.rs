@@ -3,7 +3,13 @@
 //! Adapters without 16-bit floats are skipped; llvmpipe has them. Cooperative matrices are compared with the CPU twins
 //! by tests/kernels/main.rs and `danlu check --precision f16`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it measured"
+)]
 
 use danlu::{
     compute::{

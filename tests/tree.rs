@@ -76,8 +76,8 @@ fn a_fork_reads_its_parents_files_where_they_are() {
     let a = dir.path().join("runs/a");
     fs::create_dir_all(a.join("poems")).unwrap();
     for i in 0..12 {
-        let poem: String = (0..40).map(|j| format!("line {} of poem {i}, ", (j * 7 + i) % 40)).collect();
-        fs::write(a.join(format!("poems/{i:02}.txt")), poem).unwrap();
+        let lines: Vec<String> = (0..40).map(|j| format!("line {} of poem {i}, ", (j * 7 + i) % 40)).collect();
+        fs::write(a.join(format!("poems/{i:02}.txt")), lines.concat()).unwrap();
     }
     counting(&a);
     let toml = "size = \"1m\"\n# mine\n[[source]]\nname = \"poems\"\npath = \"poems\"\n[[sft.source]]\nname = \"counting\"\npath = \"counting.jsonl\"\n";
