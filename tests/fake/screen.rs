@@ -76,7 +76,7 @@ pub fn shown(state: &AppState, wide: u16, high: u16) -> String {
     let (buf, drawn) = painted(state, wide, high);
     let mut text = rows(&buf).iter().map(|r| r.trim_end()).collect::<Vec<_>>().join("\n");
     if let Some((x, y)) = drawn.caret {
-        text += &format!("\ncaret {x},{y}");
+        text.extend(["\ncaret ", &x.to_string(), ",", &y.to_string()]);
     }
     text
 }
