@@ -136,6 +136,7 @@ fn a_fork_that_cannot_be_made_leaves_nothing() {
         (&["--at", "pretrain-4", "--name", "a"], &["it exists already"]),
         (&["--at", "pretrain-4", "--name", "x/y"], &["control character or /"]),
         (&["--at", "pretrain-4", "--name", ".."], &["no name"]),
+        (&["--at", "pretrain-4", "--name", ".hidden"], &["begins with a dot"]),
         (&["--at", "pretrain-4", "--set", "seed=5"], &["trained with seed 0"]),
         (&["--at", "pretrain-4", "--set", "model.hidden_size=64"], &["shape of the model"]),
         (&["--at", "pretrain-4", "--set", "steps=0"], &["--set steps=0"]),

@@ -14,8 +14,8 @@ use danlu::{
 use serde_json::{Value, json};
 
 use crate::common::{
-    Done, checkpoint, danlu, finetune, golden, ids_file, json_file, no_leftovers, scratch, snapshot, stage_checkpoint,
-    text, train,
+    Done, checkpoint, copy_all, danlu, finetune, golden, ids_file, json_file, no_leftovers, scratch, snapshot,
+    stage_checkpoint, text, train,
 };
 
 fn export(args: &[&str]) -> Done {
@@ -170,6 +170,43 @@ fn values(path: &Path, header: &GgufHeader, name: &str) -> Vec<f32> {
     }
 }
 
+/// They used to become infinite in the file.
+#[test]
+fn weights_beyond_a_type_are_refused_before_anything_is_written() {
+    let dir = scratch();
+    let run = pretrained(dir.path(), "r", &[]);
+    let model = dir.path().join("model");
+    copy_all(&checkpoint(&run, 3), &model);
+    fs::remove_file(model.join("manifest.json")).unwrap();
+    let path = model.join("model.safetensors");
+    let whole = fs::read(&path).unwrap();
+    let size = u64::from_le_bytes(*whole.first_chunk().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&whole[8..8 + size]).unwrap();
+    let at = 8 + size + header["model.embed_tokens.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+    for (dtype, value, fits) in [
+        ("f16", 65_504.0_f32, true),
+        ("f16", 70_000.0, false),
+        ("f16", -1e30, false),
+        ("q8_0", 8e6, true),
+        ("q8_0", 1e30, false),
+        ("bf16", 1e30, true),
+        ("bf16", f32::MAX, false),
+        ("f32", f32::MAX, true),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let out = dir.path().join(format!("{dtype} {value}.gguf"));
+        let done = export(&["--model", &text(&model), "--gguf", &text(&out), "--dtype", dtype]);
+        if fits {
+            done.good();
+        } else {
+            done.refused(2, &["model.embed_tokens.weight has", dtype, "choose --dtype bf16 or f32"]);
+        }
+        assert_eq!(out.exists(), fits, "{dtype} {value}");
+    }
+}
+
 #[test]
 fn every_tensor_has_its_numbers_in_each_type() {
     let dir = scratch();
@@ -293,7 +330,18 @@ fn a_folder_is_the_model_with_a_card() {
     let before = snapshot(&out);
     export(&["--run", &text(&run), "--hf", &text(&out)]).refused(2, &["already exists", "--force"]);
     assert!(snapshot(&out) == before);
+    // Weights of another model would be read with or instead of the new ones.
+    let stale = ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "adapter_config.json"];
+    for name in stale {
+        fs::write(out.join(name), "{}").unwrap();
+    }
     export(&["--run", &text(&run), "--hf", &text(&out), "--force", "--lang", "zh"]).good();
+    assert!(stale.iter().all(|name| !out.join(name).exists()), "{:?}", snapshot(&out).keys());
+    // A checkpoint of a run is never written into.
+    let sealed = snapshot(&run);
+    export(&["--run", &text(&run), "--hf", &text(&checkpoint(&run, 3)), "--force"])
+        .refused(2, &["checkpoint of a run"]);
+    assert!(snapshot(&run) == sealed);
     assert!(fs::read_to_string(out.join("README.md")).unwrap().contains("## 训练"));
     assert_eq!(fs::read_to_string(out.join("mine.txt")).unwrap(), "mine");
     no_leftovers(dir.path());

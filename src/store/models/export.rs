@@ -91,16 +91,16 @@ fn is_weights(name: &str) -> bool {
 pub fn export_folder(disk: &dyn Fs, dir: &Path, files: Vec<NewFile<'_>>, existing: Existing) -> Result<(), StoreError> {
     may_write(disk, dir, Kind::Dir, existing)?;
     if disk.kind(dir).at("look at", dir)?.is_some() {
-        let mut folders: Vec<&str> = files.iter().filter_map(|file| Some(file.name.split_once('/')?.0)).collect();
-        folders.dedup();
-        for folder in folders {
-            ensure_dirs(disk, &dir.join(folder))?;
-        }
         if disk.kind(&dir.join(MANIFEST)).at("look at", dir)?.is_some() {
             return Err(StoreError::input(
                 dir,
                 "it is a checkpoint of a run, which must not change; choose another folder",
             ));
+        }
+        let mut folders: Vec<&str> = files.iter().filter_map(|file| Some(file.name.split_once('/')?.0)).collect();
+        folders.dedup();
+        for folder in folders {
+            ensure_dirs(disk, &dir.join(folder))?;
         }
         let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
         export_files(disk, dir, files, existing)?;

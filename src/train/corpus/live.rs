@@ -330,7 +330,7 @@ impl Reader {
                 }
                 Err(TrainError::Stopped) => return,
                 Err(e) => {
-                    let words = format!("{e}; the old version stays in use in use");
+                    let words = format!("{e}; the old version stays in use");
                     if self.unusable.as_ref() == Some(&words) {
                         continue; // reported already
                     }
