@@ -13,9 +13,14 @@ use common::{
         NAMES, PPO, REWARD, bases, copied, events, files, given, is_scalar, killed, logged, number, rewarded, same,
         stage, steps, stopped, tensor, tensor_names, tuned,
     },
-    json_file, no_leftovers, objects, scratch, snapshot, stage_checkpoint, tensors, text,
+    json_file,
+    launch::{self, is_step, setup},
+    no_leftovers, objects, scratch, snapshot, stage_checkpoint, tensors, text,
 };
-use danlu::data::builtin::rules::Rule;
+use danlu::{
+    data::builtin::rules::Rule,
+    protocol::{Command, Event},
+};
 use serde_json::{Value, json};
 
 // ---- the reward model ----
@@ -296,6 +301,58 @@ fn ppo_killed_in_mid_stage_resumes_to_the_bit() {
     let dir = scratch();
     let (a, b) = (rewarded(dir.path(), "a"), rewarded(dir.path(), "b"));
     killed(&a, &b, "ppo", &[&PPO[..], &["steps=16"]].concat(), 16);
+}
+
+/// Learning rate and KL coefficient that are typed while PPO trains apply from the next update on, and at the same
+/// updates when they are repeated from an earlier checkpoint.
+#[test]
+fn typed_settings_act_on_the_next_update_and_again_on_a_resume() {
+    let dir = scratch();
+    let (run, plain) = (rewarded(dir.path(), "run"), rewarded(dir.path(), "plain"));
+    let own = |set: &&str| !set.starts_with("target_kl") && !set.starts_with("learning_rate");
+    let sets: Vec<&str> = PPO.iter().copied().filter(own).collect();
+    let set = |key: &str, value: &str| Command::Set { key: key.to_owned(), value: value.to_owned() };
+    let play = |run: &Path, change: bool| {
+        let mut edits = Vec::new();
+        launch::played(run, &setup("ppo", &sets), |event| match event {
+            _ if change && is_step(event, 3) => {
+                vec![Command::Pause, set("learning_rate", "5e-4"), set("kl_coef", "0.9"), Command::Resume]
+            }
+            Event::Edited(edit) => {
+                edits.push((edit.step, edit.text.clone(), edit.replayed));
+                Vec::new()
+            }
+            Event::Refused { text } => panic!("{text}"),
+            _ => Vec::new(),
+        });
+        edits
+    };
+    play(&plain, false);
+    assert!(
+        !plain.join("edits.jsonl").exists()
+            || !fs::read_to_string(plain.join("edits.jsonl")).unwrap().contains("knobs")
+    );
+    let edits = play(&run, true);
+    assert_eq!(edits.iter().map(|e| (e.0, e.2)).collect::<Vec<_>>(), [(4, false), (4, false)], "{edits:?}");
+    assert!(edits[0].1.ends_with("→ 5e-4") && edits[1].1 == "kl_coef 0.25 → 0.9", "{edits:?}");
+    let betas: Vec<f64> = logged(&run, "ppo").iter().map(|l| number(l, "kl_coef")).collect();
+    assert_eq!(betas, [0.25, 0.25, 0.25, 0.9, 0.9, 0.9]);
+    let (changed, unchanged) = (logged(&run, "ppo"), logged(&plain, "ppo"));
+    assert_eq!(changed[..3], unchanged[..3]);
+    assert!(changed[3..].iter().zip(&unchanged[3..]).all(|(a, b)| a["learning_rate"] != b["learning_rate"]));
+    let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+    assert!(toml.contains("kl_coef = 0.9") && toml.contains("learning_rate = 5e-4"), "{toml}");
+    for keep in [2, 4] {
+        let again = copied(&run, dir.path(), &format!("again-{keep}"));
+        for name in checkpoints(&again).iter().filter(|name| name.starts_with("ppo-")) {
+            if *name != format!("ppo-{keep:08}") {
+                fs::remove_dir_all(again.join("checkpoints").join(name)).unwrap();
+            }
+        }
+        let replayed = play(&again, false);
+        assert_eq!(replayed.len(), if keep == 2 { 1 } else { 0 }, "{replayed:?}");
+        same(&run, &again, "ppo", 6, &format!("gone on from update {keep}"));
+    }
 }
 
 #[test]

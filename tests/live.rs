@@ -153,6 +153,74 @@ fn a_key_on_the_mix_acts_on_the_next_batch_and_again_on_a_resume() {
 }
 
 #[test]
+fn a_typed_learning_rate_acts_on_the_next_step_and_again_on_a_resume() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let set = |key: &str, value: &str| Command::Set { key: key.to_owned(), value: value.to_owned() };
+    let told = changed_at_5(&run, || vec![set("learning_rate", "1e-4")]);
+    let [edit] = edits(&told)[..] else { panic!("{told:?}") };
+    assert_eq!((edit.step, edit.cause, edit.learning_rate), (6, Cause::Key, 1e-4));
+    assert_eq!(edit.text, "learning_rate 3e-3 → 1e-4");
+    let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+    assert!(toml.contains("learning_rate = 1e-4") && toml.contains("# half"), "{toml}");
+    assert_eq!(entries(&run).len(), 2, "what the stage began with, and the edit");
+    goes_the_same_way(dir.path(), &run);
+}
+
+/// A value that cannot be used changes neither run.toml nor the training.
+#[test]
+fn a_typed_value_that_cannot_be_used_is_refused() {
+    let dir = scratch();
+    let run = two_sources(dir.path());
+    let before = fs::read_to_string(run.join("run.toml")).unwrap();
+    for (key, value, words) in [
+        ("learning_rate", "much", "learning_rate"),
+        ("learning_rat", "1e-3", "learning_rate"),
+        ("learning_rate", "3e-3", "already"),
+        ("eval_steps", "3", "option"),
+        ("context", "1000000", "context"),
+        ("model.dropout", "2", "dropout"),
+    ] {
+        let whole = dir.path().join(format!("{key}-{value}"));
+        copy_all(&run, &whole);
+        let told = changed_at_5(&whole, || vec![Command::Set { key: key.to_owned(), value: value.to_owned() }]);
+        let [Event::Refused { text }] = &told[..] else { panic!("{key} {value}: {told:?}") };
+        assert!(text.contains(words) && !text.contains('\n'), "{key} {value}: {text}");
+        assert_eq!(fs::read_to_string(whole.join("run.toml")).unwrap(), before, "{key} {value}");
+    }
+}
+
+/// Single steps are those of a run that was never paused.
+#[test]
+fn steps_taken_one_by_one_are_the_same() {
+    let dir = scratch();
+    let (run, other) = (two_sources(dir.path()), dir.path().join("other"));
+    copy_all(&run, &other);
+    played(&other, "pretrain", &SETS, |_| Vec::new());
+    let mut pauses = Vec::new();
+    played(&run, "pretrain", &SETS, |event| match event {
+        // While it trains there is nothing to step through.
+        _ if is_step(event, 2) => vec![Command::Step { steps: 1 }],
+        Event::Refused { text } => {
+            assert!(text.contains("pause it before"), "{text}");
+            vec![Command::Pause]
+        }
+        Event::Paused { step } => {
+            pauses.push(*step);
+            match pauses.len() {
+                1 => vec![Command::Step { steps: 1 }],
+                2 => vec![Command::Step { steps: 3 }],
+                _ => vec![Command::Resume],
+            }
+        }
+        _ => Vec::new(),
+    });
+    let [first, second, third] = pauses[..] else { panic!("{pauses:?}") };
+    assert_eq!((second - first, third - second), (1, 3), "{pauses:?}");
+    same(&run, &other, "step by step");
+}
+
+#[test]
 fn saved_text_is_in_the_next_batch_and_again_on_a_resume() {
     let dir = scratch();
     let run = two_sources(dir.path());

@@ -9,6 +9,7 @@ mod fake;
 
 use fake::{
     Line,
+    charts::{chart_states, exported, long},
     screen::{paint, painted, press, rows, screen, shown, type_in},
     tuning::{rambling, scored, tuning_states},
 };
@@ -104,6 +105,7 @@ fn states(lang: Lang) -> Vec<(&'static str, AppState)> {
     }
     type_in(&mut chat, "床前明月光");
     states.push(("chat", chat));
+    states.extend(chart_states(lang));
     states.extend(tuning_states(lang));
     states.extend(feedback_states(lang));
     states.extend(data_states(lang));
@@ -703,6 +705,58 @@ fn a_million_steps_are_drawn_from_a_bounded_number_of_buckets() {
     assert!(buckets <= 4096, "{buckets} buckets");
     let mut buf = Buffer::empty(Rect::new(0, 0, 120, 36));
     view::draw(&state, buf.area, &mut buf);
+}
+
+/// A million steps at 200 × 60, with ten charts on the screen: `cargo test --release --test screens -- --ignored frame
+/// --nocapture` prints the time of a frame.
+#[test]
+#[ignore = "measures"]
+fn a_frame_over_a_million_steps_takes_at_most_four_milliseconds() {
+    let mut state = long(Lang::En, 1_000_000);
+    press(&mut state, &[Key::char('c')]);
+    let area = Rect::new(0, 0, 200, 60);
+    let mut times: Vec<f64> = (0..200)
+        .map(|at| {
+            // Every second frame is enlarged.
+            press(&mut state, &[Key::char(if at % 2 == 0 { '+' } else { '0' })]);
+            let mut buf = Buffer::empty(area);
+            let start = std::time::Instant::now();
+            view::draw(&state, area, &mut buf);
+            // The loss, the three below it, and six more of as many curves.
+            for _ in 0..2 {
+                view::draw(&state, area, &mut buf);
+            }
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("three frames of four charts, median {:.2} ms, slowest {:.2} ms", times[100], times[199]);
+    assert!(times[100] <= 4.0, "{} ms", times[100]);
+}
+
+/// What is exported is what is shown.
+#[test]
+fn a_panel_and_the_screen_are_exported_as_they_are() {
+    for (lang, word) in [(Lang::Zh, "春眠不觉晓"), (Lang::En, "probe")] {
+        let mut state = screen(lang, fake::run_until(640));
+        paint(&mut state, 120, 36);
+        let (enter, down) = (Key::plain(Code::Enter), Key::plain(Code::Down));
+        let (name, csv) = exported(&mut state, &[Key::char('E'), enter]).expect("figures");
+        assert_eq!(name, "pretrain-000640-loss.csv");
+        let rows: Vec<Vec<&str>> = csv.lines().map(|l| l.split(',').collect()).collect();
+        assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{csv}");
+        let last = rows.iter().rfind(|row| row[0] == "loss").expect("the loss");
+        assert_eq!((last[2], last[3], last[8]), ("640", "1310720", fake::step(640).loss.to_string().as_str()));
+        let whole = shown(&state, 120, 36);
+        let (name, text) = exported(&mut state, &[Key::char('E'), down, down, down, down, enter]).expect("a text");
+        assert_eq!(name, "pretrain-000640-screen.txt");
+        assert_eq!(text.trim_end(), whole.trim_end());
+        let (_, part) = exported(&mut state, &[Key::char('E'), down, down, enter]).expect("a text");
+        assert!(part.lines().count() < 36 && part.contains("loss") && !part.contains(word), "{part}");
+        let (name, svg) = exported(&mut state, &[Key::char('E'), down, down, down, enter]).expect("a picture");
+        assert!(name.ends_with("-screen.svg") && svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        assert!(word.chars().all(|c| svg.contains(c)), "{svg}");
+    }
 }
 
 /// A token's loss is shown by more than hue, and untrained tokens are dimmed.

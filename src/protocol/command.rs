@@ -208,6 +208,30 @@ pub enum Command {
     },
     /// Rename, pin or remove ([`Event::Cared`](super::Event::Cared), or [`Event::Refused`](super::Event::Refused)).
     Care(Care),
+    /// Set a key of run.toml ([`Event::Set`](super::Event::Set), or [`Event::Refused`](super::Event::Refused)).
+    Set {
+        /// Its name with its table; without one a key of the top level or of the stage's own table.
+        key: String,
+        /// Its value in TOML; what is none is a string.
+        value: String,
+    },
+    /// While paused: take some steps, then pause again.
+    Step {
+        /// How many.
+        steps: usize,
+    },
+    /// Save the stage and open it again, with the settings that wait for that.
+    Reopen,
+    /// Write an exported picture, text or table as a new file ([`Event::Exported`](super::Event::Exported), or
+    /// [`Event::Refused`](super::Event::Refused)); no file is replaced.
+    Export {
+        /// Its name in the run's `exports/`; if it is taken, a number is added.
+        name: String,
+        /// Another file to write instead.
+        path: Option<PathBuf>,
+        /// Its contents.
+        bytes: Vec<u8>,
+    },
     /// End the stage here.
     Stop {
         /// Whether to save first.

@@ -148,6 +148,20 @@ pub enum Event {
         /// Bytes that were freed.
         freed: u64,
     },
+    /// A key of run.toml was set.
+    #[serde(skip)]
+    Set {
+        /// Its name with its table.
+        key: String,
+        /// Whether it applies only when the stage is opened again.
+        waits: bool,
+    },
+    /// An exported file is on disk.
+    #[serde(skip)]
+    Exported {
+        /// The file.
+        path: PathBuf,
+    },
     /// A command that cannot be carried out. Training continues.
     Refused {
         /// Why, and what to do first.
@@ -334,7 +348,7 @@ pub struct Past {
 pub struct StagePast {
     /// The stage.
     pub stage: StageId,
-    /// Its steps in order; of many, every n-th.
+    /// Its steps in order; of many, those with the extremes of every so many.
     pub steps: Vec<StepReport>,
     /// Its launches, evaluations, scores, probes, checks and changes, in order.
     pub events: Vec<Line<Event>>,

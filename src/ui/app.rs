@@ -15,6 +15,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
 use super::{
+    export,
     state::{AppState, Phase, WallClock},
     strings::{self, Lang},
     terminal::{self, Input, Screen, Signals},
@@ -350,6 +351,12 @@ impl App {
         for cmd in update(&mut self.state, msg) {
             match cmd {
                 Cmd::Send(command) => self.outbox.push_back(command),
+                Cmd::Export(export) => {
+                    let bytes = export::render(&self.state, &export);
+                    let name = self.state.export_name(&export);
+                    let path = export.path.map(PathBuf::from);
+                    self.outbox.push_back(Command::Export { name, path, bytes });
+                }
                 Cmd::Close => end = Some(self.why_closed()),
                 Cmd::Abandon => end = Some(End::Abandoned),
                 Cmd::Suspend => self.suspend(),

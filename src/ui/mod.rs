@@ -8,6 +8,7 @@ pub mod actions;
 mod app;
 pub mod chart;
 pub mod editor;
+pub mod export;
 pub mod keys;
 pub mod paint;
 pub mod panels;

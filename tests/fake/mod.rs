@@ -1,6 +1,7 @@
 //! A fake trainer: plausible events for tests of the screen.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+pub mod charts;
 pub mod config;
 pub mod data;
 pub mod feedback;
@@ -665,7 +666,13 @@ impl Player {
                 self.tell(Event::Demonstrated { step: at + 1, count: self.by_hand });
             }
             Command::Stage { stage } => self.switch(Line::ALL[stage as usize]),
-            Command::Stop { .. } => {}
+            Command::Set { key, .. } => {
+                self.tell(Event::Set { key, waits: false });
+            }
+            Command::Export { name, path, .. } => {
+                self.tell(Event::Exported { path: path.unwrap_or_else(|| name.into()) });
+            }
+            Command::Step { .. } | Command::Reopen | Command::Stop { .. } => {}
         }
     }
 

@@ -203,6 +203,8 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         | Event::Compared(_)
         | Event::Forked { .. }
         | Event::Cared { .. }
+        | Event::Exported { .. }
+        | Event::Set { .. }
         | Event::Document(_)
         | Event::NextBatch(_)
         | Event::Dropped(_)

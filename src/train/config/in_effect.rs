@@ -15,8 +15,16 @@ use crate::{
 /// Top-level keys and tables that an open stage rereads.
 const LIVE: [&str; 7] = ["source", "mix", "probe", "watch", "quality", "sampling", "root"];
 /// The keys of its own table that it rereads.
-const LIVE_OF_STAGE: [&str; 7] =
-    ["learning_rate", "eval_steps", "probe_steps", "save_steps", "patience", "pretrain_share", "by_hand_share"];
+const LIVE_OF_STAGE: [&str; 8] = [
+    "learning_rate",
+    "eval_steps",
+    "probe_steps",
+    "save_steps",
+    "patience",
+    "pretrain_share",
+    "by_hand_share",
+    "kl_coef",
+];
 
 /// How a saved change of a key applies while `stage` is open.
 #[derive(Clone, Copy, PartialEq)]

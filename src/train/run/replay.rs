@@ -12,18 +12,22 @@ use crate::{
     train::error::TrainError,
 };
 
-/// Most steps of a stage that are sent; of more, every n-th.
+/// Steps of a stage that are sent, about; of more, those with the extremes of every so many.
 const MOST: usize = 8192;
 /// The name of all tasks together.
 const ALL: &str = "all";
 /// Lines of the log that are sent.
 const LINES: usize = 1000;
 
-/// Steps in order, thinned as they come in, so that a run of any length takes the same memory.
+/// Steps in order, thinned as they come in, so that a run of any length takes the same memory: of every so many the
+/// first, those with the least and the greatest loss and gradient norm, and one whose loss is not finite. No extreme of
+/// the curves is lost.
 #[derive(Default)]
 struct Steps {
-    kept: Vec<StepReport>,
-    /// One of this many is kept; 0 before the first.
+    /// Each of `every` steps; the newest may have fewer.
+    groups: Vec<Vec<StepReport>>,
+    kept: usize,
+    /// 0 before the first.
     every: usize,
     seen: usize,
     last: Option<StepReport>,
@@ -32,28 +36,61 @@ struct Steps {
 impl Steps {
     fn push(&mut self, step: StepReport) {
         self.every = self.every.max(1);
-        if self.kept.len() == 2 * MOST {
-            self.every *= 2;
-            let mut at = 0;
-            self.kept.retain(|_| {
-                at += 1;
-                at % 2 == 1
-            });
-        }
         if self.seen.is_multiple_of(self.every) {
-            self.kept.push(step);
-            self.last = None;
-        } else {
-            self.last = Some(step);
+            self.groups.push(Vec::new());
         }
         self.seen += 1;
+        self.last = Some(step.clone());
+        if let Some(group) = self.groups.last_mut() {
+            let before = group.len();
+            group.push(step);
+            reduce(group);
+            self.kept = self.kept + group.len() - before;
+        }
+        while self.kept > 2 * MOST {
+            self.every *= 2;
+            let mut groups = std::mem::take(&mut self.groups).into_iter();
+            while let Some(mut group) = groups.next() {
+                group.extend(groups.next().into_iter().flatten());
+                reduce(&mut group);
+                self.groups.push(group);
+            }
+            self.kept = self.groups.iter().map(Vec::len).sum();
+        }
     }
 
     /// The kept steps, and the newest.
-    fn take(mut self) -> Vec<StepReport> {
-        self.kept.extend(self.last);
-        self.kept
+    fn take(self) -> Vec<StepReport> {
+        let mut kept: Vec<StepReport> = self.groups.into_iter().flatten().collect();
+        let newest = kept.last().map(|s| s.step);
+        kept.extend(self.last.filter(|last| newest != Some(last.step)));
+        kept
     }
+}
+
+/// Drops the steps of a group that are none of its extremes.
+fn reduce(group: &mut Vec<StepReport>) {
+    if group.len() < 2 {
+        return;
+    }
+    let mut keep = vec![false; group.len()];
+    keep[0] = true;
+    for figure in [|s: &StepReport| s.loss, |s: &StepReport| s.grad_norm] {
+        let finite = || group.iter().enumerate().filter(|(_, s)| figure(s).is_finite());
+        let extremes = [
+            finite().min_by(|a, b| figure(a.1).total_cmp(&figure(b.1))),
+            finite().max_by(|a, b| figure(a.1).total_cmp(&figure(b.1))),
+        ];
+        extremes.into_iter().flatten().for_each(|(at, _)| keep[at] = true);
+    }
+    if let Some(at) = group.iter().position(|s| !s.loss.is_finite()) {
+        keep[at] = true;
+    }
+    let mut at = 0;
+    group.retain(|_| {
+        at += 1;
+        keep[at - 1]
+    });
 }
 
 /// A stage, the step up to which it counts, and what was found.
@@ -148,12 +185,47 @@ mod tests {
                 steps.push(StepReport { step, ..StepReport::default() });
             }
             let kept = steps.take();
-            assert!(kept.len() <= 2 * MOST + 1);
+            assert!(kept.len() <= 2 * MOST + 1 && (of > 2 * MOST || kept.len() == of), "{of}: {}", kept.len());
             assert_eq!(kept.last().map(|s| s.step), (of > 0).then_some(of));
             assert_eq!(kept.first().map(|s| s.step), (of > 0).then_some(1));
-            let gaps: Vec<usize> = kept.windows(2).map(|w| w[1].step - w[0].step).collect();
-            let even = gaps.iter().rev().skip(1).all(|gap| Some(gap) == gaps.first());
-            assert!(even, "{of}");
+            let widest = kept.windows(2).map(|w| w[1].step - w[0].step).max().unwrap_or(0);
+            assert!(widest <= 16 && widest * kept.len() <= 4 * of.max(1), "{of}: {widest}");
+        }
+    }
+
+    /// A bug: of a long run every n-th step was sent, so that a spike was gone once the run was opened again.
+    #[test]
+    fn no_extreme_of_a_long_run_is_lost() {
+        let of = |step: usize| ((step as u64).wrapping_mul(2_654_435_761) % 100_003) as f64;
+        let mut steps = Steps::default();
+        let (mut loss, mut norm) = ((f64::MAX, f64::MIN), (f64::MAX, f64::MIN));
+        for step in 1..=300_000 {
+            let report = StepReport {
+                step,
+                loss: if step == 77_777 { f64::NAN } else { of(step) },
+                grad_norm: of(step + 13),
+                ..StepReport::default()
+            };
+            if report.loss.is_finite() {
+                loss = (loss.0.min(report.loss), loss.1.max(report.loss));
+            }
+            norm = (norm.0.min(report.grad_norm), norm.1.max(report.grad_norm));
+            steps.push(report);
+        }
+        let kept = steps.take();
+        assert!(kept.len() <= 2 * MOST + 1 && kept.windows(2).all(|w| w[0].step < w[1].step), "{}", kept.len());
+        let range = |figure: fn(&StepReport) -> f64| {
+            let finite = kept.iter().map(figure).filter(|x| x.is_finite());
+            finite.fold((f64::MAX, f64::MIN), |(l, h), x| (l.min(x), h.max(x)))
+        };
+        assert_eq!((range(|s| s.loss), range(|s| s.grad_norm)), (loss, norm));
+        assert!(kept.iter().any(|s| s.step == 77_777));
+        // Everywhere, not only over the whole run.
+        for from in (1..=300_000).step_by(8192) {
+            let part = from..(from + 8192).min(300_001);
+            let exact = part.clone().filter(|s| *s != 77_777).map(of).fold(f64::MIN, f64::max);
+            let near = kept.iter().filter(|s| part.contains(&s.step) && s.loss.is_finite());
+            assert_eq!(near.map(|s| s.loss).fold(f64::MIN, f64::max), exact, "from {from}");
         }
     }
 }

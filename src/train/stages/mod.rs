@@ -3,6 +3,7 @@
 mod align;
 pub(super) mod answer;
 pub(super) mod edit_log;
+pub(super) mod knobs;
 mod lm;
 mod mix;
 pub(super) mod opening;

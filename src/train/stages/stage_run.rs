@@ -117,6 +117,14 @@ pub(crate) trait StageRun {
     /// Writes the stage's state, apart from tensors.
     fn write_state(&self, _state: &mut State) {}
 
+    /// The coefficient of the KL term of the reward, of a stage that has one.
+    fn kl_coef(&self) -> Option<f64> {
+        None
+    }
+
+    /// Sets that coefficient from the next step on.
+    fn set_kl_coef(&mut self, _coefficient: f64) {}
+
     /// The outcome of the newest step; called once after each.
     fn health(&mut self) -> Health {
         Health::default()

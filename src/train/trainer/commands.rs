@@ -58,6 +58,9 @@ impl Loop<'_> {
     /// Applies one command; Some: the stage ends.
     fn obey_one(&mut self, command: Command) -> Result<Option<Way>, TrainError> {
         let (stage, step) = (self.core.stage, self.core.done);
+        if matches!(command, Command::Pause | Command::Resume) {
+            self.until = None;
+        }
         match command {
             Command::Stop { save } => return Ok(Some(Way::Stop { save, left: false })),
             Command::Pause if !self.core.paused => {
@@ -85,6 +88,9 @@ impl Loop<'_> {
             }
             Command::Resume if self.core.paused => self.core.resume(),
             Command::Pause | Command::Resume => {}
+            Command::Step { steps } => self.take_steps(steps)?,
+            Command::Set { key, value } => self.data.set(&mut self.core, &mut self.recovery, &key, &value)?,
+            Command::Reopen => return Ok(Some(Way::To(stage))),
             Command::Save => self.save_on_command()?,
             Command::Probe => {
                 self.drain()?;
@@ -131,11 +137,41 @@ impl Loop<'_> {
                 self.prompts.queue(&mut self.core, Prompt { id, ask, who, sampling, max_new_tokens });
             }
             Command::Cancel { id } => self.prompts.cancel(&mut self.core, id),
+            Command::Export { name, path, bytes } => {
+                let run = &self.core.open.run;
+                let written = match path {
+                    Some(path) => run.write_new(&path, &bytes).map(|()| path),
+                    None => run.write_export(&name, &bytes),
+                };
+                let path = written.map_err(|e| TrainError::Refused(e.to_string()))?;
+                self.core.out.show(Event::Exported { path });
+            }
             command @ (Command::ShowRuns | Command::Compare { .. } | Command::Fork { .. } | Command::Care(_)) => {
                 self.explorer.ask(command);
             }
         }
         Ok(None)
+    }
+
+    /// Takes some steps while paused, then pauses again.
+    fn take_steps(&mut self, steps: usize) -> Result<(), TrainError> {
+        let core = &mut self.core;
+        let stage = core.stage;
+        if self.guarded || self.recovery.stopped() {
+            return TrainError::refused(format!("{stage} was stopped; open it again before taking steps"));
+        }
+        if core.holds {
+            return TrainError::refused("a write failed; remove its cause and save before taking steps");
+        }
+        if !core.paused {
+            return TrainError::refused("training is running; pause it before taking single steps");
+        }
+        if core.submitted >= core.target {
+            return TrainError::refused(format!("{stage} is complete at step {}", core.done));
+        }
+        self.until = Some(core.submitted.saturating_add(steps.max(1)));
+        core.resume();
+        Ok(())
     }
 
     /// The stage to open next, if it can be trained; else what to train first.

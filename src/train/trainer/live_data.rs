@@ -10,15 +10,18 @@ use super::{
 };
 use crate::{
     data::shares,
-    protocol::{Cause, DroppedView, Event, RoomView, Trial},
+    protocol::{self, Cause, DroppedView, Event, RoomView, Trial},
     train::{
-        config::{ConfigIssue, InEffect, RunConfig, held_back, toml_patch},
+        config::{ConfigIssue, InEffect, RunConfig, held_back, plan::StagePlan, toml_patch},
         corpus::{
             Corpus, Marks,
             live::{Found, Fresh, Trying},
         },
         error::TrainError,
-        stages::edit_log,
+        stages::{
+            edit_log,
+            knobs::{Knobs, Turn, Values},
+        },
     },
 };
 
@@ -44,6 +47,8 @@ pub(super) struct LiveData {
     rewritten: Option<String>,
     /// The edit that waits for the disk.
     untaken: Option<Edit>,
+    /// The settings that a stage without text can change while it trains.
+    knobs: Option<Knobs>,
 }
 
 impl LiveData {
@@ -52,6 +57,98 @@ impl LiveData {
         if core.interactive() {
             let text = core.view().config()?;
             self.in_effect = Some(InEffect::open(&core.config, &text, core.setup.pairs(), core.stage)?);
+        }
+        if core.work.text().is_none() {
+            let saved = values(core, &core.config, &core.plan);
+            let (knobs, found) = Knobs::open(&core.open.run, core.stage, core.submitted as u64, saved)?;
+            let now = knobs.now();
+            self.knobs = Some(knobs);
+            core.plan.schedule.peak = now.learning_rate;
+            // An adaptive coefficient is the checkpoint's.
+            if core.config.settings(core.stage).target_kl.is_none() {
+                now.kl_coef.into_iter().for_each(|kl| core.work.set_kl_coef(kl));
+            }
+            if let Some(turn) = found {
+                emit_turn(core, turn, false);
+            }
+        }
+        self.show_config(core)
+    }
+
+    /// Applies the changes of steps that are repeated.
+    pub(super) fn turn_knobs(&mut self, core: &mut Core<'_>, step: usize) -> Result<(), TrainError> {
+        let turns = self.knobs.as_mut().map(|knobs| knobs.at(step as u64)).unwrap_or_default();
+        for turn in turns {
+            apply(core, turn.knobs);
+            emit_turn(core, turn, true);
+        }
+        Ok(())
+    }
+
+    /// Sets a key of run.toml; one without a table is the stage's own, unless it is a key of the top level. What can
+    /// apply while the stage is open applies from the next step on.
+    pub(super) fn set(
+        &mut self,
+        core: &mut Core<'_>,
+        recovery: &mut Recovery,
+        key: &str,
+        value: &str,
+    ) -> Result<(), TrainError> {
+        let stage = core.stage;
+        let path =
+            if key.contains('.') || RunConfig::is_top_level(key) { key.to_owned() } else { format!("{stage}.{key}") };
+        let refused = |e: ConfigIssue| TrainError::Refused(e.to_string());
+        let before = core.view().config()?;
+        let after = toml_patch::keys(&before, &[(path.clone(), value.to_owned())]).map_err(refused)?;
+        if after == before {
+            return TrainError::refused(format!("{path} is {value} in run.toml already"));
+        }
+        RunConfig::parse(&after, &[], stage).map_err(refused)?;
+        let config = RunConfig::parse(&after, &core.setup.pairs(), stage).map_err(refused)?;
+        let plan = config.plan(stage).map_err(refused)?;
+        if config == core.config {
+            return TrainError::refused(format!(
+                "{path} was set by an option when danlu was started; start it without the option to change the key here"
+            ));
+        }
+        let waits = held_back(&core.config, &config, stage)?.contains(&path);
+        self.rewrite(core, |_| Ok(after.clone()))?;
+        if core.work.text().is_some() {
+            self.edit(core, recovery, Edit { config, corpus: None, cause: Cause::Key, since: None })?;
+        } else {
+            self.set_knobs(core, config, &plan)?;
+        }
+        core.out.show(Event::Set { key: path, waits });
+        Ok(())
+    }
+
+    /// Changes a stage without text to a new configuration.
+    fn set_knobs(&mut self, core: &mut Core<'_>, config: RunConfig, plan: &StagePlan) -> Result<(), TrainError> {
+        let (stage, step) = (core.stage, core.submitted);
+        let held = held_back(&core.config, &config, stage)?;
+        if !held.is_empty() {
+            core.note(format!("run.toml: {} will apply when {stage} is opened again", held.join(", ")));
+        }
+        let wanted = values(core, &config, plan);
+        let turned = match &mut self.knobs {
+            Some(knobs) => knobs.set(&core.open.run, step as u64, wanted)?,
+            None => None,
+        };
+        core.plan.adopt_live(plan);
+        if config.manner() != core.config.manner() {
+            core.out.show(Event::Manner(config.manner()));
+        }
+        core.config = config;
+        if let Some(in_effect) = &mut self.in_effect {
+            let text = core.view().config().unwrap_or_default();
+            in_effect.change(&core.config, &text, turned.as_ref().map_or(step, |turn| turn.step as usize) + 1)?;
+        }
+        if let Some(turn) = turned {
+            // While steps are repeated it applies after them.
+            if let Some(now) = self.knobs.as_ref().map(Knobs::now).filter(|now| *now == turn.knobs) {
+                apply(core, now);
+            }
+            emit_turn(core, turn, false);
         }
         self.show_config(core)
     }
@@ -257,6 +354,32 @@ impl LiveData {
         }
         Ok(view)
     }
+}
+
+/// The settings that a stage without text can change while it trains, as a configuration has them.
+fn values(core: &Core<'_>, config: &RunConfig, plan: &StagePlan) -> Values {
+    let kl_coef = core.work.kl_coef().map(|_| config.settings(core.stage).kl_coef);
+    Values { learning_rate: plan.schedule.peak, kl_coef }
+}
+
+/// Uses other values from the next step on.
+fn apply(core: &mut Core<'_>, values: Values) {
+    core.plan.schedule.peak = values.learning_rate;
+    values.kl_coef.into_iter().for_each(|kl| core.work.set_kl_coef(kl));
+}
+
+/// Emits a change of such settings.
+fn emit_turn(core: &mut Core<'_>, turn: Turn, replayed: bool) {
+    let edit = protocol::Edit {
+        step: turn.step as usize + 1,
+        cause: turn.cause,
+        text: turn.text,
+        sources: core.work.sources(),
+        learning_rate: turn.knobs.learning_rate,
+        seconds: None,
+        replayed,
+    };
+    core.out.emit(Event::Edited(Box::new(edit)));
 }
 
 /// Rereads run.toml and the sources.

@@ -71,6 +71,8 @@ pub(super) struct Loop<'a> {
     pub measured: Option<usize>,
     /// Whether the guard stopped the stage: no further steps or saves.
     pub guarded: bool,
+    /// Submitted steps after which it pauses, while it was told to take only some.
+    pub until: Option<usize>,
 }
 
 impl<'a> Loop<'a> {
@@ -117,6 +119,7 @@ impl<'a> Loop<'a> {
             demonstrations,
             measured: None,
             guarded: false,
+            until: None,
         }
     }
 
@@ -202,6 +205,10 @@ impl<'a> Loop<'a> {
         self.step()?;
         if !self.guarded && !self.recovery.spiked() {
             self.between()?;
+        }
+        if self.until.take_if(|until| *until <= self.core.submitted).is_some() && !self.core.paused {
+            self.drain()?;
+            self.core.pause();
         }
         Ok(None)
     }

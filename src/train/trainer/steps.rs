@@ -27,6 +27,7 @@ impl Loop<'_> {
                 self.data.show_config(core)?;
             }
         }
+        self.data.turn_knobs(core, step)?;
         let factor = self.recovery.factor(step, core.work.peak(&core.plan));
         let rate = core.work.rate(&core.plan, step) * factor;
         let submitted = core.work.step(&mut core.open.device, step, rate as f32)?;

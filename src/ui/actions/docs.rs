@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::ACTIONS;
+use super::{spoken::SPOKEN, table::ACTIONS};
 use crate::ui::{
     keys::Key,
     state::Mode,
@@ -61,9 +61,18 @@ pub fn keys_page(lang: Lang) -> String {
         let _ = writeln!(page, "- {}", action.title.get(lang));
     }
     page.push_str(match lang {
-        Lang::Zh => "- 查看任一面板\n",
-        Lang::En => "- show any panel of the view\n",
+        Lang::Zh => {
+            "- 查看任一面板\n\n## 带参数的命令\n\n在命令面板里输入；`Tab` 补全。\n\n| 写法 | 命令 |\n| --- | --- |\n"
+        }
+        Lang::En => {
+            "- show any panel of the view\n\n## Commands with arguments\n\nTyped into the palette; `Tab` completes.\n\n\
+             | Written as | Command |\n| --- | --- |\n"
+        }
     });
+    for spoken in SPOKEN {
+        let usage = spoken.usage.get(lang).replace('|', "\\|");
+        let _ = writeln!(page, "| `{usage}` | {} |", spoken.title.get(lang));
+    }
     page
 }
 

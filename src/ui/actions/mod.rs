@@ -4,6 +4,7 @@
 mod action;
 mod docs;
 pub mod palette;
+pub mod spoken;
 mod table;
 mod why;
 
@@ -154,8 +155,9 @@ mod tests {
         assert_eq!(first(&state, "查看日志").as_deref(), Some("show log"));
         assert_eq!(first(&state, "没有这个"), None);
         let offered = ACTIONS.iter().filter(|a| a.palette && a.is_enabled(&state)).count();
+        let said = spoken::SPOKEN.iter().filter(|s| spoken::offered(&state, s)).count();
         let panels = PANELS.iter().filter(|p| panels::of(state.view()).contains(&p.id)).count();
-        assert_eq!(palette::search(ACTIONS, &state, "").len(), offered + panels);
+        assert_eq!(palette::search(ACTIONS, &state, "").len(), offered + panels + said);
     }
 
     #[test]
@@ -174,6 +176,9 @@ mod tests {
     fn no_title_or_hint_holds_a_character_of_ambiguous_width() {
         use unicode_width::UnicodeWidthStr as _;
         let state = AppState::default();
+        for text in spoken::SPOKEN.iter().flat_map(|s| [s.title.0, s.title.1, s.usage.0, s.usage.1]) {
+            assert_eq!(text.width(), text.width_cjk(), "{text}");
+        }
         for action in ACTIONS {
             let hint = (action.hint)(&state).map_or(["", ""], |h| [h.0, h.1]);
             for text in [action.title.0, action.title.1].into_iter().chain(hint) {

@@ -97,6 +97,14 @@ fn moves_a_bound(s: &AppState) -> bool {
     s.data.open && s.focus == Panel::FILTERS && s.data.bound().is_some()
 }
 
+/// Whether there is a weight, a threshold or a chart to change.
+fn more_or_less(s: &AppState) -> bool {
+    if !s.changes_data() {
+        return s.has_charts();
+    }
+    s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s))
+}
+
 /// Whether another view is shown, so that the stage's key has an effect.
 fn leads_to(s: &AppState, stage: StageId) -> bool {
     s.data.open || s.shown().id != Some(stage)
@@ -105,6 +113,9 @@ fn leads_to(s: &AppState, stage: StageId) -> bool {
 /// Whether Left and Right have something to move through.
 fn walks_sideways(s: &AppState) -> bool {
     if s.tree.open {
+        return true;
+    }
+    if s.slides() {
         return true;
     }
     match s.focus {
@@ -119,7 +130,10 @@ fn walks_sideways(s: &AppState) -> bool {
 
 /// The label for Esc, if a hint is useful.
 fn back_hint(s: &AppState) -> Option<Tr> {
-    let held = s.shown().spot.is_some() || s.shown().feedback.token.is_some() || s.chat.picked.is_some();
+    let held = s.has_charts() && s.shown().charts.cursor.is_some()
+        || s.shown().spot.is_some()
+        || s.shown().feedback.token.is_some()
+        || s.chat.picked.is_some();
     match s.mode() {
         Vote => Some(Tr("返回训练", "back to training")),
         Data if s.data.trying.is_some() => Some(Tr("放弃", "discard")),
@@ -175,16 +189,24 @@ actions! {
     Open, "打开：预览、查看丢弃的文档、应用界限", "open: preview, dropped documents, apply the bound", {
         keys: &[(&[Data], &[key(Code::Enter)])], hint: opens,
         enabled: |s| s.is_commanded() && s.data.open && opens(s).is_some(), why: |_| None, perform: data::open_chosen, }
-    More, "增大权重，或试更大的界限", "more weight, or try a higher bound", {
+    More, "放大曲线；在数据上增大权重或界限", "zoom in; on data more weight, or a higher bound", {
         keys: &[(&[Nav, Data], &[c('+'), c('=')])],
-        hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试大些", "try higher") } else { Tr("加权重", "more weight") }),
-        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)),
-        why: why::not_weighed, perform: |s| data::change(s, true), }
-    Less, "减小权重，或试更小的界限", "less weight, or try a lower bound", {
+        hint: |s| match s.focus {
+            _ if !s.changes_data() => None,
+            Panel::FILTERS => Some(Tr("试大些", "try higher")),
+            _ => Some(Tr("加权重", "more weight")),
+        },
+        enabled: more_or_less, why: why::not_weighed,
+        perform: |s| if s.changes_data() { data::change(s, true) } else { s.zoom(true); Vec::new() }, }
+    Less, "缩小曲线；在数据上减小权重或界限", "zoom out; on data less weight, or a lower bound", {
         keys: &[(&[Nav, Data], &[c('-')])],
-        hint: |s| Some(if s.focus == Panel::FILTERS { Tr("试小些", "try lower") } else { Tr("减权重", "less") }),
-        enabled: |s| s.is_commanded() && (s.weighed().is_some() || moves_a_bound(s)),
-        why: why::not_weighed, perform: |s| data::change(s, false), }
+        hint: |s| match s.focus {
+            _ if !s.changes_data() => None,
+            Panel::FILTERS => Some(Tr("试小些", "try lower")),
+            _ => Some(Tr("减权重", "less")),
+        },
+        enabled: more_or_less, why: why::not_weighed,
+        perform: |s| if s.changes_data() { data::change(s, false) } else { s.zoom(false); Vec::new() }, }
     Published, "恢复默认界限", "restore the default bound", {
         keys: &[(&[Data], &[c('0')])], hint: |_| Some(Tr("默认界限", "default bound")),
         enabled: |s| s.is_commanded() && moves_a_bound(s) && s.data.bound().is_some_and(|(_, b)| b.is_moved()),
@@ -305,6 +327,9 @@ actions! {
     Tree, "查看各个 run 和检查点", "view the runs and checkpoints", {
         keys: &[(LOOKING, &[c('T')])], enabled: |s| s.is_commanded() && !s.tree.open,
         perform: tree::open, }
+    Export, "导出面板或屏幕：图片、文本、CSV", "export the panel or the screen: picture, text, CSV", {
+        keys: &[(&[Nav, Vote, Data, Tree], &[c('E')])], enabled: AppState::is_commanded,
+        perform: quietly!(s, questions::ask_export(s)), }
     Quit, "退出", "quit", {
         keys: &[(OUTSIDE, &[c('q')])], hint: |_| Some(Tr("退出", "quit")), enabled: |s| s.leaving.is_none(),
         why: |_| None, perform: leaving::ask_to_quit, }
@@ -338,6 +363,20 @@ actions! {
         keys: &[(&[Nav], &[c('y')])],
         hint: |s| Some(if s.log_y { Tr("线性", "linear") } else { Tr("对数", "log y") }),
         perform: quietly!(s, s.log_y = !s.log_y), }
+    Whole, "曲线：全部并跟随最新；再按显示到计划末尾", "charts: all steps, following; again: the plan", {
+        keys: &[(&[Nav], &[c('0')])],
+        hint: |s| s.shown().charts.window.map(|_| Tr("全部曲线", "all steps")), enabled: AppState::has_charts,
+        why: why::no_chart, perform: quietly!(s, s.whole()), }
+    Cross, "曲线上的十字线，用左右移动", "crosshair on the charts, moved by Left and Right", {
+        keys: &[(&[Nav], &[c('c')])], enabled: AppState::has_charts,
+        why: why::no_chart, perform: quietly!(s, s.crosshair()), }
+    CrossLog, "从十字线到日志，再按返回", "from the crosshair to the log, and back", {
+        keys: &[(&[Nav], &[c('L')])],
+        hint: |s| s.shown().charts.cursor.filter(|_| s.has_charts()).map(|_| Tr("日志", "log")),
+        enabled: AppState::has_log_places, why: why::no_log_place, perform: quietly!(s, s.to_log()), }
+    Abscissa, "横轴：步、词元或训练时间", "abscissa: steps, tokens or time", {
+        keys: &[(&[Nav], &[c('x')])], enabled: AppState::has_charts, why: why::no_chart,
+        perform: quietly!(s, s.abscissa = s.abscissa.next()), }
     Probe, "立即运行探针", "run the probes now", {
         keys: &[(&[Nav], &[c('p')])], hint: |_| Some(Tr("探针", "probe")), enabled: AppState::is_commanded,
         perform: stages::probe, }
@@ -346,9 +385,12 @@ actions! {
         enabled: |s| s.is_commanded() && s.data.open, perform: data::reread, }
     Palette, "命令面板", "command palette", {
         keys: &[(OUTSIDE, &[c(':'), ctrl('p')])], hint: |_| Some(Tr("命令", "commands")), palette: false,
-        perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0 })), }
+        perform: quietly!(s, s.overlay = Some(Overlay::Palette { field: Editor::default(), chosen: 0, why: None })), }
     Config, "查看配置：每个键和正在使用的值", "view the configuration in use", {
         keys: &[(LOOKING, &[c('s')])], hint: |_| Some(Tr("配置", "config")), perform: quietly!(s, config::open(s)), }
+    Complete, "补全命令或参数", "complete the command or argument", {
+        keys: &[(&[Mode::Palette], &[key(Code::Tab)])], hint: |_| Some(Tr("补全", "complete")), palette: false,
+        perform: quietly!(s, palette::complete(ACTIONS, s)), }
     Filter, "按名字或含义筛选", "filter by name or meaning", {
         keys: &[(&[Config], &[c('/'), ctrl('f')])], hint: |_| Some(Tr("筛选", "filter")), palette: false,
         perform: quietly!(s, config::filter(s, true)), }
@@ -390,10 +432,10 @@ actions! {
         keys: &[(&[Nav, Help, Data, Config, Tree], &[key(Code::Home)])], palette: false, perform: |s| walk(s, Walk::First), }
     Last, "到末尾", "to the end", {
         keys: &[(&[Nav, Help, Data, Config, Tree], &[key(Code::End)])], palette: false, perform: |s| walk(s, Walk::Last), }
-    Previous, "上一个探针、回答、词元、采样回答、文档", "previous probe, answer, token, rollout, document", {
+    Previous, "上一个探针、回答、词元、采样回答、文档；移动十字线或曲线", "previous probe, answer, token, rollout, document; move crosshair or charts", {
         keys: &[(&[Nav, Data, Tree], &[key(Code::Left), c('h')])], palette: false, enabled: walks_sideways,
         why: |_| None, perform: |s| walk(s, Walk::Previous), }
-    Next, "下一个探针、回答、词元、采样回答、文档", "next probe, answer, token, rollout, document", {
+    Next, "下一个探针、回答、词元、采样回答、文档；移动十字线或曲线", "next probe, answer, token, rollout, document; move crosshair or charts", {
         keys: &[(&[Nav, Data, Tree], &[key(Code::Right), c('l')])], palette: false, enabled: walks_sideways,
         why: |_| None, perform: |s| walk(s, Walk::Next), }
     Above, "选上一项", "choose the one above", {

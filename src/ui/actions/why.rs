@@ -24,8 +24,21 @@ pub(super) fn not_now(state: &AppState) -> Option<Tr> {
 
 /// Of changing a weight or a threshold.
 pub(super) fn not_weighed(state: &AppState) -> Option<Tr> {
+    if !state.changes_data() {
+        return no_chart(state);
+    }
     let rule = state.data.open && state.focus == Panel::FILTERS;
     unless_idle(state, if rule { strings::WHY_NO_BOUND } else { strings::WHY_NO_SOURCE })
+}
+
+/// Of looking closer at the charts.
+pub(super) fn no_chart(_: &AppState) -> Option<Tr> {
+    Some(strings::WHY_NO_CHART)
+}
+
+/// Of going from the charts to the log.
+pub(super) fn no_log_place(state: &AppState) -> Option<Tr> {
+    Some(if state.has_charts() { strings::WHY_NO_LOG_PLACE } else { strings::WHY_NO_CHART })
 }
 
 /// Of labelling a text.

@@ -1,6 +1,7 @@
 //! A plot on a grid of cells: braille dots (or ASCII), series drawn over one another without mixing colours, ticks at
 //! round numbers, and gaps with a mark where values are not finite.
 
+mod axis;
 mod canvas;
 mod histogram;
 mod scale;
@@ -8,18 +9,19 @@ mod trails;
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use self::{
-    canvas::Canvas,
-    scale::{Scale, labels, linear_ticks, step_label},
-};
 pub use self::{
+    axis::{Abscissa, Axis, Pace, time_label},
     histogram::Histogram,
     trails::{Trail, Trails},
+};
+use self::{
+    canvas::Canvas,
+    scale::{Scale, labels},
 };
 use crate::ui::{
     paint::put,
     series::Series,
-    text::{grouped, width},
+    text::{shorten, width},
     theme::{Glyphs, Role, Theme},
 };
 
@@ -35,12 +37,14 @@ pub struct Curve<'a> {
     pub line: Style,
     /// Whether to draw points instead of a line.
     pub points: bool,
+    /// Written at the line's end, so that it can be told from others without colours.
+    pub name: &'static str,
 }
 
 impl<'a> Curve<'a> {
     /// A line through the raw values.
     pub fn line(series: &'a Series, line: Style) -> Curve<'a> {
-        Curve { series, smoothing: 0, band: None, line, points: false }
+        Curve { series, smoothing: 0, band: None, line, points: false, name: "" }
     }
 
     /// A point for every value.
@@ -58,36 +62,104 @@ struct Column {
     broken: bool,
 }
 
-fn columns(curve: &Curve, steps: (f64, f64), wide: usize) -> Vec<Option<Column>> {
+/// The visible part of a curve.
+struct Visible {
+    columns: Vec<Option<Column>>,
+    /// The nearest values left and right of it, with their places in dots: lines lead there.
+    outside: [Option<(f64, f64)>; 2],
+}
+
+fn columns(curve: &Curve, axis: &Axis, wide: usize) -> Visible {
     let mut columns: Vec<Option<Column>> = vec![None; wide];
-    let span = (steps.1 - steps.0).max(1.0);
-    for bucket in curve.series.buckets() {
-        let place = (curve.series.middle(bucket) - steps.0) / span;
-        if !(0.0..=1.0).contains(&place) {
-            continue;
-        }
-        let column = &mut columns[((place * (wide - 1) as f64).round() as usize).min(wide - 1)];
+    let mut outside = [None, None];
+    let dots = wide.saturating_sub(1) as f64;
+    let part = curve.series.within(axis.steps.0, axis.steps.1);
+    for bucket in part.buckets {
         let new = Column {
             min: bucket.min,
             max: bucket.max,
             line: if bucket.count > 0 { bucket.line(curve.smoothing) } else { f64::NAN },
             broken: bucket.broken > 0,
         };
-        *column = Some(column.map_or(new, |old| Column {
-            min: old.min.min(new.min),
-            max: old.max.max(new.max),
-            line: if new.line.is_finite() { new.line } else { old.line },
-            broken: old.broken || new.broken,
-        }));
+        let middle = axis.place(part.middle(bucket)) * dots;
+        if !(-0.5..dots + 0.5).contains(&middle) {
+            let value = (middle, new.line);
+            if middle < 0.0 {
+                outside[0] = Some(value);
+            } else if middle > dots && outside[1].is_none() {
+                outside[1] = Some(value);
+            }
+        }
+        let (first, last) = part.span(bucket);
+        let (first, last) = if part.width() > 1 && curve.band.is_some() && !curve.points {
+            (axis.place(first) * dots, axis.place(last) * dots)
+        } else {
+            (middle, middle)
+        };
+        if wide == 0 || !(first.is_finite() && last.is_finite()) || last < -0.5 || first >= dots + 0.5 {
+            continue;
+        }
+        let here = middle.round().clamp(-1.0, dots + 1.0);
+        for x in first.round().clamp(0.0, dots) as usize..=last.round().clamp(0.0, dots) as usize {
+            // The line goes through the middle of the bucket, the band is as wide as it.
+            let new = if x as f64 == here { new } else { Column { line: f64::NAN, broken: false, ..new } };
+            columns[x] = Some(columns[x].map_or(new, |old| Column {
+                min: old.min.min(new.min),
+                max: old.max.max(new.max),
+                line: if new.line.is_finite() { new.line } else { old.line },
+                broken: old.broken || new.broken,
+            }));
+        }
     }
-    columns
+    Visible { columns, outside }
+}
+
+impl Visible {
+    /// The line's dots, with those at the ends where it leaves the chart. A value that is not finite is a gap.
+    fn line(&self) -> Vec<(usize, f64)> {
+        let inside = || self.columns.iter().enumerate().filter_map(|(x, c)| Some((x, (*c)?)));
+        let mut dots: Vec<(usize, f64)> =
+            inside().filter(|(_, c)| c.line.is_finite() || c.broken).map(|(x, c)| (x, c.line)).collect();
+        let at = |to: f64, a: (f64, f64), b: (f64, f64)| {
+            let share = if b.0 > a.0 { ((to - a.0) / (b.0 - a.0)).clamp(0.0, 1.0) } else { 1.0 };
+            a.1 + (b.1 - a.1) * share
+        };
+        let end = self.columns.len().saturating_sub(1);
+        let [before, after] = self.outside;
+        if let (Some(before), Some(after), true) = (before, after, dots.is_empty()) {
+            let of = |x: usize| (x, at(x as f64, before, after));
+            return [of(0), of(end)].into_iter().filter(|d| d.1.is_finite()).collect();
+        }
+        if let (Some(before), Some((x, y))) = (before, dots.first().copied().filter(|d| d.0 > 0)) {
+            let y = at(0.0, before, (x as f64, y));
+            if y.is_finite() {
+                dots.insert(0, (0, y));
+            }
+        }
+        if let (Some(after), Some((x, y))) = (after, dots.last().copied().filter(|d| d.0 < end)) {
+            let y = at(end as f64, (x as f64, y), after);
+            dots.extend(y.is_finite().then_some((end, y)));
+        }
+        dots
+    }
+}
+
+/// A change, marked at its step.
+#[derive(Clone, Debug)]
+pub struct Mark<'a> {
+    /// The step.
+    pub step: usize,
+    /// A letter for the cause.
+    pub letter: &'static str,
+    /// What changed, written beside the letter where that hides nothing.
+    pub label: &'a str,
 }
 
 /// A chart with axes.
 #[derive(Default)]
 pub struct Plot<'a> {
-    /// First and last step of the axis; the end may be in the future.
-    pub steps: (f64, f64),
+    /// The abscissa.
+    pub axis: Axis<'a>,
     /// The current step, marked on the axis.
     pub now: Option<usize>,
     /// Whether the value axis is logarithmic.
@@ -98,16 +170,23 @@ pub struct Plot<'a> {
     pub axes: bool,
     /// A range that the scale always includes.
     pub holds: Option<(f64, f64)>,
-    /// Steps of changes, each with a letter for the cause.
-    pub marks: Vec<(usize, &'static str)>,
+    /// Changes.
+    pub marks: Vec<Mark<'a>>,
+    /// The step of the crosshair.
+    pub cursor: Option<usize>,
 }
 
 impl Plot<'_> {
     /// The scale that includes every curve.
-    fn scale(&self, columns: &[Vec<Option<Column>>]) -> Option<Scale> {
+    fn scale(&self, parts: &[Visible]) -> Option<Scale> {
         let (mut low, mut high) = self.holds.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-        for (curve, columns) in self.curves.iter().zip(columns) {
-            for column in columns.iter().flatten() {
+        for (curve, part) in self.curves.iter().zip(parts) {
+            if !curve.points {
+                for (_, value) in part.line().iter().filter(|d| d.1.is_finite()) {
+                    (low, high) = (low.min(*value), high.max(*value));
+                }
+            }
+            for column in part.columns.iter().flatten() {
                 let values: &[f64] = if curve.band.is_some() || curve.points {
                     &[column.min, column.max, column.line]
                 } else {
@@ -132,23 +211,23 @@ impl Plot<'_> {
         let inside = |left: u16| Rect { x: area.x + left, width: area.width - left, height: high, ..area };
         let seen = |inner: Rect| -> Vec<_> {
             let wide = Canvas::new(inner).dots_wide();
-            self.curves.iter().map(|c| columns(c, self.steps, wide)).collect()
+            self.curves.iter().map(|c| columns(c, &self.axis, wide)).collect()
         };
-        let mut columns = seen(inside(left));
-        let scale = self.scale(&columns);
+        let mut parts = seen(inside(left));
+        let scale = self.scale(&parts);
         let ticks = scale.map_or_else(Vec::new, |scale| scale.ticks(high.into()));
         let labels = labels(&ticks);
         // Long labels push the axis to the right.
         let needed = labels.iter().map(|label| width(label) as u16 + 2).max().unwrap_or(0).min(area.width / 3);
         if self.axes && needed > left {
             left = needed;
-            columns = seen(inside(left));
+            parts = seen(inside(left));
         }
         let inner = inside(left);
         let mut canvas = Canvas::new(inner);
         let (wide, high) = (canvas.dots_wide(), canvas.dots_high());
         if self.axes {
-            self.axis(buf, area, inner, theme, glyphs);
+            self.under(buf, area, inner, theme, glyphs);
         }
         let Some(mut scale) = scale else { return };
         if self.axes {
@@ -170,22 +249,19 @@ impl Plot<'_> {
         // Changes: a thin vertical under everything; its letter distinguishes it from a non-finite value.
         styles.push(theme.style(Role::Dim));
         ascii.push("|");
-        let span = (self.steps.1 - self.steps.0).max(1.0);
-        let changed: Vec<(usize, &str)> = self
-            .marks
-            .iter()
-            .map(|(step, letter)| ((*step as f64 - self.steps.0) / span, *letter))
-            .filter(|(place, _)| (0.0..=1.0).contains(place))
-            .map(|(place, letter)| (((place * (wide - 1) as f64).round() as usize).min(wide - 1), letter))
-            .collect();
+        let column = |step: usize| {
+            let place = self.axis.place(step as f64);
+            (0.0..=1.0).contains(&place).then(|| ((place * (wide - 1) as f64).round() as usize).min(wide - 1))
+        };
+        let changed: Vec<(usize, &Mark)> = self.marks.iter().filter_map(|m| Some((column(m.step)?, m))).collect();
         for (x, _) in &changed {
             (0..high).step_by(2).for_each(|y| canvas.dot(styles.len() as u8, *x, y));
         }
-        for (curve, columns) in self.curves.iter().zip(&columns) {
+        for (curve, part) in self.curves.iter().zip(&parts) {
             if let Some(band) = curve.band {
                 styles.push(band);
                 ascii.push(":");
-                for (x, column) in columns.iter().enumerate() {
+                for (x, column) in part.columns.iter().enumerate() {
                     let Some(column) = column.filter(|c| c.min <= c.max) else { continue };
                     for y in to_dot(column.max)..=to_dot(column.min) {
                         canvas.dot(styles.len() as u8, x, y);
@@ -196,65 +272,84 @@ impl Plot<'_> {
         // Non-finite values: a dotted vertical over the whole height, under the lines.
         styles.push(theme.style(Role::Bad));
         ascii.push("!");
-        for columns in &columns {
-            for (x, _) in columns.iter().enumerate().filter(|(_, c)| c.is_some_and(|c| c.broken)) {
+        for part in &parts {
+            for (x, _) in part.columns.iter().enumerate().filter(|(_, c)| c.is_some_and(|c| c.broken)) {
                 (0..high).step_by(2).for_each(|y| canvas.dot(styles.len() as u8, x, y));
             }
         }
-        for (curve, columns) in self.curves.iter().zip(&columns) {
+        if let Some(x) = self.cursor.and_then(column) {
+            styles.push(theme.style(Role::Focus));
+            ascii.push("+");
+            (0..high).for_each(|y| canvas.dot(styles.len() as u8, x, y));
+        }
+        for (curve, part) in self.curves.iter().zip(&parts) {
             styles.push(curve.line);
             ascii.push(if curve.points { "o" } else { "*" });
             let layer = styles.len() as u8;
-            let mut before: Option<(usize, usize)> = None;
-            for (x, column) in columns.iter().enumerate().filter_map(|(x, c)| c.map(|c| (x, c))) {
-                if !column.line.is_finite() {
-                    before = None;
-                    continue;
-                }
-                let y = to_dot(column.line);
-                if curve.points {
+            if curve.points {
+                let points = part.columns.iter().enumerate().filter_map(|(x, c)| Some((x, (*c)?.line)));
+                for (x, value) in points.filter(|p| p.1.is_finite()) {
+                    let y = to_dot(value);
                     for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
                         canvas.dot(layer, x.min(wide.saturating_sub(2)) + dx, y.min(high.saturating_sub(2)) + dy);
                     }
-                } else {
-                    canvas.line(layer, before.unwrap_or((x, y)), (x, y));
-                    before = Some((x, y));
                 }
+                continue;
+            }
+            let mut before: Option<(usize, usize)> = None;
+            for (x, value) in part.line() {
+                if !value.is_finite() {
+                    before = None;
+                    continue;
+                }
+                let y = to_dot(value);
+                canvas.line(layer, before.unwrap_or((x, y)), (x, y));
+                before = Some((x, y));
             }
         }
         canvas.paint(buf, glyphs, &styles, &ascii);
-        for (x, letter) in changed {
+        for (curve, part) in self.curves.iter().zip(&parts).filter(|(curve, _)| !curve.name.is_empty()) {
+            let end = part.line().into_iter().rev().find(|dot| dot.1.is_finite());
+            if let Some((x, value)) = end {
+                let latest = inner.right().saturating_sub(width(curve.name) as u16);
+                let x = (inner.x + (x / 2) as u16 + 1).min(latest).max(inner.x);
+                put(buf, x, inner.y + (to_dot(value) / 4) as u16, inner.right(), curve.name, curve.line);
+            }
+        }
+        for (x, mark) in &changed {
             let x = inner.x + (x / 2) as u16;
-            put(buf, x, inner.y, inner.right(), letter, theme.style(Role::Focus));
+            put(buf, x, inner.y, inner.right(), mark.letter, theme.style(Role::Focus));
+        }
+        if self.axes && inner.height >= 6 {
+            for (at, (x, mark)) in changed.iter().enumerate() {
+                let next = changed.get(at + 1).map_or(inner.right(), |(x, _)| inner.x + (x / 2) as u16);
+                beside(buf, inner, (inner.x + (x / 2) as u16 + 2, next), mark.label, theme.style(Role::Dim));
+            }
         }
     }
 
-    /// Draws the axis at the left and the steps below.
-    fn axis(&self, buf: &mut Buffer, area: Rect, inner: Rect, theme: Theme, glyphs: &Glyphs) {
+    /// Draws the axis at the left and the steps, tokens or times below.
+    fn under(&self, buf: &mut Buffer, area: Rect, inner: Rect, theme: Theme, glyphs: &Glyphs) {
         let dim = theme.style(Role::Dim);
         for y in inner.top()..inner.bottom() {
             put(buf, inner.x - 1, y, inner.x, glyphs.axis, dim);
         }
         let y = inner.bottom();
-        let span = (self.steps.1 - self.steps.0).max(1.0);
-        let place = |step: f64| {
-            let cells = inner.width.saturating_sub(1) as f64;
-            inner.x + (((step - self.steps.0) / span).clamp(0.0, 1.0) * cells).round() as u16
-        };
-        // The current step first, then the ends, then what fits between.
+        // The crosshair and the current step first, then the ends, then what fits between.
         let mut labels: Vec<(f64, String, Style)> = Vec::new();
-        if let Some(now) = self.now {
-            labels.push((now as f64, grouped(now as u64), theme.style(Role::Bright)));
+        for (step, role) in [(self.cursor, Role::Focus), (self.now, Role::Bright)] {
+            let step = step.map(|step| step as f64);
+            if let Some(step) = step.filter(|step| (-1e-9..=1.0 + 1e-9).contains(&self.axis.place(*step))) {
+                labels.push((self.axis.place(step), self.axis.label(step), theme.style(role)));
+            }
         }
-        labels.push((self.steps.1, step_label(self.steps.1), dim));
-        labels.push((self.steps.0, step_label(self.steps.0), dim));
-        for tick in linear_ticks(self.steps.0, self.steps.1, f64::from(inner.width / 14).max(1.0)) {
-            labels.push((tick, step_label(tick), dim));
-        }
+        let most = f64::from(inner.width / 14).max(1.0);
+        labels.extend(self.axis.ticks(most).into_iter().map(|(place, label)| (place, label, dim)));
         let mut taken: Vec<(u16, u16)> = Vec::new();
-        for (step, label, style) in labels {
+        for (place, label, style) in labels {
             let wide = width(&label) as u16;
-            let middle = place(step);
+            let cells = f64::from(inner.width.saturating_sub(1));
+            let middle = inner.x + (place.clamp(0.0, 1.0) * cells).round() as u16;
             let latest = area.right().saturating_sub(wide);
             let x = middle.saturating_sub(wide / 2).max(inner.x - 1).min(latest);
             if x < area.x || taken.iter().any(|t| x < t.1 + 1 && t.0 < x + wide + 1) {
@@ -262,6 +357,25 @@ impl Plot<'_> {
             }
             put(buf, x, y, area.right(), &label, style);
             taken.push((x, x + wide));
+        }
+    }
+}
+
+/// Fewest cells of a label.
+const LABEL: u16 = 8;
+/// Rows from the top in which a label may be.
+const LABEL_ROWS: u16 = 4;
+
+/// Writes a label between two columns in the first of the upper rows that has room; nowhere if it would hide something.
+fn beside(buf: &mut Buffer, inner: Rect, (from, to): (u16, u16), label: &str, style: Style) {
+    let wanted = (width(label) as u16).min(36);
+    for y in inner.y..inner.y + LABEL_ROWS.min(inner.height) {
+        let free = (from..to.min(inner.right())).take_while(|x| buf[(*x, y)].symbol() == " ").count() as u16;
+        // A free cell at the end keeps it apart from what follows.
+        let room = free.saturating_sub(u16::from(from + free < inner.right()));
+        if wanted > 0 && room >= wanted.min(LABEL) {
+            put(buf, from, y, from + room, &shorten(label, room.min(wanted).into()), style);
+            return;
         }
     }
 }
@@ -279,7 +393,7 @@ mod tests {
 
     fn plot(series: &Series, steps: f64, axes: bool) -> Plot<'_> {
         let curve = Curve::line(series, Style::new());
-        Plot { steps: (0.0, steps), curves: vec![curve], axes, ..Plot::default() }
+        Plot { axis: (0.0, steps).into(), curves: vec![curve], axes, ..Plot::default() }
     }
 
     #[test]
@@ -318,7 +432,8 @@ mod tests {
         for step in 0..=100 {
             series.push(step, 1.0 + step as f64);
         }
-        let marked = Plot { marks: vec![(50, "f"), (500, "k")], ..plot(&series, 100.0, false) };
+        let mark = |step, letter| Mark { step, letter, label: "" };
+        let marked = Plot { marks: vec![mark(50, "f"), mark(500, "k")], ..plot(&series, 100.0, false) };
         let rows = drawn(&marked, 20, 6);
         assert_eq!(rows[0].chars().nth(10), Some('f'), "{rows:?}");
         assert!(rows.iter().all(|r| !r.contains('k')), "a step outside the axis has no mark");
@@ -326,6 +441,78 @@ mod tests {
         let plain = drawn(&plot(&series, 100.0, false), 20, 6);
         let changed = plain.concat().chars().zip(rows.concat().chars()).filter(|(a, b)| a != b).count();
         assert_eq!(changed, 5, "only the cells above and below the curve");
+    }
+
+    #[test]
+    fn a_label_is_beside_its_mark_and_hides_nothing() {
+        let mut series = Series::default();
+        for step in 0..=100 {
+            series.push(step, 100.0 - step as f64);
+        }
+        let with = |label| {
+            let mark = |step, letter, label| Mark { step, letter, label };
+            let marks = vec![mark(3, "c", label), mark(50, "k", label), mark(80, "f", label)];
+            drawn(&Plot { marks, ..plot(&series, 100.0, true) }, 80, 12)
+        };
+        let (plain, labelled) = (with(""), with("tang300 30 to 40"));
+        assert!(labelled[0].contains("k tang300 30 to 40"), "{labelled:?}");
+        // Between the last mark and the edge there is less room.
+        assert!(labelled[0].contains("f tang300"), "{labelled:?}");
+        for (plain, labelled) in plain.iter().zip(&labelled) {
+            let hidden = plain.chars().zip(labelled.chars()).any(|(a, b)| a != ' ' && a != b);
+            assert!(!hidden, "{plain}\n{labelled}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_enlarged_and_its_line_reaches_the_edges() {
+        let mut series = Series::default();
+        for step in (0..=1000).step_by(100) {
+            series.push(step, step as f64);
+        }
+        let part = Plot { axis: (420.0, 480.0).into(), ..plot(&series, 0.0, true) };
+        let rows = drawn(&part, 40, 10);
+        // Between two values: a straight line from edge to edge, with ticks of what is visible.
+        for x in 10..38 {
+            assert!(rows[..9].iter().any(|r| r.chars().nth(x).is_some_and(|c| c != ' ')), "{x}: {rows:?}");
+        }
+        assert!(rows.concat().contains("450"), "{rows:?}");
+        let empty = Plot { axis: (2000.0, 3000.0).into(), ..plot(&series, 0.0, true) };
+        assert!(drawn(&empty, 40, 10)[9].contains("3k"));
+    }
+
+    #[test]
+    fn the_band_of_wide_buckets_has_no_gaps() {
+        let mut series = Series::default();
+        for step in 0..100_000 {
+            series.push(step, (step % 7) as f64);
+        }
+        let curve = Curve { band: Some(Style::new()), ..Curve::line(&series, Style::new()) };
+        let part = Plot { axis: (1000.0, 1400.0).into(), curves: vec![curve], ..Plot::default() };
+        let rows = drawn(&part, 40, 4);
+        assert!(rows.iter().all(|r| r.chars().all(|c| c != ' ')), "{rows:?}");
+    }
+
+    #[test]
+    fn a_named_line_has_its_name_at_its_end() {
+        let mut series = Series::default();
+        (0..=50).for_each(|step| series.push(step, step as f64));
+        let curve = Curve { name: "2", ..Curve::line(&series, Style::new()) };
+        let rows = drawn(&Plot { axis: (0.0, 100.0).into(), curves: vec![curve], ..Plot::default() }, 20, 4);
+        assert_eq!(rows.iter().map(|r| r.chars().position(|c| c == '2')).collect::<Vec<_>>()[0], Some(11), "{rows:?}");
+    }
+
+    #[test]
+    fn the_crosshair_is_at_its_step_with_its_label() {
+        let mut series = Series::default();
+        series.push(0, 1.0);
+        series.push(100, 2.0);
+        let at = |cursor| drawn(&Plot { cursor, ..plot(&series, 100.0, true) }, 47, 8);
+        let rows = at(Some(50));
+        let column = |x: usize| rows[..7].iter().all(|r| r.chars().nth(x).is_some_and(|c| c != ' '));
+        assert!((6..47).filter(|x| column(*x)).count() == 1 && column(26), "{rows:?}");
+        assert!(rows[7].contains("50"));
+        assert_eq!(at(Some(101)), at(None));
     }
 
     #[test]

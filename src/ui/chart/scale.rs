@@ -84,7 +84,7 @@ fn round(low: f64, high: f64, least: usize, most: usize) -> Vec<f64> {
 }
 
 /// The multiples of a step in the range.
-fn multiples(low: f64, high: f64, step: f64) -> Vec<f64> {
+pub(super) fn multiples(low: f64, high: f64, step: f64) -> Vec<f64> {
     let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
     (first..=last).take(100).map(|i| i as f64 * step).collect()
 }

@@ -8,6 +8,8 @@ use super::Panel;
 /// The layout of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drawn {
+    /// The whole screen.
+    pub area: Rect,
     /// The panels and their areas.
     pub panels: Vec<(Panel, Rect)>,
     /// Column and row of the terminal's cursor, if a field has the keys.

@@ -163,6 +163,11 @@ impl Feedback {
         names.iter().find_map(|name| self.metrics.iter().find(|m| m.0 == *name)).map(|m| &m.1)
     }
 
+    /// Every metric of steps, by name.
+    pub fn metrics(&self) -> impl Iterator<Item = (&str, &Series)> {
+        self.metrics.iter().map(|(name, series)| (&**name, series))
+    }
+
     /// Its newest value.
     pub fn newest(&self, names: &[&str]) -> Option<f64> {
         Some(self.metric(names)?.last()?.1)

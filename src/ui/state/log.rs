@@ -1,8 +1,11 @@
 //! The log, and texts that are kept: in both languages, so that what was said follows a change of the language.
 
-use crate::ui::{
-    strings::{self, Lang, Tr},
-    text::Clean,
+use crate::{
+    base::StageId,
+    ui::{
+        strings::{self, Lang, Tr},
+        text::Clean,
+    },
 };
 
 /// A kept text.
@@ -66,6 +69,8 @@ pub struct LogLine {
     pub at: Option<f64>,
     /// Its kind.
     pub level: Level,
+    /// The stage and step that it is about.
+    pub place: Option<(StageId, usize)>,
     /// Its text.
     pub text: Both,
 }

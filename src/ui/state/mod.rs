@@ -1,6 +1,7 @@
 //! The state of the screen. Pure data: no terminal, no clock, no channel.
 
 pub mod batch;
+pub mod charts;
 pub mod chat;
 pub mod config;
 pub mod data;
@@ -19,6 +20,7 @@ use std::{collections::VecDeque, path::PathBuf, time::Duration};
 use crate::base::StageId;
 use crate::protocol::{Care, Who};
 use crate::ui::{
+    chart::Abscissa,
     editor::Editor,
     strings::{self, Lang, Tr},
     text::{self, Clean},
@@ -98,6 +100,15 @@ pub enum Request {
     Fork,
     /// Rename, pin or remove a run or a checkpoint.
     Care,
+    /// Write an exported panel or screen.
+    Export,
+    /// Set a key of run.toml.
+    Set {
+        /// Whether the stage is to be opened again if the key waits for that.
+        reopens: bool,
+    },
+    /// Take some steps while paused.
+    Steps,
 }
 
 /// The kind of a failure.
@@ -133,6 +144,8 @@ pub enum Question {
     GoBack(PathBuf, String),
     /// Whether to close this run and open that one.
     Open(PathBuf),
+    /// What to export: the panel, if there is one, and whether it has figures.
+    Export(Option<Panel>, bool),
     /// Whether to remove a run or a checkpoint.
     Remove {
         /// Which.
@@ -144,6 +157,16 @@ pub enum Question {
     },
 }
 
+/// What can be exported: of a panel with charts everything, of another all but the figures, else the screen.
+const EXPORTS: [Tr; 6] = [
+    strings::EXPORT_CSV,
+    strings::EXPORT_PANEL_SVG,
+    strings::EXPORT_PANEL_TEXT,
+    strings::EXPORT_SCREEN_SVG,
+    strings::EXPORT_SCREEN_TEXT,
+    strings::STAY,
+];
+
 impl Question {
     /// The answers to choose from.
     pub fn choices(&self) -> &'static [Tr] {
@@ -153,6 +176,9 @@ impl Question {
             Question::GoBack(..) => &[strings::GO_BACK_GO, strings::STAY],
             Question::Open(_) => &[strings::OPEN_GO, strings::STAY],
             Question::Remove { .. } => &[strings::REMOVE_GO, strings::STAY],
+            Question::Export(None, _) => &EXPORTS[3..],
+            Question::Export(_, true) => &EXPORTS,
+            Question::Export(_, false) => &EXPORTS[1..],
         }
     }
 }
@@ -171,6 +197,8 @@ pub enum Overlay {
         field: Editor,
         /// The selected row.
         chosen: usize,
+        /// Why the typed line was not carried out.
+        why: Option<Both>,
     },
     /// The config pane.
     Config(ConfigPane),
@@ -215,6 +243,12 @@ pub struct AppState {
     pub opening: Option<(usize, usize)>,
     /// The log.
     pub log: VecDeque<LogLine>,
+    /// Lines ever added to the log; the newest has this number less one.
+    pub logged: u64,
+    /// The chosen line of the log, by its number: the crosshair is at its step.
+    pub log_chosen: Option<u64>,
+    /// The panel from which the log was entered.
+    pub log_from: Panel,
     /// A save was requested.
     pub saving: bool,
     /// A failure that has not been cleared.
@@ -231,6 +265,8 @@ pub struct AppState {
     pub expanded: bool,
     /// Whether the loss axis is logarithmic.
     pub log_y: bool,
+    /// What the charts' abscissa counts.
+    pub abscissa: Abscissa,
     /// Index into [`crate::ui::series::SMOOTHINGS`].
     pub smoothing: usize,
     /// Whether keys go to the prompt field.
@@ -426,8 +462,9 @@ impl AppState {
 
     /// Adds a line to the log.
     pub fn record(&mut self, level: Level, text: impl Into<Both>) {
-        let at = Some(self.time());
-        self.log_line(LogLine { at, level, text: text.into() });
+        let live = self.live();
+        let (at, place) = (Some(self.time()), live.id.map(|stage| (stage, live.steps_done())));
+        self.log_line(LogLine { at, level, place, text: text.into() });
     }
 
     /// Adds a line with its own time.
@@ -435,6 +472,7 @@ impl AppState {
         if self.log.len() == LOG {
             self.log.pop_front();
         }
+        self.logged += 1;
         self.log.push_back(line);
     }
 

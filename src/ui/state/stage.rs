@@ -5,6 +5,7 @@ use std::{ops::Range, time::Duration};
 
 use super::{
     batch::{Batch, Spot},
+    charts::Charts,
     feedback::Feedback,
     panel::View,
     vote::differences,
@@ -12,6 +13,7 @@ use super::{
 use crate::base::{StageId, StageKind};
 use crate::protocol::{Cause, Edit, RunInfo, SourceInfo, SourceUse, StageInfo, StepReport, TaskReport};
 use crate::ui::{
+    chart::Pace,
     series::Series,
     strings::{self, Lang},
     text::Clean,
@@ -298,6 +300,8 @@ pub struct Stage {
     pub grad: Series,
     /// Tokens per second.
     pub speed: Series,
+    /// What is visible of its charts.
+    pub charts: Charts,
     /// Whether it has made a step since it was opened.
     pub stepped: bool,
     /// Step events so far, for the pulse of the header.
@@ -501,6 +505,7 @@ impl Stage {
         self.rate.push(step.step, step.learning_rate);
         self.grad.push(step.step, step.grad_norm);
         self.speed.push(step.step, step.tokens_per_second);
+        self.charts.pace.push(step.step, step.total_tokens, step.step_ms / 1e3);
         self.feedback.add_metrics(step.step, &step.extra);
         self.step = Some(step);
     }
@@ -509,7 +514,7 @@ impl Stage {
     pub fn forget(&mut self) {
         (self.loss, self.valid, self.kept) = (Series::default(), Series::default(), Series::default());
         (self.rate, self.grad, self.speed) = (Series::default(), Series::default(), Series::default());
-        (self.kept_first, self.best) = (None, None);
+        (self.kept_first, self.best, self.charts.pace) = (None, None, Pace::default());
         self.tasks.iter_mut().for_each(|t| (t.newest, t.before) = (None, None));
         self.probes.clear();
         self.changes.clear();

@@ -117,6 +117,22 @@ impl Tree {
         self.curves.get(&(run.to_owned(), stage.to_string()))
     }
 
+    /// The other runs that are compared, with their curve of this metric in a stage and their numbers in the comparison.
+    pub fn overlaid<'t>(
+        &'t self,
+        stage: &'t StageName,
+        metric: &'t str,
+        here: Option<&'t PathBuf>,
+    ) -> impl Iterator<Item = (usize, &'t TreeRun, &'t Series)> {
+        let runs = self.runs.iter().flatten();
+        let of = move |path: &PathBuf| {
+            let run = runs.clone().find(|run| run.path == *path)?;
+            run.curves.iter().any(|c| c.stage == *stage && c.metric == metric).then_some(run)
+        };
+        let others = self.picked.iter().enumerate().filter(move |(_, path)| Some(*path) != here);
+        others.filter_map(move |(number, path)| Some((number, of(path)?, self.curve(path, stage)?)))
+    }
+
     /// The stage whose curves are drawn: that of the chosen row, or the furthest of its run.
     pub fn stage(&self) -> Option<StageName> {
         let of_row = self.rows.get(self.row).and_then(|row| row.stage.clone());

@@ -22,6 +22,24 @@ strings! {
     GAP = "差距", "gap";
     BEST = "最佳", "best";
     RAW = "原值", "raw";
+    TIME = "用时", "time";
+    EXPORT_TITLE = "导出", "export";
+    EXPORT_KEPT = "写入 run 的 exports/，不覆盖已有文件", "into the run's exports/; no file is replaced";
+    EXPORT_CSV = "面板曲线的数据 (CSV)", "the figures of the panel's charts (CSV)";
+    EXPORT_PANEL_SVG = "面板，图片 (SVG)", "the panel as a picture (SVG)";
+    EXPORT_PANEL_TEXT = "面板，文本", "the panel as text";
+    EXPORT_SCREEN_SVG = "整个屏幕，图片 (SVG)", "the screen as a picture (SVG)";
+    EXPORT_SCREEN_TEXT = "整个屏幕，文本", "the screen as text";
+    EXPORTED = "已导出", "exported";
+    SPOKEN_NO_CHECKPOINT = "这个阶段还没有检查点，先按 w 保存", "the stage has no checkpoint yet; save one with w first";
+    SPOKEN_NO_FIGURES = "这个面板没有曲线数据；txt 和 svg 可以导出它", "this panel has no figures; txt and svg export it";
+    BY_TOKENS = "横轴：词元", "by tokens";
+    BY_TIME = "横轴：训练时间", "by time";
+    FOLLOWING = "放大，跟随最新", "zoomed, following";
+    PART = "放大", "zoomed";
+    PLANNED = "到计划末尾", "to the plan's end";
+    WHY_NO_CHART = "这里还没有曲线", "there is no curve here yet";
+    WHY_NO_LOG_PLACE = "日志里还没有这个阶段的事件", "the log has no event of this stage yet";
     NO_STEP = "第一步尚未完成", "no step yet";
     NO_PROBE = "第一次探针尚未运行", "no probe yet";
     NO_RUN = "正在准备数据和模型", "preparing data and model";
@@ -267,4 +285,35 @@ pub fn finish_reason(reason: &str) -> Option<Tr> {
         "cancelled" => CANCELLED,
         _ => return None,
     })
+}
+/// A name that does not exist.
+pub fn spoken_none(lang: Lang, word: &str, all: &str) -> String {
+    match lang {
+        Lang::Zh => format!("没有 {word:?}；有 {all}"),
+        Lang::En => format!("there is no {word:?}; there are {all}"),
+    }
+}
+
+/// A key of run.toml was set and applies.
+pub fn set_now(lang: Lang, key: &str) -> String {
+    match lang {
+        Lang::Zh => format!("{key} 已写入 run.toml，下一步起生效"),
+        Lang::En => format!("{key} is set in run.toml and applies from the next step"),
+    }
+}
+
+/// A key of run.toml was set and waits.
+pub fn set_waits(lang: Lang, key: &str) -> String {
+    match lang {
+        Lang::Zh => format!("{key} 已写入 run.toml，重新打开阶段后生效：输入 :reopen"),
+        Lang::En => format!("{key} is set in run.toml and applies when the stage is opened again: type :reopen"),
+    }
+}
+
+/// A key of run.toml was set, and the stage is opened again.
+pub fn set_reopens(lang: Lang, key: &str) -> String {
+    match lang {
+        Lang::Zh => format!("{key} 已写入 run.toml，保存后重新打开阶段"),
+        Lang::En => format!("{key} is set in run.toml; the stage is saved and opened again"),
+    }
 }

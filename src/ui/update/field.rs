@@ -28,11 +28,20 @@ pub(crate) fn edit(state: &mut AppState, change: fn(&mut Editor, usize)) {
     if let Some(Overlay::Palette { chosen, .. } | Overlay::Config(ConfigPane { chosen, .. })) = &mut state.overlay {
         *chosen = 0;
     }
+    forget_why(state);
+}
+
+/// A line that is edited is not the one that was refused.
+fn forget_why(state: &mut AppState) {
+    if let Some(Overlay::Palette { why, .. }) = &mut state.overlay {
+        *why = None;
+    }
 }
 
 /// Inserts typed or pasted text.
 pub(crate) fn insert(state: &mut AppState, text: &str) {
-    if let Some(Overlay::Palette { field, chosen } | Overlay::Config(ConfigPane { filter: field, chosen, .. })) =
+    forget_why(state);
+    if let Some(Overlay::Palette { field, chosen, .. } | Overlay::Config(ConfigPane { filter: field, chosen, .. })) =
         &mut state.overlay
     {
         field.insert(&unix_lines(text).replace('\n', " "));

@@ -72,6 +72,8 @@ pub(crate) fn back(state: &mut AppState) {
         state.stages.shown_mut().feedback.token = None;
     } else if state.chat.picked.is_some() {
         state.chat.picked = None;
+    } else if state.has_charts() && state.shown().charts.cursor.is_some() {
+        state.crosshair();
     } else {
         state.expanded = false;
     }

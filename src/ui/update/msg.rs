@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     protocol::{Command, Event},
-    ui::keys::Key,
+    ui::{keys::Key, state::charts::Export},
 };
 
 /// A message.
@@ -31,6 +31,8 @@ pub enum Msg {
 pub enum Cmd {
     /// Send to the trainer; kept until it is accepted.
     Send(Command),
+    /// Draw a panel or the screen and send it to the trainer, which writes the file.
+    Export(Export),
     /// Close the screen.
     Close,
     /// Close the screen now, whatever the trainer is doing.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{focus, msg::Cmd, requests};
 use crate::ui::{
-    state::{AppState, Overlay, Panel, Phase, Question, Request, batch::Spot, steps::Walk},
+    state::{AppState, Both, Level, Overlay, Panel, Phase, Question, Request, batch::Spot, steps::Walk},
     strings,
 };
 use crate::{base::StageId, protocol::Command};
@@ -39,6 +39,29 @@ pub(crate) fn pause(state: &mut AppState) -> Vec<Cmd> {
     }
     live.phase = if paused { Phase::Resuming } else { Phase::Pausing };
     vec![Cmd::Send(if paused { Command::Resume } else { Command::Pause })]
+}
+
+/// Takes some steps while paused, then pauses again.
+pub(crate) fn take_steps(state: &mut AppState, steps: usize) -> Vec<Cmd> {
+    requests::send(state, Request::Steps, Command::Step { steps })
+}
+
+/// Saves the live stage and opens it again.
+pub(crate) fn reopen(state: &mut AppState) -> Vec<Cmd> {
+    let Some(stage) = state.live().id else { return Vec::new() };
+    requests::send(state, Request::Stage(stage), Command::Reopen)
+}
+
+/// A key of run.toml was set.
+pub(crate) fn on_set(state: &mut AppState, key: &str, waits: bool) -> Vec<Cmd> {
+    let at = state.requests.iter().position(|r| matches!(r, Request::Set { .. }));
+    let request = at.and_then(|at| state.requests.remove(at));
+    if waits && request == Some(Request::Set { reopens: true }) {
+        state.record(Level::Edit, Both::new(|lang| strings::set_reopens(lang, key)));
+        return reopen(state);
+    }
+    state.remark(Both::new(|lang| if waits { strings::set_waits(lang, key) } else { strings::set_now(lang, key) }));
+    Vec::new()
 }
 
 /// Requests a checkpoint, unless one is pending.

@@ -110,6 +110,16 @@ pub(crate) fn go_back(state: &mut AppState, run: PathBuf, checkpoint: String) ->
     requests::ask(state, Request::Fork, Command::Fork { run, checkpoint, sets: Vec::new(), open: true })
 }
 
+/// Forks the open run at the newest checkpoint of the live stage; None if it has none.
+pub(crate) fn fork_newest(state: &mut AppState, sets: Vec<(String, String)>) -> Option<Vec<Cmd>> {
+    let live = state.live();
+    let saved = live.saved.as_ref().map(|c| c.step).max(live.start_step);
+    let resumed = live.run.as_ref().map(|run| run.info.resumed_at).filter(|step| *step > 0);
+    let step = saved.max(resumed).filter(|step| *step > 0)?;
+    let (run, checkpoint) = (state.open_run().cloned()?, format!("{}-{step}", live.short()));
+    Some(requests::ask(state, Request::Fork, Command::Fork { run, checkpoint, sets, open: false }))
+}
+
 /// Closes this run, saved, and opens another one.
 pub(crate) fn leave_for(state: &mut AppState, run: PathBuf) -> Vec<Cmd> {
     state.tree.next = Some(run);

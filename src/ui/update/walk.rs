@@ -26,6 +26,9 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
     {
         return cmds;
     }
+    if state.slide(to) || state.walk_log(to) {
+        return Vec::new();
+    }
     let sideways = matches!(to, Walk::Previous | Walk::Next);
     let paged = matches!(to, Walk::PageUp | Walk::PageDown);
     match state.focus {

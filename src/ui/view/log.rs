@@ -26,13 +26,21 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         return;
     }
     let rows = inner.height as usize;
+    let chosen = state.log_chosen.filter(|_| pen.focused());
     let scroll = if pen.focused() { state.scroll } else { 0 };
     let mut lines: Vec<Pieces> = Vec::new();
+    // The rows of the chosen line, from the newest.
+    let mut held: Option<(usize, usize)> = None;
     let mut all = true;
     let day = |line: &LogLine| line.at.map(|at| date(state.clock.local(at)));
     let mut after = Some(date(state.clock.local(state.time())));
-    for line in state.log.iter().rev() {
-        if lines.len() >= rows + scroll + 16 {
+    for (number, line) in (0..state.logged).rev().zip(state.log.iter().rev()) {
+        let enough = match (chosen, held) {
+            (None, _) => rows + scroll + 16,
+            (Some(_), None) => usize::MAX,
+            (Some(_), Some((_, last))) => last + rows,
+        };
+        if lines.len() >= enough {
             all = false;
             break;
         }
@@ -44,20 +52,29 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
             lines.push(vec![pen.piece(format!(" {later}"), Role::Dim)]);
         }
         after = of;
-        lines.extend(entry(pen, line, inner.width as usize).into_iter().rev());
+        let here = chosen == Some(number);
+        let from = lines.len();
+        lines.extend(entry(pen, line, here, inner.width as usize).into_iter().rev());
+        if here {
+            held = Some((from, lines.len()));
+        }
     }
     if all && let Some(first) = after.filter(|first| *first != date(state.clock.local(state.time()))) {
         lines.push(vec![pen.piece(format!(" {first}"), Role::Dim)]);
     }
     let most = lines.len().saturating_sub(rows);
-    let from = pen.scrolled(if all { most } else { most.max(scroll + 16) }, buf).min(most);
+    let mut from = pen.scrolled(if all { most } else { most.max(scroll + 16) }, buf).min(most);
+    if let Some((first, last)) = held {
+        // In the middle, where the lines around it can be seen.
+        from = (usize::midpoint(first, last).saturating_sub(rows / 2)).min(most);
+    }
     let shown = (lines.len() - from).min(rows);
     for (up, line) in lines[from..].iter().take(rows).enumerate() {
         put_pieces(buf, inner.x + 1, inner.y + (shown - 1 - up) as u16, inner.right().saturating_sub(1), line);
     }
 }
 
-fn entry<'a>(pen: &Pen, line: &'a LogLine, width: usize) -> Vec<Pieces<'a>> {
+fn entry<'a>(pen: &Pen, line: &'a LogLine, chosen: bool, width: usize) -> Vec<Pieces<'a>> {
     let (tag, role) = match line.level {
         Level::Save => (strings::TAG_SAVE, Role::Good),
         Level::Note => (strings::TAG_NOTE, Role::Text),
@@ -72,7 +89,9 @@ fn entry<'a>(pen: &Pen, line: &'a LogLine, width: usize) -> Vec<Pieces<'a>> {
     for (at, range) in wrap(text, width.saturating_sub(head + 3).max(8), 2).into_iter().enumerate() {
         let mut pieces: Pieces = if at == 0 {
             let tag = pad(pen.state.tr(tag), 6);
-            vec![pen.piece(format!(" {time:<8}  "), Role::Dim), pen.piece(format!("{tag} "), role)]
+            let mark = if chosen { pen.glyphs.chosen } else { " " };
+            let time = pen.piece(format!("{time:<8}  "), if chosen { Role::Bright } else { Role::Dim });
+            vec![pen.piece(mark, Role::Focus), time, pen.piece(format!("{tag} "), role)]
         } else {
             vec![pen.piece(" ".repeat(head), Role::Text)]
         };

@@ -36,6 +36,7 @@ pub fn draw(state: &AppState, area: Rect, buf: &mut Buffer) -> Drawn {
     if area.width == 0 || area.height == 0 {
         return canvas.drawn;
     }
+    canvas.drawn.area = area;
     let pen =
         Pen { state, stage: state.shown(), glyphs: state.glyph_set.glyphs(), panel: state.focus, title: Tr("", "") };
     let size = places::size(area);

@@ -10,7 +10,8 @@ use crate::ui::{
     actions::{ACTIONS, palette},
     editor::Editor,
     paint::{clear, put, put_right, rule},
-    state::{Overlay, Question},
+    panels,
+    state::{Both, Overlay, Question},
     strings,
     text::{Clean, bytes, pad, shorten, width, wrap},
     theme::Role,
@@ -21,7 +22,7 @@ pub(super) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let caret = buf.drawn.caret.take();
     match &pen.state.overlay {
         Some(Overlay::Help { scroll }) => help::draw(pen, *scroll, area, buf),
-        Some(Overlay::Palette { field, chosen }) => palette(pen, field, *chosen, area, buf),
+        Some(Overlay::Palette { field, chosen, why }) => palette(pen, field, (*chosen, why.as_ref()), area, buf),
         Some(Overlay::Config(pane)) => config::draw(pen, pane, area, buf),
         Some(Overlay::Ask { question, chosen }) => ask(pen, question, *chosen, area, buf),
         None if pen.state.leaving.is_some() && !pen.state.is_finished() => leaving(pen, area, buf),
@@ -57,7 +58,7 @@ fn popup(pen: &Pen, wide: u16, high: u16, title: &str, area: Rect, buf: &mut Buf
     Rect { x: x + 2, y: y + 1, width: wide.saturating_sub(4), height: high.saturating_sub(2) }
 }
 
-fn palette(pen: &Pen, field: &Editor, chosen: usize, area: Rect, buf: &mut Canvas) {
+fn palette(pen: &Pen, field: &Editor, (chosen, why): (usize, Option<&Both>), area: Rect, buf: &mut Canvas) {
     let state = pen.state;
     let found = palette::search(ACTIONS, state, field.text());
     let rows = (area.height.saturating_sub(6)).clamp(1, 14) as usize;
@@ -72,6 +73,13 @@ fn palette(pen: &Pen, field: &Editor, chosen: usize, area: Rect, buf: &mut Canva
     buf.drawn.caret = Some((x.min(inner.right() - 1), inner.y));
     if found.is_empty() {
         put(buf, inner.x + 2, inner.y + 1, inner.right(), state.tr(strings::PALETTE_NONE), pen.style(Role::Dim));
+    }
+    if let Some(why) = why {
+        let text = why.get(state.lang);
+        let lines = wrap(text, inner.width.saturating_sub(4) as usize, 0);
+        for (row, line) in lines.into_iter().take(inner.height.saturating_sub(3) as usize).enumerate() {
+            put(buf, inner.x + 2, inner.y + 3 + row as u16, inner.right(), &text[line], pen.style(Role::Bad));
+        }
     }
     let shown = (inner.height as usize).saturating_sub(1).max(1);
     let first = (chosen + 1).saturating_sub(shown);
@@ -90,7 +98,7 @@ fn palette(pen: &Pen, field: &Editor, chosen: usize, area: Rect, buf: &mut Canva
         let text = pad(&format!("{mark} {name}"), inner.width as usize);
         put(buf, inner.x, y, inner.right(), &text, pen.style(if here { Role::Chosen } else { Role::Text }));
         // Its keys, or its title in the other language.
-        let beside = entry.keys().unwrap_or_else(|| entry.title(state.lang.other()));
+        let beside = entry.keys(state.lang).unwrap_or_else(|| entry.title(state.lang.other()));
         if width(&name) + 4 + width(&beside) <= inner.width as usize {
             let dim = if here { Role::Chosen } else { Role::Dim };
             put_right(buf, inner.x, y, inner.right(), &beside, pen.style(dim));
@@ -122,6 +130,11 @@ fn ask(pen: &Pen, question: &Question, chosen: usize, area: Rect, buf: &mut Buff
             let name = run.file_name().unwrap_or(run.as_os_str()).to_string_lossy();
             let kept = state.tr(strings::OPEN_KEPT).to_owned();
             (strings::OPEN_TITLE, vec![(Clean::line(&name).to_string(), Role::Bright), (kept, Role::Dim)])
+        }
+        Question::Export(panel, _) => {
+            let title = panel.and_then(panels::find).map(|spec| state.tr(spec.title).to_owned());
+            let kept = state.tr(strings::EXPORT_KEPT).to_owned();
+            (strings::EXPORT_TITLE, title.map(|t| (t, Role::Bright)).into_iter().chain([(kept, Role::Dim)]).collect())
         }
         Question::Remove { name, bytes: size, .. } => {
             let text = strings::remove_what(state.lang, name, &bytes(*size));

@@ -13,17 +13,14 @@ use ratatui::{
 
 use crate::base::StageId;
 use crate::ui::{
-    chart::{Curve, Plot},
+    chart::{Abscissa, Axis, Curve, Plot, time_label},
     paint::{Pieces, pieces_width, put, put_pieces, rule},
     series::Series,
     state::{AppState, Drawn, Panel, Phase, Stage},
     strings::{self, Tr},
-    text::{width, wrap},
+    text::{figure, grouped, short, width, wrap},
     theme::{Glyphs, Role},
 };
-
-/// Fewest steps of a chart's axis, if the stage has as many.
-const FEW: f64 = 20.0;
 
 /// The context for drawing a panel.
 #[derive(Clone, Copy)]
@@ -89,16 +86,59 @@ impl Pen<'_> {
         below(area, 1)
     }
 
-    /// From the stage's first step to its planned end, or to the first halving of the way there that holds the steps
-    /// done, so that a young curve fills the chart.
-    pub(crate) fn steps(&self) -> (f64, f64) {
-        let done = self.stage.steps_done();
-        let planned = self.stage.run.as_ref().map_or(1, |r| r.info.steps).max(done).max(1);
-        let mut end = planned as f64;
-        while end >= 2.0 * FEW && 1.05 * done as f64 <= end / 2.0 {
-            end /= 2.0;
+    /// The abscissa of the stage's charts.
+    pub(crate) fn axis(&self) -> Axis<'_> {
+        self.stage.axis(self.state.abscissa)
+    }
+
+    /// The step of the crosshair, if it is visible.
+    pub(crate) fn cursor(&self) -> Option<usize> {
+        let (from, to) = self.stage.visible();
+        self.stage.charts.cursor.filter(|step| (from..=to).contains(&(*step as f64)))
+    }
+
+    /// A chart of the stage without curves: its abscissa and the crosshair.
+    pub(crate) fn chart(&self) -> Plot<'_> {
+        Plot { axis: self.axis(), cursor: self.cursor(), ..Plot::default() }
+    }
+
+    /// The values of curves at the crosshair, each with the last step that it stands for unless that is the crosshair's.
+    pub(crate) fn at_cursor(&self, step: usize, curves: &[(&str, &Series, Role)]) -> Pieces<'static> {
+        let mut facts: Pieces = Vec::new();
+        for (label, series, role) in curves {
+            let Some((bucket, (_, last))) = series.at(step as f64).filter(|found| found.0.count > 0) else { continue };
+            let last = last.min(series.last().map_or(last, |l| l.0 as f64)) as usize;
+            let at = if last == step { String::new() } else { format!(" @{}", grouped(last as u64)) };
+            facts.push(self.piece(format!("  {label} "), Role::Dim));
+            facts.push(self.piece(format!("{}{at}", figure(bucket.line(0))), *role));
         }
-        (0.0, end)
+        facts
+    }
+
+    /// Draws the crosshair's step, figures there, then tokens and time; without enough room the last are dropped.
+    pub(crate) fn readout(&self, step: usize, facts: Pieces<'static>, area: Rect, buf: &mut Buffer) {
+        let (state, pace) = (self.state, &self.stage.charts.pace);
+        let mut row = self.labelled([(state.tr(strings::STEP), grouped(step as u64), Role::Focus)]);
+        row.extend(facts);
+        for (label, value) in [
+            (strings::TOKENS, short(pace.at(Abscissa::Tokens, step as f64))),
+            (strings::TIME, time_label(pace.at(Abscissa::Time, step as f64))),
+        ] {
+            row.push(self.piece(format!("  {} ", state.tr(label)), Role::Dim));
+            row.push(self.piece(value, Role::Text));
+        }
+        let end = area.right().saturating_sub(1);
+        while row.len() > 2 && pieces_width(&row) > end.saturating_sub(area.x + 2) as usize {
+            row.truncate(row.len() - 2);
+        }
+        put_pieces(buf, area.x + 2, area.y, end, &row);
+    }
+
+    /// A series' value at the crosshair, or the newest.
+    pub(crate) fn value(&self, series: &Series) -> Option<f64> {
+        let Some(step) = self.cursor() else { return series.last().map(|last| last.1) };
+        let (bucket, _) = series.at(step as f64)?;
+        Some(bucket.line(0))
     }
 
     /// Draws the panel's title; returns the rows below.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The roles of the compared runs' curves, in their order.
-const CURVES: [Role; 4] = [Role::Valid, Role::Train, Role::Kept, Role::Good];
+pub(super) const CURVES: [Role; 4] = [Role::Valid, Role::Train, Role::Kept, Role::Good];
 
 /// Draws the tree in place of the panels.
 pub(super) fn draw(pen: &Pen, size: Size, area: Rect, buf: &mut Canvas) {
@@ -270,7 +270,7 @@ fn curves(pen: &Pen, area: Rect, buf: &mut Canvas) {
         return;
     };
     let curves = series.iter().map(|(series, role)| Curve::line(series, pen.style(*role))).collect();
-    let plot = Plot { steps: (0.0, end.max(1) as f64), curves, axes: true, ..Plot::default() };
+    let plot = Plot { axis: (0.0, end.max(1) as f64).into(), curves, axes: true, ..Plot::default() };
     pen.plot(buf, inner, &plot);
 }
 

@@ -111,6 +111,14 @@ pub(crate) trait Method {
 
     /// Writes the method's state, apart from tensors.
     fn write_state(&self, _state: &mut State) {}
+
+    /// The coefficient of the KL term of the reward, if it has one.
+    fn kl_coef(&self) -> Option<f64> {
+        None
+    }
+
+    /// Sets that coefficient.
+    fn set_kl_coef(&mut self, _coefficient: f64) {}
 }
 
 impl Shared {
@@ -379,6 +387,14 @@ impl<M: Method> StageRun for Aligned<M> {
         state.reward_model = self.shared.reward.as_ref().map(|r| r.id.clone());
         state.guard = Some(self.shared.guard.state);
         self.method.write_state(state);
+    }
+
+    fn kl_coef(&self) -> Option<f64> {
+        self.method.kl_coef()
+    }
+
+    fn set_kl_coef(&mut self, coefficient: f64) {
+        self.method.set_kl_coef(coefficient);
     }
 
     fn rollouts(&self) -> Option<&dyn Rollouts> {

@@ -301,4 +301,12 @@ impl Method for Ppo {
     fn write_state(&self, state: &mut State) {
         state.kl_coef = Some(self.learner.kl.coefficient);
     }
+
+    fn kl_coef(&self) -> Option<f64> {
+        Some(self.learner.kl.coefficient)
+    }
+
+    fn set_kl_coef(&mut self, coefficient: f64) {
+        self.learner.kl.coefficient = coefficient;
+    }
 }

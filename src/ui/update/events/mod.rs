@@ -5,12 +5,12 @@ mod measured;
 mod past;
 
 use self::measured::measured;
-use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, tree, vote};
+use super::{data, focus, leaving::close_if_leaving, msg::Cmd, requests::answered, stages, tree, vote};
 use crate::protocol::{Command, Event, RunInfo};
 use crate::ui::{
     actions::Act,
     state::{
-        AppState, Both, Checkpoint, Ending, Fault, Guard, Level, Overlay, Phase, Question, Request, Rollout,
+        AppState, Both, Checkpoint, Ending, Fault, Guard, Level, LogLine, Overlay, Phase, Question, Request, Rollout,
         batch::Batch, config, refusal,
     },
     strings,
@@ -19,8 +19,11 @@ use crate::ui::{
 
 pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
     let stage = if let Event::Started(info) = &event { Some(info.stage) } else { state.live().id };
+    let place = stage.zip(log::step(&event));
     for (level, text) in log::lines(stage, &event) {
-        state.record(level, text);
+        let at = Some(state.time());
+        let place = place.or_else(|| stage.map(|stage| (stage, state.live().steps_done())));
+        state.log_line(LogLine { at, level, place, text });
     }
     let Some(event) = measured(state.stages.live_mut(), event) else { return Vec::new() };
     match event {
@@ -96,6 +99,7 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
             stage.paused_since = stage.paused_since.or(Some(now));
         }
         Event::Resumed { .. } => {
+            answered(state, &Request::Steps);
             let now = state.now;
             let stage = state.stages.live_mut();
             stage.phase = Phase::Running;
@@ -123,6 +127,14 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::Compared(comparison) => tree::on_compared(state, *comparison),
         Event::Forked { path, open } => return tree::on_forked(state, path, open),
         Event::Cared { care, freed } => return tree::on_cared(state, &care, freed),
+        Event::Set { key, waits } => return stages::on_set(state, &key, waits),
+        Event::Exported { path } => {
+            answered(state, &Request::Export);
+            let path = path.display().to_string();
+            let text = Both::new(|lang| format!("{}: {path}", strings::EXPORTED.get(lang)));
+            state.record(Level::Note, text.clone());
+            state.remark(text);
+        }
         Event::Refused { text } => on_refused(state, &text),
         Event::Finished { reason, .. } if reason == "switched" => {
             let now = state.now;

@@ -23,13 +23,15 @@ pub(super) fn on_past(state: &mut AppState, past: Past) {
     let Some(lines) = past.log else { return };
     // The launch's own first lines are among them.
     state.log.clear();
+    state.log_chosen = None;
     for Line { stage, time, record } in lines {
         let words = match &record {
             Event::Refused { text } => vec![(Level::Alert, refusal(&Both::trainer(text)))],
             event => log::lines(Some(stage), event),
         };
+        let place = log::step(&record).map(|step| (stage, step));
         for (level, text) in words {
-            state.log_line(LogLine { at: time, level, text });
+            state.log_line(LogLine { at: time, level, place, text });
         }
         if let Event::Refitted(refit) = record {
             state.voting.refit = Some(refit);

@@ -1,7 +1,9 @@
+mod charts;
 mod config;
 mod data;
 mod feedback;
 mod past;
+mod spoken;
 mod tree;
 mod vote;
 mod why;

@@ -29,14 +29,14 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     for (at, source) in run.sources.iter().enumerate().skip(from).take(inner.height as usize) {
         let y = inner.y + (at - from) as u16;
         put(buf, inner.x + 2, y, inner.right(), &pad(&source.name, name as usize), pen.style(Role::Text));
-        let train = source.train.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
+        let train = pen.value(&source.train).map_or_else(|| "-".to_owned(), figure);
         put_right(buf, x, y, x + 7, &train, pen.style(Role::Train));
-        let valid = source.valid.last().map_or_else(|| "-".to_owned(), |l| figure(l.1));
+        let valid = pen.value(&source.valid).map_or_else(|| "-".to_owned(), figure);
         put_right(buf, x + 7, y, x + 15, &valid, pen.style(Role::Valid));
         let place = Rect { x: x + 17, y, width: inner.right().saturating_sub(x + 18), height: 1 };
         let curve = |series, role| Curve::line(series, pen.style(role));
         let curves = vec![curve(&source.train, Role::Train), curve(&source.valid, Role::Valid)];
-        let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
+        let plot = Plot { curves, ..pen.chart() };
         plot.render(buf, place, state.theme, pen.glyphs);
     }
 }

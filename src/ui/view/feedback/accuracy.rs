@@ -35,7 +35,19 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         pen.not_yet(buf, inner, strings::NO_REPORT);
         return;
     }
-    if inner.height >= 8 {
+    let empty = Series::default();
+    if let Some(step) = pen.cursor().filter(|_| inner.height >= 3) {
+        let facts = pen.at_cursor(
+            step,
+            &[
+                (state.tr(strings::TRAIN), trained.unwrap_or(&empty), Role::Train),
+                (state.tr(strings::HELD_OUT), &feedback.accuracy, Role::Valid),
+                (state.tr(strings::BY_LENGTH), &feedback.by_length, Role::Kept),
+            ],
+        );
+        pen.readout(step, facts, Rect { height: 1, ..inner }, buf);
+        inner = below(inner, 1);
+    } else if inner.height >= 8 {
         let g = pen.glyphs;
         let pairs = feedback.reward.as_ref().map(|r| {
             format!("{} {} {}", state.tr(strings::HELD_OUT), grouped(r.pairs as u64), state.tr(strings::PAIRS))
@@ -48,7 +60,6 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         put_pieces(buf, inner.x + 2, inner.y, inner.right().saturating_sub(1), &legend);
         inner = below(inner, 1);
     }
-    let empty = Series::default();
     let valid = pen.style(Role::Valid);
     let curves = vec![
         Curve { smoothing: state.smoothing, ..Curve::line(trained.unwrap_or(&empty), pen.style(Role::Train)) },
@@ -56,6 +67,6 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         Curve { band: Some(valid), ..Curve::points(&feedback.accuracy, valid) },
     ];
     let now = Some(pen.stage.steps_done());
-    let plot = Plot { steps: pen.steps(), now, curves, axes: true, holds: Some((0.5, 1.0)), ..Plot::default() };
+    let plot = Plot { now, curves, axes: true, holds: Some((0.5, 1.0)), ..pen.chart() };
     pen.plot(buf, inner, &plot);
 }

@@ -89,18 +89,18 @@ fn gauge(pen: &Pen, gauge: &Gauge, area: Rect, buf: &mut Buffer) {
     let empty = Series::default();
     let by_step = feedback.metric(gauge.metric);
     let evaluated = gauge.evaluated.map_or(&empty, |of| of(feedback));
-    let newest = by_step.and_then(Series::last).or(evaluated.last());
-    let value = newest.map_or_else(|| "-".to_owned(), |n| (gauge.format)(n.1));
+    let newest = by_step.and_then(|series| pen.value(series)).or_else(|| pen.value(evaluated));
+    let value = newest.map_or_else(|| "-".to_owned(), gauge.format);
     let row: Pieces = vec![pen.piece(format!("{} ", state.tr(gauge.title)), Role::Dim), pen.piece(value, Role::Bright)];
     put_pieces(buf, area.x + 2, area.y, area.right().saturating_sub(1), &row);
-    let bad = newest.is_some_and(|n| !n.1.is_finite());
+    let bad = newest.is_some_and(|n| !n.is_finite());
     let line = pen.style(if bad { Role::Bad } else { Role::Train });
     let curves = vec![
         // Without a metric per step the evaluations are joined by a line.
         Curve { points: by_step.is_some(), ..Curve::line(evaluated, pen.style(Role::Valid)) },
         Curve::line(by_step.unwrap_or(&empty), line),
     ];
-    let plot = Plot { steps: pen.steps(), curves, ..Plot::default() };
+    let plot = Plot { curves, ..pen.chart() };
     let place = below(area, 1);
     let margin = Rect { x: place.x + 2, width: place.width.saturating_sub(4), ..place };
     plot.render(buf, margin, state.theme, pen.glyphs);

@@ -71,10 +71,30 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     for (at, (curves, place)) in
         [(truth.into_iter().collect(), left), (Vec::from(worth), right)].into_iter().enumerate()
     {
-        put_pieces(buf, place.x + 2, place.y, place.right().saturating_sub(1), &legend[at]);
+        let row = Rect { height: 1, ..place };
+        match pen.cursor() {
+            Some(step) if at == 0 => {
+                let truth = (state.tr(strings::TRUE_SCORE), &feedback.true_score, Role::Valid);
+                pen.readout(step, pen.at_cursor(step, &[truth]), row, buf);
+            }
+            Some(step) => {
+                let scores = feedback.metric(&REWARD).unwrap_or(&empty);
+                let facts = pen.at_cursor(
+                    step,
+                    &[
+                        (state.tr(strings::REWARD_SCORE), &feedback.evaluated, Role::Good),
+                        (state.tr(strings::IN_STEP), scores, Role::Train),
+                    ],
+                );
+                pen.readout(step, facts, row, buf);
+            }
+            None => {
+                put_pieces(buf, row.x + 2, row.y, row.right().saturating_sub(1), &legend[at]);
+            }
+        }
         let holds = (at == 0).then_some((0.0, 1.0));
         let now = Some(pen.stage.steps_done());
-        let plot = Plot { steps: pen.steps(), now, curves, axes: true, holds, ..Plot::default() };
+        let plot = Plot { now, curves, axes: true, holds, ..pen.chart() };
         pen.plot(buf, below(place, 1), &plot);
     }
 }

@@ -154,7 +154,8 @@ pub(crate) fn agreement(pen: &Pen, tally: &Tally, area: Rect, buf: &mut Buffer) 
     let line = pen.style(Role::Train);
     let curve = Curve::line(&state.voting.agreement, line);
     let steps = (1.0, tally.agreed.len().max(5) as f64);
-    let plot = Plot { steps, curves: vec![curve], axes: true, holds: Some((0.0, 1.0)), ..Plot::default() };
+    let axis = steps.into();
+    let plot = Plot { axis, curves: vec![curve], axes: true, holds: Some((0.0, 1.0)), ..Plot::default() };
     let inner = Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height - 1 };
     plot.render(buf, inner, state.theme, pen.glyphs);
 }

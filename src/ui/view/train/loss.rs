@@ -3,15 +3,19 @@
 
 use ratatui::{buffer::Buffer, layout::Rect};
 
-use crate::ui::{
-    chart::{Curve, Plot},
-    paint::{Pieces, pieces_width, put, put_pieces},
-    series::{SMOOTHINGS, Series},
-    state::Phase,
-    strings::{self, Tr},
-    text::{figure, grouped, rate, short, shorten},
-    theme::Role,
-    view::pen::{Canvas, Pen, below},
+use crate::{
+    base::StageName,
+    protocol::{Cause, TreeRun},
+    ui::{
+        chart::{Abscissa, Curve, Mark, Plot},
+        paint::{Pieces, pieces_width, put, put_pieces},
+        series::{SMOOTHINGS, Series},
+        state::Phase,
+        strings::{self, Tr},
+        text::{Clean, figure, grouped, rate, short, shorten},
+        theme::Role,
+        view::pen::{Canvas, Pen, below},
+    },
 };
 
 /// Rows of a small chart, including its title.
@@ -31,24 +35,77 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         pen.not_yet(buf, inner, strings::NO_STEP);
         return;
     }
-    if inner.height >= 8 {
-        legend(pen, Rect { height: 1, ..inner }, buf);
+    let read = pen.cursor();
+    if inner.height >= 8 || read.is_some() && inner.height >= 3 {
+        let row = Rect { height: 1, ..inner };
+        match read {
+            Some(step) => readout(pen, step, row, buf),
+            None => legend(pen, row, buf),
+        }
         inner = below(inner, 1);
     }
+    let name = stage.id.map(StageName::from);
+    let mut curves: Vec<Curve> = overlaid(pen, name.as_ref())
+        .map(|(number, _, series)| Curve { name: NUMBERS[number], ..Curve::line(series, pen.style(OVERLAID[number])) })
+        .collect();
+    curves.extend([
+        Curve { smoothing: state.smoothing, ..pen.banded(&stage.loss, Role::Train) },
+        Curve::points(&stage.kept, pen.style(Role::Kept)),
+        Curve::points(&stage.valid, pen.style(Role::Valid)),
+    ]);
     let plot = Plot {
-        steps: pen.steps(),
         now: Some(stage.steps_done()),
         log: state.log_y,
-        curves: vec![
-            Curve { smoothing: state.smoothing, ..pen.banded(&stage.loss, Role::Train) },
-            Curve::points(&stage.kept, pen.style(Role::Kept)),
-            Curve::points(&stage.valid, pen.style(Role::Valid)),
-        ],
+        curves,
         axes: true,
-        marks: stage.changes.iter().filter_map(|c| Some((c.step, strings::letter(c.cause?)))).collect(),
-        ..Plot::default()
+        marks: stage.changes.iter().filter_map(|c| Some(mark(c.step, c.cause?, &c.text))).collect(),
+        ..pen.chart()
     };
     pen.plot(buf, inner, &plot);
+}
+
+/// The roles and numbers of the runs laid over the chart, by their place in the comparison.
+const OVERLAID: [Role; 4] = [Role::Good, Role::Kept, Role::Text, Role::Focus];
+const NUMBERS: [&str; 4] = ["1", "2", "3", "4"];
+
+/// The held-out curves of the runs that the lineage compares with this one.
+fn overlaid<'a>(pen: &Pen<'a>, stage: Option<&'a StageName>) -> impl Iterator<Item = (usize, &'a TreeRun, &'a Series)> {
+    let (tree, here) = (&pen.state.tree, pen.state.open_run());
+    stage.into_iter().flat_map(move |stage| tree.overlaid(stage, "eval_loss", here))
+}
+
+fn mark(step: usize, cause: Cause, label: &str) -> Mark<'_> {
+    Mark { step, letter: strings::letter(cause), label }
+}
+
+/// The figures at the crosshair: raw loss with its range, smoothed and held-out loss.
+fn readout(pen: &Pen, step: usize, area: Rect, buf: &mut Buffer) {
+    let (state, stage) = (pen.state, pen.stage);
+    let mut facts: Pieces = Vec::new();
+    let mut add = |label: &str, value: String, role: Role| {
+        facts.push(pen.piece(format!("  {label}{}", if label.is_empty() { "" } else { " " }), Role::Dim));
+        facts.push(pen.piece(value, role));
+    };
+    if let Some((bucket, (first, last))) = stage.loss.at(step as f64) {
+        let broken = bucket.count == 0;
+        let raw = if broken { "NaN".to_owned() } else { figure(bucket.line(0)) };
+        add(state.tr(strings::RAW), raw, if broken { Role::Bad } else { Role::Train });
+        if bucket.count > 1 {
+            let steps = format!("{}-{}", grouped(first as u64), grouped(last as u64));
+            add("", format!("{}..{} @{steps}", figure(bucket.min), figure(bucket.max)), Role::Dim);
+        }
+        if state.smoothing > 0 && !broken {
+            add("EMA", figure(bucket.line(state.smoothing)), Role::Train);
+        }
+    }
+    facts.extend(pen.at_cursor(
+        step,
+        &[
+            (state.tr(strings::VALID), &stage.valid, Role::Valid),
+            (state.tr(strings::KEPT_SHORT), &stage.kept, Role::Kept),
+        ],
+    ));
+    pen.readout(step, facts, area, buf);
 }
 
 /// Labels with numbers; without enough room a label is dropped with its number.
@@ -101,6 +158,15 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
         pieces.extend(pen.legend([(g.valid, Role::Kept, state.tr(strings::KEPT).to_owned())]));
     }
     pieces.push(pen.piece(format!("{} {axis}", g.dot), Role::Dim));
+    let unit = match state.abscissa {
+        Abscissa::Step => None,
+        Abscissa::Tokens => Some(strings::BY_TOKENS),
+        Abscissa::Time => Some(strings::BY_TIME),
+    };
+    let part = stage.charts.window.map(|w| if w.end.is_none() { strings::FOLLOWING } else { strings::PART });
+    for word in [unit, part, stage.charts.planned.then_some(strings::PLANNED)].into_iter().flatten() {
+        pieces.push(pen.piece(format!(" {} {}", g.dot, state.tr(word)), Role::Dim));
+    }
     let wide = pieces_width(&pieces) as u16;
     let mut from = area.x + 1;
     if stage.phase == Phase::Resting {
@@ -108,9 +174,21 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
         from = put(buf, area.x + 2, area.y, area.right(), state.tr(words), pen.style(Role::Focus)) + 1;
     }
     let x = area.right().saturating_sub(wide + 2);
-    // The newest change as text, at the left.
+    // The runs laid over the chart, then the newest change as text, at the left.
+    let name = stage.id.map(StageName::from);
+    let mut left = from + 1;
+    for (number, run, _) in overlaid(pen, name.as_ref()) {
+        let end = x.saturating_sub(1);
+        if left + 6 >= end {
+            break;
+        }
+        left = put(buf, left, area.y, end, &format!("[{}]", number + 1), pen.style(OVERLAID[number]));
+        left = put(buf, left, area.y, end, &shorten(&Clean::line(&run.run), 14), pen.style(Role::Text)) + 2;
+        from = left;
+    }
     let newest = stage.changes.iter().rev().find_map(|c| Some((c, c.cause?)));
-    if let Some((change, cause)) = newest.filter(|_| stage.phase != Phase::Resting) {
+    let free = stage.phase != Phase::Resting && from <= area.x + 1;
+    if let Some((change, cause)) = newest.filter(|_| free) {
         let end = x.saturating_sub(2);
         let at = format!(" @{}", grouped(change.step as u64));
         let cells = (end.saturating_sub(area.x + 4) as usize).saturating_sub(at.len());
@@ -128,8 +206,7 @@ fn legend(pen: &Pen, area: Rect, buf: &mut Buffer) {
 /// Three small charts side by side, each with the current number in its title.
 fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let (state, stage) = (pen.state, pen.stage);
-    let number =
-        |format: fn(f64) -> String, series: &Series| series.last().map_or_else(|| "-".to_owned(), |l| format(l.1));
+    let number = |format: fn(f64) -> String, series: &Series| pen.value(series).map_or_else(|| "-".to_owned(), format);
     let charts: [(Tr, String, &Series); 3] = [
         (strings::LEARNING_RATE, number(rate, &stage.rate), &stage.rate),
         (strings::GRAD_NORM, number(figure, &stage.grad), &stage.grad),
@@ -143,7 +220,7 @@ fn small_charts(pen: &Pen, area: Rect, buf: &mut Buffer) {
         crate::ui::paint::rule(buf, place, state.tr(title), &facts, false, state.theme, pen.glyphs);
         let bad = series.last().is_some_and(|l| !l.1.is_finite());
         let curve = pen.banded(series, if bad { Role::Bad } else { Role::Train });
-        let plot = Plot { steps: pen.steps(), curves: vec![curve], ..Plot::default() };
+        let plot = Plot { curves: vec![curve], ..pen.chart() };
         let inner = below(place, 1);
         let margin = Rect { x: inner.x + 1, width: inner.width.saturating_sub(3), ..inner };
         plot.render(buf, margin, state.theme, pen.glyphs);
