@@ -24,7 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What train/ holds, in an order in which each names only what comes before it.
-const TRAIN: [&str; 10] = ["config", "stats", "error", "run", "tree", "corpus", "stages", "open", "trainer", "export"];
+const TRAIN: [&str; 11] =
+    ["config", "stats", "error", "run", "tree", "film", "corpus", "stages", "open", "trainer", "export"];
 
 /// Lines a file may have.
 const LONGEST: usize = 800;

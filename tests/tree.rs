@@ -386,3 +386,70 @@ fn leftovers_of_killed_forks_are_swept() {
     assert!(!dead.exists() && live.exists());
     drop(held);
 }
+
+/// On a terminal: fork at a checkpoint, open the fork, which trains to its end, compare it with its parent, and delete
+/// a checkpoint that nothing needs.
+#[test]
+fn the_screen_forks_trains_and_compares() {
+    const DOWN: &[u8] = b"\x1b[B";
+    const LEFT: &[u8] = b"\x1b[D";
+    const HOME: &[u8] = b"\x1b[H";
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_danlu"));
+    command.args(["--adapter", "cpu", "--lang", "en", "--run", &text(&a)]);
+    let mut pty = common::pty::Pty::spawn(command, &[], true);
+    pty.wait_for("complete");
+    pty.send(b"T");
+    pty.wait_for("3 checkpoints");
+    pty.send(DOWN);
+    pty.send(LEFT);
+    pty.send(b"f");
+    pty.wait_for("Enter confirm");
+    pty.send(b"pretrain.learning_rate=5e-4\r");
+    pty.wait_for("forked: ");
+    pty.wait_for("2 runs");
+    let fork = dir.path().join("runs/run-0001");
+    assert_eq!(checkpoints(&fork), ["pretrain-00000008"]);
+    pty.send(DOWN);
+    pty.send(DOWN);
+    pty.send(b"\r");
+    pty.wait_for("save and open");
+    pty.send(b"\r");
+    pty.until("the fork's last step", |pty| {
+        let shown = pty.contents();
+        shown.contains("run-0001 ·") && shown.contains("complete")
+    });
+    pty.send(b"T");
+    pty.wait_for("5 checkpoints");
+    pty.send(b" ");
+    pty.wait_for("run-0001 [1]");
+    pty.send(HOME);
+    pty.send(b" ");
+    pty.until("both runs and the setting that differs", |pty| {
+        let shown = pty.contents();
+        shown.contains("a [2]") && shown.contains("─ compare ") && shown.contains("0.0005")
+    });
+    for keys in [DOWN, LEFT, LEFT, b"d"] {
+        pty.send(keys);
+    }
+    pty.wait_for("back");
+    pty.send(b"\x1b[A");
+    pty.send(b"\r");
+    pty.wait_for("4 checkpoints");
+    assert_eq!(checkpoints(&a), ["pretrain-00000008", "pretrain-00000012"]);
+    pty.send(b"\x1b");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    pty.send(b"q");
+    pty.until("the end, or its question", |pty| {
+        !pty.screen.screen().alternate_screen() || pty.contents().contains("Enter choose")
+    });
+    if pty.screen.screen().alternate_screen() {
+        pty.send(b"\r");
+    }
+    pty.gives_back(0);
+    // The screen's fork has the bits of one that was trained without it.
+    let other = forked(&a, "pretrain-8", "other", &["--set", "pretrain.learning_rate=5e-4"]);
+    train(&other, &SETS, &[]).good();
+    same(&fork, &other, "pretrain", 12);
+}

@@ -81,6 +81,9 @@ pub struct RunInfo {
     /// How prompts are answered.
     #[serde(skip)]
     pub manner: Manner,
+    /// Whether only the run's files are read: nothing trains behind this screen.
+    #[serde(skip)]
+    pub read_only: bool,
 }
 
 /// A stage of the run and its progress.

@@ -12,6 +12,7 @@ pub mod config;
 pub mod corpus;
 mod error;
 pub mod export;
+mod film;
 mod open;
 mod run;
 mod stages;
@@ -26,6 +27,7 @@ pub use config::{
 };
 pub use corpus::Corpus;
 pub use error::TrainError;
+pub use film::{Film, Frame};
 pub use open::{
     open_run::{OpenRun, Unready},
     setup::{furthest_stage, open_line, open_run, settled},

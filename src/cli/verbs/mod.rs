@@ -45,6 +45,8 @@ pub(super) enum Verb {
     Fork(tree::Fork),
     /// Up to four runs side by side: settings that differ, held-out figures at the same steps, the best ones, the probes
     Compare(tree::Compare),
+    /// A run's files on the screen, read only, also while another process trains it
+    Replay(tree::Replay),
     /// Look into a file or folder of weights: tensors, totals, metadata, tokenizer; only headers are read
     Inspect(doors::inspect::Inspect),
     /// Write a model as GGUF (llama.cpp, Ollama) or as a clean Hugging Face folder, or a run's logs or data
@@ -64,7 +66,7 @@ pub(super) enum Verb {
 /// The verbs as `danlu --help` groups them.
 pub(super) const GROUPS: [(&str, &[&str]); 4] = [
     ("Train", &["train", "recipe", "data", "config", "fork"]),
-    ("Look", &["runs", "compare", "inspect", "estimate", "adapters", "check", "bench"]),
+    ("Look", &["runs", "compare", "replay", "inspect", "estimate", "adapters", "check", "bench"]),
     ("Models", &["generate", "score", "overfit"]),
     ("Doors", &["export", "completions"]),
 ];
@@ -83,6 +85,7 @@ impl Verb {
             Self::Runs(verb) => verb.run(common),
             Self::Fork(verb) => verb.run(common),
             Self::Compare(verb) => verb.run(common),
+            Self::Replay(verb) => verb.run(common),
             Self::Inspect(verb) => verb.run(common),
             Self::Export(verb) => verb.run(common),
             Self::Estimate(verb) => verb.run(common),

@@ -1,19 +1,20 @@
 //! `danlu` without a verb: the workbench.
 
 use std::{
-    io::IsTerminal,
+    io::{BufRead as _, IsTerminal},
     path::Path,
     sync::{Arc, atomic::AtomicBool},
 };
 
 use clap::Args;
 
-use super::train::say_that_text_is_read;
+use super::{train::say_that_text_is_read, tree};
 use crate::{
     cli::{self, Common, Failure, Log, RunArgs, output, quiet},
     session::Session,
-    train::{OpenRun, Setup, Trainer, furthest_stage, open_run},
-    ui::{self, Outcome, UiOptions},
+    store::{RealFs, RunView, StoreError},
+    train::{OpenRun, Setup, TrainError, Trainer, furthest_stage, open_run},
+    ui::{self, Lang, Outcome, UiOptions},
 };
 
 /// Options of the workbench.
@@ -33,7 +34,7 @@ impl Workbench {
         let mut run = self.args.run.clone();
         let (mut args, mut common) = (self.args.clone(), common.clone());
         loop {
-            let outcome = sit(&args, run.as_deref(), &common, log)?;
+            let Some(outcome) = sit(&args, run.as_deref(), &common, log)? else { return Ok(()) };
             if !outcome.terminal_gone {
                 outcome.summary.iter().for_each(|line| output::text(line));
             }
@@ -52,17 +53,43 @@ impl Workbench {
     }
 }
 
-/// One run in the workbench, until the user leaves it.
-fn sit(args: &RunArgs, run: Option<&Path>, common: &Common, log: &Log) -> Result<Outcome, Failure> {
+/// One run in the workbench, until the user leaves it. None if another process trains it.
+fn sit(args: &RunArgs, run: Option<&Path>, common: &Common, log: &Log) -> Result<Option<Outcome>, Failure> {
     let stage = furthest_stage(run)?;
     let setup = Setup { interactive: true, ..args.setup(common, stage) };
     let stop = Arc::new(AtomicBool::new(false));
     let mut device = common.training_device()?;
-    let (run, config) = open_run(run, &setup, &mut device)?;
+    let (run, config) = match open_run(run, &setup, &mut device) {
+        Err(TrainError::Store(StoreError::Locked { dir, pid })) => return read_only(&dir, pid, common),
+        opened => opened?,
+    };
     log.in_run(run.view().dir())?;
     say_that_text_is_read(&config);
     let trainer = Trainer::new(OpenRun::new(run, device), config, &setup).map_err(|unready| unready.error)?;
     let session = Session::start(trainer, setup)?;
     let options = UiOptions { lang: common.language(), stop, stderr: quiet::sink(), ..UiOptions::default() };
-    ui::run(session, options).map_err(|e| Failure::work(e.to_string()))
+    ui::run(session, options).map(Some).map_err(|e| Failure::work(e.to_string()))
+}
+
+/// Whether the user answers a question with yes, which an empty line is too.
+fn agreed(question: &str) -> bool {
+    output::lines(question);
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    matches!(read, Ok(1..)) && ["", "y", "yes", "是"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+/// Offers a run that another process trains as a replay.
+fn read_only(dir: &Path, pid: Option<u32>, common: &Common) -> Result<Option<Outcome>, Failure> {
+    let locked = || TrainError::from(StoreError::Locked { dir: dir.to_owned(), pid });
+    let question = match common.language() {
+        Lang::Zh => format!("{}\n只读方式打开？[Y/n] ", locked()),
+        Lang::En => format!("{}\nOpen it read only? [Y/n] ", locked()),
+    };
+    if !agreed(&question) {
+        return Err(locked().into());
+    }
+    let view = RunView::open(RealFs::shared(), dir).map_err(TrainError::from)?;
+    tree::show(view, None, common)?;
+    Ok(None)
 }

@@ -87,8 +87,13 @@ impl Footprint {
             PACKED.min(self.tensors / 64).saturating_mul(rayon::current_num_threads() as u64)
         } else {
             let piece = PIECE.min(self.trained.saturating_mul(4));
-            let driver = if device.worked() { 0 } else { DRIVER };
-            driver + piece + piece / 2 + piece.next_power_of_two()
+            let staged = piece / 2 + piece.next_power_of_two();
+            match device.worked() {
+                // Earlier work left the driver a block from which a small staging buffer is allocated.
+                true if piece <= PIECE / 2 => piece,
+                true => piece + staged,
+                false => DRIVER + piece + staged,
+            }
         };
         self.trained.saturating_mul(SAVED).saturating_add(BESIDE).saturating_add(engine)
     }

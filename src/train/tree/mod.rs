@@ -10,6 +10,7 @@ mod fork;
 mod survey;
 
 pub(crate) use self::explorer::Explorer;
+pub(in crate::train) use self::survey::config as config_of;
 pub use self::{
     care::{pin, remove_checkpoint, remove_whole_run, rename},
     compare::{MOST_COMPARED, compare},

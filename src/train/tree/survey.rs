@@ -93,7 +93,7 @@ pub fn survey_run(view: &RunView) -> TreeRun {
 }
 
 /// A run's configuration. A size that is not settled yet has the defaults of the smallest.
-pub(super) fn config(view: &RunView) -> Result<RunConfig, TrainError> {
+pub(in crate::train) fn config(view: &RunView) -> Result<RunConfig, TrainError> {
     let text = view.config()?;
     let config = RunConfig::parse(&text, &[], StageId::default())?;
     if config.size != "auto" {

@@ -1,12 +1,18 @@
-//! The verbs about runs as a whole: their list, forks, comparison.
+//! The verbs about runs as a whole: their list, forks, comparison, replay.
 
 mod compare;
 mod fork;
 mod list;
+mod replay;
 
 use std::path::{Path, PathBuf};
 
-pub(super) use self::{compare::Compare, fork::Fork, list::Runs};
+pub(super) use self::{
+    compare::Compare,
+    fork::Fork,
+    list::Runs,
+    replay::{Replay, show},
+};
 
 use crate::{
     cli::Failure,

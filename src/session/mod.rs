@@ -3,6 +3,8 @@
 //! A [`Session`] is all that the screen knows of a trainer: a sender of [`Command`]s and a receiver of [`Event`]s. The
 //! trainer runs on its own thread, which nothing the screen does can block.
 
+mod replay;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -18,7 +20,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use crate::{
     base::StageId,
     protocol::{Command, Event},
-    train::{Emit, OpenRun, Progress, Setup, Summary, TrainError, Trainer, Unready, settled},
+    train::{Emit, Film, OpenRun, Progress, Setup, Summary, TrainError, Trainer, Unready, settled},
 };
 
 /// Capacity of the command channel.
@@ -60,6 +62,25 @@ impl Session {
         let thread = thread::Builder::new().name("trainer".to_owned()).spawn(work);
         thread.map_err(|e| TrainError::no_thread("the trainer", &e))?;
         Ok(Session { commands, events, stop })
+    }
+
+    /// Shows a run's files, read only, on a thread of their own: everything there is, then what another process adds.
+    /// With `speed` the run is played from its first step, so many times as fast as it was trained.
+    ///
+    /// # Errors
+    /// If the run was never trained, a file cannot be read, or no thread can be started.
+    pub fn replay(film: Film, speed: Option<f64>) -> Result<Session, TrainError> {
+        let (commands, orders) = bounded(COMMANDS);
+        let (sender, events) = bounded(EVENTS);
+        let player = replay::Player::new(film, speed)?;
+        let work = move || {
+            let mut outbox = Outbox { sender, waiting: VecDeque::new() };
+            player.play(&orders, &mut outbox);
+            outbox.flush();
+        };
+        let thread = thread::Builder::new().name("replay".to_owned()).spawn(work);
+        thread.map_err(|e| TrainError::no_thread("the replay", &e))?;
+        Ok(Session { commands, events, stop: Arc::default() })
     }
 }
 

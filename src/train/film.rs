@@ -1,0 +1,223 @@
+//! A run's files as the events that its trainer sent: for a screen that only reads, also while another process trains.
+
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    error::TrainError,
+    run::{lineage, replay},
+    tree,
+};
+use crate::{
+    base::StageId,
+    protocol::{Command, Event, Line, Past, RunInfo, StepReport},
+    store::{Fs, RunView, read_portion},
+};
+
+/// Bytes of a log that are read at once.
+const PORTION: u64 = 1 << 16;
+
+/// A run's logs, read from their start or from their ends on. Nothing is written.
+pub struct Film {
+    view: RunView,
+    steps: Reel<StepReport>,
+    events: Reel<Event>,
+    /// The stage of the newest launch so far.
+    stage: Option<StageId>,
+}
+
+/// An event, its stage, and its time in Unix seconds (none in logs of earlier versions).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// When it happened.
+    pub time: Option<f64>,
+    /// The stage it is about.
+    pub stage: StageId,
+    /// The step it is about.
+    pub step: Option<u64>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A line of a log and its step.
+struct Read<T> {
+    line: Line<T>,
+    step: Option<u64>,
+}
+
+/// A log, read forwards.
+struct Reel<T> {
+    path: PathBuf,
+    next: u64,
+    ahead: VecDeque<Read<T>>,
+}
+
+impl<T: for<'de> Deserialize<'de>> Reel<T> {
+    fn new(path: PathBuf) -> Reel<T> {
+        Reel { path, next: 0, ahead: VecDeque::new() }
+    }
+
+    /// Reads on if nothing is ahead.
+    fn fill(&mut self, disk: &dyn Fs) -> Result<(), TrainError> {
+        while self.ahead.is_empty() {
+            let tail = read_portion(disk, &self.path, self.next, PORTION)?;
+            let step = |record: &Value| record.get("step").and_then(Value::as_u64);
+            self.ahead.extend(
+                tail.records.iter().filter_map(|r| Line::read(r).map(|line| Read { line, step: step(r) })),
+            );
+            let stuck = tail.next == self.next;
+            self.next = tail.next;
+            if stuck {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes over everything there is; returns the last line.
+    fn skip(&mut self, disk: &dyn Fs) -> Result<Option<Read<T>>, TrainError> {
+        let mut last = None;
+        loop {
+            self.fill(disk)?;
+            let Some(read) = self.ahead.pop_back() else { return Ok(last) };
+            self.ahead.clear();
+            last = Some(read);
+        }
+    }
+}
+
+impl Film {
+    /// The film of a run, from its first line.
+    pub fn new(view: RunView) -> Film {
+        let (steps, events) = (Reel::new(view.metrics_path()), Reel::new(view.events_path()));
+        Film { view, steps, events, stage: None }
+    }
+
+    /// The run.
+    pub fn view(&self) -> &RunView {
+        &self.view
+    }
+
+    /// Passes over what is there; returns the newest launch up to its newest step, and everything before.
+    ///
+    /// # Errors
+    /// If the run was never trained, or a file cannot be read.
+    pub fn to_end(&mut self) -> Result<(RunInfo, Past), TrainError> {
+        let disk = Arc::clone(self.view.disk());
+        let mut newest = None;
+        loop {
+            self.events.fill(&*disk)?;
+            if self.events.ahead.is_empty() {
+                break;
+            }
+            for Read { line, .. } in self.events.ahead.drain(..) {
+                if let Event::Started(info) = line.record {
+                    newest = Some((line.stage, info));
+                }
+            }
+        }
+        let last = self.steps.skip(&*disk)?;
+        let (stage, info) = newest.ok_or_else(|| self.unstarted())?;
+        self.stage = Some(stage);
+        let trained = last.filter(|read| read.line.stage == stage).map(|read| read.line.record.step);
+        let done = trained.unwrap_or(0).max(info.resumed_at);
+        let info = RunInfo { resumed_at: done, ..self.described(stage, *info)? };
+        let past = replay::past(&self.view, stage, done, true)?;
+        Ok((info, past))
+    }
+
+    /// The error of a run without a launch.
+    pub(crate) fn unstarted(&self) -> TrainError {
+        TrainError::Input(format!(
+            "{} was never trained: its events.jsonl names no launch; train it first, or name another run",
+            self.view.dir().display()
+        ))
+    }
+
+    /// The next event; None at the end of what the files hold now.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, TrainError> {
+        let disk = Arc::clone(self.view.disk());
+        self.steps.fill(&*disk)?;
+        self.events.fill(&*disk)?;
+        let step_first = match (self.steps.ahead.front(), self.events.ahead.front()) {
+            (None, None) => return Ok(None),
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(step), Some(event)) => self.is_before(step, event),
+        };
+        if step_first {
+            let Some(Read { line, .. }) = self.steps.ahead.pop_front() else { return Ok(None) };
+            let step = Some(line.record.step as u64);
+            let event = Event::Steps(vec![line.record]);
+            return Ok(Some(Frame { time: line.time, stage: line.stage, step, event }));
+        }
+        let Some(Read { line, step }) = self.events.ahead.pop_front() else { return Ok(None) };
+        let event = match line.record {
+            Event::Started(info) => {
+                self.stage = Some(line.stage);
+                Event::Started(Box::new(self.described(line.stage, *info)?))
+            }
+            event => event,
+        };
+        Ok(Some(Frame { time: line.time, stage: line.stage, step, event }))
+    }
+
+    /// Whether a step comes before an event. Logs of earlier versions have no times: there the stage of the newest
+    /// launch comes first, and of it a step before the events about it.
+    fn is_before(&self, step: &Read<StepReport>, event: &Read<Event>) -> bool {
+        if let (Some(step), Some(event)) = (step.line.time, event.line.time) {
+            return step <= event;
+        }
+        if self.stage != Some(step.line.stage) {
+            // Its launch comes first.
+            return false;
+        }
+        if event.line.stage != step.line.stage {
+            return true;
+        }
+        event.step.is_none_or(|at| step.line.record.step as u64 <= at)
+    }
+
+    /// Adds to a launch what its line leaves out, from run.toml and the checkpoints.
+    fn described(&self, stage: StageId, info: RunInfo) -> Result<RunInfo, TrainError> {
+        let config = tree::config_of(&self.view)?;
+        let (model, plan) = (config.model()?, config.plan(stage)?);
+        Ok(RunInfo {
+            name: self.view.name(),
+            path: self.view.dir().to_owned(),
+            stage,
+            vocab_size: model.vocab_size,
+            layers: model.num_hidden_layers,
+            hidden_size: model.hidden_size,
+            heads: model.num_attention_heads,
+            learning_rate: plan.schedule.peak,
+            chat: stage.chat(),
+            stages: lineage::stages(&self.view)?,
+            manner: config.manner(),
+            read_only: true,
+            ..info
+        })
+    }
+
+    /// The answer to a request that only reads; None for others.
+    pub fn answer(&self, command: &Command) -> Option<Event> {
+        let answer = match command {
+            Command::ShowRuns => {
+                let dir = self.view.dir().parent().filter(|dir| !dir.as_os_str().is_empty());
+                tree::survey(self.view.disk(), dir.unwrap_or(std::path::Path::new("."))).map(Event::Runs)
+            }
+            Command::Compare { runs } => {
+                let open = |dir: &PathBuf| RunView::open(Arc::clone(self.view.disk()), dir);
+                let views: Result<Vec<RunView>, _> = runs.iter().map(open).collect();
+                views.map_err(TrainError::from).and_then(|views| tree::compare(&views)).map(|c| Event::Compared(Box::new(c)))
+            }
+            _ => return None,
+        };
+        Some(answer.unwrap_or_else(|e| Event::Refused { text: e.to_string() }))
+    }
+}
