@@ -57,7 +57,6 @@ impl Player {
             self.step = info.resumed_at;
             outbox.emit(Event::Started(Box::new(info)));
             outbox.emit(Event::Past(Box::new(past)));
-            outbox.emit(Event::Paused { step: self.step });
             self.at_end = true;
         }
         let mut now = None;

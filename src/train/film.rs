@@ -1,6 +1,10 @@
 //! A run's files as the events that its trainer sent: for a screen that only reads, also while another process trains.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +16,7 @@ use super::{
 };
 use crate::{
     base::StageId,
-    protocol::{Command, Event, Line, Past, RunInfo, StepReport},
+    protocol::{Command, Event, Line, Past, RunInfo, StageInfo, StepReport},
     store::{Fs, RunView, read_portion},
 };
 
@@ -64,9 +68,8 @@ impl<T: for<'de> Deserialize<'de>> Reel<T> {
         while self.ahead.is_empty() {
             let tail = read_portion(disk, &self.path, self.next, PORTION)?;
             let step = |record: &Value| record.get("step").and_then(Value::as_u64);
-            self.ahead.extend(
-                tail.records.iter().filter_map(|r| Line::read(r).map(|line| Read { line, step: step(r) })),
-            );
+            self.ahead
+                .extend(tail.records.iter().filter_map(|r| Line::read(r).map(|line| Read { line, step: step(r) })));
             let stuck = tail.next == self.next;
             self.next = tail.next;
             if stuck {
@@ -76,14 +79,14 @@ impl<T: for<'de> Deserialize<'de>> Reel<T> {
         Ok(())
     }
 
-    /// Passes over everything there is; returns the last line.
-    fn skip(&mut self, disk: &dyn Fs) -> Result<Option<Read<T>>, TrainError> {
-        let mut last = None;
+    /// Passes over everything there is.
+    fn skip(&mut self, disk: &dyn Fs, mut take: impl FnMut(Line<T>)) -> Result<(), TrainError> {
         loop {
             self.fill(disk)?;
-            let Some(read) = self.ahead.pop_back() else { return Ok(last) };
-            self.ahead.clear();
-            last = Some(read);
+            if self.ahead.is_empty() {
+                return Ok(());
+            }
+            self.ahead.drain(..).for_each(|read| take(read.line));
         }
     }
 }
@@ -107,24 +110,22 @@ impl Film {
     pub fn to_end(&mut self) -> Result<(RunInfo, Past), TrainError> {
         let disk = Arc::clone(self.view.disk());
         let mut newest = None;
-        loop {
-            self.events.fill(&*disk)?;
-            if self.events.ahead.is_empty() {
-                break;
+        self.events.skip(&*disk, |line| {
+            if let Event::Started(info) = line.record {
+                newest = Some((line.stage, info));
             }
-            for Read { line, .. } in self.events.ahead.drain(..) {
-                if let Event::Started(info) = line.record {
-                    newest = Some((line.stage, info));
-                }
-            }
-        }
-        let last = self.steps.skip(&*disk)?;
+        })?;
         let (stage, info) = newest.ok_or_else(|| self.unstarted())?;
         self.stage = Some(stage);
-        let trained = last.filter(|read| read.line.stage == stage).map(|read| read.line.record.step);
-        let done = trained.unwrap_or(0).max(info.resumed_at);
-        let info = RunInfo { resumed_at: done, ..self.described(stage, *info)? };
-        let past = replay::past(&self.view, stage, done, true)?;
+        // What the logs hold counts, whatever checkpoints are left.
+        let mut done: BTreeMap<StageId, usize> = BTreeMap::from([(stage, info.resumed_at)]);
+        self.steps.skip(&*disk, |line| {
+            done.insert(line.stage, line.record.step);
+        })?;
+        let stages: Vec<StageInfo> =
+            StageId::ALL.into_iter().map(|stage| StageInfo { stage, step: done.get(&stage).copied() }).collect();
+        let past = replay::past_of(&self.view, &stages, stage, done[&stage], true)?;
+        let info = RunInfo { resumed_at: done[&stage], stages, ..self.described(stage, *info)? };
         Ok((info, past))
     }
 
@@ -209,12 +210,15 @@ impl Film {
         let answer = match command {
             Command::ShowRuns => {
                 let dir = self.view.dir().parent().filter(|dir| !dir.as_os_str().is_empty());
-                tree::survey(self.view.disk(), dir.unwrap_or(std::path::Path::new("."))).map(Event::Runs)
+                tree::survey(self.view.disk(), dir.unwrap_or(Path::new("."))).map(Event::Runs)
             }
             Command::Compare { runs } => {
                 let open = |dir: &PathBuf| RunView::open(Arc::clone(self.view.disk()), dir);
                 let views: Result<Vec<RunView>, _> = runs.iter().map(open).collect();
-                views.map_err(TrainError::from).and_then(|views| tree::compare(&views)).map(|c| Event::Compared(Box::new(c)))
+                views
+                    .map_err(TrainError::from)
+                    .and_then(|views| tree::compare(&views))
+                    .map(|c| Event::Compared(Box::new(c)))
             }
             _ => return None,
         };

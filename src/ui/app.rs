@@ -255,6 +255,9 @@ impl App {
         let had_notice = self.state.notice.is_some();
         self.update(Msg::Tick(now));
         let clock_shown = !self.state.is_finished() && !matches!(self.state.live().phase, Phase::Paused);
+        if self.state.film_runs() {
+            self.repaint(Repaint::Metrics);
+        }
         if clock_moved && (clock_shown || self.state.leaving.is_some()) || had_notice && self.state.notice.is_none() {
             self.repaint(Repaint::Metrics);
         }

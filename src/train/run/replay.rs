@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::lineage;
 use crate::{
     base::StageId,
-    protocol::{Event, Line, Past, StagePast, StepReport},
+    protocol::{Event, Line, Past, StageInfo, StagePast, StepReport},
     store::{RunView, each_record},
     train::error::TrainError,
 };
@@ -104,8 +104,19 @@ struct Found {
 /// The past of the stage `live` up to step `done`; with `all`, also that of the run's other stages up to their newest
 /// checkpoints, and the log.
 pub(crate) fn past(view: &RunView, live: StageId, done: usize, all: bool) -> Result<Past, TrainError> {
+    past_of(view, &lineage::stages(view)?, live, done, all)
+}
+
+/// The same with the step up to which each stage counts.
+pub(crate) fn past_of(
+    view: &RunView,
+    stages: &[StageInfo],
+    live: StageId,
+    done: usize,
+    all: bool,
+) -> Result<Past, TrainError> {
     let mut found: Vec<Found> = Vec::new();
-    for stage in lineage::stages(view)? {
+    for stage in stages {
         let done = if stage.stage == live { Some(done) } else { stage.step.filter(|_| all) };
         let found_of = |done| Found { stage: stage.stage, done, steps: Steps::default(), events: Vec::new() };
         found.extend(done.map(found_of));

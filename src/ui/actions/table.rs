@@ -115,7 +115,7 @@ fn walks_sideways(s: &AppState) -> bool {
     if s.tree.open {
         return true;
     }
-    if s.slides() {
+    if s.film.is_some() || s.slides() {
         return true;
     }
     match s.focus {
@@ -237,7 +237,10 @@ actions! {
             let words = if s.live().is_paused() { Tr("继续", "resume") } else { Tr("暂停", "pause") };
             (!over).then_some(words)
         },
-        enabled: |s| s.is_commanded() && s.live().feedback.guard.as_ref().is_none_or(|g| g.may_go_on),
+        enabled: |s| {
+            let waits = s.is_read_only() && s.live().is_complete();
+            s.is_answered() && !waits && s.live().feedback.guard.as_ref().is_none_or(|g| g.may_go_on)
+        },
         perform: stages::pause, }
     Save, "保存检查点", "save a checkpoint", {
         keys: &[(LOOKING, &[c('w'), ctrl('w')])], hint: |_| Some(Tr("保存", "save")),
@@ -307,7 +310,7 @@ actions! {
         perform: quietly!(s, tree::ask_fork(s)), }
     TreePick, "加入或移出比较，最多四个", "add to the comparison, or take out; at most four", {
         keys: &[(&[Tree], &[c(' ')])], hint: |_| Some(Tr("比较", "compare")),
-        enabled: |s| s.is_commanded() && s.tree.open && s.tree.run().is_some(), perform: tree::pick, }
+        enabled: |s| s.is_answered() && s.tree.open && s.tree.run().is_some(), perform: tree::pick, }
     TreeRename, "给 run 改名", "rename the run", {
         keys: &[(&[Tree], &[c('n')])], hint: |_| Some(Tr("改名", "rename")),
         enabled: |s| s.is_commanded() && s.tree.open && s.tree.run().is_some(),
@@ -320,12 +323,12 @@ actions! {
         enabled: |s| s.is_commanded() && s.tree.open && s.tree.run().is_some(),
         perform: quietly!(s, tree::ask_remove(s)), }
     TreeRefresh, "重新读取各个 run", "read the runs again", {
-        keys: &[(&[Tree], &[c('r')])], enabled: |s| s.is_commanded() && s.tree.open, perform: tree::refresh, }
+        keys: &[(&[Tree], &[c('r')])], enabled: |s| s.is_answered() && s.tree.open, perform: tree::refresh, }
     Named, "确定", "confirm", {
         keys: &[(&[Name], &[key(Code::Enter)])], hint: |_| Some(Tr("确定", "confirm")), palette: false,
         perform: tree::named, }
     Tree, "查看各个 run 和检查点", "view the runs and checkpoints", {
-        keys: &[(LOOKING, &[c('T')])], enabled: |s| s.is_commanded() && !s.tree.open,
+        keys: &[(LOOKING, &[c('T')])], enabled: |s| s.is_answered() && !s.tree.open,
         perform: tree::open, }
     Export, "导出面板或屏幕：图片、文本、CSV", "export the panel or the screen: picture, text, CSV", {
         keys: &[(&[Nav, Vote, Data, Tree], &[c('E')])], enabled: AppState::is_commanded,
@@ -374,6 +377,9 @@ actions! {
         keys: &[(&[Nav], &[c('L')])],
         hint: |s| s.shown().charts.cursor.filter(|_| s.has_charts()).map(|_| Tr("日志", "log")),
         enabled: AppState::has_log_places, why: why::no_log_place, perform: quietly!(s, s.to_log()), }
+    Film, "回放探针的历史：从头播放，再按暂停；左右逐次", "film of the probes: play from the start; again: stop; Left and Right one by one", {
+        keys: &[(&[Nav], &[c('R')])], hint: |s| s.film.map(|f| if f.running { Tr("停", "stop") } else { Tr("播放", "play") }),
+        enabled: AppState::has_film, why: why::no_film, perform: quietly!(s, s.run_film()), }
     Abscissa, "横轴：步、词元或训练时间", "abscissa: steps, tokens or time", {
         keys: &[(&[Nav], &[c('x')])], enabled: AppState::has_charts, why: why::no_chart,
         perform: quietly!(s, s.abscissa = s.abscissa.next()), }

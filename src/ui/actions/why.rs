@@ -10,6 +10,7 @@ pub(super) fn unless_idle(state: &AppState, or: Tr) -> Option<Tr> {
     match state.live().phase {
         _ if state.leaving.is_some() => None,
         _ if state.switching().is_some() => Some(strings::WHY_SWITCHING),
+        _ if state.is_read_only() => Some(strings::WHY_READ_ONLY),
         Phase::Starting => Some(strings::NO_RUN),
         Phase::Finished { .. } => Some(strings::WHY_FINISHED),
         _ if state.live().feedback.guard.as_ref().is_some_and(|g| !g.may_go_on) => Some(strings::WHY_GUARDED),
@@ -34,6 +35,11 @@ pub(super) fn not_weighed(state: &AppState) -> Option<Tr> {
 /// Of looking closer at the charts.
 pub(super) fn no_chart(_: &AppState) -> Option<Tr> {
     Some(strings::WHY_NO_CHART)
+}
+
+/// Of the film.
+pub(super) fn no_film(state: &AppState) -> Option<Tr> {
+    Some(if state.has_charts() { strings::WHY_NO_FILM } else { strings::WHY_NO_CHART })
 }
 
 /// Of going from the charts to the log.

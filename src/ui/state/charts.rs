@@ -292,6 +292,11 @@ impl AppState {
         self.has_charts() && self.pointed().next().is_some()
     }
 
+    /// The newest line of the log about the stage in view up to a step.
+    pub(super) fn line_at(&self, step: usize) -> Option<u64> {
+        self.pointed().rev().find(|line| line.1 <= step).map(|line| line.0)
+    }
+
     /// From the crosshair to the log line at or before its step; in the log, back to the charts. Without a crosshair it
     /// is put at the newest line's step.
     pub fn to_log(&mut self) {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod data;
 mod drawn;
 pub mod feedback;
+pub mod film;
 mod log;
 mod mode;
 mod panel;
@@ -249,6 +250,8 @@ pub struct AppState {
     pub log_chosen: Option<u64>,
     /// The panel from which the log was entered.
     pub log_from: Panel,
+    /// The film on the screen.
+    pub film: Option<film::Film>,
     /// A save was requested.
     pub saving: bool,
     /// A failure that has not been cleared.
@@ -363,8 +366,13 @@ impl AppState {
         self.live().is_finished()
     }
 
-    /// Whether the trainer accepts commands: it has started and is neither stopping nor switching stages.
+    /// Whether the trainer accepts commands that train or change something.
     pub fn is_commanded(&self) -> bool {
+        self.is_answered() && !self.is_read_only()
+    }
+
+    /// Whether requests are answered: the stage has started and is neither stopping nor switching.
+    pub fn is_answered(&self) -> bool {
         let live = self.live();
         let works = !live.is_finished() && live.phase != Phase::Starting;
         works && self.leaving.is_none() && self.switching().is_none()

@@ -72,6 +72,10 @@ strings! {
     WAITING = "等待当前步完成", "after this step";
     WHY_NOT_NOW = "现在没有可执行的对象", "nothing to do that with now";
     WHY_SWITCHING = "正在切换阶段，请稍候", "switching stages; wait for the next one to start";
+    WHY_READ_ONLY = "只读回放：不训练，也不改动", "a replay, read only: nothing is trained or changed";
+    WHY_NO_FILM = "这个阶段还没有两次探针结果", "this stage has no two probes yet";
+    REPLAY = "只读", "read only";
+    FILM = "回放", "film";
     WHY_FINISHED = "训练已经结束", "training has ended";
     WHY_GUARDED = "守卫停止了这个阶段，按 g 从检查点继续", "the guard has stopped the stage; g reopens it from its checkpoint";
     WHY_NO_BOUND = "这条规则没有可调的界限", "this rule has no threshold to change";

@@ -60,6 +60,8 @@ pub(crate) fn back(state: &mut AppState) {
     }
     if state.tree.back() {
         // The typed line first, then the tree.
+    } else if state.close_film() {
+        // The film before what lies below it.
     } else if state.typing {
         state.typing = false;
     } else if state.voting.open {
@@ -83,6 +85,9 @@ pub(crate) fn ask_to_quit(state: &mut AppState) -> Vec<Cmd> {
     if state.is_finished() {
         return vec![Cmd::Close];
     }
+    if state.is_read_only() {
+        return leave(state, false, false);
+    }
     if state.leaving.is_none() {
         state.overlay = Some(Overlay::Ask { question: Question::Quit, chosen: 0 });
     }
@@ -103,6 +108,7 @@ pub(crate) fn leave(state: &mut AppState, save: bool, forced: bool) -> Vec<Cmd> 
         leaving.forced |= forced;
         return Vec::new();
     }
+    let save = save && !state.is_read_only();
     state.leaving = Some(Leaving { save, since: state.now, forced });
     vec![Cmd::Send(Command::Stop { save })]
 }

@@ -48,6 +48,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Cmd> {
             if state.notice.as_ref().is_some_and(|n| n.2 <= now) {
                 state.notice = None;
             }
+            state.tick_film();
             let mut wanted = stages::ask_batch(state);
             wanted.extend(stages::ask_rollout(state));
             wanted.extend(data::tick(state));

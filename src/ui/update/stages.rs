@@ -15,6 +15,9 @@ const BATCH: Duration = Duration::from_secs(1);
 /// Views a stage. Nothing else changes.
 pub(crate) fn view(state: &mut AppState, stage: StageId) {
     (state.voting.open, state.data.open, state.tree.open) = (false, false, false);
+    if state.shown().id != Some(stage) {
+        state.close_film();
+    }
     state.stages.show(stage);
     focus::keep(state);
 }

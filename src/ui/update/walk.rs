@@ -26,7 +26,7 @@ pub(crate) fn walk(state: &mut AppState, to: Walk) -> Vec<Cmd> {
     {
         return cmds;
     }
-    if state.slide(to) || state.walk_log(to) {
+    if state.wind(to) || state.slide(to) || state.walk_log(to) {
         return Vec::new();
     }
     let sideways = matches!(to, Walk::Previous | Walk::Next);

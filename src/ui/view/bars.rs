@@ -184,6 +184,10 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
         (_, Phase::Finished { .. }) => (g.tick, strings::STOPPED, Role::Text),
         (Some(Leaving { save: true, .. }), _) => (g.pulse[0], strings::SAVING, Role::Focus),
         (Some(_), _) => (g.pulse[0], strings::LEAVING_UNSAVED, Role::Focus),
+        (None, Phase::Running) if state.is_read_only() => {
+            (g.pulse[live.beats % g.pulse.len()], strings::REPLAY, Role::Kept)
+        }
+        (None, _) if state.is_read_only() => (g.empty, strings::REPLAY, Role::Kept),
         (None, _) if live.feedback.guard.is_some() => (g.cross, strings::GUARDED_SHORT, Role::Bad),
         (_, Phase::Starting | Phase::Resting) => (g.pulse[0], strings::PREPARING, Role::Dim),
         (_, Phase::Running) => (g.pulse[live.beats % g.pulse.len()], strings::RUNNING, Role::Good),
@@ -198,10 +202,10 @@ fn status<'a>(pen: &Pen<'a>) -> Pieces<'a> {
     if state.saving && state.leaving.is_none() {
         pieces.push(pen.piece(format!("  {}", state.tr(strings::SAVING)), Role::Focus));
     }
-    if live.started.is_some() {
+    if live.started.is_some() && !state.is_read_only() {
         pieces.push(pen.piece(format!("  {}", clock(live.elapsed(state.now).as_secs())), Role::Text));
     }
-    if let Some(seconds) = live.seconds_left().filter(|_| live.feedback.guard.is_none()) {
+    if let Some(seconds) = live.seconds_left().filter(|_| live.feedback.guard.is_none() && !state.is_read_only()) {
         let left = clock(seconds.min(1e9).ceil() as u64);
         pieces.push(pen.piece(format!("  {} ", state.tr(strings::LEFT)), Role::Dim));
         pieces.push(pen.piece(left, Role::Text));

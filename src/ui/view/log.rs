@@ -26,7 +26,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         return;
     }
     let rows = inner.height as usize;
-    let chosen = state.log_chosen.filter(|_| pen.focused());
+    let chosen = state.log_chosen.filter(|_| pen.focused() || state.film.is_some());
     let scroll = if pen.focused() { state.scroll } else { 0 };
     let mut lines: Vec<Pieces> = Vec::new();
     // The rows of the chosen line, from the newest.

@@ -34,7 +34,9 @@ impl Replay {
         }
         let view = named(&self.run)?;
         if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-            return Err(Failure::usage("replay needs a terminal; without one read the run's metrics.jsonl and events.jsonl"));
+            return Err(Failure::usage(
+                "replay needs a terminal; without one read the run's metrics.jsonl and events.jsonl",
+            ));
         }
         show(view, self.speed, common)
     }

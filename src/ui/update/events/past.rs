@@ -3,11 +3,15 @@
 use super::{super::data, log, measured::measured};
 use crate::{
     protocol::{Event, Line, Past, RunInfo, StagePast},
-    ui::state::{AppState, Both, Level, LogLine, Stage, refusal},
+    ui::state::{AppState, Both, Level, LogLine, Phase, Stage, refusal},
 };
 
 /// The past replaces what was known of its stages.
 pub(super) fn on_past(state: &mut AppState, past: Past) {
+    if state.is_read_only() {
+        // All of a replay is there: no step follows.
+        state.stages.live_mut().phase = Phase::Paused;
+    }
     let live = state.live();
     let (live, info) = (live.id, live.run.as_ref().map(|r| r.info.clone()).unwrap_or_default());
     for StagePast { stage: id, steps, events } in past.stages {

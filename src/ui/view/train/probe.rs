@@ -25,7 +25,7 @@ const HIGH: usize = 2;
 pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     let (state, stage) = (pen.state, pen.stage);
     let probe = stage.probes.get(stage.probe);
-    let newest = probe.and_then(|p| p.entries.last());
+    let newest = probe.and_then(|p| stage.completion(p));
     let mut facts: Pieces = Vec::new();
     if let Some(task) = probe.filter(|_| state.expanded).and_then(|p| p.task(state.lang)) {
         facts.push(pen.piece(format!("{}  ", pen.glyphs.arrows(task)), Role::Bright));
@@ -36,6 +36,10 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
     if let Some(probe) = probe.filter(|p| !p.entries.is_empty()) {
         let words = if probe.recall { strings::RECALL } else { strings::UNSEEN };
         facts.push(pen.piece(format!("{}  ", state.tr(words)), Role::Kept));
+    }
+    if let Some(film) = state.film {
+        let mark = if film.running { pen.glyphs.pulse[0] } else { pen.glyphs.empty };
+        facts.push(pen.piece(format!("{mark} {}  ", state.tr(strings::FILM)), Role::Focus));
     }
     if stage.probing {
         let words = if stage.phase == Phase::Running { strings::WAITING } else { strings::WRITING };
@@ -70,7 +74,7 @@ pub(crate) fn draw(pen: &Pen, area: Rect, buf: &mut Canvas) {
         let styles = (pen.style(Role::Good), pen.style(Role::Dim));
         bar(buf, rest.x + 2, rest.y, rest.width.saturating_sub(4), share, styles, pen.glyphs);
         rest = below(rest, 2);
-        history(pen, probe, rest, buf);
+        history(pen, probe, entry, rest, buf);
     }
 }
 
@@ -84,7 +88,7 @@ fn list(pen: &Pen, area: Rect, buf: &mut Buffer) {
     let end = area.right().saturating_sub(2);
     let mut y = area.y;
     for (at, probe) in stage.probes.iter().enumerate().skip(first) {
-        let Some(entry) = probe.entries.last() else { continue };
+        let Some(entry) = stage.completion(probe) else { continue };
         if y + high.min(2) as u16 > area.bottom() {
             break;
         }
@@ -161,8 +165,8 @@ fn newest_lines(pen: &Pen, probe: &Probe, entry: &ProbeEntry, area: Rect, buf: &
 }
 
 /// Earlier completions, oldest first, thinned by a power of two so that rows do not jump.
-fn history(pen: &Pen, probe: &Probe, area: Rect, buf: &mut Canvas) {
-    let earlier = &probe.entries[..probe.entries.len() - 1];
+fn history(pen: &Pen, probe: &Probe, now: &ProbeEntry, area: Rect, buf: &mut Canvas) {
+    let earlier = &probe.entries[..probe.entries.iter().take_while(|e| e.step < now.step).count()];
     let end = area.right().saturating_sub(1);
     let score = |entry: &ProbeEntry| format!("{}/{}", entry.score, probe.length);
     let room = score(&ProbeEntry { score: probe.length, ..earlier.last().cloned().unwrap_or_default() }).len();
