@@ -13,6 +13,6 @@ pub(crate) use self::explorer::Explorer;
 pub use self::{
     care::{pin, remove_checkpoint, remove_whole_run, rename},
     compare::{MOST_COMPARED, compare},
-    fork::{Forking, NoPoint, Point, fork},
-    survey::{survey, survey_run},
+    fork::{Forked, Forking, NoPoint, Point, fork},
+    survey::{Survey, survey, survey_run},
 };
