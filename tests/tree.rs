@@ -250,7 +250,7 @@ fn settings_of_what_is_past_are_refused() {
     ] {
         danlu(["fork", &text(&a), "--at", at, "--set", set]).refused(2, words);
     }
-    let b = forked(&a, "sft-2", "b", &["--set", "reward.start=best", "--seed", "0", "--precision", "f32"]);
+    let b = forked(&a, "sft-2", "b", &["--set", "reward.start=best", "--seed", "3", "--precision", "f32"]);
     let config = fs::read_to_string(b.join("run.toml")).unwrap();
     assert!(config.contains("precision = \"f32\"") && config.contains("start = \"best\""), "{config}");
 }
