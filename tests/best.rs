@@ -71,6 +71,21 @@ fn name(step: usize) -> String {
     format!("pretrain-{step:08}")
 }
 
+/// With a save at every step, in one launch, continued, and continued after the end.
+#[test]
+fn the_newest_three_and_the_best_stay_when_every_step_is_saved() {
+    let dir = scratch();
+    let (run, source) = (dir.path().join("run"), noise(dir.path()));
+    let sets = [&SETS[..], &["eval_steps=1", "save_steps=1", &source]].concat();
+    for (steps, last) in [("5", 5), ("9", 9), ("3", 12)] {
+        train(&run, &sets, &["--steps", steps]).good();
+        let mut kept: Vec<usize> = vec![best(&run), last - 2, last - 1, last];
+        kept.sort_unstable();
+        kept.dedup();
+        assert_eq!(checkpoints(&run), kept.into_iter().map(name).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn the_best_checkpoint_stays_beside_the_newest_three() {
     let dir = scratch();

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use danlu::store::{Fs, Lock, Log, RealFs, Run, StoreError, newest_run};
+use danlu::store::{Fs, Lock, Log, RealFs, Run, StoreError, each_record, each_record_back, newest_run};
 use fault::{Data, Fault, FaultFs, Names};
 use serde_json::json;
 
@@ -53,6 +53,55 @@ fn torn_ends_are_cut() {
     let torn = log.torn().expect("torn");
     assert_eq!((torn.bytes, disk.peek(&torn.kept).expect("kept").len()), (3 << 20, 3 << 20));
     assert_eq!(torn.kept, Path::new("/runs/poems/events.jsonl.4.torn"), "the fourth");
+}
+
+/// From the end, a block at a time, and no further than asked: a guard that is opened reads the newest steps only.
+#[test]
+fn the_newest_records_are_read_from_the_end_alone() {
+    let disk = base();
+    let path = Path::new("/runs/poems/metrics.jsonl");
+    let pad = "x".repeat(200);
+    let line = |n: usize| format!("{{\"n\":{n},\"pad\":\"{pad}\"}}\n");
+    let newest = |most: usize| {
+        let mut found: Vec<u64> = Vec::new();
+        each_record_back(&disk, path, |record| {
+            found.push(record["n"].as_u64().expect("n"));
+            found.len() < most
+        })
+        .expect("reads");
+        found
+    };
+    assert!(newest(9).is_empty(), "a missing log");
+    // 40 MB: more than a hundred thousand lines over many blocks.
+    let count = 180_000;
+    let whole: String = (0..count).map(line).collect();
+    disk.poke(path, whole.as_bytes()).expect("writes");
+    disk.mark();
+    assert_eq!(newest(1000), (count as u64 - 1000..count as u64).rev().collect::<Vec<_>>());
+    assert!(disk.calls() <= 4, "{} operations", disk.calls());
+    assert_eq!(newest(usize::MAX), (0..count as u64).rev().collect::<Vec<_>>());
+    // The same records as forwards, whatever lies where the blocks meet.
+    let long = "y".repeat((1 << 20) + 7);
+    for (what, text) in [
+        ("empty", String::new()),
+        ("torn", format!("{}{}{{\"n\": 3", line(1), line(2))),
+        ("not json", format!("{}oops\n\n{}", line(1), line(2))),
+        ("a line too long", format!("{}{long}\n{}", line(1), line(2))),
+        ("two of them", format!("{}{long}{long}{long}\n{}{long}{long}\n{}", line(1), line(2), line(3))),
+        ("no line end", long.clone()),
+        ("a block of ends", "\n".repeat(1 << 20) + &line(4)),
+        ("an end at the edge", format!("{}{}\n", line(1), "z".repeat((1 << 20) - 1))),
+        (
+            "lines of a block",
+            (0..40).flat_map(|n| [format!("{{\"n\":{n},\"p\":\"{}\"}}\n", "w".repeat(n * 9999))]).collect(),
+        ),
+    ] {
+        disk.poke(path, text.as_bytes()).expect("writes");
+        let mut forwards: Vec<u64> = Vec::new();
+        each_record(&disk, path, |record| forwards.extend(record["n"].as_u64())).expect("reads");
+        forwards.reverse();
+        assert_eq!(newest(usize::MAX), forwards, "{what}");
+    }
 }
 
 /// Whatever fails, and wherever the power is cut, the torn end is in the log or in the file beside it.

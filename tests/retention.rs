@@ -86,6 +86,26 @@ fn retention_keeps_one_that_loads_and_one_from_before_the_trouble() {
     assert_eq!(steps(&disk.copy(), 1, None, &[]), [8]);
 }
 
+/// Three saves of one step used to count as the newest three: the steps before it were removed.
+#[test]
+fn several_saves_of_a_step_count_once() {
+    let disk = base();
+    let run = open(&disk).expect("opens");
+    for step in [2, 3, 4, 4, 4] {
+        save(&run.saver(), StageId::Pretrain, step).expect("saves");
+    }
+    let there = || run.view().checkpoints().list().expect("lists");
+    run.saver().retain(StageId::Pretrain, &keep(3)).expect("retains");
+    assert_eq!(there().iter().map(|id| (id.step, id.revision)).collect::<Vec<_>>(), [(2, 0), (3, 0), (4, 2)]);
+    // The last save of a step does not load: the one before it is the newest that does.
+    save(&run.saver(), StageId::Pretrain, 4).expect("saves");
+    let loads =
+        |c: &Checkpoint| if c.id.revision == 2 { Ok(()) } else { Err(c.read("missing", 1).expect_err("is not there")) };
+    let keep = Keep { newest: 1, pinned: &[], best: &[], before: None, loads: &loads, known: &|_| Ok(()) };
+    run.saver().retain(StageId::Pretrain, &keep).expect("retains");
+    assert_eq!(there().iter().map(|id| (id.step, id.revision)).collect::<Vec<_>>(), [(4, 2), (4, 3)]);
+}
+
 #[test]
 fn retention_never_removes_the_only_good_one() {
     let disk = base();

@@ -362,11 +362,11 @@ const DENSE: [&str; 8] = ["running", "tuning", "reward", "ppo", "vote", "data", 
 fn trees(lang: Lang) -> [AppState; 2] {
     let mut state = screen(lang, fake::run_until(640));
     press(&mut state, &[Key::char('T')]);
-    update(&mut state, Msg::Event(Event::Runs(fake::tree::runs())));
+    update(&mut state, Msg::Event(Event::Runs { runs: fake::tree::runs(), unread: Vec::new() }));
     press(&mut state, &[Key::plain(Code::Down), Key::plain(Code::Left)]);
     let mut compared = screen(lang, fake::run_until(640));
     press(&mut compared, &[Key::char('T')]);
-    update(&mut compared, Msg::Event(Event::Runs(fake::tree::runs())));
+    update(&mut compared, Msg::Event(Event::Runs { runs: fake::tree::runs(), unread: Vec::new() }));
     press(
         &mut compared,
         &[Key::char(' '), Key::plain(Code::Down), Key::plain(Code::Down), Key::plain(Code::Down), Key::char(' ')],

@@ -9,16 +9,18 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Stdio,
     sync::Arc,
 };
 
 use common::{
-    checkpoint, checkpoints, counting, danlu,
+    checkpoint, checkpoints, copy_all, counting, danlu,
     fault::{Fault, FaultFs},
     finetune, json_file, metrics, no_leftovers, objects, scratch, snapshot, stage_checkpoint, tensors, text, train,
 };
 use danlu::{
     base::StageId,
+    protocol::{ForkPoint, TreeRun, fork_parents},
     store::{Fs, Kind, RealFs, Run, RunView},
     train::tree::{Forking, Point, fork, pin, remove_checkpoint, remove_whole_run, rename, survey},
 };
@@ -86,7 +88,8 @@ fn a_fork_reads_its_parents_files_where_they_are() {
     finetune(&a, &SETS, &[]).good();
     let (b, c) = (forked(&a, "pretrain-8", "b", &[]), forked(&a, "sft-4", "c", &[]));
     let config = fs::read_to_string(b.join("run.toml")).unwrap();
-    assert!(config.contains("root = \"../a\"") && config.contains("# mine"), "{config}");
+    let root = a.canonicalize().unwrap();
+    assert!(config.contains(&format!("root = {root:?}")) && config.contains("# mine"), "{config}");
     assert!(!b.join("poems").exists() && !c.join("counting.jsonl").exists(), "by reference");
     let done = train(&b, &SETS, &[]);
     assert!(!done.good().out.contains("\"edited\""), "the same text: {}", done.out);
@@ -94,10 +97,18 @@ fn a_fork_reads_its_parents_files_where_they_are() {
     finetune(&c, &SETS, &[]).good();
     same(&a, &c, "sft", 12);
     assert_eq!(checkpoints(&c)[..2], ["pretrain-00000012", "sft-00000004"].map(str::to_owned), "with its parent");
-    // A fork of a fork reads them there too.
+    // A fork of a fork reads them there too, also when it was moved.
     let d = forked(&c, "sft-8", "d", &[]);
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::rename(&d, elsewhere.join("d")).unwrap();
+    let d = elsewhere.join("d");
     finetune(&d, &SETS, &[]).good();
     same(&a, &d, "sft", 12);
+    // Without the parent the message says which folder is missing, and what names it.
+    let b = forked(&a, "pretrain-8", "e", &[]);
+    fs::rename(&a, elsewhere.join("a")).unwrap();
+    train(&b, &SETS, &[]).refused(2, &["\"poems\" starts from the folder", &text(&root), "root in run.toml", "fork"]);
     assert_eq!(json_file(&stage_checkpoint(&d, "sft", 12).join("state.json"))["fork"]["run"], "c");
 }
 
@@ -137,7 +148,13 @@ fn a_fork_that_cannot_be_made_leaves_nothing() {
         (&["--at", "pretrain-4", "--name", "x/y"], &["control character or /"]),
         (&["--at", "pretrain-4", "--name", ".."], &["no name"]),
         (&["--at", "pretrain-4", "--name", ".hidden"], &["begins with a dot"]),
-        (&["--at", "pretrain-4", "--set", "seed=5"], &["trained with seed 0"]),
+        (&["--at", "pretrain-4-r1"], &["no checkpoint pretrain-4-r1", "4, 8, 12"]),
+        (&["--at", "pretrain-4", "--set", "seed=5"], &["--seed 5: ", "trained with seed 0"]),
+        (&["--at", "pretrain-4", "--seed", "5"], &["--seed 5: ", "trained with seed 0"]),
+        (&["--at", "pretrain-4", "--precision", "f99"], &["unknown --precision"]),
+        (&["--at", "pretrain-4", "--set", "tokenizer=bpe"], &["--set tokenizer=bpe: ", "tokenizer of its checkpoint"]),
+        (&["--at", "pretrain-4", "--set", "model.initializer_range=0.1"], &["the weights of its checkpoint"]),
+        (&["--at", "pretrain-4", "--set", "size=5m"], &["shape of the model"]),
         (&["--at", "pretrain-4", "--set", "model.hidden_size=64"], &["shape of the model"]),
         (&["--at", "pretrain-4", "--set", "steps=0"], &["--set steps=0"]),
         (&["--at", "pretrain-4", "--set", "stepz=1"], &["unknown key"]),
@@ -203,12 +220,170 @@ fn a_fork_appears_whole_or_not_at_all_whatever_fails() {
         assert!(parent.is_subset(&disk.files()), "{n}: the parent is whole");
         if !fired {
             done = true;
-            assert_eq!(made.unwrap(), Path::new("/runs/b"));
+            assert_eq!(made.unwrap().dir, Path::new("/runs/b"));
             // A leftover of a killed fork is swept by the next one.
             break;
         }
     }
     assert!(done);
+}
+
+/// The fixture's run of all stages as `runs/a`.
+fn all_stages(dir: &Path) -> PathBuf {
+    let a = dir.join("runs/a");
+    fs::create_dir(dir.join("runs")).unwrap();
+    copy_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/state-2"), &a);
+    a
+}
+
+/// They used to be written into run.toml, where nothing reads them any more.
+#[test]
+fn settings_of_what_is_past_are_refused() {
+    let dir = scratch();
+    let a = all_stages(dir.path());
+    for (at, set, words) in [
+        ("sft-2", "pretrain.steps=9", &["--set pretrain.steps=9: a fork at sft begins after pretrain"][..]),
+        ("ppo-2", "pretrain.learning_rate=0.1", &["a fork at ppo begins after pretrain"]),
+        ("sft-2", "start=best", &["sft began before the checkpoint"]),
+        ("ppo-2", "sft.start=best", &["sft began before the checkpoint"]),
+        ("reward-2", "tokenizer=\"bpe\"", &["tokenizer of its checkpoint"]),
+    ] {
+        danlu(["fork", &text(&a), "--at", at, "--set", set]).refused(2, words);
+    }
+    let b = forked(&a, "sft-2", "b", &["--set", "reward.start=best", "--seed", "3", "--precision", "f32"]);
+    let config = fs::read_to_string(b.join("run.toml")).unwrap();
+    assert!(config.contains("precision = \"f32\"") && config.contains("start = \"best\""), "{config}");
+}
+
+/// A damaged checkpoint that the fork descends from used to prevent the fork of a stage that never reads it again.
+#[test]
+fn a_damaged_ancestor_prevents_only_forks_that_need_it() {
+    let dir = scratch();
+    let a = all_stages(dir.path());
+    let damage = |stage: &str| {
+        let path = stage_checkpoint(&a, stage, 2).join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    damage("pretrain");
+    for (at, name, there) in
+        [("sft-2", "s", &["sft-00000002"][..]), ("ppo-2", "p", &["ppo-00000002", "reward-00000002", "sft-00000002"])]
+    {
+        let done = danlu(["fork", &text(&a), "--at", at, "--name", name]);
+        assert!(done.good().err.contains("the fork has no pretrain-00000002, which cannot be read"), "{}", done.err);
+        assert_eq!(checkpoints(&a.with_file_name(name)), there);
+    }
+    damage("sft");
+    danlu(["fork", &text(&a), "--at", "ppo-2"]).refused(2, &["sft-00000002"]);
+    danlu(["fork", &text(&a), "--at", "reward-2"]).refused(2, &["sft-00000002"]);
+}
+
+/// Two runs of the same seed have the same bits and digests; only one of them is the parent.
+#[test]
+fn of_runs_that_are_alike_the_one_that_was_forked_is_the_parent() {
+    let dir = scratch();
+    let b = pretrained(dir.path(), "b");
+    let (a, c) = (b.with_file_name("a"), b.with_file_name("c"));
+    copy_all(&b, &a);
+    copy_all(&b, &c);
+    forked(&b, "pretrain-4", "f", &["--set", "learning_rate=1e-3"]);
+    let runs = text(&dir.path().join("runs"));
+    let claims = || {
+        let lines = danlu(["runs", "--dir", &runs, "--json"]).good().objects();
+        let named = lines.iter().filter(|line| line["needed_by"] == json!(["f"]));
+        named.map(|line| line["run"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(claims(), ["b"]);
+    let tree = danlu(["runs", "--dir", &runs, "--lang", "en"]).good().out.clone();
+    assert_eq!(tree.matches("\n    f  1m").count(), 1, "{tree}");
+    let disk = RealFs::shared();
+    remove_whole_run(&disk, &a).unwrap();
+    assert!(remove_whole_run(&disk, &b).unwrap_err().to_string().contains("f was forked from it"));
+    // Renamed, it is found by its checkpoint.
+    remove_whole_run(&disk, &c).unwrap();
+    rename(&disk, &b, "z").unwrap();
+    assert_eq!(claims(), ["z"]);
+}
+
+/// Two runs each named as the other's parent, after others took their names: both are listed.
+#[test]
+fn a_circle_of_names_is_listed() {
+    let run = |name: &str, parent: &str| TreeRun {
+        run: name.to_owned(),
+        path: name.into(),
+        fork: Some(ForkPoint { run: parent.to_owned(), checkpoint: String::new(), digest: "gone".to_owned() }),
+        ..TreeRun::default()
+    };
+    let all = [run("a", "b"), run("b", "a"), run("c", "b"), run("d", "d")];
+    let parents = fork_parents(&all);
+    assert_eq!(parents.iter().filter(|parent| parent.is_none()).count(), 2, "{parents:?}");
+    for at in 0..all.len() {
+        assert!(std::iter::successors(parents[at], |at| parents[*at]).take(9).count() < 4, "{parents:?}");
+    }
+}
+
+#[test]
+fn forks_made_at_once_get_a_name_each() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    let args = ["fork", &text(&a), "--at", "pretrain-4"];
+    let children: Vec<_> = (0..6).map(|_| common::command(args).stdout(Stdio::piped()).spawn().unwrap()).collect();
+    let mut names: Vec<String> = children
+        .into_iter()
+        .map(|child| {
+            let done: common::Done = child.wait_with_output().unwrap().into();
+            done.good().out.trim_end().to_owned()
+        })
+        .collect();
+    names.sort();
+    let wanted: Vec<String> = (1..=6).map(|n| text(&a.with_file_name(format!("run-{n:04}")))).collect();
+    assert_eq!(names, wanted);
+    for name in names {
+        assert_eq!(checkpoints(Path::new(&name)), ["pretrain-00000004"]);
+    }
+    no_leftovers(dir.path());
+}
+
+/// What cannot be read is noted, and the others are listed.
+#[test]
+fn a_folder_that_cannot_be_read_does_not_end_the_list() {
+    let disk = in_memory();
+    disk.make_dir(Path::new("/runs/b")).unwrap();
+    disk.poke(Path::new("/runs/b/run.toml"), b"size = \"1m\"").unwrap();
+    let mut unread = 0;
+    for n in 0.. {
+        let disk = disk.copy();
+        disk.mark();
+        disk.fail_at(n, Fault::Denied);
+        let found = survey(&disk.shared(), Path::new("/runs"));
+        if n == 0 {
+            assert!(found.unwrap_err().to_string().contains("/runs"));
+            continue;
+        }
+        let found = found.unwrap_or_else(|e| panic!("{n}: {e}"));
+        assert_eq!(found.runs.len() + found.unread.len(), 2, "{n}: {:?}", found.unread);
+        unread += found.unread.len();
+        if !disk.fired() {
+            break;
+        }
+    }
+    assert!(unread > 1, "{unread}");
+    let dir = scratch();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    danlu(["runs", "--dir", &text(&file)]).refused(2, &["it is a file", "the folder that the runs are in"]);
+}
+
+#[test]
+fn a_stage_that_names_a_damaged_checkpoint_says_so() {
+    let dir = scratch();
+    let a = pretrained(dir.path(), "a");
+    fs::write(checkpoint(&a, 8).join("model.safetensors"), "x").unwrap();
+    let talk = counting(dir.path());
+    finetune(&a, &["steps=2", &talk], &["--start", "8"])
+        .refused(2, &["sft.start is 8", "pretrain-00000008 cannot be read", "choose another step, or best or latest"]);
+    finetune(&a, &["steps=2", &talk], &["--start", "4"]).good();
 }
 
 #[test]
@@ -271,6 +446,16 @@ fn compare_puts_runs_side_by_side() {
     assert_eq!(figures[0]["values"][0], figures[0]["values"][1], "the same past");
     assert_ne!(figures[2]["values"][0], figures[2]["values"][1]);
     assert_eq!(of("best")[0]["metric"], "eval_loss");
+    // Fine-tuning is evaluated before its first step too, when the model is still its parent.
+    let talk = counting(dir.path());
+    for run in [&a, &b] {
+        finetune(run, &["steps=4", "eval_steps=2", "learning_rate=0.3", "guard.spikes=false", &talk], &[]).good();
+    }
+    let all = danlu(["compare", &text(&a), &text(&b), "--json"]).good().objects();
+    let best = all.iter().find(|line| line["compare"] == "best" && line["stage"] == "sft").unwrap();
+    let first = all.iter().find(|l| l["compare"] == "figure" && l["stage"] == "sft").unwrap();
+    assert!(first["step"] == 0 && first["values"][0].as_f64() < best["values"][0].as_f64(), "{first} {best}");
+    assert!(best["steps"].as_array().unwrap().iter().all(|step| step.as_u64().unwrap() > 0), "{best}");
     let probe = of("probe").into_iter().find(|p| p["prompt"] == "春眠不觉晓，").unwrap();
     assert_eq!([&probe["values"][0]["step"], &probe["values"][1]["step"]], [&json!(12), &json!(12)]);
     let table = danlu(["compare", &text(&a), &text(&b), "--lang", "en"]).good().out.clone();
@@ -299,7 +484,7 @@ fn nothing_that_something_names_is_removed() {
     refused(remove_whole_run(&disk, &a), "b was forked from it");
     pin(&disk, None, &a, "pretrain-00000012", true).unwrap();
     refused(remove_checkpoint(&disk, None, &a, "pretrain-00000012"), "pinned");
-    let marked = survey(&disk, &dir.path().join("runs")).unwrap();
+    let marked = survey(&disk, &dir.path().join("runs")).unwrap().runs;
     assert!(marked[0].checkpoints.iter().any(|c| c.pinned && c.step == 12));
     let held = Run::open(Arc::clone(&disk), &a).unwrap();
     pin(&disk, Some(&held), &a, "pretrain-00000012", false).unwrap();

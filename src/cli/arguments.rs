@@ -12,7 +12,7 @@ use super::{
     verbs::{GROUPS, Verb, Workbench},
 };
 use crate::{
-    base::{NoStage, clean},
+    base::NoStage,
     train::{config::NoStart, tree::NoPoint},
 };
 
@@ -41,13 +41,12 @@ pub(super) fn parse() -> Result<Cli, ExitCode> {
     }
     let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|e| {
-        if let Some(what) = bad_value(&e) {
-            return bad_usage(what);
+        if e.use_stderr() {
+            return bad_usage(bad_value(&e).unwrap_or_else(|| sentence(&e)));
         }
-        let code = if e.use_stderr() { 2 } else { 0 };
         // If the terminal is gone there is nowhere to report to.
-        let _ = said_cleanly(e).print();
-        ExitCode::from(code)
+        let _ = e.print();
+        ExitCode::SUCCESS
     })
 }
 
@@ -115,6 +114,9 @@ fn bad_value(error: &clap::Error) -> Option<String> {
         error.get(ContextKind::ValidValue),
     ) {
         let option = option.split(' ').next().unwrap_or(option);
+        if known.is_empty() {
+            return Some(format!("{option} is {value:?}; give it a value"));
+        }
         return Some(format!("{option} is {value:?}; expected one of {}", known.join(", ")));
     }
     let (Some(ContextValue::String(option)), Some(ContextValue::String(value)), ErrorKind::ValueValidation) =
@@ -139,22 +141,54 @@ fn bad_value(error: &clap::Error) -> Option<String> {
     Some(format!("{option} is {value:?}; expected {expected}"))
 }
 
-/// Cleans the parser's error for the terminal: parsing the cleaned arguments fails in the same way. Arguments may come
-/// from a script's loop over file names.
-fn said_cleanly(error: clap::Error) -> clap::Error {
-    let clean = std::env::args_os().map(|argument| clean::line(&argument.to_string_lossy()));
-    match command().try_get_matches_from(clean).and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Err(same) if same.kind() == error.kind() => same,
-        _ => {
-            let text = clean::block(&error.to_string());
-            clap::Error::raw(error.kind(), text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+/// The parser's error and its hints in one sentence.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    // The usage is what --help prints. A value may have any lines, so only the last such line ends the message.
+    let told = text.rfind("\n\nUsage: ").or_else(|| text.rfind("\n\nFor more information")).unwrap_or(text.len());
+    let usage = text[told..].trim_start().strip_prefix("Usage: ").unwrap_or_default();
+    let verb = usage.split_whitespace().take_while(|word| !word.starts_with(['-', '[', '<'])).collect::<Vec<_>>();
+    let mut said = String::new();
+    for line in text[..told].lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let hint = line.strip_prefix("tip: ");
+        if !said.is_empty() {
+            said.push_str(if hint.is_some() { "; " } else { " " });
         }
+        said.push_str(hint.unwrap_or(line));
     }
+    let verb = if verb.is_empty() { "danlu".to_owned() } else { verb.join(" ") };
+    format!("{said}; {verb} --help lists what is expected")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_error_is_one_sentence_with_its_hint() {
+        for (line, words) in [
+            (
+                &["train", "--stpes", "3"][..],
+                &["unexpected argument '--stpes' found", "'--steps'", "danlu train --help"][..],
+            ),
+            (&["trian"], &["'trian'", "danlu --help"]),
+            (&["fork", "a"], &["--at <AT>", "danlu fork --help"]),
+            (&["inspect"], &["<PATH>", "danlu inspect --help"]),
+            (&["inspect", ""], &["<PATH> is \"\"; give it a value"]),
+            (&["train", "--run", ""], &["--run is \"\"; give it a value"]),
+            (&["inspect", "a", "b"], &["unexpected argument 'b'", "danlu inspect --help"]),
+            (&["train", "--from", "a", "--start", "best"], &["'--from <FROM>' cannot be used with '--start <START>'"]),
+            (&["export", "--step", "3"], &["--stage <STAGE>"]),
+            (&["train", "--set", "a"], &["\"a\" is not key=value"]),
+            (&["train", "--steps", "1", "--steps", "2"], &["cannot be used multiple times"]),
+            (&["train", "--set", "a\n\nUsage: b\nc"], &["is not key=value", "danlu --help"]),
+        ] {
+            let said = parse(line).err().unwrap_or_default();
+            assert!(words.iter().all(|word| said.contains(word)), "{line:?}: {said}");
+            assert!(!said.contains(['\n', '\u{1b}']) && !said.contains("error:"), "{said:?}");
+        }
+    }
 
     fn parse(line: &[&str]) -> Result<Cli, String> {
         let line = line.iter().map(|s| (*s).to_owned());
@@ -163,7 +197,7 @@ mod tests {
         }
         let parsed = command().try_get_matches_from(["danlu".to_owned()].into_iter().chain(line));
         let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
-        parsed.map_err(|e| bad_value(&e).unwrap_or_else(|| e.to_string()))
+        parsed.map_err(|e| bad_value(&e).unwrap_or_else(|| sentence(&e)))
     }
 
     #[test]

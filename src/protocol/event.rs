@@ -128,7 +128,12 @@ pub enum Event {
     },
     /// The answer to [`Command::ShowRuns`](super::Command::ShowRuns).
     #[serde(skip)]
-    Runs(Vec<TreeRun>),
+    Runs {
+        /// The runs.
+        runs: Vec<TreeRun>,
+        /// Why folders beside them cannot be read, which may be runs.
+        unread: Vec<String>,
+    },
     /// The answer to [`Command::Compare`](super::Command::Compare).
     #[serde(skip)]
     Compared(Box<Comparison>),
@@ -139,6 +144,8 @@ pub enum Event {
         path: PathBuf,
         /// Whether the sender of the command wants to open it.
         open: bool,
+        /// What it lacks, a sentence each.
+        notes: Vec<String>,
     },
     /// A run or checkpoint was renamed, pinned or removed.
     #[serde(skip)]

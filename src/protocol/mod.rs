@@ -29,6 +29,7 @@ pub use self::{
     setting::{Origin, Setting},
     tree::{
         BestOf, Comparison, Differing, ForkPoint, SameProbe, SameStep, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun,
+        fork_parents,
     },
 };
 pub use crate::{

@@ -122,6 +122,31 @@ pub struct TreeRun {
     pub errors: Vec<String>,
 }
 
+/// For each run the place in `all` of the run that it was forked from, if that is there: the one of that name with that
+/// checkpoint, else one with that checkpoint (it was renamed), else the one of that name (the checkpoint was removed).
+/// Runs that were trained alike have the same checkpoints.
+pub fn fork_parents(all: &[TreeRun]) -> Vec<Option<usize>> {
+    let parent = |(at, run): (usize, &TreeRun)| {
+        let fork = run.fork.as_ref()?;
+        let named = |other: &usize| all[*other].run == fork.run;
+        let has = |other: &usize| all[*other].checkpoints.iter().any(|line| line.digest == fork.digest);
+        let others = || (0..all.len()).filter(|other| *other != at);
+        others()
+            .find(|other| named(other) && has(other))
+            .or_else(|| others().find(has))
+            .or_else(|| others().find(named))
+    };
+    let mut parents: Vec<Option<usize>> = all.iter().enumerate().map(parent).collect();
+    // A run that was removed and whose name another one took may close a circle.
+    for run in 0..all.len() {
+        let mut line = std::iter::successors(parents[run], |at| parents[*at]).take(all.len());
+        if line.any(|at| at == run) {
+            parents[run] = None;
+        }
+    }
+    parents
+}
+
 /// A setting that differs between runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Differing {

@@ -91,10 +91,12 @@ pub enum Lock {
     Busy(String),
 }
 
-/// The operations of a disk. Only `replace` replaces anything.
+/// The operations of a disk. Only `replace` replaces anything, and `exchange` leaves both folders under a name.
 pub trait Fs: Debug + Send + Sync {
     /// Creates one folder; an error if the name exists.
     fn make_dir(&self, path: &Path) -> io::Result<()>;
+    /// The same, with the permissions of the folder `like` where the system has any.
+    fn make_dir_like(&self, path: &Path, like: &Path) -> io::Result<()>;
     /// Creates a file; an error if the name exists.
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
     /// Opens a file for writing at its end; creates it if missing.
@@ -106,6 +108,8 @@ pub trait Fs: Debug + Send + Sync {
     /// Gives a regular file a second name on the same file system; an error if that exists. Only for files that are
     /// never changed in place.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Exchanges the names of two folders atomically; [`io::ErrorKind::Unsupported`] where the system cannot.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
     /// Replaces a file by another atomically.
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file, a link (not its target) or an empty folder.
@@ -219,6 +223,12 @@ impl Fs for RealFs {
         builder.create(path)
     }
 
+    fn make_dir_like(&self, path: &Path, like: &Path) -> io::Result<()> {
+        let permissions = fs::metadata(like)?.permissions();
+        self.make_dir(path)?;
+        fs::set_permissions(path, permissions)
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         Ok(Box::new(options(Links::Refuse).write(true).create_new(true).open(path)?))
     }
@@ -255,6 +265,24 @@ impl Fs for RealFs {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        use rustix::{
+            fs::{CWD, RenameFlags, renameat_with},
+            io::Errno,
+        };
+        match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            // Old kernels and some network shares do not know the flag.
+            Err(Errno::NOSYS | Errno::INVAL | Errno::NOTSUP) => Err(io::ErrorKind::Unsupported.into()),
+            result => Ok(result?),
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    fn exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {

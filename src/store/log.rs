@@ -407,3 +407,48 @@ pub fn each_record(disk: &dyn Fs, path: &Path, mut take: impl FnMut(&Value)) -> 
         from = tail.next;
     }
 }
+
+/// Bytes that [`each_record_back`] reads at a time.
+const BLOCK: usize = 1 << 20;
+
+/// Calls `take` with the complete records of a log, newest first, until it returns false; what is older is not read. A
+/// missing log has none.
+pub fn each_record_back(disk: &dyn Fs, path: &Path, mut take: impl FnMut(&Value) -> bool) -> Result<(), StoreError> {
+    let (mut reader, mut start) = match disk.open(path, Links::Refuse) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.at("open", path)?,
+    };
+    // The end of a line that begins before the bytes that were read; None where it is longer than a line may be.
+    let mut rest: Option<Vec<u8>> = Some(Vec::new());
+    while start > 0 {
+        let len = BLOCK.min(usize::try_from(start).unwrap_or(BLOCK));
+        start -= len as u64;
+        let mut block = vec![0; len];
+        reader.seek(SeekFrom::Start(start)).at("read", path)?;
+        reader.read_exact(&mut block).at("read", path)?;
+        // Where the first line begins in the block, if one does.
+        let newline = block.iter().position(|b| *b == b'\n').map(|newline| newline + 1);
+        let begins = if start == 0 { Some(0) } else { newline };
+        let first = begins.unwrap_or(block.len());
+        // Behind the last line end of the block is the beginning of the rest.
+        let last = block.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1).max(first);
+        let lines = block[first..last].split_inclusive(|b| *b == b'\n');
+        let joined = rest.take().map(|rest| [&block[last..], &rest].concat());
+        if begins.is_some() {
+            let newest = joined.filter(|line| line.len() <= LONGEST);
+            for line in newest.as_deref().into_iter().chain(lines.rev()) {
+                if line.last() == Some(&b'\n')
+                    && let Ok(record) = serde_json::from_slice(line)
+                    && !take(&record)
+                {
+                    return Ok(());
+                }
+            }
+            rest = Some(block[..first].to_vec());
+        } else {
+            // No line begins in the block.
+            rest = joined.map(|joined| [&block[..], &joined].concat()).filter(|line| line.len() <= LONGEST);
+        }
+    }
+    Ok(())
+}

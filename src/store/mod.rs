@@ -32,7 +32,7 @@ pub(crate) use fs::open_input;
 pub use fs::{Entry, Fs, Kind, Links, Lock, RealFs, Synced, WriteFile, open_limited, read_limited};
 pub use hashed::FileInfo;
 pub use lock::{RUNS, RunLock, holder};
-pub use log::{Log, Tail, Torn, each_record, read_from, read_portion};
+pub use log::{Log, Tail, Torn, each_record, each_record_back, read_from, read_portion};
 pub use models::{
     Contents, Existing, GgmlType, GgufDtype, GgufHeader, GgufOut, Item, LFS_POINTER, List, MetaValue, Number,
     TensorFiles, Wrapping, contents, export_files, export_folder, gguf_len, is_lfs_pointer, may_write, no_model,

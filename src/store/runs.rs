@@ -179,19 +179,21 @@ pub fn own_bytes(disk: &dyn Fs, dir: &Path) -> Result<u64, StoreError> {
     Ok(bytes)
 }
 
-/// The runs in a folder, by name.
+/// The runs in a folder, by name, and why other folders in it cannot be read.
 ///
 /// # Errors
 /// If the folder cannot be listed.
-pub fn runs_in(disk: &dyn Fs, runs: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let mut found = Vec::new();
+pub fn runs_in(disk: &dyn Fs, runs: &Path) -> Result<(Vec<PathBuf>, Vec<StoreError>), StoreError> {
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
     for name in list_runs(disk, runs)? {
         let dir = runs.join(name);
-        if disk.kind(&dir.join(CONFIG)).at("look at", &dir)? == Some(Kind::File) {
-            found.push(dir);
+        match disk.kind(&dir.join(CONFIG)).at("look at", &dir) {
+            Ok(Some(Kind::File)) => found.push(dir),
+            Ok(_) => {}
+            Err(e) => unread.push(e),
         }
     }
-    Ok(found)
+    Ok((found, unread))
 }
 
 /// When a run was last written, as far as the dates of its files say.
@@ -268,7 +270,11 @@ pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreEr
     let now = SystemTime::now();
     for run in list_runs(disk, runs)? {
         let dir = runs.join(&run);
-        let entries = disk.list(&dir).at("list", &dir)?;
+        // A folder that this user may not read is none that this user trains in.
+        let entries = match disk.list(&dir) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => continue,
+            listed => listed.at("list", &dir)?,
+        };
         if !entries.iter().any(|entry| entry.name == CONFIG && entry.kind == Kind::File) {
             continue;
         }
@@ -283,6 +289,9 @@ pub fn newest_run(disk: &dyn Fs, runs: &Path) -> Result<Option<PathBuf>, StoreEr
 fn list_runs(disk: &dyn Fs, runs: &Path) -> Result<Vec<String>, StoreError> {
     match disk.list(runs) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            Err(StoreError::input(runs, "it is a file; expected the folder that the runs are in"))
+        }
         listed => {
             let folders = listed.at("list", runs)?.into_iter().filter(|entry| entry.kind == Kind::Dir);
             Ok(folders.map(|entry| entry.text().to_owned()).filter(|name| is_listed(name)).collect())

@@ -95,6 +95,7 @@ enum Op {
     Sync(usize),
     SyncDir(PathBuf),
     Rename { from: PathBuf, to: PathBuf, replace: bool },
+    Exchange(PathBuf, PathBuf),
     Remove(PathBuf),
 }
 
@@ -212,6 +213,14 @@ impl Disk {
                 dir.remove(&name);
                 Ok(number)
             }
+            Op::Exchange(one, other) => {
+                let (first, second) = (self.find(one)?, self.find(other)?);
+                let (dir, name) = self.place(one)?;
+                dir.insert(name, second);
+                let (dir, name) = self.place(other)?;
+                dir.insert(name, first);
+                Ok(first)
+            }
             Op::Remove(path) => {
                 let number = self.find(path)?;
                 if matches!(&self.nodes[number], Node::Dir { live, .. } if !live.is_empty()) {
@@ -289,6 +298,7 @@ struct State {
     short: bool,
     fired: bool,
     free: u64,
+    exchanges: bool,
     locked: BTreeMap<PathBuf, String>,
 }
 
@@ -341,6 +351,7 @@ impl FaultFs {
             short: false,
             fired: false,
             free,
+            exchanges: true,
             locked: BTreeMap::new(),
         })))
     }
@@ -420,6 +431,11 @@ impl FaultFs {
             let _number = disk.apply(op);
         }
         Self::of(disk.after_power_cut(data, names), state.free)
+    }
+
+    /// Whether the disk can exchange two names, as Linux and macOS can.
+    pub fn set_exchanges(&self, can: bool) {
+        self.state().exchanges = can;
     }
 
     /// Sets the value that [`Fs::free_space`] returns.
@@ -553,6 +569,10 @@ impl Fs for FaultFs {
         Ok(())
     }
 
+    fn make_dir_like(&self, path: &Path, _like: &Path) -> io::Result<()> {
+        self.make_dir(path)
+    }
+
     fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
         let mut state = self.state();
         state.step()?;
@@ -593,6 +613,16 @@ impl Fs for FaultFs {
     fn link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
         self.state().step()?;
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        if !state.exchanges {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        state.change(Op::Exchange(one.to_owned(), other.to_owned()))?;
+        Ok(())
     }
 
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -81,6 +81,13 @@ fn a_runs_own_log_gives_the_rate_and_stated_prices_the_cost() {
     assert!((seconds * rate / flops - 1.0).abs() < 1e-9);
     assert!((all["energy_wh"].as_f64().unwrap() - seconds / 3600.0 * 250.0).abs() < 1e-9);
     assert!((all["cost"].as_f64().unwrap() - seconds / 3600.0 * 2.0).abs() < 1e-12);
+    // A price or a plan beyond all numbers.
+    estimate(&["--run", &text(&path), "--watts", "1e308", "--price", "1e308", "--tokens", "1e18"])
+        .refused(2, &["beyond what a number holds"]);
+    let endless = dir.path().join("endless");
+    fs::create_dir(&endless).unwrap();
+    fs::write(endless.join("run.toml"), "size = \"1m\"\n[pretrain]\nsteps = 1000000000000000000\n").unwrap();
+    estimate(&["--run", &text(&endless)]).refused(2, &["more than 1e18 tokens", "pretrain.steps"]);
     // The fixture trained two steps: too few for a rate.
     assert_eq!(estimate(&["--run", &text(&run()), "--json"]).object()["adapters"].as_array().map(Vec::len), Some(0));
 }
@@ -141,6 +148,16 @@ fn configurations_are_read_or_refused_in_one_sentence() {
     refused("{}", &["model_type", "llama"]);
     refused("{\"model_type\": \"mamba\"}", &["mamba", "qwen3"]);
     refused("{\"model_type\": \"gpt2\", \"n_embd\": 1e30}", &["n_embd"]);
+    let heads = |n: u64, kv: u64| {
+        json!({"model_type": "llama", "hidden_size": 100, "num_hidden_layers": 1,
+        "num_attention_heads": n, "num_key_value_heads": kv, "intermediate_size": 64, "vocab_size": 64})
+    };
+    refused(&heads(7, 7).to_string(), &["hidden_size is 100 and num_attention_heads 7", "a multiple of 7"]);
+    refused(&heads(10, 4).to_string(), &["num_attention_heads is 10 and num_key_value_heads 4"]);
+    refused(&heads(5, 10).to_string(), &["num_key_value_heads 10"]);
+    let gpt =
+        json!({"model_type": "gpt2", "n_embd": 100, "n_layer": 1, "n_head": 3, "n_positions": 8, "vocab_size": 9});
+    refused(&gpt.to_string(), &["n_embd is 100 and n_head 3"]);
     let huge = json!({"model_type": "mixtral", "hidden_size": 1 << 20, "num_hidden_layers": 1024, "num_attention_heads": 1,
         "intermediate_size": 1 << 20, "vocab_size": 1 << 20, "num_local_experts": 1024, "num_experts_per_tok": 1});
     refused(&huge.to_string(), &["parameters", "at most"]);
@@ -151,6 +168,9 @@ fn configurations_are_read_or_refused_in_one_sentence() {
     usage(&["--preset", "gpt2", "--tokens", "many"], &["--tokens is \"many\"", "300B"]);
     usage(&["--preset", "gpt2", "--batch", "0"], &["--batch is 0"]);
     usage(&["--preset", "gpt2", "--watts", "-1"], &["--watts is -1"]);
+    let most = (1_u64 << 32).to_string();
+    usage(&["--preset", "gpt3", "--batch", &most, "--context", &most], &["2^64 bytes", "--batch or --context"]);
+    usage(&["--preset", "grok-1", "--batch", &most], &["2^64 bytes"]);
     usage(&["--preset", "gpt2", "--price", "nan"], &["--price is NaN"]);
     usage(&["--run", "nowhere"], &["no such run"]);
 }

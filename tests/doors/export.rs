@@ -170,6 +170,31 @@ fn values(path: &Path, header: &GgufHeader, name: &str) -> Vec<f32> {
     }
 }
 
+/// It used to be written as it was, and llama.cpp refused the file.
+#[test]
+fn a_broken_chat_template_is_named_and_left_out() {
+    let dir = scratch();
+    let run = pretrained(dir.path(), "r", &[]);
+    let model = dir.path().join("model");
+    copy_all(&checkpoint(&run, 3), &model);
+    fs::remove_file(model.join("manifest.json")).unwrap();
+    let path = model.join("tokenizer_config.json");
+    let config = json_file(&path);
+    for (name, template, broken) in [
+        ("broken", "{% for m in messages %}{{ m['content'] }}", Some("a for is not closed")),
+        ("whole", "{% for m in messages %}{{ m['content'] }}{% endfor %}", None),
+    ] {
+        let mut config = config.clone();
+        config["chat_template"] = json!(template);
+        fs::write(&path, config.to_string()).unwrap();
+        let file = dir.path().join(format!("{name}.gguf"));
+        let done = export(&["--model", &text(&model), "--gguf", &text(&file)]);
+        assert_eq!(done.good().err.contains("the chat template is broken"), broken.is_some(), "{}", done.err);
+        assert!(broken.is_none_or(|what| done.err.contains(what)), "{}", done.err);
+        assert_eq!(header(&file).text("tokenizer.chat_template"), broken.is_none().then_some(template));
+    }
+}
+
 /// They used to become infinite in the file.
 #[test]
 fn weights_beyond_a_type_are_refused_before_anything_is_written() {
@@ -285,6 +310,14 @@ fn the_modelfile_has_the_template_only_where_the_model_speaks() {
     let chat = fs::read_to_string(dir.path().join("chat.Modelfile")).unwrap();
     assert!(chat.contains("<|{{ .Role }}|>{{ .Content }}<|im_end|>") && chat.contains("stop \"<|im_end|>\""), "{chat}");
     assert_eq!(header(&file).text("general.name"), Some("sft-00000002"), "the furthest stage that speaks");
+    // Words of commands as a shell and Ollama read them.
+    let file = dir.path().join("it's mine.gguf");
+    let done = export(&["--run", &text(&run), "--gguf", &text(&file)]);
+    let beside = text(&dir.path().join("it'\\''s mine.Modelfile"));
+    let ollama = format!("ollama create 'it'\\''s mine' -f '{beside}'");
+    assert!(done.good().out.contains(&ollama) && done.out.contains("llama-cli -m '"), "{}", done.out);
+    let named = fs::read_to_string(dir.path().join("it's mine.Modelfile")).unwrap();
+    assert!(named.starts_with("FROM \"./it's mine.gguf\"\n"), "{named}");
     let file = dir.path().join("step.gguf");
     export(&["--run", &text(&run), "--stage", "pretrain", "--step", "3", "--gguf", &text(&file)]).good();
     assert_eq!(header(&file).text("general.name"), Some("pretrain-00000003"));

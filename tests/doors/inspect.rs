@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::Path,
     process::Stdio,
 };
@@ -180,7 +180,17 @@ fn hostile_gguf_files_are_refused_in_one_sentence() {
     );
     refused(&key(G::Raw(99, vec![0; 8])), &["unknown type 99"]);
     refused(&gguf::file(&[("k", G::U32(1)), ("k", G::U32(2))], &[], 0), &["twice"]);
-    refused(&gguf::file(&[("general.alignment", G::U32(0))], &[], 0), &["general.alignment"]);
+    for (value, said) in
+        [(G::U32(0), "is 0;"), (G::U32(3), "is 3;"), (G::Text("a\nb"), "is \"a\\nb\";"), (G::Bool(true), "is true;")]
+    {
+        refused(&gguf::file(&[("general.alignment", value)], &[], 0), &["general.alignment", said]);
+    }
+    refused(&gguf::file(&[("general.alignment", G::Texts(vec!["a"]))], &[], 0), &["is a list of 1;"]);
+    let other = [&b"GGML"[..], &good[4..]].concat();
+    refused(&other, &["m.gguf", "does not begin with GGUF"]);
+    refused(&fs::read(golden("tied").join("model.safetensors")).unwrap(), &["does not begin with GGUF"]);
+    refused(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", &["Git LFS"]);
+    refused(b"", &["does not begin with GGUF"]);
     let tensors = |all: &[gguf::Described<'_>], data| gguf::file(&[], all, data);
     refused(&tensors(&[("a", &[32], 0, 0), ("a", &[32], 0, 128)], 256), &["\"a\"", "twice"]);
     refused(&tensors(&[("a", &[32], 0, 0), ("b", &[32], 0, 64)], 256), &["overlaps"]);
@@ -259,7 +269,7 @@ fn what_is_no_weights_is_named() {
 #[test]
 fn hostile_names_are_cleaned() {
     let dir = scratch();
-    let name = "a\u{1b}[2J\n\u{202e}b\r\u{9b}";
+    let name = "a\u{1b}[2J\n\u{202e}b\r\u{9b}\tc";
     let header = json!({name: {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}, "__metadata__": {name: name}});
     let header = header.to_string();
     let path = dir.path().join("m.safetensors");
@@ -269,6 +279,20 @@ fn hostile_names_are_cleaned() {
         let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!done.good().out.contains(bad), "{:?}", done.out);
     }
+    // The same in a GGUF file: keys, texts, lists of texts, and the token of an id.
+    let text_of = "line\none\ttwo\u{1b}[31m\u{9b}";
+    let pairs = [
+        ("general.architecture", G::Text("llama")),
+        (text_of, G::Text(text_of)),
+        ("tokenizer.ggml.tokens", G::Texts(vec![text_of, "\n"])),
+        ("tokenizer.ggml.eos_token_id", G::U32(1)),
+    ];
+    let path = dir.path().join("m.gguf");
+    fs::write(&path, gguf::file(&pairs, &[], 0)).unwrap();
+    let page = danlu(["inspect", &text(&path)]).good().out.clone();
+    assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "{page:?}");
+    assert_eq!(page.lines().filter(|line| line.contains("line␊one␉two")).count(), 1, "{page}");
+    let path = dir.path().join("m.safetensors");
     assert_eq!(inspect(&path)[0]["tensor"], name, "JSON keeps the name");
 }
 
@@ -313,21 +337,65 @@ fn grok(dir: &Path) {
     fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
 }
 
+/// The most memory that `inspect PATH --json` took until its first line, in KiB, and its lines. Everything has been read
+/// when the first line is written; the rest waits in the pipe.
+#[cfg(target_os = "linux")]
+fn peak(path: &Path) -> (u64, Vec<String>) {
+    let mut child = command(["inspect", &text(path), "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    let peak = peak.trim().trim_end_matches("kB").trim().parse().unwrap();
+    let mut all = vec![first];
+    all.extend(lines.map(Result::unwrap));
+    assert!(child.wait().unwrap().success());
+    (peak, all)
+}
+
+/// Headers of more than 16 MiB used to be refused; the format allows 100 MB.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_header_of_a_hundred_megabytes_is_read_in_little_memory() {
+    let dir = scratch();
+    let path = dir.path().join("m.safetensors");
+    let count = 3000_u64;
+    let tensors: Vec<String> = (0..count)
+        .map(|i| format!("\"a.{i}\":{{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[{i},{}]}}", i + 1))
+        .collect();
+    let made = |length: usize| {
+        let start = format!("{{{},\"__metadata__\":{{\"k\":\"v\",\"long\":\"", tensors.join(","));
+        let end = "\"}}";
+        let mut file = BufWriter::new(File::create(&path).unwrap());
+        file.write_all(&(length as u64).to_le_bytes()).unwrap();
+        file.write_all(start.as_bytes()).unwrap();
+        let chunk = "春".repeat(1 << 16);
+        let mut left = length - start.len() - end.len();
+        while left > 0 {
+            // Whole characters, then single bytes.
+            let part = if left >= chunk.len() { chunk.as_bytes() } else { &b"x"[..] };
+            file.write_all(part).unwrap();
+            left -= part.len();
+        }
+        file.write_all(end.as_bytes()).unwrap();
+        file.write_all(&vec![0; count as usize]).unwrap();
+    };
+    made(100_000_000);
+    let (peak, lines) = peak(&path);
+    assert!(peak < 50 << 10, "{peak} KiB");
+    let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    assert_eq!((&last["tensors"], &last["metadata"]["k"]), (&json!(count), &json!("v")));
+    assert!(last["metadata"]["long"].as_str().is_none_or(|long| long.len() <= 65 << 10));
+    made(100_000_001);
+    danlu(["inspect", &text(&path)]).refused(2, &["100000001 bytes", "more than the allowed 100000000"]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn three_hundred_gigabytes_are_listed_from_their_headers() {
     let dir = scratch();
     grok(dir.path());
-    let mut child = command(["inspect", &text(dir.path()), "--json"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // Everything has been read when the first line is written; the rest waits in the pipe.
-    let first = lines.next().unwrap().unwrap();
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches("kB").trim().parse().unwrap();
-    let mut all = vec![first];
-    all.extend(lines.map(Result::unwrap));
-    assert!(child.wait().unwrap().success());
+    let (peak, mut all) = peak(dir.path());
     assert!(peak < 50 << 10, "{peak} KiB");
     let last: Value = serde_json::from_str(&all.pop().unwrap()).unwrap();
     assert_eq!(all.len(), 64 * 33 + 2);

@@ -7,5 +7,7 @@ mod common;
 mod completions;
 mod estimate;
 mod export;
+#[cfg(unix)]
+mod folders;
 mod gguf;
 mod inspect;

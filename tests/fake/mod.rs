@@ -636,7 +636,7 @@ impl Player {
                 }
             }
             Command::ShowRuns => {
-                self.tell(Event::Runs(Vec::new()));
+                self.tell(Event::Runs { runs: Vec::new(), unread: Vec::new() });
             }
             Command::Compare { .. } | Command::Fork { .. } | Command::Care(_) => self.refuse("there are no other runs"),
             Command::ShowRollout { which } => {

@@ -199,7 +199,7 @@ fn print(time: f64, stage: StageId, json: bool, event: &Event) -> io::Result<()>
         | Event::Counted(_)
         | Event::Batch(_)
         | Event::Room(_)
-        | Event::Runs(_)
+        | Event::Runs { .. }
         | Event::Compared(_)
         | Event::Forked { .. }
         | Event::Cared { .. }

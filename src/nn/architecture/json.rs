@@ -54,6 +54,7 @@ impl Architecture {
                 let hidden = fields.need("n_embd")?;
                 let ffn = fields.size("n_inner")?.unwrap_or(4 * hidden);
                 let heads = fields.need("n_head")?;
+                divides(("n_embd", hidden), ("n_head", heads))?;
                 let gpt = Architecture::gpt(
                     fields.need("n_layer")?,
                     hidden,
@@ -70,6 +71,12 @@ impl Architecture {
             }
             "llama" | "mistral" | "mixtral" | "qwen2" | "qwen3" => {
                 let (hidden, heads) = (fields.need("hidden_size")?, fields.need("num_attention_heads")?);
+                let kv_heads = fields.size("num_key_value_heads")?.unwrap_or(heads);
+                divides(("num_attention_heads", heads), ("num_key_value_heads", kv_heads))?;
+                let head_dim = fields.size("head_dim")?;
+                if head_dim.is_none() {
+                    divides(("hidden_size", hidden), ("num_attention_heads", heads))?;
+                }
                 let experts = if kind == "mixtral" { fields.need("num_local_experts")? } else { 1 };
                 let active = if kind == "mixtral" { fields.need("num_experts_per_tok")? } else { 1 };
                 if active > experts {
@@ -81,7 +88,7 @@ impl Architecture {
                     fields.need("num_hidden_layers")?,
                     hidden,
                     heads,
-                    fields.size("num_key_value_heads")?.unwrap_or(heads),
+                    kv_heads,
                     fields.need("intermediate_size")?,
                     fields.need("vocab_size")?,
                 ];
@@ -94,7 +101,7 @@ impl Architecture {
                 };
                 let llama = Architecture::llama(shape, fields.size("max_position_embeddings")?.unwrap_or(2048));
                 Architecture {
-                    head_dim: fields.size("head_dim")?.unwrap_or(hidden / heads),
+                    head_dim: head_dim.unwrap_or(hidden / heads),
                     bias,
                     head_norms: kind == "qwen3",
                     experts,
@@ -114,4 +121,12 @@ impl Architecture {
             n => Err(ConfigError(format!("the model would have {n} parameters; expected at most {MOST_PARAMETERS}"))),
         }
     }
+}
+
+/// Checks that a number of heads divides what they share.
+fn divides((whole, n): (&str, u64), (parts, heads): (&str, u64)) -> Result<(), ConfigError> {
+    if n.is_multiple_of(heads) {
+        return Ok(());
+    }
+    Err(ConfigError(format!("{whole} is {n} and {parts} {heads}; expected a multiple of {heads}")))
 }

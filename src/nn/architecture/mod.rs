@@ -137,9 +137,7 @@ pub struct TrainingBytes {
 impl TrainingBytes {
     /// All bytes of training.
     pub fn total(&self) -> u64 {
-        [self.weights, self.gradients, self.moments, self.activations, self.logits]
-            .into_iter()
-            .fold(0, u64::saturating_add)
+        self.weights + self.gradients + self.moments + self.activations + self.logits
     }
 }
 
@@ -251,8 +249,8 @@ impl Architecture {
     }
 
     /// Bytes of training on micro-batches of `batch` × `context`, as danlu lays them out; `half`: activations and
-    /// operands in f16 over f32 masters.
-    pub fn training_bytes(&self, batch: u64, context: u64, half: bool) -> TrainingBytes {
+    /// operands in f16 over f32 masters. None where a sum is 2^64 or more.
+    pub fn training_bytes(&self, batch: u64, context: u64, half: bool) -> Option<TrainingBytes> {
         let parameters = self.parameters();
         let act = if half { 2 } else { 4 };
         let rows = u128::from(batch) * u128::from(context);
@@ -263,15 +261,18 @@ impl Architecture {
         let router = if self.experts > 1 { self.experts } else { 0 };
         let layer = 4 * c + qkv + out + wide * f * self.active + self.heads + 2 + router;
         let shared = 7 * c + f + 2 * f + out + qkv + 1;
-        let saturated = |n: u128| u64::try_from(n).unwrap_or(u64::MAX);
-        TrainingBytes {
-            weights: if half { 6 * parameters } else { 4 * parameters },
-            gradients: 4 * parameters,
-            moments: 8 * parameters,
-            activations: saturated(act * rows * u128::from(layer * self.layers + shared)),
-            logits: saturated(4 * rows * u128::from(self.vocab)),
-            kv_cache: saturated(act * rows * u128::from(2 * self.layers * kv)),
-        }
+        let of = |bytes: u128, n: u64| u64::try_from(bytes.checked_mul(n.into())?).ok();
+        let all = TrainingBytes {
+            weights: of(if half { 6 } else { 4 }, parameters)?,
+            gradients: of(4, parameters)?,
+            moments: of(8, parameters)?,
+            activations: of(act * rows, layer * self.layers + shared)?,
+            logits: of(4 * rows, self.vocab)?,
+            kv_cache: of(act * rows, 2 * self.layers * kv)?,
+        };
+        let summed = [all.weights, all.gradients, all.moments, all.activations, all.logits];
+        summed.into_iter().try_fold(0, u64::checked_add)?;
+        Some(all)
     }
 }
 
@@ -331,7 +332,7 @@ mod tests {
                 let config = ModelConfig { tie_word_embeddings: tied, ..preset.config() };
                 let shape = Architecture::from(&config);
                 assert_eq!(shape.parameters(), ParamTable::new(&config).parameters() as u64, "{}", preset.name);
-                let bytes = shape.training_bytes(3, 64, false);
+                let bytes = shape.training_bytes(3, 64, false).unwrap();
                 let exact = estimate(&config, 3, 64, 0);
                 assert_eq!(bytes.activations, exact.activation_bytes, "{}", preset.name);
                 assert_eq!(Architecture::from_json(&config.to_json().to_string()).unwrap(), shape, "{}", preset.name);
@@ -361,6 +362,9 @@ mod tests {
             ("num_hidden_layers", json!(1_000_000_000), "num_hidden_layers"),
             ("vocab_size", json!(null), "vocab_size is missing"),
             ("num_attention_heads", json!("x"), "num_attention_heads"),
+            ("num_attention_heads", json!(15), "num_attention_heads is 15 and num_key_value_heads 2"),
+            ("num_key_value_heads", json!(28), "expected a multiple of 28"),
+            ("hidden_size", json!(900), "hidden_size is 900 and num_attention_heads 14; expected a multiple of 14"),
         ] {
             let mut bad = qwen.clone();
             bad[key] = value;

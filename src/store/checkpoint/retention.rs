@@ -21,7 +21,7 @@ use crate::{
 
 /// Which checkpoints of a stage to keep.
 pub struct Keep<'a> {
-    /// This many of the newest, at least one.
+    /// Those of this many of the newest steps, at least one; of several saves of a step the last.
     pub newest: usize,
     /// Checkpoints that other stages started from.
     pub pinned: &'a [CheckpointId],
@@ -51,8 +51,14 @@ impl Saver {
         let there = &self.checkpoints;
         // Retry removals that failed earlier; they were reported then.
         sweep_those(&*there.disk, &there.dir, |name| Scratch::Removing.made(name), &mut Swept::default())?;
-        let mut ids = there.newest_first(Some(stage))?;
-        let rest = ids.split_off(keep.newest.max(1).min(ids.len()));
+        let mut steps: Vec<u64> = Vec::new();
+        let (mut ids, rest): (Vec<_>, Vec<_>) = there.newest_first(Some(stage))?.into_iter().partition(|id| {
+            let is_last = steps.last() != Some(&id.step);
+            if is_last {
+                steps.push(id.step);
+            }
+            is_last && steps.len() <= keep.newest.max(1)
+        });
         let (kept, mut old): (Vec<_>, Vec<_>) = rest.into_iter().partition(|id| keep.pinned.contains(id));
         ids.extend(kept);
         let mut retained = Retained::default();

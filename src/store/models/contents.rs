@@ -112,6 +112,12 @@ fn file(disk: &dyn Fs, path: &Path, links: Links) -> Result<Contents, StoreError
         let headers = read_indexed(disk, path, links)?;
         return Ok(Contents::of(headers.files, headers.index));
     }
+    if has_ending(&name, "gguf") {
+        let what = no_safetensors(&start).unwrap_or(
+            "it does not begin with GGUF, as a .gguf file does; it is damaged or another kind of file, download it again",
+        );
+        return Err(StoreError::input(path, what));
+    }
     // A pickle may begin like the length of a header.
     if let Some(what) = no_safetensors(&start).filter(|_| start.first_chunk().is_none_or(|first| is_no_length(*first)))
     {

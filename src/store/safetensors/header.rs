@@ -1,6 +1,11 @@
 //! The header of a safetensors file, checked before it is used.
 
-use std::{collections::BTreeMap, fmt, io::Read, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{BufReader, Read, Seek as _, SeekFrom},
+    path::Path,
+};
 
 use ::safetensors::{
     Dtype, SafeTensorError,
@@ -11,7 +16,7 @@ use serde::{
     de::{Deserializer, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{MAX_HEADER, MAX_RANK, MAX_TENSORS};
+use super::{MAX_HEADER, MAX_RANK, MAX_TENSORS, strings::ShortStrings};
 use crate::base::io::ReadSeek;
 use crate::store::{
     error::{At, StoreError},
@@ -83,10 +88,15 @@ pub(super) fn open(disk: &dyn Fs, path: &Path, links: Links) -> Result<(Header, 
             file_bytes - 8
         )));
     }
-    let mut text = vec![0; length as usize];
-    reader.read_exact(&mut text).at("read", path)?;
-    let RawHeader { tensors, metadata } =
-        serde_json::from_slice(&text).map_err(|e| wrong(format!("the safetensors header is invalid: {e}")))?;
+    let text = BufReader::with_capacity(1 << 16, ShortStrings::new(reader.by_ref().take(length), MAX_METADATA));
+    let RawHeader { tensors, metadata } = serde_json::from_reader(text).map_err(|e| {
+        if e.is_io() {
+            StoreError::Io { doing: "read", path: path.to_owned(), source: e.into() }
+        } else {
+            wrong(format!("the safetensors header is invalid: {e}"))
+        }
+    })?;
+    reader.seek(SeekFrom::Start(8 + length)).at("read", path)?;
 
     let mut raw: Vec<_> = tensors.into_iter().map(|(name, raw)| (name, TensorInfo::from(raw))).collect();
     raw.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));

@@ -6,6 +6,7 @@
 
 mod header;
 mod model;
+mod strings;
 mod write;
 
 use std::{
@@ -28,8 +29,10 @@ use super::{
     fs::{Fs, Links},
 };
 
-/// Longest header that is read. The format allows 100 MB; a hundred thousand tensors fit in this limit.
-pub const MAX_HEADER: u64 = 16 << 20;
+/// Longest header, as the format has it. It is read in one pass, and long texts in it are kept in part.
+pub const MAX_HEADER: u64 = 100_000_000;
+/// Longest index of a sharded model: a hundred thousand tensors fit in.
+const MAX_INDEX: u64 = 16 << 20;
 /// Most tensors in a file or a model.
 pub const MAX_TENSORS: usize = 100_000;
 /// Most dimensions of a tensor.

@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    MAX_HEADER, TensorFile,
+    MAX_INDEX, TensorFile,
     header::{Header, Names, read_header},
     not_in_the_index, read_into, read_tensors,
 };
@@ -52,7 +52,7 @@ impl Places {
     /// The shards of an index, all of which must be in its folder.
     fn of_index(disk: &dyn Fs, index: PathBuf, links: Links) -> Result<Places, StoreError> {
         let dir = index.parent().unwrap_or(Path::new("")).to_owned();
-        let text = read_limited(disk, &index, MAX_HEADER, links)?;
+        let text = read_limited(disk, &index, MAX_INDEX, links)?;
         if is_lfs_pointer(&text) {
             return Err(StoreError::input(&index, LFS_POINTER));
         }

@@ -76,6 +76,12 @@ fn named<T>(
     notes: &mut Vec<String>,
 ) -> Result<Vec<(PathBuf, T)>, TrainError> {
     let joined = run_dir.join(path);
+    if Path::new(path).is_relative() && !run_dir.is_dir() {
+        return Err(TrainError::Input(format!(
+            "{table} {name}: {path:?} starts from the folder {}, which is not there; root in run.toml names it (a fork reads the files of the run it came from): put it back, or set root or {table}.path",
+            run_dir.display()
+        )));
+    }
     let literal = |p: &Path| PathBuf::from(glob::Pattern::escape(&p.to_string_lossy()));
     if joined.is_file() {
         let Some(found) = kind(&joined) else {

@@ -4,6 +4,8 @@ use std::{borrow::Cow, path::Path};
 
 use serde_json::Value;
 
+use super::template::fault;
+
 use crate::{
     data::{CHAT_TEMPLATE, Merging, TokenKind, Tokenizer, Vocabulary},
     nn::{ModelConfig, ParamTable, ParamTensor},
@@ -75,7 +77,14 @@ impl GgufModel {
                 "the token {token:?} contains U+2581, which llama.cpp cannot tell from a space: texts with it are read as spaces"
             ));
         }
-        let template = template(dir)?;
+        let mut template = template(dir)?;
+        if let Some(what) = template.as_deref().and_then(fault) {
+            notes.push(format!(
+                "the chat template is broken ({what}), and llama.cpp would not load it: the file has none; repair chat_template in {} and export again",
+                dir.join("tokenizer_config.json").display()
+            ));
+            template = None;
+        }
         // A fine-tuned model's folder lists the end of a turn among the ends of an answer.
         let end = tokenizer.chat().map(|tokens| tokens.end);
         let ends = model_folder::ends(dir, &config)?;
@@ -129,7 +138,10 @@ impl GgufModel {
 
 /// Ollama's Modelfile: the file, the chat template in Ollama's language where the model has danlu's, the context.
 fn modelfile(file: &str, context: usize, chat: bool) -> String {
-    let mut text = format!("FROM ./{file}\n");
+    // Ollama reads a value up to the quote that ends a line, without escapes.
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let quote = if file.chars().all(plain) { "" } else { "\"" };
+    let mut text = format!("FROM {quote}./{file}{quote}\n");
     if chat {
         text.push_str(
             "TEMPLATE \"\"\"{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}<|im_end|>{{ end }}<|assistant|>\"\"\"\n",

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::tfevents;
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     store::{NewFile, RunView, each_record},
     train::error::TrainError,
 };
@@ -57,9 +57,9 @@ pub fn metrics(view: &RunView, form: MetricsForm) -> Result<Vec<NewFile<'static>
         }
     })?;
     if stages.values().all(|stage| stage.steps.is_empty()) {
-        let path = view.dir().display();
+        let (path, word) = (view.dir().display(), shell::path(view.dir()));
         return Err(TrainError::Input(format!(
-            "{path}: no step is logged yet; train it first: danlu train --run {path}"
+            "{path}: no step is logged yet; train it first: danlu train --run {word}"
         )));
     }
     let mut files = Vec::new();

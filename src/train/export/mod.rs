@@ -4,6 +4,7 @@ mod dataset;
 mod folder;
 mod gguf;
 mod metrics;
+mod template;
 mod tfevents;
 
 pub use dataset::dataset;

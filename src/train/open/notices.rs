@@ -37,7 +37,26 @@ pub(crate) fn of_plan(config: &RunConfig, stage: StageId, plan: &StagePlan) -> V
             "{stage}.decay_steps has no effect: lr_scheduler_type is {kind}, and only wsd has a decay phase"
         ));
     }
+    notes.extend(of_patience(stage, plan));
     notes
+}
+
+/// Why the stage cannot end early although `patience` is set.
+fn of_patience(stage: StageId, plan: &StagePlan) -> Option<String> {
+    let (patience, steps) = (plan.patience, plan.schedule.steps);
+    if patience == 0 {
+        return None;
+    }
+    // The first evaluation is the one that others are compared with; stages after pretraining have it before step 1.
+    let (before, needed) =
+        (steps.saturating_sub(1).checked_div(plan.eval_steps), patience + usize::from(!stage.chat()));
+    match before {
+        None => Some(format!("{stage}.patience has no effect: eval_steps is 0, so the stage is never evaluated")),
+        Some(before) if before < needed => Some(format!(
+            "{stage}.patience has no effect: it is {patience}, and only {before} evaluations come before the end at step {steps}"
+        )),
+        Some(_) => None,
+    }
 }
 
 /// `--set` pairs that concern neither this stage nor run.toml: they belong to a stage that is not trained now.
@@ -140,12 +159,15 @@ mod tests {
     fn settings_without_effect_are_reported() {
         assert!(notes(&[]).is_empty());
         assert!(notes(&[("steps", "50"), ("warmup_steps", "10"), ("decay_steps", "40")]).is_empty());
+        assert!(notes(&[("patience", "2"), ("eval_steps", "300")]).is_empty());
         for (sets, words) in [
             (&[("steps", "10"), ("warmup_steps", "500")][..], "warmup_steps is 500"),
             (&[("steps", "10"), ("warmup_steps", "8"), ("decay_steps", "5")], "falls at once"),
             (&[("lr_scheduler_type", "cosine"), ("decay_steps", "5")], "decay_steps has no effect"),
             (&[("lr_scheduler_type", "constant"), ("decay_steps", "5")], "decay_steps has no effect"),
             (&[("learning_rate", "0")], "nothing will be learned"),
+            (&[("patience", "3"), ("eval_steps", "0")], "patience has no effect: eval_steps is 0"),
+            (&[("patience", "3"), ("eval_steps", "300")], "it is 3, and only 3 evaluations come before the end"),
         ] {
             let notes = notes(sets);
             assert!(notes.len() == 1 && notes[0].contains(words), "{notes:?}");

@@ -7,7 +7,7 @@ use super::{
     precision,
 };
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     compute::Device,
     nn::{AdamW, Learner, MicroBatch, PRESETS, estimate, preset},
     store::{RUNS, RealFs, Run, RunView, StoreError, newest_run},
@@ -41,7 +41,7 @@ pub fn open_line(
         return Err(TrainError::Input(format!(
             "{0} starts from the run's own {parent}, not from --from {1}; give that to a new run first: danlu train --stage sft --from {1}",
             setup.stage,
-            from.display()
+            shell::path(from)
         )));
     }
     if let (Some(start), None) = (setup.start, setup.stage.parent())
@@ -169,10 +169,10 @@ pub fn furthest_stage(dir: Option<&Path>) -> Result<StageId, TrainError> {
 
 /// The error for a stage with a parent in a run that does not exist yet.
 fn no_parent(stage: StageId, parent: StageId, dir: &Path) -> TrainError {
-    let dir = dir.display();
+    let (shown, dir) = (dir.display(), shell::path(dir));
     let or = if stage.draws_text() { "; or give a model's folder with --from" } else { "" };
     TrainError::Input(format!(
-        "{stage} starts from a checkpoint of {parent}, and {dir} is not a run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
+        "{stage} starts from a checkpoint of {parent}, and {shown} is not a run yet; train it first: danlu train --stage {parent} --run {dir}{or}"
     ))
 }
 

@@ -191,8 +191,8 @@ impl Figures {
     }
 
     /// The checkpoints of the stage that have a figure, the best first. Those at which every probe of recall that was
-    /// ever whole is whole come before the others; among equals the later one. Of the saves of a step only the last
-    /// counts.
+    /// ever whole is whole come before the others; among equals the earlier one, so that an equal figure later moves
+    /// nothing. Of the saves of a step only the last counts.
     pub(crate) fn ranked<'a>(&self, there: &'a [CheckpointId]) -> Vec<&'a CheckpointId> {
         let newest = |id: &CheckpointId| {
             !there.iter().any(|o| o.stage == id.stage && o.step == id.step && o.revision > id.revision)
@@ -202,7 +202,7 @@ impl Figures {
             .filter(|id| id.stage == self.stage && newest(id))
             .filter_map(|id| Some((self.whole_at(id.step), self.at(id.step)?, id)))
             .collect();
-        keyed.sort_by(|a, b| b.0.cmp(&a.0).then(self.better_first(a.1, b.1)).then(b.2.step.cmp(&a.2.step)));
+        keyed.sort_by(|a, b| b.0.cmp(&a.0).then(self.better_first(a.1, b.1)).then(a.2.step.cmp(&b.2.step)));
         keyed.into_iter().map(|(_, _, id)| id).collect()
     }
 
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(best(&figures, &[50, 400]), None, "neither was measured");
         assert_eq!(figures.stale(), 1);
         figures.see(&eval(500, 2.0));
-        assert_eq!((best(&figures, &[200, 500]), figures.stale()), (Some(500), 2), "among equals the later one");
+        assert_eq!((best(&figures, &[200, 500]), figures.stale()), (Some(200), 2), "an equal figure moves nothing");
         // The last evaluation is on all held-out text; the choice compares the same sample.
         figures.see(&Event::Eval {
             step: 600,

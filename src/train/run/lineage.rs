@@ -8,7 +8,7 @@ use super::{
     model_folder,
 };
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     nn::{ModelConfig, ParamTable},
     protocol::{ForkPoint, StageInfo},
     store::{Checkpoint, CheckpointId, RunView},
@@ -68,7 +68,7 @@ pub(crate) fn missing_parent(view: &RunView, stage: StageId) -> Result<Option<St
     let there = view.checkpoints().list()?;
     let trained = |s: StageId| there.iter().any(|id| id.stage == s);
     let words = |what: &str, missing: StageId| {
-        let dir = view.dir().display();
+        let dir = shell::path(view.dir());
         format!(
             "{stage} {what} {missing}, and this run has none; train it first: danlu train --stage {missing} --run {dir}"
         )
@@ -97,6 +97,10 @@ pub(crate) fn parent(
     notes.extend(found.notes());
     match (found.found, found.skipped.first()) {
         (Some(found), _) => Ok(Some(found)),
+        (None, Some(named)) if matches!(start, Start::Step(_)) => Err(TrainError::Input(format!(
+            "{stage}.start is {start}, and {} cannot be read ({}); choose another step, or best or latest",
+            named.id, named.error
+        ))),
         (None, Some(first)) => Err(TrainError::Input(format!(
             "{stage} starts from a checkpoint of {from}, and this run has no valid one (newest, {}: {})",
             first.id, first.error

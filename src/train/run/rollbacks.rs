@@ -83,7 +83,7 @@ impl Chain {
 
     /// Whether a spike belongs to this chain.
     fn continues(&self, spike: u64) -> bool {
-        self.0.last().is_some_and(|last| spike <= last.until + WINDOW as u64)
+        self.0.last().is_some_and(|last| spike <= last.until.saturating_add(WINDOW as u64))
     }
 
     /// How often the stage has been rolled back already when a spike is seen at this step.

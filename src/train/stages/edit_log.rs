@@ -71,7 +71,7 @@ pub(crate) fn add_unreported(view: &RunView, past: &mut StagePast) -> Result<(),
     };
     // The first entry of a stage is its beginning.
     for entry in line(view, past.stage)?.into_iter().skip(1).filter(|e| e.cause == Cause::Reopened) {
-        let first = entry.step as usize + 1;
+        let first = (entry.step as usize).saturating_add(1);
         if past.events.iter().any(|l| step(l) == Some(first)) {
             continue;
         }

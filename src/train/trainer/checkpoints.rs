@@ -56,6 +56,8 @@ impl Saves {
     /// Copies the state to the host and starts writing it.
     pub(super) fn begin(&mut self, core: &mut Core<'_>, recovery: &mut Recovery) -> Result<(), TrainError> {
         let step = core.done;
+        // One at a time, also when the user asks for several.
+        self.finish(core, recovery, true)?;
         if let Some(why) = recovery.unsavable(step) {
             core.out.emit(Event::SaveFailed { step, error: why.clone() });
             return if core.interactive() { Ok(()) } else { Err(TrainError::Work(why)) };

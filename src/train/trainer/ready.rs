@@ -73,7 +73,9 @@ impl Trainer {
             }
         }
         let turns = ready.work.text().map(|text| text.turns()).transpose()?.unwrap_or_default();
-        let recovery = Recovery::open(open.run.view(), (stage, step), ready.config.guard_settings(), turns)?;
+        let vocab_size = stage.draws_text().then_some(ready.info.vocab_size);
+        let guard = ready.config.guard_settings();
+        let recovery = Recovery::open(open.run.view(), (stage, step, vocab_size), guard, turns)?;
         let voting = Voting::new(open.run.view(), &mut ready.notes)?;
         let setup = setup.clone();
         Ok(move |open| Trainer { open, ready, setup, logs, recovery, voting, pace })

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use super::{
     core::Core,
-    spikes::{Seen, Spike, Spikes},
+    spikes::{REACH, Seen, Spike, Spikes},
 };
 use crate::{
     base::StageId,
     protocol::{Event, Line, StepReport},
-    store::{Checkpoint, CheckpointId, RunView, StoreError, each_record},
+    store::{Checkpoint, CheckpointId, RunView, StoreError, each_record_back},
     train::{
         config::GuardSettings,
         error::TrainError,
@@ -46,25 +46,31 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// The state after `done` steps, from the run's logs; `turns` are the steps at which data or batch change.
+    /// The state after `done` steps, from the run's logs; `turns` are the steps at which data or batch change, and
+    /// `vocab_size` is that of a stage that predicts text.
     pub(super) fn open(
         view: &RunView,
-        (stage, done): (StageId, u64),
+        (stage, done, vocab_size): (StageId, u64, Option<usize>),
         plan: GuardSettings,
         turns: BTreeSet<u64>,
     ) -> Result<Recovery, TrainError> {
-        let (spikes, chain) = (Spikes::new(plan.clone()), Chain::read(view, stage)?);
+        let (spikes, chain) = (Spikes::new(plan.clone(), vocab_size), Chain::read(view, stage)?);
         let (seen, stopped, saved) = (None, None, Vec::new());
         let mut recovery = Recovery { plan, spikes, chain, turns, seen, stopped, saved, overdue: false };
-        each_record(&**view.disk(), &view.metrics_path(), |record| {
+        let mut past: Vec<Seen> = Vec::new();
+        each_record_back(&**view.disk(), &view.metrics_path(), |record| {
             if let Some(Line { stage: of, record: step, .. }) = Line::<StepReport>::read(record)
                 && of == stage
                 && step.step as u64 <= done
                 && !step.extra.iter().any(|(name, _)| name == LOWERED)
             {
-                recovery.look(Seen::of(&step));
+                past.push(Seen::of(&step));
             }
+            past.len() < REACH
         })?;
+        for step in past.into_iter().rev() {
+            recovery.look(step);
+        }
         Ok(recovery)
     }
 
@@ -274,4 +280,210 @@ fn before(core: &Core<'_>, step: u64) -> Result<Vec<CheckpointId>, StoreError> {
     let mut there = core.view().checkpoints().list()?;
     there.retain(|id| id.stage == core.stage && id.step + 2 <= step);
     Ok(there)
+}
+
+#[cfg(test)]
+mod tests {
+    //! Logs with any change in any line: every reader passes over what it cannot use.
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::{fs, path::Path};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        compute::rng::{self, Purpose},
+        data::{Role, Turn},
+        store::RealFs,
+        train::{
+            config::RunConfig,
+            corpus::{Marks, conversations},
+            run::{best::Figures, replay},
+            stages::{edit_log, reward::votes},
+            trainer::voting::Voting,
+            tree::survey_run,
+        },
+    };
+
+    /// Numbers below `n` by counter.
+    struct Chance(u64, u64);
+
+    impl Chance {
+        fn below(&mut self, n: usize) -> usize {
+            self.1 += 1;
+            rng::bits(self.0, Purpose::Shuffle, 7, self.1) as usize % n.max(1)
+        }
+    }
+
+    /// Another value in its place.
+    fn odd(chance: &mut Chance) -> Value {
+        let all = [
+            json!(null),
+            json!(true),
+            json!(-1),
+            json!(0),
+            json!(u64::MAX),
+            json!(i64::MIN),
+            json!(1e308),
+            json!(-1e-308),
+            json!(""),
+            json!("\u{0}\u{1b}[2J\u{202e}"),
+            json!("春".repeat(5000)),
+            json!([]),
+            json!({}),
+            json!([[[[[[[[{"a": [null]}]]]]]]]]),
+            json!("9".repeat(400)),
+        ];
+        all[chance.below(all.len())].clone()
+    }
+
+    /// Changes one value, key or element somewhere in `value`.
+    fn change(value: &mut Value, chance: &mut Chance) {
+        let inside = chance.below(4) > 0;
+        match value {
+            Value::Object(fields) if inside && !fields.is_empty() => {
+                let key = fields.keys().nth(chance.below(fields.len())).unwrap().clone();
+                match chance.below(6) {
+                    0 => drop(fields.remove(&key)),
+                    1 => {
+                        let moved = fields.remove(&key).unwrap();
+                        fields.insert(format!("{key}_"), moved);
+                    }
+                    _ => change(fields.get_mut(&key).unwrap(), chance),
+                }
+            }
+            Value::Array(all) if inside && !all.is_empty() => {
+                let at = chance.below(all.len());
+                match chance.below(6) {
+                    0 => drop(all.remove(at)),
+                    1 => all.push(all[at].clone()),
+                    _ => change(&mut all[at], chance),
+                }
+            }
+            other => *other = odd(chance),
+        }
+    }
+
+    /// A log with some of its lines changed, lost, repeated, cut or no JSON.
+    fn changed(lines: &[Value], chance: &mut Chance) -> Vec<u8> {
+        let mut text = Vec::new();
+        for line in lines {
+            let mut line = line.clone();
+            let mut times = 1;
+            match chance.below(8) {
+                0 | 1 => (0..=chance.below(3)).for_each(|_| change(&mut line, chance)),
+                2 => times = chance.below(3),
+                _ => {}
+            }
+            for _ in 0..times {
+                text.extend(line.to_string().into_bytes());
+                text.push(b'\n');
+            }
+            if chance.below(20) == 0 {
+                text.extend(
+                    [&b"\xff\xfe{]\n"[..], b"\0\0\0\n", b"{\"step\":", b"\n\n", b"[]\n", b"7\n"][chance.below(6)],
+                );
+            }
+        }
+        if chance.below(4) == 0 {
+            text.truncate(chance.below(text.len()));
+        }
+        text
+    }
+
+    /// Reads a run's logs as the opening of every stage, the workbench and `danlu runs` do.
+    fn read(dir: &Path) -> Result<usize, TrainError> {
+        let view = RunView::open(RealFs::shared(), dir)?;
+        let mut notes = Vec::new();
+        let mut count = survey_run(&view).checkpoints.len();
+        let there = view.checkpoints().list()?;
+        for figures in Figures::of_all(&view)?.values() {
+            count += figures.ranked(&there).len() + figures.stale();
+        }
+        for stage in StageId::ALL {
+            let turns = edit_log::line(&view, stage)?.iter().map(|entry| entry.step).collect();
+            let guard = RunConfig::default().guard_settings();
+            let recovery = Recovery::open(&view, (stage, 2, Some(600)), guard, turns)?;
+            count += usize::from(recovery.before().is_some()) + recovery.factor(3, 1e-3).to_bits() as usize % 2;
+            edit_log::rate_since(&view, stage, 2)?;
+            for mut past in replay::past(&view, stage, 2, true)?.stages {
+                edit_log::add_unreported(&view, &mut past)?;
+                count += past.events.len();
+            }
+        }
+        let read = votes::read(&view, &mut notes)?;
+        count += format!("{:?}", votes::tally(&read)).len();
+        for vote in &read {
+            vote.line().unwrap();
+        }
+        Voting::new(&view, &mut notes)?;
+        count += conversations::count_by_hand(dir)? + Marks::read(&view)?.count().0 + pins::read(&view)?.len();
+        Ok(count)
+    }
+
+    #[test]
+    fn any_line_of_any_log_is_read_or_passed_over() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/runs/state-2");
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("run");
+        fs::create_dir_all(dir.join("data/sft")).unwrap();
+        for name in ["run.toml", "data/tokenizer.json", "data/tokenizer_config.json"] {
+            fs::copy(fixture.join(name), dir.join(name)).unwrap();
+        }
+        let written = |name: &str| -> Vec<Value> {
+            let text = fs::read_to_string(fixture.join(name)).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let rollback = |step: u64, given_up: bool| {
+            json!(Rollback {
+                stage: StageId::Pretrain,
+                checkpoint: Some(format!("pretrain-{step:08}")),
+                step,
+                spike: step + 9,
+                until: step + 137,
+                factor: 0.25,
+                learning_rate: 3e-3,
+                reason: "the loss is 9".to_owned(),
+                passed: vec!["pretrain-00000012".to_owned()],
+                given_up
+            })
+        };
+        let vote = |pair: u64, choice: &str| {
+            json!({"prompt": [{"role": "user", "content": "q"}], "chosen": [{"role": "assistant", "content": "a"}],
+                "rejected": [{"role": "assistant", "content": "b"}], "answers": ["a", "b"], "choice": choice,
+                "pair": pair, "from": 2, "step": 1, "stage": "sft", "seed": 1, "scores": [0.5, 0.25], "seen": false})
+        };
+        let turns = [Turn::new(Role::User, "q"), Turn::new(Role::Assistant, "a")];
+        let logs: [(&str, Vec<Value>); 8] = [
+            ("metrics.jsonl", written("metrics.jsonl")),
+            ("events.jsonl", written("events.jsonl")),
+            ("edits.jsonl", written("edits.jsonl")),
+            ("rollbacks.jsonl", vec![rollback(3, false), rollback(9, false), rollback(9, true), rollback(20, false)]),
+            ("preferences.jsonl", vec![vote(1, "a"), vote(2, "much_b"), vote(3, "tie"), votes::unvote_line(1, 3)]),
+            ("data/sft/by-hand.jsonl", vec![conversations::demonstration(&turns, 3); 3]),
+            (
+                "data/marks.jsonl",
+                vec![json!({"text": "x", "keep": true, "time": 1}), json!({"text": "x", "keep": null})],
+            ),
+            ("pins.jsonl", vec![json!({"checkpoint": "pretrain-00000002", "pinned": true}); 2]),
+        ];
+        for (name, lines) in &logs {
+            fs::write(dir.join(name), changed(&[], &mut Chance(0, 0))).unwrap();
+            let text: String = lines.iter().map(|line| line.to_string() + "\n").collect();
+            fs::write(dir.join(name), text).unwrap();
+        }
+        assert!(read(&dir).unwrap() > 10);
+        let mut refused = 0;
+        for case in 0..400 {
+            let chance = &mut Chance(case, 0);
+            let (name, lines) = &logs[case as usize % logs.len()];
+            fs::write(dir.join(name), changed(lines, chance)).unwrap();
+            if let Err(e) = read(&dir) {
+                assert!(e.exit_code() == 2, "case {case} of {name}: {e}");
+                refused += 1;
+            }
+        }
+        assert!(refused < 40, "{refused} of 400 refused: a line that cannot be used is passed over");
+    }
 }

@@ -3,18 +3,25 @@
 //! Healthy training has single outliers: a batch of odd text, a gradient norm fifty times the usual. What it never has,
 //! measured over all stages (`tests/fixtures/steps`), are several outliers in a row. So a step beyond robust bounds
 //! (median and median deviation) is a *strike*, and only consecutive strikes are a *spike*. A step that was not finite
-//! is a strike too. A slowly rising loss moves its window along; it is detected by comparison with the lowest median so
-//! far.
+//! is a strike too. A slowly rising loss moves its window along; it is detected by comparison with the lowest median of
+//! the last [`MEMORY`] steps. Before there are enough steps to compare with, the loss of a stage that predicts text has an
+//! absolute bound: far above what guessing gives.
 //!
-//! Independent of files and devices: the verdict is a function of the steps, so that a resumed stage sees what an
-//! uninterrupted one sees.
+//! Independent of files and devices: the verdict is a function of the last [`REACH`] steps, so that a resumed stage sees
+//! what an uninterrupted one sees, and reads no more of its log than these.
 
 use std::collections::VecDeque;
 
 use crate::train::{config::GuardSettings, run::rollbacks::WINDOW};
 
-/// Minimum number of steps before any is judged.
+/// How many steps back a lowest median or a spike counts.
+const MEMORY: u64 = 1 << 14;
+/// Steps from which the state is the same as from all of them: before those that count, the windows fill.
+pub(crate) const REACH: usize = MEMORY as usize + 8 * WINDOW;
+/// Minimum number of steps before any is compared with others.
 const LEAST: usize = 8;
+/// Times the loss of guessing that the first steps may have. Healthy ones have about once.
+const GUESSING: f64 = 4.0;
 /// Number of recent steps whose median is compared with the lowest median, and minimum number for a lowest median.
 const RECENT: usize = 32;
 const SETTLED: usize = 64;
@@ -117,8 +124,11 @@ pub(crate) struct Spikes {
     /// Logarithms of gradient norms.
     norms: Window,
     recent: Window,
-    /// The lowest median of the losses, and their deviation at that time.
-    lowest: Option<(f64, f64)>,
+    /// The loss from which the first steps are strikes.
+    ceiling: f64,
+    /// Medians of the losses, each with its step and their deviation then; a median that is followed by a lower one is
+    /// left out, so that the first is the lowest.
+    medians: VecDeque<(u64, f64, f64)>,
     /// Consecutive strikes, and the first of them.
     strikes: usize,
     since: u64,
@@ -131,13 +141,16 @@ pub(crate) struct Spikes {
 }
 
 impl Spikes {
-    pub(crate) fn new(plan: GuardSettings) -> Spikes {
+    /// No steps yet; `vocab_size` if the loss is that of predicting one of so many tokens.
+    pub(crate) fn new(plan: GuardSettings, vocab_size: Option<usize>) -> Spikes {
+        let guessing = vocab_size.map_or(f64::INFINITY, |n| (n.max(2) as f64).ln());
         Spikes {
             plan,
+            ceiling: GUESSING * guessing,
             losses: Window::default(),
             norms: Window::default(),
             recent: Window::default(),
-            lowest: None,
+            medians: VecDeque::new(),
             strikes: 0,
             since: 0,
             skipped: 0,
@@ -148,8 +161,8 @@ impl Spikes {
 
     /// Clears the window: the data change, or the user continues after a spike.
     pub(crate) fn start_over(&mut self) {
-        let (trouble, skipped) = (self.trouble, self.skipped);
-        *self = Spikes { skipped, trouble, ..Spikes::new(self.plan.clone()) };
+        let (trouble, skipped, ceiling) = (self.trouble, self.skipped, self.ceiling);
+        *self = Spikes { skipped, trouble, ceiling, ..Spikes::new(self.plan.clone(), None) };
     }
 
     /// Whether the newest step was not applied.
@@ -172,6 +185,7 @@ impl Spikes {
         if std::mem::take(&mut self.reported) {
             self.start_over();
         }
+        self.trouble.take_if(|trouble| trouble.0.saturating_add(MEMORY) <= seen.step);
         self.skipped = if seen.skipped { self.skipped + 1 } else { 0 };
         let bounds = self.bounds();
         let norm = seen.grad_norm.max(f64::MIN_POSITIVE).ln();
@@ -201,6 +215,10 @@ impl Spikes {
     }
 
     fn fault(&self, seen: Seen, norm: f64, bounds: Option<Bounds>) -> Option<String> {
+        if bounds.is_none() && seen.loss > self.ceiling {
+            let guessing = self.ceiling / GUESSING;
+            return Some(format!("the loss is {:.3}, and guessing gives {guessing:.3}", seen.loss));
+        }
         let (bounds, median) = (bounds?, self.losses.median());
         let usual = self.norms.median();
         if seen.loss > bounds.loss {
@@ -259,12 +277,12 @@ impl Spikes {
             return None;
         }
         let (median, now) = (self.losses.median(), self.recent.median());
-        if self.lowest.is_none_or(|(lowest, _)| median < lowest) {
-            self.lowest = Some((median, self.losses.deviation()));
-        }
-        let (lowest, deviation) = self.lowest?;
+        while self.medians.pop_front_if(|(at, ..)| at.saturating_add(MEMORY) <= step).is_some() {}
+        while self.medians.pop_back_if(|(_, last, _)| *last > median).is_some() {}
+        self.medians.push_back((step, median, self.losses.deviation()));
+        let (_, lowest, deviation) = *self.medians.front()?;
         (now > lowest + (DRIFT * deviation).max(self.plan.spike_loss)).then(|| Spike {
-            since: (step + 1).saturating_sub(RECENT as u64),
+            since: step.saturating_add(1).saturating_sub(RECENT as u64),
             reason: format!("the median loss of {RECENT} steps has risen to {now:.3} from {lowest:.3}"),
         })
     }
@@ -298,7 +316,7 @@ mod tests {
     }
 
     fn spikes_in(steps: &[(f64, f64)]) -> Vec<(u64, Spike)> {
-        feed(&mut Spikes::new(plan()), steps)
+        feed(&mut Spikes::new(plan(), None), steps)
     }
 
     /// A healthy stage: a falling loss with noise, and occasional outliers of the norm.
@@ -353,6 +371,47 @@ mod tests {
         assert_eq!((seen[0].0, seen[0].1.since), (4, 2));
     }
 
+    /// They used to be judged by nothing but being finite.
+    #[test]
+    fn the_first_steps_of_a_stage_on_text_have_an_absolute_bound() {
+        let seen = |losses: &[f64], vocab| {
+            let steps: Vec<(f64, f64)> = losses.iter().map(|loss| (*loss, 1.0)).collect();
+            feed(&mut Spikes::new(plan(), vocab), &steps).first().map(|(step, s)| (*step, s.since, s.reason.clone()))
+        };
+        let (step, since, reason) = seen(&[8.4, 523.0, 490.0, 470.0, 400.0], Some(4096)).unwrap();
+        assert_eq!((step, since), (4, 2));
+        assert!(reason.contains("the loss is 470.000, and guessing gives 8.318"), "{reason}");
+        assert_eq!(seen(&[523.0; 8], None), None, "a loss of another kind");
+        assert_eq!(seen(&[8.4, 523.0, 490.0, 9.0, 8.2, 8.0, 523.0, 7.9], Some(4096)), None, "not in a row");
+        assert_eq!(seen(&[16.0, 25.0, 30.0, 33.0, 30.0, 25.0, 16.0], Some(4096)), None, "a hot warm-up");
+        assert_eq!(seen(&[2.7; 8], Some(2)), None);
+    }
+
+    /// A resumed stage reads the last steps only.
+    #[test]
+    fn the_last_steps_give_the_state_of_all_of_them() {
+        let mut steps = healthy(7, 2 * REACH + 777, 0.1);
+        for at in [3, REACH - 9, REACH + 400, 2 * REACH] {
+            for step in &mut steps[at..at + 5] {
+                step.0 = 90.0;
+            }
+        }
+        // A drift that begins before the steps that are read.
+        for (i, step) in steps.iter_mut().enumerate().skip(REACH - 300) {
+            step.0 += 0.9 * ((i + 300 - REACH) as f64 / 20_000.0).min(1.0);
+        }
+        let fold = |from: usize, to: usize| {
+            let mut spikes = Spikes::new(plan(), Some(4096));
+            for (i, (loss, grad_norm)) in steps.iter().enumerate().take(to).skip(from) {
+                spikes.see(Seen { step: i as u64 + 1, loss: *loss, grad_norm: *grad_norm, skipped: false });
+            }
+            (spikes.bounds(), spikes.medians, spikes.trouble, spikes.strikes, spikes.reported)
+        };
+        for to in [REACH + 1, REACH + 403, REACH + 2000, 2 * REACH + 3, steps.len()] {
+            assert_eq!(fold(to - REACH, to), fold(0, to), "at {to}");
+        }
+    }
+
     #[test]
     fn single_steps_far_off_are_none() {
         let mut odd = healthy(2, 400, 0.1);
@@ -375,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_trouble_is_over_when_the_old_bounds_are_kept() {
-        let mut spikes = Spikes::new(plan());
+        let mut spikes = Spikes::new(plan(), None);
         let mut steps = healthy(4, 200, 0.1);
         steps.extend([(50.0, 1.0); 40]);
         feed(&mut spikes, &steps);
@@ -427,7 +486,9 @@ mod tests {
                 assert_eq!(spikes_in(&seen), [], "{run} {stage}");
                 // Also with half the thresholds, except the patience: the figures are not borderline.
                 let half = GuardSettings { spike_deviations: 6.0, spike_loss: 0.5, spike_grad_norm: 15.0, ..plan() };
-                assert_eq!(feed(&mut Spikes::new(half), &seen), [], "{run} {stage} at half");
+                // A stage on text also with the bound of its first steps, at half.
+                let vocab = ["pretrain", "sft"].contains(&stage).then_some(64);
+                assert_eq!(feed(&mut Spikes::new(half, vocab), &seen), [], "{run} {stage} at half");
                 steps += seen.len();
             }
         }
@@ -489,7 +550,7 @@ mod tests {
 
         #[test]
         fn any_numbers_are_borne(steps in proptest::collection::vec((any::<f64>(), any::<f64>(), any::<bool>()), 0..300)) {
-            let mut spikes = Spikes::new(plan());
+            let mut spikes = Spikes::new(plan(), Some(2));
             for (i, (loss, grad_norm, skipped)) in steps.into_iter().enumerate() {
                 spikes.see(Seen { step: i as u64 + 1, loss, grad_norm, skipped });
             }

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{checkpoints::Saves, core::Core};
 use crate::{
+    base::shell,
     compute::rng::{self, AnswerSeed, Purpose, Stream},
     data::{self, tokens::shuffle::permute},
     protocol::{Choice, Event, Offer, Tally, VotedPair, Who},
@@ -114,7 +115,7 @@ fn reward_context(core: &Core<'_>) -> Result<usize, TrainError> {
 impl Voting {
     pub(super) fn new(view: &RunView, notes: &mut Vec<String>) -> Result<Voting, TrainError> {
         let votes = votes::read(view, notes)?;
-        let next = votes.iter().map(|v| v.pair.id).max().unwrap_or(0) + 1;
+        let next = votes.iter().map(|v| v.pair.id).max().unwrap_or(0).saturating_add(1);
         Ok(Voting { votes, next, ..Voting::default() })
     }
 
@@ -375,7 +376,7 @@ impl Voting {
     pub(super) fn require_fit(&mut self, core: &mut Core<'_>) -> Result<(), TrainError> {
         self.open_standby(core)?;
         let step = self.reward_step(core)? as usize;
-        let dir = core.view().dir().display().to_string();
+        let dir = shell::path(core.view().dir());
         let Some(model) = model(&mut *core.work, &mut self.standby) else {
             return TrainError::refused(format!(
                 "the run has no reward model to train on votes; train it first: danlu train --stage reward --run {dir}"

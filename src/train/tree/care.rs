@@ -10,7 +10,7 @@ use super::{
     survey::{config, survey},
 };
 use crate::{
-    protocol::{TreeCheckpoint, TreeRun},
+    protocol::{TreeCheckpoint, TreeRun, fork_parents},
     store::{CheckpointId, Fs, Run, RunView, Saver, own_bytes, remove_run, rename_run},
     train::{error::TrainError, run::pins},
 };
@@ -80,9 +80,14 @@ pub fn remove_checkpoint(disk: &Arc<dyn Fs>, open: Option<&Saver>, dir: &Path, n
 /// If a fork came from it, a process uses it, or it cannot be removed.
 pub fn remove_whole_run(disk: &Arc<dyn Fs>, dir: &Path) -> Result<u64, TrainError> {
     let (run, others) = among(disk, dir)?;
-    let digests: Vec<&String> = run.checkpoints.iter().map(|line| &line.digest).collect();
-    let came = |other: &&TreeRun| other.fork.as_ref().is_some_and(|fork| digests.contains(&&fork.digest));
-    let forks: Vec<&str> = others.iter().filter(came).map(|other| other.run.as_str()).collect();
+    let all: Vec<TreeRun> = others.iter().cloned().chain([run]).collect();
+    let parents = fork_parents(&all);
+    let forks: Vec<&str> = others
+        .iter()
+        .zip(&parents)
+        .filter(|(_, parent)| **parent == Some(others.len()))
+        .map(|(other, _)| other.run.as_str())
+        .collect();
     if !forks.is_empty() {
         return Err(TrainError::Refused(format!(
             "{} is not removed: {} was forked from it; remove that first",
@@ -108,7 +113,7 @@ fn named(view: &RunView, name: &str) -> Result<CheckpointId, TrainError> {
 /// A run as its folder of runs has it, and the others there.
 fn among(disk: &Arc<dyn Fs>, dir: &Path) -> Result<(TreeRun, Vec<TreeRun>), TrainError> {
     let runs = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut all = survey(disk, runs)?;
+    let mut all = survey(disk, runs)?.runs;
     let at = all.iter().position(|run| run.path.file_name() == dir.file_name());
     let at = at.ok_or_else(|| TrainError::Refused(format!("{} is not a run", shown(dir))))?;
     Ok((all.remove(at), all))

@@ -75,13 +75,16 @@ fn same_steps(runs: &[TreeRun]) -> Vec<SameStep> {
     rows
 }
 
-/// The best figure of every stage.
+/// The best figure of every stage after its first step: the one before it is its parent's.
 fn best(runs: &[TreeRun]) -> Vec<BestOf> {
     let rows = stages(runs).into_iter().map(|stage| {
         let known = StageId::ALL.into_iter().find(|s| stage == *s);
         let (metric, higher) = known.map_or(("", false), figure_of);
         let order = |a: &&(u64, f64), b: &&(u64, f64)| if higher { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) };
-        let top = |run: &TreeRun| curve(run, &stage).and_then(|curve| curve.points.iter().min_by(order).copied());
+        let top = |run: &TreeRun| {
+            let of = curve(run, &stage)?;
+            of.points.iter().filter(|(step, _)| *step > 0).min_by(order).copied()
+        };
         let values = runs.iter().map(top).collect();
         BestOf { stage, metric, values }
     });

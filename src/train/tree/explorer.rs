@@ -11,7 +11,7 @@ use super::{
     care::{pin, remove_checkpoint, remove_whole_run, rename},
     compare::compare,
     fork::{Forking, NoPoint, fork},
-    survey::survey,
+    survey::{Survey, survey},
 };
 use crate::{
     protocol::{Care, Command, Event},
@@ -67,15 +67,18 @@ fn work(here: &Here, command: Command) -> Result<Event, TrainError> {
     let view = |run: &Path| RunView::open(Arc::clone(&here.disk), run);
     let runs = here.dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match command {
-        Command::ShowRuns => Ok(Event::Runs(survey(&here.disk, runs)?)),
+        Command::ShowRuns => {
+            let Survey { runs, unread } = survey(&here.disk, runs)?;
+            Ok(Event::Runs { runs, unread })
+        }
         Command::Compare { runs } => {
             let views = runs.iter().map(|run| view(run)).collect::<Result<Vec<_>, _>>()?;
             Ok(Event::Compared(Box::new(compare(&views)?)))
         }
         Command::Fork { run, checkpoint, sets, open } => {
             let at = checkpoint.parse().map_err(|e: NoPoint| TrainError::Refused(e.to_string()))?;
-            let path = fork(&view(&run)?, &Forking { at, name: None, sets })?;
-            Ok(Event::Forked { path, open })
+            let made = fork(&view(&run)?, &Forking { at, name: None, sets })?;
+            Ok(Event::Forked { path: made.dir, open, notes: made.notes })
         }
         Command::Care(care) => {
             let freed = match &care {

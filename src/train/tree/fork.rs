@@ -1,8 +1,8 @@
 //! A fork: a new run that begins with a checkpoint of another one.
 //!
 //! It has its parent's run.toml with the changes asked for, the checkpoint and those it descends from, the tokenizer,
-//! the prepared data, and the logs up to its step. Its sources are the parent's, by reference. The fork appears whole or
-//! not at all; the parent is only read.
+//! the prepared data, and the logs up to its step. Its sources are the parent's, by reference: relative paths start from
+//! the parent's folder, which `root` in its run.toml names. The fork appears whole or not at all; the parent is only read.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    base::StageId,
+    base::{StageId, StageKind},
     protocol::ForkPoint,
     store::{Checkpoint, CheckpointId, Log, Run, RunDraft, RunView, StoreError, each_record, refuse_name},
     train::{
@@ -74,17 +74,27 @@ pub struct Forking {
     pub sets: Vec<(String, String)>,
 }
 
-/// Makes a fork beside its parent; returns its folder.
+/// A fork that was made.
+#[derive(Clone, Debug)]
+pub struct Forked {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What it lacks, a sentence each: checkpoints of its parent that cannot be read and that its stage does not need.
+    pub notes: Vec<String>,
+}
+
+/// Makes a fork beside its parent.
 ///
 /// # Errors
-/// If there is no such checkpoint, a setting or the name cannot be used, or a file cannot be written. Then nothing is
-/// left of the fork.
-pub fn fork(parent: &RunView, order: &Forking) -> Result<PathBuf, TrainError> {
+/// If there is no such checkpoint, a setting or the name cannot be used, or a file cannot be read or written. Then
+/// nothing is left of the fork.
+pub fn fork(parent: &RunView, order: &Forking) -> Result<Forked, TrainError> {
     let disk = Arc::clone(parent.disk());
     let id = find(parent, &order.at)?;
     let (checkpoint, state) = loaded(parent, &id)?;
     let text = configured(parent, &order.sets, order.at.stage)?;
-    let ancestors = ancestors(parent, &state)?;
+    let mut notes = Vec::new();
+    let ancestors = ancestors(parent, &state, &mut notes)?;
     let runs = parent.dir().parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = match &order.name {
         Some(name) => {
@@ -106,7 +116,7 @@ pub fn fork(parent: &RunView, order: &Forking) -> Result<PathBuf, TrainError> {
     }
     let past = Past::new(&id, &ancestors);
     past.copy_logs(parent, run, late)?;
-    Ok(draft.publish()?)
+    Ok(Forked { dir: draft.publish()?, notes })
 }
 
 /// Refuses a name that is not that of one folder beside the parent.
@@ -122,13 +132,19 @@ fn find(parent: &RunView, at: &Point) -> Result<CheckpointId, TrainError> {
     if let Some(id) = of.iter().rfind(is) {
         return Ok((*id).clone());
     }
-    let (run, Point { stage, step, .. }) = (parent.dir().display(), at);
-    let steps: Vec<String> = of.iter().map(|id| id.step.to_string()).collect();
-    Err(TrainError::Input(if steps.is_empty() {
+    let (run, stage) = (parent.dir().display(), at.stage);
+    let saves: Vec<String> = of.iter().map(|id| save(id.step, Some(id.revision).filter(|r| *r > 0))).collect();
+    Err(TrainError::Input(if saves.is_empty() {
         format!("{run} has no checkpoint of {stage}; danlu runs lists what there is")
     } else {
-        format!("{run} has no checkpoint {stage}-{step}; of {stage} there are the steps {}", steps.join(", "))
+        let asked = save(at.step, at.revision);
+        format!("{run} has no checkpoint {stage}-{asked}; of {stage} there are the steps {}", saves.join(", "))
     }))
+}
+
+/// A step, and which of its saves, as `--at` names them: `6-r1`.
+fn save(step: u64, revision: Option<u32>) -> String {
+    revision.map_or_else(|| step.to_string(), |revision| format!("{step}-r{revision}"))
 }
 
 fn loaded(parent: &RunView, id: &CheckpointId) -> Result<(Checkpoint, State), TrainError> {
@@ -137,21 +153,32 @@ fn loaded(parent: &RunView, id: &CheckpointId) -> Result<(Checkpoint, State), Tr
     Ok((checkpoint, state))
 }
 
-/// The checkpoints of the run that one descends from: parents and reward models.
-fn ancestors(parent: &RunView, state: &State) -> Result<Vec<Checkpoint>, TrainError> {
+/// The checkpoints of the run that one descends from: parents and reward models. One that cannot be read is left out
+/// and noted, unless the fork's own stage continues from it.
+fn ancestors(parent: &RunView, state: &State, notes: &mut Vec<String>) -> Result<Vec<Checkpoint>, TrainError> {
     let checkpoints = parent.checkpoints();
     let (mut found, mut open): (Vec<Checkpoint>, Vec<State>) = (Vec::new(), vec![state.clone()]);
+    let mut own = true;
     while let Some(state) = open.pop() {
         let reward = state.reward_model.as_ref().map(|(name, _)| name);
-        for name in [state.parent.as_ref(), reward].into_iter().flatten() {
+        // A reward model and a policy read their parent again, as their base and as their reference.
+        let reads = state.stage.kind() != StageKind::Answers;
+        for (name, needed) in [(state.parent.as_ref(), own && reads), (reward, own)] {
             // A folder outside the run, or a checkpoint that was removed since.
-            let Some(id) = checkpoints.named(name)? else { continue };
-            if found.iter().all(|other| other.id != id) {
-                let (checkpoint, state) = loaded(parent, &id)?;
-                found.push(checkpoint);
-                open.push(state);
+            let Some(id) = name.map_or(Ok(None), |name| checkpoints.named(name))? else { continue };
+            if found.iter().any(|other| other.id == id) {
+                continue;
+            }
+            match loaded(parent, &id) {
+                Ok((checkpoint, state)) => {
+                    found.push(checkpoint);
+                    open.push(state);
+                }
+                Err(e) if !needed => notes.push(format!("the fork has no {id}, which cannot be read: {e}")),
+                Err(e) => return Err(e),
             }
         }
+        own = false;
     }
     Ok(found)
 }
@@ -167,11 +194,19 @@ fn configured(parent: &RunView, sets: &[(String, String)], stage: StageId) -> Re
         }
         Ok(())
     })?;
-    if after.seed != before.seed {
-        return Err(TrainError::Input(format!(
-            "--set seed={}: a fork continues a checkpoint that was trained with seed {}; leave it out, or start a new run",
-            after.seed, before.seed
-        )));
+    let full = |key: &String| {
+        let known = key.contains('.') || RunConfig::is_top_level(key);
+        if known { key.clone() } else { format!("{stage}.{key}") }
+    };
+    for pair in sets {
+        let changed = RunConfig::parse(&text, std::slice::from_ref(pair), stage).is_ok_and(|one| one != before);
+        if let Some(why) = settled(&full(&pair.0), stage, before.seed).filter(|_| changed) {
+            let option = match pair.0.as_str() {
+                "seed" => format!("--seed {}", pair.1),
+                key => format!("--set {key}={}", pair.1),
+            };
+            return Err(TrainError::Input(format!("{option}: {why}; leave it out, or start a new run")));
+        }
     }
     // A size that is not settled yet has no shape, and no checkpoint either.
     if let (Ok(ours), Ok(theirs)) = (after.model(), before.model()) {
@@ -185,24 +220,39 @@ fn configured(parent: &RunView, sets: &[(String, String)], stage: StageId) -> Re
             ));
         }
     }
-    let full = |key: &String| {
-        let known = key.contains('.') || RunConfig::is_top_level(key);
-        if known { key.clone() } else { format!("{stage}.{key}") }
-    };
     let mut pairs: Vec<(String, String)> = sets.iter().map(|(key, value)| (full(key), value.clone())).collect();
-    if after.names_relative_paths() {
-        pairs.push(("root".to_owned(), format!("{:?}", root(parent, &before).display().to_string())));
+    if after.names_relative_paths() && after.root == before.root {
+        pairs.push(("root".to_owned(), toml::Value::String(root(parent, &before)?).to_string()));
     }
     Ok(toml_patch::keys(&text, &pairs)?)
 }
 
-/// The folder that the parent's relative paths start from, as its sibling names it.
-fn root(parent: &RunView, config: &RunConfig) -> PathBuf {
-    match config.root.as_ref().map(PathBuf::from) {
-        None => Path::new("..").join(parent.name()),
-        Some(above) if above.is_absolute() || above.starts_with("..") => above,
-        Some(inside) => Path::new("..").join(parent.name()).join(inside),
+/// Why a key has no effect on what a fork at `stage` trains, if so: what it sets is done at the checkpoint.
+fn settled(key: &str, stage: StageId, seed: u64) -> Option<String> {
+    let of_line =
+        |name: &str| std::iter::successors(Some(stage), |of| of.parent()).find(|of: &StageId| of.name() == name);
+    match key.split_once('.') {
+        None if key == "seed" => Some(format!("a fork continues a checkpoint that was trained with seed {seed}")),
+        None if key == "tokenizer" => Some("a fork has the tokenizer of its checkpoint".to_owned()),
+        Some(("model", "initializer_range")) => Some("a fork has the weights of its checkpoint".to_owned()),
+        Some((table, "start")) => {
+            of_line(table).map(|of| format!("{of} began before the checkpoint that the fork begins with"))
+        }
+        // Later stages may be trained again, and read settings of fine-tuning and of the reward model.
+        Some((table, _)) if stage.parent().is_some() && table == StageId::Pretrain.name() => {
+            Some(format!("a fork at {stage} begins after {table}"))
+        }
+        _ => None,
     }
+}
+
+/// The folder that the parent's relative paths start from, as an absolute path: the fork may be moved.
+fn root(parent: &RunView, config: &RunConfig) -> Result<String, TrainError> {
+    let there = config.root(parent.dir());
+    let whole = there.canonicalize().or_else(|_| std::path::absolute(&there)).unwrap_or(there);
+    whole.into_os_string().into_string().map_err(|path| {
+        TrainError::Input(format!("{path:?} is not UTF-8, so that run.toml cannot name it; rename that folder first"))
+    })
 }
 
 /// What of the parent's logs belongs to a fork's past: of every stage it descends from the steps up to its checkpoint.

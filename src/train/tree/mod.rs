@@ -14,6 +14,6 @@ pub(in crate::train) use self::survey::config as config_of;
 pub use self::{
     care::{pin, remove_checkpoint, remove_whole_run, rename},
     compare::{MOST_COMPARED, compare},
-    fork::{Forking, NoPoint, Point, fork},
-    survey::{survey, survey_run},
+    fork::{Forked, Forking, NoPoint, Point, fork},
+    survey::{Survey, survey, survey_run},
 };

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     base::{StageId, StageName},
-    protocol::{ForkPoint, TreeCheckpoint, TreeCurve, TreeProbe, TreeRun},
+    protocol::{TreeCheckpoint, TreeCurve, TreeProbe, TreeRun, fork_parents},
     store::{Checkpoint, CheckpointId, Fs, RunView, holder, last_used, own_bytes, runs_in},
     train::{
         config::{RunConfig, written},
@@ -22,17 +22,33 @@ use crate::{
     },
 };
 
-/// The runs in the folder `runs`, by name. What of a run cannot be read is an entry in its `errors`.
+/// The runs of a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// The runs by name. What of a run cannot be read is an entry in its `errors`.
+    pub runs: Vec<TreeRun>,
+    /// Why folders in it cannot be read, which may be runs.
+    pub unread: Vec<String>,
+}
+
+/// Reads the runs in the folder `runs`; a missing folder has none.
 ///
 /// # Errors
-/// If the folder cannot be listed.
-pub fn survey(disk: &Arc<dyn Fs>, runs: &Path) -> Result<Vec<TreeRun>, TrainError> {
-    let dirs = runs_in(&**disk, runs)?;
-    let views = dirs.iter().filter_map(|dir| RunView::open(Arc::clone(disk), dir).ok());
-    let mut all: Vec<TreeRun> = views.map(|view| survey_run(&view)).collect();
-    note_changes(&mut all, disk);
-    note_forks(&mut all);
-    Ok(all)
+/// If `runs` is no folder or cannot be listed.
+pub fn survey(disk: &Arc<dyn Fs>, runs: &Path) -> Result<Survey, TrainError> {
+    let (dirs, unread) = runs_in(&**disk, runs)?;
+    let mut survey = Survey { unread: unread.iter().map(ToString::to_string).collect(), ..Survey::default() };
+    for dir in dirs {
+        match RunView::open(Arc::clone(disk), &dir) {
+            Ok(view) => survey.runs.push(survey_run(&view)),
+            Err(e) => survey.unread.push(e.to_string()),
+        }
+    }
+    let all = &mut survey.runs;
+    let parents = fork_parents(all);
+    note_changes(all, &parents, disk);
+    note_forks(all, &parents);
+    Ok(survey)
 }
 
 /// One run by itself: forks of it and changes against its parent are unknown.
@@ -218,32 +234,23 @@ fn note_stages(all: &mut [TreeCheckpoint]) {
     }
 }
 
-/// Notes which runs were forked from a checkpoint, and replaces the changes of a fork by those against its parent.
-fn note_forks(runs: &mut [TreeRun]) {
-    let forks: Vec<(String, ForkPoint)> =
-        runs.iter().filter_map(|run| Some((run.run.clone(), run.fork.clone()?))).collect();
-    for run in runs {
-        for line in &mut run.checkpoints {
-            let of = forks.iter().filter(|(name, fork)| *name != line.run && fork.digest == line.digest);
-            line.needed_by.extend(of.map(|(name, _)| name.clone()));
+/// Notes which runs were forked from a checkpoint.
+fn note_forks(runs: &mut [TreeRun], parents: &[Option<usize>]) {
+    for (at, parent) in parents.iter().enumerate() {
+        let (Some(parent), Some(fork)) = (*parent, runs[at].fork.clone()) else { continue };
+        let name = runs[at].run.clone();
+        for line in runs[parent].checkpoints.iter_mut().filter(|line| line.digest == fork.digest) {
+            line.needed_by.push(name.clone());
         }
     }
 }
 
 /// Describes a fork by what differs from its parent, if that still exists.
-fn note_changes(runs: &mut [TreeRun], disk: &Arc<dyn Fs>) {
+fn note_changes(runs: &mut [TreeRun], parents: &[Option<usize>], disk: &Arc<dyn Fs>) {
     let configs: Vec<Option<RunConfig>> = runs
         .iter()
         .map(|run| RunView::open(Arc::clone(disk), &run.path).ok().and_then(|view| config(&view).ok()))
         .collect();
-    let parent_of = |run: &TreeRun| {
-        let fork = run.fork.as_ref()?;
-        runs.iter().position(|other| {
-            other.run != run.run && other.checkpoints.iter().any(|checkpoint| checkpoint.digest == fork.digest)
-                || other.run == fork.run
-        })
-    };
-    let parents: Vec<Option<usize>> = runs.iter().map(parent_of).collect();
     for ((run, parent), ours) in runs.iter_mut().zip(parents).zip(&configs) {
         let Some((theirs, ours)) = parent.and_then(|at| configs[at].as_ref()).zip(ours.as_ref()) else { continue };
         let words = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     base::StageName,
-    protocol::{Comparison, TreeCheckpoint, TreeRun},
+    protocol::{Comparison, TreeCheckpoint, TreeRun, fork_parents},
     ui::{editor::Editor, series::Series},
 };
 
@@ -41,6 +41,8 @@ pub struct Tree {
     pub open: bool,
     /// The runs; none before the trainer's answer.
     pub runs: Option<Vec<TreeRun>>,
+    /// Why folders beside the runs cannot be read.
+    pub unread: Vec<String>,
     /// The rows.
     pub rows: Vec<Row>,
     /// The chosen row, and the checkpoint in it.
@@ -184,13 +186,7 @@ impl Tree {
 
 /// The rows of all runs, each fork below the run it came from.
 fn rows(runs: &[TreeRun]) -> Vec<Row> {
-    let parent = |run: &TreeRun| {
-        let fork = run.fork.as_ref()?;
-        let by_digest =
-            runs.iter().position(|o| o.run != run.run && o.checkpoints.iter().any(|c| c.digest == fork.digest));
-        by_digest.or_else(|| runs.iter().position(|o| o.run != run.run && o.run == fork.run))
-    };
-    let parents: Vec<Option<usize>> = runs.iter().map(parent).collect();
+    let parents = fork_parents(runs);
     let mut all = Vec::new();
     let mut open: Vec<(usize, usize)> =
         (0..runs.len()).rev().filter(|at| parents[*at].is_none()).map(|at| (at, 0)).collect();

@@ -60,16 +60,8 @@ pub(crate) fn listen() -> io::Result<()> {
     Ok(())
 }
 
-/// Restores the terminal if the screen uses it; returns whether it did.
-pub(crate) fn surrender() -> bool {
-    UP.swap(false, Ordering::SeqCst) && {
-        give_back();
-        true
-    }
-}
-
 fn fall(signal: i32) {
-    if UP.swap(false, Ordering::SeqCst) && give_back() {
+    if surrender() {
         let words = if signal == SIGABRT { ABORTED } else { ENDED };
         // Standard error is a pipe while the screen is up.
         let _ = rustix::io::write(stdout(), words);
@@ -79,8 +71,11 @@ fn fall(signal: i32) {
     }
 }
 
-/// Restores the terminal; returns whether it takes output.
-fn give_back() -> bool {
+/// Restores the terminal if the screen uses it; returns whether it did, and the terminal takes output.
+pub(crate) fn surrender() -> bool {
+    if !UP.swap(false, Ordering::SeqCst) {
+        return false;
+    }
     // On a blocked terminal only the line discipline is restored, without escape sequences.
     let output = stdout();
     let mut fds = [PollFd::new(&output, PollFlags::OUT)];

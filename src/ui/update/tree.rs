@@ -28,8 +28,13 @@ pub(crate) fn refresh(state: &mut AppState) -> Vec<Cmd> {
 }
 
 /// The trainer's list.
-pub(crate) fn on_runs(state: &mut AppState, runs: Vec<TreeRun>) {
+pub(crate) fn on_runs(state: &mut AppState, runs: Vec<TreeRun>, unread: Vec<String>) {
     requests::answered(state, &Request::Tree);
+    // The list is asked for again and again.
+    for why in unread.iter().filter(|why| !state.tree.unread.contains(why)).cloned().collect::<Vec<_>>() {
+        state.record(Level::Alert, Both::new(|_| why.clone()));
+    }
+    state.tree.unread = unread;
     let here = state.open_run().cloned();
     state.tree.set(runs, here.as_ref());
 }
@@ -39,12 +44,15 @@ pub(crate) fn on_compared(state: &mut AppState, comparison: Comparison) {
     state.tree.comparison = Some(comparison);
 }
 
-pub(crate) fn on_forked(state: &mut AppState, path: PathBuf, open: bool) -> Vec<Cmd> {
+pub(crate) fn on_forked(state: &mut AppState, path: PathBuf, open: bool, notes: Vec<String>) -> Vec<Cmd> {
     requests::answered(state, &Request::Fork);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let text = Both::new(|lang| strings::forked(lang, &name));
     state.record(Level::State, text.clone());
     state.remark(text);
+    for note in notes {
+        state.record(Level::Note, Both::new(|lang| strings::trainer(lang, &note)));
+    }
     if open { leave_for(state, path) } else { refresh(state) }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     cli::{Failure, output},
     store::{CheckpointId, RUNS, RealFs, RunView, newest_run},
     train::{TrainError, checkpoint},
@@ -59,6 +59,6 @@ pub(in crate::cli::verbs) fn folder(
     Err(Failure::usage(format!(
         "{} has no checkpoint of {stage}; train it first: danlu train --stage {stage} --run {}",
         run.display(),
-        run.display()
+        shell::path(&run)
     )))
 }

@@ -7,7 +7,7 @@ use super::{
     report::{Figures, Policy, Pretrain, Report, Reward, Sft},
 };
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     ui::{Lang, strings::Tr},
 };
 
@@ -60,7 +60,7 @@ pub(super) fn document(report: &Report, dir: &Path, lang: Lang) -> Vec<Block> {
     }
     if report.tuned().is_some() {
         blocks.push(Block::Heading(say("与模型对话", "Talk to it")));
-        let dir = quoted(&dir.to_string_lossy());
+        let dir = shell::path(dir);
         let prompt = "我想去杭州玩，有哪些好玩的地点？";
         blocks.push(Block::Command(format!("danlu generate --run {dir} --chat --prompt {prompt}")));
     }
@@ -279,10 +279,4 @@ fn figure(value: Option<f64>, places: usize) -> String {
 fn time(seconds: f64, lang: Lang) -> String {
     let unit = Tr("秒", "s").get(lang);
     if seconds < 10.0 { format!("{seconds:.1} {unit}") } else { format!("{seconds:.0} {unit}") }
-}
-
-/// A path quoted for a shell.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::named;
 use crate::{
+    base::shell,
     cli::{Common, Outcome, common::pair, output},
     train::tree::{Forking, Point, fork},
     ui::Lang,
@@ -30,10 +31,15 @@ pub(in crate::cli) struct Fork {
 impl Fork {
     pub(in crate::cli::verbs) fn run(&self, common: &Common) -> Outcome {
         let parent = named(&self.run)?;
-        let order = Forking { at: self.at.clone(), name: self.name.clone(), sets: self.set.clone() };
-        let dir = fork(&parent, &order)?;
-        let (stage, dir) = (self.at.stage, dir.display());
-        output::text(&dir.to_string());
+        let mut sets = self.set.clone();
+        sets.extend(common.seed.map(|seed| ("seed".to_owned(), seed.to_string())));
+        // The three words are those of run.toml.
+        sets.extend(common.precision.iter().map(|precision| ("precision".to_owned(), format!("{precision:?}"))));
+        let order = Forking { at: self.at.clone(), name: self.name.clone(), sets };
+        let made = fork(&parent, &order)?;
+        let (stage, dir) = (self.at.stage, shell::path(&made.dir));
+        output::text(&made.dir.display().to_string());
+        made.notes.iter().for_each(|note| output::note(note));
         output::note(&match common.language() {
             Lang::Zh => format!(
                 "从 {} 的 {stage}-{} 分叉；继续训练：danlu train --stage {stage} --run {dir}",

@@ -7,9 +7,9 @@ use clap::Args;
 use super::{figure, size};
 use crate::{
     cli::{Common, Outcome, output},
-    protocol::{TreeCheckpoint, TreeRun},
+    protocol::{TreeCheckpoint, TreeRun, fork_parents},
     store::{RUNS, RealFs},
-    train::tree::survey,
+    train::tree::{Survey, survey},
     ui::Lang,
 };
 
@@ -26,7 +26,7 @@ pub(in crate::cli) struct Runs {
 
 impl Runs {
     pub(in crate::cli::verbs) fn run(&self, common: &Common) -> Outcome {
-        let all = survey(&RealFs::shared(), &self.dir)?;
+        let Survey { runs: all, unread } = survey(&RealFs::shared(), &self.dir)?;
         if self.json {
             all.iter().flat_map(|run| &run.checkpoints).for_each(output::json);
         } else if all.is_empty() {
@@ -36,32 +36,23 @@ impl Runs {
             };
             output::text(&format!("{none} {}", self.dir.display()));
         } else {
-            let mut text = String::new();
-            for run in roots(&all) {
-                tree(&all, run, 0, common.language(), &mut text);
+            let (parents, mut text) = (fork_parents(&all), String::new());
+            for run in (0..all.len()).filter(|run| parents[*run].is_none()) {
+                tree((&all, &parents), run, 0, common.language(), &mut text);
             }
             output::lines(&text);
         }
         for run in &all {
             run.errors.iter().for_each(|error| output::note(&format!("{}: {error}", run.run)));
         }
+        unread.iter().for_each(|why| output::note(why));
         Ok(())
     }
 }
 
-/// The runs that were forked from none of the others.
-fn roots(all: &[TreeRun]) -> Vec<&TreeRun> {
-    all.iter().filter(|run| all.iter().all(|other| !is_fork_of(run, other))).collect()
-}
-
-/// Whether a run was forked from a checkpoint that another one still has, or had under its name.
-fn is_fork_of(run: &TreeRun, other: &TreeRun) -> bool {
-    let Some(fork) = run.fork.as_ref().filter(|_| run.run != other.run) else { return false };
-    fork.run == other.run || other.checkpoints.iter().any(|checkpoint| checkpoint.digest == fork.digest)
-}
-
 /// A run, its checkpoints, and below them its forks.
-fn tree(all: &[TreeRun], run: &TreeRun, depth: usize, lang: Lang, text: &mut String) {
+fn tree((all, parents): (&[TreeRun], &[Option<usize>]), at: usize, depth: usize, lang: Lang, text: &mut String) {
+    let run = &all[at];
     let indent = "  ".repeat(depth);
     let (forked, used) = match lang {
         Lang::Zh => ("分叉自", "使用中，进程"),
@@ -83,13 +74,13 @@ fn tree(all: &[TreeRun], run: &TreeRun, depth: usize, lang: Lang, text: &mut Str
     }
     if let Some(probe) = run.probes.iter().max_by_key(|probe| (probe.matched * 1000 / probe.length.max(1), probe.step))
     {
-        let Some(newest) = run.probes.iter().rfind(|other| other.prompt == probe.prompt) else { return };
+        let newest = run.probes.iter().rfind(|other| other.prompt == probe.prompt).unwrap_or(probe);
         let (prompt, said) = (&newest.prompt, &newest.text);
         let score = format!("{}/{}", newest.matched, newest.length);
         text.extend([&indent, "    ", prompt, " ", said, "  ", &score, "\n"]);
     }
-    for fork in all.iter().filter(|other| is_fork_of(other, run)) {
-        tree(all, fork, depth + 2, lang, text);
+    for fork in (0..all.len()).filter(|other| parents[*other] == Some(at)) {
+        tree((all, parents), fork, depth + 2, lang, text);
     }
 }
 

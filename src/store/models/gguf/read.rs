@@ -64,7 +64,7 @@ pub fn read_gguf(disk: &dyn Fs, path: &Path, links: Links) -> Result<GgufHeader,
         None => ALIGNMENT,
         Some(MetaValue::Unsigned(n)) if n.is_power_of_two() && *n <= 1 << 20 => *n,
         Some(other) => {
-            let what = format!("general.alignment is {other:?}; expected a power of two up to {}", 1 << 20);
+            let what = format!("general.alignment is {other}; expected a power of two up to {}", 1 << 20);
             return Err(reader.wrong(what));
         }
     };

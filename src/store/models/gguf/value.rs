@@ -1,6 +1,6 @@
 //! The header of a GGUF file in memory.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use super::dtype::GgmlType;
 
@@ -58,6 +58,19 @@ pub enum MetaValue {
     Text(String),
     /// A list.
     List(List),
+}
+
+impl fmt::Display for MetaValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MetaValue::Unsigned(n) => n.fmt(f),
+            MetaValue::Signed(n) => n.fmt(f),
+            MetaValue::Float(x) => x.fmt(f),
+            MetaValue::Bool(yes) => yes.fmt(f),
+            MetaValue::Text(text) => write!(f, "{text:?}"),
+            MetaValue::List(list) => write!(f, "a list of {}", list.len()),
+        }
+    }
 }
 
 /// A list of the header, in little more memory than its bytes in the file.

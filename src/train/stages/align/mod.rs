@@ -36,7 +36,7 @@ use super::{
     stage_run::{Halt, Health, Model, Rollouts, StageRun, Submitted},
 };
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     compute::{Device, Ticket, rng::AnswerSeed},
     data::{self, History, Shape, Tokenizer},
     nn::{Decoder, ModelConfig, ParamTable, PolicyLearner, Weights},
@@ -304,7 +304,7 @@ fn reward_model(
         Ok(None) if needed => Err(TrainError::Input(format!(
             "{} learns from a reward model, and this run has none; train it first: danlu train --stage reward --run {}",
             o.stage,
-            o.run.view().dir().display()
+            shell::path(o.run.view().dir())
         ))),
         Err(e) if !needed => {
             o.notes.push(format!("the reports have no rewards: {e}"));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     compute::rng::{self, AnswerSeed, Purpose, Stream},
     data::{
         self, Format, PairExample, Preference, PreferenceReading, Tokenizer, Unread, encode_pairs,
@@ -132,7 +132,7 @@ fn own_answers(o: &mut Opening<'_>, answers: &Answers<'_>, tokenizer: &Tokenizer
             return there.ok_or_else(|| {
                 TrainError::Input(format!(
                     "data/{OWN} is gone; danlu train --stage reward --run {} draws the answers again",
-                    o.run.view().dir().display()
+                    shell::path(o.run.view().dir())
                 ))
             });
         }

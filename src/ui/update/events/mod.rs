@@ -123,9 +123,9 @@ pub(crate) fn on_event(state: &mut AppState, event: Event) -> Vec<Cmd> {
         Event::SaveFailed { error, .. } => return on_trouble(state, Fault::Save, &error),
         Event::StoreFailed { error, .. } => return on_trouble(state, Fault::Store, &error),
         Event::Demonstrated { step, count } => on_demonstrated(state, step, count),
-        Event::Runs(runs) => tree::on_runs(state, runs),
+        Event::Runs { runs, unread } => tree::on_runs(state, runs, unread),
         Event::Compared(comparison) => tree::on_compared(state, *comparison),
-        Event::Forked { path, open } => return tree::on_forked(state, path, open),
+        Event::Forked { path, open, notes } => return tree::on_forked(state, path, open, notes),
         Event::Cared { care, freed } => return tree::on_cared(state, &care, freed),
         Event::Set { key, waits } => return stages::on_set(state, &key, waits),
         Event::Exported { path } => {

@@ -40,7 +40,7 @@ fn opened() -> AppState {
     let mut state = started();
     assert_eq!(press(&mut state, &[Key::char('T')]), [Cmd::Send(Command::ShowRuns)]);
     assert_eq!(state.mode(), Mode::Tree);
-    event(&mut state, Event::Runs(runs()));
+    event(&mut state, Event::Runs { runs: runs(), unread: Vec::new() });
     state
 }
 
@@ -64,7 +64,7 @@ fn a_fork_is_below_the_run_it_came_from_and_the_cursor_begins_at_the_open_run() 
     assert_eq!(at(&state).as_deref(), Some("r/pretrain-00000004"));
     press(&mut state, &[Key::plain(Code::Right)]);
     // A new list keeps the place.
-    event(&mut state, Event::Runs(runs()));
+    event(&mut state, Event::Runs { runs: runs(), unread: Vec::new() });
     assert_eq!(at(&state).as_deref(), Some("r/pretrain-00000008"));
     press(&mut state, &[ESC]);
     assert_eq!(state.mode(), Mode::Nav);
@@ -82,7 +82,7 @@ fn going_back_is_a_fork_without_changes_after_a_question() {
     // It is opened when it is there: this run is saved first.
     let path = PathBuf::from("runs/run-0009");
     assert_eq!(
-        event(&mut state, Event::Forked { path: path.clone(), open: true }),
+        event(&mut state, Event::Forked { path: path.clone(), open: true, notes: Vec::new() }),
         [Cmd::Send(Command::Stop { save: true })]
     );
     assert_eq!(state.tree.next, Some(path));
@@ -100,7 +100,10 @@ fn a_fork_with_settings_and_a_name_are_typed() {
     let sets = [("learning_rate", "1e-3"), ("steps", "9")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     let (run, checkpoint) = (PathBuf::from("runs/r"), "pretrain-00000008".to_owned());
     assert_eq!(sent, [Cmd::Send(Command::Fork { run, checkpoint, sets, open: false })]);
-    assert_eq!(event(&mut state, Event::Forked { path: "runs/x".into(), open: false }), [Cmd::Send(Command::ShowRuns)]);
+    assert_eq!(
+        event(&mut state, Event::Forked { path: "runs/x".into(), open: false, notes: Vec::new() }),
+        [Cmd::Send(Command::ShowRuns)]
+    );
     press(&mut state, &[Key::char('n')]);
     assert_eq!(state.mode(), Mode::Name);
     let sent = press(&mut state, &[Key::char('2'), ENTER]);
@@ -143,7 +146,7 @@ fn up_to_four_runs_are_compared() {
     for i in 0..6 {
         many.push(run(&format!("n{i}"), vec![checkpoint("n", Pretrain, 1)]));
     }
-    event(&mut state, Event::Runs(many));
+    event(&mut state, Event::Runs { runs: many, unread: Vec::new() });
     assert!(state.tree.picked.is_empty(), "gone runs are not compared");
     press(&mut state, &[Key::plain(Code::Home)]);
     for _ in 0..6 {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     cli::verbs::doors::inspect::tables::aligned,
-    nn::{Group, Weight},
+    nn::{Architecture, Group, Weight},
     ui::{Lang, strings::Tr, text::grouped},
 };
 
@@ -17,14 +17,13 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
     let shape = sums.shape();
     let groups = shape.groups();
     let mut page = format!("{}\n\n", sums.subject.name);
+    let Architecture { layers, hidden, heads, kv_heads, head_dim, ffn, vocab, positions, .. } = shape;
     page.extend([match lang {
         Lang::Zh => format!(
-            "{} 层，宽度 {}，{} 个查询头、{} 个键值头（每头 {}），前馈宽度 {}，词表 {}，位置 {}\n",
-            shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim, shape.ffn, shape.vocab, shape.positions
+            "{layers} 层，宽度 {hidden}，{heads} 个查询头、{kv_heads} 个键值头（每头 {head_dim}），前馈宽度 {ffn}，词表 {vocab}，位置 {positions}\n"
         ),
         Lang::En => format!(
-            "{} layers, width {}, {} query heads, {} key/value heads of {}, feed-forward width {}, vocabulary {}, {} positions\n",
-            shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.head_dim, shape.ffn, shape.vocab, shape.positions
+            "{layers} layers, width {hidden}, {heads} query heads, {kv_heads} key/value heads of {head_dim}, feed-forward width {ffn}, vocabulary {vocab}, {positions} positions\n"
         ),
     }]);
     page.extend([format!("\n1. {}\n", say("参数", "Parameters"))]);
@@ -62,39 +61,16 @@ pub(super) fn page(sums: &Sums, lang: Lang) -> String {
     match sums.first() {
         None => page.push_str(&costs(sums, lang)),
         Some(cost) => {
-            let hours = cost.seconds / 3600.0;
+            let (adapter, source, rate) = (&cost.rate.adapter, &cost.rate.source, speed(cost.rate.flops_per_second));
+            let (flops, seconds, watts) = (power(sums.training_flops), cost.seconds, cost.watts);
+            let (hours, time, energy) = (seconds / 3600.0, duration(seconds, lang), energy(cost.energy_wh));
+            let (price, sum) = (money(sums, cost.price_per_hour), money(sums, cost.money));
             page.extend([match lang {
                 Lang::Zh => format!(
-                    "  {}（{}，测自“{}”）\n  时间 = {} ÷ {} = {:.3e} 秒 = {}\n  能耗 = {:.3e} 小时 × {} W = {}\n  费用 = {:.3e} 小时 × {} = {}\n",
-                    cost.rate.adapter,
-                    speed(cost.rate.flops_per_second),
-                    cost.rate.source,
-                    power(sums.training_flops),
-                    speed(cost.rate.flops_per_second),
-                    cost.seconds,
-                    duration(cost.seconds, lang),
-                    hours,
-                    cost.watts,
-                    energy(cost.energy_wh),
-                    hours,
-                    money(sums, cost.price_per_hour),
-                    money(sums, cost.money)
+                    "  {adapter}（{rate}，测自“{source}”）\n  时间 = {flops} ÷ {rate} = {seconds:.3e} 秒 = {time}\n  能耗 = {hours:.3e} 小时 × {watts} W = {energy}\n  费用 = {hours:.3e} 小时 × {price} = {sum}\n"
                 ),
                 Lang::En => format!(
-                    "  {} ({}, measured by {:?})\n  time = {} / {} = {:.3e} s = {}\n  energy = {:.3e} h × {} W = {}\n  money = {:.3e} h × {} = {}\n",
-                    cost.rate.adapter,
-                    speed(cost.rate.flops_per_second),
-                    cost.rate.source,
-                    power(sums.training_flops),
-                    speed(cost.rate.flops_per_second),
-                    cost.seconds,
-                    duration(cost.seconds, lang),
-                    hours,
-                    cost.watts,
-                    energy(cost.energy_wh),
-                    hours,
-                    money(sums, cost.price_per_hour),
-                    money(sums, cost.money)
+                    "  {adapter} ({rate}, measured by {source:?})\n  time = {flops} / {rate} = {seconds:.3e} s = {time}\n  energy = {hours:.3e} h × {watts} W = {energy}\n  money = {hours:.3e} h × {price} = {sum}\n"
                 ),
             }]);
         }

@@ -111,6 +111,10 @@ impl Cost {
         let hours = seconds / 3600.0;
         Cost { rate, watts, price_per_hour: price, seconds, energy_wh: hours * watts, money: hours * price }
     }
+
+    fn is_finite(&self) -> bool {
+        [self.seconds, self.energy_wh, self.money].iter().all(|figure| figure.is_finite())
+    }
 }
 
 impl Estimate {
@@ -139,6 +143,19 @@ impl Estimate {
         let account = Account { watts: self.watts, price: self.price, currency: self.currency.clone() };
         let shape = subject.shape;
         let training_flops = shape.training_flops(tokens.number());
+        let Some(bytes) = shape.training_bytes(batch, context, half) else {
+            return Err(Failure::usage(format!(
+                "training on {batch} × {context} tokens at a time would take 2^64 bytes or more; lower --batch or --context"
+            )));
+        };
+        let costs: Vec<Cost> = all.into_iter().map(|rate| Cost::new(rate, training_flops, &account)).collect();
+        if let Some(cost) = costs.iter().find(|cost| !cost.is_finite()) {
+            let (watts, price) = (cost.watts, cost.price_per_hour);
+            return Err(Failure::usage(format!(
+                "{:e} seconds at {watts:e} W and {price:e} an hour are beyond what a number holds; lower --watts, --price or --tokens",
+                cost.seconds
+            )));
+        }
         let sums = Sums {
             tokens,
             batch,
@@ -146,8 +163,8 @@ impl Estimate {
             half,
             training_flops,
             attention_flops: shape.attention_flops(tokens.number(), context),
-            bytes: shape.training_bytes(batch, context, half),
-            costs: all.into_iter().map(|rate| Cost::new(rate, training_flops, &account)).collect(),
+            bytes,
+            costs,
             account,
             subject,
         };

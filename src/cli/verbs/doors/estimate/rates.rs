@@ -19,6 +19,8 @@ const RUNS_READ: usize = 8;
 const BYTES: u64 = 256 << 10;
 /// Steps without which a log says nothing about a rate.
 const FEWEST: usize = 8;
+/// Operations a second that no computer reaches.
+const MOST: f64 = 1e24;
 /// Timed steps of a measurement.
 const STEPS: usize = 10;
 /// Largest model that is measured itself.
@@ -97,12 +99,13 @@ fn of_run(run: &Path) -> Option<Rate> {
     }
     speeds.sort_by(f64::total_cmp);
     let speed = speeds[speeds.len() / 2];
-    let cost = estimate(&model, 1, info.context, 0);
-    Some(Rate {
+    let flops_per_second = speed * estimate(&model, 1, info.context, 0).flops_per_token as f64;
+    // A log may hold any number.
+    (1.0..MOST).contains(&flops_per_second).then(|| Rate {
         adapter: info.adapter,
         engine: info.engine,
         precision: info.precision,
-        flops_per_second: speed * cost.flops_per_token as f64,
+        flops_per_second,
         tokens_per_second: speed,
         source: view.name(),
     })

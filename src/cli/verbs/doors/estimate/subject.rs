@@ -90,9 +90,14 @@ impl Subject {
     fn planned(name: String, config: &RunConfig) -> Result<Subject, Failure> {
         let model = config.model().map_err(TrainError::from)?;
         let plan = config.plan(StageId::Pretrain).map_err(TrainError::from)?;
-        let rows = plan.batch_size.saturating_mul(plan.accumulation);
-        let tokens =
-            (rows as u64).saturating_mul(plan.context as u64).saturating_mul(plan.steps as u64).min(MOST_TOKENS as u64);
+        let factors = [plan.batch_size, plan.accumulation, plan.context, plan.steps].map(|n| n as u64);
+        let tokens = factors.into_iter().try_fold(1, u64::checked_mul).filter(|n| *n as f64 <= MOST_TOKENS);
+        let tokens = tokens.ok_or_else(|| {
+            let [rows, passes, context, steps] = factors;
+            Failure::usage(format!(
+                "{name}: its plan of {rows} × {passes} rows of {context} tokens for {steps} steps has more than {MOST_TOKENS:e} tokens; lower pretrain.steps"
+            ))
+        })?;
         Ok(Subject {
             name,
             shape: Architecture::from(&model),
@@ -109,7 +114,8 @@ impl Subject {
 }
 
 fn assumed(shape: &Architecture) -> Tokens {
-    Tokens::Assumed(PER_PARAMETER.saturating_mul(shape.active_parameters()))
+    // A model has at most 2^53 parameters.
+    Tokens::Assumed(PER_PARAMETER * shape.active_parameters())
 }
 
 /// A number of tokens: `300B`, `3e11`, `2.5M`, `300_000_000_000`.

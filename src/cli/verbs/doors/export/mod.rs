@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::source;
 use crate::{
-    base::StageId,
+    base::{StageId, shell},
     cli::{Common, Failure, Outcome, output},
     store::{
         Existing, GgufDtype, Kind, NewFile, RUNS, RealFs, Run, RunView, export_files, export_folder, gguf_len,
@@ -148,8 +148,8 @@ impl Export {
             return Ok(());
         }
         output::text(&format!("{}: {bytes} bytes, {} tensors, {}", file.display(), tensors.len(), dtype.name()));
-        output::text(&format!("llama.cpp: llama-cli -m {}", file.display()));
-        output::text(&format!("Ollama:    ollama create {} -f {}", stem(file), beside.display()));
+        output::text(&format!("llama.cpp: llama-cli -m {}", shell::path(file)));
+        output::text(&format!("Ollama:    ollama create {} -f {}", shell::word(&stem(file)), shell::path(&beside)));
         Ok(())
     }
 
@@ -194,7 +194,7 @@ impl Export {
     fn write_folder(&self, dir: &Path, files: Vec<NewFile<'_>>) -> Outcome {
         let names: Vec<String> = files.iter().map(|file| file.name().to_owned()).collect();
         let bytes: u64 = files.iter().map(NewFile::len).sum();
-        export_folder(&RealFs, dir, files, self.existing()).map_err(TrainError::from)?;
+        export_folder(&RealFs, &whole(dir)?, files, self.existing()).map_err(TrainError::from)?;
         if self.json {
             output::json(&json!({"folder": dir.to_string_lossy(), "files": names, "bytes": bytes}));
         } else {
@@ -210,6 +210,26 @@ fn named(file: &Path) -> Result<String, Failure> {
         .and_then(|name| name.to_str())
         .map(str::to_owned)
         .ok_or_else(|| Failure::usage(format!("{} names no file; give a name such as model.gguf", file.display())))
+}
+
+/// The path of a folder to write with a name at its end. The folder that the user is in is not replaced: it would be
+/// empty there.
+fn whole(dir: &Path) -> Result<PathBuf, Failure> {
+    let wrong = |what: &str| Err(Failure::usage(format!("{}: {what}", dir.display())));
+    if !dir.is_dir() {
+        return if dir.file_name().is_some() {
+            Ok(dir.to_owned())
+        } else {
+            wrong("it names no folder; give a name such as model")
+        };
+    }
+    let Ok(whole) = dir.canonicalize() else { return Ok(dir.to_owned()) };
+    if std::env::current_dir().is_ok_and(|here| here.starts_with(&whole)) {
+        return wrong(
+            "you are in this folder, and it is replaced as a whole; go to another one first, or choose another folder",
+        );
+    }
+    Ok(whole)
 }
 
 fn above(file: &Path) -> &Path {

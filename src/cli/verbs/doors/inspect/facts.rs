@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use super::tables::{aligned, shape};
+use super::tables::{aligned, one_line, shape};
 use crate::{
     cli::{Failure, Outcome},
     data::{self, LARGEST_FILE},
@@ -160,7 +160,7 @@ impl Facts {
             return String::new();
         }
         for row in &mut rows {
-            row[1] = shorten(&crate::base::clean::line(&row[1]), LONGEST);
+            row[1] = shorten(&one_line(&row[1]), LONGEST);
         }
         pairs(rows)
     }

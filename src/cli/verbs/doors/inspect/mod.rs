@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::{
+    base::shell,
     cli::{Common, Failure, Outcome, output},
     store::{CheckpointId, Contents, RealFs, RunView, StoreError, Wrapping, contents},
     train::TrainError,
@@ -68,9 +69,9 @@ impl Inspect {
         // Sorted: the furthest stage is last.
         let newest = ids.last();
         let Some(newest) = newest.map(|id| checkpoints.path(id)) else {
-            let path = self.path.display();
+            let (path, word) = (self.path.display(), shell::path(&self.path));
             return Err(Failure::usage(format!(
-                "{path}: the run has no checkpoint yet; train it first: danlu train --run {path}"
+                "{path}: the run has no checkpoint yet; train it first: danlu train --run {word}"
             )));
         };
         let listed = |id: &CheckpointId| {

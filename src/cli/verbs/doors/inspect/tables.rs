@@ -66,11 +66,16 @@ pub(super) fn shape(shape: &[u64]) -> String {
     format!("[{}]", shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 
+/// A text in one line without anything that moves the cursor: a tab would break the columns.
+pub(super) fn one_line(text: &str) -> String {
+    clean::line(text).replace('\t', "␉")
+}
+
 /// Rows under a head (titles separated by `|`, or nothing but these); the first column to the left, the others to the
 /// right.
 pub(in crate::cli::verbs::doors) fn aligned(head: &str, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut all: Vec<Vec<String>> = vec![head.split('|').map(str::to_owned).collect()];
-    all.extend(rows.into_iter().map(|row| row.iter().map(|cell| clean::line(cell)).collect()));
+    all.extend(rows.into_iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()));
     let mut widths = vec![0; all[0].len()];
     for row in &all {
         for (cell, widest) in row.iter().zip(&mut widths) {
